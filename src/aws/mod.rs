@@ -1,0 +1,1 @@
+//! SDK configuration: region, endpoint, credentials, retries.

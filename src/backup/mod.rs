@@ -1,0 +1,1 @@
+//! Taking backups: `plan` decides, `execute` acts.

@@ -1,0 +1,1 @@
+//! Can this host do what its policy asks? Findings with severity and remedy.

@@ -1,0 +1,149 @@
+//! Everything a use case can say while it runs, as data.
+//!
+//! *Invariants.* Use cases never print: they emit events, and whoever listens (terminal, JSON lines, later
+//! metrics and notifications) shows them. An event holds nothing secret. Observers must not block: events
+//! are emitted from the hot path.
+//!
+//! *Not here.* How an event looks: [`crate::cli`].
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::model::{BackupId, RepositoryName, RunId, SourceName};
+
+/// One thing that happened. Serialised with its name as `kind`; consumers ignore what they do not know.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Event {
+    RunBegan {
+        run: RunId,
+        verb: &'static str,
+    },
+    SourceBegan {
+        source: SourceName,
+        backup: BackupId,
+    },
+    /// A step began; the one before it ended.
+    PhaseBegan {
+        phase: Phase,
+    },
+    PhaseEnded {
+        phase: Phase,
+        seconds: f64,
+    },
+    /// How far the bytes of `subject` are. `total` is absent where it cannot be known, and an estimate
+    /// where `estimated`. Emitted a few times a second at most.
+    Progress {
+        subject: String,
+        bytes: u64,
+        total: Option<u64>,
+        estimated: bool,
+    },
+    ArtifactStored {
+        backup: BackupId,
+        artifact: String,
+        plain_bytes: u64,
+        stored_bytes: u64,
+    },
+    /// A repository was given up for this run; the run goes on with the others and ends `degraded`.
+    RepositoryLost {
+        repository: RepositoryName,
+        reason: String,
+    },
+    BackupStored {
+        backup: BackupId,
+        repositories: Vec<RepositoryName>,
+    },
+    SourceFailed {
+        source: SourceName,
+        reason: String,
+    },
+    ObjectChecked {
+        repository: RepositoryName,
+        backup: BackupId,
+        object: String,
+        good: bool,
+    },
+    /// Something a person should know and that does not change the outcome.
+    Notice {
+        message: String,
+    },
+    Warning {
+        message: String,
+    },
+}
+
+/// The steps that are timed and reported, each by this name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    Prepare,
+    Inspect,
+    Globals,
+    Dump,
+    Details,
+    Commit,
+    Fetch,
+    CreateDatabase,
+    Load,
+    Analyze,
+    Compare,
+    Publish,
+    Verify,
+    Copy,
+}
+
+impl Phase {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Prepare => "prepare",
+            Self::Inspect => "inspect",
+            Self::Globals => "globals",
+            Self::Dump => "dump",
+            Self::Details => "details",
+            Self::Commit => "commit",
+            Self::Fetch => "fetch",
+            Self::CreateDatabase => "create database",
+            Self::Load => "load",
+            Self::Analyze => "analyze",
+            Self::Compare => "compare",
+            Self::Publish => "publish",
+            Self::Verify => "verify",
+            Self::Copy => "copy",
+        }
+    }
+}
+
+/// Something that listens.
+pub trait Observer: Send + Sync {
+    fn observe(&self, event: &Event);
+}
+
+/// The stream of one run; cheap to clone, and silent by default.
+#[derive(Clone, Default)]
+pub struct Events(Arc<Vec<Box<dyn Observer>>>);
+
+impl Events {
+    pub fn to(observers: Vec<Box<dyn Observer>>) -> Self {
+        Self(Arc::new(observers))
+    }
+
+    pub fn emit(&self, event: &Event) {
+        self.0.iter().for_each(|observer| observer.observe(event));
+    }
+
+    pub fn notice(&self, message: impl Into<String>) {
+        self.emit(&Event::Notice { message: message.into() });
+    }
+
+    pub fn warning(&self, message: impl Into<String>) {
+        self.emit(&Event::Warning { message: message.into() });
+    }
+}
+
+impl std::fmt::Debug for Events {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Events({} observers)", self.0.len())
+    }
+}

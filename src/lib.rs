@@ -1,0 +1,44 @@
+//! drctl proves, continuously, that a running application can be recovered inside its targets, and
+//! recovers it on the day.
+//!
+//! # The way data flows
+//!
+//! ```text
+//! policy ─▶ source ─▶ pipeline (count·sha256 → zstd → age → count·sha256) ─▶ repository (primary + copies) ─▶ catalog
+//!                                                                                    │
+//!                          restore (plan → fetch → apply → compare) ◀────────────────┘
+//! ```
+//!
+//! # The layers
+//!
+//! Imports go down this list, never up, and never sideways between use cases.
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`cli`] | arguments, one file a verb, output, error → exit code and hint; the only module that prints |
+//! | [`backup`], [`restore`], [`upkeep`], [`doctor`] | the use cases: `plan` decides, `execute` acts |
+//! | [`source`] | where a backup's bytes come from, one file a kind |
+//! | [`catalog`] | a database of what is in the repositories; always rebuildable from them |
+//! | [`repository`] | the on-store format, the store trait and its implementations, writer, reader, lease, journal |
+//! | [`pipeline`] | bytes in, bytes out: digest, compress, encrypt, with back-pressure and bounded memory |
+//! | [`postgres`], [`aws`] | talking to servers: connections, `pg_*` binaries, SDK configuration |
+//! | [`policy`] | TOML → validated intent, every fault with file, line and a hint |
+//! | [`event`] | everything a use case can say while it runs, as data |
+//! | [`platform`] | the only door to ambient state: clock, child processes, secrets |
+//! | [`model`] | the vocabulary, as plain values |
+
+pub mod aws;
+pub mod backup;
+pub mod catalog;
+pub mod cli;
+pub mod doctor;
+pub mod event;
+pub mod model;
+pub mod pipeline;
+pub mod platform;
+pub mod policy;
+pub mod postgres;
+pub mod repository;
+pub mod restore;
+pub mod source;
+pub mod upkeep;

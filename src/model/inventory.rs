@@ -1,0 +1,110 @@
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+/// What only key holders may read about a backup; stored encrypted beside it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Details {
+    pub database: Option<DatabaseFacts>,
+}
+
+/// What a database held, read in the very snapshot that was dumped.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DatabaseFacts {
+    pub name: String,
+    pub owner: String,
+    pub comment: Option<String>,
+    /// When the snapshot was taken, by the server's clock.
+    pub snapshot_time: DateTime<Utc>,
+    /// `server_version`, e.g. `15.18 (Debian 15.18-0+deb12u1)`.
+    pub server_version: String,
+    /// `server_version_num / 10000`.
+    pub major: u32,
+    /// `pg_encoding_to_char`, e.g. `UTF8`.
+    pub encoding: String,
+    pub collate: String,
+    pub ctype: String,
+    /// `libc`, `icu` or `builtin`.
+    pub locale_provider: String,
+    pub icu_locale: Option<String>,
+    pub icu_rules: Option<String>,
+    pub tablespace: String,
+    pub connection_limit: i32,
+    pub is_template: bool,
+    /// `pg_database_size`, bytes.
+    pub size: u64,
+    /// Privileges on the database itself; `None` where they are PostgreSQL's defaults.
+    pub grants: Option<Vec<Grant>>,
+    /// `ALTER DATABASE … SET` and `ALTER ROLE … IN DATABASE … SET`.
+    pub settings: Vec<RoleSetting>,
+    /// Server settings that differ from their defaults (`pg_settings`), name to value.
+    pub server_settings: Vec<(String, String)>,
+    pub extensions: Vec<Extension>,
+    pub schemas: Vec<String>,
+    pub tables: Vec<Table>,
+    pub sequences: Vec<SequenceState>,
+    /// Number of large objects.
+    pub large_objects: u64,
+    /// Roles that own something or hold a privilege in the database.
+    pub roles: Vec<String>,
+    /// Tablespaces that hold something of the database, other than `pg_default`.
+    pub tablespaces: Vec<String>,
+    /// What the dump does not hold although the database has it, in words (data of foreign tables,
+    /// contents of unlogged tables on a standby, …).
+    pub not_included: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Extension {
+    pub name: String,
+    pub version: String,
+    pub schema: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TableKind {
+    Table,
+    /// Holds no rows of its own.
+    Partitioned,
+    MaterializedView,
+    /// Rows live in another server and are not part of a dump.
+    Foreign,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Table {
+    pub schema: String,
+    pub name: String,
+    pub kind: TableKind,
+    /// Exact, in the snapshot; `None` where the policy asked not to count, or there is nothing to count
+    /// (partitioned and foreign tables, materialised views that were never populated).
+    pub rows: Option<u64>,
+    /// Names of its indexes, constraints, triggers and owned sequences: what belongs with it when it is
+    /// restored alone.
+    pub belongings: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SequenceState {
+    pub schema: String,
+    pub name: String,
+    pub last_value: i64,
+    pub is_called: bool,
+}
+
+/// A privilege on the database itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grant {
+    /// `None` is PUBLIC.
+    pub grantee: Option<String>,
+    pub privilege: String,
+    pub grantable: bool,
+}
+
+/// `name = value` for a role in the database, or for everyone in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoleSetting {
+    pub role: Option<String>,
+    pub name: String,
+    pub value: String,
+}

@@ -1,0 +1,19 @@
+//! The vocabulary, as plain values: identifiers, digests, artifacts, manifests, what a database held.
+//!
+//! *Invariants.* A value that exists is valid: identifiers and digests are parsed, never assumed.
+//! Everything here is pure; nothing reads a clock, a file or the network.
+//!
+//! *Not here.* How the values are stored: [`crate::repository`] reads and writes manifests and checks
+//! their format version.
+
+mod digest;
+mod id;
+mod inventory;
+mod manifest;
+
+pub use digest::{Digest, Hasher, Sha256Hex};
+pub use id::{BackupId, BackupKind, IdError, RepositoryName, RunId, SourceName, SystemName};
+pub use inventory::{DatabaseFacts, Details, Extension, Grant, RoleSetting, SequenceState, Table, TableKind};
+pub use manifest::{
+    Artifact, Encoding, Manifest, ObjectPart, Protection, RecipientPrint, ServerFacts, State, ToolFacts,
+};

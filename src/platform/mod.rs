@@ -1,0 +1,21 @@
+//! The only door to ambient state: the clock, randomness, child processes, secrets, the host's name.
+//!
+//! *Invariants.* Nothing above this module calls `Utc::now`, spawns a process or reads the environment
+//! on its own (`.clippy.toml` forbids the first). A child always has a deadline or a cancellation, runs
+//! in its own process group so that its own children go with it, and its stderr is kept.
+//! A secret never implements `Display`, and is never an argument of a child.
+//!
+//! *Not here.* What to run and what its output means: [`crate::postgres`], [`crate::source`].
+
+mod clock;
+mod host;
+mod process;
+mod secret;
+
+pub use clock::{Clock, FixedClock, SystemClock, seed};
+pub use host::{available_memory, free_space, host_name, state_directory};
+pub use process::{Finished, Piped, ProcessError, Program};
+pub use secret::{SecretError, SecretRef};
+
+pub use secrecy::{ExposeSecret, SecretString};
+pub use tokio_util::sync::CancellationToken;

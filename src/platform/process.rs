@@ -1,0 +1,396 @@
+use std::collections::VecDeque;
+use std::ffi::{OsStr, OsString};
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use thiserror::Error;
+
+use super::CancellationToken;
+
+/// How much of a child's stderr an error shows.
+const TAIL_LINES: usize = 20;
+/// How long a line of stderr may be before it is cut.
+const LINE_BYTES: usize = 2_000;
+/// How long a child that was asked to end may take before it is killed.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Why a child did not do its work.
+#[derive(Debug, Error)]
+pub enum ProcessError {
+    #[error("failed to start `{program}`")]
+    Start {
+        program: String,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("failed to follow `{program}`")]
+    Follow {
+        program: String,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("`{program}` {how}{}", tail(.stderr))]
+    Failed { program: String, how: String, code: Option<i32>, stderr: Vec<String> },
+    #[error("`{program}` was still running after {} and was stopped", humantime::format_duration(*.deadline))]
+    Deadline { program: String, deadline: Duration },
+    #[error("`{program}` was stopped because the run was interrupted")]
+    Interrupted { program: String },
+}
+
+fn tail(lines: &[String]) -> String {
+    if lines.is_empty() { String::new() } else { format!(": {}", lines.join("\n    ")) }
+}
+
+/// A child to be: program, arguments, environment.
+///
+/// Arguments are shown in errors and logs, so a secret is never one of them: it goes through [`Program::env`].
+#[derive(Clone)]
+pub struct Program {
+    path: OsString,
+    arguments: Vec<OsString>,
+    environment: Vec<(OsString, OsString)>,
+    input: Option<Vec<u8>>,
+}
+
+impl Program {
+    pub fn new(path: impl AsRef<OsStr>) -> Self {
+        let mut program =
+            Self { path: path.as_ref().to_owned(), arguments: vec![], environment: vec![], input: None };
+        // Messages are matched and shown; they must not depend on the host's language.
+        program.environment.push(("LC_ALL".into(), "C".into()));
+        program
+    }
+
+    pub fn arg(mut self, argument: impl AsRef<OsStr>) -> Self {
+        self.arguments.push(argument.as_ref().to_owned());
+        self
+    }
+
+    pub fn args(mut self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
+        self.arguments.extend(arguments.into_iter().map(|argument| argument.as_ref().to_owned()));
+        self
+    }
+
+    pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.environment.push((name.as_ref().to_owned(), value.as_ref().to_owned()));
+        self
+    }
+
+    /// What the child reads on its standard input; nothing unless given.
+    pub fn input(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.input = Some(bytes.into());
+        self
+    }
+
+    /// The program's name, for messages.
+    pub fn name(&self) -> String {
+        std::path::Path::new(&self.path).file_name().unwrap_or(&self.path).to_string_lossy().into_owned()
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.path);
+        command.args(&self.arguments).envs(self.environment.iter().cloned()).process_group(0);
+        command
+    }
+
+    fn start_failed(&self, source: std::io::Error) -> ProcessError {
+        ProcessError::Start { program: self.path.to_string_lossy().into_owned(), source }
+    }
+
+    /// Runs to the end and gives what it wrote. An exit status other than 0 is an error, and so is output
+    /// that is not UTF-8.
+    pub async fn run(
+        &self,
+        deadline: Duration,
+        cancel: &CancellationToken,
+    ) -> Result<Finished, ProcessError> {
+        let mut command = self.command();
+        command.stdin(if self.input.is_some() { Stdio::piped() } else { Stdio::null() });
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().map_err(|source| self.start_failed(source))?;
+        let group = Group::of(&child);
+        let stderr = Tail::follow(child.stderr.take());
+        let stdout = child.stdout.take();
+        let stdin = child.stdin.take();
+        let input = self.input.clone();
+        let work = tokio::task::spawn_blocking(move || {
+            let writer = stdin.zip(input).map(|(mut pipe, bytes)| {
+                std::thread::spawn(move || {
+                    use std::io::Write as _;
+                    // A child that ends without reading everything says so with its exit status.
+                    let _unread = pipe.write_all(&bytes);
+                })
+            });
+            let mut text = String::new();
+            let read = stdout.map_or(Ok(0), |mut pipe| pipe.read_to_string(&mut text));
+            let status = child.wait();
+            if let Some(writer) = writer {
+                let _ended = writer.join();
+            }
+            (read, status, text, stderr.end())
+        });
+        tokio::pin!(work);
+        let (outcome, stopped) = tokio::select! {
+            outcome = &mut work => (outcome, None),
+            () = tokio::time::sleep(deadline) => {
+                group.end();
+                (work.await, Some(ProcessError::Deadline { program: self.name(), deadline }))
+            }
+            () = cancel.cancelled() => {
+                group.end();
+                (work.await, Some(ProcessError::Interrupted { program: self.name() }))
+            }
+        };
+        if let Some(stopped) = stopped {
+            return Err(stopped);
+        }
+        let follow = |source| ProcessError::Follow { program: self.name(), source };
+        let (read, status, stdout, stderr) = outcome.map_err(|error| follow(std::io::Error::other(error)))?;
+        judge(&self.name(), status.map_err(follow)?, &stderr)?;
+        read.map_err(follow)?;
+        Ok(Finished { stdout, stderr })
+    }
+
+    /// Starts it with its standard output as a stream to read. The child ends when `cancel` is
+    /// cancelled: it is asked to, then killed.
+    pub fn pipe(&self, cancel: &CancellationToken) -> Result<Piped, ProcessError> {
+        let mut command = self.command();
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().map_err(|source| self.start_failed(source))?;
+        let group = Group::of(&child);
+        let stderr = Tail::follow(child.stderr.take());
+        let stdout = child
+            .stdout
+            .take()
+            .ok_or_else(|| self.start_failed(std::io::Error::other("the child has no standard output")))?;
+        let watch = {
+            let cancel = cancel.clone();
+            tokio::spawn(async move {
+                cancel.cancelled().await;
+                group.end();
+            })
+        };
+        Ok(Piped {
+            program: self.name(),
+            child: Some(child),
+            group,
+            stdout,
+            stderr: Some(stderr),
+            watch,
+            cancel: cancel.clone(),
+        })
+    }
+}
+
+impl std::fmt::Debug for Program {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.path.to_string_lossy())?;
+        self.arguments.iter().try_for_each(|argument| write!(f, " {}", argument.to_string_lossy()))
+    }
+}
+
+/// What a child that succeeded wrote.
+#[derive(Clone, Debug)]
+pub struct Finished {
+    pub stdout: String,
+    /// The last lines only.
+    pub stderr: Vec<String>,
+}
+
+/// A running child whose standard output is read as a stream. Dropping it kills it.
+pub struct Piped {
+    program: String,
+    child: Option<Child>,
+    group: Group,
+    stdout: ChildStdout,
+    stderr: Option<Tail>,
+    watch: tokio::task::JoinHandle<()>,
+    cancel: CancellationToken,
+}
+
+impl Piped {
+    /// The process id, for tests and messages.
+    pub fn id(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
+    /// Waits for the end, after the stream was read to its end, and judges the exit status. Gives the
+    /// last lines of stderr.
+    pub fn finish(mut self) -> Result<Vec<String>, ProcessError> {
+        let Some(mut child) = self.child.take() else { return Ok(vec![]) };
+        let status =
+            child.wait().map_err(|source| ProcessError::Follow { program: self.program.clone(), source })?;
+        self.watch.abort();
+        let stderr = self.stderr.take().map(Tail::end).unwrap_or_default();
+        if self.cancel.is_cancelled() {
+            return Err(ProcessError::Interrupted { program: self.program.clone() });
+        }
+        judge(&self.program, status, &stderr)?;
+        Ok(stderr)
+    }
+}
+
+impl Read for Piped {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.stdout.read(buffer)
+    }
+}
+
+impl Drop for Piped {
+    fn drop(&mut self) {
+        self.watch.abort();
+        if let Some(mut child) = self.child.take() {
+            self.group.kill();
+            let _reaped = child.wait();
+        }
+    }
+}
+
+/// Ok for exit status 0; otherwise what happened, in words.
+fn judge(program: &str, status: ExitStatus, stderr: &[String]) -> Result<(), ProcessError> {
+    if status.success() {
+        return Ok(());
+    }
+    let how = match (status.code(), status.signal()) {
+        (Some(code), _) => format!("failed with exit status {code}"),
+        (None, Some(9)) => "was killed (signal 9: by hand, or by the kernel when memory ran out)".to_owned(),
+        (None, Some(signal)) => format!("was ended by signal {signal}"),
+        (None, None) => "ended in an unknown way".to_owned(),
+    };
+    Err(ProcessError::Failed {
+        program: program.to_owned(),
+        how,
+        code: status.code(),
+        stderr: stderr.to_vec(),
+    })
+}
+
+/// A child's process group: the child and whatever it started.
+#[derive(Clone, Copy)]
+struct Group(Option<Pid>);
+
+impl Group {
+    fn of(child: &Child) -> Self {
+        Self(i32::try_from(child.id()).ok().and_then(Pid::from_raw))
+    }
+
+    fn signal(self, signal: Signal) -> bool {
+        self.0.is_some_and(|group| kill_process_group(group, signal).is_ok())
+    }
+
+    fn kill(self) {
+        self.signal(Signal::KILL);
+    }
+
+    /// Asks, and kills after [`GRACE`] whatever is left of the group.
+    fn end(self) {
+        if self.signal(Signal::TERM) {
+            std::thread::spawn(move || {
+                let step = Duration::from_millis(100);
+                let mut waited = Duration::ZERO;
+                while waited < GRACE
+                    && self.0.is_some_and(|g| rustix::process::test_kill_process_group(g).is_ok())
+                {
+                    std::thread::sleep(step);
+                    waited += step;
+                }
+                self.kill();
+            });
+        }
+    }
+}
+
+/// Follows a child's stderr and keeps its last lines.
+struct Tail {
+    lines: Arc<Mutex<VecDeque<String>>>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Tail {
+    fn follow(stderr: Option<impl Read + Send + 'static>) -> Self {
+        let lines = Arc::new(Mutex::new(VecDeque::new()));
+        let reader = stderr.map(|pipe| {
+            let lines = Arc::clone(&lines);
+            std::thread::spawn(move || {
+                let mut pipe = BufReader::new(pipe);
+                let mut line = Vec::new();
+                while matches!(pipe.by_ref().take(LINE_BYTES as u64).read_until(b'\n', &mut line), Ok(1..)) {
+                    let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+                    line.clear();
+                    if text.is_empty() {
+                        continue;
+                    }
+                    tracing::debug!(target: "drctl::child", "{text}");
+                    let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
+                    if lines.len() == TAIL_LINES {
+                        lines.pop_front();
+                    }
+                    lines.push_back(text);
+                }
+            })
+        });
+        Self { lines, reader }
+    }
+
+    fn end(self) -> Vec<String> {
+        if let Some(reader) = self.reader {
+            let _ended = reader.join();
+        }
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sh(script: &str) -> Program {
+        Program::new("/bin/sh").arg("-c").arg(script)
+    }
+
+    #[tokio::test]
+    async fn a_failure_shows_the_status_and_the_last_words() {
+        let error =
+            sh("echo one >&2; echo two >&2; exit 3").run(GRACE, &CancellationToken::new()).await.unwrap_err();
+        assert_eq!(error.to_string(), "`sh` failed with exit status 3: one\n    two");
+    }
+
+    #[tokio::test]
+    async fn a_child_past_its_deadline_is_ended_with_its_children() {
+        let begun = std::time::Instant::now();
+        let deadline = Duration::from_millis(200);
+        let error =
+            sh("sleep 60 & sleep 60; wait").run(deadline, &CancellationToken::new()).await.unwrap_err();
+        assert!(matches!(error, ProcessError::Deadline { .. }), "{error}");
+        assert!(begun.elapsed() < Duration::from_secs(20));
+    }
+
+    #[tokio::test]
+    async fn a_piped_child_that_dies_is_not_a_success() {
+        let cancel = CancellationToken::new();
+        let mut child = sh("echo data; kill -9 $$").pipe(&cancel).unwrap();
+        let mut text = String::new();
+        child.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "data\n");
+        let error = child.finish().unwrap_err().to_string();
+        assert!(error.contains("killed"), "{error}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn cancelling_ends_a_piped_child() {
+        let cancel = CancellationToken::new();
+        let mut child = sh("sleep 60").pipe(&cancel).unwrap();
+        cancel.cancel();
+        let error = tokio::task::spawn_blocking(move || {
+            let mut rest = Vec::new();
+            child.read_to_end(&mut rest).unwrap();
+            child.finish().unwrap_err()
+        });
+        assert!(matches!(error.await.unwrap(), ProcessError::Interrupted { .. }));
+    }
+}

@@ -1,0 +1,172 @@
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use thiserror::Error;
+
+use super::{CancellationToken, Program};
+
+/// Where a secret is found. A policy names secrets only by reference, so a policy can be shown, stored
+/// in version control and pasted into a ticket.
+#[derive(Clone, PartialEq, Eq)]
+pub enum SecretRef {
+    /// `env:NAME`
+    Environment(String),
+    /// `file:/path`; one trailing line end is not part of the secret.
+    File(PathBuf),
+    /// `command:program arg …`, split at white space, no shell; its standard output.
+    Command(Vec<String>),
+    /// `secretsmanager:ID` or `secretsmanager:ID#key` of a JSON secret.
+    SecretsManager { id: String, key: Option<String> },
+}
+
+/// Why a secret could not be had. Never holds the secret.
+#[derive(Debug, Error)]
+pub enum SecretError {
+    #[error(
+        "`{0}` is not a reference to a secret (use `env:NAME`, `file:/path`, `command:program arg` or `secretsmanager:id`)"
+    )]
+    Syntax(String),
+    #[error("environment variable `{0}` is not set or not UTF-8")]
+    Environment(String),
+    #[error("failed to read the secret file `{path}`")]
+    File {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("secret file `{path}` may be read by others (mode {mode:o}); `chmod 600` it")]
+    Exposed { path: PathBuf, mode: u32 },
+    #[error("failed to get a secret from `{program}`")]
+    Command {
+        program: String,
+        #[source]
+        source: super::ProcessError,
+    },
+    #[error("`{0}` gave an empty secret")]
+    Empty(String),
+    #[error(
+        "`{0}`: this version of drctl cannot read AWS Secrets Manager yet; use `command:aws secretsmanager get-secret-value …`"
+    )]
+    NotBuilt(String),
+}
+
+const COMMAND_DEADLINE: Duration = Duration::from_secs(30);
+
+impl SecretRef {
+    /// Reads the secret, as late as it is needed.
+    pub async fn resolve(&self) -> Result<SecretString, SecretError> {
+        let text = match self {
+            Self::Environment(name) => {
+                std::env::var(name).map_err(|_| SecretError::Environment(name.clone()))?
+            }
+            Self::File(path) => {
+                use std::os::unix::fs::PermissionsExt as _;
+                let failed = |source| SecretError::File { path: path.clone(), source };
+                let mode = std::fs::metadata(path).map_err(failed)?.permissions().mode() & 0o777;
+                if mode & 0o077 != 0 {
+                    return Err(SecretError::Exposed { path: path.clone(), mode });
+                }
+                std::fs::read_to_string(path).map_err(failed)?
+            }
+            Self::Command(words) => {
+                let (program, arguments) =
+                    words.split_first().ok_or_else(|| SecretError::Syntax(self.to_string()))?;
+                let finished = Program::new(program)
+                    .args(arguments)
+                    .run(COMMAND_DEADLINE, &CancellationToken::new())
+                    .await
+                    .map_err(|source| SecretError::Command { program: program.clone(), source })?;
+                finished.stdout
+            }
+            Self::SecretsManager { .. } => return Err(SecretError::NotBuilt(self.to_string())),
+        };
+        let text = text.strip_suffix('\n').unwrap_or(&text);
+        let text = text.strip_suffix('\r').unwrap_or(text);
+        if text.is_empty() {
+            return Err(SecretError::Empty(self.to_string()));
+        }
+        Ok(SecretString::from(text.to_owned()))
+    }
+}
+
+impl FromStr for SecretRef {
+    type Err = SecretError;
+
+    fn from_str(text: &str) -> Result<Self, SecretError> {
+        // The text is not repeated in the error where it may be a secret pasted by mistake.
+        let refused = || SecretError::Syntax("(hidden)".to_owned());
+        let (scheme, rest) = text.split_once(':').ok_or_else(refused)?;
+        if rest.is_empty() {
+            return Err(refused());
+        }
+        match scheme {
+            "env" => Ok(Self::Environment(rest.to_owned())),
+            "file" => Ok(Self::File(rest.into())),
+            "command" => Ok(Self::Command(rest.split_whitespace().map(str::to_owned).collect())),
+            "secretsmanager" => {
+                let (id, key) = match rest.split_once('#') {
+                    Some((id, key)) => (id, Some(key.to_owned())),
+                    None => (rest, None),
+                };
+                Ok(Self::SecretsManager { id: id.to_owned(), key })
+            }
+            _ => Err(refused()),
+        }
+    }
+}
+
+impl fmt::Display for SecretRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Environment(name) => write!(f, "env:{name}"),
+            Self::File(path) => write!(f, "file:{}", path.display()),
+            Self::Command(words) => write!(f, "command:{}", words.join(" ")),
+            Self::SecretsManager { id, key: None } => write!(f, "secretsmanager:{id}"),
+            Self::SecretsManager { id, key: Some(key) } => write!(f, "secretsmanager:{id}#{key}"),
+        }
+    }
+}
+
+impl fmt::Debug for SecretRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SecretRef({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use secrecy::ExposeSecret as _;
+
+    #[test]
+    fn references_parse_and_print_back() {
+        for text in [
+            "env:PGPASSWORD",
+            "file:/run/secrets/db",
+            "command:pass show db",
+            "secretsmanager:prod/db#password",
+        ] {
+            assert_eq!(text.parse::<SecretRef>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_pasted_password_is_refused_and_not_repeated() {
+        let error = "hunter2".parse::<SecretRef>().unwrap_err().to_string();
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_file_others_can_read_is_refused() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "secret\n").unwrap();
+        let reference = SecretRef::File(file.path().into());
+        assert_eq!(reference.resolve().await.unwrap().expose_secret(), "secret");
+        std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(matches!(reference.resolve().await, Err(SecretError::Exposed { mode: 0o644, .. })));
+    }
+}

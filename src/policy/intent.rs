@@ -1,0 +1,209 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
+use url::Url;
+
+use crate::model::{RepositoryName, SourceName, SystemName};
+use crate::platform::SecretRef;
+
+/// A validated policy.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// The file it was read from.
+    pub path: PathBuf,
+    pub system: SystemName,
+    pub description: Option<String>,
+    pub owner: Option<String>,
+    pub objectives: Objectives,
+    /// The primary first, then the copies in the order of the file. Never empty.
+    pub repositories: Vec<RepositoryConfig>,
+    pub encryption: Encryption,
+    pub compression: Compression,
+    pub transfer: Transfer,
+    /// Catalog URL: `sqlite:/path/file.db` or `postgres://…`; `None` is SQLite in the state directory.
+    pub catalog: Option<String>,
+    pub catalog_password: Option<SecretRef>,
+    pub sources: Vec<Source>,
+}
+
+impl Policy {
+    pub fn source(&self, name: &SourceName) -> Option<&Source> {
+        self.sources.iter().find(|source| source.name == *name)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Objectives {
+    /// From the disaster to a usable application.
+    pub rto: Duration,
+    /// How much of the newest data may be lost, as time.
+    pub rpo: Duration,
+}
+
+/// One place backups are kept.
+#[derive(Clone, Debug)]
+pub struct RepositoryConfig {
+    /// `primary`, or the name of the copy.
+    pub name: RepositoryName,
+    pub place: Place,
+}
+
+#[derive(Clone, Debug)]
+pub enum Place {
+    Directory(PathBuf),
+    S3(Box<S3Place>),
+}
+
+/// A bucket, a prefix and how to speak to them.
+#[derive(Clone, Debug)]
+pub struct S3Place {
+    pub bucket: String,
+    /// Without leading or trailing `/`; may be empty.
+    pub prefix: String,
+    pub region: String,
+    /// Set for anything that is not AWS.
+    pub endpoint: Option<Url>,
+    pub path_style: bool,
+    pub credentials: Credentials,
+    pub checksum: Checksum,
+    /// e.g. `STANDARD_IA`; `None` leaves it to the bucket.
+    pub storage_class: Option<String>,
+    pub server_side_encryption: Option<ServerSideEncryption>,
+    pub object_lock: Option<ObjectLock>,
+}
+
+#[derive(Clone, Debug)]
+pub enum Credentials {
+    /// The SDK's chain: environment, shared profile `default`, web identity, container, instance.
+    Default,
+    /// A named profile of the shared configuration.
+    Profile(String),
+    /// The chain's credentials assume this role.
+    Role { arn: String, external_id: Option<String> },
+    /// A pair of keys, each by reference.
+    Keys { access_key_id: SecretRef, secret_access_key: SecretRef, session_token: Option<SecretRef> },
+}
+
+/// The checksum the store is asked to prove on arrival.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Checksum {
+    /// CRC64NVME over the whole object: AWS, R2, Ceph.
+    Crc64Nvme,
+    /// CRC32C of each part.
+    Crc32c,
+    /// SHA-256 of each part.
+    Sha256,
+    /// None beyond the signed payload; for stores that refuse the others.
+    None,
+}
+
+#[derive(Clone, Debug)]
+pub enum ServerSideEncryption {
+    /// `AES256`
+    S3,
+    /// `aws:kms`
+    Kms { key: Option<String> },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ObjectLock {
+    pub mode: LockMode,
+    /// From the upload on.
+    pub retain: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LockMode {
+    Governance,
+    Compliance,
+}
+
+/// Who may read the backups.
+#[derive(Clone, Debug)]
+pub enum Encryption {
+    /// At least two, unless the policy says `danger_single_recipient = true`.
+    Age { recipients: Vec<Recipient> },
+    /// `danger_unencrypted = true`: anyone who reads the bucket reads the data.
+    None,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recipient {
+    /// `operational`, `escrow`, …
+    pub holder: Option<String>,
+    /// `age1…`, checked.
+    pub key: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Compression {
+    /// zstd, 1 to 19.
+    pub level: i32,
+    /// Worker threads; 0 is one for each processor, up to four.
+    pub threads: u32,
+}
+
+/// How bytes travel to the stores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transfer {
+    /// Bytes of an upload's parts; every part but the last has just this size. 5 MiB to 64 MiB.
+    pub part_size: u64,
+    /// Parts on their way to one store at a time.
+    pub parallel: usize,
+    /// Bytes a second to each store; `None` is as fast as it goes.
+    pub bandwidth: Option<u64>,
+    /// A store that accepts nothing for this long is given up.
+    pub stall: Duration,
+    /// Bytes after which an artifact goes on in another object; at most 10,000 parts.
+    pub object_size: u64,
+}
+
+#[derive(Clone, Debug)]
+pub struct Source {
+    pub name: SourceName,
+    pub config: SourceConfig,
+}
+
+/// What a source is. The kinds that cannot run yet are known to the schema, so that a policy written
+/// for them is checked today; running one is a failure of that source, never a skip.
+#[derive(Clone, Debug)]
+pub enum SourceConfig {
+    Postgres(Box<PostgresSource>),
+    /// A kind this version cannot run: its name in the policy.
+    NotBuilt {
+        kind: &'static str,
+    },
+}
+
+#[derive(Clone, Debug)]
+pub struct PostgresSource {
+    /// `postgres://user@host:port/database?sslmode=…`, never with a password in it, unless it came by
+    /// reference (see `url_ref`).
+    pub url: Option<Url>,
+    /// The whole URL by reference, e.g. `env:DATABASE_URL`. Just one of the two is set.
+    pub url_ref: Option<SecretRef>,
+    pub password: Option<SecretRef>,
+    /// Where to look for `pg_dump` and its kin before the usual places.
+    pub tools: Option<PathBuf>,
+    /// Set when dumps are taken of it.
+    pub logical: Option<LogicalDump>,
+    /// Physical base backups are asked for (not built yet).
+    pub base: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct LogicalDump {
+    pub row_counts: RowCounts,
+    /// Roles and tablespaces beside the database (`pg_dumpall --globals-only`).
+    pub globals: bool,
+    /// How long a dump waits for a lock before it fails.
+    pub lock_wait: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowCounts {
+    /// `count(*)` of each table, in the dump's snapshot.
+    Exact,
+    /// A restore then compares tables, sequences and extensions, but no counts.
+    None,
+}

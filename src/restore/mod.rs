@@ -1,0 +1,1 @@
+//! Getting data back: `plan` decides, `execute` acts.

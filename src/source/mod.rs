@@ -1,0 +1,1 @@
+//! Where a backup's bytes come from, one file a kind.

@@ -1,0 +1,1 @@
+//! Keeping what is stored good: reading it again, completing copies.
