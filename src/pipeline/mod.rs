@@ -1,1 +1,32 @@
 //! Bytes in, bytes out.
+//!
+//! ```text
+//! seal:  producer ─▶ count·sha256 ─▶ zstd ─▶ age ─▶ count·sha256 ─▶ parts
+//! open:  bytes ─▶ age ─▶ zstd ─▶ count·sha256 ─▶ reader
+//! ```
+//!
+//! Knows neither PostgreSQL nor S3: a producer is a stream that can say whether it ended well, and parts
+//! go into a channel.
+//!
+//! *Invariants.*
+//! - A producer's verdict is part of its stream: the last piece is sent only after
+//!   [`Produce::finish`] said yes, and an error comes out instead of a [`Sealed`].
+//! - Memory is bounded by the [`Budget`]: its parts, and what zstd needs, whatever the stream's length.
+//! - What [`open`] gives is provisional until its end was reached: age releases bytes before it has seen
+//!   whether the file was cut, and the digest is known last.
+//!
+//! *Not here.* Where parts go and what is done when that fails: [`crate::repository::BackupWriter`].
+
+mod identity;
+mod open;
+mod parts;
+mod producer;
+mod recipe;
+mod seal;
+
+pub use identity::{Identities, IdentityError, NewIdentity};
+pub use open::{OpenError, open};
+pub use parts::{Budget, Part, Piece, Shape};
+pub use producer::{FromMemory, Produce};
+pub use recipe::{Recipe, RecipeError};
+pub use seal::{PipelineError, Progress, Sealed, seal};

@@ -1,0 +1,81 @@
+use std::io::{self, BufReader, Read};
+
+use thiserror::Error;
+
+use super::Identities;
+use crate::model::{Digest, Encoding, Hasher};
+
+/// Why stored bytes do not open.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    #[error("no identity was given, and the backup is encrypted")]
+    NoIdentity,
+    #[error("none of the identities given is one of the backup's recipients")]
+    WrongIdentity,
+    #[error("what is stored is not an age file, or its header is damaged")]
+    Header(#[source] io::Error),
+    #[error("failed to read what is stored")]
+    Read(#[source] io::Error),
+}
+
+/// Gives the plain bytes of an encoded stream, and an error at their end where they are not just those
+/// that `expected` tells of.
+pub fn open<'a>(
+    stored: impl Read + Send + 'a,
+    encoding: &[Encoding],
+    identities: &Identities,
+    expected: Option<Digest>,
+) -> Result<Box<dyn Read + Send + 'a>, OpenError> {
+    let mut stream: Box<dyn Read + Send + 'a> = Box::new(stored);
+    for step in encoding.iter().rev() {
+        stream = match step {
+            Encoding::Age => Box::new(decrypt(stream, identities)?),
+            Encoding::Zstd => Box::new(zstd::Decoder::new(stream).map_err(OpenError::Read)?),
+        };
+    }
+    Ok(match expected {
+        Some(expected) => Box::new(Proven { stream, hasher: Hasher::default(), expected }),
+        None => stream,
+    })
+}
+
+fn decrypt<R: Read>(stored: R, identities: &Identities) -> Result<impl Read + use<R>, OpenError> {
+    if identities.is_empty() {
+        return Err(OpenError::NoIdentity);
+    }
+    let failed = |error| match error {
+        age::DecryptError::NoMatchingKeys => OpenError::WrongIdentity,
+        age::DecryptError::Io(error) => OpenError::Read(error),
+        other => OpenError::Header(io::Error::other(other)),
+    };
+    let decryptor =
+        age::Decryptor::new_buffered(BufReader::with_capacity(128 << 10, stored)).map_err(failed)?;
+    decryptor.decrypt(identities.iter()).map_err(failed)
+}
+
+/// Compares with the digest at the end of the stream.
+struct Proven<R> {
+    stream: R,
+    hasher: Hasher,
+    expected: Digest,
+}
+
+impl<R: Read> Read for Proven<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.stream.read(buffer)?;
+        self.hasher.update(&buffer[..count]);
+        if count == 0 && !buffer.is_empty() {
+            let found = self.hasher.clone().digest();
+            if found != self.expected {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    format!(
+                        "the plain bytes are not those that were stored: {} bytes with SHA-256 {}, expected {} bytes with {}",
+                        found.size, found.sha256, self.expected.size, self.expected.sha256
+                    ),
+                ));
+            }
+        }
+        Ok(count)
+    }
+}

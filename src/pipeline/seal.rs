@@ -1,0 +1,227 @@
+use std::io::{self, Read as _, Write as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use thiserror::Error;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::Sender;
+
+use super::parts::PartWriter;
+use super::{Budget, Piece, Produce, Recipe, Shape};
+use crate::model::{Digest, Hasher};
+
+const READ_BYTES: usize = 256 << 10;
+
+/// A stream that went through whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sealed {
+    /// Of what the producer wrote.
+    pub plain: Digest,
+    /// Of each stored object, in order.
+    pub objects: Vec<Digest>,
+    /// The last lines the producer wrote on stderr.
+    pub remarks: Vec<String>,
+}
+
+/// Why a stream did not go through. No last piece was sent.
+#[derive(Debug, Error)]
+pub enum PipelineError {
+    #[error("failed to read what is to be stored")]
+    Read(#[source] io::Error),
+    #[error("the producer of the data failed")]
+    Producer(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("the producer wrote nothing and said it was done")]
+    Empty,
+    #[error("failed to compress and encrypt")]
+    Encode(#[source] io::Error),
+    #[error("whoever took the parts has stopped")]
+    Stopped,
+}
+
+/// How far a stream is, for whoever watches.
+#[derive(Debug, Default)]
+pub struct Progress {
+    plain: AtomicU64,
+    stored: AtomicU64,
+}
+
+impl Progress {
+    /// Bytes read from the producer so far.
+    pub fn plain(&self) -> u64 {
+        self.plain.load(Ordering::Relaxed)
+    }
+
+    /// Bytes cut into parts so far.
+    pub fn stored(&self) -> u64 {
+        self.stored.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn add_stored(&self, bytes: u64) {
+        self.stored.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+/// Reads the producer to its end and sends the encoded pieces. Blocks: run it on a thread of its own, not
+/// on the runtime. When it returns an error the pieces that were sent are worthless.
+pub fn seal(
+    mut producer: Box<dyn Produce>,
+    recipe: &Recipe,
+    shape: Shape,
+    budget: Budget,
+    pieces: Sender<Piece>,
+    progress: Arc<Progress>,
+) -> Result<Sealed, PipelineError> {
+    let output = PartWriter::new(shape, budget, Handle::current(), pieces.clone(), Arc::clone(&progress));
+    let encode = |error: io::Error| {
+        if pieces.is_closed() { PipelineError::Stopped } else { PipelineError::Encode(error) }
+    };
+    let mut encoder = recipe.encoder(output).map_err(encode)?;
+    let mut hasher = Hasher::default();
+    let mut buffer = vec![0; READ_BYTES];
+    loop {
+        let count = match producer.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(PipelineError::Read(error)),
+        };
+        hasher.update(&buffer[..count]);
+        encoder.write_all(&buffer[..count]).map_err(encode)?;
+        progress.plain.fetch_add(count as u64, Ordering::Relaxed);
+    }
+    let remarks = producer.finish().map_err(PipelineError::Producer)?;
+    if hasher.size() == 0 {
+        return Err(PipelineError::Empty);
+    }
+    let objects = encoder.finish().and_then(PartWriter::finish).map_err(encode)?;
+    Ok(Sealed { plain: hasher.digest(), objects, remarks })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::Encoding;
+    use crate::pipeline::{FromMemory, NewIdentity, open};
+    use crate::policy::{Compression, Encryption, Recipient};
+
+    const SHAPE: Shape = Shape { part_size: 1000, parts_per_object: 3 };
+
+    fn recipe(to: &NewIdentity) -> Recipe {
+        let recipients = vec![Recipient { holder: None, key: to.recipient() }];
+        Recipe::new(Compression { level: 3, threads: 2 }, &Encryption::Age { recipients }).unwrap()
+    }
+
+    /// Seals and gathers: the objects, and what `seal` said.
+    fn run(
+        producer: Box<dyn Produce>,
+        recipe: &Recipe,
+    ) -> (Vec<Vec<u8>>, Vec<usize>, Result<Sealed, PipelineError>) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+        let (sender, mut receiver) = tokio::sync::mpsc::channel(1);
+        let recipe = recipe.clone();
+        let work = runtime.spawn_blocking(move || {
+            seal(producer, &recipe, SHAPE, Budget::of_parts(2), sender, Arc::default())
+        });
+        runtime.block_on(async {
+            let (mut objects, mut open, mut sizes) = (vec![], vec![], vec![]);
+            while let Some(piece) = receiver.recv().await {
+                match piece {
+                    Piece::Part(part) => {
+                        sizes.push(part.bytes.len());
+                        open.extend_from_slice(&part.bytes);
+                    }
+                    Piece::ObjectEnd(digest) => {
+                        assert_eq!(digest, Digest::of(&open));
+                        objects.push(std::mem::take(&mut open));
+                    }
+                }
+            }
+            (objects, sizes, work.await.unwrap())
+        })
+    }
+
+    fn noise(len: usize) -> Vec<u8> {
+        let mut random = fastrand::Rng::with_seed(len as u64);
+        (0..len).map(|_| random.u8(..)).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+        #[test]
+        fn any_bytes_come_back(len in 1usize..20_000, text in any::<bool>()) {
+            let bytes = if text { b"the same line again\n".repeat(len / 20 + 1) } else { noise(len) };
+            let identity = NewIdentity::generate();
+            let (objects, sizes, sealed) = run(Box::new(FromMemory::new(bytes.clone())), &recipe(&identity));
+            let sealed = sealed.unwrap();
+            prop_assert_eq!(sealed.plain, Digest::of(&bytes));
+            prop_assert_eq!(objects.len(), sealed.objects.len());
+            prop_assert!(objects.iter().all(|object| !object.is_empty() && object.len() <= 3000));
+            prop_assert!(sizes[..sizes.len() - 1].iter().all(|size| *size == 1000));
+            let stored = objects.concat();
+            let encoding = [Encoding::Zstd, Encoding::Age];
+            let mut back = Vec::new();
+            open(&stored[..], &encoding, &identity.identities(), Some(sealed.plain)).unwrap().read_to_end(&mut back).unwrap();
+            prop_assert_eq!(back, bytes);
+        }
+
+        #[test]
+        fn any_cut_or_flipped_bit_is_an_error(len in 1usize..9_000, at in any::<prop::sample::Index>(), cut in any::<bool>()) {
+            let bytes = noise(len);
+            let identity = NewIdentity::generate();
+            let (objects, _, sealed) = run(Box::new(FromMemory::new(bytes)), &recipe(&identity));
+            let mut stored = objects.concat();
+            let position = at.index(stored.len());
+            if cut { stored.truncate(position) } else { stored[position] ^= 1 }
+            let encoding = [Encoding::Zstd, Encoding::Age];
+            let opened = open(&stored[..], &encoding, &identity.identities(), Some(sealed.unwrap().plain));
+            let outcome = opened.map(|mut stream| stream.read_to_end(&mut Vec::new()).is_err());
+            prop_assert!(matches!(outcome, Err(_) | Ok(true)));
+        }
+    }
+
+    struct Dies(usize);
+
+    impl Read for Dies {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let count = buffer.len().min(self.0);
+            self.0 -= count;
+            buffer[..count].copy_from_slice(&noise(count));
+            Ok(count)
+        }
+    }
+
+    impl Produce for Dies {
+        fn finish(self: Box<Self>) -> Result<Vec<String>, Box<dyn std::error::Error + Send + Sync>> {
+            Err("killed".into())
+        }
+    }
+
+    #[test]
+    fn a_producer_that_dies_never_ends_its_last_object() {
+        let identity = NewIdentity::generate();
+        let (objects, sizes, sealed) = run(Box::new(Dies(10_000_000)), &recipe(&identity));
+        assert!(matches!(sealed, Err(PipelineError::Producer(_))), "{sealed:?}");
+        let sent: usize = sizes.iter().sum();
+        assert!(objects.concat().len() < sent || sent == 0);
+    }
+
+    #[test]
+    fn nothing_is_not_a_backup() {
+        let (objects, _, sealed) = run(Box::new(FromMemory::new(vec![])), &recipe(&NewIdentity::generate()));
+        assert!(objects.is_empty());
+        assert!(matches!(sealed, Err(PipelineError::Empty)), "{sealed:?}");
+    }
+
+    #[test]
+    fn another_key_opens_nothing() {
+        let (objects, _, _) = run(Box::new(FromMemory::new(noise(500))), &recipe(&NewIdentity::generate()));
+        let stored = objects.concat();
+        let stranger = NewIdentity::generate().identities();
+        let opened = open(&stored[..], &[Encoding::Zstd, Encoding::Age], &stranger, None).err();
+        assert!(matches!(opened, Some(crate::pipeline::OpenError::WrongIdentity)), "{opened:?}");
+    }
+}
