@@ -1,0 +1,6 @@
+//! drctl against real servers: one module a topic.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod logical;

@@ -1,0 +1,11 @@
+//! What the tests stand on: real servers, started for one test and gone with it.
+//!
+//! Everything here returns [`Outcome`]: a missing server fails the test that needs it, with words that say
+//! how to get it.
+#![expect(clippy::allow_attributes, reason = "see the next line")]
+#![allow(dead_code, reason = "each test binary uses another part of it")]
+
+pub(crate) mod postgres;
+
+/// A result whose error is only ever shown.
+pub(crate) type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;

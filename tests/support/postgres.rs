@@ -1,0 +1,411 @@
+//! A throw-away PostgreSQL cluster: own directory, own port, gone when dropped.
+
+use std::fs::{File, Permissions};
+use std::net::TcpListener;
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
+use sqlx::{PgConnection, postgres::PgConnectOptions};
+use tempfile::TempDir;
+
+use super::Outcome;
+
+/// The superuser of every cluster here.
+pub(crate) const SUPERUSER: &str = "postgres";
+
+const READY_WITHIN: Duration = Duration::from_secs(60);
+const GONE_WITHIN: Duration = Duration::from_secs(10);
+const STEP: Duration = Duration::from_millis(25);
+
+/// How roles prove who they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Auth {
+    Trust,
+    /// Everyone needs a password; this is the superuser's.
+    Scram(String),
+}
+
+/// What a cluster is to be like.
+#[derive(Clone, Debug)]
+pub(crate) struct ClusterOptions {
+    pub(crate) major: u32,
+    pub(crate) auth: Auth,
+    /// Lines of `postgresql.conf`: name, value without quotes.
+    pub(crate) settings: Vec<(String, String)>,
+    /// More arguments of initdb.
+    pub(crate) initdb: Vec<String>,
+}
+
+impl ClusterOptions {
+    pub(crate) fn new(major: u32) -> Self {
+        Self { major, auth: Auth::Trust, settings: vec![], initdb: vec![] }
+    }
+
+    pub(crate) fn scram(mut self, password: &str) -> Self {
+        self.auth = Auth::Scram(password.to_owned());
+        self
+    }
+
+    pub(crate) fn setting(mut self, name: &str, value: &str) -> Self {
+        self.settings.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub(crate) fn initdb(mut self, argument: &str) -> Self {
+        self.initdb.push(argument.to_owned());
+        self
+    }
+}
+
+/// A running server. Dropping it ends the server and deletes its directory.
+pub(crate) struct Cluster {
+    directory: TempDir,
+    programs: PathBuf,
+    auth: Auth,
+    major: u32,
+    port: u16,
+    server: Option<Child>,
+}
+
+impl Cluster {
+    /// A cluster everyone may enter, with settings made for speed.
+    pub(crate) async fn start(major: u32) -> Outcome<Self> {
+        Self::start_with(ClusterOptions::new(major)).await
+    }
+
+    pub(crate) async fn start_with(options: ClusterOptions) -> Outcome<Self> {
+        tokio::task::spawn_blocking(move || Self::make(&options)).await?
+    }
+
+    fn make(options: &ClusterOptions) -> Outcome<Self> {
+        let programs = programs(options.major)?;
+        let directory = tempfile::Builder::new()
+            .prefix("drctl-pg")
+            .permissions(Permissions::from_mode(0o755))
+            .tempdir_in("/tmp")?;
+        if let Some((user, group)) = owner()? {
+            chown(directory.path(), Some(user), Some(group))?;
+        }
+        let mut cluster = Self {
+            directory,
+            programs,
+            auth: options.auth.clone(),
+            major: options.major,
+            port: 0,
+            server: None,
+        };
+        cluster.initdb(options)?;
+        cluster.configure(options)?;
+        cluster.begin()?;
+        Ok(cluster)
+    }
+
+    fn initdb(&self, options: &ClusterOptions) -> Outcome<()> {
+        let mut command = self.command("initdb");
+        command.args(["--no-sync", "--encoding=UTF8", "--locale=C.UTF-8", "--username", SUPERUSER]);
+        match &options.auth {
+            Auth::Trust => command.arg("--auth=trust"),
+            Auth::Scram(password) => {
+                let file = self.path("password");
+                std::fs::write(&file, password)?;
+                std::fs::set_permissions(&file, Permissions::from_mode(0o644))?;
+                command.arg("--auth=scram-sha-256").arg("--pwfile").arg(file)
+            }
+        };
+        command.args(&options.initdb).arg("-D").arg(self.data());
+        let output = command.output()?;
+        if !output.status.success() {
+            let words = String::from_utf8_lossy(&output.stderr).into_owned();
+            return Err(format!("initdb failed: {words}").into());
+        }
+        Ok(())
+    }
+
+    fn configure(&self, options: &ClusterOptions) -> Outcome<()> {
+        let directory = self.directory.path().display().to_string();
+        let ours = [
+            ("listen_addresses", "127.0.0.1"),
+            ("unix_socket_directories", directory.as_str()),
+            ("fsync", "off"),
+            ("shared_buffers", "16MB"),
+            ("max_connections", "40"),
+        ];
+        let given = options.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let lines: String = ours
+            .into_iter()
+            .chain(given)
+            .map(|(name, value)| format!("{name} = '{}'\n", value.replace('\'', "''")))
+            .collect();
+        let mut text = std::fs::read_to_string(self.data().join("postgresql.conf"))?;
+        text.push_str(&lines);
+        std::fs::write(self.data().join("postgresql.conf"), text)?;
+        Ok(())
+    }
+
+    /// Starts the server and waits until it takes connections. The port is one the system had free a
+    /// moment ago, so a start that lost it to someone else is tried again.
+    fn begin(&mut self) -> Outcome<()> {
+        for attempt in 1.. {
+            self.port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+            match self.run_until_ready() {
+                Ok(()) => return Ok(()),
+                Err(error) if attempt < 5 && error.to_string().contains("could not bind") => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn run_until_ready(&mut self) -> Outcome<()> {
+        let log = File::create(self.path("log"))?;
+        let mut command = self.command("postgres");
+        command.arg("-D").arg(self.data()).arg("-p").arg(self.port.to_string());
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        self.server = Some(command.spawn()?);
+        let begun = Instant::now();
+        loop {
+            // The eighth line of the file is the state; the server writes it for pg_ctl's own wait.
+            let state = std::fs::read_to_string(self.data().join("postmaster.pid")).unwrap_or_default();
+            if state.lines().nth(7).is_some_and(|line| line.trim() == "ready") {
+                return Ok(());
+            }
+            let ended = self.server.as_mut().map(Child::try_wait).transpose()?.flatten();
+            if let Some(status) = ended {
+                self.server = None;
+                return Err(format!("PostgreSQL ended at its start ({status}):\n{}", self.log_tail()).into());
+            }
+            if begun.elapsed() > READY_WITHIN {
+                return Err(format!("PostgreSQL was not ready in time:\n{}", self.log_tail()).into());
+            }
+            std::thread::sleep(STEP);
+        }
+    }
+
+    /// Ends the server at once, as a crash would; the directory stays.
+    pub(crate) fn kill(&mut self) {
+        self.end(rustix::process::Signal::QUIT);
+    }
+
+    /// Starts a server that was ended, on another port.
+    pub(crate) async fn start_again(mut self) -> Outcome<Self> {
+        tokio::task::spawn_blocking(move || {
+            self.kill();
+            self.begin()?;
+            Ok(self)
+        })
+        .await?
+    }
+
+    fn end(&mut self, signal: rustix::process::Signal) {
+        let Some(mut server) = self.server.take() else { return };
+        let pid = i32::try_from(server.id()).ok().and_then(rustix::process::Pid::from_raw);
+        if let Some(pid) = pid {
+            let _gone = rustix::process::kill_process(pid, signal);
+        }
+        let begun = Instant::now();
+        while begun.elapsed() < GONE_WITHIN {
+            if !matches!(server.try_wait(), Ok(None)) {
+                return;
+            }
+            std::thread::sleep(STEP);
+        }
+        let _gone = server.kill();
+        let _reaped = server.wait();
+    }
+
+    /// A program of this cluster's major, run as the user that may run servers.
+    fn command(&self, program: &str) -> Command {
+        let path = self.programs.join(program);
+        let mut command = if rustix::process::geteuid().is_root() {
+            let mut command = Command::new("setpriv");
+            command.args(["--reuid=postgres", "--regid=postgres", "--init-groups"]).arg(path);
+            command
+        } else {
+            Command::new(path)
+        };
+        command.env("LC_ALL", "C").current_dir(self.directory.path());
+        // The settings of whoever runs the tests must not lead anywhere else.
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("PG") {
+                command.env_remove(name);
+            }
+        }
+        command
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        self.path("data")
+    }
+
+    pub(crate) fn major(&self) -> u32 {
+        self.major
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Where its Unix socket is: what libpq and drctl take as `host`.
+    pub(crate) fn socket_directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Where its `pg_dump` and kin are.
+    pub(crate) fn programs(&self) -> &Path {
+        &self.programs
+    }
+
+    /// The last lines of the server's log.
+    pub(crate) fn log_tail(&self) -> String {
+        let text = std::fs::read(self.path("log")).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(30)..].join("\n")
+    }
+
+    /// The superuser's URL of a database, over TCP. It holds no password: see [`Self::password`].
+    pub(crate) fn url(&self, database: &str) -> String {
+        self.url_as(SUPERUSER, database)
+    }
+
+    /// `role` and `database` are plain words; others are to be percent-encoded.
+    pub(crate) fn url_as(&self, role: &str, database: &str) -> String {
+        format!("postgres://{role}@127.0.0.1:{}/{database}", self.port)
+    }
+
+    pub(crate) fn password(&self) -> Option<&str> {
+        match &self.auth {
+            Auth::Trust => None,
+            Auth::Scram(password) => Some(password),
+        }
+    }
+
+    /// A connection as the superuser.
+    pub(crate) async fn connect(&self, database: &str) -> Outcome<PgConnection> {
+        let options = PgConnectOptions::new_without_pgpass()
+            .host("127.0.0.1")
+            .port(self.port)
+            .username(SUPERUSER)
+            .database(database);
+        let options = match self.password() {
+            Some(password) => options.password(password),
+            None => options,
+        };
+        let connected = tokio::time::timeout(READY_WITHIN, options.connect()).await?;
+        connected.map_err(|error| format!("{error}; the server's log:\n{}", self.log_tail()).into())
+    }
+
+    /// Runs statements as the superuser, each in its own transaction.
+    pub(crate) async fn execute(&self, database: &str, statements: &[&str]) -> Outcome<()> {
+        let mut connection = self.connect(database).await?;
+        for statement in statements {
+            sqlx::raw_sql(AssertSqlSafe(*statement))
+                .execute(&mut connection)
+                .await
+                .map_err(|error| format!("{error}, in: {statement}"))?;
+        }
+        connection.close().await?;
+        Ok(())
+    }
+
+    /// One value, read as the superuser; the statement gives it as text.
+    pub(crate) async fn text(&self, database: &str, query: &str) -> Outcome<String> {
+        let mut connection = self.connect(database).await?;
+        let value: Option<String> = sqlx::query_scalar(AssertSqlSafe(format!("SELECT ({query})::text")))
+            .fetch_one(&mut connection)
+            .await
+            .map_err(|error| format!("{error}, in: {query}"))?;
+        connection.close().await?;
+        Ok(value.unwrap_or_default())
+    }
+
+    /// Runs a script with the cluster's own psql as the superuser, and gives what it printed. The first
+    /// error ends it.
+    pub(crate) async fn psql(&self, database: &str, script: &str) -> Outcome<String> {
+        let mut command = self.client("psql");
+        command.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", database, "-f", "-"]);
+        let script = script.to_owned();
+        run_with_input(command, script).await
+    }
+
+    /// One of the cluster's own client programs with the superuser's connection in its environment, run as
+    /// this user.
+    pub(crate) fn client(&self, program: &str) -> Command {
+        let mut command = Command::new(self.programs.join(program));
+        command.env("LC_ALL", "C").env("PGHOST", "127.0.0.1").env("PGPORT", self.port.to_string());
+        command.env("PGUSER", SUPERUSER).env_remove("PGDATABASE").env_remove("PGHOSTADDR");
+        command.env_remove("PGSERVICE").env_remove("PGOPTIONS");
+        if let Some(password) = self.password() {
+            command.env("PGPASSWORD", password);
+        }
+        command
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Runs a program to its end with `input` on its standard input, and gives its standard output.
+async fn run_with_input(mut command: Command, input: String) -> Outcome<String> {
+    tokio::task::spawn_blocking(move || {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn()?;
+        let stdin = child.stdin.take();
+        let writer = std::thread::spawn(move || {
+            use std::io::Write as _;
+            stdin.map(|mut pipe| pipe.write_all(input.as_bytes()))
+        });
+        let output = child.wait_with_output()?;
+        let _written = writer.join();
+        if !output.status.success() {
+            let words = String::from_utf8_lossy(&output.stderr).into_owned();
+            return Err(format!("{command:?} failed ({}): {words}", output.status).into());
+        }
+        Ok(String::from_utf8(output.stdout)?)
+    })
+    .await?
+}
+
+/// Who has to own the files: the user `postgres` where the tests run as root, else nobody but us.
+fn owner() -> Outcome<Option<(u32, u32)>> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(None);
+    }
+    let ask = |flag: &str| -> Outcome<u32> {
+        let output = Command::new("id").args([flag, "postgres"]).output()?;
+        let text = String::from_utf8(output.stdout)?;
+        text.trim().parse().map_err(|_| {
+            "PostgreSQL refuses to run as root, and there is no user `postgres` to run it as (`apt-get install postgresql`)"
+                .into()
+        })
+    };
+    Ok(Some((ask("-u")?, ask("-g")?)))
+}
+
+/// The programs of a major: named by `DRCTL_TEST_PG<major>`, installed, or extracted by `pg-major.sh`.
+pub(crate) fn programs(major: u32) -> Outcome<PathBuf> {
+    let named = std::env::var_os(format!("DRCTL_TEST_PG{major}")).map(PathBuf::from);
+    let installed = PathBuf::from(format!("/usr/lib/postgresql/{major}/bin"));
+    let extracted = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join(format!("target/parts/pg{major}/usr/lib/postgresql/{major}/bin"));
+    let places = named.into_iter().chain([installed, extracted]).collect::<Vec<_>>();
+    let found = places.iter().find(|place| place.join("postgres").exists());
+    found.cloned().ok_or_else(|| {
+        let listed: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
+        format!(
+            "no PostgreSQL {major} in {} (`apt-get install postgresql-{major}`, or `tests/support/pg-major.sh {major}`)",
+            listed.join(", ")
+        )
+        .into()
+    })
+}
