@@ -10,6 +10,7 @@ mod digest;
 mod id;
 mod inventory;
 mod manifest;
+mod run;
 
 pub use digest::{Digest, Hasher, Sha256Hex};
 pub use id::{BackupId, BackupKind, IdError, RepositoryName, RunId, SourceName, SystemName};
@@ -17,3 +18,4 @@ pub use inventory::{DatabaseFacts, Details, Extension, Grant, RoleSetting, Seque
 pub use manifest::{
     Artifact, Encoding, Manifest, ObjectPart, Protection, RecipientPrint, ServerFacts, State, ToolFacts,
 };
+pub use run::{CheckDepth, CopyCheck, Fault, ObjectFault, Outcome};

@@ -10,9 +10,16 @@
 //!
 //! *Not here.* What the bytes mean ([`crate::pipeline`], [`crate::source`]), and what to keep or delete.
 
+pub mod journal;
 pub mod layout;
+pub mod manifest;
+mod marker;
+mod set;
 mod store;
 
+pub use manifest::{FormatError, FormatVersion, ManifestError};
+pub use marker::{Marker, MarkerError};
+pub use set::{Lost, Repositories, Repository};
 pub use store::{
     Lock, ObjectInfo, Page, Precondition, PutOptions, Store, StoreError, StoreErrorKind, Upload, UploadInfo,
     Written, list_all,

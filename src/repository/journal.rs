@@ -1,0 +1,203 @@
+use bytes::Bytes;
+use chrono::{DateTime, Days, Months, Utc};
+use futures_util::future::join_all;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::{FormatError, FormatVersion, Lost, PutOptions, Repositories, Store, StoreError, StoreErrorKind};
+use super::{layout, list_all};
+use crate::model::{CopyCheck, Outcome, RunId, Sha256Hex, SystemName};
+
+/// A record larger than this is not one.
+pub const RECORD_LIMIT: u64 = 1024 * 1024;
+
+/// One run that changed or proved something.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    pub format: String,
+    pub run: RunId,
+    /// `backup`, `restore`, `verify`, `copies-sync`, …
+    pub verb: String,
+    pub begun: DateTime<Utc>,
+    pub ended: DateTime<Utc>,
+    pub host: String,
+    pub outcome: Outcome,
+    /// SHA-256 of the newest record there was, as stored.
+    pub previous: Option<Sha256Hex>,
+    /// What the verb has to say; nothing secret.
+    #[serde(default)]
+    pub detail: Detail,
+}
+
+/// What a run did, by kind. Fields a reader does not know are left alone.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Detail {
+    /// Copies that were read again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<CopyCheck>,
+    /// Backups that were taken, copied or restored.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub backups: Vec<crate::model::BackupId>,
+    /// Why it failed or is degraded, a line each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<String>,
+    /// Seconds of each phase, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub phases: Vec<(String, f64)>,
+}
+
+#[derive(Debug, Error)]
+pub enum JournalError {
+    #[error("failed to read the journal")]
+    List(#[source] StoreError),
+    #[error("failed to read the journal's record of run `{run}`")]
+    Read { run: RunId, source: StoreError },
+    #[error("failed to write the journal's record of run `{run}`")]
+    Write { run: RunId, source: StoreError },
+    #[error("failed to understand the journal's record of run `{run}`")]
+    Json { run: RunId, source: serde_json::Error },
+    #[error("failed to accept the journal's record of run `{run}`")]
+    Format { run: RunId, source: FormatError },
+    #[error("failed to accept the journal's record of run `{run}`: it is of run `{found}`")]
+    OtherRun { run: RunId, found: RunId },
+}
+
+/// Writes the record of a run to every repository, the same bytes to each, and gives back those that did
+/// not take it. `record.format` and `record.previous` are filled in here.
+///
+/// # Errors
+/// Only a record that cannot be written down at all.
+pub async fn append(
+    repositories: &Repositories,
+    system: &SystemName,
+    mut record: Record,
+) -> Result<Vec<Lost>, JournalError> {
+    record.format = FormatVersion::CURRENT.to_string();
+    record.previous = None;
+    for repository in repositories.iter() {
+        // The first that answers decides: the bytes must be the same everywhere.
+        if let Ok(previous) = newest_digest(&*repository.store, system, &record.run).await {
+            record.previous = previous;
+            break;
+        }
+    }
+    let mut bytes = serde_json::to_vec_pretty(&record)
+        .map_err(|source| JournalError::Json { run: record.run.clone(), source })?;
+    bytes.push(b'\n');
+    let bytes = Bytes::from(bytes);
+    let written = join_all(repositories.iter().map(async |repository| {
+        let result = write(&*repository.store, system, &record.run, bytes.clone()).await;
+        result.err().map(|error| Lost::new(repository, error))
+    }));
+    Ok(written.await.into_iter().flatten().collect())
+}
+
+/// Writes a record as it is; that the same stands there already is a success.
+pub async fn write(
+    store: &dyn Store,
+    system: &SystemName,
+    run: &RunId,
+    bytes: Bytes,
+) -> Result<(), JournalError> {
+    let key = layout::journal_record(system, run);
+    let refused = |source| JournalError::Write { run: run.clone(), source };
+    match store.put(&key, bytes.clone(), &PutOptions::absent()).await {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind == StoreErrorKind::Exists => {
+            match store.get(&key, RECORD_LIMIT).await.map_err(refused)?.0 == bytes {
+                true => Ok(()),
+                false => Err(refused(error)),
+            }
+        }
+        Err(error) => Err(refused(error)),
+    }
+}
+
+/// The runs that have a record, oldest first: all, or those that began later than `since`.
+pub async fn runs(
+    store: &dyn Store,
+    system: &SystemName,
+    since: Option<DateTime<Utc>>,
+) -> Result<Vec<RunId>, JournalError> {
+    let prefix = layout::journal(system);
+    let mut runs = Vec::new();
+    let mut after = since.map(|since| format!("{}{}", layout::journal_month(system, since), stamp(since)));
+    loop {
+        let page = store.list(&prefix, after.as_deref()).await.map_err(JournalError::List)?;
+        runs.extend(page.objects.iter().filter_map(|object| parse_key(system, &object.key)));
+        match page.next {
+            Some(next) => after = Some(next),
+            None => break,
+        }
+    }
+    runs.sort();
+    Ok(runs)
+}
+
+/// A record and its bytes.
+pub async fn read(
+    store: &dyn Store,
+    system: &SystemName,
+    run: &RunId,
+) -> Result<(Record, Bytes), JournalError> {
+    let (bytes, _) = store
+        .get(&layout::journal_record(system, run), RECORD_LIMIT)
+        .await
+        .map_err(|source| JournalError::Read { run: run.clone(), source })?;
+    Ok((parse(&bytes, run)?, bytes))
+}
+
+fn parse(bytes: &[u8], run: &RunId) -> Result<Record, JournalError> {
+    #[derive(Deserialize)]
+    struct Header {
+        format: String,
+    }
+    let json = |source| JournalError::Json { run: run.clone(), source };
+    let header: Header = serde_json::from_slice(bytes).map_err(json)?;
+    let version = header.format.parse::<FormatVersion>().and_then(FormatVersion::readable);
+    version.map_err(|source| JournalError::Format { run: run.clone(), source })?;
+    let record: Record = serde_json::from_slice(bytes).map_err(json)?;
+    if record.run == *run {
+        Ok(record)
+    } else {
+        Err(JournalError::OtherRun { run: run.clone(), found: record.run })
+    }
+}
+
+/// Looks back a month at a time, so that a long journal costs no long listing; two months without a run
+/// and the whole is listed.
+async fn newest_digest(
+    store: &dyn Store,
+    system: &SystemName,
+    run: &RunId,
+) -> Result<Option<Sha256Hex>, JournalError> {
+    let before = run.begun().checked_sub_months(Months::new(1)).unwrap_or(run.begun() - Days::new(31));
+    let mut newest = None;
+    for prefix in [
+        layout::journal_month(system, run.begun()),
+        layout::journal_month(system, before),
+        layout::journal(system),
+    ] {
+        let objects = list_all(store, &prefix).await.map_err(JournalError::List)?;
+        newest = objects.iter().filter_map(|object| parse_key(system, &object.key)).max();
+        if newest.is_some() {
+            break;
+        }
+    }
+    let Some(newest) = newest else { return Ok(None) };
+    let (bytes, _) = store
+        .get(&layout::journal_record(system, &newest), RECORD_LIMIT)
+        .await
+        .map_err(|source| JournalError::Read { run: newest, source })?;
+    Ok(Some(Sha256Hex::of(&bytes)))
+}
+
+fn parse_key(system: &SystemName, key: &str) -> Option<RunId> {
+    let (_, name) = key.rsplit_once('/')?;
+    let run: RunId = name.strip_suffix(".json")?.parse().ok()?;
+    (layout::journal_record(system, &run) == key).then_some(run)
+}
+
+fn stamp(time: DateTime<Utc>) -> String {
+    time.format("%Y%m%dT%H%M%SZ").to_string()
+}

@@ -1,0 +1,148 @@
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::{FormatError, FormatVersion, Lost, PutOptions, Store, StoreError, StoreErrorKind, layout};
+use crate::model::SystemName;
+
+const MARKER_LIMIT: u64 = 64 * 1024;
+
+/// `drctl-repository.json`: whose repository a store is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Marker {
+    pub format: String,
+    /// 32 hexadecimal digits, shared by the primary and its copies.
+    pub repository_id: String,
+    pub system: SystemName,
+    pub created: DateTime<Utc>,
+}
+
+#[derive(Debug, Error)]
+pub enum MarkerError {
+    #[error("failed to read the repository's marker")]
+    Read(#[source] StoreError),
+    #[error("failed to write the repository's marker")]
+    Write(#[source] StoreError),
+    #[error("failed to write the instructions for restoring by hand")]
+    ByHand(#[source] StoreError),
+    #[error("failed to understand the marker of {location}")]
+    Json { location: String, source: serde_json::Error },
+    #[error("failed to accept the repository in {location}")]
+    Format { location: String, source: FormatError },
+    #[error(
+        "failed to accept the repository in {location}: it belongs to system `{found}`, not `{expected}`"
+    )]
+    OtherSystem { location: String, found: SystemName, expected: SystemName },
+    #[error("failed to accept the repository in {location}: its id is `{found}`, not `{expected}`")]
+    OtherRepository { location: String, found: String, expected: String },
+    #[error(
+        "failed to begin a repository: the primary must be reachable when its copies are used for the first \
+         time{}",
+        reasons(.0)
+    )]
+    PrimaryNeeded(Vec<Lost>),
+    #[error("failed to reach any repository{}", reasons(.0))]
+    NoneReachable(Vec<Lost>),
+}
+
+fn reasons(lost: &[Lost]) -> String {
+    lost.iter().map(|lost| format!("; `{}`: {}", lost.name, lost.reason())).collect()
+}
+
+impl MarkerError {
+    /// Whether the store could not be asked, as opposed to having answered what cannot be accepted.
+    pub fn is_store_fault(&self) -> bool {
+        matches!(self, Self::Read(_) | Self::Write(_) | Self::ByHand(_))
+    }
+}
+
+impl Marker {
+    pub fn new(system: &SystemName, created: DateTime<Utc>) -> Self {
+        let half = || fastrand::u64(..);
+        Self {
+            format: FormatVersion::CURRENT.to_string(),
+            repository_id: format!("{:016x}{:016x}", half(), half()),
+            system: system.clone(),
+            created,
+        }
+    }
+
+    /// `None` where the store has none: it was never used, or is not a repository.
+    pub async fn read(store: &dyn Store) -> Result<Option<Self>, MarkerError> {
+        #[derive(Deserialize)]
+        struct Header {
+            format: String,
+        }
+        let bytes = match store.get(layout::MARKER, MARKER_LIMIT).await {
+            Ok((bytes, _)) => bytes,
+            Err(error) if error.kind == StoreErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(MarkerError::Read(error)),
+        };
+        let json = |source| MarkerError::Json { location: store.location(), source };
+        let header: Header = serde_json::from_slice(&bytes).map_err(json)?;
+        header
+            .format
+            .parse::<FormatVersion>()
+            .and_then(FormatVersion::readable)
+            .map_err(|source| MarkerError::Format { location: store.location(), source })?;
+        serde_json::from_slice(&bytes).map(Some).map_err(json)
+    }
+
+    /// Writes it where there is none, and gives back what stands there: another host may have been first.
+    pub async fn write(&self, store: &dyn Store) -> Result<Self, MarkerError> {
+        let mut bytes = serde_json::to_vec_pretty(self)
+            .map_err(|source| MarkerError::Json { location: store.location(), source })?;
+        bytes.push(b'\n');
+        match store.put(layout::MARKER, Bytes::from(bytes), &PutOptions::absent()).await {
+            Ok(_) => Ok(self.clone()),
+            Err(error) if error.kind == StoreErrorKind::Exists => {
+                Self::read(store).await?.ok_or(MarkerError::Write(error))
+            }
+            Err(error) => Err(MarkerError::Write(error)),
+        }
+    }
+
+    /// Refuses the repository of another system, or another one of this system.
+    pub fn check(
+        &self,
+        store: &dyn Store,
+        system: &SystemName,
+        repository_id: Option<&str>,
+    ) -> Result<(), MarkerError> {
+        let location = || store.location();
+        if self.system != *system {
+            let (found, expected) = (self.system.clone(), system.clone());
+            return Err(MarkerError::OtherSystem { location: location(), found, expected });
+        }
+        match repository_id.filter(|id| *id != self.repository_id) {
+            None => Ok(()),
+            Some(expected) => {
+                let (found, expected) = (self.repository_id.clone(), expected.to_owned());
+                Err(MarkerError::OtherRepository { location: location(), found, expected })
+            }
+        }
+    }
+
+    /// Refuses a repository of a newer minor version: it may be read only.
+    pub fn check_writable(&self, store: &dyn Store) -> Result<(), MarkerError> {
+        let version = self.format.parse::<FormatVersion>().and_then(FormatVersion::writable);
+        version.map(|_| ()).map_err(|source| MarkerError::Format { location: store.location(), source })
+    }
+}
+
+/// The instructions that stand in every repository.
+fn by_hand_text(system: &SystemName) -> String {
+    include_str!("restore-by-hand.txt").replace("{system}", system.as_str())
+}
+
+/// Writes the instructions where they are absent.
+pub(super) async fn write_by_hand(store: &dyn Store, system: &SystemName) -> Result<(), MarkerError> {
+    if store.head(layout::BY_HAND).await.map_err(MarkerError::ByHand)?.is_some() {
+        return Ok(());
+    }
+    match store.put(layout::BY_HAND, Bytes::from(by_hand_text(system)), &PutOptions::absent()).await {
+        Err(error) if error.kind != StoreErrorKind::Exists => Err(MarkerError::ByHand(error)),
+        _ => Ok(()),
+    }
+}

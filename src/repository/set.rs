@@ -1,0 +1,209 @@
+use std::error::Error;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use futures_util::future::{BoxFuture, join_all};
+
+use super::Store;
+use super::marker::{self, Marker, MarkerError};
+use crate::model::{RepositoryName, SystemName};
+use crate::policy::RepositoryConfig;
+
+/// A store under the policy's name for it.
+#[derive(Clone, Debug)]
+pub struct Repository {
+    pub name: RepositoryName,
+    pub store: Arc<dyn Store>,
+}
+
+/// A repository that cannot be used in this run, and why.
+#[derive(Clone, Debug)]
+pub struct Lost {
+    pub name: RepositoryName,
+    pub error: Arc<dyn Error + Send + Sync>,
+}
+
+impl Lost {
+    pub fn new(repository: &Repository, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { name: repository.name.clone(), error: Arc::from(error.into()) }
+    }
+
+    /// The whole chain in one line.
+    pub fn reason(&self) -> String {
+        let mut text = self.error.to_string();
+        let mut cause = self.error.source();
+        while let Some(error) = cause {
+            text = format!("{text}: {error}");
+            cause = error.source();
+        }
+        text
+    }
+}
+
+/// The repositories of a policy: those that can be used, the primary first, and those that were lost.
+#[derive(Clone, Debug, Default)]
+pub struct Repositories {
+    primary: Option<RepositoryName>,
+    usable: Vec<Repository>,
+    lost: Vec<Lost>,
+    id: Option<String>,
+}
+
+impl Repositories {
+    /// Opens every one; a store that cannot even be opened is lost, and the others go on.
+    pub async fn open<F>(configs: &[RepositoryConfig], open: F) -> Self
+    where
+        F: for<'a> Fn(
+            &'a RepositoryConfig,
+        ) -> BoxFuture<'a, Result<Arc<dyn Store>, Box<dyn Error + Send + Sync>>>,
+    {
+        let primary = configs.first().map(|config| config.name.clone());
+        let mut repositories = Self { primary, ..Self::default() };
+        for (config, opened) in configs.iter().zip(join_all(configs.iter().map(open)).await) {
+            let name = config.name.clone();
+            match opened {
+                Ok(store) => repositories.usable.push(Repository { name, store }),
+                Err(error) => repositories.lost.push(Lost { name, error: Arc::from(error) }),
+            }
+        }
+        repositories
+    }
+
+    /// As given, the primary first.
+    pub fn of(usable: Vec<Repository>) -> Self {
+        Self { primary: usable.first().map(|first| first.name.clone()), usable, ..Self::default() }
+    }
+
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Repository> {
+        self.usable.iter()
+    }
+
+    pub fn find(&self, name: &RepositoryName) -> Option<&Repository> {
+        self.usable.iter().find(|repository| repository.name == *name)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.usable.is_empty()
+    }
+
+    /// Those that cannot be used, and why.
+    pub fn lost(&self) -> &[Lost] {
+        &self.lost
+    }
+
+    /// Whether `name` is the first of the policy's list.
+    pub fn is_primary(&self, name: &RepositoryName) -> bool {
+        self.primary.as_ref() == Some(name)
+    }
+
+    /// The id that the primary and its copies share; `None` where nothing was ever written.
+    pub fn id(&self) -> Option<&str> {
+        self.id.as_deref()
+    }
+
+    /// Leaves out the others, for `--from`.
+    pub fn only(mut self, name: &RepositoryName) -> Self {
+        self.usable.retain(|repository| repository.name == *name);
+        self.lost.retain(|lost| lost.name == *name);
+        self
+    }
+
+    /// Takes one out for the rest of the run.
+    pub fn lose(&mut self, lost: Lost) {
+        self.usable.retain(|repository| repository.name != lost.name);
+        self.lost.push(lost);
+    }
+
+    /// Reads the markers. What cannot be reached, or is not this system's, is lost; a store without a
+    /// marker is empty and stays.
+    ///
+    /// `known` is the repository's id as the catalog has it. Without one the first marker in the policy's
+    /// order decides.
+    pub async fn for_reading(mut self, system: &SystemName, known: Option<&str>) -> Self {
+        let found = self.markers().await;
+        self.id = known.map(str::to_owned);
+        for (repository, marker) in found {
+            let accepted = marker.and_then(|marker| {
+                let Some(marker) = marker else { return Ok(()) };
+                marker.check(&*repository.store, system, self.id.as_deref())?;
+                self.id.get_or_insert(marker.repository_id);
+                Ok(())
+            });
+            if let Err(error) = accepted {
+                self.lose(Lost::new(&repository, error));
+            }
+        }
+        self
+    }
+
+    /// Reads the markers, and writes them (and the instructions for restoring by hand) where a store is
+    /// used for the first time. What cannot be reached is lost.
+    ///
+    /// # Errors
+    /// A store that belongs to another system or repository, or is of a newer format, refuses the whole
+    /// run before anything is written: the policy names the wrong place. So does a set in which nothing
+    /// can be reached, and a first use without the primary, which would give the copies an id of their own.
+    pub async fn for_writing(
+        mut self,
+        system: &SystemName,
+        known: Option<&str>,
+        now: DateTime<Utc>,
+    ) -> Result<Self, MarkerError> {
+        let mut id = known.map(str::to_owned);
+        let mut unmarked = Vec::new();
+        for (repository, marker) in self.markers().await {
+            match marker {
+                Ok(Some(marker)) => {
+                    marker.check(&*repository.store, system, id.as_deref())?;
+                    marker.check_writable(&*repository.store)?;
+                    id.get_or_insert(marker.repository_id);
+                }
+                Ok(None) => unmarked.push(repository),
+                Err(error) if error.is_store_fault() => self.lose(Lost::new(&repository, error)),
+                Err(error) => return Err(error),
+            }
+        }
+        if self.usable.is_empty() {
+            return Err(MarkerError::NoneReachable(self.lost));
+        }
+        if id.is_none() && self.usable.first().map(|first| &first.name) != self.primary.as_ref() {
+            return Err(MarkerError::PrimaryNeeded(self.lost));
+        }
+        // One after the other, the primary first: of two hosts that begin at once, the one that comes
+        // second adopts the id that it finds there.
+        let mut marker = Marker::new(system, now);
+        for repository in unmarked {
+            if let Some(id) = &id {
+                marker.repository_id.clone_from(id);
+            }
+            match marker.write(&*repository.store).await {
+                Ok(standing) => {
+                    standing.check(&*repository.store, system, id.as_deref())?;
+                    standing.check_writable(&*repository.store)?;
+                    id.get_or_insert(standing.repository_id);
+                }
+                Err(error) if error.is_store_fault() && id.is_some() => {
+                    self.lose(Lost::new(&repository, error));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.id = id;
+        let instructions = join_all(self.usable.iter().map(async |repository| {
+            let written = marker::write_by_hand(&*repository.store, system).await;
+            written.err().map(|error| Lost::new(repository, error))
+        }));
+        for lost in instructions.await.into_iter().flatten() {
+            self.lose(lost);
+        }
+        if self.usable.is_empty() { Err(MarkerError::NoneReachable(self.lost)) } else { Ok(self) }
+    }
+
+    async fn markers(&self) -> Vec<(Repository, Result<Option<Marker>, MarkerError>)> {
+        join_all(self.usable.iter().map(async |repository| {
+            let marker = Marker::read(&*repository.store).await;
+            (repository.clone(), marker)
+        }))
+        .await
+    }
+}
