@@ -10,6 +10,7 @@
 //!
 //! *Not here.* What the bytes mean ([`crate::pipeline`], [`crate::source`]), and what to keep or delete.
 
+mod directory;
 pub mod journal;
 pub mod layout;
 pub mod manifest;
@@ -17,6 +18,7 @@ mod marker;
 mod set;
 mod store;
 
+pub use directory::DirectoryStore;
 pub use manifest::{FormatError, FormatVersion, ManifestError};
 pub use marker::{Marker, MarkerError};
 pub use set::{Lost, Repositories, Repository};

@@ -1,0 +1,194 @@
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::super::store::{ObjectInfo, StoreErrorKind};
+use super::fault::Fault;
+use crate::model::Sha256Hex;
+
+/// The store's own folder.
+pub(super) const OWN: &str = ".drctl";
+
+/// The directory that is the store, and the files in it. Everything here blocks.
+#[derive(Debug)]
+pub(super) struct Files {
+    pub(super) root: PathBuf,
+}
+
+/// The sidecar of an object that was given metadata.
+#[derive(Serialize, Deserialize)]
+struct Sidecar {
+    key: String,
+    metadata: BTreeMap<String, String>,
+}
+
+impl Files {
+    /// Fails where the root is not there (any more): a disk may have been taken out at any moment.
+    pub(super) fn check_root(&self) -> Result<(), Fault> {
+        match fs::metadata(&self.root) {
+            Ok(root) if root.is_dir() => Ok(()),
+            Ok(_) => Err(Fault::new(StoreErrorKind::NoBucket, "it is not a directory")),
+            Err(error) if Fault::from(io::Error::from(error.kind())).kind == StoreErrorKind::NotFound => {
+                Err(StoreErrorKind::NoBucket.into())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Where the object is, or would be.
+    pub(super) fn path(&self, key: &str) -> Result<PathBuf, Fault> {
+        self.check_root()?;
+        let is_word = |word: &str| !matches!(word, "" | "." | ".." | OWN) && !word.contains('\0');
+        if key.split('/').all(is_word) {
+            Ok(self.root.join(key))
+        } else {
+            Err(Fault::new(StoreErrorKind::Unsupported, "that is not a key"))
+        }
+    }
+
+    /// A folder of the store's own, made where it is not there yet.
+    pub(super) fn own_folder(&self, name: &str) -> Result<PathBuf, Fault> {
+        self.check_root()?;
+        let path = self.root.join(OWN).join(name);
+        self.make_folders(&path)?;
+        Ok(path)
+    }
+
+    /// Makes `folder` and whatever is missing between it and the root, durably.
+    pub(super) fn make_folders(&self, folder: &Path) -> io::Result<()> {
+        if folder.is_dir() || folder == self.root {
+            return Ok(());
+        }
+        if let Some(parent) = folder.parent() {
+            self.make_folders(parent)?;
+        }
+        match DirBuilder::new().mode(0o750).create(folder) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            _ => sync_folder(folder.parent().unwrap_or(&self.root)),
+        }
+    }
+
+    pub(super) fn head(&self, key: &str) -> Result<Option<ObjectInfo>, Fault> {
+        match fs::metadata(self.path(key)?) {
+            Ok(metadata) if metadata.is_file() => self.info(key, &metadata).map(Some),
+            Ok(_) => Ok(None),
+            Err(error) => match Fault::from(error) {
+                fault if fault.kind == StoreErrorKind::NotFound => Ok(None),
+                fault => Err(fault),
+            },
+        }
+    }
+
+    pub(super) fn get(&self, key: &str, limit: u64) -> Result<(Bytes, ObjectInfo), Fault> {
+        let (file, metadata) = self.open(key)?;
+        if metadata.len() > limit {
+            return Err(StoreErrorKind::TooLarge.into());
+        }
+        let mut body = Vec::new();
+        file.take(limit.saturating_add(1)).read_to_end(&mut body)?;
+        if body.len() as u64 != metadata.len() {
+            return Err(Fault::new(StoreErrorKind::Corrupt, "its size changed while it was read"));
+        }
+        Ok((body.into(), self.info(key, &metadata)?))
+    }
+
+    pub(super) fn get_range(&self, key: &str, range: std::ops::Range<u64>) -> Result<Bytes, Fault> {
+        let (file, metadata) = self.open(key)?;
+        if range.start > range.end || range.end > metadata.len() {
+            let words =
+                format!("it has {} bytes, asked for {} to {}", metadata.len(), range.start, range.end);
+            return Err(Fault::new(StoreErrorKind::Corrupt, words));
+        }
+        let length = usize::try_from(range.end - range.start).map_err(|_| StoreErrorKind::TooLarge)?;
+        let mut body = vec![0; length];
+        file.read_exact_at(&mut body, range.start)?;
+        Ok(body.into())
+    }
+
+    fn open(&self, key: &str) -> Result<(File, Metadata), Fault> {
+        let file = File::open(self.path(key)?)?;
+        let metadata = file.metadata()?;
+        if metadata.is_file() { Ok((file, metadata)) } else { Err(StoreErrorKind::NotFound.into()) }
+    }
+
+    fn info(&self, key: &str, file: &Metadata) -> Result<ObjectInfo, Fault> {
+        let mut info = bare_info(key, file);
+        match fs::read(self.sidecar(key, file)) {
+            Ok(text) => match serde_json::from_slice::<Sidecar>(&text) {
+                Ok(sidecar) if sidecar.key == key => info.metadata = sidecar.metadata,
+                _ => return Err(Fault::new(StoreErrorKind::Corrupt, "its metadata cannot be read")),
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(info)
+    }
+
+    /// Where the metadata of this very write of the key is kept. No inode in the name, so that a copy of
+    /// the directory that keeps times keeps metadata.
+    pub(super) fn sidecar(&self, key: &str, file: &Metadata) -> PathBuf {
+        let name = format!("{}-{:x}-{:x}.json", Sha256Hex::of(key.as_bytes()), nanoseconds(file), file.len());
+        self.root.join(OWN).join("metadata").join(name)
+    }
+
+    /// Writes the sidecar. `false`: another write of the same key has this very name.
+    pub(super) fn write_sidecar(
+        &self,
+        key: &str,
+        file: &Metadata,
+        metadata: &BTreeMap<String, String>,
+    ) -> Result<bool, Fault> {
+        let folder = self.own_folder("metadata")?;
+        let sidecar = Sidecar { key: key.to_owned(), metadata: metadata.clone() };
+        let text = serde_json::to_vec(&sidecar).map_err(io::Error::other)?;
+        let mut file = match new_file(&self.sidecar(key, file)) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
+            file => file?,
+        };
+        file.write_all(&text)?;
+        file.sync_all()?;
+        sync_folder(&folder)?;
+        Ok(true)
+    }
+}
+
+pub(super) fn new_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create_new(true).mode(0o640).open(path)
+}
+
+pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
+    match File::open(folder)?.sync_all() {
+        // Some network file systems know no such thing; what they do is durable or they lie.
+        Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => {
+            Ok(())
+        }
+        synced => synced,
+    }
+}
+
+fn nanoseconds(file: &Metadata) -> i128 {
+    i128::from(file.mtime()) * 1_000_000_000 + i128::from(file.mtime_nsec())
+}
+
+/// What the file itself tells; metadata stands elsewhere.
+pub(super) fn bare_info(key: &str, file: &Metadata) -> ObjectInfo {
+    let nanoseconds_part = u32::try_from(file.mtime_nsec()).unwrap_or_default();
+    ObjectInfo {
+        key: key.to_owned(),
+        size: file.len(),
+        etag: etag(file),
+        modified: DateTime::<Utc>::from_timestamp(file.mtime(), nanoseconds_part).unwrap_or_default(),
+        metadata: BTreeMap::new(),
+    }
+}
+
+/// Every write makes a new file and gives it a time of its own (see `publish`).
+pub(super) fn etag(file: &Metadata) -> String {
+    format!("{:x}-{:x}-{:x}", nanoseconds(file), file.ino(), file.len())
+}
