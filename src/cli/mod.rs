@@ -1,1 +1,53 @@
-//! Arguments, one file a verb, output, error → exit code and hint; the only module that prints or exits.
+//! Arguments, one file a verb, output, error → exit code and hint; the only module that prints or exits,
+//! and the only one that knows which concrete store stands behind a policy's words.
+//!
+//! *Invariants.* Results go to stdout, everything else (progress, events, errors) to stderr. With
+//! `--output json` stdout holds one versioned document, or one JSON object a line for long runs, and a
+//! failure is such a line too. Every failure has an exit code from [`exit::Exit`] and says what to do next.
+//!
+//! *Not here.* Decisions: a verb parses, calls one use case, and shows what came out.
+
+mod args;
+mod context;
+pub mod error;
+pub mod exit;
+mod generate;
+pub mod output;
+mod progress;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+pub use args::{Cli, Command, Global};
+pub use context::Context;
+
+/// Parses the command line, runs it, and says how it ended.
+pub fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // clap's own rendering; `--help` and `--version` come this way too.
+            let _shown = error.print();
+            return ExitCode::from(if error.use_stderr() { exit::Exit::Usage } else { exit::Exit::Done });
+        }
+    };
+    let output = output::Output::new(&cli.global);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(source) => {
+            let error = error::CommandError::failed(source).context("failed to start the runtime");
+            return output.fail(&error);
+        }
+    };
+    let exit = runtime.block_on(async {
+        let context = Context::new(cli.global, output);
+        match args::dispatch(cli.command, &context).await {
+            Ok(exit) => ExitCode::from(exit),
+            Err(error) => context.output.fail(&error),
+        }
+    });
+    // Whatever still hangs in a blocking call must not keep the process.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    exit
+}

@@ -1,0 +1,72 @@
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::args::Global;
+use super::error::CommandError;
+use super::output::Output;
+use crate::platform::{CancellationToken, Clock, SystemClock};
+
+/// Where a policy is looked for when none is named.
+const POLICY_PLACES: [&str; 2] = ["drctl.toml", "/etc/drctl/policy.toml"];
+
+/// What every verb gets: the global options, the output, the clock, and the token that Ctrl-C and SIGTERM
+/// cancel.
+pub struct Context {
+    pub global: Global,
+    pub output: Output,
+    pub clock: Arc<dyn Clock>,
+    pub cancel: CancellationToken,
+}
+
+impl Context {
+    /// Begins to listen for signals; call it on the runtime.
+    pub fn new(global: Global, output: Output) -> Self {
+        start_log(global.verbose);
+        let cancel = CancellationToken::new();
+        listen(cancel.clone(), output.clone());
+        Self { global, output, clock: Arc::new(SystemClock), cancel }
+    }
+
+    /// The policy file that `--policy`, `DRCTL_POLICY` or the usual places name.
+    pub fn policy_path(&self) -> Result<PathBuf, CommandError> {
+        if let Some(path) = &self.global.policy {
+            return Ok(path.clone());
+        }
+        POLICY_PLACES.iter().map(Path::new).find(|path| path.exists()).map(Path::to_owned).ok_or_else(|| {
+            CommandError::usage(format!(
+                "no policy was named, and there is none at {}",
+                POLICY_PLACES.join(" or ")
+            ))
+            .hint("Name one with `--policy FILE` or DRCTL_POLICY, or write one with `drctl init`.")
+        })
+    }
+}
+
+fn start_log(verbose: u8) {
+    use tracing_subscriber::EnvFilter;
+    let level = match verbose {
+        0 => "error",
+        1 => "drctl=info,error",
+        2 => "drctl=debug,info",
+        _ => "debug",
+    };
+    let filter = EnvFilter::try_from_env("DRCTL_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    let log =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    // A second log (in tests) is refused, which is fine.
+    let _already = log.try_init();
+}
+
+fn listen(cancel: CancellationToken, output: Output) {
+    use tokio::signal::unix::{SignalKind, signal};
+    for kind in [SignalKind::interrupt(), SignalKind::terminate()] {
+        let Ok(mut signals) = signal(kind) else { continue };
+        let (cancel, output) = (cancel.clone(), output.clone());
+        tokio::spawn(async move {
+            if signals.recv().await.is_some() {
+                output.note("Interrupted: stopping what runs and taking back what is half done.");
+                cancel.cancel();
+            }
+        });
+    }
+}

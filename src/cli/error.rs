@@ -1,0 +1,75 @@
+use std::error::Error;
+use std::fmt;
+
+use super::exit::Exit;
+
+/// A command's failure as its user meets it: what failed, why, and what to do next.
+///
+/// Library errors carry facts. The advice is added here or by the verb, since only the command line knows
+/// its commands.
+#[derive(Debug)]
+pub struct CommandError {
+    pub exit: Exit,
+    context: Vec<String>,
+    error: Box<dyn Error + Send + Sync>,
+    pub hints: Vec<String>,
+}
+
+impl CommandError {
+    pub fn new(exit: Exit, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { exit, context: vec![], error: error.into(), hints: vec![] }
+    }
+
+    pub fn failed(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::new(Exit::Failed, error)
+    }
+
+    pub fn usage(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::new(Exit::Usage, error)
+    }
+
+    /// Puts what was being done before what failed.
+    pub fn context(mut self, text: impl Into<String>) -> Self {
+        self.context.insert(0, text.into());
+        self
+    }
+
+    pub fn hint(mut self, text: impl Into<String>) -> Self {
+        self.hints.push(text.into());
+        self
+    }
+
+    /// What failed, then each cause; a cause that the line before it already tells is left out.
+    pub fn chain(&self) -> Vec<String> {
+        let mut lines = self.context.clone();
+        let mut next: Option<&(dyn Error + 'static)> = Some(&*self.error);
+        while let Some(error) = next {
+            let text = error.to_string();
+            if !lines.last().is_some_and(|last| last.contains(&text)) {
+                lines.push(text);
+            }
+            next = error.source();
+        }
+        lines
+    }
+}
+
+impl fmt::Display for CommandError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.chain().join(": "))
+    }
+}
+
+/// An error and its causes in one line, for events and records.
+pub fn one_line(error: &(dyn Error + 'static)) -> String {
+    let mut lines: Vec<String> = vec![];
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let text = error.to_string();
+        if !lines.last().is_some_and(|last| last.contains(&text)) {
+            lines.push(text);
+        }
+        next = error.source();
+    }
+    lines.join(": ")
+}

@@ -1,0 +1,170 @@
+use std::io::{IsTerminal as _, Write};
+use std::process::ExitCode;
+
+use anstyle::{AnsiColor, Style};
+use serde::Serialize;
+
+use super::args::{Format, Global};
+use super::error::CommandError;
+use super::progress::Terminal;
+use crate::event::{Event, Events, Observer};
+
+/// The version of the JSON documents. A field may be added without a new one.
+const DOCUMENT_VERSION: u32 = 1;
+
+/// What the colours mean, in one place. `anstream` drops them where they are not wanted (`NO_COLOR`, no
+/// terminal), so every text must make sense without them.
+pub mod style {
+    use super::{AnsiColor, Style};
+
+    pub const GOOD: Style = AnsiColor::Green.on_default();
+    pub const BAD: Style = AnsiColor::Red.on_default().bold();
+    pub const WARN: Style = AnsiColor::Yellow.on_default();
+    pub const NAME: Style = AnsiColor::Cyan.on_default();
+    pub const STRONG: Style = Style::new().bold();
+    pub const FAINT: Style = Style::new().dimmed();
+}
+
+/// The two streams of a command, in the format asked for.
+#[derive(Clone)]
+pub struct Output {
+    format: Format,
+    quiet: bool,
+}
+
+impl Output {
+    pub fn new(global: &Global) -> Self {
+        Self { format: global.output, quiet: global.quiet }
+    }
+
+    pub fn is_json(&self) -> bool {
+        self.format == Format::Json
+    }
+
+    /// A line of the result. A reader that went away (`| head`) is not an error.
+    pub fn line(&self, text: impl AsRef<str>) {
+        let _gone = writeln!(anstream::stdout(), "{}", text.as_ref());
+    }
+
+    /// A line beside the result; left out with `--quiet`.
+    pub fn note(&self, text: impl AsRef<str>) {
+        if !self.quiet {
+            let _gone = writeln!(anstream::stderr(), "{}", text.as_ref());
+        }
+    }
+
+    pub fn warn(&self, text: impl AsRef<str>) {
+        let _gone =
+            writeln!(anstream::stderr(), "{}warning:{:#} {}", style::WARN, style::WARN, text.as_ref());
+    }
+
+    /// The result as a versioned document: `{"drctl": 1, "kind": …, …}` with the fields of `data`.
+    pub fn document(&self, kind: &str, data: &impl Serialize) {
+        #[derive(Serialize)]
+        struct Document<'a, T> {
+            drctl: u32,
+            kind: &'a str,
+            #[serde(flatten)]
+            data: &'a T,
+        }
+        let document = Document { drctl: DOCUMENT_VERSION, kind, data };
+        match serde_json::to_string(&document) {
+            Ok(text) => self.line(text),
+            Err(error) => self.warn(format!("failed to write the {kind} document: {error}")),
+        }
+    }
+
+    /// Shows an error, and gives the process's exit status.
+    pub fn fail(&self, error: &CommandError) -> ExitCode {
+        let chain = error.chain();
+        if self.is_json() {
+            let data = serde_json::json!({
+                "exit": error.exit as u8, "error": chain.first(), "causes": chain.get(1..), "hints": error.hints,
+            });
+            self.document("error", &data);
+        }
+        let mut stderr = anstream::stderr().lock();
+        for (position, text) in chain.iter().enumerate() {
+            let (label, style) =
+                if position == 0 { ("error", style::BAD) } else { ("caused by", style::WARN) };
+            let text = text.replace('\n', "\n  ");
+            let _gone = writeln!(stderr, "{style}{label}:{style:#} {text}");
+        }
+        for hint in &error.hints {
+            let _gone = writeln!(stderr, "{}hint:{:#} {hint}", style::NAME, style::NAME);
+        }
+        ExitCode::from(error.exit)
+    }
+
+    /// Listeners for a long run: lines and progress on stderr for people, or a JSON object a line on
+    /// stdout.
+    pub fn events(&self) -> Events {
+        let mut observers: Vec<Box<dyn Observer>> = Vec::new();
+        if self.is_json() {
+            observers.push(Box::new(Lines(self.clone())));
+        } else if !self.quiet {
+            observers.push(Box::new(Terminal::new(std::io::stderr().is_terminal())));
+        }
+        Events::to(observers)
+    }
+}
+
+/// Events as JSON, a line each.
+struct Lines(Output);
+
+impl Observer for Lines {
+    fn observe(&self, event: &Event) {
+        #[derive(Serialize)]
+        struct Line<'a> {
+            drctl: u32,
+            #[serde(flatten)]
+            event: &'a Event,
+        }
+        if let Ok(text) = serde_json::to_string(&Line { drctl: DOCUMENT_VERSION, event }) {
+            self.0.line(text);
+        }
+    }
+}
+
+/// `1.2 GiB`, `640 B`: at most four digits, binary units.
+pub fn size(bytes: u64) -> String {
+    let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+    let (mut value, mut unit) = (bytes as f64, 0);
+    while value >= 1023.95 && unit + 1 < units.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{bytes} B") } else { format!("{value:.1} {}", units[unit]) }
+}
+
+/// `0.4 s`, `12 s`, `3 min 20 s`, `5 h 2 min`, `12 d 4 h`.
+pub fn duration(duration: std::time::Duration) -> String {
+    let seconds = duration.as_secs();
+    match seconds {
+        0..10 => format!("{:.1} s", duration.as_secs_f64()),
+        10..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        3600..86_400 => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+        _ => format!("{} d {} h", seconds / 86_400, seconds % 86_400 / 3600),
+    }
+}
+
+/// `1 table`, `2 tables`; for nouns that take a plain `s`.
+pub fn count(number: u64, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn sizes_and_durations_read_well() {
+        let sizes = [0, 1023, 1024, 1_048_575, 1 << 30, u64::MAX].map(size);
+        assert_eq!(sizes, ["0 B", "1023 B", "1.0 KiB", "1.0 MiB", "1.0 GiB", "16384.0 PiB"]);
+        let durations = [40, 9_960, 59_999, 200_000, 18_120_000, 1_051_200_000]
+            .map(|ms| duration(Duration::from_millis(ms)));
+        assert_eq!(durations, ["0.0 s", "10.0 s", "59 s", "3 min 20 s", "5 h 2 min", "12 d 4 h"]);
+    }
+}
