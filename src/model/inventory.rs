@@ -25,6 +25,7 @@ pub struct DatabaseFacts {
     pub ctype: String,
     /// `libc`, `icu` or `builtin`.
     pub locale_provider: String,
+    /// The locale of the ICU or the built-in provider.
     pub icu_locale: Option<String>,
     pub icu_rules: Option<String>,
     pub tablespace: String,
@@ -77,13 +78,16 @@ pub struct Table {
     pub name: String,
     pub kind: TableKind,
     /// Exact, in the snapshot; `None` where the policy asked not to count, or there is nothing to count
-    /// (partitioned and foreign tables, materialised views that were never populated).
+    /// (partitioned and foreign tables, materialised views that were never populated). A materialised
+    /// view is made anew by a restore, and has other rows then if it was not fresh.
     pub rows: Option<u64>,
-    /// Names of its indexes, constraints, triggers and owned sequences: what belongs with it when it is
-    /// restored alone.
+    /// Names of its indexes, constraints, triggers, rules, policies, statistics and owned sequences, and
+    /// of its columns with a default: what belongs with it when it is restored alone.
     pub belongings: Vec<String>,
 }
 
+/// Where a sequence stood just before its dump began. Sequences are not part of a snapshot: the dump holds
+/// this value or a further one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SequenceState {
     pub schema: String,

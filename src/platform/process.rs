@@ -54,13 +54,21 @@ pub struct Program {
     path: OsString,
     arguments: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
+    without: Vec<OsString>,
+    stderr_lines: usize,
     input: Option<Vec<u8>>,
 }
 
 impl Program {
     pub fn new(path: impl AsRef<OsStr>) -> Self {
-        let mut program =
-            Self { path: path.as_ref().to_owned(), arguments: vec![], environment: vec![], input: None };
+        let mut program = Self {
+            path: path.as_ref().to_owned(),
+            arguments: vec![],
+            environment: vec![],
+            without: vec![],
+            stderr_lines: TAIL_LINES,
+            input: None,
+        };
         // Messages are matched and shown; they must not depend on the host's language.
         program.environment.push(("LC_ALL".into(), "C".into()));
         program
@@ -81,6 +89,18 @@ impl Program {
         self
     }
 
+    /// Keeps a variable of this process from the child, unless [`Program::env`] sets it.
+    pub fn without_env(mut self, name: impl AsRef<OsStr>) -> Self {
+        self.without.push(name.as_ref().to_owned());
+        self
+    }
+
+    /// How many of the last lines of stderr are kept; an error shows no more than usual of them.
+    pub fn keep_stderr(mut self, lines: usize) -> Self {
+        self.stderr_lines = lines;
+        self
+    }
+
     /// What the child reads on its standard input; nothing unless given.
     pub fn input(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.input = Some(bytes.into());
@@ -94,6 +114,9 @@ impl Program {
 
     fn command(&self) -> Command {
         let mut command = Command::new(&self.path);
+        self.without.iter().for_each(|name| {
+            command.env_remove(name);
+        });
         command.args(&self.arguments).envs(self.environment.iter().cloned()).process_group(0);
         command
     }
@@ -114,7 +137,7 @@ impl Program {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|source| self.start_failed(source))?;
         let group = Group::of(&child);
-        let stderr = Tail::follow(child.stderr.take());
+        let stderr = Tail::follow(child.stderr.take(), self.stderr_lines);
         let stdout = child.stdout.take();
         let stdin = child.stdin.take();
         let input = self.input.clone();
@@ -163,7 +186,7 @@ impl Program {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|source| self.start_failed(source))?;
         let group = Group::of(&child);
-        let stderr = Tail::follow(child.stderr.take());
+        let stderr = Tail::follow(child.stderr.take(), self.stderr_lines);
         let stdout = child
             .stdout
             .take()
@@ -266,7 +289,7 @@ fn judge(program: &str, status: ExitStatus, stderr: &[String]) -> Result<(), Pro
         program: program.to_owned(),
         how,
         code: status.code(),
-        stderr: stderr.to_vec(),
+        stderr: stderr[stderr.len().saturating_sub(TAIL_LINES)..].to_vec(),
     })
 }
 
@@ -312,7 +335,7 @@ struct Tail {
 }
 
 impl Tail {
-    fn follow(stderr: Option<impl Read + Send + 'static>) -> Self {
+    fn follow(stderr: Option<impl Read + Send + 'static>, limit: usize) -> Self {
         let lines = Arc::new(Mutex::new(VecDeque::new()));
         let reader = stderr.map(|pipe| {
             let lines = Arc::clone(&lines);
@@ -327,7 +350,7 @@ impl Tail {
                     }
                     tracing::debug!(target: "drctl::child", "{text}");
                     let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
-                    if lines.len() == TAIL_LINES {
+                    if lines.len() >= limit {
                         lines.pop_front();
                     }
                     lines.push_back(text);

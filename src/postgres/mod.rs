@@ -1,1 +1,17 @@
 //! Talking to PostgreSQL: connections, the `pg_*` programs that match a server, what a database holds.
+//!
+//! *Invariants.* A password reaches a child through its environment only, never its arguments. A program
+//! is used only after it has said which major it is of, and never against a newer server. Everything said
+//! to a server quotes its names ([`identifier`], [`literal`]) or binds them.
+//!
+//! *Not here.* What is dumped ([`crate::source`]) and what is loaded ([`crate::restore`]).
+
+mod connect;
+mod facts;
+mod quote;
+mod tools;
+
+pub use connect::{ConnectError, ConnectionParameters, SslMode, close};
+pub use facts::{FactsError, count_rows, read_facts, server_major};
+pub use quote::{identifier, literal, qualified};
+pub use tools::{FoundTools, Tools, ToolsError};

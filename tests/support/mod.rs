@@ -2,7 +2,6 @@
 //!
 //! Everything here returns [`Outcome`]: a missing server fails the test that needs it, with words that say
 //! how to get it.
-#![expect(clippy::allow_attributes, reason = "see the next line")]
 #![allow(dead_code, reason = "each test binary uses another part of it")]
 
 pub(crate) mod postgres;

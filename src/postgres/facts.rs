@@ -1,0 +1,479 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sqlx::postgres::PgRow;
+use sqlx::{AssertSqlSafe, FromRow, PgConnection};
+use thiserror::Error;
+
+use super::quote::{literal, qualified};
+use crate::model::{DatabaseFacts, Extension, Grant, RoleSetting, SequenceState, Table, TableKind};
+
+/// How long a question to the catalogs may take.
+const QUESTION_WITHIN: Duration = Duration::from_secs(600);
+/// How long the rows of one table may take to count.
+const COUNT_WITHIN: Duration = Duration::from_secs(24 * 3600);
+/// Sequences that are read with one statement.
+const SEQUENCES_AT_ONCE: usize = 200;
+
+/// Why a database could not be described.
+#[derive(Debug, Error)]
+pub enum FactsError {
+    #[error("failed to read {what} of the database")]
+    Question {
+        what: &'static str,
+        #[source]
+        source: sqlx::Error,
+    },
+    #[error("failed to count the rows of `{table}`")]
+    Count {
+        table: String,
+        #[source]
+        source: sqlx::Error,
+    },
+    #[error("failed to read {what} of the database: no answer in {}", humantime::format_duration(*.waited))]
+    Deadline { what: String, waited: Duration },
+}
+
+/// The server's `server_version` and its major.
+pub async fn server_major(connection: &mut PgConnection) -> Result<(String, u32), FactsError> {
+    let (version, number): (String, i32) = one(
+        connection,
+        "the version",
+        "SELECT current_setting('server_version'), current_setting('server_version_num')::int4",
+    )
+    .await?;
+    Ok((version, u32::try_from(number / 10_000).unwrap_or_default()))
+}
+
+/// Reads everything but row counts ([`count_rows`]) of the database `connection` is in, within its
+/// transaction where it has one.
+///
+/// Sequences are not part of a snapshot: they say where they stand now. A dump that is begun afterwards
+/// holds the same or further values.
+pub async fn read_facts(connection: &mut PgConnection) -> Result<DatabaseFacts, FactsError> {
+    let (server_version, major) = server_major(connection).await?;
+    let frame = frame(connection, major).await?;
+    let is_standby: (bool,) =
+        one(connection, "the recovery state", "SELECT pg_catalog.pg_is_in_recovery()").await?;
+    let tables = tables(connection).await?;
+    let not_included = not_included(connection, is_standby.0, &tables).await?;
+    Ok(DatabaseFacts {
+        name: frame.name,
+        owner: frame.owner,
+        comment: frame.comment,
+        snapshot_time: DateTime::<Utc>::from_timestamp_micros(frame.now).unwrap_or_default(),
+        server_version,
+        major,
+        encoding: frame.encoding,
+        collate: frame.collate,
+        ctype: frame.ctype,
+        locale_provider: frame.locale_provider,
+        icu_locale: frame.icu_locale,
+        icu_rules: frame.icu_rules,
+        tablespace: frame.tablespace,
+        connection_limit: frame.connection_limit,
+        is_template: frame.is_template,
+        size: u64::try_from(frame.size).unwrap_or_default(),
+        grants: grants(connection, frame.has_grants).await?,
+        settings: settings(connection).await?,
+        server_settings: all(connection, "the server's settings", SERVER_SETTINGS).await?,
+        extensions: extensions(connection).await?,
+        schemas: names(connection, "the schemas", SCHEMAS).await?,
+        tables,
+        sequences: sequences(connection).await?,
+        large_objects: large_objects(connection).await?,
+        roles: names(connection, "the roles", ROLES).await?,
+        tablespaces: names(connection, "the tablespaces", TABLESPACES).await?,
+        not_included,
+    })
+}
+
+/// Counts the rows of every table that holds rows a dump has, within the connection's transaction, and
+/// writes them into `tables`. Fails where row-level security would hide some.
+pub async fn count_rows(connection: &mut PgConnection, tables: &mut [Table]) -> Result<(), FactsError> {
+    let countable: Vec<(String, String, bool)> = all(connection, "the tables to count", COUNTABLE).await?;
+    let mut index: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    for (position, table) in tables.iter().enumerate() {
+        index.insert((&table.schema, &table.name), position);
+    }
+    let wanted: Vec<(usize, bool)> = countable
+        .iter()
+        .filter_map(|(schema, name, only)| Some((*index.get(&(schema.as_str(), name.as_str()))?, *only)))
+        .collect();
+    drop(index);
+    execute(connection, "row-level security", "SET row_security = off").await?;
+    for (position, only) in wanted {
+        let table = &mut tables[position];
+        let name = qualified(&table.schema, &table.name);
+        // A table others inherit from counts its own rows only; theirs are counted with them.
+        let from = if only { format!("ONLY {name}") } else { name.clone() };
+        let count = sqlx::query_scalar::<_, i64>(AssertSqlSafe(format!("SELECT count(*) FROM {from}")))
+            .persistent(false)
+            .fetch_one(&mut *connection);
+        let rows = match tokio::time::timeout(COUNT_WITHIN, count).await {
+            Ok(counted) => counted.map_err(|source| FactsError::Count { table: name, source })?,
+            Err(_) => {
+                return Err(FactsError::Deadline {
+                    what: format!("the rows of `{name}`"),
+                    waited: COUNT_WITHIN,
+                });
+            }
+        };
+        table.rows = Some(u64::try_from(rows).unwrap_or_default());
+    }
+    Ok(())
+}
+
+#[derive(FromRow)]
+struct Frame {
+    name: String,
+    owner: String,
+    comment: Option<String>,
+    now: i64,
+    encoding: String,
+    collate: String,
+    ctype: String,
+    locale_provider: String,
+    icu_locale: Option<String>,
+    icu_rules: Option<String>,
+    tablespace: String,
+    connection_limit: i32,
+    is_template: bool,
+    size: i64,
+    has_grants: bool,
+}
+
+/// The database itself: one row of `pg_database`, whose columns differ between majors.
+async fn frame(connection: &mut PgConnection, major: u32) -> Result<Frame, FactsError> {
+    let provider = if major >= 15 { "d.datlocprovider" } else { "'c'" };
+    let locale = match major {
+        17.. => "d.datlocale",
+        15 | 16 => "d.daticulocale",
+        _ => "NULL",
+    };
+    let rules = if major >= 16 { "d.daticurules" } else { "NULL" };
+    let query = format!(
+        "SELECT d.datname::text AS name, pg_get_userbyid(d.datdba)::text AS owner,
+                shobj_description(d.oid, 'pg_database') AS comment,
+                (extract(epoch FROM transaction_timestamp()) * 1000000)::int8 AS now,
+                pg_encoding_to_char(d.encoding)::text AS encoding,
+                d.datcollate::text AS collate, d.datctype::text AS ctype,
+                CASE {provider} WHEN 'i' THEN 'icu' WHEN 'b' THEN 'builtin' ELSE 'libc' END AS locale_provider,
+                {locale}::text AS icu_locale, {rules}::text AS icu_rules,
+                t.spcname::text AS tablespace, d.datconnlimit AS connection_limit,
+                d.datistemplate AS is_template, pg_database_size(d.oid) AS size,
+                d.datacl IS NOT NULL AS has_grants
+           FROM pg_database d JOIN pg_tablespace t ON t.oid = d.dattablespace
+          WHERE d.datname = current_database()"
+    );
+    let row = sqlx::query_as(AssertSqlSafe(query)).fetch_one(connection);
+    answer("the properties", row).await
+}
+
+async fn grants(connection: &mut PgConnection, has: bool) -> Result<Option<Vec<Grant>>, FactsError> {
+    if !has {
+        return Ok(None);
+    }
+    let rows: Vec<(Option<String>, String, bool)> = all(
+        connection,
+        "the privileges",
+        "SELECT r.rolname::text, a.privilege_type, a.is_grantable
+           FROM pg_database d CROSS JOIN LATERAL aclexplode(d.datacl) a
+           LEFT JOIN pg_roles r ON r.oid = a.grantee
+          WHERE d.datname = current_database() AND (a.grantee = 0 OR r.oid IS NOT NULL)
+          ORDER BY 1 NULLS FIRST, 2",
+    )
+    .await?;
+    let grant = |(grantee, privilege, grantable)| Grant { grantee, privilege, grantable };
+    Ok(Some(rows.into_iter().map(grant).collect()))
+}
+
+async fn settings(connection: &mut PgConnection) -> Result<Vec<RoleSetting>, FactsError> {
+    let rows: Vec<(Option<String>, String)> = all(
+        connection,
+        "the settings",
+        "SELECT r.rolname::text, c.setting
+           FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase
+           LEFT JOIN pg_roles r ON r.oid = s.setrole
+          CROSS JOIN LATERAL unnest(s.setconfig) c(setting)
+          WHERE d.datname = current_database() AND (s.setrole = 0 OR r.oid IS NOT NULL)
+          ORDER BY 1 NULLS FIRST, 2",
+    )
+    .await?;
+    let setting = |(role, text): (Option<String>, String)| {
+        let (name, value) = text.split_once('=')?;
+        Some(RoleSetting { role, name: name.to_owned(), value: value.to_owned() })
+    };
+    Ok(rows.into_iter().filter_map(setting).collect())
+}
+
+async fn extensions(connection: &mut PgConnection) -> Result<Vec<Extension>, FactsError> {
+    let rows: Vec<(String, String, String)> = all(
+        connection,
+        "the extensions",
+        "SELECT e.extname::text, e.extversion, n.nspname::text
+           FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace ORDER BY 1",
+    )
+    .await?;
+    let extension = |(name, version, schema)| Extension { name, version, schema };
+    Ok(rows.into_iter().map(extension).collect())
+}
+
+async fn tables(connection: &mut PgConnection) -> Result<Vec<Table>, FactsError> {
+    let rows: Vec<(String, String, String, Vec<String>)> = all(connection, "the tables", TABLES).await?;
+    let table = |(schema, name, kind, belongings): (String, String, String, Vec<String>)| Table {
+        schema,
+        name,
+        kind: match kind.as_str() {
+            "p" => TableKind::Partitioned,
+            "m" => TableKind::MaterializedView,
+            "f" => TableKind::Foreign,
+            _ => TableKind::Table,
+        },
+        rows: None,
+        belongings,
+    };
+    Ok(rows.into_iter().map(table).collect())
+}
+
+async fn sequences(connection: &mut PgConnection) -> Result<Vec<SequenceState>, FactsError> {
+    let names: Vec<(String, String)> = all(connection, "the sequences", SEQUENCES).await?;
+    let mut states = Vec::with_capacity(names.len());
+    for some in names.chunks(SEQUENCES_AT_ONCE) {
+        let query: Vec<String> = some
+            .iter()
+            .map(|(schema, name)| {
+                format!(
+                    "SELECT {}::text, {}::text, last_value, is_called FROM {}",
+                    literal(schema),
+                    literal(name),
+                    qualified(schema, name)
+                )
+            })
+            .collect();
+        let rows = sqlx::query_as(AssertSqlSafe(query.join(" UNION ALL ")))
+            .persistent(false)
+            .fetch_all(&mut *connection);
+        let rows: Vec<(String, String, i64, bool)> = answer("the sequences", rows).await?;
+        states.extend(rows.into_iter().map(|(schema, name, last_value, is_called)| SequenceState {
+            schema,
+            name,
+            last_value,
+            is_called,
+        }));
+    }
+    Ok(states)
+}
+
+async fn large_objects(connection: &mut PgConnection) -> Result<u64, FactsError> {
+    let (count,): (i64,) =
+        one(connection, "the large objects", "SELECT count(*) FROM pg_largeobject_metadata").await?;
+    Ok(u64::try_from(count).unwrap_or_default())
+}
+
+async fn not_included(
+    connection: &mut PgConnection,
+    is_standby: bool,
+    tables: &[Table],
+) -> Result<Vec<String>, FactsError> {
+    let mut lines: Vec<String> = tables
+        .iter()
+        .filter(|table| table.kind == TableKind::Foreign)
+        .map(|table| {
+            format!(
+                "rows of the foreign table {}: they live in another server",
+                qualified(&table.schema, &table.name)
+            )
+        })
+        .collect();
+    if is_standby {
+        let unlogged: Vec<(String, String)> = all(connection, "the unlogged tables", UNLOGGED).await?;
+        lines.extend(unlogged.iter().map(|(schema, name)| {
+            format!("contents of the unlogged {}: a standby does not have them", qualified(schema, name))
+        }));
+    }
+    let owned: Vec<(String, String)> = all(connection, "the extensions' tables", EXTENSION_TABLES).await?;
+    lines.extend(owned.iter().map(|(extension, tables)| {
+        format!("tables of the extension {extension} that it does not mark for dumping ({tables}): creating the extension makes them anew")
+    }));
+    Ok(lines)
+}
+
+// Schemas that are not the server's own, of a `pg_namespace n`.
+macro_rules! users_schema {
+    () => {
+        "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
+    };
+}
+
+// Whether a `pg_class c` is part of an extension, and whether its rows are dumped nevertheless.
+macro_rules! extension_member {
+    () => {
+        "EXISTS (SELECT FROM pg_depend e WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid
+                 AND e.objsubid = 0 AND e.deptype = 'e')"
+    };
+}
+macro_rules! marked_for_dump {
+    () => {
+        "EXISTS (SELECT FROM pg_extension x WHERE c.oid = ANY (x.extconfig))"
+    };
+}
+
+const SCHEMAS: &str =
+    concat!("SELECT n.nspname::text FROM pg_namespace n WHERE ", users_schema!(), " ORDER BY 1");
+
+const TABLES: &str = concat!(
+    "WITH belonging(relation, name) AS (
+              SELECT i.indrelid, c.relname::text FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+       UNION SELECT conrelid, conname::text FROM pg_constraint WHERE conrelid <> 0 AND contype <> 'n'
+       UNION SELECT tgrelid, tgname::text FROM pg_trigger WHERE NOT tgisinternal
+       UNION SELECT ev_class, rulename::text FROM pg_rewrite WHERE rulename <> '_RETURN'
+       UNION SELECT polrelid, polname::text FROM pg_policy
+       UNION SELECT stxrelid, stxname::text FROM pg_statistic_ext
+       UNION SELECT d.refobjid, c.relname::text FROM pg_depend d JOIN pg_class c ON c.oid = d.objid
+              WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass
+                AND d.deptype IN ('a', 'i') AND c.relkind = 'S'
+       UNION SELECT f.adrelid, a.attname::text FROM pg_attrdef f
+               JOIN pg_attribute a ON a.attrelid = f.adrelid AND a.attnum = f.adnum)
+     SELECT n.nspname::text, c.relname::text, c.relkind::text,
+            ARRAY(SELECT b.name FROM belonging b WHERE b.relation = c.oid ORDER BY 1)
+       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+      WHERE c.relkind IN ('r', 'p', 'm', 'f') AND c.relpersistence <> 't' AND ",
+    users_schema!(),
+    " AND (NOT ",
+    extension_member!(),
+    " OR ",
+    marked_for_dump!(),
+    ") ORDER BY 1, 2"
+);
+
+// Of an extension's tables only those whose every row is dumped.
+const COUNTABLE: &str = concat!(
+    "SELECT n.nspname::text, c.relname::text, c.relkind = 'r'
+       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+      WHERE (c.relkind = 'r' OR c.relkind = 'm' AND c.relispopulated)
+        AND (c.relpersistence = 'p' OR c.relpersistence = 'u' AND NOT pg_is_in_recovery())
+        AND ",
+    users_schema!(),
+    " AND (NOT ",
+    extension_member!(),
+    " OR EXISTS (SELECT FROM pg_extension x CROSS JOIN LATERAL unnest(x.extconfig, x.extcondition) u(relation, condition)
+                  WHERE u.relation = c.oid AND u.condition = ''))
+      ORDER BY 1, 2"
+);
+
+const SEQUENCES: &str = concat!(
+    "SELECT n.nspname::text, c.relname::text
+       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+      WHERE c.relkind = 'S' AND c.relpersistence <> 't'
+        AND (c.relpersistence = 'p' OR NOT pg_is_in_recovery()) AND ",
+    users_schema!(),
+    " AND (NOT ",
+    extension_member!(),
+    " OR ",
+    marked_for_dump!(),
+    ") ORDER BY 1, 2"
+);
+
+const UNLOGGED: &str = concat!(
+    "SELECT n.nspname::text, c.relname::text
+       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+      WHERE c.relkind IN ('r', 'S') AND c.relpersistence = 'u' AND ",
+    users_schema!(),
+    " ORDER BY 1, 2"
+);
+
+const EXTENSION_TABLES: &str = concat!(
+    "SELECT x.extname::text, string_agg(c.relname::text, ', ' ORDER BY c.relname)
+       FROM pg_extension x
+       JOIN pg_depend d ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = x.oid
+            AND d.classid = 'pg_class'::regclass AND d.deptype = 'e'
+       JOIN pg_class c ON c.oid = d.objid AND c.relkind IN ('r', 'p', 'm')
+      WHERE NOT ",
+    marked_for_dump!(),
+    " GROUP BY 1 ORDER BY 1"
+);
+
+// The role that made the cluster is pinned: what depends on it is in no list, so owners are read as well.
+const ROLES: &str = "SELECT r.rolname::text FROM pg_roles r
+  WHERE r.rolname !~ '^pg_' AND r.oid IN (
+          SELECT refobjid FROM pg_shdepend s JOIN pg_database d ON d.datname = current_database()
+           WHERE s.refclassid = 'pg_authid'::regclass
+             AND (s.dbid = d.oid OR s.classid = 'pg_database'::regclass AND s.objid = d.oid)
+    UNION SELECT datdba FROM pg_database WHERE datname = current_database()
+    UNION SELECT setrole FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase
+           WHERE d.datname = current_database()
+    UNION SELECT relowner FROM pg_class WHERE oid >= 16384
+    UNION SELECT proowner FROM pg_proc WHERE oid >= 16384
+    UNION SELECT typowner FROM pg_type WHERE oid >= 16384
+    UNION SELECT nspowner FROM pg_namespace WHERE oid >= 16384
+    UNION SELECT lomowner FROM pg_largeobject_metadata
+    UNION SELECT srvowner FROM pg_foreign_server
+    UNION SELECT fdwowner FROM pg_foreign_data_wrapper
+    UNION SELECT pubowner FROM pg_publication
+    UNION SELECT evtowner FROM pg_event_trigger)
+  ORDER BY 1";
+
+const TABLESPACES: &str = "SELECT t.spcname::text FROM pg_tablespace t
+  WHERE t.spcname NOT IN ('pg_default', 'pg_global') AND t.oid IN (
+          SELECT reltablespace FROM pg_class
+    UNION SELECT dattablespace FROM pg_database WHERE datname = current_database())
+  ORDER BY 1";
+
+// Those that may hold a password or a command line with one are left out.
+const SERVER_SETTINGS: &str = "SELECT name, pg_catalog.current_setting(name) FROM pg_settings
+  WHERE source IN ('configuration file', 'command line', 'environment variable', 'global')
+    AND name NOT IN ('primary_conninfo', 'ssl_passphrase_command', 'archive_command', 'restore_command',
+                     'archive_cleanup_command', 'recovery_end_command')
+    AND setting IS DISTINCT FROM boot_val
+  ORDER BY 1";
+
+async fn answer<T>(
+    what: &'static str,
+    asked: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, FactsError> {
+    match tokio::time::timeout(QUESTION_WITHIN, asked).await {
+        Ok(answered) => answered.map_err(|source| FactsError::Question { what, source }),
+        Err(_) => Err(FactsError::Deadline { what: what.to_owned(), waited: QUESTION_WITHIN }),
+    }
+}
+
+async fn one<T>(
+    connection: &mut PgConnection,
+    what: &'static str,
+    query: &'static str,
+) -> Result<T, FactsError>
+where
+    T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
+{
+    answer(what, sqlx::query_as(query).fetch_one(connection)).await
+}
+
+async fn all<T>(
+    connection: &mut PgConnection,
+    what: &'static str,
+    query: &'static str,
+) -> Result<Vec<T>, FactsError>
+where
+    T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
+{
+    answer(what, sqlx::query_as(query).fetch_all(connection)).await
+}
+
+async fn names(
+    connection: &mut PgConnection,
+    what: &'static str,
+    query: &'static str,
+) -> Result<Vec<String>, FactsError> {
+    let rows: Vec<(String,)> = all(connection, what, query).await?;
+    Ok(rows.into_iter().map(|(name,)| name).collect())
+}
+
+async fn execute(
+    connection: &mut PgConnection,
+    what: &'static str,
+    statement: &'static str,
+) -> Result<(), FactsError> {
+    answer(what, sqlx::query(statement).execute(connection)).await.map(drop)
+}
