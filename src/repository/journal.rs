@@ -113,23 +113,11 @@ pub async fn write(
     }
 }
 
-/// The runs that have a record, oldest first: all, or those that began later than `since`.
-pub async fn runs(
-    store: &dyn Store,
-    system: &SystemName,
-    since: Option<DateTime<Utc>>,
-) -> Result<Vec<RunId>, JournalError> {
-    let prefix = layout::journal(system);
-    let mut runs = Vec::new();
-    let mut after = since.map(|since| format!("{}{}", layout::journal_month(system, since), stamp(since)));
-    loop {
-        let page = store.list(&prefix, after.as_deref()).await.map_err(JournalError::List)?;
-        runs.extend(page.objects.iter().filter_map(|object| parse_key(system, &object.key)));
-        match page.next {
-            Some(next) => after = Some(next),
-            None => break,
-        }
-    }
+/// The runs that have a record, oldest first.
+pub async fn runs(store: &dyn Store, system: &SystemName) -> Result<Vec<RunId>, JournalError> {
+    let objects = list_all(store, &layout::journal(system)).await.map_err(JournalError::List)?;
+    let mut runs: Vec<_> =
+        objects.iter().filter_map(|object| layout::parse_journal_record(&object.key)).collect();
     runs.sort();
     Ok(runs)
 }
@@ -179,7 +167,7 @@ async fn newest_digest(
         layout::journal(system),
     ] {
         let objects = list_all(store, &prefix).await.map_err(JournalError::List)?;
-        newest = objects.iter().filter_map(|object| parse_key(system, &object.key)).max();
+        newest = objects.iter().filter_map(|object| layout::parse_journal_record(&object.key)).max();
         if newest.is_some() {
             break;
         }
@@ -190,14 +178,4 @@ async fn newest_digest(
         .await
         .map_err(|source| JournalError::Read { run: newest, source })?;
     Ok(Some(Sha256Hex::of(&bytes)))
-}
-
-fn parse_key(system: &SystemName, key: &str) -> Option<RunId> {
-    let (_, name) = key.rsplit_once('/')?;
-    let run: RunId = name.strip_suffix(".json")?.parse().ok()?;
-    (layout::journal_record(system, &run) == key).then_some(run)
-}
-
-fn stamp(time: DateTime<Utc>) -> String {
-    time.format("%Y%m%dT%H%M%SZ").to_string()
 }

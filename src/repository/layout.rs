@@ -67,6 +67,14 @@ pub fn parse_manifest(key: &str) -> Option<BackupId> {
     (id.source().as_str() == source).then_some(id)
 }
 
+/// The run whose record stands under `key`, if it is one's.
+pub fn parse_journal_record(key: &str) -> Option<RunId> {
+    let (folder, name) = key.rsplit_once('/')?;
+    let run: RunId = name.strip_suffix(".json")?.parse().ok()?;
+    let (system, _) = folder.split_once("/journal/")?;
+    (journal_record(&system.parse().ok()?, &run) == key).then_some(run)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,5 +89,15 @@ mod tests {
         assert_eq!(parse_manifest(&key), Some(id.clone()));
         assert_eq!(parse_manifest(&object(&system_name, &id, "database.dump.zst.age")), None);
         assert_eq!(parse_manifest(&key.replace("/app-db/", "/other/")), None);
+    }
+
+    #[test]
+    fn a_records_key_leads_back_to_its_run() {
+        let system_name: SystemName = "shop".parse().unwrap();
+        let run = RunId::new("2026-11-20T22:02:51Z".parse().unwrap(), 7);
+        let key = journal_record(&system_name, &run);
+        assert_eq!(parse_journal_record(&key), Some(run));
+        assert_eq!(parse_journal_record(&key.replace("/11/", "/12/")), None);
+        assert_eq!(parse_journal_record("shop/leases/backup.json"), None);
     }
 }

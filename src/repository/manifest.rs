@@ -29,11 +29,7 @@ impl FormatVersion {
 
     /// Only what is fully understood may be written beside, or copied.
     pub fn writable(self) -> Result<Self, FormatError> {
-        if self.readable()?.minor <= Self::CURRENT.minor {
-            Ok(self)
-        } else {
-            Err(FormatError::NewerMinor(self))
-        }
+        if self.readable()? > Self::CURRENT { Err(FormatError::NewerMinor(self)) } else { Ok(self) }
     }
 }
 

@@ -1,0 +1,167 @@
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sqlx::any::AnyPoolOptions;
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::{AnyPool, Executor as _};
+
+use super::{CatalogError, Location};
+use crate::model::SystemName;
+
+static MIGRATIONS: Migrator = sqlx::migrate!("src/catalog/migrations");
+
+/// How long a statement waits for another process that writes.
+const BUSY: Duration = Duration::from_secs(15);
+const CONNECT: Duration = Duration::from_secs(20);
+
+/// What is known of one system. Systems share a database without seeing each other.
+#[derive(Clone, Debug)]
+pub struct Catalog {
+    pub(super) pool: AnyPool,
+    pub(super) system: String,
+    location: String,
+}
+
+impl Catalog {
+    /// Opens it, and creates it where there is none: an empty catalog is filled by a refresh.
+    pub async fn open(location: &Location, system: &SystemName) -> Result<Self, CatalogError> {
+        sqlx::any::install_default_drivers();
+        let shown = location.to_string();
+        let is_sqlite = matches!(location, Location::Sqlite(_));
+        if let Location::Sqlite(path) = location {
+            create_private(path)
+                .map_err(|source| CatalogError::Create { location: shown.clone(), source })?;
+        }
+        let pool = AnyPoolOptions::new()
+            .max_connections(2)
+            .acquire_timeout(CONNECT)
+            .after_connect(move |connection, _| {
+                Box::pin(async move {
+                    if is_sqlite {
+                        let busy = format!("PRAGMA busy_timeout = {}", BUSY.as_millis());
+                        connection.execute(sqlx::AssertSqlSafe(busy)).await?;
+                        connection.execute("PRAGMA journal_mode = WAL").await?;
+                        connection.execute("PRAGMA synchronous = NORMAL").await?;
+                    }
+                    Ok(())
+                })
+            })
+            .connect(location.url()?.as_str())
+            .await
+            .map_err(|source| match is_damage(&source) {
+                true => CatalogError::Damaged { location: shown.clone(), source: source.into() },
+                false => CatalogError::Open { location: shown.clone(), source },
+            })?;
+        let catalog = Self { pool, system: system.to_string(), location: shown };
+        catalog.migrate().await?;
+        Ok(catalog)
+    }
+
+    /// Puts a damaged SQLite file aside, so that the next [`Catalog::open`] begins anew. Gives back where
+    /// it is now; `None` for PostgreSQL, or where there is no file.
+    pub fn put_aside(
+        location: &Location,
+        now: chrono::DateTime<chrono::Utc>,
+    ) -> Result<Option<PathBuf>, CatalogError> {
+        let Location::Sqlite(path) = location else { return Ok(None) };
+        let suffix = |end: &str| {
+            let mut name = path.clone().into_os_string();
+            name.push(end);
+            PathBuf::from(name)
+        };
+        let aside = suffix(&now.format(".damaged-%Y%m%dT%H%M%SZ").to_string());
+        let failed = |source| CatalogError::Create { location: location.to_string(), source };
+        match std::fs::rename(path, &aside) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(failed(error)),
+        }
+        // The write-ahead log belongs to the damaged file and must not meet the new one.
+        for end in ["-wal", "-shm"] {
+            match std::fs::remove_file(suffix(end)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+                _ => {}
+            }
+        }
+        Ok(Some(aside))
+    }
+
+    /// Where it is, for people.
+    pub fn location(&self) -> &str {
+        &self.location
+    }
+
+    /// Waits until what was written is in the file.
+    pub async fn close(self) {
+        self.pool.close().await;
+    }
+
+    /// SQLite has no lock for migrations: of two processes that begin at once one loses, and finds the
+    /// work done when it looks again.
+    async fn migrate(&self) -> Result<(), CatalogError> {
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            match MIGRATIONS.run(&self.pool).await {
+                Ok(()) => return Ok(()),
+                Err(MigrateError::VersionMissing(_) | MigrateError::VersionTooNew(..)) => {
+                    return Err(CatalogError::Newer { location: self.location.clone() });
+                }
+                Err(MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _))
+                    if is_damage(&error) =>
+                {
+                    return Err(CatalogError::Damaged {
+                        location: self.location.clone(),
+                        source: error.into(),
+                    });
+                }
+                Err(source) if attempts >= 5 => {
+                    return Err(CatalogError::Migrate { location: self.location.clone(), source });
+                }
+                Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
+            }
+        }
+    }
+
+    /// For `map_err`: what was being done when a statement failed.
+    pub(super) fn failed(&self, action: &'static str) -> impl Fn(sqlx::Error) -> CatalogError {
+        move |source| {
+            let location = self.location.clone();
+            if is_damage(&source) {
+                CatalogError::Damaged { location, source: source.into() }
+            } else {
+                CatalogError::Query { action, location, source }
+            }
+        }
+    }
+
+    /// A row that does not hold what was written.
+    pub(super) fn damaged(
+        &self,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> CatalogError {
+        CatalogError::Damaged { location: self.location.clone(), source: source.into() }
+    }
+}
+
+/// SQLITE_CORRUPT and SQLITE_NOTADB, whatever the extended code says beside it.
+fn is_damage(error: &sqlx::Error) -> bool {
+    let sqlx::Error::Database(error) = error else { return false };
+    let is_sqlite = error.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some();
+    let code: Option<u32> = error.code().and_then(|code| code.parse().ok());
+    is_sqlite && code.is_some_and(|code| matches!(code & 0xff, 11 | 26))
+}
+
+fn create_private(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+    if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    }
+    // SQLite gives its other files the mode of this one.
+    let mut options = std::fs::OpenOptions::new();
+    match options.write(true).create_new(true).mode(0o600).open(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,295 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+use sqlx::Row as _;
+use sqlx::any::AnyRow;
+
+use super::record::time;
+use super::{Catalog, CatalogError};
+use crate::model::{BackupId, CopyCheck, Manifest, RepositoryName, RunId, SourceName, State};
+use crate::repository::journal;
+
+/// A backup, and where it is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BackupEntry {
+    pub manifest: Manifest,
+    /// By name of the repository, those that lost it included.
+    pub copies: Vec<CopyEntry>,
+}
+
+impl BackupEntry {
+    pub fn id(&self) -> &BackupId {
+        &self.manifest.id
+    }
+
+    pub fn copy(&self, repository: &RepositoryName) -> Option<&CopyEntry> {
+        self.copies.iter().find(|copy| copy.repository == *repository)
+    }
+
+    /// Whether any repository still holds it.
+    pub fn is_held(&self) -> bool {
+        self.copies.iter().any(CopyEntry::is_held)
+    }
+
+    /// The best of its good copies; `None` where there is none.
+    pub fn state(&self) -> Option<State> {
+        self.copies.iter().filter(|copy| copy.is_good()).map(|copy| copy.state).max()
+    }
+}
+
+/// A backup in one repository.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CopyEntry {
+    pub repository: RepositoryName,
+    pub state: State,
+    /// When a listing first showed that it was gone.
+    pub vanished: Option<DateTime<Utc>>,
+    pub last_check: Option<CopyCheck>,
+}
+
+impl CopyEntry {
+    pub fn is_held(&self) -> bool {
+        self.vanished.is_none()
+    }
+
+    /// Held, and nothing is known against it.
+    pub fn is_good(&self) -> bool {
+        self.is_held() && self.last_check.as_ref().is_none_or(CopyCheck::is_good)
+    }
+}
+
+/// What is known of a repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RepositoryEntry {
+    pub name: RepositoryName,
+    pub location: String,
+    pub repository_id: Option<String>,
+    /// When it was last listed whole.
+    pub seen: Option<DateTime<Utc>>,
+    /// Why it could not be listed the last time.
+    pub problem: Option<String>,
+}
+
+/// Which backups to list.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    pub source: Option<SourceName>,
+    /// Those that no repository holds any more, too.
+    pub vanished: bool,
+}
+
+/// How many candidates an ambiguous prefix is answered with.
+const CANDIDATES: usize = 10;
+
+impl Catalog {
+    /// Newest first.
+    pub async fn backups(&self, filter: &Filter) -> Result<Vec<BackupEntry>, CatalogError> {
+        let rows = sqlx::query("SELECT manifest FROM backups WHERE system = $1 AND ($2 = '' OR source = $2)")
+            .bind(&self.system)
+            .bind(filter.source.as_ref().map_or("", SourceName::as_str))
+            .fetch_all(&self.pool)
+            .await
+            .map_err(self.failed("list backups"))?;
+        let mut copies = self.copies(None).await?;
+        let mut entries = Vec::with_capacity(rows.len());
+        for row in rows {
+            let entry = self.entry(&row, &mut copies)?;
+            if filter.vanished || entry.is_held() {
+                entries.push(entry);
+            }
+        }
+        entries.sort_by(|a, b| b.id().cmp(a.id()));
+        Ok(entries)
+    }
+
+    /// The backup with this id, or the only one whose id begins so.
+    ///
+    /// # Errors
+    /// [`CatalogError::Unknown`], [`CatalogError::Ambiguous`] with the candidates.
+    pub async fn find(&self, text: &str) -> Result<BackupEntry, CatalogError> {
+        if text.is_empty() {
+            return Err(CatalogError::Unknown(text.to_owned()));
+        }
+        let length = i32::try_from(text.chars().count()).unwrap_or(i32::MAX);
+        let rows = sqlx::query(
+            "SELECT id, manifest FROM backups WHERE system = $1 AND substr(id, 1, $2) = $3
+             ORDER BY begun DESC LIMIT 11",
+        )
+        .bind(&self.system)
+        .bind(length)
+        .bind(text)
+        .fetch_all(&self.pool)
+        .await
+        .map_err(self.failed("find a backup"))?;
+        let exact = rows.iter().find(|row| row.try_get::<String, _>("id").is_ok_and(|id| id == text));
+        let row = match (exact, rows.as_slice()) {
+            (Some(row), _) | (None, [row]) => row,
+            (None, []) => return Err(CatalogError::Unknown(text.to_owned())),
+            (None, several) => {
+                let mut found = Vec::new();
+                for row in several.iter().take(CANDIDATES) {
+                    found.push(self.parsed(row, "id")?);
+                }
+                let more = several.len() > CANDIDATES;
+                return Err(CatalogError::Ambiguous { text: text.to_owned(), found, more });
+            }
+        };
+        let id: BackupId = self.parsed(row, "id")?;
+        let mut copies = self.copies(Some(&id)).await?;
+        self.entry(row, &mut copies)
+    }
+
+    pub async fn repositories(&self) -> Result<Vec<RepositoryEntry>, CatalogError> {
+        let rows = sqlx::query(
+            "SELECT name, location, repository_id, seen, problem FROM repositories WHERE system = $1
+             ORDER BY name",
+        )
+        .bind(&self.system)
+        .fetch_all(&self.pool)
+        .await
+        .map_err(self.failed("list repositories"))?;
+        rows.iter()
+            .map(|row| {
+                let name = self.parsed(row, "name")?;
+                let location = self.column::<String>(row, "location")?;
+                let repository_id = self.column(row, "repository_id")?;
+                let seen = self.optional_time(row, "seen")?;
+                Ok(RepositoryEntry {
+                    name,
+                    location,
+                    repository_id,
+                    seen,
+                    problem: self.column(row, "problem")?,
+                })
+            })
+            .collect()
+    }
+
+    /// The id that the repositories share, as the one that was seen last has it.
+    pub async fn repository_id(&self) -> Result<Option<String>, CatalogError> {
+        let known = self.repositories().await?.into_iter().filter(|entry| entry.repository_id.is_some());
+        Ok(known.max_by_key(|entry| entry.seen).and_then(|entry| entry.repository_id))
+    }
+
+    /// Runs that began at `since` or later, newest first.
+    pub async fn runs(&self, since: Option<DateTime<Utc>>) -> Result<Vec<journal::Record>, CatalogError> {
+        let rows =
+            sqlx::query("SELECT record FROM runs WHERE system = $1 AND begun >= $2 ORDER BY begun DESC")
+                .bind(&self.system)
+                .bind(since.map(time).unwrap_or_default())
+                .fetch_all(&self.pool)
+                .await
+                .map_err(self.failed("list runs"))?;
+        rows.iter()
+            .map(|row| {
+                let text: String = self.column(row, "record")?;
+                serde_json::from_str(&text).map_err(|error| self.damaged(error))
+            })
+            .collect()
+    }
+
+    pub(super) async fn run_ids(&self) -> Result<BTreeSet<RunId>, CatalogError> {
+        let rows = sqlx::query("SELECT id FROM runs WHERE system = $1")
+            .bind(&self.system)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(self.failed("list runs"))?;
+        rows.iter().map(|row| self.parsed(row, "id")).collect()
+    }
+
+    /// The backups that a repository is known to hold, and those it is known to have lost.
+    pub(super) async fn held_by(
+        &self,
+        repository: &RepositoryName,
+    ) -> Result<(BTreeSet<BackupId>, BTreeSet<BackupId>), CatalogError> {
+        let rows = sqlx::query("SELECT backup, vanished FROM copies WHERE system = $1 AND repository = $2")
+            .bind(&self.system)
+            .bind(repository.as_str())
+            .fetch_all(&self.pool)
+            .await
+            .map_err(self.failed("list copies"))?;
+        let (mut held, mut gone) = (BTreeSet::new(), BTreeSet::new());
+        for row in rows {
+            let backup = self.parsed(&row, "backup")?;
+            let is_held = self.optional_time(&row, "vanished")?.is_none();
+            if is_held { &mut held } else { &mut gone }.insert(backup);
+        }
+        Ok((held, gone))
+    }
+
+    /// The manifest as it was entered.
+    pub(super) async fn manifest(&self, backup: &BackupId) -> Result<Option<Manifest>, CatalogError> {
+        let row = sqlx::query("SELECT manifest FROM backups WHERE system = $1 AND id = $2")
+            .bind(&self.system)
+            .bind(backup.as_str())
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(self.failed("find a backup"))?;
+        row.map(|row| self.entry(&row, &mut BTreeMap::new()).map(|entry| entry.manifest)).transpose()
+    }
+
+    async fn copies(
+        &self,
+        backup: Option<&BackupId>,
+    ) -> Result<BTreeMap<BackupId, Vec<CopyEntry>>, CatalogError> {
+        let rows = sqlx::query(
+            "SELECT backup, repository, state, vanished, last_check FROM copies
+             WHERE system = $1 AND ($2 = '' OR backup = $2)",
+        )
+        .bind(&self.system)
+        .bind(backup.map_or("", BackupId::as_str))
+        .fetch_all(&self.pool)
+        .await
+        .map_err(self.failed("list copies"))?;
+        let mut copies: BTreeMap<BackupId, Vec<CopyEntry>> = BTreeMap::new();
+        for row in rows {
+            let check: Option<String> = self.column(&row, "last_check")?;
+            let last_check = check.map(|text| serde_json::from_str(&text)).transpose();
+            let entry = CopyEntry {
+                repository: self.parsed(&row, "repository")?,
+                state: match self.column::<String>(&row, "state")?.as_str() {
+                    "stored" => State::Stored,
+                    "checked" => State::Checked,
+                    "proven" => State::Proven,
+                    other => return Err(self.damaged(format!("`{other}` is not a state"))),
+                },
+                vanished: self.optional_time(&row, "vanished")?,
+                last_check: last_check.map_err(|error| self.damaged(error))?,
+            };
+            copies.entry(self.parsed(&row, "backup")?).or_default().push(entry);
+        }
+        copies.values_mut().for_each(|held| held.sort_by(|a, b| a.repository.cmp(&b.repository)));
+        Ok(copies)
+    }
+
+    fn entry(
+        &self,
+        row: &AnyRow,
+        copies: &mut BTreeMap<BackupId, Vec<CopyEntry>>,
+    ) -> Result<BackupEntry, CatalogError> {
+        let text: String = self.column(row, "manifest")?;
+        let manifest: Manifest = serde_json::from_str(&text).map_err(|error| self.damaged(error))?;
+        let copies = copies.remove(&manifest.id).unwrap_or_default();
+        Ok(BackupEntry { manifest, copies })
+    }
+
+    fn column<T>(&self, row: &AnyRow, name: &str) -> Result<T, CatalogError>
+    where
+        T: for<'r> sqlx::Decode<'r, sqlx::Any> + sqlx::Type<sqlx::Any>,
+    {
+        row.try_get(name).map_err(|error| self.damaged(error))
+    }
+
+    fn parsed<T>(&self, row: &AnyRow, name: &str) -> Result<T, CatalogError>
+    where
+        T: std::str::FromStr,
+        T::Err: std::error::Error + Send + Sync + 'static,
+    {
+        self.column::<String>(row, name)?.parse().map_err(|error: T::Err| self.damaged(error))
+    }
+
+    fn optional_time(&self, row: &AnyRow, name: &str) -> Result<Option<DateTime<Utc>>, CatalogError> {
+        let text: Option<String> = self.column(row, name)?;
+        text.map(|text| text.parse()).transpose().map_err(|error: chrono::ParseError| self.damaged(error))
+    }
+}

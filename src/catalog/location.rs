@@ -1,0 +1,93 @@
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use url::Url;
+
+use super::CatalogError;
+use crate::platform::{ExposeSecret as _, SecretString};
+
+/// Where a catalog is.
+#[derive(Clone)]
+pub enum Location {
+    Sqlite(PathBuf),
+    /// May hold a password: neither shown nor logged.
+    Postgres(Url),
+}
+
+impl Location {
+    /// `url`: `sqlite:/path/file.db` or `postgres://…`; without one it is `catalog.db` in `state`.
+    pub fn of(
+        url: Option<&str>,
+        password: Option<&SecretString>,
+        state: &Path,
+    ) -> Result<Self, CatalogError> {
+        let Some(url) = url else { return Ok(Self::Sqlite(state.join("catalog.db"))) };
+        if let Some(path) = url.strip_prefix("sqlite:") {
+            let path = path.strip_prefix("//").unwrap_or(path);
+            return if path.is_empty() { Err(CatalogError::Location) } else { Ok(Self::Sqlite(path.into())) };
+        }
+        let mut url: Url = url.parse().map_err(|_| CatalogError::Location)?;
+        if !matches!(url.scheme(), "postgres" | "postgresql") {
+            return Err(CatalogError::Location);
+        }
+        if let Some(password) = password {
+            url.set_password(Some(password.expose_secret())).map_err(|()| CatalogError::Location)?;
+        }
+        Ok(Self::Postgres(url))
+    }
+
+    /// What the driver connects to.
+    pub(super) fn url(&self) -> Result<Url, CatalogError> {
+        match self {
+            Self::Postgres(url) => Ok(url.clone()),
+            Self::Sqlite(path) => {
+                let path = std::path::absolute(path)
+                    .map_err(|source| CatalogError::Create { location: self.to_string(), source })?;
+                let file = Url::from_file_path(path).map_err(|()| CatalogError::Location)?;
+                format!("sqlite://{}?mode=rwc", file.path()).parse().map_err(|_| CatalogError::Location)
+            }
+        }
+    }
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => write!(f, "`{}`", path.display()),
+            Self::Postgres(url) => {
+                let host = url.host_str().unwrap_or("localhost");
+                write!(f, "`postgres://{host}{}`", url.path())
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Location({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_sent_but_never_shown() {
+        let password = SecretString::from("p@ss/word".to_owned());
+        let url = "postgres://me@db.example/catalog?sslmode=require";
+        let location = Location::of(Some(url), Some(&password), Path::new("/state")).unwrap();
+        let shown = format!("{location} {location:?}");
+        assert!(!shown.contains("word"), "{shown}");
+        assert_eq!(location.url().unwrap().password(), Some("p%40ss%2Fword"));
+    }
+
+    #[test]
+    fn any_path_can_hold_the_file() {
+        let location = Location::of(None, None, Path::new("/a b/50%?#")).unwrap();
+        assert_eq!(location.url().unwrap().as_str(), "sqlite:///a%20b/50%25%3F%23/catalog.db?mode=rwc");
+        let location = Location::of(Some("sqlite:/x/y.db"), None, Path::new("/state")).unwrap();
+        assert!(matches!(location, Location::Sqlite(path) if path == Path::new("/x/y.db")));
+        assert!(Location::of(Some("mysql://x"), None, Path::new("/state")).is_err());
+    }
+}

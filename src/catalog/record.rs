@@ -1,0 +1,258 @@
+use chrono::{DateTime, SecondsFormat, Utc};
+
+use super::{Catalog, CatalogError};
+use crate::model::{BackupId, CopyCheck, Manifest, RepositoryName, State};
+use crate::repository::journal;
+
+/// As it is stored: sorts as text.
+pub(super) fn time(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+pub(super) fn size(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+impl Catalog {
+    /// Enters a run, and the checks it made. A run that is known already is left as it is.
+    pub async fn record_run(&self, record: &journal::Record) -> Result<(), CatalogError> {
+        let failed = self.failed("record a run");
+        let text = serde_json::to_string(record).map_err(|error| self.damaged(error))?;
+        sqlx::query(
+            "INSERT INTO runs (system, id, verb, begun, ended, host, outcome, record)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (system, id) DO NOTHING",
+        )
+        .bind(&self.system)
+        .bind(record.run.as_str())
+        .bind(&record.verb)
+        .bind(time(record.begun))
+        .bind(time(record.ended))
+        .bind(&record.host)
+        .bind(record.outcome.as_str())
+        .bind(text)
+        .execute(&self.pool)
+        .await
+        .map_err(&failed)?;
+        for check in &record.detail.checks {
+            self.record_check(check).await?;
+        }
+        Ok(())
+    }
+
+    /// Enters a backup and the repositories that hold it: those in which its manifest stands.
+    pub async fn record_backup(
+        &self,
+        manifest: &Manifest,
+        holders: &[RepositoryName],
+    ) -> Result<(), CatalogError> {
+        let failed = self.failed("record a backup");
+        let text = serde_json::to_string(manifest).map_err(|error| self.damaged(error))?;
+        let mut transaction = self.pool.begin().await.map_err(&failed)?;
+        sqlx::query(
+            "INSERT INTO backups (system, id, source, kind, run, recovery_point, begun, ended, host,
+                                  plain_size, stored_size, manifest)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT (system, id) DO NOTHING",
+        )
+        .bind(&self.system)
+        .bind(manifest.id.as_str())
+        .bind(manifest.source.as_str())
+        .bind(manifest.kind.as_str())
+        .bind(manifest.run.as_str())
+        .bind(time(manifest.recovery_point))
+        .bind(time(manifest.begun))
+        .bind(time(manifest.ended))
+        .bind(&manifest.host)
+        .bind(size(manifest.plain_size()))
+        .bind(size(manifest.stored_size()))
+        .bind(text)
+        .execute(&mut *transaction)
+        .await
+        .map_err(&failed)?;
+        for artifact in &manifest.artifacts {
+            sqlx::query(
+                "INSERT INTO artifacts (system, backup, name, plain_size, plain_sha256, stored_size, objects)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (system, backup, name) DO NOTHING",
+            )
+            .bind(&self.system)
+            .bind(manifest.id.as_str())
+            .bind(&artifact.name)
+            .bind(size(artifact.plain.size))
+            .bind(artifact.plain.sha256.to_string())
+            .bind(size(artifact.stored_size()))
+            .bind(size(artifact.objects.len() as u64))
+            .execute(&mut *transaction)
+            .await
+            .map_err(&failed)?;
+        }
+        for repository in holders {
+            // One that had vanished and is there again was written anew: what was checked is no longer known.
+            sqlx::query(
+                "INSERT INTO copies (system, backup, repository, state) VALUES ($1, $2, $3, $4)
+                 ON CONFLICT (system, backup, repository) DO UPDATE SET
+                    state = CASE WHEN copies.vanished IS NULL THEN copies.state ELSE excluded.state END,
+                    checked_at = CASE WHEN copies.vanished IS NULL THEN copies.checked_at ELSE NULL END,
+                    last_check = CASE WHEN copies.vanished IS NULL THEN copies.last_check ELSE NULL END,
+                    vanished = NULL",
+            )
+            .bind(&self.system)
+            .bind(manifest.id.as_str())
+            .bind(repository.as_str())
+            .bind(State::Stored.as_str())
+            .execute(&mut *transaction)
+            .await
+            .map_err(&failed)?;
+        }
+        transaction.commit().await.map_err(&failed)
+    }
+
+    /// Enters what a check of one copy found, unless a later check of it is known.
+    pub async fn record_check(&self, check: &CopyCheck) -> Result<(), CatalogError> {
+        let failed = self.failed("record a check");
+        let text = serde_json::to_string(check).map_err(|error| self.damaged(error))?;
+        let state = if check.is_good() { State::Checked } else { State::Stored };
+        sqlx::query(
+            "UPDATE copies SET checked_at = $1, last_check = $2,
+                    state = CASE WHEN $3 = 'checked' AND state = 'proven' THEN 'proven' ELSE $3 END
+             WHERE system = $4 AND backup = $5 AND repository = $6
+               AND (checked_at IS NULL OR checked_at <= $1)",
+        )
+        .bind(time(check.at))
+        .bind(text)
+        .bind(state.as_str())
+        .bind(&self.system)
+        .bind(check.backup.as_str())
+        .bind(check.repository.as_str())
+        .execute(&self.pool)
+        .await
+        .map_err(&failed)?;
+        Ok(())
+    }
+
+    /// Takes a backup out of the catalog; the repositories are not touched.
+    pub async fn forget(&self, backup: &BackupId) -> Result<(), CatalogError> {
+        let failed = self.failed("forget a backup");
+        let mut transaction = self.pool.begin().await.map_err(&failed)?;
+        for statement in [
+            "DELETE FROM copies WHERE system = $1 AND backup = $2",
+            "DELETE FROM artifacts WHERE system = $1 AND backup = $2",
+            "DELETE FROM backups WHERE system = $1 AND id = $2",
+        ] {
+            sqlx::query(statement)
+                .bind(&self.system)
+                .bind(backup.as_str())
+                .execute(&mut *transaction)
+                .await
+                .map_err(&failed)?;
+        }
+        transaction.commit().await.map_err(&failed)
+    }
+
+    /// A listing showed that the repository does not hold it any more.
+    pub(super) async fn record_vanished(
+        &self,
+        backup: &BackupId,
+        repository: &RepositoryName,
+        at: DateTime<Utc>,
+    ) -> Result<(), CatalogError> {
+        sqlx::query(
+            "UPDATE copies SET vanished = $1
+             WHERE system = $2 AND backup = $3 AND repository = $4 AND vanished IS NULL",
+        )
+        .bind(time(at))
+        .bind(&self.system)
+        .bind(backup.as_str())
+        .bind(repository.as_str())
+        .execute(&self.pool)
+        .await
+        .map_err(self.failed("record a missing backup"))?;
+        Ok(())
+    }
+
+    /// A repository was listed whole.
+    pub(super) async fn record_seen(
+        &self,
+        repository: &RepositoryName,
+        location: &str,
+        repository_id: Option<&str>,
+        at: DateTime<Utc>,
+    ) -> Result<(), CatalogError> {
+        sqlx::query(
+            "INSERT INTO repositories (system, name, location, repository_id, seen, problem)
+             VALUES ($1, $2, $3, $4, $5, NULL)
+             ON CONFLICT (system, name) DO UPDATE SET location = excluded.location,
+                 repository_id = excluded.repository_id, seen = excluded.seen, problem = NULL",
+        )
+        .bind(&self.system)
+        .bind(repository.as_str())
+        .bind(location)
+        .bind(repository_id)
+        .bind(time(at))
+        .execute(&self.pool)
+        .await
+        .map_err(self.failed("record a repository"))?;
+        Ok(())
+    }
+
+    /// A repository could not be listed: what was known stays.
+    pub(super) async fn record_problem(
+        &self,
+        repository: &RepositoryName,
+        problem: &str,
+    ) -> Result<(), CatalogError> {
+        sqlx::query(
+            "INSERT INTO repositories (system, name, location, repository_id, seen, problem)
+             VALUES ($1, $2, '', NULL, NULL, $3)
+             ON CONFLICT (system, name) DO UPDATE SET problem = excluded.problem",
+        )
+        .bind(&self.system)
+        .bind(repository.as_str())
+        .bind(problem)
+        .execute(&self.pool)
+        .await
+        .map_err(self.failed("record a repository"))?;
+        Ok(())
+    }
+
+    /// Drops what is known of one repository, before it is read anew.
+    pub(super) async fn clear_repository(&self, repository: &RepositoryName) -> Result<(), CatalogError> {
+        for statement in [
+            "DELETE FROM copies WHERE system = $1 AND repository = $2",
+            "DELETE FROM repositories WHERE system = $1 AND name = $2",
+        ] {
+            sqlx::query(statement)
+                .bind(&self.system)
+                .bind(repository.as_str())
+                .execute(&self.pool)
+                .await
+                .map_err(self.failed("clear a repository"))?;
+        }
+        Ok(())
+    }
+
+    /// Drops runs, so that they are read anew.
+    pub(super) async fn clear_runs(&self) -> Result<(), CatalogError> {
+        sqlx::query("DELETE FROM runs WHERE system = $1")
+            .bind(&self.system)
+            .execute(&self.pool)
+            .await
+            .map_err(self.failed("clear the runs"))?;
+        Ok(())
+    }
+
+    /// Drops backups that no repository is known to have held.
+    pub(super) async fn clear_orphans(&self) -> Result<(), CatalogError> {
+        for statement in [
+            "DELETE FROM artifacts WHERE system = $1 AND NOT EXISTS (SELECT 1 FROM copies
+                WHERE copies.system = artifacts.system AND copies.backup = artifacts.backup)",
+            "DELETE FROM backups WHERE system = $1 AND NOT EXISTS (SELECT 1 FROM copies
+                WHERE copies.system = backups.system AND copies.backup = backups.id)",
+        ] {
+            sqlx::query(statement)
+                .bind(&self.system)
+                .execute(&self.pool)
+                .await
+                .map_err(self.failed("clear backups"))?;
+        }
+        Ok(())
+    }
+}
