@@ -15,8 +15,11 @@ pub mod journal;
 pub mod layout;
 pub mod manifest;
 mod marker;
+pub mod reader;
 mod set;
 mod store;
+mod target;
+mod writer;
 
 pub use directory::DirectoryStore;
 pub use manifest::{FormatError, FormatVersion, ManifestError};
@@ -26,3 +29,4 @@ pub use store::{
     Lock, ObjectInfo, Page, Precondition, PutOptions, Store, StoreError, StoreErrorKind, Upload, UploadInfo,
     Written, list_all,
 };
+pub use writer::{BackupWriter, WriteError};
