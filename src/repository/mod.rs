@@ -13,6 +13,7 @@
 mod directory;
 pub mod journal;
 pub mod layout;
+pub mod lease;
 pub mod manifest;
 mod marker;
 pub mod reader;
