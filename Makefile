@@ -1,0 +1,69 @@
+# What can be done with the project. Each target is complete in itself: it installs what it needs.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+# The steps of a target run one after the other, in the order written; the first failure ends it.
+.NOTPARALLEL:
+
+CARGO := cargo
+# Neither UTC nor English: what takes a local time for UTC, or rests on a message's words, fails here.
+UNUSUAL := TZ=America/St_Johns LC_ALL=de_DE.UTF-8
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: ## Back up a throw-away database, lose it, and get it back
+	@.ci/install build demo
+	$(CARGO) run --quiet --locked -- demo
+
+.PHONY: test
+test: deps fmt clippy lint unit doc deny ## Everything CI runs
+	@echo "All checks passed."
+
+.PHONY: check
+check: fmt clippy ## Formatting and lints only: quick
+
+.PHONY: bench
+bench: ## Measure backup and restore against pipes and scripts (QUICK=1: a small run)
+	@.ci/install build bench
+	$(CARGO) bench --locked --bench against-pipes -- $(if $(QUICK),--quick)
+
+.PHONY: deps
+deps:
+	@.ci/install build test
+
+.PHONY: fmt
+fmt:
+	$(CARGO) fmt --all --check
+
+.PHONY: clippy
+clippy:
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+
+.PHONY: lint
+lint: ## Shell scripts and the project's layout
+	@.ci/install test
+	.ci/lint
+
+# Documentation examples are among these.
+.PHONY: unit
+unit:
+	$(UNUSUAL) .ci/unchanged $(CARGO) test --locked
+
+.PHONY: doc
+doc:
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
+
+# Advisories are left out: they are a database on the network, and change without us.
+.PHONY: deny
+deny: ## Licences, banned and duplicate crates, where crates come from
+	@.ci/install build deny
+	$(CARGO) fetch --quiet --locked
+	target/tools/bin/cargo-deny --offline --all-features check --hide-inclusion-graph licenses bans sources
+
+.PHONY: clean
+clean: ## Remove everything that was built
+	$(CARGO) clean
