@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sqlx::any::AnyPoolOptions;
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::{AnyPool, Executor as _};
+use sqlx::{AnyConnection, AnyPool, Connection as _, Executor as _};
 
 use super::{CatalogError, Location};
 use crate::model::SystemName;
@@ -33,26 +33,28 @@ impl Catalog {
             create_private(path)
                 .map_err(|source| CatalogError::Create { location: shown.clone(), source })?;
         }
+        let failed = |source| match is_damage(&source) {
+            true => CatalogError::Damaged { location: shown.clone(), source: source.into() },
+            false => CatalogError::Open { location: shown.clone(), source },
+        };
+        let url = location.url()?;
+        // Once outside the pool, which would try again what fails for good until its time is over.
+        let first = async {
+            let mut connection = AnyConnection::connect(url.as_str()).await?;
+            prepare(&mut connection, is_sqlite).await?;
+            connection.close().await
+        };
+        match tokio::time::timeout(CONNECT, first).await {
+            Ok(opened) => opened.map_err(failed)?,
+            Err(_) => return Err(failed(sqlx::Error::PoolTimedOut)),
+        }
         let pool = AnyPoolOptions::new()
             .max_connections(2)
             .acquire_timeout(CONNECT)
-            .after_connect(move |connection, _| {
-                Box::pin(async move {
-                    if is_sqlite {
-                        let busy = format!("PRAGMA busy_timeout = {}", BUSY.as_millis());
-                        connection.execute(sqlx::AssertSqlSafe(busy)).await?;
-                        connection.execute("PRAGMA journal_mode = WAL").await?;
-                        connection.execute("PRAGMA synchronous = NORMAL").await?;
-                    }
-                    Ok(())
-                })
-            })
-            .connect(location.url()?.as_str())
+            .after_connect(move |connection, _| Box::pin(prepare(connection, is_sqlite)))
+            .connect(url.as_str())
             .await
-            .map_err(|source| match is_damage(&source) {
-                true => CatalogError::Damaged { location: shown.clone(), source: source.into() },
-                false => CatalogError::Open { location: shown.clone(), source },
-            })?;
+            .map_err(failed)?;
         let catalog = Self { pool, system: system.to_string(), location: shown };
         catalog.migrate().await?;
         Ok(catalog)
@@ -143,6 +145,16 @@ impl Catalog {
     ) -> CatalogError {
         CatalogError::Damaged { location: self.location.clone(), source: source.into() }
     }
+}
+
+async fn prepare(connection: &mut AnyConnection, is_sqlite: bool) -> Result<(), sqlx::Error> {
+    if is_sqlite {
+        let busy = format!("PRAGMA busy_timeout = {}", BUSY.as_millis());
+        connection.execute(sqlx::AssertSqlSafe(busy)).await?;
+        connection.execute("PRAGMA journal_mode = WAL").await?;
+        connection.execute("PRAGMA synchronous = NORMAL").await?;
+    }
+    Ok(())
 }
 
 /// SQLITE_CORRUPT and SQLITE_NOTADB, whatever the extended code says beside it.

@@ -293,3 +293,84 @@ impl Catalog {
         text.map(|text| text.parse()).transpose().map_err(|error: chrono::ParseError| self.damaged(error))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+    use crate::catalog::Location;
+    use crate::repository::sample::{backup, noon, system};
+
+    #[tokio::test]
+    async fn a_prefix_finds_one_and_several_are_listed() {
+        let root = tempfile::tempdir().unwrap();
+        let location = Location::Sqlite(root.path().join("catalog.db"));
+        let catalog = Catalog::open(&location, &system()).await.unwrap();
+        let holders = ["primary".parse().unwrap()];
+        for minutes in [0, 1, 70] {
+            catalog.record_backup(&backup(minutes).0, &holders).await.unwrap();
+        }
+        let found = catalog.find("20261120T1310").await.unwrap();
+        assert_eq!(found.manifest, backup(70).0);
+        let error = catalog.find("20261120T12").await.unwrap_err();
+        let CatalogError::Ambiguous { found, more: false, .. } = &error else { panic!("{error}") };
+        assert_eq!(*found, [backup(1).0.id, backup(0).0.id]);
+        assert!(error.to_string().contains(backup(1).0.id.as_str()), "{error}");
+        for unknown in ["", "2025", "%", "20261120t12", "20261120T120000Z-database-logical-zzzz"] {
+            assert!(matches!(catalog.find(unknown).await, Err(CatalogError::Unknown(_))), "{unknown}");
+        }
+        catalog.forget(&backup(70).0.id).await.unwrap();
+        assert!(catalog.find("20261120T1310").await.is_err());
+        assert_eq!(catalog.backups(&Filter::default()).await.unwrap().len(), 2);
+
+        // Another system in the same file sees nothing of it.
+        let other = Catalog::open(&location, &"blog".parse().unwrap()).await.unwrap();
+        assert!(other.backups(&Filter::default()).await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn the_file_is_private_and_a_damaged_one_says_what_to_do() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("new folder/catalog.db");
+        let location = Location::Sqlite(path.clone());
+        Catalog::open(&location, &system()).await.unwrap().close().await;
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+
+        std::fs::write(
+            &path,
+            "this is not a database, but it is long enough to be taken for one".repeat(100),
+        )
+        .unwrap();
+        let error = Catalog::open(&location, &system()).await.unwrap_err();
+        assert!(matches!(error, CatalogError::Damaged { .. }), "{error:?}");
+        assert!(error.to_string().contains("drctl catalog rebuild"), "{error}");
+        let aside = Catalog::put_aside(&location, noon()).unwrap().unwrap();
+        assert!(aside.exists());
+        Catalog::open(&location, &system()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn processes_that_begin_at_once_all_open_and_write() {
+        let root = tempfile::tempdir().unwrap();
+        let location = Location::Sqlite(root.path().join("catalog.db"));
+        let tasks: Vec<_> = (0..6)
+            .map(|n| {
+                let location = location.clone();
+                tokio::spawn(async move {
+                    let catalog = Catalog::open(&location, &system()).await?;
+                    let holders = ["primary".parse().unwrap()];
+                    for minutes in 0..5 {
+                        catalog.record_backup(&backup(n * 5 + minutes).0, &holders).await?;
+                    }
+                    Ok::<_, CatalogError>(())
+                })
+            })
+            .collect();
+        for task in tasks {
+            task.await.unwrap().unwrap();
+        }
+        let catalog = Catalog::open(&location, &system()).await.unwrap();
+        assert_eq!(catalog.backups(&Filter::default()).await.unwrap().len(), 30);
+    }
+}

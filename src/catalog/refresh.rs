@@ -217,3 +217,167 @@ async fn apply_checks(catalog: &Catalog, refreshed: &Refreshed) -> Result<(), Ca
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::catalog::{Filter, Location};
+    use crate::model::{CheckDepth, CopyCheck, Fault, ObjectFault, Outcome, State};
+    use crate::repository::PutOptions;
+    use crate::repository::journal::{Detail, Record};
+    use crate::repository::sample::{noon, repositories, store_backup, system};
+
+    async fn catalog(root: &std::path::Path) -> Catalog {
+        Catalog::open(&Location::Sqlite(root.join("state/catalog.db")), &system()).await.unwrap()
+    }
+
+    async fn run(catalog: &Catalog, set: &Repositories, depth: Depth) -> Refreshed {
+        refresh(catalog, &system(), set, depth, noon()).await.unwrap()
+    }
+
+    fn check(backup: &BackupId, repository: &str, faults: Vec<ObjectFault>) -> CopyCheck {
+        let repository = repository.parse().unwrap();
+        CopyCheck { backup: backup.clone(), repository, at: noon(), depth: CheckDepth::Stored, faults }
+    }
+
+    fn verified(checks: Vec<CopyCheck>) -> Record {
+        let begun = noon() + chrono::TimeDelta::hours(1);
+        Record {
+            format: String::new(),
+            run: RunId::new(begun, 5),
+            verb: "verify".to_owned(),
+            begun,
+            ended: begun,
+            host: "b".to_owned(),
+            outcome: Outcome::Succeeded,
+            previous: None,
+            detail: Detail { checks, ..Detail::default() },
+        }
+    }
+
+    #[tokio::test]
+    async fn hosts_that_share_a_repository_see_each_others_backups_and_checks() {
+        let root = tempfile::tempdir().unwrap();
+        let set = repositories(root.path(), &["primary", "copy"]).await;
+        let (primary, copy) = (set.iter().next().unwrap(), set.iter().nth(1).unwrap());
+        let older = store_backup(primary, 0).await;
+        store_backup(copy, 0).await;
+        let newer = store_backup(primary, 5).await;
+        let bad = ObjectFault { object: "x".into(), fault: Fault::Short, detail: String::new() };
+        let checks = vec![check(&older.id, "primary", vec![]), check(&older.id, "copy", vec![bad])];
+        journal::append(&set, &system(), verified(checks)).await.unwrap();
+
+        let catalog = catalog(root.path()).await;
+        let refreshed = run(&catalog, &set, Depth::New).await;
+        assert_eq!((refreshed.found.len(), refreshed.runs), (3, 1));
+        let entries = catalog.backups(&Filter::default()).await.unwrap();
+        assert_eq!(entries.iter().map(|entry| &entry.manifest).collect::<Vec<_>>(), [&newer, &older]);
+        assert_eq!(entries[0].copies.len(), 1);
+        let older = &entries[1];
+        assert_eq!(older.copy(&primary.name).unwrap().state, State::Checked);
+        assert!(!older.copy(&copy.name).unwrap().is_good());
+        // Nothing is read a second time.
+        let again = run(&catalog, &set, Depth::New).await;
+        assert_eq!((again.found.len(), again.runs), (0, 0));
+        let sources = Filter { source: Some("files".parse().unwrap()), ..Filter::default() };
+        assert!(catalog.backups(&sources).await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_lost_catalog_is_made_anew_from_the_repositories() {
+        let root = tempfile::tempdir().unwrap();
+        let set = repositories(root.path(), &["primary", "copy"]).await;
+        let manifest = store_backup(set.iter().next().unwrap(), 0).await;
+        journal::append(&set, &system(), verified(vec![check(&manifest.id, "primary", vec![])]))
+            .await
+            .unwrap();
+        let first = catalog(root.path()).await;
+        run(&first, &set, Depth::New).await;
+        let before = first.backups(&Filter::default()).await.unwrap();
+        first.close().await;
+        std::fs::remove_dir_all(root.path().join("state")).unwrap();
+
+        let second = catalog(root.path()).await;
+        run(&second, &set, Depth::Whole).await;
+        assert_eq!(second.backups(&Filter::default()).await.unwrap(), before);
+        run(&second, &set, Depth::Whole).await;
+        assert_eq!(second.backups(&Filter::default()).await.unwrap(), before);
+    }
+
+    #[tokio::test]
+    async fn what_is_known_of_an_unreachable_repository_is_kept_and_said() {
+        let root = tempfile::tempdir().unwrap();
+        let set = repositories(root.path(), &["primary", "copy"]).await;
+        for repository in set.iter() {
+            store_backup(repository, 0).await;
+        }
+        let catalog = catalog(root.path()).await;
+        run(&catalog, &set, Depth::New).await;
+        std::fs::rename(root.path().join("primary"), root.path().join("away")).unwrap();
+        for depth in [Depth::New, Depth::Whole] {
+            let refreshed = run(&catalog, &set, depth).await;
+            assert_eq!(refreshed.lost.len(), 1);
+            assert_eq!(refreshed.vanished, []);
+            let entries = catalog.backups(&Filter::default()).await.unwrap();
+            assert!(entries[0].copies.iter().all(|copy| copy.is_held()), "{entries:?}");
+            let known = catalog.repositories().await.unwrap();
+            let primary = known.iter().find(|entry| entry.name.as_str() == "primary").unwrap();
+            assert!(primary.problem.as_ref().unwrap().contains("no such bucket"), "{primary:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_backup_that_vanished_is_marked_and_found_again() {
+        let root = tempfile::tempdir().unwrap();
+        let set = repositories(root.path(), &["primary", "copy"]).await;
+        for repository in set.iter() {
+            store_backup(repository, 0).await;
+        }
+        let catalog = catalog(root.path()).await;
+        run(&catalog, &set, Depth::New).await;
+        let copy = set.iter().nth(1).unwrap();
+        let id = catalog.backups(&Filter::default()).await.unwrap().remove(0).manifest.id;
+        let bad = ObjectFault { object: "x".into(), fault: Fault::Missing, detail: String::new() };
+        catalog.record_run(&verified(vec![check(&id, "copy", vec![bad])])).await.unwrap();
+
+        let key = layout::manifest(&system(), &id);
+        copy.store.delete(&key).await.unwrap();
+        let refreshed = run(&catalog, &set, Depth::New).await;
+        assert_eq!(refreshed.vanished, [(copy.name.clone(), id.clone())]);
+        let entry = catalog.find(id.as_str()).await.unwrap();
+        assert_eq!(entry.copy(&copy.name).unwrap().vanished, Some(noon()));
+        assert!(entry.is_held());
+
+        // What was found about the copy that went says nothing about the one that came.
+        let bytes = manifest::serialise(&entry.manifest).unwrap();
+        copy.store.put(&key, bytes, &PutOptions::absent()).await.unwrap();
+        run(&catalog, &set, Depth::New).await;
+        assert!(catalog.find(id.as_str()).await.unwrap().copy(&copy.name).unwrap().is_good());
+    }
+
+    #[tokio::test]
+    async fn a_manifest_that_cannot_be_accepted_is_reported_and_not_listed() {
+        let root = tempfile::tempdir().unwrap();
+        let set = repositories(root.path(), &["primary", "copy"]).await;
+        let (primary, copy) = (set.iter().next().unwrap(), set.iter().nth(1).unwrap());
+        let good = store_backup(primary, 0).await;
+        // The copy's says something else, and another one stands under a key that is not its own.
+        let mut other = good.clone();
+        other.host = "someone-else".to_owned();
+        let body = |manifest| Bytes::from(serde_json::to_vec(manifest).unwrap());
+        let options = PutOptions::absent();
+        copy.store.put(&layout::manifest(&system(), &good.id), body(&other), &options).await.unwrap();
+        let elsewhere = good.id.as_str().replace("T120000Z", "T130000Z").parse().unwrap();
+        primary.store.put(&layout::manifest(&system(), &elsewhere), body(&good), &options).await.unwrap();
+
+        let catalog = catalog(root.path()).await;
+        let refreshed = run(&catalog, &set, Depth::New).await;
+        assert_eq!(refreshed.refused.len(), 2, "{refreshed:?}");
+        let entries = catalog.backups(&Filter::default()).await.unwrap();
+        assert_eq!(entries.len(), 1);
+        assert_eq!(entries[0].copies.len(), 1);
+        assert_eq!(entries[0].manifest, good);
+    }
+}

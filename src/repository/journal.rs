@@ -179,3 +179,66 @@ async fn newest_digest(
         .map_err(|source| JournalError::Read { run: newest, source })?;
     Ok(Some(Sha256Hex::of(&bytes)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::repository::sample::{noon, repositories, system};
+
+    fn record(minutes: i64) -> Record {
+        let begun = noon() + chrono::TimeDelta::minutes(minutes);
+        Record {
+            format: String::new(),
+            run: RunId::new(begun, 1),
+            verb: "backup".to_owned(),
+            begun,
+            ended: begun,
+            host: "a".to_owned(),
+            outcome: Outcome::Succeeded,
+            previous: None,
+            detail: Detail::default(),
+        }
+    }
+
+    #[tokio::test]
+    async fn each_record_holds_the_digest_of_the_one_before() {
+        let root = tempfile::tempdir().unwrap();
+        let repositories = repositories(root.path(), &["primary", "copy"]).await;
+        let store = &*repositories.iter().next().unwrap().store;
+        let mut before = None;
+        // The third is three months after the second.
+        for minutes in [0, 1, 60 * 24 * 92] {
+            let lost = append(&repositories, &system(), record(minutes)).await.unwrap();
+            assert!(lost.is_empty(), "{lost:?}");
+            let (read, bytes) = read(store, &system(), &record(minutes).run).await.unwrap();
+            assert_eq!(read.previous, before);
+            before = Some(Sha256Hex::of(&bytes));
+        }
+        for repository in repositories.iter() {
+            assert_eq!(runs(&*repository.store, &system()).await.unwrap().len(), 3);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_repository_that_does_not_take_a_record_is_named() {
+        let root = tempfile::tempdir().unwrap();
+        let repositories = repositories(root.path(), &["missing-primary", "copy"]).await;
+        let lost = append(&repositories, &system(), record(0)).await.unwrap();
+        let [lost] = lost.as_slice() else { panic!("{lost:?}") };
+        assert_eq!(lost.name.as_str(), "missing-primary");
+        assert!(lost.reason().contains("no such bucket or directory"), "{}", lost.reason());
+        let copy = repositories.iter().nth(1).unwrap();
+        assert_eq!(runs(&*copy.store, &system()).await.unwrap(), [record(0).run]);
+    }
+
+    #[tokio::test]
+    async fn a_record_is_never_replaced() {
+        let root = tempfile::tempdir().unwrap();
+        let repositories = repositories(root.path(), &["primary"]).await;
+        append(&repositories, &system(), record(0)).await.unwrap();
+        let other = Record { outcome: Outcome::Failed, ..record(0) };
+        assert_eq!(append(&repositories, &system(), other).await.unwrap().len(), 1);
+        let store = &*repositories.iter().next().unwrap().store;
+        assert_eq!(read(store, &system(), &record(0).run).await.unwrap().0.outcome, Outcome::Succeeded);
+    }
+}

@@ -241,39 +241,9 @@ fn is_object_name(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Artifact, BackupKind, Digest, Encoding, ObjectPart, Protection, ToolFacts};
 
     fn sample() -> Manifest {
-        let begun = "2026-11-20T22:02:51Z".parse().unwrap();
-        let source: crate::model::SourceName = "database".parse().unwrap();
-        let object =
-            |name: &str, bytes: &[u8]| ObjectPart { name: name.to_owned(), stored: Digest::of(bytes) };
-        Manifest {
-            format: FormatVersion::CURRENT.to_string(),
-            repository_id: "0123456789abcdef0123456789abcdef".to_owned(),
-            system: "shop".parse().unwrap(),
-            id: BackupId::new(begun, &source, BackupKind::Logical, 1),
-            source,
-            kind: BackupKind::Logical,
-            run: crate::model::RunId::new(begun, 1),
-            recovery_point: begun,
-            begun,
-            ended: begun,
-            host: "a".to_owned(),
-            tool: ToolFacts { drctl: "0.1.0".to_owned(), producer: "pg_dump (PostgreSQL) 17.6".to_owned() },
-            server: None,
-            protection: Protection::Age { recipients: Vec::new() },
-            artifacts: vec![Artifact {
-                name: "database.dump.zst.age".to_owned(),
-                plain: Digest::of(b"plain"),
-                encoding: vec![Encoding::Zstd, Encoding::Age],
-                objects: vec![
-                    object("database.dump.zst.age", b"one"),
-                    object("database.dump.zst.age.001", b"two"),
-                ],
-            }],
-            by_hand: Vec::new(),
-        }
+        super::super::sample::backup(0).0
     }
 
     fn parsed(
@@ -314,7 +284,7 @@ mod tests {
             ("system", "other"),
             ("source", "other"),
             ("kind", "base"),
-            ("id", "20261120T220251Z-database-logical-9999"),
+            ("id", "20261120T120000Z-database-logical-9999"),
         ] {
             let result = parsed(&sample(), |json| json[field] = value.into());
             assert!(

@@ -17,6 +17,8 @@ pub mod lease;
 pub mod manifest;
 mod marker;
 pub mod reader;
+#[cfg(test)]
+pub(crate) mod sample;
 mod set;
 mod store;
 mod target;

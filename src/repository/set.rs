@@ -207,3 +207,111 @@ impl Repositories {
         .await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::repository::sample::{noon, repositories, system};
+    use crate::repository::{FormatError, PutOptions, layout};
+
+    async fn put_marker(repository: &Repository, change: impl FnOnce(&mut serde_json::Value)) {
+        let mut marker = serde_json::to_value(Marker::new(&system(), noon())).unwrap();
+        change(&mut marker);
+        let body = Bytes::from(marker.to_string());
+        repository.store.put(layout::MARKER, body, &PutOptions::absent()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_first_use_gives_all_one_id_and_the_second_keeps_it() {
+        let root = tempfile::tempdir().unwrap();
+        let set = repositories(root.path(), &["primary", "copy"]).await;
+        assert_eq!(set.clone().for_reading(&system(), None).await.id(), None);
+        let first = set.clone().for_writing(&system(), None, noon()).await.unwrap();
+        let second = set.clone().for_writing(&system(), None, noon()).await.unwrap();
+        assert_eq!(first.id(), second.id());
+        for repository in set.iter() {
+            let marker = Marker::read(&*repository.store).await.unwrap().unwrap();
+            assert_eq!(Some(&*marker.repository_id), first.id());
+            let (text, _) = repository.store.get(layout::BY_HAND, 1 << 20).await.unwrap();
+            assert!(text.starts_with(b"HOW TO GET DATA BACK"));
+        }
+    }
+
+    #[tokio::test]
+    async fn two_hosts_that_begin_at_once_agree_on_the_id() {
+        let root = tempfile::tempdir().unwrap();
+        let set = repositories(root.path(), &["primary", "copy"]).await;
+        let hosts = (0..8).map(|_| {
+            let set = set.clone();
+            tokio::spawn(async move { set.for_writing(&system(), None, noon()).await.unwrap() })
+        });
+        let mut ids = Vec::new();
+        for host in hosts.collect::<Vec<_>>() {
+            ids.push(host.await.unwrap().id().unwrap().to_owned());
+        }
+        ids.dedup();
+        assert_eq!(ids.len(), 1, "{ids:?}");
+    }
+
+    #[tokio::test]
+    async fn a_new_store_takes_the_id_the_others_have() {
+        let root = tempfile::tempdir().unwrap();
+        let old = repositories(root.path(), &["copy"]).await;
+        let id = old.for_writing(&system(), None, noon()).await.unwrap().id().unwrap().to_owned();
+        let set = repositories(root.path(), &["primary", "copy", "third"]).await;
+        let set = set.for_writing(&system(), None, noon()).await.unwrap();
+        assert_eq!((set.id(), set.iter().len()), (Some(&*id), 3));
+    }
+
+    #[tokio::test]
+    async fn a_copy_is_not_begun_without_the_primary() {
+        let root = tempfile::tempdir().unwrap();
+        let set = repositories(root.path(), &["missing-primary", "copy"]).await;
+        let error = set.clone().for_writing(&system(), None, noon()).await.unwrap_err();
+        assert!(matches!(error, MarkerError::PrimaryNeeded(_)), "{error}");
+        assert!(error.to_string().contains("no such bucket or directory"), "{error}");
+        // Unless the id is known from before.
+        let set = set.for_writing(&system(), Some("0123456789abcdef0123456789abcdef"), noon()).await.unwrap();
+        assert_eq!((set.iter().len(), set.lost().len()), (1, 1));
+    }
+
+    #[tokio::test]
+    async fn what_belongs_to_someone_else_is_refused_and_nothing_is_written() {
+        type Change = fn(&mut serde_json::Value);
+        let cases: [(Change, &str); 4] = [
+            (|marker| marker["system"] = "other".into(), "belongs to system `other`"),
+            (|marker| marker["repository_id"] = "f".repeat(32).into(), "its id is `ffff"),
+            (
+                |marker| *marker = serde_json::json!({"format": "2.0", "what": 1}),
+                "failed to accept the repository",
+            ),
+            (|marker| marker["format"] = "1.9".into(), "failed to accept the repository"),
+        ];
+        for (change, words) in cases {
+            let root = tempfile::tempdir().unwrap();
+            let set = repositories(root.path(), &["primary", "copy", "third"]).await;
+            put_marker(set.iter().next().unwrap(), |_| {}).await;
+            put_marker(set.iter().nth(1).unwrap(), change).await;
+            let error = set.clone().for_writing(&system(), None, noon()).await.unwrap_err();
+            assert!(error.to_string().contains(words), "{error}");
+            let third = set.iter().nth(2).unwrap();
+            assert!(Marker::read(&*third.store).await.unwrap().is_none());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_newer_minor_is_read_and_what_is_foreign_is_left_out() {
+        let root = tempfile::tempdir().unwrap();
+        let set = repositories(root.path(), &["primary", "copy", "missing"]).await;
+        put_marker(set.iter().next().unwrap(), |marker| marker["format"] = "1.9".into()).await;
+        put_marker(set.iter().nth(1).unwrap(), |marker| marker["format"] = "2.0".into()).await;
+        let set = set.for_reading(&system(), None).await;
+        assert_eq!(set.iter().map(|repository| repository.name.as_str()).collect::<Vec<_>>(), ["primary"]);
+        let reasons: Vec<_> = set.lost().iter().map(Lost::reason).collect();
+        let unknown = FormatError::UnknownMajor("2.0".parse().unwrap()).to_string();
+        assert!(reasons[0].contains(&unknown), "{reasons:?}");
+        assert!(reasons[1].contains("no such bucket"), "{reasons:?}");
+    }
+}
