@@ -1,1 +1,15 @@
-//! SDK configuration: region, endpoint, credentials, retries.
+//! How to speak to AWS and to what speaks like it: HTTP client, credentials, deadlines, retries.
+//!
+//! *Invariants.* TLS is rustls with `ring`, and trusts what the host trusts. Where requests go is in the
+//! policy alone: no environment variable and no profile moves a repository to another endpoint. The same
+//! holds for credentials: a policy that names a profile, a role or keys gets those or an error. Every
+//! request has a deadline and a limit of attempts.
+//!
+//! *Not here.* What is said: [`crate::repository`] speaks S3.
+
+mod credentials;
+mod error;
+mod s3;
+
+pub use error::AwsError;
+pub use s3::{Patience, s3_client};

@@ -1,0 +1,111 @@
+use std::time::Duration;
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::retry::{RetryConfig, RetryPartition, TokenBucket};
+use aws_sdk_s3::config::timeout::TimeoutConfig;
+use aws_sdk_s3::config::{
+    AppName, BehaviorVersion, Region, RequestChecksumCalculation, ResponseChecksumValidation,
+    StalledStreamProtectionConfig,
+};
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+
+use super::{AwsError, credentials};
+use crate::policy::S3Place;
+
+/// How long to wait for a store, and how often to try again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// Of one request, with the first.
+    pub attempts: u32,
+    /// Before the second attempt where the store asked to slow down; doubles with each.
+    pub backoff: Duration,
+    pub connect: Duration,
+    /// For an attempt, beside the time its bytes take.
+    pub answer: Duration,
+    /// For an attempt at joining the parts of an object, which takes a store minutes.
+    pub finish: Duration,
+    /// Bytes a second. A body that moves slower is given up.
+    pub slowest: u64,
+}
+
+impl Default for Patience {
+    /// Rides out half a minute of a store's trouble. A part of 8 MiB may take almost five minutes, which
+    /// is four of them at a time on a line of one Mbit/s.
+    fn default() -> Self {
+        Self {
+            attempts: 10,
+            backoff: Duration::from_secs(1),
+            connect: Duration::from_secs(5),
+            answer: Duration::from_secs(30),
+            finish: Duration::from_secs(300),
+            slowest: 32 << 10,
+        }
+    }
+}
+
+impl Patience {
+    /// Deadlines for a request that moves `bytes`.
+    pub fn timeouts(&self, bytes: usize) -> TimeoutConfig {
+        self.all(self.body(bytes))
+    }
+
+    /// Deadlines for joining the parts of an object.
+    pub fn finish_timeouts(&self) -> TimeoutConfig {
+        self.all(self.finish)
+    }
+
+    /// How long an attempt at moving `bytes` may take.
+    pub fn body(&self, bytes: usize) -> Duration {
+        self.answer + Duration::from_secs(bytes as u64 / self.slowest.max(1))
+    }
+
+    fn all(&self, attempt: Duration) -> TimeoutConfig {
+        TimeoutConfig::builder()
+            .connect_timeout(self.connect)
+            .operation_attempt_timeout(attempt)
+            // Quick failures use every attempt; hanging twice is enough to know.
+            .operation_timeout(attempt * 2 + Duration::from_secs(60))
+            .build()
+    }
+}
+
+/// A client for the place. Nothing is asked of the store yet.
+pub async fn s3_client(place: &S3Place, patience: &Patience) -> Result<Client, AwsError> {
+    let http =
+        aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
+    let location = format!("s3://{}", place.bucket);
+    let credentials = credentials::provider(&place.credentials, &location, &place.region, &http).await?;
+    // Not from the SDK's shared configuration: an `AWS_ENDPOINT_URL` there would move the repository.
+    let mut config = aws_sdk_s3::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new(place.region.clone()))
+        .force_path_style(place.path_style)
+        .credentials_provider(credentials)
+        .http_client(http)
+        .timeout_config(patience.timeouts(0))
+        .retry_config(
+            RetryConfig::standard()
+                .with_max_attempts(patience.attempts.max(1))
+                .with_initial_backoff(patience.backoff)
+                .with_max_backoff(Duration::from_secs(10)),
+        )
+        // The SDK counts retries of every client of the process together, and stops retrying at a limit:
+        // a copy that is down would take the primary's retries. The attempts are limited as it is.
+        .retry_partition(RetryPartition::custom("drctl").token_bucket(TokenBucket::unlimited()).build())
+        // Only downloads: bytes to send are in memory, and the connection takes them at once, so that the
+        // SDK's measure of an upload says nothing.
+        .stalled_stream_protection(
+            StalledStreamProtectionConfig::enabled()
+                .upload_enabled(false)
+                .grace_period(patience.answer)
+                .build(),
+        )
+        // Checksums are computed here, where the policy asks for them: see the store.
+        .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+        .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+        // A host whose clock is wrong must be told so, not helped past it: times in backups are its own.
+        .disable_clock_skew_correction(true);
+    config.set_app_name(AppName::new("drctl").ok());
+    config.set_endpoint_url(place.endpoint.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned()));
+    Ok(Client::from_conf(config.build()))
+}
