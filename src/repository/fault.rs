@@ -1,6 +1,6 @@
 use std::io;
 
-use super::super::store::{StoreError, StoreErrorKind};
+use super::store::{StoreError, StoreErrorKind};
 
 /// Why a call failed, before it is known which call it was.
 #[derive(Debug)]
@@ -16,6 +16,16 @@ impl Fault {
 
     pub(super) fn of(self, operation: &'static str, key: &str, location: String) -> StoreError {
         StoreError { operation, key: key.to_owned(), location, kind: self.kind, detail: self.detail }
+    }
+}
+
+/// Keys are made by `layout` alone; what has another shape is refused by every store alike.
+pub(super) fn check_key(key: &str) -> Result<(), Fault> {
+    let is_word = |word: &str| !matches!(word, "" | "." | "..") && !word.contains('\0');
+    if key.split('/').all(is_word) {
+        Ok(())
+    } else {
+        Err(Fault::new(StoreErrorKind::Unsupported, "that is not a key"))
     }
 }
 

@@ -11,12 +11,14 @@
 //! *Not here.* What the bytes mean ([`crate::pipeline`], [`crate::source`]), and what to keep or delete.
 
 mod directory;
+mod fault;
 pub mod journal;
 pub mod layout;
 pub mod lease;
 pub mod manifest;
 mod marker;
 pub mod reader;
+mod s3;
 #[cfg(test)]
 pub(crate) mod sample;
 mod set;
@@ -27,6 +29,7 @@ mod writer;
 pub use directory::DirectoryStore;
 pub use manifest::{FormatError, FormatVersion, ManifestError};
 pub use marker::{Marker, MarkerError};
+pub use s3::S3Store;
 pub use set::{Lost, Repositories, Repository};
 pub use store::{
     Lock, ObjectInfo, Page, Precondition, PutOptions, Store, StoreError, StoreErrorKind, Upload, UploadInfo,

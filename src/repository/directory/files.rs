@@ -8,8 +8,8 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::super::fault::{Fault, check_key};
 use super::super::store::{ObjectInfo, StoreErrorKind};
-use super::fault::Fault;
 use crate::model::Sha256Hex;
 
 /// The store's own folder.
@@ -44,12 +44,11 @@ impl Files {
     /// Where the object is, or would be.
     pub(super) fn path(&self, key: &str) -> Result<PathBuf, Fault> {
         self.check_root()?;
-        let is_word = |word: &str| !matches!(word, "" | "." | ".." | OWN) && !word.contains('\0');
-        if key.split('/').all(is_word) {
-            Ok(self.root.join(key))
-        } else {
-            Err(Fault::new(StoreErrorKind::Unsupported, "that is not a key"))
+        check_key(key)?;
+        if key.split('/').any(|word| word == OWN) {
+            return Err(Fault::new(StoreErrorKind::Unsupported, "the store keeps its own files there"));
         }
+        Ok(self.root.join(key))
     }
 
     /// A folder of the store's own, made where it is not there yet.

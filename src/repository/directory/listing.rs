@@ -1,8 +1,8 @@
 use std::fs;
 use std::io;
 
+use super::super::fault::Fault;
 use super::super::store::{ObjectInfo, Page};
-use super::fault::Fault;
 use super::files::{Files, OWN, bare_info};
 
 /// Objects of a page.

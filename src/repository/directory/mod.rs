@@ -15,7 +15,6 @@
 //!
 //! *Not here.* Object lock: a directory has none, and asking for it is refused.
 
-mod fault;
 mod files;
 mod listing;
 mod publish;

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{CWD, FlockOperation, RenameFlags, Timespec, Timestamps, flock, futimens, renameat_with};
 
+use super::super::fault::Fault;
 use super::super::store::{Precondition, PutOptions, StoreErrorKind, UploadInfo, Written};
-use super::fault::Fault;
 use super::files::{Files, bare_info, etag, new_file, sync_folder};
 
 /// How long to wait for another process that replaces or deletes an object.

@@ -10,10 +10,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
+use super::super::fault::Fault;
 use super::super::store::{
     ObjectInfo, Page, PutOptions, Store, StoreError, StoreErrorKind, Upload, UploadInfo, Written,
 };
-use super::fault::Fault;
 use super::files::{Files, bare_info, sync_folder};
 use super::upload::DirectoryUpload;
 use crate::platform::{Clock as _, SystemClock};

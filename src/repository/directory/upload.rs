@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use super::super::fault::Fault;
 use super::super::store::{PutOptions, StoreError, StoreErrorKind, Upload, Written};
-use super::fault::Fault;
 use super::files::{Files, new_file};
 use super::publish::Draft;
 use super::store::{BODY, DirectoryStore};

@@ -1,0 +1,151 @@
+use std::error::Error;
+
+use aws_credential_types::provider::error::CredentialsError;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+
+use super::super::fault::Fault;
+use super::super::store::StoreErrorKind;
+
+/// A request that failed, after the retries.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub(super) kind: StoreErrorKind,
+    pub(super) detail: Option<String>,
+    /// Of the HTTP answer, if there was one.
+    pub(super) status: Option<u16>,
+    /// The store's word for it: `NoSuchKey`.
+    pub(super) code: Option<String>,
+}
+
+impl Refusal {
+    pub(super) fn is(&self, code: &str) -> bool {
+        self.code.as_deref() == Some(code)
+    }
+}
+
+impl From<Refusal> for Fault {
+    fn from(refusal: Refusal) -> Self {
+        Self { kind: refusal.kind, detail: refusal.detail }
+    }
+}
+
+impl<E> From<SdkError<E, HttpResponse>> for Refusal
+where
+    E: ProvideErrorMetadata + Error + 'static,
+{
+    fn from(error: SdkError<E, HttpResponse>) -> Self {
+        let status = error.raw_response().map(|response| response.status().as_u16());
+        let code = error.code().map(str::to_owned);
+        let message = error.message().filter(|message| !message.is_empty());
+        let kind = match &error {
+            _ if causes(&error).any(|cause| cause.is::<CredentialsError>()) => StoreErrorKind::Credentials,
+            SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) => StoreErrorKind::Unreachable,
+            _ => kind(code.as_deref(), status),
+        };
+        let detail = match (&code, message, status) {
+            (Some(code), Some(message), _) => Some(format!("{code}: {message}")),
+            (Some(code), None, _) => Some(code.clone()),
+            (None, _, Some(status)) => Some(format!("HTTP status {status}")),
+            (None, _, None) => Some(words(&error)),
+        };
+        Self { kind, detail, status, code }
+    }
+}
+
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| (*error).source())
+}
+
+/// What happened where no answer came: the SDK wraps it in general words, so the innermost say most.
+pub(super) fn words(error: &(dyn Error + 'static)) -> String {
+    let mut words: Vec<String> = causes(error).map(ToString::to_string).collect();
+    words.dedup();
+    let keep = words.len().saturating_sub(2);
+    words.split_off(keep).join(": ")
+}
+
+/// Errors that say the same go by several names: AWS's, Ceph's, MinIO's.
+fn kind(code: Option<&str>, status: Option<u16>) -> StoreErrorKind {
+    use StoreErrorKind as Kind;
+    match (code.unwrap_or_default(), status.unwrap_or_default()) {
+        ("NoSuchBucket", _) => Kind::NoBucket,
+        ("NoSuchKey" | "NotFound" | "NoSuchVersion" | "NoSuchUpload", _) => Kind::NotFound,
+        ("PreconditionFailed" | "ConditionalRequestConflict", _) | (_, 412) => Kind::Changed,
+        ("RequestTimeTooSkewed" | "RequestExpired", _) => Kind::ClockSkew,
+        (
+            "InvalidAccessKeyId"
+            | "SignatureDoesNotMatch"
+            | "InvalidToken"
+            | "ExpiredToken"
+            | "ExpiredTokenException"
+            | "TokenRefreshRequired"
+            | "NotSignedUp"
+            | "InvalidSecurity"
+            | "AccountProblem"
+            | "InvalidClientTokenId"
+            | "UnrecognizedClientException",
+            _,
+        )
+        | (_, 401) => Kind::Credentials,
+        (
+            "QuotaExceeded"
+            | "InsufficientCapacity"
+            | "XMinioStorageFull"
+            | "XMinioAdminBucketQuotaExceeded"
+            | "EntityTooLarge",
+            _,
+        )
+        | (_, 507) => Kind::Full,
+        (
+            "BadDigest"
+            | "InvalidDigest"
+            | "IncompleteBody"
+            | "InvalidRange"
+            | "XAmzContentSHA256Mismatch"
+            | "XAmzContentChecksumMismatch",
+            _,
+        )
+        | (_, 416) => Kind::Corrupt,
+        (
+            "NotImplemented" | "MethodNotAllowed" | "InvalidStorageClass" | "InvalidEncryptionAlgorithmError",
+            _,
+        )
+        | (_, 405 | 501) => Kind::Unsupported,
+        ("RequestTimeout", _) => Kind::Unreachable,
+        ("SlowDown" | "ServiceUnavailable" | "InternalError" | "OperationAborted" | "Throttling", _)
+        | (_, 429 | 500..=599) => Kind::Unavailable,
+        (_, 403) => Kind::Forbidden,
+        (_, 404) => Kind::NotFound,
+        _ => Kind::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_stores_words_come_before_the_status() {
+        use StoreErrorKind as Kind;
+        for (code, status, expected) in [
+            (Some("AccessDenied"), 403, Kind::Forbidden),
+            (Some("InvalidAccessKeyId"), 403, Kind::Credentials),
+            (Some("SignatureDoesNotMatch"), 403, Kind::Credentials),
+            (Some("RequestTimeTooSkewed"), 403, Kind::ClockSkew),
+            (Some("QuotaExceeded"), 403, Kind::Full),
+            (Some("NoSuchBucket"), 404, Kind::NoBucket),
+            (Some("NoSuchKey"), 404, Kind::NotFound),
+            (Some("SlowDown"), 503, Kind::Unavailable),
+            (Some("NotImplemented"), 501, Kind::Unsupported),
+            (Some("BadDigest"), 400, Kind::Corrupt),
+            (Some("InvalidArgument"), 400, Kind::Other),
+            (None, 403, Kind::Forbidden),
+            (None, 412, Kind::Changed),
+            (None, 500, Kind::Unavailable),
+            (None, 301, Kind::Other),
+        ] {
+            assert_eq!(kind(code, Some(status)), expected, "{code:?} {status}");
+        }
+    }
+}

@@ -1,0 +1,105 @@
+use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType};
+use aws_smithy_types::base64;
+use crc_fast::CrcAlgorithm;
+
+use crate::model::Sha256Hex;
+use crate::policy::Checksum;
+
+/// The checksum of one body, as the store compares it with what arrives.
+#[derive(Clone, Debug)]
+pub(super) enum Sum {
+    Crc64Nvme(u64),
+    Crc32c(u32),
+    Sha256(Sha256Hex),
+    None,
+}
+
+impl Sum {
+    pub(super) fn of(checksum: Checksum, body: &[u8]) -> Self {
+        match checksum {
+            Checksum::Crc64Nvme => Self::Crc64Nvme(crc_fast::crc64_nvme(body)),
+            Checksum::Crc32c => Self::Crc32c(crc_fast::crc32_iscsi(body)),
+            Checksum::Sha256 => Self::Sha256(Sha256Hex::of(body)),
+            Checksum::None => Self::None,
+        }
+    }
+
+    /// The header's value if this is a sum of that kind.
+    pub(super) fn crc64_nvme(&self) -> Option<String> {
+        match self {
+            Self::Crc64Nvme(sum) => Some(base64::encode(sum.to_be_bytes())),
+            _ => None,
+        }
+    }
+
+    pub(super) fn crc32c(&self) -> Option<String> {
+        match self {
+            Self::Crc32c(sum) => Some(base64::encode(sum.to_be_bytes())),
+            _ => None,
+        }
+    }
+
+    pub(super) fn sha256(&self) -> Option<String> {
+        match self {
+            Self::Sha256(sum) => Some(base64::encode(sum.as_bytes())),
+            _ => None,
+        }
+    }
+}
+
+/// The CRC64NVME of the whole object from those of its parts, in order, each with its size. `None` where
+/// the parts have another sum: then the store proves each part, and no sum of the whole exists.
+pub(super) fn whole<'a>(parts: impl Iterator<Item = (&'a Sum, u64)>) -> Option<Sum> {
+    let mut whole = crc_fast::crc64_nvme(&[]);
+    for (sum, size) in parts {
+        let Sum::Crc64Nvme(sum) = sum else { return None };
+        whole = crc_fast::checksum_combine(CrcAlgorithm::Crc64Nvme, whole, *sum, size);
+    }
+    Some(Sum::Crc64Nvme(whole))
+}
+
+pub(super) fn algorithm(checksum: Checksum) -> Option<ChecksumAlgorithm> {
+    match checksum {
+        Checksum::Crc64Nvme => Some(ChecksumAlgorithm::Crc64Nvme),
+        Checksum::Crc32c => Some(ChecksumAlgorithm::Crc32C),
+        Checksum::Sha256 => Some(ChecksumAlgorithm::Sha256),
+        Checksum::None => None,
+    }
+}
+
+/// What the store keeps of an object of several parts.
+pub(super) fn kept(checksum: Checksum) -> Option<ChecksumType> {
+    match checksum {
+        Checksum::Crc64Nvme => Some(ChecksumType::FullObject),
+        Checksum::Crc32c | Checksum::Sha256 => Some(ChecksumType::Composite),
+        Checksum::None => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_are_the_published_ones() {
+        // The check values of the CRC catalogue, and of FIPS 180-4, for these bytes.
+        let of = |checksum| Sum::of(checksum, b"123456789");
+        assert_eq!(
+            of(Checksum::Crc64Nvme).crc64_nvme(),
+            Some(base64::encode(0xae8b_1486_0a79_9888_u64.to_be_bytes()))
+        );
+        assert_eq!(of(Checksum::Crc32c).crc32c(), Some(base64::encode(0xe306_9283_u32.to_be_bytes())));
+        assert_eq!(
+            of(Checksum::Sha256).sha256().as_deref(),
+            Some("FeKw08M4keuw8e9gnsQZQgwg4yDOlMZfvIwzEkSOsiU=")
+        );
+    }
+
+    #[test]
+    fn the_sum_of_the_whole_is_that_of_the_parts_put_together() {
+        let parts: [&[u8]; 4] = [b"1234", b"567", b"", b"89"];
+        let sums = parts.map(|part| (Sum::of(Checksum::Crc64Nvme, part), part.len() as u64));
+        let whole = whole(sums.iter().map(|(sum, size)| (sum, *size))).unwrap();
+        assert_eq!(whole.crc64_nvme(), Sum::of(Checksum::Crc64Nvme, b"123456789").crc64_nvme());
+    }
+}

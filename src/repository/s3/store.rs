@@ -1,0 +1,157 @@
+use std::ops::Range;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use aws_sdk_s3::Client;
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+
+use super::super::fault::{Fault, check_key};
+use super::super::store::{
+    ObjectInfo, Page, PutOptions, Store, StoreError, StoreErrorKind, Upload, UploadInfo, Written,
+};
+use super::answer::Refusal;
+use super::date::AnswerDate;
+use super::upload::S3Upload;
+use crate::aws::{AwsError, Patience, s3_client};
+use crate::policy::{Checksum, S3Place};
+
+/// A bucket, or the part of one below a prefix.
+#[derive(Clone, Debug)]
+pub struct S3Store {
+    pub(super) client: Client,
+    pub(super) place: Arc<S3Place>,
+    pub(super) patience: Patience,
+}
+
+impl S3Store {
+    /// Asks nothing of the store yet: keys given by reference are read, other credentials are not.
+    pub async fn open(place: &S3Place) -> Result<Self, AwsError> {
+        Self::open_with(place, Patience::default()).await
+    }
+
+    pub async fn open_with(place: &S3Place, patience: Patience) -> Result<Self, AwsError> {
+        let client = s3_client(place, &patience).await?;
+        Ok(Self { client, place: Arc::new(place.clone()), patience })
+    }
+
+    /// The same place, asked to prove what arrives in another way.
+    pub fn with_checksum(&self, checksum: Checksum) -> Self {
+        Self { place: Arc::new(S3Place { checksum, ..(*self.place).clone() }), ..self.clone() }
+    }
+
+    /// The whole key in the bucket.
+    pub(super) fn full(&self, key: &str) -> String {
+        match self.place.prefix.as_str() {
+            "" => key.to_owned(),
+            prefix => format!("{prefix}/{key}"),
+        }
+    }
+
+    /// The key below the root; `None` for what is not below it.
+    pub(super) fn relative<'a>(&self, full: &'a str) -> Option<&'a str> {
+        match self.place.prefix.as_str() {
+            "" => Some(full),
+            prefix => full.strip_prefix(prefix)?.strip_prefix('/'),
+        }
+    }
+
+    pub(super) fn fault(&self, operation: &'static str, key: &str) -> impl Fn(Fault) -> StoreError + use<> {
+        let (key, location) = (key.to_owned(), self.location());
+        move |fault| fault.of(operation, &key, location.clone())
+    }
+
+    /// Whether the bucket keeps versions; `None` where the store does not tell.
+    pub async fn keeps_versions(&self) -> Result<Option<bool>, StoreError> {
+        let answer = self.client.get_bucket_versioning().bucket(&self.place.bucket).send().await;
+        match answer.map_err(Refusal::from) {
+            Ok(answer) => Ok(Some(answer.status().is_some_and(|status| status.as_str() == "Enabled"))),
+            Err(refusal) if refusal.kind == StoreErrorKind::Unsupported => Ok(None),
+            Err(refusal) => Err(self.fault("ask for the versioning of", "")(refusal.into())),
+        }
+    }
+
+    /// Whether the bucket can lock objects; `None` where the store does not tell.
+    pub async fn locks_objects(&self) -> Result<Option<bool>, StoreError> {
+        let answer = self.client.get_object_lock_configuration().bucket(&self.place.bucket).send().await;
+        match answer.map_err(Refusal::from) {
+            Ok(answer) => Ok(Some(
+                answer
+                    .object_lock_configuration()
+                    .and_then(|configuration| configuration.object_lock_enabled())
+                    .is_some_and(|enabled| enabled.as_str() == "Enabled"),
+            )),
+            Err(refusal) if refusal.is("ObjectLockConfigurationNotFoundError") => Ok(Some(false)),
+            Err(refusal) if refusal.kind == StoreErrorKind::Unsupported => Ok(None),
+            Err(refusal) => Err(self.fault("ask for the object lock of", "")(refusal.into())),
+        }
+    }
+}
+
+#[async_trait]
+impl Store for S3Store {
+    fn location(&self) -> String {
+        let S3Place { bucket, prefix, region, endpoint, .. } = &*self.place;
+        let slash = if prefix.is_empty() { "" } else { "/" };
+        let at =
+            endpoint.as_ref().map_or(region.as_str(), |endpoint| endpoint.as_str().trim_end_matches('/'));
+        format!("s3://{bucket}{slash}{prefix} ({at})")
+    }
+
+    async fn put(&self, key: &str, body: Bytes, options: &PutOptions) -> Result<Written, StoreError> {
+        self.write(key, body, options).await.map_err(self.fault("write", key))
+    }
+
+    async fn begin_upload(&self, key: &str, options: &PutOptions) -> Result<Box<dyn Upload>, StoreError> {
+        let upload = S3Upload::begin(self, key, options).await.map_err(self.fault("begin", key))?;
+        Ok(Box::new(upload))
+    }
+
+    async fn head(&self, key: &str) -> Result<Option<ObjectInfo>, StoreError> {
+        self.look(key).await.map_err(self.fault("look at", key))
+    }
+
+    async fn get(&self, key: &str, limit: u64) -> Result<(Bytes, ObjectInfo), StoreError> {
+        self.read(key, None, limit).await.map_err(self.fault("read", key))
+    }
+
+    async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
+        self.read_range(key, range).await.map_err(self.fault("read", key))
+    }
+
+    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page, StoreError> {
+        self.page(prefix, after).await.map_err(self.fault("list", prefix))
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), StoreError> {
+        let fault = self.fault("delete", key);
+        check_key(key).map_err(&fault)?;
+        let request = self.client.delete_object().bucket(&self.place.bucket).key(self.full(key));
+        match request.send().await.map_err(Refusal::from) {
+            Err(refusal) if refusal.kind != StoreErrorKind::NotFound => Err(fault(refusal.into())),
+            _ => Ok(()),
+        }
+    }
+
+    async fn pending_uploads(&self, prefix: &str) -> Result<Vec<UploadInfo>, StoreError> {
+        self.pending(prefix).await.map_err(self.fault("list the uploads below", prefix))
+    }
+
+    async fn abort_pending(&self, upload: &UploadInfo) -> Result<(), StoreError> {
+        self.abort(&upload.key, &upload.id).await.map_err(self.fault("abort the upload of", &upload.key))
+    }
+
+    /// Any answer has the time in it, also a refusal.
+    async fn now(&self) -> Result<DateTime<Utc>, StoreError> {
+        let date = AnswerDate::default();
+        let key = super::super::layout::MARKER;
+        let request = self.client.head_object().bucket(&self.place.bucket).key(self.full(key));
+        let answer = request.customize().interceptor(date.clone()).send().await;
+        let fault = self.fault("ask the time of", "");
+        match (date.seen(), answer.map_err(Refusal::from)) {
+            (Some(date), _) => Ok(date),
+            (None, Err(refusal)) => Err(fault(refusal.into())),
+            (None, Ok(_)) => Err(fault(Fault::new(StoreErrorKind::Unsupported, "its answers have no date"))),
+        }
+    }
+}
