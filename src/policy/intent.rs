@@ -3,7 +3,9 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::model::{RepositoryName, SourceName, SystemName};
+use super::read::words;
+use super::routine::{Drill, Notify, Retention, Schedule};
+use crate::model::{BackupKind, RepositoryName, SourceName, SystemName};
 use crate::platform::SecretRef;
 
 /// A validated policy.
@@ -23,10 +25,23 @@ pub struct Policy {
     /// Catalog URL: `sqlite:/path/file.db` or `postgres://…`; `None` is SQLite in the state directory.
     pub catalog: Option<String>,
     pub catalog_password: Option<SecretRef>,
+    /// In the order of the file. Never empty.
     pub sources: Vec<Source>,
+    /// `None`: nothing is ever deleted. Acted on by a later version.
+    pub retention: Option<Retention>,
+    /// Acted on by a later version.
+    pub schedule: Schedule,
+    /// Acted on by a later version.
+    pub drill: Option<Drill>,
+    /// Acted on by a later version.
+    pub notify: Notify,
 }
 
 impl Policy {
+    pub fn repository(&self, name: &RepositoryName) -> Option<&RepositoryConfig> {
+        self.repositories.iter().find(|repository| repository.name == *name)
+    }
+
     pub fn source(&self, name: &SourceName) -> Option<&Source> {
         self.sources.iter().find(|source| source.name == *name)
     }
@@ -84,17 +99,19 @@ pub enum Credentials {
     Keys { access_key_id: SecretRef, secret_access_key: SecretRef, session_token: Option<SecretRef> },
 }
 
-/// The checksum the store is asked to prove on arrival.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Checksum {
-    /// CRC64NVME over the whole object: AWS, R2, Ceph.
-    Crc64Nvme,
-    /// CRC32C of each part.
-    Crc32c,
-    /// SHA-256 of each part.
-    Sha256,
-    /// None beyond the signed payload; for stores that refuse the others.
-    None,
+words! {
+    /// The checksum the store is asked to prove on arrival.
+    pub Checksum {
+        /// CRC64NVME over the whole object: AWS, R2, Ceph.
+        "crc64nvme" => Crc64Nvme,
+        /// CRC32C of each part.
+        "crc32c" => Crc32c,
+        /// SHA-256 of each part.
+        "sha256" => Sha256,
+        /// None beyond the signed payload; for stores that refuse the others. drctl's own SHA-256 is kept
+        /// in any case.
+        "none" => None,
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -112,10 +129,14 @@ pub struct ObjectLock {
     pub retain: Duration,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LockMode {
-    Governance,
-    Compliance,
+words! {
+    /// Who may lift a lock before its time.
+    pub LockMode {
+        /// Who has the permission to.
+        "governance" => Governance,
+        /// Nobody, not even the account's owner. A typo in `retain` is paid for in full.
+        "compliance" => Compliance,
+    }
 }
 
 /// Who may read the backups.
@@ -162,6 +183,10 @@ pub struct Transfer {
 pub struct Source {
     pub name: SourceName,
     pub config: SourceConfig,
+    /// The backups the policy asks for, whether this version can take them or not.
+    pub kinds: Vec<BackupKind>,
+    /// Whether it is archived between backups too (WAL, RDS's automated backups in another region).
+    pub continuous: bool,
 }
 
 /// What a source is. The kinds that cannot run yet are known to the schema, so that a policy written
@@ -173,6 +198,16 @@ pub enum SourceConfig {
     NotBuilt {
         kind: &'static str,
     },
+}
+
+impl SourceConfig {
+    /// As the policy writes it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Postgres(_) => "postgres",
+            Self::NotBuilt { kind } => kind,
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -189,6 +224,8 @@ pub struct PostgresSource {
     pub logical: Option<LogicalDump>,
     /// Physical base backups are asked for (not built yet).
     pub base: bool,
+    /// Continuous archiving is asked for (not built yet).
+    pub wal: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -200,10 +237,12 @@ pub struct LogicalDump {
     pub lock_wait: Duration,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RowCounts {
-    /// `count(*)` of each table, in the dump's snapshot.
-    Exact,
-    /// A restore then compares tables, sequences and extensions, but no counts.
-    None,
+words! {
+    /// Whether rows are counted.
+    pub RowCounts {
+        /// `count(*)` of each table, in the dump's snapshot.
+        "exact" => Exact,
+        /// A restore then compares tables, sequences and extensions, but no counts.
+        "none" => None,
+    }
 }

@@ -1,16 +1,40 @@
 //! One TOML file says what is protected, where it goes and how good it must be. This module turns it
 //! into validated intent, or into every fault it has at once, each with file, line, key and a hint.
 //!
+//! [`file`] is what the file may hold, [`read`] and [`value`] read it, [`build`] turns it into a
+//! [`Policy`]; [`lint`] says what is allowed and still unwise.
+//!
 //! *Invariants.* A [`Policy`] that exists is valid: names are names, URLs parse, durations are positive,
-//! recipients are age recipients. Unknown keys are refused: an ignored setting is a defect. A policy
-//! never holds a secret, only where to find it ([`crate::platform::SecretRef`]).
+//! recipients are age recipients. Unknown keys are refused, and so are settings that nothing reads: an
+//! ignored setting is a defect. A policy never holds a secret, only where to find it
+//! ([`crate::platform::SecretRef`]), and a fault never repeats a value that may be one.
 //!
 //! *Not here.* Whether the host can do what the policy asks: `drctl doctor`.
 
+mod build;
+mod fault;
+mod file;
 mod intent;
+mod lint;
+mod load;
+mod near;
+mod read;
+mod routine;
+#[cfg(test)]
+mod samples;
+mod schema;
+mod value;
 
+pub use fault::{Fault, PolicyFaults, Position};
 pub use intent::{
     Checksum, Compression, Credentials, Encryption, LockMode, LogicalDump, ObjectLock, Objectives, Place,
     Policy, PostgresSource, Recipient, RepositoryConfig, RowCounts, S3Place, ServerSideEncryption, Source,
     SourceConfig, Transfer,
 };
+pub use lint::{Lint, lint};
+pub use load::{load, parse};
+pub use routine::{
+    BackupTimes, Channel, Check, CronLine, Drill, Expectation, Mail, MailTls, Notify, Pick, Probe, Retention,
+    Route, Rules, Schedule, Severity,
+};
+pub use schema::schema;

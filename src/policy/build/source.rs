@@ -1,0 +1,298 @@
+use std::time::Duration;
+
+use super::Base;
+use super::repository::credentials;
+use crate::model::{BackupKind, SourceName};
+use crate::policy::file::{
+    AwsBackupTable, BaseTable, BaseWord, CommandTable, CredentialsTable, LogicalTable, MethodWord,
+    PostgresTable, RdsMethodWord, RdsTable, SourceTable, WalTable, WalWord,
+};
+use crate::policy::intent::{LogicalDump, PostgresSource, RowCounts, Source, SourceConfig};
+use crate::policy::read::{At, Kind as _, Log, Named, Spot};
+use crate::policy::value::{Arn, UrlOrRef};
+
+/// Names that mean something else in a repository.
+const RESERVED: [&str; 2] = ["journal", "leases"];
+const LOCK_WAIT: Duration = Duration::from_secs(60);
+
+pub(super) fn sources(
+    table: &At<Named<SourceName, SourceTable>>,
+    base: Base<'_>,
+    log: &mut Log<'_>,
+) -> Vec<Source> {
+    if table.0.is_empty() && !log.has_faults_at(&table.spot) {
+        log.fault(&table.spot, "names nothing to back up", "add a table like `[sources.database]`");
+    }
+    let mut sources = Vec::new();
+    for (name, table) in &table.0 {
+        if RESERVED.contains(&name.as_str()) {
+            log.fault(&name.spot, "is a name drctl uses itself", "give the source another name");
+        }
+        let mut config = SourceConfig::NotBuilt { kind: table.kind() };
+        let mut continuous = false;
+        let kinds = match &table.value {
+            SourceTable::Postgres(postgres) => {
+                let source = self::postgres(postgres, base, log);
+                continuous = source.wal;
+                let kinds =
+                    [(source.logical.is_some(), BackupKind::Logical), (source.base, BackupKind::Base)];
+                config = SourceConfig::Postgres(Box::new(source));
+                kinds.into_iter().filter_map(|(asked, kind)| asked.then_some(kind)).collect()
+            }
+            SourceTable::Rds(rds) => {
+                let regions = rds.copy_to.iter().flat_map(|regions| regions.0.iter());
+                continuous = regions.into_iter().any(|(_, region)| is_true(&region.automated_backups));
+                self::rds(rds, base, log)
+            }
+            SourceTable::AwsBackup(table) => {
+                aws_backup(table, base, log);
+                vec![BackupKind::RecoveryPoint]
+            }
+            other => {
+                files(other, base, log);
+                vec![BackupKind::Files]
+            }
+        };
+        sources.push(Source { name: name.value.clone(), config, kinds, continuous });
+    }
+    sources
+}
+
+fn is_true(setting: &Option<At<bool>>) -> bool {
+    setting.as_deref().copied().unwrap_or(false)
+}
+
+/// Faults a setting that nothing reads.
+fn unused<T>(setting: &Option<At<T>>, hint: &str, log: &mut Log<'_>) {
+    if let Some(at) = setting {
+        log.fault(&at.spot, "is not used", hint);
+    }
+}
+
+/// The methods asked for, or `otherwise`; none twice, and not none at all.
+fn methods<T: Copy + PartialEq>(given: &Option<At<Vec<At<T>>>>, otherwise: T, log: &mut Log<'_>) -> Vec<T> {
+    let Some(given) = given else { return vec![otherwise] };
+    if given.is_empty() && !log.has_faults_at(&given.spot) {
+        log.fault(&given.spot, "names no method", "name one, or remove the setting");
+    }
+    let mut methods = Vec::new();
+    for method in &given.value {
+        if methods.contains(&method.value) {
+            log.fault(&method.spot, "is there twice", "name each method once");
+        }
+        methods.push(method.value);
+    }
+    methods
+}
+
+fn postgres(table: &At<PostgresTable>, base: Base<'_>, log: &mut Log<'_>) -> PostgresSource {
+    let methods = methods(&table.methods, MethodWord::Logical, log);
+    let [logical, base_backup, wal] =
+        [MethodWord::Logical, MethodWord::Base, MethodWord::Wal].map(|method| methods.contains(&method));
+    // A list with a fault in it may have meant to name the method.
+    if table.methods.is_none() || !log.has_faults_at(&table.spot.below("methods")) {
+        for (asked, name) in [(logical, "logical"), (base_backup, "base"), (wal, "wal")] {
+            let spot = match name {
+                "logical" => table.logical.as_ref().map(|at| &at.spot),
+                "base" => table.base.as_ref().map(|at| &at.spot),
+                _ => table.wal.as_ref().map(|at| &at.spot),
+            };
+            if let Some(spot) = spot.filter(|_| !asked) {
+                log.fault(spot, "is not used", format!("add `\"{name}\"` to `methods`, or remove the table"));
+            }
+        }
+        if let Some(methods) = table.methods.as_ref().filter(|_| wal && !base_backup) {
+            let hint = "add `\"base\"`: without a physical backup to begin at, archived log restores nothing";
+            log.fault(&methods.spot, "name `wal` without `base`", hint);
+        }
+    }
+    base_settings(table.base.as_ref(), log);
+    wal_settings(table.wal.as_ref(), log);
+    let (url, url_ref) = match table.url.as_ref().map(|url| &url.0) {
+        Some(UrlOrRef::Url(url)) => (Some(url.clone()), None),
+        Some(UrlOrRef::Ref(reference)) => (None, Some(base.secret_ref(reference))),
+        None => (None, None),
+    };
+    PostgresSource {
+        url,
+        url_ref,
+        password: base.secret(&table.password),
+        tools: table.tools.as_deref().map(|path| base.path(path)),
+        logical: logical.then(|| logical_dump(table.logical.as_deref())),
+        base: base_backup,
+        wal,
+    }
+}
+
+fn logical_dump(table: Option<&LogicalTable>) -> LogicalDump {
+    LogicalDump {
+        row_counts: table.and_then(|table| table.row_counts.as_deref()).copied().unwrap_or(RowCounts::Exact),
+        globals: table.and_then(|table| table.globals.as_deref()).copied().unwrap_or(true),
+        lock_wait: table.and_then(|table| table.lock_wait.as_ref()).map_or(LOCK_WAIT, |wait| wait.0),
+    }
+}
+
+fn base_settings(table: Option<&At<BaseTable>>, log: &mut Log<'_>) {
+    let Some(table) = table else { return };
+    let directory = table.through.as_deref() == Some(&BaseWord::DataDirectory);
+    if directory && table.data_directory.is_none() && !log.has_faults_at(&table.spot.below("data_directory"))
+    {
+        log.missing(&table.spot, "data_directory", "\"/var/lib/postgresql/16/main\"");
+    }
+    if !directory {
+        unused(&table.data_directory, "it goes with `through = \"data-directory\"`", log);
+    }
+}
+
+fn wal_settings(table: Option<&At<WalTable>>, log: &mut Log<'_>) {
+    let Some(table) = table else { return };
+    if table.through.as_deref() != Some(&WalWord::Stream) {
+        unused(&table.slot, "it goes with `through = \"stream\"`", log);
+    }
+    let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+    if let Some(slot) = table.slot.as_ref().filter(|slot| slot.len() > 63 || !slot.bytes().all(fits)) {
+        log.fault(&slot.spot, "is not the name of a slot", "use a-z, 0-9 and `_`, 63 characters at most");
+    }
+}
+
+fn rds(table: &At<RdsTable>, base: Base<'_>, log: &mut Log<'_>) -> Vec<BackupKind> {
+    match (&table.instance, &table.cluster) {
+        (Some(_), Some(cluster)) => {
+            log.fault(&cluster.spot, "is given, and `instance` too", "a source is one of the two");
+        }
+        (None, None)
+            if !["instance", "cluster"].iter().any(|name| log.has_faults_at(&table.spot.below(name))) =>
+        {
+            let hint = "add `instance = \"…\"` or `cluster = \"…\"`, the identifier RDS has for it";
+            log.fault(&table.spot, "names no database", hint);
+        }
+        _ => {}
+    }
+    check_credentials(table.credentials.as_ref(), base, log);
+    for account in table.share_with.iter().flat_map(|accounts| &accounts.value) {
+        if account.len() != 12 || !account.bytes().all(|b| b.is_ascii_digit()) {
+            log.fault(
+                &account.spot,
+                format!("`{}` is not an AWS account", account.value),
+                "write its 12 digits",
+            );
+        }
+    }
+    for (region, _) in table.copy_to.iter().flat_map(|regions| &regions.0) {
+        if table.region.as_ref().is_some_and(|own| own.value == region.value) {
+            log.fault(&region.spot, "is the region the database is in", "name another region");
+        }
+    }
+    let methods = methods(&table.methods, RdsMethodWord::Snapshot, log);
+    let logical = methods.contains(&RdsMethodWord::Logical);
+    if logical && table.url.is_none() && !log.has_faults_at(&table.spot.below("url")) {
+        log.missing(&table.spot, "url", "\"postgres://user@host:5432/database?sslmode=verify-full\"");
+    }
+    if !logical {
+        let hint = "it goes with `methods = [\"snapshot\", \"logical\"]`";
+        unused(&table.url, hint, log);
+        unused(&table.password, hint, log);
+        unused(&table.logical, hint, log);
+    }
+    let kind = |method| match method {
+        RdsMethodWord::Snapshot => BackupKind::Snapshot,
+        RdsMethodWord::Logical => BackupKind::Logical,
+    };
+    methods.into_iter().map(kind).collect()
+}
+
+fn aws_backup(table: &AwsBackupTable, base: Base<'_>, log: &mut Log<'_>) {
+    check_credentials(table.credentials.as_ref(), base, log);
+    if let Some(role) = table.role.as_ref().filter(|role| role.service() != "iam") {
+        log.fault(
+            &role.spot,
+            "is not the ARN of a role",
+            "write it like `arn:aws:iam::123456789012:role/backup`",
+        );
+    }
+    let global = |resource: &&At<Arn>| resource.region().is_empty();
+    if let Some(resource) = table.resource.as_ref().filter(global).filter(|_| table.region.is_none()) {
+        let hint = "add `region = \"us-east-1\"`: the ARN does not say where the resource is";
+        log.fault(&resource.spot, "names no region", hint);
+    }
+}
+
+/// The kinds whose backups are files.
+fn files(table: &SourceTable, base: Base<'_>, log: &mut Log<'_>) {
+    match table {
+        SourceTable::Files(table) => {
+            if let Some(paths) = table.paths.as_ref().filter(|paths| paths.0.is_empty())
+                && !log.has_faults_at(&paths.spot)
+            {
+                log.fault(&paths.spot, "names nothing", "name a file or directory");
+            }
+        }
+        SourceTable::Git(table) => {
+            let Some(remote) = &table.remote else { return };
+            let secret = url::Url::parse(remote).is_ok_and(|url| url.password().is_some());
+            if secret {
+                log.fault(&remote.spot, "holds a password", "take it out, and give it by reference: `token`");
+            }
+        }
+        SourceTable::Bucket(table) => check_credentials(table.credentials.as_ref(), base, log),
+        SourceTable::Sqlite(table) => {
+            if let Some(path) = table.path.as_ref().filter(|path| path.as_os_str() == ":memory:") {
+                log.fault(&path.spot, "is in memory, where nothing outlives its process", "name a file");
+            }
+        }
+        SourceTable::Redis(table) => {
+            if let Some(url) = &table.url
+                && let UrlOrRef::Url(given) = &url.0
+                && given.scheme().starts_with("redis")
+                && !given.path().trim_matches('/').is_empty()
+            {
+                log.fault(
+                    &url.spot,
+                    "names one database, and a backup holds them all",
+                    "leave the number out",
+                );
+            }
+        }
+        SourceTable::Command(table) => command(table, log),
+        SourceTable::Postgres(_) | SourceTable::Rds(_) | SourceTable::AwsBackup(_) => {}
+    }
+}
+
+fn command(table: &CommandTable, log: &mut Log<'_>) {
+    for command in [&table.command, &table.restore_command].into_iter().flatten() {
+        if command.is_empty() && !log.has_faults_at(&command.spot) {
+            log.fault(
+                &command.spot,
+                "names no program",
+                "write it like `[\"/usr/local/bin/export\", \"--all\"]`",
+            );
+        }
+    }
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b".-_".contains(&b);
+    if let Some(name) =
+        table.file_name.as_ref().filter(|name| name.starts_with('.') || !name.bytes().all(fits))
+    {
+        log.fault(&name.spot, "is not a plain file name", "use letters, digits, `.`, `-` and `_`");
+    }
+}
+
+fn check_credentials(table: Option<&At<CredentialsTable>>, base: Base<'_>, log: &mut Log<'_>) {
+    // What they say is for the version that runs the source.
+    let _later = credentials(table, base, log);
+}
+
+/// The source called this, with a fault and a hint if there is none.
+pub(super) fn known<'s>(
+    name: &SourceName,
+    spot: &Spot,
+    sources: &'s [Source],
+    log: &mut Log<'_>,
+) -> Option<&'s Source> {
+    let source = sources.iter().find(|source| source.name == *name);
+    if source.is_none() {
+        let names: Vec<&str> = sources.iter().map(|source| source.name.as_str()).collect();
+        let hint = crate::policy::near::suggestion("sources", name.as_str(), &names);
+        log.fault(spot, format!("there is no source `{name}`"), hint);
+    }
+    source
+}

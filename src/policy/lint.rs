@@ -1,0 +1,312 @@
+//! What a policy may say and is still unwise.
+
+use std::fmt;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, TimeZone as _, Utc};
+use serde::Serialize;
+use url::Url;
+
+use super::intent::{Encryption, Place, Policy, S3Place, Source, SourceConfig};
+use super::routine::CronLine;
+use crate::model::RepositoryName;
+
+/// A warning: the policy is valid, and recovery may be worse than it hopes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Lint {
+    /// The setting it is about, dotted; it may be absent.
+    pub key: String,
+    pub message: String,
+    /// What to do, as a sentence.
+    pub hint: String,
+}
+
+impl fmt::Display for Lint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}\n  hint: {}", self.key, self.message, self.hint)
+    }
+}
+
+/// Everything unwise about a policy, the gravest first.
+pub fn lint(policy: &Policy) -> Vec<Lint> {
+    let mut lints = Vec::new();
+    let mut lint = |key: String, message: String, hint: &str| {
+        lints.push(Lint { key, message, hint: hint.to_owned() });
+    };
+    encryption(policy, &mut lint);
+    copies(policy, &mut lint);
+    objectives(policy, &mut lint);
+    transport(policy, &mut lint);
+    routine(policy, &mut lint);
+    lints
+}
+
+fn encryption(policy: &Policy, lint: &mut impl FnMut(String, String, &str)) {
+    match &policy.encryption {
+        Encryption::None => lint(
+            "encryption".to_owned(),
+            "backups are not encrypted: whoever reads a repository reads the data".to_owned(),
+            "Run `drctl keys generate`, and put the keys into `recipients`.",
+        ),
+        Encryption::Age { recipients } if recipients.len() < 2 => lint(
+            "encryption.recipients".to_owned(),
+            "backups have one recipient: whoever loses that key loses every backup".to_owned(),
+            "Add a second key that is kept elsewhere.",
+        ),
+        Encryption::Age { .. } => {}
+    }
+}
+
+fn copies(policy: &Policy, lint: &mut impl FnMut(String, String, &str)) {
+    let Some((primary, copies)) = policy.repositories.split_first() else { return };
+    let key = "repository.copies".to_owned();
+    if copies.is_empty() {
+        let message =
+            "there is no copy: a region, an account or a bucket that is lost takes every backup with it";
+        lint(key, message.to_owned(), "Add a `[repository.copies.…]` in another region.");
+    } else if !copies.iter().any(|copy| is_elsewhere(&primary.place, &copy.place)) {
+        let message = match &primary.place {
+            Place::S3(place) => format!("no copy is in another region than `{}`", place.region),
+            Place::Directory(_) => {
+                "no copy is known to be off this site: every repository is a directory".to_owned()
+            }
+        };
+        lint(key, message, "Put a copy into another region, or with another provider.");
+    }
+    let locked = |place: &Place| matches!(place, Place::S3(place) if place.object_lock.is_some());
+    if !policy.repositories.iter().any(|repository| locked(&repository.place)) {
+        lint(
+            "repository".to_owned(),
+            "no repository is write-once: whoever steals this host's credentials can delete every backup"
+                .to_owned(),
+            "Where a store can, set `object_lock`; where not, keep the right to delete off this host.",
+        );
+    }
+    for repository in &policy.repositories {
+        let Place::S3(place) = &repository.place else { continue };
+        let is_r2 = host(place).is_some_and(|host| host.ends_with(".r2.cloudflarestorage.com"));
+        let key = key_of(&repository.name);
+        if is_r2 && (place.object_lock.is_some() || place.server_side_encryption.is_some()) {
+            let message =
+                "Cloudflare R2 has neither object lock nor server-side encryption by request".to_owned();
+            lint(key.clone(), message, "Remove the setting; `drctl doctor` shows what the store can do.");
+        }
+        if is_r2 && place.region != "auto" {
+            lint(
+                key,
+                format!("Cloudflare R2 has one region, `auto`, not `{}`", place.region),
+                "Say `region = \"auto\"`.",
+            );
+        }
+    }
+}
+
+fn key_of(name: &RepositoryName) -> String {
+    match name.as_str() {
+        "primary" => "repository.primary".to_owned(),
+        copy => format!("repository.copies.{copy}"),
+    }
+}
+
+/// Whether the loss of one place's region leaves the other.
+fn is_elsewhere(one: &Place, other: &Place) -> bool {
+    match (one, other) {
+        (Place::S3(one), Place::S3(other)) => one.region != other.region || host(one) != host(other),
+        (Place::Directory(_), Place::Directory(_)) => false,
+        _ => true,
+    }
+}
+
+fn host(place: &S3Place) -> Option<&str> {
+    place.endpoint.as_ref().and_then(Url::host_str)
+}
+
+fn objectives(policy: &Policy, lint: &mut impl FnMut(String, String, &str)) {
+    let rpo = policy.objectives.rpo;
+    for source in &policy.sources {
+        let key = format!("schedule.sources.{}", source.name);
+        let lines: Vec<&CronLine> = policy
+            .schedule
+            .backups
+            .iter()
+            .filter(|times| times.source == source.name)
+            .flat_map(|times| &times.lines)
+            .collect();
+        if lines.is_empty() {
+            let message = format!("nothing says when `{}` is backed up", source.name);
+            lint(key, message, "Add cron lines for it.");
+            continue;
+        }
+        let apart = widest_gap(&lines);
+        if !source.continuous && apart.is_none_or(|apart| apart > rpo) {
+            let apart = apart.map_or("more than two months".to_owned(), |apart| words(apart).to_string());
+            let message = format!(
+                "`{}` cannot meet the RPO of {}: its backups are up to {apart} apart",
+                source.name,
+                words(rpo),
+            );
+            lint(key, message, &remedy(source));
+        }
+    }
+}
+
+fn remedy(source: &Source) -> String {
+    let more = "Back it up more often, or state the RPO it has";
+    match &source.config {
+        SourceConfig::Postgres(_) => format!(
+            "{more}; continuous archiving (`methods = [\"base\", \"wal\"]`, a later version) loses seconds to minutes."
+        ),
+        SourceConfig::NotBuilt { kind: "rds" } => format!(
+            "{more}; RDS's automated backups in another region (`automated_backups = true` under `copy_to`) lose minutes."
+        ),
+        SourceConfig::NotBuilt { .. } => format!("{more}."),
+    }
+}
+
+fn words(duration: Duration) -> humantime::FormattedDuration {
+    humantime::format_duration(duration)
+}
+
+/// The longest time between two firings, in a span that every usual line comes round in several times.
+/// `None`: less than two in it. The hour that summer time adds or takes away is not counted.
+fn widest_gap(lines: &[&CronLine]) -> Option<Duration> {
+    // A line of every minute shows its widest gap (an hour, a night, a weekend) long before this many.
+    const MOST: usize = 20_000;
+    let begin: DateTime<Utc> = Utc.timestamp_nanos(0);
+    let mut end = begin + TimeDelta::days(63);
+    let mut times: Vec<DateTime<Utc>> = Vec::new();
+    for line in lines {
+        let firings: Vec<_> =
+            line.cron().iter_after(begin).take(MOST).take_while(|time| *time <= end).collect();
+        if firings.len() == MOST {
+            end = firings.last().copied().unwrap_or(end);
+        }
+        times.extend(firings);
+    }
+    times.retain(|time| *time <= end);
+    times.sort_unstable();
+    times.windows(2).filter_map(|pair| (pair[1] - pair[0]).to_std().ok()).max()
+}
+
+fn transport(policy: &Policy, lint: &mut impl FnMut(String, String, &str)) {
+    for source in &policy.sources {
+        let SourceConfig::Postgres(postgres) = &source.config else { continue };
+        let Some(url) = &postgres.url else { continue };
+        let mode = url.query_pairs().find(|(name, _)| name == "sslmode").map(|(_, mode)| mode.into_owned());
+        let checked = mode.as_deref().is_some_and(|mode| mode.starts_with("verify-"));
+        if !is_local(url) && !checked {
+            let mode = mode.unwrap_or_else(|| "prefer".to_owned());
+            let message = format!("with `sslmode={mode}` nobody proves that the server is the right one");
+            let hint = "Say `sslmode=verify-full`, with `sslrootcert` where the certificate is not public.";
+            lint(format!("sources.{}.url", source.name), message, hint);
+        }
+    }
+    for repository in &policy.repositories {
+        let Place::S3(place) = &repository.place else { continue };
+        if let Some(endpoint) = place.endpoint.as_ref().filter(|url| url.scheme() == "http" && !is_local(url))
+        {
+            let message = format!("`{endpoint}` is spoken to in clear");
+            lint(key_of(&repository.name), message, "Use `https://`.");
+        }
+    }
+}
+
+fn is_local(url: &Url) -> bool {
+    match url.host() {
+        None => true,
+        Some(url::Host::Domain(name)) => name.is_empty() || name == "localhost" || name.starts_with("%2F"),
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+    }
+}
+
+fn routine(policy: &Policy, lint: &mut impl FnMut(String, String, &str)) {
+    if policy.drill.is_none() {
+        let message = "no drill is planned: a backup nobody has restored is a hope";
+        lint(
+            "drill".to_owned(),
+            message.to_owned(),
+            "Add a `[drill]`; until it runs by itself, restore by hand every month.",
+        );
+    }
+    if let Some(drill) = policy.drill.as_ref().filter(|drill| drill.deadline > policy.objectives.rto) {
+        let message = format!(
+            "a drill may take {}, more than the RTO of {}",
+            words(drill.deadline),
+            words(policy.objectives.rto)
+        );
+        lint("drill.deadline".to_owned(), message, "A drill that misses the RTO has failed: shorten it.");
+    }
+    if policy.retention.is_none() {
+        let message = "nothing says how long backups are kept: they are kept for ever";
+        lint(
+            "retention".to_owned(),
+            message.to_owned(),
+            "Add a `[retention]`, like `daily = 30` and `weekly = 27`.",
+        );
+    }
+    if policy.notify.routes.iter().take(2).all(Vec::is_empty) {
+        let message = "nobody is told when a backup fails";
+        lint("notify".to_owned(), message.to_owned(), "Name channels in `p1` and `p2`.");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::policy::parse;
+    use crate::policy::samples::{POLICY, with};
+
+    fn keys(text: &str) -> Vec<String> {
+        lint(&parse(Path::new("shop.toml"), text).unwrap()).into_iter().map(|lint| lint.key).collect()
+    }
+
+    #[test]
+    fn a_careful_policy_has_no_warnings() {
+        assert_eq!(keys(POLICY), Vec::<String>::new());
+    }
+
+    #[test]
+    fn dumps_further_apart_than_the_rpo_are_warned_of() {
+        let text = with("15 * * * *", "0 */6 * * *");
+        let lints = lint(&parse(Path::new("shop.toml"), &text).unwrap());
+        assert_eq!(lints.len(), 1, "{lints:?}");
+        assert_eq!(lints[0].key, "schedule.sources.database");
+        assert!(
+            lints[0].message.ends_with("the RPO of 1h: its backups are up to 6h apart"),
+            "{}",
+            lints[0].message
+        );
+    }
+
+    #[test]
+    fn continuous_archiving_meets_the_rpo_whatever_the_schedule() {
+        let text = with("logical = \"15 * * * *\"", "base = \"0 3 * * 0\"")
+            .replace("methods = [\"logical\"]", "methods = [\"base\", \"wal\"]");
+        assert_eq!(keys(&text), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_copy_in_the_same_region_is_not_a_second_region() {
+        assert_eq!(keys(&with("us-west-2", "us-east-1")), ["repository.copies"]);
+    }
+
+    #[test]
+    fn lines_together_can_meet_what_each_alone_cannot() {
+        let text = with("\"15 * * * *\"", "[\"0 0-22/2 * * *\", \"0 1-23/2 * * *\"]");
+        assert_eq!(keys(&text), Vec::<String>::new());
+        let nights_only = with("\"15 * * * *\"", "\"* 0-6 * * *\"");
+        assert_eq!(keys(&nights_only), ["schedule.sources.database"], "17 hours a day without one");
+        let always = with("\"15 * * * *\"", "[\"* * * * *\", \"0 0 * * 0\"]");
+        assert_eq!(keys(&always), Vec::<String>::new());
+    }
+
+    #[test]
+    fn one_key_and_an_unproven_server_are_warned_of() {
+        let text = with("sslmode=verify-full", "sslmode=require");
+        assert_eq!(keys(&text), ["sources.database.url"]);
+        assert_eq!(keys(&text.replace("db.internal", "localhost")), Vec::<String>::new());
+    }
+}

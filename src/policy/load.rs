@@ -1,0 +1,228 @@
+use std::path::Path;
+
+use toml::de::{DeTable, DeValue};
+
+use super::build;
+use super::fault::{Fault, PolicyFaults, Position};
+use super::file::PolicyTable;
+use super::intent::Policy;
+use super::read::{Log, Node, Read as _, Spot};
+
+/// Far more than any policy; keeps a wrong file (a dump, a disk) out of memory.
+const MOST_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Reads and checks a policy file.
+pub fn load(path: &Path) -> Result<Policy, PolicyFaults> {
+    let unreadable = |error: std::io::Error| {
+        PolicyFaults::whole(path, format!("cannot be read: {error}"), "name the policy with `--policy FILE`")
+    };
+    let size = std::fs::metadata(path).map_err(unreadable)?.len();
+    if size > MOST_BYTES {
+        let message = format!("is {size} bytes long, which no policy is");
+        return Err(PolicyFaults::whole(path, message, "name the policy with `--policy FILE`"));
+    }
+    let text = std::fs::read_to_string(path).map_err(unreadable)?;
+    parse(path, &text)
+}
+
+/// Checks a policy's text. Relative paths in it are relative to the directory of `path`, which need
+/// not exist.
+pub fn parse(path: &Path, text: &str) -> Result<Policy, PolicyFaults> {
+    let refused = |faults| PolicyFaults { path: path.to_owned(), faults };
+    let (document, errors) = DeTable::parse_recoverable(text);
+    if !errors.is_empty() {
+        // What TOML could not make sense of would only give rise to faults that are not there.
+        let mut faults: Vec<Fault> = errors.iter().map(|error| syntax_fault(text, error)).collect();
+        faults.sort_by_key(|fault| fault.at);
+        return Err(refused(faults));
+    }
+    let mut log = Log::new(text);
+    let value = DeValue::Table(document.into_inner());
+    let root = Node { value: &value, spot: Spot::default() };
+    let policy = PolicyTable::read(&root, &mut log).and_then(|table| build::policy(table, path, &mut log));
+    match policy {
+        Some(policy) if log.is_clean() => Ok(policy),
+        _ if log.is_clean() => Err(PolicyFaults::whole(
+            path,
+            "was not understood, and drctl cannot say why".to_owned(),
+            "this is a defect of drctl: please report it, with the policy",
+        )),
+        _ => Err(refused(log.into_faults())),
+    }
+}
+
+fn syntax_fault(text: &str, error: &toml::de::Error) -> Fault {
+    let offset = error.span().map_or(0, |span| span.start);
+    Fault {
+        at: Some(Position::of(text, offset)),
+        key: String::new(),
+        message: format!("is not TOML: {}", error.message()),
+        hint: Some("the settings are checked when this is mended".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::BackupKind;
+    use crate::platform::SecretRef;
+    use crate::policy::samples::{POLICY, with};
+    use crate::policy::{Credentials, Encryption, Place, RowCounts, SourceConfig};
+
+    const BROKEN: &str = include_str!("../../tests/fixtures/policies/broken.toml");
+
+    fn faults(text: &str) -> Vec<Fault> {
+        parse(Path::new("shop.toml"), text).map(|_| ()).unwrap_err().faults
+    }
+
+    /// `key: message` of each.
+    fn said(text: &str) -> Vec<String> {
+        faults(text).into_iter().map(|fault| format!("{}: {}", fault.key, fault.message)).collect()
+    }
+
+    #[test]
+    fn every_fault_is_reported_at_once_with_place_key_and_hint() {
+        let faults = parse(Path::new("policies/broken.toml"), BROKEN).unwrap_err();
+        insta::assert_snapshot!(faults);
+        for secret in ["hunter2", "AGE-SECRET-KEY", "xoxb"] {
+            assert!(BROKEN.contains(secret) && !faults.to_string().contains(secret), "{secret} is repeated");
+            assert!(!serde_json::to_string(&faults).unwrap().contains(secret), "{secret} is repeated");
+        }
+    }
+
+    #[test]
+    fn what_is_not_said_has_its_default() {
+        let policy = parse(Path::new("/etc/drctl/shop.toml"), POLICY).unwrap();
+        assert_eq!(policy.compression.level, 3);
+        assert_eq!(policy.compression.threads, 0);
+        assert_eq!(policy.transfer.part_size, 8 << 20);
+        assert_eq!(policy.transfer.parallel, 3);
+        assert_eq!(policy.transfer.stall, Duration::from_secs(120));
+        assert_eq!(policy.transfer.object_size, 9_000 * (8 << 20));
+        assert_eq!(policy.transfer.bandwidth, None);
+        let SourceConfig::Postgres(source) = &policy.sources[0].config else { panic!() };
+        let dump = source.logical.as_ref().unwrap();
+        assert_eq!(
+            (dump.row_counts, dump.globals, dump.lock_wait),
+            (RowCounts::Exact, true, Duration::from_secs(60))
+        );
+        assert_eq!(policy.sources[0].kinds, [BackupKind::Logical]);
+        let drill = policy.drill.as_ref().unwrap();
+        assert_eq!((drill.source.as_str(), drill.deadline), ("database", policy.objectives.rto));
+        assert_eq!(policy.retention.as_ref().unwrap().rules.keep_last, 3);
+    }
+
+    #[test]
+    fn repositories_are_in_the_order_of_the_file_and_their_paths_relative_to_it() {
+        let text = with("[encryption]", "[repository.copies.attic]\ndirectory = \"../attic\"\n[encryption]");
+        let policy = parse(Path::new("/etc/drctl/shop.toml"), &text).unwrap();
+        let names: Vec<&str> =
+            policy.repositories.iter().map(|repository| repository.name.as_str()).collect();
+        assert_eq!(names, ["primary", "west", "attic"]);
+        let Place::Directory(path) = &policy.repositories[2].place else { panic!() };
+        assert_eq!(path, Path::new("/etc/drctl/../attic"));
+        let Place::S3(west) = &policy.repositories[1].place else { panic!() };
+        let Credentials::Keys { secret_access_key, .. } = &west.credentials else { panic!() };
+        assert_eq!(*secret_access_key, SecretRef::File("/etc/drctl/west.key".into()));
+    }
+
+    #[test]
+    fn settings_that_nothing_reads_are_refused() {
+        assert_eq!(
+            said(&with("rto = ", "rot = \"4h\"\nrto = ")),
+            ["objectives.rot: is not a setting drctl knows"]
+        );
+        let base = with("methods = [\"logical\"]", "base = { incrementals = 6 }");
+        assert_eq!(said(&base), ["sources.database.base: is not used"]);
+        let directory = with("url = \"s3://shop-backups-west/drctl\"", "directory = \"/west\"");
+        assert_eq!(
+            said(&directory),
+            ["region", "credentials"].map(|key| format!(
+                "repository.copies.west.{key}: is for buckets, and this repository is a directory"
+            ))
+        );
+    }
+
+    #[test]
+    fn one_key_and_none_must_be_asked_for_in_so_many_words() {
+        let second = POLICY.lines().find(|line| line.trim_start().starts_with("\"age1")).unwrap();
+        let one = with(second, "");
+        assert_eq!(said(&one), ["encryption.recipients: hold one key only"]);
+        let one = one.replace("[encryption]", "[encryption]\ndanger_single_recipient = true");
+        let policy = parse(Path::new("shop.toml"), &one).unwrap();
+        assert!(matches!(&policy.encryption, Encryption::Age { recipients } if recipients.len() == 1));
+
+        let list = &POLICY[POLICY.find("recipients =").unwrap()..POLICY.find("[sources").unwrap()];
+        assert_eq!(
+            said(&with(list, "")),
+            ["encryption.recipients: are missing: nobody could read the backups"]
+        );
+        let none = parse(Path::new("shop.toml"), &with(list, "danger_unencrypted = true\n")).unwrap();
+        assert!(matches!(none.encryption, Encryption::None));
+        let both = with("[encryption]", "[encryption]\ndanger_unencrypted = true");
+        assert_eq!(said(&both), ["encryption.recipients: are given, and `danger_unencrypted` too"]);
+    }
+
+    #[test]
+    fn two_repositories_at_one_place_are_one_repository() {
+        let twin = with("s3://shop-backups-west/drctl", "s3://shop-backups/drctl/");
+        assert_eq!(said(&twin), ["repository.copies.west.url: is the same place as repository `primary`"]);
+        let primary = with("repository.copies.west", "repository.copies.primary");
+        assert_eq!(said(&primary), ["repository.copies.primary: is the name of the first repository"]);
+    }
+
+    #[test]
+    fn bad_toml_is_reported_where_it_is() {
+        let faults = faults("[system]\nname = \n[objectives\n");
+        assert_eq!(faults[0].at.unwrap().line, 2, "{faults:?}");
+        assert!(faults.len() > 1, "TOML's own faults are all there too: {faults:?}");
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_a_fault_of_the_file() {
+        let faults = load(Path::new("/nowhere/shop.toml")).unwrap_err();
+        assert!(
+            faults.to_string().starts_with("/nowhere/shop.toml: cannot be read: No such file"),
+            "{faults}"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic_and_no_refusal_is_silent(
+            at in 0..POLICY.len(), cut in 0..40_usize, put in "[ -~\n]{0,12}"
+        ) {
+            let mut text = POLICY.to_owned();
+            let end = (at + cut).min(text.len());
+            text.replace_range(at..end, &put);
+            if let Err(faults) = parse(Path::new("shop.toml"), &text) {
+                prop_assert!(!faults.faults.is_empty());
+                prop_assert!(!faults.to_string().contains("defect of drctl"), "{faults}");
+                prop_assert!(faults.faults.iter().all(|fault| fault.at.is_some()), "{faults}");
+            }
+        }
+
+        #[test]
+        fn a_setting_with_any_other_value_is_refused_or_right_but_never_lost(
+            line in 0..POLICY.lines().count(),
+            value in prop_oneof![
+                Just("1"), Just("\"\""), Just("true"), Just("[]"), Just("{}"), Just("1.5"),
+                Just("[[1]]"), Just("\"env:X\""), Just("2026-11-20"), Just("{ kind = 1 }"), Just("-1"),
+            ],
+        ) {
+            let text: Vec<String> = POLICY.lines().enumerate().map(|(index, text)| {
+                match text.split_once(" = ") {
+                    Some((name, _)) if index == line => format!("{name} = {value}"),
+                    _ => text.to_owned(),
+                }
+            }).collect();
+            if let Err(faults) = parse(Path::new("shop.toml"), &text.join("\n")) {
+                prop_assert!(!faults.to_string().contains("defect of drctl"), "{faults}");
+            }
+        }
+    }
+}

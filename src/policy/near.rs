@@ -1,0 +1,41 @@
+/// The candidate someone probably meant by `word`, if any is near.
+pub(super) fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
+    let limit = (word.chars().count() / 3).max(1);
+    let word = word.to_lowercase().replace('-', "_");
+    candidates
+        .into_iter()
+        .map(|candidate| {
+            (strsim::osa_distance(&word, &candidate.to_lowercase().replace('-', "_")), candidate)
+        })
+        .filter(|(distance, _)| *distance <= limit)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// `` did you mean `x`? `` where something is near, otherwise what there is.
+pub(super) fn suggestion(what: &str, word: &str, candidates: &[&str]) -> String {
+    match nearest(word, candidates.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None if candidates.is_empty() => format!("there are no {what}"),
+        None => format!("{what}: {}", listed(candidates)),
+    }
+}
+
+/// `` `a`, `b` ``
+pub(super) fn listed(words: &[&str]) -> String {
+    words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_is_recognised_and_another_word_is_not() {
+        let keys = ["endpoint", "path_style", "region"];
+        assert_eq!(nearest("regoin", keys), Some("region"));
+        assert_eq!(nearest("path-style", keys), Some("path_style"));
+        assert_eq!(nearest("Region", keys), Some("region"));
+        assert_eq!(nearest("bucket", keys), None);
+    }
+}

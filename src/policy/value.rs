@@ -1,0 +1,514 @@
+//! What single settings hold: names, durations, sizes, URLs, cron lines, secrets by reference.
+
+use std::borrow::Cow;
+use std::path::PathBuf;
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use chrono::{TimeZone as _, Utc};
+use croner::parser::{CronParser, Seconds, Year};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use toml::de::DeValue;
+use url::Url;
+
+use super::read::{FromText, Log, Node, Read, Refusal, text_values};
+use crate::model::{RepositoryName, SourceName, SystemName};
+use crate::platform::SecretRef;
+use crate::policy::CronLine;
+
+/// A JSON Schema for a string of some form.
+macro_rules! text_schemas {
+    ($($type:ty, $name:literal, { $($rest:tt)* };)*) => { $(
+        impl JsonSchema for $type {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> Cow<'static, str> {
+                $name.into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({ "type": "string", $($rest)* })
+            }
+        }
+    )* };
+}
+
+impl FromText for String {
+    const EXAMPLE: &'static str = "\"…\"";
+
+    fn from_text(text: &str) -> Result<Self, Refusal> {
+        if text.trim().is_empty() {
+            return Refusal::new("is empty", "give it a value, or leave the setting out");
+        }
+        Ok(text.to_owned())
+    }
+}
+
+impl FromText for PathBuf {
+    const EXAMPLE: &'static str = "\"/path\"";
+
+    fn from_text(text: &str) -> Result<Self, Refusal> {
+        if text.contains("://") {
+            return Refusal::new("is a URL, but must be a path", "write a path like `/var/backups`");
+        }
+        String::from_text(text).map(Self::from)
+    }
+}
+
+impl Read for bool {
+    const EXAMPLE: &'static str = "true";
+
+    fn read(node: &Node<'_>, log: &mut Log<'_>) -> Option<Self> {
+        let value = node.value.as_bool();
+        if value.is_none() {
+            node.wrong_type("`true` or `false`", "write it without quotes", log);
+        }
+        value
+    }
+}
+
+/// A whole number from `MIN` to `MAX`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Whole<const MIN: i64, const MAX: i64>(pub(super) i64);
+
+impl<const MIN: i64, const MAX: i64> Read for Whole<MIN, MAX> {
+    const EXAMPLE: &'static str = "1";
+
+    fn read(node: &Node<'_>, log: &mut Log<'_>) -> Option<Self> {
+        let DeValue::Integer(number) = node.value else {
+            node.wrong_type("a whole number", "write it without quotes or a fraction", log);
+            return None;
+        };
+        match i64::from_str_radix(number.as_str(), number.radix()) {
+            Ok(value) if (MIN..=MAX).contains(&value) => Some(Self(value)),
+            _ => {
+                let hint =
+                    if MAX == i64::MAX { format!("at least {MIN}") } else { format!("{MIN} to {MAX}") };
+                log.fault(&node.spot, format!("`{number}` is out of range"), hint);
+                None
+            }
+        }
+    }
+}
+
+impl<const MIN: i64, const MAX: i64> JsonSchema for Whole<MIN, MAX> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        format!("WholeFrom{MIN}To{MAX}").into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        match (MIN, MAX) {
+            (i64::MIN, _) => json_schema!({ "type": "integer" }),
+            (_, i64::MAX) => json_schema!({ "type": "integer", "minimum": MIN }),
+            _ => json_schema!({ "type": "integer", "minimum": MIN, "maximum": MAX }),
+        }
+    }
+}
+
+/// A duration, more than zero: `90s`, `4h`, `30d`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Period(pub(super) Duration);
+
+impl FromText for Period {
+    const EXAMPLE: &'static str = "\"4h\"";
+
+    fn from_text(text: &str) -> Result<Self, Refusal> {
+        let hint = "write a number and a unit, like `90s`, `15m`, `4h` or `30d`";
+        match humantime::parse_duration(text) {
+            Ok(duration) if duration.is_zero() => {
+                Refusal::new(format!("`{text}` is no time at all"), "it must be more than zero")
+            }
+            Ok(duration) => Ok(Self(duration)),
+            Err(_) => Refusal::new(format!("`{text}` is not a duration"), hint),
+        }
+    }
+}
+
+/// A number of bytes, more than zero: `8MiB`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Size(pub(super) u64);
+
+impl FromText for Size {
+    const EXAMPLE: &'static str = "\"8MiB\"";
+
+    fn from_text(text: &str) -> Result<Self, Refusal> {
+        let hint = "write a number and a unit, like `512KiB`, `8MiB` or `10GiB`";
+        let has_unit = text.bytes().any(|b| b.is_ascii_alphabetic());
+        match bytesize::ByteSize::from_str(text) {
+            Ok(size) if has_unit && size.0 > 0 => Ok(Self(size.0)),
+            _ => Refusal::new(format!("`{text}` is not a size"), hint),
+        }
+    }
+}
+
+impl FromText for CronLine {
+    const EXAMPLE: &'static str = "\"15 3 * * *\"";
+
+    fn from_text(text: &str) -> Result<Self, Refusal> {
+        let hint =
+            "write minute, hour, day of month, month and day of week, like `15 3 * * *` (every day at 3:15)";
+        let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
+        let cron = match parser.parse(text) {
+            Ok(cron) => cron,
+            Err(error) => return Refusal::new(format!("`{text}` is not a cron line ({error})"), hint),
+        };
+        // Any moment will do: a line either comes round within a few leap years or never.
+        let some_day = Utc.timestamp_nanos(0);
+        if cron.find_next_occurrence(&some_day, true).is_err() {
+            return Refusal::new(format!("`{text}` never comes"), "there is no such day in any year");
+        }
+        Ok(Self::new(text.trim().to_owned(), cron))
+    }
+}
+
+/// A time zone of the IANA database.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Zone(pub(super) chrono_tz::Tz);
+
+impl FromText for Zone {
+    const EXAMPLE: &'static str = "\"UTC\"";
+
+    fn from_text(text: &str) -> Result<Self, Refusal> {
+        if let Ok(zone) = text.parse() {
+            return Ok(Self(zone));
+        }
+        let all = chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name());
+        let hint = super::near::nearest(text, all).map_or_else(
+            || "use a name of the IANA database, like `UTC` or `Europe/Madrid`".to_owned(),
+            |near| format!("did you mean `{near}`?"),
+        );
+        Refusal::new(format!("`{text}` is not a time zone"), hint)
+    }
+}
+
+impl FromText for SecretRef {
+    const EXAMPLE: &'static str = "\"env:NAME\"";
+
+    fn from_text(text: &str) -> Result<Self, Refusal> {
+        let hint = "name where the secret is found: `env:NAME`, `file:/path`, `command:program arg` or `secretsmanager:id`";
+        match text.parse() {
+            Ok(Self::Command(words)) if words.is_empty() => Refusal::new("names no command", hint),
+            Ok(reference) => Ok(reference),
+            Err(_) => Refusal::new("is not a reference to a secret (its value is not shown)", hint),
+        }
+    }
+}
+
+macro_rules! name_text {
+    ($($type:ty, $example:literal;)*) => { $(
+        impl FromText for $type {
+            const EXAMPLE: &'static str = $example;
+
+            fn from_text(text: &str) -> Result<Self, Refusal> {
+                let hint = "use 1 to 40 of a-z, 0-9 and `-`, beginning and ending with a letter or digit";
+                text.parse().or_else(|_| Refusal::new(format!("`{text}` is not a name"), hint))
+            }
+        }
+    )* };
+}
+
+name_text! {
+    SystemName, "\"shop\"";
+    SourceName, "\"database\"";
+    RepositoryName, "\"offsite\"";
+}
+
+/// A region: `us-east-1`, `auto`, `garage`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Region(pub(super) String);
+
+impl FromText for Region {
+    const EXAMPLE: &'static str = "\"us-east-1\"";
+
+    fn from_text(text: &str) -> Result<Self, Refusal> {
+        let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        if text.is_empty() || !text.bytes().all(fits) {
+            return Refusal::new(
+                format!("`{text}` is not a region"),
+                "write it like `us-east-1`; Cloudflare R2 has `auto`",
+            );
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// The Amazon resource name of something: `arn:partition:service:region:account:resource`.
+#[derive(Clone, Debug)]
+pub(super) struct Arn(pub(super) String);
+
+impl Arn {
+    pub(super) fn service(&self) -> &str {
+        self.0.split(':').nth(2).unwrap_or_default()
+    }
+
+    pub(super) fn region(&self) -> &str {
+        self.0.split(':').nth(3).unwrap_or_default()
+    }
+}
+
+impl FromText for Arn {
+    const EXAMPLE: &'static str = "\"arn:aws:…\"";
+
+    fn from_text(text: &str) -> Result<Self, Refusal> {
+        let parts: Vec<&str> = text.splitn(6, ':').collect();
+        match parts.as_slice() {
+            ["arn", partition, service, _, _, resource]
+                if ![partition, service, resource].iter().any(|part| part.is_empty()) =>
+            {
+                Ok(Self(text.to_owned()))
+            }
+            _ => Refusal::new(
+                format!("`{text}` is not an ARN"),
+                "write it like `arn:aws:sns:us-east-1:123456789012:backups`",
+            ),
+        }
+    }
+}
+
+/// The address of a service: `http` or `https`, nothing secret in it.
+#[derive(Clone, Debug)]
+pub(super) struct Endpoint(pub(super) Url);
+
+impl FromText for Endpoint {
+    const EXAMPLE: &'static str = "\"https://host:port\"";
+
+    fn from_text(text: &str) -> Result<Self, Refusal> {
+        let hint = "write it like `https://s3.example.org:9000`";
+        let Ok(url) = Url::parse(text) else {
+            return Refusal::new("is not a URL", hint);
+        };
+        if !url.username().is_empty() || url.password().is_some() {
+            return Refusal::new(
+                "holds a user or a password",
+                "take them out, and give `credentials` by reference",
+            );
+        }
+        if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
+            return Refusal::new("is not an `http://` or `https://` URL", hint);
+        }
+        if url.query().is_some() || url.fragment().is_some() {
+            return Refusal::new("holds more than an address", hint);
+        }
+        Ok(Self(url))
+    }
+}
+
+/// `s3://bucket/prefix`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ObjectUrl {
+    pub(super) bucket: String,
+    /// Without leading or trailing `/`.
+    pub(super) prefix: String,
+}
+
+impl FromText for ObjectUrl {
+    const EXAMPLE: &'static str = "\"s3://bucket/prefix\"";
+
+    fn from_text(text: &str) -> Result<Self, Refusal> {
+        let form = "write it like `s3://bucket/prefix`";
+        let Some(rest) = text.strip_prefix("s3://") else {
+            let hint = if text.starts_with("http") {
+                "write it like `s3://bucket/prefix`, and the server's address as `endpoint`"
+            } else {
+                form
+            };
+            return Refusal::new("is not an `s3://` URL", hint);
+        };
+        if rest.contains(['@', '?', '#']) {
+            return Refusal::new(
+                "holds more than a bucket and a prefix",
+                "take it out; keys go to `credentials`, by reference",
+            );
+        }
+        let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+        let fits = |b: u8| b.is_ascii_alphanumeric() || b".-_".contains(&b);
+        if !(3..=63).contains(&bucket.len()) || !bucket.bytes().all(fits) {
+            return Refusal::new(format!("`{bucket}` is not the name of a bucket"), form);
+        }
+        let prefix = prefix.trim_matches('/');
+        if !prefix.is_empty() && prefix.split('/').any(|part| matches!(part, "" | "." | "..")) {
+            return Refusal::new(
+                format!("`{prefix}` is not a prefix"),
+                "no part of it may be empty, `.` or `..`",
+            );
+        }
+        Ok(Self { bucket: bucket.to_owned(), prefix: prefix.to_owned() })
+    }
+}
+
+/// A server's URL as it stands, or where to find it.
+#[derive(Clone, Debug)]
+pub(super) enum UrlOrRef {
+    Url(Url),
+    Ref(SecretRef),
+}
+
+/// A URL with one of `schemes` and no password in it, or a reference to one.
+fn url_or_ref(text: &str, schemes: &[&str], form: &str) -> Result<UrlOrRef, Refusal> {
+    if let Ok(reference) = text.parse() {
+        return Ok(UrlOrRef::Ref(reference));
+    }
+    let form = format!("write it like `{form}`, or name where it is found: `env:NAME`, `file:/path`, …");
+    let Ok(url) = Url::parse(text) else {
+        return Refusal::new("is not a URL", form);
+    };
+    if !schemes.contains(&url.scheme()) {
+        return Refusal::new(format!("begins with `{}:`", url.scheme()), form);
+    }
+    let query_password = url.query_pairs().any(|(name, _)| matches!(&*name, "password" | "sslpassword"));
+    if url.password().is_some() || query_password {
+        let hint = "take it out, and give it by reference: `password = \"env:NAME\"`";
+        return Refusal::new("holds a password", hint);
+    }
+    Ok(UrlOrRef::Url(url))
+}
+
+/// `postgres://user@host:port/database`, or where to find it.
+#[derive(Clone, Debug)]
+pub(super) struct PostgresUrl(pub(super) UrlOrRef);
+
+const SSL_MODES: [&str; 6] = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
+
+impl FromText for PostgresUrl {
+    const EXAMPLE: &'static str = "\"postgres://user@host:5432/database?sslmode=verify-full\"";
+
+    fn from_text(text: &str) -> Result<Self, Refusal> {
+        let url = url_or_ref(text, &["postgres", "postgresql"], "postgres://user@host:5432/database")?;
+        let UrlOrRef::Url(given) = &url else { return Ok(Self(url)) };
+        let named = |key| given.query_pairs().find(|(name, _)| name == key).map(|(_, value)| value);
+        if given.path().trim_matches('/').is_empty() && named("dbname").is_none() {
+            return Refusal::new(
+                "names no database",
+                "put it at the end: `postgres://user@host:5432/database`",
+            );
+        }
+        if let Some(mode) = named("sslmode").filter(|mode| !SSL_MODES.contains(&&**mode)) {
+            return Refusal::new(
+                format!("`{mode}` is not an sslmode"),
+                super::near::suggestion("possible values", &mode, &SSL_MODES),
+            );
+        }
+        Ok(Self(url))
+    }
+}
+
+/// `redis://user@host:6379`, or where to find it.
+#[derive(Clone, Debug)]
+pub(super) struct RedisUrl(pub(super) UrlOrRef);
+
+impl FromText for RedisUrl {
+    const EXAMPLE: &'static str = "\"redis://host:6379\"";
+
+    fn from_text(text: &str) -> Result<Self, Refusal> {
+        url_or_ref(text, &["redis", "rediss", "unix"], "redis://host:6379").map(Self)
+    }
+}
+
+/// `sqlite:/path/file.db` or `postgres://user@host/database`.
+#[derive(Clone, Debug)]
+pub(super) struct CatalogUrl(pub(super) String);
+
+impl FromText for CatalogUrl {
+    const EXAMPLE: &'static str = "\"sqlite:/var/lib/drctl/catalog.db\"";
+
+    fn from_text(text: &str) -> Result<Self, Refusal> {
+        let form = "write it like `sqlite:/path/catalog.db` or `postgres://user@host/database`";
+        if let Some(path) = text.strip_prefix("sqlite:") {
+            if path.trim_start_matches('/').is_empty() {
+                return Refusal::new("names no file", form);
+            }
+            return Ok(Self(text.to_owned()));
+        }
+        match PostgresUrl::from_text(text) {
+            Ok(PostgresUrl(UrlOrRef::Url(_))) => Ok(Self(text.to_owned())),
+            Ok(PostgresUrl(UrlOrRef::Ref(_))) => Refusal::new(
+                "is a reference",
+                format!("{form}; its password goes to `password`, by reference"),
+            ),
+            Err(refusal) => Refusal::new(refusal.message, form),
+        }
+    }
+}
+
+text_values!(
+    String,
+    PathBuf,
+    Period,
+    Size,
+    CronLine,
+    Zone,
+    SecretRef,
+    SystemName,
+    SourceName,
+    RepositoryName,
+    Region,
+    Arn,
+    Endpoint,
+    ObjectUrl,
+    PostgresUrl,
+    RedisUrl,
+    CatalogUrl,
+);
+
+text_schemas! {
+    Period, "Period", { "description": "A duration: a number and a unit, like `90s`, `15m`, `4h` or `30d`.", "examples": ["4h"] };
+    Size, "Size", { "description": "A number of bytes with a unit, like `8MiB`.", "examples": ["8MiB"] };
+    CronLine, "CronLine", { "description": "A cron line: minute, hour, day of month, month, day of week.", "examples": ["15 3 * * *"] };
+    Zone, "Zone", { "description": "A time zone of the IANA database.", "examples": ["UTC", "Europe/Madrid"] };
+    SecretRef, "SecretRef", { "description": "Where a secret is found: `env:NAME`, `file:/path`, `command:program arg` or `secretsmanager:id#key`.", "pattern": "^(env|file|command|secretsmanager):.+" };
+    Region, "Region", { "pattern": "^[a-z0-9-]+$" };
+    Arn, "Arn", { "pattern": "^arn:[^:]+:[^:]+:[^:]*:[^:]*:.+" };
+    Endpoint, "Endpoint", { "pattern": "^https?://" };
+    ObjectUrl, "ObjectUrl", { "pattern": "^s3://[A-Za-z0-9._-]{3,63}(/.*)?$" };
+    PostgresUrl, "PostgresUrl", { "pattern": "^(postgres(ql)?://|env:|file:|command:|secretsmanager:)" };
+    RedisUrl, "RedisUrl", { "pattern": "^(rediss?://|unix:|env:|file:|command:|secretsmanager:)" };
+    CatalogUrl, "CatalogUrl", { "pattern": "^(sqlite:|postgres(ql)?://)" };
+}
+
+/// A public key that backups are encrypted to.
+#[derive(Clone, Debug)]
+pub(super) struct RecipientKey(pub(super) String);
+
+impl FromText for RecipientKey {
+    const EXAMPLE: &'static str = "\"age1…\"";
+
+    fn from_text(text: &str) -> Result<Self, Refusal> {
+        let lower = text.to_ascii_lowercase();
+        let generate = "`drctl keys generate` makes a key pair; its `age1…` line goes here";
+        if lower.starts_with("age-secret-key-") {
+            let hint = "it was in a file that others may have read: make new keys, and put only the `age1…` line here";
+            return Refusal::new(
+                "is an identity, which must never stand in a policy (it is not shown)",
+                hint,
+            );
+        }
+        if lower.starts_with("age1pq1") {
+            let hint = "use an X25519 recipient (`age1…`, 62 characters) until a later version";
+            return Refusal::new("is a post-quantum recipient, which this version does not support", hint);
+        }
+        if lower.starts_with("ssh-") {
+            return Refusal::new("is an SSH key, and drctl encrypts to age recipients only", generate);
+        }
+        match text.parse::<age::x25519::Recipient>() {
+            Ok(recipient) => Ok(Self(recipient.to_string())),
+            // A second `1` in the readable part names a plugin: `age1yubikey1…`.
+            Err(_)
+                if lower.strip_prefix("age1").is_some_and(|rest| rest.len() != 58 && rest.contains('1')) =>
+            {
+                Refusal::new("is a plugin's recipient, which this version does not support", generate)
+            }
+            Err(_) => Refusal::new("is not an age recipient (`age1` and 58 more characters)", generate),
+        }
+    }
+}
+
+text_values!(RecipientKey);
+text_schemas! {
+    RecipientKey, "RecipientKey", { "description": "An age recipient: a public key.", "pattern": "^age1[a-z0-9]{58}$" };
+}
