@@ -4,7 +4,10 @@ use std::sync::Arc;
 use super::args::Global;
 use super::error::CommandError;
 use super::output::Output;
-use crate::platform::{CancellationToken, Clock, SystemClock};
+use crate::catalog::{Catalog, CatalogError, Location};
+use crate::platform::{CancellationToken, Clock, SystemClock, state_directory};
+use crate::policy::{self, Place, Policy, RepositoryConfig};
+use crate::repository::{DirectoryStore, Repositories, S3Store, Store};
 
 /// Where a policy is looked for when none is named.
 const POLICY_PLACES: [&str; 2] = ["drctl.toml", "/etc/drctl/policy.toml"];
@@ -40,6 +43,61 @@ impl Context {
             .hint("Name one with `--policy FILE` or DRCTL_POLICY, or write one with `drctl init`.")
         })
     }
+
+    /// The policy, or all its faults.
+    pub fn policy(&self) -> Result<Policy, CommandError> {
+        let path = self.policy_path()?;
+        policy::load(&path)
+            .map_err(|faults| CommandError::usage(faults).hint("`drctl policy schema` describes every key."))
+    }
+
+    /// Every repository of the policy, opened; those that could not be are lost.
+    pub async fn repositories(&self, policy: &Policy) -> Repositories {
+        Repositories::open(&policy.repositories, |config| Box::pin(open_store(config))).await
+    }
+
+    /// The catalog the policy names, or the one in the state directory.
+    pub async fn catalog(&self, policy: &Policy) -> Result<Catalog, CommandError> {
+        let location = self.catalog_location(policy).await?;
+        Catalog::open(&location, &policy.system).await.map_err(|error| match error {
+            CatalogError::Damaged { .. } => CommandError::failed(error)
+                .hint("`drctl catalog rebuild` makes it anew from the repositories."),
+            error => CommandError::failed(error),
+        })
+    }
+
+    /// Where the policy's catalog is.
+    pub async fn catalog_location(&self, policy: &Policy) -> Result<Location, CommandError> {
+        let password = match &policy.catalog_password {
+            Some(reference) => Some(reference.resolve().await.map_err(|error| {
+                CommandError::failed(error).context("failed to read the catalog's password")
+            })?),
+            None => None,
+        };
+        Location::of(policy.catalog.as_deref(), password.as_ref(), &state_directory())
+            .map_err(CommandError::usage)
+    }
+
+    /// The catalog, or a warning: for verbs that do their work without one.
+    pub async fn catalog_if_possible(&self, policy: &Policy) -> Option<Catalog> {
+        match self.catalog(policy).await {
+            Ok(catalog) => Some(catalog),
+            Err(error) => {
+                self.output.warn(format!("going on without the catalog: {error}"));
+                None
+            }
+        }
+    }
+}
+
+/// The one place that knows which store stands behind a policy's words.
+async fn open_store(
+    config: &RepositoryConfig,
+) -> Result<Arc<dyn Store>, Box<dyn std::error::Error + Send + Sync>> {
+    Ok(match &config.place {
+        Place::Directory(root) => Arc::new(DirectoryStore::open(root)),
+        Place::S3(place) => Arc::new(S3Store::open(place).await?),
+    })
 }
 
 fn start_log(verbose: u8) {

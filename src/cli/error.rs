@@ -59,17 +59,3 @@ impl fmt::Display for CommandError {
         f.write_str(&self.chain().join(": "))
     }
 }
-
-/// An error and its causes in one line, for events and records.
-pub fn one_line(error: &(dyn Error + 'static)) -> String {
-    let mut lines: Vec<String> = vec![];
-    let mut next = Some(error);
-    while let Some(error) = next {
-        let text = error.to_string();
-        if !lines.last().is_some_and(|last| last.contains(&text)) {
-            lines.push(text);
-        }
-        next = error.source();
-    }
-    lines.join(": ")
-}

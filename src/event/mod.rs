@@ -147,3 +147,18 @@ impl std::fmt::Debug for Events {
         write!(f, "Events({} observers)", self.0.len())
     }
 }
+
+/// An error and its causes in one line, for events, reports and records; a cause that the words before it
+/// already tell is left out.
+pub fn told(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.contains(&next) {
+            text = format!("{text}: {next}");
+        }
+        cause = error.source();
+    }
+    text
+}

@@ -30,13 +30,7 @@ impl Lost {
 
     /// The whole chain in one line.
     pub fn reason(&self) -> String {
-        let mut text = self.error.to_string();
-        let mut cause = self.error.source();
-        while let Some(error) = cause {
-            text = format!("{text}: {error}");
-            cause = error.source();
-        }
-        text
+        crate::event::told(&*self.error)
     }
 }
 
