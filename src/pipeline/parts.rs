@@ -25,6 +25,12 @@ impl Budget {
     pub fn of_parts(parts: usize) -> Self {
         Self(Arc::new(Semaphore::new(parts.max(1))))
     }
+
+    /// Makes a part of bytes that are there already, once there is room for it.
+    pub async fn part(&self, number: u32, bytes: Bytes) -> Option<Part> {
+        let permit = Arc::clone(&self.0).acquire_owned().await.ok()?;
+        Some(Part { number, bytes, permit: Arc::new(permit) })
+    }
 }
 
 /// Some bytes of an object. They count against the budget until the last clone is dropped.

@@ -9,7 +9,7 @@ use super::{layout, list_all};
 use crate::model::{CopyCheck, Outcome, RunId, Sha256Hex, SystemName};
 
 /// A record larger than this is not one.
-pub const RECORD_LIMIT: u64 = 1024 * 1024;
+pub const RECORD_LIMIT: u64 = 16 * 1024 * 1024;
 
 /// One run that changed or proved something.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -62,8 +62,8 @@ pub enum JournalError {
     OtherRun { run: RunId, found: RunId },
 }
 
-/// Writes the record of a run to every repository, the same bytes to each, and gives back those that did
-/// not take it. `record.format` and `record.previous` are filled in here.
+/// Writes the record of a run to every repository that may be written to, the same bytes to each, and gives
+/// back those that did not take it. `record.format` and `record.previous` are filled in here.
 ///
 /// # Errors
 /// Only a record that cannot be written down at all.
@@ -74,7 +74,7 @@ pub async fn append(
 ) -> Result<Vec<Lost>, JournalError> {
     record.format = FormatVersion::CURRENT.to_string();
     record.previous = None;
-    for repository in repositories.iter() {
+    for repository in repositories.writable() {
         // The first that answers decides: the bytes must be the same everywhere.
         if let Ok(previous) = newest_digest(&*repository.store, system, &record.run).await {
             record.previous = previous;
@@ -85,7 +85,7 @@ pub async fn append(
         .map_err(|source| JournalError::Json { run: record.run.clone(), source })?;
     bytes.push(b'\n');
     let bytes = Bytes::from(bytes);
-    let written = join_all(repositories.iter().map(async |repository| {
+    let written = join_all(repositories.writable().map(async |repository| {
         let result = write(&*repository.store, system, &record.run, bytes.clone()).await;
         result.err().map(|error| Lost::new(repository, error))
     }));

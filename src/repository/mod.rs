@@ -10,6 +10,7 @@
 //!
 //! *Not here.* What the bytes mean ([`crate::pipeline`], [`crate::source`]), and what to keep or delete.
 
+mod copier;
 mod directory;
 mod fault;
 pub mod journal;
@@ -26,6 +27,7 @@ mod store;
 mod target;
 mod writer;
 
+pub use copier::{Copier, CopyError, Kept};
 pub use directory::DirectoryStore;
 pub use manifest::{FormatError, FormatVersion, ManifestError};
 pub use marker::{Marker, MarkerError};

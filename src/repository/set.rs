@@ -40,6 +40,8 @@ pub struct Repositories {
     primary: Option<RepositoryName>,
     usable: Vec<Repository>,
     lost: Vec<Lost>,
+    /// Usable, for reading only: without a marker yet, or of a newer minor version.
+    read_only: Vec<RepositoryName>,
     id: Option<String>,
 }
 
@@ -70,6 +72,11 @@ impl Repositories {
 
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Repository> {
         self.usable.iter()
+    }
+
+    /// Those that may be written to.
+    pub fn writable(&self) -> impl Iterator<Item = &Repository> {
+        self.usable.iter().filter(|repository| !self.read_only.contains(&repository.name))
     }
 
     pub fn find(&self, name: &RepositoryName) -> Option<&Repository> {
@@ -118,8 +125,14 @@ impl Repositories {
         self.id = known.map(str::to_owned);
         for (repository, marker) in found {
             let accepted = marker.and_then(|marker| {
-                let Some(marker) = marker else { return Ok(()) };
+                let Some(marker) = marker else {
+                    self.read_only.push(repository.name.clone());
+                    return Ok(());
+                };
                 marker.check(&*repository.store, system, self.id.as_deref())?;
+                if marker.check_writable(&*repository.store).is_err() {
+                    self.read_only.push(repository.name.clone());
+                }
                 self.id.get_or_insert(marker.repository_id);
                 Ok(())
             });
@@ -303,6 +316,7 @@ mod tests {
         put_marker(set.iter().nth(1).unwrap(), |marker| marker["format"] = "2.0".into()).await;
         let set = set.for_reading(&system(), None).await;
         assert_eq!(set.iter().map(|repository| repository.name.as_str()).collect::<Vec<_>>(), ["primary"]);
+        assert_eq!(set.writable().count(), 0);
         let reasons: Vec<_> = set.lost().iter().map(Lost::reason).collect();
         let unknown = FormatError::UnknownMajor("2.0".parse().unwrap()).to_string();
         assert!(reasons[0].contains(&unknown), "{reasons:?}");

@@ -1,1 +1,16 @@
-//! Keeping what is stored good: reading it again, completing copies.
+//! Keeping what is stored good: reading it again ([`verify`]), completing copies ([`copies`]).
+//!
+//! *Invariants.* Neither needs a key, and neither changes or deletes an object that stands. Whatever is
+//! found is written to the journal, then to the catalog. A copy that could not be read to its end is
+//! neither good nor bad, and is said to be so.
+//!
+//! *Not here.* What to keep and what to delete.
+
+pub mod copies;
+mod examine;
+mod run;
+#[cfg(test)]
+mod sample;
+pub mod verify;
+
+pub use run::{Run, RunError};

@@ -1,0 +1,59 @@
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use thiserror::Error;
+
+use crate::catalog::{Catalog, CatalogError};
+use crate::event::Events;
+use crate::model::{Outcome, RunId, SystemName};
+use crate::platform::{CancellationToken, Clock};
+use crate::repository::journal::{self, Detail, JournalError, Record};
+use crate::repository::{Lost, Repositories};
+
+/// What a run works with.
+#[derive(Clone)]
+pub struct Run {
+    pub id: RunId,
+    pub system: SystemName,
+    pub host: String,
+    pub clock: Arc<dyn Clock>,
+    pub repositories: Repositories,
+    pub catalog: Catalog,
+    pub events: Events,
+    pub cancel: CancellationToken,
+}
+
+#[derive(Debug, Error)]
+pub enum RunError {
+    #[error("failed to record what was found")]
+    Journal(#[source] JournalError),
+    #[error("failed to record what was found")]
+    Catalog(#[source] CatalogError),
+}
+
+impl Run {
+    /// Writes the journal's record, then the catalog's. Gives back the repositories without a record.
+    pub(super) async fn conclude(
+        &self,
+        verb: &str,
+        begun: DateTime<Utc>,
+        outcome: Outcome,
+        detail: Detail,
+    ) -> Result<Vec<Lost>, RunError> {
+        let record = Record {
+            format: crate::repository::FormatVersion::CURRENT.to_string(),
+            run: self.id.clone(),
+            verb: verb.to_owned(),
+            begun,
+            ended: self.clock.now(),
+            host: self.host.clone(),
+            outcome,
+            previous: None,
+            detail,
+        };
+        let lost = journal::append(&self.repositories, &self.system, record.clone()).await;
+        let lost = lost.map_err(RunError::Journal)?;
+        self.catalog.record_run(&record).await.map_err(RunError::Catalog)?;
+        Ok(lost)
+    }
+}

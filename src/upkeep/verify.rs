@@ -1,0 +1,292 @@
+//! Reads what is stored again, byte for byte, in every copy.
+
+use super::examine::{Examined, examine};
+use super::{Run, RunError};
+use crate::catalog::BackupEntry;
+use crate::event::{Event, Phase};
+use crate::model::{BackupId, CheckDepth, CopyCheck, Manifest, Outcome, RepositoryName};
+use crate::pipeline::Identities;
+use crate::repository::journal::Detail;
+use crate::repository::reader::Window;
+use crate::repository::{Lost, layout};
+
+/// One backup in one repository, to be read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Item {
+    pub repository: RepositoryName,
+    pub manifest: Manifest,
+}
+
+/// Every copy of the backups, in their order. `only`: in this repository.
+pub fn plan(entries: &[BackupEntry], only: Option<&RepositoryName>) -> Vec<Item> {
+    let mut items = Vec::new();
+    for entry in entries {
+        for copy in entry.copies.iter().filter(|copy| copy.is_held()) {
+            if only.is_none_or(|only| *only == copy.repository) {
+                items.push(Item { repository: copy.repository.clone(), manifest: entry.manifest.clone() });
+            }
+        }
+    }
+    items
+}
+
+/// What was found about one copy.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Finding {
+    pub backup: BackupId,
+    pub repository: RepositoryName,
+    pub verdict: Verdict,
+    /// Identities were given and none opens it: its stored bytes were compared all the same.
+    pub not_opened: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verdict {
+    Checked(CopyCheck),
+    /// It could not be read to its end, for reasons that are not its own.
+    Undetermined {
+        reasons: Vec<String>,
+    },
+}
+
+impl Verdict {
+    pub fn is_good(&self) -> bool {
+        matches!(self, Self::Checked(check) if check.is_good())
+    }
+
+    pub fn is_bad(&self) -> bool {
+        matches!(self, Self::Checked(check) if !check.is_good())
+    }
+}
+
+#[derive(Debug)]
+pub struct Report {
+    pub findings: Vec<Finding>,
+    pub interrupted: bool,
+    /// Repositories that did not take the journal's record.
+    pub unrecorded: Vec<Lost>,
+}
+
+impl Report {
+    pub fn is_good(&self) -> bool {
+        !self.interrupted && self.findings.iter().all(|finding| finding.verdict.is_good())
+    }
+}
+
+/// Reads everything in the plan, and records what was found.
+///
+/// Without identities the stored bytes are compared with their digests; with some, they are also decrypted
+/// and unpacked, and the plain bytes compared.
+pub async fn execute(run: &Run, plan: Vec<Item>, identities: &Identities) -> Result<Report, RunError> {
+    let begun = run.clock.now();
+    let mut findings = Vec::with_capacity(plan.len());
+    run.events.emit(&Event::RunBegan { run: run.id.clone(), verb: "verify" });
+    for item in plan {
+        if run.cancel.is_cancelled() {
+            break;
+        }
+        findings.push(check(run, &item, identities).await);
+    }
+    let interrupted = run.cancel.is_cancelled();
+    let checks: Vec<_> = findings
+        .iter()
+        .filter_map(|finding| match &finding.verdict {
+            Verdict::Checked(check) => Some(check.clone()),
+            Verdict::Undetermined { .. } => None,
+        })
+        .collect();
+    let reasons = findings.iter().flat_map(|finding| match &finding.verdict {
+        Verdict::Checked(_) => Vec::new(),
+        Verdict::Undetermined { reasons } => reasons
+            .iter()
+            .map(|reason| format!("{}: {}: {reason}", finding.repository, finding.backup))
+            .collect(),
+    });
+    let outcome = match () {
+        () if interrupted => Outcome::Interrupted,
+        () if findings.iter().any(|finding| finding.verdict.is_bad()) => Outcome::Failed,
+        () if findings.iter().all(|finding| finding.verdict.is_good()) => Outcome::Succeeded,
+        () => Outcome::Degraded,
+    };
+    let detail = Detail { checks, reasons: reasons.collect(), ..Detail::default() };
+    let unrecorded = run.conclude("verify", begun, outcome, detail).await?;
+    Ok(Report { findings, interrupted, unrecorded })
+}
+
+async fn check(run: &Run, item: &Item, identities: &Identities) -> Finding {
+    let (backup, name) = (&item.manifest.id, &item.repository);
+    let finding = |verdict, not_opened| Finding {
+        backup: backup.clone(),
+        repository: name.clone(),
+        verdict,
+        not_opened,
+    };
+    let Some(repository) = run.repositories.find(name) else {
+        let lost = run.repositories.lost().iter().find(|lost| lost.name == *name);
+        let reason =
+            lost.map_or_else(|| "it is not one of the policy's repositories".to_owned(), Lost::reason);
+        return finding(Verdict::Undetermined { reasons: vec![reason] }, false);
+    };
+    run.events.emit(&Event::PhaseBegan { phase: Phase::Verify });
+    let subject = format!("{name} {backup}");
+    let total = item.manifest.stored_size();
+    let done = std::sync::atomic::AtomicU64::new(0);
+    let seen = |object: &str, good: bool| {
+        let (repository, backup, object) = (name.clone(), backup.clone(), object.to_owned());
+        let objects = item.manifest.artifacts.iter().flat_map(|artifact| &artifact.objects);
+        let size = objects.filter(|known| known.name == object).map(|known| known.stored.size).sum();
+        let bytes = done.fetch_add(size, std::sync::atomic::Ordering::Relaxed) + size;
+        run.events.emit(&Event::ObjectChecked { repository, backup, object, good });
+        let subject = subject.clone();
+        run.events.emit(&Event::Progress { subject, bytes, total: Some(total), estimated: false });
+    };
+    let Examined { faults, unread, depth, not_opened } =
+        examine(repository, &item.manifest, identities, Window::default(), &run.cancel, &seen).await;
+    if faults.is_empty() && !unread.is_empty() {
+        return finding(Verdict::Undetermined { reasons: unread }, not_opened);
+    }
+    let check = CopyCheck {
+        backup: backup.clone(),
+        repository: name.clone(),
+        at: run.clock.now(),
+        depth: depth.unwrap_or(CheckDepth::Stored),
+        faults,
+    };
+    finding(Verdict::Checked(check), not_opened)
+}
+
+/// Where a copy's object stands, for whoever looks after it.
+pub fn place(manifest: &Manifest, object: &str) -> String {
+    layout::object(&manifest.system, &manifest.id, object)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::model::{Fault, State};
+    use crate::pipeline::NewIdentity;
+    use crate::repository::journal;
+    use crate::upkeep::sample::Bench;
+
+    async fn verify(bench: &Bench, identities: &Identities) -> Report {
+        let plan = plan(&bench.entries().await, None);
+        execute(&bench.run, plan, identities).await.unwrap()
+    }
+
+    fn faults(report: &Report) -> Vec<(String, String, Fault)> {
+        let checks = report.findings.iter().filter_map(|finding| match &finding.verdict {
+            Verdict::Checked(check) => Some(check),
+            Verdict::Undetermined { .. } => None,
+        });
+        checks
+            .flat_map(|check| {
+                let named = |fault: &crate::model::ObjectFault| {
+                    (check.repository.to_string(), fault.object.clone(), fault.fault)
+                };
+                check.faults.iter().map(named).collect::<Vec<_>>()
+            })
+            .collect()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_good_backup_becomes_checked_in_the_catalog_and_in_the_journal() {
+        let bench = Bench::new(&["primary", "copy"]).await;
+        bench.store(0, &["primary", "copy"]).await;
+        let report = verify(&bench, &Identities::default()).await;
+        assert!(report.is_good(), "{report:?}");
+        assert_eq!(report.findings.len(), 2);
+        for copy in &bench.entries().await[0].copies {
+            assert_eq!(copy.state, State::Checked);
+            assert_eq!(copy.last_check.as_ref().unwrap().depth, CheckDepth::Stored);
+        }
+        for repository in bench.run.repositories.iter() {
+            let (record, _) =
+                journal::read(&*repository.store, &bench.run.system, &bench.run.id).await.unwrap();
+            assert_eq!((record.outcome, record.detail.checks.len()), (Outcome::Succeeded, 2));
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn with_an_identity_the_plain_bytes_are_compared() {
+        let bench = Bench::new(&["primary"]).await;
+        bench.store(0, &["primary"]).await;
+        let report = verify(&bench, &bench.identity.identities()).await;
+        let Verdict::Checked(check) = &report.findings[0].verdict else { panic!("{report:?}") };
+        assert!(check.is_good() && check.depth == CheckDepth::Plain, "{check:?}");
+
+        // Another key opens nothing, which says nothing against the backup.
+        let report = verify(&bench, &NewIdentity::generate().identities()).await;
+        assert!(report.findings[0].not_opened && report.findings[0].verdict.is_good(), "{report:?}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn each_bad_object_of_each_copy_is_named() {
+        let bench = Bench::new(&["primary", "copy"]).await;
+        let manifest = bench.store(0, &["primary", "copy"]).await;
+        let names: Vec<_> = manifest.artifacts[0].objects.iter().map(|object| object.name.clone()).collect();
+        let details = &manifest.artifacts[1].name;
+        let change = |object: &str, change: fn(&mut Vec<u8>)| {
+            let path = bench.path("copy", &manifest, object);
+            let mut bytes = fs::read(&path).unwrap();
+            change(&mut bytes);
+            fs::write(path, bytes).unwrap();
+        };
+        change(&names[0], |bytes| bytes[25_000] ^= 1);
+        change(&names[1], |bytes| bytes.truncate(7));
+        change(details, |bytes| bytes.push(0));
+        fs::remove_file(bench.path("copy", &manifest, &names[2])).unwrap();
+        for identities in [Identities::default(), bench.identity.identities()] {
+            let report = verify(&bench, &identities).await;
+            let at_copy = |name: &str, fault| ("copy".to_owned(), name.to_owned(), fault);
+            let expected = [
+                at_copy(&names[0], Fault::Altered),
+                at_copy(&names[1], Fault::Short),
+                at_copy(&names[2], Fault::Missing),
+                at_copy(details, Fault::Long),
+            ];
+            assert_eq!(faults(&report), expected);
+        }
+        let entry = bench.entries().await.remove(0);
+        assert_eq!(entry.state(), Some(State::Checked));
+        assert!(!entry.copy(&"copy".parse().unwrap()).unwrap().is_good());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_manifest_that_lies_about_the_plain_bytes_is_found_with_a_key() {
+        let bench = Bench::new(&["primary"]).await;
+        let manifest = bench.store(0, &["primary"]).await;
+        let mut lying = manifest.clone();
+        lying.artifacts[1].plain = crate::model::Digest::of(b"something else");
+        let path = bench.path("primary", &manifest, layout::MANIFEST);
+        fs::write(path, serde_json::to_vec(&lying).unwrap()).unwrap();
+        let report = verify(&bench, &bench.identity.identities()).await;
+        let expected = ("primary".to_owned(), lying.artifacts[1].name.clone(), Fault::Undecodable);
+        assert_eq!(faults(&report), [expected]);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_cannot_be_reached_is_neither_good_nor_bad() {
+        let bench = Bench::new(&["primary", "copy"]).await;
+        bench.store(0, &["primary", "copy"]).await;
+        let plan = plan(&bench.entries().await, None);
+        fs::rename(bench.root.path().join("copy"), bench.root.path().join("away")).unwrap();
+        let report = execute(&bench.run, plan, &Identities::default()).await.unwrap();
+        let copy = report.findings.iter().find(|finding| finding.repository.as_str() == "copy").unwrap();
+        assert!(matches!(copy.verdict, Verdict::Undetermined { .. }), "{copy:?}");
+        assert!(!report.is_good());
+        assert_eq!(report.unrecorded.len(), 1);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_interrupted_check_proves_nothing() {
+        let bench = Bench::new(&["primary"]).await;
+        bench.store(0, &["primary"]).await;
+        let entries = bench.entries().await;
+        bench.run.cancel.cancel();
+        let item = plan(&entries, None).remove(0);
+        let finding = check(&bench.run, &item, &Identities::default()).await;
+        assert!(matches!(finding.verdict, Verdict::Undetermined { .. }), "{finding:?}");
+    }
+}
