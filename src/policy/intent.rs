@@ -3,8 +3,8 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::read::words;
 use super::routine::{Drill, Notify, Retention, Schedule};
+use super::shape::words;
 use crate::model::{BackupKind, RepositoryName, SourceName, SystemName};
 use crate::platform::SecretRef;
 

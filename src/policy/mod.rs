@@ -1,8 +1,8 @@
 //! One TOML file says what is protected, where it goes and how good it must be. This module turns it
 //! into validated intent, or into every fault it has at once, each with file, line, key and a hint.
 //!
-//! [`file`] is what the file may hold, [`read`] and [`value`] read it, [`build`] turns it into a
-//! [`Policy`]; [`lint`] says what is allowed and still unwise.
+//! `file` is what the file may hold, `read`, `shape`, `value` and `address` read it, `build` turns it into
+//! a [`Policy`]; [`lint()`] says what is allowed and still unwise.
 //!
 //! *Invariants.* A [`Policy`] that exists is valid: names are names, URLs parse, durations are positive,
 //! recipients are age recipients. Unknown keys are refused, and so are settings that nothing reads: an
@@ -11,6 +11,7 @@
 //!
 //! *Not here.* Whether the host can do what the policy asks: `drctl doctor`.
 
+mod address;
 mod build;
 mod fault;
 mod file;
@@ -23,6 +24,7 @@ mod routine;
 #[cfg(test)]
 mod samples;
 mod schema;
+mod shape;
 mod value;
 
 pub use fault::{Fault, PolicyFaults, Position};

@@ -7,7 +7,7 @@ use croner::Cron;
 use url::Url;
 
 use super::intent::Credentials;
-use super::read::words;
+use super::shape::words;
 use crate::model::{BackupKind, RepositoryName, SourceName};
 use crate::platform::SecretRef;
 

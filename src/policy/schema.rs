@@ -8,6 +8,7 @@ use super::file::PolicyTable;
 pub fn schema() -> Schema {
     SchemaSettings::draft2020_12()
         .with_transform(without_null)
+        .with_transform(unwrapped)
         .into_generator()
         .into_root_schema_for::<PolicyTable>()
 }
@@ -32,5 +33,40 @@ fn without_null(schema: &mut Schema) {
         for (name, value) in only {
             object.entry(name).or_insert(value);
         }
+    }
+}
+
+/// Descriptions without the line breaks of the source; paragraphs stay.
+fn unwrapped(schema: &mut Schema) {
+    transform_subschemas(&mut unwrapped, schema);
+    if let Some(text) = schema.get("description").and_then(|text| text.as_str()) {
+        let text = text.split("\n\n").map(|text| text.replace('\n', " ")).collect::<Vec<_>>().join("\n\n");
+        schema.insert("description".to_owned(), text.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_committed_schema_is_up_to_date() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/policies/drctl-policy.schema.json");
+        let generated = serde_json::to_string_pretty(&schema()).unwrap() + "\n";
+        assert!(
+            std::fs::read_to_string(path).unwrap() == generated,
+            "run `drctl policy schema > policies/drctl-policy.schema.json`"
+        );
+    }
+
+    #[test]
+    fn it_says_what_is_acted_on_later_and_knows_no_null() {
+        let schema = serde_json::to_value(schema()).unwrap();
+        for section in ["retention", "schedule", "drill", "notify"] {
+            let text = schema["properties"][section]["description"].as_str().unwrap();
+            assert!(text.contains("acted on by a later version"), "{section}: {text}");
+        }
+        assert!(!schema.to_string().contains("null"));
+        assert_eq!(schema["additionalProperties"], false);
     }
 }

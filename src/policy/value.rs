@@ -9,31 +9,12 @@ use chrono::{TimeZone as _, Utc};
 use croner::parser::{CronParser, Seconds, Year};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use toml::de::DeValue;
-use url::Url;
 
-use super::read::{FromText, Log, Node, Read, Refusal, text_values};
+use super::read::{FromText, Log, Node, Read, Refusal};
+use super::shape::{text_schemas, text_values};
 use crate::model::{RepositoryName, SourceName, SystemName};
 use crate::platform::SecretRef;
 use crate::policy::CronLine;
-
-/// A JSON Schema for a string of some form.
-macro_rules! text_schemas {
-    ($($type:ty, $name:literal, { $($rest:tt)* };)*) => { $(
-        impl JsonSchema for $type {
-            fn inline_schema() -> bool {
-                true
-            }
-
-            fn schema_name() -> Cow<'static, str> {
-                $name.into()
-            }
-
-            fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!({ "type": "string", $($rest)* })
-            }
-        }
-    )* };
-}
 
 impl FromText for String {
     const EXAMPLE: &'static str = "\"…\"";
@@ -219,258 +200,6 @@ name_text! {
     RepositoryName, "\"offsite\"";
 }
 
-/// A region: `us-east-1`, `auto`, `garage`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Region(pub(super) String);
-
-impl FromText for Region {
-    const EXAMPLE: &'static str = "\"us-east-1\"";
-
-    fn from_text(text: &str) -> Result<Self, Refusal> {
-        let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-        if text.is_empty() || !text.bytes().all(fits) {
-            return Refusal::new(
-                format!("`{text}` is not a region"),
-                "write it like `us-east-1`; Cloudflare R2 has `auto`",
-            );
-        }
-        Ok(Self(text.to_owned()))
-    }
-}
-
-/// The Amazon resource name of something: `arn:partition:service:region:account:resource`.
-#[derive(Clone, Debug)]
-pub(super) struct Arn(pub(super) String);
-
-impl Arn {
-    pub(super) fn service(&self) -> &str {
-        self.0.split(':').nth(2).unwrap_or_default()
-    }
-
-    pub(super) fn region(&self) -> &str {
-        self.0.split(':').nth(3).unwrap_or_default()
-    }
-}
-
-impl FromText for Arn {
-    const EXAMPLE: &'static str = "\"arn:aws:…\"";
-
-    fn from_text(text: &str) -> Result<Self, Refusal> {
-        let parts: Vec<&str> = text.splitn(6, ':').collect();
-        match parts.as_slice() {
-            ["arn", partition, service, _, _, resource]
-                if ![partition, service, resource].iter().any(|part| part.is_empty()) =>
-            {
-                Ok(Self(text.to_owned()))
-            }
-            _ => Refusal::new(
-                format!("`{text}` is not an ARN"),
-                "write it like `arn:aws:sns:us-east-1:123456789012:backups`",
-            ),
-        }
-    }
-}
-
-/// The address of a service: `http` or `https`, nothing secret in it.
-#[derive(Clone, Debug)]
-pub(super) struct Endpoint(pub(super) Url);
-
-impl FromText for Endpoint {
-    const EXAMPLE: &'static str = "\"https://host:port\"";
-
-    fn from_text(text: &str) -> Result<Self, Refusal> {
-        let hint = "write it like `https://s3.example.org:9000`";
-        let Ok(url) = Url::parse(text) else {
-            return Refusal::new("is not a URL", hint);
-        };
-        if !url.username().is_empty() || url.password().is_some() {
-            return Refusal::new(
-                "holds a user or a password",
-                "take them out, and give `credentials` by reference",
-            );
-        }
-        if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
-            return Refusal::new("is not an `http://` or `https://` URL", hint);
-        }
-        if url.query().is_some() || url.fragment().is_some() {
-            return Refusal::new("holds more than an address", hint);
-        }
-        Ok(Self(url))
-    }
-}
-
-/// `s3://bucket/prefix`
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ObjectUrl {
-    pub(super) bucket: String,
-    /// Without leading or trailing `/`.
-    pub(super) prefix: String,
-}
-
-impl FromText for ObjectUrl {
-    const EXAMPLE: &'static str = "\"s3://bucket/prefix\"";
-
-    fn from_text(text: &str) -> Result<Self, Refusal> {
-        let form = "write it like `s3://bucket/prefix`";
-        let Some(rest) = text.strip_prefix("s3://") else {
-            let hint = if text.starts_with("http") {
-                "write it like `s3://bucket/prefix`, and the server's address as `endpoint`"
-            } else {
-                form
-            };
-            return Refusal::new("is not an `s3://` URL", hint);
-        };
-        if rest.contains(['@', '?', '#']) {
-            return Refusal::new(
-                "holds more than a bucket and a prefix",
-                "take it out; keys go to `credentials`, by reference",
-            );
-        }
-        let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-        let fits = |b: u8| b.is_ascii_alphanumeric() || b".-_".contains(&b);
-        if !(3..=63).contains(&bucket.len()) || !bucket.bytes().all(fits) {
-            return Refusal::new(format!("`{bucket}` is not the name of a bucket"), form);
-        }
-        let prefix = prefix.trim_matches('/');
-        if !prefix.is_empty() && prefix.split('/').any(|part| matches!(part, "" | "." | "..")) {
-            return Refusal::new(
-                format!("`{prefix}` is not a prefix"),
-                "no part of it may be empty, `.` or `..`",
-            );
-        }
-        Ok(Self { bucket: bucket.to_owned(), prefix: prefix.to_owned() })
-    }
-}
-
-/// A server's URL as it stands, or where to find it.
-#[derive(Clone, Debug)]
-pub(super) enum UrlOrRef {
-    Url(Url),
-    Ref(SecretRef),
-}
-
-/// A URL with one of `schemes` and no password in it, or a reference to one.
-fn url_or_ref(text: &str, schemes: &[&str], form: &str) -> Result<UrlOrRef, Refusal> {
-    if let Ok(reference) = text.parse() {
-        return Ok(UrlOrRef::Ref(reference));
-    }
-    let form = format!("write it like `{form}`, or name where it is found: `env:NAME`, `file:/path`, …");
-    let Ok(url) = Url::parse(text) else {
-        return Refusal::new("is not a URL", form);
-    };
-    if !schemes.contains(&url.scheme()) {
-        return Refusal::new(format!("begins with `{}:`", url.scheme()), form);
-    }
-    let query_password = url.query_pairs().any(|(name, _)| matches!(&*name, "password" | "sslpassword"));
-    if url.password().is_some() || query_password {
-        let hint = "take it out, and give it by reference: `password = \"env:NAME\"`";
-        return Refusal::new("holds a password", hint);
-    }
-    Ok(UrlOrRef::Url(url))
-}
-
-/// `postgres://user@host:port/database`, or where to find it.
-#[derive(Clone, Debug)]
-pub(super) struct PostgresUrl(pub(super) UrlOrRef);
-
-const SSL_MODES: [&str; 6] = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
-
-impl FromText for PostgresUrl {
-    const EXAMPLE: &'static str = "\"postgres://user@host:5432/database?sslmode=verify-full\"";
-
-    fn from_text(text: &str) -> Result<Self, Refusal> {
-        let url = url_or_ref(text, &["postgres", "postgresql"], "postgres://user@host:5432/database")?;
-        let UrlOrRef::Url(given) = &url else { return Ok(Self(url)) };
-        let named = |key| given.query_pairs().find(|(name, _)| name == key).map(|(_, value)| value);
-        if given.path().trim_matches('/').is_empty() && named("dbname").is_none() {
-            return Refusal::new(
-                "names no database",
-                "put it at the end: `postgres://user@host:5432/database`",
-            );
-        }
-        if let Some(mode) = named("sslmode").filter(|mode| !SSL_MODES.contains(&&**mode)) {
-            return Refusal::new(
-                format!("`{mode}` is not an sslmode"),
-                super::near::suggestion("possible values", &mode, &SSL_MODES),
-            );
-        }
-        Ok(Self(url))
-    }
-}
-
-/// `redis://user@host:6379`, or where to find it.
-#[derive(Clone, Debug)]
-pub(super) struct RedisUrl(pub(super) UrlOrRef);
-
-impl FromText for RedisUrl {
-    const EXAMPLE: &'static str = "\"redis://host:6379\"";
-
-    fn from_text(text: &str) -> Result<Self, Refusal> {
-        url_or_ref(text, &["redis", "rediss", "unix"], "redis://host:6379").map(Self)
-    }
-}
-
-/// `sqlite:/path/file.db` or `postgres://user@host/database`.
-#[derive(Clone, Debug)]
-pub(super) struct CatalogUrl(pub(super) String);
-
-impl FromText for CatalogUrl {
-    const EXAMPLE: &'static str = "\"sqlite:/var/lib/drctl/catalog.db\"";
-
-    fn from_text(text: &str) -> Result<Self, Refusal> {
-        let form = "write it like `sqlite:/path/catalog.db` or `postgres://user@host/database`";
-        if let Some(path) = text.strip_prefix("sqlite:") {
-            if path.trim_start_matches('/').is_empty() {
-                return Refusal::new("names no file", form);
-            }
-            return Ok(Self(text.to_owned()));
-        }
-        match PostgresUrl::from_text(text) {
-            Ok(PostgresUrl(UrlOrRef::Url(_))) => Ok(Self(text.to_owned())),
-            Ok(PostgresUrl(UrlOrRef::Ref(_))) => Refusal::new(
-                "is a reference",
-                format!("{form}; its password goes to `password`, by reference"),
-            ),
-            Err(refusal) => Refusal::new(refusal.message, form),
-        }
-    }
-}
-
-text_values!(
-    String,
-    PathBuf,
-    Period,
-    Size,
-    CronLine,
-    Zone,
-    SecretRef,
-    SystemName,
-    SourceName,
-    RepositoryName,
-    Region,
-    Arn,
-    Endpoint,
-    ObjectUrl,
-    PostgresUrl,
-    RedisUrl,
-    CatalogUrl,
-);
-
-text_schemas! {
-    Period, "Period", { "description": "A duration: a number and a unit, like `90s`, `15m`, `4h` or `30d`.", "examples": ["4h"] };
-    Size, "Size", { "description": "A number of bytes with a unit, like `8MiB`.", "examples": ["8MiB"] };
-    CronLine, "CronLine", { "description": "A cron line: minute, hour, day of month, month, day of week.", "examples": ["15 3 * * *"] };
-    Zone, "Zone", { "description": "A time zone of the IANA database.", "examples": ["UTC", "Europe/Madrid"] };
-    SecretRef, "SecretRef", { "description": "Where a secret is found: `env:NAME`, `file:/path`, `command:program arg` or `secretsmanager:id#key`.", "pattern": "^(env|file|command|secretsmanager):.+" };
-    Region, "Region", { "pattern": "^[a-z0-9-]+$" };
-    Arn, "Arn", { "pattern": "^arn:[^:]+:[^:]+:[^:]*:[^:]*:.+" };
-    Endpoint, "Endpoint", { "pattern": "^https?://" };
-    ObjectUrl, "ObjectUrl", { "pattern": "^s3://[A-Za-z0-9._-]{3,63}(/.*)?$" };
-    PostgresUrl, "PostgresUrl", { "pattern": "^(postgres(ql)?://|env:|file:|command:|secretsmanager:)" };
-    RedisUrl, "RedisUrl", { "pattern": "^(rediss?://|unix:|env:|file:|command:|secretsmanager:)" };
-    CatalogUrl, "CatalogUrl", { "pattern": "^(sqlite:|postgres(ql)?://)" };
-}
-
 /// A public key that backups are encrypted to.
 #[derive(Clone, Debug)]
 pub(super) struct RecipientKey(pub(super) String);
@@ -508,7 +237,25 @@ impl FromText for RecipientKey {
     }
 }
 
-text_values!(RecipientKey);
+text_values!(
+    String,
+    PathBuf,
+    Period,
+    Size,
+    CronLine,
+    Zone,
+    SecretRef,
+    RecipientKey,
+    SystemName,
+    SourceName,
+    RepositoryName
+);
+
 text_schemas! {
+    Period, "Period", { "description": "A duration: a number and a unit, like `90s`, `15m`, `4h` or `30d`.", "examples": ["4h"] };
+    Size, "Size", { "description": "A number of bytes with a unit, like `8MiB`.", "examples": ["8MiB"] };
+    CronLine, "CronLine", { "description": "A cron line: minute, hour, day of month, month, day of week.", "examples": ["15 3 * * *"] };
+    Zone, "Zone", { "description": "A time zone of the IANA database.", "examples": ["UTC", "Europe/Madrid"] };
+    SecretRef, "SecretRef", { "description": "Where a secret is found: `env:NAME`, `file:/path`, `command:program arg` or `secretsmanager:id#key`.", "pattern": "^(env|file|command|secretsmanager):.+" };
     RecipientKey, "RecipientKey", { "description": "An age recipient: a public key.", "pattern": "^age1[a-z0-9]{58}$" };
 }

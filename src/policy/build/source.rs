@@ -3,13 +3,13 @@ use std::time::Duration;
 use super::Base;
 use super::repository::credentials;
 use crate::model::{BackupKind, SourceName};
+use crate::policy::address::{Arn, UrlOrRef};
 use crate::policy::file::{
     AwsBackupTable, BaseTable, BaseWord, CommandTable, CredentialsTable, LogicalTable, MethodWord,
     PostgresTable, RdsMethodWord, RdsTable, SourceTable, WalTable, WalWord,
 };
 use crate::policy::intent::{LogicalDump, PostgresSource, RowCounts, Source, SourceConfig};
 use crate::policy::read::{At, Kind as _, Log, Named, Spot};
-use crate::policy::value::{Arn, UrlOrRef};
 
 /// Names that mean something else in a repository.
 const RESERVED: [&str; 2] = ["journal", "leases"];

@@ -20,8 +20,10 @@ pub(super) use source::{
     RdsMethodWord, RdsTable, SourceTable, WalTable, WalWord,
 };
 
-use super::read::{Named, table};
-use super::value::{CatalogUrl, Period, Size, Whole};
+use super::address::CatalogUrl;
+use super::read::Named;
+use super::shape::table;
+use super::value::{Period, Size, Whole};
 use crate::model::{SourceName, SystemName};
 use crate::platform::SecretRef;
 

@@ -4,8 +4,10 @@ use schemars::JsonSchema;
 
 use crate::model::RepositoryName;
 use crate::platform::SecretRef;
-use crate::policy::read::{At, Log, Named, Node, Read, table, words};
-use crate::policy::value::{Arn, Endpoint, ObjectUrl, Period, RecipientKey, Region};
+use crate::policy::address::{Arn, Endpoint, ObjectUrl, Region};
+use crate::policy::read::{At, Log, Named, Node, Read};
+use crate::policy::shape::{table, words};
+use crate::policy::value::{Period, RecipientKey};
 use crate::policy::{Checksum, LockMode};
 
 table! {

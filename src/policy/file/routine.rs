@@ -3,8 +3,10 @@ use schemars::JsonSchema;
 use super::CredentialsTable;
 use crate::model::{RepositoryName, SourceName};
 use crate::platform::SecretRef;
-use crate::policy::read::{At, Log, Named, Node, Read, Several, kinds, table};
-use crate::policy::value::{Arn, Endpoint, Period, Region, Whole, Zone};
+use crate::policy::address::{Arn, Endpoint, Region};
+use crate::policy::read::{At, Log, Named, Node, Read, Several};
+use crate::policy::shape::{kinds, table};
+use crate::policy::value::{Period, Whole, Zone};
 use crate::policy::{CronLine, MailTls, Pick};
 
 table! {

@@ -3,8 +3,10 @@ use std::path::PathBuf;
 use super::CredentialsTable;
 use crate::platform::SecretRef;
 use crate::policy::RowCounts;
-use crate::policy::read::{At, Named, Several, kinds, table, words};
-use crate::policy::value::{Arn, Endpoint, ObjectUrl, Period, PostgresUrl, RedisUrl, Region, Whole};
+use crate::policy::address::{Arn, Endpoint, ObjectUrl, PostgresUrl, RedisUrl, Region};
+use crate::policy::read::{At, Named, Several};
+use crate::policy::shape::{kinds, table, words};
+use crate::policy::value::{Period, Whole};
 
 kinds! {
     /// One thing in the system that is backed up.
