@@ -5,6 +5,7 @@
 #![allow(dead_code, reason = "each test binary uses another part of it")]
 
 pub(crate) mod postgres;
+pub(crate) mod system;
 
 /// A result whose error is only ever shown.
 pub(crate) type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;

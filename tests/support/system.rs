@@ -1,0 +1,170 @@
+//! A system under test: a policy, its repositories and keys in a folder of their own, and the built
+//! `drctl` with nothing of this machine in its environment.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use drctl::pipeline::NewIdentity;
+use drctl::platform::ExposeSecret as _;
+
+use super::Outcome;
+
+/// How long any one `drctl` may run.
+const DEADLINE: Duration = Duration::from_secs(120);
+
+/// Where one repository of the system is, in the policy's words.
+#[derive(Clone, Debug)]
+pub(crate) enum Place {
+    Directory,
+    /// Endpoint, bucket, access key, secret key.
+    S3 {
+        endpoint: String,
+        bucket: String,
+        access_key: String,
+        secret_key: String,
+    },
+}
+
+pub(crate) struct System {
+    folder: tempfile::TempDir,
+    pub(crate) operational: PathBuf,
+    pub(crate) escrow: PathBuf,
+    environment: Vec<(String, String)>,
+}
+
+/// How a `drctl` ended.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl System {
+    /// `url`: of the database that is backed up as source `database`; `places`: the primary, then the
+    /// copies `west`, `east`.
+    pub(crate) fn new(url: &str, places: &[Place]) -> Outcome<Self> {
+        let folder = tempfile::tempdir()?;
+        let mut system = Self {
+            operational: folder.path().join("operational.key"),
+            escrow: folder.path().join("escrow.key"),
+            folder,
+            environment: vec![],
+        };
+        let (operational, escrow) = (NewIdentity::generate(), NewIdentity::generate());
+        write_private(&system.operational, operational.file("operational").expose_secret())?;
+        write_private(&system.escrow, escrow.file("escrow").expose_secret())?;
+        let mut policy = format!(
+            "[system]\nname = \"shop\"\n\n[objectives]\nrto = \"4h\"\nrpo = \"1h\"\n\n\
+             [encryption]\nrecipients = [\n  {{ holder = \"operational\", key = \"{}\" }},\n  {{ holder = \"escrow\", key = \"{}\" }},\n]\n\n",
+            operational.recipient(),
+            escrow.recipient(),
+        );
+        for (name, place) in ["primary", "copies.west", "copies.east"].iter().zip(places) {
+            writeln!(policy, "[repository.{name}]")?;
+            let plain = name.trim_start_matches("copies.");
+            match place {
+                Place::Directory => {
+                    let directory = system.repository(plain);
+                    std::fs::create_dir(&directory)?;
+                    writeln!(policy, "directory = \"{}\"\n", directory.display())?;
+                }
+                Place::S3 { endpoint, bucket, access_key, secret_key } => {
+                    let upper = plain.to_uppercase();
+                    writeln!(
+                        policy,
+                        "url = \"s3://{bucket}/backups\"\nregion = \"us-east-1\"\nendpoint = \"{endpoint}\"\npath_style = true\n\
+                         credentials = {{ access_key_id = \"env:{upper}_KEY\", secret_access_key = \"env:{upper}_SECRET\" }}\n",
+                    )?;
+                    system.environment.push((format!("{upper}_KEY"), access_key.clone()));
+                    system.environment.push((format!("{upper}_SECRET"), secret_key.clone()));
+                }
+            }
+        }
+        writeln!(policy, "[sources.database]\nkind = \"postgres\"\nurl = \"{url}\"")?;
+        std::fs::write(system.policy(), policy)?;
+        Ok(system)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(crate) fn policy(&self) -> PathBuf {
+        self.folder.path().join("policy.toml")
+    }
+
+    /// Where a repository is that is a directory: `primary`, `west`, `east`.
+    pub(crate) fn repository(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Adds to the policy, e.g. `[transfer]\npart_size = "5MiB"`.
+    pub(crate) fn append(&self, text: &str) -> Outcome<()> {
+        let policy = std::fs::read_to_string(self.policy())?;
+        Ok(std::fs::write(self.policy(), format!("{policy}\n{text}\n"))?)
+    }
+
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
+        self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// The command, ready to be started.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_drctl"));
+        command
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", self.folder.path())
+            .env("DRCTL_STATE_DIR", self.folder.path().join("state"))
+            .env("DRCTL_POLICY", self.policy())
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .current_dir(self.folder.path())
+            .args(arguments)
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs it to its end.
+    pub(crate) async fn drctl(&self, arguments: &[&str]) -> Outcome<Run> {
+        let mut command = tokio::process::Command::from(self.command(arguments));
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        let output = tokio::time::timeout(DEADLINE, command.output())
+            .await
+            .map_err(|_| format!("drctl {arguments:?} did not end in {DEADLINE:?}"))??;
+        Ok(Run {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout)?,
+            stderr: String::from_utf8(output.stderr)?,
+        })
+    }
+
+    /// Runs it and insists on how it ends.
+    pub(crate) async fn expect(&self, code: i32, arguments: &[&str]) -> Outcome<Run> {
+        let run = self.drctl(arguments).await?;
+        if run.code == Some(code) { Ok(run) } else { Err(format!("drctl {arguments:?}: {run:#?}").into()) }
+    }
+
+    /// The ids of the backups a repository that is a directory holds, by its manifests.
+    pub(crate) fn backups_in(&self, repository: &str) -> Vec<String> {
+        let folder = self.repository(repository).join("shop/database/backups");
+        let mut ids: Vec<_> = std::fs::read_dir(folder)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter(|entry| entry.path().join("manifest.json").exists())
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect();
+        ids.sort();
+        ids
+    }
+}
+
+fn write_private(path: &Path, text: &str) -> Outcome<()> {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    Ok(file.write_all(text.as_bytes())?)
+}
