@@ -45,11 +45,23 @@ pub enum Format {
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    List(super::list::ListArgs),
+    Show(super::show::ShowArgs),
+    Status(super::status::StatusArgs),
+    Verify(super::verify::VerifyArgs),
+    Copies(super::copies::CopiesArgs),
+    Catalog(super::catalog::CatalogArgs),
     Generate(super::generate::GenerateArgs),
 }
 
 pub(super) async fn dispatch(command: Command, context: &Context) -> Result<Exit, CommandError> {
     match command {
+        Command::List(args) => super::list::run(args, context).await,
+        Command::Show(args) => super::show::run(args, context).await,
+        Command::Status(args) => super::status::run(args, context).await,
+        Command::Verify(args) => super::verify::run(args, context).await,
+        Command::Copies(args) => super::copies::run(args, context).await,
+        Command::Catalog(args) => super::catalog::run(args, context).await,
         Command::Generate(args) => super::generate::run(&args, context),
     }
 }

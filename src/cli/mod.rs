@@ -8,12 +8,20 @@
 //! *Not here.* Decisions: a verb parses, calls one use case, and shows what came out.
 
 mod args;
+mod catalog;
 mod context;
+mod copies;
 pub mod error;
 pub mod exit;
 mod generate;
+mod known;
+mod list;
 pub mod output;
 mod progress;
+mod show;
+mod status;
+mod table;
+mod verify;
 
 use std::process::ExitCode;
 

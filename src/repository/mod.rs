@@ -32,7 +32,7 @@ pub use directory::DirectoryStore;
 pub use manifest::{FormatError, FormatVersion, ManifestError};
 pub use marker::{Marker, MarkerError};
 pub use s3::S3Store;
-pub use set::{Lost, Repositories, Repository};
+pub use set::{Lost, Repositories, Repository, write_options};
 pub use store::{
     Lock, ObjectInfo, Page, Precondition, PutOptions, Store, StoreError, StoreErrorKind, Upload, UploadInfo,
     Written, list_all,

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use futures_util::future::{BoxFuture, join_all};
 
-use super::Store;
 use super::marker::{self, Marker, MarkerError};
+use super::{Lock, PutOptions, Store};
 use crate::model::{RepositoryName, SystemName};
-use crate::policy::RepositoryConfig;
+use crate::policy::{Place, RepositoryConfig};
 
 /// A store under the policy's name for it.
 #[derive(Clone, Debug)]
@@ -32,6 +32,17 @@ impl Lost {
     pub fn reason(&self) -> String {
         crate::event::told(&*self.error)
     }
+}
+
+/// How objects are written into each repository: never over another, and locked where the policy asks.
+pub fn write_options(configs: &[RepositoryConfig], now: DateTime<Utc>) -> Vec<(RepositoryName, PutOptions)> {
+    let lock = |place: &Place| match place {
+        Place::S3(place) => place.object_lock.map(|lock| Lock { mode: lock.mode, until: now + lock.retain }),
+        Place::Directory(_) => None,
+    };
+    let options =
+        |config: &RepositoryConfig| PutOptions { lock: lock(&config.place), ..PutOptions::absent() };
+    configs.iter().map(|config| (config.name.clone(), options(config))).collect()
 }
 
 /// The repositories of a policy: those that can be used, the primary first, and those that were lost.
@@ -221,7 +232,7 @@ mod tests {
 
     use super::*;
     use crate::repository::sample::{noon, repositories, system};
-    use crate::repository::{FormatError, PutOptions, layout};
+    use crate::repository::{FormatError, layout};
 
     async fn put_marker(repository: &Repository, change: impl FnOnce(&mut serde_json::Value)) {
         let mut marker = serde_json::to_value(Marker::new(&system(), noon())).unwrap();

@@ -1,4 +1,5 @@
-//! Keeping what is stored good: reading it again ([`verify`]), completing copies ([`copies`]).
+//! Keeping what is stored good: reading it again ([`verify`]), completing copies ([`copies`]), saying where
+//! a system stands ([`standing`]).
 //!
 //! *Invariants.* Neither needs a key, and neither changes or deletes an object that stands. Whatever is
 //! found is written to the journal, then to the catalog. A copy that could not be read to its end is
@@ -11,6 +12,7 @@ mod examine;
 mod run;
 #[cfg(test)]
 mod sample;
+pub mod standing;
 pub mod verify;
 
 pub use run::{Run, RunError};

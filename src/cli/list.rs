@@ -1,0 +1,189 @@
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::Context;
+use super::error::CommandError;
+use super::exit::Exit;
+use super::known::{Freshness, Known, copy_word, prefix_length, word_style};
+use super::output::{count, duration, size, style};
+use super::table::{Cell, Table};
+use crate::catalog::BackupEntry;
+use crate::model::{BackupId, BackupKind, RepositoryName, SourceName, State};
+use crate::upkeep::standing::Place;
+
+/// List the backups, newest first, and where each is
+#[derive(Debug, clap::Args)]
+#[command(after_help = super::exit::HELP)]
+pub struct ListArgs {
+    /// Of this source only
+    #[arg(value_name = "SOURCE")]
+    source: Option<SourceName>,
+    /// At most so many
+    #[arg(long, short = 'n', value_name = "NUMBER")]
+    limit: Option<usize>,
+    #[command(flatten)]
+    freshness: Freshness,
+}
+
+pub(super) async fn run(args: ListArgs, context: &Context) -> Result<Exit, CommandError> {
+    let known = Known::open(context, args.freshness.offline).await?;
+    if let Some(source) = &args.source {
+        check_source(source, &known).await?;
+    }
+    let all = known.entries().await?;
+    let mut ids: Vec<_> = all.iter().map(|entry| entry.id().clone()).collect();
+    ids.sort();
+    let wanted = |entry: &BackupEntry| args.source.as_ref().is_none_or(|name| entry.manifest.source == *name);
+    let chosen: Vec<_> = all.iter().filter(|entry| wanted(entry)).collect();
+    let shown = &chosen[..args.limit.unwrap_or(chosen.len()).min(chosen.len())];
+    let places = known.places();
+    if context.output.is_json() {
+        context.output.document("backups", &document(&known, shown, &places, &ids));
+    } else {
+        show(context, shown, chosen.len(), &places, &ids);
+    }
+    known.catalog.close().await;
+    Ok(Exit::Done)
+}
+
+/// A source that neither the policy nor any backup knows is a slip of the pen.
+async fn check_source(source: &SourceName, known: &Known) -> Result<(), CommandError> {
+    let is_held = known.entries().await?.iter().any(|entry| entry.manifest.source == *source);
+    if is_held || known.policy.source(source).is_some() {
+        return Ok(());
+    }
+    let names: Vec<_> = known.policy.sources.iter().map(|source| format!("`{}`", source.name)).collect();
+    Err(CommandError::usage(format!("there is no source `{source}` in the policy, and no backup of one"))
+        .hint(format!("The policy has {}.", names.join(", "))))
+}
+
+fn show(context: &Context, shown: &[&BackupEntry], total: usize, places: &[Place], ids: &[BackupId]) {
+    let output = &context.output;
+    if shown.is_empty() {
+        return output.line("There are no backups.");
+    }
+    let titles = ["backup", "age", "data", "stored"].map(Cell::new);
+    let [backup, age, data, stored] = titles;
+    let names = places.iter().map(|place| {
+        let unreached = if place.reached { "" } else { " (not reached)" };
+        Cell::new(format!("{}{unreached}", place.name))
+    });
+    let mut table = Table::head([backup, age.right(), data.right(), stored.right()].into_iter().chain(names));
+    let now = context.clock.now();
+    for entry in shown {
+        let manifest = &entry.manifest;
+        let cells = [
+            Cell::new(manifest.id.as_str()).strong(prefix_length(&manifest.id, ids)),
+            Cell::new(age_of(manifest.recovery_point, now)).right(),
+            Cell::new(size(manifest.plain_size())).right(),
+            Cell::new(size(manifest.stored_size())).right(),
+        ];
+        let states = places.iter().map(|place| {
+            let word = copy_word(entry.copy(&place.name), place.reached);
+            Cell::new(word).style(word_style(word))
+        });
+        table.row(cells.into_iter().chain(states));
+    }
+    table.lines().iter().for_each(|line| output.line(line));
+    let stored = shown.iter().map(|entry| entry.manifest.stored_size()).sum();
+    let faint = style::FAINT;
+    let of = if total > shown.len() { format!(" of {total}") } else { String::new() };
+    let backups = count(shown.len() as u64, "backup");
+    output.line(format!(
+        "{faint}{backups}{of}, {} in each repository that has them all{faint:#}",
+        size(stored)
+    ));
+}
+
+/// `3 h 2 min`; a moment that is still to come is said to be one.
+pub(super) fn age_of(time: DateTime<Utc>, now: DateTime<Utc>) -> String {
+    match (now - time).to_std() {
+        Ok(age) => duration(age),
+        Err(_) => "in the future".to_owned(),
+    }
+}
+
+#[derive(Serialize)]
+struct ListDocument<'a> {
+    system: &'a str,
+    /// Whether the repositories were asked.
+    refreshed: bool,
+    repositories: Vec<RepositoryRow>,
+    backups: Vec<BackupRow<'a>>,
+}
+
+#[derive(Serialize)]
+struct RepositoryRow {
+    name: RepositoryName,
+    reached: bool,
+    problem: Option<String>,
+}
+
+#[derive(Serialize)]
+struct BackupRow<'a> {
+    id: &'a BackupId,
+    /// As much of the id as tells it from the others.
+    prefix: &'a str,
+    source: &'a SourceName,
+    kind: BackupKind,
+    recovery_point: DateTime<Utc>,
+    begun: DateTime<Utc>,
+    ended: DateTime<Utc>,
+    host: &'a str,
+    plain_bytes: u64,
+    stored_bytes: u64,
+    /// Of the best good copy.
+    state: Option<State>,
+    copies: Vec<CopyRow>,
+}
+
+#[derive(Serialize)]
+struct CopyRow {
+    repository: RepositoryName,
+    state: &'static str,
+    checked_at: Option<DateTime<Utc>>,
+}
+
+fn document<'a>(
+    known: &'a Known,
+    shown: &[&'a BackupEntry],
+    places: &[Place],
+    ids: &[BackupId],
+) -> ListDocument<'a> {
+    let repository = |place: &Place| RepositoryRow {
+        name: place.name.clone(),
+        reached: place.reached,
+        problem: known.problem(&place.name),
+    };
+    let backup = |entry: &&'a BackupEntry| {
+        let manifest = &entry.manifest;
+        let copy = |place: &Place| {
+            let copy = entry.copy(&place.name);
+            CopyRow {
+                repository: place.name.clone(),
+                state: copy_word(copy, place.reached),
+                checked_at: copy.and_then(|copy| copy.last_check.as_ref()).map(|check| check.at),
+            }
+        };
+        BackupRow {
+            id: &manifest.id,
+            prefix: &manifest.id.as_str()[..prefix_length(&manifest.id, ids)],
+            source: &manifest.source,
+            kind: manifest.kind,
+            recovery_point: manifest.recovery_point,
+            begun: manifest.begun,
+            ended: manifest.ended,
+            host: &manifest.host,
+            plain_bytes: manifest.plain_size(),
+            stored_bytes: manifest.stored_size(),
+            state: entry.state(),
+            copies: places.iter().map(copy).collect(),
+        }
+    };
+    ListDocument {
+        system: known.policy.system.as_str(),
+        refreshed: known.refreshed.is_some(),
+        repositories: places.iter().map(repository).collect(),
+        backups: shown.iter().map(backup).collect(),
+    }
+}

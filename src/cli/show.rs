@@ -1,0 +1,176 @@
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::Context;
+use super::error::CommandError;
+use super::exit::Exit;
+use super::known::{Freshness, Known, copy_word, word_style};
+use super::list::age_of;
+use super::output::{duration, size, style};
+use super::table::{Cell, Table};
+use crate::catalog::{BackupEntry, RepositoryEntry};
+use crate::model::{CheckDepth, CopyCheck, Manifest, Protection, RepositoryName};
+use crate::repository::layout;
+use crate::upkeep::standing::Place;
+
+/// Show one backup whole, and how to restore it by hand
+#[derive(Debug, clap::Args)]
+#[command(after_help = super::exit::HELP)]
+pub struct ShowArgs {
+    /// The backup's id, or as much of it as tells it from the others
+    #[arg(value_name = "ID")]
+    backup: String,
+    #[command(flatten)]
+    freshness: Freshness,
+}
+
+pub(super) async fn run(args: ShowArgs, context: &Context) -> Result<Exit, CommandError> {
+    let known = Known::open(context, args.freshness.offline).await?;
+    let entry = known.find(&args.backup).await?;
+    let stores = known.catalog.repositories().await.map_err(CommandError::failed)?;
+    let places = known.places();
+    if context.output.is_json() {
+        context.output.document("backup", &document(&entry, &places, &stores));
+    } else {
+        show(context, &entry, &places, &stores);
+    }
+    known.catalog.close().await;
+    Ok(Exit::Done)
+}
+
+#[derive(Serialize)]
+struct ShowDocument<'a> {
+    manifest: &'a Manifest,
+    copies: Vec<CopyRow<'a>>,
+}
+
+#[derive(Serialize)]
+struct CopyRow<'a> {
+    repository: &'a RepositoryName,
+    state: &'static str,
+    location: Option<&'a str>,
+    folder: String,
+    vanished: Option<DateTime<Utc>>,
+    last_check: Option<&'a CopyCheck>,
+}
+
+fn document<'a>(
+    entry: &'a BackupEntry,
+    places: &'a [Place],
+    stores: &'a [RepositoryEntry],
+) -> ShowDocument<'a> {
+    let copy = |place: &'a Place| {
+        let copy = entry.copy(&place.name);
+        CopyRow {
+            repository: &place.name,
+            state: copy_word(copy, place.reached),
+            location: location(stores, &place.name),
+            folder: layout::backup(&entry.manifest.system, entry.id()),
+            vanished: copy.and_then(|copy| copy.vanished),
+            last_check: copy.and_then(|copy| copy.last_check.as_ref()),
+        }
+    };
+    ShowDocument { manifest: &entry.manifest, copies: places.iter().map(copy).collect() }
+}
+
+fn location<'a>(stores: &'a [RepositoryEntry], name: &RepositoryName) -> Option<&'a str> {
+    stores.iter().find(|store| store.name == *name).map(|store| store.location.as_str())
+}
+
+fn show(context: &Context, entry: &BackupEntry, places: &[Place], stores: &[RepositoryEntry]) {
+    let output = &context.output;
+    let manifest = &entry.manifest;
+    let strong = style::STRONG;
+    output.line(format!("{strong}{}{strong:#}", manifest.id));
+    output.line("");
+    facts(context, manifest).lines().iter().for_each(|line| output.line(format!("  {line}")));
+    output.line("");
+    artifacts(manifest).lines().iter().for_each(|line| output.line(format!("  {line}")));
+    output.line("");
+    copies(entry, places, stores).lines().iter().for_each(|line| output.line(format!("  {line}")));
+    output.line("");
+    output.line("To restore it by hand, in a copy of the folder:");
+    output.line("");
+    for command in &manifest.by_hand {
+        output.line(format!("  {command}"));
+    }
+}
+
+fn facts(context: &Context, manifest: &Manifest) -> Table {
+    let mut table = Table::default();
+    let mut fact = |name: &str, text: String| {
+        table.row([Cell::new(name).style(style::FAINT), Cell::new(text)]);
+    };
+    let time = |time: DateTime<Utc>| time.format("%Y-%m-%d %H:%M:%S UTC").to_string();
+    let age = age_of(manifest.recovery_point, context.clock.now());
+    let took = (manifest.ended - manifest.begun).to_std().unwrap_or_default();
+    fact("source", format!("{} ({})", manifest.source, manifest.kind));
+    fact("data of", format!("{}, {age} ago", time(manifest.recovery_point)));
+    fact("taken", format!("on {}, in {}, by run {}", manifest.host, duration(took), manifest.run));
+    if let Some(server) = &manifest.server {
+        fact("server", format!("PostgreSQL {}", server.version));
+    }
+    fact("tools", format!("drctl {}, {}", manifest.tool.drctl, manifest.tool.producer));
+    fact("opened by", opened_by(&manifest.protection));
+    fact("size", format!("{}, {} stored", size(manifest.plain_size()), size(manifest.stored_size())));
+    table
+}
+
+fn opened_by(protection: &Protection) -> String {
+    let Protection::Age { recipients } = protection else { return "anyone: it is not encrypted".to_owned() };
+    let named = recipients.iter().map(|print| match &print.holder {
+        Some(holder) => format!("{holder} ({})", print.recipient),
+        None => print.recipient.clone(),
+    });
+    named.collect::<Vec<_>>().join(", ")
+}
+
+fn artifacts(manifest: &Manifest) -> Table {
+    let [artifact, data, stored, objects, plain] =
+        ["artifact", "data", "stored", "objects", "sha-256 of the data"].map(Cell::new);
+    let mut table = Table::head([artifact, data.right(), stored.right(), objects.right(), plain]);
+    for artifact in &manifest.artifacts {
+        table.row([
+            Cell::new(&artifact.name),
+            Cell::new(size(artifact.plain.size)).right(),
+            Cell::new(size(artifact.stored_size())).right(),
+            Cell::new(artifact.objects.len().to_string()).right(),
+            Cell::new(artifact.plain.sha256.to_string()).style(style::FAINT),
+        ]);
+    }
+    table
+}
+
+fn copies(entry: &BackupEntry, places: &[Place], stores: &[RepositoryEntry]) -> Table {
+    let mut table = Table::head(["repository", "state", "last check", "where"].map(Cell::new));
+    let folder = layout::backup(&entry.manifest.system, entry.id());
+    for place in places {
+        let copy = entry.copy(&place.name);
+        let word = copy_word(copy, place.reached);
+        let name = match place.reached {
+            true => place.name.to_string(),
+            false => format!("{} (not reached)", place.name),
+        };
+        let at = location(stores, &place.name).unwrap_or("an unknown place");
+        table.row([
+            Cell::new(name),
+            Cell::new(word).style(word_style(word)),
+            Cell::new(copy.map_or_else(|| "never".to_owned(), |copy| last_check(copy.last_check.as_ref()))),
+            Cell::new(format!("{folder} in {at}")),
+        ]);
+    }
+    table
+}
+
+fn last_check(check: Option<&CopyCheck>) -> String {
+    let Some(check) = check else { return "never".to_owned() };
+    let found = match (check.faults.as_slice(), check.depth) {
+        ([], CheckDepth::Stored) => "stored bytes are good".to_owned(),
+        ([], CheckDepth::Plain) => "decrypted, all good".to_owned(),
+        ([fault], _) => format!("{} is {}", fault.object, fault.fault.as_str()),
+        ([fault, others @ ..], _) => {
+            format!("{} is {}, and {} more", fault.object, fault.fault.as_str(), others.len())
+        }
+    };
+    format!("{}: {found}", check.at.format("%Y-%m-%d %H:%M"))
+}

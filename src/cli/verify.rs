@@ -1,0 +1,199 @@
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::Context;
+use super::error::CommandError;
+use super::exit::Exit;
+use super::known::{Known, warn_lost};
+use super::output::{count, size, style};
+use crate::catalog::BackupEntry;
+use crate::model::{BackupId, CheckDepth, RepositoryName, RunId, SourceName};
+use crate::pipeline::Identities;
+use crate::platform::{host_name, seed};
+use crate::upkeep::Run;
+use crate::upkeep::verify::{Finding, Item, Report, Verdict, execute, place, plan};
+
+/// Read backups again, every byte in every copy, and compare
+#[derive(Debug, clap::Args)]
+#[command(after_help = super::exit::HELP)]
+pub struct VerifyArgs {
+    /// Backups, by id or prefix [default: all]
+    #[arg(value_name = "ID")]
+    backups: Vec<String>,
+    /// Backups of this source only
+    #[arg(long, value_name = "SOURCE", conflicts_with = "backups")]
+    source: Option<SourceName>,
+    /// The newest backup of each source only
+    #[arg(long, conflicts_with = "backups")]
+    latest: bool,
+    /// In this repository only
+    #[arg(long, value_name = "REPOSITORY")]
+    from: Option<RepositoryName>,
+    /// Decrypt and unpack, too, with the identities in this file; may be given more than once
+    #[arg(long, short, value_name = "FILE")]
+    identity: Vec<PathBuf>,
+}
+
+pub(super) async fn run(args: VerifyArgs, context: &Context) -> Result<Exit, CommandError> {
+    let identities = Identities::read(&args.identity).map_err(CommandError::usage)?;
+    let known = Known::open(context, false).await?;
+    if let Some(name) = &args.from
+        && !known.policy.repositories.iter().any(|config| config.name == *name)
+    {
+        return Err(CommandError::usage(format!("the policy has no repository `{name}`")));
+    }
+    let plan = plan(&chosen(&args, &known).await?, args.from.as_ref());
+    if plan.is_empty() {
+        return Err(CommandError::new(Exit::Nothing, "there is no backup to verify"));
+    }
+    let items = plan.clone();
+    let run = Run {
+        id: RunId::new(context.clock.now(), seed()),
+        system: known.policy.system.clone(),
+        host: host_name(),
+        clock: context.clock.clone(),
+        repositories: known.repositories,
+        catalog: known.catalog,
+        events: context.output.events(),
+        cancel: context.cancel.clone(),
+    };
+    let report = execute(&run, plan, &identities).await.map_err(CommandError::failed)?;
+    run.catalog.clone().close().await;
+    for lost in &report.unrecorded {
+        warn_lost(context, lost);
+    }
+    if context.output.is_json() {
+        context.output.document("verify", &document(&report));
+    } else {
+        show(context, &report, &items);
+    }
+    Ok(exit(&report))
+}
+
+async fn chosen(args: &VerifyArgs, known: &Known) -> Result<Vec<BackupEntry>, CommandError> {
+    let mut entries = Vec::new();
+    if !args.backups.is_empty() {
+        for text in &args.backups {
+            let entry = known.find(text).await?;
+            if !entries.iter().any(|chosen: &BackupEntry| chosen.id() == entry.id()) {
+                entries.push(entry);
+            }
+        }
+        return Ok(entries);
+    }
+    let mut seen: Vec<SourceName> = Vec::new();
+    for entry in known.entries().await? {
+        let source = &entry.manifest.source;
+        let is_older = args.latest && seen.contains(source);
+        seen.push(source.clone());
+        if !is_older && args.source.as_ref().is_none_or(|wanted| wanted == source) {
+            entries.push(entry);
+        }
+    }
+    Ok(entries)
+}
+
+fn exit(report: &Report) -> Exit {
+    let any = |test: fn(&Finding) -> bool| report.findings.iter().any(test);
+    match () {
+        () if report.interrupted => Exit::Interrupted,
+        () if any(|finding| finding.verdict.is_bad()) => Exit::Failed,
+        () if any(|finding| !finding.verdict.is_good()) => Exit::Partly,
+        () if any(|finding| finding.not_opened) => Exit::CannotDecrypt,
+        () if !report.unrecorded.is_empty() => Exit::Partly,
+        () => Exit::Done,
+    }
+}
+
+fn show(context: &Context, report: &Report, items: &[Item]) {
+    let output = &context.output;
+    for finding in &report.findings {
+        let manifest = items.iter().map(|item| &item.manifest).find(|manifest| manifest.id == finding.backup);
+        let (word, style, lines) = match &finding.verdict {
+            Verdict::Undetermined { reasons } => ("unknown", style::WARN, reasons.clone()),
+            Verdict::Checked(check) if check.is_good() => ("good", style::GOOD, vec![]),
+            Verdict::Checked(check) => {
+                let told = |fault: &crate::model::ObjectFault| {
+                    let key =
+                        manifest.map_or_else(|| fault.object.clone(), |known| place(known, &fault.object));
+                    let detail =
+                        if fault.detail.is_empty() { String::new() } else { format!(": {}", fault.detail) };
+                    format!("{key} is {}{detail}", fault.fault.as_str())
+                };
+                ("bad", style::BAD, check.faults.iter().map(told).collect())
+            }
+        };
+        let bytes = manifest.map(|manifest| size(manifest.stored_size())).unwrap_or_default();
+        let depth = match &finding.verdict {
+            Verdict::Checked(check) if check.depth == CheckDepth::Plain => ", decrypted",
+            _ => "",
+        };
+        output.line(format!(
+            "{style}{word:<7}{style:#} {} in {}, {bytes}{depth}",
+            finding.backup, finding.repository
+        ));
+        lines.iter().for_each(|line| output.line(format!("        {line}")));
+        if finding.not_opened {
+            output.line("        no identity given opens it: only the stored bytes were compared");
+        }
+    }
+    let good = report.findings.iter().filter(|finding| finding.verdict.is_good()).count();
+    let copies = report.findings.len();
+    let faint = style::FAINT;
+    let summary = match good == copies {
+        true => format!("{} read, all good", count_copies(copies)),
+        false => format!("{} read, {good} good", count_copies(copies)),
+    };
+    output.line(format!("{faint}{summary}{faint:#}"));
+    if report.findings.iter().any(|finding| finding.verdict.is_bad()) {
+        output.note(
+            "hint: `drctl restore --from` takes another copy. `drctl copies sync` puts missing objects back; \
+             what is altered it does not overwrite: delete it there first, then verify again.",
+        );
+    }
+}
+
+fn count_copies(copies: usize) -> String {
+    if copies == 1 { "1 copy".to_owned() } else { count(copies as u64, "copie") }
+}
+
+#[derive(Serialize)]
+struct VerifyDocument<'a> {
+    good: bool,
+    interrupted: bool,
+    copies: Vec<FindingRow<'a>>,
+}
+
+#[derive(Serialize)]
+struct FindingRow<'a> {
+    backup: &'a BackupId,
+    repository: &'a RepositoryName,
+    verdict: &'static str,
+    depth: Option<CheckDepth>,
+    opened: bool,
+    faults: &'a [crate::model::ObjectFault],
+    reasons: &'a [String],
+}
+
+fn document(report: &Report) -> VerifyDocument<'_> {
+    let copies = report.findings.iter().map(|finding| {
+        let row = FindingRow {
+            backup: &finding.backup,
+            repository: &finding.repository,
+            verdict: "undetermined",
+            depth: None,
+            opened: !finding.not_opened,
+            faults: &[],
+            reasons: &[],
+        };
+        match &finding.verdict {
+            Verdict::Undetermined { reasons } => FindingRow { reasons, ..row },
+            Verdict::Checked(check) => {
+                let verdict = if check.is_good() { "good" } else { "bad" };
+                FindingRow { verdict, depth: Some(check.depth), faults: &check.faults, ..row }
+            }
+        }
+    });
+    VerifyDocument { good: report.is_good(), interrupted: report.interrupted, copies: copies.collect() }
+}
