@@ -6,6 +6,7 @@
 
 pub(crate) mod postgres;
 pub(crate) mod system;
+pub(crate) mod usage;
 
 /// A result whose error is only ever shown.
 pub(crate) type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;

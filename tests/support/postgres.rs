@@ -252,6 +252,11 @@ impl Cluster {
         self.port
     }
 
+    /// The server's first process, which all others descend from.
+    pub(crate) fn postmaster(&self) -> Outcome<u32> {
+        Ok(self.server.as_ref().ok_or("the server was ended")?.id())
+    }
+
     /// Where its Unix socket is: what libpq and drctl take as `host`.
     pub(crate) fn socket_directory(&self) -> &Path {
         self.directory.path()
