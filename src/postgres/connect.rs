@@ -293,11 +293,15 @@ impl ConnectionParameters {
     }
 }
 
-const QUIET_SESSION: &str =
-    "SELECT pg_catalog.set_config(name, CASE name WHEN 'search_path' THEN '' ELSE '0' END, false)
-  FROM pg_catalog.pg_settings
- WHERE name IN ('search_path', 'statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout',
-                'transaction_timeout', 'idle_session_timeout')";
+// The last of them makes a server notice within seconds that nobody waits for a long query any more; it
+// exists from 14 on, and not on every system.
+const QUIET_SESSION: &str = "SELECT pg_catalog.set_config(name, CASE name WHEN 'search_path' THEN ''
+                                                  WHEN 'client_connection_check_interval' THEN '10s'
+                                                  ELSE '0' END, false)
+       FROM pg_catalog.pg_settings
+      WHERE name IN ('search_path', 'statement_timeout', 'lock_timeout', 'transaction_timeout',
+                     'idle_in_transaction_session_timeout', 'idle_session_timeout')
+         OR name = 'client_connection_check_interval' AND pg_catalog.version() LIKE '%linux%'";
 
 /// Ends a connection politely, but does not wait for a server that is gone.
 pub async fn close(connection: PgConnection) {

@@ -293,6 +293,10 @@ async fn not_included(
             format!("contents of the unlogged {}: a standby does not have them", qualified(schema, name))
         }));
     }
+    let hidden: Vec<(String, String)> = all(connection, "the user mappings", HIDDEN_MAPPINGS).await?;
+    lines.extend(hidden.iter().map(|(server, user)| {
+        format!("options (password) of the user mapping of {user} to server {server}: only its user, the server's owner or a superuser can read them")
+    }));
     let owned: Vec<(String, String)> = all(connection, "the extensions' tables", EXTENSION_TABLES).await?;
     lines.extend(owned.iter().map(|(extension, tables)| {
         format!("tables of the extension {extension} that it does not mark for dumping ({tables}): creating the extension makes them anew")
@@ -383,6 +387,16 @@ const UNLOGGED: &str = concat!(
     users_schema!(),
     " ORDER BY 1, 2"
 );
+
+// The view shows options to those named at the end only, and pg_dump leaves out what it does not show.
+const HIDDEN_MAPPINGS: &str = "SELECT u.srvname::text, u.usename::text
+   FROM pg_user_mappings u JOIN pg_foreign_server s ON s.oid = u.srvid
+  WHERE u.umoptions IS NULL
+    AND NOT (SELECT r.rolsuper FROM pg_roles r WHERE r.rolname = current_user)
+    AND NOT CASE WHEN u.umuser <> 0 AND u.usename = current_user
+                 THEN pg_has_role(s.srvowner, 'USAGE') OR has_server_privilege(s.oid, 'USAGE')
+                 ELSE u.umuser = 0 AND pg_has_role(s.srvowner, 'USAGE') END
+  ORDER BY 1, 2";
 
 const EXTENSION_TABLES: &str = concat!(
     "SELECT x.extname::text, string_agg(c.relname::text, ', ' ORDER BY c.relname)

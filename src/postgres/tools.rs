@@ -108,7 +108,12 @@ impl Tools {
         found
     }
 
-    /// One of the programs.
+    /// The one that is always there: it is how the others were found.
+    pub fn pg_dump(&self) -> Program {
+        Program::new(self.directory.join("pg_dump"))
+    }
+
+    /// One of the others.
     pub fn program(&self, name: &'static str) -> Result<Program, ToolsError> {
         let path = self.directory.join(name);
         if path.exists() {

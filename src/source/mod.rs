@@ -1,31 +1,59 @@
 //! Where a backup's bytes come from, one file a kind.
 //!
-//! A source is captured by storing its artifacts, one after the other, with
-//! [`BackupWriter::store`](crate::repository::BackupWriter::store), and gives back what the manifest says
-//! of them: [`Captured`].
+//! A source finds out first whether it can be read whole, and refuses before anything is stored where it
+//! cannot. Then it hands its artifacts to an [`ArtifactSink`], one after the other.
 //!
-//! *Invariants.* What a source cannot read whole is an error, never a warning. A kind that cannot run in this
-//! version is an error of that source, never a skip. Nothing is written to the server that is backed up.
+//! *Invariants.* What a source leaves out is a failure, or stands in
+//! [`DatabaseFacts::not_included`](crate::model::DatabaseFacts::not_included); it is never only a line in a
+//! log. A producer that failed fails its artifact ([`Produce::finish`]), and with it the backup. Children
+//! that were started are gone when a capture returns.
 //!
-//! *Not here.* Compression, encryption and where the bytes go; committing or taking back what was stored.
+//! *Not here.* Encoding and storing ([`crate::pipeline`], [`crate::repository`]), and the manifest.
 
+mod by_hand;
+mod dump;
+pub mod logical;
+mod readable;
+
+use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use crate::model::{Artifact, BackupKind, ServerFacts};
+use crate::pipeline::Produce;
 use crate::policy::{Source, SourceConfig};
 
-/// What a capture says of itself.
+pub use dump::DumpError;
+pub use logical::LogicalError;
+pub use readable::{Unreadable, unreadable};
+
+/// Why a sink did not take an artifact; for a source it is only ever passed on.
+pub type SinkError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Something that keeps artifacts.
+#[async_trait]
+pub trait ArtifactSink: Send {
+    /// Reads `producer` to its end, asks it whether it ended well, and keeps what it gave as `name` (without
+    /// the endings of the encoding). `estimate`: how many bytes are expected, for progress only.
+    async fn store(
+        &mut self,
+        name: &str,
+        producer: Box<dyn Produce>,
+        estimate: Option<u64>,
+    ) -> Result<Artifact, SinkError>;
+}
+
+/// A source that was captured whole: what its manifest says of it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Captured {
-    /// The moment whose data was captured.
+    /// The moment whose data it holds.
     pub recovery_point: DateTime<Utc>,
-    /// In the order stored.
-    pub artifacts: Vec<Artifact>,
     pub server: Option<ServerFacts>,
-    /// The program whose output is stored, with its version.
+    /// The program whose output is stored, by version.
     pub producer: String,
-    /// The commands that restore it with standard tools, a line each.
+    pub artifacts: Vec<Artifact>,
     pub by_hand: Vec<String>,
+    /// What the database has and the backup does not, in words.
+    pub not_included: Vec<String>,
 }
 
 /// The kind of backup that is taken of a source; `None` where this version can take none.

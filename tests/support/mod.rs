@@ -5,6 +5,7 @@
 #![allow(dead_code, reason = "each test binary uses another part of it")]
 
 pub(crate) mod postgres;
+pub(crate) mod sink;
 pub(crate) mod system;
 pub(crate) mod usage;
 
