@@ -1,1 +1,17 @@
-//! Taking backups: `plan` decides, `execute` acts.
+//! Taking backups: [`plan`] decides, [`execute`] acts.
+//!
+//! *Invariants.* A backup is reported stored only when its manifest stands, and succeeded only when it
+//! stands in every repository of the policy; otherwise it is degraded, and says where it is missing and why.
+//! A source that fails does not stop the others, and leaves nothing that looks like a backup.
+//!
+//! *Not here.* Where the bytes come from ([`crate::source`]) and how they are written
+//! ([`crate::repository`]).
+
+mod execute;
+mod plan;
+mod report;
+mod sink;
+
+pub use execute::{BackupError, execute};
+pub use plan::{BackupPlan, PlanError, PlannedSource, plan};
+pub use report::{BackupReport, Missing, SourceOutcome, SourceReport};

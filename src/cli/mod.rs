@@ -8,6 +8,7 @@
 //! *Not here.* Decisions: a verb parses, calls one use case, and shows what came out.
 
 mod args;
+mod backup;
 mod catalog;
 mod context;
 mod copies;

@@ -11,6 +11,7 @@
 //! *Not here.* Encoding and storing ([`crate::pipeline`], [`crate::repository`]), and the manifest.
 
 mod by_hand;
+mod capture;
 mod dump;
 pub mod logical;
 mod readable;
@@ -18,10 +19,10 @@ mod readable;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
-use crate::model::{Artifact, BackupKind, ServerFacts};
+use crate::model::{Artifact, ServerFacts};
 use crate::pipeline::Produce;
-use crate::policy::{Source, SourceConfig};
 
+pub use capture::{SourceError, capture, kind, left_out};
 pub use dump::DumpError;
 pub use logical::LogicalError;
 pub use readable::{Unreadable, unreadable};
@@ -54,12 +55,4 @@ pub struct Captured {
     pub by_hand: Vec<String>,
     /// What the database has and the backup does not, in words.
     pub not_included: Vec<String>,
-}
-
-/// The kind of backup that is taken of a source; `None` where this version can take none.
-pub fn kind(source: &Source) -> Option<BackupKind> {
-    match &source.config {
-        SourceConfig::Postgres(postgres) => postgres.logical.as_ref().map(|_| BackupKind::Logical),
-        SourceConfig::NotBuilt { .. } => None,
-    }
 }

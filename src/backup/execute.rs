@@ -1,0 +1,373 @@
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use thiserror::Error;
+
+use super::{BackupPlan, BackupReport, Missing, PlannedSource, SourceOutcome, SourceReport};
+use crate::catalog::Catalog;
+use crate::event::{Event, Events, told};
+use crate::model::{BackupId, Manifest, Protection, RecipientPrint, RepositoryName, RunId, ToolFacts};
+use crate::pipeline::{Recipe, RecipeError};
+use crate::platform::{CancellationToken, Clock, host_name};
+use crate::policy::{Encryption, Place, Policy};
+use crate::repository::lease::{self, Acquired, Lease};
+use crate::repository::{
+    BackupWriter, FormatVersion, Lock, Lost, MarkerError, PutOptions, Repositories, WriteError, journal,
+    layout,
+};
+use crate::source::{self, SourceError};
+
+/// How far this host's clock may be from a store's. S3 itself refuses at 15 minutes; backup ids, object
+/// locks and retention go wrong before.
+const CLOCK_TOLERANCE: TimeDelta = TimeDelta::minutes(5);
+/// For each of the small calls around a backup that have no deadline of their own.
+const SMALL_CALL: Duration = Duration::from_secs(120);
+
+/// Why a run did not even begin.
+#[derive(Debug, Error)]
+pub enum BackupError {
+    #[error("failed to open the repositories")]
+    Repositories(#[source] MarkerError),
+    #[error(
+        "this host's clock is {} {} that of repository `{repository}`",
+        humantime::format_duration(Duration::from_secs(.skew.num_seconds().unsigned_abs())),
+        if *.skew > TimeDelta::zero() { "ahead of" } else { "behind" }
+    )]
+    Clock { repository: RepositoryName, skew: TimeDelta },
+    #[error("failed to prepare compression and encryption")]
+    Recipe(#[source] RecipeError),
+}
+
+/// Everything [`execute`] works with.
+#[derive(Debug)]
+struct Run<'a> {
+    policy: &'a Policy,
+    repositories: Repositories,
+    recipe: Recipe,
+    run: RunId,
+    clock: Arc<dyn Clock>,
+    events: &'a Events,
+    cancel: &'a CancellationToken,
+}
+
+/// Takes the planned backups one after the other, writes the journal and the catalog, and reports.
+///
+/// `repositories`: all of the policy's, as opened. A catalog that cannot be written is a warning: it can be
+/// made anew from the repositories.
+pub async fn execute(
+    plan: BackupPlan,
+    policy: &Policy,
+    repositories: Repositories,
+    catalog: Option<&Catalog>,
+    clock: Arc<dyn Clock>,
+    events: &Events,
+    cancel: &CancellationToken,
+) -> Result<BackupReport, BackupError> {
+    let begun = clock.now();
+    events.emit(&Event::RunBegan { run: plan.run.clone(), verb: "backup" });
+    let recipe = Recipe::new(policy.compression, &policy.encryption).map_err(BackupError::Recipe)?;
+    let known = match catalog {
+        Some(catalog) => catalog.repository_id().await.unwrap_or_default(),
+        None => None,
+    };
+    check_clocks(&repositories, &*clock).await?;
+    let repositories = repositories
+        .for_writing(&policy.system, known.as_deref(), begun)
+        .await
+        .map_err(BackupError::Repositories)?;
+    for lost in repositories.lost() {
+        events.emit(&Event::RepositoryLost { repository: lost.name.clone(), reason: lost.reason() });
+    }
+    let run = Run { policy, repositories, recipe, run: plan.run, clock, events, cancel };
+
+    let mut sources = Vec::new();
+    let mut manifests = Vec::new();
+    for planned in plan.sources {
+        let name = planned.source.name.clone();
+        let outcome = match run.take(planned).await {
+            Ok((outcome, manifest)) => {
+                manifests.extend(manifest);
+                outcome
+            }
+            Err(_) if cancel.is_cancelled() => SourceOutcome::Interrupted,
+            Err(error) => {
+                let reason = told(&error);
+                events.emit(&Event::SourceFailed { source: name.clone(), reason: reason.clone() });
+                SourceOutcome::Failed { reason }
+            }
+        };
+        sources.push(SourceReport { source: name, outcome });
+    }
+    let outcome = BackupReport::judge(&sources);
+    let report = BackupReport { run: run.run.clone(), begun, ended: run.clock.now(), outcome, sources };
+    run.record(&report, catalog, &manifests).await;
+    Ok(report)
+}
+
+/// A manifest and where it stands.
+type Held = (Manifest, Vec<RepositoryName>);
+
+#[derive(Debug, Error)]
+enum TakeError {
+    #[error("failed to take the lease of the source")]
+    Lease(#[source] crate::repository::StoreError),
+    #[error("another run took over the lease of the source, so this one stopped")]
+    LeaseLost,
+    #[error(transparent)]
+    Source(SourceError),
+    #[error("failed to commit the backup")]
+    Commit(#[source] WriteError),
+}
+
+impl Run<'_> {
+    async fn take(&self, planned: PlannedSource) -> Result<(SourceOutcome, Option<Held>), TakeError> {
+        source::kind(&planned.source).map_err(TakeError::Source)?;
+        let Some(backup) = planned.backup.clone() else {
+            return Err(TakeError::Source(SourceError::NoMethod));
+        };
+        let lost = self.cancel.child_token();
+        let lease = match self.lease(&planned, &lost).await.map_err(TakeError::Lease)? {
+            Acquired::Held(lease) => lease,
+            Acquired::Busy(holder) => {
+                let (host, run, since) = (holder.host, holder.run, holder.since);
+                return Ok((SourceOutcome::Busy { host, run, since }, None));
+            }
+        };
+        let outcome = self.take_held(planned, backup, &lost).await;
+        let was_lost = lost.is_cancelled() && !self.cancel.is_cancelled();
+        Lease::release(lease).await;
+        match outcome {
+            Err(_) if was_lost => Err(TakeError::LeaseLost),
+            outcome => outcome,
+        }
+    }
+
+    async fn lease(
+        &self,
+        planned: &PlannedSource,
+        lost: &CancellationToken,
+    ) -> Result<Acquired, crate::repository::StoreError> {
+        let key = layout::lease(&self.policy.system, planned.source.name.as_str());
+        let mut failed = None;
+        // The first that can be reached, primary first, is where every host looks.
+        for repository in self.repositories.iter() {
+            let (store, clock) = (Arc::clone(&repository.store), Arc::clone(&self.clock));
+            let taken = lease::acquire(
+                store,
+                key.clone(),
+                &self.run,
+                "backup",
+                lease::TIME_TO_LIVE,
+                clock,
+                lost.clone(),
+            );
+            match taken.await {
+                Ok(acquired) => return Ok(acquired),
+                Err(error) => failed = Some(error),
+            }
+        }
+        Err(failed.unwrap_or_else(|| crate::repository::StoreError {
+            operation: "write",
+            key,
+            location: "any repository".to_owned(),
+            kind: crate::repository::StoreErrorKind::Unreachable,
+            detail: None,
+        }))
+    }
+
+    async fn take_held(
+        &self,
+        planned: PlannedSource,
+        backup: BackupId,
+        cancel: &CancellationToken,
+    ) -> Result<(SourceOutcome, Option<Held>), TakeError> {
+        let began = Instant::now();
+        let begun = self.clock.now();
+        self.events.emit(&Event::SourceBegan { source: planned.source.name.clone(), backup: backup.clone() });
+        self.sweep(&planned).await;
+        let mut writer = BackupWriter::new(
+            self.repositories.clone(),
+            self.policy.system.clone(),
+            backup.clone(),
+            self.recipe.clone(),
+            self.policy.transfer,
+            self.locks(begun),
+            self.events.clone(),
+            cancel.clone(),
+        );
+        let captured = match source::capture(&planned.source, &mut writer, self.events, cancel).await {
+            Ok(captured) => captured,
+            Err(error) => {
+                for kept in writer.discard().await {
+                    self.events.notice(format!(
+                        "repository {} keeps objects of {backup} that no manifest names: {}",
+                        kept.name,
+                        kept.reason()
+                    ));
+                }
+                return Err(TakeError::Source(error));
+            }
+        };
+        let manifest = Manifest {
+            format: FormatVersion::CURRENT.to_string(),
+            repository_id: self.repositories.id().unwrap_or_default().to_owned(),
+            system: self.policy.system.clone(),
+            source: planned.source.name.clone(),
+            id: backup.clone(),
+            kind: backup.kind(),
+            run: self.run.clone(),
+            recovery_point: captured.recovery_point,
+            begun,
+            ended: self.clock.now(),
+            host: host_name(),
+            tool: ToolFacts { drctl: env!("CARGO_PKG_VERSION").to_owned(), producer: captured.producer },
+            server: captured.server,
+            protection: protection(&self.policy.encryption),
+            artifacts: captured.artifacts,
+            by_hand: captured.by_hand,
+        };
+        let held = writer.commit(&manifest).await.map_err(TakeError::Commit)?;
+        let repositories: Vec<_> = held.iter().map(|repository| repository.name.clone()).collect();
+        self.events.emit(&Event::BackupStored { backup: backup.clone(), repositories: repositories.clone() });
+        let outcome = SourceOutcome::Stored {
+            backup,
+            recovery_point: manifest.recovery_point,
+            plain_bytes: manifest.plain_size(),
+            stored_bytes: manifest.stored_size(),
+            seconds: began.elapsed().as_secs_f64(),
+            repositories: repositories.clone(),
+            missing: held.lost().iter().map(missing).collect(),
+            left_out: source::left_out(&planned.source),
+            not_included: captured.not_included,
+        };
+        Ok((outcome, Some((manifest, repositories))))
+    }
+
+    /// Uploads that a killed run left behind cost money and are seen by nobody. Whoever holds the lease
+    /// knows that no upload of this source is alive.
+    async fn sweep(&self, planned: &PlannedSource) {
+        let prefix = layout::backups(&self.policy.system, &planned.source.name);
+        for repository in self.repositories.iter() {
+            let swept = tokio::time::timeout(SMALL_CALL, async {
+                let uploads = repository.store.pending_uploads(&prefix).await?;
+                for upload in &uploads {
+                    repository.store.abort_pending(upload).await?;
+                }
+                Ok::<_, crate::repository::StoreError>(uploads.len())
+            });
+            match swept.await {
+                Ok(Ok(0)) => {}
+                Ok(Ok(count)) => self.events.notice(format!(
+                    "repository {}: took back {count} unfinished upload(s) that an earlier run left",
+                    repository.name
+                )),
+                Ok(Err(error)) => tracing::info!("{error}"),
+                Err(_) => {
+                    tracing::info!("looking for unfinished uploads in {} took too long", repository.name)
+                }
+            }
+        }
+    }
+
+    fn locks(&self, now: DateTime<Utc>) -> Vec<(RepositoryName, PutOptions)> {
+        let lock = |place: &Place| match place {
+            Place::S3(place) => {
+                place.object_lock.map(|lock| Lock { mode: lock.mode, until: now + lock.retain })
+            }
+            Place::Directory(_) => None,
+        };
+        self.policy
+            .repositories
+            .iter()
+            .map(|config| {
+                let options = PutOptions { lock: lock(&config.place), ..PutOptions::absent() };
+                (config.name.clone(), options)
+            })
+            .collect()
+    }
+
+    async fn record(&self, report: &BackupReport, catalog: Option<&Catalog>, manifests: &[Held]) {
+        let record = journal::Record {
+            format: FormatVersion::CURRENT.to_string(),
+            run: self.run.clone(),
+            verb: "backup".to_owned(),
+            begun: report.begun,
+            ended: report.ended,
+            host: host_name(),
+            outcome: report.outcome,
+            previous: None,
+            detail: journal::Detail {
+                backups: manifests.iter().map(|(manifest, _)| manifest.id.clone()).collect(),
+                reasons: report
+                    .sources
+                    .iter()
+                    .flat_map(|source| {
+                        source
+                            .outcome
+                            .reasons()
+                            .into_iter()
+                            .map(|reason| format!("{}: {reason}", source.source))
+                    })
+                    .collect(),
+                ..journal::Detail::default()
+            },
+        };
+        match journal::append(&self.repositories, &self.policy.system, record.clone()).await {
+            Ok(lost) => {
+                for lost in lost {
+                    self.events.warning(format!(
+                        "repository {} has no record of this run: {}",
+                        lost.name,
+                        lost.reason()
+                    ));
+                }
+            }
+            Err(error) => self.events.warning(format!("the run was not recorded: {}", told(&error))),
+        }
+        let Some(catalog) = catalog else { return };
+        for (manifest, repositories) in manifests {
+            if let Err(error) = catalog.record_backup(manifest, repositories).await {
+                self.events.warning(format!(
+                    "the catalog does not know {} yet: {}",
+                    manifest.id,
+                    told(&error)
+                ));
+            }
+        }
+        if let Err(error) = catalog.record_run(&record).await {
+            self.events.warning(format!("the catalog does not know this run: {}", told(&error)));
+        }
+    }
+}
+
+fn missing(lost: &Lost) -> Missing {
+    Missing { repository: lost.name.clone(), reason: lost.reason() }
+}
+
+fn protection(encryption: &Encryption) -> Protection {
+    match encryption {
+        Encryption::None => Protection::None,
+        Encryption::Age { recipients } => Protection::Age {
+            recipients: recipients
+                .iter()
+                .map(|recipient| RecipientPrint {
+                    recipient: recipient.key.clone(),
+                    holder: recipient.holder.clone(),
+                })
+                .collect(),
+        },
+    }
+}
+
+/// A store that cannot be asked is not judged here: opening it will say what is wrong with it.
+async fn check_clocks(repositories: &Repositories, clock: &dyn Clock) -> Result<(), BackupError> {
+    for repository in repositories.iter() {
+        let Ok(Ok(theirs)) = tokio::time::timeout(SMALL_CALL, repository.store.now()).await else { continue };
+        let skew = clock.now() - theirs;
+        if skew.abs() > CLOCK_TOLERANCE {
+            return Err(BackupError::Clock { repository: repository.name.clone(), skew });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,112 @@
+use super::Context;
+use super::error::CommandError;
+use super::exit::Exit;
+use super::output::{count, duration, size, style};
+use crate::backup::{self, BackupError, BackupReport, SourceOutcome};
+use crate::model::{Outcome, SourceName};
+use crate::repository::MarkerError;
+
+/// Back up every source of the policy, or those named
+#[derive(Debug, clap::Args)]
+#[command(after_help = super::exit::HELP)]
+pub struct BackupArgs {
+    /// Sources of the policy [default: all]
+    #[arg(value_name = "SOURCE")]
+    sources: Vec<SourceName>,
+}
+
+pub(super) async fn run(args: BackupArgs, context: &Context) -> Result<Exit, CommandError> {
+    let policy = context.policy()?;
+    let plan = backup::plan(&policy, &args.sources, context.clock.now(), crate::platform::seed)
+        .map_err(|error| CommandError::usage(error).hint("`drctl policy show` lists the sources."))?;
+    let catalog = context.catalog_if_possible(&policy).await;
+    let repositories = context.repositories(&policy).await;
+    let events = context.output.events();
+    let report = backup::execute(
+        plan,
+        &policy,
+        repositories,
+        catalog.as_ref(),
+        context.clock.clone(),
+        &events,
+        &context.cancel,
+    )
+    .await
+    .map_err(refused)?;
+    if let Some(catalog) = catalog {
+        catalog.close().await;
+    }
+    drop(events);
+    show(&report, context);
+    Ok(exit(&report))
+}
+
+fn refused(error: BackupError) -> CommandError {
+    let hint = match &error {
+        BackupError::Clock { .. } => {
+            "Set the clock (run an NTP client), then try again. Nothing was written.".to_owned()
+        }
+        BackupError::Repositories(MarkerError::OtherSystem { .. } | MarkerError::OtherRepository { .. }) => {
+            "Give each system a bucket or prefix of its own in the policy. Nothing was written.".to_owned()
+        }
+        BackupError::Repositories(MarkerError::Format { .. }) => {
+            "Use the version of drctl that wrote it, or a newer one. Nothing was written.".to_owned()
+        }
+        BackupError::Repositories(_) => "`drctl doctor` looks into each repository.".to_owned(),
+        BackupError::Recipe(_) => "`drctl policy check` looks into the policy.".to_owned(),
+    };
+    CommandError::failed(error).hint(hint)
+}
+
+/// Nothing done is a failure, some of it partly done.
+fn exit(report: &BackupReport) -> Exit {
+    let busy = |outcome: &SourceOutcome| matches!(outcome, SourceOutcome::Busy { .. });
+    match report.outcome {
+        Outcome::Succeeded => Exit::Done,
+        Outcome::Degraded => Exit::Partly,
+        Outcome::Interrupted => Exit::Interrupted,
+        Outcome::Failed if report.sources.iter().all(|source| busy(&source.outcome)) => Exit::LeaseHeld,
+        Outcome::Failed => Exit::Failed,
+    }
+}
+
+fn show(report: &BackupReport, context: &Context) {
+    let output = &context.output;
+    if output.is_json() {
+        return output.document("backup", report);
+    }
+    for source in &report.sources {
+        match &source.outcome {
+            SourceOutcome::Stored { backup, plain_bytes, stored_bytes, seconds, repositories, .. } => {
+                let took = duration(std::time::Duration::from_secs_f64(*seconds));
+                let held =
+                    count(repositories.len() as u64, "repository").replace("repositorys", "repositories");
+                let (word, style) = if source.outcome.reasons().is_empty() {
+                    ("stored", style::GOOD)
+                } else {
+                    ("degraded", style::WARN)
+                };
+                output.line(format!(
+                    "{style}{word}{style:#} {backup} in {held}: {} from {}, {took}",
+                    size(*stored_bytes),
+                    size(*plain_bytes),
+                ));
+            }
+            SourceOutcome::Busy { .. } => {
+                output.line(format!("{}busy{:#} {}", style::WARN, style::WARN, source.source));
+            }
+            SourceOutcome::Failed { .. } => {
+                output.line(format!("{}failed{:#} {}", style::BAD, style::BAD, source.source));
+            }
+            SourceOutcome::Interrupted => {
+                output.line(format!("{}interrupted{:#} {}", style::BAD, style::BAD, source.source));
+            }
+        }
+        for reason in source.outcome.reasons() {
+            output.line(format!("  {reason}"));
+        }
+    }
+    if report.outcome == Outcome::Degraded {
+        output.note("hint: `drctl copies sync` completes what is missing once the repository is back.");
+    }
+}
