@@ -1,4 +1,5 @@
-//! The vocabulary, as plain values: identifiers, digests, artifacts, manifests, what a database held.
+//! The vocabulary, as plain values: identifiers, digests, artifacts, manifests, what a database held,
+//! the names and positions of write-ahead log.
 //!
 //! *Invariants.* A value that exists is valid: identifiers and digests are parsed, never assumed.
 //! Everything here is pure; nothing reads a clock, a file or the network.
@@ -11,6 +12,7 @@ mod id;
 mod inventory;
 mod manifest;
 mod run;
+mod wal;
 
 pub use digest::{Digest, Hasher, Sha256Hex};
 pub use id::{BackupId, BackupKind, IdError, RepositoryName, RunId, SourceName, SystemName};
@@ -19,3 +21,4 @@ pub use manifest::{
     Artifact, Encoding, Manifest, ObjectPart, Protection, RecipientPrint, ServerFacts, State, ToolFacts,
 };
 pub use run::{CheckDepth, CopyCheck, Fault, ObjectFault, Outcome};
+pub use wal::{Ancestor, History, Lsn, Segment, SegmentSize, SystemIdentifier, Timeline, WalError, WalName};
