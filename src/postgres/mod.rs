@@ -10,8 +10,12 @@ mod connect;
 mod facts;
 mod quote;
 mod tools;
+mod wal_commits;
+mod wal_header;
 
 pub use connect::{ConnectError, ConnectionParameters, SslMode, close};
 pub use facts::{FactsError, count_rows, read_facts, server_major};
 pub use quote::{identifier, literal, qualified};
 pub use tools::{FoundTools, Tools, ToolsError};
+pub use wal_commits::CommitScan;
+pub use wal_header::{HeaderError, SEGMENT_HEADER, SegmentHeader};
