@@ -23,6 +23,7 @@ mod parts;
 mod producer;
 mod recipe;
 mod seal;
+mod whole;
 
 pub use identity::{Identities, IdentityError, NewIdentity};
 pub use open::{OpenError, open};
@@ -30,3 +31,4 @@ pub use parts::{Budget, Part, Piece, Shape};
 pub use producer::{FromMemory, Produce};
 pub use recipe::{Recipe, RecipeError};
 pub use seal::{PipelineError, Progress, Sealed, seal};
+pub use whole::{digest_whole, seal_whole};

@@ -1,0 +1,90 @@
+use std::io::{self, Read, Write as _};
+
+use super::{PipelineError, Recipe};
+use crate::model::{Digest, Hasher};
+
+/// Bytes shown at a time.
+const CHUNK: usize = 256 << 10;
+
+/// Seals a stream whose sealed bytes fit into memory. `see` is shown the plain bytes as they go by, 256 KiB
+/// at a time but for the last, and ends it all by refusing them.
+pub fn seal_whole(
+    stream: impl Read,
+    recipe: &Recipe,
+    mut see: impl FnMut(&[u8]) -> io::Result<()>,
+) -> Result<(Vec<u8>, Digest), PipelineError> {
+    let mut encoder = recipe.encoder(Vec::new()).map_err(PipelineError::Encode)?;
+    let plain = each_chunk(stream, |chunk| {
+        see(chunk).map_err(PipelineError::Read)?;
+        encoder.write_all(chunk).map_err(PipelineError::Encode)
+    })?;
+    if plain.size == 0 {
+        return Err(PipelineError::Empty);
+    }
+    Ok((encoder.finish().map_err(PipelineError::Encode)?, plain))
+}
+
+/// Hashes a stream, and shows its bytes as [`seal_whole`] does.
+pub fn digest_whole(
+    stream: impl Read,
+    mut see: impl FnMut(&[u8]) -> io::Result<()>,
+) -> Result<Digest, PipelineError> {
+    each_chunk(stream, |chunk| see(chunk).map_err(PipelineError::Read))
+}
+
+fn each_chunk(
+    mut stream: impl Read,
+    mut take: impl FnMut(&[u8]) -> Result<(), PipelineError>,
+) -> Result<Digest, PipelineError> {
+    let mut hasher = Hasher::default();
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        let mut filled = 0;
+        while filled < CHUNK {
+            match stream.read(&mut buffer[filled..]) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(PipelineError::Read(error)),
+            }
+        }
+        if filled == 0 {
+            return Ok(hasher.digest());
+        }
+        hasher.update(&buffer[..filled]);
+        take(&buffer[..filled])?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::{NewIdentity, open};
+    use crate::policy::{Compression, Encryption, Recipient};
+
+    #[test]
+    fn what_is_sealed_whole_opens_and_was_seen_in_order() {
+        let identity = NewIdentity::generate();
+        let recipients = vec![Recipient { holder: None, key: identity.recipient() }];
+        let recipe =
+            Recipe::new(Compression { level: 1, threads: 1 }, &Encryption::Age { recipients }).unwrap();
+        let plain: Vec<u8> = (0..CHUNK * 2 + 77).map(|n| (n % 251) as u8).collect();
+        let mut seen = Vec::new();
+        let (sealed, digest) = seal_whole(&plain[..], &recipe, |chunk| {
+            seen.push(chunk.len());
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(seen, [CHUNK, CHUNK, 77]);
+        assert_eq!(digest, Digest::of(&plain));
+        let mut back = Vec::new();
+        open(&sealed[..], &recipe.encoding(), &identity.identities(), Some(digest))
+            .unwrap()
+            .read_to_end(&mut back)
+            .unwrap();
+        assert_eq!(back, plain);
+        let refused = seal_whole(&plain[..], &recipe, |_| Err(io::Error::other("no")));
+        assert!(matches!(refused, Err(PipelineError::Read(_))));
+        assert!(matches!(seal_whole(&b""[..], &recipe, |_| Ok(())), Err(PipelineError::Empty)));
+    }
+}
