@@ -2,11 +2,12 @@
 
 use chrono::{DateTime, Datelike as _, Utc};
 
-use crate::model::{BackupId, RunId, SourceName, SystemName};
+use crate::model::{BackupId, RunId, SourceName, SystemIdentifier, SystemName, Timeline, WalName};
 
 pub const MARKER: &str = "drctl-repository.json";
 pub const BY_HAND: &str = "RESTORE-BY-HAND.txt";
 pub const MANIFEST: &str = "manifest.json";
+const WAL_CLUSTER: &str = "cluster.json";
 
 /// Everything of one system.
 pub fn system(system: &SystemName) -> String {
@@ -55,6 +56,52 @@ pub fn journal_record(system: &SystemName, run: &RunId) -> String {
     format!("{}{run}.json", journal_month(system, run.begun()))
 }
 
+/// All write-ahead log of one source.
+pub fn wal(system: &SystemName, source: &SourceName) -> String {
+    format!("{system}/{source}/wal/")
+}
+
+/// Which cluster the source's write-ahead log is of.
+pub fn wal_cluster(system: &SystemName, source: &SourceName) -> String {
+    format!("{}{WAL_CLUSTER}", wal(system, source))
+}
+
+/// That the log of this cluster belongs to the source too.
+pub fn wal_later_cluster(system: &SystemName, source: &SourceName, cluster: SystemIdentifier) -> String {
+    format!("{}{cluster}/{WAL_CLUSTER}", wal(system, source))
+}
+
+/// One timeline's files, with the `/` at its end.
+pub fn wal_timeline(
+    system: &SystemName,
+    source: &SourceName,
+    cluster: SystemIdentifier,
+    timeline: Timeline,
+) -> String {
+    format!("{}{cluster}/{}/", wal(system, source), timeline.in_names())
+}
+
+/// `suffix` is that of the recipe: [`crate::pipeline::Recipe::suffix`].
+pub fn wal_file(
+    system: &SystemName,
+    source: &SourceName,
+    cluster: SystemIdentifier,
+    name: WalName,
+    suffix: &str,
+) -> String {
+    format!("{}{name}{suffix}", wal_timeline(system, source, cluster, name.timeline()))
+}
+
+/// The cluster and the file of write-ahead log that stand under `key`, if it is one's.
+pub fn parse_wal_file(key: &str) -> Option<(SystemIdentifier, WalName)> {
+    let (folder, file) = key.rsplit_once('/')?;
+    let (folder, timeline) = folder.rsplit_once('/')?;
+    let (_source, cluster) = folder.rsplit_once("/wal/")?;
+    let file = file.strip_suffix(".age").unwrap_or(file).strip_suffix(".zst")?;
+    let name: WalName = file.parse().ok()?;
+    (name.timeline().in_names() == timeline).then_some((cluster.parse().ok()?, name))
+}
+
 /// The backup whose manifest stands under `key`, if it is one's.
 pub fn parse_manifest(key: &str) -> Option<BackupId> {
     let (folder, name) = key.rsplit_once('/')?;
@@ -89,6 +136,37 @@ mod tests {
         assert_eq!(parse_manifest(&key), Some(id.clone()));
         assert_eq!(parse_manifest(&object(&system_name, &id, "database.dump.zst.age")), None);
         assert_eq!(parse_manifest(&key.replace("/app-db/", "/other/")), None);
+    }
+
+    #[test]
+    fn a_files_key_leads_back_to_it_and_keys_sort_as_log_does() {
+        let (system, source) = ("shop".parse().unwrap(), "db".parse().unwrap());
+        let cluster = SystemIdentifier(7_300_000_000_000_000_001);
+        // Of a timeline its history comes first, then each segment: what it is not the whole of, then it.
+        let mut keys = Vec::new();
+        for name in [
+            "00000001.history",
+            "000000010000000000000001.00000000-00002000.partial",
+            "000000010000000000000001.00000028.backup",
+            "000000010000000000000001.00002000-00004000.partial",
+            "000000010000000000000001.partial",
+            "000000010000000000000001",
+            "000000010000000000000002",
+            "000000020000000000000002",
+        ] {
+            let name: WalName = name.parse().unwrap();
+            for suffix in [".zst", ".zst.age"] {
+                let key = wal_file(&system, &source, cluster, name, suffix);
+                assert_eq!(parse_wal_file(&key), Some((cluster, name)), "{key}");
+                keys.push(key);
+            }
+        }
+        assert!(keys.is_sorted(), "{keys:?}");
+        for key in ["000000010000000000000001", "cluster.json", "000000020000000000000001.zst"] {
+            assert_eq!(parse_wal_file(&format!("shop/db/wal/7300000000000000001/00000001/{key}")), None);
+        }
+        assert_eq!(parse_wal_file(&wal_cluster(&system, &source)), None);
+        assert_eq!(parse_wal_file("shop/db/wal/07/00000001/000000010000000000000001.zst"), None);
     }
 
     #[test]
