@@ -12,10 +12,7 @@ pub enum CatalogError {
     Create { location: String, source: io::Error },
     #[error("failed to open the catalog in {location}")]
     Open { location: String, source: sqlx::Error },
-    #[error(
-        "failed to read the catalog in {location}: it is damaged; `drctl catalog rebuild` makes it anew from \
-         the repositories"
-    )]
+    #[error("failed to read the catalog in {location}: it is damaged")]
     Damaged { location: String, source: Box<dyn std::error::Error + Send + Sync> },
     #[error("failed to open the catalog in {location}: a newer version of drctl made it")]
     Newer { location: String },

@@ -44,18 +44,17 @@ async fn rebuild(context: &Context) -> Result<Exit, CommandError> {
     let now = context.clock.now();
     let catalog = match Catalog::open(&location, &policy.system).await {
         Err(CatalogError::Damaged { .. }) => {
-            if let Some(aside) = Catalog::put_aside(&location, now).map_err(CommandError::failed)? {
+            if let Some(aside) = Catalog::put_aside(&location, now)? {
                 context.output.note(format!("The damaged catalog was put aside as {}.", aside.display()));
             }
             Catalog::open(&location, &policy.system).await
         }
         opened => opened,
     };
-    let catalog = catalog.map_err(CommandError::failed)?;
+    let catalog = catalog?;
     let repositories = context.repositories(&policy).await.for_reading(&policy.system, None).await;
-    let rebuilt = refresh(&catalog, &policy.system, &repositories, Depth::Whole, now).await;
-    let rebuilt = rebuilt.map_err(CommandError::failed)?;
-    let backups = catalog.backups(&Filter::default()).await.map_err(CommandError::failed)?;
+    let rebuilt = refresh(&catalog, &policy.system, &repositories, Depth::Whole, now).await?;
+    let backups = catalog.backups(&Filter::default()).await?;
     warn(context, &rebuilt);
     let complete = rebuilt.is_complete() && rebuilt.refused.is_empty();
     let document = RebuildDocument {

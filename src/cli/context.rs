@@ -4,7 +4,7 @@ use std::sync::Arc;
 use super::args::Global;
 use super::error::CommandError;
 use super::output::Output;
-use crate::catalog::{Catalog, CatalogError, Location};
+use crate::catalog::{Catalog, Location};
 use crate::platform::{CancellationToken, Clock, SystemClock, state_directory};
 use crate::policy::{self, Place, Policy, RepositoryConfig};
 use crate::repository::{DirectoryStore, Repositories, S3Store, Store};
@@ -59,11 +59,7 @@ impl Context {
     /// The catalog the policy names, or the one in the state directory.
     pub async fn catalog(&self, policy: &Policy) -> Result<Catalog, CommandError> {
         let location = self.catalog_location(policy).await?;
-        Catalog::open(&location, &policy.system).await.map_err(|error| match error {
-            CatalogError::Damaged { .. } => CommandError::failed(error)
-                .hint("`drctl catalog rebuild` makes it anew from the repositories."),
-            error => CommandError::failed(error),
-        })
+        Ok(Catalog::open(&location, &policy.system).await?)
     }
 
     /// Where the policy's catalog is.

@@ -36,15 +36,14 @@ pub(super) async fn run(args: CopiesArgs, context: &Context) -> Result<Exit, Com
 async fn sync(context: &Context) -> Result<Exit, CommandError> {
     let policy = context.policy()?;
     let catalog = context.catalog(&policy).await?;
-    let id = catalog.repository_id().await.map_err(CommandError::failed)?;
+    let id = catalog.repository_id().await?;
     let now = context.clock.now();
     let repositories = context.repositories(&policy).await;
     let repositories = repositories.for_writing(&policy.system, id.as_deref(), now).await;
     let repositories = repositories.map_err(CommandError::failed)?;
-    let refreshed = refresh(&catalog, &policy.system, &repositories, Depth::New, now).await;
-    let refreshed = refreshed.map_err(CommandError::failed)?;
+    let refreshed = refresh(&catalog, &policy.system, &repositories, Depth::New, now).await?;
     warn(context, &refreshed);
-    let entries = catalog.backups(&Filter::default()).await.map_err(CommandError::failed)?;
+    let entries = catalog.backups(&Filter::default()).await?;
     let plan = plan(&entries, &names(&repositories));
     let run = Run {
         id: RunId::new(now, seed()),
@@ -90,7 +89,8 @@ fn show(context: &Context, report: &Report, lost: usize) {
             }
             Err(error) => {
                 let bad = style::BAD;
-                output.line(format!("{bad}failed{bad:#} {backup} to {to}: {}", told(error)));
+                output.line(format!("{bad}failed{bad:#} {backup} to {to}"));
+                output.line(format!("       {}", told(error)));
             }
         }
         synced.tried.iter().for_each(|error| output.line(format!("       before that: {}", told(error))));
@@ -114,6 +114,9 @@ fn show(context: &Context, report: &Report, lost: usize) {
         (all, done) => format!("{done} of {} copied{records}.", count(all as u64, "backup")),
     };
     output.line(format!("{faint}{line}{faint:#}"));
+    if done < report.backups.len() {
+        output.note("hint: `drctl verify` looks into each copy; nothing is ever overwritten.");
+    }
 }
 
 #[derive(Serialize)]

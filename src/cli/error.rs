@@ -2,6 +2,7 @@ use std::error::Error;
 use std::fmt;
 
 use super::exit::Exit;
+use crate::catalog::CatalogError;
 
 /// A command's failure as its user meets it: what failed, why, and what to do next.
 ///
@@ -51,6 +52,20 @@ impl CommandError {
             next = error.source();
         }
         lines
+    }
+}
+
+impl From<CatalogError> for CommandError {
+    fn from(error: CatalogError) -> Self {
+        let hint = match &error {
+            CatalogError::Damaged { .. } => "`drctl catalog rebuild` makes it anew from the repositories.",
+            CatalogError::Newer { .. } => "Use that version, or name another catalog in the policy.",
+            CatalogError::Unknown(_) => "`drctl list` shows what there is.",
+            CatalogError::Ambiguous { .. } => "Give more of the id; `drctl list` shows how much is enough.",
+            _ => return Self::failed(error),
+        };
+        let is_usage = matches!(error, CatalogError::Unknown(_) | CatalogError::Ambiguous { .. });
+        Self::new(if is_usage { Exit::Usage } else { Exit::Failed }, error).hint(hint)
     }
 }
 

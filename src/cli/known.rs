@@ -4,7 +4,7 @@ use super::output::{count, style};
 use crate::catalog::{BackupEntry, Catalog, CatalogError, CopyEntry, Depth, Filter, Refreshed, refresh};
 use crate::model::{BackupId, RepositoryName};
 use crate::policy::Policy;
-use crate::repository::{Lost, Repositories};
+use crate::repository::{Lost, MarkerError, Repositories};
 use crate::upkeep::standing::Place;
 
 /// Where a verb's knowledge comes from
@@ -34,32 +34,27 @@ impl Known {
         if offline {
             return Ok(Self { policy, catalog, repositories: Repositories::default(), refreshed: None });
         }
-        let id = catalog.repository_id().await.map_err(CommandError::failed)?;
+        let id = catalog.repository_id().await?;
         let repositories = context.repositories(&policy).await;
         let repositories = repositories.for_reading(&policy.system, id.as_deref()).await;
         let now = context.clock.now();
-        let refreshed = refresh(&catalog, &policy.system, &repositories, Depth::New, now).await;
-        let refreshed = refreshed.map_err(CommandError::failed)?;
+        let refreshed = refresh(&catalog, &policy.system, &repositories, Depth::New, now).await?;
         warn(context, &refreshed);
         Ok(Self { policy, catalog, repositories, refreshed: Some(refreshed) })
     }
 
     /// Newest first.
     pub(super) async fn entries(&self) -> Result<Vec<BackupEntry>, CommandError> {
-        self.catalog.backups(&Filter::default()).await.map_err(CommandError::failed)
+        Ok(self.catalog.backups(&Filter::default()).await?)
     }
 
     /// The backup with this id or prefix.
     pub(super) async fn find(&self, text: &str) -> Result<BackupEntry, CommandError> {
         self.catalog.find(text).await.map_err(|error| match error {
-            CatalogError::Ambiguous { .. } => {
-                CommandError::usage(error).hint("Give more of the id; `drctl list` shows how much is enough.")
-            }
             CatalogError::Unknown(_) if self.refreshed.is_none() => {
-                CommandError::usage(error).hint("Without `--offline` the repositories are asked, too.")
+                CommandError::from(error).hint("Without `--offline` the repositories are asked, too.")
             }
-            CatalogError::Unknown(_) => CommandError::usage(error).hint("`drctl list` shows what there is."),
-            error => CommandError::failed(error),
+            error => error.into(),
         })
     }
 
@@ -109,6 +104,11 @@ pub(super) fn warn(context: &Context, refreshed: &Refreshed) {
 pub(super) fn warn_lost(context: &Context, lost: &Lost) {
     let reason = lost.reason();
     context.output.warn(format!("repository `{}` could not be asked: {reason}", lost.name));
+    if let Some(MarkerError::OtherRepository { .. }) = lost.error.downcast_ref() {
+        context.output.note(
+            "hint: If it was begun anew on purpose, `drctl catalog rebuild` forgets the one that was there before.",
+        );
+    }
 }
 
 /// A copy in one word.

@@ -62,7 +62,7 @@ fn show(context: &Context, shown: &[&BackupEntry], total: usize, places: &[Place
     if shown.is_empty() {
         return output.line("There are no backups.");
     }
-    let titles = ["backup", "age", "data", "stored"].map(Cell::new);
+    let titles = ["BACKUP", "AGE", "DATA", "STORED"].map(Cell::new);
     let [backup, age, data, stored] = titles;
     let names = places.iter().map(|place| {
         let unreached = if place.reached { "" } else { " (not reached)" };
@@ -74,7 +74,7 @@ fn show(context: &Context, shown: &[&BackupEntry], total: usize, places: &[Place
         let manifest = &entry.manifest;
         let cells = [
             Cell::new(manifest.id.as_str()).strong(prefix_length(&manifest.id, ids)),
-            Cell::new(age_of(manifest.recovery_point, now)).right(),
+            Cell::new(age_of(manifest.recovery_point, now).unwrap_or_else(|| FUTURE.to_owned())).right(),
             Cell::new(size(manifest.plain_size())).right(),
             Cell::new(size(manifest.stored_size())).right(),
         ];
@@ -89,18 +89,15 @@ fn show(context: &Context, shown: &[&BackupEntry], total: usize, places: &[Place
     let faint = style::FAINT;
     let of = if total > shown.len() { format!(" of {total}") } else { String::new() };
     let backups = count(shown.len() as u64, "backup");
-    output.line(format!(
-        "{faint}{backups}{of}, {} in each repository that has them all{faint:#}",
-        size(stored)
-    ));
+    output.line(format!("{faint}{backups}{of}, {} stored{faint:#}", size(stored)));
 }
 
-/// `3 h 2 min`; a moment that is still to come is said to be one.
-pub(super) fn age_of(time: DateTime<Utc>, now: DateTime<Utc>) -> String {
-    match (now - time).to_std() {
-        Ok(age) => duration(age),
-        Err(_) => "in the future".to_owned(),
-    }
+/// Of a moment that is still to come: some clock is wrong.
+pub(super) const FUTURE: &str = "in the future";
+
+/// `3 h 2 min`; `None` of a moment that is still to come.
+pub(super) fn age_of(time: DateTime<Utc>, now: DateTime<Utc>) -> Option<String> {
+    (now - time).to_std().ok().map(duration)
 }
 
 #[derive(Serialize)]

@@ -5,7 +5,7 @@ use super::Context;
 use super::error::CommandError;
 use super::exit::Exit;
 use super::known::{Freshness, Known, copy_word, word_style};
-use super::list::age_of;
+use super::list::{FUTURE, age_of};
 use super::output::{duration, size, style};
 use super::table::{Cell, Table};
 use crate::catalog::{BackupEntry, RepositoryEntry};
@@ -27,7 +27,7 @@ pub struct ShowArgs {
 pub(super) async fn run(args: ShowArgs, context: &Context) -> Result<Exit, CommandError> {
     let known = Known::open(context, args.freshness.offline).await?;
     let entry = known.find(&args.backup).await?;
-    let stores = known.catalog.repositories().await.map_err(CommandError::failed)?;
+    let stores = known.catalog.repositories().await?;
     let places = known.places();
     if context.output.is_json() {
         context.output.document("backup", &document(&entry, &places, &stores));
@@ -102,10 +102,13 @@ fn facts(context: &Context, manifest: &Manifest) -> Table {
         table.row([Cell::new(name).style(style::FAINT), Cell::new(text)]);
     };
     let time = |time: DateTime<Utc>| time.format("%Y-%m-%d %H:%M:%S UTC").to_string();
-    let age = age_of(manifest.recovery_point, context.clock.now());
+    let ago = match age_of(manifest.recovery_point, context.clock.now()) {
+        Some(age) => format!("{age} ago"),
+        None => FUTURE.to_owned(),
+    };
     let took = (manifest.ended - manifest.begun).to_std().unwrap_or_default();
     fact("source", format!("{} ({})", manifest.source, manifest.kind));
-    fact("data of", format!("{}, {age} ago", time(manifest.recovery_point)));
+    fact("data of", format!("{}, {ago}", time(manifest.recovery_point)));
     fact("taken", format!("on {}, in {}, by run {}", manifest.host, duration(took), manifest.run));
     if let Some(server) = &manifest.server {
         fact("server", format!("PostgreSQL {}", server.version));
@@ -127,7 +130,7 @@ fn opened_by(protection: &Protection) -> String {
 
 fn artifacts(manifest: &Manifest) -> Table {
     let [artifact, data, stored, objects, plain] =
-        ["artifact", "data", "stored", "objects", "sha-256 of the data"].map(Cell::new);
+        ["ARTIFACT", "DATA", "STORED", "OBJECTS", "SHA-256 OF THE DATA"].map(Cell::new);
     let mut table = Table::head([artifact, data.right(), stored.right(), objects.right(), plain]);
     for artifact in &manifest.artifacts {
         table.row([
@@ -142,7 +145,7 @@ fn artifacts(manifest: &Manifest) -> Table {
 }
 
 fn copies(entry: &BackupEntry, places: &[Place], stores: &[RepositoryEntry]) -> Table {
-    let mut table = Table::head(["repository", "state", "last check", "where"].map(Cell::new));
+    let mut table = Table::head(["REPOSITORY", "STATE", "LAST CHECK", "WHERE"].map(Cell::new));
     let folder = layout::backup(&entry.manifest.system, entry.id());
     for place in places {
         let copy = entry.copy(&place.name);

@@ -60,7 +60,7 @@ struct StatusDocument<'a> {
 
 fn show(context: &Context, known: &Known, standings: &[SourceStanding], worst: Verdict) {
     let output = &context.output;
-    let head = ["source", "repository", "newest restorable", "age", "state", "verdict"].map(Cell::new);
+    let head = ["SOURCE", "REPOSITORY", "NEWEST RESTORABLE", "AGE", "STATE", "VERDICT"].map(Cell::new);
     let [source, repository, newest, age, state, verdict] = head;
     let mut table = Table::head([source, repository, newest, age.right(), state, verdict]);
     for standing in standings {
@@ -76,17 +76,38 @@ fn show(context: &Context, known: &Known, standings: &[SourceStanding], worst: V
         Verdict::Ok => format!("every repository could give back data of the last {rpo}"),
         Verdict::Behind => format!("within {rpo} everywhere, but not every repository has the newest backup"),
         Verdict::NotReached => "not every repository could be asked".to_owned(),
-        Verdict::ObjectiveMissed => {
-            format!("if the other repositories were lost, more than the last {rpo} would be, too")
-        }
+        Verdict::ObjectiveMissed => missed(standings, &rpo.to_string()),
         Verdict::Nothing => "a source has no backup that could be restored".to_owned(),
     };
     output.line(format!("{style}{}{style:#}: {words}", worst.as_str()));
     match worst {
         Verdict::Behind => output.note("hint: `drctl copies sync` completes the copies."),
-        Verdict::Nothing => output.note("hint: `drctl backup` takes one."),
-        _ => {}
+        Verdict::ObjectiveMissed if places(standings).any(|place| place.behind) => {
+            output.note("hint: `drctl copies sync` completes the copies; `drctl backup` takes a new backup.");
+        }
+        Verdict::ObjectiveMissed | Verdict::Nothing => {
+            output.note("hint: `drctl backup` takes a new backup.")
+        }
+        Verdict::Ok | Verdict::NotReached => {}
     }
+}
+
+fn places(standings: &[SourceStanding]) -> impl Iterator<Item = &PlaceStanding> {
+    standings.iter().flat_map(|standing| &standing.places)
+}
+
+/// Which repositories would lose too much, if each were the only one left.
+fn missed(standings: &[SourceStanding], rpo: &str) -> String {
+    let misses = |place: &PlaceStanding| matches!(place.verdict, Verdict::ObjectiveMissed | Verdict::Nothing);
+    if places(standings).all(misses) {
+        return format!("a restore now would lose more than the last {rpo}");
+    }
+    let mut names: Vec<_> =
+        places(standings).filter(|place| misses(place)).map(|place| &place.repository).collect();
+    names.sort();
+    names.dedup();
+    let names = names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(" or ");
+    format!("a restore from {names} alone would lose more than the last {rpo}")
 }
 
 fn row(source: &str, place: &PlaceStanding) -> [Cell; 6] {
@@ -99,7 +120,7 @@ fn row(source: &str, place: &PlaceStanding) -> [Cell; 6] {
         verdict.push_str(", behind");
     }
     if place.bad > 0 {
-        verdict.push_str(&format!(", {} newer bad", place.bad));
+        verdict.push_str(&format!(", {} bad", place.bad));
     }
     [
         Cell::new(source).style(style::STRONG),

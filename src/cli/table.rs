@@ -47,10 +47,7 @@ impl Cell {
 
 impl Table {
     pub(super) fn head(names: impl IntoIterator<Item = Cell>) -> Self {
-        let head = names.into_iter().map(|mut cell| {
-            cell.text = cell.text.to_uppercase();
-            cell.style(super::output::style::FAINT)
-        });
+        let head = names.into_iter().map(|cell| cell.style(super::output::style::FAINT));
         Self { rows: vec![head.collect()] }
     }
 

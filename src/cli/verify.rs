@@ -6,7 +6,7 @@ use super::Context;
 use super::error::CommandError;
 use super::exit::Exit;
 use super::known::{Known, warn_lost};
-use super::output::{count, size, style};
+use super::output::{size, style};
 use crate::catalog::BackupEntry;
 use crate::model::{BackupId, CheckDepth, RepositoryName, RunId, SourceName};
 use crate::pipeline::Identities;
@@ -155,7 +155,7 @@ fn show(context: &Context, report: &Report, items: &[Item]) {
 }
 
 fn count_copies(copies: usize) -> String {
-    if copies == 1 { "1 copy".to_owned() } else { count(copies as u64, "copie") }
+    if copies == 1 { "1 copy".to_owned() } else { format!("{copies} copies") }
 }
 
 #[derive(Serialize)]

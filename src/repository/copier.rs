@@ -20,16 +20,16 @@ const PARTS: u64 = 10_000;
 
 #[derive(Debug, Error)]
 pub enum CopyError {
-    #[error("failed to read from {location}")]
-    Source { location: String, source: ReadError },
-    #[error("failed to copy to {location}")]
-    Destination { location: String, source: StoreError },
-    #[error("failed to read back what stands in {location}")]
-    ReadBack { location: String, source: ReadError },
-    #[error(
-        "failed to copy `{object}`: something else stands there in {location}, and nothing is overwritten"
-    )]
-    Different { object: String, location: String, source: ReadError },
+    /// Of where it is copied from.
+    #[error(transparent)]
+    Source(ReadError),
+    /// Of where it is copied to.
+    #[error(transparent)]
+    Destination(StoreError),
+    #[error("failed to read what stands there already")]
+    ReadBack(#[source] ReadError),
+    #[error("something else stands there already, and nothing is overwritten")]
+    Different(#[source] ReadError),
     #[error("failed to go on: the run was interrupted")]
     Interrupted,
 }
@@ -85,7 +85,7 @@ impl Copier {
         progress: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<Kept, CopyError> {
         let key = format!("{folder}{}", object.name);
-        let standing = self.to.store.head(&key).await.map_err(|source| self.destination(source))?;
+        let standing = self.to.store.head(&key).await.map_err(CopyError::Destination)?;
         if standing.is_some() {
             return self.compare(folder, object, progress).await.map(|()| Kept::Stood);
         }
@@ -117,10 +117,9 @@ impl Copier {
                 None => Piece::ObjectEnd(object.stored),
                 Some(Err(source)) => {
                     target.abort().await;
-                    let location = from.store.location();
                     return Err(match source {
                         ReadError::Interrupted => CopyError::Interrupted,
-                        source => CopyError::Source { location, source },
+                        source => CopyError::Source(source),
                     });
                 }
             };
@@ -139,7 +138,7 @@ impl Copier {
             Err(error) if error.kind == StoreErrorKind::Exists => {
                 self.compare(folder, object, progress).await.map(|()| Kept::Stood)
             }
-            Err(source) => Err(self.destination(source)),
+            Err(error) => Err(CopyError::Destination(error)),
         }
     }
 
@@ -156,22 +155,16 @@ impl Copier {
             Window::default(),
             self.cancel.clone(),
         );
-        let location = || self.to.store.location();
         while let Some(read) = stream.next().await {
             match read {
                 Ok(bytes) => progress(bytes.len() as u64),
                 Err(ReadError::Interrupted) => return Err(CopyError::Interrupted),
                 Err(source @ (ReadError::Altered { .. } | ReadError::Size { .. })) => {
-                    let object = object.name.clone();
-                    return Err(CopyError::Different { object, location: location(), source });
+                    return Err(CopyError::Different(source));
                 }
-                Err(source) => return Err(CopyError::ReadBack { location: location(), source }),
+                Err(source) => return Err(CopyError::ReadBack(source)),
             }
         }
         Ok(())
-    }
-
-    fn destination(&self, source: StoreError) -> CopyError {
-        CopyError::Destination { location: self.to.store.location(), source }
     }
 }

@@ -66,8 +66,8 @@ pub enum SyncError {
     Manifest { repository: RepositoryName, source: ManifestError },
     #[error("failed to accept the manifest in `{0}`: it is not the one that is known of this backup")]
     OtherManifest(RepositoryName),
-    #[error("failed to copy from `{from}`")]
-    Copy { from: RepositoryName, source: CopyError },
+    #[error("failed to copy from `{from}` to `{to}`")]
+    Copy { from: RepositoryName, to: RepositoryName, source: CopyError },
     #[error("failed to commit the copy")]
     Commit(#[source] ManifestError),
     #[error("failed to enter the copy")]
@@ -196,7 +196,7 @@ async fn sync(
             Err(
                 error @ (SyncError::Manifest { .. }
                 | SyncError::OtherManifest(_)
-                | SyncError::Copy { source: CopyError::Source { .. }, .. }),
+                | SyncError::Copy { source: CopyError::Source(_), .. }),
             ) => {
                 if !matches!(last, SyncError::NoSource) {
                     tried.push(last);
@@ -234,10 +234,11 @@ async fn copy_backup(
         let subject = format!("{} {id}", to.name);
         run.events.emit(&Event::Progress { subject, bytes, total: Some(total), estimated: false });
     };
+    let failed = |source| SyncError::Copy { from: from.name.clone(), to: to.name.clone(), source };
     let mut copied = Copied { from: from.name.clone(), bytes: 0, stood: 0 };
     for object in expected.artifacts.iter().flat_map(|artifact| &artifact.objects) {
         let kept = copier.copy(from, &folder, object, &progress).await;
-        match kept.map_err(|source| SyncError::Copy { from: from.name.clone(), source })? {
+        match kept.map_err(failed)? {
             Kept::Copied => copied.bytes += object.stored.size,
             Kept::Stood => copied.stood += 1,
         }
@@ -385,7 +386,7 @@ mod tests {
         fs::write(&to, "something else").unwrap();
         let report = sync_all(&bench).await;
         let error = report.backups[0].result.as_ref().unwrap_err();
-        assert!(matches!(error, SyncError::Copy { source: CopyError::Different { .. }, .. }), "{error:?}");
+        assert!(matches!(error, SyncError::Copy { source: CopyError::Different(_), .. }), "{error:?}");
         assert_eq!(fs::read(&to).unwrap(), b"something else");
         assert!(!bench.path("copy", &manifest, layout::MANIFEST).exists());
 

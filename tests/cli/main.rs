@@ -1,0 +1,11 @@
+//! What a user sees: stdout, stderr and exit code of each verb, as snapshots.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod catalog;
+mod copies;
+mod list;
+mod shop;
+mod status;
+mod verify;
