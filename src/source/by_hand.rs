@@ -9,15 +9,15 @@ pub(super) fn commands(dump: &Artifact, globals: Option<&Artifact>, facts: &Data
     ];
     if let Some(globals) = globals {
         lines.push(format!(
-            "{} > globals.sql  # roles; read it, then run it where they are missing",
+            "{} > restored.sql  # roles; read it, then run it where they are missing",
             plain(globals)
         ));
-        lines.push("psql --no-psqlrc --dbname=postgres --file=globals.sql".to_owned());
+        lines.push("psql --no-psqlrc --dbname=postgres --file=restored.sql".to_owned());
     }
     lines.push(format!("createdb --template=template0 {} restored", locale(facts)));
-    lines.push(format!("{} > database.dump", plain(dump)));
-    lines.push(format!("echo '{}  database.dump' | sha256sum --check", dump.plain.sha256));
-    lines.push("pg_restore --exit-on-error --jobs=2 --dbname=restored database.dump".to_owned());
+    lines.push(format!("{} > restored.dump", plain(dump)));
+    lines.push(format!("echo '{}  restored.dump' | sha256sum --check", dump.plain.sha256));
+    lines.push("pg_restore --exit-on-error --jobs=2 --dbname=restored restored.dump".to_owned());
     lines.push("vacuumdb --analyze-only --dbname=restored".to_owned());
     lines
 }
@@ -94,7 +94,7 @@ mod tests {
         let text = commands(&dump, None, &facts).join("\n");
         for part in [
             r"--lc-collate=C --lc-ctype='it'\''s' --locale-provider=icu --icu-locale=de-DE restored",
-            "cat database.dump.zst.age database.dump.zst.age.001 | age -d -i identity.txt | zstd -d > database.dump",
+            "cat database.dump.zst.age database.dump.zst.age.001 | age -d -i identity.txt | zstd -d > restored.dump",
             "--exit-on-error",
         ] {
             assert!(text.contains(part), "{part} is not in:\n{text}");

@@ -436,6 +436,50 @@ async fn an_interrupted_dump_is_stopped() -> Outcome<()> {
     Ok(())
 }
 
+/// A standby is dumped as of what it has replayed, without what it cannot have.
+#[tokio::test]
+async fn a_standby_is_dumped() -> Outcome<()> {
+    let primary = Cluster::start(15).await?;
+    primary.execute("postgres", &["CREATE UNLOGGED TABLE scratch (id serial)"]).await?;
+    let standby = primary.standby().await?;
+    primary
+        .execute("postgres", &["CREATE TABLE t AS SELECT generate_series(1, 5) AS a", "CREATE SEQUENCE s"])
+        .await?;
+    let before = chrono::DateTime::parse_from_rfc3339(
+        &primary
+            .text(
+                "postgres",
+                "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.USZ')",
+            )
+            .await?,
+    )?;
+    let position = primary.text("postgres", "SELECT pg_current_wal_lsn()").await?;
+    let replayed = format!("SELECT pg_last_wal_replay_lsn() >= '{position}'");
+    let begun = std::time::Instant::now();
+    while standby.text("postgres", &replayed).await? != "true" {
+        assert!(
+            begun.elapsed() < Duration::from_secs(30),
+            "the standby does not follow: {}",
+            standby.log_tail()
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // From here on it cannot know how old its data becomes.
+    drop(primary);
+    let mut sink = MemorySink::default();
+    let captured = capture(&standby.url("postgres"), &mut sink).await?;
+    assert!(captured.recovery_point <= before, "{} is later than {before}", captured.recovery_point);
+    let facts = facts(&sink)?;
+    let rows: Vec<_> = facts.tables.iter().map(|table| (table.name.as_str(), table.rows)).collect();
+    assert_eq!(rows, [("scratch", None), ("t", Some(5))]);
+    let not_included = facts.not_included.join("\n");
+    for name in [r#"unlogged "public"."scratch""#, r#"unlogged "public"."scratch_id_seq""#] {
+        assert!(not_included.contains(name), "{not_included}");
+    }
+    assert!(dumped_sql(&standby, &sink)?.contains("COPY public.t (a) FROM stdin;"));
+    Ok(())
+}
+
 /// Someone else's lock is waited for only as long as the policy says.
 #[tokio::test]
 async fn a_lock_is_not_waited_for_forever() -> Outcome<()> {
@@ -477,5 +521,35 @@ async fn a_password_by_reference_is_used() -> Outcome<()> {
     wrong.password = Some(format!("file:{}", secret.path().display()).parse()?);
     let text = chain(&logical::prepare(&wrong).await.err().ok_or("it was let in")?);
     assert!(text.contains("password authentication failed"), "{text}");
+    Ok(())
+}
+
+/// What the URL says about TLS holds, and both drctl and pg_dump get through with it.
+#[tokio::test]
+async fn tls_is_as_strict_as_the_url_says() -> Outcome<()> {
+    let cluster = Cluster::start(15).await?;
+    let authority = cluster.turn_tls_on().await?;
+    let url = |host: &str, settings: &str| {
+        format!("postgres://postgres@{host}:{}/postgres?{settings}", cluster.port())
+    };
+    let verified = format!("sslmode=verify-full&sslrootcert={}", authority.display());
+    let mut sink = MemorySink::default();
+    capture(&url("localhost", &verified), &mut sink).await?;
+    assert_eq!(sink.artifacts.len(), 3);
+
+    // Another name than the certificate's, and an authority that did not sign it.
+    let other_name = logical::prepare(&source(&url("127.0.0.1", &verified))?).await.err();
+    let text = chain(&other_name.ok_or("another name was accepted")?);
+    assert!(text.contains("certificate"), "{text}");
+    let unknown = logical::prepare(&source(&url("localhost", "sslmode=verify-full"))?).await.err();
+    let text = chain(&unknown.ok_or("an unknown authority was accepted")?);
+    assert!(text.contains("certificate"), "{text}");
+
+    // Asked for where there is none.
+    let plain = Cluster::start(15).await?;
+    let refused =
+        logical::prepare(&source(&format!("{}?sslmode=require", plain.url("postgres")))?).await.err();
+    let text = chain(&refused.ok_or("a connection without TLS was accepted")?);
+    assert!(text.contains("TLS"), "{text}");
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::fs::{File, Permissions};
 use std::net::TcpListener;
-use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -80,8 +80,38 @@ impl Cluster {
         tokio::task::spawn_blocking(move || Self::make(&options)).await?
     }
 
+    /// A streaming standby of this cluster, as it is now.
+    pub(crate) async fn standby(&self) -> Outcome<Self> {
+        let mut standby = Self::empty(self.major, self.auth.clone())?;
+        let mut command = standby.command("pg_basebackup");
+        command.args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync", "--username", SUPERUSER]);
+        command.arg("--host=127.0.0.1").arg(format!("--port={}", self.port)).arg("-D").arg(standby.data());
+        if let Some(password) = self.password() {
+            command.env("PGPASSWORD", password);
+        }
+        tokio::task::spawn_blocking(move || {
+            let output = command.output()?;
+            if !output.status.success() {
+                let words = String::from_utf8_lossy(&output.stderr).into_owned();
+                return Err(format!("pg_basebackup failed: {words}").into());
+            }
+            standby.configure(&ClusterOptions::new(standby.major))?;
+            standby.begin()?;
+            Ok(standby)
+        })
+        .await?
+    }
+
     fn make(options: &ClusterOptions) -> Outcome<Self> {
-        let programs = programs(options.major)?;
+        let mut cluster = Self::empty(options.major, options.auth.clone())?;
+        cluster.initdb(options)?;
+        cluster.configure(options)?;
+        cluster.begin()?;
+        Ok(cluster)
+    }
+
+    fn empty(major: u32, auth: Auth) -> Outcome<Self> {
+        let programs = programs(major)?;
         let directory = tempfile::Builder::new()
             .prefix("drctl-pg")
             .permissions(Permissions::from_mode(0o755))
@@ -89,18 +119,7 @@ impl Cluster {
         if let Some((user, group)) = owner()? {
             chown(directory.path(), Some(user), Some(group))?;
         }
-        let mut cluster = Self {
-            directory,
-            programs,
-            auth: options.auth.clone(),
-            major: options.major,
-            port: 0,
-            server: None,
-        };
-        cluster.initdb(options)?;
-        cluster.configure(options)?;
-        cluster.begin()?;
-        Ok(cluster)
+        Ok(Self { directory, programs, auth, major, port: 0, server: None })
     }
 
     fn initdb(&self, options: &ClusterOptions) -> Outcome<()> {
@@ -182,6 +201,33 @@ impl Cluster {
             }
             std::thread::sleep(STEP);
         }
+    }
+
+    /// Turns TLS on with a certificate for `localhost`, and gives the authority that signed it.
+    pub(crate) async fn turn_tls_on(&self) -> Outcome<PathBuf> {
+        let data = self.data();
+        let script = "
+            openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=authority -keyout ca.key -out ca.crt
+            openssl req -newkey rsa:2048 -nodes -subj /CN=localhost -keyout server.key -out server.csr
+            printf 'subjectAltName=DNS:localhost' > extension
+            openssl x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 \\
+                -extfile extension -out server.crt
+            chmod 600 server.key";
+        let output = Command::new("sh").arg("-ec").arg(script).current_dir(&data).output()?;
+        if !output.status.success() {
+            return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
+        }
+        let owner = std::fs::metadata(&data)?;
+        chown(data.join("server.key"), Some(owner.uid()), Some(owner.gid()))?;
+        self.execute("postgres", &["ALTER SYSTEM SET ssl = on", "SELECT pg_reload_conf()"]).await?;
+        let begun = Instant::now();
+        while self.text("postgres", "SELECT current_setting('ssl')").await? != "on" {
+            if begun.elapsed() > READY_WITHIN {
+                return Err(format!("TLS was not turned on:\n{}", self.log_tail()).into());
+            }
+            tokio::time::sleep(STEP).await;
+        }
+        Ok(data.join("ca.crt"))
     }
 
     /// Ends the server at once, as a crash would; the directory stays.
