@@ -6,6 +6,7 @@
 
 pub(crate) mod postgres;
 pub(crate) mod sink;
+pub(crate) mod stores;
 pub(crate) mod system;
 pub(crate) mod usage;
 
