@@ -4,5 +4,6 @@
 mod support;
 
 mod catalog;
+mod incident_steps;
 mod logical;
 mod roundtrip;

@@ -1,18 +1,26 @@
 //! A system under test: a policy, its repositories and keys in a folder of their own, and the built
 //! `drctl` with nothing of this machine in its environment.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
+use drctl::model::Digest;
 use drctl::pipeline::NewIdentity;
 use drctl::platform::ExposeSecret as _;
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::Outcome;
 
 /// How long any one `drctl` may run.
 const DEADLINE: Duration = Duration::from_secs(120);
+/// How long anything may take to come about.
+const SOON: Duration = Duration::from_secs(60);
+const STEP: Duration = Duration::from_millis(2);
 
 /// Where one repository of the system is, in the policy's words.
 #[derive(Clone, Debug)]
@@ -40,6 +48,110 @@ pub(crate) struct Run {
     pub(crate) code: Option<i32>,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
+}
+
+impl Run {
+    /// The document that `--output json` ends with.
+    pub(crate) fn document(&self) -> Outcome<serde_json::Value> {
+        let last = self.stdout.lines().last().unwrap_or_default();
+        serde_json::from_str(last).map_err(|error| format!("{error} in {self:#?}").into())
+    }
+
+    /// Insists that a person is told `words`.
+    pub(crate) fn says(&self, words: &str) -> Outcome<&Self> {
+        let told = self.stdout.contains(words) || self.stderr.contains(words);
+        if told { Ok(self) } else { Err(format!("nobody is told `{words}`: {self:#?}").into()) }
+    }
+}
+
+/// A `drctl` on its way. Dropping it kills it.
+pub(crate) struct Running {
+    child: Child,
+    stdout: File,
+    stderr: File,
+}
+
+impl Running {
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// kill -9.
+    pub(crate) fn kill(&mut self) -> Outcome<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) -> Outcome<()> {
+        Ok(kill_process(Pid::from_child(&self.child), signal)?)
+    }
+
+    pub(crate) fn has_ended(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// What it has written on stdout so far.
+    pub(crate) fn stdout(&self) -> Outcome<String> {
+        let mut text = String::new();
+        let mut file = self.stdout.try_clone()?;
+        // The child's own position is another: it was given the path, not this descriptor.
+        file.seek(SeekFrom::Start(0))?;
+        file.read_to_string(&mut text)?;
+        Ok(text)
+    }
+
+    /// Waits for its end.
+    pub(crate) async fn end(mut self) -> Outcome<Run> {
+        let begun = Instant::now();
+        while !self.has_ended() {
+            if begun.elapsed() > DEADLINE {
+                return Err(format!("drctl did not end in {DEADLINE:?}: {}", self.stdout()?).into());
+            }
+            tokio::time::sleep(STEP).await;
+        }
+        let stdout = self.stdout()?;
+        let mut stderr = String::new();
+        self.stderr.seek(SeekFrom::Start(0))?;
+        self.stderr.read_to_string(&mut stderr)?;
+        Ok(Run { code: self.child.wait()?.code(), stdout, stderr })
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _gone = self.kill();
+    }
+}
+
+/// Waits until something is so.
+pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) -> Outcome<()> {
+    let begun = Instant::now();
+    while !is_so() {
+        if begun.elapsed() > SOON {
+            return Err(format!("it never came about that {what}").into());
+        }
+        tokio::time::sleep(STEP).await;
+    }
+    Ok(())
+}
+
+/// Every file below a folder and the digest of its bytes, to be compared with what stands there later.
+pub(crate) fn contents(folder: &Path) -> Outcome<BTreeMap<PathBuf, String>> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let digest = Digest::of(&std::fs::read(&path)?);
+                found.insert(path, digest.sha256.to_string());
+            }
+        }
+    }
+    Ok(found)
 }
 
 impl System {
@@ -101,6 +213,20 @@ impl System {
         self.folder.path().join(name)
     }
 
+    /// Puts other words into the policy; those to be replaced must be there.
+    pub(crate) fn rewrite(&self, from: &str, to: &str) -> Outcome<()> {
+        let policy = std::fs::read_to_string(self.policy())?;
+        if !policy.contains(from) {
+            return Err(format!("the policy has no `{from}`:\n{policy}").into());
+        }
+        Ok(std::fs::write(self.policy(), policy.replacen(from, to, 1))?)
+    }
+
+    /// Another host that uses the same repositories: the same policy, and a state directory of its own.
+    pub(crate) fn other_host(&self) -> Vec<(&'static str, PathBuf)> {
+        vec![("DRCTL_STATE_DIR", self.path().join("state-of-another-host"))]
+    }
+
     /// Adds to the policy, e.g. `[transfer]\npart_size = "5MiB"`.
     pub(crate) fn append(&self, text: &str) -> Outcome<()> {
         let policy = std::fs::read_to_string(self.policy())?;
@@ -125,6 +251,33 @@ impl System {
             .args(arguments)
             .stdin(Stdio::null());
         command
+    }
+
+    /// Starts it.
+    pub(crate) fn start(&self, arguments: &[&str]) -> Outcome<Running> {
+        self.start_command(self.command(arguments))
+    }
+
+    /// Starts a command that [`System::command`] made.
+    pub(crate) fn start_command(&self, mut command: Command) -> Outcome<Running> {
+        let output = || -> Outcome<(File, File)> {
+            let file = tempfile::NamedTempFile::new_in(self.folder.path())?;
+            Ok((file.reopen()?, file.into_file()))
+        };
+        let ((stdout, theirs), (stderr, their_errors)) = (output()?, output()?);
+        command.stdout(theirs).stderr(their_errors);
+        Ok(Running { child: command.spawn()?, stdout, stderr })
+    }
+
+    /// Makes every lease look as if it had not been renewed for an hour, where the files of a repository are
+    /// below `folder`: what a killed run leaves is taken over at once, not a minute later.
+    pub(crate) fn expire_leases(folder: &Path) -> Outcome<()> {
+        let leases = folder.join("shop/leases");
+        for entry in std::fs::read_dir(&leases).into_iter().flatten() {
+            let file = File::open(entry?.path())?;
+            file.set_modified(file.metadata()?.modified()? - Duration::from_secs(3600))?;
+        }
+        Ok(())
     }
 
     /// Runs it to its end.
