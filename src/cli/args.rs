@@ -45,6 +45,7 @@ pub enum Format {
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    Doctor(super::doctor::DoctorArgs),
     Backup(super::backup::BackupArgs),
     List(super::list::ListArgs),
     Show(super::show::ShowArgs),
@@ -57,6 +58,7 @@ pub enum Command {
 
 pub(super) async fn dispatch(command: Command, context: &Context) -> Result<Exit, CommandError> {
     match command {
+        Command::Doctor(args) => super::doctor::run(args, context).await,
         Command::Backup(args) => super::backup::run(args, context).await,
         Command::List(args) => super::list::run(args, context).await,
         Command::Show(args) => super::show::run(args, context).await,

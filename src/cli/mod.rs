@@ -12,6 +12,7 @@ mod backup;
 mod catalog;
 mod context;
 mod copies;
+mod doctor;
 pub mod error;
 pub mod exit;
 mod generate;

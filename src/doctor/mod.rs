@@ -1,1 +1,16 @@
-//! Can this host do what its policy asks? Findings with severity and remedy.
+//! Can this host do what its policy asks? Looks at everything a backup or restore will need, by trying
+//! it, and says what to do about what is wrong.
+//!
+//! *Invariants.* Every check ends in findings, also one that could not be made. What is written to a store
+//! to try it is deleted again. The database is only read.
+//!
+//! *Not here.* Repairing anything.
+
+mod database;
+mod examine;
+mod finding;
+mod host;
+mod repository;
+
+pub use examine::examine;
+pub use finding::{Area, Finding, Severity};

@@ -38,6 +38,11 @@ pub fn object_name(artifact: &str, n: usize) -> String {
     if n == 0 { artifact.to_owned() } else { format!("{artifact}.{n:03}") }
 }
 
+/// A folder for trying what a store can do; not part of any system, and never left behind on purpose.
+pub fn probe(seed: u32) -> String {
+    format!(".drctl-probe/{seed:08x}/")
+}
+
 pub fn lease(system: &SystemName, name: &str) -> String {
     format!("{system}/leases/{name}.json")
 }

@@ -18,6 +18,7 @@ pub mod layout;
 pub mod lease;
 pub mod manifest;
 mod marker;
+pub mod probe;
 pub mod reader;
 mod s3;
 #[cfg(test)]
@@ -34,7 +35,7 @@ pub use marker::{Marker, MarkerError};
 pub use s3::S3Store;
 pub use set::{Lost, Repositories, Repository, write_options};
 pub use store::{
-    Lock, ObjectInfo, Page, Precondition, PutOptions, Store, StoreError, StoreErrorKind, Upload, UploadInfo,
-    Written, list_all,
+    Guard, Lock, ObjectInfo, Page, Precondition, PutOptions, Store, StoreError, StoreErrorKind, Upload,
+    UploadInfo, Written, list_all,
 };
 pub use writer::{BackupWriter, WriteError};

@@ -55,6 +55,20 @@ pub trait Store: Send + Sync + Debug {
 
     /// The store's own time of day, from a fresh answer of it.
     async fn now(&self) -> Result<DateTime<Utc>, StoreError>;
+
+    /// What the store says it does to keep objects from being lost after they are written.
+    async fn guard(&self) -> Result<Guard, StoreError> {
+        Ok(Guard::default())
+    }
+}
+
+/// What a store does for what stands in it; `None` where it does not tell or has no such thing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Guard {
+    /// Keeps what is overwritten or deleted.
+    pub keeps_versions: Option<bool>,
+    /// Can refuse to delete before a time.
+    pub locks_objects: Option<bool>,
 }
 
 /// An object on its way. Dropping it leaves a pending upload; end it with `complete` or `abort`.

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 
 use super::super::fault::{Fault, check_key};
 use super::super::store::{
-    ObjectInfo, Page, PutOptions, Store, StoreError, StoreErrorKind, Upload, UploadInfo, Written,
+    Guard, ObjectInfo, Page, PutOptions, Store, StoreError, StoreErrorKind, Upload, UploadInfo, Written,
 };
 use super::answer::Refusal;
 use super::date::AnswerDate;
@@ -90,6 +90,10 @@ impl S3Store {
 
 #[async_trait]
 impl Store for S3Store {
+    async fn guard(&self) -> Result<Guard, StoreError> {
+        Ok(Guard { keeps_versions: self.keeps_versions().await?, locks_objects: self.locks_objects().await? })
+    }
+
     fn location(&self) -> String {
         let S3Place { bucket, prefix, region, endpoint, .. } = &*self.place;
         let slash = if prefix.is_empty() { "" } else { "/" };

@@ -1,0 +1,87 @@
+use serde::Serialize;
+
+use super::Context;
+use super::error::CommandError;
+use super::exit::Exit;
+use super::output::{count, style};
+use crate::doctor::{self, Finding, Severity};
+use crate::platform::state_directory;
+
+/// Look whether this host can do what the policy asks, by trying it
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER)]
+pub struct DoctorArgs {
+    /// Show what is good, too
+    #[arg(long)]
+    all: bool,
+}
+
+const AFTER: &str = "\
+Writes small objects below `.drctl-probe` in each repository and deletes them again; reads the
+databases only.
+
+Exit status:
+  0    nothing wrong
+  1    a backup or a restore will fail
+  2    the command line or the policy is wrong
+  3    works, with warnings";
+
+#[derive(Serialize)]
+struct Document<'a> {
+    worst: Severity,
+    findings: &'a [Finding],
+}
+
+pub(super) async fn run(args: DoctorArgs, context: &Context) -> Result<Exit, CommandError> {
+    let policy = context.policy()?;
+    let repositories = context.repositories(&policy).await;
+    let state = state_directory();
+    let findings = tokio::select! {
+        findings = doctor::examine(&policy, &repositories, &state, &*context.clock) => findings,
+        () = context.cancel.cancelled() => {
+            return Err(CommandError::new(Exit::Interrupted, "interrupted while looking"));
+        }
+    };
+    let worst = findings.iter().map(|finding| finding.severity).max().unwrap_or(Severity::Good);
+    if context.output.is_json() {
+        context.output.document("doctor", &Document { worst, findings: &findings });
+    } else {
+        for finding in &findings {
+            if finding.severity > Severity::Good || args.all {
+                show(finding, context);
+            }
+        }
+        summary(&findings, context);
+    }
+    Ok(match worst {
+        Severity::Good | Severity::Note => Exit::Done,
+        Severity::Warning => Exit::Partly,
+        Severity::Fault => Exit::Failed,
+    })
+}
+
+fn show(finding: &Finding, context: &Context) {
+    let (word, colour) = match finding.severity {
+        Severity::Good => ("good", style::GOOD),
+        Severity::Note => ("note", style::NAME),
+        Severity::Warning => ("warning", style::WARN),
+        Severity::Fault => ("fault", style::BAD),
+    };
+    let area = finding.area.as_str();
+    let subject = if finding.subject.is_empty() { String::new() } else { format!(" {}", finding.subject) };
+    context.output.line(format!("{colour}{word:>7}{colour:#}  {area}{subject}: {}", finding.message));
+    if let Some(remedy) = &finding.remedy {
+        context.output.line(format!("         {remedy}"));
+    }
+}
+
+fn summary(findings: &[Finding], context: &Context) {
+    let of = |severity| findings.iter().filter(|finding| finding.severity == severity).count() as u64;
+    context.output.line(format!(
+        "{} good, {}, {}, {}",
+        of(Severity::Good),
+        count(of(Severity::Note), "note"),
+        count(of(Severity::Warning), "warning"),
+        count(of(Severity::Fault), "fault"),
+    ));
+}

@@ -1,0 +1,77 @@
+use super::{Area, Finding};
+use crate::event::told;
+use crate::policy::{PostgresSource, Source, SourceConfig};
+use crate::source::logical::{self, LogicalError, Prepared};
+
+/// Connects as a backup would and looks at what it would need.
+pub(super) async fn examine(source: &Source) -> Vec<Finding> {
+    let subject = source.name.as_str();
+    match &source.config {
+        SourceConfig::Postgres(postgres) => examine_postgres(subject, postgres).await,
+        SourceConfig::NotBuilt { kind } => vec![Finding::fault(
+            Area::Source,
+            subject,
+            format!("this version of drctl cannot back up sources of kind `{kind}`"),
+            "Back it up by other means until a version that can; every run of it here fails.",
+        )],
+    }
+}
+
+async fn examine_postgres(subject: &str, postgres: &PostgresSource) -> Vec<Finding> {
+    let mut findings = vec![];
+    if postgres.base {
+        findings.push(Finding::fault(
+            Area::Source,
+            subject,
+            "this version of drctl cannot take physical base backups or archive WAL",
+            "Leave them out of the policy until a version that can; until then data newer than the last dump is not protected.",
+        ));
+    }
+    match logical::prepare(postgres).await {
+        Ok(prepared) => findings.extend(describe(subject, &prepared)),
+        Err(error) => findings.push(Finding::fault(Area::Source, subject, told(&error), remedy(&error))),
+    }
+    findings
+}
+
+fn describe(subject: &str, prepared: &Prepared) -> Vec<Finding> {
+    let parameters = &prepared.parameters;
+    let mut findings = vec![Finding::good(
+        Area::Source,
+        subject,
+        format!(
+            "`{}` is PostgreSQL {}; `{}` may read all of it and {} dumps it",
+            parameters.database, prepared.server.version, parameters.user, prepared.tools.version
+        ),
+    )];
+    if prepared.is_standby {
+        findings.push(Finding::note(
+            Area::Source,
+            subject,
+            "the server is a standby: unlogged tables are empty there, and a dump may be cancelled by replay",
+        ));
+    }
+    if !prepared.reads_passwords {
+        findings.push(Finding::note(
+            Area::Source,
+            subject,
+            "the role may not read password hashes: after a restore with --globals, passwords must be set again",
+        ));
+    }
+    findings
+}
+
+fn remedy(error: &LogicalError) -> &'static str {
+    match error {
+        LogicalError::Connect(_) => {
+            "Check that the server runs, and the url, password and TLS settings of the source."
+        }
+        LogicalError::Tools { .. } => {
+            "Install the client programs of that PostgreSQL version, or name their directory as `tools`."
+        }
+        LogicalError::Unreadable { .. } => {
+            "Grant the role pg_read_all_data (and BYPASSRLS where row security is used), or back up as the owner."
+        }
+        _ => "Try again with -v; if it stays, look into the server's log.",
+    }
+}

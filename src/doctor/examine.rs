@@ -1,0 +1,36 @@
+use std::path::Path;
+
+use futures_util::future::join_all;
+
+use super::{Area, Finding, database, host, repository};
+use crate::platform::Clock;
+use crate::policy::{self, Policy};
+use crate::repository::Repositories;
+
+/// Looks at everything. Findings come in the order of the areas.
+pub async fn examine(
+    policy: &Policy,
+    repositories: &Repositories,
+    state: &Path,
+    clock: &dyn Clock,
+) -> Vec<Finding> {
+    let mut findings: Vec<_> = policy::lint(policy)
+        .into_iter()
+        .map(|lint| Finding::warning(Area::Policy, "", lint.message, lint.hint))
+        .collect();
+    if findings.is_empty() {
+        findings.push(Finding::good(Area::Policy, "", "the policy is valid and can meet its objectives"));
+    }
+    findings.extend(host::examine(policy, state));
+    findings.extend(host::keys(policy));
+    findings.extend(join_all(policy.sources.iter().map(database::examine)).await.into_iter().flatten());
+    findings.extend(
+        join_all(
+            policy.repositories.iter().map(|config| repository::examine(policy, config, repositories, clock)),
+        )
+        .await
+        .into_iter()
+        .flatten(),
+    );
+    findings
+}

@@ -1,0 +1,85 @@
+use serde::Serialize;
+
+/// How bad a finding is. Sorted: the last is the worst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Severity {
+    Good,
+    /// Worth knowing; nothing to do.
+    Note,
+    /// Works today, and will not on a worse day.
+    Warning,
+    /// A backup or a restore will fail.
+    Fault,
+}
+
+/// What was looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Area {
+    Policy,
+    Host,
+    Keys,
+    Source,
+    Repository,
+}
+
+impl Area {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Policy => "policy",
+            Self::Host => "host",
+            Self::Keys => "keys",
+            Self::Source => "source",
+            Self::Repository => "repository",
+        }
+    }
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    pub area: Area,
+    /// Which source or repository; empty where there is one only.
+    pub subject: String,
+    pub severity: Severity,
+    /// A full sentence without the stop.
+    pub message: String,
+    /// What to do; always there for a warning or a fault.
+    pub remedy: Option<String>,
+}
+
+impl Finding {
+    pub fn good(area: Area, subject: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            area,
+            subject: subject.into(),
+            severity: Severity::Good,
+            message: message.into(),
+            remedy: None,
+        }
+    }
+
+    pub fn note(area: Area, subject: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Note, ..Self::good(area, subject, message) }
+    }
+
+    pub fn warning(
+        area: Area,
+        subject: impl Into<String>,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
+        let remedy = Some(remedy.into());
+        Self { severity: Severity::Warning, remedy, ..Self::good(area, subject, message) }
+    }
+
+    pub fn fault(
+        area: Area,
+        subject: impl Into<String>,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
+        Self { severity: Severity::Fault, ..Self::warning(area, subject, message, remedy) }
+    }
+}

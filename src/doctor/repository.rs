@@ -1,0 +1,229 @@
+use chrono::TimeDelta;
+
+use super::{Area, Finding};
+use crate::event::told;
+use crate::platform::Clock;
+use crate::policy::{Place, Policy, RepositoryConfig};
+use crate::repository::probe::{Ability, Capabilities, probe};
+use crate::repository::{Marker, MarkerError, Repositories, Repository, StoreErrorKind};
+
+/// A clock this far off will go on drifting; [`crate::backup`] refuses at five minutes.
+const SKEW: TimeDelta = TimeDelta::seconds(30);
+
+/// Tries one repository of the policy.
+pub(super) async fn examine(
+    policy: &Policy,
+    config: &RepositoryConfig,
+    repositories: &Repositories,
+    clock: &dyn Clock,
+) -> Vec<Finding> {
+    let name = config.name.as_str();
+    let Some(repository) = repositories.find(&config.name) else {
+        let reason = repositories.lost().iter().find(|lost| lost.name == config.name);
+        let reason = reason.map_or_else(|| "it could not be opened".to_owned(), |lost| lost.reason());
+        return vec![Finding::fault(Area::Repository, name, reason, "Check its settings in the policy.")];
+    };
+    let mut findings = vec![];
+    match Marker::read(&*repository.store).await {
+        Ok(None) => {
+            let text =
+                format!("{} is empty: the first backup makes it a repository", repository.store.location());
+            findings.push(Finding::note(Area::Repository, name, text));
+        }
+        Ok(Some(marker)) => {
+            let known = repositories.id();
+            let judged = marker
+                .check(&*repository.store, &policy.system, known)
+                .and_then(|()| marker.check_writable(&*repository.store));
+            if let Err(error) = judged {
+                findings.push(Finding::fault(
+                    Area::Repository,
+                    name,
+                    told(&error),
+                    "Give this system a bucket or prefix of its own, or use the version of drctl that wrote it.",
+                ));
+                // Someone else's: nothing is tried in it.
+                return findings;
+            }
+        }
+        Err(error) => {
+            findings.push(Finding::fault(Area::Repository, name, told(&error), remedy(&error)));
+            return findings;
+        }
+    }
+    match probe(&*repository.store, || clock.now()).await {
+        Ok(found) => findings.extend(judge(repository, config, &found)),
+        Err(error) => findings.push(Finding::fault(
+            Area::Repository,
+            name,
+            told(&error),
+            "A backup writes, reads back and lists: grant the role those, and see that the store answers.",
+        )),
+    }
+    findings
+}
+
+fn remedy(error: &MarkerError) -> &'static str {
+    let kind = match error {
+        MarkerError::Read(error) | MarkerError::Write(error) | MarkerError::ByHand(error) => Some(error.kind),
+        _ => None,
+    };
+    match kind {
+        Some(StoreErrorKind::NoBucket) => "Create the bucket or directory; drctl does not.",
+        Some(StoreErrorKind::Credentials) => {
+            "Check `credentials`: which keys are meant, and are they still valid?"
+        }
+        Some(StoreErrorKind::Forbidden) => {
+            "Grant the role s3:ListBucket on the bucket, and s3:GetObject and s3:PutObject below the prefix."
+        }
+        Some(StoreErrorKind::ClockSkew) => "Set this host's clock: run an NTP client.",
+        Some(StoreErrorKind::Unreachable | StoreErrorKind::Unavailable) => {
+            "Check endpoint, region and network; backups go to the other repositories meanwhile."
+        }
+        _ => "Check its settings in the policy.",
+    }
+}
+
+fn judge(repository: &Repository, config: &RepositoryConfig, found: &Capabilities) -> Vec<Finding> {
+    let name = config.name.as_str();
+    let mut findings = vec![];
+    let good = |text: &str| Finding::good(Area::Repository, name, text);
+    let mut ability = |ability: &Ability, does: &str, lacks: &str, remedy: &str, is_fault: bool| {
+        findings.push(match ability {
+            Ability::Yes => good(does),
+            Ability::No(why) if is_fault => {
+                Finding::fault(Area::Repository, name, format!("{lacks}: {why}"), remedy)
+            }
+            Ability::No(why) => Finding::warning(Area::Repository, name, format!("{lacks}: {why}"), remedy),
+            Ability::Unknown(why) => Finding::warning(
+                Area::Repository,
+                name,
+                format!("it could not be found out whether {}: {why}", does.replace("it ", "the store ")),
+                "Try again; if it stays, look into the store's log.",
+            ),
+        });
+    };
+    ability(
+        &found.multipart,
+        "it takes objects in parts",
+        "it does not take objects in parts",
+        "A backup larger than one part cannot be stored here. Use another store.",
+        true,
+    );
+    ability(
+        &found.ranged_reads,
+        "it gives ranges of objects",
+        "it does not give ranges of objects",
+        "A restore reads ranges. Use another store.",
+        true,
+    );
+    ability(
+        &found.lists_at_once,
+        "it lists an object as soon as it is written",
+        "its listings are late",
+        "`drctl list` and `restore` may miss the newest backup here for a while.",
+        false,
+    );
+    ability(
+        &found.conditional_put,
+        "it refuses to overwrite when asked to",
+        "it overwrites although asked not to",
+        "drctl never writes a key twice, but nothing on the store's side enforces it. Use versioning, or another store.",
+        false,
+    );
+    ability(
+        &found.conditional_multipart,
+        "it refuses to overwrite by an upload in parts",
+        "it overwrites by an upload in parts although asked not to",
+        "drctl never writes a key twice, but nothing on the store's side enforces it. Use versioning, or another store.",
+        false,
+    );
+    ability(
+        &found.compare_and_swap,
+        "it can swap an object for another one safely, so leases hold",
+        "it cannot swap an object for another one safely",
+        "Two hosts may back up the same source at once: run backups from one host, or use another primary.",
+        false,
+    );
+    ability(
+        &found.pending_uploads,
+        "unfinished uploads can be found and taken back",
+        "unfinished uploads cannot be found",
+        "Set a lifecycle rule that aborts incomplete uploads after a week, or killed runs cost money for ever.",
+        false,
+    );
+    findings.push(match &found.deletes {
+        Ability::Yes => Finding::note(
+            Area::Repository,
+            name,
+            "this host may delete backups; whoever takes it over can, too (an object lock or a role without s3:DeleteObject prevents that)",
+        ),
+        _ => good("this host may not delete backups"),
+    });
+    findings.extend(protection(repository, config, found));
+    findings.push(clock(name, found));
+    findings
+}
+
+fn protection(repository: &Repository, config: &RepositoryConfig, found: &Capabilities) -> Vec<Finding> {
+    let name = config.name.as_str();
+    let Place::S3(place) = &config.place else {
+        return vec![Finding::note(
+            Area::Repository,
+            name,
+            format!(
+                "{} is a directory: nothing protects it from whoever can write there",
+                repository.store.location()
+            ),
+        )];
+    };
+    let mut findings = vec![];
+    match (place.object_lock, found.guard.locks_objects) {
+        (Some(_), Some(true)) => {
+            findings.push(Finding::good(Area::Repository, name, "the bucket locks objects"))
+        }
+        (Some(_), _) => findings.push(Finding::fault(
+            Area::Repository,
+            name,
+            "the policy asks for an object lock, and the bucket does not say that it can",
+            "Make the bucket anew with object lock enabled, or remove `object_lock` from the policy.",
+        )),
+        (None, Some(true)) => findings.push(Finding::note(
+            Area::Repository,
+            name,
+            "the bucket can lock objects and the policy does not ask for it (`object_lock`)",
+        )),
+        (None, _) => findings.push(Finding::note(
+            Area::Repository,
+            name,
+            "objects are not locked: this copy is not the immutable one of a 3-2-1-1-0 plan",
+        )),
+    }
+    if found.guard.keeps_versions == Some(false) {
+        findings.push(Finding::note(
+            Area::Repository,
+            name,
+            "the bucket does not keep versions: a delete is final",
+        ));
+    }
+    findings
+}
+
+fn clock(name: &str, found: &Capabilities) -> Finding {
+    let seconds = found.skew_seconds;
+    if TimeDelta::seconds(seconds).abs() <= SKEW {
+        return Finding::good(
+            Area::Repository,
+            name,
+            format!("this host's clock agrees with it to {} s", seconds.abs().max(1)),
+        );
+    }
+    let direction = if seconds > 0 { "ahead of" } else { "behind" };
+    let text = format!("this host's clock is {} s {direction} the store's", seconds.abs());
+    Finding::warning(
+        Area::Repository,
+        name,
+        text,
+        "Run an NTP client: from five minutes on backups are refused.",
+    )
+}
