@@ -59,6 +59,14 @@ impl Patience {
         self.answer + Duration::from_secs(bytes as u64 / self.slowest.max(1))
     }
 
+    /// So many attempts, at most, and those of [`Patience`].
+    pub fn retries(&self, attempts: u32) -> RetryConfig {
+        RetryConfig::standard()
+            .with_max_attempts(attempts.min(self.attempts).max(1))
+            .with_initial_backoff(self.backoff)
+            .with_max_backoff(Duration::from_secs(10))
+    }
+
     fn all(&self, attempt: Duration) -> TimeoutConfig {
         TimeoutConfig::builder()
             .connect_timeout(self.connect)
@@ -83,12 +91,7 @@ pub async fn s3_client(place: &S3Place, patience: &Patience) -> Result<Client, A
         .credentials_provider(credentials)
         .http_client(http)
         .timeout_config(patience.timeouts(0))
-        .retry_config(
-            RetryConfig::standard()
-                .with_max_attempts(patience.attempts.max(1))
-                .with_initial_backoff(patience.backoff)
-                .with_max_backoff(Duration::from_secs(10)),
-        )
+        .retry_config(patience.retries(u32::MAX))
         // The SDK counts retries of every client of the process together, and stops retrying at a limit:
         // a copy that is down would take the primary's retries. The attempts are limited as it is.
         .retry_partition(RetryPartition::custom("drctl").token_bucket(TokenBucket::unlimited()).build())

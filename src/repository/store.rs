@@ -121,7 +121,8 @@ pub struct Lock {
 /// What a write left behind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
-    /// Changes with every write of the key; for [`Precondition::Unchanged`].
+    /// For [`Precondition::Unchanged`]. Changes with every write of other bytes; where S3 derives it from
+    /// the bytes, the same bytes have the same.
     pub etag: String,
     /// Of versioned buckets.
     pub version: Option<String>,
@@ -131,6 +132,7 @@ pub struct Written {
 pub struct ObjectInfo {
     pub key: String,
     pub size: u64,
+    /// In listings of some stores empty.
     pub etag: String,
     /// By the store's clock.
     pub modified: DateTime<Utc>,

@@ -35,6 +35,8 @@ struct Parts {
     /// Those that wait in files of their own.
     early: Vec<u32>,
     unsynced: u64,
+    /// Completed or aborted.
+    ended: bool,
 }
 
 impl DirectoryUpload {
@@ -50,14 +52,19 @@ impl DirectoryUpload {
 }
 
 impl Parts {
+    fn go_on(&self) -> Result<(), Fault> {
+        if self.ended { Err(refused("the upload has ended")) } else { Ok(()) }
+    }
+
     /// Where in the file the part belongs; `None` where that is not known yet.
     fn place(&mut self, number: u32, length: u64) -> Result<Option<u64>, Fault> {
-        let before = number.checked_sub(1).ok_or_else(|| unequal("parts are numbered from 1"))?;
+        self.go_on()?;
+        let before = number.checked_sub(1).ok_or_else(|| refused("parts are numbered from 1"))?;
         if before == 0 {
             self.size = Some(length);
         }
         match self.size {
-            Some(size) if length > size => Err(unequal("a part is larger than the first")),
+            Some(size) if length > size => Err(refused("a part is larger than the first")),
             Some(size) => Ok(Some(u64::from(before) * size)),
             None => Ok(None),
         }
@@ -69,13 +76,13 @@ impl Parts {
         let size = self.size.unwrap_or_default();
         let gap = self.written.len() != last as usize;
         if gap || self.written.range(..last).any(|(_, &length)| length != size) || last_length > size {
-            return Err(unequal("a part is missing, or of another size than the first"));
+            return Err(refused("a part is missing, or of another size than the first"));
         }
         Ok(u64::from(last - 1) * size + last_length)
     }
 }
 
-fn unequal(words: &str) -> Fault {
+fn refused(words: &str) -> Fault {
     Fault::new(StoreErrorKind::Other, words)
 }
 
@@ -112,7 +119,8 @@ fn write_part(draft: &Draft, parts: &Mutex<Parts>, number: u32, body: &[u8]) -> 
 }
 
 fn join(draft: &Draft, parts: &Mutex<Parts>) -> Result<(), Fault> {
-    let parts = parts.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut parts = parts.lock().unwrap_or_else(PoisonError::into_inner);
+    parts.go_on()?;
     let total = parts.total()?;
     for &number in &parts.early {
         let body = fs::read(draft.folder.join(format!("part.{number}")))?;
@@ -125,7 +133,21 @@ fn join(draft: &Draft, parts: &Mutex<Parts>) -> Result<(), Fault> {
             format!("{length} bytes are there, {total} were written"),
         ));
     }
+    parts.ended = true;
     Ok(())
+}
+
+fn abort(draft: &Draft, parts: &Mutex<Parts>) -> Result<(), Fault> {
+    let mut parts = parts.lock().unwrap_or_else(PoisonError::into_inner);
+    if !parts.ended {
+        parts.ended = true;
+        // A file that is open keeps its bytes, and these may be what fills the disk.
+        draft.file.set_len(0)?;
+    }
+    match fs::remove_dir_all(&draft.folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
+    }
 }
 
 #[async_trait]
@@ -154,12 +176,7 @@ impl Upload for DirectoryUpload {
     }
 
     async fn abort(&self) -> Result<(), StoreError> {
-        let folder = self.draft.folder.clone();
-        self.store
-            .run("abort", &self.key, BODY, move |_| match fs::remove_dir_all(folder) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
-                _ => Ok(()),
-            })
-            .await
+        let (draft, parts) = (Arc::clone(&self.draft), Arc::clone(&self.parts));
+        self.store.run("abort", &self.key, BODY, move |_| abort(&draft, &parts)).await
     }
 }

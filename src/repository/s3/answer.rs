@@ -19,6 +19,11 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
+    /// Another write of the key is on its way, and neither is decided: AWS's and Ceph's word for it.
+    pub(super) fn is_conflict(&self) -> bool {
+        self.is("ConditionalRequestConflict") || self.is("ConcurrentModification")
+    }
+
     pub(super) fn is(&self, code: &str) -> bool {
         self.code.as_deref() == Some(code)
     }
@@ -71,7 +76,9 @@ fn kind(code: Option<&str>, status: Option<u16>) -> StoreErrorKind {
     match (code.unwrap_or_default(), status.unwrap_or_default()) {
         ("NoSuchBucket", _) => Kind::NoBucket,
         ("NoSuchKey" | "NotFound" | "NoSuchVersion" | "NoSuchUpload", _) => Kind::NotFound,
-        ("PreconditionFailed" | "ConditionalRequestConflict", _) | (_, 412) => Kind::Changed,
+        ("PreconditionFailed" | "ConditionalRequestConflict" | "ConcurrentModification", _) | (_, 412) => {
+            Kind::Changed
+        }
         ("RequestTimeTooSkewed" | "RequestExpired", _) => Kind::ClockSkew,
         (
             "InvalidAccessKeyId"

@@ -1,7 +1,9 @@
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
+use aws_sdk_s3::operation::complete_multipart_upload::CompleteMultipartUploadOutput;
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart, StorageClass};
@@ -16,6 +18,8 @@ use super::write::{NONCE, conditions, judge, lock, nonce, written};
 
 /// What S3 takes as one object's parts.
 const MOST_PARTS: u32 = 10_000;
+/// Attempts at joining them before a look whether one of them did it.
+const JOIN_ATTEMPTS: u32 = 3;
 
 /// A multipart upload.
 #[derive(Debug)]
@@ -26,6 +30,8 @@ pub(super) struct S3Upload {
     nonce: String,
     precondition: Precondition,
     parts: Mutex<BTreeMap<u32, Part>>,
+    /// Aborted: some servers refuse to hear it twice.
+    aborted: AtomicBool,
 }
 
 /// A part the store has.
@@ -71,10 +77,20 @@ impl S3Upload {
             nonce,
             precondition: options.precondition.clone(),
             parts: Mutex::default(),
+            aborted: AtomicBool::new(false),
         })
     }
 
+    /// Some servers take a call for an upload that is gone for one they have to wait for.
+    fn go_on(&self) -> Result<(), Fault> {
+        if self.aborted.load(Ordering::SeqCst) {
+            return Err(Fault::new(StoreErrorKind::Other, "the upload was aborted"));
+        }
+        Ok(())
+    }
+
     async fn send(&self, number: u32, body: Bytes) -> Result<(), Fault> {
+        self.go_on()?;
         if !(1..=MOST_PARTS).contains(&number) {
             let words = format!("part {number}; an object has parts 1 to {MOST_PARTS}");
             return Err(Fault::new(StoreErrorKind::Unsupported, words));
@@ -110,6 +126,7 @@ impl S3Upload {
     }
 
     async fn finish(&self) -> Result<Written, Fault> {
+        self.go_on()?;
         let sent = || self.parts.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if sent().is_empty() {
             // An object of no bytes is one empty part.
@@ -121,19 +138,38 @@ impl S3Upload {
         }
         let size = parts.values().map(|part| part.size).sum();
         let whole = checksum::whole(parts.values().map(|part| (&part.sum, part.size)));
-        let completed = parts.iter().map(|(&number, part)| {
-            CompletedPart::builder()
-                .part_number(i32::try_from(number).unwrap_or(i32::MAX))
-                .e_tag(&part.etag)
-                .set_checksum_crc64_nvme(part.sum.crc64_nvme())
-                .set_checksum_crc32_c(part.sum.crc32c())
-                .set_checksum_sha256(part.sum.sha256())
-                .build()
-        });
-        let completed = CompletedMultipartUpload::builder().set_parts(Some(completed.collect())).build();
-        let (none_match, match_) = conditions(&self.precondition);
         let whole = whole.and_then(|sum| sum.crc64_nvme());
-        let answer = self
+        let completed = CompletedMultipartUpload::builder()
+            .set_parts(Some(parts.iter().map(|(number, part)| part.completed(*number)).collect()))
+            .build();
+        let mut round = 0;
+        loop {
+            let refusal = match self.join(completed.clone(), whole.as_deref()).await {
+                Ok(answer) => return self.prove(&answer, size, whole.as_deref()).await,
+                Err(refusal) => refusal,
+            };
+            // Whatever was answered in the end: an attempt whose answer was lost may have done it, and what
+            // a store answers to the next one differs.
+            if let Some(head) = self.store.written_by(&self.key, &self.nonce).await {
+                return confirm(&head, size, whole.as_deref());
+            }
+            let may_pass = matches!(refusal.kind, StoreErrorKind::Unavailable | StoreErrorKind::Unreachable);
+            round += 1;
+            if !may_pass || round >= self.store.patience.attempts.div_ceil(JOIN_ATTEMPTS) {
+                return Err(judge(refusal, &self.precondition));
+            }
+            tokio::time::sleep(self.store.patience.backoff * round).await;
+        }
+    }
+
+    async fn join(
+        &self,
+        completed: CompletedMultipartUpload,
+        whole: Option<&str>,
+    ) -> Result<CompleteMultipartUploadOutput, Refusal> {
+        let (none_match, match_) = conditions(&self.precondition);
+        let patience = self.store.patience;
+        let request = self
             .store
             .client
             .complete_multipart_upload()
@@ -144,36 +180,50 @@ impl S3Upload {
             .set_if_none_match(none_match)
             .set_if_match(match_)
             .set_checksum_type(checksum::kept(self.store.place.checksum))
-            .set_checksum_crc64_nvme(whole.clone())
+            .set_checksum_crc64_nvme(whole.map(str::to_owned))
             .customize()
             .config_override(
-                aws_sdk_s3::Config::builder().timeout_config(self.store.patience.finish_timeouts()),
-            )
-            .send()
-            .await
-            .map_err(Refusal::from);
-        match answer {
-            Ok(answer) => match self.store.head_output(&self.key, whole.is_some()).await {
-                Ok(Some(head)) => confirm(&head, size, whole.as_deref()),
-                Ok(None) => {
-                    Err(Fault::new(StoreErrorKind::Corrupt, "the store completed it, and does not have it"))
-                }
-                // Who may only write has the store's word for the sum of the whole, or nothing.
-                Err(fault)
-                    if fault.kind == StoreErrorKind::Forbidden
-                        && whole.is_some()
-                        && answer.checksum_crc64_nvme() == whole.as_deref() =>
-                {
-                    written(answer.e_tag(), answer.version_id())
-                }
-                Err(fault) => Err(fault),
-            },
-            // Whatever was answered in the end: an attempt whose answer was lost may have done it.
-            Err(refusal) => match self.store.written_by(&self.key, &self.nonce).await {
-                Some(head) => confirm(&head, size, whole.as_deref()),
-                None => Err(judge(refusal, &self.precondition)),
-            },
+                aws_sdk_s3::Config::builder()
+                    .timeout_config(patience.finish_timeouts())
+                    .retry_config(patience.retries(JOIN_ATTEMPTS)),
+            );
+        Ok(request.send().await?)
+    }
+
+    /// Looks whether the object is what was sent.
+    async fn prove(
+        &self,
+        answer: &CompleteMultipartUploadOutput,
+        size: u64,
+        whole: Option<&str>,
+    ) -> Result<Written, Fault> {
+        match self.store.head_output(&self.key, whole.is_some()).await {
+            Ok(Some(head)) => confirm(&head, size, whole),
+            Ok(None) => {
+                Err(Fault::new(StoreErrorKind::Corrupt, "the store completed it, and does not have it"))
+            }
+            // Who may only write has the store's word for the sum of the whole, or nothing.
+            Err(fault)
+                if fault.kind == StoreErrorKind::Forbidden
+                    && whole.is_some()
+                    && answer.checksum_crc64_nvme() == whole =>
+            {
+                written(answer.e_tag(), answer.version_id())
+            }
+            Err(fault) => Err(fault),
         }
+    }
+}
+
+impl Part {
+    fn completed(&self, number: u32) -> CompletedPart {
+        CompletedPart::builder()
+            .part_number(i32::try_from(number).unwrap_or(i32::MAX))
+            .e_tag(&self.etag)
+            .set_checksum_crc64_nvme(self.sum.crc64_nvme())
+            .set_checksum_crc32_c(self.sum.crc32c())
+            .set_checksum_sha256(self.sum.sha256())
+            .build()
     }
 }
 
@@ -184,7 +234,8 @@ fn confirm(head: &HeadObjectOutput, size: u64, whole: Option<&str>) -> Result<Wr
         let words = format!("{size} bytes were sent, the store has {}", has.unwrap_or_default());
         return Err(Fault::new(StoreErrorKind::Corrupt, words));
     }
-    match (head.checksum_crc64_nvme(), whole) {
+    // With `-` and a number at its end it is a sum of the parts' sums, which some stores give instead.
+    match (head.checksum_crc64_nvme().filter(|sum| !sum.contains('-')), whole) {
         (Some(has), Some(sent)) if has != sent => Err(Fault::new(
             StoreErrorKind::Corrupt,
             format!("its CRC64NVME is {has}, that of what was sent {sent}"),
@@ -215,6 +266,10 @@ impl Upload for S3Upload {
     }
 
     async fn abort(&self) -> Result<(), StoreError> {
-        self.store.abort(&self.key, &self.id).await.map_err(self.store.fault("abort", &self.key))
+        if !self.aborted.load(Ordering::SeqCst) {
+            self.store.abort(&self.key, &self.id).await.map_err(self.store.fault("abort", &self.key))?;
+            self.aborted.store(true, Ordering::SeqCst);
+        }
+        Ok(())
     }
 }

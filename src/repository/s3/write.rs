@@ -132,7 +132,7 @@ impl S3Store {
                 }
                 Err(refusal) => refusal,
             };
-            if refusal.is("ConditionalRequestConflict") && conflicts < CONFLICTS {
+            if refusal.is_conflict() && conflicts < CONFLICTS {
                 conflicts += 1;
                 tokio::time::sleep(Duration::from_millis(50) * 2_u32.pow(conflicts)).await;
                 continue;
