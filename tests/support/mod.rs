@@ -4,7 +4,10 @@
 //! how to get it.
 #![allow(dead_code, reason = "each test binary uses another part of it")]
 
+pub(crate) mod fault_proxy;
 pub(crate) mod postgres;
+pub(crate) mod radosgw;
+pub(crate) mod s3;
 pub(crate) mod sink;
 pub(crate) mod stores;
 pub(crate) mod system;
