@@ -47,6 +47,7 @@ pub enum Format {
 pub enum Command {
     Doctor(super::doctor::DoctorArgs),
     Backup(super::backup::BackupArgs),
+    Restore(super::restore::RestoreArgs),
     List(super::list::ListArgs),
     Show(super::show::ShowArgs),
     Status(super::status::StatusArgs),
@@ -60,6 +61,7 @@ pub(super) async fn dispatch(command: Command, context: &Context) -> Result<Exit
     match command {
         Command::Doctor(args) => super::doctor::run(args, context).await,
         Command::Backup(args) => super::backup::run(args, context).await,
+        Command::Restore(args) => super::restore::run(args, context).await,
         Command::List(args) => super::list::run(args, context).await,
         Command::Show(args) => super::show::run(args, context).await,
         Command::Status(args) => super::status::run(args, context).await,

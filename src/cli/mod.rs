@@ -20,6 +20,8 @@ mod known;
 mod list;
 pub mod output;
 mod progress;
+mod restore;
+mod restored;
 mod show;
 mod status;
 mod table;
