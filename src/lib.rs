@@ -17,6 +17,7 @@
 //! |---|---|
 //! | [`cli`] | arguments, one file a verb, output, error → exit code and hint; the only module that prints |
 //! | [`backup`], [`restore`], [`upkeep`], [`doctor`] | the use cases: `plan` decides, `execute` acts |
+//! | [`setup`] | the first day: a pair of keys, and a policy to begin with |
 //! | [`source`] | where a backup's bytes come from, one file a kind |
 //! | [`catalog`] | a database of what is in the repositories; always rebuildable from them |
 //! | [`repository`] | the on-store format, the store trait and its implementations, writer, reader, lease, journal |
@@ -40,5 +41,6 @@ pub mod policy;
 pub mod postgres;
 pub mod repository;
 pub mod restore;
+pub mod setup;
 pub mod source;
 pub mod upkeep;

@@ -45,29 +45,33 @@ pub enum Format {
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    Init(Box<super::init::InitArgs>),
     Doctor(super::doctor::DoctorArgs),
     Backup(super::backup::BackupArgs),
-    Restore(super::restore::RestoreArgs),
     List(super::list::ListArgs),
     Show(super::show::ShowArgs),
     Status(super::status::StatusArgs),
     Verify(super::verify::VerifyArgs),
     Copies(super::copies::CopiesArgs),
     Catalog(super::catalog::CatalogArgs),
+    Policy(super::policy::PolicyArgs),
+    Keys(super::keys::KeysArgs),
     Generate(super::generate::GenerateArgs),
 }
 
 pub(super) async fn dispatch(command: Command, context: &Context) -> Result<Exit, CommandError> {
     match command {
+        Command::Init(args) => super::init::run(*args, context).await,
         Command::Doctor(args) => super::doctor::run(args, context).await,
         Command::Backup(args) => super::backup::run(args, context).await,
-        Command::Restore(args) => super::restore::run(args, context).await,
         Command::List(args) => super::list::run(args, context).await,
         Command::Show(args) => super::show::run(args, context).await,
         Command::Status(args) => super::status::run(args, context).await,
         Command::Verify(args) => super::verify::run(args, context).await,
         Command::Copies(args) => super::copies::run(args, context).await,
         Command::Catalog(args) => super::catalog::run(args, context).await,
+        Command::Keys(args) => super::keys::run(&args, context),
+        Command::Policy(args) => super::policy::run(args, context),
         Command::Generate(args) => super::generate::run(&args, context),
     }
 }

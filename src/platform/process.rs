@@ -43,7 +43,6 @@ pub enum ProcessError {
 }
 
 fn tail(lines: &[String]) -> String {
-    let lines = &lines[lines.len().saturating_sub(TAIL_LINES)..];
     if lines.is_empty() { String::new() } else { format!(": {}", lines.join("\n    ")) }
 }
 
@@ -56,7 +55,7 @@ pub struct Program {
     arguments: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
     without: Vec<OsString>,
-    pub(super) stderr_lines: usize,
+    stderr_lines: usize,
     input: Option<Vec<u8>>,
 }
 
@@ -113,7 +112,7 @@ impl Program {
         std::path::Path::new(&self.path).file_name().unwrap_or(&self.path).to_string_lossy().into_owned()
     }
 
-    pub(super) fn command(&self) -> Command {
+    fn command(&self) -> Command {
         let mut command = Command::new(&self.path);
         self.without.iter().for_each(|name| {
             command.env_remove(name);
@@ -122,7 +121,7 @@ impl Program {
         command
     }
 
-    pub(super) fn start_failed(&self, source: std::io::Error) -> ProcessError {
+    fn start_failed(&self, source: std::io::Error) -> ProcessError {
         ProcessError::Start { program: self.path.to_string_lossy().into_owned(), source }
     }
 
@@ -276,7 +275,7 @@ impl Drop for Piped {
 }
 
 /// Ok for exit status 0; otherwise what happened, in words.
-pub(super) fn judge(program: &str, status: ExitStatus, stderr: &[String]) -> Result<(), ProcessError> {
+fn judge(program: &str, status: ExitStatus, stderr: &[String]) -> Result<(), ProcessError> {
     if status.success() {
         return Ok(());
     }
@@ -290,16 +289,16 @@ pub(super) fn judge(program: &str, status: ExitStatus, stderr: &[String]) -> Res
         program: program.to_owned(),
         how,
         code: status.code(),
-        stderr: stderr.to_vec(),
+        stderr: stderr[stderr.len().saturating_sub(TAIL_LINES)..].to_vec(),
     })
 }
 
 /// A child's process group: the child and whatever it started.
 #[derive(Clone, Copy)]
-pub(super) struct Group(Option<Pid>);
+struct Group(Option<Pid>);
 
 impl Group {
-    pub(super) fn of(child: &Child) -> Self {
+    fn of(child: &Child) -> Self {
         Self(i32::try_from(child.id()).ok().and_then(Pid::from_raw))
     }
 
@@ -307,12 +306,12 @@ impl Group {
         self.0.is_some_and(|group| kill_process_group(group, signal).is_ok())
     }
 
-    pub(super) fn kill(self) {
+    fn kill(self) {
         self.signal(Signal::KILL);
     }
 
     /// Asks, and kills after [`GRACE`] whatever is left of the group.
-    pub(super) fn end(self) {
+    fn end(self) {
         if self.signal(Signal::TERM) {
             std::thread::spawn(move || {
                 let step = Duration::from_millis(100);
@@ -330,13 +329,13 @@ impl Group {
 }
 
 /// Follows a child's stderr and keeps its last lines.
-pub(super) struct Tail {
+struct Tail {
     lines: Arc<Mutex<VecDeque<String>>>,
     reader: Option<JoinHandle<()>>,
 }
 
 impl Tail {
-    pub(super) fn follow(stderr: Option<impl Read + Send + 'static>, limit: usize) -> Self {
+    fn follow(stderr: Option<impl Read + Send + 'static>, limit: usize) -> Self {
         let lines = Arc::new(Mutex::new(VecDeque::new()));
         let reader = stderr.map(|pipe| {
             let lines = Arc::clone(&lines);
@@ -361,7 +360,7 @@ impl Tail {
         Self { lines, reader }
     }
 
-    pub(super) fn end(self) -> Vec<String> {
+    fn end(self) -> Vec<String> {
         if let Some(reader) = self.reader {
             let _ended = reader.join();
         }

@@ -161,6 +161,21 @@ fn url_or_ref(text: &str, schemes: &[&str], form: &str) -> Result<UrlOrRef, Refu
 #[derive(Clone, Debug)]
 pub(super) struct PostgresUrl(pub(super) UrlOrRef);
 
+/// What [`crate::postgres::ConnectionParameters`] understands.
+const PARAMETERS: [&str; 12] = [
+    "host",
+    "port",
+    "user",
+    "dbname",
+    "sslmode",
+    "sslrootcert",
+    "sslcert",
+    "sslkey",
+    "connect_timeout",
+    "application_name",
+    "options",
+    "password",
+];
 const SSL_MODES: [&str; 6] = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
 
 impl FromText for PostgresUrl {
@@ -175,6 +190,14 @@ impl FromText for PostgresUrl {
                 "names no database",
                 "put it at the end: `postgres://user@host:5432/database`",
             );
+        }
+        if given.host_str().is_some_and(|host| host.contains(',')) {
+            return Refusal::new("names several hosts", "name the one that backups are taken from");
+        }
+        if let Some((name, _)) = given.query_pairs().find(|(name, _)| !PARAMETERS.contains(&&**name)) {
+            // `password` is known, so that it is refused for what it is; it is not a suggestion.
+            let hint = suggestion("parameters", &name, &PARAMETERS[..PARAMETERS.len() - 1]);
+            return Refusal::new(format!("`{name}` is not a parameter of a connection"), hint);
         }
         if let Some(mode) = named("sslmode").filter(|mode| !SSL_MODES.contains(&&**mode)) {
             return Refusal::new(

@@ -19,7 +19,7 @@ pub struct Fault {
     /// Dotted, as in `repository.primary.url`; empty for the file as a whole and for bad TOML.
     pub key: String,
     pub message: String,
-    /// What to do, as a sentence.
+    /// What to do.
     pub hint: Option<String>,
 }
 

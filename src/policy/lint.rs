@@ -9,6 +9,7 @@ use url::Url;
 
 use super::intent::{Encryption, Place, Policy, S3Place, Source, SourceConfig};
 use super::routine::CronLine;
+use super::value::period;
 use crate::model::RepositoryName;
 
 /// A warning: the policy is valid, and recovery may be worse than it hopes.
@@ -17,7 +18,7 @@ pub struct Lint {
     /// The setting it is about, dotted; it may be absent.
     pub key: String,
     pub message: String,
-    /// What to do, as a sentence.
+    /// What to do.
     pub hint: String,
 }
 
@@ -46,12 +47,12 @@ fn encryption(policy: &Policy, lint: &mut impl FnMut(String, String, &str)) {
         Encryption::None => lint(
             "encryption".to_owned(),
             "backups are not encrypted: whoever reads a repository reads the data".to_owned(),
-            "Run `drctl keys generate`, and put the keys into `recipients`.",
+            "run `drctl keys generate`, and put the keys into `recipients`",
         ),
         Encryption::Age { recipients } if recipients.len() < 2 => lint(
             "encryption.recipients".to_owned(),
             "backups have one recipient: whoever loses that key loses every backup".to_owned(),
-            "Add a second key that is kept elsewhere.",
+            "add a second key that is kept elsewhere",
         ),
         Encryption::Age { .. } => {}
     }
@@ -63,7 +64,7 @@ fn copies(policy: &Policy, lint: &mut impl FnMut(String, String, &str)) {
     if copies.is_empty() {
         let message =
             "there is no copy: a region, an account or a bucket that is lost takes every backup with it";
-        lint(key, message.to_owned(), "Add a `[repository.copies.…]` in another region.");
+        lint(key, message.to_owned(), "add a `[repository.copies.…]` in another region");
     } else if !copies.iter().any(|copy| is_elsewhere(&primary.place, &copy.place)) {
         let message = match &primary.place {
             Place::S3(place) => format!("no copy is in another region than `{}`", place.region),
@@ -71,7 +72,7 @@ fn copies(policy: &Policy, lint: &mut impl FnMut(String, String, &str)) {
                 "no copy is known to be off this site: every repository is a directory".to_owned()
             }
         };
-        lint(key, message, "Put a copy into another region, or with another provider.");
+        lint(key, message, "put a copy into another region, or with another provider");
     }
     let locked = |place: &Place| matches!(place, Place::S3(place) if place.object_lock.is_some());
     if !policy.repositories.iter().any(|repository| locked(&repository.place)) {
@@ -79,7 +80,7 @@ fn copies(policy: &Policy, lint: &mut impl FnMut(String, String, &str)) {
             "repository".to_owned(),
             "no repository is write-once: whoever steals this host's credentials can delete every backup"
                 .to_owned(),
-            "Where a store can, set `object_lock`; where not, keep the right to delete off this host.",
+            "where a store can, set `object_lock`; where not, keep the right to delete off this host",
         );
     }
     for repository in &policy.repositories {
@@ -89,13 +90,13 @@ fn copies(policy: &Policy, lint: &mut impl FnMut(String, String, &str)) {
         if is_r2 && (place.object_lock.is_some() || place.server_side_encryption.is_some()) {
             let message =
                 "Cloudflare R2 has neither object lock nor server-side encryption by request".to_owned();
-            lint(key.clone(), message, "Remove the setting; `drctl doctor` shows what the store can do.");
+            lint(key.clone(), message, "remove the setting; `drctl doctor` shows what the store can do");
         }
         if is_r2 && place.region != "auto" {
             lint(
                 key,
                 format!("Cloudflare R2 has one region, `auto`, not `{}`", place.region),
-                "Say `region = \"auto\"`.",
+                "say `region = \"auto\"`.",
             );
         }
     }
@@ -134,16 +135,16 @@ fn objectives(policy: &Policy, lint: &mut impl FnMut(String, String, &str)) {
             .collect();
         if lines.is_empty() {
             let message = format!("nothing says when `{}` is backed up", source.name);
-            lint(key, message, "Add cron lines for it.");
+            lint(key, message, "add cron lines for it");
             continue;
         }
         let apart = widest_gap(&lines);
         if !source.continuous && apart.is_none_or(|apart| apart > rpo) {
-            let apart = apart.map_or("more than two months".to_owned(), |apart| words(apart).to_string());
+            let apart = apart.map_or("more than two months".to_owned(), period);
             let message = format!(
                 "`{}` cannot meet the RPO of {}: its backups are up to {apart} apart",
                 source.name,
-                words(rpo),
+                period(rpo),
             );
             lint(key, message, &remedy(source));
         }
@@ -151,20 +152,16 @@ fn objectives(policy: &Policy, lint: &mut impl FnMut(String, String, &str)) {
 }
 
 fn remedy(source: &Source) -> String {
-    let more = "Back it up more often, or state the RPO it has";
+    let more = "back it up more often, or state the RPO it has";
     match &source.config {
         SourceConfig::Postgres(_) => format!(
-            "{more}; continuous archiving (`methods = [\"base\", \"wal\"]`, a later version) loses seconds to minutes."
+            "{more}; continuous archiving (`methods = [\"base\", \"wal\"]`, a later version) loses seconds to minutes"
         ),
         SourceConfig::NotBuilt { kind: "rds" } => format!(
-            "{more}; RDS's automated backups in another region (`automated_backups = true` under `copy_to`) lose minutes."
+            "{more}; RDS's automated backups in another region (`automated_backups = true` under `copy_to`) lose minutes"
         ),
-        SourceConfig::NotBuilt { .. } => format!("{more}."),
+        SourceConfig::NotBuilt { .. } => more.to_owned(),
     }
-}
-
-fn words(duration: Duration) -> humantime::FormattedDuration {
-    humantime::format_duration(duration)
 }
 
 /// The longest time between two firings, in a span that every usual line comes round in several times.
@@ -197,7 +194,7 @@ fn transport(policy: &Policy, lint: &mut impl FnMut(String, String, &str)) {
         if !is_local(url) && !checked {
             let mode = mode.unwrap_or_else(|| "prefer".to_owned());
             let message = format!("with `sslmode={mode}` nobody proves that the server is the right one");
-            let hint = "Say `sslmode=verify-full`, with `sslrootcert` where the certificate is not public.";
+            let hint = "say `sslmode=verify-full`, with `sslrootcert` where the certificate is not public";
             lint(format!("sources.{}.url", source.name), message, hint);
         }
     }
@@ -206,7 +203,7 @@ fn transport(policy: &Policy, lint: &mut impl FnMut(String, String, &str)) {
         if let Some(endpoint) = place.endpoint.as_ref().filter(|url| url.scheme() == "http" && !is_local(url))
         {
             let message = format!("`{endpoint}` is spoken to in clear");
-            lint(key_of(&repository.name), message, "Use `https://`.");
+            lint(key_of(&repository.name), message, "use `https://`");
         }
     }
 }
@@ -226,28 +223,28 @@ fn routine(policy: &Policy, lint: &mut impl FnMut(String, String, &str)) {
         lint(
             "drill".to_owned(),
             message.to_owned(),
-            "Add a `[drill]`; until it runs by itself, restore by hand every month.",
+            "add a `[drill]`; until it runs by itself, restore by hand every month",
         );
     }
     if let Some(drill) = policy.drill.as_ref().filter(|drill| drill.deadline > policy.objectives.rto) {
         let message = format!(
             "a drill may take {}, more than the RTO of {}",
-            words(drill.deadline),
-            words(policy.objectives.rto)
+            period(drill.deadline),
+            period(policy.objectives.rto)
         );
-        lint("drill.deadline".to_owned(), message, "A drill that misses the RTO has failed: shorten it.");
+        lint("drill.deadline".to_owned(), message, "a drill that misses the RTO has failed: shorten it");
     }
     if policy.retention.is_none() {
         let message = "nothing says how long backups are kept: they are kept for ever";
         lint(
             "retention".to_owned(),
             message.to_owned(),
-            "Add a `[retention]`, like `daily = 30` and `weekly = 27`.",
+            "add a `[retention]`, like `daily = 30` and `weekly = 27`",
         );
     }
     if policy.notify.routes.iter().take(2).all(Vec::is_empty) {
         let message = "nobody is told when a backup fails";
-        lint("notify".to_owned(), message.to_owned(), "Name channels in `p1` and `p2`.");
+        lint("notify".to_owned(), message.to_owned(), "name channels in `p1` and `p2`");
     }
 }
 

@@ -40,3 +40,4 @@ pub use routine::{
     Route, Rules, Schedule, Severity,
 };
 pub use schema::schema;
+pub use value::period;

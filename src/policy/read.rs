@@ -114,7 +114,7 @@ impl<'t> Log<'t> {
     pub(super) fn missing(&mut self, table: &Spot, name: &str, example: &str) {
         let spot = table.below(name);
         let hint = match example {
-            "" => format!("add a `[{}]` table", spot.key),
+            "" => format!("add the table `[{}]`", spot.key),
             example if table.key.is_empty() => format!("add `{name} = {example}`"),
             example => format!("add `{name} = {example}` to `{}`", table.key),
         };

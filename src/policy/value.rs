@@ -111,6 +111,17 @@ impl FromText for Period {
     }
 }
 
+/// A duration as a policy writes it: in the largest unit that leaves nothing over.
+pub fn period(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    for (length, unit) in [(86_400, "d"), (3_600, "h"), (60, "m"), (1, "s")] {
+        if seconds >= length && seconds.is_multiple_of(length) && duration.subsec_nanos() == 0 {
+            return format!("{}{unit}", seconds / length);
+        }
+    }
+    humantime::format_duration(duration).to_string()
+}
+
 /// A number of bytes, more than zero: `8MiB`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Size(pub(super) u64);
@@ -258,4 +269,33 @@ text_schemas! {
     Zone, "Zone", { "description": "A time zone of the IANA database.", "examples": ["UTC", "Europe/Madrid"] };
     SecretRef, "SecretRef", { "description": "Where a secret is found: `env:NAME`, `file:/path`, `command:program arg` or `secretsmanager:id#key`.", "pattern": "^(env|file|command|secretsmanager):.+" };
     RecipientKey, "RecipientKey", { "description": "An age recipient: a public key.", "pattern": "^age1[a-z0-9]{58}$" };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_print_as_they_were_written() {
+        for text in ["35d", "4h", "90m", "45s", "500ms", "1d", "25h"] {
+            let Ok(Period(duration)) = Period::from_text(text) else { panic!("{text}") };
+            assert_eq!(period(duration), text);
+        }
+    }
+
+    #[test]
+    fn recipients_are_told_from_what_looks_like_them() {
+        let refused = |text: &str| {
+            RecipientKey::from_text(text).map(|_| ()).map_err(|refusal| refusal.message).unwrap_err()
+        };
+        let key = "age1udeqqjej24rgxk2lt2skplxpmz8cszx9laqs9j6atkwz3quud94s3nlnt8";
+        assert!(RecipientKey::from_text(key).is_ok());
+        assert!(RecipientKey::from_text(&key.replace('x', "z")).is_err(), "its check sum is wrong");
+        assert!(refused("age1pq1qqq").contains("post-quantum"));
+        assert!(
+            refused("age1yubikey1qwt50d05nh5vutpdzmlg5wn80xq5negm4uj9ghv0snvdd3yysf5yw3rhl3t")
+                .contains("plugin")
+        );
+        assert!(refused("AGE-SECRET-KEY-1QQQQ").contains("identity"));
+    }
 }

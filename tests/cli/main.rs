@@ -5,7 +5,11 @@ mod support;
 
 mod catalog;
 mod copies;
+mod init;
+mod keys;
 mod list;
+mod policy;
+mod sandbox;
 mod shop;
 mod status;
 mod verify;

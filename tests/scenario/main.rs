@@ -3,7 +3,6 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-mod by_hand;
 mod catalog;
 mod incident_steps;
 mod logical;

@@ -1,0 +1,212 @@
+//! `drctl init`: keys and a policy, from flags or from questions.
+
+mod questions;
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use super::Context;
+use super::error::CommandError;
+use super::exit::Exit;
+use super::keys;
+use super::output::size;
+use crate::policy::{self, Lint, Policy, SourceConfig};
+use crate::setup::{Draft, Found, KeysPlan, probe};
+
+/// Write a first policy and its keys
+///
+/// Asks for what the flags leave out when it runs on a terminal. The policy goes to `--policy`, or to
+/// ./drctl.toml. Looks at the database first, and overwrites nothing.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct InitArgs {
+    /// Name of the application: a-z, 0-9 and `-`
+    #[arg(long, value_name = "NAME")]
+    system: Option<String>,
+    /// The database: postgres://user@host:port/database without a password, or env:NAME
+    #[arg(long, value_name = "URL")]
+    database: Option<String>,
+    /// Where its password is found: env:NAME, file:/path, command:…
+    #[arg(long, value_name = "REFERENCE")]
+    password: Option<String>,
+    /// Where backups go: s3://bucket/prefix or a directory
+    #[arg(long, value_name = "PLACE")]
+    primary: Option<String>,
+    /// Region of the primary's bucket
+    #[arg(long)]
+    region: Option<String>,
+    /// Address of the primary's server, where it is not AWS
+    #[arg(long, value_name = "URL")]
+    endpoint: Option<String>,
+    /// Where a copy goes: s3://bucket/prefix or a directory, in another region
+    #[arg(long, value_name = "PLACE")]
+    copy: Option<String>,
+    /// The copy's name
+    #[arg(long, value_name = "NAME", default_value = "offsite")]
+    copy_name: String,
+    /// Region of the copy's bucket
+    #[arg(long, value_name = "REGION")]
+    copy_region: Option<String>,
+    /// Address of the copy's server, where it is not AWS
+    #[arg(long, value_name = "URL")]
+    copy_endpoint: Option<String>,
+    /// An age recipient to encrypt to, instead of new keys; twice at least
+    #[arg(long, value_name = "AGE1", conflicts_with_all = ["operational", "escrow"])]
+    recipient: Vec<String>,
+    /// File of the new identity for restores and drills in daily work
+    #[arg(long, value_name = "FILE")]
+    operational: Option<PathBuf>,
+    /// File of the new identity that is put away
+    #[arg(long, value_name = "FILE")]
+    escrow: Option<PathBuf>,
+    /// Accept both identities in one directory: who loses it loses both
+    #[arg(long)]
+    danger_same_place: bool,
+    /// Do not look at the database
+    #[arg(long)]
+    no_probe: bool,
+}
+
+pub(super) async fn run(args: InitArgs, context: &Context) -> Result<Exit, CommandError> {
+    let path = context.global.policy.clone().unwrap_or_else(|| PathBuf::from("drctl.toml"));
+    if std::fs::symlink_metadata(&path).is_ok() {
+        return Err(CommandError::usage(format!(
+            "`{}` is there already, and nothing is ever overwritten",
+            path.display()
+        ))
+        .hint("Name another file with `--policy FILE`, or change the policy that is there."));
+    }
+    let answers = questions::complete(args, context).await?;
+    let keys = answers.keys_plan()?;
+    let mut draft = answers.draft;
+    // Whatever the keys will be, the rest must be right before anything is made.
+    if keys.is_some() {
+        draft.recipients = STAND_INS.map(|key| (None, key.to_owned())).into();
+    }
+    let policy = checked(&path, &draft)?;
+    if !answers.no_probe {
+        let found = look(&policy).await?;
+        report(&found, context);
+        draft.remark =
+            Some(format!("PostgreSQL {}, {}, when this was written.", found.version, size(found.bytes)));
+    }
+    let policy = write(&path, draft, keys.as_ref(), context)?;
+    for Lint { key, message, hint } in policy::lint(&policy) {
+        context.output.warn(format!("{key}: {message}\n  hint: {hint}"));
+    }
+    let name = path.display();
+    context.output.note(format!("\nNext: read {name}, then `drctl doctor` and `drctl backup`."));
+    Ok(Exit::Done)
+}
+
+/// Valid recipients whose identities nobody has, for a check before there are keys. Never written.
+const STAND_INS: [&str; 2] = [
+    "age1852e78nhcmsdysa0x7x8akh04sklkgkfdvktz8p8sdtmv8hljyqs5eva9j",
+    "age1e7f99awn9x7yz9jxqgjp5tavtvc3fqwgzyv9g20gqz3f8yqg6unsdrgttq",
+];
+
+/// The draft as a policy, or its faults by key: its lines mean nothing to whoever gave flags.
+fn checked(path: &Path, draft: &Draft) -> Result<Policy, CommandError> {
+    policy::parse(path, &draft.text()).map_err(|faults| {
+        let mut text = "the answers do not make a policy".to_owned();
+        for fault in &faults.faults {
+            text.push_str(&format!("\n{}: {}", fault.key, fault.message));
+        }
+        faults
+            .faults
+            .into_iter()
+            .filter_map(|fault| fault.hint)
+            .fold(CommandError::usage(text), CommandError::hint)
+    })
+}
+
+async fn look(policy: &Policy) -> Result<Found, CommandError> {
+    let postgres = policy.sources.iter().find_map(|source| match &source.config {
+        SourceConfig::Postgres(postgres) => Some(postgres),
+        SourceConfig::NotBuilt { .. } => None,
+    });
+    let Some(postgres) = postgres else { return Err(CommandError::failed("the draft has no database")) };
+    probe(postgres).await.map_err(|error| {
+        CommandError::failed(error)
+            .hint("Nothing was written. `--no-probe` writes the policy without looking.")
+    })
+}
+
+fn report(found: &Found, context: &Context) {
+    let standby = if found.is_standby { ", a standby" } else { "" };
+    let note =
+        format!("Found {}: PostgreSQL {}, {}{standby}.", found.database, found.version, size(found.bytes));
+    context.output.note(note);
+    match &found.tools {
+        Ok(tools) => {
+            context.output.note(format!("{} in {} can dump it.", tools.version, tools.directory.display()))
+        }
+        Err(error) => context.output.warn(error.to_string()),
+    }
+    if !found.is_superuser {
+        context.output.note(format!(
+            "Role {} is no superuser: the passwords of roles are not part of a backup, and a table it may not read \
+             fails the backup. `drctl doctor` looks.",
+            found.role
+        ));
+    }
+    if found.is_rds {
+        context
+            .output
+            .note("Amazon RDS runs it: policies/template.toml shows a source of kind `rds` beside it.");
+    }
+}
+
+/// Keys first, since the policy names them; if the policy then cannot be written, they go again.
+fn write(
+    path: &Path,
+    mut draft: Draft,
+    keys: Option<&KeysPlan>,
+    context: &Context,
+) -> Result<Policy, CommandError> {
+    let made = match keys {
+        Some(plan) => Some(plan.execute().map_err(|error| keys::refused(error, "--danger-same-place"))?),
+        None => None,
+    };
+    if let Some(made) = &made {
+        draft.recipients =
+            made.iter().map(|key| (Some(key.holder.to_owned()), key.recipient.clone())).collect();
+    }
+    let outcome = checked(path, &draft).and_then(|policy| {
+        let mut file =
+            std::fs::OpenOptions::new().write(true).create_new(true).open(path).map_err(|source| {
+                CommandError::failed(source).context(format!("failed to write `{}`", path.display()))
+            })?;
+        let written = file.write_all(draft.text().as_bytes()).and_then(|()| file.sync_all());
+        written.map_err(|source| {
+            let _gone = std::fs::remove_file(path);
+            CommandError::failed(source).context(format!("failed to write `{}`", path.display()))
+        })?;
+        Ok(policy)
+    });
+    let policy = match outcome {
+        Ok(policy) => policy,
+        Err(error) => {
+            for key in made.iter().flatten() {
+                let _gone = std::fs::remove_file(&key.path);
+            }
+            return Err(error);
+        }
+    };
+    if context.output.is_json() {
+        let keys: Vec<_> = made
+            .iter()
+            .flatten()
+            .map(|key| serde_json::json!({ "holder": key.holder, "path": key.path, "recipient": key.recipient }))
+            .collect();
+        context.output.document("init", &serde_json::json!({ "policy": path, "keys": keys }));
+    } else {
+        context.output.line(format!("policy       {}", path.display()));
+        for key in made.iter().flatten() {
+            context.output.line(format!("{:<12} {}  {}", key.holder, key.path.display(), key.recipient));
+        }
+    }
+    if let Some(made) = &made {
+        context.output.note(keys::what_to_do(made));
+    }
+    Ok(policy)
+}

@@ -1,0 +1,265 @@
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::path::PathBuf;
+
+use super::InitArgs;
+use crate::cli::Context;
+use crate::cli::error::CommandError;
+use crate::cli::exit::Exit;
+use crate::cli::keys::refused;
+use crate::setup::{Draft, DraftPlace, KeysPlan};
+
+/// Everything `init` has to know.
+#[derive(Debug)]
+pub(super) struct Answers {
+    pub(super) draft: Draft,
+    /// Where new identities go; `None` with recipients of one's own.
+    identities: Option<(PathBuf, PathBuf)>,
+    danger_same_place: bool,
+    pub(super) no_probe: bool,
+}
+
+impl Answers {
+    pub(super) fn keys_plan(&self) -> Result<Option<KeysPlan>, CommandError> {
+        let Some((operational, escrow)) = &self.identities else { return Ok(None) };
+        KeysPlan::new(operational, escrow, self.danger_same_place)
+            .map(Some)
+            .map_err(|error| refused(error, "--danger-same-place"))
+    }
+}
+
+/// The flags' answers, and on a terminal the user's for the rest.
+pub(super) async fn complete(args: InitArgs, context: &Context) -> Result<Answers, CommandError> {
+    if std::io::stdin().is_terminal() && std::io::stderr().is_terminal() {
+        let questions = tokio::task::spawn_blocking(move || answers(args, &mut Terminal));
+        // A question that nobody answers must not keep Ctrl-C from ending the program.
+        return tokio::select! {
+            answers = questions => answers.map_err(CommandError::failed)?,
+            () = context.cancel.cancelled() => Err(CommandError::new(Exit::Interrupted, "interrupted at a question")),
+        };
+    }
+    answers(args, &mut Unattended::default())
+}
+
+/// Who is asked for what the flags leave out.
+trait Ask {
+    /// `flag` answers the question without asking. An empty answer is `default`; `None` must be answered.
+    fn ask(&mut self, question: &str, flag: &str, default: Option<&str>) -> Result<String, CommandError>;
+
+    /// After the last question: whether all of them had answers.
+    fn end(&mut self) -> Result<(), CommandError> {
+        Ok(())
+    }
+}
+
+struct Terminal;
+
+impl Ask for Terminal {
+    fn ask(&mut self, question: &str, _flag: &str, default: Option<&str>) -> Result<String, CommandError> {
+        let failed = |source: std::io::Error| CommandError::failed(source).context("failed to ask");
+        loop {
+            let shown =
+                default.filter(|text| !text.is_empty()).map(|text| format!(" [{text}]")).unwrap_or_default();
+            write!(anstream::stderr(), "{question}{shown}: ").map_err(failed)?;
+            let mut line = String::new();
+            if std::io::stdin().lock().read_line(&mut line).map_err(failed)? == 0 {
+                return Err(CommandError::new(Exit::Interrupted, "there was no answer"));
+            }
+            match (line.trim(), default) {
+                ("", Some(default)) => return Ok(default.to_owned()),
+                ("", None) => {}
+                (answer, _) => return Ok(answer.to_owned()),
+            }
+        }
+    }
+}
+
+/// Nobody is there: what has no default is missing.
+#[derive(Default)]
+struct Unattended {
+    missing: Vec<String>,
+}
+
+impl Ask for Unattended {
+    fn ask(&mut self, _question: &str, flag: &str, default: Option<&str>) -> Result<String, CommandError> {
+        if default.is_none() {
+            self.missing.push(flag.to_owned());
+        }
+        Ok(default.unwrap_or_default().to_owned())
+    }
+
+    fn end(&mut self) -> Result<(), CommandError> {
+        if self.missing.is_empty() {
+            return Ok(());
+        }
+        let missing = self.missing.join(", ");
+        Err(CommandError::usage(format!("these are missing: {missing}"))
+            .hint("Give the flags, or run `drctl init` on a terminal to be asked."))
+    }
+}
+
+fn answers(args: InitArgs, ask: &mut impl Ask) -> Result<Answers, CommandError> {
+    let mut or_ask = |given: Option<String>, question: &str, flag: &str, default: Option<&str>| match given {
+        Some(answer) => Ok(answer),
+        None => ask.ask(question, flag, default),
+    };
+    let database = or_ask(
+        args.database,
+        "Database (postgres://user@host:port/database without a password, or env:NAME)",
+        "--database",
+        None,
+    )?;
+    let suggested = name_in(&database);
+    let system = or_ask(args.system, "Name of the application", "--system", suggested.as_deref())?;
+    let password = or_ask(
+        args.password,
+        "Where its password is found (env:NAME, file:/path; empty: ~/.pgpass)",
+        "--password",
+        Some(""),
+    )?;
+    let primary =
+        or_ask(args.primary, "Where backups go (s3://bucket/prefix or a directory)", "--primary", None)?;
+    let primary = place(primary, args.region, args.endpoint, ["--region", "--endpoint"], &mut or_ask)?;
+    let copy = or_ask(args.copy, "Where a copy goes, in another region (empty: none)", "--copy", Some(""))?;
+    let mut copies = Vec::new();
+    if !copy.is_empty() {
+        let flags = ["--copy-region", "--copy-endpoint"];
+        copies.push((args.copy_name, place(copy, args.copy_region, args.copy_endpoint, flags, &mut or_ask)?));
+    }
+    let path = |path: PathBuf| path.to_string_lossy().into_owned();
+    let identities = if args.recipient.is_empty() {
+        let question = "New identity for restores and drills (a file)";
+        let operational = or_ask(args.operational.map(path), question, "--operational", None)?;
+        let question = "New identity for escrow (a file on another disk or a removable medium)";
+        let escrow = or_ask(args.escrow.map(path), question, "--escrow", None)?;
+        Some((operational.into(), escrow.into()))
+    } else {
+        None
+    };
+    ask.end()?;
+    let draft = Draft {
+        system,
+        database,
+        password: Some(password).filter(|password| !password.is_empty()),
+        primary,
+        copies,
+        recipients: args.recipient.into_iter().map(|recipient| (None, recipient)).collect(),
+        remark: None,
+    };
+    Ok(Answers { draft, identities, danger_same_place: args.danger_same_place, no_probe: args.no_probe })
+}
+
+fn place<F>(
+    place: String,
+    region: Option<String>,
+    endpoint: Option<String>,
+    [region_flag, endpoint_flag]: [&str; 2],
+    or_ask: &mut F,
+) -> Result<DraftPlace, CommandError>
+where
+    F: FnMut(Option<String>, &str, &str, Option<&str>) -> Result<String, CommandError>,
+{
+    if !place.contains("://") {
+        return Ok(DraftPlace { place: absolute(place)?, region, endpoint });
+    }
+    let endpoint = or_ask(endpoint, "  Address of its server (empty: AWS)", endpoint_flag, Some(""))?;
+    let default = if endpoint.contains("r2.cloudflarestorage.com") { Some("auto") } else { None };
+    let region = or_ask(region, "  Region of the bucket", region_flag, default)?;
+    Ok(DraftPlace { place, region: Some(region), endpoint: Some(endpoint).filter(|text| !text.is_empty()) })
+}
+
+/// A directory given here is one of this shell's; in the policy it would begin at the policy file.
+fn absolute(directory: String) -> Result<String, CommandError> {
+    if directory.is_empty() {
+        return Ok(directory);
+    }
+    let path = std::path::absolute(&directory).map_err(|source| {
+        CommandError::failed(source).context(format!("failed to find the directory `{directory}`"))
+    })?;
+    Ok(path.to_string_lossy().into_owned())
+}
+
+/// The database's name, where it can be a system's.
+fn name_in(database: &str) -> Option<String> {
+    let url = url::Url::parse(database).ok().filter(|url| url.scheme().starts_with("postgres"))?;
+    let name = url.path().trim_matches('/').replace('_', "-");
+    name.parse::<crate::model::SystemName>().is_ok().then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Answers in turn, and remembers the questions.
+    struct Script(Vec<&'static str>, Vec<String>);
+
+    impl Ask for Script {
+        fn ask(&mut self, question: &str, flag: &str, default: Option<&str>) -> Result<String, CommandError> {
+            self.1.push(flag.to_owned());
+            match (self.0.remove(0), default) {
+                ("", Some(default)) => Ok(default.to_owned()),
+                ("", None) => panic!("{question} has no default"),
+                (answer, _) => Ok(answer.to_owned()),
+            }
+        }
+    }
+
+    #[test]
+    fn only_what_no_flag_answers_is_asked() {
+        let args = InitArgs {
+            database: Some("postgres://drctl@db/web_shop".to_owned()),
+            copy_name: "west".to_owned(),
+            operational: Some("op.key".into()),
+            ..InitArgs::default()
+        };
+        let replies = vec![
+            "",
+            "env:PW",
+            "s3://shop/drctl",
+            "",
+            "us-east-1",
+            "s3://west",
+            "https://x.r2.cloudflarestorage.com",
+            "",
+            "/media/usb/escrow.key",
+        ];
+        let mut script = Script(replies, vec![]);
+        let answers = answers(args, &mut script).unwrap();
+        assert_eq!(
+            script.1,
+            [
+                "--system",
+                "--password",
+                "--primary",
+                "--endpoint",
+                "--region",
+                "--copy",
+                "--copy-endpoint",
+                "--copy-region",
+                "--escrow",
+            ]
+        );
+        assert_eq!(answers.draft.system, "web-shop");
+        assert_eq!(answers.draft.primary.region.as_deref(), Some("us-east-1"));
+        assert_eq!(answers.draft.primary.endpoint, None);
+        assert_eq!(answers.draft.copies[0].0, "west");
+        assert_eq!(answers.draft.copies[0].1.region.as_deref(), Some("auto"));
+        assert_eq!(answers.identities.unwrap().1, PathBuf::from("/media/usb/escrow.key"));
+    }
+
+    #[test]
+    fn with_nobody_to_ask_every_missing_flag_is_named_at_once() {
+        let error = answers(InitArgs::default(), &mut Unattended::default()).unwrap_err();
+        let text = error.to_string();
+        for flag in ["--database", "--system", "--primary", "--operational", "--escrow"] {
+            assert!(text.contains(flag), "{text}");
+        }
+        assert_eq!(error.exit, Exit::Usage);
+    }
+
+    #[test]
+    fn the_stand_ins_are_recipients() {
+        for key in super::super::STAND_INS {
+            key.parse::<age::x25519::Recipient>().unwrap();
+        }
+    }
+}

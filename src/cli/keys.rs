@@ -1,0 +1,98 @@
+use std::path::PathBuf;
+
+use clap::Subcommand;
+
+use super::Context;
+use super::error::CommandError;
+use super::exit::Exit;
+use crate::setup::{KeyFile, KeysError, KeysPlan};
+
+/// Make the keys that backups are encrypted to
+#[derive(Debug, clap::Args)]
+pub struct KeysArgs {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    Generate(GenerateArgs),
+}
+
+/// Make an operational and an escrow key
+///
+/// Writes the two identities (secret keys) with mode 0600, and prints the recipients (public keys) as the
+/// policy wants them. Either identity alone opens every backup; without both, nothing does.
+#[derive(Debug, clap::Args)]
+struct GenerateArgs {
+    /// File of the identity for restores and drills in daily work
+    #[arg(long, value_name = "FILE")]
+    operational: PathBuf,
+    /// File of the identity that is put away, on another disk or a removable medium
+    #[arg(long, value_name = "FILE")]
+    escrow: PathBuf,
+    /// Accept both in one directory: who loses it loses both
+    #[arg(long)]
+    danger_same_place: bool,
+}
+
+pub(super) fn run(args: &KeysArgs, context: &Context) -> Result<Exit, CommandError> {
+    match &args.what {
+        What::Generate(args) => generate(args, context),
+    }
+}
+
+fn generate(args: &GenerateArgs, context: &Context) -> Result<Exit, CommandError> {
+    let keys = KeysPlan::new(&args.operational, &args.escrow, args.danger_same_place)
+        .and_then(|plan| plan.execute())
+        .map_err(|error| refused(error, "--danger-same-place"))?;
+    if context.output.is_json() {
+        let keys: Vec<_> = keys
+            .iter()
+            .map(|key| serde_json::json!({ "holder": key.holder, "path": key.path, "recipient": key.recipient }))
+            .collect();
+        context.output.document("keys", &serde_json::json!({ "keys": keys }));
+    } else {
+        context.output.line("[encryption]\nrecipients = [");
+        for key in &keys {
+            context
+                .output
+                .line(format!("    {{ holder = \"{}\", key = \"{}\" }},", key.holder, key.recipient));
+        }
+        context.output.line("]");
+    }
+    context.output.note(what_to_do(&keys));
+    Ok(Exit::Done)
+}
+
+/// What to do with each file, for people.
+pub(super) fn what_to_do(keys: &[KeyFile; 2]) -> String {
+    let [operational, escrow] = keys.each_ref().map(|key| key.path.display());
+    format!(
+        "\nBackups are made for the recipients above; a host that makes them needs nothing else.\n\
+         \n\
+         {operational}\n\
+         \x20 The operational identity opens every backup. Restores and drills need it: move it to where those are\n\
+         \x20 done, or into a vault, and off the host that makes backups.\n\
+         {escrow}\n\
+         \x20 The escrow identity opens every backup, too. Move it away from everything that can fail with this\n\
+         \x20 host: on paper or a removable medium, in another building, with someone else. Delete it here.\n\
+         \n\
+         Who loses both can restore nothing. `drctl keys check` proves that an identity opens a backup: do so now\n\
+         and then with each."
+    )
+}
+
+/// `flag`: what accepts one place for both.
+pub(super) fn refused(error: KeysError, flag: &str) -> CommandError {
+    match error {
+        KeysError::Exists { .. } => CommandError::usage(error)
+            .hint("Name a file that is not there, or move the old identity away yourself."),
+        KeysError::SamePlace { .. } => CommandError::usage(error)
+            .hint("Write the escrow identity to another disk or a removable medium.")
+            .hint(format!("`{flag}` accepts two files in one directory.")),
+        KeysError::NoDirectory { .. } => CommandError::usage(error)
+            .hint("Make the directory first, readable by its owner alone (mode 0700)."),
+        KeysError::Write { .. } => CommandError::failed(error).hint("No identity was left behind."),
+    }
+}

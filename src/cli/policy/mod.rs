@@ -1,0 +1,115 @@
+//! `drctl policy check | show | schema`.
+
+mod show;
+
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+use serde::Serialize;
+
+use super::Context;
+use super::error::CommandError;
+use super::exit::Exit;
+use super::output::{count, style};
+use crate::policy::{self, Fault, Lint, PolicyFaults};
+
+/// Check, show or describe the policy
+#[derive(Debug, clap::Args)]
+pub struct PolicyArgs {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Say everything that is wrong with a policy, and what is unwise
+    ///
+    /// Each fault has its line, column and key. A fault makes the exit status 2; warnings do not.
+    Check {
+        /// Policies to check [default: the one `--policy` or the usual places name]
+        files: Vec<PathBuf>,
+    },
+    /// Show what the policy comes to, defaults filled in
+    Show,
+    /// Print the JSON Schema of policies, for editors
+    Schema,
+}
+
+pub(super) fn run(args: PolicyArgs, context: &Context) -> Result<Exit, CommandError> {
+    match args.what {
+        What::Check { files } if files.is_empty() => check(&[context.policy_path()?], context),
+        What::Check { files } => check(&files, context),
+        What::Show => {
+            let policy = context.policy()?;
+            if context.output.is_json() {
+                context.output.document("policy", &show::document(&policy));
+            } else {
+                show::lines(&policy).iter().for_each(|line| context.output.line(line));
+            }
+            Ok(Exit::Done)
+        }
+        What::Schema => {
+            let text = serde_json::to_string_pretty(&policy::schema()).map_err(CommandError::failed)?;
+            context.output.line(text);
+            Ok(Exit::Done)
+        }
+    }
+}
+
+/// What came out for one file.
+#[derive(Serialize)]
+struct Checked<'a> {
+    path: &'a Path,
+    system: Option<String>,
+    faults: Vec<Fault>,
+    warnings: Vec<Lint>,
+}
+
+fn check(files: &[PathBuf], context: &Context) -> Result<Exit, CommandError> {
+    let checked: Vec<Checked<'_>> = files
+        .iter()
+        .map(|path| match policy::load(path) {
+            Ok(policy) => Checked {
+                path,
+                system: Some(policy.system.to_string()),
+                faults: vec![],
+                warnings: policy::lint(&policy),
+            },
+            Err(PolicyFaults { faults, .. }) => Checked { path, system: None, faults, warnings: vec![] },
+        })
+        .collect();
+    if context.output.is_json() {
+        context.output.document("policy-check", &serde_json::json!({ "policies": &checked }));
+    } else {
+        for checked in &checked {
+            print(checked, context);
+        }
+    }
+    let faultless = checked.iter().all(|checked| checked.faults.is_empty());
+    Ok(if faultless { Exit::Done } else { Exit::Usage })
+}
+
+fn print(checked: &Checked<'_>, context: &Context) {
+    let path = checked.path.display();
+    for fault in &checked.faults {
+        let one = PolicyFaults { path: checked.path.to_owned(), faults: vec![fault.clone()] };
+        context.output.line(one.to_string());
+    }
+    for Lint { key, message, hint } in &checked.warnings {
+        let warning = style::WARN;
+        context.output.line(format!("{path}: {warning}warning:{warning:#} {key}: {message}\n  hint: {hint}"));
+    }
+    let warnings = count(checked.warnings.len() as u64, "warning");
+    match &checked.system {
+        None => {
+            let bad = style::BAD;
+            let faults = count(checked.faults.len() as u64, "fault");
+            context.output.line(format!("{path}: {bad}refused{bad:#}, {faults}"));
+        }
+        Some(system) => {
+            let good = style::GOOD;
+            let warnings = if checked.warnings.is_empty() { "no warnings".to_owned() } else { warnings };
+            context.output.line(format!("{path}: {good}valid{good:#} for system {system}, {warnings}"));
+        }
+    }
+}

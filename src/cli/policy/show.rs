@@ -1,0 +1,294 @@
+use serde_json::{Value, json};
+
+use crate::cli::output::{count, size, style};
+use crate::policy::{
+    Credentials, CronLine, Drill, Encryption, Notify, Place, Policy, PostgresSource, Probe, Route, Rules,
+    ServerSideEncryption, Source, SourceConfig, period,
+};
+
+const LATER: &str = "acted on by a later version";
+
+/// What the policy comes to, for people.
+pub(super) fn lines(policy: &Policy) -> Vec<String> {
+    let strong = style::STRONG;
+    let mut lines = vec![format!("{strong}{}{strong:#}  {}", policy.system, policy.path.display())];
+    let mut line = |label: &str, text: String| lines.push(format!("  {label:<13} {text}"));
+    if let Some(description) = &policy.description {
+        line("description", description.clone());
+    }
+    if let Some(owner) = &policy.owner {
+        line("owner", owner.clone());
+    }
+    line(
+        "objectives",
+        format!("RTO {}, RPO {}", period(policy.objectives.rto), period(policy.objectives.rpo)),
+    );
+    line("encryption", encryption(&policy.encryption));
+    let threads = match policy.compression.threads {
+        0 => "a thread for each processor, up to four".to_owned(),
+        threads => count(threads.into(), "thread"),
+    };
+    line("compression", format!("zstd level {}, {threads}", policy.compression.level));
+    line("transfer", transfer(policy));
+    line("catalog", policy.catalog.clone().unwrap_or_else(|| "SQLite in the state directory".to_owned()));
+
+    let mut section = |title: &str, entries: Vec<(String, String)>| {
+        lines.push(String::new());
+        lines.push(format!("{strong}{title}{strong:#}"));
+        lines.extend(entries.into_iter().map(|(label, text)| format!("  {label:<13} {text}")));
+    };
+    let repositories = policy.repositories.iter();
+    section("Repositories", repositories.map(|r| (r.name.to_string(), place(&r.place))).collect());
+    let sources = policy.sources.iter().flat_map(|source| {
+        let names = std::iter::once(source.name.to_string()).chain(std::iter::repeat(String::new()));
+        names.zip(self::source(source))
+    });
+    section("Sources", sources.collect());
+    section(&format!("Schedule ({LATER})"), schedule(policy));
+    if let Some(retention) = &policy.retention {
+        let mut entries = vec![("every source".to_owned(), rules(&retention.rules))];
+        entries.extend(retention.sources.iter().map(|(name, own)| (name.to_string(), rules(own))));
+        section(&format!("Retention ({LATER})"), entries);
+    }
+    if let Some(drill) = &policy.drill {
+        section(&format!("Drill ({LATER})"), self::drill(drill));
+    }
+    if !policy.notify.channels.is_empty() {
+        section(&format!("Notify ({LATER})"), notify(&policy.notify));
+    }
+    lines
+}
+
+fn encryption(encryption: &Encryption) -> String {
+    match encryption {
+        Encryption::None => "none: whoever reads a repository reads the data".to_owned(),
+        Encryption::Age { recipients } => {
+            let holders: Vec<&str> =
+                recipients.iter().map(|r| r.holder.as_deref().unwrap_or(r.key.as_str())).collect();
+            format!("age, {}: {}", count(recipients.len() as u64, "recipient"), holders.join(", "))
+        }
+    }
+}
+
+fn transfer(policy: &Policy) -> String {
+    let transfer = &policy.transfer;
+    let bandwidth =
+        transfer.bandwidth.map_or("no limit".to_owned(), |bytes| format!("{} a second each", size(bytes)));
+    format!(
+        "parts of {}, {} at a time, objects of up to {}, {bandwidth}, given up after {} of silence",
+        size(transfer.part_size),
+        transfer.parallel,
+        size(transfer.object_size),
+        period(transfer.stall)
+    )
+}
+
+fn place(place: &Place) -> String {
+    let place = match place {
+        Place::Directory(path) => return path.display().to_string(),
+        Place::S3(place) => place,
+    };
+    let mut text = format!("s3://{}", place.bucket);
+    if !place.prefix.is_empty() {
+        text.push('/');
+        text.push_str(&place.prefix);
+    }
+    text.push_str(&format!(" in {}", place.region));
+    if let Some(endpoint) = &place.endpoint {
+        text.push_str(&format!(" at {endpoint}"));
+    }
+    match &place.credentials {
+        Credentials::Default => {}
+        Credentials::Profile(profile) => text.push_str(&format!(", profile {profile}")),
+        Credentials::Role { arn, .. } => text.push_str(&format!(", role {arn}")),
+        Credentials::Keys { access_key_id, .. } => text.push_str(&format!(", keys from {access_key_id}")),
+    }
+    if let Some(class) = &place.storage_class {
+        text.push_str(&format!(", {class}"));
+    }
+    match &place.server_side_encryption {
+        None => {}
+        Some(ServerSideEncryption::S3) => text.push_str(", AES256"),
+        Some(ServerSideEncryption::Kms { key }) => {
+            text.push_str(&format!(", aws:kms {}", key.as_deref().unwrap_or("with the account's key")));
+        }
+    }
+    if let Some(lock) = &place.object_lock {
+        text.push_str(&format!(", locked for {} ({})", period(lock.retain), lock.mode.as_str()));
+    }
+    text
+}
+
+/// A line for what it is, and one for each method.
+fn source(source: &Source) -> Vec<String> {
+    match &source.config {
+        SourceConfig::NotBuilt { kind } => {
+            vec![format!("{kind}: this version cannot back it up, and fails if asked to")]
+        }
+        SourceConfig::Postgres(postgres) => self::postgres(postgres),
+    }
+}
+
+fn postgres(postgres: &PostgresSource) -> Vec<String> {
+    let mut text = "postgres".to_owned();
+    match (&postgres.url, &postgres.url_ref) {
+        (Some(url), _) => text.push_str(&format!(", {url}")),
+        (None, Some(reference)) => text.push_str(&format!(", URL from {reference}")),
+        (None, None) => {}
+    }
+    if let Some(password) = &postgres.password {
+        text.push_str(&format!(", password from {password}"));
+    }
+    let mut lines = vec![text];
+    if let Some(dump) = &postgres.logical {
+        let globals = if dump.globals { "with" } else { "without" };
+        lines.push(format!(
+            "logical: row counts {}, {globals} roles and tablespaces, waits {} for a lock",
+            dump.row_counts.as_str(),
+            period(dump.lock_wait)
+        ));
+    }
+    for (asked, method) in [(postgres.base, "base"), (postgres.wal, "wal")] {
+        if asked {
+            lines.push(format!("{method}: this version cannot take it"));
+        }
+    }
+    lines
+}
+
+fn cron(lines: &[CronLine]) -> String {
+    lines.iter().map(CronLine::as_str).collect::<Vec<_>>().join(" and ")
+}
+
+fn schedule(policy: &Policy) -> Vec<(String, String)> {
+    let schedule = &policy.schedule;
+    let backups = schedule.backups.iter();
+    let mut entries: Vec<(String, String)> = backups
+        .map(|times| (times.source.to_string(), format!("{} at {}", times.kind, cron(&times.lines))))
+        .collect();
+    for (label, lines) in [("verify", &schedule.verify), ("retention", &schedule.retention)] {
+        if !lines.is_empty() {
+            entries.push((label.to_owned(), cron(lines)));
+        }
+    }
+    entries.push(("time zone".to_owned(), schedule.timezone.name().to_owned()));
+    entries
+}
+
+fn rules(rules: &Rules) -> String {
+    let mut text = format!("the last {}", rules.keep_last);
+    for (number, unit) in [(rules.daily, "day"), (rules.weekly, "week"), (rules.monthly, "month")] {
+        if number > 0 {
+            text.push_str(&format!(", one a {unit} for {}", count(number.into(), unit)));
+        }
+    }
+    if let Some(pitr) = rules.pitr {
+        text.push_str(&format!(", any moment of the last {}", period(pitr)));
+    }
+    text
+}
+
+fn drill(drill: &Drill) -> Vec<(String, String)> {
+    let from = drill.from.as_ref().map_or("the farthest repository".to_owned(), ToString::to_string);
+    let what = format!(
+        "the {} backup of {} from {from}, within {}",
+        drill.pick.as_str(),
+        drill.source,
+        period(drill.deadline)
+    );
+    let when = if drill.schedule.is_empty() { "by hand".to_owned() } else { cron(&drill.schedule) };
+    let mut entries = vec![("restores".to_owned(), what), ("when".to_owned(), when)];
+    entries.extend(drill.checks.iter().map(|check| {
+        let how = match &check.probe {
+            Probe::Sql { .. } => "SQL",
+            Probe::Command(_) => "command",
+            Probe::Http(_) => "HTTP",
+        };
+        ("check".to_owned(), format!("{} ({how})", check.name))
+    }));
+    entries
+}
+
+fn notify(notify: &Notify) -> Vec<(String, String)> {
+    let kind = |name: &String| {
+        let channel = notify.channels.iter().find(|channel| channel.name == *name);
+        let kind = channel.map_or("", |channel| match &channel.route {
+            Route::Slack { .. } => "Slack",
+            Route::PagerDuty { .. } => "PagerDuty",
+            Route::Email(_) => "mail",
+            Route::Sns { .. } => "SNS",
+            Route::Webhook { .. } => "webhook",
+        });
+        format!("{name} ({kind})")
+    };
+    let severities = notify.routes.iter().enumerate().filter(|(_, told)| !told.is_empty());
+    severities
+        .map(|(index, told)| {
+            (format!("P{}", index + 1), told.iter().map(kind).collect::<Vec<_>>().join(", "))
+        })
+        .collect()
+}
+
+/// The same for programs. Sections that a later version acts on are as short as here for people.
+pub(super) fn document(policy: &Policy) -> Value {
+    let recipients = match &policy.encryption {
+        Encryption::None => Value::Null,
+        Encryption::Age { recipients } => {
+            recipients.iter().map(|r| json!({ "holder": r.holder, "recipient": r.key })).collect()
+        }
+    };
+    let sources = policy.sources.iter().map(|source| {
+        let kinds: Vec<&str> = source.kinds.iter().map(|kind| kind.as_str()).collect();
+        json!({
+            "name": source.name,
+            "kind": source.config.kind(),
+            "built": matches!(source.config, SourceConfig::Postgres(_)),
+            "backups": kinds,
+            "continuous": source.continuous,
+            "text": self::source(source).join("; "),
+        })
+    });
+    let repositories = policy.repositories.iter().map(|repository| {
+        let mut repository_document = match &repository.place {
+            Place::Directory(path) => json!({ "directory": path }),
+            Place::S3(place) => json!({
+                "bucket": place.bucket,
+                "prefix": place.prefix,
+                "region": place.region,
+                "endpoint": place.endpoint.as_ref().map(ToString::to_string),
+            }),
+        };
+        repository_document["name"] = json!(repository.name);
+        repository_document["text"] = json!(place(&repository.place));
+        repository_document
+    });
+    let pairs = |pairs: Vec<(String, String)>| {
+        pairs.into_iter().map(|(what, text)| json!({ "what": what, "text": text })).collect::<Value>()
+    };
+    json!({
+        "path": policy.path,
+        "system": policy.system,
+        "description": policy.description,
+        "owner": policy.owner,
+        "objectives": {
+            "rto_seconds": policy.objectives.rto.as_secs(),
+            "rpo_seconds": policy.objectives.rpo.as_secs(),
+        },
+        "repositories": repositories.collect::<Value>(),
+        "recipients": recipients,
+        "compression": { "level": policy.compression.level, "threads": policy.compression.threads },
+        "transfer": {
+            "part_size": policy.transfer.part_size,
+            "parallel": policy.transfer.parallel,
+            "bandwidth": policy.transfer.bandwidth,
+            "stall_seconds": policy.transfer.stall.as_secs(),
+            "object_size": policy.transfer.object_size,
+        },
+        "catalog": policy.catalog,
+        "sources": sources.collect::<Value>(),
+        "schedule": pairs(schedule(policy)),
+        "retention": policy.retention.as_ref().map(|retention| rules(&retention.rules)),
+        "drill": policy.drill.as_ref().map(|drill| pairs(self::drill(drill))),
+        "notify": pairs(notify(&policy.notify)),
+    })
+}

@@ -1,0 +1,237 @@
+use std::fmt::Write as _;
+
+/// What a new policy is made from. Any text will do: [`Draft::text`] is only worth writing after
+/// [`crate::policy::parse`] found no fault in it.
+#[derive(Clone, Debug, Default)]
+pub struct Draft {
+    pub system: String,
+    /// A URL without a password, or a reference to one.
+    pub database: String,
+    /// A reference.
+    pub password: Option<String>,
+    pub primary: DraftPlace,
+    pub copies: Vec<(String, DraftPlace)>,
+    /// Holder and `age1…`.
+    pub recipients: Vec<(Option<String>, String)>,
+    /// A remark about the database, a line.
+    pub remark: Option<String>,
+}
+
+/// A bucket or a directory.
+#[derive(Clone, Debug, Default)]
+pub struct DraftPlace {
+    /// `s3://bucket/prefix`, or a path.
+    pub place: String,
+    pub region: Option<String>,
+    pub endpoint: Option<String>,
+}
+
+impl Draft {
+    /// The policy, commented for whoever opens it first.
+    pub fn text(&self) -> String {
+        let mut text = format!(
+            "# A drctl policy, begun by `drctl init`. `drctl policy check` says everything that is wrong with it,\n\
+             # `drctl policy show` what it comes to, `drctl policy schema` describes every setting.\n\
+             # Secrets never stand here, only where to find them: env:NAME, file:/path (mode 0600),\n\
+             # command:program arg.\n\
+             \n\
+             [system]\n\
+             # The first folder of everything that is stored; do not change it later.\n\
+             name = {system}\n\
+             \n\
+             [objectives]\n\
+             # From the disaster to a usable application.\n\
+             rto = \"4h\"\n\
+             # How much of the newest data may be lost, as time.\n\
+             rpo = \"1h\"\n\
+             \n\
+             # A backup goes to the primary and every copy at once.\n\
+             [repository.primary]\n\
+             {primary}",
+            system = quoted(&self.system),
+            primary = self.primary.settings(),
+        );
+        for (name, place) in &self.copies {
+            let _infallible = write!(text, "\n[repository.copies.{}]\n{}", key(name), place.settings());
+        }
+        if self.copies.is_empty() {
+            text.push_str(
+                "\n# Without a copy, what takes the primary takes every backup.\n\
+                 #[repository.copies.offsite]\n\
+                 #url = \"s3://bucket/prefix\"\n\
+                 #region = \"us-west-2\"\n",
+            );
+        }
+        text.push_str(
+            "\n# Who can read the backups: public keys. The identities that go with them stay off this host.\n\
+             [encryption]\n\
+             recipients = [\n",
+        );
+        for (holder, recipient) in &self.recipients {
+            let recipient = quoted(recipient);
+            let _infallible = match holder {
+                Some(holder) => writeln!(text, "    {{ holder = {}, key = {recipient} }},", quoted(holder)),
+                None => writeln!(text, "    {recipient},"),
+            };
+        }
+        text.push_str("]\n\n");
+        if let Some(remark) = &self.remark {
+            let _infallible = writeln!(text, "# {}", remark.replace('\n', " "));
+        }
+        let _infallible =
+            write!(text, "[sources.database]\nkind = \"postgres\"\nurl = {}\n", quoted(&self.database));
+        match &self.password {
+            Some(password) => {
+                let _infallible = writeln!(text, "password = {}", quoted(password));
+            }
+            None => text.push_str("# Without one, PGPASSWORD and ~/.pgpass are asked, as by psql.\n#password = \"env:DRCTL_DB_PASSWORD\"\n"),
+        }
+        text.push_str(ROUTINE);
+        text
+    }
+}
+
+const ROUTINE: &str = r#"
+# Everything below is checked now and acted on by a later version. Until then let cron or a systemd timer
+# run `drctl backup`, and practise a restore by hand.
+
+# Whatever any rule keeps. Without this table nothing is ever deleted.
+[retention]
+keep_last = 3
+daily = 30
+weekly = 27
+
+# Minute, hour, day of month, month, day of week, in UTC. Backups further apart than the RPO cannot meet it.
+[schedule.sources]
+database = "15 * * * *"
+
+[drill]
+schedule = "0 5 * * 0"
+# What must be true of what was restored.
+#checks = [{ name = "there are users", sql = "select count(*) from users", at_least = 1 }]
+
+# Who is told. P1: data loss. P2: a failed backup, copy or drill.
+#[notify]
+#p1 = ["team"]
+#p2 = ["team"]
+#channels.team = { kind = "slack", url = "env:SLACK_WEBHOOK_URL" }
+"#;
+
+impl DraftPlace {
+    fn settings(&self) -> String {
+        let Self { place, region, endpoint } = self;
+        let mut text = String::new();
+        let is_url = place.contains("://");
+        let mut set = |name: &str, value: &str| {
+            let _infallible = writeln!(text, "{name} = {}", quoted(value));
+        };
+        set(if is_url { "url" } else { "directory" }, place);
+        if let Some(region) = region {
+            set("region", region);
+        }
+        if let Some(endpoint) = endpoint {
+            set("endpoint", endpoint);
+        }
+        if is_url {
+            text.push_str(
+                "# Credentials: the SDK's own chain (environment, profile, role) unless given.\n\
+                 #credentials = { profile = \"backup\" }\n\
+                 # Lets nobody delete what was written, where the bucket was made for it.\n\
+                 #object_lock = { mode = \"governance\", retain = \"35d\" }\n",
+            );
+        }
+        text
+    }
+}
+
+/// A TOML string.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            c if c.is_control() => {
+                let _infallible = write!(quoted, "\\u{:04X}", u32::from(c));
+            }
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+/// A TOML key.
+fn key(text: &str) -> String {
+    let bare = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    if !text.is_empty() && text.bytes().all(bare) { text.to_owned() } else { quoted(text) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::pipeline::NewIdentity;
+    use crate::policy::{self, Place, SourceConfig};
+
+    fn draft() -> Draft {
+        let key = || NewIdentity::generate().recipient();
+        Draft {
+            system: "shop".to_owned(),
+            database: "postgres://drctl@localhost:5432/shop".to_owned(),
+            password: Some("env:PASSWORD".to_owned()),
+            primary: DraftPlace {
+                place: "s3://shop-backups/drctl".to_owned(),
+                region: Some("us-east-1".to_owned()),
+                endpoint: None,
+            },
+            copies: vec![(
+                "offsite".to_owned(),
+                DraftPlace { place: "/mnt/backups".to_owned(), region: None, endpoint: None },
+            )],
+            recipients: vec![(Some("operational".to_owned()), key()), (None, key())],
+            remark: Some("PostgreSQL 16.3".to_owned()),
+        }
+    }
+
+    #[test]
+    fn what_it_writes_is_a_policy_that_says_what_it_was_told() {
+        let policy = policy::parse(Path::new("/etc/drctl/policy.toml"), &draft().text()).unwrap();
+        assert_eq!(policy.system.as_str(), "shop");
+        assert_eq!(policy.repositories.len(), 2);
+        let SourceConfig::Postgres(source) = &policy.sources[0].config else { panic!() };
+        assert_eq!(source.url.as_ref().unwrap().as_str(), "postgres://drctl@localhost:5432/shop");
+        let warnings: Vec<String> = policy::lint(&policy).into_iter().map(|lint| lint.key).collect();
+        assert_eq!(warnings, ["repository", "notify"], "no lock and no channel, as its comments say");
+    }
+
+    #[test]
+    fn its_commented_settings_are_valid_too() {
+        let lone = Draft { copies: vec![], password: None, ..draft() };
+        let text = lone.text();
+        let uncommented = |line: &str| match line.strip_prefix('#') {
+            Some(rest) if rest.starts_with(|c: char| c.is_ascii_lowercase() || c == '[') => rest.to_owned(),
+            _ => line.to_owned(),
+        };
+        let text = text.lines().map(uncommented).collect::<Vec<_>>().join("\n");
+        let policy = policy::parse(Path::new("policy.toml"), &text).unwrap();
+        assert_eq!(policy.repositories.len(), 2);
+        assert_eq!(policy.notify.channels.len(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_printed_is_read_back_as_it_was(name in "\\PC{1,20}", directory in "/[^\u{0}:]{1,20}") {
+            let mut draft = draft();
+            draft.copies[0].1.place = directory.clone();
+            draft.recipients[0].0 = Some(format!("x{name}"));
+            let policy = policy::parse(Path::new("policy.toml"), &draft.text()).unwrap();
+            let Place::Directory(path) = &policy.repositories[1].place else { panic!() };
+            prop_assert_eq!(path.to_str().unwrap(), directory);
+            let policy::Encryption::Age { recipients } = policy.encryption else { panic!() };
+            prop_assert_eq!(recipients[0].holder.clone().unwrap(), format!("x{name}"));
+        }
+    }
+}
