@@ -160,9 +160,36 @@ fn judge(repository: &Repository, config: &RepositoryConfig, found: &Capabilitie
         ),
         _ => good("this host may not delete backups"),
     });
+    findings.extend(proof(config, found));
     findings.extend(protection(repository, config, found));
     findings.push(clock(name, found));
     findings
+}
+
+/// What the store proves of what arrives, beside the digests drctl compares itself.
+fn proof(config: &RepositoryConfig, found: &Capabilities) -> Option<Finding> {
+    let Place::S3(place) = &config.place else { return None };
+    let name = config.name.as_str();
+    let wanted = place.checksum.as_str();
+    let asked = found.checksums.iter().find(|checksum| checksum.checksum == wanted)?;
+    let better = found.checksums.iter().find(|checksum| checksum.compared.is_yes());
+    Some(match (&asked.compared, better) {
+        (Ability::Yes, _) => {
+            Finding::good(Area::Repository, name, format!("it refuses bytes that differ from their {wanted}"))
+        }
+        (_, Some(better)) => Finding::warning(
+            Area::Repository,
+            name,
+            format!("it does not prove what arrives by the policy's checksum `{wanted}`"),
+            format!("Set `checksum = \"{}\"`: that one it compares.", better.checksum),
+        ),
+        (_, None) => Finding::warning(
+            Area::Repository,
+            name,
+            "it compares no checksum with what arrives",
+            "Run `drctl verify` after each backup, or use another store: damage on the way shows only there.",
+        ),
+    })
 }
 
 fn protection(repository: &Repository, config: &RepositoryConfig, found: &Capabilities) -> Vec<Finding> {

@@ -99,6 +99,18 @@ pub enum Credentials {
     Keys { access_key_id: SecretRef, secret_access_key: SecretRef, session_token: Option<SecretRef> },
 }
 
+/// Which, never what.
+impl std::fmt::Display for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Default => f.write_str("those of the environment or host"),
+            Self::Profile(name) => write!(f, "profile `{name}`"),
+            Self::Role { arn, .. } => write!(f, "role `{arn}`"),
+            Self::Keys { access_key_id, .. } => write!(f, "the key of `{access_key_id}`"),
+        }
+    }
+}
+
 words! {
     /// The checksum the store is asked to prove on arrival.
     pub Checksum {

@@ -19,6 +19,7 @@ pub mod lease;
 pub mod manifest;
 mod marker;
 pub mod probe;
+mod proof;
 pub mod reader;
 mod s3;
 #[cfg(test)]
@@ -35,7 +36,7 @@ pub use marker::{Marker, MarkerError};
 pub use s3::S3Store;
 pub use set::{Lost, Repositories, Repository, write_options};
 pub use store::{
-    Guard, Lock, ObjectInfo, Page, Precondition, PutOptions, Store, StoreError, StoreErrorKind, Upload,
-    UploadInfo, Written, list_all,
+    Guard, Lock, ObjectInfo, Page, Precondition, Proof, PutOptions, Store, StoreError, StoreErrorKind,
+    Upload, UploadInfo, Written, list_all,
 };
 pub use writer::{BackupWriter, WriteError};

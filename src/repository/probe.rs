@@ -6,6 +6,8 @@ use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
+pub use super::proof::ChecksumFound;
+use super::proof::checksums;
 use super::{Guard, Precondition, PutOptions, Store, StoreError, StoreErrorKind, layout, list_all};
 
 /// S3 takes no smaller parts, the last one excepted.
@@ -46,6 +48,8 @@ pub struct Capabilities {
     pub ranged_reads: Ability,
     /// An object is in a listing as soon as it is written.
     pub lists_at_once: Ability,
+    /// What the store proves on arrival; empty where there is nothing to choose.
+    pub checksums: Vec<ChecksumFound>,
     /// May this role delete? A backup host is better off without.
     pub deletes: Ability,
     /// What the store does for an object after it is written, as it tells itself.
@@ -79,7 +83,14 @@ async fn try_all(
 ) -> Result<Capabilities, StoreError> {
     let skew: TimeDelta = now() - store.now().await?;
     let key = format!("{folder}object");
-    let written = store.put(&key, Bytes::from_static(b"first"), &PutOptions::absent()).await?;
+    let checksums = checksums(store, folder).await;
+    let written = match store.put(&key, Bytes::from_static(b"first"), &PutOptions::absent()).await {
+        Ok(written) => written,
+        Err(error) => {
+            sweep(store, folder).await;
+            return Err(with_another_checksum(error, &checksums));
+        }
+    };
     let (bytes, _) = store.get(&key, 100).await?;
     if bytes != b"first"[..] {
         return Err(StoreError {
@@ -111,10 +122,23 @@ async fn try_all(
         pending_uploads,
         ranged_reads,
         lists_at_once,
+        checksums,
         deletes,
         guard,
         skew_seconds: skew.num_seconds(),
     })
+}
+
+/// A store that takes other checksums than the policy's refuses every write, in words that do not say so.
+fn with_another_checksum(error: StoreError, checksums: &[ChecksumFound]) -> StoreError {
+    match checksums.iter().find(|found| found.taken.is_yes()) {
+        Some(found) => {
+            let detail = error.detail.map(|detail| format!("{detail}; ")).unwrap_or_default();
+            let detail = Some(format!("{detail}with `checksum = \"{}\"` it is taken", found.checksum));
+            StoreError { detail, ..error }
+        }
+        None => error,
+    }
 }
 
 fn failed(error: StoreError) -> Ability {

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::ops::Range;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -60,6 +61,22 @@ pub trait Store: Send + Sync + Debug {
     async fn guard(&self) -> Result<Guard, StoreError> {
         Ok(Guard::default())
     }
+
+    /// The ways to have a store prove what arrives, to find out which of them it knows. None where there
+    /// is nothing to choose.
+    fn proofs(&self) -> Vec<Proof> {
+        vec![]
+    }
+}
+
+/// One way to have a store prove what arrives, at the same place.
+#[derive(Clone, Debug)]
+pub struct Proof {
+    pub checksum: crate::policy::Checksum,
+    /// Sends the checksum of the bytes.
+    pub right: Arc<dyn Store>,
+    /// Sends another: a store that compares refuses every write.
+    pub wrong: Arc<dyn Store>,
 }
 
 /// What a store does for what stands in it; `None` where it does not tell or has no such thing.

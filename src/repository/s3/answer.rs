@@ -62,12 +62,15 @@ fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn
     std::iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| (*error).source())
 }
 
-/// What happened where no answer came: the SDK wraps it in general words, so the innermost say most.
+/// What happened where no answer came: the SDK wraps it in general words, so the innermost say most. Of
+/// credentials it is told from where the search for them failed.
 pub(super) fn words(error: &(dyn Error + 'static)) -> String {
+    let credentials = causes(error).position(|cause| cause.is::<CredentialsError>());
     let mut words: Vec<String> = causes(error).map(ToString::to_string).collect();
+    let keep = credentials.unwrap_or(words.len().saturating_sub(2));
+    words = words.split_off(keep);
     words.dedup();
-    let keep = words.len().saturating_sub(2);
-    words.split_off(keep).join(": ")
+    words.join(": ")
 }
 
 /// Errors that say the same go by several names: AWS's, Ceph's, MinIO's.

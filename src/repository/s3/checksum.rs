@@ -24,6 +24,16 @@ impl Sum {
         }
     }
 
+    /// That of other bytes.
+    pub(super) fn wrong(self) -> Self {
+        match self {
+            Self::Crc64Nvme(sum) => Self::Crc64Nvme(!sum),
+            Self::Crc32c(sum) => Self::Crc32c(!sum),
+            Self::Sha256(sum) => Self::Sha256(Sha256Hex::of(sum.as_bytes())),
+            Self::None => Self::None,
+        }
+    }
+
     /// The header's value if this is a sum of that kind.
     pub(super) fn crc64_nvme(&self) -> Option<String> {
         match self {

@@ -8,7 +8,8 @@ use chrono::{DateTime, Utc};
 
 use super::super::fault::{Fault, check_key};
 use super::super::store::{
-    Guard, ObjectInfo, Page, PutOptions, Store, StoreError, StoreErrorKind, Upload, UploadInfo, Written,
+    Guard, ObjectInfo, Page, Proof, PutOptions, Store, StoreError, StoreErrorKind, Upload, UploadInfo,
+    Written,
 };
 use super::answer::Refusal;
 use super::date::AnswerDate;
@@ -22,6 +23,8 @@ pub struct S3Store {
     pub(super) client: Client,
     pub(super) place: Arc<S3Place>,
     pub(super) patience: Patience,
+    /// Sends wrong checksums, to find out whether anyone compares them.
+    pub(super) wrong_sums: bool,
 }
 
 impl S3Store {
@@ -32,7 +35,7 @@ impl S3Store {
 
     pub async fn open_with(place: &S3Place, patience: Patience) -> Result<Self, AwsError> {
         let client = s3_client(place, &patience).await?;
-        Ok(Self { client, place: Arc::new(place.clone()), patience })
+        Ok(Self { client, place: Arc::new(place.clone()), patience, wrong_sums: false })
     }
 
     /// The same place, asked to prove what arrives in another way.
@@ -56,9 +59,17 @@ impl S3Store {
         }
     }
 
+    /// Says what failed on what; of credentials also which they were.
     pub(super) fn fault(&self, operation: &'static str, key: &str) -> impl Fn(Fault) -> StoreError + use<> {
-        let (key, location) = (key.to_owned(), self.location());
-        move |fault| fault.of(operation, &key, location.clone())
+        let (key, location, credentials) =
+            (key.to_owned(), self.location(), self.place.credentials.to_string());
+        move |mut fault| {
+            if fault.kind == StoreErrorKind::Credentials {
+                let words = fault.detail.map(|words| format!("; {words}")).unwrap_or_default();
+                fault.detail = Some(format!("{credentials}{words}"));
+            }
+            fault.of(operation, &key, location.clone())
+        }
     }
 
     /// Whether the bucket keeps versions; `None` where the store does not tell.
@@ -90,6 +101,16 @@ impl S3Store {
 
 #[async_trait]
 impl Store for S3Store {
+    fn proofs(&self) -> Vec<Proof> {
+        [Checksum::Crc64Nvme, Checksum::Crc32c, Checksum::Sha256, Checksum::None]
+            .map(|checksum| {
+                let right = self.with_checksum(checksum);
+                let wrong = Arc::new(Self { wrong_sums: true, ..right.clone() });
+                Proof { checksum, right: Arc::new(right), wrong }
+            })
+            .into()
+    }
+
     async fn guard(&self) -> Result<Guard, StoreError> {
         Ok(Guard { keeps_versions: self.keeps_versions().await?, locks_objects: self.locks_objects().await? })
     }

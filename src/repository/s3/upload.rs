@@ -97,7 +97,7 @@ impl S3Upload {
         }
         let place = &self.store.place;
         let size = body.len();
-        let sum = Sum::of(place.checksum, &body);
+        let sum = self.store.sum(&body);
         let request = self
             .store
             .client

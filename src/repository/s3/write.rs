@@ -70,11 +70,17 @@ pub(super) fn lock(
 }
 
 impl S3Store {
-    /// Whether the request may go without a signature over its body: where a checksum stands in a signed
-    /// header and TLS keeps both from others' hands. It saves hashing every part a second time.
+    /// Whether the request may go without a signature over its body: to AWS itself, where a checksum
+    /// stands in a signed header and TLS keeps both from others' hands. It saves hashing every part a
+    /// second time. Not to others: some refuse it.
     pub(super) fn leaves_body_unsigned(&self) -> bool {
-        let encrypted = self.place.endpoint.as_ref().is_none_or(|endpoint| endpoint.scheme() == "https");
-        encrypted && self.place.checksum != Checksum::None
+        self.place.endpoint.is_none() && self.place.checksum != Checksum::None
+    }
+
+    /// What the store is to compare `body` with.
+    pub(super) fn sum(&self, body: &[u8]) -> Sum {
+        let sum = Sum::of(self.place.checksum, body);
+        if self.wrong_sums { sum.wrong() } else { sum }
     }
 
     /// Settings of one request that moves `bytes`.
@@ -97,7 +103,7 @@ impl S3Store {
     pub(super) async fn write(&self, key: &str, body: Bytes, options: &PutOptions) -> Result<Written, Fault> {
         check_key(key)?;
         let nonce = nonce();
-        let sum = Sum::of(self.place.checksum, &body);
+        let sum = self.sum(&body);
         let (lock_mode, lock_until) = lock(options.lock, self.place.checksum)?;
         let (none_match, match_) = conditions(&options.precondition);
         let (encryption, kms_key) = self.encryption();
