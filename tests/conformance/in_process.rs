@@ -1,6 +1,7 @@
 //! S3 by `s3s-fs`, in this process.
 
-use drctl::policy::Checksum;
+use drctl::aws::Patience;
+use drctl::policy::{Checksum, Credentials};
 use drctl::repository::{Precondition, PutOptions, S3Store, Store, StoreErrorKind};
 
 use crate::suite::{self, conforms};
@@ -88,5 +89,29 @@ async fn every_checksum_is_taken() -> Outcome<()> {
         suite::parts_may_come_in_any_order(&stage.store.with_checksum(checksum)).await?;
         suite::an_object_may_be_empty(&stage.store.with_checksum(checksum)).await?;
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_profile_that_is_not_there_is_about_credentials() -> Outcome<()> {
+    let stage = open("profile").await?;
+    let mut place = stage.server.place()?.place;
+    place.credentials = Credentials::Profile("drctl-test-no-such-profile".to_owned());
+    let error = S3Store::open(&place).await?.head("s/a").await.expect_err("no such profile");
+    assert_eq!(error.kind, StoreErrorKind::Credentials, "{error}");
+    assert!(error.to_string().contains("drctl-test-no-such-profile"), "{error}");
+    Ok(())
+}
+
+/// TLS begins, and ends in an answer that is none.
+#[tokio::test]
+async fn a_server_without_tls_is_unreachable_by_https() -> Outcome<()> {
+    let stage = open("tls").await?;
+    let keys = stage.server.place()?;
+    let mut place = keys.place.clone();
+    place.endpoint = Some(format!("https://{}", stage.server.address).parse()?);
+    let patience = Patience { attempts: 2, ..Patience::default() };
+    let error = S3Store::open_with(&place, patience).await?.head("s/a").await.expect_err("no TLS there");
+    assert_eq!(error.kind, StoreErrorKind::Unreachable, "{error}");
     Ok(())
 }

@@ -10,4 +10,6 @@ mod directory;
 mod faults;
 mod gateway;
 mod in_process;
+mod leases;
+mod probes;
 mod suite;

@@ -10,6 +10,7 @@ use futures_util::{StreamExt as _, stream};
 use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
 use hyper::body::{Bytes, Frame, Incoming};
 use hyper::header::{CONTENT_LENGTH, DATE, HeaderValue};
+use hyper::http::request::Parts;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -51,6 +52,7 @@ pub(crate) enum Fault {
 pub(crate) struct When {
     method: Option<&'static str>,
     part: Option<String>,
+    header: Option<&'static str>,
     skip: usize,
     times: usize,
 }
@@ -58,7 +60,7 @@ pub(crate) struct When {
 impl When {
     /// Every call.
     pub(crate) fn any() -> Self {
-        Self { method: None, part: None, skip: 0, times: usize::MAX }
+        Self { method: None, part: None, header: None, skip: 0, times: usize::MAX }
     }
 
     pub(crate) fn method(method: &'static str) -> Self {
@@ -68,6 +70,12 @@ impl When {
     /// Only where path and query have `part` in them: `manifest.json`, `uploadId=`.
     pub(crate) fn with(mut self, part: &str) -> Self {
         self.part = Some(part.to_owned());
+        self
+    }
+
+    /// Only where the request has this header.
+    pub(crate) fn with_header(mut self, name: &'static str) -> Self {
+        self.header = Some(name);
         self
     }
 
@@ -83,8 +91,9 @@ impl When {
         self
     }
 
-    fn takes(&mut self, method: &str, url: &str) -> bool {
-        let is_such = self.method.is_none_or(|wanted| wanted == method)
+    fn takes(&mut self, head: &Parts, url: &str) -> bool {
+        let is_such = self.method.is_none_or(|wanted| wanted == head.method.as_str())
+            && self.header.is_none_or(|name| head.headers.contains_key(name))
             && self.part.as_ref().is_none_or(|part| url.contains(part.as_str()));
         if !is_such {
             return false;
@@ -170,15 +179,14 @@ async fn pass(
     script: Arc<Mutex<Script>>,
     request: Request<Incoming>,
 ) -> Result<Answer, Failure> {
-    let fault = {
-        let method = request.method().as_str();
-        let url = request.uri().path_and_query().map_or("/", |url| url.as_str());
-        let mut script = lock(&script);
-        script.calls.push(format!("{method} {url}"));
-        // A rule that does not take a call it is for has counted it.
-        script.faults.iter_mut().find_map(|(when, fault)| when.takes(method, url).then(|| fault.clone()))
-    };
     let (head, body) = request.into_parts();
+    let fault = {
+        let url = head.uri.path_and_query().map_or("/", |url| url.as_str());
+        let mut script = lock(&script);
+        script.calls.push(format!("{} {url}", head.method));
+        // A rule that does not take a call it is for has counted it.
+        script.faults.iter_mut().find_map(|(when, fault)| when.takes(&head, url).then(|| fault.clone()))
+    };
     let body = body.collect().await?.to_bytes();
     match fault {
         None => forward(server, head, body).await,
@@ -243,11 +251,7 @@ fn error_text(code: &str) -> String {
     )
 }
 
-async fn forward(
-    server: SocketAddr,
-    head: hyper::http::request::Parts,
-    body: Bytes,
-) -> Result<Answer, Failure> {
+async fn forward(server: SocketAddr, head: Parts, body: Bytes) -> Result<Answer, Failure> {
     let socket = TcpStream::connect(server).await?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(socket)).await?;
     tokio::spawn(connection);

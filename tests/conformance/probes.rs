@@ -1,0 +1,154 @@
+//! What a probe says of each store, and of stores that lie.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use drctl::platform::{Clock as _, SystemClock};
+use drctl::repository::probe::{Ability, Capabilities, probe};
+use drctl::repository::{
+    DirectoryStore, Guard, ObjectInfo, Page, Precondition, Proof, PutOptions, S3Store, Store, StoreError,
+    Upload, UploadInfo, Written, list_all,
+};
+
+use crate::support::Outcome;
+use crate::support::fault_proxy::{Fault, FaultProxy, When};
+use crate::support::radosgw;
+use crate::support::s3::{BUCKET, Keys, S3Server};
+
+async fn found(store: &dyn Store) -> Outcome<Capabilities> {
+    let found = probe(store, || SystemClock.now()).await?;
+    assert_eq!(list_all(store, "").await?, [], "the probe left something");
+    assert!(found.skew_seconds.abs() < 10, "{found:?}");
+    Ok(found)
+}
+
+/// Which of the checksums the store takes, and which it compares.
+fn sums(found: &Capabilities) -> (Vec<&'static str>, Vec<&'static str>) {
+    let of = |ability: fn(&drctl::repository::probe::ChecksumFound) -> &Ability| {
+        found.checksums.iter().filter(|sum| ability(sum).is_yes()).map(|sum| sum.checksum).collect()
+    };
+    (of(|sum| &sum.taken), of(|sum| &sum.compared))
+}
+
+#[tokio::test]
+async fn radosgw_can_do_everything() -> Outcome<()> {
+    let keys = radosgw::bucket("probed", true).await?;
+    let found = found(&S3Store::open(&keys.place).await?).await?;
+    for ability in [
+        &found.conditional_put,
+        &found.compare_and_swap,
+        &found.multipart,
+        &found.conditional_multipart,
+        &found.pending_uploads,
+        &found.ranged_reads,
+        &found.lists_at_once,
+        &found.deletes,
+    ] {
+        assert!(ability.is_yes(), "{found:?}");
+    }
+    assert_eq!(found.guard, Guard { keeps_versions: Some(true), locks_objects: Some(true) });
+    let three = vec!["crc64nvme", "crc32c", "sha256"];
+    assert_eq!(sums(&found), ([three.clone(), vec!["none"]].concat(), three));
+    Ok(())
+}
+
+#[tokio::test]
+async fn s3s_cannot_list_uploads() -> Outcome<()> {
+    let server = S3Server::start().await?;
+    let keys = server.place()?;
+    let found = found(&S3Store::open(&keys.place).await?).await?;
+    assert!(matches!(found.pending_uploads, Ability::No(_)), "{found:?}");
+    assert!(
+        found.conditional_put.is_yes() && found.compare_and_swap.is_yes() && found.multipart.is_yes(),
+        "{found:?}"
+    );
+    assert_eq!(sums(&found).0.len(), 4, "{found:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_directory_has_no_checksums_to_choose() -> Outcome<()> {
+    let root = tempfile::tempdir()?;
+    let found = found(&DirectoryStore::create(root.path()).await?).await?;
+    assert!(found.checksums.is_empty(), "{found:?}");
+    assert_eq!(found.guard, Guard::default());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_checksum_that_is_refused_is_named_with_one_that_is_not() -> Outcome<()> {
+    let server = S3Server::start().await?;
+    let proxy = FaultProxy::to(server.address).await?;
+    let keys = Keys::new(proxy.address, BUCKET)?;
+    let refused = When::method("PUT").with_header("x-amz-checksum-crc64nvme");
+    proxy.fail(refused, Fault::Status(400, "InvalidRequest"));
+    let error = probe(&S3Store::open(&keys.place).await?, || SystemClock.now()).await.expect_err("refused");
+    assert!(error.to_string().contains("with `checksum = \"crc32c\"` it is taken"), "{error}");
+    assert_eq!(list_all(&S3Store::open(&server.place()?.place).await?, "").await?, []);
+    Ok(())
+}
+
+/// Overwrites although asked not to, as some S3 servers do.
+#[derive(Debug)]
+struct Careless(Arc<dyn Store>);
+
+fn careless(options: &PutOptions) -> PutOptions {
+    PutOptions { precondition: Precondition::None, ..options.clone() }
+}
+
+#[async_trait]
+impl Store for Careless {
+    fn location(&self) -> String {
+        self.0.location()
+    }
+    async fn put(&self, key: &str, body: Bytes, options: &PutOptions) -> Result<Written, StoreError> {
+        self.0.put(key, body, &careless(options)).await
+    }
+    async fn begin_upload(&self, key: &str, options: &PutOptions) -> Result<Box<dyn Upload>, StoreError> {
+        self.0.begin_upload(key, &careless(options)).await
+    }
+    async fn head(&self, key: &str) -> Result<Option<ObjectInfo>, StoreError> {
+        self.0.head(key).await
+    }
+    async fn get(&self, key: &str, limit: u64) -> Result<(Bytes, ObjectInfo), StoreError> {
+        self.0.get(key, limit).await
+    }
+    async fn get_range(&self, key: &str, range: std::ops::Range<u64>) -> Result<Bytes, StoreError> {
+        self.0.get_range(key, range).await
+    }
+    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page, StoreError> {
+        self.0.list(prefix, after).await
+    }
+    async fn delete(&self, key: &str) -> Result<(), StoreError> {
+        self.0.delete(key).await
+    }
+    async fn pending_uploads(&self, prefix: &str) -> Result<Vec<UploadInfo>, StoreError> {
+        self.0.pending_uploads(prefix).await
+    }
+    async fn abort_pending(&self, upload: &UploadInfo) -> Result<(), StoreError> {
+        self.0.abort_pending(upload).await
+    }
+    async fn now(&self) -> Result<DateTime<Utc>, StoreError> {
+        self.0.now().await
+    }
+    /// And compares nothing.
+    fn proofs(&self) -> Vec<Proof> {
+        let checksum = drctl::policy::Checksum::Crc32c;
+        vec![Proof { checksum, right: Arc::clone(&self.0), wrong: Arc::clone(&self.0) }]
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_ignores_what_it_is_asked_is_found_out() -> Outcome<()> {
+    let root = tempfile::tempdir()?;
+    let store = Careless(Arc::new(DirectoryStore::create(root.path()).await?));
+    let found = found(&store).await?;
+    for ability in [&found.conditional_put, &found.compare_and_swap, &found.conditional_multipart] {
+        assert!(matches!(ability, Ability::No(_)), "{found:?}");
+    }
+    assert!(found.multipart.is_yes(), "{found:?}");
+    assert_eq!(sums(&found), (vec!["crc32c"], vec![]), "{found:?}");
+    Ok(())
+}
