@@ -7,7 +7,8 @@ use futures_util::stream;
 use super::{Catalog, CatalogError};
 use crate::model::{BackupId, RepositoryName, RunId, SystemName};
 use crate::repository::{
-    Lost, ManifestError, Repositories, Repository, StoreError, journal, layout, list_all, manifest,
+    Lost, ManifestError, Repositories, Repository, StoreError, StoreErrorKind, journal, layout, list_all,
+    manifest,
 };
 
 /// Manifests or records that are read at a time; each is at most a few MiB.
@@ -25,7 +26,7 @@ pub enum Depth {
 /// What a refresh found.
 #[derive(Debug, Default)]
 pub struct Refreshed {
-    /// Repositories that were listed whole.
+    /// Repositories that were read whole.
     pub seen: Vec<RepositoryName>,
     /// Repositories that were not, and why: what is known of them is kept, and may be old.
     pub lost: Vec<Lost>,
@@ -43,8 +44,9 @@ pub struct Refreshed {
 }
 
 impl Refreshed {
+    /// Whether every repository was read whole, and everything in it accepted.
     pub fn is_complete(&self) -> bool {
-        self.lost.is_empty()
+        self.lost.is_empty() && self.refused.is_empty()
     }
 }
 
@@ -138,7 +140,22 @@ async fn enter(
             (backup, read)
         })
         .buffer_unordered(PARALLEL);
+    let mut unread = None;
     while let Some((backup, read)) = reads.next().await {
+        let fault = match &read {
+            Err(ManifestError::Read { source, .. }) => Some(source.kind),
+            _ => None,
+        };
+        match fault {
+            None | Some(StoreErrorKind::TooLarge) => {}
+            // It went meanwhile: the next listing says so.
+            Some(StoreErrorKind::NotFound) => continue,
+            // That it could not be read now says nothing about it.
+            Some(_) => {
+                unread = read.err();
+                continue;
+            }
+        }
         let read = read.map(|(manifest, _)| manifest).and_then(|manifest| {
             let Some(id) = repository_id else { return Ok(manifest) };
             manifest::check_repository(&manifest, id).map(|()| manifest)
@@ -168,8 +185,13 @@ async fn enter(
         catalog.record_vanished(backup, name, now).await?;
         refreshed.vanished.push((name.clone(), backup.clone()));
     }
-    catalog.record_seen(name, &repository.store.location(), repository_id, now).await?;
-    refreshed.seen.push(name.clone());
+    match unread {
+        Some(error) => refreshed.lost.push(Lost::new(repository, error)),
+        None => {
+            catalog.record_seen(name, &repository.store.location(), repository_id, now).await?;
+            refreshed.seen.push(name.clone());
+        }
+    }
     Ok(())
 }
 

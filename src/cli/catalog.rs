@@ -56,7 +56,7 @@ async fn rebuild(context: &Context) -> Result<Exit, CommandError> {
     let rebuilt = refresh(&catalog, &policy.system, &repositories, Depth::Whole, now).await?;
     let backups = catalog.backups(&Filter::default()).await?;
     warn(context, &rebuilt);
-    let complete = rebuilt.is_complete() && rebuilt.refused.is_empty();
+    let complete = rebuilt.is_complete();
     let document = RebuildDocument {
         complete,
         catalog: catalog.location().to_owned(),

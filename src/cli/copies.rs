@@ -5,7 +5,7 @@ use super::error::CommandError;
 use super::exit::Exit;
 use super::known::{warn, warn_lost};
 use super::output::{count, size, style};
-use crate::catalog::{Depth, Filter, refresh};
+use crate::catalog::{Depth, Filter, Refreshed, refresh};
 use crate::event::told;
 use crate::model::{BackupId, RepositoryName, RunId};
 use crate::platform::{host_name, seed};
@@ -60,13 +60,13 @@ async fn sync(context: &Context) -> Result<Exit, CommandError> {
     run.catalog.clone().close().await;
     report.unrecorded.iter().for_each(|lost| warn_lost(context, lost));
     if context.output.is_json() {
-        context.output.document("copies-sync", &document(&report, &refreshed.lost));
+        context.output.document("copies-sync", &document(&report, &refreshed));
     } else {
-        show(context, &report, refreshed.lost.len());
+        show(context, &report, refreshed.is_complete());
     }
     Ok(match () {
         () if report.interrupted => Exit::Interrupted,
-        () if report.is_complete() && refreshed.lost.is_empty() && report.unrecorded.is_empty() => Exit::Done,
+        () if report.is_complete() && refreshed.is_complete() && report.unrecorded.is_empty() => Exit::Done,
         () if !report.backups.is_empty() && report.backups.iter().all(|synced| synced.result.is_err()) => {
             Exit::Failed
         }
@@ -74,7 +74,7 @@ async fn sync(context: &Context) -> Result<Exit, CommandError> {
     })
 }
 
-fn show(context: &Context, report: &Report, lost: usize) {
+fn show(context: &Context, report: &Report, read_whole: bool) {
     let output = &context.output;
     for synced in &report.backups {
         let (backup, to) = (&synced.backup, &synced.to);
@@ -103,7 +103,7 @@ fn show(context: &Context, report: &Report, lost: usize) {
         number => format!("; {} of the journal copied", count(number as u64, "record")),
     };
     let done = report.backups.iter().filter(|synced| synced.result.is_ok()).count();
-    let reached = if lost == 0 { "Every repository" } else { "Every repository that could be reached" };
+    let reached = if read_whole { "Every repository" } else { "Every repository that could be read" };
     let faint = style::FAINT;
     let line = match (report.backups.len(), done) {
         (0, _) if report.interrupted => "Nothing was copied.".to_owned(),
@@ -144,7 +144,7 @@ struct SyncedRow<'a> {
     error: Option<String>,
 }
 
-fn document<'a>(report: &'a Report, lost: &'a [Lost]) -> SyncDocument<'a> {
+fn document<'a>(report: &'a Report, refreshed: &'a Refreshed) -> SyncDocument<'a> {
     let lost_row = |lost: &'a Lost| LostRow { repository: &lost.name, reason: lost.reason() };
     let backups = report.backups.iter().map(|synced| {
         let copied = synced.result.as_ref().ok();
@@ -157,11 +157,11 @@ fn document<'a>(report: &'a Report, lost: &'a [Lost]) -> SyncDocument<'a> {
         }
     });
     SyncDocument {
-        complete: report.is_complete() && lost.is_empty(),
+        complete: report.is_complete() && refreshed.is_complete(),
         interrupted: report.interrupted,
         records_copied: report.records,
         records_failed: &report.records_failed,
-        not_reached: lost.iter().map(lost_row).collect(),
+        not_reached: refreshed.lost.iter().map(lost_row).collect(),
         backups: backups.collect(),
     }
 }

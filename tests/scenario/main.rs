@@ -4,6 +4,7 @@
 mod support;
 
 mod catalog;
+mod copies_steps;
 mod incident_steps;
 mod logical;
 mod roundtrip;
