@@ -23,6 +23,8 @@ mod list;
 pub mod output;
 mod policy;
 mod progress;
+mod restore;
+mod restored;
 mod show;
 mod status;
 mod table;

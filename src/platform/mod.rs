@@ -8,11 +8,13 @@
 //! *Not here.* What to run and what its output means: [`crate::postgres`], [`crate::source`].
 
 mod clock;
+mod feed;
 mod host;
 mod process;
 mod secret;
 
 pub use clock::{Clock, FixedClock, SystemClock, seed};
+pub use feed::FeedError;
 pub use host::{available_memory, free_space, host_name, state_directory};
 pub use process::{Finished, Piped, ProcessError, Program};
 pub use secret::{SecretError, SecretRef};

@@ -43,6 +43,7 @@ pub enum ProcessError {
 }
 
 fn tail(lines: &[String]) -> String {
+    let lines = &lines[lines.len().saturating_sub(TAIL_LINES)..];
     if lines.is_empty() { String::new() } else { format!(": {}", lines.join("\n    ")) }
 }
 
@@ -55,7 +56,7 @@ pub struct Program {
     arguments: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
     without: Vec<OsString>,
-    stderr_lines: usize,
+    pub(super) stderr_lines: usize,
     input: Option<Vec<u8>>,
 }
 
@@ -112,7 +113,7 @@ impl Program {
         std::path::Path::new(&self.path).file_name().unwrap_or(&self.path).to_string_lossy().into_owned()
     }
 
-    fn command(&self) -> Command {
+    pub(super) fn command(&self) -> Command {
         let mut command = Command::new(&self.path);
         self.without.iter().for_each(|name| {
             command.env_remove(name);
@@ -121,7 +122,7 @@ impl Program {
         command
     }
 
-    fn start_failed(&self, source: std::io::Error) -> ProcessError {
+    pub(super) fn start_failed(&self, source: std::io::Error) -> ProcessError {
         ProcessError::Start { program: self.path.to_string_lossy().into_owned(), source }
     }
 
@@ -275,7 +276,7 @@ impl Drop for Piped {
 }
 
 /// Ok for exit status 0; otherwise what happened, in words.
-fn judge(program: &str, status: ExitStatus, stderr: &[String]) -> Result<(), ProcessError> {
+pub(super) fn judge(program: &str, status: ExitStatus, stderr: &[String]) -> Result<(), ProcessError> {
     if status.success() {
         return Ok(());
     }
@@ -289,16 +290,16 @@ fn judge(program: &str, status: ExitStatus, stderr: &[String]) -> Result<(), Pro
         program: program.to_owned(),
         how,
         code: status.code(),
-        stderr: stderr[stderr.len().saturating_sub(TAIL_LINES)..].to_vec(),
+        stderr: stderr.to_vec(),
     })
 }
 
 /// A child's process group: the child and whatever it started.
 #[derive(Clone, Copy)]
-struct Group(Option<Pid>);
+pub(super) struct Group(Option<Pid>);
 
 impl Group {
-    fn of(child: &Child) -> Self {
+    pub(super) fn of(child: &Child) -> Self {
         Self(i32::try_from(child.id()).ok().and_then(Pid::from_raw))
     }
 
@@ -306,12 +307,12 @@ impl Group {
         self.0.is_some_and(|group| kill_process_group(group, signal).is_ok())
     }
 
-    fn kill(self) {
+    pub(super) fn kill(self) {
         self.signal(Signal::KILL);
     }
 
     /// Asks, and kills after [`GRACE`] whatever is left of the group.
-    fn end(self) {
+    pub(super) fn end(self) {
         if self.signal(Signal::TERM) {
             std::thread::spawn(move || {
                 let step = Duration::from_millis(100);
@@ -329,13 +330,13 @@ impl Group {
 }
 
 /// Follows a child's stderr and keeps its last lines.
-struct Tail {
+pub(super) struct Tail {
     lines: Arc<Mutex<VecDeque<String>>>,
     reader: Option<JoinHandle<()>>,
 }
 
 impl Tail {
-    fn follow(stderr: Option<impl Read + Send + 'static>, limit: usize) -> Self {
+    pub(super) fn follow(stderr: Option<impl Read + Send + 'static>, limit: usize) -> Self {
         let lines = Arc::new(Mutex::new(VecDeque::new()));
         let reader = stderr.map(|pipe| {
             let lines = Arc::clone(&lines);
@@ -360,7 +361,7 @@ impl Tail {
         Self { lines, reader }
     }
 
-    fn end(self) -> Vec<String> {
+    pub(super) fn end(self) -> Vec<String> {
         if let Some(reader) = self.reader {
             let _ended = reader.join();
         }

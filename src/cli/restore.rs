@@ -1,0 +1,360 @@
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use chrono::Days;
+use clap::Args;
+use url::Url;
+
+use super::Context;
+use super::error::CommandError;
+use super::exit::Exit;
+use super::known::warn_lost;
+use super::restored;
+use crate::catalog::{BackupEntry, Catalog, Filter};
+use crate::model::{RepositoryName, SourceName};
+use crate::pipeline::Identities;
+use crate::platform::{SecretRef, host_name, seed};
+use crate::policy::{Policy, SourceConfig};
+use crate::postgres::ConnectionParameters;
+use crate::restore::{
+    Failure, Known, Rates, Refusal, RefusalClass, Request, RestoreError, Run, Selection, Weight, Which, plan,
+};
+
+/// How far back earlier restores are looked at, for how long this one will take.
+const MEASURED_WITHIN: Days = Days::new(180);
+
+/// Restore a backup into a new database
+///
+/// The plan is shown first, and everything that stands against it at once. The database is loaded under
+/// another name, compared with what was recorded when it was dumped, and gets its name only then.
+#[derive(Debug, Args)]
+#[command(after_help = super::exit::HELP)]
+pub struct RestoreArgs {
+    /// The source whose backup is restored
+    source: SourceName,
+    /// Which backup: an id, the beginning of one, or `latest`
+    #[arg(long, default_value = "latest", value_name = "ID")]
+    backup: String,
+    /// Where to: `postgres://user@host/new_database`, a reference to such a URL (`env:NAME`, `file:/path`), or
+    /// just the name of a new database on the source's own server
+    #[arg(long, value_name = "URL|NAME")]
+    to: String,
+    /// The password for `--to`, by reference: `env:NAME`, `file:/path`, `command:program arg`
+    #[arg(long, value_name = "REFERENCE")]
+    password: Option<String>,
+    /// Read from this repository only [default: the primary, then the copies]
+    #[arg(long, value_name = "REPOSITORY")]
+    from: Option<RepositoryName>,
+    /// Connections that load at a time; with 1 no scratch disk is needed [default: one a processor, up to 4]
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
+    jobs: Option<u32>,
+    /// Only this table, with what belongs to it and what it needs; may be given more than once
+    #[arg(long, value_name = "SCHEMA.TABLE")]
+    table: Vec<String>,
+    /// Only this schema; may be given more than once
+    #[arg(long, value_name = "SCHEMA")]
+    schema: Vec<String>,
+    /// Make the roles and tablespaces that are missing first; those that exist are not changed
+    #[arg(long)]
+    globals: bool,
+    /// Leave out owners and privileges: everything belongs to the restoring role
+    #[arg(long)]
+    no_owner: bool,
+    /// Leave out tablespaces: everything goes to the default one
+    #[arg(long)]
+    no_tablespaces: bool,
+    /// A file with an age identity that opens the backup; may be given more than once
+    #[arg(long, short, value_name = "FILE")]
+    identity: Vec<PathBuf>,
+    /// Where there is room for the unpacked dump
+    #[arg(long, value_name = "DIRECTORY", env = "TMPDIR", default_value = "/var/tmp")]
+    scratch: PathBuf,
+    /// Show the plan and do nothing
+    #[arg(long)]
+    plan: bool,
+    /// Drop what killed restores have left on the target server
+    #[arg(long)]
+    drop_leftovers: bool,
+}
+
+pub(super) async fn run(args: RestoreArgs, context: &Context) -> Result<Exit, CommandError> {
+    let policy = context.policy()?;
+    let identities = Identities::read(&args.identity).map_err(CommandError::usage)?;
+    let target = target(&args, &policy).await?;
+    let request = request(&args, target.database.clone())?;
+    if let Some(name) =
+        args.from.as_ref().filter(|from| !policy.repositories.iter().any(|known| known.name == **from))
+    {
+        return Err(CommandError::usage(format!("the policy has no repository `{name}`")));
+    }
+    let catalog = context.catalog_if_possible(&policy).await;
+    let known = match &catalog {
+        Some(catalog) => known(catalog, context, &args.source).await,
+        None => (Known::default(), None),
+    };
+    let (known, repository_id) = known;
+    let repositories = context.repositories(&policy).await;
+    let repositories = match &args.from {
+        Some(name) => repositories.only(name),
+        None => repositories,
+    };
+    let begun = context.clock.now();
+    let run = Run {
+        id: crate::model::RunId::new(begun, seed()),
+        system: policy.system.clone(),
+        host: host_name(),
+        clock: context.clock.clone(),
+        repositories: repositories.for_reading(&policy.system, repository_id.as_deref()).await,
+        identities,
+        target,
+        tools: tools(&args.source, &policy),
+        events: context.output.events(),
+        cancel: context.cancel.clone(),
+    };
+    let situation = run.survey(&request, known).await.map_err(refused)?;
+    let plan = plan(&request, situation, context.clock.now(), seed())
+        .map_err(|refusals| refused(RestoreError::Refused(refusals)))?;
+    restored::show_plan(&context.output, &plan, args.plan);
+    if args.plan {
+        return Ok(Exit::Done);
+    }
+    let backup = plan.backup.clone();
+    let outcome = run.execute(plan).await;
+    let (record, unrecorded) = run.conclude(begun, &backup, outcome.as_ref()).await;
+    for lost in &unrecorded {
+        warn_lost(context, lost);
+    }
+    if let Some(catalog) = catalog {
+        if let Err(error) = catalog.record_run(&record).await {
+            context.output.warn(crate::event::told(&error));
+        }
+        catalog.close().await;
+    }
+    match outcome {
+        Ok(report) => {
+            restored::show_report(&context.output, &report);
+            Ok(if report.left_out.is_empty() { Exit::Done } else { Exit::Partly })
+        }
+        Err(failure) => Err(failed(failure)),
+    }
+}
+
+fn request(args: &RestoreArgs, database: String) -> Result<Request, CommandError> {
+    let tables = args.table.iter().map(|text| table(text)).collect::<Result<_, _>>()?;
+    Ok(Request {
+        source: args.source.clone(),
+        backup: match args.backup.as_str() {
+            "latest" => Which::Latest,
+            prefix => Which::Prefix(prefix.to_owned()),
+        },
+        from: args.from.clone(),
+        database,
+        jobs: args.jobs.unwrap_or_else(default_jobs),
+        selection: Selection { tables, schemas: args.schema.clone() },
+        globals: args.globals,
+        owners: !args.no_owner,
+        tablespaces: !args.no_tablespaces,
+        scratch: args.scratch.clone(),
+        drop_leftovers: args.drop_leftovers,
+    })
+}
+
+fn default_jobs() -> u32 {
+    std::thread::available_parallelism().map_or(2, |n| u32::try_from(n.get()).unwrap_or(4)).clamp(1, 4)
+}
+
+/// `schema.table`, each in double quotes where it has a dot in it; without a schema it is `public`.
+fn table(text: &str) -> Result<(String, String), CommandError> {
+    let mut parts = vec![String::new()];
+    let mut quoted = false;
+    let mut letters = text.chars().peekable();
+    while let Some(letter) = letters.next() {
+        let Some(part) = parts.last_mut() else { break };
+        match letter {
+            '"' if quoted && letters.peek() == Some(&'"') => {
+                letters.next();
+                part.push('"');
+            }
+            '"' => quoted = !quoted,
+            '.' if !quoted => parts.push(String::new()),
+            letter => part.push(letter),
+        }
+    }
+    match &parts[..] {
+        [table] if !quoted && !table.is_empty() => Ok(("public".to_owned(), table.clone())),
+        [schema, table] if !quoted && !schema.is_empty() && !table.is_empty() => {
+            Ok((schema.clone(), table.clone()))
+        }
+        _ => Err(CommandError::usage(format!("`{text}` does not name a table"))
+            .hint("Write `schema.table`; a name with a dot in it in double quotes.")),
+    }
+}
+
+/// The server and role to restore with, and the name of the database that is to be.
+async fn target(args: &RestoreArgs, policy: &Policy) -> Result<ConnectionParameters, CommandError> {
+    let is_reference =
+        ["env:", "file:", "command:", "secretsmanager:"].iter().any(|scheme| args.to.starts_with(scheme));
+    let mut target = if is_reference {
+        let reference: SecretRef = args.to.parse().map_err(CommandError::usage)?;
+        let url = reference.resolve().await.map_err(CommandError::usage)?;
+        parse_url(crate::platform::ExposeSecret::expose_secret(&url))?
+    } else if args.to.contains("://") {
+        let target = parse_url(&args.to)?;
+        if target.password.is_some() {
+            return Err(CommandError::usage("a password in `--to` can be read by everyone on this host")
+                .hint("Give it by `--password env:NAME` or `--password file:/path`, or the whole URL by `--to env:NAME`."));
+        }
+        target
+    } else {
+        let name = args.to.strip_prefix("new-database:").unwrap_or(&args.to);
+        let source = policy.source(&args.source).map(|source| &source.config);
+        let Some(SourceConfig::Postgres(source)) = source else {
+            return Err(CommandError::usage(format!(
+                "`{}` is not a PostgreSQL source of the policy, so its server is not known",
+                args.source
+            ))
+            .hint("Say where to with `--to postgres://user@host/new_database`."));
+        };
+        let server = ConnectionParameters::resolve(source).await.map_err(CommandError::usage)?;
+        server.with_database(name)
+    };
+    if let Some(reference) = &args.password {
+        let reference: SecretRef = reference.parse().map_err(CommandError::usage)?;
+        target.password = Some(reference.resolve().await.map_err(CommandError::usage)?);
+    }
+    target.application_name = "drctl restore".to_owned();
+    Ok(target)
+}
+
+fn parse_url(text: &str) -> Result<ConnectionParameters, CommandError> {
+    let url = Url::parse(text).map_err(|error| CommandError::usage(error).context("`--to` is not a URL"))?;
+    ConnectionParameters::from_url(&url).map_err(CommandError::usage)
+}
+
+fn tools(source: &SourceName, policy: &Policy) -> Option<PathBuf> {
+    match &policy.source(source)?.config {
+        SourceConfig::Postgres(postgres) => postgres.tools.clone(),
+        SourceConfig::NotBuilt { .. } => None,
+    }
+}
+
+/// What the catalog knows: copies that were found bad, how fast earlier restores were, the repository's id. It
+/// helps, and a restore goes on without it.
+async fn known(catalog: &Catalog, context: &Context, source: &SourceName) -> (Known, Option<String>) {
+    let entries = catalog.backups(&Filter { source: Some(source.clone()), vanished: false }).await;
+    let since = context.clock.now().checked_sub_days(MEASURED_WITHIN);
+    let (entries, records, id) = match (entries, catalog.runs(since).await, catalog.repository_id().await) {
+        (Ok(entries), Ok(records), Ok(id)) => (entries, records, id),
+        (Err(error), _, _) | (_, Err(error), _) | (_, _, Err(error)) => {
+            context.output.warn(format!("going on without the catalog: {}", crate::event::told(&error)));
+            return (Known::default(), None);
+        }
+    };
+    let doubtful: BTreeSet<_> = entries
+        .iter()
+        .flat_map(|entry| {
+            let bad = entry.copies.iter().filter(|copy| copy.is_held() && !copy.is_good());
+            bad.map(|copy| (entry.id().clone(), copy.repository.clone()))
+        })
+        .collect();
+    let weigh = |entry: &BackupEntry| Weight {
+        stored: entry.manifest.stored_size(),
+        plain: entry.manifest.plain_size(),
+    };
+    let rates = Rates::measure(&records, |id| entries.iter().find(|entry| entry.id() == id).map(weigh));
+    (Known { doubtful, rates }, id)
+}
+
+/// A restore that was not begun.
+fn refused(error: RestoreError) -> CommandError {
+    let (exit, hints) = match &error {
+        RestoreError::Refused(refusals) => (exit(refusals), hints(refusals)),
+        RestoreError::CannotDecrypt { .. } => (
+            Exit::CannotDecrypt,
+            vec![
+                "Name the file that holds an identity with `--identity`; `drctl show` says whose recipients the backup has.",
+            ],
+        ),
+        RestoreError::Interrupted => (Exit::Interrupted, vec![]),
+        RestoreError::Tools(_) => (Exit::Failed, vec!["`drctl doctor` says which versions are here."]),
+        _ => (Exit::Failed, vec![]),
+    };
+    hints.into_iter().fold(CommandError::new(exit, error), CommandError::hint)
+}
+
+fn exit(refusals: &[Refusal]) -> Exit {
+    let any = |class| refusals.iter().any(|refusal| refusal.class() == class);
+    match () {
+        () if any(RefusalClass::Nothing) => Exit::Nothing,
+        () if any(RefusalClass::Usage) => Exit::Usage,
+        () => Exit::Failed,
+    }
+}
+
+fn hints(refusals: &[Refusal]) -> Vec<&'static str> {
+    let hints: BTreeSet<&'static str> = refusals.iter().filter_map(hint).collect();
+    hints.into_iter().collect()
+}
+
+fn hint(refusal: &Refusal) -> Option<&'static str> {
+    Some(match refusal {
+        Refusal::NoBackup { .. } | Refusal::UnknownBackup { .. } => "`drctl list` shows what there is.",
+        Refusal::Ambiguous { .. } => "Give more of the id; `drctl list` shows how much is enough.",
+        Refusal::NotEmpty { .. }
+        | Refusal::Closed { .. }
+        | Refusal::InUse { .. }
+        | Refusal::NotMine { .. } => {
+            "Name a database that does not exist with `--to`, and rename the two by hand when you have looked at it."
+        }
+        Refusal::Roles(_) => "`--globals` makes the missing roles; `--no-owner` does without them.",
+        Refusal::Tablespaces(_) => {
+            "`--globals` makes the missing tablespaces; `--no-tablespaces` does without them."
+        }
+        Refusal::Extensions(_) => "Install their packages on the target server.",
+        Refusal::NoCreateDatabase { .. } => "Restore with a role that has CREATEDB.",
+        Refusal::NoCreateRole { .. } => "Restore with a role that has CREATEROLE, or with `--no-owner`.",
+        Refusal::NotMemberOfOwner { .. } => "Grant it the membership, or restore with `--no-owner`.",
+        Refusal::Scratch { .. } => "`--scratch` names another directory; `--jobs 1` needs no scratch disk.",
+        Refusal::Locale { .. } => "Install the locale on the target server, and restart PostgreSQL.",
+        _ => return None,
+    })
+}
+
+/// A restore that was begun and given up.
+fn failed(failure: Failure) -> CommandError {
+    let exit = if failure.source.is_interruption() { Exit::Interrupted } else { Exit::Failed };
+    let made = match &failure.globals_made[..] {
+        [] => None,
+        made => Some(format!("These stay on the server: {}.", made.join(", "))),
+    };
+    let hint = match &failure.aftermath {
+        crate::restore::Aftermath::Left { database, .. } => {
+            Some(format!("Drop it by hand: DROP DATABASE \"{database}\" WITH (FORCE);"))
+        }
+        _ => None,
+    };
+    made.into_iter().chain(hint).fold(CommandError::new(exit, failure), CommandError::hint)
+}
+
+/// Seconds as a duration; a clock that was set back gives none.
+pub(super) fn seconds(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_are_named_with_or_without_their_schema() {
+        let named = |text: &str| table(text).ok();
+        let pair = |schema: &str, name: &str| Some((schema.to_owned(), name.to_owned()));
+        assert_eq!(named("orders"), pair("public", "orders"));
+        assert_eq!(named("shop.Orders"), pair("shop", "Orders"));
+        assert_eq!(named(r#""a.b"."c ""d""#), pair("a.b", "c \"d"));
+        for wrong in ["", "a.", ".b", "a.b.c", "\"a"] {
+            assert_eq!(named(wrong), None, "{wrong}");
+        }
+    }
+}

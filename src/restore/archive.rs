@@ -1,0 +1,342 @@
+//! The table of contents of a custom-format archive (`pg_dump -Fc`), and where the data of its entries is.
+//!
+//! `pg_dump` cannot go back in a stream, so an archive that came through a pipe does not say where its data
+//! is, and every process of a parallel `pg_restore` reads the whole file to find out. Written down
+//! ([`Index::patches`]), each goes straight to its table, and the largest tables go first. The dependencies
+//! in the contents are what a restore of some tables is chosen by ([`super::selection`]).
+//!
+//! The format is that of `pg_backup_archiver.c` and `pg_backup_custom.c`, versions 1.12 to 1.16
+//! (PostgreSQL 9.6 to 18).
+
+use std::io::{self, BufRead};
+
+use thiserror::Error;
+
+const MAGIC: &[u8; 5] = b"PGDMP";
+const CUSTOM_FORMAT: u8 = 1;
+const KNOWN_MINORS: std::ops::RangeInclusive<u8> = 12..=16;
+const BLOCK_OF_DATA: u8 = 1;
+const BLOCK_OF_LARGE_OBJECTS: u8 = 3;
+/// Flags before an entry's offset.
+const OFFSET_NOT_SET: u8 = 1;
+const OFFSET_SET: u8 = 2;
+/// No name or kind is longer.
+const WORD_LIMIT: u64 = 64 * 1024;
+
+#[derive(Debug, Error)]
+pub(super) enum ArchiveError {
+    #[error("it is not a custom-format archive of pg_dump")]
+    NotAnArchive,
+    #[error("it is an archive of version 1.{0}, which is not known here")]
+    Version(u8),
+    #[error("it is not laid out as an archive is: {0}")]
+    Layout(&'static str),
+    #[error("failed to read it")]
+    Read(#[from] io::Error),
+}
+
+/// One line of the contents: something that can be created or loaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) id: u32,
+    /// `TABLE`, `TABLE DATA`, `FK CONSTRAINT`, …
+    pub(super) kind: String,
+    pub(super) schema: Option<String>,
+    /// The object's name; for what belongs to a table, the table's name and its own.
+    pub(super) name: String,
+    /// Entries it depends on.
+    pub(super) needs: Vec<u32>,
+    /// Where the archive has the flag and the offset of its data.
+    offset_at: u64,
+    offset_flag: u8,
+}
+
+#[cfg(test)]
+impl Entry {
+    pub(super) fn for_test(id: u32, kind: &str, schema: &str, name: &str, needs: &[u32]) -> Self {
+        let schema = (!schema.is_empty()).then(|| schema.to_owned());
+        let (kind, name, needs) = (kind.to_owned(), name.to_owned(), needs.to_vec());
+        Self { id, kind, schema, name, needs, offset_at: 0, offset_flag: OFFSET_NOT_SET }
+    }
+}
+
+/// What an archive holds and where.
+#[derive(Debug)]
+pub(super) struct Index {
+    pub(super) entries: Vec<Entry>,
+    offset_size: u8,
+    /// Id and position of each block of data.
+    blocks: Vec<(u32, u64)>,
+}
+
+impl Index {
+    /// Bytes to write at positions of the file, so that it says where its data is.
+    pub(super) fn patches(&self) -> impl Iterator<Item = (u64, Vec<u8>)> {
+        let mut unset: std::collections::BTreeMap<u32, u64> = self
+            .entries
+            .iter()
+            .filter(|entry| entry.offset_flag == OFFSET_NOT_SET)
+            .map(|entry| (entry.id, entry.offset_at))
+            .collect();
+        self.blocks.iter().filter_map(move |(id, position)| {
+            let at = unset.remove(id)?;
+            let mut bytes = vec![OFFSET_SET];
+            bytes
+                .extend(position.to_le_bytes().into_iter().chain([0; 8]).take(usize::from(self.offset_size)));
+            Some((at, bytes))
+        })
+    }
+}
+
+/// Reads an archive to its end.
+pub(super) fn index(archive: impl BufRead) -> Result<Index, ArchiveError> {
+    let mut bytes = Bytes { source: archive, position: 0, int_size: 4 };
+    let (minor, offset_size) = head(&mut bytes)?;
+    let count = bytes.int()?;
+    let count = u32::try_from(count).map_err(|_| ArchiveError::Layout("a negative number of entries"))?;
+    let mut entries = Vec::new();
+    for _ in 0..count {
+        entries.push(entry(&mut bytes, minor, offset_size)?);
+    }
+    let mut blocks = Vec::new();
+    loop {
+        let position = bytes.position;
+        let Some(kind) = bytes.byte_or_end()? else { break };
+        blocks.push((bytes.id()?, position));
+        match kind {
+            BLOCK_OF_DATA => bytes.skip_data()?,
+            BLOCK_OF_LARGE_OBJECTS => {
+                while bytes.int()? != 0 {
+                    bytes.skip_data()?;
+                }
+            }
+            _ => return Err(ArchiveError::Layout("a block of an unknown kind")),
+        }
+    }
+    Ok(Index { entries, offset_size, blocks })
+}
+
+/// The minor version, and how many bytes an offset has.
+fn head<R: BufRead>(bytes: &mut Bytes<R>) -> Result<(u8, u8), ArchiveError> {
+    for expected in MAGIC {
+        if bytes.byte_or_end()? != Some(*expected) {
+            return Err(ArchiveError::NotAnArchive);
+        }
+    }
+    let (major, minor, _revision) = (bytes.byte()?, bytes.byte()?, bytes.byte()?);
+    if major != 1 || !KNOWN_MINORS.contains(&minor) {
+        return Err(ArchiveError::Version(minor));
+    }
+    bytes.int_size = bytes.byte()?;
+    let offset_size = bytes.byte()?;
+    if !(1..=8).contains(&bytes.int_size) || !(1..=16).contains(&offset_size) {
+        return Err(ArchiveError::Layout("numbers of an impossible size"));
+    }
+    if bytes.byte()? != CUSTOM_FORMAT {
+        return Err(ArchiveError::NotAnArchive);
+    }
+    if minor >= 15 {
+        bytes.byte()?;
+    } else {
+        bytes.int()?;
+    }
+    // When it was made: seven numbers. Then the database, the server's version and pg_dump's.
+    for _ in 0..7 {
+        bytes.int()?;
+    }
+    for _ in 0..3 {
+        bytes.skip_text()?;
+    }
+    Ok((minor, offset_size))
+}
+
+fn entry<R: BufRead>(bytes: &mut Bytes<R>, minor: u8, offset_size: u8) -> Result<Entry, ArchiveError> {
+    let id = bytes.id()?;
+    bytes.int()?;
+    // The catalog's and the object's oid.
+    bytes.skip_text()?;
+    bytes.skip_text()?;
+    let name = bytes.text()?.unwrap_or_default();
+    let kind = bytes.text()?.unwrap_or_default();
+    bytes.int()?;
+    // What creates it, what drops it, what copies into it.
+    for _ in 0..3 {
+        bytes.skip_text()?;
+    }
+    let schema = bytes.text()?.filter(|schema| !schema.is_empty());
+    bytes.skip_text()?;
+    if minor >= 14 {
+        bytes.skip_text()?;
+    }
+    if minor >= 16 {
+        bytes.int()?;
+    }
+    // The owner, and whether it has oids.
+    bytes.skip_text()?;
+    bytes.skip_text()?;
+    let mut needs = Vec::new();
+    while let Some(text) = bytes.text()? {
+        needs.push(text.parse().map_err(|_| ArchiveError::Layout("a dependency that is not a number"))?);
+    }
+    let offset_at = bytes.position;
+    let offset_flag = bytes.byte()?;
+    bytes.skip(u64::from(offset_size))?;
+    Ok(Entry { id, kind, schema, name, needs, offset_at, offset_flag })
+}
+
+/// Numbers and texts as an archive has them.
+struct Bytes<R> {
+    source: R,
+    position: u64,
+    int_size: u8,
+}
+
+impl<R: BufRead> Bytes<R> {
+    fn byte_or_end(&mut self) -> Result<Option<u8>, ArchiveError> {
+        let Some(byte) = self.source.fill_buf()?.first().copied() else { return Ok(None) };
+        self.source.consume(1);
+        self.position += 1;
+        Ok(Some(byte))
+    }
+
+    fn byte(&mut self) -> Result<u8, ArchiveError> {
+        self.byte_or_end()?.ok_or(ArchiveError::Layout("it ends too early"))
+    }
+
+    /// A sign, then the bytes of the number, the least first.
+    fn int(&mut self) -> Result<i64, ArchiveError> {
+        let is_negative = self.byte()? != 0;
+        let mut number: u64 = 0;
+        for position in 0..self.int_size {
+            number |= u64::from(self.byte()?) << (8 * u32::from(position));
+        }
+        let number = i64::try_from(number).map_err(|_| ArchiveError::Layout("a number that is too large"))?;
+        Ok(if is_negative { -number } else { number })
+    }
+
+    fn id(&mut self) -> Result<u32, ArchiveError> {
+        u32::try_from(self.int()?).map_err(|_| ArchiveError::Layout("an id that is not one"))
+    }
+
+    fn text(&mut self) -> Result<Option<String>, ArchiveError> {
+        let Ok(length) = u64::try_from(self.int()?) else { return Ok(None) };
+        if length > WORD_LIMIT {
+            return Err(ArchiveError::Layout("a name that is too long"));
+        }
+        let mut text = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
+        for _ in 0..length {
+            text.push(self.byte()?);
+        }
+        // A database whose encoding is not UTF-8 has names that are not.
+        Ok(Some(String::from_utf8_lossy(&text).into_owned()))
+    }
+
+    fn skip_text(&mut self) -> Result<(), ArchiveError> {
+        match u64::try_from(self.int()?) {
+            Ok(length) => self.skip(length),
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn skip_data(&mut self) -> Result<(), ArchiveError> {
+        loop {
+            match u64::try_from(self.int()?) {
+                Ok(0) => return Ok(()),
+                Ok(length) => self.skip(length)?,
+                Err(_) => return Err(ArchiveError::Layout("data of a negative length")),
+            }
+        }
+    }
+
+    fn skip(&mut self, count: u64) -> Result<(), ArchiveError> {
+        let mut left = count;
+        while left > 0 {
+            let there = self.source.fill_buf()?.len();
+            if there == 0 {
+                return Err(ArchiveError::Layout("it ends too early"));
+            }
+            let taken = usize::try_from(left).unwrap_or(usize::MAX).min(there);
+            self.source.consume(taken);
+            self.position += taken as u64;
+            left -= taken as u64;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn int(number: i32) -> Vec<u8> {
+        let mut bytes = vec![u8::from(number < 0)];
+        bytes.extend(number.unsigned_abs().to_le_bytes());
+        bytes
+    }
+
+    fn text(text: &str) -> Vec<u8> {
+        [int(text.len() as i32), text.as_bytes().to_vec()].concat()
+    }
+
+    fn absent() -> Vec<u8> {
+        int(-1)
+    }
+
+    /// Two tables of 3 and 5 bytes, of version 1.14.
+    fn archive() -> Vec<u8> {
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend([1, 14, 0, 4, 8, CUSTOM_FORMAT]);
+        bytes.extend((0..8).flat_map(|_| int(0)));
+        bytes.extend(["db", "15.1", "15.1"].into_iter().flat_map(text));
+        bytes.extend(int(2));
+        for (id, name) in [(7, "a"), (9, "b")] {
+            bytes.extend(
+                [int(id), int(1), text("0"), text("0"), text(name), text("TABLE DATA"), int(3)].concat(),
+            );
+            bytes.extend([text(""), text(""), text("COPY"), text("public"), text(""), absent()].concat());
+            bytes.extend(
+                [text("me"), text("false"), text("5"), absent(), vec![OFFSET_NOT_SET], vec![0; 8]].concat(),
+            );
+        }
+        for (id, data) in [(9, "three"), (7, "two")] {
+            bytes.push(BLOCK_OF_DATA);
+            bytes.extend([int(id), text(data), int(0)].concat());
+        }
+        bytes
+    }
+
+    #[test]
+    fn the_contents_are_read_and_the_data_is_found() {
+        let mut file = archive();
+        let read = index(&file[..]).unwrap();
+        assert_eq!(read.entries.len(), 2);
+        assert_eq!(read.entries[0].kind, "TABLE DATA");
+        assert_eq!(read.entries[1].schema.as_deref(), Some("public"));
+        assert_eq!(read.entries[0].needs, [5]);
+        for (at, bytes) in read.patches() {
+            let at = usize::try_from(at).unwrap();
+            file[at..at + bytes.len()].copy_from_slice(&bytes);
+        }
+        let patched = index(&file[..]).unwrap();
+        assert_eq!(patched.patches().count(), 0, "every offset is set now");
+        for entry in patched.entries {
+            let at = usize::try_from(entry.offset_at).unwrap() + 1;
+            let position = u64::from_le_bytes(file[at..at + 8].try_into().unwrap());
+            let at = usize::try_from(position).unwrap();
+            assert_eq!(file[at..at + 6].to_vec(), [vec![BLOCK_OF_DATA], int(entry.id as i32)].concat());
+        }
+    }
+
+    #[test]
+    fn anything_cut_off_or_foreign_is_refused() {
+        let whole = archive();
+        let data_begins = whole.len() - 2 * 16 - 8;
+        for length in 0..data_begins {
+            assert!(index(&whole[..length]).is_err(), "{length}");
+        }
+        assert!(matches!(index(&b"-- PostgreSQL database dump"[..]), Err(ArchiveError::NotAnArchive)));
+        let mut newer = whole;
+        newer[6] = 99;
+        assert!(matches!(index(&newer[..]), Err(ArchiveError::Version(99))));
+    }
+}

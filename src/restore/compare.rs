@@ -1,0 +1,217 @@
+//! Whether what was restored is what was dumped.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+use thiserror::Error;
+
+use super::selection::Chosen;
+use crate::model::{DatabaseFacts, SequenceState, Table, TableKind};
+
+/// One thing in which the restored database is not the one that was dumped.
+#[derive(Clone, Debug, Error, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum Difference {
+    #[error("{what} {name} is missing")]
+    Missing { what: &'static str, name: String },
+    #[error("{what} {name} was not in the dumped database")]
+    Extra { what: &'static str, name: String },
+    #[error("table {table} has {found} rows, {recorded} were dumped")]
+    Rows { table: String, recorded: u64, found: u64 },
+    #[error("table {table} was not counted after the restore, {recorded} rows were dumped")]
+    Uncounted { table: String, recorded: u64 },
+    #[error("sequence {sequence} stands at {found}, it stood at {recorded} when it was dumped")]
+    Behind { sequence: String, recorded: i64, found: i64 },
+    #[error("there are {found} large objects, {recorded} were dumped")]
+    LargeObjects { recorded: u64, found: u64 },
+}
+
+/// What was compared and found the same.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Compared {
+    pub tables: u64,
+    /// Tables whose rows were counted on both sides.
+    pub counted: u64,
+    pub rows: u64,
+    pub sequences: u64,
+    pub extensions: u64,
+    pub large_objects: u64,
+    /// What differs and may.
+    pub notes: Vec<String>,
+}
+
+/// Compares everything, or only what was chosen.
+///
+/// Sequences are not part of a snapshot: while a dump runs they go on, so a restored one may stand further
+/// than it was recorded, in the direction it counts. One that stands behind would give out numbers twice.
+/// `descending` are those that count downwards.
+pub(super) fn compare(
+    recorded: &DatabaseFacts,
+    found: &DatabaseFacts,
+    chosen: Option<&Chosen>,
+    descending: &BTreeSet<(String, String)>,
+) -> Result<Compared, Vec<Difference>> {
+    let mut differences = Vec::new();
+    let mut compared = Compared::default();
+    let of_tables = |facts: &DatabaseFacts| -> BTreeMap<(String, String), Table> {
+        let tables = facts.tables.iter().cloned();
+        tables.map(|table| ((table.schema.clone(), table.name.clone()), table)).collect()
+    };
+    let (recorded_tables, found_tables) = (of_tables(recorded), of_tables(found));
+    let is_chosen = |key: &(String, String)| chosen.is_none_or(|chosen| chosen.loaded.contains(key));
+    for (key, table) in recorded_tables.iter().filter(|(key, _)| is_chosen(key)) {
+        compared.tables += 1;
+        let name = || format!("{}.{}", key.0, key.1);
+        let Some(restored) = found_tables.get(key) else {
+            differences.push(Difference::Missing { what: "table", name: name() });
+            continue;
+        };
+        let Some(rows) = table.rows else { continue };
+        match restored.rows {
+            Some(counted) if counted == rows => {
+                compared.counted += 1;
+                compared.rows += rows;
+            }
+            // It was made anew from its query, and need not have been up to date when it was dumped.
+            Some(counted) if table.kind == TableKind::MaterializedView => compared.notes.push(format!(
+                "materialised view {} has {counted} rows now that it was made anew, and had {rows}",
+                name()
+            )),
+            Some(counted) => {
+                differences.push(Difference::Rows { table: name(), recorded: rows, found: counted })
+            }
+            None => differences.push(Difference::Uncounted { table: name(), recorded: rows }),
+        }
+    }
+    let sequences: BTreeMap<(String, String), &SequenceState> =
+        found.sequences.iter().map(|found| ((found.schema.clone(), found.name.clone()), found)).collect();
+    for sequence in &recorded.sequences {
+        let key = (sequence.schema.clone(), sequence.name.clone());
+        if chosen.is_some_and(|chosen| !chosen.sequences.contains(&key)) {
+            continue;
+        }
+        compared.sequences += 1;
+        let name = format!("{}.{}", key.0, key.1);
+        match sequences.get(&key) {
+            None => differences.push(Difference::Missing { what: "sequence", name }),
+            Some(found) if is_behind(sequence, found, descending.contains(&key)) => {
+                let (recorded, found) = (sequence.last_value, found.last_value);
+                differences.push(Difference::Behind { sequence: name, recorded, found });
+            }
+            Some(_) => {}
+        }
+    }
+    if chosen.is_none() {
+        let extra = found_tables.keys().filter(|key| !recorded_tables.contains_key(*key));
+        differences.extend(
+            extra.map(|(schema, name)| Difference::Extra { what: "table", name: format!("{schema}.{name}") }),
+        );
+        let extensions: BTreeSet<&String> =
+            found.extensions.iter().map(|extension| &extension.name).collect();
+        let missing = recorded.extensions.iter().filter(|extension| !extensions.contains(&extension.name));
+        differences.extend(
+            missing.map(|extension| Difference::Missing { what: "extension", name: extension.name.clone() }),
+        );
+        compared.extensions = recorded.extensions.len() as u64;
+        compared.large_objects = recorded.large_objects;
+        if recorded.large_objects != found.large_objects {
+            let (recorded, found) = (recorded.large_objects, found.large_objects);
+            differences.push(Difference::LargeObjects { recorded, found });
+        }
+    }
+    if differences.is_empty() { Ok(compared) } else { Err(differences) }
+}
+
+fn is_behind(recorded: &SequenceState, found: &SequenceState, descending: bool) -> bool {
+    match recorded.last_value.cmp(&found.last_value) {
+        std::cmp::Ordering::Equal => recorded.is_called && !found.is_called,
+        std::cmp::Ordering::Less => descending,
+        std::cmp::Ordering::Greater => !descending,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Extension;
+
+    fn facts() -> DatabaseFacts {
+        let table = |name: &str, rows| Table {
+            schema: "public".to_owned(),
+            name: name.to_owned(),
+            kind: TableKind::Table,
+            rows,
+            belongings: vec![],
+        };
+        let extension =
+            Extension { name: "hstore".to_owned(), version: "1.8".to_owned(), schema: "public".to_owned() };
+        DatabaseFacts {
+            tables: vec![table("a", Some(3)), table("b", None)],
+            sequences: vec![sequence(7, true)],
+            extensions: vec![extension],
+            large_objects: 2,
+            ..DatabaseFacts::default()
+        }
+    }
+
+    fn sequence(last_value: i64, is_called: bool) -> SequenceState {
+        SequenceState { schema: "public".to_owned(), name: "s".to_owned(), last_value, is_called }
+    }
+
+    fn differences(change: impl FnOnce(&mut DatabaseFacts)) -> Vec<Difference> {
+        let mut found = facts();
+        change(&mut found);
+        compare(&facts(), &found, None, &BTreeSet::new()).err().unwrap_or_default()
+    }
+
+    #[test]
+    fn the_same_is_the_same() {
+        let compared = compare(&facts(), &facts(), None, &BTreeSet::new()).unwrap();
+        assert_eq!((compared.tables, compared.counted, compared.rows, compared.sequences), (2, 1, 3, 1));
+    }
+
+    #[test]
+    fn every_difference_is_told() {
+        let all = differences(|found| {
+            found.tables[0].rows = Some(2);
+            found.tables[1].name = "c".to_owned();
+            found.sequences[0].last_value = 6;
+            found.extensions.clear();
+            found.large_objects = 0;
+        });
+        let all: Vec<String> = all.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            all,
+            [
+                "table public.a has 2 rows, 3 were dumped",
+                "table public.b is missing",
+                "sequence public.s stands at 6, it stood at 7 when it was dumped",
+                "table public.c was not in the dumped database",
+                "extension hstore is missing",
+                "there are 0 large objects, 2 were dumped",
+            ]
+        );
+        assert_eq!(differences(|found| found.tables[0].rows = None).len(), 1);
+    }
+
+    #[test]
+    fn a_sequence_may_be_ahead_in_its_direction_but_never_behind() {
+        let behind =
+            |found: SequenceState, descending: bool| is_behind(&sequence(7, true), &found, descending);
+        assert!(!behind(sequence(9, true), false) && behind(sequence(5, true), false));
+        assert!(behind(sequence(9, true), true) && !behind(sequence(5, true), true));
+        assert!(behind(sequence(7, false), false) && !behind(sequence(7, true), false));
+    }
+
+    #[test]
+    fn of_a_selection_only_what_was_chosen_counts() {
+        let key = |name: &str| ("public".to_owned(), name.to_owned());
+        let chosen = Chosen { loaded: [key("a")].into(), ..Chosen::default() };
+        let mut found = facts();
+        found.tables.truncate(1);
+        found.sequences.clear();
+        found.large_objects = 0;
+        let compared = compare(&facts(), &found, Some(&chosen), &BTreeSet::new()).unwrap();
+        assert_eq!((compared.tables, compared.rows, compared.sequences), (1, 3, 0));
+    }
+}

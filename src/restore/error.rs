@@ -1,0 +1,116 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use super::{Difference, Refusal};
+use crate::model::{BackupId, RepositoryName};
+use crate::pipeline::OpenError;
+use crate::platform::{FeedError, ProcessError};
+use crate::postgres::{ConnectError, FactsError, ToolsError};
+use crate::repository::{Lost, ManifestError};
+
+/// Why a restore did not come about.
+#[derive(Debug, Error)]
+pub enum RestoreError {
+    #[error("refused, and nothing was touched: {}", several(.0))]
+    Refused(Vec<Refusal>),
+    #[error("failed to read any repository{}", reasons(.0))]
+    NoRepository(Vec<Lost>),
+    #[error("failed to read the manifest of `{backup}` from any repository that lists it")]
+    Manifest {
+        backup: BackupId,
+        #[source]
+        source: ManifestError,
+    },
+    #[error("failed to open `{backup}`")]
+    CannotDecrypt {
+        backup: BackupId,
+        #[source]
+        source: OpenError,
+    },
+    #[error("failed to read `{artifact}` from any repository{}", each_try(.tries))]
+    Fetch { artifact: String, tries: Vec<(RepositoryName, String)> },
+    #[error("failed to understand `{artifact}`, which says what the database held: {reason}")]
+    Details { artifact: String, reason: String },
+    #[error("failed to reach the target server")]
+    Connect(#[source] ConnectError),
+    #[error("failed to ask the target server")]
+    Target(#[source] sqlx::Error),
+    #[error("failed to ask the target server: no answer in {}", humantime::format_duration(*.waited))]
+    TargetSilent { waited: Duration },
+    #[error("failed to describe the database")]
+    TargetFacts(#[source] FactsError),
+    #[error("failed to find a pg_restore that can read the dump")]
+    Tools(#[source] ToolsError),
+    #[error("failed to use the scratch directory `{directory}`")]
+    Scratch {
+        directory: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("failed to choose out of the archive: {reason}")]
+    Choose { reason: String },
+    #[error("failed to {what}")]
+    Statement {
+        what: String,
+        #[source]
+        source: sqlx::Error,
+    },
+    #[error("failed to {what}: no answer in {}", humantime::format_duration(*.waited))]
+    StatementSilent { what: String, waited: Duration },
+    #[error("failed to load the dump")]
+    Load(#[source] ProcessError),
+    #[error("failed to read the dump while it was loaded")]
+    LoadInput(#[source] FeedError),
+    #[error("failed to load the dump: the target server has not answered for {}", humantime::format_duration(*.waited))]
+    ServerLost { waited: Duration },
+    #[error("failed to load the dump: pg_restore passed over errors")]
+    PassedOver(#[source] ProcessError),
+    #[error("failed to analyze the restored database")]
+    Analyze(#[source] ProcessError),
+    #[error("what was restored is not what was dumped: {}", differences(.0))]
+    Different(Vec<Difference>),
+    #[error("failed to publish the restored database: `{database}` is not empty any more: it has {}", .holds.join(", "))]
+    Occupied { database: String, holds: Vec<String> },
+    #[error("failed to go on: the run was interrupted")]
+    Interrupted,
+}
+
+impl RestoreError {
+    pub fn is_interruption(&self) -> bool {
+        match self {
+            Self::Interrupted => true,
+            Self::Load(error) | Self::Analyze(error) | Self::PassedOver(error) => {
+                matches!(error, ProcessError::Interrupted { .. })
+            }
+            _ => false,
+        }
+    }
+}
+
+fn several(refusals: &[Refusal]) -> String {
+    match refusals {
+        [only] => only.to_string(),
+        several => several.iter().map(|refusal| format!("\n- {refusal}")).collect(),
+    }
+}
+
+fn reasons(lost: &[Lost]) -> String {
+    lost.iter().map(|lost| format!("; `{}`: {}", lost.name, lost.reason())).collect()
+}
+
+fn each_try(tries: &[(RepositoryName, String)]) -> String {
+    tries.iter().map(|(name, reason)| format!("; `{name}`: {reason}")).collect()
+}
+
+/// How many differences an error names.
+const NAMED: usize = 20;
+
+fn differences(all: &[Difference]) -> String {
+    let mut text: String = all.iter().take(NAMED).map(|difference| format!("\n- {difference}")).collect();
+    if all.len() > NAMED {
+        text.push_str(&format!("\n- and {} more", all.len() - NAMED));
+    }
+    text
+}

@@ -1,0 +1,292 @@
+//! What stands against a restore, all at once.
+
+use std::collections::BTreeSet;
+
+use super::plan::{Route, Situation, artifact, route};
+use super::{GlobalsPlan, Refusal, Request, Selection};
+use crate::model::DatabaseFacts;
+use crate::source::logical::DATABASE;
+
+/// PostgreSQL's `NAMEDATALEN`, less the NUL.
+const NAME_BYTES: usize = 63;
+/// Databases drctl or everyone connects to.
+const RESERVED: [&str; 3] = ["postgres", "template0", "template1"];
+
+pub(super) fn refusals(
+    request: &Request,
+    situation: &Situation,
+    globals: Option<&GlobalsPlan>,
+) -> Vec<Refusal> {
+    let mut refusals = Vec::new();
+    refusals.extend(of_name(&request.database));
+    refusals.extend(of_target(request, situation));
+    refusals.extend(of_what_it_needs(request, situation, globals));
+    refusals.extend(of_selection(&request.selection, &situation.recorded));
+    if let Some(dump) = artifact(&situation.manifest, DATABASE)
+        && let Route::Scratch { directory, needed, free } = route(request, dump, situation.scratch_free)
+        && needed > free
+    {
+        refusals.push(Refusal::Scratch { directory, needed, free });
+    }
+    refusals
+}
+
+fn of_name(name: &str) -> Option<Refusal> {
+    if RESERVED.contains(&name) {
+        return Some(Refusal::Reserved(name.to_owned()));
+    }
+    let is_name = !name.is_empty() && name.len() <= NAME_BYTES && !name.contains('\0');
+    (!is_name).then(|| Refusal::Name(name.to_owned()))
+}
+
+fn of_target(request: &Request, situation: &Situation) -> Vec<Refusal> {
+    let (target, recorded) = (&situation.target, &situation.recorded);
+    let mut refusals = Vec::new();
+    if target.major < recorded.major {
+        refusals.push(Refusal::OlderServer { target: target.major, dumped: recorded.major });
+    }
+    if !target.may_create_databases {
+        refusals.push(Refusal::NoCreateDatabase { role: target.role.clone() });
+    }
+    if let Some(reason) = target.locale_problem.clone() {
+        let (locale, provider) =
+            (recorded.icu_locale.as_ref().unwrap_or(&recorded.collate), &recorded.locale_provider);
+        refusals.push(Refusal::Locale { locale: locale.clone(), provider: provider.clone(), reason });
+    }
+    let Some(existing) = &target.existing else { return refusals };
+    let database = request.database.clone();
+    if !existing.takes_connections {
+        refusals.push(Refusal::Closed { database });
+    } else if !existing.holds.is_empty() {
+        refusals.push(Refusal::NotEmpty { database, holds: existing.holds.clone() });
+    } else if existing.connections > 0 {
+        refusals.push(Refusal::InUse { database, connections: existing.connections });
+    } else if !target.superuser && !target.member_of.contains(&existing.owner) {
+        let (owner, role) = (existing.owner.clone(), target.role.clone());
+        refusals.push(Refusal::NotMine { database, owner, role });
+    }
+    refusals
+}
+
+fn of_what_it_needs(request: &Request, situation: &Situation, globals: Option<&GlobalsPlan>) -> Vec<Refusal> {
+    let (target, recorded) = (&situation.target, &situation.recorded);
+    let made = |names: fn(&GlobalsPlan) -> &Vec<String>| -> BTreeSet<&String> {
+        globals.map(|globals| names(globals).iter().collect()).unwrap_or_default()
+    };
+    let mut refusals = Vec::new();
+    if request.globals && globals.is_none() {
+        refusals.push(Refusal::NoGlobals);
+    }
+    let new_roles = made(|globals| &globals.roles);
+    if !new_roles.is_empty() && !target.may_create_roles {
+        let missing = new_roles.iter().map(|role| (*role).clone()).collect();
+        refusals.push(Refusal::NoCreateRole { role: target.role.clone(), missing });
+    }
+    if request.owners {
+        let owner = &recorded.owner;
+        let all = recorded.roles.iter().chain([owner]).collect::<BTreeSet<_>>();
+        let missing =
+            all.into_iter().filter(|role| !target.roles.contains(*role) && !new_roles.contains(role));
+        let missing: Vec<String> = missing.cloned().collect();
+        if !target.superuser && target.roles.contains(owner) && !target.member_of.contains(owner) {
+            refusals.push(Refusal::NotMemberOfOwner { role: target.role.clone(), owner: owner.clone() });
+        }
+        if !missing.is_empty() {
+            refusals.push(Refusal::Roles(missing));
+        }
+    }
+    if request.tablespaces {
+        let new = made(|globals| &globals.tablespaces);
+        let missing = recorded
+            .tablespaces
+            .iter()
+            .filter(|name| !target.tablespaces.contains(*name) && !new.contains(name));
+        let missing: Vec<String> = missing.cloned().collect();
+        if !missing.is_empty() {
+            refusals.push(Refusal::Tablespaces(missing));
+        }
+    }
+    // A few tables may need none of the extensions; if they do, the load says so.
+    let missing = recorded.extensions.iter().map(|extension| &extension.name);
+    let missing: Vec<String> =
+        missing.filter(|name| !target.extensions.contains_key(*name)).cloned().collect();
+    if request.selection.is_everything() && !missing.is_empty() {
+        refusals.push(Refusal::Extensions(missing));
+    }
+    refusals
+}
+
+fn of_selection(selection: &Selection, recorded: &DatabaseFacts) -> Vec<Refusal> {
+    let table_names: Vec<String> =
+        recorded.tables.iter().map(|table| format!("{}.{}", table.schema, table.name)).collect();
+    let sequences = recorded.sequences.iter().map(|sequence| (&sequence.schema, &sequence.name));
+    let known: BTreeSet<(&String, &String)> =
+        recorded.tables.iter().map(|table| (&table.schema, &table.name)).chain(sequences).collect();
+    let tables = selection.tables.iter().filter(|(schema, name)| !known.contains(&(schema, name))).map(
+        |(schema, name)| {
+            let name = format!("{schema}.{name}");
+            Refusal::Unknown { what: "table", near: near(&name, &table_names), name }
+        },
+    );
+    let schemas = selection.schemas.iter().filter(|name| !recorded.schemas.contains(name)).map(|name| {
+        Refusal::Unknown { what: "schema", near: near(name, &recorded.schemas), name: name.clone() }
+    });
+    tables.chain(schemas).collect()
+}
+
+/// The three that look most like it, if they do.
+fn near(name: &str, all: &[String]) -> Vec<String> {
+    let plain = |text: &str| text.rsplit('.').next().unwrap_or(text).to_lowercase();
+    let limit = (plain(name).chars().count() / 2).max(2);
+    let distance = |other: &String| strsim::osa_distance(&plain(name), &plain(other));
+    let mut found: Vec<(usize, &String)> =
+        all.iter().map(|other| (distance(other), other)).filter(|(distance, _)| *distance <= limit).collect();
+    found.sort();
+    found.into_iter().take(3).map(|(_, name)| name.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::restore::tests::{request, situation};
+    use crate::restore::{ExistingDatabase, RefusalClass, plan};
+
+    /// What is refused after `change`, as it is told.
+    fn refused(change: impl FnOnce(&mut Request, &mut Situation)) -> Vec<String> {
+        let (mut request, mut situation) = (request(), situation());
+        change(&mut request, &mut situation);
+        let planned = plan(&request, situation, "2026-11-21T22:02:51Z".parse().unwrap(), 5);
+        planned.err().unwrap_or_default().iter().map(ToString::to_string).collect()
+    }
+
+    fn existing(situation: &mut Situation) -> &mut ExistingDatabase {
+        situation.target.existing.insert(ExistingDatabase {
+            owner: "app".to_owned(),
+            takes_connections: true,
+            connections: 0,
+            holds: vec![],
+        })
+    }
+
+    #[test]
+    fn nothing_stands_against_a_good_target() {
+        assert_eq!(refused(|_, _| {}), Vec::<String>::new());
+        assert_eq!(refused(|_, situation| drop(existing(situation).owner.clone())), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_target_that_is_not_empty_or_not_ours_is_refused() {
+        let holds = refused(|_, situation| existing(situation).holds.push("table t".to_owned()));
+        assert_eq!(holds, ["database `restored` is not empty: it has table t"]);
+        let used = refused(|_, situation| existing(situation).connections = 2);
+        assert_eq!(used, ["database `restored` exists, is empty, and is in use by 2 connections"]);
+        assert_eq!(refused(|_, situation| existing(situation).takes_connections = false).len(), 1);
+        let foreign = refused(|_, situation| {
+            existing(situation).owner = "someone".to_owned();
+            situation.target.superuser = false;
+            situation.target.member_of = ["app".to_owned()].into();
+        });
+        assert_eq!(
+            foreign,
+            [
+                "database `restored` exists and belongs to `someone`, whose databases `postgres` may not replace"
+            ]
+        );
+    }
+
+    #[test]
+    fn names_that_cannot_be_are_refused() {
+        for name in ["postgres", "template1", "", "a\0b", &"ä".repeat(32)] {
+            assert_eq!(refused(|request, _| name.clone_into(&mut request.database)).len(), 1, "{name}");
+        }
+    }
+
+    #[test]
+    fn everything_that_is_missing_is_named_at_once() {
+        let all = refused(|_, situation| {
+            let target = &mut situation.target;
+            target.major = 14;
+            target.may_create_databases = false;
+            target.roles.remove("app");
+            target.extensions.clear();
+            target.tablespaces.clear();
+            target.locale_problem = Some("no such file".to_owned());
+            situation.scratch_free = 1 << 20;
+        });
+        assert_eq!(
+            all,
+            [
+                "the target server is PostgreSQL 14, the dump is of PostgreSQL 15: it may not load into an older one",
+                "role `postgres` may not create databases on the target server",
+                "the target server does not have the locale `de_DE.UTF-8` (libc): no such file",
+                "the target server has no role `app`",
+                "the target server has no tablespace `fast`",
+                "the target server does not have the files of the extension `hstore`",
+                "the unpacked dump needs 17.0 MiB in `/tmp`, where 1.0 MiB are free",
+            ]
+        );
+    }
+
+    #[test]
+    fn roles_and_tablespaces_that_will_be_made_are_not_missing() {
+        let script = "CREATE ROLE app; CREATE TABLESPACE fast OWNER app LOCATION '/mnt';";
+        let bare = |situation: &mut Situation| {
+            situation.target.roles.remove("app");
+            situation.target.tablespaces.clear();
+        };
+        let made = refused(|request, situation| {
+            bare(situation);
+            request.globals = true;
+            situation.globals = Some(script.to_owned());
+        });
+        assert_eq!(made, Vec::<String>::new());
+        let without = refused(|request, situation| {
+            bare(situation);
+            request.owners = false;
+            request.tablespaces = false;
+        });
+        assert_eq!(without, Vec::<String>::new());
+        let none = refused(|request, _| request.globals = true);
+        assert_eq!(none, ["the backup has no roles and tablespaces in it (`globals.sql`)"]);
+        let may_not = refused(|request, situation| {
+            bare(situation);
+            request.globals = true;
+            situation.globals = Some(script.to_owned());
+            situation.target.may_create_roles = false;
+        });
+        assert_eq!(
+            may_not,
+            ["role `postgres` may not create roles on the target server, and app are missing"]
+        );
+    }
+
+    #[test]
+    fn a_role_that_is_not_a_member_of_the_owner_is_refused() {
+        let all = refused(|_, situation| {
+            situation.target.superuser = false;
+            situation.target.member_of.clear();
+        });
+        assert_eq!(all, ["role `postgres` is not a member of `app`, which the database is to belong to"]);
+    }
+
+    #[test]
+    fn unknown_tables_and_schemas_are_refused_with_near_names() {
+        let all = refused(|request, _| {
+            request.selection.tables.push(("public".to_owned(), "odrers".to_owned()));
+            request.selection.schemas.push("nothing".to_owned());
+        });
+        assert_eq!(
+            all,
+            [
+                "the backup has no table `public.odrers`; near it: `public.orders`",
+                "the backup has no schema `nothing`"
+            ]
+        );
+        assert_eq!(Refusal::Name(String::new()).class(), RefusalClass::Usage);
+    }
+
+    #[test]
+    fn a_backup_without_a_dump_is_refused() {
+        assert_eq!(refused(|_, situation| situation.manifest.artifacts.clear()).len(), 1);
+    }
+}

@@ -1,0 +1,331 @@
+use std::path::PathBuf;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::estimate::Weight;
+use super::globals::{self, Existing};
+use super::objections::refusals;
+use super::target::{RESTORING, TargetFacts};
+use super::{GlobalsPlan, Leftover, Rates, Refusal, Request, Selection};
+use crate::model::{
+    Artifact, BackupId, DatabaseFacts, Extension, Manifest, RepositoryName, SourceName, TableKind,
+};
+use crate::postgres::Tools;
+use crate::source::logical::DATABASE;
+
+/// Beside the unpacked dump itself.
+const SCRATCH_MARGIN: u64 = 16 << 20;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+/// From this version on pg_restore begins every session with a setting that older servers do not know.
+const FIRST_WITH_TRANSACTION_TIMEOUT: u32 = 17;
+
+/// Everything that was found out before deciding.
+#[derive(Clone, Debug)]
+pub struct Situation {
+    pub manifest: Manifest,
+    /// Those that hold the backup, in the order they are to be tried.
+    pub repositories: Vec<RepositoryName>,
+    /// What the database was when it was dumped.
+    pub recorded: DatabaseFacts,
+    /// The script of roles and tablespaces, where it was asked for and there is one.
+    pub globals: Option<String>,
+    pub target: TargetFacts,
+    pub tools: Tools,
+    /// Bytes free in the scratch directory.
+    pub scratch_free: u64,
+    /// Bytes of memory that are free on this host.
+    pub memory_free: Option<u64>,
+    pub rates: Rates,
+}
+
+/// How the dump gets into `pg_restore`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "mode")]
+pub enum Route {
+    /// Unpacked into a file without a name, and proven, before anything is loaded.
+    Scratch { directory: PathBuf, needed: u64, free: u64 },
+    /// Straight into its standard input; proven when the last byte went by, before it is published.
+    Stream,
+}
+
+/// What will be done, in every detail that a person may want to know first.
+#[derive(Clone, Debug, Serialize)]
+pub struct RestorePlan {
+    pub backup: BackupId,
+    pub source: SourceName,
+    /// The moment whose data comes back.
+    pub recovery_point: DateTime<Utc>,
+    /// How much newer data there may have been, seconds.
+    pub age_seconds: i64,
+    /// In the order they are tried.
+    pub repositories: Vec<RepositoryName>,
+    pub server: String,
+    pub server_version: String,
+    pub database: String,
+    /// The name it has until it was compared.
+    pub temporary: String,
+    /// An empty database has the name; it is replaced.
+    pub replaces_empty: bool,
+    pub owner: Option<String>,
+    pub encoding: String,
+    pub locale: String,
+    pub stored_bytes: u64,
+    pub plain_bytes: u64,
+    /// What the database took on disk where it was dumped.
+    pub database_bytes: u64,
+    pub tables: u64,
+    pub rows: u64,
+    pub route: Route,
+    pub jobs: u32,
+    pub tool: String,
+    /// Seconds, by what earlier restores took; absent where there was none.
+    pub estimated_seconds: Option<f64>,
+    pub measured_by: Rates,
+    /// What is restored, where it is not everything.
+    pub selection: Option<String>,
+    pub globals: Option<GlobalsPlan>,
+    /// What earlier restores have left on the server.
+    pub leftovers: Vec<Leftover>,
+    pub drop_leftovers: bool,
+    /// What a person should know before.
+    pub notes: Vec<String>,
+    #[serde(skip)]
+    pub(super) steps: Steps,
+}
+
+/// What only the execution needs.
+#[derive(Clone, Debug)]
+pub(super) struct Steps {
+    pub(super) manifest: Manifest,
+    pub(super) dump: Artifact,
+    pub(super) recorded: DatabaseFacts,
+    pub(super) target_major: u32,
+    pub(super) tools: Tools,
+    pub(super) selection: Selection,
+    pub(super) owners: bool,
+    pub(super) tablespaces: bool,
+    /// Settings of the sessions that load.
+    pub(super) session: Vec<(&'static str, String)>,
+    /// pg_restore says things the server does not understand, and is not to end because of them.
+    pub(super) tolerates_settings: bool,
+}
+
+/// Decides. Every reason against it comes at once.
+///
+/// `seed`: any random number; it keeps two restores on one server apart.
+pub fn plan(
+    request: &Request,
+    situation: Situation,
+    now: DateTime<Utc>,
+    seed: u32,
+) -> Result<RestorePlan, Vec<Refusal>> {
+    let Situation { manifest, repositories, recorded, globals, target, tools, .. } = &situation;
+    let globals_plan = globals.as_ref().map(|script| {
+        let (roles, tablespaces, superuser) = (&target.roles, &target.tablespaces, target.superuser);
+        globals::plan(script, Existing { roles, tablespaces, superuser })
+    });
+    let refusals = refusals(request, &situation, globals_plan.as_ref());
+    let dump = artifact(manifest, DATABASE);
+    let Some(dump) = dump.filter(|_| refusals.is_empty()).cloned() else {
+        let backup = manifest.id.clone();
+        let missing = dump.is_none().then_some(Refusal::NoArtifact { backup, artifact: DATABASE });
+        return Err(refusals.into_iter().chain(missing).collect());
+    };
+    let selected =
+        |schema: &str, name: &str| request.selection.is_everything() || request.selection.names(schema, name);
+    let tables = recorded.tables.iter().filter(|table| selected(&table.schema, &table.name));
+    let weight = Weight { stored: manifest.stored_size(), plain: manifest.plain_size() };
+    let route = route(request, &dump, situation.scratch_free);
+    let tolerates_settings =
+        tools.major >= FIRST_WITH_TRANSACTION_TIMEOUT && target.major < FIRST_WITH_TRANSACTION_TIMEOUT;
+    Ok(RestorePlan {
+        backup: manifest.id.clone(),
+        source: manifest.source.clone(),
+        recovery_point: manifest.recovery_point,
+        age_seconds: (now - manifest.recovery_point).num_seconds(),
+        repositories: repositories.clone(),
+        server: target.server.clone(),
+        server_version: target.version.clone(),
+        database: request.database.clone(),
+        temporary: format!("{RESTORING}{}_{:06x}", now.format("%Y%m%d%H%M%S"), seed & 0x00ff_ffff),
+        replaces_empty: target.existing.is_some(),
+        owner: request.owners.then(|| recorded.owner.clone()),
+        encoding: recorded.encoding.clone(),
+        locale: recorded.icu_locale.clone().unwrap_or_else(|| recorded.collate.clone()),
+        stored_bytes: weight.stored,
+        plain_bytes: weight.plain,
+        database_bytes: recorded.size,
+        tables: tables.clone().count() as u64,
+        rows: tables.filter_map(|table| table.rows).sum(),
+        estimated_seconds: situation.rates.estimate(weight, route == Route::Stream),
+        measured_by: situation.rates,
+        jobs: request.jobs,
+        tool: tools.version.replace("pg_dump", "pg_restore"),
+        selection: (!request.selection.is_everything()).then(|| request.selection.to_string()),
+        leftovers: target.leftovers.clone(),
+        drop_leftovers: request.drop_leftovers,
+        notes: notes(request, &situation, tolerates_settings),
+        globals: globals_plan,
+        route,
+        steps: Steps {
+            session: session(&target.clone(), request.jobs, situation.memory_free),
+            manifest: manifest.clone(),
+            dump,
+            recorded: recorded.clone(),
+            target_major: target.major,
+            tools: tools.clone(),
+            selection: request.selection.clone(),
+            owners: request.owners,
+            tablespaces: request.tablespaces,
+            tolerates_settings,
+        },
+    })
+}
+
+/// The artifact that is called so, however it is encoded.
+pub(super) fn artifact<'m>(manifest: &'m Manifest, stem: &str) -> Option<&'m Artifact> {
+    let is_it =
+        |name: &str| name.strip_prefix(stem).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+    manifest.artifacts.iter().find(|artifact| is_it(&artifact.name))
+}
+
+pub(super) fn route(request: &Request, dump: &Artifact, free: u64) -> Route {
+    // Choosing tables takes the archive's contents, and those may come only with its last byte.
+    if request.jobs <= 1 && request.selection.is_everything() {
+        return Route::Stream;
+    }
+    let needed = dump.plain.size.saturating_add(SCRATCH_MARGIN);
+    Route::Scratch { directory: request.scratch.clone(), needed, free }
+}
+
+/// Settings of the sessions that load. All are safe, because nothing depends on the database until it is
+/// published: if the server crashes before, the restore has failed and begins again.
+///
+/// - `synchronous_commit`: with it on, every one of thousands of small statements waits for the disk.
+/// - `maintenance_work_mem`: building indexes is most of a load, and the usual 64 MB makes it sort on disk.
+///   A quarter of what is free is used where the server is on this host; otherwise what it has set aside as
+///   its own cache is taken as the measure of its memory.
+/// - `default_transaction_read_only`: where the role's default is to change nothing.
+fn session(target: &TargetFacts, jobs: u32, memory_free: Option<u64>) -> Vec<(&'static str, String)> {
+    let jobs = u64::from(jobs.max(1));
+    let all = match memory_free.filter(|_| target.is_local) {
+        Some(free) => free / 4,
+        None => target.shared_buffers.max(256 * MIB),
+    };
+    let each = (all / jobs).clamp(64 * MIB, GIB).max(target.maintenance_work_mem);
+    vec![
+        ("synchronous_commit", "off".to_owned()),
+        ("maintenance_work_mem", format!("{}kB", each / 1024)),
+        ("default_transaction_read_only", "off".to_owned()),
+    ]
+}
+
+fn notes(request: &Request, situation: &Situation, tolerates_settings: bool) -> Vec<String> {
+    let (target, recorded) = (&situation.target, &situation.recorded);
+    let mut notes: Vec<String> =
+        recorded.not_included.iter().map(|text| format!("the dump does not hold {text}")).collect();
+    if recorded.tables.iter().any(|table| table.kind == TableKind::Table && table.rows.is_none()) {
+        notes.push(
+            "rows of some tables were not counted when they were dumped, and cannot be compared".to_owned(),
+        );
+    }
+    for extension in &recorded.extensions {
+        if let Some(version) =
+            target.extensions.get(&extension.name).filter(|version| **version != extension.version)
+        {
+            let Extension { name, version: was, .. } = extension;
+            notes.push(format!("extension {name} was of version {was}; the target will have {version}"));
+        }
+    }
+    if request.owners && !target.superuser {
+        let foreign: Vec<&str> = recorded
+            .roles
+            .iter()
+            .filter(|role| target.roles.contains(*role) && !target.member_of.contains(*role))
+            .map(String::as_str)
+            .collect();
+        if !foreign.is_empty() {
+            let (role, foreign) = (&target.role, foreign.join(", "));
+            notes.push(format!(
+                "{role} is not a member of {foreign}: where they own something, the load will fail"
+            ));
+        }
+    }
+    if !request.owners {
+        notes.push(
+            "owners and privileges are left out: everything will belong to the restoring role".to_owned(),
+        );
+    }
+    if tolerates_settings {
+        notes.push(format!(
+            "pg_restore {} sets a parameter that PostgreSQL {} does not know; that one complaint will be passed over",
+            situation.tools.major, target.major
+        ));
+    }
+    notes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::restore::tests::{request, situation};
+
+    fn now() -> DateTime<Utc> {
+        "2026-11-21T22:02:51Z".parse().unwrap()
+    }
+
+    fn planned(change: impl FnOnce(&mut Request, &mut Situation)) -> RestorePlan {
+        let (mut request, mut situation) = (request(), situation());
+        change(&mut request, &mut situation);
+        plan(&request, situation, now(), 5).unwrap()
+    }
+
+    #[test]
+    fn a_plan_says_what_where_and_how_old() {
+        let plan = planned(|_, _| {});
+        assert_eq!((plan.age_seconds, plan.rows, plan.tables), (86_400, 7, 2));
+        assert_eq!(plan.temporary, "drctl_restoring_20261121220251_000005");
+        assert!(matches!(plan.route, Route::Scratch { .. }));
+        assert_eq!(plan.estimated_seconds, None, "nothing was measured");
+        assert_eq!(plan.tool, "pg_restore (PostgreSQL) 15.18");
+    }
+
+    #[test]
+    fn one_job_needs_no_scratch_disk_unless_tables_are_chosen() {
+        let none_free = |request: &mut Request, situation: &mut Situation| {
+            request.jobs = 1;
+            situation.scratch_free = 0;
+        };
+        assert_eq!(planned(none_free).route, Route::Stream);
+        let chosen = planned(|request, _| {
+            request.jobs = 1;
+            request.selection.schemas.push("public".to_owned());
+        });
+        assert!(matches!(chosen.route, Route::Scratch { .. }));
+    }
+
+    #[test]
+    fn memory_for_indexes_is_shared_by_the_jobs_and_never_less_than_the_servers_own() {
+        let work_mem = |change: fn(&mut Request, &mut Situation)| planned(change).steps.session[1].1.clone();
+        // Of 16 GiB that are free here a quarter is used, a gigabyte by each at most.
+        assert_eq!(work_mem(|_, situation| situation.memory_free = Some(16 * GIB)), "1048576kB");
+        assert_eq!(work_mem(|_, situation| situation.memory_free = Some(2 * GIB)), "262144kB");
+        let elsewhere = |_: &mut Request, situation: &mut Situation| {
+            situation.target.is_local = false;
+            situation.target.shared_buffers = 128 * MIB;
+        };
+        assert_eq!(work_mem(elsewhere), "131072kB");
+        assert_eq!(work_mem(|_, situation| situation.target.maintenance_work_mem = 2 * GIB), "2097152kB");
+    }
+
+    #[test]
+    fn a_pg_restore_that_is_too_new_for_the_server_is_told_of() {
+        let plan = planned(|_, situation| situation.tools.major = 17);
+        assert!(
+            plan.steps.tolerates_settings && plan.notes.iter().any(|note| note.contains("does not know"))
+        );
+        assert!(!planned(|_, _| {}).steps.tolerates_settings);
+    }
+}

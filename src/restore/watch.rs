@@ -1,0 +1,140 @@
+//! A connection inside the database that is being restored: it shows that someone is at work there, how far
+//! the load is, and when the server has gone.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use sqlx::{Connection as _, PgConnection};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::event::{Event, Events};
+use crate::platform::CancellationToken;
+use crate::postgres::ConnectionParameters;
+
+/// How often it looks.
+const STEP: Duration = Duration::from_secs(1);
+/// How long one look may take.
+const WITHIN: Duration = Duration::from_secs(30);
+/// A server that has not answered for this long is given up.
+pub(super) const LOST_AFTER: Duration = Duration::from_secs(300);
+
+pub(super) struct Watch {
+    stop: CancellationToken,
+    /// Cancelled with the run, and when the server is lost.
+    work: CancellationToken,
+    is_loading: Arc<AtomicBool>,
+    is_lost: Arc<AtomicBool>,
+    task: JoinHandle<()>,
+}
+
+impl Watch {
+    /// `expected`: the bytes the database is likely to have when it is loaded.
+    pub(super) fn begin(
+        database: ConnectionParameters,
+        expected: Option<u64>,
+        events: Events,
+        cancel: &CancellationToken,
+    ) -> Self {
+        let (stop, work) = (CancellationToken::new(), cancel.child_token());
+        let (is_loading, is_lost) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
+        let watcher = Watcher {
+            database,
+            expected,
+            events,
+            work: work.clone(),
+            is_loading: Arc::clone(&is_loading),
+            is_lost: Arc::clone(&is_lost),
+        };
+        let task = tokio::spawn({
+            let stop = stop.clone();
+            async move {
+                tokio::select! {
+                    () = watcher.run() => {}
+                    () = stop.cancelled() => {}
+                }
+            }
+        });
+        Self { stop, work, is_loading, is_lost, task }
+    }
+
+    /// What the work in the database is to be ended by.
+    pub(super) fn token(&self) -> &CancellationToken {
+        &self.work
+    }
+
+    /// Whether the work was ended because the server did not answer any more.
+    pub(super) fn is_lost(&self) -> bool {
+        self.is_lost.load(Ordering::SeqCst)
+    }
+
+    /// Whether to tell of the progress.
+    pub(super) fn set_loading(&self, loading: bool) {
+        self.is_loading.store(loading, Ordering::SeqCst);
+    }
+
+    pub(super) async fn end(self) {
+        self.stop.cancel();
+        let _ended = self.task.await;
+    }
+}
+
+struct Watcher {
+    database: ConnectionParameters,
+    expected: Option<u64>,
+    events: Events,
+    work: CancellationToken,
+    is_loading: Arc<AtomicBool>,
+    is_lost: Arc<AtomicBool>,
+}
+
+impl Watcher {
+    async fn run(&self) {
+        let mut connection: Option<PgConnection> = None;
+        let mut answered = Instant::now();
+        loop {
+            match self.look(&mut connection).await {
+                Some(size) => {
+                    answered = Instant::now();
+                    self.tell(size);
+                }
+                None => connection = None,
+            }
+            if answered.elapsed() > LOST_AFTER {
+                self.is_lost.store(true, Ordering::SeqCst);
+                self.work.cancel();
+                return;
+            }
+            tokio::time::sleep(STEP).await;
+        }
+    }
+
+    async fn look(&self, connection: &mut Option<PgConnection>) -> Option<u64> {
+        if connection.is_none() {
+            *connection = self.database.connect().await.ok();
+        }
+        let open = connection.as_mut()?;
+        let size =
+            sqlx::query_scalar::<_, i64>("SELECT pg_database_size(current_database())").fetch_one(&mut *open);
+        let size = tokio::time::timeout(WITHIN, size).await.ok()?.ok()?;
+        u64::try_from(size).ok()
+    }
+
+    fn tell(&self, size: u64) {
+        if self.is_loading.load(Ordering::SeqCst) {
+            self.events.emit(&Event::Progress {
+                subject: "Loading".to_owned(),
+                bytes: size,
+                // A copy without the original's dead rows is smaller, or larger where indexes were dense.
+                total: self.expected.map(|expected| expected.max(size)),
+                estimated: true,
+            });
+        }
+    }
+}
+
+/// Ends a connection without waiting for a server that is gone.
+pub(super) async fn close(connection: PgConnection) {
+    let _ended = tokio::time::timeout(WITHIN, connection.close()).await;
+}
