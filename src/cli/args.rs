@@ -72,7 +72,7 @@ pub(super) async fn dispatch(command: Command, context: &Context) -> Result<Exit
         Command::Verify(args) => super::verify::run(args, context).await,
         Command::Copies(args) => super::copies::run(args, context).await,
         Command::Catalog(args) => super::catalog::run(args, context).await,
-        Command::Keys(args) => super::keys::run(&args, context),
+        Command::Keys(args) => super::keys::run(&args, context).await,
         Command::Policy(args) => super::policy::run(args, context),
         Command::Generate(args) => super::generate::run(&args, context),
     }

@@ -5,6 +5,7 @@ use clap::Subcommand;
 use super::Context;
 use super::error::CommandError;
 use super::exit::Exit;
+use super::keys_check::CheckArgs;
 use crate::setup::{KeyFile, KeysError, KeysPlan};
 
 /// Make the keys that backups are encrypted to
@@ -17,6 +18,7 @@ pub struct KeysArgs {
 #[derive(Debug, Subcommand)]
 enum What {
     Generate(GenerateArgs),
+    Check(CheckArgs),
 }
 
 /// Make an operational and an escrow key
@@ -36,9 +38,10 @@ struct GenerateArgs {
     danger_same_place: bool,
 }
 
-pub(super) fn run(args: &KeysArgs, context: &Context) -> Result<Exit, CommandError> {
+pub(super) async fn run(args: &KeysArgs, context: &Context) -> Result<Exit, CommandError> {
     match &args.what {
         What::Generate(args) => generate(args, context),
+        What::Check(args) => super::keys_check::run(args, context).await,
     }
 }
 

@@ -18,6 +18,7 @@ pub mod exit;
 mod generate;
 mod init;
 mod keys;
+mod keys_check;
 mod known;
 mod list;
 pub mod output;

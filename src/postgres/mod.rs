@@ -7,17 +7,14 @@
 //! *Not here.* What is dumped ([`crate::source`]) and what is loaded ([`crate::restore`]).
 
 mod connect;
-mod count;
 mod facts;
-mod facts_queries;
 mod quote;
 mod tools;
 mod wal_commits;
 mod wal_header;
 
 pub use connect::{ConnectError, ConnectionParameters, SslMode, close};
-pub use count::count_rows;
-pub use facts::{FactsError, read_facts, server_major};
+pub use facts::{FactsError, count_rows, read_facts, server_major};
 pub use quote::{identifier, literal, qualified};
 pub use tools::{FoundTools, Tools, ToolsError};
 pub use wal_commits::CommitScan;

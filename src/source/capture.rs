@@ -14,8 +14,6 @@ pub enum SourceError {
     NotBuilt { kind: &'static str },
     #[error("the policy asks for no dump, and this version of drctl cannot take base backups or WAL yet")]
     NoMethod,
-    #[error("failed to go on: the run was interrupted")]
-    Interrupted,
     #[error(transparent)]
     Logical(#[from] LogicalError),
 }
@@ -51,8 +49,7 @@ pub async fn capture(
     match &source.config {
         SourceConfig::Postgres(postgres) => match &postgres.logical {
             Some(dump) => {
-                let prepared = cancel.run_until_cancelled(logical::prepare(postgres)).await;
-                let prepared = prepared.ok_or(SourceError::Interrupted)??;
+                let prepared = logical::prepare(postgres).await?;
                 Ok(logical::capture(prepared, dump, sink, events, cancel).await?)
             }
             None => Err(SourceError::NoMethod),

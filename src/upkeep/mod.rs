@@ -1,7 +1,7 @@
 //! Keeping what is stored good: reading it again ([`verify`]), completing copies ([`copies`]), saying where
-//! a system stands ([`standing`]).
+//! a system stands ([`standing`]), proving that an identity opens a backup ([`keys`]).
 //!
-//! *Invariants.* Neither needs a key, and neither changes or deletes an object that stands. Whatever is
+//! *Invariants.* Verifying and copying need no key, and nothing here changes or deletes an object that stands. Whatever is
 //! found is written to the journal, then to the catalog. A copy that could not be read to its end is
 //! neither good nor bad, and is said to be so.
 //!
@@ -9,6 +9,7 @@
 
 pub mod copies;
 mod examine;
+pub mod keys;
 mod run;
 #[cfg(test)]
 mod sample;

@@ -1,22 +1,116 @@
+//! A dump of one database by `pg_dump`, with what it held, as of one snapshot.
+//!
+//! drctl opens a transaction, exports its snapshot, and has `pg_dump` read that snapshot while it counts
+//! rows in it. So the counts are those of the dump, whatever is written meanwhile.
+
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
+use thiserror::Error;
 
-use super::error::ask;
-use super::{DATABASE, DETAILS, GLOBALS, LogicalError, Prepared};
+use super::dump::{Dump, DumpError, STDERR_LINES, check_globals, judge};
+use super::{ArtifactSink, Captured, SinkError, Unreadable, by_hand, unreadable};
 use crate::event::{Event, Events, Phase};
-use crate::model::{Artifact, DatabaseFacts, Details};
+use crate::model::{DatabaseFacts, Details, ServerFacts};
 use crate::pipeline::FromMemory;
 use crate::platform::{CancellationToken, Piped, ProcessError};
-use crate::policy::{LogicalDump, RowCounts};
-use crate::postgres::{close, count_rows, read_facts};
-use crate::source::dump::{Dump, STDERR_LINES, check_globals, judge};
-use crate::source::{ArtifactSink, Captured, by_hand};
+use crate::policy::{LogicalDump, PostgresSource, RowCounts};
+use crate::postgres::{
+    ConnectError, ConnectionParameters, FactsError, Tools, ToolsError, close, count_rows, read_facts,
+    server_major,
+};
+
+/// Names of the artifacts, without the endings of their encoding.
+pub const DATABASE: &str = "database.dump";
+pub const GLOBALS: &str = "globals.sql";
+pub const DETAILS: &str = "details.json";
 
 const GLOBALS_WITHIN: Duration = Duration::from_secs(600);
+const QUESTION_WITHIN: Duration = Duration::from_secs(600);
 /// A server that fell silent is noticed after two minutes, rather than after libpq's two hours.
 const KEEPALIVES: &str = "keepalives_idle=60 keepalives_interval=15 keepalives_count=4";
+
+/// Why a database could not be dumped.
+#[derive(Debug, Error)]
+pub enum LogicalError {
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error("failed to find a pg_dump for `{database}`, whose server is PostgreSQL {version}")]
+    Tools { database: String, version: String, source: ToolsError },
+    #[error("failed to find out about `{database}`")]
+    Question { database: String, source: sqlx::Error },
+    #[error(
+        "failed to find out about `{database}`: no answer in {}",
+        humantime::format_duration(QUESTION_WITHIN)
+    )]
+    NoAnswer { database: String },
+    #[error(
+        "role `{role}` may not read all of `{database}`, and a backup without it would not be one:{}",
+        listed(.list)
+    )]
+    Unreadable { role: String, database: String, list: Vec<Unreadable> },
+    #[error("failed to describe what `{database}` holds")]
+    Facts { database: String, source: FactsError },
+    #[error("failed to dump `{database}`")]
+    Start { database: String, source: ProcessError },
+    #[error("failed to dump the roles of the server of `{database}`")]
+    Globals { database: String, source: DumpError },
+    #[error("failed to back up `{database}`")]
+    Store { database: String, source: SinkError },
+    #[error("failed to write down what `{database}` holds")]
+    Details { database: String, source: serde_json::Error },
+    #[error("failed to go on with the backup of `{database}`: the run was interrupted")]
+    Interrupted { database: String },
+}
+
+fn listed(list: &[Unreadable]) -> String {
+    list.iter().map(|item| format!("\n    {item}")).collect()
+}
+
+/// A database that can be dumped whole: reached, read by its role, and with a `pg_dump` that fits.
+#[derive(Debug)]
+pub struct Prepared {
+    pub parameters: ConnectionParameters,
+    pub tools: Tools,
+    pub server: ServerFacts,
+    pub is_standby: bool,
+    /// Whether the role may read the hashes of passwords.
+    pub reads_passwords: bool,
+    connection: PgConnection,
+}
+
+/// Connects and refuses what could not be dumped whole. Nothing is changed, and nothing stored.
+pub async fn prepare(source: &PostgresSource) -> Result<Prepared, LogicalError> {
+    let parameters = ConnectionParameters::resolve(source).await?;
+    let mut connection = parameters.connect().await?;
+    let database = parameters.database.clone();
+    let (version, major) = server_major(&mut connection)
+        .await
+        .map_err(|source| LogicalError::Facts { database: database.clone(), source })?;
+    let tools = Tools::find(source.tools.as_deref(), major).await.map_err(|source| LogicalError::Tools {
+        database: database.clone(),
+        version: version.clone(),
+        source,
+    })?;
+    let list = ask(&database, unreadable(&mut connection, major)).await?;
+    if !list.is_empty() {
+        let role = parameters.user.clone();
+        close(connection).await;
+        return Err(LogicalError::Unreadable { role, database, list });
+    }
+    let standing =
+        sqlx::query_as("SELECT pg_is_in_recovery(), has_table_privilege('pg_catalog.pg_authid', 'SELECT')")
+            .fetch_one(&mut connection);
+    let (is_standby, reads_passwords): (bool, bool) = ask(&database, standing).await?;
+    // Managed services keep it from their users, and it only serves to tell clusters apart.
+    let system_identifier = sqlx::query_scalar("SELECT system_identifier::text FROM pg_control_system()")
+        .fetch_one(&mut connection)
+        .await
+        .ok();
+    let server = ServerFacts { version, major, system_identifier };
+    Ok(Prepared { parameters, tools, server, is_standby, reads_passwords, connection })
+}
 
 /// Dumps the database into `sink`.
 pub async fn capture(
@@ -43,13 +137,14 @@ async fn run(
     stop: &CancellationToken,
 ) -> Result<Captured, LogicalError> {
     let database = prepared.parameters.database.clone();
-    let timed = Timed::begin(Phase::Inspect, events);
-    let inspected = stop.run_until_cancelled(inspect(&mut prepared, dump.lock_wait)).await;
-    let Inspected { recovery_point, snapshot, mut facts, estimate } =
-        inspected.unwrap_or_else(|| Err(LogicalError::Interrupted { database: database.clone() }))?;
-    timed.end();
-
+    let inspect = Timed::begin(Phase::Inspect, events);
+    let (recovery_point, snapshot) = export_snapshot(&mut prepared, dump.lock_wait).await?;
     let described = |source| LogicalError::Facts { database: database.clone(), source };
+    let mut facts = read_facts(&mut prepared.connection).await.map_err(described)?;
+    facts.snapshot_time = recovery_point;
+    let estimate = ask(&database, expected_bytes(&mut prepared.connection)).await?;
+    inspect.end();
+
     let started = |source| LogicalError::Start { database: database.clone(), source };
     let child = start_dump(&prepared, dump, &snapshot, stop).map_err(started)?;
     // Taken while pg_dump sets out, so that the roles are those of its snapshot as nearly as can be.
@@ -113,25 +208,6 @@ async fn run(
         by_hand,
         not_included,
     })
-}
-
-/// What is known before the dump begins.
-struct Inspected {
-    recovery_point: DateTime<Utc>,
-    snapshot: String,
-    facts: DatabaseFacts,
-    /// Bytes.
-    estimate: u64,
-}
-
-async fn inspect(prepared: &mut Prepared, lock_wait: Duration) -> Result<Inspected, LogicalError> {
-    let database = prepared.parameters.database.clone();
-    let (recovery_point, snapshot) = export_snapshot(prepared, lock_wait).await?;
-    let read = read_facts(&mut prepared.connection).await;
-    let mut facts = read.map_err(|source| LogicalError::Facts { database: database.clone(), source })?;
-    facts.snapshot_time = recovery_point;
-    let estimate = ask(&database, expected_bytes(&mut prepared.connection)).await?;
-    Ok(Inspected { recovery_point, snapshot, facts, estimate })
 }
 
 /// Begins the transaction whose snapshot is dumped. The time is one before which every commit is in the
@@ -237,13 +313,25 @@ async fn store_details(
     facts: DatabaseFacts,
     sink: &mut dyn ArtifactSink,
     database: &str,
-) -> Result<Artifact, LogicalError> {
+) -> Result<crate::model::Artifact, LogicalError> {
     let details = Details { database: Some(facts) };
     let json = serde_json::to_vec_pretty(&details)
         .map_err(|source| LogicalError::Details { database: database.to_owned(), source })?;
     sink.store(DETAILS, Box::new(FromMemory::new(json)), None)
         .await
         .map_err(|source| LogicalError::Store { database: database.to_owned(), source })
+}
+
+async fn ask<T>(
+    database: &str,
+    asked: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, LogicalError> {
+    match tokio::time::timeout(QUESTION_WITHIN, asked).await {
+        Ok(answered) => {
+            answered.map_err(|source| LogicalError::Question { database: database.to_owned(), source })
+        }
+        Err(_) => Err(LogicalError::NoAnswer { database: database.to_owned() }),
+    }
 }
 
 /// A phase that is announced and timed.
