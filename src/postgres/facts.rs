@@ -196,9 +196,9 @@ async fn settings(connection: &mut PgConnection) -> Result<Vec<RoleSetting>, Fac
         "SELECT r.rolname::text, c.setting
            FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase
            LEFT JOIN pg_roles r ON r.oid = s.setrole
-          CROSS JOIN LATERAL unnest(s.setconfig) c(setting)
+          CROSS JOIN LATERAL unnest(s.setconfig) WITH ORDINALITY c(setting, place)
           WHERE d.datname = current_database() AND (s.setrole = 0 OR r.oid IS NOT NULL)
-          ORDER BY 1 NULLS FIRST, 2",
+          ORDER BY 1 NULLS FIRST, c.place",
     )
     .await?;
     let setting = |(role, text): (Option<String>, String)| {

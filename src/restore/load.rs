@@ -147,15 +147,16 @@ fn judge(
     }
 }
 
-/// Whether pg_restore went to its end, and passed over nothing but the one setting. It says at its end how
-/// many errors it passed over.
+/// Whether pg_restore went to its end, and passed over nothing but the one setting. At its end it says how
+/// many errors it passed over, not counting all of those of its workers.
 fn only_tolerated(stderr: &[String]) -> bool {
-    let errors = stderr.iter().filter(|line| line.contains("ERROR:") || line.contains("error:"));
+    let errors = stderr.iter().filter(|line| line.contains("ERROR:") || line.contains("error:")).count();
     let tolerated = stderr.iter().filter(|line| line.contains(TOLERATED)).count();
     let said: Option<usize> = stderr
         .last()
         .and_then(|line| line.strip_prefix("pg_restore: warning: errors ignored on restore: ")?.parse().ok());
-    said.is_some_and(|said| said > 0 && said == tolerated) && errors.count() == tolerated
+    let is_all_there = stderr.len() < STDERR_LINES;
+    is_all_there && errors == tolerated && said.is_some_and(|said| (1..=tolerated).contains(&said))
 }
 
 /// Gathers statistics, so that the first queries are planned as they should be.

@@ -8,4 +8,5 @@ mod catalog;
 mod copies_steps;
 mod incident_steps;
 mod logical;
+mod restore;
 mod roundtrip;

@@ -178,6 +178,8 @@ CREATE PUBLICATION hard_publication FOR TABLE shop.customer (id, name) WHERE (id
 ALTER TABLE shop.big OWNER TO hard_owner;
 ALTER TABLE shop.event OWNER TO hard_owner;
 ALTER MATERIALIZED VIEW shop.per_kind OWNER TO "hard ""Writer"" ä";
+-- Without it nobody could restore the materialised view: its owner fills it.
+GRANT SELECT ON shop.event TO "hard ""Writer"" ä";
 GRANT USAGE ON SCHEMA shop TO hard_reader, "hard ""Writer"" ä";
 GRANT CREATE ON SCHEMA shop TO "hard ""Writer"" ä" WITH GRANT OPTION;
 GRANT SELECT ON shop.customer TO hard_reader WITH GRANT OPTION;
