@@ -10,7 +10,7 @@ use super::error::CommandError;
 use super::exit::Exit;
 use super::keys;
 use super::output::size;
-use crate::policy::{self, Lint, Policy, SourceConfig};
+use crate::policy::{self, Lint, Place, Policy, SourceConfig};
 use crate::setup::{Draft, Found, KeysPlan, probe};
 
 /// Write a first policy and its keys
@@ -93,9 +93,22 @@ pub(super) async fn run(args: InitArgs, context: &Context) -> Result<Exit, Comma
     for Lint { key, message, hint } in policy::lint(&policy) {
         context.output.warn(format!("{key}: {message}\n  hint: {hint}"));
     }
-    let name = path.display();
-    context.output.note(format!("\nNext: read {name}, then `drctl doctor` and `drctl backup`."));
+    context.output.note(next(&path, &policy));
     Ok(Exit::Done)
+}
+
+fn next(path: &Path, policy: &Policy) -> String {
+    let directories = policy.repositories.iter().filter_map(|repository| match &repository.place {
+        Place::Directory(path) if !path.is_dir() => Some(path.display().to_string()),
+        _ => None,
+    });
+    let mut text = format!("\nNext: read {}", path.display());
+    // drctl does not make them: a disk that is not mounted must not be taken for an empty repository.
+    for directory in directories {
+        text.push_str(&format!(", make the directory {directory}"));
+    }
+    text.push_str(", then `drctl doctor` and `drctl backup`.");
+    text
 }
 
 /// Valid recipients whose identities nobody has, for a check before there are keys. Never written.
