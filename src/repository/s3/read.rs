@@ -48,25 +48,35 @@ impl S3Store {
         key: &str,
         checksum: bool,
     ) -> Result<Option<HeadObjectOutput>, Fault> {
-        let mut request = self.client.head_object().bucket(&self.place.bucket).key(self.full(key));
-        if checksum {
-            request = request.checksum_mode(ChecksumMode::Enabled);
-        }
-        match request.send().await.map_err(Refusal::from) {
+        let request = self
+            .client
+            .head_object()
+            .bucket(&self.place.bucket)
+            .key(self.full(key))
+            .set_checksum_mode(checksum.then_some(ChecksumMode::Enabled));
+        match request.clone().send().await.map_err(Refusal::from) {
             Ok(output) => Ok(Some(output)),
-            Err(refusal) if matches!(refusal.status, Some(300..=499)) => self.explain(key, refusal).await,
+            Err(refusal) if matches!(refusal.status, Some(300..=499)) => {
+                if self.is_absent(key).await? {
+                    return Ok(None);
+                }
+                // It was written meanwhile.
+                Ok(Some(request.send().await.map_err(Refusal::from)?))
+            }
             Err(refusal) => Err(refusal.into()),
         }
     }
 
     /// The answer to HEAD has no body, so it cannot say why: a missing bucket looks like a missing object,
     /// a wrong clock like missing permission. Asking for a byte of the object tells.
-    async fn explain(&self, key: &str, refusal: Refusal) -> Result<Option<HeadObjectOutput>, Fault> {
+    async fn is_absent(&self, key: &str) -> Result<bool, Fault> {
         let request =
             self.client.get_object().bucket(&self.place.bucket).key(self.full(key)).range("bytes=0-0");
         match request.send().await.map_err(Refusal::from) {
-            Ok(_) => Err(refusal.into()),
-            Err(reason) if reason.kind == StoreErrorKind::NotFound => Ok(None),
+            Ok(_) => Ok(false),
+            Err(reason) if reason.kind == StoreErrorKind::NotFound => Ok(true),
+            // An object of no bytes has no first one.
+            Err(reason) if reason.kind == StoreErrorKind::Corrupt => Ok(false),
             Err(reason) if reason.kind == StoreErrorKind::Forbidden => {
                 let words = reason.detail.unwrap_or_else(|| "AccessDenied".to_owned());
                 Err(Fault::new(
