@@ -16,7 +16,7 @@
 //! | module | owns |
 //! |---|---|
 //! | [`cli`] | arguments, one file a verb, output, error → exit code and hint; the only module that prints |
-//! | [`backup`], [`restore`], [`upkeep`], [`doctor`] | the use cases: `plan` decides, `execute` acts |
+//! | [`backup`], [`restore`], [`upkeep`], [`doctor`] | the use cases: where there is something to decide, `plan` decides and `execute` acts |
 //! | [`setup`] | the first day: a pair of keys, and a policy to begin with |
 //! | [`source`] | where a backup's bytes come from, one file a kind |
 //! | [`catalog`] | a database of what is in the repositories; always rebuildable from them |

@@ -1,10 +1,9 @@
-use std::path::PathBuf;
-
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 
 use super::Context;
 use super::error::CommandError;
 use super::exit::{self, Exit};
+use super::global::Global;
 
 /// Backup and disaster recovery for an application and its PostgreSQL database.
 #[derive(Debug, Parser)]
@@ -14,32 +13,6 @@ pub struct Cli {
     pub global: Global,
     #[command(subcommand)]
     pub command: Command,
-}
-
-/// Options of every command.
-#[derive(Clone, Debug, clap::Args)]
-#[command(next_help_heading = "Global options")]
-pub struct Global {
-    /// The policy file [default: drctl.toml, then /etc/drctl/policy.toml]
-    #[arg(long, short, global = true, env = "DRCTL_POLICY", value_name = "FILE")]
-    pub policy: Option<PathBuf>,
-    /// How results are written
-    #[arg(long, global = true, value_enum, default_value_t = Format::Human)]
-    pub output: Format,
-    /// Write results and errors only
-    #[arg(long, short, global = true)]
-    pub quiet: bool,
-    /// Say more on stderr; twice for debugging
-    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
-    pub verbose: u8,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// For people
-    Human,
-    /// One versioned document, or one object a line for long runs
-    Json,
 }
 
 /// The verbs.

@@ -1,8 +1,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::args::Global;
 use super::error::CommandError;
+use super::global::Global;
 use super::output::Output;
 use crate::catalog::{Catalog, Location};
 use crate::platform::{CancellationToken, Clock, SystemClock, state_directory};

@@ -16,6 +16,7 @@ mod doctor;
 pub mod error;
 pub mod exit;
 mod generate;
+mod global;
 mod init;
 mod keys;
 mod keys_check;
@@ -35,8 +36,9 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-pub use args::{Cli, Command, Global};
+pub use args::{Cli, Command};
 pub use context::Context;
+pub use global::{Format, Global};
 
 /// Parses the command line, runs it, and says how it ended.
 pub fn run() -> ExitCode {

@@ -4,8 +4,8 @@ use std::process::ExitCode;
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
-use super::args::{Format, Global};
 use super::error::CommandError;
+use super::global::{Format, Global};
 use super::progress::Terminal;
 use crate::event::{Event, Events, Observer};
 
