@@ -30,6 +30,7 @@ pub enum Command {
     Catalog(super::catalog::CatalogArgs),
     Policy(super::policy::PolicyArgs),
     Keys(super::keys::KeysArgs),
+    Demo(super::demo::DemoArgs),
     Generate(super::generate::GenerateArgs),
 }
 
@@ -47,6 +48,7 @@ pub(super) async fn dispatch(command: Command, context: &Context) -> Result<Exit
         Command::Catalog(args) => super::catalog::run(args, context).await,
         Command::Keys(args) => super::keys::run(&args, context).await,
         Command::Policy(args) => super::policy::run(args, context),
+        Command::Demo(args) => super::demo::run(args, context).await,
         Command::Generate(args) => super::generate::run(&args, context),
     }
 }

@@ -12,6 +12,7 @@ mod backup;
 mod catalog;
 mod context;
 mod copies;
+mod demo;
 mod doctor;
 pub mod error;
 pub mod exit;

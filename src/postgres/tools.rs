@@ -19,6 +19,11 @@ pub enum ToolsError {
         listed(.found)
     )]
     TooOld { at_least: u32, found: Vec<FoundTools> },
+    #[error(
+        "no PostgreSQL server programs (initdb, pg_ctl); looked at {} (`apt-get install postgresql`)",
+        listed(.found)
+    )]
+    NoServer { found: Vec<FoundTools> },
     #[error("there is no `{program}` in `{directory}`, where the pg_dump of that version is")]
     Missing { program: &'static str, directory: PathBuf },
 }
@@ -79,6 +84,25 @@ impl Tools {
                 Ok(Self { directory: chosen.directory.clone(), major, version: chosen.version.clone() })
             }
             None => Err(ToolsError::TooOld { at_least, found }),
+        }
+    }
+
+    /// The newest programs that a server can be run with, for one that is thrown away.
+    pub async fn find_server() -> Result<Self, ToolsError> {
+        let found = Self::survey(&places(None)).await;
+        let complete = |found: &&FoundTools| {
+            ["initdb", "pg_ctl", "postgres"].iter().all(|name| found.directory.join(name).exists())
+        };
+        let newest = found
+            .iter()
+            .filter(complete)
+            .filter_map(|found| Some((found, found.major?)))
+            .max_by_key(|(_, major)| *major);
+        match newest {
+            Some((chosen, major)) => {
+                Ok(Self { directory: chosen.directory.clone(), major, version: chosen.version.clone() })
+            }
+            None => Err(ToolsError::NoServer { found }),
         }
     }
 

@@ -6,6 +6,7 @@ mod support;
 mod by_hand;
 mod catalog;
 mod copies_steps;
+mod demo;
 mod first_day;
 mod incident_steps;
 mod logical;

@@ -1,0 +1,44 @@
+//! `drctl demo`: a database is backed up, lost, and restored, twice, before one's eyes.
+//!
+//! *Invariants.* Nothing is pretended: each command it shows is parsed and run as if it had been typed, and
+//! whether the data came back is asked of the databases themselves. Everything lies in one temporary folder,
+//! which is gone at the end, and so is the server, unless `--keep` was given.
+
+mod database;
+mod server;
+mod stage;
+mod story;
+
+use super::Context;
+use super::error::CommandError;
+use super::exit::Exit;
+
+use stage::Stage;
+
+/// Back up a throw-away database, lose it, and get it back
+///
+/// Starts a PostgreSQL server of its own in a temporary folder, and needs nothing but PostgreSQL's programs.
+#[derive(Debug, clap::Args)]
+#[command(after_help = super::exit::HELP)]
+pub struct DemoArgs {
+    /// Leave the server, the repositories and the keys there to explore, and say how
+    #[arg(long)]
+    keep: bool,
+}
+
+pub(super) async fn run(args: DemoArgs, context: &Context) -> Result<Exit, CommandError> {
+    if context.output.is_json() {
+        return Err(CommandError::usage("the demo is for people to watch, and writes no JSON"));
+    }
+    let mut stage = Stage::set(context).await?;
+    let told = story::tell(&mut stage).await;
+    if args.keep && told.is_ok() {
+        stage.leave();
+        return Ok(Exit::Done);
+    }
+    // The server ends before its files go, whatever happened.
+    let struck = stage.strike().await;
+    told?;
+    struck?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,159 @@
+use std::fs::Permissions;
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::cli::error::CommandError;
+use crate::platform::{CancellationToken, Program};
+use crate::postgres::Tools;
+
+/// The role that owns everything in the throw-away server.
+const ROLE: &str = "postgres";
+/// PostgreSQL refuses to run as root; the first of these that exists runs it then.
+const USERS: [&str; 2] = ["postgres", "nobody"];
+const INITDB_WITHIN: Duration = Duration::from_secs(120);
+const PG_CTL_WITHIN: Duration = Duration::from_secs(90);
+
+/// A throw-away PostgreSQL server that listens on a socket only this user (and its own) can reach.
+pub(super) struct Server {
+    directory: PathBuf,
+    tools: Tools,
+    user: Option<User>,
+    started: bool,
+}
+
+/// Who the server runs as.
+struct User {
+    name: &'static str,
+    id: u32,
+    group: u32,
+}
+
+impl Server {
+    /// Makes a cluster in `directory`, which must not exist, and starts it.
+    pub(super) async fn start(directory: &Path, cancel: &CancellationToken) -> Result<Self, CommandError> {
+        let tools = Tools::find_server().await.map_err(CommandError::failed)?;
+        let user = user(cancel).await?;
+        std::fs::create_dir(directory)
+            .and_then(|()| std::fs::set_permissions(directory, Permissions::from_mode(0o700)))
+            .and_then(|()| {
+                user.as_ref().map_or(Ok(()), |user| chown(directory, Some(user.id), Some(user.group)))
+            })
+            .map_err(|error| {
+                CommandError::failed(error).context(format!("failed to make `{}`", directory.display()))
+            })?;
+        let mut server = Self { directory: directory.to_owned(), tools, user, started: false };
+        server
+            .program("initdb")?
+            .args([
+                "--no-sync",
+                "--encoding=UTF8",
+                "--locale=C.UTF-8",
+                "--auth=trust",
+                "--username",
+                ROLE,
+                "-D",
+            ])
+            .arg(server.data())
+            .run(INITDB_WITHIN, cancel)
+            .await
+            .map_err(CommandError::failed)?;
+        // From here on it may run, also when pg_ctl is stopped on its way.
+        server.started = true;
+        let settings = format!("-c listen_addresses='' -c fsync=off -k '{}'", server.directory.display());
+        let started = server
+            .program("pg_ctl")?
+            .args(["start", "--wait", "--silent", "-D"])
+            .arg(server.data())
+            .arg("-l")
+            .arg(server.directory.join("log"))
+            .arg("-o")
+            .arg(settings)
+            .run(PG_CTL_WITHIN, cancel)
+            .await;
+        match started {
+            Ok(_) => Ok(server),
+            Err(error) => {
+                let log = std::fs::read_to_string(server.directory.join("log")).unwrap_or_default();
+                server.stop().await?;
+                Err(CommandError::failed(error).context(format!("PostgreSQL did not start: {}", log.trim())))
+            }
+        }
+    }
+
+    /// `pg_dump (PostgreSQL) 15.18` and the like: what the server's programs say they are.
+    pub(super) fn major(&self) -> u32 {
+        self.tools.major
+    }
+
+    pub(super) fn url(&self, database: &str) -> String {
+        format!("postgres:///{database}?host={}&user={ROLE}", self.directory.display())
+    }
+
+    /// The command that ends it, for whoever keeps it.
+    pub(super) fn stop_command(&self) -> String {
+        let pg_ctl = self.tools.directory.join("pg_ctl");
+        let stop = format!("{} stop -m immediate -D {}", pg_ctl.display(), self.data().display());
+        match &self.user {
+            Some(user) => {
+                format!("setpriv --reuid={} --regid={} --init-groups {stop}", user.name, user.group)
+            }
+            None => stop,
+        }
+    }
+
+    /// Runs also after an interruption, so it has its own deadline and no cancellation.
+    pub(super) async fn stop(&mut self) -> Result<(), CommandError> {
+        if !std::mem::take(&mut self.started) {
+            return Ok(());
+        }
+        let stopped = self
+            .program("pg_ctl")?
+            .args(["stop", "--wait", "--silent", "-m", "immediate", "-D"])
+            .arg(self.data())
+            .run(PG_CTL_WITHIN, &CancellationToken::new())
+            .await;
+        match stopped {
+            Ok(_) => Ok(()),
+            // It never got as far as running.
+            Err(_) if !self.data().join("postmaster.pid").exists() => Ok(()),
+            Err(error) => {
+                Err(CommandError::failed(error).context("failed to stop the throw-away PostgreSQL"))
+            }
+        }
+    }
+
+    fn data(&self) -> PathBuf {
+        self.directory.join("data")
+    }
+
+    fn program(&self, name: &'static str) -> Result<Program, CommandError> {
+        let program = self.tools.program(name).map_err(CommandError::failed)?;
+        let Some(user) = &self.user else { return Ok(program) };
+        Ok(Program::new("setpriv")
+            .arg(format!("--reuid={}", user.id))
+            .arg(format!("--regid={}", user.group))
+            .arg("--init-groups")
+            .arg(self.tools.directory.join(name)))
+    }
+}
+
+/// Whom to run the server as: only root has to be somebody else.
+async fn user(cancel: &CancellationToken) -> Result<Option<User>, CommandError> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(None);
+    }
+    for name in USERS {
+        if let (Some(id), Some(group)) = (ask_id("-u", name, cancel).await, ask_id("-g", name, cancel).await)
+        {
+            return Ok(Some(User { name, id, group }));
+        }
+    }
+    Err(CommandError::failed("PostgreSQL refuses to run as root, and there is no user to run it as")
+        .hint(format!("Run the demo as another user, or make one called `{}`.", USERS[0])))
+}
+
+async fn ask_id(flag: &str, user: &str, cancel: &CancellationToken) -> Option<u32> {
+    let finished = Program::new("id").args([flag, user]).run(Duration::from_secs(10), cancel).await.ok()?;
+    finished.stdout.trim().parse().ok()
+}

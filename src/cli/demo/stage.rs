@@ -1,0 +1,181 @@
+use std::fs::{DirBuilder, OpenOptions, Permissions};
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use clap::Parser as _;
+use tempfile::TempDir;
+
+use super::server::Server;
+use crate::cli::args::{Cli, dispatch};
+use crate::cli::error::CommandError;
+use crate::cli::exit::Exit;
+use crate::cli::output::style;
+use crate::cli::{Context, Global};
+
+/// The folder, the server, and whoever speaks.
+pub(super) struct Stage {
+    folder: TempDir,
+    pub(super) server: Server,
+    context: Context,
+}
+
+impl Stage {
+    pub(super) async fn set(context: &Context) -> Result<Self, CommandError> {
+        let folder = tempfile::Builder::new()
+            .prefix("drctl-demo-")
+            // Run as root, the server runs as somebody else, who has to get through.
+            .permissions(Permissions::from_mode(0o711))
+            .tempdir()
+            .map_err(|error| CommandError::failed(error).context("failed to make a temporary folder"))?;
+        let server = Server::start(&folder.path().join("server"), &context.cancel).await?;
+        let global = Global { policy: Some(folder.path().join("drctl.toml")), ..context.global.clone() };
+        let context = Context {
+            global,
+            output: context.output.clone(),
+            clock: context.clock.clone(),
+            cancel: context.cancel.clone(),
+        };
+        Ok(Self { folder, server, context })
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(super) fn policy(&self) -> PathBuf {
+        self.folder.path().join("drctl.toml")
+    }
+
+    /// The directory that stands for the first region.
+    pub(super) fn primary(&self) -> PathBuf {
+        self.folder.path().join("us-east-1")
+    }
+
+    pub(super) fn operational(&self) -> PathBuf {
+        self.folder.path().join("keys/operational.key")
+    }
+
+    pub(super) fn escrow(&self) -> PathBuf {
+        self.folder.path().join("safe/escrow.key")
+    }
+
+    /// Where the copy is, in the second region.
+    pub(super) fn copy(&self) -> PathBuf {
+        self.folder.path().join("us-west-2")
+    }
+
+    /// Makes the places of the backups and of the keys, which a person would have.
+    pub(super) fn make_places(&self) -> Result<(), CommandError> {
+        let mut private = DirBuilder::new();
+        private.mode(0o700);
+        let keys = [self.operational(), self.escrow()];
+        let folders = keys.iter().filter_map(|key| key.parent().map(Path::to_owned));
+        for path in [self.primary(), self.copy()].into_iter().chain(folders) {
+            private.create(&path).map_err(|error| {
+                CommandError::failed(error).context(format!("failed to make `{}`", path.display()))
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The catalog goes with everything else, and not into this host's own.
+    pub(super) fn keep_catalog_here(&self) -> Result<(), CommandError> {
+        let catalog = self.folder.path().join("catalog.db");
+        OpenOptions::new()
+            .append(true)
+            .open(self.policy())
+            .and_then(|mut file| write!(file, "\n[catalog]\nurl = \"sqlite:{}\"\n", catalog.display()))
+            .map_err(CommandError::failed)
+    }
+
+    /// Deletes the first region, and the key for daily work.
+    pub(super) fn lose_region(&self) -> Result<(), CommandError> {
+        std::fs::remove_dir_all(self.primary())
+            .and_then(|()| std::fs::remove_file(self.operational()))
+            .map_err(CommandError::failed)
+    }
+
+    pub(super) fn heading(&self, text: &str) {
+        self.context.output.line(format!("\n{}{text}{:#}", style::STRONG, style::STRONG));
+    }
+
+    pub(super) fn say(&self, text: impl AsRef<str>) {
+        self.context.output.line(text);
+    }
+
+    /// Shows a command and runs it, in this process, as if it had been typed.
+    pub(super) async fn drctl(&self, arguments: &[&str]) -> Result<(), CommandError> {
+        self.drctl_ending(arguments, &[Exit::Done]).await
+    }
+
+    /// The same, for a command that may end otherwise.
+    pub(super) async fn drctl_ending(&self, arguments: &[&str], ends: &[Exit]) -> Result<(), CommandError> {
+        self.show(&typed(arguments));
+        let cli = Cli::try_parse_from(std::iter::once(&"drctl").chain(arguments))
+            .map_err(|error| CommandError::failed(error).context("the demo's own command is wrong"))?;
+        let exit = Box::pin(dispatch(cli.command, &self.context)).await?;
+        if self.context.cancel.is_cancelled() {
+            return Err(CommandError::new(Exit::Interrupted, "interrupted"));
+        }
+        if ends.contains(&exit) {
+            return Ok(());
+        }
+        Err(CommandError::new(exit, format!("`{}` did not do all it should have", typed(arguments))))
+    }
+
+    /// Shows a command that is not drctl's.
+    pub(super) fn show(&self, command: &str) {
+        self.say(format!("{}${:#} {command}", style::FAINT, style::FAINT));
+    }
+
+    /// Ends the server, and everything is gone.
+    pub(super) async fn strike(mut self) -> Result<(), CommandError> {
+        let stopped = self.server.stop().await;
+        if stopped.is_ok() {
+            self.heading("The server is stopped and everything it left is deleted.");
+        }
+        stopped
+    }
+
+    /// Leaves it all, and says how to go on and how to end it.
+    pub(super) fn leave(self) {
+        let folder = self.folder.keep();
+        let program = std::env::current_exe().unwrap_or_else(|_| "drctl".into());
+        let output = &self.context.output;
+        output.line(format!(
+            "\n{}Everything is left in {}.{:#}",
+            style::STRONG,
+            folder.display(),
+            style::STRONG
+        ));
+        for line in [
+            "Go on with, for example:".to_owned(),
+            format!("  alias drctl={}", program.display()),
+            format!("  export DRCTL_POLICY={}", folder.join("drctl.toml").display()),
+            "  drctl list".to_owned(),
+            format!("  psql '{}'", self.server.url("shop_restored")),
+            "End it with:".to_owned(),
+            format!("  {}", self.server.stop_command()),
+            format!("  rm -r {}", folder.display()),
+        ] {
+            output.line(line);
+        }
+    }
+}
+
+/// A command as one would type it, a long one in several lines.
+fn typed(arguments: &[&str]) -> String {
+    let mut text = "drctl".to_owned();
+    for argument in arguments {
+        let long = arguments.len() > 6 && argument.starts_with("--");
+        text.push_str(if long { " \\\n    " } else { " " });
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,".contains(c);
+        if argument.chars().all(plain) {
+            text.push_str(argument);
+        } else {
+            text.push_str(&format!("'{argument}'"));
+        }
+    }
+    text
+}
