@@ -1,8 +1,11 @@
-//! What the repository shows its users is true: every policy in it loads.
+//! What the repository shows its users is true: every policy in it loads, and every command in its documents
+//! is one that drctl has.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
+use clap::{CommandFactory as _, Parser as _};
+use drctl::cli::Cli;
 use drctl::policy::{self, Policy};
 
 const POLICIES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/policies");
@@ -156,6 +159,105 @@ fn check(
             Some(property) => check(root, property, value, &at, wrong),
             None if schema["additionalProperties"] == false => wrong.push(format!("{at}: unknown")),
             None => check(root, &schema["additionalProperties"], value, &at, wrong),
+        }
+    }
+}
+
+/// The documents for users: README, changelog, runbooks.
+fn documents() -> std::io::Result<Vec<(PathBuf, String)>> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut paths = vec![root.join("README.md"), root.join("CHANGELOG.md")];
+    for entry in std::fs::read_dir(root.join("runbooks"))? {
+        paths.push(entry?.path());
+    }
+    paths.sort();
+    paths.into_iter().map(|path| std::fs::read_to_string(&path).map(|text| (path, text))).collect()
+}
+
+/// The commands of a document's shell examples, without comments.
+fn examples(text: &str) -> Vec<&str> {
+    let mut inside = false;
+    let mut lines = Vec::new();
+    for line in text.lines() {
+        if let Some(language) = line.strip_prefix("```") {
+            inside = language == "sh";
+        } else if inside {
+            lines.push(line.split(" #").next().unwrap_or_default().trim());
+        }
+    }
+    lines
+}
+
+#[test]
+fn every_example_in_the_documents_is_a_command_line_drctl_takes() {
+    let mut checked = 0;
+    for (path, text) in documents().unwrap() {
+        for line in examples(&text).into_iter().filter(|line| line.starts_with("drctl ")) {
+            if let Err(error) = Cli::try_parse_from(line.split_whitespace()) {
+                panic!("{}: `{line}`: {error}", path.display());
+            }
+            checked += 1;
+        }
+    }
+    assert!(checked > 15, "{checked} examples");
+}
+
+#[test]
+fn every_verb_the_documents_mention_exists_and_every_verb_is_in_the_readme() {
+    let root = Cli::command();
+    for (path, text) in documents().unwrap() {
+        // What stands between backticks, outside of the examples.
+        for span in text.split('`').skip(1).step_by(2).filter_map(|span| span.strip_prefix("drctl ")) {
+            let mut command = &root;
+            for word in
+                span.split_whitespace().take_while(|word| word.chars().all(|c| c.is_ascii_lowercase()))
+            {
+                let known = command.find_subcommand(word);
+                assert!(known.is_some() || !command.has_subcommands(), "{}: `drctl {span}`", path.display());
+                command = known.unwrap_or(command);
+            }
+        }
+    }
+    let (_, readme) = documents().unwrap().into_iter().find(|(path, _)| path.ends_with("README.md")).unwrap();
+    for verb in root.get_subcommands().filter(|verb| !verb.is_hide_set()) {
+        assert!(
+            readme.contains(&format!("| `drctl {}", verb.get_name())),
+            "{} is not in the README",
+            verb.get_name()
+        );
+    }
+}
+
+#[test]
+fn the_readme_has_every_exit_status() {
+    let (_, readme) = documents().unwrap().into_iter().find(|(path, _)| path.ends_with("README.md")).unwrap();
+    let statuses = drctl::cli::exit::HELP.lines().filter_map(|line| line.trim().split_once("  "));
+    let mut rows = 0;
+    for (number, meaning) in statuses.filter(|(number, _)| number.parse::<u8>().is_ok()) {
+        let row = format!("| {number} | {} |", meaning.trim());
+        assert!(readme.contains(&row), "{row}");
+        rows += 1;
+    }
+    assert!(rows > 9, "{rows}");
+}
+
+#[test]
+fn the_policy_in_the_readme_is_valid() {
+    let (path, readme) =
+        documents().unwrap().into_iter().find(|(path, _)| path.ends_with("README.md")).unwrap();
+    let (_, rest) = readme.split_once("```toml\n").unwrap();
+    let (text, _) = rest.split_once("```").unwrap();
+    policy::parse(&path, text).unwrap();
+}
+
+#[test]
+fn links_between_documents_lead_somewhere() {
+    for (path, text) in documents().unwrap() {
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if !target.starts_with("http") {
+                let file = path.parent().unwrap().join(target);
+                assert!(file.exists(), "{}: {target}", path.display());
+            }
         }
     }
 }
