@@ -43,7 +43,9 @@ pub(super) async fn run(args: ListArgs, context: &Context) -> Result<Exit, Comma
         show(context, shown, chosen.len(), &places, &ids);
     }
     known.catalog.close().await;
-    Ok(Exit::Done)
+    // That there is nothing can only be said when everyone was asked.
+    let all_asked = places.iter().all(|place| place.reached);
+    Ok(if all.is_empty() && !all_asked { Exit::Partly } else { Exit::Done })
 }
 
 /// A source that neither the policy nor any backup knows is a slip of the pen.
@@ -60,7 +62,10 @@ async fn check_source(source: &SourceName, known: &Known) -> Result<(), CommandE
 fn show(context: &Context, shown: &[&BackupEntry], total: usize, places: &[Place], ids: &[BackupId]) {
     let output = &context.output;
     if shown.is_empty() {
-        return output.line("There are no backups.");
+        return output.line(match places.iter().all(|place| place.reached) {
+            true => "There are no backups.",
+            false => "No backup is known, and not every repository could be asked.",
+        });
     }
     let titles = ["BACKUP", "AGE", "DATA", "STORED"].map(Cell::new);
     let [backup, age, data, stored] = titles;

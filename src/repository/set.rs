@@ -1,13 +1,17 @@
 use std::error::Error;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures_util::future::{BoxFuture, join_all};
 
 use super::marker::{self, Marker, MarkerError};
-use super::{Lock, PutOptions, Store};
+use super::{Lock, PutOptions, Store, StoreError, StoreErrorKind, layout};
 use crate::model::{RepositoryName, SystemName};
 use crate::policy::{Place, RepositoryConfig};
+
+/// How long a reader waits for a repository's first answer.
+const ANSWER: Duration = Duration::from_secs(15);
 
 /// A store under the policy's name for it.
 #[derive(Clone, Debug)]
@@ -130,9 +134,10 @@ impl Repositories {
     /// marker is empty and stays.
     ///
     /// `known` is the repository's id as the catalog has it. Without one the first marker in the policy's
-    /// order decides.
+    /// order decides. Someone may be waiting: a store that has not answered in 15 seconds is lost, however
+    /// long its own retries would go on.
     pub async fn for_reading(mut self, system: &SystemName, known: Option<&str>) -> Self {
-        let found = self.markers().await;
+        let found = self.markers(Some(ANSWER)).await;
         self.id = known.map(str::to_owned);
         for (repository, marker) in found {
             let accepted = marker.and_then(|marker| {
@@ -169,7 +174,7 @@ impl Repositories {
     ) -> Result<Self, MarkerError> {
         let mut id = known.map(str::to_owned);
         let mut unmarked = Vec::new();
-        for (repository, marker) in self.markers().await {
+        for (repository, marker) in self.markers(None).await {
             match marker {
                 Ok(Some(marker)) => {
                     marker.check(&*repository.store, system, id.as_deref())?;
@@ -217,9 +222,24 @@ impl Repositories {
         if self.usable.is_empty() { Err(MarkerError::NoneReachable(self.lost)) } else { Ok(self) }
     }
 
-    async fn markers(&self) -> Vec<(Repository, Result<Option<Marker>, MarkerError>)> {
+    async fn markers(
+        &self,
+        patience: Option<Duration>,
+    ) -> Vec<(Repository, Result<Option<Marker>, MarkerError>)> {
         join_all(self.usable.iter().map(async |repository| {
-            let marker = Marker::read(&*repository.store).await;
+            let read = Marker::read(&*repository.store);
+            let marker = match patience {
+                None => read.await,
+                Some(patience) => tokio::time::timeout(patience, read).await.unwrap_or_else(|_| {
+                    Err(MarkerError::Read(StoreError {
+                        operation: "read",
+                        key: layout::MARKER.to_owned(),
+                        location: repository.store.location(),
+                        kind: StoreErrorKind::Unreachable,
+                        detail: Some(format!("no answer in {}", humantime::format_duration(patience))),
+                    }))
+                }),
+            };
             (repository.clone(), marker)
         }))
         .await
@@ -231,8 +251,8 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
+    use crate::repository::FormatError;
     use crate::repository::sample::{noon, repositories, system};
-    use crate::repository::{FormatError, layout};
 
     async fn put_marker(repository: &Repository, change: impl FnOnce(&mut serde_json::Value)) {
         let mut marker = serde_json::to_value(Marker::new(&system(), noon())).unwrap();

@@ -7,6 +7,8 @@ async fn nothing_is_said_plainly() -> Outcome<()> {
     assert_shown!(shop, ["list"]);
     assert_shown!(shop, ["show", "2026"]);
     assert_shown!(shop, ["list", "files"]);
+    shop.unplug("west")?;
+    assert_shown!(shop, ["list"]);
     Ok(())
 }
 
