@@ -12,3 +12,4 @@ mod incident_steps;
 mod logical;
 mod restore;
 mod roundtrip;
+mod upkeep;
