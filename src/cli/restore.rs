@@ -16,7 +16,7 @@ use crate::model::{RepositoryName, SourceName};
 use crate::pipeline::Identities;
 use crate::platform::{SecretRef, host_name, seed};
 use crate::policy::{Policy, SourceConfig};
-use crate::postgres::ConnectionParameters;
+use crate::postgres::{ConnectionParameters, split_quoted};
 use crate::restore::{
     Failure, Known, Rates, Refusal, RefusalClass, Request, RestoreError, Run, Selection, Weight, Which, plan,
 };
@@ -166,26 +166,10 @@ fn default_jobs() -> u32 {
 
 /// `schema.table`, each in double quotes where it has a dot in it; without a schema it is `public`.
 fn table(text: &str) -> Result<(String, String), CommandError> {
-    let mut parts = vec![String::new()];
-    let mut quoted = false;
-    let mut letters = text.chars().peekable();
-    while let Some(letter) = letters.next() {
-        let Some(part) = parts.last_mut() else { break };
-        match letter {
-            '"' if quoted && letters.peek() == Some(&'"') => {
-                letters.next();
-                part.push('"');
-            }
-            '"' => quoted = !quoted,
-            '.' if !quoted => parts.push(String::new()),
-            letter => part.push(letter),
-        }
-    }
+    let parts = split_quoted(text, '.').unwrap_or_default();
     match &parts[..] {
-        [table] if !quoted && !table.is_empty() => Ok(("public".to_owned(), table.clone())),
-        [schema, table] if !quoted && !schema.is_empty() && !table.is_empty() => {
-            Ok((schema.clone(), table.clone()))
-        }
+        [table] if !table.is_empty() => Ok(("public".to_owned(), table.clone())),
+        [schema, table] if !schema.is_empty() && !table.is_empty() => Ok((schema.clone(), table.clone())),
         _ => Err(CommandError::usage(format!("`{text}` does not name a table"))
             .hint("Write `schema.table`; a name with a dot in it in double quotes.")),
     }

@@ -51,21 +51,7 @@ impl Program {
             let status = child.wait();
             (broken, status, stderr.end(), input)
         });
-        tokio::pin!(work);
-        let (outcome, stopped) = tokio::select! {
-            outcome = &mut work => (outcome, None),
-            () = tokio::time::sleep(deadline) => {
-                group.end();
-                (work.await, Some(ProcessError::Deadline { program: self.name(), deadline }))
-            }
-            () = cancel.cancelled() => {
-                group.end();
-                (work.await, Some(ProcessError::Interrupted { program: self.name() }))
-            }
-        };
-        if let Some(stopped) = stopped {
-            return Err(stopped.into());
-        }
+        let outcome = self.attend(group, deadline, cancel, work).await?;
         let follow = |source| ProcessError::Follow { program: self.name(), source };
         let broke = |source| FeedError::Input { program: self.name(), source };
         let (broken, status, stderr, mut input) = outcome.map_err(|error| follow(io::Error::other(error)))?;

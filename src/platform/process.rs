@@ -158,26 +158,31 @@ impl Program {
             }
             (read, status, text, stderr.end())
         });
-        tokio::pin!(work);
-        let (outcome, stopped) = tokio::select! {
-            outcome = &mut work => (outcome, None),
-            () = tokio::time::sleep(deadline) => {
-                group.end();
-                (work.await, Some(ProcessError::Deadline { program: self.name(), deadline }))
-            }
-            () = cancel.cancelled() => {
-                group.end();
-                (work.await, Some(ProcessError::Interrupted { program: self.name() }))
-            }
-        };
-        if let Some(stopped) = stopped {
-            return Err(stopped);
-        }
+        let outcome = self.attend(group, deadline, cancel, work).await?;
         let follow = |source| ProcessError::Follow { program: self.name(), source };
         let (read, status, stdout, stderr) = outcome.map_err(|error| follow(std::io::Error::other(error)))?;
         judge(&self.name(), status.map_err(follow)?, &stderr)?;
         read.map_err(follow)?;
         Ok(Finished { stdout, stderr })
+    }
+
+    /// Waits for `work`, which follows the child to its end; ends the child at the deadline or when
+    /// cancelled, and then waits all the same: whatever was started is gone when this returns.
+    pub(super) async fn attend<T>(
+        &self,
+        group: Group,
+        deadline: Duration,
+        cancel: &CancellationToken,
+        mut work: tokio::task::JoinHandle<T>,
+    ) -> Result<Result<T, tokio::task::JoinError>, ProcessError> {
+        let stopped = tokio::select! {
+            outcome = &mut work => return Ok(outcome),
+            () = tokio::time::sleep(deadline) => ProcessError::Deadline { program: self.name(), deadline },
+            () = cancel.cancelled() => ProcessError::Interrupted { program: self.name() },
+        };
+        group.end();
+        let _ended = work.await;
+        Err(stopped)
     }
 
     /// Starts it with its standard output as a stream to read. The child ends when `cancel` is

@@ -15,7 +15,7 @@ mod wal_header;
 
 pub use connect::{ConnectError, ConnectionParameters, SslMode, close};
 pub use facts::{FactsError, count_rows, read_facts, server_major};
-pub use quote::{identifier, literal, qualified};
+pub use quote::{identifier, literal, qualified, split_quoted};
 pub use tools::{FoundTools, Tools, ToolsError};
 pub use wal_commits::CommitScan;
 pub use wal_header::{HeaderError, SEGMENT_HEADER, SegmentHeader};

@@ -18,6 +18,28 @@ pub fn literal(text: &str) -> String {
     }
 }
 
+/// The parts of a text between `separator`s that stand outside double quotes, unquoted: the opposite of
+/// [`identifier`]. `None` where a quote is left open.
+pub fn split_quoted(text: &str, separator: char) -> Option<Vec<String>> {
+    let mut parts = vec![];
+    let mut part = String::new();
+    let mut quoted = false;
+    let mut letters = text.chars().peekable();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '"' if quoted && letters.peek() == Some(&'"') => {
+                letters.next();
+                part.push('"');
+            }
+            '"' => quoted = !quoted,
+            letter if letter == separator && !quoted => parts.push(std::mem::take(&mut part)),
+            letter => part.push(letter),
+        }
+    }
+    parts.push(part);
+    (!quoted).then_some(parts)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -26,6 +48,9 @@ mod tests {
     fn quotes_cannot_be_left() {
         assert_eq!(identifier(r#"a"; DROP TABLE b; --"#), r#""a""; DROP TABLE b; --""#);
         assert_eq!(qualified("Größe", "select"), r#""Größe"."select""#);
+        let parts = split_quoted(r#""a.""b".c"#, '.');
+        assert_eq!(parts, Some(vec!["a.\"b".to_owned(), "c".to_owned()]));
+        assert_eq!(split_quoted(r#""a.b"#, '.'), None);
         assert_eq!(literal("it's"), "'it''s'");
         assert_eq!(literal(r"\' OR 1=1"), r" E'\\'' OR 1=1'");
     }

@@ -11,7 +11,7 @@ use super::watch::close;
 use super::{RestoreError, Run};
 use crate::event::told;
 use crate::model::{DatabaseFacts, RoleSetting};
-use crate::postgres::{ConnectionParameters, identifier, literal};
+use crate::postgres::{ConnectionParameters, identifier, literal, split_quoted};
 
 /// Making or dropping a database may wait for a checkpoint.
 const WITHIN: Duration = Duration::from_secs(600);
@@ -166,33 +166,16 @@ fn setting_statement(database: &str, setting: &RoleSetting) -> String {
     // `a.b` is two names, as a setting of an extension has it.
     let name = setting.name.split('.').map(identifier).collect::<Vec<_>>().join(".");
     // A list is kept as the server shows it, its parts quoted where that is needed.
-    let value = if LISTS.iter().any(|list| list.eq_ignore_ascii_case(&setting.name)) {
-        split_list(&setting.value).iter().map(|part| literal(part)).collect::<Vec<_>>().join(", ")
-    } else {
-        literal(&setting.value)
+    let is_list = LISTS.iter().any(|list| list.eq_ignore_ascii_case(&setting.name));
+    let value = match split_quoted(&setting.value, ',') {
+        Some(parts) if is_list => {
+            // The server puts one space after each comma; any other belongs to a quoted name.
+            let parts = parts.iter().map(|part| literal(part.strip_prefix(' ').unwrap_or(part)));
+            parts.collect::<Vec<_>>().join(", ")
+        }
+        _ => literal(&setting.value),
     };
     format!("{whose} SET {name} TO {value}")
-}
-
-/// `"$user", public` is two parts.
-fn split_list(value: &str) -> Vec<String> {
-    let mut parts = vec![String::new()];
-    let mut quoted = false;
-    let mut letters = value.chars().peekable();
-    while let Some(letter) = letters.next() {
-        let Some(part) = parts.last_mut() else { break };
-        match letter {
-            '"' if quoted && letters.peek() == Some(&'"') => {
-                letters.next();
-                part.push('"');
-            }
-            '"' => quoted = !quoted,
-            ',' if !quoted => parts.push(String::new()),
-            letter if letter.is_whitespace() && !quoted => {}
-            letter => part.push(letter),
-        }
-    }
-    parts
 }
 
 /// From nothing: what PostgreSQL grants by default may have been taken away.
