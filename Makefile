@@ -8,7 +8,8 @@ SHELL := /bin/bash
 
 CARGO := cargo
 # Neither UTC nor English: what takes a local time for UTC, or rests on a message's words, fails here.
-UNUSUAL := TZ=America/St_Johns LC_ALL=de_DE.UTF-8
+# (Snapshots are compared, and not written anew.)
+UNUSUAL := INSTA_UPDATE=no TZ=America/St_Johns LC_ALL=de_DE.UTF-8
 
 .PHONY: help
 help: ## Show this list
