@@ -103,7 +103,7 @@ async fn copies_are_completed_from_the_bucket_and_back() -> Outcome<()> {
     std::fs::create_dir(&west)?;
     system.expect(21, &["status"]).await?;
     system.expect(0, &["copies", "sync"]).await?;
-    assert_eq!(system.backups_in("west"), [id.clone()]);
+    assert_eq!(system.backups_in("west"), std::slice::from_ref(&id));
 
     // The bucket is emptied, and filled again from the copy.
     let prefix = bench.server.file("backups");
