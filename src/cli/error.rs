@@ -59,6 +59,9 @@ impl From<CatalogError> for CommandError {
     fn from(error: CatalogError) -> Self {
         let hint = match &error {
             CatalogError::Damaged { .. } => "`drctl catalog rebuild` makes it anew from the repositories.",
+            CatalogError::Create { .. } => {
+                "DRCTL_STATE_DIR names another directory for it; it is made anew from the repositories."
+            }
             CatalogError::Newer { .. } => "Use that version, or name another catalog in the policy.",
             CatalogError::Unknown(_) => "`drctl list` shows what there is.",
             CatalogError::Ambiguous { .. } => "Give more of the id; `drctl list` shows how much is enough.",

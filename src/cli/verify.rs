@@ -12,7 +12,7 @@ use crate::model::{BackupId, CheckDepth, RepositoryName, RunId, SourceName};
 use crate::pipeline::Identities;
 use crate::platform::{host_name, seed};
 use crate::upkeep::Run;
-use crate::upkeep::verify::{Finding, Item, Report, Verdict, execute, place, plan};
+use crate::upkeep::verify::{Finding, Item, Report, Verdict, execute, place, plan, unaccepted};
 
 /// Read backups again, every byte in every copy, and compare
 #[derive(Debug, clap::Args)]
@@ -43,8 +43,14 @@ pub(super) async fn run(args: VerifyArgs, context: &Context) -> Result<Exit, Com
     {
         return Err(CommandError::usage(format!("the policy has no repository `{name}`")));
     }
-    let plan = plan(&chosen(&args, &known).await?, args.from.as_ref());
-    if plan.is_empty() {
+    let found = found(&args, &known);
+    let chosen = match chosen(&args, &known).await {
+        // Named, and nowhere but where its manifest is not accepted.
+        Err(_) if !found.is_empty() && !args.backups.is_empty() => vec![],
+        chosen => chosen?,
+    };
+    let plan = plan(&chosen, args.from.as_ref());
+    if plan.is_empty() && found.is_empty() {
         return Err(CommandError::new(Exit::Nothing, "there is no backup to verify"));
     }
     let items = plan.clone();
@@ -58,7 +64,7 @@ pub(super) async fn run(args: VerifyArgs, context: &Context) -> Result<Exit, Com
         events: context.output.events(),
         cancel: context.cancel.clone(),
     };
-    let report = execute(&run, plan, &identities).await.map_err(CommandError::failed)?;
+    let report = execute(&run, plan, found, &identities).await.map_err(CommandError::failed)?;
     run.catalog.clone().close().await;
     for lost in &report.unrecorded {
         warn_lost(context, lost);
@@ -69,6 +75,21 @@ pub(super) async fn run(args: VerifyArgs, context: &Context) -> Result<Exit, Com
         show(context, &report, &items);
     }
     Ok(exit(&report))
+}
+
+/// Manifests that were not accepted, of the backups asked for. With `--latest`, all of them: one that cannot
+/// be read may be the newest.
+fn found(args: &VerifyArgs, known: &Known) -> Vec<Finding> {
+    let refused = known.refreshed.iter().flat_map(|refreshed| &refreshed.refused);
+    refused
+        .filter(|refused| args.from.as_ref().is_none_or(|only| *only == refused.repository))
+        .filter(|refused| args.source.as_ref().is_none_or(|source| source == refused.backup.source()))
+        .filter(|refused| {
+            args.backups.is_empty()
+                || args.backups.iter().any(|text| refused.backup.as_str().starts_with(text.as_str()))
+        })
+        .map(unaccepted)
+        .collect()
 }
 
 async fn chosen(args: &VerifyArgs, known: &Known) -> Result<Vec<BackupEntry>, CommandError> {
@@ -112,6 +133,7 @@ fn show(context: &Context, report: &Report, items: &[Item]) {
         let manifest = items.iter().map(|item| &item.manifest).find(|manifest| manifest.id == finding.backup);
         let (word, style, lines) = match &finding.verdict {
             Verdict::Undetermined { reasons } => ("unknown", style::WARN, reasons.clone()),
+            Verdict::Unaccepted { reason } => ("bad", style::BAD, vec![reason.clone()]),
             Verdict::Checked(check) if check.is_good() => ("good", style::GOOD, vec![]),
             Verdict::Checked(check) => {
                 let told = |fault: &crate::model::ObjectFault| {
@@ -124,13 +146,14 @@ fn show(context: &Context, report: &Report, items: &[Item]) {
                 ("bad", style::BAD, check.faults.iter().map(told).collect())
             }
         };
-        let bytes = manifest.map(|manifest| size(manifest.stored_size())).unwrap_or_default();
+        let bytes =
+            manifest.map(|manifest| format!(", {}", size(manifest.stored_size()))).unwrap_or_default();
         let depth = match &finding.verdict {
             Verdict::Checked(check) if check.depth == CheckDepth::Plain => ", decrypted",
             _ => "",
         };
         output.line(format!(
-            "{style}{word:<7}{style:#} {} in {}, {bytes}{depth}",
+            "{style}{word:<7}{style:#} {} in {}{bytes}{depth}",
             finding.backup, finding.repository
         ));
         lines.iter().for_each(|line| output.line(format!("        {line}")));
@@ -139,11 +162,15 @@ fn show(context: &Context, report: &Report, items: &[Item]) {
         }
     }
     let good = report.findings.iter().filter(|finding| finding.verdict.is_good()).count();
+    let bad = report.findings.iter().filter(|finding| finding.verdict.is_bad()).count();
     let copies = report.findings.len();
     let faint = style::FAINT;
-    let summary = match good == copies {
-        true => format!("{} read, all good", count_copies(copies)),
-        false => format!("{} read, {good} good", count_copies(copies)),
+    let summary = match (copies - good - bad, good == copies) {
+        (_, true) => format!("{} read, all good", count_copies(copies)),
+        (0, false) => format!("{} read, {good} good", count_copies(copies)),
+        (unknown, false) => {
+            format!("{} looked at: {good} good, {bad} bad, {unknown} unknown", count_copies(copies))
+        }
     };
     output.line(format!("{faint}{summary}{faint:#}"));
     if report.findings.iter().any(|finding| finding.verdict.is_bad()) {
@@ -189,6 +216,9 @@ fn document(report: &Report) -> VerifyDocument<'_> {
         };
         match &finding.verdict {
             Verdict::Undetermined { reasons } => FindingRow { reasons, ..row },
+            Verdict::Unaccepted { reason } => {
+                FindingRow { verdict: "bad", reasons: std::slice::from_ref(reason), ..row }
+            }
             Verdict::Checked(check) => {
                 let verdict = if check.is_good() { "good" } else { "bad" };
                 FindingRow { verdict, depth: Some(check.depth), faults: &check.faults, ..row }

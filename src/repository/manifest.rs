@@ -75,7 +75,9 @@ pub enum ManifestError {
     Read { backup: BackupId, source: StoreError },
     #[error("failed to write the manifest of `{backup}`")]
     Write { backup: BackupId, source: StoreError },
-    #[error("failed to write the manifest of `{backup}`: another one stands there already in {location}")]
+    #[error(
+        "failed to accept the manifest of `{backup}` in {location}: it is not the one that is known of it"
+    )]
     Differs { backup: BackupId, location: String },
     #[error("failed to understand the manifest of `{backup}`")]
     Json { backup: BackupId, source: serde_json::Error },

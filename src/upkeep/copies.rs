@@ -339,7 +339,8 @@ mod tests {
         let entries = bench.entries().await;
         assert!(entries.iter().all(|entry| entry.copies.len() == 2));
         let checked =
-            verify::execute(&bench.run, verify::plan(&entries, None), &bench.identity.identities()).await;
+            verify::execute(&bench.run, verify::plan(&entries, None), vec![], &bench.identity.identities())
+                .await;
         assert!(checked.unwrap().is_good());
         // Nothing is left to do.
         assert_eq!(plan(&entries, &names(&bench.run.repositories)), []);
@@ -405,7 +406,7 @@ mod tests {
         let manifest = bench.store(0, &["primary", "copy"]).await;
         fs::remove_file(bench.path("copy", &manifest, &manifest.artifacts[0].objects[1].name)).unwrap();
         let items = verify::plan(&bench.entries().await, None);
-        assert!(!verify::execute(&bench.run, items, &Identities::default()).await.unwrap().is_good());
+        assert!(!verify::execute(&bench.run, items, vec![], &Identities::default()).await.unwrap().is_good());
         let mut later = bench.run.clone();
         later.id = RunId::new(manifest.begun, 3);
         let plan = plan(&bench.entries().await, &names(&later.repositories));
@@ -425,7 +426,7 @@ mod tests {
         let mut run = bench.run.clone();
         (run.repositories, run.id) = (alone, RunId::new(bench.run.id.begun(), 1));
         let items = verify::plan(&bench.entries().await, None);
-        verify::execute(&run, items, &Identities::default()).await.unwrap();
+        verify::execute(&run, items, vec![], &Identities::default()).await.unwrap();
         let report = sync_all(&bench).await;
         assert_eq!((report.records, report.records_failed.len()), (1, 0));
         let copy = bench.run.repositories.iter().nth(1).unwrap();

@@ -2,13 +2,13 @@
 
 use super::examine::{Examined, examine};
 use super::{Run, RunError};
-use crate::catalog::BackupEntry;
-use crate::event::{Event, Phase};
+use crate::catalog::{BackupEntry, Refused};
+use crate::event::{Event, Phase, told};
 use crate::model::{BackupId, CheckDepth, CopyCheck, Manifest, Outcome, RepositoryName};
 use crate::pipeline::Identities;
 use crate::repository::journal::Detail;
 use crate::repository::reader::Window;
-use crate::repository::{Lost, layout};
+use crate::repository::{Lost, ManifestError, layout};
 
 /// One backup in one repository, to be read.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,6 +43,11 @@ pub struct Finding {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
     Checked(CopyCheck),
+    /// A manifest stands there and is not one that can be accepted, so nothing can be restored from this
+    /// copy, whatever its objects are.
+    Unaccepted {
+        reason: String,
+    },
     /// It could not be read to its end, for reasons that are not its own.
     Undetermined {
         reasons: Vec<String>,
@@ -55,8 +60,25 @@ impl Verdict {
     }
 
     pub fn is_bad(&self) -> bool {
-        matches!(self, Self::Checked(check) if !check.is_good())
+        match self {
+            Self::Checked(check) => !check.is_good(),
+            Self::Unaccepted { .. } => true,
+            Self::Undetermined { .. } => false,
+        }
     }
+}
+
+/// What is to be said of manifests that the catalog did not take: no entry has them, and so no plan.
+///
+/// One of a format that this version does not know says nothing about the backup.
+pub fn unaccepted(refused: &Refused) -> Finding {
+    let reason = told(&refused.error);
+    let verdict = match &refused.error {
+        ManifestError::Format { .. } => Verdict::Undetermined { reasons: vec![reason] },
+        _ => Verdict::Unaccepted { reason },
+    };
+    let (backup, repository) = (refused.backup.clone(), refused.repository.clone());
+    Finding { backup, repository, verdict, not_opened: false }
 }
 
 #[derive(Debug)]
@@ -76,10 +98,15 @@ impl Report {
 /// Reads everything in the plan, and records what was found.
 ///
 /// Without identities the stored bytes are compared with their digests; with some, they are also decrypted
-/// and unpacked, and the plain bytes compared.
-pub async fn execute(run: &Run, plan: Vec<Item>, identities: &Identities) -> Result<Report, RunError> {
+/// and unpacked, and the plain bytes compared. `found` are what is known to be wrong before.
+pub async fn execute(
+    run: &Run,
+    plan: Vec<Item>,
+    found: Vec<Finding>,
+    identities: &Identities,
+) -> Result<Report, RunError> {
     let begun = run.clock.now();
-    let mut findings = Vec::with_capacity(plan.len());
+    let mut findings = found;
     run.events.emit(&Event::RunBegan { run: run.id.clone(), verb: "verify" });
     for item in plan {
         if run.cancel.is_cancelled() {
@@ -92,15 +119,13 @@ pub async fn execute(run: &Run, plan: Vec<Item>, identities: &Identities) -> Res
         .iter()
         .filter_map(|finding| match &finding.verdict {
             Verdict::Checked(check) => Some(check.clone()),
-            Verdict::Undetermined { .. } => None,
+            Verdict::Unaccepted { .. } | Verdict::Undetermined { .. } => None,
         })
         .collect();
     let reasons = findings.iter().flat_map(|finding| match &finding.verdict {
         Verdict::Checked(_) => Vec::new(),
-        Verdict::Undetermined { reasons } => reasons
-            .iter()
-            .map(|reason| format!("{}: {}: {reason}", finding.repository, finding.backup))
-            .collect(),
+        Verdict::Unaccepted { reason } => told_of(finding, std::slice::from_ref(reason)),
+        Verdict::Undetermined { reasons } => told_of(finding, reasons),
     });
     let outcome = match () {
         () if interrupted => Outcome::Interrupted,
@@ -111,6 +136,11 @@ pub async fn execute(run: &Run, plan: Vec<Item>, identities: &Identities) -> Res
     let detail = Detail { checks, reasons: reasons.collect(), ..Detail::default() };
     let unrecorded = run.conclude("verify", begun, outcome, detail).await?;
     Ok(Report { findings, interrupted, unrecorded })
+}
+
+fn told_of(finding: &Finding, reasons: &[String]) -> Vec<String> {
+    let told = |reason| format!("{}: {}: {reason}", finding.repository, finding.backup);
+    reasons.iter().map(told).collect()
 }
 
 async fn check(run: &Run, item: &Item, identities: &Identities) -> Finding {
@@ -172,13 +202,13 @@ mod tests {
 
     async fn verify(bench: &Bench, identities: &Identities) -> Report {
         let plan = plan(&bench.entries().await, None);
-        execute(&bench.run, plan, identities).await.unwrap()
+        execute(&bench.run, plan, vec![], identities).await.unwrap()
     }
 
     fn faults(report: &Report) -> Vec<(String, String, Fault)> {
         let checks = report.findings.iter().filter_map(|finding| match &finding.verdict {
             Verdict::Checked(check) => Some(check),
-            Verdict::Undetermined { .. } => None,
+            Verdict::Unaccepted { .. } | Verdict::Undetermined { .. } => None,
         });
         checks
             .flat_map(|check| {
@@ -272,7 +302,7 @@ mod tests {
         bench.store(0, &["primary", "copy"]).await;
         let plan = plan(&bench.entries().await, None);
         fs::rename(bench.root.path().join("copy"), bench.root.path().join("away")).unwrap();
-        let report = execute(&bench.run, plan, &Identities::default()).await.unwrap();
+        let report = execute(&bench.run, plan, vec![], &Identities::default()).await.unwrap();
         let copy = report.findings.iter().find(|finding| finding.repository.as_str() == "copy").unwrap();
         assert!(matches!(copy.verdict, Verdict::Undetermined { .. }), "{copy:?}");
         assert!(!report.is_good());

@@ -46,3 +46,21 @@ async fn what_cannot_be_read_is_unknown() -> Outcome<()> {
     assert_shown!(shop, ["verify", "--latest"]);
     Ok(())
 }
+
+#[tokio::test]
+async fn a_copy_whose_manifest_is_not_accepted_is_bad_also_where_no_catalog_knew_it() -> Outcome<()> {
+    let shop = Shop::new().await?;
+    let backup = shop.backup(2, &["primary", "west"]).await?;
+    let manifest = shop.file("primary", &backup, "manifest.json");
+    let whole = fs::read(&manifest)?;
+    fs::write(&manifest, &whole[..300])?;
+    for arguments in [&["verify"][..], &["verify", "--latest"], &["verify", backup.id.as_str()]] {
+        let said = shop.system.expect(1, arguments).await?;
+        assert!(said.stdout.contains(&format!("bad     {} in primary", backup.id)), "{said:?}");
+        assert!(said.stdout.contains("2 copies read, 1 good"), "{said:?}");
+    }
+    shop.system.expect(0, &["verify", "--from", "west"]).await?;
+    let document = shop.json(1, &["verify"]).await?;
+    assert_eq!(document["good"], false);
+    Ok(())
+}
