@@ -8,6 +8,7 @@ mod catalog;
 mod copies_steps;
 mod demo;
 mod first_day;
+mod incident_refused;
 mod incident_steps;
 mod logical;
 mod restore;

@@ -8,6 +8,7 @@ pub(crate) mod fault_proxy;
 pub(crate) mod postgres;
 pub(crate) mod radosgw;
 pub(crate) mod s3;
+pub(crate) mod shop;
 pub(crate) mod sink;
 pub(crate) mod stores;
 pub(crate) mod system;
