@@ -19,6 +19,8 @@ pub struct Patience {
     pub attempts: u32,
     /// Before the second attempt where the store asked to slow down; doubles with each.
     pub backoff: Duration,
+    /// Before any attempt.
+    pub longest_backoff: Duration,
     pub connect: Duration,
     /// For an attempt, beside the time its bytes take.
     pub answer: Duration,
@@ -26,24 +28,33 @@ pub struct Patience {
     pub finish: Duration,
     /// Bytes a second. A body that moves slower is given up.
     pub slowest: u64,
+    /// For a request with all its attempts, beside two of them that hang.
+    pub retrying: Duration,
 }
 
 impl Default for Patience {
     /// Rides out half a minute of a store's trouble. A part of 8 MiB may take almost five minutes, which
     /// is four of them at a time on a line of one Mbit/s.
     fn default() -> Self {
-        Self {
-            attempts: 10,
-            backoff: Duration::from_secs(1),
-            connect: Duration::from_secs(5),
-            answer: Duration::from_secs(30),
-            finish: Duration::from_secs(300),
-            slowest: 32 << 10,
-        }
+        Self::within(Duration::from_secs(120))
     }
 }
 
 impl Patience {
+    /// For a store that is given up when it has answered nothing for `stall`.
+    pub fn within(stall: Duration) -> Self {
+        Self {
+            attempts: 10,
+            backoff: (stall / 120).min(Duration::from_secs(1)),
+            longest_backoff: (stall / 12).min(Duration::from_secs(10)),
+            connect: Duration::from_secs(5),
+            answer: stall / 4,
+            finish: Duration::from_secs(300),
+            slowest: 32 << 10,
+            retrying: stall / 2,
+        }
+    }
+
     /// Deadlines for a request that moves `bytes`.
     pub fn timeouts(&self, bytes: usize) -> TimeoutConfig {
         self.all(self.body(bytes))
@@ -64,7 +75,7 @@ impl Patience {
         RetryConfig::standard()
             .with_max_attempts(attempts.min(self.attempts).max(1))
             .with_initial_backoff(self.backoff)
-            .with_max_backoff(Duration::from_secs(10))
+            .with_max_backoff(self.longest_backoff)
     }
 
     fn all(&self, attempt: Duration) -> TimeoutConfig {
@@ -72,7 +83,7 @@ impl Patience {
             .connect_timeout(self.connect)
             .operation_attempt_timeout(attempt)
             // Quick failures use every attempt; hanging twice is enough to know.
-            .operation_timeout(attempt * 2 + Duration::from_secs(60))
+            .operation_timeout(attempt * 2 + self.retrying)
             .build()
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use super::error::CommandError;
 use super::global::Global;
 use super::output::Output;
+use crate::aws::Patience;
 use crate::catalog::{Catalog, Location};
 use crate::platform::{CancellationToken, Clock, SystemClock, state_directory};
 use crate::policy::{self, Place, Policy, RepositoryConfig};
@@ -53,7 +54,8 @@ impl Context {
 
     /// Every repository of the policy, opened; those that could not be are lost.
     pub async fn repositories(&self, policy: &Policy) -> Repositories {
-        Repositories::open(&policy.repositories, |config| Box::pin(open_store(config))).await
+        let patience = Patience::within(policy.transfer.stall);
+        Repositories::open(&policy.repositories, |config| Box::pin(open_store(config, patience))).await
     }
 
     /// The catalog the policy names, or the one in the state directory.
@@ -89,10 +91,11 @@ impl Context {
 /// The one place that knows which store stands behind a policy's words.
 async fn open_store(
     config: &RepositoryConfig,
+    patience: Patience,
 ) -> Result<Arc<dyn Store>, Box<dyn std::error::Error + Send + Sync>> {
     Ok(match &config.place {
         Place::Directory(root) => Arc::new(DirectoryStore::open(root)),
-        Place::S3(place) => Arc::new(S3Store::open(place).await?),
+        Place::S3(place) => Arc::new(S3Store::open_with(place, patience).await?),
     })
 }
 

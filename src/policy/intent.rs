@@ -185,7 +185,7 @@ pub struct Transfer {
     pub parallel: usize,
     /// Bytes a second to each store; `None` is as fast as it goes.
     pub bandwidth: Option<u64>,
-    /// A store that accepts nothing for this long is given up.
+    /// A store that accepts or answers nothing for this long is given up.
     pub stall: Duration,
     /// Bytes after which an artifact goes on in another object; at most 10,000 parts.
     pub object_size: u64,

@@ -32,6 +32,8 @@ pub(crate) enum Fault {
     Refuse,
     /// It is never answered; the server does not see it.
     Hang,
+    /// The server does it, and it is never answered.
+    HangWhenDone,
     /// It goes on after a while.
     Delay(Duration),
     /// The server's answer breaks off after so many bytes of its body.
@@ -112,6 +114,7 @@ impl When {
 struct Script {
     faults: Vec<(When, Fault)>,
     calls: Vec<String>,
+    taken: usize,
 }
 
 /// The proxy; gone when dropped.
@@ -160,6 +163,13 @@ impl FaultProxy {
     }
 }
 
+impl FaultProxy {
+    /// How many calls met with a fault so far.
+    pub(crate) fn taken(&self) -> usize {
+        lock(&self.script).taken
+    }
+}
+
 impl Drop for FaultProxy {
     fn drop(&mut self) {
         self.serving.abort();
@@ -185,7 +195,10 @@ async fn pass(
         let mut script = lock(&script);
         script.calls.push(format!("{} {url}", head.method));
         // A rule that does not take a call it is for has counted it.
-        script.faults.iter_mut().find_map(|(when, fault)| when.takes(&head, url).then(|| fault.clone()))
+        let takes = |(when, fault): &mut (When, Fault)| when.takes(&head, url).then(|| fault.clone());
+        let fault = script.faults.iter_mut().find_map(takes);
+        script.taken += usize::from(fault.is_some());
+        fault
     };
     let body = body.collect().await?.to_bytes();
     match fault {
@@ -200,6 +213,10 @@ async fn pass(
             .body(full(error_text(code)))?),
         Some(Fault::Refuse) => Err("refused as told".into()),
         Some(Fault::Hang) => std::future::pending().await,
+        Some(Fault::HangWhenDone) => {
+            forward(server, head, body).await?.into_body().collect().await?;
+            std::future::pending().await
+        }
         Some(Fault::DropAnswer) => {
             let answer = forward(server, head, body).await?;
             // The server has done it when its answer is there whole.

@@ -7,7 +7,9 @@
 pub(crate) mod fault_proxy;
 pub(crate) mod postgres;
 pub(crate) mod radosgw;
+pub(crate) mod regions;
 pub(crate) mod s3;
+pub(crate) mod s3_process;
 pub(crate) mod shop;
 pub(crate) mod sink;
 pub(crate) mod stores;

@@ -186,9 +186,12 @@ impl Cluster {
         self.server = Some(command.spawn()?);
         let begun = Instant::now();
         loop {
-            // The eighth line of the file is the state; the server writes it for pg_ctl's own wait.
+            // The eighth line of the file is the state; the server writes it for pg_ctl's own wait. A
+            // server that was killed leaves its own file there.
             let state = std::fs::read_to_string(self.data().join("postmaster.pid")).unwrap_or_default();
-            if state.lines().nth(7).is_some_and(|line| line.trim() == "ready") {
+            let process = self.server.as_ref().map(|server| server.id().to_string());
+            let is_of_it = state.lines().next() == process.as_deref();
+            if is_of_it && state.lines().nth(7).is_some_and(|line| line.trim() == "ready") {
                 return Ok(());
             }
             let ended = self.server.as_mut().map(Child::try_wait).transpose()?.flatten();
@@ -233,6 +236,18 @@ impl Cluster {
     /// Ends the server at once, as a crash would; the directory stays.
     pub(crate) fn kill(&mut self) {
         self.end(rustix::process::Signal::QUIT);
+    }
+
+    /// kill -9 of the server and of all its backends.
+    pub(crate) fn kill_9(&mut self) -> Outcome<()> {
+        let Some(mut server) = self.server.take() else { return Ok(()) };
+        for process in super::usage::tree(server.id()) {
+            let process = i32::try_from(process).ok().and_then(rustix::process::Pid::from_raw);
+            let _gone =
+                process.map(|process| rustix::process::kill_process(process, rustix::process::Signal::KILL));
+        }
+        server.wait()?;
+        Ok(())
     }
 
     /// Starts a server that was ended, on another port.

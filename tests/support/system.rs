@@ -35,6 +35,18 @@ pub(crate) enum Place {
     },
 }
 
+impl Place {
+    /// The bucket of a server of [`super::s3`], or of what stands in front of one.
+    pub(crate) fn of_server(address: std::net::SocketAddr) -> Self {
+        Self::S3 {
+            endpoint: format!("http://{address}"),
+            bucket: super::s3::BUCKET.to_owned(),
+            access_key: super::s3::ACCESS_KEY.to_owned(),
+            secret_key: super::s3::SECRET_KEY.to_owned(),
+        }
+    }
+}
+
 pub(crate) struct System {
     folder: tempfile::TempDir,
     pub(crate) operational: PathBuf,

@@ -117,7 +117,7 @@ table! {
             parallel: Whole<1, 32>,
             /// Bytes a second to each repository, like `50MiB`. Unlimited unless given.
             bandwidth: Size,
-            /// A repository that accepts nothing for this long is given up. `2m` unless given.
+            /// A repository that accepts or answers nothing for this long is given up. `2m` unless given.
             stall: Period,
             /// Size after which an artifact goes on in another object, at most 10,000 parts. 9,000 parts
             /// unless given.
