@@ -133,10 +133,10 @@ impl BackupWriter {
             }
         };
         for target in targets {
-            let name = target.name.clone();
-            if let Err(error) = target.end().await {
-                self.lose(&name, error);
-            }
+            self.conclude(target).await;
+        }
+        if self.cancel.is_cancelled() {
+            return Err(WriteError::Interrupted);
         }
         if self.repositories.is_empty() {
             return Err(self.none_left(artifact));
@@ -175,10 +175,7 @@ impl BackupWriter {
                 if target.send(piece.clone()).await {
                     alive.push(target);
                 } else {
-                    let name = target.name.clone();
-                    if let Err(error) = target.end().await {
-                        self.lose(&name, error);
-                    }
+                    self.conclude(target).await;
                 }
             }
             targets = alive;
@@ -214,6 +211,17 @@ impl BackupWriter {
     fn options_for(&self, name: &RepositoryName) -> PutOptions {
         let own = self.options.iter().find(|(known, _)| known == name);
         own.map_or_else(PutOptions::absent, |(_, options)| options.clone())
+    }
+
+    /// Waits for a target's end, and gives its repository up where it failed. One that ended because the run
+    /// was stopped is kept: what stands there still has to be taken back.
+    async fn conclude(&mut self, target: Target) {
+        let name = target.name.clone();
+        if let Err(error) = target.end().await
+            && !self.cancel.is_cancelled()
+        {
+            self.lose(&name, error);
+        }
     }
 
     fn lose(&mut self, name: &RepositoryName, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) {
