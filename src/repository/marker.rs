@@ -95,7 +95,8 @@ impl Marker {
             .map_err(|source| MarkerError::Json { location: store.location(), source })?;
         bytes.push(b'\n');
         match store.put(layout::MARKER, Bytes::from(bytes), &PutOptions::absent()).await {
-            Ok(_) => Ok(self.clone()),
+            // A store that ignores the condition has let two hosts write: the last one stands.
+            Ok(_) => Ok(Self::read(store).await?.unwrap_or_else(|| self.clone())),
             Err(error) if error.kind == StoreErrorKind::Exists => {
                 Self::read(store).await?.ok_or(MarkerError::Write(error))
             }
