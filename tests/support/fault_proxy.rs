@@ -197,7 +197,9 @@ async fn pass(
         // A rule that does not take a call it is for has counted it.
         let takes = |(when, fault): &mut (When, Fault)| when.takes(&head, url).then(|| fault.clone());
         let fault = script.faults.iter_mut().find_map(takes);
-        script.taken += usize::from(fault.is_some());
+        // That one is held still only once the server has done it.
+        script.taken +=
+            usize::from(fault.as_ref().is_some_and(|fault| !matches!(fault, Fault::HangWhenDone)));
         fault
     };
     let body = body.collect().await?.to_bytes();
@@ -215,6 +217,7 @@ async fn pass(
         Some(Fault::Hang) => std::future::pending().await,
         Some(Fault::HangWhenDone) => {
             forward(server, head, body).await?.into_body().collect().await?;
+            lock(&script).taken += 1;
             std::future::pending().await
         }
         Some(Fault::DropAnswer) => {

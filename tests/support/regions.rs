@@ -51,7 +51,8 @@ impl Region {
         let mut found = vec![];
         for entry in std::fs::read_dir(root)? {
             let name = entry?.file_name().to_string_lossy().into_owned();
-            if name.starts_with(".upload") {
+            // Parts without this file are of an upload that the server has ended.
+            if name.starts_with(".upload-") {
                 found.push(name);
             }
         }

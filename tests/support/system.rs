@@ -234,11 +234,6 @@ impl System {
         Ok(std::fs::write(self.policy(), policy.replacen(from, to, 1))?)
     }
 
-    /// Another host that uses the same repositories: the same policy, and a state directory of its own.
-    pub(crate) fn other_host(&self) -> Vec<(&'static str, PathBuf)> {
-        vec![("DRCTL_STATE_DIR", self.path().join("state-of-another-host"))]
-    }
-
     /// Adds to the policy, e.g. `[transfer]\npart_size = "5MiB"`.
     pub(crate) fn append(&self, text: &str) -> Outcome<()> {
         let policy = std::fs::read_to_string(self.policy())?;
@@ -327,7 +322,7 @@ impl System {
     }
 }
 
-fn write_private(path: &Path, text: &str) -> Outcome<()> {
+pub(crate) fn write_private(path: &Path, text: &str) -> Outcome<()> {
     use std::io::Write as _;
     use std::os::unix::fs::OpenOptionsExt as _;
     let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
