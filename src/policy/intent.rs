@@ -236,8 +236,29 @@ pub struct PostgresSource {
     pub logical: Option<LogicalDump>,
     /// Physical base backups are asked for (not built yet).
     pub base: bool,
-    /// Continuous archiving is asked for (not built yet).
-    pub wal: bool,
+    /// Set when its write-ahead log is archived.
+    pub wal: Option<WalArchiving>,
+}
+
+/// How write-ahead log is archived and fetched back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WalArchiving {
+    pub through: WalThrough,
+    /// Files on their way at a time.
+    pub parallel: usize,
+    /// Segments fetched ahead of a server that recovers, at most.
+    pub prefetch: usize,
+    /// Repositories that need not confirm a file for it to count as archived.
+    pub may_lag: Vec<RepositoryName>,
+}
+
+/// How write-ahead log reaches the repositories.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WalThrough {
+    /// The server's `archive_command`.
+    Archive,
+    /// A connection that follows the server (not built yet).
+    Stream { slot: String },
 }
 
 #[derive(Clone, Debug)]

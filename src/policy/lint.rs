@@ -154,9 +154,9 @@ fn objectives(policy: &Policy, lint: &mut impl FnMut(String, String, &str)) {
 fn remedy(source: &Source) -> String {
     let more = "back it up more often, or state the RPO it has";
     match &source.config {
-        SourceConfig::Postgres(_) => format!(
-            "{more}; continuous archiving (`methods = [\"base\", \"wal\"]`, a later version) loses seconds to minutes"
-        ),
+        SourceConfig::Postgres(_) => {
+            format!("{more}; continuous archiving (`methods = [\"base\", \"wal\"]`) loses seconds to minutes")
+        }
         SourceConfig::NotBuilt { kind: "rds" } => format!(
             "{more}; RDS's automated backups in another region (`automated_backups = true` under `copy_to`) lose minutes"
         ),

@@ -117,6 +117,27 @@ mod tests {
     }
 
     #[test]
+    fn which_copies_may_lag_is_checked_against_those_there_are() {
+        let wal = |may_lag: &str| {
+            with("methods = [\"logical\"]", "methods = [\"logical\", \"base\", \"wal\"]").replace(
+                "[retention]",
+                &format!("[sources.database.wal]\nmay_lag = {may_lag}\n\n[retention]"),
+            )
+        };
+        let policy = parse(Path::new("shop.toml"), &wal("[\"west\"]")).unwrap();
+        let SourceConfig::Postgres(source) = &policy.sources[0].config else { panic!() };
+        let archiving = source.wal.as_ref().unwrap();
+        assert_eq!((archiving.parallel, archiving.prefetch), (4, 8));
+        assert_eq!(archiving.may_lag[0].as_str(), "west");
+        let unknown = said(&wal("[\"wset\"]"));
+        assert!(unknown[0].contains("there is no repository `wset`"), "{unknown:?}");
+        assert_eq!(
+            said(&wal("[\"primary\", \"west\"]")),
+            ["sources.database.wal.may_lag: are all the repositories there are"]
+        );
+    }
+
+    #[test]
     fn repositories_are_in_the_order_of_the_file_and_their_paths_relative_to_it() {
         let text = with("[encryption]", "[repository.copies.attic]\ndirectory = \"../attic\"\n[encryption]");
         let policy = parse(Path::new("/etc/drctl/shop.toml"), &text).unwrap();

@@ -31,7 +31,7 @@ pub use fault::{Fault, PolicyFaults, Position};
 pub use intent::{
     Checksum, Compression, Credentials, Encryption, LockMode, LogicalDump, ObjectLock, Objectives, Place,
     Policy, PostgresSource, Recipient, RepositoryConfig, RowCounts, S3Place, ServerSideEncryption, Source,
-    SourceConfig, Transfer,
+    SourceConfig, Transfer, WalArchiving, WalThrough,
 };
 pub use lint::{Lint, lint};
 pub use load::{load, parse};

@@ -25,7 +25,7 @@ fn source(url: &str) -> Outcome<PostgresSource> {
         tools: None,
         logical: Some(dump()),
         base: false,
-        wal: false,
+        wal: None,
     })
 }
 

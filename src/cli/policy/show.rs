@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 use crate::cli::output::{count, size, style};
 use crate::policy::{
     Credentials, CronLine, Drill, Encryption, Notify, Place, Policy, PostgresSource, Probe, Route, Rules,
-    ServerSideEncryption, Source, SourceConfig, period,
+    ServerSideEncryption, Source, SourceConfig, WalArchiving, WalThrough, period,
 };
 
 const LATER: &str = "acted on by a later version";
@@ -148,12 +148,28 @@ fn postgres(postgres: &PostgresSource) -> Vec<String> {
             period(dump.lock_wait)
         ));
     }
-    for (asked, method) in [(postgres.base, "base"), (postgres.wal, "wal")] {
-        if asked {
-            lines.push(format!("{method}: this version cannot take it"));
-        }
+    if postgres.base {
+        lines.push("base: this version cannot take it".to_owned());
     }
+    lines.extend(postgres.wal.as_ref().map(wal));
     lines
+}
+
+fn wal(wal: &WalArchiving) -> String {
+    let through = match &wal.through {
+        WalThrough::Archive => "by the server's archive_command",
+        WalThrough::Stream { .. } => return "wal: this version cannot stream it".to_owned(),
+    };
+    let mut text = format!(
+        "wal: {through}, {} at a time, at most {} fetched ahead",
+        count(wal.parallel as u64, "file"),
+        count(wal.prefetch as u64, "segment"),
+    );
+    if !wal.may_lag.is_empty() {
+        let names: Vec<_> = wal.may_lag.iter().map(|name| name.as_str()).collect();
+        text.push_str(&format!("; {} may stay behind", names.join(" and ")));
+    }
+    text
 }
 
 fn cron(lines: &[CronLine]) -> String {

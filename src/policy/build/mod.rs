@@ -33,7 +33,8 @@ pub(super) fn policy(table: PolicyTable, path: &Path, log: &mut Log<'_>) -> Opti
     let repositories = table.repository.as_ref().map(|table| repository::repositories(table, base, log));
     let encryption = table.encryption.as_ref().and_then(|table| encryption::encryption(table, log));
     let transfer = transfer(table.transfer.as_deref(), log);
-    let sources = table.sources.as_ref().map(|table| source::sources(table, base, log));
+    let places = repositories.as_deref().unwrap_or_default();
+    let sources = table.sources.as_ref().map(|table| source::sources(table, places, base, log));
     let context = routine::Context {
         sources: sources.as_deref().unwrap_or_default(),
         repositories: repositories.as_deref().unwrap_or_default(),

@@ -1,22 +1,27 @@
 use std::time::Duration;
 
-use super::Base;
 use super::repository::credentials;
+use super::{Base, number};
 use crate::model::{BackupKind, SourceName};
 use crate::policy::address::{Arn, UrlOrRef};
 use crate::policy::file::{
     AwsBackupTable, BaseTable, BaseWord, CommandTable, CredentialsTable, LogicalTable, MethodWord,
     PostgresTable, RdsMethodWord, RdsTable, SourceTable, WalTable, WalWord,
 };
-use crate::policy::intent::{LogicalDump, PostgresSource, RowCounts, Source, SourceConfig};
+use crate::policy::intent::{
+    LogicalDump, PostgresSource, RepositoryConfig, RowCounts, Source, SourceConfig, WalArchiving, WalThrough,
+};
 use crate::policy::read::{At, Kind as _, Log, Named, Spot};
 
 /// Names that mean something else in a repository.
 const RESERVED: [&str; 2] = ["journal", "leases"];
 const LOCK_WAIT: Duration = Duration::from_secs(60);
+const WAL_PARALLEL: usize = 4;
+const WAL_PREFETCH: usize = 8;
 
 pub(super) fn sources(
     table: &At<Named<SourceName, SourceTable>>,
+    repositories: &[RepositoryConfig],
     base: Base<'_>,
     log: &mut Log<'_>,
 ) -> Vec<Source> {
@@ -32,8 +37,8 @@ pub(super) fn sources(
         let mut continuous = false;
         let kinds = match &table.value {
             SourceTable::Postgres(postgres) => {
-                let source = self::postgres(postgres, base, log);
-                continuous = source.wal;
+                let source = self::postgres(postgres, repositories, base, log);
+                continuous = source.wal.is_some();
                 let kinds =
                     [(source.logical.is_some(), BackupKind::Logical), (source.base, BackupKind::Base)];
                 config = SourceConfig::Postgres(Box::new(source));
@@ -85,7 +90,12 @@ fn methods<T: Copy + PartialEq>(given: &Option<At<Vec<At<T>>>>, otherwise: T, lo
     methods
 }
 
-fn postgres(table: &At<PostgresTable>, base: Base<'_>, log: &mut Log<'_>) -> PostgresSource {
+fn postgres(
+    table: &At<PostgresTable>,
+    repositories: &[RepositoryConfig],
+    base: Base<'_>,
+    log: &mut Log<'_>,
+) -> PostgresSource {
     let methods = methods(&table.methods, MethodWord::Logical, log);
     let [logical, base_backup, wal] =
         [MethodWord::Logical, MethodWord::Base, MethodWord::Wal].map(|method| methods.contains(&method));
@@ -107,7 +117,7 @@ fn postgres(table: &At<PostgresTable>, base: Base<'_>, log: &mut Log<'_>) -> Pos
         }
     }
     base_settings(table.base.as_ref(), log);
-    wal_settings(table.wal.as_ref(), log);
+    let archiving = wal_settings(table.wal.as_deref(), repositories, log);
     let (url, url_ref) = match table.url.as_ref().map(|url| &url.0) {
         Some(UrlOrRef::Url(url)) => (Some(url.clone()), None),
         Some(UrlOrRef::Ref(reference)) => (None, Some(base.secret_ref(reference))),
@@ -120,7 +130,7 @@ fn postgres(table: &At<PostgresTable>, base: Base<'_>, log: &mut Log<'_>) -> Pos
         tools: table.tools.as_deref().map(|path| base.path(path)),
         logical: logical.then(|| logical_dump(table.logical.as_deref())),
         base: base_backup,
-        wal,
+        wal: wal.then_some(archiving),
     }
 }
 
@@ -144,14 +154,42 @@ fn base_settings(table: Option<&At<BaseTable>>, log: &mut Log<'_>) {
     }
 }
 
-fn wal_settings(table: Option<&At<WalTable>>, log: &mut Log<'_>) {
-    let Some(table) = table else { return };
-    if table.through.as_deref() != Some(&WalWord::Stream) {
+fn wal_settings(
+    table: Option<&WalTable>,
+    repositories: &[RepositoryConfig],
+    log: &mut Log<'_>,
+) -> WalArchiving {
+    let through = table.and_then(|table| table.through.as_deref()).copied().unwrap_or(WalWord::Archive);
+    let slot = table.and_then(|table| table.slot.as_ref());
+    if let Some(table) = table.filter(|_| through != WalWord::Stream) {
         unused(&table.slot, "it goes with `through = \"stream\"`", log);
     }
     let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
-    if let Some(slot) = table.slot.as_ref().filter(|slot| slot.len() > 63 || !slot.bytes().all(fits)) {
+    if let Some(slot) = slot.filter(|slot| slot.len() > 63 || !slot.bytes().all(fits)) {
         log.fault(&slot.spot, "is not the name of a slot", "use a-z, 0-9 and `_`, 63 characters at most");
+    }
+    let lagging = table.and_then(|table| table.may_lag.as_ref());
+    let mut may_lag = Vec::new();
+    for name in lagging.iter().flat_map(|names| &names.value) {
+        if super::repository::known(name, repositories, log) {
+            may_lag.push(name.value.clone());
+        }
+    }
+    let all = repositories.iter().all(|repository| may_lag.contains(&repository.name));
+    if let Some(names) = lagging.filter(|_| all && !repositories.is_empty()) {
+        let hint = "leave out the one that must have the log before the server lets go of it";
+        log.fault(&names.spot, "are all the repositories there are", hint);
+    }
+    WalArchiving {
+        through: match through {
+            WalWord::Archive => WalThrough::Archive,
+            WalWord::Stream => {
+                WalThrough::Stream { slot: slot.map_or("drctl", |slot| slot.value.as_str()).to_owned() }
+            }
+        },
+        parallel: table.and_then(|table| number(&table.parallel)).unwrap_or(WAL_PARALLEL),
+        prefetch: table.and_then(|table| number(&table.prefetch)).unwrap_or(WAL_PREFETCH),
+        may_lag,
     }
 }
 

@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use super::CredentialsTable;
+use crate::model::RepositoryName;
 use crate::platform::SecretRef;
 use crate::policy::RowCounts;
 use crate::policy::address::{Arn, Endpoint, ObjectUrl, PostgresUrl, RedisUrl, Region};
@@ -54,7 +55,7 @@ table! {
             logical: LogicalTable,
             /// Settings of method `base`. Checked now, acted on by a later version.
             base: BaseTable,
-            /// Settings of method `wal`. Checked now, acted on by a later version.
+            /// Settings of method `wal`.
             wal: WalTable,
         }
     }
@@ -67,8 +68,7 @@ words! {
         "logical" => Logical,
         /// A physical copy of the whole cluster. Checked now, acted on by a later version.
         "base" => Base,
-        /// Continuous archiving, for point-in-time recovery; goes with `base`. Checked now, acted on by a
-        /// later version.
+        /// Continuous archiving, for point-in-time recovery; goes with `base`.
         "wal" => Wal,
     }
 }
@@ -125,6 +125,16 @@ table! {
             through: WalWord,
             /// The replication slot, for `through = "stream"`. `drctl` unless given.
             slot: String,
+            /// Files on their way to the repositories at a time, where several wait. 4 unless given.
+            parallel: Whole<1, 32>,
+            /// Segments fetched ahead of a server that recovers, at most; they lie beside its `pg_wal`
+            /// files. 8 unless given.
+            prefetch: Whole<0, 64>,
+            /// Repositories that need not confirm a file for it to count as archived, like `["west"]`.
+            /// None unless given: while a copy cannot be reached the server keeps its log, until its disk
+            /// is full. A copy named here is completed by `drctl copies sync`, and what it lacks until
+            /// then is lost with the others.
+            may_lag: Vec<At<RepositoryName>>,
         }
     }
 }
@@ -134,7 +144,8 @@ words! {
     WalWord {
         /// The server's `archive_command` runs `drctl wal push`.
         "archive" => Archive,
-        /// `drctl wal stream` follows the server: seconds behind instead of a segment.
+        /// `drctl wal stream` follows the server: seconds behind instead of a segment. Checked now, acted
+        /// on by a later version.
         "stream" => Stream,
     }
 }
