@@ -18,6 +18,7 @@
 //! | [`cli`] | arguments, one file a verb, output, error → exit code and hint; the only module that prints |
 //! | [`backup`], [`restore`], [`upkeep`], [`doctor`] | the use cases: where there is something to decide, `plan` decides and `execute` acts |
 //! | [`setup`] | the first day: a pair of keys, and a policy to begin with |
+//! | [`wal`] | the archive of write-ahead log: push, fetch, and what it can bring back |
 //! | [`source`] | where a backup's bytes come from, one file a kind |
 //! | [`catalog`] | a database of what is in the repositories; always rebuildable from them |
 //! | [`repository`] | the on-store format, the store trait and its implementations, writer, reader, lease, journal |
@@ -44,3 +45,4 @@ pub mod restore;
 pub mod setup;
 pub mod source;
 pub mod upkeep;
+pub mod wal;

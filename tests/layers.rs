@@ -10,7 +10,7 @@ const LAYERS: [&[&str]; 8] = [
     &["policy"],
     &["postgres", "aws", "pipeline"],
     &["repository"],
-    &["source", "catalog"],
+    &["source", "catalog", "wal"],
     &["backup", "restore", "upkeep", "doctor", "setup"],
     &["cli"],
 ];

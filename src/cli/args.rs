@@ -31,6 +31,7 @@ pub enum Command {
     Policy(super::policy::PolicyArgs),
     Keys(super::keys::KeysArgs),
     Demo(super::demo::DemoArgs),
+    Wal(super::wal::WalArgs),
     Generate(super::generate::GenerateArgs),
 }
 
@@ -49,6 +50,7 @@ pub(super) async fn dispatch(command: Command, context: &Context) -> Result<Exit
         Command::Keys(args) => super::keys::run(&args, context).await,
         Command::Policy(args) => super::policy::run(args, context),
         Command::Demo(args) => super::demo::run(args, context).await,
+        Command::Wal(args) => super::wal::run(args, context).await,
         Command::Generate(args) => super::generate::run(&args, context),
     }
 }

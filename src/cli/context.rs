@@ -54,7 +54,11 @@ impl Context {
 
     /// Every repository of the policy, opened; those that could not be are lost.
     pub async fn repositories(&self, policy: &Policy) -> Repositories {
-        let patience = Patience::within(policy.transfer.stall);
+        self.repositories_with(policy, Patience::within(policy.transfer.stall)).await
+    }
+
+    /// The same, with other patience for the stores.
+    pub async fn repositories_with(&self, policy: &Policy, patience: Patience) -> Repositories {
         Repositories::open(&policy.repositories, |config| Box::pin(open_store(config, patience))).await
     }
 

@@ -7,11 +7,13 @@ use super::known::{warn, warn_lost};
 use super::output::{count, size, style};
 use crate::catalog::{Depth, Filter, Refreshed, refresh};
 use crate::event::told;
-use crate::model::{BackupId, RepositoryName, RunId};
+use crate::model::{BackupId, RepositoryName, RunId, SourceName};
 use crate::platform::{host_name, seed};
-use crate::repository::{Lost, write_options};
+use crate::policy::{Policy, SourceConfig};
+use crate::repository::{Lost, PutOptions, write_options};
 use crate::upkeep::Run;
 use crate::upkeep::copies::{Report, execute, names, plan};
+use crate::wal::sync::{self, Synced};
 
 /// Look after the copies
 #[derive(Debug, clap::Args)]
@@ -57,21 +59,73 @@ async fn sync(context: &Context) -> Result<Exit, CommandError> {
     };
     let locks = write_options(&policy.repositories, now);
     let report = execute(&run, plan, policy.transfer, &locks).await.map_err(CommandError::failed)?;
+    let logs = if report.interrupted { vec![] } else { logs(&policy, &run, &locks).await };
     run.catalog.clone().close().await;
     report.unrecorded.iter().for_each(|lost| warn_lost(context, lost));
     if context.output.is_json() {
-        context.output.document("copies-sync", &document(&report, &refreshed));
+        context.output.document("copies-sync", &document(&report, &refreshed, &logs));
     } else {
         show(context, &report, refreshed.is_complete());
+        logs.iter().for_each(|log| show_log(context, log));
     }
+    let is_complete = report.is_complete() && logs.iter().all(Log::is_complete);
     Ok(match () {
         () if report.interrupted => Exit::Interrupted,
-        () if report.is_complete() && refreshed.is_complete() && report.unrecorded.is_empty() => Exit::Done,
+        () if is_complete && refreshed.is_complete() && report.unrecorded.is_empty() => Exit::Done,
         () if !report.backups.is_empty() && report.backups.iter().all(|synced| synced.result.is_err()) => {
             Exit::Failed
         }
         () => Exit::Partly,
     })
+}
+
+/// The write-ahead log of one source, after it was copied.
+struct Log<'p> {
+    source: &'p SourceName,
+    synced: Synced,
+}
+
+impl Log<'_> {
+    fn is_complete(&self) -> bool {
+        self.synced.failed.is_empty() && self.synced.unlisted.is_empty()
+    }
+}
+
+async fn logs<'p>(policy: &'p Policy, run: &Run, locks: &[(RepositoryName, PutOptions)]) -> Vec<Log<'p>> {
+    let mut logs = Vec::new();
+    for source in &policy.sources {
+        let SourceConfig::Postgres(postgres) = &source.config else { continue };
+        if let Some(wal) = &postgres.wal {
+            let (set, parallel) = (&run.repositories, wal.parallel);
+            let synced = sync::sync(set, &policy.system, &source.name, locks, parallel, &run.cancel).await;
+            logs.push(Log { source: &source.name, synced });
+        }
+    }
+    logs
+}
+
+fn show_log(context: &Context, log: &Log<'_>) {
+    let output = &context.output;
+    let Synced { copied, bytes, failed, unlisted } = &log.synced;
+    for (lacking, lost) in failed {
+        let bad = style::BAD;
+        output.line(format!("{bad}failed{bad:#} {} to {}", lacking.key, lacking.to));
+        output.line(format!("       from {}: {}", lost.name, lost.reason()));
+    }
+    for lost in unlisted {
+        let words = format!("the write-ahead log in `{}` could not be listed: {}", lost.name, lost.reason());
+        output.warn(words);
+    }
+    let faint = style::FAINT;
+    let line = match (copied, log.is_complete()) {
+        (0, true) => format!("No write-ahead log of {} is lacking anywhere.", log.source),
+        (0, false) => return,
+        (copied, _) => {
+            let files = count(*copied as u64, "file");
+            format!("{files} of write-ahead log of {} copied, {}.", log.source, size(*bytes))
+        }
+    };
+    output.line(format!("{faint}{line}{faint:#}"));
 }
 
 fn show(context: &Context, report: &Report, read_whole: bool) {
@@ -127,6 +181,16 @@ struct SyncDocument<'a> {
     records_failed: &'a [String],
     not_reached: Vec<LostRow<'a>>,
     backups: Vec<SyncedRow<'a>>,
+    wal: Vec<LogRow<'a>>,
+}
+
+#[derive(Serialize)]
+struct LogRow<'a> {
+    source: &'a SourceName,
+    complete: bool,
+    files_copied: usize,
+    copied_bytes: u64,
+    failed: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -144,7 +208,7 @@ struct SyncedRow<'a> {
     error: Option<String>,
 }
 
-fn document<'a>(report: &'a Report, refreshed: &'a Refreshed) -> SyncDocument<'a> {
+fn document<'a>(report: &'a Report, refreshed: &'a Refreshed, logs: &'a [Log<'a>]) -> SyncDocument<'a> {
     let lost_row = |lost: &'a Lost| LostRow { repository: &lost.name, reason: lost.reason() };
     let backups = report.backups.iter().map(|synced| {
         let copied = synced.result.as_ref().ok();
@@ -157,11 +221,21 @@ fn document<'a>(report: &'a Report, refreshed: &'a Refreshed) -> SyncDocument<'a
         }
     });
     SyncDocument {
-        complete: report.is_complete() && refreshed.is_complete(),
+        complete: report.is_complete() && refreshed.is_complete() && logs.iter().all(Log::is_complete),
         interrupted: report.interrupted,
         records_copied: report.records,
         records_failed: &report.records_failed,
         not_reached: refreshed.lost.iter().map(lost_row).collect(),
         backups: backups.collect(),
+        wal: logs
+            .iter()
+            .map(|log| LogRow {
+                source: log.source,
+                complete: log.is_complete(),
+                files_copied: log.synced.copied,
+                copied_bytes: log.synced.bytes,
+                failed: log.synced.failed.iter().map(|(lacking, _)| lacking.key.clone()).collect(),
+            })
+            .collect(),
     }
 }

@@ -1,3 +1,4 @@
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 /// How a command ended. The numbers are part of drctl's interface; treat one you do not know as a failure.
@@ -39,5 +40,81 @@ Treat any other as a failure.";
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit as u8)
+    }
+}
+
+/// Who reads the exit status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Caller {
+    /// People, and their scripts.
+    Anyone,
+    /// PostgreSQL, by `archive_command`: above 125 it would stop the archiver and not count it a failure.
+    Archiver,
+    /// PostgreSQL, by `restore_command`: from 1 to 125 it takes it for the end of the log.
+    Recovery,
+}
+
+/// What PostgreSQL is told where it must not take a failure for the end of the log.
+const NOT_THE_END: u8 = 200;
+/// 128 + SIGTERM: PostgreSQL asked for the end itself, and takes it as that.
+const ASKED_TO_END: u8 = 143;
+/// What a panic leaves behind.
+const PANIC: u8 = 101;
+
+impl Caller {
+    /// By the arguments as they came: also what cannot be parsed has a caller.
+    pub(super) fn of(arguments: impl Iterator<Item = OsString>) -> Self {
+        let mut words = arguments.skip_while(|word| word != "wal");
+        match (words.next(), words.find(|word| word == "push" || word == "fetch")) {
+            (Some(_), Some(verb)) if verb == "push" => Self::Archiver,
+            (Some(_), Some(_)) => Self::Recovery,
+            _ => Self::Anyone,
+        }
+    }
+
+    /// The status of a command that failed.
+    pub(super) fn failure(self, exit: Exit) -> u8 {
+        match (self, exit) {
+            (Self::Recovery, Exit::Interrupted) => ASKED_TO_END,
+            (Self::Recovery, _) => NOT_THE_END,
+            (Self::Archiver, exit) if exit as u8 > 125 => Exit::Failed as u8,
+            (_, exit) => exit as u8,
+        }
+    }
+
+    pub(super) fn panic(self) -> u8 {
+        if self == Self::Recovery { NOT_THE_END } else { PANIC }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn caller(words: &str) -> Caller {
+        Caller::of(words.split(' ').map(OsString::from))
+    }
+
+    #[test]
+    fn postgresql_is_never_told_that_a_failure_is_the_end_of_the_log() {
+        for words in ["drctl wal fetch a b", "drctl -p x wal fetch", "drctl wal --policy x fetch --wrong"] {
+            assert_eq!(caller(words), Caller::Recovery);
+        }
+        for exit in [Exit::Failed, Exit::Usage, Exit::CannotDecrypt, Exit::Nothing] {
+            assert_eq!(Caller::Recovery.failure(exit), NOT_THE_END);
+        }
+        assert_eq!(Caller::Recovery.failure(Exit::Interrupted), ASKED_TO_END);
+        assert_eq!(Caller::Recovery.panic(), NOT_THE_END);
+    }
+
+    #[test]
+    fn postgresql_counts_every_failure_to_archive() {
+        assert_eq!(caller("drctl wal push db pg_wal/x"), Caller::Archiver);
+        for exit in [Exit::Failed, Exit::Usage, Exit::Interrupted, Exit::Undetermined] {
+            assert!((1..=125).contains(&Caller::Archiver.failure(exit)));
+        }
+        assert_eq!(caller("drctl status"), Caller::Anyone);
+        assert_eq!(caller("drctl wal status"), Caller::Anyone);
+        assert_eq!(Caller::Anyone.failure(Exit::Interrupted), 130);
     }
 }

@@ -32,6 +32,7 @@ mod show;
 mod status;
 mod table;
 mod verify;
+mod wal;
 
 use std::process::ExitCode;
 
@@ -43,12 +44,19 @@ pub use global::{Format, Global};
 
 /// Parses the command line, runs it, and says how it ended.
 pub fn run() -> ExitCode {
+    let caller = exit::Caller::of(std::env::args_os());
+    // A panic's own status would tell PostgreSQL that there is no more log.
+    std::panic::catch_unwind(|| run_for(caller)).unwrap_or_else(|_| ExitCode::from(caller.panic()))
+}
+
+fn run_for(caller: exit::Caller) -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
             // clap's own rendering; `--help` and `--version` come this way too.
             let _shown = error.print();
-            return ExitCode::from(if error.use_stderr() { exit::Exit::Usage } else { exit::Exit::Done });
+            let is_failure = error.use_stderr();
+            return ExitCode::from(if is_failure { caller.failure(exit::Exit::Usage) } else { 0 });
         }
     };
     let output = output::Output::new(&cli.global);
@@ -56,14 +64,14 @@ pub fn run() -> ExitCode {
         Ok(runtime) => runtime,
         Err(source) => {
             let error = error::CommandError::failed(source).context("failed to start the runtime");
-            return output.fail(&error);
+            return output.fail(&error, caller.failure(error.exit));
         }
     };
     let exit = runtime.block_on(async {
         let context = Context::new(cli.global, output);
         match args::dispatch(cli.command, &context).await {
             Ok(exit) => ExitCode::from(exit),
-            Err(error) => context.output.fail(&error),
+            Err(error) => context.output.fail(&error, caller.failure(error.exit)),
         }
     });
     // Whatever still hangs in a blocking call must not keep the process.

@@ -74,12 +74,12 @@ impl Output {
         }
     }
 
-    /// Shows an error, and gives the process's exit status.
-    pub fn fail(&self, error: &CommandError) -> ExitCode {
+    /// Shows an error, and gives the process's exit status, which is `status`.
+    pub fn fail(&self, error: &CommandError, status: u8) -> ExitCode {
         let chain = error.chain();
         if self.is_json() {
             let data = serde_json::json!({
-                "exit": error.exit as u8, "error": chain.first(), "causes": chain.get(1..), "hints": error.hints,
+                "exit": status, "error": chain.first(), "causes": chain.get(1..), "hints": error.hints,
             });
             self.document("error", &data);
         }
@@ -93,7 +93,7 @@ impl Output {
         for hint in &error.hints {
             let _gone = writeln!(stderr, "{}hint:{:#} {hint}", style::NAME, style::NAME);
         }
-        ExitCode::from(error.exit)
+        ExitCode::from(status)
     }
 
     /// Listeners for a long run: lines and progress on stderr for people, or a JSON object a line on

@@ -7,6 +7,7 @@
 //! *Not here.* What is dumped ([`crate::source`]) and what is loaded ([`crate::restore`]).
 
 mod connect;
+mod control_file;
 mod facts;
 mod quote;
 mod tools;
@@ -14,6 +15,7 @@ mod wal_commits;
 mod wal_header;
 
 pub use connect::{ConnectError, ConnectionParameters, SslMode, close};
+pub use control_file::{ControlFileError, system_identifier_in};
 pub use facts::{FactsError, count_rows, read_facts, server_major};
 pub use quote::{identifier, literal, qualified, split_quoted};
 pub use tools::{FoundTools, Tools, ToolsError};

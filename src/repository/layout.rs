@@ -66,6 +66,11 @@ pub fn wal(system: &SystemName, source: &SourceName) -> String {
     format!("{system}/{source}/wal/")
 }
 
+/// All write-ahead log of one cluster.
+pub fn wal_system(system: &SystemName, source: &SourceName, cluster: SystemIdentifier) -> String {
+    format!("{}{cluster}/", wal(system, source))
+}
+
 /// Which cluster the source's write-ahead log is of.
 pub fn wal_cluster(system: &SystemName, source: &SourceName) -> String {
     format!("{}{WAL_CLUSTER}", wal(system, source))
@@ -73,7 +78,7 @@ pub fn wal_cluster(system: &SystemName, source: &SourceName) -> String {
 
 /// That the log of this cluster belongs to the source too.
 pub fn wal_later_cluster(system: &SystemName, source: &SourceName, cluster: SystemIdentifier) -> String {
-    format!("{}{cluster}/{WAL_CLUSTER}", wal(system, source))
+    format!("{}{WAL_CLUSTER}", wal_system(system, source, cluster))
 }
 
 /// One timeline's files, with the `/` at its end.
@@ -83,7 +88,7 @@ pub fn wal_timeline(
     cluster: SystemIdentifier,
     timeline: Timeline,
 ) -> String {
-    format!("{}{cluster}/{}/", wal(system, source), timeline.in_names())
+    format!("{}{}/", wal_system(system, source, cluster), timeline.in_names())
 }
 
 /// `suffix` is that of the recipe: [`crate::pipeline::Recipe::suffix`].
@@ -105,6 +110,15 @@ pub fn parse_wal_file(key: &str) -> Option<(SystemIdentifier, WalName)> {
     let file = file.strip_suffix(".age").unwrap_or(file).strip_suffix(".zst")?;
     let name: WalName = file.parse().ok()?;
     (name.timeline().in_names() == timeline).then_some((cluster.parse().ok()?, name))
+}
+
+/// Whether `key` is that of a record of whose write-ahead log it is.
+pub fn is_wal_cluster(key: &str) -> bool {
+    let folder = key.strip_suffix(WAL_CLUSTER).and_then(|folder| folder.strip_suffix('/'));
+    folder.is_some_and(|folder| match folder.rsplit_once("/wal/") {
+        Some((_, cluster)) => cluster.parse::<SystemIdentifier>().is_ok(),
+        None => folder.ends_with("/wal"),
+    })
 }
 
 /// The backup whose manifest stands under `key`, if it is one's.
@@ -170,7 +184,10 @@ mod tests {
         for key in ["000000010000000000000001", "cluster.json", "000000020000000000000001.zst"] {
             assert_eq!(parse_wal_file(&format!("shop/db/wal/7300000000000000001/00000001/{key}")), None);
         }
-        assert_eq!(parse_wal_file(&wal_cluster(&system, &source)), None);
+        for key in [wal_cluster(&system, &source), wal_later_cluster(&system, &source, cluster)] {
+            assert!(parse_wal_file(&key).is_none() && is_wal_cluster(&key), "{key}");
+        }
+        assert!(!keys.iter().any(|key| is_wal_cluster(key)));
         assert_eq!(parse_wal_file("shop/db/wal/07/00000001/000000010000000000000001.zst"), None);
     }
 

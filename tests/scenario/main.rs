@@ -21,3 +21,4 @@ mod logical;
 mod restore;
 mod roundtrip;
 mod upkeep;
+mod wal;

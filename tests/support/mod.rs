@@ -4,6 +4,7 @@
 //! how to get it.
 #![allow(dead_code, reason = "each test binary uses another part of it")]
 
+pub(crate) mod archiving;
 pub(crate) mod fault_proxy;
 pub(crate) mod postgres;
 pub(crate) mod radosgw;

@@ -153,11 +153,13 @@ impl Cluster {
             ("max_connections", "40"),
         ];
         let given = options.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        let lines: String = ours
-            .into_iter()
-            .chain(given)
-            .map(|(name, value)| format!("{name} = '{}'\n", value.replace('\'', "''")))
-            .collect();
+        self.append(ours.into_iter().chain(given))
+    }
+
+    /// Adds lines to `postgresql.conf`; the last of a name counts.
+    fn append<'a>(&self, settings: impl Iterator<Item = (&'a str, &'a str)>) -> Outcome<()> {
+        let lines: String =
+            settings.map(|(name, value)| format!("{name} = '{}'\n", value.replace('\'', "''"))).collect();
         let mut text = std::fs::read_to_string(self.data().join("postgresql.conf"))?;
         text.push_str(&lines);
         std::fs::write(self.data().join("postgresql.conf"), text)?;
@@ -231,6 +233,41 @@ impl Cluster {
             tokio::time::sleep(STEP).await;
         }
         Ok(data.join("ca.crt"))
+    }
+
+    /// A copy of this running cluster by `pg_basebackup`, without any log, with more lines of
+    /// `postgresql.conf` and an empty `recovery.signal`. Not started yet.
+    pub(crate) async fn copy(&self, settings: &[(&str, &str)]) -> Outcome<Self> {
+        let copy = Self {
+            directory: folder()?,
+            programs: self.programs.clone(),
+            auth: self.auth.clone(),
+            major: self.major,
+            port: 0,
+            server: None,
+        };
+        let mut command = copy.command("pg_basebackup");
+        command.args(["-X", "none", "-c", "fast", "-U", SUPERUSER, "-h", "127.0.0.1", "-p"]);
+        command.arg(self.port.to_string()).arg("-D").arg(copy.data());
+        let output = tokio::process::Command::from(command).output().await?;
+        if !output.status.success() {
+            return Err(format!("pg_basebackup failed: {}", String::from_utf8_lossy(&output.stderr)).into());
+        }
+        let directory = copy.directory.path().display().to_string();
+        let ours = [("unix_socket_directories", directory.as_str()), ("archive_mode", "off")];
+        copy.append(ours.into_iter().chain(settings.iter().copied()))?;
+        let signal = copy.data().join("recovery.signal");
+        std::fs::write(&signal, "")?;
+        if let Some((user, group)) = owner()? {
+            chown(&signal, Some(user), Some(group))?;
+        }
+        Ok(copy)
+    }
+
+    /// Starts a server that is not running, and waits until it takes connections, or has ended. What it
+    /// wrote is in [`Self::log_tail`].
+    pub(crate) fn begin_again(&mut self) -> Outcome<()> {
+        tokio::task::block_in_place(|| self.begin())
     }
 
     /// Ends the server at once, as a crash would; the directory stays.
@@ -442,8 +479,20 @@ async fn run_with_input(mut command: Command, input: String) -> Outcome<String> 
     .await?
 }
 
+/// A folder that the server's user may enter, and owns.
+fn folder() -> Outcome<TempDir> {
+    let folder = tempfile::Builder::new()
+        .prefix("drctl-pg")
+        .permissions(Permissions::from_mode(0o755))
+        .tempdir_in("/tmp")?;
+    if let Some((user, group)) = owner()? {
+        chown(folder.path(), Some(user), Some(group))?;
+    }
+    Ok(folder)
+}
+
 /// Who has to own the files: the user `postgres` where the tests run as root, else nobody but us.
-fn owner() -> Outcome<Option<(u32, u32)>> {
+pub(crate) fn owner() -> Outcome<Option<(u32, u32)>> {
     if !rustix::process::geteuid().is_root() {
         return Ok(None);
     }

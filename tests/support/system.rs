@@ -2,9 +2,11 @@
 //! `drctl` with nothing of this machine in its environment.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fmt::Write as _;
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{Read as _, Seek as _, SeekFrom};
+use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -15,6 +17,7 @@ use drctl::platform::ExposeSecret as _;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::Outcome;
+use super::postgres::owner;
 
 /// How long any one `drctl` may run.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -258,6 +261,47 @@ impl System {
             .args(arguments)
             .stdin(Stdio::null());
         command
+    }
+
+    /// A script that runs drctl as this system does, for a server to run, and gives everything here to the
+    /// server's user.
+    pub(crate) fn hand_to_server(&self) -> Outcome<PathBuf> {
+        let script = self.path().join("drctl");
+        let quoted = |text: &OsStr| format!("'{}'", text.to_string_lossy().replace('\'', "'\\''"));
+        let command = self.command(&[]);
+        let mut text = "#!/bin/sh\nexec env -i".to_owned();
+        for (name, value) in command.get_envs() {
+            write!(text, " {}={}", name.to_string_lossy(), quoted(value.unwrap_or_default()))?;
+        }
+        writeln!(text, " {} \"$@\"", quoted(self.reachable_drctl()?.as_os_str()))?;
+        std::fs::write(&script, text)?;
+        std::fs::set_permissions(&script, Permissions::from_mode(0o755))?;
+        if let Some((user, group)) = owner()? {
+            let mut folders = vec![self.path().to_owned()];
+            while let Some(folder) = folders.pop() {
+                chown(&folder, Some(user), Some(group))?;
+                for entry in std::fs::read_dir(&folder)? {
+                    let path = entry?.path();
+                    chown(&path, Some(user), Some(group))?;
+                    folders.extend(path.is_dir().then_some(path));
+                }
+            }
+        }
+        Ok(script)
+    }
+
+    /// The built drctl where another user may run it.
+    fn reachable_drctl(&self) -> Outcome<PathBuf> {
+        let built = Path::new(env!("CARGO_BIN_EXE_drctl"));
+        let may_enter = |folder: &Path| {
+            std::fs::metadata(folder).is_ok_and(|folder| folder.permissions().mode() & 0o001 != 0)
+        };
+        if built.ancestors().skip(1).all(may_enter) {
+            return Ok(built.to_owned());
+        }
+        let copy = self.path().join("drctl-program");
+        std::fs::copy(built, &copy)?;
+        Ok(copy)
     }
 
     /// Starts it.

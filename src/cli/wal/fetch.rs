@@ -1,0 +1,117 @@
+use std::path::{Path, PathBuf};
+
+use super::super::Context;
+use super::super::error::CommandError;
+use super::super::exit::Exit;
+use super::super::output::size;
+use crate::model::{RepositoryName, SourceName, SystemIdentifier, WalName};
+use crate::pipeline::Identities;
+use crate::postgres::system_identifier_in;
+use crate::wal::{FetchError, Fetched, Fetcher};
+
+const HELP: &str = "\
+In postgresql.conf, for a recovery:
+  restore_command = 'drctl wal fetch --identity /path/to/identity %f %p'
+
+Exit status:
+  0    the file is in its place, whole
+  1    no repository has it: for PostgreSQL the end of the log
+  200  anything else: PostgreSQL stops, instead of taking it for the end
+A repository that cannot be reached may have the file. To recover without it, name those to use with `--from`.";
+
+/// Fetch a file of write-ahead log: what restore_command runs
+#[derive(Debug, clap::Args)]
+#[command(after_help = HELP, override_usage = "drctl wal fetch [OPTIONS] [SOURCE] %f %p")]
+pub(super) struct FetchArgs {
+    /// The source (where the policy archives more than one), the file's name as PostgreSQL's %f, and where it
+    /// goes, as %p
+    #[arg(value_names = ["SOURCE", "%f", "%p"], num_args = 2..=3, required = true)]
+    words: Vec<String>,
+    /// A file with an age identity that opens the log; may be given more than once
+    #[arg(long, short, value_name = "FILE", env = "DRCTL_IDENTITY")]
+    identity: Vec<PathBuf>,
+    /// Ask this repository only; may be given more than once, in order
+    #[arg(long, value_name = "REPOSITORY")]
+    from: Vec<RepositoryName>,
+    /// Whose log [default: that of the data directory this is run in]
+    #[arg(long, value_name = "NUMBER")]
+    system_identifier: Option<SystemIdentifier>,
+}
+
+pub(super) async fn run(args: FetchArgs, context: &Context) -> Result<Exit, CommandError> {
+    let (source, name, target) = match &*args.words {
+        [source, name, target] => (Some(source), name, target),
+        [name, target] => (None, name, target),
+        _ => return Err(CommandError::usage("a file's name and its place are needed")),
+    };
+    let source: Option<SourceName> =
+        source.map(|name| name.parse()).transpose().map_err(CommandError::usage)?;
+    let name: WalName = name.parse().map_err(CommandError::usage)?;
+    let target = Path::new(target);
+    let policy = context.policy()?;
+    let (source, archiving) = super::archived(&policy, source.as_ref())?;
+    let identities = Identities::read(&args.identity).map_err(CommandError::usage)?;
+    let mut configs = Vec::new();
+    for name in &args.from {
+        let config = policy.repository(name);
+        configs.push(
+            config.ok_or_else(|| CommandError::usage(format!("the policy has no repository `{name}`")))?,
+        );
+    }
+    let mut asked = policy.clone();
+    if !configs.is_empty() {
+        asked.repositories = configs.into_iter().cloned().collect();
+    }
+    let fetcher = Fetcher {
+        system: policy.system.clone(),
+        source: source.clone(),
+        repositories: context.repositories_with(&asked, super::patience()).await,
+        identities,
+        prefetch: archiving.prefetch,
+        parallel: archiving.parallel,
+        cancel: context.cancel.clone(),
+    };
+    let cluster = args.system_identifier.or_else(|| of_data_directory(target));
+    match fetcher.fetch(cluster, name, target).await {
+        Ok(fetched) => Ok(told(context, name, &fetched)),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// PostgreSQL runs the command in its data directory.
+fn of_data_directory(target: &Path) -> Option<SystemIdentifier> {
+    let above = target.parent().and_then(Path::parent).filter(|above| !above.as_os_str().is_empty());
+    system_identifier_in(above.unwrap_or(Path::new("."))).ok()
+}
+
+fn told(context: &Context, name: WalName, fetched: &Fetched) -> Exit {
+    match fetched {
+        Fetched::Placed { passed, .. } => {
+            for (name, lost) in passed {
+                context.output.warn(format!("`{name}` was not had from `{}`: {}", lost.name, lost.reason()));
+            }
+            Exit::Done
+        }
+        Fetched::Partly { from, bytes } => {
+            context.output.note(format!(
+                "`{name}` was never completed; `{from}` has the first {} of it",
+                size((*bytes).into())
+            ));
+            Exit::Done
+        }
+        // PostgreSQL asks for more than there is as a matter of course: not a word.
+        Fetched::Absent => Exit::Failed,
+    }
+}
+
+fn failed(error: FetchError) -> CommandError {
+    match error {
+        FetchError::Interrupted => CommandError::new(Exit::Interrupted, error),
+        FetchError::Gap { .. } => CommandError::failed(error)
+            .hint("A copy may have it: `drctl wal status` shows what each has, and `drctl copies sync` completes them.")
+            .hint("To recover up to the gap, give PostgreSQL a target before it."),
+        FetchError::Unfetched { .. } => CommandError::failed(error)
+            .hint("To recover without a repository that is gone, name the others with `--from`."),
+        error => CommandError::failed(error),
+    }
+}

@@ -1,0 +1,71 @@
+mod fetch;
+mod push;
+
+use super::Context;
+use super::error::CommandError;
+use super::exit::Exit;
+use crate::aws::Patience;
+use crate::model::SourceName;
+use crate::policy::{Policy, SourceConfig, WalArchiving};
+
+/// Archive write-ahead log, and fetch it back
+#[derive(Debug, clap::Args)]
+pub struct WalArgs {
+    #[command(subcommand)]
+    command: WalCommand,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum WalCommand {
+    Push(push::PushArgs),
+    Fetch(fetch::FetchArgs),
+}
+
+pub(super) async fn run(args: WalArgs, context: &Context) -> Result<Exit, CommandError> {
+    match args.command {
+        WalCommand::Push(args) => push::run(args, context).await,
+        WalCommand::Fetch(args) => fetch::run(args, context).await,
+    }
+}
+
+/// The source that is meant, and how its log is archived.
+fn archived<'p>(
+    policy: &'p Policy,
+    named: Option<&SourceName>,
+) -> Result<(&'p SourceName, &'p WalArchiving), CommandError> {
+    let mut archived = policy.sources.iter().filter_map(|source| match &source.config {
+        SourceConfig::Postgres(postgres) => postgres.wal.as_ref().map(|wal| (&source.name, wal)),
+        SourceConfig::NotBuilt { .. } => None,
+    });
+    let hint = "A source whose log is archived has `methods = [\"base\", \"wal\"]` in the policy.";
+    match named {
+        Some(name) => archived.find(|(known, _)| *known == name).ok_or_else(|| {
+            let words = format!("the policy archives no write-ahead log of a source `{name}`");
+            CommandError::usage(words).hint(hint)
+        }),
+        None => match (archived.next(), archived.next()) {
+            (Some(only), None) => Ok(only),
+            (None, _) => {
+                Err(CommandError::usage("the policy archives no source's write-ahead log").hint(hint))
+            }
+            (Some(_), Some(_)) => {
+                let words = "the policy archives the write-ahead log of more than one source";
+                Err(CommandError::usage(words)
+                    .hint("Name the source before the file: `drctl wal push SOURCE %p`."))
+            }
+        },
+    }
+}
+
+/// PostgreSQL calls again by itself when a push fails, and a fetch has other copies to ask: neither waits
+/// long for a store that is in trouble.
+fn patience() -> Patience {
+    use std::time::Duration;
+    Patience {
+        attempts: 4,
+        backoff: Duration::from_millis(500),
+        answer: Duration::from_secs(15),
+        slowest: 256 << 10,
+        ..Patience::default()
+    }
+}

@@ -1,0 +1,129 @@
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::super::Context;
+use super::super::error::CommandError;
+use super::super::exit::Exit;
+use super::super::output::{count, duration, size};
+use crate::model::SourceName;
+use crate::pipeline::Recipe;
+use crate::repository::write_options;
+use crate::wal::{Backlog, PushError, Pushed, Pusher};
+
+/// For how long other files are begun after the one that was asked for.
+const DRAIN_FOR: Duration = Duration::from_secs(30);
+
+const HELP: &str = "\
+In postgresql.conf:
+  archive_mode = on
+  archive_command = 'drctl wal push %p'
+
+Exit status:
+  0        every repository that must have the file has confirmed it
+  1..125   not archived; PostgreSQL keeps the file and calls again
+Never above, and never by a signal of its own: PostgreSQL would not count that as a failure.";
+
+/// Archive a file of write-ahead log: what archive_command runs
+#[derive(Debug, clap::Args)]
+#[command(after_help = HELP, allow_missing_positional = true)]
+pub(super) struct PushArgs {
+    /// The source, where the policy archives more than one
+    source: Option<SourceName>,
+    /// The file, as PostgreSQL's %p
+    #[arg(value_name = "%p")]
+    path: PathBuf,
+    /// How many other files that wait are archived with it, where they pile up
+    #[arg(long, value_name = "COUNT", default_value_t = 64)]
+    drain: usize,
+}
+
+pub(super) async fn run(args: PushArgs, context: &Context) -> Result<Exit, CommandError> {
+    let policy = context.policy()?;
+    let (source, archiving) = super::archived(&policy, args.source.as_ref())?;
+    let pusher = Pusher {
+        system: policy.system.clone(),
+        source: source.clone(),
+        repositories: context.repositories_with(&policy, super::patience()).await,
+        options: write_options(&policy.repositories, context.clock.now()),
+        may_lag: archiving.may_lag.clone(),
+        recipe: Recipe::new(policy.compression, &policy.encryption).map_err(CommandError::usage)?,
+        parallel: archiving.parallel,
+        clock: context.clock.clone(),
+        cancel: context.cancel.clone(),
+        known: Arc::default(),
+    };
+    let pushed = pusher.push(&args.path).await;
+    let pg_wal = args.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let backlog = Backlog::read(pg_wal.unwrap_or(Path::new(".")));
+    // A file that stood there was archived together with others: they come next, and stand there too.
+    let is_new = pushed.as_ref().is_ok_and(|pushed| !pushed.stored.is_empty());
+    if (is_new || pushed.is_err())
+        && let Ok(backlog) = &backlog
+    {
+        let drained = pusher.drain(backlog, &pushed, args.drain, Instant::now() + DRAIN_FOR).await;
+        if drained.archived > 0 {
+            tracing::info!("{} more archived", count(drained.archived as u64, "file"));
+        }
+        for error in drained.failed {
+            tracing::info!("{}", crate::event::told(&error));
+        }
+    }
+    match pushed {
+        Ok(pushed) => {
+            said(context, &pushed);
+            Ok(Exit::Done)
+        }
+        Err(PushError::Interrupted) => Err(CommandError::new(Exit::Interrupted, PushError::Interrupted)),
+        Err(error) => Err(failed(error, backlog.ok().as_ref(), context)),
+    }
+}
+
+fn said(context: &Context, pushed: &Pushed) {
+    for lost in &pushed.behind {
+        let words = format!("`{}` is not in `{}`: {}", pushed.name, lost.name, lost.reason());
+        context.output.warn(words);
+    }
+    if context.output.is_json() {
+        let data = serde_json::json!({
+            "file": pushed.name.to_string(), "stored": pushed.stored, "stood": pushed.stood,
+            "behind": pushed.behind.iter().map(|lost| &lost.name).collect::<Vec<_>>(),
+        });
+        context.output.document("wal-push", &data);
+    }
+}
+
+fn failed(error: PushError, backlog: Option<&Backlog>, context: &Context) -> CommandError {
+    let held = match &error {
+        PushError::NotEverywhere { held, .. } if !held.is_empty() => held.clone(),
+        _ => vec![],
+    };
+    let mut error = CommandError::failed(error);
+    if !held.is_empty() {
+        let names: Vec<_> = held.iter().map(|name| format!("`{name}`")).collect();
+        error = error.hint(format!(
+            "It is in {}. PostgreSQL keeps it and calls again; a copy that may stay behind is named in `may_lag`.",
+            names.join(" and ")
+        ));
+    }
+    match backlog.filter(|backlog| !backlog.files.is_empty()) {
+        Some(backlog) => error.hint(pressure(backlog, context)),
+        None => error,
+    }
+}
+
+/// What the server's disk has to do with it.
+fn pressure(backlog: &Backlog, context: &Context) -> String {
+    let waits = backlog.oldest().and_then(|oldest| (context.clock.now() - oldest).to_std().ok());
+    let mut words = format!(
+        "{} wait{} to be archived, the oldest for {}; {} are free for the log",
+        count(backlog.files.len() as u64, "file"),
+        if backlog.files.len() == 1 { "s" } else { "" },
+        duration(waits.unwrap_or_default()),
+        size(backlog.free),
+    );
+    if let Some(lasts) = backlog.disk_lasts() {
+        words.push_str(&format!(", which lasts for about {} at this rate", duration(lasts)));
+    }
+    format!("{words}. When nothing is free any more, the server stops.")
+}

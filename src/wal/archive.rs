@@ -1,0 +1,115 @@
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+
+use crate::model::{
+    Ancestor, Digest, Sha256Hex, SourceName, SystemIdentifier, SystemName, Timeline, WalName,
+};
+use crate::repository::layout;
+
+/// The endings a file's key may have: what was written before encryption was asked for stays what it is.
+pub(super) const SUFFIXES: [&str; 2] = [".zst.age", ".zst"];
+
+/// One cluster's log, wherever it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Archive {
+    pub system: SystemName,
+    pub source: SourceName,
+    pub cluster: SystemIdentifier,
+}
+
+impl Archive {
+    /// `suffix` is that of the recipe.
+    pub fn key(&self, name: WalName, suffix: &str) -> String {
+        layout::wal_file(&self.system, &self.source, self.cluster, name, suffix)
+    }
+
+    /// The folder of a timeline, with the `/` at its end.
+    pub fn timeline(&self, timeline: Timeline) -> String {
+        layout::wal_timeline(&self.system, &self.source, self.cluster, timeline)
+    }
+
+    /// The folder of all its timelines, with the `/` at its end.
+    pub fn folder(&self) -> String {
+        layout::wal_system(&self.system, &self.source, self.cluster)
+    }
+}
+
+/// What is kept with a stored file, in clear.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tags {
+    /// Of the file.
+    pub plain: Digest,
+    /// Of the object; absent where it was too large to be sealed before it was sent.
+    pub stored: Option<Sha256Hex>,
+    /// When the file was complete, by the clock of the host that archived it.
+    pub completed: DateTime<Utc>,
+    /// The newest commit in it, by the server's clock.
+    pub newest_commit: Option<DateTime<Utc>>,
+    /// Of a history: the timeline it came from.
+    pub parent: Option<Ancestor>,
+}
+
+const PLAIN: &str = "plain-sha256";
+const SIZE: &str = "plain-size";
+const STORED: &str = "stored-sha256";
+const COMPLETED: &str = "completed";
+const NEWEST_COMMIT: &str = "newest-commit";
+const PARENT: &str = "parent";
+
+impl Tags {
+    pub fn to_metadata(&self) -> BTreeMap<String, String> {
+        let time = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Micros, true);
+        let parent = |parent: Ancestor| format!("{} {}", parent.timeline, parent.until);
+        [
+            (PLAIN, Some(self.plain.sha256.to_string())),
+            (SIZE, Some(self.plain.size.to_string())),
+            (STORED, self.stored.map(|stored| stored.to_string())),
+            (COMPLETED, Some(time(self.completed))),
+            (NEWEST_COMMIT, self.newest_commit.map(time)),
+            (PARENT, self.parent.map(parent)),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+        .collect()
+    }
+
+    /// `None` where they are not there (a directory that was copied without them) or are not ours.
+    pub fn of(metadata: &BTreeMap<String, String>) -> Option<Self> {
+        let parent = |text: &String| {
+            let (timeline, until) = text.split_once(' ')?;
+            Some(Ancestor { timeline: timeline.parse().ok()?, until: until.parse().ok()? })
+        };
+        Some(Self {
+            plain: Digest {
+                size: metadata.get(SIZE)?.parse().ok()?,
+                sha256: metadata.get(PLAIN)?.parse().ok()?,
+            },
+            stored: metadata.get(STORED).and_then(|text| text.parse().ok()),
+            completed: metadata.get(COMPLETED)?.parse().ok()?,
+            newest_commit: metadata.get(NEWEST_COMMIT).and_then(|text| text.parse().ok()),
+            parent: metadata.get(PARENT).and_then(parent),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_are_read_back_as_they_were_written() {
+        let full = Tags {
+            plain: Digest::of(b"plain"),
+            stored: Some(Sha256Hex::of(b"stored")),
+            completed: "2026-11-20T12:00:00.123456Z".parse().unwrap(),
+            newest_commit: Some("2026-11-20T11:59:59.5Z".parse().unwrap()),
+            parent: Some(Ancestor { timeline: Timeline::FIRST, until: "0/3000060".parse().unwrap() }),
+        };
+        let bare = Tags { stored: None, newest_commit: None, parent: None, ..full.clone() };
+        for tags in [full, bare] {
+            assert_eq!(Tags::of(&tags.to_metadata()), Some(tags));
+        }
+        assert_eq!(Tags::of(&BTreeMap::new()), None);
+    }
+}

@@ -1,0 +1,498 @@
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use thiserror::Error;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::ahead::Ahead;
+use super::archive::SUFFIXES;
+use super::cluster::{self, ClusterError};
+use super::pieces::{self, Pieces};
+use super::unpack::{Arrived, Proven, Unusable, place};
+use super::{Archive, Tags, large};
+use crate::model::{
+    RepositoryName, Segment, SegmentSize, Sha256Hex, SourceName, SystemIdentifier, SystemName, WalName,
+};
+use crate::pipeline::Identities;
+use crate::platform::CancellationToken;
+use crate::repository::{Lost, Repositories, Repository, Store, StoreError, StoreErrorKind, layout};
+
+/// After this long the next repository is asked as well.
+const TAKES_ITS_TIME: Duration = Duration::from_secs(5);
+/// Stored bytes that are fetched with one request.
+const IN_MEMORY: u64 = 40 << 20;
+/// How long a gap may take to close: files are archived several at a time, and a later one may be first.
+const GAP_MAY_CLOSE: Duration = Duration::from_secs(30);
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// How long segments that nobody asked for yet may hold up the one that was.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Why a file was not fetched. None of these says that it is not there.
+#[derive(Debug, Error)]
+pub enum FetchError {
+    #[error("failed to fetch `{name}`{}", reasons(.lost))]
+    Unfetched { name: WalName, lost: Vec<Lost> },
+    #[error(
+        "`{name}` is missing, and `{later}` is there in {location}: this is a gap, not the end of the log"
+    )]
+    Gap { name: WalName, later: Segment, location: String },
+    #[error("failed to put `{name}` in its place")]
+    Place { name: WalName, source: Unusable },
+    #[error("failed to put `{name}` together from what was shipped of it")]
+    Pieces { name: WalName, source: Unusable },
+    #[error("failed to tell which cluster's log is meant{}", reasons(.0))]
+    Whose(Vec<Lost>),
+    #[error("failed to go on: a worker ended without a result")]
+    Worker(#[source] tokio::task::JoinError),
+    #[error("failed to go on: the run was interrupted")]
+    Interrupted,
+}
+
+fn reasons(lost: &[Lost]) -> String {
+    lost.iter().map(|lost| format!("; `{}`: {}", lost.name, lost.reason())).collect()
+}
+
+/// That another repository was faster.
+#[derive(Debug, Error)]
+#[error("{location} took its time")]
+struct Slow {
+    location: String,
+}
+
+/// Why a repository's answer that a file is absent says nothing.
+#[derive(Debug, Error)]
+enum Unsure {
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(
+        "{location} never had any write-ahead log of source `{source_name}`: this may be the wrong place"
+    )]
+    Never { location: String, source_name: SourceName },
+}
+
+/// Fetches files of one source from the repositories, in their order.
+#[derive(Clone, Debug)]
+pub struct Fetcher {
+    pub system: SystemName,
+    pub source: SourceName,
+    /// Those to use. A file is absent only when all of them say so.
+    pub repositories: Repositories,
+    pub identities: Identities,
+    /// Segments fetched ahead, at most.
+    pub prefetch: usize,
+    /// Files on their way at a time.
+    pub parallel: usize,
+    pub cancel: CancellationToken,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub enum Fetched {
+    /// The file is in its place, whole and proven.
+    Placed {
+        /// `None`: it had been fetched ahead.
+        from: Option<RepositoryName>,
+        /// Those that were tried first for it or for one that was fetched ahead, and what was wrong there.
+        passed: Vec<(WalName, Lost)>,
+    },
+    /// Of the segment there is only what was shipped while it was written; the rest is zeros.
+    Partly { from: RepositoryName, bytes: u32 },
+    /// Every repository was asked, and none has it.
+    Absent,
+}
+
+/// What one repository had.
+enum Had {
+    It(Proven),
+    Nothing,
+}
+
+impl Fetcher {
+    /// Brings `name` to `target`. The file appears there whole and proven, or not at all.
+    ///
+    /// `cluster`: whose log; where it is not known the repositories are asked.
+    pub async fn fetch(
+        &self,
+        cluster: Option<SystemIdentifier>,
+        name: WalName,
+        target: &Path,
+    ) -> Result<Fetched, FetchError> {
+        tokio::select! {
+            fetched = self.fetch_file(cluster, name, target) => fetched,
+            () = self.cancel.cancelled() => Err(FetchError::Interrupted),
+        }
+    }
+
+    async fn fetch_file(
+        &self,
+        cluster: Option<SystemIdentifier>,
+        name: WalName,
+        target: &Path,
+    ) -> Result<Fetched, FetchError> {
+        let cluster = match cluster {
+            Some(cluster) => cluster,
+            None => self.first_cluster().await?,
+        };
+        let archive = Arc::new(Archive { system: self.system.clone(), source: self.source.clone(), cluster });
+        let ahead = Ahead::beside(target, self.prefetch);
+        let WalName::Segment(segment) = name else {
+            return self.ask_until_sure(&archive, name, target, &ahead).await;
+        };
+        let taken = {
+            let (ahead, archive, target) = (ahead.clone(), Arc::clone(&archive), target.to_owned());
+            blocking(move || ahead.take(&archive, segment, &target)).await?
+        };
+        if let Some(header) = taken.and_then(|proven| proven.header) {
+            ahead.note(segment, header.segment_size, 0);
+            return Ok(Fetched::Placed { from: None, passed: vec![] });
+        }
+        ahead.sweep(segment);
+        let mut others = self.begin_ahead(&archive, &ahead, segment);
+        let asked = others.len();
+        let mut fetched = self.ask_until_sure(&archive, name, target, &ahead).await?;
+        let Fetched::Placed { passed, .. } = &mut fetched else { return Ok(fetched) };
+        let rest = async {
+            while let Some(other) = others.join_next().await {
+                passed.extend(other.unwrap_or_default());
+            }
+        };
+        let _late = tokio::time::timeout(LINGER, rest).await;
+        others.shutdown().await;
+        if let Some(size) = self.size_of(target).await {
+            ahead.note(segment, size, asked);
+        }
+        Ok(fetched)
+    }
+
+    async fn size_of(&self, target: &Path) -> Option<SegmentSize> {
+        let size = tokio::fs::metadata(target).await.ok()?.len();
+        SegmentSize::new(size).ok()
+    }
+
+    /// Fetches what is likely asked for next. What fails is asked for again when it is wanted.
+    fn begin_ahead(
+        &self,
+        archive: &Arc<Archive>,
+        ahead: &Ahead,
+        segment: Segment,
+    ) -> JoinSet<Vec<(WalName, Lost)>> {
+        let mut running = JoinSet::new();
+        let permits = Arc::new(tokio::sync::Semaphore::new(self.parallel.max(2) - 1));
+        for segment in ahead.plan(segment) {
+            let (fetcher, archive, ahead) = (self.clone(), Arc::clone(archive), ahead.clone());
+            let permits = Arc::clone(&permits);
+            running.spawn(async move {
+                let (Ok(_permit), Ok(draft)) = (permits.acquire().await, ahead.draft(segment)) else {
+                    return vec![];
+                };
+                let (name, first) = (WalName::Segment(segment), ahead.preferred());
+                if let Ok(asked) = fetcher.ask_all(&archive, name, &draft, first.as_ref()).await
+                    && let Some((_, proven)) = asked.found
+                    && ahead.keep(&draft, segment, &proven).is_ok()
+                {
+                    return asked.passed.into_iter().map(|lost| (name, lost)).collect();
+                }
+                let _gone = std::fs::remove_file(&draft);
+                vec![]
+            });
+        }
+        running
+    }
+
+    /// The cluster whose log the repositories were first given.
+    async fn first_cluster(&self) -> Result<SystemIdentifier, FetchError> {
+        let mut lost = self.repositories.lost().to_vec();
+        let any = SystemIdentifier(0);
+        let archive = Archive { system: self.system.clone(), source: self.source.clone(), cluster: any };
+        for repository in self.repositories.iter() {
+            match cluster::first(&*repository.store, &archive).await {
+                Ok(Some(record)) => return Ok(record.system_identifier),
+                Ok(None) => lost.push(Lost::new(repository, self.never(repository))),
+                Err(error) => lost.push(Lost::new(repository, error)),
+            }
+        }
+        Err(FetchError::Whose(lost))
+    }
+
+    fn never(&self, repository: &Repository) -> Unsure {
+        Unsure::Never { location: repository.store.location(), source_name: self.source.clone() }
+    }
+
+    async fn ask_until_sure(
+        &self,
+        archive: &Archive,
+        name: WalName,
+        target: &Path,
+        ahead: &Ahead,
+    ) -> Result<Fetched, FetchError> {
+        let draft = draft_of(target);
+        let begun = Instant::now();
+        loop {
+            let outcome = self.ask(archive, name, target, &draft, ahead.preferred().as_ref()).await;
+            match outcome {
+                Err(FetchError::Gap { .. }) if begun.elapsed() < GAP_MAY_CLOSE => {
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                }
+                outcome => {
+                    if !matches!(outcome, Ok(Fetched::Placed { .. })) {
+                        let _gone = std::fs::remove_file(&draft);
+                    }
+                    match &outcome {
+                        Ok(Fetched::Absent) => ahead.clear(),
+                        // The next call need not wait for the same one again.
+                        Ok(Fetched::Placed { from: Some(from), passed }) if !passed.is_empty() => {
+                            ahead.prefer(from);
+                        }
+                        _ => {}
+                    }
+                    return outcome;
+                }
+            }
+        }
+    }
+
+    async fn ask(
+        &self,
+        archive: &Archive,
+        name: WalName,
+        target: &Path,
+        draft: &Path,
+        first: Option<&RepositoryName>,
+    ) -> Result<Fetched, FetchError> {
+        let Asked { found, passed } = self.ask_all(archive, name, draft, first).await?;
+        if let Some((from, _)) = found {
+            place(draft, target).map_err(|source| FetchError::Place { name, source })?;
+            let passed = passed.into_iter().map(|lost| (name, lost)).collect();
+            return Ok(Fetched::Placed { from: Some(from), passed });
+        }
+        let mut lost = passed;
+        let mut pieces: Option<(Repository, Pieces)> = None;
+        for repository in self.repositories.iter() {
+            if lost.iter().any(|lost| lost.name == repository.name) {
+                continue;
+            }
+            match self.is_sure(archive, repository).await {
+                Err(error) => lost.push(Lost::new(repository, error)),
+                Ok(size) => {
+                    let WalName::Segment(segment) = name else { continue };
+                    let behind = match pieces::behind(&*repository.store, archive, segment).await {
+                        Ok(behind) => behind,
+                        Err(error) => {
+                            lost.push(Lost::new(repository, Unsure::from(error)));
+                            continue;
+                        }
+                    };
+                    if let Some(later) = behind.later {
+                        let location = repository.store.location();
+                        return Err(FetchError::Gap { name, later, location });
+                    }
+                    let shipped = Pieces::of(segment, size, behind.pieces);
+                    let most = pieces.as_ref().map_or(0, |(_, pieces)| pieces.bytes());
+                    if shipped.bytes() > most {
+                        pieces = Some((repository.clone(), shipped));
+                    }
+                }
+            }
+        }
+        if !lost.is_empty() || self.repositories.is_empty() {
+            return Err(FetchError::Unfetched { name, lost });
+        }
+        match pieces {
+            None => Ok(Fetched::Absent),
+            Some((repository, shipped)) => {
+                let bytes = shipped.bytes();
+                self.assemble(archive, &repository, shipped, draft)
+                    .await
+                    .map_err(|source| FetchError::Pieces { name, source })?;
+                place(draft, target).map_err(|source| FetchError::Place { name, source })?;
+                Ok(Fetched::Partly { from: repository.name, bytes })
+            }
+        }
+    }
+
+    /// Whether a repository that has no file of a name is one that could have it. Gives the size of
+    /// segments.
+    async fn is_sure(&self, archive: &Archive, repository: &Repository) -> Result<SegmentSize, Unsure> {
+        match cluster::known(&*repository.store, archive).await? {
+            Some(record) => Ok(record.segment_size),
+            None => Err(self.never(repository)),
+        }
+    }
+
+    /// Asks one after the other until one has it whole, and the next already where one takes its time. It is
+    /// left in `draft`, proven.
+    async fn ask_all(
+        &self,
+        archive: &Archive,
+        name: WalName,
+        draft: &Path,
+        first: Option<&RepositoryName>,
+    ) -> Result<Asked, FetchError> {
+        let mut passed = self.repositories.lost().to_vec();
+        let mut order: Vec<_> = self.repositories.iter().collect();
+        order.sort_by_key(|repository| first != Some(&repository.name));
+        let mut others = order.into_iter();
+        let mut running = FuturesUnordered::new();
+        let begin = |repository: &'_ Repository| {
+            let (repository, draft) = (repository.clone(), draft_from(draft, repository));
+            async move {
+                let outcome = self.ask_one(archive, &repository, name, &draft).await;
+                (repository, draft, outcome)
+            }
+        };
+        let mut asked: Vec<Repository> = Vec::new();
+        if let Some(first) = others.next() {
+            asked.push(first.clone());
+            running.push(begin(first));
+        }
+        while !running.is_empty() {
+            let ended = tokio::select! {
+                ended = running.next() => ended,
+                () = tokio::time::sleep(TAKES_ITS_TIME), if others.len() > 0 => None,
+            };
+            match ended {
+                Some((repository, its_draft, Ok(Had::It(proven)))) => {
+                    place(&its_draft, draft).map_err(|source| FetchError::Place { name, source })?;
+                    asked.retain(|other| other.name != repository.name);
+                    // Whoever was asked and has not said anything yet.
+                    asked.retain(|slow| passed.iter().all(|lost| lost.name != slow.name));
+                    passed.extend(asked.iter().map(|slow| {
+                        let _gone = std::fs::remove_file(draft_from(draft, slow));
+                        Lost::new(slow, Slow { location: slow.store.location() })
+                    }));
+                    return Ok(Asked { found: Some((repository.name, proven)), passed });
+                }
+                Some((repository, _, Ok(Had::Nothing))) => {
+                    asked.retain(|other| other.name != repository.name);
+                }
+                Some((_, _, Err(source @ Unusable::Write { .. }))) => {
+                    return Err(FetchError::Place { name, source });
+                }
+                Some((repository, its_draft, Err(error))) => {
+                    let _gone = std::fs::remove_file(&its_draft);
+                    passed.push(Lost::new(&repository, error));
+                }
+                None => {}
+            }
+            if let Some(next) = others.next() {
+                asked.push(next.clone());
+                running.push(begin(next));
+            }
+        }
+        Ok(Asked { found: None, passed })
+    }
+
+    async fn ask_one(
+        &self,
+        archive: &Archive,
+        repository: &Repository,
+        name: WalName,
+        draft: &Path,
+    ) -> Result<Had, Unusable> {
+        for suffix in SUFFIXES {
+            let key = archive.key(name, suffix);
+            match self.read(archive, &repository.store, name, key, draft).await {
+                Ok(proven) => return Ok(Had::It(proven)),
+                Err(error) if error.is_absence() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Had::Nothing)
+    }
+
+    async fn read(
+        &self,
+        archive: &Archive,
+        store: &Arc<dyn Store>,
+        name: WalName,
+        key: String,
+        draft: &Path,
+    ) -> Result<Proven, Unusable> {
+        let (archive, identities, draft) = (archive.clone(), self.identities.clone(), draft.to_owned());
+        let got = store.get(&key, IN_MEMORY).await;
+        let unpacked = match got {
+            Ok((bytes, info)) => {
+                tokio::task::spawn_blocking(move || {
+                    let found = Some(Sha256Hex::of(&bytes));
+                    let tags = Tags::of(&info.metadata);
+                    let stored = &bytes[..];
+                    Arrived { archive: &archive, name, key, stored, found, tags }.unpack(&identities, &draft)
+                })
+                .await
+            }
+            Err(error) if error.kind == StoreErrorKind::TooLarge => {
+                let (reader, tags) = large::reader(store, &key).await.map_err(Unusable::Store)?;
+                tokio::task::spawn_blocking(move || {
+                    let stored = reader;
+                    Arrived { archive: &archive, name, key, stored, found: None, tags }
+                        .unpack(&identities, &draft)
+                })
+                .await
+            }
+            Err(error) => return Err(Unusable::Store(error)),
+        };
+        unpacked.unwrap_or_else(|error| {
+            Err(Unusable::Write { path: draft_word(), source: std::io::Error::other(error) })
+        })
+    }
+
+    /// Puts the pieces of a segment together, as far as they reach.
+    async fn assemble(
+        &self,
+        archive: &Archive,
+        repository: &Repository,
+        shipped: Pieces,
+        draft: &Path,
+    ) -> Result<(), Unusable> {
+        let part = draft.with_extension("piece");
+        let mut assembly = shipped.begin(draft)?;
+        while let Some(name) = assembly.next_piece() {
+            match self.ask_one(archive, repository, name, &part).await? {
+                Had::It(_) => assembly.add(name, &part)?,
+                Had::Nothing => {
+                    return Err(Unusable::Store(StoreError {
+                        operation: "read",
+                        key: layout::wal_file(&archive.system, &archive.source, archive.cluster, name, ""),
+                        location: repository.store.location(),
+                        kind: StoreErrorKind::NotFound,
+                        detail: None,
+                    }));
+                }
+            }
+        }
+        let _gone = std::fs::remove_file(&part);
+        assembly.end(archive)
+    }
+}
+
+/// What all of them said.
+struct Asked {
+    found: Option<(RepositoryName, Proven)>,
+    /// Those that could not say, or had something bad.
+    passed: Vec<Lost>,
+}
+
+fn draft_of(target: &Path) -> PathBuf {
+    let mut name = target.file_name().unwrap_or_default().to_owned();
+    name.push(".drctl-part");
+    target.with_file_name(name)
+}
+
+fn draft_from(draft: &Path, repository: &Repository) -> PathBuf {
+    let mut name = draft.file_name().unwrap_or_default().to_owned();
+    name.push(format!("-{}", repository.name));
+    draft.with_file_name(name)
+}
+
+fn draft_word() -> PathBuf {
+    "a file that is fetched".into()
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, FetchError> {
+    tokio::task::spawn_blocking(work).await.map_err(FetchError::Worker)
+}

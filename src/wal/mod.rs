@@ -1,0 +1,30 @@
+//! The archive of write-ahead log: what a server's `archive_command` and `restore_command` run.
+//!
+//! *Invariants.*
+//! - A file is archived when every repository that must have it has confirmed it, and that is always the
+//!   store's own answer: nothing is noted on this host, so nothing here can be wrong about it.
+//! - A file is never written over. The same file again is a success; another one under its name, or one of
+//!   another cluster, is refused.
+//! - A file appears on this host whole and proven, or not at all. It is called absent only where every
+//!   repository was asked, each could have it, and nothing later is there.
+//!
+//! *Not here.* Base backups, and where a restore begins and ends.
+
+mod ahead;
+mod archive;
+pub mod cluster;
+mod fetch;
+mod file;
+mod large;
+mod pieces;
+mod push;
+mod ready;
+pub mod sync;
+mod unpack;
+
+pub use archive::{Archive, Tags};
+pub use fetch::{FetchError, Fetched, Fetcher};
+pub use file::{FileError, SealedFile, WalFile, Whose};
+pub use push::{Drained, Known, PushError, Pushed, Pusher};
+pub use ready::{Backlog, Ready};
+pub use unpack::Unusable;

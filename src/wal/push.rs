@@ -1,0 +1,493 @@
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use futures_util::future::join_all;
+use thiserror::Error;
+use tokio::task::{JoinHandle, JoinSet};
+
+use super::cluster::{self, ClusterError};
+use super::large;
+use super::{Archive, Backlog, FileError, SealedFile, Tags, WalFile, Whose};
+use crate::model::{Digest, RepositoryName, SourceName, SystemIdentifier, SystemName, WalName};
+use crate::pipeline::Recipe;
+use crate::platform::{CancellationToken, Clock};
+use crate::repository::{Lost, PutOptions, Repositories, Repository, StoreError, StoreErrorKind};
+
+/// Plain bytes of a file that is sealed in memory.
+const IN_MEMORY: u64 = 32 << 20;
+/// Plain bytes of all files that are on their way at a time.
+const AT_ONCE: u64 = 64 << 20;
+/// A note that is this old has been seen before: an earlier push may have archived its file.
+const SEEN_BEFORE: Duration = Duration::from_secs(2);
+
+/// Why a file is not archived.
+#[derive(Debug, Error)]
+pub enum PushError {
+    #[error("failed to read what is to be archived")]
+    File(#[source] FileError),
+    #[error("failed to archive `{name}` in {}{}", listed(.lost), reasons(.lost))]
+    NotEverywhere {
+        name: WalName,
+        /// Those that have it.
+        held: Vec<RepositoryName>,
+        /// Those that do not, and why.
+        lost: Vec<Lost>,
+    },
+    #[error("failed to go on: a worker ended without a result")]
+    Worker(#[source] tokio::task::JoinError),
+    #[error("failed to go on: the run was interrupted")]
+    Interrupted,
+}
+
+fn listed(lost: &[Lost]) -> String {
+    lost.iter().map(|lost| format!("`{}`", lost.name)).collect::<Vec<_>>().join(" and ")
+}
+
+fn reasons(lost: &[Lost]) -> String {
+    lost.iter().map(|lost| format!("; `{}`: {}", lost.name, lost.reason())).collect()
+}
+
+/// Why one repository does not have a file.
+#[derive(Debug, Error)]
+pub(super) enum Refusal {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    #[error(
+        "`{key}` in {location} is another file of that name: {} bytes with SHA-256 {}, and this one has {} bytes with {}",
+        .found.size, .found.sha256, .given.size, .given.sha256
+    )]
+    Different { key: String, location: String, found: Digest, given: Digest },
+    #[error(
+        "`{key}` stands in {location} without its metadata, so that nobody can tell whether it is the same file"
+    )]
+    Untold { key: String, location: String },
+    #[error("failed to read what is to be archived")]
+    File(#[source] FileError),
+}
+
+/// Archives files of one source in every repository.
+#[derive(Debug)]
+pub struct Pusher {
+    pub system: SystemName,
+    pub source: SourceName,
+    pub repositories: Repositories,
+    /// How each repository's objects are written; those not named get [`PutOptions::absent`].
+    pub options: Vec<(RepositoryName, PutOptions)>,
+    /// Repositories that need not confirm.
+    pub may_lag: Vec<RepositoryName>,
+    pub recipe: Recipe,
+    /// Files on their way at a time.
+    pub parallel: usize,
+    pub clock: Arc<dyn Clock>,
+    pub cancel: CancellationToken,
+    /// Repositories that are known to take a cluster's log.
+    pub known: Arc<Known>,
+}
+
+/// What this process has asked the repositories already.
+pub type Known = tokio::sync::Mutex<BTreeSet<(RepositoryName, SystemIdentifier)>>;
+
+/// A file that is archived wherever it has to be.
+#[derive(Debug)]
+pub struct Pushed {
+    pub name: WalName,
+    pub whose: Whose,
+    /// Repositories it was written to just now.
+    pub stored: Vec<RepositoryName>,
+    /// Repositories that had it already, the same.
+    pub stood: Vec<RepositoryName>,
+    /// Those that do not have it, and need not.
+    pub behind: Vec<Lost>,
+}
+
+/// What a drain did.
+#[derive(Debug, Default)]
+pub struct Drained {
+    /// Files that are archived now and were not.
+    pub archived: usize,
+    /// Why others are not; PostgreSQL will call for them.
+    pub failed: Vec<PushError>,
+}
+
+impl Pusher {
+    /// Archives one file. `Ok` only when every repository that must have it has confirmed it.
+    ///
+    /// Where it fails, the repositories that could take the file have it nevertheless.
+    pub async fn push(&self, path: &Path) -> Result<Pushed, PushError> {
+        let file = WalFile::at(path).map_err(PushError::File)?;
+        let seen = self.was_seen_before(&file);
+        self.push_file(&file, seen).await
+    }
+
+    async fn push_file(&self, file: &WalFile, seen: bool) -> Result<Pushed, PushError> {
+        let work = async {
+            let whose = blocking({
+                let file = file.clone();
+                move || file.whose()
+            })
+            .await?;
+            let archive = self.archive(whose);
+            let mut ledger = Ledger::of(&self.repositories);
+            let mut wanting: Vec<Repository> = self.repositories.iter().cloned().collect();
+            if seen {
+                let tags = self.inspect(file).await?;
+                wanting = self.look(&archive, file.name, &tags, &mut ledger).await;
+            }
+            if !wanting.is_empty() {
+                self.write(&archive, whose, file, wanting, &mut ledger).await?;
+            }
+            self.settle(file.name, whose, ledger)
+        };
+        tokio::select! {
+            pushed = work => pushed,
+            () = self.cancel.cancelled() => Err(PushError::Interrupted),
+        }
+    }
+
+    /// Archives what else waits in the folder of `pushed`, oldest first, until `until`, as far as the
+    /// repositories that took `pushed` take it.
+    ///
+    /// PostgreSQL calls for each file all the same. It is then found where it stands, and that is what is
+    /// reported: nothing is kept here about what was done.
+    pub async fn drain(
+        &self,
+        backlog: &Backlog,
+        pushed: &Result<Pushed, PushError>,
+        at_most: usize,
+        until: Instant,
+    ) -> Drained {
+        let mut drained = Drained::default();
+        let own = match pushed {
+            Ok(pushed) => pushed.name,
+            Err(PushError::NotEverywhere { name, .. }) => *name,
+            Err(_) => return drained,
+        };
+        let takers = match self.takers(pushed) {
+            Some(takers) => Arc::new(takers),
+            None => return drained,
+        };
+        let waiting: Vec<_> =
+            backlog.files.iter().map(|ready| &ready.file).filter(|f| f.name != own).collect();
+        let Some(missing) = takers.missing(&waiting).await else { return drained };
+        let mut missing = missing.into_iter().take(at_most);
+        let mut running = JoinSet::new();
+        loop {
+            while running.len() < takers.parallel.max(1)
+                && Instant::now() < until
+                && let Some(file) = missing.next()
+            {
+                let takers = Arc::clone(&takers);
+                running.spawn(async move { takers.push_file(&file, false).await });
+            }
+            match running.join_next().await {
+                Some(Ok(Ok(_))) => drained.archived += 1,
+                Some(Ok(Err(error))) => drained.failed.push(error),
+                Some(Err(error)) => drained.failed.push(PushError::Worker(error)),
+                None => return drained,
+            }
+        }
+    }
+
+    /// This, for the repositories that took the last file only.
+    fn takers(&self, pushed: &Result<Pushed, PushError>) -> Option<Self> {
+        let (held, size): (Vec<_>, _) = match pushed {
+            Ok(pushed) => (
+                pushed.stored.iter().chain(&pushed.stood).cloned().collect(),
+                Some(pushed.whose.segment_size),
+            ),
+            Err(PushError::NotEverywhere { held, .. }) => (held.clone(), None),
+            Err(_) => return None,
+        };
+        let usable: Vec<_> =
+            self.repositories.iter().filter(|repository| held.contains(&repository.name)).cloned().collect();
+        if usable.is_empty() {
+            return None;
+        }
+        let size = size.map_or(IN_MEMORY, |size| size.bytes());
+        let fit = usize::try_from(AT_ONCE / size).unwrap_or(1).max(1);
+        Some(Self {
+            system: self.system.clone(),
+            source: self.source.clone(),
+            repositories: Repositories::of(usable),
+            options: self.options.clone(),
+            may_lag: vec![],
+            recipe: self.recipe.clone(),
+            parallel: self.parallel.min(fit),
+            clock: Arc::clone(&self.clock),
+            cancel: self.cancel.clone(),
+            known: Arc::clone(&self.known),
+        })
+    }
+
+    /// Which of the files a repository lacks. By name only: what is there is compared when PostgreSQL calls
+    /// for it. `None`: it cannot be told.
+    async fn missing(&self, files: &[&WalFile]) -> Option<Vec<WalFile>> {
+        let first = files.first()?;
+        let whose = blocking({
+            let file = (*first).clone();
+            move || file.whose()
+        })
+        .await
+        .ok()?;
+        let archive = self.archive(whose);
+        let mut timelines: Vec<_> = files.iter().map(|file| file.name.timeline()).collect();
+        timelines.sort_unstable();
+        timelines.dedup();
+        let mut held = Vec::new();
+        for repository in self.repositories.iter() {
+            let mut keys = BTreeSet::new();
+            for timeline in &timelines {
+                let of_it = |file: &&&WalFile| file.name.timeline() == *timeline;
+                let oldest = files.iter().filter(of_it).map(|file| file.name);
+                let oldest = oldest.min_by_key(|name| name.to_string())?;
+                keys.extend(keys_from(repository, &archive, oldest).await.ok()?);
+            }
+            held.push(keys);
+        }
+        let is_missing = |file: &&&WalFile| {
+            let key = archive.key(file.name, self.recipe.suffix());
+            held.iter().any(|keys| !keys.contains(&key))
+        };
+        Some(files.iter().filter(is_missing).map(|file| (*file).clone()).collect())
+    }
+
+    fn archive(&self, whose: Whose) -> Archive {
+        Archive { system: self.system.clone(), source: self.source.clone(), cluster: whose.cluster }
+    }
+
+    fn was_seen_before(&self, file: &WalFile) -> bool {
+        let noted = std::fs::metadata(file.ready()).and_then(|note| note.modified());
+        let age =
+            noted.ok().and_then(|noted| (self.clock.now() - DateTime::<Utc>::from(noted)).to_std().ok());
+        age.is_some_and(|age| age > SEEN_BEFORE)
+    }
+
+    async fn inspect(&self, file: &WalFile) -> Result<Tags, PushError> {
+        let file = file.clone();
+        blocking(move || file.inspect()).await
+    }
+
+    /// Asks every repository for the file. Gives those that lack it.
+    async fn look(
+        &self,
+        archive: &Archive,
+        name: WalName,
+        tags: &Tags,
+        ledger: &mut Ledger,
+    ) -> Vec<Repository> {
+        let key = archive.key(name, self.recipe.suffix());
+        let looks =
+            join_all(self.repositories.iter().map(|repository| compare(repository, &key, tags.plain)));
+        let mut wanting = Vec::new();
+        for (repository, look) in self.repositories.iter().zip(looks.await) {
+            match look {
+                Ok(false) => wanting.push(repository.clone()),
+                outcome => ledger.enter(repository, outcome.map(|_| Put::Stood)),
+            }
+        }
+        wanting
+    }
+
+    /// Writes the file to the repositories that lack it, as far as they take it.
+    async fn write(
+        &self,
+        archive: &Archive,
+        whose: Whose,
+        file: &WalFile,
+        wanting: Vec<Repository>,
+        ledger: &mut Ledger,
+    ) -> Result<(), PushError> {
+        // Who takes it is asked while it is sealed: the connection is there then, too.
+        let asked: Vec<_> = wanting.iter().map(|repository| self.ask(repository, archive)).collect();
+        let file = file.clone();
+        let prepared = if whose.segment_size.bytes() <= IN_MEMORY {
+            let recipe = self.recipe.clone();
+            blocking(move || file.seal(&recipe).map(Prepared::Sealed)).await?
+        } else {
+            blocking(move || file.inspect().map(|tags| Prepared::Inspected(file, tags))).await?
+        };
+        let put = async |repository: &Repository| self.put(repository, archive, &prepared).await;
+        let outcomes = join_all(wanting.iter().zip(asked).map(async |(repository, asked)| {
+            match asked.await.unwrap_or_else(|error| Err(ClusterError::Lost(error.to_string()))) {
+                Ok(true) => Some(put(repository).await),
+                Ok(false) => None,
+                Err(error) => Some(Err(error.into())),
+            }
+        }))
+        .await;
+        let mut fresh = Vec::new();
+        for (repository, outcome) in wanting.into_iter().zip(outcomes) {
+            match outcome {
+                Some(outcome) => ledger.enter(&repository, outcome),
+                None => fresh.push(repository),
+            }
+        }
+        if !fresh.is_empty() {
+            // The markers need everyone who can be reached.
+            let mut reachable = self.repositories.clone();
+            ledger.lost.iter().for_each(|lost| reachable.lose(lost.clone()));
+            let admitted = cluster::admit(&reachable, archive, whose.segment_size, self.clock.now()).await;
+            for (repository, outcome) in admitted {
+                if fresh.iter().any(|fresh| fresh.name == repository.name) {
+                    let outcome = match outcome {
+                        Ok(()) => put(&repository).await,
+                        Err(error) => Err(error.into()),
+                    };
+                    ledger.enter(&repository, outcome);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a repository takes the archive's log: false where it has to be recorded first.
+    fn ask(&self, repository: &Repository, archive: &Archive) -> JoinHandle<Result<bool, ClusterError>> {
+        let asked = (repository.name.clone(), archive.cluster);
+        let known = Arc::clone(&self.known);
+        let (repository, archive) = (repository.clone(), archive.clone());
+        tokio::spawn(async move {
+            if known.lock().await.contains(&asked) {
+                return Ok(true);
+            }
+            let takes = cluster::takes(&*repository.store, &archive).await?;
+            if takes {
+                known.lock().await.insert(asked);
+            }
+            Ok(takes)
+        })
+    }
+
+    async fn put(
+        &self,
+        repository: &Repository,
+        archive: &Archive,
+        prepared: &Prepared,
+    ) -> Result<Put, Refusal> {
+        let (name, tags) = prepared.name_and_tags();
+        let key = archive.key(name, self.recipe.suffix());
+        let options = self.options_for(&repository.name, tags);
+        let put = match prepared {
+            Prepared::Sealed(sealed) => repository
+                .store
+                .put(&key, sealed.bytes.clone(), &options)
+                .await
+                .map(drop)
+                .map_err(Refusal::from),
+            Prepared::Inspected(file, tags) => {
+                large::upload(repository, &key, &options, file, &self.recipe, tags.plain).await
+            }
+        };
+        match put {
+            Ok(()) => Ok(Put::Stored),
+            Err(Refusal::Store(error)) if error.kind == StoreErrorKind::Exists => {
+                match compare(repository, &key, tags.plain).await {
+                    Ok(true) => Ok(Put::Stood),
+                    Ok(false) => Err(error.into()),
+                    Err(refusal) => Err(refusal),
+                }
+            }
+            Err(refusal) => Err(refusal),
+        }
+    }
+
+    fn options_for(&self, name: &RepositoryName, tags: &Tags) -> PutOptions {
+        let own = self.options.iter().find(|(known, _)| known == name);
+        let options = own.map_or_else(PutOptions::absent, |(_, options)| options.clone());
+        PutOptions { metadata: tags.to_metadata(), ..options }
+    }
+
+    fn settle(&self, name: WalName, whose: Whose, ledger: Ledger) -> Result<Pushed, PushError> {
+        let Ledger { stored, stood, lost } = ledger;
+        let (behind, lost): (Vec<_>, Vec<_>) =
+            lost.into_iter().partition(|lost| self.may_lag.contains(&lost.name));
+        let held: Vec<_> = stored.iter().chain(&stood).cloned().collect();
+        // However much may lag, the file is somewhere.
+        if !lost.is_empty() || held.is_empty() {
+            let lost = lost.into_iter().chain(behind).collect();
+            return Err(PushError::NotEverywhere { name, held, lost });
+        }
+        Ok(Pushed { name, whose, stored, stood, behind })
+    }
+}
+
+/// What became of a file in each repository.
+struct Ledger {
+    stored: Vec<RepositoryName>,
+    stood: Vec<RepositoryName>,
+    lost: Vec<Lost>,
+}
+
+enum Put {
+    Stored,
+    /// It was there already, the same.
+    Stood,
+}
+
+impl Ledger {
+    fn of(repositories: &Repositories) -> Self {
+        Self { stored: vec![], stood: vec![], lost: repositories.lost().to_vec() }
+    }
+
+    fn enter(&mut self, repository: &Repository, outcome: Result<Put, Refusal>) {
+        match outcome {
+            Ok(Put::Stored) => self.stored.push(repository.name.clone()),
+            Ok(Put::Stood) => self.stood.push(repository.name.clone()),
+            Err(refusal) => self.lost.push(Lost::new(repository, refusal)),
+        }
+    }
+}
+
+/// A file, ready to be sent.
+enum Prepared {
+    Sealed(SealedFile),
+    /// Too large to be sealed in memory: that is done on the way, once for each repository.
+    Inspected(WalFile, Tags),
+}
+
+impl Prepared {
+    fn name_and_tags(&self) -> (WalName, &Tags) {
+        match self {
+            Self::Sealed(sealed) => (sealed.name, &sealed.tags),
+            Self::Inspected(file, tags) => (file.name, tags),
+        }
+    }
+}
+
+/// Whether the file stands there; an error where another one does.
+async fn compare(repository: &Repository, key: &str, given: Digest) -> Result<bool, Refusal> {
+    let Some(info) = repository.store.head(key).await? else { return Ok(false) };
+    let (key, location) = (key.to_owned(), repository.store.location());
+    match Tags::of(&info.metadata) {
+        None => Err(Refusal::Untold { key, location }),
+        Some(tags) if tags.plain == given => Ok(true),
+        Some(tags) => Err(Refusal::Different { key, location, found: tags.plain, given }),
+    }
+}
+
+/// Keys of a timeline from this file on.
+async fn keys_from(
+    repository: &Repository,
+    archive: &Archive,
+    oldest: WalName,
+) -> Result<Vec<String>, StoreError> {
+    let folder = archive.timeline(oldest.timeline());
+    let mut after = Some(format!("{folder}{oldest}"));
+    let mut keys = Vec::new();
+    while let Some(begin) = after {
+        let page = repository.store.list(&folder, Some(&begin)).await?;
+        keys.extend(page.objects.into_iter().map(|object| object.key));
+        after = page.next;
+    }
+    Ok(keys)
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, FileError> + Send + 'static,
+) -> Result<T, PushError> {
+    tokio::task::spawn_blocking(work).await.map_err(PushError::Worker)?.map_err(PushError::File)
+}

@@ -1,0 +1,360 @@
+//! Archiving and fetching write-ahead log, with real servers that run drctl themselves.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use crate::support::Outcome;
+use crate::support::archiving::Archiving;
+use crate::support::fault_proxy::{Fault, FaultProxy, When};
+use crate::support::postgres::{Cluster, ClusterOptions};
+use crate::support::s3::{ACCESS_KEY, BUCKET, S3Server, SECRET_KEY};
+use crate::support::system::{Place, until};
+
+const TWO: [Place; 2] = [Place::Directory, Place::Directory];
+
+fn pg15() -> ClusterOptions {
+    ClusterOptions::new(15)
+}
+
+fn directories(archiving: &Archiving) -> [PathBuf; 2] {
+    ["primary", "west"].map(|name| archiving.system.repository(name))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_server_was_told_is_archived_is_in_every_copy() -> Outcome<()> {
+    let archiving = Archiving::start(&TWO, "", pg15()).await?;
+    let bench = archiving.pgbench(Some(2000))?;
+    archiving.write(4).await?;
+    bench.end().await?;
+    archiving.write(1).await?;
+    archiving.settle().await?;
+    let archived = archiving.compare(&directories(&archiving))?;
+    assert!(archived >= 6, "{archived}");
+    let failed = archiving.cluster.text("postgres", "SELECT failed_count FROM pg_stat_archiver").await?;
+    assert_eq!(failed, "0", "{}", archiving.cluster.log_tail());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_file_again_is_a_success_and_another_one_is_refused() -> Outcome<()> {
+    let archiving = Archiving::start(&TWO, "", pg15()).await?;
+    archiving.write(2).await?;
+    archiving.settle().await?;
+    let segment = archiving.archived()?.into_iter().find(|name| name.as_segment().is_some());
+    let segment = segment.ok_or("no segment was archived")?.to_string();
+    let within = format!("pg_wal/{segment}");
+    assert_eq!(archiving.as_server(&["wal", "push", "database", &within]).await?.0, 0);
+    let before = crate::support::system::contents(&archiving.system.repository("west"))?;
+
+    // Another file under its name: the log of a server that went another way.
+    let forged = archiving.system.path().join(&segment);
+    let mut bytes = std::fs::read(archiving.pg_wal().join(&segment))?;
+    bytes[100_000] ^= 1;
+    std::fs::write(&forged, &bytes)?;
+    let (code, said) = archiving.as_server(&["wal", "push", &forged.display().to_string()]).await?;
+    assert!((1..=125).contains(&code), "{code}");
+    assert!(said.contains("is another file of that name"), "{said}");
+
+    // What is no segment, or not the one its name says.
+    for (name, length, words) in [
+        (segment.clone(), bytes.len() - 8192, "a segment of its cluster has"),
+        ("0000000100000000000000EE".to_owned(), bytes.len(), "is not the segment its name says"),
+        ("nonsense".to_owned(), bytes.len(), "is not a file of write-ahead log"),
+    ] {
+        let path = archiving.system.path().join(&name);
+        std::fs::write(&path, &bytes[..length])?;
+        let (code, said) = archiving.as_server(&["wal", "push", &path.display().to_string()]).await?;
+        assert!((1..=125).contains(&code) && said.contains(words), "{code}: {said}");
+    }
+
+    // The log of another cluster.
+    let other = Cluster::start(15).await?;
+    other.execute("postgres", &["SELECT pg_switch_wal()"]).await?;
+    let foreign = other.data().join("pg_wal/000000010000000000000001").display().to_string();
+    let (code, said) = archiving.as_server(&["wal", "push", &foreign]).await?;
+    assert!((1..=125).contains(&code), "{code}");
+    assert!(said.contains("has the write-ahead log of the cluster with system identifier"), "{said}");
+    assert_eq!(crate::support::system::contents(&archiving.system.repository("west"))?, before);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_acknowledged_while_a_copy_is_gone_and_the_others_go_on() -> Outcome<()> {
+    let archiving = Archiving::start(&TWO, "", pg15()).await?;
+    archiving.write(1).await?;
+    archiving.settle().await?;
+    let [primary, west] = directories(&archiving);
+    let away = archiving.system.path().join("away");
+    std::fs::rename(&west, &away)?;
+    archiving.write(4).await?;
+    // The primary is not held back by the copy.
+    let held = || -> Outcome<usize> {
+        let files = crate::support::system::contents(&primary.join("shop/database/wal"))?;
+        Ok(files.keys().filter(|path| path.display().to_string().ends_with(".zst.age")).count())
+    };
+    until("the primary has what waits", || held().is_ok_and(|held| held >= 5)).await?;
+    until("PostgreSQL has counted a failure", || {
+        archiving.cluster.log_tail().contains("archive command failed with exit code 1")
+    })
+    .await?;
+    assert!(archiving.waiting()?.len() >= 4, "{:?}", archiving.waiting()?);
+    let waiting = format!("pg_wal/{}", archiving.waiting()?[0]);
+    let (code, said) = archiving.as_server(&["wal", "push", &waiting]).await?;
+    assert_eq!(code, 1, "{said}");
+    for words in
+        ["`west`: ", "no such bucket or directory", "It is in `primary`", "wait to be archived", "are free"]
+    {
+        assert!(said.contains(words), "{words} is not in: {said}");
+    }
+    std::fs::rename(&away, &west)?;
+    archiving.cluster.execute("postgres", &["SELECT pg_switch_wal()"]).await?;
+    archiving.settle().await?;
+    assert!(archiving.compare(&[primary, west])? >= 5);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_may_lag_holds_nobody_up() -> Outcome<()> {
+    let archiving = Archiving::start(&TWO, "may_lag = [\"west\"]", pg15()).await?;
+    let [primary, west] = directories(&archiving);
+    std::fs::rename(&west, archiving.system.path().join("away"))?;
+    archiving.write(2).await?;
+    archiving.settle().await?;
+    assert!(archiving.compare(std::slice::from_ref(&primary))? >= 2);
+    // What it lacks it gets later, and then it is a whole one.
+    std::fs::rename(archiving.system.path().join("away"), &west)?;
+    archiving.system.expect(0, &["copies", "sync"]).await?;
+    archiving.system.hand_to_server()?;
+    archiving.compare(&[primary.clone(), west])?;
+    let again = archiving.system.expect(0, &["copies", "sync"]).await?;
+    assert!(again.stdout.contains("No write-ahead log of database is lacking"), "{}", again.stdout);
+    // The one that may not lag is needed all the same.
+    std::fs::rename(&primary, archiving.system.path().join("gone"))?;
+    let archived = format!("pg_wal/{}", archiving.archived()?[0]);
+    assert_eq!(archiving.as_server(&["wal", "push", &archived]).await?.0, 1);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn segments_of_another_size_are_archived_and_fetched() -> Outcome<()> {
+    let archiving = Archiving::start(&TWO, "", pg15().initdb("--wal-segsize=64")).await?;
+    archiving.write(2).await?;
+    archiving.settle().await?;
+    assert!(archiving.compare(&directories(&archiving))? >= 2);
+    let segment = archiving.archived()?[0].to_string();
+    let target = archiving.system.path().join("fetched");
+    let identity = archiving.system.operational.display().to_string();
+    let fetch = ["wal", "fetch", "--identity", &identity, &segment, &target.display().to_string()];
+    assert_eq!(archiving.as_server(&fetch).await?.0, 0);
+    assert!(std::fs::read(&target)? == std::fs::read(archiving.pg_wal().join(&segment))?);
+    Ok(())
+}
+
+/// Two S3 servers, each behind a proxy, with a cluster that archives to them.
+struct Bucketed {
+    archiving: Archiving,
+    servers: [S3Server; 2],
+    proxies: [FaultProxy; 2],
+}
+
+impl Bucketed {
+    async fn start() -> Outcome<Self> {
+        let servers = [S3Server::start().await?, S3Server::start().await?];
+        let proxies = [FaultProxy::to(servers[0].address).await?, FaultProxy::to(servers[1].address).await?];
+        let places = proxies.each_ref().map(|proxy| Place::S3 {
+            endpoint: format!("http://{}", proxy.address),
+            bucket: BUCKET.to_owned(),
+            access_key: ACCESS_KEY.to_owned(),
+            secret_key: SECRET_KEY.to_owned(),
+        });
+        let archiving = Archiving::start(&places, "", pg15()).await?;
+        Ok(Self { archiving, servers, proxies })
+    }
+
+    fn folders(&self) -> [PathBuf; 2] {
+        self.servers.each_ref().map(|server| server.file("backups"))
+    }
+
+    /// The file of a segment in a server, by its number.
+    fn stored(&self, server: usize, segment: &str) -> PathBuf {
+        let wal = self.folders()[server].join("shop/database/wal");
+        let cluster = std::fs::read_dir(&wal)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .find(|entry| entry.path().is_dir())
+            .map(|entry| entry.path())
+            .unwrap_or(wal);
+        cluster.join("00000001").join(format!("{segment}.zst.age"))
+    }
+
+    /// A copy of the cluster, then rows after it, each in a segment of its own, all archived. Gives the copy,
+    /// ready to recover, and the names of the segments it needs.
+    async fn with_history(&self, options: &str) -> Outcome<(Cluster, Vec<String>)> {
+        let archiving = &self.archiving;
+        archiving.cluster.execute("postgres", &["CREATE TABLE ledger (n int)"]).await?;
+        let command = archiving.restore_command(options);
+        let copy = archiving.cluster.copy(&[("restore_command", &command)]).await?;
+        let mut segments = Vec::new();
+        for n in 0..6 {
+            let insert = format!("INSERT INTO ledger VALUES ({n})");
+            archiving.cluster.execute("postgres", &[&insert]).await?;
+            segments.push(
+                archiving
+                    .cluster
+                    .text("postgres", "SELECT pg_walfile_name(pg_current_wal_insert_lsn())")
+                    .await?,
+            );
+            archiving.cluster.execute("postgres", &["SELECT pg_switch_wal()"]).await?;
+        }
+        archiving.settle().await?;
+        Ok((copy, segments))
+    }
+}
+
+/// Insists that a recovery did not end as if all were well: the server is not there.
+fn refuses(copy: &mut Cluster) -> Outcome<()> {
+    match copy.begin_again() {
+        Ok(()) => Err("PostgreSQL promoted early".into()),
+        Err(error) if error.to_string().contains("ended at its start") => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Insists that it ends well, with everything that was written.
+async fn recovers(copy: &mut Cluster) -> Outcome<()> {
+    copy.begin_again()?;
+    let begun = Instant::now();
+    while copy.text("postgres", "SELECT pg_is_in_recovery()").await? != "false" {
+        if begun.elapsed() > Duration::from_secs(120) {
+            return Err(format!("it still recovers: {}", copy.log_tail()).into());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let rows = copy.text("postgres", "SELECT count(*) FROM ledger").await?;
+    if rows == "6" { Ok(()) } else { Err(format!("{rows} rows: {}", copy.log_tail()).into()) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_in_trouble_is_never_taken_for_the_end_of_the_log() -> Outcome<()> {
+    let bucketed = Bucketed::start().await?;
+    let (mut copy, segments) = bucketed.with_history("").await?;
+    let gets = |n: usize| When::method("GET").with(&segments[n]);
+    for fault in [
+        Fault::Status(500, "InternalError"),
+        Fault::Status(503, "SlowDown"),
+        Fault::Status(403, "AccessDenied"),
+        Fault::CutBody(700),
+        Fault::Refuse,
+    ] {
+        bucketed.proxies.iter().for_each(|proxy| proxy.fail(gets(3), fault.clone()));
+        refuses(&mut copy).map_err(|error| format!("{fault:?}: {error}"))?;
+        let log = copy.log_tail();
+        assert!(log.contains(&format!("failed to fetch `{}`", segments[3])), "{fault:?}: {log}");
+        bucketed.proxies.iter().for_each(FaultProxy::heal);
+    }
+    // One that is whole is enough where the other never answers.
+    bucketed.proxies[0].fail(gets(2), Fault::Hang);
+    bucketed.proxies[0].fail(gets(4), Fault::Hang);
+    recovers(&mut copy).await?;
+    assert!(copy.log_tail().contains("took its time"), "{}", copy.log_tail());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damage_in_one_copy_is_passed_and_in_both_is_not_the_end_of_the_log() -> Outcome<()> {
+    let bucketed = Bucketed::start().await?;
+    let (mut copy, segments) = bucketed.with_history("").await?;
+    let spoil = |server: usize, segment: &str| -> Outcome<()> {
+        let path = bucketed.stored(server, segment);
+        let mut bytes = std::fs::read(&path)?;
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        Ok(std::fs::write(&path, &bytes)?)
+    };
+    spoil(0, &segments[1])?;
+    spoil(0, &segments[4])?;
+    spoil(1, &segments[4])?;
+    refuses(&mut copy)?;
+    let log = copy.log_tail();
+    assert!(log.contains(&format!("`{}` was not had from `primary`", segments[1])), "{log}");
+    assert!(log.contains(&format!("failed to fetch `{}`", segments[4])), "{log}");
+    spoil(1, &segments[4])?;
+    recovers(&mut copy).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_segment_missing_in_the_middle_is_not_the_end_of_the_log() -> Outcome<()> {
+    let bucketed = Bucketed::start().await?;
+    let (mut copy, segments) = bucketed.with_history("").await?;
+    let kept = bucketed.archiving.system.path().join("kept");
+    std::fs::rename(bucketed.stored(0, &segments[2]), &kept)?;
+    // s3s keeps what an object was given beside it, and without the object that is nothing.
+    std::fs::remove_file(bucketed.stored(1, &segments[2]))?;
+    refuses(&mut copy)?;
+    let log = copy.log_tail();
+    assert!(log.contains("this is a gap, not the end of the log"), "{log}");
+    std::fs::rename(&kept, bucketed.stored(0, &segments[2]))?;
+    recovers(&mut copy).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_wrong_key_and_the_wrong_place_are_not_the_end_of_the_log() -> Outcome<()> {
+    let archiving = Archiving::start(&TWO, "", pg15()).await?;
+    archiving.write(2).await?;
+    archiving.settle().await?;
+    let last = archiving.archived()?.iter().map(ToString::to_string).max().ok_or("nothing was archived")?;
+    let next = {
+        let number = u32::from_str_radix(&last[16..], 16)? + 1;
+        format!("{}{number:08X}", &last[..16])
+    };
+    let target = archiving.system.path().join("fetched").display().to_string();
+    let identity = archiving.system.operational.display().to_string();
+    let other_key = archiving.system.path().join("other.key");
+    {
+        use drctl::platform::ExposeSecret as _;
+        let identity = drctl::pipeline::NewIdentity::generate();
+        std::fs::copy(&archiving.system.operational, &other_key)?;
+        std::fs::write(&other_key, identity.file("other").expose_secret())?;
+    }
+    archiving.system.hand_to_server()?;
+    let fetch = async |arguments: &[&str]| {
+        let all: Vec<_> = ["wal", "fetch"].iter().chain(arguments).copied().collect();
+        archiving.as_server(&all).await
+    };
+    assert_eq!(fetch(&["-i", &identity, &last, &target]).await?.0, 0);
+    std::fs::remove_file(&target)?;
+    let (code, said) = fetch(&["-i", &identity, &next, &target]).await?;
+    assert_eq!((code, said.as_str()), (1, ""));
+    assert_eq!(fetch(&["-i", &identity, "00000002.history", &target]).await?.0, 1);
+
+    let wrong = [
+        vec!["-i", other_key.to_str().unwrap_or_default(), &last, &target],
+        vec![&last, &target],
+        vec!["-i", &identity, &last],
+        vec!["-i", &identity, "--from", "nowhere", &last, &target],
+        vec!["-i", &identity, "nonsense", &target],
+        vec!["-i", "/nowhere", &last, &target],
+        vec!["--system-identifier", "7", "-i", &identity, &last, &target],
+        vec!["other", &last, &target],
+        vec!["--no-such-option", &last, &target],
+    ];
+    for arguments in wrong {
+        let (code, said) = fetch(&arguments).await?;
+        assert_eq!(code, 200, "{arguments:?}: {said}");
+        assert!(said.contains("error"), "{arguments:?}: {said}");
+        assert!(!std::path::Path::new(&target).exists(), "{arguments:?}");
+    }
+    // A repository that is gone may have it, unless it is left out in so many words.
+    std::fs::rename(archiving.system.repository("west"), archiving.system.path().join("away"))?;
+    assert_eq!(fetch(&["-i", &identity, &next, &target]).await?.0, 200);
+    assert_eq!(fetch(&["-i", &identity, "--from", "primary", &next, &target]).await?.0, 1);
+    // Nor does a place that never had any log know that there is none.
+    let empty = archiving.system.repository("west");
+    std::fs::create_dir(&empty)?;
+    archiving.system.hand_to_server()?;
+    let (code, said) = fetch(&["-i", &identity, "--from", "west", &next, &target]).await?;
+    assert_eq!(code, 200);
+    assert!(said.contains("this may be the wrong place"), "{said}");
+    Ok(())
+}
