@@ -355,13 +355,17 @@ mod tests {
         }
 
         fn writer(&self, cancel: CancellationToken) -> BackupWriter {
+            self.slow_writer(None, cancel)
+        }
+
+        fn slow_writer(&self, bandwidth: Option<u64>, cancel: CancellationToken) -> BackupWriter {
             let recipients = vec![Recipient { holder: None, key: self.identity.recipient() }];
             let recipe =
                 Recipe::new(Compression { level: 1, threads: 1 }, &Encryption::Age { recipients }).unwrap();
             let transfer = Transfer {
                 part_size: 10_000,
                 parallel: 2,
-                bandwidth: None,
+                bandwidth,
                 stall: Duration::from_secs(20),
                 object_size: 50_000,
             };
@@ -474,6 +478,27 @@ mod tests {
             stopper.cancel();
         });
         let error = writer.store("second", Box::new(child), None).await.unwrap_err();
+        assert!(matches!(error, WriteError::Interrupted), "{error}");
+        assert!(writer.discard().await.is_empty());
+        for n in 0..2 {
+            assert_eq!(bench.keys(n).await, Vec::<String>::new());
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_interruption_while_the_stores_are_slow_leaves_nothing_either() {
+        let bench = Bench::new().await;
+        let cancel = CancellationToken::new();
+        let mut writer = bench.slow_writer(Some(50_000), cancel.clone());
+        writer.store("first", Box::new(FromMemory::new(noise(5_000))), None).await.unwrap();
+        let stopper = cancel.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            stopper.cancel();
+        });
+        // The stream is ahead of the stores, so it is stopped in the middle of handing over a piece.
+        let stream = Box::new(FromMemory::new(noise(600_000)));
+        let error = writer.store("second", stream, None).await.unwrap_err();
         assert!(matches!(error, WriteError::Interrupted), "{error}");
         assert!(writer.discard().await.is_empty());
         for n in 0..2 {
