@@ -13,6 +13,8 @@ use drctl::repository::{BackupWriter, DirectoryStore, Repositories, Repository, 
 
 use crate::support::Outcome;
 use crate::support::postgres::Cluster;
+use crate::support::shop::{digest, shop};
+use crate::support::system::{Place, System, write_private};
 
 /// The commands of a section: the indented lines, those that end in `\` joined with the next.
 fn commands(text: &str, section: &str) -> Outcome<Vec<String>> {
@@ -148,5 +150,45 @@ async fn a_backup_of_several_objects_comes_back_without_drctl() -> Outcome<()> {
     assert!(shown.contains("{\"tables\": 1}") && shown.contains("database.dump: OK"), "{shown}");
     let query = "SELECT count(*) || ' ' || md5(string_agg(note, '' ORDER BY id)) FROM orders";
     assert_eq!(cluster.text("restored", query).await?, cluster.text("shop", query).await?);
+    Ok(())
+}
+
+/// What a backup's own manifest says, line by line.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_lines_of_a_manifest_bring_a_backup_back_without_drctl() -> Outcome<()> {
+    let cluster = shop(200).await?;
+    cluster
+        .execute(
+            "shop",
+            &[
+                "CREATE ROLE \"sales & co\"",
+                "CREATE VIEW articles AS SELECT name FROM goods",
+                "GRANT SELECT ON articles TO \"sales & co\"",
+            ],
+        )
+        .await?;
+    let system = System::new(&cluster.url("shop"), &[Place::Directory, Place::Directory])?;
+    system.expect(0, &["backup"]).await?;
+    let backup = system.backups_in("west").pop().ok_or("no backup")?;
+    let folder = system.repository("west").join("shop/database/backups").join(backup);
+    let manifest: Manifest = serde_json::from_slice(&std::fs::read(folder.join("manifest.json"))?)?;
+    // With the key that was put away, in a cluster that never saw the roles.
+    let key = std::fs::read_to_string(&system.escrow)?;
+    write_private(&folder.join("identity.txt"), &key)?;
+    let target = Cluster::start(15).await?;
+    let script = format!("set -euo pipefail\n{}", manifest.by_hand.join("\n"));
+    let done = Command::new("bash")
+        .args(["-c", &script])
+        .current_dir(&folder)
+        .env("PATH", format!("{}:{}", target.programs().display(), std::env::var("PATH")?))
+        .env("PGHOST", "127.0.0.1")
+        .env("PGPORT", target.port().to_string())
+        .env("PGUSER", "postgres")
+        .stdin(Stdio::null())
+        .output()?;
+    assert!(done.status.success(), "{script}\n{}", String::from_utf8_lossy(&done.stderr));
+    assert_eq!(digest(&target, "restored").await?, digest(&cluster, "shop").await?);
+    let granted = "has_table_privilege('sales & co', 'articles', 'SELECT')";
+    assert_eq!(target.text("restored", granted).await?, "true");
     Ok(())
 }
