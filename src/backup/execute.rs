@@ -24,6 +24,9 @@ const CLOCK_TOLERANCE: TimeDelta = TimeDelta::minutes(5);
 /// For each of the small calls around a backup that have no deadline of their own.
 const SMALL_CALL: Duration = Duration::from_secs(120);
 
+/// A wait that is longer is told of.
+const QUIET_WAIT: Duration = Duration::from_secs(3);
+
 /// Why a run did not even begin.
 #[derive(Debug, Error)]
 pub enum BackupError {
@@ -162,9 +165,17 @@ impl Run<'_> {
                 clock,
                 lost.clone(),
             );
-            match taken.await {
+            match self.tell_of_a_wait(planned, taken).await {
                 Ok(acquired) => return Ok(acquired),
-                Err(error) => failed = Some(error),
+                Err(error) => {
+                    self.events.warning(format!(
+                        "the lease of `{}` cannot be taken in repository {}: {}",
+                        planned.source.name,
+                        repository.name,
+                        told(&error)
+                    ));
+                    failed = Some(error);
+                }
             }
         }
         Err(failed.unwrap_or_else(|| crate::repository::StoreError {
@@ -174,6 +185,20 @@ impl Run<'_> {
             kind: crate::repository::StoreErrorKind::Unreachable,
             detail: None,
         }))
+    }
+
+    /// Taking a lease is quick unless its holder may be dead.
+    async fn tell_of_a_wait<T>(&self, planned: &PlannedSource, taken: impl Future<Output = T>) -> T {
+        tokio::pin!(taken);
+        tokio::select! {
+            outcome = &mut taken => return outcome,
+            () = tokio::time::sleep(QUIET_WAIT) => self.events.notice(format!(
+                "another run works on `{}`, or died while it did: waiting for up to {} to see which",
+                planned.source.name,
+                humantime::format_duration(lease::TIME_TO_LIVE),
+            )),
+        }
+        taken.await
     }
 
     async fn take_held(

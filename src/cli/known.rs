@@ -1,7 +1,9 @@
 use super::Context;
 use super::error::CommandError;
 use super::output::{count, style};
-use crate::catalog::{BackupEntry, Catalog, CatalogError, CopyEntry, Depth, Filter, Refreshed, refresh};
+use crate::catalog::{
+    BackupEntry, Catalog, CatalogError, CopyEntry, Depth, Filter, Location, Refreshed, refresh,
+};
 use crate::model::{BackupId, RepositoryName};
 use crate::policy::Policy;
 use crate::repository::{Lost, MarkerError, Repositories};
@@ -23,6 +25,8 @@ pub(super) struct Known {
     pub(super) repositories: Repositories,
     /// `None` with `--offline`.
     pub(super) refreshed: Option<Refreshed>,
+    /// Where the catalog is that stands in for one that cannot be opened; gone with the command.
+    _stand_in: Option<tempfile::TempDir>,
 }
 
 impl Known {
@@ -30,17 +34,19 @@ impl Known {
     /// is said on stderr.
     pub(super) async fn open(context: &Context, offline: bool) -> Result<Self, CommandError> {
         let policy = context.policy()?;
-        let catalog = context.catalog(&policy).await?;
         if offline {
-            return Ok(Self { policy, catalog, repositories: Repositories::default(), refreshed: None });
+            let catalog = context.catalog(&policy).await?;
+            let repositories = Repositories::default();
+            return Ok(Self { policy, catalog, repositories, refreshed: None, _stand_in: None });
         }
+        let (catalog, stand_in) = open_or_stand_in(context, &policy).await?;
         let id = catalog.repository_id().await?;
         let repositories = context.repositories(&policy).await;
         let repositories = repositories.for_reading(&policy.system, id.as_deref()).await;
         let now = context.clock.now();
         let refreshed = refresh(&catalog, &policy.system, &repositories, Depth::New, now).await?;
         warn(context, &refreshed);
-        Ok(Self { policy, catalog, repositories, refreshed: Some(refreshed) })
+        Ok(Self { policy, catalog, repositories, refreshed: Some(refreshed), _stand_in: stand_in })
     }
 
     /// Newest first.
@@ -73,6 +79,26 @@ impl Known {
         let lost = self.refreshed.as_ref()?.lost.iter().find(|lost| lost.name == *name)?;
         Some(lost.reason())
     }
+}
+
+/// A catalog that cannot be opened must not hide what the repositories hold, on the day it is needed most:
+/// an empty one is filled from them for this command.
+async fn open_or_stand_in(
+    context: &Context,
+    policy: &Policy,
+) -> Result<(Catalog, Option<tempfile::TempDir>), CommandError> {
+    let refused = match context.catalog(policy).await {
+        Ok(catalog) => return Ok((catalog, None)),
+        Err(refused) => refused,
+    };
+    let Ok(folder) = tempfile::tempdir() else { return Err(refused) };
+    let location = Location::Sqlite(folder.path().join("catalog.db"));
+    let Ok(catalog) = Catalog::open(&location, &policy.system).await else { return Err(refused) };
+    context.output.warn(format!("the catalog is made anew for this command only: {refused}"));
+    for hint in &refused.hints {
+        context.output.note(format!("hint: {hint}"));
+    }
+    Ok((catalog, Some(folder)))
 }
 
 pub(super) fn warn(context: &Context, refreshed: &Refreshed) {

@@ -1,12 +1,16 @@
+use std::path::Path;
+
 use chrono::TimeDelta;
 
 use super::{Area, Finding};
 use crate::event::told;
-use crate::platform::Clock;
+use crate::platform::{Clock, free_space};
 use crate::policy::{Place, Policy, RepositoryConfig};
 use crate::repository::probe::{Ability, Capabilities, probe};
-use crate::repository::{Marker, MarkerError, Repositories, Repository, StoreErrorKind};
+use crate::repository::{Marker, MarkerError, Repositories, StoreErrorKind};
 
+/// Few databases worth a backup fit into less.
+const LITTLE_SPACE: u64 = 1 << 30;
 /// A clock this far off will go on drifting; [`crate::backup`] refuses at five minutes.
 const SKEW: TimeDelta = TimeDelta::seconds(30);
 
@@ -52,7 +56,7 @@ pub(super) async fn examine(
         }
     }
     match probe(&*repository.store, || clock.now()).await {
-        Ok(found) => findings.extend(judge(repository, config, &found)),
+        Ok(found) => findings.extend(judge(config, &found)),
         Err(error) => findings.push(Finding::fault(
             Area::Repository,
             name,
@@ -84,7 +88,7 @@ fn remedy(error: &MarkerError) -> &'static str {
     }
 }
 
-fn judge(repository: &Repository, config: &RepositoryConfig, found: &Capabilities) -> Vec<Finding> {
+fn judge(config: &RepositoryConfig, found: &Capabilities) -> Vec<Finding> {
     let name = config.name.as_str();
     let mut findings = vec![];
     let good = |text: &str| Finding::good(Area::Repository, name, text);
@@ -161,7 +165,7 @@ fn judge(repository: &Repository, config: &RepositoryConfig, found: &Capabilitie
         _ => good("this host may not delete backups"),
     });
     findings.extend(proof(config, found));
-    findings.extend(protection(repository, config, found));
+    findings.extend(protection(config, found));
     findings.push(clock(name, found));
     findings
 }
@@ -192,17 +196,11 @@ fn proof(config: &RepositoryConfig, found: &Capabilities) -> Option<Finding> {
     })
 }
 
-fn protection(repository: &Repository, config: &RepositoryConfig, found: &Capabilities) -> Vec<Finding> {
+fn protection(config: &RepositoryConfig, found: &Capabilities) -> Vec<Finding> {
     let name = config.name.as_str();
-    let Place::S3(place) = &config.place else {
-        return vec![Finding::note(
-            Area::Repository,
-            name,
-            format!(
-                "{} is a directory: nothing protects it from whoever can write there",
-                repository.store.location()
-            ),
-        )];
+    let place = match &config.place {
+        Place::S3(place) => place,
+        Place::Directory(root) => return directory(name, root),
     };
     let mut findings = vec![];
     match (place.object_lock, found.guard.locks_objects) {
@@ -232,6 +230,29 @@ fn protection(repository: &Repository, config: &RepositoryConfig, found: &Capabi
             name,
             "the bucket does not keep versions: a delete is final",
         ));
+    }
+    findings
+}
+
+fn directory(name: &str, root: &Path) -> Vec<Finding> {
+    let unguarded =
+        format!("{} is a directory: nothing protects it from whoever can write there", root.display());
+    let mut findings = vec![Finding::note(Area::Repository, name, unguarded)];
+    match free_space(root) {
+        Ok(free) if free < LITTLE_SPACE => findings.push(Finding::warning(
+            Area::Repository,
+            name,
+            format!("{} has {} MiB left", root.display(), free >> 20),
+            "See that the next backup fits; one that does not is taken back, and the run ends degraded.",
+        )),
+        Ok(free) => {
+            findings.push(Finding::good(
+                Area::Repository,
+                name,
+                format!("{} MiB are left in it", free >> 20),
+            ));
+        }
+        Err(_) => {}
     }
     findings
 }

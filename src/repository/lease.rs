@@ -190,12 +190,27 @@ impl Desk {
         Ok(())
     }
 
+    /// A renewal whose answer was lost has changed the lease as well as anybody else could: what stands
+    /// there tells the two apart.
+    async fn is_own_renewal(&self) -> bool {
+        match read(&*self.store, &self.key).await {
+            Ok(Some((found, info))) if found.run == self.holder.run && !found.released => {
+                *self.etag.lock().unwrap_or_else(PoisonError::into_inner) = info.etag;
+                true
+            }
+            _ => false,
+        }
+    }
+
     async fn renew_until_lost(self: Arc<Self>, every: Duration, lost: CancellationToken) {
         loop {
             tokio::time::sleep(every).await;
             match self.write(false).await {
                 Ok(()) => {}
                 Err(error) if matches!(error.kind, StoreErrorKind::Changed | StoreErrorKind::NotFound) => {
+                    if self.is_own_renewal().await {
+                        continue;
+                    }
                     tracing::warn!("{error}");
                     lost.cancel();
                     return;
@@ -263,6 +278,20 @@ mod tests {
         Arc::clone(&lease.desk).renew_until_lost(Duration::from_millis(1), first.clone()).await;
         assert!(first.is_cancelled());
         assert!(!second.is_cancelled());
+    }
+
+    #[tokio::test]
+    async fn a_renewal_whose_answer_was_lost_is_ones_own() {
+        let root = tempfile::tempdir().unwrap();
+        let (store, token) = (store(&root).await, CancellationToken::new());
+        let Acquired::Held(lease) = take(&store, 1, &token).await else { panic!("not held") };
+        let before = lease.desk.etag.lock().unwrap().clone();
+        lease.desk.write(false).await.unwrap();
+        // As if the answer to that write had never come.
+        *lease.desk.etag.lock().unwrap() = before;
+        assert!(lease.desk.write(false).await.is_err());
+        assert!(lease.desk.is_own_renewal().await);
+        lease.desk.write(false).await.unwrap();
     }
 
     #[tokio::test(flavor = "multi_thread")]

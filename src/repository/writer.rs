@@ -257,7 +257,13 @@ impl BackupWriter {
             self.discard().await;
             return Err(WriteError::Interrupted);
         }
-        let bytes = manifest::serialise(manifest).map_err(WriteError::Manifest)?;
+        let bytes = match manifest::serialise(manifest) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                self.discard().await;
+                return Err(WriteError::Manifest(error));
+            }
+        };
         for repository in self.repositories.iter().cloned().collect::<Vec<_>>() {
             let options = self.options_for(&repository.name);
             let (store, id) = (&*repository.store, &self.backup);

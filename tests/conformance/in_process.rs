@@ -35,11 +35,12 @@ conforms! { open:
     what_is_no_key_is_refused,
 }
 
-/// What this server cannot do: it looks whether there is an object, and then writes one.
+/// What this server cannot do: it looks whether there is an object, and then writes one. What its writers
+/// leave there may be a mix of them, so it is not read.
 #[tokio::test(flavor = "multi_thread")]
 async fn of_writers_at_once_some_may_be_told_wrong() -> Outcome<()> {
     let stage = open("race").await?;
-    assert!((1..=8).contains(&suite::winners(&stage.store, Precondition::Absent).await?));
+    assert!(!suite::told_winners(&stage.store, Precondition::Absent).await.is_empty());
     Ok(())
 }
 

@@ -105,7 +105,8 @@ pub(crate) async fn an_object_is_not_overwritten(store: &dyn Store) -> Outcome<(
 }
 
 /// How many of eight writers at once were told that the object is theirs.
-pub(crate) async fn winners(store: &dyn Store, precondition: Precondition) -> Outcome<usize> {
+/// Of writers at once, by their first byte, those that were told they had written.
+pub(crate) async fn told_winners(store: &dyn Store, precondition: Precondition) -> Vec<u8> {
     // The bytes differ from what is there too: S3 stores derive the etag from them.
     let base = if precondition == Precondition::Absent { 0 } else { 100_u8 };
     let racers = (base..base + 8).map(|racer| {
@@ -116,10 +117,13 @@ pub(crate) async fn winners(store: &dyn Store, precondition: Precondition) -> Ou
     for error in outcomes.iter().filter_map(|outcome| outcome.as_ref().err()) {
         assert!(matches!(error.kind, StoreErrorKind::Exists | StoreErrorKind::Changed), "{error}");
     }
+    (base..).zip(&outcomes).filter(|(_, outcome)| outcome.is_ok()).map(|(racer, _)| racer).collect()
+}
+
+pub(crate) async fn winners(store: &dyn Store, precondition: Precondition) -> Outcome<usize> {
+    let won = told_winners(store, precondition).await;
     let body = store.get("s/raced", LIMIT).await?.0;
     assert!(body.len() == 10_000 && body.iter().all(|byte| *byte == body[0]), "a mix of two writers");
-    let won: Vec<u8> =
-        (base..).zip(&outcomes).filter(|(_, outcome)| outcome.is_ok()).map(|(racer, _)| racer).collect();
     assert!(won.contains(&body[0]), "{won:?} won, and the object is by {}", body[0]);
     Ok(won.len())
 }
