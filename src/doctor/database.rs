@@ -23,8 +23,8 @@ async fn examine_postgres(subject: &str, postgres: &PostgresSource) -> Vec<Findi
         findings.push(Finding::fault(
             Area::Source,
             subject,
-            "this version of drctl cannot take physical base backups or archive WAL",
-            "Leave them out of the policy until a version that can; until then data newer than the last dump is not protected.",
+            "this version of drctl cannot take physical base backups, and without one archived WAL restores nothing",
+            "Take them with pg_basebackup until a version that can; every `drctl backup` of the source ends degraded meanwhile.",
         ));
     }
     match logical::prepare(postgres).await {

@@ -12,7 +12,7 @@ use crate::policy::{Source, SourceConfig};
 pub enum SourceError {
     #[error("this version of drctl cannot back up sources of kind `{kind}` yet")]
     NotBuilt { kind: &'static str },
-    #[error("the policy asks for no dump, and this version of drctl cannot take base backups or WAL yet")]
+    #[error("the policy asks for no dump, and this version of drctl cannot take base backups yet")]
     NoMethod,
     #[error(transparent)]
     Logical(#[from] LogicalError),
@@ -32,8 +32,7 @@ pub fn kind(source: &Source) -> Result<BackupKind, SourceError> {
 pub fn left_out(source: &Source) -> Vec<String> {
     match &source.config {
         SourceConfig::Postgres(postgres) if postgres.base => vec![
-            "the policy asks for base backups or WAL too, which this version of drctl cannot take yet"
-                .to_owned(),
+            "the policy asks for base backups too, which this version of drctl cannot take yet".to_owned(),
         ],
         _ => vec![],
     }
