@@ -12,10 +12,12 @@
 
 mod ahead;
 mod archive;
+mod chain;
 pub mod cluster;
 mod fetch;
 mod file;
 mod large;
+mod listing;
 mod pieces;
 mod push;
 mod ready;
@@ -23,8 +25,10 @@ pub mod sync;
 mod unpack;
 
 pub use archive::{Archive, Tags};
+pub use chain::{Follow, Gap, Holdings, Position, Reach, Stop, Stretch};
 pub use fetch::{FetchError, Fetched, Fetcher};
 pub use file::{FileError, SealedFile, WalFile, Whose};
+pub use listing::{ListError, Moment, holdings, moment, tags};
 pub use push::{Drained, Known, PushError, Pushed, Pusher};
 pub use ready::{Backlog, Ready};
 pub use unpack::Unusable;

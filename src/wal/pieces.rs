@@ -81,6 +81,11 @@ impl Pieces {
         self.chain.last().map_or(0, |(_, end)| *end)
     }
 
+    /// Begin and end of each, in order; `None` where there is nothing.
+    pub(super) fn into_chain(self) -> Option<Vec<(u32, u32)>> {
+        (!self.chain.is_empty()).then_some(self.chain)
+    }
+
     pub(super) fn begin(self, path: &Path) -> Result<Assembly, Unusable> {
         let failed = |source| Unusable::Write { path: path.to_owned(), source };
         let file = File::create(path).map_err(failed)?;

@@ -1,6 +1,8 @@
 mod fetch;
 mod push;
 
+use std::time::Duration;
+
 use super::Context;
 use super::error::CommandError;
 use super::exit::Exit;
@@ -60,12 +62,5 @@ fn archived<'p>(
 /// PostgreSQL calls again by itself when a push fails, and a fetch has other copies to ask: neither waits
 /// long for a store that is in trouble.
 fn patience() -> Patience {
-    use std::time::Duration;
-    Patience {
-        attempts: 4,
-        backoff: Duration::from_millis(500),
-        answer: Duration::from_secs(15),
-        slowest: 256 << 10,
-        ..Patience::default()
-    }
+    Patience { attempts: 5, slowest: 128 << 10, ..Patience::within(Duration::from_secs(40)) }
 }

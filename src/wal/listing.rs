@@ -1,0 +1,140 @@
+use std::io::Read as _;
+
+use chrono::{DateTime, Utc};
+use thiserror::Error;
+
+use super::archive::SUFFIXES;
+use super::cluster::{self, ClusterError};
+use super::{Archive, Holdings, Reach, Tags};
+use crate::model::{Ancestor, Encoding, History, Segment, Timeline, WalName};
+use crate::pipeline::{Identities, open};
+use crate::repository::{Store, StoreError, StoreErrorKind, layout};
+
+/// More than any history.
+const HISTORY_LIMIT: u64 = 1 << 20;
+/// Segments that are asked for their newest commit; a server that writes none of these has nothing to lose.
+const LOOK_BACK: u64 = 64;
+
+/// Why it is not known what a repository holds.
+#[derive(Debug, Error)]
+pub enum ListError {
+    #[error("failed to list the write-ahead log")]
+    Store(#[source] StoreError),
+    #[error("failed to tell whose write-ahead log it is")]
+    Cluster(#[source] ClusterError),
+    #[error("{location} never had any write-ahead log of the source")]
+    Never { location: String },
+}
+
+/// What a repository holds of a cluster's log, from a segment on where one is given.
+///
+/// Where a timeline came from is kept with its history in clear. Only where that was lost (a directory that
+/// was copied without its metadata) the history is read, and `identities` are needed.
+pub async fn holdings(
+    store: &dyn Store,
+    archive: &Archive,
+    since: Option<Segment>,
+    identities: &Identities,
+) -> Result<Holdings, ListError> {
+    let record = cluster::known(store, archive).await.map_err(ListError::Cluster)?;
+    let record = record.ok_or_else(|| ListError::Never { location: store.location() })?;
+    let folder = archive.folder();
+    let mut after = since.map(|since| format!("{}{since}", archive.timeline(since.timeline)));
+    let mut names = Vec::new();
+    loop {
+        let page = store.list(&folder, after.as_deref()).await.map_err(ListError::Store)?;
+        let parsed = page.objects.iter().filter_map(|object| layout::parse_wal_file(&object.key));
+        names.extend(parsed.map(|(_, name)| name));
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    let mut holdings = Holdings::new(record.segment_size, names);
+    for timeline in holdings.histories().collect::<Vec<_>>() {
+        let parent = parent(store, archive, timeline, identities).await.map_err(ListError::Store)?;
+        if let Some(parent) = parent {
+            holdings.came_from(timeline, parent);
+        }
+    }
+    Ok(holdings)
+}
+
+/// `None`: it cannot be read.
+async fn parent(
+    store: &dyn Store,
+    archive: &Archive,
+    timeline: Timeline,
+    identities: &Identities,
+) -> Result<Option<Ancestor>, StoreError> {
+    let name = WalName::History(timeline);
+    if let Some(parent) = tags(store, archive, name).await?.and_then(|tags| tags.parent) {
+        return Ok(Some(parent));
+    }
+    for suffix in SUFFIXES {
+        let bytes = match store.get(&archive.key(name, suffix), HISTORY_LIMIT).await {
+            Ok((bytes, _)) => bytes,
+            Err(error) if error.kind == StoreErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        let encoding: &[Encoding] =
+            if suffix == ".zst" { &[Encoding::Zstd] } else { &[Encoding::Zstd, Encoding::Age] };
+        let mut text = String::new();
+        let read = open(&bytes[..], encoding, identities, None)
+            .is_ok_and(|mut plain| plain.read_to_string(&mut text).is_ok());
+        if read {
+            return Ok(History::parse(timeline, &text).ok().and_then(|history| history.parent()));
+        }
+    }
+    Ok(None)
+}
+
+/// What is kept with a stored file; `None` where there is no such file, or nothing is kept with it.
+pub async fn tags(store: &dyn Store, archive: &Archive, name: WalName) -> Result<Option<Tags>, StoreError> {
+    for suffix in SUFFIXES {
+        if let Some(info) = store.head(&archive.key(name, suffix)).await? {
+            return Ok(Tags::of(&info.metadata));
+        }
+    }
+    Ok(None)
+}
+
+/// Up to when the data of a repository could be brought back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// Everything that was committed before is there, by the clock of the host that archived it.
+    pub complete: Option<DateTime<Utc>>,
+    /// The newest commit that is there, by the server's clock. `None`: none in the last segments.
+    pub newest_commit: Option<DateTime<Utc>>,
+}
+
+/// Up to when what is reached goes, asked of the segments at its end.
+pub async fn moment(store: &dyn Store, archive: &Archive, reach: &Reach) -> Result<Moment, StoreError> {
+    let mut moment = Moment { complete: None, newest_commit: None };
+    let mut left = LOOK_BACK;
+    if let Some((segment, pieces)) = &reach.pieces {
+        for &(begin, end) in pieces.iter().rev() {
+            moment.take(tags(store, archive, WalName::Piece { segment: *segment, begin, end }).await?);
+            if moment.newest_commit.is_some() {
+                break;
+            }
+        }
+    }
+    for segment in reach.backwards() {
+        if left == 0 || (moment.complete.is_some() && moment.newest_commit.is_some()) {
+            break;
+        }
+        left -= 1;
+        moment.take(tags(store, archive, WalName::Segment(segment)).await?);
+    }
+    Ok(moment)
+}
+
+impl Moment {
+    fn take(&mut self, tags: Option<Tags>) {
+        if let Some(tags) = tags {
+            self.complete = self.complete.max(Some(tags.completed));
+            self.newest_commit = self.newest_commit.max(tags.newest_commit);
+        }
+    }
+}
