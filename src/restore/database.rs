@@ -6,7 +6,7 @@ use std::time::Duration;
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::plan::{RestorePlan, Steps};
-use super::target::{COMMENT, REPLACED, contents, maintenance};
+use super::target::{COMMENT, REPLACED, ask, contents, maintenance};
 use super::watch::close;
 use super::{RestoreError, Run};
 use crate::event::told;
@@ -104,16 +104,24 @@ pub(super) async fn drop_database(
         terminate(&mut connection, name).await?;
     }
     let what = format!("drop the database `{name}`");
-    let (version,): (i32,) = super::target::ask(
-        sqlx::query_as("SELECT current_setting('server_version_num')::int4").fetch_one(&mut connection),
-    )
-    .await?;
+    let (version,): (i32,) =
+        ask(sqlx::query_as("SELECT current_setting('server_version_num')::int4").fetch_one(&mut connection))
+            .await?;
     let with_force = if force && version >= 130_000 { " WITH (FORCE)" } else { "" };
     let dropped =
         execute(&mut connection, &what, format!("DROP DATABASE IF EXISTS {}{with_force}", identifier(name)))
             .await;
     close(connection).await;
     dropped
+}
+
+/// Whether the server says that there is no database of that name.
+pub(super) async fn is_gone(target: &ConnectionParameters, name: &str) -> bool {
+    let Ok(mut connection) = connect(target).await else { return false };
+    let query = sqlx::query_scalar("SELECT count(*) FROM pg_database WHERE datname = $1");
+    let found: Result<i64, _> = ask(query.bind(name).fetch_one(&mut connection)).await;
+    close(connection).await;
+    found.is_ok_and(|count| count == 0)
 }
 
 async fn terminate(connection: &mut PgConnection, name: &str) -> Result<(), RestoreError> {

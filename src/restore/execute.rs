@@ -27,7 +27,8 @@ impl Run {
         let done = match outcome {
             Ok(done) => done,
             Err(source) => {
-                let aftermath = if made { self.take_back(&plan).await } else { Aftermath::NothingMade };
+                let aftermath =
+                    if made { self.take_back(&plan, phase).await } else { Aftermath::NothingMade };
                 let (backup, phases) = (plan.backup.clone(), phases.ended());
                 return Err(Failure { backup, phase, aftermath, globals_made, phases, source });
             }
@@ -174,8 +175,12 @@ impl Run {
     }
 
     /// After a failure: nothing that looks complete and is not may stay.
-    async fn take_back(&self, plan: &RestorePlan) -> Aftermath {
+    async fn take_back(&self, plan: &RestorePlan, phase: Phase) -> Aftermath {
         let database = plan.temporary.clone();
+        // A connection that broke in the last step says nothing about whether the server took it.
+        if phase == Phase::Publish && database::is_gone(&self.target, &database).await {
+            return Aftermath::Published { database: plan.database.clone() };
+        }
         match database::drop_database(&self.target, &database, true).await {
             Ok(()) => Aftermath::Dropped { database },
             Err(error) => Aftermath::Left { database, reason: told(&error) },
