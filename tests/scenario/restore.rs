@@ -252,11 +252,10 @@ async fn what_comes_back_different_is_not_published() -> Outcome<()> {
         INSERT INTO t VALUES (1), (2), (3);";
     let system = origin(&cluster, script, &[Place::Directory]).await?;
     system.expect(0, &["backup"]).await?;
-    for jobs in ["1", "2"] {
-        let run = system.restore(1, &["--to", "new", "--jobs", jobs]).await?;
-        assert!(run.stderr.contains("table public.log has 6 rows, 3 were dumped"), "{run:?}");
-        assert!(run.stderr.contains("was dropped"), "{run:?}");
-    }
+    // One connection: two would load both tables at once, and it would be chance how many rows remain.
+    let run = system.restore(1, &["--to", "new", "--jobs", "1"]).await?;
+    assert!(run.stderr.contains("table public.log has 6 rows, 3 were dumped"), "{run:?}");
+    assert!(run.stderr.contains("was dropped"), "{run:?}");
     assert_eq!(databases(&cluster).await?, "");
     Ok(())
 }
