@@ -21,6 +21,8 @@ mod listing;
 mod pieces;
 mod push;
 mod ready;
+mod server;
+pub mod status;
 pub mod sync;
 mod unpack;
 
@@ -31,4 +33,5 @@ pub use file::{FileError, SealedFile, WalFile, Whose};
 pub use listing::{ListError, Moment, holdings, moment, tags};
 pub use push::{Drained, Known, PushError, Pushed, Pusher};
 pub use ready::{Backlog, Ready};
+pub use server::{ServerError, ServerFacts, Waiting, server_facts};
 pub use unpack::Unusable;

@@ -1,5 +1,6 @@
 mod fetch;
 mod push;
+mod status;
 
 use std::time::Duration;
 
@@ -21,12 +22,14 @@ pub struct WalArgs {
 enum WalCommand {
     Push(push::PushArgs),
     Fetch(fetch::FetchArgs),
+    Status(status::StatusArgs),
 }
 
 pub(super) async fn run(args: WalArgs, context: &Context) -> Result<Exit, CommandError> {
     match args.command {
         WalCommand::Push(args) => push::run(args, context).await,
         WalCommand::Fetch(args) => fetch::run(args, context).await,
+        WalCommand::Status(args) => status::run(args, context).await,
     }
 }
 

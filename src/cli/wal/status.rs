@@ -1,0 +1,291 @@
+use std::time::Duration;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde_json::{Value, json};
+
+use super::super::Context;
+use super::super::error::CommandError;
+use super::super::exit::Exit;
+use super::super::output::{count, duration, size, style};
+use super::super::table::{Cell, Table};
+use crate::event::told;
+use crate::model::{SourceName, SystemIdentifier};
+use crate::policy::{Policy, PostgresSource, SourceConfig};
+use crate::postgres::{ConnectionParameters, close};
+use crate::repository::{Repositories, Repository};
+use crate::wal::status::{Standing, Verdict, standing};
+use crate::wal::{Archive, Gap, ServerFacts, cluster, server_facts};
+
+/// Say up to when each repository could bring the data back, and how the server archives
+#[derive(Debug, clap::Args)]
+#[command(after_help = super::super::exit::HELP)]
+pub(super) struct StatusArgs {
+    /// The source, where the policy archives more than one
+    source: Option<SourceName>,
+    /// Whose log [default: the server's, or the one the repositories were first given]
+    #[arg(long, value_name = "NUMBER")]
+    system_identifier: Option<SystemIdentifier>,
+}
+
+/// One repository, or why it is not known what it has.
+struct Place {
+    name: String,
+    standing: Result<Standing, String>,
+}
+
+pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, CommandError> {
+    let policy = context.policy()?;
+    let (source, _) = super::archived(&policy, args.source.as_ref())?;
+    let (repositories, server) =
+        tokio::join!(context.repositories_with(&policy, super::patience()), ask_server(&policy, source));
+    let identifier = match (args.system_identifier, &server) {
+        (Some(identifier), _) => identifier,
+        (None, Ok(facts)) => facts.system_identifier,
+        (None, Err(_)) => first_cluster(&policy, source, &repositories).await?,
+    };
+    let archive = Archive { system: policy.system.clone(), source: source.clone(), cluster: identifier };
+    let asked =
+        futures_util::future::join_all(repositories.iter().map(|repository| ask(repository, &archive)));
+    let mut places = asked.await;
+    places.extend(
+        repositories
+            .lost()
+            .iter()
+            .map(|lost| Place { name: lost.name.to_string(), standing: Err(lost.reason()) }),
+    );
+    let (rpo, now) = (policy.objectives.rpo, context.clock.now());
+    let verdict = |place: &Place| match &place.standing {
+        Ok(standing) => standing.verdict(rpo, now),
+        Err(_) => Verdict::NotReached,
+    };
+    let worst = places.iter().map(verdict).max().unwrap_or(Verdict::Nothing);
+    if context.output.is_json() {
+        let document = json!({
+            "source": source, "system_identifier": identifier, "as_of": now, "rpo_seconds": rpo.as_secs(),
+            "verdict": worst,
+            "repositories": places.iter().map(|place| row_document(place, verdict(place), now)).collect::<Vec<_>>(),
+            "server": server.as_ref().map_or_else(|why| json!({ "error": why }), server_document),
+        });
+        context.output.document("wal-status", &document);
+    } else {
+        context.output.line(format!(
+            "{strong}{source}{strong:#}, system identifier {identifier}",
+            strong = style::STRONG
+        ));
+        show(context, &places, verdict, now);
+        show_server(context, &server, rpo, now);
+    }
+    Ok(match worst {
+        Verdict::Ok | Verdict::Late => Exit::Done,
+        Verdict::NotReached => Exit::Undetermined,
+        Verdict::Gap | Verdict::ObjectiveMissed => Exit::ObjectiveMissed,
+        Verdict::Nothing => Exit::Nothing,
+    })
+}
+
+async fn ask(repository: &Repository, archive: &Archive) -> Place {
+    let standing = standing(repository, archive).await.map_err(|error| told(&error));
+    Place { name: repository.name.to_string(), standing }
+}
+
+async fn first_cluster(
+    policy: &Policy,
+    source: &SourceName,
+    repositories: &Repositories,
+) -> Result<SystemIdentifier, CommandError> {
+    let any = SystemIdentifier(0);
+    let archive = Archive { system: policy.system.clone(), source: source.clone(), cluster: any };
+    let mut reasons: Vec<_> = repositories.lost().iter().map(|lost| lost.reason()).collect();
+    for repository in repositories.iter() {
+        match cluster::first(&*repository.store, &archive).await {
+            Ok(Some(record)) => return Ok(record.system_identifier),
+            Ok(None) => {}
+            Err(error) => reasons.push(told(&error)),
+        }
+    }
+    Err(match reasons.first() {
+        None => CommandError::new(Exit::Nothing, format!("no write-ahead log of {source} was ever archived"))
+            .hint("`drctl wal push --help` says how PostgreSQL is told to."),
+        Some(reason) => {
+            let words = format!("failed to tell which cluster's log is archived: {reason}");
+            CommandError::new(Exit::Undetermined, words)
+        }
+    })
+}
+
+async fn ask_server(policy: &Policy, source: &SourceName) -> Result<ServerFacts, String> {
+    let config = policy.source(source).map(|source| &source.config);
+    let Some(SourceConfig::Postgres(postgres)) = config else {
+        return Err("it is not PostgreSQL".to_owned());
+    };
+    let asked = async |postgres: &PostgresSource| {
+        let parameters = ConnectionParameters::resolve(postgres).await.map_err(|error| told(&error))?;
+        let mut connection = parameters.connect().await.map_err(|error| told(&error))?;
+        let facts = server_facts(&mut connection).await.map_err(|error| told(&error));
+        close(connection).await;
+        facts
+    };
+    asked(postgres).await
+}
+
+fn show(context: &Context, places: &[Place], verdict: impl Fn(&Place) -> Verdict, now: DateTime<Utc>) {
+    let output = &context.output;
+    let mut table = Table::head(
+        ["REPOSITORY", "NEWEST SEGMENT", "ALL UNTIL", "AGO", "NEWEST COMMIT", "VERDICT"].map(Cell::new),
+    );
+    for place in places {
+        let verdict = verdict(place);
+        let standing = place.standing.as_ref().ok();
+        let newest = standing.and_then(|standing| standing.timelines.iter().rev().find_map(|t| t.newest));
+        let moment = standing.map(|standing| standing.moment);
+        let behind = standing.and_then(|standing| standing.behind(now));
+        table.row([
+            Cell::new(place.name.as_str()).style(style::STRONG),
+            Cell::new(newest.map_or("none".to_owned(), |segment| segment.to_string())),
+            Cell::new(moment.and_then(|moment| moment.complete).map(time).unwrap_or_default()),
+            Cell::new(behind.map(duration).unwrap_or_default()).right(),
+            Cell::new(moment.and_then(|moment| moment.newest_commit).map(time).unwrap_or_default()),
+            Cell::new(verdict.as_str()).style(colour(verdict)),
+        ]);
+    }
+    table.lines().iter().for_each(|line| output.line(line));
+    for place in places {
+        match &place.standing {
+            Err(why) => output.line(format!("  {}: {why}", place.name)),
+            Ok(standing) => details(place, standing).iter().for_each(|line| output.line(line)),
+        }
+    }
+}
+
+fn details(place: &Place, standing: &Standing) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let (Some(since), Some(reach)) = (standing.whole_since, &standing.reach) {
+        let forks = standing.timelines.len().saturating_sub(1);
+        let timelines = if forks == 0 {
+            String::new()
+        } else {
+            format!(", {} in all", count(forks as u64 + 1, "timeline"))
+        };
+        lines.push(format!(
+            "  {}: without a gap from {} on timeline {} to {} on timeline {}{timelines}",
+            place.name, since.lsn, since.timeline, reach.end.lsn, reach.end.timeline
+        ));
+    }
+    for Gap { first, last, count: missing } in standing.timelines.iter().flat_map(|timeline| &timeline.gaps) {
+        let what = if missing == &1 { first.to_string() } else { format!("{first} to {last}") };
+        let bad = style::BAD;
+        lines.push(format!("  {}: {bad}missing{bad:#} {what} ({})", place.name, count(*missing, "segment")));
+    }
+    lines
+}
+
+fn show_server(context: &Context, server: &Result<ServerFacts, String>, rpo: Duration, now: DateTime<Utc>) {
+    let output = &context.output;
+    let facts = match server {
+        Ok(facts) => facts,
+        Err(why) => return output.line(format!("server: not asked: {why}")),
+    };
+    let role = if facts.is_standby { "standby " } else { "" };
+    output.line(format!("server: {role}at {} on timeline {}", facts.lsn, facts.timeline));
+    let backlog = &facts.backlog;
+    let mut waits = match (backlog.files, backlog.oldest) {
+        (None, _) => "its role may not see what waits (grant it pg_monitor)".to_owned(),
+        (Some(0), _) => "nothing waits to be archived".to_owned(),
+        (Some(files), oldest) => {
+            let since = oldest.and_then(|oldest| (now - oldest).to_std().ok()).unwrap_or_default();
+            let bytes = size(files * facts.segment_size.bytes());
+            format!("{} to be archived ({bytes} at most), the oldest for {}", waiting(files), duration(since))
+        }
+    };
+    if let Some(free) = backlog.free {
+        waits.push_str(&format!("; {} are free for the log", size(free)));
+    }
+    if let Some(lasts) = backlog.lasts {
+        waits.push_str(&format!(", which lasts for about {} at this rate", duration(lasts)));
+    }
+    output.line(format!("server: {waits}"));
+    for warning in warnings(facts, rpo, now) {
+        output.warn(warning);
+    }
+}
+
+fn waiting(files: u64) -> String {
+    format!("{} wait{}", count(files, "file"), if files == 1 { "s" } else { "" })
+}
+
+fn warnings(facts: &ServerFacts, rpo: Duration, now: DateTime<Utc>) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let command = facts.archive_command.as_deref().unwrap_or_default();
+    if facts.archive_mode == "off" {
+        warnings.push(
+            "the server archives nothing: `archive_mode` is off (changing it needs a restart)".to_owned(),
+        );
+    } else if facts.archive_command.is_some() && !command.contains("wal push") {
+        warnings.push(format!("`archive_command` is `{command}`, which does not run `drctl wal push`"));
+    }
+    if facts.archive_mode != "off" && (facts.archive_timeout.is_zero() || facts.archive_timeout > rpo) {
+        let words = match facts.archive_timeout {
+            Duration::ZERO => "is off".to_owned(),
+            timeout => format!("is {}", duration(timeout)),
+        };
+        warnings.push(format!(
+            "`archive_timeout` {words}: a server that writes little ends no segment within the RPO of {}",
+            duration(rpo)
+        ));
+    }
+    if let Some(failed) =
+        facts.last_failed.filter(|failed| facts.last_archived.is_none_or(|last| last < *failed))
+    {
+        let ago = (now - failed).to_std().unwrap_or_default();
+        warnings.push(format!(
+            "archiving fails: {} so far, the last {} ago; the server's log has what drctl said",
+            count(facts.failed_count.unsigned_abs(), "time"),
+            duration(ago)
+        ));
+    }
+    warnings
+}
+
+fn time(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+fn colour(verdict: Verdict) -> anstyle::Style {
+    match verdict {
+        Verdict::Ok => style::GOOD,
+        Verdict::Late | Verdict::NotReached => style::WARN,
+        Verdict::Gap | Verdict::ObjectiveMissed | Verdict::Nothing => style::BAD,
+    }
+}
+
+fn row_document(place: &Place, verdict: Verdict, now: DateTime<Utc>) -> Value {
+    let standing = match &place.standing {
+        Ok(standing) => standing,
+        Err(why) => return json!({ "repository": place.name, "verdict": verdict, "error": why }),
+    };
+    let gap = |gap: &Gap| json!({ "first": gap.first.to_string(), "last": gap.last.to_string(), "segments": gap.count });
+    let timelines = standing.timelines.iter().map(|timeline| {
+        json!({
+            "timeline": timeline.timeline, "segments": timeline.segments,
+            "newest": timeline.newest.map(|segment| segment.to_string()),
+            "gaps": timeline.gaps.iter().map(gap).collect::<Vec<_>>(),
+        })
+    });
+    json!({
+        "repository": place.name, "verdict": verdict,
+        "all_until": standing.moment.complete, "newest_commit": standing.moment.newest_commit,
+        "behind_seconds": standing.behind(now).map(|behind| behind.as_secs()),
+        "whole_since": standing.whole_since, "end": standing.reach.as_ref().map(|reach| reach.end),
+        "timelines": timelines.collect::<Vec<_>>(),
+    })
+}
+
+fn server_document(facts: &ServerFacts) -> Value {
+    json!({
+        "lsn": facts.lsn, "timeline": facts.timeline, "standby": facts.is_standby,
+        "archive_mode": facts.archive_mode, "archive_timeout_seconds": facts.archive_timeout.as_secs(),
+        "failed_count": facts.failed_count, "last_failed": facts.last_failed, "last_archived": facts.last_archived,
+        "waiting_files": facts.backlog.files, "waiting_since": facts.backlog.oldest,
+        "free_bytes": facts.backlog.free, "disk_lasts_seconds": facts.backlog.lasts.map(|lasts| lasts.as_secs()),
+    })
+}

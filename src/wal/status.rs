@@ -1,0 +1,142 @@
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::listing::{self, ListError};
+use super::{Archive, Follow, Gap, Holdings, Moment, Position, Reach};
+use crate::model::{Segment, Timeline};
+use crate::pipeline::Identities;
+use crate::repository::Repository;
+
+/// What one repository has of a cluster's log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The oldest first.
+    pub timelines: Vec<TimelineStanding>,
+    /// From here on everything up to the end is there: what begins later can be brought to it.
+    pub whole_since: Option<Position>,
+    /// Where it ends; `None` where there is nothing.
+    pub reach: Option<Reach>,
+    pub moment: Moment,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TimelineStanding {
+    pub timeline: Timeline,
+    /// Whole segments.
+    pub segments: u64,
+    pub newest: Option<Segment>,
+    pub gaps: Vec<Gap>,
+}
+
+/// How good that is, from best to worst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    Ok,
+    /// Three quarters of the objective are gone.
+    Late,
+    NotReached,
+    /// Segments are missing between others.
+    Gap,
+    ObjectiveMissed,
+    Nothing,
+}
+
+impl Verdict {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Late => "late",
+            Self::NotReached => "not reached",
+            Self::Gap => "gap",
+            Self::ObjectiveMissed => "objective missed",
+            Self::Nothing => "nothing archived",
+        }
+    }
+}
+
+/// Asks one repository.
+pub async fn standing(repository: &Repository, archive: &Archive) -> Result<Standing, ListError> {
+    let store = &*repository.store;
+    let holdings = listing::holdings(store, archive, None, &Identities::default()).await?;
+    let end = end(&holdings);
+    let moment = match &end {
+        Some((_, reach)) => listing::moment(store, archive, reach).await.map_err(ListError::Store)?,
+        None => Moment { complete: None, newest_commit: None },
+    };
+    Ok(Standing {
+        timelines: holdings
+            .timelines()
+            .map(|timeline| TimelineStanding {
+                timeline,
+                segments: holdings.count(timeline),
+                newest: holdings.newest(timeline),
+                gaps: holdings.gaps(timeline),
+            })
+            .collect(),
+        whole_since: end.as_ref().map(|(since, _)| *since),
+        reach: end.map(|(_, reach)| reach),
+        moment,
+    })
+}
+
+/// From where everything is there up to the end of the newest timeline with any segment, and that end.
+fn end(holdings: &Holdings) -> Option<(Position, Reach)> {
+    let timelines: Vec<_> = holdings.timelines().collect();
+    let newest = timelines.into_iter().rev().find(|timeline| holdings.count(*timeline) > 0)?;
+    let since = holdings.whole_since(newest)?;
+    Some((since, holdings.reach(since, Follow::Timeline(newest))))
+}
+
+impl Standing {
+    pub fn has_gaps(&self) -> bool {
+        self.timelines.iter().any(|timeline| !timeline.gaps.is_empty())
+    }
+
+    /// How long ago the moment was up to which everything is there.
+    pub fn behind(&self, now: DateTime<Utc>) -> Option<Duration> {
+        let complete = self.moment.complete.max(self.moment.newest_commit)?;
+        Some((now - complete).to_std().unwrap_or_default())
+    }
+
+    pub fn verdict(&self, rpo: Duration, now: DateTime<Utc>) -> Verdict {
+        match self.behind(now) {
+            None => Verdict::Nothing,
+            Some(behind) if behind > rpo => Verdict::ObjectiveMissed,
+            Some(_) if self.has_gaps() => Verdict::Gap,
+            Some(behind) if behind > rpo * 3 / 4 => Verdict::Late,
+            Some(_) => Verdict::Ok,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_late_is_said_before_the_objective_is_missed() {
+        let now: DateTime<Utc> = "2026-11-20T12:00:00Z".parse().unwrap();
+        let hour = Duration::from_secs(3600);
+        let standing = |minutes: Option<i64>| Standing {
+            timelines: vec![],
+            whole_since: None,
+            reach: None,
+            moment: Moment {
+                complete: minutes.map(|minutes| now - chrono::TimeDelta::minutes(minutes)),
+                newest_commit: None,
+            },
+        };
+        for (minutes, verdict) in [
+            (Some(-5), Verdict::Ok),
+            (Some(45), Verdict::Ok),
+            (Some(46), Verdict::Late),
+            (Some(61), Verdict::ObjectiveMissed),
+            (None, Verdict::Nothing),
+        ] {
+            assert_eq!(standing(minutes).verdict(hour, now), verdict, "{minutes:?}");
+        }
+    }
+}
