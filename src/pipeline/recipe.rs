@@ -8,7 +8,7 @@ use crate::policy::{Compression, Encryption};
 
 /// Bytes zstd compresses as one job. Smaller than its default at these levels, which would take more
 /// memory than all the parts on their way; the loss of ratio is under one percent.
-const JOB_BYTES: u32 = 4 << 20;
+const JOB_BYTES: u32 = 2 << 20;
 
 /// What is done to an artifact's bytes.
 #[derive(Clone)]

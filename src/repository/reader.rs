@@ -25,7 +25,7 @@ pub struct Window {
 
 impl Default for Window {
     fn default() -> Self {
-        Self { chunk: 8 << 20, parallel: 3 }
+        Self { chunk: 4 << 20, parallel: 4 }
     }
 }
 
