@@ -3,11 +3,14 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::support::Outcome;
 use crate::support::archiving::Archiving;
 use crate::support::fault_proxy::{Fault, FaultProxy, When};
 use crate::support::postgres::{Cluster, ClusterOptions};
 use crate::support::s3::{ACCESS_KEY, BUCKET, S3Server, SECRET_KEY};
+use crate::support::s3_process::S3Process;
 use crate::support::system::{Place, until};
 
 const TWO: [Place; 2] = [Place::Directory, Place::Directory];
@@ -23,15 +26,48 @@ fn directories(archiving: &Archiving) -> [PathBuf; 2] {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_server_was_told_is_archived_is_in_every_copy() -> Outcome<()> {
     let archiving = Archiving::start(&TWO, "", pg15()).await?;
+    archiving.prepare_pgbench()?;
     let bench = archiving.pgbench(Some(2000))?;
     archiving.write(4).await?;
     bench.end().await?;
     archiving.write(1).await?;
+    let committed = archiving.cluster.text("postgres", "SELECT extract(epoch FROM now())::int8").await?;
     archiving.settle().await?;
     let archived = archiving.compare(&directories(&archiving))?;
     assert!(archived >= 6, "{archived}");
     let failed = archiving.cluster.text("postgres", "SELECT failed_count FROM pg_stat_archiver").await?;
     assert_eq!(failed, "0", "{}", archiving.cluster.log_tail());
+
+    // And up to when, each says itself: the newest commit in it is the last there was.
+    let status = archiving.system.expect(0, &["wal", "status", "--output", "json"]).await?.document()?;
+    for repository in status["repositories"].as_array().ok_or("no repositories")? {
+        let newest: chrono::DateTime<chrono::Utc> =
+            repository["newest_commit"].as_str().ok_or("no commit")?.parse()?;
+        let apart = newest.timestamp() - committed.parse::<i64>()?;
+        assert!((-2..=1).contains(&apart), "{apart} s apart: {status:#}");
+        assert_eq!(repository["end"]["timeline"], 1);
+        assert_eq!(repository["timelines"][0]["gaps"], serde_json::json!([]));
+    }
+    assert_eq!(status["server"]["waiting_files"], 0, "{status:#}");
+    let shown = archiving.system.expect(0, &["wal", "status"]).await?;
+    assert!(shown.stdout.contains("nothing waits to be archived"), "{}", shown.stdout);
+    assert!(shown.stderr.contains("`archive_timeout` is off"), "{}", shown.stderr);
+
+    // A gap in one of them is seen, and an objective that is missed.
+    let mut segments: Vec<_> = archiving.archived()?.iter().filter_map(|name| name.as_segment()).collect();
+    segments.sort();
+    let missing = segments[segments.len() / 2];
+    for (path, _) in crate::support::system::contents(&archiving.system.repository("west"))? {
+        if path.display().to_string().contains(&format!("{missing}.zst")) {
+            std::fs::remove_file(path)?;
+        }
+    }
+    let shown = archiving.system.expect(21, &["wal", "status"]).await?;
+    assert!(shown.stdout.contains(&format!("west: missing {missing} (1 segment)")), "{}", shown.stdout);
+    archiving.system.rewrite("rpo = \"1h\"", "rpo = \"1s\"")?;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let shown = archiving.system.expect(21, &["wal", "status"]).await?;
+    assert!(shown.stdout.contains("objective missed"), "{}", shown.stdout);
     Ok(())
 }
 
@@ -148,6 +184,75 @@ async fn segments_of_another_size_are_archived_and_fetched() -> Outcome<()> {
     assert_eq!(archiving.as_server(&fetch).await?.0, 0);
     assert!(std::fs::read(&target)? == std::fs::read(archiving.pg_wal().join(&segment))?);
     Ok(())
+}
+
+/// Kills something every moment while the server writes and archives as fast as it can: drctl, either store,
+/// the server itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_dies_nothing_that_was_acknowledged_is_lost() -> Outcome<()> {
+    let mut stores = [S3Process::start()?, S3Process::start()?];
+    let places = stores.each_ref().map(|store| Place::of_server(store.address));
+    let options = pg15().setting("shared_buffers", "64MB");
+    let mut archiving = Archiving::start(&places, "parallel = 3", options).await?;
+    // A command that dies by a signal stops the archiver for ten seconds, which is none of this test's.
+    let command = format!("{} wal push %p || exit 1", archiving.drctl.display());
+    let set = format!("ALTER SYSTEM SET archive_command = '{command}'");
+    archiving.cluster.execute("postgres", &[&set, "SELECT pg_reload_conf()"]).await?;
+    archiving.prepare_pgbench()?;
+    let mut bench = Some(archiving.pgbench(None)?);
+    let (mut killed, mut dead) = (0, None);
+    for round in 0..24 {
+        archiving.cluster.execute("postgres", &["SELECT pg_switch_wal()"]).await?;
+        // Whatever drctl is doing by then; where none runs, the next.
+        tokio::time::sleep(Duration::from_millis(u64::from(fastrand::u16(0..600)))).await;
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_millis(800) {
+            let now = archiving.kill_drctl();
+            killed += now;
+            if now > 0 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(u64::from(fastrand::u8(1..30)))).await;
+        }
+        match round % 8 {
+            1 => {
+                let store = usize::from(fastrand::bool());
+                stores[store].kill()?;
+                stores[store].forget_halves()?;
+                dead = Some(store);
+            }
+            4 => {
+                if let Some(store) = dead.take() {
+                    stores[store].start_again()?;
+                }
+            }
+            6 => {
+                drop(bench.take());
+                kill_process(pid(archiving.cluster.postmaster()?)?, Signal::KILL)?;
+                archiving.cluster.kill();
+                // What it started outlives it for a moment.
+                until("the killed server is gone", || archiving.cluster.begin_again().is_ok()).await?;
+                bench = Some(archiving.pgbench(None)?);
+            }
+            _ => {}
+        }
+    }
+    drop(bench.take());
+    if let Some(store) = dead.take() {
+        stores[store].start_again()?;
+    }
+    archiving.cluster.execute("postgres", &["SELECT pg_switch_wal()"]).await?;
+    archiving.settle().await?;
+    let folders = stores.each_ref().map(|store| store.files().join("backups"));
+    let archived = archiving.compare(&folders)?;
+    assert!(killed > 5 && archived > 20, "{killed} killed, {archived} archived");
+    let shown = archiving.system.expect(0, &["wal", "status"]).await?;
+    assert!(!shown.stdout.contains("missing"), "{}", shown.stdout);
+    Ok(())
+}
+
+fn pid(id: u32) -> Outcome<Pid> {
+    Ok(i32::try_from(id).ok().and_then(Pid::from_raw).ok_or("not a process")?)
 }
 
 /// Two S3 servers, each behind a proxy, with a cluster that archives to them.

@@ -36,6 +36,7 @@ impl Archiving {
             // Everything stays, to be compared with what was archived.
             .setting("wal_keep_size", "4GB");
         let cluster = Cluster::start_with(options).await?;
+        system.rewrite("postgres://postgres@127.0.0.1/postgres", &cluster.url("postgres"))?;
         Ok(Self { system, cluster, drctl })
     }
 
@@ -84,13 +85,17 @@ impl Archiving {
         Ok(())
     }
 
-    /// pgbench, writing until it is dropped or has done so many transactions.
-    pub(crate) fn pgbench(&self, transactions: Option<u32>) -> Outcome<Bench> {
-        let mut initialise = self.cluster.client("pgbench");
-        let output = initialise.args(["-i", "-q", "-s", "5", "postgres"]).output()?;
+    /// Makes pgbench's tables.
+    pub(crate) fn prepare_pgbench(&self) -> Outcome<()> {
+        let output = self.cluster.client("pgbench").args(["-i", "-q", "-s", "5", "postgres"]).output()?;
         if !output.status.success() {
             return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
         }
+        Ok(())
+    }
+
+    /// pgbench, writing until it is dropped or has done so many transactions.
+    pub(crate) fn pgbench(&self, transactions: Option<u32>) -> Outcome<Bench> {
         let mut command = self.cluster.client("pgbench");
         command.args(["-c", "3", "-n"]);
         match transactions {
@@ -124,12 +129,23 @@ impl Archiving {
     /// Waits until nothing waits to be archived.
     pub(crate) async fn settle(&self) -> Outcome<()> {
         let begun = Instant::now();
-        while !self.waiting()?.is_empty() {
+        let mut stands = (self.waiting()?.len(), Instant::now());
+        while stands.0 > 0 {
             if begun.elapsed() > ARCHIVED_WITHIN {
                 let log = self.cluster.log_tail();
-                return Err(format!("{} files still wait:\n{log}", self.waiting()?.len()).into());
+                return Err(format!("{} files still wait:\n{log}", stands.0).into());
             }
             tokio::time::sleep(STEP).await;
+            let waiting = self.waiting()?.len();
+            if waiting != stands.0 {
+                stands = (waiting, Instant::now());
+            } else if stands.1.elapsed() > Duration::from_secs(3) {
+                // After three failures the server waits for a minute, or for something new.
+                self.cluster
+                    .execute("postgres", &["SELECT txid_current()", "SELECT pg_switch_wal()"])
+                    .await?;
+                stands.1 = Instant::now();
+            }
         }
         Ok(())
     }

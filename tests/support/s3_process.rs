@@ -32,6 +32,28 @@ impl S3Process {
         Ok(())
     }
 
+    /// Removes objects that the killed server had put in place and not yet their metadata: it does the one
+    /// after the other, and a real store has both or neither.
+    pub(crate) fn forget_halves(&self) -> Outcome<()> {
+        let mut folders = vec![self.files()];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(&folder)? {
+                let path = entry?.path();
+                if path.is_dir() {
+                    folders.push(path);
+                    continue;
+                }
+                let key = path.strip_prefix(self.files())?.to_string_lossy().into_owned();
+                let metadata =
+                    format!(".bucket-{}.object-{}.metadata.json", url_safe(BUCKET), url_safe(&key));
+                if !self.root.path().join(metadata).exists() {
+                    std::fs::remove_file(path)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Starts it again where it was.
     pub(crate) fn start_again(&mut self) -> Outcome<()> {
         (self.server, self.address) = start(self.root.path(), self.address.port())?;
@@ -51,6 +73,20 @@ impl S3Process {
             .filter_map(|entry| Some(entry.metadata().ok()?.len()))
             .sum()
     }
+}
+
+/// Base64 for names of files, without padding.
+fn url_safe(text: &str) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut encoded = String::new();
+    for chunk in text.as_bytes().chunks(3) {
+        let bits =
+            chunk.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        for n in 0..=chunk.len() {
+            encoded.push(char::from(ALPHABET[(bits >> (18 - 6 * n) & 63) as usize]));
+        }
+    }
+    encoded
 }
 
 fn start(root: &Path, port: u16) -> Outcome<(Child, SocketAddr)> {
