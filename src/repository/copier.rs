@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::{Bytes, BytesMut};
 use thiserror::Error;
 
 use super::reader::{self, ReadError, Window};
@@ -12,9 +13,9 @@ use crate::pipeline::{Budget, Piece};
 use crate::platform::CancellationToken;
 use crate::policy::Transfer;
 
-/// Ranges that are read ahead. With `Transfer::parallel` parts on their way, at most
-/// `(parallel + 4) × part size` bytes are in memory.
-const READ_AHEAD: usize = 2;
+/// Read in smaller pieces than are sent, since what is read ahead counts beside the parts: in memory are at
+/// most `Transfer::parallel` parts on their way, the one being filled, and 10 MiB that were read.
+const READ: Window = Window { chunk: 2 << 20, parallel: 3 };
 /// The most parts an upload may have.
 const PARTS: u64 = 10_000;
 
@@ -62,7 +63,8 @@ impl Copier {
             transfer,
             options: PutOptions { precondition: super::Precondition::Absent, ..options },
             throttle: Arc::new(Throttle::new(transfer.bandwidth)),
-            budget: Budget::of_parts(transfer.parallel + 1),
+            // An object's first part waits for its second, which decides how it is sent.
+            budget: Budget::of_parts(transfer.parallel.max(2)),
             cancel,
         }
     }
@@ -91,9 +93,9 @@ impl Copier {
         }
         // A size that allows for the object's parts although it was written with larger ones.
         let part_size = self.transfer.part_size.max(object.stored.size.div_ceil(PARTS));
-        let window = Window { chunk: part_size, parallel: READ_AHEAD };
+        let part_size = usize::try_from(part_size).unwrap_or(usize::MAX);
         let mut stream =
-            reader::stream_object(Arc::clone(&from.store), folder, object, window, self.cancel.clone());
+            reader::stream_object(Arc::clone(&from.store), folder, object, READ, self.cancel.clone());
         let target = Target::begin(
             &self.to,
             key,
@@ -102,19 +104,26 @@ impl Copier {
             Arc::clone(&self.throttle),
             self.cancel.clone(),
         );
-        let mut number = 0;
-        loop {
-            let piece = match stream.next().await {
-                Some(Ok(bytes)) => {
-                    number += 1;
+        let mut parts = Parts { size: part_size, buffer: BytesMut::new(), number: 0 };
+        let (mut open, mut whole) = (true, false);
+        while open {
+            match stream.next().await {
+                Some(Ok(mut bytes)) => {
                     progress(bytes.len() as u64);
-                    match self.budget.part(number, bytes).await {
-                        Some(part) => Piece::Part(part),
-                        None => return Err(CopyError::Interrupted),
+                    while open && !bytes.is_empty() {
+                        if let Some((number, part)) = parts.fill(&mut bytes) {
+                            open = self.send(&target, number, part).await;
+                        }
                     }
                 }
                 // The stream ends without an error only where the digest was the one recorded.
-                None => Piece::ObjectEnd(object.stored),
+                None => {
+                    if let Some((number, rest)) = parts.rest() {
+                        open = self.send(&target, number, rest).await;
+                    }
+                    whole = open && target.send(Piece::ObjectEnd(object.stored)).await;
+                    break;
+                }
                 Some(Err(source)) => {
                     target.abort().await;
                     return Err(match source {
@@ -122,23 +131,29 @@ impl Copier {
                         source => CopyError::Source(source),
                     });
                 }
-            };
-            let is_end = matches!(piece, Piece::ObjectEnd(_));
-            if !target.send(piece).await || is_end {
-                break;
             }
         }
+        drop(stream);
         let ended = target.end().await;
         if self.cancel.is_cancelled() && ended.is_err() {
             return Err(CopyError::Interrupted);
         }
         match ended {
-            Ok(()) => Ok(Kept::Copied),
+            Ok(()) if whole => Ok(Kept::Copied),
+            Ok(()) => Err(CopyError::Interrupted),
             // Another host was faster.
             Err(error) if error.kind == StoreErrorKind::Exists => {
                 self.compare(folder, object, progress).await.map(|()| Kept::Stood)
             }
             Err(error) => Err(CopyError::Destination(error)),
+        }
+    }
+
+    /// False when the target has ended: it says why.
+    async fn send(&self, target: &Target, number: u32, bytes: Bytes) -> bool {
+        match self.budget.part(number, bytes).await {
+            Some(part) => target.send(Piece::Part(part)).await,
+            None => false,
         }
     }
 
@@ -148,13 +163,8 @@ impl Copier {
         object: &ObjectPart,
         progress: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<(), CopyError> {
-        let mut stream = reader::stream_object(
-            Arc::clone(&self.to.store),
-            folder,
-            object,
-            Window::default(),
-            self.cancel.clone(),
-        );
+        let mut stream =
+            reader::stream_object(Arc::clone(&self.to.store), folder, object, READ, self.cancel.clone());
         while let Some(read) = stream.next().await {
             match read {
                 Ok(bytes) => progress(bytes.len() as u64),
@@ -166,5 +176,32 @@ impl Copier {
             }
         }
         Ok(())
+    }
+}
+
+/// Cuts what is read into parts of one size, numbered from 1.
+struct Parts {
+    size: usize,
+    buffer: BytesMut,
+    number: u32,
+}
+
+impl Parts {
+    /// Takes what still fits; gives the part when it is full.
+    fn fill(&mut self, bytes: &mut Bytes) -> Option<(u32, Bytes)> {
+        if self.buffer.capacity() == 0 {
+            self.buffer = BytesMut::with_capacity(self.size);
+        }
+        let taken = bytes.split_to(bytes.len().min(self.size - self.buffer.len()));
+        self.buffer.extend_from_slice(&taken);
+        if self.buffer.len() == self.size { self.rest() } else { None }
+    }
+
+    fn rest(&mut self) -> Option<(u32, Bytes)> {
+        if self.buffer.is_empty() {
+            return None;
+        }
+        self.number += 1;
+        Some((self.number, std::mem::take(&mut self.buffer).freeze()))
     }
 }

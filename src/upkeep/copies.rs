@@ -13,7 +13,6 @@ use crate::model::{BackupId, CheckDepth, CopyCheck, Fault, Manifest, Outcome, Re
 use crate::pipeline::Identities;
 use crate::policy::Transfer;
 use crate::repository::journal::{self, Detail, JournalError};
-use crate::repository::reader::Window;
 use crate::repository::{
     Copier, CopyError, Kept, Lost, ManifestError, PutOptions, Repositories, Repository, layout, manifest,
 };
@@ -253,9 +252,9 @@ async fn copy_backup(
 
 /// A finding about a copy is answered by another finding, never dropped.
 async fn check_again(run: &Run, repository: &Repository, manifest: &Manifest) -> Option<CopyCheck> {
-    let (identities, window) = (Identities::default(), Window::default());
+    let identities = Identities::default();
     let Examined { faults, unread, depth, .. } =
-        examine(repository, manifest, &identities, window, &run.cancel, &|_, _| {}).await;
+        examine(repository, manifest, &identities, &run.cancel, &|_, _| {}).await;
     (unread.is_empty() || !faults.is_empty()).then(|| CopyCheck {
         backup: manifest.id.clone(),
         repository: repository.name.clone(),

@@ -10,6 +10,9 @@ use crate::platform::CancellationToken;
 use crate::repository::reader::{ReadError, Window, stream, stream_object};
 use crate::repository::{ManifestError, Repository, StoreErrorKind, layout, manifest};
 
+/// Smaller than a restore's, which is in more of a hurry than it is short of memory.
+const WINDOW: Window = Window { chunk: 2 << 20, parallel: 4 };
+
 /// What came of it.
 #[derive(Debug, Default)]
 pub(super) struct Examined {
@@ -31,7 +34,6 @@ pub(super) async fn examine(
     repository: &Repository,
     expected: &Manifest,
     identities: &Identities,
-    window: Window,
     cancel: &CancellationToken,
     seen: Seen<'_>,
 ) -> Examined {
@@ -52,7 +54,7 @@ pub(super) async fn examine(
             examined.unread.push(ReadError::Interrupted.to_string());
             break;
         }
-        let reading = Reading { repository, manifest: expected, artifact, window, cancel };
+        let reading = Reading { repository, manifest: expected, artifact, cancel };
         let depth = reading.run(identities, seen, &mut examined).await;
         examined.depth = Some(examined.depth.map_or(depth, |least| least.min(depth)));
     }
@@ -86,7 +88,6 @@ struct Reading<'a> {
     repository: &'a Repository,
     manifest: &'a Manifest,
     artifact: &'a Artifact,
-    window: Window,
     cancel: &'a CancellationToken,
 }
 
@@ -144,7 +145,7 @@ impl Reading<'_> {
 
     async fn compare(&self, object: &ObjectPart) -> Result<(), Failure> {
         let store = Arc::clone(&self.repository.store);
-        let mut stream = stream_object(store, &self.folder(), object, self.window, self.cancel.clone());
+        let mut stream = stream_object(store, &self.folder(), object, WINDOW, self.cancel.clone());
         while let Some(read) = stream.next().await {
             read.map_err(|error| judge(&object.name, &error))?;
         }
@@ -154,7 +155,7 @@ impl Reading<'_> {
     /// Decrypts and unpacks on a thread of its own, and throws the plain bytes away.
     async fn decode(&self, identities: &Identities) -> Result<(), DecodeError> {
         let store = Arc::clone(&self.repository.store);
-        let stream = stream(store, &self.folder(), self.artifact, self.window, self.cancel.clone());
+        let stream = stream(store, &self.folder(), self.artifact, WINDOW, self.cancel.clone());
         let (identities, artifact) = (identities.clone(), self.artifact.clone());
         let decoding = tokio::task::spawn_blocking(move || {
             let mut stored = stream.into_reader();

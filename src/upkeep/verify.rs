@@ -7,7 +7,6 @@ use crate::event::{Event, Phase, told};
 use crate::model::{BackupId, CheckDepth, CopyCheck, Manifest, Outcome, RepositoryName};
 use crate::pipeline::Identities;
 use crate::repository::journal::Detail;
-use crate::repository::reader::Window;
 use crate::repository::{Lost, ManifestError, layout};
 
 /// One backup in one repository, to be read.
@@ -171,7 +170,7 @@ async fn check(run: &Run, item: &Item, identities: &Identities) -> Finding {
         run.events.emit(&Event::Progress { subject, bytes, total: Some(total), estimated: false });
     };
     let Examined { faults, unread, depth, not_opened } =
-        examine(repository, &item.manifest, identities, Window::default(), &run.cancel, &seen).await;
+        examine(repository, &item.manifest, identities, &run.cancel, &seen).await;
     if faults.is_empty() && !unread.is_empty() {
         return finding(Verdict::Undetermined { reasons: unread }, not_opened);
     }

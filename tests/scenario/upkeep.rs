@@ -1,12 +1,19 @@
 //! A backup in a bucket and its copy in a directory, looked after as a user would.
 
-use drctl::pipeline::NewIdentity;
-use drctl::platform::ExposeSecret as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use drctl::event::Events;
+use drctl::model::{BackupId, BackupKind, Manifest, Protection, RunId, SourceName, ToolFacts};
+use drctl::pipeline::{FromMemory, NewIdentity, Recipe};
+use drctl::platform::{CancellationToken, Clock as _, ExposeSecret as _, SystemClock, seed};
+use drctl::repository::{BackupWriter, DirectoryStore, Repositories, Repository};
 
 use crate::support::Outcome;
 use crate::support::postgres::Cluster;
 use crate::support::s3::{ACCESS_KEY, BUCKET, S3Server, SECRET_KEY};
 use crate::support::system::{Place, System};
+use crate::support::usage::measure;
 
 struct Bench {
     _cluster: Cluster,
@@ -120,5 +127,83 @@ async fn copies_are_completed_from_the_bucket_and_back() -> Outcome<()> {
     system.expect(0, &["catalog", "rebuild"]).await?;
     assert_eq!(system.expect(0, &["list", "--output", "json"]).await?.stdout, before);
     assert!(before.contains(&id), "{before}");
+    Ok(())
+}
+
+/// More than a run may have in memory, several times.
+const LARGE: usize = 400 << 20;
+const PEAK_AT_MOST: u64 = 128 << 20;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_is_bounded_whatever_the_size_of_a_backup() -> Outcome<()> {
+    let server = S3Server::start().await?;
+    let bucket = Place::S3 {
+        endpoint: format!("http://{}", server.address),
+        bucket: BUCKET.to_owned(),
+        access_key: ACCESS_KEY.to_owned(),
+        secret_key: SECRET_KEY.to_owned(),
+    };
+    let mut system = System::new("postgres://nobody@127.0.0.1/none", &[bucket, Place::Directory])?;
+    system.set("DRCTL_LOG", "error");
+    store_large(&system).await?;
+    let key = system.operational.display().to_string();
+    let mut peaks = Vec::new();
+    // From the directory to the bucket; then every byte of both, twice as deep.
+    for arguments in [&["copies", "sync"][..], &["verify"], &["verify", "--identity", &key]] {
+        let command = system.command(arguments);
+        let usage = tokio::task::spawn_blocking(move || measure(command, Duration::from_secs(300))).await??;
+        let usage = usage.expect_success()?;
+        peaks.push((arguments[0], usage.peak >> 20));
+    }
+    assert!(peaks.iter().all(|(_, peak)| *peak < PEAK_AT_MOST >> 20), "MiB: {peaks:?}");
+    Ok(())
+}
+
+/// A backup in the directory that no database was needed for.
+async fn store_large(system: &System) -> Outcome<()> {
+    let policy = drctl::policy::load(&system.policy()).map_err(|faults| format!("{faults:?}"))?;
+    let store = DirectoryStore::open(system.repository("west"));
+    let set = Repositories::of(vec![Repository { name: "west".parse()?, store: Arc::new(store) }]);
+    let begun = SystemClock.now();
+    let set = set.for_writing(&policy.system, None, begun).await?;
+    let repository_id = set.id().ok_or("id")?.to_owned();
+    let source: SourceName = "database".parse()?;
+    let id = BackupId::new(begun, &source, BackupKind::Logical, seed());
+    let recipe = Recipe::new(policy.compression, &policy.encryption)?;
+    let (events, cancel) = (Events::default(), CancellationToken::new());
+    let mut writer = BackupWriter::new(
+        set,
+        policy.system.clone(),
+        id.clone(),
+        recipe,
+        policy.transfer,
+        vec![],
+        events,
+        cancel,
+    );
+    // Does not compress, and is quick to make.
+    let mut noise = vec![0; LARGE];
+    let mut random = fastrand::Rng::with_seed(1);
+    random.fill(&mut noise);
+    let artifact = writer.store("database.dump", Box::new(FromMemory::new(noise)), None).await?;
+    let manifest = Manifest {
+        format: "1.0".to_owned(),
+        repository_id,
+        system: policy.system,
+        source,
+        kind: id.kind(),
+        run: RunId::new(begun, seed()),
+        recovery_point: begun,
+        begun,
+        ended: begun,
+        host: "a".to_owned(),
+        tool: ToolFacts { drctl: "0.1.0".to_owned(), producer: "none".to_owned() },
+        server: None,
+        protection: Protection::Age { recipients: vec![] },
+        artifacts: vec![artifact],
+        by_hand: vec![],
+        id,
+    };
+    writer.commit(&manifest).await?;
     Ok(())
 }
