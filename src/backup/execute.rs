@@ -248,6 +248,7 @@ impl Run<'_> {
             host: host_name(),
             tool: ToolFacts { drctl: env!("CARGO_PKG_VERSION").to_owned(), producer: captured.producer },
             server: captured.server,
+            physical: None,
             protection: protection(&self.policy.encryption),
             artifacts: captured.artifacts,
             by_hand: captured.by_hand,

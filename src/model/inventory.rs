@@ -5,6 +5,30 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Details {
     pub database: Option<DatabaseFacts>,
+    /// Of a base backup.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<ClusterFacts>,
+}
+
+/// What a physical copy of a cluster leaves out, or says only to a running server.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ClusterFacts {
+    /// When the copy was complete, by the server's clock.
+    pub stop_time: DateTime<Utc>,
+    pub databases: Vec<String>,
+    /// Server settings that differ from their defaults (`pg_settings`), name to value.
+    pub server_settings: Vec<(String, String)>,
+    /// Configuration that stands outside the data directory, as on Debian.
+    pub files: Vec<ConfigurationFile>,
+}
+
+/// A file of the server's configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigurationFile {
+    /// `postgresql.conf`, `pg_hba.conf`, …
+    pub name: String,
+    pub path: String,
+    pub text: String,
 }
 
 /// What a database held, read in the very snapshot that was dumped.

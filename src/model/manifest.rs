@@ -1,7 +1,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{BackupId, BackupKind, Digest, RunId, SourceName, SystemName};
+use super::{BackupId, BackupKind, Digest, Lsn, RunId, SegmentSize, SourceName, SystemName, Timeline};
 
 /// How far a backup has been shown to be good. Each includes the one before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -47,6 +47,9 @@ pub struct Manifest {
     pub host: String,
     pub tool: ToolFacts,
     pub server: Option<ServerFacts>,
+    /// What a restore of a base backup needs besides its files; only of that kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub physical: Option<Physical>,
     pub protection: Protection,
     pub artifacts: Vec<Artifact>,
     /// The exact commands that restore it with standard tools, a line each.
@@ -84,6 +87,48 @@ pub struct ServerFacts {
     pub major: u32,
     /// `pg_control_system()`; absent where the role may not read it.
     pub system_identifier: Option<String>,
+}
+
+/// A physical copy of a cluster. Its files were read while the server wrote them: they are a database only
+/// together with the log from `start` to `stop`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Physical {
+    pub timeline: Timeline,
+    /// Recovery begins here.
+    pub start: Lsn,
+    /// Where the copy becomes consistent: a recovery target before it cannot be reached.
+    pub stop: Lsn,
+    pub segment_size: SegmentSize,
+    /// No transaction with this number or a later one had begun when the copy was complete (with the epoch,
+    /// as `pg_current_snapshot()` gives it).
+    pub next_transaction: u64,
+    /// Whether the cluster's pages have checksums, so that damage could be found.
+    pub page_checksums: bool,
+    /// Pages whose checksums did not fit when they were copied. The cluster itself is damaged there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub damaged: Vec<DamagedPage>,
+    /// Besides `base.tar`, an artifact `<oid>.tar` each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tablespaces: Vec<Tablespace>,
+    /// The backup that this one holds the changes since. It cannot be restored without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<BackupId>,
+}
+
+/// A page of a file under the data directory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DamagedPage {
+    pub file: String,
+    /// `None`: the file has damaged pages that were not named one by one.
+    pub block: Option<u32>,
+}
+
+/// A tablespace that is not under the data directory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tablespace {
+    pub oid: u32,
+    /// Where it was. A restore never writes there.
+    pub location: String,
 }
 
 /// Who can read the artifacts.

@@ -16,9 +16,13 @@ mod wal;
 
 pub use digest::{Digest, Hasher, Sha256Hex};
 pub use id::{BackupId, BackupKind, IdError, RepositoryName, RunId, SourceName, SystemName};
-pub use inventory::{DatabaseFacts, Details, Extension, Grant, RoleSetting, SequenceState, Table, TableKind};
+pub use inventory::{
+    ClusterFacts, ConfigurationFile, DatabaseFacts, Details, Extension, Grant, RoleSetting, SequenceState,
+    Table, TableKind,
+};
 pub use manifest::{
-    Artifact, Encoding, Manifest, ObjectPart, Protection, RecipientPrint, ServerFacts, State, ToolFacts,
+    Artifact, DamagedPage, Encoding, Manifest, ObjectPart, Physical, Protection, RecipientPrint, ServerFacts,
+    State, Tablespace, ToolFacts,
 };
 pub use run::{CheckDepth, CopyCheck, Fault, ObjectFault, Outcome};
 pub use wal::{Ancestor, History, Lsn, Segment, SegmentSize, SystemIdentifier, Timeline, WalError, WalName};

@@ -403,6 +403,7 @@ mod tests {
                 host: "host".into(),
                 tool: ToolFacts { drctl: "0".into(), producer: "test".into() },
                 server: None,
+                physical: None,
                 protection: Protection::None,
                 artifacts,
                 by_hand: vec![],

@@ -156,6 +156,7 @@ mod tests {
             host: String::new(),
             tool: ToolFacts { drctl: String::new(), producer: "pg_dump (PostgreSQL) 15.18".to_owned() },
             server: None,
+            physical: None,
             protection: Protection::None,
             artifacts: vec![Artifact {
                 name: "database.dump.zst".to_owned(),

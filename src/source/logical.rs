@@ -314,7 +314,7 @@ async fn store_details(
     sink: &mut dyn ArtifactSink,
     database: &str,
 ) -> Result<crate::model::Artifact, LogicalError> {
-    let details = Details { database: Some(facts) };
+    let details = Details { database: Some(facts), cluster: None };
     let json = serde_json::to_vec_pretty(&details)
         .map_err(|source| LogicalError::Details { database: database.to_owned(), source })?;
     sink.store(DETAILS, Box::new(FromMemory::new(json)), None)

@@ -86,6 +86,7 @@ impl Shop {
             host: "app-1".to_owned(),
             tool: ToolFacts { drctl: "0.1.0".to_owned(), producer: "pg_dump (PostgreSQL) 17.6".to_owned() },
             server: Some(ServerFacts { version: "17.5".to_owned(), major: 17, system_identifier: None }),
+            physical: None,
             protection: Protection::Age { recipients: vec![recipient("operational"), recipient("escrow")] },
             artifacts,
             by_hand: vec!["age -d -i key.txt database.dump.zst.age | zstd -d > database.dump".to_owned()],

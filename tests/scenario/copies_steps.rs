@@ -89,6 +89,7 @@ impl Bench {
             host: "a".to_owned(),
             tool: ToolFacts { drctl: "0.1.0".to_owned(), producer: "pg_dump".to_owned() },
             server: None,
+            physical: None,
             protection: Protection::Age { recipients: vec![] },
             artifacts,
             by_hand: vec![],
