@@ -11,12 +11,14 @@
 //! *Invariants.*
 //! - A producer's verdict is part of its stream: the last piece is sent only after
 //!   [`Produce::finish`] said yes, and an error comes out instead of a [`Sealed`].
-//! - Memory is bounded by the [`Budget`]: its parts, and what zstd needs, whatever the stream's length.
+//! - Memory is bounded by the [`Budget`]: its parts, what zstd needs, and 2 MiB for each arrow that crosses
+//!   from one thread to another, whatever the stream's length.
 //! - What [`open`] gives is provisional until its end was reached: age releases bytes before it has seen
 //!   whether the file was cut, and the digest is known last.
 //!
 //! *Not here.* Where parts go and what is done when that fails: [`crate::repository::BackupWriter`].
 
+mod ahead;
 mod identity;
 mod open;
 mod parts;
@@ -26,7 +28,7 @@ mod seal;
 mod whole;
 
 pub use identity::{Identities, IdentityError, NewIdentity};
-pub use open::{OpenError, open};
+pub use open::{OpenError, open, open_ahead};
 pub use parts::{Budget, Part, Piece, Shape};
 pub use producer::{FromMemory, Produce};
 pub use recipe::{Recipe, RecipeError};

@@ -3,6 +3,7 @@ use std::io::{self, BufReader, Read};
 use thiserror::Error;
 
 use super::Identities;
+use super::ahead::Ahead;
 use crate::model::{Digest, Encoding, Hasher};
 
 /// Why stored bytes do not open.
@@ -28,15 +29,42 @@ pub fn open<'a>(
 ) -> Result<Box<dyn Read + Send + 'a>, OpenError> {
     let mut stream: Box<dyn Read + Send + 'a> = Box::new(stored);
     for step in encoding.iter().rev() {
-        stream = match step {
-            Encoding::Age => Box::new(decrypt(stream, identities)?),
-            Encoding::Zstd => Box::new(zstd::Decoder::new(stream).map_err(OpenError::Read)?),
-        };
+        stream = undo(*step, stream, identities)?;
     }
-    Ok(match expected {
+    Ok(proven(stream, expected))
+}
+
+/// As [`open`], with a thread for each step, for streams that are long.
+pub fn open_ahead(
+    stored: impl Read + Send + 'static,
+    encoding: &[Encoding],
+    identities: &Identities,
+    expected: Option<Digest>,
+) -> Result<Box<dyn Read + Send>, OpenError> {
+    let mut stream: Box<dyn Read + Send> = Box::new(stored);
+    for step in encoding.iter().rev() {
+        let undone = undo(*step, stream, identities)?;
+        stream = Box::new(Ahead::new(undone).map_err(OpenError::Read)?);
+    }
+    Ok(proven(stream, expected))
+}
+
+fn undo<'a>(
+    step: Encoding,
+    stream: Box<dyn Read + Send + 'a>,
+    identities: &Identities,
+) -> Result<Box<dyn Read + Send + 'a>, OpenError> {
+    Ok(match step {
+        Encoding::Age => Box::new(decrypt(stream, identities)?),
+        Encoding::Zstd => Box::new(zstd::Decoder::new(stream).map_err(OpenError::Read)?),
+    })
+}
+
+fn proven<'a>(stream: Box<dyn Read + Send + 'a>, expected: Option<Digest>) -> Box<dyn Read + Send + 'a> {
+    match expected {
         Some(expected) => Box::new(Proven { stream, hasher: Hasher::default(), expected }),
         None => stream,
-    })
+    }
 }
 
 fn decrypt<R: Read>(stored: R, identities: &Identities) -> Result<impl Read + use<R>, OpenError> {

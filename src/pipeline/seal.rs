@@ -1,4 +1,4 @@
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -6,6 +6,7 @@ use thiserror::Error;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::Sender;
 
+use super::ahead::Ahead;
 use super::parts::PartWriter;
 use super::{Budget, Piece, Produce, Recipe, Shape};
 use crate::model::{Digest, Hasher};
@@ -61,10 +62,10 @@ impl Progress {
     }
 }
 
-/// Reads the producer to its end and sends the encoded pieces. Blocks: run it on a thread of its own, not
-/// on the runtime. When it returns an error the pieces that were sent are worthless.
+/// Reads the producer to its end, on one thread, and sends the encoded pieces from another. Blocks: run it
+/// on a thread of its own, not on the runtime. When it returns an error the pieces that were sent are worthless.
 pub fn seal(
-    mut producer: Box<dyn Produce>,
+    producer: Box<dyn Produce>,
     recipe: &Recipe,
     shape: Shape,
     budget: Budget,
@@ -76,19 +77,19 @@ pub fn seal(
         if pieces.is_closed() { PipelineError::Stopped } else { PipelineError::Encode(error) }
     };
     let mut encoder = recipe.encoder(output).map_err(encode)?;
-    let mut hasher = Hasher::default();
+    let plain = Plain { producer, hasher: Hasher::default() };
+    let mut ahead = Ahead::new(plain).map_err(PipelineError::Read)?;
     let mut buffer = vec![0; READ_BYTES];
     loop {
-        let count = match producer.read(&mut buffer) {
+        let count = match ahead.read(&mut buffer) {
             Ok(0) => break,
             Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(PipelineError::Read(error)),
         };
-        hasher.update(&buffer[..count]);
         encoder.write_all(&buffer[..count]).map_err(encode)?;
         progress.plain.fetch_add(count as u64, Ordering::Relaxed);
     }
+    let Plain { producer, hasher } = ahead.into_inner().map_err(PipelineError::Read)?;
     let remarks = producer.finish().map_err(PipelineError::Producer)?;
     if hasher.size() == 0 {
         return Err(PipelineError::Empty);
@@ -97,10 +98,22 @@ pub fn seal(
     Ok(Sealed { plain: hasher.digest(), objects, remarks })
 }
 
+/// What the producer gives, hashed as it is read.
+struct Plain {
+    producer: Box<dyn Produce>,
+    hasher: Hasher,
+}
+
+impl Read for Plain {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.producer.read(buffer)?;
+        self.hasher.update(&buffer[..count]);
+        Ok(count)
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::io::Read;
-
     use proptest::prelude::*;
 
     use super::*;

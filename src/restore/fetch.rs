@@ -17,7 +17,7 @@ use super::survey::is_interruption;
 use super::{RestoreError, Run};
 use crate::event::{Event, told};
 use crate::model::{Digest, RepositoryName};
-use crate::pipeline::{OpenError, open};
+use crate::pipeline::{OpenError, open_ahead};
 use crate::repository::reader::{Window, stream};
 use crate::repository::{Repository, layout};
 
@@ -102,7 +102,7 @@ pub(super) fn plain(
     let store = Arc::clone(&repository.store);
     let stream = stream(store, &folder, &dump, Window::default(), run.cancel.clone());
     let identities = run.identities.clone();
-    move || open(stream.into_reader(), &dump.encoding, &identities, Some(dump.plain))
+    move || open_ahead(stream.into_reader(), &dump.encoding, &identities, Some(dump.plain))
 }
 
 async fn unpack(

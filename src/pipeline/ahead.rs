@@ -1,0 +1,138 @@
+use std::io::{self, Read};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::thread::{Builder, JoinHandle};
+
+const CHUNK: usize = 256 << 10;
+/// Chunks read before anyone asks for them.
+const CHUNKS: usize = 6;
+
+/// Reads on a thread of its own, up to 2 MiB before it is asked, so that what makes the bytes and what
+/// takes them work at the same time.
+///
+/// Dropped before its end, it leaves the thread to end by itself: that is when the read under way returns.
+pub(super) struct Ahead<R> {
+    chunks: Receiver<io::Result<Vec<u8>>>,
+    /// Chunks that were used up, to be filled again.
+    used: Sender<Vec<u8>>,
+    chunk: Vec<u8>,
+    at: usize,
+    reader: JoinHandle<R>,
+}
+
+impl<R: Read + Send + 'static> Ahead<R> {
+    pub(super) fn new(reader: R) -> io::Result<Self> {
+        let (filled, chunks) = sync_channel(CHUNKS);
+        let (used, empty) = channel();
+        let reader =
+            Builder::new().name("read-ahead".to_owned()).spawn(move || read(reader, &filled, &empty))?;
+        Ok(Self { chunks, used, chunk: Vec::new(), at: 0, reader })
+    }
+
+    /// Gives the reader back, once its end was read.
+    pub(super) fn into_inner(self) -> io::Result<R> {
+        drop(self.chunks);
+        self.reader.join().map_err(|_| io::Error::other("the thread that read has panicked"))
+    }
+}
+
+impl<R> Read for Ahead<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.at == self.chunk.len() {
+            // The thread ends the channel after an end and after an error alike; an error came before.
+            let Ok(next) = self.chunks.recv() else { return Ok(0) };
+            let used = std::mem::replace(&mut self.chunk, next?);
+            self.at = 0;
+            if used.capacity() > 0 {
+                let _ended = self.used.send(used);
+            }
+        }
+        let count = buffer.len().min(self.chunk.len() - self.at);
+        buffer[..count].copy_from_slice(&self.chunk[self.at..self.at + count]);
+        self.at += count;
+        Ok(count)
+    }
+}
+
+/// Reads to the end, to an error, or until nobody takes the chunks any more. Never sends an empty chunk.
+fn read<R: Read>(mut reader: R, filled: &SyncSender<io::Result<Vec<u8>>>, empty: &Receiver<Vec<u8>>) -> R {
+    loop {
+        let mut chunk = empty.try_recv().unwrap_or_default();
+        chunk.resize(CHUNK, 0);
+        let mut count = 0;
+        let mut outcome = Ok(());
+        let mut is_end = false;
+        while count < CHUNK && !is_end && outcome.is_ok() {
+            match reader.read(&mut chunk[count..]) {
+                Ok(0) => is_end = true,
+                Ok(more) => count += more,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => outcome = Err(error),
+            }
+        }
+        chunk.truncate(count);
+        let gone = count > 0 && filled.send(Ok(chunk)).is_err();
+        match outcome {
+            Err(error) => {
+                let _gone = filled.send(Err(error));
+                return reader;
+            }
+            Ok(()) if is_end || gone => return reader,
+            Ok(()) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Gives `left` bytes in uneven reads, then an error or an end.
+    struct Uneven {
+        left: usize,
+        fails: bool,
+    }
+
+    impl Read for Uneven {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            if self.left == 0 && self.fails {
+                return Err(io::Error::other("torn"));
+            }
+            let count = buffer.len().min(self.left).min(1 + self.left % 70_001);
+            for (at, byte) in buffer[..count].iter_mut().enumerate() {
+                *byte = ((self.left - at) % 251) as u8;
+            }
+            self.left -= count;
+            Ok(count)
+        }
+    }
+
+    fn bytes(count: usize) -> Vec<u8> {
+        (1..=count).rev().map(|left| (left % 251) as u8).collect()
+    }
+
+    #[test]
+    fn the_bytes_are_those_of_the_reader_and_it_comes_back() {
+        for size in [0, 1, CHUNK, 3 * CHUNK, 20 * CHUNK + 17] {
+            let mut ahead = Ahead::new(Uneven { left: size, fails: false }).unwrap();
+            let mut read = Vec::new();
+            ahead.read_to_end(&mut read).unwrap();
+            assert!(read == bytes(size), "{size}");
+            assert_eq!(ahead.into_inner().unwrap().left, 0);
+        }
+    }
+
+    #[test]
+    fn an_error_comes_after_the_bytes_before_it() {
+        let mut ahead = Ahead::new(Uneven { left: 2 * CHUNK + 5, fails: true }).unwrap();
+        let mut read = Vec::new();
+        assert_eq!(ahead.read_to_end(&mut read).unwrap_err().to_string(), "torn");
+        assert!(read == bytes(2 * CHUNK + 5));
+    }
+
+    #[test]
+    fn who_stops_asking_is_not_held_up() {
+        let mut ahead = Ahead::new(io::repeat(7)).unwrap();
+        ahead.read_exact(&mut [0; 100]).unwrap();
+        ahead.into_inner().unwrap();
+    }
+}
