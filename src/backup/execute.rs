@@ -44,14 +44,14 @@ pub enum BackupError {
 
 /// Everything [`execute`] works with.
 #[derive(Debug)]
-struct Run<'a> {
-    policy: &'a Policy,
-    repositories: Repositories,
+pub(super) struct Run<'a> {
+    pub(super) policy: &'a Policy,
+    pub(super) repositories: Repositories,
     recipe: Recipe,
     run: RunId,
     clock: Arc<dyn Clock>,
-    events: &'a Events,
-    cancel: &'a CancellationToken,
+    pub(super) events: &'a Events,
+    pub(super) cancel: &'a CancellationToken,
 }
 
 /// Takes the planned backups one after the other, writes the journal and the catalog, and reports.
@@ -88,6 +88,7 @@ pub async fn execute(
     let mut manifests = Vec::new();
     for planned in plan.sources {
         let name = planned.source.name.clone();
+        let kind = planned.backup.as_ref().map(BackupId::kind);
         let outcome = match run.take(planned).await {
             Ok((outcome, manifest)) => {
                 manifests.extend(manifest);
@@ -100,7 +101,7 @@ pub async fn execute(
                 SourceOutcome::Failed { reason }
             }
         };
-        sources.push(SourceReport { source: name, outcome });
+        sources.push(SourceReport { source: name, kind, outcome });
     }
     let outcome = BackupReport::judge(&sources);
     let report = BackupReport { run: run.run.clone(), begun, ended: run.clock.now(), outcome, sources };
@@ -119,15 +120,17 @@ enum TakeError {
     LeaseLost,
     #[error(transparent)]
     Source(SourceError),
+    #[error("nothing was planned for the source")]
+    NothingPlanned,
     #[error("failed to commit the backup")]
     Commit(#[source] WriteError),
 }
 
 impl Run<'_> {
     async fn take(&self, planned: PlannedSource) -> Result<(SourceOutcome, Option<Held>), TakeError> {
-        source::kind(&planned.source).map_err(TakeError::Source)?;
+        source::kinds(&planned.source).map_err(TakeError::Source)?;
         let Some(backup) = planned.backup.clone() else {
-            return Err(TakeError::Source(SourceError::NoMethod));
+            return Err(TakeError::NothingPlanned);
         };
         let lost = self.cancel.child_token();
         let lease = match self.lease(&planned, &lost).await.map_err(TakeError::Lease)? {
@@ -142,6 +145,15 @@ impl Run<'_> {
         Lease::release(lease).await;
         match outcome {
             Err(_) if was_lost => Err(TakeError::LeaseLost),
+            Ok((mut outcome, held)) => {
+                // Nobody else has to wait for it.
+                if let (SourceOutcome::Stored { not_restorable, .. }, Some((manifest, repositories))) =
+                    (&mut outcome, &held)
+                {
+                    *not_restorable = self.await_log(manifest, repositories).await;
+                }
+                Ok((outcome, held))
+            }
             outcome => outcome,
         }
     }
@@ -221,19 +233,20 @@ impl Run<'_> {
             self.events.clone(),
             cancel.clone(),
         );
-        let captured = match source::capture(&planned.source, &mut writer, self.events, cancel).await {
-            Ok(captured) => captured,
-            Err(error) => {
-                for kept in writer.discard().await {
-                    self.events.notice(format!(
-                        "repository {} keeps objects of {backup} that no manifest names: {}",
-                        kept.name,
-                        kept.reason()
-                    ));
+        let captured =
+            match source::capture(&planned.source, backup.kind(), &mut writer, self.events, cancel).await {
+                Ok(captured) => captured,
+                Err(error) => {
+                    for kept in writer.discard().await {
+                        self.events.notice(format!(
+                            "repository {} keeps objects of {backup} that no manifest names: {}",
+                            kept.name,
+                            kept.reason()
+                        ));
+                    }
+                    return Err(TakeError::Source(error));
                 }
-                return Err(TakeError::Source(error));
-            }
-        };
+            };
         let manifest = Manifest {
             format: FormatVersion::CURRENT.to_string(),
             repository_id: self.repositories.id().unwrap_or_default().to_owned(),
@@ -248,7 +261,7 @@ impl Run<'_> {
             host: host_name(),
             tool: ToolFacts { drctl: env!("CARGO_PKG_VERSION").to_owned(), producer: captured.producer },
             server: captured.server,
-            physical: None,
+            physical: captured.physical,
             protection: protection(&self.policy.encryption),
             artifacts: captured.artifacts,
             by_hand: captured.by_hand,
@@ -257,6 +270,7 @@ impl Run<'_> {
         let repositories: Vec<_> = held.iter().map(|repository| repository.name.clone()).collect();
         self.events.emit(&Event::BackupStored { backup: backup.clone(), repositories: repositories.clone() });
         let outcome = SourceOutcome::Stored {
+            left_out: source::left_out(&planned.source, backup.kind()),
             backup,
             recovery_point: manifest.recovery_point,
             plain_bytes: manifest.plain_size(),
@@ -264,7 +278,8 @@ impl Run<'_> {
             seconds: began.elapsed().as_secs_f64(),
             repositories: repositories.clone(),
             missing: held.lost().iter().map(missing).collect(),
-            left_out: source::left_out(&planned.source),
+            damaged: manifest.physical.as_ref().map(|physical| physical.damaged.clone()).unwrap_or_default(),
+            not_restorable: vec![],
             not_included: captured.not_included,
         };
         Ok((outcome, Some((manifest, repositories))))
@@ -333,7 +348,7 @@ impl Run<'_> {
                             .outcome
                             .reasons()
                             .into_iter()
-                            .map(|reason| format!("{}: {reason}", source.source))
+                            .map(|reason| format!("{}: {reason}", source.subject()))
                     })
                     .collect(),
                 ..journal::Detail::default()

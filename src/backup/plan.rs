@@ -1,7 +1,7 @@
 use chrono::{DateTime, Utc};
 use thiserror::Error;
 
-use crate::model::{BackupId, RunId, SourceName};
+use crate::model::{BackupId, BackupKind, RunId, SourceName};
 use crate::policy::{Policy, Source};
 use crate::source;
 
@@ -12,7 +12,7 @@ pub struct BackupPlan {
     pub sources: Vec<PlannedSource>,
 }
 
-/// One source and what will be taken of it.
+/// One backup of a source. A source with several methods is there once for each.
 #[derive(Clone, Debug)]
 pub struct PlannedSource {
     pub source: Source,
@@ -26,16 +26,20 @@ pub enum PlanError {
     UnknownSource { name: SourceName, known: Vec<SourceName> },
     #[error("the policy has no source")]
     NoSource,
+    #[error("the policy asks for no backup of kind `{kind}` of {}", list(.of))]
+    NoSuchKind { kind: BackupKind, of: Vec<SourceName> },
 }
 
 fn list(names: &[SourceName]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
-/// All sources of the policy, or those that are named, each once.
+/// All sources of the policy, or those that are named, each once with every kind of backup that the policy
+/// asks for, or with just the one that is named.
 pub fn plan(
     policy: &Policy,
     named: &[SourceName],
+    only: Option<BackupKind>,
     now: DateTime<Utc>,
     mut seed: impl FnMut() -> u32,
 ) -> Result<BackupPlan, PlanError> {
@@ -43,15 +47,32 @@ pub fn plan(
         let known = policy.sources.iter().map(|source| source.name.clone()).collect();
         return Err(PlanError::UnknownSource { name: name.clone(), known });
     }
-    let wanted = policy.sources.iter().filter(|source| named.is_empty() || named.contains(&source.name));
-    let sources: Vec<_> = wanted
-        .map(|source| PlannedSource {
-            source: source.clone(),
-            backup: source::kind(source).ok().map(|kind| BackupId::new(now, &source.name, kind, seed())),
-        })
-        .collect();
-    if sources.is_empty() {
-        return Err(PlanError::NoSource);
+    let wanted = |source: &&Source| named.is_empty() || named.contains(&source.name);
+    let wanted: Vec<_> = policy.sources.iter().filter(wanted).collect();
+    let mut sources = Vec::new();
+    let mut without = Vec::new();
+    for source in &wanted {
+        let of_kind = |backup| PlannedSource { source: (*source).clone(), backup };
+        match source::kinds(source) {
+            Ok(kinds) => {
+                let kinds: Vec<_> =
+                    kinds.iter().filter(|kind| only.is_none_or(|only| **kind == only)).collect();
+                if kinds.is_empty() {
+                    without.push(source.name.clone());
+                }
+                let id = |kind: &&BackupKind| BackupId::new(now, &source.name, **kind, seed());
+                sources.extend(kinds.iter().map(id).map(Some).map(of_kind));
+            }
+            Err(_) if only.is_none_or(|only| source.kinds.contains(&only)) => sources.push(of_kind(None)),
+            Err(_) => without.push(source.name.clone()),
+        }
     }
-    Ok(BackupPlan { run: RunId::new(now, seed()), sources })
+    match only {
+        // Who names a source means it; without a name it is enough that some have such backups.
+        Some(kind) if sources.is_empty() || !(named.is_empty() || without.is_empty()) => {
+            Err(PlanError::NoSuchKind { kind, of: without })
+        }
+        _ if sources.is_empty() => Err(PlanError::NoSource),
+        _ => Ok(BackupPlan { run: RunId::new(now, seed()), sources }),
+    }
 }

@@ -1,7 +1,7 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use crate::model::{BackupId, Outcome, RepositoryName, RunId, SourceName};
+use crate::model::{BackupId, BackupKind, DamagedPage, Outcome, RepositoryName, RunId, SourceName};
 
 /// How a run ended.
 #[derive(Clone, Debug, Serialize)]
@@ -16,6 +16,8 @@ pub struct BackupReport {
 #[derive(Clone, Debug, Serialize)]
 pub struct SourceReport {
     pub source: SourceName,
+    /// `None` where this version can take no backup of it.
+    pub kind: Option<BackupKind>,
     #[serde(flatten)]
     pub outcome: SourceOutcome,
 }
@@ -23,8 +25,8 @@ pub struct SourceReport {
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "outcome", rename_all = "kebab-case")]
 pub enum SourceOutcome {
-    /// Its manifest stands in `repositories`. With anything `missing` or `left_out` the
-    /// backup is degraded.
+    /// Its manifest stands in `repositories`. With anything `missing`, `left_out`, `damaged` or
+    /// `not_restorable` the backup is degraded.
     Stored {
         backup: BackupId,
         recovery_point: DateTime<Utc>,
@@ -35,6 +37,10 @@ pub enum SourceOutcome {
         missing: Vec<Missing>,
         /// What the policy asks beside it and this version cannot do.
         left_out: Vec<String>,
+        /// Pages of the cluster that were damaged when they were copied.
+        damaged: Vec<DamagedPage>,
+        /// Where the backup is and the log it needs is not yet.
+        not_restorable: Vec<Missing>,
         /// What the source has and the backup does not, in words.
         not_included: Vec<String>,
     },
@@ -50,7 +56,7 @@ pub enum SourceOutcome {
     Interrupted,
 }
 
-/// A repository of the policy that does not have the backup.
+/// A repository of the policy that does not have the backup, or not what it needs.
 #[derive(Clone, Debug, Serialize)]
 pub struct Missing {
     pub repository: RepositoryName,
@@ -59,7 +65,9 @@ pub struct Missing {
 
 impl BackupReport {
     pub fn judge(sources: &[SourceReport]) -> Outcome {
-        let whole = |report: &SourceReport| matches!(&report.outcome, SourceOutcome::Stored { missing, left_out, .. } if missing.is_empty() && left_out.is_empty());
+        let whole = |report: &SourceReport| {
+            matches!(report.outcome, SourceOutcome::Stored { .. }) && report.outcome.reasons().is_empty()
+        };
         let stored = |report: &SourceReport| matches!(report.outcome, SourceOutcome::Stored { .. });
         if sources.iter().any(|report| matches!(report.outcome, SourceOutcome::Interrupted)) {
             Outcome::Interrupted
@@ -77,13 +85,19 @@ impl SourceOutcome {
     /// Why it is not a whole success, a line each; empty for one that is.
     pub fn reasons(&self) -> Vec<String> {
         match self {
-            Self::Stored { missing, left_out, .. } => missing
-                .iter()
-                .map(|missing| {
+            Self::Stored { missing, left_out, damaged, not_restorable, .. } => {
+                let missing = missing.iter().map(|missing| {
                     format!("repository {} does not have it: {}", missing.repository, missing.reason)
-                })
-                .chain(left_out.iter().cloned())
-                .collect(),
+                });
+                let lacking = not_restorable.iter().map(|missing| {
+                    format!("not yet restorable from `{}`: {}", missing.repository, missing.reason)
+                });
+                missing
+                    .chain(lacking)
+                    .chain(damaged.iter().map(told_damage))
+                    .chain(left_out.iter().cloned())
+                    .collect()
+            }
             Self::Busy { host, run, since } => {
                 vec![format!(
                     "run {run} on {host} has been working on it since {}",
@@ -93,5 +107,24 @@ impl SourceOutcome {
             Self::Failed { reason } => vec![reason.clone()],
             Self::Interrupted => vec!["interrupted".to_owned()],
         }
+    }
+}
+
+impl SourceReport {
+    /// The source, with the kind of backup where that is not a dump.
+    pub fn subject(&self) -> String {
+        match self.kind {
+            Some(BackupKind::Logical) | None => self.source.to_string(),
+            Some(kind) => format!("{} ({kind})", self.source),
+        }
+    }
+}
+
+fn told_damage(page: &DamagedPage) -> String {
+    match page.block {
+        Some(block) => {
+            format!("the cluster is damaged: the checksum of block {block} of `{}` does not fit", page.file)
+        }
+        None => format!("the cluster is damaged: `{}` has more blocks whose checksums do not fit", page.file),
     }
 }

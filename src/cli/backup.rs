@@ -3,7 +3,7 @@ use super::error::CommandError;
 use super::exit::Exit;
 use super::output::{count, duration, size, style};
 use crate::backup::{self, BackupError, BackupReport, SourceOutcome};
-use crate::model::{Outcome, SourceName};
+use crate::model::{BackupKind, Outcome, SourceName};
 use crate::repository::MarkerError;
 
 /// Back up every source of the policy, or those named
@@ -13,11 +13,18 @@ pub struct BackupArgs {
     /// Sources of the policy [default: all]
     #[arg(value_name = "SOURCE")]
     sources: Vec<SourceName>,
+    /// Of this kind only [default: each that the policy asks for]
+    #[arg(long, value_name = "KIND", value_parser = ["logical", "base"])]
+    kind: Option<String>,
 }
 
 pub(super) async fn run(args: BackupArgs, context: &Context) -> Result<Exit, CommandError> {
     let policy = context.policy()?;
-    let plan = backup::plan(&policy, &args.sources, context.clock.now(), crate::platform::seed)
+    let kind = args.kind.as_deref().map(|word| match word {
+        "base" => BackupKind::Base,
+        _ => BackupKind::Logical,
+    });
+    let plan = backup::plan(&policy, &args.sources, kind, context.clock.now(), crate::platform::seed)
         .map_err(|error| CommandError::usage(error).hint("`drctl policy show` lists the sources."))?;
     let catalog = context.catalog_if_possible(&policy).await;
     let repositories = context.repositories(&policy).await;
@@ -93,20 +100,31 @@ fn show(report: &BackupReport, context: &Context) {
                 ));
             }
             SourceOutcome::Busy { .. } => {
-                output.line(format!("{}busy{:#} {}", style::WARN, style::WARN, source.source));
+                output.line(format!("{}busy{:#} {}", style::WARN, style::WARN, source.subject()));
             }
             SourceOutcome::Failed { .. } => {
-                output.line(format!("{}failed{:#} {}", style::BAD, style::BAD, source.source));
+                output.line(format!("{}failed{:#} {}", style::BAD, style::BAD, source.subject()));
             }
             SourceOutcome::Interrupted => {
-                output.line(format!("{}interrupted{:#} {}", style::BAD, style::BAD, source.source));
+                output.line(format!("{}interrupted{:#} {}", style::BAD, style::BAD, source.subject()));
             }
         }
         for reason in source.outcome.reasons() {
             output.line(format!("  {reason}"));
         }
     }
-    if report.outcome == Outcome::Degraded {
+    let any = |of: fn(&SourceOutcome) -> bool| report.sources.iter().any(|source| of(&source.outcome));
+    if any(|outcome| matches!(outcome, SourceOutcome::Stored { missing, .. } if !missing.is_empty())) {
         output.note("hint: `drctl copies sync` completes what is missing once the repository is back.");
+    }
+    if any(
+        |outcome| matches!(outcome, SourceOutcome::Stored { not_restorable, .. } if !not_restorable.is_empty()),
+    ) {
+        output.note("hint: `drctl wal status` says why write-ahead log is not archived; `drctl list` says once it is.");
+    }
+    if any(|outcome| matches!(outcome, SourceOutcome::Stored { damaged, .. } if !damaged.is_empty())) {
+        output.note(
+            "hint: What stands in those blocks cannot be read. `pg_amcheck` says which tables it is; an older backup may have them whole. Expire none until it is mended.",
+        );
     }
 }

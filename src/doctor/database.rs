@@ -1,6 +1,7 @@
 use super::{Area, Finding};
 use crate::event::told;
 use crate::policy::{PostgresSource, Source, SourceConfig};
+use crate::source::base::{self, BaseError};
 use crate::source::logical::{self, LogicalError, Prepared};
 
 /// Connects as a backup would and looks at what it would need.
@@ -19,19 +20,48 @@ pub(super) async fn examine(source: &Source) -> Vec<Finding> {
 
 async fn examine_postgres(subject: &str, postgres: &PostgresSource) -> Vec<Finding> {
     let mut findings = vec![];
-    if postgres.base {
-        findings.push(Finding::fault(
-            Area::Source,
-            subject,
-            "this version of drctl cannot take physical base backups, and without one archived WAL restores nothing",
-            "Take them with pg_basebackup until a version that can; every `drctl backup` of the source ends degraded meanwhile.",
-        ));
+    if postgres.logical.is_some() {
+        match logical::prepare(postgres).await {
+            Ok(prepared) => findings.extend(describe(subject, &prepared)),
+            Err(error) => {
+                findings.push(Finding::fault(Area::Source, subject, told(&error), remedy(&error)));
+            }
+        }
     }
-    match logical::prepare(postgres).await {
-        Ok(prepared) => findings.extend(describe(subject, &prepared)),
-        Err(error) => findings.push(Finding::fault(Area::Source, subject, told(&error), remedy(&error))),
+    if let Some(copy) = &postgres.base {
+        findings.push(match base::prepare(postgres, copy).await {
+            Ok(prepared) => describe_base(subject, &prepared),
+            Err(error) => Finding::fault(Area::Source, subject, told(&error), base_remedy(&error)),
+        });
     }
     findings
+}
+
+fn describe_base(subject: &str, prepared: &base::Prepared) -> Finding {
+    let through = match &prepared.reader {
+        base::Reader::Replication(tools) => {
+            format!("{} copies it", tools.version.replacen("pg_dump", "pg_basebackup", 1))
+        }
+        base::Reader::DataDirectory(path) => format!("`{}` can be read", path.display()),
+    };
+    let checked =
+        if prepared.page_checksums { "" } else { "; its pages have no checksums, so damage is not seen" };
+    let version = &prepared.server.version;
+    Finding::good(
+        Area::Source,
+        subject,
+        format!("the cluster is PostgreSQL {version} and can be copied whole: {through}{checked}"),
+    )
+}
+
+fn base_remedy(error: &BaseError) -> &'static str {
+    match error {
+        BaseError::Connect(_) => {
+            "Check that the server runs, and the url, password and TLS settings of the source."
+        }
+        BaseError::Refused { .. } => "Each line says what to change.",
+        _ => "Try again with -v; if it stays, look into the server's log.",
+    }
 }
 
 fn describe(subject: &str, prepared: &Prepared) -> Vec<Finding> {

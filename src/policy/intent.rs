@@ -234,10 +234,31 @@ pub struct PostgresSource {
     pub tools: Option<PathBuf>,
     /// Set when dumps are taken of it.
     pub logical: Option<LogicalDump>,
-    /// Physical base backups are asked for (not built yet).
-    pub base: bool,
+    /// Set when physical copies of its cluster are taken.
+    pub base: Option<BaseBackup>,
     /// Set when its write-ahead log is archived.
     pub wal: Option<WalArchiving>,
+}
+
+/// A physical copy of the whole cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BaseBackup {
+    pub through: BaseThrough,
+    /// The server that is copied where it is not the source's own, e.g. a standby. Just one of the two is
+    /// set then.
+    pub url: Option<Url>,
+    pub url_ref: Option<SecretRef>,
+    /// Incremental backups after a full one, at most.
+    pub incrementals: u32,
+}
+
+/// Where a physical copy is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BaseThrough {
+    /// A replication connection.
+    Replication,
+    /// The files, on the server's own host.
+    DataDirectory { path: PathBuf },
 }
 
 /// How write-ahead log is archived and fetched back.

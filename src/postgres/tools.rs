@@ -20,6 +20,11 @@ pub enum ToolsError {
     )]
     TooOld { at_least: u32, found: Vec<FoundTools> },
     #[error(
+        "no pg_basebackup of PostgreSQL {major}, which has to be of the server's own version; {} (`apt-get install postgresql-client-{major}`, or name its directory as `tools` in the policy)",
+        listed(.found)
+    )]
+    OtherMajor { major: u32, found: Vec<FoundTools> },
+    #[error(
         "no PostgreSQL server programs (initdb, pg_ctl); looked at {} (`apt-get install postgresql`)",
         listed(.found)
     )]
@@ -84,6 +89,17 @@ impl Tools {
                 Ok(Self { directory: chosen.directory.clone(), major, version: chosen.version.clone() })
             }
             None => Err(ToolsError::TooOld { at_least, found }),
+        }
+    }
+
+    /// The programs of just this major, those in `preferred` first.
+    pub async fn find_of(preferred: Option<&Path>, major: u32) -> Result<Self, ToolsError> {
+        match Self::find(preferred, major).await {
+            Ok(tools) if tools.major == major => Ok(tools),
+            _ => match Self::find(None, major).await {
+                Ok(tools) if tools.major == major => Ok(tools),
+                _ => Err(ToolsError::OtherMajor { major, found: Self::survey(&places(preferred)).await }),
+            },
         }
     }
 

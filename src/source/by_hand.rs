@@ -23,7 +23,7 @@ pub(super) fn commands(dump: &Artifact, globals: Option<&Artifact>, facts: &Data
 }
 
 /// A pipe that gives an artifact's plain bytes.
-fn plain(artifact: &Artifact) -> String {
+pub(super) fn plain(artifact: &Artifact) -> String {
     let names: Vec<&str> = artifact.objects.iter().map(|object| object.name.as_str()).collect();
     let mut pipe = format!("cat {}", names.join(" "));
     for encoding in artifact.encoding.iter().rev() {

@@ -1,5 +1,6 @@
 use thiserror::Error;
 
+use super::base::{self, BaseError};
 use super::logical::{self, LogicalError};
 use super::{ArtifactSink, Captured};
 use crate::event::Events;
@@ -12,47 +13,56 @@ use crate::policy::{Source, SourceConfig};
 pub enum SourceError {
     #[error("this version of drctl cannot back up sources of kind `{kind}` yet")]
     NotBuilt { kind: &'static str },
-    #[error("the policy asks for no dump, and this version of drctl cannot take base backups yet")]
-    NoMethod,
+    #[error("the policy asks for no backup of kind `{0}` of it")]
+    NotAsked(BackupKind),
     #[error(transparent)]
     Logical(#[from] LogicalError),
+    #[error(transparent)]
+    Base(#[from] BaseError),
 }
 
-/// The kind of backup that is taken of a source.
-pub fn kind(source: &Source) -> Result<BackupKind, SourceError> {
+/// The kinds of backups that the policy asks for of a source, each a backup of its own.
+pub fn kinds(source: &Source) -> Result<&[BackupKind], SourceError> {
     match &source.config {
-        SourceConfig::Postgres(postgres) if postgres.logical.is_some() => Ok(BackupKind::Logical),
-        SourceConfig::Postgres(_) => Err(SourceError::NoMethod),
+        SourceConfig::Postgres(_) => Ok(&source.kinds),
         SourceConfig::NotBuilt { kind } => Err(SourceError::NotBuilt { kind }),
     }
 }
 
-/// What the policy asks of a source and this version cannot do, in words. Whoever takes a backup of it
-/// must say so: it is not the protection that was asked for.
-pub fn left_out(source: &Source) -> Vec<String> {
+/// What the policy asks of a source's backups of a kind and this version cannot do, in words. Whoever takes
+/// one must say so: it is not what was asked for.
+pub fn left_out(source: &Source, kind: BackupKind) -> Vec<String> {
     match &source.config {
-        SourceConfig::Postgres(postgres) if postgres.base => vec![
-            "the policy asks for base backups too, which this version of drctl cannot take yet".to_owned(),
-        ],
+        SourceConfig::Postgres(postgres) if kind == BackupKind::Base => {
+            let incrementals = postgres.base.as_ref().is_some_and(|base| base.incrementals > 0);
+            let words = "the policy asks for incremental base backups, and this version of drctl takes full ones only";
+            incrementals.then(|| words.to_owned()).into_iter().collect()
+        }
         _ => vec![],
     }
 }
 
-/// Captures a source into `sink`.
+/// Captures a source into `sink`, by one of its [`kinds`].
 pub async fn capture(
     source: &Source,
+    kind: BackupKind,
     sink: &mut dyn ArtifactSink,
     events: &Events,
     cancel: &CancellationToken,
 ) -> Result<Captured, SourceError> {
-    match &source.config {
-        SourceConfig::Postgres(postgres) => match &postgres.logical {
-            Some(dump) => {
-                let prepared = logical::prepare(postgres).await?;
-                Ok(logical::capture(prepared, dump, sink, events, cancel).await?)
-            }
-            None => Err(SourceError::NoMethod),
-        },
-        SourceConfig::NotBuilt { kind } => Err(SourceError::NotBuilt { kind }),
+    let postgres = match &source.config {
+        SourceConfig::Postgres(postgres) => postgres,
+        SourceConfig::NotBuilt { kind } => return Err(SourceError::NotBuilt { kind }),
+    };
+    match (kind, &postgres.logical, &postgres.base) {
+        (BackupKind::Logical, Some(dump), _) => {
+            let prepared = logical::prepare(postgres).await?;
+            Ok(logical::capture(prepared, dump, sink, events, cancel).await?)
+        }
+        (BackupKind::Base, _, Some(copy)) => {
+            let prepared = base::prepare(postgres, copy).await?;
+            Ok(base::capture(prepared, sink, events, cancel).await?)
+        }
+        _ => Err(SourceError::NotAsked(kind)),
     }
 }

@@ -3,15 +3,16 @@
 //! drctl opens a transaction, exports its snapshot, and has `pg_dump` read that snapshot while it counts
 //! rows in it. So the counts are those of the dump, whatever is written meanwhile.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use thiserror::Error;
 
 use super::dump::{Dump, DumpError, STDERR_LINES, check_globals, judge};
-use super::{ArtifactSink, Captured, SinkError, Unreadable, by_hand, unreadable};
-use crate::event::{Event, Events, Phase};
+use super::timed::Timed;
+use super::{ArtifactSink, Captured, KEEPALIVES, SinkError, Unreadable, by_hand, unreadable};
+use crate::event::{Events, Phase};
 use crate::model::{DatabaseFacts, Details, ServerFacts};
 use crate::pipeline::FromMemory;
 use crate::platform::{CancellationToken, Piped, ProcessError};
@@ -28,8 +29,6 @@ pub const DETAILS: &str = "details.json";
 
 const GLOBALS_WITHIN: Duration = Duration::from_secs(600);
 const QUESTION_WITHIN: Duration = Duration::from_secs(600);
-/// A server that fell silent is noticed after two minutes, rather than after libpq's two hours.
-const KEEPALIVES: &str = "keepalives_idle=60 keepalives_interval=15 keepalives_count=4";
 
 /// Why a database could not be dumped.
 #[derive(Debug, Error)]
@@ -203,6 +202,7 @@ async fn run(
     Ok(Captured {
         recovery_point,
         server: Some(prepared.server),
+        physical: None,
         producer: prepared.tools.version,
         artifacts,
         by_hand,
@@ -331,24 +331,5 @@ async fn ask<T>(
             answered.map_err(|source| LogicalError::Question { database: database.to_owned(), source })
         }
         Err(_) => Err(LogicalError::NoAnswer { database: database.to_owned() }),
-    }
-}
-
-/// A phase that is announced and timed.
-struct Timed<'a> {
-    phase: Phase,
-    begun: Instant,
-    events: &'a Events,
-}
-
-impl<'a> Timed<'a> {
-    fn begin(phase: Phase, events: &'a Events) -> Self {
-        events.emit(&Event::PhaseBegan { phase });
-        Self { phase, begun: Instant::now(), events }
-    }
-
-    fn end(self) {
-        let seconds = self.begun.elapsed().as_secs_f64();
-        self.events.emit(&Event::PhaseEnded { phase: self.phase, seconds });
     }
 }

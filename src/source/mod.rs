@@ -10,22 +10,28 @@
 //!
 //! *Not here.* Encoding and storing ([`crate::pipeline`], [`crate::repository`]), and the manifest.
 
+pub mod base;
 mod by_hand;
 mod capture;
 mod dump;
 pub mod logical;
 mod readable;
+mod timed;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
-use crate::model::{Artifact, ServerFacts};
+use crate::model::{Artifact, Physical, ServerFacts};
 use crate::pipeline::Produce;
 
-pub use capture::{SourceError, capture, kind, left_out};
+pub use base::BaseError;
+pub use capture::{SourceError, capture, kinds, left_out};
 pub use dump::DumpError;
 pub use logical::LogicalError;
 pub use readable::{Unreadable, unreadable};
+
+/// A server that fell silent is noticed after two minutes, rather than after libpq's two hours.
+const KEEPALIVES: &str = "keepalives_idle=60 keepalives_interval=15 keepalives_count=4";
 
 /// Why a sink did not take an artifact; for a source it is only ever passed on.
 pub type SinkError = Box<dyn std::error::Error + Send + Sync>;
@@ -49,6 +55,8 @@ pub struct Captured {
     /// The moment whose data it holds.
     pub recovery_point: DateTime<Utc>,
     pub server: Option<ServerFacts>,
+    /// Of a base backup.
+    pub physical: Option<Physical>,
     /// The program whose output is stored, by version.
     pub producer: String,
     pub artifacts: Vec<Artifact>,

@@ -50,6 +50,15 @@ pub async fn holdings(
             break;
         }
     }
+    // It is listed before the segments of its timeline.
+    if let Some(since) = since.filter(|since| since.timeline > Timeline::FIRST) {
+        let name = WalName::History(since.timeline);
+        for suffix in SUFFIXES {
+            names.extend(
+                store.head(&archive.key(name, suffix)).await.map_err(ListError::Store)?.map(|_| name),
+            );
+        }
+    }
     let mut holdings = Holdings::new(record.segment_size, names);
     for timeline in holdings.histories().collect::<Vec<_>>() {
         let parent = parent(store, archive, timeline, identities).await.map_err(ListError::Store)?;

@@ -24,7 +24,7 @@ fn source(url: &str) -> Outcome<PostgresSource> {
         password: None,
         tools: None,
         logical: Some(dump()),
-        base: false,
+        base: None,
         wal: None,
     })
 }

@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod base;
 mod by_hand;
 mod catalog;
 mod copies_steps;

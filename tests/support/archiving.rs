@@ -40,6 +40,19 @@ impl Archiving {
         Ok(Self { system, cluster, drctl })
     }
 
+    /// Settings of the policy's base backups, e.g. `through = "data-directory"`.
+    pub(crate) fn base(&self, settings: &str) -> Outcome<()> {
+        self.system.append(&format!("[sources.database.base]\n{settings}"))
+    }
+
+    /// `drctl backup`, and that the server can go on to archive into what it made.
+    pub(crate) async fn backup(&self, code: i32, arguments: &[&str]) -> Outcome<super::system::Run> {
+        let _script = self.system.hand_to_server()?;
+        let (found, said) = self.as_server(&[&["backup"], arguments].concat()).await?;
+        let run = super::system::Run { code: Some(found), stdout: String::new(), stderr: said };
+        if found == code { Ok(run) } else { Err(format!("drctl backup {arguments:?}: {run:#?}").into()) }
+    }
+
     pub(crate) fn pg_wal(&self) -> PathBuf {
         self.cluster.data().join("pg_wal")
     }
@@ -61,7 +74,7 @@ impl Archiving {
         };
         command.args(arguments).current_dir(self.cluster.data()).stdin(Stdio::null());
         let output = tokio::process::Command::from(command).output().await?;
-        let said = String::from_utf8(output.stderr)?;
+        let said = String::from_utf8(output.stderr)? + &String::from_utf8(output.stdout)?;
         Ok((output.status.code().ok_or_else(|| format!("killed: {said}"))?, said))
     }
 

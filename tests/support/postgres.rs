@@ -264,6 +264,46 @@ impl Cluster {
         Ok(copy)
     }
 
+    /// An empty directory, to be filled with a copy of this cluster.
+    pub(crate) fn blank(&self) -> Outcome<Self> {
+        let copy = Self {
+            directory: folder()?,
+            programs: self.programs.clone(),
+            auth: self.auth.clone(),
+            major: self.major,
+            port: 0,
+            server: None,
+        };
+        std::fs::create_dir(copy.data())?;
+        std::fs::set_permissions(copy.data(), Permissions::from_mode(0o700))?;
+        Ok(copy)
+    }
+
+    /// Gives everything below its directory to the user that runs servers.
+    pub(crate) fn hand_over(&self) -> Outcome<()> {
+        let Some((user, group)) = owner()? else { return Ok(()) };
+        let mut folders = vec![self.directory.path().to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(&folder)? {
+                let path = entry?.path();
+                std::os::unix::fs::lchown(&path, Some(user), Some(group))?;
+                if path.is_dir() && !path.is_symlink() {
+                    folders.push(path);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Prepares a directory that was filled with a copy for its recovery.
+    pub(crate) fn recover(&self, settings: &[(&str, &str)]) -> Outcome<()> {
+        let directory = self.directory.path().display().to_string();
+        let ours = [("unix_socket_directories", directory.as_str()), ("archive_mode", "off")];
+        self.append(ours.into_iter().chain(settings.iter().copied()))?;
+        std::fs::write(self.data().join("recovery.signal"), "")?;
+        self.hand_over()
+    }
+
     /// Starts a server that is not running, and waits until it takes connections, or has ended. What it
     /// wrote is in [`Self::log_tail`].
     pub(crate) fn begin_again(&mut self) -> Outcome<()> {

@@ -2,8 +2,8 @@ use serde_json::{Value, json};
 
 use crate::cli::output::{count, size, style};
 use crate::policy::{
-    Credentials, CronLine, Drill, Encryption, Notify, Place, Policy, PostgresSource, Probe, Route, Rules,
-    ServerSideEncryption, Source, SourceConfig, WalArchiving, WalThrough, period,
+    BaseThrough, Credentials, CronLine, Drill, Encryption, Notify, Place, Policy, PostgresSource, Probe,
+    Route, Rules, ServerSideEncryption, Source, SourceConfig, WalArchiving, WalThrough, period,
 };
 
 const LATER: &str = "acted on by a later version";
@@ -148,8 +148,17 @@ fn postgres(postgres: &PostgresSource) -> Vec<String> {
             period(dump.lock_wait)
         ));
     }
-    if postgres.base {
-        lines.push("base: this version cannot take it".to_owned());
+    if let Some(base) = &postgres.base {
+        let through = match &base.through {
+            BaseThrough::Replication => "over a replication connection".to_owned(),
+            BaseThrough::DataDirectory { path } => format!("from the files in {}", path.display()),
+        };
+        let of = match (&base.url, &base.url_ref) {
+            (Some(url), _) => format!(" of {url}"),
+            (None, Some(reference)) => format!(" of the URL from {reference}"),
+            (None, None) => String::new(),
+        };
+        lines.push(format!("base: {through}{of}"));
     }
     lines.extend(postgres.wal.as_ref().map(wal));
     lines

@@ -1,15 +1,19 @@
 use std::time::Duration;
 
+use url::Url;
+
 use super::repository::credentials;
 use super::{Base, number};
 use crate::model::{BackupKind, SourceName};
-use crate::policy::address::{Arn, UrlOrRef};
+use crate::platform::SecretRef;
+use crate::policy::address::{Arn, PostgresUrl, UrlOrRef};
 use crate::policy::file::{
     AwsBackupTable, BaseTable, BaseWord, CommandTable, CredentialsTable, LogicalTable, MethodWord,
     PostgresTable, RdsMethodWord, RdsTable, SourceTable, WalTable, WalWord,
 };
 use crate::policy::intent::{
-    LogicalDump, PostgresSource, RepositoryConfig, RowCounts, Source, SourceConfig, WalArchiving, WalThrough,
+    BaseBackup, BaseThrough, LogicalDump, PostgresSource, RepositoryConfig, RowCounts, Source, SourceConfig,
+    WalArchiving, WalThrough,
 };
 use crate::policy::read::{At, Kind as _, Log, Named, Spot};
 
@@ -39,8 +43,10 @@ pub(super) fn sources(
             SourceTable::Postgres(postgres) => {
                 let source = self::postgres(postgres, repositories, base, log);
                 continuous = source.wal.is_some();
-                let kinds =
-                    [(source.logical.is_some(), BackupKind::Logical), (source.base, BackupKind::Base)];
+                let kinds = [
+                    (source.logical.is_some(), BackupKind::Logical),
+                    (source.base.is_some(), BackupKind::Base),
+                ];
                 config = SourceConfig::Postgres(Box::new(source));
                 kinds.into_iter().filter_map(|(asked, kind)| asked.then_some(kind)).collect()
             }
@@ -116,20 +122,16 @@ fn postgres(
             log.fault(&methods.spot, "name `wal` without `base`", hint);
         }
     }
-    base_settings(table.base.as_ref(), log);
+    let copying = base_settings(table.base.as_ref(), base, log);
     let archiving = wal_settings(table.wal.as_deref(), repositories, log);
-    let (url, url_ref) = match table.url.as_ref().map(|url| &url.0) {
-        Some(UrlOrRef::Url(url)) => (Some(url.clone()), None),
-        Some(UrlOrRef::Ref(reference)) => (None, Some(base.secret_ref(reference))),
-        None => (None, None),
-    };
+    let (url, url_ref) = url_or_ref(table.url.as_ref(), base);
     PostgresSource {
         url,
         url_ref,
         password: base.secret(&table.password),
         tools: table.tools.as_deref().map(|path| base.path(path)),
         logical: logical.then(|| logical_dump(table.logical.as_deref())),
-        base: base_backup,
+        base: base_backup.then_some(copying),
         wal: wal.then_some(archiving),
     }
 }
@@ -142,16 +144,33 @@ fn logical_dump(table: Option<&LogicalTable>) -> LogicalDump {
     }
 }
 
-fn base_settings(table: Option<&At<BaseTable>>, log: &mut Log<'_>) {
-    let Some(table) = table else { return };
-    let directory = table.through.as_deref() == Some(&BaseWord::DataDirectory);
-    if directory && table.data_directory.is_none() && !log.has_faults_at(&table.spot.below("data_directory"))
-    {
+fn url_or_ref(url: Option<&At<PostgresUrl>>, base: Base<'_>) -> (Option<Url>, Option<SecretRef>) {
+    match url.map(|url| &url.0) {
+        Some(UrlOrRef::Url(url)) => (Some(url.clone()), None),
+        Some(UrlOrRef::Ref(reference)) => (None, Some(base.secret_ref(reference))),
+        None => (None, None),
+    }
+}
+
+fn base_settings(table: Option<&At<BaseTable>>, base: Base<'_>, log: &mut Log<'_>) -> BaseBackup {
+    let through = table.and_then(|table| table.through.as_deref()).copied();
+    let through = match through.unwrap_or(BaseWord::Replication) {
+        BaseWord::Replication => BaseThrough::Replication,
+        BaseWord::DataDirectory => {
+            let path = table.and_then(|table| table.data_directory.as_deref());
+            BaseThrough::DataDirectory { path: path.map(|path| base.path(path)).unwrap_or_default() }
+        }
+    };
+    let mut copying = BaseBackup { through, url: None, url_ref: None, incrementals: 0 };
+    let Some(table) = table else { return copying };
+    if copying.through == BaseThrough::Replication {
+        unused(&table.data_directory, "it goes with `through = \"data-directory\"`", log);
+    } else if table.data_directory.is_none() && !log.has_faults_at(&table.spot.below("data_directory")) {
         log.missing(&table.spot, "data_directory", "\"/var/lib/postgresql/16/main\"");
     }
-    if !directory {
-        unused(&table.data_directory, "it goes with `through = \"data-directory\"`", log);
-    }
+    (copying.url, copying.url_ref) = url_or_ref(table.url.as_ref(), base);
+    copying.incrementals = number(&table.incrementals).unwrap_or(0);
+    copying
 }
 
 fn wal_settings(

@@ -53,7 +53,7 @@ table! {
             tools: PathBuf,
             /// Settings of method `logical`.
             logical: LogicalTable,
-            /// Settings of method `base`. Checked now, acted on by a later version.
+            /// Settings of method `base`.
             base: BaseTable,
             /// Settings of method `wal`.
             wal: WalTable,
@@ -66,7 +66,7 @@ words! {
     MethodWord {
         /// A dump by `pg_dump`.
         "logical" => Logical,
-        /// A physical copy of the whole cluster. Checked now, acted on by a later version.
+        /// A physical copy of the whole cluster, to begin a recovery with; goes with `wal`.
         "base" => Base,
         /// Continuous archiving, for point-in-time recovery; goes with `base`.
         "wal" => Wal,

@@ -1,0 +1,65 @@
+use std::time::Duration;
+
+use super::Missing;
+use super::execute::Run;
+use crate::event::{Event, Phase, told};
+use crate::model::{Manifest, Physical, RepositoryName};
+use crate::pipeline::Identities;
+use crate::repository::Repository;
+use crate::wal::{self, Archive};
+
+/// A server archives a segment within seconds where nothing is wrong; at the first that fails it waits for
+/// a minute after three attempts.
+const WITHIN: Duration = Duration::from_secs(120);
+const STEP: Duration = Duration::from_millis(500);
+/// For a listing.
+const ASKED_WITHIN: Duration = Duration::from_secs(60);
+
+impl Run<'_> {
+    /// Waits until the log that a base backup needs is in every repository that has the backup. Gives those
+    /// where it is not, and why.
+    pub(super) async fn await_log(&self, manifest: &Manifest, held: &[RepositoryName]) -> Vec<Missing> {
+        let Some(physical) = &manifest.physical else { return vec![] };
+        let cluster = manifest.server.as_ref().and_then(|server| server.system_identifier.as_ref());
+        let Some(cluster) = cluster.and_then(|cluster| cluster.parse().ok()) else { return vec![] };
+        let archive = Archive { system: manifest.system.clone(), source: manifest.source.clone(), cluster };
+        let begun = std::time::Instant::now();
+        self.events.emit(&Event::PhaseBegan { phase: Phase::AwaitLog });
+        let mut waiting: Vec<&Repository> =
+            self.repositories.iter().filter(|repository| held.contains(&repository.name)).collect();
+        let missing = loop {
+            let mut missing = Vec::new();
+            let mut left = Vec::new();
+            for repository in waiting {
+                if let Some(reason) = lacking(repository, &archive, physical).await {
+                    missing.push(Missing { repository: repository.name.clone(), reason });
+                    left.push(repository);
+                }
+            }
+            waiting = left;
+            if waiting.is_empty() || begun.elapsed() > WITHIN {
+                break missing;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(STEP) => {}
+                () = self.cancel.cancelled() => break missing,
+            }
+        };
+        let seconds = begun.elapsed().as_secs_f64();
+        self.events.emit(&Event::PhaseEnded { phase: Phase::AwaitLog, seconds });
+        missing
+    }
+}
+
+async fn lacking(repository: &Repository, archive: &Archive, physical: &Physical) -> Option<String> {
+    let identities = Identities::default();
+    let asked = wal::lacking(&*repository.store, archive, physical, &identities);
+    match tokio::time::timeout(ASKED_WITHIN, asked).await {
+        Ok(Ok(lacking)) => lacking.map(|lacking| lacking.to_string()),
+        Ok(Err(error)) => Some(told(&error)),
+        Err(_) => Some(format!(
+            "it did not say what write-ahead log it has in {}",
+            humantime::format_duration(ASKED_WITHIN)
+        )),
+    }
+}

@@ -1,0 +1,57 @@
+use crate::model::{Artifact, Physical, Segment, ServerFacts};
+use crate::source::by_hand::plain;
+
+/// The commands that restore a copy with standard tools, for the manifest.
+pub(super) fn commands(artifacts: &[Artifact], physical: &Physical, server: &ServerFacts) -> Vec<String> {
+    let major = server.major;
+    let cluster = server.system_identifier.as_deref().unwrap_or("IDENTIFIER");
+    let first = Segment::holding(physical.timeline, physical.start, physical.segment_size);
+    let last_byte = crate::model::Lsn(physical.stop.0.saturating_sub(1));
+    let last = Segment::holding(physical.timeline, last_byte, physical.segment_size);
+    let mut lines = vec![
+        format!(
+            "# in a directory with this backup's objects, as a user who is not root, with PostgreSQL {major}'s programs; each command must end with exit status 0 (bash: set -o pipefail)"
+        ),
+        "mkdir -m 700 data".to_owned(),
+    ];
+    for tablespace in &physical.tablespaces {
+        let oid = tablespace.oid;
+        lines.push(format!("mkdir -m 700 tablespace-{oid}"));
+    }
+    for artifact in artifacts {
+        let into = match artifact.name.split_once(".tar") {
+            Some(("base", _)) => "data".to_owned(),
+            Some((oid, _)) => format!("tablespace-{oid}"),
+            None => continue,
+        };
+        lines.push(format!("{} | tar -x -p -C {into}", plain(artifact)));
+    }
+    for tablespace in &physical.tablespaces {
+        let oid = tablespace.oid;
+        lines.push(format!("ln -s \"$PWD/tablespace-{oid}\" data/pg_tblspc/{oid}"));
+    }
+    lines.push("pg_verifybackup --no-parse-wal data".to_owned());
+    for (tablespace, arrow) in
+        physical.tablespaces.iter().zip([">"].into_iter().chain(std::iter::repeat(">>")))
+    {
+        let oid = tablespace.oid;
+        // Else the server would make its links to where they were.
+        lines.push(format!("echo \"{oid} $PWD/tablespace-{oid}\" {arrow} data/tablespace_map"));
+    }
+    lines.push(format!(
+        "# the log from wal/{cluster}/ of the source, {first} to {last} at least, and every .history: copied into ./log"
+    ));
+    lines.push(
+        "echo \"restore_command = 'age -d -i $PWD/identity.txt $PWD/log/%f.zst.age | zstd -d -q -f -o %p'\" >> data/postgresql.auto.conf".to_owned(),
+    );
+    lines.push("echo \"archive_mode = off\" >> data/postgresql.auto.conf".to_owned());
+    lines.push("echo \"recovery_target_action = 'promote'\" >> data/postgresql.auto.conf".to_owned());
+    lines.push(
+        "# to a moment before the end of the log: echo \"recovery_target_time = '2026-11-20 14:05:00+00'\" >> data/postgresql.auto.conf"
+            .to_owned(),
+    );
+    lines.push("touch data/recovery.signal".to_owned());
+    lines.push("pg_ctl --pgdata=data --log=log.txt --wait --timeout=86400 start".to_owned());
+    lines.push("psql --no-psqlrc --dbname=postgres --command='SELECT pg_is_in_recovery(), pg_last_xact_replay_timestamp()'".to_owned());
+    lines
+}

@@ -1,0 +1,113 @@
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+
+use super::backup_manifest::WalRange;
+use super::error::BaseError;
+use super::prepare::{Prepared, Reader, ask};
+use super::{DETAILS, by_hand, replication, settings};
+use crate::event::{Events, Phase};
+use crate::model::{Artifact, DamagedPage, Details, Physical};
+use crate::pipeline::FromMemory;
+use crate::platform::CancellationToken;
+use crate::postgres::close;
+use crate::source::timed::Timed;
+use crate::source::{ArtifactSink, Captured};
+
+/// A copy that was stored whole.
+pub(super) struct Copied {
+    /// `base.tar` and those of the tablespaces.
+    pub(super) artifacts: Vec<Artifact>,
+    pub(super) range: WalRange,
+    pub(super) damaged: Vec<DamagedPage>,
+    /// What made it, by version.
+    pub(super) producer: String,
+}
+
+/// Copies the cluster into `sink`.
+pub async fn capture(
+    prepared: Prepared,
+    sink: &mut dyn ArtifactSink,
+    events: &Events,
+    cancel: &CancellationToken,
+) -> Result<Captured, BaseError> {
+    let server = prepared.parameters.to_string();
+    // Whatever ends this ends the children too.
+    let stop = cancel.child_token();
+    let _stop_on_return = stop.clone().drop_guard();
+    let outcome = run(prepared, sink, events, &stop).await;
+    // What a cancelled run trips over on its way out is not what went wrong.
+    if cancel.is_cancelled() { Err(BaseError::Interrupted { server }) } else { outcome }
+}
+
+async fn run(
+    mut prepared: Prepared,
+    sink: &mut dyn ArtifactSink,
+    events: &Events,
+    stop: &CancellationToken,
+) -> Result<Captured, BaseError> {
+    let server = prepared.parameters.to_string();
+    let timed = Timed::begin(Phase::Inspect, events);
+    let local = matches!(prepared.reader, Reader::DataDirectory(_));
+    let mut facts = settings::read(&mut prepared.connection, &server, local).await?;
+    let estimate = ask(&server, expected_bytes(&mut prepared.connection)).await?;
+    timed.end();
+
+    let timed = Timed::begin(Phase::BaseBackup, events);
+    let copied = match prepared.reader.clone() {
+        Reader::Replication(tools) => {
+            replication::copy(&prepared, &tools, Some(estimate), sink, events, stop).await?
+        }
+        Reader::DataDirectory(path) => return Err(BaseError::NotBuilt { path }),
+    };
+    // Asked after the copy was ended on the server, so that it is never before its end.
+    let moment = sqlx::query_as(MOMENT).fetch_one(&mut prepared.connection);
+    let (time, next_transaction): (i64, i64) = ask(&server, moment).await?;
+    facts.stop_time = DateTime::<Utc>::from_timestamp_micros(time).unwrap_or_default();
+    timed.end();
+    close(prepared.connection).await;
+
+    let timed = Timed::begin(Phase::Details, events);
+    let recovery_point = facts.stop_time;
+    let mut artifacts = copied.artifacts;
+    let details = Details { database: None, cluster: Some(facts) };
+    let json = serde_json::to_vec_pretty(&details)
+        .map_err(|source| BaseError::Details { server: server.clone(), source })?;
+    let physical = Physical {
+        timeline: copied.range.timeline,
+        start: copied.range.start,
+        stop: copied.range.stop,
+        segment_size: prepared.segment_size,
+        next_transaction: u64::try_from(next_transaction).unwrap_or_default(),
+        page_checksums: prepared.page_checksums,
+        damaged: copied.damaged,
+        tablespaces: prepared.tablespaces,
+        parent: None,
+    };
+    let by_hand = by_hand::commands(&artifacts, &physical, &prepared.server);
+    let stored = sink.store(DETAILS, Box::new(FromMemory::new(json)), None).await;
+    artifacts.push(stored.map_err(|source| BaseError::Store { server, source })?);
+    timed.end();
+    Ok(Captured {
+        recovery_point,
+        server: Some(prepared.server),
+        physical: Some(physical),
+        producer: copied.producer,
+        artifacts,
+        by_hand,
+        not_included: vec![],
+    })
+}
+
+const MOMENT: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::int8,
+       pg_snapshot_xmax(pg_current_snapshot())::text::int8";
+
+/// About how large the copy becomes. Databases that the role may not enter do not tell.
+async fn expected_bytes(connection: &mut PgConnection) -> Result<u64, sqlx::Error> {
+    let bytes: i64 = sqlx::query_scalar(
+        "SELECT coalesce(sum(pg_database_size(oid)), 0)::int8 FROM pg_database
+          WHERE has_database_privilege(oid, 'CONNECT')",
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(u64::try_from(bytes).unwrap_or_default())
+}

@@ -1,0 +1,57 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use super::Objection;
+use super::backup_manifest::RangeError;
+use crate::platform::ProcessError;
+use crate::postgres::{ConnectError, FactsError, ToolsError};
+use crate::source::SinkError;
+
+pub(super) const QUESTION_WITHIN: Duration = Duration::from_secs(60);
+
+/// Why a cluster could not be copied.
+#[derive(Debug, Error)]
+pub enum BaseError {
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error("failed to find out about the server `{server}`")]
+    Question { server: String, source: sqlx::Error },
+    #[error("failed to find out about the server `{server}`")]
+    Facts { server: String, source: FactsError },
+    #[error(
+        "failed to find out about the server `{server}`: no answer in {}",
+        humantime::format_duration(QUESTION_WITHIN)
+    )]
+    NoAnswer { server: String },
+    #[error("failed to understand the server `{server}`: {what} is `{value}`")]
+    Value { server: String, what: &'static str, value: String },
+    #[error("a base backup of `{server}` could not be taken or not be restored:{}", listed(.list))]
+    Refused { server: String, list: Vec<Objection> },
+    #[error("failed to copy `{server}`")]
+    Tools { server: String, source: ToolsError },
+    #[error("failed to copy `{server}`")]
+    Start { server: String, source: ProcessError },
+    #[error("failed to copy `{server}`")]
+    Store { server: String, source: SinkError },
+    #[error("failed to tell what write-ahead log the copy of `{server}` needs")]
+    Range { server: String, source: RangeError },
+    #[error(
+        "failed to end the copy of `{server}`: for {} the server has waited for its write-ahead log to be archived (`drctl wal status` says why)",
+        humantime::format_duration(*.waited)
+    )]
+    NotArchived { server: String, waited: Duration },
+    #[error("failed to write down what the copy of `{server}` needs")]
+    Details { server: String, source: serde_json::Error },
+    #[error("failed to read `{path}`")]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("this version of drctl cannot copy `{path}` yet; use `through = \"replication\"`")]
+    NotBuilt { path: PathBuf },
+    #[error("failed to go on with the copy of `{server}`: the run was interrupted")]
+    Interrupted { server: String },
+}
+
+fn listed(list: &[Objection]) -> String {
+    list.iter().map(|item| format!("\n    {item}")).collect()
+}

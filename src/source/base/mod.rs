@@ -1,0 +1,31 @@
+//! A physical copy of a whole cluster, to begin a recovery with.
+//!
+//! The bytes come from `pg_basebackup` over a replication connection, or from the data directory itself
+//! where drctl runs beside the server. What is stored is the same either way, see FORMAT.md.
+//!
+//! *Invariants.* What could not be restored is refused before a byte is stored, with every reason at once.
+//! A copy is whole only with its `backup_manifest`. A page whose checksum does not fit is named by file and
+//! block, and the copy is kept: it may be the last there is of the others.
+//!
+//! *Not here.* The write-ahead log that makes a copy a database: [`crate::wal`].
+
+mod backup_manifest;
+mod by_hand;
+mod capture;
+mod damage;
+mod error;
+mod objection;
+mod prepare;
+mod replication;
+mod settings;
+mod tar_watch;
+
+pub use capture::capture;
+pub use error::BaseError;
+pub use objection::Objection;
+pub use prepare::{Prepared, Reader, prepare};
+
+/// Names of the artifacts, without the endings of their encoding. Those of tablespaces are
+/// `<oid>.tar`.
+pub const BASE: &str = "base.tar";
+pub const DETAILS: &str = "details.json";

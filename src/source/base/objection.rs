@@ -1,0 +1,94 @@
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::model::SystemIdentifier;
+
+/// Why a copy could not be taken, or would be of no use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Objection {
+    /// Neither REPLICATION nor a superuser.
+    NoReplication {
+        role: String,
+    },
+    /// The server does not let it in for replication; its words.
+    ReplicationRefused {
+        role: String,
+        words: String,
+    },
+    /// `pg_backup_start` and `pg_backup_stop` may not be called.
+    MayNotStart {
+        role: String,
+        function: &'static str,
+    },
+    MinimalLog,
+    /// The policy does not ask for the log.
+    NoLogMethod,
+    ArchivingOff,
+    NoArchiveCommand,
+    /// No `pg_basebackup` of the server's major; in words.
+    NoProgram(String),
+    /// One stream to standard output holds one archive.
+    Tablespaces(Vec<String>),
+    /// Not readable by this user, or not there.
+    Unreadable {
+        path: PathBuf,
+        words: String,
+    },
+    /// The data directory of another cluster.
+    OtherCluster {
+        path: PathBuf,
+        found: SystemIdentifier,
+        server: String,
+    },
+    /// The data directory of another server of the same cluster, or of none that runs.
+    OtherServer {
+        path: PathBuf,
+    },
+    /// The server writes its pages in another size than is copied.
+    PageSize(u32),
+}
+
+impl fmt::Display for Objection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoReplication { role } => {
+                write!(f, "role `{role}` may not replicate: ALTER ROLE {role} REPLICATION")
+            }
+            Self::ReplicationRefused { role, words } => write!(
+                f,
+                "the server lets `{role}` not in for replication (pg_hba.conf needs a line for database `replication`): {words}"
+            ),
+            Self::MayNotStart { role, function } => {
+                write!(f, "role `{role}` may not call {function}: grant it EXECUTE on that and on its end")
+            }
+            Self::MinimalLog => {
+                f.write_str("`wal_level` is `minimal`: set it to `replica` and restart the server")
+            }
+            Self::NoLogMethod => f.write_str(
+                "the policy does not have the log archived, without which no base backup can be restored: add `\"wal\"` to `methods`",
+            ),
+            Self::ArchivingOff => {
+                f.write_str("`archive_mode` is off: set it to `on`, with an `archive_command`, and restart the server")
+            }
+            Self::NoArchiveCommand => {
+                f.write_str("`archive_command` is empty: set it to `drctl wal push %p`, and reload the server")
+            }
+            Self::NoProgram(words) => f.write_str(words),
+            Self::Tablespaces(places) => write!(
+                f,
+                "it has tablespaces ({}), which one stream cannot hold: use `through = \"data-directory\"` on the server's host",
+                places.join(", ")
+            ),
+            Self::Unreadable { path, words } => write!(f, "`{}` cannot be read: {words}", path.display()),
+            Self::OtherCluster { path, found, server } => write!(
+                f,
+                "`{}` is the data directory of cluster {found}, and the server is of {server}",
+                path.display()
+            ),
+            Self::OtherServer { path } => {
+                write!(f, "`{}` is not the data directory that this server runs in", path.display())
+            }
+            Self::PageSize(bytes) => write!(f, "its pages have {bytes} bytes: use `through = \"replication\"`"),
+        }
+    }
+}

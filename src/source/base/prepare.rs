@@ -1,0 +1,169 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
+use sqlx::PgConnection;
+
+use super::error::{BaseError, QUESTION_WITHIN};
+use super::{Objection, replication};
+use crate::model::{SegmentSize, ServerFacts, Tablespace};
+use crate::policy::{BaseBackup, BaseThrough, PostgresSource, WalThrough};
+use crate::postgres::{ConnectionParameters, Tools, close, server_major};
+
+/// A server that can be copied, and its copy restored.
+#[derive(Debug)]
+pub struct Prepared {
+    pub parameters: ConnectionParameters,
+    pub server: ServerFacts,
+    pub is_standby: bool,
+    pub page_checksums: bool,
+    pub segment_size: SegmentSize,
+    /// Those outside the data directory.
+    pub tablespaces: Vec<Tablespace>,
+    /// What reads it.
+    pub reader: Reader,
+    pub(super) connection: PgConnection,
+}
+
+/// Where the bytes come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reader {
+    Replication(Tools),
+    DataDirectory(PathBuf),
+}
+
+#[derive(sqlx::FromRow)]
+struct Standing {
+    system_identifier: String,
+    is_standby: bool,
+    page_checksums: bool,
+    segment_size: i64,
+    wal_level: String,
+    archive_mode: String,
+    archive_command: String,
+    archive_library: String,
+    may_replicate: bool,
+}
+
+// The system identifier is a signed number there.
+const STANDING: &str = "
+SELECT c.system_identifier::text, pg_is_in_recovery() AS is_standby,
+       current_setting('data_checksums') = 'on' AS page_checksums,
+       (SELECT setting::int8 FROM pg_settings WHERE name = 'wal_segment_size') AS segment_size,
+       current_setting('wal_level') AS wal_level, current_setting('archive_mode') AS archive_mode,
+       coalesce(current_setting('archive_command', true), '') AS archive_command,
+       coalesce(current_setting('archive_library', true), '') AS archive_library,
+       r.rolsuper OR r.rolreplication AS may_replicate
+  FROM pg_control_system() c, pg_roles r WHERE r.rolname = current_user";
+
+// Those in place are a part of the data directory.
+const TABLESPACES: &str = "
+SELECT oid::int8, pg_tablespace_location(oid) FROM pg_tablespace
+ WHERE pg_tablespace_location(oid) LIKE '/%' ORDER BY oid";
+
+/// Connects and refuses what could not be copied, or not be restored. Nothing is changed, and nothing stored.
+pub async fn prepare(source: &PostgresSource, base: &BaseBackup) -> Result<Prepared, BaseError> {
+    let mut copied = source.clone();
+    if base.url.is_some() || base.url_ref.is_some() {
+        (copied.url, copied.url_ref) = (base.url.clone(), base.url_ref.clone());
+    }
+    let parameters = ConnectionParameters::resolve(&copied).await?;
+    let mut connection = parameters.connect().await?;
+    let server = parameters.to_string();
+    let (version, major) = server_major(&mut connection)
+        .await
+        .map_err(|source| BaseError::Facts { server: server.clone(), source })?;
+    let standing = sqlx::query_as(STANDING).fetch_one(&mut connection);
+    let standing: Standing = ask(&server, standing).await?;
+    let tablespaces = sqlx::query_as(TABLESPACES).fetch_all(&mut connection);
+    let tablespaces: Vec<(i64, String)> = ask(&server, tablespaces).await?;
+    let tablespaces: Vec<_> = tablespaces
+        .into_iter()
+        .map(|(oid, location)| Tablespace { oid: u32::try_from(oid).unwrap_or_default(), location })
+        .collect();
+    let segment_size = u64::try_from(standing.segment_size).ok().and_then(|size| SegmentSize::new(size).ok());
+    let segment_size = segment_size.ok_or_else(|| BaseError::Value {
+        server: server.clone(),
+        what: "wal_segment_size",
+        value: standing.segment_size.to_string(),
+    })?;
+
+    let mut objections = log_objections(source, &standing);
+    let reader = match &base.through {
+        BaseThrough::Replication => {
+            let role = parameters.user.clone();
+            if !standing.may_replicate {
+                objections.push(Objection::NoReplication { role });
+            }
+            if !tablespaces.is_empty() {
+                let places = tablespaces.iter().map(|tablespace| tablespace.location.clone());
+                objections.push(Objection::Tablespaces(places.collect()));
+            }
+            match Tools::find_of(source.tools.as_deref(), major).await {
+                Ok(tools) => {
+                    if standing.may_replicate {
+                        objections.extend(replication::refusal(&parameters, &tools).await);
+                    }
+                    Some(Reader::Replication(tools))
+                }
+                Err(error) => {
+                    objections.push(Objection::NoProgram(error.to_string()));
+                    None
+                }
+            }
+        }
+        BaseThrough::DataDirectory { path } => Some(Reader::DataDirectory(path.clone())),
+    };
+    let (Some(reader), []) = (reader, objections.as_slice()) else {
+        close(connection).await;
+        return Err(BaseError::Refused { server, list: objections });
+    };
+    Ok(Prepared {
+        parameters,
+        server: ServerFacts { version, major, system_identifier: Some(standing.system_identifier) },
+        is_standby: standing.is_standby,
+        page_checksums: standing.page_checksums,
+        segment_size,
+        tablespaces,
+        reader,
+        connection,
+    })
+}
+
+/// Whether the log that the copy needs could be kept.
+fn log_objections(source: &PostgresSource, standing: &Standing) -> Vec<Objection> {
+    let mut objections = vec![];
+    if standing.wal_level == "minimal" {
+        objections.push(Objection::MinimalLog);
+    }
+    match source.wal.as_ref().map(|wal| &wal.through) {
+        None => objections.push(Objection::NoLogMethod),
+        // A standby's log is archived by its primary.
+        Some(WalThrough::Archive) if !standing.is_standby => {
+            if standing.archive_mode == "off" {
+                objections.push(Objection::ArchivingOff);
+            } else if standing.archive_command.trim().is_empty() && standing.archive_library.is_empty() {
+                objections.push(Objection::NoArchiveCommand);
+            }
+        }
+        Some(_) => {}
+    }
+    objections
+}
+
+pub(super) async fn ask<T>(
+    server: &str,
+    asked: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, BaseError> {
+    ask_within(QUESTION_WITHIN, server, asked).await
+}
+
+pub(super) async fn ask_within<T>(
+    deadline: Duration,
+    server: &str,
+    asked: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, BaseError> {
+    match tokio::time::timeout(deadline, asked).await {
+        Ok(answered) => answered.map_err(|source| BaseError::Question { server: server.to_owned(), source }),
+        Err(_) => Err(BaseError::NoAnswer { server: server.to_owned() }),
+    }
+}

@@ -1,0 +1,156 @@
+use std::io::Read;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::backup_manifest::{RangeError, WalRange, wal_range};
+use super::capture::Copied;
+use super::damage::{damage_in, is_all};
+use super::tar_watch::TarWatch;
+use super::{BASE, BaseError, Objection, Prepared};
+use crate::event::Events;
+use crate::model::DamagedPage;
+use crate::pipeline::Produce;
+use crate::platform::{CancellationToken, Piped, ProcessError};
+use crate::postgres::{ConnectionParameters, Tools};
+use crate::source::{ArtifactSink, KEEPALIVES};
+
+const IDENTIFY_WITHIN: Duration = Duration::from_secs(30);
+/// At most five lines a damaged file, and what else there is to say.
+const STDERR_LINES: usize = 5_000;
+/// The server waits without end for its log to be archived before it ends a copy.
+const ARCHIVED_WITHIN: Duration = Duration::from_secs(600);
+const TOLD_AFTER: Duration = Duration::from_secs(60);
+
+/// Why the server does not take a replication connection; asked with one.
+pub(super) async fn refusal(parameters: &ConnectionParameters, tools: &Tools) -> Option<Objection> {
+    let psql = match tools.program("psql") {
+        Ok(psql) => psql,
+        Err(error) => return Some(Objection::NoProgram(error.to_string())),
+    };
+    if let Err(error) = tools.program("pg_basebackup") {
+        return Some(Objection::NoProgram(error.to_string()));
+    }
+    let psql = psql.args(["--no-psqlrc", "--no-password", "--quiet", "--command=IDENTIFY_SYSTEM"]);
+    let psql = parameters.apply(psql.arg("--dbname=replication=true"));
+    match psql.run(IDENTIFY_WITHIN, &CancellationToken::new()).await {
+        Ok(_) => None,
+        Err(ProcessError::Failed { stderr, .. }) if !stderr.is_empty() => {
+            Some(Objection::ReplicationRefused { role: parameters.user.clone(), words: stderr.join(" ") })
+        }
+        Err(error) => Some(Objection::ReplicationRefused {
+            role: parameters.user.clone(),
+            words: crate::event::told(&error),
+        }),
+    }
+}
+
+/// Stores what `pg_basebackup` writes.
+pub(super) async fn copy(
+    prepared: &Prepared,
+    tools: &Tools,
+    estimate: Option<u64>,
+    sink: &mut dyn ArtifactSink,
+    events: &Events,
+    stop: &CancellationToken,
+) -> Result<Copied, BaseError> {
+    let server = prepared.parameters.to_string();
+    let program = tools
+        .program("pg_basebackup")
+        .map_err(|source| BaseError::Tools { server: server.clone(), source })?
+        .args(["--format=tar", "--pgdata=-", "--wal-method=none", "--checkpoint=fast", "--no-password"])
+        .arg("--label=drctl")
+        .arg(format!("--dbname={KEEPALIVES}"))
+        .keep_stderr(STDERR_LINES);
+    let child = prepared
+        .parameters
+        .apply(program)
+        .pipe(stop)
+        .map_err(|source| BaseError::Start { server: server.clone(), source })?;
+    let seen = Arc::new(Seen::default());
+    let stream = Stream { child, watch: TarWatch::new(), seen: Arc::clone(&seen), events: events.clone() };
+    let storing = sink.store(BASE, Box::new(stream), estimate);
+    let outcome = {
+        tokio::pin!(storing);
+        tokio::select! {
+            stored = &mut storing => stored,
+            () = archived_too_late(&seen, events) => {
+                stop.cancel();
+                let _stopped = storing.await;
+                return Err(BaseError::NotArchived { server, waited: ARCHIVED_WITHIN });
+            }
+        }
+    };
+    let artifact = outcome.map_err(|source| BaseError::Store { server: server.clone(), source })?;
+    let mut end = seen.end.lock().unwrap_or_else(PoisonError::into_inner);
+    let End { range, damaged } = end.take().unwrap_or(End { range: Err(RangeError::None), damaged: vec![] });
+    let range = range.map_err(|source| BaseError::Range { server, source })?;
+    Ok(Copied { artifacts: vec![artifact], range, damaged, producer: version(tools) })
+}
+
+/// Ends when the server has had all the time it gets to archive its log.
+async fn archived_too_late(seen: &Seen, events: &Events) {
+    seen.all_files.notified().await;
+    tokio::time::sleep(TOLD_AFTER).await;
+    events.warning(format!(
+        "everything is copied, and the server still waits for its write-ahead log to be archived (`drctl wal status` says why); giving up in {}",
+        humantime::format_duration(ARCHIVED_WITHIN - TOLD_AFTER)
+    ));
+    tokio::time::sleep(ARCHIVED_WITHIN - TOLD_AFTER).await;
+}
+
+fn version(tools: &Tools) -> String {
+    tools.version.replacen("pg_dump", "pg_basebackup", 1)
+}
+
+/// What was seen of the stream.
+#[derive(Default)]
+struct Seen {
+    all_files: Notify,
+    end: Mutex<Option<End>>,
+}
+
+struct End {
+    range: Result<WalRange, RangeError>,
+    damaged: Vec<DamagedPage>,
+}
+
+/// A running `pg_basebackup`, whose end is good only if all of the copy has come.
+struct Stream {
+    child: Piped,
+    watch: TarWatch,
+    seen: Arc<Seen>,
+    events: Events,
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.child.read(buffer)?;
+        let before = self.watch.has_control();
+        self.watch.feed(&buffer[..count]);
+        if self.watch.has_control() && !before {
+            self.seen.all_files.notify_one();
+        }
+        Ok(count)
+    }
+}
+
+impl Produce for Stream {
+    fn finish(self: Box<Self>) -> Result<Vec<String>, Box<dyn std::error::Error + Send + Sync>> {
+        let said = match self.child.finish() {
+            Ok(said) => said,
+            // It says so after everything else has come, and the copy is as good as the cluster is.
+            Err(ProcessError::Failed { code: Some(1), stderr, .. }) if is_all(&stderr) => stderr,
+            Err(error) => return Err(error.into()),
+        };
+        let tail = self.watch.finish()?;
+        let damaged = damage_in(&said);
+        for line in said.iter().filter(|line| line.starts_with("WARNING:")) {
+            self.events.warning(line.clone());
+        }
+        let mut end = self.seen.end.lock().unwrap_or_else(PoisonError::into_inner);
+        *end = Some(End { range: wal_range(&tail), damaged });
+        Ok(said)
+    }
+}

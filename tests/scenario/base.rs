@@ -1,0 +1,246 @@
+//! Base backups of real clusters: taken, found whole, restored by hand, refused, damaged.
+
+use std::io::{Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use drctl::model::{Artifact, Manifest};
+use drctl::pipeline::{Identities, open};
+
+use crate::support::Outcome;
+use crate::support::archiving::Archiving;
+use crate::support::postgres::{Cluster, ClusterOptions};
+use crate::support::system::{Place, until};
+
+const TWO: [Place; 2] = [Place::Directory, Place::Directory];
+
+fn options(major: u32) -> ClusterOptions {
+    ClusterOptions::new(major).initdb("--data-checksums")
+}
+
+fn folder(archiving: &Archiving, repository: &str, id: &str) -> PathBuf {
+    archiving.system.repository(repository).join("shop/database/backups").join(id)
+}
+
+/// The manifest of the only backup there is.
+fn manifest(archiving: &Archiving) -> Outcome<Manifest> {
+    let ids = archiving.system.backups_in("west");
+    let [id] = ids.as_slice() else { return Err(format!("not one backup: {ids:?}").into()) };
+    Ok(serde_json::from_slice(&std::fs::read(folder(archiving, "west", id).join("manifest.json"))?)?)
+}
+
+/// Unpacks an artifact with `tar`.
+fn unpack(archiving: &Archiving, manifest: &Manifest, artifact: &Artifact, into: &Path) -> Outcome<()> {
+    let folder = folder(archiving, "west", manifest.id.as_str());
+    let mut stored = Vec::new();
+    for object in &artifact.objects {
+        stored.extend(std::fs::read(folder.join(&object.name))?);
+    }
+    let identities = Identities::read(std::slice::from_ref(&archiving.system.escrow))?;
+    let mut plain = open(&stored[..], &artifact.encoding, &identities, Some(artifact.plain))?;
+    let file = archiving.system.path().join("unpacked.tar");
+    std::io::copy(&mut plain, &mut std::fs::File::create(&file)?)?;
+    let output = Command::new("tar").arg("-xpf").arg(&file).arg("-C").arg(into).output()?;
+    if !output.status.success() {
+        return Err(format!("tar: {}", String::from_utf8_lossy(&output.stderr)).into());
+    }
+    Ok(())
+}
+
+/// Restores as a person would: tar, `pg_verifybackup`, `recovery.signal`, and drctl for the log only.
+fn restored(archiving: &Archiving, manifest: &Manifest) -> Outcome<Cluster> {
+    let copy = archiving.cluster.blank()?;
+    let base = manifest.artifact("base.tar.zst.age").ok_or("no base.tar")?;
+    unpack(archiving, manifest, base, &copy.data())?;
+    let physical = manifest.physical.as_ref().ok_or("it is no base backup")?;
+    let mut map = String::new();
+    for tablespace in &physical.tablespaces {
+        let oid = tablespace.oid;
+        let place = copy.socket_directory().join(format!("tablespace-{oid}"));
+        std::fs::create_dir(&place)?;
+        let artifact = manifest.artifact(&format!("{oid}.tar.zst.age")).ok_or("no tablespace")?;
+        unpack(archiving, manifest, artifact, &place)?;
+        std::os::unix::fs::symlink(&place, copy.data().join(format!("pg_tblspc/{oid}")))?;
+        map.push_str(&format!("{oid} {}\n", place.display()));
+    }
+    copy.hand_over()?;
+    let verified = copy.client("pg_verifybackup").arg("--no-parse-wal").arg(copy.data()).output()?;
+    if !verified.status.success() {
+        return Err(format!("pg_verifybackup: {}", String::from_utf8_lossy(&verified.stderr)).into());
+    }
+    if !map.is_empty() {
+        std::fs::write(copy.data().join("tablespace_map"), map)?;
+    }
+    let command = archiving.restore_command("");
+    copy.recover(&[("restore_command", &command), ("recovery_target_timeline", "current")])?;
+    Ok(copy)
+}
+
+/// Starts a copy, waits for its end of recovery, and compares a table with the original's.
+async fn compare(archiving: &Archiving, copy: &mut Cluster, query: &str) -> Outcome<()> {
+    copy.begin_again()?;
+    let begun = std::time::Instant::now();
+    while copy.text("postgres", "SELECT pg_is_in_recovery()").await? != "false" {
+        if begun.elapsed().as_secs() > 60 {
+            return Err(format!("it does not end its recovery: {}", copy.log_tail()).into());
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let original = archiving.cluster.text("postgres", query).await?;
+    assert_eq!(copy.text("postgres", query).await?, original);
+    Ok(())
+}
+
+const LEDGER: &str = "SELECT count(*)::text || ' ' || coalesce(md5(string_agg(a::text, ',' ORDER BY aid)), '') FROM pgbench_accounts a";
+
+async fn taken_and_restored(major: u32, through: impl Fn(&Archiving) -> String) -> Outcome<()> {
+    let archiving = Archiving::start(&TWO, "", options(major)).await?;
+    archiving.base(&through(&archiving))?;
+    archiving.prepare_pgbench()?;
+    let bench = archiving.pgbench(Some(3000))?;
+    let run = archiving.backup(0, &[]).await?;
+    bench.end().await?;
+    archiving.cluster.execute("postgres", &["SELECT pg_switch_wal()"]).await?;
+    archiving.settle().await?;
+    let manifest = manifest(&archiving)?;
+    let physical = manifest.physical.clone().ok_or("it is no base backup")?;
+    assert!(physical.start < physical.stop && physical.page_checksums && physical.damaged.is_empty());
+    assert_eq!(manifest.kind.as_str(), "base");
+    assert!(manifest.recovery_point >= manifest.begun, "{run:?}");
+    let mut copy = restored(&archiving, &manifest)?;
+    compare(&archiving, &mut copy, LEDGER).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_replication_a_busy_server_is_copied_whole() -> Outcome<()> {
+    taken_and_restored(15, |_| String::new()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_replication_a_busy_server_of_17_is_copied_whole() -> Outcome<()> {
+    taken_and_restored(17, |_| String::new()).await
+}
+
+/// Writes over bytes in a page of a table on disk, and gives the table's file.
+async fn damage(cluster: &Cluster, blocks: &[u64]) -> Outcome<String> {
+    cluster
+        .execute(
+            "postgres",
+            &[
+                "CREATE TABLE hurt AS SELECT g, repeat('x', 100) AS t FROM generate_series(1, 5000) g",
+                "CHECKPOINT",
+            ],
+        )
+        .await?;
+    let file = cluster.text("postgres", "SELECT pg_relation_filepath('hurt')").await?;
+    let mut table = std::fs::OpenOptions::new().write(true).open(cluster.data().join(&file))?;
+    for block in blocks {
+        table.seek(SeekFrom::Start(block * 8192 + 5000))?;
+        table.write_all(b"rot")?;
+    }
+    Ok(file)
+}
+
+async fn damage_is_named(through: impl Fn(&Archiving) -> String) -> Outcome<()> {
+    let archiving = Archiving::start(&TWO, "", options(15)).await?;
+    archiving.base(&through(&archiving))?;
+    let file = damage(&archiving.cluster, &[2, 7]).await?;
+    let run = archiving.backup(3, &[]).await?;
+    for block in [2, 7] {
+        run.says(&format!("the checksum of block {block} of `{file}` does not fit"))?;
+    }
+    let damaged = manifest(&archiving)?.physical.ok_or("it is no base backup")?.damaged;
+    let named: Vec<_> = damaged.iter().map(|page| (page.file.as_str(), page.block)).collect();
+    assert_eq!(named, [(file.as_str(), Some(2)), (file.as_str(), Some(7))]);
+    // The rest of it is there.
+    archiving.settle().await?;
+    let mut copy = restored(&archiving, &manifest(&archiving)?)?;
+    compare(&archiving, &mut copy, "SELECT count(*)::text FROM pg_class").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_replication_a_damaged_page_is_named_and_the_rest_kept() -> Outcome<()> {
+    damage_is_named(|_| String::new()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_could_not_be_restored_is_refused_with_every_reason() -> Outcome<()> {
+    let mut archiving = Archiving::start(&TWO, "", options(15)).await?;
+    let alter = [
+        "ALTER SYSTEM SET archive_mode = off",
+        "ALTER SYSTEM SET wal_level = minimal",
+        "ALTER SYSTEM SET max_wal_senders = 0",
+    ];
+    archiving.cluster.execute("postgres", &alter).await?;
+    let before = archiving.cluster.url("postgres");
+    archiving.cluster.kill();
+    archiving.cluster.begin_again()?;
+    archiving.system.rewrite(&before, &archiving.cluster.url("postgres"))?;
+    archiving.cluster.execute("postgres", &["CREATE ROLE plain LOGIN"]).await?;
+    let place = archiving.cluster.socket_directory().join("fast");
+    std::fs::create_dir(&place)?;
+    archiving.cluster.hand_over()?;
+    let create = format!("CREATE TABLESPACE fast LOCATION '{}'", place.display());
+    archiving.cluster.execute("postgres", &[&create]).await?;
+    archiving.system.rewrite("postgres://postgres@", "postgres://plain@")?;
+    let run = archiving.backup(1, &[]).await?;
+    for words in [
+        "role `plain` may not replicate",
+        "`wal_level` is `minimal`",
+        "`archive_mode` is off",
+        &format!("it has tablespaces ({})", place.display()),
+    ] {
+        run.says(words)?;
+    }
+    assert!(archiving.system.backups_in("primary").is_empty());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_pg_hba_closes_to_replication_says_so() -> Outcome<()> {
+    let archiving = Archiving::start(&TWO, "", options(15)).await?;
+    archiving.cluster.execute("postgres", &["CREATE ROLE copier LOGIN REPLICATION"]).await?;
+    std::fs::write(archiving.cluster.data().join("pg_hba.conf"), "host all all 127.0.0.1/32 trust\n")?;
+    archiving.cluster.execute("postgres", &["SELECT pg_reload_conf()"]).await?;
+    archiving.system.rewrite("postgres://postgres@", "postgres://copier@")?;
+    let run = archiving.backup(1, &[]).await?;
+    run.says("lets `copier` not in for replication")?;
+    run.says("no pg_hba.conf entry")?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_its_log_lacks_is_told_until_it_is_there() -> Outcome<()> {
+    let archiving = Archiving::start(&TWO, "may_lag = [\"west\"]", options(15)).await?;
+    archiving.write(1).await?;
+    archiving.settle().await?;
+    // The copy takes the backup, but none of the log.
+    let wal = archiving.system.repository("west").join("shop/database/wal");
+    let aside = archiving.system.path().join("aside");
+    std::fs::rename(&wal, &aside)?;
+    std::fs::write(&wal, "in the way")?;
+    let run = archiving.backup(3, &[]).await?;
+    run.says("not yet restorable from `west`: ")?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_dies_on_the_way_leaves_nothing() -> Outcome<()> {
+    let mut archiving = Archiving::start(&TWO, "", options(15)).await?;
+    archiving.prepare_pgbench()?;
+    archiving.system.append("[transfer]\nbandwidth = \"8MiB\"\npart_size = \"5MiB\"")?;
+    let running = archiving.system.start(&["backup", "--output", "json"])?;
+    until("the copy is on its way", || {
+        running.stdout().is_ok_and(|said| said.contains("\"subject\":\"base.tar\""))
+    })
+    .await?;
+    archiving.cluster.kill_9()?;
+    let run = running.end().await?;
+    assert_eq!(run.code, Some(1), "{run:?}");
+    for repository in ["primary", "west"] {
+        assert!(archiving.system.backups_in(repository).is_empty());
+        let left = std::fs::read_dir(archiving.system.repository(repository).join("shop/database/backups"));
+        assert_eq!(left.into_iter().flatten().count(), 0);
+    }
+    Ok(())
+}
