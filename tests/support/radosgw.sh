@@ -20,7 +20,8 @@ extract() {
   mkdir -p "$(dirname "$root")"
   exec 9>"$root.lock"
   flock 9
-  [ ! -x "$root/usr/bin/radosgw" ] || return 0
+  # A server that runs must not keep the next one waiting.
+  [ ! -x "$root/usr/bin/radosgw" ] || { exec 9>&-; return 0; }
   command -v mmdebstrap >/dev/null || fail "needs mmdebstrap (apt-get install mmdebstrap)"
   [ "$(id -u)" = 0 ] || fail "needs root"
   # Made beside its final place and moved there whole.
@@ -41,6 +42,7 @@ extract() {
   done <<<$'null 3\nzero 5\nrandom 8\nurandom 9'
   rm -rf "$new"/usr/share/{doc,man,locale} "$new/var/cache" "$new/var/lib/apt"
   mv "$new" "$root"
+  exec 9>&-
 }
 
 case $verb in
