@@ -16,7 +16,7 @@
 //! | module | owns |
 //! |---|---|
 //! | [`cli`] | arguments, one file a verb, output, error → exit code and hint; the only module that prints |
-//! | [`backup`], [`restore`], [`upkeep`], [`doctor`] | the use cases: where there is something to decide, `plan` decides and `execute` acts |
+//! | [`backup`], [`restore`], [`recovery`], [`upkeep`], [`doctor`] | the use cases: where there is something to decide, `plan` decides and `execute` acts |
 //! | [`setup`] | the first day: a pair of keys, and a policy to begin with |
 //! | [`wal`] | the archive of write-ahead log: push, fetch, and what it can bring back |
 //! | [`source`] | where a backup's bytes come from, one file a kind |
@@ -40,6 +40,7 @@ pub mod pipeline;
 pub mod platform;
 pub mod policy;
 pub mod postgres;
+pub mod recovery;
 pub mod repository;
 pub mod restore;
 pub mod setup;

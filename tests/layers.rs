@@ -11,7 +11,7 @@ const LAYERS: [&[&str]; 8] = [
     &["postgres", "aws", "pipeline"],
     &["repository"],
     &["source", "catalog", "wal"],
-    &["backup", "restore", "upkeep", "doctor", "setup"],
+    &["backup", "restore", "recovery", "upkeep", "doctor", "setup"],
     &["cli"],
 ];
 

@@ -27,7 +27,6 @@ pub mod output;
 mod policy;
 mod progress;
 mod restore;
-mod restored;
 mod show;
 mod status;
 mod table;

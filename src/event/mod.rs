@@ -92,6 +92,8 @@ pub enum Phase {
     Analyze,
     Compare,
     Publish,
+    Settings,
+    Recover,
     Verify,
     Copy,
 }
@@ -113,6 +115,8 @@ impl Phase {
             Self::Analyze => "analyze",
             Self::Compare => "compare",
             Self::Publish => "publish",
+            Self::Settings => "settings",
+            Self::Recover => "recover",
             Self::Verify => "verify",
             Self::Copy => "copy",
         }

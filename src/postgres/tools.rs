@@ -106,20 +106,13 @@ impl Tools {
     /// The newest programs that a server can be run with, for one that is thrown away.
     pub async fn find_server() -> Result<Self, ToolsError> {
         let found = Self::survey(&places(None)).await;
-        let complete = |found: &&FoundTools| {
-            ["initdb", "pg_ctl", "postgres"].iter().all(|name| found.directory.join(name).exists())
-        };
-        let newest = found
-            .iter()
-            .filter(complete)
-            .filter_map(|found| Some((found, found.major?)))
-            .max_by_key(|(_, major)| *major);
-        match newest {
-            Some((chosen, major)) => {
-                Ok(Self { directory: chosen.directory.clone(), major, version: chosen.version.clone() })
-            }
-            None => Err(ToolsError::NoServer { found }),
-        }
+        let newest = complete(&found).max_by_key(|tools| tools.major);
+        newest.ok_or(ToolsError::NoServer { found })
+    }
+
+    /// Every directory with programs that a server can be run with, `preferred` first.
+    pub async fn servers(preferred: Option<&Path>) -> Vec<Self> {
+        complete(&Self::survey(&places(preferred)).await).collect()
     }
 
     /// Every directory of `places` that has a `pg_dump`, with what that says it is.
@@ -162,6 +155,18 @@ impl Tools {
             Err(ToolsError::Missing { program: name, directory: self.directory.clone() })
         }
     }
+}
+
+/// Those that a server can be run with.
+fn complete(found: &[FoundTools]) -> impl Iterator<Item = Tools> {
+    let has_all = |directory: &Path| {
+        ["initdb", "pg_ctl", "postgres", "pg_controldata"].iter().all(|name| directory.join(name).exists())
+    };
+    let complete = found.iter().filter(move |found| has_all(&found.directory));
+    complete.filter_map(|found| {
+        let (directory, version) = (found.directory.clone(), found.version.clone());
+        Some(Tools { directory, major: found.major?, version })
+    })
 }
 
 /// Where programs may be: `preferred`, Debian's directories, the directories of `PATH`.

@@ -84,6 +84,12 @@ impl Reach {
         lsn < self.end.lsn
     }
 
+    /// How many whole segments it takes.
+    pub fn segments(&self) -> u64 {
+        let numbers = |segment: Segment| segment.number(self.size).unwrap_or_default();
+        self.stretches.iter().map(|s| numbers(s.last) + 1 - numbers(s.first)).sum()
+    }
+
     /// The whole segments, the last first.
     pub fn backwards(&self) -> impl Iterator<Item = Segment> {
         self.stretches.iter().rev().flat_map(move |stretch| {
@@ -117,6 +123,19 @@ impl Holdings {
     /// Enters what a timeline's history says.
     pub fn came_from(&mut self, timeline: Timeline, parent: Ancestor) {
         self.timelines.entry(timeline).or_default().parent = Some(parent);
+    }
+
+    /// Adds what another repository holds of the same log.
+    pub fn merge(&mut self, other: &Self) {
+        for (timeline, theirs) in &other.timelines {
+            let held = self.timelines.entry(*timeline).or_default();
+            held.segments.extend(&theirs.segments);
+            for (number, pieces) in &theirs.pieces {
+                held.pieces.entry(*number).or_default().extend(pieces);
+            }
+            held.has_history |= theirs.has_history;
+            held.parent = held.parent.or(theirs.parent);
+        }
     }
 
     pub fn segment_size(&self) -> SegmentSize {

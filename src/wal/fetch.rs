@@ -14,7 +14,7 @@ use super::pieces::{self, Pieces};
 use super::unpack::{Arrived, Proven, Unusable, place};
 use super::{Archive, Tags, large};
 use crate::model::{
-    RepositoryName, Segment, SegmentSize, Sha256Hex, SourceName, SystemIdentifier, SystemName, WalName,
+    Lsn, RepositoryName, Segment, SegmentSize, Sha256Hex, SourceName, SystemIdentifier, SystemName, WalName,
 };
 use crate::pipeline::Identities;
 use crate::platform::CancellationToken;
@@ -83,6 +83,8 @@ pub struct Fetcher {
     /// Those to use. A file is absent only when all of them say so.
     pub repositories: Repositories,
     pub identities: Identities,
+    /// What comes after is treated as absent: for a recovery that is to end just there.
+    pub until: Option<Lsn>,
     /// Segments fetched ahead, at most.
     pub prefetch: usize,
     /// Files on their way at a time.
@@ -143,6 +145,44 @@ impl Fetcher {
         let WalName::Segment(segment) = name else {
             return self.ask_until_sure(&archive, name, target, &ahead).await;
         };
+        let Some(until) = self.until else {
+            return self.fetch_segment(archive, segment, target, ahead).await;
+        };
+        let size = self.segment_size(&archive, name).await?;
+        let keep = segment.begin(size).and_then(|begin| until.0.checked_sub(begin.0)).unwrap_or_default();
+        if keep == 0 {
+            ahead.clear();
+            return Ok(Fetched::Absent);
+        }
+        let fetched = self.fetch_segment(archive, segment, target, ahead).await?;
+        if keep < size.bytes() && !matches!(fetched, Fetched::Absent) {
+            let target = target.to_owned();
+            let cut = blocking(move || cut(&target, keep, size)).await?;
+            cut.map_err(|source| FetchError::Place { name, source })?;
+        }
+        Ok(fetched)
+    }
+
+    /// How long segments are, by the first repository that says it.
+    async fn segment_size(&self, archive: &Archive, name: WalName) -> Result<SegmentSize, FetchError> {
+        let mut lost = self.repositories.lost().to_vec();
+        for repository in self.repositories.iter() {
+            match self.is_sure(archive, repository).await {
+                Ok(size) => return Ok(size),
+                Err(error) => lost.push(Lost::new(repository, error)),
+            }
+        }
+        Err(FetchError::Unfetched { name, lost })
+    }
+
+    async fn fetch_segment(
+        &self,
+        archive: Arc<Archive>,
+        segment: Segment,
+        target: &Path,
+        ahead: Ahead,
+    ) -> Result<Fetched, FetchError> {
+        let name = WalName::Segment(segment);
         let taken = {
             let (ahead, archive, target) = (ahead.clone(), Arc::clone(&archive), target.to_owned());
             blocking(move || ahead.take(&archive, segment, &target)).await?
@@ -475,6 +515,16 @@ struct Asked {
     found: Option<(RepositoryName, Proven)>,
     /// Those that could not say, or had something bad.
     passed: Vec<Lost>,
+}
+
+/// Leaves the first bytes of a segment, and zeros after them, as in one that is not written further.
+fn cut(path: &Path, keep: u64, size: SegmentSize) -> Result<(), Unusable> {
+    let cut = std::fs::OpenOptions::new().write(true).open(path).and_then(|file| {
+        file.set_len(keep)?;
+        file.set_len(size.bytes())?;
+        file.sync_all()
+    });
+    cut.map_err(|source| Unusable::Write { path: path.to_owned(), source })
 }
 
 fn draft_of(target: &Path) -> PathBuf {

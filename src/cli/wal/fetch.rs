@@ -4,7 +4,7 @@ use super::super::Context;
 use super::super::error::CommandError;
 use super::super::exit::Exit;
 use super::super::output::size;
-use crate::model::{RepositoryName, SourceName, SystemIdentifier, WalName};
+use crate::model::{Lsn, RepositoryName, SourceName, SystemIdentifier, WalName};
 use crate::pipeline::Identities;
 use crate::postgres::system_identifier_in;
 use crate::wal::{FetchError, Fetched, Fetcher};
@@ -33,6 +33,9 @@ pub(super) struct FetchArgs {
     /// Ask this repository only; may be given more than once, in order
     #[arg(long, value_name = "REPOSITORY")]
     from: Vec<RepositoryName>,
+    /// Treat everything from this position on as absent, so that a recovery ends there
+    #[arg(long, value_name = "LSN")]
+    until: Option<Lsn>,
     /// Whose log [default: that of the data directory this is run in]
     #[arg(long, value_name = "NUMBER")]
     system_identifier: Option<SystemIdentifier>,
@@ -67,6 +70,7 @@ pub(super) async fn run(args: FetchArgs, context: &Context) -> Result<Exit, Comm
         source: source.clone(),
         repositories: context.repositories_with(&asked, super::patience()).await,
         identities,
+        until: args.until,
         prefetch: archiving.prefetch,
         parallel: archiving.parallel,
         cancel: context.cancel.clone(),

@@ -1,18 +1,16 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use chrono::Days;
-use clap::Args;
 use url::Url;
 
-use super::Context;
-use super::error::CommandError;
-use super::exit::Exit;
-use super::known::warn_lost;
-use super::restored;
+use super::super::Context;
+use super::super::error::CommandError;
+use super::super::exit::Exit;
+use super::super::known::warn_lost;
+use super::{RestoreArgs, dump_shown};
 use crate::catalog::{BackupEntry, Catalog, Filter};
-use crate::model::{RepositoryName, SourceName};
+use crate::model::SourceName;
 use crate::pipeline::Identities;
 use crate::platform::{SecretRef, host_name, seed};
 use crate::policy::{Policy, SourceConfig};
@@ -24,70 +22,12 @@ use crate::restore::{
 /// How far back earlier restores are looked at, for how long this one will take.
 const MEASURED_WITHIN: Days = Days::new(180);
 
-/// Restore a backup into a new database
-///
-/// The plan is shown first, and everything that stands against it at once. The database is loaded under
-/// another name, compared with what was recorded when it was dumped, and gets its name only then.
-#[derive(Debug, Args)]
-#[command(after_help = super::exit::HELP)]
-pub struct RestoreArgs {
-    /// The source whose backup is restored
-    source: SourceName,
-    /// Which backup: an id, the beginning of one, or `latest`
-    #[arg(long, default_value = "latest", value_name = "ID")]
-    backup: String,
-    /// Where to: `postgres://user@host/new_database`, a reference to such a URL (`env:NAME`, `file:/path`), or
-    /// just the name of a new database on the source's own server
-    #[arg(long, value_name = "URL|NAME")]
-    to: String,
-    /// The password for `--to`, by reference: `env:NAME`, `file:/path`, `command:program arg`
-    #[arg(long, value_name = "REFERENCE")]
-    password: Option<String>,
-    /// Read from this repository only [default: the primary, then the copies]
-    #[arg(long, value_name = "REPOSITORY")]
-    from: Option<RepositoryName>,
-    /// Connections that load at a time; with 1 no scratch disk is needed [default: one a processor, up to 4]
-    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
-    jobs: Option<u32>,
-    /// Only this table, with what belongs to it and what it needs; may be given more than once
-    #[arg(long, value_name = "SCHEMA.TABLE")]
-    table: Vec<String>,
-    /// Only this schema; may be given more than once
-    #[arg(long, value_name = "SCHEMA")]
-    schema: Vec<String>,
-    /// Make the roles and tablespaces that are missing first; those that exist are not changed
-    #[arg(long)]
-    globals: bool,
-    /// Leave out owners and privileges: everything belongs to the restoring role
-    #[arg(long)]
-    no_owner: bool,
-    /// Leave out tablespaces: everything goes to the default one
-    #[arg(long)]
-    no_tablespaces: bool,
-    /// A file with an age identity that opens the backup; may be given more than once
-    #[arg(long, short, value_name = "FILE")]
-    identity: Vec<PathBuf>,
-    /// Where there is room for the unpacked dump
-    #[arg(long, value_name = "DIRECTORY", env = "TMPDIR", default_value = "/var/tmp")]
-    scratch: PathBuf,
-    /// Show the plan and do nothing
-    #[arg(long)]
-    plan: bool,
-    /// Drop what killed restores have left on the target server
-    #[arg(long)]
-    drop_leftovers: bool,
-}
-
 pub(super) async fn run(args: RestoreArgs, context: &Context) -> Result<Exit, CommandError> {
     let policy = context.policy()?;
     let identities = Identities::read(&args.identity).map_err(CommandError::usage)?;
     let target = target(&args, &policy).await?;
     let request = request(&args, target.database.clone())?;
-    if let Some(name) =
-        args.from.as_ref().filter(|from| !policy.repositories.iter().any(|known| known.name == **from))
-    {
-        return Err(CommandError::usage(format!("the policy has no repository `{name}`")));
-    }
+    super::check_from(args.from.as_ref(), &policy)?;
     let catalog = context.catalog_if_possible(&policy).await;
     let known = match &catalog {
         Some(catalog) => known(catalog, context, &args.source).await,
@@ -115,7 +55,7 @@ pub(super) async fn run(args: RestoreArgs, context: &Context) -> Result<Exit, Co
     let situation = run.survey(&request, known).await.map_err(refused)?;
     let plan = plan(&request, situation, context.clock.now(), seed())
         .map_err(|refusals| refused(RestoreError::Refused(refusals)))?;
-    restored::show_plan(&context.output, &plan, args.plan);
+    dump_shown::show_plan(&context.output, &plan, args.plan);
     if args.plan {
         return Ok(Exit::Done);
     }
@@ -133,7 +73,7 @@ pub(super) async fn run(args: RestoreArgs, context: &Context) -> Result<Exit, Co
     }
     match outcome {
         Ok(report) => {
-            restored::show_report(&context.output, &report);
+            dump_shown::show_report(&context.output, &report);
             Ok(if report.left_out.is_empty() { Exit::Done } else { Exit::Partly })
         }
         Err(failure) => Err(failed(failure)),
@@ -144,9 +84,9 @@ fn request(args: &RestoreArgs, database: String) -> Result<Request, CommandError
     let tables = args.table.iter().map(|text| table(text)).collect::<Result<_, _>>()?;
     Ok(Request {
         source: args.source.clone(),
-        backup: match args.backup.as_str() {
-            "latest" => Which::Latest,
-            prefix => Which::Prefix(prefix.to_owned()),
+        backup: match args.backup.as_deref() {
+            None | Some("latest") => Which::Latest,
+            Some(prefix) => Which::Prefix(prefix.to_owned()),
         },
         from: args.from.clone(),
         database,
@@ -216,7 +156,7 @@ fn parse_url(text: &str) -> Result<ConnectionParameters, CommandError> {
     ConnectionParameters::from_url(&url).map_err(CommandError::usage)
 }
 
-fn tools(source: &SourceName, policy: &Policy) -> Option<PathBuf> {
+pub(super) fn tools(source: &SourceName, policy: &Policy) -> Option<PathBuf> {
     match &policy.source(source)?.config {
         SourceConfig::Postgres(postgres) => postgres.tools.clone(),
         SourceConfig::NotBuilt { .. } => None,
@@ -319,11 +259,6 @@ fn failed(failure: Failure) -> CommandError {
         _ => None,
     };
     made.into_iter().chain(hint).fold(CommandError::new(exit, failure), CommandError::hint)
-}
-
-/// Seconds as a duration; a clock that was set back gives none.
-pub(super) fn seconds(seconds: f64) -> Duration {
-    Duration::try_from_secs_f64(seconds).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! How a restore's plan and report look.
+//! How the plan and the report of a dump's restore look.
 
-use super::output::{Output, count, duration, size, style};
-use super::restore::seconds;
+use super::super::output::{Output, count, duration, size, style};
+use super::seconds;
 use crate::restore::{Leftover, Report, RestorePlan, Route};
 
 /// The plan: the result of `--plan`, otherwise said beside it.

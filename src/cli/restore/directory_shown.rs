@@ -1,0 +1,123 @@
+//! How the plan and the report of a recovery look.
+
+use super::super::output::{Output, count, duration, size, style};
+use super::seconds;
+use crate::recovery::{Goal, RecoveryPlan, Report, shown};
+
+/// The plan: the result of `--plan`, otherwise said beside it.
+pub(super) fn show_plan(output: &Output, plan: &RecoveryPlan, is_result: bool) {
+    if output.is_json() {
+        output.document("recovery-plan", plan);
+        return;
+    }
+    for line in plan_lines(plan) {
+        if is_result { output.line(line) } else { output.note(line) }
+    }
+}
+
+fn plan_lines(plan: &RecoveryPlan) -> Vec<String> {
+    let row = |label: &str, text: String| format!("{}{label:>12}{:#} {text}", style::NAME, style::NAME);
+    let names = |names: &[crate::model::RepositoryName]| {
+        names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", then ")
+    };
+    let log_from =
+        if plan.log_from.is_empty() { "every repository".to_owned() } else { names(&plan.log_from) };
+    let known = match (plan.newest_commit, plan.complete_until) {
+        (Some(newest), _) => format!(", newest commit {}", shown(newest)),
+        (None, Some(complete)) => format!(", complete until {}", shown(complete)),
+        (None, None) => String::new(),
+    };
+    let mut lines = vec![
+        row("Target", format!("{}{}", plan.target, if plan.exclusive { ", just before it" } else { "" })),
+        row("Backup", format!("{}, whole at {}", plan.backup, shown(plan.recovery_point))),
+        row("From", names(&plan.repositories)),
+        row(
+            "Log",
+            format!(
+                "{} ({}) from {} on timeline {}, read from {log_from}",
+                count(plan.segments, "segment"),
+                size(plan.log_bytes),
+                plan.begins.lsn,
+                plan.begins.timeline
+            ),
+        ),
+        row(
+            "Proven",
+            format!("without a gap to {} on timeline {}{known}", plan.proven.lsn, plan.proven.timeline),
+        ),
+        row("Ends", format!("{}, following timeline {}", ends(&plan.goal), plan.timeline)),
+        row("To", format!("{}, a data directory of PostgreSQL {}", plan.to.display(), plan.major)),
+        row("Transfers", format!("{}, unpacked {}", size(plan.stored_bytes), size(plan.plain_bytes))),
+    ];
+    for space in &plan.tablespaces {
+        let text =
+            format!("{} ({}), was at {}: to {}", space.oid, size(space.bytes), space.was, space.to.display());
+        lines.push(row("Tablespace", text));
+    }
+    if let Some(owner) = &plan.owner {
+        lines.push(row("Owner", owner.clone()));
+    }
+    let starts = if plan.start { "started, waited for and proven" } else { "not started" };
+    lines.push(row("Then", starts.to_owned()));
+    lines.extend(plan.notes.iter().map(|note| row("Note", note.clone())));
+    lines
+}
+
+fn ends(goal: &Goal) -> String {
+    match goal {
+        Goal::End => "where the archive ends".to_owned(),
+        Goal::Until(lsn) => format!("at {lsn}, where the archive ends now"),
+        Goal::Time(time) => format!("before the first commit after {}", shown(*time)),
+        Goal::Lsn(lsn) => format!("at {lsn}"),
+        Goal::Transaction(number) => format!("with transaction {number}"),
+        Goal::Name(name) => format!("at restore point `{name}`"),
+    }
+}
+
+pub(super) fn show_report(output: &Output, report: &Report) {
+    if output.is_json() {
+        output.document("recovery-report", report);
+        return;
+    }
+    let to = report.to.display();
+    output.line(format!(
+        "{}restored{:#} {} into {to} from {}: {}, {}",
+        style::GOOD,
+        style::GOOD,
+        report.backup,
+        report.repository,
+        count(report.files, "file"),
+        size(report.plain_bytes)
+    ));
+    match &report.started {
+        Some(started) => {
+            let last = started.last_commit.map_or_else(
+                || "no transaction was replayed".to_owned(),
+                |last| format!("the last transaction is of {}", shown(last)),
+            );
+            output.line(format!("{}recovered{:#} to {}: {last}", style::GOOD, style::GOOD, started.ended_at));
+            output.line(format!(
+                "         running on 127.0.0.1:{} (process {}) on timeline {}; its log is {}",
+                started.port,
+                started.process,
+                started.timeline,
+                started.log.display()
+            ));
+        }
+        None => output.line(format!("         start it with: pg_ctl -D {to} start")),
+    }
+    for phase in &report.phases {
+        output.line(format!("{:>16}  {}", phase.phase.as_str(), duration(seconds(phase.seconds))));
+    }
+    output.line(format!("{:>16}  {}", "in all", duration(seconds(report.seconds))));
+    let note = |text: &str| output.note(format!("{}note:{:#} {text}", style::NAME, style::NAME));
+    report.notes.iter().for_each(|text| note(text));
+    note(
+        "it archives nothing (`archive_mode` is off in postgresql.auto.conf): before it takes production's place, remove that line, restart it, and take a base backup at once",
+    );
+    if report.started.is_some() {
+        note(
+            "it listens on this host only, by the options it was started with: restart it to use its own configuration",
+        );
+    }
+}

@@ -1,0 +1,148 @@
+//! `drctl restore`: a dump into a database, or a base backup and its log into a directory.
+
+mod directory;
+mod directory_shown;
+mod dump;
+mod dump_shown;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::Context;
+use super::error::CommandError;
+use super::exit::Exit;
+use crate::model::{RepositoryName, SourceName};
+use crate::policy::Policy;
+
+/// Restore a dump into a new database, or a whole cluster to a point in time into a directory
+///
+/// The plan is shown first, and everything that stands against it at once. A dump is loaded under another name,
+/// compared with what was recorded when it was dumped, and gets its name only then. With a point in time
+/// (`--point-in-time`, `--latest`, …) a base backup and the log after it are restored into a new data directory.
+#[derive(Debug, Args)]
+#[command(after_help = super::exit::HELP)]
+pub struct RestoreArgs {
+    /// The source whose backup is restored
+    source: SourceName,
+    /// Which backup: an id or the beginning of one [default: the latest dump; the last base backup before the
+    /// point in time]
+    #[arg(long, value_name = "ID")]
+    backup: Option<String>,
+    /// Where to. A dump: `postgres://user@host/new_database`, a reference to such a URL (`env:NAME`,
+    /// `file:/path`), or just the name of a new database on the source's own server. With a point in time: a
+    /// directory that does not exist or is empty
+    #[arg(long, value_name = "URL|NAME|DIRECTORY")]
+    to: String,
+    /// The password for `--to`, by reference: `env:NAME`, `file:/path`, `command:program arg`
+    #[arg(long, value_name = "REFERENCE")]
+    password: Option<String>,
+    /// Read from this repository only [default: the primary, then the copies]
+    #[arg(long, value_name = "REPOSITORY")]
+    from: Option<RepositoryName>,
+    /// Connections that load at a time; with 1 no scratch disk is needed [default: one a processor, up to 4]
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
+    jobs: Option<u32>,
+    /// Only this table, with what belongs to it and what it needs; may be given more than once
+    #[arg(long, value_name = "SCHEMA.TABLE")]
+    table: Vec<String>,
+    /// Only this schema; may be given more than once
+    #[arg(long, value_name = "SCHEMA")]
+    schema: Vec<String>,
+    /// Make the roles and tablespaces that are missing first; those that exist are not changed
+    #[arg(long)]
+    globals: bool,
+    /// Leave out owners and privileges: everything belongs to the restoring role
+    #[arg(long)]
+    no_owner: bool,
+    /// Leave out tablespaces: everything goes to the default one
+    #[arg(long)]
+    no_tablespaces: bool,
+    /// A file with an age identity that opens the backup; may be given more than once
+    #[arg(long, short, value_name = "FILE")]
+    identity: Vec<PathBuf>,
+    /// Where there is room for the unpacked dump
+    #[arg(long, value_name = "DIRECTORY", env = "TMPDIR", default_value = "/var/tmp")]
+    scratch: PathBuf,
+    /// Show the plan and do nothing
+    #[arg(long)]
+    plan: bool,
+    /// Drop what killed restores have left on the target server, or in the directory
+    #[arg(long)]
+    drop_leftovers: bool,
+    #[command(flatten)]
+    moment: directory::MomentArgs,
+}
+
+pub(super) async fn run(args: RestoreArgs, context: &Context) -> Result<Exit, CommandError> {
+    if args.moment.is_given() {
+        args.fits_directory()?;
+        directory::run(args, context).await
+    } else {
+        args.fits_dump()?;
+        dump::run(args, context).await
+    }
+}
+
+/// The options that say to which moment, for messages.
+const MOMENTS: &str = "`--point-in-time`, `--to-lsn`, `--to-xid`, `--to-name` or `--latest`";
+
+impl RestoreArgs {
+    /// What belongs to dumps only does not go with a point in time.
+    fn fits_directory(&self) -> Result<(), CommandError> {
+        let given = [
+            ("--password", self.password.is_some()),
+            ("--jobs", self.jobs.is_some()),
+            ("--table", !self.table.is_empty()),
+            ("--schema", !self.schema.is_empty()),
+            ("--globals", self.globals),
+            ("--no-owner", self.no_owner),
+            ("--no-tablespaces", self.no_tablespaces),
+        ];
+        let given: Vec<_> = given.iter().filter(|(_, is_given)| *is_given).map(|(name, _)| *name).collect();
+        if !given.is_empty() {
+            let words =
+                format!("{} is for dumps, and a point in time restores a whole cluster", given.join(", "));
+            return Err(CommandError::usage(words).hint(
+                "Restore the cluster into a directory with `--start`, and take what you need from there with pg_dump.",
+            ));
+        }
+        if self.to.contains("://") || !self.to.contains('/') {
+            let words = format!("`{}` is not a directory: a point in time restores a whole cluster", self.to);
+            return Err(CommandError::usage(words)
+                .hint("Name a directory that does not exist or is empty, with a `/` in it."));
+        }
+        Ok(())
+    }
+
+    /// The other way round.
+    fn fits_dump(&self) -> Result<(), CommandError> {
+        if let Some(option) = self.moment.needs_moment() {
+            let words =
+                format!("`{option}` is for restoring a cluster to a point in time, and none is given");
+            return Err(CommandError::usage(words).hint(format!("Say which with {MOMENTS}.")));
+        }
+        if self.to.starts_with(['/', '.']) {
+            let words = format!("`{}` is a directory, and a dump is restored into a database", self.to);
+            return Err(CommandError::usage(words).hint("Name a new database with `--to`.").hint(format!(
+                "To restore the whole cluster into a directory, say to which moment with {MOMENTS}."
+            )));
+        }
+        Ok(())
+    }
+}
+
+fn check_from(from: Option<&RepositoryName>, policy: &Policy) -> Result<(), CommandError> {
+    match from {
+        Some(name) if policy.repository(name).is_none() => {
+            Err(CommandError::usage(format!("the policy has no repository `{name}`")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Seconds as a duration; a clock that was set back gives none.
+fn seconds(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or_default()
+}

@@ -1,0 +1,138 @@
+//! Which base backup, and along which timelines. Pure.
+
+use super::target::whole_transaction;
+use super::window::why;
+use super::{Refusal, Request, Target, Which};
+use crate::model::{Lsn, Manifest, Physical, RepositoryName, SystemIdentifier, Timeline};
+use crate::wal::{Follow, Holdings, Position, Reach, Stop};
+
+/// How many ids a refusal names.
+const NAMED: usize = 5;
+
+/// A base backup, and who has it.
+#[derive(Clone, Debug)]
+pub(super) struct Base {
+    pub(super) manifest: Manifest,
+    pub(super) physical: Physical,
+    pub(super) cluster: SystemIdentifier,
+    /// In the order they are to be tried.
+    pub(super) holders: Vec<RepositoryName>,
+}
+
+impl Base {
+    pub(super) fn begins(&self) -> Position {
+        Position { timeline: self.physical.timeline, lsn: self.physical.start }
+    }
+
+    /// Whether the target is not before what this backup holds.
+    pub(super) fn is_before(&self, target: &Target) -> bool {
+        match target {
+            Target::Latest | Target::Name(_) => true,
+            Target::Time(time) => self.manifest.recovery_point <= *time,
+            Target::Lsn(lsn) => self.physical.stop <= *lsn,
+            Target::Transaction(given) => {
+                let next = self.physical.next_transaction;
+                whole_transaction(*given, next) >= next
+            }
+        }
+    }
+}
+
+/// Those that may be used, the best first; `bases` come with the newest first.
+pub(super) fn candidates(bases: &[Base], request: &Request) -> Result<Vec<Base>, Refusal> {
+    let asked: Vec<&Base> = match &request.backup {
+        Which::Fitting => bases.iter().collect(),
+        Which::Prefix(asked) => {
+            let found: Vec<_> =
+                bases.iter().filter(|base| base.manifest.id.as_str().starts_with(asked)).collect();
+            if found.len() > 1 {
+                let found = found.into_iter().take(NAMED).map(|base| base.manifest.id.clone()).collect();
+                return Err(Refusal::Ambiguous { asked: asked.clone(), found });
+            }
+            if found.is_empty() && !bases.is_empty() {
+                let (source_name, from) = (request.source.clone(), request.from.clone());
+                return Err(Refusal::UnknownBackup { source_name, asked: asked.clone(), from });
+            }
+            found
+        }
+    };
+    let mut fitting: Vec<Base> =
+        asked.into_iter().filter(|base| base.is_before(&request.target)).cloned().collect();
+    // Nobody knows where in the log a name is: from the oldest on every one is met.
+    if matches!(request.target, Target::Name(_)) {
+        fitting.reverse();
+    }
+    Ok(fitting)
+}
+
+/// The timeline to follow: the newest there is, unless another one is asked for.
+pub(super) fn goal(bases: &[Base], log: &Holdings, asked: Option<Timeline>) -> Result<Timeline, Refusal> {
+    let known: Vec<_> = log.timelines().chain(bases.iter().map(|base| base.physical.timeline)).collect();
+    match asked {
+        Some(asked) if !known.contains(&asked) => Err(Refusal::NoTimeline(asked)),
+        Some(asked) => Ok(asked),
+        None => Ok(known.into_iter().max().unwrap_or(Timeline::FIRST)),
+    }
+}
+
+/// Why a backup does not lead anywhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Unfit {
+    /// The timeline does not go through it.
+    NotOnTheWay,
+    /// Log it needs itself is not there.
+    Incomplete(Stop),
+}
+
+impl Unfit {
+    pub(super) fn why(&self, goal: Timeline) -> String {
+        match self {
+            Self::NotOnTheWay => format!("timeline {goal} does not come from it"),
+            Self::Incomplete(stop) => match why(stop) {
+                Some(why) => format!("it is not whole without its log, of which {why}"),
+                None => "it is not whole without its log, and the last of it is not archived".to_owned(),
+            },
+        }
+    }
+}
+
+/// How far the log leads from a backup along the way to `goal`.
+pub(super) fn along(base: &Base, goal: Timeline, log: &Holdings) -> Result<Reach, Unfit> {
+    let reach = log.reach(base.begins(), Follow::Timeline(goal));
+    match reach.stop {
+        Stop::NotAChild(_) => return Err(Unfit::NotOnTheWay),
+        Stop::NoHistory(_) => return Err(Unfit::Incomplete(reach.stop)),
+        _ => {}
+    }
+    if leaves(base.physical.timeline, goal, log).is_some_and(|left| left < base.physical.stop) {
+        return Err(Unfit::NotOnTheWay);
+    }
+    if reach.end.lsn < base.physical.stop { Err(Unfit::Incomplete(reach.stop)) } else { Ok(reach) }
+}
+
+/// Where the way to `goal` leaves `timeline`; `None` where it does not.
+fn leaves(timeline: Timeline, goal: Timeline, log: &Holdings) -> Option<Lsn> {
+    let mut child = goal;
+    while child != timeline {
+        let parent = log.parent(child)?;
+        if parent.timeline == timeline {
+            return Some(parent.until);
+        }
+        child = parent.timeline;
+    }
+    None
+}
+
+/// Timelines of the way to `goal` that went on after it left them, for people who may have wanted those.
+pub(super) fn abandoned(goal: Timeline, log: &Holdings) -> Vec<Timeline> {
+    let (mut child, mut found) = (goal, Vec::new());
+    while let Some(parent) = log.parent(child).filter(|parent| parent.timeline < child) {
+        let fork = log.segment_size().number_of(parent.until);
+        let newest = log.newest(parent.timeline).and_then(|segment| segment.number(log.segment_size()));
+        if newest.is_some_and(|newest| newest > fork) {
+            found.push(parent.timeline);
+        }
+        child = parent.timeline;
+    }
+    found
+}

@@ -1,0 +1,339 @@
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, chown, lchown};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::fetch::{ahead, artifact};
+use super::here::{MARKER, Marker, Place, Standing};
+use super::plan::{RecoveryPlan, of_tablespace};
+use super::run::Phases;
+use super::unpack::{CONTROL, CONTROL_KEPT, Unpacked, Unpacker, create};
+use super::{Aftermath, Failure, RecoveryError, Refusal, Report, Run, VERB, by_hand, settings, start};
+use crate::event::{Event, Phase};
+use crate::model::{Artifact, RepositoryName};
+
+/// The archive of the data directory.
+const BASE: &str = "base.tar";
+const TOLD_EVERY: Duration = Duration::from_millis(250);
+
+impl Run {
+    /// Does what was planned. Until the last step nothing in the directory can be started; whatever fails
+    /// before, it is removed.
+    pub async fn execute(&self, plan: RecoveryPlan) -> Result<Report, Failure> {
+        self.events.emit(&Event::RunBegan { run: self.id.clone(), verb: VERB });
+        let begun = self.clock.now();
+        let mut phases = Phases::new(self);
+        let mut state = State::default();
+        match self.steps(&plan, &mut phases, &mut state).await {
+            Ok((unpacked, repository, started)) => Ok(Report {
+                run: self.id.clone(),
+                backup: plan.backup.clone(),
+                repository,
+                to: plan.to.clone(),
+                files: unpacked.files,
+                plain_bytes: plan.plain_bytes,
+                stored_bytes: plan.stored_bytes,
+                segments: plan.segments,
+                started,
+                phases: phases.ended(),
+                seconds: (self.clock.now() - begun).as_seconds_f64().max(0.0),
+                notes: plan.notes.clone(),
+            }),
+            Err(source) => {
+                let phase = phases.current();
+                let to = plan.to.clone();
+                let aftermath = match take_back(&state.filling) {
+                    _ if state.is_whole => Aftermath::Restored { to },
+                    Ok(()) => Aftermath::Removed { to },
+                    Err(error) => Aftermath::Left { to, reason: error.to_string() },
+                };
+                let (backup, phases) = (plan.backup.clone(), phases.ended());
+                Err(Failure { backup, phase, aftermath, phases, source })
+            }
+        }
+    }
+
+    async fn steps(
+        &self,
+        plan: &RecoveryPlan,
+        phases: &mut Phases<'_>,
+        state: &mut State,
+    ) -> Result<(Unpacked, RepositoryName, Option<start::Started>), RecoveryError> {
+        phases.begin(Phase::Prepare);
+        self.prepare(plan, state)?;
+        phases.begin(Phase::Fetch);
+        let (unpacked, repository) = self.unpack(plan).await?;
+        phases.begin(Phase::Settings);
+        write_settings(plan)?;
+        phases.begin(Phase::Publish);
+        self.check_interruption()?;
+        let publishing = {
+            let plan = plan.clone();
+            tokio::task::spawn_blocking(move || publish(&plan))
+        };
+        // From here on a control file may be there, and nothing may be taken back.
+        state.filling.clear();
+        state.is_whole = true;
+        publishing.await.map_err(RecoveryError::Worker)??;
+        let started = match &plan.steps.start {
+            Some(_) => {
+                phases.begin(Phase::Recover);
+                Some(start::start(self, plan).await?)
+            }
+            None => None,
+        };
+        Ok((unpacked, repository, started))
+    }
+
+    /// Makes the directories, and marks them as what they are until they are whole.
+    fn prepare(&self, plan: &RecoveryPlan, state: &mut State) -> Result<(), RecoveryError> {
+        let marker = Marker {
+            run: self.id.to_string(),
+            backup: plan.backup.to_string(),
+            what: "drctl was restoring here and has not ended: this is not whole, and no server starts in it"
+                .to_owned(),
+        };
+        for directory in directories(plan) {
+            // Once more: someone may have come first.
+            match Place::look(directory)?.standing {
+                Standing::Absent | Standing::Empty => {}
+                Standing::LeftOver(_) if plan.replaces_left_over => {
+                    empty(directory).map_err(|source| wrote(directory, source))?;
+                }
+                _ => return Err(RecoveryError::Refused(vec![Refusal::NotEmpty(directory.to_owned())])),
+            }
+            state.filling.push(directory.to_owned());
+            let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
+            made.and_then(|()| own_folder(directory, plan)).map_err(|source| wrote(directory, source))?;
+            let text = serde_json::to_vec(&marker).unwrap_or_default();
+            write_new(&directory.join(MARKER), &text, plan)?;
+            sync_folder(directory).map_err(|source| wrote(directory, source))?;
+        }
+        Ok(())
+    }
+
+    async fn unpack(&self, plan: &RecoveryPlan) -> Result<(Unpacked, RepositoryName), RecoveryError> {
+        let manifest = &plan.steps.manifest;
+        let lacks = |name: &str| RecoveryError::NotUnderstood {
+            artifact: "manifest.json".to_owned(),
+            reason: format!("it has no `{name}`"),
+        };
+        let base = artifact(manifest, BASE).ok_or_else(|| lacks(BASE))?;
+        let mut work = vec![(base, plan.to.clone(), true)];
+        for space in &plan.tablespaces {
+            let tar =
+                of_tablespace(manifest, space.oid).ok_or_else(|| lacks(&format!("{}.tar", space.oid)))?;
+            work.push((tar, space.to.clone(), false));
+        }
+        let total = work.iter().map(|(artifact, ..)| artifact.plain.size).sum();
+        let count = Arc::new(AtomicU64::new(0));
+        let mut unpacked = Unpacked::default();
+        let mut repositories = plan.repositories.clone();
+        for (tar, root, is_data_directory) in work {
+            let unpacker = Unpacker { root, owner: plan.steps.owner, is_data_directory };
+            let some = self.unpack_one(plan, tar, unpacker, &mut repositories, (&count, total)).await?;
+            unpacked.files += some.files;
+            unpacked.bytes += some.bytes;
+        }
+        let from = repositories.into_iter().next();
+        let none = || RecoveryError::Fetch { artifact: base.name.clone(), tries: vec![] };
+        Ok((unpacked, from.ok_or_else(none)?))
+    }
+
+    /// From the first repository that has it right. Those that have not are left out for the rest.
+    async fn unpack_one(
+        &self,
+        plan: &RecoveryPlan,
+        tar: &Artifact,
+        unpacker: Unpacker,
+        repositories: &mut Vec<RepositoryName>,
+        (count, total): (&Arc<AtomicU64>, u64),
+    ) -> Result<Unpacked, RecoveryError> {
+        let mut tries = Vec::new();
+        let before = count.load(Ordering::Relaxed);
+        while let Some(name) = repositories.first().cloned() {
+            self.check_interruption()?;
+            let Some(repository) = self.repositories.find(&name) else {
+                repositories.remove(0);
+                continue;
+            };
+            count.store(before, Ordering::Relaxed);
+            let stream = ahead(self, &plan.steps.manifest, tar, repository, Arc::clone(count));
+            let work = unpacker.clone();
+            let working = tokio::task::spawn_blocking(move || work.unpack(stream));
+            match self.tell(count, total, working).await.map_err(RecoveryError::Worker)? {
+                Ok(unpacked) => return Ok(unpacked),
+                Err(error) if error.is_interruption() => return Err(RecoveryError::Interrupted),
+                Err(error @ super::unpack::UnpackError::Write { .. }) => {
+                    return Err(RecoveryError::Unpack { artifact: tar.name.clone(), source: error });
+                }
+                Err(error) => {
+                    let reason = error.told();
+                    self.events
+                        .emit(&Event::RepositoryLost { repository: name.clone(), reason: reason.clone() });
+                    tries.push((name, reason));
+                    repositories.remove(0);
+                    empty_but_marker(&unpacker.root).map_err(|source| wrote(&unpacker.root, source))?;
+                    if let Some(next) = repositories.first() {
+                        self.events.warning(format!(
+                            "reading {} again, from its beginning, from repository {next}",
+                            tar.name
+                        ));
+                    }
+                }
+            }
+        }
+        Err(RecoveryError::Fetch { artifact: tar.name.clone(), tries })
+    }
+
+    async fn tell<T>(&self, bytes: &AtomicU64, total: u64, work: impl Future<Output = T>) -> T {
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return done,
+                () = tokio::time::sleep(TOLD_EVERY) => self.events.emit(&Event::Progress {
+                    subject: "Unpacking".to_owned(),
+                    bytes: bytes.load(Ordering::Relaxed),
+                    total: Some(total),
+                    estimated: false,
+                }),
+            }
+        }
+    }
+}
+
+/// What was done so far, for the case that it ends.
+#[derive(Default)]
+struct State {
+    /// Directories that hold nothing but what this run wrote.
+    filling: Vec<PathBuf>,
+    is_whole: bool,
+}
+
+fn directories(plan: &RecoveryPlan) -> impl Iterator<Item = &Path> {
+    std::iter::once(plan.to.as_path()).chain(plan.tablespaces.iter().map(|space| space.to.as_path()))
+}
+
+fn wrote(path: &Path, source: io::Error) -> RecoveryError {
+    RecoveryError::Write { path: path.to_owned(), source }
+}
+
+fn own_folder(path: &Path, plan: &RecoveryPlan) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    // A server refuses a directory that others may enter.
+    fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
+    match plan.steps.owner {
+        Some((user, group)) => chown(path, Some(user), Some(group)),
+        None => Ok(()),
+    }
+}
+
+fn write_new(path: &Path, text: &[u8], plan: &RecoveryPlan) -> Result<(), RecoveryError> {
+    let written = create(path, plan.steps.owner).and_then(|mut file| {
+        file.write_all(text)?;
+        file.sync_all()
+    });
+    written.map_err(|source| wrote(path, source))
+}
+
+/// What the server is told, and what people are.
+fn write_settings(plan: &RecoveryPlan) -> Result<(), RecoveryError> {
+    let to = &plan.to;
+    for name in ["postgresql.conf", "pg_hba.conf", "pg_ident.conf"] {
+        let path = to.join(name);
+        if path.exists() {
+            continue;
+        }
+        let known = plan.steps.facts.files.iter().find(|file| file.name == name);
+        let text = match known {
+            Some(file) => settings::own_file(file),
+            None if name == "pg_hba.conf" => "local all all peer\n".to_owned(),
+            None => String::new(),
+        };
+        write_new(&path, text.as_bytes(), plan)?;
+    }
+    let auto = to.join("postgresql.auto.conf");
+    let text = settings::recovery(plan, &plan.steps.facts, &plan.steps.command);
+    let appended = fs::OpenOptions::new().append(true).create(true).mode(0o600).open(&auto);
+    let appended = appended.and_then(|mut file| {
+        file.write_all(text.as_bytes())?;
+        plan.steps.owner.map_or(Ok(()), |(user, group)| chown(&auto, Some(user), Some(group)))?;
+        file.sync_all()
+    });
+    appended.map_err(|source| wrote(&auto, source))?;
+    for space in &plan.tablespaces {
+        let link = to.join(format!("pg_tblspc/{}", space.oid));
+        let made = std::os::unix::fs::symlink(&space.to, &link).and_then(|()| match plan.steps.owner {
+            Some((user, group)) => lchown(&link, Some(user), Some(group)),
+            None => Ok(()),
+        });
+        made.map_err(|source| wrote(&link, source))?;
+    }
+    write_new(&to.join(by_hand::FILE), by_hand::text(plan).as_bytes(), plan)?;
+    write_new(&to.join("recovery.signal"), b"", plan)
+}
+
+/// Makes everything durable, then puts the control file in its place, which makes it a data directory.
+fn publish(plan: &RecoveryPlan) -> Result<(), RecoveryError> {
+    for directory in directories(plan) {
+        let synced = fs::File::open(directory).and_then(|folder| Ok(rustix::fs::syncfs(folder)?));
+        synced.map_err(|source| wrote(directory, source))?;
+    }
+    // A tablespace that is in use must not look like something left over.
+    for space in &plan.tablespaces {
+        unmark(&space.to)?;
+    }
+    let control = plan.to.join(CONTROL);
+    let placed = fs::rename(plan.to.join(CONTROL_KEPT), &control)
+        .and_then(|()| sync_folder(control.parent().unwrap_or(&plan.to)));
+    placed.map_err(|source| wrote(&control, source))?;
+    unmark(&plan.to)
+}
+
+fn unmark(directory: &Path) -> Result<(), RecoveryError> {
+    let unmarked = fs::remove_file(directory.join(MARKER)).and_then(|()| sync_folder(directory));
+    unmarked.map_err(|source| wrote(directory, source))
+}
+
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    fs::File::open(folder)?.sync_all()
+}
+
+/// Removes what was written. A directory that was there stays, empty.
+fn take_back(filling: &[PathBuf]) -> io::Result<()> {
+    filling.iter().try_for_each(|directory| {
+        empty_but_marker(directory)?;
+        match fs::remove_file(directory.join(MARKER)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    })
+}
+
+fn empty(directory: &Path) -> io::Result<()> {
+    remove_but(directory, |_| false)
+}
+
+fn empty_but_marker(directory: &Path) -> io::Result<()> {
+    remove_but(directory, |name| name == MARKER)
+}
+
+/// Removes what is in a directory; that it is not there is fine.
+fn remove_but(directory: &Path, keeps: impl Fn(&std::ffi::OsStr) -> bool) -> io::Result<()> {
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let path: PathBuf = entry.path();
+        if keeps(&entry.file_name()) || entry.file_name() == "lost+found" {
+            continue;
+        }
+        if entry.file_type()?.is_dir() { fs::remove_dir_all(path)? } else { fs::remove_file(path)? }
+    }
+    Ok(())
+}

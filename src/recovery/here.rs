@@ -1,0 +1,212 @@
+//! What this host has to say: the directories, the programs, and who will run them.
+
+use std::io;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{RecoveryError, Request};
+use crate::platform::{CancellationToken, Program, free_space};
+use crate::postgres::Tools;
+
+/// In a directory that is being restored, until it is whole.
+pub(super) const MARKER: &str = "drctl-unfinished.json";
+const ID_WITHIN: Duration = Duration::from_secs(10);
+
+/// What the marker says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Marker {
+    pub(super) run: String,
+    pub(super) backup: String,
+    pub(super) what: String,
+}
+
+/// Who files are to belong to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    pub name: String,
+    pub user: u32,
+    pub group: u32,
+}
+
+impl Owner {
+    /// `None`: there is no such user.
+    pub async fn find(name: &str) -> Option<Self> {
+        let ask = async |flag: &str| {
+            let program = Program::new("id").arg(flag).arg("--").arg(name);
+            program.run(ID_WITHIN, &CancellationToken::new()).await.ok()?.stdout.trim().parse().ok()
+        };
+        Some(Self { name: name.to_owned(), user: ask("-u").await?, group: ask("-g").await? })
+    }
+
+    /// Whether the bits of a file and of the folders above it let this user read it. Groups beside the user's
+    /// own are not looked at.
+    fn may_read(&self, path: &Path) -> bool {
+        let allows = |path: &Path, bit: u32| {
+            std::fs::metadata(path).is_ok_and(|found| {
+                let shift = match () {
+                    () if found.uid() == self.user => 6,
+                    () if found.gid() == self.group => 3,
+                    () => 0,
+                };
+                found.permissions().mode() >> shift & bit != 0
+            })
+        };
+        self.user == 0 || (allows(path, 4) && path.ancestors().skip(1).all(|folder| allows(folder, 1)))
+    }
+}
+
+/// What stands where something is to be restored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    Absent,
+    Empty,
+    /// Of a run that did not end.
+    LeftOver(String),
+    Data,
+    NotADirectory,
+}
+
+/// A directory that is to be filled.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    /// Without links, as far as it exists.
+    pub(super) path: PathBuf,
+    pub(super) standing: Standing,
+    pub(super) free: u64,
+    /// Which file system it is on.
+    pub(super) device: u64,
+    /// The data directory it is inside of.
+    pub(super) inside: Option<PathBuf>,
+}
+
+impl Place {
+    pub(super) fn look(path: &Path) -> Result<Self, RecoveryError> {
+        let failed = |source| RecoveryError::Look { path: path.to_owned(), source };
+        let resolved = resolve(path).map_err(failed)?;
+        let existing = resolved.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
+        let device = std::fs::metadata(existing).map_err(failed)?.dev();
+        let inside = resolved.ancestors().skip(1).find(|folder| folder.join("PG_VERSION").exists());
+        Ok(Self {
+            standing: standing(&resolved).map_err(failed)?,
+            free: free_space(&resolved).map_err(failed)?,
+            device,
+            inside: inside.map(Path::to_owned),
+            path: resolved,
+        })
+    }
+}
+
+/// Follows links as far as the path exists.
+pub(super) fn resolve(path: &Path) -> io::Result<PathBuf> {
+    let existing = path.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
+    let rest = path.strip_prefix(existing).unwrap_or(Path::new(""));
+    let mut resolved = existing.canonicalize()?;
+    for part in rest.components() {
+        match part {
+            Component::ParentDir => {
+                resolved.pop();
+            }
+            Component::Normal(name) => resolved.push(name),
+            _ => {}
+        }
+    }
+    Ok(resolved)
+}
+
+fn standing(path: &Path) -> io::Result<Standing> {
+    let found = match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Standing::Absent),
+        found => found?,
+    };
+    if !found.is_dir() {
+        return Ok(Standing::NotADirectory);
+    }
+    // A file system of its own has this one from the beginning.
+    let holds = |entry: &io::Result<std::fs::DirEntry>| {
+        entry.as_ref().map_or(true, |entry| entry.file_name() != "lost+found")
+    };
+    if !std::fs::read_dir(path)?.any(|entry| holds(&entry)) {
+        return Ok(Standing::Empty);
+    }
+    let marker = std::fs::read(path.join(MARKER)).ok();
+    let marker = marker.and_then(|bytes| serde_json::from_slice::<Marker>(&bytes).ok());
+    // With its control file it is a data directory, whatever else lies in it.
+    Ok(match marker {
+        Some(marker) if !path.join("global/pg_control").exists() => Standing::LeftOver(marker.run),
+        _ => Standing::Data,
+    })
+}
+
+/// What was found out of this host.
+#[derive(Clone, Debug)]
+pub(super) struct Here {
+    pub(super) to: Place,
+    /// In the order of the backup's tablespaces.
+    pub(super) tablespaces: Vec<Place>,
+    pub(super) is_root: bool,
+    /// Server programs, each complete.
+    pub(super) servers: Vec<Tools>,
+    /// Of what `restore_command` needs, what its user cannot read.
+    pub(super) unreadable: Vec<PathBuf>,
+}
+
+impl Here {
+    pub(super) async fn look(request: &Request, tablespaces: &[PathBuf]) -> Result<Self, RecoveryError> {
+        let command = &request.command;
+        let needed = command.identities.iter().chain([&command.policy, &command.drctl]);
+        let unreadable = match &request.owner {
+            Some(owner) => needed.filter(|path| !owner.may_read(path)).cloned().collect(),
+            None => vec![],
+        };
+        Ok(Self {
+            to: Place::look(&request.to)?,
+            tablespaces: tablespaces.iter().map(|path| Place::look(path)).collect::<Result<_, _>>()?,
+            is_root: rustix::process::geteuid().is_root(),
+            servers: Tools::servers(request.tools.as_deref()).await,
+            unreadable,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_left_is_told_from_what_holds_data() {
+        let root = tempfile::tempdir().unwrap();
+        let to = root.path().join("data");
+        assert_eq!(Place::look(&to).unwrap().standing, Standing::Absent);
+        std::fs::create_dir(&to).unwrap();
+        assert_eq!(Place::look(&to).unwrap().standing, Standing::Empty);
+        let marker = Marker { run: "r1".to_owned(), backup: String::new(), what: String::new() };
+        std::fs::write(to.join(MARKER), serde_json::to_vec(&marker).unwrap()).unwrap();
+        assert_eq!(Place::look(&to).unwrap().standing, Standing::LeftOver("r1".to_owned()));
+        std::fs::create_dir(to.join("global")).unwrap();
+        std::fs::write(to.join("global/pg_control"), "").unwrap();
+        assert_eq!(Place::look(&to).unwrap().standing, Standing::Data);
+        std::fs::write(to.join("PG_VERSION"), "15\n").unwrap();
+        let inner = Place::look(&to.join("base/../new/deep")).unwrap();
+        assert_eq!(inner.path, to.join("new/deep"));
+        assert_eq!(inner.inside.as_deref(), Some(to.as_path()));
+        let link = root.path().join("link");
+        std::os::unix::fs::symlink(&to, &link).unwrap();
+        assert_eq!(Place::look(&link.join("new")).unwrap().inside, Some(to));
+    }
+
+    #[test]
+    fn a_key_that_its_user_cannot_read_is_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = folder.path().join("key");
+        std::fs::write(&key, "").unwrap();
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let found = std::fs::metadata(&key).unwrap();
+        let owner =
+            |user: u32| Owner { name: String::new(), user, group: found.gid().wrapping_add(1).max(1) };
+        assert!(!owner(found.uid() + 4711).may_read(&key));
+        assert_eq!(owner(found.uid()).may_read(&key), std::fs::read(&key).is_ok());
+    }
+}

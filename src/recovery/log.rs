@@ -1,0 +1,129 @@
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::future::join_all;
+
+use super::RecoveryError;
+use crate::model::{Segment, WalName};
+use crate::pipeline::Identities;
+use crate::repository::{Lost, Repositories, Repository, StoreError};
+use crate::wal::{Archive, Holdings, Moment, Reach, Tags, holdings, tags};
+
+/// Questions to the stores at a time.
+const AT_ONCE: usize = 16;
+/// How far the clock of a host that archives may be from that of its server.
+const CLOCKS_DIFFER: TimeDelta = TimeDelta::minutes(5);
+/// Segments at the end that are asked for their newest commit.
+const LOOK_BACK: usize = 64;
+
+/// The log of one cluster: what each of the repositories holds, and what they hold together. A segment that one
+/// lacks is fetched from another.
+#[derive(Clone, Debug)]
+pub(super) struct Log {
+    pub(super) archive: Archive,
+    pub(super) holders: Vec<(Repository, Holdings)>,
+    pub(super) together: Holdings,
+}
+
+/// What is known of a moment in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Found {
+    /// The first segment with a commit after the moment: a server that is told the time stops there.
+    pub(super) after: Option<Segment>,
+    pub(super) moment: Moment,
+}
+
+impl Log {
+    /// Asks every repository. Those that cannot say, or never had any, are lost to this run.
+    pub(super) async fn gather(
+        repositories: &Repositories,
+        archive: Archive,
+        since: Option<Segment>,
+        identities: &Identities,
+    ) -> Result<(Self, Vec<Lost>), RecoveryError> {
+        let asked = join_all(repositories.iter().map(async |repository| {
+            (repository.clone(), holdings(&*repository.store, &archive, since, identities).await)
+        }));
+        let (mut holders, mut lost) = (Vec::new(), Vec::new());
+        for (repository, outcome) in asked.await {
+            match outcome {
+                Ok(held) => holders.push((repository, held)),
+                Err(error) => lost.push(Lost::new(&repository, error)),
+            }
+        }
+        let Some((_, first)) = holders.first() else {
+            lost.splice(0..0, repositories.lost().iter().cloned());
+            return Err(RecoveryError::NoLog(lost));
+        };
+        let mut together = first.clone();
+        holders.iter().skip(1).for_each(|(_, held)| together.merge(held));
+        Ok((Self { archive, holders, together }, lost))
+    }
+
+    /// Of the first repository that has the file.
+    async fn tags(&self, name: WalName) -> Result<Option<Tags>, StoreError> {
+        let mut failed = None;
+        for (repository, _) in &self.holders {
+            match tags(&*repository.store, &self.archive, name).await {
+                Ok(Some(tags)) => return Ok(Some(tags)),
+                Ok(None) => {}
+                Err(error) => failed = Some(error),
+            }
+        }
+        failed.map_or(Ok(None), Err)
+    }
+
+    async fn tags_of(&self, names: &[WalName]) -> Result<Vec<Option<Tags>>, RecoveryError> {
+        let asked = join_all(names.iter().map(|name| self.tags(*name))).await;
+        asked.into_iter().collect::<Result<_, _>>().map_err(RecoveryError::Tags)
+    }
+
+    /// Up to when what is reached goes.
+    pub(super) async fn moment(&self, reach: &Reach) -> Result<Moment, RecoveryError> {
+        let mut moment = Moment { complete: None, newest_commit: None };
+        let names: Vec<_> = reach.backwards().take(LOOK_BACK).map(WalName::Segment).collect();
+        let begin = pieces(reach).into_iter().rev().chain(names).collect::<Vec<_>>();
+        for some in begin.chunks(AT_ONCE) {
+            for tags in self.tags_of(some).await?.into_iter().flatten() {
+                moment.complete = moment.complete.max(Some(tags.completed));
+                moment.newest_commit = moment.newest_commit.max(tags.newest_commit);
+            }
+            if moment.complete.is_some() && moment.newest_commit.is_some() {
+                break;
+            }
+        }
+        Ok(moment)
+    }
+
+    /// Where in what is reached a moment is.
+    pub(super) async fn find(&self, reach: &Reach, time: DateTime<Utc>) -> Result<Found, RecoveryError> {
+        let moment = self.moment(reach).await?;
+        let mut names: Vec<_> = reach.backwards().map(WalName::Segment).collect();
+        names.reverse();
+        names.extend(pieces(reach));
+        // What was complete long before has no later commit; where it is not known, everything is looked at.
+        let (mut first, mut end) = (0, names.len());
+        while first < end {
+            let middle = first + (end - first) / 2;
+            let tags = self.tags_of(&names[middle..=middle]).await?.pop().flatten();
+            match tags {
+                Some(tags) if tags.completed + CLOCKS_DIFFER < time => first = middle + 1,
+                _ => end = middle,
+            }
+        }
+        for some in names[first..].chunks(AT_ONCE) {
+            for (name, tags) in some.iter().zip(self.tags_of(some).await?) {
+                if tags.is_some_and(|tags| tags.newest_commit.is_some_and(|newest| newest > time)) {
+                    let (WalName::Segment(segment) | WalName::Piece { segment, .. }) = *name else {
+                        continue;
+                    };
+                    return Ok(Found { after: Some(segment), moment });
+                }
+            }
+        }
+        Ok(Found { after: None, moment })
+    }
+}
+
+fn pieces(reach: &Reach) -> Vec<WalName> {
+    let Some((segment, pieces)) = &reach.pieces else { return vec![] };
+    pieces.iter().map(|(begin, end)| WalName::Piece { segment: *segment, begin: *begin, end: *end }).collect()
+}

@@ -1,0 +1,51 @@
+//! Bringing a cluster back to a moment: a base backup into a directory, and its log up to the moment.
+//!
+//! ```text
+//! survey ─▶ plan ─▶ fetch (decode ▸ write) ─▶ settings ─▶ publish (pg_control) ─▶ start ─▶ prove
+//! ```
+//!
+//! [`Run::survey`] finds out, [`plan()`] decides, [`Run::execute`] acts.
+//!
+//! *Invariants.*
+//! - Nothing is written before the log is known to lead, without a gap, from the backup to the moment. What
+//!   cannot be reached is refused, with what can be.
+//! - Until everything is there, proven and durable, the directory has no `pg_control`, so that no server
+//!   starts in it, and a marker says what it is.
+//! - Nothing is written outside the directory and those that the plan names for tablespaces. No live path of
+//!   the cluster that was backed up is ever among them.
+//! - The restored server archives nothing, follows nobody and waits for no standby.
+//! - A server that was started has shown that it is out of recovery, where it ended and on which timeline.
+//!
+//! *Not here.* Restoring dumps ([`crate::restore`]); which log there is ([`crate::wal`]).
+
+mod by_hand;
+mod choice;
+mod error;
+mod execute;
+mod fetch;
+mod here;
+mod log;
+mod log_file;
+mod objections;
+mod plan;
+mod proof;
+mod refusal;
+mod request;
+mod run;
+mod settings;
+mod start;
+mod survey;
+mod target;
+mod unpack;
+mod window;
+
+pub use error::RecoveryError;
+pub use here::Owner;
+pub use plan::{Goal, RecoveryPlan, TablespacePlan, plan};
+pub use refusal::{Refusal, RefusalClass};
+pub use request::{Mapping, Request, RestoreCommand, Start, Which};
+pub use run::{Aftermath, Failure, PhaseSeconds, Report, Run, VERB};
+pub use start::Started;
+pub use survey::Situation;
+pub use target::{Target, TargetError, parse_name, parse_time, parse_transaction, shown};
+pub use window::Window;

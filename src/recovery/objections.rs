@@ -1,0 +1,153 @@
+//! What stands against restoring onto this host. Pure.
+
+use std::path::{Path, PathBuf};
+
+use super::here::{Place, Standing};
+use super::plan::{TablespacePlan, room};
+use super::survey::Situation;
+use super::{Refusal, Request};
+
+const LIVE: &str = "where the cluster that was backed up has its data";
+
+pub(super) fn objections(
+    request: &Request,
+    situation: &Situation,
+    tablespaces: &[TablespacePlan],
+    major: u32,
+) -> Vec<Refusal> {
+    let Situation { base, here, .. } = situation;
+    let physical = &base.physical;
+    let mut refusals = Vec::new();
+    if let Some(parent) = &physical.parent {
+        refusals.push(Refusal::Incremental { backup: base.manifest.id.clone(), parent: parent.clone() });
+    }
+    refusals.extend(unknown_mappings(request, situation));
+    let places: Vec<&Place> = std::iter::once(&here.to).chain(&here.tablespaces).collect();
+    for (place, asked) in places.iter().zip(asked(request, tablespaces)) {
+        refusals.extend(place_objection(place, request.drop_leftovers));
+        if !asked.is_absolute() {
+            refusals.push(Refusal::Relative(asked.to_owned()));
+        }
+        if place.path.to_string_lossy().contains(['\n', '\r']) {
+            refusals.push(Refusal::LineBreak(place.path.clone()));
+        }
+        for space in &physical.tablespaces {
+            let live = Path::new(&space.location);
+            if let Some(relation) = relation(&place.path, live) {
+                let (path, of) = (place.path.clone(), live.to_owned());
+                refusals.push(Refusal::Overlaps { path, relation, of, what: LIVE });
+            }
+        }
+    }
+    for (n, place) in places.iter().enumerate() {
+        for other in &places[n + 1..] {
+            if let Some(relation) = relation(&other.path, &place.path) {
+                let what = "which is to be filled too";
+                let (path, of) = (other.path.clone(), place.path.clone());
+                refusals.push(Refusal::Overlaps { path, relation, of, what });
+            }
+        }
+    }
+    refusals.extend(space(situation, tablespaces));
+    refusals.extend(running(request, situation, major));
+    refusals
+}
+
+fn asked<'a>(request: &'a Request, tablespaces: &'a [TablespacePlan]) -> impl Iterator<Item = &'a Path> {
+    let mapped = tablespaces.iter().map(|space| {
+        let mapping = request
+            .tablespaces
+            .iter()
+            .find(|mapping| mapping.which == space.oid.to_string() || mapping.which == space.was);
+        mapping.map_or(space.to.as_path(), |mapping| mapping.directory.as_path())
+    });
+    std::iter::once(request.to.as_path()).chain(mapped)
+}
+
+fn unknown_mappings(request: &Request, situation: &Situation) -> Vec<Refusal> {
+    let spaces = &situation.base.physical.tablespaces;
+    let is_known = |which: &str| {
+        spaces.iter().any(|s| s.oid.to_string() == which || Path::new(&s.location) == Path::new(which))
+    };
+    let known: Vec<String> = spaces.iter().map(|s| format!("{} (at `{}`)", s.oid, s.location)).collect();
+    let unknown = request.tablespaces.iter().filter(|mapping| !is_known(&mapping.which));
+    unknown
+        .map(|mapping| Refusal::UnknownTablespace { which: mapping.which.clone(), known: known.clone() })
+        .collect()
+}
+
+fn place_objection(place: &Place, drop_leftovers: bool) -> Option<Refusal> {
+    let path = place.path.clone();
+    if let Some(of) = place.inside.clone() {
+        let what = "which is a data directory";
+        return Some(Refusal::Overlaps { path, relation: "is inside", of, what });
+    }
+    match &place.standing {
+        Standing::Absent | Standing::Empty => None,
+        Standing::LeftOver(_) if drop_leftovers => None,
+        Standing::LeftOver(run) => Some(Refusal::LeftOver { path, run: run.clone() }),
+        Standing::Data => Some(Refusal::NotEmpty(path)),
+        Standing::NotADirectory => Some(Refusal::NotADirectory { path }),
+    }
+}
+
+/// How one path is in the other's way.
+fn relation(path: &Path, other: &Path) -> Option<&'static str> {
+    match () {
+        () if path == other => Some("is the same as"),
+        () if path.starts_with(other) => Some("is inside"),
+        () if other.starts_with(path) => Some("has in it"),
+        () => None,
+    }
+}
+
+/// Whether each file system has room for everything that goes there.
+fn space(situation: &Situation, tablespaces: &[TablespacePlan]) -> Vec<Refusal> {
+    let Situation { base, here, .. } = situation;
+    let spaces: u64 = tablespaces.iter().map(|space| space.bytes).sum();
+    let data = base.manifest.plain_size().saturating_sub(spaces);
+    let mut needs = vec![(&here.to, room(data, true, &base.physical))];
+    needs.extend(
+        here.tablespaces
+            .iter()
+            .zip(tablespaces)
+            .map(|(place, s)| (place, room(s.bytes, false, &base.physical))),
+    );
+    let mut told: Vec<u64> = Vec::new();
+    let mut refusals = Vec::new();
+    for (place, _) in &needs {
+        let needed: u64 =
+            needs.iter().filter(|(other, _)| other.device == place.device).map(|(_, bytes)| bytes).sum();
+        if needed > place.free && !told.contains(&place.device) {
+            told.push(place.device);
+            let directory: PathBuf = place.path.clone();
+            refusals.push(Refusal::Space { directory, needed, free: place.free });
+        }
+    }
+    refusals
+}
+
+/// What stands against running a server here.
+fn running(request: &Request, situation: &Situation, major: u32) -> Vec<Refusal> {
+    let here = &situation.here;
+    let mut refusals = Vec::new();
+    if let Some(owner) = &request.owner {
+        if !here.is_root {
+            refusals.push(Refusal::NotRoot(owner.name.clone()));
+        }
+        let unreadable = here.unreadable.iter();
+        refusals.extend(
+            unreadable.map(|path| Refusal::Unreadable { path: path.clone(), user: owner.name.clone() }),
+        );
+    }
+    if request.start.is_some() {
+        if here.is_root && request.owner.as_ref().is_none_or(|owner| owner.user == 0) {
+            refusals.push(Refusal::RootOwns);
+        }
+        if here.servers.iter().all(|tools| tools.major != major) {
+            let found = here.servers.iter().map(|tools| tools.major).collect();
+            refusals.push(Refusal::NoServer { major, found });
+        }
+    }
+    refusals
+}

@@ -1,0 +1,131 @@
+//! What a server has said about its recovery, against what was wanted. Pure.
+
+use chrono::{DateTime, Utc};
+
+use super::plan::{Goal, RecoveryPlan};
+use super::start::is_named;
+use super::target::{parse_time, shown};
+use crate::model::{Lsn, Timeline};
+
+/// How a recovery ended, in the server's words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Ended {
+    /// The timeline it began.
+    pub(super) timeline: Timeline,
+    /// The one it left, and where: from the history it wrote.
+    pub(super) parent: Timeline,
+    pub(super) at: Lsn,
+    /// `before commit of transaction 741, time …`, where it was told to stop.
+    pub(super) stopped: Option<String>,
+    pub(super) last_commit: Option<DateTime<Utc>>,
+}
+
+impl Ended {
+    pub(super) fn read(log: &str, control: &str) -> Result<Self, String> {
+        // Of this start: a log that is there from before is added to.
+        let log = log.rfind("starting PostgreSQL ").map_or(log, |at| &log[at..]);
+        let after = |words: &str| log.lines().rev().find_map(|line| Some(line.split_once(words)?.1.trim()));
+        let state = control.lines().find_map(|line| line.strip_prefix("Database cluster state:"));
+        if state.map(str::trim) != Some("in production") {
+            return Err(format!("its control file says `{}`", state.unwrap_or("nothing").trim()));
+        }
+        if !log.contains("archive recovery complete") {
+            return Err("it has not said that its recovery is complete".to_owned());
+        }
+        let timeline = after("selected new timeline ID: ").and_then(|text| text.parse().ok());
+        let timeline: Timeline = timeline.ok_or("it has not said which timeline it began")?;
+        Ok(Self {
+            timeline,
+            parent: timeline,
+            at: Lsn(0),
+            stopped: after("recovery stopping ").map(str::to_owned),
+            last_commit: after("last completed transaction was at log time ")
+                .and_then(|text| parse_time(text).ok()),
+        })
+    }
+}
+
+/// Whether it ended where the plan says; why not, in words.
+pub(super) fn prove(plan: &RecoveryPlan, ended: &Ended) -> Result<(), String> {
+    if ended.parent > plan.timeline || ended.timeline <= plan.timeline {
+        return Err(format!(
+            "it left timeline {} for {}, and was to follow {}",
+            ended.parent, ended.timeline, plan.timeline
+        ));
+    }
+    if ended.at < plan.steps.physical.stop {
+        return Err(format!("it ended at {}, before the backup was complete", ended.at));
+    }
+    let stopped = ended.stopped.as_deref();
+    if is_named(&plan.goal) != stopped.is_some() {
+        return Err(match stopped {
+            Some(words) => format!("it stopped {words}, and was not told to"),
+            None => "it did not say that it stopped at the target".to_owned(),
+        });
+    }
+    let stopped = stopped.unwrap_or_default();
+    let fits = match &plan.goal {
+        Goal::End | Goal::Until(_) => return reached_the_end(plan, ended),
+        Goal::Time(time) => {
+            let is_later =
+                ended.last_commit.is_some_and(|last| last > *time || (plan.exclusive && last == *time));
+            if is_later {
+                let last = ended.last_commit.map(shown).unwrap_or_default();
+                return Err(format!("it replayed a transaction of {last}"));
+            }
+            stopped.starts_with("before ")
+        }
+        Goal::Lsn(lsn) => {
+            let words = if plan.exclusive { "before WAL location" } else { "after WAL location" };
+            stopped.starts_with(words) && (plan.exclusive || ended.at > *lsn)
+        }
+        Goal::Transaction(number) => stopped.contains(&format!("of transaction {number},")),
+        Goal::Name(name) => stopped.starts_with(&format!("at restore point \"{name}\"")),
+    };
+    if fits { Ok(()) } else { Err(format!("it stopped {stopped}")) }
+}
+
+/// Of the last proven segment at least something was replayed, and nothing that was not to be.
+fn reached_the_end(plan: &RecoveryPlan, ended: &Ended) -> Result<(), String> {
+    let size = plan.steps.physical.segment_size;
+    let last = size.begin_of(size.number_of(Lsn(plan.proven.lsn.0.saturating_sub(1))));
+    if ended.at <= last {
+        return Err(format!("it ended at {}, and the log is proven to {}", ended.at, plan.proven.lsn));
+    }
+    match &plan.goal {
+        Goal::Until(until) if ended.at > *until => {
+            Err(format!("it ended at {}, and was to go to {until}", ended.at))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOG: &str = "
+2026-11-20 12:00:00.000 GMT [1] LOG:  starting point-in-time recovery to 2026-11-20 11:00:00+00
+2026-11-20 12:00:01.000 GMT [1] LOG:  restored log file \"000000010000000000000003\" from archive
+2026-11-20 12:00:02.000 GMT [1] LOG:  recovery stopping before commit of transaction 741, time 2026-11-20 11:00:00.5+00
+2026-11-20 12:00:02.000 GMT [1] LOG:  redo done at 0/3000148 system usage: CPU
+2026-11-20 12:00:02.000 GMT [1] LOG:  last completed transaction was at log time 2026-11-20 10:59:59.25+00
+2026-11-20 12:00:02.000 GMT [1] LOG:  selected new timeline ID: 2
+2026-11-20 12:00:02.000 GMT [1] LOG:  archive recovery complete
+";
+    const CONTROL: &str = "Database cluster state:               in production\n";
+
+    #[test]
+    fn a_log_says_how_it_ended() {
+        let ended = Ended::read(LOG, CONTROL).unwrap();
+        assert_eq!(ended.timeline.number(), 2);
+        assert_eq!(
+            ended.stopped.as_deref(),
+            Some("before commit of transaction 741, time 2026-11-20 11:00:00.5+00")
+        );
+        assert_eq!(ended.last_commit.map(shown).as_deref(), Some("2026-11-20T10:59:59.250Z"));
+        assert!(Ended::read(LOG, "Database cluster state:   in archive recovery\n").is_err());
+        assert!(Ended::read(&LOG.replace("archive recovery complete", ""), CONTROL).is_err());
+        assert!(Ended::read(&LOG.replace("selected new", ""), CONTROL).is_err());
+    }
+}

@@ -1,0 +1,137 @@
+use std::path::PathBuf;
+
+use chrono::{DateTime, Utc};
+use thiserror::Error;
+
+use super::Window;
+use super::target::shown;
+use crate::model::{BackupId, RepositoryName, SourceName, Timeline};
+
+/// A reason against restoring. Nothing was touched.
+#[derive(Clone, Debug, Error)]
+pub enum Refusal {
+    #[error("there is no base backup of `{source_name}`{}", in_repository(.from))]
+    NoBackup { source_name: SourceName, from: Option<RepositoryName> },
+    #[error(
+        "there is no base backup of `{source_name}`{}, only dumps: the last one before {target} has the data of {} and would lose what was committed in the {} after it",
+        in_repository(.from), shown(*.recovery_point), minutes(*.lost_seconds)
+    )]
+    OnlyDumps {
+        source_name: SourceName,
+        from: Option<RepositoryName>,
+        target: String,
+        backup: BackupId,
+        recovery_point: DateTime<Utc>,
+        lost_seconds: i64,
+    },
+    #[error("there is no base backup of `{source_name}` whose id begins with `{asked}`{}", in_repository(.from))]
+    UnknownBackup { source_name: SourceName, asked: String, from: Option<RepositoryName> },
+    #[error("`{asked}` is the beginning of several backups: {}", listed(.found))]
+    Ambiguous { asked: String, found: Vec<BackupId> },
+    #[error("{target} is before the end of every base backup there is{}", can_be(.windows))]
+    TooEarly { target: String, windows: Vec<Window> },
+    #[error("{target} is later than what is known: {why}{}", can_be(.windows))]
+    TooLate { target: String, why: String, windows: Vec<Window> },
+    #[error("the log does not lead to {target}: {why}{}", can_be(.windows))]
+    Gap { target: String, why: String, windows: Vec<Window> },
+    #[error("backup `{backup}` cannot be used for {target}: {why}")]
+    Unusable { backup: BackupId, target: String, why: String },
+    #[error("there is no timeline {0} in the log")]
+    NoTimeline(Timeline),
+    #[error(
+        "`{backup}` holds the changes since `{parent}` only, and this version of drctl cannot restore such a chain"
+    )]
+    Incremental { backup: BackupId, parent: BackupId },
+    #[error("`{0}` is not empty")]
+    NotEmpty(PathBuf),
+    #[error("`{path}` is left of a restore that did not end (run `{run}`)")]
+    LeftOver { path: PathBuf, run: String },
+    #[error("`{path}` is not a directory")]
+    NotADirectory { path: PathBuf },
+    #[error("`{path}` {relation} `{of}`, {what}")]
+    Overlaps { path: PathBuf, relation: &'static str, of: PathBuf, what: &'static str },
+    #[error("`{0}` does not say where from the root of the file system it is")]
+    Relative(PathBuf),
+    #[error("`{0}` has a line break in it, which PostgreSQL's settings cannot say")]
+    LineBreak(PathBuf),
+    #[error("the backup has no tablespace `{which}`{}", known_tablespaces(.known))]
+    UnknownTablespace { which: String, known: Vec<String> },
+    #[error(
+        "the backup needs {} in `{directory}`, where {} are free",
+        bytesize::ByteSize(*.needed).display().iec(), bytesize::ByteSize(*.free).display().iec()
+    )]
+    Space { directory: PathBuf, needed: u64, free: u64 },
+    #[error("to start it, the server programs of PostgreSQL {major} are needed here{}", found_majors(.found))]
+    NoServer { major: u32, found: Vec<u32> },
+    #[error("PostgreSQL does not run as root, and it was not said who the files are to belong to")]
+    RootOwns,
+    #[error("only root can give files to another user (`{0}`)")]
+    NotRoot(String),
+    #[error("`{path}` cannot be read by `{user}`, who runs `restore_command`")]
+    Unreadable { path: PathBuf, user: String },
+}
+
+/// How a refusal is to be taken by whoever asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefusalClass {
+    /// There is nothing that could be restored to that moment.
+    Nothing,
+    /// What was asked for is not clear or not there.
+    Usage,
+    /// This host is not ready.
+    NotReady,
+}
+
+impl Refusal {
+    pub fn class(&self) -> RefusalClass {
+        match self {
+            Self::NoBackup { .. }
+            | Self::OnlyDumps { .. }
+            | Self::UnknownBackup { .. }
+            | Self::TooEarly { .. }
+            | Self::TooLate { .. }
+            | Self::Gap { .. }
+            | Self::Unusable { .. } => RefusalClass::Nothing,
+            Self::Ambiguous { .. }
+            | Self::NoTimeline(_)
+            | Self::Relative(_)
+            | Self::LineBreak(_)
+            | Self::NotRoot(_)
+            | Self::UnknownTablespace { .. } => RefusalClass::Usage,
+            _ => RefusalClass::NotReady,
+        }
+    }
+}
+
+fn in_repository(from: &Option<RepositoryName>) -> String {
+    from.as_ref().map(|name| format!(" in repository `{name}`")).unwrap_or_default()
+}
+
+fn listed(ids: &[BackupId]) -> String {
+    ids.iter().map(|id| format!("`{id}`")).collect::<Vec<_>>().join(", ")
+}
+
+fn can_be(windows: &[Window]) -> String {
+    if windows.is_empty() {
+        return "; nothing can be restored to any moment".to_owned();
+    }
+    windows.iter().map(|window| format!("; {window}")).collect()
+}
+
+fn known_tablespaces(known: &[String]) -> String {
+    if known.is_empty() { "; it has none".to_owned() } else { format!("; it has {}", known.join(", ")) }
+}
+
+fn found_majors(found: &[u32]) -> String {
+    let found: Vec<_> = found.iter().map(u32::to_string).collect();
+    if found.is_empty() { "; there are none".to_owned() } else { format!("; here is {}", found.join(", ")) }
+}
+
+/// `90 s`, `12 minutes`, `5 h 10 min`.
+fn minutes(seconds: i64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} seconds"),
+        120..7200 => format!("{} minutes", seconds / 60),
+        _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+    }
+}

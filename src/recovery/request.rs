@@ -1,0 +1,63 @@
+use std::path::PathBuf;
+
+use super::{Owner, Target};
+use crate::model::{RepositoryName, SourceName, Timeline};
+
+/// What someone wants back, and where to.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub source: SourceName,
+    pub target: Target,
+    /// Stop just before the target instead of just after it.
+    pub exclusive: bool,
+    /// `None`: the newest there is.
+    pub timeline: Option<Timeline>,
+    pub backup: Which,
+    /// Read from this repository only.
+    pub from: Option<RepositoryName>,
+    /// The data directory that is to be. Absolute.
+    pub to: PathBuf,
+    pub tablespaces: Vec<Mapping>,
+    pub start: Option<Start>,
+    /// Who the files are to belong to; only root can say so.
+    pub owner: Option<Owner>,
+    /// Remove what a restore that was killed has left in the directory.
+    pub drop_leftovers: bool,
+    pub command: RestoreCommand,
+    /// Where to look for the server's programs first.
+    pub tools: Option<PathBuf>,
+}
+
+/// Which base backup to begin from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// The last one before the target that leads there.
+    Fitting,
+    /// The only one whose id begins so.
+    Prefix(String),
+}
+
+/// Where a tablespace goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mapping {
+    /// Its number, or where it was.
+    pub which: String,
+    pub directory: PathBuf,
+}
+
+/// How the restored server is started.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Start {
+    /// `None`: one that is free.
+    pub port: Option<u16>,
+}
+
+/// What the restored server runs to get its log. All paths are absolute.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RestoreCommand {
+    pub drctl: PathBuf,
+    pub policy: PathBuf,
+    pub identities: Vec<PathBuf>,
+    /// Variables that must be in its environment.
+    pub environment: Vec<String>,
+}

@@ -1,0 +1,288 @@
+//! Finds out everything a plan needs, and changes nothing anywhere.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use futures_util::future::join_all;
+
+use super::choice::{Base, along, candidates, goal};
+use super::fetch::{artifact, read_small};
+use super::here::Here;
+use super::log::{Found, Log};
+use super::plan::tablespace_directories;
+use super::refusal::Refusal;
+use super::window::Window;
+use super::{RecoveryError, Request, Run, Target, log_file};
+use crate::event::told;
+use crate::model::{BackupId, BackupKind, ClusterFacts, Details, RepositoryName, Segment, Timeline};
+use crate::repository::{Lost, layout, list_all, manifest};
+use crate::source::logical::DETAILS;
+use crate::wal::{Archive, Holdings, Moment, Reach};
+
+/// Everything that was found out before deciding.
+#[derive(Clone, Debug)]
+pub struct Situation {
+    pub(super) base: Base,
+    /// The best one is not used, and why.
+    pub(super) passed: Vec<(BackupId, String)>,
+    pub(super) facts: ClusterFacts,
+    pub(super) timeline: Timeline,
+    pub(super) log: Holdings,
+    /// How far the repositories' log leads together.
+    pub(super) reach: Reach,
+    /// And each alone.
+    pub(super) alone: Vec<(RepositoryName, Reach)>,
+    pub(super) moment: Moment,
+    /// Of a time: the first segment with a commit after it.
+    pub(super) after: Option<Segment>,
+    /// Of a position: whether a record begins there or after it.
+    pub(super) goes_on: bool,
+    /// Repositories that have any of the log.
+    pub(super) holders: Vec<RepositoryName>,
+    /// Repositories that cannot be read, or have no log: they may have more.
+    pub(super) lost: Vec<RepositoryName>,
+    pub(super) windows: Vec<Window>,
+    pub(super) here: Here,
+}
+
+/// The backups of a source that there are.
+struct Stock {
+    /// The newest first.
+    bases: Vec<Base>,
+    /// The newest first.
+    dumps: Vec<BackupId>,
+}
+
+impl Run {
+    /// Looks at the repositories, the backups, their log, and this host.
+    ///
+    /// The details are opened here already: they are small, and prove that the identity opens the backup
+    /// before anything is touched.
+    pub async fn survey(&self, request: &Request) -> Result<Situation, RecoveryError> {
+        let refused = |refusal| RecoveryError::Refused(vec![refusal]);
+        let stock = self.stock(request).await?;
+        let fitting = candidates(&stock.bases, request).map_err(refused)?;
+        let Some(reference) = fitting.first().or(stock.bases.first()).cloned() else {
+            return Err(refused(self.without_bases(request, &stock).await));
+        };
+        // A cluster that took another's place has log of its own.
+        let of_cluster = |bases: &[Base]| -> Vec<Base> {
+            bases.iter().filter(|base| base.cluster == reference.cluster).cloned().collect()
+        };
+        let (fitting, bases) = (of_cluster(&fitting), of_cluster(&stock.bases));
+        let (log, lost) = self.log(&reference, &bases).await?;
+        let timeline = goal(&bases, &log.together, request.timeline).map_err(refused)?;
+        let windows = self.windows(&log, &bases, timeline).await?;
+        let target = request.target.to_string();
+        if fitting.is_empty() {
+            return Err(refused(Refusal::TooEarly { target, windows }));
+        }
+        let mut passed = Vec::new();
+        let mut chosen = None;
+        for base in fitting {
+            match along(&base, timeline, &log.together) {
+                Ok(reach) => {
+                    chosen = Some((base, reach));
+                    break;
+                }
+                Err(unfit) => passed.push((base.manifest.id.clone(), unfit.why(timeline))),
+            }
+        }
+        let Some((base, reach)) = chosen else {
+            let unusable = passed.into_iter().map(|(backup, why)| Refusal::Unusable {
+                backup,
+                target: target.clone(),
+                why,
+            });
+            return Err(RecoveryError::Refused(unusable.collect()));
+        };
+        let found = match &request.target {
+            Target::Time(time) => log.find(&reach, *time).await?,
+            _ => Found { after: None, moment: log.moment(&reach).await? },
+        };
+        let goes_on = match &request.target {
+            Target::Lsn(lsn) => log_file::goes_on(self, &log, &reach, *lsn).await?,
+            _ => true,
+        };
+        let alone = log.holders.iter().filter_map(|(repository, held)| {
+            Some((repository.name.clone(), along(&base, timeline, held).ok()?))
+        });
+        let facts = self.facts(&base).await?;
+        let directories: Vec<PathBuf> =
+            tablespace_directories(request, &base.physical).into_iter().map(|(_, path)| path).collect();
+        Ok(Situation {
+            holders: log.holders.iter().map(|(repository, _)| repository.name.clone()).collect(),
+            alone: alone.collect(),
+            facts,
+            timeline,
+            reach,
+            moment: found.moment,
+            after: found.after,
+            goes_on,
+            lost: lost.into_iter().map(|lost| lost.name).collect(),
+            windows,
+            here: Here::look(request, &directories).await?,
+            log: log.together,
+            passed,
+            base,
+        })
+    }
+
+    async fn stock(&self, request: &Request) -> Result<Stock, RecoveryError> {
+        let prefix = layout::backups(&self.system, &request.source);
+        let listed = join_all(
+            self.repositories
+                .iter()
+                .map(async |repository| (repository.clone(), list_all(&*repository.store, &prefix).await)),
+        )
+        .await;
+        let mut lost = self.repositories.lost().to_vec();
+        let mut holders: BTreeMap<BackupId, Vec<RepositoryName>> = BTreeMap::new();
+        let mut read = 0;
+        for (repository, outcome) in listed {
+            match outcome {
+                Ok(objects) => {
+                    read += 1;
+                    for id in objects.iter().filter_map(|object| layout::parse_manifest(&object.key)) {
+                        holders.entry(id).or_default().push(repository.name.clone());
+                    }
+                }
+                Err(error) => lost.push(Lost::new(&repository, error)),
+            }
+        }
+        if read == 0 {
+            return Err(RecoveryError::NoRepository(lost));
+        }
+        self.warn_lost(&lost);
+        let mut stock = Stock { bases: vec![], dumps: vec![] };
+        for (id, holders) in holders.into_iter().rev() {
+            match id.kind() {
+                BackupKind::Base => stock.bases.extend(self.base(&id, holders).await),
+                BackupKind::Logical => stock.dumps.push(id),
+                _ => {}
+            }
+        }
+        Ok(stock)
+    }
+
+    fn warn_lost(&self, lost: &[Lost]) {
+        for lost in lost {
+            self.events.warning(format!("repository {} cannot be used: {}", lost.name, lost.reason()));
+        }
+    }
+
+    /// The manifest, and the repositories that have just this one.
+    async fn base(&self, id: &BackupId, holders: Vec<RepositoryName>) -> Option<Base> {
+        let mut base: Option<Base> = None;
+        for name in holders {
+            let Some(repository) = self.repositories.find(&name) else { continue };
+            match (manifest::read(&*repository.store, &self.system, id).await, &mut base) {
+                (Ok((read, _)), Some(base)) if base.manifest == read => base.holders.push(name),
+                (Ok(_), Some(_)) => self
+                    .events
+                    .warning(format!("repository {name} has another manifest of {id} and is left out")),
+                (Ok((read, _)), None) => {
+                    let cluster = read.server.as_ref().and_then(|server| server.system_identifier.as_ref());
+                    let cluster = cluster.and_then(|text| text.parse().ok());
+                    match (read.physical.clone(), cluster) {
+                        (Some(physical), Some(cluster)) => {
+                            base = Some(Base { manifest: read, physical, cluster, holders: vec![name] });
+                        }
+                        _ => self.events.warning(format!(
+                            "the manifest of {id} does not say which cluster it is of, or which log it needs"
+                        )),
+                    }
+                }
+                (Err(error), _) => self.events.warning(format!("repository {name}: {}", told(&error))),
+            }
+        }
+        base
+    }
+
+    /// What can be had where there is no base backup.
+    async fn without_bases(&self, request: &Request, stock: &Stock) -> Refusal {
+        let (source_name, from) = (request.source.clone(), request.from.clone());
+        let wanted = match &request.target {
+            Target::Time(time) => Some(*time),
+            Target::Latest => Some(self.clock.now()),
+            _ => None,
+        };
+        // The id has when it was begun; the snapshot is taken a moment later.
+        let fitting = stock.dumps.iter().find(|id| wanted.is_some_and(|wanted| id.begun() <= wanted));
+        let (Some(id), Some(wanted)) = (fitting, wanted) else {
+            return Refusal::NoBackup { source_name, from };
+        };
+        let mut recovery_point = id.begun();
+        for repository in self.repositories.iter() {
+            if let Ok((read, _)) = manifest::read(&*repository.store, &self.system, id).await {
+                recovery_point = read.recovery_point;
+                break;
+            }
+        }
+        Refusal::OnlyDumps {
+            source_name,
+            from,
+            target: request.target.to_string(),
+            backup: id.clone(),
+            recovery_point,
+            lost_seconds: (wanted - recovery_point).num_seconds().max(0),
+        }
+    }
+
+    async fn log(&self, reference: &Base, bases: &[Base]) -> Result<(Log, Vec<Lost>), RecoveryError> {
+        let archive = Archive {
+            system: self.system.clone(),
+            source: reference.manifest.source.clone(),
+            cluster: reference.cluster,
+        };
+        let oldest = bases.iter().map(|base| {
+            let physical = &base.physical;
+            Segment::holding(physical.timeline, physical.start, physical.segment_size)
+        });
+        // Everything of a timeline sorts after its begin, and what came before the oldest is of no use.
+        let since = oldest.min();
+        let (log, without) = Log::gather(&self.repositories, archive, since, &self.identities).await?;
+        self.warn_lost(&without);
+        let lost = self.repositories.lost().iter().cloned().chain(without).collect();
+        Ok((log, lost))
+    }
+
+    /// What each repository alone can bring back.
+    async fn windows(
+        &self,
+        log: &Log,
+        bases: &[Base],
+        timeline: Timeline,
+    ) -> Result<Vec<Window>, RecoveryError> {
+        let mut windows: Vec<Window> = Vec::new();
+        for (repository, held) in &log.holders {
+            let own = Log {
+                archive: log.archive.clone(),
+                holders: vec![(repository.clone(), held.clone())],
+                together: held.clone(),
+            };
+            let mut last: Option<Reach> = None;
+            for base in bases.iter().rev().filter(|base| base.holders.contains(&repository.name)) {
+                let Ok(reach) = along(base, timeline, held) else { continue };
+                // An older backup leads through this one.
+                if last.as_ref().is_some_and(|last| last.end == reach.end) {
+                    continue;
+                }
+                let (id, from) = (base.manifest.id.clone(), base.manifest.recovery_point);
+                let moment = own.moment(&reach).await?;
+                windows.push(Window::new(repository.name.clone(), id, from, &reach, moment));
+                last = Some(reach);
+            }
+        }
+        Ok(windows)
+    }
+
+    async fn facts(&self, base: &Base) -> Result<ClusterFacts, RecoveryError> {
+        let Some(details) = artifact(&base.manifest, DETAILS) else { return Ok(ClusterFacts::default()) };
+        let bytes = read_small(self, &base.manifest, details, &base.holders).await?;
+        let parsed: Details = serde_json::from_slice(&bytes).map_err(|error| {
+            RecoveryError::NotUnderstood { artifact: details.name.clone(), reason: error.to_string() }
+        })?;
+        Ok(parsed.cluster.unwrap_or_default())
+    }
+}

@@ -1,0 +1,70 @@
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::target::shown;
+use crate::model::{BackupId, RepositoryName};
+use crate::wal::{Gap, Moment, Position, Reach, Stop};
+
+/// What one repository alone can bring back: every moment from the one to the other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Window {
+    pub repository: RepositoryName,
+    /// The oldest backup that leads through it.
+    pub backup: BackupId,
+    pub from: DateTime<Utc>,
+    /// `None`: it is not known when the last of its log was complete.
+    pub until: Option<DateTime<Utc>>,
+    pub end: Position,
+    /// Why it goes no further, where that is not simply the end.
+    pub cut_by: Option<String>,
+}
+
+impl Window {
+    pub(super) fn new(
+        repository: RepositoryName,
+        backup: BackupId,
+        from: DateTime<Utc>,
+        reach: &Reach,
+        moment: Moment,
+    ) -> Self {
+        let until = moment.complete.max(moment.newest_commit);
+        Self { repository, backup, from, until, end: reach.end, cut_by: why(&reach.stop) }
+    }
+}
+
+impl fmt::Display for Window {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` has everything from {} to ", self.repository, shown(self.from))?;
+        match self.until {
+            Some(until) => write!(f, "{}", shown(until))?,
+            None => f.write_str("an unknown time")?,
+        }
+        write!(f, " (position {} on timeline {})", self.end.lsn, self.end.timeline)?;
+        match &self.cut_by {
+            Some(why) => write!(f, ", where {why}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// In words that follow "where"; `None` for the end of the log.
+pub(super) fn why(stop: &Stop) -> Option<String> {
+    match stop {
+        Stop::End => None,
+        Stop::Gap(gap) => Some(format!("{} missing", missing(gap))),
+        Stop::NoHistory(timeline) => Some(format!(
+            "the history of timeline {timeline} is missing, so that nobody knows where it came from"
+        )),
+        Stop::NotAChild(timeline) => Some(format!("timeline {timeline} did not come from there")),
+    }
+}
+
+pub(super) fn missing(gap: &Gap) -> String {
+    if gap.count == 1 {
+        format!("segment {} is", gap.first)
+    } else {
+        format!("{} segments, {} to {}, are", gap.count, gap.first, gap.last)
+    }
+}
