@@ -14,9 +14,8 @@ use super::unpack::{CONTROL, CONTROL_KEPT, Unpacked, Unpacker, create};
 use super::{Aftermath, Failure, RecoveryError, Refusal, Report, Run, VERB, by_hand, settings, start};
 use crate::event::{Event, Phase};
 use crate::model::{Artifact, RepositoryName};
+use crate::source::base::BASE;
 
-/// The archive of the data directory.
-const BASE: &str = "base.tar";
 const TOLD_EVERY: Duration = Duration::from_millis(250);
 
 impl Run {

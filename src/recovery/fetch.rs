@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use super::{RecoveryError, Run};
 use crate::event::told;
 use crate::model::{Artifact, Manifest, RepositoryName};
-use crate::pipeline::{OpenError, open};
+use crate::pipeline::{OpenError, open, open_ahead};
 use crate::repository::reader::{ReadError, Window, stream};
 use crate::repository::{Repository, layout};
 
@@ -34,12 +34,20 @@ fn plain(
     manifest: &Manifest,
     artifact: &Artifact,
     repository: &Repository,
-    window: Window,
+    is_small: bool,
 ) -> impl FnOnce() -> Result<Box<dyn Read + Send>, OpenError> + Send + use<> {
     let folder = layout::backup(&manifest.system, &manifest.id);
+    let window = if is_small { SMALL_WINDOW } else { Window::default() };
     let stream = stream(Arc::clone(&repository.store), &folder, artifact, window, run.cancel.clone());
     let (identities, artifact) = (run.identities.clone(), artifact.clone());
-    move || open(stream.into_reader(), &artifact.encoding, &identities, Some(artifact.plain))
+    move || {
+        let (stored, plain) = (stream.into_reader(), Some(artifact.plain));
+        if is_small {
+            open(stored, &artifact.encoding, &identities, plain)
+        } else {
+            open_ahead(stored, &artifact.encoding, &identities, plain)
+        }
+    }
 }
 
 /// The plain bytes of a small artifact, from the first repository that has them right.
@@ -53,7 +61,7 @@ pub(super) async fn read_small(
     let mut closed = None;
     for name in repositories {
         let Some(repository) = run.repositories.find(name) else { continue };
-        let begin = plain(run, manifest, artifact, repository, SMALL_WINDOW);
+        let begin = plain(run, manifest, artifact, repository, true);
         let size = artifact.plain.size;
         let reading = tokio::task::spawn_blocking(move || {
             let mut bytes = Vec::new();
@@ -105,7 +113,7 @@ pub(super) fn ahead(
     repository: &Repository,
     count: Arc<AtomicU64>,
 ) -> Ahead {
-    let begin = plain(run, manifest, artifact, repository, Window::default());
+    let begin = plain(run, manifest, artifact, repository, false);
     let (sender, chunks) = sync_channel(AHEAD);
     // Ends by itself when nobody takes its chunks any more.
     tokio::task::spawn_blocking(move || {

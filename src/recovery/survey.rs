@@ -16,7 +16,7 @@ use super::{RecoveryError, Request, Run, Target, log_file};
 use crate::event::told;
 use crate::model::{BackupId, BackupKind, ClusterFacts, Details, RepositoryName, Segment, Timeline};
 use crate::repository::{Lost, layout, list_all, manifest};
-use crate::source::logical::DETAILS;
+use crate::source::base::DETAILS;
 use crate::wal::{Archive, Holdings, Moment, Reach};
 
 /// Everything that was found out before deciding.

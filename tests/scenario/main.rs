@@ -19,6 +19,7 @@ mod incident_refused;
 mod incident_steps;
 mod incident_store;
 mod logical;
+mod recovery;
 mod restore;
 mod roundtrip;
 mod upkeep;

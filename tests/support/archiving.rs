@@ -63,8 +63,26 @@ impl Archiving {
         format!("{} wal fetch --identity {identity} {options} %f %p", self.drctl.display())
     }
 
-    /// Runs drctl as the server does: as its user, in its data directory.
+    /// Runs drctl as the server does: as its user, in its data directory. Gives the exit status and what it
+    /// said on stderr.
     pub(crate) async fn as_server(&self, arguments: &[&str]) -> Outcome<(i32, String)> {
+        let run = self.run_as_server(arguments).await?;
+        let code = run.code.ok_or_else(|| format!("killed: {}", run.stderr))?;
+        Ok((code, run.stderr))
+    }
+
+    /// The same, whole.
+    pub(crate) async fn run_as_server(&self, arguments: &[&str]) -> Outcome<super::system::Run> {
+        let output = tokio::process::Command::from(self.server_command(arguments)?).output().await?;
+        Ok(super::system::Run {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout)?,
+            stderr: String::from_utf8(output.stderr)?,
+        })
+    }
+
+    /// drctl as the server runs it, ready to be started.
+    pub(crate) fn server_command(&self, arguments: &[&str]) -> Outcome<Command> {
         let mut command = if owner()?.is_some() {
             let mut command = Command::new("setpriv");
             command.args(["--reuid=postgres", "--regid=postgres", "--init-groups"]).arg(&self.drctl);
@@ -73,9 +91,7 @@ impl Archiving {
             Command::new(&self.drctl)
         };
         command.args(arguments).current_dir(self.cluster.data()).stdin(Stdio::null());
-        let output = tokio::process::Command::from(command).output().await?;
-        let said = String::from_utf8(output.stderr)? + &String::from_utf8(output.stdout)?;
-        Ok((output.status.code().ok_or_else(|| format!("killed: {said}"))?, said))
+        Ok(command)
     }
 
     /// Fills some segments, and ends the last.

@@ -6,6 +6,7 @@
 
 pub(crate) mod archiving;
 pub(crate) mod fault_proxy;
+pub(crate) mod ledger;
 pub(crate) mod postgres;
 pub(crate) mod radosgw;
 pub(crate) mod regions;
