@@ -72,6 +72,11 @@ fn restored(archiving: &Archiving, manifest: &Manifest) -> Outcome<Cluster> {
         std::fs::write(copy.data().join("tablespace_map"), map)?;
     }
     let command = archiving.restore_command("");
+    let _only_of_a_standby = std::fs::remove_file(copy.data().join("standby.signal"));
+    // What its `postgresql.auto.conf` says would go before the other file.
+    let mut settings = std::fs::read_to_string(copy.data().join("postgresql.auto.conf"))?;
+    settings.push_str("primary_conninfo = ''\n");
+    std::fs::write(copy.data().join("postgresql.auto.conf"), settings)?;
     copy.recover(&[("restore_command", &command), ("recovery_target_timeline", "current")])?;
     Ok(copy)
 }
@@ -96,6 +101,8 @@ const LEDGER: &str = "SELECT count(*)::text || ' ' || coalesce(md5(string_agg(a:
 async fn taken_and_restored(major: u32, through: impl Fn(&Archiving) -> String) -> Outcome<()> {
     let archiving = Archiving::start(&TWO, "", options(major)).await?;
     archiving.base(&through(&archiving))?;
+    let tools = format!("kind = \"postgres\"\ntools = \"{}\"", archiving.cluster.programs().display());
+    archiving.system.rewrite("kind = \"postgres\"", &tools)?;
     archiving.prepare_pgbench()?;
     let bench = archiving.pgbench(Some(3000))?;
     let run = archiving.backup(0, &[]).await?;
@@ -119,6 +126,108 @@ async fn over_replication_a_busy_server_is_copied_whole() -> Outcome<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn over_replication_a_busy_server_of_17_is_copied_whole() -> Outcome<()> {
     taken_and_restored(17, |_| String::new()).await
+}
+
+fn data_directory(archiving: &Archiving) -> String {
+    format!("through = \"data-directory\"\ndata_directory = \"{}\"", archiving.cluster.data().display())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn from_its_files_a_busy_server_is_copied_whole() -> Outcome<()> {
+    taken_and_restored(15, data_directory).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn from_its_files_a_busy_server_of_17_is_copied_whole() -> Outcome<()> {
+    taken_and_restored(17, data_directory).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn from_its_files_a_damaged_page_is_named_and_the_rest_kept() -> Outcome<()> {
+    damage_is_named(data_directory).await
+}
+
+async fn from_a_standby(through: impl Fn(&Cluster) -> String) -> Outcome<()> {
+    let archiving = Archiving::start(&TWO, "", options(15).setting("archive_timeout", "1s")).await?;
+    archiving.prepare_pgbench()?;
+    let standby = archiving.cluster.standby().await?;
+    archiving.base(&format!("url = \"{}\"\n{}", standby.url("postgres"), through(&standby)))?;
+    let bench = archiving.pgbench(None)?;
+    archiving.backup(0, &[]).await?;
+    drop(bench);
+    archiving.cluster.execute("postgres", &["SELECT pg_switch_wal()"]).await?;
+    archiving.settle().await?;
+    let mut copy = restored(&archiving, &manifest(&archiving)?)?;
+    compare(&archiving, &mut copy, LEDGER).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_replication_a_standby_is_copied_while_its_primary_writes() -> Outcome<()> {
+    from_a_standby(|_| String::new()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn from_its_files_a_standby_is_copied_while_its_primary_writes() -> Outcome<()> {
+    let files = |standby: &Cluster| {
+        format!("through = \"data-directory\"\ndata_directory = \"{}\"", standby.data().display())
+    };
+    from_a_standby(files).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn from_its_files_tablespaces_are_copied_and_what_is_temporary_is_not() -> Outcome<()> {
+    let archiving = Archiving::start(&TWO, "", options(15)).await?;
+    archiving.base(&data_directory(&archiving))?;
+    let place = archiving.cluster.socket_directory().join("fast");
+    std::fs::create_dir(&place)?;
+    archiving.cluster.hand_over()?;
+    let create = format!("CREATE TABLESPACE fast LOCATION '{}'", place.display());
+    let statements = [
+        create.as_str(),
+        "CREATE TABLE there TABLESPACE fast AS SELECT g FROM generate_series(1, 20000) g",
+        "CREATE UNLOGGED TABLE fleeting AS SELECT g FROM generate_series(1, 20000) g",
+        "CHECKPOINT",
+    ];
+    archiving.cluster.execute("postgres", &statements).await?;
+    let unlogged = archiving.cluster.text("postgres", "SELECT pg_relation_filepath('fleeting')").await?;
+    archiving.backup(0, &[]).await?;
+    archiving.settle().await?;
+    let manifest = manifest(&archiving)?;
+    let physical = manifest.physical.as_ref().ok_or("it is no base backup")?;
+    assert_eq!(physical.tablespaces.len(), 1);
+    let mut copy = restored(&archiving, &manifest)?;
+    assert!(!copy.data().join(&unlogged).exists() && copy.data().join(format!("{unlogged}_init")).exists());
+    assert!(!copy.data().join("postmaster.pid").exists());
+    compare(&archiving, &mut copy, "SELECT count(*)::text || sum(g)::text FROM there").await?;
+    assert_eq!(copy.text("postgres", "SELECT count(*)::text FROM fleeting").await?, "0");
+    let path = copy
+        .text("postgres", "SELECT pg_tablespace_location(oid) FROM pg_tablespace WHERE spcname = 'fast'")
+        .await?;
+    assert!(path.starts_with(&copy.socket_directory().display().to_string()), "{path}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_files_of_another_server_are_refused() -> Outcome<()> {
+    let archiving = Archiving::start(&TWO, "", options(15)).await?;
+    let standby = archiving.cluster.standby().await?;
+    let stranger = Cluster::start(15).await?;
+    archiving.base(&data_directory(&archiving))?;
+    let mut before = archiving.cluster.data();
+    for (other, words) in [
+        (standby.data(), "is not the data directory that this server runs in"),
+        (stranger.data(), "is the data directory of cluster"),
+        (archiving.system.path().join("nowhere"), "cannot be read: No such file"),
+    ] {
+        archiving.system.rewrite(&before.display().to_string(), &other.display().to_string())?;
+        archiving.backup(1, &[]).await?.says(words)?;
+        before = other;
+    }
+    archiving.cluster.execute("postgres", &["CREATE ROLE plain LOGIN"]).await?;
+    archiving.system.rewrite("postgres://postgres@", "postgres://plain@")?;
+    archiving.backup(1, &[]).await?.says("role `plain` may not call pg_backup_start")?;
+    assert!(archiving.system.backups_in("primary").is_empty());
+    Ok(())
 }
 
 /// Writes over bytes in a page of a table on disk, and gives the table's file.

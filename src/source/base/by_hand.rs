@@ -44,6 +44,9 @@ pub(super) fn commands(artifacts: &[Artifact], physical: &Physical, server: &Ser
     lines.push(
         "echo \"restore_command = 'age -d -i $PWD/identity.txt $PWD/log/%f.zst.age | zstd -d -q -f -o %p'\" >> data/postgresql.auto.conf".to_owned(),
     );
+    // A copy of a standby would go on as one of the same primary.
+    lines.push("rm -f data/standby.signal".to_owned());
+    lines.push("echo \"primary_conninfo = ''\" >> data/postgresql.auto.conf".to_owned());
     lines.push("echo \"archive_mode = off\" >> data/postgresql.auto.conf".to_owned());
     lines.push("echo \"recovery_target_action = 'promote'\" >> data/postgresql.auto.conf".to_owned());
     lines.push(

@@ -4,7 +4,7 @@ use sqlx::PgConnection;
 use super::backup_manifest::WalRange;
 use super::error::BaseError;
 use super::prepare::{Prepared, Reader, ask};
-use super::{DETAILS, by_hand, replication, settings};
+use super::{DETAILS, by_hand, data_directory, replication, settings};
 use crate::event::{Events, Phase};
 use crate::model::{Artifact, DamagedPage, Details, Physical};
 use crate::pipeline::FromMemory;
@@ -19,6 +19,8 @@ pub(super) struct Copied {
     pub(super) artifacts: Vec<Artifact>,
     pub(super) range: WalRange,
     pub(super) damaged: Vec<DamagedPage>,
+    /// What the data directory has and the copy does not, in words.
+    pub(super) not_included: Vec<String>,
     /// What made it, by version.
     pub(super) producer: String,
 }
@@ -57,7 +59,9 @@ async fn run(
         Reader::Replication(tools) => {
             replication::copy(&prepared, &tools, Some(estimate), sink, events, stop).await?
         }
-        Reader::DataDirectory(path) => return Err(BaseError::NotBuilt { path }),
+        Reader::DataDirectory(root) => {
+            data_directory::copy(&mut prepared, &root, Some(estimate), sink, events, stop).await?
+        }
     };
     // Asked after the copy was ended on the server, so that it is never before its end.
     let moment = sqlx::query_as(MOMENT).fetch_one(&mut prepared.connection);
@@ -94,7 +98,7 @@ async fn run(
         producer: copied.producer,
         artifacts,
         by_hand,
-        not_included: vec![],
+        not_included: copied.not_included,
     })
 }
 

@@ -1,4 +1,3 @@
-use std::path::PathBuf;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -44,10 +43,6 @@ pub enum BaseError {
     NotArchived { server: String, waited: Duration },
     #[error("failed to write down what the copy of `{server}` needs")]
     Details { server: String, source: serde_json::Error },
-    #[error("failed to read `{path}`")]
-    Read { path: PathBuf, source: std::io::Error },
-    #[error("this version of drctl cannot copy `{path}` yet; use `through = \"replication\"`")]
-    NotBuilt { path: PathBuf },
     #[error("failed to go on with the copy of `{server}`: the run was interrupted")]
     Interrupted { server: String },
 }

@@ -12,13 +12,21 @@
 mod backup_manifest;
 mod by_hand;
 mod capture;
+mod chunks;
+mod contents;
 mod damage;
+mod data_directory;
+mod directory_check;
 mod error;
+mod file_list;
 mod objection;
+mod page;
 mod prepare;
 mod replication;
+mod session;
 mod settings;
 mod tar_watch;
+mod tree;
 
 pub use capture::capture;
 pub use error::BaseError;

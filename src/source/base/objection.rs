@@ -44,8 +44,6 @@ pub enum Objection {
     OtherServer {
         path: PathBuf,
     },
-    /// The server writes its pages in another size than is copied.
-    PageSize(u32),
 }
 
 impl fmt::Display for Objection {
@@ -88,7 +86,6 @@ impl fmt::Display for Objection {
             Self::OtherServer { path } => {
                 write!(f, "`{}` is not the data directory that this server runs in", path.display())
             }
-            Self::PageSize(bytes) => write!(f, "its pages have {bytes} bytes: use `through = \"replication\"`"),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 use sqlx::PgConnection;
 
 use super::error::{BaseError, QUESTION_WITHIN};
-use super::{Objection, replication};
+use super::{Objection, directory_check, replication};
 use crate::model::{SegmentSize, ServerFacts, Tablespace};
 use crate::policy::{BaseBackup, BaseThrough, PostgresSource, WalThrough};
 use crate::postgres::{ConnectionParameters, Tools, close, server_major};
@@ -42,6 +42,9 @@ struct Standing {
     archive_command: String,
     archive_library: String,
     may_replicate: bool,
+    may_start: bool,
+    port: String,
+    started: i64,
 }
 
 // The system identifier is a signed number there.
@@ -52,7 +55,12 @@ SELECT c.system_identifier::text, pg_is_in_recovery() AS is_standby,
        current_setting('wal_level') AS wal_level, current_setting('archive_mode') AS archive_mode,
        coalesce(current_setting('archive_command', true), '') AS archive_command,
        coalesce(current_setting('archive_library', true), '') AS archive_library,
-       r.rolsuper OR r.rolreplication AS may_replicate
+       r.rolsuper OR r.rolreplication AS may_replicate,
+       (SELECT bool_and(has_function_privilege(p.oid, 'EXECUTE')) FROM pg_proc p
+         WHERE p.pronamespace = 'pg_catalog'::regnamespace AND p.proname IN
+               ('pg_backup_start', 'pg_backup_stop', 'pg_start_backup', 'pg_stop_backup')) AS may_start,
+       current_setting('port') AS port,
+       extract(epoch FROM pg_postmaster_start_time())::int8 AS started
   FROM pg_control_system() c, pg_roles r WHERE r.rolname = current_user";
 
 // Those in place are a part of the data directory.
@@ -111,7 +119,19 @@ pub async fn prepare(source: &PostgresSource, base: &BaseBackup) -> Result<Prepa
                 }
             }
         }
-        BaseThrough::DataDirectory { path } => Some(Reader::DataDirectory(path.clone())),
+        BaseThrough::DataDirectory { path } => {
+            if !standing.may_start {
+                let function = if major >= 15 { "pg_backup_start" } else { "pg_start_backup" };
+                objections.push(Objection::MayNotStart { role: parameters.user.clone(), function });
+            }
+            let here = directory_check::Server {
+                system_identifier: &standing.system_identifier,
+                port: &standing.port,
+                started: standing.started,
+            };
+            objections.extend(directory_check::objections(path, &tablespaces, &here));
+            Some(Reader::DataDirectory(path.clone()))
+        }
     };
     let (Some(reader), []) = (reader, objections.as_slice()) else {
         close(connection).await;

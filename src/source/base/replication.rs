@@ -86,7 +86,7 @@ pub(super) async fn copy(
     let mut end = seen.end.lock().unwrap_or_else(PoisonError::into_inner);
     let End { range, damaged } = end.take().unwrap_or(End { range: Err(RangeError::None), damaged: vec![] });
     let range = range.map_err(|source| BaseError::Range { server, source })?;
-    Ok(Copied { artifacts: vec![artifact], range, damaged, producer: version(tools) })
+    Ok(Copied { artifacts: vec![artifact], range, damaged, not_included: vec![], producer: version(tools) })
 }
 
 /// Ends when the server has had all the time it gets to archive its log.
