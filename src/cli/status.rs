@@ -1,3 +1,6 @@
+use std::time::Duration;
+
+use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
 use super::Context;
@@ -6,9 +9,10 @@ use super::exit::Exit;
 use super::known::{Freshness, Known, word_style};
 use super::output::{duration, style};
 use super::table::{Cell, Table};
-use crate::upkeep::standing::{PlaceStanding, SourceStanding, Verdict, assess};
+use crate::upkeep::log::{Logs, logs};
+use crate::upkeep::standing::{IfLost, PlaceStanding, SourceStanding, Verdict, assess};
 
-/// Say where we stand: the newest restorable backup of each source in each repository, against the objective
+/// Say where we stand: what each repository could give back now, and what the loss of each would cost
 #[derive(Debug, clap::Args)]
 #[command(after_help = super::exit::HELP)]
 pub struct StatusArgs {
@@ -21,7 +25,25 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
     let entries = known.entries().await?;
     let sources: Vec<_> = known.policy.sources.iter().map(|source| source.name.clone()).collect();
     let rpo = known.policy.objectives.rpo;
-    let standings = assess(&sources, &known.places(), &entries, rpo, context.clock.now());
+    let (logs, not_asked) = match &known.refreshed {
+        Some(_) => logs(&known.policy.system, &known.repositories, &entries).await,
+        None => {
+            if entries.iter().any(|entry| entry.manifest.physical.is_some()) {
+                context.output.note(
+                    "note: `--offline` asks no repository for its log, so base backups count for nothing here",
+                );
+            }
+            (Logs::new(), vec![])
+        }
+    };
+    for (repository, reason) in &not_asked {
+        context.output.warn(format!("the log in repository `{repository}` could not be asked: {reason}"));
+    }
+    let mut places = known.places();
+    for place in &mut places {
+        place.reached &= !not_asked.iter().any(|(name, _)| *name == place.name);
+    }
+    let standings = assess(&sources, &places, &entries, &logs, rpo, context.clock.now());
     let worst = standings.iter().map(|standing| standing.verdict).max().unwrap_or(Verdict::Nothing);
     if context.output.is_json() {
         let document = StatusDocument {
@@ -39,7 +61,7 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
     }
     known.catalog.close().await;
     Ok(match worst {
-        Verdict::Ok => Exit::Done,
+        Verdict::Ok | Verdict::Late => Exit::Done,
         Verdict::Behind | Verdict::NotReached => Exit::Partly,
         Verdict::ObjectiveMissed => Exit::ObjectiveMissed,
         Verdict::Nothing => Exit::Nothing,
@@ -51,7 +73,7 @@ struct StatusDocument<'a> {
     system: &'a str,
     /// Whether the repositories were asked.
     refreshed: bool,
-    as_of: chrono::DateTime<chrono::Utc>,
+    as_of: DateTime<Utc>,
     rpo_seconds: u64,
     rto_seconds: u64,
     verdict: Verdict,
@@ -60,9 +82,9 @@ struct StatusDocument<'a> {
 
 fn show(context: &Context, known: &Known, standings: &[SourceStanding], worst: Verdict) {
     let output = &context.output;
-    let head = ["SOURCE", "REPOSITORY", "NEWEST RESTORABLE", "AGE", "STATE", "VERDICT"].map(Cell::new);
-    let [source, repository, newest, age, state, verdict] = head;
-    let mut table = Table::head([source, repository, newest, age.right(), state, verdict]);
+    let head = ["SOURCE", "REPOSITORY", "NEWEST RESTORABLE", "LOSES", "STATE", "VERDICT"].map(Cell::new);
+    let [source, repository, newest, loses, state, verdict] = head;
+    let mut table = Table::head([source, repository, newest, loses.right(), state, verdict]);
     for standing in standings {
         for (n, place) in standing.places.iter().enumerate() {
             let name = if n == 0 { standing.source.as_str() } else { "" };
@@ -70,10 +92,17 @@ fn show(context: &Context, known: &Known, standings: &[SourceStanding], worst: V
         }
     }
     table.lines().iter().for_each(|line| output.line(line));
+    places(standings).flat_map(details).for_each(|line| output.line(line));
     output.line("");
+    for standing in standings {
+        standing.if_lost.iter().for_each(|lost| output.line(cost(standing, lost)));
+    }
     let (rpo, style) = (humantime::format_duration(known.policy.objectives.rpo), word_style(worst.as_str()));
     let words = match worst {
         Verdict::Ok => format!("every repository could give back data of the last {rpo}"),
+        Verdict::Late => {
+            format!("three quarters of {rpo} are gone since the newest data that could be restored")
+        }
         Verdict::Behind => format!("within {rpo} everywhere, but not every repository has the newest backup"),
         Verdict::NotReached => "not every repository could be asked".to_owned(),
         Verdict::ObjectiveMissed => missed(standings, &rpo.to_string()),
@@ -85,7 +114,10 @@ fn show(context: &Context, known: &Known, standings: &[SourceStanding], worst: V
         Verdict::ObjectiveMissed if places(standings).any(|place| place.behind) => {
             output.note("hint: `drctl copies sync` completes the copies; `drctl backup` takes a new backup.");
         }
-        Verdict::ObjectiveMissed | Verdict::Nothing => {
+        Verdict::Late | Verdict::ObjectiveMissed if places(standings).any(|place| place.log.is_some()) => {
+            output.note("hint: `drctl wal status` shows what holds the log up.");
+        }
+        Verdict::Late | Verdict::ObjectiveMissed | Verdict::Nothing => {
             output.note("hint: `drctl backup` takes a new backup.")
         }
         Verdict::Ok | Verdict::NotReached => {}
@@ -110,11 +142,54 @@ fn missed(standings: &[SourceStanding], rpo: &str) -> String {
     format!("a restore from {names} alone would lose more than the last {rpo}")
 }
 
+/// What log adds in a place, and what stands in its way.
+fn details(place: &PlaceStanding) -> Vec<String> {
+    let name = &place.repository;
+    let mut lines = Vec::new();
+    if let Some(log) = &place.log {
+        let commit = match log.newest_commit {
+            Some(commit) => format!("newest commit {}", time(commit)),
+            None => "no commit is known after the base backup".to_owned(),
+        };
+        lines.push(format!("  {name}: everything until {}, {commit}", time(log.until)));
+        if let Some(gap) = &log.gap {
+            lines.push(format!("  {name}: later log is there and of no use: {gap} is missing before it"));
+        }
+    }
+    let waiting = place.waiting.iter();
+    lines.extend(waiting.map(|(backup, why)| format!("  {name}: {backup} is not yet restorable: {why}")));
+    lines
+}
+
+fn cost(standing: &SourceStanding, lost: &IfLost) -> String {
+    let (source, repository) = (&standing.source, &lost.repository);
+    match (lost.loses_seconds, &lost.left) {
+        (Some(seconds), Some(left)) => format!(
+            "if {repository} burned now with {source}, you would lose {} (restored from {left})",
+            duration(Duration::from_secs(seconds))
+        ),
+        _ => match lost.unknown.first() {
+            None => format!("if {repository} burned now with {source}, you would lose everything"),
+            Some(unknown) => format!(
+                "if {repository} burned now with {source}, you would have {unknown}, which could not be asked"
+            ),
+        },
+    }
+}
+
+fn time(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
 fn row(source: &str, place: &PlaceStanding) -> [Cell; 6] {
-    let (id, age, state) = match &place.newest {
-        Some(newest) => (newest.backup.as_str(), duration(newest.age()), newest.state.as_str()),
-        None => ("none", String::new(), ""),
+    let (id, state) = match (&place.newest, &place.log) {
+        (Some(newest), Some(log)) if log.base == newest.backup => {
+            (format!("{} and log", newest.backup), newest.state.as_str())
+        }
+        (Some(newest), _) => (newest.backup.to_string(), newest.state.as_str()),
+        (None, _) => ("none".to_owned(), ""),
     };
+    let loses = place.loses().map(duration).unwrap_or_default();
     let mut verdict = place.verdict.as_str().to_owned();
     if place.behind && !matches!(place.verdict, Verdict::Behind | Verdict::Nothing) {
         verdict.push_str(", behind");
@@ -126,7 +201,7 @@ fn row(source: &str, place: &PlaceStanding) -> [Cell; 6] {
         Cell::new(source).style(style::STRONG),
         Cell::new(place.repository.as_str()),
         Cell::new(id),
-        Cell::new(age).right(),
+        Cell::new(loses).right(),
         Cell::new(state).style(word_style(state)),
         Cell::new(verdict).style(word_style(place.verdict.as_str())),
     ]

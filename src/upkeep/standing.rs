@@ -5,6 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+use super::log::{LogReach, LogStanding, Logs};
 use crate::catalog::BackupEntry;
 use crate::model::{BackupId, RepositoryName, SourceName, State};
 
@@ -21,6 +22,20 @@ pub struct SourceStanding {
     pub source: SourceName,
     pub verdict: Verdict,
     pub places: Vec<PlaceStanding>,
+    /// What the loss of each repository, now, would cost.
+    pub if_lost: Vec<IfLost>,
+}
+
+/// A repository is gone, and what it protected with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct IfLost {
+    pub repository: RepositoryName,
+    /// The other one that would bring back the most; `None`: none that was reached could bring back anything.
+    pub left: Option<RepositoryName>,
+    /// Others that could not be reached, so that nothing is promised of them.
+    pub unknown: Vec<RepositoryName>,
+    /// Data of this long would be lost with it.
+    pub loses_seconds: Option<u64>,
 }
 
 /// One source in one repository.
@@ -28,27 +43,31 @@ pub struct SourceStanding {
 pub struct PlaceStanding {
     pub repository: RepositoryName,
     pub verdict: Verdict,
-    /// The newest that can be restored from there.
+    /// The newest that can be restored from there. A base backup counts only with the log it needs.
     pub newest: Option<Newest>,
+    /// What archived log adds to it.
+    pub log: Option<LogReach>,
+    /// The data of this long would be lost if this place, alone, were restored from now.
+    pub loses_seconds: Option<u64>,
     /// A newer one is elsewhere.
     pub behind: bool,
     /// Newer ones there that cannot be restored: the last check found them bad.
     pub bad: usize,
+    /// Newer base backups there that cannot be restored yet, and why.
+    pub waiting: Vec<(BackupId, String)>,
+}
+
+impl PlaceStanding {
+    pub fn loses(&self) -> Option<Duration> {
+        self.loses_seconds.map(Duration::from_secs)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Newest {
     pub backup: BackupId,
     pub recovery_point: DateTime<Utc>,
-    /// How much would be lost if it were restored now.
-    pub age_seconds: u64,
     pub state: State,
-}
-
-impl Newest {
-    pub fn age(&self) -> Duration {
-        Duration::from_secs(self.age_seconds)
-    }
 }
 
 /// From best to worst.
@@ -56,6 +75,8 @@ impl Newest {
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     Ok,
+    /// Three quarters of the objective are gone.
+    Late,
     /// Inside the objective, but a newer backup is elsewhere.
     Behind,
     /// It could not be reached, so nothing is promised.
@@ -70,6 +91,7 @@ impl Verdict {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
+            Self::Late => "late",
             Self::Behind => "behind",
             Self::NotReached => "not reached",
             Self::ObjectiveMissed => "objective missed",
@@ -80,31 +102,43 @@ impl Verdict {
 
 /// Judges each source in each repository. A source is as good as its worst place, since any of the others may
 /// be the one that is lost; but it has nothing to restore only where every place that was reached has nothing.
+///
+/// `logs`: of every source and place whose log was asked. Without it a base backup counts for nothing.
 pub fn assess(
     sources: &[SourceName],
     places: &[Place],
     entries: &[BackupEntry],
+    logs: &Logs,
     rpo: Duration,
     now: DateTime<Utc>,
 ) -> Vec<SourceStanding> {
-    sources.iter().map(|source| assess_source(source, places, entries, rpo, now)).collect()
+    sources.iter().map(|source| assess_source(source, places, entries, logs, rpo, now)).collect()
+}
+
+/// Whether a repository holds it, and no check found it bad there.
+pub(super) fn is_restorable(entry: &BackupEntry, repository: &RepositoryName) -> bool {
+    entry.copy(repository).is_some_and(|copy| copy.is_held() && copy.is_good())
 }
 
 fn assess_source(
     source: &SourceName,
     places: &[Place],
     entries: &[BackupEntry],
+    logs: &Logs,
     rpo: Duration,
     now: DateTime<Utc>,
 ) -> SourceStanding {
     let mut own: Vec<_> = entries.iter().filter(|entry| entry.manifest.source == *source).collect();
     own.sort_by_key(|entry| std::cmp::Reverse((entry.manifest.recovery_point, entry.id().clone())));
-    let mut standings: Vec<_> = places.iter().map(|place| assess_place(place, &own, rpo, now)).collect();
+    let log = |place: &Place| logs.get(&(source.clone(), place.name.clone()));
+    let mut standings: Vec<_> =
+        places.iter().map(|place| assess_place(place, &own, log(place), rpo, now)).collect();
+    // Log goes on while copies of it are on their way: only the backups themselves are compared.
     let best = standings.iter().filter_map(|place| Some(place.newest.as_ref()?.recovery_point)).max();
     for place in &mut standings {
         let own = place.newest.as_ref().map(|newest| newest.recovery_point);
         place.behind = own < best;
-        if place.behind && place.verdict == Verdict::Ok {
+        if place.behind && matches!(place.verdict, Verdict::Ok | Verdict::Late) {
             place.verdict = Verdict::Behind;
         }
     }
@@ -119,28 +153,70 @@ fn assess_source(
     } else {
         worst.max().unwrap_or(Verdict::Nothing)
     };
-    SourceStanding { source: source.clone(), verdict, places: standings }
+    let if_lost = places.iter().map(|place| if_lost(&place.name, &standings)).collect();
+    SourceStanding { source: source.clone(), verdict, places: standings, if_lost }
 }
 
-fn assess_place(place: &Place, own: &[&BackupEntry], rpo: Duration, now: DateTime<Utc>) -> PlaceStanding {
+fn if_lost(lost: &RepositoryName, standings: &[PlaceStanding]) -> IfLost {
+    let others = standings.iter().filter(|place| place.repository != *lost);
+    let (unknown, known): (Vec<_>, Vec<_>) = others.partition(|place| place.verdict == Verdict::NotReached);
+    let left = known
+        .into_iter()
+        .filter_map(|place| Some((place.loses_seconds?, &place.repository)))
+        .min_by_key(|(seconds, _)| *seconds);
+    IfLost {
+        repository: lost.clone(),
+        left: left.map(|(_, name)| name.clone()),
+        unknown: unknown.into_iter().map(|place| place.repository.clone()).collect(),
+        loses_seconds: left.map(|(seconds, _)| seconds),
+    }
+}
+
+fn assess_place(
+    place: &Place,
+    own: &[&BackupEntry],
+    log: Option<&LogStanding>,
+    rpo: Duration,
+    now: DateTime<Utc>,
+) -> PlaceStanding {
     let held: Vec<_> = own
         .iter()
         .filter_map(|entry| Some((entry, entry.copy(&place.name).filter(|copy| copy.is_held())?)))
         .collect();
-    let bad = held.iter().take_while(|(_, copy)| !copy.is_good()).count();
-    let newest = held.get(bad).map(|(entry, copy)| {
-        let recovery_point = entry.manifest.recovery_point;
-        let age = (now - recovery_point).num_seconds();
-        let age_seconds = u64::try_from(age).unwrap_or(0);
-        Newest { backup: entry.id().clone(), recovery_point, age_seconds, state: copy.state }
-    });
-    let verdict = match &newest {
+    let reach = log.and_then(|log| log.reach.clone());
+    // Of base backups the log says which is the newest that can be restored.
+    let counts = |entry: &BackupEntry| {
+        entry.manifest.physical.is_none() || reach.as_ref().is_some_and(|reach| reach.base == *entry.id())
+    };
+    let newest = held.iter().find(|(entry, copy)| copy.is_good() && counts(entry));
+    let point = newest.map(|(entry, _)| entry.manifest.recovery_point);
+    let bad = held
+        .iter()
+        .filter(|(entry, copy)| !copy.is_good() && Some(entry.manifest.recovery_point) > point)
+        .count();
+    let until = point.max(reach.as_ref().map(|reach| reach.until));
+    let loses = until.map(|until| (now - until).to_std().unwrap_or_default());
+    let verdict = match loses {
         _ if !place.reached => Verdict::NotReached,
         None => Verdict::Nothing,
-        Some(newest) if newest.age() > rpo => Verdict::ObjectiveMissed,
+        Some(loses) if loses > rpo => Verdict::ObjectiveMissed,
+        Some(loses) if loses > rpo * 3 / 4 => Verdict::Late,
         Some(_) => Verdict::Ok,
     };
-    PlaceStanding { repository: place.name.clone(), verdict, newest, behind: false, bad }
+    PlaceStanding {
+        repository: place.name.clone(),
+        verdict,
+        newest: newest.map(|(entry, copy)| Newest {
+            backup: entry.id().clone(),
+            recovery_point: entry.manifest.recovery_point,
+            state: copy.state,
+        }),
+        log: reach,
+        loses_seconds: loses.map(|loses| loses.as_secs()),
+        behind: false,
+        bad,
+        waiting: log.map(|log| log.waiting.clone()).unwrap_or_default(),
+    }
 }
 
 #[cfg(test)]
@@ -176,16 +252,17 @@ mod tests {
         let places = [place("primary", reached[0]), place("copy", reached[1])];
         let source = "database".parse().unwrap();
         let now = noon() + TimeDelta::minutes(minutes);
-        let standing = assess(&[source], &places, entries, RPO, now).remove(0);
+        let standing = assess(&[source], &places, entries, &Logs::new(), RPO, now).remove(0);
         (standing.verdict, standing.places[0].verdict, standing.places[1].verdict)
     }
 
     #[test]
     fn each_place_is_judged_by_the_newest_it_could_give_back() {
-        use Verdict::{Behind, NotReached, Nothing, ObjectiveMissed, Ok};
+        use Verdict::{Behind, Late, NotReached, Nothing, ObjectiveMissed, Ok};
         let both = [("primary", true), ("copy", true)];
         let all = [true, true];
-        assert_eq!(verdicts(&[entry(0, &both)], all, 60), (Ok, Ok, Ok));
+        assert_eq!(verdicts(&[entry(0, &both)], all, 45), (Ok, Ok, Ok));
+        assert_eq!(verdicts(&[entry(0, &both)], all, 60), (Late, Late, Late));
         assert_eq!(
             verdicts(&[entry(0, &both)], all, 61),
             (ObjectiveMissed, ObjectiveMissed, ObjectiveMissed)
@@ -204,5 +281,57 @@ mod tests {
         assert_eq!(verdicts(&bad, all, 50), (Behind, Ok, Behind));
         // A clock that was set back does not make it older.
         assert_eq!(verdicts(&[entry(30, &both)], all, 0), (Ok, Ok, Ok));
+    }
+    fn base(minutes: i64, copies: &[(&str, bool)]) -> BackupEntry {
+        let mut entry = entry(minutes, copies);
+        let id = entry.manifest.id.as_str().replace("-logical-", "-base-");
+        entry.manifest.id = id.parse().unwrap();
+        entry.manifest.physical = Some(crate::model::Physical {
+            timeline: crate::model::Timeline::FIRST,
+            start: crate::model::Lsn(0x200_0028),
+            stop: crate::model::Lsn(0x200_0138),
+            segment_size: crate::model::SegmentSize::DEFAULT,
+            next_transaction: 800,
+            page_checksums: true,
+            damaged: vec![],
+            tablespaces: vec![],
+            parent: None,
+        });
+        entry
+    }
+
+    #[test]
+    fn log_counts_from_a_base_backup_that_has_what_it_needs() {
+        let both = [("primary", true), ("copy", true)];
+        let (old, new) = (base(0, &both), base(100, &both));
+        let source: SourceName = "database".parse().unwrap();
+        let name = |text: &str| text.parse::<RepositoryName>().unwrap();
+        let reach = |base: &BackupEntry, minutes| LogStanding {
+            reach: Some(LogReach {
+                base: base.id().clone(),
+                until: noon() + TimeDelta::minutes(minutes),
+                newest_commit: None,
+                gap: None,
+            }),
+            waiting: vec![],
+        };
+        let mut logs = Logs::new();
+        logs.insert((source.clone(), name("primary")), reach(&new, 119));
+        let mut lagging = reach(&old, 90);
+        lagging.waiting.push((new.id().clone(), "segment 000000010000000000000002".to_owned()));
+        logs.insert((source.clone(), name("copy")), lagging);
+        let places = ["primary", "copy"].map(|text| Place { name: name(text), reached: true });
+        let now = noon() + TimeDelta::minutes(120);
+        let entries = [old, new];
+        let standing = assess(std::slice::from_ref(&source), &places, &entries, &logs, RPO, now).remove(0);
+        let [primary, copy] = &standing.places[..] else { panic!("{standing:?}") };
+        assert_eq!((primary.verdict, primary.loses_seconds), (Verdict::Ok, Some(60)));
+        assert_eq!((copy.verdict, copy.loses_seconds), (Verdict::Behind, Some(30 * 60)));
+        assert_eq!(copy.newest.as_ref().unwrap().backup, *entries[0].id());
+        let costs: Vec<_> = standing.if_lost.iter().map(|lost| lost.loses_seconds).collect();
+        assert_eq!(costs, [Some(30 * 60), Some(60)]);
+        // Without having asked for the log, nothing is promised of base backups.
+        let standing = assess(&[source], &places, &entries, &Logs::new(), RPO, now).remove(0);
+        assert_eq!(standing.verdict, Verdict::Nothing);
     }
 }

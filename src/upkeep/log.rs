@@ -1,0 +1,127 @@
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::standing::is_restorable;
+use crate::catalog::BackupEntry;
+use crate::event::told;
+use crate::model::{BackupId, Manifest, Physical, RepositoryName, SourceName, SystemIdentifier, SystemName};
+use crate::pipeline::Identities;
+use crate::repository::{Repositories, Repository};
+use crate::wal::{
+    Archive, Follow, Holdings, ListError, Moment, Position, Stop, first_segment, holdings, moment,
+};
+
+/// Up to when one repository, alone, could bring a cluster back by base backup and log.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct LogStanding {
+    /// The newest base backup that has all the log it needs, and what the log makes of it.
+    pub reach: Option<LogReach>,
+    /// Newer base backups there that cannot be restored, and why: the log they need is not there.
+    pub waiting: Vec<(BackupId, String)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LogReach {
+    pub base: BackupId,
+    /// Everything committed before can be brought back, by the clock of the host that archived it.
+    pub until: DateTime<Utc>,
+    /// The newest commit that can be brought back, by the server's clock; `None`: none is known after the
+    /// base backup.
+    pub newest_commit: Option<DateTime<Utc>>,
+    /// Later log is there, and cannot be used: this is missing before it.
+    pub gap: Option<String>,
+}
+
+/// Where a source's log was asked.
+pub type Logs = BTreeMap<(SourceName, RepositoryName), LogStanding>;
+
+/// Asks every repository that could be reached for the log of every source that has base backups. Gives why
+/// one could not be asked beside it.
+pub async fn logs(
+    system: &SystemName,
+    repositories: &Repositories,
+    entries: &[BackupEntry],
+) -> (Logs, Vec<(RepositoryName, String)>) {
+    let mut bases: BTreeMap<&SourceName, Vec<&BackupEntry>> = BTreeMap::new();
+    for entry in entries.iter().filter(|entry| entry.manifest.physical.is_some()) {
+        bases.entry(&entry.manifest.source).or_default().push(entry);
+    }
+    let (mut logs, mut failed) = (Logs::new(), Vec::new());
+    for (source, mut own) in bases {
+        own.sort_by_key(|entry| std::cmp::Reverse(entry.manifest.recovery_point));
+        for repository in repositories.iter() {
+            let there = own.iter().filter(|entry| is_restorable(entry, &repository.name));
+            let manifests: Vec<&Manifest> = there.map(|entry| &entry.manifest).collect();
+            match log_of(system, repository, &manifests).await {
+                Ok(standing) => {
+                    logs.insert((source.clone(), repository.name.clone()), standing);
+                }
+                Err(error) => failed.push((repository.name.clone(), told(&error))),
+            }
+        }
+    }
+    (logs, failed)
+}
+
+/// `bases`: newest first.
+async fn log_of(
+    system: &SystemName,
+    repository: &Repository,
+    bases: &[&Manifest],
+) -> Result<LogStanding, ListError> {
+    let mut standing = LogStanding::default();
+    for manifest in bases {
+        let Some((archive, physical)) = archive_of(system, manifest) else { continue };
+        let identities = Identities::default();
+        let first = first_segment(physical);
+        // Only the log since this backup is listed: older ones are asked for only where it cannot be used.
+        let held = match holdings(&*repository.store, &archive, Some(first), &identities).await {
+            Ok(held) => held,
+            Err(ListError::Never { .. }) => {
+                standing.waiting.push((manifest.id.clone(), "no log was ever archived there".to_owned()));
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        if let Some(lacking) = held.lacks(physical) {
+            standing.waiting.push((manifest.id.clone(), lacking.to_string()));
+            continue;
+        }
+        standing.reach = Some(reach(repository, &archive, manifest, physical, &held).await?);
+        break;
+    }
+    Ok(standing)
+}
+
+async fn reach(
+    repository: &Repository,
+    archive: &Archive,
+    manifest: &Manifest,
+    physical: &Physical,
+    held: &Holdings,
+) -> Result<LogReach, ListError> {
+    let begin = Position { timeline: physical.timeline, lsn: physical.start };
+    let reach = held.reach(begin, Follow::Latest);
+    let Moment { complete, newest_commit } =
+        moment(&*repository.store, archive, &reach).await.map_err(ListError::Store)?;
+    Ok(LogReach {
+        base: manifest.id.clone(),
+        until: complete.max(newest_commit).unwrap_or_default().max(manifest.recovery_point),
+        newest_commit,
+        gap: match reach.stop {
+            Stop::End => None,
+            Stop::Gap(gap) => Some(format!("segment {}", gap.first)),
+            Stop::NoHistory(timeline) => Some(format!("{}.history", timeline.in_names())),
+            Stop::NotAChild(timeline) => Some(format!("the way to timeline {timeline}")),
+        },
+    })
+}
+
+fn archive_of<'m>(system: &SystemName, manifest: &'m Manifest) -> Option<(Archive, &'m Physical)> {
+    let identifier = manifest.server.as_ref()?.system_identifier.as_ref()?;
+    let cluster: SystemIdentifier = identifier.parse().ok()?;
+    let archive = Archive { system: system.clone(), source: manifest.source.clone(), cluster };
+    Some((archive, manifest.physical.as_ref()?))
+}
