@@ -100,7 +100,7 @@ impl Run {
             match Place::look(directory)?.standing {
                 Standing::Absent | Standing::Empty => {}
                 Standing::LeftOver(_) if plan.replaces_left_over => {
-                    empty(directory).map_err(|source| wrote(directory, source))?;
+                    take_back(&[directory.to_owned()]).map_err(|source| wrote(directory, source))?;
                 }
                 _ => return Err(RecoveryError::Refused(vec![Refusal::NotEmpty(directory.to_owned())])),
             }
@@ -301,7 +301,7 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
     fs::File::open(folder)?.sync_all()
 }
 
-/// Removes what was written. A directory that was there stays, empty.
+/// Removes what was written, what says so last. A directory that was there stays, empty.
 fn take_back(filling: &[PathBuf]) -> io::Result<()> {
     filling.iter().try_for_each(|directory| {
         empty_but_marker(directory)?;
@@ -312,16 +312,8 @@ fn take_back(filling: &[PathBuf]) -> io::Result<()> {
     })
 }
 
-fn empty(directory: &Path) -> io::Result<()> {
-    remove_but(directory, |_| false)
-}
-
+/// That it is not there is fine.
 fn empty_but_marker(directory: &Path) -> io::Result<()> {
-    remove_but(directory, |name| name == MARKER)
-}
-
-/// Removes what is in a directory; that it is not there is fine.
-fn remove_but(directory: &Path, keeps: impl Fn(&std::ffi::OsStr) -> bool) -> io::Result<()> {
     let entries = match fs::read_dir(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         entries => entries?,
@@ -329,7 +321,7 @@ fn remove_but(directory: &Path, keeps: impl Fn(&std::ffi::OsStr) -> bool) -> io:
     for entry in entries {
         let entry = entry?;
         let path: PathBuf = entry.path();
-        if keeps(&entry.file_name()) || entry.file_name() == "lost+found" {
+        if entry.file_name() == MARKER || entry.file_name() == "lost+found" {
             continue;
         }
         if entry.file_type()?.is_dir() { fs::remove_dir_all(path)? } else { fs::remove_file(path)? }

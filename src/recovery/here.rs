@@ -131,13 +131,15 @@ fn standing(path: &Path) -> io::Result<Standing> {
     if !std::fs::read_dir(path)?.any(|entry| holds(&entry)) {
         return Ok(Standing::Empty);
     }
-    let marker = std::fs::read(path.join(MARKER)).ok();
-    let marker = marker.and_then(|bytes| serde_json::from_slice::<Marker>(&bytes).ok());
     // With its control file it is a data directory, whatever else lies in it.
-    Ok(match marker {
-        Some(marker) if !path.join("global/pg_control").exists() => Standing::LeftOver(marker.run),
-        _ => Standing::Data,
-    })
+    match std::fs::read(path.join(MARKER)) {
+        Ok(bytes) if !path.join("global/pg_control").exists() => {
+            // It may have been cut short itself.
+            let marker = serde_json::from_slice::<Marker>(&bytes).ok();
+            Ok(Standing::LeftOver(marker.map_or_else(|| "unknown".to_owned(), |marker| marker.run)))
+        }
+        _ => Ok(Standing::Data),
+    }
 }
 
 /// What was found out of this host.

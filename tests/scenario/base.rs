@@ -101,8 +101,6 @@ const LEDGER: &str = "SELECT count(*)::text || ' ' || coalesce(md5(string_agg(a:
 async fn taken_and_restored(major: u32, through: impl Fn(&Archiving) -> String) -> Outcome<()> {
     let archiving = Archiving::start(&TWO, "", options(major)).await?;
     archiving.base(&through(&archiving))?;
-    let tools = format!("kind = \"postgres\"\ntools = \"{}\"", archiving.cluster.programs().display());
-    archiving.system.rewrite("kind = \"postgres\"", &tools)?;
     archiving.prepare_pgbench()?;
     let bench = archiving.pgbench(Some(3000))?;
     let run = archiving.backup(0, &[]).await?;

@@ -1,13 +1,18 @@
 //! Recovery to a moment, on real servers: what comes back is just what was committed then.
 
+use std::path::PathBuf;
+use std::process::Stdio;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
 use crate::support::Outcome;
 use crate::support::archiving::Archiving;
+use crate::support::fault_proxy::{Fault, FaultProxy, When};
 use crate::support::ledger::{Ledger, Mark, Restored, Writers, options};
-use crate::support::system::Place;
+use crate::support::postgres::Cluster;
+use crate::support::s3::S3Server;
+use crate::support::system::{Place, Run, contents};
 
 const TWO: [Place; 2] = [Place::Directory, Place::Directory];
 
@@ -100,4 +105,355 @@ async fn what_was_committed_at_any_moment_comes_back_and_nothing_else() -> Outco
 #[tokio::test(flavor = "multi_thread")]
 async fn and_so_it_does_with_17() -> Outcome<()> {
     every_kind_of_target(17).await
+}
+
+/// Removes a segment from a repository that is a directory, and gives it back when it is put again.
+fn take_segment(archiving: &Archiving, repository: &str, segment: &str) -> Outcome<(PathBuf, Vec<u8>)> {
+    let files = contents(&archiving.system.repository(repository))?;
+    let wanted = |path: &&PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name == format!("{segment}.zst.age")
+    };
+    let path = files.keys().find(wanted).ok_or_else(|| format!("no {segment} in {repository}"))?.clone();
+    let bytes = std::fs::read(&path)?;
+    std::fs::remove_file(&path)?;
+    Ok((path, bytes))
+}
+
+/// A cluster with a base backup in both repositories, and a row in each of some segments after it.
+struct History {
+    archiving: Archiving,
+    /// The segment, the row in it, and a moment after its commit.
+    rows: Vec<(String, i64, DateTime<Utc>)>,
+    /// Before the backup.
+    before: DateTime<Utc>,
+}
+
+impl History {
+    async fn begin(places: &[Place]) -> Outcome<Self> {
+        let archiving = Archiving::start(places, "", options(15)).await?;
+        archiving.base("")?;
+        Ledger::create(&archiving.cluster).await?;
+        let before = now(&archiving).await?;
+        archiving.backup(0, &[]).await?;
+        let mut history = Self { archiving, rows: vec![], before };
+        for _ in 0..5 {
+            history.row().await?;
+        }
+        history.archiving.settle().await?;
+        Ok(history)
+    }
+
+    async fn row(&mut self) -> Outcome<()> {
+        let cluster = &self.archiving.cluster;
+        cluster.execute("postgres", &["INSERT INTO ledger (note) VALUES ('row')"]).await?;
+        let n = cluster.text("postgres", "SELECT max(n) FROM ledger").await?.parse()?;
+        let segment = cluster.text("postgres", "SELECT pg_walfile_name(pg_current_wal_insert_lsn())").await?;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        let after = now(&self.archiving).await?;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        cluster.execute("postgres", &["SELECT pg_switch_wal()"]).await?;
+        self.rows.push((segment, n, after));
+        Ok(())
+    }
+
+    /// What was there when this many of the rows were.
+    fn numbers(&self, rows: usize) -> Vec<i64> {
+        std::iter::once(1).chain(self.rows[..rows].iter().map(|(_, n, _)| *n)).collect()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_reached_is_refused_with_what_can_be() -> Outcome<()> {
+    let history = History::begin(&TWO).await?;
+    let archiving = &history.archiving;
+    let told = |run: &Run, words: &[&str]| -> Outcome<()> {
+        words.iter().try_for_each(|words| run.says(words).map(drop))
+    };
+    // Outside of the window.
+    let window = ["`primary` has everything from", "`west` has everything from"];
+    let early = archiving.unrecovered(10, &["--point-in-time", &time(history.before)]).await?;
+    told(&early, &window)?;
+    told(&early, &["is before the end of every base backup"])?;
+    let late = archiving.unrecovered(10, &["--point-in-time", &time(now(archiving).await?)]).await?;
+    told(&late, &window)?;
+    told(&late, &["nobody knows what was committed", "--latest"])?;
+    archiving.unrecovered(10, &["--point-in-time", "2999-01-01T00:00:00Z"]).await?.says("it is 20")?;
+    archiving.unrecovered(10, &["--to-lsn", "FF/0"]).await?.says("the archive ends at position")?;
+    archiving.unrecovered(10, &["--to-xid", "5"]).await?.says("is before the end of every base backup")?;
+    archiving.unrecovered(2, &["--latest", "--timeline", "7"]).await?.says("no timeline 7")?;
+
+    // Not said clearly.
+    let local = archiving.unrecovered(2, &["--point-in-time", "2026-11-20 14:05:00"]).await?;
+    told(&local, &["time zone", "2026-11-20T14:05:00Z", "2026-11-20T14:05:00+02:00"])?;
+    archiving.unrecovered(2, &["--latest", "--to-lsn", "0/1"]).await?;
+    archiving.unrecovered(2, &["--latest", "--table", "ledger"]).await?.says("is for dumps")?;
+    archiving.unrecovered(2, &["--timeline", "1"]).await?.says("--point-in-time")?;
+    archiving.unrecovered(2, &[]).await?.says("--latest")?;
+    archiving.unrecovered(2, &["--latest", "--from", "nowhere"]).await?.says("no repository")?;
+
+    // Where something is already.
+    let in_the_way = archiving.system.path().join("full");
+    std::fs::create_dir(&in_the_way)?;
+    std::fs::write(in_the_way.join("precious"), "x")?;
+    archiving.recover("full", &["--latest"]).await?.says("is not empty")?;
+    let data = archiving.cluster.data();
+    for to in [data.clone(), data.join("base"), data.join("new/one")] {
+        let identity = archiving.system.operational.display().to_string();
+        let to = to.display().to_string();
+        let command = ["restore", "database", "--latest", "--to", &to, "--identity", &identity];
+        let run = archiving.run_as_server(&command).await?;
+        assert_eq!(run.code, Some(1), "{run:#?}");
+    }
+    assert!(!data.join("new").exists());
+    assert_eq!(std::fs::read_to_string(in_the_way.join("precious"))?, "x");
+
+    // A key that is not the one.
+    let to = archiving.system.path().join("refused").display().to_string();
+    let without = archiving.run_as_server(&["restore", "database", "--latest", "--to", &to]).await?;
+    assert_eq!(without.code, Some(12), "{without:#?}");
+    without.says("--identity")?;
+
+    // The plan says what will be done, and does nothing.
+    let plan = archiving.unrecovered(0, &["--latest", "--plan", "--output", "json"]).await?.document()?;
+    assert_eq!(plan["goal"]["at"], "end");
+    assert_eq!(plan["proven"]["timeline"], 1);
+
+    // A gap, in one of them and in both.
+    let (segment, _, after) = &history.rows[2];
+    let earlier = history.rows[1].2;
+    let west = take_segment(archiving, "west", segment)?;
+    let plan = archiving.unrecovered(0, &["--latest", "--plan"]).await?;
+    told(&plan, &["west alone leads to", &format!("segment {segment} is missing")])?;
+    let alone = archiving.unrecovered(10, &["--latest", "--from", "west"]).await?;
+    told(&alone, &["the log does not lead to", &format!("segment {segment} is missing")])?;
+    let restored = archiving.recovered("around", &["--latest"]).await?;
+    insists(restored, &history.numbers(5)).await?;
+    let _primary = take_segment(archiving, "primary", segment)?;
+    for options in [["--point-in-time", &time(*after)], ["--point-in-time", &time(history.rows[4].2)]] {
+        let both = archiving.unrecovered(10, &options).await?;
+        told(
+            &both,
+            &["the log does not lead to", &format!("segment {segment} is missing"), "before the gap"],
+        )?;
+    }
+    let restored = archiving.recovered("before-it", &["--point-in-time", &time(earlier)]).await?;
+    insists(restored, &history.numbers(2)).await?;
+    std::fs::write(&west.0, &west.1)?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_primary_a_copy_is_enough() -> Outcome<()> {
+    let mut history = History::begin(&TWO).await?;
+    let gone = history.archiving.system.path().join("gone");
+    std::fs::rename(history.archiving.system.repository("primary"), &gone)?;
+    // And so is the server.
+    history.archiving.cluster.kill();
+    let archiving = &history.archiving;
+    let restored = archiving.recovered("automatic", &["--latest"]).await?;
+    let restored = insists(restored, &history.numbers(5)).await?;
+    let notes = restored.report["notes"].to_string();
+    assert!(notes.contains("primary cannot be used and may have newer log"), "{notes}");
+    drop(restored);
+    let moment = time(history.rows[2].2);
+    let restored = archiving.recovered("asked", &["--point-in-time", &moment, "--from", "west"]).await?;
+    insists(restored, &history.numbers(3)).await?;
+    archiving
+        .unrecovered(1, &["--latest", "--from", "primary"])
+        .await?
+        .says("failed to read any repository")?;
+
+    // A backup that is damaged in the one is read from the other, from its beginning.
+    std::fs::rename(&gone, archiving.system.repository("primary"))?;
+    let files = contents(&archiving.system.repository("primary"))?;
+    let base = files.keys().find(|path| path.to_string_lossy().contains("base.tar")).ok_or("no base")?;
+    let mut bytes = std::fs::read(base)?;
+    let at = bytes.len() - 1000;
+    bytes[at] ^= 1;
+    std::fs::write(base, bytes)?;
+    let restored = archiving.recovered("other", &["--latest"]).await?;
+    let restored = insists(restored, &history.numbers(5)).await?;
+    assert_eq!(restored.report["repository"], "west");
+    drop(restored);
+    // Nor is it restored at all where both are.
+    let west = files.keys().find(|path| path.to_string_lossy().contains("base.tar")).ok_or("no base")?;
+    let west = west.to_string_lossy().replace("/primary/", "/west/");
+    std::fs::write(&west, "cut")?;
+    let run = archiving.recover("damaged", &["--latest"]).await?;
+    assert_eq!(run.code, Some(1), "{run:#?}");
+    run.says("what was written to")?;
+    assert_eq!(std::fs::read_dir(archiving.system.path().join("damaged"))?.count(), 0);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_promotions_are_followed() -> Outcome<()> {
+    let mut archiving = Archiving::start(&TWO, "", options(15)).await?;
+    archiving.base("")?;
+    Ledger::create(&archiving.cluster).await?;
+    archiving.backup(0, &[]).await?;
+    let mut marks = Vec::new();
+    for promotion in 0..3 {
+        if promotion > 0 {
+            let standby = archiving.cluster.standby().await?;
+            let end = archiving.cluster.text("postgres", "SELECT pg_current_wal_insert_lsn()").await?;
+            until_replayed(&standby, &end).await?;
+            archiving.cluster.kill();
+            standby.execute("postgres", &["SELECT pg_promote()"]).await?;
+            archiving.cluster = standby;
+        }
+        let insert = "INSERT INTO ledger (note) SELECT 'x' FROM generate_series(1, 10)";
+        archiving.cluster.execute("postgres", &[insert]).await?;
+        let mark = Mark::make(&archiving.cluster, &format!("mark {promotion}")).await?;
+        marks.push((mark, now(&archiving).await?));
+        archiving.cluster.execute("postgres", &[insert, "SELECT pg_switch_wal()", insert]).await?;
+    }
+    archiving.cluster.execute("postgres", &["SELECT pg_switch_wal()"]).await?;
+    archiving.settle().await?;
+    let numbers =
+        archiving.cluster.text("postgres", "SELECT string_agg(n::text, ',' ORDER BY n) FROM ledger").await?;
+    let all: Vec<i64> = numbers.split(',').map(str::parse).collect::<Result<_, _>>()?;
+    assert_eq!(
+        archiving.cluster.text("postgres", "SELECT timeline_id FROM pg_control_checkpoint()").await?,
+        "3"
+    );
+
+    let restored = archiving.recovered("latest", &["--latest"]).await?;
+    assert_eq!(restored.report["started"]["timeline"], 4);
+    insists(restored, &all).await?;
+    let times: Vec<_> = marks.iter().map(|(_, at)| time(*at)).collect();
+    for (n, options) in [
+        (0, ["--point-in-time", &times[0]]),
+        (1, ["--to-lsn", &marks[1].0.lsn]),
+        (1, ["--point-in-time", &times[1]]),
+        (2, ["--to-name", "mark 2"]),
+    ] {
+        let restored = archiving.recovered(&format!("{}-{n}", options[0]), &options).await?;
+        insists(restored, &marks[n].0.numbers).await.map_err(|error| format!("{options:?}: {error}"))?;
+    }
+    Ok(())
+}
+
+async fn until_replayed(standby: &Cluster, lsn: &str) -> Outcome<()> {
+    let query = format!("SELECT pg_last_wal_replay_lsn() >= '{lsn}'::pg_lsn");
+    let begun = std::time::Instant::now();
+    while standby.text("postgres", &query).await? != "true" {
+        if begun.elapsed() > Duration::from_secs(60) {
+            return Err(format!("the standby does not follow: {}", standby.log_tail()).into());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_in_trouble_never_makes_a_server_that_stopped_early() -> Outcome<()> {
+    let servers = [S3Server::start().await?, S3Server::start().await?];
+    let proxies = [FaultProxy::to(servers[0].address).await?, FaultProxy::to(servers[1].address).await?];
+    let places = proxies.each_ref().map(|proxy| Place::of_server(proxy.address));
+    let history = History::begin(&places).await?;
+    let archiving = &history.archiving;
+    for (n, fault) in
+        [Fault::Status(500, "InternalError"), Fault::CutBody(700), Fault::Refuse].into_iter().enumerate()
+    {
+        let segment = &history.rows[3].0;
+        for proxy in &proxies {
+            proxy.fail(When::method("GET").with(segment), fault.clone());
+        }
+        let name = format!("broken-{n}");
+        let run = archiving.recover(&name, &["--latest", "--start"]).await?;
+        assert_eq!(run.code, Some(1), "{fault:?}: {run:#?}");
+        run.says(&format!("failed to fetch `{segment}`"))?;
+        run.says("are whole and stay there")?;
+        let to = archiving.system.path().join(&name);
+        assert!(to.join("recovery.signal").exists() && !to.join("postmaster.pid").exists());
+        proxies.iter().for_each(FaultProxy::heal);
+    }
+    let restored = archiving.recovered("healed", &["--latest"]).await?;
+    insists(restored, &history.numbers(5)).await?;
+    Ok(())
+}
+
+/// Killed at any moment, what is left starts no server, and is known for what it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_restore_leaves_is_no_data_directory() -> Outcome<()> {
+    let history = History::begin(&TWO).await?;
+    let archiving = &history.archiving;
+    let to = archiving.system.path().join("killed");
+    let identity = archiving.system.operational.display().to_string();
+    let shown = to.display().to_string();
+    let command = ["restore", "database", "--latest", "--to", &shown, "--identity", &identity];
+    let (mut left, mut whole) = (0, 0);
+    for round in 0..20_u64 {
+        let options: &[&str] = if to.exists() { &["--drop-leftovers"] } else { &[] };
+        let mut child =
+            archiving.server_command(&[&command, options].concat())?.stderr(Stdio::null()).spawn()?;
+        if round % 2 == 0 {
+            // Within the unpacking, wherever that is by then.
+            let begun = std::time::Instant::now();
+            while !to.join("base/1").exists() && begun.elapsed() < Duration::from_secs(20) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(fastrand::u64(0..150 + round * 20))).await;
+        child.kill()?;
+        child.wait()?;
+        if to.join("global/pg_control").exists() {
+            // It came to the end: then everything is there.
+            whole += 1;
+            assert!(to.join("recovery.signal").exists() && to.join("backup_label").exists());
+            std::fs::remove_dir_all(&to)?;
+            continue;
+        }
+        if !to.join("drctl-unfinished.json").exists() {
+            let empty = !to.exists() || std::fs::read_dir(&to)?.next().is_none();
+            assert!(empty, "what is left cannot be told from data");
+            continue;
+        }
+        left += 1;
+        if left == 1 {
+            let again = archiving.recover("killed", &["--latest"]).await?;
+            assert_eq!(again.code, Some(1), "{again:#?}");
+            again.says("is left of a restore that did not end")?.says("--drop-leftovers")?;
+        }
+    }
+    assert!(left >= 5, "{left} were left and {whole} were whole");
+    let _gone = std::fs::remove_dir_all(&to);
+    let restored = archiving.recovered("after", &["--latest"]).await?;
+    insists(restored, &history.numbers(5)).await?;
+    Ok(())
+}
+
+/// As root, the files go to the server's user.
+#[tokio::test(flavor = "multi_thread")]
+async fn root_restores_for_another_user() -> Outcome<()> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let history = History::begin(&TWO).await?;
+    let archiving = &history.archiving;
+    let to = archiving.system.path().join("owned").display().to_string();
+    let identity = archiving.system.operational.display().to_string();
+    let run = async |options: &[&str]| -> Outcome<Run> {
+        let mut command = tokio::process::Command::new(&archiving.drctl);
+        command.args(["restore", "database", "--latest", "--to", &to, "--identity", &identity]).args(options);
+        let output = command.current_dir("/").output().await?;
+        Ok(Run {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout)?,
+            stderr: String::from_utf8(output.stderr)?,
+        })
+    };
+    run(&["--start"]).await?.says("PostgreSQL does not run as root")?.says("--owner postgres")?;
+    run(&["--owner", "nobody-here"]).await?.says("there is no user")?;
+    // A key that only root can read is of no use to the server.
+    std::os::unix::fs::chown(&archiving.system.operational, Some(0), Some(0))?;
+    run(&["--owner", "postgres"]).await?.says("cannot be read by `postgres`")?;
+    archiving.system.hand_to_server()?;
+    let done = run(&["--owner", "postgres", "--start", "--output", "json"]).await?;
+    assert_eq!(done.code, Some(0), "{done:#?}");
+    let restored = Restored::of(to.clone().into(), done.document()?)?;
+    insists(restored, &history.numbers(5)).await?;
+    Ok(())
 }

@@ -37,6 +37,8 @@ impl Archiving {
             .setting("wal_keep_size", "4GB");
         let cluster = Cluster::start_with(options).await?;
         system.rewrite("postgres://postgres@127.0.0.1/postgres", &cluster.url("postgres"))?;
+        let tools = format!("kind = \"postgres\"\ntools = \"{}\"", cluster.programs().display());
+        system.rewrite("kind = \"postgres\"", &tools)?;
         Ok(Self { system, cluster, drctl })
     }
 

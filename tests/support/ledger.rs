@@ -144,6 +144,14 @@ pub(crate) struct Restored {
 }
 
 impl Restored {
+    /// By the report of the command.
+    pub(crate) fn of(to: PathBuf, report: serde_json::Value) -> Outcome<Self> {
+        let started = &report["started"];
+        let number = |name: &str| started[name].as_i64().ok_or_else(|| format!("no {name}: {report:#}"));
+        let (port, process) = (u16::try_from(number("port")?)?, i32::try_from(number("process")?)?);
+        Ok(Self { to, port, process, report })
+    }
+
     async fn connect(&self) -> Outcome<PgConnection> {
         let options = PgConnectOptions::new_without_pgpass()
             .host("127.0.0.1")
@@ -199,15 +207,7 @@ impl Archiving {
         if run.code != Some(0) {
             return Err(format!("restore {options:?}: {run:#?}").into());
         }
-        let report = run.document()?;
-        let started = &report["started"];
-        let number = |name: &str| started[name].as_i64().ok_or_else(|| format!("no {name}: {report:#}"));
-        Ok(Restored {
-            to: self.system.path().join(name),
-            port: u16::try_from(number("port")?)?,
-            process: i32::try_from(number("process")?)?,
-            report,
-        })
+        Restored::of(self.system.path().join(name), run.document()?)
     }
 
     /// The same, and it must be refused with this exit status, leaving nothing.
