@@ -120,7 +120,7 @@ fn show(report: &BackupReport, context: &Context) {
     if any(
         |outcome| matches!(outcome, SourceOutcome::Stored { not_restorable, .. } if !not_restorable.is_empty()),
     ) {
-        output.note("hint: `drctl wal status` says why write-ahead log is not archived; `drctl list` says once it is.");
+        output.note("hint: `drctl wal status` says why write-ahead log is not archived; `drctl list` says once it is. The last segment that a copy of a standby needs is archived when its primary has filled it, or ends it: `archive_timeout`, or SELECT pg_switch_wal() there.");
     }
     if any(|outcome| matches!(outcome, SourceOutcome::Stored { damaged, .. } if !damaged.is_empty())) {
         output.note(

@@ -4,7 +4,8 @@ use serde::Serialize;
 use super::Context;
 use super::error::CommandError;
 use super::exit::Exit;
-use super::known::{Freshness, Known, copy_word, prefix_length, word_style};
+use super::known::{Freshness, Known, prefix_length, word_style};
+use super::lacking::Lacking;
 use super::output::{count, duration, size, style};
 use super::table::{Cell, Table};
 use crate::catalog::BackupEntry;
@@ -37,10 +38,11 @@ pub(super) async fn run(args: ListArgs, context: &Context) -> Result<Exit, Comma
     let chosen: Vec<_> = all.iter().filter(|entry| wanted(entry)).collect();
     let shown = &chosen[..args.limit.unwrap_or(chosen.len()).min(chosen.len())];
     let places = known.places();
+    let lacking = known.lacking(shown).await;
     if context.output.is_json() {
-        context.output.document("backups", &document(&known, shown, &places, &ids));
+        context.output.document("backups", &document(&known, shown, &places, &ids, &lacking));
     } else {
-        show(context, shown, chosen.len(), &places, &ids);
+        show(context, shown, chosen.len(), &places, &ids, &lacking);
     }
     known.catalog.close().await;
     // That there is nothing can only be said when everyone was asked.
@@ -59,7 +61,14 @@ async fn check_source(source: &SourceName, known: &Known) -> Result<(), CommandE
         .hint(format!("The policy has {}.", names.join(", "))))
 }
 
-fn show(context: &Context, shown: &[&BackupEntry], total: usize, places: &[Place], ids: &[BackupId]) {
+fn show(
+    context: &Context,
+    shown: &[&BackupEntry],
+    total: usize,
+    places: &[Place],
+    ids: &[BackupId],
+    lacking: &Lacking,
+) {
     let output = &context.output;
     if shown.is_empty() {
         return output.line(match places.iter().all(|place| place.reached) {
@@ -84,12 +93,19 @@ fn show(context: &Context, shown: &[&BackupEntry], total: usize, places: &[Place
             Cell::new(size(manifest.stored_size())).right(),
         ];
         let states = places.iter().map(|place| {
-            let word = copy_word(entry.copy(&place.name), place.reached);
+            let word = lacking.word(entry, place);
             Cell::new(word).style(word_style(word))
         });
         table.row(cells.into_iter().chain(states));
     }
     table.lines().iter().for_each(|line| output.line(line));
+    for (entry, place) in shown.iter().flat_map(|entry| places.iter().map(move |place| (entry, place))) {
+        if let Some(reason) = lacking.reason(entry.id(), &place.name) {
+            let prefix = &entry.id().as_str()[..prefix_length(entry.id(), ids)];
+            let word = lacking.word(entry, place);
+            context.output.warn(format!("{prefix} in `{}` is {word}: {reason}", place.name));
+        }
+    }
     let stored = shown.iter().map(|entry| entry.manifest.stored_size()).sum();
     let faint = style::FAINT;
     let of = if total > shown.len() { format!(" of {total}") } else { String::new() };
@@ -143,6 +159,9 @@ struct BackupRow<'a> {
 struct CopyRow {
     repository: RepositoryName,
     state: &'static str,
+    /// What it needs before it can be restored from there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lacking: Option<String>,
     checked_at: Option<DateTime<Utc>>,
 }
 
@@ -151,6 +170,7 @@ fn document<'a>(
     shown: &[&'a BackupEntry],
     places: &[Place],
     ids: &[BackupId],
+    lacking: &Lacking,
 ) -> ListDocument<'a> {
     let repository = |place: &Place| RepositoryRow {
         name: place.name.clone(),
@@ -163,7 +183,8 @@ fn document<'a>(
             let copy = entry.copy(&place.name);
             CopyRow {
                 repository: place.name.clone(),
-                state: copy_word(copy, place.reached),
+                state: lacking.word(entry, place),
+                lacking: lacking.reason(entry.id(), &place.name).map(str::to_owned),
                 checked_at: copy.and_then(|copy| copy.last_check.as_ref()).map(|check| check.at),
             }
         };

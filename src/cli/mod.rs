@@ -22,6 +22,7 @@ mod init;
 mod keys;
 mod keys_check;
 mod known;
+mod lacking;
 mod list;
 pub mod output;
 mod policy;

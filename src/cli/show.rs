@@ -4,7 +4,8 @@ use serde::Serialize;
 use super::Context;
 use super::error::CommandError;
 use super::exit::Exit;
-use super::known::{Freshness, Known, copy_word, word_style};
+use super::known::{Freshness, Known, word_style};
+use super::lacking::Lacking;
 use super::list::{FUTURE, age_of};
 use super::output::{duration, size, style};
 use super::table::{Cell, Table};
@@ -29,10 +30,11 @@ pub(super) async fn run(args: ShowArgs, context: &Context) -> Result<Exit, Comma
     let entry = known.find(&args.backup).await?;
     let stores = known.catalog.repositories().await?;
     let places = known.places();
+    let lacking = known.lacking(&[&entry]).await;
     if context.output.is_json() {
-        context.output.document("backup", &document(&entry, &places, &stores));
+        context.output.document("backup", &document(&entry, &places, &stores, &lacking));
     } else {
-        show(context, &entry, &places, &stores);
+        show(context, &entry, &places, &stores, &lacking);
     }
     known.catalog.close().await;
     Ok(Exit::Done)
@@ -48,6 +50,9 @@ struct ShowDocument<'a> {
 struct CopyRow<'a> {
     repository: &'a RepositoryName,
     state: &'static str,
+    /// What it needs before it can be restored from there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lacking: Option<&'a str>,
     location: Option<&'a str>,
     folder: String,
     vanished: Option<DateTime<Utc>>,
@@ -58,12 +63,14 @@ fn document<'a>(
     entry: &'a BackupEntry,
     places: &'a [Place],
     stores: &'a [RepositoryEntry],
+    lacking: &'a Lacking,
 ) -> ShowDocument<'a> {
     let copy = |place: &'a Place| {
         let copy = entry.copy(&place.name);
         CopyRow {
             repository: &place.name,
-            state: copy_word(copy, place.reached),
+            state: lacking.word(entry, place),
+            lacking: lacking.reason(entry.id(), &place.name),
             location: location(stores, &place.name),
             folder: layout::backup(&entry.manifest.system, entry.id()),
             vanished: copy.and_then(|copy| copy.vanished),
@@ -77,7 +84,13 @@ fn location<'a>(stores: &'a [RepositoryEntry], name: &RepositoryName) -> Option<
     stores.iter().find(|store| store.name == *name).map(|store| store.location.as_str())
 }
 
-fn show(context: &Context, entry: &BackupEntry, places: &[Place], stores: &[RepositoryEntry]) {
+fn show(
+    context: &Context,
+    entry: &BackupEntry,
+    places: &[Place],
+    stores: &[RepositoryEntry],
+    lacking: &Lacking,
+) {
     let output = &context.output;
     let manifest = &entry.manifest;
     let strong = style::STRONG;
@@ -87,7 +100,13 @@ fn show(context: &Context, entry: &BackupEntry, places: &[Place], stores: &[Repo
     output.line("");
     artifacts(manifest).lines().iter().for_each(|line| output.line(format!("  {line}")));
     output.line("");
-    copies(entry, places, stores).lines().iter().for_each(|line| output.line(format!("  {line}")));
+    copies(entry, places, stores, lacking).lines().iter().for_each(|line| output.line(format!("  {line}")));
+    for place in places {
+        if let Some(reason) = lacking.reason(entry.id(), &place.name) {
+            let word = lacking.word(entry, place);
+            output.line(format!("  From {} it is {word}: {reason}.", place.name));
+        }
+    }
     output.line("");
     output.line("To restore it by hand, in a copy of the folder:");
     output.line("");
@@ -112,6 +131,24 @@ fn facts(context: &Context, manifest: &Manifest) -> Table {
     fact("taken", format!("on {}, in {}, by run {}", manifest.host, duration(took), manifest.run));
     if let Some(server) = &manifest.server {
         fact("server", format!("PostgreSQL {}", server.version));
+    }
+    if let Some(physical) = &manifest.physical {
+        let checked = match (physical.page_checksums, physical.damaged.len()) {
+            (false, _) => "; pages have no checksums".to_owned(),
+            (true, 0) => String::new(),
+            (true, damaged) => format!("; {damaged} damaged page(s) when it was copied"),
+        };
+        fact(
+            "log",
+            format!("{} to {} of timeline {}{checked}", physical.start, physical.stop, physical.timeline),
+        );
+        for page in &physical.damaged {
+            let block = page.block.map_or_else(|| "more blocks".to_owned(), |block| format!("block {block}"));
+            fact("damaged", format!("{}, {block}", page.file));
+        }
+        for tablespace in &physical.tablespaces {
+            fact("tablespace", format!("{}, was at {}", tablespace.oid, tablespace.location));
+        }
     }
     fact("tools", format!("drctl {}, {}", manifest.tool.drctl, manifest.tool.producer));
     fact("opened by", opened_by(&manifest.protection));
@@ -144,12 +181,12 @@ fn artifacts(manifest: &Manifest) -> Table {
     table
 }
 
-fn copies(entry: &BackupEntry, places: &[Place], stores: &[RepositoryEntry]) -> Table {
+fn copies(entry: &BackupEntry, places: &[Place], stores: &[RepositoryEntry], lacking: &Lacking) -> Table {
     let mut table = Table::head(["REPOSITORY", "STATE", "LAST CHECK", "WHERE"].map(Cell::new));
     let folder = layout::backup(&entry.manifest.system, entry.id());
     for place in places {
         let copy = entry.copy(&place.name);
-        let word = copy_word(copy, place.reached);
+        let word = lacking.word(entry, place);
         let name = match place.reached {
             true => place.name.to_string(),
             false => format!("{} (not reached)", place.name),

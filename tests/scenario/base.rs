@@ -3,14 +3,18 @@
 use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use drctl::model::{Artifact, Manifest};
 use drctl::pipeline::{Identities, open};
 
+use crate::by_hand::commands;
 use crate::support::Outcome;
 use crate::support::archiving::Archiving;
-use crate::support::postgres::{Cluster, ClusterOptions};
-use crate::support::system::{Place, until};
+use crate::support::postgres::{Cluster, ClusterOptions, owner};
+use crate::support::s3::S3Server;
+use crate::support::system::{Place, contents, until};
+use crate::support::usage::measure;
 
 const TWO: [Place; 2] = [Place::Directory, Place::Directory];
 
@@ -205,6 +209,144 @@ async fn from_its_files_tablespaces_are_copied_and_what_is_temporary_is_not() ->
     Ok(())
 }
 
+/// A directory of the server's user with a backup's objects, the log and a key in it.
+fn fetched(archiving: &Archiving, manifest: &Manifest) -> Outcome<Cluster> {
+    let place = archiving.cluster.blank()?;
+    let home = place.socket_directory().to_owned();
+    std::fs::remove_dir(place.data())?;
+    for (path, _) in contents(&folder(archiving, "west", manifest.id.as_str()))? {
+        std::fs::copy(&path, home.join(path.file_name().ok_or("no name")?))?;
+    }
+    std::fs::create_dir(home.join("log"))?;
+    let wal = archiving.system.repository("west").join("shop/database/wal");
+    for (path, _) in contents(&wal)? {
+        std::fs::copy(&path, home.join("log").join(path.file_name().ok_or("no name")?))?;
+    }
+    std::fs::copy(&archiving.system.escrow, home.join("identity.txt"))?;
+    place.hand_over()?;
+    Ok(place)
+}
+
+/// Runs commands as the server's user with nothing but the distribution's programs, and PostgreSQL's.
+fn by_hand(place: &Cluster, port: u16, commands: &str) -> Outcome<String> {
+    let home = place.socket_directory();
+    let path = format!("{}:/usr/bin:/bin", place.programs().display());
+    let run = |script: &str| -> Outcome<std::process::Output> {
+        let mut command = if owner()?.is_some() {
+            let mut command = Command::new("setpriv");
+            command.args(["--reuid=postgres", "--regid=postgres", "--init-groups", "bash", "-c"]);
+            command
+        } else {
+            let mut command = Command::new("bash");
+            command.arg("-c");
+            command
+        };
+        command.arg(script).env_clear().env("PATH", &path).env("PGPORT", port.to_string());
+        Ok(command.env("PGHOST", "127.0.0.1").env("PGUSER", "postgres").current_dir(home).output()?)
+    };
+    let asked = format!(
+        "set -euo pipefail\n{commands}\nfor n in $(seq 600); do \
+         test $(psql -XAt -d postgres -c 'SELECT pg_is_in_recovery()') = f && break; sleep 0.1; done\n\
+         psql -XAt -d postgres -c \"{LEDGER}\""
+    );
+    let output = run(&asked)?;
+    let _stopped = run("pg_ctl --pgdata=data --mode=immediate stop")?;
+    let said = String::from_utf8(output.stdout)?;
+    if !output.status.success() {
+        let log = std::fs::read_to_string(home.join("log.txt")).unwrap_or_default();
+        return Err(format!("{}\n{said}\n{log}", String::from_utf8_lossy(&output.stderr)).into());
+    }
+    Ok(said.lines().last().unwrap_or_default().to_owned())
+}
+
+fn free_port() -> Outcome<u16> {
+    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_comes_back_without_drctl() -> Outcome<()> {
+    let archiving = Archiving::start(&TWO, "", options(15)).await?;
+    archiving.base(&data_directory(&archiving))?;
+    let place = archiving.cluster.socket_directory().join("fast");
+    std::fs::create_dir(&place)?;
+    archiving.cluster.hand_over()?;
+    let create = format!("CREATE TABLESPACE fast LOCATION '{}'", place.display());
+    archiving.cluster.execute("postgres", &[&create]).await?;
+    archiving.prepare_pgbench()?;
+    archiving.cluster.execute("postgres", &["ALTER TABLE pgbench_accounts SET TABLESPACE fast"]).await?;
+    let bench = archiving.pgbench(Some(500))?;
+    archiving.backup(0, &[]).await?;
+    bench.end().await?;
+    archiving.cluster.execute("postgres", &["SELECT pg_switch_wal()"]).await?;
+    archiving.settle().await?;
+    let expected = archiving.cluster.text("postgres", LEDGER).await?;
+    let manifest = manifest(&archiving)?;
+
+    // By the commands of its manifest.
+    let place = fetched(&archiving, &manifest)?;
+    assert_eq!(by_hand(&place, free_port()?, &manifest.by_hand.join("\n"))?, expected);
+
+    // By RESTORE-BY-HAND.txt.
+    let place = fetched(&archiving, &manifest)?;
+    let home = place.socket_directory().to_owned();
+    let text = std::fs::read_to_string(archiving.system.repository("west").join("RESTORE-BY-HAND.txt"))?;
+    let oid = manifest.physical.as_ref().ok_or("it is no base backup")?.tablespaces[0].oid.to_string();
+    let mut script: Vec<String> = commands(&text, "8. A whole cluster")?
+        .iter()
+        .map(|command| command.replace("-OID", &format!("-{oid}")).replace("/OID", &format!("/{oid}")))
+        .map(|command| command.replace(" OID.tar", &format!(" {oid}.tar")))
+        .collect();
+    script.push(format!(
+        "cp -r {} stored",
+        archiving.system.repository("west").join("shop/database/wal").display()
+    ));
+    let (_, log) = text.split_once("\n9. ").ok_or("no section 9")?;
+    let lines = log.lines().filter_map(|line| line.strip_prefix("    "));
+    for line in lines.map(|line| line.replace("/PLACE", &home.display().to_string())) {
+        let words = line.split_whitespace().next().unwrap_or_default();
+        match words {
+            // Where it all comes from, a piece that is not there, and a target it is not to stop at.
+            "aws" | "cp" | "truncate" | "dd" | "recovery_target_time" => {}
+            "restore_command" | "recovery_target_action" | "primary_conninfo" | "archive_mode" => {
+                script.push(format!("cat >> data/postgresql.auto.conf <<'END'\n{line}\nEND"));
+            }
+            _ => script.push(line),
+        }
+    }
+    let script = script.join("\n").replace("stored/*/*.zst.age", "stored/*/*/*.zst.age");
+    assert_eq!(by_hand(&place, free_port()?, &script)?, expected);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_is_bounded_either_way() -> Outcome<()> {
+    const LIMIT: u64 = 128 << 20;
+    let servers = [S3Server::start().await?, S3Server::start().await?];
+    let places = servers.each_ref().map(|server| Place::of_server(server.address));
+    let archiving = Archiving::start(&places, "", options(15)).await?;
+    archiving.prepare_pgbench()?;
+    // 250 MB that zstd finds nothing in.
+    let fill = "CREATE TABLE big AS SELECT (SELECT string_agg(sha512((g * 100 + n)::text::bytea), '')
+                FROM generate_series(1, 30) n) FROM generate_series(1, 125000) g";
+    archiving.cluster.execute("postgres", &["ALTER SYSTEM SET max_wal_size = '1GB'", fill]).await?;
+    archiving.settle().await?;
+    let base =
+        format!("[compression]\nthreads = 4\n\n[sources.database.base]\n{}", data_directory(&archiving));
+    archiving.system.append(&base)?;
+    for through in ["data-directory", "replication"] {
+        if through == "replication" {
+            let files = data_directory(&archiving);
+            archiving.system.rewrite(&files, "through = \"replication\"")?;
+        }
+        let _script = archiving.system.hand_to_server()?;
+        let command = archiving.server_command(&["backup"])?;
+        let usage = tokio::task::spawn_blocking(move || measure(command, Duration::from_secs(240))).await??;
+        let usage = usage.expect_success()?;
+        assert!(usage.peak > 0 && usage.peak <= LIMIT, "{through}: {} MiB", usage.peak >> 20);
+    }
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_files_of_another_server_are_refused() -> Outcome<()> {
     let archiving = Archiving::start(&TWO, "", options(15)).await?;
@@ -328,6 +470,19 @@ async fn what_its_log_lacks_is_told_until_it_is_there() -> Outcome<()> {
     std::fs::write(&wal, "in the way")?;
     let run = archiving.backup(3, &[]).await?;
     run.says("not yet restorable from `west`: ")?;
+    std::fs::remove_file(&wal)?;
+    std::fs::rename(&aside, &wal)?;
+    let word = async || -> Outcome<Vec<String>> {
+        let listed = archiving.system.expect(0, &["list", "--output", "json"]).await?.document()?;
+        let copies = listed["backups"][0]["copies"].as_array().ok_or("no copies")?.clone();
+        Ok(copies.iter().map(|copy| copy["state"].as_str().unwrap_or_default().to_owned()).collect())
+    };
+    assert_eq!(word().await?, ["stored", "not yet restorable"]);
+    archiving.system.expect(0, &["list"]).await?.says("in `west` is not yet restorable: segment 0")?;
+    let id = &archiving.system.backups_in("west")[0];
+    archiving.system.expect(0, &["show", id]).await?.says("From west it is not yet restorable: segment 0")?;
+    archiving.system.expect(0, &["copies", "sync"]).await?;
+    assert_eq!(word().await?, ["stored", "stored"]);
     Ok(())
 }
 

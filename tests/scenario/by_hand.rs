@@ -17,7 +17,7 @@ use crate::support::shop::{digest, shop};
 use crate::support::system::{Place, System, write_private};
 
 /// The commands of a section: the indented lines, those that end in `\` joined with the next.
-fn commands(text: &str, section: &str) -> Outcome<Vec<String>> {
+pub(crate) fn commands(text: &str, section: &str) -> Outcome<Vec<String>> {
     let (_, after) = text.split_once(&format!("\n{section}")).ok_or("there is no such section")?;
     let end =
         after.find("\n----").and_then(|title| after[title + 5..].find("\n----").map(|next| title + next));

@@ -50,9 +50,12 @@ impl Archiving {
     /// `drctl backup`, and that the server can go on to archive into what it made.
     pub(crate) async fn backup(&self, code: i32, arguments: &[&str]) -> Outcome<super::system::Run> {
         let _script = self.system.hand_to_server()?;
-        let (found, said) = self.as_server(&[&["backup"], arguments].concat()).await?;
-        let run = super::system::Run { code: Some(found), stdout: String::new(), stderr: said };
-        if found == code { Ok(run) } else { Err(format!("drctl backup {arguments:?}: {run:#?}").into()) }
+        let run = self.run_as_server(&[&["backup"], arguments].concat()).await?;
+        if run.code == Some(code) {
+            Ok(run)
+        } else {
+            Err(format!("drctl backup {arguments:?}: {run:#?}").into())
+        }
     }
 
     pub(crate) fn pg_wal(&self) -> PathBuf {

@@ -1,4 +1,4 @@
-use crate::model::{Artifact, Physical, Segment, ServerFacts};
+use crate::model::{Artifact, Encoding, Lsn, Physical, Segment, ServerFacts};
 use crate::source::by_hand::plain;
 
 /// The commands that restore a copy with standard tools, for the manifest.
@@ -6,7 +6,7 @@ pub(super) fn commands(artifacts: &[Artifact], physical: &Physical, server: &Ser
     let major = server.major;
     let cluster = server.system_identifier.as_deref().unwrap_or("IDENTIFIER");
     let first = Segment::holding(physical.timeline, physical.start, physical.segment_size);
-    let last_byte = crate::model::Lsn(physical.stop.0.saturating_sub(1));
+    let last_byte = Lsn(physical.stop.0.saturating_sub(1));
     let last = Segment::holding(physical.timeline, last_byte, physical.segment_size);
     let mut lines = vec![
         format!(
@@ -31,19 +31,20 @@ pub(super) fn commands(artifacts: &[Artifact], physical: &Physical, server: &Ser
         lines.push(format!("ln -s \"$PWD/tablespace-{oid}\" data/pg_tblspc/{oid}"));
     }
     lines.push("pg_verifybackup --no-parse-wal data".to_owned());
-    for (tablespace, arrow) in
-        physical.tablespaces.iter().zip([">"].into_iter().chain(std::iter::repeat(">>")))
-    {
-        let oid = tablespace.oid;
-        // Else the server would make its links to where they were.
-        lines.push(format!("echo \"{oid} $PWD/tablespace-{oid}\" {arrow} data/tablespace_map"));
+    if !physical.tablespaces.is_empty() {
+        // It names where they were.
+        lines.push("rm -f data/tablespace_map".to_owned());
     }
     lines.push(format!(
         "# the log from wal/{cluster}/ of the source, {first} to {last} at least, and every .history: copied into ./log"
     ));
-    lines.push(
-        "echo \"restore_command = 'age -d -i $PWD/identity.txt $PWD/log/%f.zst.age | zstd -d -q -f -o %p'\" >> data/postgresql.auto.conf".to_owned(),
-    );
+    // What is not there ends the recovery; what cannot be read must not.
+    let sealed = artifacts.iter().any(|artifact| artifact.encoding.contains(&Encoding::Age));
+    let (open, ending) = if sealed { ("age -d -i $PWD/identity.txt", ".zst.age") } else { ("cat", ".zst") };
+    let file = format!("$PWD/log/%f{ending}");
+    lines.push(format!(
+        "echo \"restore_command = 'test -e {file} || exit 1; {open} {file} | zstd -d -q -f -o %p || exit 200'\" >> data/postgresql.auto.conf"
+    ));
     // A copy of a standby would go on as one of the same primary.
     lines.push("rm -f data/standby.signal".to_owned());
     lines.push("echo \"primary_conninfo = ''\" >> data/postgresql.auto.conf".to_owned());
