@@ -136,3 +136,101 @@ pub(super) fn abandoned(goal: Timeline, log: &Holdings) -> Vec<Timeline> {
     }
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{
+        Ancestor, BackupId, BackupKind, Protection, RunId, Segment, SegmentSize, ToolFacts, WalName,
+    };
+
+    const SIZE: SegmentSize = SegmentSize::DEFAULT;
+
+    fn timeline(number: u32) -> Timeline {
+        Timeline::new(number).unwrap()
+    }
+
+    fn lsn(segment: u64, offset: u64) -> Lsn {
+        Lsn(SIZE.begin_of(segment).0 + offset)
+    }
+
+    /// Taken at that minute, from the begin of its first segment to into its last.
+    fn base(minute: u32, on: u32, first: u64, last: u64) -> Base {
+        let begun = format!("2026-11-20T12:{minute:02}:00Z").parse().unwrap();
+        let source: crate::model::SourceName = "database".parse().unwrap();
+        let physical = Physical {
+            timeline: timeline(on),
+            start: lsn(first, 40),
+            stop: lsn(last, 300),
+            segment_size: SIZE,
+            next_transaction: 1000 + u64::from(minute),
+            page_checksums: true,
+            damaged: vec![],
+            tablespaces: vec![],
+            parent: None,
+        };
+        let manifest = Manifest {
+            format: "1.0".to_owned(),
+            repository_id: String::new(),
+            system: "shop".parse().unwrap(),
+            id: BackupId::new(begun, &source, BackupKind::Base, minute),
+            source,
+            kind: BackupKind::Base,
+            run: RunId::new(begun, 1),
+            recovery_point: begun,
+            begun,
+            ended: begun,
+            host: String::new(),
+            tool: ToolFacts { drctl: String::new(), producer: String::new() },
+            server: None,
+            physical: Some(physical.clone()),
+            protection: Protection::None,
+            artifacts: vec![],
+            by_hand: vec![],
+        };
+        Base { manifest, physical, cluster: SystemIdentifier(7), holders: vec![] }
+    }
+
+    fn holdings(segments: &[(u32, std::ops::Range<u64>)], forks: &[(u32, u32, Lsn)]) -> Holdings {
+        let names = segments.iter().flat_map(|(on, numbers)| {
+            numbers.clone().map(|n| WalName::Segment(Segment::new(timeline(*on), n, SIZE)))
+        });
+        let histories = forks.iter().map(|(child, ..)| WalName::History(timeline(*child)));
+        let mut holdings = Holdings::new(SIZE, names.chain(histories));
+        for (child, parent, until) in forks {
+            holdings.came_from(timeline(*child), Ancestor { timeline: timeline(*parent), until: *until });
+        }
+        holdings
+    }
+
+    #[test]
+    fn a_backup_is_used_for_what_comes_after_it_only() {
+        let base = base(30, 1, 5, 6);
+        let at = |text: &str| Target::Time(text.parse().unwrap());
+        assert!(!base.is_before(&at("2026-11-20T12:29:59Z")) && base.is_before(&at("2026-11-20T12:30:00Z")));
+        assert!(!base.is_before(&Target::Lsn(lsn(6, 299))) && base.is_before(&Target::Lsn(lsn(6, 300))));
+        assert!(!base.is_before(&Target::Transaction(1029)) && base.is_before(&Target::Transaction(1030)));
+        assert!(base.is_before(&Target::Latest) && base.is_before(&Target::Name("x".to_owned())));
+    }
+
+    #[test]
+    fn a_backup_without_its_log_or_beside_the_way_leads_nowhere() {
+        // Timeline 2 begins in segment 7; the first went on.
+        let log = holdings(&[(1, 5..12), (2, 7..10)], &[(2, 1, lsn(7, 500))]);
+        let second = goal(&[], &log, None).unwrap();
+        assert_eq!(second, timeline(2));
+        let fits = along(&base(1, 1, 5, 6), second, &log).unwrap();
+        assert_eq!(fits.end, Position { timeline: second, lsn: lsn(10, 0) });
+        assert!(along(&base(2, 2, 7, 8), second, &log).is_ok());
+        // Begun before the fork and whole only after it; begun after it.
+        assert_eq!(along(&base(3, 1, 7, 8), second, &log), Err(Unfit::NotOnTheWay));
+        assert_eq!(along(&base(4, 1, 8, 9), second, &log), Err(Unfit::NotOnTheWay));
+        assert!(along(&base(4, 1, 8, 9), timeline(1), &log).is_ok());
+        assert_eq!(abandoned(second, &log), [timeline(1)]);
+        // Log between its begin and its end is missing, or has not come yet.
+        let torn = holdings(&[(1, 5..6), (1, 7..9)], &[]);
+        assert!(matches!(along(&base(5, 1, 5, 6), timeline(1), &torn), Err(Unfit::Incomplete(Stop::Gap(_)))));
+        assert_eq!(along(&base(6, 1, 7, 9), timeline(1), &torn), Err(Unfit::Incomplete(Stop::End)));
+        assert!(matches!(goal(&[], &log, Some(timeline(3))), Err(Refusal::NoTimeline(_))));
+    }
+}

@@ -243,12 +243,22 @@ fn write_settings(plan: &RecoveryPlan) -> Result<(), RecoveryError> {
     let to = &plan.to;
     for name in ["postgresql.conf", "pg_hba.conf", "pg_ident.conf"] {
         let path = to.join(name);
-        if path.exists() {
-            continue;
-        }
         let known = plan.steps.facts.files.iter().find(|file| file.name == name);
         let text = match known {
-            Some(file) => settings::own_file(file),
+            Some(file) => {
+                // What the server did not use was in the way of what it did.
+                if path.exists() {
+                    let aside = to.join(format!("{name}.not-in-use"));
+                    fs::rename(&path, &aside).map_err(|source| wrote(&aside, source))?;
+                }
+                settings::own_file(file)
+            }
+            None if path.exists() => {
+                if name == "postgresql.conf" {
+                    stay_inside(&path)?;
+                }
+                continue;
+            }
             None if name == "pg_hba.conf" => "local all all peer\n".to_owned(),
             None => String::new(),
         };
@@ -273,6 +283,17 @@ fn write_settings(plan: &RecoveryPlan) -> Result<(), RecoveryError> {
     }
     write_new(&to.join(by_hand::FILE), by_hand::text(plan).as_bytes(), plan)?;
     write_new(&to.join("recovery.signal"), b"", plan)
+}
+
+/// Takes out of the configuration what names another directory.
+fn stay_inside(path: &Path) -> Result<(), RecoveryError> {
+    let changed = fs::read(path).and_then(|bytes| {
+        let text = String::from_utf8_lossy(&bytes);
+        let inner = settings::inner_file(&text);
+        // The same file: its owner and mode stay.
+        if inner.lines().eq(text.lines()) { Ok(()) } else { fs::write(path, inner) }
+    });
+    changed.map_err(|source| wrote(path, source))
 }
 
 /// Makes everything durable, then puts the control file in its place, which makes it a data directory.

@@ -34,6 +34,8 @@ const LEAD_OUT: [&str; 9] = [
     "include_dir",
     "include_if_exists",
 ];
+/// Of these, the ones that name a place where this server is not.
+const ELSEWHERE: [&str; 4] = ["data_directory", "hba_file", "ident_file", "external_pid_file"];
 
 /// Lines for the end of `postgresql.auto.conf`: the last one of a name counts, over any other file's.
 pub(super) fn recovery(plan: &RecoveryPlan, facts: &ClusterFacts, command: &RestoreCommand) -> String {
@@ -132,14 +134,24 @@ pub(super) fn own_file(file: &ConfigurationFile) -> String {
     if file.name != "postgresql.conf" {
         return file.text.clone();
     }
+    let begin = format!("# As it was at {}, without what leads out of this directory.\n", file.path);
+    begin + &without(&file.text, &LEAD_OUT)
+}
+
+/// The configuration in the data directory, without what names another: a server started here would work
+/// there.
+pub(super) fn inner_file(text: &str) -> String {
+    without(text, &ELSEWHERE)
+}
+
+fn without(text: &str, settings: &[&str]) -> String {
     let line = |line: &str| {
         let name: String =
             line.trim_start().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
-        let leads_out = LEAD_OUT.iter().any(|setting| setting.eq_ignore_ascii_case(&name));
+        let leads_out = settings.iter().any(|setting| setting.eq_ignore_ascii_case(&name));
         if leads_out { format!("#drctl: {line}\n") } else { format!("{line}\n") }
     };
-    let begin = format!("# As it was at {}, without what leads out of this directory.\n", file.path);
-    begin + &file.text.lines().map(line).collect::<String>()
+    text.lines().map(line).collect()
 }
 
 /// For `backup_label`'s neighbours: when and what, in one line.
@@ -180,6 +192,10 @@ mod tests {
         let text = own_file(&file);
         let said: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
         assert_eq!(said, ["port = 5432 # include"]);
+        assert_eq!(
+            inner_file("data_directory '/live'\ninclude_dir 'conf.d'\n"),
+            "#drctl: data_directory '/live'\ninclude_dir 'conf.d'\n"
+        );
         let hba = ConfigurationFile { name: "pg_hba.conf".to_owned(), ..file };
         assert_eq!(own_file(&hba), hba.text);
     }

@@ -138,6 +138,7 @@ impl<'p> Server<'p> {
     fn options(&self) -> String {
         let socket = self.socket_directory().map(|path| path.to_string_lossy()).unwrap_or_default();
         let settings = [
+            ("data_directory", self.plan.to.to_string_lossy().into_owned()),
             ("listen_addresses", "127.0.0.1".to_owned()),
             ("port", self.port.to_string()),
             ("unix_socket_directories", format!("\"{}\"", socket.replace('"', "\"\"")).replace("\"\"", "")),

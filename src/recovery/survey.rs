@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use chrono::TimeDelta;
 use futures_util::future::join_all;
+use futures_util::stream::{self, StreamExt as _};
 
 use super::choice::{Base, along, candidates, goal};
 use super::fetch::{artifact, read_small};
@@ -18,6 +20,8 @@ use crate::model::{BackupId, BackupKind, ClusterFacts, Details, RepositoryName, 
 use crate::repository::{Lost, layout, list_all, manifest};
 use crate::source::base::DETAILS;
 use crate::wal::{Archive, Holdings, Moment, Reach};
+
+const MANIFESTS_AT_ONCE: usize = 8;
 
 /// Everything that was found out before deciding.
 #[derive(Clone, Debug)]
@@ -97,6 +101,10 @@ impl Run {
             return Err(RecoveryError::Refused(unusable.collect()));
         };
         let found = match &request.target {
+            // Just before it, a commit of that very moment is one to stop at.
+            Target::Time(time) if request.exclusive => {
+                log.find(&reach, *time - TimeDelta::microseconds(1)).await?
+            }
             Target::Time(time) => log.find(&reach, *time).await?,
             _ => Found { after: None, moment: log.moment(&reach).await? },
         };
@@ -154,15 +162,13 @@ impl Run {
             return Err(RecoveryError::NoRepository(lost));
         }
         self.warn_lost(&lost);
-        let mut stock = Stock { bases: vec![], dumps: vec![] };
-        for (id, holders) in holders.into_iter().rev() {
-            match id.kind() {
-                BackupKind::Base => stock.bases.extend(self.base(&id, holders).await),
-                BackupKind::Logical => stock.dumps.push(id),
-                _ => {}
-            }
-        }
-        Ok(stock)
+        let (bases, others): (Vec<_>, Vec<_>) =
+            holders.into_iter().rev().partition(|(id, _)| id.kind() == BackupKind::Base);
+        let read =
+            stream::iter(bases).map(|(id, holders)| self.base(id, holders)).buffered(MANIFESTS_AT_ONCE);
+        let bases = read.collect::<Vec<_>>().await.into_iter().flatten().collect();
+        let dumps = others.into_iter().map(|(id, _)| id).filter(|id| id.kind() == BackupKind::Logical);
+        Ok(Stock { bases, dumps: dumps.collect() })
     }
 
     fn warn_lost(&self, lost: &[Lost]) {
@@ -172,11 +178,11 @@ impl Run {
     }
 
     /// The manifest, and the repositories that have just this one.
-    async fn base(&self, id: &BackupId, holders: Vec<RepositoryName>) -> Option<Base> {
+    async fn base(&self, id: BackupId, holders: Vec<RepositoryName>) -> Option<Base> {
         let mut base: Option<Base> = None;
         for name in holders {
             let Some(repository) = self.repositories.find(&name) else { continue };
-            match (manifest::read(&*repository.store, &self.system, id).await, &mut base) {
+            match (manifest::read(&*repository.store, &self.system, &id).await, &mut base) {
                 (Ok((read, _)), Some(base)) if base.manifest == read => base.holders.push(name),
                 (Ok(_), Some(_)) => self
                     .events

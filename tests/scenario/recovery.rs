@@ -12,7 +12,7 @@ use crate::support::fault_proxy::{Fault, FaultProxy, When};
 use crate::support::ledger::{Ledger, Mark, Restored, Writers, options};
 use crate::support::postgres::Cluster;
 use crate::support::s3::S3Server;
-use crate::support::system::{Place, Run, contents};
+use crate::support::system::{Place, Run, System, contents};
 
 const TWO: [Place; 2] = [Place::Directory, Place::Directory];
 
@@ -387,8 +387,8 @@ async fn what_a_killed_restore_leaves_is_no_data_directory() -> Outcome<()> {
     let (mut left, mut whole) = (0, 0);
     for round in 0..20_u64 {
         let options: &[&str] = if to.exists() { &["--drop-leftovers"] } else { &[] };
-        let mut child =
-            archiving.server_command(&[&command, options].concat())?.stderr(Stdio::null()).spawn()?;
+        let mut restore = archiving.server_command(&[&command, options].concat())?;
+        let mut child = restore.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
         if round % 2 == 0 {
             // Within the unpacking, wherever that is by then.
             let begun = std::time::Instant::now();
@@ -455,5 +455,136 @@ async fn root_restores_for_another_user() -> Outcome<()> {
     assert_eq!(done.code, Some(0), "{done:#?}");
     let restored = Restored::of(to.clone().into(), done.document()?)?;
     insists(restored, &history.numbers(5)).await?;
+    Ok(())
+}
+
+/// Tablespaces and configuration that lead to where the live server is.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_that_is_restored_leads_to_the_live_server() -> Outcome<()> {
+    let archiving = Archiving::start(&TWO, "", options(15)).await?;
+    let (cluster, data) = (&archiving.cluster, archiving.cluster.data());
+    archiving.base(&format!("through = \"data-directory\"\ndata_directory = \"{}\"", data.display()))?;
+    let places = ["fast", "100% slow"].map(|name| cluster.socket_directory().join(name));
+    for (n, place) in places.iter().enumerate() {
+        std::fs::create_dir(place)?;
+        cluster.hand_over()?;
+        let create = format!("CREATE TABLESPACE s{n} LOCATION '{}'", place.display());
+        let table = format!("CREATE TABLE t{n} TABLESPACE s{n} AS SELECT g FROM generate_series(1, 5000) g");
+        cluster.execute("postgres", &[&create, &table]).await?;
+    }
+    // As Debian and its kin have it; the server has read its file already.
+    let mut text = std::fs::read_to_string(data.join("postgresql.conf"))?;
+    text.push_str(&format!("data_directory = '{}'\nhba_file = '/nowhere/pg_hba.conf'\n", data.display()));
+    text.push_str("recovery_target_time = '2020-01-01 00:00:00+00'\nsynchronous_standby_names = 'gone'\n");
+    std::fs::write(data.join("postgresql.conf"), text)?;
+    Ledger::create(cluster).await?;
+    archiving.backup(0, &[]).await?;
+    cluster.execute("postgres", &["INSERT INTO t1 VALUES (-1)", "SELECT pg_switch_wal()"]).await?;
+    archiving.settle().await?;
+    let live = contents(&places[0])?;
+
+    let oid = cluster.text("postgres", "SELECT oid FROM pg_tablespace WHERE spcname = 's0'").await?;
+    let mapped = archiving.system.path().join("mapped");
+    for (to, words) in [
+        (places[0].display().to_string(), "has its data"),
+        (places[0].join("below").display().to_string(), "has its data"),
+        (data.join("x").display().to_string(), "is a data directory"),
+    ] {
+        let run = archiving.unrecovered(1, &["--latest", "--tablespace", &format!("{oid}={to}")]).await?;
+        run.says(words)?;
+    }
+    let unknown = archiving.unrecovered(2, &["--latest", "--tablespace", "1=/tmp/x"]).await?;
+    unknown.says("has no tablespace `1`")?.says(&oid)?;
+    let mapping = format!("{}={}", places[0].display(), mapped.display());
+    let restored = archiving.recovered("odd 'name' 100%", &["--latest", "--tablespace", &mapping]).await?;
+    let restored = insists(restored, &[1]).await?;
+    assert_eq!(restored.text("SELECT count(*) FROM t0").await?, "5000");
+    assert_eq!(restored.text("SELECT count(*) FROM t1").await?, "5001");
+    assert_eq!(
+        restored.text("SELECT current_setting('data_directory')").await?,
+        restored.to.display().to_string()
+    );
+    let locations = "SELECT string_agg(pg_tablespace_location(oid), '|' ORDER BY spcname) FROM pg_tablespace WHERE spcname LIKE 's_'";
+    let beside = archiving.system.path().join("odd 'name' 100%-tablespaces");
+    let found = restored.text(locations).await?;
+    assert!(found.starts_with(&format!("{}|{}/", mapped.display(), beside.display())), "{found}");
+    // It can be written to: it waits for nobody.
+    let mut connection = restored.connect().await?;
+    sqlx::raw_sql("INSERT INTO t0 VALUES (-1)").execute(&mut connection).await?;
+    assert_eq!(contents(&places[0])?, live);
+    Ok(())
+}
+
+/// The text beside the data, followed to the letter.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_text_beside_the_data_recovers_without_drctl() -> Outcome<()> {
+    let history = History::begin(&TWO).await?;
+    let archiving = &history.archiving;
+    let moment = time(history.rows[2].2);
+    let run = archiving.recover("by-hand", &["--point-in-time", &moment]).await?;
+    assert_eq!(run.code, Some(0), "{run:#?}");
+    let to = archiving.system.path().join("by-hand");
+    let text = std::fs::read_to_string(to.join("RECOVER-BY-HAND.txt"))?;
+    std::fs::remove_dir_all(&to)?;
+    let repository = archiving.system.repository("west").display().to_string();
+    let text = text.replace("REPOSITORY", &repository);
+    let text = text.replace("/path/to/identity.txt", &archiving.system.escrow.display().to_string());
+    let step = |n: u32| -> Vec<&str> {
+        let from = text.split(&format!("\n{n}. ")).nth(1).unwrap_or_default();
+        let end = from.find(&format!("\n{}. ", n + 1)).unwrap_or(from.len());
+        from[..end].lines().filter_map(|line| line.strip_prefix("    ")).collect()
+    };
+    let settings = step(2).join("\n");
+    let begin: Vec<_> = step(3).into_iter().filter(|line| !line.starts_with("psql")).collect();
+    assert!(settings.contains("recovery_target_time") && begin.len() == 2, "{text}");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let port = listener.local_addr()?.port();
+    drop(listener);
+    let script = [
+        "set -euo pipefail".to_owned(),
+        step(1).join("\n"),
+        format!("cat >> {}/postgresql.auto.conf <<'END'\n{settings}\nEND", to.display()),
+        begin.join("\n").replace(" start", &format!(" -o '-p {port} -k /tmp' start")),
+    ];
+    let mut command = if rustix::process::geteuid().is_root() {
+        let mut command = tokio::process::Command::new("setpriv");
+        command.args(["--reuid=postgres", "--regid=postgres", "--init-groups", "bash"]);
+        command
+    } else {
+        tokio::process::Command::new("bash")
+    };
+    let programs = archiving.cluster.programs().display().to_string();
+    command.arg("-c").arg(script.join("\n")).current_dir(archiving.system.path());
+    let output = command.env("PATH", format!("{programs}:{}", std::env::var("PATH")?)).output().await?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{}\n{said}", script.join("\n"));
+    let pid = std::fs::read_to_string(to.join("postmaster.pid"))?;
+    let process: i32 = pid.lines().next().ok_or("no process")?.parse()?;
+    let report = serde_json::json!({ "started": { "port": port, "process": process } });
+    let restored = Restored::of(to.clone(), report)?;
+    let begun = std::time::Instant::now();
+    while restored.text("SELECT pg_is_in_recovery()").await.ok().as_deref() != Some("false") {
+        let log = std::fs::read_to_string(to.join("recovery.log"))?;
+        assert!(begun.elapsed() < Duration::from_secs(60), "{log}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    insists(restored, &history.numbers(3)).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_there_are_only_dumps_the_nearest_is_offered() -> Outcome<()> {
+    let cluster = Cluster::start(15).await?;
+    let system = System::new(&cluster.url("postgres"), &TWO)?;
+    let to = system.path().join("data").display().to_string();
+    let restore = ["restore", "database", "--to", &to, "--point-in-time"];
+    let nothing = system.expect(10, &[&restore[..], &["2026-11-20T14:05:00Z"]].concat()).await?;
+    nothing.says("there is no base backup of `database`")?;
+    system.expect(0, &["backup"]).await?;
+    let id = system.backups_in("primary").pop().ok_or("no dump")?;
+    let soon = "2999-11-20T14:05:00Z";
+    let offered = system.expect(10, &[&restore[..], &[soon]].concat()).await?;
+    offered.says("only dumps")?.says("would lose what was committed in the")?;
+    offered.says(&format!("drctl restore database --backup {id} --to"))?;
     Ok(())
 }

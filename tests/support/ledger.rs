@@ -152,7 +152,7 @@ impl Restored {
         Ok(Self { to, port, process, report })
     }
 
-    async fn connect(&self) -> Outcome<PgConnection> {
+    pub(crate) async fn connect(&self) -> Outcome<PgConnection> {
         let options = PgConnectOptions::new_without_pgpass()
             .host("127.0.0.1")
             .port(self.port)
