@@ -13,8 +13,8 @@ use crate::support::Outcome;
 use crate::support::archiving::Archiving;
 use crate::support::postgres::{Cluster, ClusterOptions, owner};
 use crate::support::s3::S3Server;
-use crate::support::system::{Place, contents, until};
-use crate::support::usage::measure;
+use crate::support::system::{Place, Running, contents, until};
+use crate::support::usage::{measure, tree};
 
 const TWO: [Place; 2] = [Place::Directory, Place::Directory];
 
@@ -486,23 +486,68 @@ async fn what_its_log_lacks_is_told_until_it_is_there() -> Outcome<()> {
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_dies_on_the_way_leaves_nothing() -> Outcome<()> {
-    let mut archiving = Archiving::start(&TWO, "", options(15)).await?;
-    archiving.prepare_pgbench()?;
-    archiving.system.append("[transfer]\nbandwidth = \"8MiB\"\npart_size = \"5MiB\"")?;
+/// Begins a backup, and gives it once its bytes are on their way.
+async fn on_its_way(archiving: &Archiving) -> Outcome<Running> {
     let running = archiving.system.start(&["backup", "--output", "json"])?;
     until("the copy is on its way", || {
         running.stdout().is_ok_and(|said| said.contains("\"subject\":\"base.tar\""))
     })
     .await?;
+    Ok(running)
+}
+
+fn nothing_is_left(archiving: &Archiving) -> Outcome<()> {
+    for repository in ["primary", "west"] {
+        let folder = archiving.system.repository(repository).join("shop/database/backups");
+        let left: Vec<_> = std::fs::read_dir(folder).into_iter().flatten().flatten().collect();
+        if !left.is_empty() {
+            return Err(format!("{repository} keeps {left:?}").into());
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_is_killed_on_the_way_leaves_nothing() -> Outcome<()> {
+    let mut archiving = Archiving::start(&TWO, "", options(15)).await?;
+    archiving.prepare_pgbench()?;
+    archiving.system.append("[transfer]\nbandwidth = \"8MiB\"\npart_size = \"5MiB\"")?;
+    let running = on_its_way(&archiving).await?;
+    let is_copier = |pid: &u32| {
+        std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "pg_basebackup")
+    };
+    let copier = tree(running.id()).into_iter().find(is_copier).ok_or("no pg_basebackup")?;
+    let copier = rustix::process::Pid::from_raw(i32::try_from(copier)?).ok_or("not a process")?;
+    rustix::process::kill_process(copier, rustix::process::Signal::KILL)?;
+    let run = running.end().await?;
+    assert_eq!(run.code, Some(1), "{run:?}");
+    run.says("`pg_basebackup` was killed")?;
+    nothing_is_left(&archiving)?;
+
+    let running = on_its_way(&archiving).await?;
     archiving.cluster.kill_9()?;
     let run = running.end().await?;
     assert_eq!(run.code, Some(1), "{run:?}");
-    for repository in ["primary", "west"] {
-        assert!(archiving.system.backups_in(repository).is_empty());
-        let left = std::fs::read_dir(archiving.system.repository(repository).join("shop/database/backups"));
-        assert_eq!(left.into_iter().flatten().count(), 0);
-    }
+    nothing_is_left(&archiving)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_with_several_methods_is_backed_up_by_each() -> Outcome<()> {
+    let archiving = Archiving::start(&TWO, "", options(15)).await?;
+    archiving.system.rewrite("[\"base\", \"wal\"]", "[\"logical\", \"base\", \"wal\"]")?;
+    archiving.backup(0, &[]).await?;
+    let kinds = || -> Vec<usize> {
+        let ids = archiving.system.backups_in("west");
+        ["-logical-", "-base-"].map(|kind| ids.iter().filter(|id| id.contains(kind)).count()).to_vec()
+    };
+    assert_eq!(kinds(), [1, 1]);
+    archiving.run_as_server(&["doctor"]).await?.says("can be copied whole: pg_basebackup")?;
+    archiving.backup(0, &["database", "--kind", "logical"]).await?;
+    assert_eq!(kinds(), [2, 1]);
+    archiving.backup(0, &["--kind", "base"]).await?;
+    assert_eq!(kinds(), [2, 2]);
+    archiving.system.rewrite("[\"logical\", \"base\", \"wal\"]", "[\"logical\"]")?;
+    archiving.system.rewrite("[sources.database.wal]", "")?;
+    archiving.backup(2, &["--kind", "base"]).await?.says("asks for no backup of kind `base`")?;
     Ok(())
 }
