@@ -15,6 +15,8 @@ use crate::model::RepositoryName;
 /// A warning: the policy is valid, and recovery may be worse than it hopes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Lint {
+    /// Followed to the letter, the policy cannot meet its own objective.
+    pub misses_objective: bool,
     /// The setting it is about, dotted; it may be absent.
     pub key: String,
     pub message: String,
@@ -32,13 +34,13 @@ impl fmt::Display for Lint {
 pub fn lint(policy: &Policy) -> Vec<Lint> {
     let mut lints = Vec::new();
     let mut lint = |key: String, message: String, hint: &str| {
-        lints.push(Lint { key, message, hint: hint.to_owned() });
+        lints.push(Lint { misses_objective: false, key, message, hint: hint.to_owned() });
     };
     encryption(policy, &mut lint);
     copies(policy, &mut lint);
-    objectives(policy, &mut lint);
     transport(policy, &mut lint);
     routine(policy, &mut lint);
+    lints.splice(0..0, objectives(policy));
     lints
 }
 
@@ -122,8 +124,9 @@ fn host(place: &S3Place) -> Option<&str> {
     place.endpoint.as_ref().and_then(Url::host_str)
 }
 
-fn objectives(policy: &Policy, lint: &mut impl FnMut(String, String, &str)) {
+fn objectives(policy: &Policy) -> Vec<Lint> {
     let rpo = policy.objectives.rpo;
+    let mut lints = Vec::new();
     for source in &policy.sources {
         let key = format!("schedule.sources.{}", source.name);
         let lines: Vec<&CronLine> = policy
@@ -135,7 +138,8 @@ fn objectives(policy: &Policy, lint: &mut impl FnMut(String, String, &str)) {
             .collect();
         if lines.is_empty() {
             let message = format!("nothing says when `{}` is backed up", source.name);
-            lint(key, message, "add cron lines for it");
+            let hint = "add cron lines for it".to_owned();
+            lints.push(Lint { misses_objective: false, key, message, hint });
             continue;
         }
         let apart = widest_gap(&lines);
@@ -146,9 +150,10 @@ fn objectives(policy: &Policy, lint: &mut impl FnMut(String, String, &str)) {
                 source.name,
                 period(rpo),
             );
-            lint(key, message, &remedy(source));
+            lints.push(Lint { misses_objective: true, key, message, hint: remedy(source) });
         }
     }
+    lints
 }
 
 fn remedy(source: &Source) -> String {

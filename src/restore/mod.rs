@@ -119,7 +119,6 @@ mod tests {
             roles: names(&["postgres", "app"]),
             tablespaces: names(&["pg_default", "fast"]),
             extensions: [("hstore".to_owned(), "1.8".to_owned())].into(),
-            is_local: true,
             ..TargetFacts::default()
         };
         Situation {
@@ -134,7 +133,6 @@ mod tests {
                 version: "pg_dump (PostgreSQL) 15.18".to_owned(),
             },
             scratch_free: 1 << 40,
-            memory_free: Some(1 << 30),
             rates: Rates::default(),
         }
     }

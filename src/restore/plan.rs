@@ -16,8 +16,6 @@ use crate::source::logical::DATABASE;
 
 /// Beside the unpacked dump itself.
 const SCRATCH_MARGIN: u64 = 16 << 20;
-const MIB: u64 = 1 << 20;
-const GIB: u64 = 1 << 30;
 /// From this version on pg_restore begins every session with a setting that older servers do not know.
 const FIRST_WITH_TRANSACTION_TIMEOUT: u32 = 17;
 
@@ -35,8 +33,6 @@ pub struct Situation {
     pub tools: Tools,
     /// Bytes free in the scratch directory.
     pub scratch_free: u64,
-    /// Bytes of memory that are free on this host.
-    pub memory_free: Option<u64>,
     pub rates: Rates,
 }
 
@@ -170,7 +166,7 @@ pub fn plan(
         globals: globals_plan,
         route,
         steps: Steps {
-            session: session(&target.clone(), request.jobs, situation.memory_free),
+            session: session(),
             manifest: manifest.clone(),
             dump,
             recorded: recorded.clone(),
@@ -204,22 +200,11 @@ pub(super) fn route(request: &Request, dump: &Artifact, free: u64) -> Route {
 /// published: if the server crashes before, the restore has failed and begins again.
 ///
 /// - `synchronous_commit`: with it on, every one of thousands of small statements waits for the disk.
-/// - `maintenance_work_mem`: building indexes is most of a load, and the usual 64 MB makes it sort on disk.
-///   A quarter of what is free is used where the server is on this host; otherwise what it has set aside as
-///   its own cache is taken as the measure of its memory.
+/// - `maintenance_work_mem` is left as the server has it. More of it was measured to make a load slower, by a
+///   quarter with 1 GB: more processes work at an index than there are processors for.
 /// - `default_transaction_read_only`: where the role's default is to change nothing.
-fn session(target: &TargetFacts, jobs: u32, memory_free: Option<u64>) -> Vec<(&'static str, String)> {
-    let jobs = u64::from(jobs.max(1));
-    let all = match memory_free.filter(|_| target.is_local) {
-        Some(free) => free / 4,
-        None => target.shared_buffers.max(256 * MIB),
-    };
-    let each = (all / jobs).clamp(64 * MIB, GIB).max(target.maintenance_work_mem);
-    vec![
-        ("synchronous_commit", "off".to_owned()),
-        ("maintenance_work_mem", format!("{}kB", each / 1024)),
-        ("default_transaction_read_only", "off".to_owned()),
-    ]
+fn session() -> Vec<(&'static str, String)> {
+    vec![("synchronous_commit", "off".to_owned()), ("default_transaction_read_only", "off".to_owned())]
 }
 
 fn notes(request: &Request, situation: &Situation, tolerates_settings: bool) -> Vec<String> {
@@ -304,20 +289,6 @@ mod tests {
             request.selection.schemas.push("public".to_owned());
         });
         assert!(matches!(chosen.route, Route::Scratch { .. }));
-    }
-
-    #[test]
-    fn memory_for_indexes_is_shared_by_the_jobs_and_never_less_than_the_servers_own() {
-        let work_mem = |change: fn(&mut Request, &mut Situation)| planned(change).steps.session[1].1.clone();
-        // Of 16 GiB that are free here a quarter is used, a gigabyte by each at most.
-        assert_eq!(work_mem(|_, situation| situation.memory_free = Some(16 * GIB)), "1048576kB");
-        assert_eq!(work_mem(|_, situation| situation.memory_free = Some(2 * GIB)), "262144kB");
-        let elsewhere = |_: &mut Request, situation: &mut Situation| {
-            situation.target.is_local = false;
-            situation.target.shared_buffers = 128 * MIB;
-        };
-        assert_eq!(work_mem(elsewhere), "131072kB");
-        assert_eq!(work_mem(|_, situation| situation.target.maintenance_work_mem = 2 * GIB), "2097152kB");
     }
 
     #[test]

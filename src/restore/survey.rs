@@ -11,7 +11,7 @@ use super::{Rates, Refusal, Request, RestoreError, Run, Situation, target};
 use crate::event::told;
 use crate::model::{Artifact, BackupId, Details, Manifest, RepositoryName};
 use crate::pipeline::{OpenError, open};
-use crate::platform::{available_memory, free_space};
+use crate::platform::free_space;
 use crate::postgres::Tools;
 use crate::repository::reader::{ReadError, Window, stream};
 use crate::repository::{Lost, ManifestError, Repository, layout, list_all, manifest};
@@ -71,7 +71,6 @@ impl Run {
             target,
             tools,
             scratch_free,
-            memory_free: available_memory(),
             rates: known.rates,
         })
     }

@@ -47,11 +47,6 @@ pub struct TargetFacts {
     /// Why the recorded locale cannot be had; `None` where it can, or where only trying can tell.
     pub locale_problem: Option<String>,
     pub leftovers: Vec<Leftover>,
-    /// Bytes.
-    pub shared_buffers: u64,
-    pub maintenance_work_mem: u64,
-    /// Whether the server runs on this host.
-    pub is_local: bool,
 }
 
 /// A database that has the name the restored one is to get.
@@ -124,12 +119,6 @@ async fn read(
     .await?;
     let extensions: Vec<(String, Option<String>)> =
         all(connection, "SELECT name::text, default_version FROM pg_available_extensions").await?;
-    let (shared_buffers, maintenance_work_mem): (i64, i64) = one(
-        connection,
-        "SELECT pg_size_bytes(current_setting('shared_buffers')),
-                pg_size_bytes(current_setting('maintenance_work_mem'))",
-    )
-    .await?;
     Ok(TargetFacts {
         server: format!("{}:{}", target.host, target.port),
         version,
@@ -152,9 +141,6 @@ async fn read(
             .collect(),
         locale_problem: locale_problem(connection, recorded).await?,
         leftovers: leftovers(connection).await?,
-        shared_buffers: u64::try_from(shared_buffers).unwrap_or_default(),
-        maintenance_work_mem: u64::try_from(maintenance_work_mem).unwrap_or_default(),
-        is_local: target.is_socket() || matches!(target.host.as_str(), "localhost" | "127.0.0.1" | "::1"),
     })
 }
 

@@ -53,6 +53,22 @@ fn what_a_policy_comes_to_is_shown_with_its_defaults() {
     assert_eq!(document["repositories"][1]["region"], "us-west-2");
 }
 
+/// Valid, and followed to the letter it loses more than it promises: nobody may take it for fine.
+#[test]
+fn a_schedule_that_cannot_meet_the_objective_is_not_called_valid() {
+    let sandbox = Sandbox::new().unwrap();
+    let policy = Path::new(ROOT).join("policies/personal-assistant-tdah.toml");
+    let text = std::fs::read_to_string(policy).unwrap();
+    // A dump every six hours, and an hour that may be lost.
+    let (before, rest) = text.split_once("# The replica carries").unwrap();
+    let (_, after) = rest.split_once("# Until a later version").unwrap();
+    let dumps_only = format!("{before}# Until a later version{after}")
+        .replace(r#"methods = ["logical", "base", "wal"]"#, r#"methods = ["logical"]"#)
+        .replace(r#"{ logical = "15 * * * *", base = "30 3 * * *" }"#, r#""15 */6 * * *""#);
+    std::fs::write(sandbox.path().join("drctl.toml"), dumps_only).unwrap();
+    insta::assert_snapshot!(sandbox.run(&["policy", "check"]).unwrap());
+}
+
 #[test]
 fn a_verb_that_needs_a_policy_shows_its_faults() {
     let sandbox = Sandbox::new().unwrap();

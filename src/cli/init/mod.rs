@@ -90,7 +90,7 @@ pub(super) async fn run(args: InitArgs, context: &Context) -> Result<Exit, Comma
             Some(format!("PostgreSQL {}, {}, when this was written.", found.version, size(found.bytes)));
     }
     let policy = write(&path, draft, keys.as_ref(), context)?;
-    for Lint { key, message, hint } in policy::lint(&policy) {
+    for Lint { key, message, hint, .. } in policy::lint(&policy) {
         context.output.warn(format!("{key}: {message}\n  hint: {hint}"));
     }
     context.output.note(next(&path, &policy));

@@ -85,8 +85,19 @@ fn check(files: &[PathBuf], context: &Context) -> Result<Exit, CommandError> {
             print(checked, context);
         }
     }
-    let faultless = checked.iter().all(|checked| checked.faults.is_empty());
-    Ok(if faultless { Exit::Done } else { Exit::Usage })
+    Ok(if checked.iter().any(|checked| !checked.faults.is_empty()) {
+        Exit::Usage
+    } else if checked.iter().any(Checked::misses_objective) {
+        Exit::ObjectiveMissed
+    } else {
+        Exit::Done
+    })
+}
+
+impl Checked<'_> {
+    fn misses_objective(&self) -> bool {
+        self.warnings.iter().any(|warning| warning.misses_objective)
+    }
 }
 
 fn print(checked: &Checked<'_>, context: &Context) {
@@ -95,16 +106,24 @@ fn print(checked: &Checked<'_>, context: &Context) {
         let one = PolicyFaults { path: checked.path.to_owned(), faults: vec![fault.clone()] };
         context.output.line(one.to_string());
     }
-    for Lint { key, message, hint } in &checked.warnings {
-        let warning = style::WARN;
-        context.output.line(format!("{path}: {warning}warning:{warning:#} {key}: {message}\n  hint: {hint}"));
+    for Lint { misses_objective, key, message, hint } in &checked.warnings {
+        let (style, word) =
+            if *misses_objective { (style::BAD, "objective") } else { (style::WARN, "warning") };
+        context.output.line(format!("{path}: {style}{word}:{style:#} {key}: {message}\n  hint: {hint}"));
     }
-    let warnings = count(checked.warnings.len() as u64, "warning");
+    let warnings = checked.warnings.iter().filter(|warning| !warning.misses_objective).count();
+    let warnings = count(warnings as u64, "warning");
     match &checked.system {
         None => {
             let bad = style::BAD;
             let faults = count(checked.faults.len() as u64, "fault");
             context.output.line(format!("{path}: {bad}refused{bad:#}, {faults}"));
+        }
+        Some(system) if checked.misses_objective() => {
+            let bad = style::BAD;
+            context.output.line(format!(
+                "{path}: {bad}cannot meet its objectives{bad:#} for system {system}, {warnings}"
+            ));
         }
         Some(system) => {
             let good = style::GOOD;
