@@ -138,10 +138,8 @@ mod tests {
         assert_eq!(produced.finish().unwrap_err().to_string(), "the disk");
         // And one that nobody listens to ends.
         let idle = FromThread::start(|chunks| Ok(chunks.zeros(1 << 40)?));
-        let thread = {
-            let FromThread { thread, .. } = idle;
-            thread
-        };
+        let FromThread { full, spare, thread, .. } = idle;
+        drop((full, spare));
         assert!(thread.join().unwrap().is_err());
     }
 }
