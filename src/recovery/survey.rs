@@ -14,7 +14,7 @@ use super::log::{Found, Log};
 use super::plan::tablespace_directories;
 use super::refusal::Refusal;
 use super::window::Window;
-use super::{RecoveryError, Request, Run, Target, log_file};
+use super::{RecoveryError, Request, Run, Target, Which, log_file};
 use crate::event::told;
 use crate::model::{BackupId, BackupKind, ClusterFacts, Details, RepositoryName, Segment, Timeline};
 use crate::repository::{Lost, layout, list_all, manifest};
@@ -84,6 +84,14 @@ impl Run {
         let mut passed = Vec::new();
         let mut chosen = None;
         for base in fitting {
+            // A whole one before it leads to the same moment, over more log.
+            if let (Some(parent), Which::Fitting) = (&base.physical.parent, &request.backup) {
+                let why = format!(
+                    "it holds the changes since {parent} only, and this version of drctl cannot restore such a chain"
+                );
+                passed.push((base.manifest.id.clone(), why));
+                continue;
+            }
             match along(&base, timeline, &log.together) {
                 Ok(reach) => {
                     chosen = Some((base, reach));
