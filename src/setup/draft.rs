@@ -13,6 +13,8 @@ pub struct Draft {
     pub copies: Vec<(String, DraftPlace)>,
     /// Holder and `age1…`.
     pub recipients: Vec<(Option<String>, String)>,
+    /// Base backups and archived log too, of a server whose `archive_command` is ours to set.
+    pub point_in_time: bool,
     /// A remark about the database, a line.
     pub remark: Option<String>,
 }
@@ -86,10 +88,31 @@ impl Draft {
             }
             None => text.push_str("# Without one, PGPASSWORD and ~/.pgpass are asked, as by psql.\n#password = \"env:DRCTL_DB_PASSWORD\"\n"),
         }
+        text.push_str(if self.point_in_time { POINT_IN_TIME } else { DUMPS_ONLY });
         text.push_str(ROUTINE);
+        text.push_str(if self.point_in_time { SCHEDULE_WITH_LOG } else { SCHEDULE_OF_DUMPS });
+        text.push_str(PEOPLE);
         text
     }
 }
+
+const POINT_IN_TIME: &str = r#"# Dumps, copies of the whole cluster, and its log: any moment can be recovered. The server has to archive:
+#   wal_level = replica
+#   archive_mode = on          (needs a restart)
+#   archive_command = 'drctl --policy /path/of/this/file wal push "%p"'
+#   archive_timeout = 60
+methods = ["logical", "base", "wal"]
+"#;
+
+const DUMPS_ONLY: &str = r#"# Copies of the whole cluster and its log bring back any moment, of a server you run yourself.
+#methods = ["logical", "base", "wal"]
+"#;
+
+const SCHEDULE_OF_DUMPS: &str = r#"database = "15 * * * *"
+"#;
+
+const SCHEDULE_WITH_LOG: &str = r#"database = { logical = "15 2 * * *", base = "30 3 * * *" }
+"#;
 
 const ROUTINE: &str = r#"
 # Everything below is checked now and acted on by a later version. Until then let cron or a systemd timer
@@ -103,8 +126,9 @@ weekly = 27
 
 # Minute, hour, day of month, month, day of week, in UTC. Backups further apart than the RPO cannot meet it.
 [schedule.sources]
-database = "15 * * * *"
+"#;
 
+const PEOPLE: &str = r#"
 [drill]
 schedule = "0 5 * * 0"
 # What must be true of what was restored.
@@ -192,6 +216,7 @@ mod tests {
                 DraftPlace { place: "/mnt/backups".to_owned(), region: None, endpoint: None },
             )],
             recipients: vec![(Some("operational".to_owned()), key()), (None, key())],
+            point_in_time: false,
             remark: Some("PostgreSQL 16.3".to_owned()),
         }
     }
@@ -205,6 +230,15 @@ mod tests {
         assert_eq!(source.url.as_ref().unwrap().as_str(), "postgres://drctl@localhost:5432/shop");
         let warnings: Vec<String> = policy::lint(&policy).into_iter().map(|lint| lint.key).collect();
         assert_eq!(warnings, ["repository", "notify"], "no lock and no channel, as its comments say");
+    }
+
+    #[test]
+    fn with_log_it_archives_and_its_schedule_meets_its_objective() {
+        let draft = Draft { point_in_time: true, ..draft() };
+        let policy = policy::parse(Path::new("policy.toml"), &draft.text()).unwrap();
+        let SourceConfig::Postgres(source) = &policy.sources[0].config else { panic!() };
+        assert!(source.logical.is_some() && source.base.is_some() && source.wal.is_some());
+        assert!(!policy::lint(&policy).iter().any(|lint| lint.misses_objective));
     }
 
     #[test]

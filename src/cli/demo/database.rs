@@ -37,6 +37,11 @@ pub(super) async fn run(connection: &mut PgConnection, statements: &str) -> Resu
     Ok(())
 }
 
+/// What a query that gives one text gives.
+pub(super) async fn text(connection: &mut PgConnection, query: &'static str) -> Result<String, CommandError> {
+    sqlx::query_scalar(query).fetch_one(connection).await.map_err(CommandError::failed)
+}
+
 /// Every table of the application, read whole.
 pub(super) async fn tables(connection: &mut PgConnection) -> Result<Vec<Table>, CommandError> {
     let names: Vec<String> = sqlx::query_scalar(

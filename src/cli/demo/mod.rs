@@ -3,11 +3,17 @@
 //! *Invariants.* Nothing is pretended: each command it shows is parsed and run as if it had been typed, and
 //! whether the data came back is asked of the databases themselves. Everything lies in one temporary folder,
 //! which is gone at the end, and so is the server, unless `--keep` was given.
+//!
+//! PostgreSQL refuses to run as root, and what it archives and fetches it does as its own user: started by
+//! root, the demo goes on as that user ([`as_user`]).
 
+mod as_user;
 mod database;
 mod server;
 mod stage;
 mod story;
+
+use std::path::PathBuf;
 
 use super::Context;
 use super::error::CommandError;
@@ -24,13 +30,19 @@ pub struct DemoArgs {
     /// Leave the server, the repositories and the keys there to explore, and say how
     #[arg(long)]
     keep: bool,
+    /// The folder that was made for it, when it goes on as another user
+    #[arg(long, hide = true, value_name = "DIRECTORY")]
+    within: Option<PathBuf>,
 }
 
 pub(super) async fn run(args: DemoArgs, context: &Context) -> Result<Exit, CommandError> {
     if context.output.is_json() {
         return Err(CommandError::usage("the demo is for people to watch, and writes no JSON"));
     }
-    let mut stage = Stage::set(context).await?;
+    if args.within.is_none() && rustix::process::geteuid().is_root() {
+        return Err(as_user::go_on(&context.cancel).await);
+    }
+    let mut stage = Stage::set(context, args.within).await?;
     let told = story::tell(&mut stage).await;
     if args.keep && told.is_ok() {
         stage.leave();

@@ -1,5 +1,5 @@
 use std::fs::Permissions;
-use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,8 +9,6 @@ use crate::postgres::Tools;
 
 /// The role that owns everything in the throw-away server.
 const ROLE: &str = "postgres";
-/// PostgreSQL refuses to run as root; the first of these that exists runs it then.
-const USERS: [&str; 2] = ["postgres", "nobody"];
 const INITDB_WITHIN: Duration = Duration::from_secs(120);
 const PG_CTL_WITHIN: Duration = Duration::from_secs(90);
 
@@ -18,31 +16,19 @@ const PG_CTL_WITHIN: Duration = Duration::from_secs(90);
 pub(super) struct Server {
     directory: PathBuf,
     tools: Tools,
-    user: Option<User>,
     started: bool,
-}
-
-/// Who the server runs as.
-struct User {
-    name: &'static str,
-    id: u32,
-    group: u32,
 }
 
 impl Server {
     /// Makes a cluster in `directory`, which must not exist, and starts it.
     pub(super) async fn start(directory: &Path, cancel: &CancellationToken) -> Result<Self, CommandError> {
         let tools = Tools::find_server().await.map_err(CommandError::failed)?;
-        let user = user(cancel).await?;
         std::fs::create_dir(directory)
             .and_then(|()| std::fs::set_permissions(directory, Permissions::from_mode(0o700)))
-            .and_then(|()| {
-                user.as_ref().map_or(Ok(()), |user| chown(directory, Some(user.id), Some(user.group)))
-            })
             .map_err(|error| {
                 CommandError::failed(error).context(format!("failed to make `{}`", directory.display()))
             })?;
-        let mut server = Self { directory: directory.to_owned(), tools, user, started: false };
+        let mut server = Self { directory: directory.to_owned(), tools, started: false };
         server
             .program("initdb")?
             .args([
@@ -60,7 +46,10 @@ impl Server {
             .map_err(CommandError::failed)?;
         // From here on it may run, also when pg_ctl is stopped on its way.
         server.started = true;
-        let settings = format!("-c listen_addresses='' -c fsync=off -k '{}'", server.directory.display());
+        let settings = format!(
+            "-c listen_addresses='' -c fsync=off -c wal_level=replica -c archive_mode=on -k '{}'",
+            server.directory.display()
+        );
         let started = server
             .program("pg_ctl")?
             .args(["start", "--wait", "--silent", "-D"])
@@ -92,14 +81,7 @@ impl Server {
 
     /// The command that ends it, for whoever keeps it.
     pub(super) fn stop_command(&self) -> String {
-        let pg_ctl = self.tools.directory.join("pg_ctl");
-        let stop = format!("{} stop -m immediate -D {}", pg_ctl.display(), self.data().display());
-        match &self.user {
-            Some(user) => {
-                format!("setpriv --reuid={} --regid={} --init-groups {stop}", user.name, user.group)
-            }
-            None => stop,
-        }
+        format!("kill -INT $(head -1 {}/postmaster.pid)", self.data().display())
     }
 
     /// Runs also after an interruption, so it has its own deadline and no cancellation.
@@ -107,16 +89,21 @@ impl Server {
         if !std::mem::take(&mut self.started) {
             return Ok(());
         }
+        self.stop_in(&self.data()).await
+    }
+
+    /// Stops the server of another data directory, if one runs there.
+    pub(super) async fn stop_in(&self, data: &Path) -> Result<(), CommandError> {
         let stopped = self
             .program("pg_ctl")?
             .args(["stop", "--wait", "--silent", "-m", "immediate", "-D"])
-            .arg(self.data())
+            .arg(data)
             .run(PG_CTL_WITHIN, &CancellationToken::new())
             .await;
         match stopped {
             Ok(_) => Ok(()),
             // It never got as far as running.
-            Err(_) if !self.data().join("postmaster.pid").exists() => Ok(()),
+            Err(_) if !data.join("postmaster.pid").exists() => Ok(()),
             Err(error) => {
                 Err(CommandError::failed(error).context("failed to stop the throw-away PostgreSQL"))
             }
@@ -128,32 +115,6 @@ impl Server {
     }
 
     fn program(&self, name: &'static str) -> Result<Program, CommandError> {
-        let program = self.tools.program(name).map_err(CommandError::failed)?;
-        let Some(user) = &self.user else { return Ok(program) };
-        Ok(Program::new("setpriv")
-            .arg(format!("--reuid={}", user.id))
-            .arg(format!("--regid={}", user.group))
-            .arg("--init-groups")
-            .arg(self.tools.directory.join(name)))
+        self.tools.program(name).map_err(CommandError::failed)
     }
-}
-
-/// Whom to run the server as: only root has to be somebody else.
-async fn user(cancel: &CancellationToken) -> Result<Option<User>, CommandError> {
-    if !rustix::process::geteuid().is_root() {
-        return Ok(None);
-    }
-    for name in USERS {
-        if let (Some(id), Some(group)) = (ask_id("-u", name, cancel).await, ask_id("-g", name, cancel).await)
-        {
-            return Ok(Some(User { name, id, group }));
-        }
-    }
-    Err(CommandError::failed("PostgreSQL refuses to run as root, and there is no user to run it as")
-        .hint(format!("Run the demo as another user, or make one called `{}`.", USERS[0])))
-}
-
-async fn ask_id(flag: &str, user: &str, cancel: &CancellationToken) -> Option<u32> {
-    let finished = Program::new("id").args([flag, user]).run(Duration::from_secs(10), cancel).await.ok()?;
-    finished.stdout.trim().parse().ok()
 }

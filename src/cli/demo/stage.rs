@@ -1,10 +1,9 @@
-use std::fs::{DirBuilder, OpenOptions, Permissions};
+use std::fs::{DirBuilder, OpenOptions};
 use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use clap::Parser as _;
-use tempfile::TempDir;
 
 use super::server::Server;
 use crate::cli::args::{Cli, dispatch};
@@ -13,56 +12,87 @@ use crate::cli::exit::Exit;
 use crate::cli::output::style;
 use crate::cli::{Context, Global};
 
-/// The folder, the server, and whoever speaks.
+/// The folder, the servers, and whoever speaks.
 pub(super) struct Stage {
-    folder: TempDir,
+    // Dropped after the servers have ended.
     pub(super) server: Server,
+    /// Data directories of servers that a restore started.
+    recovered: Vec<PathBuf>,
     context: Context,
+    folder: Folder,
+}
+
+/// Is gone with this value, unless it was kept.
+struct Folder {
+    path: PathBuf,
+    is_kept: bool,
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if !self.is_kept {
+            let _best_effort = std::fs::remove_dir_all(&self.path);
+        }
+    }
 }
 
 impl Stage {
-    pub(super) async fn set(context: &Context) -> Result<Self, CommandError> {
-        let folder = tempfile::Builder::new()
-            .prefix("drctl-demo-")
-            // Run as root, the server runs as somebody else, who has to get through.
-            .permissions(Permissions::from_mode(0o711))
-            .tempdir()
-            .map_err(|error| CommandError::failed(error).context("failed to make a temporary folder"))?;
-        let server = Server::start(&folder.path().join("server"), &context.cancel).await?;
-        let global = Global { policy: Some(folder.path().join("drctl.toml")), ..context.global.clone() };
+    /// `within`: a folder that was made for it.
+    pub(super) async fn set(context: &Context, within: Option<PathBuf>) -> Result<Self, CommandError> {
+        let path = match within {
+            Some(path) => path,
+            None => tempfile::Builder::new()
+                .prefix("drctl-demo-")
+                .tempdir()
+                .map_err(|error| CommandError::failed(error).context("failed to make a temporary folder"))?
+                .keep(),
+        };
+        let folder = Folder { path, is_kept: false };
+        let server = Server::start(&folder.path.join("server"), &context.cancel).await?;
+        let global = Global { policy: Some(folder.path.join("drctl.toml")), ..context.global.clone() };
         let context = Context {
             global,
             output: context.output.clone(),
             clock: context.clock.clone(),
             cancel: context.cancel.clone(),
         };
-        Ok(Self { folder, server, context })
+        Ok(Self { server, recovered: vec![], context, folder })
     }
 
     pub(super) fn folder(&self) -> &Path {
-        self.folder.path()
+        &self.folder.path
     }
 
     pub(super) fn policy(&self) -> PathBuf {
-        self.folder.path().join("drctl.toml")
+        self.folder.path.join("drctl.toml")
     }
 
     /// The directory that stands for the first region.
     pub(super) fn primary(&self) -> PathBuf {
-        self.folder.path().join("us-east-1")
+        self.folder.path.join("us-east-1")
     }
 
     pub(super) fn operational(&self) -> PathBuf {
-        self.folder.path().join("keys/operational.key")
+        self.folder.path.join("keys/operational.key")
     }
 
     pub(super) fn escrow(&self) -> PathBuf {
-        self.folder.path().join("safe/escrow.key")
+        self.folder.path.join("safe/escrow.key")
     }
 
     /// Where the copy is, in the second region.
     pub(super) fn copy(&self) -> PathBuf {
-        self.folder.path().join("us-west-2")
+        self.folder.path.join("us-west-2")
+    }
+
+    /// Where the cluster is recovered to.
+    pub(super) fn recovered(&self) -> PathBuf {
+        self.folder.path.join("recovered")
+    }
+
+    /// A server will run there, and has to be ended with the others.
+    pub(super) fn note_recovered(&mut self, data: PathBuf) {
+        self.recovered.push(data);
     }
 
     /// Makes the places of the backups and of the keys, which a person would have.
@@ -79,9 +109,15 @@ impl Stage {
         Ok(())
     }
 
+    /// The command a server archives with: this very program, by its place.
+    pub(super) fn archive_command(&self) -> Result<String, CommandError> {
+        let program = std::env::current_exe().map_err(CommandError::failed)?;
+        Ok(format!("\"{}\" --policy \"{}\" wal push \"%p\"", program.display(), self.policy().display()))
+    }
+
     /// The catalog goes with everything else, and not into this host's own.
     pub(super) fn keep_catalog_here(&self) -> Result<(), CommandError> {
-        let catalog = self.folder.path().join("catalog.db");
+        let catalog = self.folder.path.join("catalog.db");
         OpenOptions::new()
             .append(true)
             .open(self.policy())
@@ -131,16 +167,21 @@ impl Stage {
 
     /// Ends the server, and everything is gone.
     pub(super) async fn strike(mut self) -> Result<(), CommandError> {
-        let stopped = self.server.stop().await;
+        let mut stopped = Ok(());
+        for data in &self.recovered {
+            stopped = stopped.and(self.server.stop_in(data).await);
+        }
+        stopped = stopped.and(self.server.stop().await);
         if stopped.is_ok() {
-            self.heading("The server is stopped and everything it left is deleted.");
+            self.heading("The servers are stopped and everything they left is deleted.");
         }
         stopped
     }
 
     /// Leaves it all, and says how to go on and how to end it.
-    pub(super) fn leave(self) {
-        let folder = self.folder.keep();
+    pub(super) fn leave(mut self) {
+        self.folder.is_kept = true;
+        let folder = self.folder.path.clone();
         let program = std::env::current_exe().unwrap_or_else(|_| "drctl".into());
         let output = &self.context.output;
         output.line(format!(
@@ -154,13 +195,16 @@ impl Stage {
             format!("  alias drctl={}", program.display()),
             format!("  export DRCTL_POLICY={}", folder.join("drctl.toml").display()),
             "  drctl list".to_owned(),
-            format!("  psql '{}'", self.server.url("shop_restored")),
+            format!("  psql '{}'", self.server.url("shop_from_the_copy")),
             "End it with:".to_owned(),
             format!("  {}", self.server.stop_command()),
-            format!("  rm -r {}", folder.display()),
         ] {
             output.line(line);
         }
+        for data in &self.recovered {
+            output.line(format!("  kill -INT $(head -1 {}/postmaster.pid)", data.display()));
+        }
+        output.line(format!("  rm -r {}", folder.display()));
     }
 }
 

@@ -1,4 +1,4 @@
-use std::path::Path;
+use std::time::Duration;
 
 use super::database::{self, Table};
 use super::stage::Stage;
@@ -10,34 +10,38 @@ use crate::cli::output::count;
 const DATABASE: &str = "shop";
 /// What `drctl init` calls the source.
 const SOURCE: &str = "database";
-/// The databases it comes back as.
-const RESTORED: &str = "shop_restored";
+/// The database it comes back as.
 const FROM_COPY: &str = "shop_from_the_copy";
+const ARCHIVED_WITHIN: Duration = Duration::from_secs(60);
+const STEP: Duration = Duration::from_millis(100);
 
 pub(super) async fn tell(stage: &mut Stage) -> Result<(), CommandError> {
-    let original = application(stage).await?;
+    let dumped = application(stage).await?;
     policy(stage).await?;
 
     stage.heading("3. Can this host do what the policy asks?");
     // It warns, and rightly: two directories on one disk are no disaster recovery.
     stage.drctl_ending(&["doctor"], &[Exit::Done, Exit::Partly]).await?;
 
-    stage.heading("4. A backup, to both regions at once");
+    stage.heading("4. A dump and a copy of the whole cluster, to both regions at once");
     stage.drctl(&["backup"]).await?;
     stage.drctl(&["list"]).await?;
 
-    disaster(stage).await?;
+    let (before, moment) = disaster(stage).await?;
 
-    stage.heading("6. It comes back, into a database of its own");
-    restore(stage, RESTORED, &stage.operational()).await?;
-    compare(stage, RESTORED, &original).await?;
+    stage.heading("6. Where do we stand?");
+    stage.drctl(&["status"]).await?;
 
-    stage.heading("7. The region is lost, and the operational key with it");
+    recover(stage, &before, &moment).await?;
+
+    stage.heading("8. The region is lost, and the operational key with it");
     stage.show(&format!("rm -r {} {}", stage.primary().display(), stage.operational().display()));
     stage.lose_region()?;
     stage.say("What is left: the copy in us-west-2, and the key in the safe.");
-    restore(stage, FROM_COPY, &stage.escrow()).await?;
-    compare(stage, FROM_COPY, &original).await
+    let escrow = stage.escrow();
+    let escrow = escrow.to_string_lossy();
+    stage.drctl(&["restore", SOURCE, "--to", FROM_COPY, "--identity", &escrow]).await?;
+    compare(stage, &stage.server.url(FROM_COPY), FROM_COPY, &dumped, "when it was dumped").await
 }
 
 async fn application(stage: &Stage) -> Result<Vec<Table>, CommandError> {
@@ -80,41 +84,113 @@ async fn policy(stage: &Stage) -> Result<(), CommandError> {
         &operational,
         "--escrow",
         &escrow,
+        "--point-in-time",
     ];
     stage.drctl(&arguments).await?;
-    stage.keep_catalog_here()
-}
-
-async fn disaster(stage: &Stage) -> Result<(), CommandError> {
-    stage.heading("5. Somebody is in the wrong window");
-    let statement = "DROP TABLE orders, payments CASCADE";
-    stage.show(&format!("psql {DATABASE} -c '{statement}'"));
-    let mut shop = database::connect(&stage.server.url(DATABASE)).await?;
-    database::run(&mut shop, statement).await?;
-    match database::run(&mut shop, "SELECT * FROM orders LIMIT 1").await {
-        Err(error) => stage.say(format!("The application now gets: {error}")),
-        Ok(()) => return Err(CommandError::failed("the tables that were dropped are still there")),
+    stage.keep_catalog_here()?;
+    stage.say("The server hands over every piece of its log as it fills; here, every second:");
+    let mut server = database::connect(&stage.server.url("postgres")).await?;
+    for (name, value) in [("archive_command", stage.archive_command()?), ("archive_timeout", "1s".to_owned())]
+    {
+        let statement = format!("ALTER SYSTEM SET {name} = '{}'", value.replace('\'', "''"));
+        stage.show(&format!("psql -c \"{}\"", statement.replace('"', "\\\"")));
+        database::run(&mut server, &statement).await?;
     }
-    Ok(())
+    database::run(&mut server, "SELECT pg_reload_conf()").await
 }
 
-async fn restore(stage: &Stage, name: &str, identity: &Path) -> Result<(), CommandError> {
-    let identity = identity.to_string_lossy();
-    stage.drctl(&["restore", SOURCE, "--to", name, "--identity", &identity]).await
+/// What the database was the moment before, and the moment.
+async fn disaster(stage: &Stage) -> Result<(Vec<Table>, String), CommandError> {
+    stage.heading("5. The application goes on, and somebody is in the wrong window");
+    let mut shop = database::connect(&stage.server.url(DATABASE)).await?;
+    database::run(&mut shop, ONE_MORE_DAY).await?;
+    let before = database::tables(&mut shop).await?;
+    stage.say(format!("Since the backup there came more: {}.", rows(&before)));
+    let moment = database::text(
+        &mut shop,
+        "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')",
+    )
+    .await?;
+    let statement = "DELETE FROM payments";
+    stage.say(format!("At {moment}:"));
+    stage.show(&format!("psql {DATABASE} -c '{statement}'"));
+    database::run(&mut shop, statement).await?;
+    archived(&mut shop).await?;
+    Ok((before, moment))
+}
+
+const ONE_MORE_DAY: &str = "
+    WITH placed AS (
+        INSERT INTO orders (customer, placed, status, cents, lines)
+        SELECT 1 + n % 5000, now(), 'paid', 100 + n, '[]' FROM generate_series(1, 500) AS n RETURNING id, cents)
+    INSERT INTO payments (\"order\", paid, cents, reference)
+    SELECT id, now(), cents, 'demo-' || id FROM placed";
+
+/// Waits until the server has handed over everything it has written so far.
+async fn archived(connection: &mut sqlx::PgConnection) -> Result<(), CommandError> {
+    let written = database::text(connection, "SELECT pg_walfile_name(pg_current_wal_lsn())").await?;
+    let deadline = tokio::time::Instant::now() + ARCHIVED_WITHIN;
+    loop {
+        let last =
+            database::text(connection, "SELECT coalesce(max(last_archived_wal), '') FROM pg_stat_archiver")
+                .await?;
+        if last.as_str() >= written.as_str() {
+            return Ok(());
+        }
+        if tokio::time::Instant::now() > deadline {
+            return Err(CommandError::failed(format!("the server has not archived {written} in a minute")));
+        }
+        tokio::time::sleep(STEP).await;
+    }
+}
+
+/// Back to the moment before, beside the server that goes on.
+async fn recover(stage: &mut Stage, before: &[Table], moment: &str) -> Result<(), CommandError> {
+    stage.heading("7. Back to the second before, on a server of its own");
+    let (data, identity) = (stage.recovered(), stage.operational());
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .map_err(CommandError::failed)?
+        .port();
+    stage.note_recovered(data.clone());
+    let (to, identity, number) = (data.to_string_lossy(), identity.to_string_lossy(), port.to_string());
+    stage
+        .drctl(&[
+            "restore",
+            SOURCE,
+            "--point-in-time",
+            moment,
+            "--to",
+            &to,
+            "--start",
+            "--port",
+            &number,
+            "--identity",
+            &identity,
+        ])
+        .await?;
+    let url = format!("postgres:///{DATABASE}?host={to}&port={port}&user=postgres");
+    compare(stage, &url, "the recovered server", before, "the moment before").await
 }
 
 /// Whether the databases hold the same is asked of them, not of drctl.
-async fn compare(stage: &Stage, name: &str, original: &[Table]) -> Result<(), CommandError> {
-    let mut restored = database::connect(&stage.server.url(name)).await?;
+async fn compare(
+    stage: &Stage,
+    url: &str,
+    name: &str,
+    original: &[Table],
+    when: &str,
+) -> Result<(), CommandError> {
+    let mut restored = database::connect(url).await?;
     let tables = database::tables(&mut restored).await?;
     if tables != original {
         return Err(CommandError::failed(format!(
-            "`{name}` is not what `{DATABASE}` was: {} instead of {}",
+            "{name} is not what `{DATABASE}` was: {} instead of {}",
             rows(&tables),
             rows(original)
         )));
     }
-    stage.say(format!("Every row of `{name}` is what it was before: {}.", rows(&tables)));
+    stage.say(format!("Every row of {name} is what it was {when}: {}.", rows(&tables)));
     Ok(())
 }
 

@@ -61,6 +61,9 @@ pub struct InitArgs {
     /// Accept both identities in one directory: who loses it loses both
     #[arg(long)]
     danger_same_place: bool,
+    /// Base backups and archived log too, so that any moment can be recovered: of a server you run yourself
+    #[arg(long)]
+    point_in_time: bool,
     /// Do not look at the database
     #[arg(long)]
     no_probe: bool,

@@ -143,6 +143,7 @@ fn answers(args: InitArgs, ask: &mut impl Ask) -> Result<Answers, CommandError> 
         primary,
         copies,
         recipients: args.recipient.into_iter().map(|recipient| (None, recipient)).collect(),
+        point_in_time: args.point_in_time,
         remark: None,
     };
     Ok(Answers { draft, identities, danger_same_place: args.danger_same_place, no_probe: args.no_probe })
