@@ -40,6 +40,7 @@ async fn replace(cancel: &CancellationToken) -> Result<std::convert::Infallible,
         .arg("--within")
         .arg(folder.path())
         .env("HOME", folder.path())
+        .env("TMPDIR", folder.path())
         .env("DRCTL_STATE_DIR", folder.path().join("state"))
         .current_dir("/")
         .exec();

@@ -79,9 +79,9 @@ impl Server {
         format!("postgres:///{database}?host={}&user={ROLE}", self.directory.display())
     }
 
-    /// The command that ends it, for whoever keeps it.
+    /// What ends it, for whoever keeps it.
     pub(super) fn stop_command(&self) -> String {
-        format!("kill -INT $(head -1 {}/postmaster.pid)", self.data().display())
+        stop_command(&self.data())
     }
 
     /// Runs also after an interruption, so it has its own deadline and no cancellation.
@@ -117,4 +117,9 @@ impl Server {
     fn program(&self, name: &'static str) -> Result<Program, CommandError> {
         self.tools.program(name).map_err(CommandError::failed)
     }
+}
+
+/// A command that ends the server of a data directory, also when root types it.
+pub(super) fn stop_command(data: &Path) -> String {
+    format!("while kill -INT $(head -1 {}/postmaster.pid); do sleep 0.1; done 2>/dev/null", data.display())
 }

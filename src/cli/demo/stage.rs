@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Parser as _;
 
-use super::server::Server;
+use super::server::{Server, stop_command};
 use crate::cli::args::{Cli, dispatch};
 use crate::cli::error::CommandError;
 use crate::cli::exit::Exit;
@@ -202,7 +202,7 @@ impl Stage {
             output.line(line);
         }
         for data in &self.recovered {
-            output.line(format!("  kill -INT $(head -1 {}/postmaster.pid)", data.display()));
+            output.line(format!("  {}", stop_command(data)));
         }
         output.line(format!("  rm -r {}", folder.display()));
     }
