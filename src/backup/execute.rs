@@ -329,31 +329,17 @@ impl Run<'_> {
     }
 
     async fn record(&self, report: &BackupReport, catalog: Option<&Catalog>, manifests: &[Held]) {
-        let record = journal::Record {
-            format: FormatVersion::CURRENT.to_string(),
-            run: self.run.clone(),
-            verb: "backup".to_owned(),
-            begun: report.begun,
-            ended: report.ended,
-            host: host_name(),
-            outcome: report.outcome,
-            previous: None,
-            detail: journal::Detail {
-                backups: manifests.iter().map(|(manifest, _)| manifest.id.clone()).collect(),
-                reasons: report
-                    .sources
-                    .iter()
-                    .flat_map(|source| {
-                        source
-                            .outcome
-                            .reasons()
-                            .into_iter()
-                            .map(|reason| format!("{}: {reason}", source.subject()))
-                    })
-                    .collect(),
-                ..journal::Detail::default()
-            },
+        let reasons = report.sources.iter().flat_map(|source| {
+            let subject = source.subject();
+            source.outcome.reasons().into_iter().map(move |reason| format!("{subject}: {reason}"))
+        });
+        let detail = journal::Detail {
+            backups: manifests.iter().map(|(manifest, _)| manifest.id.clone()).collect(),
+            reasons: reasons.collect(),
+            ..journal::Detail::default()
         };
+        let times = (report.begun, report.ended);
+        let record = journal::Record::new(&self.run, "backup", times, &host_name(), report.outcome, detail);
         match journal::append(&self.repositories, &self.policy.system, record.clone()).await {
             Ok(lost) => {
                 for lost in lost {

@@ -9,11 +9,11 @@ use std::time::Duration;
 use super::fetch::{ahead, artifact};
 use super::here::{MARKER, Marker, Place, Standing};
 use super::plan::{RecoveryPlan, of_tablespace};
-use super::run::Phases;
 use super::unpack::{CONTROL, CONTROL_KEPT, Unpacked, Unpacker, create};
 use super::{Aftermath, Failure, RecoveryError, Refusal, Report, Run, VERB, by_hand, settings, start};
 use crate::event::{Event, Phase};
 use crate::model::{Artifact, RepositoryName};
+use crate::repository::Phases;
 use crate::source::base::BASE;
 
 const TOLD_EVERY: Duration = Duration::from_millis(250);
@@ -24,7 +24,7 @@ impl Run {
     pub async fn execute(&self, plan: RecoveryPlan) -> Result<Report, Failure> {
         self.events.emit(&Event::RunBegan { run: self.id.clone(), verb: VERB });
         let begun = self.clock.now();
-        let mut phases = Phases::new(self);
+        let mut phases = Phases::new(&*self.clock, &self.events);
         let mut state = State::default();
         match self.steps(&plan, &mut phases, &mut state).await {
             Ok((unpacked, repository, started)) => Ok(Report {

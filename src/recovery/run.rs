@@ -5,12 +5,12 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::{RecoveryError, Started};
-use crate::event::{Event, Events, Phase, told};
+use crate::event::{Events, Phase, told};
 use crate::model::{BackupId, Outcome, RepositoryName, RunId, SystemName};
 use crate::pipeline::Identities;
 use crate::platform::{CancellationToken, Clock};
 use crate::repository::journal::{self, Detail, Record};
-use crate::repository::{FormatVersion, Lost, Repositories};
+use crate::repository::{Lost, PhaseSeconds, Repositories};
 
 /// What a recovery is called in the journal.
 pub const VERB: &str = "recover";
@@ -43,12 +43,6 @@ pub struct Report {
     pub phases: Vec<PhaseSeconds>,
     pub seconds: f64,
     pub notes: Vec<String>,
-}
-
-#[derive(Clone, Debug, Serialize)]
-pub struct PhaseSeconds {
-    pub phase: Phase,
-    pub seconds: f64,
 }
 
 /// A recovery that was given up.
@@ -97,26 +91,14 @@ impl Run {
         outcome: Result<&Report, &Failure>,
     ) -> (Record, Vec<Lost>) {
         let phases = outcome.map_or_else(|failure| &failure.phases, |report| &report.phases);
-        let record = Record {
-            format: FormatVersion::CURRENT.to_string(),
-            run: self.id.clone(),
-            verb: VERB.to_owned(),
-            begun,
-            ended: self.clock.now(),
-            host: self.host.clone(),
-            outcome: match &outcome {
-                Ok(_) => Outcome::Succeeded,
-                Err(failure) if failure.source.is_interruption() => Outcome::Interrupted,
-                Err(_) => Outcome::Failed,
-            },
-            previous: None,
-            detail: Detail {
-                backups: vec![backup.clone()],
-                phases: phases.iter().map(|phase| (phase.phase.as_str().to_owned(), phase.seconds)).collect(),
-                reasons: reasons(&outcome),
-                ..Detail::default()
-            },
+        let outcome_word = match &outcome {
+            Ok(_) => Outcome::Succeeded,
+            Err(failure) if failure.source.is_interruption() => Outcome::Interrupted,
+            Err(_) => Outcome::Failed,
         };
+        let times = (begun, self.clock.now());
+        let detail = Detail::restored(backup, phases, reasons(&outcome));
+        let record = Record::new(&self.id, VERB, times, &self.host, outcome_word, detail);
         match journal::append(&self.repositories, &self.system, record.clone()).await {
             Ok(lost) => (record, lost),
             Err(error) => {
@@ -141,40 +123,4 @@ fn reasons(outcome: &Result<&Report, &Failure>) -> Vec<String> {
         _ => "failed".to_owned(),
     };
     vec![format!("{}: {why}", failure.phase.as_str())]
-}
-
-/// Times the phases, and tells of them.
-pub(super) struct Phases<'a> {
-    run: &'a Run,
-    current: Option<(Phase, DateTime<Utc>)>,
-    ended: Vec<PhaseSeconds>,
-}
-
-impl<'a> Phases<'a> {
-    pub(super) fn new(run: &'a Run) -> Self {
-        Self { run, current: None, ended: vec![] }
-    }
-
-    /// Ends the phase before.
-    pub(super) fn begin(&mut self, phase: Phase) {
-        self.end();
-        self.run.events.emit(&Event::PhaseBegan { phase });
-        self.current = Some((phase, self.run.clock.now()));
-    }
-
-    fn end(&mut self) {
-        let Some((phase, begun)) = self.current.take() else { return };
-        let seconds = (self.run.clock.now() - begun).as_seconds_f64().max(0.0);
-        self.run.events.emit(&Event::PhaseEnded { phase, seconds });
-        self.ended.push(PhaseSeconds { phase, seconds });
-    }
-
-    pub(super) fn current(&self) -> Phase {
-        self.current.map_or(Phase::Prepare, |(phase, _)| phase)
-    }
-
-    pub(super) fn ended(mut self) -> Vec<PhaseSeconds> {
-        self.end();
-        self.ended
-    }
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::{FormatError, FormatVersion, Lost, PutOptions, Repositories, Store, StoreError, StoreErrorKind};
-use super::{layout, list_all};
+use super::{PhaseSeconds, layout, list_all};
 use crate::model::{CopyCheck, Outcome, RunId, Sha256Hex, SystemName};
 
 /// A record larger than this is not one.
@@ -27,6 +27,34 @@ pub struct Record {
     /// What the verb has to say; nothing secret.
     #[serde(default)]
     pub detail: Detail,
+}
+
+impl Record {
+    /// The record of a run that ends now.
+    pub fn new(
+        run: &RunId,
+        verb: &str,
+        (begun, ended): (DateTime<Utc>, DateTime<Utc>),
+        host: &str,
+        outcome: Outcome,
+        detail: Detail,
+    ) -> Self {
+        let (run, verb, host) = (run.clone(), verb.to_owned(), host.to_owned());
+        let format = FormatVersion::CURRENT.to_string();
+        Self { format, run, verb, begun, ended, host, outcome, previous: None, detail }
+    }
+}
+
+impl Detail {
+    /// Of a run that restored a backup.
+    pub fn restored(backup: &crate::model::BackupId, phases: &[PhaseSeconds], reasons: Vec<String>) -> Self {
+        Self {
+            backups: vec![backup.clone()],
+            phases: phases.iter().map(|phase| (phase.phase.as_str().to_owned(), phase.seconds)).collect(),
+            reasons,
+            ..Self::default()
+        }
+    }
 }
 
 /// What a run did, by kind. Fields a reader does not know are left alone.

@@ -18,6 +18,7 @@ pub mod layout;
 pub mod lease;
 pub mod manifest;
 mod marker;
+mod phases;
 pub mod probe;
 mod proof;
 pub mod reader;
@@ -33,6 +34,7 @@ pub use copier::{Copier, CopyError, Kept};
 pub use directory::DirectoryStore;
 pub use manifest::{FormatError, FormatVersion, ManifestError};
 pub use marker::{Marker, MarkerError};
+pub use phases::{PhaseSeconds, Phases};
 pub use s3::S3Store;
 pub use set::{Lost, Repositories, Repository, write_options};
 pub use store::{

@@ -5,20 +5,20 @@ use super::fetch::{Scratch, lost, to_scratch};
 use super::inspect::inspect;
 use super::load::{self, StreamFailure};
 use super::plan::{RestorePlan, Route};
-use super::run::Phases;
 use super::selection::Chosen;
 use super::target::maintenance;
 use super::watch::{Watch, close};
 use super::{Aftermath, Compared, Failure, Report, RestoreError, Run, VERB};
 use crate::event::{Event, Phase, told};
 use crate::model::RepositoryName;
+use crate::repository::Phases;
 
 impl Run {
     /// Does what was planned. Until the last step the restored database has a name of its own; whatever fails
     /// before, it is dropped.
     pub async fn execute(&self, plan: RestorePlan) -> Result<Report, Failure> {
         self.events.emit(&Event::RunBegan { run: self.id.clone(), verb: VERB });
-        let mut phases = Phases::new(self);
+        let mut phases = Phases::new(&*self.clock, &self.events);
         let mut globals_made = Vec::new();
         let begun = self.clock.now();
         let mut made = false;

@@ -50,7 +50,7 @@ pub use globals::GlobalsPlan;
 pub use plan::{RestorePlan, Route, Situation, plan};
 pub use refusal::{Refusal, RefusalClass};
 pub use request::{Request, Which};
-pub use run::{Aftermath, Failure, PhaseSeconds, Report, Run};
+pub use run::{Aftermath, Failure, Report, Run};
 pub use selection::Selection;
 pub use survey::Known;
 pub use target::{ExistingDatabase, Leftover, TargetFacts};

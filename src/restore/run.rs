@@ -5,13 +5,13 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::{Compared, GlobalsPlan, RestoreError, VERB};
-use crate::event::{Event, Events, Phase, told};
+use crate::event::{Events, Phase, told};
 use crate::model::{BackupId, Outcome, RepositoryName, RunId, SystemName};
 use crate::pipeline::Identities;
 use crate::platform::{CancellationToken, Clock};
 use crate::postgres::ConnectionParameters;
 use crate::repository::journal::{self, Detail, Record};
-use crate::repository::{FormatVersion, Lost, Repositories};
+use crate::repository::{Lost, PhaseSeconds, Repositories};
 
 /// What a restore works with.
 pub struct Run {
@@ -48,12 +48,6 @@ pub struct Report {
     /// What the database had and the restored one has not, in words.
     pub left_out: Vec<String>,
     pub notes: Vec<String>,
-}
-
-#[derive(Clone, Debug, Serialize)]
-pub struct PhaseSeconds {
-    pub phase: Phase,
-    pub seconds: f64,
 }
 
 /// A restore that was given up. Nothing was published.
@@ -113,27 +107,15 @@ impl Run {
         outcome: Result<&Report, &Failure>,
     ) -> (Record, Vec<Lost>) {
         let phases = outcome.map_or_else(|failure| &failure.phases, |report| &report.phases);
-        let record = Record {
-            format: FormatVersion::CURRENT.to_string(),
-            run: self.id.clone(),
-            verb: VERB.to_owned(),
-            begun,
-            ended: self.clock.now(),
-            host: self.host.clone(),
-            outcome: match &outcome {
-                Ok(report) if report.left_out.is_empty() => Outcome::Succeeded,
-                Ok(_) => Outcome::Degraded,
-                Err(failure) if failure.source.is_interruption() => Outcome::Interrupted,
-                Err(_) => Outcome::Failed,
-            },
-            previous: None,
-            detail: Detail {
-                backups: vec![backup.clone()],
-                phases: phases.iter().map(|phase| (phase.phase.as_str().to_owned(), phase.seconds)).collect(),
-                reasons: reasons(&outcome),
-                ..Detail::default()
-            },
+        let outcome_word = match &outcome {
+            Ok(report) if report.left_out.is_empty() => Outcome::Succeeded,
+            Ok(_) => Outcome::Degraded,
+            Err(failure) if failure.source.is_interruption() => Outcome::Interrupted,
+            Err(_) => Outcome::Failed,
         };
+        let times = (begun, self.clock.now());
+        let detail = Detail::restored(backup, phases, reasons(&outcome));
+        let record = Record::new(&self.id, VERB, times, &self.host, outcome_word, detail);
         match journal::append(&self.repositories, &self.system, record.clone()).await {
             Ok(lost) => (record, lost),
             Err(error) => {
@@ -161,46 +143,5 @@ fn reasons(outcome: &Result<&Report, &Failure>) -> Vec<String> {
             };
             vec![format!("{}: {why}", failure.phase.as_str())]
         }
-    }
-}
-
-/// Times the phases, and tells of them.
-pub(super) struct Phases<'a> {
-    clock: &'a dyn Clock,
-    events: &'a Events,
-    current: Option<(Phase, DateTime<Utc>)>,
-    ended: Vec<PhaseSeconds>,
-}
-
-impl<'a> Phases<'a> {
-    pub(super) fn new(run: &'a Run) -> Self {
-        Self { clock: &*run.clock, events: &run.events, current: None, ended: vec![] }
-    }
-
-    /// Ends the phase before.
-    pub(super) fn begin(&mut self, phase: Phase) {
-        self.end();
-        self.events.emit(&Event::PhaseBegan { phase });
-        self.current = Some((phase, self.clock.now()));
-    }
-
-    pub(super) fn end(&mut self) {
-        let Some((phase, begun)) = self.current.take() else { return };
-        let seconds = (self.clock.now() - begun).as_seconds_f64().max(0.0);
-        self.events.emit(&Event::PhaseEnded { phase, seconds });
-        // A phase that was gone through twice, as when the fetch began again, took both times.
-        match self.ended.iter_mut().find(|ended| ended.phase == phase) {
-            Some(ended) => ended.seconds += seconds,
-            None => self.ended.push(PhaseSeconds { phase, seconds }),
-        }
-    }
-
-    pub(super) fn current(&self) -> Phase {
-        self.current.map_or(Phase::Prepare, |(phase, _)| phase)
-    }
-
-    pub(super) fn ended(mut self) -> Vec<PhaseSeconds> {
-        self.end();
-        self.ended
     }
 }

@@ -40,17 +40,7 @@ impl Run {
         outcome: Outcome,
         detail: Detail,
     ) -> Result<Vec<Lost>, RunError> {
-        let record = Record {
-            format: crate::repository::FormatVersion::CURRENT.to_string(),
-            run: self.id.clone(),
-            verb: verb.to_owned(),
-            begun,
-            ended: self.clock.now(),
-            host: self.host.clone(),
-            outcome,
-            previous: None,
-            detail,
-        };
+        let record = Record::new(&self.id, verb, (begun, self.clock.now()), &self.host, outcome, detail);
         let lost = journal::append(&self.repositories, &self.system, record.clone()).await;
         let lost = lost.map_err(RunError::Journal)?;
         self.catalog.record_run(&record).await.map_err(RunError::Catalog)?;
