@@ -1,14 +1,19 @@
+use std::time::Duration;
+
 use super::{Area, Finding};
 use crate::event::told;
+use crate::platform::CancellationToken;
 use crate::policy::{PostgresSource, Source, SourceConfig};
-use crate::source::base::{self, BaseError};
+use crate::postgres::{ConnectionParameters, close};
+use crate::source::base::{self, BaseError, Objection};
 use crate::source::logical::{self, LogicalError, Prepared};
+use crate::wal::configure::{self, ConfigureError, Server, State, Wanted, Weight};
 
 /// Connects as a backup would and looks at what it would need.
-pub(super) async fn examine(source: &Source) -> Vec<Finding> {
+pub(super) async fn examine(source: &Source, rpo: Duration) -> Vec<Finding> {
     let subject = source.name.as_str();
     match &source.config {
-        SourceConfig::Postgres(postgres) => examine_postgres(subject, postgres).await,
+        SourceConfig::Postgres(postgres) => examine_postgres(subject, postgres, rpo).await,
         SourceConfig::NotBuilt { kind } => vec![Finding::fault(
             Area::Source,
             subject,
@@ -18,7 +23,7 @@ pub(super) async fn examine(source: &Source) -> Vec<Finding> {
     }
 }
 
-async fn examine_postgres(subject: &str, postgres: &PostgresSource) -> Vec<Finding> {
+async fn examine_postgres(subject: &str, postgres: &PostgresSource, rpo: Duration) -> Vec<Finding> {
     let mut findings = vec![];
     if postgres.logical.is_some() {
         match logical::prepare(postgres).await {
@@ -28,11 +33,84 @@ async fn examine_postgres(subject: &str, postgres: &PostgresSource) -> Vec<Findi
             }
         }
     }
+    let mut configured = false;
+    if postgres.wal.is_some() {
+        let set_up = match lacking(postgres, rpo).await {
+            Ok(lacking) => lacking,
+            Err(error) => {
+                let remedy =
+                    "Check that the server runs, and the url, password and TLS settings of the source.";
+                return vec![Finding::fault(Area::Source, subject, told(&error), remedy)];
+            }
+        };
+        configured = true;
+        findings.extend(describe_set_up(subject, &set_up));
+    }
     if let Some(copy) = &postgres.base {
-        findings.push(match base::prepare(postgres, copy).await {
-            Ok(prepared) => describe_base(subject, &prepared),
-            Err(error) => Finding::fault(Area::Source, subject, told(&error), base_remedy(&error)),
-        });
+        match base::prepare(postgres, copy).await {
+            Ok(prepared) => findings.push(describe_base(subject, &prepared)),
+            Err(BaseError::Refused { server, mut list }) => {
+                // Those are told one by one, with what to do.
+                let is_of_set_up = |objection: &Objection| {
+                    use Objection as O;
+                    let own = copy.url.is_none() && copy.url_ref.is_none();
+                    match objection {
+                        O::MinimalLog | O::ArchivingOff | O::NoArchiveCommand => true,
+                        O::NoReplication { .. } | O::ReplicationRefused { .. } | O::MayNotStart { .. } => own,
+                        _ => false,
+                    }
+                };
+                list.retain(|objection| !(configured && is_of_set_up(objection)));
+                if !list.is_empty() {
+                    let error = BaseError::Refused { server, list };
+                    findings.push(Finding::fault(Area::Source, subject, told(&error), base_remedy(&error)));
+                }
+            }
+            Err(error) => {
+                findings.push(Finding::fault(Area::Source, subject, told(&error), base_remedy(&error)));
+            }
+        }
+    }
+    findings
+}
+
+/// What the server is not set up for.
+async fn lacking(
+    postgres: &PostgresSource,
+    rpo: Duration,
+) -> Result<Vec<configure::Finding>, ConfigureError> {
+    let parameters = ConnectionParameters::resolve(postgres).await?;
+    let wanted = Wanted::of(postgres, &parameters, rpo, "drctl wal push %p".to_owned());
+    let server = Server { parameters, administrator: None, tools: postgres.tools.clone() };
+    let mut connection = server.connect().await?;
+    let facts = server.facts(&mut connection, wanted.replicates, &CancellationToken::new()).await;
+    close(connection).await;
+    Ok(configure::plan(&facts?, &wanted))
+}
+
+fn describe_set_up(subject: &str, set_up: &[configure::Finding]) -> Vec<Finding> {
+    let lacking = set_up.iter().filter(|finding| finding.is_open());
+    let mut findings: Vec<_> = lacking
+        .map(|finding| {
+            let message = format!("{}: {}; needed: {}", finding.name, finding.found, finding.wanted);
+            let remedy = if finding.state == State::WaitsForRestart {
+                "Restart the server.".to_owned()
+            } else {
+                format!(
+                    "`drctl wal configure {subject}` has the statement or line; `--apply` runs what is SQL."
+                )
+            };
+            match (finding.weight, finding.state) {
+                (Weight::Needed, State::Missing | State::Foreign | State::WaitsForRestart) => {
+                    Finding::fault(Area::Source, subject, message, remedy)
+                }
+                _ => Finding::warning(Area::Source, subject, message, remedy),
+            }
+        })
+        .collect();
+    if findings.is_empty() {
+        let message = "the server is set up to have its log archived, as the policy asks";
+        findings.push(Finding::good(Area::Source, subject, message));
     }
     findings
 }

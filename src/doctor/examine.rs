@@ -23,7 +23,12 @@ pub async fn examine(
     }
     findings.extend(host::examine(policy, state));
     findings.extend(host::keys(policy));
-    findings.extend(join_all(policy.sources.iter().map(database::examine)).await.into_iter().flatten());
+    findings.extend(
+        join_all(policy.sources.iter().map(|source| database::examine(source, policy.objectives.rpo)))
+            .await
+            .into_iter()
+            .flatten(),
+    );
     findings.extend(
         join_all(
             policy.repositories.iter().map(|config| repository::examine(policy, config, repositories, clock)),

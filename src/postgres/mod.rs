@@ -17,7 +17,7 @@ mod wal_header;
 pub use connect::{ConnectError, ConnectionParameters, SslMode, close};
 pub use control_file::{ControlFileError, system_identifier_in};
 pub use facts::{FactsError, count_rows, read_facts, server_major};
-pub use quote::{identifier, literal, qualified, split_quoted};
+pub use quote::{identifier, literal, qualified, shell, split_quoted};
 pub use tools::{FoundTools, Tools, ToolsError};
 pub use wal_commits::CommitScan;
 pub use wal_header::{HeaderError, SEGMENT_HEADER, SegmentHeader};

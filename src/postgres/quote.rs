@@ -18,6 +18,16 @@ pub fn literal(text: &str) -> String {
     }
 }
 
+/// A text as a shell takes it literally.
+pub fn shell(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./@+=:,".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
 /// The parts of a text between `separator`s that stand outside double quotes, unquoted: the opposite of
 /// [`identifier`]. `None` where a quote is left open.
 pub fn split_quoted(text: &str, separator: char) -> Option<Vec<String>> {

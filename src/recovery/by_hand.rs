@@ -1,8 +1,9 @@
 //! The same recovery without drctl, to be kept beside the data. Pure.
 
 use super::plan::RecoveryPlan;
-use super::settings::{headline, shell};
+use super::settings::headline;
 use crate::model::{Artifact, Encoding};
+use crate::postgres::shell;
 use crate::repository::layout;
 
 pub(super) const FILE: &str = "RECOVER-BY-HAND.txt";

@@ -6,6 +6,7 @@ use super::RestoreCommand;
 use super::plan::{Goal, RecoveryPlan};
 use super::target::shown;
 use crate::model::{ClusterFacts, ConfigurationFile, RepositoryName, SourceName};
+use crate::postgres::shell;
 
 /// Without these at least as they were on the server that wrote the log, recovery ends.
 const DEMANDED: [&str; 5] = [
@@ -112,16 +113,6 @@ fn command_line(
     }
     words.extend([source.to_string(), "%f".to_owned(), "%p".to_owned()]);
     words.join(" ")
-}
-
-/// A text as a shell takes it literally.
-pub(super) fn shell(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./@+=:,".contains(c);
-    if !text.is_empty() && text.chars().all(plain) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
-    }
 }
 
 /// A line of a configuration file. In its quotes a backslash begins something.

@@ -11,11 +11,11 @@ use tokio::time::Instant;
 
 use super::plan::{Goal, RecoveryPlan};
 use super::proof::{Ended, prove};
-use super::settings::shell;
 use super::{RecoveryError, Run};
 use crate::event::told;
 use crate::model::{History, Lsn, Timeline};
 use crate::platform::{CancellationToken, Program};
+use crate::postgres::shell;
 
 const LOG: &str = "drctl-recovery.log";
 const STEP: Duration = Duration::from_millis(100);

@@ -14,6 +14,7 @@ mod ahead;
 mod archive;
 mod chain;
 pub mod cluster;
+pub mod configure;
 mod fetch;
 mod file;
 mod large;

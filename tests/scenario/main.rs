@@ -24,3 +24,4 @@ mod restore;
 mod roundtrip;
 mod upkeep;
 mod wal;
+mod wal_configure;

@@ -1,3 +1,4 @@
+mod configure;
 mod fetch;
 mod push;
 mod status;
@@ -23,6 +24,7 @@ enum WalCommand {
     Push(push::PushArgs),
     Fetch(fetch::FetchArgs),
     Status(status::StatusArgs),
+    Configure(configure::ConfigureArgs),
 }
 
 pub(super) async fn run(args: WalArgs, context: &Context) -> Result<Exit, CommandError> {
@@ -30,6 +32,7 @@ pub(super) async fn run(args: WalArgs, context: &Context) -> Result<Exit, Comman
         WalCommand::Push(args) => push::run(args, context).await,
         WalCommand::Fetch(args) => fetch::run(args, context).await,
         WalCommand::Status(args) => status::run(args, context).await,
+        WalCommand::Configure(args) => configure::run(args, context).await,
     }
 }
 

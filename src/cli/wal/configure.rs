@@ -1,0 +1,192 @@
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::super::Context;
+use super::super::error::CommandError;
+use super::super::exit::Exit;
+use super::super::output::{count, style};
+use crate::model::SourceName;
+use crate::policy::{Policy, PostgresSource, SourceConfig};
+use crate::postgres::{ConnectionParameters, close};
+use crate::wal::configure::{
+    Applied, Finding, Remedy, Server, State, Takes, Wanted, Weight, apply, plan, push_command,
+};
+
+const HELP: &str = "\
+Changes nothing without --apply. pg_hba.conf is never written: a line for it is shown.
+
+Exit status:
+  0    nothing is missing
+  1    failed
+  2    the command line or the policy is wrong
+  3    something is missing, or waits for a restart of the server";
+
+/// Say what the server lacks for what the policy asks of it, and set it
+#[derive(Debug, clap::Args)]
+#[command(after_help = HELP)]
+pub(super) struct ConfigureArgs {
+    /// The source, where the policy archives more than one
+    source: Option<SourceName>,
+    /// Set what may be set (ALTER SYSTEM, GRANT, the slot), and reload the server
+    #[arg(long)]
+    apply: bool,
+    /// Also in place of an archive_command or archive_library of someone else
+    #[arg(long, requires = "apply")]
+    replace: bool,
+    /// Ask and set as this role, e.g. a superuser; its password comes from PGPASSWORD or ~/.pgpass
+    #[arg(long = "as", value_name = "ROLE")]
+    administrator: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    source: &'a SourceName,
+    server: String,
+    findings: &'a [Finding],
+    applied: &'a [Applied],
+    open: usize,
+    waits_for_restart: Vec<&'static str>,
+}
+
+pub(super) async fn run(args: ConfigureArgs, context: &Context) -> Result<Exit, CommandError> {
+    let policy = context.policy()?;
+    let (source, _) = super::archived(&policy, args.source.as_ref())?;
+    let postgres = postgres(&policy, source)?;
+    let parameters = ConnectionParameters::resolve(postgres).await.map_err(CommandError::failed)?;
+    let wanted =
+        Wanted::of(postgres, &parameters, policy.objectives.rpo, push_line(&policy, source, context)?);
+    let server = Server { parameters, administrator: args.administrator, tools: postgres.tools.clone() };
+    let mut connection = server.connect().await.map_err(failed)?;
+    let facts = server.facts(&mut connection, wanted.replicates, &context.cancel).await.map_err(failed)?;
+    let mut findings = plan(&facts, &wanted);
+    let mut applied = vec![];
+    if args.apply && findings.iter().any(Finding::is_open) {
+        let outcome =
+            apply(&server, &mut connection, &wanted, &findings, args.replace, &context.cancel).await;
+        (applied, findings) = outcome.map_err(failed)?;
+    }
+    close(connection).await;
+    if context.cancel.is_cancelled() {
+        return Err(CommandError::new(Exit::Interrupted, "interrupted while looking"));
+    }
+    let open = findings.iter().filter(|finding| finding.is_open()).count();
+    if context.output.is_json() {
+        let waits = findings.iter().filter(|finding| finding.state == State::WaitsForRestart);
+        let document = Document {
+            source,
+            server: server.parameters.to_string(),
+            findings: &findings,
+            applied: &applied,
+            open,
+            waits_for_restart: waits.map(|finding| finding.name).collect(),
+        };
+        context.output.document("wal-configure", &document);
+    } else {
+        show(context, &findings, &applied, open);
+        if facts.is_standby {
+            context
+                .output
+                .note("The server is a standby: its primary archives, and is looked at by its own url.");
+        }
+        if open > 0 && !args.apply && can_be_applied(&findings) {
+            context.output.note("`drctl wal configure --apply` does what SQL can do here.");
+        }
+    }
+    Ok(if open == 0 { Exit::Done } else { Exit::Partly })
+}
+
+fn postgres<'p>(policy: &'p Policy, source: &SourceName) -> Result<&'p PostgresSource, CommandError> {
+    match policy.source(source).map(|source| &source.config) {
+        Some(SourceConfig::Postgres(postgres)) => Ok(postgres),
+        _ => Err(CommandError::usage(format!("{source} is not PostgreSQL"))),
+    }
+}
+
+/// What the server is to run: this program, with this policy.
+fn push_line(policy: &Policy, source: &SourceName, context: &Context) -> Result<String, CommandError> {
+    let own = |error: std::io::Error| {
+        CommandError::failed(error).context("failed to find the paths of this drctl and its policy")
+    };
+    let program = std::env::current_exe().map_err(own)?;
+    let path = std::path::absolute(Path::new(&context.policy_path()?)).map_err(own)?;
+    let archived = policy.sources.iter().filter(
+        |source| matches!(&source.config, SourceConfig::Postgres(postgres) if postgres.wal.is_some()),
+    );
+    let is_one_of_many = archived.count() > 1;
+    Ok(push_command(&program, &path, is_one_of_many.then_some(source)))
+}
+
+fn can_be_applied(findings: &[Finding]) -> bool {
+    let by_sql = |finding: &Finding| {
+        finding.state == State::Missing && matches!(finding.remedy, Some(Remedy::Sql { .. }))
+    };
+    findings.iter().any(by_sql)
+}
+
+fn show(context: &Context, findings: &[Finding], applied: &[Applied], open: usize) {
+    let output = &context.output;
+    for Applied { statement, error } in applied {
+        match error {
+            None => output.line(format!("{good}   done{good:#}  {statement};", good = style::GOOD)),
+            Some(error) => {
+                output.line(format!("{bad}refused{bad:#}  {statement};", bad = style::BAD));
+                output.line(format!("         {error}"));
+            }
+        }
+    }
+    for finding in findings {
+        let (word, colour) = match (finding.state, finding.weight) {
+            (State::Fine, _) => ("good", style::GOOD),
+            (State::WaitsForRestart, _) => ("restart", style::WARN),
+            (State::Missing, Weight::Needed) => ("missing", style::BAD),
+            (State::Missing, Weight::Advised) => ("advised", style::WARN),
+            (State::Foreign, _) => ("foreign", style::BAD),
+            (State::Unknown, _) => ("unknown", style::WARN),
+        };
+        output.line(format!("{colour}{word:>7}{colour:#}  {}: {}", finding.name, finding.found));
+        if finding.is_open() {
+            output.line(format!("         needed: {}", finding.wanted));
+            remedy(finding).iter().for_each(|line| output.line(format!("         {line}")));
+        }
+    }
+    let waiting: Vec<_> = findings
+        .iter()
+        .filter(|f| f.state == State::WaitsForRestart)
+        .map(|f| format!("`{}`", f.name))
+        .collect();
+    if !waiting.is_empty() {
+        output.line(format!("In force after a restart of the server: {}.", waiting.join(", ")));
+    }
+    match open {
+        0 => output.line("Nothing is missing."),
+        open => output.line(format!("{} to be done.", count(open as u64, "thing"))),
+    }
+}
+
+fn remedy(finding: &Finding) -> Vec<String> {
+    let when = |takes: Takes| format!("in force {}", takes.as_str());
+    let mut lines = match &finding.remedy {
+        None => vec![],
+        Some(Remedy::Sql { statements, takes }) => {
+            let mut lines: Vec<_> = statements.iter().map(|statement| format!("{statement};")).collect();
+            lines.push(when(*takes));
+            lines
+        }
+        Some(Remedy::ByHand { lines, place, takes }) => {
+            let mut words = vec![format!("in {place}:")];
+            words.extend(lines.iter().map(|line| format!("  {line}")));
+            words.push(when(*takes));
+            words
+        }
+    };
+    if finding.state == State::Foreign && matches!(finding.remedy, Some(Remedy::Sql { .. })) {
+        lines.push("It is replaced with `--apply --replace` only.".to_owned());
+    }
+    lines
+}
+
+fn failed(error: crate::wal::configure::ConfigureError) -> CommandError {
+    CommandError::failed(error)
+        .hint("Check that the server runs, and the url, password and TLS settings of the source.")
+}

@@ -1,0 +1,89 @@
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use sqlx::{AssertSqlSafe, PgConnection};
+
+use super::finding::{Finding, Remedy, State, Takes};
+use super::plan::{Wanted, plan};
+use super::server::{ConfigureError, Server};
+use crate::event::told;
+use crate::platform::CancellationToken;
+
+/// How long a server may take to read its files again.
+const READ_AGAIN_WITHIN: Duration = Duration::from_secs(5);
+const STEP: Duration = Duration::from_millis(100);
+const RELOAD: &str = "SELECT pg_reload_conf()";
+
+/// A statement that was run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Applied {
+    pub statement: String,
+    /// Why the server did not do it.
+    pub error: Option<String>,
+}
+
+/// Runs what the findings say, but what is someone else's only with `replace`. Gives what was run, and what
+/// is found afterwards.
+///
+/// A statement that the server refuses does not keep the others back.
+pub async fn apply(
+    server: &Server,
+    connection: &mut PgConnection,
+    wanted: &Wanted,
+    findings: &[Finding],
+    replace: bool,
+    cancel: &CancellationToken,
+) -> Result<(Vec<Applied>, Vec<Finding>), ConfigureError> {
+    let mut applied = vec![];
+    let mut reload = false;
+    for finding in findings {
+        let is_meant = finding.state == State::Missing || replace && finding.state == State::Foreign;
+        let Some(Remedy::Sql { statements, takes }) = finding.remedy.as_ref().filter(|_| is_meant) else {
+            continue;
+        };
+        for statement in statements {
+            let error = run(server, connection, statement).await;
+            let has_failed = error.is_some();
+            applied.push(Applied { statement: statement.clone(), error });
+            if has_failed {
+                break;
+            }
+            reload |= *takes != Takes::AtOnce;
+        }
+    }
+    if reload {
+        let error = run(server, connection, RELOAD).await;
+        applied.push(Applied { statement: RELOAD.to_owned(), error });
+    }
+    let begun = Instant::now();
+    loop {
+        // A new connection has what the server has now; this one may still have what it began with.
+        let mut fresh = server.connect().await?;
+        let facts = server.facts(&mut fresh, wanted.replicates, cancel).await;
+        crate::postgres::close(fresh).await;
+        let findings = plan(&facts?, wanted);
+        let refused = |statement: &String| {
+            applied.iter().any(|applied| applied.statement == *statement && applied.error.is_some())
+        };
+        let is_settled = findings.iter().all(|finding| match (&finding.state, &finding.remedy) {
+            (State::Missing, Some(Remedy::Sql { statements, .. })) => statements.iter().any(refused),
+            _ => true,
+        });
+        if is_settled || begun.elapsed() > READ_AGAIN_WITHIN || cancel.is_cancelled() {
+            return Ok((applied, findings));
+        }
+        tokio::time::sleep(STEP).await;
+    }
+}
+
+async fn run(server: &Server, connection: &mut PgConnection, statement: &str) -> Option<String> {
+    tracing::info!("{statement}");
+    // Every part of it that is not ours is quoted.
+    let ran = server.ask(sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(connection)).await;
+    ran.err().map(|error| match error {
+        ConfigureError::Question { source, .. } => {
+            source.as_database_error().map_or_else(|| told(&source), |error| error.message().to_owned())
+        }
+        error => told(&error),
+    })
+}

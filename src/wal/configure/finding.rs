@@ -1,0 +1,80 @@
+use serde::Serialize;
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// A setting's name, or `role`, `pg_hba.conf`, `slot`.
+    pub name: &'static str,
+    pub weight: Weight,
+    pub state: State,
+    /// What is there.
+    pub found: String,
+    /// What is needed, and why.
+    pub wanted: String,
+    /// `None` where nothing is to be done.
+    pub remedy: Option<Remedy>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Weight {
+    /// It works without.
+    Advised,
+    /// Nothing is archived, or copied, without.
+    Needed,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    Fine,
+    /// Set, and in force after a restart of the server.
+    WaitsForRestart,
+    Missing,
+    /// Someone else's, which is replaced only where that is asked for.
+    Foreign,
+    /// The role may not see it, or it could not be tried.
+    Unknown,
+}
+
+/// How a finding is mended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Remedy {
+    Sql {
+        statements: Vec<String>,
+        takes: Takes,
+    },
+    /// By an administrator: what, and in which place.
+    ByHand {
+        lines: Vec<String>,
+        place: String,
+        takes: Takes,
+    },
+}
+
+/// When a change is in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Takes {
+    AtOnce,
+    Reload,
+    Restart,
+}
+
+impl Takes {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::AtOnce => "at once",
+            Self::Reload => "after a reload",
+            Self::Restart => "after a restart of the server",
+        }
+    }
+}
+
+impl Finding {
+    /// Whether anything remains to be done.
+    pub fn is_open(&self) -> bool {
+        self.state != State::Fine && (self.state != State::Unknown || self.weight == Weight::Needed)
+    }
+}

@@ -1,0 +1,373 @@
+use std::path::Path;
+use std::time::Duration;
+
+use super::finding::{Finding, Remedy, State, Takes, Weight};
+use super::{Access, Facts, Role, Setting};
+use crate::model::SourceName;
+use crate::policy::{BaseThrough, PostgresSource, WalThrough};
+use crate::postgres::{identifier, literal, shell};
+
+/// Half-full segments are ended no more often than this.
+const OFTEN: Duration = Duration::from_secs(60);
+/// Log kept for a slot that nobody reads, at most: MiB.
+const KEPT_FOR_SLOT: u64 = 10 << 10;
+/// One for a base backup, one for the log.
+const SENDERS: u64 = 2;
+
+/// What the policy asks of a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// The policy's role.
+    pub role: String,
+    /// `None`: the log is not archived.
+    pub through: Option<WalThrough>,
+    /// The role connects for replication.
+    pub replicates: bool,
+    /// Base backups are read from the server's files.
+    pub starts_backups: bool,
+    /// Base backups hold changes only.
+    pub incrementals: bool,
+    pub rpo: Duration,
+    /// The whole `archive_command`.
+    pub push: String,
+    /// A password is used, over a socket too.
+    pub has_password: bool,
+    pub is_socket: bool,
+}
+
+impl Wanted {
+    /// `role` and the way to the server come from its connection.
+    pub fn of(
+        source: &PostgresSource,
+        parameters: &crate::postgres::ConnectionParameters,
+        rpo: Duration,
+        push: String,
+    ) -> Self {
+        let through = source.wal.as_ref().map(|wal| wal.through.clone());
+        // A server that is named for base backups only is another one.
+        let base = source.base.as_ref().filter(|base| base.url.is_none() && base.url_ref.is_none());
+        let copies = base.is_some_and(|base| base.through == BaseThrough::Replication);
+        Self {
+            role: parameters.user.clone(),
+            replicates: copies || matches!(through, Some(WalThrough::Stream { .. })),
+            through,
+            starts_backups: base.is_some_and(|base| base.through != BaseThrough::Replication),
+            incrementals: base.is_some_and(|base| base.incrementals > 0),
+            rpo,
+            push,
+            has_password: parameters.password.is_some(),
+            is_socket: parameters.is_socket(),
+        }
+    }
+}
+
+/// The line that archives with this policy, as the server's shell reads it.
+pub fn push_command(program: &Path, policy: &Path, source: Option<&SourceName>) -> String {
+    // The server itself puts something in place of `%` and a letter.
+    let word = |path: &Path| shell(&path.to_string_lossy()).replace('%', "%%");
+    let source = source.map(|source| format!("{source} ")).unwrap_or_default();
+    format!("{} --policy {} wal push {source}%p", word(program), word(policy))
+}
+
+/// Everything that is needed, with what is there of it. Those that lack something come in the order they
+/// are to be mended.
+pub fn plan(facts: &Facts, wanted: &Wanted) -> Vec<Finding> {
+    let mut findings = vec![wal_level(facts), full_page_writes(facts)];
+    match &wanted.through {
+        // A standby's log is archived by its primary.
+        Some(WalThrough::Archive) if !facts.is_standby => findings.extend(archiving(facts, wanted)),
+        Some(WalThrough::Stream { slot }) => findings.extend(streaming(facts, slot)),
+        _ => {}
+    }
+    if wanted.replicates {
+        findings.extend(senders(facts, wanted));
+    }
+    if wanted.incrementals && facts.major >= 17 {
+        let fine = facts.value("summarize_wal") == Some("on");
+        let why = "`on`: incremental backups are made from its summaries";
+        findings.push(setting(facts, "summarize_wal", fine, why, "on"));
+    }
+    findings.extend(role(facts, wanted));
+    findings
+}
+
+/// A setting that is to be `target`, unless it is `fine`.
+fn setting(facts: &Facts, name: &'static str, fine: bool, wanted: &str, target: &str) -> Finding {
+    let (state, found, takes) = match facts.settings.get(name) {
+        None => (State::Unknown, "not to be seen by the role".to_owned(), Takes::Reload),
+        Some(there) => {
+            let in_file = facts.files.as_ref().and_then(|files| files.get(name));
+            let waits = there.pending_restart && in_file.is_none_or(|value| value == target);
+            let state = match (fine, waits) {
+                (true, _) => State::Fine,
+                (false, true) => State::WaitsForRestart,
+                (false, false) => State::Missing,
+            };
+            let takes = if there.context == "postmaster" { Takes::Restart } else { Takes::Reload };
+            (state, format!("`{}`", there.value), takes)
+        }
+    };
+    let remedy = match (state, facts.settings.get(name)) {
+        (State::Fine | State::WaitsForRestart, _) => None,
+        // It would go before whatever a file says.
+        (_, Some(Setting { source, .. })) if source == "command line" => Some(Remedy::ByHand {
+            lines: vec![format!("{name} = {target}")],
+            place: "the server's command line, which has it now".to_owned(),
+            takes: Takes::Restart,
+        }),
+        _ => {
+            let statement = format!("ALTER SYSTEM SET {name} = {}", literal(target).trim_start());
+            Some(Remedy::Sql { statements: vec![statement], takes })
+        }
+    };
+    Finding { name, weight: Weight::Needed, state, found, wanted: wanted.to_owned(), remedy }
+}
+
+fn wal_level(facts: &Facts) -> Finding {
+    let fine = matches!(facts.value("wal_level"), Some("replica" | "logical"));
+    setting(
+        facts,
+        "wal_level",
+        fine,
+        "`replica` or `logical`: with less, the log cannot be recovered from",
+        "replica",
+    )
+}
+
+fn full_page_writes(facts: &Facts) -> Finding {
+    let fine = facts.value("full_page_writes") == Some("on");
+    setting(facts, "full_page_writes", fine, "`on`: base backups taken while the server writes need it", "on")
+}
+
+fn archiving(facts: &Facts, wanted: &Wanted) -> Vec<Finding> {
+    let mode = matches!(facts.value("archive_mode"), Some("on" | "always"));
+    let mode = setting(facts, "archive_mode", mode, "`on`", "on");
+    let limit = (wanted.rpo / 4).max(OFTEN);
+    let timeout = facts.number("archive_timeout").and_then(|timeout| u64::try_from(timeout).ok());
+    let fine = timeout.is_some_and(|timeout| (1..=limit.as_secs()).contains(&timeout));
+    let why = format!(
+        "{} s at most and not 0: else a server that writes little ends no segment within the RPO",
+        limit.as_secs()
+    );
+    let mut timeout = setting(facts, "archive_timeout", fine, &why, &limit.as_secs().to_string());
+    timeout.found = timeout.found.replace("`0`", "`0` (off)");
+    vec![mode, command(facts, wanted), timeout]
+}
+
+fn command(facts: &Facts, wanted: &Wanted) -> Finding {
+    let there = facts.value("archive_command").unwrap_or_default().trim();
+    // The server shows this in place of a command while `archive_mode` is off.
+    let given = facts.files.as_ref().and_then(|files| files.get("archive_command"));
+    let there = if there == "(disabled)" { given.map_or("", |given| given.trim()) } else { there };
+    let library = facts.value("archive_library").unwrap_or_default().trim();
+    let is_drctl = there.contains("wal push") && there.contains("%p");
+    let is_ours = there == wanted.push || is_drctl;
+    let why = format!("`{}`", wanted.push);
+    let mut finding = setting(facts, "archive_command", is_ours && library.is_empty(), &why, &wanted.push);
+    if finding.state == State::Unknown {
+        return finding;
+    }
+    if facts.value("archive_command") == Some("(disabled)") && facts.files.is_none() {
+        let found = "not to be seen by the role while `archive_mode` is off".to_owned();
+        return Finding { state: State::Unknown, found, ..finding };
+    }
+    finding.found = if there.is_empty() { "nothing".to_owned() } else { format!("`{there}`") };
+    if !library.is_empty() {
+        finding.found = format!("{} and `archive_library` `{library}`", finding.found);
+        if let Some(Remedy::Sql { statements, .. }) = &mut finding.remedy {
+            statements.insert(0, "ALTER SYSTEM SET archive_library = ''".to_owned());
+        }
+    }
+    let is_foreign = !library.is_empty() || !there.is_empty() && !is_ours;
+    if finding.state == State::Missing && is_foreign {
+        finding.state = State::Foreign;
+    }
+    finding
+}
+
+fn streaming(facts: &Facts, name: &str) -> Vec<Finding> {
+    let mut findings = vec![];
+    let slot = facts.slots.iter().find(|slot| slot.name == name);
+    let (most, taken) = (facts.number("max_replication_slots").unwrap_or(0), facts.slots.len() as i64);
+    let fine = most > if slot.is_some() { 0 } else { taken };
+    let why = format!("room for slot `{name}`: {} are taken", taken);
+    let target = (taken + 5).max(10).to_string();
+    findings.push(setting(facts, "max_replication_slots", fine, &why, &target));
+    let kept = facts.number("max_slot_wal_keep_size");
+    let why = "a limit: without one, a slot that nobody reads fills the server's disk";
+    let target = format!("{KEPT_FOR_SLOT}MB");
+    let limit = setting(facts, "max_slot_wal_keep_size", kept.is_some_and(|kept| kept > 0), why, &target);
+    findings.push(Finding { weight: Weight::Advised, ..limit });
+
+    let name_of = literal(name);
+    let create = format!("SELECT pg_create_physical_replication_slot({}, true)", name_of.trim_start());
+    let (state, found, statements) = match slot {
+        None => (State::Missing, "no slot".to_owned(), vec![create]),
+        Some(slot) if slot.kind != "physical" => (State::Foreign, format!("a {} slot", slot.kind), vec![]),
+        Some(slot) if slot.wal_status.as_deref() == Some("lost") => {
+            let drop = format!("SELECT pg_drop_replication_slot({})", name_of.trim_start());
+            (State::Missing, "a slot whose log is gone".to_owned(), vec![drop, create])
+        }
+        Some(slot) => {
+            let status = slot.wal_status.as_deref().unwrap_or("not used yet");
+            (State::Fine, format!("a slot ({status})"), vec![])
+        }
+    };
+    findings.push(Finding {
+        name: "slot",
+        weight: Weight::Needed,
+        state,
+        found,
+        wanted: format!("a physical slot `{name}`: the server then keeps what was not received yet"),
+        remedy: match (state, statements.is_empty()) {
+            (State::Foreign, _) => Some(Remedy::ByHand {
+                lines: vec!["slot = \"another_name\"".to_owned()],
+                place: "the policy, since the slot has another use".to_owned(),
+                takes: Takes::AtOnce,
+            }),
+            (_, true) => None,
+            (_, false) => Some(Remedy::Sql { statements, takes: Takes::AtOnce }),
+        },
+    });
+    findings
+}
+
+fn senders(facts: &Facts, wanted: &Wanted) -> Vec<Finding> {
+    let most = facts.number("max_wal_senders").unwrap_or(0);
+    // Our own stream is one of those that are there.
+    let streams = match &wanted.through {
+        Some(WalThrough::Stream { slot }) => {
+            facts.slots.iter().any(|other| other.name == *slot && other.is_active)
+        }
+        _ => false,
+    };
+    let taken = i64::try_from(facts.senders).unwrap_or(i64::MAX) - i64::from(streams);
+    let needed = taken + SENDERS as i64;
+    let why = format!("{needed} at least: {taken} are taken, and a backup and the log need one each");
+    let target = needed.max(10).to_string();
+    vec![setting(facts, "max_wal_senders", most >= needed, &why, &target)]
+}
+
+fn role(facts: &Facts, wanted: &Wanted) -> Vec<Finding> {
+    let name = identifier(&wanted.role);
+    let granted = |name: &'static str, weight, fine: bool, found: String, why: String, statement| Finding {
+        name,
+        weight,
+        state: if fine { State::Fine } else { State::Missing },
+        found,
+        wanted: why,
+        remedy: (!fine).then(|| Remedy::Sql { statements: vec![statement], takes: Takes::AtOnce }),
+    };
+    let Some(role) = &facts.role else {
+        let lines =
+            vec![format!("CREATE ROLE {name} LOGIN REPLICATION"), format!("GRANT pg_monitor TO {name}")];
+        return vec![Finding {
+            name: "role",
+            weight: Weight::Needed,
+            state: State::Missing,
+            found: "no such role".to_owned(),
+            wanted: format!("a role `{}`, as the policy's url names it", wanted.role),
+            remedy: Some(Remedy::ByHand {
+                lines,
+                place: "psql, and give it a password with \\password".to_owned(),
+                takes: Takes::AtOnce,
+            }),
+        }];
+    };
+    let Role { is_superuser, may_replicate, monitors, may_start_backups, .. } = role;
+    let mut findings = vec![granted(
+        "pg_monitor",
+        Weight::Advised,
+        *is_superuser || *monitors,
+        if *monitors { "has it".to_owned() } else { "not a member".to_owned() },
+        format!("`{}` a member: to see settings and what waits to be archived", wanted.role),
+        format!("GRANT pg_monitor TO {name}"),
+    )];
+    if wanted.starts_backups {
+        let functions = if facts.major >= 15 {
+            "pg_backup_start(text, boolean), pg_backup_stop(boolean)"
+        } else {
+            "pg_start_backup(text, boolean, boolean), pg_stop_backup(boolean, boolean)"
+        };
+        findings.push(granted(
+            "backup functions",
+            Weight::Needed,
+            *is_superuser || *may_start_backups,
+            if *may_start_backups { "may call them" } else { "may not call them" }.to_owned(),
+            format!("`{}` may begin and end a base backup", wanted.role),
+            format!("GRANT EXECUTE ON FUNCTION {functions} TO {name}"),
+        ));
+    }
+    if wanted.replicates {
+        let fine = *is_superuser || *may_replicate;
+        findings.push(granted(
+            "replication",
+            Weight::Needed,
+            fine,
+            if fine { "may replicate" } else { "may not replicate" }.to_owned(),
+            format!("`{}` may replicate: base backups and the stream come that way", wanted.role),
+            format!("ALTER ROLE {name} REPLICATION"),
+        ));
+        findings.push(access(facts, wanted));
+    }
+    findings
+}
+
+fn access(facts: &Facts, wanted: &Wanted) -> Finding {
+    let (state, found) = match &facts.access {
+        Access::LetIn => (State::Fine, "lets it in".to_owned()),
+        Access::Refused(words) => (State::Missing, words.clone()),
+        Access::Unknown(why) => (State::Unknown, format!("not tried: {why}")),
+        Access::NotTried => (State::Unknown, "not tried, since the role may not replicate yet".to_owned()),
+    };
+    let rules = facts.hba.iter().flatten();
+    let meant = |rule: &&super::HbaRule| {
+        rule.databases.iter().any(|name| name == "replication")
+            && rule.users.iter().any(|name| name == "all" || *name == wanted.role)
+    };
+    let mut lines = vec![hba_line(facts, wanted)];
+    let mut place = facts.value("hba_file").unwrap_or("pg_hba.conf").to_owned();
+    if state == State::Missing
+        && let Some(rule) = rules.clone().find(meant)
+    {
+        place = match &rule.error {
+            Some(error) => format!("{place}, where line {} is not understood: {error}", rule.line),
+            None => format!("{place}, where line {} may be it already, and a reload is due", rule.line),
+        };
+    }
+    if state == State::Fine {
+        lines.clear();
+    }
+    Finding {
+        name: "pg_hba.conf",
+        weight: if facts.access == Access::NotTried { Weight::Advised } else { Weight::Needed },
+        state,
+        found,
+        wanted: format!("a line that lets `{}` in for replication; `all` does not mean that", wanted.role),
+        remedy: (!lines.is_empty()).then_some(Remedy::ByHand { lines, place, takes: Takes::Reload }),
+    }
+}
+
+fn hba_line(facts: &Facts, wanted: &Wanted) -> String {
+    let role = &wanted.role;
+    let plain = role.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+    // A word among those that mean something else is quoted, too.
+    let reserved = ["all", "replication", "samerole", "sameuser"].contains(&role.as_str());
+    let role = if plain && !reserved { role.clone() } else { identifier(role) };
+    let method = match facts.value("password_encryption") {
+        Some("md5") => "md5",
+        _ => "scram-sha-256",
+    };
+    match &facts.client {
+        Some(address) if !wanted.is_socket => {
+            let bits = if address.contains(':') { 128 } else { 32 };
+            let kind = if facts.tls { "hostssl" } else { "host" };
+            format!("{kind} replication {role} {address}/{bits} {method}")
+        }
+        _ => format!("local replication {role} {}", if wanted.has_password { method } else { "peer" }),
+    }
+}
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;
