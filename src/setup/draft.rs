@@ -104,8 +104,8 @@ const POINT_IN_TIME: &str = r#"# Dumps, copies of the whole cluster, and its log
 methods = ["logical", "base", "wal"]
 "#;
 
-const DUMPS_ONLY: &str = r#"# Copies of the whole cluster and its log bring back any moment, of a server you run yourself.
-#methods = ["logical", "base", "wal"]
+const DUMPS_ONLY: &str = r#"# Of a server you run yourself, copies of the whole cluster and its log bring back any moment: `drctl init
+# --point-in-time` writes what that takes.
 "#;
 
 const SCHEDULE_OF_DUMPS: &str = r#"database = "15 * * * *"
