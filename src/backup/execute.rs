@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use thiserror::Error;
 
 use super::{BackupPlan, BackupReport, Missing, PlannedSource, SourceOutcome, SourceReport};
@@ -10,11 +10,10 @@ use crate::event::{Event, Events, told};
 use crate::model::{BackupId, Manifest, Protection, RecipientPrint, RepositoryName, RunId, ToolFacts};
 use crate::pipeline::{Recipe, RecipeError};
 use crate::platform::{CancellationToken, Clock, host_name};
-use crate::policy::{Encryption, Place, Policy};
+use crate::policy::{Encryption, Policy};
 use crate::repository::lease::{self, Acquired, Lease};
 use crate::repository::{
-    BackupWriter, FormatVersion, Lock, Lost, MarkerError, PutOptions, Repositories, WriteError, journal,
-    layout,
+    BackupWriter, FormatVersion, Lost, MarkerError, Repositories, WriteError, journal, layout, write_options,
 };
 use crate::source::{self, SourceError};
 
@@ -229,7 +228,7 @@ impl Run<'_> {
             backup.clone(),
             self.recipe.clone(),
             self.policy.transfer,
-            self.locks(begun),
+            write_options(&self.policy.repositories, begun),
             self.events.clone(),
             cancel.clone(),
         );
@@ -309,23 +308,6 @@ impl Run<'_> {
                 }
             }
         }
-    }
-
-    fn locks(&self, now: DateTime<Utc>) -> Vec<(RepositoryName, PutOptions)> {
-        let lock = |place: &Place| match place {
-            Place::S3(place) => {
-                place.object_lock.map(|lock| Lock { mode: lock.mode, until: now + lock.retain })
-            }
-            Place::Directory(_) => None,
-        };
-        self.policy
-            .repositories
-            .iter()
-            .map(|config| {
-                let options = PutOptions { lock: lock(&config.place), ..PutOptions::absent() };
-                (config.name.clone(), options)
-            })
-            .collect()
     }
 
     async fn record(&self, report: &BackupReport, catalog: Option<&Catalog>, manifests: &[Held]) {

@@ -200,6 +200,13 @@ fn refused(error: RestoreError) -> CommandError {
                 "Name the file that holds an identity with `--identity`; `drctl show` says whose recipients the backup has.",
             ],
         ),
+        // What a dump is compared with is lost; the dump itself may be whole.
+        RestoreError::Details { .. } => (
+            Exit::Failed,
+            vec![
+                "`drctl verify` says what is left of it; `drctl show` has the commands that restore the dump by hand.",
+            ],
+        ),
         RestoreError::Interrupted => (Exit::Interrupted, vec![]),
         RestoreError::Tools(_) => (Exit::Failed, vec!["`drctl doctor` says which versions are here."]),
         _ => (Exit::Failed, vec![]),
