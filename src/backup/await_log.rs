@@ -3,14 +3,12 @@ use std::time::Duration;
 use super::Missing;
 use super::execute::Run;
 use crate::event::{Event, Phase, told};
-use crate::model::{Manifest, Physical, RepositoryName};
+use crate::model::{Manifest, Physical, RepositoryName, SourceName};
 use crate::pipeline::Identities;
+use crate::policy::SourceConfig;
 use crate::repository::Repository;
 use crate::wal::{self, Archive};
 
-/// A server archives a segment within seconds where nothing is wrong; at the first that fails it waits for
-/// a minute after three attempts.
-const WITHIN: Duration = Duration::from_secs(120);
 const STEP: Duration = Duration::from_millis(500);
 /// For a listing.
 const ASKED_WITHIN: Duration = Duration::from_secs(60);
@@ -23,6 +21,7 @@ impl Run<'_> {
         let cluster = manifest.server.as_ref().and_then(|server| server.system_identifier.as_ref());
         let Some(cluster) = cluster.and_then(|cluster| cluster.parse().ok()) else { return vec![] };
         let archive = Archive { system: manifest.system.clone(), source: manifest.source.clone(), cluster };
+        let within = self.log_wait(&manifest.source);
         let begun = std::time::Instant::now();
         self.events.emit(&Event::PhaseBegan { phase: Phase::AwaitLog });
         let mut waiting: Vec<&Repository> =
@@ -37,7 +36,7 @@ impl Run<'_> {
                 }
             }
             waiting = left;
-            if waiting.is_empty() || begun.elapsed() > WITHIN {
+            if waiting.is_empty() || begun.elapsed() > within {
                 break missing;
             }
             tokio::select! {
@@ -48,6 +47,14 @@ impl Run<'_> {
         let seconds = begun.elapsed().as_secs_f64();
         self.events.emit(&Event::PhaseEnded { phase: Phase::AwaitLog, seconds });
         missing
+    }
+
+    fn log_wait(&self, source: &SourceName) -> Duration {
+        let wait = match self.policy.source(source).map(|source| &source.config) {
+            Some(SourceConfig::Postgres(postgres)) => postgres.base.as_ref().map(|base| base.log_wait),
+            _ => None,
+        };
+        wait.unwrap_or_default()
     }
 }
 

@@ -250,6 +250,8 @@ pub struct BaseBackup {
     pub url_ref: Option<SecretRef>,
     /// Incremental backups after a full one, at most.
     pub incrementals: u32,
+    /// How long a stored backup waits for its log.
+    pub log_wait: Duration,
 }
 
 /// Where a physical copy is read.

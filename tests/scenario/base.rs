@@ -461,6 +461,8 @@ async fn a_server_that_pg_hba_closes_to_replication_says_so() -> Outcome<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_its_log_lacks_is_told_until_it_is_there() -> Outcome<()> {
     let archiving = Archiving::start(&TWO, "may_lag = [\"west\"]", options(15)).await?;
+    // For the primary: the server is done with archiving before the copy ends.
+    archiving.base("log_wait = \"5s\"")?;
     archiving.write(1).await?;
     archiving.settle().await?;
     // The copy takes the backup, but none of the log.

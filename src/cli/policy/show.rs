@@ -158,7 +158,7 @@ fn postgres(postgres: &PostgresSource) -> Vec<String> {
             (None, Some(reference)) => format!(" of the URL from {reference}"),
             (None, None) => String::new(),
         };
-        lines.push(format!("base: {through}{of}"));
+        lines.push(format!("base: {through}{of}, waits {} for its log", period(base.log_wait)));
     }
     lines.extend(postgres.wal.as_ref().map(wal));
     lines

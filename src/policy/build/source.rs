@@ -20,6 +20,9 @@ use crate::policy::read::{At, Kind as _, Log, Named, Spot};
 /// Names that mean something else in a repository.
 const RESERVED: [&str; 2] = ["journal", "leases"];
 const LOCK_WAIT: Duration = Duration::from_secs(60);
+/// A server archives a segment within seconds where nothing is wrong; at the first that fails it waits for
+/// a minute after three attempts.
+const LOG_WAIT: Duration = Duration::from_secs(120);
 const WAL_PARALLEL: usize = 4;
 const WAL_PREFETCH: usize = 8;
 
@@ -161,7 +164,7 @@ fn base_settings(table: Option<&At<BaseTable>>, base: Base<'_>, log: &mut Log<'_
             BaseThrough::DataDirectory { path: path.map(|path| base.path(path)).unwrap_or_default() }
         }
     };
-    let mut copying = BaseBackup { through, url: None, url_ref: None, incrementals: 0 };
+    let mut copying = BaseBackup { through, url: None, url_ref: None, incrementals: 0, log_wait: LOG_WAIT };
     let Some(table) = table else { return copying };
     if copying.through == BaseThrough::Replication {
         unused(&table.data_directory, "it goes with `through = \"data-directory\"`", log);
@@ -170,6 +173,7 @@ fn base_settings(table: Option<&At<BaseTable>>, base: Base<'_>, log: &mut Log<'_
     }
     (copying.url, copying.url_ref) = url_or_ref(table.url.as_ref(), base);
     copying.incrementals = number(&table.incrementals).unwrap_or(0);
+    copying.log_wait = table.log_wait.as_ref().map_or(LOG_WAIT, |wait| wait.0);
     copying
 }
 

@@ -102,6 +102,9 @@ table! {
             url: PostgresUrl,
             /// Incremental backups after a full one, at most (PostgreSQL 17 and later). 0 unless given.
             incrementals: Whole<0, 30>,
+            /// How long a backup waits, once it is stored, for the log it needs; it is not yet restorable
+            /// where the log has not come by then. `2m` unless given.
+            log_wait: Period,
         }
     }
 }
