@@ -28,9 +28,9 @@ test: deps fmt clippy lint unit doc deny ## Everything CI runs
 check: fmt clippy ## Formatting and lints only: quick
 
 .PHONY: bench
-bench: ## Measure backup and restore against pipes and scripts (QUICK=1: a small run)
+bench: ## Measure against pipes and scripts (QUICK=1: small; GROUP=dump|base|wal: only that)
 	@.ci/install build bench
-	$(CARGO) bench --locked --bench against-pipes -- $(if $(QUICK),--quick)
+	$(CARGO) bench --locked --bench against-pipes -- $(if $(QUICK),--quick) $(GROUP)
 
 .PHONY: deps
 deps:

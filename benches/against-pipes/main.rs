@@ -1,4 +1,4 @@
-//! `make bench`: drctl against the pipe and the script a team would write instead, on the same data and
+//! `make bench`: drctl against the pipes and the script a team would write instead, on the same data and
 //! the same S3 server.
 //!
 //! Clients, PostgreSQL and the S3 server share one machine, so that times mean nothing by themselves. What
@@ -8,50 +8,54 @@
 
 mod contender;
 mod database;
+mod ground;
+mod log;
 mod table;
 
 #[path = "../../tests/support/mod.rs"]
 mod support;
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use contender::{BACKUPS, Contender, DATABASE, Ground, RESTORES};
+use contender::{Contender, Group};
+use ground::{DATABASE, Ground};
+use log::Counts;
 use support::Outcome;
 use support::postgres::{Cluster, ClusterOptions};
 use support::usage::{self, Usage};
-use table::{Aim, Cost, Series};
+use table::{Cost, Series};
 
 /// One command may not take longer, however slow the machine.
 const LIMIT: Duration = Duration::from_secs(15 * 60);
 
-const AIMS: [Aim; 6] = [
-    Aim { of: Contender::Drctl, against: Contender::Pipe, at_most: Some(0.8) },
-    Aim { of: Contender::DrctlToTwo, against: Contender::Pipe, at_most: Some(1.1) },
-    Aim { of: Contender::Drctl, against: Contender::Script, at_most: None },
-    Aim { of: Contender::DrctlToTwo, against: Contender::Script, at_most: None },
-    Aim { of: Contender::RestoreDrctl, against: Contender::RestorePipe, at_most: Some(0.9) },
-    Aim { of: Contender::DrctlToTwo, against: Contender::Drctl, at_most: None },
-];
-
 #[tokio::main]
 async fn main() -> Outcome<()> {
-    // Cargo adds `--bench`.
-    let quick = std::env::args().any(|argument| argument == "--quick");
+    let Choice { groups, quick } = Choice::read()?;
     let (divisor, runs) = if quick { (10, 1) } else { (1, 3) };
+    let counts = if quick { Counts { single: 5, waiting: 20 } } else { Counts { single: 20, waiting: 200 } };
 
-    let directory = tempfile::Builder::new().prefix("drctl-bench").tempdir()?;
+    let directory = tempfile::Builder::new()
+        .prefix("drctl-bench")
+        .permissions(Permissions::from_mode(0o755))
+        .tempdir()?;
     println!("Starting PostgreSQL and an S3 server.");
     let cluster = Cluster::start_with(
         ClusterOptions::new(15)
+            .initdb("--data-checksums")
             .setting("shared_buffers", "256MB")
             .setting("max_wal_size", "8GB")
+            .setting("wal_keep_size", "4GB")
             .setting("checkpoint_timeout", "1h")
-            .setting("autovacuum", "off"),
+            .setting("autovacuum", "off")
+            .setting("archive_mode", "on")
+            .setting("archive_command", "true"),
     )
     .await?;
-    let ground = prepare(directory.path(), cluster).await?;
+    let ground = prepare(directory.path(), cluster, counts).await?;
 
     println!("Writing the database.");
     ground.cluster.execute("postgres", &[&format!("CREATE DATABASE {DATABASE}")]).await?;
@@ -61,10 +65,53 @@ async fn main() -> Outcome<()> {
     let size: u64 = ground.cluster.text(DATABASE, "pg_database_size(current_database())").await?.parse()?;
     println!("It has {} rows and {:.2} GB.\n", database::rows(divisor), size as f64 / 1e9);
 
-    let mut series: Vec<Series> = BACKUPS.into_iter().chain(RESTORES).map(Series::new).collect();
+    for group in groups {
+        let series = turns(&ground, group, divisor, runs).await?;
+        println!("\nMedians of {runs}; memory is the most of all.\n");
+        println!("{}", table::measurements(&series));
+        println!("{}", table::ratios(&series, &group.aims()));
+    }
+    Ok(())
+}
+
+/// What the arguments ask for.
+struct Choice {
+    groups: Vec<Group>,
+    quick: bool,
+}
+
+impl Choice {
+    fn read() -> Outcome<Self> {
+        let mut choice = Self { groups: vec![], quick: false };
+        for argument in std::env::args().skip(1) {
+            match argument.as_str() {
+                "--quick" => choice.quick = true,
+                // Cargo adds it.
+                "--bench" => {}
+                word => choice.groups.push(
+                    Group::named(word).ok_or_else(|| format!("`{word}` is not one of dump, base, wal"))?,
+                ),
+            }
+        }
+        if choice.groups.is_empty() {
+            choice.groups.extend(Group::ALL);
+        }
+        Ok(choice)
+    }
+}
+
+/// Lets the contenders of a group take turns.
+async fn turns(ground: &Ground, group: Group, divisor: u64, runs: usize) -> Outcome<Vec<Series>> {
+    match group {
+        Group::Dump => {}
+        Group::Base => begin_to_archive(ground).await?,
+        Group::Wal => log::write(&ground.cluster.data().join("pg_wal"), &ground.log(), ground.counts)?,
+    }
+    let contenders = group.contenders().iter();
+    let mut series: Vec<_> = contenders.map(|one| Series::new(*one, ground.counts)).collect();
     for run in 1..=runs {
         for one in &mut series {
-            let cost = measure(&ground, one.contender, divisor).await?;
+            let cost = measure(ground, one.contender, divisor).await?;
             let (wall, processor) = (cost.usage.wall.as_secs_f64(), cost.usage.processor.as_secs_f64());
             println!(
                 "run {run} of {runs}: {:<38} {wall:>6.1} s wall {processor:>6.1} s processor",
@@ -77,28 +124,46 @@ async fn main() -> Outcome<()> {
         std::fs::remove_dir_all(ground.home())?;
         std::fs::create_dir(ground.home())?;
     }
+    Ok(series)
+}
 
-    println!("\nMedians of {runs}; memory is the most of all.\n");
-    println!("{}", table::measurements(&series));
-    println!("{}", table::ratios(&series, &AIMS));
+/// Makes the server archive with drctl, for whoever copies it.
+async fn begin_to_archive(ground: &Ground) -> Outcome<()> {
+    let command = format!("ALTER SYSTEM SET archive_command = '{} %p'", ground.archive_script().display());
+    ground.cluster.execute("postgres", &[&command, "SELECT pg_reload_conf()"]).await?;
+    let begun = Instant::now();
+    let segment = ground.cluster.text("postgres", "pg_walfile_name(pg_current_wal_lsn())").await?;
+    ground.cluster.execute("postgres", &["SELECT txid_current()", "SELECT pg_switch_wal()"]).await?;
+    let done = ground.cluster.data().join(format!("pg_wal/archive_status/{segment}.done"));
+    while !done.exists() {
+        if begun.elapsed() > Duration::from_secs(60) {
+            return Err(format!("the server does not archive:\n{}", ground.cluster.log_tail()).into());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     Ok(())
 }
 
 async fn measure(ground: &Ground, contender: Contender, divisor: u64) -> Outcome<Cost> {
     let scratch = ground.scratch();
+    if contender == Contender::LogDrained {
+        ground.note_what_waits()?;
+    }
     ground.cluster.execute("postgres", &["CHECKPOINT"]).await?;
     let postmaster = ground.cluster.postmaster()?;
     let before = server_time(postmaster);
     let restored = "restored";
-    let usage = usage::measure(ground.command(contender, restored), LIMIT)?;
+    let usage = usage::measure(ground.command(contender, restored)?, LIMIT)?;
     let usage = usage.expect_success().map_err(|error| format!("{}: {error}", contender.title()))?;
     let server = server_time(postmaster).saturating_sub(before);
-    std::fs::remove_dir_all(&scratch)?;
-    std::fs::create_dir(&scratch)?;
-    if RESTORES.contains(&contender) {
+    if contender.restores_cluster() {
+        prove_cluster(ground)?;
+    } else if contender.restores_database() {
         prove(ground, restored, divisor).await?;
         ground.cluster.execute("postgres", &[&format!("DROP DATABASE {restored}")]).await?;
     }
+    std::fs::remove_dir_all(&scratch)?;
+    std::fs::create_dir(&scratch)?;
     Ok(Cost { usage, server })
 }
 
@@ -113,13 +178,33 @@ async fn prove(ground: &Ground, restored: &str, divisor: u64) -> Outcome<()> {
     Ok(())
 }
 
+/// A little is left out of a copy: what is temporary.
+fn prove_cluster(ground: &Ground) -> Outcome<()> {
+    let wanted = bytes_below(&ground.cluster.data().join("base"))?;
+    let found = bytes_below(&ground.restored().join("base"))?;
+    if found > wanted || found < wanted / 100 * 99 {
+        return Err(format!("{found} bytes of tables came back of {wanted}").into());
+    }
+    Ok(())
+}
+
+fn bytes_below(folder: &Path) -> Outcome<u64> {
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let metadata = entry.metadata()?;
+        bytes += if metadata.is_dir() { bytes_below(&entry.path())? } else { metadata.len() };
+    }
+    Ok(bytes)
+}
+
 /// Processor time of the PostgreSQL server so far, backends that ended and those that run.
 fn server_time(postmaster: u32) -> Duration {
     usage::tree(postmaster).into_iter().filter_map(usage::processor_time).sum()
 }
 
 /// Keys, a bucket, the AWS command line, and policies that name them.
-async fn prepare(directory: &Path, cluster: Cluster) -> Outcome<Ground> {
+async fn prepare(directory: &Path, cluster: Cluster, counts: Counts) -> Outcome<Ground> {
     let address = tokio::task::spawn_blocking(support::radosgw::address).await??;
     let recipients = [key(directory, "operational.key")?, key(directory, "escrow.key")?];
     let ground = Ground {
@@ -128,10 +213,11 @@ async fn prepare(directory: &Path, cluster: Cluster) -> Outcome<Ground> {
         endpoint: format!("http://{address}"),
         aws: aws()?,
         recipients,
+        counts,
     };
-    ground.write_policies()?;
     std::fs::create_dir(ground.scratch())?;
     std::fs::create_dir(ground.home())?;
+    ground.set_up()?;
     succeed(ground.aws("s3 mb s3://bench"))?;
     Ok(ground)
 }

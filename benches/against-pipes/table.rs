@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::contender::Contender;
+use crate::log::Counts;
 use crate::support::usage::Usage;
 
 /// What one run cost.
@@ -16,11 +17,18 @@ pub(crate) struct Cost {
 pub(crate) struct Series {
     pub(crate) contender: Contender,
     pub(crate) costs: Vec<Cost>,
+    /// How often each run does what is compared.
+    times: u64,
 }
 
 impl Series {
-    pub(crate) fn new(contender: Contender) -> Self {
-        Self { contender, costs: vec![] }
+    pub(crate) fn new(contender: Contender, counts: Counts) -> Self {
+        let times = match contender {
+            Contender::LogSegment | Contender::LogPipe => counts.single,
+            Contender::LogDrained => counts.waiting,
+            _ => 1,
+        };
+        Self { contender, costs: vec![], times }
     }
 
     fn wall(&self) -> f64 {
@@ -35,7 +43,11 @@ impl Series {
         self.median(|cost| cost.server.as_secs_f64())
     }
 
+    /// Of drctl itself; of what a shell runs in a loop only the largest is known.
     fn peak(&self) -> u64 {
+        if !self.contender.is_drctl() {
+            return self.largest();
+        }
         self.costs.iter().map(|cost| cost.usage.peak).max().unwrap_or(0)
     }
 
@@ -47,11 +59,12 @@ impl Series {
         let mut values: Vec<f64> = self.costs.iter().map(of).collect();
         values.sort_by(f64::total_cmp);
         let middle = values.len() / 2;
-        match values.len() {
+        let median = match values.len() {
             0 => f64::NAN,
             even if even % 2 == 0 => f64::midpoint(values[middle - 1], values[middle]),
             _ => values[middle],
-        }
+        };
+        median / self.times as f64
     }
 }
 
@@ -73,7 +86,7 @@ pub(crate) fn measurements(series: &[Series]) -> String {
     );
     for one in series {
         // The memory of `bash`, which only starts the others, says nothing.
-        let peak = if one.contender.is_drctl() { mebibytes(one.peak()) } else { "-".to_owned() };
+        let peak = if one.contender.is_of_drctl() { mebibytes(one.peak()) } else { "-".to_owned() };
         text += &format!(
             "{:<38}{:>9}{:>11}{:>11}{:>10}{:>10}\n",
             one.contender.title(),
@@ -103,14 +116,14 @@ pub(crate) fn ratios(series: &[Series], aims: &[Aim]) -> String {
         let names = format!("{} / {}", aim.of.title(), aim.against.title());
         text += &format!("{names:<68}{wall:>7.2}{processor:>11.2}{verdict}\n");
     }
-    let peak = series.iter().filter(|one| one.contender.is_drctl()).map(Series::peak).max().unwrap_or(0);
+    let peak = series.iter().filter(|one| one.contender.is_of_drctl()).map(Series::peak).max().unwrap_or(0);
     let word = if peak < MEMORY_AIM { "met" } else { "missed" };
     text += &format!("{:<68}{:>18}{:>11}  {word}\n", "most memory of drctl", mebibytes(peak), "< 128 MiB");
     text
 }
 
 fn seconds(value: f64) -> String {
-    format!("{value:.1} s")
+    if value < 1.0 { format!("{:.0} ms", value * 1e3) } else { format!("{value:.1} s") }
 }
 
 fn mebibytes(bytes: u64) -> String {

@@ -1,0 +1,257 @@
+//! Where everything of one benchmark is, and each contender's command.
+
+use std::fs::Permissions;
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::contender::Contender;
+use crate::log::Counts;
+use crate::support::Outcome;
+use crate::support::postgres::{Cluster, SUPERUSER, owner};
+use crate::support::s3::{ACCESS_KEY, SECRET_KEY};
+
+/// The database that is backed up, and its source's name in the policies.
+pub(crate) const DATABASE: &str = "shop";
+
+const REGION: &str = "us-east-1";
+const PIPED: &str = "s3://bench/piped";
+
+pub(crate) struct Ground {
+    pub(crate) directory: PathBuf,
+    pub(crate) cluster: Cluster,
+    pub(crate) endpoint: String,
+    /// Where `aws` is.
+    pub(crate) aws: PathBuf,
+    /// Public halves of the two keys.
+    pub(crate) recipients: [String; 2],
+    pub(crate) counts: Counts,
+}
+
+impl Ground {
+    /// Room for the files of the pipe and the script.
+    pub(crate) fn scratch(&self) -> PathBuf {
+        self.directory.join("scratch")
+    }
+
+    /// What a command may keep between runs of it; made anew for each round.
+    pub(crate) fn home(&self) -> PathBuf {
+        self.directory.join("home")
+    }
+
+    /// A folder of log, as a server has it.
+    pub(crate) fn log(&self) -> PathBuf {
+        self.directory.join("pg_wal")
+    }
+
+    /// Where a restore puts a cluster.
+    pub(crate) fn restored(&self) -> PathBuf {
+        self.scratch().join("restored")
+    }
+
+    fn identity(&self) -> PathBuf {
+        self.directory.join("operational.key")
+    }
+
+    /// The program, where the server may run it too.
+    fn program(&self) -> PathBuf {
+        self.directory.join("drctl")
+    }
+
+    /// What the server archives with.
+    pub(crate) fn archive_script(&self) -> PathBuf {
+        self.directory.join("archive")
+    }
+
+    fn policy(&self, name: &str) -> PathBuf {
+        self.directory.join(format!("{name}.toml"))
+    }
+
+    /// Writes what drctl needs, for us and for the server's user.
+    pub(crate) fn set_up(&self) -> Outcome<()> {
+        let repository = |table: &str, root: &str| {
+            format!(
+                "[repository.{table}]\nurl = \"s3://bench/{root}\"\nregion = \"{REGION}\"\nendpoint = \"{}\"\npath_style = true\n\n",
+                self.endpoint
+            )
+        };
+        let files =
+            format!("through = \"data-directory\"\ndata_directory = \"{}\"", self.cluster.data().display());
+        let physical =
+            |base: &str| format!("methods = [\"base\", \"wal\"]\n\n[sources.{DATABASE}.base]\n{base}\n");
+        self.write_policy("dump", &repository("primary", "one"), "")?;
+        let two = repository("primary", "two/primary") + &repository("copies.away", "two/away");
+        self.write_policy("dump-to-two", &two, "")?;
+        self.write_policy("base-replication", &repository("primary", "base"), &physical(""))?;
+        self.write_policy("base-files", &repository("primary", "base"), &physical(&files))?;
+        self.write_policy("wal", &repository("primary", "wal"), &physical(""))?;
+
+        std::fs::copy(env!("CARGO_BIN_EXE_drctl"), self.program())?;
+        if let Some((user, group)) = owner()? {
+            chown(self.identity(), Some(user), Some(group))?;
+        }
+        let mut push = Command::new(self.program());
+        self.surround(&mut push);
+        let variables = push.get_envs().map(|(name, value)| {
+            format!("{}='{}'", name.to_string_lossy(), value.unwrap_or_default().to_string_lossy())
+        });
+        let variables: Vec<_> = variables.collect();
+        let script = format!(
+            "#!/bin/sh\nexec env -i {} {} --policy {} wal push \"$1\"\n",
+            variables.join(" "),
+            self.program().display(),
+            self.policy("base-replication").display()
+        );
+        std::fs::write(self.archive_script(), script)?;
+        std::fs::set_permissions(self.archive_script(), Permissions::from_mode(0o755))?;
+        Ok(())
+    }
+
+    fn write_policy(&self, name: &str, repositories: &str, source: &str) -> Outcome<()> {
+        let text = format!(
+            "[system]\nname = \"bench\"\n\n[objectives]\nrto = \"4h\"\nrpo = \"1h\"\n\n{repositories}\
+             [encryption]\nrecipients = [\"{}\", \"{}\"]\n\n\
+             [sources.{DATABASE}]\nkind = \"postgres\"\nurl = \"{}\"\ntools = \"{}\"\n{source}\n\
+             [catalog]\nurl = \"sqlite:{}\"\n",
+            self.recipients[0],
+            self.recipients[1],
+            self.cluster.url(DATABASE),
+            self.cluster.programs().display(),
+            self.home().join(format!("{name}.db")).display(),
+        );
+        Ok(std::fs::write(self.policy(name), text)?)
+    }
+
+    /// `restored` is the database that a restore of a dump makes.
+    pub(crate) fn command(&self, contender: Contender, restored: &str) -> Outcome<Command> {
+        let [one, other] = &self.recipients;
+        let sealed = format!("zstd -q -3 -T0 | age -r {one} -r {other} | aws s3 cp --only-show-errors -");
+        let opened = |name: &str| {
+            let identity = self.identity();
+            format!(
+                "aws s3 cp --only-show-errors {PIPED}/{name} - | age -d -i {} | zstd -q -d",
+                identity.display()
+            )
+        };
+        let into = self.restored();
+        let into = into.display();
+        Ok(match contender {
+            Contender::Dump => self.drctl("dump", &["backup", DATABASE]),
+            Contender::DumpToTwo => self.drctl("dump-to-two", &["backup", DATABASE]),
+            Contender::DumpPipe => {
+                self.bash(&format!("pg_dump -Fc -Z0 {DATABASE} | {sealed} {PIPED}/shop.dump.zst.age"))
+            }
+            Contender::DumpScript => {
+                self.bash(&format!("pg_dump -Fc {DATABASE} > shop.dump && gzip shop.dump"))
+            }
+            Contender::DumpRestore => {
+                let mut command = self.drctl("dump", &["restore", DATABASE, "--to", restored, "--jobs", "2"]);
+                command.arg("--identity").arg(self.identity());
+                command
+            }
+            Contender::DumpRestorePipe => self.bash(&format!(
+                "{} > shop.dump && createdb -T template0 {restored} && pg_restore -j2 -d {restored} shop.dump",
+                opened("shop.dump.zst.age")
+            )),
+            Contender::BaseReplication => {
+                self.drctl("base-replication", &["backup", DATABASE, "--kind", "base"])
+            }
+            Contender::BaseFiles => self.drctl("base-files", &["backup", DATABASE, "--kind", "base"]),
+            Contender::BasePipe => self.bash(&format!(
+                "pg_basebackup -D - -Ft -X none -c fast | {sealed} {PIPED}/base.tar.zst.age"
+            )),
+            Contender::BaseRestore => {
+                let mut command = self.drctl("base-replication", &["restore", DATABASE, "--latest", "--to"]);
+                command.arg(self.restored()).arg("--identity").arg(self.identity());
+                if owner()?.is_some() {
+                    command.args(["--owner", SUPERUSER]);
+                }
+                command
+            }
+            // What is not on the disk yet is not restored yet.
+            Contender::BaseRestorePipe => self.bash(&format!(
+                "mkdir {into} && {} | tar -xf - -C {into} && sync -f {into}",
+                opened("base.tar.zst.age")
+            )),
+            Contender::LogSegment => {
+                let push = format!(": > archive_status/$name.ready; {}", self.push());
+                self.for_each(&self.counts.singles(), &push)
+            }
+            Contender::LogDrained => self.for_each(&self.counts.waiting(), &self.push()),
+            Contender::LogPipe => {
+                self.for_each(&self.counts.singles(), &format!("<$name {sealed} {PIPED}/wal/$name.zst.age"))
+            }
+        })
+    }
+
+    /// As the server does it: the note is changed once the file is archived.
+    fn push(&self) -> String {
+        format!(
+            "{} --policy {} wal push ./$name; mv archive_status/$name.ready archive_status/$name.done",
+            self.program().display(),
+            self.policy("wal").display()
+        )
+    }
+
+    /// Makes the notes of the segments that wait, and takes back all others.
+    pub(crate) fn note_what_waits(&self) -> Outcome<()> {
+        let notes = self.log().join("archive_status");
+        std::fs::remove_dir_all(&notes)?;
+        std::fs::create_dir(&notes)?;
+        for name in self.counts.waiting() {
+            std::fs::write(notes.join(format!("{name}.ready")), "")?;
+        }
+        Ok(())
+    }
+
+    fn for_each(&self, names: &[String], action: &str) -> Command {
+        let mut command = self.bash(&format!("for name in {}; do {action}; done", names.join(" ")));
+        command.current_dir(self.log());
+        command
+    }
+
+    pub(crate) fn aws(&self, arguments: &str) -> Command {
+        self.bash(&format!("aws {arguments}"))
+    }
+
+    fn drctl(&self, policy: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(self.program());
+        command.arg("--policy").arg(self.policy(policy)).args(arguments);
+        self.surround(&mut command);
+        command
+    }
+
+    fn bash(&self, script: &str) -> Command {
+        let mut command = Command::new("bash");
+        command.args(["-c", &format!("set -euo pipefail; {script}")]);
+        self.surround(&mut command);
+        command
+    }
+
+    /// The same surroundings for all.
+    fn surround(&self, command: &mut Command) {
+        let path = [
+            self.cluster.programs().to_owned(),
+            self.aws.parent().map(Path::to_owned).unwrap_or_default(),
+            "/usr/bin".into(),
+            "/bin".into(),
+        ];
+        command
+            .env_clear()
+            .env("PATH", path.iter().map(|path| path.to_string_lossy()).collect::<Vec<_>>().join(":"))
+            .env("LC_ALL", "C.UTF-8")
+            .env("HOME", self.home())
+            .env("DRCTL_STATE_DIR", self.home().join("state"))
+            .env("TMPDIR", self.scratch())
+            .env("PGHOST", "127.0.0.1")
+            .env("PGPORT", self.cluster.port().to_string())
+            .env("PGUSER", SUPERUSER)
+            .env("AWS_ENDPOINT_URL", &self.endpoint)
+            .env("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+            .env("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+            .env("AWS_REGION", REGION)
+            .env("AWS_DEFAULT_REGION", REGION)
+            .env("AWS_EC2_METADATA_DISABLED", "true")
+            .current_dir(self.scratch());
+    }
+}
