@@ -109,12 +109,6 @@ impl Stage {
         Ok(())
     }
 
-    /// The command a server archives with: this very program, by its place.
-    pub(super) fn archive_command(&self) -> Result<String, CommandError> {
-        let program = std::env::current_exe().map_err(CommandError::failed)?;
-        Ok(format!("\"{}\" --policy \"{}\" wal push \"%p\"", program.display(), self.policy().display()))
-    }
-
     /// The catalog goes with everything else, and not into this host's own.
     pub(super) fn keep_catalog_here(&self) -> Result<(), CommandError> {
         let catalog = self.folder.path.join("catalog.db");

@@ -88,14 +88,12 @@ async fn policy(stage: &Stage) -> Result<(), CommandError> {
     ];
     stage.drctl(&arguments).await?;
     stage.keep_catalog_here()?;
-    stage.say("The server hands over every piece of its log as it fills; here, every second:");
+    stage.say("The server is told to hand over every piece of its log as it fills; here, every second:");
+    stage.drctl_ending(&["wal", "configure", "--apply"], &[Exit::Done, Exit::Partly]).await?;
     let mut server = database::connect(&stage.server.url("postgres")).await?;
-    for (name, value) in [("archive_command", stage.archive_command()?), ("archive_timeout", "1s".to_owned())]
-    {
-        let statement = format!("ALTER SYSTEM SET {name} = '{}'", value.replace('\'', "''"));
-        stage.show(&format!("psql -c \"{}\"", statement.replace('"', "\\\"")));
-        database::run(&mut server, &statement).await?;
-    }
+    let statement = "ALTER SYSTEM SET archive_timeout = '1s'";
+    stage.show(&format!("psql -c \"{statement}\""));
+    database::run(&mut server, statement).await?;
     database::run(&mut server, "SELECT pg_reload_conf()").await
 }
 
