@@ -149,7 +149,9 @@ fn archiving(facts: &Facts, wanted: &Wanted) -> Vec<Finding> {
         "{} s at most and not 0: else a server that writes little ends no segment within the RPO",
         limit.as_secs()
     );
-    let mut timeout = setting(facts, "archive_timeout", fine, &why, &limit.as_secs().to_string());
+    // What is set leaves room for a store that is away for a while.
+    let set = (wanted.rpo / 12).clamp(OFTEN, limit);
+    let mut timeout = setting(facts, "archive_timeout", fine, &why, &set.as_secs().to_string());
     timeout.found = timeout.found.replace("`0`", "`0` (off)");
     vec![mode, command(facts, wanted), timeout]
 }

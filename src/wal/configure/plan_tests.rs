@@ -75,7 +75,7 @@ fn a_fresh_cluster_lacks_just_what_archiving_needs() {
         [
             "ALTER SYSTEM SET archive_mode = 'on'",
             "ALTER SYSTEM SET archive_command = '/usr/bin/drctl --policy /etc/drctl/policy.toml wal push %p'",
-            "ALTER SYSTEM SET archive_timeout = '900'",
+            "ALTER SYSTEM SET archive_timeout = '300'",
             "GRANT pg_monitor TO \"backup\"",
             "ALTER ROLE \"backup\" REPLICATION",
         ]
