@@ -76,7 +76,7 @@ async fn a_fresh_server_is_told_what_it_lacks_and_archives_after_apply_and_a_res
     let applied = fresh.configure(3, &["--as", "postgres", "--apply", "--output", "json"]).await?;
     assert_eq!(states(&applied)?, [("archive_mode".to_owned(), "waits-for-restart".to_owned())]);
     assert_eq!(applied.document()?["waits_for_restart"], serde_json::json!(["archive_mode"]));
-    assert_eq!(fresh.shown("archive_timeout").await?, "15min");
+    assert_eq!(fresh.shown("archive_timeout").await?, "5min");
 
     fresh.cluster.kill();
     let before = fresh.cluster.url_as("backup", "postgres");
