@@ -10,12 +10,14 @@
 mod clock;
 mod feed;
 mod host;
+mod left_behind;
 mod process;
 mod secret;
 
 pub use clock::{Clock, FixedClock, SystemClock, seed};
 pub use feed::FeedError;
 pub use host::{available_memory, free_space, host_name, state_directory};
+pub use left_behind::end_left_behind;
 pub use process::{Finished, Piped, ProcessError, Program};
 pub use secret::{SecretError, SecretRef};
 

@@ -280,7 +280,7 @@ pub struct WalArchiving {
 pub enum WalThrough {
     /// The server's `archive_command`.
     Archive,
-    /// A connection that follows the server (not built yet).
+    /// A connection that follows the server: `drctl wal stream`.
     Stream { slot: String },
 }
 

@@ -25,6 +25,7 @@ mod push;
 mod ready;
 mod server;
 pub mod status;
+pub mod stream;
 pub mod sync;
 mod unpack;
 

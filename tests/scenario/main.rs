@@ -25,3 +25,4 @@ mod roundtrip;
 mod upkeep;
 mod wal;
 mod wal_configure;
+mod wal_stream;

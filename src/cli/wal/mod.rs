@@ -2,6 +2,7 @@ mod configure;
 mod fetch;
 mod push;
 mod status;
+mod stream;
 
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ enum WalCommand {
     Fetch(fetch::FetchArgs),
     Status(status::StatusArgs),
     Configure(configure::ConfigureArgs),
+    Stream(stream::StreamArgs),
 }
 
 pub(super) async fn run(args: WalArgs, context: &Context) -> Result<Exit, CommandError> {
@@ -33,6 +35,7 @@ pub(super) async fn run(args: WalArgs, context: &Context) -> Result<Exit, Comman
         WalCommand::Fetch(args) => fetch::run(args, context).await,
         WalCommand::Status(args) => status::run(args, context).await,
         WalCommand::Configure(args) => configure::run(args, context).await,
+        WalCommand::Stream(args) => stream::run(args, context).await,
     }
 }
 

@@ -147,8 +147,7 @@ words! {
     WalWord {
         /// The server's `archive_command` runs `drctl wal push`.
         "archive" => Archive,
-        /// `drctl wal stream` follows the server: seconds behind instead of a segment. Checked now, acted
-        /// on by a later version.
+        /// `drctl wal stream` follows the server: seconds behind instead of a segment.
         "stream" => Stream,
     }
 }

@@ -1,0 +1,79 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::super::Context;
+use super::super::error::CommandError;
+use super::super::exit::Exit;
+use crate::model::SourceName;
+use crate::pipeline::Recipe;
+use crate::platform::{CancellationToken, state_directory};
+use crate::policy::{SourceConfig, WalThrough};
+use crate::postgres::ConnectionParameters;
+use crate::repository::write_options;
+use crate::wal::Pusher;
+use crate::wal::stream::{Stream, StreamError};
+
+const HELP: &str = "\
+Runs until it is ended (SIGTERM), through whatever happens to the server and to the repositories: let the
+system's supervisor start it, and start it again. What was received and is not archived yet lies in the
+state directory, which has to outlive it.
+
+Exit status:
+  0    it was ended
+  1    failed
+  2    the command line or the policy is wrong";
+
+/// Follow a server, and archive its log within seconds
+#[derive(Debug, clap::Args)]
+#[command(after_help = HELP)]
+pub(super) struct StreamArgs {
+    /// The source, where the policy archives more than one
+    source: Option<SourceName>,
+    /// Seconds between pieces of a segment that is being written
+    #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    every: u64,
+}
+
+pub(super) async fn run(args: StreamArgs, context: &Context) -> Result<Exit, CommandError> {
+    let policy = context.policy()?;
+    let (source, archiving) = super::archived(&policy, args.source.as_ref())?;
+    let WalThrough::Stream { slot } = &archiving.through else {
+        let words = format!("the policy has the log of {source} archived by the server, not streamed");
+        return Err(CommandError::usage(words)
+            .hint(format!("Set `through = \"stream\"` in `[sources.{source}.wal]` to stream it.")));
+    };
+    let Some(SourceConfig::Postgres(postgres)) = policy.source(source).map(|source| &source.config) else {
+        return Err(CommandError::usage(format!("{source} is not PostgreSQL")));
+    };
+    let pusher = Pusher {
+        system: policy.system.clone(),
+        source: source.clone(),
+        repositories: context.repositories_with(&policy, super::patience()).await,
+        options: write_options(&policy.repositories, context.clock.now()),
+        may_lag: archiving.may_lag.clone(),
+        recipe: Recipe::new(policy.compression, &policy.encryption).map_err(CommandError::usage)?,
+        parallel: archiving.parallel,
+        clock: context.clock.clone(),
+        // What is received last is still archived after the end was asked for.
+        cancel: CancellationToken::new(),
+        known: Arc::default(),
+    };
+    let directory = state_directory().join("stream").join(policy.system.as_str()).join(source.as_str());
+    let directory = std::path::absolute(directory).map_err(CommandError::failed)?;
+    let stream = Stream {
+        parameters: ConnectionParameters::resolve(postgres).await.map_err(CommandError::failed)?,
+        tools: postgres.tools.clone(),
+        slot: slot.clone(),
+        directory,
+        pusher,
+        repositories: policy.repositories.clone(),
+        every: Duration::from_secs(args.every),
+        events: context.output.events(),
+    };
+    match stream.run(&context.cancel).await {
+        Ok(()) => Ok(Exit::Done),
+        Err(error @ StreamError::OtherCluster { .. }) => Err(CommandError::failed(error)
+            .hint("Archive or move away what is there first: it is of a server that was there before.")),
+        Err(error) => Err(CommandError::failed(error)),
+    }
+}

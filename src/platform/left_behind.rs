@@ -1,0 +1,62 @@
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+
+const GRACE: Duration = Duration::from_secs(5);
+const STEP: Duration = Duration::from_millis(50);
+
+/// Ends children of a drctl that was killed: processes of `program` that have just this `argument`, which
+/// names something of ours. Gives how many. Where the system does not list processes, none are found.
+pub async fn end_left_behind(program: &str, argument: &OsStr) -> usize {
+    let left = running(program, argument);
+    for pid in &left {
+        let _gone = kill_process(*pid, Signal::TERM);
+    }
+    let begun = Instant::now();
+    while left.iter().any(|pid| test_kill_process(*pid).is_ok()) {
+        if begun.elapsed() > GRACE {
+            for pid in &running(program, argument) {
+                let _gone = kill_process(*pid, Signal::KILL);
+            }
+            break;
+        }
+        tokio::time::sleep(STEP).await;
+    }
+    left.len()
+}
+
+fn running(program: &str, argument: &OsStr) -> Vec<Pid> {
+    let mut found = vec![];
+    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let pid = entry.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
+        let Ok(line) = std::fs::read(entry.path().join("cmdline")) else { continue };
+        let mut words = line.split(|byte| *byte == 0);
+        let path = words.next().map(|word| Path::new(OsStr::from_bytes(word)));
+        let is_it = path.and_then(Path::file_name).is_some_and(|name| name == program);
+        if is_it && words.any(|word| word == argument.as_bytes()) {
+            found.extend(pid);
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn only_the_one_with_the_argument_is_ended() {
+        let sleeper = |seconds: &str| std::process::Command::new("sleep").arg(seconds).spawn().unwrap();
+        let (mut ours, mut other) = (sleeper("61.25"), sleeper("61.5"));
+        let ended = tokio::spawn(async { end_left_behind("sleep", OsStr::new("61.25")).await });
+        let status = tokio::task::spawn_blocking(move || ours.wait()).await.unwrap().unwrap();
+        assert!(!status.success());
+        assert_eq!(ended.await.unwrap(), 1);
+        assert!(other.try_wait().unwrap().is_none());
+        other.kill().unwrap();
+        other.wait().unwrap();
+    }
+}

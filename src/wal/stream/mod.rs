@@ -1,0 +1,113 @@
+//! Following a server: `pg_receivewal` takes its log into a directory, and what is there is shipped.
+//!
+//! *Invariants.*
+//! - A segment leaves the directory only when every repository that must have it has confirmed it, and the
+//!   newest file always stays, so that a receiver knows where it stopped.
+//! - A piece holds bytes that were there a moment before they were read: nothing before its end is still
+//!   to be written.
+//! - One process streams into a directory. A receiver that a killed one left behind is ended first.
+//!
+//! *Not here.* Sealing and storing: [`super::Pusher`].
+
+mod directory;
+mod receive;
+mod ship;
+mod slot;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use super::Pusher;
+use crate::event::{Event, Events};
+use crate::model::SystemIdentifier;
+use crate::platform::CancellationToken;
+use crate::policy::RepositoryConfig;
+use crate::postgres::ConnectionParameters;
+use crate::repository::write_options;
+use directory::Directory;
+
+/// How long what is there may take to be shipped after the end was asked for.
+const LAST_WITHIN: Duration = Duration::from_secs(20);
+
+/// Why a server is not followed.
+#[derive(Debug, Error)]
+pub enum StreamError {
+    #[error("failed to prepare `{path}`")]
+    Prepare { path: PathBuf, source: std::io::Error },
+    #[error("another drctl streams into `{0}`")]
+    Taken(PathBuf),
+    #[error(
+        "`{path}` holds the log of the cluster with system identifier {found}, and the server is of {server}"
+    )]
+    OtherCluster { path: PathBuf, found: SystemIdentifier, server: SystemIdentifier },
+}
+
+/// A server that is followed.
+pub struct Stream {
+    pub parameters: ConnectionParameters,
+    /// Where to look for `pg_receivewal` first.
+    pub tools: Option<PathBuf>,
+    pub slot: String,
+    /// What is received lies here until it is archived.
+    pub directory: PathBuf,
+    /// Its own token ends a push that is on its way; `cancel` of [`Stream::run`] does not.
+    pub pusher: Pusher,
+    /// What its options are made of anew from time to time: objects may be locked for so long from when they
+    /// are written.
+    pub repositories: Vec<RepositoryConfig>,
+    /// Between pieces of a segment that is being written.
+    pub every: Duration,
+    pub events: Events,
+}
+
+impl Stream {
+    /// Follows the server until `cancel`, through whatever happens to it and to the repositories.
+    ///
+    /// # Errors
+    /// Only what waiting does not mend.
+    pub async fn run(&self, cancel: &CancellationToken) -> Result<(), StreamError> {
+        let directory = Directory::open(&self.directory)?;
+        let receiving = cancel.child_token();
+        let ship = self.ship(&directory, &receiving);
+        let receive = async {
+            let outcome = self.receive(&directory, &receiving).await;
+            receiving.cancel();
+            outcome
+        };
+        let watch = self.watch_slot(&receiving);
+        let (outcome, shipped, ()) = tokio::join!(receive, ship, watch);
+        if tokio::time::timeout(LAST_WITHIN, self.ship_last(&directory, shipped)).await.is_err() {
+            self.pusher.cancel.cancel();
+            self.warn("not everything that was received is archived: it is when the stream goes on");
+        }
+        outcome
+    }
+
+    /// The pusher, with options of now.
+    fn pusher(&self) -> Pusher {
+        let given = &self.pusher;
+        Pusher {
+            system: given.system.clone(),
+            source: given.source.clone(),
+            repositories: given.repositories.clone(),
+            options: write_options(&self.repositories, given.clock.now()),
+            may_lag: given.may_lag.clone(),
+            recipe: given.recipe.clone(),
+            parallel: given.parallel,
+            clock: Arc::clone(&given.clock),
+            cancel: given.cancel.clone(),
+            known: Arc::clone(&given.known),
+        }
+    }
+
+    fn warn(&self, message: impl Into<String>) {
+        self.events.emit(&Event::Warning { message: message.into() });
+    }
+
+    fn note(&self, message: impl Into<String>) {
+        self.events.emit(&Event::Notice { message: message.into() });
+    }
+}

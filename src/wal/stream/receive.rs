@@ -1,0 +1,126 @@
+use std::time::{Duration, Instant};
+
+use super::directory::Directory;
+use super::slot::slot_facts;
+use super::{Stream, StreamError};
+use crate::event::told;
+use crate::platform::{CancellationToken, ProcessError, Program, end_left_behind};
+use crate::postgres::{Tools, close, server_major};
+use crate::wal::server_facts;
+
+/// After a failure; each further one waits twice as long, up to the most.
+const AGAIN: Duration = Duration::from_secs(1);
+const AGAIN_AT_MOST: Duration = Duration::from_secs(30);
+/// A receiver that ran for this long was well.
+const WELL: Duration = Duration::from_secs(60);
+/// It runs until it is ended.
+const NEVER: Duration = Duration::from_secs(100 * 365 * 86_400);
+const SLOT_WITHIN: Duration = Duration::from_secs(30);
+const STATUS_EVERY: &str = "--status-interval=5";
+/// A server that is gone without a word is noticed.
+const KEEPALIVES: &str = "keepalives=1 keepalives_idle=10 keepalives_interval=5 keepalives_count=3";
+
+/// Why a receiver does not run, in words; waiting may mend it.
+type Trouble = String;
+
+impl Stream {
+    /// Keeps a receiver running until `stop`.
+    pub(super) async fn receive(
+        &self,
+        directory: &Directory,
+        stop: &CancellationToken,
+    ) -> Result<(), StreamError> {
+        let mut mark = std::ffi::OsString::from("--directory=");
+        mark.push(&directory.path);
+        let mut wait = AGAIN;
+        loop {
+            let ended = end_left_behind("pg_receivewal", &mark).await;
+            if ended > 0 {
+                self.note("a receiver that was left behind was ended");
+            }
+            let begun = Instant::now();
+            let outcome = tokio::select! {
+                prepared = self.prepare(directory) => prepared?,
+                () = stop.cancelled() => return Ok(()),
+            };
+            let outcome = match outcome {
+                Ok((tools, is_there)) => self.follow(&tools, is_there, &mark, stop).await,
+                Err(trouble) => Err(trouble),
+            };
+            if stop.is_cancelled() {
+                return Ok(());
+            }
+            if begun.elapsed() > WELL {
+                wait = AGAIN;
+            }
+            let words = match outcome {
+                Ok(()) => "the server ended the connection".to_owned(),
+                Err(trouble) => trouble,
+            };
+            self.warn(format!("{words}; again in {}", humantime::format_duration(wait)));
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = stop.cancelled() => return Ok(()),
+            }
+            wait = (wait * 2).min(AGAIN_AT_MOST);
+        }
+    }
+
+    /// The programs that fit the server, and whether the slot is there.
+    async fn prepare(&self, directory: &Directory) -> Result<Result<(Tools, bool), Trouble>, StreamError> {
+        let mut connection = match self.parameters.connect().await {
+            Ok(connection) => connection,
+            Err(error) => return Ok(Err(told(&error))),
+        };
+        let asked = async {
+            let (_, major) = server_major(&mut connection).await.map_err(|error| told(&error))?;
+            let facts = server_facts(&mut connection).await.map_err(|error| told(&error))?;
+            let slot = slot_facts(&mut connection, &self.slot).await.map_err(|error| told(&error))?;
+            let tools = Tools::find_of(self.tools.as_deref(), major).await.map_err(|error| told(&error))?;
+            Ok((facts.system_identifier, slot, tools))
+        };
+        let asked: Result<_, Trouble> = asked.await;
+        close(connection).await;
+        let (server, slot, tools) = match asked {
+            Ok(asked) => asked,
+            Err(trouble) => return Ok(Err(trouble)),
+        };
+        if let Some(found) = directory.cluster().filter(|found| *found != server) {
+            return Err(StreamError::OtherCluster { path: directory.path.clone(), found, server });
+        }
+        if slot.as_ref().is_some_and(|slot| slot.wal_status.as_deref() == Some("lost")) {
+            return Ok(Err(format!(
+                "slot `{}` is lost: `drctl wal configure` has how it is made anew, and then a base backup is needed",
+                self.slot
+            )));
+        }
+        Ok(Ok((tools, slot.is_some())))
+    }
+
+    /// Runs one receiver to its end.
+    async fn follow(
+        &self,
+        tools: &Tools,
+        slot_is_there: bool,
+        mark: &std::ffi::OsStr,
+        stop: &CancellationToken,
+    ) -> Result<(), Trouble> {
+        let trouble = |error: ProcessError| told(&error);
+        let program = || -> Result<Program, Trouble> {
+            let program = tools.program("pg_receivewal").map_err(|error| told(&error))?;
+            let program = program.arg(format!("--slot={}", self.slot)).arg("--no-password");
+            Ok(self.parameters.apply(program.arg(format!("--dbname={KEEPALIVES}"))))
+        };
+        if !slot_is_there {
+            let create = program()?.args(["--create-slot", "--if-not-exists"]);
+            create.run(SLOT_WITHIN, stop).await.map_err(trouble)?;
+            self.warn(format!(
+                "slot `{}` was not there and was made: the log before it is not streamed, so a base backup is needed",
+                self.slot
+            ));
+        }
+        self.note(format!("following {} through slot `{}`", self.parameters, self.slot));
+        let receive = program()?.args(["--synchronous", "--no-loop", STATUS_EVERY]).arg(mark);
+        receive.run(NEVER, stop).await.map(drop).map_err(trouble)
+    }
+}

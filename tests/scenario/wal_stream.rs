@@ -1,0 +1,177 @@
+//! `drctl wal stream` with a real server: what was shipped is had back, whoever died in between.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use drctl::model::{Lsn, SegmentSize, WalName};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::support::Outcome;
+use crate::support::postgres::{Cluster, ClusterOptions};
+use crate::support::system::{Place, Running, System, until};
+use crate::support::usage::tree;
+
+const SLOT: &str = "drctl_shop";
+
+struct Streaming {
+    system: System,
+    cluster: Cluster,
+}
+
+impl Streaming {
+    async fn start() -> Outcome<Self> {
+        // What the server writes is kept, to be compared.
+        let options = ClusterOptions::new(15).setting("wal_keep_size", "4GB");
+        let cluster = Cluster::start_with(options).await?;
+        let system = System::new(&cluster.url("postgres"), &[Place::Directory, Place::Directory])?;
+        let tools = cluster.programs().display();
+        system.append(&format!(
+            "tools = \"{tools}\"\nmethods = [\"base\", \"wal\"]\n\n\
+             [sources.database.wal]\nthrough = \"stream\"\nslot = \"{SLOT}\""
+        ))?;
+        Ok(Self { system, cluster })
+    }
+
+    /// Starts the stream and waits until the server sees it.
+    async fn stream(&self) -> Outcome<Running> {
+        let running = self.system.start(&["wal", "stream", "--every", "1", "--output", "json"])?;
+        self.is_followed(&running).await?;
+        Ok(running)
+    }
+
+    async fn is_followed(&self, running: &Running) -> Outcome<()> {
+        let of = i32::try_from(running.id())?;
+        let begun = Instant::now();
+        loop {
+            let pid =
+                format!("SELECT active_pid FROM pg_replication_slots WHERE slot_name = '{SLOT}' AND active");
+            let seen = !self.cluster.text("postgres", &pid).await?.is_empty();
+            if seen && tree(running.id()).into_iter().any(|id| i32::try_from(id) != Ok(of)) {
+                return Ok(());
+            }
+            if begun.elapsed() > Duration::from_secs(30) {
+                return Err(format!("nobody follows: {}", running.stdout()?).into());
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    async fn write(&self, segments: u32) -> Outcome<()> {
+        for _ in 0..segments {
+            let fill = "INSERT INTO filler SELECT g, repeat(md5(random()::text), 8) FROM generate_series(1, 10000) g";
+            self.cluster.execute("postgres", &[fill, "SELECT pg_switch_wal()"]).await?;
+        }
+        Ok(())
+    }
+
+    fn received(&self) -> std::path::PathBuf {
+        self.system.path().join("state/stream/shop/database")
+    }
+
+    /// The files of log a repository has.
+    fn stored(&self, repository: &str) -> Outcome<BTreeSet<String>> {
+        let files = crate::support::system::contents(&self.system.repository(repository))?;
+        let names = files.keys().filter_map(|path| {
+            let name = path.file_name()?.to_str()?.strip_suffix(".zst.age")?;
+            name.parse::<WalName>().ok().map(|name| name.to_string())
+        });
+        Ok(names.collect())
+    }
+
+    async fn fetch(&self, segment: &str, identifier: &str, to: &Path) -> Outcome<()> {
+        let identity = self.system.operational.display().to_string();
+        let to = to.display().to_string();
+        let fetch =
+            ["wal", "fetch", "--identity", &identity, "--system-identifier", identifier, segment, &to];
+        self.system.expect(0, &fetch).await.map(drop)
+    }
+}
+
+fn kill(id: u32) -> Outcome<()> {
+    let pid = i32::try_from(id).ok().and_then(Pid::from_raw).ok_or("not a process")?;
+    Ok(kill_process(pid, Signal::KILL)?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_shipped_is_had_back_after_the_server_is_gone() -> Outcome<()> {
+    let mut streaming = Streaming::start().await?;
+    streaming.cluster.execute("postgres", &["CREATE TABLE filler (n int, t text)"]).await?;
+    let identifier =
+        streaming.cluster.text("postgres", "SELECT system_identifier FROM pg_control_system()").await?;
+    let mut running = streaming.stream().await?;
+    let second = streaming.system.start(&["wal", "stream"])?.end().await?;
+    assert_eq!(second.code, Some(1), "{second:?}");
+    second.says("another drctl streams into")?;
+    streaming.write(2).await?;
+
+    // The receiver dies, then drctl itself while there is something to receive.
+    let receiver = tree(running.id()).into_iter().find(|id| *id != running.id());
+    kill(receiver.ok_or("no receiver")?)?;
+    streaming.write(1).await?;
+    until("it is told", || running.stdout().is_ok_and(|said| said.contains("again in"))).await?;
+    streaming.is_followed(&running).await?;
+    streaming.write(1).await?;
+    running.kill()?;
+    streaming.write(2).await?;
+    let running = streaming.stream().await?;
+    until("it is told", || running.stdout().is_ok_and(|said| said.contains("left behind was ended"))).await?;
+    streaming.write(1).await?;
+
+    // Rows in a segment that is never ended.
+    let position = "SELECT pg_current_wal_insert_lsn()";
+    streaming.cluster.execute("postgres", &["CREATE TABLE ledger AS SELECT 1 AS n"]).await?;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    streaming.cluster.execute("postgres", &["INSERT INTO ledger VALUES (2)"]).await?;
+    let committed: Lsn = streaming.cluster.text("postgres", position).await?.parse()?;
+    let segment =
+        streaming.cluster.text("postgres", &format!("SELECT pg_walfile_name('{committed}')")).await?;
+    streaming.cluster.execute("postgres", &["INSERT INTO ledger VALUES (3)"]).await?;
+    let offset = usize::try_from(committed.0 % SegmentSize::DEFAULT.bytes())?;
+    let reach = |repository: &str| -> Outcome<usize> {
+        let ends = streaming.stored(repository)?.into_iter().filter_map(|name| match name.parse().ok()? {
+            WalName::Piece { segment: of, end, .. } if of.to_string() == segment => Some(end),
+            _ => None,
+        });
+        Ok(usize::try_from(ends.max().unwrap_or(0))?)
+    };
+    let is_shipped = |repository| reach(repository).is_ok_and(|end| end >= offset);
+    until("it is shipped", || is_shipped("primary") && is_shipped("west"))
+        .await
+        .map_err(|error| format!("{error}: {:?}", running.stdout()))?;
+
+    // The server is gone. Everything is had back, as it was written.
+    streaming.cluster.kill_9()?;
+    running.signal(Signal::TERM)?;
+    let ended = running.end().await?;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let pg_wal = streaming.cluster.data().join("pg_wal");
+    let target = streaming.system.path().join("fetched");
+    for repository in ["primary", "west"] {
+        let stored = streaming.stored(repository)?;
+        let whole: Vec<_> = stored.iter().filter(|name| name.len() == 24).collect();
+        assert!(whole.len() >= 7, "{stored:?}");
+        for name in whole {
+            streaming.fetch(name, &identifier, &target).await?;
+            assert!(std::fs::read(&target)? == std::fs::read(pg_wal.join(name))?, "{name}");
+        }
+    }
+    streaming.fetch(&segment, &identifier, &target).await?;
+    let (had, written) = (std::fs::read(&target)?, std::fs::read(pg_wal.join(&segment))?);
+    assert_eq!(had.len(), written.len());
+    let end = streaming_end(&had);
+    assert!(end >= offset, "{end} < {offset}");
+    assert!(had[..end] == written[..end], "the pieces are not what the server wrote");
+
+    // Nothing is missing, and nothing that is archived stays.
+    let status = streaming.system.expect(0, &["wal", "status"]).await?;
+    assert!(!status.stdout.contains("missing"), "{}", status.stdout);
+    let left: Vec<_> =
+        std::fs::read_dir(streaming.received())?.flatten().map(|entry| entry.file_name()).collect();
+    assert_eq!(left.len(), 2, "{left:?}");
+    Ok(())
+}
+
+fn streaming_end(bytes: &[u8]) -> usize {
+    bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
+}
