@@ -53,6 +53,12 @@ impl Recipe {
         Ok(Self { level: compression.level, threads, recipients })
     }
 
+    /// The same on one thread, for streams that are sealed side by side: what each takes in memory is then
+    /// little beside its bytes.
+    pub fn on_one_thread(self) -> Self {
+        Self { threads: 1, ..self }
+    }
+
     /// In the order applied.
     pub fn encoding(&self) -> Vec<Encoding> {
         if self.recipients.is_empty() { vec![Encoding::Zstd] } else { vec![Encoding::Zstd, Encoding::Age] }

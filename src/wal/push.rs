@@ -210,14 +210,16 @@ impl Pusher {
         }
         let size = size.map_or(IN_MEMORY, |size| size.bytes());
         let fit = usize::try_from(AT_ONCE / size).unwrap_or(1).max(1);
+        let parallel = self.parallel.min(fit);
+        let recipe = self.recipe.clone();
         Some(Self {
             system: self.system.clone(),
             source: self.source.clone(),
             repositories: Repositories::of(usable),
             options: self.options.clone(),
             may_lag: vec![],
-            recipe: self.recipe.clone(),
-            parallel: self.parallel.min(fit),
+            recipe: if parallel > 1 { recipe.on_one_thread() } else { recipe },
+            parallel,
             clock: Arc::clone(&self.clock),
             cancel: self.cancel.clone(),
             known: Arc::clone(&self.known),
