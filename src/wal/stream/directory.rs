@@ -4,7 +4,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use super::StreamError;
-use crate::model::{Segment, SystemIdentifier, WalName};
+use crate::model::{Segment, SegmentSize, SystemIdentifier, WalName};
 use crate::postgres::SEGMENT_HEADER;
 use crate::wal::WalFile;
 
@@ -66,6 +66,18 @@ impl Directory {
             }
         }
         Ok(sorted(files))
+    }
+
+    /// Gives files that a receiver was killed over their length: it fills them with zeros before it writes any
+    /// log, and never goes on with one that is short. None may be running.
+    pub(super) fn mend(&self, size: SegmentSize) -> io::Result<()> {
+        for file in self.read()?.current {
+            let length = file.path.metadata()?.len();
+            if (1..size.bytes()).contains(&length) {
+                File::options().write(true).open(&file.path)?.set_len(size.bytes())?;
+            }
+        }
+        Ok(())
     }
 
     /// Whose log it has; `None` where it has none that says so.
@@ -208,7 +220,10 @@ mod tests {
         for path in [&piece, &partial] {
             std::fs::write(path, "").unwrap();
         }
-        assert!(Directory::open(&path).is_ok());
+        let directory = Directory::open(&path).unwrap();
+        std::fs::write(&partial, vec![0; 70_000]).unwrap();
+        directory.mend(SegmentSize::DEFAULT).unwrap();
+        assert_eq!(partial.metadata().unwrap().len(), SegmentSize::DEFAULT.bytes());
         assert!(!piece.exists() && partial.exists());
     }
 }

@@ -77,17 +77,20 @@ impl Stream {
             let facts = server_facts(&mut connection).await.map_err(|error| told(&error))?;
             let slot = slot_facts(&mut connection, &self.slot).await.map_err(|error| told(&error))?;
             let tools = Tools::find_of(self.tools.as_deref(), major).await.map_err(|error| told(&error))?;
-            Ok((facts.system_identifier, slot, tools))
+            Ok((facts, slot, tools))
         };
         let asked: Result<_, Trouble> = asked.await;
         close(connection).await;
-        let (server, slot, tools) = match asked {
+        let (facts, slot, tools) = match asked {
             Ok(asked) => asked,
             Err(trouble) => return Ok(Err(trouble)),
         };
+        let server = facts.system_identifier;
         if let Some(found) = directory.cluster().filter(|found| *found != server) {
             return Err(StreamError::OtherCluster { path: directory.path.clone(), found, server });
         }
+        let failed = |source| StreamError::Prepare { path: directory.path.clone(), source };
+        directory.mend(facts.segment_size).map_err(failed)?;
         if slot.as_ref().is_some_and(|slot| slot.wal_status.as_deref() == Some("lost")) {
             return Ok(Err(format!(
                 "slot `{}` is lost: `drctl wal configure` has how it is made anew, and then a base backup is needed",
