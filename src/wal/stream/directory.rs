@@ -71,7 +71,7 @@ impl Directory {
     /// Gives files that a receiver was killed over their length: it fills them with zeros before it writes any
     /// log, and never goes on with one that is short. None may be running.
     pub(super) fn mend(&self, size: SegmentSize) -> io::Result<()> {
-        for file in self.read()?.current {
+        if let Some(file) = self.read()?.current {
             let length = file.path.metadata()?.len();
             if (1..size.bytes()).contains(&length) {
                 File::options().write(true).open(&file.path)?.set_len(size.bytes())?;
