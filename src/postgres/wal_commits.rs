@@ -16,8 +16,8 @@ const COMMIT_PREPARED: u8 = 0x30;
 /// 2000-01-01, in seconds since 1970.
 const EPOCH: i64 = 946_684_800;
 
-/// Finds the newest commit in a segment, as its bytes go by. A commit whose record ends in the next
-/// segment is not in this one.
+/// Finds the newest commit in a segment, as its bytes go by, or in several that follow one another. A commit
+/// whose record ends in the next segment is not in this one, and in the next only where both are seen.
 ///
 /// It believes what it reads: a server that archives the file has written it, and checks it when it reads
 /// it again.
@@ -70,6 +70,12 @@ impl CommitScan {
     /// When the newest commit was, by the server's clock.
     pub fn newest(&self) -> Option<DateTime<Utc>> {
         self.newest
+    }
+
+    /// Whether the log ended before the bytes did, as where a segment was ended early. Otherwise the next
+    /// segment goes on with the record that is under way.
+    pub fn has_ended(&self) -> bool {
+        self.ended
     }
 
     /// Where the last whole record ends: there is nothing behind it.

@@ -24,11 +24,15 @@ pub(super) struct Log {
 }
 
 /// What is known of a moment in the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Found {
-    /// The first segment with a commit after the moment: a server that is told the time stops there.
+    /// The first segment with a commit after the moment, as far as what is kept with segments says: a server
+    /// that is told the time stops there.
     pub(super) after: Option<Segment>,
     pub(super) moment: Moment,
+    /// Where there may be one that nothing is said of, in order: its record may begin in one segment and end
+    /// in the next, or what was kept with a segment may be lost.
+    pub(super) unsaid: Vec<WalName>,
 }
 
 impl Log {
@@ -83,7 +87,7 @@ impl Log {
         let begin = pieces(reach).into_iter().rev().chain(names).collect::<Vec<_>>();
         for some in begin.chunks(AT_ONCE) {
             for tags in self.tags_of(some).await?.into_iter().flatten() {
-                moment.complete = moment.complete.max(Some(tags.completed));
+                moment.complete = moment.complete.max(Some(tags.complete_until()));
                 moment.newest_commit = moment.newest_commit.max(tags.newest_commit);
             }
             if moment.complete.is_some() && moment.newest_commit.is_some() {
@@ -115,11 +119,11 @@ impl Log {
                     let (WalName::Segment(segment) | WalName::Piece { segment, .. }) = *name else {
                         continue;
                     };
-                    return Ok(Found { after: Some(segment), moment });
+                    return Ok(Found { after: Some(segment), moment, unsaid: vec![] });
                 }
             }
         }
-        Ok(Found { after: None, moment })
+        Ok(Found { after: None, moment, unsaid: names.split_off(first.saturating_sub(1)) })
     }
 }
 

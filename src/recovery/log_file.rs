@@ -2,6 +2,8 @@
 
 use std::io::Read as _;
 
+use chrono::{DateTime, Utc};
+
 use super::log::Log;
 use super::{RecoveryError, Run};
 use crate::event::told;
@@ -23,16 +25,86 @@ pub(super) async fn goes_on(run: &Run, log: &Log, reach: &Reach, lsn: Lsn) -> Re
     if !reach.covers(lsn) || reach.pieces.is_some() || last.begin(size).is_none_or(|begin| lsn < begin) {
         return Ok(true);
     }
-    let bytes = read(run, log, last).await?;
-    let Ok(header) = SegmentHeader::parse(&bytes[..SEGMENT_HEADER.min(bytes.len())]) else { return Ok(true) };
+    let (bytes, header) = segment(run, log, last).await?;
     let mut scan = CommitScan::new(&header);
     scan.take(&bytes);
     Ok(lsn < scan.end())
 }
 
-/// A whole segment, from the first repository that has it.
-async fn read(run: &Run, log: &Log, segment: Segment) -> Result<Vec<u8>, RecoveryError> {
-    let name = WalName::Segment(segment);
+/// The first of these segments, which follow one another, in which a commit after `time` ends.
+pub(super) async fn commit_after(
+    run: &Run,
+    log: &Log,
+    names: &[WalName],
+    time: DateTime<Utc>,
+) -> Result<Option<Segment>, RecoveryError> {
+    let size = log.together.segment_size();
+    let mut scan: Option<(CommitScan, Option<Lsn>)> = None;
+    for some in names.chunk_by(|one, other| is_of(*one).is_some() && is_of(*one) == is_of(*other)) {
+        let Some(number) = some.first().and_then(|name| is_of(*name)) else { continue };
+        run.check_interruption()?;
+        let (bytes, header) = match some {
+            [WalName::Segment(whole)] => segment(run, log, *whole).await?,
+            pieces => put_together(run, log, number, pieces).await?,
+        };
+        let goes_on =
+            |(scan, next): &(CommitScan, Option<Lsn>)| !scan.has_ended() && *next == number.begin(size);
+        let (mut reading, _) =
+            scan.filter(goes_on).unwrap_or_else(|| (CommitScan::new(&header), number.begin(size)));
+        reading.take(&bytes);
+        if reading.newest().is_some_and(|newest| newest > time) {
+            return Ok(Some(number));
+        }
+        scan = Some((reading, number.begin(size).map(|begin| Lsn(begin.0 + size.bytes()))));
+    }
+    Ok(None)
+}
+
+fn is_of(name: WalName) -> Option<Segment> {
+    match name {
+        WalName::Segment(segment) | WalName::Piece { segment, .. } => Some(segment),
+        _ => None,
+    }
+}
+
+/// What there is of a segment that was still being written.
+async fn put_together(
+    run: &Run,
+    log: &Log,
+    segment: Segment,
+    pieces: &[WalName],
+) -> Result<(Vec<u8>, SegmentHeader), RecoveryError> {
+    let mut bytes = Vec::new();
+    for name in pieces {
+        let WalName::Piece { begin, .. } = *name else { continue };
+        let piece = read(run, log, *name).await?;
+        let begin = begin as usize;
+        bytes.resize(bytes.len().max(begin + piece.len()), 0);
+        bytes[begin..begin + piece.len()].copy_from_slice(&piece);
+    }
+    // Pages are looked at whole; what is behind the last byte is zeros, as in the server's own file.
+    bytes.resize(bytes.len().next_multiple_of(1 << 16), 0);
+    header(log, segment, bytes)
+}
+
+async fn segment(run: &Run, log: &Log, segment: Segment) -> Result<(Vec<u8>, SegmentHeader), RecoveryError> {
+    header(log, segment, read(run, log, WalName::Segment(segment)).await?)
+}
+
+/// A segment that is not what its name says would hide commits.
+fn header(log: &Log, segment: Segment, bytes: Vec<u8>) -> Result<(Vec<u8>, SegmentHeader), RecoveryError> {
+    let not_it = |reason: String| RecoveryError::NotUnderstood { artifact: segment.to_string(), reason };
+    let header = SegmentHeader::parse(&bytes[..SEGMENT_HEADER.min(bytes.len())])
+        .and_then(|header| header.check(segment).map(|()| header))
+        .map_err(|error| not_it(told(&error)))?;
+    if header.system_identifier != log.archive.cluster {
+        return Err(not_it(format!("it is of the cluster {}", header.system_identifier)));
+    }
+    Ok((bytes, header))
+}
+
+/// A file of the log, whole, from the first repository that has it.
+async fn read(run: &Run, log: &Log, name: WalName) -> Result<Vec<u8>, RecoveryError> {
     let mut tries = Vec::new();
     for (repository, _) in &log.holders {
         for (suffix, encoding) in

@@ -203,7 +203,7 @@ fn goal(request: &Request, situation: &Situation, now: DateTime<Utc>) -> Result<
         Target::Time(time) if moment.complete.is_some_and(|complete| *time <= complete) => {
             Ok(Goal::Until(reach.end.lsn))
         }
-        Target::Time(time) => Err(match (ends_there, moment.complete.max(moment.newest_commit)) {
+        Target::Time(time) => Err(match (ends_there, moment.complete) {
             (Some(why), _) => gap(why),
             (None, _) if *time > now => {
                 let why = format!("it is {} now", shown(now));

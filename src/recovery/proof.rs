@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::plan::{Goal, RecoveryPlan};
 use super::start::is_named;
-use super::target::{parse_time, shown};
+use super::target::{Target, parse_time, shown};
 use crate::model::{Lsn, Timeline};
 
 /// How a recovery ended, in the server's words.
@@ -34,13 +34,19 @@ impl Ended {
         }
         let timeline = after("selected new timeline ID: ").and_then(|text| text.parse().ok());
         let timeline: Timeline = timeline.ok_or("it has not said which timeline it began")?;
+        let last_commit = match after("last completed transaction was at log time ") {
+            None => None,
+            Some(text) => {
+                let why = |_| format!("the time of its last transaction, `{text}`, is not understood");
+                Some(parse_time(text).map_err(why)?)
+            }
+        };
         Ok(Self {
             timeline,
             parent: timeline,
             at: Lsn(0),
             stopped: after("recovery stopping ").map(str::to_owned),
-            last_commit: after("last completed transaction was at log time ")
-                .and_then(|text| parse_time(text).ok()),
+            last_commit,
         })
     }
 }
@@ -63,18 +69,17 @@ pub(super) fn prove(plan: &RecoveryPlan, ended: &Ended) -> Result<(), String> {
             None => "it did not say that it stopped at the target".to_owned(),
         });
     }
+    // Whatever it was told, this is what was wanted.
+    if let Target::Time(time) = &plan.target
+        && let Some(last) = ended.last_commit
+        && (last > *time || (plan.exclusive && last == *time))
+    {
+        return Err(format!("it replayed a transaction of {}", shown(last)));
+    }
     let stopped = stopped.unwrap_or_default();
     let fits = match &plan.goal {
         Goal::End | Goal::Until(_) => return reached_the_end(plan, ended),
-        Goal::Time(time) => {
-            let is_later =
-                ended.last_commit.is_some_and(|last| last > *time || (plan.exclusive && last == *time));
-            if is_later {
-                let last = ended.last_commit.map(shown).unwrap_or_default();
-                return Err(format!("it replayed a transaction of {last}"));
-            }
-            stopped.starts_with("before ")
-        }
+        Goal::Time(_) => stopped.starts_with("before "),
         Goal::Lsn(lsn) => {
             let words = if plan.exclusive { "before WAL location" } else { "after WAL location" };
             stopped.starts_with(words) && (plan.exclusive || ended.at > *lsn)

@@ -57,6 +57,9 @@ struct Stock {
     dumps: Vec<BackupId>,
 }
 
+/// Segments that are looked into without a word about it.
+const MANY: usize = 32;
+
 impl Run {
     /// Looks at the repositories, the backups, their log, and this host.
     ///
@@ -108,14 +111,25 @@ impl Run {
             });
             return Err(RecoveryError::Refused(unusable.collect()));
         };
-        let found = match &request.target {
+        let time = match &request.target {
             // Just before it, a commit of that very moment is one to stop at.
-            Target::Time(time) if request.exclusive => {
-                log.find(&reach, *time - TimeDelta::microseconds(1)).await?
-            }
-            Target::Time(time) => log.find(&reach, *time).await?,
-            _ => Found { after: None, moment: log.moment(&reach).await? },
+            Target::Time(time) if request.exclusive => Some(*time - TimeDelta::microseconds(1)),
+            Target::Time(time) => Some(*time),
+            _ => None,
         };
+        let mut found = match time {
+            Some(time) => log.find(&reach, time).await?,
+            None => Found { after: None, moment: log.moment(&reach).await?, unsaid: vec![] },
+        };
+        if let Some(time) = time.filter(|_| found.after.is_none()) {
+            if found.unsaid.len() > MANY {
+                self.events.notice(format!(
+                    "looking for the moment in {} segments, which takes a while: what was kept with them is lost",
+                    found.unsaid.len()
+                ));
+            }
+            found.after = log_file::commit_after(self, &log, &found.unsaid, time).await?;
+        }
         let goes_on = match &request.target {
             Target::Lsn(lsn) => log_file::goes_on(self, &log, &reach, *lsn).await?,
             _ => true,

@@ -29,7 +29,7 @@ impl Window {
         reach: &Reach,
         moment: Moment,
     ) -> Self {
-        let until = moment.complete.max(moment.newest_commit);
+        let until = moment.complete;
         Self { repository, backup, from, until, end: reach.end, cut_by: why(&reach.stop) }
     }
 }

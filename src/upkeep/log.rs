@@ -108,7 +108,7 @@ async fn reach(
         moment(&*repository.store, archive, &reach).await.map_err(ListError::Store)?;
     Ok(LogReach {
         base: manifest.id.clone(),
-        until: complete.max(newest_commit).unwrap_or_default().max(manifest.recovery_point),
+        until: complete.unwrap_or_default().max(manifest.recovery_point),
         newest_commit,
         gap: match reach.stop {
             Stop::End => None,

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
 use crate::model::{
     Ancestor, Digest, Sha256Hex, SourceName, SystemIdentifier, SystemName, Timeline, WalName,
@@ -57,7 +57,18 @@ const COMPLETED: &str = "completed";
 const NEWEST_COMMIT: &str = "newest-commit";
 const PARENT: &str = "parent";
 
+/// How much earlier than the file's completion a commit may be that is not in it: others commit while the
+/// server makes the file durable.
+const WHILE_WRITTEN: TimeDelta = TimeDelta::seconds(10);
+
 impl Tags {
+    /// Everything committed before is in the file or in one before it.
+    pub fn complete_until(&self) -> DateTime<Utc> {
+        // A commit cannot be later than the file it is in, unless the clocks differ.
+        let newest = self.newest_commit.map(|newest| newest.min(self.completed));
+        (self.completed - WHILE_WRITTEN).max(newest.unwrap_or(DateTime::UNIX_EPOCH))
+    }
+
     pub fn to_metadata(&self) -> BTreeMap<String, String> {
         let time = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Micros, true);
         let parent = |parent: Ancestor| format!("{} {}", parent.timeline, parent.until);

@@ -142,7 +142,7 @@ pub async fn moment(store: &dyn Store, archive: &Archive, reach: &Reach) -> Resu
 impl Moment {
     fn take(&mut self, tags: Option<Tags>) {
         if let Some(tags) = tags {
-            self.complete = self.complete.max(Some(tags.completed));
+            self.complete = self.complete.max(Some(tags.complete_until()));
             self.newest_commit = self.newest_commit.max(tags.newest_commit);
         }
     }

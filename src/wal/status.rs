@@ -97,7 +97,7 @@ impl Standing {
 
     /// How long ago the moment was up to which everything is there.
     pub fn behind(&self, now: DateTime<Utc>) -> Option<Duration> {
-        let complete = self.moment.complete.max(self.moment.newest_commit)?;
+        let complete = self.moment.complete?;
         Some((now - complete).to_std().unwrap_or_default())
     }
 

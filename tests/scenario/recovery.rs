@@ -70,6 +70,8 @@ async fn every_kind_of_target(major: u32) -> Outcome<()> {
     sqlx::raw_sql("COMMIT").execute(&mut other).await?;
     tokio::time::sleep(Duration::from_millis(50)).await;
     let idle = now(&archiving).await?;
+    // So long after it, what is archived is known to be all.
+    tokio::time::sleep(Duration::from_secs(11)).await;
     cluster.execute("postgres", &["SELECT pg_switch_wal()"]).await?;
     archiving.settle().await?;
     let left: Vec<i64> = whole.iter().copied().filter(|n| n % 3 != 0).collect();
@@ -221,7 +223,8 @@ async fn what_cannot_be_reached_is_refused_with_what_can_be() -> Outcome<()> {
 
     // A gap, in one of them and in both.
     let (segment, _, after) = &history.rows[2];
-    let earlier = history.rows[1].2;
+    // There is a commit after it: what is after the last is known only up to a while before the gap.
+    let earlier = history.rows[0].2;
     let west = take_segment(archiving, "west", segment)?;
     let plan = archiving.unrecovered(0, &["--latest", "--plan"]).await?;
     told(&plan, &["west alone leads to", &format!("segment {segment} is missing")])?;
@@ -238,7 +241,7 @@ async fn what_cannot_be_reached_is_refused_with_what_can_be() -> Outcome<()> {
         )?;
     }
     let restored = archiving.recovered("before-it", &["--point-in-time", &time(earlier)]).await?;
-    insists(restored, &history.numbers(2)).await?;
+    insists(restored, &history.numbers(1)).await?;
     std::fs::write(&west.0, &west.1)?;
     Ok(())
 }
