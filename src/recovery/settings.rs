@@ -81,7 +81,15 @@ pub(super) fn recovery(plan: &RecoveryPlan, facts: &ClusterFacts, command: &Rest
         setting("primary_slot_name", ""),
         setting("synchronous_standby_names", ""),
         setting("max_logical_replication_workers", "0"),
+        "# What the other server ran at such moments, against its own archive, is not run here.".to_owned(),
+        setting("recovery_end_command", ""),
+        setting("archive_cleanup_command", ""),
+        setting("recovery_min_apply_delay", "0"),
     ]);
+    if plan.major >= 15 && plan.goal != Goal::End {
+        lines.push("# It would ask for log behind the target, which need not be there.".to_owned());
+        lines.push(setting("recovery_prefetch", "off"));
+    }
     lines.iter().map(|line| format!("{line}\n")).collect()
 }
 

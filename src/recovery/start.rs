@@ -17,7 +17,7 @@ use crate::model::{History, Lsn, Timeline};
 use crate::platform::{CancellationToken, Program};
 use crate::postgres::shell;
 
-const LOG: &str = "drctl-recovery.log";
+pub(super) const LOG: &str = "drctl-recovery.log";
 const STEP: Duration = Duration::from_millis(100);
 /// How long a server may work without saying anything: replaying a segment, writing a checkpoint.
 const SILENT: Duration = Duration::from_secs(15 * 60);

@@ -40,8 +40,17 @@ const FOLDERS: [&str; 18] = [
     "pg_xact",
 ];
 /// What says how a server is to begin; it is said anew.
-const LEFT_OUT: [&str; 5] =
-    ["recovery.signal", "standby.signal", "tablespace_map", "postmaster.pid", "postmaster.opts"];
+///
+/// The last are of an earlier recovery, where that cluster came to be what was backed up.
+const LEFT_OUT: [&str; 7] = [
+    "recovery.signal",
+    "standby.signal",
+    "tablespace_map",
+    "postmaster.pid",
+    "postmaster.opts",
+    super::by_hand::FILE,
+    super::start::LOG,
+];
 
 /// Why an archive was not unpacked.
 #[derive(Debug, Error)]
