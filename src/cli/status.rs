@@ -63,7 +63,7 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
     Ok(match worst {
         Verdict::Ok | Verdict::Late => Exit::Done,
         Verdict::Behind | Verdict::NotReached => Exit::Partly,
-        Verdict::ObjectiveMissed => Exit::ObjectiveMissed,
+        Verdict::Gap | Verdict::ObjectiveMissed => Exit::ObjectiveMissed,
         Verdict::Nothing => Exit::Nothing,
     })
 }
@@ -105,12 +105,16 @@ fn show(context: &Context, known: &Known, standings: &[SourceStanding], worst: V
         }
         Verdict::Behind => format!("within {rpo} everywhere, but not every repository has the newest backup"),
         Verdict::NotReached => "not every repository could be asked".to_owned(),
+        Verdict::Gap => "log is missing: what is archived after it cannot be recovered".to_owned(),
         Verdict::ObjectiveMissed => missed(standings, &rpo.to_string()),
         Verdict::Nothing => "a source has no backup that could be restored".to_owned(),
     };
     output.line(format!("{style}{}{style:#}: {words}", worst.as_str()));
     match worst {
         Verdict::Behind => output.note("hint: `drctl copies sync` completes the copies."),
+        Verdict::Gap => output.note(
+            "hint: `drctl copies sync` takes it from a copy that has it; where none has, `drctl backup --kind base` begins anew.",
+        ),
         Verdict::ObjectiveMissed if places(standings).any(|place| place.behind) => {
             output.note("hint: `drctl copies sync` completes the copies; `drctl backup` takes a new backup.");
         }

@@ -129,7 +129,8 @@ pub(super) fn abandoned(goal: Timeline, log: &Holdings) -> Vec<Timeline> {
     while let Some(parent) = log.parent(child).filter(|parent| parent.timeline < child) {
         let fork = log.segment_size().number_of(parent.until);
         let newest = log.newest(parent.timeline).and_then(|segment| segment.number(log.segment_size()));
-        if newest.is_some_and(|newest| newest > fork) {
+        // A whole segment where it was left: the server went on in it. One that ended there leaves a part.
+        if newest.is_some_and(|newest| newest >= fork) {
             found.push(parent.timeline);
         }
         child = parent.timeline;

@@ -16,7 +16,9 @@ use super::refusal::Refusal;
 use super::window::Window;
 use super::{RecoveryError, Request, Run, Target, Which, log_file};
 use crate::event::told;
-use crate::model::{BackupId, BackupKind, ClusterFacts, Details, RepositoryName, Segment, Timeline};
+use crate::model::{
+    BackupId, BackupKind, ClusterFacts, Details, RepositoryName, Segment, SystemIdentifier, Timeline,
+};
 use crate::repository::{Lost, layout, list_all, manifest};
 use crate::source::base::DETAILS;
 use crate::wal::{Archive, Holdings, Moment, Reach};
@@ -60,6 +62,18 @@ struct Stock {
 /// Segments that are looked into without a word about it.
 const MANY: usize = 32;
 
+/// The backups that fit and all others of each cluster, that of the best one first.
+fn clusters_of(fitting: &[Base], all: &[Base]) -> Vec<(Vec<Base>, Vec<Base>)> {
+    let mut clusters: Vec<SystemIdentifier> = Vec::new();
+    for base in fitting.iter().chain(all) {
+        if !clusters.contains(&base.cluster) {
+            clusters.push(base.cluster);
+        }
+    }
+    let of = |cluster, bases: &[Base]| bases.iter().filter(|base| base.cluster == cluster).cloned().collect();
+    clusters.into_iter().map(|cluster| (of(cluster, fitting), of(cluster, all))).collect()
+}
+
 impl Run {
     /// Looks at the repositories, the backups, their log, and this host.
     ///
@@ -68,16 +82,24 @@ impl Run {
     pub async fn survey(&self, request: &Request) -> Result<Situation, RecoveryError> {
         let refused = |refusal| RecoveryError::Refused(vec![refusal]);
         let stock = self.stock(request).await?;
-        let fitting = candidates(&stock.bases, request).map_err(refused)?;
-        let Some(reference) = fitting.first().or(stock.bases.first()).cloned() else {
-            return Err(refused(self.without_bases(request, &stock).await));
+        let mut clusters = clusters_of(&candidates(&stock.bases, request).map_err(refused)?, &stock.bases);
+        clusters.reverse();
+        // A cluster that took another's place has log of its own; one whose backups have none, as of a server
+        // that was made anew and never archived, must not hide the others.
+        let (fitting, bases, log, lost) = loop {
+            let Some((fitting, bases)) = clusters.pop() else {
+                return Err(refused(self.without_bases(request, &stock).await));
+            };
+            let Some(reference) = fitting.first().or(bases.first()) else { continue };
+            match self.log(reference, &bases).await {
+                Ok((log, lost)) => break (fitting, bases, log, lost),
+                Err(RecoveryError::NoLog(_)) if !clusters.is_empty() => self.events.warning(format!(
+                    "{} is not used: there is no log of its cluster, {}",
+                    reference.manifest.id, reference.cluster
+                )),
+                Err(error) => return Err(error),
+            }
         };
-        // A cluster that took another's place has log of its own.
-        let of_cluster = |bases: &[Base]| -> Vec<Base> {
-            bases.iter().filter(|base| base.cluster == reference.cluster).cloned().collect()
-        };
-        let (fitting, bases) = (of_cluster(&fitting), of_cluster(&stock.bases));
-        let (log, lost) = self.log(&reference, &bases).await?;
         let timeline = goal(&bases, &log.together, request.timeline).map_err(refused)?;
         let windows = self.windows(&log, &bases, timeline).await?;
         let target = request.target.to_string();

@@ -9,6 +9,7 @@ use crate::event::told;
 use crate::model::{BackupId, Manifest, Physical, RepositoryName, SourceName, SystemIdentifier, SystemName};
 use crate::pipeline::Identities;
 use crate::repository::{Repositories, Repository};
+use crate::wal::cluster::ClusterError;
 use crate::wal::{
     Archive, Follow, Holdings, ListError, Moment, Position, Stop, first_segment, holdings, moment,
 };
@@ -81,6 +82,12 @@ async fn log_of(
             Ok(held) => held,
             Err(ListError::Never { .. }) => {
                 standing.waiting.push((manifest.id.clone(), "no log was ever archived there".to_owned()));
+                continue;
+            }
+            // Of a server that was made anew and never archived: what is there of the one before still counts.
+            Err(ListError::Cluster(ClusterError::Other { recorded, .. })) => {
+                let why = format!("the log there is of another cluster, {recorded}");
+                standing.waiting.push((manifest.id.clone(), why));
                 continue;
             }
             Err(error) => return Err(error),

@@ -81,6 +81,8 @@ pub enum Verdict {
     Behind,
     /// It could not be reached, so nothing is promised.
     NotReached,
+    /// What is archived now cannot be recovered: some log before it is missing.
+    Gap,
     /// Restoring it now would lose more than the objective allows.
     ObjectiveMissed,
     /// There is nothing to restore.
@@ -94,6 +96,7 @@ impl Verdict {
             Self::Late => "late",
             Self::Behind => "behind",
             Self::NotReached => "not reached",
+            Self::Gap => "gap",
             Self::ObjectiveMissed => "objective missed",
             Self::Nothing => "nothing to restore",
         }
@@ -200,6 +203,7 @@ fn assess_place(
         _ if !place.reached => Verdict::NotReached,
         None => Verdict::Nothing,
         Some(loses) if loses > rpo => Verdict::ObjectiveMissed,
+        Some(_) if reach.as_ref().is_some_and(|reach| reach.gap.is_some()) => Verdict::Gap,
         Some(loses) if loses > rpo * 3 / 4 => Verdict::Late,
         Some(_) => Verdict::Ok,
     };
