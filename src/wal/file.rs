@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use super::Tags;
 use crate::model::{
-    Ancestor, Digest, History, Segment, SegmentSize, Sha256Hex, SystemIdentifier, WalError, WalName,
+    Ancestor, Digest, History, Segment, SegmentSize, Sha256Hex, SystemIdentifier, Timeline, WalError, WalName,
 };
 use crate::pipeline::{PipelineError, Recipe, digest_whole, seal_whole};
 use crate::postgres::{CommitScan, HeaderError, SEGMENT_HEADER, SegmentHeader};
@@ -130,6 +130,22 @@ impl WalFile {
     pub(super) fn ready(&self) -> PathBuf {
         let status = self.path.parent().unwrap_or(Path::new("")).join("archive_status");
         status.join(format!("{}.ready", self.name))
+    }
+
+    /// PostgreSQL's note that it was archived.
+    pub(super) fn done(&self) -> PathBuf {
+        self.ready().with_extension("done")
+    }
+
+    /// The history of a timeline beside this file, where the server has noted neither that it waits to be
+    /// archived nor that it was.
+    pub(super) fn history_nobody_noted(&self, timeline: Timeline) -> Option<Self> {
+        let name = WalName::History(timeline);
+        let history = Self { path: self.path.with_file_name(name.to_string()), name };
+        let is_noted = || history.ready().exists() || history.done().exists();
+        let is_forgotten =
+            timeline > Timeline::FIRST && self.ready().exists() && history.path.exists() && !is_noted();
+        is_forgotten.then_some(history)
     }
 
     fn segment(&self) -> Option<Segment> {

@@ -120,8 +120,20 @@ impl Pusher {
     /// Where it fails, the repositories that could take the file have it nevertheless.
     pub async fn push(&self, path: &Path) -> Result<Pushed, PushError> {
         let file = WalFile::at(path).map_err(PushError::File)?;
+        self.push_forgotten_history(&file).await?;
         let seen = self.was_seen_before(&file);
         self.push_file(&file, seen).await
+    }
+
+    /// A server that was promoted while `archive_mode` was off, as a restored one is, never hands over the
+    /// history of the timeline it began; without it nobody finds the way to what it archives from then on.
+    async fn push_forgotten_history(&self, file: &WalFile) -> Result<(), PushError> {
+        let WalName::Segment(segment) = file.name else { return Ok(()) };
+        let Some(history) = file.history_nobody_noted(segment.timeline) else { return Ok(()) };
+        self.push_file(&history, true).await?;
+        // So that the next segment need not ask; without it the next one asks.
+        let _noted = std::fs::File::create(history.done());
+        Ok(())
     }
 
     async fn push_file(&self, file: &WalFile, seen: bool) -> Result<Pushed, PushError> {
