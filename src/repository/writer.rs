@@ -13,8 +13,8 @@ use crate::pipeline::{Budget, Piece, PipelineError, Produce, Progress, Recipe, S
 use crate::platform::CancellationToken;
 use crate::policy::Transfer;
 
-/// Parts that may be in memory beside those on their way: the one being filled and one waiting.
-const PARTS_IN_HAND: usize = 2;
+/// Parts that may be in memory beside those on their way: the one being filled.
+const PARTS_IN_HAND: usize = 1;
 const TICK: Duration = Duration::from_millis(250);
 
 /// Why a backup could not be written.
