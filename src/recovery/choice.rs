@@ -228,6 +228,11 @@ mod tests {
         assert_eq!(along(&base(4, 1, 8, 9), second, &log), Err(Unfit::NotOnTheWay));
         assert!(along(&base(4, 1, 8, 9), timeline(1), &log).is_ok());
         assert_eq!(abandoned(second, &log), [timeline(1)]);
+        // The rest of the very segment it was left in is log that was left behind, too.
+        let rest = holdings(&[(1, 5..8), (2, 7..10)], &[(2, 1, lsn(7, 500))]);
+        assert_eq!(abandoned(second, &rest), [timeline(1)]);
+        let none = holdings(&[(1, 5..7), (2, 7..10)], &[(2, 1, lsn(7, 500))]);
+        assert_eq!(abandoned(second, &none), []);
         // Log between its begin and its end is missing, or has not come yet.
         let torn = holdings(&[(1, 5..6), (1, 7..9)], &[]);
         assert!(matches!(along(&base(5, 1, 5, 6), timeline(1), &torn), Err(Unfit::Incomplete(Stop::Gap(_)))));
