@@ -21,7 +21,7 @@ use crate::model::{
 };
 use crate::repository::{Lost, layout, list_all, manifest};
 use crate::source::base::DETAILS;
-use crate::wal::{Archive, Holdings, Moment, Reach};
+use crate::wal::{Archive, Holdings, ListError, Moment, Reach};
 
 const MANIFESTS_AT_ONCE: usize = 8;
 
@@ -62,6 +62,11 @@ struct Stock {
 /// Segments that are looked into without a word about it.
 const MANY: usize = 32;
 
+/// Whether every one was asked, and has no log of the cluster.
+fn has_none(lost: &[Lost]) -> bool {
+    lost.iter().all(|lost| lost.error.downcast_ref::<ListError>().is_some_and(ListError::is_of_no_log))
+}
+
 /// The backups that fit and all others of each cluster, that of the best one first.
 fn clusters_of(fitting: &[Base], all: &[Base]) -> Vec<(Vec<Base>, Vec<Base>)> {
     let mut clusters: Vec<SystemIdentifier> = Vec::new();
@@ -93,10 +98,17 @@ impl Run {
             let Some(reference) = fitting.first().or(bases.first()) else { continue };
             match self.log(reference, &bases).await {
                 Ok((log, lost)) => break (fitting, bases, log, lost),
-                Err(RecoveryError::NoLog(_)) if !clusters.is_empty() => self.events.warning(format!(
-                    "{} is not used: there is no log of its cluster, {}",
-                    reference.manifest.id, reference.cluster
-                )),
+                // Only where each of them has said so: one that cannot be asked may have the log.
+                Err(RecoveryError::NoLog(lost))
+                    if !clusters.is_empty()
+                        && matches!(request.backup, Which::Fitting)
+                        && has_none(&lost) =>
+                {
+                    self.events.warning(format!(
+                        "{} is not used: there is no log of its cluster, {}",
+                        reference.manifest.id, reference.cluster
+                    ))
+                }
                 Err(error) => return Err(error),
             }
         };

@@ -26,6 +26,13 @@ pub enum ListError {
     Never { location: String },
 }
 
+impl ListError {
+    /// Whether it was asked, and said that it has no log of the cluster.
+    pub fn is_of_no_log(&self) -> bool {
+        matches!(self, Self::Never { .. } | Self::Cluster(ClusterError::Other { .. }))
+    }
+}
+
 /// What a repository holds of a cluster's log, from a segment on where one is given.
 ///
 /// Where a timeline came from is kept with its history in clear. Only where that was lost (a directory that
