@@ -128,16 +128,17 @@ fn is_suffix(text: &str) -> bool {
     text.len() == SUFFIX && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
 }
 
-fn suffix(seed: u32) -> String {
+/// When in its second something began, in two letters that sort, and two letters of chance.
+fn suffix(begun: DateTime<Utc>, seed: u32) -> String {
     // No vowels (no words), no 0/o/1/l/i (no misreading).
     const ALPHABET: &[u8; 27] = b"23456789bcdfghjkmnpqrstvwxz";
-    let mut rest = seed as usize;
-    (0..SUFFIX)
-        .map(|_| {
-            let letter = ALPHABET[rest % ALPHABET.len()];
-            rest /= ALPHABET.len();
-            char::from(letter)
-        })
+    const PAIRS: usize = ALPHABET.len() * ALPHABET.len();
+    // A leap second has up to two thousand milliseconds.
+    let millisecond = (begun.timestamp_subsec_millis() as usize).min(999);
+    [millisecond * PAIRS / 1000, seed as usize % PAIRS]
+        .iter()
+        .flat_map(|pair| [pair / ALPHABET.len(), pair % ALPHABET.len()])
+        .map(|letter| char::from(ALPHABET[letter]))
         .collect()
 }
 
@@ -149,8 +150,8 @@ fn split_stamp(text: &str) -> Option<(DateTime<Utc>, &str)> {
 
 /// One capture of one source: `<begin, UTC>-<source>-<kind>-<4 characters>`.
 ///
-/// Identifiers sort by the time the backup began. The last part keeps two hosts that begin in the same
-/// second apart.
+/// The identifiers of one source and kind sort by the time the backup began, to 2 ms. Of the last part two
+/// letters say when in the second that was, and two keep apart what begins at the same moment.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct BackupId {
@@ -163,7 +164,7 @@ pub struct BackupId {
 impl BackupId {
     /// `seed`: any random number; its spread decides how rarely two hosts collide.
     pub fn new(begun: DateTime<Utc>, source: &SourceName, kind: BackupKind, seed: u32) -> Self {
-        let text = format!("{}-{source}-{kind}-{}", begun.format(STAMP), suffix(seed));
+        let text = format!("{}-{source}-{kind}-{}", begun.format(STAMP), suffix(begun, seed));
         let begun = NaiveDateTime::parse_from_str(&begun.format(STAMP).to_string(), STAMP)
             .map_or(begun, |whole_seconds| whole_seconds.and_utc());
         Self { text, begun, source: source.clone(), kind }
@@ -235,7 +236,7 @@ pub struct RunId {
 
 impl RunId {
     pub fn new(begun: DateTime<Utc>, seed: u32) -> Self {
-        let text = format!("{}-{}", begun.format(STAMP), suffix(seed));
+        let text = format!("{}-{}", begun.format(STAMP), suffix(begun, seed));
         let begun = split_stamp(&text).map_or(begun, |(begun, _)| begun);
         Self { text, begun }
     }
@@ -300,6 +301,18 @@ mod tests {
             assert_eq!(parsed.source().as_str(), "app-db");
             assert!(id.as_str().starts_with("20261120T220251Z-app-db-"), "{id}");
         }
+    }
+
+    #[test]
+    fn ids_of_one_second_sort_as_they_began() {
+        let id = |millisecond: i64, seed| {
+            let begun = noon() + chrono::Duration::milliseconds(millisecond - 250);
+            BackupId::new(begun, &"db".parse().unwrap(), BackupKind::Logical, seed)
+        };
+        for millisecond in 0..1100 {
+            assert!(id(millisecond, u32::MAX) < id(millisecond + 2, 0), "{millisecond}");
+        }
+        assert_ne!(id(0, 1), id(0, 2));
     }
 
     #[test]
