@@ -9,27 +9,29 @@ const CHUNKS: usize = 6;
 /// Reads on a thread of its own, up to 2 MiB before it is asked, so that what makes the bytes and what
 /// takes them work at the same time.
 ///
-/// Dropped before its end, it leaves the thread to end by itself: that is when the read under way returns.
-pub(super) struct Ahead<R> {
+/// Dropped before its end, it leaves the thread to end by itself: that is when the read under way returns. A
+/// thread that stops without having come to an end is an error, and never an end.
+pub struct Ahead<R> {
     chunks: Receiver<io::Result<Vec<u8>>>,
     /// Chunks that were used up, to be filled again.
     used: Sender<Vec<u8>>,
     chunk: Vec<u8>,
     at: usize,
+    ended: bool,
     reader: JoinHandle<R>,
 }
 
 impl<R: Read + Send + 'static> Ahead<R> {
-    pub(super) fn new(reader: R) -> io::Result<Self> {
+    pub fn new(reader: R) -> io::Result<Self> {
         let (filled, chunks) = sync_channel(CHUNKS);
         let (used, empty) = channel();
         let reader =
             Builder::new().name("read-ahead".to_owned()).spawn(move || read(reader, &filled, &empty))?;
-        Ok(Self { chunks, used, chunk: Vec::new(), at: 0, reader })
+        Ok(Self { chunks, used, chunk: Vec::new(), at: 0, ended: false, reader })
     }
 
     /// Gives the reader back, once its end was read.
-    pub(super) fn into_inner(self) -> io::Result<R> {
+    pub fn into_inner(self) -> io::Result<R> {
         drop(self.chunks);
         self.reader.join().map_err(|_| io::Error::other("the thread that read has panicked"))
     }
@@ -38,9 +40,13 @@ impl<R: Read + Send + 'static> Ahead<R> {
 impl<R> Read for Ahead<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.at == self.chunk.len() {
-            // The thread ends the channel after an end and after an error alike; an error came before.
-            let Ok(next) = self.chunks.recv() else { return Ok(0) };
-            let used = std::mem::replace(&mut self.chunk, next?);
+            if self.ended {
+                return Ok(0);
+            }
+            let next = self.chunks.recv();
+            let next = next.unwrap_or_else(|_| Err(io::Error::other("what read ahead has stopped")))?;
+            self.ended = next.is_empty();
+            let used = std::mem::replace(&mut self.chunk, next);
             self.at = 0;
             if used.capacity() > 0 {
                 let _ended = self.used.send(used);
@@ -53,7 +59,7 @@ impl<R> Read for Ahead<R> {
     }
 }
 
-/// Reads to the end, to an error, or until nobody takes the chunks any more. Never sends an empty chunk.
+/// Reads to the end, to an error, or until nobody takes the chunks any more. An empty chunk is the end.
 fn read<R: Read>(mut reader: R, filled: &SyncSender<io::Result<Vec<u8>>>, empty: &Receiver<Vec<u8>>) -> R {
     loop {
         let mut chunk = empty.try_recv().unwrap_or_default();
@@ -76,7 +82,11 @@ fn read<R: Read>(mut reader: R, filled: &SyncSender<io::Result<Vec<u8>>>, empty:
                 let _gone = filled.send(Err(error));
                 return reader;
             }
-            Ok(()) if is_end || gone => return reader,
+            Ok(()) if is_end => {
+                let _gone = filled.send(Ok(Vec::new()));
+                return reader;
+            }
+            Ok(()) if gone => return reader,
             Ok(()) => {}
         }
     }
@@ -127,6 +137,18 @@ mod tests {
         let mut read = Vec::new();
         assert_eq!(ahead.read_to_end(&mut read).unwrap_err().to_string(), "torn");
         assert!(read == bytes(2 * CHUNK + 5));
+    }
+
+    #[test]
+    fn a_thread_that_stops_is_not_an_end() {
+        struct Panics;
+        impl Read for Panics {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                panic!("a fault in what decodes")
+            }
+        }
+        let mut ahead = Ahead::new(Panics).unwrap();
+        assert!(ahead.read(&mut [0; 10]).is_err());
     }
 
     #[test]

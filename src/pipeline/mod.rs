@@ -19,6 +19,7 @@
 //! *Not here.* Where parts go and what is done when that fails: [`crate::repository::BackupWriter`].
 
 mod ahead;
+mod counting;
 mod identity;
 mod open;
 mod parts;
@@ -27,6 +28,8 @@ mod recipe;
 mod seal;
 mod whole;
 
+pub use ahead::Ahead;
+pub use counting::Counting;
 pub use identity::{Identities, IdentityError, NewIdentity};
 pub use open::{OpenError, open, open_ahead};
 pub use parts::{Budget, Part, Piece, Shape};

@@ -13,6 +13,7 @@ use super::unpack::{CONTROL, CONTROL_KEPT, Unpacked, Unpacker, create};
 use super::{Aftermath, Failure, RecoveryError, Refusal, Report, Run, VERB, by_hand, settings, start};
 use crate::event::{Event, Phase};
 use crate::model::{Artifact, RepositoryName};
+use crate::pipeline::Counting;
 use crate::repository::Phases;
 use crate::source::base::BASE;
 
@@ -104,11 +105,22 @@ impl Run {
                 }
                 _ => return Err(RecoveryError::Refused(vec![Refusal::NotEmpty(directory.to_owned())])),
             }
-            state.filling.push(directory.to_owned());
             let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
             made.and_then(|()| own_folder(directory, plan)).map_err(|source| wrote(directory, source))?;
             let text = serde_json::to_vec(&marker).unwrap_or_default();
-            write_new(&directory.join(MARKER), &text, plan)?;
+            // Whoever makes the mark has the directory: another run that came between has it, and what it
+            // wrote is not to be taken back here.
+            let marking = create(&directory.join(MARKER), plan.steps.owner);
+            let mut mark = marking.map_err(|source| match source.kind() {
+                io::ErrorKind::AlreadyExists => {
+                    RecoveryError::Refused(vec![Refusal::NotEmpty(directory.to_owned())])
+                }
+                _ => wrote(directory, source),
+            })?;
+            state.filling.push(directory.to_owned());
+            mark.write_all(&text)
+                .and_then(|()| mark.sync_all())
+                .map_err(|source| wrote(&directory.join(MARKER), source))?;
             sync_folder(directory).map_err(|source| wrote(directory, source))?;
         }
         Ok(())
@@ -160,9 +172,12 @@ impl Run {
                 continue;
             };
             count.store(before, Ordering::Relaxed);
-            let stream = ahead(self, &plan.steps.manifest, tar, repository, Arc::clone(count));
-            let work = unpacker.clone();
-            let working = tokio::task::spawn_blocking(move || work.unpack(stream));
+            let begin = ahead(self, &plan.steps.manifest, tar, repository);
+            let (work, counted) = (unpacker.clone(), Arc::clone(count));
+            let working = tokio::task::spawn_blocking(move || {
+                let plain = begin().map_err(super::unpack::UnpackError::Read)?;
+                work.unpack(Counting { plain, count: counted })
+            });
             match self.tell(count, total, working).await.map_err(RecoveryError::Worker)? {
                 Ok(unpacked) => return Ok(unpacked),
                 Err(error) if error.is_interruption() => return Err(RecoveryError::Interrupted),

@@ -3,22 +3,17 @@
 
 use std::io::{self, Read};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, sync_channel};
 
 use super::{RecoveryError, Run};
 use crate::event::told;
 use crate::model::{Artifact, Manifest, RepositoryName};
-use crate::pipeline::{OpenError, open, open_ahead};
+use crate::pipeline::{Ahead, OpenError, open, open_ahead};
 use crate::repository::reader::{ReadError, Window, stream};
 use crate::repository::{Repository, layout};
 
 /// Small artifacts are read into memory; more than this is not one.
 const SMALL: u64 = 256 << 20;
 const SMALL_WINDOW: Window = Window { chunk: 1 << 20, parallel: 2 };
-/// Bytes handed over at a time, and how many of those may wait.
-const CHUNK: usize = 1 << 20;
-const AHEAD: usize = 8;
 
 /// An artifact by the name it has without the endings of its encoding.
 pub(super) fn artifact<'m>(manifest: &'m Manifest, name: &str) -> Option<&'m Artifact> {
@@ -104,61 +99,21 @@ pub(super) fn is_interrupted_read(error: &io::Error) -> bool {
     matches!(inner, Some(ReadError::Interrupted))
 }
 
-/// The plain bytes of an artifact, decoded ahead of whoever reads them. Only the end that [`Read`] gives says
-/// that they were the right ones: a stream that stops without one was broken.
+/// The plain bytes of an artifact, decoded and hashed ahead of whoever reads them. Only the end that [`Read`]
+/// gives says that they were the right ones. Blocks.
 pub(super) fn ahead(
     run: &Run,
     manifest: &Manifest,
     artifact: &Artifact,
     repository: &Repository,
-    count: Arc<AtomicU64>,
-) -> Ahead {
+) -> impl FnOnce() -> io::Result<Ahead<Box<dyn Read + Send>>> + Send + use<> {
     let begin = plain(run, manifest, artifact, repository, false);
-    let (sender, chunks) = sync_channel(AHEAD);
-    // Ends by itself when nobody takes its chunks any more.
-    tokio::task::spawn_blocking(move || {
-        let mut plain = match begin() {
-            Ok(plain) => plain,
-            Err(error) => {
-                let _gone = sender.send(Err(io::Error::other(error)));
-                return;
-            }
-        };
-        loop {
-            let mut chunk = Vec::with_capacity(CHUNK);
-            let read = plain.by_ref().take(CHUNK as u64).read_to_end(&mut chunk);
-            let is_last = chunk.is_empty() || read.is_err();
-            count.fetch_add(chunk.len() as u64, Ordering::Relaxed);
-            if sender.send(read.map(|_| chunk)).is_err() || is_last {
-                return;
-            }
-        }
-    });
-    Ahead { chunks, current: Vec::new(), at: 0, ended: false }
-}
-
-/// Bytes that another thread decodes.
-pub(super) struct Ahead {
-    chunks: Receiver<io::Result<Vec<u8>>>,
-    current: Vec<u8>,
-    at: usize,
-    ended: bool,
-}
-
-impl Read for Ahead {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.at == self.current.len() {
-            if self.ended {
-                return Ok(0);
-            }
-            let chunk = self.chunks.recv();
-            let chunk = chunk.unwrap_or_else(|_| Err(io::Error::other("what decodes it has stopped")))?;
-            self.ended = chunk.is_empty();
-            (self.current, self.at) = (chunk, 0);
-        }
-        let count = buffer.len().min(self.current.len() - self.at);
-        buffer[..count].copy_from_slice(&self.current[self.at..self.at + count]);
-        self.at += count;
-        Ok(count)
+    move || {
+        let plain = begin().map_err(|error| match error {
+            // What ended it is looked for in there.
+            OpenError::Read(source) => source,
+            error => io::Error::other(error),
+        })?;
+        Ahead::new(plain)
     }
 }

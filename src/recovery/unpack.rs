@@ -42,7 +42,7 @@ const FOLDERS: [&str; 18] = [
 /// What says how a server is to begin; it is said anew.
 ///
 /// The last are of an earlier recovery, where that cluster came to be what was backed up.
-const LEFT_OUT: [&str; 7] = [
+const LEFT_OUT: [&str; 8] = [
     "recovery.signal",
     "standby.signal",
     "tablespace_map",
@@ -50,6 +50,7 @@ const LEFT_OUT: [&str; 7] = [
     "postmaster.opts",
     super::by_hand::FILE,
     super::start::LOG,
+    super::here::MARKER,
 ];
 
 /// Why an archive was not unpacked.

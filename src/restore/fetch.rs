@@ -174,17 +174,3 @@ impl<R: Read> Read for Keeping<R> {
         Ok(count)
     }
 }
-
-/// Counts what goes by.
-pub(super) struct Counting<R> {
-    pub(super) plain: R,
-    pub(super) count: Arc<AtomicU64>,
-}
-
-impl<R: Read> Read for Counting<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.plain.read(buffer)?;
-        self.count.fetch_add(count as u64, Ordering::Relaxed);
-        Ok(count)
-    }
-}

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use super::fetch::{Counting, Scratch, plain, tell};
+use super::fetch::{Scratch, plain, tell};
 use super::plan::{RestorePlan, Route};
 use super::selection::{Chosen, choose};
 use super::watch::{LOST_AFTER, Watch};
 use super::{RestoreError, Run};
 use crate::event::Event;
-use crate::pipeline::OpenError;
+use crate::pipeline::{Counting, OpenError};
 use crate::platform::{FeedError, ProcessError, Program};
 use crate::repository::Repository;
 
