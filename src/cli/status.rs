@@ -25,7 +25,7 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
     let entries = known.entries().await?;
     let sources: Vec<_> = known.policy.sources.iter().map(|source| source.name.clone()).collect();
     let rpo = known.policy.objectives.rpo;
-    let (logs, not_asked) = match &known.refreshed {
+    let logs = match &known.refreshed {
         Some(_) => logs(&known.policy.system, &known.repositories, &entries).await,
         None => {
             if entries.iter().any(|entry| entry.manifest.physical.is_some()) {
@@ -33,17 +33,17 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
                     "note: `--offline` asks no repository for its log, so base backups count for nothing here",
                 );
             }
-            (Logs::new(), vec![])
+            Logs::new()
         }
     };
-    for (repository, reason) in &not_asked {
-        context.output.warn(format!("the log in repository `{repository}` could not be asked: {reason}"));
+    for ((source, repository), standing) in &logs {
+        if let Some(reason) = &standing.unknown {
+            context.output.warn(format!(
+                "the log of {source} in repository `{repository}` could not be asked: {reason}"
+            ));
+        }
     }
-    let mut places = known.places();
-    for place in &mut places {
-        place.reached &= !not_asked.iter().any(|(name, _)| *name == place.name);
-    }
-    let standings = assess(&sources, &places, &entries, &logs, rpo, context.clock.now());
+    let standings = assess(&sources, &known.places(), &entries, &logs, rpo, context.clock.now());
     let worst = standings.iter().map(|standing| standing.verdict).max().unwrap_or(Verdict::Nothing);
     if context.output.is_json() {
         let document = StatusDocument {

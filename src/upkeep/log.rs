@@ -21,6 +21,8 @@ pub struct LogStanding {
     pub reach: Option<LogReach>,
     /// Newer base backups there that cannot be restored, and why: the log they need is not there.
     pub waiting: Vec<(BackupId, String)>,
+    /// Why it could not be asked, so that nothing is promised of it.
+    pub unknown: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -38,32 +40,26 @@ pub struct LogReach {
 /// Where a source's log was asked.
 pub type Logs = BTreeMap<(SourceName, RepositoryName), LogStanding>;
 
-/// Asks every repository that could be reached for the log of every source that has base backups. Gives why
-/// one could not be asked beside it.
-pub async fn logs(
-    system: &SystemName,
-    repositories: &Repositories,
-    entries: &[BackupEntry],
-) -> (Logs, Vec<(RepositoryName, String)>) {
+/// Asks every repository that could be reached for the log of every source that has base backups.
+pub async fn logs(system: &SystemName, repositories: &Repositories, entries: &[BackupEntry]) -> Logs {
     let mut bases: BTreeMap<&SourceName, Vec<&BackupEntry>> = BTreeMap::new();
     for entry in entries.iter().filter(|entry| entry.manifest.physical.is_some()) {
         bases.entry(&entry.manifest.source).or_default().push(entry);
     }
-    let (mut logs, mut failed) = (Logs::new(), Vec::new());
+    let mut logs = Logs::new();
     for (source, mut own) in bases {
         own.sort_by_key(|entry| std::cmp::Reverse(entry.manifest.recovery_point));
         for repository in repositories.iter() {
             let there = own.iter().filter(|entry| is_restorable(entry, &repository.name));
             let manifests: Vec<&Manifest> = there.map(|entry| &entry.manifest).collect();
-            match log_of(system, repository, &manifests).await {
-                Ok(standing) => {
-                    logs.insert((source.clone(), repository.name.clone()), standing);
-                }
-                Err(error) => failed.push((repository.name.clone(), told(&error))),
-            }
+            let standing = log_of(system, repository, &manifests).await.unwrap_or_else(|error| LogStanding {
+                unknown: Some(told(&error)),
+                ..LogStanding::default()
+            });
+            logs.insert((source.clone(), repository.name.clone()), standing);
         }
     }
-    (logs, failed)
+    logs
 }
 
 /// `bases`: newest first.

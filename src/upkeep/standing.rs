@@ -200,7 +200,7 @@ fn assess_place(
     let until = point.max(reach.as_ref().map(|reach| reach.until));
     let loses = until.map(|until| (now - until).to_std().unwrap_or_default());
     let verdict = match loses {
-        _ if !place.reached => Verdict::NotReached,
+        _ if !place.reached || log.is_some_and(|log| log.unknown.is_some()) => Verdict::NotReached,
         None => Verdict::Nothing,
         Some(loses) if loses > rpo => Verdict::ObjectiveMissed,
         Some(_) if reach.as_ref().is_some_and(|reach| reach.gap.is_some()) => Verdict::Gap,
@@ -317,7 +317,7 @@ mod tests {
                 newest_commit: None,
                 gap: None,
             }),
-            waiting: vec![],
+            ..LogStanding::default()
         };
         let mut logs = Logs::new();
         logs.insert((source.clone(), name("primary")), reach(&new, 119));
@@ -334,6 +334,13 @@ mod tests {
         assert_eq!(copy.newest.as_ref().unwrap().backup, *entries[0].id());
         let costs: Vec<_> = standing.if_lost.iter().map(|lost| lost.loses_seconds).collect();
         assert_eq!(costs, [Some(30 * 60), Some(60)]);
+        // Where the log could not be asked nothing is promised of this source, and the other place still counts.
+        let unknown = LogStanding { unknown: Some("timed out".to_owned()), ..LogStanding::default() };
+        logs.insert((source.clone(), name("copy")), unknown);
+        let standing = assess(std::slice::from_ref(&source), &places, &entries, &logs, RPO, now).remove(0);
+        assert_eq!(standing.places[0].verdict, Verdict::Ok);
+        assert_eq!(standing.places[1].verdict, Verdict::NotReached);
+        assert_eq!(standing.if_lost[0].unknown, [name("copy")]);
         // Without having asked for the log, nothing is promised of base backups.
         let standing = assess(&[source], &places, &entries, &Logs::new(), RPO, now).remove(0);
         assert_eq!(standing.verdict, Verdict::Nothing);
