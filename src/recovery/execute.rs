@@ -7,10 +7,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::fetch::{ahead, artifact};
-use super::here::{MARKER, Marker, Place, Standing};
+use super::here::{Hold, MARKER, Marker, Place, Standing};
 use super::plan::{RecoveryPlan, of_tablespace};
 use super::unpack::{CONTROL, CONTROL_KEPT, Unpacked, Unpacker, create};
-use super::{Aftermath, Failure, RecoveryError, Refusal, Report, Run, VERB, by_hand, settings, start};
+use super::{
+    Aftermath, Failure, RecoveryError, Refusal, Report, Run, ServerLeft, VERB, by_hand, settings, start,
+};
 use crate::event::{Event, Phase};
 use crate::model::{Artifact, RepositoryName};
 use crate::pipeline::Counting;
@@ -46,7 +48,7 @@ impl Run {
                 let phase = phases.current();
                 let to = plan.to.clone();
                 let aftermath = match take_back(&state.filling) {
-                    _ if state.is_whole => Aftermath::Restored { to },
+                    _ if state.is_whole => Aftermath::Restored { to, server: state.server },
                     Ok(()) => Aftermath::Removed { to },
                     Err(error) => Aftermath::Left { to, reason: error.to_string() },
                 };
@@ -74,14 +76,17 @@ impl Run {
             let plan = plan.clone();
             tokio::task::spawn_blocking(move || publish(&plan))
         };
-        // From here on a control file may be there, and nothing may be taken back.
-        state.filling.clear();
-        state.is_whole = true;
-        publishing.await.map_err(RecoveryError::Worker)??;
+        let published = publishing.await.map_err(RecoveryError::Worker).flatten();
+        // Once the control file is there, nothing may be taken back.
+        if published.is_ok() || plan.to.join(CONTROL).exists() {
+            state.filling.clear();
+            state.is_whole = true;
+        }
+        published?;
         let started = match &plan.steps.start {
             Some(_) => {
                 phases.begin(Phase::Recover);
-                Some(start::start(self, plan).await?)
+                Some(start::start(self, plan, &mut state.server).await?)
             }
             None => None,
         };
@@ -101,8 +106,12 @@ impl Run {
             match Place::look(directory)?.standing {
                 Standing::Absent | Standing::Empty => {}
                 Standing::LeftOver(_) if plan.replaces_left_over => {
+                    // Held until it is gone: two runs must not both think that they have it.
+                    let hold = Hold::take(directory).map_err(|source| wrote(directory, source))?;
+                    let _hold = hold.ok_or_else(|| came_first(directory))?;
                     take_back(&[directory.to_owned()]).map_err(|source| wrote(directory, source))?;
                 }
+                Standing::AtWork(_) => return Err(came_first(directory)),
                 _ => return Err(RecoveryError::Refused(vec![Refusal::NotEmpty(directory.to_owned())])),
             }
             let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
@@ -112,11 +121,11 @@ impl Run {
             // wrote is not to be taken back here.
             let marking = create(&directory.join(MARKER), plan.steps.owner);
             let mut mark = marking.map_err(|source| match source.kind() {
-                io::ErrorKind::AlreadyExists => {
-                    RecoveryError::Refused(vec![Refusal::NotEmpty(directory.to_owned())])
-                }
+                io::ErrorKind::AlreadyExists => came_first(directory),
                 _ => wrote(directory, source),
             })?;
+            let hold = Hold::take(directory).map_err(|source| wrote(directory, source))?;
+            state.holds.push(hold.ok_or_else(|| came_first(directory))?);
             state.filling.push(directory.to_owned());
             mark.write_all(&text)
                 .and_then(|()| mark.sync_all())
@@ -224,11 +233,18 @@ impl Run {
 struct State {
     /// Directories that hold nothing but what this run wrote.
     filling: Vec<PathBuf>,
+    holds: Vec<Hold>,
     is_whole: bool,
+    server: ServerLeft,
 }
 
 fn directories(plan: &RecoveryPlan) -> impl Iterator<Item = &Path> {
     std::iter::once(plan.to.as_path()).chain(plan.tablespaces.iter().map(|space| space.to.as_path()))
+}
+
+fn came_first(directory: &Path) -> RecoveryError {
+    let run = "another one".to_owned();
+    RecoveryError::Refused(vec![Refusal::AtWork { path: directory.to_owned(), run }])
 }
 
 fn wrote(path: &Path, source: io::Error) -> RecoveryError {

@@ -1,13 +1,18 @@
 //! What this host has to say: the directories, the programs, and who will run them.
 
+use std::fs::File;
 use std::io;
+use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::{RecoveryError, Request};
+use crate::model::RepositoryName;
 use crate::platform::{CancellationToken, Program, free_space};
 use crate::postgres::Tools;
 
@@ -65,6 +70,8 @@ pub(super) enum Standing {
     Empty,
     /// Of a run that did not end.
     LeftOver(String),
+    /// Of a run that is at work.
+    AtWork(String),
     Data,
     NotADirectory,
 }
@@ -136,9 +143,34 @@ fn standing(path: &Path) -> io::Result<Standing> {
         Ok(bytes) if !path.join("global/pg_control").exists() => {
             // It may have been cut short itself.
             let marker = serde_json::from_slice::<Marker>(&bytes).ok();
-            Ok(Standing::LeftOver(marker.map_or_else(|| "unknown".to_owned(), |marker| marker.run)))
+            let run = marker.map_or_else(|| "unknown".to_owned(), |marker| marker.run);
+            let is_free = Hold::take(path)?.is_some();
+            Ok(if is_free { Standing::LeftOver(run) } else { Standing::AtWork(run) })
         }
         _ => Ok(Standing::Data),
+    }
+}
+
+/// That a directory's mark is held by this process. Whoever holds it is at work there; the system lets it go
+/// when the process ends, however that is.
+#[derive(Debug)]
+pub(super) struct Hold {
+    _mark: File,
+}
+
+impl Hold {
+    /// `None`: another process holds it.
+    pub(super) fn take(directory: &Path) -> io::Result<Option<Self>> {
+        let path = directory.join(MARKER);
+        let mark = File::open(&path)?;
+        match flock(&mark, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => return Ok(None),
+            locked => locked?,
+        }
+        // Whoever held it may have removed it, and someone else may have made another one since.
+        let (held, named) = (mark.metadata()?, std::fs::metadata(&path));
+        let is_same = named.is_ok_and(|named| (named.dev(), named.ino()) == (held.dev(), held.ino()));
+        Ok(is_same.then_some(Self { _mark: mark }))
     }
 }
 
@@ -153,6 +185,10 @@ pub(super) struct Here {
     pub(super) servers: Vec<Tools>,
     /// Of what `restore_command` needs, what its user cannot read.
     pub(super) unreadable: Vec<PathBuf>,
+    /// Repositories that are directories of this host, without links.
+    pub(super) repositories: Vec<(RepositoryName, PathBuf)>,
+    /// The port that was asked for, where something else has it, and what the system says to that.
+    pub(super) port_taken: Option<(u16, String)>,
 }
 
 impl Here {
@@ -169,8 +205,19 @@ impl Here {
             is_root: rustix::process::geteuid().is_root(),
             servers: Tools::servers(request.tools.as_deref()).await,
             unreadable,
+            repositories: request
+                .repositories
+                .iter()
+                .map(|(name, path)| (name.clone(), resolve(path).unwrap_or_else(|_| path.clone())))
+                .collect(),
+            port_taken: request.start.as_ref().and_then(|start| start.port).and_then(taken),
         })
     }
+}
+
+/// Whether a server could not listen there.
+fn taken(port: u16) -> Option<(u16, String)> {
+    TcpListener::bind(("127.0.0.1", port)).err().map(|error| (port, error.to_string()))
 }
 
 #[cfg(test)]
@@ -186,6 +233,10 @@ mod tests {
         assert_eq!(Place::look(&to).unwrap().standing, Standing::Empty);
         let marker = Marker { run: "r1".to_owned(), backup: String::new(), what: String::new() };
         std::fs::write(to.join(MARKER), serde_json::to_vec(&marker).unwrap()).unwrap();
+        let hold = Hold::take(&to).unwrap();
+        assert!(hold.is_some());
+        assert_eq!(Place::look(&to).unwrap().standing, Standing::AtWork("r1".to_owned()));
+        drop(hold);
         assert_eq!(Place::look(&to).unwrap().standing, Standing::LeftOver("r1".to_owned()));
         std::fs::create_dir(to.join("global")).unwrap();
         std::fs::write(to.join("global/pg_control"), "").unwrap();

@@ -44,7 +44,7 @@ pub use here::Owner;
 pub use plan::{Goal, RecoveryPlan, TablespacePlan, plan};
 pub use refusal::{Refusal, RefusalClass};
 pub use request::{Mapping, Request, RestoreCommand, Start, Which};
-pub use run::{Aftermath, Failure, Report, Run, VERB};
+pub use run::{Aftermath, Failure, Report, Run, ServerLeft, VERB};
 pub use start::Started;
 pub use survey::Situation;
 pub use target::{Target, TargetError, parse_name, parse_time, parse_transaction, shown};

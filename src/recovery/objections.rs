@@ -39,6 +39,13 @@ pub(super) fn objections(
             }
         }
     }
+    for place in &places {
+        refusals.extend(here.repositories.iter().filter_map(|(repository, of)| {
+            let relation = relation(&place.path, of)?;
+            let (path, of, repository) = (place.path.clone(), of.clone(), repository.clone());
+            Some(Refusal::InRepository { path, relation, of, repository })
+        }));
+    }
     for (n, place) in places.iter().enumerate() {
         for other in &places[n + 1..] {
             if let Some(relation) = relation(&other.path, &place.path) {
@@ -86,6 +93,7 @@ fn place_objection(place: &Place, drop_leftovers: bool) -> Option<Refusal> {
         Standing::Absent | Standing::Empty => None,
         Standing::LeftOver(_) if drop_leftovers => None,
         Standing::LeftOver(run) => Some(Refusal::LeftOver { path, run: run.clone() }),
+        Standing::AtWork(run) => Some(Refusal::AtWork { path, run: run.clone() }),
         Standing::Data => Some(Refusal::NotEmpty(path)),
         Standing::NotADirectory => Some(Refusal::NotADirectory { path }),
     }
@@ -148,6 +156,8 @@ fn running(request: &Request, situation: &Situation, major: u32) -> Vec<Refusal>
             let found = here.servers.iter().map(|tools| tools.major).collect();
             refusals.push(Refusal::NoServer { major, found });
         }
+        let taken = here.port_taken.iter();
+        refusals.extend(taken.map(|(port, why)| Refusal::PortTaken { port: *port, why: why.clone() }));
     }
     refusals
 }

@@ -46,10 +46,14 @@ pub enum Refusal {
     NotEmpty(PathBuf),
     #[error("`{path}` is left of a restore that did not end (run `{run}`)")]
     LeftOver { path: PathBuf, run: String },
+    #[error("a restore is at work in `{path}` (run `{run}`)")]
+    AtWork { path: PathBuf, run: String },
     #[error("`{path}` is not a directory")]
     NotADirectory { path: PathBuf },
     #[error("`{path}` {relation} `{of}`, {what}")]
     Overlaps { path: PathBuf, relation: &'static str, of: PathBuf, what: &'static str },
+    #[error("`{path}` {relation} `{of}`, where repository `{repository}` keeps the backups")]
+    InRepository { path: PathBuf, relation: &'static str, of: PathBuf, repository: RepositoryName },
     #[error("`{0}` does not say where from the root of the file system it is")]
     Relative(PathBuf),
     #[error("`{0}` has a line break in it, which PostgreSQL's settings cannot say")]
@@ -63,6 +67,8 @@ pub enum Refusal {
     Space { directory: PathBuf, needed: u64, free: u64 },
     #[error("to start it, the server programs of PostgreSQL {major} are needed here{}", found_majors(.found))]
     NoServer { major: u32, found: Vec<u32> },
+    #[error("no server can listen on port {port} of 127.0.0.1: {why}")]
+    PortTaken { port: u16, why: String },
     #[error("PostgreSQL does not run as root, and it was not said who the files are to belong to")]
     RootOwns,
     #[error("only root can give files to another user (`{0}`)")]

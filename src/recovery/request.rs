@@ -18,6 +18,8 @@ pub struct Request {
     /// The data directory that is to be. Absolute.
     pub to: PathBuf,
     pub tablespaces: Vec<Mapping>,
+    /// Repositories that are directories of this host, which nothing may be restored into.
+    pub repositories: Vec<(RepositoryName, PathBuf)>,
     pub start: Option<Start>,
     /// Who the files are to belong to; only root can say so.
     pub owner: Option<Owner>,

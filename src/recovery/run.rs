@@ -60,9 +60,28 @@ pub struct Failure {
 /// What is left on this host.
 #[derive(Debug)]
 pub enum Aftermath {
-    Removed { to: PathBuf },
-    Left { to: PathBuf, reason: String },
-    Restored { to: PathBuf },
+    Removed {
+        to: PathBuf,
+    },
+    Left {
+        to: PathBuf,
+        reason: String,
+    },
+    /// The files are whole.
+    Restored {
+        to: PathBuf,
+        server: ServerLeft,
+    },
+}
+
+/// What became of the server that was to be started.
+#[derive(Clone, Debug, Default)]
+pub enum ServerLeft {
+    #[default]
+    NotStarted,
+    Stopped,
+    /// It could not be stopped, and why.
+    MayRun(String),
 }
 
 impl std::fmt::Display for Aftermath {
@@ -74,8 +93,15 @@ impl std::fmt::Display for Aftermath {
                 "`{}` is not whole and no server starts in it, but it could not be removed: {reason}",
                 to.display()
             ),
-            Self::Restored { to } => {
-                write!(f, "the files in `{}` are whole and stay there", to.display())
+            Self::Restored { to, server } => {
+                write!(f, "the files in `{}` are whole and stay there", to.display())?;
+                match server {
+                    ServerLeft::NotStarted => Ok(()),
+                    ServerLeft::Stopped => write!(f, "; the server was stopped"),
+                    ServerLeft::MayRun(reason) => {
+                        write!(f, "; THE SERVER MAY STILL RUN, it could not be stopped: {reason}")
+                    }
+                }
             }
         }
     }

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::plan::{Goal, RecoveryPlan};
 use super::proof::{Ended, prove};
-use super::{RecoveryError, Run};
+use super::{RecoveryError, Run, ServerLeft};
 use crate::event::told;
 use crate::model::{History, Lsn, Timeline};
 use crate::platform::{CancellationToken, Program};
@@ -21,6 +21,7 @@ pub(super) const LOG: &str = "drctl-recovery.log";
 const STEP: Duration = Duration::from_millis(100);
 /// How long a server may work without saying anything: replaying a segment, writing a checkpoint.
 const SILENT: Duration = Duration::from_secs(15 * 60);
+const KNOWN_WITHIN: Duration = Duration::from_secs(10);
 const PROGRAM_WITHIN: Duration = Duration::from_secs(60);
 /// How long the system's free port may be lost to someone else.
 const ATTEMPTS: u32 = 5;
@@ -44,7 +45,12 @@ pub struct Started {
     pub last_commit: Option<DateTime<Utc>>,
 }
 
-pub(super) async fn start(run: &Run, plan: &RecoveryPlan) -> Result<Started, RecoveryError> {
+/// `left`: what became of the server, for the case that it is not where it should be.
+pub(super) async fn start(
+    run: &Run,
+    plan: &RecoveryPlan,
+    left: &mut ServerLeft,
+) -> Result<Started, RecoveryError> {
     let fixed = plan.steps.start.as_ref().and_then(|start| start.port);
     let mut attempt = 1;
     loop {
@@ -53,7 +59,7 @@ pub(super) async fn start(run: &Run, plan: &RecoveryPlan) -> Result<Started, Rec
             None => free_port()?,
         };
         let server = Server::new(plan, port)?;
-        let outcome = server.run(run, plan).await;
+        let outcome = server.run(run, plan, left).await;
         match outcome {
             Ok(started) => return Ok(started),
             Err(RecoveryError::Start { log, .. })
@@ -90,12 +96,20 @@ impl<'p> Server<'p> {
         Ok(Self { plan, programs: &tools.directory, port, log: plan.to.join(LOG) })
     }
 
-    async fn run(&self, run: &Run, plan: &RecoveryPlan) -> Result<Started, RecoveryError> {
-        self.begin(&run.cancel).await?;
-        let process = match self.wait(run).await {
+    async fn run(
+        &self,
+        run: &Run,
+        plan: &RecoveryPlan,
+        left: &mut ServerLeft,
+    ) -> Result<Started, RecoveryError> {
+        let begun = match self.begin().await {
+            Ok(()) => self.wait(run).await,
+            Err(error) => Err(error),
+        };
+        let process = match begun {
             Ok(process) => process,
             Err(error) => {
-                self.stop("immediate").await;
+                *left = self.stop("immediate").await;
                 return Err(error);
             }
         };
@@ -112,7 +126,7 @@ impl<'p> Server<'p> {
             }),
             Err(error) => {
                 // Nobody is to work with it before somebody has looked.
-                self.stop("fast").await;
+                *left = self.stop("fast").await;
                 Err(error)
             }
         }
@@ -153,10 +167,11 @@ impl<'p> Server<'p> {
         options.collect::<Vec<_>>().join(" ")
     }
 
-    async fn begin(&self, cancel: &CancellationToken) -> Result<(), RecoveryError> {
+    async fn begin(&self) -> Result<(), RecoveryError> {
         let program = self.program("pg_ctl").arg("start").arg("--no-wait").arg("-D").arg(&self.plan.to);
         let program = program.arg("-l").arg(&self.log).arg("-o").arg(self.options());
-        let begun = program.run(PROGRAM_WITHIN, cancel).await;
+        // It takes an instant. Interrupted, nobody would know whether there is a server.
+        let begun = program.run(PROGRAM_WITHIN, &CancellationToken::new()).await;
         begun.map(drop).map_err(|error| self.failed(told(&error)))
     }
 
@@ -165,7 +180,8 @@ impl<'p> Server<'p> {
         let mut heard = (0, Instant::now());
         let mut process: Option<i32> = None;
         loop {
-            if run.cancel.is_cancelled() {
+            // A server that has not said yet which process it is could not be stopped.
+            if run.cancel.is_cancelled() && (process.is_some() || heard.1.elapsed() > KNOWN_WITHIN) {
                 return Err(RecoveryError::Interrupted);
             }
             let text = std::fs::read_to_string(self.plan.to.join("postmaster.pid")).unwrap_or_default();
@@ -217,9 +233,13 @@ impl<'p> Server<'p> {
         }
     }
 
-    async fn stop(&self, mode: &str) {
+    async fn stop(&self, mode: &str) -> ServerLeft {
         let program = self.program("pg_ctl").arg("stop").arg("-D").arg(&self.plan.to).arg("-m").arg(mode);
-        let _stopped = program.run(PROGRAM_WITHIN, &CancellationToken::new()).await;
+        match program.run(PROGRAM_WITHIN, &CancellationToken::new()).await {
+            Err(error) if self.plan.to.join("postmaster.pid").exists() => ServerLeft::MayRun(told(&error)),
+            // It had ended by itself, or never began.
+            _ => ServerLeft::Stopped,
+        }
     }
 
     fn failed(&self, why: String) -> RecoveryError {

@@ -208,6 +208,17 @@ async fn what_cannot_be_reached_is_refused_with_what_can_be() -> Outcome<()> {
         assert_eq!(run.code, Some(1), "{run:#?}");
     }
     assert!(!data.join("new").exists());
+    let inside = archiving.system.repository("west").join("new");
+    let shown = inside.display().to_string();
+    let identity = archiving.system.operational.display().to_string();
+    let command = ["restore", "database", "--latest", "--to", &shown, "--identity", &identity];
+    let run = archiving.run_as_server(&command).await?;
+    assert_eq!(run.code, Some(1), "{run:#?}");
+    run.says("where repository `west` keeps the backups")?;
+    assert!(!inside.exists());
+    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let port = listener.local_addr()?.port().to_string();
+    archiving.unrecovered(1, &["--latest", "--start", "--port", &port]).await?.says("no server can listen")?;
     assert_eq!(std::fs::read_to_string(in_the_way.join("precious"))?, "x");
 
     // A key that is not the one.

@@ -11,13 +11,13 @@ use super::super::exit::Exit;
 use super::super::known::warn_lost;
 use super::{RestoreArgs, directory_shown, dump};
 use crate::event::told;
-use crate::model::{Lsn, RunId, Timeline};
+use crate::model::{Lsn, RepositoryName, RunId, Timeline};
 use crate::pipeline::Identities;
 use crate::platform::{host_name, seed};
 use crate::policy::{Credentials, Place, Policy};
 use crate::recovery::{
     Aftermath, Failure, Mapping, Owner, RecoveryError, Refusal, RefusalClass, Request, RestoreCommand, Run,
-    Start, Target, Which, parse_name, parse_time, parse_transaction, plan,
+    ServerLeft, Start, Target, Which, parse_name, parse_time, parse_transaction, plan,
 };
 
 /// To which moment, and what comes after
@@ -170,6 +170,7 @@ async fn request(args: &RestoreArgs, context: &Context, policy: &Policy) -> Resu
         from: args.from.clone(),
         to: absolute(Path::new(&args.to))?,
         tablespaces,
+        repositories: directories(policy),
         start: moment.start.then_some(Start { port: moment.port }),
         owner,
         drop_leftovers: args.drop_leftovers,
@@ -183,6 +184,16 @@ async fn request(args: &RestoreArgs, context: &Context, policy: &Policy) -> Resu
         },
         tools: dump::tools(&args.source, policy),
     })
+}
+
+fn directories(policy: &Policy) -> Vec<(RepositoryName, PathBuf)> {
+    let repositories = policy.repositories.iter();
+    repositories
+        .filter_map(|repository| match &repository.place {
+            Place::Directory(path) => Some((repository.name.clone(), path.clone())),
+            Place::S3(_) => None,
+        })
+        .collect()
 }
 
 fn mapping(text: &str) -> Result<Mapping, CommandError> {
@@ -250,14 +261,16 @@ fn hints(refusals: &[Refusal], request: &Request) -> BTreeSet<String> {
             Refusal::NoBackup { .. } | Refusal::UnknownBackup { .. } => {
                 "`drctl list` shows what there is.".to_owned()
             }
-            Refusal::TooLate { .. } => "`--latest` restores as much as there is.".to_owned(),
+            Refusal::TooLate { .. } => "`--latest` restores as much as there is. Where the server still lives, `SELECT pg_switch_wal()` there has what it wrote last archived now.".to_owned(),
             Refusal::TooEarly { .. } => "Choose a moment inside of one of these; an older dump may be nearer (`drctl list`).".to_owned(),
             Refusal::Gap { .. } => {
                 "Restore to a moment before the gap, or complete the repositories first (`drctl copies sync`, `drctl wal status`).".to_owned()
             }
             Refusal::Unusable { .. } => "`--timeline` and `--backup` choose another way; `drctl wal status` shows the timelines.".to_owned(),
+            Refusal::PortTaken { .. } => "Without `--port` one that is free is chosen.".to_owned(),
+            Refusal::AtWork { .. } => "Wait for it to end, or name another directory.".to_owned(),
             Refusal::LeftOver { .. } => "`--drop-leftovers` removes it first.".to_owned(),
-            Refusal::NotEmpty(_) | Refusal::Overlaps { .. } | Refusal::NotADirectory { .. } => {
+            Refusal::NotEmpty(_) | Refusal::Overlaps { .. } | Refusal::InRepository { .. } | Refusal::NotADirectory { .. } => {
                 "Name a directory that does not exist or is empty; drctl never restores over anything.".to_owned()
             }
             Refusal::UnknownTablespace { .. } => "Without `--tablespace` they go beside the directory.".to_owned(),
@@ -276,10 +289,16 @@ fn hints(refusals: &[Refusal], request: &Request) -> BTreeSet<String> {
 fn failed(failure: Failure) -> CommandError {
     let exit = if failure.source.is_interruption() { Exit::Interrupted } else { Exit::Failed };
     let hint = match &failure.aftermath {
-        Aftermath::Restored { to } => Some(format!(
-            "The server was stopped. Its log is in {}; RECOVER-BY-HAND.txt beside it says how to go on.",
-            to.display()
-        )),
+        Aftermath::Restored { to, server } => Some(match server {
+            ServerLeft::NotStarted => format!("RECOVER-BY-HAND.txt in {} says how to go on.", to.display()),
+            ServerLeft::Stopped => {
+                format!("Its log is in {}; RECOVER-BY-HAND.txt beside it says how to go on.", to.display())
+            }
+            ServerLeft::MayRun(_) => format!(
+                "Stop it before anyone works with it: `pg_ctl stop -D {} -m immediate`.",
+                to.display()
+            ),
+        }),
         Aftermath::Left { .. } => Some("`--drop-leftovers` removes it before the next try.".to_owned()),
         Aftermath::Removed { .. } => None,
     };
