@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use drctl::model::{
     Artifact, BackupId, BackupKind, Digest, Encoding, Manifest, ObjectPart, Protection, RecipientPrint,
     RunId, ServerFacts, SourceName, SystemName, ToolFacts,
@@ -46,7 +46,8 @@ impl Shop {
 
     /// A backup whose data is `hours` old, in the repositories named.
     pub(crate) async fn backup(&self, hours: i64, repositories: &[&str]) -> Outcome<Manifest> {
-        let begun = self.now - TimeDelta::hours(hours);
+        // The id tells parts of a second, which differ with every run.
+        let begun = (self.now - TimeDelta::hours(hours)).trunc_subsecs(0);
         let source: SourceName = "database".parse()?;
         let mut artifacts = Vec::new();
         let mut objects = Vec::new();
