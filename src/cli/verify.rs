@@ -1,20 +1,24 @@
 use std::path::PathBuf;
 
+use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
 use super::Context;
 use super::error::CommandError;
 use super::exit::Exit;
 use super::known::{Known, warn_lost};
-use super::output::{size, style};
+use super::output::{Output, size, style};
 use crate::catalog::BackupEntry;
 use crate::model::{BackupId, CheckDepth, RepositoryName, RunId, SourceName};
 use crate::pipeline::Identities;
 use crate::platform::{host_name, seed};
 use crate::upkeep::Run;
 use crate::upkeep::verify::{Finding, Item, Report, Verdict, execute, place, plan, unaccepted};
+use crate::upkeep::verify_log::{LogFinding, LogItem};
 
-/// Read backups again, every byte in every copy, and compare
+/// Read backups and archived log again, every byte in every copy, and compare
+///
+/// Of base backups the log after them is read, too, as far as a server would come with it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = super::exit::HELP)]
 pub struct VerifyArgs {
@@ -53,7 +57,7 @@ pub(super) async fn run(args: VerifyArgs, context: &Context) -> Result<Exit, Com
     if plan.is_empty() && found.is_empty() {
         return Err(CommandError::new(Exit::Nothing, "there is no backup to verify"));
     }
-    let items = plan.clone();
+    let items = plan.copies.clone();
     let run = Run {
         id: RunId::new(context.clock.now(), seed()),
         system: known.policy.system.clone(),
@@ -117,10 +121,13 @@ async fn chosen(args: &VerifyArgs, known: &Known) -> Result<Vec<BackupEntry>, Co
 
 fn exit(report: &Report) -> Exit {
     let any = |test: fn(&Finding) -> bool| report.findings.iter().any(test);
+    let any_log = |test: fn(&LogFinding) -> bool| report.logs.iter().any(|(_, finding)| test(finding));
     match () {
         () if report.interrupted => Exit::Interrupted,
-        () if any(|finding| finding.verdict.is_bad()) => Exit::Failed,
-        () if any(|finding| !finding.verdict.is_good()) => Exit::Partly,
+        () if any(|finding| finding.verdict.is_bad()) || any_log(LogFinding::is_bad) => Exit::Failed,
+        () if any(|finding| !finding.verdict.is_good()) || any_log(|finding| !finding.is_good()) => {
+            Exit::Partly
+        }
         () if any(|finding| finding.not_opened) => Exit::CannotDecrypt,
         () if !report.unrecorded.is_empty() => Exit::Partly,
         () => Exit::Done,
@@ -161,23 +168,58 @@ fn show(context: &Context, report: &Report, items: &[Item]) {
             output.line("        no identity given opens it: only the stored bytes were compared");
         }
     }
+    report.logs.iter().for_each(|(item, finding)| show_log(output, item, finding));
     let good = report.findings.iter().filter(|finding| finding.verdict.is_good()).count();
     let bad = report.findings.iter().filter(|finding| finding.verdict.is_bad()).count();
     let copies = report.findings.len();
     let faint = style::FAINT;
     let summary = match (copies - good - bad, good == copies) {
-        (_, true) => format!("{} read, all good", count_copies(copies)),
+        (_, true) if report.is_good() => format!("{} read, all good", count_copies(copies)),
+        (_, true) => format!("{} read and good; the log is not", count_copies(copies)),
         (0, false) => format!("{} read, {good} good", count_copies(copies)),
         (unknown, false) => {
             format!("{} looked at: {good} good, {bad} bad, {unknown} unknown", count_copies(copies))
         }
     };
     output.line(format!("{faint}{summary}{faint:#}"));
+    if report.logs.iter().any(|(_, finding)| finding.is_bad()) {
+        output.note(
+            "hint: `drctl copies sync` brings missing log from a copy that has it; what is altered is to be \
+             deleted there first. Where no copy has it, `drctl backup --kind base` begins anew.",
+        );
+    }
     if report.findings.iter().any(|finding| finding.verdict.is_bad()) {
         output.note(
             "hint: `drctl restore --from` takes another copy. `drctl copies sync` puts missing objects back; \
              what is altered it does not overwrite: delete it there first, then verify again.",
         );
+    }
+}
+
+fn show_log(output: &Output, item: &LogItem, finding: &LogFinding) {
+    let (word, style) = match () {
+        () if finding.is_bad() => ("bad", style::BAD),
+        () if !finding.is_good() => ("unknown", style::WARN),
+        () => ("good", style::GOOD),
+    };
+    let files = finding.good + finding.unproven;
+    let until =
+        finding.until.map(|until| format!(", until {}", until.to_rfc3339_opts(SecondsFormat::Secs, true)));
+    let depth = if files > 0 && finding.decrypted == files { ", decrypted" } else { "" };
+    output.line(format!(
+        "{style}{word:<7}{style:#} log of {} in {} since {}, {}{}{depth}",
+        item.source(),
+        item.repository,
+        item.base,
+        if files == 1 { "1 file".to_owned() } else { format!("{files} files") },
+        until.unwrap_or_default()
+    ));
+    finding.faults.iter().chain(&finding.unread).for_each(|line| output.line(format!("        {line}")));
+    if finding.unproven > 0 {
+        output.line(format!(
+            "        of {} of them it is not known what they should be: only `--identity` could tell",
+            finding.unproven
+        ));
     }
 }
 
@@ -190,6 +232,21 @@ struct VerifyDocument<'a> {
     good: bool,
     interrupted: bool,
     copies: Vec<FindingRow<'a>>,
+    logs: Vec<LogRow<'a>>,
+}
+
+#[derive(Serialize)]
+struct LogRow<'a> {
+    source: &'a SourceName,
+    repository: &'a RepositoryName,
+    since: &'a BackupId,
+    verdict: &'static str,
+    files: u64,
+    decrypted: u64,
+    unproven: u64,
+    until: Option<DateTime<Utc>>,
+    faults: &'a [String],
+    reasons: &'a [String],
 }
 
 #[derive(Serialize)]
@@ -225,5 +282,26 @@ fn document(report: &Report) -> VerifyDocument<'_> {
             }
         }
     });
-    VerifyDocument { good: report.is_good(), interrupted: report.interrupted, copies: copies.collect() }
+    let logs = report.logs.iter().map(|(item, finding)| LogRow {
+        source: item.source(),
+        repository: &item.repository,
+        since: &item.base,
+        verdict: match () {
+            () if finding.is_bad() => "bad",
+            () if finding.is_good() => "good",
+            () => "undetermined",
+        },
+        files: finding.good + finding.unproven,
+        decrypted: finding.decrypted,
+        unproven: finding.unproven,
+        until: finding.until,
+        faults: &finding.faults,
+        reasons: &finding.unread,
+    });
+    VerifyDocument {
+        good: report.is_good(),
+        interrupted: report.interrupted,
+        copies: copies.collect(),
+        logs: logs.collect(),
+    }
 }

@@ -1,4 +1,4 @@
-//! Keeping what is stored good: reading it again ([`verify`]), completing copies ([`copies`]), saying where
+//! Keeping what is stored good: reading it again ([`verify`], and the log: [`verify_log`]), completing copies ([`copies`]), saying where
 //! a system stands ([`standing`], with what the archived log adds to it: [`log`]), proving that an identity opens a backup ([`keys`]).
 //!
 //! *Invariants.* Verifying and copying need no key, and nothing here changes or deletes an object that stands. Whatever is
@@ -16,5 +16,6 @@ mod run;
 mod sample;
 pub mod standing;
 pub mod verify;
+pub mod verify_log;
 
 pub use run::{Run, RunError};

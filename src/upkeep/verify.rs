@@ -1,6 +1,7 @@
 //! Reads what is stored again, byte for byte, in every copy.
 
 use super::examine::{Examined, examine};
+use super::verify_log::{self, LogFinding, LogItem};
 use super::{Run, RunError};
 use crate::catalog::{BackupEntry, Refused};
 use crate::event::{Event, Phase, told};
@@ -16,17 +17,31 @@ pub struct Item {
     pub manifest: Manifest,
 }
 
-/// Every copy of the backups, in their order. `only`: in this repository.
-pub fn plan(entries: &[BackupEntry], only: Option<&RepositoryName>) -> Vec<Item> {
-    let mut items = Vec::new();
+/// What is to be read.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    pub copies: Vec<Item>,
+    pub logs: Vec<LogItem>,
+}
+
+impl Plan {
+    pub fn is_empty(&self) -> bool {
+        self.copies.is_empty() && self.logs.is_empty()
+    }
+}
+
+/// Every copy of the backups, in their order, and the log that base backups among them are brought on with.
+/// `only`: in this repository.
+pub fn plan(entries: &[BackupEntry], only: Option<&RepositoryName>) -> Plan {
+    let mut copies = Vec::new();
     for entry in entries {
         for copy in entry.copies.iter().filter(|copy| copy.is_held()) {
             if only.is_none_or(|only| *only == copy.repository) {
-                items.push(Item { repository: copy.repository.clone(), manifest: entry.manifest.clone() });
+                copies.push(Item { repository: copy.repository.clone(), manifest: entry.manifest.clone() });
             }
         }
     }
-    items
+    Plan { copies, logs: verify_log::plan(entries, only) }
 }
 
 /// What was found about one copy.
@@ -83,6 +98,7 @@ pub fn unaccepted(refused: &Refused) -> Finding {
 #[derive(Debug)]
 pub struct Report {
     pub findings: Vec<Finding>,
+    pub logs: Vec<(LogItem, LogFinding)>,
     pub interrupted: bool,
     /// Repositories that did not take the journal's record.
     pub unrecorded: Vec<Lost>,
@@ -90,7 +106,9 @@ pub struct Report {
 
 impl Report {
     pub fn is_good(&self) -> bool {
-        !self.interrupted && self.findings.iter().all(|finding| finding.verdict.is_good())
+        !self.interrupted
+            && self.findings.iter().all(|finding| finding.verdict.is_good())
+            && self.logs.iter().all(|(_, finding)| finding.is_good())
     }
 }
 
@@ -100,18 +118,26 @@ impl Report {
 /// and unpacked, and the plain bytes compared. `found` are what is known to be wrong before.
 pub async fn execute(
     run: &Run,
-    plan: Vec<Item>,
+    plan: Plan,
     found: Vec<Finding>,
     identities: &Identities,
 ) -> Result<Report, RunError> {
     let begun = run.clock.now();
     let mut findings = found;
     run.events.emit(&Event::RunBegan { run: run.id.clone(), verb: "verify" });
-    for item in plan {
+    for item in plan.copies {
         if run.cancel.is_cancelled() {
             break;
         }
         findings.push(check(run, &item, identities).await);
+    }
+    let mut logs = Vec::new();
+    for item in plan.logs {
+        if run.cancel.is_cancelled() {
+            break;
+        }
+        let finding = verify_log::read(run, &item, identities).await;
+        logs.push((item, finding));
     }
     let interrupted = run.cancel.is_cancelled();
     let checks: Vec<_> = findings
@@ -126,15 +152,22 @@ pub async fn execute(
         Verdict::Unaccepted { reason } => told_of(finding, std::slice::from_ref(reason)),
         Verdict::Undetermined { reasons } => told_of(finding, reasons),
     });
+    let of_logs = logs.iter().flat_map(|(item, finding)| {
+        let told = |reason| format!("{}: log of {}: {reason}", item.repository, item.source());
+        finding.faults.iter().chain(&finding.unread).map(told).collect::<Vec<_>>()
+    });
+    let any = |copy: fn(&Verdict) -> bool, log: fn(&LogFinding) -> bool| {
+        findings.iter().any(|finding| copy(&finding.verdict)) || logs.iter().any(|(_, finding)| log(finding))
+    };
     let outcome = match () {
         () if interrupted => Outcome::Interrupted,
-        () if findings.iter().any(|finding| finding.verdict.is_bad()) => Outcome::Failed,
-        () if findings.iter().all(|finding| finding.verdict.is_good()) => Outcome::Succeeded,
-        () => Outcome::Degraded,
+        () if any(Verdict::is_bad, LogFinding::is_bad) => Outcome::Failed,
+        () if any(|verdict| !verdict.is_good(), |log| !log.is_good()) => Outcome::Degraded,
+        () => Outcome::Succeeded,
     };
-    let detail = Detail { checks, reasons: reasons.collect(), ..Detail::default() };
+    let detail = Detail { checks, reasons: reasons.chain(of_logs).collect(), ..Detail::default() };
     let unrecorded = run.conclude("verify", begun, outcome, detail).await?;
-    Ok(Report { findings, interrupted, unrecorded })
+    Ok(Report { findings, logs, interrupted, unrecorded })
 }
 
 fn told_of(finding: &Finding, reasons: &[String]) -> Vec<String> {
@@ -314,7 +347,7 @@ mod tests {
         bench.store(0, &["primary"]).await;
         let entries = bench.entries().await;
         bench.run.cancel.cancel();
-        let item = plan(&entries, None).remove(0);
+        let item = plan(&entries, None).copies.remove(0);
         let finding = check(&bench.run, &item, &Identities::default()).await;
         assert!(matches!(finding.verdict, Verdict::Undetermined { .. }), "{finding:?}");
     }

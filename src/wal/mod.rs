@@ -13,6 +13,7 @@
 mod ahead;
 mod archive;
 mod chain;
+mod check;
 pub mod cluster;
 pub mod configure;
 mod fetch;
@@ -31,6 +32,7 @@ mod unpack;
 
 pub use archive::{Archive, Tags};
 pub use chain::{Follow, Gap, Holdings, Position, Reach, Stop, Stretch};
+pub use check::{Checked, check};
 pub use fetch::{FetchError, Fetched, Fetcher};
 pub use file::{FileError, SealedFile, WalFile, Whose};
 pub use listing::{ListError, Moment, holdings, moment, tags};

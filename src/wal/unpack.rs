@@ -1,5 +1,5 @@
 use std::fs::File;
-use std::io::{self, Read, Write as _};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
@@ -34,7 +34,7 @@ pub enum Unusable {
 
 impl Unusable {
     /// Whether there is no such object.
-    pub(super) fn is_absence(&self) -> bool {
+    pub fn is_absence(&self) -> bool {
         matches!(self, Self::Store(error) if error.kind == StoreErrorKind::NotFound)
     }
 
@@ -42,8 +42,13 @@ impl Unusable {
     pub fn is_damage(&self) -> bool {
         match self {
             Self::Store(error) => error.kind == StoreErrorKind::Corrupt,
-            Self::Open { source, .. } => matches!(source, OpenError::Header(_) | OpenError::Read(_)),
-            Self::Write { .. } => false,
+            Self::Open { source: OpenError::Header(source) | OpenError::Read(source), .. }
+            | Self::Read { source, .. } => {
+                // One that is read in ranges may be out of reach in the middle.
+                let inner = source.get_ref().and_then(|inner| inner.downcast_ref::<StoreError>());
+                inner.is_none_or(|inner| inner.kind == StoreErrorKind::Corrupt)
+            }
+            Self::Open { .. } | Self::Write { .. } => false,
             _ => true,
         }
     }
@@ -72,6 +77,20 @@ impl<R: Read + Send> Arrived<'_, R> {
     /// Decrypts, unpacks and proves it, and leaves it in `path`, durably. On an error what is there is to be
     /// thrown away.
     pub(super) fn unpack(self, identities: &Identities, path: &Path) -> Result<Proven, Unusable> {
+        let write = |source| Unusable::Write { path: path.to_owned(), source };
+        let mut file = File::create(path).map_err(write)?;
+        let proven = self.prove(identities, &mut file, path)?;
+        file.sync_all().map_err(write)?;
+        Ok(proven)
+    }
+
+    /// Decrypts, unpacks and proves it. `path`: what `sink` is, for whoever is told that it failed.
+    pub(super) fn prove(
+        self,
+        identities: &Identities,
+        sink: &mut impl Write,
+        path: &Path,
+    ) -> Result<Proven, Unusable> {
         let key = self.key;
         let expected = self.tags.as_ref().and_then(|tags| tags.stored);
         if let (Some(found), Some(expected)) = (self.found, expected)
@@ -86,8 +105,6 @@ impl<R: Read + Send> Arrived<'_, R> {
             Ok(plain) => plain,
             Err(source) => return Err(Unusable::Open { key, source }),
         };
-        let write = |source| Unusable::Write { path: path.to_owned(), source };
-        let mut file = File::create(path).map_err(write)?;
         let mut hasher = Hasher::default();
         let mut header = None;
         let mut buffer = vec![0; 256 << 10];
@@ -104,7 +121,7 @@ impl<R: Read + Send> Arrived<'_, R> {
                 header = Some(check(bytes, segment, self.archive, &key)?);
             }
             hasher.update(bytes);
-            file.write_all(bytes).map_err(write)?;
+            sink.write_all(bytes).map_err(|source| Unusable::Write { path: path.to_owned(), source })?;
         }
         let plain = hasher.digest();
         // Without tags this is all that tells a segment's length.
@@ -112,7 +129,6 @@ impl<R: Read + Send> Arrived<'_, R> {
         if plain.size != size {
             return Err(Unusable::Size { key, found: plain.size, expected: size });
         }
-        file.sync_all().map_err(write)?;
         Ok(Proven { plain, header })
     }
 }

@@ -218,7 +218,10 @@ async fn what_cannot_be_reached_is_refused_with_what_can_be() -> Outcome<()> {
     assert!(!inside.exists());
     let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
     let port = listener.local_addr()?.port().to_string();
-    archiving.unrecovered(1, &["--latest", "--start", "--port", &port]).await?.says("no server can listen")?;
+    archiving
+        .unrecovered(1, &["--latest", "--start", "--port", &port])
+        .await?
+        .says("no server can listen")?;
     assert_eq!(std::fs::read_to_string(in_the_way.join("precious"))?, "x");
 
     // A key that is not the one.
@@ -254,6 +257,45 @@ async fn what_cannot_be_reached_is_refused_with_what_can_be() -> Outcome<()> {
     let restored = archiving.recovered("before-it", &["--point-in-time", &time(earlier)]).await?;
     insists(restored, &history.numbers(1)).await?;
     std::fs::write(&west.0, &west.1)?;
+    Ok(())
+}
+
+/// A backup is only as good as the log that leads away from it.
+#[tokio::test(flavor = "multi_thread")]
+async fn verify_reads_the_log_too() -> Outcome<()> {
+    let history = History::begin(&TWO).await?;
+    let system = &history.archiving.system;
+    let identity = system.operational.display().to_string();
+    let good = system.expect(0, &["verify"]).await?;
+    good.says("good    log of database in primary")?.says("good    log of database in west")?;
+    let open = system.expect(0, &["verify", "--latest", "--identity", &identity]).await?;
+    assert_eq!(open.stdout.lines().filter(|line| line.ends_with(", decrypted")).count(), 4, "{open:#?}");
+
+    let segment = &history.rows[1].0;
+    let (path, bytes) = take_segment(&history.archiving, "west", segment)?;
+    let gap = system.expect(1, &["verify"]).await?;
+    gap.says("bad     log of database in west")?.says(&format!("segment {segment} is missing"))?;
+    gap.says("good    log of database in primary")?.says("drctl copies sync")?;
+    system.expect(0, &["verify", "--from", "primary"]).await?;
+
+    // As someone puts a file back: what was kept with it is lost.
+    std::fs::write(&path, &bytes)?;
+    system.expect(3, &["verify"]).await?.says("only `--identity` could tell")?;
+    system.expect(0, &["verify", "--identity", &identity]).await?;
+    std::fs::remove_file(&path)?;
+    system.expect(0, &["copies", "sync"]).await?;
+    system.expect(0, &["verify"]).await?;
+
+    let mut altered = std::fs::read(&path)?;
+    let middle = altered.len() / 2;
+    altered[middle] ^= 1;
+    std::fs::write(&path, &altered)?;
+    system.expect(3, &["verify"]).await?.says("unknown log of database in west")?;
+    let opened = ["verify", "--identity", &identity, "--output", "json"];
+    let document = system.expect(1, &opened).await?.document()?;
+    let west = &document["logs"].as_array().and_then(|logs| logs.last()).ok_or("no logs")?;
+    assert_eq!((&west["repository"], &west["verdict"]), (&"west".into(), &"bad".into()), "{document}");
+    assert!(west["faults"][0].as_str().is_some_and(|fault| fault.contains(segment)), "{document}");
     Ok(())
 }
 
