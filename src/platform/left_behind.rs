@@ -3,7 +3,9 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::is_alive;
 
 const GRACE: Duration = Duration::from_secs(5);
 const STEP: Duration = Duration::from_millis(50);
@@ -16,7 +18,7 @@ pub async fn end_left_behind(program: &str, argument: &OsStr) -> usize {
         let _gone = kill_process(*pid, Signal::TERM);
     }
     let begun = Instant::now();
-    while left.iter().any(|pid| test_kill_process(*pid).is_ok()) {
+    while left.iter().any(|pid| is_alive(*pid)) {
         if begun.elapsed() > GRACE {
             for pid in &running(program, argument) {
                 let _gone = kill_process(*pid, Signal::KILL);

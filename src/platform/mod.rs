@@ -7,6 +7,7 @@
 //!
 //! *Not here.* What to run and what its output means: [`crate::postgres`], [`crate::source`].
 
+mod alive;
 mod clock;
 mod feed;
 mod host;
@@ -14,6 +15,7 @@ mod left_behind;
 mod process;
 mod secret;
 
+pub use alive::is_alive;
 pub use clock::{Clock, FixedClock, SystemClock, seed};
 pub use feed::FeedError;
 pub use host::{available_memory, free_space, host_name, state_directory};

@@ -14,7 +14,7 @@ use super::proof::{Ended, prove};
 use super::{RecoveryError, Run, ServerLeft};
 use crate::event::told;
 use crate::model::{History, Lsn, Timeline};
-use crate::platform::{CancellationToken, Program};
+use crate::platform::{CancellationToken, Program, is_alive};
 use crate::postgres::shell;
 
 pub(super) const LOG: &str = "drctl-recovery.log";
@@ -192,8 +192,7 @@ impl<'p> Server<'p> {
             {
                 return Ok(process);
             }
-            let is_alive = process.and_then(Pid::from_raw).map(rustix::process::test_kill_process);
-            let is_gone = matches!(is_alive, Some(Err(rustix::io::Errno::SRCH)));
+            let is_gone = process.and_then(Pid::from_raw).is_some_and(|process| !is_alive(process));
             let size = std::fs::metadata(&self.log).map_or(0, |log| log.len());
             if size != heard.0 {
                 heard = (size, Instant::now());

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use drctl::platform::is_alive;
 use rustix::process::{Pid, Signal, kill_process};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection};
@@ -183,7 +184,7 @@ impl Drop for Restored {
         let Some(process) = Pid::from_raw(self.process) else { return };
         let _asked = kill_process(process, Signal::QUIT);
         for _ in 0..400 {
-            if rustix::process::test_kill_process(process).is_err() {
+            if !is_alive(process) {
                 break;
             }
             std::thread::sleep(Duration::from_millis(25));
