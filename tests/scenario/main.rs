@@ -20,6 +20,7 @@ mod incident_steps;
 mod incident_store;
 mod logical;
 mod recovery;
+mod recovery_borders;
 mod restore;
 mod roundtrip;
 mod upkeep;

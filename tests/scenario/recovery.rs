@@ -14,13 +14,13 @@ use crate::support::postgres::Cluster;
 use crate::support::s3::S3Server;
 use crate::support::system::{Place, Run, System, contents};
 
-const TWO: [Place; 2] = [Place::Directory, Place::Directory];
+pub(crate) const TWO: [Place; 2] = [Place::Directory, Place::Directory];
 
-fn time(time: DateTime<Utc>) -> String {
+pub(crate) fn time(time: DateTime<Utc>) -> String {
     time.to_rfc3339()
 }
 
-async fn insists(restored: Restored, expected: &[i64]) -> Outcome<Restored> {
+pub(crate) async fn insists(restored: Restored, expected: &[i64]) -> Outcome<Restored> {
     let found = restored.numbers().await?;
     assert!(found == expected, "{found:?} came back, and {expected:?} was committed: {:#}", restored.report);
     assert_eq!(restored.text("SELECT pg_is_in_recovery()").await?, "false");
@@ -28,7 +28,7 @@ async fn insists(restored: Restored, expected: &[i64]) -> Outcome<Restored> {
     Ok(restored)
 }
 
-async fn now(archiving: &Archiving) -> Outcome<DateTime<Utc>> {
+pub(crate) async fn now(archiving: &Archiving) -> Outcome<DateTime<Utc>> {
     let text = archiving
         .cluster
         .text(
@@ -123,16 +123,16 @@ fn take_segment(archiving: &Archiving, repository: &str, segment: &str) -> Outco
 }
 
 /// A cluster with a base backup in both repositories, and a row in each of some segments after it.
-struct History {
-    archiving: Archiving,
+pub(crate) struct History {
+    pub(crate) archiving: Archiving,
     /// The segment, the row in it, and a moment after its commit.
-    rows: Vec<(String, i64, DateTime<Utc>)>,
+    pub(crate) rows: Vec<(String, i64, DateTime<Utc>)>,
     /// Before the backup.
     before: DateTime<Utc>,
 }
 
 impl History {
-    async fn begin(places: &[Place]) -> Outcome<Self> {
+    pub(crate) async fn begin(places: &[Place]) -> Outcome<Self> {
         let archiving = Archiving::start(places, "", options(15)).await?;
         archiving.base("")?;
         Ledger::create(&archiving.cluster).await?;
@@ -160,7 +160,7 @@ impl History {
     }
 
     /// What was there when this many of the rows were.
-    fn numbers(&self, rows: usize) -> Vec<i64> {
+    pub(crate) fn numbers(&self, rows: usize) -> Vec<i64> {
         std::iter::once(1).chain(self.rows[..rows].iter().map(|(_, n, _)| *n)).collect()
     }
 }
