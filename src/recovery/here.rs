@@ -11,7 +11,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::{RecoveryError, Request};
+use super::{RecoveryError, Request, by_hand};
 use crate::model::RepositoryName;
 use crate::platform::{CancellationToken, Program, free_space};
 use crate::postgres::Tools;
@@ -72,6 +72,8 @@ pub(super) enum Standing {
     LeftOver(String),
     /// Of a run that is at work.
     AtWork(String),
+    /// A cluster that drctl has put there, whether or not it was started since.
+    Restored,
     Data,
     NotADirectory,
 }
@@ -147,6 +149,7 @@ fn standing(path: &Path) -> io::Result<Standing> {
             let is_free = Hold::take(path)?.is_some();
             Ok(if is_free { Standing::LeftOver(run) } else { Standing::AtWork(run) })
         }
+        _ if path.join(by_hand::FILE).exists() => Ok(Standing::Restored),
         _ => Ok(Standing::Data),
     }
 }
@@ -241,6 +244,8 @@ mod tests {
         std::fs::create_dir(to.join("global")).unwrap();
         std::fs::write(to.join("global/pg_control"), "").unwrap();
         assert_eq!(Place::look(&to).unwrap().standing, Standing::Data);
+        std::fs::write(to.join(by_hand::FILE), "").unwrap();
+        assert_eq!(Place::look(&to).unwrap().standing, Standing::Restored);
         std::fs::write(to.join("PG_VERSION"), "15\n").unwrap();
         let inner = Place::look(&to.join("base/../new/deep")).unwrap();
         assert_eq!(inner.path, to.join("new/deep"));

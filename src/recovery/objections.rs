@@ -94,6 +94,7 @@ fn place_objection(place: &Place, drop_leftovers: bool) -> Option<Refusal> {
         Standing::LeftOver(_) if drop_leftovers => None,
         Standing::LeftOver(run) => Some(Refusal::LeftOver { path, run: run.clone() }),
         Standing::AtWork(run) => Some(Refusal::AtWork { path, run: run.clone() }),
+        Standing::Restored => Some(Refusal::Restored(path)),
         Standing::Data => Some(Refusal::NotEmpty(path)),
         Standing::NotADirectory => Some(Refusal::NotADirectory { path }),
     }

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use thiserror::Error;
 
 use super::Window;
+use super::by_hand::FILE;
 use super::target::shown;
 use crate::model::{BackupId, RepositoryName, SourceName, Timeline};
 
@@ -44,6 +45,8 @@ pub enum Refusal {
     Incremental { backup: BackupId, parent: BackupId },
     #[error("`{0}` is not empty")]
     NotEmpty(PathBuf),
+    #[error("`{0}` holds a cluster that drctl has restored; `{FILE}` in it says how to start it")]
+    Restored(PathBuf),
     #[error("`{path}` is left of a restore that did not end (run `{run}`)")]
     LeftOver { path: PathBuf, run: String },
     #[error("a restore is at work in `{path}` (run `{run}`)")]
@@ -121,7 +124,7 @@ fn can_be(windows: &[Window]) -> String {
     if windows.is_empty() {
         return "; nothing can be restored to any moment".to_owned();
     }
-    windows.iter().map(|window| format!("; {window}")).collect()
+    windows.iter().map(|window| format!("\n    {window}")).collect()
 }
 
 fn known_tablespaces(known: &[String]) -> String {

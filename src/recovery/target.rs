@@ -44,8 +44,17 @@ pub fn parse_time(text: &str) -> Result<DateTime<Utc>, TargetError> {
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
         return Ok(to_microseconds(time.to_utc()));
     }
-    for format in ["%Y-%m-%d %H:%M:%S%.f%#z", "%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%d %H:%M:%S%.f %#z"] {
-        if let Ok(time) = DateTime::parse_from_str(text, format) {
+    // As people, servers and `date` write it.
+    let (date, rest) = text.split_at_checked("2026-11-20".len()).unwrap_or((text, ""));
+    let clock = rest.strip_prefix(['T', ' ']).unwrap_or(rest);
+    let zoned = match clock.strip_suffix("UTC").or(clock.strip_suffix("GMT")) {
+        Some(clock) => format!("{date} {}+00:00", clock.trim_end()),
+        None => format!("{date} {clock}"),
+    };
+    for format in
+        ["%Y-%m-%d %H:%M:%S%.f%#z", "%Y-%m-%d %H:%M:%S%.f %#z", "%Y-%m-%d %H:%M%#z", "%Y-%m-%d %H:%M %#z"]
+    {
+        if let Ok(time) = DateTime::parse_from_str(&zoned, format) {
             return Ok(to_microseconds(time.to_utc()));
         }
     }
@@ -117,6 +126,12 @@ mod tests {
             "2026-11-20 14:05:00 +0200",
             "2026-11-20 12:05:00Z",
             "2026-11-20 07:05:00.0-05:00",
+            "2026-11-20T14:05:00+0200",
+            "2026-11-20T12:05Z",
+            "2026-11-20 14:05+02",
+            "2026-11-20 14:05 +02:00",
+            "2026-11-20 12:05:00 UTC",
+            "2026-11-20 12:05:00.000 GMT",
         ] {
             assert_eq!(parse_time(text), Ok(expected), "{text}");
         }
@@ -126,7 +141,15 @@ mod tests {
             let refused = parse_time(text).unwrap_err().to_string();
             assert!(refused.contains("2026-11-20T14:05:00Z") && refused.contains("+02:00"), "{refused}");
         }
-        for text in ["yesterday", "2026-11-20", "2026-11-20 14:05:00 CET", "2026-13-20T14:05:00Z", ""] {
+        for text in [
+            "yesterday",
+            "2026-11-20",
+            "2026-11-20 14:05:00 CET",
+            "2026-13-20T14:05:00Z",
+            "20é6-11-20",
+            "UTC",
+            "",
+        ] {
             assert_eq!(parse_time(text), Err(TargetError::NotATime(text.to_owned())));
         }
     }

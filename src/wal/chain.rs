@@ -270,6 +270,10 @@ impl Holdings {
         let mut ways = vec![(goal, None)];
         let mut timeline = goal;
         while timeline != from.timeline {
+            // The first has no history, and comes from nowhere.
+            if timeline < from.timeline {
+                return Err(Stop::NotAChild(goal));
+            }
             let parent = self.parent(timeline).ok_or(Stop::NoHistory(timeline))?;
             if parent.timeline < from.timeline || parent.timeline >= timeline {
                 return Err(Stop::NotAChild(goal));
@@ -415,6 +419,8 @@ mod tests {
         assert_eq!(late.stop, Stop::NotAChild(timeline(3)));
         let gone = holdings(&[(1, 5..7)], &[(3, 2, lsn(9, 0))]);
         assert_eq!(gone.reach(at(1, lsn(5, 0)), Follow::Latest).end, at(1, lsn(7, 0)));
+        let back = held.reach(at(2, lsn(8, 0)), Follow::Timeline(timeline(1)));
+        assert_eq!(back.stop, Stop::NotAChild(timeline(1)));
         let unknown = gone.reach(at(1, lsn(5, 0)), Follow::Timeline(timeline(3)));
         assert_eq!(unknown.stop, Stop::NoHistory(timeline(2)));
     }

@@ -270,7 +270,7 @@ fn hints(refusals: &[Refusal], request: &Request) -> BTreeSet<String> {
             Refusal::PortTaken { .. } => "Without `--port` one that is free is chosen.".to_owned(),
             Refusal::AtWork { .. } => "Wait for it to end, or name another directory.".to_owned(),
             Refusal::LeftOver { .. } => "`--drop-leftovers` removes it first.".to_owned(),
-            Refusal::NotEmpty(_) | Refusal::Overlaps { .. } | Refusal::InRepository { .. } | Refusal::NotADirectory { .. } => {
+            Refusal::NotEmpty(_) | Refusal::Restored(_) | Refusal::Overlaps { .. } | Refusal::InRepository { .. } | Refusal::NotADirectory { .. } => {
                 "Name a directory that does not exist or is empty; drctl never restores over anything.".to_owned()
             }
             Refusal::UnknownTablespace { .. } => "Without `--tablespace` they go beside the directory.".to_owned(),
