@@ -2,9 +2,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::known::{Known, copy_word};
-use crate::catalog::BackupEntry;
+use crate::catalog::{BackupEntry, CopyEntry};
 use crate::event::told;
-use crate::model::{BackupId, Physical, RepositoryName};
+use crate::model::{BackupId, Manifest, Physical, RepositoryName, chain};
 use crate::pipeline::Identities;
 use crate::repository::Repository;
 use crate::upkeep::standing::Place;
@@ -12,7 +12,8 @@ use crate::wal::{self, Archive, ListError};
 
 const ASKED_WITHIN: Duration = Duration::from_secs(60);
 
-/// Where a base backup is and could not be restored from, for want of write-ahead log.
+/// Where a base backup is and could not be restored from, for want of write-ahead log or of a backup that it
+/// builds on.
 #[derive(Default)]
 pub(super) struct Lacking(BTreeMap<(BackupId, RepositoryName), Want>);
 
@@ -41,13 +42,19 @@ impl Lacking {
 
 impl Known {
     /// Asks each repository for the log that the base backups it has need. With `--offline` nobody is asked,
-    /// and nothing said about it.
-    pub(super) async fn lacking(&self, entries: &[&BackupEntry]) -> Lacking {
+    /// and nothing said about it. `all`: what they may build on is among these.
+    pub(super) async fn lacking(&self, entries: &[&BackupEntry], all: &[BackupEntry]) -> Lacking {
         let mut lacking = Lacking::default();
+        for place in self.places() {
+            for entry in entries.iter().filter(|entry| is_good(entry, &place.name)) {
+                if let Err(broken) = chain(&entry.manifest, |id| find(all, id, &place.name)) {
+                    let want = Want { word: "broken", reason: broken.to_string() };
+                    lacking.0.insert((entry.id().clone(), place.name.clone()), want);
+                }
+            }
+        }
         for repository in self.repositories.iter() {
-            let held = entries.iter().filter(|entry| {
-                entry.copy(&repository.name).is_some_and(|copy| copy.is_held() && copy.is_good())
-            });
+            let held = entries.iter().filter(|entry| is_good(entry, &repository.name));
             // One listing, from where the oldest begins, does for all backups of a cluster.
             let mut clusters: Vec<(Archive, Vec<(&BackupEntry, &Physical)>)> = Vec::new();
             for (entry, archive, physical) in held.filter_map(|entry| base(entry)) {
@@ -58,12 +65,22 @@ impl Known {
             }
             for (archive, backups) in clusters {
                 for (entry, want) in wants(repository, &archive, &backups).await {
-                    lacking.0.insert((entry.id().clone(), repository.name.clone()), want);
+                    // That it cannot be put together stays said.
+                    lacking.0.entry((entry.id().clone(), repository.name.clone())).or_insert(want);
                 }
             }
         }
         lacking
     }
+}
+
+fn is_good(entry: &BackupEntry, repository: &RepositoryName) -> bool {
+    entry.copy(repository).is_some_and(CopyEntry::is_good)
+}
+
+fn find<'e>(all: &'e [BackupEntry], id: &BackupId, repository: &RepositoryName) -> Option<&'e Manifest> {
+    let entry = all.iter().find(|entry| entry.id() == id && is_good(entry, repository));
+    entry.map(|entry| &entry.manifest)
 }
 
 fn base(entry: &BackupEntry) -> Option<(&BackupEntry, Archive, &Physical)> {

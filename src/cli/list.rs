@@ -38,7 +38,7 @@ pub(super) async fn run(args: ListArgs, context: &Context) -> Result<Exit, Comma
     let chosen: Vec<_> = all.iter().filter(|entry| wanted(entry)).collect();
     let shown = &chosen[..args.limit.unwrap_or(chosen.len()).min(chosen.len())];
     let places = known.places();
-    let lacking = known.lacking(shown).await;
+    let lacking = known.lacking(shown, &all).await;
     if context.output.is_json() {
         context.output.document("backups", &document(&known, shown, &places, &ids, &lacking));
     } else {

@@ -30,7 +30,7 @@ pub(super) async fn run(args: ShowArgs, context: &Context) -> Result<Exit, Comma
     let entry = known.find(&args.backup).await?;
     let stores = known.catalog.repositories().await?;
     let places = known.places();
-    let lacking = known.lacking(&[&entry]).await;
+    let lacking = known.lacking(&[&entry], &known.entries().await?).await;
     if context.output.is_json() {
         context.output.document("backup", &document(&entry, &places, &stores, &lacking));
     } else {
@@ -142,6 +142,9 @@ fn facts(context: &Context, manifest: &Manifest) -> Table {
             "log",
             format!("{} to {} of timeline {}{checked}", physical.start, physical.stop, physical.timeline),
         );
+        if let Some(parent) = &physical.parent {
+            fact("changes", format!("since {parent}, which a restore needs too"));
+        }
         for page in &physical.damaged {
             let block = page.block.map_or_else(|| "more blocks".to_owned(), |block| format!("block {block}"));
             fact("damaged", format!("{}, {block}", page.file));

@@ -53,7 +53,8 @@ pub(super) async fn run(args: VerifyArgs, context: &Context) -> Result<Exit, Com
         Err(_) if !found.is_empty() && !args.backups.is_empty() => vec![],
         chosen => chosen?,
     };
-    let plan = plan(&chosen, args.from.as_ref());
+    let all = known.entries().await?;
+    let plan = plan(&chosen, &all, args.from.as_ref());
     if plan.is_empty() && found.is_empty() {
         return Err(CommandError::new(Exit::Nothing, "there is no backup to verify"));
     }
@@ -124,10 +125,8 @@ fn exit(report: &Report) -> Exit {
     let any_log = |test: fn(&LogFinding) -> bool| report.logs.iter().any(|(_, finding)| test(finding));
     match () {
         () if report.interrupted => Exit::Interrupted,
-        () if any(|finding| finding.verdict.is_bad()) || any_log(LogFinding::is_bad) => Exit::Failed,
-        () if any(|finding| !finding.verdict.is_good()) || any_log(|finding| !finding.is_good()) => {
-            Exit::Partly
-        }
+        () if any(|finding| finding.is_bad()) || any_log(LogFinding::is_bad) => Exit::Failed,
+        () if any(|finding| !finding.is_good()) || any_log(|finding| !finding.is_good()) => Exit::Partly,
         () if any(|finding| finding.not_opened) => Exit::CannotDecrypt,
         () if !report.unrecorded.is_empty() => Exit::Partly,
         () => Exit::Done,
@@ -141,6 +140,9 @@ fn show(context: &Context, report: &Report, items: &[Item]) {
         let (word, style, lines) = match &finding.verdict {
             Verdict::Undetermined { reasons } => ("unknown", style::WARN, reasons.clone()),
             Verdict::Unaccepted { reason } => ("bad", style::BAD, vec![reason.clone()]),
+            Verdict::Checked(check) if check.is_good() && finding.broken.is_some() => {
+                ("broken", style::BAD, vec![])
+            }
             Verdict::Checked(check) if check.is_good() => ("good", style::GOOD, vec![]),
             Verdict::Checked(check) => {
                 let told = |fault: &crate::model::ObjectFault| {
@@ -164,13 +166,16 @@ fn show(context: &Context, report: &Report, items: &[Item]) {
             finding.backup, finding.repository
         ));
         lines.iter().for_each(|line| output.line(format!("        {line}")));
+        if let Some(broken) = &finding.broken {
+            output.line(format!("        it cannot be restored from there: {broken}"));
+        }
         if finding.not_opened {
             output.line("        no identity given opens it: only the stored bytes were compared");
         }
     }
     report.logs.iter().for_each(|(item, finding)| show_log(output, item, finding));
-    let good = report.findings.iter().filter(|finding| finding.verdict.is_good()).count();
-    let bad = report.findings.iter().filter(|finding| finding.verdict.is_bad()).count();
+    let good = report.findings.iter().filter(|finding| finding.is_good()).count();
+    let bad = report.findings.iter().filter(|finding| finding.is_bad()).count();
     let copies = report.findings.len();
     let faint = style::FAINT;
     let summary = match (copies - good - bad, good == copies) {
@@ -188,7 +193,7 @@ fn show(context: &Context, report: &Report, items: &[Item]) {
              deleted there first. Where no copy has it, `drctl backup --kind base` begins anew.",
         );
     }
-    if report.findings.iter().any(|finding| finding.verdict.is_bad()) {
+    if report.findings.iter().any(|finding| finding.is_bad()) {
         output.note(
             "hint: `drctl restore --from` takes another copy. `drctl copies sync` puts missing objects back; \
              what is altered it does not overwrite: delete it there first, then verify again.",
@@ -258,6 +263,9 @@ struct FindingRow<'a> {
     opened: bool,
     faults: &'a [crate::model::ObjectFault],
     reasons: &'a [String],
+    /// A backup that it builds on is not there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    broken: Option<String>,
 }
 
 fn document(report: &Report) -> VerifyDocument<'_> {
@@ -270,6 +278,7 @@ fn document(report: &Report) -> VerifyDocument<'_> {
             opened: !finding.not_opened,
             faults: &[],
             reasons: &[],
+            broken: finding.broken.as_ref().map(ToString::to_string),
         };
         match &finding.verdict {
             Verdict::Undetermined { reasons } => FindingRow { reasons, ..row },
@@ -277,7 +286,11 @@ fn document(report: &Report) -> VerifyDocument<'_> {
                 FindingRow { verdict: "bad", reasons: std::slice::from_ref(reason), ..row }
             }
             Verdict::Checked(check) => {
-                let verdict = if check.is_good() { "good" } else { "bad" };
+                let verdict = match (check.is_good(), &finding.broken) {
+                    (true, None) => "good",
+                    (true, Some(_)) => "broken",
+                    (false, _) => "bad",
+                };
                 FindingRow { verdict, depth: Some(check.depth), faults: &check.faults, ..row }
             }
         }

@@ -113,6 +113,10 @@ pub struct Physical {
     /// The backup that this one holds the changes since. It cannot be restored without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<BackupId>,
+    /// Of PostgreSQL's own list of the files, by which a host that cannot open this backup knows the copy
+    /// it kept: the next one may hold the changes since this one. Absent where none was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup_manifest: Option<Digest>,
 }
 
 /// A page of a file under the data directory.

@@ -10,6 +10,7 @@
 mod digest;
 mod id;
 mod inventory;
+mod lineage;
 mod manifest;
 mod run;
 mod wal;
@@ -20,6 +21,7 @@ pub use inventory::{
     ClusterFacts, ConfigurationFile, DatabaseFacts, Details, Extension, Grant, RoleSetting, SequenceState,
     Table, TableKind,
 };
+pub use lineage::{BrokenChain, chain, parent};
 pub use manifest::{
     Artifact, DamagedPage, Encoding, Manifest, ObjectPart, Physical, Protection, RecipientPrint, ServerFacts,
     State, Tablespace, ToolFacts,

@@ -169,6 +169,7 @@ mod tests {
             damaged: vec![],
             tablespaces: vec![],
             parent: None,
+            backup_manifest: None,
         };
         let manifest = Manifest {
             format: "1.0".to_owned(),

@@ -337,9 +337,13 @@ mod tests {
         assert_eq!(keys(&bench, 0).await, keys(&bench, 1).await);
         let entries = bench.entries().await;
         assert!(entries.iter().all(|entry| entry.copies.len() == 2));
-        let checked =
-            verify::execute(&bench.run, verify::plan(&entries, None), vec![], &bench.identity.identities())
-                .await;
+        let checked = verify::execute(
+            &bench.run,
+            verify::plan(&entries, &entries, None),
+            vec![],
+            &bench.identity.identities(),
+        )
+        .await;
         assert!(checked.unwrap().is_good());
         // Nothing is left to do.
         assert_eq!(plan(&entries, &names(&bench.run.repositories)), []);
@@ -404,7 +408,7 @@ mod tests {
         let bench = Bench::new(&["primary", "copy"]).await;
         let manifest = bench.store(0, &["primary", "copy"]).await;
         fs::remove_file(bench.path("copy", &manifest, &manifest.artifacts[0].objects[1].name)).unwrap();
-        let items = verify::plan(&bench.entries().await, None);
+        let items = verify::plan(&bench.entries().await, &[], None);
         assert!(!verify::execute(&bench.run, items, vec![], &Identities::default()).await.unwrap().is_good());
         let mut later = bench.run.clone();
         later.id = RunId::new(manifest.begun, 3);
@@ -424,7 +428,7 @@ mod tests {
         let alone = bench.run.repositories.clone().only(&"primary".parse().unwrap());
         let mut run = bench.run.clone();
         (run.repositories, run.id) = (alone, RunId::new(bench.run.id.begun(), 1));
-        let items = verify::plan(&bench.entries().await, None);
+        let items = verify::plan(&bench.entries().await, &[], None);
         verify::execute(&run, items, vec![], &Identities::default()).await.unwrap();
         let report = sync_all(&bench).await;
         assert_eq!((report.records, report.records_failed.len()), (1, 0));

@@ -6,7 +6,9 @@ use serde::Serialize;
 use super::standing::is_restorable;
 use crate::catalog::BackupEntry;
 use crate::event::told;
-use crate::model::{BackupId, Manifest, Physical, RepositoryName, SourceName, SystemIdentifier, SystemName};
+use crate::model::{
+    BackupId, Manifest, Physical, RepositoryName, SourceName, SystemIdentifier, SystemName, chain,
+};
 use crate::pipeline::Identities;
 use crate::repository::{Repositories, Repository};
 use crate::wal::cluster::ClusterError;
@@ -19,7 +21,8 @@ use crate::wal::{
 pub struct LogStanding {
     /// The newest base backup that has all the log it needs, and what the log makes of it.
     pub reach: Option<LogReach>,
-    /// Newer base backups there that cannot be restored, and why: the log they need is not there.
+    /// Newer base backups there that cannot be restored, and why: the log they need is not there, or a backup
+    /// they build on.
     pub waiting: Vec<(BackupId, String)>,
     /// Why it could not be asked, so that nothing is promised of it.
     pub unknown: Option<String>,
@@ -71,6 +74,11 @@ async fn log_of(
     let mut standing = LogStanding::default();
     for manifest in bases {
         let Some((archive, physical)) = archive_of(system, manifest) else { continue };
+        let find = |id: &BackupId| bases.iter().copied().find(|other| other.id == *id);
+        if let Err(broken) = chain(manifest, find) {
+            standing.waiting.push((manifest.id.clone(), broken.to_string()));
+            continue;
+        }
         let identities = Identities::default();
         let first = first_segment(physical);
         // Only the log since this backup is listed: older ones are asked for only where it cannot be used.

@@ -300,6 +300,7 @@ mod tests {
             damaged: vec![],
             tablespaces: vec![],
             parent: None,
+            backup_manifest: None,
         });
         entry
     }

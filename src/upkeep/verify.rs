@@ -3,9 +3,11 @@
 use super::examine::{Examined, examine};
 use super::verify_log::{self, LogFinding, LogItem};
 use super::{Run, RunError};
-use crate::catalog::{BackupEntry, Refused};
+use crate::catalog::{BackupEntry, CopyEntry, Refused};
 use crate::event::{Event, Phase, told};
-use crate::model::{BackupId, CheckDepth, CopyCheck, Manifest, Outcome, RepositoryName};
+use crate::model::{
+    BackupId, BrokenChain, CheckDepth, CopyCheck, Manifest, Outcome, RepositoryName, chain, parent,
+};
 use crate::pipeline::Identities;
 use crate::repository::journal::Detail;
 use crate::repository::{Lost, ManifestError, layout};
@@ -15,6 +17,8 @@ use crate::repository::{Lost, ManifestError, layout};
 pub struct Item {
     pub repository: RepositoryName,
     pub manifest: Manifest,
+    /// Why it could not be restored from there, whatever its own bytes are.
+    pub broken: Option<BrokenChain>,
 }
 
 /// What is to be read.
@@ -30,18 +34,40 @@ impl Plan {
     }
 }
 
-/// Every copy of the backups, in their order, and the log that base backups among them are brought on with.
-/// `only`: in this repository.
-pub fn plan(entries: &[BackupEntry], only: Option<&RepositoryName>) -> Plan {
+/// Every copy of the backups, in their order, then of those that they build on; and the log that base backups
+/// among them are brought on with. `only`: in this repository. `all`: everything there is.
+pub fn plan(entries: &[BackupEntry], all: &[BackupEntry], only: Option<&RepositoryName>) -> Plan {
     let mut copies = Vec::new();
-    for entry in entries {
+    for entry in with_chains(entries, all) {
         for copy in entry.copies.iter().filter(|copy| copy.is_held()) {
             if only.is_none_or(|only| *only == copy.repository) {
-                copies.push(Item { repository: copy.repository.clone(), manifest: entry.manifest.clone() });
+                let held = |id: &BackupId| {
+                    let entry = all.iter().find(|entry| entry.id() == id)?;
+                    entry.copy(&copy.repository).is_some_and(CopyEntry::is_held).then_some(&entry.manifest)
+                };
+                copies.push(Item {
+                    repository: copy.repository.clone(),
+                    manifest: entry.manifest.clone(),
+                    broken: chain(&entry.manifest, held).err(),
+                });
             }
         }
     }
     Plan { copies, logs: verify_log::plan(entries, only) }
+}
+
+/// With those that they build on: without them they are worth nothing.
+fn with_chains<'e>(chosen: &'e [BackupEntry], all: &'e [BackupEntry]) -> Vec<&'e BackupEntry> {
+    let mut entries: Vec<&BackupEntry> = chosen.iter().collect();
+    let mut at = 0;
+    while let Some(entry) = entries.get(at) {
+        let parent = parent(&entry.manifest).and_then(|id| all.iter().find(|entry| entry.id() == id));
+        if let Some(parent) = parent.filter(|parent| entries.iter().all(|known| known.id() != parent.id())) {
+            entries.push(parent);
+        }
+        at += 1;
+    }
+    entries
 }
 
 /// What was found about one copy.
@@ -50,8 +76,20 @@ pub struct Finding {
     pub backup: BackupId,
     pub repository: RepositoryName,
     pub verdict: Verdict,
+    /// A backup that it builds on is not there: it cannot be restored from this copy.
+    pub broken: Option<BrokenChain>,
     /// Identities were given and none opens it: its stored bytes were compared all the same.
     pub not_opened: bool,
+}
+
+impl Finding {
+    pub fn is_good(&self) -> bool {
+        self.verdict.is_good() && self.broken.is_none()
+    }
+
+    pub fn is_bad(&self) -> bool {
+        self.verdict.is_bad() || self.broken.is_some()
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -92,7 +130,7 @@ pub fn unaccepted(refused: &Refused) -> Finding {
         _ => Verdict::Unaccepted { reason },
     };
     let (backup, repository) = (refused.backup.clone(), refused.repository.clone());
-    Finding { backup, repository, verdict, not_opened: false }
+    Finding { backup, repository, verdict, broken: None, not_opened: false }
 }
 
 #[derive(Debug)]
@@ -107,7 +145,7 @@ pub struct Report {
 impl Report {
     pub fn is_good(&self) -> bool {
         !self.interrupted
-            && self.findings.iter().all(|finding| finding.verdict.is_good())
+            && self.findings.iter().all(Finding::is_good)
             && self.logs.iter().all(|(_, finding)| finding.is_good())
     }
 }
@@ -147,10 +185,14 @@ pub async fn execute(
             Verdict::Unaccepted { .. } | Verdict::Undetermined { .. } => None,
         })
         .collect();
-    let reasons = findings.iter().flat_map(|finding| match &finding.verdict {
-        Verdict::Checked(_) => Vec::new(),
-        Verdict::Unaccepted { reason } => told_of(finding, std::slice::from_ref(reason)),
-        Verdict::Undetermined { reasons } => told_of(finding, reasons),
+    let reasons = findings.iter().flat_map(|finding| {
+        let mut told = match &finding.verdict {
+            Verdict::Checked(_) => Vec::new(),
+            Verdict::Unaccepted { reason } => told_of(finding, std::slice::from_ref(reason)),
+            Verdict::Undetermined { reasons } => told_of(finding, reasons),
+        };
+        told.extend(finding.broken.iter().flat_map(|broken| told_of(finding, &[broken.to_string()])));
+        told
     });
     let of_logs = logs.iter().flat_map(|(item, finding)| {
         let told = |reason| format!("{}: log of {}: {reason}", item.repository, item.source());
@@ -181,6 +223,7 @@ async fn check(run: &Run, item: &Item, identities: &Identities) -> Finding {
         backup: backup.clone(),
         repository: name.clone(),
         verdict,
+        broken: item.broken.clone(),
         not_opened,
     };
     let Some(repository) = run.repositories.find(name) else {
@@ -233,7 +276,8 @@ mod tests {
     use crate::upkeep::sample::Bench;
 
     async fn verify(bench: &Bench, identities: &Identities) -> Report {
-        let plan = plan(&bench.entries().await, None);
+        let entries = bench.entries().await;
+        let plan = plan(&entries, &entries, None);
         execute(&bench.run, plan, vec![], identities).await.unwrap()
     }
 
@@ -332,7 +376,8 @@ mod tests {
     async fn what_cannot_be_reached_is_neither_good_nor_bad() {
         let bench = Bench::new(&["primary", "copy"]).await;
         bench.store(0, &["primary", "copy"]).await;
-        let plan = plan(&bench.entries().await, None);
+        let entries = bench.entries().await;
+        let plan = plan(&entries, &entries, None);
         fs::rename(bench.root.path().join("copy"), bench.root.path().join("away")).unwrap();
         let report = execute(&bench.run, plan, vec![], &Identities::default()).await.unwrap();
         let copy = report.findings.iter().find(|finding| finding.repository.as_str() == "copy").unwrap();
@@ -347,7 +392,7 @@ mod tests {
         bench.store(0, &["primary"]).await;
         let entries = bench.entries().await;
         bench.run.cancel.cancel();
-        let item = plan(&entries, None).copies.remove(0);
+        let item = plan(&entries, &entries, None).copies.remove(0);
         let finding = check(&bench.run, &item, &Identities::default()).await;
         assert!(matches!(finding.verdict, Verdict::Undetermined { .. }), "{finding:?}");
     }

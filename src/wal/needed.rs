@@ -76,6 +76,7 @@ mod tests {
             damaged: vec![],
             tablespaces: vec![],
             parent: None,
+            backup_manifest: None,
         }
     }
 

@@ -86,6 +86,7 @@ async fn run(
         damaged: copied.damaged,
         tablespaces: prepared.tablespaces,
         parent: None,
+        backup_manifest: None,
     };
     let by_hand = by_hand::commands(&artifacts, &physical, &prepared.server);
     let stored = sink.store(DETAILS, Box::new(FromMemory::new(json)), None).await;
