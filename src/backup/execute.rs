@@ -7,7 +7,9 @@ use thiserror::Error;
 use super::{BackupPlan, BackupReport, Missing, PlannedSource, SourceOutcome, SourceReport};
 use crate::catalog::Catalog;
 use crate::event::{Event, Events, told};
-use crate::model::{BackupId, Manifest, Protection, RecipientPrint, RepositoryName, RunId, ToolFacts};
+use crate::model::{
+    BackupId, Manifest, Protection, RecipientPrint, RepositoryName, RunId, ToolFacts, parent,
+};
 use crate::pipeline::{Recipe, RecipeError};
 use crate::platform::{CancellationToken, Clock, host_name};
 use crate::policy::{Encryption, Policy};
@@ -15,6 +17,7 @@ use crate::repository::lease::{self, Acquired, Lease};
 use crate::repository::{
     BackupWriter, FormatVersion, Lost, MarkerError, Repositories, WriteError, journal, layout, write_options,
 };
+use crate::source::base::Extent;
 use crate::source::{self, SourceError};
 
 /// How far this host's clock may be from a store's. S3 itself refuses at 15 minutes; backup ids, object
@@ -51,6 +54,8 @@ pub(super) struct Run<'a> {
     clock: Arc<dyn Clock>,
     pub(super) events: &'a Events,
     pub(super) cancel: &'a CancellationToken,
+    pub(super) catalog: Option<&'a Catalog>,
+    pub(super) extent: Extent,
 }
 
 /// Takes the planned backups one after the other, writes the journal and the catalog, and reports.
@@ -81,7 +86,10 @@ pub async fn execute(
     for lost in repositories.lost() {
         events.emit(&Event::RepositoryLost { repository: lost.name.clone(), reason: lost.reason() });
     }
-    let run = Run { policy, repositories, recipe, run: plan.run, clock, events, cancel };
+    let run = {
+        let (run, extent) = (plan.run, plan.extent);
+        Run { policy, repositories, recipe, run, clock, events, cancel, catalog, extent }
+    };
 
     let mut sources = Vec::new();
     let mut manifests = Vec::new();
@@ -232,20 +240,22 @@ impl Run<'_> {
             self.events.clone(),
             cancel.clone(),
         );
-        let captured =
-            match source::capture(&planned.source, backup.kind(), &mut writer, self.events, cancel).await {
-                Ok(captured) => captured,
-                Err(error) => {
-                    for kept in writer.discard().await {
-                        self.events.notice(format!(
-                            "repository {} keeps objects of {backup} that no manifest names: {}",
-                            kept.name,
-                            kept.reason()
-                        ));
-                    }
-                    return Err(TakeError::Source(error));
+        let ancestry = self.ancestry(&planned.source, &backup).await;
+        let (source, kind) = (&planned.source, backup.kind());
+        let captured = match source::capture(source, kind, &ancestry, &mut writer, self.events, cancel).await
+        {
+            Ok(captured) => captured,
+            Err(error) => {
+                for kept in writer.discard().await {
+                    self.events.notice(format!(
+                        "repository {} keeps objects of {backup} that no manifest names: {}",
+                        kept.name,
+                        kept.reason()
+                    ));
                 }
-            };
+                return Err(TakeError::Source(error));
+            }
+        };
         let manifest = Manifest {
             format: FormatVersion::CURRENT.to_string(),
             repository_id: self.repositories.id().unwrap_or_default().to_owned(),
@@ -266,10 +276,11 @@ impl Run<'_> {
             by_hand: captured.by_hand,
         };
         let held = writer.commit(&manifest).await.map_err(TakeError::Commit)?;
+        self.keep_list(&manifest, &ancestry);
         let repositories: Vec<_> = held.iter().map(|repository| repository.name.clone()).collect();
         self.events.emit(&Event::BackupStored { backup: backup.clone(), repositories: repositories.clone() });
         let outcome = SourceOutcome::Stored {
-            left_out: source::left_out(&planned.source, backup.kind()),
+            parent: parent(&manifest).cloned().map(Box::new),
             backup,
             recovery_point: manifest.recovery_point,
             plain_bytes: manifest.plain_size(),

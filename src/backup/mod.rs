@@ -7,6 +7,7 @@
 //! *Not here.* Where the bytes come from ([`crate::source`]) and how they are written
 //! ([`crate::repository`]).
 
+mod ancestry;
 mod await_log;
 mod execute;
 mod plan;

@@ -3,12 +3,14 @@ use thiserror::Error;
 
 use crate::model::{BackupId, BackupKind, RunId, SourceName};
 use crate::policy::{Policy, Source};
-use crate::source;
+use crate::source::{self, base::Extent};
 
 /// What a run is going to do.
 #[derive(Clone, Debug)]
 pub struct BackupPlan {
     pub run: RunId,
+    /// Of base backups.
+    pub extent: Extent,
     pub sources: Vec<PlannedSource>,
 }
 
@@ -73,6 +75,6 @@ pub fn plan(
             Err(PlanError::NoSuchKind { kind, of: without })
         }
         _ if sources.is_empty() => Err(PlanError::NoSource),
-        _ => Ok(BackupPlan { run: RunId::new(now, seed()), sources }),
+        _ => Ok(BackupPlan { run: RunId::new(now, seed()), extent: Extent::default(), sources }),
     }
 }

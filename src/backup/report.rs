@@ -25,18 +25,19 @@ pub struct SourceReport {
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "outcome", rename_all = "kebab-case")]
 pub enum SourceOutcome {
-    /// Its manifest stands in `repositories`. With anything `missing`, `left_out`, `damaged` or
-    /// `not_restorable` the backup is degraded.
+    /// Its manifest stands in `repositories`. With anything `missing`, `damaged` or `not_restorable`
+    /// the backup is degraded.
     Stored {
         backup: BackupId,
+        /// The one it holds the changes since; `None`: it is whole by itself.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        parent: Option<Box<BackupId>>,
         recovery_point: DateTime<Utc>,
         plain_bytes: u64,
         stored_bytes: u64,
         seconds: f64,
         repositories: Vec<RepositoryName>,
         missing: Vec<Missing>,
-        /// What the policy asks beside it and this version cannot do.
-        left_out: Vec<String>,
         /// Pages of the cluster that were damaged when they were copied.
         damaged: Vec<DamagedPage>,
         /// Where the backup is and the log it needs is not yet.
@@ -85,18 +86,14 @@ impl SourceOutcome {
     /// Why it is not a whole success, a line each; empty for one that is.
     pub fn reasons(&self) -> Vec<String> {
         match self {
-            Self::Stored { missing, left_out, damaged, not_restorable, .. } => {
+            Self::Stored { missing, damaged, not_restorable, .. } => {
                 let missing = missing.iter().map(|missing| {
                     format!("repository {} does not have it: {}", missing.repository, missing.reason)
                 });
                 let lacking = not_restorable.iter().map(|missing| {
                     format!("not yet restorable from `{}`: {}", missing.repository, missing.reason)
                 });
-                missing
-                    .chain(lacking)
-                    .chain(damaged.iter().map(told_damage))
-                    .chain(left_out.iter().cloned())
-                    .collect()
+                missing.chain(lacking).chain(damaged.iter().map(told_damage)).collect()
             }
             Self::Busy { host, run, since } => {
                 vec![format!(

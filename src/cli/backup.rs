@@ -2,9 +2,10 @@ use super::Context;
 use super::error::CommandError;
 use super::exit::Exit;
 use super::output::{count, duration, size, style};
-use crate::backup::{self, BackupError, BackupReport, SourceOutcome};
+use crate::backup::{self, BackupError, BackupPlan, BackupReport, SourceOutcome};
 use crate::model::{BackupKind, Outcome, SourceName};
 use crate::repository::MarkerError;
+use crate::source::base::Extent;
 
 /// Back up every source of the policy, or those named
 #[derive(Debug, clap::Args)]
@@ -16,6 +17,12 @@ pub struct BackupArgs {
     /// Of this kind only [default: each that the policy asks for]
     #[arg(long, value_name = "KIND", value_parser = ["logical", "base"])]
     kind: Option<String>,
+    /// Base backups only, and full ones
+    #[arg(long, conflicts_with = "kind")]
+    full: bool,
+    /// Base backups only, and nothing where what changed since the one before cannot be had
+    #[arg(long, conflicts_with_all = ["kind", "full"])]
+    incremental: bool,
 }
 
 pub(super) async fn run(args: BackupArgs, context: &Context) -> Result<Exit, CommandError> {
@@ -24,8 +31,14 @@ pub(super) async fn run(args: BackupArgs, context: &Context) -> Result<Exit, Com
         "base" => BackupKind::Base,
         _ => BackupKind::Logical,
     });
+    let (kind, extent) = match (args.full, args.incremental) {
+        (true, _) => (Some(BackupKind::Base), Extent::Full),
+        (_, true) => (Some(BackupKind::Base), Extent::Incremental),
+        _ => (kind, Extent::AsDue),
+    };
     let plan = backup::plan(&policy, &args.sources, kind, context.clock.now(), crate::platform::seed)
         .map_err(|error| CommandError::usage(error).hint("`drctl policy show` lists the sources."))?;
+    let plan = BackupPlan { extent, ..plan };
     let catalog = context.catalog_if_possible(&policy).await;
     let repositories = context.repositories(&policy).await;
     let events = context.output.events();
@@ -84,7 +97,15 @@ fn show(report: &BackupReport, context: &Context) {
     }
     for source in &report.sources {
         match &source.outcome {
-            SourceOutcome::Stored { backup, plain_bytes, stored_bytes, seconds, repositories, .. } => {
+            SourceOutcome::Stored {
+                backup,
+                parent,
+                plain_bytes,
+                stored_bytes,
+                seconds,
+                repositories,
+                ..
+            } => {
                 let took = duration(std::time::Duration::from_secs_f64(*seconds));
                 let held =
                     count(repositories.len() as u64, "repository").replace("repositorys", "repositories");
@@ -98,6 +119,9 @@ fn show(report: &BackupReport, context: &Context) {
                     size(*stored_bytes),
                     size(*plain_bytes),
                 ));
+                if let Some(parent) = parent {
+                    output.line(format!("  what changed since {parent}, which a restore needs too"));
+                }
             }
             SourceOutcome::Busy { .. } => {
                 output.line(format!("{}busy{:#} {}", style::WARN, style::WARN, source.subject()));

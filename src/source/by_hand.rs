@@ -24,7 +24,13 @@ pub(super) fn commands(dump: &Artifact, globals: Option<&Artifact>, facts: &Data
 
 /// A pipe that gives an artifact's plain bytes.
 pub(super) fn plain(artifact: &Artifact) -> String {
-    let names: Vec<&str> = artifact.objects.iter().map(|object| object.name.as_str()).collect();
+    plain_in(artifact, "")
+}
+
+/// The same of objects in another folder, whose path ends with `/`.
+pub(super) fn plain_in(artifact: &Artifact, folder: &str) -> String {
+    let names: Vec<String> =
+        artifact.objects.iter().map(|object| format!("{folder}{}", object.name)).collect();
     let mut pipe = format!("cat {}", names.join(" "));
     for encoding in artifact.encoding.iter().rev() {
         pipe.push_str(match encoding {

@@ -1,6 +1,6 @@
 use thiserror::Error;
 
-use super::base::{self, BaseError};
+use super::base::{self, Ancestry, BaseError};
 use super::logical::{self, LogicalError};
 use super::{ArtifactSink, Captured};
 use crate::event::Events;
@@ -29,23 +29,11 @@ pub fn kinds(source: &Source) -> Result<&[BackupKind], SourceError> {
     }
 }
 
-/// What the policy asks of a source's backups of a kind and this version cannot do, in words. Whoever takes
-/// one must say so: it is not what was asked for.
-pub fn left_out(source: &Source, kind: BackupKind) -> Vec<String> {
-    match &source.config {
-        SourceConfig::Postgres(postgres) if kind == BackupKind::Base => {
-            let incrementals = postgres.base.as_ref().is_some_and(|base| base.incrementals > 0);
-            let words = "the policy asks for incremental base backups, and this version of drctl takes full ones only";
-            incrementals.then(|| words.to_owned()).into_iter().collect()
-        }
-        _ => vec![],
-    }
-}
-
-/// Captures a source into `sink`, by one of its [`kinds`].
+/// Captures a source into `sink`, by one of its [`kinds`]. `ancestry`: what a base backup may build on.
 pub async fn capture(
     source: &Source,
     kind: BackupKind,
+    ancestry: &Ancestry,
     sink: &mut dyn ArtifactSink,
     events: &Events,
     cancel: &CancellationToken,
@@ -61,7 +49,7 @@ pub async fn capture(
         }
         (BackupKind::Base, _, Some(copy)) => {
             let prepared = base::prepare(postgres, copy).await?;
-            Ok(base::capture(prepared, sink, events, cancel).await?)
+            Ok(base::capture(prepared, ancestry, sink, events, cancel).await?)
         }
         _ => Err(SourceError::NotAsked(kind)),
     }

@@ -18,6 +18,7 @@ mod incident_memory;
 mod incident_refused;
 mod incident_steps;
 mod incident_store;
+mod incremental;
 mod logical;
 mod recovery;
 mod recovery_borders;

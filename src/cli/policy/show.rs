@@ -158,7 +158,11 @@ fn postgres(postgres: &PostgresSource) -> Vec<String> {
             (None, Some(reference)) => format!(" of the URL from {reference}"),
             (None, None) => String::new(),
         };
-        lines.push(format!("base: {through}{of}, waits {} for its log", period(base.log_wait)));
+        let changes = match base.incrementals {
+            0 => String::new(),
+            most => format!(", up to {most} of what changed after a full one"),
+        };
+        lines.push(format!("base: {through}{of}{changes}, waits {} for its log", period(base.log_wait)));
     }
     lines.extend(postgres.wal.as_ref().map(wal));
     lines

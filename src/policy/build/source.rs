@@ -173,6 +173,9 @@ fn base_settings(table: Option<&At<BaseTable>>, base: Base<'_>, log: &mut Log<'_
     }
     (copying.url, copying.url_ref) = url_or_ref(table.url.as_ref(), base);
     copying.incrementals = number(&table.incrementals).unwrap_or(0);
+    if copying.through != BaseThrough::Replication && copying.incrementals > 0 {
+        unused(&table.incrementals, "it goes with `through = \"replication\"`", log);
+    }
     copying.log_wait = table.log_wait.as_ref().map_or(LOG_WAIT, |wait| wait.0);
     copying
 }

@@ -100,7 +100,8 @@ table! {
             data_directory: PathBuf,
             /// A server to copy instead, e.g. a standby.
             url: PostgresUrl,
-            /// Incremental backups after a full one, at most (PostgreSQL 17 and later). 0 unless given.
+            /// How many backups of what changed may follow a full one, at most (PostgreSQL 17 and later with
+            /// `summarize_wal`, through `replication`). A restore needs all of them. 0 unless given.
             incrementals: Whole<0, 30>,
             /// How long a backup waits, once it is stored, for the log it needs; it is not yet restorable
             /// where the log has not come by then. `2m` unless given.

@@ -1,34 +1,26 @@
-use crate::model::{Artifact, Encoding, Lsn, Physical, Segment, ServerFacts};
-use crate::source::by_hand::plain;
+use crate::model::{Artifact, Encoding, Lsn, Manifest, Physical, Segment, ServerFacts};
+use crate::source::by_hand::plain_in;
 
-/// The commands that restore a copy with standard tools, for the manifest.
-pub(super) fn commands(artifacts: &[Artifact], physical: &Physical, server: &ServerFacts) -> Vec<String> {
+/// The commands that restore a copy with standard tools, for the manifest. `chain`: what it builds on, the
+/// full one first.
+pub(super) fn commands(
+    artifacts: &[Artifact],
+    physical: &Physical,
+    server: &ServerFacts,
+    chain: &[Manifest],
+) -> Vec<String> {
     let major = server.major;
     let cluster = server.system_identifier.as_deref().unwrap_or("IDENTIFIER");
     let first = Segment::holding(physical.timeline, physical.start, physical.segment_size);
     let last_byte = Lsn(physical.stop.0.saturating_sub(1));
     let last = Segment::holding(physical.timeline, last_byte, physical.segment_size);
-    let mut lines = vec![
-        format!(
-            "# in a directory with this backup's objects, as a user who is not root, with PostgreSQL {major}'s programs; each command must end with exit status 0 (bash: set -o pipefail)"
-        ),
-        "mkdir -m 700 data".to_owned(),
-    ];
-    for tablespace in &physical.tablespaces {
-        let oid = tablespace.oid;
-        lines.push(format!("mkdir -m 700 tablespace-{oid}"));
-    }
-    for artifact in artifacts {
-        let into = match artifact.name.split_once(".tar") {
-            Some(("base", _)) => "data".to_owned(),
-            Some((oid, _)) => format!("tablespace-{oid}"),
-            None => continue,
-        };
-        lines.push(format!("{} | tar -x -p -C {into}", plain(artifact)));
-    }
-    for tablespace in &physical.tablespaces {
-        let oid = tablespace.oid;
-        lines.push(format!("ln -s \"$PWD/tablespace-{oid}\" data/pg_tblspc/{oid}"));
+    let mut lines = vec![format!(
+        "# in a directory with this backup's objects, as a user who is not root, with PostgreSQL {major}'s programs; each command must end with exit status 0 (bash: set -o pipefail)"
+    )];
+    if chain.is_empty() {
+        lines.extend(unpacked(artifacts, physical, "data", "tablespace", ""));
+    } else {
+        lines.extend(combined(artifacts, physical, chain));
     }
     lines.push("pg_verifybackup --no-parse-wal data".to_owned());
     if !physical.tablespaces.is_empty() {
@@ -57,5 +49,55 @@ pub(super) fn commands(artifacts: &[Artifact], physical: &Physical, server: &Ser
     lines.push("touch data/recovery.signal".to_owned());
     lines.push("pg_ctl --pgdata=data --log=log.txt --wait --timeout=86400 start".to_owned());
     lines.push("psql --no-psqlrc --dbname=postgres --command='SELECT pg_is_in_recovery(), pg_last_xact_replay_timestamp()'".to_owned());
+    lines
+}
+
+/// Puts one backup's archives, which are in `folder`, into directories.
+fn unpacked(
+    artifacts: &[Artifact],
+    physical: &Physical,
+    data: &str,
+    tablespace: &str,
+    folder: &str,
+) -> Vec<String> {
+    let mut lines = vec![format!("mkdir -m 700 {data}")];
+    let oids = || physical.tablespaces.iter().map(|tablespace| tablespace.oid);
+    lines.extend(oids().map(|oid| format!("mkdir -m 700 {tablespace}-{oid}")));
+    for artifact in artifacts {
+        let into = match artifact.name.split_once(".tar") {
+            Some(("base", _)) => data.to_owned(),
+            Some((oid, _)) => format!("{tablespace}-{oid}"),
+            None => continue,
+        };
+        lines.push(format!("{} | tar -x -p -C {into}", plain_in(artifact, folder)));
+    }
+    lines.extend(oids().map(|oid| format!("ln -s \"$PWD/{tablespace}-{oid}\" {data}/pg_tblspc/{oid}")));
+    lines
+}
+
+/// Puts a chain together.
+fn combined(artifacts: &[Artifact], physical: &Physical, chain: &[Manifest]) -> Vec<String> {
+    let mut lines = vec![
+        "# it holds the changes since other backups only: beside its own, the objects of each have to be in a directory of its name"
+            .to_owned(),
+    ];
+    let mut parts = Vec::new();
+    for parent in chain {
+        let Some(physical) = &parent.physical else { continue };
+        let data = format!("part-{}", parts.len());
+        let folder = format!("{}/", parent.id);
+        lines.extend(unpacked(&parent.artifacts, physical, &data, &format!("{data}-tablespace"), &folder));
+        parts.push(data);
+    }
+    let data = format!("part-{}", parts.len());
+    lines.extend(unpacked(artifacts, physical, &data, &format!("{data}-tablespace"), ""));
+    let mapped = physical.tablespaces.iter().map(|space| {
+        let oid = space.oid;
+        format!("--tablespace-mapping=\"$PWD/{data}-tablespace-{oid}=$PWD/tablespace-{oid}\" ")
+    });
+    let mapped: String = mapped.collect();
+    parts.push(data);
+    lines.push(format!("pg_combinebackup {mapped}--output=data {}", parts.join(" ")));
+    lines.push("rm -r part-*".to_owned());
     lines
 }

@@ -4,9 +4,9 @@ use sqlx::PgConnection;
 use super::backup_manifest::WalRange;
 use super::error::BaseError;
 use super::prepare::{Prepared, Reader, ask};
-use super::{DETAILS, by_hand, data_directory, replication, settings};
+use super::{Ancestry, DETAILS, by_hand, data_directory, increment, replication, settings};
 use crate::event::{Events, Phase};
-use crate::model::{Artifact, DamagedPage, Details, Physical};
+use crate::model::{Artifact, DamagedPage, Details, Digest, Manifest, Physical};
 use crate::pipeline::FromMemory;
 use crate::platform::CancellationToken;
 use crate::postgres::close;
@@ -23,11 +23,14 @@ pub(super) struct Copied {
     pub(super) not_included: Vec<String>,
     /// What made it, by version.
     pub(super) producer: String,
+    /// PostgreSQL's list of its files, where that was kept.
+    pub(super) kept: Option<Digest>,
 }
 
-/// Copies the cluster into `sink`.
+/// Copies the cluster into `sink`: all of it, or what changed since an earlier copy.
 pub async fn capture(
     prepared: Prepared,
+    ancestry: &Ancestry,
     sink: &mut dyn ArtifactSink,
     events: &Events,
     cancel: &CancellationToken,
@@ -36,13 +39,14 @@ pub async fn capture(
     // Whatever ends this ends the children too.
     let stop = cancel.child_token();
     let _stop_on_return = stop.clone().drop_guard();
-    let outcome = run(prepared, sink, events, &stop).await;
+    let outcome = run(prepared, ancestry, sink, events, &stop).await;
     // What a cancelled run trips over on its way out is not what went wrong.
     if cancel.is_cancelled() { Err(BaseError::Interrupted { server }) } else { outcome }
 }
 
 async fn run(
     mut prepared: Prepared,
+    ancestry: &Ancestry,
     sink: &mut dyn ArtifactSink,
     events: &Events,
     stop: &CancellationToken,
@@ -55,11 +59,18 @@ async fn run(
     timed.end();
 
     let timed = Timed::begin(Phase::BaseBackup, events);
+    let mut chain: &[Manifest] = &[];
     let copied = match prepared.reader.clone() {
         Reader::Replication(tools) => {
-            replication::copy(&prepared, &tools, Some(estimate), sink, events, stop).await?
+            let begun;
+            (begun, chain) = increment::begin(&prepared, &tools, ancestry, events, stop).await?;
+            // Of the changes it is not known how many there are.
+            let estimate = Some(estimate).filter(|_| chain.is_empty());
+            let keep = ancestry.keep.as_deref();
+            replication::copy(&prepared, begun, keep, estimate, sink, events, stop).await?
         }
         Reader::DataDirectory(root) => {
+            increment::refuse_files(&prepared, ancestry)?;
             data_directory::copy(&mut prepared, &root, Some(estimate), sink, events, stop).await?
         }
     };
@@ -85,10 +96,10 @@ async fn run(
         page_checksums: prepared.page_checksums,
         damaged: copied.damaged,
         tablespaces: prepared.tablespaces,
-        parent: None,
-        backup_manifest: None,
+        parent: chain.last().map(|parent| parent.id.clone()),
+        backup_manifest: copied.kept,
     };
-    let by_hand = by_hand::commands(&artifacts, &physical, &prepared.server);
+    let by_hand = by_hand::commands(&artifacts, &physical, &prepared.server, chain);
     let stored = sink.store(DETAILS, Box::new(FromMemory::new(json)), None).await;
     artifacts.push(stored.map_err(|source| BaseError::Store { server, source })?);
     timed.end();

@@ -99,6 +99,7 @@ pub(super) async fn copy(
             .map(|path| format!("what the link `{}` in the data directory leads to", path.display()))
             .collect(),
         producer: format!("drctl {}", env!("CARGO_PKG_VERSION")),
+        kept: None,
     })
 }
 

@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::Objection;
 use super::backup_manifest::RangeError;
+use super::{Objection, WhyFull};
 use crate::platform::ProcessError;
 use crate::postgres::{ConnectError, FactsError, ToolsError};
 use crate::source::SinkError;
@@ -34,6 +34,8 @@ pub enum BaseError {
     Start { server: String, source: ProcessError },
     #[error("failed to copy `{server}`")]
     Store { server: String, source: SinkError },
+    #[error("an incremental base backup of `{server}` cannot be taken: {why}")]
+    NoIncremental { server: String, why: WhyFull },
     #[error("failed to tell what write-ahead log the copy of `{server}` needs")]
     Range { server: String, source: RangeError },
     #[error(

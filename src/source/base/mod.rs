@@ -19,6 +19,8 @@ mod data_directory;
 mod directory_check;
 mod error;
 mod file_list;
+mod increment;
+mod keeping;
 mod objection;
 mod page;
 mod prepare;
@@ -30,6 +32,8 @@ mod tree;
 
 pub use capture::capture;
 pub use error::BaseError;
+pub use increment::{Ancestry, Candidate, Extent, WhyFull};
+pub use keeping::{is_kept, publish};
 pub use objection::Objection;
 pub use prepare::{Prepared, Reader, prepare};
 

@@ -19,6 +19,8 @@ pub struct Prepared {
     pub segment_size: SegmentSize,
     /// Those outside the data directory.
     pub tablespaces: Vec<Tablespace>,
+    /// Whether it keeps what changed, so that a copy may hold the changes only.
+    pub summarizes: bool,
     /// What reads it.
     pub reader: Reader,
     pub(super) connection: PgConnection,
@@ -41,6 +43,7 @@ struct Standing {
     archive_mode: String,
     archive_command: String,
     archive_library: String,
+    summarizes: bool,
     may_replicate: bool,
     may_start: bool,
     port: String,
@@ -55,6 +58,7 @@ SELECT c.system_identifier::text, pg_is_in_recovery() AS is_standby,
        current_setting('wal_level') AS wal_level, current_setting('archive_mode') AS archive_mode,
        coalesce(current_setting('archive_command', true), '') AS archive_command,
        coalesce(current_setting('archive_library', true), '') AS archive_library,
+       coalesce(current_setting('summarize_wal', true), 'off') = 'on' AS summarizes,
        r.rolsuper OR r.rolreplication AS may_replicate,
        (SELECT bool_and(has_function_privilege(p.oid, 'EXECUTE')) FROM pg_proc p
          WHERE p.pronamespace = 'pg_catalog'::regnamespace AND p.proname IN
@@ -144,6 +148,7 @@ pub async fn prepare(source: &PostgresSource, base: &BaseBackup) -> Result<Prepa
         page_checksums: standing.page_checksums,
         segment_size,
         tablespaces,
+        summarizes: standing.summarizes,
         reader,
         connection,
     })

@@ -1,4 +1,6 @@
-use std::io::Read;
+use std::ffi::OsString;
+use std::io::{self, Read};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -7,10 +9,11 @@ use tokio::sync::Notify;
 use super::backup_manifest::{RangeError, WalRange, wal_range};
 use super::capture::Copied;
 use super::damage::{damage_in, is_all};
+use super::keeping::Keeping;
 use super::tar_watch::TarWatch;
-use super::{BASE, BaseError, Objection, Prepared};
+use super::{BASE, BaseError, Objection, Prepared, Reader};
 use crate::event::Events;
-use crate::model::DamagedPage;
+use crate::model::{DamagedPage, Digest};
 use crate::pipeline::Produce;
 use crate::platform::{CancellationToken, Piped, ProcessError};
 use crate::postgres::{ConnectionParameters, Tools};
@@ -21,6 +24,8 @@ const IDENTIFY_WITHIN: Duration = Duration::from_secs(30);
 const STDERR_LINES: usize = 5_000;
 /// The server waits without end for its log to be archived before it ends a copy.
 const ARCHIVED_WITHIN: Duration = Duration::from_secs(600);
+/// Waited for before anything is stored.
+const FIRST: usize = 64 << 10;
 const TOLD_AFTER: Duration = Duration::from_secs(60);
 
 /// Why the server does not take a replication connection; asked with one.
@@ -46,30 +51,79 @@ pub(super) async fn refusal(parameters: &ConnectionParameters, tools: &Tools) ->
     }
 }
 
-/// Stores what `pg_basebackup` writes.
-pub(super) async fn copy(
+/// A `pg_basebackup` whose first bytes have come: from then on the server has agreed to everything.
+pub(super) struct Begun {
+    child: Piped,
+    first: Vec<u8>,
+}
+
+/// Begins a copy, or one of the changes since the copy whose list of files this is.
+pub(super) async fn begin(
     prepared: &Prepared,
     tools: &Tools,
-    estimate: Option<u64>,
-    sink: &mut dyn ArtifactSink,
-    events: &Events,
+    since: Option<&Path>,
     stop: &CancellationToken,
-) -> Result<Copied, BaseError> {
+) -> Result<Begun, BaseError> {
     let server = prepared.parameters.to_string();
-    let program = tools
+    let mut program = tools
         .program("pg_basebackup")
         .map_err(|source| BaseError::Tools { server: server.clone(), source })?
         .args(["--format=tar", "--pgdata=-", "--wal-method=none", "--checkpoint=fast", "--no-password"])
         .arg("--label=drctl")
         .arg(format!("--dbname={KEEPALIVES}"))
         .keep_stderr(STDERR_LINES);
-    let child = prepared
-        .parameters
-        .apply(program)
-        .pipe(stop)
-        .map_err(|source| BaseError::Start { server: server.clone(), source })?;
+    if let Some(list) = since {
+        let mut argument = OsString::from("--incremental=");
+        argument.push(list);
+        program = program.arg(argument);
+    }
+    let started = |source| BaseError::Start { server: server.clone(), source };
+    let mut child = prepared.parameters.apply(program).pipe(stop).map_err(started)?;
+    let begun = tokio::task::spawn_blocking(move || {
+        let mut first = vec![0; FIRST];
+        match child.read(&mut first) {
+            Ok(count) if count > 0 => {
+                first.truncate(count);
+                Ok(Begun { child, first })
+            }
+            // Nothing came: its end says why.
+            Ok(_) => Err(child.finish().err()),
+            Err(source) => {
+                let program = "pg_basebackup".to_owned();
+                Err(Some(ProcessError::Follow { program, source }))
+            }
+        }
+    });
+    match begun.await {
+        Ok(Ok(begun)) => Ok(begun),
+        Ok(Err(Some(source))) => Err(started(source)),
+        Ok(Err(None)) | Err(_) => Err(BaseError::Range { server, source: RangeError::None }),
+    }
+}
+
+/// Stores what `pg_basebackup` writes. `keep`: where its list of files is kept.
+pub(super) async fn copy(
+    prepared: &Prepared,
+    begun: Begun,
+    keep: Option<&Path>,
+    estimate: Option<u64>,
+    sink: &mut dyn ArtifactSink,
+    events: &Events,
+    stop: &CancellationToken,
+) -> Result<Copied, BaseError> {
+    let server = prepared.parameters.to_string();
+    let Reader::Replication(tools) = &prepared.reader else {
+        return Err(BaseError::Range { server, source: RangeError::None });
+    };
     let seen = Arc::new(Seen::default());
-    let stream = Stream { child, watch: TarWatch::new(), seen: Arc::clone(&seen), events: events.clone() };
+    let stream = Stream {
+        child: begun.child,
+        first: io::Cursor::new(begun.first),
+        watch: TarWatch::new(),
+        keeping: keep.map(Keeping::begin),
+        seen: Arc::clone(&seen),
+        events: events.clone(),
+    };
     let storing = sink.store(BASE, Box::new(stream), estimate);
     let outcome = {
         tokio::pin!(storing);
@@ -84,9 +138,11 @@ pub(super) async fn copy(
     };
     let artifact = outcome.map_err(|source| BaseError::Store { server: server.clone(), source })?;
     let mut end = seen.end.lock().unwrap_or_else(PoisonError::into_inner);
-    let End { range, damaged } = end.take().unwrap_or(End { range: Err(RangeError::None), damaged: vec![] });
+    let End { range, damaged, kept } =
+        end.take().unwrap_or(End { range: Err(RangeError::None), damaged: vec![], kept: None });
     let range = range.map_err(|source| BaseError::Range { server, source })?;
-    Ok(Copied { artifacts: vec![artifact], range, damaged, not_included: vec![], producer: version(tools) })
+    let producer = version(tools);
+    Ok(Copied { artifacts: vec![artifact], range, damaged, not_included: vec![], producer, kept })
 }
 
 /// Ends when the server has had all the time it gets to archive its log.
@@ -114,21 +170,32 @@ struct Seen {
 struct End {
     range: Result<WalRange, RangeError>,
     damaged: Vec<DamagedPage>,
+    kept: Option<Digest>,
 }
 
 /// A running `pg_basebackup`, whose end is good only if all of the copy has come.
 struct Stream {
     child: Piped,
+    first: io::Cursor<Vec<u8>>,
     watch: TarWatch,
+    keeping: Option<Keeping>,
     seen: Arc<Seen>,
     events: Events,
 }
 
 impl Read for Stream {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let count = self.child.read(buffer)?;
+        let count = match self.first.read(buffer)? {
+            0 => self.child.read(buffer)?,
+            count => count,
+        };
         let before = self.watch.has_control();
-        self.watch.feed(&buffer[..count]);
+        let keeping = &mut self.keeping;
+        self.watch.feed(&buffer[..count], |listed| {
+            if let Some(keeping) = keeping {
+                keeping.write(listed);
+            }
+        });
         if self.watch.has_control() && !before {
             self.seen.all_files.notify_one();
         }
@@ -149,8 +216,17 @@ impl Produce for Stream {
         for line in said.iter().filter(|line| line.starts_with("WARNING:")) {
             self.events.warning(line.clone());
         }
+        let kept = self.keeping.and_then(|keeping| match keeping.end() {
+            Ok(digest) => Some(digest),
+            Err(error) => {
+                self.events.warning(format!(
+                    "the next base backup will be a full one: the list of this one's files could not be kept: {error}"
+                ));
+                None
+            }
+        });
         let mut end = self.seen.end.lock().unwrap_or_else(PoisonError::into_inner);
-        *end = Some(End { range: wal_range(&tail), damaged });
+        *end = Some(End { range: wal_range(&tail), damaged, kept });
         Ok(said)
     }
 }

@@ -57,13 +57,13 @@ impl TarWatch {
         }
     }
 
-    /// The next bytes of the archive.
-    pub(super) fn feed(&mut self, mut bytes: &[u8]) {
+    /// The next bytes of the archive. `listed` is given those of `backup_manifest`.
+    pub(super) fn feed(&mut self, mut bytes: &[u8], mut listed: impl FnMut(&[u8])) {
         while !bytes.is_empty() {
             let taken = match self.place {
                 Place::End | Place::Lost => bytes.len(),
                 Place::Header => self.take_header(bytes),
-                Place::Member { manifest } => self.take_member(bytes, manifest),
+                Place::Member { manifest } => self.take_member(bytes, manifest, &mut listed),
             };
             bytes = &bytes[taken..];
             self.at += taken as u64;
@@ -110,11 +110,12 @@ impl TarWatch {
         if size == 0 { Place::Header } else { Place::Member { manifest } }
     }
 
-    fn take_member(&mut self, bytes: &[u8], manifest: bool) -> usize {
+    fn take_member(&mut self, bytes: &[u8], manifest: bool, listed: &mut impl FnMut(&[u8])) -> usize {
         let fits = |left: u64| usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
         let count = if self.left > 0 {
             let count = fits(self.left);
             if let Some(tail) = self.manifest.as_mut().filter(|_| manifest) {
+                listed(&bytes[..count]);
                 tail.extend_from_slice(&bytes[..count]);
                 if tail.len() > 2 * TAIL {
                     tail.drain(..tail.len() - TAIL);
@@ -168,7 +169,7 @@ mod tests {
 
     fn watched(bytes: &[u8], step: usize) -> Result<Vec<u8>, TarError> {
         let mut watch = TarWatch::new();
-        bytes.chunks(step).for_each(|chunk| watch.feed(chunk));
+        bytes.chunks(step).for_each(|chunk| watch.feed(chunk, |_| {}));
         watch.finish()
     }
 
@@ -187,6 +188,18 @@ mod tests {
             let tail = watched(&bytes, step).unwrap();
             assert!((TAIL..=2 * TAIL).contains(&tail.len()), "{}", tail.len());
             assert_eq!(tail.last(), Some(&((299_999 % 251) as u8)));
+        }
+    }
+
+    #[test]
+    fn the_list_of_files_is_given_whole() {
+        let bytes = archive(&WHOLE);
+        for step in [511, 4096, bytes.len()] {
+            let (mut watch, mut list) = (TarWatch::new(), Vec::new());
+            bytes.chunks(step).for_each(|chunk| watch.feed(chunk, |some| list.extend_from_slice(some)));
+            assert!(
+                list.len() == 300_000 && list.iter().enumerate().all(|(n, byte)| *byte == (n % 251) as u8)
+            );
         }
     }
 
