@@ -11,7 +11,8 @@ use super::here::{Hold, MARKER, Marker, Place, Standing};
 use super::plan::{RecoveryPlan, of_tablespace};
 use super::unpack::{CONTROL, CONTROL_KEPT, Unpacked, Unpacker, create};
 use super::{
-    Aftermath, Failure, RecoveryError, Refusal, Report, Run, ServerLeft, VERB, by_hand, settings, start,
+    Aftermath, Failure, RecoveryError, Refusal, Report, Run, ServerLeft, VERB, by_hand, reuse, settings,
+    start,
 };
 use crate::event::{Event, Phase};
 use crate::model::{Artifact, RepositoryName};
@@ -37,6 +38,7 @@ impl Run {
                 to: plan.to.clone(),
                 files: unpacked.files,
                 plain_bytes: plan.plain_bytes,
+                reused_bytes: unpacked.reused,
                 stored_bytes: plan.stored_bytes,
                 segments: plan.segments,
                 started,
@@ -48,6 +50,7 @@ impl Run {
                 let phase = phases.current();
                 let to = plan.to.clone();
                 let aftermath = match take_back(&state.filling) {
+                    Ok(()) if state.changes && !state.is_whole => Aftermath::HalfChanged { to },
                     _ if state.is_whole => Aftermath::Restored { to, server: state.server },
                     Ok(()) => Aftermath::Removed { to },
                     Err(error) => Aftermath::Left { to, reason: error.to_string() },
@@ -100,11 +103,20 @@ impl Run {
             backup: plan.backup.to_string(),
             what: "drctl was restoring here and has not ended: this is not whole, and no server starts in it"
                 .to_owned(),
+            changes: plan.changes.then_some(plan.system_identifier),
         };
         for directory in directories(plan) {
             // Once more: someone may have come first.
             match Place::look(directory)?.standing {
                 Standing::Absent | Standing::Empty => {}
+                Standing::Data | Standing::Restored if plan.changes && directory == plan.to => {
+                    self.begin_changing(directory, plan, &marker, state)?;
+                    continue;
+                }
+                Standing::Changed(cluster) if plan.changes && cluster == plan.system_identifier => {
+                    self.begin_changing(directory, plan, &marker, state)?;
+                    continue;
+                }
                 Standing::LeftOver(_) if plan.replaces_left_over => {
                     // Held until it is gone: two runs must not both think that they have it.
                     let hold = Hold::take(directory).map_err(|source| wrote(directory, source))?;
@@ -135,6 +147,37 @@ impl Run {
         Ok(())
     }
 
+    /// Marks what stands there, so that the next run knows it, and makes that no server starts in it.
+    fn begin_changing(
+        &self,
+        directory: &Path,
+        plan: &RecoveryPlan,
+        marker: &Marker,
+        state: &mut State,
+    ) -> Result<(), RecoveryError> {
+        if let Some(process) = reuse::process_in(directory) {
+            let path = directory.to_owned();
+            return Err(RecoveryError::Refused(vec![Refusal::Runs { path, process }]));
+        }
+        let path = directory.join(MARKER);
+        let text = serde_json::to_vec(marker).unwrap_or_default();
+        let failed = |source| wrote(&path, source);
+        let open = fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let mut mark = open.map_err(failed)?;
+        state.holds.push(Hold::take(directory).map_err(failed)?.ok_or_else(|| came_first(directory))?);
+        let written = mark.set_len(0).and_then(|()| mark.write_all(&text)).and_then(|()| mark.sync_all());
+        written.and_then(|()| sync_folder(directory)).map_err(failed)?;
+        state.changes = true;
+        if directory == plan.to {
+            let run = self.id.to_string();
+            let aside = reuse::begin(directory, &run).map_err(|source| wrote(directory, source))?;
+            if let Some(aside) = aside {
+                self.events.notice(format!("the log that was there is kept as {}", aside.display()));
+            }
+        }
+        Ok(())
+    }
+
     async fn unpack(&self, plan: &RecoveryPlan) -> Result<(Unpacked, RepositoryName), RecoveryError> {
         let manifest = &plan.steps.manifest;
         let lacks = |name: &str| RecoveryError::NotUnderstood {
@@ -153,10 +196,12 @@ impl Run {
         let mut unpacked = Unpacked::default();
         let mut repositories = plan.repositories.clone();
         for (tar, root, is_data_directory) in work {
-            let unpacker = Unpacker { root, owner: plan.steps.owner, is_data_directory };
+            let unpacker =
+                Unpacker { root, owner: plan.steps.owner, is_data_directory, changes: plan.changes };
             let some = self.unpack_one(plan, tar, unpacker, &mut repositories, (&count, total)).await?;
             unpacked.files += some.files;
             unpacked.bytes += some.bytes;
+            unpacked.reused += some.reused;
         }
         let from = repositories.into_iter().next();
         let none = || RecoveryError::Fetch { artifact: base.name.clone(), tries: vec![] };
@@ -199,7 +244,10 @@ impl Run {
                         .emit(&Event::RepositoryLost { repository: name.clone(), reason: reason.clone() });
                     tries.push((name, reason));
                     repositories.remove(0);
-                    empty_but_marker(&unpacker.root).map_err(|source| wrote(&unpacker.root, source))?;
+                    // What is there already is right as far as it goes, or is written over.
+                    if !unpacker.changes {
+                        empty_but_marker(&unpacker.root).map_err(|source| wrote(&unpacker.root, source))?;
+                    }
                     if let Some(next) = repositories.first() {
                         self.events.warning(format!(
                             "reading {} again, from its beginning, from repository {next}",
@@ -234,6 +282,8 @@ struct State {
     /// Directories that hold nothing but what this run wrote.
     filling: Vec<PathBuf>,
     holds: Vec<Hold>,
+    /// What stood there is being changed.
+    changes: bool,
     is_whole: bool,
     server: ServerLeft,
 }

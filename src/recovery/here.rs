@@ -11,8 +11,8 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::{RecoveryError, Request, by_hand};
-use crate::model::RepositoryName;
+use super::{RecoveryError, Request, by_hand, reuse};
+use crate::model::{RepositoryName, SystemIdentifier};
 use crate::platform::{CancellationToken, Program, free_space};
 use crate::postgres::Tools;
 
@@ -26,6 +26,9 @@ pub(super) struct Marker {
     pub(super) run: String,
     pub(super) backup: String,
     pub(super) what: String,
+    /// Of a data directory that was being changed into another one: whose it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) changes: Option<SystemIdentifier>,
 }
 
 /// Who files are to belong to.
@@ -70,6 +73,8 @@ pub(super) enum Standing {
     Empty,
     /// Of a run that did not end.
     LeftOver(String),
+    /// Of a run that was changing a data directory, and did not end: whose it was.
+    Changed(SystemIdentifier),
     /// Of a run that is at work.
     AtWork(String),
     /// A cluster that drctl has put there, whether or not it was started since.
@@ -145,9 +150,13 @@ fn standing(path: &Path) -> io::Result<Standing> {
         Ok(bytes) if !path.join("global/pg_control").exists() => {
             // It may have been cut short itself.
             let marker = serde_json::from_slice::<Marker>(&bytes).ok();
+            let changes = marker.as_ref().and_then(|marker| marker.changes);
             let run = marker.map_or_else(|| "unknown".to_owned(), |marker| marker.run);
-            let is_free = Hold::take(path)?.is_some();
-            Ok(if is_free { Standing::LeftOver(run) } else { Standing::AtWork(run) })
+            Ok(match (Hold::take(path)?, changes) {
+                (None, _) => Standing::AtWork(run),
+                (Some(_), Some(cluster)) => Standing::Changed(cluster),
+                (Some(_), None) => Standing::LeftOver(run),
+            })
         }
         _ if path.join(by_hand::FILE).exists() => Ok(Standing::Restored),
         _ => Ok(Standing::Data),
@@ -190,6 +199,10 @@ pub(super) struct Here {
     pub(super) unreadable: Vec<PathBuf>,
     /// Repositories that are directories of this host, without links.
     pub(super) repositories: Vec<(RepositoryName, PathBuf)>,
+    /// The data directory that is to be changed.
+    pub(super) reusable: Option<reuse::Standing>,
+    /// What the files take that are to be changed.
+    pub(super) reusable_bytes: u64,
     /// The port that was asked for, where something else has it, and what the system says to that.
     pub(super) port_taken: Option<(u16, String)>,
 }
@@ -202,8 +215,22 @@ impl Here {
             Some(owner) => needed.filter(|path| !owner.may_read(path)).cloned().collect(),
             None => vec![],
         };
+        let to = Place::look(&request.to)?;
+        let is_data = matches!(to.standing, Standing::Data | Standing::Restored);
+        let is_changed = is_data || matches!(to.standing, Standing::Changed(_));
+        let look = |path: &Path| {
+            reuse::Standing::look(path)
+                .map_err(|source| RecoveryError::Look { path: path.to_owned(), source })
+        };
         Ok(Self {
-            to: Place::look(&request.to)?,
+            reusable_bytes: if request.delta && is_changed {
+                reuse::size_of(&to.path)
+                    .map_err(|source| RecoveryError::Look { path: to.path.clone(), source })?
+            } else {
+                0
+            },
+            reusable: if request.delta && is_data { look(&to.path)? } else { None },
+            to,
             tablespaces: tablespaces.iter().map(|path| Place::look(path)).collect::<Result<_, _>>()?,
             is_root: rustix::process::geteuid().is_root(),
             servers: Tools::servers(request.tools.as_deref()).await,
@@ -234,7 +261,8 @@ mod tests {
         assert_eq!(Place::look(&to).unwrap().standing, Standing::Absent);
         std::fs::create_dir(&to).unwrap();
         assert_eq!(Place::look(&to).unwrap().standing, Standing::Empty);
-        let marker = Marker { run: "r1".to_owned(), backup: String::new(), what: String::new() };
+        let marker =
+            Marker { run: "r1".to_owned(), backup: String::new(), what: String::new(), changes: None };
         std::fs::write(to.join(MARKER), serde_json::to_vec(&marker).unwrap()).unwrap();
         let hold = Hold::take(&to).unwrap();
         assert!(hold.is_some());

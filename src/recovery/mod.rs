@@ -31,6 +31,7 @@ mod plan;
 mod proof;
 mod refusal;
 mod request;
+mod reuse;
 mod run;
 mod settings;
 mod start;

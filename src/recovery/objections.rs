@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use super::here::{Place, Standing};
 use super::plan::{TablespacePlan, room};
 use super::survey::Situation;
-use super::{Refusal, Request};
+use super::{Refusal, Request, reuse};
+use crate::model::SystemIdentifier;
 
 const LIVE: &str = "where the cluster that was backed up has its data";
 
@@ -24,7 +25,7 @@ pub(super) fn objections(
     refusals.extend(unknown_mappings(request, situation));
     let places: Vec<&Place> = std::iter::once(&here.to).chain(&here.tablespaces).collect();
     for (place, asked) in places.iter().zip(asked(request, tablespaces)) {
-        refusals.extend(place_objection(place, request.drop_leftovers));
+        refusals.extend(place_objection(place, request, situation));
         if !asked.is_absolute() {
             refusals.push(Refusal::Relative(asked.to_owned()));
         }
@@ -83,7 +84,7 @@ fn unknown_mappings(request: &Request, situation: &Situation) -> Vec<Refusal> {
         .collect()
 }
 
-fn place_objection(place: &Place, drop_leftovers: bool) -> Option<Refusal> {
+fn place_objection(place: &Place, request: &Request, situation: &Situation) -> Option<Refusal> {
     let path = place.path.clone();
     if let Some(of) = place.inside.clone() {
         let what = "which is a data directory";
@@ -91,13 +92,32 @@ fn place_objection(place: &Place, drop_leftovers: bool) -> Option<Refusal> {
     }
     match &place.standing {
         Standing::Absent | Standing::Empty => None,
-        Standing::LeftOver(_) if drop_leftovers => None,
+        Standing::LeftOver(_) if request.drop_leftovers => None,
         Standing::LeftOver(run) => Some(Refusal::LeftOver { path, run: run.clone() }),
         Standing::AtWork(run) => Some(Refusal::AtWork { path, run: run.clone() }),
+        Standing::Changed(cluster) if request.delta => other_cluster(path, *cluster, situation),
+        Standing::Changed(_) => Some(Refusal::HalfChanged(path)),
+        Standing::Data | Standing::Restored if let Some(found) = reusable(place, situation) => {
+            match found.process {
+                Some(process) => Some(Refusal::Runs { path, process }),
+                None => other_cluster(path, found.cluster, situation),
+            }
+        }
         Standing::Restored => Some(Refusal::Restored(path)),
         Standing::Data => Some(Refusal::NotEmpty(path)),
         Standing::NotADirectory => Some(Refusal::NotADirectory { path }),
     }
+}
+
+/// The data directory that may be changed, if this is it.
+fn reusable<'s>(place: &Place, situation: &'s Situation) -> Option<&'s reuse::Standing> {
+    let here = &situation.here;
+    here.reusable.as_ref().filter(|_| place.path == here.to.path)
+}
+
+fn other_cluster(path: PathBuf, found: SystemIdentifier, situation: &Situation) -> Option<Refusal> {
+    let expected = situation.base.cluster;
+    (found != expected).then_some(Refusal::OtherCluster { path, found, expected })
 }
 
 /// How one path is in the other's way.
@@ -115,7 +135,7 @@ fn space(situation: &Situation, tablespaces: &[TablespacePlan]) -> Vec<Refusal> 
     let Situation { base, here, .. } = situation;
     let spaces: u64 = tablespaces.iter().map(|space| space.bytes).sum();
     let data = base.manifest.plain_size().saturating_sub(spaces);
-    let mut needs = vec![(&here.to, room(data, true, &base.physical))];
+    let mut needs = vec![(&here.to, room(data, true, &base.physical).saturating_sub(here.reusable_bytes))];
     needs.extend(
         here.tablespaces
             .iter()

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::choice::abandoned;
+use super::here::Standing;
 use super::refusal::Refusal;
 use super::survey::Situation;
 use super::target::{shown, whole_transaction};
@@ -73,6 +74,8 @@ pub struct RecoveryPlan {
     pub owner: Option<String>,
     pub start: bool,
     pub replaces_left_over: bool,
+    /// A data directory stands there, and is changed into what was backed up.
+    pub changes: bool,
     /// What a person should know before.
     pub notes: Vec<String>,
     #[serde(skip)]
@@ -156,6 +159,7 @@ pub fn plan(
         owner: request.owner.as_ref().map(|owner| owner.name.clone()),
         start: request.start.is_some(),
         replaces_left_over: request.drop_leftovers,
+        changes: here.reusable.is_some() || matches!(here.to.standing, Standing::Changed(_)),
         notes: notes(request, &situation, &goal, server.is_some(), major),
         steps: Steps {
             manifest: manifest.clone(),
@@ -295,6 +299,18 @@ fn notes(request: &Request, situation: &Situation, goal: &Goal, has_server: bool
         notes.push(format!(
             "whoever starts the server needs {names} in the environment, for `restore_command`"
         ));
+    }
+    if let Some(standing) = &situation.here.reusable {
+        notes.push(format!(
+            "what is in {} now is changed into what was backed up, and is lost but for its log, which is kept there as `pg_wal.before-RUN`",
+            situation.here.to.path.display()
+        ));
+        if standing.unarchived > 0 {
+            notes.push(format!(
+                "{} files of that log were never archived: what is in them is not recovered, unless `drctl wal push` archives them first",
+                standing.unarchived
+            ));
+        }
     }
     if situation.here.is_root && request.owner.is_none() {
         notes.push("the files will belong to root, whom PostgreSQL does not run as: `--owner postgres` gives them to its user".to_owned());

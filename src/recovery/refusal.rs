@@ -6,7 +6,7 @@ use thiserror::Error;
 use super::Window;
 use super::by_hand::FILE;
 use super::target::shown;
-use crate::model::{BackupId, RepositoryName, SourceName, Timeline};
+use crate::model::{BackupId, RepositoryName, SourceName, SystemIdentifier, Timeline};
 
 /// A reason against restoring. Nothing was touched.
 #[derive(Clone, Debug, Error)]
@@ -51,6 +51,16 @@ pub enum Refusal {
     LeftOver { path: PathBuf, run: String },
     #[error("a restore is at work in `{path}` (run `{run}`)")]
     AtWork { path: PathBuf, run: String },
+    #[error(
+        "`{0}` is a data directory that a restore with `--delta` was changing and did not end: only `--delta` goes on with it"
+    )]
+    HalfChanged(PathBuf),
+    #[error(
+        "`{path}` is a data directory of another cluster: its system identifier is {found}, and {expected} was backed up"
+    )]
+    OtherCluster { path: PathBuf, found: SystemIdentifier, expected: SystemIdentifier },
+    #[error("a server may be running in `{path}`: its process is {process}")]
+    Runs { path: PathBuf, process: i32 },
     #[error("`{path}` is not a directory")]
     NotADirectory { path: PathBuf },
     #[error("`{path}` {relation} `{of}`, {what}")]

@@ -23,6 +23,8 @@ pub struct Request {
     pub start: Option<Start>,
     /// Who the files are to belong to; only root can say so.
     pub owner: Option<Owner>,
+    /// Change the data directory that stands there into what was backed up.
+    pub delta: bool,
     /// Remove what a restore that was killed has left in the directory.
     pub drop_leftovers: bool,
     pub command: RestoreCommand,

@@ -38,6 +38,8 @@ pub struct Report {
     pub files: u64,
     pub plain_bytes: u64,
     pub stored_bytes: u64,
+    /// Of `plain_bytes`, what stood there already.
+    pub reused_bytes: u64,
     pub segments: u64,
     pub started: Option<Started>,
     pub phases: Vec<PhaseSeconds>,
@@ -72,6 +74,10 @@ pub enum Aftermath {
         to: PathBuf,
         server: ServerLeft,
     },
+    /// A data directory that was being changed.
+    HalfChanged {
+        to: PathBuf,
+    },
 }
 
 /// What became of the server that was to be started.
@@ -91,6 +97,11 @@ impl std::fmt::Display for Aftermath {
             Self::Left { to, reason } => write!(
                 f,
                 "`{}` is not whole and no server starts in it, but it could not be removed: {reason}",
+                to.display()
+            ),
+            Self::HalfChanged { to } => write!(
+                f,
+                "`{}` is half changed and no server starts in it; with `--delta` the next run goes on with it",
                 to.display()
             ),
             Self::Restored { to, server } => {

@@ -9,6 +9,7 @@ use std::path::{Component, Path, PathBuf};
 use thiserror::Error;
 
 use super::fetch::is_interrupted_read;
+use super::reuse::{Kept, Over, clear_way, sweep};
 use crate::event::told;
 
 /// Under this name until everything else is durable: without it no server starts.
@@ -87,6 +88,8 @@ pub(super) struct Unpacker {
     pub(super) owner: Option<(u32, u32)>,
     /// Of the data directory: what makes it one must be there.
     pub(super) is_data_directory: bool,
+    /// Something stands there, and is changed into what is unpacked.
+    pub(super) changes: bool,
 }
 
 /// What was unpacked.
@@ -94,6 +97,8 @@ pub(super) struct Unpacker {
 pub(super) struct Unpacked {
     pub(super) files: u64,
     pub(super) bytes: u64,
+    /// Of these, what stood there already.
+    pub(super) reused: u64,
 }
 
 impl Unpacker {
@@ -102,7 +107,7 @@ impl Unpacker {
         let mut archive = tar::Archive::new(stream);
         let mut unpacked = Unpacked::default();
         let mut made = BTreeSet::from([PathBuf::new()]);
-        let mut seen = BTreeSet::new();
+        let (mut seen, mut kept) = (BTreeSet::new(), Kept::default());
         let mut buffer = vec![0; BUFFER];
         for entry in archive.entries().map_err(UnpackError::Read)? {
             let mut entry = entry.map_err(UnpackError::Read)?;
@@ -115,7 +120,7 @@ impl Unpacker {
                 self.folders(&path, &mut made)?;
             } else if kind.is_file() || kind.is_contiguous() {
                 self.folders(path.parent().unwrap_or(Path::new("")), &mut made)?;
-                unpacked.bytes += self.file(&path, &mut entry, &mut buffer)?;
+                unpacked.bytes += self.file(&path, &mut entry, &mut buffer, &mut kept)?;
                 unpacked.files += 1;
                 if self.is_data_directory {
                     seen.extend(NEEDED.into_iter().filter(|needed| path == Path::new(needed)));
@@ -134,6 +139,11 @@ impl Unpacker {
                 self.folders(Path::new(folder), &mut made)?;
             }
         }
+        if self.changes {
+            sweep(&self.root, &made, &kept)
+                .map_err(|source| UnpackError::Write { path: self.root.clone(), source })?;
+            unpacked.reused = kept.bytes;
+        }
         Ok(unpacked)
     }
 
@@ -150,16 +160,35 @@ impl Unpacker {
         if let Some(parent) = path.parent() {
             self.folders(parent, made)?;
         }
-        make_folder(&self.root.join(path), self.owner)?;
+        let folder = self.root.join(path);
+        if self.changes {
+            clear_way(&folder).map_err(|source| UnpackError::Write { path: folder.clone(), source })?;
+        }
+        make_folder(&folder, self.owner)?;
+        // Where it stood before it may be someone else's.
+        if let Some((user, group)) = self.owner.filter(|_| self.changes) {
+            let owned = chown(&folder, Some(user), Some(group));
+            owned.map_err(|source| UnpackError::Write { path: folder, source })?;
+        }
         made.insert(path.to_owned());
         Ok(())
     }
 
-    fn file(&self, path: &Path, entry: &mut impl Read, buffer: &mut [u8]) -> Result<u64, UnpackError> {
+    fn file(
+        &self,
+        path: &Path,
+        entry: &mut impl Read,
+        buffer: &mut [u8],
+        kept: &mut Kept,
+    ) -> Result<u64, UnpackError> {
         let is_control = self.is_data_directory && path == Path::new(CONTROL);
         let path = self.root.join(if is_control { Path::new(CONTROL_KEPT) } else { path });
         let write = |source| UnpackError::Write { path: path.clone(), source };
-        let mut file = create(&path, self.owner).map_err(write)?;
+        let mut file = if self.changes {
+            Sink::Over(Over::open(&path, self.owner).map_err(write)?)
+        } else {
+            Sink::New(create(&path, self.owner).map_err(write)?)
+        };
         let mut written = 0;
         loop {
             let mut filled = 0;
@@ -171,13 +200,27 @@ impl Unpacker {
                     Err(error) => return Err(UnpackError::Read(error)),
                 }
             }
-            file.write_all(&buffer[..filled]).map_err(write)?;
+            let put = match &mut file {
+                Sink::New(file) => file.write_all(&buffer[..filled]),
+                Sink::Over(over) => over.put(&buffer[..filled]),
+            };
+            put.map_err(write)?;
             written += filled as u64;
             if filled < buffer.len() {
-                return Ok(written);
+                break;
             }
         }
+        if let Sink::Over(over) = file {
+            over.end(kept).map_err(write)?;
+        }
+        Ok(written)
     }
+}
+
+/// Where a file's bytes go.
+enum Sink {
+    New(File),
+    Over(Over),
 }
 
 const NEEDED: [&str; 4] = ["PG_VERSION", "backup_label", CONTROL, MANIFEST];
@@ -236,7 +279,7 @@ mod tests {
     }
 
     fn unpacker(root: &Path) -> Unpacker {
-        Unpacker { root: root.to_owned(), owner: None, is_data_directory: true }
+        Unpacker { root: root.to_owned(), owner: None, is_data_directory: true, changes: false }
     }
 
     const WHOLE: [(&str, &str); 5] = [
@@ -255,7 +298,7 @@ mod tests {
         members.push(("standby.signal", ""));
         members.push(("pg_tblspc/16384", "a link"));
         let unpacked = unpacker(root.path()).unpack(&archive(&members)[..]).unwrap();
-        assert_eq!(unpacked, Unpacked { files: 5, bytes: 3 + 5 + 5 + 7 + 2 });
+        assert_eq!(unpacked, Unpacked { files: 5, bytes: 3 + 5 + 5 + 7 + 2, reused: 0 });
         assert!(!root.path().join(CONTROL).exists() && root.path().join(CONTROL_KEPT).exists());
         assert!(!root.path().join("standby.signal").exists());
         assert!(!root.path().join("pg_tblspc/16384").exists());

@@ -481,6 +481,71 @@ async fn what_a_killed_restore_leaves_is_no_data_directory() -> Outcome<()> {
     Ok(())
 }
 
+/// Where there is no room for a second copy: the directory of the server itself, changed back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_data_directory_is_changed_into_what_was_backed_up() -> Outcome<()> {
+    let mut history = History::begin(&TWO).await?;
+    let before_the_mistake = history.rows[3].2;
+    let expected = history.numbers(4);
+    let cluster = &history.archiving.cluster;
+    cluster.execute("postgres", &["DELETE FROM ledger", "CREATE TABLE later (n int)", "CHECKPOINT"]).await?;
+    let data = cluster.data();
+    let to = data.display().to_string();
+    let identity = history.archiving.system.operational.display().to_string();
+    let time = time(before_the_mistake);
+    let command =
+        ["restore", "database", "--point-in-time", &time, "--to", &to, "--identity", &identity, "--delta"];
+
+    // Not while the server runs, not another cluster's, and not without being told to.
+    let running = history.archiving.run_as_server(&command).await?;
+    assert_eq!(running.code, Some(1), "{running:#?}");
+    running.says("a server may be running in")?;
+    history.archiving.cluster.kill_9()?;
+    std::fs::write(data.join("base/stray"), "x")?;
+    let archiving = &history.archiving;
+    let unasked = archiving.run_as_server(&command[..8]).await?;
+    assert_eq!(unasked.code, Some(1), "{unasked:#?}");
+    unasked.says("is not empty")?.says("--delta")?;
+    let other = Cluster::start(15).await?.copy(&[]).await?;
+    let (kept, control) = (other.data(), other.data().join("global/pg_control"));
+    let before = std::fs::read(&control)?;
+    let shown = kept.display().to_string();
+    let mut elsewhere = command;
+    elsewhere[5] = &shown;
+    let refused = archiving.run_as_server(&elsewhere).await?;
+    assert_eq!(refused.code, Some(1), "{refused:#?}");
+    assert_eq!(std::fs::read(&control)?, before);
+    assert!(data.join("base/stray").exists() && data.join("global/pg_control").exists());
+
+    // Killed on the way it is no data directory, and only the same goes on with it.
+    let mut child = archiving.server_command(&command)?;
+    let mut child = child.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    let begun = std::time::Instant::now();
+    while data.join("global/pg_control").exists() && begun.elapsed() < Duration::from_secs(30) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    child.kill()?;
+    child.wait()?;
+    if data.join("drctl-unfinished.json").exists() {
+        assert!(!data.join("global/pg_control").exists());
+        let dropped = archiving.run_as_server(&[&command[..8], &["--drop-leftovers"]].concat()).await?;
+        assert_eq!(dropped.code, Some(1), "{dropped:#?}");
+        dropped.says("only `--delta` goes on with it")?;
+    }
+    let run = archiving.run_as_server(&[&command[..], &["--start", "--output", "json"]].concat()).await?;
+    assert_eq!(run.code, Some(0), "{run:#?}");
+    let restored = Restored::of(data.clone(), run.document()?)?;
+    assert!(restored.report["reused_bytes"].as_u64() > Some(10 << 20), "{:#}", restored.report);
+    assert!(!data.join("base/stray").exists());
+    let aside = |entry: std::io::Result<std::fs::DirEntry>| {
+        entry.is_ok_and(|entry| entry.file_name().to_string_lossy().starts_with("pg_wal.before-"))
+    };
+    assert!(std::fs::read_dir(&data)?.any(aside), "the log of the server is kept");
+    assert_eq!(restored.text("to_regclass('later')::text IS NULL").await?, "true");
+    insists(restored, &expected).await?;
+    Ok(())
+}
+
 /// As root, the files go to the server's user.
 #[tokio::test(flavor = "multi_thread")]
 async fn root_restores_for_another_user() -> Outcome<()> {

@@ -52,6 +52,10 @@ pub(super) struct MomentArgs {
     /// Whom the files belong to, and who runs the server; only root can say so
     #[arg(long, value_name = "USER")]
     owner: Option<String>,
+    /// Where the directory holds the data of the same cluster, stopped: change it into what was backed up, and
+    /// write only what differs. What is newer in it is lost
+    #[arg(long)]
+    delta: bool,
     /// Start a server there, wait until it has recovered, and prove where it ended
     #[arg(long)]
     start: bool,
@@ -76,6 +80,7 @@ impl MomentArgs {
             ("--timeline", self.timeline.is_some()),
             ("--tablespace", !self.tablespace.is_empty()),
             ("--owner", self.owner.is_some()),
+            ("--delta", self.delta),
             ("--start", self.start),
         ];
         given.into_iter().find(|(_, is_given)| *is_given).map(|(name, _)| name)
@@ -173,6 +178,7 @@ async fn request(args: &RestoreArgs, context: &Context, policy: &Policy) -> Resu
         repositories: directories(policy),
         start: moment.start.then_some(Start { port: moment.port }),
         owner,
+        delta: moment.delta,
         drop_leftovers: args.drop_leftovers,
         command: RestoreCommand {
             drctl: std::env::current_exe().map_err(|error| {
@@ -268,10 +274,12 @@ fn hints(refusals: &[Refusal], request: &Request) -> BTreeSet<String> {
             }
             Refusal::Unusable { .. } => "`--timeline` and `--backup` choose another way; `drctl wal status` shows the timelines.".to_owned(),
             Refusal::PortTaken { .. } => "Without `--port` one that is free is chosen.".to_owned(),
+            Refusal::Runs { path, .. } => format!("Stop it first (`pg_ctl -D {0} stop`). If no server runs there, remove {0}/postmaster.pid.", path.display()),
+            Refusal::OtherCluster { .. } => "Name another directory; drctl never writes over another cluster's data.".to_owned(),
             Refusal::AtWork { .. } => "Wait for it to end, or name another directory.".to_owned(),
             Refusal::LeftOver { .. } => "`--drop-leftovers` removes it first.".to_owned(),
             Refusal::NotEmpty(_) | Refusal::Restored(_) | Refusal::Overlaps { .. } | Refusal::InRepository { .. } | Refusal::NotADirectory { .. } => {
-                "Name a directory that does not exist or is empty; drctl never restores over anything.".to_owned()
+                "Name a directory that does not exist or is empty. Only `--delta` writes over something: the data of the same cluster, once its server is stopped.".to_owned()
             }
             Refusal::UnknownTablespace { .. } => "Without `--tablespace` they go beside the directory.".to_owned(),
             Refusal::NoServer { major, .. } => format!("`apt-get install postgresql-{major}`, or restore without `--start` and start it elsewhere."),
@@ -300,7 +308,7 @@ fn failed(failure: Failure) -> CommandError {
             ),
         }),
         Aftermath::Left { .. } => Some("`--drop-leftovers` removes it before the next try.".to_owned()),
-        Aftermath::Removed { .. } => None,
+        Aftermath::HalfChanged { .. } | Aftermath::Removed { .. } => None,
     };
     hint.into_iter().fold(CommandError::new(exit, failure), CommandError::hint)
 }

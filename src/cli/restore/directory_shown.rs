@@ -46,7 +46,10 @@ fn plan_lines(plan: &RecoveryPlan) -> Vec<String> {
             format!("without a gap to {} on timeline {}{known}", plan.proven.lsn, plan.proven.timeline),
         ),
         row("Ends", format!("{}, following timeline {}", ends(&plan.goal), plan.timeline)),
-        row("To", format!("{}, a data directory of PostgreSQL {}", plan.to.display(), plan.major)),
+        row(
+            if plan.changes { "Changes" } else { "To" },
+            format!("{}, a data directory of PostgreSQL {}", plan.to.display(), plan.major),
+        ),
         row("Transfers", format!("{}, unpacked {}", size(plan.stored_bytes), size(plan.plain_bytes))),
     ];
     for space in &plan.tablespaces {
@@ -89,6 +92,9 @@ pub(super) fn show_report(output: &Output, report: &Report) {
         count(report.files, "file"),
         size(report.plain_bytes)
     ));
+    if report.reused_bytes > 0 {
+        output.line(format!("         {} of it stood there already", size(report.reused_bytes)));
+    }
     match &report.started {
         Some(started) => {
             let last = started.last_commit.map_or_else(

@@ -1,0 +1,288 @@
+//! Changing the data directory of a server that was stopped into what was backed up: only what differs is
+//! written, and no second copy needs room.
+//!
+//! What the server had that is nowhere else stays: its log is moved aside, since some of it may never have been
+//! archived.
+
+use std::collections::{BTreeSet, HashSet};
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
+use std::path::{Path, PathBuf};
+
+use rustix::process::Pid;
+
+use super::here::MARKER;
+use super::unpack::{CONTROL, create};
+use crate::model::SystemIdentifier;
+use crate::platform::is_alive;
+use crate::postgres::system_identifier_in;
+
+const LOG: &str = "pg_wal";
+const LOG_ASIDE: &str = "pg_wal.before-";
+const PROCESS: &str = "postmaster.pid";
+
+/// A data directory that stands where one is to be restored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Standing {
+    pub(super) cluster: SystemIdentifier,
+    /// Of a server that runs in it, as far as that can be told from here.
+    pub(super) process: Option<i32>,
+    /// Files of its log that were never archived.
+    pub(super) unarchived: usize,
+}
+
+impl Standing {
+    /// `None`: it is none.
+    pub(super) fn look(directory: &Path) -> io::Result<Option<Self>> {
+        let Ok(cluster) = system_identifier_in(directory) else { return Ok(None) };
+        let ready = match fs::read_dir(directory.join(LOG).join("archive_status")) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+            entries => entries?
+                .filter(|entry| {
+                    let is_ready = |entry: &fs::DirEntry| entry.path().extension() == Some("ready".as_ref());
+                    entry.as_ref().is_ok_and(is_ready)
+                })
+                .count(),
+        };
+        Ok(Some(Self { cluster, process: process_in(directory), unarchived: ready }))
+    }
+}
+
+/// A process that may be a server in the directory. One of another container has a number that says nothing
+/// here; that it is taken for alive is the safe side.
+pub(super) fn process_in(directory: &Path) -> Option<i32> {
+    let text = fs::read_to_string(directory.join(PROCESS)).ok()?;
+    let process = text.lines().next()?.trim().parse().ok()?;
+    is_alive(Pid::from_raw(process)?).then_some(process)
+}
+
+/// What the files of a directory take.
+pub(super) fn size_of(directory: &Path) -> io::Result<u64> {
+    let mut size = 0;
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let found = match entry.metadata() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            found => found?,
+        };
+        size += if found.is_dir() { size_of(&entry.path())? } else { found.len() };
+    }
+    Ok(size)
+}
+
+/// Makes that no server starts there any more, and moves its log aside. Gives where that is.
+///
+/// Nothing of it is lost by doing it again after it was cut short.
+pub(super) fn begin(directory: &Path, run: &str) -> io::Result<Option<PathBuf>> {
+    remove(&directory.join(CONTROL))?;
+    sync(&directory.join("global"))?;
+    remove(&directory.join(PROCESS))?;
+    let aside = directory.join(format!("{LOG_ASIDE}{run}"));
+    match fs::rename(directory.join(LOG), &aside) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        moved => moved?,
+    }
+    sync(directory)?;
+    Ok(Some(aside))
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn sync(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// Files of one directory that are as they should be.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    inodes: HashSet<u64>,
+    /// Bytes that were there already.
+    pub(super) bytes: u64,
+}
+
+/// A file that is being changed into another one.
+pub(super) struct Over {
+    file: File,
+    is_new: bool,
+    at: u64,
+    reused: u64,
+    theirs: Vec<u8>,
+}
+
+impl Over {
+    pub(super) fn open(path: &Path, owner: Option<(u32, u32)>) -> io::Result<Self> {
+        let found = match fs::symlink_metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            found => Some(found?),
+        };
+        let file = match found {
+            // What has a second name elsewhere is not to change there.
+            Some(found) if found.is_file() && found.nlink() == 1 => {
+                let no_link = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+                let file = OpenOptions::new().read(true).write(true).custom_flags(no_link).open(path)?;
+                file.set_permissions(Permissions::from_mode(0o600))?;
+                if let Some((user, group)) = owner {
+                    fchown(&file, Some(user), Some(group))?;
+                }
+                Some(file)
+            }
+            Some(found) if found.is_dir() => {
+                fs::remove_dir_all(path)?;
+                None
+            }
+            Some(_) => {
+                fs::remove_file(path)?;
+                None
+            }
+            None => None,
+        };
+        let is_new = file.is_none();
+        let file = file.map_or_else(|| create(path, owner), Ok)?;
+        Ok(Self { file, is_new, at: 0, reused: 0, theirs: Vec::new() })
+    }
+
+    /// The next bytes: they are written where others stand.
+    pub(super) fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.theirs.resize(bytes.len(), 0);
+        let is_same = !self.is_new && read_at(&self.file, &mut self.theirs, self.at)? && self.theirs == bytes;
+        if is_same {
+            self.reused += bytes.len() as u64;
+        } else {
+            self.file.write_all_at(bytes, self.at)?;
+        }
+        self.at += bytes.len() as u64;
+        Ok(())
+    }
+
+    pub(super) fn end(self, kept: &mut Kept) -> io::Result<()> {
+        let found = self.file.metadata()?;
+        if found.len() != self.at {
+            self.file.set_len(self.at)?;
+        }
+        kept.inodes.insert(found.ino());
+        kept.bytes += self.reused;
+        Ok(())
+    }
+}
+
+/// Whether there was as much.
+fn read_at(file: &File, buffer: &mut [u8], at: u64) -> io::Result<bool> {
+    match file.read_exact_at(buffer, at) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        read => read.map(|()| true),
+    }
+}
+
+/// What stands in a folder's place and is none would lead out of the directory.
+pub(super) fn clear_way(folder: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(folder) {
+        Ok(found) if !found.is_dir() => fs::remove_file(folder),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Removes what does not belong to what was restored. `folders` are those that do, from the root.
+pub(super) fn sweep(root: &Path, folders: &BTreeSet<PathBuf>, kept: &Kept) -> io::Result<()> {
+    folders.iter().try_for_each(|folder| sweep_folder(root, folder, folders, kept))
+}
+
+fn sweep_folder(root: &Path, folder: &Path, folders: &BTreeSet<PathBuf>, kept: &Kept) -> io::Result<()> {
+    let is_root = folder.as_os_str().is_empty();
+    for entry in fs::read_dir(root.join(folder))? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let is_ours = name == MARKER || name == "lost+found" || name.to_string_lossy().starts_with(LOG_ASIDE);
+        if is_root && is_ours {
+            continue;
+        }
+        let found = entry.metadata()?;
+        let path = entry.path();
+        if found.is_dir() {
+            if !folders.contains(&folder.join(&name)) {
+                fs::remove_dir_all(path)?;
+            }
+        } else if !found.is_file() || !kept.inodes.contains(&found.ino()) {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_differs_is_written_and_what_does_not_belong_goes() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |name: &str| root.path().join(name);
+        for folder in ["base", "base/gone", "global", "pg_tblspc", "pg_wal.before-r1"] {
+            fs::create_dir(at(folder)).unwrap();
+        }
+        for name in ["base/same", "base/other", "base/long", "base/extra", "pg_wal.before-r1/log", MARKER] {
+            fs::write(at(name), "12345678").unwrap();
+        }
+        let outside = tempfile::NamedTempFile::new().unwrap();
+        fs::write(outside.path(), "12345678").unwrap();
+        std::os::unix::fs::symlink(outside.path(), at("base/link")).unwrap();
+        fs::hard_link(at("base/extra"), at("base/twice")).unwrap();
+        std::os::unix::fs::symlink("/etc", at("pg_tblspc/1")).unwrap();
+        let inode = |name: &str| fs::metadata(at(name)).unwrap().ino();
+        let before = ["base/same", "base/other", "base/long"].map(inode);
+
+        let mut kept = Kept::default();
+        for (name, text) in [
+            ("base/same", "12345678"),
+            ("base/other", "1234xx78"),
+            ("base/long", "1234"),
+            ("base/link", "linked"),
+            ("base/twice", "1234xx78"),
+            ("base/new", "new"),
+        ] {
+            let mut over = Over::open(&at(name), None).unwrap();
+            for some in text.as_bytes().chunks(4) {
+                over.put(some).unwrap();
+            }
+            over.end(&mut kept).unwrap();
+        }
+        let folders = ["", "base", "global", "pg_tblspc"].map(PathBuf::from).into();
+        sweep(root.path(), &folders, &kept).unwrap();
+        let text = |name: &str| fs::read_to_string(at(name)).unwrap();
+        assert_eq!((text("base/same"), text("base/other")), ("12345678".into(), "1234xx78".into()));
+        assert_eq!((text("base/long"), text("base/new")), ("1234".into(), "new".into()));
+        assert_eq!(["base/same", "base/other", "base/long"].map(inode), before);
+        assert_eq!(kept.bytes, 8 + 4 + 4);
+        assert_eq!(fs::read_to_string(outside.path()).unwrap(), "12345678");
+        assert!(!at("base/extra").exists() && !at("base/gone").exists() && !at("pg_tblspc/1").exists());
+        assert!(at("pg_wal.before-r1/log").exists() && at(MARKER).exists());
+        assert!(Path::new("/etc/passwd").exists());
+    }
+
+    #[test]
+    fn before_anything_else_no_server_starts_there_and_its_log_is_safe() {
+        let root = tempfile::tempdir().unwrap();
+        for folder in ["global", "pg_wal/archive_status"] {
+            fs::create_dir_all(root.path().join(folder)).unwrap();
+        }
+        let mut control = 7_u64.to_ne_bytes().to_vec();
+        control.extend(1300_u32.to_ne_bytes());
+        fs::write(root.path().join(CONTROL), control).unwrap();
+        fs::write(root.path().join("pg_wal/archive_status/000000010000000000000001.ready"), "").unwrap();
+        fs::write(root.path().join(PROCESS), format!("{}\n", std::process::id())).unwrap();
+        let standing = Standing::look(root.path()).unwrap().unwrap();
+        let own = std::process::id().cast_signed();
+        assert_eq!(standing, Standing { cluster: SystemIdentifier(7), process: Some(own), unarchived: 1 });
+        assert_eq!(size_of(root.path()).unwrap(), 12 + own.to_string().len() as u64 + 1);
+        let aside = begin(root.path(), "r1").unwrap().unwrap();
+        assert!(aside.join("archive_status/000000010000000000000001.ready").exists());
+        assert_eq!(Standing::look(root.path()).unwrap(), None);
+        assert_eq!(begin(root.path(), "r2").unwrap(), None);
+    }
+}
