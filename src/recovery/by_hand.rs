@@ -60,7 +60,7 @@ pub(super) fn text(plan: &RecoveryPlan) -> String {
         "    recovery_target_action = 'promote'".to_owned(),
         "    archive_mode = 'off'".to_owned(),
     ]);
-    lines.extend(target(plan).map(|line| format!("    {line}")));
+    lines.extend(target(plan).into_iter().map(|line| format!("    {line}")));
     lines.extend([
         String::new(),
         "3. Begin, and wait until it is out of recovery:".to_owned(),
@@ -73,15 +73,21 @@ pub(super) fn text(plan: &RecoveryPlan) -> String {
     lines.iter().map(|line| format!("{line}\n")).collect()
 }
 
-fn target(plan: &RecoveryPlan) -> Option<String> {
+fn target(plan: &RecoveryPlan) -> Vec<String> {
     use super::plan::Goal;
-    Some(match &plan.goal {
-        Goal::End | Goal::Until(_) => return None,
+    let line = match &plan.goal {
+        Goal::End => return vec![],
+        // Where the old timeline went on, this stops just where it was left.
+        Goal::Until(lsn) if plan.steps.leaves => format!("recovery_target_lsn = '{lsn}'"),
+        Goal::Until(_) => return vec![],
         Goal::Time(time) => format!("recovery_target_time = '{}'", time.format("%Y-%m-%d %H:%M:%S%.6f+00")),
         Goal::Lsn(lsn) => format!("recovery_target_lsn = '{lsn}'"),
         Goal::Transaction(number) => format!("recovery_target_xid = '{number}'"),
         Goal::Name(name) => format!("recovery_target_name = '{}'", name.replace('\'', "''")),
-    })
+    };
+    let exclusive = plan.exclusive || matches!(plan.goal, Goal::Until(_));
+    let just_before = exclusive.then(|| "recovery_target_inclusive = 'off'".to_owned());
+    [line].into_iter().chain(just_before).collect()
 }
 
 /// A pipe that gives an artifact's plain bytes.

@@ -83,8 +83,8 @@ impl Log {
     /// Up to when what is reached goes.
     pub(super) async fn moment(&self, reach: &Reach) -> Result<Moment, RecoveryError> {
         let mut moment = Moment { complete: None, newest_commit: None };
-        let names: Vec<_> = reach.backwards().take(LOOK_BACK).map(WalName::Segment).collect();
-        let begin = pieces(reach).into_iter().rev().chain(names).collect::<Vec<_>>();
+        let mut begin = files(reach).0.split_off(files(reach).0.len().saturating_sub(LOOK_BACK));
+        begin.reverse();
         for some in begin.chunks(AT_ONCE) {
             for tags in self.tags_of(some).await?.into_iter().flatten() {
                 moment.complete = moment.complete.max(Some(tags.complete_until()));
@@ -100,9 +100,7 @@ impl Log {
     /// Where in what is reached a moment is.
     pub(super) async fn find(&self, reach: &Reach, time: DateTime<Utc>) -> Result<Found, RecoveryError> {
         let moment = self.moment(reach).await?;
-        let mut names: Vec<_> = reach.backwards().map(WalName::Segment).collect();
-        names.reverse();
-        names.extend(pieces(reach));
+        let (mut names, left_in) = files(reach);
         // What was complete long before has no later commit; where it is not known, everything is looked at.
         let (mut first, mut end) = (0, names.len());
         while first < end {
@@ -123,11 +121,24 @@ impl Log {
                 }
             }
         }
-        Ok(Found { after: None, moment, unsaid: names.split_off(first.saturating_sub(1)) })
+        let mut unsaid = names.split_off(first.saturating_sub(1));
+        unsaid.extend(left_in);
+        Ok(Found { after: None, moment, unsaid })
     }
 }
 
-fn pieces(reach: &Reach) -> Vec<WalName> {
-    let Some((segment, pieces)) = &reach.pieces else { return vec![] };
-    pieces.iter().map(|(begin, end)| WalName::Piece { segment: *segment, begin: *begin, end: *end }).collect()
+/// What is reached, in order: files that are on the way whole, and those of a segment that is left within it.
+/// What is kept with the latter is of commits that may be behind that place.
+pub(super) fn files(reach: &Reach) -> (Vec<WalName>, Vec<WalName>) {
+    let mut names: Vec<_> = reach.backwards().map(WalName::Segment).collect();
+    names.reverse();
+    if let Some((segment, pieces)) = &reach.pieces {
+        let piece = |&(begin, end)| WalName::Piece { segment: *segment, begin, end };
+        names.extend(pieces.iter().map(piece));
+    }
+    let left_in = reach.left_in();
+    names.into_iter().partition(|name| {
+        let (WalName::Segment(segment) | WalName::Piece { segment, .. }) = *name else { return true };
+        left_in != Some(segment)
+    })
 }

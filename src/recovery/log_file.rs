@@ -4,7 +4,7 @@ use std::io::Read as _;
 
 use chrono::{DateTime, Utc};
 
-use super::log::Log;
+use super::log::{Log, files};
 use super::{RecoveryError, Run};
 use crate::event::told;
 use crate::model::{Encoding, Lsn, Segment, WalName};
@@ -25,16 +25,31 @@ pub(super) async fn goes_on(run: &Run, log: &Log, reach: &Reach, lsn: Lsn) -> Re
     if !reach.covers(lsn) || reach.pieces.is_some() || last.begin(size).is_none_or(|begin| lsn < begin) {
         return Ok(true);
     }
-    let (bytes, header) = segment(run, log, last).await?;
+    let (bytes, header) = content(run, log, reach, last, &[WalName::Segment(last)]).await?;
     let mut scan = CommitScan::new(&header);
     scan.take(&bytes);
     Ok(lsn < scan.end())
+}
+
+/// The newest commit in what is on the way of a segment in which the timeline is left.
+pub(super) async fn newest_before_leaving(
+    run: &Run,
+    log: &Log,
+    reach: &Reach,
+) -> Result<Option<DateTime<Utc>>, RecoveryError> {
+    let (_, left_in) = files(reach);
+    let Some(segment) = left_in.first().and_then(|name| is_of(*name)) else { return Ok(None) };
+    let (bytes, header) = content(run, log, reach, segment, &left_in).await?;
+    let mut scan = CommitScan::new(&header);
+    scan.take(&bytes);
+    Ok(scan.newest())
 }
 
 /// The first of these segments, which follow one another, in which a commit after `time` ends.
 pub(super) async fn commit_after(
     run: &Run,
     log: &Log,
+    reach: &Reach,
     names: &[WalName],
     time: DateTime<Utc>,
 ) -> Result<Option<Segment>, RecoveryError> {
@@ -43,10 +58,7 @@ pub(super) async fn commit_after(
     for some in names.chunk_by(|one, other| is_of(*one).is_some() && is_of(*one) == is_of(*other)) {
         let Some(number) = some.first().and_then(|name| is_of(*name)) else { continue };
         run.check_interruption()?;
-        let (bytes, header) = match some {
-            [WalName::Segment(whole)] => segment(run, log, *whole).await?,
-            pieces => put_together(run, log, number, pieces).await?,
-        };
+        let (bytes, header) = content(run, log, reach, number, some).await?;
         let goes_on =
             |(scan, next): &(CommitScan, Option<Lsn>)| !scan.has_ended() && *next == number.begin(size);
         let (mut reading, _) =
@@ -65,6 +77,24 @@ fn is_of(name: WalName) -> Option<Segment> {
         WalName::Segment(segment) | WalName::Piece { segment, .. } => Some(segment),
         _ => None,
     }
+}
+
+/// What is on the way of a segment, of which these are the files.
+async fn content(
+    run: &Run,
+    log: &Log,
+    reach: &Reach,
+    number: Segment,
+    files: &[WalName],
+) -> Result<(Vec<u8>, SegmentHeader), RecoveryError> {
+    let (mut bytes, header) = match files {
+        [WalName::Segment(whole)] => segment(run, log, *whole).await?,
+        pieces => put_together(run, log, number, pieces).await?,
+    };
+    if let Some(begin) = number.begin(log.together.segment_size()) {
+        bytes.truncate(usize::try_from(reach.end.lsn.0.saturating_sub(begin.0)).unwrap_or(usize::MAX));
+    }
+    Ok((bytes, header))
 }
 
 /// What there is of a segment that was still being written.

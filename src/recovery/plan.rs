@@ -64,6 +64,8 @@ pub struct RecoveryPlan {
     /// Segments that are replayed, as far as that is known, and their bytes.
     pub segments: u64,
     pub log_bytes: u64,
+    /// Later log is not given to the server.
+    pub until: Option<Lsn>,
     /// Where the log is read from; empty: all repositories.
     pub log_from: Vec<RepositoryName>,
     pub to: PathBuf,
@@ -92,6 +94,8 @@ pub(super) struct Steps {
     pub(super) start: Option<Start>,
     pub(super) server: Option<Tools>,
     pub(super) command: RestoreCommand,
+    /// The log on the way ends where its timeline is left.
+    pub(super) leaves: bool,
 }
 
 /// Room for the log that a server has beside its data while it recovers.
@@ -128,6 +132,10 @@ pub fn plan(
     refusals.extend(objections::objections(request, &situation, &tablespaces, major));
     let server = here.servers.iter().find(|tools| tools.major == major).cloned();
     let Some(goal) = goal.filter(|_| refusals.is_empty()) else { return Err(refusals) };
+    let until = match &goal {
+        Goal::Until(lsn) => Some(*lsn),
+        _ => reach.left_in().map(|_| reach.end.lsn),
+    };
     let size = physical.segment_size;
     let stops_at = match (&goal, situation.after) {
         (Goal::Time(_), Some(after)) => after.number(size),
@@ -144,7 +152,9 @@ pub fn plan(
         repositories: base.holders.clone(),
         target: request.target.clone(),
         exclusive: request.exclusive,
-        timeline: situation.timeline,
+        // Of the newest one there may be too little to begin it.
+        timeline: if until.is_some() { reach.end.timeline } else { situation.timeline },
+        until,
         begins: base.begins(),
         proven: reach.end,
         complete_until: situation.moment.complete,
@@ -169,6 +179,7 @@ pub fn plan(
             start: request.start.clone(),
             server,
             command: request.command.clone(),
+            leaves: reach.left_in().is_some(),
         },
         tablespaces,
         goal,
@@ -186,6 +197,8 @@ fn goal(request: &Request, situation: &Situation, now: DateTime<Utc>) -> Result<
         Target::Latest | Target::Name(_) | Target::Transaction(_) if ends_there.is_some() => {
             Err(gap(ends_there.unwrap_or_default()))
         }
+        // Behind the place where a timeline is left comes its own log, which is another story.
+        Target::Latest if reach.left_in().is_some() => Ok(Goal::Until(reach.end.lsn)),
         Target::Latest => Ok(Goal::End),
         Target::Name(name) => Ok(Goal::Name(name.clone())),
         Target::Transaction(given) => {

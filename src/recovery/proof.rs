@@ -62,6 +62,9 @@ pub(super) fn prove(plan: &RecoveryPlan, ended: &Ended) -> Result<(), String> {
     if ended.at < plan.steps.physical.stop {
         return Err(format!("it ended at {}, before the backup was complete", ended.at));
     }
+    if let Some(until) = plan.until.filter(|until| ended.at > *until) {
+        return Err(format!("it ended at {}, and was to go to {until}", ended.at));
+    }
     let stopped = ended.stopped.as_deref();
     if is_named(&plan.goal) != stopped.is_some() {
         return Err(match stopped {
@@ -97,12 +100,7 @@ fn reached_the_end(plan: &RecoveryPlan, ended: &Ended) -> Result<(), String> {
     if ended.at <= last {
         return Err(format!("it ended at {}, and the log is proven to {}", ended.at, plan.proven.lsn));
     }
-    match &plan.goal {
-        Goal::Until(until) if ended.at > *until => {
-            Err(format!("it ended at {}, and was to go to {until}", ended.at))
-        }
-        _ => Ok(()),
-    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -94,7 +94,7 @@ pub(super) fn recovery(plan: &RecoveryPlan, facts: &ClusterFacts, command: &Rest
 }
 
 fn restore_command(plan: &RecoveryPlan, command: &RestoreCommand) -> String {
-    let until = if let Goal::Until(lsn) = &plan.goal { Some(lsn.to_string()) } else { None };
+    let until = plan.until.map(|lsn| lsn.to_string());
     command_line(command, &plan.source, &plan.log_from, &plan.system_identifier.to_string(), until)
 }
 

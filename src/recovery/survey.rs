@@ -162,8 +162,11 @@ impl Run {
                     found.unsaid.len()
                 ));
             }
-            found.after = log_file::commit_after(self, &log, &found.unsaid, time).await?;
+            found.after = log_file::commit_after(self, &log, &reach, &found.unsaid, time).await?;
         }
+        let newest = log_file::newest_before_leaving(self, &log, &reach).await?;
+        found.moment.newest_commit = found.moment.newest_commit.max(newest);
+        found.moment.complete = found.moment.complete.max(newest);
         let goes_on = match &request.target {
             Target::Lsn(lsn) => log_file::goes_on(self, &log, &reach, *lsn).await?,
             _ => true,

@@ -84,6 +84,17 @@ impl Reach {
         lsn < self.end.lsn
     }
 
+    /// The segment it ends in where the timeline is left there: what the old timeline wrote behind the end,
+    /// in the whole segment or in pieces of it, is not on the way.
+    pub fn left_in(&self) -> Option<Segment> {
+        let (last, written) = match &self.pieces {
+            Some((segment, pieces)) => (*segment, pieces.iter().map(|(_, end)| u64::from(*end)).max()?),
+            None => (self.backwards().next()?, self.size.bytes()),
+        };
+        let begin = last.begin(self.size)?;
+        (self.end.lsn.0 < begin.0 + written).then_some(last)
+    }
+
     /// How many whole segments it takes.
     pub fn segments(&self) -> u64 {
         let numbers = |segment: Segment| segment.number(self.size).unwrap_or_default();
@@ -430,6 +441,8 @@ mod tests {
         let held = holdings(&[(1, 5..8)], &[(2, 1, lsn(7, 500))]);
         let reach = held.reach(at(1, lsn(5, 0)), Follow::Latest);
         assert_eq!((reach.end, reach.stop), (at(1, lsn(7, 500)), Stop::End));
+        assert_eq!(reach.left_in().and_then(|segment| segment.number(SIZE)), Some(7));
+        assert_eq!(held.reach(at(1, lsn(5, 0)), Follow::Timeline(timeline(1))).left_in(), None);
         let held = holdings(&[(1, 5..6), (2, 7..9)], &[(2, 1, lsn(7, 500))]);
         let reach = held.reach(at(1, lsn(5, 0)), Follow::Latest);
         assert_eq!(reach.end, at(1, lsn(6, 0)));

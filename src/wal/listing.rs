@@ -124,11 +124,13 @@ pub struct Moment {
     pub newest_commit: Option<DateTime<Utc>>,
 }
 
-/// Up to when what is reached goes, asked of the segments at its end.
+/// Up to when what is reached goes, asked of the segments at its end. One in which a timeline is left says
+/// nothing: its commits may be behind that place.
 pub async fn moment(store: &dyn Store, archive: &Archive, reach: &Reach) -> Result<Moment, StoreError> {
     let mut moment = Moment { complete: None, newest_commit: None };
     let mut left = LOOK_BACK;
-    if let Some((segment, pieces)) = &reach.pieces {
+    let left_in = reach.left_in();
+    if let Some((segment, pieces)) = reach.pieces.as_ref().filter(|(segment, _)| left_in != Some(*segment)) {
         for &(begin, end) in pieces.iter().rev() {
             moment.take(tags(store, archive, WalName::Piece { segment: *segment, begin, end }).await?);
             if moment.newest_commit.is_some() {
@@ -136,7 +138,7 @@ pub async fn moment(store: &dyn Store, archive: &Archive, reach: &Reach) -> Resu
             }
         }
     }
-    for segment in reach.backwards() {
+    for segment in reach.backwards().filter(|segment| left_in != Some(*segment)) {
         if left == 0 || (moment.complete.is_some() && moment.newest_commit.is_some()) {
             break;
         }
