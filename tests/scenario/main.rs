@@ -22,6 +22,7 @@ mod incremental;
 mod logical;
 mod recovery;
 mod recovery_borders;
+mod recovery_promoted;
 mod restore;
 mod roundtrip;
 mod upkeep;

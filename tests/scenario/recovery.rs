@@ -391,7 +391,7 @@ async fn two_promotions_are_followed() -> Outcome<()> {
     Ok(())
 }
 
-async fn until_replayed(standby: &Cluster, lsn: &str) -> Outcome<()> {
+pub(crate) async fn until_replayed(standby: &Cluster, lsn: &str) -> Outcome<()> {
     let query = format!("SELECT pg_last_wal_replay_lsn() >= '{lsn}'::pg_lsn");
     let begun = std::time::Instant::now();
     while standby.text("postgres", &query).await? != "true" {

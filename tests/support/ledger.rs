@@ -179,8 +179,14 @@ impl Restored {
     }
 }
 
-impl Drop for Restored {
-    fn drop(&mut self) {
+impl Restored {
+    /// Ends the server at once, and leaves its directory.
+    pub(crate) fn leave(mut self) -> PathBuf {
+        self.end();
+        std::mem::take(&mut self.to)
+    }
+
+    fn end(&mut self) {
         let Some(process) = Pid::from_raw(self.process) else { return };
         let _asked = kill_process(process, Signal::QUIT);
         for _ in 0..400 {
@@ -189,7 +195,15 @@ impl Drop for Restored {
             }
             std::thread::sleep(Duration::from_millis(25));
         }
-        let _gone = std::fs::remove_dir_all(&self.to);
+    }
+}
+
+impl Drop for Restored {
+    fn drop(&mut self) {
+        if !self.to.as_os_str().is_empty() {
+            self.end();
+            let _gone = std::fs::remove_dir_all(&self.to);
+        }
     }
 }
 

@@ -279,6 +279,17 @@ impl Cluster {
         Ok(copy)
     }
 
+    /// A data directory that was restored, to be started beside this cluster or in its place.
+    pub(crate) fn adopt(&self, restored: &Path) -> Outcome<Self> {
+        let adopted = self.blank()?;
+        std::fs::remove_dir(adopted.data())?;
+        std::fs::rename(restored, adopted.data())?;
+        let directory = adopted.directory.path().display().to_string();
+        adopted.append(std::iter::once(("unix_socket_directories", directory.as_str())))?;
+        adopted.hand_over()?;
+        Ok(adopted)
+    }
+
     /// Gives everything below its directory to the user that runs servers.
     pub(crate) fn hand_over(&self) -> Outcome<()> {
         let Some((user, group)) = owner()? else { return Ok(()) };
