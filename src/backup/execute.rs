@@ -19,12 +19,13 @@ use crate::repository::{
 };
 use crate::source::base::Extent;
 use crate::source::{self, SourceError};
+use crate::wal::cluster::ClusterError;
 
 /// How far this host's clock may be from a store's. S3 itself refuses at 15 minutes; backup ids, object
 /// locks and retention go wrong before.
 const CLOCK_TOLERANCE: TimeDelta = TimeDelta::minutes(5);
 /// For each of the small calls around a backup that have no deadline of their own.
-const SMALL_CALL: Duration = Duration::from_secs(120);
+pub(super) const SMALL_CALL: Duration = Duration::from_secs(120);
 
 /// A wait that is longer is told of.
 const QUIET_WAIT: Duration = Duration::from_secs(3);
@@ -129,6 +130,10 @@ enum TakeError {
     Source(SourceError),
     #[error("nothing was planned for the source")]
     NothingPlanned,
+    #[error(
+        "refused, since no repository takes the log it needs (a cluster that took another's place, made anew or upgraded, gets a source of its own in the policy)"
+    )]
+    OtherCluster(#[source] ClusterError),
     #[error("failed to commit the backup")]
     Commit(#[source] WriteError),
 }
@@ -229,6 +234,11 @@ impl Run<'_> {
         let began = Instant::now();
         let begun = self.clock.now();
         self.events.emit(&Event::SourceBegan { source: planned.source.name.clone(), backup: backup.clone() });
+        let source = &planned.source;
+        let prepared = source::prepare(source, backup.kind()).await.map_err(TakeError::Source)?;
+        if let Some(cluster) = prepared.cluster() {
+            self.refuse_without_log(&source.name, cluster).await.map_err(TakeError::OtherCluster)?;
+        }
         self.sweep(&planned).await;
         let mut writer = BackupWriter::new(
             self.repositories.clone(),
@@ -241,9 +251,7 @@ impl Run<'_> {
             cancel.clone(),
         );
         let ancestry = self.ancestry(&planned.source, &backup).await;
-        let (source, kind) = (&planned.source, backup.kind());
-        let captured = match source::capture(source, kind, &ancestry, &mut writer, self.events, cancel).await
-        {
+        let captured = match source::capture(prepared, &ancestry, &mut writer, self.events, cancel).await {
             Ok(captured) => captured,
             Err(error) => {
                 for kept in writer.discard().await {

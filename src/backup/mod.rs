@@ -13,6 +13,7 @@ mod execute;
 mod plan;
 mod report;
 mod sink;
+mod whose_log;
 
 pub use execute::{BackupError, execute};
 pub use plan::{BackupPlan, PlanError, PlannedSource, plan};

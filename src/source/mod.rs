@@ -25,7 +25,7 @@ use crate::model::{Artifact, Physical, ServerFacts};
 use crate::pipeline::Produce;
 
 pub use base::BaseError;
-pub use capture::{SourceError, capture, kinds};
+pub use capture::{Prepared, SourceError, capture, kinds, prepare};
 pub use dump::DumpError;
 pub use logical::LogicalError;
 pub use readable::{Unreadable, unreadable};

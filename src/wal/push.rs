@@ -42,6 +42,17 @@ pub enum PushError {
     Interrupted,
 }
 
+impl PushError {
+    /// Whether a repository has the log of another cluster.
+    pub fn is_of_another_cluster(&self) -> bool {
+        let Self::NotEverywhere { lost, .. } = self else { return false };
+        lost.iter().any(|lost| {
+            let refusal = lost.error.downcast_ref::<Refusal>();
+            matches!(refusal, Some(Refusal::Cluster(ClusterError::Other { .. })))
+        })
+    }
+}
+
 fn listed(lost: &[Lost]) -> String {
     lost.iter().map(|lost| format!("`{}`", lost.name)).collect::<Vec<_>>().join(" and ")
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use crate::recovery::{TWO, insists, now, time};
+use crate::recovery::{History, TWO, insists, now, time};
 use crate::support::Outcome;
 use crate::support::archiving::Archiving;
 use crate::support::ledger::{Ledger, options};
@@ -229,5 +229,48 @@ async fn what_the_old_timeline_did_after_the_fork_is_not_on_the_way_to_the_new_o
     archiving.unrecovered(10, &["--point-in-time", &bad]).await?.says("nobody knows what was committed")?;
     let restored = archiving.recovered("other", &["--point-in-time", &bad, "--timeline", "1"]).await?;
     insists(restored, &[]).await?;
+    Ok(())
+}
+
+/// A server that was made anew stands where the policy points: its copies could never be restored, and those
+/// of the one before are had as ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_strangers_cluster_is_neither_copied_nor_in_the_way() -> Outcome<()> {
+    let history = History::begin(&TWO).await?;
+    let archiving = &history.archiving;
+    let settings = [("archive_mode", "on"), ("archive_command", "/bin/true")];
+    let stranger = settings.iter().fold(options(15), |options, (name, value)| options.setting(name, value));
+    let stranger = Cluster::start_with(stranger).await?;
+    let (ours, theirs) = (archiving.cluster.url("postgres"), stranger.url("postgres"));
+    archiving.system.rewrite(&ours, &theirs)?;
+    let [primary, west] =
+        ["primary", "west"].map(|name| archiving.system.repository(name).join("shop/database"));
+    let before = (contents(&primary)?, contents(&west)?);
+    let refused = archiving.backup(1, &[]).await?;
+    refused.says("has the write-ahead log of the cluster with system identifier")?;
+    refused.says("a source of its own in the policy")?;
+    assert!((contents(&primary)?, contents(&west)?) == before, "something of it was stored");
+    let segment = stranger.data().join("pg_wal/000000010000000000000001").display().to_string();
+    let (_, said) = archiving.as_server(&["wal", "push", &segment]).await?;
+    assert!(said.contains("gets a source of its own in the policy"), "{said}");
+
+    // Taken by an earlier version, or where no log was there to tell: it is passed over, and so told.
+    let id = archiving.system.backups_in("primary").pop().ok_or("no backup")?;
+    for repository in [&primary, &west] {
+        let (from, to) = (repository.join("backups").join(&id), format!("29{}", &id[2..]));
+        let to = repository.join("backups").join(&to);
+        std::fs::create_dir(&to)?;
+        let manifest = std::fs::read_to_string(from.join("manifest.json"))?;
+        let own =
+            archiving.cluster.text("postgres", "SELECT system_identifier FROM pg_control_system()").await?;
+        let manifest = manifest.replace(&id, &format!("29{}", &id[2..])).replace(&own, "7000000000000000007");
+        std::fs::write(to.join("manifest.json"), manifest)?;
+    }
+    archiving.system.rewrite(&theirs, &ours)?;
+    archiving.system.hand_to_server()?;
+    let restored = archiving.recovered("ours", &["--latest"]).await?;
+    insists(restored, &history.numbers(5)).await?;
+    let plan = archiving.unrecovered(0, &["--latest", "--plan"]).await?;
+    plan.says("there is no log of its cluster, 7000000000000000007")?;
     Ok(())
 }

@@ -98,7 +98,13 @@ fn failed(error: PushError, backlog: Option<&Backlog>, context: &Context) -> Com
         PushError::NotEverywhere { held, .. } if !held.is_empty() => held.clone(),
         _ => vec![],
     };
+    let is_foreign = error.is_of_another_cluster();
     let mut error = CommandError::failed(error);
+    if is_foreign {
+        error = error.hint(
+            "A cluster that took another's place, made anew or upgraded, gets a source of its own in the policy.",
+        );
+    }
     if !held.is_empty() {
         let names: Vec<_> = held.iter().map(|name| format!("`{name}`")).collect();
         error = error.hint(format!(

@@ -1,0 +1,29 @@
+use futures_util::future::join_all;
+
+use super::execute::Run;
+use crate::model::{SourceName, SystemIdentifier};
+use crate::wal::Archive;
+use crate::wal::cluster::{self, ClusterError};
+
+impl Run<'_> {
+    /// Refuses a base backup that could never be restored, since no repository takes the log of its cluster.
+    /// One that cannot say whose log it has is asked again by whoever waits for it.
+    pub(super) async fn refuse_without_log(
+        &self,
+        source: &SourceName,
+        cluster: SystemIdentifier,
+    ) -> Result<(), ClusterError> {
+        let archive = Archive { system: self.policy.system.clone(), source: source.clone(), cluster };
+        let asked = self.repositories.iter().map(async |repository| {
+            let known = cluster::known(&*repository.store, &archive);
+            tokio::time::timeout(super::execute::SMALL_CALL, known).await.ok()
+        });
+        let said: Vec<_> = join_all(asked).await.into_iter().flatten().collect();
+        if said.iter().any(Result::is_ok) {
+            return Ok(());
+        }
+        let other = said.into_iter().filter_map(Result::err);
+        let other = other.into_iter().find(|error| matches!(error, ClusterError::Other { .. }));
+        other.map_or(Ok(()), Err)
+    }
+}
