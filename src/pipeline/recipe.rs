@@ -16,6 +16,15 @@ const JOB_BYTES: u32 = 2 << 20;
 /// size.
 const TABLES_OF_LEVEL_3: u32 = 16;
 
+/// The shortest match that level 3 looks for, where its own is 5. A dump writes `bytea` and UUIDs as
+/// hexadecimal digits, of which any five stood somewhere before: looking into matches that are worth nothing
+/// takes half as long again, and makes the dump larger. Whatever else was tried grows by less than 0.4 %.
+const MATCH_OF_LEVEL_3: u32 = 6;
+
+/// How much of what came before it a job looks back into, and so reads twice: 9 is all that a match may
+/// reach, and each step less halves it. A database is not larger for it; source code, by two percent.
+const OVERLAP: u32 = 4;
+
 /// What is done to an artifact's bytes.
 #[derive(Clone)]
 pub struct Recipe {
@@ -82,10 +91,12 @@ impl Recipe {
         if self.level == 3 {
             encoder.set_parameter(CParameter::HashLog(TABLES_OF_LEVEL_3))?;
             encoder.set_parameter(CParameter::ChainLog(TABLES_OF_LEVEL_3))?;
+            encoder.set_parameter(CParameter::MinMatch(MATCH_OF_LEVEL_3))?;
         }
         if self.threads > 1 {
             encoder.multithread(self.threads)?;
             encoder.set_parameter(CParameter::JobSize(JOB_BYTES))?;
+            encoder.set_parameter(CParameter::OverlapSizeLog(OVERLAP))?;
         }
         Ok(Encoder(encoder))
     }
