@@ -14,6 +14,7 @@ mod host;
 mod left_behind;
 mod process;
 mod secret;
+mod secrets_manager;
 
 pub use alive::is_alive;
 pub use clock::{Clock, FixedClock, SystemClock, seed};
@@ -22,6 +23,7 @@ pub use host::{available_memory, free_space, host_name, state_directory};
 pub use left_behind::end_left_behind;
 pub use process::{Finished, Piped, ProcessError, Program};
 pub use secret::{SecretError, SecretRef};
+pub use secrets_manager::SecretsManagerError;
 
 pub use secrecy::{ExposeSecret, SecretString};
 pub use tokio_util::sync::CancellationToken;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use thiserror::Error;
 
+use super::secrets_manager::{self, SecretsManagerError};
 use super::{CancellationToken, Program};
 
 /// Where a secret is found. A policy names secrets only by reference, so a policy can be shown, stored
@@ -47,10 +48,12 @@ pub enum SecretError {
     },
     #[error("`{0}` gave an empty secret")]
     Empty(String),
-    #[error(
-        "`{0}`: this version of drctl cannot read AWS Secrets Manager yet; use `command:aws secretsmanager get-secret-value …`"
-    )]
-    NotBuilt(String),
+    #[error("failed to get `{reference}` from AWS Secrets Manager")]
+    SecretsManager {
+        reference: String,
+        #[source]
+        source: SecretsManagerError,
+    },
 }
 
 const COMMAND_DEADLINE: Duration = Duration::from_secs(30);
@@ -81,7 +84,11 @@ impl SecretRef {
                     .map_err(|source| SecretError::Command { program: program.clone(), source })?;
                 finished.stdout
             }
-            Self::SecretsManager { .. } => return Err(SecretError::NotBuilt(self.to_string())),
+            Self::SecretsManager { id, key } => {
+                // Its future is large, and every secret's would be.
+                let read = Box::pin(secrets_manager::read(id, key.as_deref())).await;
+                read.map_err(|source| SecretError::SecretsManager { reference: self.to_string(), source })?
+            }
         };
         let text = text.strip_suffix('\n').unwrap_or(&text);
         let text = text.strip_suffix('\r').unwrap_or(text);

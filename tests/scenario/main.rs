@@ -25,6 +25,7 @@ mod recovery_borders;
 mod recovery_promoted;
 mod restore;
 mod roundtrip;
+mod secrets;
 mod upkeep;
 mod wal;
 mod wal_configure;

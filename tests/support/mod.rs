@@ -12,6 +12,7 @@ pub(crate) mod radosgw;
 pub(crate) mod regions;
 pub(crate) mod s3;
 pub(crate) mod s3_process;
+pub(crate) mod secrets_manager;
 pub(crate) mod shop;
 pub(crate) mod sink;
 pub(crate) mod stores;
