@@ -115,6 +115,14 @@ impl Tools {
         complete(&Self::survey(&places(preferred)).await).collect()
     }
 
+    /// Programs of just this major with all of these among them, those in `preferred` first.
+    pub async fn with(preferred: Option<&Path>, major: u32, programs: &[&str]) -> Option<Self> {
+        let has_all = |directory: &Path| programs.iter().all(|name| directory.join(name).exists());
+        let found = Self::survey(&places(preferred)).await;
+        let fits = found.into_iter().find(|found| found.major == Some(major) && has_all(&found.directory))?;
+        Some(Self { directory: fits.directory, major, version: fits.version })
+    }
+
     /// Every directory of `places` that has a `pg_dump`, with what that says it is.
     pub async fn survey(places: &[PathBuf]) -> Vec<FoundTools> {
         let mut found: Vec<FoundTools> = Vec::new();

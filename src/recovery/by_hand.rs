@@ -2,7 +2,7 @@
 
 use super::plan::RecoveryPlan;
 use super::settings::headline;
-use crate::model::{Artifact, Encoding};
+use crate::model::{Artifact, Encoding, Manifest};
 use crate::postgres::shell;
 use crate::repository::layout;
 
@@ -10,7 +10,6 @@ pub(super) const FILE: &str = "RECOVER-BY-HAND.txt";
 
 pub(super) fn text(plan: &RecoveryPlan) -> String {
     let manifest = &plan.steps.manifest;
-    let folder = layout::backup(&manifest.system, &manifest.id);
     let log = format!("{}{}", layout::wal(&manifest.system, &manifest.source), plan.system_identifier);
     let sealed = plan.steps.manifest.artifacts.iter().any(|a| a.encoding.contains(&Encoding::Age));
     let to = shell(&plan.to.to_string_lossy());
@@ -26,20 +25,15 @@ pub(super) fn text(plan: &RecoveryPlan) -> String {
         "1. The files, into an empty directory of PostgreSQL's user:".to_owned(),
         String::new(),
         format!("    mkdir -p {to} && chmod 700 {to}"),
-        format!("    cd REPOSITORY/{folder}"),
     ];
-    for artifact in manifest.artifacts.iter().filter(|a| a.name.contains(".tar")) {
-        let oid: Option<u32> = artifact.name.split('.').next().and_then(|oid| oid.parse().ok());
-        let space = oid.and_then(|oid| plan.tablespaces.iter().find(|space| space.oid == oid));
-        let directory = space.map_or(to.clone(), |space| shell(&space.to.to_string_lossy()));
-        if space.is_some() {
-            lines.push(format!("    mkdir -p {directory} && chmod 700 {directory}"));
-        }
-        lines.push(format!("    {} | tar -x -C {directory}", pipe(artifact)));
-    }
-    for space in &plan.tablespaces {
-        let directory = shell(&space.to.to_string_lossy());
-        lines.push(format!("    ln -sfn {directory} {to}/pg_tblspc/{}", space.oid));
+    if plan.chain.is_empty() {
+        let place = |oid: u32| {
+            let space = plan.tablespaces.iter().find(|space| space.oid == oid);
+            space.map(|space| shell(&space.to.to_string_lossy())).unwrap_or_default()
+        };
+        lines.extend(unpacked(manifest, &to, place));
+    } else {
+        lines.extend(combined(plan, &to));
     }
     if !plan.tablespaces.is_empty() {
         lines.push(format!("    rm -f {to}/tablespace_map   # it names where the tablespaces were"));
@@ -71,6 +65,56 @@ pub(super) fn text(plan: &RecoveryPlan) -> String {
             .to_owned(),
     ]);
     lines.iter().map(|line| format!("{line}\n")).collect()
+}
+
+/// One backup, into a directory that is there, and its tablespaces into some that are made.
+fn unpacked(manifest: &Manifest, to: &str, place: impl Fn(u32) -> String) -> Vec<String> {
+    let folder = layout::backup(&manifest.system, &manifest.id);
+    let mut lines = vec![format!("    cd REPOSITORY/{folder}")];
+    let spaces = manifest.physical.iter().flat_map(|physical| &physical.tablespaces);
+    for artifact in manifest.artifacts.iter().filter(|a| a.name.contains(".tar")) {
+        let oid: Option<u32> = artifact.name.split('.').next().and_then(|oid| oid.parse().ok());
+        let directory = oid.map_or(to.to_owned(), &place);
+        if oid.is_some() {
+            lines.push(format!("    mkdir -p {directory} && chmod 700 {directory}"));
+        }
+        lines.push(format!("    {} | tar -x -C {directory}", pipe(artifact)));
+    }
+    lines
+        .extend(spaces.map(|space| format!("    ln -sfn {} {to}/pg_tblspc/{}", place(space.oid), space.oid)));
+    lines
+}
+
+/// A chain: each backup into a directory of its own, then all of them into one.
+fn combined(plan: &RecoveryPlan, to: &str) -> Vec<String> {
+    let parents = plan.steps.parents.iter().map(|parent| &parent.manifest);
+    let backups: Vec<&Manifest> = parents.chain([&plan.steps.manifest]).collect();
+    let part = |n: usize| format!("\"$PARTS/{n}\"");
+    let space = |n: usize, oid: u32| format!("\"$PARTS/{n}-{oid}\"");
+    let mut lines = vec![
+        "    PARTS=/a/directory/with/room/for/all/of/them".to_owned(),
+        "    # the backup holds what changed only: first each that it builds on, the full one before all"
+            .to_owned(),
+    ];
+    for (n, manifest) in backups.iter().enumerate() {
+        let part = part(n);
+        lines.push(format!("    mkdir -p {part} && chmod 700 {part}"));
+        lines.extend(unpacked(manifest, &part, |oid| space(n, oid)));
+    }
+    let last = backups.len() - 1;
+    let mapped: String = plan
+        .tablespaces
+        .iter()
+        .map(|planned| {
+            let to = shell(&planned.to.to_string_lossy());
+            format!("--tablespace-mapping={}={to} ", space(last, planned.oid))
+        })
+        .collect();
+    let parts: Vec<String> = (0..=last).map(part).collect();
+    lines.push(format!("    pg_combinebackup {mapped}--output={to} {}", parts.join(" ")));
+    lines.push(format!("    pg_verifybackup --no-parse-wal {to}"));
+    lines.push("    rm -r \"$PARTS\"".to_owned());
+    lines
 }
 
 fn target(plan: &RecoveryPlan) -> Vec<String> {

@@ -3,7 +3,9 @@
 use super::target::whole_transaction;
 use super::window::why;
 use super::{Refusal, Request, Target, Which};
-use crate::model::{Lsn, Manifest, Physical, RepositoryName, SystemIdentifier, Timeline};
+use crate::model::{
+    BackupId, BrokenChain, Lsn, Manifest, Physical, RepositoryName, SystemIdentifier, Timeline, chain,
+};
 use crate::wal::{Follow, Holdings, Position, Reach, Stop};
 
 /// How many ids a refusal names.
@@ -82,6 +84,8 @@ pub(super) enum Unfit {
     NotOnTheWay,
     /// Log it needs itself is not there.
     Incomplete(Stop),
+    /// A backup that it builds on is not there.
+    Broken(BrokenChain),
 }
 
 impl Unfit {
@@ -92,8 +96,22 @@ impl Unfit {
                 Some(why) => format!("it is not whole without its log, of which {why}"),
                 None => "it is not whole without its log, and the last of it is not archived".to_owned(),
             },
+            Self::Broken(broken) => broken.to_string(),
         }
     }
+}
+
+/// What a backup builds on, the full one first; nothing for one that is whole by itself. `all`: those that can
+/// be read.
+pub(super) fn parents<'b>(
+    base: &Base,
+    all: impl Iterator<Item = &'b Base> + Clone,
+) -> Result<Vec<Base>, Unfit> {
+    let find =
+        |id: &BackupId| all.clone().find(|other| other.manifest.id == *id).map(|other| &other.manifest);
+    let chain = chain(&base.manifest, find).map_err(Unfit::Broken)?;
+    let whole = |manifest: &&Manifest| all.clone().find(|other| other.manifest.id == manifest.id).cloned();
+    Ok(chain.iter().take(chain.len().saturating_sub(1)).filter_map(whole).collect())
 }
 
 /// How far the log leads from a backup along the way to `goal`.
@@ -141,9 +159,7 @@ pub(super) fn abandoned(goal: Timeline, log: &Holdings) -> Vec<Timeline> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{
-        Ancestor, BackupId, BackupKind, Protection, RunId, Segment, SegmentSize, ToolFacts, WalName,
-    };
+    use crate::model::{Ancestor, BackupKind, Protection, RunId, Segment, SegmentSize, ToolFacts, WalName};
 
     const SIZE: SegmentSize = SegmentSize::DEFAULT;
 
@@ -239,5 +255,29 @@ mod tests {
         assert!(matches!(along(&base(5, 1, 5, 6), timeline(1), &torn), Err(Unfit::Incomplete(Stop::Gap(_)))));
         assert_eq!(along(&base(6, 1, 7, 9), timeline(1), &torn), Err(Unfit::Incomplete(Stop::End)));
         assert!(matches!(goal(&[], &log, Some(timeline(3))), Err(Refusal::NoTimeline(_))));
+    }
+
+    #[test]
+    fn what_a_backup_builds_on_comes_from_those_that_can_be_read() {
+        let server = |mut base: Base, parent: Option<&Base>| {
+            base.manifest.server = Some(crate::model::ServerFacts {
+                version: String::new(),
+                major: 17,
+                system_identifier: Some("7".to_owned()),
+            });
+            base.physical.parent = parent.map(|parent| parent.manifest.id.clone());
+            base.manifest.physical = Some(base.physical.clone());
+            base
+        };
+        let full = server(base(1, 1, 2, 3), None);
+        let first = server(base(2, 1, 4, 5), Some(&full));
+        let second = server(base(3, 1, 6, 7), Some(&first));
+        let all = [second.clone(), first.clone(), full.clone()];
+        let ids = |bases: Vec<Base>| bases.into_iter().map(|base| base.manifest.id).collect::<Vec<_>>();
+        let found = parents(&second, all.iter()).unwrap();
+        assert_eq!(ids(found), [full.manifest.id.clone(), first.manifest.id.clone()]);
+        assert!(parents(&full, all.iter()).unwrap().is_empty());
+        let broken = parents(&second, [&second, &full].into_iter());
+        assert_eq!(broken.unwrap_err(), Unfit::Broken(BrokenChain::Missing(first.manifest.id)));
     }
 }

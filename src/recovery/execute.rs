@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use super::fetch::{ahead, artifact};
 use super::here::{Hold, MARKER, Marker, Place, Standing};
-use super::plan::{RecoveryPlan, of_tablespace};
-use super::unpack::{CONTROL, CONTROL_KEPT, Unpacked, Unpacker, create};
+use super::plan::RecoveryPlan;
+use super::unpack::{CONTROL, CONTROL_KEPT, Unpacked, Unpacker, What, create};
 use super::{
-    Aftermath, Failure, RecoveryError, Refusal, Report, Run, ServerLeft, VERB, by_hand, reuse, settings,
-    start,
+    Aftermath, Failure, RecoveryError, Refusal, Report, Run, ServerLeft, VERB, by_hand, combine, reuse,
+    settings, start,
 };
 use crate::event::{Event, Phase};
-use crate::model::{Artifact, RepositoryName};
+use crate::model::{Artifact, Manifest, RepositoryName};
 use crate::pipeline::Counting;
 use crate::repository::Phases;
 use crate::source::base::BASE;
@@ -71,6 +71,10 @@ impl Run {
         self.prepare(plan, state)?;
         phases.begin(Phase::Fetch);
         let (unpacked, repository) = self.unpack(plan).await?;
+        if !plan.chain.is_empty() {
+            phases.begin(Phase::Combine);
+            self.combine(plan).await?;
+        }
         phases.begin(Phase::Settings);
         write_settings(plan)?;
         phases.begin(Phase::Publish);
@@ -179,39 +183,39 @@ impl Run {
     }
 
     async fn unpack(&self, plan: &RecoveryPlan) -> Result<(Unpacked, RepositoryName), RecoveryError> {
-        let manifest = &plan.steps.manifest;
-        let lacks = |name: &str| RecoveryError::NotUnderstood {
-            artifact: "manifest.json".to_owned(),
-            reason: format!("it has no `{name}`"),
-        };
-        let base = artifact(manifest, BASE).ok_or_else(|| lacks(BASE))?;
-        let mut work = vec![(base, plan.to.clone(), true)];
-        for space in &plan.tablespaces {
-            let tar =
-                of_tablespace(manifest, space.oid).ok_or_else(|| lacks(&format!("{}.tar", space.oid)))?;
-            work.push((tar, space.to.clone(), false));
+        let of_parents = plan.steps.parents.iter().map(|parent| (&parent.manifest, &parent.holders));
+        let backups: Vec<_> = of_parents.chain([(&plan.steps.manifest, &plan.repositories)]).collect();
+        let mut work = Vec::new();
+        for (n, (manifest, holders)) in backups.iter().enumerate() {
+            work.push((*manifest, (*holders).clone(), archives(plan, manifest, n)?));
         }
-        let total = work.iter().map(|(artifact, ..)| artifact.plain.size).sum();
+        let archives = work.iter().flat_map(|(_, _, archives)| archives);
+        let total = archives.map(|archive| archive.tar.plain.size).sum();
         let count = Arc::new(AtomicU64::new(0));
         let mut unpacked = Unpacked::default();
-        let mut repositories = plan.repositories.clone();
-        for (tar, root, is_data_directory) in work {
-            let unpacker =
-                Unpacker { root, owner: plan.steps.owner, is_data_directory, changes: plan.changes };
-            let some = self.unpack_one(plan, tar, unpacker, &mut repositories, (&count, total)).await?;
-            unpacked.files += some.files;
-            unpacked.bytes += some.bytes;
-            unpacked.reused += some.reused;
+        let mut from = None;
+        for (manifest, mut repositories, archives) in work {
+            for Archive { tar, root, what } in archives {
+                if what != What::DataDirectory && !root.exists() {
+                    combine::make_folders(plan, &root)?;
+                }
+                let unpacker = Unpacker { root, owner: plan.steps.owner, what, changes: plan.changes };
+                let counted = (&count, total);
+                let some = self.unpack_one(manifest, tar, unpacker, &mut repositories, counted).await?;
+                unpacked.files += some.files;
+                unpacked.bytes += some.bytes;
+                unpacked.reused += some.reused;
+            }
+            from = repositories.into_iter().next();
         }
-        let from = repositories.into_iter().next();
-        let none = || RecoveryError::Fetch { artifact: base.name.clone(), tries: vec![] };
+        let none = || RecoveryError::Fetch { artifact: BASE.to_owned(), tries: vec![] };
         Ok((unpacked, from.ok_or_else(none)?))
     }
 
     /// From the first repository that has it right. Those that have not are left out for the rest.
     async fn unpack_one(
         &self,
-        plan: &RecoveryPlan,
+        manifest: &Manifest,
         tar: &Artifact,
         unpacker: Unpacker,
         repositories: &mut Vec<RepositoryName>,
@@ -226,7 +230,7 @@ impl Run {
                 continue;
             };
             count.store(before, Ordering::Relaxed);
-            let begin = ahead(self, &plan.steps.manifest, tar, repository);
+            let begin = ahead(self, manifest, tar, repository);
             let (work, counted) = (unpacker.clone(), Arc::clone(count));
             let working = tokio::task::spawn_blocking(move || {
                 let plain = begin().map_err(super::unpack::UnpackError::Read)?;
@@ -276,6 +280,42 @@ impl Run {
     }
 }
 
+/// Something to be unpacked, and where to.
+struct Archive<'p> {
+    tar: &'p Artifact,
+    root: PathBuf,
+    what: What,
+}
+
+/// What there is of a backup, which is the `n`th of those that are put together, or the only one.
+fn archives<'p>(
+    plan: &RecoveryPlan,
+    manifest: &'p Manifest,
+    n: usize,
+) -> Result<Vec<Archive<'p>>, RecoveryError> {
+    let named = |name: &str| {
+        artifact(manifest, name).ok_or_else(|| RecoveryError::NotUnderstood {
+            artifact: format!("the manifest of {}", manifest.id),
+            reason: format!("it has no `{name}`"),
+        })
+    };
+    let is_chain = !plan.chain.is_empty();
+    let (root, what) = match is_chain {
+        true => (combine::part(plan, n), What::Part),
+        false => (plan.to.clone(), What::DataDirectory),
+    };
+    let mut archives = vec![Archive { tar: named(BASE)?, root, what }];
+    for space in manifest.physical.iter().flat_map(|physical| &physical.tablespaces) {
+        let tar = named(&format!("{}.tar", space.oid))?;
+        let root = match plan.tablespaces.iter().find(|planned| planned.oid == space.oid) {
+            Some(planned) if !is_chain => planned.to.clone(),
+            _ => combine::tablespace_part(plan, n, space.oid),
+        };
+        archives.push(Archive { tar, root, what: What::Tablespace });
+    }
+    Ok(archives)
+}
+
 /// What was done so far, for the case that it ends.
 #[derive(Default)]
 struct State {
@@ -297,7 +337,7 @@ fn came_first(directory: &Path) -> RecoveryError {
     RecoveryError::Refused(vec![Refusal::AtWork { path: directory.to_owned(), run }])
 }
 
-fn wrote(path: &Path, source: io::Error) -> RecoveryError {
+pub(super) fn wrote(path: &Path, source: io::Error) -> RecoveryError {
     RecoveryError::Write { path: path.to_owned(), source }
 }
 

@@ -11,6 +11,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use super::combine::{COMBINE, VERIFY};
 use super::{RecoveryError, Request, by_hand, reuse};
 use crate::model::{RepositoryName, SystemIdentifier};
 use crate::platform::{CancellationToken, Program, free_space};
@@ -195,6 +196,8 @@ pub(super) struct Here {
     pub(super) is_root: bool,
     /// Server programs, each complete.
     pub(super) servers: Vec<Tools>,
+    /// What puts a chain together, where one has to be.
+    pub(super) combining: Option<Tools>,
     /// Of what `restore_command` needs, what its user cannot read.
     pub(super) unreadable: Vec<PathBuf>,
     /// Repositories that are directories of this host, without links.
@@ -208,7 +211,12 @@ pub(super) struct Here {
 }
 
 impl Here {
-    pub(super) async fn look(request: &Request, tablespaces: &[PathBuf]) -> Result<Self, RecoveryError> {
+    /// `combined_by`: the major of the programs that have to put a chain together.
+    pub(super) async fn look(
+        request: &Request,
+        tablespaces: &[PathBuf],
+        combined_by: Option<u32>,
+    ) -> Result<Self, RecoveryError> {
         let command = &request.command;
         let needed = command.identities.iter().chain([&command.policy, &command.drctl]);
         let unreadable = match &request.owner {
@@ -234,6 +242,10 @@ impl Here {
             tablespaces: tablespaces.iter().map(|path| Place::look(path)).collect::<Result<_, _>>()?,
             is_root: rustix::process::geteuid().is_root(),
             servers: Tools::servers(request.tools.as_deref()).await,
+            combining: match combined_by {
+                Some(major) => Tools::with(request.tools.as_deref(), major, &[COMBINE, VERIFY]).await,
+                None => None,
+            },
             unreadable,
             repositories: request
                 .repositories

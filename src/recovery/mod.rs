@@ -1,7 +1,7 @@
 //! Bringing a cluster back to a moment: a base backup into a directory, and its log up to the moment.
 //!
 //! ```text
-//! survey ─▶ plan ─▶ fetch (decode ▸ write) ─▶ settings ─▶ publish (pg_control) ─▶ start ─▶ prove
+//! survey ─▶ plan ─▶ fetch (decode ▸ write) ─▶ combine (a chain) ─▶ settings ─▶ publish (pg_control) ─▶ start ─▶ prove
 //! ```
 //!
 //! [`Run::survey`] finds out, [`plan()`] decides, [`Run::execute`] acts.
@@ -20,6 +20,7 @@
 
 mod by_hand;
 mod choice;
+mod combine;
 mod error;
 mod execute;
 mod fetch;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::here::{Place, Standing};
-use super::plan::{TablespacePlan, room};
+use super::plan::{TablespacePlan, room, sizes};
 use super::survey::Situation;
 use super::{Refusal, Request, reuse};
 use crate::model::SystemIdentifier;
@@ -19,8 +19,9 @@ pub(super) fn objections(
     let Situation { base, here, .. } = situation;
     let physical = &base.physical;
     let mut refusals = Vec::new();
-    if let Some(parent) = &physical.parent {
-        refusals.push(Refusal::Incremental { backup: base.manifest.id.clone(), parent: parent.clone() });
+    if let (Some(full), None) = (situation.parents.first(), &here.combining) {
+        let (backup, full) = (base.manifest.id.clone(), full.manifest.id.clone());
+        refusals.push(Refusal::NoCombine { backup, full, major });
     }
     refusals.extend(unknown_mappings(request, situation));
     let places: Vec<&Place> = std::iter::once(&here.to).chain(&here.tablespaces).collect();
@@ -133,14 +134,15 @@ fn relation(path: &Path, other: &Path) -> Option<&'static str> {
 /// Whether each file system has room for everything that goes there.
 fn space(situation: &Situation, tablespaces: &[TablespacePlan]) -> Vec<Refusal> {
     let Situation { base, here, .. } = situation;
-    let spaces: u64 = tablespaces.iter().map(|space| space.bytes).sum();
-    let data = base.manifest.plain_size().saturating_sub(spaces);
+    let spaces: u64 = tablespaces.iter().map(|space| space.bytes + space.scratch_bytes).sum();
+    let (plain, scratch) = sizes(situation);
+    let data = (plain + scratch).saturating_sub(spaces);
     let mut needs = vec![(&here.to, room(data, true, &base.physical).saturating_sub(here.reusable_bytes))];
     needs.extend(
         here.tablespaces
             .iter()
             .zip(tablespaces)
-            .map(|(place, s)| (place, room(s.bytes, false, &base.physical))),
+            .map(|(place, s)| (place, room(s.bytes + s.scratch_bytes, false, &base.physical))),
     );
     let mut told: Vec<u64> = Vec::new();
     let mut refusals = Vec::new();

@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::choice::abandoned;
+use super::choice::{Base, abandoned};
 use super::here::Standing;
 use super::refusal::Refusal;
 use super::survey::Situation;
@@ -39,12 +39,16 @@ pub struct TablespacePlan {
     pub was: String,
     pub to: PathBuf,
     pub bytes: u64,
+    /// What a chain takes there beside it until it is put together.
+    pub scratch_bytes: u64,
 }
 
 /// What will be done, in every detail that a person may want to know first.
 #[derive(Clone, Debug, Serialize)]
 pub struct RecoveryPlan {
     pub backup: BackupId,
+    /// What it builds on, the full one first: put together with it. Empty: it is whole by itself.
+    pub chain: Vec<BackupId>,
     pub source: SourceName,
     pub system_identifier: SystemIdentifier,
     /// What the backup alone holds the data of.
@@ -72,6 +76,8 @@ pub struct RecoveryPlan {
     pub tablespaces: Vec<TablespacePlan>,
     pub stored_bytes: u64,
     pub plain_bytes: u64,
+    /// What a chain takes beside the result until it is put together.
+    pub scratch_bytes: u64,
     pub major: u32,
     pub owner: Option<String>,
     pub start: bool,
@@ -88,6 +94,9 @@ pub struct RecoveryPlan {
 #[derive(Clone, Debug)]
 pub(super) struct Steps {
     pub(super) manifest: Manifest,
+    /// What it builds on, the full one first, and who has each.
+    pub(super) parents: Vec<Base>,
+    pub(super) combining: Option<Tools>,
     pub(super) physical: Physical,
     pub(super) facts: ClusterFacts,
     pub(super) owner: Option<(u32, u32)>,
@@ -122,13 +131,19 @@ pub fn plan(
     let tablespaces: Vec<TablespacePlan> = tablespace_directories(request, physical)
         .into_iter()
         .zip(&here.tablespaces)
-        .map(|((space, _), place)| TablespacePlan {
-            oid: space.oid,
-            was: space.location.clone(),
-            to: place.path.clone(),
-            bytes: of_tablespace(manifest, space.oid).map_or(0, |artifact| artifact.plain.size),
+        .map(|((space, _), place)| {
+            let parts = parts(&situation);
+            let bytes = parts.filter_map(|part| Some(of_tablespace(part, space.oid)?.plain.size)).sum();
+            TablespacePlan {
+                oid: space.oid,
+                was: space.location.clone(),
+                to: place.path.clone(),
+                bytes,
+                scratch_bytes: if situation.parents.is_empty() { 0 } else { bytes },
+            }
         })
         .collect();
+    let (plain_bytes, scratch_bytes) = sizes(&situation);
     refusals.extend(objections::objections(request, &situation, &tablespaces, major));
     let server = here.servers.iter().find(|tools| tools.major == major).cloned();
     let Some(goal) = goal.filter(|_| refusals.is_empty()) else { return Err(refusals) };
@@ -146,6 +161,7 @@ pub fn plan(
     let segments = stops_at.map_or(reach.segments(), |last| last.saturating_sub(begin) + 1);
     Ok(RecoveryPlan {
         backup: manifest.id.clone(),
+        chain: situation.parents.iter().map(|parent| parent.manifest.id.clone()).collect(),
         source: manifest.source.clone(),
         system_identifier: base.cluster,
         recovery_point: manifest.recovery_point,
@@ -163,8 +179,9 @@ pub fn plan(
         log_bytes: segments * size.bytes(),
         log_from: log_from(request, &situation),
         to: here.to.path.clone(),
-        stored_bytes: manifest.stored_size(),
-        plain_bytes: manifest.plain_size(),
+        stored_bytes: parts(&situation).map(Manifest::stored_size).sum(),
+        plain_bytes,
+        scratch_bytes,
         major,
         owner: request.owner.as_ref().map(|owner| owner.name.clone()),
         start: request.start.is_some(),
@@ -173,6 +190,8 @@ pub fn plan(
         notes: notes(request, &situation, &goal, server.is_some(), major),
         steps: Steps {
             manifest: manifest.clone(),
+            parents: situation.parents.clone(),
+            combining: here.combining.clone(),
             physical: physical.clone(),
             facts: situation.facts.clone(),
             owner: request.owner.as_ref().map(|owner| (owner.user, owner.group)),
@@ -350,6 +369,18 @@ pub(super) fn tablespace_directories<'p>(
 
 pub(super) fn of_tablespace(manifest: &Manifest, oid: u32) -> Option<&Artifact> {
     super::fetch::artifact(manifest, &format!("{oid}.tar"))
+}
+
+/// Everything that has to be read, the full one first.
+fn parts(situation: &Situation) -> impl Iterator<Item = &Manifest> {
+    situation.parents.iter().chain([&situation.base]).map(|part| &part.manifest)
+}
+
+/// What is unpacked, and what it takes beside that while a chain is put together. How large the result is
+/// cannot be known before: not larger than all parts.
+pub(super) fn sizes(situation: &Situation) -> (u64, u64) {
+    let plain = parts(situation).map(Manifest::plain_size).sum();
+    (plain, if situation.parents.is_empty() { 0 } else { plain })
 }
 
 /// What a file system must have free for what goes there.

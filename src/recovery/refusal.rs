@@ -35,14 +35,17 @@ pub enum Refusal {
     TooLate { target: String, why: String, windows: Vec<Window> },
     #[error("the log does not lead to {target}: {why}{}", can_be(.windows))]
     Gap { target: String, why: String, windows: Vec<Window> },
-    #[error("backup `{backup}` cannot be used for {target}: {why}")]
-    Unusable { backup: BackupId, target: String, why: String },
+    #[error(
+        "backup `{backup}` cannot be used for {target}: {why}{}",
+        if *.is_last { can_be(.windows) } else { String::new() }
+    )]
+    Unusable { backup: BackupId, target: String, why: String, windows: Vec<Window>, is_last: bool },
     #[error("there is no timeline {0} in the log")]
     NoTimeline(Timeline),
     #[error(
-        "`{backup}` holds the changes since `{parent}` only, and this version of drctl cannot restore such a chain"
+        "`{backup}` holds only what changed since another backup, and what puts them together (pg_combinebackup and pg_verifybackup of PostgreSQL {major}) is not on this host"
     )]
-    Incremental { backup: BackupId, parent: BackupId },
+    NoCombine { backup: BackupId, full: BackupId, major: u32 },
     #[error("`{0}` is not empty")]
     NotEmpty(PathBuf),
     #[error("`{0}` holds a cluster that drctl has restored; `{FILE}` in it says how to start it")]

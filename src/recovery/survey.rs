@@ -7,7 +7,7 @@ use chrono::TimeDelta;
 use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt as _};
 
-use super::choice::{Base, along, candidates, goal};
+use super::choice::{Base, along, candidates, goal, parents};
 use super::fetch::{artifact, read_small};
 use super::here::Here;
 use super::log::{Found, Log};
@@ -29,6 +29,8 @@ const MANIFESTS_AT_ONCE: usize = 8;
 #[derive(Clone, Debug)]
 pub struct Situation {
     pub(super) base: Base,
+    /// What it builds on, the full one first.
+    pub(super) parents: Vec<Base>,
     /// The best one is not used, and why.
     pub(super) passed: Vec<(BackupId, String)>,
     pub(super) facts: ClusterFacts,
@@ -121,27 +123,32 @@ impl Run {
         let mut passed = Vec::new();
         let mut chosen = None;
         for base in fitting {
-            // A whole one before it leads to the same moment, over more log.
-            if let (Some(parent), Which::Fitting) = (&base.physical.parent, &request.backup) {
+            // An older one leads to the same moment, over more log; so it does where one that it builds on is gone.
+            if let (true, Some(parent)) = (request.delta, &base.physical.parent) {
                 let why = format!(
-                    "it holds the changes since {parent} only, and this version of drctl cannot restore such a chain"
+                    "with `--delta` it would have to be whole by itself, and it holds what changed since {parent}"
                 );
                 passed.push((base.manifest.id.clone(), why));
                 continue;
             }
-            match along(&base, timeline, &log.together) {
-                Ok(reach) => {
-                    chosen = Some((base, reach));
+            let parents = parents(&base, bases.iter());
+            match parents.and_then(|parents| Ok((parents, along(&base, timeline, &log.together)?))) {
+                Ok((parents, reach)) => {
+                    chosen = Some((base, parents, reach));
                     break;
                 }
                 Err(unfit) => passed.push((base.manifest.id.clone(), unfit.why(timeline))),
             }
         }
-        let Some((base, reach)) = chosen else {
-            let unusable = passed.into_iter().map(|(backup, why)| Refusal::Unusable {
+        let Some((base, parents, reach)) = chosen else {
+            let last = passed.len().saturating_sub(1);
+            let unusable = passed.into_iter().enumerate().map(|(n, (backup, why))| Refusal::Unusable {
                 backup,
                 target: target.clone(),
                 why,
+                // Once is enough.
+                windows: if n == last { windows.clone() } else { vec![] },
+                is_last: n == last,
             });
             return Err(RecoveryError::Refused(unusable.collect()));
         };
@@ -175,6 +182,8 @@ impl Run {
             Some((repository.name.clone(), along(&base, timeline, held).ok()?))
         });
         let facts = self.facts(&base).await?;
+        let combined_by = base.manifest.server.as_ref().map(|server| server.major);
+        let combined_by = combined_by.filter(|_| !parents.is_empty());
         let directories: Vec<PathBuf> =
             tablespace_directories(request, &base.physical).into_iter().map(|(_, path)| path).collect();
         Ok(Situation {
@@ -188,7 +197,8 @@ impl Run {
             goes_on,
             lost: lost.into_iter().map(|lost| lost.name).collect(),
             windows,
-            here: Here::look(request, &directories).await?,
+            here: Here::look(request, &directories, combined_by).await?,
+            parents,
             log: log.together,
             passed,
             base,
@@ -327,8 +337,10 @@ impl Run {
                 together: held.clone(),
             };
             let mut last: Option<Reach> = None;
-            for base in bases.iter().rev().filter(|base| base.holders.contains(&repository.name)) {
-                let Ok(reach) = along(base, timeline, held) else { continue };
+            let there = bases.iter().filter(|base| base.holders.contains(&repository.name));
+            for base in there.clone().rev() {
+                let reach = parents(base, there.clone()).and_then(|_| along(base, timeline, held));
+                let Ok(reach) = reach else { continue };
                 // An older backup leads through this one.
                 if last.as_ref().is_some_and(|last| last.end == reach.end) {
                     continue;

@@ -16,11 +16,11 @@ use crate::event::told;
 pub(super) const CONTROL: &str = "global/pg_control";
 pub(super) const CONTROL_KEPT: &str = "global/pg_control.drctl";
 pub(super) const MANIFEST: &str = "backup_manifest";
-const TABLESPACES: &str = "pg_tblspc";
+pub(super) const TABLESPACES: &str = "pg_tblspc";
 const BUFFER: usize = 1 << 20;
 
 /// Folders that a server must find, and that an archive need not have.
-const FOLDERS: [&str; 18] = [
+pub(super) const FOLDERS: [&str; 18] = [
     "global",
     "pg_commit_ts",
     "pg_dynshmem",
@@ -81,13 +81,23 @@ impl UnpackError {
     }
 }
 
+/// What an archive is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum What {
+    /// What makes it one must be there. Without what says how a server is to begin, and with its control file
+    /// under another name.
+    DataDirectory,
+    /// One of those that `pg_combinebackup` puts together: as it was written.
+    Part,
+    Tablespace,
+}
+
 /// Where to, and whose the files are to be.
 #[derive(Clone, Debug)]
 pub(super) struct Unpacker {
     pub(super) root: PathBuf,
     pub(super) owner: Option<(u32, u32)>,
-    /// Of the data directory: what makes it one must be there.
-    pub(super) is_data_directory: bool,
+    pub(super) what: What,
     /// Something stands there, and is changed into what is unpacked.
     pub(super) changes: bool,
 }
@@ -122,7 +132,7 @@ impl Unpacker {
                 self.folders(path.parent().unwrap_or(Path::new("")), &mut made)?;
                 unpacked.bytes += self.file(&path, &mut entry, &mut buffer, &mut kept)?;
                 unpacked.files += 1;
-                if self.is_data_directory {
+                if self.what != What::Tablespace {
                     seen.extend(NEEDED.into_iter().filter(|needed| path == Path::new(needed)));
                 }
             } else {
@@ -131,13 +141,13 @@ impl Unpacker {
         }
         let mut rest = archive.into_inner();
         while rest.read(&mut buffer).map_err(UnpackError::Read)? > 0 {}
-        if self.is_data_directory {
-            if let Some(missing) = NEEDED.into_iter().find(|needed| !seen.contains(needed)) {
-                return Err(UnpackError::NotWhole(missing));
+        let missing = NEEDED.into_iter().find(|needed| !seen.contains(needed));
+        match (self.what, missing) {
+            (What::DataDirectory | What::Part, Some(missing)) => return Err(UnpackError::NotWhole(missing)),
+            (What::DataDirectory, None) => {
+                FOLDERS.iter().try_for_each(|folder| self.folders(Path::new(folder), &mut made))?;
             }
-            for folder in FOLDERS {
-                self.folders(Path::new(folder), &mut made)?;
-            }
+            (What::Part | What::Tablespace, _) => {}
         }
         if self.changes {
             sweep(&self.root, &made, &kept)
@@ -150,7 +160,11 @@ impl Unpacker {
     fn leaves_out(&self, path: &Path) -> bool {
         // The links of tablespaces lead to where they were.
         let is_link = path.parent() == Some(Path::new(TABLESPACES));
-        self.is_data_directory && (is_link || LEFT_OUT.iter().any(|left_out| path == Path::new(left_out)))
+        match self.what {
+            What::DataDirectory => is_link || is_left_out(path),
+            What::Part => is_link,
+            What::Tablespace => false,
+        }
     }
 
     fn folders(&self, path: &Path, made: &mut BTreeSet<PathBuf>) -> Result<(), UnpackError> {
@@ -181,7 +195,7 @@ impl Unpacker {
         buffer: &mut [u8],
         kept: &mut Kept,
     ) -> Result<u64, UnpackError> {
-        let is_control = self.is_data_directory && path == Path::new(CONTROL);
+        let is_control = self.what == What::DataDirectory && path == Path::new(CONTROL);
         let path = self.root.join(if is_control { Path::new(CONTROL_KEPT) } else { path });
         let write = |source| UnpackError::Write { path: path.clone(), source };
         let mut file = if self.changes {
@@ -215,6 +229,11 @@ impl Unpacker {
         }
         Ok(written)
     }
+}
+
+/// Whether a file of a data directory would say how a server is to begin.
+pub(super) fn is_left_out(path: &Path) -> bool {
+    LEFT_OUT.iter().any(|left_out| path == Path::new(left_out))
 }
 
 /// Where a file's bytes go.
@@ -279,7 +298,7 @@ mod tests {
     }
 
     fn unpacker(root: &Path) -> Unpacker {
-        Unpacker { root: root.to_owned(), owner: None, is_data_directory: true, changes: false }
+        Unpacker { root: root.to_owned(), owner: None, what: What::DataDirectory, changes: false }
     }
 
     const WHOLE: [(&str, &str); 5] = [

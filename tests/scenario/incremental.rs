@@ -6,7 +6,7 @@ use drctl::model::{BackupId, Manifest};
 
 use crate::support::Outcome;
 use crate::support::archiving::Archiving;
-use crate::support::ledger::options;
+use crate::support::ledger::{Ledger, Mark, Restored, Writers, options};
 use crate::support::postgres::ClusterOptions;
 use crate::support::system::{Place, Run};
 
@@ -119,5 +119,141 @@ async fn what_cannot_be_built_on_makes_the_next_a_full_one_and_it_says_why() -> 
     full_because("`summarize_wal` is off").await?;
     let shown = archiving.system.expect(0, &["list"]).await?;
     assert!(shown.stdout.contains(first.id.as_str()), "{shown:#?}");
+    Ok(())
+}
+
+/// A full one and two of what changed, while writers write, and what was there at some moments.
+struct Chain {
+    archiving: Archiving,
+    /// The full one first.
+    backups: Vec<Manifest>,
+    /// Before the second of the changes, and after it.
+    marks: [Mark; 2],
+}
+
+impl Chain {
+    async fn take() -> Outcome<Self> {
+        let archiving = start(summarizing(), "incrementals = 2").await?;
+        let cluster = &archiving.cluster;
+        Ledger::create(cluster).await?;
+        let before = [
+            "CREATE TABLE dropped AS SELECT g FROM generate_series(1, 5000) g",
+            "CREATE TABLE truncated AS SELECT g FROM generate_series(1, 5000) g",
+            "CREATE TABLE shortened AS SELECT g, repeat('x', 200) t FROM generate_series(1, 5000) g",
+            "CREATE UNLOGGED TABLE fleeting AS SELECT g FROM generate_series(1, 5000) g",
+        ];
+        cluster.execute("postgres", &before).await?;
+        let mut backups = vec![backup(&archiving, &[]).await?.0];
+        let writers = Writers::start(cluster).await?;
+        let between = [
+            "DROP TABLE dropped",
+            "TRUNCATE truncated",
+            "INSERT INTO truncated VALUES (1), (2)",
+            "DELETE FROM shortened WHERE g > 100",
+            "UPDATE large SET t = 'other' WHERE g % 1000 = 7",
+            "CREATE DATABASE later",
+        ];
+        cluster.execute("postgres", &between).await?;
+        cluster.execute("later", &["CREATE TABLE new AS SELECT g FROM generate_series(1, 3000) g"]).await?;
+        backups.push(backup(&archiving, &[]).await?.0);
+        let first = Mark::make(cluster, "between").await?;
+        cluster.execute("postgres", &["VACUUM shortened", "DELETE FROM large WHERE g < 100"]).await?;
+        cluster.execute("later", &["UPDATE new SET g = -g", "CREATE INDEX ON new (g)"]).await?;
+        backups.push(backup(&archiving, &[]).await?.0);
+        let second = Mark::make(cluster, "after").await?;
+        writers.end().await?;
+        cluster.execute("postgres", &["SELECT pg_switch_wal()"]).await?;
+        archiving.settle().await?;
+        Ok(Self { archiving, backups, marks: [first, second] })
+    }
+
+    fn id(&self, n: usize) -> &str {
+        self.backups[n].id.as_str()
+    }
+}
+
+/// All there is of the tables beside the ledger.
+const CONTENT: &str = "concat_ws(' ', to_regclass('dropped')::text, (SELECT sum(g) FROM truncated),
+    (SELECT md5(string_agg(g || t, ',' ORDER BY g)) FROM shortened), (SELECT count(*) FROM fleeting),
+    (SELECT md5(string_agg(g || t, ',' ORDER BY g, t)) FROM large))";
+
+async fn content(archiving: &Archiving) -> Outcome<String> {
+    // What is not logged is empty after a recovery.
+    archiving.cluster.execute("postgres", &["TRUNCATE fleeting"]).await?;
+    archiving.cluster.text("postgres", &format!("SELECT {CONTENT}")).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chain_brings_back_what_was_there_and_nothing_else() -> Outcome<()> {
+    let chain = Chain::take().await?;
+    let archiving = &chain.archiving;
+    let content = content(archiving).await?;
+    let latest = archiving.recovered("latest", &["--latest"]).await?;
+    let ledger: Vec<i64> = Ledger::read(&archiving.cluster).await?.0.iter().map(|entry| entry.n).collect();
+    let sorted = |mut numbers: Vec<i64>| {
+        numbers.sort_unstable();
+        numbers
+    };
+    assert_eq!(latest.numbers().await?, sorted(ledger));
+    assert_eq!(latest.report["backup"], chain.id(2));
+    assert_eq!(latest.text(CONTENT).await?, content);
+    assert_eq!(latest.text("SELECT count(*) FROM pg_database WHERE datname = 'later'").await?, "1");
+    let checked = archiving.cluster.client("pg_amcheck").args(amcheck(&latest)?).output()?;
+    assert!(checked.status.success(), "{checked:?}");
+    assert!(!latest.to.join("drctl-chain").exists() && !latest.to.join("drctl-unfinished.json").exists());
+    drop(latest);
+
+    // After the whole chain, by its log; and between the two of them, which needs the first only.
+    let [between, after] = &chain.marks;
+    let restored = archiving.recovered("after", &["--to-lsn", &after.lsn]).await?;
+    assert_eq!(restored.numbers().await?, after.numbers);
+    assert_eq!(restored.report["backup"], chain.id(2));
+    drop(restored);
+    let restored = archiving.recovered("between", &["--to-name", "between", "--from", "west"]).await?;
+    assert_eq!(restored.numbers().await?, between.numbers);
+    let restored = archiving.recovered("first", &["--backup", chain.id(1), "--to-lsn", &between.lsn]).await?;
+    assert_eq!(restored.numbers().await?, between.numbers);
+    assert_eq!(restored.report["backup"], chain.id(1));
+    Ok(())
+}
+
+/// Every table and index of all databases of a restored server.
+fn amcheck(restored: &Restored) -> Outcome<Vec<String>> {
+    let port = restored.report["started"]["port"].as_i64().ok_or("no port")?;
+    let words = ["--all", "--install-missing", "--host=127.0.0.1", "--username=postgres"];
+    Ok(words.iter().map(ToString::to_string).chain([format!("--port={port}")]).collect())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chain_that_lost_a_link_is_refused_with_what_is_left() -> Outcome<()> {
+    let chain = Chain::take().await?;
+    let archiving = &chain.archiving;
+    let ids = [chain.id(0), chain.id(1), chain.id(2)];
+    // Where one repository has it, the chain is whole.
+    std::fs::remove_dir_all(folder(archiving, "west", &chain.backups[1].id))?;
+    let plan = archiving.recover("planned", &["--latest", "--plan"]).await?;
+    assert_eq!(plan.code, Some(0), "{plan:#?}");
+    plan.says(ids[2])?;
+    plan.says("until they are put together")?;
+    let from_west = archiving.unrecovered(10, &["--latest", "--from", "west", "--backup", ids[2]]).await?;
+    from_west.says(&format!("it builds on `{}`, which is not there", ids[1]))?;
+    from_west.says("`west` has everything from")?;
+    let listed = archiving.system.expect(0, &["list"]).await?;
+    listed.says("broken")?;
+    assert!(listed.stderr.contains(ids[1]), "{listed:#?}");
+    let verified = archiving.system.expect(1, &["verify", ids[2]]).await?;
+    verified.says("it cannot be restored from there")?;
+
+    std::fs::remove_dir_all(folder(archiving, "primary", &chain.backups[1].id))?;
+    let refused = archiving.unrecovered(10, &["--latest", "--backup", ids[2]]).await?;
+    refused.says(&format!("it builds on `{}`, which is not there", ids[1]))?;
+    refused.says("`primary` has everything from")?;
+    let status = archiving.system.expect(0, &["status"]).await?;
+    status.says(&format!("{} and log", ids[0]))?;
+    // The full one and its log lead to the same moment, and it is said why.
+    let restored = archiving.recovered("instead", &["--to-lsn", &chain.marks[1].lsn]).await?;
+    assert_eq!(restored.report["backup"], ids[0]);
+    assert!(restored.report["notes"].to_string().contains(ids[1]), "{:#}", restored.report);
+    assert_eq!(restored.numbers().await?, chain.marks[1].numbers);
     Ok(())
 }

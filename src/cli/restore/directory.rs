@@ -285,7 +285,7 @@ fn hints(refusals: &[Refusal], request: &Request) -> BTreeSet<String> {
             Refusal::NoServer { major, .. } => format!("`apt-get install postgresql-{major}`, or restore without `--start` and start it elsewhere."),
             Refusal::RootOwns => "Say `--owner postgres`, or run drctl as that user.".to_owned(),
             Refusal::Unreadable { user, .. } => format!("Give {user} a copy of a key that only {user} can read (`install -o {user} -m 600`), or run drctl as {user}."),
-            Refusal::Incremental { .. } => "Choose a whole one with `--backup`; `drctl list` shows them.".to_owned(),
+            Refusal::NoCombine { full, major, .. } => format!("`apt-get install postgresql-{major} postgresql-client-{major}`, or name the directory of the programs as `tools` in the policy. `--backup {full}` does without them, over more log."),
             _ => continue,
         };
         hints.insert(words);

@@ -30,6 +30,16 @@ fn plan_lines(plan: &RecoveryPlan) -> Vec<String> {
     let mut lines = vec![
         row("Target", format!("{}{}", plan.target, if plan.exclusive { ", just before it" } else { "" })),
         row("Backup", format!("{}, whole at {}", plan.backup, shown(plan.recovery_point))),
+    ];
+    if let Some(full) = plan.chain.first() {
+        let between = match plan.chain.len() - 1 {
+            0 => String::new(),
+            1 => " and one of changes after it".to_owned(),
+            more => format!(" and {more} of changes after it"),
+        };
+        lines.push(row("Builds on", format!("{full}{between}: put together by pg_combinebackup")));
+    }
+    lines.extend([
         row("From", names(&plan.repositories)),
         row(
             "Log",
@@ -51,7 +61,11 @@ fn plan_lines(plan: &RecoveryPlan) -> Vec<String> {
             format!("{}, a data directory of PostgreSQL {}", plan.to.display(), plan.major),
         ),
         row("Transfers", format!("{}, unpacked {}", size(plan.stored_bytes), size(plan.plain_bytes))),
-    ];
+    ]);
+    if plan.scratch_bytes > 0 {
+        let text = format!("{} more, at most, until they are put together", size(plan.scratch_bytes));
+        lines.push(row("Scratch", text));
+    }
     for space in &plan.tablespaces {
         let text =
             format!("{} ({}), was at {}: to {}", space.oid, size(space.bytes), space.was, space.to.display());

@@ -1,0 +1,151 @@
+//! Puts a chain together: the full backup and what changed since, each as it was taken, into one.
+//!
+//! All of it happens in the directories that are being filled, so that it is on their file systems, is taken
+//! back with them, and what comes out of it only has to be renamed.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::os::unix::fs::lchown;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::execute::wrote;
+use super::plan::RecoveryPlan;
+use super::unpack::{CONTROL, CONTROL_KEPT, FOLDERS, TABLESPACES, is_left_out, make_folder};
+use super::{RecoveryError, Run};
+use crate::platform::Program;
+
+pub(super) const COMBINE: &str = "pg_combinebackup";
+pub(super) const VERIFY: &str = "pg_verifybackup";
+/// In each directory that is being filled, until it is.
+const WORK: &str = "drctl-chain";
+const RESULT: &str = "data";
+/// For each of the two programs, which read and write everything there is.
+const WITHIN: Duration = Duration::from_secs(24 * 3600);
+
+/// Where the `n`th backup of the chain is unpacked.
+pub(super) fn part(plan: &RecoveryPlan, n: usize) -> PathBuf {
+    plan.to.join(WORK).join(n.to_string())
+}
+
+/// The same of one of its tablespaces, which may be one that there was only then.
+pub(super) fn tablespace_part(plan: &RecoveryPlan, n: usize, oid: u32) -> PathBuf {
+    match plan.tablespaces.iter().find(|space| space.oid == oid) {
+        Some(space) => space.to.join(WORK).join(n.to_string()),
+        None => plan.to.join(WORK).join(format!("{n}-{oid}")),
+    }
+}
+
+/// Makes what is missing on the way to a folder, and the folder.
+pub(super) fn make_folders(plan: &RecoveryPlan, folder: &Path) -> Result<(), RecoveryError> {
+    let failed = |source| RecoveryError::Unpack { artifact: folder.display().to_string(), source };
+    folder.parent().map_or(Ok(()), |work| make_folder(work, plan.steps.owner)).map_err(failed)?;
+    make_folder(folder, plan.steps.owner).map_err(failed)
+}
+
+impl Run {
+    /// Leaves what a single backup would have been unpacked to.
+    pub(super) async fn combine(&self, plan: &RecoveryPlan) -> Result<(), RecoveryError> {
+        let tools = plan.steps.combining.as_ref();
+        let missing = || RecoveryError::NotUnderstood {
+            artifact: plan.backup.to_string(),
+            reason: format!("{COMBINE} is not here"),
+        };
+        let program = |name| tools.and_then(|tools| tools.program(name).ok()).ok_or_else(missing);
+        let result = plan.to.join(WORK).join(RESULT);
+        link(plan)?;
+        self.check_interruption()?;
+        let combining = command(plan, program(COMBINE)?, &result);
+        combining.run(WITHIN, &self.cancel).await.map_err(RecoveryError::Program)?;
+        // Every file against the sums that the server made of it, and those made while it was put together.
+        let verifying = program(VERIFY)?.args(["--no-parse-wal", "--exit-on-error", "--quiet"]).arg(&result);
+        verifying.run(WITHIN, &self.cancel).await.map_err(RecoveryError::Program)?;
+        self.check_interruption()?;
+        let plan = plan.clone();
+        tokio::task::spawn_blocking(move || take_over(&plan)).await.map_err(RecoveryError::Worker)?
+    }
+}
+
+/// Tells each part where its tablespaces are.
+fn link(plan: &RecoveryPlan) -> Result<(), RecoveryError> {
+    let physicals = plan.steps.parents.iter().map(|parent| &parent.physical).chain([&plan.steps.physical]);
+    for (n, physical) in physicals.enumerate() {
+        for space in &physical.tablespaces {
+            let link = part(plan, n).join(TABLESPACES).join(space.oid.to_string());
+            let target = tablespace_part(plan, n, space.oid);
+            std::os::unix::fs::symlink(target, &link).map_err(|source| wrote(&link, source))?;
+        }
+    }
+    Ok(())
+}
+
+fn command(plan: &RecoveryPlan, program: Program, result: &Path) -> Program {
+    let mut output = OsString::from("--output=");
+    output.push(result);
+    // Made durable with everything else.
+    let mut program = program.arg("--no-sync").arg(output);
+    let last = plan.chain.len();
+    for space in &plan.tablespaces {
+        let (from, to) = (tablespace_part(plan, last, space.oid), space.to.join(WORK).join(RESULT));
+        let mapping = format!("--tablespace-mapping={}={}", mapped(&from), mapped(&to));
+        program = program.arg(mapping);
+    }
+    (0..=last).fold(program, |program, n| program.arg(part(plan, n)))
+}
+
+/// As `pg_combinebackup` takes a path in a mapping.
+fn mapped(path: &Path) -> String {
+    path.to_string_lossy().replace('=', "\\=")
+}
+
+/// Puts what came out where it belongs, without what would start a server, and removes everything else.
+fn take_over(plan: &RecoveryPlan) -> Result<(), RecoveryError> {
+    let work = plan.to.join(WORK);
+    let result = work.join(RESULT);
+    let control = (result.join(CONTROL), result.join(CONTROL_KEPT));
+    fs::rename(&control.0, &control.1).map_err(|source| wrote(&control.1, source))?;
+    for space in &plan.tablespaces {
+        let link = result.join(TABLESPACES).join(space.oid.to_string());
+        fs::remove_file(&link).map_err(|source| wrote(&link, source))?;
+        let work = space.to.join(WORK);
+        move_out(&work.join(RESULT), &space.to, |_| false)?;
+        fs::remove_dir_all(&work).map_err(|source| wrote(&work, source))?;
+    }
+    move_out(&result, &plan.to, is_left_out)?;
+    fs::remove_dir_all(&work).map_err(|source| wrote(&work, source))?;
+    for folder in FOLDERS {
+        for part in Path::new(folder).ancestors().collect::<Vec<_>>().into_iter().rev().skip(1) {
+            make_folder(&plan.to.join(part), plan.steps.owner)
+                .map_err(|source| RecoveryError::Unpack { artifact: folder.to_owned(), source })?;
+        }
+    }
+    let Some(owner) = plan.steps.owner else { return Ok(()) };
+    let mut roots = plan.tablespaces.iter().map(|space| &space.to).chain([&plan.to]);
+    roots.try_for_each(|root| give(root, owner).map_err(|source| wrote(root, source)))
+}
+
+fn move_out(from: &Path, to: &Path, leaves_out: impl Fn(&Path) -> bool) -> Result<(), RecoveryError> {
+    let entries = fs::read_dir(from).map_err(|source| wrote(from, source))?;
+    for entry in entries {
+        let entry = entry.map_err(|source| wrote(from, source))?;
+        if leaves_out(Path::new(&entry.file_name())) {
+            continue;
+        }
+        let place = to.join(entry.file_name());
+        fs::rename(entry.path(), &place).map_err(|source| wrote(&place, source))?;
+    }
+    Ok(())
+}
+
+/// Gives everything in a directory to its owner: it was made by whoever runs this.
+fn give(folder: &Path, owner: (u32, u32)) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        lchown(entry.path(), Some(owner.0), Some(owner.1))?;
+        if entry.file_type()?.is_dir() {
+            give(&entry.path(), owner)?;
+        }
+    }
+    Ok(())
+}
