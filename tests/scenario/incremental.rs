@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use drctl::model::{BackupId, Manifest};
 
+use crate::base::{by_hand, fetched, free_port};
+use crate::by_hand::commands;
 use crate::support::Outcome;
 use crate::support::archiving::Archiving;
 use crate::support::ledger::{Ledger, Mark, Restored, Writers, options};
@@ -255,5 +257,79 @@ async fn a_chain_that_lost_a_link_is_refused_with_what_is_left() -> Outcome<()> 
     assert_eq!(restored.report["backup"], ids[0]);
     assert!(restored.report["notes"].to_string().contains(ids[1]), "{:#}", restored.report);
     assert_eq!(restored.numbers().await?, chain.marks[1].numbers);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chain_comes_back_without_drctl() -> Outcome<()> {
+    const QUERY: &str = "SELECT md5(string_agg(n::text, ',' ORDER BY n)) || count(*) FROM ledger";
+    let chain = Chain::take().await?;
+    let archiving = &chain.archiving;
+    let expected = archiving.cluster.text("postgres", QUERY).await?;
+    let last = &chain.backups[2];
+    let gathered = || -> Outcome<_> {
+        let place = fetched(archiving, last)?;
+        for parent in &chain.backups[..2] {
+            let to = place.socket_directory().join(parent.id.as_str());
+            std::fs::create_dir(&to)?;
+            for entry in std::fs::read_dir(folder(archiving, "west", &parent.id))? {
+                let entry = entry?;
+                std::fs::copy(entry.path(), to.join(entry.file_name()))?;
+            }
+        }
+        place.hand_over()?;
+        Ok(place)
+    };
+    // By the commands of its manifest.
+    let place = gathered()?;
+    assert_eq!(by_hand(&place, free_port()?, &last.by_hand.join("\n"), QUERY)?, expected);
+
+    // By RESTORE-BY-HAND.txt, whose ninth section another test follows.
+    let place = gathered()?;
+    let text = std::fs::read_to_string(archiving.system.repository("west").join("RESTORE-BY-HAND.txt"))?;
+    let unpack = &commands(&text, "8. A whole cluster")?[..2];
+    let mut script = vec!["ln -s . own".to_owned()];
+    for (n, id) in [chain.id(0), chain.id(1), "own"].iter().enumerate() {
+        let part = format!("part-{n}");
+        let lines = unpack.iter().map(|line| line.replace("base.tar", &format!("{id}/base.tar")));
+        script.extend(
+            lines
+                .map(|line| line.replace("700 data", &format!("700 {part}")))
+                .map(|line| line.replace("-C data", &format!("-C {part}"))),
+        );
+    }
+    script.extend(
+        commands(&text, "10. A base backup of what changed")?
+            .iter()
+            .map(|line| line.replace("part-0 part-1", "part-0 part-1 part-2")),
+    );
+    // What comes after it is the same as of a full one.
+    let after = last.by_hand.iter().skip_while(|line| !line.starts_with("pg_verifybackup")).skip(1);
+    script.extend(after.cloned());
+    assert_eq!(by_hand(&place, free_port()?, &script.join("\n"), QUERY)?, expected);
+
+    // By what lies beside the data that drctl restored: as the server's user, into other directories.
+    let restored = archiving.recover("beside", &["--latest"]).await?;
+    assert_eq!(restored.code, Some(0), "{restored:#?}");
+    let beside = archiving.system.path().join("beside");
+    let text = std::fs::read_to_string(beside.join("RECOVER-BY-HAND.txt"))?;
+    let place = gathered()?;
+    let home = place.socket_directory().display().to_string();
+    let script: Vec<String> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("    "))
+        .take_while(|line| !line.contains(" = "))
+        .map(|line| {
+            line.replace("REPOSITORY", &archiving.system.repository("west").display().to_string())
+                .replace(&beside.display().to_string(), &format!("{home}/data"))
+                .replace("/a/directory/with/room/for/all/of/them", &format!("{home}/parts"))
+                .replace("/path/to/identity.txt", &format!("{home}/identity.txt"))
+        })
+        .chain([format!("cd {home}")])
+        .chain(last.by_hand.iter().skip_while(|line| !line.starts_with("pg_verifybackup")).skip(1).cloned())
+        .collect();
+    let script = script.join("\n");
+    assert!(script.contains("pg_combinebackup"), "{script}");
+    assert_eq!(by_hand(&place, free_port()?, &script, QUERY)?, expected);
     Ok(())
 }
