@@ -47,13 +47,22 @@ fn running(program: &str, argument: &OsStr) -> Vec<Pid> {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
+
     use super::*;
 
     #[tokio::test]
     async fn only_the_one_with_the_argument_is_ended() {
-        let sleeper = |seconds: &str| std::process::Command::new("sleep").arg(seconds).spawn().unwrap();
-        let (mut ours, mut other) = (sleeper("61.25"), sleeper("61.5"));
-        let ended = tokio::spawn(async { end_left_behind("sleep", OsStr::new("61.25")).await });
+        // Of this process alone: the same test may run beside it.
+        let seconds = |second: u32| OsString::from(format!("{second}.{}", std::process::id()));
+        let sleeper = |seconds: OsString| std::process::Command::new("sleep").arg(seconds).spawn().unwrap();
+        let (mut ours, mut other) = (sleeper(seconds(61)), sleeper(seconds(62)));
+        // A process that has just begun has no command line for an instant.
+        while running("sleep", &seconds(61)).is_empty() {
+            std::thread::yield_now();
+        }
+        let argument = seconds(61);
+        let ended = tokio::spawn(async move { end_left_behind("sleep", &argument).await });
         let status = tokio::task::spawn_blocking(move || ours.wait()).await.unwrap().unwrap();
         assert!(!status.success());
         assert_eq!(ended.await.unwrap(), 1);
