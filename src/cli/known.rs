@@ -152,7 +152,7 @@ pub(super) fn word_style(word: &str) -> anstyle::Style {
     match word {
         "checked" | "proven" | "ok" | "good" => style::GOOD,
         "missing" | "not yet restorable" | "behind" | "late" | "unknown" | "not reached" => style::WARN,
-        "gone" | "bad" | "broken" | "gap" | "objective missed" | "nothing to restore" => style::BAD,
+        "gone" | "bad" | "broken" | "gap" | "lost" | "objective missed" | "nothing to restore" => style::BAD,
         _ => anstyle::Style::new(),
     }
 }

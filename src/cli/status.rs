@@ -9,7 +9,7 @@ use super::exit::Exit;
 use super::known::{Freshness, Known, word_style};
 use super::output::{duration, style};
 use super::table::{Cell, Table};
-use crate::upkeep::log::{Logs, logs};
+use crate::upkeep::log::{Logs, enter_lost, logs};
 use crate::upkeep::standing::{IfLost, PlaceStanding, SourceStanding, Verdict, assess};
 
 /// Say where we stand: what each repository could give back now, and what the loss of each would cost
@@ -26,7 +26,16 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
     let sources: Vec<_> = known.policy.sources.iter().map(|source| source.name.clone()).collect();
     let rpo = known.policy.objectives.rpo;
     let logs = match &known.refreshed {
-        Some(_) => logs(&known.policy.system, &known.repositories, &entries).await,
+        Some(_) => {
+            let mut logs = logs(&known.policy.system, &known.repositories, &entries).await;
+            let not_asked = enter_lost(&known.policy, &known.repositories, &mut logs).await;
+            for (source, why) in not_asked {
+                context
+                    .output
+                    .note(format!("note: the server of {source} did not say what it was told: {why}"));
+            }
+            logs
+        }
         None => {
             if entries.iter().any(|entry| entry.manifest.physical.is_some()) {
                 context.output.note(
@@ -63,7 +72,7 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
     Ok(match worst {
         Verdict::Ok | Verdict::Late => Exit::Done,
         Verdict::Behind | Verdict::NotReached => Exit::Partly,
-        Verdict::Gap | Verdict::ObjectiveMissed => Exit::ObjectiveMissed,
+        Verdict::Gap | Verdict::Lost | Verdict::ObjectiveMissed => Exit::ObjectiveMissed,
         Verdict::Nothing => Exit::Nothing,
     })
 }
@@ -106,6 +115,7 @@ fn show(context: &Context, known: &Known, standings: &[SourceStanding], worst: V
         Verdict::Behind => format!("within {rpo} everywhere, but not every repository has the newest backup"),
         Verdict::NotReached => "not every repository could be asked".to_owned(),
         Verdict::Gap => "log is missing: what is archived after it cannot be recovered".to_owned(),
+        Verdict::Lost => "the server was told that log is archived which is not there".to_owned(),
         Verdict::ObjectiveMissed => missed(standings, &rpo.to_string()),
         Verdict::Nothing => "a source has no backup that could be restored".to_owned(),
     };
@@ -114,6 +124,9 @@ fn show(context: &Context, known: &Known, standings: &[SourceStanding], worst: V
         Verdict::Behind => output.note("hint: `drctl copies sync` completes the copies."),
         Verdict::Gap => output.note(
             "hint: `drctl copies sync` takes it from a copy that has it; where none has, `drctl backup --kind base` begins anew.",
+        ),
+        Verdict::Lost => output.note(
+            "hint: `drctl wal configure` says whether `archive_command` is right; then `drctl backup --kind base` begins anew.",
         ),
         Verdict::ObjectiveMissed if places(standings).any(|place| place.behind) => {
             output.note("hint: `drctl copies sync` completes the copies; `drctl backup` takes a new backup.");
@@ -159,6 +172,9 @@ fn details(place: &PlaceStanding) -> Vec<String> {
         if let Some(gap) = &log.gap {
             lines.push(format!("  {name}: later log is there and of no use: {gap} is missing before it"));
         }
+    }
+    if let Some(file) = &place.lost {
+        lines.push(format!("  {name}: the server was told that {file} is archived, and it is not there"));
     }
     let waiting = place.waiting.iter();
     lines.extend(waiting.map(|(backup, why)| format!("  {name}: {backup} is not yet restorable: {why}")));

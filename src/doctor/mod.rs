@@ -10,6 +10,7 @@ mod database;
 mod examine;
 mod finding;
 mod host;
+mod log;
 mod repository;
 
 pub use examine::examine;

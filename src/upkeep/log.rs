@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use futures_util::future::join_all;
 use serde::Serialize;
 
 use super::standing::is_restorable;
@@ -10,10 +11,12 @@ use crate::model::{
     BackupId, Manifest, Physical, RepositoryName, SourceName, SystemIdentifier, SystemName, chain,
 };
 use crate::pipeline::Identities;
+use crate::policy::Policy;
 use crate::repository::{Repositories, Repository};
 use crate::wal::cluster::ClusterError;
 use crate::wal::{
-    Archive, Follow, Holdings, ListError, Moment, Position, Stop, first_segment, holdings, moment,
+    Archive, Follow, Holdings, ListError, Moment, Position, Stop, acknowledged, first_segment, holdings,
+    moment,
 };
 
 /// Up to when one repository, alone, could bring a cluster back by base backup and log.
@@ -26,6 +29,8 @@ pub struct LogStanding {
     pub waiting: Vec<(BackupId, String)>,
     /// Why it could not be asked, so that nothing is promised of it.
     pub unknown: Option<String>,
+    /// The server was told that this file is archived, and it is not there.
+    pub lost: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -63,6 +68,37 @@ pub async fn logs(system: &SystemName, repositories: &Repositories, entries: &[B
         }
     }
     logs
+}
+
+/// Asks the servers what they were told is archived, and enters where that is not so. Gives the sources whose
+/// server could not be asked, and why.
+pub async fn enter_lost(
+    policy: &Policy,
+    repositories: &Repositories,
+    logs: &mut Logs,
+) -> Vec<(SourceName, String)> {
+    let asked =
+        policy.sources.iter().map(async |source| (source, acknowledged(&policy.system, source).await));
+    let mut not_asked = Vec::new();
+    for (source, said) in join_all(asked).await {
+        let told_server = match said {
+            Ok(Some(told_server)) => told_server,
+            Ok(None) => continue,
+            Err(error) => {
+                not_asked.push((source.name.clone(), told(&error)));
+                continue;
+            }
+        };
+        for repository in repositories.iter() {
+            let standing = logs.entry((source.name.clone(), repository.name.clone())).or_default();
+            match told_server.is_lost_from(repository).await {
+                Ok(true) => standing.lost = Some(told_server.file.to_string()),
+                Ok(false) => {}
+                Err(error) => standing.unknown = standing.unknown.take().or(Some(told(&error))),
+            }
+        }
+    }
+    not_asked
 }
 
 /// `bases`: newest first.

@@ -47,6 +47,8 @@ pub struct PlaceStanding {
     pub newest: Option<Newest>,
     /// What archived log adds to it.
     pub log: Option<LogReach>,
+    /// The server was told that this file is archived, and it is not there.
+    pub lost: Option<String>,
     /// The data of this long would be lost if this place, alone, were restored from now.
     pub loses_seconds: Option<u64>,
     /// A newer one is elsewhere.
@@ -83,6 +85,8 @@ pub enum Verdict {
     NotReached,
     /// What is archived now cannot be recovered: some log before it is missing.
     Gap,
+    /// The server was told that some log is archived there, and it is not.
+    Lost,
     /// Restoring it now would lose more than the objective allows.
     ObjectiveMissed,
     /// There is nothing to restore.
@@ -97,6 +101,7 @@ impl Verdict {
             Self::Behind => "behind",
             Self::NotReached => "not reached",
             Self::Gap => "gap",
+            Self::Lost => "lost",
             Self::ObjectiveMissed => "objective missed",
             Self::Nothing => "nothing to restore",
         }
@@ -203,6 +208,7 @@ fn assess_place(
         _ if !place.reached || log.is_some_and(|log| log.unknown.is_some()) => Verdict::NotReached,
         None => Verdict::Nothing,
         Some(loses) if loses > rpo => Verdict::ObjectiveMissed,
+        Some(_) if log.is_some_and(|log| log.lost.is_some()) => Verdict::Lost,
         Some(_) if reach.as_ref().is_some_and(|reach| reach.gap.is_some()) => Verdict::Gap,
         Some(loses) if loses > rpo * 3 / 4 => Verdict::Late,
         Some(_) => Verdict::Ok,
@@ -216,6 +222,7 @@ fn assess_place(
             state: copy.state,
         }),
         log: reach,
+        lost: log.and_then(|log| log.lost.clone()),
         loses_seconds: loses.map(|loses| loses.as_secs()),
         behind: false,
         bad,

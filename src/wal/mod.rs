@@ -10,6 +10,7 @@
 //!
 //! *Not here.* Base backups, and where a restore begins and ends.
 
+mod acknowledged;
 mod ahead;
 mod archive;
 mod chain;
@@ -30,6 +31,7 @@ pub mod stream;
 pub mod sync;
 mod unpack;
 
+pub use acknowledged::{Acknowledged, AskError, KeptError, acknowledged};
 pub use archive::{Archive, Tags};
 pub use chain::{Follow, Gap, Holdings, Position, Reach, Stop, Stretch};
 pub use check::{Checked, check};

@@ -6,7 +6,7 @@ use sqlx::PgConnection;
 use thiserror::Error;
 
 use super::Backlog;
-use crate::model::{Lsn, SegmentSize, SystemIdentifier, Timeline};
+use crate::model::{Lsn, SegmentSize, SystemIdentifier, Timeline, WalName};
 use crate::platform::free_space;
 
 const QUESTION_WITHIN: Duration = Duration::from_secs(10);
@@ -41,6 +41,7 @@ pub struct ServerFacts {
     /// A segment is ended after this long if anything was written; zero: only when it is full.
     pub archive_timeout: Duration,
     pub last_archived: Option<DateTime<Utc>>,
+    pub last_archived_file: Option<WalName>,
     pub failed_count: i64,
     pub last_failed: Option<DateTime<Utc>>,
     pub backlog: Waiting,
@@ -69,6 +70,7 @@ struct Row {
     archive_command: Option<String>,
     archive_timeout: i64,
     last_archived: Option<i64>,
+    last_archived_file: Option<String>,
     failed_count: i64,
     last_failed: Option<i64>,
     data_directory: Option<String>,
@@ -85,6 +87,7 @@ SELECT s.system_identifier, c.timeline_id AS timeline,
        (SELECT setting FROM pg_settings WHERE name = 'archive_command') AS archive_command,
        (SELECT setting::int8 FROM pg_settings WHERE name = 'archive_timeout') AS archive_timeout,
        (extract(epoch FROM a.last_archived_time) * 1000)::int8 AS last_archived,
+       a.last_archived_wal AS last_archived_file,
        a.failed_count,
        (extract(epoch FROM a.last_failed_time) * 1000)::int8 AS last_failed,
        (SELECT setting FROM pg_settings WHERE name = 'data_directory') AS data_directory,
@@ -126,6 +129,7 @@ pub async fn server_facts(connection: &mut PgConnection) -> Result<ServerFacts, 
         archive_command: row.archive_command,
         archive_timeout: Duration::from_secs(number("archive_timeout", row.archive_timeout)?),
         last_archived: row.last_archived.and_then(DateTime::from_timestamp_millis),
+        last_archived_file: row.last_archived_file.and_then(|name| name.parse().ok()),
         failed_count: row.failed_count,
         last_failed: row.last_failed.and_then(DateTime::from_timestamp_millis),
         backlog,

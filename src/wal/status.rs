@@ -2,10 +2,11 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use thiserror::Error;
 
 use super::listing::{self, ListError};
-use super::{Archive, Follow, Gap, Holdings, Moment, Position, Reach};
-use crate::model::{Segment, Timeline};
+use super::{Acknowledged, Archive, Follow, Gap, Holdings, KeptError, Moment, Position, Reach};
+use crate::model::{Segment, Timeline, WalName};
 use crate::pipeline::Identities;
 use crate::repository::Repository;
 
@@ -19,6 +20,8 @@ pub struct Standing {
     /// Where it ends; `None` where there is nothing.
     pub reach: Option<Reach>,
     pub moment: Moment,
+    /// The server was told that this is archived, and it is not there.
+    pub lost: Option<WalName>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +43,8 @@ pub enum Verdict {
     NotReached,
     /// Segments are missing between others.
     Gap,
+    /// What the server was told is archived is not there.
+    Lost,
     ObjectiveMissed,
     Nothing,
 }
@@ -51,14 +56,28 @@ impl Verdict {
             Self::Late => "late",
             Self::NotReached => "not reached",
             Self::Gap => "gap",
+            Self::Lost => "lost",
             Self::ObjectiveMissed => "objective missed",
             Self::Nothing => "nothing archived",
         }
     }
 }
 
-/// Asks one repository.
-pub async fn standing(repository: &Repository, archive: &Archive) -> Result<Standing, ListError> {
+/// Why it is not known what a repository has.
+#[derive(Debug, Error)]
+pub enum StandingError {
+    #[error(transparent)]
+    List(#[from] ListError),
+    #[error(transparent)]
+    Kept(#[from] KeptError),
+}
+
+/// Asks one repository. What the server was told must have been asked before.
+pub async fn standing(
+    repository: &Repository,
+    archive: &Archive,
+    acknowledged: Option<&Acknowledged>,
+) -> Result<Standing, StandingError> {
     let store = &*repository.store;
     let holdings = listing::holdings(store, archive, None, &Identities::default()).await?;
     let end = end(&holdings);
@@ -66,7 +85,12 @@ pub async fn standing(repository: &Repository, archive: &Archive) -> Result<Stan
         Some((_, reach)) => listing::moment(store, archive, reach).await.map_err(ListError::Store)?,
         None => Moment { complete: None, newest_commit: None },
     };
+    let lost = match acknowledged {
+        Some(told) => told.is_lost_from(repository).await?.then_some(told.file),
+        None => None,
+    };
     Ok(Standing {
+        lost,
         timelines: holdings
             .timelines()
             .map(|timeline| TimelineStanding {
@@ -105,6 +129,7 @@ impl Standing {
         match self.behind(now) {
             None => Verdict::Nothing,
             Some(behind) if behind > rpo => Verdict::ObjectiveMissed,
+            Some(_) if self.lost.is_some() => Verdict::Lost,
             Some(_) if self.has_gaps() => Verdict::Gap,
             Some(behind) if behind > rpo * 3 / 4 => Verdict::Late,
             Some(_) => Verdict::Ok,
@@ -124,6 +149,7 @@ mod tests {
             timelines: vec![],
             whole_since: None,
             reach: None,
+            lost: None,
             moment: Moment {
                 complete: minutes.map(|minutes| now - chrono::TimeDelta::minutes(minutes)),
                 newest_commit: None,

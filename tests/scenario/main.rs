@@ -29,4 +29,5 @@ mod secrets;
 mod upkeep;
 mod wal;
 mod wal_configure;
+mod wal_lost;
 mod wal_stream;

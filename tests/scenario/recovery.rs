@@ -110,7 +110,11 @@ async fn and_so_it_does_with_17() -> Outcome<()> {
 }
 
 /// Removes a segment from a repository that is a directory, and gives it back when it is put again.
-fn take_segment(archiving: &Archiving, repository: &str, segment: &str) -> Outcome<(PathBuf, Vec<u8>)> {
+pub(crate) fn take_segment(
+    archiving: &Archiving,
+    repository: &str,
+    segment: &str,
+) -> Outcome<(PathBuf, Vec<u8>)> {
     let files = contents(&archiving.system.repository(repository))?;
     let wanted = |path: &&PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();

@@ -14,7 +14,11 @@ use crate::policy::{Policy, PostgresSource, SourceConfig};
 use crate::postgres::{ConnectionParameters, close};
 use crate::repository::{Repositories, Repository};
 use crate::wal::status::{Standing, Verdict, standing};
-use crate::wal::{Archive, Gap, ServerFacts, cluster, server_facts};
+use crate::wal::{Acknowledged, Archive, Gap, ServerFacts, cluster, server_facts};
+
+const LOST: &str = "\
+hint: Where `archive_command` says so without archiving, `drctl wal configure` has the right one. Then take a base
+backup (`drctl backup --kind base`) at once: what the server was told is archived, it deletes.";
 
 /// Say up to when each repository could bring the data back, and how the server archives
 #[derive(Debug, clap::Args)]
@@ -44,8 +48,14 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
         (None, Err(_)) => first_cluster(&policy, source, &repositories).await?,
     };
     let archive = Archive { system: policy.system.clone(), source: source.clone(), cluster: identifier };
-    let asked =
-        futures_util::future::join_all(repositories.iter().map(|repository| ask(repository, &archive)));
+    let told = match (&server, policy.source(source).map(|source| &source.config)) {
+        (Ok(facts), Some(SourceConfig::Postgres(postgres))) => {
+            Acknowledged::of(postgres, facts, archive.clone())
+        }
+        _ => None,
+    };
+    let asked = repositories.iter().map(|repository| ask(repository, &archive, told.as_ref()));
+    let asked = futures_util::future::join_all(asked);
     let mut places = asked.await;
     places.extend(
         repositories
@@ -74,17 +84,20 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
         ));
         show(context, &places, verdict, now);
         show_server(context, &server, rpo, now);
+        if places.iter().any(|place| place.standing.as_ref().is_ok_and(|standing| standing.lost.is_some())) {
+            context.output.note(LOST);
+        }
     }
     Ok(match worst {
         Verdict::Ok | Verdict::Late => Exit::Done,
         Verdict::NotReached => Exit::Undetermined,
-        Verdict::Gap | Verdict::ObjectiveMissed => Exit::ObjectiveMissed,
+        Verdict::Gap | Verdict::Lost | Verdict::ObjectiveMissed => Exit::ObjectiveMissed,
         Verdict::Nothing => Exit::Nothing,
     })
 }
 
-async fn ask(repository: &Repository, archive: &Archive) -> Place {
-    let standing = standing(repository, archive).await.map_err(|error| told(&error));
+async fn ask(repository: &Repository, archive: &Archive, told_server: Option<&Acknowledged>) -> Place {
+    let standing = standing(repository, archive, told_server).await.map_err(|error| told(&error));
     Place { name: repository.name.to_string(), standing }
 }
 
@@ -171,6 +184,13 @@ fn details(place: &Place, standing: &Standing) -> Vec<String> {
             place.name, since.lsn, since.timeline, reach.end.lsn, reach.end.timeline
         ));
     }
+    if let Some(file) = standing.lost {
+        let bad = style::BAD;
+        lines.push(format!(
+            "  {}: {bad}lost{bad:#} {file}, and whatever else is not there: the server was told that it is archived",
+            place.name
+        ));
+    }
     for Gap { first, last, count: missing } in standing.timelines.iter().flat_map(|timeline| &timeline.gaps) {
         let what = if missing == &1 { first.to_string() } else { format!("{first} to {last}") };
         let bad = style::BAD;
@@ -254,7 +274,7 @@ fn colour(verdict: Verdict) -> anstyle::Style {
     match verdict {
         Verdict::Ok => style::GOOD,
         Verdict::Late | Verdict::NotReached => style::WARN,
-        Verdict::Gap | Verdict::ObjectiveMissed | Verdict::Nothing => style::BAD,
+        Verdict::Gap | Verdict::Lost | Verdict::ObjectiveMissed | Verdict::Nothing => style::BAD,
     }
 }
 
@@ -276,7 +296,7 @@ fn row_document(place: &Place, verdict: Verdict, now: DateTime<Utc>) -> Value {
         "all_until": standing.moment.complete, "newest_commit": standing.moment.newest_commit,
         "behind_seconds": standing.behind(now).map(|behind| behind.as_secs()),
         "whole_since": standing.whole_since, "end": standing.reach.as_ref().map(|reach| reach.end),
-        "timelines": timelines.collect::<Vec<_>>(),
+        "timelines": timelines.collect::<Vec<_>>(), "lost": standing.lost.map(|file| file.to_string()),
     })
 }
 
@@ -285,6 +305,7 @@ fn server_document(facts: &ServerFacts) -> Value {
         "lsn": facts.lsn, "timeline": facts.timeline, "standby": facts.is_standby,
         "archive_mode": facts.archive_mode, "archive_timeout_seconds": facts.archive_timeout.as_secs(),
         "failed_count": facts.failed_count, "last_failed": facts.last_failed, "last_archived": facts.last_archived,
+        "last_archived_file": facts.last_archived_file.map(|file| file.to_string()),
         "waiting_files": facts.backlog.files, "waiting_since": facts.backlog.oldest,
         "free_bytes": facts.backlog.free, "disk_lasts_seconds": facts.backlog.lasts.map(|lasts| lasts.as_secs()),
     })

@@ -1,0 +1,50 @@
+use super::{Area, Finding};
+use crate::event::told;
+use crate::model::SystemName;
+use crate::policy::Source;
+use crate::repository::Repositories;
+use crate::wal::cluster::ClusterError;
+use crate::wal::{Acknowledged, KeptError, acknowledged};
+
+/// Whether what a server was told is archived is where it should be.
+pub(super) async fn examine(
+    system: &SystemName,
+    source: &Source,
+    repositories: &Repositories,
+) -> Vec<Finding> {
+    // That a server cannot be asked is told where its set-up is looked at.
+    let Ok(Some(told_server)) = acknowledged(system, source).await else { return vec![] };
+    let subject = source.name.as_str();
+    let mut findings = vec![];
+    for repository in repositories.iter() {
+        match told_server.is_lost_from(repository).await {
+            Ok(false) => {}
+            Ok(true) => findings.push(lost(subject, repository.name.as_str(), &told_server)),
+            Err(error @ KeptError::Cluster(ClusterError::Other { .. })) => findings.push(Finding::fault(
+                Area::Source,
+                subject,
+                told(&error),
+                "A cluster that took another's place, made anew or upgraded, gets a source of its own in the policy.",
+            )),
+            Err(error) => findings.push(Finding::fault(
+                Area::Source,
+                subject,
+                format!("repository `{}`: {}", repository.name, told(&error)),
+                "Check that the repository answers.",
+            )),
+        }
+    }
+    findings
+}
+
+fn lost(subject: &str, repository: &str, told_server: &Acknowledged) -> Finding {
+    let file = told_server.file;
+    Finding::fault(
+        Area::Source,
+        subject,
+        format!(
+            "the server was told that {file} is archived, and repository `{repository}` does not have it"
+        ),
+        "Mend `archive_command` (`drctl wal configure`), then take a base backup at once: what the server was told is archived, it deletes.",
+    )
+}
