@@ -1,4 +1,5 @@
 use std::io::{self, BufReader, Read};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use thiserror::Error;
 
@@ -76,9 +77,28 @@ fn decrypt<R: Read>(stored: R, identities: &Identities) -> Result<impl Read + us
         age::DecryptError::Io(error) => OpenError::Read(error),
         other => OpenError::Header(io::Error::other(other)),
     };
-    let decryptor =
-        age::Decryptor::new_buffered(BufReader::with_capacity(128 << 10, stored)).map_err(failed)?;
-    decryptor.decrypt(identities.iter()).map_err(failed)
+    let stored = Arc::new(Mutex::new(BufReader::with_capacity(128 << 10, stored)));
+    let decryptor = age::Decryptor::new(Held(Arc::clone(&stored))).map_err(failed)?;
+    decryptor.decrypt(identities.iter()).map_err(|error| match failed(error) {
+        // A damaged header looks like another key, and the end of what is stored tells that it is damaged.
+        OpenError::WrongIdentity => {
+            let rest = io::copy(&mut Held(stored).take(TOLD_WITHIN), &mut io::sink());
+            rest.map_or_else(OpenError::Read, |_| OpenError::WrongIdentity)
+        }
+        error => error,
+    })
+}
+
+/// How much is read to tell damage from another key; what proves the key first is smaller.
+const TOLD_WITHIN: u64 = 64 << 20;
+
+/// A stream that can be gone on with after whoever read it has given up.
+struct Held<R>(Arc<Mutex<R>>);
+
+impl<R: Read> Read for Held<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).read(buffer)
+    }
 }
 
 /// Compares with the digest at the end of the stream.

@@ -231,6 +231,28 @@ mod tests {
         assert!(matches!(sealed, Err(PipelineError::Empty)), "{sealed:?}");
     }
 
+    /// A store's stream ends with an error where its bytes are not those that were stored.
+    #[test]
+    fn a_damaged_header_is_not_taken_for_another_key() {
+        struct Altered<'a>(&'a [u8]);
+        impl Read for Altered<'_> {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                match self.0.read(buffer)? {
+                    0 => Err(io::Error::other("not what was stored")),
+                    count => Ok(count),
+                }
+            }
+        }
+        let identity = NewIdentity::generate();
+        let (objects, _, _) = run(Box::new(FromMemory::new(noise(500))), &recipe(&identity));
+        let mut stored = objects.concat();
+        let line = stored.windows(6).position(|some| some == b"X25519").unwrap();
+        stored[line + 10] = if stored[line + 10] == b'A' { b'B' } else { b'A' };
+        let opened =
+            open(Altered(&stored), &[Encoding::Zstd, Encoding::Age], &identity.identities(), None).err();
+        assert!(matches!(opened, Some(crate::pipeline::OpenError::Read(_))), "{opened:?}");
+    }
+
     #[test]
     fn another_key_opens_nothing() {
         let (objects, _, _) = run(Box::new(FromMemory::new(noise(500))), &recipe(&NewIdentity::generate()));
