@@ -246,8 +246,9 @@ impl Holdings {
                 stretches.push(Stretch { first, last });
             }
             match (fork, until) {
-                // The child has the segment it begins in, as far as its parent wrote it and on.
-                (Some(fork), _) if next == fork && self.has(self.child(timeline, goal), fork) => {}
+                // The child has the segment it begins in, as far as its parent wrote it and on, or pieces of it.
+                (Some(fork), Some(until))
+                    if next == fork && self.begins(self.child(timeline, goal), fork, until) => {}
                 // It does not, but its parent has.
                 (Some(fork), Some(until)) if next == fork && self.has(timeline, fork) => {
                     let segment = self.segment(timeline, fork);
@@ -328,6 +329,12 @@ impl Holdings {
 
     fn has(&self, timeline: Timeline, number: u64) -> bool {
         self.timelines.get(&timeline).is_some_and(|held| held.segments.contains(&number))
+    }
+
+    /// Whether a timeline that was begun at `fork` has anything of its own in that segment.
+    fn begins(&self, timeline: Timeline, number: u64, fork: Lsn) -> bool {
+        let shipped = self.size.begin_of(number).0 + u64::from(self.shipped(timeline, number).bytes());
+        self.has(timeline, number) || shipped > fork.0
     }
 
     fn segment(&self, timeline: Timeline, number: u64) -> Segment {
@@ -457,6 +464,31 @@ mod tests {
         names.extend([(0, 400), (400, 900)].map(|(begin, end)| WalName::Piece { segment, begin, end }));
         let reach = Holdings::new(SIZE, names).reach(at(1, lsn(5, 0)), Follow::Latest);
         assert_eq!((reach.end, reach.stop), (at(1, lsn(7, 900)), Stop::End));
+    }
+
+    #[test]
+    fn pieces_of_the_segment_a_timeline_begins_in_lead_onto_it() {
+        let fork = lsn(7, 500);
+        let held = |pieces: &[(u32, u32, u32)], parent: std::ops::Range<u64>| {
+            let whole = parent.map(|n| WalName::Segment(Segment::new(timeline(1), n, SIZE)));
+            let pieces = pieces.iter().map(|(on, begin, end)| WalName::Piece {
+                segment: Segment::new(timeline(*on), 7, SIZE),
+                begin: *begin,
+                end: *end,
+            });
+            let mut held = Holdings::new(SIZE, whole.chain(pieces).chain([WalName::History(timeline(2))]));
+            held.came_from(timeline(2), Ancestor { timeline: timeline(1), until: fork });
+            held.reach(at(1, lsn(5, 0)), Follow::Latest)
+        };
+        let both = held(&[(1, 0, 480), (2, 0, 900)], 5..7);
+        assert_eq!((both.end, both.stop, both.left_in()), (at(2, lsn(7, 900)), Stop::End, None));
+        // As long as they do not come as far, the parent leads further, and no further than the fork.
+        let short = held(&[(1, 0, 480), (2, 0, 300)], 5..7);
+        assert_eq!((short.end, short.left_in()), (at(1, lsn(7, 480)), None));
+        let on = held(&[(1, 0, 800), (2, 0, 300)], 5..7);
+        assert_eq!((on.end, on.left_in().is_some()), (at(1, fork), true));
+        let whole = held(&[(2, 0, 900)], 5..8);
+        assert_eq!((whole.end, whole.stop), (at(2, lsn(7, 900)), Stop::End));
     }
 
     proptest! {

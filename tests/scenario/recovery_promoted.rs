@@ -34,7 +34,7 @@ async fn between(archiving: &Archiving) -> Outcome<DateTime<Utc>> {
     Ok(moment)
 }
 
-async fn numbers(cluster: &Cluster) -> Outcome<Vec<i64>> {
+pub(crate) async fn numbers(cluster: &Cluster) -> Outcome<Vec<i64>> {
     let listed = cluster.text("postgres", "SELECT string_agg(n::text, ',' ORDER BY n) FROM ledger").await?;
     Ok(listed.split(',').map(str::parse).collect::<Result<_, _>>()?)
 }

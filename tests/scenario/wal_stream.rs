@@ -7,7 +7,11 @@ use std::time::{Duration, Instant};
 use drctl::model::{Lsn, SegmentSize, WalName};
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::recovery::insists;
+use crate::recovery_promoted::numbers;
 use crate::support::Outcome;
+use crate::support::archiving::Archiving;
+use crate::support::ledger::Ledger;
 use crate::support::postgres::{Cluster, ClusterOptions};
 use crate::support::system::{Place, Running, System, until};
 use crate::support::usage::tree;
@@ -77,6 +81,29 @@ impl Streaming {
             name.parse::<WalName>().ok().map(|name| name.to_string())
         });
         Ok(names.collect())
+    }
+
+    /// Whether pieces of a segment reach to a position.
+    fn has(&self, repository: &str, segment: &str, position: Lsn) -> bool {
+        let offset = position.0 % SegmentSize::DEFAULT.bytes();
+        self.stored(repository).is_ok_and(|stored| {
+            stored.into_iter().any(|name| match name.parse() {
+                Ok(WalName::Piece { segment: of, end, .. }) => {
+                    of.to_string() == segment && u64::from(end) >= offset
+                }
+                _ => false,
+            })
+        })
+    }
+
+    /// Now, apart from what was committed before and what comes.
+    async fn moment(&self) -> Outcome<String> {
+        let pause = Duration::from_millis(5);
+        tokio::time::sleep(pause).await;
+        let now = "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')";
+        let moment = self.cluster.text("postgres", now).await?;
+        tokio::time::sleep(pause).await;
+        Ok(moment)
     }
 
     async fn fetch(&self, segment: &str, identifier: &str, to: &Path) -> Outcome<()> {
@@ -174,4 +201,58 @@ async fn what_was_shipped_is_had_back_after_the_server_is_gone() -> Outcome<()> 
 
 fn streaming_end(bytes: &[u8]) -> usize {
     bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
+}
+
+/// The server dies, a standby is promoted, and the stream follows that one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_promoted_standby_is_followed_onto_its_timeline() -> Outcome<()> {
+    let mut streaming = Streaming::start().await?;
+    Ledger::create(&streaming.cluster).await?;
+    let insert = "INSERT INTO ledger (note) VALUES ('row')";
+    let running = streaming.stream().await?;
+    streaming.system.expect(0, &["backup"]).await?;
+    streaming.cluster.execute("postgres", &[insert, "SELECT pg_switch_wal()", insert]).await?;
+    let before = streaming.moment().await?;
+    streaming.cluster.execute("postgres", &[insert]).await?;
+    let standby = streaming.cluster.standby().await?;
+    streaming.cluster.execute("postgres", &[insert]).await?;
+    let end = streaming.cluster.text("postgres", "SELECT pg_current_wal_insert_lsn()").await?;
+    crate::recovery::until_replayed(&standby, &end).await?;
+    running.signal(Signal::TERM)?;
+    assert_eq!(running.end().await?.code, Some(0));
+    let old = streaming.cluster.url("postgres");
+    streaming.cluster.kill_9()?;
+    standby.execute("postgres", &["SELECT pg_promote()", insert]).await?;
+    streaming.cluster = standby;
+    streaming.system.rewrite(&old, &streaming.cluster.url("postgres"))?;
+
+    let running = streaming.stream().await?;
+    streaming.cluster.execute("postgres", &[insert]).await?;
+    let committed: Lsn =
+        streaming.cluster.text("postgres", "SELECT pg_current_wal_insert_lsn()").await?.parse()?;
+    let segment =
+        streaming.cluster.text("postgres", &format!("SELECT pg_walfile_name('{committed}')")).await?;
+    assert!(segment.starts_with("00000002"), "{segment}");
+    until("it is shipped", || {
+        streaming.has("primary", &segment, committed) && streaming.has("west", &segment, committed)
+    })
+    .await
+    .map_err(|error| format!("{error}: {:?}", running.stdout()))?;
+    for repository in ["primary", "west"] {
+        assert!(streaming.stored(repository)?.contains("00000002.history"));
+    }
+    let all = numbers(&streaming.cluster).await?;
+    // It dies, too, in the segment that its timeline begins in.
+    streaming.cluster.kill_9()?;
+    running.signal(Signal::TERM)?;
+    assert_eq!(running.end().await?.code, Some(0));
+    let Streaming { system, cluster } = streaming;
+    let drctl = system.hand_to_server()?;
+    let archiving = Archiving { system, cluster, drctl };
+    let restored = archiving.recovered("latest", &["--latest"]).await?;
+    assert_eq!(restored.report["started"]["timeline"], 3);
+    insists(restored, &all).await?;
+    let restored = archiving.recovered("before", &["--point-in-time", &before]).await?;
+    insists(restored, &all[..3]).await?;
+    Ok(())
 }
