@@ -51,6 +51,7 @@ impl Run {
                 let to = plan.to.clone();
                 let aftermath = match take_back(&state.filling) {
                     Ok(()) if state.changes && !state.is_whole => Aftermath::HalfChanged { to },
+                    Ok(()) if state.is_untouched() => Aftermath::Untouched { to },
                     _ if state.is_whole => Aftermath::Restored { to, server: state.server },
                     Ok(()) => Aftermath::Removed { to },
                     Err(error) => Aftermath::Left { to, reason: error.to_string() },
@@ -113,7 +114,10 @@ impl Run {
             // Once more: someone may have come first.
             match Place::look(directory)?.standing {
                 Standing::Absent | Standing::Empty => {}
-                Standing::Data | Standing::Restored if plan.changes && directory == plan.to => {
+                Standing::Data | Standing::Restored
+                    if plan.changes
+                        && (directory == plan.to || reuse::is_tablespace_of(&plan.to, directory)) =>
+                {
                     self.begin_changing(directory, plan, &marker, state)?;
                     continue;
                 }
@@ -159,24 +163,23 @@ impl Run {
         marker: &Marker,
         state: &mut State,
     ) -> Result<(), RecoveryError> {
-        if let Some(process) = reuse::process_in(directory) {
+        let hold = reuse::mark(directory, marker, plan.steps.owner);
+        let hold = hold.map_err(|source| wrote(&directory.join(MARKER), source))?;
+        state.holds.push(hold.ok_or_else(|| came_first(directory))?);
+        // A server that came up since the plan was made.
+        if let Some(file) = reuse::process_file(directory) {
             let path = directory.to_owned();
-            return Err(RecoveryError::Refused(vec![Refusal::Runs { path, process }]));
+            return Err(RecoveryError::Refused(vec![Refusal::Runs { path, file }]));
         }
-        let path = directory.join(MARKER);
-        let text = serde_json::to_vec(marker).unwrap_or_default();
-        let failed = |source| wrote(&path, source);
-        let open = fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
-        let mut mark = open.map_err(failed)?;
-        state.holds.push(Hold::take(directory).map_err(failed)?.ok_or_else(|| came_first(directory))?);
-        let written = mark.set_len(0).and_then(|()| mark.write_all(&text)).and_then(|()| mark.sync_all());
-        written.and_then(|()| sync_folder(directory)).map_err(failed)?;
         state.changes = true;
         if directory == plan.to {
             let run = self.id.to_string();
             let aside = reuse::begin(directory, &run).map_err(|source| wrote(directory, source))?;
             if let Some(aside) = aside {
-                self.events.notice(format!("the log that was there is kept as {}", aside.display()));
+                self.events.notice(format!(
+                    "the log that was there is kept as {}; base backups carry it along until you remove it",
+                    aside.display()
+                ));
             }
         }
         Ok(())
@@ -314,6 +317,12 @@ fn archives<'p>(
         archives.push(Archive { tar, root, what: What::Tablespace });
     }
     Ok(archives)
+}
+
+impl State {
+    fn is_untouched(&self) -> bool {
+        self.filling.is_empty() && !self.changes && !self.is_whole
+    }
 }
 
 /// What was done so far, for the case that it ends.

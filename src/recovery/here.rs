@@ -95,6 +95,8 @@ pub(super) struct Place {
     pub(super) device: u64,
     /// The data directory it is inside of.
     pub(super) inside: Option<PathBuf>,
+    /// A tablespace of the data directory that is to be changed.
+    pub(super) is_reusable: bool,
 }
 
 impl Place {
@@ -109,6 +111,7 @@ impl Place {
             free: free_space(&resolved).map_err(failed)?,
             device,
             inside: inside.map(Path::to_owned),
+            is_reusable: false,
             path: resolved,
         })
     }
@@ -148,10 +151,18 @@ fn standing(path: &Path) -> io::Result<Standing> {
     }
     // With its control file it is a data directory, whatever else lies in it.
     match std::fs::read(path.join(MARKER)) {
+        // Whatever the mark says: what is kept there may be nowhere else.
+        Ok(bytes)
+            if !path.join("global/pg_control").exists()
+                && reuse::keeps_log(path)
+                && changes(&bytes).is_none() =>
+        {
+            Ok(Standing::Data)
+        }
         Ok(bytes) if !path.join("global/pg_control").exists() => {
             // It may have been cut short itself.
             let marker = serde_json::from_slice::<Marker>(&bytes).ok();
-            let changes = marker.as_ref().and_then(|marker| marker.changes);
+            let changes = changes(&bytes);
             let run = marker.map_or_else(|| "unknown".to_owned(), |marker| marker.run);
             Ok(match (Hold::take(path)?, changes) {
                 (None, _) => Standing::AtWork(run),
@@ -162,6 +173,10 @@ fn standing(path: &Path) -> io::Result<Standing> {
         _ if path.join(by_hand::FILE).exists() => Ok(Standing::Restored),
         _ => Ok(Standing::Data),
     }
+}
+
+fn changes(mark: &[u8]) -> Option<SystemIdentifier> {
+    serde_json::from_slice::<Marker>(mark).ok()?.changes
 }
 
 /// That a directory's mark is held by this process. Whoever holds it is at work there; the system lets it go
@@ -232,14 +247,21 @@ impl Here {
         };
         Ok(Self {
             reusable_bytes: if request.delta && is_changed {
-                reuse::size_of(&to.path)
+                reuse::reusable_bytes(&to.path)
                     .map_err(|source| RecoveryError::Look { path: to.path.clone(), source })?
             } else {
                 0
             },
             reusable: if request.delta && is_data { look(&to.path)? } else { None },
             to,
-            tablespaces: tablespaces.iter().map(|path| Place::look(path)).collect::<Result<_, _>>()?,
+            tablespaces: tablespaces
+                .iter()
+                .map(|path| {
+                    let place = Place::look(path)?;
+                    let is_reusable = request.delta && reuse::is_tablespace_of(&request.to, &place.path);
+                    Ok(Place { is_reusable, ..place })
+                })
+                .collect::<Result<_, RecoveryError>>()?,
             is_root: rustix::process::geteuid().is_root(),
             servers: Tools::servers(request.tools.as_deref()).await,
             combining: match combined_by {

@@ -99,11 +99,12 @@ fn place_objection(place: &Place, request: &Request, situation: &Situation) -> O
         Standing::Changed(cluster) if request.delta => other_cluster(path, *cluster, situation),
         Standing::Changed(_) => Some(Refusal::HalfChanged(path)),
         Standing::Data | Standing::Restored if let Some(found) = reusable(place, situation) => {
-            match found.process {
-                Some(process) => Some(Refusal::Runs { path, process }),
+            match &found.process_file {
+                Some(file) => Some(Refusal::Runs { path, file: file.clone() }),
                 None => other_cluster(path, found.cluster, situation),
             }
         }
+        Standing::Data | Standing::Restored if place.is_reusable => None,
         Standing::Restored => Some(Refusal::Restored(path)),
         Standing::Data => Some(Refusal::NotEmpty(path)),
         Standing::NotADirectory => Some(Refusal::NotADirectory { path }),

@@ -332,21 +332,35 @@ fn notes(request: &Request, situation: &Situation, goal: &Goal, has_server: bool
             "whoever starts the server needs {names} in the environment, for `restore_command`"
         ));
     }
-    if let Some(standing) = &situation.here.reusable {
-        notes.push(format!(
-            "what is in {} now is changed into what was backed up, and is lost but for its log, which is kept there as `pg_wal.before-RUN`",
-            situation.here.to.path.display()
-        ));
-        if standing.unarchived > 0 {
-            notes.push(format!(
-                "{} files of that log were never archived: what is in them is not recovered, unless `drctl wal push` archives them first",
-                standing.unarchived
-            ));
-        }
+    if request.delta {
+        notes.extend(changing(situation));
     }
     if situation.here.is_root && request.owner.is_none() {
         notes.push("the files will belong to root, whom PostgreSQL does not run as: `--owner postgres` gives them to its user".to_owned());
     }
+    notes
+}
+
+/// What changing a data directory does to what stands there.
+fn changing(situation: &Situation) -> Vec<String> {
+    let here = &situation.here;
+    if here.reusable.is_none() && !matches!(here.to.standing, Standing::Changed(_)) {
+        return vec![];
+    }
+    let mut notes = vec![format!(
+        "what is in {} now is changed into what was backed up, and is lost but for its log, which is kept there as `pg_wal.before-RUN`: what was committed last and never archived is in that alone",
+        here.to.path.display()
+    )];
+    let unarchived = here.reusable.as_ref().map_or(0, |standing| standing.unarchived);
+    if unarchived > 0 {
+        notes.push(format!(
+            "{unarchived} whole files of that log were never archived: what is in them is not recovered, unless `drctl wal push` archives them first"
+        ));
+    }
+    notes.push(
+        "files that are not in the backup are removed at the end, so that tables which were rewritten since need room twice"
+            .to_owned(),
+    );
     notes
 }
 

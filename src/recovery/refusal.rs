@@ -62,8 +62,8 @@ pub enum Refusal {
         "`{path}` is a data directory of another cluster: its system identifier is {found}, and {expected} was backed up"
     )]
     OtherCluster { path: PathBuf, found: SystemIdentifier, expected: SystemIdentifier },
-    #[error("a server may be running in `{path}`: its process is {process}")]
-    Runs { path: PathBuf, process: i32 },
+    #[error("a server runs in `{path}`, or has ended without being stopped: `{file}` is there")]
+    Runs { path: PathBuf, file: PathBuf },
     #[error("`{path}` is not a directory")]
     NotADirectory { path: PathBuf },
     #[error("`{path}` {relation} `{of}`, {what}")]

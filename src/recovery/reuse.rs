@@ -6,16 +6,13 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
-use rustix::process::Pid;
-
-use super::here::MARKER;
+use super::here::{Hold, MARKER, Marker};
 use super::unpack::{CONTROL, create};
 use crate::model::SystemIdentifier;
-use crate::platform::is_alive;
 use crate::postgres::system_identifier_in;
 
 const LOG: &str = "pg_wal";
@@ -26,8 +23,8 @@ const PROCESS: &str = "postmaster.pid";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Standing {
     pub(super) cluster: SystemIdentifier,
-    /// Of a server that runs in it, as far as that can be told from here.
-    pub(super) process: Option<i32>,
+    /// The server's file that says that it runs.
+    pub(super) process_file: Option<PathBuf>,
     /// Files of its log that were never archived.
     pub(super) unarchived: usize,
 }
@@ -45,22 +42,79 @@ impl Standing {
                 })
                 .count(),
         };
-        Ok(Some(Self { cluster, process: process_in(directory), unarchived: ready }))
+        Ok(Some(Self { cluster, process_file: process_file(directory), unarchived: ready }))
     }
 }
 
-/// A process that may be a server in the directory. One of another container has a number that says nothing
-/// here; that it is taken for alive is the safe side.
-pub(super) fn process_in(directory: &Path) -> Option<i32> {
-    let text = fs::read_to_string(directory.join(PROCESS)).ok()?;
-    let process = text.lines().next()?.trim().parse().ok()?;
-    is_alive(Pid::from_raw(process)?).then_some(process)
+/// What a server has in its directory for as long as it runs, and after a crash. Whether the process that it
+/// names still runs cannot be told from here: it may be in another container. A person has to say so.
+pub(super) fn process_file(directory: &Path) -> Option<PathBuf> {
+    let path = directory.join(PROCESS);
+    fs::symlink_metadata(&path).is_ok().then_some(path)
 }
 
-/// What the files of a directory take.
-pub(super) fn size_of(directory: &Path) -> io::Result<u64> {
+/// Whether another name in the directory leads to this one: a tablespace of the cluster that stands there.
+pub(super) fn is_tablespace_of(directory: &Path, tablespace: &Path) -> bool {
+    let links = fs::read_dir(directory.join("pg_tblspc")).into_iter().flatten().flatten();
+    links.filter_map(|link| fs::read_link(link.path()).ok()).any(|target| target == tablespace)
+}
+
+/// Whether log of an earlier change is kept there, which nothing may remove.
+pub(super) fn keeps_log(directory: &Path) -> bool {
+    let mut entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.any(|entry| entry.file_name().to_string_lossy().starts_with(LOG_ASIDE))
+}
+
+/// Marks a directory that is to be changed, and takes it. `None`: another run has it.
+///
+/// The mark is whole or not there, since what says that nothing may be dropped there is in it.
+pub(super) fn mark(directory: &Path, marker: &Marker, owner: Option<(u32, u32)>) -> io::Result<Option<Hold>> {
+    let path = directory.join(MARKER);
+    let earlier = match fs::read(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        bytes => Some(bytes?),
+    };
+    let held = match &earlier {
+        Some(_) => match Hold::take(directory)? {
+            None => return Ok(None),
+            held => held,
+        },
+        None => None,
+    };
+    let is_same = |bytes: &Vec<u8>| {
+        serde_json::from_slice::<Marker>(bytes).is_ok_and(|earlier| earlier.changes == marker.changes)
+    };
+    if earlier.as_ref().is_some_and(is_same) {
+        return Ok(held);
+    }
+    let draft = directory.join(format!("{MARKER}.{}", marker.run));
+    let mut file = create(&draft, owner)?;
+    file.write_all(&serde_json::to_vec(marker).map_err(io::Error::other)?)?;
+    file.sync_all()?;
+    // A name that came in between is another run's.
+    let placed = if held.is_some() { fs::rename(&draft, &path) } else { fs::hard_link(&draft, &path) };
+    remove(&draft)?;
+    match placed {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
+        placed => placed?,
+    }
+    sync(directory)?;
+    Hold::take(directory)
+}
+
+/// What the files take that are likely to be there afterwards: those of its databases.
+pub(super) fn reusable_bytes(directory: &Path) -> io::Result<u64> {
+    ["base", "global"].iter().map(|folder| size_of(&directory.join(folder))).sum()
+}
+
+/// What the files of a directory take; nothing where it is not there.
+fn size_of(directory: &Path) -> io::Result<u64> {
     let mut size = 0;
-    for entry in fs::read_dir(directory)? {
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        entries => entries?,
+    };
+    for entry in entries {
         let entry = entry?;
         let found = match entry.metadata() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
@@ -77,7 +131,6 @@ pub(super) fn size_of(directory: &Path) -> io::Result<u64> {
 pub(super) fn begin(directory: &Path, run: &str) -> io::Result<Option<PathBuf>> {
     remove(&directory.join(CONTROL))?;
     sync(&directory.join("global"))?;
-    remove(&directory.join(PROCESS))?;
     let aside = directory.join(format!("{LOG_ASIDE}{run}"));
     match fs::rename(directory.join(LOG), &aside) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -124,13 +177,14 @@ impl Over {
         let file = match found {
             // What has a second name elsewhere is not to change there.
             Some(found) if found.is_file() && found.nlink() == 1 => {
-                let no_link = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
-                let file = OpenOptions::new().read(true).write(true).custom_flags(no_link).open(path)?;
-                file.set_permissions(Permissions::from_mode(0o600))?;
-                if let Some((user, group)) = owner {
-                    fchown(&file, Some(user), Some(group))?;
+                match take_over(path, owner) {
+                    // The directory is ours, and what is in it may not be.
+                    Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                        fs::remove_file(path)?;
+                        None
+                    }
+                    file => Some(file?),
                 }
-                Some(file)
             }
             Some(found) if found.is_dir() => {
                 fs::remove_dir_all(path)?;
@@ -169,6 +223,17 @@ impl Over {
         kept.bytes += self.reused;
         Ok(())
     }
+}
+
+/// A file that stands there, to be changed, whatever its mode was.
+fn take_over(path: &Path, owner: Option<(u32, u32)>) -> io::Result<File> {
+    fs::set_permissions(path, Permissions::from_mode(0o600))?;
+    let no_link = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+    let file = OpenOptions::new().read(true).write(true).custom_flags(no_link).open(path)?;
+    if let Some((user, group)) = owner {
+        fchown(&file, Some(user), Some(group))?;
+    }
+    Ok(file)
 }
 
 /// Whether there was as much.
@@ -277,10 +342,25 @@ mod tests {
         fs::write(root.path().join("pg_wal/archive_status/000000010000000000000001.ready"), "").unwrap();
         fs::write(root.path().join(PROCESS), format!("{}\n", std::process::id())).unwrap();
         let standing = Standing::look(root.path()).unwrap().unwrap();
-        let own = std::process::id().cast_signed();
-        assert_eq!(standing, Standing { cluster: SystemIdentifier(7), process: Some(own), unarchived: 1 });
-        assert_eq!(size_of(root.path()).unwrap(), 12 + own.to_string().len() as u64 + 1);
+        let process_file = Some(root.path().join(PROCESS));
+        assert_eq!(standing, Standing { cluster: SystemIdentifier(7), process_file, unarchived: 1 });
+        assert_eq!(reusable_bytes(root.path()).unwrap(), 12);
+        let marker = Marker {
+            run: "r1".to_owned(),
+            backup: String::new(),
+            what: String::new(),
+            changes: Some(SystemIdentifier(7)),
+        };
+        let hold = mark(root.path(), &marker, None).unwrap();
+        assert!(hold.is_some() && mark(root.path(), &marker, None).unwrap().is_none());
+        drop(hold);
+        // As an earlier run left it: one that says less is said anew.
+        fs::write(root.path().join(MARKER), "").unwrap();
+        assert!(mark(root.path(), &marker, None).unwrap().is_some());
+        assert!(fs::read_to_string(root.path().join(MARKER)).unwrap().contains("r1"));
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 4);
         let aside = begin(root.path(), "r1").unwrap().unwrap();
+        assert!(keeps_log(root.path()));
         assert!(aside.join("archive_status/000000010000000000000001.ready").exists());
         assert_eq!(Standing::look(root.path()).unwrap(), None);
         assert_eq!(begin(root.path(), "r2").unwrap(), None);

@@ -74,6 +74,10 @@ pub enum Aftermath {
         to: PathBuf,
         server: ServerLeft,
     },
+    /// Nothing of it was this run's yet.
+    Untouched {
+        to: PathBuf,
+    },
     /// A data directory that was being changed.
     HalfChanged {
         to: PathBuf,
@@ -99,6 +103,7 @@ impl std::fmt::Display for Aftermath {
                 "`{}` is not whole and no server starts in it, but it could not be removed: {reason}",
                 to.display()
             ),
+            Self::Untouched { to } => write!(f, "`{}` was not touched", to.display()),
             Self::HalfChanged { to } => write!(
                 f,
                 "`{}` is half changed and no server starts in it; with `--delta` the next run goes on with it",

@@ -102,14 +102,20 @@ impl<'p> Server<'p> {
         plan: &RecoveryPlan,
         left: &mut ServerLeft,
     ) -> Result<Started, RecoveryError> {
+        let mut seen = None;
         let begun = match self.begin().await {
-            Ok(()) => self.wait(run).await,
+            Ok(()) => self.wait(run, &mut seen).await,
             Err(error) => Err(error),
         };
         let process = match begun {
             Ok(process) => process,
             Err(error) => {
-                *left = self.stop("immediate").await;
+                *left = match self.stop("immediate").await {
+                    ServerLeft::Stopped if seen.is_none() && error.is_interruption() => ServerLeft::MayRun(
+                        "it has not said which process it is, and may be about to begin".to_owned(),
+                    ),
+                    left => left,
+                };
                 return Err(error);
             }
         };
@@ -176,18 +182,19 @@ impl<'p> Server<'p> {
     }
 
     /// Until it takes connections, which it does only out of recovery. Gives its first process.
-    async fn wait(&self, run: &Run) -> Result<i32, RecoveryError> {
+    async fn wait(&self, run: &Run, process: &mut Option<i32>) -> Result<i32, RecoveryError> {
         let mut heard = (0, Instant::now());
-        let mut process: Option<i32> = None;
         loop {
             // A server that has not said yet which process it is could not be stopped.
             if run.cancel.is_cancelled() && (process.is_some() || heard.1.elapsed() > KNOWN_WITHIN) {
                 return Err(RecoveryError::Interrupted);
             }
             let text = std::fs::read_to_string(self.plan.to.join("postmaster.pid")).unwrap_or_default();
-            process = text.lines().next().and_then(|line| line.trim().parse().ok()).or(process);
+            let named =
+                text.lines().next().and_then(|line| line.trim().parse().ok()).filter(|n: &i32| *n > 0);
+            *process = named.or(*process);
             // The eighth line is its state.
-            if let Some(process) = process
+            if let Some(process) = *process
                 && text.lines().nth(7).is_some_and(|line| line.trim() == "ready")
             {
                 return Ok(process);

@@ -60,7 +60,7 @@ pub(super) struct MomentArgs {
     #[arg(long)]
     start: bool,
     /// Its port [default: one that is free]
-    #[arg(long, value_name = "N", requires = "start")]
+    #[arg(long, value_name = "N", requires = "start", value_parser = clap::value_parser!(u16).range(1..))]
     port: Option<u16>,
 }
 
@@ -274,7 +274,11 @@ fn hints(refusals: &[Refusal], request: &Request) -> BTreeSet<String> {
             }
             Refusal::Unusable { .. } => "`--timeline` and `--backup` choose another way; `drctl wal status` shows the timelines.".to_owned(),
             Refusal::PortTaken { .. } => "Without `--port` one that is free is chosen.".to_owned(),
-            Refusal::Runs { path, .. } => format!("Stop it first (`pg_ctl -D {0} stop`). If no server runs there, remove {0}/postmaster.pid.", path.display()),
+            Refusal::Runs { path, file } => format!(
+                "Stop it first (`pg_ctl -D {} stop`). Only if you are sure that no server runs there, in no container either, remove {}.",
+                path.display(),
+                file.display()
+            ),
             Refusal::OtherCluster { .. } => "Name another directory; drctl never writes over another cluster's data.".to_owned(),
             Refusal::AtWork { .. } => "Wait for it to end, or name another directory.".to_owned(),
             Refusal::LeftOver { .. } => "`--drop-leftovers` removes it first.".to_owned(),
@@ -308,7 +312,7 @@ fn failed(failure: Failure) -> CommandError {
             ),
         }),
         Aftermath::Left { .. } => Some("`--drop-leftovers` removes it before the next try.".to_owned()),
-        Aftermath::HalfChanged { .. } | Aftermath::Removed { .. } => None,
+        Aftermath::HalfChanged { .. } | Aftermath::Removed { .. } | Aftermath::Untouched { .. } => None,
     };
     hint.into_iter().fold(CommandError::new(exit, failure), CommandError::hint)
 }

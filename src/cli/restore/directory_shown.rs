@@ -55,7 +55,7 @@ fn plan_lines(plan: &RecoveryPlan) -> Vec<String> {
             "Proven",
             format!("without a gap to {} on timeline {}{known}", plan.proven.lsn, plan.proven.timeline),
         ),
-        row("Ends", format!("{}, following timeline {}", ends(&plan.goal), plan.timeline)),
+        row("Ends", format!("{}, following timeline {}", ends(&plan.goal, plan.exclusive), plan.timeline)),
         row(
             if plan.changes { "Changes" } else { "To" },
             format!("{}, a data directory of PostgreSQL {}", plan.to.display(), plan.major),
@@ -80,10 +80,14 @@ fn plan_lines(plan: &RecoveryPlan) -> Vec<String> {
     lines
 }
 
-fn ends(goal: &Goal) -> String {
+fn ends(goal: &Goal, exclusive: bool) -> String {
     match goal {
         Goal::End => "where the archive ends".to_owned(),
         Goal::Until(lsn) => format!("at {lsn}, where the archive ends now"),
+        Goal::Time(time) if exclusive => format!("before the first commit at {} or after it", shown(*time)),
+        Goal::Lsn(_) | Goal::Transaction(_) | Goal::Name(_) if exclusive => {
+            format!("just before: {}", ends(goal, false))
+        }
         Goal::Time(time) => format!("before the first commit after {}", shown(*time)),
         Goal::Lsn(lsn) => format!("at {lsn}"),
         Goal::Transaction(number) => format!("with transaction {number}"),
