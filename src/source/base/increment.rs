@@ -83,12 +83,18 @@ impl WhyFull {
     }
 }
 
-/// What the next base backup builds on. Pure.
-fn choose<'a>(
-    ancestry: &'a Ancestry,
-    server: &ServerFacts,
-    summarizes: bool,
-) -> Result<&'a Candidate, WhyFull> {
+/// What the next base backup builds on.
+#[derive(Debug)]
+struct Chosen<'a> {
+    backup: &'a Candidate,
+    /// The full one first, and itself last.
+    chain: &'a [Manifest],
+    /// A newer one would have done, but for this.
+    passed: Option<WhyFull>,
+}
+
+/// Pure.
+fn choose<'a>(ancestry: &'a Ancestry, server: &ServerFacts, summarizes: bool) -> Result<Chosen<'a>, WhyFull> {
     if ancestry.most == 0 {
         return Err(WhyFull::NotAsked);
     }
@@ -116,18 +122,18 @@ fn choose<'a>(
     if full >= most {
         return Err(WhyFull::EnoughOfThem(ancestry.most));
     }
-    let mut unfit = None;
-    for candidate in &own[..=full] {
-        match &candidate.chain {
-            Ok(chain) if chain.len() <= most => return Ok(candidate),
+    let mut passed = None;
+    for backup in &own[..=full] {
+        match &backup.chain {
+            Ok(chain) if chain.len() <= most => return Ok(Chosen { backup, chain, passed }),
             Ok(_) => {}
             Err(why) => {
-                let (backup, why) = (candidate.manifest.id.clone(), why.clone());
-                unfit.get_or_insert(WhyFull::Unfit { backup, why });
+                let (backup, why) = (backup.manifest.id.clone(), why.clone());
+                passed.get_or_insert(WhyFull::Unfit { backup, why });
             }
         }
     }
-    Err(unfit.unwrap_or(WhyFull::EnoughOfThem(ancestry.most)))
+    Err(passed.unwrap_or(WhyFull::EnoughOfThem(ancestry.most)))
 }
 
 /// Begins a copy of the changes, or of everything where there is a reason to, which is told. Gives what it
@@ -143,14 +149,17 @@ pub(super) async fn begin<'a>(
         Extent::Full => None,
         Extent::AsDue | Extent::Incremental => {
             match choose(ancestry, &prepared.server, prepared.summarizes) {
-                Ok(candidate) => candidate.chain.as_ref().ok().map(|chain| (candidate, chain)),
+                Ok(chosen) => Some(chosen),
                 Err(why) => full_because(prepared, ancestry, why, events)?,
             }
         }
     };
-    if let Some((candidate, chain)) = chosen {
+    if let Some(Chosen { backup: candidate, chain, passed }) = chosen {
         match replication::begin(prepared, tools, Some(&candidate.list), stop).await {
             Ok(begun) => {
+                if let Some(passed) = passed {
+                    events.warning(passed.to_string());
+                }
                 events.notice(format!("copying what changed since {}", candidate.manifest.id));
                 return Ok((begun, chain));
             }
@@ -159,7 +168,7 @@ pub(super) async fn begin<'a>(
                 if !stderr.is_empty() =>
             {
                 let (backup, words) = (candidate.manifest.id.clone(), stderr.join(" "));
-                full_because::<()>(prepared, ancestry, WhyFull::Denied { backup, words }, events)?;
+                full_because(prepared, ancestry, WhyFull::Denied { backup, words }, events)?;
             }
             Err(error) => return Err(error),
         }
@@ -180,12 +189,12 @@ fn no_incremental(prepared: &Prepared, why: WhyFull) -> BaseError {
 }
 
 /// Who asked for the changes in so many words is not given something else.
-fn full_because<T>(
+fn full_because<'a>(
     prepared: &Prepared,
     ancestry: &Ancestry,
     why: WhyFull,
     events: &Events,
-) -> Result<Option<T>, BaseError> {
+) -> Result<Option<Chosen<'a>>, BaseError> {
     if ancestry.extent == Extent::Incremental {
         return Err(no_incremental(prepared, why));
     }
@@ -196,4 +205,144 @@ fn full_because<T>(
             .warning(format!("taking a full base backup in place of an incremental one: {}", told(&why))),
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::{Lsn, Physical, SegmentSize, Timeline, chain};
+    use crate::repository::sample;
+
+    fn server(identifier: &str, major: u32) -> ServerFacts {
+        ServerFacts { version: String::new(), major, system_identifier: Some(identifier.to_owned()) }
+    }
+
+    fn manifest(minute: u8, of: &str, parent: Option<BackupId>) -> Manifest {
+        let mut manifest = sample::backup(i64::from(minute)).0;
+        manifest.id = manifest.id.as_str().replace("-logical-", "-base-").parse().unwrap();
+        manifest.server = Some(server(of, 17));
+        manifest.physical = Some(Physical {
+            timeline: Timeline::FIRST,
+            start: Lsn(u64::from(minute) << 24),
+            stop: Lsn((u64::from(minute) << 24) + 300),
+            segment_size: SegmentSize::DEFAULT,
+            next_transaction: 1000,
+            page_checksums: true,
+            damaged: vec![],
+            tablespaces: vec![],
+            parent,
+            backup_manifest: None,
+        });
+        manifest
+    }
+
+    /// Backups in the order they were taken: whether each is a full one, and whether it is fit.
+    fn ancestry(most: u32, taken: &[(bool, bool)]) -> Ancestry {
+        let mut manifests: Vec<Manifest> = Vec::new();
+        for (minute, (is_full, _)) in (1..).zip(taken) {
+            let before = manifests.last().map(|manifest| manifest.id.clone());
+            manifests.push(manifest(minute, "7", before.filter(|_| !is_full)));
+        }
+        let whole = |id: &BackupId| {
+            let at = manifests.iter().position(|manifest| manifest.id == *id)?;
+            taken[at].1.then(|| &manifests[at])
+        };
+        let candidates = manifests.iter().zip(taken).map(|(manifest, (_, fit))| Candidate {
+            manifest: manifest.clone(),
+            chain: match fit {
+                true => chain(manifest, whole)
+                    .map(|chain| chain.into_iter().cloned().collect())
+                    .map_err(|broken| broken.to_string()),
+                false => Err("unfit".to_owned()),
+            },
+            list: PathBuf::new(),
+        });
+        let mut candidates: Vec<_> = candidates.collect();
+        candidates.reverse();
+        Ancestry { extent: Extent::AsDue, most, candidates, keep: None }
+    }
+
+    const FULL: (bool, bool) = (true, true);
+    const CHANGES: (bool, bool) = (false, true);
+
+    #[test]
+    fn the_newest_is_built_on_until_there_are_enough() {
+        let of = server("7", 17);
+        let minute = |ancestry: &Ancestry| {
+            let chosen = choose(ancestry, &of, true)?;
+            Ok::<_, WhyFull>((chosen.backup.manifest.id.begun() - sample::noon()).num_minutes())
+        };
+        assert_eq!(minute(&ancestry(2, &[])), Err(WhyFull::First));
+        assert_eq!(minute(&ancestry(2, &[FULL])), Ok(1));
+        assert_eq!(minute(&ancestry(2, &[FULL, CHANGES])), Ok(2));
+        assert_eq!(minute(&ancestry(2, &[FULL, CHANGES, CHANGES])), Err(WhyFull::EnoughOfThem(2)));
+        assert_eq!(minute(&ancestry(2, &[FULL, CHANGES, CHANGES, FULL])), Ok(4));
+        assert_eq!(minute(&ancestry(0, &[FULL])), Err(WhyFull::NotAsked));
+        let mut gone = ancestry(6, &[FULL, CHANGES]);
+        gone.candidates.pop();
+        assert_eq!(minute(&gone), Err(WhyFull::NoFull));
+        // One that is unfit is passed, and told of, where there is another; what builds on it is, too.
+        let passed = ancestry(6, &[FULL, CHANGES, (false, false), CHANGES]);
+        assert_eq!(minute(&passed), Ok(2));
+        assert!(choose(&passed, &of, true).unwrap().passed.unwrap().to_string().contains("not whole"));
+        let unfit = ancestry(6, &[FULL, CHANGES, (true, false)]);
+        assert!(matches!(minute(&unfit), Err(WhyFull::Unfit { why, .. }) if why == "unfit"));
+    }
+
+    #[test]
+    fn a_server_that_cannot_or_is_another_one_is_copied_whole() {
+        let one = ancestry(6, &[FULL]);
+        let why = |of: &ServerFacts, summarizes| choose(&one, of, summarizes).map(drop);
+        assert_eq!(why(&server("7", 16), true), Err(WhyFull::Major(16)));
+        assert_eq!(why(&server("7", 17), false), Err(WhyFull::NoSummaries));
+        assert_eq!(why(&server("8", 17), true), Err(WhyFull::First));
+        // Upgraded in place, or unknown.
+        assert_eq!(why(&server("7", 18), true), Err(WhyFull::First));
+        assert_eq!(
+            why(&ServerFacts { system_identifier: None, ..server("7", 17) }, true),
+            Err(WhyFull::First)
+        );
+    }
+
+    proptest! {
+        /// Whatever went wrong before: what is built on is whole, fits, is no older than the newest full one,
+        /// and there are never more of them than the policy allows.
+        #[test]
+        fn what_is_built_on_is_whole_and_the_chain_has_an_end(
+            most in 0_u32..5,
+            taken in prop::collection::vec((any::<bool>(), prop::bool::weighted(0.8)), 0..9),
+        ) {
+            let ancestry = ancestry(most, &taken);
+            match choose(&ancestry, &server("7", 17), true) {
+                Ok(Chosen { backup, chain, passed }) => {
+                    prop_assert!(chain.len() <= most as usize);
+                    prop_assert!(parent(&chain[0]).is_none());
+                    prop_assert_eq!(&chain[chain.len() - 1], &backup.manifest);
+                    let fit = |manifest: &Manifest| ancestry.candidates.iter()
+                        .any(|known| known.manifest == *manifest && known.chain.is_ok());
+                    prop_assert!(chain.iter().all(fit));
+                    let newest_full = ancestry.candidates.iter()
+                        .find(|known| parent(&known.manifest).is_none()).unwrap();
+                    prop_assert!(backup.manifest.id >= newest_full.manifest.id);
+                    let newer = ancestry.candidates.iter().take_while(|known| known.manifest.id != newest_full.manifest.id);
+                    prop_assert!(newer.count() < most as usize);
+                    prop_assert_eq!(passed.is_some(), ancestry.candidates[0].manifest != backup.manifest);
+                }
+                Err(why) => prop_assert!(most == 0 || why != WhyFull::NotAsked),
+            }
+        }
+
+        /// Where nothing goes wrong, a full one is taken after just as many as the policy allows.
+        #[test]
+        fn full_ones_come_as_often_as_the_policy_says(most in 1_u32..5, count in 1_usize..14) {
+            let mut taken = Vec::new();
+            for _ in 0..count {
+                taken.push((choose(&ancestry(most, &taken), &server("7", 17), true).is_err(), true));
+            }
+            let expected = (0..count).map(|n| (n % (most as usize + 1) == 0, true));
+            prop_assert_eq!(taken, expected.collect::<Vec<_>>());
+        }
+    }
 }
