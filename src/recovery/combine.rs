@@ -14,7 +14,7 @@ use super::execute::wrote;
 use super::plan::RecoveryPlan;
 use super::unpack::{CONTROL, CONTROL_KEPT, FOLDERS, TABLESPACES, is_left_out, make_folder};
 use super::{RecoveryError, Run};
-use crate::platform::Program;
+use crate::platform::{self, Program};
 
 pub(super) const COMBINE: &str = "pg_combinebackup";
 pub(super) const VERIFY: &str = "pg_verifybackup";
@@ -56,7 +56,7 @@ impl Run {
         let result = plan.to.join(WORK).join(RESULT);
         link(plan)?;
         self.check_interruption()?;
-        let combining = command(plan, program(COMBINE)?, &result);
+        let combining = command(plan, program(COMBINE)?);
         combining.run(WITHIN, &self.cancel).await.map_err(RecoveryError::Program)?;
         // Every file against the sums that the server made of it, and those made while it was put together.
         let verifying = program(VERIFY)?.args(["--no-parse-wal", "--exit-on-error", "--quiet"]).arg(&result);
@@ -80,11 +80,24 @@ fn link(plan: &RecoveryPlan) -> Result<(), RecoveryError> {
     Ok(())
 }
 
-fn command(plan: &RecoveryPlan, program: Program, result: &Path) -> Program {
+/// What names the result, and no other.
+fn output(plan: &RecoveryPlan) -> OsString {
     let mut output = OsString::from("--output=");
-    output.push(result);
+    output.push(plan.to.join(WORK).join(RESULT));
+    output
+}
+
+/// Ends what a run left at work that was killed: it would write into what the next one makes.
+pub(super) async fn end_left_behind(plan: &RecoveryPlan) {
+    let ended = platform::end_left_behind(COMBINE, &output(plan)).await;
+    if ended > 0 {
+        tracing::info!("ended {ended} {COMBINE} that an earlier run left in {}", plan.to.display());
+    }
+}
+
+fn command(plan: &RecoveryPlan, program: Program) -> Program {
     // Made durable with everything else.
-    let mut program = program.arg("--no-sync").arg(output);
+    let mut program = program.arg("--no-sync").arg(output(plan));
     let last = plan.chain.len();
     for space in &plan.tablespaces {
         let (from, to) = (tablespace_part(plan, last, space.oid), space.to.join(WORK).join(RESULT));

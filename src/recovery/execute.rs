@@ -69,7 +69,7 @@ impl Run {
         state: &mut State,
     ) -> Result<(Unpacked, RepositoryName, Option<start::Started>), RecoveryError> {
         phases.begin(Phase::Prepare);
-        self.prepare(plan, state)?;
+        self.prepare(plan, state).await?;
         phases.begin(Phase::Fetch);
         let (unpacked, repository) = self.unpack(plan).await?;
         if !plan.chain.is_empty() {
@@ -102,7 +102,7 @@ impl Run {
     }
 
     /// Makes the directories, and marks them as what they are until they are whole.
-    fn prepare(&self, plan: &RecoveryPlan, state: &mut State) -> Result<(), RecoveryError> {
+    async fn prepare(&self, plan: &RecoveryPlan, state: &mut State) -> Result<(), RecoveryError> {
         let marker = Marker {
             run: self.id.to_string(),
             backup: plan.backup.to_string(),
@@ -129,6 +129,7 @@ impl Run {
                     // Held until it is gone: two runs must not both think that they have it.
                     let hold = Hold::take(directory).map_err(|source| wrote(directory, source))?;
                     let _hold = hold.ok_or_else(|| came_first(directory))?;
+                    combine::end_left_behind(plan).await;
                     take_back(&[directory.to_owned()]).map_err(|source| wrote(directory, source))?;
                 }
                 Standing::AtWork(_) => return Err(came_first(directory)),

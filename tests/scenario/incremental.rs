@@ -1,16 +1,19 @@
 //! Base backups of what changed: taken, refused, put together again, on real servers of PostgreSQL 17.
 
 use std::path::PathBuf;
+use std::process::Stdio;
 
 use drctl::model::{BackupId, Manifest};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::base::{by_hand, fetched, free_port};
 use crate::by_hand::commands;
+use crate::recovery::until_replayed;
 use crate::support::Outcome;
 use crate::support::archiving::Archiving;
 use crate::support::ledger::{Ledger, Mark, Restored, Writers, options};
 use crate::support::postgres::ClusterOptions;
-use crate::support::system::{Place, Run};
+use crate::support::system::{Place, Run, until};
 
 const TWO: [Place; 2] = [Place::Directory, Place::Directory];
 
@@ -331,5 +334,113 @@ async fn a_chain_comes_back_without_drctl() -> Outcome<()> {
     let script = script.join("\n");
     assert!(script.contains("pg_combinebackup"), "{script}");
     assert_eq!(by_hand(&place, free_port()?, &script, QUERY)?, expected);
+    Ok(())
+}
+
+/// Tells the policy that another server is the source's now.
+fn moved_to(archiving: &Archiving) -> Outcome<()> {
+    let was = std::fs::read_to_string(archiving.system.policy())?;
+    let url = was.lines().find_map(|line| line.strip_prefix("url = ")).ok_or("no url")?.to_owned();
+    archiving.system.rewrite(&url, &format!("\"{}\"", archiving.cluster.url("postgres")))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_promoted_standby_builds_on_what_was_taken_of_its_primary() -> Outcome<()> {
+    let mut archiving = start(summarizing(), "incrementals = 6").await?;
+    let standby = archiving.cluster.standby().await?;
+    Ledger::create(&archiving.cluster).await?;
+    let (full, _) = backup(&archiving, &[]).await?;
+    let insert = "INSERT INTO ledger (note) SELECT 'x' FROM generate_series(1, 10)";
+    archiving.cluster.execute("postgres", &[insert, "SELECT pg_switch_wal()"]).await?;
+    archiving.settle().await?;
+    let end = archiving.cluster.text("postgres", "SELECT pg_current_wal_insert_lsn()").await?;
+    until_replayed(&standby, &end).await?;
+    archiving.cluster.kill();
+    standby.execute("postgres", &["SELECT pg_promote()", insert]).await?;
+    archiving.cluster = standby;
+    moved_to(&archiving)?;
+    let (changes, run) = backup(&archiving, &[]).await?;
+    assert_eq!(parent(&changes), Some(&full.id), "{run:#?}");
+    let timeline =
+        |manifest: &Manifest| manifest.physical.as_ref().map(|physical| physical.timeline.number());
+    assert_eq!((timeline(&full), timeline(&changes)), (Some(1), Some(2)));
+    archiving.cluster.execute("postgres", &[insert]).await?;
+    let mark = Mark::make(&archiving.cluster, "promoted").await?;
+    archiving.cluster.execute("postgres", &[insert, "SELECT pg_switch_wal()"]).await?;
+    archiving.settle().await?;
+    let restored =
+        archiving.recovered("promoted", &["--to-name", "promoted", "--backup", changes.id.as_str()]).await?;
+    assert_eq!(restored.numbers().await?, mark.numbers);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recovered_server_does_not_build_on_what_came_after_it_parted() -> Outcome<()> {
+    let mut archiving = start(summarizing(), "incrementals = 6").await?;
+    Ledger::create(&archiving.cluster).await?;
+    backup(&archiving, &[]).await?;
+    let insert = "INSERT INTO ledger (note) SELECT 'x' FROM generate_series(1, 10)";
+    archiving.cluster.execute("postgres", &[insert]).await?;
+    let mark = Mark::make(&archiving.cluster, "good").await?;
+    archiving.cluster.execute("postgres", &["DELETE FROM ledger", "SELECT pg_switch_wal()"]).await?;
+    let (after, _) = backup(&archiving, &["--incremental"]).await?;
+    archiving.settle().await?;
+    let restored = archiving.recovered("good", &["--to-name", "good"]).await?;
+    assert_eq!(restored.numbers().await?, mark.numbers);
+    let left = restored.leave();
+    archiving.cluster.kill();
+    let adopted = archiving.cluster.adopt(&left)?;
+    let _old = std::mem::replace(&mut archiving.cluster, adopted);
+    let file = archiving.cluster.data().join("postgresql.auto.conf");
+    let text = std::fs::read_to_string(&file)?;
+    std::fs::write(&file, text.replace("archive_mode = 'off'\n", ""))?;
+    archiving.cluster.begin_again()?;
+    moved_to(&archiving)?;
+    let refused = archiving.backup(1, &["--incremental"]).await?;
+    refused.says(&format!("the server does not give the changes since {}", after.id))?;
+    let (taken, run) = backup(&archiving, &[]).await?;
+    assert_eq!(parent(&taken), None, "{run:#?}");
+    run.says("taking a full base backup in place of an incremental one")?;
+    Ok(())
+}
+
+/// What is left behind when a restore is ended while it puts a chain together.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chain_that_is_not_put_together_leaves_nothing_to_start() -> Outcome<()> {
+    let archiving = start(summarizing(), "incrementals = 6").await?;
+    let more = "INSERT INTO large SELECT g, repeat(md5(g::text), 20) FROM generate_series(1, 150000) g";
+    archiving.cluster.execute("postgres", &[more]).await?;
+    backup(&archiving, &[]).await?;
+    archiving.cluster.execute("postgres", &["UPDATE large SET g = 0 WHERE g % 1000 = 0"]).await?;
+    backup(&archiving, &[]).await?;
+    let to = archiving.system.path().join("cut");
+    let (place, identity) = (to.display().to_string(), archiving.system.operational.display().to_string());
+    let arguments = ["restore", "database", "--latest", "--to", &place, "--identity", &identity];
+    let begun = async || -> Outcome<std::process::Child> {
+        let mut command = archiving.server_command(&arguments)?;
+        let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+        until("the chain is put together", || to.join("drctl-chain/data").exists()).await?;
+        Ok(child)
+    };
+    let signal = |child: &std::process::Child, signal| -> Outcome<()> {
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or("no process")?;
+        Ok(kill_process(pid, signal)?)
+    };
+    // Asked to end: it takes back what it wrote.
+    let child = begun().await?;
+    signal(&child, Signal::TERM)?;
+    let output = child.wait_with_output()?;
+    let said = String::from_utf8(output.stderr)?;
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    assert_eq!(std::fs::read_dir(&to)?.count(), 0, "{said}");
+    // Killed: what is left is no data directory, is known for what it is, and goes when that is asked for.
+    let mut child = begun().await?;
+    signal(&child, Signal::KILL)?;
+    child.wait()?;
+    assert!(!to.join("global/pg_control").exists() && to.join("drctl-unfinished.json").exists());
+    let refused = archiving.recover("cut", &["--latest"]).await?;
+    refused.says("is left of a restore that did not end")?;
+    let restored = archiving.recovered("cut", &["--latest", "--drop-leftovers"]).await?;
+    assert_eq!(restored.text("SELECT count(*) FROM large").await?, "210000");
     Ok(())
 }
