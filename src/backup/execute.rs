@@ -11,7 +11,7 @@ use crate::model::{
     BackupId, Manifest, Protection, RecipientPrint, RepositoryName, RunId, ToolFacts, parent,
 };
 use crate::pipeline::{Recipe, RecipeError};
-use crate::platform::{CancellationToken, Clock, host_name};
+use crate::platform::{CancellationToken, Clock, host_name, seed};
 use crate::policy::{Encryption, Policy};
 use crate::repository::lease::{self, Acquired, Lease};
 use crate::repository::{
@@ -96,7 +96,7 @@ pub async fn execute(
     let mut manifests = Vec::new();
     for planned in plan.sources {
         let name = planned.source.name.clone();
-        let kind = planned.backup.as_ref().map(BackupId::kind);
+        let kind = planned.kind;
         let outcome = match run.take(planned).await {
             Ok((outcome, manifest)) => {
                 manifests.extend(manifest);
@@ -141,9 +141,7 @@ enum TakeError {
 impl Run<'_> {
     async fn take(&self, planned: PlannedSource) -> Result<(SourceOutcome, Option<Held>), TakeError> {
         source::kinds(&planned.source).map_err(TakeError::Source)?;
-        let Some(backup) = planned.backup.clone() else {
-            return Err(TakeError::NothingPlanned);
-        };
+        let kind = planned.kind.ok_or(TakeError::NothingPlanned)?;
         let lost = self.cancel.child_token();
         let lease = match self.lease(&planned, &lost).await.map_err(TakeError::Lease)? {
             Acquired::Held(lease) => lease,
@@ -152,6 +150,8 @@ impl Run<'_> {
                 return Ok((SourceOutcome::Busy { host, run, since }, None));
             }
         };
+        // Only now: ids sort as backups began, and whoever waited for the lease begins after its holder.
+        let backup = BackupId::new(self.clock.now(), &planned.source.name, kind, seed());
         let outcome = self.take_held(planned, backup, &lost).await;
         let was_lost = lost.is_cancelled() && !self.cancel.is_cancelled();
         Lease::release(lease).await;

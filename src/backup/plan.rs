@@ -1,7 +1,7 @@
 use chrono::{DateTime, Utc};
 use thiserror::Error;
 
-use crate::model::{BackupId, BackupKind, RunId, SourceName};
+use crate::model::{BackupKind, RunId, SourceName};
 use crate::policy::{Policy, Source};
 use crate::source::{self, base::Extent};
 
@@ -19,7 +19,7 @@ pub struct BackupPlan {
 pub struct PlannedSource {
     pub source: Source,
     /// `None` where this version can take no backup of it: the run says so, and does not succeed.
-    pub backup: Option<BackupId>,
+    pub kind: Option<BackupKind>,
 }
 
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -43,7 +43,7 @@ pub fn plan(
     named: &[SourceName],
     only: Option<BackupKind>,
     now: DateTime<Utc>,
-    mut seed: impl FnMut() -> u32,
+    seed: u32,
 ) -> Result<BackupPlan, PlanError> {
     if let Some(name) = named.iter().find(|name| policy.source(name).is_none()) {
         let known = policy.sources.iter().map(|source| source.name.clone()).collect();
@@ -54,7 +54,7 @@ pub fn plan(
     let mut sources = Vec::new();
     let mut without = Vec::new();
     for source in &wanted {
-        let of_kind = |backup| PlannedSource { source: (*source).clone(), backup };
+        let of_kind = |kind| PlannedSource { source: (*source).clone(), kind };
         match source::kinds(source) {
             Ok(kinds) => {
                 let kinds: Vec<_> =
@@ -62,8 +62,7 @@ pub fn plan(
                 if kinds.is_empty() {
                     without.push(source.name.clone());
                 }
-                let id = |kind: &&BackupKind| BackupId::new(now, &source.name, **kind, seed());
-                sources.extend(kinds.iter().map(id).map(Some).map(of_kind));
+                sources.extend(kinds.into_iter().copied().map(Some).map(of_kind));
             }
             Err(_) if only.is_none_or(|only| source.kinds.contains(&only)) => sources.push(of_kind(None)),
             Err(_) => without.push(source.name.clone()),
@@ -75,6 +74,6 @@ pub fn plan(
             Err(PlanError::NoSuchKind { kind, of: without })
         }
         _ if sources.is_empty() => Err(PlanError::NoSource),
-        _ => Ok(BackupPlan { run: RunId::new(now, seed()), extent: Extent::default(), sources }),
+        _ => Ok(BackupPlan { run: RunId::new(now, seed), extent: Extent::default(), sources }),
     }
 }

@@ -36,7 +36,7 @@ pub(super) async fn run(args: BackupArgs, context: &Context) -> Result<Exit, Com
         (_, true) => (Some(BackupKind::Base), Extent::Incremental),
         _ => (kind, Extent::AsDue),
     };
-    let plan = backup::plan(&policy, &args.sources, kind, context.clock.now(), crate::platform::seed)
+    let plan = backup::plan(&policy, &args.sources, kind, context.clock.now(), crate::platform::seed())
         .map_err(|error| CommandError::usage(error).hint("`drctl policy show` lists the sources."))?;
     let plan = BackupPlan { extent, ..plan };
     let catalog = context.catalog_if_possible(&policy).await;

@@ -77,7 +77,7 @@ impl Bench {
     /// Takes a backup; `None` where `fate` stopped it.
     async fn back_up(&self, fate: &Arc<Fate>) -> Outcome<Option<Result<BackupReport, backup::BackupError>>> {
         let clock = Arc::new(SystemClock);
-        let plan = backup::plan(&self.policy, &[], None, drctl::platform::Clock::now(&*clock), seed)?;
+        let plan = backup::plan(&self.policy, &[], None, drctl::platform::Clock::now(&*clock), seed())?;
         let list = NAMES.iter().zip(&self.stores).map(|(name, store)| {
             let store = Faulty::new(Arc::clone(store), Arc::clone(fate));
             Ok(Repository { name: name.parse()?, store })
