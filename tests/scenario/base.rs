@@ -144,6 +144,15 @@ async fn from_its_files_a_busy_server_of_17_is_copied_whole() -> Outcome<()> {
     taken_and_restored(17, data_directory).await
 }
 
+/// `DRCTL_TEST_MAJOR=14 DRCTL_TEST_PG14=/…/bin cargo test --test scenario another_major -- --ignored`
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "for a major that is not on every machine"]
+async fn a_busy_server_of_another_major_is_copied_whole_either_way() -> Outcome<()> {
+    let major = std::env::var("DRCTL_TEST_MAJOR")?.parse()?;
+    taken_and_restored(major, data_directory).await?;
+    taken_and_restored(major, |_| String::new()).await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn from_its_files_a_damaged_page_is_named_and_the_rest_kept() -> Outcome<()> {
     damage_is_named(data_directory).await

@@ -109,6 +109,12 @@ async fn and_so_it_does_with_17() -> Outcome<()> {
     every_kind_of_target(17).await
 }
 
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "for a major that is not on every machine: DRCTL_TEST_MAJOR"]
+async fn and_so_it_does_with_another_major() -> Outcome<()> {
+    every_kind_of_target(std::env::var("DRCTL_TEST_MAJOR")?.parse()?).await
+}
+
 /// Removes a segment from a repository that is a directory, and gives it back when it is put again.
 pub(crate) fn take_segment(
     archiving: &Archiving,
