@@ -34,7 +34,12 @@ fn manifest(archiving: &Archiving) -> Outcome<Manifest> {
 }
 
 /// Unpacks an artifact with `tar`.
-fn unpack(archiving: &Archiving, manifest: &Manifest, artifact: &Artifact, into: &Path) -> Outcome<()> {
+pub(crate) fn unpack(
+    archiving: &Archiving,
+    manifest: &Manifest,
+    artifact: &Artifact,
+    into: &Path,
+) -> Outcome<()> {
     let folder = folder(archiving, "west", manifest.id.as_str());
     let mut stored = Vec::new();
     for object in &artifact.objects {
@@ -130,7 +135,7 @@ async fn over_replication_a_busy_server_of_17_is_copied_whole() -> Outcome<()> {
     taken_and_restored(17, |_| String::new()).await
 }
 
-fn data_directory(archiving: &Archiving) -> String {
+pub(crate) fn data_directory(archiving: &Archiving) -> String {
     format!("through = \"data-directory\"\ndata_directory = \"{}\"", archiving.cluster.data().display())
 }
 

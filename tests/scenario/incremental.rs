@@ -1,12 +1,13 @@
 //! Base backups of what changed: taken, refused, put together again, on real servers of PostgreSQL 17.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use drctl::model::{BackupId, Manifest};
+use drctl::model::{Artifact, BackupId, BackupKind, Digest, Encoding, Manifest, ObjectPart, Tablespace};
+use drctl::platform::{Clock as _, SystemClock};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::base::{by_hand, fetched, free_port};
+use crate::base::{by_hand, data_directory, fetched, free_port, unpack};
 use crate::by_hand::commands;
 use crate::recovery::until_replayed;
 use crate::support::Outcome;
@@ -442,5 +443,115 @@ async fn a_chain_that_is_not_put_together_leaves_nothing_to_start() -> Outcome<(
     refused.says("is left of a restore that did not end")?;
     let restored = archiving.recovered("cut", &["--latest", "--drop-leftovers"]).await?;
     assert_eq!(restored.text("SELECT count(*) FROM large").await?, "210000");
+    Ok(())
+}
+
+/// Stores what `pg_basebackup` wrote into a directory as a backup: drctl itself takes no changes of a cluster
+/// with tablespaces, and restores them all the same.
+fn store(archiving: &Archiving, from: &Path, full: &Manifest, spaces: Vec<Tablespace>) -> Outcome<Manifest> {
+    let list = std::fs::read_to_string(from.join("backup_manifest"))?;
+    let range = list.split_once("\"Start-LSN\": \"").ok_or("no range")?.1;
+    let (start, rest) = range.split_once('"').ok_or("no start")?;
+    let stop = rest.split('"').nth(3).ok_or("no end")?;
+    // Into the archive, where drctl has it.
+    let output = std::process::Command::new("tar")
+        .arg("-rf")
+        .arg(from.join("base.tar"))
+        .args(["--owner=0", "--group=0", "--format=ustar", "-C"])
+        .arg(from)
+        .arg("backup_manifest")
+        .output()?;
+    assert!(output.status.success(), "{output:?}");
+    let mut manifest = full.clone();
+    let now = SystemClock.now();
+    manifest.id = BackupId::new(now, &manifest.source, BackupKind::Base, 1);
+    (manifest.begun, manifest.ended, manifest.recovery_point) = (now, now, now);
+    let physical = manifest.physical.as_mut().ok_or("it is no base backup")?;
+    (physical.start, physical.stop) = (start.parse()?, stop.parse()?);
+    physical.parent = Some(full.id.clone());
+    manifest.artifacts.clear();
+    let names = spaces.iter().map(|space| format!("{}.tar", space.oid)).chain(["base.tar".to_owned()]);
+    for name in names {
+        let plain = std::fs::read(from.join(&name))?;
+        let stored = zstd::encode_all(&plain[..], 1)?;
+        let object = ObjectPart { name: format!("{name}.zst"), stored: Digest::of(&stored) };
+        for repository in ["primary", "west"] {
+            let folder = folder(archiving, repository, &manifest.id);
+            std::fs::create_dir_all(&folder)?;
+            std::fs::write(folder.join(&object.name), &stored)?;
+        }
+        manifest.artifacts.push(Artifact {
+            name: object.name.clone(),
+            plain: Digest::of(&plain),
+            encoding: vec![Encoding::Zstd],
+            objects: vec![object],
+        });
+    }
+    manifest.physical.as_mut().ok_or("it is no base backup")?.tablespaces = spaces;
+    for repository in ["primary", "west"] {
+        let path = folder(archiving, repository, &manifest.id).join("manifest.json");
+        std::fs::write(path, serde_json::to_vec_pretty(&manifest)?)?;
+    }
+    Ok(manifest)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tablespaces_of_a_chain_go_where_they_are_told_to() -> Outcome<()> {
+    let archiving = Archiving::start(&TWO, "", summarizing()).await?;
+    archiving.base(&data_directory(&archiving))?;
+    let cluster = &archiving.cluster;
+    let create = async |name: &str| -> Outcome<Tablespace> {
+        let place = cluster.socket_directory().join(name);
+        std::fs::create_dir(&place)?;
+        cluster.hand_over()?;
+        let table =
+            format!("CREATE TABLE in_{name} TABLESPACE {name} AS SELECT g FROM generate_series(1, 90000) g");
+        let statement = format!("CREATE TABLESPACE {name} LOCATION '{}'", place.display());
+        cluster.execute("postgres", &[&statement, &table]).await?;
+        let oid = format!("SELECT oid FROM pg_tablespace WHERE spcname = '{name}'");
+        let oid = cluster.text("postgres", &oid).await?.parse()?;
+        Ok(Tablespace { oid, location: place.display().to_string() })
+    };
+    let (stays, goes) = (create("stays").await?, create("goes").await?);
+    let (full, _) = backup(&archiving, &[]).await?;
+    let unpacked = archiving.system.path().join("unpacked");
+    std::fs::create_dir(&unpacked)?;
+    let base =
+        full.artifacts.iter().find(|artifact| artifact.name.starts_with("base.tar")).ok_or("no base")?;
+    unpack(&archiving, &full, base, &unpacked)?;
+    // One goes, one comes, and of one a little changes.
+    cluster.execute("postgres", &["DROP TABLE in_goes", "DROP TABLESPACE goes"]).await?;
+    let comes = create("comes").await?;
+    cluster.execute("postgres", &["UPDATE in_stays SET g = -g WHERE g % 10000 = 1"]).await?;
+    let taken = archiving.system.path().join("taken");
+    let mut command = cluster.client("pg_basebackup");
+    command.args(["-Ft", "-X", "none", "-c", "fast", "-D"]).arg(&taken);
+    command.arg(format!("--incremental={}", unpacked.join("backup_manifest").display()));
+    let output = command.output()?;
+    assert!(output.status.success(), "{output:?}");
+    let changes = store(&archiving, &taken, &full, vec![stays.clone(), comes.clone()])?;
+    assert!(changes.plain_size() * 2 < full.plain_size());
+    cluster.execute("postgres", &["SELECT pg_switch_wal()"]).await?;
+    archiving.settle().await?;
+
+    let _script = archiving.system.hand_to_server()?;
+    let to = archiving.system.path().join("stays = here");
+    let mapping = format!("{}={}", stays.oid, to.display());
+    let restored = archiving.recovered("mapped", &["--latest", "--tablespace", &mapping]).await?;
+    assert_eq!(restored.report["backup"], changes.id.as_str());
+    for table in ["in_stays", "in_comes"] {
+        let query = format!("SELECT sum(g) || ' ' || count(*) FROM {table}");
+        assert_eq!(restored.text(&query).await?, cluster.text("postgres", &query).await?, "{table}");
+    }
+    let location = |oid| format!("SELECT pg_tablespace_location({oid})");
+    assert_eq!(restored.text(&location(stays.oid)).await?, to.display().to_string());
+    let beside = archiving.system.path().join(format!("mapped-tablespaces/{}", comes.oid));
+    assert_eq!(restored.text(&location(comes.oid)).await?, beside.display().to_string());
+    for place in [&to, &beside, &restored.to] {
+        let names: Vec<_> =
+            std::fs::read_dir(place)?.map(|entry| Ok(entry?.file_name())).collect::<Outcome<_>>()?;
+        assert!(!names.iter().any(|name| name.to_string_lossy().starts_with("drctl-chain")), "{names:?}");
+    }
+    assert!(!beside.with_file_name(goes.oid.to_string()).exists());
     Ok(())
 }
