@@ -53,13 +53,14 @@ async fn every_kind_of_target(major: u32) -> Outcome<()> {
     // Rows of a transaction that is open at the moment.
     let mut open = cluster.connect("postgres").await?;
     sqlx::raw_sql("BEGIN; INSERT INTO ledger (n, note) VALUES (-1, 'open')").execute(&mut open).await?;
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    let inside = now(&archiving).await?;
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    let opened = now(&archiving).await?;
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    let closing = now(&archiving).await?;
     sqlx::raw_sql("COMMIT").execute(&mut open).await?;
     writers.end().await?;
     let ledger = Ledger::read(cluster).await?;
     let middle = ledger.middle(begun)?;
+    let inside = ledger.pause(opened, closing)?;
     let whole: Vec<i64> = ledger.until(now(&archiving).await?);
     let before = now(&archiving).await?;
     tokio::time::sleep(Duration::from_millis(5)).await;
@@ -462,7 +463,8 @@ async fn what_a_killed_restore_leaves_is_no_data_directory() -> Outcome<()> {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         }
-        tokio::time::sleep(Duration::from_millis(fastrand::u64(0..150 + round * 20))).await;
+        let at_most = if round % 2 == 0 { 20 } else { 150 + round * 20 };
+        tokio::time::sleep(Duration::from_millis(fastrand::u64(0..at_most))).await;
         child.kill()?;
         child.wait()?;
         if to.join("global/pg_control").exists() {

@@ -73,6 +73,15 @@ impl Ledger {
         let lone: Vec<_> = lone.map(|three| *three[1]).collect();
         Ok(*lone.get(lone.len() / 2).ok_or("no commit stands alone")?)
     }
+
+    /// The middle of the longest pause between commits in that time: others can be in the log a little before
+    /// or after what their times say.
+    pub(crate) fn pause(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> Outcome<DateTime<Utc>> {
+        let within = self.0.iter().map(|entry| entry.committed).filter(|time| *time > from && *time < to);
+        let times: Vec<_> = std::iter::once(from).chain(within).chain([to]).collect();
+        let longest = times.windows(2).max_by_key(|two| two[1] - two[0]).ok_or("no time at all")?;
+        Ok(longest[0] + (longest[1] - longest[0]) / 2)
+    }
 }
 
 /// Connections that insert rows, each in a transaction of its own, until they are ended.
