@@ -9,7 +9,7 @@ use super::exit::Exit;
 use super::known::{Known, warn_lost};
 use super::output::{Output, size, style};
 use crate::catalog::BackupEntry;
-use crate::model::{BackupId, CheckDepth, RepositoryName, RunId, SourceName};
+use crate::model::{BackupId, BackupKind, CheckDepth, RepositoryName, RunId, SourceName};
 use crate::pipeline::Identities;
 use crate::platform::{host_name, seed};
 use crate::upkeep::Run;
@@ -28,7 +28,7 @@ pub struct VerifyArgs {
     /// Backups of this source only
     #[arg(long, value_name = "SOURCE", conflicts_with = "backups")]
     source: Option<SourceName>,
-    /// The newest backup of each source only
+    /// The newest backup of each source and kind only
     #[arg(long, conflicts_with = "backups")]
     latest: bool,
     /// In this repository only
@@ -108,11 +108,12 @@ async fn chosen(args: &VerifyArgs, known: &Known) -> Result<Vec<BackupEntry>, Co
         }
         return Ok(entries);
     }
-    let mut seen: Vec<SourceName> = Vec::new();
+    let mut seen: Vec<(SourceName, BackupKind)> = Vec::new();
     for entry in known.entries().await? {
         let source = &entry.manifest.source;
-        let is_older = args.latest && seen.contains(source);
-        seen.push(source.clone());
+        let of_kind = (source.clone(), entry.manifest.kind);
+        let is_older = args.latest && seen.contains(&of_kind);
+        seen.push(of_kind);
         if !is_older && args.source.as_ref().is_none_or(|wanted| wanted == source) {
             entries.push(entry);
         }
@@ -215,7 +216,7 @@ fn show_log(output: &Output, item: &LogItem, finding: &LogFinding) {
         "{style}{word:<7}{style:#} log of {} in {} since {}, {}{}{depth}",
         item.source(),
         item.repository,
-        item.base,
+        item.since().map(BackupId::as_str).unwrap_or_default(),
         if files == 1 { "1 file".to_owned() } else { format!("{files} files") },
         until.unwrap_or_default()
     ));
@@ -244,7 +245,7 @@ struct VerifyDocument<'a> {
 struct LogRow<'a> {
     source: &'a SourceName,
     repository: &'a RepositoryName,
-    since: &'a BackupId,
+    since: Option<&'a BackupId>,
     verdict: &'static str,
     files: u64,
     decrypted: u64,
@@ -298,7 +299,7 @@ fn document(report: &Report) -> VerifyDocument<'_> {
     let logs = report.logs.iter().map(|(item, finding)| LogRow {
         source: item.source(),
         repository: &item.repository,
-        since: &item.base,
+        since: item.since(),
         verdict: match () {
             () if finding.is_bad() => "bad",
             () if finding.is_good() => "good",

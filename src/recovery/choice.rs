@@ -84,6 +84,8 @@ pub(super) enum Unfit {
     NotOnTheWay,
     /// Log it needs itself is not there.
     Incomplete(Stop),
+    /// The history of this timeline is not there.
+    NoHistory(Timeline),
     /// A backup that it builds on is not there.
     Broken(BrokenChain),
 }
@@ -92,6 +94,9 @@ impl Unfit {
     pub(super) fn why(&self, goal: Timeline) -> String {
         match self {
             Self::NotOnTheWay => format!("timeline {goal} does not come from it"),
+            Self::NoHistory(timeline) => format!(
+                "the history of timeline {timeline} is missing, so that nobody knows whether timeline {goal} comes from it"
+            ),
             Self::Incomplete(stop) => match why(stop) {
                 Some(why) => format!("it is not whole without its log, of which {why}"),
                 None => "it is not whole without its log, and the last of it is not archived".to_owned(),
@@ -119,7 +124,7 @@ pub(super) fn along(base: &Base, goal: Timeline, log: &Holdings) -> Result<Reach
     let reach = log.reach(base.begins(), Follow::Timeline(goal));
     match reach.stop {
         Stop::NotAChild(_) => return Err(Unfit::NotOnTheWay),
-        Stop::NoHistory(_) => return Err(Unfit::Incomplete(reach.stop)),
+        Stop::NoHistory(timeline) => return Err(Unfit::NoHistory(timeline)),
         _ => {}
     }
     if leaves(base.physical.timeline, goal, log).is_some_and(|left| left < base.physical.stop) {

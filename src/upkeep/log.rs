@@ -158,7 +158,10 @@ async fn reach(
         until: complete.unwrap_or_default().max(manifest.recovery_point),
         newest_commit,
         gap: match reach.stop {
-            Stop::End => None,
+            // A server stays on the timeline that it begins on, where it does not learn of a later one.
+            Stop::End => {
+                held.without_history().next().map(|timeline| format!("{}.history", timeline.in_names()))
+            }
             Stop::Gap(gap) => Some(format!("segment {}", gap.first)),
             Stop::NoHistory(timeline) => Some(format!("{}.history", timeline.in_names())),
             Stop::NotAChild(timeline) => Some(format!("the way to timeline {timeline}")),

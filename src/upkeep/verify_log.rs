@@ -1,5 +1,6 @@
 //! Reads the archived log again that base backups are brought on with, in every repository.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -11,41 +12,45 @@ use crate::event::{Event, Phase, told};
 use crate::model::{BackupId, Manifest, Physical, RepositoryName, SourceName, WalName};
 use crate::pipeline::Identities;
 use crate::repository::{Lost, Repository};
-use crate::wal::{Archive, Checked, Follow, Holdings, ListError, Position, Stop};
+use crate::wal::{Archive, Checked, Follow, Holdings, Position, Reach, Stop};
 use crate::wal::{check, first_segment, holdings, moment};
 
 /// Files on their way at a time: each may be a whole segment in memory.
 const AT_ONCE: usize = 4;
 const TOLD_EVERY: Duration = Duration::from_millis(250);
 
-/// The log in one repository from a base backup on, to be read.
+/// The log in one repository that base backups there are brought on with, to be read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LogItem {
     pub repository: RepositoryName,
-    pub base: BackupId,
     archive: Archive,
-    physical: Physical,
+    /// The oldest first.
+    bases: Vec<(BackupId, Physical)>,
 }
 
-/// Of each repository and cluster the log from the oldest of these base backups on that the repository holds.
-/// `only`: in this repository.
+/// Of each repository and cluster the log of those of these base backups that the repository holds. `only`: in
+/// this repository.
 pub fn plan(entries: &[BackupEntry], only: Option<&RepositoryName>) -> Vec<LogItem> {
-    let mut bases: Vec<&BackupEntry> =
+    let mut entries: Vec<&BackupEntry> =
         entries.iter().filter(|entry| entry.manifest.physical.is_some()).collect();
-    bases.sort_by_key(|entry| entry.manifest.physical.as_ref().map(|physical| physical.start));
+    entries.sort_by_key(|entry| entry.manifest.recovery_point);
     let mut items: Vec<LogItem> = Vec::new();
-    for entry in bases {
+    for entry in entries {
         let Some((archive, physical)) = archive_of(&entry.manifest) else { continue };
+        let base = (entry.id().clone(), physical.clone());
         for copy in entry.copies.iter().filter(|copy| copy.is_held()) {
-            let is_planned =
-                items.iter().any(|item| item.repository == copy.repository && item.archive == archive);
-            if !is_planned && only.is_none_or(|only| *only == copy.repository) {
-                items.push(LogItem {
+            if only.is_some_and(|only| *only != copy.repository) {
+                continue;
+            }
+            let planned =
+                items.iter_mut().find(|item| item.repository == copy.repository && item.archive == archive);
+            match planned {
+                Some(item) => item.bases.push(base.clone()),
+                None => items.push(LogItem {
                     repository: copy.repository.clone(),
-                    base: entry.id().clone(),
                     archive: archive.clone(),
-                    physical: physical.clone(),
-                });
+                    bases: vec![base.clone()],
+                }),
             }
         }
     }
@@ -93,19 +98,26 @@ impl LogItem {
     pub fn source(&self) -> &SourceName {
         &self.archive.source
     }
+
+    /// The oldest of the base backups.
+    pub fn since(&self) -> Option<&BackupId> {
+        self.bases.first().map(|(id, _)| id)
+    }
 }
 
-/// Reads everything from the base backup on to where a server would come.
+/// Reads everything from each base backup on to where a server would come: along its own timeline, and to the
+/// newest that came from it.
 ///
-/// A gap, and what the base backup needs and is not there, are faults; that the log ends is none.
+/// A gap, and what a base backup needs and is not there, are faults; that the log ends is none.
 pub async fn read(run: &Run, item: &LogItem, identities: &Identities) -> LogFinding {
     let Some(repository) = run.repositories.find(&item.repository) else {
         let lost = run.repositories.lost().iter().find(|lost| lost.name == item.repository);
         return LogFinding::unread(lost.map_or_else(|| "it is not in use".to_owned(), Lost::reason));
     };
     run.events.emit(&Event::PhaseBegan { phase: Phase::Verify });
-    let first = first_segment(&item.physical);
-    let held = match holdings(&*repository.store, &item.archive, Some(first), identities).await {
+    // Everything of a timeline sorts after its begin.
+    let first = item.bases.iter().map(|(_, physical)| first_segment(physical)).min();
+    let held = match holdings(&*repository.store, &item.archive, first, identities).await {
         Ok(held) => held,
         Err(error) if error.is_of_no_log() => {
             return LogFinding { faults: vec![told(&error)], ..LogFinding::default() };
@@ -113,55 +125,59 @@ pub async fn read(run: &Run, item: &LogItem, identities: &Identities) -> LogFind
         Err(error) => return LogFinding::unread(told(&error)),
     };
     let mut finding = LogFinding::default();
-    finding.faults.extend(held.lacks(&item.physical).map(|lacking| format!("{}: {lacking}", item.base)));
-    match stretch(run, repository, item, &held, &mut finding).await {
-        Ok(names) => read_all(run, repository, item, &names, identities, &mut finding).await,
-        Err(error) => finding.unread.push(told(&error)),
+    let (names, faults, newest) = files(item, &held);
+    finding.faults = faults;
+    if let Some(reach) = newest {
+        match moment(&*repository.store, &item.archive, &reach).await {
+            Ok(moment) => finding.until = moment.complete,
+            Err(error) => finding.unread.push(told(&error)),
+        }
     }
+    read_all(run, repository, item, &names, identities, &mut finding).await;
     finding
 }
 
-/// The files that a server would ask for.
-async fn stretch(
-    run: &Run,
-    repository: &Repository,
-    item: &LogItem,
-    held: &Holdings,
-    finding: &mut LogFinding,
-) -> Result<Vec<WalName>, ListError> {
-    let begin = Position { timeline: item.physical.timeline, lsn: item.physical.start };
-    let reach = held.reach(begin, Follow::Latest);
-    match reach.stop {
-        Stop::End => {}
+/// The files that servers would ask for, what keeps them from coming to the end, and where the newest of the
+/// base backups leads.
+fn files(item: &LogItem, held: &Holdings) -> (Vec<WalName>, Vec<String>, Option<Reach>) {
+    let (mut segments, mut names, mut faults) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    let mut newest = None;
+    for (base, physical) in &item.bases {
+        faults.extend(held.lacks(physical).map(|lacking| format!("{base}: {lacking}")));
+        let begin = Position { timeline: physical.timeline, lsn: physical.start };
+        for follow in [Follow::Timeline(physical.timeline), Follow::Latest] {
+            let reach = held.reach(begin, follow);
+            faults.extend(fault(&reach.stop));
+            segments.extend(reach.backwards());
+            if let Some((segment, pieces)) = &reach.pieces {
+                names.extend(pieces.iter().map(|(begin, end)| (*segment, *begin, *end)));
+            }
+            if !matches!(reach.stop, Stop::NotAChild(_)) {
+                newest = Some(reach);
+            }
+        }
+    }
+    faults.extend(held.without_history().map(|timeline| {
+        format!("{}.history is missing, and segments of timeline {timeline} are there", timeline.in_names())
+    }));
+    let histories = held.histories().map(WalName::History);
+    let pieces = names.into_iter().map(|(segment, begin, end)| WalName::Piece { segment, begin, end });
+    let all = segments.into_iter().map(WalName::Segment).chain(histories).chain(pieces);
+    (all.collect(), faults.into_iter().collect(), newest)
+}
+
+fn fault(stop: &Stop) -> Option<String> {
+    match stop {
         Stop::Gap(gap) => {
             let more = if gap.count == 1 { String::new() } else { format!(" and {} more", gap.count - 1) };
-            finding.faults.push(format!("segment {}{more} is missing, and later ones are there", gap.first));
+            Some(format!("segment {}{more} is missing, and later ones are there", gap.first))
         }
         Stop::NoHistory(timeline) => {
-            finding.faults.push(format!("{}.history is missing or cannot be read", timeline.in_names()));
+            Some(format!("{}.history is missing or cannot be read", timeline.in_names()))
         }
-        // A base backup of a timeline that was left; its log is read as far as it goes.
-        Stop::NotAChild(_) => {}
+        // One of a timeline that was left leads along that one.
+        Stop::End | Stop::NotAChild(_) => None,
     }
-    let reach = match reach.stop {
-        Stop::NotAChild(_) => held.reach(begin, Follow::Timeline(begin.timeline)),
-        _ => reach,
-    };
-    let moment = moment(&*repository.store, &item.archive, &reach).await.map_err(ListError::Store)?;
-    finding.until = moment.complete;
-    let mut names: Vec<_> = reach.backwards().map(WalName::Segment).collect();
-    names.reverse();
-    let histories = held.histories().filter(|timeline| *timeline <= reach.end.timeline);
-    names.extend(histories.map(WalName::History));
-    if let Some((segment, pieces)) = &reach.pieces {
-        let piece = |&(begin, end)| WalName::Piece { segment: *segment, begin, end };
-        names.extend(pieces.iter().map(piece));
-    }
-    if run.cancel.is_cancelled() {
-        finding.unread.push("the run was interrupted".to_owned());
-        names.clear();
-    }
-    Ok(names)
 }
 
 async fn read_all(
@@ -176,7 +192,7 @@ async fn read_all(
     let checks =
         names.iter().map(|name| async { (*name, check(repository, &item.archive, *name, identities).await) });
     let mut checks = futures_util::stream::iter(checks).buffered(AT_ONCE);
-    let segment = item.physical.segment_size.bytes();
+    let segment = item.bases.first().map_or(0, |(_, physical)| physical.segment_size.bytes());
     let (mut done, mut told_at) = (0, None::<Instant>);
     while let Some((name, checked)) = checks.next().await {
         if run.cancel.is_cancelled() {
@@ -203,5 +219,83 @@ async fn read_all(
                 estimated: true,
             });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Ancestor, Lsn, Segment, SegmentSize, SystemIdentifier, Timeline};
+
+    const SIZE: SegmentSize = SegmentSize::DEFAULT;
+
+    fn at(segment: u64, offset: u64) -> Lsn {
+        Lsn(SIZE.begin_of(segment).0 + offset)
+    }
+
+    fn segment(timeline: u32, number: u64) -> WalName {
+        WalName::Segment(Segment::new(Timeline::new(timeline).unwrap(), number, SIZE))
+    }
+
+    /// A base backup of timeline 1 from before the fork in segment 7, and one of timeline 2.
+    fn item() -> LogItem {
+        let base = |id: &str, timeline, first| {
+            let physical = Physical {
+                timeline: Timeline::new(timeline).unwrap(),
+                start: at(first, 40),
+                stop: at(first, 300),
+                segment_size: SIZE,
+                next_transaction: 800,
+                page_checksums: true,
+                damaged: vec![],
+                tablespaces: vec![],
+                parent: None,
+                backup_manifest: None,
+            };
+            (id.parse().unwrap(), physical)
+        };
+        LogItem {
+            repository: "west".parse().unwrap(),
+            archive: Archive {
+                system: "shop".parse().unwrap(),
+                source: "database".parse().unwrap(),
+                cluster: SystemIdentifier(7),
+            },
+            bases: vec![
+                base("20261120T220251Z-database-base-2222", 1, 8),
+                base("20261120T230251Z-database-base-2222", 2, 9),
+            ],
+        }
+    }
+
+    fn found(segments: &[(u32, u64)], with_history: bool) -> (usize, Vec<String>) {
+        let second = Timeline::new(2).unwrap();
+        let names = segments.iter().map(|(timeline, number)| segment(*timeline, *number));
+        let names = names.chain(with_history.then_some(WalName::History(second)));
+        let mut held = Holdings::new(SIZE, names);
+        if with_history {
+            held.came_from(second, Ancestor { timeline: Timeline::FIRST, until: at(7, 500) });
+        }
+        let (names, faults, _) = files(&item(), &held);
+        (names.len(), faults)
+    }
+
+    #[test]
+    fn what_any_of_the_backups_needs_is_read_along_every_way() {
+        // The first went on along the timeline that was left; it has nothing to do with the second.
+        let whole = [(1, 8), (1, 9), (2, 9), (2, 10), (2, 11)];
+        assert_eq!(found(&whole, true), (6, vec![]));
+        let (_, faults) = found(&[(1, 8), (1, 9), (2, 10), (2, 11)], true);
+        assert!(
+            faults.iter().any(|fault| fault.contains("T230251Z") && fault.contains("0009")),
+            "{faults:?}"
+        );
+        let (_, faults) = found(&[(1, 8), (2, 9), (2, 11)], true);
+        assert!(
+            faults.iter().any(|fault| fault.contains("00000002000000000000000A is missing")),
+            "{faults:?}"
+        );
+        let (_, faults) = found(&whole, false);
+        assert!(faults.iter().any(|fault| fault.contains("00000002.history is missing")), "{faults:?}");
     }
 }

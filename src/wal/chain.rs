@@ -188,16 +188,42 @@ impl Holdings {
         latest
     }
 
-    /// What is missing between the first and the last segment of a timeline.
+    /// What is missing between the first segment of a timeline and its last, or where another one left it.
+    /// One that came from another has to go on where that was left.
     pub fn gaps(&self, timeline: Timeline) -> Vec<Gap> {
         let Some(held) = self.timelines.get(&timeline) else { return vec![] };
-        let after = held.segments.iter().skip(1);
-        held.segments
+        let mut numbers: Vec<u64> = held.segments.iter().copied().collect();
+        let left_at = self.timelines.values().filter(|child| !child.segments.is_empty());
+        let left_at = left_at.filter_map(|child| child.parent.filter(|parent| parent.timeline == timeline));
+        let last_fork = left_at.map(|parent| self.size.number_of(parent.until)).max();
+        if let Some(fork) = last_fork.filter(|fork| numbers.last().is_some_and(|last| last < fork)) {
+            numbers.push(fork);
+        }
+        let of_parent = held.parent.and_then(|parent| Some((parent, self.timelines.get(&parent.timeline)?)));
+        if let Some((parent, before)) = of_parent {
+            // The segment it begins in is its own, or its parent's as far as that came.
+            let fork = self.size.number_of(parent.until);
+            let comes_from = if before.segments.contains(&fork) { Some(fork) } else { fork.checked_sub(1) };
+            let has_begun_before = before.segments.range(..=fork).next().is_some();
+            if let Some(number) = comes_from.filter(|_| has_begun_before && !numbers.is_empty()) {
+                numbers.insert(0, number);
+            }
+        }
+        let after = numbers.iter().skip(1);
+        numbers
             .iter()
             .zip(after)
-            .filter(|(before, after)| **after - **before > 1)
+            .filter(|(before, after)| **after > **before + 1)
             .map(|(before, after)| self.gap(timeline, before + 1, after - 1))
             .collect()
+    }
+
+    /// Timelines with segments that no server finds its way to: their history is not there.
+    pub fn without_history(&self) -> impl Iterator<Item = Timeline> {
+        let later = self.timelines.range(Timeline::FIRST.next()..);
+        later
+            .filter(|(_, held)| !held.segments.is_empty() && !held.has_history)
+            .map(|(timeline, _)| *timeline)
     }
 
     /// The oldest position from which the end of a timeline can be reached without a gap.
@@ -454,6 +480,26 @@ mod tests {
         let reach = held.reach(at(1, lsn(5, 0)), Follow::Latest);
         assert_eq!(reach.end, at(1, lsn(6, 0)));
         assert!(matches!(reach.stop, Stop::Gap(Gap { count: 1, .. })), "{reach:?}");
+    }
+
+    #[test]
+    fn what_is_missing_around_a_fork_is_a_gap_of_its_timeline() {
+        let gaps = |segments: &[(u32, std::ops::Range<u64>)], on: u32| -> Vec<(u64, u64)> {
+            let held = holdings(segments, &[(2, 1, lsn(7, 500))]);
+            let number = |segment: Segment| segment.number(SIZE).unwrap();
+            held.gaps(timeline(on)).iter().map(|gap| (number(gap.first), number(gap.last))).collect()
+        };
+        assert_eq!(gaps(&[(1, 5..7), (2, 7..9)], 1), []);
+        assert_eq!(gaps(&[(1, 5..7), (2, 7..9)], 2), []);
+        assert_eq!(gaps(&[(1, 4..5), (2, 7..9)], 1), [(5, 6)]);
+        assert_eq!(gaps(&[(1, 5..7), (2, 9..10)], 2), [(7, 8)]);
+        assert_eq!(gaps(&[(1, 5..8), (2, 9..10)], 2), [(8, 8)]);
+        assert_eq!(gaps(&[(1, 5..8), (2, 8..10)], 2), []);
+        // The archive begins with the second one, or has not come to it yet.
+        assert_eq!(gaps(&[(2, 9..10)], 2), []);
+        assert_eq!(gaps(&[(1, 4..5)], 1), []);
+        let held = holdings(&[(1, 5..7), (2, 7..9)], &[]);
+        assert_eq!(held.without_history().collect::<Vec<_>>(), [timeline(2)]);
     }
 
     #[test]

@@ -31,6 +31,8 @@ pub struct TimelineStanding {
     pub segments: u64,
     pub newest: Option<Segment>,
     pub gaps: Vec<Gap>,
+    /// Nobody finds the way to it.
+    pub lacks_history: bool,
 }
 
 /// How good that is, from best to worst.
@@ -40,6 +42,8 @@ pub enum Verdict {
     Ok,
     /// Three quarters of the objective are gone.
     Late,
+    /// There is log, and nothing says up to when: what was kept with it is lost.
+    UnknownTime,
     NotReached,
     /// Segments are missing between others.
     Gap,
@@ -54,6 +58,7 @@ impl Verdict {
         match self {
             Self::Ok => "ok",
             Self::Late => "late",
+            Self::UnknownTime => "unknown time",
             Self::NotReached => "not reached",
             Self::Gap => "gap",
             Self::Lost => "lost",
@@ -98,6 +103,7 @@ pub async fn standing(
                 segments: holdings.count(timeline),
                 newest: holdings.newest(timeline),
                 gaps: holdings.gaps(timeline),
+                lacks_history: holdings.without_history().any(|without| without == timeline),
             })
             .collect(),
         whole_since: end.as_ref().map(|(since, _)| *since),
@@ -116,7 +122,7 @@ fn end(holdings: &Holdings) -> Option<(Position, Reach)> {
 
 impl Standing {
     pub fn has_gaps(&self) -> bool {
-        self.timelines.iter().any(|timeline| !timeline.gaps.is_empty())
+        self.timelines.iter().any(|timeline| !timeline.gaps.is_empty() || timeline.lacks_history)
     }
 
     /// How long ago the moment was up to which everything is there.
@@ -127,7 +133,9 @@ impl Standing {
 
     pub fn verdict(&self, rpo: Duration, now: DateTime<Utc>) -> Verdict {
         match self.behind(now) {
-            None => Verdict::Nothing,
+            None if self.reach.is_none() => Verdict::Nothing,
+            None if self.has_gaps() => Verdict::Gap,
+            None => Verdict::UnknownTime,
             Some(behind) if behind > rpo => Verdict::ObjectiveMissed,
             Some(_) if self.lost.is_some() => Verdict::Lost,
             Some(_) if self.has_gaps() => Verdict::Gap,

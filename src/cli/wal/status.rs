@@ -90,7 +90,7 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
     }
     Ok(match worst {
         Verdict::Ok | Verdict::Late => Exit::Done,
-        Verdict::NotReached => Exit::Undetermined,
+        Verdict::UnknownTime | Verdict::NotReached => Exit::Undetermined,
         Verdict::Gap | Verdict::Lost | Verdict::ObjectiveMissed => Exit::ObjectiveMissed,
         Verdict::Nothing => Exit::Nothing,
     })
@@ -196,6 +196,14 @@ fn details(place: &Place, standing: &Standing) -> Vec<String> {
         let bad = style::BAD;
         lines.push(format!("  {}: {bad}missing{bad:#} {what} ({})", place.name, count(*missing, "segment")));
     }
+    for timeline in standing.timelines.iter().filter(|timeline| timeline.lacks_history) {
+        let (bad, timeline) = (style::BAD, timeline.timeline);
+        lines.push(format!(
+            "  {}: {bad}missing{bad:#} {}.history: no server finds its way to timeline {timeline}",
+            place.name,
+            timeline.in_names()
+        ));
+    }
     lines
 }
 
@@ -273,7 +281,7 @@ fn time(time: DateTime<Utc>) -> String {
 fn colour(verdict: Verdict) -> anstyle::Style {
     match verdict {
         Verdict::Ok => style::GOOD,
-        Verdict::Late | Verdict::NotReached => style::WARN,
+        Verdict::Late | Verdict::UnknownTime | Verdict::NotReached => style::WARN,
         Verdict::Gap | Verdict::Lost | Verdict::ObjectiveMissed | Verdict::Nothing => style::BAD,
     }
 }
@@ -289,6 +297,7 @@ fn row_document(place: &Place, verdict: Verdict, now: DateTime<Utc>) -> Value {
             "timeline": timeline.timeline, "segments": timeline.segments,
             "newest": timeline.newest.map(|segment| segment.to_string()),
             "gaps": timeline.gaps.iter().map(gap).collect::<Vec<_>>(),
+            "lacks_history": timeline.lacks_history,
         })
     });
     json!({
