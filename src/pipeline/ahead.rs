@@ -1,4 +1,4 @@
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::{Builder, JoinHandle};
 
@@ -39,10 +39,18 @@ impl<R: Read + Send + 'static> Ahead<R> {
 
 impl<R> Read for Ahead<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.at == self.chunk.len() {
-            if self.ended {
-                return Ok(0);
-            }
+        let chunk = self.fill_buf()?;
+        let count = buffer.len().min(chunk.len());
+        buffer[..count].copy_from_slice(&chunk[..count]);
+        self.consume(count);
+        Ok(count)
+    }
+}
+
+/// Gives the chunks as they are, so that who can take them so need not copy them.
+impl<R> BufRead for Ahead<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        while self.at == self.chunk.len() && !self.ended {
             let next = self.chunks.recv();
             let next = next.unwrap_or_else(|_| Err(io::Error::other("what read ahead has stopped")))?;
             self.ended = next.is_empty();
@@ -52,10 +60,11 @@ impl<R> Read for Ahead<R> {
                 let _ended = self.used.send(used);
             }
         }
-        let count = buffer.len().min(self.chunk.len() - self.at);
-        buffer[..count].copy_from_slice(&self.chunk[self.at..self.at + count]);
-        self.at += count;
-        Ok(count)
+        Ok(&self.chunk[self.at..])
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.at = self.chunk.len().min(self.at + count);
     }
 }
 

@@ -1,4 +1,4 @@
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use thiserror::Error;
@@ -6,6 +6,8 @@ use thiserror::Error;
 use super::Identities;
 use super::ahead::Ahead;
 use crate::model::{Digest, Encoding, Hasher};
+
+const BUFFER: usize = 128 << 10;
 
 /// Why stored bytes do not open.
 #[derive(Debug, Error)]
@@ -30,34 +32,34 @@ pub fn open<'a>(
 ) -> Result<Box<dyn Read + Send + 'a>, OpenError> {
     let mut stream: Box<dyn Read + Send + 'a> = Box::new(stored);
     for step in encoding.iter().rev() {
-        stream = undo(*step, stream, identities)?;
+        stream = undo(*step, BufReader::with_capacity(BUFFER, stream), identities)?;
     }
     Ok(proven(stream, expected))
 }
 
 /// As [`open`], with a thread for each step, for streams that are long.
 pub fn open_ahead(
-    stored: impl Read + Send + 'static,
+    stored: impl BufRead + Send + 'static,
     encoding: &[Encoding],
     identities: &Identities,
     expected: Option<Digest>,
 ) -> Result<Box<dyn Read + Send>, OpenError> {
-    let mut stream: Box<dyn Read + Send> = Box::new(stored);
+    let mut stream: Box<dyn BufRead + Send> = Box::new(stored);
     for step in encoding.iter().rev() {
         let undone = undo(*step, stream, identities)?;
         stream = Box::new(Ahead::new(undone).map_err(OpenError::Read)?);
     }
-    Ok(proven(stream, expected))
+    Ok(proven(Box::new(stream), expected))
 }
 
 fn undo<'a>(
     step: Encoding,
-    stream: Box<dyn Read + Send + 'a>,
+    stream: impl BufRead + Send + 'a,
     identities: &Identities,
 ) -> Result<Box<dyn Read + Send + 'a>, OpenError> {
     Ok(match step {
         Encoding::Age => Box::new(decrypt(stream, identities)?),
-        Encoding::Zstd => Box::new(zstd::Decoder::new(stream).map_err(OpenError::Read)?),
+        Encoding::Zstd => Box::new(zstd::Decoder::with_buffer(stream).map_err(OpenError::Read)?),
     })
 }
 
@@ -68,7 +70,7 @@ fn proven<'a>(stream: Box<dyn Read + Send + 'a>, expected: Option<Digest>) -> Bo
     }
 }
 
-fn decrypt<R: Read>(stored: R, identities: &Identities) -> Result<impl Read + use<R>, OpenError> {
+fn decrypt<R: BufRead>(stored: R, identities: &Identities) -> Result<impl Read + use<R>, OpenError> {
     if identities.is_empty() {
         return Err(OpenError::NoIdentity);
     }
@@ -77,7 +79,7 @@ fn decrypt<R: Read>(stored: R, identities: &Identities) -> Result<impl Read + us
         age::DecryptError::Io(error) => OpenError::Read(error),
         other => OpenError::Header(io::Error::other(other)),
     };
-    let stored = Arc::new(Mutex::new(BufReader::with_capacity(128 << 10, stored)));
+    let stored = Arc::new(Mutex::new(stored));
     let decryptor = age::Decryptor::new(Held(Arc::clone(&stored))).map_err(failed)?;
     decryptor.decrypt(identities.iter()).map_err(|error| match failed(error) {
         // A damaged header looks like another key, and the end of what is stored tells that it is damaged.

@@ -1,4 +1,4 @@
-use std::io::{self, Read, Write as _};
+use std::io::{self, BufRead as _, Read, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,8 +10,6 @@ use super::ahead::Ahead;
 use super::parts::PartWriter;
 use super::{Budget, Piece, Produce, Recipe, Shape};
 use crate::model::{Digest, Hasher};
-
-const READ_BYTES: usize = 256 << 10;
 
 /// A stream that went through whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,14 +77,14 @@ pub fn seal(
     let mut encoder = recipe.encoder(output).map_err(encode)?;
     let plain = Plain { producer, hasher: Hasher::default() };
     let mut ahead = Ahead::new(plain).map_err(PipelineError::Read)?;
-    let mut buffer = vec![0; READ_BYTES];
     loop {
-        let count = match ahead.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(count) => count,
-            Err(error) => return Err(PipelineError::Read(error)),
-        };
-        encoder.write_all(&buffer[..count]).map_err(encode)?;
+        let chunk = ahead.fill_buf().map_err(PipelineError::Read)?;
+        let count = chunk.len();
+        if count == 0 {
+            break;
+        }
+        encoder.write_all(chunk).map_err(encode)?;
+        ahead.consume(count);
         progress.plain.fetch_add(count as u64, Ordering::Relaxed);
     }
     let Plain { producer, hasher } = ahead.into_inner().map_err(PipelineError::Read)?;

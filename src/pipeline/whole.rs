@@ -6,14 +6,26 @@ use crate::model::{Digest, Hasher};
 /// Bytes shown at a time.
 const CHUNK: usize = 256 << 10;
 
-/// Seals a stream whose sealed bytes fit into memory. `see` is shown the plain bytes as they go by, 256 KiB
-/// at a time but for the last, and ends it all by refusing them.
+/// Room for what is sealed beyond its plain bytes: both formats add less than a thousandth to what cannot be
+/// compressed, and age its header.
+const BEYOND_PLAIN: usize = 64 << 10;
+
+/// The least room that is made. Of blocks up to 32 MiB the C library keeps what was freed, for each thread
+/// that had one; a larger block is given back at once, and takes no memory where nothing was written.
+const LEAST_ROOM: usize = 33 << 20;
+
+/// Seals a stream whose sealed bytes fit into memory; `size` is how long it should be. `see` is shown the
+/// plain bytes as they go by, 256 KiB at a time but for the last, and ends it all by refusing them.
+///
+/// Room is made once: a buffer that grows is in memory twice while it does.
 pub fn seal_whole(
     stream: impl Read,
+    size: usize,
     recipe: &Recipe,
     mut see: impl FnMut(&[u8]) -> io::Result<()>,
 ) -> Result<(Vec<u8>, Digest), PipelineError> {
-    let mut encoder = recipe.encoder(Vec::new()).map_err(PipelineError::Encode)?;
+    let room = Vec::with_capacity(LEAST_ROOM.max(size + size / 1000 + BEYOND_PLAIN));
+    let mut encoder = recipe.encoder(room).map_err(PipelineError::Encode)?;
     let plain = each_chunk(stream, |chunk| {
         see(chunk).map_err(PipelineError::Read)?;
         encoder.write_all(chunk).map_err(PipelineError::Encode)
@@ -70,7 +82,7 @@ mod tests {
             Recipe::new(Compression { level: 1, threads: 1 }, &Encryption::Age { recipients }).unwrap();
         let plain: Vec<u8> = (0..CHUNK * 2 + 77).map(|n| (n % 251) as u8).collect();
         let mut seen = Vec::new();
-        let (sealed, digest) = seal_whole(&plain[..], &recipe, |chunk| {
+        let (sealed, digest) = seal_whole(&plain[..], plain.len(), &recipe, |chunk| {
             seen.push(chunk.len());
             Ok(())
         })
@@ -83,8 +95,8 @@ mod tests {
             .read_to_end(&mut back)
             .unwrap();
         assert_eq!(back, plain);
-        let refused = seal_whole(&plain[..], &recipe, |_| Err(io::Error::other("no")));
+        let refused = seal_whole(&plain[..], plain.len(), &recipe, |_| Err(io::Error::other("no")));
         assert!(matches!(refused, Err(PipelineError::Read(_))));
-        assert!(matches!(seal_whole(&b""[..], &recipe, |_| Ok(())), Err(PipelineError::Empty)));
+        assert!(matches!(seal_whole(&b""[..], 0, &recipe, |_| Ok(())), Err(PipelineError::Empty)));
     }
 }

@@ -111,8 +111,9 @@ impl WalFile {
     pub fn seal(&self, recipe: &Recipe) -> Result<SealedFile, FileError> {
         let mut reading = Reading::begin(self)?;
         let file = reading.file.try_clone().map_err(|source| self.unreadable(source))?;
-        let (bytes, plain) =
-            seal_whole(file, recipe, |chunk| reading.see(chunk)).map_err(|error| self.unsealed(error))?;
+        let size = usize::try_from(reading.size).unwrap_or_default();
+        let (bytes, plain) = seal_whole(file, size, recipe, |chunk| reading.see(chunk))
+            .map_err(|error| self.unsealed(error))?;
         let tags = reading.end(plain, Some(Sha256Hex::of(&bytes)))?;
         Ok(SealedFile { name: self.name, bytes: bytes.into(), tags })
     }

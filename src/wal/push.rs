@@ -19,7 +19,7 @@ use crate::repository::{Lost, PutOptions, Repositories, Repository, StoreError, 
 /// Plain bytes of a file that is sealed in memory.
 const IN_MEMORY: u64 = 32 << 20;
 /// Plain bytes of all files that are on their way at a time.
-const AT_ONCE: u64 = 64 << 20;
+const AT_ONCE: u64 = 48 << 20;
 /// A note that is this old has been seen before: an earlier push may have archived its file.
 const SEEN_BEFORE: Duration = Duration::from_secs(2);
 
