@@ -13,7 +13,7 @@ use super::here::Here;
 use super::log::{Found, Log};
 use super::plan::tablespace_directories;
 use super::refusal::Refusal;
-use super::window::Window;
+use super::window::{Window, why};
 use super::{RecoveryError, Request, Run, Target, Which, log_file};
 use crate::event::told;
 use crate::model::{
@@ -21,7 +21,7 @@ use crate::model::{
 };
 use crate::repository::{Lost, layout, list_all, manifest};
 use crate::source::base::DETAILS;
-use crate::wal::{Archive, Holdings, ListError, Moment, Reach};
+use crate::wal::{Archive, Holdings, ListError, Moment, Reach, Stop};
 
 const MANIFESTS_AT_ONCE: usize = 8;
 
@@ -122,7 +122,8 @@ impl Run {
         }
         let mut passed = Vec::new();
         let mut chosen = None;
-        for base in fitting {
+        let mut fitting = fitting.into_iter().peekable();
+        while let Some(base) = fitting.next() {
             // An older one leads to the same moment, over more log; so it does where one that it builds on is gone.
             if let (true, Some(parent)) = (request.delta, &base.physical.parent) {
                 let why = format!(
@@ -133,6 +134,14 @@ impl Run {
             }
             let parents = parents(&base, bases.iter());
             match parents.and_then(|parents| Ok((parents, along(&base, timeline, &log.together)?))) {
+                // Of a name nobody knows whether it is before the gap or after it, and one that is before is
+                // not met from here: PostgreSQL says so, and nothing is started.
+                Ok((_, Reach { stop: stop @ Stop::Gap(_), .. }))
+                    if matches!(request.target, Target::Name(_)) && fitting.peek().is_some() =>
+                {
+                    let why = why(&stop).unwrap_or_default();
+                    passed.push((base.manifest.id.clone(), format!("in the log after it {why}")));
+                }
                 Ok((parents, reach)) => {
                     chosen = Some((base, parents, reach));
                     break;

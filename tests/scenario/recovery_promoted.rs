@@ -139,10 +139,14 @@ async fn what_was_written_before_it_archived_is_a_gap_and_moments_on_either_side
     replaced.archiving.system.rewrite(&old, &replaced.archiving.cluster.url("postgres"))?;
     let archiving = &replaced.archiving;
     archiving.backup(0, &[]).await?;
-    archiving.cluster.execute("postgres", &[INSERT, SWITCH]).await?;
+    let name = "SELECT pg_create_restore_point('after the gap')";
+    archiving.cluster.execute("postgres", &[INSERT, name, SWITCH]).await?;
     archiving.settle().await?;
 
     let all = numbers(&archiving.cluster).await?;
+    // It is looked for from where a way leads to it, which the oldest backup has not.
+    let restored = archiving.recovered("named", &["--to-name", "after the gap"]).await?;
+    insists(restored, &all).await?;
     let restored = archiving.recovered("latest", &["--latest"]).await?;
     insists(restored, &all).await?;
     // In the very segment that the timelines share, and that the new one never archived.
