@@ -1,5 +1,6 @@
 //! Base backups of what changed: taken, refused, put together again, on real servers of PostgreSQL 17.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -13,7 +14,7 @@ use crate::recovery::until_replayed;
 use crate::support::Outcome;
 use crate::support::archiving::Archiving;
 use crate::support::ledger::{Ledger, Mark, Restored, Writers, options};
-use crate::support::postgres::ClusterOptions;
+use crate::support::postgres::{ClusterOptions, owner};
 use crate::support::system::{Place, Run, until};
 
 const TWO: [Place; 2] = [Place::Directory, Place::Directory];
@@ -553,5 +554,81 @@ async fn tablespaces_of_a_chain_go_where_they_are_told_to() -> Outcome<()> {
         assert!(!names.iter().any(|name| name.to_string_lossy().starts_with("drctl-chain")), "{names:?}");
     }
     assert!(!beside.with_file_name(goes.oid.to_string()).exists());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chain_belongs_to_its_owner_and_needs_its_programs() -> Outcome<()> {
+    let archiving = start(summarizing(), "incrementals = 1").await?;
+    Ledger::create(&archiving.cluster).await?;
+    let (full, _) = backup(&archiving, &[]).await?;
+    archiving.cluster.execute("postgres", &["INSERT INTO ledger (note) VALUES ('x')"]).await?;
+    let (changes, _) = backup(&archiving, &[]).await?;
+    archiving.cluster.execute("postgres", &["SELECT pg_switch_wal()"]).await?;
+    archiving.settle().await?;
+    // A directory is changed into what is whole by itself.
+    let delta = archiving.recover("delta", &["--latest", "--delta", "--plan"]).await?;
+    assert_eq!(delta.code, Some(0), "{delta:#?}");
+    delta.says("it would have to be whole by itself")?.says(full.id.as_str())?;
+
+    if let Some((user, group)) = owner()? {
+        let to = archiving.system.path().join("owned");
+        let (place, identity) =
+            (to.display().to_string(), archiving.system.operational.display().to_string());
+        let mut command = tokio::process::Command::new(&archiving.drctl);
+        command.args(["restore", "database", "--latest", "--to", &place, "--identity", &identity]);
+        let output = command.args(["--owner", "postgres", "--start", "--output", "json"]).output().await?;
+        let done = Run {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout)?,
+            stderr: String::from_utf8(output.stderr)?,
+        };
+        assert_eq!(done.code, Some(0), "{done:#?}");
+        let restored = Restored::of(to.clone(), done.document()?)?;
+        assert_eq!(restored.numbers().await?, [1, 2]);
+        let mut folders = vec![to];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder)? {
+                let entry = entry?;
+                let found = entry.metadata()?;
+                assert_eq!((found.uid(), found.gid()), (user, group), "{}", entry.path().display());
+                folders.extend(found.is_dir().then(|| entry.path()));
+            }
+        }
+    }
+
+    let tools = format!("tools = \"{}\"", archiving.cluster.programs().display());
+    archiving.system.rewrite(&tools, "")?;
+    let refused = archiving.unrecovered(1, &["--latest"]).await?;
+    refused.says(changes.id.as_str())?.says("pg_combinebackup")?.says("postgresql-17")?;
+    refused.says(&format!("--backup {}", full.id))?;
+    let plan = archiving.recover("planned", &["--latest", "--plan", "--backup", full.id.as_str()]).await?;
+    assert_eq!(plan.code, Some(0), "{plan:#?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standby_is_copied_by_its_changes_while_its_primary_writes() -> Outcome<()> {
+    let archiving = Archiving::start(&TWO, "", summarizing().setting("archive_timeout", "1s")).await?;
+    let standby = archiving.cluster.standby().await?;
+    archiving.base(&format!("incrementals = 2\nurl = \"{}\"", standby.url("postgres")))?;
+    archiving.cluster.execute("postgres", &[LARGE]).await?;
+    Ledger::create(&archiving.cluster).await?;
+    let writers = Writers::start(&archiving.cluster).await?;
+    let (full, _) = backup(&archiving, &[]).await?;
+    // A copy of a standby begins where the standby last could begin again.
+    archiving.cluster.execute("postgres", &["CHECKPOINT"]).await?;
+    let end = archiving.cluster.text("postgres", "SELECT pg_current_wal_insert_lsn()").await?;
+    until_replayed(&standby, &end).await?;
+    standby.execute("postgres", &["CHECKPOINT"]).await?;
+    let (changes, run) = backup(&archiving, &[]).await?;
+    assert_eq!(parent(&changes), Some(&full.id), "{run:#?}");
+    let mark = Mark::make(&archiving.cluster, "after").await?;
+    writers.end().await?;
+    archiving.cluster.execute("postgres", &["SELECT pg_switch_wal()"]).await?;
+    archiving.settle().await?;
+    let restored =
+        archiving.recovered("standby", &["--to-name", "after", "--backup", changes.id.as_str()]).await?;
+    assert_eq!(restored.numbers().await?, mark.numbers);
     Ok(())
 }

@@ -167,7 +167,11 @@ pub(super) async fn begin<'a>(
             Err(BaseError::Start { source: ProcessError::Failed { stderr, .. }, .. })
                 if !stderr.is_empty() =>
             {
-                let (backup, words) = (candidate.manifest.id.clone(), stderr.join(" "));
+                // It warns, too, that what it has just refused is not done.
+                let words =
+                    stderr.iter().filter(|line| !line.starts_with("WARNING:")).map(|line| line.trim());
+                let words = words.collect::<Vec<_>>().join(" ");
+                let backup = candidate.manifest.id.clone();
                 full_because(prepared, ancestry, WhyFull::Denied { backup, words }, events)?;
             }
             Err(error) => return Err(error),
