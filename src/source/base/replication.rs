@@ -24,6 +24,8 @@ const IDENTIFY_WITHIN: Duration = Duration::from_secs(30);
 const STDERR_LINES: usize = 5_000;
 /// The server waits without end for its log to be archived before it ends a copy.
 const ARCHIVED_WITHIN: Duration = Duration::from_secs(600);
+/// A checkpoint of a large server that writes all it has.
+const BEGUN_WITHIN: Duration = Duration::from_secs(3600);
 /// Waited for before anything is stored.
 const FIRST: usize = 64 << 10;
 const TOLD_AFTER: Duration = Duration::from_secs(60);
@@ -78,7 +80,9 @@ pub(super) async fn begin(
         program = program.arg(argument);
     }
     let started = |source| BaseError::Start { server: server.clone(), source };
-    let mut child = prepared.parameters.apply(program).pipe(stop).map_err(started)?;
+    // Ended by this alone, the run can go on with something else.
+    let stop = stop.child_token();
+    let mut child = prepared.parameters.apply(program).pipe(&stop).map_err(started)?;
     let begun = tokio::task::spawn_blocking(move || {
         let mut first = vec![0; FIRST];
         match child.read(&mut first) {
@@ -94,10 +98,15 @@ pub(super) async fn begin(
             }
         }
     });
-    match begun.await {
-        Ok(Ok(begun)) => Ok(begun),
-        Ok(Err(Some(source))) => Err(started(source)),
-        Ok(Err(None)) | Err(_) => Err(BaseError::Range { server, source: RangeError::None }),
+    match tokio::time::timeout(BEGUN_WITHIN, begun).await {
+        Ok(Ok(Ok(begun))) => Ok(begun),
+        Ok(Ok(Err(Some(source)))) => Err(started(source)),
+        Ok(Ok(Err(None)) | Err(_)) => Err(BaseError::Range { server, source: RangeError::None }),
+        Err(_) => {
+            stop.cancel();
+            let program = "pg_basebackup".to_owned();
+            Err(started(ProcessError::Deadline { program, deadline: BEGUN_WITHIN }))
+        }
     }
 }
 
