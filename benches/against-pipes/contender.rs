@@ -1,5 +1,6 @@
 //! What is compared, and what it should come to.
 
+use crate::peers::Peer;
 use crate::table::Aim;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,11 +14,20 @@ pub(crate) enum Contender {
     BaseReplication,
     BaseFiles,
     BasePipe,
+    BaseWalRus,
+    BasePgBackRest,
     BaseRestore,
     BaseRestorePipe,
+    BaseRestoreWalRus,
+    BaseRestorePgBackRest,
     LogSegment,
-    LogDrained,
     LogPipe,
+    LogWalRus,
+    LogPgBackRest,
+    LogDrained,
+    LogDrainedPipe,
+    LogDrainedWalRus,
+    LogDrainedPgBackRest,
 }
 
 /// What is measured together.
@@ -48,8 +58,27 @@ impl Group {
         use Contender::*;
         match self {
             Self::Dump => &[Dump, DumpToTwo, DumpPipe, DumpScript, DumpRestore, DumpRestorePipe],
-            Self::Base => &[BaseReplication, BaseFiles, BasePipe, BaseRestore, BaseRestorePipe],
-            Self::Wal => &[LogSegment, LogDrained, LogPipe],
+            Self::Base => &[
+                BaseReplication,
+                BaseFiles,
+                BasePipe,
+                BaseWalRus,
+                BasePgBackRest,
+                BaseRestore,
+                BaseRestorePipe,
+                BaseRestoreWalRus,
+                BaseRestorePgBackRest,
+            ],
+            Self::Wal => &[
+                LogSegment,
+                LogPipe,
+                LogWalRus,
+                LogPgBackRest,
+                LogDrained,
+                LogDrainedPipe,
+                LogDrainedWalRus,
+                LogDrainedPgBackRest,
+            ],
         }
     }
 
@@ -69,11 +98,21 @@ impl Group {
             Self::Base => vec![
                 aim(BaseReplication, BasePipe, 0.6),
                 aim(BaseFiles, BasePipe, 0.6),
+                aim(BaseFiles, BaseWalRus, 1.0),
+                aim(BaseFiles, BasePgBackRest, 0.6),
                 compare(BaseFiles, BaseReplication),
                 aim(BaseRestore, BaseRestorePipe, 0.9),
+                aim(BaseRestore, BaseRestoreWalRus, 0.9),
+                aim(BaseRestore, BaseRestorePgBackRest, 0.9),
             ],
-            // wal-rus, measured beside the pipe, took 75 ms a segment to its 425.
-            Self::Wal => vec![aim(LogSegment, LogPipe, 0.18), aim(LogDrained, LogPipe, 0.09)],
+            Self::Wal => vec![
+                compare(LogSegment, LogPipe),
+                aim(LogSegment, LogWalRus, 1.0),
+                compare(LogSegment, LogPgBackRest),
+                compare(LogDrained, LogDrainedPipe),
+                aim(LogDrained, LogDrainedWalRus, 0.5),
+                compare(LogDrained, LogDrainedPgBackRest),
+            ],
         }
     }
 }
@@ -92,10 +131,43 @@ impl Contender {
             Self::BasePipe => "pg_basebackup | zstd | age | aws",
             Self::BaseRestore => "drctl restore --latest",
             Self::BaseRestorePipe => "aws | age | zstd | tar, sync",
+            Self::BaseWalRus => "wal-rus backup-push",
+            Self::BasePgBackRest => "pgBackRest backup, to a directory",
+            Self::BaseRestoreWalRus => "wal-rus backup-fetch, sync",
+            Self::BaseRestorePgBackRest => "pgBackRest restore, of a directory",
             Self::LogSegment => "drctl wal push, a segment",
-            Self::LogDrained => "drctl wal push, one of many",
             Self::LogPipe => "zstd | age | aws, a segment",
+            Self::LogWalRus => "wal-rus wal-push, a segment",
+            Self::LogPgBackRest => "pgBackRest to a directory, a segment",
+            Self::LogDrained => "drctl wal push, one of many",
+            Self::LogDrainedPipe => "zstd | age | aws, one of many",
+            Self::LogDrainedWalRus => "wal-rus wal-push, one of many",
+            Self::LogDrainedPgBackRest => "pgBackRest to a directory, one of many",
         }
+    }
+
+    /// Whose program it takes.
+    pub(crate) fn peer(self) -> Option<Peer> {
+        use Contender::*;
+        match self {
+            BaseWalRus | BaseRestoreWalRus | LogWalRus | LogDrainedWalRus => Some(Peer::WalRus),
+            BasePgBackRest | BaseRestorePgBackRest | LogPgBackRest | LogDrainedPgBackRest => {
+                Some(Peer::PgBackRest)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether it archives segments that wait all at once.
+    pub(crate) fn drains(self) -> bool {
+        use Contender::*;
+        matches!(self, LogDrained | LogDrainedPipe | LogDrainedWalRus | LogDrainedPgBackRest)
+    }
+
+    /// Whether it archives segments one after the other.
+    pub(crate) fn archives_singly(self) -> bool {
+        use Contender::*;
+        matches!(self, LogSegment | LogPipe | LogWalRus | LogPgBackRest)
     }
 
     /// Whether the command is drctl itself, and not a shell that starts others.
@@ -116,6 +188,7 @@ impl Contender {
 
     /// Whether it brings the cluster back.
     pub(crate) fn restores_cluster(self) -> bool {
-        matches!(self, Self::BaseRestore | Self::BaseRestorePipe)
+        use Contender::*;
+        matches!(self, BaseRestore | BaseRestorePipe | BaseRestoreWalRus | BaseRestorePgBackRest)
     }
 }

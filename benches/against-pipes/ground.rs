@@ -7,6 +7,7 @@ use std::process::Command;
 
 use crate::contender::Contender;
 use crate::log::Counts;
+use crate::peers::{self, Peer, Peers};
 use crate::support::Outcome;
 use crate::support::postgres::{Cluster, SUPERUSER, owner};
 use crate::support::s3::{ACCESS_KEY, SECRET_KEY};
@@ -26,6 +27,7 @@ pub(crate) struct Ground {
     /// Public halves of the two keys.
     pub(crate) recipients: [String; 2],
     pub(crate) counts: Counts,
+    pub(crate) peers: Peers,
 }
 
 impl Ground {
@@ -63,6 +65,10 @@ impl Ground {
         self.directory.join("archive")
     }
 
+    fn pgbackrest_settings(&self) -> PathBuf {
+        self.directory.join("pgbackrest.conf")
+    }
+
     fn policy(&self, name: &str) -> PathBuf {
         self.directory.join(format!("{name}.toml"))
     }
@@ -85,6 +91,15 @@ impl Ground {
         self.write_policy("base-replication", &repository("primary", "base"), &physical(""))?;
         self.write_policy("base-files", &repository("primary", "base"), &physical(&files))?;
         self.write_policy("wal", &repository("primary", "wal"), &physical(""))?;
+
+        let settings = peers::pgbackrest_settings(
+            &self.home().to_string_lossy(),
+            &self.cluster.data().to_string_lossy(),
+            &self.cluster.socket_directory().to_string_lossy(),
+            self.cluster.port(),
+            SUPERUSER,
+        );
+        std::fs::write(self.pgbackrest_settings(), settings)?;
 
         std::fs::copy(env!("CARGO_BIN_EXE_drctl"), self.program())?;
         if let Some((user, group)) = owner()? {
@@ -173,24 +188,69 @@ impl Ground {
                 "mkdir {into} && {} | tar -xf - -C {into} && sync -f {into}",
                 opened("base.tar.zst.age")
             )),
-            Contender::LogSegment => {
-                let push = format!(": > archive_status/$name.ready; {}", self.push());
-                self.for_each(&self.counts.singles(), &push)
+            Contender::BaseWalRus => {
+                let data = self.cluster.data();
+                self.bash(&format!("{} backup-push --fast {}", self.wal_rus(), data.display()))
             }
-            Contender::LogDrained => self.for_each(&self.counts.waiting(), &self.push()),
-            Contender::LogPipe => {
-                self.for_each(&self.counts.singles(), &format!("<$name {sealed} {PIPED}/wal/$name.zst.age"))
+            Contender::BaseRestoreWalRus => {
+                self.bash(&format!("{} backup-fetch {into} LATEST && sync -f {into}", self.wal_rus()))
+            }
+            Contender::BasePgBackRest => self.bash(&format!("{} --type=full backup", self.pgbackrest())),
+            Contender::BaseRestorePgBackRest => {
+                self.bash(&format!("mkdir {into} && {} --pg1-path={into} restore", self.pgbackrest()))
+            }
+            Contender::LogSegment | Contender::LogDrained => {
+                let policy = self.policy("wal");
+                let program = self.program();
+                let push = format!("{} --policy {} wal push ./$name", program.display(), policy.display());
+                self.archive(contender, &push)
+            }
+            Contender::LogPipe | Contender::LogDrainedPipe => {
+                self.archive(contender, &format!("<$name {sealed} {PIPED}/wal/$name.zst.age"))
+            }
+            Contender::LogWalRus | Contender::LogDrainedWalRus => {
+                self.archive(contender, &format!("{} wal-push $PWD/$name", self.wal_rus()))
+            }
+            Contender::LogPgBackRest | Contender::LogDrainedPgBackRest => {
+                self.archive(contender, &format!("{} archive-push $PWD/$name", self.pgbackrest()))
             }
         })
     }
 
-    /// As the server does it: the note is changed once the file is archived.
-    fn push(&self) -> String {
-        format!(
-            "{} --policy {} wal push ./$name; mv archive_status/$name.ready archive_status/$name.done",
-            self.program().display(),
-            self.policy("wal").display()
-        )
+    /// What has to be there anew before the contenders take their turns.
+    pub(crate) fn begin_round(&self) -> Outcome<Option<Command>> {
+        if self.peers.program(Peer::PgBackRest).is_none() {
+            return Ok(None);
+        }
+        for folder in ["pgbackrest", "pgbackrest-locks"] {
+            std::fs::create_dir(self.home().join(folder))?;
+        }
+        Ok(Some(self.bash(&format!("{} stanza-create", self.pgbackrest()))))
+    }
+
+    fn wal_rus(&self) -> String {
+        let settings = peers::wal_rus_settings(&self.endpoint);
+        let settings = settings.iter().map(|(name, value)| format!("{name}={value} ")).collect::<String>();
+        let program = self.peers.program(Peer::WalRus).map(|program| program.display().to_string());
+        format!("env {settings}{}", program.unwrap_or_default())
+    }
+
+    fn pgbackrest(&self) -> String {
+        let program = self.peers.program(Peer::PgBackRest).map(|program| program.display().to_string());
+        let settings = self.pgbackrest_settings();
+        format!("{} --config={} --stanza=shop", program.unwrap_or_default(), settings.display())
+    }
+
+    /// As the server does it: a note says that the segment waits, and is changed once it is archived. wal-rus
+    /// does the latter itself.
+    fn archive(&self, contender: Contender, push: &str) -> Command {
+        let note = "archive_status/$name";
+        let push = format!("{push}; [ ! -e {note}.ready ] || mv {note}.ready {note}.done");
+        if contender.drains() {
+            self.for_each(&self.counts.waiting(), &push)
+        } else {
+            self.for_each(&self.counts.singles(), &format!(": > {note}.ready; {push}"))
+        }
     }
 
     /// Makes the notes of the segments that wait, and takes back all others.

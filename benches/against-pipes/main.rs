@@ -1,5 +1,5 @@
-//! `make bench`: drctl against the pipes and the script a team would write instead, on the same data and
-//! the same S3 server.
+//! `make bench`: drctl against the pipes and the script a team would write instead, and against its peers
+//! where they are installed, on the same data and the same S3 server.
 //!
 //! Clients, PostgreSQL and the S3 server share one machine, so that times mean nothing by themselves. What
 //! can be compared are medians of runs that took turns, and their ratios.
@@ -10,6 +10,7 @@ mod contender;
 mod database;
 mod ground;
 mod log;
+mod peers;
 mod table;
 
 #[path = "../../tests/support/mod.rs"]
@@ -24,6 +25,7 @@ use std::time::{Duration, Instant};
 use contender::{Contender, Group};
 use ground::{DATABASE, Ground};
 use log::Counts;
+use peers::Peers;
 use support::Outcome;
 use support::postgres::{Cluster, ClusterOptions};
 use support::usage::{self, Usage};
@@ -56,6 +58,9 @@ async fn main() -> Outcome<()> {
     )
     .await?;
     let ground = prepare(directory.path(), cluster, counts).await?;
+    for missing in ground.peers.missing() {
+        println!("{missing}");
+    }
 
     println!("Writing the database.");
     ground.cluster.execute("postgres", &[&format!("CREATE DATABASE {DATABASE}")]).await?;
@@ -107,9 +112,10 @@ async fn turns(ground: &Ground, group: Group, divisor: u64, runs: usize) -> Outc
         Group::Base => begin_to_archive(ground).await?,
         Group::Wal => log::write(&ground.cluster.data().join("pg_wal"), &ground.log(), ground.counts)?,
     }
-    let contenders = group.contenders().iter();
+    let contenders = group.contenders().iter().filter(|one| ground.peers.allow(**one));
     let mut series: Vec<_> = contenders.map(|one| Series::new(*one, ground.counts)).collect();
     for run in 1..=runs {
+        ground.begin_round()?.map(succeed).transpose()?;
         for one in &mut series {
             let cost = measure(ground, one.contender, divisor).await?;
             let (wall, processor) = (cost.usage.wall.as_secs_f64(), cost.usage.processor.as_secs_f64());
@@ -146,7 +152,7 @@ async fn begin_to_archive(ground: &Ground) -> Outcome<()> {
 
 async fn measure(ground: &Ground, contender: Contender, divisor: u64) -> Outcome<Cost> {
     let scratch = ground.scratch();
-    if contender == Contender::LogDrained {
+    if contender.drains() {
         ground.note_what_waits()?;
     }
     ground.cluster.execute("postgres", &["CHECKPOINT"]).await?;
@@ -214,6 +220,7 @@ async fn prepare(directory: &Path, cluster: Cluster, counts: Counts) -> Outcome<
         aws: aws()?,
         recipients,
         counts,
+        peers: Peers::find(),
     };
     std::fs::create_dir(ground.scratch())?;
     std::fs::create_dir(ground.home())?;

@@ -24,8 +24,8 @@ pub(crate) struct Series {
 impl Series {
     pub(crate) fn new(contender: Contender, counts: Counts) -> Self {
         let times = match contender {
-            Contender::LogSegment | Contender::LogPipe => counts.single,
-            Contender::LogDrained => counts.waiting,
+            _ if contender.archives_singly() => counts.single,
+            _ if contender.drains() => counts.waiting,
             _ => 1,
         };
         Self { contender, costs: vec![], times }
