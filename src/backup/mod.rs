@@ -3,6 +3,7 @@
 //! *Invariants.* A backup is reported stored only when its manifest stands, and succeeded only when it
 //! stands in every repository of the policy; otherwise it is degraded, and says where it is missing and why.
 //! A source that fails does not stop the others, and leaves nothing that looks like a backup.
+//! A base backup of what changed builds only on what stands in every repository that this run writes to.
 //!
 //! *Not here.* Where the bytes come from ([`crate::source`]) and how they are written
 //! ([`crate::repository`]).

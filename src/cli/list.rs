@@ -9,7 +9,7 @@ use super::lacking::Lacking;
 use super::output::{count, duration, size, style};
 use super::table::{Cell, Table};
 use crate::catalog::BackupEntry;
-use crate::model::{BackupId, BackupKind, RepositoryName, SourceName, State};
+use crate::model::{BackupId, BackupKind, RepositoryName, SourceName, State, parent};
 use crate::upkeep::standing::Place;
 
 /// List the backups, newest first, and where each is
@@ -144,6 +144,9 @@ struct BackupRow<'a> {
     prefix: &'a str,
     source: &'a SourceName,
     kind: BackupKind,
+    /// The one it holds the changes since, which a restore needs too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parent: Option<&'a BackupId>,
     recovery_point: DateTime<Utc>,
     begun: DateTime<Utc>,
     ended: DateTime<Utc>,
@@ -193,6 +196,7 @@ fn document<'a>(
             prefix: &manifest.id.as_str()[..prefix_length(&manifest.id, ids)],
             source: &manifest.source,
             kind: manifest.kind,
+            parent: parent(manifest),
             recovery_point: manifest.recovery_point,
             begun: manifest.begun,
             ended: manifest.ended,

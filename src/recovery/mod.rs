@@ -11,6 +11,7 @@
 //!   cannot be reached is refused, with what can be.
 //! - Until everything is there, proven and durable, the directory has no `pg_control`, so that no server
 //!   starts in it, and a marker says what it is.
+//! - A chain is put together inside the directories that are filled, and compared with the server's own sums.
 //! - Nothing is written outside the directory and those that the plan names for tablespaces. No live path of
 //!   the cluster that was backed up is ever among them.
 //! - The restored server archives nothing, follows nobody and waits for no standby.

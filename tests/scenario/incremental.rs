@@ -87,6 +87,11 @@ async fn as_many_as_the_policy_allows_build_on_a_full_one() -> Outcome<()> {
     let (forced, _) = backup(&archiving, &["--full"]).await?;
     assert_eq!(parent(&forced), None);
     archiving.system.expect(0, &["show", changes.id.as_str()]).await?.says(next.id.as_str())?;
+    let listed = archiving.system.expect(0, &["list", "--output", "json"]).await?.document()?;
+    let row = listed["backups"]
+        .as_array()
+        .and_then(|rows| rows.iter().find(|row| row["id"] == changes.id.as_str()));
+    assert_eq!(row.ok_or("not listed")?["parent"], next.id.as_str());
     archiving.system.expect(0, &["verify", changes.id.as_str()]).await?.says(next.id.as_str())?;
     Ok(())
 }

@@ -3,6 +3,9 @@
 //! The bytes come from `pg_basebackup` over a replication connection, or from the data directory itself
 //! where drctl runs beside the server. What is stored is the same either way, see FORMAT.md.
 //!
+//! PostgreSQL 17 and later give what changed since an earlier copy, over replication only. What that one is, is
+//! chosen here out of what the backup found; the server has the last word, before anything is stored.
+//!
 //! *Invariants.* What could not be restored is refused before a byte is stored, with every reason at once.
 //! A copy is whole only with its `backup_manifest`. A page whose checksum does not fit is named by file and
 //! block, and the copy is kept: it may be the last there is of the others.
