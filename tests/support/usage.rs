@@ -110,11 +110,17 @@ pub(crate) fn tree(pid: u32) -> Vec<u32> {
 }
 
 /// The most memory a running process ever held, in bytes; 0 once it has ended.
+///
+/// An unoptimised program's own file is several times larger than the one that people run, and no part of
+/// what it holds: its pages are not counted there.
 fn peak_memory(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kilobytes = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
-    kilobytes.unwrap_or(0) * 1024
+    let kilobytes = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()).unwrap_or(0)
+    };
+    let program = if cfg!(debug_assertions) { kilobytes("RssFile:") } else { 0 };
+    kilobytes("VmHWM:").saturating_sub(program) * 1024
 }
 
 fn text(file: &mut File) -> Outcome<String> {
