@@ -3,6 +3,7 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use drctl::model::{Artifact, BackupId, BackupKind, Digest, Encoding, Manifest, ObjectPart, Tablespace};
 use drctl::platform::{Clock as _, SystemClock};
@@ -14,7 +15,7 @@ use crate::recovery::until_replayed;
 use crate::support::Outcome;
 use crate::support::archiving::Archiving;
 use crate::support::ledger::{Ledger, Mark, Restored, Writers, options};
-use crate::support::postgres::{ClusterOptions, owner};
+use crate::support::postgres::{Cluster, ClusterOptions, owner};
 use crate::support::system::{Place, Run, until};
 
 const TWO: [Place; 2] = [Place::Directory, Place::Directory];
@@ -118,12 +119,17 @@ async fn what_cannot_be_built_on_makes_the_next_a_full_one_and_it_says_why() -> 
     std::fs::remove_dir_all(folder(&archiving, "west", &third.id))?;
     full_because("`west` does not have it").await?;
     // The server has thrown away what it would need.
-    let mut summaries = 0;
     let cluster = &archiving.cluster;
     cluster.execute("postgres", &["SELECT pg_switch_wal()", "CHECKPOINT"]).await?;
+    summarized(cluster).await?;
+    let mut summaries = 0;
     for entry in std::fs::read_dir(cluster.data().join("pg_wal/summaries"))? {
-        std::fs::remove_file(entry?.path())?;
-        summaries += 1;
+        let path = entry?.path();
+        // One that is being written may get its name meanwhile, and is of what came later.
+        if path.file_name() != Some("temp.summary".as_ref()) {
+            std::fs::remove_file(path)?;
+            summaries += 1;
+        }
     }
     assert!(summaries > 0);
     full_because("the server does not give the changes since").await?;
@@ -131,6 +137,20 @@ async fn what_cannot_be_built_on_makes_the_next_a_full_one_and_it_says_why() -> 
     full_because("`summarize_wal` is off").await?;
     let shown = archiving.system.expect(0, &["list"]).await?;
     assert!(shown.stdout.contains(first.id.as_str()), "{shown:#?}");
+    Ok(())
+}
+
+/// Waits until the server has noted every change up to its last checkpoint.
+async fn summarized(cluster: &Cluster) -> Outcome<()> {
+    let query = "SELECT coalesce(max(end_lsn) >= (SELECT redo_lsn FROM pg_control_checkpoint()), false)
+        FROM pg_available_wal_summaries()";
+    let begun = Instant::now();
+    while cluster.text("postgres", query).await? != "true" {
+        if begun.elapsed() > Duration::from_secs(60) {
+            return Err("the changes are not summarized".into());
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     Ok(())
 }
 
