@@ -132,7 +132,10 @@ impl Run {
                     combine::end_left_behind(plan).await;
                     take_back(&[directory.to_owned()]).map_err(|source| wrote(directory, source))?;
                 }
-                Standing::AtWork(_) => return Err(came_first(directory)),
+                Standing::AtWork(run) => {
+                    let path = directory.to_owned();
+                    return Err(RecoveryError::Refused(vec![Refusal::AtWork { path, run }]));
+                }
                 _ => return Err(RecoveryError::Refused(vec![Refusal::NotEmpty(directory.to_owned())])),
             }
             let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
@@ -167,16 +170,22 @@ impl Run {
         let hold = reuse::mark(directory, marker, plan.steps.owner);
         let hold = hold.map_err(|source| wrote(&directory.join(MARKER), source))?;
         state.holds.push(hold.ok_or_else(|| came_first(directory))?);
-        // A server that came up since the plan was made.
-        if let Some(file) = reuse::process_file(directory) {
-            let path = directory.to_owned();
-            return Err(RecoveryError::Refused(vec![Refusal::Runs { path, file }]));
-        }
-        state.changes = true;
         if directory == plan.to {
-            let run = self.id.to_string();
-            let aside = reuse::begin(directory, &run).map_err(|source| wrote(directory, source))?;
-            if let Some(aside) = aside {
+            let begun = match reuse::process_file(directory) {
+                // A server that came up since the plan was made.
+                Some(file) => {
+                    Err(RecoveryError::Refused(vec![Refusal::Runs { path: directory.to_owned(), file }]))
+                }
+                None => {
+                    reuse::begin(directory, &self.id.to_string()).map_err(|source| wrote(directory, source))
+                }
+            };
+            // With its control file it is what it was, and no mark is to say otherwise.
+            state.changes = !directory.join(CONTROL).exists();
+            if !state.changes {
+                unmark(directory)?;
+            }
+            if let Some(aside) = begun? {
                 self.events.notice(format!(
                     "the log that was there is kept as {}; base backups carry it along until you remove it",
                     aside.display()
@@ -343,7 +352,7 @@ fn directories(plan: &RecoveryPlan) -> impl Iterator<Item = &Path> {
 }
 
 fn came_first(directory: &Path) -> RecoveryError {
-    let run = "another one".to_owned();
+    let run = "unknown".to_owned();
     RecoveryError::Refused(vec![Refusal::AtWork { path: directory.to_owned(), run }])
 }
 

@@ -83,8 +83,7 @@ impl Log {
     /// Up to when what is reached goes.
     pub(super) async fn moment(&self, reach: &Reach) -> Result<Moment, RecoveryError> {
         let mut moment = Moment { complete: None, newest_commit: None };
-        let mut begin = files(reach).0.split_off(files(reach).0.len().saturating_sub(LOOK_BACK));
-        begin.reverse();
+        let begin: Vec<_> = files(reach).0.into_iter().rev().take(LOOK_BACK).collect();
         for some in begin.chunks(AT_ONCE) {
             for tags in self.tags_of(some).await?.into_iter().flatten() {
                 moment.complete = moment.complete.max(Some(tags.complete_until()));
