@@ -4,6 +4,7 @@ mod push;
 mod status;
 mod stream;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Context;
@@ -11,7 +12,11 @@ use super::error::CommandError;
 use super::exit::Exit;
 use crate::aws::Patience;
 use crate::model::SourceName;
+use crate::pipeline::Recipe;
+use crate::platform::CancellationToken;
 use crate::policy::{Policy, SourceConfig, WalArchiving};
+use crate::repository::write_options;
+use crate::wal::Pusher;
 
 /// Archive write-ahead log, and fetch it back
 #[derive(Debug, clap::Args)]
@@ -66,6 +71,28 @@ fn archived<'p>(
             }
         },
     }
+}
+
+/// What archives the log of a source.
+async fn pusher(
+    context: &Context,
+    policy: &Policy,
+    source: &SourceName,
+    archiving: &WalArchiving,
+    cancel: CancellationToken,
+) -> Result<Pusher, CommandError> {
+    Ok(Pusher {
+        system: policy.system.clone(),
+        source: source.clone(),
+        repositories: context.repositories_with(policy, patience()).await,
+        options: write_options(&policy.repositories, context.clock.now()),
+        may_lag: archiving.may_lag.clone(),
+        recipe: Recipe::new(policy.compression, &policy.encryption).map_err(CommandError::usage)?,
+        parallel: archiving.parallel,
+        clock: context.clock.clone(),
+        cancel,
+        known: Arc::default(),
+    })
 }
 
 /// PostgreSQL calls again by itself when a push fails, and a fetch has other copies to ask: neither waits

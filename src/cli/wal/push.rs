@@ -1,5 +1,4 @@
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::super::Context;
@@ -7,9 +6,7 @@ use super::super::error::CommandError;
 use super::super::exit::Exit;
 use super::super::output::{count, duration, size};
 use crate::model::SourceName;
-use crate::pipeline::Recipe;
-use crate::repository::write_options;
-use crate::wal::{Backlog, PushError, Pushed, Pusher};
+use crate::wal::{Backlog, PushError, Pushed};
 
 /// For how long other files are begun after the one that was asked for.
 const DRAIN_FOR: Duration = Duration::from_secs(30);
@@ -41,18 +38,7 @@ pub(super) struct PushArgs {
 pub(super) async fn run(args: PushArgs, context: &Context) -> Result<Exit, CommandError> {
     let policy = context.policy()?;
     let (source, archiving) = super::archived(&policy, args.source.as_ref())?;
-    let pusher = Pusher {
-        system: policy.system.clone(),
-        source: source.clone(),
-        repositories: context.repositories_with(&policy, super::patience()).await,
-        options: write_options(&policy.repositories, context.clock.now()),
-        may_lag: archiving.may_lag.clone(),
-        recipe: Recipe::new(policy.compression, &policy.encryption).map_err(CommandError::usage)?,
-        parallel: archiving.parallel,
-        clock: context.clock.clone(),
-        cancel: context.cancel.clone(),
-        known: Arc::default(),
-    };
+    let pusher = super::pusher(context, &policy, source, archiving, context.cancel.clone()).await?;
     let pushed = pusher.push(&args.path).await;
     let pg_wal = args.path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let backlog = Backlog::read(pg_wal.unwrap_or(Path::new(".")));

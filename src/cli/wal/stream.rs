@@ -1,16 +1,12 @@
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::Context;
 use super::super::error::CommandError;
 use super::super::exit::Exit;
 use crate::model::SourceName;
-use crate::pipeline::Recipe;
 use crate::platform::{CancellationToken, state_directory};
 use crate::policy::{SourceConfig, WalThrough};
 use crate::postgres::ConnectionParameters;
-use crate::repository::write_options;
-use crate::wal::Pusher;
 use crate::wal::stream::{Stream, StreamError};
 
 const HELP: &str = "\
@@ -45,19 +41,8 @@ pub(super) async fn run(args: StreamArgs, context: &Context) -> Result<Exit, Com
     let Some(SourceConfig::Postgres(postgres)) = policy.source(source).map(|source| &source.config) else {
         return Err(CommandError::usage(format!("{source} is not PostgreSQL")));
     };
-    let pusher = Pusher {
-        system: policy.system.clone(),
-        source: source.clone(),
-        repositories: context.repositories_with(&policy, super::patience()).await,
-        options: write_options(&policy.repositories, context.clock.now()),
-        may_lag: archiving.may_lag.clone(),
-        recipe: Recipe::new(policy.compression, &policy.encryption).map_err(CommandError::usage)?,
-        parallel: archiving.parallel,
-        clock: context.clock.clone(),
-        // What is received last is still archived after the end was asked for.
-        cancel: CancellationToken::new(),
-        known: Arc::default(),
-    };
+    // What is received last is still archived after the end was asked for.
+    let pusher = super::pusher(context, &policy, source, archiving, CancellationToken::new()).await?;
     let directory = state_directory().join("stream").join(policy.system.as_str()).join(source.as_str());
     let directory = std::path::absolute(directory).map_err(CommandError::failed)?;
     let stream = Stream {
