@@ -18,14 +18,12 @@ impl Run<'_> {
     /// where it is not, and why.
     pub(super) async fn await_log(&self, manifest: &Manifest, held: &[RepositoryName]) -> Vec<Missing> {
         let Some(physical) = &manifest.physical else { return vec![] };
-        let cluster = manifest.server.as_ref().and_then(|server| server.system_identifier.as_ref());
-        let Some(cluster) = cluster.and_then(|cluster| cluster.parse().ok()) else {
+        let Some(archive) = Archive::of(manifest) else {
             let reason = "nobody knows whose log it needs: the server's system identifier could not be read";
             let missing =
                 |name: &RepositoryName| Missing { repository: name.clone(), reason: reason.to_owned() };
             return held.iter().map(missing).collect();
         };
-        let archive = Archive { system: manifest.system.clone(), source: manifest.source.clone(), cluster };
         let within = self.log_wait(&manifest.source);
         let begun = std::time::Instant::now();
         self.events.emit(&Event::PhaseBegan { phase: Phase::AwaitLog });

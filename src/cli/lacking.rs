@@ -86,12 +86,7 @@ fn find<'e>(all: &'e [BackupEntry], id: &BackupId, repository: &RepositoryName) 
 fn base(entry: &BackupEntry) -> Option<(&BackupEntry, Archive, &Physical)> {
     let manifest = &entry.manifest;
     let physical = manifest.physical.as_ref()?;
-    let cluster = manifest.server.as_ref()?.system_identifier.as_ref()?.parse().ok()?;
-    Some((
-        entry,
-        Archive { system: manifest.system.clone(), source: manifest.source.clone(), cluster },
-        physical,
-    ))
+    Some((entry, Archive::of(manifest)?, physical))
 }
 
 async fn wants<'a>(

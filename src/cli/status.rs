@@ -27,7 +27,7 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
     let rpo = known.policy.objectives.rpo;
     let logs = match &known.refreshed {
         Some(_) => {
-            let mut logs = logs(&known.policy.system, &known.repositories, &entries).await;
+            let mut logs = logs(&known.repositories, &entries).await;
             let not_asked = enter_lost(&known.policy, &known.repositories, &mut logs).await;
             for (source, why) in not_asked {
                 context

@@ -214,7 +214,7 @@ fn show_log(output: &Output, item: &LogItem, finding: &LogFinding) {
     let depth = if files > 0 && finding.decrypted == files { ", decrypted" } else { "" };
     output.line(format!(
         "{style}{word:<7}{style:#} log of {} in {} since {}, {}{}{depth}",
-        item.source(),
+        item.source,
         item.repository,
         item.since().map(BackupId::as_str).unwrap_or_default(),
         if files == 1 { "1 file".to_owned() } else { format!("{files} files") },
@@ -297,7 +297,7 @@ fn document(report: &Report) -> VerifyDocument<'_> {
         }
     });
     let logs = report.logs.iter().map(|(item, finding)| LogRow {
-        source: item.source(),
+        source: &item.source,
         repository: &item.repository,
         since: item.since(),
         verdict: match () {

@@ -51,10 +51,7 @@ fn is_before(parent: &Manifest, child: &Manifest) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{
-        BackupKind, Lsn, Physical, Protection, RunId, SegmentSize, ServerFacts, SourceName, Timeline,
-        ToolFacts,
-    };
+    use crate::model::{BackupKind, Lsn, Physical, Protection, RunId, ServerFacts, SourceName, ToolFacts};
 
     /// The backup that began at that minute, and the minute of the one it builds on.
     fn backup(minute: u32, parent: Option<u32>) -> Manifest {
@@ -63,18 +60,8 @@ mod tests {
         let id = |minute: u32| BackupId::new(begun(minute), &source, BackupKind::Base, minute);
         let server =
             ServerFacts { version: "17.5".to_owned(), major: 17, system_identifier: Some("7".to_owned()) };
-        let physical = Physical {
-            timeline: Timeline::FIRST,
-            start: Lsn(u64::from(minute) << 24),
-            stop: Lsn((u64::from(minute) << 24) + 300),
-            segment_size: SegmentSize::DEFAULT,
-            next_transaction: 1000,
-            page_checksums: true,
-            damaged: vec![],
-            tablespaces: vec![],
-            parent: parent.map(id),
-            backup_manifest: None,
-        };
+        let start = Lsn(u64::from(minute) << 24);
+        let physical = Physical { parent: parent.map(id), ..Physical::sample(1, start, Lsn(start.0 + 300)) };
         Manifest {
             format: "1.0".to_owned(),
             repository_id: String::new(),

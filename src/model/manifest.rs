@@ -1,7 +1,9 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{BackupId, BackupKind, Digest, Lsn, RunId, SegmentSize, SourceName, SystemName, Timeline};
+use super::{
+    BackupId, BackupKind, Digest, Lsn, RunId, SegmentSize, SourceName, SystemIdentifier, SystemName, Timeline,
+};
 
 /// How far a backup has been shown to be good. Each includes the one before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -57,6 +59,11 @@ pub struct Manifest {
 }
 
 impl Manifest {
+    /// The cluster that was copied; `None` where it is not said.
+    pub fn cluster(&self) -> Option<SystemIdentifier> {
+        self.server.as_ref()?.system_identifier.as_ref()?.parse().ok()
+    }
+
     pub fn artifact(&self, name: &str) -> Option<&Artifact> {
         self.artifacts.iter().find(|artifact| artifact.name == name)
     }
@@ -117,6 +124,25 @@ pub struct Physical {
     /// it kept: the next one may hold the changes since this one. Absent where none was kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backup_manifest: Option<Digest>,
+}
+
+#[cfg(test)]
+impl Physical {
+    /// One that is whole by itself.
+    pub(crate) fn sample(timeline: u32, start: Lsn, stop: Lsn) -> Self {
+        Self {
+            timeline: Timeline::new(timeline).unwrap(),
+            start,
+            stop,
+            segment_size: SegmentSize::DEFAULT,
+            next_transaction: 800,
+            page_checksums: true,
+            damaged: vec![],
+            tablespaces: vec![],
+            parent: None,
+            backup_manifest: None,
+        }
+    }
 }
 
 /// A page of a file under the data directory.

@@ -181,16 +181,8 @@ mod tests {
         let begun = format!("2026-11-20T12:{minute:02}:00Z").parse().unwrap();
         let source: crate::model::SourceName = "database".parse().unwrap();
         let physical = Physical {
-            timeline: timeline(on),
-            start: lsn(first, 40),
-            stop: lsn(last, 300),
-            segment_size: SIZE,
             next_transaction: 1000 + u64::from(minute),
-            page_checksums: true,
-            damaged: vec![],
-            tablespaces: vec![],
-            parent: None,
-            backup_manifest: None,
+            ..Physical::sample(on, lsn(first, 40), lsn(last, 300))
         };
         let manifest = Manifest {
             format: "1.0".to_owned(),

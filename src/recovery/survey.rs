@@ -265,18 +265,14 @@ impl Run {
                 (Ok(_), Some(_)) => self
                     .events
                     .warning(format!("repository {name} has another manifest of {id} and is left out")),
-                (Ok((read, _)), None) => {
-                    let cluster = read.server.as_ref().and_then(|server| server.system_identifier.as_ref());
-                    let cluster = cluster.and_then(|text| text.parse().ok());
-                    match (read.physical.clone(), cluster) {
-                        (Some(physical), Some(cluster)) => {
-                            base = Some(Base { manifest: read, physical, cluster, holders: vec![name] });
-                        }
-                        _ => self.events.warning(format!(
-                            "the manifest of {id} does not say which cluster it is of, or which log it needs"
-                        )),
+                (Ok((read, _)), None) => match (read.physical.clone(), read.cluster()) {
+                    (Some(physical), Some(cluster)) => {
+                        base = Some(Base { manifest: read, physical, cluster, holders: vec![name] });
                     }
-                }
+                    _ => self.events.warning(format!(
+                        "the manifest of {id} does not say which cluster it is of, or which log it needs"
+                    )),
+                },
                 (Err(error), _) => self.events.warning(format!("repository {name}: {}", told(&error))),
             }
         }

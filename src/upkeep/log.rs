@@ -7,9 +7,7 @@ use serde::Serialize;
 use super::standing::is_restorable;
 use crate::catalog::BackupEntry;
 use crate::event::told;
-use crate::model::{
-    BackupId, Manifest, Physical, RepositoryName, SourceName, SystemIdentifier, SystemName, chain,
-};
+use crate::model::{BackupId, Manifest, Physical, RepositoryName, SourceName, chain};
 use crate::pipeline::Identities;
 use crate::policy::Policy;
 use crate::repository::{Repositories, Repository};
@@ -49,7 +47,7 @@ pub struct LogReach {
 pub type Logs = BTreeMap<(SourceName, RepositoryName), LogStanding>;
 
 /// Asks every repository that could be reached for the log of every source that has base backups.
-pub async fn logs(system: &SystemName, repositories: &Repositories, entries: &[BackupEntry]) -> Logs {
+pub async fn logs(repositories: &Repositories, entries: &[BackupEntry]) -> Logs {
     let mut bases: BTreeMap<&SourceName, Vec<&BackupEntry>> = BTreeMap::new();
     for entry in entries.iter().filter(|entry| entry.manifest.physical.is_some()) {
         bases.entry(&entry.manifest.source).or_default().push(entry);
@@ -60,7 +58,7 @@ pub async fn logs(system: &SystemName, repositories: &Repositories, entries: &[B
         for repository in repositories.iter() {
             let there = own.iter().filter(|entry| is_restorable(entry, &repository.name));
             let manifests: Vec<&Manifest> = there.map(|entry| &entry.manifest).collect();
-            let standing = log_of(system, repository, &manifests).await.unwrap_or_else(|error| LogStanding {
+            let standing = log_of(repository, &manifests).await.unwrap_or_else(|error| LogStanding {
                 unknown: Some(told(&error)),
                 ..LogStanding::default()
             });
@@ -102,14 +100,10 @@ pub async fn enter_lost(
 }
 
 /// `bases`: newest first.
-async fn log_of(
-    system: &SystemName,
-    repository: &Repository,
-    bases: &[&Manifest],
-) -> Result<LogStanding, ListError> {
+async fn log_of(repository: &Repository, bases: &[&Manifest]) -> Result<LogStanding, ListError> {
     let mut standing = LogStanding::default();
     for manifest in bases {
-        let Some((archive, physical)) = archive_of(system, manifest) else { continue };
+        let (Some(archive), Some(physical)) = (Archive::of(manifest), &manifest.physical) else { continue };
         let find = |id: &BackupId| bases.iter().copied().find(|other| other.id == *id);
         if let Err(broken) = chain(manifest, find) {
             standing.waiting.push((manifest.id.clone(), broken.to_string()));
@@ -167,11 +161,4 @@ async fn reach(
             Stop::NotAChild(timeline) => Some(format!("the way to timeline {timeline}")),
         },
     })
-}
-
-fn archive_of<'m>(system: &SystemName, manifest: &'m Manifest) -> Option<(Archive, &'m Physical)> {
-    let identifier = manifest.server.as_ref()?.system_identifier.as_ref()?;
-    let cluster: SystemIdentifier = identifier.parse().ok()?;
-    let archive = Archive { system: system.clone(), source: manifest.source.clone(), cluster };
-    Some((archive, manifest.physical.as_ref()?))
 }

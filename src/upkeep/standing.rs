@@ -293,22 +293,13 @@ mod tests {
         // A clock that was set back does not make it older.
         assert_eq!(verdicts(&[entry(30, &both)], all, 0), (Ok, Ok, Ok));
     }
+
     fn base(minutes: i64, copies: &[(&str, bool)]) -> BackupEntry {
         let mut entry = entry(minutes, copies);
         let id = entry.manifest.id.as_str().replace("-logical-", "-base-");
         entry.manifest.id = id.parse().unwrap();
-        entry.manifest.physical = Some(crate::model::Physical {
-            timeline: crate::model::Timeline::FIRST,
-            start: crate::model::Lsn(0x200_0028),
-            stop: crate::model::Lsn(0x200_0138),
-            segment_size: crate::model::SegmentSize::DEFAULT,
-            next_transaction: 800,
-            page_checksums: true,
-            damaged: vec![],
-            tablespaces: vec![],
-            parent: None,
-            backup_manifest: None,
-        });
+        let (start, stop) = (crate::model::Lsn(0x200_0028), crate::model::Lsn(0x200_0138));
+        entry.manifest.physical = Some(crate::model::Physical::sample(1, start, stop));
         entry
     }
 

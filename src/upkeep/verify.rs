@@ -195,7 +195,7 @@ pub async fn execute(
         told
     });
     let of_logs = logs.iter().flat_map(|(item, finding)| {
-        let told = |reason| format!("{}: log of {}: {reason}", item.repository, item.source());
+        let told = |reason| format!("{}: log of {}: {reason}", item.repository, item.source);
         finding.faults.iter().chain(&finding.unread).map(told).collect::<Vec<_>>()
     });
     let any = |copy: fn(&Verdict) -> bool, log: fn(&LogFinding) -> bool| {

@@ -9,7 +9,7 @@ use futures_util::StreamExt as _;
 use super::Run;
 use crate::catalog::BackupEntry;
 use crate::event::{Event, Phase, told};
-use crate::model::{BackupId, Manifest, Physical, RepositoryName, SourceName, WalName};
+use crate::model::{BackupId, Physical, RepositoryName, SourceName, WalName};
 use crate::pipeline::Identities;
 use crate::repository::{Lost, Repository};
 use crate::wal::{Archive, Checked, Follow, Holdings, Position, Reach, Stop};
@@ -23,7 +23,9 @@ const TOLD_EVERY: Duration = Duration::from_millis(250);
 #[derive(Clone, Debug, PartialEq)]
 pub struct LogItem {
     pub repository: RepositoryName,
-    archive: Archive,
+    pub source: SourceName,
+    /// `None`: the base backups do not say whose log they need.
+    archive: Option<Archive>,
     /// The oldest first.
     bases: Vec<(BackupId, Physical)>,
 }
@@ -36,18 +38,21 @@ pub fn plan(entries: &[BackupEntry], only: Option<&RepositoryName>) -> Vec<LogIt
     entries.sort_by_key(|entry| entry.manifest.recovery_point);
     let mut items: Vec<LogItem> = Vec::new();
     for entry in entries {
-        let Some((archive, physical)) = archive_of(&entry.manifest) else { continue };
+        let Some(physical) = &entry.manifest.physical else { continue };
+        let (archive, source) = (Archive::of(&entry.manifest), entry.manifest.source.clone());
         let base = (entry.id().clone(), physical.clone());
         for copy in entry.copies.iter().filter(|copy| copy.is_held()) {
             if only.is_some_and(|only| *only != copy.repository) {
                 continue;
             }
-            let planned =
-                items.iter_mut().find(|item| item.repository == copy.repository && item.archive == archive);
+            let planned = items.iter_mut().find(|item| {
+                item.repository == copy.repository && item.source == source && item.archive == archive
+            });
             match planned {
                 Some(item) => item.bases.push(base.clone()),
                 None => items.push(LogItem {
                     repository: copy.repository.clone(),
+                    source: source.clone(),
                     archive: archive.clone(),
                     bases: vec![base.clone()],
                 }),
@@ -55,12 +60,6 @@ pub fn plan(entries: &[BackupEntry], only: Option<&RepositoryName>) -> Vec<LogIt
         }
     }
     items
-}
-
-fn archive_of(manifest: &Manifest) -> Option<(Archive, &Physical)> {
-    let cluster = manifest.server.as_ref()?.system_identifier.as_ref()?.parse().ok()?;
-    let (system, source) = (manifest.system.clone(), manifest.source.clone());
-    Some((Archive { system, source, cluster }, manifest.physical.as_ref()?))
 }
 
 /// What was found about the log in one repository.
@@ -95,10 +94,6 @@ impl LogFinding {
 }
 
 impl LogItem {
-    pub fn source(&self) -> &SourceName {
-        &self.archive.source
-    }
-
     /// The oldest of the base backups.
     pub fn since(&self) -> Option<&BackupId> {
         self.bases.first().map(|(id, _)| id)
@@ -114,10 +109,14 @@ pub async fn read(run: &Run, item: &LogItem, identities: &Identities) -> LogFind
         let lost = run.repositories.lost().iter().find(|lost| lost.name == item.repository);
         return LogFinding::unread(lost.map_or_else(|| "it is not in use".to_owned(), Lost::reason));
     };
+    let Some(archive) = &item.archive else {
+        let lost = item.bases.iter().map(|(base, _)| format!("{base} does not say whose log it needs"));
+        return LogFinding { faults: lost.collect(), ..LogFinding::default() };
+    };
     run.events.emit(&Event::PhaseBegan { phase: Phase::Verify });
     // Everything of a timeline sorts after its begin.
     let first = item.bases.iter().map(|(_, physical)| first_segment(physical)).min();
-    let held = match holdings(&*repository.store, &item.archive, first, identities).await {
+    let held = match holdings(&*repository.store, archive, first, identities).await {
         Ok(held) => held,
         Err(error) if error.is_of_no_log() => {
             return LogFinding { faults: vec![told(&error)], ..LogFinding::default() };
@@ -128,12 +127,12 @@ pub async fn read(run: &Run, item: &LogItem, identities: &Identities) -> LogFind
     let (names, faults, newest) = files(item, &held);
     finding.faults = faults;
     if let Some(reach) = newest {
-        match moment(&*repository.store, &item.archive, &reach).await {
+        match moment(&*repository.store, archive, &reach).await {
             Ok(moment) => finding.until = moment.complete,
             Err(error) => finding.unread.push(told(&error)),
         }
     }
-    read_all(run, repository, item, &names, identities, &mut finding).await;
+    read_all(run, (repository, archive), item, &names, identities, &mut finding).await;
     finding
 }
 
@@ -182,15 +181,15 @@ fn fault(stop: &Stop) -> Option<String> {
 
 async fn read_all(
     run: &Run,
-    repository: &Repository,
+    (repository, archive): (&Repository, &Archive),
     item: &LogItem,
     names: &[WalName],
     identities: &Identities,
     finding: &mut LogFinding,
 ) {
-    let subject = format!("{} log of {}", item.repository, item.source());
+    let subject = format!("{} log of {}", item.repository, item.source);
     let checks =
-        names.iter().map(|name| async { (*name, check(repository, &item.archive, *name, identities).await) });
+        names.iter().map(|name| async { (*name, check(repository, archive, *name, identities).await) });
     let mut checks = futures_util::stream::iter(checks).buffered(AT_ONCE);
     let segment = item.bases.first().map_or(0, |(_, physical)| physical.segment_size.bytes());
     let (mut done, mut told_at) = (0, None::<Instant>);
@@ -225,7 +224,7 @@ async fn read_all(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Ancestor, Lsn, Segment, SegmentSize, SystemIdentifier, Timeline};
+    use crate::model::{Ancestor, Lsn, Segment, SegmentSize, Timeline};
 
     const SIZE: SegmentSize = SegmentSize::DEFAULT;
 
@@ -240,27 +239,13 @@ mod tests {
     /// A base backup of timeline 1 from before the fork in segment 7, and one of timeline 2.
     fn item() -> LogItem {
         let base = |id: &str, timeline, first| {
-            let physical = Physical {
-                timeline: Timeline::new(timeline).unwrap(),
-                start: at(first, 40),
-                stop: at(first, 300),
-                segment_size: SIZE,
-                next_transaction: 800,
-                page_checksums: true,
-                damaged: vec![],
-                tablespaces: vec![],
-                parent: None,
-                backup_manifest: None,
-            };
+            let physical = Physical::sample(timeline, at(first, 40), at(first, 300));
             (id.parse().unwrap(), physical)
         };
         LogItem {
             repository: "west".parse().unwrap(),
-            archive: Archive {
-                system: "shop".parse().unwrap(),
-                source: "database".parse().unwrap(),
-                cluster: SystemIdentifier(7),
-            },
+            source: "database".parse().unwrap(),
+            archive: None,
             bases: vec![
                 base("20261120T220251Z-database-base-2222", 1, 8),
                 base("20261120T230251Z-database-base-2222", 2, 9),
@@ -297,5 +282,12 @@ mod tests {
         );
         let (_, faults) = found(&whole, false);
         assert!(faults.iter().any(|fault| fault.contains("00000002.history is missing")), "{faults:?}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_backup_of_an_unknown_cluster_is_not_good() {
+        let bench = crate::upkeep::sample::Bench::new(&["west"]).await;
+        let finding = read(&bench.run, &item(), &Identities::default()).await;
+        assert_eq!(finding.faults.len(), 2, "{finding:?}");
     }
 }

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
 use crate::model::{
-    Ancestor, Digest, Sha256Hex, SourceName, SystemIdentifier, SystemName, Timeline, WalName,
+    Ancestor, Digest, Manifest, Sha256Hex, SourceName, SystemIdentifier, SystemName, Timeline, WalName,
 };
 use crate::repository::layout;
 
@@ -19,6 +19,12 @@ pub struct Archive {
 }
 
 impl Archive {
+    /// The log of the cluster that a base backup is of; `None` where it does not say which.
+    pub fn of(manifest: &Manifest) -> Option<Self> {
+        let (system, source) = (manifest.system.clone(), manifest.source.clone());
+        Some(Self { system, source, cluster: manifest.cluster()? })
+    }
+
     /// `suffix` is that of the recipe.
     pub fn key(&self, name: WalName, suffix: &str) -> String {
         layout::wal_file(&self.system, &self.source, self.cluster, name, suffix)

@@ -65,21 +65,6 @@ mod tests {
 
     const SIZE: SegmentSize = SegmentSize::DEFAULT;
 
-    fn physical(timeline: u32, start: Lsn, stop: Lsn) -> Physical {
-        Physical {
-            timeline: Timeline::new(timeline).unwrap(),
-            start,
-            stop,
-            segment_size: SIZE,
-            next_transaction: 800,
-            page_checksums: true,
-            damaged: vec![],
-            tablespaces: vec![],
-            parent: None,
-            backup_manifest: None,
-        }
-    }
-
     fn held(timeline: u32, numbers: std::ops::Range<u64>, history: bool) -> Holdings {
         let timeline = Timeline::new(timeline).unwrap();
         let segments = numbers.map(|n| WalName::Segment(Segment::new(timeline, n, SIZE)));
@@ -89,19 +74,19 @@ mod tests {
     #[test]
     fn every_segment_from_start_to_stop_is_needed_and_none_more() {
         let begin = |n| SIZE.begin_of(n);
-        let copy = physical(1, Lsn(begin(5).0 + 40), Lsn(begin(7).0 + 300));
+        let copy = Physical::sample(1, Lsn(begin(5).0 + 40), Lsn(begin(7).0 + 300));
         assert_eq!(held(1, 5..8, false).lacks(&copy), None);
         let lacks = |range| held(1, range, false).lacks(&copy).map(|lacking| lacking.to_string());
         assert!(lacks(5..7).unwrap().starts_with("segment 000000010000000000000007 "));
         assert!(lacks(6..9).unwrap().starts_with("segment 000000010000000000000005 "));
         // The log ends with the segment before where the stop is at its begin.
-        let copy = physical(1, Lsn(begin(5).0 + 40), begin(7));
+        let copy = Physical::sample(1, Lsn(begin(5).0 + 40), begin(7));
         assert_eq!(held(1, 5..7, false).lacks(&copy), None);
     }
 
     #[test]
     fn a_later_timeline_needs_its_history() {
-        let copy = physical(2, Lsn(SIZE.begin_of(5).0 + 40), Lsn(SIZE.begin_of(5).0 + 300));
+        let copy = Physical::sample(2, Lsn(SIZE.begin_of(5).0 + 40), Lsn(SIZE.begin_of(5).0 + 300));
         assert_eq!(held(2, 5..6, true).lacks(&copy), None);
         let lacking = held(2, 5..6, false).lacks(&copy);
         assert_eq!(lacking, Some(Lacking::History(Timeline::new(2).unwrap())));

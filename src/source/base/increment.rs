@@ -216,7 +216,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::{Lsn, Physical, SegmentSize, Timeline, chain};
+    use crate::model::{Lsn, Physical, chain};
     use crate::repository::sample;
 
     fn server(identifier: &str, major: u32) -> ServerFacts {
@@ -227,18 +227,8 @@ mod tests {
         let mut manifest = sample::backup(i64::from(minute)).0;
         manifest.id = manifest.id.as_str().replace("-logical-", "-base-").parse().unwrap();
         manifest.server = Some(server(of, 17));
-        manifest.physical = Some(Physical {
-            timeline: Timeline::FIRST,
-            start: Lsn(u64::from(minute) << 24),
-            stop: Lsn((u64::from(minute) << 24) + 300),
-            segment_size: SegmentSize::DEFAULT,
-            next_transaction: 1000,
-            page_checksums: true,
-            damaged: vec![],
-            tablespaces: vec![],
-            parent,
-            backup_manifest: None,
-        });
+        let start = Lsn(u64::from(minute) << 24);
+        manifest.physical = Some(Physical { parent, ..Physical::sample(1, start, Lsn(start.0 + 300)) });
         manifest
     }
 
