@@ -181,7 +181,10 @@ fn show(context: &Context, report: &Report, items: &[Item]) {
     let faint = style::FAINT;
     let summary = match (copies - good - bad, good == copies) {
         (_, true) if report.is_good() => format!("{} read, all good", count_copies(copies)),
-        (_, true) => format!("{} read and good; the log is not", count_copies(copies)),
+        (_, true) if report.logs.iter().any(|(_, finding)| finding.is_bad()) => {
+            format!("{} read and good; the log is not", count_copies(copies))
+        }
+        (_, true) => format!("{} read and good; whether the log is, is not known", count_copies(copies)),
         (0, false) => format!("{} read, {good} good", count_copies(copies)),
         (unknown, false) => {
             format!("{} looked at: {good} good, {bad} bad, {unknown} unknown", count_copies(copies))

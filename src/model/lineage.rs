@@ -38,12 +38,11 @@ pub fn parent(backup: &Manifest) -> Option<&BackupId> {
 }
 
 fn is_before(parent: &Manifest, child: &Manifest) -> bool {
-    let cluster = |manifest: &Manifest| manifest.server.as_ref()?.system_identifier.clone();
     let (Some(before), Some(after)) = (&parent.physical, &child.physical) else { return false };
     let major = |manifest: &Manifest| manifest.server.as_ref().map(|server| server.major);
     parent.source == child.source
-        && cluster(parent).is_some()
-        && cluster(parent) == cluster(child)
+        && parent.cluster().is_some()
+        && parent.cluster() == child.cluster()
         && major(parent) == major(child)
         && before.start < after.start
 }

@@ -291,7 +291,8 @@ async fn verify_reads_the_log_too() -> Outcome<()> {
 
     // As someone puts a file back: what was kept with it is lost.
     std::fs::write(&path, &bytes)?;
-    system.expect(3, &["verify"]).await?.says("only `--identity` could tell")?;
+    let unknown = system.expect(3, &["verify"]).await?;
+    unknown.says("only `--identity` could tell")?.says("whether the log is, is not known")?;
     system.expect(0, &["verify", "--identity", &identity]).await?;
     std::fs::remove_file(&path)?;
     system.expect(0, &["copies", "sync"]).await?;
