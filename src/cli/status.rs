@@ -30,9 +30,9 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
             let mut logs = logs(&known.repositories, &entries).await;
             let not_asked = enter_lost(&known.policy, &known.repositories, &mut logs).await;
             for (source, why) in not_asked {
-                context
-                    .output
-                    .note(format!("note: the server of {source} did not say what it was told: {why}"));
+                context.output.note(format!(
+                    "note: the server of {source} could not be asked which log it was told is archived: {why}"
+                ));
             }
             logs
         }
