@@ -26,7 +26,7 @@ impl Run<'_> {
     pub(super) async fn ancestry(&self, source: &Source, backup: &BackupId) -> Ancestry {
         let most = match &source.config {
             SourceConfig::Postgres(postgres) => postgres.base.as_ref().map_or(0, |base| base.incrementals),
-            SourceConfig::NotBuilt { .. } => 0,
+            _ => 0,
         };
         if most == 0 || backup.kind() != BackupKind::Base {
             return Ancestry { extent: self.extent, ..Ancestry::default() };

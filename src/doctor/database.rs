@@ -14,10 +14,10 @@ pub(super) async fn examine(source: &Source, rpo: Duration) -> Vec<Finding> {
     let subject = source.name.as_str();
     match &source.config {
         SourceConfig::Postgres(postgres) => examine_postgres(subject, postgres, rpo).await,
-        SourceConfig::NotBuilt { kind } => vec![Finding::fault(
+        other => vec![Finding::fault(
             Area::Source,
             subject,
-            format!("this version of drctl cannot back up sources of kind `{kind}`"),
+            format!("this version of drctl cannot back up sources of kind `{}`", other.kind()),
             "Back it up by other means until a version that can; every run of it here fails.",
         )],
     }

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use url::Url;
 
+use super::managed::{AwsBackupSource, RdsSource};
 use super::routine::{Drill, Notify, Retention, Schedule};
 use super::shape::words;
 use crate::model::{BackupKind, RepositoryName, SourceName, SystemName};
@@ -206,6 +207,8 @@ pub struct Source {
 #[derive(Clone, Debug)]
 pub enum SourceConfig {
     Postgres(Box<PostgresSource>),
+    Rds(Box<RdsSource>),
+    AwsBackup(Box<AwsBackupSource>),
     /// A kind this version cannot run: its name in the policy.
     NotBuilt {
         kind: &'static str,
@@ -217,6 +220,8 @@ impl SourceConfig {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Postgres(_) => "postgres",
+            Self::Rds(_) => "rds",
+            Self::AwsBackup(_) => "aws-backup",
             Self::NotBuilt { kind } => kind,
         }
     }

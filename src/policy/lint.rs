@@ -162,10 +162,10 @@ fn remedy(source: &Source) -> String {
         SourceConfig::Postgres(_) => {
             format!("{more}; continuous archiving (`methods = [\"base\", \"wal\"]`) loses seconds to minutes")
         }
-        SourceConfig::NotBuilt { kind: "rds" } => format!(
+        SourceConfig::Rds(_) => format!(
             "{more}; RDS's automated backups in another region (`automated_backups = true` under `copy_to`) lose minutes"
         ),
-        SourceConfig::NotBuilt { .. } => more.to_owned(),
+        SourceConfig::AwsBackup(_) | SourceConfig::NotBuilt { .. } => more.to_owned(),
     }
 }
 

@@ -18,6 +18,7 @@ mod file;
 mod intent;
 mod lint;
 mod load;
+mod managed;
 mod near;
 mod read;
 mod routine;
@@ -35,6 +36,7 @@ pub use intent::{
 };
 pub use lint::{Lint, lint};
 pub use load::{load, parse};
+pub use managed::{AwsBackupSource, AwsPlace, RdsDatabase, RdsNames, RdsRegion, RdsSource, VaultCopy};
 pub use routine::{
     BackupTimes, Channel, Check, CronLine, Drill, Expectation, Mail, MailTls, Notify, Pick, Probe, Retention,
     Route, Rules, Schedule, Severity,

@@ -25,7 +25,7 @@ pub enum SourceError {
 pub fn kinds(source: &Source) -> Result<&[BackupKind], SourceError> {
     match &source.config {
         SourceConfig::Postgres(_) => Ok(&source.kinds),
-        SourceConfig::NotBuilt { kind } => Err(SourceError::NotBuilt { kind }),
+        other => Err(SourceError::NotBuilt { kind: other.kind() }),
     }
 }
 
@@ -53,7 +53,7 @@ impl Prepared<'_> {
 pub async fn prepare(source: &Source, kind: BackupKind) -> Result<Prepared<'_>, SourceError> {
     let postgres = match &source.config {
         SourceConfig::Postgres(postgres) => postgres,
-        SourceConfig::NotBuilt { kind } => return Err(SourceError::NotBuilt { kind }),
+        other => return Err(SourceError::NotBuilt { kind: other.kind() }),
     };
     let way = match (kind, &postgres.logical, &postgres.base) {
         (BackupKind::Logical, Some(dump), _) => {

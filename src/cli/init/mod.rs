@@ -138,7 +138,7 @@ fn checked(path: &Path, draft: &Draft) -> Result<Policy, CommandError> {
 async fn look(policy: &Policy) -> Result<Found, CommandError> {
     let postgres = policy.sources.iter().find_map(|source| match &source.config {
         SourceConfig::Postgres(postgres) => Some(postgres),
-        SourceConfig::NotBuilt { .. } => None,
+        _ => None,
     });
     let Some(postgres) = postgres else { return Err(CommandError::failed("the draft has no database")) };
     probe(postgres).await.map_err(|error| {

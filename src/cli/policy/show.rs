@@ -122,10 +122,11 @@ fn place(place: &Place) -> String {
 /// A line for what it is, and one for each method.
 fn source(source: &Source) -> Vec<String> {
     match &source.config {
-        SourceConfig::NotBuilt { kind } => {
+        SourceConfig::Postgres(postgres) => self::postgres(postgres),
+        other => {
+            let kind = other.kind();
             vec![format!("{kind}: this version cannot back it up, and fails if asked to")]
         }
-        SourceConfig::Postgres(postgres) => self::postgres(postgres),
     }
 }
 

@@ -159,7 +159,7 @@ fn parse_url(text: &str) -> Result<ConnectionParameters, CommandError> {
 pub(super) fn tools(source: &SourceName, policy: &Policy) -> Option<PathBuf> {
     match &policy.source(source)?.config {
         SourceConfig::Postgres(postgres) => postgres.tools.clone(),
-        SourceConfig::NotBuilt { .. } => None,
+        _ => None,
     }
 }
 

@@ -51,7 +51,7 @@ fn archived<'p>(
 ) -> Result<(&'p SourceName, &'p WalArchiving), CommandError> {
     let mut archived = policy.sources.iter().filter_map(|source| match &source.config {
         SourceConfig::Postgres(postgres) => postgres.wal.as_ref().map(|wal| (&source.name, wal)),
-        SourceConfig::NotBuilt { .. } => None,
+        _ => None,
     });
     let hint = "A source whose log is archived has `methods = [\"base\", \"wal\"]` in the policy.";
     match named {

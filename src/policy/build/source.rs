@@ -3,13 +3,13 @@ use std::time::Duration;
 use url::Url;
 
 use super::repository::credentials;
-use super::{Base, number};
+use super::{Base, managed, number};
 use crate::model::{BackupKind, SourceName};
 use crate::platform::SecretRef;
-use crate::policy::address::{Arn, PostgresUrl, UrlOrRef};
+use crate::policy::address::{PostgresUrl, UrlOrRef};
 use crate::policy::file::{
-    AwsBackupTable, BaseTable, BaseWord, CommandTable, CredentialsTable, LogicalTable, MethodWord,
-    PostgresTable, RdsMethodWord, RdsTable, SourceTable, WalTable, WalWord,
+    BaseTable, BaseWord, CommandTable, CredentialsTable, LogicalTable, MethodWord, PostgresTable,
+    SourceTable, WalTable, WalWord,
 };
 use crate::policy::intent::{
     BaseBackup, BaseThrough, LogicalDump, PostgresSource, RepositoryConfig, RowCounts, Source, SourceConfig,
@@ -51,15 +51,18 @@ pub(super) fn sources(
                     (source.base.is_some(), BackupKind::Base),
                 ];
                 config = SourceConfig::Postgres(Box::new(source));
-                kinds.into_iter().filter_map(|(asked, kind)| asked.then_some(kind)).collect()
+                asked(kinds)
             }
             SourceTable::Rds(rds) => {
-                let regions = rds.copy_to.iter().flat_map(|regions| regions.0.iter());
-                continuous = regions.into_iter().any(|(_, region)| is_true(&region.automated_backups));
-                self::rds(rds, base, log)
+                let source = managed::rds(rds, base, log);
+                continuous = source.regions.iter().any(|region| region.automated_backups);
+                let kinds =
+                    [(source.snapshots, BackupKind::Snapshot), (source.dump.is_some(), BackupKind::Logical)];
+                config = SourceConfig::Rds(Box::new(source));
+                asked(kinds)
             }
             SourceTable::AwsBackup(table) => {
-                aws_backup(table, base, log);
+                config = SourceConfig::AwsBackup(Box::new(managed::aws_backup(table, base, log)));
                 vec![BackupKind::RecoveryPoint]
             }
             other => {
@@ -72,19 +75,23 @@ pub(super) fn sources(
     sources
 }
 
-fn is_true(setting: &Option<At<bool>>) -> bool {
-    setting.as_deref().copied().unwrap_or(false)
+fn asked(kinds: [(bool, BackupKind); 2]) -> Vec<BackupKind> {
+    kinds.into_iter().filter_map(|(asked, kind)| asked.then_some(kind)).collect()
 }
 
 /// Faults a setting that nothing reads.
-fn unused<T>(setting: &Option<At<T>>, hint: &str, log: &mut Log<'_>) {
+pub(super) fn unused<T>(setting: &Option<At<T>>, hint: &str, log: &mut Log<'_>) {
     if let Some(at) = setting {
         log.fault(&at.spot, "is not used", hint);
     }
 }
 
 /// The methods asked for, or `otherwise`; none twice, and not none at all.
-fn methods<T: Copy + PartialEq>(given: &Option<At<Vec<At<T>>>>, otherwise: T, log: &mut Log<'_>) -> Vec<T> {
+pub(super) fn methods<T: Copy + PartialEq>(
+    given: &Option<At<Vec<At<T>>>>,
+    otherwise: T,
+    log: &mut Log<'_>,
+) -> Vec<T> {
     let Some(given) = given else { return vec![otherwise] };
     if given.is_empty() && !log.has_faults_at(&given.spot) {
         log.fault(&given.spot, "names no method", "name one, or remove the setting");
@@ -139,7 +146,7 @@ fn postgres(
     }
 }
 
-fn logical_dump(table: Option<&LogicalTable>) -> LogicalDump {
+pub(super) fn logical_dump(table: Option<&LogicalTable>) -> LogicalDump {
     LogicalDump {
         row_counts: table.and_then(|table| table.row_counts.as_deref()).copied().unwrap_or(RowCounts::Exact),
         globals: table.and_then(|table| table.globals.as_deref()).copied().unwrap_or(true),
@@ -147,7 +154,7 @@ fn logical_dump(table: Option<&LogicalTable>) -> LogicalDump {
     }
 }
 
-fn url_or_ref(url: Option<&At<PostgresUrl>>, base: Base<'_>) -> (Option<Url>, Option<SecretRef>) {
+pub(super) fn url_or_ref(url: Option<&At<PostgresUrl>>, base: Base<'_>) -> (Option<Url>, Option<SecretRef>) {
     match url.map(|url| &url.0) {
         Some(UrlOrRef::Url(url)) => (Some(url.clone()), None),
         Some(UrlOrRef::Ref(reference)) => (None, Some(base.secret_ref(reference))),
@@ -216,68 +223,6 @@ fn wal_settings(
         parallel: table.and_then(|table| number(&table.parallel)).unwrap_or(WAL_PARALLEL),
         prefetch: table.and_then(|table| number(&table.prefetch)).unwrap_or(WAL_PREFETCH),
         may_lag,
-    }
-}
-
-fn rds(table: &At<RdsTable>, base: Base<'_>, log: &mut Log<'_>) -> Vec<BackupKind> {
-    match (&table.instance, &table.cluster) {
-        (Some(_), Some(cluster)) => {
-            log.fault(&cluster.spot, "is given, and `instance` too", "a source is one of the two");
-        }
-        (None, None)
-            if !["instance", "cluster"].iter().any(|name| log.has_faults_at(&table.spot.below(name))) =>
-        {
-            let hint = "add `instance = \"…\"` or `cluster = \"…\"`, the identifier RDS has for it";
-            log.fault(&table.spot, "names no database", hint);
-        }
-        _ => {}
-    }
-    check_credentials(table.credentials.as_ref(), base, log);
-    for account in table.share_with.iter().flat_map(|accounts| &accounts.value) {
-        if account.len() != 12 || !account.bytes().all(|b| b.is_ascii_digit()) {
-            log.fault(
-                &account.spot,
-                format!("`{}` is not an AWS account", account.value),
-                "write its 12 digits",
-            );
-        }
-    }
-    for (region, _) in table.copy_to.iter().flat_map(|regions| &regions.0) {
-        if table.region.as_ref().is_some_and(|own| own.value == region.value) {
-            log.fault(&region.spot, "is the region the database is in", "name another region");
-        }
-    }
-    let methods = methods(&table.methods, RdsMethodWord::Snapshot, log);
-    let logical = methods.contains(&RdsMethodWord::Logical);
-    if logical && table.url.is_none() && !log.has_faults_at(&table.spot.below("url")) {
-        log.missing(&table.spot, "url", "\"postgres://user@host:5432/database?sslmode=verify-full\"");
-    }
-    if !logical {
-        let hint = "it goes with `methods = [\"snapshot\", \"logical\"]`";
-        unused(&table.url, hint, log);
-        unused(&table.password, hint, log);
-        unused(&table.logical, hint, log);
-    }
-    let kind = |method| match method {
-        RdsMethodWord::Snapshot => BackupKind::Snapshot,
-        RdsMethodWord::Logical => BackupKind::Logical,
-    };
-    methods.into_iter().map(kind).collect()
-}
-
-fn aws_backup(table: &AwsBackupTable, base: Base<'_>, log: &mut Log<'_>) {
-    check_credentials(table.credentials.as_ref(), base, log);
-    if let Some(role) = table.role.as_ref().filter(|role| role.service() != "iam") {
-        log.fault(
-            &role.spot,
-            "is not the ARN of a role",
-            "write it like `arn:aws:iam::123456789012:role/backup`",
-        );
-    }
-    let global = |resource: &&At<Arn>| resource.region().is_empty();
-    if let Some(resource) = table.resource.as_ref().filter(global).filter(|_| table.region.is_none()) {
-        let hint = "add `region = \"us-east-1\"`: the ARN does not say where the resource is";
-        log.fault(&resource.spot, "names no region", hint);
     }
 }
 

@@ -17,7 +17,7 @@ pub(super) use routine::{
 };
 pub(super) use source::{
     AwsBackupTable, BaseTable, BaseWord, CommandTable, LogicalTable, MethodWord, PostgresTable,
-    RdsMethodWord, RdsTable, SourceTable, WalTable, WalWord,
+    RdsMethodWord, RdsRegionTable, RdsTable, SourceTable, WalTable, WalWord,
 };
 
 use super::address::CatalogUrl;

@@ -1,0 +1,165 @@
+use std::time::Duration;
+
+use super::Base;
+use super::repository::credentials;
+use super::source::{logical_dump, methods, unused, url_or_ref};
+use crate::policy::address::{Arn, Endpoint, Region};
+use crate::policy::file::{AwsBackupTable, CredentialsTable, RdsMethodWord, RdsRegionTable, RdsTable};
+use crate::policy::intent::PostgresSource;
+use crate::policy::managed::{
+    AwsBackupSource, AwsPlace, RdsDatabase, RdsNames, RdsRegion, RdsSource, VaultCopy,
+};
+use crate::policy::read::{At, Log};
+
+/// What AWS Backup itself takes where nothing is said, and the least that it accepts.
+const START_WINDOW: Duration = Duration::from_secs(8 * 3600);
+const LEAST_START_WINDOW: Duration = Duration::from_secs(3600);
+
+pub(super) fn rds(table: &At<RdsTable>, base: Base<'_>, log: &mut Log<'_>) -> RdsSource {
+    let database = database(table, log);
+    for account in table.share_with.iter().flat_map(|accounts| &accounts.value) {
+        if account.len() != 12 || !account.bytes().all(|b| b.is_ascii_digit()) {
+            let message = format!("`{}` is not an AWS account", account.value);
+            log.fault(&account.spot, message, "write its 12 digits");
+        }
+    }
+    let own = table.region.as_ref().map_or("", |region| region.0.as_str());
+    let regions = table.copy_to.iter().flat_map(|regions| &regions.0);
+    let regions = regions.map(|(name, region)| self::region(own, name, region, log)).collect();
+    let methods = methods(&table.methods, RdsMethodWord::Snapshot, log);
+    RdsSource {
+        place: place(own, table.endpoint.as_ref(), table.credentials.as_ref(), base, log),
+        database,
+        snapshots: methods.contains(&RdsMethodWord::Snapshot),
+        dump: dump(table, methods.contains(&RdsMethodWord::Logical), base, log),
+        regions,
+        share_with: table.share_with.iter().flat_map(|list| &list.value).map(|at| at.value.clone()).collect(),
+    }
+}
+
+fn place(
+    region: &str,
+    endpoint: Option<&At<Endpoint>>,
+    table: Option<&At<CredentialsTable>>,
+    base: Base<'_>,
+    log: &mut Log<'_>,
+) -> AwsPlace {
+    AwsPlace {
+        region: region.to_owned(),
+        endpoint: endpoint.map(|endpoint| endpoint.0.clone()),
+        credentials: credentials(table, base, log),
+    }
+}
+
+fn database(table: &At<RdsTable>, log: &mut Log<'_>) -> RdsDatabase {
+    match (&table.instance, &table.cluster) {
+        (Some(_), Some(cluster)) => {
+            log.fault(&cluster.spot, "is given, and `instance` too", "a source is one of the two");
+        }
+        (None, None)
+            if !["instance", "cluster"].iter().any(|name| log.has_faults_at(&table.spot.below(name))) =>
+        {
+            let hint = "add `instance = \"…\"` or `cluster = \"…\"`, the identifier RDS has for it";
+            log.fault(&table.spot, "names no database", hint);
+        }
+        _ => {}
+    }
+    let given = table.instance.as_ref().or(table.cluster.as_ref());
+    if let Some(identifier) = given.filter(|identifier| !is_identifier(identifier)) {
+        let message = format!("`{}` is not an identifier of RDS", identifier.value);
+        let hint = "it begins with a letter, has letters, digits and single `-`, and 63 characters at most";
+        log.fault(&identifier.spot, message, hint);
+    }
+    // As RDS stores them.
+    let word = |at: &At<String>| at.value.to_ascii_lowercase();
+    match &table.cluster {
+        Some(cluster) => RdsDatabase::Cluster(word(cluster)),
+        None => RdsDatabase::Instance(table.instance.as_ref().map(word).unwrap_or_default()),
+    }
+}
+
+fn is_identifier(text: &str) -> bool {
+    text.len() <= 63
+        && text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        && !text.contains("--")
+        && !text.ends_with('-')
+}
+
+fn region(own: &str, name: &At<Region>, table: &RdsRegionTable, log: &mut Log<'_>) -> RdsRegion {
+    if name.0 == own {
+        log.fault(&name.spot, "is the region the database is in", "name another region");
+    }
+    let word = |setting: &Option<At<String>>| setting.as_deref().cloned();
+    let groups = table.security_groups.as_ref();
+    RdsRegion {
+        name: name.0.clone(),
+        kms_key: word(&table.kms_key),
+        automated_backups: table.automated_backups.as_deref().copied().unwrap_or(false),
+        names: RdsNames {
+            subnet_group: word(&table.subnet_group),
+            security_groups: groups.map(|list| list.iter().map(|group| group.value.clone()).collect()),
+            parameter_group: word(&table.parameter_group),
+            option_group: word(&table.option_group),
+        },
+    }
+}
+
+fn dump(table: &At<RdsTable>, asked: bool, base: Base<'_>, log: &mut Log<'_>) -> Option<Box<PostgresSource>> {
+    if !asked {
+        let hint = "it goes with `methods = [\"snapshot\", \"logical\"]`";
+        unused(&table.url, hint, log);
+        unused(&table.password, hint, log);
+        unused(&table.logical, hint, log);
+        return None;
+    }
+    if table.url.is_none() && !log.has_faults_at(&table.spot.below("url")) {
+        log.missing(&table.spot, "url", "\"postgres://user@host:5432/database?sslmode=verify-full\"");
+    }
+    let (url, url_ref) = url_or_ref(table.url.as_ref(), base);
+    Some(Box::new(PostgresSource {
+        url,
+        url_ref,
+        password: base.secret(&table.password),
+        tools: None,
+        logical: Some(logical_dump(table.logical.as_deref())),
+        base: None,
+        wal: None,
+    }))
+}
+
+pub(super) fn aws_backup(table: &AwsBackupTable, base: Base<'_>, log: &mut Log<'_>) -> AwsBackupSource {
+    if let Some(role) = table.role.as_ref().filter(|role| role.service() != "iam") {
+        let hint = "write it like `arn:aws:iam::123456789012:role/backup`";
+        log.fault(&role.spot, "is not the ARN of a role", hint);
+    }
+    let global = |resource: &&At<Arn>| resource.region().is_empty();
+    if let Some(resource) = table.resource.as_ref().filter(global).filter(|_| table.region.is_none()) {
+        let hint = "add `region = \"us-east-1\"`: the ARN does not say where the resource is";
+        log.fault(&resource.spot, "names no region", hint);
+    }
+    let window = table.start_window.as_ref();
+    if let Some(window) = window.filter(|window| window.0 < LEAST_START_WINDOW) {
+        log.fault(&window.spot, "is less than AWS Backup takes", "write `1h` or more");
+    }
+    let arn = |setting: &Option<At<Arn>>| setting.as_ref().map(|arn| arn.0.clone()).unwrap_or_default();
+    let named = table.region.as_ref().map(|region| region.0.as_str());
+    let own = named.or(table.resource.as_ref().map(|arn| arn.region())).unwrap_or_default().to_owned();
+    let mut copies = Vec::new();
+    for (region, vault) in table.copy_to.iter().flat_map(|regions| &regions.0) {
+        if region.0 == own {
+            log.fault(&region.spot, "is the region the resource is in", "name another region");
+        }
+        let vault = vault.vault.as_deref().cloned().unwrap_or_default();
+        copies.push(VaultCopy { region: region.0.clone(), vault });
+    }
+    AwsBackupSource {
+        place: place(&own, table.endpoint.as_ref(), table.credentials.as_ref(), base, log),
+        resource: arn(&table.resource),
+        vault: table.vault.as_deref().cloned().unwrap_or_default(),
+        role: arn(&table.role),
+        copies,
+        start_window: window.map_or(START_WINDOW, |window| window.0),
+        plan: table.plan.as_deref().cloned(),
+    }
+}

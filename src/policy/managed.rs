@@ -1,0 +1,106 @@
+//! Sources whose backups AWS keeps: RDS, and whatever AWS Backup protects.
+
+use std::time::Duration;
+
+use url::Url;
+
+use super::intent::{Credentials, PostgresSource};
+
+/// A region of AWS, or of something that speaks like it, and who asks.
+#[derive(Clone, Debug)]
+pub struct AwsPlace {
+    pub region: String,
+    /// Set for anything that is not AWS. It stands for every region: requests say which they mean.
+    pub endpoint: Option<Url>,
+    pub credentials: Credentials,
+}
+
+impl AwsPlace {
+    /// Another region, asked by the same.
+    pub fn in_region(&self, region: &str) -> Self {
+        Self { region: region.to_owned(), ..self.clone() }
+    }
+}
+
+/// An RDS instance or cluster.
+#[derive(Clone, Debug)]
+pub struct RdsSource {
+    /// Where the database runs.
+    pub place: AwsPlace,
+    pub database: RdsDatabase,
+    /// Whether snapshots are taken of it.
+    pub snapshots: bool,
+    /// Set when dumps are taken of it, through its endpoint.
+    pub dump: Option<Box<PostgresSource>>,
+    /// Other regions, in the order of the file.
+    pub regions: Vec<RdsRegion>,
+    /// Accounts a snapshot is shared with, 12 digits each.
+    pub share_with: Vec<String>,
+}
+
+impl RdsSource {
+    pub fn region(&self, name: &str) -> Option<&RdsRegion> {
+        self.regions.iter().find(|region| region.name == name)
+    }
+}
+
+/// Its identifier, as RDS has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RdsDatabase {
+    Instance(String),
+    /// Multi-AZ or Aurora.
+    Cluster(String),
+}
+
+impl RdsDatabase {
+    pub fn identifier(&self) -> &str {
+        match self {
+            Self::Instance(identifier) | Self::Cluster(identifier) => identifier,
+        }
+    }
+}
+
+/// A region that snapshots are copied to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RdsRegion {
+    pub name: String,
+    /// Key of that region; needed where the database is encrypted.
+    pub kms_key: Option<String>,
+    /// Whether RDS replicates its automated backups there.
+    pub automated_backups: bool,
+    pub names: RdsNames,
+}
+
+/// What a restore uses in a region; `None` is what the database itself has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RdsNames {
+    pub subnet_group: Option<String>,
+    pub security_groups: Option<Vec<String>>,
+    pub parameter_group: Option<String>,
+    pub option_group: Option<String>,
+}
+
+/// A resource that AWS Backup protects.
+#[derive(Clone, Debug)]
+pub struct AwsBackupSource {
+    /// Where the resource is.
+    pub place: AwsPlace,
+    /// ARN of the resource.
+    pub resource: String,
+    pub vault: String,
+    /// ARN of the role AWS Backup acts as.
+    pub role: String,
+    /// In the order of the file.
+    pub copies: Vec<VaultCopy>,
+    /// A job that has not begun after this long has failed.
+    pub start_window: Duration,
+    /// A plan of AWS Backup whose recovery points count as this source's.
+    pub plan: Option<String>,
+}
+
+/// A vault of another region that recovery points are copied to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VaultCopy {
+    pub region: String,
+    pub vault: String,
+}
