@@ -9,7 +9,14 @@
 
 mod credentials;
 mod error;
+mod failure;
+mod place;
+mod poll;
+pub mod rds;
 mod s3;
 
 pub use error::AwsError;
+pub use failure::{AwsFailure, FailureKind};
+pub use place::sdk_config;
+pub use poll::{Poll, PollError, Progress, Seen};
 pub use s3::{Patience, s3_client};

@@ -8,7 +8,7 @@ use super::{BackupPlan, BackupReport, Missing, PlannedSource, SourceOutcome, Sou
 use crate::catalog::Catalog;
 use crate::event::{Event, Events, told};
 use crate::model::{
-    BackupId, Manifest, Protection, RecipientPrint, RepositoryName, RunId, ToolFacts, parent,
+    BackupId, BackupKind, Manifest, Protection, RecipientPrint, RepositoryName, RunId, ToolFacts, parent,
 };
 use crate::pipeline::{Recipe, RecipeError};
 use crate::platform::{CancellationToken, Clock, host_name, seed};
@@ -18,7 +18,7 @@ use crate::repository::{
     BackupWriter, FormatVersion, Lost, MarkerError, Repositories, WriteError, journal, layout, write_options,
 };
 use crate::source::base::Extent;
-use crate::source::{self, SourceError};
+use crate::source::{self, Naming, SourceError};
 use crate::wal::cluster::ClusterError;
 
 /// How far this host's clock may be from a store's. S3 itself refuses at 15 minutes; backup ids, object
@@ -52,7 +52,7 @@ pub(super) struct Run<'a> {
     pub(super) repositories: Repositories,
     recipe: Recipe,
     run: RunId,
-    clock: Arc<dyn Clock>,
+    pub(super) clock: Arc<dyn Clock>,
     pub(super) events: &'a Events,
     pub(super) cancel: &'a CancellationToken,
     pub(super) catalog: Option<&'a Catalog>,
@@ -95,21 +95,22 @@ pub async fn execute(
     let mut sources = Vec::new();
     let mut manifests = Vec::new();
     for planned in plan.sources {
-        let name = planned.source.name.clone();
-        let kind = planned.kind;
-        let outcome = match run.take(planned).await {
-            Ok((outcome, manifest)) => {
-                manifests.extend(manifest);
-                outcome
-            }
-            Err(_) if cancel.is_cancelled() => SourceOutcome::Interrupted,
-            Err(error) => {
-                let reason = told(&error);
-                events.emit(&Event::SourceFailed { source: name.clone(), reason: reason.clone() });
-                SourceOutcome::Failed { reason }
-            }
-        };
-        sources.push(SourceReport { source: name, kind, outcome });
+        let (name, kind) = (&planned.source.name, planned.kind);
+        for taken in run.take(&planned).await {
+            let outcome = match taken {
+                Ok((outcome, manifest)) => {
+                    manifests.extend(manifest);
+                    outcome
+                }
+                Err(_) if cancel.is_cancelled() => SourceOutcome::Interrupted,
+                Err(error) => {
+                    let reason = told(&error);
+                    events.emit(&Event::SourceFailed { source: name.clone(), reason: reason.clone() });
+                    SourceOutcome::Failed { reason }
+                }
+            };
+            sources.push(SourceReport { source: name.clone(), kind, outcome });
+        }
     }
     let outcome = BackupReport::judge(&sources);
     let report = BackupReport { run: run.run.clone(), begun, ended: run.clock.now(), outcome, sources };
@@ -134,40 +135,68 @@ enum TakeError {
         "refused, since no repository takes the log it needs (a cluster that took another's place, made anew or upgraded, gets a source of its own in the policy)"
     )]
     OtherCluster(#[source] ClusterError),
+    #[error(
+        "{backup}, which an earlier run began, is in AWS and cannot be committed: repository {repository} does not let go of what that run left of it ({reason})"
+    )]
+    Leftovers { backup: BackupId, repository: RepositoryName, reason: String },
     #[error("failed to commit the backup")]
     Commit(#[source] WriteError),
 }
 
+/// What became of a backup, and its manifest where that stands.
+type Taken = Result<(SourceOutcome, Option<Held>), TakeError>;
+
 impl Run<'_> {
-    async fn take(&self, planned: PlannedSource) -> Result<(SourceOutcome, Option<Held>), TakeError> {
-        source::kinds(&planned.source).map_err(TakeError::Source)?;
-        let kind = planned.kind.ok_or(TakeError::NothingPlanned)?;
+    /// Takes the backup that is planned, after those that an earlier run left unfinished in AWS.
+    async fn take(&self, planned: &PlannedSource) -> Vec<Taken> {
         let lost = self.cancel.child_token();
-        let lease = match self.lease(&planned, &lost).await.map_err(TakeError::Lease)? {
-            Acquired::Held(lease) => lease,
-            Acquired::Busy(holder) => {
+        let (kind, lease) = match self.begin(planned, &lost).await {
+            Ok((kind, Acquired::Held(lease))) => (kind, lease),
+            Ok((_, Acquired::Busy(holder))) => {
                 let (host, run, since) = (holder.host, holder.run, holder.since);
-                return Ok((SourceOutcome::Busy { host, run, since }, None));
+                return vec![Ok((SourceOutcome::Busy { host, run, since }, None))];
             }
+            Err(error) => return vec![Err(error)],
         };
-        // Only now: ids sort as backups began, and whoever waited for the lease begins after its holder.
-        let backup = BackupId::new(self.clock.now(), &planned.source.name, kind, seed());
-        let outcome = self.take_held(planned, backup, &lost).await;
+        let mut taken = Vec::new();
+        match self.due(&planned.source, kind).await {
+            Ok(unfinished) => {
+                for backup in unfinished.backups {
+                    taken.push(self.take_held(planned, backup, true, &lost).await);
+                }
+                let is_enough = unfinished.is_enough && matches!(taken.last(), Some(Ok(_)));
+                // Only now: ids sort as backups began, and whoever waited for the lease begins after its
+                // holder.
+                if !is_enough && !lost.is_cancelled() {
+                    let backup = BackupId::new(self.clock.now(), &planned.source.name, kind, seed());
+                    taken.push(self.take_held(planned, backup, false, &lost).await);
+                }
+            }
+            Err(error) => taken.push(Err(TakeError::Source(error))),
+        }
         let was_lost = lost.is_cancelled() && !self.cancel.is_cancelled();
         Lease::release(lease).await;
-        match outcome {
-            Err(_) if was_lost => Err(TakeError::LeaseLost),
-            Ok((mut outcome, held)) => {
+        for taken in &mut taken {
+            match taken {
+                Err(_) if was_lost => *taken = Err(TakeError::LeaseLost),
                 // Nobody else has to wait for it.
-                if let (SourceOutcome::Stored { not_restorable, .. }, Some((manifest, repositories))) =
-                    (&mut outcome, &held)
-                {
+                Ok((SourceOutcome::Stored { not_restorable, .. }, Some((manifest, repositories)))) => {
                     *not_restorable = self.await_log(manifest, repositories).await;
                 }
-                Ok((outcome, held))
+                _ => {}
             }
-            outcome => outcome,
         }
+        taken
+    }
+
+    async fn begin(
+        &self,
+        planned: &PlannedSource,
+        lost: &CancellationToken,
+    ) -> Result<(BackupKind, Acquired), TakeError> {
+        source::kinds(&planned.source).map_err(TakeError::Source)?;
+        let kind = planned.kind.ok_or(TakeError::NothingPlanned)?;
+        Ok((kind, self.lease(planned, lost).await.map_err(TakeError::Lease)?))
     }
 
     async fn lease(
@@ -227,10 +256,11 @@ impl Run<'_> {
 
     async fn take_held(
         &self,
-        planned: PlannedSource,
+        planned: &PlannedSource,
         backup: BackupId,
+        is_begun: bool,
         cancel: &CancellationToken,
-    ) -> Result<(SourceOutcome, Option<Held>), TakeError> {
+    ) -> Taken {
         let began = Instant::now();
         let begun = self.clock.now();
         self.events.emit(&Event::SourceBegan { source: planned.source.name.clone(), backup: backup.clone() });
@@ -239,7 +269,7 @@ impl Run<'_> {
         if let Some(cluster) = prepared.cluster() {
             self.refuse_without_log(&source.name, cluster).await.map_err(TakeError::OtherCluster)?;
         }
-        self.sweep(&planned).await;
+        self.sweep(planned).await;
         let mut writer = BackupWriter::new(
             self.repositories.clone(),
             self.policy.system.clone(),
@@ -250,8 +280,18 @@ impl Run<'_> {
             self.events.clone(),
             cancel.clone(),
         );
+        if is_begun && let Some(kept) = writer.clear().await.first() {
+            return Err(TakeError::Leftovers {
+                backup,
+                repository: kept.name.clone(),
+                reason: kept.reason(),
+            });
+        }
         let ancestry = self.ancestry(&planned.source, &backup).await;
-        let captured = match source::capture(prepared, &ancestry, &mut writer, self.events, cancel).await {
+        let naming =
+            Naming { system: &self.policy.system, source: &source.name, backup: &backup, run: &self.run };
+        let captured = source::capture(prepared, naming, &ancestry, &mut writer, self.events, cancel).await;
+        let captured = match captured {
             Ok(captured) => captured,
             Err(error) => {
                 for kept in writer.discard().await {
@@ -279,6 +319,7 @@ impl Run<'_> {
             tool: ToolFacts { drctl: env!("CARGO_PKG_VERSION").to_owned(), producer: captured.producer },
             server: captured.server,
             physical: captured.physical,
+            managed: captured.managed,
             protection: protection(&self.policy.encryption),
             artifacts: captured.artifacts,
             by_hand: captured.by_hand,
@@ -298,6 +339,7 @@ impl Run<'_> {
             missing: held.lost().iter().map(missing).collect(),
             damaged: manifest.physical.as_ref().map(|physical| physical.damaged.clone()).unwrap_or_default(),
             not_restorable: vec![],
+            not_held: captured.not_held,
             not_included: captured.not_included,
         };
         Ok((outcome, Some((manifest, repositories))))

@@ -3,6 +3,7 @@
 //! *Invariants.* A backup is reported stored only when its manifest stands, and succeeded only when it
 //! stands in every repository of the policy; otherwise it is degraded, and says where it is missing and why.
 //! A source that fails does not stop the others, and leaves nothing that looks like a backup.
+//! What AWS makes, and goes on with after a run was killed, is finished by the next run, and not made twice.
 //! A base backup of what changed builds only on what stands in every repository that this run writes to.
 //!
 //! *Not here.* Where the bytes come from ([`crate::source`]) and how they are written
@@ -14,6 +15,7 @@ mod execute;
 mod plan;
 mod report;
 mod sink;
+mod unfinished;
 mod whose_log;
 
 pub use execute::{BackupError, execute};

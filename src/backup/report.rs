@@ -2,6 +2,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::model::{BackupId, BackupKind, DamagedPage, Outcome, RepositoryName, RunId, SourceName};
+use crate::source::NotHeld;
 
 /// How a run ended.
 #[derive(Clone, Debug, Serialize)]
@@ -25,8 +26,8 @@ pub struct SourceReport {
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "outcome", rename_all = "kebab-case")]
 pub enum SourceOutcome {
-    /// Its manifest stands in `repositories`. With anything `missing`, `damaged` or `not_restorable`
-    /// the backup is degraded.
+    /// Its manifest stands in `repositories`. With anything `missing`, `damaged`, `not_restorable` or
+    /// `not_held` the backup is degraded.
     Stored {
         backup: BackupId,
         /// The one it holds the changes since; `None`: it is whole by itself.
@@ -42,6 +43,9 @@ pub enum SourceOutcome {
         damaged: Vec<DamagedPage>,
         /// Where the backup is and the log it needs is not yet.
         not_restorable: Vec<Missing>,
+        /// Regions and accounts that AWS has not given it to.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        not_held: Vec<NotHeld>,
         /// What the source has and the backup does not, in words.
         not_included: Vec<String>,
     },
@@ -86,14 +90,17 @@ impl SourceOutcome {
     /// Why it is not a whole success, a line each; empty for one that is.
     pub fn reasons(&self) -> Vec<String> {
         match self {
-            Self::Stored { missing, damaged, not_restorable, .. } => {
+            Self::Stored { missing, damaged, not_restorable, not_held, .. } => {
                 let missing = missing.iter().map(|missing| {
                     format!("repository {} does not have it: {}", missing.repository, missing.reason)
                 });
                 let lacking = not_restorable.iter().map(|missing| {
                     format!("not yet restorable from `{}`: {}", missing.repository, missing.reason)
                 });
-                missing.chain(lacking).chain(damaged.iter().map(told_damage)).collect()
+                let elsewhere = not_held
+                    .iter()
+                    .map(|place| format!("{} does not have it: {}", place.place, place.reason));
+                missing.chain(lacking).chain(elsewhere).chain(damaged.iter().map(told_damage)).collect()
             }
             Self::Busy { host, run, since } => {
                 vec![format!(

@@ -98,6 +98,16 @@ impl Observer for Terminal {
                 self.end_bar();
                 tracing::info!("{} took {seconds:.1} s", phase.as_str());
             }
+            Event::Status { subject, status, percent, detail } => {
+                let mut text = format!("{subject}: {status}");
+                if let Some(percent) = percent {
+                    text.push_str(&format!(", {percent} %"));
+                }
+                if let Some(detail) = detail {
+                    text.push_str(&format!(" ({detail})"));
+                }
+                self.say("AWS", style::NAME, &text);
+            }
             Event::ArtifactStored { artifact, plain_bytes, stored_bytes, .. } => {
                 self.end_bar();
                 let text = format!("{artifact}: {} from {}", size(*stored_bytes), size(*plain_bytes));

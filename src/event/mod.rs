@@ -40,6 +40,15 @@ pub enum Event {
         total: Option<u64>,
         estimated: bool,
     },
+    /// How far AWS says that it is with something; once for each change.
+    Status {
+        subject: String,
+        /// In AWS's words: `creating`.
+        status: String,
+        percent: Option<u8>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        detail: Option<String>,
+    },
     ArtifactStored {
         backup: BackupId,
         artifact: String,
@@ -83,6 +92,8 @@ pub enum Phase {
     Globals,
     Dump,
     BaseBackup,
+    Snapshot,
+    CopyToRegions,
     Details,
     Commit,
     AwaitLog,
@@ -107,6 +118,8 @@ impl Phase {
             Self::Globals => "globals",
             Self::Dump => "dump",
             Self::BaseBackup => "base backup",
+            Self::Snapshot => "snapshot",
+            Self::CopyToRegions => "copy to regions",
             Self::Details => "details",
             Self::Commit => "commit",
             Self::AwaitLog => "await log",

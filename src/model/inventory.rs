@@ -1,6 +1,8 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::RestoreProfile;
+
 /// What only key holders may read about a backup; stored encrypted beside it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Details {
@@ -8,6 +10,9 @@ pub struct Details {
     /// Of a base backup.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<ClusterFacts>,
+    /// Of an RDS database: how it was set up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<RestoreProfile>,
 }
 
 /// What a physical copy of a cluster leaves out, or says only to a running server.

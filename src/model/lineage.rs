@@ -76,6 +76,7 @@ mod tests {
             tool: ToolFacts { drctl: String::new(), producer: String::new() },
             server: Some(server),
             physical: Some(physical),
+            managed: None,
             protection: Protection::None,
             artifacts: vec![],
             by_hand: vec![],

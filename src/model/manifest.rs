@@ -2,7 +2,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BackupId, BackupKind, Digest, Lsn, RunId, SegmentSize, SourceName, SystemIdentifier, SystemName, Timeline,
+    BackupId, BackupKind, Digest, Lsn, Managed, RunId, SegmentSize, SourceName, SystemIdentifier, SystemName,
+    Timeline,
 };
 
 /// How far a backup has been shown to be good. Each includes the one before.
@@ -52,6 +53,9 @@ pub struct Manifest {
     /// What a restore of a base backup needs besides its files; only of that kind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub physical: Option<Physical>,
+    /// Of a backup that AWS keeps: where it is; only of those kinds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub managed: Option<Managed>,
     pub protection: Protection,
     pub artifacts: Vec<Artifact>,
     /// The exact commands that restore it with standard tools, a line each.

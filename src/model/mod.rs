@@ -11,7 +11,9 @@ mod digest;
 mod id;
 mod inventory;
 mod lineage;
+mod managed;
 mod manifest;
+mod restore_profile;
 mod run;
 mod wal;
 
@@ -22,9 +24,14 @@ pub use inventory::{
     Table, TableKind,
 };
 pub use lineage::{BrokenChain, chain, parent};
+pub use managed::{Managed, ManagedCopy};
 pub use manifest::{
     Artifact, DamagedPage, Encoding, Manifest, ObjectPart, Physical, Protection, RecipientPrint, ServerFacts,
     State, Tablespace, ToolFacts,
+};
+pub use restore_profile::{
+    ClusterMember, ClusterProfile, FeatureRole, Monitoring, Parameter, ParameterGroup, PerformanceInsights,
+    RegionNames, RestoreProfile, StorageProfile,
 };
 pub use run::{CheckDepth, CopyCheck, Fault, ObjectFault, Outcome};
 pub use wal::{Ancestor, History, Lsn, Segment, SegmentSize, SystemIdentifier, Timeline, WalError, WalName};

@@ -13,6 +13,10 @@ pub struct AwsPlace {
     /// Set for anything that is not AWS. It stands for every region: requests say which they mean.
     pub endpoint: Option<Url>,
     pub credentials: Credentials,
+    /// How often it is asked how far it is with what it does.
+    pub poll: Duration,
+    /// How long anything it does may take.
+    pub deadline: Duration,
 }
 
 impl AwsPlace {

@@ -199,6 +199,7 @@ mod tests {
             tool: ToolFacts { drctl: String::new(), producer: String::new() },
             server: None,
             physical: Some(physical.clone()),
+            managed: None,
             protection: Protection::None,
             artifacts: vec![],
             by_hand: vec![],

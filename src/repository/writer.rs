@@ -280,6 +280,12 @@ impl BackupWriter {
     /// Takes back what was stored so far, as well as can be: a store that refuses to delete keeps objects
     /// that no manifest names. Says which repositories did.
     pub async fn discard(self) -> Vec<Lost> {
+        self.clear().await
+    }
+
+    /// Removes what an earlier run left of this backup, which it did not commit. Says which repositories keep
+    /// some of it.
+    pub async fn clear(&self) -> Vec<Lost> {
         let folder = layout::backup(&self.system, &self.backup);
         let mut kept = Vec::new();
         for repository in self.repositories.iter() {
@@ -404,6 +410,7 @@ mod tests {
                 tool: ToolFacts { drctl: "0".into(), producer: "test".into() },
                 server: None,
                 physical: None,
+                managed: None,
                 protection: Protection::None,
                 artifacts,
                 by_hand: vec![],

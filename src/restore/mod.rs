@@ -155,6 +155,7 @@ mod tests {
             tool: ToolFacts { drctl: String::new(), producer: "pg_dump (PostgreSQL) 15.18".to_owned() },
             server: None,
             physical: None,
+            managed: None,
             protection: Protection::None,
             artifacts: vec![Artifact {
                 name: "database.dump.zst".to_owned(),

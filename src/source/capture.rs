@@ -2,11 +2,12 @@ use thiserror::Error;
 
 use super::base::{self, Ancestry, BaseError};
 use super::logical::{self, LogicalError};
-use super::{ArtifactSink, Captured};
+use super::snapshot::{self, SnapshotError};
+use super::{ArtifactSink, Captured, Naming};
 use crate::event::Events;
-use crate::model::{BackupKind, SystemIdentifier};
+use crate::model::{BackupId, BackupKind, SystemIdentifier, SystemName};
 use crate::platform::CancellationToken;
-use crate::policy::{LogicalDump, Source, SourceConfig};
+use crate::policy::{LogicalDump, PostgresSource, Source, SourceConfig};
 
 /// Why a source could not be captured.
 #[derive(Debug, Error)]
@@ -19,12 +20,14 @@ pub enum SourceError {
     Logical(#[from] LogicalError),
     #[error(transparent)]
     Base(#[from] BaseError),
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
 }
 
 /// The kinds of backups that the policy asks for of a source, each a backup of its own.
 pub fn kinds(source: &Source) -> Result<&[BackupKind], SourceError> {
     match &source.config {
-        SourceConfig::Postgres(_) => Ok(&source.kinds),
+        SourceConfig::Postgres(_) | SourceConfig::Rds(_) => Ok(&source.kinds),
         other => Err(SourceError::NotBuilt { kind: other.kind() }),
     }
 }
@@ -37,24 +40,50 @@ pub struct Prepared<'p>(Way<'p>);
 enum Way<'p> {
     Logical(Box<logical::Prepared>, &'p LogicalDump),
     Base(Box<base::Prepared>),
+    Snapshot(Box<snapshot::Prepared<'p>>),
 }
 
 impl Prepared<'_> {
     /// Whose log it will need; `None` where it needs none.
     pub fn cluster(&self) -> Option<SystemIdentifier> {
         match &self.0 {
-            Way::Logical(..) => None,
+            Way::Logical(..) | Way::Snapshot(_) => None,
             Way::Base(prepared) => prepared.server.system_identifier.as_deref()?.parse().ok(),
         }
     }
 }
 
+/// Backups of that kind that were begun in AWS, oldest first: AWS goes on with them, whatever becomes of the
+/// run that began them. Those that were committed are among them.
+pub async fn begun(
+    source: &Source,
+    kind: BackupKind,
+    system: &SystemName,
+) -> Result<Vec<BackupId>, SourceError> {
+    match (&source.config, kind) {
+        (SourceConfig::Rds(rds), BackupKind::Snapshot) => {
+            Ok(snapshot::begun(rds, system, &source.name).await?)
+        }
+        _ => Ok(vec![]),
+    }
+}
+
 /// Connects to a source, and refuses what cannot be captured by that one of its [`kinds`]. Nothing is stored.
 pub async fn prepare(source: &Source, kind: BackupKind) -> Result<Prepared<'_>, SourceError> {
-    let postgres = match &source.config {
-        SourceConfig::Postgres(postgres) => postgres,
-        other => return Err(SourceError::NotBuilt { kind: other.kind() }),
-    };
+    match (&source.config, kind) {
+        (SourceConfig::Postgres(postgres), kind) => of_postgres(postgres, kind).await,
+        (SourceConfig::Rds(rds), BackupKind::Snapshot) if rds.snapshots => {
+            Ok(Prepared(Way::Snapshot(Box::new(snapshot::prepare(rds).await?))))
+        }
+        (SourceConfig::Rds(rds), kind) => match &rds.dump {
+            Some(postgres) => of_postgres(postgres, kind).await,
+            None => Err(SourceError::NotAsked(kind)),
+        },
+        (other, _) => Err(SourceError::NotBuilt { kind: other.kind() }),
+    }
+}
+
+async fn of_postgres(postgres: &PostgresSource, kind: BackupKind) -> Result<Prepared<'_>, SourceError> {
     let way = match (kind, &postgres.logical, &postgres.base) {
         (BackupKind::Logical, Some(dump), _) => {
             Way::Logical(Box::new(logical::prepare(postgres).await?), dump)
@@ -68,6 +97,7 @@ pub async fn prepare(source: &Source, kind: BackupKind) -> Result<Prepared<'_>, 
 /// Captures a source into `sink`. `ancestry`: what a base backup may build on.
 pub async fn capture(
     prepared: Prepared<'_>,
+    naming: Naming<'_>,
     ancestry: &Ancestry,
     sink: &mut dyn ArtifactSink,
     events: &Events,
@@ -76,5 +106,6 @@ pub async fn capture(
     match prepared.0 {
         Way::Logical(prepared, dump) => Ok(logical::capture(*prepared, dump, sink, events, cancel).await?),
         Way::Base(prepared) => Ok(base::capture(*prepared, ancestry, sink, events, cancel).await?),
+        Way::Snapshot(prepared) => Ok(snapshot::capture(*prepared, naming, sink, events, cancel).await?),
     }
 }

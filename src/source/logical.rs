@@ -203,6 +203,8 @@ async fn run(
         recovery_point,
         server: Some(prepared.server),
         physical: None,
+        managed: None,
+        not_held: vec![],
         producer: prepared.tools.version,
         artifacts,
         by_hand,
@@ -314,7 +316,7 @@ async fn store_details(
     sink: &mut dyn ArtifactSink,
     database: &str,
 ) -> Result<crate::model::Artifact, LogicalError> {
-    let details = Details { database: Some(facts), cluster: None };
+    let details = Details { database: Some(facts), ..Details::default() };
     let json = serde_json::to_vec_pretty(&details)
         .map_err(|source| LogicalError::Details { database: database.to_owned(), source })?;
     sink.store(DETAILS, Box::new(FromMemory::new(json)), None)

@@ -16,19 +16,22 @@ mod capture;
 mod dump;
 pub mod logical;
 mod readable;
+pub mod snapshot;
 mod timed;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 
-use crate::model::{Artifact, Physical, ServerFacts};
+use crate::model::{Artifact, BackupId, Managed, Physical, RunId, ServerFacts, SourceName, SystemName};
 use crate::pipeline::Produce;
 
 pub use base::BaseError;
-pub use capture::{Prepared, SourceError, capture, kinds, prepare};
+pub use capture::{Prepared, SourceError, begun, capture, kinds, prepare};
 pub use dump::DumpError;
 pub use logical::LogicalError;
 pub use readable::{Unreadable, unreadable};
+pub use snapshot::SnapshotError;
 
 /// A server that fell silent is noticed after two minutes, rather than after libpq's two hours.
 const KEEPALIVES: &str = "keepalives_idle=60 keepalives_interval=15 keepalives_count=4";
@@ -57,10 +60,31 @@ pub struct Captured {
     pub server: Option<ServerFacts>,
     /// Of a base backup.
     pub physical: Option<Physical>,
+    /// Of a backup that AWS keeps.
+    pub managed: Option<Managed>,
+    /// Regions and accounts of the policy that do not have it.
+    pub not_held: Vec<NotHeld>,
     /// The program whose output is stored, by version.
     pub producer: String,
     pub artifacts: Vec<Artifact>,
     pub by_hand: Vec<String>,
     /// What the database has and the backup does not, in words.
     pub not_included: Vec<String>,
+}
+
+/// A place in AWS that should have a backup and does not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NotHeld {
+    /// `region us-west-2`, `account 123456789012`
+    pub place: String,
+    pub reason: String,
+}
+
+/// What a backup is called, for those that must say so elsewhere than in a repository.
+#[derive(Clone, Copy, Debug)]
+pub struct Naming<'a> {
+    pub system: &'a SystemName,
+    pub source: &'a SourceName,
+    pub backup: &'a BackupId,
+    pub run: &'a RunId,
 }

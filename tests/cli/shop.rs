@@ -88,6 +88,7 @@ impl Shop {
             tool: ToolFacts { drctl: "0.1.0".to_owned(), producer: "pg_dump (PostgreSQL) 17.6".to_owned() },
             server: Some(ServerFacts { version: "17.5".to_owned(), major: 17, system_identifier: None }),
             physical: None,
+            managed: None,
             protection: Protection::Age { recipients: vec![recipient("operational"), recipient("escrow")] },
             artifacts,
             by_hand: vec!["age -d -i key.txt database.dump.zst.age | zstd -d > database.dump".to_owned()],

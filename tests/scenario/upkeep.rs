@@ -200,6 +200,7 @@ async fn store_large(system: &System) -> Outcome<()> {
         tool: ToolFacts { drctl: "0.1.0".to_owned(), producer: "none".to_owned() },
         server: None,
         physical: None,
+        managed: None,
         protection: Protection::Age { recipients: vec![] },
         artifacts: vec![artifact],
         by_hand: vec![],

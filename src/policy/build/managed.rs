@@ -10,10 +10,15 @@ use crate::policy::managed::{
     AwsBackupSource, AwsPlace, RdsDatabase, RdsNames, RdsRegion, RdsSource, VaultCopy,
 };
 use crate::policy::read::{At, Log};
+use crate::policy::value::Period;
 
 /// What AWS Backup itself takes where nothing is said, and the least that it accepts.
 const START_WINDOW: Duration = Duration::from_secs(8 * 3600);
 const LEAST_START_WINDOW: Duration = Duration::from_secs(3600);
+/// Describing is throttled for a whole account.
+const POLL: Duration = Duration::from_secs(20);
+/// A first copy of terabytes to another region takes many hours.
+const DEADLINE: Duration = Duration::from_secs(24 * 3600);
 
 pub(super) fn rds(table: &At<RdsTable>, base: Base<'_>, log: &mut Log<'_>) -> RdsSource {
     let database = database(table, log);
@@ -28,7 +33,14 @@ pub(super) fn rds(table: &At<RdsTable>, base: Base<'_>, log: &mut Log<'_>) -> Rd
     let regions = regions.map(|(name, region)| self::region(own, name, region, log)).collect();
     let methods = methods(&table.methods, RdsMethodWord::Snapshot, log);
     RdsSource {
-        place: place(own, table.endpoint.as_ref(), table.credentials.as_ref(), base, log),
+        place: place(
+            own,
+            table.endpoint.as_ref(),
+            table.credentials.as_ref(),
+            (&table.poll, &table.deadline),
+            base,
+            log,
+        ),
         database,
         snapshots: methods.contains(&RdsMethodWord::Snapshot),
         dump: dump(table, methods.contains(&RdsMethodWord::Logical), base, log),
@@ -41,6 +53,7 @@ fn place(
     region: &str,
     endpoint: Option<&At<Endpoint>>,
     table: Option<&At<CredentialsTable>>,
+    pace: (&Option<At<Period>>, &Option<At<Period>>),
     base: Base<'_>,
     log: &mut Log<'_>,
 ) -> AwsPlace {
@@ -48,6 +61,8 @@ fn place(
         region: region.to_owned(),
         endpoint: endpoint.map(|endpoint| endpoint.0.clone()),
         credentials: credentials(table, base, log),
+        poll: pace.0.as_ref().map_or(POLL, |poll| poll.0),
+        deadline: pace.1.as_ref().map_or(DEADLINE, |deadline| deadline.0),
     }
 }
 
@@ -154,7 +169,14 @@ pub(super) fn aws_backup(table: &AwsBackupTable, base: Base<'_>, log: &mut Log<'
         copies.push(VaultCopy { region: region.0.clone(), vault });
     }
     AwsBackupSource {
-        place: place(&own, table.endpoint.as_ref(), table.credentials.as_ref(), base, log),
+        place: place(
+            &own,
+            table.endpoint.as_ref(),
+            table.credentials.as_ref(),
+            (&table.poll, &table.deadline),
+            base,
+            log,
+        ),
         resource: arn(&table.resource),
         vault: table.vault.as_deref().cloned().unwrap_or_default(),
         role: arn(&table.role),

@@ -165,6 +165,10 @@ table! {
             instance: String,
             /// Identifier of a Multi-AZ or Aurora cluster.
             cluster: String,
+            /// How often AWS is asked how far it is. `20s` unless given.
+            poll: Period,
+            /// How long a snapshot, a copy or a restore may take. `24h` unless given.
+            deadline: Period,
             /// The service's address, for anything that is not AWS.
             endpoint: Endpoint,
             /// Where credentials come from; the SDK's own chain unless given.
@@ -230,6 +234,10 @@ table! {
         optional {
             /// Where it is; the resource's own region unless given.
             region: Region,
+            /// How often AWS is asked how far it is. `20s` unless given.
+            poll: Period,
+            /// How long a backup job, a copy or a restore may take. `24h` unless given.
+            deadline: Period,
             /// The service's address, for anything that is not AWS.
             endpoint: Endpoint,
             /// Where credentials come from; the SDK's own chain unless given.

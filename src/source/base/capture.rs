@@ -84,7 +84,7 @@ async fn run(
     let timed = Timed::begin(Phase::Details, events);
     let recovery_point = facts.stop_time;
     let mut artifacts = copied.artifacts;
-    let details = Details { database: None, cluster: Some(facts) };
+    let details = Details { cluster: Some(facts), ..Details::default() };
     let json = serde_json::to_vec_pretty(&details)
         .map_err(|source| BaseError::Details { server: server.clone(), source })?;
     let physical = Physical {
@@ -107,6 +107,8 @@ async fn run(
         recovery_point,
         server: Some(prepared.server),
         physical: Some(physical),
+        managed: None,
+        not_held: vec![],
         producer: copied.producer,
         artifacts,
         by_hand,

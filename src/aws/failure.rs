@@ -1,0 +1,217 @@
+use std::error::Error;
+
+use aws_credential_types::provider::error::CredentialsError;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use thiserror::Error;
+
+/// A call of AWS that failed, after the SDK's retries.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("{operation} in {region} failed: {detail}{}", .kind.advice())]
+pub struct AwsFailure {
+    /// As the API calls it: `CreateDBSnapshot`.
+    pub operation: &'static str,
+    pub region: String,
+    pub kind: FailureKind,
+    /// AWS's word for it: `DBSnapshotAlreadyExists`.
+    pub code: Option<String>,
+    pub detail: String,
+}
+
+/// What a failure means for whoever called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FailureKind {
+    /// Too many calls; the retries did not outlast it.
+    Throttled,
+    /// There are no credentials, or they are not valid, or no longer.
+    Credentials,
+    Forbidden,
+    NotFound,
+    /// The name is taken.
+    Exists,
+    /// The account has as many as it may.
+    Quota,
+    /// Not now: the thing is in a state that does not allow it.
+    State,
+    /// The KMS key cannot be used.
+    Key,
+    /// No answer came.
+    Unreachable,
+    /// The service says that it has trouble.
+    Unavailable,
+    /// The request was refused for what it says.
+    Invalid,
+    Other,
+}
+
+impl FailureKind {
+    /// Whether asking again later may help with nothing changed. Credentials count: they are made anew while
+    /// a job goes on.
+    pub fn may_pass(self) -> bool {
+        matches!(self, Self::Throttled | Self::Credentials | Self::Unreachable | Self::Unavailable)
+    }
+
+    fn advice(self) -> &'static str {
+        match self {
+            Self::Throttled => "; AWS gets too many calls from this account: run it again later",
+            Self::Credentials => "; renew the credentials that the policy names, and run it again",
+            Self::Forbidden => {
+                "; the role needs that permission: `drctl iam show` prints what each role should have"
+            }
+            Self::Quota => "; have AWS raise that quota, or remove what is no longer needed",
+            Self::Key => {
+                "; look at the key's state and its policy: RDS needs kms:DescribeKey, CreateGrant, Decrypt, Encrypt, GenerateDataKey and ReEncrypt on it, in that region"
+            }
+            Self::Unreachable => {
+                "; look at the network, at the endpoint in the policy, and at AWS's status page"
+            }
+            _ => "",
+        }
+    }
+}
+
+impl AwsFailure {
+    /// Of a call that the SDK gave up.
+    pub fn of<E>(operation: &'static str, region: &str, error: SdkError<E, HttpResponse>) -> Self
+    where
+        E: ProvideErrorMetadata + Error + 'static,
+    {
+        let service = error.as_service_error();
+        let code = service.and_then(ProvideErrorMetadata::code).map(str::to_owned);
+        let message = service.and_then(ProvideErrorMetadata::message).filter(|message| !message.is_empty());
+        let status = error.raw_response().map(|response| response.status().as_u16());
+        let kind = match &error {
+            _ if causes(&error).any(|cause| cause.is::<CredentialsError>()) => FailureKind::Credentials,
+            SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) => FailureKind::Unreachable,
+            _ => kind(code.as_deref().unwrap_or_default(), status),
+        };
+        let detail = match (&code, message, status) {
+            (Some(code), Some(message), _) => format!("{} ({code})", message.trim_end_matches('.')),
+            (Some(code), None, _) => code.clone(),
+            (None, _, Some(status)) => format!("HTTP status {status}"),
+            (None, _, None) => words(&error),
+        };
+        Self { operation, region: region.to_owned(), kind, code, detail }
+    }
+
+    /// An answer that lacks what it must have.
+    pub fn lacking(operation: &'static str, region: &str, what: &str) -> Self {
+        Self {
+            operation,
+            region: region.to_owned(),
+            kind: FailureKind::Other,
+            code: None,
+            detail: format!("the answer has no {what}"),
+        }
+    }
+}
+
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| (*error).source())
+}
+
+/// What happened where no answer came: the SDK wraps it in general words, so the innermost say most. Of
+/// credentials it is told from where the search for them failed.
+fn words(error: &(dyn Error + 'static)) -> String {
+    let credentials = causes(error).position(|cause| cause.is::<CredentialsError>());
+    let mut words: Vec<String> = causes(error).map(ToString::to_string).collect();
+    let keep = credentials.unwrap_or(words.len().saturating_sub(2));
+    words = words.split_off(keep);
+    words.dedup();
+    words.join(": ")
+}
+
+/// RDS says `DBSnapshotNotFound`, AWS Backup `ResourceNotFoundException`: the services agree on the endings.
+fn kind(code: &str, status: Option<u16>) -> FailureKind {
+    use FailureKind as Kind;
+    let word = code.trim_end_matches("Fault").trim_end_matches("Exception");
+    match (word, status.unwrap_or_default()) {
+        (
+            "Throttling"
+            | "Throttled"
+            | "RequestLimitExceeded"
+            | "TooManyRequests"
+            | "SlowDown"
+            | "PriorRequestNotComplete"
+            | "RequestThrottled"
+            | "BandwidthLimitExceeded",
+            _,
+        )
+        | (_, 429) => Kind::Throttled,
+        (
+            "ExpiredToken"
+            | "InvalidClientTokenId"
+            | "UnrecognizedClient"
+            | "SignatureDoesNotMatch"
+            | "IncompleteSignature"
+            | "MissingAuthenticationToken"
+            | "RequestExpired"
+            | "InvalidAccessKeyId"
+            | "AuthFailure"
+            | "NotSignedUp"
+            | "OptInRequired",
+            _,
+        )
+        | (_, 401) => Kind::Credentials,
+        (word, _) if word.starts_with("AccessDenied") || word.starts_with("UnauthorizedOperation") => {
+            Kind::Forbidden
+        }
+        (word, _) if word.contains("KMSKey") || word.starts_with("KMS") => Kind::Key,
+        (word, _) if word.contains("QuotaExceeded") || word == "LimitExceeded" => Kind::Quota,
+        (word, _) if word.ends_with("AlreadyExists") => Kind::Exists,
+        (word, _) if word.ends_with("NotFound") || word.ends_with("NotFoundMessage") => Kind::NotFound,
+        (word, _) if word.starts_with("Invalid") && word.ends_with("State") => Kind::State,
+        ("InvalidResourceState" | "Conflict" | "InvalidRequest", _) => Kind::State,
+        ("ServiceUnavailable" | "InternalFailure" | "InternalError" | "InternalServerError", _) => {
+            Kind::Unavailable
+        }
+        ("", 403) => Kind::Forbidden,
+        (_, 500..=599) => Kind::Unavailable,
+        (word, 400..=499)
+            if word.starts_with("Invalid") || word.starts_with("Missing") || word == "Validation" =>
+        {
+            Kind::Invalid
+        }
+        _ => Kind::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_services_words_are_known() {
+        use FailureKind as Kind;
+        for (code, status, expected) in [
+            ("Throttling", 400, Kind::Throttled),
+            ("ThrottlingException", 400, Kind::Throttled),
+            ("ExpiredToken", 403, Kind::Credentials),
+            ("ExpiredTokenException", 400, Kind::Credentials),
+            ("UnrecognizedClientException", 400, Kind::Credentials),
+            ("AccessDenied", 403, Kind::Forbidden),
+            ("AccessDeniedException", 403, Kind::Forbidden),
+            ("DBSnapshotNotFound", 404, Kind::NotFound),
+            ("DBInstanceNotFound", 404, Kind::NotFound),
+            ("DBInstanceNotFoundFault", 404, Kind::NotFound),
+            ("ResourceNotFoundException", 400, Kind::NotFound),
+            ("DBSnapshotAlreadyExists", 400, Kind::Exists),
+            ("AlreadyExistsException", 400, Kind::Exists),
+            ("SnapshotQuotaExceeded", 400, Kind::Quota),
+            ("LimitExceededException", 400, Kind::Quota),
+            ("InvalidDBInstanceState", 400, Kind::State),
+            ("InvalidDBSnapshotState", 400, Kind::State),
+            ("KMSKeyNotAccessibleFault", 400, Kind::Key),
+            ("ServiceUnavailableException", 500, Kind::Unavailable),
+            ("InternalFailure", 500, Kind::Unavailable),
+            ("InvalidParameterValue", 400, Kind::Invalid),
+            ("InvalidParameterValueException", 400, Kind::Invalid),
+            ("", 503, Kind::Unavailable),
+            ("", 403, Kind::Forbidden),
+            ("StorageTypeNotSupported", 400, Kind::Other),
+        ] {
+            assert_eq!(kind(code, Some(status)), expected, "{code} {status}");
+        }
+    }
+}

@@ -1,0 +1,42 @@
+use std::time::Duration;
+
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+
+use super::{AwsError, credentials};
+use crate::policy::AwsPlace;
+
+const CONNECT: Duration = Duration::from_secs(5);
+const ATTEMPT: Duration = Duration::from_secs(30);
+const WITHIN: Duration = Duration::from_secs(180);
+/// A control plane that throttles is asked again after 1, 2, 4, … seconds, up to 20.
+const ATTEMPTS: u32 = 8;
+
+/// What a client of any of AWS's control planes is made of, there. Nothing is asked of it yet.
+///
+/// As for S3, an `AWS_ENDPOINT_URL` of the environment moves nothing: the policy alone says where requests go.
+pub async fn sdk_config(place: &AwsPlace) -> Result<SdkConfig, AwsError> {
+    let http =
+        aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
+    let location = format!("AWS in {}", place.region);
+    let credentials = credentials::provider(&place.credentials, &location, &place.region, &http).await?;
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(CONNECT)
+        .operation_attempt_timeout(ATTEMPT)
+        .operation_timeout(WITHIN)
+        .build();
+    let mut config = SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new(place.region.clone()))
+        .credentials_provider(credentials)
+        .http_client(http)
+        .timeout_config(timeouts)
+        .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
+        // A host whose clock is wrong must be told so, not helped past it: times in backups are its own.
+        .disable_clock_skew_correction(true);
+    config.set_app_name(AppName::new("drctl").ok());
+    config.set_endpoint_url(place.endpoint.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned()));
+    Ok(config.build())
+}

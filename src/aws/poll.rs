@@ -1,0 +1,201 @@
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::time::Instant;
+
+use super::{AwsFailure, FailureKind};
+use crate::event::{Event, Events, told};
+use crate::platform::CancellationToken;
+
+/// How often AWS is asked while it works, and for how long.
+///
+/// Not the SDK's own waiters: they wait for up to half an hour between two questions, take some states that
+/// will never change for work, and give up at the first error that they do not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Poll {
+    /// Between two questions; a quarter of it is left to chance, so that hosts do not ask together.
+    pub every: Duration,
+    /// For the whole wait.
+    pub deadline: Duration,
+}
+
+/// Questions that may fail one after the other: five minutes of trouble at the usual pace.
+const TROUBLE: u32 = 15;
+/// What was just made may not be found for so long, for AWS is not one server.
+const NOT_FOUND: Duration = Duration::from_secs(120);
+
+/// What a question was answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Seen<T> {
+    Done(T),
+    /// It goes on.
+    Working(Progress),
+    /// It is in a state that it does not leave by itself.
+    Failed(Progress),
+    /// It is not there.
+    Absent,
+}
+
+/// How far AWS says that it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// In AWS's words: `creating`, `available`.
+    pub status: String,
+    pub percent: Option<u8>,
+    /// What AWS says of the reason.
+    pub detail: Option<String>,
+}
+
+/// Why a wait ended without what was waited for. What AWS began goes on in AWS.
+#[derive(Debug, Error)]
+pub enum PollError {
+    #[error("failed to see how far {subject} is, {TROUBLE} times one after the other")]
+    Trouble { subject: String, source: AwsFailure },
+    #[error("{subject} is `{status}`{}", .detail.as_ref().map(|detail| format!(": {detail}")).unwrap_or_default())]
+    Failed { subject: String, status: String, detail: Option<String> },
+    #[error("{subject} is gone: somebody removed it")]
+    Gone { subject: String },
+    #[error("{subject} was begun, and AWS does not find it")]
+    NeverCame { subject: String },
+    #[error("{subject} is still `{status}` after {}; AWS goes on with it", humantime::format_duration(*.waited))]
+    Deadline { subject: String, status: String, waited: Duration },
+    #[error("interrupted while {subject} was `{status}`; AWS goes on with it")]
+    Interrupted { subject: String, status: String },
+    #[error("failed to ask for {subject}")]
+    Refused { subject: String, source: AwsFailure },
+}
+
+impl Poll {
+    /// Asks until it is done, or will not be. Every change of its state is an event.
+    ///
+    /// `subject`: what is waited for, as messages name it: "snapshot `x` in us-east-1".
+    pub async fn wait<T, F>(
+        &self,
+        subject: &str,
+        events: &Events,
+        cancel: &CancellationToken,
+        mut ask: F,
+    ) -> Result<T, PollError>
+    where
+        F: AsyncFnMut() -> Result<Seen<T>, AwsFailure>,
+    {
+        let begun = Instant::now();
+        let mut last = Progress { status: "begun".to_owned(), ..Progress::default() };
+        let mut seen_once = false;
+        let mut trouble = 0;
+        let named = || subject.to_owned();
+        loop {
+            match ask().await {
+                Ok(Seen::Done(value)) => return Ok(value),
+                Ok(Seen::Failed(progress)) => {
+                    tell(subject, &progress, events);
+                    return Err(PollError::Failed {
+                        subject: named(),
+                        status: progress.status,
+                        detail: progress.detail,
+                    });
+                }
+                Ok(Seen::Working(progress)) => {
+                    (seen_once, trouble) = (true, 0);
+                    if progress != last {
+                        tell(subject, &progress, events);
+                        last = progress;
+                    }
+                }
+                Ok(Seen::Absent) if seen_once => return Err(PollError::Gone { subject: named() }),
+                Ok(Seen::Absent) if begun.elapsed() > self.not_found() => {
+                    return Err(PollError::NeverCame { subject: named() });
+                }
+                Ok(Seen::Absent) => trouble = 0,
+                Err(source) if source.kind.may_pass() || source.kind == FailureKind::Other => {
+                    trouble += 1;
+                    if trouble >= TROUBLE {
+                        return Err(PollError::Trouble { subject: named(), source });
+                    }
+                    tracing::info!("asking for {subject}: {}", told(&source));
+                }
+                Err(source) => return Err(PollError::Refused { subject: named(), source }),
+            }
+            if begun.elapsed() > self.deadline {
+                let (status, waited) = (last.status, self.deadline);
+                return Err(PollError::Deadline { subject: named(), status, waited });
+            }
+            tokio::select! {
+                () = tokio::time::sleep(self.pause()) => {}
+                () = cancel.cancelled() => {
+                    return Err(PollError::Interrupted { subject: named(), status: last.status });
+                }
+            }
+        }
+    }
+
+    fn pause(&self) -> Duration {
+        self.every.mul_f64(0.875 + 0.25 * fastrand::f64())
+    }
+
+    /// Two minutes, at the usual pace; six questions at a quicker one.
+    fn not_found(&self) -> Duration {
+        NOT_FOUND.min(self.every * 6)
+    }
+}
+
+fn tell(subject: &str, progress: &Progress, events: &Events) {
+    let Progress { status, percent, detail } = progress.clone();
+    events.emit(&Event::Status { subject: subject.to_owned(), status, percent, detail });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const QUICK: Poll = Poll { every: Duration::from_millis(1), deadline: Duration::from_secs(5) };
+
+    fn failure(kind: FailureKind) -> AwsFailure {
+        let (operation, region) = ("DescribeDBSnapshots", "us-east-1".to_owned());
+        AwsFailure { operation, region, kind, code: None, detail: "trouble".to_owned() }
+    }
+
+    fn working(status: &str) -> Result<Seen<u8>, AwsFailure> {
+        Ok(Seen::Working(Progress { status: status.to_owned(), ..Progress::default() }))
+    }
+
+    async fn outcome(answers: Vec<Result<Seen<u8>, AwsFailure>>) -> Result<u8, PollError> {
+        let mut answers = answers.into_iter();
+        let ask = async || answers.next().expect("asked too often");
+        QUICK.wait("snapshot `x`", &Events::default(), &CancellationToken::new(), ask).await
+    }
+
+    #[tokio::test]
+    async fn trouble_passes_and_what_flaps_comes_to_its_end() {
+        let mut answers =
+            vec![Ok(Seen::Absent), working("creating"), working("available"), working("creating")];
+        answers.extend((0..TROUBLE - 1).map(|_| Err(failure(FailureKind::Throttled))));
+        answers.extend([working("creating"), Ok(Seen::Done(7))]);
+        assert_eq!(outcome(answers).await.unwrap(), 7);
+    }
+
+    #[tokio::test]
+    async fn what_does_not_pass_is_told() {
+        let trouble = (0..TROUBLE).map(|_| Err(failure(FailureKind::Unreachable))).collect();
+        assert!(matches!(outcome(trouble).await, Err(PollError::Trouble { .. })));
+        let refused = vec![working("creating"), Err(failure(FailureKind::Forbidden))];
+        assert!(matches!(outcome(refused).await, Err(PollError::Refused { .. })));
+        let gone = vec![working("creating"), Ok(Seen::Absent)];
+        assert!(matches!(outcome(gone).await, Err(PollError::Gone { .. })));
+        let never = (0..10_000).map(|_| Ok(Seen::Absent)).collect();
+        assert!(matches!(outcome(never).await, Err(PollError::NeverCame { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_wait_ends_when_it_must() {
+        let poll = Poll { deadline: Duration::from_millis(20), ..QUICK };
+        let ask = async || working("copying");
+        let events = Events::default();
+        let late = poll.wait("copy", &events, &CancellationToken::new(), ask).await.unwrap_err();
+        assert!(late.to_string().contains("still `copying`"), "{late}");
+        let cancel = CancellationToken::new();
+        cancel.cancel();
+        let stopped = QUICK.wait("copy", &events, &cancel, async || working("copying")).await.unwrap_err();
+        assert!(matches!(stopped, PollError::Interrupted { .. }), "{stopped}");
+    }
+}

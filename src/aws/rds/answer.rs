@@ -1,0 +1,46 @@
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use chrono::{DateTime, Utc};
+
+use super::super::{AwsFailure, FailureKind};
+use super::Rds;
+
+impl Rds {
+    /// A failure of a call, as this region's.
+    pub(super) fn failed<E>(
+        &self,
+        operation: &'static str,
+    ) -> impl FnOnce(SdkError<E, HttpResponse>) -> AwsFailure
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        move |error| AwsFailure::of(operation, &self.region, error)
+    }
+
+    pub(super) fn lacking(&self, operation: &'static str, what: &str) -> AwsFailure {
+        AwsFailure::lacking(operation, &self.region, what)
+    }
+}
+
+/// `None` where the thing that was asked for is not there.
+pub(super) fn found<T>(answer: Result<T, AwsFailure>) -> Result<Option<T>, AwsFailure> {
+    match answer {
+        Ok(value) => Ok(Some(value)),
+        Err(failure) if failure.kind == FailureKind::NotFound => Ok(None),
+        Err(failure) => Err(failure),
+    }
+}
+
+pub(super) fn time(time: Option<aws_smithy_types::DateTime>) -> Option<DateTime<Utc>> {
+    let time = time?;
+    DateTime::from_timestamp(time.secs(), time.subsec_nanos())
+}
+
+pub(super) fn gib(number: Option<i32>) -> Option<u64> {
+    number.and_then(|number| u64::try_from(number).ok()).filter(|gib| *gib > 0)
+}
+
+pub(super) fn percent(number: Option<i32>) -> Option<u8> {
+    number.and_then(|number| u8::try_from(number).ok())
+}

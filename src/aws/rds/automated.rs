@@ -1,0 +1,81 @@
+use aws_sdk_rds::types::DbInstanceAutomatedBackup;
+use chrono::{DateTime, Utc};
+
+use super::super::AwsFailure;
+use super::Rds;
+use super::answer::{found, time};
+
+/// RDS's own backups of an instance, with which it restores to a point in time; in the instance's region, or
+/// replicated to another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AutomatedBackup {
+    /// A restore in another region names it.
+    pub arn: String,
+    pub of: String,
+    pub resource_id: String,
+    /// Where the instance is, or was.
+    pub instance_region: Option<String>,
+    /// `active`, `replicating`, `retained`
+    pub status: String,
+    pub window: Option<RestoreWindow>,
+    pub encrypted: bool,
+    pub retention_days: Option<u32>,
+}
+
+/// Every moment in it can be restored to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RestoreWindow {
+    pub earliest: DateTime<Utc>,
+    pub latest: DateTime<Utc>,
+}
+
+impl RestoreWindow {
+    pub fn holds(&self, time: DateTime<Utc>) -> bool {
+        (self.earliest..=self.latest).contains(&time)
+    }
+}
+
+impl Rds {
+    /// Those that this region keeps of an instance of that name, of whatever region it is. Aurora has none.
+    pub async fn automated_backups(&self, instance: &str) -> Result<Vec<AutomatedBackup>, AwsFailure> {
+        let asked = self.client.describe_db_instance_automated_backups().db_instance_identifier(instance);
+        let mut pages = asked.into_paginator().send();
+        let mut known = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(self.failed("DescribeDBInstanceAutomatedBackups"));
+            let Some(page) = found(page)? else { break };
+            known.extend(page.db_instance_automated_backups.into_iter().flatten().filter_map(backup));
+        }
+        known.retain(|backup| backup.of == instance);
+        Ok(known)
+    }
+
+    /// Has RDS replicate an instance's automated backups to this region.
+    pub async fn replicate_automated_backups(
+        &self,
+        instance_arn: &str,
+        retention_days: u32,
+        kms_key: Option<&str>,
+    ) -> Result<(), AwsFailure> {
+        let call = self.client.start_db_instance_automated_backups_replication();
+        let call = call.source_db_instance_arn(instance_arn).set_kms_key_id(kms_key.map(str::to_owned));
+        let call = call.backup_retention_period(i32::try_from(retention_days).unwrap_or(i32::MAX));
+        call.send().await.map(drop).map_err(self.failed("StartDBInstanceAutomatedBackupsReplication"))
+    }
+}
+
+fn backup(backup: DbInstanceAutomatedBackup) -> Option<AutomatedBackup> {
+    let window = backup.restore_window.and_then(|window| {
+        Some(RestoreWindow { earliest: time(window.earliest_time)?, latest: time(window.latest_time)? })
+    });
+    Some(AutomatedBackup {
+        arn: backup.db_instance_automated_backups_arn?,
+        of: backup.db_instance_identifier?,
+        resource_id: backup.dbi_resource_id.unwrap_or_default(),
+        instance_region: backup.region,
+        status: backup.status.unwrap_or_default(),
+        window,
+        encrypted: backup.encrypted.unwrap_or(false),
+        retention_days: backup.backup_retention_period.and_then(|days| u32::try_from(days).ok()),
+    })
+}

@@ -1,0 +1,44 @@
+//! Amazon RDS's API in plain values, of one region. An instance and a cluster have calls of their own for the
+//! same things; here they are one.
+//!
+//! *Invariants.* An identifier that is not there is `None`, every other failure an [`AwsFailure`]. Lists are
+//! whole: every page is read. Nothing is deleted but what carries the tag of drctl.
+//!
+//! *Not here.* What is done with it, and in which order: [`crate::source`] and the use cases.
+
+mod answer;
+mod automated;
+mod cluster;
+mod database;
+mod instance;
+mod settings;
+mod snapshot;
+mod tags;
+
+use aws_sdk_rds::Client;
+
+use super::{AwsError, sdk_config};
+use crate::policy::AwsPlace;
+
+pub use automated::{AutomatedBackup, RestoreWindow};
+pub use database::{Database, Endpoint, Hydration};
+pub use snapshot::{CopyRequest, Snapshot, SnapshotId};
+pub use tags::{MANAGED, Tags};
+
+/// RDS in one region.
+#[derive(Clone, Debug)]
+pub struct Rds {
+    client: Client,
+    region: String,
+}
+
+impl Rds {
+    /// Nothing is asked yet.
+    pub async fn of(place: &AwsPlace) -> Result<Self, AwsError> {
+        Ok(Self { client: Client::new(&sdk_config(place).await?), region: place.region.clone() })
+    }
+
+    pub fn region(&self) -> &str {
+        &self.region
+    }
+}

@@ -1,0 +1,273 @@
+use aws_sdk_rds::types::{DbClusterSnapshot, DbSnapshot, DbSnapshotAttribute};
+use chrono::{DateTime, Utc};
+
+use super::super::poll::{Progress, Seen};
+use super::super::{AwsFailure, FailureKind};
+use super::answer::{found, gib, percent, time};
+use super::{Rds, Tags};
+use crate::policy::RdsDatabase;
+
+/// A snapshot by its identifier, which an instance's and a cluster's may share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SnapshotId {
+    Instance(String),
+    Cluster(String),
+}
+
+impl SnapshotId {
+    /// Of that kind of database.
+    pub fn like(database: &RdsDatabase, identifier: impl Into<String>) -> Self {
+        match database {
+            RdsDatabase::Instance(_) => Self::Instance(identifier.into()),
+            RdsDatabase::Cluster(_) => Self::Cluster(identifier.into()),
+        }
+    }
+
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Instance(identifier) | Self::Cluster(identifier) => identifier,
+        }
+    }
+}
+
+/// A snapshot as RDS describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    pub id: SnapshotId,
+    pub arn: String,
+    /// The database's identifier.
+    pub of: String,
+    /// `DbiResourceId` or `DbClusterResourceId`.
+    pub resource_id: Option<String>,
+    pub status: String,
+    pub percent: Option<u8>,
+    /// The last transaction in it; older RDS does not say.
+    pub database_time: Option<DateTime<Utc>>,
+    /// When it was made, and not when it was copied.
+    pub created: Option<DateTime<Utc>>,
+    pub engine: Option<String>,
+    pub engine_version: Option<String>,
+    pub encrypted: bool,
+    pub kms_key: Option<String>,
+    pub allocated_gib: Option<u64>,
+    /// Of a copy from another region: the ARN of what was copied.
+    pub copied_from: Option<String>,
+    pub tags: Tags,
+}
+
+impl Snapshot {
+    /// The moment whose data it holds, as well as RDS says it.
+    pub fn recovery_point(&self) -> Option<DateTime<Utc>> {
+        self.database_time.or(self.created)
+    }
+
+    pub fn is_available(&self) -> bool {
+        self.status == "available"
+    }
+
+    /// A state it will not leave by itself. RDS adds states, and one that is not known is work.
+    pub fn is_lost(&self) -> bool {
+        matches!(self.status.as_str(), "failed" | "deleting" | "deleted")
+            || self.status.starts_with("incompatible-")
+    }
+
+    pub fn seen(self) -> Seen<Self> {
+        let progress = Progress { status: self.status.clone(), percent: self.percent, detail: None };
+        match () {
+            () if self.is_available() => Seen::Done(self),
+            () if self.is_lost() => Seen::Failed(progress),
+            () => Seen::Working(progress),
+        }
+    }
+}
+
+/// A copy to the region that is asked for it.
+#[derive(Clone, Debug)]
+pub struct CopyRequest {
+    /// ARN in the region it comes from.
+    pub from: String,
+    pub to: SnapshotId,
+    /// Of the region it goes to; needed where the snapshot is encrypted.
+    pub kms_key: Option<String>,
+    pub option_group: Option<String>,
+    pub tags: Tags,
+}
+
+impl Rds {
+    pub async fn snapshot(&self, id: &SnapshotId) -> Result<Option<Snapshot>, AwsFailure> {
+        let mut known = match id {
+            SnapshotId::Instance(identifier) => {
+                let asked =
+                    self.client.describe_db_snapshots().db_snapshot_identifier(identifier).send().await;
+                let answer = found(asked.map_err(self.failed("DescribeDBSnapshots")))?;
+                let list = answer.and_then(|answer| answer.db_snapshots).unwrap_or_default();
+                list.into_iter().filter_map(of_instance).collect::<Vec<_>>()
+            }
+            SnapshotId::Cluster(identifier) => {
+                let asked = self.client.describe_db_cluster_snapshots();
+                let asked = asked.db_cluster_snapshot_identifier(identifier).send().await;
+                let answer = found(asked.map_err(self.failed("DescribeDBClusterSnapshots")))?;
+                let list = answer.and_then(|answer| answer.db_cluster_snapshots).unwrap_or_default();
+                list.into_iter().filter_map(of_cluster).collect()
+            }
+        };
+        known.retain(|snapshot| snapshot.id == *id);
+        Ok(known.pop())
+    }
+
+    /// Every manual snapshot of the database in this region, in no order; the database itself may be gone.
+    pub async fn manual_snapshots(&self, of: &RdsDatabase) -> Result<Vec<Snapshot>, AwsFailure> {
+        match of {
+            RdsDatabase::Instance(identifier) => {
+                let asked = self.client.describe_db_snapshots().snapshot_type("manual");
+                let mut pages = asked.db_instance_identifier(identifier).into_paginator().send();
+                let mut known = Vec::new();
+                while let Some(page) = pages.next().await {
+                    let page = page.map_err(self.failed("DescribeDBSnapshots"))?;
+                    known.extend(page.db_snapshots.into_iter().flatten().filter_map(of_instance));
+                }
+                Ok(known)
+            }
+            RdsDatabase::Cluster(identifier) => {
+                let asked = self.client.describe_db_cluster_snapshots().snapshot_type("manual");
+                let mut pages = asked.db_cluster_identifier(identifier).into_paginator().send();
+                let mut known = Vec::new();
+                while let Some(page) = pages.next().await {
+                    let page = page.map_err(self.failed("DescribeDBClusterSnapshots"))?;
+                    known.extend(page.db_cluster_snapshots.into_iter().flatten().filter_map(of_cluster));
+                }
+                Ok(known)
+            }
+        }
+    }
+
+    /// Begins one. It is there when its state says so.
+    pub async fn create_snapshot(
+        &self,
+        of: &RdsDatabase,
+        id: &SnapshotId,
+        tags: &Tags,
+    ) -> Result<(), AwsFailure> {
+        let (identifier, tags) = (of.identifier(), Some(tags.into()));
+        match id {
+            SnapshotId::Instance(name) => {
+                let call = self.client.create_db_snapshot().db_instance_identifier(identifier);
+                let made = call.db_snapshot_identifier(name).set_tags(tags).send().await;
+                made.map(drop).map_err(self.failed("CreateDBSnapshot"))
+            }
+            SnapshotId::Cluster(name) => {
+                let call = self.client.create_db_cluster_snapshot().db_cluster_identifier(identifier);
+                let made = call.db_cluster_snapshot_identifier(name).set_tags(tags).send().await;
+                made.map(drop).map_err(self.failed("CreateDBClusterSnapshot"))
+            }
+        }
+    }
+
+    /// Begins a copy to this region.
+    pub async fn copy_snapshot(&self, copy: &CopyRequest) -> Result<(), AwsFailure> {
+        // Set in so many words: RDS copies no tags unless told to.
+        let tags = Some((&copy.tags).into());
+        match &copy.to {
+            SnapshotId::Instance(name) => {
+                let call = self.client.copy_db_snapshot().source_db_snapshot_identifier(&copy.from);
+                let call = call.target_db_snapshot_identifier(name).set_kms_key_id(copy.kms_key.clone());
+                let call = call.set_option_group_name(copy.option_group.clone()).set_tags(tags);
+                call.send().await.map(drop).map_err(self.failed("CopyDBSnapshot"))
+            }
+            SnapshotId::Cluster(name) => {
+                let call = self.client.copy_db_cluster_snapshot();
+                let call = call.source_db_cluster_snapshot_identifier(&copy.from);
+                let call = call.target_db_cluster_snapshot_identifier(name).set_tags(tags);
+                let call = call.set_kms_key_id(copy.kms_key.clone());
+                call.send().await.map(drop).map_err(self.failed("CopyDBClusterSnapshot"))
+            }
+        }
+    }
+
+    /// Lets other accounts restore it.
+    pub async fn share_snapshot(&self, id: &SnapshotId, accounts: &[String]) -> Result<(), AwsFailure> {
+        let accounts = Some(accounts.to_vec());
+        match id {
+            SnapshotId::Instance(name) => {
+                let call = self.client.modify_db_snapshot_attribute().db_snapshot_identifier(name);
+                let call = call.attribute_name("restore").set_values_to_add(accounts);
+                call.send().await.map(drop).map_err(self.failed("ModifyDBSnapshotAttribute"))
+            }
+            SnapshotId::Cluster(name) => {
+                let call = self.client.modify_db_cluster_snapshot_attribute();
+                let call = call.db_cluster_snapshot_identifier(name).attribute_name("restore");
+                let call = call.set_values_to_add(accounts);
+                call.send().await.map(drop).map_err(self.failed("ModifyDBClusterSnapshotAttribute"))
+            }
+        }
+    }
+
+    /// Accounts that may restore an instance's snapshot.
+    pub async fn shared_with(&self, identifier: &str) -> Result<Vec<String>, AwsFailure> {
+        let call = self.client.describe_db_snapshot_attributes().db_snapshot_identifier(identifier);
+        let answer = call.send().await.map_err(self.failed("DescribeDBSnapshotAttributes"))?;
+        let attributes =
+            answer.db_snapshot_attributes_result.and_then(|result| result.db_snapshot_attributes);
+        let restore =
+            |attribute: &DbSnapshotAttribute| attribute.attribute_name.as_deref() == Some("restore");
+        let restore = attributes.into_iter().flatten().find(restore);
+        Ok(restore.and_then(|attribute| attribute.attribute_values).unwrap_or_default())
+    }
+
+    /// Manual snapshots of instances in this region, of all databases: how many there are, and may be. `None`
+    /// where RDS does not say.
+    pub async fn snapshot_quota(&self) -> Result<Option<(u64, u64)>, AwsFailure> {
+        let answer = self.client.describe_account_attributes().send().await;
+        let answer = match answer.map_err(self.failed("DescribeAccountAttributes")) {
+            Ok(answer) => answer,
+            // Only to warn: a role need not have it.
+            Err(failure) if failure.kind == FailureKind::Forbidden => return Ok(None),
+            Err(failure) => return Err(failure),
+        };
+        let quotas = answer.account_quotas.unwrap_or_default();
+        let own =
+            quotas.into_iter().find(|quota| quota.account_quota_name.as_deref() == Some("ManualSnapshots"));
+        let number = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok());
+        Ok(own.and_then(|quota| Some((number(quota.used)?, number(quota.max)?))))
+    }
+}
+
+fn of_instance(snapshot: DbSnapshot) -> Option<Snapshot> {
+    Some(Snapshot {
+        id: SnapshotId::Instance(snapshot.db_snapshot_identifier?),
+        arn: snapshot.db_snapshot_arn?,
+        of: snapshot.db_instance_identifier?,
+        resource_id: snapshot.dbi_resource_id,
+        status: snapshot.status.unwrap_or_default(),
+        percent: percent(snapshot.percent_progress),
+        database_time: time(snapshot.snapshot_database_time),
+        created: time(snapshot.original_snapshot_create_time).or(time(snapshot.snapshot_create_time)),
+        engine: snapshot.engine,
+        engine_version: snapshot.engine_version,
+        encrypted: snapshot.encrypted.unwrap_or(false),
+        kms_key: snapshot.kms_key_id,
+        allocated_gib: gib(snapshot.allocated_storage),
+        copied_from: snapshot.source_db_snapshot_identifier,
+        tags: snapshot.tag_list.into(),
+    })
+}
+
+fn of_cluster(snapshot: DbClusterSnapshot) -> Option<Snapshot> {
+    Some(Snapshot {
+        id: SnapshotId::Cluster(snapshot.db_cluster_snapshot_identifier?),
+        arn: snapshot.db_cluster_snapshot_arn?,
+        of: snapshot.db_cluster_identifier?,
+        resource_id: snapshot.db_cluster_resource_id,
+        status: snapshot.status.unwrap_or_default(),
+        percent: percent(snapshot.percent_progress),
+        database_time: None,
+        created: time(snapshot.snapshot_create_time),
+        engine: snapshot.engine,
+        engine_version: snapshot.engine_version,
+        encrypted: snapshot.storage_encrypted.unwrap_or(false),
+        kms_key: snapshot.kms_key_id,
+        allocated_gib: gib(snapshot.allocated_storage),
+        copied_from: snapshot.source_db_cluster_snapshot_arn,
+        tags: snapshot.tag_list.into(),
+    })
+}

@@ -1,0 +1,31 @@
+use thiserror::Error;
+
+use crate::aws::{AwsError, AwsFailure, PollError};
+use crate::source::SinkError;
+
+/// Why there is no snapshot.
+#[derive(Debug, Error)]
+pub enum SnapshotError {
+    #[error("failed to speak to AWS")]
+    Client(#[from] AwsError),
+    #[error("there is no {kind} `{identifier}` in {region}: look at the source's `region` and `{kind}`")]
+    NoDatabase { kind: &'static str, identifier: String, region: String },
+    #[error("`{identifier}` is `{status}`, and RDS takes no snapshot of it: {advice}")]
+    Unfit { identifier: String, status: String, advice: &'static str },
+    #[error(
+        "there is a snapshot `{identifier}` in {region} that is not this backup ({what}): remove or rename it if it is yours"
+    )]
+    Taken { identifier: String, region: String, what: &'static str },
+    #[error(transparent)]
+    Aws(#[from] AwsFailure),
+    #[error(transparent)]
+    Wait(#[from] PollError),
+    #[error("the snapshot is there, and RDS does not say of which moment it is")]
+    NoTime,
+    #[error("failed to write what a restore needs to know")]
+    Details(#[source] serde_json::Error),
+    #[error(transparent)]
+    Sink(SinkError),
+    #[error("interrupted")]
+    Interrupted,
+}

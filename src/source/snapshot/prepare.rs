@@ -1,0 +1,81 @@
+use super::SnapshotError;
+use crate::aws::Poll;
+use crate::aws::rds::{Database, Rds};
+use crate::model::{BackupId, RegionNames, RestoreProfile, SourceName, SystemName};
+use crate::policy::{AwsPlace, RdsDatabase, RdsSource};
+
+/// A database that was found, and how it is set up.
+#[derive(Debug)]
+pub struct Prepared<'p> {
+    pub(super) rds: Rds,
+    pub(super) source: &'p RdsSource,
+    pub(super) database: Database,
+    pub(super) profile: RestoreProfile,
+    pub(super) poll: Poll,
+}
+
+pub async fn prepare(source: &RdsSource) -> Result<Prepared<'_>, SnapshotError> {
+    let rds = Rds::of(&source.place).await?;
+    let database = rds.database(&source.database).await?;
+    let database = database.ok_or_else(|| SnapshotError::NoDatabase {
+        kind: match source.database {
+            RdsDatabase::Instance(_) => "instance",
+            RdsDatabase::Cluster(_) => "cluster",
+        },
+        identifier: source.database.identifier().to_owned(),
+        region: source.place.region.clone(),
+    })?;
+    if database.is_lost() && database.status != "storage-full" {
+        return Err(SnapshotError::Unfit {
+            identifier: source.database.identifier().to_owned(),
+            status: database.status,
+            advice: "mend it, or restore it from the backups there are (`drctl list`)",
+        });
+    }
+    let profile = profile(&rds, source, &database).await?;
+    Ok(Prepared { rds, source, database, profile, poll: poll(&source.place) })
+}
+
+pub(super) fn poll(place: &AwsPlace) -> Poll {
+    Poll { every: place.poll, deadline: place.deadline }
+}
+
+/// The backups of which there are snapshots, oldest first, but those that came to nothing. Which of them were
+/// committed is in the repositories.
+pub async fn begun(
+    source: &RdsSource,
+    system: &SystemName,
+    name: &SourceName,
+) -> Result<Vec<BackupId>, SnapshotError> {
+    let rds = Rds::of(&source.place).await?;
+    let snapshots = rds.manual_snapshots(&source.database).await?;
+    let own = snapshots.iter().filter(|snapshot| !snapshot.is_lost());
+    let mut own: Vec<_> = own.filter_map(|snapshot| snapshot.tags.backup(system, name)).collect();
+    own.sort();
+    Ok(own)
+}
+
+/// With the parameters that somebody set, and the names of the policy.
+async fn profile(
+    rds: &Rds,
+    source: &RdsSource,
+    database: &Database,
+) -> Result<RestoreProfile, SnapshotError> {
+    let mut profile = database.profile.clone();
+    if let Some(group) = &profile.parameter_group {
+        let of_cluster = profile.cluster.is_some();
+        profile.parameter_group = Some(rds.parameters(&group.name, of_cluster).await?);
+    }
+    for region in &source.regions {
+        let names = region.names.clone();
+        let names = RegionNames {
+            kms_key: region.kms_key.clone(),
+            subnet_group: names.subnet_group,
+            security_groups: names.security_groups,
+            parameter_group: names.parameter_group,
+            option_group: names.option_group,
+        };
+        profile.regions.insert(region.name.clone(), names);
+    }
+    Ok(profile)
+}
