@@ -9,6 +9,7 @@ pub(crate) mod fault_proxy;
 pub(crate) mod ledger;
 pub(crate) mod postgres;
 pub(crate) mod radosgw;
+pub(crate) mod rds;
 pub(crate) mod regions;
 pub(crate) mod s3;
 pub(crate) mod s3_process;

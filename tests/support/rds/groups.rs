@@ -1,0 +1,119 @@
+//! Parameter groups, subnet groups, option groups.
+
+use super::error::{Answered, ApiError};
+use super::instance_xml;
+use super::router::Asked;
+use super::state::{ParameterGroup, arn};
+use super::xml::Xml;
+
+fn group_xml(group: &ParameterGroup) -> Xml {
+    Xml::new()
+        .text("DBParameterGroupName", &group.name)
+        .text("DBParameterGroupFamily", &group.family)
+        .text("Description", &group.description)
+        .text("DBParameterGroupArn", &group.arn)
+}
+
+pub(super) fn describe_parameter_groups(asked: &Asked) -> Answered<Xml> {
+    let name = asked.form.owned("DBParameterGroupName").map(|name| name.to_lowercase());
+    let all: Vec<ParameterGroup> = {
+        let mut state = asked.shared.state();
+        let groups = state.region(&asked.region).parameter_groups.values();
+        groups.filter(|group| name.as_ref().is_none_or(|name| *name == group.name)).cloned().collect()
+    };
+    if let Some(name) = name.filter(|_| all.is_empty()) {
+        return Err(ApiError::missing("DBParameterGroupNotFound", "DBParameterGroup", &name));
+    }
+    let (page, marker) = asked.form.page(all, |group| group.name.clone())?;
+    Ok(Xml::new().maybe("Marker", marker).list(
+        "DBParameterGroups",
+        "DBParameterGroup",
+        page.iter().map(group_xml),
+    ))
+}
+
+/// Those of source `user` are the ones somebody set. Of the engine's own a few are listed: that there are
+/// others is all a client has to know.
+pub(super) fn describe_parameters(asked: &Asked) -> Answered<Xml> {
+    let name = asked.form.identifier("DBParameterGroupName")?;
+    let source = asked.form.owned("Source");
+    let group = {
+        let mut state = asked.shared.state();
+        state.region(&asked.region).parameter_groups.get(&name).cloned()
+    };
+    let group =
+        group.ok_or_else(|| ApiError::missing("DBParameterGroupNotFound", "DBParameterGroup", &name))?;
+    let engine = [("autovacuum", "1"), ("wal_buffers", "{DBInstanceClassMemory/…}"), ("work_mem", "4096")];
+    let own = engine.iter().filter(|(name, _)| !group.parameters.contains_key(*name));
+    let mut all: Vec<(String, String, &str)> = own
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned(), "engine-default"))
+        .chain(group.parameters.iter().map(|(name, value)| (name.clone(), value.clone(), "user")))
+        .filter(|(_, _, of)| source.as_deref().is_none_or(|source| source == *of))
+        .collect();
+    all.sort();
+    let (page, marker) = asked.form.page(all, |(name, ..)| name.clone())?;
+    let shown: Vec<Xml> =
+        page.iter().map(|(name, value, source)| parameter_xml(name, value, source)).collect();
+    Ok(Xml::new().maybe("Marker", marker).list("Parameters", "Parameter", shown))
+}
+
+fn parameter_xml(name: &str, value: &str, source: &str) -> Xml {
+    let kind = if is_static(name) { "static" } else { "dynamic" };
+    let method = if is_static(name) { "pending-reboot" } else { "immediate" };
+    Xml::new()
+        .text("ParameterName", name)
+        .text("ParameterValue", value)
+        .text("Source", source)
+        .text("ApplyType", kind)
+        .text("DataType", "string")
+        .text("IsModifiable", true)
+        .text("ApplyMethod", method)
+}
+
+/// Takes effect at a start of the server only.
+pub(super) fn is_static(name: &str) -> bool {
+    let of_the_start = ["max_connections", "shared_buffers", "shared_preload_libraries", "max_wal_senders"];
+    of_the_start.contains(&name) || name.starts_with("rds.logical") || name.starts_with("max_prepared")
+}
+
+pub(super) fn describe_subnet_groups(asked: &Asked) -> Answered<Xml> {
+    let name = asked.form.owned("DBSubnetGroupName").map(|name| name.to_lowercase());
+    let all: Vec<(String, String)> = {
+        let mut state = asked.shared.state();
+        let groups = state.region(&asked.region).subnet_groups.clone();
+        groups.into_iter().filter(|(group, _)| name.as_ref().is_none_or(|name| name == group)).collect()
+    };
+    if let Some(name) = name.filter(|_| all.is_empty()) {
+        return Err(ApiError::missing("DBSubnetGroupNotFoundFault", "DBSubnetGroup", &name));
+    }
+    let (page, marker) = asked.form.page(all, |(name, _)| name.clone())?;
+    let shown: Vec<Xml> =
+        page.iter().map(|(name, vpc)| instance_xml::subnet_group(name, &asked.region, Some(vpc))).collect();
+    Ok(Xml::new().maybe("Marker", marker).list("DBSubnetGroups", "DBSubnetGroup", shown))
+}
+
+pub(super) fn describe_option_groups(asked: &Asked) -> Answered<Xml> {
+    let name = asked.form.owned("OptionGroupName").map(|name| name.to_lowercase());
+    let (engine, major) = (asked.form.owned("EngineName"), asked.form.owned("MajorEngineVersion"));
+    let is_postgres =
+        engine.is_none_or(|engine| engine == "postgres") && major.is_none_or(|major| major == "15");
+    let all: Vec<String> = {
+        let mut state = asked.shared.state();
+        let groups = state.region(&asked.region).option_groups.iter().cloned();
+        groups.filter(|group| is_postgres && name.as_ref().is_none_or(|name| name == group)).collect()
+    };
+    if let Some(name) = name.filter(|_| all.is_empty()) {
+        return Err(ApiError::missing("OptionGroupNotFoundFault", "OptionGroup", &name));
+    }
+    let (page, marker) = asked.form.page(all, String::clone)?;
+    let shown = page.iter().map(|name| {
+        Xml::new()
+            .text("OptionGroupName", name)
+            .text("OptionGroupDescription", format!("option group {name}"))
+            .text("EngineName", "postgres")
+            .text("MajorEngineVersion", "15")
+            .text("OptionGroupArn", arn(&asked.region, "og", name))
+    });
+    let shown: Vec<Xml> = shown.collect();
+    Ok(Xml::new().maybe("Marker", marker).list("OptionGroupsList", "OptionGroup", shown))
+}

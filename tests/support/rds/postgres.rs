@@ -1,0 +1,233 @@
+//! One running PostgreSQL server, set up as RDS does: nobody outside is a superuser.
+//!
+//! `rdsadmin` owns the cluster and is let in over the Unix socket only, which this control plane alone
+//! uses. The master user is a role that may create databases and roles, and there is no replication
+//! connection from outside.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::net::TcpListener;
+use std::process::{Child, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::super::Outcome;
+use super::settings::{DEFAULT_SECURITY_GROUP, Settings};
+use super::storage::{Folder, Storage, run};
+
+const READY_WITHIN: Duration = Duration::from_secs(60);
+const GONE_WITHIN: Duration = Duration::from_secs(20);
+const STEP: Duration = Duration::from_millis(10);
+
+const ENTRANCE: &str = "\
+local replication rdsadmin trust
+local all rdsadmin trust
+host all rdsadmin 127.0.0.1/32 reject
+host rdsadmin all 127.0.0.1/32 reject
+host all all 127.0.0.1/32 scram-sha-256
+";
+
+/// Dropping it ends the server and deletes its volume.
+#[derive(Debug)]
+pub(crate) struct Postgres {
+    /// Holds `data`, the socket and the log.
+    volume: Folder,
+    port: u16,
+    server: Mutex<Option<Child>>,
+}
+
+impl Postgres {
+    /// A new cluster with the master user and the first database. Not started.
+    pub(super) fn create(storage: &Arc<Storage>, settings: &Settings) -> Outcome<Self> {
+        let volume = storage.folder("volume")?;
+        let mut initdb = storage.program("initdb");
+        initdb.args(["--no-sync", "--encoding=UTF8", "--locale=C.UTF-8", "--username=rdsadmin"]);
+        // Small segments: a log switch costs one, and tests switch often.
+        initdb.args(["--wal-segsize=1", "--auth=trust", "-D"]).arg(volume.path().join("data"));
+        run(initdb)?;
+        let server = Self::on(volume)?;
+        server.configure(&BTreeMap::new(), None, None)?;
+        server.start(false)?;
+        let master = quoted(&settings.master_user, '"');
+        let mut script = vec![
+            "CREATE ROLE rds_superuser NOLOGIN".to_owned(),
+            "GRANT pg_monitor, pg_signal_backend, pg_checkpoint TO rds_superuser WITH ADMIN OPTION"
+                .to_owned(),
+            "CREATE ROLE rds_iam NOLOGIN".to_owned(),
+            format!(
+                "CREATE ROLE {master} LOGIN CREATEDB CREATEROLE PASSWORD {}",
+                quoted(&settings.master_password, '\'')
+            ),
+            format!("GRANT rds_superuser TO {master}"),
+            "CREATE DATABASE rdsadmin".to_owned(),
+            "REVOKE CONNECT ON DATABASE rdsadmin FROM PUBLIC".to_owned(),
+            format!("ALTER DATABASE postgres OWNER TO {master}"),
+        ];
+        if let Some(database) = settings.database.as_deref().filter(|name| *name != "postgres") {
+            script.push(format!("CREATE DATABASE {} OWNER {master}", quoted(database, '"')));
+        }
+        server.query("postgres", &script)?;
+        server.query(
+            "rdsadmin",
+            &["CREATE TABLE rds_heartbeat2 (id int PRIMARY KEY, value timestamptz)".to_owned()],
+        )?;
+        server.stop();
+        Ok(server)
+    }
+
+    /// A server for a volume that has its data already. Not started.
+    pub(super) fn on(volume: Folder) -> Outcome<Self> {
+        // The system had it free a moment ago; a start that lost it says so.
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        std::fs::write(volume.path().join("data/pg_hba.conf"), ENTRANCE)?;
+        Ok(Self { volume, port, server: Mutex::new(None) })
+    }
+
+    /// Writes what the next start goes by: the parameter group, where the log is archived, and from where
+    /// it is recovered with which target.
+    pub(super) fn configure(
+        &self,
+        parameters: &BTreeMap<String, String>,
+        archive: Option<&Folder>,
+        recovery: Option<(&Folder, &str)>,
+    ) -> Outcome<()> {
+        let socket = self.volume.path().display().to_string();
+        let mut lines = vec![
+            ("unix_socket_directories", socket),
+            ("port", self.port.to_string()),
+            ("fsync", "off".to_owned()),
+            ("shared_buffers", "16MB".to_owned()),
+            ("max_connections", "40".to_owned()),
+            // Ready is ready to write: a recovery shows itself only once it is promoted, and needs no
+            // parameters as large as the source's.
+            ("hot_standby", "off".to_owned()),
+        ];
+        // RDS has values that it works out from the class of the instance: those stay PostgreSQL's own.
+        let plain = parameters.iter().filter(|(_, value)| !value.contains('{'));
+        lines.extend(plain.map(|(name, value)| (name.as_str(), value.clone())));
+        match archive {
+            Some(archive) => {
+                let (here, part) = (archive.path().join("%f"), archive.path().join("%f.part"));
+                let (here, part) = (here.display(), part.display());
+                lines.push(("archive_mode", "on".to_owned()));
+                lines.push(("archive_command", format!("cp %p {part} && mv {part} {here}")));
+            }
+            None => lines.push(("archive_mode", "off".to_owned())),
+        }
+        if let Some((archive, target)) = recovery {
+            lines.push(("restore_command", format!("cp {}/%f %p", archive.path().display())));
+            lines.push(("recovery_target_time", target.to_owned()));
+            lines.push(("recovery_target_action", "promote".to_owned()));
+            std::fs::write(self.volume.path().join("data/recovery.signal"), "")?;
+            self.volume.storage().give(&self.volume.path().join("data/recovery.signal"))?;
+        }
+        let text: String =
+            lines.iter().map(|(name, value)| format!("{name} = {}\n", quoted(value, '\''))).collect();
+        std::fs::write(self.volume.path().join("data/postgresql.conf"), text)?;
+        Ok(())
+    }
+
+    /// Starts it and waits until it takes statements. Closed: over its socket only.
+    pub(super) fn start(&self, is_open: bool) -> Outcome<()> {
+        let log = File::options().create(true).append(true).open(self.volume.path().join("log"))?;
+        let mut command = self.volume.storage().program("postgres");
+        let listens = if is_open { "127.0.0.1" } else { "" };
+        command.arg("-D").arg(self.volume.path().join("data")).arg("-c");
+        command.arg(format!("listen_addresses={listens}"));
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        let mut child = command.spawn()?;
+        let begun = Instant::now();
+        loop {
+            let state = self.volume.path().join("data/postmaster.pid");
+            let state = std::fs::read_to_string(state).unwrap_or_default();
+            let is_of_it = state.lines().next() == Some(child.id().to_string().as_str());
+            if is_of_it && state.lines().nth(7).is_some_and(|line| line.trim() == "ready") {
+                break;
+            }
+            let ended = child.try_wait()?;
+            if ended.is_some() || begun.elapsed() > READY_WITHIN {
+                let _gone = child.kill();
+                return Err(format!("PostgreSQL did not start ({ended:?}):\n{}", self.log_tail()).into());
+            }
+            std::thread::sleep(STEP);
+        }
+        *lock(&self.server) = Some(child);
+        Ok(())
+    }
+
+    /// Statements as `rdsadmin`, each of its own; the last one's value.
+    pub(super) fn query(&self, database: &str, statements: &[String]) -> Outcome<String> {
+        let mut psql = self.volume.storage().program("psql");
+        psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", "rdsadmin", "-d", database, "-h"]);
+        psql.arg(self.volume.path()).arg("-p").arg(self.port.to_string());
+        for statement in statements {
+            psql.arg("-c").arg(statement);
+        }
+        Ok(run(psql)?.trim().to_owned())
+    }
+
+    /// A physical copy of it as it is, with the log it needs.
+    pub(super) fn copy(&self, kind: &str) -> Outcome<Folder> {
+        let copy = self.volume.storage().folder(kind)?;
+        let mut command = self.volume.storage().program("pg_basebackup");
+        command.args(["-X", "fetch", "-c", "fast", "--no-sync", "-U", "rdsadmin", "-h"]);
+        command.arg(self.volume.path()).arg("-p").arg(self.port.to_string());
+        command.arg("-D").arg(copy.path().join("data"));
+        run(command)?;
+        Ok(copy)
+    }
+
+    pub(super) fn set_password(&self, user: &str, password: &str) -> Outcome<()> {
+        let (user, password) = (quoted(user, '"'), quoted(password, '\''));
+        self.query("postgres", &[format!("ALTER ROLE {user} PASSWORD {password}")])?;
+        Ok(())
+    }
+
+    /// Ends it. The volume stays.
+    pub(super) fn stop(&self) {
+        let Some(mut server) = lock(&self.server).take() else { return };
+        let process = i32::try_from(server.id()).ok().and_then(rustix::process::Pid::from_raw);
+        if let Some(process) = process {
+            let _gone = rustix::process::kill_process(process, rustix::process::Signal::INT);
+        }
+        let begun = Instant::now();
+        while begun.elapsed() < GONE_WITHIN {
+            if !matches!(server.try_wait(), Ok(None)) {
+                return;
+            }
+            std::thread::sleep(STEP);
+        }
+        let _gone = server.kill();
+        let _reaped = server.wait();
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    fn log_tail(&self) -> String {
+        let text = std::fs::read(self.volume.path().join("log")).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(30)..].join("\n")
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Whether its security groups let anyone in: the default group does not.
+pub(super) fn is_open(settings: &Settings) -> bool {
+    settings.security_groups.iter().any(|group| group != DEFAULT_SECURITY_GROUP)
+}
+
+fn quoted(text: &str, quote: char) -> String {
+    format!("{quote}{}{quote}", text.replace(quote, &format!("{quote}{quote}")))
+}
+
+fn lock(server: &Mutex<Option<Child>>) -> std::sync::MutexGuard<'_, Option<Child>> {
+    server.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,65 @@
+//! Which function carries out which action.
+
+use std::sync::Arc;
+
+use super::Shared;
+use super::error::{Answered, ApiError};
+use super::form::Form;
+use super::xml::Xml;
+use super::{account, backups, copies, groups, instances, restores, snapshots, tags};
+
+/// One call.
+pub(super) struct Asked {
+    pub(super) shared: Arc<Shared>,
+    pub(super) region: String,
+    pub(super) form: Form,
+}
+
+pub(super) fn namespace(service: &str) -> &'static str {
+    match service {
+        "sts" => "https://sts.amazonaws.com/doc/2011-06-15/",
+        "iam" => "https://iam.amazonaws.com/doc/2010-05-08/",
+        _ => "http://rds.amazonaws.com/doc/2014-10-31/",
+    }
+}
+
+pub(super) fn changes_something(action: &str) -> bool {
+    !["Describe", "List", "Get", "Simulate"].iter().any(|reads| action.starts_with(reads))
+}
+
+pub(super) async fn carry_out(service: &str, action: &str, asked: &Asked) -> Answered<Xml> {
+    match (service, action) {
+        ("sts", "GetCallerIdentity") => account::caller(asked),
+        ("iam", "SimulatePrincipalPolicy") => account::simulate(asked),
+        ("rds", _) => rds(action, asked).await,
+        _ => Err(unknown(action)),
+    }
+}
+
+async fn rds(action: &str, asked: &Asked) -> Answered<Xml> {
+    match action {
+        "DescribeDBInstances" => instances::describe(asked).await,
+        "CreateDBSnapshot" => snapshots::create(asked),
+        "DescribeDBSnapshots" => snapshots::describe(asked),
+        "DeleteDBSnapshot" => snapshots::delete(asked),
+        "ModifyDBSnapshotAttribute" => snapshots::modify_attribute(asked),
+        "DescribeDBSnapshotAttributes" => snapshots::attributes(asked),
+        "CopyDBSnapshot" => copies::copy(asked),
+        "RestoreDBInstanceFromDBSnapshot" => restores::from_snapshot(asked),
+        "DescribeDBInstanceAutomatedBackups" => backups::describe(asked).await,
+        "ListTagsForResource" => tags::list(asked),
+        "AddTagsToResource" => tags::add(asked),
+        "RemoveTagsFromResource" => tags::remove(asked),
+        "DescribeDBParameterGroups" => groups::describe_parameter_groups(asked),
+        "DescribeDBParameters" => groups::describe_parameters(asked),
+        "DescribeDBSubnetGroups" => groups::describe_subnet_groups(asked),
+        "DescribeOptionGroups" => groups::describe_option_groups(asked),
+        "DescribeAccountAttributes" => account::attributes(asked),
+        "DescribeEvents" => account::events(asked),
+        _ => Err(unknown(action)),
+    }
+}
+
+fn unknown(action: &str) -> ApiError {
+    ApiError::new("InvalidAction", format!("Could not find operation {action} for version 2014-10-31"))
+}
