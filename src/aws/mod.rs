@@ -19,4 +19,4 @@ pub use error::AwsError;
 pub use failure::{AwsFailure, FailureKind};
 pub use place::sdk_config;
 pub use poll::{Poll, PollError, Progress, Seen};
-pub use s3::{Patience, s3_client};
+pub use s3::{Patience, S3Client, s3_client};

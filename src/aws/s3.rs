@@ -1,3 +1,4 @@
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use aws_sdk_s3::Client;
@@ -7,7 +8,7 @@ use aws_sdk_s3::config::{
     AppName, BehaviorVersion, Region, RequestChecksumCalculation, ResponseChecksumValidation,
     StalledStreamProtectionConfig,
 };
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
 
 use super::{AwsError, credentials};
 use crate::policy::S3Place;
@@ -88,12 +89,37 @@ impl Patience {
     }
 }
 
+/// A client that is being made. Who needs it first waits for it.
+pub type S3Client = Arc<LazyLock<Client, Box<dyn FnOnce() -> Client + Send>>>;
+
 /// A client for the place. Nothing is asked of the store yet.
-pub async fn s3_client(place: &S3Place, patience: &Patience) -> Result<Client, AwsError> {
-    let http =
-        aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
+///
+/// It is made on another thread: what the host trusts takes a while to be read, and whoever archives a file
+/// has something to do meanwhile.
+pub async fn s3_client(place: &S3Place, patience: &Patience) -> Result<S3Client, AwsError> {
+    let config = config(place, patience).await?;
+    let making: Box<dyn FnOnce() -> Client + Send> = Box::new(move || Client::from_conf(config));
+    let client = Arc::new(LazyLock::new(making));
+    let made = Arc::clone(&client);
+    tokio::task::spawn_blocking(move || {
+        LazyLock::force(&made);
+    });
+    Ok(client)
+}
+
+async fn config(place: &S3Place, patience: &Patience) -> Result<aws_sdk_s3::Config, AwsError> {
+    let tls = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring));
+    let https = tls.clone().build_https();
     let location = format!("s3://{}", place.bucket);
-    let credentials = credentials::provider(&place.credentials, &location, &place.region, &http).await?;
+    // These may come over TLS where the store has none.
+    let credentials = credentials::provider(&place.credentials, &location, &place.region, &https).await?;
+    let is_plain = place.endpoint.as_ref().is_some_and(|url| url.scheme() == "http");
+    // Whom the host trusts takes milliseconds to be read, and nobody asks.
+    let nobody = TlsContext::builder().with_trust_store(TrustStore::empty()).build();
+    let http = match nobody {
+        Ok(nobody) if is_plain => tls.tls_context(nobody).build_https(),
+        _ => https,
+    };
     // Not from the SDK's shared configuration: an `AWS_ENDPOINT_URL` there would move the repository.
     let mut config = aws_sdk_s3::Config::builder()
         .behavior_version(BehaviorVersion::latest())
@@ -121,5 +147,5 @@ pub async fn s3_client(place: &S3Place, patience: &Patience) -> Result<Client, A
         .disable_clock_skew_correction(true);
     config.set_app_name(AppName::new("drctl").ok());
     config.set_endpoint_url(place.endpoint.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned()));
-    Ok(Client::from_conf(config.build()))
+    Ok(config.build())
 }

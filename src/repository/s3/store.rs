@@ -2,7 +2,6 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use aws_sdk_s3::Client;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
@@ -14,13 +13,13 @@ use super::super::store::{
 use super::answer::Refusal;
 use super::date::AnswerDate;
 use super::upload::S3Upload;
-use crate::aws::{AwsError, Patience, s3_client};
+use crate::aws::{AwsError, Patience, S3Client, s3_client};
 use crate::policy::{Checksum, S3Place};
 
 /// A bucket, or the part of one below a prefix.
 #[derive(Clone, Debug)]
 pub struct S3Store {
-    pub(super) client: Client,
+    pub(super) client: S3Client,
     pub(super) place: Arc<S3Place>,
     pub(super) patience: Patience,
     /// Sends wrong checksums, to find out whether anyone compares them.
