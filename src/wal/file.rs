@@ -99,6 +99,16 @@ impl WalFile {
         Ok(Whose { cluster: header.system_identifier, segment_size: header.segment_size })
     }
 
+    /// Reads it through: which bytes they are.
+    pub fn digest(&self) -> Result<Digest, FileError> {
+        let mut reading = Reading::begin(self)?;
+        // Whoever only compares asks nothing of what is in it.
+        reading.commits = None;
+        let file = reading.file.try_clone().map_err(|source| self.unreadable(source))?;
+        let plain = digest_whole(file, |_| Ok(())).map_err(|error| self.unsealed(error))?;
+        reading.whole(plain)
+    }
+
     /// Reads it through: what would be said about it, and nothing is sealed.
     pub fn inspect(&self) -> Result<Tags, FileError> {
         let mut reading = Reading::begin(self)?;
@@ -219,12 +229,14 @@ impl<'f> Reading<'f> {
         Ok(())
     }
 
+    /// The digest, if it is of all there was.
+    fn whole(&self, plain: Digest) -> Result<Digest, FileError> {
+        if plain.size == self.size { Ok(plain) } else { Err(FileError::Changed(self.of.path.clone())) }
+    }
+
     fn end(self, plain: Digest, stored: Option<Sha256Hex>) -> Result<Tags, FileError> {
-        if plain.size != self.size {
-            return Err(FileError::Changed(self.of.path.clone()));
-        }
         Ok(Tags {
-            plain,
+            plain: self.whole(plain)?,
             stored,
             completed: self.completed,
             newest_commit: self.commits.and_then(|commits| commits.newest()),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use futures_util::future::join_all;
+use futures_util::future::{join_all, try_join_all};
 use thiserror::Error;
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -14,7 +14,7 @@ use super::{Archive, Backlog, FileError, SealedFile, Tags, WalFile, Whose};
 use crate::model::{Digest, RepositoryName, SourceName, SystemIdentifier, SystemName, WalName};
 use crate::pipeline::Recipe;
 use crate::platform::{CancellationToken, Clock};
-use crate::repository::{Lost, PutOptions, Repositories, Repository, StoreError, StoreErrorKind};
+use crate::repository::{Lost, ObjectInfo, PutOptions, Repositories, Repository, StoreError, StoreErrorKind};
 
 /// Plain bytes of a file that is sealed in memory.
 const IN_MEMORY: u64 = 32 << 20;
@@ -158,8 +158,7 @@ impl Pusher {
             let mut ledger = Ledger::of(&self.repositories);
             let mut wanting: Vec<Repository> = self.repositories.iter().cloned().collect();
             if seen {
-                let tags = self.inspect(file).await?;
-                wanting = self.look(&archive, file.name, &tags, &mut ledger).await;
+                wanting = self.look(&archive, file, &mut ledger).await?;
             }
             if !wanting.is_empty() {
                 self.write(&archive, whose, file, wanting, &mut ledger).await?;
@@ -263,17 +262,17 @@ impl Pusher {
         let mut timelines: Vec<_> = files.iter().map(|file| file.name.timeline()).collect();
         timelines.sort_unstable();
         timelines.dedup();
-        let mut held = Vec::new();
-        for repository in self.repositories.iter() {
-            let mut keys = BTreeSet::new();
-            for timeline in &timelines {
-                let of_it = |file: &&&WalFile| file.name.timeline() == *timeline;
-                let oldest = files.iter().filter(of_it).map(|file| file.name);
-                let oldest = oldest.min_by_key(|name| name.to_string())?;
-                keys.extend(keys_from(repository, &archive, oldest).await.ok()?);
-            }
-            held.push(keys);
-        }
+        let oldest = timelines.into_iter().map(|timeline| {
+            let of_it = files.iter().map(|file| file.name).filter(|name| name.timeline() == timeline);
+            of_it.min_by_key(|name| name.to_string())
+        });
+        let oldest = oldest.collect::<Option<Vec<_>>>()?;
+        let held = try_join_all(self.repositories.iter().map(async |repository| {
+            let of_timelines = oldest.iter().map(|oldest| keys_from(repository, &archive, *oldest));
+            let keys = try_join_all(of_timelines).await?;
+            Ok::<BTreeSet<_>, StoreError>(keys.into_iter().flatten().collect())
+        }));
+        let held = held.await.ok()?;
         let is_missing = |file: &&&WalFile| {
             let key = archive.key(file.name, self.recipe.suffix());
             held.iter().any(|keys| !keys.contains(&key))
@@ -292,30 +291,26 @@ impl Pusher {
         age.is_some_and(|age| age > SEEN_BEFORE)
     }
 
-    async fn inspect(&self, file: &WalFile) -> Result<Tags, PushError> {
-        let file = file.clone();
-        blocking(move || file.inspect()).await
-    }
-
-    /// Asks every repository for the file. Gives those that lack it.
+    /// Asks every repository for the file, while it is read. Gives those that lack it.
     async fn look(
         &self,
         archive: &Archive,
-        name: WalName,
-        tags: &Tags,
+        file: &WalFile,
         ledger: &mut Ledger,
-    ) -> Vec<Repository> {
-        let key = archive.key(name, self.recipe.suffix());
-        let looks =
-            join_all(self.repositories.iter().map(|repository| compare(repository, &key, tags.plain)));
+    ) -> Result<Vec<Repository>, PushError> {
+        let key = archive.key(file.name, self.recipe.suffix());
+        let found = join_all(self.repositories.iter().map(|repository| repository.store.head(&key)));
+        let file = file.clone();
+        let (given, found) = tokio::join!(blocking(move || file.digest()), found);
+        let given = given?;
         let mut wanting = Vec::new();
-        for (repository, look) in self.repositories.iter().zip(looks.await) {
-            match look {
+        for (repository, found) in self.repositories.iter().zip(found) {
+            match found.map_err(Refusal::from).and_then(|found| is_same(repository, &key, found, given)) {
                 Ok(false) => wanting.push(repository.clone()),
                 outcome => ledger.enter(repository, outcome.map(|_| Put::Stood)),
             }
         }
-        wanting
+        Ok(wanting)
     }
 
     /// Writes the file to the repositories that lack it, as far as they take it.
@@ -485,7 +480,17 @@ impl Prepared {
 
 /// Whether the file stands there; an error where another one does.
 async fn compare(repository: &Repository, key: &str, given: Digest) -> Result<bool, Refusal> {
-    let Some(info) = repository.store.head(key).await? else { return Ok(false) };
+    is_same(repository, key, repository.store.head(key).await?, given)
+}
+
+/// Whether what was found there is the file; false where nothing was found.
+fn is_same(
+    repository: &Repository,
+    key: &str,
+    found: Option<ObjectInfo>,
+    given: Digest,
+) -> Result<bool, Refusal> {
+    let Some(info) = found else { return Ok(false) };
     let (key, location) = (key.to_owned(), repository.store.location());
     match Tags::of(&info.metadata) {
         None => Err(Refusal::Untold { key, location }),

@@ -30,5 +30,6 @@ mod secrets;
 mod upkeep;
 mod wal;
 mod wal_configure;
+mod wal_cost;
 mod wal_lost;
 mod wal_stream;
