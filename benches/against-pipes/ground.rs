@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::contender::Contender;
+use crate::contender::{Contender, Group};
 use crate::log::Counts;
 use crate::peers::{self, Peer, Peers};
 use crate::support::Outcome;
@@ -217,15 +217,21 @@ impl Ground {
         })
     }
 
-    /// What has to be there anew before the contenders take their turns.
-    pub(crate) fn begin_round(&self) -> Outcome<Option<Command>> {
-        if self.peers.program(Peer::PgBackRest).is_none() {
-            return Ok(None);
+    /// What has to be there anew before the contenders take their turns, and is there once in a life.
+    pub(crate) fn begin_round(&self, group: Group) -> Outcome<Vec<Command>> {
+        let mut commands = vec![];
+        if self.peers.program(Peer::PgBackRest).is_some() {
+            for folder in ["pgbackrest", "pgbackrest-locks"] {
+                std::fs::create_dir(self.home().join(folder))?;
+            }
+            commands.push(self.bash(&format!("{} stanza-create", self.pgbackrest())));
         }
-        for folder in ["pgbackrest", "pgbackrest-locks"] {
-            std::fs::create_dir(self.home().join(folder))?;
+        if group == Group::Wal {
+            let mut begin = self.drctl("wal", &["wal", "push", &self.counts.first()]);
+            begin.current_dir(self.log());
+            commands.push(begin);
         }
-        Ok(Some(self.bash(&format!("{} stanza-create", self.pgbackrest()))))
+        Ok(commands)
     }
 
     fn wal_rus(&self) -> String {

@@ -29,6 +29,15 @@ impl Counts {
     pub(crate) fn waiting(self) -> Vec<String> {
         (self.single..self.single + self.waiting).map(name).collect()
     }
+
+    /// One that nobody is measured with: whoever archives the first of all begins the repository.
+    pub(crate) fn first(self) -> String {
+        name(self.single + self.waiting)
+    }
+
+    fn all(self) -> u64 {
+        self.single + self.waiting + 1
+    }
 }
 
 fn name(number: u64) -> String {
@@ -47,7 +56,7 @@ pub(crate) fn write(pg_wal: &Path, folder: &Path, counts: Counts) -> Outcome<()>
     // The first are of the cluster's making, and so like no other.
     let written = written.get(2..).filter(|written| !written.is_empty()).ok_or("the server kept no log")?;
     std::fs::create_dir_all(folder.join("archive_status"))?;
-    for number in 0..counts.single + counts.waiting {
+    for number in 0..counts.all() {
         let from = &written[usize::try_from(number)? % written.len()];
         let mut bytes = std::fs::read(pg_wal.join(from))?;
         let begins = (FIRST + number) * SEGMENT;

@@ -115,7 +115,9 @@ async fn turns(ground: &Ground, group: Group, divisor: u64, runs: usize) -> Outc
     let contenders = group.contenders().iter().filter(|one| ground.peers.allow(**one));
     let mut series: Vec<_> = contenders.map(|one| Series::new(*one, ground.counts)).collect();
     for run in 1..=runs {
-        ground.begin_round()?.map(succeed).transpose()?;
+        for command in ground.begin_round(group)? {
+            succeed(command)?;
+        }
         for one in &mut series {
             let cost = measure(ground, one.contender, divisor).await?;
             let (wall, processor) = (cost.usage.wall.as_secs_f64(), cost.usage.processor.as_secs_f64());
