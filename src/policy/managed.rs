@@ -34,8 +34,8 @@ pub struct RdsSource {
     pub database: RdsDatabase,
     /// Whether snapshots are taken of it.
     pub snapshots: bool,
-    /// Set when dumps are taken of it, through its endpoint.
-    pub dump: Option<Box<PostgresSource>>,
+    /// How to log in to it, and to what is restored from it; `logical` is set when dumps are taken.
+    pub login: Option<Box<PostgresSource>>,
     /// Other regions, in the order of the file.
     pub regions: Vec<RdsRegion>,
     /// Accounts a snapshot is shared with, 12 digits each.

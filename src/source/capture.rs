@@ -75,7 +75,7 @@ pub async fn prepare(source: &Source, kind: BackupKind) -> Result<Prepared<'_>, 
         (SourceConfig::Rds(rds), BackupKind::Snapshot) if rds.snapshots => {
             Ok(Prepared(Way::Snapshot(Box::new(snapshot::prepare(rds).await?))))
         }
-        (SourceConfig::Rds(rds), kind) => match &rds.dump {
+        (SourceConfig::Rds(rds), kind) => match &rds.login {
             Some(postgres) => of_postgres(postgres, kind).await,
             None => Err(SourceError::NotAsked(kind)),
         },

@@ -47,6 +47,7 @@ fn database(cluster: DbCluster, members: Vec<ClusterMember>) -> Result<Database,
         earliest_restorable: time(cluster.earliest_restorable_time),
         // Its volume is shared and is there at once.
         hydration: None,
+        needs_restart: false,
         replicated: vec![],
         tags: cluster.tag_list.into(),
         profile,

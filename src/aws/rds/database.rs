@@ -20,6 +20,8 @@ pub struct Database {
     pub earliest_restorable: Option<DateTime<Utc>>,
     /// Blocks that are still to come from S3.
     pub hydration: Option<Hydration>,
+    /// Some of its parameters take effect only when it starts again.
+    pub needs_restart: bool,
     /// ARNs of automated backups that are replicated to other regions.
     pub replicated: Vec<String>,
     pub tags: Tags,

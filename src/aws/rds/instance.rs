@@ -39,6 +39,9 @@ fn database(instance: DbInstance) -> Result<Database, &'static str> {
     let endpoint = instance.endpoint.and_then(|endpoint| {
         Some(Endpoint { host: endpoint.address?, port: u16::try_from(endpoint.port?).ok()? })
     });
+    let needs_restart = instance.db_parameter_groups.iter().flatten();
+    let needs_restart =
+        { needs_restart }.any(|group| group.parameter_apply_status.as_deref() == Some("pending-reboot"));
     let replicated = instance.db_instance_automated_backups_replications.unwrap_or_default();
     Ok(Database {
         id: RdsDatabase::Instance(instance.db_instance_identifier.ok_or("identifier")?),
@@ -52,6 +55,7 @@ fn database(instance: DbInstance) -> Result<Database, &'static str> {
             status,
             percent: percent(instance.storage_operation_percent_progress),
         }),
+        needs_restart,
         replicated: replicated
             .into_iter()
             .filter_map(|backup| backup.db_instance_automated_backups_arn)

@@ -11,6 +11,7 @@ mod automated;
 mod cluster;
 mod database;
 mod instance;
+mod restore;
 mod settings;
 mod snapshot;
 mod tags;
@@ -22,6 +23,7 @@ use crate::policy::AwsPlace;
 
 pub use automated::{AutomatedBackup, RestoreWindow};
 pub use database::{Database, Endpoint, Hydration};
+pub use restore::{Changes, Moment, NewInstance, Origin};
 pub use snapshot::{CopyRequest, Snapshot, SnapshotId};
 pub use tags::{MANAGED, Tags};
 

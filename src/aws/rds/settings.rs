@@ -1,13 +1,58 @@
 use aws_sdk_rds::types::{ApplyMethod, Parameter as SdkParameter};
 
-use super::super::AwsFailure;
-use super::Rds;
+use super::super::{AwsFailure, FailureKind};
+use super::answer::found;
+use super::{Rds, Tags};
 use crate::model::{Parameter, ParameterGroup};
+
+/// RDS takes no more in a call.
+const PARAMETERS_AT_ONCE: usize = 20;
 
 impl Rds {
     /// The group's family, and the parameters that somebody set.
     pub async fn parameters(&self, group: &str, of_cluster: bool) -> Result<ParameterGroup, AwsFailure> {
         if of_cluster { self.cluster_parameters(group).await } else { self.instance_parameters(group).await }
+    }
+
+    /// Whether the region has a parameter group of that name, for instances.
+    pub async fn has_parameter_group(&self, group: &str) -> Result<bool, AwsFailure> {
+        let asked = self.client.describe_db_parameter_groups().db_parameter_group_name(group).send().await;
+        Ok(found(asked.map_err(self.failed("DescribeDBParameterGroups")))?.is_some())
+    }
+
+    /// Whether the region has a subnet group of that name.
+    pub async fn has_subnet_group(&self, group: &str) -> Result<bool, AwsFailure> {
+        let asked = self.client.describe_db_subnet_groups().db_subnet_group_name(group).send().await;
+        Ok(found(asked.map_err(self.failed("DescribeDBSubnetGroups")))?.is_some())
+    }
+
+    /// Makes a parameter group for instances, and sets what was set.
+    pub async fn create_parameter_group(
+        &self,
+        group: &ParameterGroup,
+        family: &str,
+        tags: &Tags,
+    ) -> Result<(), AwsFailure> {
+        let call = self.client.create_db_parameter_group().db_parameter_group_name(&group.name);
+        let call = call.db_parameter_group_family(family).set_tags(Some(tags.into()));
+        let made = call.description("made by drctl from what was recorded with a backup").send().await;
+        match made.map_err(self.failed("CreateDBParameterGroup")) {
+            // An earlier run's, which may have come no further.
+            Err(failure) if failure.kind == FailureKind::Exists => {}
+            made => drop(made?),
+        }
+        for some in group.parameters.chunks(PARAMETERS_AT_ONCE) {
+            let some = some.iter().map(|parameter| {
+                let method =
+                    if parameter.needs_restart { ApplyMethod::PendingReboot } else { ApplyMethod::Immediate };
+                let one = SdkParameter::builder().parameter_name(&parameter.name);
+                one.parameter_value(&parameter.value).apply_method(method).build()
+            });
+            let call = self.client.modify_db_parameter_group().db_parameter_group_name(&group.name);
+            let set = call.set_parameters(Some(some.collect())).send().await;
+            set.map_err(self.failed("ModifyDBParameterGroup"))?;
+        }
+        Ok(())
     }
 
     async fn instance_parameters(&self, group: &str) -> Result<ParameterGroup, AwsFailure> {

@@ -43,7 +43,7 @@ pub(super) fn rds(table: &At<RdsTable>, base: Base<'_>, log: &mut Log<'_>) -> Rd
         ),
         database,
         snapshots: methods.contains(&RdsMethodWord::Snapshot),
-        dump: dump(table, methods.contains(&RdsMethodWord::Logical), base, log),
+        login: login(table, methods.contains(&RdsMethodWord::Logical), base, log),
         regions,
         share_with: table.share_with.iter().flat_map(|list| &list.value).map(|at| at.value.clone()).collect(),
     }
@@ -120,16 +120,21 @@ fn region(own: &str, name: &At<Region>, table: &RdsRegionTable, log: &mut Log<'_
     }
 }
 
-fn dump(table: &At<RdsTable>, asked: bool, base: Base<'_>, log: &mut Log<'_>) -> Option<Box<PostgresSource>> {
-    if !asked {
-        let hint = "it goes with `methods = [\"snapshot\", \"logical\"]`";
-        unused(&table.url, hint, log);
-        unused(&table.password, hint, log);
-        unused(&table.logical, hint, log);
-        return None;
+fn login(
+    table: &At<RdsTable>,
+    dumps: bool,
+    base: Base<'_>,
+    log: &mut Log<'_>,
+) -> Option<Box<PostgresSource>> {
+    if !dumps {
+        unused(&table.logical, "it goes with `methods = [\"snapshot\", \"logical\"]`", log);
     }
-    if table.url.is_none() && !log.has_faults_at(&table.spot.below("url")) {
-        log.missing(&table.spot, "url", "\"postgres://user@host:5432/database?sslmode=verify-full\"");
+    if table.url.is_none() {
+        unused(&table.password, "it goes with `url`", log);
+        if dumps && !log.has_faults_at(&table.spot.below("url")) {
+            log.missing(&table.spot, "url", "\"postgres://user@host:5432/database?sslmode=verify-full\"");
+        }
+        return None;
     }
     let (url, url_ref) = url_or_ref(table.url.as_ref(), base);
     Some(Box::new(PostgresSource {
@@ -137,7 +142,7 @@ fn dump(table: &At<RdsTable>, asked: bool, base: Base<'_>, log: &mut Log<'_>) ->
         url_ref,
         password: base.secret(&table.password),
         tools: None,
-        logical: Some(logical_dump(table.logical.as_deref())),
+        logical: dumps.then(|| logical_dump(table.logical.as_deref())),
         base: None,
         wal: None,
     }))

@@ -179,9 +179,10 @@ table! {
             copy_to: Named<Region, RdsRegionTable>,
             /// Accounts a snapshot is shared with, 12 digits each.
             share_with: Vec<At<String>>,
-            /// The database of method `logical`, as for kind `postgres`.
+            /// How to log in, as for kind `postgres`: to dump it by method `logical`, and to see that what is
+            /// restored can be used (the host is that of the restored one then).
             url: PostgresUrl,
-            /// Of method `logical`, by reference.
+            /// By reference.
             password: SecretRef,
             /// Settings of method `logical`.
             logical: LogicalTable,
