@@ -11,8 +11,9 @@ use crate::policy::AwsPlace;
 const CONNECT: Duration = Duration::from_secs(5);
 const ATTEMPT: Duration = Duration::from_secs(30);
 const WITHIN: Duration = Duration::from_secs(180);
-/// A control plane that throttles is asked again after 1, 2, 4, … seconds, up to 20.
 const ATTEMPTS: u32 = 8;
+/// A control plane that throttles is asked again after 1, 2, 4, … seconds, up to the time between two polls.
+const BACKOFF: Duration = Duration::from_secs(1);
 
 /// What a client of any of AWS's control planes is made of, there. Nothing is asked of it yet.
 ///
@@ -33,7 +34,12 @@ pub async fn sdk_config(place: &AwsPlace) -> Result<SdkConfig, AwsError> {
         .credentials_provider(credentials)
         .http_client(http)
         .timeout_config(timeouts)
-        .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
+        .retry_config(
+            RetryConfig::standard()
+                .with_max_attempts(ATTEMPTS)
+                .with_initial_backoff(BACKOFF.min(place.poll))
+                .with_max_backoff(place.poll),
+        )
         // A host whose clock is wrong must be told so, not helped past it: times in backups are its own.
         .disable_clock_skew_correction(true);
     config.set_app_name(AppName::new("drctl").ok());

@@ -133,9 +133,9 @@ impl Poll {
         self.every.mul_f64(0.875 + 0.25 * fastrand::f64())
     }
 
-    /// Two minutes, at the usual pace; six questions at a quicker one.
+    /// Two minutes, at the usual pace; a hundred questions at a quicker one.
     fn not_found(&self) -> Duration {
-        NOT_FOUND.min(self.every * 6)
+        NOT_FOUND.min(self.every * 100)
     }
 }
 

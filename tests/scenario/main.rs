@@ -20,6 +20,7 @@ mod incident_steps;
 mod incident_store;
 mod incremental;
 mod logical;
+mod rds_backup;
 mod rds_double;
 mod recovery;
 mod recovery_borders;

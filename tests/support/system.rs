@@ -173,6 +173,11 @@ impl System {
     /// `url`: of the database that is backed up as source `database`; `places`: the primary, then the
     /// copies `west`, `east`.
     pub(crate) fn new(url: &str, places: &[Place]) -> Outcome<Self> {
+        Self::of(&format!("[sources.database]\nkind = \"postgres\"\nurl = \"{url}\""), places)
+    }
+
+    /// `sources`: their tables, as the policy has them.
+    pub(crate) fn of(sources: &str, places: &[Place]) -> Outcome<Self> {
         let folder = tempfile::tempdir()?;
         let mut system = Self {
             operational: folder.path().join("operational.key"),
@@ -210,7 +215,7 @@ impl System {
                 }
             }
         }
-        writeln!(policy, "[sources.database]\nkind = \"postgres\"\nurl = \"{url}\"")?;
+        writeln!(policy, "{sources}")?;
         std::fs::write(system.policy(), policy)?;
         Ok(system)
     }

@@ -56,8 +56,10 @@ pub(super) fn sources(
             SourceTable::Rds(rds) => {
                 let source = managed::rds(rds, base, log);
                 continuous = source.regions.iter().any(|region| region.automated_backups);
-                let kinds =
-                    [(source.snapshots, BackupKind::Snapshot), (source.login.as_ref().is_some_and(|login| login.logical.is_some()), BackupKind::Logical)];
+                let kinds = [
+                    (source.snapshots, BackupKind::Snapshot),
+                    (source.login.as_ref().is_some_and(|login| login.logical.is_some()), BackupKind::Logical),
+                ];
                 config = SourceConfig::Rds(Box::new(source));
                 asked(kinds)
             }

@@ -26,6 +26,7 @@ pub async fn capture(
     let phase = Timed::begin(Phase::Snapshot, events);
     begin(&prepared, &id, &tags, naming, events, cancel).await?;
     let snapshot = wait(&prepared.rds, &id, &prepared, events, cancel).await?;
+    is_ours(&snapshot, &prepared, naming)?;
     phase.end();
     let recovery_point = snapshot.recovery_point().ok_or(SnapshotError::NoTime)?;
     warn_of_quota(&prepared.rds, events).await;
@@ -89,11 +90,8 @@ async fn begin(
         let begun = prepared.rds.create_snapshot(&prepared.source.database, id, tags).await;
         match begun {
             Ok(()) => return Ok(()),
-            // Another run's, or an answer to an earlier attempt that was lost.
-            Err(failure) if failure.kind == FailureKind::Exists => {
-                let snapshot = prepared.rds.snapshot(id).await?.ok_or(failure)?;
-                return is_ours(&snapshot, prepared, naming);
-            }
+            // The answer to an earlier attempt was lost. Whose it is, is seen when it can be seen.
+            Err(failure) if failure.kind == FailureKind::Exists => return Ok(()),
             Err(failure) if failure.kind == FailureKind::State && left > 0 => {
                 tracing::info!("{}", told(&failure));
                 tokio::time::sleep(prepared.poll.every).await;

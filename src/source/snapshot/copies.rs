@@ -100,6 +100,7 @@ async fn one(
         None => begin(&rds, prepared, snapshot, region, tags, cancel).await?,
     }
     let copy = wait(&rds, &snapshot.id, prepared, events, cancel).await?;
+    is_copy(&copy, snapshot, &rds)?;
     warn_of_quota(&rds, events).await;
     Ok(copy)
 }
@@ -123,9 +124,11 @@ async fn begin(
     loop {
         let failure = match rds.copy_snapshot(&request).await {
             Ok(()) => return Ok(()),
+            // The answer to an earlier attempt was lost. Whose it is, is seen when it can be seen.
+            Err(failure) if failure.kind == FailureKind::Exists => return Ok(()),
             Err(failure) => failure,
         };
-        // The answer may have been lost, and another run may have been quicker.
+        // It may have been begun all the same.
         if let Ok(Some(copy)) = rds.snapshot(&snapshot.id).await {
             return is_copy(&copy, snapshot, rds);
         }

@@ -1,0 +1,126 @@
+//! Snapshots of an RDS instance and their copies in another region.
+
+use std::time::Duration;
+
+use super::support::Outcome;
+use super::support::classboard::{AWAY, Classboard, HOME};
+use super::support::rds::{Fault, Gone, Timing, When};
+use super::support::system::{System, until};
+
+/// Slow enough to be killed in.
+fn slow() -> Timing {
+    let some = Duration::from_millis(1500);
+    Timing { snapshot_creating: some, copy_pending: some, copying: some, ..Timing::default() }
+}
+
+#[tokio::test]
+async fn a_snapshot_is_taken_copied_and_recorded_with_how_the_instance_is_set_up() -> Outcome<()> {
+    let board = Classboard::start(Timing::default()).await?;
+    let run = board.system.expect(0, &["backup", "instance", "--output", "json"]).await?;
+    let stored = &run.document()?["sources"][0];
+    assert_eq!(stored["outcome"], "stored", "{run:#?}");
+    for region in [HOME, AWAY] {
+        let snapshots = board.server.snapshots(region);
+        let own: Vec<_> = snapshots.iter().filter(|one| one.id.starts_with("drctl-shop-")).collect();
+        let [snapshot] = own[..] else { return Err(format!("{snapshots:?}").into()) };
+        assert_eq!(snapshot.tags.get("drctl:managed").map(String::as_str), Some("true"), "{region}");
+        assert_eq!(snapshot.tags.get("drctl:backup").map(String::as_str), stored["backup"].as_str());
+    }
+    let shown = board.system.expect(0, &["show", stored["backup"].as_str().unwrap_or_default()]).await?;
+    shown.says(HOME)?.says(AWAY)?.says("aws rds restore-db-instance-from-db-snapshot")?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_run_that_was_killed_is_gone_on_with_by_the_next_and_nothing_is_made_twice() -> Outcome<()> {
+    for killed_in in ["creating", "copying", "committing"] {
+        let board = Classboard::start(slow()).await?;
+        let mut run = board.system.start(&["backup", "instance"])?;
+        match killed_in {
+            "creating" => until("a snapshot is begun", || !board.snapshots(HOME).is_empty()).await?,
+            "copying" => until("a copy is begun", || !board.snapshots(AWAY).is_empty()).await?,
+            _ => {
+                let details = || {
+                    let files = walk(&board.system);
+                    files.iter().any(|path| path.contains("details.json"))
+                };
+                until("the details are stored", details).await?;
+            }
+        }
+        run.kill()?;
+        System::expire_leases(&board.system.repository("primary"))?;
+        let again = board.system.expect(0, &["backup", "instance"]).await?;
+        let backups = board.backups();
+        // A run that was killed when its manifest stood was not unfinished.
+        let most = if killed_in == "committing" { 2 } else { 1 };
+        assert!(!backups.is_empty() && backups.len() <= most, "{killed_in}: {backups:?} {again:#?}");
+        assert_eq!(board.snapshots(HOME).len(), backups.len(), "{killed_in}");
+        assert_eq!(board.snapshots(AWAY), board.snapshots(HOME), "{killed_in}");
+    }
+    Ok(())
+}
+
+fn walk(system: &System) -> Vec<String> {
+    let found = super::support::system::contents(&system.repository("primary")).unwrap_or_default();
+    found.into_keys().map(|path| path.display().to_string()).collect()
+}
+
+#[tokio::test]
+async fn a_lost_answer_and_throttling_make_no_second_snapshot() -> Outcome<()> {
+    let board = Classboard::start(Timing::default()).await?;
+    board.server.fail(When::action("CreateDBSnapshot").times(1), Fault::LoseAnswer);
+    board.server.fail(When::action("CopyDBSnapshot").times(1), Fault::LoseAnswer);
+    board.server.fail(When::action("DescribeDBSnapshots").after(3).times(2), Fault::THROTTLING);
+    board.server.hide_new_for(2);
+    board.system.expect(0, &["backup", "instance"]).await?;
+    assert_eq!(board.snapshots(HOME).len(), 1);
+    assert_eq!(board.snapshots(AWAY), board.snapshots(HOME));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_copy_that_fails_costs_the_copy_and_is_said() -> Outcome<()> {
+    let board = Classboard::start(Timing::default()).await?;
+    board.server.lose_region(AWAY, Gone::Unavailable);
+    let run = board.system.expect(3, &["backup", "instance"]).await?;
+    run.says("degraded")?.says("region us-west-2 does not have it")?;
+    assert_eq!(board.snapshots(HOME).len(), 1);
+    board.server.find_region_again(AWAY);
+
+    board.system.rewrite("kms_key = ", "# kms_key = ")?;
+    let run = board.system.expect(3, &["backup", "instance"]).await?;
+    run.says("the database is encrypted")?.says("add `kms_key` to `copy_to.us-west-2`")?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_stands_in_the_way_is_said_and_nothing_foreign_is_touched() -> Outcome<()> {
+    let board = Classboard::start(Timing::default()).await?;
+    board.system.rewrite("instance = \"classboard\"", "instance = \"clasboard\"")?;
+    let run = board.system.expect(1, &["backup", "instance"]).await?;
+    run.says("there is no instance `clasboard` in us-east-1")?;
+    board.system.rewrite("instance = \"clasboard\"", "instance = \"classboard\"")?;
+
+    board.server.fail(When::action("CreateDBSnapshot"), Fault::DENIED);
+    let run = board.system.expect(1, &["backup", "instance"]).await?;
+    run.says("CreateDBSnapshot in us-east-1 failed")?.says("AccessDenied")?.says("drctl iam show")?;
+    board.server.heal();
+    board.server.fail(
+        When::action("CreateDBSnapshot"),
+        Fault::Error(400, "SnapshotQuotaExceeded", "Cannot create more than 100 manual snapshots"),
+    );
+    let run = board.system.expect(1, &["backup", "instance"]).await?;
+    run.says("have AWS raise that quota")?;
+    board.server.heal();
+    board.server.fail(When::any(), Fault::EXPIRED);
+    let run = board.system.expect(1, &["backup", "instance"]).await?;
+    run.says("ExpiredToken")?.says("renew the credentials")?;
+    board.server.heal();
+
+    board.server.set_status(HOME, "classboard", "incompatible-network")?;
+    let run = board.system.expect(1, &["backup", "instance"]).await?;
+    run.says("`classboard` is `incompatible-network`")?;
+    assert!(board.server.calls().iter().all(|call| !call.action.starts_with("Delete")));
+    assert_eq!(board.server.failures(), Vec::<String>::new());
+    Ok(())
+}
