@@ -68,7 +68,7 @@ impl Archive {
     /// Archives all that was committed until now. A commit of RDS's own comes after it, so that there is
     /// something to stop at.
     pub(super) fn advance(&self, server: &Postgres) -> Outcome<()> {
-        if self.is_stalled.load(Ordering::Relaxed) {
+        if self.is_stalled() {
             return Ok(());
         }
         let until = now();
@@ -89,6 +89,10 @@ impl Archive {
 
     pub(super) fn stall(&self, is_stalled: bool) {
         self.is_stalled.store(is_stalled, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_stalled(&self) -> bool {
+        self.is_stalled.load(Ordering::Relaxed)
     }
 
     /// The earliest and the latest time that can be restored.

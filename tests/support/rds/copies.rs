@@ -48,7 +48,8 @@ pub(super) fn copy(asked: &Asked) -> Answered<Xml> {
             ));
         }
         let mut snapshot = copied(&asked.region, &target, &source, serial);
-        snapshot.settings.kms_key = target_key(&asked.region, &from, &source, key)?;
+        snapshot.settings.kms_key =
+            target_key(&asked.region, &from, source.settings.kms_key.as_deref(), key)?;
         if let Some(group) = option_group {
             if !region.option_groups.contains(&group) {
                 return Err(ApiError::missing("OptionGroupNotFoundFault", "OptionGroup", &group));
@@ -87,8 +88,13 @@ fn copied(region: &str, id: &str, source: &Snapshot, serial: u64) -> Snapshot {
     }
 }
 
-/// The key a copy is encrypted with. A key of another region cannot be used.
-fn target_key(to: &str, from: &str, source: &Snapshot, asked: Option<String>) -> Answered<Option<String>> {
+/// The key a copy in another region is encrypted with. A key of another region cannot be used.
+pub(super) fn target_key(
+    to: &str,
+    from: &str,
+    source: Option<&str>,
+    asked: Option<String>,
+) -> Answered<Option<String>> {
     if let Some(key) = &asked
         && let Some(rest) = key.strip_prefix("arn:aws:kms:")
         && !rest.starts_with(&format!("{to}:"))
@@ -98,13 +104,13 @@ fn target_key(to: &str, from: &str, source: &Snapshot, asked: Option<String>) ->
         );
         return Err(ApiError::new("KMSKeyNotAccessibleFault", words));
     }
-    match (asked, &source.settings.kms_key) {
+    match (asked, source) {
         (Some(key), _) => Ok(Some(key)),
         (None, Some(_)) if from != to => Err(ApiError::new(
             "InvalidParameterCombination",
-            "The KmsKeyId parameter is required to copy an encrypted snapshot to another region.",
+            "The KmsKeyId parameter is required to copy what is encrypted to another region.",
         )),
-        (None, key) => Ok(key.clone()),
+        (None, key) => Ok(key.map(str::to_owned)),
     }
 }
 

@@ -2,8 +2,9 @@
 
 use super::error::{Answered, ApiError};
 use super::instance_xml;
+use super::machine::blocking;
 use super::router::Asked;
-use super::state::{ParameterGroup, arn};
+use super::state::{Instance, ParameterGroup, arn};
 use super::xml::Xml;
 
 fn group_xml(group: &ParameterGroup) -> Xml {
@@ -30,6 +31,80 @@ pub(super) fn describe_parameter_groups(asked: &Asked) -> Answered<Xml> {
         "DBParameterGroup",
         page.iter().map(group_xml),
     ))
+}
+
+pub(super) fn create_parameter_group(asked: &Asked) -> Answered<Xml> {
+    let form = &asked.form;
+    let name = form.identifier("DBParameterGroupName")?;
+    let mut group = ParameterGroup::new(&asked.region, &name);
+    form.required("DBParameterGroupFamily")?.clone_into(&mut group.family);
+    form.required("Description")?.clone_into(&mut group.description);
+    group.tags = form.tags().unwrap_or_default();
+    let mut state = asked.shared.state();
+    let groups = &mut state.region(&asked.region).parameter_groups;
+    if groups.contains_key(&name) {
+        let words = format!("Parameter group {name} already exists");
+        return Err(ApiError::new("DBParameterGroupAlreadyExists", words));
+    }
+    groups.insert(name, group.clone());
+    Ok(Xml::new().within("DBParameterGroup", group_xml(&group)))
+}
+
+/// Up to 20 at a time. What takes effect immediately does so in every instance that has the group.
+pub(super) async fn modify_parameter_group(asked: &Asked) -> Answered<Xml> {
+    let form = &asked.form;
+    let name = form.identifier("DBParameterGroupName")?;
+    let mut changes = Vec::new();
+    while let Some(parameter) = form.get(&format!("Parameters.Parameter.{}.ParameterName", changes.len() + 1))
+    {
+        let field = |field: &str| format!("Parameters.Parameter.{}.{field}", changes.len() + 1);
+        let value = form.required(&field("ParameterValue"))?;
+        let is_immediate = form.required(&field("ApplyMethod"))? == "immediate";
+        if is_immediate && is_static(parameter) {
+            let words = format!("cannot use immediate apply method for static parameter {parameter}");
+            return Err(ApiError::new("InvalidParameterCombination", words));
+        }
+        changes.push((parameter.to_owned(), value.to_owned(), is_immediate));
+    }
+    if changes.is_empty() || changes.len() > 20 {
+        return Err(ApiError::new(
+            "InvalidParameterValue",
+            "between 1 and 20 parameters can be modified at a time",
+        ));
+    }
+    let users: Vec<Instance> = {
+        let mut state = asked.shared.state();
+        let region = state.region(&asked.region);
+        let missing = || ApiError::missing("DBParameterGroupNotFound", "DBParameterGroup", &name);
+        let group = region.parameter_groups.get_mut(&name).ok_or_else(missing)?;
+        if name.starts_with("default.") {
+            let words = "You cannot modify the parameters of a default DB parameter group.";
+            return Err(ApiError::new("InvalidDBParameterGroupState", words));
+        }
+        group.parameters.extend(changes.iter().map(|(name, value, _)| (name.clone(), value.clone())));
+        let users = region.instances.values_mut().filter(|one| one.settings.parameter_group == name);
+        users
+            .map(|one| {
+                if changes.iter().any(|(.., is_immediate)| !is_immediate) {
+                    "pending-reboot".clone_into(&mut one.parameters_status);
+                }
+                one.clone()
+            })
+            .collect()
+    };
+    for instance in users {
+        let changes = changes.clone();
+        let applied = blocking(move || {
+            let Some(server) = &instance.server else { return Ok(()) };
+            let now = changes.into_iter().filter(|(.., is_immediate)| *is_immediate);
+            server.change_parameters(
+                now.map(|(name, value, _)| (name, value)),
+                instance.archive.as_ref().map(|archive| archive.log()),
+            )
+        });
+        applied.await.map_err(ApiError::internal)?;
+    }
+    Ok(Xml::new().text("DBParameterGroupName", name))
 }
 
 /// Those of source `user` are the ones somebody set. Of the engine's own a few are listed: that there are

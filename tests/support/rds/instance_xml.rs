@@ -33,6 +33,19 @@ pub(super) fn instance(instance: &Instance, region: &str, vpc: Option<&str>) -> 
         .maybe("StorageOperationStatus", progress.map(|_| "Initializing"))
         .maybe("StorageOperationPercentProgress", progress)
         .tags(&settings.tags);
+    if !instance.replicated_to.is_empty() {
+        let arns =
+            instance.replicated_to.iter().map(|arn| Xml::new().text("DBInstanceAutomatedBackupsArn", arn));
+        let name = "DBInstanceAutomatedBackupsReplications";
+        xml = xml.list(name, "DBInstanceAutomatedBackupsReplication", arns);
+    }
+    if settings.manages_password {
+        let name = format!("rds!{}", instance.resource_id.to_lowercase());
+        let secret = Xml::new()
+            .text("SecretArn", format!("arn:aws:secretsmanager:{region}:123456789012:secret:{name}-AbCdEf"))
+            .text("SecretStatus", "active");
+        xml = xml.within("MasterUserSecret", secret);
+    }
     if let Some(port) = instance.port() {
         let endpoint =
             Xml::new().text("Address", "127.0.0.1").text("Port", port).text("HostedZoneId", "Z2R2ITUGPM61AM");
@@ -43,14 +56,6 @@ pub(super) fn instance(instance: &Instance, region: &str, vpc: Option<&str>) -> 
 
 /// What a restore has to bring back.
 fn profile(xml: Xml, settings: &Settings, region: &str) -> Xml {
-    let secret = settings.manages_password.then(|| {
-        Xml::new()
-            .text(
-                "SecretArn",
-                format!("arn:aws:secretsmanager:{region}:123456789012:secret:rds!db-{}", settings.class),
-            )
-            .text("SecretStatus", "active")
-    });
     let zone = settings.availability_zone.clone().unwrap_or_else(|| format!("{region}a"));
     let xml = xml
         .text("Engine", &settings.engine)
@@ -86,10 +91,6 @@ fn profile(xml: Xml, settings: &Settings, region: &str) -> Xml {
         .text("EngineLifecycleSupport", &settings.lifecycle_support)
         .text("NetworkType", "IPV4")
         .text("BackupTarget", "region");
-    let xml = match secret {
-        Some(secret) => xml.within("MasterUserSecret", secret),
-        None => xml,
-    };
     if settings.log_exports.is_empty() {
         return xml;
     }

@@ -19,6 +19,8 @@ pub(crate) struct Timing {
     pub(crate) creating: Duration,
     pub(crate) backing_up: Duration,
     pub(crate) modifying: Duration,
+    /// From the answer to a modification until the status shows it.
+    pub(crate) modification_begins: Duration,
     pub(crate) rebooting: Duration,
     pub(crate) deleting: Duration,
     /// How long blocks come from the object store after a restore.
@@ -39,6 +41,7 @@ impl Default for Timing {
             creating: some(30),
             backing_up: some(20),
             modifying: some(30),
+            modification_begins: some(15),
             rebooting: some(20),
             deleting: some(20),
             initializing: some(50),
@@ -87,8 +90,9 @@ impl Shared {
 
     /// Puts an instance into a status and keeps it there for a while. False: it is gone.
     pub(super) async fn instance_stays(&self, key: &Key, status: &str, at_least: Duration) -> bool {
-        let is_there = self.with_instance(key, |instance| status.clone_into(&mut instance.status)).is_some();
-        is_there && self.stay(key, status, at_least).await && self.with_instance(key, |_| ()).is_some()
+        self.enter(key, status)
+            && self.stay(key, status, at_least).await
+            && self.with_instance(key, |instance| instance.status == status).unwrap_or(false)
     }
 
     /// As above for a snapshot.
@@ -115,9 +119,21 @@ impl Shared {
     }
 
     pub(super) fn end_instance(&self, key: &Key, status: &str) {
-        if self.with_instance(key, |instance| status.clone_into(&mut instance.status)).is_some() {
+        if self.enter(key, status) {
             self.remember(key, status);
         }
+    }
+
+    /// What is being deleted gets no other status.
+    fn enter(&self, key: &Key, status: &str) -> bool {
+        let enter = |instance: &mut Instance| {
+            let may = instance.status != "deleting" || status == "deleting";
+            if may {
+                status.clone_into(&mut instance.status);
+            }
+            may
+        };
+        self.with_instance(key, enter).unwrap_or(false)
     }
 
     pub(super) fn end_snapshot(&self, key: &Key, status: &str) {

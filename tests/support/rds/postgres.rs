@@ -34,6 +34,8 @@ pub(crate) struct Postgres {
     volume: Folder,
     port: u16,
     server: Mutex<Option<Child>>,
+    /// The values of the parameter group that it runs with.
+    parameters: Mutex<BTreeMap<String, String>>,
 }
 
 impl Postgres {
@@ -80,7 +82,7 @@ impl Postgres {
         // The system had it free a moment ago; a start that lost it says so.
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         std::fs::write(volume.path().join("data/pg_hba.conf"), ENTRANCE)?;
-        Ok(Self { volume, port, server: Mutex::new(None) })
+        Ok(Self { volume, port, server: Mutex::default(), parameters: Mutex::default() })
     }
 
     /// Writes what the next start goes by: the parameter group, where the log is archived, and from where
@@ -91,6 +93,7 @@ impl Postgres {
         archive: Option<&Folder>,
         recovery: Option<(&Folder, &str)>,
     ) -> Outcome<()> {
+        parameters.clone_into(&mut lock(&self.parameters));
         let socket = self.volume.path().display().to_string();
         let mut lines = vec![
             ("unix_socket_directories", socket),
@@ -124,6 +127,29 @@ impl Postgres {
         let text: String =
             lines.iter().map(|(name, value)| format!("{name} = {}\n", quoted(value, '\''))).collect();
         std::fs::write(self.volume.path().join("data/postgresql.conf"), text)?;
+        Ok(())
+    }
+
+    /// As above; without parameters with those it had.
+    pub(super) fn configure_again(
+        &self,
+        parameters: Option<BTreeMap<String, String>>,
+        archive: Option<&Folder>,
+    ) -> Outcome<()> {
+        let parameters = parameters.unwrap_or_else(|| lock(&self.parameters).clone());
+        self.configure(&parameters, archive, None)
+    }
+
+    /// Sets parameters that need no start.
+    pub(super) fn change_parameters(
+        &self,
+        changes: impl Iterator<Item = (String, String)>,
+        archive: Option<&Folder>,
+    ) -> Outcome<()> {
+        let mut parameters = lock(&self.parameters).clone();
+        parameters.extend(changes);
+        self.configure(&parameters, archive, None)?;
+        self.query("postgres", &["SELECT pg_reload_conf()".to_owned()])?;
         Ok(())
     }
 
@@ -228,6 +254,6 @@ fn quoted(text: &str, quote: char) -> String {
     format!("{quote}{}{quote}", text.replace(quote, &format!("{quote}{quote}")))
 }
 
-fn lock(server: &Mutex<Option<Child>>) -> std::sync::MutexGuard<'_, Option<Child>> {
-    server.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(value: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    value.lock().unwrap_or_else(PoisonError::into_inner)
 }

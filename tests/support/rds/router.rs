@@ -6,7 +6,10 @@ use super::Shared;
 use super::error::{Answered, ApiError};
 use super::form::Form;
 use super::xml::Xml;
-use super::{account, backups, copies, groups, instances, restores, snapshots, tags};
+use super::{
+    account, backups, catalog, copies, groups, instances, modify, pitr, reboot, replication, restores,
+};
+use super::{snapshots, tags};
 
 /// One call.
 pub(super) struct Asked {
@@ -46,6 +49,17 @@ async fn rds(action: &str, asked: &Asked) -> Answered<Xml> {
         "DescribeDBSnapshotAttributes" => snapshots::attributes(asked),
         "CopyDBSnapshot" => copies::copy(asked),
         "RestoreDBInstanceFromDBSnapshot" => restores::from_snapshot(asked),
+        "RestoreDBInstanceToPointInTime" => pitr::restore(asked).await,
+        "ModifyDBInstance" => modify::modify(asked),
+        "RebootDBInstance" => reboot::reboot(asked),
+        "DeleteDBInstance" => reboot::delete(asked),
+        "StartDBInstanceAutomatedBackupsReplication" => replication::start(asked),
+        "StopDBInstanceAutomatedBackupsReplication" => replication::stop(asked),
+        "CreateDBParameterGroup" => groups::create_parameter_group(asked),
+        "ModifyDBParameterGroup" => groups::modify_parameter_group(asked).await,
+        "DescribeDBEngineVersions" => catalog::engine_versions(asked),
+        "DescribeSourceRegions" => catalog::source_regions(asked),
+        "DescribePendingMaintenanceActions" => catalog::pending_maintenance(asked),
         "DescribeDBInstanceAutomatedBackups" => backups::describe(asked).await,
         "ListTagsForResource" => tags::list(asked),
         "AddTagsToResource" => tags::add(asked),

@@ -113,6 +113,10 @@ pub(crate) struct Instance {
     pub(crate) parameters_status: String,
     pub(crate) created: DateTime<Utc>,
     pub(crate) cluster: Option<String>,
+    /// A change has been accepted, and its status may not show it yet.
+    pub(crate) is_busy: bool,
+    /// ARNs of the automated backups that other regions keep of it.
+    pub(crate) replicated_to: BTreeSet<String>,
     pub(crate) initializing: Option<Initializing>,
     pub(super) server: Option<Arc<Postgres>>,
     pub(super) archive: Option<Arc<Archive>>,

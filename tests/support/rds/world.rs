@@ -195,6 +195,13 @@ impl RdsServer {
         Ok(())
     }
 
+    /// What a region has replicated of other regions' automated backups falls behind, or follows again.
+    pub(crate) fn stall_replicas(&self, region: &str, is_stalled: bool) {
+        let mut state = self.shared.state();
+        let replicas = state.region(region).backups.values().filter(|backup| backup.region != region);
+        replicas.for_each(|backup| backup.archive.stall(is_stalled));
+    }
+
     /// IAM's simulator denies this action, `rds:DeleteDBSnapshot`.
     pub(crate) fn deny(&self, action: &str) {
         self.shared.script().denied.insert(action.to_owned());
@@ -236,6 +243,8 @@ impl Shared {
             parameters_status: "in-sync".to_owned(),
             created: now(),
             cluster,
+            is_busy: false,
+            replicated_to: Default::default(),
             initializing: None,
             server: None,
             archive: None,
