@@ -6,6 +6,7 @@
 
 pub(crate) mod archiving;
 pub(crate) mod classboard;
+pub(crate) mod backup_vaults;
 pub(crate) mod fault_proxy;
 pub(crate) mod ledger;
 pub(crate) mod postgres;
