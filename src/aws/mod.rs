@@ -7,6 +7,7 @@
 //!
 //! *Not here.* What is said: [`crate::repository`] speaks S3.
 
+pub mod backup;
 mod credentials;
 mod error;
 mod failure;
@@ -14,9 +15,11 @@ mod place;
 mod poll;
 pub mod rds;
 mod s3;
+mod tags;
 
 pub use error::AwsError;
 pub use failure::{AwsFailure, FailureKind};
 pub use place::sdk_config;
 pub use poll::{Poll, PollError, Progress, Seen};
 pub use s3::{Patience, S3Client, s3_client};
+pub use tags::{MANAGED, Tags};

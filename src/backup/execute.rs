@@ -340,6 +340,7 @@ impl Run<'_> {
             damaged: manifest.physical.as_ref().map(|physical| physical.damaged.clone()).unwrap_or_default(),
             not_restorable: vec![],
             not_held: captured.not_held,
+            issues: captured.issues,
             not_included: captured.not_included,
         };
         Ok((outcome, Some((manifest, repositories))))

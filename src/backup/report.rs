@@ -26,8 +26,8 @@ pub struct SourceReport {
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "outcome", rename_all = "kebab-case")]
 pub enum SourceOutcome {
-    /// Its manifest stands in `repositories`. With anything `missing`, `damaged`, `not_restorable` or
-    /// `not_held` the backup is degraded.
+    /// Its manifest stands in `repositories`. With anything `missing`, `damaged`, `not_restorable`,
+    /// `not_held` or `issues` the backup is degraded.
     Stored {
         backup: BackupId,
         /// The one it holds the changes since; `None`: it is whole by itself.
@@ -46,6 +46,9 @@ pub enum SourceOutcome {
         /// Regions and accounts that AWS has not given it to.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         not_held: Vec<NotHeld>,
+        /// What AWS said went wrong although it completed.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        issues: Vec<String>,
         /// What the source has and the backup does not, in words.
         not_included: Vec<String>,
     },
@@ -90,7 +93,7 @@ impl SourceOutcome {
     /// Why it is not a whole success, a line each; empty for one that is.
     pub fn reasons(&self) -> Vec<String> {
         match self {
-            Self::Stored { missing, damaged, not_restorable, not_held, .. } => {
+            Self::Stored { missing, damaged, not_restorable, not_held, issues, .. } => {
                 let missing = missing.iter().map(|missing| {
                     format!("repository {} does not have it: {}", missing.repository, missing.reason)
                 });
@@ -100,7 +103,12 @@ impl SourceOutcome {
                 let elsewhere = not_held
                     .iter()
                     .map(|place| format!("{} does not have it: {}", place.place, place.reason));
-                missing.chain(lacking).chain(elsewhere).chain(damaged.iter().map(told_damage)).collect()
+                missing
+                    .chain(lacking)
+                    .chain(elsewhere)
+                    .chain(issues.iter().cloned())
+                    .chain(damaged.iter().map(told_damage))
+                    .collect()
             }
             Self::Busy { host, run, since } => {
                 vec![format!(

@@ -20,7 +20,7 @@ pub(super) struct Unfinished {
 
 impl Run<'_> {
     pub(super) async fn due(&self, source: &Source, kind: BackupKind) -> Result<Unfinished, SourceError> {
-        let begun = source::begun(source, kind, &self.policy.system).await?;
+        let begun = source::begun(source, kind, &self.policy.system, self.events, self.cancel).await?;
         if begun.is_empty() {
             return Ok(Unfinished::default());
         }

@@ -1,7 +1,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::RestoreProfile;
+use super::{ResourceProfile, RestoreProfile};
 
 /// What only key holders may read about a backup; stored encrypted beside it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -13,6 +13,9 @@ pub struct Details {
     /// Of an RDS database: how it was set up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profile: Option<RestoreProfile>,
+    /// Of a recovery point of AWS Backup.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource: Option<ResourceProfile>,
 }
 
 /// What a physical copy of a cluster leaves out, or says only to a running server.

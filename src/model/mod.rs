@@ -13,6 +13,7 @@ mod inventory;
 mod lineage;
 mod managed;
 mod manifest;
+mod resource_profile;
 mod restore_profile;
 mod run;
 mod wal;
@@ -29,6 +30,7 @@ pub use manifest::{
     Artifact, DamagedPage, Encoding, Manifest, ObjectPart, Physical, Protection, RecipientPrint, ServerFacts,
     State, Tablespace, ToolFacts,
 };
+pub use resource_profile::ResourceProfile;
 pub use restore_profile::{
     ClusterMember, ClusterProfile, FeatureRole, Monitoring, Parameter, ParameterGroup, PerformanceInsights,
     RegionNames, RestoreProfile, StorageProfile,

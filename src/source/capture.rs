@@ -2,6 +2,7 @@ use thiserror::Error;
 
 use super::base::{self, Ancestry, BaseError};
 use super::logical::{self, LogicalError};
+use super::recovery_point::{self, RecoveryPointError};
 use super::snapshot::{self, SnapshotError};
 use super::{ArtifactSink, Captured, Naming};
 use crate::event::Events;
@@ -22,12 +23,14 @@ pub enum SourceError {
     Base(#[from] BaseError),
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
+    #[error(transparent)]
+    RecoveryPoint(#[from] RecoveryPointError),
 }
 
 /// The kinds of backups that the policy asks for of a source, each a backup of its own.
 pub fn kinds(source: &Source) -> Result<&[BackupKind], SourceError> {
     match &source.config {
-        SourceConfig::Postgres(_) | SourceConfig::Rds(_) => Ok(&source.kinds),
+        SourceConfig::Postgres(_) | SourceConfig::Rds(_) | SourceConfig::AwsBackup(_) => Ok(&source.kinds),
         other => Err(SourceError::NotBuilt { kind: other.kind() }),
     }
 }
@@ -41,13 +44,14 @@ enum Way<'p> {
     Logical(Box<logical::Prepared>, &'p LogicalDump),
     Base(Box<base::Prepared>),
     Snapshot(Box<snapshot::Prepared<'p>>),
+    RecoveryPoint(Box<recovery_point::Prepared<'p>>),
 }
 
 impl Prepared<'_> {
     /// Whose log it will need; `None` where it needs none.
     pub fn cluster(&self) -> Option<SystemIdentifier> {
         match &self.0 {
-            Way::Logical(..) | Way::Snapshot(_) => None,
+            Way::Logical(..) | Way::Snapshot(_) | Way::RecoveryPoint(_) => None,
             Way::Base(prepared) => prepared.server.system_identifier.as_deref()?.parse().ok(),
         }
     }
@@ -59,10 +63,15 @@ pub async fn begun(
     source: &Source,
     kind: BackupKind,
     system: &SystemName,
+    events: &Events,
+    cancel: &CancellationToken,
 ) -> Result<Vec<BackupId>, SourceError> {
     match (&source.config, kind) {
         (SourceConfig::Rds(rds), BackupKind::Snapshot) => {
             Ok(snapshot::begun(rds, system, &source.name).await?)
+        }
+        (SourceConfig::AwsBackup(resource), BackupKind::RecoveryPoint) => {
+            Ok(recovery_point::begun(resource, system, &source.name, events, cancel).await?)
         }
         _ => Ok(vec![]),
     }
@@ -79,6 +88,9 @@ pub async fn prepare(source: &Source, kind: BackupKind) -> Result<Prepared<'_>, 
             Some(postgres) => of_postgres(postgres, kind).await,
             None => Err(SourceError::NotAsked(kind)),
         },
+        (SourceConfig::AwsBackup(resource), BackupKind::RecoveryPoint) => {
+            Ok(Prepared(Way::RecoveryPoint(Box::new(recovery_point::prepare(resource).await?))))
+        }
         (other, _) => Err(SourceError::NotBuilt { kind: other.kind() }),
     }
 }
@@ -107,5 +119,8 @@ pub async fn capture(
         Way::Logical(prepared, dump) => Ok(logical::capture(*prepared, dump, sink, events, cancel).await?),
         Way::Base(prepared) => Ok(base::capture(*prepared, ancestry, sink, events, cancel).await?),
         Way::Snapshot(prepared) => Ok(snapshot::capture(*prepared, naming, sink, events, cancel).await?),
+        Way::RecoveryPoint(prepared) => {
+            Ok(recovery_point::capture(*prepared, naming, sink, events, cancel).await?)
+        }
     }
 }

@@ -205,6 +205,7 @@ async fn run(
         physical: None,
         managed: None,
         not_held: vec![],
+        issues: vec![],
         producer: prepared.tools.version,
         artifacts,
         by_hand,

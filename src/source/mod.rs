@@ -16,6 +16,7 @@ mod capture;
 mod dump;
 pub mod logical;
 mod readable;
+pub mod recovery_point;
 pub mod snapshot;
 mod timed;
 
@@ -31,6 +32,7 @@ pub use capture::{Prepared, SourceError, begun, capture, kinds, prepare};
 pub use dump::DumpError;
 pub use logical::LogicalError;
 pub use readable::{Unreadable, unreadable};
+pub use recovery_point::RecoveryPointError;
 pub use snapshot::SnapshotError;
 
 /// A server that fell silent is noticed after two minutes, rather than after libpq's two hours.
@@ -64,6 +66,8 @@ pub struct Captured {
     pub managed: Option<Managed>,
     /// Regions and accounts of the policy that do not have it.
     pub not_held: Vec<NotHeld>,
+    /// What went wrong although the backup is there, in words.
+    pub issues: Vec<String>,
     /// The program whose output is stored, by version.
     pub producer: String,
     pub artifacts: Vec<Artifact>,

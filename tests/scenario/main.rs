@@ -24,6 +24,7 @@ mod rds_backup;
 mod rds_double;
 mod recovery;
 mod recovery_borders;
+mod recovery_point;
 mod recovery_promoted;
 mod restore;
 mod roundtrip;

@@ -5,8 +5,8 @@
 #![allow(dead_code, reason = "each test binary uses another part of it")]
 
 pub(crate) mod archiving;
-pub(crate) mod classboard;
 pub(crate) mod backup_vaults;
+pub(crate) mod classboard;
 pub(crate) mod fault_proxy;
 pub(crate) mod ledger;
 pub(crate) mod postgres;

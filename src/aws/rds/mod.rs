@@ -18,14 +18,13 @@ mod tags;
 
 use aws_sdk_rds::Client;
 
-use super::{AwsError, sdk_config};
+use super::{AwsError, Tags, sdk_config};
 use crate::policy::AwsPlace;
 
 pub use automated::{AutomatedBackup, RestoreWindow};
 pub use database::{Database, Endpoint, Hydration};
 pub use restore::{Changes, Moment, NewInstance, Origin};
 pub use snapshot::{CopyRequest, Snapshot, SnapshotId};
-pub use tags::{MANAGED, Tags};
 
 /// RDS in one region.
 #[derive(Clone, Debug)]

@@ -109,6 +109,7 @@ async fn run(
         physical: Some(physical),
         managed: None,
         not_held: vec![],
+        issues: vec![],
         producer: copied.producer,
         artifacts,
         by_hand,

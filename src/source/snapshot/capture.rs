@@ -1,7 +1,8 @@
 use super::super::timed::Timed;
 use super::super::{ArtifactSink, Captured, Naming, NotHeld, SinkError};
 use super::{Prepared, SnapshotError, by_hand, copies, identifier};
-use crate::aws::rds::{Database, Rds, Snapshot, SnapshotId, Tags};
+use crate::aws::Tags;
+use crate::aws::rds::{Database, Rds, Snapshot, SnapshotId};
 use crate::aws::{AwsFailure, FailureKind, PollError, Progress, Seen};
 use crate::event::{Events, Phase, told};
 use crate::model::{Artifact, Details, Managed, ManagedCopy, ServerFacts};
@@ -61,6 +62,7 @@ pub async fn capture(
             held: everywhere,
         }),
         not_held,
+        issues: vec![],
         producer: format!("Amazon RDS ({})", snapshot.engine.as_deref().unwrap_or("engine unknown")),
         artifacts: vec![details],
         by_hand,

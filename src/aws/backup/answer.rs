@@ -1,0 +1,71 @@
+use aws_sdk_backup::types::Lifecycle;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use chrono::{DateTime, Utc};
+
+use super::super::{AwsFailure, FailureKind};
+use super::AwsBackup;
+
+impl AwsBackup {
+    /// A failure of a call, as this region's.
+    pub(super) fn failed<E>(
+        &self,
+        operation: &'static str,
+    ) -> impl FnOnce(SdkError<E, HttpResponse>) -> AwsFailure
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        move |error| AwsFailure::of(operation, &self.region, error)
+    }
+
+    pub(super) fn lacking(&self, operation: &'static str, what: &str) -> AwsFailure {
+        AwsFailure::lacking(operation, &self.region, what)
+    }
+}
+
+/// `None` where the thing that was asked for is not there.
+pub(super) fn found<T>(answer: Result<T, AwsFailure>) -> Result<Option<T>, AwsFailure> {
+    match answer {
+        Ok(value) => Ok(Some(value)),
+        Err(failure) if failure.kind == FailureKind::NotFound => Ok(None),
+        Err(failure) => Err(failure),
+    }
+}
+
+pub(super) fn time(time: Option<aws_smithy_types::DateTime>) -> Option<DateTime<Utc>> {
+    let time = time?;
+    DateTime::from_timestamp(time.secs(), time.subsec_nanos())
+}
+
+/// `12.5`
+pub(super) fn percent(text: Option<&str>) -> Option<u8> {
+    let number: f64 = text?.trim_end_matches('%').parse().ok()?;
+    (0.0..=100.0).contains(&number).then_some(number as u8)
+}
+
+pub(super) fn number(number: Option<i64>) -> Option<u64> {
+    number.and_then(|number| u64::try_from(number).ok())
+}
+
+pub(super) fn kept_for(days: Option<u32>) -> Option<Lifecycle> {
+    days.map(|days| Lifecycle::builder().delete_after_days(i64::from(days)).build())
+}
+
+/// AWS says of a job that went well that there is nothing to say in several ways.
+pub(super) fn message(text: Option<String>) -> Option<String> {
+    text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentages_are_strings_of_many_kinds() {
+        assert_eq!(percent(Some("40.0")), Some(40));
+        assert_eq!(percent(Some("100%")), Some(100));
+        assert_eq!(percent(Some("n/a")), None);
+        assert_eq!(percent(Some("120")), None);
+    }
+}

@@ -1,0 +1,90 @@
+use aws_sdk_backup::types::CopyJob as Described;
+
+use super::super::AwsFailure;
+use super::super::poll::{Progress, Seen};
+use super::AwsBackup;
+use super::answer::{found, kept_for, message};
+
+/// A job that copies a recovery point to another vault. It belongs to the region it copies from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopyJob {
+    pub id: String,
+    pub state: String,
+    pub message: Option<String>,
+    /// The copy, once there is one.
+    pub point: Option<String>,
+}
+
+/// A job to be begun.
+#[derive(Clone, Debug)]
+pub struct CopyRequest<'a> {
+    pub point: &'a str,
+    pub vault: &'a str,
+    /// ARN of the other vault.
+    pub to: &'a str,
+    pub role: &'a str,
+    /// A second request with it begins nothing.
+    pub token: &'a str,
+    pub keep_for: Option<u32>,
+}
+
+impl CopyJob {
+    /// It came to nothing.
+    pub fn is_lost(&self) -> bool {
+        matches!(self.state.as_str(), "FAILED" | "PARTIAL")
+    }
+
+    pub fn seen(self) -> Seen<Self> {
+        let progress = Progress { status: self.state.clone(), percent: None, detail: self.message.clone() };
+        match () {
+            () if self.state == "COMPLETED" => Seen::Done(self),
+            () if self.is_lost() => Seen::Failed(progress),
+            () => Seen::Working(progress),
+        }
+    }
+}
+
+impl AwsBackup {
+    /// Begins a copy of what is in this region, and says which job does it.
+    pub async fn start_copy(&self, request: &CopyRequest<'_>) -> Result<String, AwsFailure> {
+        let operation = "StartCopyJob";
+        let call = self
+            .client
+            .start_copy_job()
+            .recovery_point_arn(request.point)
+            .source_backup_vault_name(request.vault)
+            .destination_backup_vault_arn(request.to)
+            .iam_role_arn(request.role)
+            .idempotency_token(request.token)
+            .set_lifecycle(kept_for(request.keep_for));
+        let answer = call.send().await.map_err(self.failed(operation))?;
+        answer.copy_job_id.ok_or_else(|| self.lacking(operation, "job"))
+    }
+
+    pub async fn copy_job(&self, id: &str) -> Result<Option<CopyJob>, AwsFailure> {
+        let asked = self.client.describe_copy_job().copy_job_id(id).send().await;
+        let answer = found(asked.map_err(self.failed("DescribeCopyJob")))?;
+        Ok(answer.and_then(|answer| answer.copy_job).and_then(of))
+    }
+
+    /// Of a recovery point to a vault, as its ARN names it; in no order.
+    pub async fn copy_jobs(&self, point: &str, to: &str) -> Result<Vec<CopyJob>, AwsFailure> {
+        let asked = self.client.list_copy_jobs().by_source_recovery_point_arn(point);
+        let mut pages = asked.by_destination_vault_arn(to).into_paginator().send();
+        let mut jobs = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(self.failed("ListCopyJobs"))?;
+            jobs.extend(page.copy_jobs.into_iter().flatten().filter_map(of));
+        }
+        Ok(jobs)
+    }
+}
+
+fn of(job: Described) -> Option<CopyJob> {
+    Some(CopyJob {
+        id: job.copy_job_id?,
+        state: job.state.map(|state| state.as_str().to_owned()).unwrap_or_default(),
+        message: message(job.status_message),
+        point: job.destination_recovery_point_arn,
+    })
+}

@@ -1,0 +1,49 @@
+//! AWS Backup's API in plain values, of one region: vaults, recovery points, plans, and the jobs of backup, copy
+//! and restore.
+//!
+//! *Invariants.* What is not there is `None`, every other failure an [`AwsFailure`](super::AwsFailure). Lists are
+//! whole: every page is read. Whoever starts a job gives it a token: one that the SDK made up would be another
+//! one in the next process. A state that is not known is work that goes on.
+//!
+//! *Not here.* What is done with it, and in which order: [`crate::source`] and the use cases.
+
+mod answer;
+mod backup_job;
+mod copy_job;
+mod plan;
+mod point;
+mod restore_job;
+mod tags;
+mod validation;
+mod vault;
+
+use aws_sdk_backup::Client;
+
+use super::{AwsError, sdk_config};
+use crate::policy::AwsPlace;
+
+pub use backup_job::{BackupJob, BackupRequest};
+pub use copy_job::{CopyJob, CopyRequest};
+pub use plan::{Coverage, Plan, Selection};
+pub use point::RecoveryPoint;
+pub use restore_job::{RestoreJob, RestoreRequest};
+pub use validation::Validation;
+pub use vault::{Vault, VaultLock};
+
+/// AWS Backup in one region.
+#[derive(Clone, Debug)]
+pub struct AwsBackup {
+    client: Client,
+    region: String,
+}
+
+impl AwsBackup {
+    /// Nothing is asked yet.
+    pub async fn of(place: &AwsPlace) -> Result<Self, AwsError> {
+        Ok(Self { client: Client::new(&sdk_config(place).await?), region: place.region.clone() })
+    }
+
+    pub fn region(&self) -> &str {
+        &self.region
+    }
+}

@@ -1,0 +1,25 @@
+use aws_sdk_backup::types::RestoreValidationStatus;
+
+use super::super::AwsFailure;
+use super::AwsBackup;
+
+/// What AWS Backup's restore testing is told of a restore.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Validation {
+    Successful,
+    /// With what was wrong. Never for trouble of the one who checked.
+    Failed(String),
+}
+
+impl AwsBackup {
+    /// Says how a restore was found to be. AWS takes it once: what was said before stands.
+    pub async fn put_validation(&self, job: &str, found: &Validation) -> Result<(), AwsFailure> {
+        let (status, message) = match found {
+            Validation::Successful => (RestoreValidationStatus::Successful, None),
+            Validation::Failed(reason) => (RestoreValidationStatus::Failed, Some(reason.clone())),
+        };
+        let call = self.client.put_restore_validation_result().restore_job_id(job).validation_status(status);
+        let call = call.set_validation_status_message(message);
+        call.send().await.map(drop).map_err(self.failed("PutRestoreValidationResult"))
+    }
+}

@@ -1,0 +1,72 @@
+use chrono::{DateTime, Utc};
+
+use super::super::AwsFailure;
+use super::AwsBackup;
+use super::answer::{found, number, time};
+
+/// Where recovery points are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vault {
+    pub name: String,
+    pub arn: String,
+    pub lock: Option<VaultLock>,
+    pub kms_key: Option<String>,
+}
+
+/// What Vault Lock asks of a vault: nobody deletes its recovery points before their time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct VaultLock {
+    /// A job whose recovery point would be kept for less fails.
+    pub least_days: Option<u64>,
+    /// A job whose recovery point would be kept for longer, or for ever, fails.
+    pub most_days: Option<u64>,
+    /// From then on the lock itself cannot be changed by anybody: compliance. `None` is governance, which
+    /// whoever may can lift.
+    pub fixed_from: Option<DateTime<Utc>>,
+}
+
+impl VaultLock {
+    /// `compliance`, `compliance from 2026-12-01 on`, `governance`
+    pub fn describe(&self, now: DateTime<Utc>) -> String {
+        match self.fixed_from {
+            Some(from) if from > now => format!("compliance from {} on", from.format("%F")),
+            Some(_) => "compliance".to_owned(),
+            None => "governance".to_owned(),
+        }
+    }
+}
+
+impl Vault {
+    /// What a recovery point must be told so that the vault takes it: it is kept for as long as can be.
+    pub fn keep_for(&self) -> Option<u32> {
+        let most = self.lock?.most_days?;
+        u32::try_from(most).ok()
+    }
+}
+
+impl AwsBackup {
+    pub async fn vault(&self, name: &str) -> Result<Option<Vault>, AwsFailure> {
+        let operation = "DescribeBackupVault";
+        let asked = self.client.describe_backup_vault().backup_vault_name(name).send().await;
+        let Some(answer) = found(asked.map_err(self.failed(operation)))? else { return Ok(None) };
+        let lock = VaultLock {
+            least_days: number(answer.min_retention_days),
+            most_days: number(answer.max_retention_days),
+            fixed_from: time(answer.lock_date),
+        };
+        let is_locked = answer.locked.unwrap_or(false) || lock != VaultLock::default();
+        Ok(Some(Vault {
+            name: name.to_owned(),
+            arn: answer.backup_vault_arn.ok_or_else(|| self.lacking(operation, "ARN"))?,
+            lock: is_locked.then_some(lock),
+            kms_key: answer.encryption_key_arn,
+        }))
+    }
+
+    /// JSON; `None` where it has none.
+    pub async fn vault_policy(&self, name: &str) -> Result<Option<String>, AwsFailure> {
+        let asked = self.client.get_backup_vault_access_policy().backup_vault_name(name).send().await;
+        let answer = found(asked.map_err(self.failed("GetBackupVaultAccessPolicy")))?;
+        Ok(answer.and_then(|answer| answer.policy))
+    }
+}

@@ -1,0 +1,83 @@
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::aws::{AwsError, AwsFailure, FailureKind, PollError};
+use crate::source::SinkError;
+
+/// Why there is no recovery point.
+#[derive(Debug, Error)]
+pub enum RecoveryPointError {
+    #[error("failed to speak to AWS")]
+    Client(#[from] AwsError),
+    #[error(
+        "there is no vault `{vault}` in {region}: make it, or look at the source's `{setting}` and `region`"
+    )]
+    NoVault { vault: String, region: String, setting: &'static str },
+    #[error(
+        "failed to look at vault `{vault}`{}",
+        if .source.kind == FailureKind::Forbidden { " (AWS Backup says the same of a vault that is not there)" } else { "" }
+    )]
+    Vault { vault: String, source: AwsFailure },
+    #[error(
+        "failed to begin the job{}",
+        if .0.kind == FailureKind::Forbidden { "; whoever begins it also needs iam:PassRole on the policy's `role`" } else { "" }
+    )]
+    Start(#[source] AwsFailure),
+    #[error(
+        "AWS Backup did not begin the job within its start window of {}{}: see in its console what else runs on the resource, or give it longer with `start_window`, and run it again",
+        humantime::format_duration(*.window), detail(.said)
+    )]
+    Expired { window: Duration, said: Option<String> },
+    #[error(
+        "AWS Backup made only a part of it (PARTIAL){}: it does not count as a backup; see the job in its console, and run it again",
+        detail(.said)
+    )]
+    Partial { said: Option<String> },
+    #[error("somebody stopped the job{}: run it again", detail(.said))]
+    Aborted { said: Option<String> },
+    #[error(
+        "the job failed{}: AWS Backup's console says more; mostly the policy's `role` lacks a permission, or the vault's lock does not allow so long a retention",
+        detail(.said)
+    )]
+    Failed { said: Option<String> },
+    #[error(
+        "recovery point {arn} was removed while it was worked on: run it again, and find out who removes them"
+    )]
+    Removed { arn: String },
+    #[error("AWS Backup says the job completed, and not what it made")]
+    Nothing,
+    #[error("recovery point {arn} is `{status}`{}: it cannot be restored, so it does not count as a backup", detail(.said))]
+    NotWhole { arn: String, status: String, said: Option<String> },
+    #[error("the recovery point is there, and AWS Backup does not say of which moment it is")]
+    NoTime,
+    #[error(transparent)]
+    Aws(#[from] AwsFailure),
+    #[error(transparent)]
+    Wait(PollError),
+    #[error("failed to write what a restore needs to know")]
+    Details(#[source] serde_json::Error),
+    #[error(transparent)]
+    Sink(SinkError),
+    #[error("interrupted")]
+    Interrupted,
+}
+
+fn detail(said: &Option<String>) -> String {
+    said.as_ref().map(|said| format!(" (it says: {})", said.trim_end_matches('.'))).unwrap_or_default()
+}
+
+impl RecoveryPointError {
+    /// Of a wait for a job that did not end well.
+    pub(super) fn of_job(error: PollError, window: Duration) -> Self {
+        match error {
+            PollError::Failed { status, detail: said, .. } => match status.as_str() {
+                "EXPIRED" => Self::Expired { window, said },
+                "PARTIAL" => Self::Partial { said },
+                "ABORTED" => Self::Aborted { said },
+                _ => Self::Failed { said },
+            },
+            other => Self::Wait(other),
+        }
+    }
+}
