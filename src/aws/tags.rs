@@ -2,10 +2,15 @@ use crate::model::{BackupId, RunId, SourceName, SystemName};
 
 /// On everything that drctl makes in AWS; what lacks it is never changed and never deleted.
 pub const MANAGED: &str = "drctl:managed";
-const SYSTEM: &str = "drctl:system";
+/// The system of the policy that it was made for.
+pub const SYSTEM: &str = "drctl:system";
 const SOURCE: &str = "drctl:source";
 const BACKUP: &str = "drctl:backup";
 const RUN: &str = "drctl:run";
+/// On what is temporary: who asked for it.
+pub const OWNER: &str = "drctl:owner";
+/// On what is temporary: after this moment (RFC 3339) it may be removed.
+pub const EXPIRES: &str = "drctl:expires";
 
 /// The tags of a thing in AWS, in their order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -18,6 +18,7 @@ pub mod error;
 pub mod exit;
 mod generate;
 mod global;
+mod iam;
 mod init;
 mod keys;
 mod keys_check;

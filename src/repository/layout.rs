@@ -38,6 +38,27 @@ pub fn object_name(artifact: &str, n: usize) -> String {
     if n == 0 { artifact.to_owned() } else { format!("{artifact}.{n:03}") }
 }
 
+/// Keys of every backup of a system, with `*` for what differs. Whoever grants rights by keys needs them so.
+pub fn every_backup(system: &SystemName) -> String {
+    format!("{system}/*/backups/*")
+}
+
+pub fn every_manifest(system: &SystemName) -> String {
+    format!("{}/{MANIFEST}", every_backup(system))
+}
+
+pub fn every_wal_object(system: &SystemName) -> String {
+    format!("{system}/*/wal/*")
+}
+
+pub fn every_wal_cluster(system: &SystemName) -> String {
+    format!("{}{WAL_CLUSTER}", every_wal_object(system))
+}
+
+pub fn every_probe() -> &'static str {
+    ".drctl-probe/*"
+}
+
 /// A folder for trying what a store can do; not part of any system, and never left behind on purpose.
 pub fn probe(seed: u32) -> String {
     format!(".drctl-probe/{seed:08x}/")

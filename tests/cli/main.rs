@@ -5,6 +5,7 @@ mod support;
 
 mod catalog;
 mod copies;
+mod iam;
 mod init;
 mod keys;
 mod list;

@@ -18,5 +18,5 @@ mod prepare;
 
 pub use capture::capture;
 pub use error::SnapshotError;
-pub use name::identifier;
+pub use name::{identifier, identifier_prefix};
 pub use prepare::{Prepared, begun, prepare};

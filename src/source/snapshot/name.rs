@@ -7,6 +7,13 @@ pub fn identifier(system: &SystemName, backup: &BackupId) -> String {
     words.split('-').filter(|word| !word.is_empty()).collect::<Vec<_>>().join("-")
 }
 
+/// What the identifiers of all of a system's snapshots begin with.
+pub fn identifier_prefix(system: &SystemName) -> String {
+    let words = format!("drctl-{system}");
+    let words: Vec<_> = words.split('-').filter(|word| !word.is_empty()).collect();
+    format!("{}-", words.join("-"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -20,5 +27,6 @@ mod tests {
         let name = identifier(&system, &backup);
         assert!(name.starts_with("drctl-class-board-20261120t220251z-in-stance-snapshot-"), "{name}");
         assert!(name.len() < 255 && !name.contains("--"), "{name}");
+        assert!(name.starts_with(&identifier_prefix(&system)), "{name}");
     }
 }

@@ -1,0 +1,133 @@
+use clap::{Subcommand, ValueEnum};
+
+use super::Context;
+use super::error::CommandError;
+use super::exit::Exit;
+use crate::iam::{self, Account, Document, INLINE_LIMIT, IamError, MANAGED_LIMIT, Role};
+use crate::policy::{Encryption, Place, Policy};
+
+/// Print what each role of drctl needs in AWS
+#[derive(Debug, clap::Args)]
+pub struct IamArgs {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    Show(ShowArgs),
+}
+
+/// Print the IAM policy of a role, made from the policy file
+///
+/// It allows what drctl does in that role with the buckets, databases, vaults and keys that the policy names,
+/// and denies what would end the backups, whatever else the role has. Give the roles to different principals:
+/// nobody should be able to write backups and to delete them.
+#[derive(Debug, clap::Args)]
+#[command(after_help = super::exit::HELP)]
+struct ShowArgs {
+    role: RoleWord,
+    /// The account, where the policy names none in an ARN or more than one
+    #[arg(long, value_name = "ID")]
+    account: Option<Account>,
+    /// The part of it with this number, of as many as a managed policy's 6,144 characters need
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    part: Option<u16>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum RoleWord {
+    /// Takes backups and archives log; can neither read nor delete them
+    Writer,
+    /// Restores and drills; changes only what it made
+    Restorer,
+    /// Deletes what is no longer kept; cannot read a backup
+    Retention,
+    /// Reads what is stored and how AWS is set up, for `verify`; changes nothing
+    Auditor,
+    /// Of people, on the day: puts a restored database in the place of the lost one
+    BreakGlass,
+}
+
+impl From<RoleWord> for Role {
+    fn from(word: RoleWord) -> Self {
+        match word {
+            RoleWord::Writer => Self::Writer,
+            RoleWord::Restorer => Self::Restorer,
+            RoleWord::Retention => Self::Retention,
+            RoleWord::Auditor => Self::Auditor,
+            RoleWord::BreakGlass => Self::BreakGlass,
+        }
+    }
+}
+
+pub(super) fn run(args: &IamArgs, context: &Context) -> Result<Exit, CommandError> {
+    let What::Show(args) = &args.what;
+    let policy = context.policy()?;
+    let role = Role::from(args.role);
+    let document = iam::document(&policy, role, args.account.as_ref()).map_err(refused)?;
+    let parts = document.parts(MANAGED_LIMIT);
+    let shown = match args.part {
+        None => &document,
+        Some(n) => parts.get(usize::from(n) - 1).ok_or_else(|| {
+            CommandError::usage(format!("there is no part {n} of it"))
+                .hint(format!("`--part 1` to `--part {}` are all of it.", parts.len()))
+        })?,
+    };
+    let text = match context.output.is_json() {
+        true => serde_json::to_string(shown),
+        false => serde_json::to_string_pretty(shown),
+    };
+    context.output.line(text.map_err(CommandError::failed)?);
+    for note in notes(&policy, role, &document, parts.len(), args.part) {
+        context.output.note(note);
+    }
+    Ok(Exit::Done)
+}
+
+fn refused(error: IamError) -> CommandError {
+    let hint = match &error {
+        IamError::NoAccount { .. } => {
+            "`--account ID` says it: `aws sts get-caller-identity --query Account --output text` prints it."
+        }
+        IamError::NothingInAws { .. } => {
+            "Stores that are not AWS have keys of their own: make one there that may do no more than this role."
+        }
+    };
+    CommandError::usage(error).hint(hint)
+}
+
+/// What the document cannot say itself.
+fn notes(policy: &Policy, role: Role, document: &Document, parts: usize, part: Option<u16>) -> Vec<String> {
+    let mut notes = Vec::new();
+    let characters = document.characters();
+    if part.is_none() && characters > MANAGED_LIMIT {
+        let inline = match characters > INLINE_LIMIT {
+            true => "and more than inline policies may have together (10,240)".to_owned(),
+            false => "as an inline policy it fits (10,240)".to_owned(),
+        };
+        notes.push(format!(
+            "note: {characters} characters are more than a managed policy takes (6,144); {inline}. `--part 1` to `--part {parts}` print it as {parts} managed policies for the same role."
+        ));
+    }
+    for repository in &policy.repositories {
+        if let Place::S3(place) = &repository.place
+            && let Some(endpoint) = &place.endpoint
+        {
+            notes.push(format!(
+                "note: repository `{}` is at {endpoint}, which IAM does not reach: give the key it has there no more than this role.",
+                repository.name
+            ));
+        }
+    }
+    match (role, &policy.encryption) {
+        (Role::Auditor, Encryption::Age { .. }) => notes.push(
+            "note: `drctl verify` works with this role alone; `drctl copies sync` needs it beside `writer`. What it reads is encrypted.".to_owned(),
+        ),
+        (Role::Auditor | Role::Writer, Encryption::None) => notes.push(
+            "note: backups are not encrypted: whoever has `s3:GetObject` on them reads the data.".to_owned(),
+        ),
+        _ => {}
+    }
+    notes
+}

@@ -1,0 +1,128 @@
+use super::build::Builder;
+use super::place::{Account, Role, partition};
+use super::{Conditions, IamError, key};
+use crate::policy::{Checksum, Place, S3Place, ServerSideEncryption, SourceConfig};
+use crate::repository::layout;
+
+/// Rights in each bucket of AWS. Other servers have keys of their own, and IAM does not reach them.
+pub(super) fn add(builder: &mut Builder<'_>) -> Result<(), IamError> {
+    if builder.role == Role::BreakGlass {
+        return Ok(());
+    }
+    for repository in &builder.policy.repositories {
+        match &repository.place {
+            Place::S3(place) if place.endpoint.is_none() => of_bucket(builder, place)?,
+            Place::S3(_) | Place::Directory(_) => {}
+        }
+    }
+    Ok(())
+}
+
+fn of_bucket(builder: &mut Builder<'_>, place: &S3Place) -> Result<(), IamError> {
+    let bucket = format!("arn:{}:s3:::{}", partition(&place.region), place.bucket);
+    let below = match place.prefix.as_str() {
+        "" => String::new(),
+        prefix => format!("{prefix}/"),
+    };
+    let object = |key: &str| format!("{bucket}/{below}{key}");
+    list(builder, &bucket, &below);
+
+    let system = &builder.policy.system;
+    let (journal, leases) =
+        (object(&format!("{}*", layout::journal(system))), object(&layout::lease(system, "*")));
+    let (backups, log) = (object(&layout::every_backup(system)), object(&layout::every_wal_object(system)));
+    // What says whose the repository is, what is in it and who works on it. No data is in any of it.
+    let clear = vec![
+        object(layout::MARKER),
+        object(layout::BY_HAND),
+        object(&layout::every_manifest(system)),
+        object(&layout::every_wal_cluster(system)),
+        journal.clone(),
+        leases.clone(),
+    ];
+    let locks = place.object_lock.is_some();
+    let allow = |builder: &mut Builder<'_>, sid: &str, actions: &[&str], resources: Vec<String>| {
+        builder.document.allow(sid, actions, resources, Conditions::default());
+    };
+    match builder.role {
+        Role::Writer => {
+            let write = ["s3:AbortMultipartUpload", "s3:ListMultipartUploadParts", "s3:PutObject"];
+            allow(builder, "Write", &write, vec![object("*")]);
+            if locks {
+                allow(
+                    builder,
+                    "LockWhatItWrites",
+                    &["s3:PutObjectRetention"],
+                    vec![backups.clone(), log.clone()],
+                );
+            }
+            let mut read = clear;
+            read.push(object(layout::every_probe()));
+            if archives_log(builder) {
+                // The same file is archived twice when an answer is lost: it is told by its metadata.
+                read.push(log);
+            }
+            if place.checksum != Checksum::Crc64Nvme {
+                // The store's own sum of the whole says that an upload is good; without it one has to look.
+                read.push(backups);
+            }
+            allow(builder, "ReadWhatSaysWhatIsThere", &["s3:GetObject"], read);
+        }
+        Role::Restorer | Role::Auditor => {
+            let mut read = vec!["s3:GetObject", "s3:GetObjectVersion"];
+            if builder.role == Role::Auditor {
+                read.extend(["s3:GetObjectLegalHold", "s3:GetObjectRetention"]);
+            } else if place.storage_class.as_deref().is_some_and(is_archive) {
+                read.push("s3:RestoreObject");
+            }
+            allow(builder, "ReadTheRepository", &read, vec![object("*")]);
+            allow(builder, "RecordTheRun", &["s3:PutObject"], vec![journal]);
+        }
+        Role::Retention => {
+            allow(builder, "ReadWhatSaysWhatIsThere", &["s3:GetObject"], clear);
+            allow(builder, "RecordTheRunAndHoldTheLease", &["s3:PutObject"], vec![journal, leases]);
+            let mut delete = vec!["s3:AbortMultipartUpload", "s3:DeleteObject", "s3:DeleteObjectVersion"];
+            delete.extend(["s3:GetObjectLegalHold", "s3:GetObjectRetention"]);
+            if locks {
+                // Longer, never shorter: that takes `s3:BypassGovernanceRetention`.
+                delete.push("s3:PutObjectRetention");
+            }
+            allow(builder, "DeleteBackupsUnread", &delete, vec![backups, log]);
+        }
+        Role::BreakGlass => {}
+    }
+    if let Some(ServerSideEncryption::Kms { key: Some(named) }) = &place.server_side_encryption {
+        // All of them read manifests and write a record of their run.
+        let actions = ["kms:Decrypt", "kms:GenerateDataKey"];
+        let account = Account::of_credentials(&place.credentials);
+        key::of_bucket(builder, named, &place.region, account.as_ref(), &actions)?;
+    }
+    Ok(())
+}
+
+/// Without the right to list, what is not there is forbidden, and nobody can tell the two apart.
+fn list(builder: &mut Builder<'_>, bucket: &str, below: &str) {
+    let mut actions = vec!["s3:GetBucketObjectLockConfiguration", "s3:GetBucketVersioning", "s3:ListBucket"];
+    match builder.role {
+        Role::Writer => actions.push("s3:ListBucketMultipartUploads"),
+        Role::Retention => actions.extend(["s3:ListBucketMultipartUploads", "s3:ListBucketVersions"]),
+        Role::Restorer | Role::Auditor | Role::BreakGlass => actions.push("s3:ListBucketVersions"),
+    }
+    // `IfExists`: only listings have a prefix.
+    let condition = match below {
+        "" => Conditions::default(),
+        below => Conditions::when("StringLikeIfExists", "s3:prefix", &[&format!("{below}*")]),
+    };
+    builder.document.allow("ListTheRepository", &actions, [bucket.to_owned()], condition);
+}
+
+fn archives_log(builder: &Builder<'_>) -> bool {
+    let archives =
+        |config: &SourceConfig| matches!(config, SourceConfig::Postgres(postgres) if postgres.wal.is_some());
+    builder.policy.sources.iter().any(|source| archives(&source.config))
+}
+
+/// Objects that must be brought back before they can be read.
+fn is_archive(class: &str) -> bool {
+    matches!(class, "GLACIER" | "DEEP_ARCHIVE")
+}

@@ -1,0 +1,22 @@
+//! What each role of drctl needs in AWS, and what it must not have, as IAM policy documents made from the
+//! policy: they name its buckets, databases, vaults, keys and secrets, and nothing else.
+//!
+//! *Invariants.* Whoever writes backups can neither delete nor change one; whoever deletes backups cannot read
+//! one; nobody may do both. `*` stands as a resource only where AWS takes no other ([`Document::anywhere`]),
+//! and where something is denied. An account that the policy does not say is asked for, never guessed.
+//!
+//! *Not here.* Making roles, and asking AWS what a caller may do: `drctl doctor`.
+
+mod bucket;
+mod build;
+mod document;
+mod key;
+mod never;
+mod place;
+mod rds;
+mod secret;
+mod vault;
+
+pub use build::{IamError, document};
+pub use document::{Conditions, Document, Effect, INLINE_LIMIT, MANAGED_LIMIT, Statement};
+pub use place::{Account, Role, account};

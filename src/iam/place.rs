@@ -1,0 +1,144 @@
+use std::fmt;
+
+use crate::policy::{Credentials, Place, Policy, Route, ServerSideEncryption, SourceConfig};
+
+/// Whose permissions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Takes backups and archives log, on the host that does so by itself. Can neither read nor remove what it
+    /// wrote.
+    Writer,
+    /// Restores and drills. Holds an identity, and can change nothing but what it made.
+    Restorer,
+    /// Removes what is no longer kept. Cannot read a backup.
+    Retention,
+    /// Reads what is stored, and how AWS is set up, to verify it; changes nothing.
+    Auditor,
+    /// Of people, on the day: puts a restored database in the place of the lost one.
+    BreakGlass,
+}
+
+impl Role {
+    pub const ALL: [Self; 5] =
+        [Self::Writer, Self::Restorer, Self::Retention, Self::Auditor, Self::BreakGlass];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Writer => "writer",
+            Self::Restorer => "restorer",
+            Self::Retention => "retention",
+            Self::Auditor => "auditor",
+            Self::BreakGlass => "break-glass",
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// An account of AWS: 12 digits.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Account(String);
+
+impl Account {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// `None` of what is no ARN, or says no account.
+    fn of_arn(arn: &str) -> Option<Self> {
+        let mut parts = arn.split(':');
+        (parts.next() == Some("arn")).then_some(())?;
+        parts.nth(3)?.parse().ok()
+    }
+
+    /// Of the role that credentials take on.
+    pub(super) fn of_credentials(credentials: &Credentials) -> Option<Self> {
+        match credentials {
+            Credentials::Role { arn, .. } => Self::of_arn(arn),
+            _ => None,
+        }
+    }
+}
+
+impl std::str::FromStr for Account {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit()) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err("an account of AWS has 12 digits".to_owned())
+    }
+}
+
+/// The account that the policy's ARNs name; `None` where they name none, or several.
+pub fn account(policy: &Policy) -> Option<Account> {
+    let mut known = named(policy);
+    if known.len() == 1 { known.pop() } else { None }
+}
+
+/// Whether they name any.
+pub(super) fn names_accounts(policy: &Policy) -> bool {
+    !named(policy).is_empty()
+}
+
+fn named(policy: &Policy) -> Vec<Account> {
+    let mut known: Vec<Account> = arns(policy).iter().filter_map(|arn| Account::of_arn(arn)).collect();
+    known.sort();
+    known.dedup();
+    known
+}
+
+fn arns(policy: &Policy) -> Vec<String> {
+    let mut arns = Vec::new();
+    let mut of = |credentials: &Credentials| {
+        if let Credentials::Role { arn, .. } = credentials {
+            arns.push(arn.clone());
+        }
+    };
+    for repository in &policy.repositories {
+        let Place::S3(place) = &repository.place else { continue };
+        of(&place.credentials);
+    }
+    for source in &policy.sources {
+        match &source.config {
+            SourceConfig::Rds(rds) => of(&rds.place.credentials),
+            SourceConfig::AwsBackup(backup) => of(&backup.place.credentials),
+            SourceConfig::Postgres(_) | SourceConfig::NotBuilt { .. } => {}
+        }
+    }
+    for repository in &policy.repositories {
+        let Place::S3(place) = &repository.place else { continue };
+        if let Some(ServerSideEncryption::Kms { key: Some(key) }) = &place.server_side_encryption {
+            arns.push(key.clone());
+        }
+    }
+    for source in &policy.sources {
+        match &source.config {
+            SourceConfig::Rds(rds) => {
+                arns.extend(rds.regions.iter().filter_map(|region| region.kms_key.clone()));
+            }
+            SourceConfig::AwsBackup(backup) => arns.extend([backup.resource.clone(), backup.role.clone()]),
+            SourceConfig::Postgres(_) | SourceConfig::NotBuilt { .. } => {}
+        }
+    }
+    for channel in &policy.notify.channels {
+        if let Route::Sns { topic, .. } = &channel.route {
+            arns.push(topic.clone());
+        }
+    }
+    arns
+}
+
+/// `aws`, or what AWS in China and for the government has in its ARNs.
+pub(super) fn partition(region: &str) -> &'static str {
+    match region {
+        region if region.starts_with("cn-") => "aws-cn",
+        region if region.starts_with("us-gov-") => "aws-us-gov",
+        _ => "aws",
+    }
+}

@@ -1,0 +1,258 @@
+use super::build::Builder;
+use super::place::{Account, Role, partition};
+use super::{Conditions, IamError, key};
+use crate::aws::{EXPIRES, MANAGED, SYSTEM};
+use crate::policy::{RdsDatabase, RdsSource};
+use crate::source::snapshot::identifier_prefix;
+
+/// Rights on one database, its snapshots and what is restored from them.
+///
+/// Describing names every snapshot, group and automated backup of the account: which there are is what is
+/// asked. What is made or changed is told by its identifier or its tags.
+///
+/// What is restored is called `drctl-…` or has the database's own name and more behind it; in another region
+/// also the name itself. AWS lets nobody tag only what they are making, so without that bound a restorer could
+/// put drctl's tags on any database, and then delete it.
+pub(super) fn add(builder: &mut Builder<'_>, source: &RdsSource) -> Result<(), IamError> {
+    if source.place.endpoint.is_some() {
+        return Ok(());
+    }
+    let own = Account::of_credentials(&source.place.credentials);
+    let account = builder.account_or(own.as_ref(), "an RDS database")?;
+    let home = source.place.region.as_str();
+    let regions: Vec<&str> =
+        std::iter::once(home).chain(source.regions.iter().map(|region| region.name.as_str())).collect();
+    let names = Names::of(source);
+    let prefix = identifier_prefix(&builder.policy.system);
+    let arn = |region: &str, kind: &str, name: &str| {
+        format!("arn:{}:rds:{region}:{}:{kind}:{name}", partition(region), account.as_str())
+    };
+    let everywhere = |kind: &str, name: &str| -> Vec<String> {
+        regions.iter().map(|region| arn(region, kind, name)).collect()
+    };
+    let database = arn(home, names.database, names.identifier);
+    let snapshots = everywhere(names.snapshot, &format!("{prefix}*"));
+    builder.production.push(database.clone());
+
+    describe(builder, &names, &everywhere);
+    let system = builder.policy.system.to_string();
+    let asks = Conditions::when("StringEquals", format!("aws:RequestTag/{MANAGED}"), &["true"]).and(
+        "StringEquals",
+        format!("aws:RequestTag/{SYSTEM}"),
+        &[&system],
+    );
+    let is_ours = Conditions::when("StringEquals", format!("aws:ResourceTag/{MANAGED}"), &["true"]).and(
+        "StringEquals",
+        format!("aws:ResourceTag/{SYSTEM}"),
+        &[&system],
+    );
+    let expires = is_ours.clone().and("Null", format!("aws:ResourceTag/{EXPIRES}"), &["false"]);
+    match builder.role {
+        Role::Writer if !source.snapshots => {}
+        Role::Writer => {
+            let create = [database].into_iter().chain(snapshots.iter().take(1).cloned());
+            builder.document.allow("TakeTaggedSnapshots", &[names.create], create, asks.clone());
+            if !source.regions.is_empty() {
+                builder.document.allow(
+                    "CopyThemToOtherRegions",
+                    &[names.copy],
+                    snapshots.clone(),
+                    Conditions::default(),
+                );
+            }
+            builder.document.allow(
+                "TagThem",
+                &["rds:AddTagsToResource"],
+                snapshots.clone(),
+                Conditions::default(),
+            );
+            if !source.share_with.is_empty() {
+                let share = snapshots.iter().take(1).cloned();
+                builder.document.allow("ShareThem", &[names.share], share, Conditions::default());
+            }
+            if !source.regions.is_empty() {
+                keys(builder, source, &account)?;
+            }
+        }
+        Role::Restorer => {
+            let targets = |kind: &str| -> Vec<String> {
+                let mut targets = everywhere(kind, "drctl-*");
+                targets.extend(everywhere(kind, &format!("{}-*", names.identifier)));
+                targets.extend(regions.iter().skip(1).map(|region| arn(region, kind, names.identifier)));
+                targets
+            };
+            let groups: Vec<String> =
+                [names.parameters, "og"].iter().flat_map(|kind| everywhere(kind, "*")).collect();
+            let mut made = targets(names.database);
+            let mut used = [snapshots.clone(), groups.clone(), made.clone()].concat();
+            used.push(database);
+            used.extend(["auto-backup", "subgrp"].iter().flat_map(|kind| everywhere(kind, "*")));
+            builder.document.allow("RestoreIntoTaggedDatabases", &names.restore, used, asks.clone());
+            if !names.members.is_empty() {
+                let of_members = ["pg", "subgrp"].iter().flat_map(|kind| everywhere(kind, "*"));
+                let used = targets("db").into_iter().chain(made.clone()).chain(of_members);
+                builder.document.allow(
+                    "GiveARestoredClusterItsInstances",
+                    &names.members,
+                    used,
+                    asks.clone(),
+                );
+                made.extend(targets("db"));
+            }
+            builder.document.allow("TagWhatItMakes", &["rds:AddTagsToResource"], made.clone(), asks);
+            let change = [names.change, &["rds:AddTagsToResource"]].concat();
+            builder.document.allow("ChangeOnlyWhatItMade", &change, made.clone(), is_ours);
+            builder.document.allow("GiveItGroups", names.modify, groups, Conditions::default());
+            builder.document.allow("RemoveOnlyWhatItMadeForAWhile", names.delete, made, expires);
+            builder.document.anywhere(&[
+                "ec2:DescribeAvailabilityZones",
+                "ec2:DescribeSecurityGroups",
+                "ec2:DescribeSubnets",
+                "ec2:DescribeVpcAttribute",
+                "ec2:DescribeVpcs",
+            ]);
+            let secrets = regions.iter().map(|region| {
+                format!("arn:{}:secretsmanager:{region}:{}:secret:rds!*", partition(region), account.as_str())
+            });
+            let secret = ["secretsmanager:CreateSecret", "secretsmanager:TagResource"];
+            builder.document.allow("LetRdsKeepTheNewPassword", &secret, secrets, Conditions::default());
+            keys(builder, source, &account)?;
+        }
+        Role::Retention => {
+            builder.document.allow("DeleteTaggedSnapshots", &[names.delete_snapshot], snapshots, is_ours);
+            let mut left = everywhere("db", "*");
+            left.extend(everywhere(names.database, "*"));
+            builder.document.allow("RemoveExpiredLeftovers", names.delete, left, expires);
+        }
+        Role::Auditor => {}
+        Role::BreakGlass => {
+            let mut databases = everywhere(names.database, &format!("{}*", names.identifier));
+            databases.push(database.clone());
+            let by_hand = Conditions::when("Bool", "aws:MultiFactorAuthPresent", &["true"]);
+            builder.document.allow(
+                "PutARestoredDatabaseInItsPlace",
+                names.change,
+                databases,
+                by_hand.clone(),
+            );
+            let mut restored = everywhere("db", "*");
+            restored.extend(everywhere(names.database, "*"));
+            let ours = is_ours.and("Bool", "aws:MultiFactorAuthPresent", &["true"]);
+            builder.document.allow("PutARestoredDatabaseInItsPlace", names.change, restored, ours);
+            if source.regions.iter().any(|region| region.automated_backups) {
+                let mut resources = vec![database];
+                resources.extend(everywhere("auto-backup", "*"));
+                let start = ["rds:StartDBInstanceAutomatedBackupsReplication"];
+                builder.document.allow("ReplicateAutomatedBackups", &start, resources, by_hand);
+                keys(builder, source, &account)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn describe(builder: &mut Builder<'_>, names: &Names<'_>, everywhere: &dyn Fn(&str, &str) -> Vec<String>) {
+    let mut resources = everywhere("db", "*");
+    for kind in names.described {
+        resources.extend(everywhere(kind, "*"));
+    }
+    builder.document.allow("DescribeWhatThereIs", names.describe, resources, Conditions::default());
+    if builder.role != Role::BreakGlass {
+        builder.document.anywhere(&["rds:DescribeAccountAttributes"]);
+    }
+}
+
+/// The database's own key, and that of each region.
+fn keys(builder: &mut Builder<'_>, source: &RdsSource, account: &Account) -> Result<(), IamError> {
+    key::of_rds(builder, None, &source.place.region, account)?;
+    for region in &source.regions {
+        if let Some(named) = &region.kms_key {
+            key::of_rds(builder, Some(named), &region.name, account)?;
+        }
+    }
+    Ok(())
+}
+
+/// An instance and a cluster have calls and ARNs of their own for the same things.
+struct Names<'s> {
+    identifier: &'s str,
+    database: &'static str,
+    snapshot: &'static str,
+    parameters: &'static str,
+    described: &'static [&'static str],
+    describe: &'static [&'static str],
+    create: &'static str,
+    copy: &'static str,
+    share: &'static str,
+    restore: [&'static str; 2],
+    members: Vec<&'static str>,
+    change: &'static [&'static str],
+    modify: &'static [&'static str],
+    delete: &'static [&'static str],
+    delete_snapshot: &'static str,
+}
+
+impl<'s> Names<'s> {
+    fn of(source: &'s RdsSource) -> Self {
+        match &source.database {
+            RdsDatabase::Instance(identifier) => Self {
+                identifier,
+                database: "db",
+                snapshot: "snapshot",
+                parameters: "pg",
+                described: &["auto-backup", "og", "pg", "snapshot", "subgrp"],
+                describe: &[
+                    "rds:DescribeDBInstanceAutomatedBackups",
+                    "rds:DescribeDBInstances",
+                    "rds:DescribeDBParameterGroups",
+                    "rds:DescribeDBParameters",
+                    "rds:DescribeDBSnapshotAttributes",
+                    "rds:DescribeDBSnapshots",
+                    "rds:DescribeDBSubnetGroups",
+                    "rds:DescribeOptionGroups",
+                    "rds:ListTagsForResource",
+                ],
+                create: "rds:CreateDBSnapshot",
+                copy: "rds:CopyDBSnapshot",
+                share: "rds:ModifyDBSnapshotAttribute",
+                restore: ["rds:RestoreDBInstanceFromDBSnapshot", "rds:RestoreDBInstanceToPointInTime"],
+                members: vec![],
+                change: &["rds:ModifyDBInstance", "rds:RebootDBInstance"],
+                modify: &["rds:ModifyDBInstance"],
+                delete: &["rds:DeleteDBInstance"],
+                delete_snapshot: "rds:DeleteDBSnapshot",
+            },
+            RdsDatabase::Cluster(identifier) => Self {
+                identifier,
+                database: "cluster",
+                snapshot: "cluster-snapshot",
+                parameters: "cluster-pg",
+                described: &["cluster", "cluster-pg", "cluster-snapshot", "pg", "subgrp"],
+                describe: &[
+                    "rds:DescribeDBClusterParameterGroups",
+                    "rds:DescribeDBClusterParameters",
+                    "rds:DescribeDBClusterSnapshotAttributes",
+                    "rds:DescribeDBClusterSnapshots",
+                    "rds:DescribeDBClusters",
+                    "rds:DescribeDBInstances",
+                    "rds:DescribeDBSubnetGroups",
+                    "rds:ListTagsForResource",
+                ],
+                create: "rds:CreateDBClusterSnapshot",
+                copy: "rds:CopyDBClusterSnapshot",
+                share: "rds:ModifyDBClusterSnapshotAttribute",
+                restore: ["rds:RestoreDBClusterFromSnapshot", "rds:RestoreDBClusterToPointInTime"],
+                members: vec!["rds:CreateDBInstance"],
+                change: &[
+                    "rds:ModifyDBCluster",
+                    "rds:ModifyDBInstance",
+                    "rds:RebootDBCluster",
+                    "rds:RebootDBInstance",
+                ],
+                modify: &["rds:ModifyDBCluster", "rds:ModifyDBInstance"],
+                delete: &["rds:DeleteDBCluster", "rds:DeleteDBInstance"],
+                delete_snapshot: "rds:DeleteDBClusterSnapshot",
+            },
+        }
+    }
+}

@@ -1,0 +1,81 @@
+use super::build::Builder;
+use super::place::{Role, partition};
+use super::{Conditions, IamError};
+use crate::platform::SecretRef;
+use crate::policy::{Credentials, Place, PostgresSource, SourceConfig};
+
+/// The right to read what the policy keeps in Secrets Manager, each role its own.
+pub(super) fn add(builder: &mut Builder<'_>) -> Result<(), IamError> {
+    let mut ids: Vec<String> = Vec::new();
+    for reference in references(builder) {
+        if let SecretRef::SecretsManager { id, .. } = reference {
+            ids.push(id.clone());
+        }
+    }
+    for id in ids {
+        let arn = match id.starts_with("arn:") {
+            true => id,
+            // AWS adds six characters to a name, and the host says in which region it is.
+            false => {
+                let account = builder.account_or(None, "a secret in Secrets Manager")?;
+                format!("arn:{}:secretsmanager:*:{}:secret:{id}-??????", home(builder), account.as_str())
+            }
+        };
+        let read = ["secretsmanager:GetSecretValue"];
+        builder.document.allow("ReadSecretsOfThePolicy", &read, [arn], Conditions::default());
+    }
+    Ok(())
+}
+
+fn home(builder: &Builder<'_>) -> &'static str {
+    let s3 = builder.policy.repositories.iter().find_map(|repository| match &repository.place {
+        Place::S3(place) if place.endpoint.is_none() => Some(place.region.as_str()),
+        Place::S3(_) | Place::Directory(_) => None,
+    });
+    partition(s3.unwrap_or_default())
+}
+
+fn references<'p>(builder: &Builder<'p>) -> Vec<&'p SecretRef> {
+    let (policy, role) = (builder.policy, builder.role);
+    if role == Role::BreakGlass {
+        return vec![];
+    }
+    let mut known: Vec<&SecretRef> = policy.catalog_password.iter().collect();
+    for repository in &policy.repositories {
+        let Place::S3(place) = &repository.place else { continue };
+        known.extend(of_credentials(&place.credentials));
+    }
+    for source in &policy.sources {
+        match &source.config {
+            SourceConfig::Rds(rds) => known.extend(of_credentials(&rds.place.credentials)),
+            SourceConfig::AwsBackup(backup) => known.extend(of_credentials(&backup.place.credentials)),
+            SourceConfig::Postgres(_) | SourceConfig::NotBuilt { .. } => {}
+        }
+        // Who takes backups speaks to the databases, and who restores an instance to what is in it.
+        match &source.config {
+            SourceConfig::Postgres(postgres) if role == Role::Writer => known.extend(of_database(postgres)),
+            SourceConfig::Rds(rds) if matches!(role, Role::Writer | Role::Restorer) => {
+                known.extend(rds.login.iter().flat_map(|login| of_database(login)));
+            }
+            _ => {}
+        }
+    }
+    if role == Role::Restorer {
+        known.extend(policy.drill.iter().filter_map(|drill| drill.identity.as_ref()));
+    }
+    known
+}
+
+fn of_credentials(credentials: &Credentials) -> Vec<&SecretRef> {
+    match credentials {
+        Credentials::Keys { access_key_id, secret_access_key, session_token } => {
+            [access_key_id, secret_access_key].into_iter().chain(session_token).collect()
+        }
+        Credentials::Default | Credentials::Profile(_) | Credentials::Role { .. } => vec![],
+    }
+}
+
+fn of_database(postgres: &PostgresSource) -> Vec<&SecretRef> {
+    let base = postgres.base.as_ref().and_then(|base| base.url_ref.as_ref());
+    postgres.url_ref.iter().chain(&postgres.password).chain(base).collect()
+}

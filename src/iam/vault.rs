@@ -1,0 +1,98 @@
+use super::build::Builder;
+use super::place::{Account, Role, partition};
+use super::{Conditions, IamError};
+use crate::aws::MANAGED;
+use crate::policy::AwsBackupSource;
+
+/// Rights on the vaults of a resource that AWS Backup protects, and on its recovery points.
+pub(super) fn add(builder: &mut Builder<'_>, source: &AwsBackupSource) -> Result<(), IamError> {
+    if source.place.endpoint.is_some() || builder.role == Role::BreakGlass {
+        return Ok(());
+    }
+    let own = Account::of_credentials(&source.place.credentials);
+    let account = builder.account_or(own.as_ref(), "a backup vault")?;
+    let home = source.place.region.as_str();
+    let vault = |region: &str, name: &str| {
+        format!("arn:{}:backup:{region}:{}:backup-vault:{name}", partition(region), account.as_str())
+    };
+    let own = vault(home, &source.vault);
+    let copies: Vec<_> = source.copies.iter().map(|copy| vault(&copy.region, &copy.vault)).collect();
+    let regions: Vec<&str> =
+        std::iter::once(home).chain(source.copies.iter().map(|copy| copy.region.as_str())).collect();
+    let points: Vec<String> =
+        regions.iter().flat_map(|region| recovery_points(&source.resource, region, &account)).collect();
+    let vaults: Vec<_> = [own.clone()].into_iter().chain(copies.iter().cloned()).collect();
+    let plain = Conditions::default;
+
+    let look = [
+        "backup:DescribeBackupVault",
+        "backup:GetBackupVaultAccessPolicy",
+        "backup:ListRecoveryPointsByBackupVault",
+    ];
+    builder.document.allow("LookIntoTheVaults", &look, vaults, plain());
+    let read = ["backup:DescribeRecoveryPoint", "backup:ListTags"];
+    builder.document.allow("LookAtRecoveryPoints", &read, points.clone(), plain());
+    let ours = Conditions::when("StringEquals", format!("aws:ResourceTag/{MANAGED}"), &["true"]);
+    let pass = Conditions::when("StringEquals", "iam:PassedToService", &["backup.amazonaws.com"]);
+    match builder.role {
+        Role::Writer => {
+            builder.document.allow("TakeRecoveryPoints", &["backup:StartBackupJob"], [own], plain());
+            builder.document.allow("TagThem", &["backup:TagResource"], points.clone(), plain());
+            if !copies.is_empty() {
+                builder.document.allow("CopyThem", &["backup:StartCopyJob"], points, plain());
+                builder.document.allow("CopyIntoTheVaults", &["backup:CopyIntoBackupVault"], copies, plain());
+            }
+            builder.document.allow("ActAsAwsBackup", &["iam:PassRole"], [source.role.clone()], pass);
+            builder.document.anywhere(&[
+                "backup:DescribeBackupJob",
+                "backup:DescribeCopyJob",
+                "backup:ListBackupJobs",
+                "backup:ListCopyJobs",
+            ]);
+        }
+        Role::Restorer => {
+            let start = ["backup:GetRecoveryPointRestoreMetadata", "backup:StartRestoreJob"];
+            builder.document.allow("RestoreRecoveryPoints", &start, points, plain());
+            builder.document.allow("ActAsAwsBackup", &["iam:PassRole"], [source.role.clone()], pass);
+            builder.document.anywhere(&[
+                "backup:DescribeRestoreJob",
+                "backup:GetRestoreJobMetadata",
+                "backup:ListRestoreJobs",
+                "backup:PutRestoreValidationResult",
+            ]);
+        }
+        Role::Retention => {
+            let delete = ["backup:DeleteRecoveryPoint"];
+            builder.document.allow("DeleteTaggedRecoveryPoints", &delete, points, ours);
+        }
+        Role::Auditor => builder.document.anywhere(&[
+            "backup:DescribeBackupJob",
+            "backup:DescribeCopyJob",
+            "backup:DescribeRestoreJob",
+            "backup:ListBackupJobs",
+            "backup:ListCopyJobs",
+            "backup:ListRestoreJobs",
+        ]),
+        Role::BreakGlass => {}
+    }
+    if source.plan.is_some() && matches!(builder.role, Role::Writer | Role::Auditor) {
+        let plan = format!("arn:{}:backup:{home}:{}:backup-plan:*", partition(home), account.as_str());
+        let read = ["backup:GetBackupPlan", "backup:GetBackupSelection", "backup:ListBackupSelections"];
+        builder.document.allow("ReadThePlan", &read, [plan], plain());
+        builder.document.anywhere(&["backup:ListBackupPlans"]);
+    }
+    Ok(())
+}
+
+/// Recovery points of some services are things of theirs, under names AWS Backup gives.
+fn recovery_points(resource: &str, region: &str, account: &Account) -> Vec<String> {
+    let (partition, account) = (partition(region), account.as_str());
+    let mut parts = resource.split(':').skip(2);
+    match parts.next().unwrap_or_default() {
+        "rds" => ["snapshot", "cluster-snapshot"]
+            .map(|kind| format!("arn:{partition}:rds:{region}:{account}:{kind}:awsbackup:*"))
+            .to_vec(),
+        "ec2" => ["snapshot", "image"].map(|kind| format!("arn:{partition}:ec2:{region}::{kind}/*")).to_vec(),
+        _ => vec![format!("arn:{partition}:backup:{region}:{account}:recovery-point:*")],
+    }
+}
