@@ -107,6 +107,10 @@ pub enum Phase {
     Publish,
     Settings,
     Recover,
+    CreateInstance,
+    Available,
+    LogIn,
+    Hydrate,
     Verify,
     Copy,
 }
@@ -134,6 +138,10 @@ impl Phase {
             Self::Publish => "publish",
             Self::Settings => "settings",
             Self::Recover => "recover",
+            Self::CreateInstance => "create instance",
+            Self::Available => "available",
+            Self::LogIn => "log in",
+            Self::Hydrate => "hydrate",
             Self::Verify => "verify",
             Self::Copy => "copy",
         }

@@ -68,6 +68,13 @@ impl Manifest {
         self.server.as_ref()?.system_identifier.as_ref()?.parse().ok()
     }
 
+    /// An artifact by the name it has without the endings of its encoding.
+    pub fn artifact_of(&self, name: &str) -> Option<&Artifact> {
+        let endings = ["", ".zst", ".zst.age", ".age"];
+        let is_it = |rest: &str| endings.contains(&rest);
+        self.artifacts.iter().find(|artifact| artifact.name.strip_prefix(name).is_some_and(is_it))
+    }
+
     pub fn artifact(&self, name: &str) -> Option<&Artifact> {
         self.artifacts.iter().find(|artifact| artifact.name == name)
     }

@@ -26,6 +26,7 @@ mod s3;
 #[cfg(test)]
 pub(crate) mod sample;
 mod set;
+mod small;
 mod store;
 mod target;
 mod writer;
@@ -37,6 +38,7 @@ pub use marker::{Marker, MarkerError};
 pub use phases::{PhaseSeconds, Phases};
 pub use s3::S3Store;
 pub use set::{Lost, Repositories, Repository, write_options};
+pub use small::{SmallError, SmallReader};
 pub use store::{
     Guard, Lock, ObjectInfo, Page, Precondition, Proof, PutOptions, Store, StoreError, StoreErrorKind,
     Upload, UploadInfo, Written, list_all,

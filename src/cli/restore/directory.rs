@@ -86,6 +86,17 @@ impl MomentArgs {
         given.into_iter().find(|(_, is_given)| *is_given).map(|(name, _)| name)
     }
 
+    /// The moment, where a time or the latest is asked for: what RDS can be told.
+    pub(super) fn time_or_latest(
+        &self,
+    ) -> Result<Option<Option<chrono::DateTime<chrono::Utc>>>, CommandError> {
+        match self.target()? {
+            Target::Time(time) => Ok(Some(Some(time))),
+            Target::Latest => Ok(Some(None)),
+            _ => Ok(None),
+        }
+    }
+
     fn target(&self) -> Result<Target, CommandError> {
         let target = match self {
             Self { point_in_time: Some(text), .. } => parse_time(text).map(Target::Time),
@@ -173,7 +184,7 @@ async fn request(args: &RestoreArgs, context: &Context, policy: &Policy) -> Resu
             Some(prefix) => Which::Prefix(prefix.to_owned()),
         },
         from: args.from.clone(),
-        to: absolute(Path::new(&args.to))?,
+        to: absolute(Path::new(args.to()))?,
         tablespaces,
         repositories: directories(policy),
         start: moment.start.then_some(Start { port: moment.port }),

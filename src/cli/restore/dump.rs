@@ -118,20 +118,20 @@ fn table(text: &str) -> Result<(String, String), CommandError> {
 /// The server and role to restore with, and the name of the database that is to be.
 async fn target(args: &RestoreArgs, policy: &Policy) -> Result<ConnectionParameters, CommandError> {
     let is_reference =
-        ["env:", "file:", "command:", "secretsmanager:"].iter().any(|scheme| args.to.starts_with(scheme));
+        ["env:", "file:", "command:", "secretsmanager:"].iter().any(|scheme| args.to().starts_with(scheme));
     let mut target = if is_reference {
-        let reference: SecretRef = args.to.parse().map_err(CommandError::usage)?;
+        let reference: SecretRef = args.to().parse().map_err(CommandError::usage)?;
         let url = reference.resolve().await.map_err(CommandError::usage)?;
         parse_url(crate::platform::ExposeSecret::expose_secret(&url))?
-    } else if args.to.contains("://") {
-        let target = parse_url(&args.to)?;
+    } else if args.to().contains("://") {
+        let target = parse_url(args.to())?;
         if target.password.is_some() {
             return Err(CommandError::usage("a password in `--to` can be read by everyone on this host")
                 .hint("Give it by `--password env:NAME` or `--password file:/path`, or the whole URL by `--to env:NAME`."));
         }
         target
     } else {
-        let name = args.to.strip_prefix("new-database:").unwrap_or(&args.to);
+        let name = args.to().strip_prefix("new-database:").unwrap_or(args.to());
         let source = policy.source(&args.source).map(|source| &source.config);
         let Some(SourceConfig::Postgres(source)) = source else {
             return Err(CommandError::usage(format!(

@@ -1,9 +1,12 @@
-//! `drctl restore`: a dump into a database, or a base backup and its log into a directory.
+//! `drctl restore`: a dump into a database, a base backup and its log into a directory, or what RDS keeps
+//! into a new instance.
 
 mod directory;
 mod directory_shown;
 mod dump;
 mod dump_shown;
+mod instance;
+mod instance_shown;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -33,12 +36,12 @@ pub struct RestoreArgs {
     /// Where to. A dump: `postgres://user@host/new_database`, a reference to such a URL (`env:NAME`,
     /// `file:/path`), or just the name of a new database on the source's own server. With a point in time: a
     /// directory that does not exist or is empty
-    #[arg(long, value_name = "URL|NAME|DIRECTORY")]
-    to: String,
+    #[arg(long, value_name = "URL|NAME|DIRECTORY", required_unless_present = "to_instance")]
+    to: Option<String>,
     /// The password for `--to`, by reference: `env:NAME`, `file:/path`, `command:program arg`
     #[arg(long, value_name = "REFERENCE")]
     password: Option<String>,
-    /// Read from this repository only [default: the primary, then the copies]
+    /// Read from this repository only [default: the primary, then the copies]; of RDS, from this region
     #[arg(long, value_name = "REPOSITORY")]
     from: Option<RepositoryName>,
     /// Connections that load at a time; with 1 no scratch disk is needed [default: one a processor, up to 4]
@@ -73,10 +76,14 @@ pub struct RestoreArgs {
     drop_leftovers: bool,
     #[command(flatten)]
     moment: directory::MomentArgs,
+    #[command(flatten)]
+    instance: instance::InstanceArgs,
 }
 
 pub(super) async fn run(args: RestoreArgs, context: &Context) -> Result<Exit, CommandError> {
-    if args.moment.is_given() {
+    if args.instance.is_given() {
+        instance::run(args, context).await
+    } else if args.moment.is_given() {
         args.fits_directory()?;
         directory::run(args, context).await
     } else {
@@ -89,6 +96,11 @@ pub(super) async fn run(args: RestoreArgs, context: &Context) -> Result<Exit, Co
 const MOMENTS: &str = "`--point-in-time`, `--to-lsn`, `--to-xid`, `--to-name` or `--latest`";
 
 impl RestoreArgs {
+    /// Empty only where it is not needed.
+    fn to(&self) -> &str {
+        self.to.as_deref().unwrap_or_default()
+    }
+
     /// What belongs to dumps only does not go with a point in time.
     fn fits_directory(&self) -> Result<(), CommandError> {
         let given = [
@@ -108,8 +120,9 @@ impl RestoreArgs {
                 "Restore the cluster into a directory with `--start`, and take what you need from there with pg_dump.",
             ));
         }
-        if self.to.contains("://") || !self.to.contains('/') {
-            let words = format!("`{}` is not a directory: a point in time restores a whole cluster", self.to);
+        let to = self.to();
+        if to.contains("://") || !to.contains('/') {
+            let words = format!("`{to}` is not a directory: a point in time restores a whole cluster");
             return Err(CommandError::usage(words)
                 .hint("Name a directory that does not exist or is empty, with a `/` in it."));
         }
@@ -123,8 +136,9 @@ impl RestoreArgs {
                 format!("`{option}` is for restoring a cluster to a point in time, and none is given");
             return Err(CommandError::usage(words).hint(format!("Say which with {MOMENTS}.")));
         }
-        if self.to.starts_with(['/', '.']) {
-            let words = format!("`{}` is a directory, and a dump is restored into a database", self.to);
+        let to = self.to();
+        if to.starts_with(['/', '.']) {
+            let words = format!("`{to}` is a directory, and a dump is restored into a database");
             return Err(CommandError::usage(words).hint("Name a new database with `--to`.").hint(format!(
                 "To restore the whole cluster into a directory, say to which moment with {MOMENTS}."
             )));

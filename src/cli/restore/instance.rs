@@ -1,0 +1,184 @@
+//! What RDS keeps of a database, into a new instance.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::super::Context;
+use super::super::error::CommandError;
+use super::super::exit::Exit;
+use super::super::known::warn_lost;
+use super::{RestoreArgs, instance_shown};
+use crate::event::told;
+use crate::instance::{Failure, InstanceError, Lifetime, Request, Run, Target, plan};
+use crate::model::RunId;
+use crate::pipeline::Identities;
+use crate::platform::{host_name, seed};
+use crate::policy::{Policy, RdsSource, SourceConfig};
+
+/// Into which instance
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Restoring an RDS database into a new instance")]
+pub(super) struct InstanceArgs {
+    /// Make this instance, from a snapshot (`--backup`) or RDS's automated backups (`--point-in-time`, `--latest`),
+    /// set up as the old one was
+    #[arg(long, value_name = "IDENTIFIER", conflicts_with = "to")]
+    to_instance: Option<String>,
+    /// It may be removed after this time: it gets tags that say so, and no deletion protection
+    #[arg(long, value_name = "PERIOD", requires = "to_instance", value_parser = humantime::parse_duration)]
+    expires: Option<Duration>,
+    /// Do not wait until every block has come from S3
+    #[arg(long, requires = "to_instance")]
+    no_hydrate: bool,
+}
+
+impl InstanceArgs {
+    pub(super) fn is_given(&self) -> bool {
+        self.to_instance.is_some()
+    }
+}
+
+pub(super) async fn run(args: RestoreArgs, context: &Context) -> Result<Exit, CommandError> {
+    let policy = context.policy()?;
+    let request = request(&args, &policy, context)?;
+    let identities = Identities::read(&args.identity).map_err(CommandError::usage)?;
+    let catalog = context.catalog_if_possible(&policy).await;
+    let repository_id = match &catalog {
+        Some(catalog) => catalog.repository_id().await.ok().flatten(),
+        None => None,
+    };
+    let repositories = context.repositories(&policy).await;
+    let begun = context.clock.now();
+    let run = Run {
+        id: RunId::new(begun, seed()),
+        system: policy.system.clone(),
+        host: host_name(),
+        clock: context.clock.clone(),
+        repositories: repositories.for_reading(&policy.system, repository_id.as_deref()).await,
+        identities,
+        events: context.output.events(),
+        cancel: context.cancel.clone(),
+    };
+    for lost in run.repositories.lost() {
+        warn_lost(context, lost);
+    }
+    let situation = run.survey(&request).await.map_err(refused)?;
+    let plan = plan(&request, situation).map_err(|refusals| refused(InstanceError::Refused(refusals)))?;
+    instance_shown::show_plan(&context.output, &plan, args.plan);
+    if args.plan {
+        return Ok(Exit::Done);
+    }
+    let outcome = run.execute(&plan).await;
+    let (record, unrecorded) = run.conclude(begun, &plan, outcome.as_ref()).await;
+    for lost in &unrecorded {
+        warn_lost(context, lost);
+    }
+    if let Some(catalog) = catalog {
+        if let Err(error) = catalog.record_run(&record).await {
+            context.output.warn(told(&error));
+        }
+        catalog.close().await;
+    }
+    let report = outcome.map_err(failed)?;
+    instance_shown::show_report(&context.output, &report);
+    // Nobody has seen that it can be used.
+    Ok(if report.server.is_some() { Exit::Done } else { Exit::Undetermined })
+}
+
+fn request(args: &RestoreArgs, policy: &Policy, context: &Context) -> Result<Request, CommandError> {
+    args.fits_instance()?;
+    let config = source(args, policy)?;
+    let region = args.from.as_ref().map(|region| region.to_string());
+    if let Some(region) =
+        region.as_ref().filter(|name| config.place.region != **name && config.region(name).is_none())
+    {
+        let own = std::iter::once(config.place.region.as_str())
+            .chain(config.regions.iter().map(|r| r.name.as_str()));
+        let words = format!("the policy does not have `{}` in `{region}`", args.source);
+        return Err(
+            CommandError::usage(words).hint(format!("It has it in {}.", own.collect::<Vec<_>>().join(", ")))
+        );
+    }
+    let target = match (&args.backup, args.moment.is_given()) {
+        (Some(prefix), false) => Target::Backup(prefix.clone()),
+        (None, true) => match args.moment.time_or_latest()? {
+            Some(Some(time)) => Target::Time(time),
+            Some(None) => Target::Latest,
+            None => {
+                return Err(CommandError::usage("RDS restores to a time, and not to a position in the log")
+                    .hint("Use `--point-in-time` or `--latest`."));
+            }
+        },
+        _ => {
+            return Err(CommandError::usage("nothing says what to restore, or two things do")
+                .hint("Use one of `--backup`, `--point-in-time` and `--latest`."));
+        }
+    };
+    let now = context.clock.now();
+    let lifetime = args.instance.expires.map(|period| Lifetime { until: now + period, owner: host_name() });
+    Ok(Request {
+        system: policy.system.clone(),
+        source: args.source.clone(),
+        config: config.clone(),
+        target,
+        region,
+        to: args.instance.to_instance.clone().unwrap_or_default().to_ascii_lowercase(),
+        lifetime,
+        hydrate: !args.instance.no_hydrate,
+    })
+}
+
+fn source<'p>(args: &RestoreArgs, policy: &'p Policy) -> Result<&'p RdsSource, CommandError> {
+    let hint = "`drctl policy show` lists the sources.";
+    match policy.source(&args.source).map(|source| &source.config) {
+        Some(SourceConfig::Rds(rds)) => Ok(rds),
+        Some(other) => {
+            let words = format!("`{}` is a source of kind `{}`, not `rds`", args.source, other.kind());
+            Err(CommandError::usage(words).hint(hint))
+        }
+        None => Err(CommandError::usage(format!("the policy has no source `{}`", args.source)).hint(hint)),
+    }
+}
+
+impl RestoreArgs {
+    /// What belongs to dumps and directories does not go with an instance.
+    fn fits_instance(&self) -> Result<(), CommandError> {
+        let given = [
+            ("--password", self.password.is_some()),
+            ("--jobs", self.jobs.is_some()),
+            ("--table", !self.table.is_empty()),
+            ("--schema", !self.schema.is_empty()),
+            ("--globals", self.globals),
+            ("--no-owner", self.no_owner),
+            ("--no-tablespaces", self.no_tablespaces),
+            ("--drop-leftovers", self.drop_leftovers),
+        ];
+        let given = given.iter().filter(|(_, is_given)| *is_given).map(|(name, _)| *name);
+        let given: Vec<_> = given.chain(self.moment.needs_moment()).collect();
+        if given.is_empty() {
+            return Ok(());
+        }
+        Err(CommandError::usage(format!("{} does not go with `--to-instance`", given.join(", ")))
+            .hint("RDS restores a whole instance; take what you need from there with `pg_dump`."))
+    }
+}
+
+/// A restore that was not begun.
+fn refused(error: InstanceError) -> CommandError {
+    let InstanceError::Refused(refusals) = &error else {
+        let exit = if error.is_interruption() { Exit::Interrupted } else { Exit::Failed };
+        return CommandError::new(exit, error);
+    };
+    let exit =
+        if refusals.iter().any(crate::instance::Refusal::is_nothing) { Exit::Nothing } else { Exit::Failed };
+    let mut hints: Vec<&str> =
+        refusals.iter().map(|refusal| refusal.hint()).filter(|hint| !hint.is_empty()).collect();
+    hints.dedup();
+    let hints: Vec<String> = hints.into_iter().map(str::to_owned).collect();
+    hints.into_iter().fold(CommandError::new(exit, error), CommandError::hint)
+}
+
+fn failed(failure: Failure) -> CommandError {
+    let exit = if failure.source.is_interruption() { Exit::Interrupted } else { Exit::Failed };
+    CommandError::new(exit, failure)
+}

@@ -1,0 +1,120 @@
+//! How the plan and the report of a restore into an RDS instance look.
+
+use serde::Serialize;
+
+use super::super::output::{Output, duration, style};
+use super::seconds;
+use crate::instance::{InstancePlan, Report, Setting, Via};
+use crate::recovery::shown;
+
+#[derive(Serialize)]
+struct PlanDocument<'a> {
+    source: &'a str,
+    region: &'a str,
+    instance: &'a str,
+    via: &'static str,
+    from: String,
+    until: String,
+    resumed: bool,
+    settings: Vec<Setting>,
+    not_reproduced: &'a [String],
+}
+
+/// The plan: the result of `--plan`, otherwise said beside it.
+pub(super) fn show_plan(output: &Output, plan: &InstancePlan, is_result: bool) {
+    if output.is_json() {
+        output.document("instance-plan", &document(plan));
+        return;
+    }
+    for line in lines(plan) {
+        if is_result { output.line(line) } else { output.note(line) }
+    }
+}
+
+fn document(plan: &InstancePlan) -> PlanDocument<'_> {
+    PlanDocument {
+        source: plan.source.as_str(),
+        region: &plan.chosen.region,
+        instance: plan.to(),
+        via: match plan.chosen.via {
+            Via::Snapshot { .. } => "snapshot",
+            Via::Automated { .. } => "automated-backups",
+        },
+        from: plan.chosen.via.tag(),
+        until: shown(plan.until).to_string(),
+        resumed: plan.resumed,
+        settings: plan.shown(),
+        not_reproduced: plan.not_reproduced(),
+    }
+}
+
+fn lines(plan: &InstancePlan) -> Vec<String> {
+    let row = |label: &str, text: String| format!("{}{label:>20}{:#} {text}", style::NAME, style::NAME);
+    let from = match &plan.chosen.via {
+        Via::Snapshot { backup, .. } => format!("snapshot of {backup}"),
+        Via::Automated { .. } => "RDS's automated backups".to_owned(),
+    };
+    let mut lines = vec![
+        row("From", format!("{from}, in {}", plan.chosen.region)),
+        row("Data until", shown(plan.until).to_string()),
+        row(
+            "To",
+            format!("{} instance `{}`", if plan.resumed { "going on with" } else { "a new" }, plan.to()),
+        ),
+    ];
+    let set_up = match &plan.profile_of {
+        Some(backup) => format!("as recorded with {backup}"),
+        None => "as the database is now".to_owned(),
+    };
+    lines.push(row("Set up", set_up));
+    lines.extend(plan.shown().into_iter().map(|setting| row(setting.name, setting.value)));
+    if let Some((group, family)) = &plan.parameter_group {
+        let text =
+            format!("parameter group `{}` ({family}) with {} parameters", group.name, group.parameters.len());
+        lines.push(row("Makes", text));
+    }
+    lines.extend(plan.not_reproduced().iter().map(|words| row("Not as before", words.clone())));
+    for (region, reason) in &plan.not_asked {
+        lines.push(row("Not asked", format!("{region}, which may have more: {reason}")));
+    }
+    lines
+}
+
+pub(super) fn show_report(output: &Output, report: &Report) {
+    if output.is_json() {
+        output.document("instance-restored", report);
+        return;
+    }
+    let mark = |mark: Option<f64>| mark.map(|mark| duration(seconds(mark)));
+    let good = style::GOOD;
+    output.line(format!(
+        "{good}restored{good:#} `{}` in {}: {}:{}, data until {}",
+        report.instance,
+        report.region,
+        report.host,
+        report.port,
+        shown(report.until)
+    ));
+    for (name, mark) in [
+        ("available", mark(report.marks.available)),
+        ("usable", mark(report.marks.usable)),
+        ("hydrated", mark(report.marks.hydrated)),
+    ] {
+        output.line(format!(
+            "  {name:>10}: {}",
+            mark.map_or("not known".to_owned(), |mark| format!("after {mark}"))
+        ));
+    }
+    if let Some(server) = &report.server {
+        let tls = if server.tls { "with TLS" } else { "without TLS" };
+        let commit = server.newest_commit.map(|time| format!(", newest commit {}", shown(time)));
+        output.line(format!(
+            "  PostgreSQL {}, logged in {tls}, {} tables{}",
+            server.version,
+            server.tables,
+            commit.unwrap_or_default()
+        ));
+    }
+    report.notes.iter().for_each(|note| output.line(format!("  {note}")));
+    report.not_reproduced.iter().for_each(|words| output.note(format!("note: {words}")));
+}

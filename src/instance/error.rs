@@ -1,0 +1,48 @@
+use thiserror::Error;
+
+use super::Refusal;
+use crate::aws::{AwsError, AwsFailure, PollError};
+use crate::repository::SmallError;
+
+/// Why a restore into an instance was given up.
+#[derive(Debug, Error)]
+pub enum InstanceError {
+    #[error("refused: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Refused(Vec<Refusal>),
+    #[error("failed to speak to AWS")]
+    Client(#[from] AwsError),
+    #[error(transparent)]
+    Aws(#[from] AwsFailure),
+    #[error(transparent)]
+    Wait(#[from] PollError),
+    #[error("failed to read how the instance was set up")]
+    Details(#[from] SmallError),
+    #[error("failed to understand how the instance was set up: `{0}` is not what drctl writes")]
+    NotUnderstood(String),
+    #[error("the instance is available and says no endpoint")]
+    NoEndpoint,
+    #[error(
+        "the instance is available, and nobody could log in to it in {}: look at its security groups, its subnet group and at the password it had then",
+        humantime::format_duration(*.waited)
+    )]
+    Login {
+        waited: std::time::Duration,
+        #[source]
+        source: crate::postgres::ConnectError,
+    },
+    #[error("the server is there and does not answer as a whole one: {0}")]
+    Unsound(String),
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl InstanceError {
+    pub fn is_interruption(&self) -> bool {
+        matches!(
+            self,
+            Self::Interrupted
+                | Self::Wait(PollError::Interrupted { .. })
+                | Self::Details(SmallError::Interrupted)
+        )
+    }
+}

@@ -1,0 +1,263 @@
+use std::time::Instant;
+
+use super::login::{log_in, look};
+use super::run::{Failure, Marks, Report, Run, Server};
+use super::{InstanceError, InstancePlan};
+use crate::aws::rds::{Database, Rds};
+use crate::aws::{FailureKind, Poll, PollError, Progress, Seen};
+use crate::event::{Phase, told};
+use crate::policy::RdsDatabase;
+use crate::repository::Phases;
+
+/// What was reached so far.
+#[derive(Debug, Default)]
+struct Reached {
+    begun: bool,
+    marks: Marks,
+    server: Option<Server>,
+    notes: Vec<String>,
+}
+
+impl Run {
+    /// Makes the instance, sets it up, logs in, and waits until it is whole.
+    pub async fn execute(&self, plan: &InstancePlan) -> Result<Report, Failure> {
+        let clock = self.clock.clone();
+        let mut phases = Phases::new(&*clock, &self.events);
+        let mut reached = Reached { begun: plan.resumed, ..Reached::default() };
+        let outcome = self.act(plan, &mut phases, &mut reached).await;
+        let phase = phases.current();
+        let phases = phases.ended();
+        match outcome {
+            Ok(database) => {
+                let endpoint = database.endpoint;
+                let (host, port) =
+                    endpoint.map_or_else(Default::default, |endpoint| (endpoint.host, endpoint.port));
+                Ok(Report {
+                    run: self.id.clone(),
+                    region: plan.chosen.region.clone(),
+                    instance: plan.to().to_owned(),
+                    host,
+                    port,
+                    until: plan.until,
+                    resumed: plan.resumed,
+                    marks: reached.marks,
+                    server: reached.server,
+                    not_reproduced: plan.not_reproduced().to_vec(),
+                    phases,
+                    notes: reached.notes,
+                })
+            }
+            Err(source) => Err(Failure {
+                to: plan.to().to_owned(),
+                region: plan.chosen.region.clone(),
+                phase,
+                begun: reached.begun,
+                phases,
+                source,
+            }),
+        }
+    }
+
+    async fn act(
+        &self,
+        plan: &InstancePlan,
+        phases: &mut Phases<'_>,
+        reached: &mut Reached,
+    ) -> Result<Database, InstanceError> {
+        let began = Instant::now();
+        let since = || Some(began.elapsed().as_secs_f64());
+        let rds = Rds::of(&plan.place).await?;
+        phases.begin(Phase::CreateInstance);
+        if !plan.resumed {
+            self.create(&rds, plan, reached).await?;
+        }
+        phases.begin(Phase::Available);
+        let mut database = self.available(&rds, plan).await?;
+        reached.marks.available = since();
+
+        phases.begin(Phase::Settings);
+        database = self.set_up(&rds, plan, database).await?;
+
+        phases.begin(Phase::LogIn);
+        match &plan.login {
+            Some(login) => {
+                let endpoint = database.endpoint.clone().ok_or(InstanceError::NoEndpoint)?;
+                let parameters = log_in(login, &endpoint, plan.place.poll, &self.cancel).await?;
+                reached.server = Some(look(&parameters).await?);
+                reached.marks.usable = since();
+                self.events.notice(format!("`{}` can be used, {}:{}", plan.to(), endpoint.host, endpoint.port));
+            }
+            None => reached.notes.push(
+                "nobody logged in to it: the policy has no `url` for the source, so that it is not known whether it can be used"
+                    .to_owned(),
+            ),
+        }
+        phases.begin(Phase::Hydrate);
+        database = self.hydrated(&rds, plan, database, reached).await?;
+        if reached.marks.hydrated.is_some() {
+            reached.marks.hydrated = since();
+        }
+        Ok(database)
+    }
+
+    async fn create(
+        &self,
+        rds: &Rds,
+        plan: &InstancePlan,
+        reached: &mut Reached,
+    ) -> Result<(), InstanceError> {
+        let new = &plan.settings.new;
+        if let Some((group, family)) = &plan.parameter_group {
+            rds.create_parameter_group(group, family, &new.tags).await?;
+            reached.notes.push(format!("made parameter group `{}` of what was recorded", group.name));
+        }
+        reached.begun = true;
+        match rds.restore_instance(&plan.chosen.via.origin(), new).await {
+            // The answer to an earlier attempt was lost; whose it is, is seen when it can be seen.
+            Err(failure) if failure.kind == FailureKind::Exists => Ok(()),
+            Err(failure) => {
+                let exists = rds.database(&self.identifier(plan)).await;
+                // No answer may still mean that it was begun.
+                if matches!(exists, Ok(Some(_))) {
+                    return Ok(());
+                }
+                reached.begun = exists.is_err();
+                Err(failure.into())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    fn identifier(&self, plan: &InstancePlan) -> RdsDatabase {
+        RdsDatabase::Instance(plan.to().to_owned())
+    }
+
+    async fn available(&self, rds: &Rds, plan: &InstancePlan) -> Result<Database, InstanceError> {
+        let id = self.identifier(plan);
+        let subject = format!("`{}` in {}", plan.to(), rds.region());
+        let poll = Poll { every: plan.place.poll, deadline: plan.place.deadline };
+        let ask = async || Ok(rds.database(&id).await?.map_or(Seen::Absent, seen));
+        let database = poll.wait(&subject, &self.events, &self.cancel, ask).await?;
+        // Somebody may have made one of that name while this was begun.
+        if database.tags.get(super::settings::FROM) != plan.settings.new.tags.get(super::settings::FROM) {
+            let (to, region) = (plan.to().to_owned(), rds.region().to_owned());
+            return Err(InstanceError::Refused(vec![super::Refusal::Taken { to, region }]));
+        }
+        Ok(database)
+    }
+
+    /// What creation does not take; and a restart where parameters wait for one.
+    async fn set_up(
+        &self,
+        rds: &Rds,
+        plan: &InstancePlan,
+        mut database: Database,
+    ) -> Result<Database, InstanceError> {
+        let changes = &plan.settings.changes;
+        if !changes.is_empty() && !plan.is_set_up(&database) {
+            self.repeat(rds, plan, async || rds.change_instance(plan.to(), changes).await).await?;
+            database = self.available(rds, plan).await?;
+        }
+        if database.needs_restart {
+            self.events.notice("some parameters take effect only after a restart: restarting it");
+            self.repeat(rds, plan, async || rds.reboot_instance(plan.to()).await).await?;
+            database = self.available(rds, plan).await?;
+        }
+        Ok(database)
+    }
+
+    /// A new instance is backed up, changed and set up in turns: a call that comes between is refused.
+    async fn repeat<F>(&self, rds: &Rds, plan: &InstancePlan, mut call: F) -> Result<(), InstanceError>
+    where
+        F: AsyncFnMut() -> Result<(), crate::aws::AwsFailure>,
+    {
+        let mut left = 20;
+        loop {
+            match call().await {
+                Ok(()) => return Ok(()),
+                Err(failure) if failure.kind == FailureKind::State && left > 0 => {
+                    left -= 1;
+                    tracing::info!("{}", told(&failure));
+                    tokio::time::sleep(plan.place.poll).await;
+                    self.available(rds, plan).await?;
+                }
+                Err(failure) => return Err(failure.into()),
+            }
+        }
+    }
+
+    /// Waits for the blocks that come from S3. Where RDS never says anything of them, nothing is claimed.
+    async fn hydrated(
+        &self,
+        rds: &Rds,
+        plan: &InstancePlan,
+        database: Database,
+        reached: &mut Reached,
+    ) -> Result<Database, InstanceError> {
+        let Some(hydration) = &database.hydration else {
+            reached.notes.push(
+                "RDS says nothing of blocks still to come: first reads of old data may be slow all the same"
+                    .to_owned(),
+            );
+            return Ok(database);
+        };
+        if !plan.hydrate {
+            let percent = hydration.percent.map(|percent| format!(", {percent} %")).unwrap_or_default();
+            reached.notes.push(format!(
+                "its blocks still come from S3 ({}{percent}), and what is not there yet is slow to read",
+                hydration.status
+            ));
+            return Ok(database);
+        }
+        let id = self.identifier(plan);
+        let subject = format!("storage of `{}`", plan.to());
+        let poll = Poll { every: plan.place.poll, deadline: plan.place.deadline };
+        let ask = async || Ok(rds.database(&id).await?.map_or(Seen::Absent, hydrating));
+        match poll.wait(&subject, &self.events, &self.cancel, ask).await {
+            Ok(database) => {
+                reached.marks.hydrated = Some(0.0);
+                Ok(database)
+            }
+            // It can be used; that it became slow to wait for is no failure of the restore.
+            Err(error @ PollError::Deadline { .. }) => {
+                reached.notes.push(told(&error));
+                Ok(database)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl InstancePlan {
+    /// Whether an earlier run has made the changes already.
+    fn is_set_up(&self, database: &Database) -> bool {
+        let (changes, now) = (&self.settings.changes, &database.profile);
+        let monitoring = changes.monitoring.as_ref().map(|(interval, _)| *interval);
+        let own = now.monitoring.as_ref().map(|monitoring| monitoring.interval_seconds);
+        (changes.max_allocated_gib.is_none() || changes.max_allocated_gib == now.storage.max_allocated_gib)
+            && (changes.maintenance_window.is_none() || changes.maintenance_window == now.maintenance_window)
+            && (monitoring.is_none() || monitoring == own)
+            && (changes.performance_insights.is_none() || now.performance_insights.is_some())
+            && (!changes.manage_password || now.password_is_managed)
+    }
+}
+
+fn seen(database: Database) -> Seen<Database> {
+    let progress = Progress { status: database.status.clone(), ..Progress::default() };
+    match () {
+        () if database.is_available() => Seen::Done(database),
+        () if database.is_lost() => Seen::Failed(progress),
+        () => Seen::Working(progress),
+    }
+}
+
+fn hydrating(database: Database) -> Seen<Database> {
+    match &database.hydration {
+        None => Seen::Done(database),
+        Some(hydration) => Seen::Working(Progress {
+            status: hydration.status.clone(),
+            percent: hydration.percent,
+            detail: None,
+        }),
+    }
+}

@@ -1,0 +1,93 @@
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use sqlx::Connection as _;
+
+use super::InstanceError;
+use super::run::Server;
+use crate::aws::rds::Endpoint;
+use crate::platform::CancellationToken;
+use crate::policy::PostgresSource;
+use crate::postgres::ConnectionParameters;
+
+/// The name of a new instance is known everywhere only after minutes.
+const PATIENCE: Duration = Duration::from_secs(600);
+/// For those that ask more often than every so often.
+const USUAL: Duration = Duration::from_secs(20);
+
+/// Logs in as the policy says, at the new address, until it works.
+pub(super) async fn log_in(
+    login: &PostgresSource,
+    endpoint: &Endpoint,
+    every: Duration,
+    cancel: &CancellationToken,
+) -> Result<ConnectionParameters, InstanceError> {
+    let resolved = ConnectionParameters::resolve(login).await;
+    let refused = |source| InstanceError::Login { waited: Duration::ZERO, source };
+    let mut parameters = resolved.map_err(refused)?;
+    parameters.host.clone_from(&endpoint.host);
+    parameters.port = endpoint.port;
+    let patience = PATIENCE.mul_f64((every.as_secs_f64() / USUAL.as_secs_f64()).min(1.0)).max(every * 10);
+    let begun = Instant::now();
+    loop {
+        match parameters.connect().await {
+            Ok(connection) => {
+                let _closed = connection.close().await;
+                return Ok(parameters);
+            }
+            Err(source) if begun.elapsed() > patience => {
+                return Err(InstanceError::Login { waited: patience, source });
+            }
+            Err(error) => tracing::info!("{}", crate::event::told(&error)),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(every) => {}
+            () = cancel.cancelled() => return Err(InstanceError::Interrupted),
+        }
+    }
+}
+
+/// Reads what only a whole server can answer.
+pub(super) async fn look(parameters: &ConnectionParameters) -> Result<Server, InstanceError> {
+    let unsound = |error: sqlx::Error| InstanceError::Unsound(error.to_string());
+    let connection = parameters.connect().await;
+    let mut connection =
+        connection.map_err(|source| InstanceError::Login { waited: Duration::ZERO, source })?;
+    let (recovering, version, tls): (bool, String, bool) = sqlx::query_as(
+        "SELECT pg_is_in_recovery(), current_setting('server_version'),
+                coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false)",
+    )
+    .fetch_one(&mut connection)
+    .await
+    .map_err(unsound)?;
+    if recovering {
+        return Err(InstanceError::Unsound("it is still in recovery, and takes no writes".to_owned()));
+    }
+    let tables: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+         WHERE c.relkind IN ('r', 'p') AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'",
+    )
+    .fetch_one(&mut connection)
+    .await
+    .map_err(unsound)?;
+    let newest_commit = newest_commit(&mut connection).await.map_err(unsound)?;
+    let _closed = connection.close().await;
+    Ok(Server { version, tls, tables: tables.unsigned_abs(), newest_commit })
+}
+
+/// Only where `track_commit_timestamp` is on.
+async fn newest_commit(connection: &mut sqlx::PgConnection) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
+    let tracks: String = sqlx::query_scalar("SELECT current_setting('track_commit_timestamp')")
+        .fetch_one(&mut *connection)
+        .await?;
+    if tracks != "on" {
+        return Ok(None);
+    }
+    let micros: Option<i64> = sqlx::query_scalar(
+        "SELECT (extract(epoch FROM timestamp) * 1000000)::int8 FROM pg_last_committed_xact()",
+    )
+    .fetch_optional(&mut *connection)
+    .await?
+    .flatten();
+    Ok(micros.and_then(DateTime::from_timestamp_micros))
+}

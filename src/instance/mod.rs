@@ -1,0 +1,35 @@
+//! Restoring an RDS database: into a new instance that an application can use.
+//!
+//! ```text
+//! survey ─▶ plan ─▶ create ─▶ available ─▶ settings ─▶ login ─▶ hydrate
+//! ```
+//!
+//! [`Run::survey`] finds out, [`plan()`] decides, [`Run::execute`] acts.
+//!
+//! *Invariants.*
+//! - Only a new instance is made; nothing that exists is changed, but what an earlier run of the very same
+//!   restore made: that one is gone on with, so that a killed run costs no second instance.
+//! - How it is set up comes from what was recorded with the backup, and not from a region that may be gone.
+//!   What RDS cannot be told is said before anything is made.
+//! - RDS calls an instance available when nobody has used it. It is called usable only after somebody logged
+//!   in and read, and hydrated only when RDS has no more blocks to fetch; each has a time of its own.
+//!
+//! *Not here.* Taking snapshots ([`crate::source::snapshot`]); making an application use the instance.
+
+mod choice;
+mod error;
+mod execute;
+mod login;
+mod plan;
+mod refusal;
+mod request;
+mod run;
+mod settings;
+mod survey;
+
+pub use choice::{Chosen, Via};
+pub use error::InstanceError;
+pub use plan::{InstancePlan, Setting, plan};
+pub use refusal::Refusal;
+pub use request::{Lifetime, Request, Target};
+pub use run::{Failure, Marks, Report, Run, VERB};

@@ -1,0 +1,151 @@
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::settings::{FROM, Settings, settings, tags};
+use super::survey::Situation;
+use super::{Chosen, Refusal, Request};
+use crate::aws::rds::Tags;
+use crate::model::{BackupId, ParameterGroup, SourceName};
+use crate::policy::{AwsPlace, PostgresSource};
+
+/// What is going to be done.
+#[derive(Clone, Debug)]
+pub struct InstancePlan {
+    pub source: SourceName,
+    pub place: AwsPlace,
+    pub chosen: Chosen,
+    /// The backup that says how it is set up; `None`: the database as it is now.
+    pub profile_of: Option<BackupId>,
+    pub(super) settings: Settings,
+    /// Made first, of what was recorded: the region has none of that name. With its family.
+    pub parameter_group: Option<(ParameterGroup, String)>,
+    /// What an earlier run of the same restore made is gone on with.
+    pub resumed: bool,
+    pub login: Option<Box<PostgresSource>>,
+    pub hydrate: bool,
+    pub until: DateTime<Utc>,
+    pub not_asked: Vec<(String, String)>,
+}
+
+/// A line of the plan: what RDS is told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Setting {
+    pub name: &'static str,
+    pub value: String,
+}
+
+impl InstancePlan {
+    pub fn to(&self) -> &str {
+        &self.settings.new.identifier
+    }
+
+    /// What the new one will not have of the old one, in words.
+    pub fn not_reproduced(&self) -> &[String] {
+        &self.settings.not_reproduced
+    }
+
+    /// The settings that a person looks at before it is made.
+    pub fn shown(&self) -> Vec<Setting> {
+        let new = &self.settings.new;
+        let word = |value: &Option<String>| value.clone();
+        let yes = |value: Option<bool>| value.map(|value| if value { "yes" } else { "no" }.to_owned());
+        let some: [(&'static str, Option<String>); 9] = [
+            ("class", word(&new.class)),
+            ("subnet group", word(&new.subnet_group)),
+            ("security groups", (!new.security_groups.is_empty()).then(|| new.security_groups.join(", "))),
+            ("parameter group", word(&new.parameter_group)),
+            ("option group", word(&new.option_group)),
+            ("storage", word(&new.storage_kind)),
+            ("Multi-AZ", yes(new.multi_az)),
+            ("public", yes(new.publicly_accessible)),
+            ("deletion protection", yes(new.deletion_protection)),
+        ];
+        let some = some.into_iter().filter_map(|(name, value)| Some(Setting { name, value: value? }));
+        some.collect()
+    }
+}
+
+/// Decides, or says everything that stands against it.
+pub fn plan(request: &Request, found: Situation) -> Result<InstancePlan, Vec<Refusal>> {
+    let lifetime = request.lifetime.as_ref();
+    let tags = tags(&found.profile, &request.system, &request.source, &found.chosen, lifetime);
+    let mut settings = settings(
+        &found.profile,
+        &found.chosen,
+        &found.names,
+        found.is_home,
+        &request.to,
+        tags.clone(),
+        lifetime,
+    );
+    let refusals = objections(request, &found, &settings, &tags);
+    if !refusals.is_empty() {
+        return Err(refusals);
+    }
+    let parameter_group = missing_group(&found, &settings);
+    if let Some((group, _)) = &parameter_group {
+        settings.new.parameter_group = Some(group.name.clone());
+    }
+    Ok(InstancePlan {
+        source: request.source.clone(),
+        place: request.config.place.in_region(&found.chosen.region),
+        until: found.chosen.via.until(),
+        chosen: found.chosen,
+        profile_of: found.profile_of,
+        settings,
+        parameter_group,
+        resumed: found.existing.is_some(),
+        login: request.config.login.clone(),
+        hydrate: request.hydrate,
+        not_asked: found.not_asked,
+    })
+}
+
+/// What was recorded of a parameter group, where the region has none of its name.
+fn missing_group(found: &Situation, settings: &Settings) -> Option<(ParameterGroup, String)> {
+    if found.has_parameter_group != Some(false) || found.names.parameter_group.is_some() {
+        return None;
+    }
+    let group = found.profile.parameter_group.clone()?;
+    let family = group.family.clone()?;
+    (settings.new.parameter_group.as_ref() == Some(&group.name)).then_some((group, family))
+}
+
+fn objections(request: &Request, found: &Situation, settings: &Settings, tags: &Tags) -> Vec<Refusal> {
+    let mut refusals = Vec::new();
+    let region = || found.chosen.region.clone();
+    if !is_identifier(&request.to) {
+        refusals.push(Refusal::Identifier(request.to.clone()));
+    }
+    let is_own = |existing: &crate::aws::rds::Database| {
+        existing.tags.is_managed()
+            && existing.tags.get(FROM).is_some()
+            && existing.tags.get(FROM) == tags.get(FROM)
+    };
+    if found.existing.as_ref().is_some_and(|existing| !is_own(existing)) {
+        refusals.push(Refusal::Taken { to: request.to.clone(), region: region() });
+    }
+    if settings.new.subnet_group.is_none() && !found.is_home {
+        refusals.push(Refusal::NoNames { what: "`subnet_group`", region: region() });
+    }
+    if settings.new.security_groups.is_empty() && !found.is_home {
+        refusals.push(Refusal::NoNames { what: "`security_groups`", region: region() });
+    }
+    if let (Some(false), Some(name)) = (found.has_subnet_group, &settings.new.subnet_group) {
+        refusals.push(Refusal::NoGroup { what: "subnet group", name: name.clone(), region: region() });
+    }
+    if let (Some(false), None, Some(name)) =
+        (found.has_parameter_group, missing_group(found, settings), &settings.new.parameter_group)
+    {
+        refusals.push(Refusal::NoGroup { what: "parameter group", name: name.clone(), region: region() });
+    }
+    refusals
+}
+
+fn is_identifier(text: &str) -> bool {
+    text.len() <= 63
+        && text.starts_with(|c: char| c.is_ascii_lowercase())
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        && !text.contains("--")
+        && !text.ends_with('-')
+}

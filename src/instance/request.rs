@@ -1,0 +1,39 @@
+use chrono::{DateTime, Utc};
+
+use crate::model::{SourceName, SystemName};
+use crate::policy::RdsSource;
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub system: SystemName,
+    pub source: SourceName,
+    pub config: RdsSource,
+    pub target: Target,
+    /// Only from there, and there.
+    pub region: Option<String>,
+    /// Identifier of the new instance.
+    pub to: String,
+    /// Set for one that is not to stay.
+    pub lifetime: Option<Lifetime>,
+    /// Whether to wait until every block is there.
+    pub hydrate: bool,
+}
+
+/// Which data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// The beginning of a backup's id.
+    Backup(String),
+    /// As much as there is.
+    Latest,
+    /// Everything committed until then.
+    Time(DateTime<Utc>),
+}
+
+/// When something temporary may be removed, and who had it made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lifetime {
+    pub until: DateTime<Utc>,
+    pub owner: String,
+}

@@ -1,0 +1,125 @@
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::{InstanceError, InstancePlan};
+use crate::event::{Events, Phase, told};
+use crate::model::{Outcome, RunId, SystemName};
+use crate::pipeline::Identities;
+use crate::platform::{CancellationToken, Clock};
+use crate::repository::journal::{self, Detail, Record};
+use crate::repository::{Lost, PhaseSeconds, Repositories};
+
+/// What a restore into an instance is called in the journal.
+pub const VERB: &str = "restore-instance";
+
+/// What a restore works with.
+pub struct Run {
+    pub id: RunId,
+    pub system: SystemName,
+    pub host: String,
+    pub clock: Arc<dyn Clock>,
+    /// Opened, and checked to be this system's.
+    pub repositories: Repositories,
+    pub identities: Identities,
+    pub events: Events,
+    pub cancel: CancellationToken,
+}
+
+/// Seconds from the beginning to each moment that counts; `None` is not reached, or not tried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Marks {
+    /// RDS calls it available.
+    pub available: Option<f64>,
+    /// Somebody logged in and read.
+    pub usable: Option<f64>,
+    /// Every block is there.
+    pub hydrated: Option<f64>,
+}
+
+/// An instance that was made.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    pub run: RunId,
+    pub region: String,
+    pub instance: String,
+    pub host: String,
+    pub port: u16,
+    /// The moment whose data it has.
+    pub until: DateTime<Utc>,
+    /// An earlier run made it, and this one went on.
+    pub resumed: bool,
+    pub marks: Marks,
+    /// What the server said of itself; `None`: the policy has no way to log in.
+    pub server: Option<Server>,
+    pub not_reproduced: Vec<String>,
+    pub phases: Vec<PhaseSeconds>,
+    pub notes: Vec<String>,
+}
+
+/// What whoever logged in saw.
+#[derive(Clone, Debug, Serialize)]
+pub struct Server {
+    pub version: String,
+    /// Whether the connection was encrypted.
+    pub tls: bool,
+    /// Tables that are not the system's.
+    pub tables: u64,
+    /// The newest commit that the server knows the time of.
+    pub newest_commit: Option<DateTime<Utc>>,
+}
+
+/// A restore that was given up.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to restore into `{to}` in {region} ({}); {}", .phase.as_str(), aftermath(*.begun))]
+pub struct Failure {
+    pub to: String,
+    pub region: String,
+    pub phase: Phase,
+    /// RDS was told to make it.
+    pub begun: bool,
+    pub phases: Vec<PhaseSeconds>,
+    #[source]
+    pub source: InstanceError,
+}
+
+fn aftermath(begun: bool) -> &'static str {
+    if begun {
+        "what RDS has made of it stays, and costs: the same command goes on with it"
+    } else {
+        "nothing was made"
+    }
+}
+
+impl Run {
+    /// Writes the journal's record. Gives it back for the catalog, and the repositories that did not take it.
+    pub async fn conclude(
+        &self,
+        begun: DateTime<Utc>,
+        plan: &InstancePlan,
+        outcome: Result<&Report, &Failure>,
+    ) -> (Record, Vec<Lost>) {
+        let phases = outcome.map_or_else(|failure| &failure.phases, |report| &report.phases);
+        let word = match &outcome {
+            Ok(_) => Outcome::Succeeded,
+            Err(failure) if failure.source.is_interruption() => Outcome::Interrupted,
+            Err(_) => Outcome::Failed,
+        };
+        let detail = Detail {
+            backups: plan.profile_of.iter().cloned().collect(),
+            phases: phases.iter().map(|phase| (phase.phase.as_str().to_owned(), phase.seconds)).collect(),
+            reasons: outcome.err().map(|failure| told(failure)).into_iter().collect(),
+            ..Detail::default()
+        };
+        let times = (begun, self.clock.now());
+        let record = Record::new(&self.id, VERB, times, &self.host, word, detail);
+        match journal::append(&self.repositories, &self.system, record.clone()).await {
+            Ok(lost) => (record, lost),
+            Err(error) => {
+                self.events.warning(told(&error));
+                (record, vec![])
+            }
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! From how a database was set up to what RDS is told of a new one.
+
+use super::{Chosen, Lifetime, Via};
+use crate::aws::rds::{Changes, NewInstance, Tags};
+use crate::model::{RegionNames, RestoreProfile, SourceName, SystemName};
+
+/// On a restored instance: what it was made from.
+pub(super) const FROM: &str = "drctl:restored-from";
+const SYSTEM: &str = "drctl:system";
+const SOURCE: &str = "drctl:source";
+const OWNER: &str = "drctl:owner";
+const EXPIRES: &str = "drctl:expires";
+
+/// Below this, gp3 has its speed from RDS, which refuses to be told of one.
+const GP3_TUNABLE: u64 = 400;
+
+/// What a restore tells RDS, and what it cannot.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Settings {
+    pub(super) new: NewInstance,
+    /// What creation does not take.
+    pub(super) changes: Changes,
+    /// In words, for a person.
+    pub(super) not_reproduced: Vec<String>,
+}
+
+pub(super) fn settings(
+    profile: &RestoreProfile,
+    chosen: &Chosen,
+    names: &RegionNames,
+    is_home: bool,
+    to: &str,
+    tags: Tags,
+    lifetime: Option<&Lifetime>,
+) -> Settings {
+    // What is to go again must be easy to remove, and is nobody's production.
+    let stays = lifetime.is_none();
+    let to_moment = matches!(chosen.via, Via::Automated { .. });
+    let own = |name: &Option<String>| name.clone().filter(|_| is_home);
+    let tunable = match profile.storage.kind.as_deref() {
+        Some("gp3") => profile.storage.allocated_gib.is_some_and(|gib| gib >= GP3_TUNABLE),
+        Some("io1" | "io2") => true,
+        _ => false,
+    };
+    let is_gp3 = profile.storage.kind.as_deref() == Some("gp3");
+    let parameters = profile.parameter_group.as_ref().map(|group| group.name.clone());
+    let security_groups = names.security_groups.clone();
+    let new = NewInstance {
+        identifier: to.to_owned(),
+        class: profile.class.clone(),
+        port: profile.port,
+        subnet_group: names.subnet_group.clone().or_else(|| own(&profile.subnet_group)),
+        security_groups: security_groups
+            .unwrap_or_else(|| if is_home { profile.security_groups.clone() } else { vec![] }),
+        parameter_group: names.parameter_group.clone().or(parameters),
+        option_group: names.option_group.clone().or_else(|| own(&profile.option_group)),
+        multi_az: profile.multi_az,
+        publicly_accessible: profile.publicly_accessible,
+        iam_authentication: profile.iam_authentication,
+        deletion_protection: profile.deletion_protection.filter(|_| stays),
+        minor_upgrades: profile.minor_upgrades,
+        copy_tags_to_snapshot: profile.copy_tags_to_snapshot,
+        log_exports: profile.log_exports.clone(),
+        storage_kind: profile.storage.kind.clone(),
+        iops: profile.storage.iops.filter(|_| tunable),
+        throughput: profile.storage.throughput.filter(|_| tunable && is_gp3),
+        max_allocated_gib: profile.storage.max_allocated_gib.filter(|_| to_moment),
+        backup_retention_days: profile.backup_retention_days,
+        backup_window: profile.backup_window.clone(),
+        ca_certificate: profile.ca_certificate.clone(),
+        lifecycle_support: profile.lifecycle_support.clone(),
+        network_type: profile.network_type.clone(),
+        dedicated_log_volume: profile.dedicated_log_volume,
+        tags,
+    };
+    let insights = profile.performance_insights.as_ref();
+    let changes = Changes {
+        max_allocated_gib: profile.storage.max_allocated_gib.filter(|_| !to_moment),
+        maintenance_window: profile.maintenance_window.clone(),
+        monitoring: profile
+            .monitoring
+            .as_ref()
+            .map(|monitoring| (monitoring.interval_seconds, monitoring.role.clone())),
+        // A key of the other region is of no use here; RDS then takes the account's.
+        performance_insights: insights
+            .map(|insights| (insights.kms_key.clone().filter(|_| is_home), insights.retention_days)),
+        manage_password: profile.password_is_managed,
+        ..Changes::default()
+    };
+    Settings { new, changes, not_reproduced: not_reproduced(profile, is_home) }
+}
+
+/// The tags of the original, and what says whose it is now.
+pub(super) fn tags(
+    profile: &RestoreProfile,
+    system: &SystemName,
+    source: &SourceName,
+    chosen: &Chosen,
+    lifetime: Option<&Lifetime>,
+) -> Tags {
+    // What only lives a while must not look like what it was copied from to those who select by tags.
+    let own = profile.tags.iter().filter(|(key, _)| lifetime.is_none() && !key.starts_with("aws:"));
+    let own: Tags = own.map(|(key, value)| (key.clone(), value.clone())).collect();
+    let tags = own
+        .with(crate::aws::rds::MANAGED, "true")
+        .with(SYSTEM, system.as_str())
+        .with(SOURCE, source.as_str())
+        .with(FROM, chosen.via.tag());
+    match lifetime {
+        Some(lifetime) => {
+            tags.with(OWNER, &lifetime.owner).with(EXPIRES, lifetime.until.format("%FT%TZ").to_string())
+        }
+        None => tags,
+    }
+}
+
+fn not_reproduced(profile: &RestoreProfile, is_home: bool) -> Vec<String> {
+    let mut words = vec![
+        "the master password is the one of that moment".to_owned(),
+        "it has a new address and a new resource id: what names the old one (IAM policies, RDS Proxy, alarms) does not know it".to_owned(),
+        "RDS's own backups of it begin anew; replication of them to other regions has to be set up again".to_owned(),
+    ];
+    if profile.password_is_managed {
+        words[0] = "the master password gets a new secret in Secrets Manager".to_owned();
+    }
+    if !profile.replicas.is_empty() {
+        words.push(format!("read replicas are not made: {}", profile.replicas.join(", ")));
+    }
+    for role in &profile.roles {
+        let feature = role.feature.as_deref().unwrap_or("a feature");
+        words.push(format!("the role for {feature} is not attached: {}", role.arn));
+    }
+    if !is_home && profile.kms_key.is_some() {
+        words.push("it is encrypted with the key of its snapshot there".to_owned());
+    }
+    words
+}

@@ -1,0 +1,244 @@
+//! Finds out everything a plan needs, and changes nothing anywhere.
+
+use std::collections::BTreeMap;
+
+use futures_util::future::join_all;
+
+use super::choice::{Automated, Chosen, Region, Stored, Via, choose};
+use super::{InstanceError, Refusal, Request, Run, Target};
+use crate::aws::AwsFailure;
+use crate::aws::rds::{Database, Moment, Origin, Rds, SnapshotId};
+use crate::event::told;
+use crate::model::{BackupId, BackupKind, Details, RegionNames, RepositoryName, RestoreProfile};
+use crate::policy::RdsDatabase;
+use crate::repository::{SmallReader, layout, list_all, manifest};
+use crate::source::logical::DETAILS;
+
+/// Everything that was found out before deciding.
+#[derive(Clone, Debug)]
+pub struct Situation {
+    pub(super) chosen: Chosen,
+    pub(super) profile: RestoreProfile,
+    /// The backup it was recorded with; `None`: the database was asked now.
+    pub(super) profile_of: Option<BackupId>,
+    pub(super) names: RegionNames,
+    pub(super) is_home: bool,
+    /// What has the new identifier already.
+    pub(super) existing: Option<Database>,
+    /// Whether the region has the groups that would be used; of no name, nothing is known.
+    pub(super) has_subnet_group: Option<bool>,
+    pub(super) has_parameter_group: Option<bool>,
+    /// Regions that could not be asked, and why: they may have more.
+    pub(super) not_asked: Vec<(String, String)>,
+}
+
+impl Run {
+    pub async fn survey(&self, request: &Request) -> Result<Situation, InstanceError> {
+        if matches!(request.config.database, RdsDatabase::Cluster(_)) {
+            return Err(InstanceError::Refused(vec![Refusal::Cluster]));
+        }
+        let stored = self.stored(request).await;
+        let (regions, not_asked) = self.regions(request).await?;
+        if regions.is_empty() {
+            return Err(InstanceError::Refused(vec![Refusal::NobodyAsked(not_asked)]));
+        }
+        let chosen = choose(request, &regions, &stored);
+        let chosen = chosen.map_err(|refusal| InstanceError::Refused(vec![refusal]))?;
+        let is_home = chosen.region == request.config.place.region;
+        let (profile, profile_of) = self.profile(request, &chosen, &stored).await?;
+        let names = names(request, &chosen.region, &profile);
+
+        let rds = Rds::of(&request.config.place.in_region(&chosen.region)).await?;
+        let existing = rds.database(&RdsDatabase::Instance(request.to.clone())).await?;
+        let subnet_group = names.subnet_group.as_ref().or(profile.subnet_group.as_ref().filter(|_| is_home));
+        let has_subnet_group = match subnet_group {
+            Some(name) => Some(rds.has_subnet_group(name).await?),
+            None => None,
+        };
+        let recorded = profile.parameter_group.as_ref().map(|group| &group.name);
+        let has_parameter_group = match names.parameter_group.as_ref().or(recorded) {
+            Some(name) => Some(rds.has_parameter_group(name).await?),
+            None => None,
+        };
+        Ok(Situation {
+            chosen,
+            profile,
+            profile_of,
+            names,
+            is_home,
+            existing,
+            has_subnet_group,
+            has_parameter_group,
+            not_asked,
+        })
+    }
+
+    /// The backups of the source whose manifests can be read, the newest first.
+    async fn stored(&self, request: &Request) -> Vec<Stored> {
+        let prefix = layout::backups(&self.system, &request.source);
+        let listed =
+            self.repositories.iter().map(async |repository| list_all(&*repository.store, &prefix).await);
+        let mut holders: BTreeMap<BackupId, Vec<RepositoryName>> = BTreeMap::new();
+        for (repository, listed) in self.repositories.iter().zip(join_all(listed).await) {
+            match listed {
+                Ok(objects) => {
+                    let ids = objects.iter().filter_map(|object| layout::parse_manifest(&object.key));
+                    for id in ids.filter(|id| id.kind() == BackupKind::Snapshot) {
+                        holders.entry(id).or_default().push(repository.name.clone());
+                    }
+                }
+                Err(error) => {
+                    self.events.warning(format!("repository {}: {}", repository.name, told(&error)))
+                }
+            }
+        }
+        let mut stored = Vec::new();
+        for (id, holders) in holders.into_iter().rev() {
+            for name in &holders {
+                let Some(repository) = self.repositories.find(name) else { continue };
+                match manifest::read(&*repository.store, &self.system, &id).await {
+                    Ok((manifest, _)) => {
+                        stored.push(Stored { manifest, holders: holders.clone() });
+                        break;
+                    }
+                    Err(error) => self.events.warning(format!("repository {name}: {}", told(&error))),
+                }
+            }
+        }
+        stored
+    }
+
+    /// What each region of the policy has, the database's own first; and those that could not be asked.
+    async fn regions(
+        &self,
+        request: &Request,
+    ) -> Result<(Vec<Region>, Vec<(String, String)>), InstanceError> {
+        let config = &request.config;
+        let all =
+            std::iter::once(&config.place.region).chain(config.regions.iter().map(|region| &region.name));
+        let wanted = |name: &&String| request.region.as_ref().is_none_or(|only| only == *name);
+        let names: Vec<&String> = all.filter(wanted).collect();
+        let asked = join_all(names.iter().map(|name| self.region(request, name))).await;
+        let (mut regions, mut not_asked) = (Vec::new(), Vec::new());
+        for (name, answer) in names.into_iter().zip(asked) {
+            match answer {
+                Ok(region) => regions.push(region),
+                Err(error) => {
+                    let reason = told(&error);
+                    self.events.warning(format!("{name} cannot be asked what it has: {reason}"));
+                    not_asked.push((name.clone(), reason));
+                }
+            }
+        }
+        Ok((regions, not_asked))
+    }
+
+    async fn region(&self, request: &Request, name: &str) -> Result<Region, InstanceError> {
+        let config = &request.config;
+        let rds = Rds::of(&config.place.in_region(name)).await?;
+        let known = rds.manual_snapshots(&config.database).await?;
+        let known = known
+            .into_iter()
+            .filter(|snapshot| snapshot.is_available() && matches!(snapshot.id, SnapshotId::Instance(_)));
+        let snapshots = known
+            .filter_map(|snapshot| Some((snapshot.tags.backup(&request.system, &request.source)?, snapshot)))
+            .collect();
+        let automated = match request.target {
+            Target::Backup(_) => None,
+            Target::Latest | Target::Time(_) => automated(&rds, config.database.identifier()).await?,
+        };
+        Ok(Region { name: name.to_owned(), snapshots, automated })
+    }
+
+    /// As it was recorded with the backup that is restored; to a moment, with the newest one before it.
+    async fn profile(
+        &self,
+        request: &Request,
+        chosen: &Chosen,
+        stored: &[Stored],
+    ) -> Result<(RestoreProfile, Option<BackupId>), InstanceError> {
+        let backup = match &chosen.via {
+            Via::Snapshot { backup, .. } => stored.iter().find(|stored| stored.manifest.id == *backup),
+            Via::Automated { until, .. } => {
+                let before = stored.iter().find(|stored| stored.manifest.recovery_point <= *until);
+                before.or(stored.last())
+            }
+        };
+        let refused = |why: String| InstanceError::Refused(vec![Refusal::NoProfile(why)]);
+        let read = match backup {
+            Some(backup) => {
+                self.recorded(backup).await.map(|profile| (profile, Some(backup.manifest.id.clone())))
+            }
+            None => Err(refused("no manifest of a snapshot could be read".to_owned())),
+        };
+        let why = match read {
+            Ok(read) => return Ok(read),
+            Err(error) if error.is_interruption() => return Err(error),
+            Err(error) => error,
+        };
+        // The next best is how it is set up now, where its region lives.
+        let now = async {
+            let rds = Rds::of(&request.config.place).await?;
+            let Some(database) = rds.database(&request.config.database).await? else {
+                return Ok::<_, InstanceError>(None);
+            };
+            let mut profile = database.profile;
+            if let Some(group) = &profile.parameter_group {
+                profile.parameter_group = Some(rds.parameters(&group.name, false).await?);
+            }
+            Ok(Some(profile))
+        };
+        match now.await {
+            Ok(Some(profile)) => {
+                self.events.warning(format!("it is set up as the database is now, since {}", told(&why)));
+                Ok((profile, None))
+            }
+            _ => Err(refused(told(&why))),
+        }
+    }
+
+    async fn recorded(&self, stored: &Stored) -> Result<RestoreProfile, InstanceError> {
+        let artifact = stored.manifest.artifact_of(DETAILS);
+        let artifact =
+            artifact.ok_or_else(|| InstanceError::NotUnderstood(stored.manifest.id.to_string()))?;
+        let reader = SmallReader {
+            repositories: &self.repositories,
+            identities: &self.identities,
+            events: &self.events,
+            cancel: &self.cancel,
+        };
+        let bytes = reader.read(&stored.manifest, artifact, &stored.holders).await?;
+        let details: Option<Details> = serde_json::from_slice(&bytes).ok();
+        let profile = details.and_then(|details| details.profile);
+        profile.ok_or_else(|| InstanceError::NotUnderstood(artifact.name.clone()))
+    }
+}
+
+/// The automated backups of that instance in the region, of the one that reaches furthest.
+async fn automated(rds: &Rds, instance: &str) -> Result<Option<Automated>, AwsFailure> {
+    let known = rds.automated_backups(instance).await?;
+    let restorable = known.into_iter().filter_map(|backup| Some((backup.window?, backup)));
+    let best = restorable.max_by_key(|(window, _)| window.latest);
+    Ok(best.map(|(window, backup)| Automated {
+        origin: if backup.instance_region.as_deref().is_none_or(|region| region == rds.region()) {
+            Origin::Automated { resource_id: backup.resource_id, moment: Moment::Latest }
+        } else {
+            Origin::Replicated { arn: backup.arn, moment: Moment::Latest }
+        },
+        window,
+        encrypted: backup.encrypted,
+    }))
+}
+
+/// What the policy says now, and where it says nothing, what it said then.
+fn names(request: &Request, region: &str, profile: &RestoreProfile) -> RegionNames {
+    let recorded = profile.regions.get(region).cloned().unwrap_or_default();
+    let Some(now) = request.config.region(region).map(|region| region.names.clone()) else { return recorded };
+    RegionNames {
+        kms_key: recorded.kms_key,
+        subnet_group: now.subnet_group.or(recorded.subnet_group),
+        security_groups: now.security_groups.or(recorded.security_groups),
+        parameter_group: now.parameter_group.or(recorded.parameter_group),
+        option_group: now.option_group.or(recorded.option_group),
+    }
+}

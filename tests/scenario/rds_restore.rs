@@ -1,0 +1,182 @@
+//! Instances that are made of what RDS keeps.
+
+use std::time::Duration;
+
+use chrono::Utc;
+
+use super::support::Outcome;
+use super::support::classboard::{AWAY, Classboard, HOME};
+use super::support::rds::{Call, Fault, Gone, Timing, When};
+
+fn identity(board: &Classboard) -> String {
+    board.system.operational.display().to_string()
+}
+
+/// The id of the newest backup.
+async fn back_up(board: &Classboard) -> Outcome<String> {
+    board.system.expect(0, &["backup", "instance"]).await?;
+    Ok(board.backups().pop().ok_or("no backup")?)
+}
+
+#[tokio::test]
+async fn with_its_region_gone_a_snapshot_is_restored_elsewhere_ready_to_serve() -> Outcome<()> {
+    let board = Classboard::start(Timing::default()).await?;
+    let backup = back_up(&board).await?;
+    board.admit("late").await?;
+    board.server.lose_region(HOME, Gone::Unavailable);
+    let key = identity(&board);
+    let restore = [
+        "restore",
+        "instance",
+        "--backup",
+        &backup,
+        "--to-instance",
+        "classboard-new",
+        "--from",
+        AWAY,
+        "-i",
+        &key,
+    ];
+    let run = board.system.expect(0, &restore).await?;
+    run.says("restored")?.says("usable")?.says("hydrated")?;
+    assert_eq!(board.pupils(AWAY, "classboard-new").await?, "ada");
+
+    let made = board.server.look_up(AWAY, "classboard-new")?;
+    let (was, is) = (&board.settings, &made.settings);
+    assert_eq!(is.subnet_group, "school-west");
+    assert_eq!(is.security_groups, ["sg-west"]);
+    assert_eq!(is.parameter_group, "school-west-pg15");
+    assert_eq!((is.multi_az, is.deletion_protection), (was.multi_az, was.deletion_protection));
+    assert_eq!((&is.class, is.iam_authentication), (&was.class, was.iam_authentication));
+    assert_eq!((is.backup_retention, &is.log_exports), (was.backup_retention, &was.log_exports));
+    assert_eq!(
+        (is.max_allocated_storage, is.monitoring_interval),
+        (was.max_allocated_storage, was.monitoring_interval)
+    );
+    assert_eq!(is.maintenance_window, was.maintenance_window);
+    assert_eq!(is.performance_insights, was.performance_insights);
+    Ok(())
+}
+
+#[tokio::test]
+async fn to_a_time_between_snapshots_the_data_is_that_of_then() -> Outcome<()> {
+    let board = Classboard::start(Timing::default()).await?;
+    back_up(&board).await?;
+    board.admit("grace").await?;
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    let then = Utc::now();
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    board.admit("mistake").await?;
+    let key = identity(&board);
+    let time = then.format("%FT%TZ").to_string();
+    let restore = ["restore", "instance", "--point-in-time", &time, "--to-instance", "then", "-i", &key];
+    let reachable =
+        async || Ok::<_, Box<dyn std::error::Error + Send + Sync>>(board.system.drctl(&restore).await?);
+    let mut run = reachable().await?;
+    // RDS can restore to a moment only some time after it.
+    for _ in 0..100 {
+        if run.code != Some(10) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        run = reachable().await?;
+    }
+    assert_eq!(run.code, Some(0), "{run:#?}");
+    assert_eq!(board.pupils(HOME, "then").await?, "ada grace");
+
+    let early = [
+        "restore",
+        "instance",
+        "--point-in-time",
+        "2020-01-01T00:00:00Z",
+        "--to-instance",
+        "never",
+        "-i",
+        &key,
+    ];
+    let refused = board.system.expect(10, &early).await?;
+    refused
+        .says("nothing restores `instance` to 2020-01-01T00:00:00Z")?
+        .says("no snapshot is from before it")?;
+    assert!(board.server.look_up(HOME, "never").is_err());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_restore_that_was_killed_is_gone_on_with_and_makes_one_instance() -> Outcome<()> {
+    let some = Duration::from_millis(1500);
+    let slow =
+        Timing { creating: some, backing_up: some, modifying: some, initializing: some, ..Timing::default() };
+    let board = Classboard::start(slow).await?;
+    let backup = back_up(&board).await?;
+    let key = identity(&board);
+    for (name, status) in [("new-a", "creating"), ("new-b", "modifying"), ("new-c", "available")] {
+        let restore = ["restore", "instance", "--backup", &backup, "--to-instance", name, "-i", &key];
+        let mut run = board.system.start(&restore)?;
+        board.server.reached(HOME, name, status).await?;
+        run.kill()?;
+        let made = board.server.look_up(HOME, name)?.resource_id;
+        let again = board.system.expect(0, &restore).await?;
+        again.says("going on with")?;
+        assert_eq!(board.server.look_up(HOME, name)?.resource_id, made, "{status}");
+        assert_eq!(board.pupils(HOME, name).await?, "ada");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_not_what_it_should_be_is_no_success() -> Outcome<()> {
+    let board = Classboard::start(Timing::default()).await?;
+    let backup = back_up(&board).await?;
+    let key = identity(&board);
+    let restore = |to: &'static str| {
+        vec![
+            "restore".to_owned(),
+            "instance".to_owned(),
+            "--backup".to_owned(),
+            backup.clone(),
+            "--to-instance".to_owned(),
+            to.to_owned(),
+            "-i".to_owned(),
+            key.clone(),
+        ]
+    };
+    let run = async |code: i32, to: &'static str| {
+        let arguments = restore(to);
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        board.system.expect(code, &arguments).await
+    };
+    run(1, "classboard").await?.says("there is an instance `classboard` in us-east-1 already")?;
+    run(1, "Bad_name").await?.says("is not an identifier for an instance")?;
+
+    board.server.ends_as(HOME, "broken", "incompatible-network");
+    run(1, "broken").await?.says("is `incompatible-network`")?.says("the same command goes on with it")?;
+    board.server.deafen(HOME, "deaf");
+    run(1, "deaf").await?.says("nobody could log in to it")?;
+    board.server.fail(
+        When::action("RestoreDBInstanceFromDBSnapshot"),
+        Fault::Error(400, "InstanceQuotaExceeded", "Instance quota exceeded"),
+    );
+    run(1, "many").await?.says("InstanceQuotaExceeded")?.says("nothing was made")?;
+    board.server.heal();
+    board.server.fail(When::action("RestoreDBInstanceFromDBSnapshot").times(1), Fault::LoseAnswer);
+    board.server.hide_new_for(2);
+    run(0, "lost").await?;
+    board.server.heal();
+
+    let arguments = ["restore", "instance", "--backup", &backup, "--to-instance", "keyless"];
+    let keyless = board.system.expect(0, &arguments).await?;
+    keyless.says("it is set up as the database is now")?;
+    board.server.lose_region(HOME, Gone::Unavailable);
+    let keyless = board
+        .system
+        .expect(1, &["restore", "instance", "--backup", &backup, "--to-instance", "keyless-b"])
+        .await?;
+    keyless.says("nothing says how the instance was set up")?.says("--identity")?;
+    assert_eq!(board.server.failures(), Vec::<String>::new());
+    let production = |call: &Call| call.touched.iter().any(|(name, _)| name.ends_with("classboard"));
+    let changes = |call: &Call| !call.action.starts_with("Describe") && !call.action.starts_with("Create");
+    let wrong: Vec<_> = board.server.calls().into_iter().filter(|call| production(call) && changes(call)).collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    Ok(())
+}
