@@ -4,7 +4,7 @@ use serde::Serialize;
 use super::settings::{FROM, Settings, settings, tags};
 use super::survey::Situation;
 use super::{Chosen, Refusal, Request};
-use crate::aws::rds::Tags;
+use crate::aws::Tags;
 use crate::model::{BackupId, ParameterGroup, SourceName};
 use crate::policy::{AwsPlace, PostgresSource};
 

@@ -1,7 +1,8 @@
 //! From how a database was set up to what RDS is told of a new one.
 
 use super::{Chosen, Lifetime, Via};
-use crate::aws::rds::{Changes, NewInstance, Tags};
+use crate::aws::rds::{Changes, NewInstance};
+use crate::aws::{MANAGED, Tags};
 use crate::model::{RegionNames, RestoreProfile, SourceName, SystemName};
 
 /// On a restored instance: what it was made from.
@@ -102,7 +103,7 @@ pub(super) fn tags(
     let own = profile.tags.iter().filter(|(key, _)| lifetime.is_none() && !key.starts_with("aws:"));
     let own: Tags = own.map(|(key, value)| (key.clone(), value.clone())).collect();
     let tags = own
-        .with(crate::aws::rds::MANAGED, "true")
+        .with(MANAGED, "true")
         .with(SYSTEM, system.as_str())
         .with(SOURCE, source.as_str())
         .with(FROM, chosen.via.tag());

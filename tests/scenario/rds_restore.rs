@@ -176,7 +176,8 @@ async fn what_is_not_what_it_should_be_is_no_success() -> Outcome<()> {
     assert_eq!(board.server.failures(), Vec::<String>::new());
     let production = |call: &Call| call.touched.iter().any(|(name, _)| name.ends_with("classboard"));
     let changes = |call: &Call| !call.action.starts_with("Describe") && !call.action.starts_with("Create");
-    let wrong: Vec<_> = board.server.calls().into_iter().filter(|call| production(call) && changes(call)).collect();
+    let wrong: Vec<_> =
+        board.server.calls().into_iter().filter(|call| production(call) && changes(call)).collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
     Ok(())
 }
