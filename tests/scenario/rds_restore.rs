@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::Utc;
+use drctl::platform::{Clock as _, SystemClock};
 
 use super::support::Outcome;
 use super::support::classboard::{AWAY, Classboard, HOME};
@@ -64,7 +64,7 @@ async fn to_a_time_between_snapshots_the_data_is_that_of_then() -> Outcome<()> {
     back_up(&board).await?;
     board.admit("grace").await?;
     tokio::time::sleep(Duration::from_millis(1100)).await;
-    let then = Utc::now();
+    let then = SystemClock.now();
     tokio::time::sleep(Duration::from_millis(1100)).await;
     board.admit("mistake").await?;
     let key = identity(&board);

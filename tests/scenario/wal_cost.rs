@@ -4,6 +4,8 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use drctl::platform::{Clock as _, SystemClock};
+
 use crate::support::Outcome;
 use crate::support::fault_proxy::FaultProxy;
 use crate::support::s3::S3Server;
@@ -80,7 +82,7 @@ async fn a_push_asks_each_store_whose_log_it_takes_and_writes_and_asks_nothing_e
 
     // One that waits for longer than a moment may have been archived together with others.
     let note = std::fs::File::open(log.join(format!("archive_status/{second}.ready")))?;
-    note.set_modified(SystemTime::now() - Duration::from_secs(60))?;
+    note.set_modified(SystemTime::from(SystemClock.now()) - Duration::from_secs(60))?;
     for calls in push(&second).await? {
         assert_eq!(calls, [format!("HEAD {stored}")]);
     }
