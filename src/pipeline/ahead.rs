@@ -5,13 +5,15 @@ use std::thread::{Builder, JoinHandle};
 const CHUNK: usize = 256 << 10;
 /// Chunks read before anyone asks for them.
 const CHUNKS: usize = 6;
+/// Of these, shown to whoever looks at them and not yet given on.
+const SHOWN: usize = 2;
 
 /// Reads on a thread of its own, up to 2 MiB before it is asked, so that what makes the bytes and what
 /// takes them work at the same time.
 ///
 /// Dropped before its end, it leaves the thread to end by itself: that is when the read under way returns. A
 /// thread that stops without having come to an end is an error, and never an end.
-pub struct Ahead<R> {
+pub(super) struct Ahead<R> {
     chunks: Receiver<io::Result<Vec<u8>>>,
     /// Chunks that were used up, to be filled again.
     used: Sender<Vec<u8>>,
@@ -22,7 +24,7 @@ pub struct Ahead<R> {
 }
 
 impl<R: Read + Send + 'static> Ahead<R> {
-    pub fn new(reader: R) -> io::Result<Self> {
+    pub(super) fn new(reader: R) -> io::Result<Self> {
         let (filled, chunks) = sync_channel(CHUNKS);
         let (used, empty) = channel();
         let reader =
@@ -30,8 +32,33 @@ impl<R: Read + Send + 'static> Ahead<R> {
         Ok(Self { chunks, used, chunk: Vec::new(), at: 0, ended: false, reader })
     }
 
+    /// The same chunks, each shown to `look` on another thread before it is given: nothing is copied, and
+    /// whoever reads need not wait for `look`. An empty one is the end; what `look` says of it is the last
+    /// word.
+    pub(super) fn shown_to(
+        self,
+        mut look: impl FnMut(&[u8]) -> io::Result<()> + Send + 'static,
+    ) -> io::Result<Ahead<io::Result<R>>> {
+        let (filled, chunks) = sync_channel(SHOWN);
+        let used = self.used.clone();
+        let reader = Builder::new().name("look-ahead".to_owned()).spawn(move || {
+            let mut shown = false;
+            while !shown {
+                let chunk = self.chunks.recv();
+                let chunk = chunk.unwrap_or_else(|_| Err(io::Error::other("what read ahead has stopped")));
+                let chunk = chunk.and_then(|chunk| look(&chunk).map(|()| chunk));
+                shown = chunk.as_ref().map_or(true, Vec::is_empty);
+                shown |= filled.send(chunk).is_err();
+            }
+            self.into_inner()
+        })?;
+        Ok(Ahead { chunks, used, chunk: Vec::new(), at: 0, ended: false, reader })
+    }
+}
+
+impl<R> Ahead<R> {
     /// Gives the reader back, once its end was read.
-    pub fn into_inner(self) -> io::Result<R> {
+    pub(super) fn into_inner(self) -> io::Result<R> {
         drop(self.chunks);
         self.reader.join().map_err(|_| io::Error::other("the thread that read has panicked"))
     }
@@ -158,6 +185,38 @@ mod tests {
         }
         let mut ahead = Ahead::new(Panics).unwrap();
         assert!(ahead.read(&mut [0; 10]).is_err());
+    }
+
+    #[test]
+    fn who_looks_sees_all_in_order_and_has_the_last_word() {
+        for size in [0, 1, CHUNK, 20 * CHUNK + 17] {
+            let seen = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+            let look = {
+                let seen = std::sync::Arc::clone(&seen);
+                move |chunk: &[u8]| {
+                    seen.lock().unwrap().extend_from_slice(chunk);
+                    if chunk.is_empty() && size == 1 { Err(io::Error::other("not those")) } else { Ok(()) }
+                }
+            };
+            let mut shown = Ahead::new(Uneven { left: size, fails: false }).unwrap().shown_to(look).unwrap();
+            let mut read = Vec::new();
+            let outcome = shown.read_to_end(&mut read);
+            assert_eq!(outcome.is_err(), size == 1);
+            assert!(read == bytes(size) && *seen.lock().unwrap() == read, "{size}");
+            assert_eq!(shown.into_inner().unwrap().unwrap().left, 0);
+        }
+    }
+
+    #[test]
+    fn who_looks_is_not_in_the_way_of_an_error_or_of_who_stops_asking() {
+        let torn = Ahead::new(Uneven { left: 2 * CHUNK + 5, fails: true }).unwrap();
+        let mut read = Vec::new();
+        let error = torn.shown_to(|_| Ok(())).unwrap().read_to_end(&mut read).unwrap_err();
+        assert_eq!(error.to_string(), "torn");
+        assert!(read == bytes(2 * CHUNK + 5));
+        let mut endless = Ahead::new(io::repeat(7)).unwrap().shown_to(|_| Ok(())).unwrap();
+        endless.read_exact(&mut [0; 100]).unwrap();
+        endless.into_inner().unwrap().unwrap();
     }
 
     #[test]

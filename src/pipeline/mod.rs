@@ -28,7 +28,6 @@ mod recipe;
 mod seal;
 mod whole;
 
-pub use ahead::Ahead;
 pub use counting::Counting;
 pub use identity::{Identities, IdentityError, NewIdentity};
 pub use open::{OpenError, open, open_ahead};

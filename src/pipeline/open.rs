@@ -37,19 +37,28 @@ pub fn open<'a>(
     Ok(proven(stream, expected))
 }
 
-/// As [`open`], with a thread for each step, for streams that are long.
+/// As [`open`], with a thread for each step and one for the proof, for streams that are long.
 pub fn open_ahead(
     stored: impl BufRead + Send + 'static,
     encoding: &[Encoding],
     identities: &Identities,
-    expected: Option<Digest>,
-) -> Result<Box<dyn Read + Send>, OpenError> {
-    let mut stream: Box<dyn BufRead + Send> = Box::new(stored);
-    for step in encoding.iter().rev() {
-        let undone = undo(*step, stream, identities)?;
-        stream = Box::new(Ahead::new(undone).map_err(OpenError::Read)?);
+    expected: Digest,
+) -> Result<Box<dyn BufRead + Send>, OpenError> {
+    let mut steps = encoding.iter().rev();
+    let ahead = |stream| Ahead::new(stream).map_err(OpenError::Read);
+    let mut plain = match steps.next() {
+        Some(step) => ahead(undo(*step, stored, identities)?)?,
+        None => ahead(Box::new(stored))?,
+    };
+    for step in steps {
+        plain = ahead(undo(*step, plain, identities)?)?;
     }
-    Ok(proven(Box::new(stream), expected))
+    let mut hasher = Hasher::default();
+    let proven = plain.shown_to(move |chunk| {
+        hasher.update(chunk);
+        if chunk.is_empty() { compare(&hasher, expected) } else { Ok(()) }
+    });
+    Ok(Box::new(proven.map_err(OpenError::Read)?))
 }
 
 fn undo<'a>(
@@ -115,17 +124,22 @@ impl<R: Read> Read for Proven<R> {
         let count = self.stream.read(buffer)?;
         self.hasher.update(&buffer[..count]);
         if count == 0 && !buffer.is_empty() {
-            let found = self.hasher.clone().digest();
-            if found != self.expected {
-                return Err(io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    format!(
-                        "the plain bytes are not those that were stored: {} bytes with SHA-256 {}, expected {} bytes with {}",
-                        found.size, found.sha256, self.expected.size, self.expected.sha256
-                    ),
-                ));
-            }
+            compare(&self.hasher, self.expected)?;
         }
         Ok(count)
     }
+}
+
+fn compare(hasher: &Hasher, expected: Digest) -> io::Result<()> {
+    let found = hasher.clone().digest();
+    if found == expected {
+        return Ok(());
+    }
+    Err(io::Error::new(
+        io::ErrorKind::InvalidData,
+        format!(
+            "the plain bytes are not those that were stored: {} bytes with SHA-256 {}, expected {} bytes with {}",
+            found.size, found.sha256, expected.size, expected.sha256
+        ),
+    ))
 }

@@ -1,14 +1,14 @@
 //! Brings artifacts from a repository: small ones into memory, the others decoded on a thread of their own
 //! ahead of whoever writes them.
 
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 use std::sync::Arc;
 
 use super::{RecoveryError, Run};
 use crate::event::told;
 use crate::model::{Artifact, Manifest, RepositoryName};
-use crate::pipeline::{Ahead, OpenError, open, open_ahead};
-use crate::repository::reader::{ReadError, Window, stream};
+use crate::pipeline::{OpenError, open, open_ahead};
+use crate::repository::reader::{ReadError, Window, stream, stream_to_open};
 use crate::repository::{Repository, layout};
 
 /// Small artifacts are read into memory; more than this is not one.
@@ -23,28 +23,6 @@ pub(super) fn artifact<'m>(manifest: &'m Manifest, name: &str) -> Option<&'m Art
     manifest.artifacts.iter().find(is_it)
 }
 
-/// The plain bytes of an artifact; an error at their end says that they were not the right ones.
-fn plain(
-    run: &Run,
-    manifest: &Manifest,
-    artifact: &Artifact,
-    repository: &Repository,
-    is_small: bool,
-) -> impl FnOnce() -> Result<Box<dyn Read + Send>, OpenError> + Send + use<> {
-    let folder = layout::backup(&manifest.system, &manifest.id);
-    let window = if is_small { SMALL_WINDOW } else { Window::default() };
-    let stream = stream(Arc::clone(&repository.store), &folder, artifact, window, run.cancel.clone());
-    let (identities, artifact) = (run.identities.clone(), artifact.clone());
-    move || {
-        let (stored, plain) = (stream.into_reader(), Some(artifact.plain));
-        if is_small {
-            open(stored, &artifact.encoding, &identities, plain)
-        } else {
-            open_ahead(stored, &artifact.encoding, &identities, plain)
-        }
-    }
-}
-
 /// The plain bytes of a small artifact, from the first repository that has them right.
 pub(super) async fn read_small(
     run: &Run,
@@ -56,11 +34,15 @@ pub(super) async fn read_small(
     let mut closed = None;
     for name in repositories {
         let Some(repository) = run.repositories.find(name) else { continue };
-        let begin = plain(run, manifest, artifact, repository, true);
-        let size = artifact.plain.size;
+        let folder = layout::backup(&manifest.system, &manifest.id);
+        let store = Arc::clone(&repository.store);
+        let stream = stream(store, &folder, artifact, SMALL_WINDOW, run.cancel.clone());
+        let (identities, wanted) = (run.identities.clone(), artifact.clone());
         let reading = tokio::task::spawn_blocking(move || {
+            let size = wanted.plain.size;
+            let plain = open(stream.into_reader(), &wanted.encoding, &identities, Some(wanted.plain))?;
             let mut bytes = Vec::new();
-            begin()?.take(SMALL).read_to_end(&mut bytes).map_err(OpenError::Read)?;
+            plain.take(SMALL).read_to_end(&mut bytes).map_err(OpenError::Read)?;
             let whole = bytes.len() as u64 == size;
             if whole {
                 Ok(bytes)
@@ -106,14 +88,18 @@ pub(super) fn ahead(
     manifest: &Manifest,
     artifact: &Artifact,
     repository: &Repository,
-) -> impl FnOnce() -> io::Result<Ahead<Box<dyn Read + Send>>> + Send + use<> {
-    let begin = plain(run, manifest, artifact, repository, false);
+) -> impl FnOnce() -> io::Result<Box<dyn BufRead + Send>> + Send + use<> {
+    let folder = layout::backup(&manifest.system, &manifest.id);
+    let store = Arc::clone(&repository.store);
+    let stream = stream_to_open(store, &folder, artifact, Window::default(), run.cancel.clone());
+    let (identities, artifact) = (run.identities.clone(), artifact.clone());
     move || {
-        let plain = begin().map_err(|error| match error {
-            // What ended it is looked for in there.
-            OpenError::Read(source) => source,
-            error => io::Error::other(error),
-        })?;
-        Ahead::new(plain)
+        open_ahead(stream.into_reader(), &artifact.encoding, &identities, artifact.plain).map_err(|error| {
+            match error {
+                // What ended it is looked for in there.
+                OpenError::Read(source) => source,
+                error => io::Error::other(error),
+            }
+        })
     }
 }

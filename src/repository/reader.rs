@@ -1,5 +1,5 @@
 //! Reading artifacts back: ranges fetched ahead and in parallel, handed on in order, each object's digest
-//! proven as it goes by.
+//! proven as it goes by, unless the plain bytes are proven behind it.
 
 use std::collections::VecDeque;
 use std::io::{self, BufRead, Read};
@@ -13,6 +13,9 @@ use tokio::task::JoinHandle;
 use super::{Store, StoreError, StoreErrorKind};
 use crate::model::{Artifact, Digest, Hasher, ObjectPart};
 use crate::platform::CancellationToken;
+
+/// Up to this size a damaged object is told from one that another key opens: its stored digest says.
+const TOLD_WITHIN: u64 = 64 << 20;
 
 /// How far ahead to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +65,8 @@ impl ReadError {
     }
 }
 
-/// Stored bytes in order. An error is the last thing that comes; without one, every object was proven.
+/// Stored bytes in order. An error is the last thing that comes; without one, every object was read whole,
+/// and proven where that was asked for.
 #[derive(Debug)]
 pub struct Stream {
     chunks: mpsc::Receiver<Result<Chunk, ReadError>>,
@@ -85,8 +89,21 @@ pub fn stream(
     window: Window,
     cancel: CancellationToken,
 ) -> Stream {
-    let objects = artifact.objects.iter().map(|object| located(folder, object)).collect();
-    begin(store, objects, window, cancel)
+    begin(store, located_all(folder, artifact), Proof::Stored, window, cancel)
+}
+
+/// The same for whoever opens it and proves its plain bytes, which is what a restore is about: stored bytes
+/// that give the right plain ones are right. To hash them too takes as long as to decrypt them, and is left
+/// out where there are many.
+pub fn stream_to_open(
+    store: Arc<dyn Store>,
+    folder: &str,
+    artifact: &Artifact,
+    window: Window,
+    cancel: CancellationToken,
+) -> Stream {
+    let proof = Proof::to_open(artifact, TOLD_WITHIN);
+    begin(store, located_all(folder, artifact), proof, window, cancel)
 }
 
 /// Begins to read one object.
@@ -97,7 +114,27 @@ pub fn stream_object(
     window: Window,
     cancel: CancellationToken,
 ) -> Stream {
-    begin(store, vec![located(folder, object)], window, cancel)
+    begin(store, vec![located(folder, object)], Proof::Stored, window, cancel)
+}
+
+/// What is proven of each object before the stream ends well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Proof {
+    /// Its size and its digest.
+    Stored,
+    /// Its size: the rest is for whoever reads.
+    Size,
+}
+
+impl Proof {
+    fn to_open(artifact: &Artifact, told_within: u64) -> Self {
+        let stored: u64 = artifact.objects.iter().map(|object| object.stored.size).sum();
+        if stored > told_within { Self::Size } else { Self::Stored }
+    }
+}
+
+fn located_all(folder: &str, artifact: &Artifact) -> Vec<(String, Digest)> {
+    artifact.objects.iter().map(|object| located(folder, object)).collect()
 }
 
 fn located(folder: &str, object: &ObjectPart) -> (String, Digest) {
@@ -107,6 +144,7 @@ fn located(folder: &str, object: &ObjectPart) -> (String, Digest) {
 fn begin(
     store: Arc<dyn Store>,
     objects: Vec<(String, Digest)>,
+    proof: Proof,
     window: Window,
     cancel: CancellationToken,
 ) -> Stream {
@@ -114,7 +152,7 @@ fn begin(
     let worker = tokio::spawn(async move {
         for (key, expected) in objects {
             let outcome = tokio::select! {
-                outcome = read_object(&store, &key, expected, window, &sender) => outcome,
+                outcome = read_object(&store, &key, expected, proof, window, &sender) => outcome,
                 () = cancel.cancelled() => Err(ReadError::Interrupted),
             };
             match outcome {
@@ -136,6 +174,7 @@ async fn read_object(
     store: &Arc<dyn Store>,
     key: &str,
     expected: Digest,
+    proof: Proof,
     window: Window,
     sender: &mpsc::Sender<Result<Chunk, ReadError>>,
 ) -> Result<bool, ReadError> {
@@ -162,21 +201,23 @@ async fn read_object(
             next = end;
         }
         let Some(fetch) = ahead.pop_front() else { break };
-        let bytes = fetch.end(store, key).await.map_err(ReadError::Store)?;
-        // Hashing eight megabytes takes milliseconds: too long for a thread that serves every connection.
-        let (hashed, bytes) = tokio::task::spawn_blocking(move || {
-            hasher.update(&bytes);
-            (hasher, bytes)
-        })
-        .await
-        .map_err(|_| ReadError::Interrupted)?;
-        hasher = hashed;
+        let mut bytes = fetch.end(store, key).await.map_err(ReadError::Store)?;
+        if proof == Proof::Stored {
+            // Hashing eight megabytes takes milliseconds: too long for a thread that serves every connection.
+            (hasher, bytes) = tokio::task::spawn_blocking(move || {
+                hasher.update(&bytes);
+                (hasher, bytes)
+            })
+            .await
+            .map_err(|_| ReadError::Interrupted)?;
+        }
         if sender.send(Ok(Chunk::Bytes(bytes))).await.is_err() {
             return Ok(false);
         }
     }
     let found = hasher.digest();
-    if found == expected {
+    // A range is whole or an error, so that the size is that of the object.
+    if proof == Proof::Size || found == expected {
         return Ok(true);
     }
     Err(ReadError::Altered {
@@ -296,5 +337,110 @@ impl BufRead for BlockingReader {
 
     fn consume(&mut self, count: usize) {
         self.current.advance(count.min(self.current.len()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::model::Encoding;
+    use crate::pipeline::{FromMemory, NewIdentity, Piece, Recipe, Shape, open_ahead, seal};
+    use crate::policy::{Compression, Encryption, Recipient};
+    use crate::repository::{DirectoryStore, PutOptions};
+
+    const PLAIN: usize = 300_000;
+
+    fn noise() -> Vec<u8> {
+        let mut random = fastrand::Rng::with_seed(1);
+        (0..PLAIN).map(|_| random.u8(..)).collect()
+    }
+
+    /// Seals noise into one object, for the key where one is given.
+    async fn sealed(key: Option<&NewIdentity>) -> (Artifact, Vec<u8>) {
+        let encryption = match key {
+            None => Encryption::None,
+            Some(key) => {
+                Encryption::Age { recipients: vec![Recipient { holder: None, key: key.recipient() }] }
+            }
+        };
+        let recipe = Recipe::new(Compression { level: 1, threads: 1 }, &encryption).unwrap();
+        let encoding = recipe.encoding();
+        let (sender, mut pieces) = mpsc::channel(1);
+        let sealing = tokio::task::spawn_blocking(move || {
+            let shape = Shape { part_size: 100_000, parts_per_object: 1000 };
+            let budget = crate::pipeline::Budget::of_parts(3);
+            let noise = Box::new(FromMemory::new(noise()));
+            seal(noise, &recipe, shape, budget, sender, Arc::default())
+        });
+        let mut bytes = Vec::new();
+        while let Some(piece) = pieces.recv().await {
+            if let Piece::Part(part) = piece {
+                bytes.extend_from_slice(&part.bytes);
+            }
+        }
+        let plain = sealing.await.unwrap().unwrap().plain;
+        let objects = vec![ObjectPart { name: "object".to_owned(), stored: Digest::of(&bytes) }];
+        (Artifact { name: "object".to_owned(), plain, encoding, objects }, bytes)
+    }
+
+    /// Puts these bytes where the artifact's are and opens them, with its size proven only.
+    async fn opened(
+        root: &Path,
+        artifact: &Artifact,
+        bytes: Vec<u8>,
+        key: Option<&NewIdentity>,
+    ) -> Result<Vec<u8>, String> {
+        let folder = tempfile::tempdir_in(root).unwrap();
+        let store: Arc<dyn Store> = Arc::new(DirectoryStore::create(folder.path().join("s")).await.unwrap());
+        store.put("object", bytes.into(), &PutOptions::absent()).await.unwrap();
+        let window = Window { chunk: 10_000, parallel: 3 };
+        let objects = located_all("", artifact);
+        let stream = begin(store, objects, Proof::Size, window, CancellationToken::new());
+        let identities = key.map(NewIdentity::identities).unwrap_or_default();
+        let (encoding, plain) = (artifact.encoding.clone(), artifact.plain);
+        let reading = tokio::task::spawn_blocking(move || {
+            let mut opened = open_ahead(stream.into_reader(), &encoding, &identities, plain)
+                .map_err(|error| error.to_string())?;
+            let mut bytes = Vec::new();
+            opened.read_to_end(&mut bytes).map(|_| bytes).map_err(|error| error.to_string())
+        });
+        reading.await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_is_opened_is_proven_whatever_was_changed_in_what_is_stored() {
+        let root = tempfile::tempdir().unwrap();
+        let identity = NewIdentity::generate();
+        for key in [None, Some(&identity)] {
+            let (artifact, bytes) = sealed(key).await;
+            assert_eq!(artifact.encoding.contains(&Encoding::Age), key.is_some());
+            assert!(opened(root.path(), &artifact, bytes.clone(), key).await.unwrap() == noise());
+            let last = bytes.len() - 1;
+            for at in [0, 1000, bytes.len() / 3, bytes.len() / 2, last - 20, last] {
+                let mut changed = bytes.clone();
+                changed[at] ^= 1;
+                let outcome = opened(root.path(), &artifact, changed, key).await;
+                // What comes out may be right all the same, and never wrong.
+                assert!(outcome.is_err() || outcome.unwrap() == noise(), "byte {at} of {last}");
+            }
+            let longer = [&bytes[..], b"more"].concat();
+            assert!(opened(root.path(), &artifact, longer, key).await.is_err());
+            assert!(opened(root.path(), &artifact, bytes[..last].to_vec(), key).await.is_err());
+        }
+        // A backup of the same size that someone else made, for the same key.
+        let (artifact, bytes) = sealed(Some(&identity)).await;
+        let other = Artifact { plain: Digest::of(b"other"), ..artifact };
+        let error = opened(root.path(), &other, bytes, Some(&identity)).await.unwrap_err();
+        assert!(error.contains("the plain bytes are not those that were stored"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn only_what_is_large_is_left_to_whoever_opens_it() {
+        let (artifact, bytes) = sealed(None).await;
+        let size = bytes.len() as u64;
+        assert_eq!(Proof::to_open(&artifact, size), Proof::Stored);
+        assert_eq!(Proof::to_open(&artifact, size - 1), Proof::Size);
     }
 }

@@ -1,7 +1,7 @@
 //! Brings the dump from a repository: into a file, proven, or as a stream that is proven at its end.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read, Write as _};
+use std::io::{self, BufRead, BufReader, Read, Write as _};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use super::{RestoreError, Run};
 use crate::event::{Event, told};
 use crate::model::{Digest, RepositoryName};
 use crate::pipeline::{OpenError, open_ahead};
-use crate::repository::reader::{Window, stream};
+use crate::repository::reader::{Window, stream_to_open};
 use crate::repository::{Repository, layout};
 
 const BUFFER: usize = 256 << 10;
@@ -96,13 +96,13 @@ pub(super) fn plain(
     run: &Run,
     plan: &RestorePlan,
     repository: &Repository,
-) -> impl FnOnce() -> Result<Box<dyn Read + Send>, OpenError> + Send + 'static {
+) -> impl FnOnce() -> Result<Box<dyn BufRead + Send>, OpenError> + Send + 'static {
     let (manifest, dump) = (&plan.steps.manifest, plan.steps.dump.clone());
     let folder = layout::backup(&manifest.system, &manifest.id);
     let store = Arc::clone(&repository.store);
-    let stream = stream(store, &folder, &dump, Window::default(), run.cancel.clone());
+    let stream = stream_to_open(store, &folder, &dump, Window::default(), run.cancel.clone());
     let identities = run.identities.clone();
-    move || open_ahead(stream.into_reader(), &dump.encoding, &identities, Some(dump.plain))
+    move || open_ahead(stream.into_reader(), &dump.encoding, &identities, dump.plain)
 }
 
 async fn unpack(
