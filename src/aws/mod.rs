@@ -16,6 +16,7 @@ mod poll;
 pub mod rds;
 mod s3;
 mod tags;
+mod when_asked;
 
 pub use error::AwsError;
 pub use failure::{AwsFailure, FailureKind};

@@ -9,7 +9,9 @@ use aws_sdk_s3::config::{
     StalledStreamProtectionConfig,
 };
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
+use super::when_asked::WhenAsked;
 use super::{AwsError, credentials};
 use crate::policy::S3Place;
 
@@ -112,7 +114,8 @@ async fn config(place: &S3Place, patience: &Patience) -> Result<aws_sdk_s3::Conf
     let https = tls.clone().build_https();
     let location = format!("s3://{}", place.bucket);
     // These may come over TLS where the store has none.
-    let credentials = credentials::provider(&place.credentials, &location, &place.region, &https).await?;
+    let asked = SharedHttpClient::new(WhenAsked(https.clone()));
+    let credentials = credentials::provider(&place.credentials, &location, &place.region, &asked).await?;
     let is_plain = place.endpoint.as_ref().is_some_and(|url| url.scheme() == "http");
     // Whom the host trusts takes milliseconds to be read, and nobody asks.
     let nobody = TlsContext::builder().with_trust_store(TrustStore::empty()).build();
