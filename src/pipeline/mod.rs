@@ -35,4 +35,4 @@ pub use parts::{Budget, Part, Piece, Shape};
 pub use producer::{FromMemory, Produce};
 pub use recipe::{Recipe, RecipeError};
 pub use seal::{PipelineError, Progress, Sealed, seal};
-pub use whole::{digest_whole, seal_whole};
+pub use whole::{SealedWhole, digest_whole, seal_whole};

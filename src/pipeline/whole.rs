@@ -1,7 +1,7 @@
-use std::io::{self, Read, Write as _};
+use std::io::{self, Read, Write};
 
 use super::{PipelineError, Recipe};
-use crate::model::{Digest, Hasher};
+use crate::model::{Digest, Hasher, Sha256Hex};
 
 /// Bytes shown at a time.
 const CHUNK: usize = 256 << 10;
@@ -14,6 +14,16 @@ const BEYOND_PLAIN: usize = 64 << 10;
 /// that had one; a larger block is given back at once, and takes no memory where nothing was written.
 const LEAST_ROOM: usize = 33 << 20;
 
+/// A stream that was sealed in memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SealedWhole {
+    pub bytes: Vec<u8>,
+    /// Of these.
+    pub stored: Sha256Hex,
+    /// Of what went in.
+    pub plain: Digest,
+}
+
 /// Seals a stream whose sealed bytes fit into memory; `size` is how long it should be. `see` is shown the
 /// plain bytes as they go by, 256 KiB at a time but for the last, and ends it all by refusing them.
 ///
@@ -23,8 +33,9 @@ pub fn seal_whole(
     size: usize,
     recipe: &Recipe,
     mut see: impl FnMut(&[u8]) -> io::Result<()>,
-) -> Result<(Vec<u8>, Digest), PipelineError> {
-    let room = Vec::with_capacity(LEAST_ROOM.max(size + size / 1000 + BEYOND_PLAIN));
+) -> Result<SealedWhole, PipelineError> {
+    let bytes = Vec::with_capacity(LEAST_ROOM.max(size + size / 1000 + BEYOND_PLAIN));
+    let room = Hashed { bytes, hasher: Hasher::default() };
     let mut encoder = recipe.encoder(room).map_err(PipelineError::Encode)?;
     let plain = each_chunk(stream, |chunk| {
         see(chunk).map_err(PipelineError::Read)?;
@@ -33,7 +44,26 @@ pub fn seal_whole(
     if plain.size == 0 {
         return Err(PipelineError::Empty);
     }
-    Ok((encoder.finish().map_err(PipelineError::Encode)?, plain))
+    let Hashed { bytes, hasher } = encoder.finish().map_err(PipelineError::Encode)?;
+    Ok(SealedWhole { bytes, stored: hasher.digest().sha256, plain })
+}
+
+/// Bytes that are hashed as they come, while others are being compressed.
+struct Hashed {
+    bytes: Vec<u8>,
+    hasher: Hasher,
+}
+
+impl Write for Hashed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.bytes.extend_from_slice(bytes);
+        self.hasher.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Hashes a stream, and shows its bytes as [`seal_whole`] does.
@@ -82,15 +112,16 @@ mod tests {
             Recipe::new(Compression { level: 1, threads: 1 }, &Encryption::Age { recipients }).unwrap();
         let plain: Vec<u8> = (0..CHUNK * 2 + 77).map(|n| (n % 251) as u8).collect();
         let mut seen = Vec::new();
-        let (sealed, digest) = seal_whole(&plain[..], plain.len(), &recipe, |chunk| {
+        let sealed = seal_whole(&plain[..], plain.len(), &recipe, |chunk| {
             seen.push(chunk.len());
             Ok(())
         })
         .unwrap();
         assert_eq!(seen, [CHUNK, CHUNK, 77]);
-        assert_eq!(digest, Digest::of(&plain));
+        assert_eq!(sealed.plain, Digest::of(&plain));
+        assert_eq!(sealed.stored, Sha256Hex::of(&sealed.bytes));
         let mut back = Vec::new();
-        open(&sealed[..], &recipe.encoding(), &identity.identities(), Some(digest))
+        open(&sealed.bytes[..], &recipe.encoding(), &identity.identities(), Some(sealed.plain))
             .unwrap()
             .read_to_end(&mut back)
             .unwrap();

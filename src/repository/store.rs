@@ -8,6 +8,8 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use thiserror::Error;
 
+use crate::model::Sha256Hex;
+
 /// A place that keeps objects under keys: an S3 bucket and prefix, or a directory.
 ///
 /// Keys are relative to the repository's root, use `/`, and come from [`super::layout`] only.
@@ -109,6 +111,9 @@ pub struct PutOptions {
     pub metadata: BTreeMap<String, String>,
     /// Asks for write-once where the repository has it.
     pub lock: Option<Lock>,
+    /// Of a body that is written in one go, where it is known: a store that wants a signature over the body
+    /// need not hash it once more, and refuses it if it is another.
+    pub sha256: Option<Sha256Hex>,
 }
 
 impl PutOptions {

@@ -122,10 +122,10 @@ impl WalFile {
         let mut reading = Reading::begin(self)?;
         let file = reading.file.try_clone().map_err(|source| self.unreadable(source))?;
         let size = usize::try_from(reading.size).unwrap_or_default();
-        let (bytes, plain) = seal_whole(file, size, recipe, |chunk| reading.see(chunk))
+        let sealed = seal_whole(file, size, recipe, |chunk| reading.see(chunk))
             .map_err(|error| self.unsealed(error))?;
-        let tags = reading.end(plain, Some(Sha256Hex::of(&bytes)))?;
-        Ok(SealedFile { name: self.name, bytes: bytes.into(), tags })
+        let tags = reading.end(sealed.plain, Some(sealed.stored))?;
+        Ok(SealedFile { name: self.name, bytes: sealed.bytes.into(), tags })
     }
 
     /// How large it is.

@@ -394,7 +394,7 @@ impl Pusher {
         let put = match prepared {
             Prepared::Sealed(sealed) => repository
                 .store
-                .put(&key, sealed.bytes.clone(), &options)
+                .put(&key, sealed.bytes.clone(), &PutOptions { sha256: tags.stored, ..options })
                 .await
                 .map(drop)
                 .map_err(Refusal::from),

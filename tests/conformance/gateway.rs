@@ -26,6 +26,7 @@ pub(crate) async fn open(case: &str) -> Outcome<Stage> {
 
 conforms! { open:
     what_is_written_is_read_back,
+    a_body_that_is_not_the_one_it_was_signed_as_is_refused,
     metadata_comes_back_as_given,
     what_is_not_there_is_said_to_be_not_there,
     an_object_is_not_overwritten,

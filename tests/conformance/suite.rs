@@ -56,6 +56,18 @@ pub(crate) async fn what_is_written_is_read_back(store: &dyn Store) -> Outcome<(
     Ok(())
 }
 
+/// Of stores that want a signature over the body.
+pub(crate) async fn a_body_that_is_not_the_one_it_was_signed_as_is_refused(store: &dyn Store) -> Outcome<()> {
+    let body = noise(100_000, 1);
+    let signed_as = |bytes: &Bytes| PutOptions { sha256: Some(Sha256Hex::of(bytes)), ..PutOptions::absent() };
+    let refused = store.put("s/signed", noise(100_000, 2), &signed_as(&body)).await;
+    assert!(refused.is_err(), "{refused:?}");
+    assert_eq!(store.head("s/signed").await?, None);
+    store.put("s/signed", body.clone(), &signed_as(&body)).await?;
+    assert_eq!(store.get("s/signed", LIMIT).await?.0, body);
+    Ok(())
+}
+
 pub(crate) async fn metadata_comes_back_as_given(store: &dyn Store) -> Outcome<()> {
     let metadata =
         [("plain-sha256".to_owned(), "ab12".to_owned()), ("kind".to_owned(), "a b; c=d".to_owned())];

@@ -12,6 +12,7 @@ mod answer;
 mod checksum;
 mod date;
 mod read;
+mod signed;
 mod store;
 mod upload;
 mod write;

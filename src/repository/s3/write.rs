@@ -11,6 +11,7 @@ use super::super::fault::{Fault, check_key};
 use super::super::store::{Lock, Precondition, PutOptions, StoreErrorKind, Written};
 use super::answer::Refusal;
 use super::checksum::{self, Sum};
+use super::signed::SignedBy;
 use super::store::S3Store;
 use crate::policy::{self, Checksum, LockMode};
 
@@ -130,8 +131,11 @@ impl S3Store {
                 .set_ssekms_key_id(kms_key.clone())
                 .customize()
                 .config_override(self.settings(body.len()));
-            let request =
-                if self.leaves_body_unsigned() { request.disable_payload_signing() } else { request };
+            let request = match options.sha256 {
+                Some(sha256) => request.interceptor(SignedBy(sha256)),
+                None if self.leaves_body_unsigned() => request.disable_payload_signing(),
+                None => request,
+            };
             let refusal = match request.send().await.map_err(Refusal::from) {
                 Ok(answer) => {
                     return written(answer.e_tag(), answer.version_id());
