@@ -16,7 +16,7 @@
 //! | module | owns |
 //! |---|---|
 //! | [`cli`] | arguments, one file a verb, output, error → exit code and hint; the only module that prints |
-//! | [`backup`], [`restore`], [`recovery`], [`instance`], [`upkeep`], [`doctor`] | the use cases: where there is something to decide, `plan` decides and `execute` acts |
+//! | [`backup`], [`restore`], [`recovery`], [`instance`], [`resource`], [`upkeep`], [`doctor`] | the use cases: where there is something to decide, `plan` decides and `execute` acts |
 //! | [`setup`] | the first day: a pair of keys, and a policy to begin with |
 //! | [`iam`] | what each role needs in AWS, and must not have, from the policy |
 //! | [`wal`] | the archive of write-ahead log: push, fetch, and what it can bring back |
@@ -45,6 +45,7 @@ pub mod policy;
 pub mod postgres;
 pub mod recovery;
 pub mod repository;
+pub mod resource;
 pub mod restore;
 pub mod setup;
 pub mod source;

@@ -12,7 +12,7 @@ const LAYERS: [&[&str]; 9] = [
     &["repository"],
     &["source", "catalog", "wal"],
     &["iam"],
-    &["backup", "restore", "recovery", "instance", "upkeep", "doctor", "setup"],
+    &["backup", "restore", "recovery", "instance", "resource", "upkeep", "doctor", "setup"],
     &["cli"],
 ];
 

@@ -38,6 +38,9 @@ pub(super) fn add(builder: &mut Builder<'_>, source: &AwsBackupSource) -> Result
         Role::Writer => {
             builder.document.allow("TakeRecoveryPoints", &["backup:StartBackupJob"], [own], plain());
             builder.document.allow("TagThem", &["backup:TagResource"], points.clone(), plain());
+            // Recorded beside the backup, for when the region cannot be asked.
+            let read = ["backup:GetRecoveryPointRestoreMetadata"];
+            builder.document.allow("ReadWhatARestoreSays", &read, points.clone(), plain());
             if !copies.is_empty() {
                 builder.document.allow("CopyThem", &["backup:StartCopyJob"], points, plain());
                 builder.document.allow("CopyIntoTheVaults", &["backup:CopyIntoBackupVault"], copies, plain());

@@ -26,6 +26,8 @@ mod rds_restore;
 mod recovery;
 mod recovery_borders;
 mod recovery_point;
+mod recovery_point_care;
+mod recovery_point_restore;
 mod recovery_promoted;
 mod restore;
 mod roundtrip;

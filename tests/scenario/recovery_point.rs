@@ -12,23 +12,23 @@ use super::support::backup_vaults::fault::{Fault, Trouble};
 use super::support::backup_vaults::world::{Region, World};
 use super::support::system::{Place, System, contents};
 
-const EAST: &str = "us-east-1";
-const WEST: &str = "us-west-2";
+pub(super) const EAST: &str = "us-east-1";
+pub(super) const WEST: &str = "us-west-2";
 const BUCKET: &str = "arn:aws:s3:::shop-files";
 
 /// AWS Backup, a bucket with files in it, and a policy that protects it.
-struct Stage {
-    aws: BackupVaults,
-    bucket: PathBuf,
-    system: System,
+pub(super) struct Stage {
+    pub(super) aws: BackupVaults,
+    pub(super) bucket: PathBuf,
+    pub(super) system: System,
 }
 
 impl Stage {
-    async fn new() -> Outcome<Self> {
+    pub(super) async fn new() -> Outcome<Self> {
         Self::of(BUCKET).await
     }
 
-    async fn of(resource: &str) -> Outcome<Self> {
+    pub(super) async fn of(resource: &str) -> Outcome<Self> {
         let aws = BackupVaults::start(&[(EAST, "daily"), (WEST, "away")]).await?;
         let bucket = aws.resource(EAST, resource);
         std::fs::write(bucket.join("invoice.pdf"), "one")?;
@@ -75,7 +75,7 @@ impl Stage {
         self.aws.world().points(region, vault).len()
     }
 
-    fn manifest(&self) -> Outcome<Value> {
+    pub(super) fn manifest(&self) -> Outcome<Value> {
         let ids = self.system.backups_in("primary");
         let [id] = ids.as_slice() else { return Err(format!("not just one backup: {ids:?}").into()) };
         let path =
@@ -84,7 +84,7 @@ impl Stage {
     }
 }
 
-fn states(world: &World, kind: JobKind) -> Vec<&'static str> {
+pub(super) fn states(world: &World, kind: JobKind) -> Vec<&'static str> {
     let region = world.regions.get(EAST).into_iter().chain(world.regions.get(WEST));
     let of = |region: &Region| match kind {
         JobKind::Backup => region.backup_jobs.iter().map(|job| job.course.state).collect::<Vec<_>>(),
@@ -95,7 +95,7 @@ fn states(world: &World, kind: JobKind) -> Vec<&'static str> {
 }
 
 /// By name, without where they are.
-fn files(folder: &Path) -> Outcome<Vec<(PathBuf, String)>> {
+pub(super) fn files(folder: &Path) -> Outcome<Vec<(PathBuf, String)>> {
     let found = contents(folder)?.into_iter();
     found.map(|(path, digest)| Ok((path.strip_prefix(folder)?.to_owned(), digest))).collect()
 }

@@ -65,6 +65,10 @@ pub(super) struct MomentArgs {
 }
 
 impl MomentArgs {
+    pub(super) fn is_latest(&self) -> bool {
+        self.latest
+    }
+
     pub(super) fn is_given(&self) -> bool {
         self.latest
             || self.point_in_time.is_some()

@@ -1,5 +1,5 @@
-//! `drctl restore`: a dump into a database, a base backup and its log into a directory, or what RDS keeps
-//! into a new instance.
+//! `drctl restore`: a dump into a database, a base backup and its log into a directory, what RDS keeps into a
+//! new instance, or a recovery point of AWS Backup into a new resource.
 
 mod directory;
 mod directory_shown;
@@ -7,6 +7,8 @@ mod dump;
 mod dump_shown;
 mod instance;
 mod instance_shown;
+mod resource;
+mod resource_shown;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -36,13 +38,13 @@ pub struct RestoreArgs {
     /// Where to. A dump: `postgres://user@host/new_database`, a reference to such a URL (`env:NAME`,
     /// `file:/path`), or just the name of a new database on the source's own server. With a point in time: a
     /// directory that does not exist or is empty
-    #[arg(long, value_name = "URL|NAME|DIRECTORY", required_unless_present = "to_instance")]
+    #[arg(long, value_name = "URL|NAME|DIRECTORY", required_unless_present_any = ["to_instance", "to_resource"])]
     to: Option<String>,
     /// The password for `--to`, by reference: `env:NAME`, `file:/path`, `command:program arg`
     #[arg(long, value_name = "REFERENCE")]
     password: Option<String>,
-    /// Read from this repository only [default: the primary, then the copies]; of RDS, from this region
-    #[arg(long, value_name = "REPOSITORY")]
+    /// Read from this repository only [default: the primary, then the copies]; of what AWS keeps, from this region
+    #[arg(long, value_name = "REPOSITORY|REGION")]
     from: Option<RepositoryName>,
     /// Connections that load at a time; with 1 no scratch disk is needed [default: one a processor, up to 4]
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
@@ -75,6 +77,8 @@ pub struct RestoreArgs {
     #[arg(long)]
     drop_leftovers: bool,
     #[command(flatten)]
+    resource: resource::ResourceArgs,
+    #[command(flatten)]
     moment: directory::MomentArgs,
     #[command(flatten)]
     instance: instance::InstanceArgs,
@@ -83,6 +87,9 @@ pub struct RestoreArgs {
 pub(super) async fn run(args: RestoreArgs, context: &Context) -> Result<Exit, CommandError> {
     if args.instance.is_given() {
         instance::run(args, context).await
+    } else if args.resource.is_given() || resource::is_of_aws_backup(&args.source, context)? {
+        args.fits_resource()?;
+        resource::run(args, context).await
     } else if args.moment.is_given() {
         args.fits_directory()?;
         directory::run(args, context).await
@@ -99,6 +106,30 @@ impl RestoreArgs {
     /// Empty only where it is not needed.
     fn to(&self) -> &str {
         self.to.as_deref().unwrap_or_default()
+    }
+
+    /// What belongs to databases does not go with a resource of AWS Backup.
+    fn fits_resource(&self) -> Result<(), CommandError> {
+        let given = [
+            ("--to", self.to.is_some()),
+            (MOMENTS, self.moment.is_given() && !self.moment.is_latest()),
+            ("--password", self.password.is_some()),
+            ("--jobs", self.jobs.is_some()),
+            ("--table", !self.table.is_empty()),
+            ("--schema", !self.schema.is_empty()),
+            ("--globals", self.globals),
+            ("--no-owner", self.no_owner),
+            ("--no-tablespaces", self.no_tablespaces),
+            ("--drop-leftovers", self.drop_leftovers),
+        ];
+        let given: Vec<_> = given.iter().filter(|(_, is_given)| *is_given).map(|(name, _)| *name).collect();
+        match (given.is_empty(), self.moment.needs_moment()) {
+            (true, None) => Ok(()),
+            (_, option) => Err(CommandError::usage(format!(
+                "{} does not go with a resource that AWS Backup keeps: say what is made with `--to-resource KEY=VALUE`",
+                given.into_iter().chain(option).collect::<Vec<_>>().join(", ")
+            ))),
+        }
     }
 
     /// What belongs to dumps only does not go with a point in time.

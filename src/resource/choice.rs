@@ -1,0 +1,45 @@
+//! Which backup, and in which region.
+
+use super::{Refusal, Request};
+use crate::model::{BackupId, BackupKind, ManagedCopy, Manifest};
+
+/// How many ids a refusal names.
+const NAMED: usize = 3;
+
+/// `manifests`: in any order, of any source.
+pub(super) fn choose<'m>(manifests: &[&'m Manifest], request: &Request) -> Result<&'m Manifest, Refusal> {
+    let mut own: Vec<&Manifest> = manifests
+        .iter()
+        .copied()
+        .filter(|manifest| manifest.source == request.source && manifest.kind == BackupKind::RecoveryPoint)
+        .collect();
+    own.sort_by(|a, b| b.id.cmp(&a.id));
+    let names =
+        |list: &[&Manifest]| list.iter().take(NAMED).map(|one| one.id.clone()).collect::<Vec<BackupId>>();
+    let Some(newest) = own.first() else { return Err(Refusal::Nothing(request.source.clone())) };
+    let Some(prefix) = &request.backup else { return Ok(newest) };
+    let found: Vec<_> = own.iter().copied().filter(|one| one.id.as_str().starts_with(prefix)).collect();
+    match found.as_slice() {
+        [only] => Ok(only),
+        [] => Err(Refusal::Unknown {
+            source_name: request.source.clone(),
+            prefix: prefix.clone(),
+            newest: names(&own),
+        }),
+        several => Err(Refusal::Ambiguous { prefix: prefix.clone(), found: names(several) }),
+    }
+}
+
+/// Where it is restored: what is named, or where it was made.
+pub(super) fn place(manifest: &Manifest, region: Option<&str>) -> Result<ManagedCopy, Refusal> {
+    let held = manifest.managed.as_ref().map(|managed| managed.held.as_slice()).unwrap_or_default();
+    let found = match region {
+        Some(region) => held.iter().find(|copy| copy.region == region),
+        None => held.first(),
+    };
+    found.cloned().ok_or_else(|| Refusal::NotHeld {
+        backup: manifest.id.clone(),
+        region: region.unwrap_or("any region").to_owned(),
+        held: held.iter().map(|copy| copy.region.clone()).collect(),
+    })
+}

@@ -1,0 +1,194 @@
+//! What AWS Backup takes for each kind of resource.
+
+/// The words of a restore, for one kind of resource. AWS takes them in any case.
+#[derive(Debug)]
+pub(super) struct Kind {
+    pub(super) name: &'static str,
+    /// The key that says what is made; whoever restores gives it.
+    pub(super) target: &'static [&'static str],
+    pub(super) keys: &'static [&'static str],
+    /// What AWS says beside them for information, and does not take back.
+    pub(super) informs: &'static [&'static str],
+    /// Names that mean something in one region only.
+    pub(super) regional: &'static [&'static str],
+    /// `true` or `false`.
+    pub(super) switches: &'static [&'static str],
+    /// Lists, which AWS takes as JSON in a string.
+    pub(super) lists: &'static [&'static str],
+}
+
+const RDS: Kind = Kind {
+    name: "RDS",
+    target: &["DBInstanceIdentifier"],
+    keys: &[
+        "AllocatedStorage",
+        "AutoMinorVersionUpgrade",
+        "AvailabilityZone",
+        "BackupRetentionPeriod",
+        "CACertificateIdentifier",
+        "CopyTagsToSnapshot",
+        "CustomIamInstanceProfile",
+        "DBInstanceClass",
+        "DBInstanceIdentifier",
+        "DBName",
+        "DBParameterGroupName",
+        "DBSubnetGroupName",
+        "DedicatedLogVolume",
+        "DeletionProtection",
+        "Domain",
+        "DomainIAMRoleName",
+        "EnableCloudwatchLogsExports",
+        "EnableIAMDatabaseAuthentication",
+        "Engine",
+        "EngineLifecycleSupport",
+        "Iops",
+        "LicenseModel",
+        "MultiAZ",
+        "NetworkType",
+        "OptionGroupName",
+        "Port",
+        "PreferredBackupWindow",
+        "ProcessorFeatures",
+        "PubliclyAccessible",
+        "StorageThroughput",
+        "StorageType",
+        "TdeCredentialArn",
+        "TdeCredentialPassword",
+        "UseDefaultProcessorFeatures",
+        "VpcSecurityGroupIds",
+    ],
+    informs: &["DBSnapshotIdentifier", "EngineVersion", "KmsKeyId", "Encrypted", "vpcId"],
+    regional: &[
+        "AvailabilityZone",
+        "CustomIamInstanceProfile",
+        "DBParameterGroupName",
+        "DBSubnetGroupName",
+        "Domain",
+        "OptionGroupName",
+        "TdeCredentialArn",
+        "VpcSecurityGroupIds",
+    ],
+    switches: &[
+        "AutoMinorVersionUpgrade",
+        "CopyTagsToSnapshot",
+        "DedicatedLogVolume",
+        "DeletionProtection",
+        "EnableIAMDatabaseAuthentication",
+        "MultiAZ",
+        "PubliclyAccessible",
+        "UseDefaultProcessorFeatures",
+    ],
+    lists: &["EnableCloudwatchLogsExports", "ProcessorFeatures", "VpcSecurityGroupIds"],
+};
+
+const AURORA: Kind = Kind {
+    name: "Aurora",
+    target: &["DBClusterIdentifier"],
+    keys: &[
+        "AvailabilityZones",
+        "BacktrackWindow",
+        "CopyTagsToSnapshot",
+        "DBClusterIdentifier",
+        "DBClusterParameterGroupName",
+        "DBSubnetGroupName",
+        "DatabaseName",
+        "DeletionProtection",
+        "Domain",
+        "DomainIAMRoleName",
+        "EnableCloudwatchLogsExports",
+        "EnableIAMDatabaseAuthentication",
+        "Engine",
+        "EngineMode",
+        "EngineVersion",
+        "KmsKeyId",
+        "OptionGroupName",
+        "Port",
+        "ScalingConfiguration",
+        "StorageType",
+        "VpcSecurityGroupIds",
+    ],
+    informs: &["SnapshotIdentifier", "DBClusterSnapshotIdentifier", "Encrypted", "vpcId"],
+    regional: &[
+        "AvailabilityZones",
+        "DBClusterParameterGroupName",
+        "DBSubnetGroupName",
+        "Domain",
+        "KmsKeyId",
+        "OptionGroupName",
+        "VpcSecurityGroupIds",
+    ],
+    switches: &["CopyTagsToSnapshot", "DeletionProtection", "EnableIAMDatabaseAuthentication"],
+    lists: &["AvailabilityZones", "EnableCloudwatchLogsExports", "VpcSecurityGroupIds"],
+};
+
+const EFS: Kind = Kind {
+    name: "EFS",
+    target: &["newFileSystem", "file-system-id"],
+    keys: &[
+        "CreationToken",
+        "Encrypted",
+        "ItemsToRestore",
+        "KmsKeyId",
+        "PerformanceMode",
+        "availabilityZoneName",
+        "file-system-id",
+        "newFileSystem",
+        "singleAzFilesystem",
+    ],
+    informs: &[],
+    regional: &["KmsKeyId", "availabilityZoneName", "file-system-id"],
+    switches: &["Encrypted", "newFileSystem", "singleAzFilesystem"],
+    lists: &["ItemsToRestore"],
+};
+
+const S3: Kind = Kind {
+    name: "S3",
+    target: &["DestinationBucketName"],
+    keys: &[
+        "DestinationBucketName",
+        "EncryptionType",
+        "ItemsToRestore",
+        "KMSKey",
+        "NewBucket",
+        "RestoreACLs",
+        "RestoreLatestVersionsUpTo",
+        "RestoreTime",
+    ],
+    informs: &[],
+    regional: &["KMSKey"],
+    switches: &["NewBucket", "RestoreACLs"],
+    lists: &["ItemsToRestore"],
+};
+
+const DYNAMODB: Kind = Kind {
+    name: "DynamoDB",
+    target: &["targetTableName"],
+    keys: &["encryptionType", "kmsMasterKeyArn", "targetTableName"],
+    informs: &["originalTableName"],
+    regional: &["kmsMasterKeyArn"],
+    switches: &[],
+    lists: &[],
+};
+
+impl Kind {
+    /// By AWS Backup's word for it.
+    pub(super) fn find(resource_type: &str) -> Option<&'static Self> {
+        const KINDS: [&Kind; 5] = [&RDS, &AURORA, &EFS, &S3, &DYNAMODB];
+        KINDS.into_iter().find(|kind| kind.name.eq_ignore_ascii_case(resource_type))
+    }
+
+    /// A key as AWS writes it.
+    pub(super) fn key(&self, word: &str) -> Option<&'static str> {
+        find(self.keys, word)
+    }
+
+    pub(super) fn only_informs(&self, word: &str) -> bool {
+        word.starts_with("InformationalOnly:")
+            || word.starts_with("aws:backup:")
+            || find(self.informs, word).is_some()
+    }
+}
+
+pub(super) fn find(words: &'static [&'static str], word: &str) -> Option<&'static str> {
+    words.iter().find(|known| known.eq_ignore_ascii_case(word)).copied()
+}

@@ -1,0 +1,82 @@
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::{ResourceError, VERB};
+use crate::event::{Events, told};
+use crate::model::{BackupId, Outcome, RunId, SystemName};
+use crate::pipeline::Identities;
+use crate::platform::{CancellationToken, Clock};
+use crate::repository::journal::{self, Detail, Record};
+use crate::repository::{Lost, Repositories};
+
+/// What a restore works with.
+pub struct Run {
+    pub id: RunId,
+    pub system: SystemName,
+    pub host: String,
+    pub clock: Arc<dyn Clock>,
+    /// Opened, and checked to be this system's.
+    pub repositories: Repositories,
+    pub identities: Identities,
+    pub events: Events,
+    pub cancel: CancellationToken,
+}
+
+/// A restore whose job completed.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    pub run: RunId,
+    pub backup: BackupId,
+    pub recovery_point: DateTime<Utc>,
+    pub region: String,
+    pub job: String,
+    /// ARN of what was made; AWS does not say it of every kind.
+    pub created: Option<String>,
+    /// By AWS's clock, of the job.
+    pub seconds: Option<f64>,
+    /// The job had ended when this run began.
+    pub was_over: bool,
+    /// What AWS said, although it completed. With any of it the restore is not whole.
+    pub issues: Vec<String>,
+    pub notes: Vec<String>,
+}
+
+/// A restore that was given up.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to restore `{backup}` in {region}")]
+pub struct Failure {
+    pub backup: BackupId,
+    pub region: String,
+    #[source]
+    pub source: ResourceError,
+}
+
+impl Run {
+    /// Writes the journal's record. Gives it back for the catalog, and the repositories that did not take it:
+    /// whoever restores may be allowed to read only.
+    pub async fn conclude(
+        &self,
+        begun: DateTime<Utc>,
+        backup: &BackupId,
+        outcome: Result<&Report, &Failure>,
+    ) -> (Record, Vec<Lost>) {
+        let (word, reasons) = match outcome {
+            Ok(report) if report.issues.is_empty() => (Outcome::Succeeded, vec![]),
+            Ok(report) => (Outcome::Degraded, report.issues.clone()),
+            Err(failure) if failure.source.is_interruption() => (Outcome::Interrupted, vec![]),
+            Err(failure) => (Outcome::Failed, vec![told(&failure.source)]),
+        };
+        let times = (begun, self.clock.now());
+        let detail = Detail::restored(backup, &[], reasons);
+        let record = Record::new(&self.id, VERB, times, &self.host, word, detail);
+        match journal::append(&self.repositories, &self.system, record.clone()).await {
+            Ok(lost) => (record, lost),
+            Err(error) => {
+                self.events.warning(told(&error));
+                (record, vec![])
+            }
+        }
+    }
+}
