@@ -22,6 +22,7 @@ mod incremental;
 mod logical;
 mod rds_backup;
 mod rds_double;
+mod rds_double_clusters;
 mod rds_restore;
 mod recovery;
 mod recovery_borders;

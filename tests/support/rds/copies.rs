@@ -8,7 +8,8 @@ use super::error::{Answered, ApiError};
 use super::form::check_identifier;
 use super::machine::{Key, blocking};
 use super::router::Asked;
-use super::snapshots::{check_new, xml};
+use super::snapshot_xml;
+use super::snapshots::check_new;
 use super::state::{Snapshot, arn, now, parse_arn};
 use super::xml::Xml;
 
@@ -47,7 +48,7 @@ pub(super) fn copy(asked: &Asked) -> Answered<Xml> {
                 "Too many snapshot copies are in progress in this region",
             ));
         }
-        let mut snapshot = copied(&asked.region, &target, &source, serial);
+        let mut snapshot = copied(arn(&asked.region, "snapshot", &target), &target, &source, serial);
         snapshot.settings.kms_key =
             target_key(&asked.region, &from, source.settings.kms_key.as_deref(), key)?;
         if let Some(group) = option_group {
@@ -68,14 +69,14 @@ pub(super) fn copy(asked: &Asked) -> Answered<Xml> {
     let to = Key::of_snapshot(&asked.region, &snapshot);
     let job = carry(Arc::clone(&asked.shared), Key::of_snapshot(&from, &source), to, source.resource_id);
     asked.shared.run(&format!("the copy {}", snapshot.id), job);
-    Ok(Xml::new().within("DBSnapshot", xml(&snapshot)))
+    Ok(Xml::new().within("DBSnapshot", snapshot_xml::snapshot(&snapshot)))
 }
 
 /// A copy with none of its bytes yet. It is a manual one whatever its source is.
-fn copied(region: &str, id: &str, source: &Snapshot, serial: u64) -> Snapshot {
+pub(super) fn copied(arn: String, id: &str, source: &Snapshot, serial: u64) -> Snapshot {
     Snapshot {
         id: id.to_owned(),
-        arn: arn(region, "snapshot", id),
+        arn,
         kind: "manual".to_owned(),
         status: "pending".to_owned(),
         progress: None,
@@ -114,7 +115,7 @@ pub(super) fn target_key(
     }
 }
 
-async fn carry(shared: Arc<Shared>, from: Key, to: Key, resource_id: String) -> Outcome<()> {
+pub(super) async fn carry(shared: Arc<Shared>, from: Key, to: Key, resource_id: String) -> Outcome<()> {
     let turn = {
         let mut copying = shared.copying.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         Arc::clone(copying.entry((to.region.clone(), resource_id)).or_default())

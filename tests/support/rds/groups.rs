@@ -36,7 +36,7 @@ pub(super) fn describe_parameter_groups(asked: &Asked) -> Answered<Xml> {
 pub(super) fn create_parameter_group(asked: &Asked) -> Answered<Xml> {
     let form = &asked.form;
     let name = form.identifier("DBParameterGroupName")?;
-    let mut group = ParameterGroup::new(&asked.region, &name);
+    let mut group = ParameterGroup::new(&asked.region, "pg", &name, "postgres15");
     form.required("DBParameterGroupFamily")?.clone_into(&mut group.family);
     form.required("Description")?.clone_into(&mut group.description);
     group.tags = form.tags().unwrap_or_default();
@@ -107,17 +107,53 @@ pub(super) async fn modify_parameter_group(asked: &Asked) -> Answered<Xml> {
     Ok(Xml::new().text("DBParameterGroupName", name))
 }
 
-/// Those of source `user` are the ones somebody set. Of the engine's own a few are listed: that there are
-/// others is all a client has to know.
+pub(super) fn describe_cluster_parameter_groups(asked: &Asked) -> Answered<Xml> {
+    let name = asked.form.owned("DBClusterParameterGroupName").map(|name| name.to_lowercase());
+    asked.form.filters();
+    let all: Vec<ParameterGroup> = {
+        let mut state = asked.shared.state();
+        let groups = state.region(&asked.region).cluster_parameter_groups.values();
+        groups.filter(|group| name.as_ref().is_none_or(|name| *name == group.name)).cloned().collect()
+    };
+    if let Some(name) = name.filter(|_| all.is_empty()) {
+        return Err(ApiError::missing("DBParameterGroupNotFound", "DBClusterParameterGroup", &name));
+    }
+    let (page, marker) = asked.form.page(all, |group| group.name.clone())?;
+    let shown = page.iter().map(|group| {
+        Xml::new()
+            .text("DBClusterParameterGroupName", &group.name)
+            .text("DBParameterGroupFamily", &group.family)
+            .text("Description", &group.description)
+            .text("DBClusterParameterGroupArn", &group.arn)
+    });
+    let shown: Vec<Xml> = shown.collect();
+    Ok(Xml::new().maybe("Marker", marker).list("DBClusterParameterGroups", "DBClusterParameterGroup", shown))
+}
+
+pub(super) fn describe_cluster_parameters(asked: &Asked) -> Answered<Xml> {
+    let name = asked.form.identifier("DBClusterParameterGroupName")?;
+    let group = {
+        let mut state = asked.shared.state();
+        state.region(&asked.region).cluster_parameter_groups.get(&name).cloned()
+    };
+    let missing = || ApiError::missing("DBParameterGroupNotFound", "DBClusterParameterGroup", &name);
+    parameters(asked, &group.ok_or_else(missing)?)
+}
+
 pub(super) fn describe_parameters(asked: &Asked) -> Answered<Xml> {
     let name = asked.form.identifier("DBParameterGroupName")?;
-    let source = asked.form.owned("Source");
     let group = {
         let mut state = asked.shared.state();
         state.region(&asked.region).parameter_groups.get(&name).cloned()
     };
-    let group =
-        group.ok_or_else(|| ApiError::missing("DBParameterGroupNotFound", "DBParameterGroup", &name))?;
+    let missing = || ApiError::missing("DBParameterGroupNotFound", "DBParameterGroup", &name);
+    parameters(asked, &group.ok_or_else(missing)?)
+}
+
+/// Those of source `user` are the ones somebody set. Of the engine's own a few are listed: that there are
+/// others is all a client has to know.
+fn parameters(asked: &Asked, group: &ParameterGroup) -> Answered<Xml> {
+    let source = asked.form.owned("Source");
     let engine = [("autovacuum", "1"), ("wal_buffers", "{DBInstanceClassMemory/…}"), ("work_mem", "4096")];
     let own = engine.iter().filter(|(name, _)| !group.parameters.contains_key(*name));
     let mut all: Vec<(String, String, &str)> = own

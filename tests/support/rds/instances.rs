@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use super::archive::Archive;
 use super::error::{Answered, ApiError};
 use super::instance_xml;
-use super::machine::{Key, blocking};
+use super::machine::blocking;
+use super::postgres::Postgres;
 use super::router::Asked;
 use super::state::{Instance, now};
 use super::xml::Xml;
@@ -60,25 +62,27 @@ fn seen(instance: &mut Instance) -> Option<Instance> {
     Some(instance.clone())
 }
 
-/// Archives its log where it has not been for a while, as RDS does every five minutes, while the instance
-/// is in order.
+/// Archives the log of an instance in order, as below.
 pub(super) async fn archive_now(asked: &Asked, instance: &Instance) -> Answered<()> {
-    let (Some(server), Some(archive)) = (&instance.server, &instance.archive) else { return Ok(()) };
+    match (&instance.server, &instance.archive) {
+        (Some(server), Some(archive)) if instance.status == "available" => {
+            advance(asked, server, archive).await
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Archives a server's log where that has not been done for a while: RDS does it every five minutes.
+pub(super) async fn advance(asked: &Asked, server: &Arc<Postgres>, archive: &Arc<Archive>) -> Answered<()> {
     let every = chrono::TimeDelta::from_std(asked.shared.timing.archive_every).map_err(ApiError::internal)?;
     let is_fresh = archive.window().is_some_and(|(_, latest)| now() - latest < every);
-    if is_fresh || instance.status != "available" || archive.bases().is_empty() {
+    if is_fresh || archive.bases().is_empty() || !server.is_running() {
         return Ok(());
     }
-    let (server, archive) = (Arc::clone(server), Arc::clone(archive));
-    let advanced = blocking(move || archive.advance(&server)).await;
-    // One that is stopped or told to be deaf just does not get any further.
-    if let Err(error) = advanced {
-        let key = Key::of_instance(&asked.region, instance);
-        let is_same = asked.shared.with_instance(&key, |now| now.status == instance.status).unwrap_or(false);
-        let is_deaf = asked.shared.script().deaf.contains(&(key.region, key.id));
-        if is_same && !is_deaf {
-            return Err(ApiError::internal(error));
-        }
+    let (of, archive) = (Arc::clone(server), Arc::clone(archive));
+    match blocking(move || archive.advance(&of)).await {
+        // One that was stopped meanwhile does not get any further.
+        Err(error) if server.is_running() => Err(ApiError::internal(error)),
+        _ => Ok(()),
     }
-    Ok(())
 }

@@ -81,11 +81,13 @@ impl Shared {
         (instance.resource_id == key.identity).then(|| act(instance))
     }
 
-    /// Does something to a snapshot if it is still there.
+    /// Does something to a snapshot, of an instance or of a cluster, if it is still there.
     pub(super) fn with_snapshot<T>(&self, key: &Key, act: impl FnOnce(&mut Snapshot) -> T) -> Option<T> {
         let mut state = self.state();
-        let snapshot = state.region(&key.region).snapshots.get_mut(&key.id)?;
-        (snapshot.serial.to_string() == key.identity).then(|| act(snapshot))
+        let region = state.region(&key.region);
+        let found = [region.snapshots.get_mut(&key.id), region.cluster_snapshots.get_mut(&key.id)];
+        let mut found = found.into_iter().flatten().filter(|one| one.serial.to_string() == key.identity);
+        found.next().map(act)
     }
 
     /// Puts an instance into a status and keeps it there for a while. False: it is gone.
@@ -101,7 +103,7 @@ impl Shared {
         is_there && self.stay(key, status, at_least).await && self.with_snapshot(key, |_| ()).is_some()
     }
 
-    async fn stay(&self, key: &Key, status: &str, at_least: Duration) -> bool {
+    pub(super) async fn stay(&self, key: &Key, status: &str, at_least: Duration) -> bool {
         self.remember(key, status);
         let begun = Instant::now();
         tokio::time::sleep(at_least).await;

@@ -9,13 +9,19 @@
 //! security group that lets nobody in), it is AWS's that is done.
 //!
 //! *Not here.* Signatures are not verified, and endpoints are `127.0.0.1` with a port of their own whatever
-//! port was asked for. Volumes are not encrypted: keys are compared, not used.
+//! port was asked for. Volumes are not encrypted: keys are compared, not used. All instances of a cluster are
+//! one server, and replicas of an instance, proxies, exports and blue/green deployments do not exist.
 #![allow(unused_imports, reason = "each test binary uses another part of it")]
 
 mod account;
 mod archive;
 mod backups;
 mod catalog;
+mod cluster_restores;
+mod cluster_snapshots;
+mod cluster_state;
+mod cluster_xml;
+mod clusters;
 mod copies;
 mod error;
 mod form;
@@ -25,6 +31,7 @@ mod instance_xml;
 mod instances;
 mod machine;
 mod modify;
+mod orders;
 mod pitr;
 mod postgres;
 mod reboot;
@@ -33,6 +40,8 @@ mod restores;
 mod router;
 mod script;
 mod settings;
+mod sharing;
+mod snapshot_xml;
 mod snapshots;
 mod state;
 mod storage;
@@ -52,6 +61,7 @@ use script::Script;
 use state::State;
 use storage::Storage;
 
+pub(crate) use cluster_state::Cluster;
 pub(crate) use machine::Timing;
 pub(crate) use script::{Fault, Gone, When};
 pub(crate) use settings::{DEFAULT_SECURITY_GROUP, Settings, key};

@@ -65,7 +65,7 @@ pub(super) fn modify(asked: &Asked) -> Answered<Xml> {
 }
 
 /// What is only written down, and holds with the answer.
-fn describe_only(form: &Form, settings: &mut Settings) -> Answered<()> {
+pub(super) fn describe_only(form: &Form, settings: &mut Settings) -> Answered<()> {
     set(&mut settings.deletion_protection, form.flag("DeletionProtection")?);
     set(&mut settings.copy_tags_to_snapshot, form.flag("CopyTagsToSnapshot")?);
     set(&mut settings.auto_minor_upgrade, form.flag("AutoMinorVersionUpgrade")?);
@@ -77,7 +77,7 @@ fn describe_only(form: &Form, settings: &mut Settings) -> Answered<()> {
 }
 
 /// What RDS begins as soon as it can, whenever the maintenance window is.
-fn reworked(form: &Form, settings: &mut Settings) -> Answered<()> {
+pub(super) fn reworked(form: &Form, settings: &mut Settings) -> Answered<()> {
     let groups = form.list("VpcSecurityGroupIds", "VpcSecurityGroupId");
     set(&mut settings.security_groups, groups.filter(|groups| !groups.is_empty()));
     set(&mut settings.parameter_group, form.owned("DBParameterGroupName"));
@@ -168,7 +168,7 @@ fn keep_waiting(waiting: &Settings, will: &mut Settings) {
     will.iam_authentication = waiting.iam_authentication;
 }
 
-fn set<T>(value: &mut T, new: Option<T>) {
+pub(super) fn set<T>(value: &mut T, new: Option<T>) {
     if let Some(new) = new {
         *value = new;
     }
@@ -269,8 +269,16 @@ impl Shared {
     pub(super) async fn restart(self: &Arc<Self>, key: &Key, applies_parameters: bool) -> Outcome<()> {
         let Some(instance) = self.with_instance(key, |instance| instance.clone()) else { return Ok(()) };
         let Some(server) = instance.server.clone() else { return Ok(()) };
-        let parameters = applies_parameters.then(|| self.parameters_of(&key.region, &instance));
-        let (archive, is_open) = (instance.archive.clone(), is_open(&instance.settings));
+        // An instance of a cluster runs with what is the cluster's.
+        let applies = applies_parameters && instance.cluster.is_none();
+        let parameters = applies.then(|| self.parameters_of(&key.region, &instance));
+        let archive = match &instance.cluster {
+            Some(cluster) => {
+                self.state().region(&key.region).clusters.get(cluster).and_then(|one| one.archive.clone())
+            }
+            None => instance.archive.clone(),
+        };
+        let is_open = is_open(&instance.settings);
         blocking(move || {
             server.stop();
             server.configure_again(parameters, archive.as_ref().map(|archive| archive.log()))?;

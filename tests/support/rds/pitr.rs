@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
+use super::archive::Archive;
 use super::error::{Answered, ApiError};
 use super::form::check_identifier;
 use super::instances::archive_now;
@@ -19,7 +20,8 @@ pub(super) async fn restore(asked: &Asked) -> Answered<Xml> {
     if let Some(instance) = &alive {
         archive_now(asked, instance).await?;
     }
-    let target = target(asked, &backup)?;
+    let (wanted, wants_latest) = (form.time("RestoreTime")?, form.is_set("UseLatestRestorableTime")?);
+    let target = time_in(&backup.archive, wanted, wants_latest)?;
     let settings = {
         let mut state = asked.shared.state();
         let region = state.region(&asked.region);
@@ -78,16 +80,18 @@ fn source(asked: &Asked) -> Answered<(Backup, Option<Instance>)> {
 }
 
 /// The time that is asked for, if it can be restored.
-fn target(asked: &Asked, backup: &Backup) -> Answered<DateTime<Utc>> {
-    let wanted = asked.form.time("RestoreTime")?;
-    let wants_latest = asked.form.is_set("UseLatestRestorableTime")?;
+pub(super) fn time_in(
+    archive: &Archive,
+    wanted: Option<DateTime<Utc>>,
+    wants_latest: bool,
+) -> Answered<DateTime<Utc>> {
     if wanted.is_some() == wants_latest {
         return Err(ApiError::new(
             "InvalidParameterCombination",
-            "Either RestoreTime or UseLatestRestorableTime must be specified, and not both.",
+            "Either a time or UseLatestRestorableTime must be specified, and not both.",
         ));
     }
-    let Some((earliest, latest)) = backup.archive.window() else {
+    let Some((earliest, latest)) = archive.window() else {
         return Err(ApiError::new(
             "InvalidRestoreFault",
             "There is no automated backup to restore from yet.",

@@ -34,6 +34,7 @@ pub(crate) struct Postgres {
     volume: Folder,
     port: u16,
     server: Mutex<Option<Child>>,
+    starting: Mutex<()>,
     /// The values of the parameter group that it runs with.
     parameters: Mutex<BTreeMap<String, String>>,
 }
@@ -82,7 +83,13 @@ impl Postgres {
         // The system had it free a moment ago; a start that lost it says so.
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         std::fs::write(volume.path().join("data/pg_hba.conf"), ENTRANCE)?;
-        Ok(Self { volume, port, server: Mutex::default(), parameters: Mutex::default() })
+        Ok(Self {
+            volume,
+            port,
+            server: Mutex::default(),
+            starting: Mutex::default(),
+            parameters: Mutex::default(),
+        })
     }
 
     /// Writes what the next start goes by: the parameter group, where the log is archived, and from where
@@ -181,6 +188,25 @@ impl Postgres {
         Ok(())
     }
 
+    pub(super) fn is_running(&self) -> bool {
+        lock(&self.server).is_some()
+    }
+
+    /// Starts it where it does not run; of several who want that, one does.
+    pub(super) fn ensure(
+        &self,
+        parameters: &BTreeMap<String, String>,
+        archive: &Folder,
+        is_open: bool,
+    ) -> Outcome<()> {
+        let _one_at_a_time = lock(&self.starting);
+        if self.is_running() {
+            return Ok(());
+        }
+        self.configure(parameters, Some(archive), None)?;
+        self.start(is_open)
+    }
+
     /// Statements as `rdsadmin`, each of its own; the last one's value.
     pub(super) fn query(&self, database: &str, statements: &[String]) -> Outcome<String> {
         let mut psql = self.volume.storage().program("psql");
@@ -194,6 +220,9 @@ impl Postgres {
 
     /// A physical copy of it as it is, with the log it needs.
     pub(super) fn copy(&self, kind: &str) -> Outcome<Folder> {
+        if !self.is_running() {
+            return self.volume.copy(kind);
+        }
         let copy = self.volume.storage().folder(kind)?;
         let mut command = self.volume.storage().program("pg_basebackup");
         command.args(["-X", "fetch", "-c", "fast", "--no-sync", "-U", "rdsadmin", "-h"]);

@@ -109,6 +109,9 @@ async fn take_down(shared: Arc<Shared>, key: Key, last: Option<Key>, deletes_bac
         region.instances.remove(&key.id)
     };
     shared.remember(&key, "deleted");
+    if let Some(cluster) = gone.as_ref().and_then(|gone| gone.cluster.clone()) {
+        shared.leave(&key.region, &cluster);
+    }
     // Its server ends with the last that holds it.
     tokio::task::spawn_blocking(move || drop(gone)).await?;
     Ok(())

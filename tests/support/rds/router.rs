@@ -6,10 +6,8 @@ use super::Shared;
 use super::error::{Answered, ApiError};
 use super::form::Form;
 use super::xml::Xml;
-use super::{
-    account, backups, catalog, copies, groups, instances, modify, pitr, reboot, replication, restores,
-};
-use super::{snapshots, tags};
+use super::{account, backups, catalog, cluster_restores, cluster_snapshots, clusters, copies, groups};
+use super::{instances, modify, pitr, reboot, replication, restores, sharing, snapshots, tags};
 
 /// One call.
 pub(super) struct Asked {
@@ -45,8 +43,8 @@ async fn rds(action: &str, asked: &Asked) -> Answered<Xml> {
         "CreateDBSnapshot" => snapshots::create(asked),
         "DescribeDBSnapshots" => snapshots::describe(asked),
         "DeleteDBSnapshot" => snapshots::delete(asked),
-        "ModifyDBSnapshotAttribute" => snapshots::modify_attribute(asked),
-        "DescribeDBSnapshotAttributes" => snapshots::attributes(asked),
+        "ModifyDBSnapshotAttribute" => sharing::modify_attribute(asked),
+        "DescribeDBSnapshotAttributes" => sharing::attributes(asked),
         "CopyDBSnapshot" => copies::copy(asked),
         "RestoreDBInstanceFromDBSnapshot" => restores::from_snapshot(asked),
         "RestoreDBInstanceToPointInTime" => pitr::restore(asked).await,
@@ -61,6 +59,18 @@ async fn rds(action: &str, asked: &Asked) -> Answered<Xml> {
         "DescribeSourceRegions" => catalog::source_regions(asked),
         "DescribePendingMaintenanceActions" => catalog::pending_maintenance(asked),
         "DescribeDBInstanceAutomatedBackups" => backups::describe(asked).await,
+        "CreateDBInstance" => clusters::create_instance(asked),
+        "DescribeDBClusters" => clusters::describe(asked).await,
+        "ModifyDBCluster" => clusters::modify(asked),
+        "DeleteDBCluster" => clusters::delete(asked),
+        "CreateDBClusterSnapshot" => cluster_snapshots::create(asked),
+        "DescribeDBClusterSnapshots" => cluster_snapshots::describe(asked),
+        "DeleteDBClusterSnapshot" => cluster_snapshots::delete(asked),
+        "CopyDBClusterSnapshot" => cluster_snapshots::copy(asked),
+        "RestoreDBClusterFromSnapshot" => cluster_restores::from_snapshot(asked),
+        "RestoreDBClusterToPointInTime" => cluster_restores::to_point_in_time(asked).await,
+        "DescribeDBClusterParameterGroups" => groups::describe_cluster_parameter_groups(asked),
+        "DescribeDBClusterParameters" => groups::describe_cluster_parameters(asked),
         "ListTagsForResource" => tags::list(asked),
         "AddTagsToResource" => tags::add(asked),
         "RemoveTagsFromResource" => tags::remove(asked),

@@ -143,6 +143,24 @@ impl Settings {
             ..Self::default()
         }
     }
+
+    /// An Aurora cluster of the same kind. Its parameter group is one for clusters.
+    pub(crate) fn aurora(region: &str) -> Self {
+        let parameters = [("work_mem".to_owned(), "8192".to_owned())];
+        Self {
+            engine: "aurora-postgresql".to_owned(),
+            engine_version: "15.12".to_owned(),
+            storage_type: "aurora".to_owned(),
+            allocated_storage: 1,
+            max_allocated_storage: None,
+            iops: None,
+            storage_throughput: None,
+            parameter_group: "school-aurora15".to_owned(),
+            parameters: parameters.into(),
+            option_group: "default:aurora-postgresql-15".to_owned(),
+            ..Self::production(region)
+        }
+    }
 }
 
 /// The ARN of a KMS key.

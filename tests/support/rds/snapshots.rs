@@ -1,36 +1,61 @@
-//! Snapshots of instances: create, describe, delete, share.
+//! Snapshots of instances: create, describe, delete.
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
+
 use super::super::Outcome;
 use super::Shared;
+use super::cluster_state::Cluster;
 use super::error::{Answered, ApiError};
 use super::form::check_identifier;
 use super::machine::{Key, blocking};
+use super::postgres::Postgres;
 use super::router::Asked;
-use super::state::{Event, Instance, Region, Snapshot, arn, now, parse_arn, time};
+use super::settings::Settings;
+use super::snapshot_xml;
+use super::state::{Event, Instance, Region, Snapshot, arn, now, parse_arn};
 use super::xml::Xml;
 
-/// A snapshot of this instance that has nothing in it yet.
-pub(super) fn blank(region: &str, id: &str, kind: &str, instance: &Instance, serial: u64) -> Snapshot {
+/// What a snapshot is of.
+pub(super) struct Subject<'a> {
+    /// As in ARNs of its snapshots.
+    kind: &'static str,
+    id: &'a str,
+    resource_id: &'a str,
+    created: DateTime<Utc>,
+    settings: &'a Settings,
+}
+
+impl<'a> Subject<'a> {
+    fn instance(of: &'a Instance) -> Self {
+        let (id, resource_id) = (&of.id, &of.resource_id);
+        Self { kind: "snapshot", id, resource_id, created: of.created, settings: &of.settings }
+    }
+
+    pub(super) fn cluster(of: &'a Cluster) -> Self {
+        let (id, resource_id) = (&of.id, &of.resource_id);
+        Self { kind: "cluster-snapshot", id, resource_id, created: of.created, settings: &of.settings }
+    }
+}
+
+/// A snapshot that has nothing in it yet.
+pub(super) fn blank(region: &str, id: &str, kind: &str, of: Subject<'_>, serial: u64) -> Snapshot {
+    let copies_tags = of.settings.copy_tags_to_snapshot;
     Snapshot {
         id: id.to_owned(),
-        arn: arn(region, "snapshot", id),
+        arn: arn(region, of.kind, id),
         kind: kind.to_owned(),
-        instance: instance.id.clone(),
-        resource_id: instance.resource_id.clone(),
-        instance_created: instance.created,
+        instance: of.id.to_owned(),
+        resource_id: of.resource_id.to_owned(),
+        instance_created: of.created,
         status: "creating".to_owned(),
         progress: Some(0),
         created: None,
         original_created: None,
         database_time: None,
-        settings: instance.settings.clone(),
-        tags: if instance.settings.copy_tags_to_snapshot {
-            instance.settings.tags.clone()
-        } else {
-            Default::default()
-        },
+        settings: of.settings.clone(),
+        tags: if copies_tags { of.settings.tags.clone() } else { Default::default() },
         copied_from: None,
         shared_with: Default::default(),
         data: None,
@@ -61,7 +86,7 @@ pub(super) fn create(asked: &Asked) -> Answered<Xml> {
     let tags = asked.form.tags().unwrap_or_default();
     check_identifier("DBSnapshotIdentifier", &id, 255)?;
     let snapshot = asked.shared.begin_snapshot(&asked.region, &id, &of, tags)?;
-    Ok(Xml::new().within("DBSnapshot", xml(&snapshot)))
+    Ok(Xml::new().within("DBSnapshot", snapshot_xml::snapshot(&snapshot)))
 }
 
 impl Shared {
@@ -86,14 +111,14 @@ impl Shared {
                 return Err(ApiError::new("InvalidDBInstanceState", words));
             }
             check_new(region_state, id)?;
-            let mut snapshot = blank(region, id, "manual", &instance, serial);
+            let mut snapshot = blank(region, id, "manual", Subject::instance(&instance), serial);
             snapshot.tags.extend(tags);
             snapshot.hidden = hidden;
             region_state.snapshots.insert(id.to_owned(), snapshot.clone());
             (snapshot, instance)
         };
         let key = Key::of_snapshot(region, &snapshot);
-        let job = take(Arc::clone(self), key, instance);
+        let job = take(Arc::clone(self), key, instance.server);
         self.run(&format!("the snapshot {id}"), job);
         Ok(snapshot)
     }
@@ -118,7 +143,7 @@ impl Shared {
         while snapshots.contains_key(&id) {
             id.push_str("-2");
         }
-        let mut snapshot = blank(&key.region, &id, "automated", &instance, serial);
+        let mut snapshot = blank(&key.region, &id, "automated", Subject::instance(&instance), serial);
         "available".clone_into(&mut snapshot.status);
         snapshot.progress = Some(100);
         snapshot.created = Some(base.until);
@@ -131,8 +156,8 @@ impl Shared {
 }
 
 /// The copy is taken at once, as RDS does: what is written while the snapshot is `creating` is not in it.
-async fn take(shared: Arc<Shared>, key: Key, instance: Instance) -> Outcome<()> {
-    let server = instance.server.clone().ok_or("the instance has no server")?;
+pub(super) async fn take(shared: Arc<Shared>, key: Key, server: Option<Arc<Postgres>>) -> Outcome<()> {
+    let server = server.ok_or("there is no server to take it from")?;
     // All that was committed before the copy began is in it.
     let database_time = now();
     let copied = blocking(move || server.copy("snapshot")).await;
@@ -214,14 +239,14 @@ pub(super) fn describe(asked: &Asked) -> Answered<Xml> {
     let (page, marker) = form.page(found, |snapshot| snapshot.id.clone())?;
     let shown = page.into_iter().map(|mut snapshot| {
         snapshot.status = asked.shared.script().show(&asked.region, &snapshot.id, &snapshot.status);
-        xml(&snapshot)
+        snapshot_xml::snapshot(&snapshot)
     });
     let shown: Vec<Xml> = shown.collect();
     Ok(Xml::new().maybe("Marker", marker).list("DBSnapshots", "DBSnapshot", shown))
 }
 
 /// A snapshot unless it is still hidden. What is on its way gets on with each look at it.
-fn seen(snapshot: &mut Snapshot) -> Option<Snapshot> {
+pub(super) fn seen(snapshot: &mut Snapshot) -> Option<Snapshot> {
     if snapshot.hidden > 0 {
         snapshot.hidden -= 1;
         return None;
@@ -252,80 +277,5 @@ pub(super) fn delete(asked: &Asked) -> Answered<Xml> {
     }
     region.snapshots.remove(&id);
     let shown = Snapshot { status: "deleted".to_owned(), ..snapshot };
-    Ok(Xml::new().within("DBSnapshot", xml(&shown)))
-}
-
-pub(super) fn modify_attribute(asked: &Asked) -> Answered<Xml> {
-    let id = named(&asked.region, asked.form.required("DBSnapshotIdentifier")?);
-    if asked.form.required("AttributeName")? != "restore" {
-        return Err(ApiError::new("InvalidParameterValue", "AttributeName must be restore"));
-    }
-    let (add, remove) = (
-        asked.form.list("ValuesToAdd", "AttributeValue"),
-        asked.form.list("ValuesToRemove", "AttributeValue"),
-    );
-    let mut state = asked.shared.state();
-    let snapshot = state.region(&asked.region).snapshot(&id)?;
-    if snapshot.status != "available" || snapshot.kind != "manual" {
-        return Err(ApiError::new("InvalidDBSnapshotState", format!("The snapshot {id} cannot be shared.")));
-    }
-    snapshot.shared_with.extend(add.into_iter().flatten());
-    for account in remove.into_iter().flatten() {
-        snapshot.shared_with.remove(&account);
-    }
-    Ok(attributes_xml(snapshot))
-}
-
-pub(super) fn attributes(asked: &Asked) -> Answered<Xml> {
-    let id = named(&asked.region, asked.form.required("DBSnapshotIdentifier")?);
-    let mut state = asked.shared.state();
-    Ok(attributes_xml(state.region(&asked.region).snapshot(&id)?))
-}
-
-fn attributes_xml(snapshot: &Snapshot) -> Xml {
-    let restore = Xml::new().text("AttributeName", "restore").texts(
-        "AttributeValues",
-        "AttributeValue",
-        &snapshot.shared_with,
-    );
-    let result = Xml::new().text("DBSnapshotIdentifier", &snapshot.id).list(
-        "DBSnapshotAttributes",
-        "DBSnapshotAttribute",
-        [restore],
-    );
-    Xml::new().within("DBSnapshotAttributesResult", result)
-}
-
-pub(super) fn xml(snapshot: &Snapshot) -> Xml {
-    let settings = &snapshot.settings;
-    let source = snapshot.copied_from.as_ref();
-    Xml::new()
-        .text("DBSnapshotIdentifier", &snapshot.id)
-        .text("DBSnapshotArn", &snapshot.arn)
-        .text("SnapshotType", &snapshot.kind)
-        .text("Status", &snapshot.status)
-        .maybe("PercentProgress", snapshot.progress)
-        .text("DBInstanceIdentifier", &snapshot.instance)
-        .text("DbiResourceId", &snapshot.resource_id)
-        .text("InstanceCreateTime", time(snapshot.instance_created))
-        .maybe("SnapshotCreateTime", snapshot.created.map(time))
-        .maybe("OriginalSnapshotCreateTime", snapshot.original_created.map(time))
-        .maybe("SnapshotDatabaseTime", snapshot.database_time.map(time))
-        .maybe("SourceRegion", source.map(|(region, _)| region))
-        .maybe("SourceDBSnapshotIdentifier", source.map(|(_, arn)| arn))
-        .text("Engine", &settings.engine)
-        .text("EngineVersion", &settings.engine_version)
-        .text("LicenseModel", "postgresql-license")
-        .text("MasterUsername", &settings.master_user)
-        .text("AllocatedStorage", settings.allocated_storage)
-        .text("StorageType", &settings.storage_type)
-        .maybe("Iops", settings.iops)
-        .maybe("StorageThroughput", settings.storage_throughput)
-        .text("Encrypted", settings.kms_key.is_some())
-        .maybe("KmsKeyId", settings.kms_key.as_ref())
-        .text("OptionGroupName", &settings.option_group)
-        .text("IAMDatabaseAuthenticationEnabled", settings.iam_authentication)
-        .text("Port", 5432)
-        .maybe("FullSnapshotSizeInBytes", snapshot.size())
-        .tags(&snapshot.tags)
+    Ok(Xml::new().within("DBSnapshot", snapshot_xml::snapshot(&shown)))
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 
 use super::archive::Archive;
+use super::cluster_state::Cluster;
 use super::error::{Answered, ApiError};
 use super::postgres::Postgres;
 use super::settings::Settings;
@@ -54,9 +55,12 @@ impl State {
 pub(super) struct Region {
     pub(super) instances: BTreeMap<String, Instance>,
     pub(super) snapshots: BTreeMap<String, Snapshot>,
+    pub(super) clusters: BTreeMap<String, Cluster>,
+    pub(super) cluster_snapshots: BTreeMap<String, Snapshot>,
     /// Automated backups by their ARN: of what lives here, of what did, and of what is replicated to here.
     pub(super) backups: BTreeMap<String, Backup>,
     pub(super) parameter_groups: BTreeMap<String, ParameterGroup>,
+    pub(super) cluster_parameter_groups: BTreeMap<String, ParameterGroup>,
     /// The VPC of each.
     pub(super) subnet_groups: BTreeMap<String, String>,
     pub(super) option_groups: BTreeSet<String>,
@@ -66,9 +70,16 @@ pub(super) struct Region {
 
 impl Region {
     fn new(name: &str) -> Self {
-        let default = ParameterGroup::new(name, "default.postgres15");
+        let defaults = |kind: &str| {
+            let group = |family: &str| {
+                let group = ParameterGroup::new(name, kind, &format!("default.{family}"), family);
+                (group.name.clone(), group)
+            };
+            BTreeMap::from(["postgres15", "aurora-postgresql15"].map(group))
+        };
         Self {
-            parameter_groups: BTreeMap::from([(default.name.clone(), default)]),
+            parameter_groups: defaults("pg"),
+            cluster_parameter_groups: defaults("cluster-pg"),
             subnet_groups: BTreeMap::from([("default".to_owned(), "vpc-default".to_owned())]),
             option_groups: BTreeSet::from(["default:postgres-15".to_owned()]),
             ..Self::default()
@@ -155,6 +166,7 @@ pub(crate) struct Snapshot {
     pub(crate) arn: String,
     /// `manual`, `automated`, `awsbackup`.
     pub(crate) kind: String,
+    /// Or the cluster, as the fields below.
     pub(crate) instance: String,
     pub(crate) resource_id: String,
     pub(crate) instance_created: DateTime<Utc>,
@@ -210,11 +222,12 @@ pub(crate) struct ParameterGroup {
 }
 
 impl ParameterGroup {
-    pub(super) fn new(region: &str, name: &str) -> Self {
+    /// `kind` is `pg`, or `cluster-pg`.
+    pub(super) fn new(region: &str, kind: &str, name: &str, family: &str) -> Self {
         Self {
             name: name.to_owned(),
-            arn: arn(region, "pg", name),
-            family: "postgres15".to_owned(),
+            arn: arn(region, kind, name),
+            family: family.to_owned(),
             description: format!("parameter group {name}"),
             parameters: BTreeMap::new(),
             tags: Tags::new(),

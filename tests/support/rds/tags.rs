@@ -15,6 +15,8 @@ fn of<'a>(region: &'a mut Region, here: &str, arn: &str) -> Answered<&'a mut Tag
     match kind {
         "db" => Ok(&mut region.instance(id)?.settings.tags),
         "snapshot" => Ok(&mut region.snapshot(id)?.tags),
+        "cluster" => Ok(&mut region.cluster(id)?.settings.tags),
+        "cluster-snapshot" => Ok(&mut region.cluster_snapshot(id)?.tags),
         "pg" => {
             let group = region.parameter_groups.get_mut(id);
             group

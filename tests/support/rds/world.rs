@@ -1,20 +1,15 @@
 //! What a test does to the world and reads of it, beside the API.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use super::super::Outcome;
 use super::archive::Archive;
+use super::cluster_state::Cluster;
 use super::machine::{Key, blocking};
 use super::postgres::{Postgres, is_open};
-use super::script::{Fault, Gone, When};
 use super::settings::Settings;
 use super::state::{Backup, Call, Instance, ParameterGroup, Quotas, Snapshot, Tags, arn, now};
 use super::{RdsServer, Shared};
-
-const SOON: Duration = Duration::from_secs(60);
-const STEP: Duration = Duration::from_millis(3);
 
 impl RdsServer {
     /// An instance that has been there for a while: available, with its groups, and with a first automated
@@ -41,6 +36,39 @@ impl RdsServer {
         }
         self.shared.end_instance(&key, "available");
         self.look_up(region, id)
+    }
+
+    /// A cluster with these instances, all available. The server behind them is one.
+    pub(crate) async fn cluster(
+        &self,
+        region: &str,
+        id: &str,
+        settings: Settings,
+        members: &[&str],
+    ) -> Outcome<Cluster> {
+        let (storage, of) = (Arc::clone(&self.shared.storage), settings.clone());
+        let server = blocking(move || Ok(Arc::new(Postgres::create(&storage, &of)?))).await?;
+        self.shared.cluster_groups_of(region, &settings);
+        let cluster = self.shared.add_cluster(region, id, settings.clone());
+        let key = Key::of_cluster(region, &cluster);
+        self.shared.with_cluster(&key, |cluster| cluster.server = Some(server));
+        self.shared.end_cluster(&key, "available");
+        let settings = Settings { parameter_group: "default.aurora-postgresql15".to_owned(), ..settings };
+        for member in members {
+            let instance = self.shared.add_instance(region, member, settings.clone(), Some(id.to_owned()));
+            let member = Key::of_instance(region, &instance);
+            super::clusters::join(Arc::clone(&self.shared), member, key.clone()).await?;
+        }
+        self.look_up_cluster(region, id)
+    }
+
+    pub(crate) fn look_up_cluster(&self, region: &str, id: &str) -> Outcome<Cluster> {
+        let found = self.shared.state().region(region).clusters.get(id).cloned();
+        found.ok_or_else(|| format!("{region} has no cluster {id}").into())
+    }
+
+    pub(crate) fn cluster_snapshots(&self, region: &str) -> Vec<Snapshot> {
+        self.shared.state().region(region).cluster_snapshots.values().cloned().collect()
     }
 
     /// The nightly snapshot, now.
@@ -75,7 +103,7 @@ impl RdsServer {
     }
 
     pub(crate) fn add_parameter_group(&self, region: &str, name: &str, parameters: &[(&str, &str)]) {
-        let mut group = ParameterGroup::new(region, name);
+        let mut group = ParameterGroup::new(region, "pg", name, "postgres15");
         group.parameters =
             parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         self.shared.state().region(region).parameter_groups.insert(name.to_owned(), group);
@@ -98,114 +126,6 @@ impl RdsServer {
     pub(crate) fn failures(&self) -> Vec<String> {
         self.shared.script().failures.clone()
     }
-
-    /// From now on. Of several that are for a call the one told first is taken.
-    pub(crate) fn fail(&self, when: When, fault: Fault) {
-        self.shared.script().faults.push((when, fault));
-    }
-
-    /// No more faults, and every region is there.
-    pub(crate) fn heal(&self) {
-        let mut script = self.shared.script();
-        script.faults.clear();
-        script.gone.clear();
-    }
-
-    /// How many calls met with a fault so far.
-    pub(crate) fn taken(&self) -> usize {
-        self.shared.script().taken
-    }
-
-    /// The region's API goes away, its servers do not.
-    pub(crate) fn lose_region(&self, region: &str, how: Gone) {
-        self.shared.script().gone.insert(region.to_owned(), how);
-    }
-
-    pub(crate) fn find_region_again(&self, region: &str) {
-        self.shared.script().gone.remove(region);
-    }
-
-    /// Copies that have begun when their source's region goes away fail; otherwise they end well.
-    pub(crate) fn copies_need_their_source(&self) {
-        self.shared.script().copies_need_their_source = true;
-    }
-
-    /// Nothing of this name leaves this status until it is let go.
-    pub(crate) fn hold(&self, region: &str, id: &str, status: &str) {
-        self.shared.script().holds.insert((region.to_owned(), id.to_owned(), status.to_owned()));
-    }
-
-    pub(crate) fn let_go(&self, region: &str, id: &str, status: &str) {
-        self.shared.script().holds.remove(&(region.to_owned(), id.to_owned(), status.to_owned()));
-    }
-
-    /// Waits until something of this name has come into this status, once at least.
-    pub(crate) async fn reached(&self, region: &str, id: &str, status: &str) -> Outcome<()> {
-        let begun = Instant::now();
-        let is_it = |seen: &(String, String, String)| seen.0 == region && seen.1 == id && seen.2 == status;
-        while !self.shared.state().history.iter().any(is_it) {
-            if begun.elapsed() > SOON {
-                let seen = self.shared.state().history.clone();
-                return Err(format!("{id} in {region} never was {status}: {seen:?}").into());
-            }
-            tokio::time::sleep(STEP).await;
-        }
-        Ok(())
-    }
-
-    /// The statuses something of this name has had.
-    pub(crate) fn history(&self, region: &str, id: &str) -> Vec<String> {
-        let state = self.shared.state();
-        let of_it = state.history.iter().filter(|seen| seen.0 == region && seen.1 == id);
-        of_it.map(|seen| seen.2.clone()).collect()
-    }
-
-    /// Where `available` would come, this comes and stays.
-    pub(crate) fn ends_as(&self, region: &str, id: &str, status: &str) {
-        self.shared.script().ends.insert((region.to_owned(), id.to_owned()), status.to_owned());
-    }
-
-    /// An instance that is there goes into this status and stays.
-    pub(crate) fn set_status(&self, region: &str, id: &str, status: &str) -> Outcome<()> {
-        let key = Key::of_instance(region, &self.look_up(region, id)?);
-        self.shared.end_instance(&key, status);
-        Ok(())
-    }
-
-    /// The next descriptions show these, one each.
-    pub(crate) fn show(&self, region: &str, id: &str, statuses: &[&str]) {
-        let statuses: VecDeque<String> = statuses.iter().map(|status| (*status).to_owned()).collect();
-        self.shared.script().shown.insert((region.to_owned(), id.to_owned()), statuses);
-    }
-
-    /// An instance of this name will be available and take no connections.
-    pub(crate) fn deafen(&self, region: &str, id: &str) {
-        self.shared.script().deaf.insert((region.to_owned(), id.to_owned()));
-    }
-
-    /// So many descriptions do not show what was made a moment ago.
-    pub(crate) fn hide_new_for(&self, descriptions: usize) {
-        self.shared.script().hides_new_for = descriptions;
-    }
-
-    /// Its log is archived no more, or again.
-    pub(crate) fn stall_archive(&self, region: &str, id: &str, is_stalled: bool) -> Outcome<()> {
-        let instance = self.look_up(region, id)?;
-        instance.archive.ok_or("it keeps no automated backups")?.stall(is_stalled);
-        Ok(())
-    }
-
-    /// What a region has replicated of other regions' automated backups falls behind, or follows again.
-    pub(crate) fn stall_replicas(&self, region: &str, is_stalled: bool) {
-        let mut state = self.shared.state();
-        let replicas = state.region(region).backups.values().filter(|backup| backup.region != region);
-        replicas.for_each(|backup| backup.archive.stall(is_stalled));
-    }
-
-    /// IAM's simulator denies this action, `rds:DeleteDBSnapshot`.
-    pub(crate) fn deny(&self, action: &str) {
-        self.shared.script().denied.insert(action.to_owned());
-    }
 }
 
 impl Shared {
@@ -217,8 +137,18 @@ impl Shared {
         groups.option_groups.insert(options.clone());
         let name = &settings.parameter_group;
         let group = groups.parameter_groups.entry(name.clone());
-        let group = group.or_insert_with(|| ParameterGroup::new(region, name));
+        let group = group.or_insert_with(|| ParameterGroup::new(region, "pg", name, "postgres15"));
         group.parameters.extend(settings.parameters.clone());
+    }
+
+    fn cluster_groups_of(&self, region: &str, settings: &Settings) {
+        let mut state = self.state();
+        let groups = state.region(region);
+        let (subnets, name) = (&settings.subnet_group, &settings.parameter_group);
+        groups.subnet_groups.entry(subnets.clone()).or_insert_with(|| format!("vpc-{subnets}"));
+        let group = groups.cluster_parameter_groups.entry(name.clone());
+        let new = || ParameterGroup::new(region, "cluster-pg", name, "aurora-postgresql15");
+        group.or_insert_with(new).parameters.extend(settings.parameters.clone());
     }
 
     /// An instance without a server yet.
@@ -292,7 +222,13 @@ impl Shared {
         let snapshots = region.snapshots.values().map(|one| (&one.id, &one.arn, &one.tags));
         let is_named =
             |id: &String, arn: &String| parameters.values().any(|value| value == id || value == arn);
-        let named = instances.chain(snapshots).filter(|(id, arn, _)| is_named(id, arn));
+        let clusters = region.clusters.values().map(|one| (&one.id, &one.arn, &one.settings.tags));
+        let of_clusters = region.cluster_snapshots.values().map(|one| (&one.id, &one.arn, &one.tags));
+        let named = instances
+            .chain(snapshots)
+            .chain(clusters)
+            .chain(of_clusters)
+            .filter(|(id, arn, _)| is_named(id, arn));
         named.map(|(_, arn, tags)| (arn.clone(), tags.clone())).collect()
     }
 }

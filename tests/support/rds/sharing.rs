@@ -1,0 +1,48 @@
+//! Whom a snapshot is shared with.
+
+use super::error::{Answered, ApiError};
+use super::router::Asked;
+use super::snapshots::named;
+use super::state::Snapshot;
+use super::xml::Xml;
+
+pub(super) fn modify_attribute(asked: &Asked) -> Answered<Xml> {
+    let id = named(&asked.region, asked.form.required("DBSnapshotIdentifier")?);
+    if asked.form.required("AttributeName")? != "restore" {
+        return Err(ApiError::new("InvalidParameterValue", "AttributeName must be restore"));
+    }
+    let (add, remove) = (
+        asked.form.list("ValuesToAdd", "AttributeValue"),
+        asked.form.list("ValuesToRemove", "AttributeValue"),
+    );
+    let mut state = asked.shared.state();
+    let snapshot = state.region(&asked.region).snapshot(&id)?;
+    if snapshot.status != "available" || snapshot.kind != "manual" {
+        return Err(ApiError::new("InvalidDBSnapshotState", format!("The snapshot {id} cannot be shared.")));
+    }
+    snapshot.shared_with.extend(add.into_iter().flatten());
+    for account in remove.into_iter().flatten() {
+        snapshot.shared_with.remove(&account);
+    }
+    Ok(attributes_xml(snapshot))
+}
+
+pub(super) fn attributes(asked: &Asked) -> Answered<Xml> {
+    let id = named(&asked.region, asked.form.required("DBSnapshotIdentifier")?);
+    let mut state = asked.shared.state();
+    Ok(attributes_xml(state.region(&asked.region).snapshot(&id)?))
+}
+
+fn attributes_xml(snapshot: &Snapshot) -> Xml {
+    let restore = Xml::new().text("AttributeName", "restore").texts(
+        "AttributeValues",
+        "AttributeValue",
+        &snapshot.shared_with,
+    );
+    let result = Xml::new().text("DBSnapshotIdentifier", &snapshot.id).list(
+        "DBSnapshotAttributes",
+        "DBSnapshotAttribute",
+        [restore],
+    );
+    Xml::new().within("DBSnapshotAttributesResult", result)
+}
