@@ -4,7 +4,8 @@ use crate::model::{BackupId, RunId, SourceName, SystemName};
 pub const MANAGED: &str = "drctl:managed";
 /// The system of the policy that it was made for.
 pub const SYSTEM: &str = "drctl:system";
-const SOURCE: &str = "drctl:source";
+/// The source of the policy that it is of.
+pub const SOURCE: &str = "drctl:source";
 const BACKUP: &str = "drctl:backup";
 const RUN: &str = "drctl:run";
 /// On what is temporary: who asked for it.
@@ -44,10 +45,14 @@ impl Tags {
 
     /// The backup it is, if it is one of this source.
     pub fn backup(&self, system: &SystemName, source: &SourceName) -> Option<BackupId> {
-        let own = self.is_managed()
+        self.is_of(system, source).then(|| self.get(BACKUP)?.parse().ok()).flatten()
+    }
+
+    /// Whether drctl made it for this source.
+    pub fn is_of(&self, system: &SystemName, source: &SourceName) -> bool {
+        self.is_managed()
             && self.get(SYSTEM) == Some(system.as_str())
-            && self.get(SOURCE) == Some(source.as_str());
-        own.then(|| self.get(BACKUP)?.parse().ok()).flatten()
+            && self.get(SOURCE) == Some(source.as_str())
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {

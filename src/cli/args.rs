@@ -33,6 +33,7 @@ pub enum Command {
     Iam(super::iam::IamArgs),
     Demo(super::demo::DemoArgs),
     Wal(super::wal::WalArgs),
+    Rds(super::rds::RdsArgs),
     Generate(super::generate::GenerateArgs),
 }
 
@@ -53,6 +54,7 @@ pub(super) async fn dispatch(command: Command, context: &Context) -> Result<Exit
         Command::Policy(args) => super::policy::run(args, context),
         Command::Demo(args) => super::demo::run(args, context).await,
         Command::Wal(args) => super::wal::run(args, context).await,
+        Command::Rds(args) => super::rds::run(args, context).await,
         Command::Generate(args) => super::generate::run(&args, context),
     }
 }

@@ -28,6 +28,7 @@ mod list;
 pub mod output;
 mod policy;
 mod progress;
+mod rds;
 mod restore;
 mod show;
 mod status;

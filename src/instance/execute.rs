@@ -9,6 +9,9 @@ use crate::event::{Phase, told};
 use crate::policy::RdsDatabase;
 use crate::repository::Phases;
 
+/// Polls after which a change that is not to be seen is told of: ten minutes at the usual pace.
+const SETTLING: u32 = 30;
+
 /// What was reached so far.
 #[derive(Debug, Default)]
 struct Reached {
@@ -76,7 +79,7 @@ impl Run {
         reached.marks.available = since();
 
         phases.begin(Phase::Settings);
-        database = self.set_up(&rds, plan, database).await?;
+        database = self.set_up(&rds, plan, database, reached).await?;
 
         phases.begin(Phase::LogIn);
         match &plan.login {
@@ -152,11 +155,12 @@ impl Run {
         rds: &Rds,
         plan: &InstancePlan,
         mut database: Database,
+        reached: &mut Reached,
     ) -> Result<Database, InstanceError> {
         let changes = &plan.settings.changes;
         if !changes.is_empty() && !plan.is_set_up(&database) {
             self.repeat(rds, plan, async || rds.change_instance(plan.to(), changes).await).await?;
-            database = self.available(rds, plan).await?;
+            database = self.settled(rds, plan, reached).await?;
         }
         if database.needs_restart {
             self.events.notice("some parameters take effect only after a restart: restarting it");
@@ -164,6 +168,30 @@ impl Run {
             database = self.available(rds, plan).await?;
         }
         Ok(database)
+    }
+
+    /// Waits until the changes can be seen: a moment after it was told, RDS still shows it as before.
+    async fn settled(
+        &self,
+        rds: &Rds,
+        plan: &InstancePlan,
+        reached: &mut Reached,
+    ) -> Result<Database, InstanceError> {
+        let begun = Instant::now();
+        loop {
+            let database = self.available(rds, plan).await?;
+            if plan.is_set_up(&database) {
+                return Ok(database);
+            }
+            if begun.elapsed() > plan.place.poll * SETTLING {
+                reached.notes.push(format!(
+                    "RDS was told of all settings, and does not show all of them yet: look at `{}` before it serves",
+                    plan.to()
+                ));
+                return Ok(database);
+            }
+            tokio::time::sleep(plan.place.poll).await;
+        }
     }
 
     /// A new instance is backed up, changed and set up in turns: a call that comes between is refused.
@@ -242,7 +270,7 @@ impl InstancePlan {
     }
 }
 
-fn seen(database: Database) -> Seen<Database> {
+pub(super) fn seen(database: Database) -> Seen<Database> {
     let progress = Progress { status: database.status.clone(), ..Progress::default() };
     match () {
         () if database.is_available() => Seen::Done(database),

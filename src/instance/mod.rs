@@ -14,13 +14,14 @@
 //! - RDS calls an instance available when nobody has used it. It is called usable only after somebody logged
 //!   in and read, and hydrated only when RDS has no more blocks to fetch; each has a time of its own.
 //!
-//! *Not here.* Taking snapshots ([`crate::source::snapshot`]); making an application use the instance.
+//! *Not here.* Taking snapshots ([`crate::source::snapshot`]).
 
 mod choice;
 mod error;
 mod execute;
 mod login;
 mod plan;
+pub mod promote;
 mod refusal;
 mod request;
 mod run;

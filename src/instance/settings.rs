@@ -2,15 +2,11 @@
 
 use super::{Chosen, Lifetime, Via};
 use crate::aws::rds::{Changes, NewInstance};
-use crate::aws::{MANAGED, Tags};
+use crate::aws::{EXPIRES, MANAGED, OWNER, SOURCE, SYSTEM, Tags};
 use crate::model::{RegionNames, RestoreProfile, SourceName, SystemName};
 
 /// On a restored instance: what it was made from.
 pub(super) const FROM: &str = "drctl:restored-from";
-const SYSTEM: &str = "drctl:system";
-const SOURCE: &str = "drctl:source";
-const OWNER: &str = "drctl:owner";
-const EXPIRES: &str = "drctl:expires";
 
 /// Below this, gp3 has its speed from RDS, which refuses to be told of one.
 const GP3_TUNABLE: u64 = 400;

@@ -40,12 +40,21 @@ pub struct RdsSource {
     pub regions: Vec<RdsRegion>,
     /// Accounts a snapshot is shared with, 12 digits each.
     pub share_with: Vec<String>,
+    pub promote: PromoteHooks,
 }
 
 impl RdsSource {
     pub fn region(&self, name: &str) -> Option<&RdsRegion> {
         self.regions.iter().find(|region| region.name == name)
     }
+}
+
+/// What is run when a restored instance takes its place, each a program and its arguments; empty is nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PromoteHooks {
+    pub freeze: Vec<String>,
+    pub redirect: Vec<String>,
+    pub reopen: Vec<String>,
 }
 
 /// Its identifier, as RDS has it.

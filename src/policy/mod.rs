@@ -36,7 +36,9 @@ pub use intent::{
 };
 pub use lint::{Lint, lint};
 pub use load::{load, parse};
-pub use managed::{AwsBackupSource, AwsPlace, RdsDatabase, RdsNames, RdsRegion, RdsSource, VaultCopy};
+pub use managed::{
+    AwsBackupSource, AwsPlace, PromoteHooks, RdsDatabase, RdsNames, RdsRegion, RdsSource, VaultCopy,
+};
 pub use routine::{
     BackupTimes, Channel, Check, CronLine, Drill, Expectation, Mail, MailTls, Notify, Pick, Probe, Retention,
     Route, Rules, Schedule, Severity,

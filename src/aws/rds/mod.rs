@@ -11,6 +11,7 @@ mod automated;
 mod cluster;
 mod database;
 mod instance;
+mod label;
 mod restore;
 mod settings;
 mod snapshot;

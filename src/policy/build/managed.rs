@@ -7,7 +7,7 @@ use crate::policy::address::{Arn, Endpoint, Region};
 use crate::policy::file::{AwsBackupTable, CredentialsTable, RdsMethodWord, RdsRegionTable, RdsTable};
 use crate::policy::intent::PostgresSource;
 use crate::policy::managed::{
-    AwsBackupSource, AwsPlace, RdsDatabase, RdsNames, RdsRegion, RdsSource, VaultCopy,
+    AwsBackupSource, AwsPlace, PromoteHooks, RdsDatabase, RdsNames, RdsRegion, RdsSource, VaultCopy,
 };
 use crate::policy::read::{At, Log};
 use crate::policy::value::Period;
@@ -46,7 +46,21 @@ pub(super) fn rds(table: &At<RdsTable>, base: Base<'_>, log: &mut Log<'_>) -> Rd
         login: login(table, methods.contains(&RdsMethodWord::Logical), base, log),
         regions,
         share_with: table.share_with.iter().flat_map(|list| &list.value).map(|at| at.value.clone()).collect(),
+        promote: hooks(table, log),
     }
+}
+
+fn hooks(table: &RdsTable, log: &mut Log<'_>) -> PromoteHooks {
+    let Some(table) = &table.promote else { return PromoteHooks::default() };
+    let mut hook = |command: &Option<At<Vec<At<String>>>>| {
+        let Some(command) = command else { return vec![] };
+        if command.is_empty() && !log.has_faults_at(&command.spot) {
+            let hint = "write it like `[\"/usr/local/bin/stop-writers\"]`, or remove the setting";
+            log.fault(&command.spot, "names no program", hint);
+        }
+        command.iter().map(|word| word.value.clone()).collect()
+    };
+    PromoteHooks { freeze: hook(&table.freeze), redirect: hook(&table.redirect), reopen: hook(&table.reopen) }
 }
 
 fn place(

@@ -186,6 +186,25 @@ table! {
             password: SecretRef,
             /// Settings of method `logical`.
             logical: LogicalTable,
+            /// What is run when a restored instance takes its place.
+            promote: PromoteTable,
+        }
+    }
+}
+
+table! {
+    /// What is run when a restored instance takes production's place: programs with their arguments, no shell.
+    /// Each gets `DRCTL_INSTANCE` and `DRCTL_REGION`, and where the new one is, `DRCTL_HOST` and `DRCTL_PORT`.
+    /// A promotion that is gone on with runs them again.
+    PromoteTable {
+        required {}
+        optional {
+            /// Stops everything that writes, before anything else is done.
+            freeze: Vec<At<String>>,
+            /// Leads applications to the new instance, e.g. by a DNS record.
+            redirect: Vec<At<String>>,
+            /// Lets writers back, last.
+            reopen: Vec<At<String>>,
         }
     }
 }

@@ -49,7 +49,12 @@ pub async fn begun(
 ) -> Result<Vec<BackupId>, SnapshotError> {
     let rds = Rds::of(&source.place).await?;
     let snapshots = rds.manual_snapshots(&source.database).await?;
-    let own = snapshots.iter().filter(|snapshot| !snapshot.is_lost());
+    if snapshots.is_empty() {
+        return Ok(vec![]);
+    }
+    // One of a database that had the name before is nothing to go on with.
+    let now = rds.database(&source.database).await?.map(|database| database.resource_id);
+    let own = snapshots.iter().filter(|snapshot| !snapshot.is_lost() && snapshot.resource_id == now);
     let mut own: Vec<_> = own.filter_map(|snapshot| snapshot.tags.backup(system, name)).collect();
     own.sort();
     Ok(own)

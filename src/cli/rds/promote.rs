@@ -1,0 +1,173 @@
+use serde::Serialize;
+
+use super::super::Context;
+use super::super::error::CommandError;
+use super::super::exit::Exit;
+use super::super::known::warn_lost;
+use super::super::output::{Output, duration, style};
+use crate::event::told;
+use crate::instance::promote::{
+    Done, Facts, PromoteError, PromoteRefusal, PromoteRequest, Promoter, Promotion, Step, plan,
+};
+use crate::model::{Outcome, RunId, SourceName};
+use crate::platform::{host_name, seed};
+use crate::policy::SourceConfig;
+use crate::repository::journal::{self, Detail, Record};
+
+/// Put a restored instance in production's place
+///
+/// The steps are shown, and done only with `--apply`: writers are stopped, the old instance is renamed and kept, the
+/// restored one takes its name, somebody logs in, and applications are let back. The same command goes on where an
+/// earlier one ended.
+#[derive(Debug, clap::Args)]
+#[command(after_help = super::super::exit::HELP)]
+pub(super) struct PromoteArgs {
+    /// The source whose instance is replaced
+    source: SourceName,
+    /// The instance that was restored
+    instance: String,
+    /// Where it is [default: the source's own region]
+    #[arg(long, value_name = "REGION")]
+    region: Option<String>,
+    /// What the old instance is called afterwards [default: its name and `-old`]
+    #[arg(long, value_name = "IDENTIFIER")]
+    put_aside_as: Option<String>,
+    /// Nothing writes to the old instance any more: you have seen to it
+    #[arg(long)]
+    writers_stopped: bool,
+    /// Do it
+    #[arg(long)]
+    apply: bool,
+}
+
+#[derive(Serialize)]
+struct PromotionDocument<'a> {
+    #[serde(flatten)]
+    plan: &'a Promotion,
+    applied: bool,
+    done: &'a [Done],
+}
+
+pub(super) async fn run(args: PromoteArgs, context: &Context) -> Result<Exit, CommandError> {
+    let policy = context.policy()?;
+    let Some(SourceConfig::Rds(rds)) = policy.source(&args.source).map(|source| &source.config) else {
+        let words = format!("the policy has no source `{}` of kind `rds`", args.source);
+        return Err(CommandError::usage(words).hint("`drctl policy show` lists the sources."));
+    };
+    let name = rds.database.identifier();
+    let request = PromoteRequest {
+        system: policy.system.clone(),
+        source: args.source.clone(),
+        config: (**rds).clone(),
+        region: args.region.unwrap_or_else(|| rds.place.region.clone()),
+        instance: args.instance.to_ascii_lowercase(),
+        put_aside_as: args.put_aside_as.unwrap_or_else(|| format!("{name}-old")).to_ascii_lowercase(),
+        writers_stopped: args.writers_stopped,
+    };
+    let events = context.output.events();
+    let promoter = Promoter::of(&request, &events, &context.cancel).await.map_err(CommandError::failed)?;
+    let facts: Facts = promoter.look().await.map_err(CommandError::failed)?;
+    let plan = plan(&request, &facts).map_err(refused)?;
+    show_plan(&context.output, &plan, args.apply);
+    if !args.apply {
+        if context.output.is_json() {
+            let document = PromotionDocument { plan: &plan, applied: false, done: &[] };
+            context.output.document("promotion", &document);
+        }
+        return Ok(Exit::Done);
+    }
+    let begun = context.clock.now();
+    let mut done: Vec<Done> = Vec::new();
+    let outcome = promoter
+        .execute(&plan, |step| {
+            show_done(&context.output, step);
+            done.push(step.clone());
+        })
+        .await;
+    let times = (begun, context.clock.now());
+    record(context, &policy, times, &done, outcome.as_ref().err()).await;
+    outcome.map_err(|error| {
+        let exit = if context.cancel.is_cancelled() { Exit::Interrupted } else { Exit::Failed };
+        CommandError::new(exit, error)
+    })?;
+    if context.output.is_json() {
+        context.output.document("promotion", &PromotionDocument { plan: &plan, applied: true, done: &done });
+    } else {
+        let good = style::GOOD;
+        context.output.line(format!("{good}promoted{good:#} `{}` to `{}`", plan.instance, plan.name));
+        plan.notes.iter().for_each(|note| context.output.note(format!("note: {note}")));
+    }
+    Ok(Exit::Done)
+}
+
+fn show_plan(output: &Output, plan: &Promotion, applies: bool) {
+    if output.is_json() {
+        return;
+    }
+    let mut lines =
+        vec![format!("`{}` in {} is to take the place of `{}`:", plan.instance, plan.region, plan.name)];
+    if plan.resumed {
+        lines.push("  going on with what an earlier run began".to_owned());
+    }
+    lines.extend(plan.steps.iter().enumerate().map(|(n, step)| format!("{:>4}. {}", n + 1, step.told())));
+    if !plan.steps.iter().any(|step| matches!(step, Step::LogIn)) {
+        lines.push("  nobody logs in to it: the policy has no `url` for the source".to_owned());
+    }
+    for line in lines {
+        if applies { output.note(line) } else { output.line(line) }
+    }
+    if !applies {
+        output.note("hint: nothing was changed; `--apply` does it.");
+    }
+}
+
+fn show_done(output: &Output, done: &Done) {
+    if output.is_json() {
+        return;
+    }
+    let took = duration(std::time::Duration::try_from_secs_f64(done.seconds).unwrap_or_default());
+    output.line(format!("{}done{:#} {} ({took})", style::GOOD, style::GOOD, done.step.told()));
+    if let Some(server) = &done.server {
+        output.line(format!("     PostgreSQL {}, {} tables", server.version, server.tables));
+    }
+}
+
+/// Who promotes may be allowed to read the repositories only; it is said, and changes nothing.
+async fn record(
+    context: &Context,
+    policy: &crate::policy::Policy,
+    times: (chrono::DateTime<chrono::Utc>, chrono::DateTime<chrono::Utc>),
+    done: &[Done],
+    failed: Option<&PromoteError>,
+) {
+    let outcome = match failed {
+        None => Outcome::Succeeded,
+        Some(_) if context.cancel.is_cancelled() => Outcome::Interrupted,
+        Some(_) => Outcome::Failed,
+    };
+    let detail = Detail {
+        phases: done.iter().map(|done| (done.step.told(), done.seconds)).collect(),
+        reasons: failed.map(|error| told(error)).into_iter().collect(),
+        ..Detail::default()
+    };
+    let run = RunId::new(times.0, seed());
+    let record = Record::new(&run, "promote", times, &host_name(), outcome, detail);
+    let repositories = context.repositories(policy).await.for_reading(&policy.system, None).await;
+    match journal::append(&repositories, &policy.system, record.clone()).await {
+        Ok(lost) => lost.iter().for_each(|lost| warn_lost(context, lost)),
+        Err(error) => context.output.warn(told(&error)),
+    }
+    if let Some(catalog) = context.catalog_if_possible(policy).await {
+        if let Err(error) = catalog.record_run(&record).await {
+            context.output.warn(told(&error));
+        }
+        catalog.close().await;
+    }
+}
+
+fn refused(refusals: Vec<PromoteRefusal>) -> CommandError {
+    let words = refusals.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    let mut hints: Vec<_> = refusals.iter().map(PromoteRefusal::hint).collect();
+    hints.dedup();
+    hints.into_iter().fold(CommandError::new(Exit::Failed, words), |error, hint| error.hint(hint))
+}

@@ -1,0 +1,121 @@
+//! A restored instance takes production's place.
+
+use std::time::Duration;
+
+use super::support::Outcome;
+use super::support::classboard::{Classboard, HOME};
+use super::support::rds::{Call, Timing};
+use super::support::system::until;
+
+/// A board with a restored instance `fresh`, and hooks that say when they ran.
+async fn restored(timing: Timing) -> Outcome<Classboard> {
+    let board = Classboard::start(timing).await?;
+    board.system.expect(0, &["backup", "instance"]).await?;
+    let backup = board.backups().pop().ok_or("no backup")?;
+    let key = board.system.operational.display().to_string();
+    let arguments =
+        ["restore", "instance", "--backup", &backup, "--to-instance", "fresh", "--expires", "1h", "-i", &key];
+    board.system.expect(0, &arguments).await?;
+    board.admit("late").await?;
+    let log = board.system.path().join("hooks.log");
+    let hook = |name: &str| {
+        format!(
+            r#"{name} = ["/bin/sh", "-c", "echo {name} $DRCTL_INSTANCE:$DRCTL_PORT >> {}"]"#,
+            log.display()
+        )
+    };
+    board.system.append(&format!(
+        "[sources.instance.promote]\n{}\n{}\n{}",
+        hook("freeze"),
+        hook("redirect"),
+        hook("reopen")
+    ))?;
+    Ok(board)
+}
+
+fn hooks(board: &Classboard) -> String {
+    std::fs::read_to_string(board.system.path().join("hooks.log")).unwrap_or_default()
+}
+
+fn changes(board: &Classboard) -> Vec<Call> {
+    let calls = board.server.calls().into_iter();
+    calls.filter(|call| call.action.starts_with("Modify") || call.action.starts_with("Delete")).collect()
+}
+
+#[tokio::test]
+async fn the_swap_is_shown_first_and_keeps_the_old_one() -> Outcome<()> {
+    let board = restored(Timing::default()).await?;
+    let before = changes(&board).len();
+    let shown = board.system.expect(0, &["rds", "promote", "instance", "fresh"]).await?;
+    shown.says("rename production `classboard` to `classboard-old`")?.says("nothing was changed")?;
+    assert_eq!((changes(&board).len(), hooks(&board)), (before, String::new()));
+
+    let promoted = board.system.expect(0, &["rds", "promote", "instance", "fresh", "--apply"]).await?;
+    promoted.says("promoted")?.says("tables")?;
+    assert_eq!(board.pupils(HOME, "classboard").await?, "ada");
+    assert_eq!(board.pupils(HOME, "classboard-old").await?, "ada late");
+    let now = board.server.look_up(HOME, "classboard")?;
+    assert!(now.settings.deletion_protection, "production is protected");
+    assert!(!now.settings.tags.contains_key("drctl:expires"), "production does not expire");
+    let port = now.port().ok_or("no server")?;
+    let lines: Vec<_> = hooks(&board).lines().map(str::to_owned).collect();
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    assert!(lines[0].starts_with("freeze classboard:"), "{lines:?}");
+    assert_eq!(lines[1..], [format!("redirect classboard:{port}"), format!("reopen classboard:{port}")]);
+
+    // The new production is backed up like the old one.
+    board.system.expect(0, &["backup", "instance"]).await?;
+    let again = board.system.expect(1, &["rds", "promote", "instance", "nobody", "--apply"]).await?;
+    again.says("there is no instance `nobody` in us-east-1")?;
+    assert!(board.server.calls().iter().all(|call| !call.action.starts_with("Delete")));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_promotion_that_was_killed_is_gone_on_with() -> Outcome<()> {
+    let slow = Timing { modifying: Duration::from_millis(1500), ..Timing::default() };
+    for (step, name) in [("old steps aside", "classboard"), ("new takes the name", "fresh")] {
+        let board = restored(slow.clone()).await?;
+        let seen = board.server.history(HOME, name).len();
+        let promote = ["rds", "promote", "instance", "fresh", "--apply"];
+        let mut run = board.system.start(&promote)?;
+        let renames = || board.server.history(HOME, name)[seen..].iter().any(|status| status == "renaming");
+        let begun = until(step, renames).await;
+        run.kill()?;
+        if let Err(error) = begun {
+            return Err(format!("{error}: {:#?}", run.end().await?).into());
+        }
+        let again = board.system.drctl(&promote).await?;
+        // What it is killed in may be over when the next one looks.
+        if again.code != Some(0) {
+            board.system.expect(0, &promote).await?;
+        }
+        assert_eq!(board.pupils(HOME, "classboard").await?, "ada", "{step}");
+        assert_eq!(board.pupils(HOME, "classboard-old").await?, "ada late", "{step}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_must_not_take_productions_place_does_not() -> Outcome<()> {
+    let board = restored(Timing::default()).await?;
+    let before = changes(&board).len();
+    let foreign = board.settings.clone();
+    board.server.instance(HOME, "foreign", foreign).await?;
+    let refused = board.system.expect(1, &["rds", "promote", "instance", "foreign", "--apply"]).await?;
+    refused.says("was not made by a restore of `instance`")?;
+    let refused = board.system.expect(1, &["rds", "promote", "instance", "classboard", "--apply"]).await?;
+    refused.says("has the name of production already")?;
+    let taken = ["rds", "promote", "instance", "fresh", "--put-aside-as", "foreign", "--apply"];
+    board.system.expect(1, &taken).await?.says("there is an instance `foreign` already")?;
+    board.system.rewrite("freeze = [\"/bin/sh\"", "freeze = [\"/bin/false\"")?;
+    let failed = board.system.expect(1, &["rds", "promote", "instance", "fresh", "--apply"]).await?;
+    failed.says("nothing after it was done")?;
+    board.system.rewrite("freeze = ", "# freeze = ")?;
+    let refused = board.system.expect(1, &["rds", "promote", "instance", "fresh", "--apply"]).await?;
+    refused.says("nothing stops the writers")?.says("--writers-stopped")?;
+    let touched = changes(&board).len() - before;
+    assert!(touched <= 1, "only the restored one is kept: {:#?}", changes(&board));
+    assert_eq!(board.pupils(HOME, "classboard").await?, "ada late");
+    Ok(())
+}
