@@ -10,6 +10,9 @@ pub struct Managed {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource_id: Option<String>,
     pub encrypted: bool,
+    /// The plan of AWS Backup that had it made: it is that plan's, and drctl only knows of it. `None`: drctl did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<String>,
     /// What its storage has room for, GiB; AWS does not say how much of it is used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allocated_gib: Option<u64>,

@@ -14,7 +14,7 @@ use super::support::system::{Place, System, contents};
 
 pub(super) const EAST: &str = "us-east-1";
 pub(super) const WEST: &str = "us-west-2";
-const BUCKET: &str = "arn:aws:s3:::shop-files";
+pub(super) const BUCKET: &str = "arn:aws:s3:::shop-files";
 
 /// AWS Backup, a bucket with files in it, and a policy that protects it.
 pub(super) struct Stage {

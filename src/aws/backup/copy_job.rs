@@ -13,6 +13,8 @@ pub struct CopyJob {
     pub message: Option<String>,
     /// The copy, once there is one.
     pub point: Option<String>,
+    /// A plan had it begun.
+    pub by_plan: bool,
 }
 
 /// A job to be begun.
@@ -86,5 +88,6 @@ fn of(job: Described) -> Option<CopyJob> {
         state: job.state.map(|state| state.as_str().to_owned()).unwrap_or_default(),
         message: message(job.status_message),
         point: job.destination_recovery_point_arn,
+        by_plan: job.created_by.is_some_and(|creator| creator.backup_plan_id.is_some()),
     })
 }

@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 
 use super::RecoveryPointError;
+use super::adopted;
 use super::prepare::poll;
 use crate::aws::backup::{AwsBackup, BackupJob, RecoveryPoint};
 use crate::aws::{PollError, Progress, Seen};
@@ -38,6 +39,9 @@ pub async fn begun(
     for point in &points {
         backups.extend(backup_of(&aws, point, system, name).await?);
     }
+    // The newest of a plan goes by its own time among them.
+    let plans = adopted::points(&aws, source).await?;
+    backups.extend(plans.first().and_then(|point| adopted::id(point, name)));
     Ok(backups.into_iter().collect())
 }
 

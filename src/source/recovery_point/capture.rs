@@ -1,7 +1,7 @@
 use super::super::timed::Timed;
 use super::super::{ArtifactSink, Captured, Naming, SinkError};
 use super::begun::backup_of;
-use super::{Prepared, RecoveryPointError, by_hand, copies};
+use super::{Prepared, RecoveryPointError, adopted, by_hand, copies};
 use crate::aws::backup::{BackupJob, BackupRequest, RecoveryPoint};
 use crate::aws::{PollError, Progress, Seen, Tags};
 use crate::event::{Events, Phase};
@@ -25,6 +25,10 @@ pub async fn capture(
 
     let phase = Timed::begin(Phase::RecoveryPoint, events);
     let (point, said) = match earlier(&prepared, naming).await? {
+        Some(point) if point.plan.is_some() => {
+            events.notice(format!("adopting recovery point {}, which a plan had made", point.arn));
+            (point, None)
+        }
         Some(point) => {
             events.notice(format!("going on with recovery point {}, which an earlier run began", point.arn));
             finish(&prepared, point, events, cancel).await?
@@ -61,6 +65,7 @@ pub async fn capture(
             resource: prepared.source.resource.clone(),
             resource_id: None,
             encrypted: point.encrypted,
+            plan: point.plan.clone(),
             allocated_gib: None,
             held,
         }),
@@ -83,6 +88,11 @@ async fn earlier(
     prepared: &Prepared<'_>,
     naming: Naming<'_>,
 ) -> Result<Option<RecoveryPoint>, RecoveryPointError> {
+    let mut plans = adopted::points(&prepared.aws, prepared.source).await?.into_iter();
+    if let Some(point) = plans.find(|point| adopted::id(point, naming.source).as_ref() == Some(naming.backup))
+    {
+        return Ok(Some(point));
+    }
     let points = prepared.aws.points(&prepared.source.vault, &prepared.source.resource).await?;
     let since = naming.backup.begun() - CLOCKS;
     let perhaps = |point: &&RecoveryPoint| {

@@ -98,7 +98,9 @@ async fn one(
         Err(error) => return Err(CopyError::Wait(error)),
     };
     let arn = done.point.ok_or(CopyError::Nothing)?;
-    give_tags(&there, &arn, naming, tags).await.map_err(CopyError::Tags)?;
+    if !done.by_plan {
+        give_tags(&there, &arn, naming, tags).await.map_err(CopyError::Tags)?;
+    }
     let copy = there.point(&place.vault, &arn).await.map_err(RecoveryPointError::from)?;
     let copy = match copy {
         Some(copy) if copy.is_whole() => copy,

@@ -20,6 +20,10 @@ pub enum RecoveryPointError {
     )]
     Vault { vault: String, source: AwsFailure },
     #[error(
+        "there is no plan `{plan}` in {region}: look at the source's `plan`, which is a plan's name or id"
+    )]
+    NoPlan { plan: String, region: String },
+    #[error(
         "failed to begin the job{}",
         if .0.kind == FailureKind::Forbidden { "; whoever begins it also needs iam:PassRole on the policy's `role`" } else { "" }
     )]

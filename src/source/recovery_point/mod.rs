@@ -8,12 +8,16 @@
 //! behind it anyway. Within a run the token is the backup's id: a request whose answer was lost begins nothing
 //! when it is repeated. Nothing has to be written down before the first call.
 //!
+//! *A plan's recovery points* count as the source's where the policy names the plan. The newest of them is
+//! adopted: it gets a manifest, under an id that follows from its ARN and time, and nothing of it is changed.
+//!
 //! *Invariants.* One backup is one recovery point and one copy a region, however often it was interrupted. What
 //! does not carry this backup's tags is never tagged, and nothing is deleted. `PARTIAL` is no backup, and a
 //! job that completed with something to say is told of. A copy that fails costs the copy, not the backup.
 //!
 //! *Not here.* Restoring one, and removing old ones.
 
+mod adopted;
 mod begun;
 mod by_hand;
 mod capture;

@@ -58,6 +58,7 @@ pub async fn capture(
             resource: prepared.database.arn.clone(),
             resource_id: Some(prepared.database.resource_id.clone()),
             encrypted: snapshot.encrypted,
+            plan: None,
             allocated_gib: snapshot.allocated_gib,
             held: everywhere,
         }),

@@ -38,6 +38,8 @@ pub(crate) struct CopyJob {
     pub(crate) created: DateTime<Utc>,
     pub(crate) point: Option<String>,
     pub(crate) token: Option<String>,
+    /// The plan that had it begun.
+    pub(crate) plan: Option<String>,
     resource: String,
     lifecycle: Value,
 }
@@ -82,6 +84,7 @@ impl CopyJob {
             "StatusMessage": self.course.message,
             "MessageCategory": category(&self.course),
             "IamRoleArn": self.role,
+            "CreatedBy": self.plan.as_ref().map(|plan| json!({ "BackupPlanId": plan })),
         })
     }
 }
@@ -180,12 +183,34 @@ impl World {
             created: now(),
             point: None,
             token,
+            plan: None,
             resource,
             lifecycle: asked.body["Lifecycle"].clone(),
         };
         let answer = json!({ "CopyJobId": job.id, "CreationDate": points::seconds(job.created) });
         self.regions.entry(asked.region.clone()).or_default().copy_jobs.push(job);
         Ok(answer)
+    }
+
+    /// A copy that a plan has made of a recovery point of its own.
+    pub(crate) fn add_copy(&mut self, from: (&str, &str), point: &str, to: (&str, &str)) {
+        let Some(original) = self.point(from.0, from.1, point).cloned() else { return };
+        let job = CopyJob {
+            id: self.unique(),
+            course: Course::new(JobKind::Copy, Ending::Completed),
+            source: point.to_owned(),
+            source_vault: from.1.to_owned(),
+            target_region: to.0.to_owned(),
+            target_vault: to.1.to_owned(),
+            role: String::new(),
+            created: now(),
+            point: None,
+            token: None,
+            plan: original.plan,
+            resource: original.resource,
+            lifecycle: Value::Null,
+        };
+        self.regions.entry(from.0.to_owned()).or_default().copy_jobs.push(job);
     }
 
     pub(super) fn tick_backups(&mut self, name: &str) {
@@ -291,7 +316,7 @@ impl World {
             created: original.created,
             tags,
             lifecycle: job.lifecycle.clone(),
-            plan: None,
+            plan: job.plan.clone(),
             copied_from: Some(points::vault_arn(region, &job.source_vault)),
             files,
             metadata: original.metadata,
