@@ -7,9 +7,12 @@ use super::Context;
 use super::error::CommandError;
 use super::exit::Exit;
 use super::known::{Freshness, Known, word_style};
-use super::output::{duration, style};
+use super::output::{Output, duration, style};
 use super::table::{Cell, Table};
+use crate::policy::SourceConfig;
+use crate::source::recovery_point::in_each_region;
 use crate::upkeep::log::{Logs, enter_lost, logs};
+use crate::upkeep::regions::{self, RegionStanding};
 use crate::upkeep::standing::{IfLost, PlaceStanding, SourceStanding, Verdict, assess};
 
 /// Say where we stand: what each repository could give back now, and what the loss of each would cost
@@ -53,7 +56,9 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
         }
     }
     let standings = assess(&sources, &known.places(), &entries, &logs, rpo, context.clock.now());
-    let worst = standings.iter().map(|standing| standing.verdict).max().unwrap_or(Verdict::Nothing);
+    let regions = regions(&known, context).await;
+    let verdicts = standings.iter().map(|standing| standing.verdict);
+    let worst = verdicts.chain(regions.iter().map(|region| region.verdict)).max().unwrap_or(Verdict::Nothing);
     if context.output.is_json() {
         let document = StatusDocument {
             system: known.policy.system.as_str(),
@@ -63,10 +68,11 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
             rto_seconds: known.policy.objectives.rto.as_secs(),
             verdict: worst,
             sources: &standings,
+            regions: &regions,
         };
         context.output.document("status", &document);
     } else {
-        show(context, &known, &standings, worst);
+        show(context, &known, &standings, &regions, worst);
     }
     known.catalog.close().await;
     Ok(match worst {
@@ -87,9 +93,36 @@ struct StatusDocument<'a> {
     rto_seconds: u64,
     verdict: Verdict,
     sources: &'a [SourceStanding],
+    /// What AWS Backup keeps, in each region of the policy.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    regions: &'a [RegionStanding],
 }
 
-fn show(context: &Context, known: &Known, standings: &[SourceStanding], worst: Verdict) {
+/// AWS is asked for what it keeps, unless nobody is to be asked.
+async fn regions(known: &Known, context: &Context) -> Vec<RegionStanding> {
+    let mut standings = Vec::new();
+    let (policy, rpo) = (&known.policy, known.policy.objectives.rpo);
+    for source in policy.sources.iter().filter(|_| known.refreshed.is_some()) {
+        let SourceConfig::AwsBackup(config) = &source.config else { continue };
+        let found = in_each_region(config, &policy.system, &source.name).await;
+        standings.extend(regions::assess(&source.name, found, rpo, context.clock.now()));
+    }
+    for standing in &standings {
+        if let Some(problem) = &standing.problem {
+            let (region, source) = (&standing.region, &standing.source);
+            context.output.warn(format!("{region} could not be asked what it has of {source}: {problem}"));
+        }
+    }
+    standings
+}
+
+fn show(
+    context: &Context,
+    known: &Known,
+    standings: &[SourceStanding],
+    regions: &[RegionStanding],
+    worst: Verdict,
+) {
     let output = &context.output;
     let head = ["SOURCE", "REPOSITORY", "NEWEST RESTORABLE", "LOSES", "STATE", "VERDICT"].map(Cell::new);
     let [source, repository, newest, loses, state, verdict] = head;
@@ -102,6 +135,7 @@ fn show(context: &Context, known: &Known, standings: &[SourceStanding], worst: V
     }
     table.lines().iter().for_each(|line| output.line(line));
     places(standings).flat_map(details).for_each(|line| output.line(line));
+    show_regions(output, regions);
     output.line("");
     for standing in standings {
         standing.if_lost.iter().for_each(|lost| output.line(cost(standing, lost)));
@@ -139,6 +173,31 @@ fn show(context: &Context, known: &Known, standings: &[SourceStanding], worst: V
         }
         Verdict::Ok | Verdict::NotReached => {}
     }
+}
+
+/// What AWS keeps, where it does.
+fn show_regions(output: &Output, regions: &[RegionStanding]) {
+    if regions.is_empty() {
+        return;
+    }
+    output.line("");
+    let [source, region, vault, newest, loses, verdict] =
+        ["SOURCE", "REGION", "VAULT", "NEWEST RECOVERY POINT", "LOSES", "VERDICT"].map(Cell::new);
+    let mut table = Table::head([source, region, vault, newest, loses.right(), verdict]);
+    for standing in regions {
+        let whose = if standing.of_plan { ", of the plan" } else { "" };
+        let newest = standing.recovery_point.map(|point| format!("{}{whose}", time(point)));
+        let loses = standing.loses_seconds.map(|loses| duration(Duration::from_secs(loses)));
+        table.row([
+            Cell::new(standing.source.as_str()).style(style::STRONG),
+            Cell::new(standing.region.as_str()),
+            Cell::new(standing.vault.as_str()),
+            Cell::new(newest.unwrap_or_else(|| "none".to_owned())),
+            Cell::new(loses.unwrap_or_default()).right(),
+            Cell::new(standing.verdict.as_str()).style(word_style(standing.verdict.as_str())),
+        ]);
+    }
+    table.lines().iter().for_each(|line| output.line(line));
 }
 
 fn places(standings: &[SourceStanding]) -> impl Iterator<Item = &PlaceStanding> {

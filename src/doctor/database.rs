@@ -14,6 +14,8 @@ pub(super) async fn examine(source: &Source, rpo: Duration) -> Vec<Finding> {
     let subject = source.name.as_str();
     match &source.config {
         SourceConfig::Postgres(postgres) => examine_postgres(subject, postgres, rpo).await,
+        // Of those it is asked what AWS keeps.
+        SourceConfig::AwsBackup(_) => vec![],
         other => vec![Finding::fault(
             Area::Source,
             subject,

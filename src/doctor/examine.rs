@@ -2,7 +2,7 @@ use std::path::Path;
 
 use futures_util::future::join_all;
 
-use super::{Area, Finding, database, host, log, repository};
+use super::{Area, Finding, database, host, log, repository, vault};
 use crate::platform::Clock;
 use crate::policy::{self, Policy};
 use crate::repository::Repositories;
@@ -29,6 +29,8 @@ pub async fn examine(
             .into_iter()
             .flatten(),
     );
+    let vaults = policy.sources.iter().map(|source| vault::examine(policy, source, clock.now()));
+    findings.extend(join_all(vaults).await.into_iter().flatten());
     let logs = policy.sources.iter().map(|source| log::examine(&policy.system, source, repositories));
     findings.extend(join_all(logs).await.into_iter().flatten());
     findings.extend(

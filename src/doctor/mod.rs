@@ -12,6 +12,7 @@ mod finding;
 mod host;
 mod log;
 mod repository;
+mod vault;
 
 pub use examine::examine;
 pub use finding::{Area, Finding, Severity};

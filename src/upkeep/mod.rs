@@ -1,5 +1,6 @@
 //! Keeping what is stored good: reading it again ([`verify`], and the log: [`verify_log`]), completing copies ([`copies`]), saying where
-//! a system stands ([`standing`], with what the archived log adds to it: [`log`]), proving that an identity opens a backup ([`keys`]).
+//! a system stands ([`standing`], with what the archived log adds to it: [`log`], and
+//! what AWS keeps in each region: [`regions`]), proving that an identity opens a backup ([`keys`]).
 //!
 //! *Invariants.* Verifying and copying need no key, and nothing here changes or deletes an object that stands. Whatever is
 //! found is written to the journal, then to the catalog. A copy that could not be read to its end is
@@ -11,6 +12,7 @@ pub mod copies;
 mod examine;
 pub mod keys;
 pub mod log;
+pub mod regions;
 mod run;
 #[cfg(test)]
 mod sample;

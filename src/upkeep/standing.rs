@@ -94,6 +94,15 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// Where restoring would lose so much.
+    pub(super) fn of_loss(loses: Duration, rpo: Duration) -> Self {
+        match loses {
+            loses if loses > rpo => Self::ObjectiveMissed,
+            loses if loses > rpo * 3 / 4 => Self::Late,
+            _ => Self::Ok,
+        }
+    }
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",

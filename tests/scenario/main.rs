@@ -29,6 +29,7 @@ mod recovery;
 mod recovery_borders;
 mod recovery_point;
 mod recovery_point_care;
+mod recovery_point_doctor;
 mod recovery_point_plan;
 mod recovery_point_restore;
 mod recovery_promoted;

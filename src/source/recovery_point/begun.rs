@@ -11,7 +11,7 @@ use crate::platform::CancellationToken;
 use crate::policy::AwsBackupSource;
 
 /// Recovery points whose tags are looked at: what a killed run left is among the newest.
-const NEWEST: usize = 10;
+pub(super) const NEWEST: usize = 10;
 
 /// The backups of which there are recovery points, oldest first, but those that came to nothing. Which of them
 /// were committed is in the repositories.

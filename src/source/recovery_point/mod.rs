@@ -23,9 +23,11 @@ mod by_hand;
 mod capture;
 mod copies;
 mod error;
+mod newest;
 mod prepare;
 
 pub use begun::begun;
 pub use capture::capture;
 pub use error::RecoveryPointError;
+pub use newest::{Found, InRegion, in_each_region};
 pub use prepare::{Prepared, prepare};

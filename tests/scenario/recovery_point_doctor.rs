@@ -1,0 +1,99 @@
+//! What `doctor` and `status` say of a resource that AWS Backup keeps.
+
+use chrono::TimeDelta;
+use drctl::platform::{Clock as _, SystemClock};
+
+use super::recovery_point::{BUCKET, EAST, Stage, WEST};
+use super::support::Outcome;
+use super::support::backup_vaults::fault::{Fault, Trouble};
+use super::support::backup_vaults::plans::Plan;
+use super::support::backup_vaults::world::Lock;
+
+/// With what is good too. Warnings are partly done.
+const DOCTOR: [&str; 3] = ["doctor", "--output", "json"];
+
+fn lock(stage: &Stage, region: &str, vault: &str, lock: Lock) {
+    if let Some(vault) = stage.aws.world().vault(region, vault) {
+        vault.lock = Some(lock);
+    }
+}
+
+fn plan(id: &str, name: &str, selected: &[&str]) -> Plan {
+    let selected = selected.iter().map(|text| (*text).to_owned()).collect();
+    let (id, name, vault) = (id.to_owned(), name.to_owned(), "daily".to_owned());
+    Plan { id, name, vault, selected, excepted: vec![], tags: vec![] }
+}
+
+#[tokio::test]
+async fn doctor_tells_of_vaults_and_their_locks() -> Outcome<()> {
+    let stage = Stage::new().await?;
+    let run = stage.system.expect(3, &DOCTOR).await?;
+    run.says("vault `daily` in us-east-1 is there, not locked")?;
+    run.says("none of its vaults is locked")?.says("nothing of it to restore in us-west-2 yet")?;
+
+    stage.system.expect(0, &["backup"]).await?;
+    stage.system.append("[retention]\nkeep_last = 3\ndaily = 30")?;
+    let lock_of = |most, fixed_from| Lock { least_days: Some(7), most_days: Some(most), fixed_from };
+    lock(&stage, WEST, "away", lock_of(14, Some(SystemClock.now() - TimeDelta::days(1))));
+    lock(&stage, EAST, "daily", lock_of(60, None));
+    let run = stage.system.expect(3, &DOCTOR).await?;
+    run.says("vault `away` in us-west-2 is there, locked (compliance, 7 to 14 days)")?;
+    run.says("locked (governance, 7 to 60 days)")?;
+    run.says("keeps nothing for longer than 14 days, and `retention` wants 30")?;
+    run.says("the newest recovery point in us-west-2 is")?;
+    assert!(!run.stdout.contains("none of its vaults is locked"), "{run:#?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_vault_that_keeps_nothing_for_ever_is_told_how_long_to_keep_it() -> Outcome<()> {
+    let stage = Stage::new().await?;
+    lock(&stage, EAST, "daily", Lock { least_days: None, most_days: Some(35), fixed_from: None });
+    let run = stage.system.expect(0, &["backup"]).await?;
+    run.says("keeps nothing for longer than 35 days, so AWS deletes this recovery point then")?;
+    let world = stage.aws.world();
+    let point = world.points(EAST, "daily").into_iter().next().ok_or("nothing was made")?;
+    assert_eq!(point.lifecycle["DeleteAfterDays"], 35);
+    Ok(())
+}
+
+#[tokio::test]
+async fn doctor_finds_what_a_plan_does_not_cover() -> Outcome<()> {
+    for (selected, words) in [
+        (&["arn:aws:s3:::shop-*"][..], "plan `nightly` covers arn:aws:s3:::shop-files"),
+        (&["arn:aws:rds:*"][..], "plan `nightly` does not cover arn:aws:s3:::shop-files"),
+    ] {
+        let stage = Stage::new().await?;
+        stage.system.rewrite("vault = \"daily\"", "vault = \"daily\"\nplan = \"nightly\"")?;
+        stage.aws.world().add_plan(EAST, plan("p1", "nightly", selected));
+        stage.system.expect(3, &DOCTOR).await?.says(words)?;
+    }
+    let stage = Stage::new().await?;
+    stage.system.rewrite("vault = \"daily\"", "vault = \"dayly\"")?;
+    stage.system.expect(1, &DOCTOR).await?.says("there is no vault `dayly` in us-east-1")?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn status_counts_the_newest_of_each_region() -> Outcome<()> {
+    let stage = Stage::new().await?;
+    stage.system.expect(10, &["status"]).await?;
+    stage.system.expect(0, &["backup"]).await?;
+    // Somebody else's are not counted, however new.
+    stage.aws.world().add_point(WEST, "away", BUCKET, TimeDelta::zero(), None);
+    let run = stage.system.expect(0, &["status", "--output", "json"]).await?;
+    let regions = &run.document()?["regions"];
+    let own = stage.manifest()?["managed"]["held"][1]["arn"].clone();
+    assert_eq!((&regions[1]["region"], &regions[1]["newest"]), (&WEST.into(), &own), "{run:#?}");
+    assert_eq!(regions[0]["verdict"], "ok", "{regions}");
+
+    // A region that has lost its recovery points misses the objective, though every manifest stands.
+    if let Some(vault) = stage.aws.world().vault(WEST, "away") {
+        vault.points.clear();
+    }
+    stage.system.expect(10, &["status"]).await?.says("us-west-2")?;
+    stage.aws.world().fail(Fault::of("ListRecoveryPointsByBackupVault", usize::MAX, Trouble::AccessDenied));
+    let run = stage.system.expect(3, &["status"]).await?;
+    run.says("us-west-2 could not be asked what it has of database")?;
+    Ok(())
+}
