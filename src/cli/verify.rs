@@ -14,11 +14,13 @@ use crate::pipeline::Identities;
 use crate::platform::{host_name, seed};
 use crate::upkeep::Run;
 use crate::upkeep::verify::{Finding, Item, Report, Verdict, execute, place, plan, unaccepted};
+use crate::upkeep::verify_kept::{Kept, KeptFinding, kept};
 use crate::upkeep::verify_log::{LogFinding, LogItem};
 
 /// Read backups and archived log again, every byte in every copy, and compare
 ///
-/// Of base backups the log after them is read, too, as far as a server would come with it.
+/// Of base backups the log after them is read, too, as far as a server would come with it. Of what AWS keeps it is
+/// asked whether it is still there: only a restore proves its bytes.
 #[derive(Debug, clap::Args)]
 #[command(after_help = super::exit::HELP)]
 pub struct VerifyArgs {
@@ -59,6 +61,8 @@ pub(super) async fn run(args: VerifyArgs, context: &Context) -> Result<Exit, Com
         return Err(CommandError::new(Exit::Nothing, "there is no backup to verify"));
     }
     let items = plan.copies.clone();
+    let manifests: Vec<_> = chosen.iter().map(|entry| &entry.manifest).collect();
+    let kept = kept(&known.policy, &manifests).await;
     let run = Run {
         id: RunId::new(context.clock.now(), seed()),
         system: known.policy.system.clone(),
@@ -75,11 +79,12 @@ pub(super) async fn run(args: VerifyArgs, context: &Context) -> Result<Exit, Com
         warn_lost(context, lost);
     }
     if context.output.is_json() {
-        context.output.document("verify", &document(&report));
+        context.output.document("verify", &document(&report, &kept));
     } else {
         show(context, &report, &items);
+        show_kept(&context.output, &kept);
     }
-    Ok(exit(&report))
+    Ok(exit(&report, &kept))
 }
 
 /// Manifests that were not accepted, of the backups asked for. With `--latest`, all of them: one that cannot
@@ -121,12 +126,14 @@ async fn chosen(args: &VerifyArgs, known: &Known) -> Result<Vec<BackupEntry>, Co
     Ok(entries)
 }
 
-fn exit(report: &Report) -> Exit {
+fn exit(report: &Report, kept: &[KeptFinding]) -> Exit {
     let any = |test: fn(&Finding) -> bool| report.findings.iter().any(test);
     let any_log = |test: fn(&LogFinding) -> bool| report.logs.iter().any(|(_, finding)| test(finding));
     match () {
         () if report.interrupted => Exit::Interrupted,
         () if any(|finding| finding.is_bad()) || any_log(LogFinding::is_bad) => Exit::Failed,
+        () if kept.iter().any(KeptFinding::is_bad) => Exit::Failed,
+        () if kept.iter().any(|finding| !finding.is_good()) => Exit::Partly,
         () if any(|finding| !finding.is_good()) || any_log(|finding| !finding.is_good()) => Exit::Partly,
         () if any(|finding| finding.not_opened) => Exit::CannotDecrypt,
         () if !report.unrecorded.is_empty() => Exit::Partly,
@@ -205,6 +212,25 @@ fn show(context: &Context, report: &Report, items: &[Item]) {
     }
 }
 
+/// What AWS keeps, a line each.
+fn show_kept(output: &Output, kept: &[KeptFinding]) {
+    for finding in kept {
+        let KeptFinding { backup, region, arn, kept } = finding;
+        let (word, style, why) = match kept {
+            Kept::There => ("there", style::GOOD, String::new()),
+            Kept::Unfit { status } => ("bad", style::BAD, format!(": it is `{status}`")),
+            Kept::Gone => ("gone", style::BAD, ": AWS does not have it any more".to_owned()),
+            Kept::Unknown { reason } => ("unknown", style::WARN, format!(": {reason}")),
+        };
+        output.line(format!("{style}{word:<7}{style:#} {backup} in {region}, {arn}{why}"));
+    }
+    if kept.iter().any(KeptFinding::is_bad) {
+        output.note(
+            "hint: Restore from a region that has it. `drctl backup` makes another; find out who removed this one, and lock the vault.",
+        );
+    }
+}
+
 fn show_log(output: &Output, item: &LogItem, finding: &LogFinding) {
     let (word, style) = match () {
         () if finding.is_bad() => ("bad", style::BAD),
@@ -242,6 +268,9 @@ struct VerifyDocument<'a> {
     interrupted: bool,
     copies: Vec<FindingRow<'a>>,
     logs: Vec<LogRow<'a>>,
+    /// What AWS keeps, in each region it was in when it was made.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    kept: &'a [KeptFinding],
 }
 
 #[derive(Serialize)]
@@ -272,7 +301,7 @@ struct FindingRow<'a> {
     broken: Option<String>,
 }
 
-fn document(report: &Report) -> VerifyDocument<'_> {
+fn document<'a>(report: &'a Report, kept: &'a [KeptFinding]) -> VerifyDocument<'a> {
     let copies = report.findings.iter().map(|finding| {
         let row = FindingRow {
             backup: &finding.backup,
@@ -316,9 +345,10 @@ fn document(report: &Report) -> VerifyDocument<'_> {
         reasons: &finding.unread,
     });
     VerifyDocument {
-        good: report.is_good(),
+        good: report.is_good() && kept.iter().all(KeptFinding::is_good),
         interrupted: report.interrupted,
         copies: copies.collect(),
         logs: logs.collect(),
+        kept,
     }
 }

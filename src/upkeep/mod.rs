@@ -1,4 +1,4 @@
-//! Keeping what is stored good: reading it again ([`verify`], and the log: [`verify_log`]), completing copies ([`copies`]), saying where
+//! Keeping what is stored good: reading it again ([`verify`], the log: [`verify_log`], and whether AWS has what it keeps: [`verify_kept`]), completing copies ([`copies`]), saying where
 //! a system stands ([`standing`], with what the archived log adds to it: [`log`], and
 //! what AWS keeps in each region: [`regions`]), proving that an identity opens a backup ([`keys`]).
 //!
@@ -18,6 +18,7 @@ mod run;
 mod sample;
 pub mod standing;
 pub mod verify;
+pub mod verify_kept;
 pub mod verify_log;
 
 pub use run::{Run, RunError};

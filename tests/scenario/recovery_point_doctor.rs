@@ -1,4 +1,4 @@
-//! What `doctor` and `status` say of a resource that AWS Backup keeps.
+//! What `doctor`, `status` and `verify` say of a resource that AWS Backup keeps.
 
 use chrono::TimeDelta;
 use drctl::platform::{Clock as _, SystemClock};
@@ -95,5 +95,27 @@ async fn status_counts_the_newest_of_each_region() -> Outcome<()> {
     stage.aws.world().fail(Fault::of("ListRecoveryPointsByBackupVault", usize::MAX, Trouble::AccessDenied));
     let run = stage.system.expect(3, &["status"]).await?;
     run.says("us-west-2 could not be asked what it has of database")?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn verify_asks_whether_aws_still_has_it() -> Outcome<()> {
+    let stage = Stage::new().await?;
+    stage.system.expect(0, &["backup"]).await?;
+    let whole = stage.system.expect(0, &["verify", "--output", "json"]).await?.document()?;
+    let verdicts: Vec<_> = (0..2).map(|n| whole["kept"][n]["verdict"].clone()).collect();
+    assert_eq!(verdicts, ["there", "there"], "{whole}");
+
+    if let Some(vault) = stage.aws.world().vault(EAST, "daily") {
+        vault.points.values_mut().for_each(|point| point.status = "EXPIRED");
+    }
+    stage.system.expect(1, &["verify"]).await?.says("it is `EXPIRED`")?;
+    if let Some(vault) = stage.aws.world().vault(EAST, "daily") {
+        vault.points.clear();
+    }
+    stage.system.expect(1, &["verify"]).await?.says("AWS does not have it any more")?;
+    stage.aws.world().fail(Fault::of("ListRecoveryPointsByBackupVault", usize::MAX, Trouble::AccessDenied));
+    let unknown = stage.system.expect(3, &["verify"]).await?;
+    unknown.says("unknown")?.says("AccessDeniedException")?;
     Ok(())
 }

@@ -1,0 +1,122 @@
+//! Whether AWS still has what the manifests say it keeps. Its bytes cannot be read again: a drill proves them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use serde::Serialize;
+
+use crate::aws::backup::AwsBackup;
+use crate::aws::rds::Rds;
+use crate::event::told;
+use crate::model::{BackupId, ManagedCopy, Manifest, SourceName};
+use crate::policy::{Policy, SourceConfig};
+
+/// A region that is gone is not waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// One backup in one region.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct KeptFinding {
+    pub backup: BackupId,
+    pub region: String,
+    /// Of the snapshot or recovery point.
+    pub arn: String,
+    #[serde(flatten)]
+    pub kept: Kept,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "verdict", rename_all = "kebab-case")]
+pub enum Kept {
+    /// It could be restored, as AWS says.
+    There,
+    /// AWS has it in a state in which it cannot be.
+    Unfit {
+        status: String,
+    },
+    Gone,
+    /// Nobody could be asked.
+    Unknown {
+        reason: String,
+    },
+}
+
+impl KeptFinding {
+    pub fn is_good(&self) -> bool {
+        self.kept == Kept::There
+    }
+
+    pub fn is_bad(&self) -> bool {
+        matches!(self.kept, Kept::Unfit { .. } | Kept::Gone)
+    }
+}
+
+/// Of each of the backups that AWS keeps, in each region. A place is asked once for all of them.
+pub async fn kept(policy: &Policy, manifests: &[&Manifest]) -> Vec<KeptFinding> {
+    let copies: Vec<(&Manifest, &ManagedCopy)> = manifests
+        .iter()
+        .flat_map(|manifest| {
+            manifest.managed.iter().flat_map(|managed| &managed.held).map(move |copy| (*manifest, copy))
+        })
+        .collect();
+    let mut places: Vec<(&SourceName, &str, &str)> =
+        copies.iter().map(|(of, copy)| place(of, copy)).collect();
+    places.sort_unstable();
+    places.dedup();
+    let asked =
+        join_all(places.iter().map(|(source, region, vault)| ask(policy, source, region, vault))).await;
+    let known: BTreeMap<_, _> = places.into_iter().zip(asked).collect();
+    let of = |(manifest, copy): (&Manifest, &ManagedCopy)| {
+        let kept = match known.get(&place(manifest, copy)) {
+            Some(Ok(states)) => states.get(&copy.arn).cloned().unwrap_or(Kept::Gone),
+            Some(Err(reason)) => Kept::Unknown { reason: reason.clone() },
+            None => Kept::Unknown { reason: "it was not asked for".to_owned() },
+        };
+        KeptFinding { backup: manifest.id.clone(), region: copy.region.clone(), arn: copy.arn.clone(), kept }
+    };
+    copies.into_iter().map(of).collect()
+}
+
+fn place<'m>(manifest: &'m Manifest, copy: &'m ManagedCopy) -> (&'m SourceName, &'m str, &'m str) {
+    (&manifest.source, &copy.region, copy.vault.as_deref().unwrap_or_default())
+}
+
+/// By ARN, all that is there of the source; in words, why nobody could say it.
+async fn ask(
+    policy: &Policy,
+    source: &SourceName,
+    region: &str,
+    vault: &str,
+) -> Result<BTreeMap<String, Kept>, String> {
+    let all = tokio::time::timeout(PATIENCE, all(policy, source, region, vault)).await;
+    all.unwrap_or_else(|_| Err(format!("no answer came in {}", humantime::format_duration(PATIENCE))))
+}
+
+async fn all(
+    policy: &Policy,
+    source: &SourceName,
+    region: &str,
+    vault: &str,
+) -> Result<BTreeMap<String, Kept>, String> {
+    let state = |is_fit: bool, status: String| if is_fit { Kept::There } else { Kept::Unfit { status } };
+    match policy.source(source).map(|source| &source.config) {
+        Some(SourceConfig::AwsBackup(config)) => {
+            let aws = AwsBackup::of(&config.place.in_region(region)).await.map_err(|error| told(&error))?;
+            let points = aws.points(vault, &config.resource).await.map_err(|error| told(&error))?;
+            let of = |point: crate::aws::backup::RecoveryPoint| {
+                (point.arn.clone(), state(point.is_whole(), point.status))
+            };
+            Ok(points.into_iter().map(of).collect())
+        }
+        Some(SourceConfig::Rds(config)) => {
+            let rds = Rds::of(&config.place.in_region(region)).await.map_err(|error| told(&error))?;
+            let snapshots = rds.manual_snapshots(&config.database).await.map_err(|error| told(&error))?;
+            let of = |snapshot: crate::aws::rds::Snapshot| {
+                (snapshot.arn.clone(), state(snapshot.is_available(), snapshot.status))
+            };
+            Ok(snapshots.into_iter().map(of).collect())
+        }
+        _ => Err(format!("the policy does not say any more how to ask for what is of `{source}`")),
+    }
+}
