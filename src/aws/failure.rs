@@ -89,6 +89,10 @@ impl AwsFailure {
         let detail = match (&code, message, status) {
             (Some(code), Some(message), _) => format!("{} ({code})", message.trim_end_matches('.')),
             (Some(code), None, _) => code.clone(),
+            // AWS always has a word for it.
+            (None, _, Some(status @ (404 | 405 | 501))) => format!(
+                "HTTP status {status}: what answers there does not have this call; look at the endpoint in the policy"
+            ),
             (None, _, Some(status)) => format!("HTTP status {status}"),
             (None, _, None) => words(&error),
         };

@@ -3,13 +3,19 @@
 use super::{Chosen, Lifetime, Via};
 use crate::aws::rds::{Changes, NewInstance};
 use crate::aws::{EXPIRES, MANAGED, OWNER, SOURCE, SYSTEM, Tags};
-use crate::model::{RegionNames, RestoreProfile, SourceName, SystemName};
+use crate::model::{ParameterGroup, RegionNames, RestoreProfile, SourceName, SystemName};
 
 /// On a restored instance: what it was made from.
 pub(super) const FROM: &str = "drctl:restored-from";
 
 /// Below this, gp3 has its speed from RDS, which refuses to be told of one.
 const GP3_TUNABLE: u64 = 400;
+
+/// A group of AWS's own, which RDS takes when it is told of none. It may be that nothing has made it yet in the
+/// region, and then RDS knows no group of that name.
+pub(super) fn is_default(group: &str) -> bool {
+    ParameterGroup::is_default(group) || group.starts_with("default:")
+}
 
 /// What a restore tells RDS, and what it cannot.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,8 +55,12 @@ pub(super) fn settings(
         subnet_group: names.subnet_group.clone().or_else(|| own(&profile.subnet_group)),
         security_groups: security_groups
             .unwrap_or_else(|| if is_home { profile.security_groups.clone() } else { vec![] }),
-        parameter_group: names.parameter_group.clone().or(parameters),
-        option_group: names.option_group.clone().or_else(|| own(&profile.option_group)),
+        parameter_group: names.parameter_group.clone().or(parameters).filter(|name| !is_default(name)),
+        option_group: names
+            .option_group
+            .clone()
+            .or_else(|| own(&profile.option_group))
+            .filter(|name| !is_default(name)),
         multi_az: profile.multi_az,
         publicly_accessible: profile.publicly_accessible,
         iam_authentication: profile.iam_authentication,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use futures_util::future::join_all;
 
 use super::choice::{Automated, Chosen, Region, Stored, Via, choose};
+use super::settings::is_default;
 use super::{InstanceError, Refusal, Request, Run, Target};
 use crate::aws::AwsFailure;
 use crate::aws::rds::{Database, Moment, Origin, Rds, SnapshotId};
@@ -56,7 +57,8 @@ impl Run {
             None => None,
         };
         let recorded = profile.parameter_group.as_ref().map(|group| &group.name);
-        let has_parameter_group = match names.parameter_group.as_ref().or(recorded) {
+        let parameter_group = names.parameter_group.as_ref().or(recorded);
+        let has_parameter_group = match parameter_group.filter(|name| !is_default(name)) {
             Some(name) => Some(rds.has_parameter_group(name).await?),
             None => None,
         };

@@ -97,6 +97,13 @@ pub struct ParameterGroup {
     pub parameters: Vec<Parameter>,
 }
 
+impl ParameterGroup {
+    /// One of AWS's own, which nobody can change or make. A region has it only once something used it.
+    pub fn is_default(name: &str) -> bool {
+        name.starts_with("default.")
+    }
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Parameter {
     pub name: String,

@@ -23,6 +23,7 @@ mod logical;
 mod rds_backup;
 mod rds_double;
 mod rds_double_clusters;
+mod rds_moto;
 mod rds_promote;
 mod rds_restore;
 mod recovery;

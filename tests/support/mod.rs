@@ -9,6 +9,7 @@ pub(crate) mod backup_vaults;
 pub(crate) mod classboard;
 pub(crate) mod fault_proxy;
 pub(crate) mod ledger;
+pub(crate) mod moto;
 pub(crate) mod postgres;
 pub(crate) mod radosgw;
 pub(crate) mod rds;

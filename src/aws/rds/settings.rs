@@ -11,19 +11,27 @@ const PARAMETERS_AT_ONCE: usize = 20;
 impl Rds {
     /// The group's family, and the parameters that somebody set.
     pub async fn parameters(&self, group: &str, of_cluster: bool) -> Result<ParameterGroup, AwsFailure> {
+        if ParameterGroup::is_default(group) {
+            return Ok(ParameterGroup { name: group.to_owned(), ..ParameterGroup::default() });
+        }
         if of_cluster { self.cluster_parameters(group).await } else { self.instance_parameters(group).await }
     }
 
     /// Whether the region has a parameter group of that name, for instances.
     pub async fn has_parameter_group(&self, group: &str) -> Result<bool, AwsFailure> {
         let asked = self.client.describe_db_parameter_groups().db_parameter_group_name(group).send().await;
-        Ok(found(asked.map_err(self.failed("DescribeDBParameterGroups")))?.is_some())
+        let answer = found(asked.map_err(self.failed("DescribeDBParameterGroups")))?;
+        // Where there is none of the name, some answer with an empty list.
+        let mut groups = answer.and_then(|answer| answer.db_parameter_groups).into_iter().flatten();
+        Ok(groups.any(|known| known.db_parameter_group_name.as_deref() == Some(group)))
     }
 
     /// Whether the region has a subnet group of that name.
     pub async fn has_subnet_group(&self, group: &str) -> Result<bool, AwsFailure> {
         let asked = self.client.describe_db_subnet_groups().db_subnet_group_name(group).send().await;
-        Ok(found(asked.map_err(self.failed("DescribeDBSubnetGroups")))?.is_some())
+        let answer = found(asked.map_err(self.failed("DescribeDBSubnetGroups")))?;
+        let mut groups = answer.and_then(|answer| answer.db_subnet_groups).into_iter().flatten();
+        Ok(groups.any(|known| known.db_subnet_group_name.as_deref() == Some(group)))
     }
 
     /// Makes a parameter group for instances, and sets what was set.
@@ -87,8 +95,8 @@ impl Rds {
 }
 
 fn set(parameter: SdkParameter) -> Option<Parameter> {
-    // Who cannot filter by source answers with all of them.
-    (parameter.source.as_deref() == Some("user")).then_some(())?;
+    // Who cannot filter by source answers with all of them; who does not say the source has only these.
+    parameter.source.as_deref().is_none_or(|source| source == "user").then_some(())?;
     Some(Parameter {
         name: parameter.parameter_name?,
         value: parameter.parameter_value?,
