@@ -127,17 +127,24 @@ fn size_of(directory: &Path) -> io::Result<u64> {
 
 /// Makes that no server starts there any more, and moves its log aside. Gives where that is.
 ///
-/// Nothing of it is lost by doing it again after it was cut short.
+/// Nothing of it is lost by doing it again after it was cut short: the log is out of the way of whatever
+/// clears the directory before the server's own state is gone.
 pub(super) fn begin(directory: &Path, run: &str) -> io::Result<Option<PathBuf>> {
-    remove(&directory.join(CONTROL))?;
-    sync(&directory.join("global"))?;
-    let aside = directory.join(format!("{LOG_ASIDE}{run}"));
-    match fs::rename(directory.join(LOG), &aside) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        moved => moved?,
-    }
+    let (log, aside) = (directory.join(LOG), directory.join(format!("{LOG_ASIDE}{run}")));
+    let aside = match fs::rename(&log, &aside) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        moved => moved.map(|()| Some(aside))?,
+    };
     sync(directory)?;
-    Ok(Some(aside))
+    if let Err(error) = remove(&directory.join(CONTROL)) {
+        // It is what it was only with its log.
+        if let Some(aside) = &aside {
+            fs::rename(aside, &log)?;
+        }
+        return Err(error);
+    }
+    sync(&directory.join("global"))?;
+    Ok(aside)
 }
 
 fn remove(path: &Path) -> io::Result<()> {
