@@ -5,8 +5,8 @@ use super::settings::{FROM, Settings, settings, tags};
 use super::survey::Situation;
 use super::{Chosen, Refusal, Request};
 use crate::aws::Tags;
-use crate::model::{BackupId, ParameterGroup, SourceName};
-use crate::policy::{AwsPlace, PostgresSource};
+use crate::model::{BackupId, ParameterGroup, RestoreProfile, SourceName};
+use crate::policy::{AwsPlace, PostgresSource, Prices};
 
 /// What is going to be done.
 #[derive(Clone, Debug)]
@@ -24,6 +24,8 @@ pub struct InstancePlan {
     pub login: Option<Box<PostgresSource>>,
     pub hydrate: bool,
     pub until: DateTime<Utc>,
+    /// In words, for a person.
+    pub cost: String,
     pub not_asked: Vec<(String, String)>,
 }
 
@@ -96,9 +98,28 @@ pub fn plan(request: &Request, found: Situation) -> Result<InstancePlan, Vec<Ref
         parameter_group,
         resumed: found.existing.is_some(),
         login: request.config.login.clone(),
+        cost: cost(request, &found.profile),
         hydrate: request.hydrate,
         not_asked: found.not_asked,
     })
+}
+
+/// What the instance costs for as long as it is there, by the policy's prices.
+fn cost(request: &Request, profile: &RestoreProfile) -> String {
+    let Some(prices) = &request.prices else {
+        return "not estimated: the policy has no `[prices]`".to_owned();
+    };
+    let class = profile.class.as_deref().unwrap_or_default();
+    let two_zones = profile.multi_az.unwrap_or(false);
+    let Some(estimate) = prices.instance(class, profile.storage.allocated_gib, two_zones) else {
+        return format!("not estimated: `[prices]` has no price for {class}");
+    };
+    let Prices { currency, as_of, .. } = prices;
+    let storage = match estimate.month {
+        Some(month) => format!(" and {month:.2} {currency} a month for its storage"),
+        None => ", without its storage".to_owned(),
+    };
+    format!("about {:.2} {currency} an hour{storage}, by prices of {as_of}", estimate.hour)
 }
 
 /// What was recorded of a parameter group, where the region has none of its name.

@@ -1,7 +1,7 @@
 use chrono::{DateTime, Utc};
 
 use crate::model::{SourceName, SystemName};
-use crate::policy::RdsSource;
+use crate::policy::{Prices, RdsSource};
 
 /// What is asked for.
 #[derive(Clone, Debug)]
@@ -16,6 +16,8 @@ pub struct Request {
     pub to: String,
     /// Set for one that is not to stay.
     pub lifetime: Option<Lifetime>,
+    /// What AWS charges; `None` where the policy does not say.
+    pub prices: Option<Prices>,
     /// Whether to wait until every block is there.
     pub hydrate: bool,
 }

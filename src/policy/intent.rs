@@ -4,6 +4,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::managed::{AwsBackupSource, RdsSource};
+use super::prices::Prices;
 use super::routine::{Drill, Notify, Retention, Schedule};
 use super::shape::words;
 use crate::model::{BackupKind, RepositoryName, SourceName, SystemName};
@@ -34,6 +35,7 @@ pub struct Policy {
     pub schedule: Schedule,
     /// Acted on by a later version.
     pub drill: Option<Drill>,
+    pub prices: Option<Prices>,
     /// Acted on by a later version.
     pub notify: Notify,
 }

@@ -20,6 +20,7 @@ mod lint;
 mod load;
 mod managed;
 mod near;
+mod prices;
 mod read;
 mod routine;
 #[cfg(test)]
@@ -39,6 +40,7 @@ pub use load::{load, parse};
 pub use managed::{
     AwsBackupSource, AwsPlace, PromoteHooks, RdsDatabase, RdsNames, RdsRegion, RdsSource, VaultCopy,
 };
+pub use prices::{Estimate, Prices};
 pub use routine::{
     BackupTimes, Channel, Check, CronLine, Drill, Expectation, Mail, MailTls, Notify, Pick, Probe, Retention,
     Route, Rules, Schedule, Severity,

@@ -92,6 +92,61 @@ impl<const MIN: i64, const MAX: i64> JsonSchema for Whole<MIN, MAX> {
     }
 }
 
+/// An amount of money, or of something else that may have a fraction; zero or more.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Amount(pub(super) f64);
+
+impl Read for Amount {
+    const EXAMPLE: &'static str = "0.115";
+
+    fn read(node: &Node<'_>, log: &mut Log<'_>) -> Option<Self> {
+        let number = match node.value {
+            DeValue::Float(number) => number.as_str().replace('_', "").parse().ok(),
+            DeValue::Integer(number) => {
+                i64::from_str_radix(number.as_str(), number.radix()).ok().map(|n| n as f64)
+            }
+            _ => {
+                node.wrong_type("a number", "write it like `0.115`, without quotes", log);
+                return None;
+            }
+        };
+        let amount = number.filter(|number: &f64| number.is_finite() && *number >= 0.0);
+        if amount.is_none() {
+            log.fault(&node.spot, "is no price", "write zero or more, like `0.115`");
+        }
+        amount.map(Self)
+    }
+}
+
+impl JsonSchema for Amount {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Amount".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "number", "minimum": 0 })
+    }
+}
+
+/// A day: `2026-11-01`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Day(pub(super) chrono::NaiveDate);
+
+impl FromText for Day {
+    const EXAMPLE: &'static str = "\"2026-11-01\"";
+
+    fn from_text(text: &str) -> Result<Self, Refusal> {
+        match text.parse() {
+            Ok(day) => Ok(Self(day)),
+            Err(_) => Refusal::new(format!("`{text}` is not a day"), "write it like `2026-11-01`"),
+        }
+    }
+}
+
 /// A duration, more than zero: `90s`, `4h`, `30d`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Period(pub(super) Duration);
@@ -255,6 +310,7 @@ text_values!(
     Size,
     CronLine,
     Zone,
+    Day,
     SecretRef,
     RecipientKey,
     SystemName,
@@ -267,6 +323,7 @@ text_schemas! {
     Size, "Size", { "description": "A number of bytes with a unit, like `8MiB`.", "examples": ["8MiB"] };
     CronLine, "CronLine", { "description": "A cron line: minute, hour, day of month, month, day of week.", "examples": ["15 3 * * *"] };
     Zone, "Zone", { "description": "A time zone of the IANA database.", "examples": ["UTC", "Europe/Madrid"] };
+    Day, "Day", { "description": "A day, like `2026-11-01`.", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}$" };
     SecretRef, "SecretRef", { "description": "Where a secret is found: `env:NAME`, `file:/path`, `command:program arg` or `secretsmanager:id#key`.", "pattern": "^(env|file|command|secretsmanager):.+" };
     RecipientKey, "RecipientKey", { "description": "An age recipient: a public key.", "pattern": "^age1[a-z0-9]{58}$" };
 }

@@ -2,8 +2,9 @@ use serde_json::{Value, json};
 
 use crate::cli::output::{count, size, style};
 use crate::policy::{
-    BaseThrough, Credentials, CronLine, Drill, Encryption, Notify, Place, Policy, PostgresSource, Probe,
-    Route, Rules, ServerSideEncryption, Source, SourceConfig, WalArchiving, WalThrough, period,
+    AwsBackupSource, BaseThrough, Credentials, CronLine, Drill, Encryption, Notify, Place, Policy,
+    PostgresSource, Probe, RdsDatabase, RdsSource, Route, Rules, ServerSideEncryption, Source, SourceConfig,
+    WalArchiving, WalThrough, period,
 };
 
 const LATER: &str = "acted on by a later version";
@@ -123,11 +124,51 @@ fn place(place: &Place) -> String {
 fn source(source: &Source) -> Vec<String> {
     match &source.config {
         SourceConfig::Postgres(postgres) => self::postgres(postgres),
-        other => {
-            let kind = other.kind();
+        SourceConfig::Rds(rds) => self::rds(rds),
+        SourceConfig::AwsBackup(resource) => aws_backup(resource),
+        SourceConfig::NotBuilt { kind } => {
             vec![format!("{kind}: this version cannot back it up, and fails if asked to")]
         }
     }
+}
+
+fn rds(rds: &RdsSource) -> Vec<String> {
+    let kind = match &rds.database {
+        RdsDatabase::Instance(_) => "instance",
+        RdsDatabase::Cluster(_) => "cluster",
+    };
+    let mut lines = vec![format!("rds, {kind} {} in {}", rds.database.identifier(), rds.place.region)];
+    if rds.snapshots {
+        let regions = rds.regions.iter().map(|region| {
+            let key = region.kms_key.as_ref().map(|key| format!(" with {key}")).unwrap_or_default();
+            let log = if region.automated_backups { " and RDS's automated backups" } else { "" };
+            format!("{}{key}{log}", region.name)
+        });
+        let regions: Vec<_> = regions.collect();
+        let copied = if regions.is_empty() { "nowhere else".to_owned() } else { regions.join(", ") };
+        lines.push(format!("snapshot: copied to {copied}"));
+    }
+    if !rds.share_with.is_empty() {
+        lines.push(format!("shared with {}", rds.share_with.join(", ")));
+    }
+    if let Some(login) = &rds.login {
+        lines.extend(postgres(login));
+    }
+    lines
+}
+
+fn aws_backup(resource: &AwsBackupSource) -> Vec<String> {
+    let vaults: Vec<_> =
+        resource.copies.iter().map(|copy| format!("{} in {}", copy.vault, copy.region)).collect();
+    let copied = if vaults.is_empty() {
+        "copied nowhere else".to_owned()
+    } else {
+        format!("copied to {}", vaults.join(", "))
+    };
+    vec![
+        format!("aws-backup, {} in {}", resource.resource, resource.place.region),
+        format!("recovery point: vault {}, {copied}", resource.vault),
+    ]
 }
 
 fn postgres(postgres: &PostgresSource) -> Vec<String> {
@@ -272,7 +313,7 @@ pub(super) fn document(policy: &Policy) -> Value {
         json!({
             "name": source.name,
             "kind": source.config.kind(),
-            "built": matches!(source.config, SourceConfig::Postgres(_)),
+            "built": !matches!(source.config, SourceConfig::NotBuilt { .. }),
             "backups": kinds,
             "continuous": source.continuous,
             "text": self::source(source).join("; "),

@@ -124,6 +124,7 @@ fn request(args: &RestoreArgs, policy: &Policy, context: &Context) -> Result<Req
         region,
         to: args.instance.to_instance.clone().unwrap_or_default().to_ascii_lowercase(),
         lifetime,
+        prices: policy.prices.clone(),
         hydrate: !args.instance.no_hydrate,
     })
 }

@@ -16,6 +16,7 @@ struct PlanDocument<'a> {
     from: String,
     until: String,
     resumed: bool,
+    cost: &'a str,
     settings: Vec<Setting>,
     not_reproduced: &'a [String],
 }
@@ -43,6 +44,7 @@ fn document(plan: &InstancePlan) -> PlanDocument<'_> {
         from: plan.chosen.via.tag(),
         until: shown(plan.until).to_string(),
         resumed: plan.resumed,
+        cost: &plan.cost,
         settings: plan.shown(),
         not_reproduced: plan.not_reproduced(),
     }
@@ -73,6 +75,7 @@ fn lines(plan: &InstancePlan) -> Vec<String> {
             format!("parameter group `{}` ({family}) with {} parameters", group.name, group.parameters.len());
         lines.push(row("Makes", text));
     }
+    lines.push(row("Costs", plan.cost.clone()));
     lines.extend(plan.not_reproduced().iter().map(|words| row("Not as before", words.clone())));
     for (region, reason) in &plan.not_asked {
         lines.push(row("Not asked", format!("{region}, which may have more: {reason}")));

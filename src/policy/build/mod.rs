@@ -11,8 +11,9 @@ mod source;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::file::{ObjectivesTable, PolicyTable, TransferTable};
+use super::file::{ObjectivesTable, PolicyTable, PricesTable, TransferTable};
 use super::intent::{Compression, Objectives, Policy, Transfer};
+use super::prices::Prices;
 use super::read::{At, Log};
 use super::value::Whole;
 use crate::platform::SecretRef;
@@ -70,6 +71,7 @@ pub(super) fn policy(table: PolicyTable, path: &Path, log: &mut Log<'_>) -> Opti
         retention,
         schedule: schedule.unwrap_or_default(),
         drill: drill.flatten(),
+        prices: table.prices.as_deref().and_then(prices),
         notify: notify.unwrap_or_default(),
     })
 }
@@ -108,6 +110,16 @@ impl Base<'_> {
 
 fn number<const MIN: i64, const MAX: i64, N: TryFrom<i64>>(whole: &Option<At<Whole<MIN, MAX>>>) -> Option<N> {
     whole.as_ref().and_then(|whole| N::try_from(whole.0).ok())
+}
+
+fn prices(table: &PricesTable) -> Option<Prices> {
+    let classes = table.classes.iter().flat_map(|classes| &classes.0);
+    Some(Prices {
+        as_of: table.as_of.as_ref()?.0,
+        currency: table.currency.as_deref()?.clone(),
+        classes: classes.map(|(class, price)| (class.value.clone(), price.0)).collect(),
+        storage: table.storage.as_ref().map(|price| price.0),
+    })
 }
 
 fn objectives(table: &ObjectivesTable, log: &mut Log<'_>) -> Option<Objectives> {

@@ -23,7 +23,7 @@ pub(super) use source::{
 use super::address::CatalogUrl;
 use super::read::Named;
 use super::shape::table;
-use super::value::{Period, Size, Whole};
+use super::value::{Amount, Day, Period, Size, Whole};
 use crate::model::{SourceName, SystemName};
 use crate::platform::SecretRef;
 
@@ -58,6 +58,8 @@ table! {
             schedule: ScheduleTable,
             /// The restore that is practised, and how it is judged. Checked now, acted on by a later version.
             drill: DrillTable,
+            /// What AWS charges, as you looked it up: for estimates of what a restore costs.
+            prices: PricesTable,
             /// Who is told, by severity. Checked now, acted on by a later version.
             notify: NotifyTable,
         }
@@ -90,6 +92,24 @@ table! {
             rpo: Period,
         }
         optional {}
+    }
+}
+
+table! {
+    /// What AWS charges. Without it a restore says nothing of its cost.
+    PricesTable {
+        required {
+            /// The day they were looked up.
+            as_of: Day,
+            /// Like `USD`.
+            currency: String,
+        }
+        optional {
+            /// An hour of an instance in one zone, by its class: `{ "db.m7g.large" = 0.178 }`.
+            classes: Named<String, Amount>,
+            /// A GiB of an instance's storage for a month, in one zone.
+            storage: Amount,
+        }
     }
 }
 

@@ -1,0 +1,54 @@
+use std::collections::BTreeMap;
+
+use chrono::NaiveDate;
+
+/// What AWS charges, by the policy: nobody else is asked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Prices {
+    /// The day they were looked up.
+    pub as_of: NaiveDate,
+    /// `USD`
+    pub currency: String,
+    /// An hour of an instance in one zone, by its class.
+    pub classes: BTreeMap<String, f64>,
+    /// A GiB of an instance's storage for a month, in one zone.
+    pub storage: Option<f64>,
+}
+
+/// What an instance costs, as far as it can be said.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Estimate {
+    pub hour: f64,
+    /// Of its storage, beside the hours.
+    pub month: Option<f64>,
+}
+
+impl Prices {
+    /// `None`: there is no price for its class. In two zones everything is there twice.
+    pub fn instance(&self, class: &str, gib: Option<u64>, two_zones: bool) -> Option<Estimate> {
+        let times = if two_zones { 2.0 } else { 1.0 };
+        let hour = self.classes.get(class)? * times;
+        let month = self.storage.zip(gib).map(|(price, gib)| price * gib as f64 * times);
+        Some(Estimate { hour, month })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_zones_cost_twice_and_what_has_no_price_has_no_estimate() {
+        let prices = Prices {
+            as_of: "2026-11-01".parse().unwrap(),
+            currency: "USD".to_owned(),
+            classes: [("db.m7g.large".to_owned(), 0.2)].into(),
+            storage: Some(0.1),
+        };
+        let one = prices.instance("db.m7g.large", Some(100), false).unwrap();
+        assert_eq!(one, Estimate { hour: 0.2, month: Some(10.0) });
+        let two = prices.instance("db.m7g.large", None, true).unwrap();
+        assert_eq!(two, Estimate { hour: 0.4, month: None });
+        assert_eq!(prices.instance("db.r7g.large", Some(1), false), None);
+    }
+}
