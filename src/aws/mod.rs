@@ -8,6 +8,7 @@
 //! *Not here.* What is said: [`crate::repository`] speaks S3.
 
 pub mod backup;
+mod caller;
 mod credentials;
 mod error;
 mod failure;
@@ -18,6 +19,7 @@ mod s3;
 mod tags;
 mod when_asked;
 
+pub use caller::{Caller, CallerError, Decision, Question, Said, SaidKind, caller, simulate};
 pub use error::AwsError;
 pub use failure::{AwsFailure, FailureKind};
 pub use place::sdk_config;

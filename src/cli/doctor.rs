@@ -3,6 +3,7 @@ use serde::Serialize;
 use super::Context;
 use super::error::CommandError;
 use super::exit::Exit;
+use super::iam::RoleWord;
 use super::output::{count, style};
 use crate::doctor::{self, Finding, Severity};
 use crate::platform::state_directory;
@@ -14,6 +15,9 @@ pub struct DoctorArgs {
     /// Show what is good, too
     #[arg(long)]
     all: bool,
+    /// The role whose rights in AWS this host's are compared with
+    #[arg(long, value_name = "ROLE", default_value = "writer")]
+    role: RoleWord,
 }
 
 const AFTER: &str = "\
@@ -37,7 +41,7 @@ pub(super) async fn run(args: DoctorArgs, context: &Context) -> Result<Exit, Com
     let repositories = context.repositories(&policy).await;
     let state = state_directory();
     let findings = tokio::select! {
-        findings = doctor::examine(&policy, &repositories, &state, &*context.clock) => findings,
+        findings = doctor::examine(&policy, &repositories, &state, &*context.clock, args.role.into()) => findings,
         () = context.cancel.cancelled() => {
             return Err(CommandError::new(Exit::Interrupted, "interrupted while looking"));
         }

@@ -9,7 +9,7 @@ use super::lacking::Lacking;
 use super::output::{count, duration, size, style};
 use super::table::{Cell, Table};
 use crate::catalog::BackupEntry;
-use crate::model::{BackupId, BackupKind, RepositoryName, SourceName, State, parent};
+use crate::model::{BackupId, BackupKind, ManagedCopy, RepositoryName, SourceName, State, parent};
 use crate::upkeep::standing::Place;
 
 /// List the backups, newest first, and where each is
@@ -99,6 +99,13 @@ fn show(
         table.row(cells.into_iter().chain(states));
     }
     table.lines().iter().for_each(|line| output.line(line));
+    for entry in shown {
+        // The bytes of these are in no repository.
+        let Some(managed) = &entry.manifest.managed else { continue };
+        let prefix = &entry.id().as_str()[..prefix_length(entry.id(), ids)];
+        let regions: Vec<_> = managed.held.iter().map(|held| held.region.as_str()).collect();
+        output.line(format!("{prefix} is kept by AWS in {}", regions.join(" and ")));
+    }
     for (entry, place) in shown.iter().flat_map(|entry| places.iter().map(move |place| (entry, place))) {
         if let Some(reason) = lacking.reason(entry.id(), &place.name) {
             let prefix = &entry.id().as_str()[..prefix_length(entry.id(), ids)];
@@ -156,6 +163,9 @@ struct BackupRow<'a> {
     /// Of the best good copy.
     state: Option<State>,
     copies: Vec<CopyRow>,
+    /// Where AWS keeps it, as the manifest says; of those kinds only.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    held: &'a [ManagedCopy],
 }
 
 #[derive(Serialize)]
@@ -205,6 +215,7 @@ fn document<'a>(
             stored_bytes: manifest.stored_size(),
             state: entry.state(),
             copies: places.iter().map(copy).collect(),
+            held: manifest.managed.as_ref().map_or(&[], |managed| &managed.held),
         }
     };
     ListDocument {

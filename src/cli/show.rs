@@ -153,6 +153,18 @@ fn facts(context: &Context, manifest: &Manifest) -> Table {
             fact("tablespace", format!("{}, was at {}", tablespace.oid, tablespace.location));
         }
     }
+    if let Some(managed) = &manifest.managed {
+        let room = managed.allocated_gib.map(|gib| format!(", storage of {gib} GiB")).unwrap_or_default();
+        let encrypted = if managed.encrypted { "encrypted" } else { "not encrypted" };
+        fact("kept by", format!("AWS, {encrypted}{room}; the repositories hold how it was set up"));
+        for held in &managed.held {
+            let vault = held.vault.as_ref().map(|vault| format!(", in vault {vault}")).unwrap_or_default();
+            fact("in", format!("{}: {}{vault}", held.region, held.arn));
+            if let Some(key) = &held.kms_key {
+                fact("", format!("{}  with key {key}", " ".repeat(held.region.len())));
+            }
+        }
+    }
     fact("tools", format!("drctl {}, {}", manifest.tool.drctl, manifest.tool.producer));
     fact("opened by", opened_by(&manifest.protection));
     fact("size", format!("{}, {} stored", size(manifest.plain_size()), size(manifest.stored_size())));

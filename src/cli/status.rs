@@ -12,6 +12,7 @@ use super::table::{Cell, Table};
 use crate::policy::SourceConfig;
 use crate::source::recovery_point::in_each_region;
 use crate::upkeep::log::{Logs, enter_lost, logs};
+use crate::upkeep::rds_regions;
 use crate::upkeep::regions::{self, RegionStanding};
 use crate::upkeep::standing::{IfLost, PlaceStanding, SourceStanding, Verdict, assess};
 
@@ -55,7 +56,25 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
             ));
         }
     }
-    let standings = assess(&sources, &known.places(), &entries, &logs, rpo, context.clock.now());
+    let of_rds = match &known.refreshed {
+        Some(_) => rds_regions::ask(&known.policy).await,
+        None => rds_regions::as_recorded(&known.policy, &entries),
+    };
+    if known.refreshed.is_none() && !of_rds.is_empty() {
+        context.output.note(
+            "note: `--offline` does not ask AWS: of snapshots it is shown where they stood when they were taken, and automated backups count for nothing here",
+        );
+    }
+    for (source, kept) in &of_rds {
+        for region in &kept.regions {
+            if let Some(reason) = &region.unknown {
+                let name = &region.region;
+                context.output.warn(format!("RDS in {name} could not be asked about {source}: {reason}"));
+            }
+        }
+    }
+    let now = context.clock.now();
+    let standings = assess(&sources, &known.places(), &entries, (&logs, &of_rds), rpo, now);
     let regions = regions(&known, context).await;
     let verdicts = standings.iter().map(|standing| standing.verdict);
     let worst = verdicts.chain(regions.iter().map(|region| region.verdict)).max().unwrap_or(Verdict::Nothing);
@@ -124,7 +143,8 @@ fn show(
     worst: Verdict,
 ) {
     let output = &context.output;
-    let head = ["SOURCE", "REPOSITORY", "NEWEST RESTORABLE", "LOSES", "STATE", "VERDICT"].map(Cell::new);
+    let place = if has_regions(standings) { "PLACE" } else { "REPOSITORY" };
+    let head = ["SOURCE", place, "NEWEST RESTORABLE", "LOSES", "STATE", "VERDICT"].map(Cell::new);
     let [source, repository, newest, loses, state, verdict] = head;
     let mut table = Table::head([source, repository, newest, loses.right(), state, verdict]);
     for standing in standings {
@@ -142,11 +162,17 @@ fn show(
     }
     let (rpo, style) = (humantime::format_duration(known.policy.objectives.rpo), word_style(worst.as_str()));
     let words = match worst {
+        Verdict::Ok if has_regions(standings) => {
+            format!("every region and repository could give back data of the last {rpo}")
+        }
         Verdict::Ok => format!("every repository could give back data of the last {rpo}"),
         Verdict::Late => {
             format!("three quarters of {rpo} are gone since the newest data that could be restored")
         }
         Verdict::Behind => format!("within {rpo} everywhere, but not every repository has the newest backup"),
+        Verdict::NotReached if has_regions(standings) => {
+            "not every region and repository could be asked".to_owned()
+        }
         Verdict::NotReached => "not every repository could be asked".to_owned(),
         Verdict::Gap => "log is missing: what is archived after it cannot be recovered".to_owned(),
         Verdict::Lost => "the server was told that log is archived which is not there".to_owned(),
@@ -154,6 +180,15 @@ fn show(
         Verdict::Nothing => "a source has no backup that could be restored".to_owned(),
     };
     output.line(format!("{style}{}{style:#}: {words}", worst.as_str()));
+    let is_late = |place: &PlaceStanding| {
+        place.keeper.is_region()
+            && matches!(place.verdict, Verdict::Late | Verdict::ObjectiveMissed | Verdict::Nothing)
+    };
+    if standings.iter().flat_map(SourceStanding::deciding).any(is_late) {
+        output.note(
+            "hint: `drctl doctor` says what RDS keeps in each region, and why it is behind; `drctl rds replicate-automated-backups` has it keep its own in another region.",
+        );
+    }
     match worst {
         Verdict::Behind => output.note("hint: `drctl copies sync` completes the copies."),
         Verdict::Gap => output.note(
@@ -200,6 +235,10 @@ fn show_regions(output: &Output, regions: &[RegionStanding]) {
     table.lines().iter().for_each(|line| output.line(line));
 }
 
+fn has_regions(standings: &[SourceStanding]) -> bool {
+    places(standings).any(|place| place.keeper.is_region())
+}
+
 fn places(standings: &[SourceStanding]) -> impl Iterator<Item = &PlaceStanding> {
     standings.iter().flat_map(|standing| &standing.places)
 }
@@ -207,11 +246,11 @@ fn places(standings: &[SourceStanding]) -> impl Iterator<Item = &PlaceStanding> 
 /// Which repositories would lose too much, if each were the only one left.
 fn missed(standings: &[SourceStanding], rpo: &str) -> String {
     let misses = |place: &PlaceStanding| matches!(place.verdict, Verdict::ObjectiveMissed | Verdict::Nothing);
-    if places(standings).all(misses) {
+    let deciding = || standings.iter().flat_map(SourceStanding::deciding);
+    if deciding().all(misses) {
         return format!("a restore now would lose more than the last {rpo}");
     }
-    let mut names: Vec<_> =
-        places(standings).filter(|place| misses(place)).map(|place| &place.repository).collect();
+    let mut names: Vec<_> = deciding().filter(|place| misses(place)).map(|place| &place.keeper).collect();
     names.sort();
     names.dedup();
     let names = names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(" or ");
@@ -220,8 +259,13 @@ fn missed(standings: &[SourceStanding], rpo: &str) -> String {
 
 /// What log adds in a place, and what stands in its way.
 fn details(place: &PlaceStanding) -> Vec<String> {
-    let name = &place.repository;
+    let name = &place.keeper;
     let mut lines = Vec::new();
+    if let Some(automated) = &place.automated {
+        let from = automated.earliest.map(|from| format!(" from {}", time(from))).unwrap_or_default();
+        let until = time(automated.until);
+        lines.push(format!("  {name}: any moment{from} until {until}, by RDS's automated backups"));
+    }
     if let Some(log) = &place.log {
         let commit = match log.newest_commit {
             Some(commit) => format!("newest commit {}", time(commit)),
@@ -241,7 +285,7 @@ fn details(place: &PlaceStanding) -> Vec<String> {
 }
 
 fn cost(standing: &SourceStanding, lost: &IfLost) -> String {
-    let (source, repository) = (&standing.source, &lost.repository);
+    let (source, repository) = (&standing.source, &lost.keeper);
     match (lost.loses_seconds, &lost.left) {
         (Some(seconds), Some(left)) => format!(
             "if {repository} burned now with {source}, you would lose {} (restored from {left})",
@@ -262,6 +306,10 @@ fn time(time: DateTime<Utc>) -> String {
 
 fn row(source: &str, place: &PlaceStanding) -> [Cell; 6] {
     let (id, state) = match (&place.newest, &place.log) {
+        (Some(newest), None) if place.automated.is_some() => {
+            (format!("{} and automated backups", newest.backup), newest.state.as_str())
+        }
+        (None, None) if place.automated.is_some() => ("automated backups".to_owned(), ""),
         (Some(newest), Some(log)) if log.base == newest.backup => {
             (format!("{} and log", newest.backup), newest.state.as_str())
         }
@@ -278,7 +326,10 @@ fn row(source: &str, place: &PlaceStanding) -> [Cell; 6] {
     }
     [
         Cell::new(source).style(style::STRONG),
-        Cell::new(place.repository.as_str()),
+        Cell::new(match place.keeper.is_region() {
+            true => format!("region {}", place.keeper),
+            false => place.keeper.to_string(),
+        }),
         Cell::new(id),
         Cell::new(loses).right(),
         Cell::new(state).style(word_style(state)),

@@ -20,7 +20,7 @@ use crate::upkeep::verify_log::{LogFinding, LogItem};
 /// Read backups and archived log again, every byte in every copy, and compare
 ///
 /// Of base backups the log after them is read, too, as far as a server would come with it. Of what AWS keeps it is
-/// asked whether it is still there: only a restore proves its bytes.
+/// asked whether it is still there, under its tags and key: only a restore proves its bytes.
 #[derive(Debug, clap::Args)]
 #[command(after_help = super::exit::HELP)]
 pub struct VerifyArgs {
@@ -219,6 +219,7 @@ fn show_kept(output: &Output, kept: &[KeptFinding]) {
         let (word, style, why) = match kept {
             Kept::There => ("there", style::GOOD, String::new()),
             Kept::Unfit { status } => ("bad", style::BAD, format!(": it is `{status}`")),
+            Kept::Altered { what } => ("bad", style::BAD, format!(": {what}")),
             Kept::Gone => ("gone", style::BAD, ": AWS does not have it any more".to_owned()),
             Kept::Unknown { reason } => ("unknown", style::WARN, format!(": {reason}")),
         };

@@ -25,7 +25,11 @@ pub(super) async fn examine(source: &Source, rpo: Duration) -> Vec<Finding> {
     }
 }
 
-async fn examine_postgres(subject: &str, postgres: &PostgresSource, rpo: Duration) -> Vec<Finding> {
+pub(super) async fn examine_postgres(
+    subject: &str,
+    postgres: &PostgresSource,
+    rpo: Duration,
+) -> Vec<Finding> {
     let mut findings = vec![];
     if postgres.logical.is_some() {
         match logical::prepare(postgres).await {

@@ -1,18 +1,21 @@
 use std::path::Path;
 
+use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
 
-use super::{Area, Finding, database, host, log, repository, vault};
+use super::{Area, Finding, caller, database, host, log, rds, repository, vault};
+use crate::iam::Role;
 use crate::platform::Clock;
-use crate::policy::{self, Policy};
+use crate::policy::{self, Policy, Source, SourceConfig};
 use crate::repository::Repositories;
 
-/// Looks at everything. Findings come in the order of the areas.
+/// Looks at everything. `role`: what the caller's rights in AWS are compared with. Findings come in the order of the areas.
 pub async fn examine(
     policy: &Policy,
     repositories: &Repositories,
     state: &Path,
     clock: &dyn Clock,
+    role: Role,
 ) -> Vec<Finding> {
     let mut findings: Vec<_> = policy::lint(policy)
         .into_iter()
@@ -24,7 +27,7 @@ pub async fn examine(
     findings.extend(host::examine(policy, state));
     findings.extend(host::keys(policy));
     findings.extend(
-        join_all(policy.sources.iter().map(|source| database::examine(source, policy.objectives.rpo)))
+        join_all(policy.sources.iter().map(|source| examine_source(policy, source, clock.now(), role)))
             .await
             .into_iter()
             .flatten(),
@@ -41,5 +44,17 @@ pub async fn examine(
         .into_iter()
         .flatten(),
     );
+    findings
+}
+
+async fn examine_source(policy: &Policy, source: &Source, now: DateTime<Utc>, role: Role) -> Vec<Finding> {
+    let SourceConfig::Rds(config) = &source.config else {
+        return database::examine(source, policy.objectives.rpo).await;
+    };
+    let mut findings = rds::examine(policy, source, config, now).await;
+    if let Some(login) = config.login.as_ref().filter(|login| login.logical.is_some()) {
+        findings.extend(database::examine_postgres(source.name.as_str(), login, policy.objectives.rpo).await);
+    }
+    findings.extend(caller::examine(policy, source.name.as_str(), &config.place, role).await);
     findings
 }

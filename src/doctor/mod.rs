@@ -6,11 +6,13 @@
 //!
 //! *Not here.* Repairing anything.
 
+mod caller;
 mod database;
 mod examine;
 mod finding;
 mod host;
 mod log;
+mod rds;
 mod repository;
 mod vault;
 

@@ -1,7 +1,7 @@
 use thiserror::Error;
 
 use super::place::{Account, Role, account};
-use super::{Document, bucket, never, rds, secret, vault};
+use super::{Conditions, Document, bucket, never, rds, secret, vault};
 use crate::policy::{Policy, SourceConfig};
 
 /// Why there is no document.
@@ -53,6 +53,16 @@ pub fn document(policy: &Policy, role: Role, given: Option<&Account>) -> Result<
         }
     }
     secret::add(&mut builder)?;
+    if role == Role::Writer {
+        // `doctor` asks IAM what the role it runs as may do.
+        let roles = super::place::roles(policy);
+        builder.document.allow(
+            "AskWhatItMayDoItself",
+            &["iam:SimulatePrincipalPolicy"],
+            roles,
+            Conditions::default(),
+        );
+    }
     if builder.document.is_empty() {
         return Err(IamError::NothingInAws { role });
     }

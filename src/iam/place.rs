@@ -93,24 +93,26 @@ fn named(policy: &Policy) -> Vec<Account> {
     known
 }
 
-fn arns(policy: &Policy) -> Vec<String> {
-    let mut arns = Vec::new();
-    let mut of = |credentials: &Credentials| {
-        if let Credentials::Role { arn, .. } = credentials {
-            arns.push(arn.clone());
-        }
+/// Roles that the policy's credentials take on.
+pub(super) fn roles(policy: &Policy) -> Vec<String> {
+    let stores = policy.repositories.iter().filter_map(|repository| match &repository.place {
+        Place::S3(place) => Some(&place.credentials),
+        Place::Directory(_) => None,
+    });
+    let sources = policy.sources.iter().filter_map(|source| match &source.config {
+        SourceConfig::Rds(rds) => Some(&rds.place.credentials),
+        SourceConfig::AwsBackup(backup) => Some(&backup.place.credentials),
+        SourceConfig::Postgres(_) | SourceConfig::NotBuilt { .. } => None,
+    });
+    let role = |credentials: &Credentials| match credentials {
+        Credentials::Role { arn, .. } => Some(arn.clone()),
+        _ => None,
     };
-    for repository in &policy.repositories {
-        let Place::S3(place) = &repository.place else { continue };
-        of(&place.credentials);
-    }
-    for source in &policy.sources {
-        match &source.config {
-            SourceConfig::Rds(rds) => of(&rds.place.credentials),
-            SourceConfig::AwsBackup(backup) => of(&backup.place.credentials),
-            SourceConfig::Postgres(_) | SourceConfig::NotBuilt { .. } => {}
-        }
-    }
+    stores.chain(sources).filter_map(role).collect()
+}
+
+fn arns(policy: &Policy) -> Vec<String> {
+    let mut arns = roles(policy);
     for repository in &policy.repositories {
         let Place::S3(place) = &repository.place else { continue };
         if let Some(ServerSideEncryption::Kms { key: Some(key) }) = &place.server_side_encryption {

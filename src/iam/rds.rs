@@ -99,11 +99,18 @@ pub(super) fn add(builder: &mut Builder<'_>, source: &RdsSource) -> Result<(), I
                 );
                 made.extend(targets("db"));
             }
-            builder.document.allow("TagWhatItMakes", &["rds:AddTagsToResource"], made.clone(), asks);
+            builder.document.allow("TagWhatItMakes", &["rds:AddTagsToResource"], made.clone(), asks.clone());
             let change = [names.change, &["rds:AddTagsToResource"]].concat();
-            builder.document.allow("ChangeOnlyWhatItMade", &change, made.clone(), is_ours);
+            builder.document.allow("ChangeOnlyWhatItMade", &change, made.clone(), is_ours.clone());
             builder.document.allow("GiveItGroups", names.modify, groups, Conditions::default());
             builder.document.allow("RemoveOnlyWhatItMadeForAWhile", names.delete, made, expires);
+            // What the database's own group sets is made anew where it is not; never beside the group itself.
+            let away = regions.iter().skip(1).map(|region| arn(region, "pg", "*"));
+            let away: Vec<String> = away.filter(|_| names.database == "db").collect();
+            let make = ["rds:AddTagsToResource", "rds:CreateDBParameterGroup"];
+            builder.document.allow("MakeTaggedParameterGroupsElsewhere", &make, away.clone(), asks);
+            let set = ["rds:ModifyDBParameterGroup"];
+            builder.document.allow("SetTheParametersOfWhatItMade", &set, away, is_ours);
             builder.document.anywhere(&[
                 "ec2:DescribeAvailabilityZones",
                 "ec2:DescribeSecurityGroups",
@@ -138,7 +145,14 @@ pub(super) fn add(builder: &mut Builder<'_>, source: &RdsSource) -> Result<(), I
             let mut restored = everywhere("db", "*");
             restored.extend(everywhere(names.database, "*"));
             let ours = is_ours.and("Bool", "aws:MultiFactorAuthPresent", &["true"]);
-            builder.document.allow("PutARestoredDatabaseInItsPlace", names.change, restored, ours);
+            builder.document.allow(
+                "PutARestoredDatabaseInItsPlace",
+                names.change,
+                restored.clone(),
+                ours.clone(),
+            );
+            let mark = ["rds:AddTagsToResource", "rds:RemoveTagsFromResource"];
+            builder.document.allow("MarkItAsThereToStay", &mark, restored, ours);
             if source.regions.iter().any(|region| region.automated_backups) {
                 let mut resources = vec![database];
                 resources.extend(everywhere("auto-backup", "*"));

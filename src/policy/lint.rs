@@ -8,6 +8,7 @@ use serde::Serialize;
 use url::Url;
 
 use super::intent::{Encryption, Place, Policy, S3Place, Source, SourceConfig};
+use super::managed::RdsDatabase;
 use super::routine::CronLine;
 use super::value::period;
 use crate::model::RepositoryName;
@@ -38,6 +39,7 @@ pub fn lint(policy: &Policy) -> Vec<Lint> {
     };
     encryption(policy, &mut lint);
     copies(policy, &mut lint);
+    regions(policy, &mut lint);
     transport(policy, &mut lint);
     routine(policy, &mut lint);
     lints.splice(0..0, objectives(policy));
@@ -100,6 +102,34 @@ fn copies(policy: &Policy, lint: &mut impl FnMut(String, String, &str)) {
                 format!("Cloudflare R2 has one region, `auto`, not `{}`", place.region),
                 "say `region = \"auto\"`.",
             );
+        }
+    }
+}
+
+/// What RDS keeps, beside what the policy wants of it.
+fn regions(policy: &Policy, lint: &mut impl FnMut(String, String, &str)) {
+    for source in &policy.sources {
+        let SourceConfig::Rds(rds) = &source.config else { continue };
+        let (name, key) = (&source.name, format!("sources.{}.copy_to", source.name));
+        if rds.snapshots && rds.regions.is_empty() {
+            let message = format!("snapshots of `{name}` are in one region, with the database itself");
+            lint(
+                key,
+                message,
+                "add a region under `copy_to`; a dump beside it (`logical`) leaves the account, too",
+            );
+            continue;
+        }
+        let pitr = policy.retention.as_ref().and_then(|retention| retention.rules_for(name).pitr);
+        let replicates = rds.regions.iter().any(|region| region.automated_backups);
+        // RDS replicates those of instances only.
+        let can = matches!(rds.database, RdsDatabase::Instance(_)) && !rds.regions.is_empty();
+        if let Some(pitr) = pitr.filter(|_| can && !replicates) {
+            let message = format!(
+                "any moment of the last {} is to be restorable, and in another region there are only snapshots of `{name}`",
+                period(pitr)
+            );
+            lint(key, message, "add `automated_backups = true` to a region under `copy_to`");
         }
     }
 }

@@ -1,11 +1,13 @@
 //! Where a system stands: what each repository could give back right now, and how old it is.
 
+use std::fmt;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::log::{LogReach, LogStanding, Logs};
+use super::rds_regions::{AutomatedReach, KeptByAws, RegionHolding, Regions};
 use crate::catalog::BackupEntry;
 use crate::model::{BackupId, RepositoryName, SourceName, State};
 
@@ -17,36 +19,81 @@ pub struct Place {
     pub reached: bool,
 }
 
+/// Where backups of a source are: a repository of the policy, or a region where AWS keeps them.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Keeper {
+    Repository(RepositoryName),
+    Region(String),
+}
+
+impl Keeper {
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Repository(name) => name.as_str(),
+            Self::Region(name) => name,
+        }
+    }
+
+    pub fn is_region(&self) -> bool {
+        matches!(self, Self::Region(_))
+    }
+}
+
+impl fmt::Display for Keeper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SourceStanding {
     pub source: SourceName,
     pub verdict: Verdict,
+    /// Regions first, where there are any.
     pub places: Vec<PlaceStanding>,
-    /// What the loss of each repository, now, would cost.
+    /// What the loss of each place, now, would cost.
     pub if_lost: Vec<IfLost>,
 }
 
-/// A repository is gone, and what it protected with it.
+impl SourceStanding {
+    /// The places it stands or falls by: where AWS keeps its backups, the regions.
+    pub fn deciding(&self) -> impl Iterator<Item = &PlaceStanding> {
+        deciding(&self.places)
+    }
+}
+
+fn deciding(places: &[PlaceStanding]) -> impl Iterator<Item = &PlaceStanding> {
+    let has_regions = places.iter().any(|place| place.keeper.is_region());
+    places.iter().filter(move |place| place.keeper.is_region() == has_regions)
+}
+
+/// A place is gone, and what it protected with it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct IfLost {
-    pub repository: RepositoryName,
+    #[serde(flatten)]
+    pub keeper: Keeper,
     /// The other one that would bring back the most; `None`: none that was reached could bring back anything.
-    pub left: Option<RepositoryName>,
+    pub left: Option<String>,
     /// Others that could not be reached, so that nothing is promised of them.
-    pub unknown: Vec<RepositoryName>,
+    pub unknown: Vec<String>,
     /// Data of this long would be lost with it.
     pub loses_seconds: Option<u64>,
 }
 
-/// One source in one repository.
+/// One source in one place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PlaceStanding {
-    pub repository: RepositoryName,
+    #[serde(flatten)]
+    pub keeper: Keeper,
     pub verdict: Verdict,
     /// The newest that can be restored from there. A base backup counts only with the log it needs.
     pub newest: Option<Newest>,
     /// What archived log adds to it.
     pub log: Option<LogReach>,
+    /// What RDS's automated backups bring back there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub automated: Option<AutomatedReach>,
     /// The server was told that this file is archived, and it is not there.
     pub lost: Option<String>,
     /// The data of this long would be lost if this place, alone, were restored from now.
@@ -121,15 +168,18 @@ impl Verdict {
 /// be the one that is lost; but it has nothing to restore only where every place that was reached has nothing.
 ///
 /// `logs`: of every source and place whose log was asked. Without it a base backup counts for nothing.
+/// `regions`: of every source whose backups AWS keeps. It stands or falls by them: of those backups the
+/// repositories hold only how the database was set up.
 pub fn assess(
     sources: &[SourceName],
     places: &[Place],
     entries: &[BackupEntry],
-    logs: &Logs,
+    (logs, regions): (&Logs, &Regions),
     rpo: Duration,
     now: DateTime<Utc>,
 ) -> Vec<SourceStanding> {
-    sources.iter().map(|source| assess_source(source, places, entries, logs, rpo, now)).collect()
+    let assess = |source| assess_source(source, places, entries, (logs, regions.get(source)), rpo, now);
+    sources.iter().map(assess).collect()
 }
 
 /// Whether a repository holds it, and no check found it bad there.
@@ -141,52 +191,97 @@ fn assess_source(
     source: &SourceName,
     places: &[Place],
     entries: &[BackupEntry],
-    logs: &Logs,
+    (logs, kept): (&Logs, Option<&KeptByAws>),
     rpo: Duration,
     now: DateTime<Utc>,
 ) -> SourceStanding {
     let mut own: Vec<_> = entries.iter().filter(|entry| entry.manifest.source == *source).collect();
     own.sort_by_key(|entry| std::cmp::Reverse((entry.manifest.recovery_point, entry.id().clone())));
-    let log = |place: &Place| logs.get(&(source.clone(), place.name.clone()));
-    let mut standings: Vec<_> =
-        places.iter().map(|place| assess_place(place, &own, log(place), rpo, now)).collect();
-    // Log goes on while copies of it are on their way: only the backups themselves are compared.
+    let regions = kept.iter().flat_map(|kept| &kept.regions);
+    let mut standings: Vec<_> = regions.map(|region| assess_region(region, &own, rpo, now)).collect();
+    mark_behind(&mut standings);
+    if kept.is_none_or(|kept| kept.is_dumped) {
+        own.retain(|entry| kept.is_none() || entry.manifest.managed.is_none());
+        let log = |place: &Place| logs.get(&(source.clone(), place.name.clone()));
+        let mut repositories: Vec<_> =
+            places.iter().map(|place| assess_place(place, &own, log(place), rpo, now)).collect();
+        mark_behind(&mut repositories);
+        standings.append(&mut repositories);
+    }
+    let has_any = deciding(&standings).any(|place| place.loses_seconds.is_some());
+    let worst = deciding(&standings).map(|place| match place.verdict {
+        // A place that has nothing misses the objective; the source has something elsewhere.
+        Verdict::Nothing if has_any => Verdict::ObjectiveMissed,
+        verdict => verdict,
+    });
+    let worst = worst.max().unwrap_or(Verdict::Nothing);
+    let verdict = if !has_any && deciding(&standings).any(|place| place.verdict == Verdict::NotReached) {
+        Verdict::NotReached
+    } else {
+        worst
+    };
+    let if_lost = standings.iter().map(|place| if_lost(&place.keeper, &standings)).collect();
+    SourceStanding { source: source.clone(), verdict, places: standings, if_lost }
+}
+
+/// Log goes on while copies of it are on their way: only the backups themselves are compared.
+fn mark_behind(standings: &mut [PlaceStanding]) {
     let best = standings.iter().filter_map(|place| Some(place.newest.as_ref()?.recovery_point)).max();
-    for place in &mut standings {
+    for place in standings {
         let own = place.newest.as_ref().map(|newest| newest.recovery_point);
         place.behind = own < best;
         if place.behind && matches!(place.verdict, Verdict::Ok | Verdict::Late) {
             place.verdict = Verdict::Behind;
         }
     }
-    let has_any = standings.iter().any(|place| place.newest.is_some());
-    let worst = standings.iter().map(|place| match place.verdict {
-        // A place that has nothing misses the objective; the source has something elsewhere.
-        Verdict::Nothing if has_any => Verdict::ObjectiveMissed,
-        verdict => verdict,
-    });
-    let verdict = if !has_any && standings.iter().any(|place| place.verdict == Verdict::NotReached) {
-        Verdict::NotReached
-    } else {
-        worst.max().unwrap_or(Verdict::Nothing)
-    };
-    let if_lost = places.iter().map(|place| if_lost(&place.name, &standings)).collect();
-    SourceStanding { source: source.clone(), verdict, places: standings, if_lost }
 }
 
-fn if_lost(lost: &RepositoryName, standings: &[PlaceStanding]) -> IfLost {
-    let others = standings.iter().filter(|place| place.repository != *lost);
+fn if_lost(lost: &Keeper, standings: &[PlaceStanding]) -> IfLost {
+    let others = standings.iter().filter(|place| place.keeper != *lost);
     let (unknown, known): (Vec<_>, Vec<_>) = others.partition(|place| place.verdict == Verdict::NotReached);
     let left = known
         .into_iter()
-        .filter_map(|place| Some((place.loses_seconds?, &place.repository)))
+        .filter_map(|place| Some((place.loses_seconds?, &place.keeper)))
         .min_by_key(|(seconds, _)| *seconds);
     IfLost {
-        repository: lost.clone(),
-        left: left.map(|(_, name)| name.clone()),
-        unknown: unknown.into_iter().map(|place| place.repository.clone()).collect(),
+        keeper: lost.clone(),
+        left: left.map(|(_, keeper)| keeper.to_string()),
+        unknown: unknown.into_iter().map(|place| place.keeper.to_string()).collect(),
         loses_seconds: left.map(|(seconds, _)| seconds),
     }
+}
+
+/// `own`: newest first. A snapshot without its manifest is not a backup yet.
+fn assess_region(
+    region: &RegionHolding,
+    own: &[&BackupEntry],
+    rpo: Duration,
+    now: DateTime<Utc>,
+) -> PlaceStanding {
+    let newest = own.iter().find_map(|entry| {
+        region.snapshots.contains(entry.id()).then_some(())?;
+        let (backup, recovery_point) = (entry.id().clone(), entry.manifest.recovery_point);
+        Some(Newest { backup, recovery_point, state: entry.state()? })
+    });
+    let point = newest.as_ref().map(|newest| newest.recovery_point);
+    let until = point.max(region.automated.map(|automated| automated.until));
+    let loses = until.map(|until| (now - until).to_std().unwrap_or_default());
+    PlaceStanding {
+        keeper: Keeper::Region(region.region.clone()),
+        verdict: if region.unknown.is_some() { Verdict::NotReached } else { by_age(loses, rpo) },
+        newest,
+        log: None,
+        automated: region.automated,
+        lost: None,
+        loses_seconds: loses.map(|loses| loses.as_secs()),
+        behind: false,
+        bad: 0,
+        waiting: vec![],
+    }
+}
+
+fn by_age(loses: Option<Duration>, rpo: Duration) -> Verdict {
+    loses.map_or(Verdict::Nothing, |loses| Verdict::of_loss(loses, rpo))
 }
 
 fn assess_place(
@@ -215,15 +310,13 @@ fn assess_place(
     let loses = until.map(|until| (now - until).to_std().unwrap_or_default());
     let verdict = match loses {
         _ if !place.reached || log.is_some_and(|log| log.unknown.is_some()) => Verdict::NotReached,
-        None => Verdict::Nothing,
         Some(loses) if loses > rpo => Verdict::ObjectiveMissed,
         Some(_) if log.is_some_and(|log| log.lost.is_some()) => Verdict::Lost,
         Some(_) if reach.as_ref().is_some_and(|reach| reach.gap.is_some()) => Verdict::Gap,
-        Some(loses) if loses > rpo * 3 / 4 => Verdict::Late,
-        Some(_) => Verdict::Ok,
+        loses => by_age(loses, rpo),
     };
     PlaceStanding {
-        repository: place.name.clone(),
+        keeper: Keeper::Repository(place.name.clone()),
         verdict,
         newest: newest.map(|(entry, copy)| Newest {
             backup: entry.id().clone(),
@@ -231,6 +324,7 @@ fn assess_place(
             state: copy.state,
         }),
         log: reach,
+        automated: None,
         lost: log.and_then(|log| log.lost.clone()),
         loses_seconds: loses.map(|loses| loses.as_secs()),
         behind: false,
@@ -272,7 +366,8 @@ mod tests {
         let places = [place("primary", reached[0]), place("copy", reached[1])];
         let source = "database".parse().unwrap();
         let now = noon() + TimeDelta::minutes(minutes);
-        let standing = assess(&[source], &places, entries, &Logs::new(), RPO, now).remove(0);
+        let standing =
+            assess(&[source], &places, entries, (&Logs::new(), &Regions::new()), RPO, now).remove(0);
         (standing.verdict, standing.places[0].verdict, standing.places[1].verdict)
     }
 
@@ -335,7 +430,9 @@ mod tests {
         let places = ["primary", "copy"].map(|text| Place { name: name(text), reached: true });
         let now = noon() + TimeDelta::minutes(120);
         let entries = [old, new];
-        let standing = assess(std::slice::from_ref(&source), &places, &entries, &logs, RPO, now).remove(0);
+        let standing =
+            assess(std::slice::from_ref(&source), &places, &entries, (&logs, &Regions::new()), RPO, now)
+                .remove(0);
         let [primary, copy] = &standing.places[..] else { panic!("{standing:?}") };
         assert_eq!((primary.verdict, primary.loses_seconds), (Verdict::Ok, Some(60)));
         assert_eq!((copy.verdict, copy.loses_seconds), (Verdict::Behind, Some(30 * 60)));
@@ -345,12 +442,73 @@ mod tests {
         // Where the log could not be asked nothing is promised of this source, and the other place still counts.
         let unknown = LogStanding { unknown: Some("timed out".to_owned()), ..LogStanding::default() };
         logs.insert((source.clone(), name("copy")), unknown);
-        let standing = assess(std::slice::from_ref(&source), &places, &entries, &logs, RPO, now).remove(0);
+        let standing =
+            assess(std::slice::from_ref(&source), &places, &entries, (&logs, &Regions::new()), RPO, now)
+                .remove(0);
         assert_eq!(standing.places[0].verdict, Verdict::Ok);
         assert_eq!(standing.places[1].verdict, Verdict::NotReached);
-        assert_eq!(standing.if_lost[0].unknown, [name("copy")]);
+        assert_eq!(standing.if_lost[0].unknown, ["copy"]);
         // Without having asked for the log, nothing is promised of base backups.
-        let standing = assess(&[source], &places, &entries, &Logs::new(), RPO, now).remove(0);
+        let standing =
+            assess(&[source], &places, &entries, (&Logs::new(), &Regions::new()), RPO, now).remove(0);
         assert_eq!(standing.verdict, Verdict::Nothing);
+    }
+
+    #[test]
+    fn what_aws_keeps_stands_or_falls_by_its_regions() {
+        let both = [("primary", true), ("copy", true)];
+        let mut snapshot = entry(0, &both);
+        snapshot.manifest.managed = Some(crate::model::Managed {
+            resource: "arn:aws:rds:us-east-1:123456789012:db:shop".to_owned(),
+            resource_id: None,
+            encrypted: true,
+            allocated_gib: None,
+            held: vec![],
+            plan: None,
+        });
+        let source: SourceName = "database".parse().unwrap();
+        let holding = |region: &str, has_snapshot: bool, until: Option<i64>| RegionHolding {
+            region: region.to_owned(),
+            snapshots: if has_snapshot { vec![snapshot.id().clone()] } else { vec![] },
+            automated: until.map(|minutes| AutomatedReach {
+                earliest: None,
+                until: noon() + TimeDelta::minutes(minutes),
+            }),
+            unknown: None,
+        };
+        let places = ["primary", "copy"].map(|name| Place { name: name.parse().unwrap(), reached: true });
+        let judge = |regions: Vec<RegionHolding>, is_dumped| {
+            let kept = Regions::from([(source.clone(), KeptByAws { regions, is_dumped })]);
+            let now = noon() + TimeDelta::minutes(120);
+            let sources = std::slice::from_ref(&source);
+            let entries = std::slice::from_ref(&snapshot);
+            assess(sources, &places, entries, (&Logs::new(), &kept), RPO, now).remove(0)
+        };
+        let verdicts =
+            |standing: &SourceStanding| standing.places.iter().map(|place| place.verdict).collect::<Vec<_>>();
+        // A snapshot two hours old, and automated backups that reach further in each region.
+        let standing = judge(vec![holding("east", true, Some(115)), holding("west", true, Some(70))], false);
+        assert_eq!(verdicts(&standing), [Verdict::Ok, Verdict::Late]);
+        assert_eq!(standing.verdict, Verdict::Late);
+        let east = &standing.if_lost[0];
+        assert_eq!((east.keeper.as_str(), east.left.as_deref()), ("east", Some("west")));
+        assert_eq!(east.loses_seconds, Some(50 * 60));
+        // Snapshots alone lose two hours, one that is not there everything.
+        let standing = judge(vec![holding("east", true, Some(115)), holding("west", true, None)], false);
+        assert_eq!(verdicts(&standing), [Verdict::Ok, Verdict::ObjectiveMissed]);
+        let standing = judge(vec![holding("east", true, Some(115)), holding("west", false, None)], false);
+        assert_eq!(verdicts(&standing), [Verdict::Ok, Verdict::Nothing]);
+        assert_eq!(standing.verdict, Verdict::ObjectiveMissed);
+        // A region that cannot be asked promises nothing.
+        let away = RegionHolding { unknown: Some("timed out".to_owned()), ..holding("west", true, None) };
+        let standing = judge(vec![holding("east", true, Some(115)), away], false);
+        assert_eq!(
+            (standing.verdict, &standing.if_lost[0].unknown[..]),
+            (Verdict::NotReached, &["west".to_owned()][..])
+        );
+        // Of dumps there are rows for repositories too, which do not decide; a snapshot is none.
+        let standing = judge(vec![holding("east", true, Some(115))], true);
+        assert_eq!(verdicts(&standing), [Verdict::Ok, Verdict::Nothing, Verdict::Nothing]);
+        assert_eq!(standing.verdict, Verdict::Ok);
     }
 }

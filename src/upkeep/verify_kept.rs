@@ -35,6 +35,10 @@ pub enum Kept {
     Unfit {
         status: String,
     },
+    /// It is there, and is not what the manifest says.
+    Altered {
+        what: String,
+    },
     Gone,
     /// Nobody could be asked.
     Unknown {
@@ -48,7 +52,7 @@ impl KeptFinding {
     }
 
     pub fn is_bad(&self) -> bool {
-        matches!(self.kept, Kept::Unfit { .. } | Kept::Gone)
+        matches!(self.kept, Kept::Unfit { .. } | Kept::Altered { .. } | Kept::Gone)
     }
 }
 
@@ -69,7 +73,9 @@ pub async fn kept(policy: &Policy, manifests: &[&Manifest]) -> Vec<KeptFinding> 
     let known: BTreeMap<_, _> = places.into_iter().zip(asked).collect();
     let of = |(manifest, copy): (&Manifest, &ManagedCopy)| {
         let kept = match known.get(&place(manifest, copy)) {
-            Some(Ok(states)) => states.get(&copy.arn).cloned().unwrap_or(Kept::Gone),
+            Some(Ok(states)) => {
+                states.get(&copy.arn).map_or(Kept::Gone, |standing| standing.beside(manifest, copy))
+            }
             Some(Err(reason)) => Kept::Unknown { reason: reason.clone() },
             None => Kept::Unknown { reason: "it was not asked for".to_owned() },
         };
@@ -82,13 +88,41 @@ fn place<'m>(manifest: &'m Manifest, copy: &'m ManagedCopy) -> (&'m SourceName, 
     (&manifest.source, &copy.region, copy.vault.as_deref().unwrap_or_default())
 }
 
+/// What is there, as AWS says it.
+struct Standing {
+    kept: Kept,
+    /// Of a snapshot: the backup that its tags say it is, and its key.
+    marks: Option<(Option<BackupId>, Option<String>)>,
+}
+
+impl Standing {
+    /// Without its tags drctl neither goes on with it nor removes it; under another key, who may use the one
+    /// that was named cannot restore it.
+    fn beside(&self, manifest: &Manifest, copy: &ManagedCopy) -> Kept {
+        let Some((backup, key)) = self.marks.as_ref().filter(|_| self.kept == Kept::There) else {
+            return self.kept.clone();
+        };
+        let what = match () {
+            () if backup.as_ref() != Some(&manifest.id) => {
+                "its tags do not say that it is this backup".to_owned()
+            }
+            () if *key != copy.kms_key => {
+                let [has, had] = [key, &copy.kms_key].map(|key| key.as_deref().unwrap_or("none"));
+                format!("its key is {has}, and was {had}")
+            }
+            () => return Kept::There,
+        };
+        Kept::Altered { what }
+    }
+}
+
 /// By ARN, all that is there of the source; in words, why nobody could say it.
 async fn ask(
     policy: &Policy,
     source: &SourceName,
     region: &str,
     vault: &str,
-) -> Result<BTreeMap<String, Kept>, String> {
+) -> Result<BTreeMap<String, Standing>, String> {
     let all = tokio::time::timeout(PATIENCE, all(policy, source, region, vault)).await;
     all.unwrap_or_else(|_| Err(format!("no answer came in {}", humantime::format_duration(PATIENCE))))
 }
@@ -98,14 +132,15 @@ async fn all(
     source: &SourceName,
     region: &str,
     vault: &str,
-) -> Result<BTreeMap<String, Kept>, String> {
+) -> Result<BTreeMap<String, Standing>, String> {
     let state = |is_fit: bool, status: String| if is_fit { Kept::There } else { Kept::Unfit { status } };
     match policy.source(source).map(|source| &source.config) {
         Some(SourceConfig::AwsBackup(config)) => {
             let aws = AwsBackup::of(&config.place.in_region(region)).await.map_err(|error| told(&error))?;
             let points = aws.points(vault, &config.resource).await.map_err(|error| told(&error))?;
             let of = |point: crate::aws::backup::RecoveryPoint| {
-                (point.arn.clone(), state(point.is_whole(), point.status))
+                let kept = state(point.is_whole(), point.status.clone());
+                (point.arn, Standing { kept, marks: None })
             };
             Ok(points.into_iter().map(of).collect())
         }
@@ -113,7 +148,9 @@ async fn all(
             let rds = Rds::of(&config.place.in_region(region)).await.map_err(|error| told(&error))?;
             let snapshots = rds.manual_snapshots(&config.database).await.map_err(|error| told(&error))?;
             let of = |snapshot: crate::aws::rds::Snapshot| {
-                (snapshot.arn.clone(), state(snapshot.is_available(), snapshot.status))
+                let marks = (snapshot.tags.backup(&policy.system, source), snapshot.kms_key.clone());
+                let kept = state(snapshot.is_available(), snapshot.status.clone());
+                (snapshot.arn, Standing { kept, marks: Some(marks) })
             };
             Ok(snapshots.into_iter().map(of).collect())
         }

@@ -26,6 +26,7 @@ mod rds_double_clusters;
 mod rds_moto;
 mod rds_promote;
 mod rds_restore;
+mod rds_upkeep;
 mod recovery;
 mod recovery_borders;
 mod recovery_point;

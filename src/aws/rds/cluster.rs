@@ -31,6 +31,20 @@ impl Rds {
         }
         database(cluster, members).map(Some).map_err(|what| self.lacking("DescribeDBClusters", what))
     }
+
+    /// Every cluster of this region, without its members.
+    pub async fn clusters(&self) -> Result<Vec<Database>, AwsFailure> {
+        let mut pages = self.client.describe_db_clusters().into_paginator().send();
+        let mut known = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(self.failed("DescribeDBClusters"))?;
+            for cluster in page.db_clusters.unwrap_or_default() {
+                let cluster = database(cluster, vec![]);
+                known.push(cluster.map_err(|what| self.lacking("DescribeDBClusters", what))?);
+            }
+        }
+        Ok(known)
+    }
 }
 
 /// Or what the answer lacks.

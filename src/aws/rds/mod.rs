@@ -12,6 +12,7 @@ mod cluster;
 mod database;
 mod instance;
 mod label;
+mod remove;
 mod restore;
 mod settings;
 mod snapshot;
@@ -24,6 +25,7 @@ use crate::policy::AwsPlace;
 
 pub use automated::{AutomatedBackup, RestoreWindow};
 pub use database::{Database, Endpoint, Hydration};
+pub use remove::{Refusal, Removal, Temporary, TemporaryId};
 pub use restore::{Changes, Moment, NewInstance, Origin};
 pub use snapshot::{CopyRequest, Snapshot, SnapshotId};
 

@@ -141,6 +141,26 @@ impl Rds {
         }
     }
 
+    /// Every manual snapshot of this region, of all databases.
+    pub async fn all_manual_snapshots(&self, with_clusters: bool) -> Result<Vec<Snapshot>, AwsFailure> {
+        let asked = self.client.describe_db_snapshots().snapshot_type("manual");
+        let mut pages = asked.into_paginator().send();
+        let mut known = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(self.failed("DescribeDBSnapshots"))?;
+            known.extend(page.db_snapshots.into_iter().flatten().filter_map(of_instance));
+        }
+        if with_clusters {
+            let asked = self.client.describe_db_cluster_snapshots().snapshot_type("manual");
+            let mut pages = asked.into_paginator().send();
+            while let Some(page) = pages.next().await {
+                let page = page.map_err(self.failed("DescribeDBClusterSnapshots"))?;
+                known.extend(page.db_cluster_snapshots.into_iter().flatten().filter_map(of_cluster));
+            }
+        }
+        Ok(known)
+    }
+
     /// Begins one. It is there when its state says so.
     pub async fn create_snapshot(
         &self,

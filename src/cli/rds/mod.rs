@@ -1,12 +1,14 @@
 //! `drctl rds`: what only RDS needs.
 
 mod promote;
+mod reap;
+mod replicate;
 
 use super::Context;
 use super::error::CommandError;
 use super::exit::Exit;
 
-/// Put a restored instance in production's place
+/// Put a restored instance in production's place, and look after what RDS keeps
 #[derive(Debug, clap::Args)]
 pub struct RdsArgs {
     #[command(subcommand)]
@@ -16,10 +18,14 @@ pub struct RdsArgs {
 #[derive(Debug, clap::Subcommand)]
 enum RdsCommand {
     Promote(promote::PromoteArgs),
+    ReplicateAutomatedBackups(replicate::ReplicateArgs),
+    Reap(reap::ReapArgs),
 }
 
 pub(super) async fn run(args: RdsArgs, context: &Context) -> Result<Exit, CommandError> {
     match args.command {
         RdsCommand::Promote(args) => promote::run(args, context).await,
+        RdsCommand::ReplicateAutomatedBackups(args) => replicate::run(args, context).await,
+        RdsCommand::Reap(args) => reap::run(args, context).await,
     }
 }

@@ -25,6 +25,13 @@ pub(super) fn simulate(asked: &Asked) -> Answered<Xml> {
     let resources = form.list("ResourceArns", "member").unwrap_or_else(|| vec!["*".to_owned()]);
     form.get("MaxItems");
     form.get("Marker");
+    // What a request says of itself decides nothing here.
+    for number in 1..=form.record().len() {
+        let entry = format!("ContextEntries.member.{number}");
+        form.get(&format!("{entry}.ContextKeyName"));
+        form.get(&format!("{entry}.ContextKeyType"));
+        form.list(&format!("{entry}.ContextKeyValues"), "member");
+    }
     let script = asked.shared.script();
     let results = actions.iter().flat_map(|action| resources.iter().map(move |resource| (action, resource)));
     let results: Vec<Xml> = results

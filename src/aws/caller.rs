@@ -1,0 +1,135 @@
+//! Who calls AWS, and what IAM lets them do, as IAM says it itself.
+
+use aws_sdk_iam::types::{ContextEntry, ContextKeyTypeEnum, PolicyEvaluationDecisionType};
+use thiserror::Error;
+
+use super::{AwsError, AwsFailure, sdk_config};
+use crate::policy::{AwsPlace, Credentials};
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// As STS says it: of a role that was taken on, the session.
+    pub arn: String,
+    pub account: String,
+    /// What IAM can be asked about: a session's role. `None` where it cannot be told.
+    pub principal: Option<String>,
+}
+
+#[derive(Debug, Error)]
+pub enum CallerError {
+    #[error("failed to speak to AWS")]
+    Client(#[from] AwsError),
+    #[error(transparent)]
+    Aws(#[from] AwsFailure),
+}
+
+/// Actions on resources in a request that says these things (key, values).
+#[derive(Clone, Debug, Default)]
+pub struct Question {
+    pub actions: Vec<String>,
+    pub resources: Vec<String>,
+    pub context: Vec<Said>,
+}
+
+/// What a request says of itself: a condition's key.
+#[derive(Clone, Debug)]
+pub struct Said {
+    pub key: String,
+    pub kind: SaidKind,
+    pub values: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SaidKind {
+    Text,
+    Texts,
+    YesOrNo,
+}
+
+/// Whether one action is allowed on one resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    pub action: String,
+    pub is_allowed: bool,
+}
+
+/// Who the place's credentials are.
+pub async fn caller(place: &AwsPlace) -> Result<Caller, CallerError> {
+    let client = aws_sdk_sts::Client::new(&sdk_config(place).await?);
+    let asked = client.get_caller_identity().send().await;
+    let answer = asked.map_err(|error| AwsFailure::of("GetCallerIdentity", &place.region, error))?;
+    let lacking = |what| AwsFailure::lacking("GetCallerIdentity", &place.region, what);
+    let arn = answer.arn.ok_or_else(|| lacking("ARN"))?;
+    let principal = match &place.credentials {
+        // A session does not say the path of its role; the policy does.
+        Credentials::Role { arn, .. } => Some(arn.clone()),
+        _ => principal(&arn),
+    };
+    Ok(Caller { account: answer.account.ok_or_else(|| lacking("account"))?, arn, principal })
+}
+
+/// The role of a session, or the user.
+fn principal(arn: &str) -> Option<String> {
+    let parts: Vec<&str> = arn.splitn(6, ':').collect();
+    let ["arn", partition, service, _, account, resource] = parts[..] else { return None };
+    match (service, resource.split_once('/')?) {
+        ("iam", _) => Some(arn.to_owned()),
+        ("sts", ("assumed-role", rest)) => {
+            let role = rest.split('/').next()?;
+            Some(format!("arn:{partition}:iam::{account}:role/{role}"))
+        }
+        _ => None,
+    }
+}
+
+/// What IAM decides of each of the actions on each of the resources.
+pub async fn simulate(
+    place: &AwsPlace,
+    principal: &str,
+    question: &Question,
+) -> Result<Vec<Decision>, CallerError> {
+    let client = aws_sdk_iam::Client::new(&sdk_config(place).await?);
+    let context = question.context.iter().map(|said| {
+        let kind = match said.kind {
+            SaidKind::Text => ContextKeyTypeEnum::String,
+            SaidKind::Texts => ContextKeyTypeEnum::StringList,
+            SaidKind::YesOrNo => ContextKeyTypeEnum::Boolean,
+        };
+        ContextEntry::builder()
+            .context_key_name(&said.key)
+            .context_key_type(kind)
+            .set_context_key_values(Some(said.values.clone()))
+            .build()
+    });
+    let asked = client
+        .simulate_principal_policy()
+        .policy_source_arn(principal)
+        .set_action_names(Some(question.actions.clone()))
+        .set_resource_arns(Some(question.resources.clone()))
+        .set_context_entries(Some(context.collect()).filter(|entries: &Vec<_>| !entries.is_empty()));
+    let mut pages = asked.into_paginator().send();
+    let mut decisions = Vec::new();
+    while let Some(page) = pages.next().await {
+        let page = page.map_err(|error| AwsFailure::of("SimulatePrincipalPolicy", &place.region, error))?;
+        decisions.extend(page.evaluation_results.into_iter().flatten().map(|result| Decision {
+            is_allowed: result.eval_decision == PolicyEvaluationDecisionType::Allowed,
+            action: result.eval_action_name,
+        }));
+    }
+    Ok(decisions)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_is_asked_about_by_its_role() {
+        let role = "arn:aws:iam::123456789012:role/drctl-backup".to_owned();
+        let session = "arn:aws:sts::123456789012:assumed-role/drctl-backup/session";
+        assert_eq!(principal(session), Some(role.clone()));
+        assert_eq!(principal(&role), Some(role));
+        assert_eq!(principal("arn:aws:sts::123456789012:federated-user/x"), None);
+        assert_eq!(principal("arn:aws:iam::123456789012:root"), None);
+    }
+}

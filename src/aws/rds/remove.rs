@@ -1,0 +1,236 @@
+//! The only calls that end anything in RDS. Each looks at the thing again just before, and ends it only if it
+//! says itself that it may be.
+
+use chrono::{DateTime, Utc};
+use thiserror::Error;
+
+use super::super::{AwsFailure, EXPIRES, FailureKind, MANAGED, SYSTEM, Tags};
+use super::{Database, Rds, Snapshot, SnapshotId};
+use crate::model::SystemName;
+use crate::policy::RdsDatabase;
+
+/// Something of drctl in RDS that was made for a while.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Temporary {
+    pub id: TemporaryId,
+    pub status: String,
+    /// What RDS calls it for ever: another of the same name has another. A snapshot has its database's.
+    pub resource_id: Option<String>,
+    pub tags: Tags,
+    /// RDS refuses to delete it until somebody turns that off.
+    pub is_protected: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TemporaryId {
+    Database(RdsDatabase),
+    Snapshot(SnapshotId),
+}
+
+impl TemporaryId {
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Database(id) => id.identifier(),
+            Self::Snapshot(id) => id.as_str(),
+        }
+    }
+
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Database(RdsDatabase::Instance(_)) => "instance",
+            Self::Database(RdsDatabase::Cluster(_)) => "cluster",
+            Self::Snapshot(_) => "snapshot",
+        }
+    }
+}
+
+/// Why something is not removed.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum Refusal {
+    #[error("it has no tag `{MANAGED}`: drctl did not make it")]
+    NotManaged,
+    #[error("its tag `{SYSTEM}` is not this system's")]
+    OtherSystem,
+    #[error("it has no tag `{EXPIRES}`: it is there to stay")]
+    Stays,
+    #[error("its tag `{EXPIRES}` is `{0}`, which is no time")]
+    NoTime(String),
+    #[error("it may stay until {}", .0.to_rfc3339())]
+    NotYet(DateTime<Utc>),
+    #[error("deletion protection is on: turn it off if it is to go")]
+    Protected,
+    #[error("another one has its name now")]
+    Another,
+    #[error("it is `{0}` already")]
+    Going(String),
+}
+
+/// What came of a removal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Removal {
+    /// RDS deletes it; that takes minutes.
+    Begun,
+    /// It is not there any more.
+    Gone,
+    Refused(Refusal),
+}
+
+impl Temporary {
+    /// Whether drctl made it for this system, and for a while.
+    pub fn is_of(&self, system: &SystemName) -> bool {
+        self.tags.is_managed()
+            && self.tags.get(SYSTEM) == Some(system.as_str())
+            && self.tags.get(EXPIRES).is_some()
+    }
+
+    pub fn expires(&self) -> Option<DateTime<Utc>> {
+        self.tags.get(EXPIRES)?.parse().ok()
+    }
+
+    /// What speaks against its removal.
+    pub fn refusal(&self, system: &SystemName, now: DateTime<Utc>) -> Option<Refusal> {
+        if !self.tags.is_managed() {
+            return Some(Refusal::NotManaged);
+        }
+        if self.tags.get(SYSTEM) != Some(system.as_str()) {
+            return Some(Refusal::OtherSystem);
+        }
+        let Some(text) = self.tags.get(EXPIRES) else { return Some(Refusal::Stays) };
+        let Some(expires) = self.expires() else { return Some(Refusal::NoTime(text.to_owned())) };
+        match self.status.as_str() {
+            _ if expires > now => Some(Refusal::NotYet(expires)),
+            "deleting" | "deleted" => Some(Refusal::Going(self.status.clone())),
+            _ if self.is_protected => Some(Refusal::Protected),
+            _ => None,
+        }
+    }
+}
+
+impl From<Database> for Temporary {
+    fn from(database: Database) -> Self {
+        Self {
+            id: TemporaryId::Database(database.id),
+            status: database.status,
+            resource_id: Some(database.resource_id),
+            tags: database.tags,
+            is_protected: database.profile.deletion_protection.unwrap_or(false),
+        }
+    }
+}
+
+impl From<Snapshot> for Temporary {
+    fn from(snapshot: Snapshot) -> Self {
+        Self {
+            id: TemporaryId::Snapshot(snapshot.id),
+            status: snapshot.status,
+            resource_id: snapshot.resource_id,
+            tags: snapshot.tags,
+            is_protected: false,
+        }
+    }
+}
+
+impl Rds {
+    /// Everything of this region that drctl made for this system and for a while; instances before the clusters
+    /// they are in.
+    pub async fn temporary(
+        &self,
+        system: &SystemName,
+        with_clusters: bool,
+    ) -> Result<Vec<Temporary>, AwsFailure> {
+        let mut known: Vec<Temporary> = self.instances().await?.into_iter().map(Temporary::from).collect();
+        if with_clusters {
+            known.extend(self.clusters().await?.into_iter().map(Temporary::from));
+        }
+        known.extend(self.all_manual_snapshots(with_clusters).await?.into_iter().map(Temporary::from));
+        known.retain(|temporary| temporary.is_of(system));
+        Ok(known)
+    }
+
+    /// Removes what drctl made for a while, without a last snapshot. What it is now decides, not what it was
+    /// when it was listed.
+    pub async fn remove(
+        &self,
+        listed: &Temporary,
+        system: &SystemName,
+        now: DateTime<Utc>,
+    ) -> Result<Removal, AwsFailure> {
+        let standing = match &listed.id {
+            TemporaryId::Database(id) => self.database(id).await?.map(Temporary::from),
+            TemporaryId::Snapshot(id) => self.snapshot(id).await?.map(Temporary::from),
+        };
+        let Some(standing) = standing else { return Ok(Removal::Gone) };
+        if standing.resource_id != listed.resource_id {
+            return Ok(Removal::Refused(Refusal::Another));
+        }
+        if let Some(refusal) = standing.refusal(system, now) {
+            return Ok(Removal::Refused(refusal));
+        }
+        match self.delete(&standing.id).await {
+            Ok(()) => Ok(Removal::Begun),
+            Err(failure) if failure.kind == FailureKind::NotFound => Ok(Removal::Gone),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    async fn delete(&self, id: &TemporaryId) -> Result<(), AwsFailure> {
+        match id {
+            TemporaryId::Database(RdsDatabase::Instance(name)) => {
+                let call = self.client.delete_db_instance().db_instance_identifier(name);
+                let call = call.skip_final_snapshot(true).delete_automated_backups(true);
+                call.send().await.map(drop).map_err(self.failed("DeleteDBInstance"))
+            }
+            TemporaryId::Database(RdsDatabase::Cluster(name)) => {
+                let call = self.client.delete_db_cluster().db_cluster_identifier(name);
+                let call = call.skip_final_snapshot(true).delete_automated_backups(true);
+                call.send().await.map(drop).map_err(self.failed("DeleteDBCluster"))
+            }
+            TemporaryId::Snapshot(SnapshotId::Instance(name)) => {
+                let call = self.client.delete_db_snapshot().db_snapshot_identifier(name);
+                call.send().await.map(drop).map_err(self.failed("DeleteDBSnapshot"))
+            }
+            TemporaryId::Snapshot(SnapshotId::Cluster(name)) => {
+                let call = self.client.delete_db_cluster_snapshot().db_cluster_snapshot_identifier(name);
+                call.send().await.map(drop).map_err(self.failed("DeleteDBClusterSnapshot"))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: &str = "2026-11-21T12:00:00Z";
+
+    fn refusal(tags: &[(&str, &str)], status: &str, is_protected: bool) -> Option<Refusal> {
+        let tags = tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let id = TemporaryId::Database(RdsDatabase::Instance("drctl-drill-1".to_owned()));
+        let temporary = Temporary { id, status: status.to_owned(), resource_id: None, tags, is_protected };
+        let refusal = temporary.refusal(&"shop".parse().unwrap(), NOW.parse().unwrap());
+        // What is not of this system and for a while is not even listed.
+        let stays = matches!(refusal, Some(Refusal::NotManaged | Refusal::OtherSystem | Refusal::Stays));
+        assert_eq!(temporary.is_of(&"shop".parse().unwrap()), !stays);
+        refusal
+    }
+
+    #[test]
+    fn only_what_carries_all_three_tags_and_is_expired_goes() {
+        let (managed, system, past) =
+            ((MANAGED, "true"), (SYSTEM, "shop"), (EXPIRES, "2026-11-21T11:59:59+00:00"));
+        let all = [managed, system, past];
+        assert_eq!(refusal(&all, "available", false), None);
+        assert_eq!(refusal(&[system, past], "available", false), Some(Refusal::NotManaged));
+        assert_eq!(refusal(&[(MANAGED, "yes"), system, past], "available", false), Some(Refusal::NotManaged));
+        assert_eq!(refusal(&[managed, past], "available", false), Some(Refusal::OtherSystem));
+        let other = (SYSTEM, "shopping");
+        assert_eq!(refusal(&[managed, other, past], "available", false), Some(Refusal::OtherSystem));
+        assert_eq!(refusal(&[managed, system], "available", false), Some(Refusal::Stays));
+        let future = (EXPIRES, "2026-11-21T12:00:01Z");
+        assert!(matches!(refusal(&[managed, system, future], "available", false), Some(Refusal::NotYet(_))));
+        let odd = (EXPIRES, "yesterday");
+        assert!(matches!(refusal(&[managed, system, odd], "available", false), Some(Refusal::NoTime(_))));
+        assert_eq!(refusal(&all, "available", true), Some(Refusal::Protected));
+        assert!(matches!(refusal(&all, "deleting", false), Some(Refusal::Going(_))));
+    }
+}

@@ -1,0 +1,121 @@
+use chrono::SecondsFormat;
+use serde::Serialize;
+
+use crate::cli::Context;
+use crate::cli::error::CommandError;
+use crate::cli::exit::{self, Exit};
+use crate::event::told;
+use crate::model::SourceName;
+use crate::policy::SourceConfig;
+use crate::upkeep::replicate::{ReplicateError, Step, What, begin, plan};
+
+/// Have RDS replicate an instance's automated backups to other regions
+///
+/// To those that have `automated_backups = true` in the policy. Shows what it would ask for, and changes nothing
+/// without `--apply`. A replication that is there is left as it is.
+#[derive(Debug, clap::Args)]
+#[command(after_help = exit::HELP)]
+pub(super) struct ReplicateArgs {
+    /// Name of the source in the policy
+    source: SourceName,
+    /// Ask RDS for what is shown
+    #[arg(long)]
+    apply: bool,
+}
+
+#[derive(Serialize)]
+struct Row {
+    region: String,
+    /// `stands`, `to-begin`, `begun`, `refused`, `unknown`
+    outcome: &'static str,
+    detail: String,
+}
+
+pub(super) async fn run(args: ReplicateArgs, context: &Context) -> Result<Exit, CommandError> {
+    let policy = context.policy()?;
+    let source = policy.source(&args.source).ok_or_else(|| {
+        CommandError::usage(format!("the policy has no source `{}`", args.source))
+            .hint("`drctl policy show` shows the sources there are.")
+    })?;
+    let SourceConfig::Rds(rds) = &source.config else {
+        let kind = source.config.kind();
+        return Err(CommandError::usage(format!("source `{}` is of kind `{kind}`, not `rds`", source.name)));
+    };
+    let plan = plan(&policy, &source.name, rds).await.map_err(refused)?;
+    let mut rows = Vec::new();
+    for step in &plan.steps {
+        rows.push(match &step.what {
+            What::Begin { days, kms_key } if args.apply => {
+                match begin(rds, &plan, &step.region, *days, kms_key.as_deref()).await {
+                    Ok(()) => Row { outcome: "begun", ..row(step) },
+                    Err(error) => Row { outcome: "refused", detail: told(&error), ..row(step) },
+                }
+            }
+            _ => row(step),
+        });
+    }
+    let is_whole = rows.iter().all(|row| matches!(row.outcome, "stands" | "to-begin" | "begun"));
+    if context.output.is_json() {
+        let document = serde_json::json!({
+            "source": args.source.as_str(), "applied": args.apply, "regions": rows,
+        });
+        context.output.document("rds-replicate-automated-backups", &document);
+    } else {
+        for row in &rows {
+            context.output.line(format!("{}: {}", row.region, row.detail));
+        }
+        match (args.apply, plan.to_begin()) {
+            (_, 0) => {}
+            (true, _) => context.output.note(
+                "The first copy takes RDS a while: `drctl status` shows until when it reaches in each region.",
+            ),
+            (false, _) => context.output.note(
+                "Nothing was changed. The same with `--apply` asks RDS for it; replicated backups and their transfer cost money.",
+            ),
+        }
+    }
+    Ok(if is_whole { Exit::Done } else { Exit::Partly })
+}
+
+fn row(step: &Step) -> Row {
+    let (outcome, detail) = match &step.what {
+        What::Stands(backup) => {
+            let until = backup.window.map(|window| {
+                format!(", reaches until {}", window.latest.to_rfc3339_opts(SecondsFormat::Secs, true))
+            });
+            let days = backup.retention_days.map(|days| format!(", kept {days} days")).unwrap_or_default();
+            let detail =
+                format!("RDS replicates to it (`{}`{days}{})", backup.status, until.unwrap_or_default());
+            ("stands", detail)
+        }
+        What::Begin { days, kms_key } => {
+            let key = kms_key.as_ref().map(|key| format!(", encrypted with {key}")).unwrap_or_default();
+            ("to-begin", format!("RDS is to replicate to it, kept {days} days{key}"))
+        }
+        What::NoKey => (
+            "refused",
+            format!(
+                "the database is encrypted, and the policy names no key there: add `kms_key` to `copy_to.{}`",
+                step.region
+            ),
+        ),
+        What::Unknown(reason) => ("unknown", format!("could not be asked: {reason}")),
+    };
+    Row { region: step.region.clone(), outcome, detail }
+}
+
+fn refused(error: ReplicateError) -> CommandError {
+    match &error {
+        ReplicateError::NotAsked(_) => {
+            CommandError::usage(error).hint("Add `automated_backups = true` to the region under `copy_to`.")
+        }
+        ReplicateError::Cluster(_) => CommandError::usage(error)
+            .hint("Copies of snapshots reach other regions; for less loss than a day, take them more often."),
+        ReplicateError::Off(_) => CommandError::failed(error)
+            .hint("Set the instance's backup retention first; RDS stops its I/O for a moment when it does."),
+        ReplicateError::NoInstance { .. } => {
+            CommandError::failed(error).hint("Look at the source's `region` and `instance`.")
+        }
+        ReplicateError::Client(_) | ReplicateError::Aws(_) => CommandError::failed(error),
+    }
+}

@@ -1,0 +1,141 @@
+//! What the caller may do in AWS, beside what its role should.
+
+use super::{Area, Finding};
+use crate::aws::{Decision, Question, Said, SaidKind, caller, simulate};
+use crate::event::told;
+use crate::iam::{self, Effect, Role, Statement};
+use crate::policy::{AwsPlace, Policy};
+
+/// What ends backups: nobody but retention should be able to.
+const ENDS: [&str; 3] = ["rds:DeleteDBSnapshot", "rds:DeleteDBClusterSnapshot", "s3:DeleteObjectVersion"];
+
+pub(super) async fn examine(policy: &Policy, subject: &str, place: &AwsPlace, role: Role) -> Vec<Finding> {
+    let who = match caller(place).await {
+        Ok(who) => who,
+        Err(error) => {
+            return vec![Finding::fault(
+                Area::Source,
+                subject,
+                told(&error),
+                "Give the host credentials, or name them in the source.",
+            )];
+        }
+    };
+    let mut findings = vec![Finding::good(Area::Source, subject, format!("AWS is asked as {}", who.arn))];
+    let own = who.account.parse().ok();
+    // Of something that speaks like AWS, too: what drctl would ask of AWS there.
+    let document = match iam::document(&at_aws(policy), role, own.as_ref()) {
+        Ok(document) => document,
+        Err(error) => {
+            findings.push(Finding::note(Area::Source, subject, told(&error)));
+            return findings;
+        }
+    };
+    let Some(principal) = who.principal else {
+        findings.push(cannot_ask(subject, role, "IAM answers for roles and users only"));
+        return findings;
+    };
+    let needed = document.statements().iter().filter(|statement| statement.effect == Effect::Allow);
+    let mut missing = Vec::new();
+    let mut asked = 0;
+    for statement in needed.clone() {
+        match simulate(place, &principal, &question(statement)).await {
+            Ok(decisions) => missing.extend(actions(decisions, false)),
+            Err(error) => {
+                findings.push(cannot_ask(subject, role, &told(&error)));
+                return findings;
+            }
+        }
+        asked += statement.action.len();
+    }
+    missing.sort();
+    missing.dedup();
+    findings.push(if missing.is_empty() {
+        let message = format!("it may do all of the {asked} actions that the {role} needs");
+        Finding::good(Area::Source, subject, message)
+    } else {
+        Finding::fault(
+            Area::Source,
+            subject,
+            format!("it may not do what the {role} needs: {}", missing.join(", ")),
+            format!("`drctl iam show {role}` prints the policy that the role should have."),
+        )
+    });
+    if role != Role::Retention {
+        let resources = needed.flat_map(|statement| statement.resource.iter().map(|arn| concrete(arn)));
+        let resources = resources.filter(|arn| arn.contains("snapshot:") || arn.starts_with("arn:aws:s3:::"));
+        let ends = Question {
+            actions: ENDS.map(str::to_owned).to_vec(),
+            resources: resources.collect(),
+            context: vec![],
+        };
+        if let Ok(decisions) = simulate(place, &principal, &ends).await {
+            let may = actions(decisions, true);
+            if !may.is_empty() {
+                findings.push(Finding::warning(
+                    Area::Source,
+                    subject,
+                    format!("it may end backups, which the {role} must not: {}", may.join(", ")),
+                    format!("`drctl iam show {role}` prints the policy that denies it; whoever steals these credentials can delete."),
+                ));
+            }
+        }
+    }
+    findings
+}
+
+/// Those that are allowed anywhere, or are not somewhere.
+fn actions(decisions: Vec<Decision>, allowed: bool) -> Vec<String> {
+    let such = decisions.into_iter().filter(|decision| decision.is_allowed == allowed);
+    let mut actions: Vec<_> = such.map(|decision| decision.action).collect();
+    actions.sort();
+    actions.dedup();
+    actions
+}
+
+fn cannot_ask(subject: &str, role: Role, reason: &str) -> Finding {
+    let message = format!(
+        "whether it may do what the {role} needs cannot be asked: {reason}. It is seen when it is tried"
+    );
+    Finding::note(Area::Source, subject, message)
+}
+
+/// The policy with every place at AWS, so that its document names them.
+fn at_aws(policy: &Policy) -> Policy {
+    let mut policy = policy.clone();
+    for source in &mut policy.sources {
+        if let crate::policy::SourceConfig::Rds(rds) = &mut source.config {
+            rds.place.endpoint = None;
+        }
+    }
+    policy
+}
+
+/// A statement as requests that it would allow: patterns as one of the names they mean.
+fn question(statement: &Statement) -> Question {
+    let context = statement.condition.iter().map(|(operator, key, values)| Said {
+        key: key.to_owned(),
+        kind: match operator {
+            "Bool" => SaidKind::YesOrNo,
+            several if several.starts_with("ForAnyValue") => SaidKind::Texts,
+            _ => SaidKind::Text,
+        },
+        values: match operator {
+            // That it is there at all.
+            "Null" => vec!["2000-01-01T00:00:00Z".to_owned()],
+            _ => values.iter().map(|value| concrete(value)).collect(),
+        },
+    });
+    Question {
+        actions: statement.action.clone(),
+        resources: statement.resource.iter().map(|resource| concrete(resource)).collect(),
+        context: context.collect(),
+    }
+}
+
+fn concrete(pattern: &str) -> String {
+    match pattern {
+        "*" => "*".to_owned(),
+        pattern => pattern.replace('*', "drctl").replace('?', "x"),
+    }
+}

@@ -1,0 +1,86 @@
+//! Finds what drctl made in RDS for a while and left behind, and removes it when its time is over.
+//!
+//! *Invariants.* Only what carries all of drctl's tags is listed at all, and each is looked at again before it
+//! goes: see [`crate::aws::rds::Temporary`]. Backups have no expiry there: retention removes them.
+
+use chrono::{DateTime, Utc};
+use futures_util::future::join_all;
+
+use crate::aws::rds::{Rds, Refusal, Removal, Temporary};
+use crate::event::told;
+use crate::policy::{AwsPlace, Policy, RdsDatabase, SourceConfig};
+
+/// One thing, and whether it is to go.
+#[derive(Clone, Debug)]
+pub struct Leftover {
+    pub region: String,
+    pub temporary: Temporary,
+    /// `None`: it goes.
+    pub refusal: Option<Refusal>,
+    place: AwsPlace,
+}
+
+/// What there is.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// Regions that were asked.
+    pub asked: Vec<String>,
+    pub leftovers: Vec<Leftover>,
+    /// Regions that could not be asked, and why.
+    pub unknown: Vec<(String, String)>,
+}
+
+impl Plan {
+    pub fn to_remove(&self) -> impl Iterator<Item = &Leftover> {
+        self.leftovers.iter().filter(|leftover| leftover.refusal.is_none())
+    }
+}
+
+/// Looks into every region of every RDS source.
+pub async fn plan(policy: &Policy, now: DateTime<Utc>) -> Plan {
+    let mut places: Vec<(AwsPlace, bool)> = Vec::new();
+    for source in &policy.sources {
+        let SourceConfig::Rds(rds) = &source.config else { continue };
+        let is_cluster = matches!(rds.database, RdsDatabase::Cluster(_));
+        let others = rds.regions.iter().map(|region| rds.place.in_region(&region.name));
+        for place in [rds.place.clone()].into_iter().chain(others) {
+            match places.iter_mut().find(|(known, _)| is_same(known, &place)) {
+                Some((_, with_clusters)) => *with_clusters |= is_cluster,
+                None => places.push((place, is_cluster)),
+            }
+        }
+    }
+    let looked = places.iter().map(async |(place, with_clusters)| {
+        let rds = Rds::of(place).await.map_err(|error| told(&error))?;
+        rds.temporary(&policy.system, *with_clusters).await.map_err(|failure| told(&failure))
+    });
+    let mut plan = Plan::default();
+    for ((place, _), found) in places.iter().zip(join_all(looked).await) {
+        match found {
+            Err(reason) => plan.unknown.push((place.region.clone(), reason)),
+            Ok(found) => {
+                plan.asked.push(place.region.clone());
+                plan.leftovers.extend(found.into_iter().map(|temporary| Leftover {
+                    region: place.region.clone(),
+                    refusal: temporary.refusal(&policy.system, now),
+                    temporary,
+                    place: place.clone(),
+                }));
+            }
+        }
+    }
+    plan
+}
+
+/// Whether both mean the same part of the same account.
+fn is_same(one: &AwsPlace, other: &AwsPlace) -> bool {
+    one.region == other.region
+        && one.endpoint == other.endpoint
+        && one.credentials.to_string() == other.credentials.to_string()
+}
+
+/// Removes one, if it is still what was planned. The reason where RDS could not be told to.
+pub async fn remove(policy: &Policy, leftover: &Leftover, now: DateTime<Utc>) -> Result<Removal, String> {
+    let rds = Rds::of(&leftover.place).await.map_err(|error| told(&error))?;
+    rds.remove(&leftover.temporary, &policy.system, now).await.map_err(|failure| told(&failure))
+}

@@ -1,0 +1,125 @@
+//! Has RDS replicate an instance's automated backups to the regions that the policy names for it.
+//!
+//! *Invariants.* A replication that is there is left as it is, and none is ever stopped.
+
+use thiserror::Error;
+
+use crate::aws::rds::{AutomatedBackup, Rds};
+use crate::aws::{AwsError, AwsFailure};
+use crate::event::told;
+use crate::model::{RestoreProfile, SourceName};
+use crate::policy::{Policy, RdsDatabase, RdsRegion, RdsSource};
+
+/// What RDS keeps replicated backups for where the policy says nothing, and at most.
+const USUAL_DAYS: u32 = 7;
+const MOST_DAYS: u32 = 35;
+
+#[derive(Debug, Error)]
+pub enum ReplicateError {
+    #[error("failed to speak to AWS")]
+    Client(#[from] AwsError),
+    #[error(transparent)]
+    Aws(#[from] AwsFailure),
+    #[error("no region of source `{0}` has `automated_backups = true` in the policy")]
+    NotAsked(SourceName),
+    #[error("RDS replicates automated backups of instances only, and `{0}` is a cluster")]
+    Cluster(String),
+    #[error("there is no instance `{identifier}` in {region}")]
+    NoInstance { identifier: String, region: String },
+    #[error("RDS keeps no automated backups of `{0}`: its backup retention is 0 days")]
+    Off(String),
+}
+
+#[derive(Debug)]
+pub struct Plan {
+    pub instance_arn: String,
+    pub steps: Vec<Step>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    pub region: String,
+    pub what: What,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// RDS does so already.
+    Stands(AutomatedBackup),
+    Begin {
+        days: u32,
+        kms_key: Option<String>,
+    },
+    /// The database is encrypted, and the policy names no key there.
+    NoKey,
+    /// The region could not be asked.
+    Unknown(String),
+}
+
+impl Plan {
+    pub fn to_begin(&self) -> usize {
+        self.steps.iter().filter(|step| matches!(step.what, What::Begin { .. })).count()
+    }
+}
+
+pub async fn plan(policy: &Policy, name: &SourceName, source: &RdsSource) -> Result<Plan, ReplicateError> {
+    let RdsDatabase::Instance(identifier) = &source.database else {
+        return Err(ReplicateError::Cluster(source.database.identifier().to_owned()));
+    };
+    let wanted: Vec<_> = source.regions.iter().filter(|region| region.automated_backups).collect();
+    if wanted.is_empty() {
+        return Err(ReplicateError::NotAsked(name.clone()));
+    }
+    let home = Rds::of(&source.place).await?;
+    let instance = home.database(&source.database).await?.ok_or_else(|| ReplicateError::NoInstance {
+        identifier: identifier.clone(),
+        region: source.place.region.clone(),
+    })?;
+    if instance.profile.backup_retention_days == Some(0) {
+        return Err(ReplicateError::Off(identifier.clone()));
+    }
+    let days = days(policy, name);
+    let mut steps = Vec::new();
+    for region in wanted {
+        let what = look(source, region, &instance.resource_id, &instance.profile, days).await;
+        let what = what.unwrap_or_else(What::Unknown);
+        steps.push(Step { region: region.name.clone(), what });
+    }
+    Ok(Plan { instance_arn: instance.arn, steps })
+}
+
+/// As far back as the policy wants any moment to be restorable.
+fn days(policy: &Policy, source: &SourceName) -> u32 {
+    let pitr = policy.retention.as_ref().and_then(|retention| retention.rules_for(source).pitr);
+    let days = pitr.map(|pitr| u32::try_from(pitr.as_secs().div_ceil(86_400)).unwrap_or(MOST_DAYS));
+    days.unwrap_or(USUAL_DAYS).clamp(1, MOST_DAYS)
+}
+
+async fn look(
+    source: &RdsSource,
+    region: &RdsRegion,
+    resource_id: &str,
+    profile: &RestoreProfile,
+    days: u32,
+) -> Result<What, String> {
+    let rds = Rds::of(&source.place.in_region(&region.name)).await.map_err(|error| told(&error))?;
+    let kept = rds.automated_backups(source.database.identifier()).await.map_err(|error| told(&error))?;
+    let standing = kept.into_iter().find(|kept| kept.resource_id == resource_id && kept.status != "retained");
+    Ok(match (standing, &region.kms_key) {
+        (Some(standing), _) => What::Stands(standing),
+        (None, None) if profile.encrypted => What::NoKey,
+        (None, key) => What::Begin { days, kms_key: key.clone().filter(|_| profile.encrypted) },
+    })
+}
+
+/// Has RDS begin one.
+pub async fn begin(
+    source: &RdsSource,
+    plan: &Plan,
+    region: &str,
+    days: u32,
+    kms_key: Option<&str>,
+) -> Result<(), ReplicateError> {
+    let rds = Rds::of(&source.place.in_region(region)).await?;
+    Ok(rds.replicate_automated_backups(&plan.instance_arn, days, kms_key).await?)
+}
