@@ -326,6 +326,21 @@ mod tests {
     }
 
     #[test]
+    fn snapshots_in_one_region_and_a_time_that_another_cannot_restore_are_warned_of() {
+        let of_regions = |more: &str| {
+            let source = "[sources.instance]\nkind = \"rds\"\nregion = \"us-east-1\"\ninstance = \"shop\"";
+            let pitr =
+                if POLICY.contains("pitr") { "" } else { "\n[retention.sources.instance]\npitr = \"7d\"" };
+            let text = format!("{POLICY}\n{source}\n{more}{pitr}\n")
+                .replace("[drill]", "[drill]\nsource = \"database\"");
+            keys(&text).iter().any(|key| key == "sources.instance.copy_to")
+        };
+        assert!(of_regions(""), "one region");
+        assert!(of_regions("copy_to = { us-west-2 = {} }"), "snapshots only");
+        assert!(!of_regions("copy_to = { us-west-2 = { automated_backups = true } }"));
+    }
+
+    #[test]
     fn lines_together_can_meet_what_each_alone_cannot() {
         let text = with("\"15 * * * *\"", "[\"0 0-22/2 * * *\", \"0 1-23/2 * * *\"]");
         assert_eq!(keys(&text), Vec::<String>::new());
