@@ -7,6 +7,7 @@
 //!
 //! *Not here.* What is said: [`crate::repository`] speaks S3.
 
+mod answer;
 pub mod backup;
 mod caller;
 mod credentials;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::fetch::{ahead, artifact};
+use super::fetch::ahead;
 use super::here::{Hold, MARKER, Marker, Place, Standing};
 use super::plan::RecoveryPlan;
 use super::unpack::{CONTROL, CONTROL_KEPT, Unpacked, Unpacker, What, create};
@@ -307,7 +307,7 @@ fn archives<'p>(
     n: usize,
 ) -> Result<Vec<Archive<'p>>, RecoveryError> {
     let named = |name: &str| {
-        artifact(manifest, name).ok_or_else(|| RecoveryError::NotUnderstood {
+        manifest.artifact_of(name).ok_or_else(|| RecoveryError::NotUnderstood {
             artifact: format!("the manifest of {}", manifest.id),
             reason: format!("it has no `{name}`"),
         })

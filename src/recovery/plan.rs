@@ -382,7 +382,7 @@ pub(super) fn tablespace_directories<'p>(
 }
 
 pub(super) fn of_tablespace(manifest: &Manifest, oid: u32) -> Option<&Artifact> {
-    super::fetch::artifact(manifest, &format!("{oid}.tar"))
+    manifest.artifact_of(&format!("{oid}.tar"))
 }
 
 /// Everything that has to be read, the full one first.

@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt as _};
 
 use super::choice::{Base, along, candidates, goal, parents};
-use super::fetch::{artifact, read_small};
+use super::fetch::read_small;
 use super::here::Here;
 use super::log::{Found, Log};
 use super::plan::tablespace_directories;
@@ -360,7 +360,7 @@ impl Run {
     }
 
     async fn facts(&self, base: &Base) -> Result<ClusterFacts, RecoveryError> {
-        let Some(details) = artifact(&base.manifest, DETAILS) else { return Ok(ClusterFacts::default()) };
+        let Some(details) = base.manifest.artifact_of(DETAILS) else { return Ok(ClusterFacts::default()) };
         let bytes = read_small(self, &base.manifest, details, &base.holders).await?;
         let parsed: Details = serde_json::from_slice(&bytes).map_err(|error| {
             RecoveryError::NotUnderstood { artifact: details.name.clone(), reason: error.to_string() }

@@ -8,9 +8,9 @@ use std::path::{Component, Path, PathBuf};
 
 use thiserror::Error;
 
-use super::fetch::is_interrupted_read;
 use super::reuse::{Kept, Over, clear_way, sweep};
 use crate::event::told;
+use crate::repository::is_interrupted_read;
 
 /// Under this name until everything else is durable: without it no server starts.
 pub(super) const CONTROL: &str = "global/pg_control";

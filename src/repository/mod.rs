@@ -38,7 +38,7 @@ pub use marker::{Marker, MarkerError};
 pub use phases::{PhaseSeconds, Phases};
 pub use s3::S3Store;
 pub use set::{Lost, Repositories, Repository, write_options};
-pub use small::{SmallError, SmallReader};
+pub use small::{SmallError, SmallReader, is_interrupted_read, is_interruption};
 pub use store::{
     Guard, Lock, ObjectInfo, Page, Precondition, Proof, PutOptions, Store, StoreError, StoreErrorKind,
     Upload, UploadInfo, Written, list_all,

@@ -93,8 +93,14 @@ impl SmallReader<'_> {
     }
 }
 
-fn is_interruption(error: &OpenError) -> bool {
+/// Whether decoding ended because the run was interrupted.
+pub fn is_interruption(error: &OpenError) -> bool {
     let (OpenError::Read(source) | OpenError::Header(source)) = error else { return false };
-    let inner = source.get_ref().and_then(|inner| inner.downcast_ref::<ReadError>());
+    is_interrupted_read(source)
+}
+
+/// Whether reading did.
+pub fn is_interrupted_read(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<ReadError>());
     matches!(inner, Some(ReadError::Interrupted))
 }

@@ -13,13 +13,12 @@ use thiserror::Error;
 
 use super::archive::{ArchiveError, Index, index};
 use super::plan::RestorePlan;
-use super::survey::is_interruption;
 use super::{RestoreError, Run};
 use crate::event::{Event, told};
 use crate::model::{Digest, RepositoryName};
 use crate::pipeline::{OpenError, open_ahead};
 use crate::repository::reader::{Window, stream_to_open};
-use crate::repository::{Repository, layout};
+use crate::repository::{Repository, is_interruption, layout};
 
 const BUFFER: usize = 256 << 10;
 const TOLD_EVERY: Duration = Duration::from_millis(250);

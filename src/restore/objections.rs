@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::plan::{Route, Situation, artifact, route};
+use super::plan::{Route, Situation, route};
 use super::{GlobalsPlan, Refusal, Request, Selection};
 use crate::model::DatabaseFacts;
 use crate::source::logical::DATABASE;
@@ -22,7 +22,7 @@ pub(super) fn refusals(
     refusals.extend(of_target(request, situation));
     refusals.extend(of_what_it_needs(request, situation, globals));
     refusals.extend(of_selection(&request.selection, &situation.recorded));
-    if let Some(dump) = artifact(&situation.manifest, DATABASE)
+    if let Some(dump) = situation.manifest.artifact_of(DATABASE)
         && let Route::Scratch { directory, needed, free } = route(request, dump, situation.scratch_free)
         && needed > free
     {

@@ -123,7 +123,7 @@ pub fn plan(
         globals::plan(script, Existing { roles, tablespaces, superuser })
     });
     let refusals = refusals(request, &situation, globals_plan.as_ref());
-    let dump = artifact(manifest, DATABASE);
+    let dump = manifest.artifact_of(DATABASE);
     let Some(dump) = dump.filter(|_| refusals.is_empty()).cloned() else {
         let backup = manifest.id.clone();
         let missing = dump.is_none().then_some(Refusal::NoArtifact { backup, artifact: DATABASE });
@@ -178,13 +178,6 @@ pub fn plan(
             tolerates_settings,
         },
     })
-}
-
-/// The artifact that is called so, however it is encoded.
-pub(super) fn artifact<'m>(manifest: &'m Manifest, stem: &str) -> Option<&'m Artifact> {
-    let is_it =
-        |name: &str| name.strip_prefix(stem).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
-    manifest.artifacts.iter().find(|artifact| is_it(&artifact.name))
 }
 
 pub(super) fn route(request: &Request, dump: &Artifact, free: u64) -> Route {

@@ -1,20 +1,14 @@
 //! Finds out everything a plan needs, and changes nothing anywhere.
 
-use std::io::Read as _;
-use std::sync::Arc;
-
 use futures_util::future::join_all;
 
 use super::choice::{Doubtful, Holding, choose};
-use super::plan::artifact;
 use super::{Rates, Refusal, Request, RestoreError, Run, Situation, target};
 use crate::event::told;
 use crate::model::{Artifact, BackupId, Details, Manifest, RepositoryName};
-use crate::pipeline::{OpenError, open};
 use crate::platform::free_space;
 use crate::postgres::Tools;
-use crate::repository::reader::{ReadError, Window, stream};
-use crate::repository::{Lost, ManifestError, Repository, layout, list_all, manifest};
+use crate::repository::{Lost, ManifestError, SmallError, SmallReader, layout, list_all, manifest};
 use crate::source::logical::{DETAILS, GLOBALS};
 
 /// What is known from earlier runs.
@@ -23,11 +17,6 @@ pub struct Known {
     pub doubtful: Doubtful,
     pub rates: Rates,
 }
-
-/// Details and globals are read into memory; more than this is neither.
-const SMALL: u64 = 256 << 20;
-/// They are small: a little at a time is enough.
-const WINDOW: Window = Window { chunk: 1 << 20, parallel: 2 };
 
 impl Run {
     /// Looks at the repositories, the backup, the target and this host.
@@ -39,7 +28,7 @@ impl Run {
         let (id, holders) = choose(&holdings, request, &known.doubtful)
             .map_err(|refusal| RestoreError::Refused(vec![refusal]))?;
         let (manifest, repositories) = self.manifest(&id, holders).await?;
-        let details = artifact(&manifest, DETAILS).ok_or_else(|| {
+        let details = manifest.artifact_of(DETAILS).ok_or_else(|| {
             RestoreError::Refused(vec![Refusal::NoArtifact { backup: id.clone(), artifact: DETAILS }])
         })?;
         let text = self.read_small(&manifest, details, &repositories).await?;
@@ -49,7 +38,7 @@ impl Run {
             serde_json::from_slice(&text).map_err(|error| not_understood(error.to_string()))?;
         let recorded =
             parsed.database.ok_or_else(|| not_understood("it describes no database".to_owned()))?;
-        let globals = match artifact(&manifest, GLOBALS).filter(|_| request.globals) {
+        let globals = match manifest.artifact_of(GLOBALS).filter(|_| request.globals) {
             Some(artifact) => {
                 let script = self.read_small(&manifest, artifact, &repositories).await?;
                 Some(String::from_utf8_lossy(&script).into_owned())
@@ -147,57 +136,20 @@ impl Run {
         artifact: &Artifact,
         repositories: &[RepositoryName],
     ) -> Result<Vec<u8>, RestoreError> {
-        let mut tries = Vec::new();
-        let mut closed = None;
-        for name in repositories {
-            let Some(repository) = self.repositories.find(name) else { continue };
-            match self.read_from(repository, manifest, artifact).await {
-                Ok(bytes) => return Ok(bytes),
-                // A damaged header looks like another key; the next copy tells.
-                Err(source @ (OpenError::NoIdentity | OpenError::WrongIdentity)) => {
-                    closed.get_or_insert(source);
-                }
-                Err(error) if is_interruption(&error) => return Err(RestoreError::Interrupted),
-                Err(error) => {
-                    let reason = told(&error);
-                    self.events.warning(format!("{} cannot be read from {name}: {reason}", artifact.name));
-                    tries.push((name.clone(), reason));
-                }
+        let reader = SmallReader {
+            repositories: &self.repositories,
+            identities: &self.identities,
+            events: &self.events,
+            cancel: &self.cancel,
+        };
+        reader.read(manifest, artifact, repositories).await.map_err(|error| match error {
+            SmallError::CannotDecrypt { source, .. } => {
+                RestoreError::CannotDecrypt { backup: manifest.id.clone(), source }
             }
-        }
-        match closed {
-            Some(source) => Err(RestoreError::CannotDecrypt { backup: manifest.id.clone(), source }),
-            None => Err(RestoreError::Fetch { artifact: artifact.name.clone(), tries }),
-        }
+            SmallError::Fetch { artifact, tries } => RestoreError::Fetch { artifact, tries },
+            SmallError::Interrupted => RestoreError::Interrupted,
+        })
     }
-
-    async fn read_from(
-        &self,
-        repository: &Repository,
-        manifest: &Manifest,
-        artifact: &Artifact,
-    ) -> Result<Vec<u8>, OpenError> {
-        let folder = layout::backup(&manifest.system, &manifest.id);
-        let stream = stream(Arc::clone(&repository.store), &folder, artifact, WINDOW, self.cancel.clone());
-        let (identities, artifact) = (self.identities.clone(), artifact.clone());
-        let reading = tokio::task::spawn_blocking(move || {
-            let plain = open(stream.into_reader(), &artifact.encoding, &identities, Some(artifact.plain))?;
-            let mut bytes = Vec::new();
-            plain.take(SMALL).read_to_end(&mut bytes).map_err(OpenError::Read)?;
-            if bytes.len() as u64 == artifact.plain.size {
-                return Ok(bytes);
-            }
-            Err(OpenError::Read(std::io::Error::other("it is larger than it can be")))
-        });
-        reading.await.unwrap_or_else(|error| Err(OpenError::Read(std::io::Error::other(error))))
-    }
-}
-
-/// Whether reading ended because the run was interrupted.
-pub(super) fn is_interruption(error: &OpenError) -> bool {
-    let (OpenError::Read(source) | OpenError::Header(source)) = error else { return false };
-    let inner = source.get_ref().and_then(|inner| inner.downcast_ref::<ReadError>());
-    matches!(inner, Some(ReadError::Interrupted))
 }
 
 /// `pg_dump (PostgreSQL) 15.18 (Debian …)` is 15.

@@ -2,9 +2,8 @@ use aws_sdk_backup::types::Lifecycle;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
-use chrono::{DateTime, Utc};
 
-use super::super::{AwsFailure, FailureKind};
+use super::super::AwsFailure;
 use super::AwsBackup;
 
 impl AwsBackup {
@@ -22,20 +21,6 @@ impl AwsBackup {
     pub(super) fn lacking(&self, operation: &'static str, what: &str) -> AwsFailure {
         AwsFailure::lacking(operation, &self.region, what)
     }
-}
-
-/// `None` where the thing that was asked for is not there.
-pub(super) fn found<T>(answer: Result<T, AwsFailure>) -> Result<Option<T>, AwsFailure> {
-    match answer {
-        Ok(value) => Ok(Some(value)),
-        Err(failure) if failure.kind == FailureKind::NotFound => Ok(None),
-        Err(failure) => Err(failure),
-    }
-}
-
-pub(super) fn time(time: Option<aws_smithy_types::DateTime>) -> Option<DateTime<Utc>> {
-    let time = time?;
-    DateTime::from_timestamp(time.secs(), time.subsec_nanos())
 }
 
 /// `12.5`

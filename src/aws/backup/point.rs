@@ -3,9 +3,10 @@ use std::collections::BTreeMap;
 use aws_sdk_backup::types::RecoveryPointByBackupVault;
 use chrono::{DateTime, Utc};
 
+use super::super::answer::{found, time};
 use super::super::{AwsFailure, FailureKind, Tags};
 use super::AwsBackup;
-use super::answer::{found, message, number, time};
+use super::answer::{message, number};
 
 /// A recovery point as AWS Backup describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,9 +4,10 @@ use aws_sdk_backup::types::RestoreJobsListMember;
 use chrono::{DateTime, Utc};
 
 use super::super::AwsFailure;
+use super::super::answer::{found, time};
 use super::super::poll::{Progress, Seen};
 use super::AwsBackup;
-use super::answer::{found, message, number, percent, time};
+use super::answer::{message, number, percent};
 
 /// A job that makes a resource from a recovery point.
 #[derive(Clone, Debug, PartialEq, Eq)]

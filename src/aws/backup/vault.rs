@@ -1,8 +1,9 @@
 use chrono::{DateTime, Utc};
 
 use super::super::AwsFailure;
+use super::super::answer::{found, time};
 use super::AwsBackup;
-use super::answer::{found, number, time};
+use super::answer::number;
 
 /// Where recovery points are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]

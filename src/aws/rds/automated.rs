@@ -2,8 +2,8 @@ use aws_sdk_rds::types::DbInstanceAutomatedBackup;
 use chrono::{DateTime, Utc};
 
 use super::super::AwsFailure;
+use super::super::answer::{found, time};
 use super::Rds;
-use super::answer::{found, time};
 
 /// RDS's own backups of an instance, with which it restores to a point in time; in the instance's region, or
 /// replicated to another.

@@ -1,7 +1,8 @@
 use aws_sdk_rds::types::DbCluster;
 
 use super::super::AwsFailure;
-use super::answer::{found, gib, time};
+use super::super::answer::{found, time};
+use super::answer::gib;
 use super::{Database, Endpoint, Rds, Tags};
 use crate::model::{
     ClusterMember, ClusterProfile, FeatureRole, Monitoring, ParameterGroup, PerformanceInsights,

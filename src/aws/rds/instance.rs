@@ -1,7 +1,8 @@
 use aws_sdk_rds::types::DbInstance;
 
 use super::super::AwsFailure;
-use super::answer::{found, gib, percent, time};
+use super::super::answer::{found, time};
+use super::answer::{gib, percent};
 use super::{Database, Endpoint, Hydration, Rds, Tags};
 use crate::model::{
     FeatureRole, Monitoring, ParameterGroup, PerformanceInsights, RestoreProfile, StorageProfile,

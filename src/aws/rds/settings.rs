@@ -1,7 +1,7 @@
 use aws_sdk_rds::types::{ApplyMethod, Parameter as SdkParameter};
 
+use super::super::answer::found;
 use super::super::{AwsFailure, FailureKind};
-use super::answer::found;
 use super::{Rds, Tags};
 use crate::model::{Parameter, ParameterGroup};
 

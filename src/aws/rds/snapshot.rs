@@ -1,9 +1,10 @@
 use aws_sdk_rds::types::{DbClusterSnapshot, DbSnapshot, DbSnapshotAttribute};
 use chrono::{DateTime, Utc};
 
+use super::super::answer::{found, time};
 use super::super::poll::{Progress, Seen};
 use super::super::{AwsFailure, FailureKind};
-use super::answer::{found, gib, percent, time};
+use super::answer::{gib, percent};
 use super::{Rds, Tags};
 use crate::policy::RdsDatabase;
 
