@@ -35,6 +35,7 @@ mod recovery_point_doctor;
 mod recovery_point_plan;
 mod recovery_point_restore;
 mod recovery_promoted;
+mod reference_policies;
 mod restore;
 mod roundtrip;
 mod secrets;

@@ -244,6 +244,27 @@ async fn an_instance_of_defaults_is_restored_to_defaults() -> Outcome<()> {
 }
 
 #[tokio::test]
+async fn a_restored_instance_takes_productions_place_and_nobody_claims_that_it_serves() -> Outcome<()> {
+    let stage = Stage::start().await?;
+    let backup = stage.back_up().await?;
+    let restore =
+        ["restore", "instance", "--backup", &backup, "--to-instance", "fresh", "-i", stage.identity()?];
+    stage.system.expect(22, &restore).await?;
+    let promote = ["rds", "promote", "instance", "fresh", "--writers-stopped"];
+    let shown = stage.system.expect(0, &promote).await?;
+    shown.says("nobody logs in to it: the policy has no `url`")?.says("nothing was changed")?;
+    let applied = stage.system.expect(22, &[&promote[..], &["--apply"]].concat()).await?;
+    applied.says("promoted")?.says("it is not known whether it can be used")?;
+    let now = stage.instance(HOME, "classboard").await?;
+    let from = tag(now.tag_list.as_ref(), "drctl:restored-from");
+    assert!(from.is_some_and(|from| from.contains(":snapshot:drctl-")), "{now:?}");
+    assert_eq!(now.deletion_protection, Some(true));
+    let old = stage.instance(HOME, "classboard-old").await?;
+    assert_eq!(tag(old.tag_list.as_ref(), "drctl:restored-from"), None);
+    stage.only_lacks_quotas()
+}
+
+#[tokio::test]
 async fn what_it_does_not_have_is_a_failure_that_names_the_call() -> Outcome<()> {
     let stage = Stage::start().await?;
     stage.system.rewrite("instance = \"classboard\"", "instance = \"clasboard\"")?;

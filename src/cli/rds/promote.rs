@@ -7,7 +7,7 @@ use super::super::known::warn_lost;
 use super::super::output::{Output, duration, style};
 use crate::event::told;
 use crate::instance::promote::{
-    Done, Facts, PromoteError, PromoteRefusal, PromoteRequest, Promoter, Promotion, Step, plan,
+    Done, Facts, PromoteError, PromoteRefusal, PromoteRequest, Promoter, Promotion, plan,
 };
 use crate::model::{Outcome, RunId, SourceName};
 use crate::platform::{host_name, seed};
@@ -96,8 +96,12 @@ pub(super) async fn run(args: PromoteArgs, context: &Context) -> Result<Exit, Co
         let good = style::GOOD;
         context.output.line(format!("{good}promoted{good:#} `{}` to `{}`", plan.instance, plan.name));
         plan.notes.iter().for_each(|note| context.output.note(format!("note: {note}")));
+        if !plan.logs_in() {
+            context.output.note("note: nobody logged in to it: it is not known whether it can be used");
+        }
     }
-    Ok(Exit::Done)
+    // As for a restore: nobody has seen that it can be used.
+    Ok(if plan.logs_in() { Exit::Done } else { Exit::Undetermined })
 }
 
 fn show_plan(output: &Output, plan: &Promotion, applies: bool) {
@@ -110,7 +114,7 @@ fn show_plan(output: &Output, plan: &Promotion, applies: bool) {
         lines.push("  going on with what an earlier run began".to_owned());
     }
     lines.extend(plan.steps.iter().enumerate().map(|(n, step)| format!("{:>4}. {}", n + 1, step.told())));
-    if !plan.steps.iter().any(|step| matches!(step, Step::LogIn)) {
+    if !plan.logs_in() {
         lines.push("  nobody logs in to it: the policy has no `url` for the source".to_owned());
     }
     for line in lines {

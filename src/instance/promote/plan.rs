@@ -96,6 +96,13 @@ pub struct Promotion {
     pub notes: Vec<String>,
 }
 
+impl Promotion {
+    /// Whether anybody will have seen that the new production can be used.
+    pub fn logs_in(&self) -> bool {
+        self.steps.contains(&Step::LogIn)
+    }
+}
+
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum PromoteRefusal {
     #[error("there is no instance `{instance}` in {region}")]

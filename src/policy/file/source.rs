@@ -14,11 +14,9 @@ kinds! {
     SourceTable {
         /// A PostgreSQL database, by connection.
         "postgres" => Postgres(PostgresTable),
-        /// An Amazon RDS instance or cluster, by snapshots. Checked now, acted on by a later version:
-        /// running it fails, saying so.
+        /// An Amazon RDS instance or cluster, by snapshots and their copies in other regions.
         "rds" => Rds(RdsTable),
-        /// Any resource AWS Backup protects. Checked now, acted on by a later version: running it fails,
-        /// saying so.
+        /// Any resource AWS Backup protects, by recovery points and their copies in other regions.
         "aws-backup" => AwsBackup(AwsBackupTable),
         /// Files and directories. Checked now, acted on by a later version: running it fails, saying so.
         "files" => Files(FilesTable),
