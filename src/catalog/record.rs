@@ -109,7 +109,9 @@ impl Catalog {
     pub async fn record_check(&self, check: &CopyCheck) -> Result<(), CatalogError> {
         let failed = self.failed("record a check");
         let text = serde_json::to_string(check).map_err(|error| self.damaged(error))?;
-        let state = if check.is_good() { State::Checked } else { State::Stored };
+        // What lies with AWS nobody has read; what lies beside it says only how it was set up.
+        let is_read = check.is_good() && !check.backup.kind().is_managed();
+        let state = if is_read { State::Checked } else { State::Stored };
         sqlx::query(
             "UPDATE copies SET checked_at = $1, last_check = $2,
                     state = CASE WHEN $3 = 'checked' AND state = 'proven' THEN 'proven' ELSE $3 END

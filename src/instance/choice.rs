@@ -1,6 +1,6 @@
 //! Which backup brings back what is asked for, and in which region.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SubsecRound as _, Utc};
 
 use super::{Refusal, Request, Target};
 use crate::aws::rds::{Moment, Origin, RestoreWindow, Snapshot};
@@ -12,7 +12,8 @@ pub(super) struct Region {
     pub(super) name: String,
     /// drctl's snapshots that can be restored, by their backup.
     pub(super) snapshots: Vec<(BackupId, Snapshot)>,
-    pub(super) automated: Option<Automated>,
+    /// One of each database that had the name: the one that is there now, and those that are gone.
+    pub(super) automated: Vec<Automated>,
 }
 
 /// RDS's own backups there.
@@ -93,7 +94,8 @@ pub(super) fn choose(request: &Request, regions: &[Region], stored: &[Stored]) -
     match &request.target {
         Target::Backup(prefix) => by_id(request, prefix, regions, stored),
         Target::Latest => latest(request, regions),
-        Target::Time(time) => at(request, *time, regions),
+        // RDS counts in seconds; a part of one more could be the mistake.
+        Target::Time(time) => at(request, time.trunc_subsecs(0), regions),
     }
 }
 
@@ -170,14 +172,17 @@ fn latest(request: &Request, regions: &[Region]) -> Result<Chosen, Refusal> {
 
 fn at(request: &Request, time: DateTime<Utc>, regions: &[Region]) -> Result<Chosen, Refusal> {
     let reaches = |region: &Region| {
-        let automated = region.automated.as_ref().filter(|automated| automated.window.holds(time))?;
+        let automated = region.automated.iter().filter(|automated| automated.window.holds(time));
+        // Of several databases the one that is there now.
+        let automated = automated.max_by_key(|automated| automated.window.latest)?;
         Some(of_automated(region, automated, Some(time)))
     };
     if let Some(chosen) = regions.iter().find_map(reaches) {
         return Ok(chosen);
     }
-    let windows =
-        regions.iter().filter_map(|region| Some((region.name.clone(), region.automated.as_ref()?.window)));
+    let windows = regions
+        .iter()
+        .flat_map(|region| region.automated.iter().map(|automated| (region.name.clone(), automated.window)));
     let before = whole(regions).filter(|chosen| matches!(chosen.via, Via::Snapshot { .. }));
     let before = before.filter(|chosen| chosen.via.until() <= time).max_by_key(|chosen| chosen.via.until());
     let nearest = before.and_then(|chosen| match chosen.via {
@@ -190,4 +195,127 @@ fn at(request: &Request, time: DateTime<Utc>, regions: &[Region]) -> Result<Chos
         windows: windows.collect(),
         nearest,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aws::Tags;
+    use crate::aws::rds::SnapshotId;
+    use crate::model::BackupKind;
+    use crate::policy::{AwsPlace, Credentials, PromoteHooks, RdsDatabase, RdsSource};
+
+    fn time(minute: u32) -> DateTime<Utc> {
+        format!("2026-11-20T12:{minute:02}:00Z").parse().unwrap()
+    }
+
+    fn request(target: Target) -> Request {
+        let place = AwsPlace {
+            region: "us-east-1".to_owned(),
+            endpoint: None,
+            credentials: Credentials::Default,
+            poll: std::time::Duration::from_secs(20),
+            deadline: std::time::Duration::from_secs(60),
+        };
+        Request {
+            system: "shop".parse().unwrap(),
+            source: "instance".parse().unwrap(),
+            config: RdsSource {
+                place,
+                database: RdsDatabase::Instance("shop".to_owned()),
+                snapshots: true,
+                login: None,
+                regions: vec![],
+                share_with: vec![],
+                promote: PromoteHooks::default(),
+            },
+            target,
+            region: None,
+            to: "new".to_owned(),
+            lifetime: None,
+            prices: None,
+            hydrate: true,
+        }
+    }
+
+    fn snapshot(minute: u32) -> (BackupId, Snapshot) {
+        let id = BackupId::new(time(minute), &"instance".parse().unwrap(), BackupKind::Snapshot, minute);
+        let name = format!("drctl-{minute}");
+        let snapshot = Snapshot {
+            id: SnapshotId::Instance(name.clone()),
+            arn: format!("arn:{name}"),
+            of: "shop".to_owned(),
+            resource_id: Some("db-1".to_owned()),
+            status: "available".to_owned(),
+            percent: None,
+            database_time: Some(time(minute)),
+            created: None,
+            engine: None,
+            engine_version: None,
+            encrypted: true,
+            kms_key: None,
+            allocated_gib: None,
+            copied_from: None,
+            tags: Tags::default(),
+        };
+        (id, snapshot)
+    }
+
+    fn automated(resource_id: &str, from: u32, to: u32) -> Automated {
+        Automated {
+            origin: Origin::Automated { resource_id: resource_id.to_owned(), moment: Moment::Latest },
+            window: RestoreWindow { earliest: time(from), latest: time(to) },
+            encrypted: true,
+        }
+    }
+
+    fn region(name: &str, snapshots: &[u32], automated: Vec<Automated>) -> Region {
+        let snapshots = snapshots.iter().map(|minute| snapshot(*minute)).collect();
+        Region { name: name.to_owned(), snapshots, automated }
+    }
+
+    fn chosen(target: Target, regions: &[Region]) -> (String, DateTime<Utc>) {
+        let chosen = choose(&request(target), regions, &[]).unwrap();
+        (chosen.region, chosen.via.until())
+    }
+
+    #[test]
+    fn the_latest_is_what_reaches_furthest_wherever_it_is() {
+        let east = |to| region("us-east-1", &[10], vec![automated("db-1", 0, to)]);
+        let west = region("us-west-2", &[10, 30], vec![]);
+        let latest = |regions: &[Region]| chosen(Target::Latest, regions);
+        assert_eq!(latest(&[east(40), west.clone()]), ("us-east-1".to_owned(), time(40)));
+        assert_eq!(latest(&[east(20), west.clone()]), ("us-west-2".to_owned(), time(30)));
+        // The same in both is taken where the database is.
+        let same = [region("us-east-1", &[30], vec![]), west];
+        assert_eq!(latest(&same), ("us-east-1".to_owned(), time(30)));
+        let nothing = choose(&request(Target::Latest), &[region("us-east-1", &[], vec![])], &[]);
+        assert!(matches!(nothing, Err(Refusal::Nothing { .. })));
+    }
+
+    #[test]
+    fn a_time_is_reached_exactly_or_not_at_all() {
+        let east = region("us-east-1", &[5], vec![automated("db-1", 10, 40)]);
+        let west = region("us-west-2", &[5], vec![automated("db-1", 10, 50)]);
+        let both = [east, west];
+        assert_eq!(chosen(Target::Time(time(20)), &both), ("us-east-1".to_owned(), time(20)));
+        assert_eq!(chosen(Target::Time(time(45)), &both), ("us-west-2".to_owned(), time(45)));
+        let part = time(20) + chrono::TimeDelta::milliseconds(900);
+        assert_eq!(chosen(Target::Time(part), &both).1, time(20), "RDS counts in seconds");
+        // RDS takes only what is before the end of its window.
+        for (minute, nearest) in [(50, Some(5)), (9, Some(5)), (4, None)] {
+            let refused = choose(&request(Target::Time(time(minute))), &both, &[]).unwrap_err();
+            let Refusal::OutOfReach { windows, nearest: found, .. } = refused else { panic!("{refused}") };
+            assert_eq!((windows.len(), found.map(|found| found.1)), (2, nearest.map(time)), "{minute}");
+        }
+    }
+
+    #[test]
+    fn a_database_that_had_the_name_before_can_still_be_restored() {
+        let all = vec![automated("db-old", 0, 20), automated("db-new", 25, 50)];
+        let regions = [region("us-east-1", &[], all)];
+        let of = |minute| choose(&request(Target::Time(time(minute))), &regions, &[]).unwrap().via.tag();
+        assert!(of(10).starts_with("db-old "), "{}", of(10));
+        assert!(of(30).starts_with("db-new "), "{}", of(30));
+    }
 }

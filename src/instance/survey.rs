@@ -146,7 +146,7 @@ impl Run {
             .filter_map(|snapshot| Some((snapshot.tags.backup(&request.system, &request.source)?, snapshot)))
             .collect();
         let automated = match request.target {
-            Target::Backup(_) => None,
+            Target::Backup(_) => vec![],
             Target::Latest | Target::Time(_) => automated(&rds, config.database.identifier()).await?,
         };
         Ok(Region { name: name.to_owned(), snapshots, automated })
@@ -216,20 +216,18 @@ impl Run {
     }
 }
 
-/// The automated backups of that instance in the region, of the one that reaches furthest.
-async fn automated(rds: &Rds, instance: &str) -> Result<Option<Automated>, AwsFailure> {
+/// The automated backups in the region of every instance that has or had that name.
+async fn automated(rds: &Rds, instance: &str) -> Result<Vec<Automated>, AwsFailure> {
     let known = rds.automated_backups(instance).await?;
-    let restorable = known.into_iter().filter_map(|backup| Some((backup.window?, backup)));
-    let best = restorable.max_by_key(|(window, _)| window.latest);
-    Ok(best.map(|(window, backup)| Automated {
-        origin: if backup.instance_region.as_deref().is_none_or(|region| region == rds.region()) {
+    let automated = known.into_iter().filter_map(|backup| {
+        let origin = if backup.instance_region.as_deref().is_none_or(|region| region == rds.region()) {
             Origin::Automated { resource_id: backup.resource_id, moment: Moment::Latest }
         } else {
             Origin::Replicated { arn: backup.arn, moment: Moment::Latest }
-        },
-        window,
-        encrypted: backup.encrypted,
-    }))
+        };
+        Some(Automated { origin, window: backup.window?, encrypted: backup.encrypted })
+    });
+    Ok(automated.collect())
 }
 
 /// What the policy says now, and where it says nothing, what it said then.

@@ -113,6 +113,11 @@ impl BackupKind {
             Self::Files => "files",
         }
     }
+
+    /// Whether its bytes are in no repository: AWS keeps them.
+    pub fn is_managed(self) -> bool {
+        matches!(self, Self::Snapshot | Self::RecoveryPoint)
+    }
 }
 
 impl fmt::Display for BackupKind {

@@ -22,7 +22,7 @@ pub struct AutomatedBackup {
     pub retention_days: Option<u32>,
 }
 
-/// Every moment in it can be restored to.
+/// Every moment in it can be restored to, but the last: RDS takes only what is before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RestoreWindow {
     pub earliest: DateTime<Utc>,
@@ -31,7 +31,7 @@ pub struct RestoreWindow {
 
 impl RestoreWindow {
     pub fn holds(&self, time: DateTime<Utc>) -> bool {
-        (self.earliest..=self.latest).contains(&time)
+        (self.earliest..self.latest).contains(&time)
     }
 }
 

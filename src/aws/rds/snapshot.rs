@@ -118,10 +118,26 @@ impl Rds {
 
     /// Every manual snapshot of the database in this region, in no order; the database itself may be gone.
     pub async fn manual_snapshots(&self, of: &RdsDatabase) -> Result<Vec<Snapshot>, AwsFailure> {
-        match of {
-            RdsDatabase::Instance(identifier) => {
+        let mut known = match self.snapshots_by(of, Some(of.identifier())).await {
+            // A region may refuse a filter that names a database it does not have.
+            Err(failure) if failure.kind == FailureKind::NotFound => self.snapshots_by(of, None).await?,
+            known => known?,
+        };
+        known.retain(|snapshot| snapshot.of == of.identifier());
+        Ok(known)
+    }
+
+    /// The manual snapshots of that kind of database; of one only, where RDS is to filter.
+    async fn snapshots_by(
+        &self,
+        kind: &RdsDatabase,
+        identifier: Option<&str>,
+    ) -> Result<Vec<Snapshot>, AwsFailure> {
+        let identifier = identifier.map(str::to_owned);
+        match kind {
+            RdsDatabase::Instance(_) => {
                 let asked = self.client.describe_db_snapshots().snapshot_type("manual");
-                let mut pages = asked.db_instance_identifier(identifier).into_paginator().send();
+                let mut pages = asked.set_db_instance_identifier(identifier).into_paginator().send();
                 let mut known = Vec::new();
                 while let Some(page) = pages.next().await {
                     let page = page.map_err(self.failed("DescribeDBSnapshots"))?;
@@ -129,9 +145,9 @@ impl Rds {
                 }
                 Ok(known)
             }
-            RdsDatabase::Cluster(identifier) => {
+            RdsDatabase::Cluster(_) => {
                 let asked = self.client.describe_db_cluster_snapshots().snapshot_type("manual");
-                let mut pages = asked.db_cluster_identifier(identifier).into_paginator().send();
+                let mut pages = asked.set_db_cluster_identifier(identifier).into_paginator().send();
                 let mut known = Vec::new();
                 while let Some(page) = pages.next().await {
                     let page = page.map_err(self.failed("DescribeDBClusterSnapshots"))?;
