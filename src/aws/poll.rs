@@ -21,6 +21,8 @@ pub struct Poll {
 
 /// Questions that may fail one after the other: five minutes of trouble at the usual pace.
 const TROUBLE: u32 = 15;
+/// Answers that do not know it, one after the other: a single one may be of a server that lags.
+const ABSENCES: u32 = 3;
 /// What was just made may not be found for so long, for AWS is not one server.
 const NOT_FOUND: Duration = Duration::from_secs(120);
 
@@ -82,7 +84,7 @@ impl Poll {
         let begun = Instant::now();
         let mut last = Progress { status: "begun".to_owned(), ..Progress::default() };
         let mut seen_once = false;
-        let mut trouble = 0;
+        let (mut trouble, mut absences) = (0, 0);
         let named = || subject.to_owned();
         loop {
             match ask().await {
@@ -96,13 +98,18 @@ impl Poll {
                     });
                 }
                 Ok(Seen::Working(progress)) => {
-                    (seen_once, trouble) = (true, 0);
+                    (seen_once, trouble, absences) = (true, 0, 0);
                     if progress != last {
                         tell(subject, &progress, events);
                         last = progress;
                     }
                 }
-                Ok(Seen::Absent) if seen_once => return Err(PollError::Gone { subject: named() }),
+                Ok(Seen::Absent) if seen_once => {
+                    (trouble, absences) = (0, absences + 1);
+                    if absences >= ABSENCES {
+                        return Err(PollError::Gone { subject: named() });
+                    }
+                }
                 Ok(Seen::Absent) if begun.elapsed() > self.not_found() => {
                     return Err(PollError::NeverCame { subject: named() });
                 }
@@ -170,7 +177,7 @@ mod tests {
         let mut answers =
             vec![Ok(Seen::Absent), working("creating"), working("available"), working("creating")];
         answers.extend((0..TROUBLE - 1).map(|_| Err(failure(FailureKind::Throttled))));
-        answers.extend([working("creating"), Ok(Seen::Done(7))]);
+        answers.extend([working("creating"), Ok(Seen::Absent), working("creating"), Ok(Seen::Done(7))]);
         assert_eq!(outcome(answers).await.unwrap(), 7);
     }
 
@@ -180,7 +187,7 @@ mod tests {
         assert!(matches!(outcome(trouble).await, Err(PollError::Trouble { .. })));
         let refused = vec![working("creating"), Err(failure(FailureKind::Forbidden))];
         assert!(matches!(outcome(refused).await, Err(PollError::Refused { .. })));
-        let gone = vec![working("creating"), Ok(Seen::Absent)];
+        let gone = vec![working("creating"), Ok(Seen::Absent), Ok(Seen::Absent), Ok(Seen::Absent)];
         assert!(matches!(outcome(gone).await, Err(PollError::Gone { .. })));
         let never = (0..10_000).map(|_| Ok(Seen::Absent)).collect();
         assert!(matches!(outcome(never).await, Err(PollError::NeverCame { .. })));

@@ -165,9 +165,16 @@ impl Run<'_> {
                     taken.push(self.take_held(planned, backup, true, &lost).await);
                 }
                 let is_enough = unfinished.is_enough && matches!(taken.last(), Some(Ok(_)));
+                if is_enough {
+                    self.events.notice(format!(
+                        "what an earlier run of `{}` began is finished; nothing newer was taken: run it again for that",
+                        planned.source.name
+                    ));
+                }
                 // Only now: ids sort as backups began, and whoever waited for the lease begins after its
                 // holder.
-                if !is_enough && !lost.is_cancelled() {
+                // An interrupted run has to say so: where nothing was taken yet, this one does.
+                if !is_enough && (taken.is_empty() || !lost.is_cancelled()) {
                     let backup = BackupId::new(self.clock.now(), &planned.source.name, kind, seed());
                     taken.push(self.take_held(planned, backup, false, &lost).await);
                 }

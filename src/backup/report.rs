@@ -79,7 +79,7 @@ impl BackupReport {
         let stored = |report: &SourceReport| matches!(report.outcome, SourceOutcome::Stored { .. });
         if sources.iter().any(|report| matches!(report.outcome, SourceOutcome::Interrupted)) {
             Outcome::Interrupted
-        } else if sources.iter().all(whole) {
+        } else if !sources.is_empty() && sources.iter().all(whole) {
             Outcome::Succeeded
         } else if sources.iter().any(stored) {
             Outcome::Degraded

@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 
+use chrono::TimeDelta;
 use futures_util::future::join_all;
 
 use super::execute::Run;
@@ -8,6 +9,9 @@ use crate::model::{BackupId, BackupKind};
 use crate::policy::Source;
 use crate::repository::{layout, list_all};
 use crate::source::{self, SourceError};
+
+/// What is older was not left by a run of these days: its manifest was lost, and is not made up.
+const GONE_ON_WITH: TimeDelta = TimeDelta::hours(48);
 
 /// What earlier runs began in AWS and did not commit.
 #[derive(Debug, Default)]
@@ -26,8 +30,17 @@ impl Run<'_> {
         }
         // A manifest that cannot be seen now may stand all the same, and a second one would contradict it.
         let Some(committed) = self.committed(source).await else { return Ok(Unfinished::default()) };
-        let backups: Vec<_> = begun.into_iter().filter(|backup| !committed.contains(backup)).collect();
-        let age = backups.last().and_then(|newest| (self.clock.now() - newest.begun()).to_std().ok());
+        let now = self.clock.now();
+        let (backups, old): (Vec<_>, Vec<_>) = begun
+            .into_iter()
+            .filter(|backup| !committed.contains(backup))
+            .partition(|backup| now - backup.begun() < GONE_ON_WITH);
+        for backup in old {
+            self.events.warning(format!(
+                "{backup} is in AWS, and no repository has its manifest: it is too old to go on with, since how the database was set up then is not known"
+            ));
+        }
+        let age = backups.last().and_then(|newest| (now - newest.begun()).to_std().ok());
         let is_enough = age.is_some_and(|age| age < self.policy.objectives.rpo);
         Ok(Unfinished { backups, is_enough })
     }

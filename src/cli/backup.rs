@@ -100,6 +100,7 @@ fn show(report: &BackupReport, context: &Context) {
             SourceOutcome::Stored {
                 backup,
                 parent,
+                recovery_point,
                 plain_bytes,
                 stored_bytes,
                 seconds,
@@ -119,6 +120,9 @@ fn show(report: &BackupReport, context: &Context) {
                     size(*stored_bytes),
                     size(*plain_bytes),
                 ));
+                if backup.kind().is_managed() {
+                    output.line(format!("  data until {}", recovery_point.format("%F %T UTC")));
+                }
                 if let Some(parent) = parent {
                     output.line(format!("  what changed since {parent}, which a restore needs too"));
                 }

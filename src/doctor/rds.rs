@@ -219,7 +219,7 @@ async fn of_region(
 ) -> Result<(), String> {
     let rds = Rds::of(&source.place.in_region(&region.name)).await.map_err(|error| told(&error))?;
     let failed = |failure: AwsFailure| told(&failure);
-    let kept = rds.automated_backups(source.database.identifier()).await.map_err(failed)?;
+    let kept = rds.automated_backups_of(source.database.identifier()).await.map_err(failed)?;
     let name = &region.name;
     if database.is_some_and(|database| database.profile.encrypted) && region.kms_key.is_none() {
         found.fault(

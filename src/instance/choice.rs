@@ -1,5 +1,7 @@
 //! Which backup brings back what is asked for, and in which region.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, SubsecRound as _, Utc};
 
 use super::{Refusal, Request, Target};
@@ -19,10 +21,46 @@ pub(super) struct Region {
 /// RDS's own backups there.
 #[derive(Clone, Debug)]
 pub(super) struct Automated {
+    pub(super) resource_id: String,
     /// To its latest moment.
     pub(super) origin: Origin,
     pub(super) window: RestoreWindow,
     pub(super) encrypted: bool,
+}
+
+/// Which databases had the name, by what RDS calls each for ever.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Lineage {
+    /// The one that has it now; `None` where nobody could be asked.
+    pub(super) live: Option<String>,
+    /// Those that were backed up, the newest backup's first.
+    pub(super) backed_up: Vec<String>,
+}
+
+impl Lineage {
+    fn knows(&self, resource_id: &str) -> bool {
+        self.live.as_deref() == Some(resource_id) || self.backed_up.iter().any(|known| known == resource_id)
+    }
+
+    /// Whether what RDS keeps of an instance is of this source. Where nothing is known of it, its name and its
+    /// region have to do.
+    pub(super) fn holds(&self, resource_id: &str, has_name: bool, is_from_home: bool) -> bool {
+        if self.live.is_none() && self.backed_up.is_empty() {
+            return has_name && is_from_home;
+        }
+        self.knows(resource_id)
+    }
+
+    /// The one that the newest data is of.
+    fn current(&self) -> Option<&str> {
+        self.live.as_deref().or(self.backed_up.first().map(String::as_str))
+    }
+
+    /// Another database has the name now than the one that was backed up: nobody can say whose latest is meant.
+    fn is_torn(&self) -> bool {
+        let backed_up = |live: &String| self.backed_up.is_empty() || self.backed_up.contains(live);
+        self.live.as_ref().is_some_and(|live| !backed_up(live))
+    }
 }
 
 /// A backup whose manifest was read.
@@ -80,44 +118,57 @@ impl Via {
                     Origin::Snapshot(name) => (name, &Moment::Latest),
                 };
                 match moment {
-                    Moment::Latest => format!("{of} latest"),
+                    Moment::Latest => format!("{of} latest {}", self.until().format("%FT%TZ")),
                     Moment::At(time) => format!("{of} {}", time.format("%FT%TZ")),
                 }
             }
+        }
+    }
+
+    /// Whether what has that tag was begun by the very same restore. What was the latest when it was begun is
+    /// what it gets, however much has come since.
+    pub(super) fn is_begun_as(&self, tag: &str) -> bool {
+        let own = self.tag();
+        match (own.rsplit_once(" latest "), tag.rsplit_once(" latest ")) {
+            (Some((own, _)), Some((tag, _))) => own == tag,
+            _ => own == tag,
         }
     }
 }
 
 /// The backup that reaches furthest, or to the very moment that is asked for. The database's own region, the
 /// first of `regions`, is preferred where it does not matter.
-pub(super) fn choose(request: &Request, regions: &[Region], stored: &[Stored]) -> Result<Chosen, Refusal> {
+pub(super) fn choose(
+    request: &Request,
+    regions: &[Region],
+    stored: &[Stored],
+    lineage: &Lineage,
+) -> Result<Chosen, Refusal> {
     match &request.target {
         Target::Backup(prefix) => by_id(request, prefix, regions, stored),
-        Target::Latest => latest(request, regions),
+        Target::Latest => latest(request, regions, lineage),
         // RDS counts in seconds; a part of one more could be the mistake.
         Target::Time(time) => at(request, time.trunc_subsecs(0), regions),
     }
 }
 
 fn by_id(request: &Request, prefix: &str, regions: &[Region], stored: &[Stored]) -> Result<Chosen, Refusal> {
-    let found: Vec<_> = stored
-        .iter()
-        .map(|backup| &backup.manifest.id)
-        .filter(|id| id.as_str().starts_with(prefix))
-        .collect();
+    // Where no repository can be read, the snapshots say themselves which backups they are.
+    let tagged = regions.iter().flat_map(|region| region.snapshots.iter().map(|(id, _)| id));
+    let all: BTreeSet<&BackupId> = stored.iter().map(|backup| &backup.manifest.id).chain(tagged).collect();
+    let found: Vec<_> = match prefix {
+        "latest" => all.into_iter().next_back().into_iter().collect(),
+        prefix => all.into_iter().filter(|id| id.as_str().starts_with(prefix)).collect(),
+    };
     let id = match found[..] {
         [id] => id,
         [] => {
-            return Err(Refusal::UnknownBackup {
-                prefix: prefix.to_owned(),
-                source_name: request.source.clone(),
-            });
+            let source_name = request.source.clone();
+            return Err(Refusal::UnknownBackup { prefix: prefix.to_owned(), source_name });
         }
         _ => {
-            return Err(Refusal::Ambiguous {
-                prefix: prefix.to_owned(),
-                ids: found.into_iter().cloned().collect(),
-            });
+            let ids = found.into_iter().cloned().collect();
+            return Err(Refusal::Ambiguous { prefix: prefix.to_owned(), ids });
         }
     };
     let held = regions.iter().find_map(|region| {
@@ -153,20 +204,31 @@ fn of_automated(region: &Region, automated: &Automated, time: Option<DateTime<Ut
     Chosen { region: region.name.clone(), via }
 }
 
-/// Everything that could be restored as a whole, in the order of the regions.
-fn whole(regions: &[Region]) -> impl Iterator<Item = Chosen> {
-    regions.iter().flat_map(|region| {
-        let automated = region.automated.iter().map(|automated| of_automated(region, automated, None));
+/// Everything of that database that could be restored as a whole, in the order of the regions; of every one
+/// where none is named.
+fn whole<'r>(regions: &'r [Region], of: Option<&'r str>) -> impl Iterator<Item = Chosen> + 'r {
+    regions.iter().flat_map(move |region| {
+        let is_of = move |id: Option<&str>| of.is_none() || id.is_none() || of == id;
+        let automated = region.automated.iter().filter(move |automated| is_of(Some(&automated.resource_id)));
+        let automated = automated.map(|automated| of_automated(region, automated, None));
         let snapshots =
-            region.snapshots.iter().filter_map(|(backup, snapshot)| of_snapshot(region, backup, snapshot));
+            region.snapshots.iter().filter(move |(_, snapshot)| is_of(snapshot.resource_id.as_deref()));
+        let snapshots = snapshots.filter_map(|(backup, snapshot)| of_snapshot(region, backup, snapshot));
         automated.chain(snapshots)
     })
 }
 
-fn latest(request: &Request, regions: &[Region]) -> Result<Chosen, Refusal> {
+fn latest(request: &Request, regions: &[Region], lineage: &Lineage) -> Result<Chosen, Refusal> {
+    if lineage.is_torn() {
+        return Err(Refusal::Torn {
+            name: request.config.database.identifier().to_owned(),
+            live: lineage.live.clone().unwrap_or_default(),
+            backed_up: lineage.backed_up.clone(),
+        });
+    }
     // Of several that reach as far, the first.
-    let best =
-        whole(regions).reduce(|best, next| if next.via.until() > best.via.until() { next } else { best });
+    let best = whole(regions, lineage.current())
+        .reduce(|best, next| if next.via.until() > best.via.until() { next } else { best });
     best.ok_or_else(|| Refusal::Nothing { source_name: request.source.clone() })
 }
 
@@ -183,7 +245,7 @@ fn at(request: &Request, time: DateTime<Utc>, regions: &[Region]) -> Result<Chos
     let windows = regions
         .iter()
         .flat_map(|region| region.automated.iter().map(|automated| (region.name.clone(), automated.window)));
-    let before = whole(regions).filter(|chosen| matches!(chosen.via, Via::Snapshot { .. }));
+    let before = whole(regions, None).filter(|chosen| matches!(chosen.via, Via::Snapshot { .. }));
     let before = before.filter(|chosen| chosen.via.until() <= time).max_by_key(|chosen| chosen.via.until());
     let nearest = before.and_then(|chosen| match chosen.via {
         Via::Snapshot { backup, recovery_point, .. } => Some((backup, recovery_point)),
@@ -263,6 +325,7 @@ mod tests {
 
     fn automated(resource_id: &str, from: u32, to: u32) -> Automated {
         Automated {
+            resource_id: resource_id.to_owned(),
             origin: Origin::Automated { resource_id: resource_id.to_owned(), moment: Moment::Latest },
             window: RestoreWindow { earliest: time(from), latest: time(to) },
             encrypted: true,
@@ -275,7 +338,7 @@ mod tests {
     }
 
     fn chosen(target: Target, regions: &[Region]) -> (String, DateTime<Utc>) {
-        let chosen = choose(&request(target), regions, &[]).unwrap();
+        let chosen = choose(&request(target), regions, &[], &Lineage::default()).unwrap();
         (chosen.region, chosen.via.until())
     }
 
@@ -289,7 +352,8 @@ mod tests {
         // The same in both is taken where the database is.
         let same = [region("us-east-1", &[30], vec![]), west];
         assert_eq!(latest(&same), ("us-east-1".to_owned(), time(30)));
-        let nothing = choose(&request(Target::Latest), &[region("us-east-1", &[], vec![])], &[]);
+        let nothing =
+            choose(&request(Target::Latest), &[region("us-east-1", &[], vec![])], &[], &Lineage::default());
         assert!(matches!(nothing, Err(Refusal::Nothing { .. })));
     }
 
@@ -304,7 +368,8 @@ mod tests {
         assert_eq!(chosen(Target::Time(part), &both).1, time(20), "RDS counts in seconds");
         // RDS takes only what is before the end of its window.
         for (minute, nearest) in [(50, Some(5)), (9, Some(5)), (4, None)] {
-            let refused = choose(&request(Target::Time(time(minute))), &both, &[]).unwrap_err();
+            let refused =
+                choose(&request(Target::Time(time(minute))), &both, &[], &Lineage::default()).unwrap_err();
             let Refusal::OutOfReach { windows, nearest: found, .. } = refused else { panic!("{refused}") };
             assert_eq!((windows.len(), found.map(|found| found.1)), (2, nearest.map(time)), "{minute}");
         }
@@ -314,8 +379,45 @@ mod tests {
     fn a_database_that_had_the_name_before_can_still_be_restored() {
         let all = vec![automated("db-old", 0, 20), automated("db-new", 25, 50)];
         let regions = [region("us-east-1", &[], all)];
-        let of = |minute| choose(&request(Target::Time(time(minute))), &regions, &[]).unwrap().via.tag();
+        let of = |minute| {
+            choose(&request(Target::Time(time(minute))), &regions, &[], &Lineage::default())
+                .unwrap()
+                .via
+                .tag()
+        };
         assert!(of(10).starts_with("db-old "), "{}", of(10));
         assert!(of(30).starts_with("db-new "), "{}", of(30));
+    }
+
+    #[test]
+    fn the_latest_is_of_the_database_that_was_backed_up_or_nobody_s() {
+        let all = vec![automated("db-1", 0, 20), automated("db-new", 25, 50)];
+        let regions = [region("us-east-1", &[10], all)];
+        let latest = |live: Option<&str>, backed_up: &[&str]| {
+            let backed_up = backed_up.iter().map(|id| (*id).to_owned()).collect();
+            let lineage = Lineage { live: live.map(str::to_owned), backed_up };
+            choose(&request(Target::Latest), &regions, &[], &lineage).map(|chosen| chosen.via.until())
+        };
+        assert_eq!(latest(Some("db-1"), &["db-1"]).unwrap(), time(20));
+        assert_eq!(latest(None, &["db-1"]).unwrap(), time(20), "its region is gone");
+        assert_eq!(latest(Some("db-new"), &["db-new", "db-1"]).unwrap(), time(50));
+        assert!(matches!(latest(Some("db-new"), &["db-1"]), Err(Refusal::Torn { .. })));
+        let only_live = Lineage { live: Some("db-1".to_owned()), backed_up: vec![] };
+        assert!(only_live.holds("db-1", false, false) && !only_live.holds("db-2", true, true));
+        assert!(
+            Lineage::default().holds("db-2", true, true) && !Lineage::default().holds("db-2", true, false)
+        );
+    }
+
+    #[test]
+    fn a_restore_of_the_latest_is_the_same_however_much_has_come_since() {
+        let via = |to, moment| Via::Automated {
+            origin: Origin::Automated { resource_id: "db-1".to_owned(), moment },
+            until: time(to),
+            encrypted: true,
+        };
+        assert!(via(20, Moment::Latest).is_begun_as(&via(10, Moment::Latest).tag()));
+        assert!(!via(20, Moment::At(time(20))).is_begun_as(&via(20, Moment::Latest).tag()));
+        assert!(!via(20, Moment::At(time(20))).is_begun_as(&via(10, Moment::At(time(10))).tag()));
     }
 }

@@ -2,9 +2,10 @@ use std::time::Instant;
 
 use super::login::{log_in, look};
 use super::run::{Failure, Marks, Report, Run, Server};
+use super::settings::DONE;
 use super::{InstanceError, InstancePlan};
 use crate::aws::rds::{Database, Rds};
-use crate::aws::{FailureKind, Poll, PollError, Progress, Seen};
+use crate::aws::{FailureKind, Poll, PollError, Progress, Seen, Tags};
 use crate::event::{Phase, told};
 use crate::policy::RdsDatabase;
 use crate::repository::Phases;
@@ -100,6 +101,8 @@ impl Run {
         if reached.marks.hydrated.is_some() {
             reached.marks.hydrated = since();
         }
+        let done = Tags::default().with(DONE, plan.until.format("%FT%TZ").to_string());
+        rds.add_tags(&database.arn, &done).await?;
         Ok(database)
     }
 

@@ -1,10 +1,11 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::settings::{FROM, Settings, settings, tags};
+use super::settings::{DONE, FROM, Settings, settings, tags};
 use super::survey::Situation;
 use super::{Chosen, Refusal, Request};
-use crate::aws::Tags;
+use crate::aws::rds::Database;
+use crate::aws::{SOURCE, SYSTEM, Tags};
 use crate::model::{BackupId, ParameterGroup, RestoreProfile, SourceName};
 use crate::policy::{AwsPlace, PostgresSource, Prices};
 
@@ -88,10 +89,23 @@ pub fn plan(request: &Request, found: Situation) -> Result<InstancePlan, Vec<Ref
     if let Some((group, _)) = &parameter_group {
         settings.new.parameter_group = Some(group.name.clone());
     }
+    if let Some(lacks) = found.group_lacks.as_ref().filter(|lacks| !lacks.is_ours) {
+        settings.not_reproduced.push(format!(
+            "the parameter group of that name there does not set what was recorded: {}",
+            lacks.parameters.join(", ")
+        ));
+    }
+    let mut until = found.chosen.via.until();
+    // It gets what was the latest when it was begun.
+    if let Some(tag) = found.existing.as_ref().and_then(|existing| existing.tags.get(FROM)) {
+        settings.new.tags = settings.new.tags.with(FROM, tag);
+        let begun = tag.rsplit_once(" latest ").and_then(|(_, time)| time.parse().ok());
+        until = begun.unwrap_or(until);
+    }
     Ok(InstancePlan {
         source: request.source.clone(),
         place: request.config.place.in_region(&found.chosen.region),
-        until: found.chosen.via.until(),
+        until,
         chosen: found.chosen,
         profile_of: found.profile_of,
         settings,
@@ -122,9 +136,12 @@ fn cost(request: &Request, profile: &RestoreProfile) -> String {
     format!("about {:.2} {currency} an hour{storage}, by prices of {as_of}", estimate.hour)
 }
 
-/// What was recorded of a parameter group, where the region has none of its name.
+/// What was recorded of a parameter group, where the region has none of its name, or one that an earlier run
+/// began to make.
 fn missing_group(found: &Situation, settings: &Settings) -> Option<(ParameterGroup, String)> {
-    if found.has_parameter_group != Some(false) || found.names.parameter_group.is_some() {
+    let is_half_made = found.group_lacks.as_ref().is_some_and(|lacks| lacks.is_ours);
+    let is_missing = found.has_parameter_group == Some(false) || is_half_made;
+    if !is_missing || found.names.parameter_group.is_some() {
         return None;
     }
     let group = found.profile.parameter_group.clone()?;
@@ -138,13 +155,19 @@ fn objections(request: &Request, found: &Situation, settings: &Settings, tags: &
     if !is_identifier(&request.to) {
         refusals.push(Refusal::Identifier(request.to.clone()));
     }
-    let is_own = |existing: &crate::aws::rds::Database| {
-        existing.tags.is_managed()
-            && existing.tags.get(FROM).is_some()
-            && existing.tags.get(FROM) == tags.get(FROM)
-    };
-    if found.existing.as_ref().is_some_and(|existing| !is_own(existing)) {
-        refusals.push(Refusal::Taken { to: request.to.clone(), region: region() });
+    let is_production = found.is_home && request.to == request.config.database.identifier();
+    let (to, taken_in) = (request.to.clone(), region());
+    match &found.existing {
+        _ if is_production => refusals.push(Refusal::Taken { to, region: taken_in }),
+        None => {}
+        Some(existing) if !is_own(existing, found, tags) => {
+            refusals.push(Refusal::Taken { to, region: taken_in })
+        }
+        Some(existing) => {
+            if let Some(until) = existing.tags.get(DONE) {
+                refusals.push(Refusal::Done { to, region: taken_in, until: until.to_owned() });
+            }
+        }
     }
     if settings.new.subnet_group.is_none() && !found.is_home {
         refusals.push(Refusal::NoNames { what: "`subnet_group`", region: region() });
@@ -163,7 +186,15 @@ fn objections(request: &Request, found: &Situation, settings: &Settings, tags: &
     refusals
 }
 
-fn is_identifier(text: &str) -> bool {
+/// Whether this very restore began to make it.
+fn is_own(existing: &Database, found: &Situation, tags: &Tags) -> bool {
+    existing.tags.is_managed()
+        && existing.tags.get(SYSTEM) == tags.get(SYSTEM)
+        && existing.tags.get(SOURCE) == tags.get(SOURCE)
+        && existing.tags.get(FROM).is_some_and(|tag| found.chosen.via.is_begun_as(tag))
+}
+
+pub(super) fn is_identifier(text: &str) -> bool {
     text.len() <= 63
         && text.starts_with(|c: char| c.is_ascii_lowercase())
         && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')

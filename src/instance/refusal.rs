@@ -31,6 +31,13 @@ pub enum Refusal {
     NobodyAsked(Vec<(String, String)>),
     #[error("there is an instance `{to}` in {region} already, and it is not what this restore made before")]
     Taken { to: String, region: String },
+    #[error("`{to}` in {region} was restored already, with the data until {until}")]
+    Done { to: String, region: String, until: String },
+    #[error(
+        "the database that has the name `{name}` now ({live}) is another than the one that was backed up ({}), so that it cannot be said whose latest data is meant",
+        .backed_up.join(", ")
+    )]
+    Torn { name: String, live: String, backed_up: Vec<String> },
     #[error(
         "`{0}` is not an identifier for an instance: it begins with a letter, has letters, digits and single `-`, and 63 characters at most"
     )]
@@ -72,7 +79,10 @@ impl Refusal {
                 "Name a moment inside of a window, or restore the snapshot with `--backup`."
             }
             Self::NobodyAsked(_) => "Look at the credentials and the endpoint of the source in the policy.",
-            Self::Taken { .. } | Self::Identifier(_) => "Choose another name with `--to-instance`.",
+            Self::Taken { .. } | Self::Done { .. } | Self::Identifier(_) => {
+                "Choose another name with `--to-instance`."
+            }
+            Self::Torn { .. } => "Say which with `--backup` or `--point-in-time`.",
             Self::NoNames { .. } | Self::NoGroup { .. } => {
                 "Name `subnet_group`, `security_groups` and `parameter_group` under the source's `copy_to` in the policy."
             }

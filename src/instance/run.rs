@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::{InstanceError, InstancePlan};
+use crate::aws::PollError;
 use crate::event::{Events, Phase, told};
 use crate::model::{Outcome, RunId, SystemName};
 use crate::pipeline::Identities;
@@ -72,7 +73,7 @@ pub struct Server {
 
 /// A restore that was given up.
 #[derive(Debug, thiserror::Error)]
-#[error("failed to restore into `{to}` in {region} ({}); {}", .phase.as_str(), aftermath(*.begun))]
+#[error("failed to restore into `{to}` in {region} ({}); {}", .phase.as_str(), aftermath(*.begun, .source))]
 pub struct Failure {
     pub to: String,
     pub region: String,
@@ -84,11 +85,13 @@ pub struct Failure {
     pub source: InstanceError,
 }
 
-fn aftermath(begun: bool) -> &'static str {
-    if begun {
-        "what RDS has made of it stays, and costs: the same command goes on with it"
-    } else {
-        "nothing was made"
+fn aftermath(begun: bool, source: &InstanceError) -> &'static str {
+    match (begun, source) {
+        (true, InstanceError::Wait(PollError::Failed { .. })) => {
+            "it will not get out of that by itself: look into it, or remove it and restore under another name; it costs while it is there"
+        }
+        (true, _) => "what RDS has made of it stays, and costs: the same command goes on with it",
+        (false, _) => "no instance was made",
     }
 }
 

@@ -7,6 +7,10 @@ use crate::model::{ParameterGroup, RegionNames, RestoreProfile, SourceName, Syst
 
 /// On a restored instance: what it was made from.
 pub(super) const FROM: &str = "drctl:restored-from";
+/// On one whose restore came to its end: the moment whose data it has.
+pub(super) const DONE: &str = "drctl:restored-until";
+/// RDS takes 50 tags; so many are left for drctl's own.
+const OWN_TAGS: usize = 50 - 10;
 
 /// Below this, gp3 has its speed from RDS, which refuses to be told of one.
 const GP3_TUNABLE: u64 = 400;
@@ -106,7 +110,7 @@ pub(super) fn tags(
     lifetime: Option<&Lifetime>,
 ) -> Tags {
     // What only lives a while must not look like what it was copied from to those who select by tags.
-    let own = profile.tags.iter().filter(|(key, _)| lifetime.is_none() && !key.starts_with("aws:"));
+    let own = inheritable(profile).take(if lifetime.is_none() { OWN_TAGS } else { 0 });
     let own: Tags = own.map(|(key, value)| (key.clone(), value.clone())).collect();
     let tags = own
         .with(MANAGED, "true")
@@ -119,6 +123,11 @@ pub(super) fn tags(
         }
         None => tags,
     }
+}
+
+/// What drctl and AWS wrote there says what that one was, and not what this one is.
+fn inheritable(profile: &RestoreProfile) -> impl Iterator<Item = (&String, &String)> {
+    profile.tags.iter().filter(|(key, _)| !key.starts_with("aws:") && !key.starts_with("drctl:"))
 }
 
 fn not_reproduced(profile: &RestoreProfile, is_home: bool) -> Vec<String> {
@@ -136,6 +145,10 @@ fn not_reproduced(profile: &RestoreProfile, is_home: bool) -> Vec<String> {
     for role in &profile.roles {
         let feature = role.feature.as_deref().unwrap_or("a feature");
         words.push(format!("the role for {feature} is not attached: {}", role.arn));
+    }
+    let dropped: Vec<_> = inheritable(profile).skip(OWN_TAGS).map(|(key, _)| key.as_str()).collect();
+    if !dropped.is_empty() {
+        words.push(format!("there is no room for these tags: {}", dropped.join(", ")));
     }
     if !is_home && profile.kms_key.is_some() {
         words.push("it is encrypted with the key of its snapshot there".to_owned());

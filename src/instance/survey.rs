@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 
 use futures_util::future::join_all;
 
-use super::choice::{Automated, Chosen, Region, Stored, Via, choose};
+use super::choice::{Automated, Chosen, Lineage, Region, Stored, Via, choose};
 use super::settings::is_default;
 use super::{InstanceError, Refusal, Request, Run, Target};
 use crate::aws::AwsFailure;
 use crate::aws::rds::{Database, Moment, Origin, Rds, SnapshotId};
 use crate::event::told;
-use crate::model::{BackupId, BackupKind, Details, RegionNames, RepositoryName, RestoreProfile};
-use crate::policy::RdsDatabase;
+use crate::model::{
+    BackupId, BackupKind, Details, Parameter, ParameterGroup, RegionNames, RepositoryName, RestoreProfile,
+};
+use crate::policy::{RdsDatabase, RdsSource};
 use crate::repository::{SmallReader, layout, list_all, manifest};
 use crate::source::logical::DETAILS;
 
@@ -29,8 +31,18 @@ pub struct Situation {
     /// Whether the region has the groups that would be used; of no name, nothing is known.
     pub(super) has_subnet_group: Option<bool>,
     pub(super) has_parameter_group: Option<bool>,
+    /// The region has a group of the recorded name, and it does not set what was recorded.
+    pub(super) group_lacks: Option<Lacks>,
     /// Regions that could not be asked, and why: they may have more.
     pub(super) not_asked: Vec<(String, String)>,
+}
+
+/// A parameter group that is not as it was recorded.
+#[derive(Clone, Debug)]
+pub(super) struct Lacks {
+    /// drctl made it, and an earlier run may have come no further.
+    pub(super) is_ours: bool,
+    pub(super) parameters: Vec<String>,
 }
 
 impl Run {
@@ -39,11 +51,12 @@ impl Run {
             return Err(InstanceError::Refused(vec![Refusal::Cluster]));
         }
         let stored = self.stored(request).await;
-        let (regions, not_asked) = self.regions(request).await?;
+        let lineage = lineage(request, &stored).await;
+        let (regions, not_asked) = self.regions(request, &lineage).await?;
         if regions.is_empty() {
             return Err(InstanceError::Refused(vec![Refusal::NobodyAsked(not_asked)]));
         }
-        let chosen = choose(request, &regions, &stored);
+        let chosen = choose(request, &regions, &stored, &lineage);
         let chosen = chosen.map_err(|refusal| InstanceError::Refused(vec![refusal]))?;
         let is_home = chosen.region == request.config.place.region;
         let (profile, profile_of) = self.profile(request, &chosen, &stored).await?;
@@ -62,6 +75,15 @@ impl Run {
             Some(name) => Some(rds.has_parameter_group(name).await?),
             None => None,
         };
+        let group_lacks = match &profile.parameter_group {
+            // The policy's own choice is nobody's copy, and at home it is the group itself.
+            Some(group)
+                if has_parameter_group == Some(true) && !is_home && names.parameter_group.is_none() =>
+            {
+                lacks(&rds, group).await?
+            }
+            _ => None,
+        };
         Ok(Situation {
             chosen,
             profile,
@@ -71,6 +93,7 @@ impl Run {
             existing,
             has_subnet_group,
             has_parameter_group,
+            group_lacks,
             not_asked,
         })
     }
@@ -114,13 +137,14 @@ impl Run {
     async fn regions(
         &self,
         request: &Request,
+        lineage: &Lineage,
     ) -> Result<(Vec<Region>, Vec<(String, String)>), InstanceError> {
         let config = &request.config;
         let all =
             std::iter::once(&config.place.region).chain(config.regions.iter().map(|region| &region.name));
         let wanted = |name: &&String| request.region.as_ref().is_none_or(|only| only == *name);
         let names: Vec<&String> = all.filter(wanted).collect();
-        let asked = join_all(names.iter().map(|name| self.region(request, name))).await;
+        let asked = join_all(names.iter().map(|name| self.region(request, name, lineage))).await;
         let (mut regions, mut not_asked) = (Vec::new(), Vec::new());
         for (name, answer) in names.into_iter().zip(asked) {
             match answer {
@@ -135,7 +159,12 @@ impl Run {
         Ok((regions, not_asked))
     }
 
-    async fn region(&self, request: &Request, name: &str) -> Result<Region, InstanceError> {
+    async fn region(
+        &self,
+        request: &Request,
+        name: &str,
+        lineage: &Lineage,
+    ) -> Result<Region, InstanceError> {
         let config = &request.config;
         let rds = Rds::of(&config.place.in_region(name)).await?;
         let known = rds.manual_snapshots(&config.database).await?;
@@ -147,7 +176,7 @@ impl Run {
             .collect();
         let automated = match request.target {
             Target::Backup(_) => vec![],
-            Target::Latest | Target::Time(_) => automated(&rds, config.database.identifier()).await?,
+            Target::Latest | Target::Time(_) => automated(&rds, config, lineage).await?,
         };
         Ok(Region { name: name.to_owned(), snapshots, automated })
     }
@@ -216,18 +245,50 @@ impl Run {
     }
 }
 
-/// The automated backups in the region of every instance that has or had that name.
-async fn automated(rds: &Rds, instance: &str) -> Result<Vec<Automated>, AwsFailure> {
-    let known = rds.automated_backups(instance).await?;
+/// Which databases had the name: by the manifests, and by the region where it is.
+async fn lineage(request: &Request, stored: &[Stored]) -> Lineage {
+    let live = async {
+        let rds = Rds::of(&request.config.place).await.ok()?;
+        rds.database(&request.config.database).await.ok()?.map(|database| database.resource_id)
+    };
+    let mut backed_up: Vec<String> = Vec::new();
+    for id in stored.iter().filter_map(|stored| stored.manifest.managed.as_ref()?.resource_id.clone()) {
+        if !backed_up.contains(&id) {
+            backed_up.push(id);
+        }
+    }
+    Lineage { live: live.await, backed_up }
+}
+
+/// The automated backups in the region of every instance that is or was this source's.
+async fn automated(rds: &Rds, config: &RdsSource, lineage: &Lineage) -> Result<Vec<Automated>, AwsFailure> {
+    let (name, home) = (config.database.identifier(), config.place.region.as_str());
+    let known = rds.automated_backups().await?;
     let automated = known.into_iter().filter_map(|backup| {
-        let origin = if backup.instance_region.as_deref().is_none_or(|region| region == rds.region()) {
-            Origin::Automated { resource_id: backup.resource_id, moment: Moment::Latest }
+        let of_region = backup.instance_region.as_deref().unwrap_or(rds.region());
+        lineage.holds(&backup.resource_id, backup.of == name, of_region == home).then_some(())?;
+        let (resource_id, moment) = (backup.resource_id, Moment::Latest);
+        let origin = if of_region == rds.region() {
+            Origin::Automated { resource_id: resource_id.clone(), moment }
         } else {
-            Origin::Replicated { arn: backup.arn, moment: Moment::Latest }
+            Origin::Replicated { arn: backup.arn, moment }
         };
-        Some(Automated { origin, window: backup.window?, encrypted: backup.encrypted })
+        Some(Automated { resource_id, origin, window: backup.window?, encrypted: backup.encrypted })
     });
     Ok(automated.collect())
+}
+
+async fn lacks(rds: &Rds, recorded: &ParameterGroup) -> Result<Option<Lacks>, AwsFailure> {
+    let there = rds.parameters(&recorded.name, false).await?.parameters;
+    let is_there = |parameter: &&Parameter| {
+        there.iter().any(|known| known.name == parameter.name && known.value == parameter.value)
+    };
+    let missing = recorded.parameters.iter().filter(|parameter| !is_there(parameter));
+    let parameters: Vec<String> = missing.map(|parameter| parameter.name.clone()).collect();
+    if parameters.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(Lacks { is_ours: rds.made_parameter_group(&recorded.name).await?, parameters }))
 }
 
 /// What the policy says now, and where it says nothing, what it said then.

@@ -116,7 +116,7 @@ async fn ask_region(
 /// retained after it was deleted.
 async fn automated(rds: &Rds, source: &RdsSource) -> Result<Option<AutomatedReach>, AwsFailure> {
     let home = &source.place.region;
-    let kept = rds.automated_backups(source.database.identifier()).await?;
+    let kept = rds.automated_backups_of(source.database.identifier()).await?;
     // In another region a database may have the same name.
     let own = |backup: &&AutomatedBackup| backup.instance_region.as_ref().unwrap_or(home) == home;
     let windows = kept.iter().filter(own).filter_map(|backup| backup.window);

@@ -150,14 +150,17 @@ async fn what_is_not_what_it_should_be_is_no_success() -> Outcome<()> {
     run(1, "Bad_name").await?.says("is not an identifier for an instance")?;
 
     board.server.ends_as(HOME, "broken", "incompatible-network");
-    run(1, "broken").await?.says("is `incompatible-network`")?.says("the same command goes on with it")?;
+    run(1, "broken")
+        .await?
+        .says("is `incompatible-network`")?
+        .says("it will not get out of that by itself")?;
     board.server.deafen(HOME, "deaf");
     run(1, "deaf").await?.says("nobody could log in to it")?;
     board.server.fail(
         When::action("RestoreDBInstanceFromDBSnapshot"),
         Fault::Error(400, "InstanceQuotaExceeded", "Instance quota exceeded"),
     );
-    run(1, "many").await?.says("InstanceQuotaExceeded")?.says("nothing was made")?;
+    run(1, "many").await?.says("InstanceQuotaExceeded")?.says("no instance was made")?;
     board.server.heal();
     board.server.fail(When::action("RestoreDBInstanceFromDBSnapshot").times(1), Fault::LoseAnswer);
     board.server.hide_new_for(2);

@@ -36,9 +36,9 @@ impl RestoreWindow {
 }
 
 impl Rds {
-    /// Those that this region keeps of an instance of that name, of whatever region it is. Aurora has none.
-    pub async fn automated_backups(&self, instance: &str) -> Result<Vec<AutomatedBackup>, AwsFailure> {
-        let asked = self.client.describe_db_instance_automated_backups().db_instance_identifier(instance);
+    /// All that this region keeps, of instances of whatever region. Aurora has none.
+    pub async fn automated_backups(&self) -> Result<Vec<AutomatedBackup>, AwsFailure> {
+        let asked = self.client.describe_db_instance_automated_backups();
         let mut pages = asked.into_paginator().send();
         let mut known = Vec::new();
         while let Some(page) = pages.next().await {
@@ -46,6 +46,12 @@ impl Rds {
             let Some(page) = found(page)? else { break };
             known.extend(page.db_instance_automated_backups.into_iter().flatten().filter_map(backup));
         }
+        Ok(known)
+    }
+
+    /// Those of instances that have or had that name.
+    pub async fn automated_backups_of(&self, instance: &str) -> Result<Vec<AutomatedBackup>, AwsFailure> {
+        let mut known = self.automated_backups().await?;
         known.retain(|backup| backup.of == instance);
         Ok(known)
     }

@@ -26,6 +26,18 @@ impl Rds {
         Ok(groups.any(|known| known.db_parameter_group_name.as_deref() == Some(group)))
     }
 
+    /// Whether drctl made the group.
+    pub async fn made_parameter_group(&self, group: &str) -> Result<bool, AwsFailure> {
+        let asked = self.client.describe_db_parameter_groups().db_parameter_group_name(group).send().await;
+        let answer = asked.map_err(self.failed("DescribeDBParameterGroups"))?;
+        let arn =
+            answer.db_parameter_groups.into_iter().flatten().find_map(|group| group.db_parameter_group_arn);
+        let Some(arn) = arn else { return Ok(false) };
+        let asked = self.client.list_tags_for_resource().resource_name(arn).send().await;
+        let answer = asked.map_err(self.failed("ListTagsForResource"))?;
+        Ok(Tags::from(answer.tag_list).is_managed())
+    }
+
     /// Whether the region has a subnet group of that name.
     pub async fn has_subnet_group(&self, group: &str) -> Result<bool, AwsFailure> {
         let asked = self.client.describe_db_subnet_groups().db_subnet_group_name(group).send().await;

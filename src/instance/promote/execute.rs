@@ -15,6 +15,8 @@ use crate::event::{Events, told};
 use crate::platform::{CancellationToken, Program};
 use crate::policy::RdsDatabase;
 
+/// RDS takes no more on one thing; one is left for the mark.
+const MOST_TAGS: usize = 49;
 /// For each hook of the policy.
 const HOOK: Duration = Duration::from_secs(600);
 
@@ -27,6 +29,8 @@ pub enum PromoteError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    #[error("`{name}` is another instance now than when it was looked at, so it is left alone")]
+    Changed { name: String },
     #[error(transparent)]
     Instance(#[from] InstanceError),
 }
@@ -94,10 +98,17 @@ impl<'a> Promoter<'a> {
     async fn act(&self, step: &Step, plan: &Promotion) -> Result<Option<Server>, PromoteError> {
         match step {
             Step::Keep => self.keep(plan).await?,
-            Step::PutAside { from, to } | Step::TakeName { from, to } => self.rename(from, to).await?,
+            Step::PutAside { from, to } => {
+                self.rename(from, to, plan.production.as_deref().unwrap_or_default()).await?;
+            }
+            Step::TakeName { from, to } => self.rename(from, to, &plan.restored).await?,
             Step::LogIn => return self.log_in(plan).await.map(Some),
             Step::Freeze { command } | Step::Redirect { command } | Step::Reopen { command } => {
                 self.hook(command, plan).await?;
+            }
+            Step::Finish => {
+                let promoted = self.available(&plan.name).await?;
+                self.rds.remove_tags(&promoted.arn, &[WAS]).await?;
             }
         }
         Ok(None)
@@ -105,8 +116,15 @@ impl<'a> Promoter<'a> {
 
     async fn keep(&self, plan: &Promotion) -> Result<(), PromoteError> {
         let restored = self.available(&plan.instance).await?;
-        let tags = Tags::default().with(WAS, &plan.instance);
-        self.rds.add_tags(&restored.arn, &tags).await?;
+        // One that was only to live a while has none of them.
+        let production = RdsDatabase::Instance(plan.name.clone());
+        let theirs = self.rds.database(&production).await?.map(|database| database.tags).unwrap_or_default();
+        let theirs = theirs.iter().filter(|(key, _)| {
+            !key.starts_with("aws:") && !key.starts_with("drctl:") && restored.tags.get(key).is_none()
+        });
+        let room = MOST_TAGS.saturating_sub(restored.tags.iter().count());
+        let theirs: Tags = theirs.take(room).map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+        self.rds.add_tags(&restored.arn, &theirs.with(WAS, &plan.instance)).await?;
         self.rds.remove_tags(&restored.arn, &[EXPIRES]).await?;
         if restored.profile.deletion_protection != Some(true) {
             let changes = Changes { deletion_protection: Some(true), ..Changes::default() };
@@ -116,9 +134,13 @@ impl<'a> Promoter<'a> {
         Ok(())
     }
 
-    async fn rename(&self, from: &str, to: &str) -> Result<(), PromoteError> {
+    /// Only what was looked at: another may have the name by now.
+    async fn rename(&self, from: &str, to: &str, resource_id: &str) -> Result<(), PromoteError> {
         // A run that was killed may have had it begun.
         match self.available(from).await {
+            Ok(database) if database.resource_id != resource_id => {
+                return Err(PromoteError::Changed { name: from.to_owned() });
+            }
             Ok(_) => {}
             Err(PromoteError::Instance(InstanceError::Wait(PollError::Gone { .. }))) => {
                 return self.renamed(from, to).await;
@@ -157,9 +179,23 @@ impl<'a> Promoter<'a> {
             match self.rds.change_instance(instance, changes).await {
                 Ok(()) => return Ok(()),
                 // A rename whose answer was lost.
-                Err(failure) if failure.kind == FailureKind::NotFound && changes.identifier.is_some() => {
+                Err(failure)
+                    if changes.identifier.is_some()
+                        && matches!(failure.kind, FailureKind::NotFound | FailureKind::State) =>
+                {
                     tracing::info!("{}", told(&failure));
-                    return Ok(());
+                    if failure.kind == FailureKind::NotFound || left == 0 {
+                        return Ok(());
+                    }
+                    left -= 1;
+                    tokio::time::sleep(self.request.config.place.poll).await;
+                    // It may be under way to its new name.
+                    match self.available(instance).await {
+                        Err(PromoteError::Instance(InstanceError::Wait(PollError::Gone { .. }))) => {
+                            return Ok(());
+                        }
+                        available => drop(available?),
+                    }
                 }
                 Err(failure) if failure.kind == FailureKind::State && left > 0 => {
                     left -= 1;
@@ -198,11 +234,11 @@ impl<'a> Promoter<'a> {
             .args(arguments)
             .env("DRCTL_INSTANCE", &plan.name)
             .env("DRCTL_REGION", &plan.region);
-        if let Ok(Some(database)) = self.rds.database(&RdsDatabase::Instance(plan.name.clone())).await
-            && let Some(endpoint) = database.endpoint
-        {
-            program = program.env("DRCTL_HOST", endpoint.host).env("DRCTL_PORT", endpoint.port.to_string());
-        }
+        // Where it cannot be said, no hook is run: a record that leads nowhere is worse than the old one.
+        let named = RdsDatabase::Instance(plan.name.clone());
+        let database = self.rds.database(&named).await?;
+        let endpoint = database.and_then(|database| database.endpoint).ok_or(InstanceError::NoEndpoint)?;
+        program = program.env("DRCTL_HOST", endpoint.host).env("DRCTL_PORT", endpoint.port.to_string());
         let run = program.run(HOOK, self.cancel).await;
         let source = match run {
             Ok(_) => return Ok(()),

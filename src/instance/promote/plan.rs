@@ -1,13 +1,14 @@
 use serde::Serialize;
 use thiserror::Error;
 
-use super::super::settings::FROM;
+use super::super::plan::is_identifier;
+use super::super::settings::{DONE, FROM};
 use crate::aws::Tags;
 use crate::aws::rds::Database;
 use crate::model::{SourceName, SystemName};
 use crate::policy::RdsSource;
 
-/// On an instance that takes production's place: the name that it was restored under.
+/// On an instance for as long as it is taking production's place: the name that it was restored under.
 pub(super) const WAS: &str = "drctl:promoted-from";
 
 #[derive(Clone, Debug)]
@@ -60,6 +61,8 @@ pub enum Step {
     Reopen {
         command: Vec<String>,
     },
+    /// The mark of a promotion that goes on is taken from it.
+    Finish,
 }
 
 impl Step {
@@ -67,7 +70,7 @@ impl Step {
     pub fn told(&self) -> String {
         match self {
             Self::Keep => {
-                "take its expiry from the restored instance, and protect it from deletion".to_owned()
+                "give the restored instance production's tags, take its expiry away, and protect it from deletion".to_owned()
             }
             Self::Freeze { command } => format!("stop writers: {}", command.join(" ")),
             Self::PutAside { from, to } => {
@@ -79,6 +82,7 @@ impl Step {
             Self::LogIn => "log in at the new address, and read".to_owned(),
             Self::Redirect { command } => format!("lead applications to it: {}", command.join(" ")),
             Self::Reopen { command } => format!("let writers back: {}", command.join(" ")),
+            Self::Finish => "take the mark of this promotion from it".to_owned(),
         }
     }
 }
@@ -90,6 +94,13 @@ pub struct Promotion {
     /// Production's name.
     pub name: String,
     pub instance: String,
+    /// What was restored: nothing else is renamed.
+    #[serde(skip)]
+    pub(super) restored: String,
+    /// What had production's name when it was looked at.
+    #[serde(skip)]
+    pub(super) production: Option<String>,
+    pub put_aside_as: String,
     pub steps: Vec<Step>,
     /// An earlier run did the first of them.
     pub resumed: bool,
@@ -111,6 +122,14 @@ pub enum PromoteRefusal {
         "`{instance}` was not made by a restore of `{source_name}` by drctl, so it is not put in production's place"
     )]
     NotRestored { instance: String, source_name: SourceName },
+    #[error("the restore of `{instance}` did not come to its end, so that it is not set up whole")]
+    NotFinished { instance: String },
+    #[error("`{name}` in {region} is not what this policy backs up, nor made from it: it is not put aside")]
+    Foreign { name: String, region: String },
+    #[error(
+        "`{0}` is not an identifier for an instance: it begins with a letter, has letters, digits and single `-`, and 63 characters at most"
+    )]
+    Identifier(String),
     #[error("`{instance}` is `{status}`: only an available instance is promoted")]
     NotAvailable { instance: String, status: String },
     #[error("`{instance}` has the name of production already")]
@@ -127,8 +146,11 @@ impl PromoteRefusal {
             Self::NoInstance { .. } | Self::IsProduction { .. } | Self::NotRestored { .. } => {
                 "`drctl restore SOURCE --to-instance NAME` makes one."
             }
-            Self::NotAvailable { .. } => "Run the restore again: it goes on until the instance can be used.",
-            Self::NameTaken(_) => "Name another with `--put-aside-as`.",
+            Self::NotAvailable { .. } | Self::NotFinished { .. } => {
+                "Run the restore again: it goes on until the instance can be used."
+            }
+            Self::NameTaken(_) | Self::Identifier(_) => "Name another with `--put-aside-as`.",
+            Self::Foreign { .. } => "Look at what it is; rename it if it is yours, and promote again.",
             Self::WritersGoOn => {
                 "Name a command in the policy, `promote = { freeze = [\"…\"] }` under the source, or stop them yourself and say `--writers-stopped`."
             }
@@ -147,6 +169,17 @@ pub fn plan(request: &PromoteRequest, facts: &Facts) -> Result<Promotion, Vec<Pr
     let mut refusals = Vec::new();
     if hooks.freeze.is_empty() && !request.writers_stopped {
         refusals.push(PromoteRefusal::WritersGoOn);
+    }
+    if !is_identifier(&request.put_aside_as) {
+        refusals.push(PromoteRefusal::Identifier(request.put_aside_as.clone()));
+    }
+    // Elsewhere a name says nothing of whose it is.
+    let is_ours = |production: &Database| {
+        request.region == request.config.place.region
+            || production.tags.is_of(&request.system, &request.source)
+    };
+    if facts.production.as_ref().is_some_and(|production| !is_ours(production)) {
+        refusals.push(PromoteRefusal::Foreign { name: name.clone(), region: request.region.clone() });
     }
     let mut steps = vec![];
     let resumed = match (&facts.restored, has_name) {
@@ -172,7 +205,9 @@ pub fn plan(request: &PromoteRequest, facts: &Facts) -> Result<Promotion, Vec<Pr
         return Err(refusals);
     }
     let renames = facts.restored.is_some();
-    steps.extend(hook(&hooks.freeze).filter(|_| renames).map(|command| Step::Freeze { command }));
+    // Once production is aside nothing can write to it any more.
+    let freezes = renames && (facts.production.is_some() || !resumed);
+    steps.extend(hook(&hooks.freeze).filter(|_| freezes).map(|command| Step::Freeze { command }));
     if renames && facts.production.is_some() {
         steps.push(Step::PutAside { from: name.clone(), to: request.put_aside_as.clone() });
     }
@@ -184,8 +219,19 @@ pub fn plan(request: &PromoteRequest, facts: &Facts) -> Result<Promotion, Vec<Pr
     }
     steps.extend(hook(&hooks.redirect).map(|command| Step::Redirect { command }));
     steps.extend(hook(&hooks.reopen).map(|command| Step::Reopen { command }));
-    let (region, instance) = (request.region.clone(), request.instance.clone());
-    Ok(Promotion { region, name, instance, steps, resumed, notes: notes(request, facts) })
+    steps.push(Step::Finish);
+    let resource_id = |database: &Database| database.resource_id.clone();
+    Ok(Promotion {
+        region: request.region.clone(),
+        name,
+        instance: request.instance.clone(),
+        restored: facts.restored.as_ref().or(has_name).map(resource_id).unwrap_or_default(),
+        production: facts.production.as_ref().map(resource_id),
+        put_aside_as: request.put_aside_as.clone(),
+        steps,
+        resumed,
+        notes: notes(request, facts),
+    })
 }
 
 fn hook(command: &[String]) -> impl Iterator<Item = Vec<String>> {
@@ -209,6 +255,9 @@ fn unfit(request: &PromoteRequest, restored: &Database, name: &str) -> Vec<Promo
             source_name: request.source.clone(),
         });
     }
+    if restored.tags.get(DONE).is_none() {
+        refusals.push(PromoteRefusal::NotFinished { instance: instance.clone() });
+    }
     if !restored.is_available() && was(&restored.tags).is_none() {
         refusals.push(PromoteRefusal::NotAvailable { instance, status: restored.status.clone() });
     }
@@ -216,10 +265,15 @@ fn unfit(request: &PromoteRequest, restored: &Database, name: &str) -> Vec<Promo
 }
 
 fn notes(request: &PromoteRequest, facts: &Facts) -> Vec<String> {
-    let mut notes = vec![
+    let mut notes = Vec::new();
+    if let Some(restored) = &facts.restored {
+        let tag = |key| restored.tags.get(key).unwrap_or("what is not known");
+        notes.push(format!("it was restored from {}, and has the data until {}", tag(FROM), tag(DONE)));
+    }
+    notes.extend([
         "take a backup of it at once: RDS's own backups of it begin anew".to_owned(),
         "read replicas stay with the old instance".to_owned(),
-    ];
+    ]);
     if facts.production.is_none() && facts.restored.is_some() && request.region != request.config.place.region
     {
         notes.push(format!(

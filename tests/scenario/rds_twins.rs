@@ -1,0 +1,96 @@
+//! Databases that share a name: one after the other, or in two regions.
+
+use std::time::Duration;
+
+use super::support::Outcome;
+use super::support::classboard::{AWAY, Classboard, HOME};
+use super::support::rds::{Call, Gone, Settings, Timing};
+
+async fn back_up(board: &Classboard) -> Outcome<(String, String)> {
+    board.system.expect(0, &["backup", "instance"]).await?;
+    let key = board.system.operational.display().to_string();
+    Ok((board.backups().pop().ok_or("no backup")?, key))
+}
+
+fn is_change(call: &Call) -> bool {
+    call.action.starts_with("Modify")
+        || call.action.starts_with("Delete")
+        || call.action.starts_with("Reboot")
+}
+
+#[tokio::test]
+async fn a_restore_of_the_latest_is_over_when_it_is_over() -> Outcome<()> {
+    let board = Classboard::start(Timing::default()).await?;
+    let (_, key) = back_up(&board).await?;
+    let latest = ["restore", "instance", "--latest", "--to-instance", "fresh", "-i", &key];
+    board.system.expect(0, &latest).await?;
+    board.admit("late").await?;
+    let again = board.system.expect(1, &latest).await?;
+    again.says("`fresh` in us-east-1 was restored already, with the data until")?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_has_the_name_in_another_region_is_not_the_database() -> Outcome<()> {
+    let board = Classboard::start(Timing::default()).await?;
+    let (_, key) = back_up(&board).await?;
+    let foreign = board.server.instance(AWAY, "classboard", Settings::production(AWAY)).await?;
+    board.server.lose_region(HOME, Gone::Unavailable);
+    let latest = ["restore", "instance", "--latest", "--to-instance", "fresh", "-i", &key];
+    let run = board.system.expect(0, &latest).await?;
+    run.says("snapshot of")?;
+    assert_eq!(board.pupils(AWAY, "fresh").await?, "ada");
+    let promote = ["rds", "promote", "instance", "fresh", "--region", AWAY, "--writers-stopped", "--apply"];
+    let refused = board.system.expect(1, &promote).await?;
+    refused.says("`classboard` in us-west-2 is not what this policy backs up")?;
+    assert_eq!(board.server.look_up(AWAY, "classboard")?.resource_id, foreign.resource_id);
+    Ok(())
+}
+
+#[tokio::test]
+async fn production_is_never_taken_for_a_restore_that_goes_on() -> Outcome<()> {
+    let board = Classboard::start(Timing::default()).await?;
+    let (backup, key) = back_up(&board).await?;
+    let onto = |to: &'static str| {
+        ["restore", "instance", "--backup", &backup, "--to-instance", to, "-i", &key].map(str::to_owned)
+    };
+    let run = async |code: i32, to: &'static str| {
+        let arguments = onto(to);
+        board.system.expect(code, &arguments.each_ref().map(String::as_str)).await
+    };
+    run(0, "fresh").await?;
+    let promote = ["rds", "promote", "instance", "fresh", "--writers-stopped", "--apply"];
+    board.system.expect(0, &promote).await?;
+    let before = board.server.calls().into_iter().filter(is_change).count();
+    run(1, "classboard").await?.says("there is an instance `classboard` in us-east-1 already")?;
+    // What was promoted once says nothing of the next time.
+    board.system.expect(1, &promote).await?.says("there is no instance `fresh` in us-east-1")?;
+    assert_eq!(board.server.calls().into_iter().filter(is_change).count(), before);
+    let tags = board.server.look_up(HOME, "classboard")?.settings.tags;
+    assert!(!tags.contains_key("drctl:promoted-from"), "{tags:?}");
+    // Nobody can say whose latest data is meant until the new one is backed up.
+    let latest = ["restore", "instance", "--latest", "--to-instance", "other", "-i", &key];
+    board.system.expect(1, &latest).await?.says("is another than the one that was backed up")?;
+    board.admit("new-work").await?;
+    board.system.expect(0, &["backup", "instance"]).await?;
+    board.system.expect(0, &latest).await?;
+    assert_eq!(board.pupils(HOME, "other").await?, "ada new-work");
+    Ok(())
+}
+
+#[tokio::test]
+async fn only_a_restore_that_came_to_its_end_is_promoted() -> Outcome<()> {
+    let slow = Timing { initializing: Duration::from_secs(30), ..Timing::default() };
+    let board = Classboard::start(slow).await?;
+    let (backup, key) = back_up(&board).await?;
+    let restore = ["restore", "instance", "--backup", &backup, "--to-instance", "fresh", "-i", &key];
+    let mut run = board.system.start(&restore)?;
+    board.server.reached(HOME, "fresh", "available").await?;
+    run.kill()?;
+    let promote = ["rds", "promote", "instance", "fresh", "--writers-stopped", "--apply"];
+    board.system.expect(1, &promote).await?.says("the restore of `fresh` did not come to its end")?;
+    let refused = [&promote[..5], &["--put-aside-as", "bad_name", "--apply"]].concat();
+    board.system.expect(1, &refused).await?.says("`bad_name` is not an identifier")?;
+    assert_eq!(board.pupils(HOME, "classboard").await?, "ada");
+    Ok(())
+}
