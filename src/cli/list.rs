@@ -102,9 +102,8 @@ fn show(
     for entry in shown {
         // The bytes of these are in no repository.
         let Some(managed) = &entry.manifest.managed else { continue };
-        let prefix = &entry.id().as_str()[..prefix_length(entry.id(), ids)];
         let regions: Vec<_> = managed.held.iter().map(|held| held.region.as_str()).collect();
-        output.line(format!("{prefix} is kept by AWS in {}", regions.join(" and ")));
+        output.line(format!("{} is kept by AWS in {}", entry.id(), regions.join(" and ")));
     }
     for (entry, place) in shown.iter().flat_map(|entry| places.iter().map(move |place| (entry, place))) {
         if let Some(reason) = lacking.reason(entry.id(), &place.name) {

@@ -120,6 +120,20 @@ fn regions(policy: &Policy, lint: &mut impl FnMut(String, String, &str)) {
             );
             continue;
         }
+        for region in &rds.regions {
+            let names = [
+                ("`subnet_group`", region.names.subnet_group.is_none()),
+                ("`security_groups`", region.names.security_groups.is_none()),
+            ];
+            let missing: Vec<_> =
+                names.iter().filter(|(_, is_missing)| *is_missing).map(|(name, _)| *name).collect();
+            if !missing.is_empty() {
+                let message =
+                    format!("a restore of `{name}` there is refused without {}", missing.join(" and "));
+                let hint = "name them: what they are called where the database is means nothing there";
+                lint(format!("{key}.{}", region.name), message, hint);
+            }
+        }
         let pitr = policy.retention.as_ref().and_then(|retention| retention.rules_for(name).pitr);
         let replicates = rds.regions.iter().any(|region| region.automated_backups);
         // RDS replicates those of instances only.

@@ -117,6 +117,9 @@ fn show_plan(output: &Output, plan: &Promotion, applies: bool) {
     if !plan.logs_in() {
         lines.push("  nobody logs in to it: the policy has no `url` for the source".to_owned());
     }
+    if !applies {
+        lines.extend(plan.notes.iter().map(|note| format!("  {note}")));
+    }
     for line in lines {
         if applies { output.note(line) } else { output.line(line) }
     }
