@@ -249,6 +249,7 @@ impl<'s> Names<'s> {
                     "rds:DescribeDBClusterSnapshots",
                     "rds:DescribeDBClusters",
                     "rds:DescribeDBInstances",
+                    "rds:DescribeDBParameterGroups",
                     "rds:DescribeDBSubnetGroups",
                     "rds:ListTagsForResource",
                 ],

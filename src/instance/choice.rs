@@ -115,6 +115,7 @@ impl Via {
                 let (of, moment) = match origin {
                     Origin::Automated { resource_id, moment } => (resource_id, moment),
                     Origin::Replicated { arn, moment } => (arn, moment),
+                    Origin::Live { resource_id, moment, .. } => (resource_id, moment),
                     Origin::Snapshot(name) => (name, &Moment::Latest),
                 };
                 match moment {
@@ -197,6 +198,9 @@ fn of_automated(region: &Region, automated: &Automated, time: Option<DateTime<Ut
             Origin::Automated { resource_id: resource_id.clone(), moment }
         }
         Origin::Replicated { arn, .. } => Origin::Replicated { arn: arn.clone(), moment },
+        Origin::Live { identifier, resource_id, .. } => {
+            Origin::Live { identifier: identifier.clone(), resource_id: resource_id.clone(), moment }
+        }
         Origin::Snapshot(name) => Origin::Snapshot(name.clone()),
     };
     let until = time.unwrap_or(automated.window.latest);

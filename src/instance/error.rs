@@ -19,7 +19,7 @@ pub enum InstanceError {
     Details(#[from] SmallError),
     #[error("failed to understand how the instance was set up: `{0}` is not what drctl writes")]
     NotUnderstood(String),
-    #[error("RDS does not say where the instance can be reached")]
+    #[error("RDS does not say where it can be reached")]
     NoEndpoint,
     #[error(
         "the instance is available, and nobody could log in to it in {}: look at its security groups, its subnet group and at the password it had then",

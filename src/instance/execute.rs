@@ -7,7 +7,6 @@ use super::{InstanceError, InstancePlan};
 use crate::aws::rds::{Database, Rds};
 use crate::aws::{FailureKind, Poll, PollError, Progress, Seen, Tags};
 use crate::event::{Phase, told};
-use crate::policy::RdsDatabase;
 use crate::repository::Phases;
 
 /// Polls after which a change that is not to be seen is told of: ten minutes at the usual pace.
@@ -40,6 +39,9 @@ impl Run {
                     run: self.id.clone(),
                     region: plan.chosen.region.clone(),
                     instance: plan.to().to_owned(),
+                    members: database.profile.cluster.map_or_else(Vec::new, |cluster| {
+                        cluster.members.into_iter().map(|member| member.identifier).collect()
+                    }),
                     host,
                     port,
                     until: plan.until,
@@ -82,6 +84,14 @@ impl Run {
         phases.begin(Phase::Settings);
         database = self.set_up(&rds, plan, database, reached).await?;
 
+        if let Some(cluster) = &plan.cluster {
+            phases.begin(Phase::Members);
+            self.begin_members(&rds, plan, cluster).await?;
+            database = self.available(&rds, plan).await?;
+            // Nobody could do anything with it before.
+            reached.marks.available = since();
+        }
+
         phases.begin(Phase::LogIn);
         match &plan.login {
             Some(login) => {
@@ -95,6 +105,11 @@ impl Run {
                 "nobody logged in to it: the policy has no `url` for the source, so that it is not known whether it can be used"
                     .to_owned(),
             ),
+        }
+        if let Some(cluster) = &plan.cluster {
+            phases.begin(Phase::Members);
+            self.await_members(&rds, plan, cluster).await?;
+            database = self.available(&rds, plan).await?;
         }
         phases.begin(Phase::Hydrate);
         database = self.hydrated(&rds, plan, database, reached).await?;
@@ -118,11 +133,16 @@ impl Run {
             reached.notes.push(format!("made parameter group `{}` of what was recorded", group.name));
         }
         reached.begun = true;
-        match rds.restore_instance(&plan.chosen.via.origin(), new).await {
+        let origin = plan.chosen.via.origin();
+        let made = match &plan.cluster {
+            Some(cluster) => rds.restore_cluster(&origin, new, &cluster.new).await,
+            None => rds.restore_instance(&origin, new).await,
+        };
+        match made {
             // The answer to an earlier attempt was lost; whose it is, is seen when it can be seen.
             Err(failure) if failure.kind == FailureKind::Exists => Ok(()),
             Err(failure) => {
-                let exists = rds.database(&self.identifier(plan)).await;
+                let exists = rds.database(&plan.id).await;
                 // No answer may still mean that it was begun.
                 if matches!(exists, Ok(Some(_))) {
                     return Ok(());
@@ -134,22 +154,13 @@ impl Run {
         }
     }
 
-    fn identifier(&self, plan: &InstancePlan) -> RdsDatabase {
-        RdsDatabase::Instance(plan.to().to_owned())
-    }
-
-    async fn available(&self, rds: &Rds, plan: &InstancePlan) -> Result<Database, InstanceError> {
-        let id = self.identifier(plan);
+    pub(super) async fn available(&self, rds: &Rds, plan: &InstancePlan) -> Result<Database, InstanceError> {
         let subject = format!("`{}` in {}", plan.to(), rds.region());
         let poll = Poll { every: plan.place.poll, deadline: plan.place.deadline };
-        let ask = async || Ok(rds.database(&id).await?.map_or(Seen::Absent, seen));
+        let ask = async || Ok(plan.ask(rds).await?.map_or(Seen::Absent, seen));
         let database = poll.wait(&subject, &self.events, &self.cancel, ask).await?;
         // Somebody may have made one of that name while this was begun.
-        if database.tags.get(super::settings::FROM) != plan.settings.new.tags.get(super::settings::FROM) {
-            let (to, region) = (plan.to().to_owned(), rds.region().to_owned());
-            return Err(InstanceError::Refused(vec![super::Refusal::Taken { to, region }]));
-        }
-        Ok(database)
+        plan.own(rds, database)
     }
 
     /// What creation does not take; and a restart where parameters wait for one.
@@ -162,7 +173,11 @@ impl Run {
     ) -> Result<Database, InstanceError> {
         let changes = &plan.settings.changes;
         if !changes.is_empty() && !plan.is_set_up(&database) {
-            self.repeat(rds, plan, async || rds.change_instance(plan.to(), changes).await).await?;
+            self.repeat(rds, plan, async || match &plan.cluster {
+                Some(_) => rds.change_cluster(plan.to(), changes).await,
+                None => rds.change_instance(plan.to(), changes).await,
+            })
+            .await?;
             database = self.settled(rds, plan, reached).await?;
         }
         if database.needs_restart {
@@ -198,7 +213,12 @@ impl Run {
     }
 
     /// A new instance is backed up, changed and set up in turns: a call that comes between is refused.
-    async fn repeat<F>(&self, rds: &Rds, plan: &InstancePlan, mut call: F) -> Result<(), InstanceError>
+    pub(super) async fn repeat<F>(
+        &self,
+        rds: &Rds,
+        plan: &InstancePlan,
+        mut call: F,
+    ) -> Result<(), InstanceError>
     where
         F: AsyncFnMut() -> Result<(), crate::aws::AwsFailure>,
     {
@@ -225,6 +245,12 @@ impl Run {
         database: Database,
         reached: &mut Reached,
     ) -> Result<Database, InstanceError> {
+        if plan.cluster.as_ref().is_some_and(|cluster| cluster.is_aurora) {
+            reached.notes.push(
+                "Aurora fetches no blocks afterwards: its volume is whole when it is available".to_owned(),
+            );
+            return Ok(database);
+        }
         let Some(hydration) = &database.hydration else {
             reached.notes.push(
                 "RDS says nothing of blocks still to come: first reads of old data may be slow all the same"
@@ -240,10 +266,9 @@ impl Run {
             ));
             return Ok(database);
         }
-        let id = self.identifier(plan);
         let subject = format!("storage of `{}`", plan.to());
         let poll = Poll { every: plan.place.poll, deadline: plan.place.deadline };
-        let ask = async || Ok(rds.database(&id).await?.map_or(Seen::Absent, hydrating));
+        let ask = async || Ok(plan.ask(rds).await?.map_or(Seen::Absent, hydrating));
         match poll.wait(&subject, &self.events, &self.cancel, ask).await {
             Ok(database) => {
                 reached.marks.hydrated = Some(0.0);
@@ -267,6 +292,7 @@ impl InstancePlan {
         let own = now.monitoring.as_ref().map(|monitoring| monitoring.interval_seconds);
         (changes.max_allocated_gib.is_none() || changes.max_allocated_gib == now.storage.max_allocated_gib)
             && (changes.maintenance_window.is_none() || changes.maintenance_window == now.maintenance_window)
+            && (changes.minor_upgrades.is_none() || changes.minor_upgrades == now.minor_upgrades)
             && (monitoring.is_none() || monitoring == own)
             && (changes.performance_insights.is_none() || now.performance_insights.is_some())
             && (!changes.manage_password || now.password_is_managed)

@@ -1,7 +1,7 @@
-//! Restoring an RDS database: into a new instance that an application can use.
+//! Restoring an RDS database: into a new instance, or cluster, that an application can use.
 //!
 //! ```text
-//! survey ─▶ plan ─▶ create ─▶ available ─▶ settings ─▶ login ─▶ hydrate
+//! survey ─▶ plan ─▶ create ─▶ available ─▶ settings ─▶ (members) ─▶ login ─▶ hydrate
 //! ```
 //!
 //! [`Run::survey`] finds out, [`plan()`] decides, [`Run::execute`] acts.
@@ -13,10 +13,13 @@
 //!   What RDS cannot be told is said before anything is made.
 //! - RDS calls an instance available when nobody has used it. It is called usable only after somebody logged
 //!   in and read, and hydrated only when RDS has no more blocks to fetch; each has a time of its own.
+//! - Aurora's API makes a cluster without instances, and nobody can log in to that: the ones that were recorded
+//!   are made, and only those that are missing.
 //!
 //! *Not here.* Taking snapshots ([`crate::source::snapshot`]).
 
 mod choice;
+mod cluster;
 mod error;
 mod execute;
 mod login;

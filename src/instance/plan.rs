@@ -1,13 +1,14 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+use super::cluster::ClusterPart;
 use super::settings::{DONE, FROM, Settings, settings, tags};
 use super::survey::Situation;
 use super::{Chosen, Refusal, Request};
 use crate::aws::rds::Database;
 use crate::aws::{SOURCE, SYSTEM, Tags};
 use crate::model::{BackupId, ParameterGroup, RestoreProfile, SourceName};
-use crate::policy::{AwsPlace, PostgresSource, Prices};
+use crate::policy::{AwsPlace, PostgresSource, Prices, RdsDatabase};
 
 /// What is going to be done.
 #[derive(Clone, Debug)]
@@ -17,7 +18,10 @@ pub struct InstancePlan {
     pub chosen: Chosen,
     /// The backup that says how it is set up; `None`: the database as it is now.
     pub profile_of: Option<BackupId>,
+    /// What is made.
+    pub id: RdsDatabase,
     pub(super) settings: Settings,
+    pub(super) cluster: Option<ClusterPart>,
     /// Made first, of what was recorded: the region has none of that name. With its family.
     pub parameter_group: Option<(ParameterGroup, String)>,
     /// What an earlier run of the same restore made is gone on with.
@@ -64,7 +68,7 @@ impl InstancePlan {
             ("deletion protection", yes(new.deletion_protection)),
         ];
         let some = some.into_iter().filter_map(|(name, value)| Some(Setting { name, value: value? }));
-        some.collect()
+        some.chain(self.cluster.iter().flat_map(ClusterPart::shown)).collect()
     }
 }
 
@@ -81,7 +85,12 @@ pub fn plan(request: &Request, found: Situation) -> Result<InstancePlan, Vec<Ref
         tags.clone(),
         lifetime,
     );
-    let refusals = objections(request, &found, &settings, &tags);
+    let cluster = match request.config.database {
+        RdsDatabase::Cluster(_) => Some(ClusterPart::of(request, &found, &mut settings)),
+        RdsDatabase::Instance(_) => None,
+    };
+    let mut refusals = objections(request, &found, &settings, &tags);
+    refusals.extend(cluster.iter().flat_map(|cluster| cluster.objections(&found, &tags)));
     if !refusals.is_empty() {
         return Err(refusals);
     }
@@ -108,21 +117,26 @@ pub fn plan(request: &Request, found: Situation) -> Result<InstancePlan, Vec<Ref
         until,
         chosen: found.chosen,
         profile_of: found.profile_of,
+        cost: cost(request, &found.profile, cluster.as_ref()),
+        id: request.config.database.called(&request.to),
         settings,
+        cluster,
         parameter_group,
         resumed: found.existing.is_some(),
         login: request.config.login.clone(),
-        cost: cost(request, &found.profile),
         hydrate: request.hydrate,
         not_asked: found.not_asked,
     })
 }
 
 /// What the instance costs for as long as it is there, by the policy's prices.
-fn cost(request: &Request, profile: &RestoreProfile) -> String {
+fn cost(request: &Request, profile: &RestoreProfile, cluster: Option<&ClusterPart>) -> String {
     let Some(prices) = &request.prices else {
         return "not estimated: the policy has no `[prices]`".to_owned();
     };
+    if let Some(cluster) = cluster {
+        return cluster.cost(prices);
+    }
     let class = profile.class.as_deref().unwrap_or_default();
     let two_zones = profile.multi_az.unwrap_or(false);
     let Some(estimate) = prices.instance(class, profile.storage.allocated_gib, two_zones) else {
@@ -139,9 +153,11 @@ fn cost(request: &Request, profile: &RestoreProfile) -> String {
 /// What was recorded of a parameter group, where the region has none of its name, or one that an earlier run
 /// began to make.
 fn missing_group(found: &Situation, settings: &Settings) -> Option<(ParameterGroup, String)> {
+    // Only of instances: a cluster's has to be there.
+    let is_cluster = found.profile.cluster.is_some();
     let is_half_made = found.group_lacks.as_ref().is_some_and(|lacks| lacks.is_ours);
     let is_missing = found.has_parameter_group == Some(false) || is_half_made;
-    if !is_missing || found.names.parameter_group.is_some() {
+    if is_cluster || !is_missing || found.names.parameter_group.is_some() {
         return None;
     }
     let group = found.profile.parameter_group.clone()?;
@@ -156,12 +172,12 @@ fn objections(request: &Request, found: &Situation, settings: &Settings, tags: &
         refusals.push(Refusal::Identifier(request.to.clone()));
     }
     let is_production = found.is_home && request.to == request.config.database.identifier();
-    let (to, taken_in) = (request.to.clone(), region());
+    let (what, to, taken_in) = (request.config.database.kind(), request.to.clone(), region());
     match &found.existing {
-        _ if is_production => refusals.push(Refusal::Taken { to, region: taken_in }),
+        _ if is_production => refusals.push(Refusal::Taken { what, to, region: taken_in }),
         None => {}
         Some(existing) if !is_own(existing, found, tags) => {
-            refusals.push(Refusal::Taken { to, region: taken_in })
+            refusals.push(Refusal::Taken { what, to, region: taken_in })
         }
         Some(existing) => {
             if let Some(until) = existing.tags.get(DONE) {
@@ -187,7 +203,7 @@ fn objections(request: &Request, found: &Situation, settings: &Settings, tags: &
 }
 
 /// Whether this very restore began to make it.
-fn is_own(existing: &Database, found: &Situation, tags: &Tags) -> bool {
+pub(super) fn is_own(existing: &Database, found: &Situation, tags: &Tags) -> bool {
     existing.tags.is_managed()
         && existing.tags.get(SYSTEM) == tags.get(SYSTEM)
         && existing.tags.get(SOURCE) == tags.get(SOURCE)

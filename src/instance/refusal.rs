@@ -29,8 +29,8 @@ pub enum Refusal {
     },
     #[error("no region of the policy could be asked{}", reasons(.0))]
     NobodyAsked(Vec<(String, String)>),
-    #[error("there is an instance `{to}` in {region} already, and it is not what this restore made before")]
-    Taken { to: String, region: String },
+    #[error("there is {what} `{to}` in {region} already, and it is not what this restore made before")]
+    Taken { what: &'static str, to: String, region: String },
     #[error("`{to}` in {region} was restored already, with the data until {until}")]
     Done { to: String, region: String, until: String },
     #[error(
@@ -49,9 +49,9 @@ pub enum Refusal {
     #[error("{region} has no {what} `{name}`")]
     NoGroup { what: &'static str, name: String, region: String },
     #[error(
-        "restoring clusters is not built yet, only instances; `drctl show` has the commands of AWS's own command line"
+        "nothing says which instances the cluster had, and Aurora's API makes none: nobody could log in to it"
     )]
-    Cluster,
+    NoMembers,
     #[error("nothing says how the instance was set up: {0}")]
     NoProfile(String),
 }
@@ -86,7 +86,9 @@ impl Refusal {
             Self::NoNames { .. } | Self::NoGroup { .. } => {
                 "Name `subnet_group`, `security_groups` and `parameter_group` under the source's `copy_to` in the policy."
             }
-            Self::Cluster => "",
+            Self::NoMembers => {
+                "`drctl show` has the commands of AWS's own command line, which make one of your choice."
+            }
             Self::NoProfile(_) => "Name the file that holds an identity with `--identity`.",
         }
     }

@@ -45,6 +45,8 @@ pub struct Report {
     pub run: RunId,
     pub region: String,
     pub instance: String,
+    /// Of a cluster.
+    pub members: Vec<String>,
     pub host: String,
     pub port: u16,
     /// The moment whose data it has.

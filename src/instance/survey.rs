@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use futures_util::future::join_all;
 
 use super::choice::{Automated, Chosen, Lineage, Region, Stored, Via, choose};
+use super::cluster::{Members, date_copies, live};
 use super::settings::is_default;
 use super::{InstanceError, Refusal, Request, Run, Target};
 use crate::aws::AwsFailure;
-use crate::aws::rds::{Database, Moment, Origin, Rds, SnapshotId};
+use crate::aws::rds::{Database, Moment, Origin, Rds, Snapshot};
 use crate::event::told;
 use crate::model::{
     BackupId, BackupKind, Details, Parameter, ParameterGroup, RegionNames, RepositoryName, RestoreProfile,
@@ -33,6 +34,8 @@ pub struct Situation {
     pub(super) has_parameter_group: Option<bool>,
     /// The region has a group of the recorded name, and it does not set what was recorded.
     pub(super) group_lacks: Option<Lacks>,
+    /// Of a cluster.
+    pub(super) members: Members,
     /// Regions that could not be asked, and why: they may have more.
     pub(super) not_asked: Vec<(String, String)>,
 }
@@ -47,12 +50,10 @@ pub(super) struct Lacks {
 
 impl Run {
     pub async fn survey(&self, request: &Request) -> Result<Situation, InstanceError> {
-        if matches!(request.config.database, RdsDatabase::Cluster(_)) {
-            return Err(InstanceError::Refused(vec![Refusal::Cluster]));
-        }
         let stored = self.stored(request).await;
         let lineage = lineage(request, &stored).await;
-        let (regions, not_asked) = self.regions(request, &lineage).await?;
+        let (mut regions, not_asked) = self.regions(request, &lineage).await?;
+        date_copies(&mut regions, &stored);
         if regions.is_empty() {
             return Err(InstanceError::Refused(vec![Refusal::NobodyAsked(not_asked)]));
         }
@@ -63,7 +64,7 @@ impl Run {
         let names = names(request, &chosen.region, &profile);
 
         let rds = Rds::of(&request.config.place.in_region(&chosen.region)).await?;
-        let existing = rds.database(&RdsDatabase::Instance(request.to.clone())).await?;
+        let existing = rds.database(&request.config.database.called(&request.to)).await?;
         let subnet_group = names.subnet_group.as_ref().or(profile.subnet_group.as_ref().filter(|_| is_home));
         let has_subnet_group = match subnet_group {
             Some(name) => Some(rds.has_subnet_group(name).await?),
@@ -71,7 +72,9 @@ impl Run {
         };
         let recorded = profile.parameter_group.as_ref().map(|group| &group.name);
         let parameter_group = names.parameter_group.as_ref().or(recorded);
+        let is_cluster = matches!(request.config.database, RdsDatabase::Cluster(_));
         let has_parameter_group = match parameter_group.filter(|name| !is_default(name)) {
+            Some(name) if is_cluster => Some(rds.has_cluster_parameter_group(name).await?),
             Some(name) => Some(rds.has_parameter_group(name).await?),
             None => None,
         };
@@ -80,9 +83,13 @@ impl Run {
             Some(group)
                 if has_parameter_group == Some(true) && !is_home && names.parameter_group.is_none() =>
             {
-                lacks(&rds, group).await?
+                lacks(&rds, group, is_cluster).await?
             }
             _ => None,
+        };
+        let members = match is_cluster {
+            true => Members::survey(&rds, &request.to, &profile).await?,
+            false => Members::default(),
         };
         Ok(Situation {
             chosen,
@@ -94,6 +101,7 @@ impl Run {
             has_subnet_group,
             has_parameter_group,
             group_lacks,
+            members,
             not_asked,
         })
     }
@@ -168,15 +176,16 @@ impl Run {
         let config = &request.config;
         let rds = Rds::of(&config.place.in_region(name)).await?;
         let known = rds.manual_snapshots(&config.database).await?;
-        let known = known
-            .into_iter()
-            .filter(|snapshot| snapshot.is_available() && matches!(snapshot.id, SnapshotId::Instance(_)));
         let snapshots = known
+            .into_iter()
+            .filter(Snapshot::is_available)
             .filter_map(|snapshot| Some((snapshot.tags.backup(&request.system, &request.source)?, snapshot)))
             .collect();
-        let automated = match request.target {
-            Target::Backup(_) => vec![],
-            Target::Latest | Target::Time(_) => automated(&rds, config, lineage).await?,
+        let automated = match (&request.target, &config.database) {
+            (Target::Backup(_), _) => vec![],
+            (_, RdsDatabase::Instance(_)) => automated(&rds, config, lineage).await?,
+            (_, RdsDatabase::Cluster(_)) if name != config.place.region => vec![],
+            (_, RdsDatabase::Cluster(_)) => live(rds.database(&config.database).await?),
         };
         Ok(Region { name: name.to_owned(), snapshots, automated })
     }
@@ -215,7 +224,8 @@ impl Run {
             };
             let mut profile = database.profile;
             if let Some(group) = &profile.parameter_group {
-                profile.parameter_group = Some(rds.parameters(&group.name, false).await?);
+                let of_cluster = profile.cluster.is_some();
+                profile.parameter_group = Some(rds.parameters(&group.name, of_cluster).await?);
             }
             Ok(Some(profile))
         };
@@ -278,8 +288,8 @@ async fn automated(rds: &Rds, config: &RdsSource, lineage: &Lineage) -> Result<V
     Ok(automated.collect())
 }
 
-async fn lacks(rds: &Rds, recorded: &ParameterGroup) -> Result<Option<Lacks>, AwsFailure> {
-    let there = rds.parameters(&recorded.name, false).await?.parameters;
+async fn lacks(rds: &Rds, recorded: &ParameterGroup, of_cluster: bool) -> Result<Option<Lacks>, AwsFailure> {
+    let there = rds.parameters(&recorded.name, of_cluster).await?.parameters;
     let is_there = |parameter: &&Parameter| {
         there.iter().any(|known| known.name == parameter.name && known.value == parameter.value)
     };
@@ -288,7 +298,9 @@ async fn lacks(rds: &Rds, recorded: &ParameterGroup) -> Result<Option<Lacks>, Aw
     if parameters.is_empty() {
         return Ok(None);
     }
-    Ok(Some(Lacks { is_ours: rds.made_parameter_group(&recorded.name).await?, parameters }))
+    // drctl makes none for clusters.
+    let is_ours = !of_cluster && rds.made_parameter_group(&recorded.name).await?;
+    Ok(Some(Lacks { is_ours, parameters }))
 }
 
 /// What the policy says now, and where it says nothing, what it said then.

@@ -71,6 +71,22 @@ impl RdsDatabase {
             Self::Instance(identifier) | Self::Cluster(identifier) => identifier,
         }
     }
+
+    /// Another of the same kind.
+    pub fn called(&self, identifier: impl Into<String>) -> Self {
+        match self {
+            Self::Instance(_) => Self::Instance(identifier.into()),
+            Self::Cluster(_) => Self::Cluster(identifier.into()),
+        }
+    }
+
+    /// With its article, for a person.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Instance(_) => "an instance",
+            Self::Cluster(_) => "a cluster",
+        }
+    }
 }
 
 /// A region that snapshots are copied to.

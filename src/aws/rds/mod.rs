@@ -14,6 +14,7 @@ mod instance;
 mod label;
 mod remove;
 mod restore;
+mod restore_cluster;
 mod settings;
 mod snapshot;
 mod tags;
@@ -27,6 +28,7 @@ pub use automated::{AutomatedBackup, RestoreWindow};
 pub use database::{Database, Endpoint, Hydration};
 pub use remove::{Refusal, Removal, Temporary, TemporaryId};
 pub use restore::{Changes, Moment, NewInstance, Origin};
+pub use restore_cluster::{NewCluster, NewMember};
 pub use snapshot::{CopyRequest, Snapshot, SnapshotId};
 
 /// RDS in one region.

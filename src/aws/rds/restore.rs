@@ -45,6 +45,8 @@ pub enum Origin {
     Automated { resource_id: String, moment: Moment },
     /// Automated backups replicated to this region, by their ARN.
     Replicated { arn: String, moment: Moment },
+    /// A cluster that is there, which keeps its backups itself.
+    Live { identifier: String, resource_id: String, moment: Moment },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +73,7 @@ pub struct Changes {
     pub security_groups: Vec<String>,
     pub parameter_group: Option<String>,
     pub publicly_accessible: Option<bool>,
+    pub minor_upgrades: Option<bool>,
     pub copy_tags_to_snapshot: Option<bool>,
     pub log_exports: Vec<String>,
     pub ca_certificate: Option<String>,
@@ -91,9 +94,9 @@ impl Rds {
     pub async fn restore_instance(&self, from: &Origin, new: &NewInstance) -> Result<(), AwsFailure> {
         match from {
             Origin::Snapshot(snapshot) => self.restore_snapshot(snapshot, new).await,
-            Origin::Automated { moment, .. } | Origin::Replicated { moment, .. } => {
-                self.restore_to_moment(from, *moment, new).await
-            }
+            Origin::Automated { moment, .. }
+            | Origin::Replicated { moment, .. }
+            | Origin::Live { moment, .. } => self.restore_to_moment(from, *moment, new).await,
         }
     }
 
@@ -138,6 +141,7 @@ impl Rds {
         let call = match from {
             Origin::Automated { resource_id, .. } => call.source_dbi_resource_id(resource_id),
             Origin::Replicated { arn, .. } => call.source_db_instance_automated_backups_arn(arn),
+            Origin::Live { identifier, .. } => call.source_db_instance_identifier(identifier),
             Origin::Snapshot(_) => call,
         };
         let call = match moment {
@@ -198,6 +202,7 @@ impl Rds {
             .set_vpc_security_group_ids(list(&changes.security_groups))
             .set_db_parameter_group_name(changes.parameter_group.clone())
             .set_publicly_accessible(changes.publicly_accessible)
+            .set_auto_minor_version_upgrade(changes.minor_upgrades)
             .set_copy_tags_to_snapshot(changes.copy_tags_to_snapshot)
             .set_cloudwatch_logs_export_configuration(exports.map(|exports| exports.build()))
             .set_ca_certificate_identifier(changes.ca_certificate.clone())
@@ -212,10 +217,10 @@ impl Rds {
     }
 }
 
-fn list(values: &[String]) -> Option<Vec<String>> {
+pub(super) fn list(values: &[String]) -> Option<Vec<String>> {
     (!values.is_empty()).then(|| values.to_vec())
 }
 
-fn number(number: Option<u32>) -> Option<i32> {
+pub(super) fn number(number: Option<u32>) -> Option<i32> {
     number.and_then(|number| i32::try_from(number).ok())
 }

@@ -38,6 +38,15 @@ impl Rds {
         Ok(Tags::from(answer.tag_list).is_managed())
     }
 
+    /// Whether the region has a parameter group of that name, for clusters.
+    pub async fn has_cluster_parameter_group(&self, group: &str) -> Result<bool, AwsFailure> {
+        let asked = self.client.describe_db_cluster_parameter_groups();
+        let asked = asked.db_cluster_parameter_group_name(group).send().await;
+        let answer = found(asked.map_err(self.failed("DescribeDBClusterParameterGroups")))?;
+        let mut groups = answer.and_then(|answer| answer.db_cluster_parameter_groups).into_iter().flatten();
+        Ok(groups.any(|known| known.db_cluster_parameter_group_name.as_deref() == Some(group)))
+    }
+
     /// Whether the region has a subnet group of that name.
     pub async fn has_subnet_group(&self, group: &str) -> Result<bool, AwsFailure> {
         let asked = self.client.describe_db_subnet_groups().db_subnet_group_name(group).send().await;

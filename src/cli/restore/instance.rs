@@ -20,8 +20,8 @@ use crate::policy::{Policy, RdsSource, SourceConfig};
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Restoring an RDS database into a new instance")]
 pub(super) struct InstanceArgs {
-    /// Make this instance, from a snapshot (`--backup`) or RDS's automated backups (`--point-in-time`, `--latest`),
-    /// set up as the old one was
+    /// Make this instance, or this cluster with its instances where the source is one, from a snapshot (`--backup`)
+    /// or RDS's automated backups (`--point-in-time`, `--latest`), set up as the old one was
     #[arg(long, value_name = "IDENTIFIER", conflicts_with = "to")]
     to_instance: Option<String>,
     /// It may be removed after this time: it gets tags that say so, and no deletion protection

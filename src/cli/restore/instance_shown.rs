@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::super::output::{Output, duration, style};
 use super::seconds;
 use crate::instance::{InstancePlan, Report, Setting, Via};
+use crate::policy::RdsDatabase;
 use crate::recovery::shown;
 
 #[derive(Serialize)]
@@ -52,6 +53,10 @@ fn document(plan: &InstancePlan) -> PlanDocument<'_> {
 
 fn lines(plan: &InstancePlan) -> Vec<String> {
     let row = |label: &str, text: String| format!("{}{label:>20}{:#} {text}", style::NAME, style::NAME);
+    let what = match plan.id {
+        RdsDatabase::Instance(_) => "instance",
+        RdsDatabase::Cluster(_) => "cluster",
+    };
     let from = match &plan.chosen.via {
         Via::Snapshot { backup, .. } => format!("snapshot of {backup}"),
         Via::Automated { .. } => "RDS's automated backups".to_owned(),
@@ -59,10 +64,7 @@ fn lines(plan: &InstancePlan) -> Vec<String> {
     let mut lines = vec![
         row("From", format!("{from}, in {}", plan.chosen.region)),
         row("Data until", shown(plan.until).to_string()),
-        row(
-            "To",
-            format!("{} instance `{}`", if plan.resumed { "going on with" } else { "a new" }, plan.to()),
-        ),
+        row("To", format!("{} {what} `{}`", if plan.resumed { "going on with" } else { "a new" }, plan.to())),
     ];
     let set_up = match &plan.profile_of {
         Some(backup) => format!("as recorded with {backup}"),
@@ -98,6 +100,9 @@ pub(super) fn show_report(output: &Output, report: &Report) {
         report.port,
         shown(report.until)
     ));
+    if !report.members.is_empty() {
+        output.line(format!("  {:>10}: {}", "instances", report.members.join(", ")));
+    }
     for (name, mark) in [
         ("available", mark(report.marks.available)),
         ("usable", mark(report.marks.usable)),

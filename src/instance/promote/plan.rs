@@ -6,7 +6,7 @@ use super::super::settings::{DONE, FROM};
 use crate::aws::Tags;
 use crate::aws::rds::Database;
 use crate::model::{SourceName, SystemName};
-use crate::policy::RdsSource;
+use crate::policy::{RdsDatabase, RdsSource};
 
 /// On an instance for as long as it is taking production's place: the name that it was restored under.
 pub(super) const WAS: &str = "drctl:promoted-from";
@@ -116,6 +116,8 @@ impl Promotion {
 
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum PromoteRefusal {
+    #[error("`{source_name}` is a cluster, and drctl puts only instances in production's place")]
+    Cluster { source_name: SourceName },
     #[error("there is no instance `{instance}` in {region}")]
     NoInstance { instance: String, region: String },
     #[error(
@@ -143,6 +145,9 @@ pub enum PromoteRefusal {
 impl PromoteRefusal {
     pub fn hint(&self) -> &'static str {
         match self {
+            Self::Cluster { .. } => {
+                "Stop writers, and either lead applications to the new cluster's endpoint, or rename both with `aws rds modify-db-cluster --db-cluster-identifier OLD --new-db-cluster-identifier NEW --apply-immediately`, production first."
+            }
             Self::NoInstance { .. } | Self::IsProduction { .. } | Self::NotRestored { .. } => {
                 "`drctl restore SOURCE --to-instance NAME` makes one."
             }
@@ -160,6 +165,10 @@ impl PromoteRefusal {
 
 /// Decides, or says everything that stands against it.
 pub fn plan(request: &PromoteRequest, facts: &Facts) -> Result<Promotion, Vec<PromoteRefusal>> {
+    if matches!(request.config.database, RdsDatabase::Cluster(_)) {
+        // An instance of a restored cluster must not take the cluster's name.
+        return Err(vec![PromoteRefusal::Cluster { source_name: request.source.clone() }]);
+    }
     let name = request.config.database.identifier().to_owned();
     let has_name = facts
         .production

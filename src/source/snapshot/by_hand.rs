@@ -25,10 +25,16 @@ pub(super) fn lines(details: &Artifact, of: &RdsDatabase, id: &str, held: &[Mana
         }
         RdsDatabase::Cluster(_) => {
             lines.push(format!(
-                "aws rds restore-db-cluster-from-snapshot --region {region} --snapshot-identifier {id} --db-cluster-identifier NEW --engine ENGINE --db-subnet-group-name GROUP --vpc-security-group-ids SG --db-cluster-parameter-group-name GROUP --deletion-protection  # each as details.json says"
+                "aws rds restore-db-cluster-from-snapshot --region {region} --snapshot-identifier {id} --db-cluster-identifier NEW --engine ENGINE --db-subnet-group-name GROUP --vpc-security-group-ids SG --db-cluster-parameter-group-name GROUP --deletion-protection  # each as details.json says; a Multi-AZ cluster also needs --db-cluster-instance-class CLASS, and makes its own instances"
+            ));
+            lines.push(format!(
+                "aws rds wait db-cluster-available --region {region} --db-cluster-identifier NEW"
             ));
             lines.push(format!(
                 "aws rds create-db-instance --region {region} --db-cluster-identifier NEW --db-instance-identifier NEW-1 --engine ENGINE --db-instance-class CLASS  # Aurora only: without it there is nothing to connect to"
+            ));
+            lines.push(format!(
+                "aws rds wait db-instance-available --region {region} --db-instance-identifier NEW-1"
             ));
             lines.push(format!(
                 "aws rds describe-db-clusters --region {region} --db-cluster-identifier NEW --query 'DBClusters[0].Endpoint'"

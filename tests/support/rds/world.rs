@@ -109,6 +109,11 @@ impl RdsServer {
         self.shared.state().region(region).parameter_groups.insert(name.to_owned(), group);
     }
 
+    pub(crate) fn add_cluster_parameter_group(&self, region: &str, name: &str) {
+        let group = ParameterGroup::new(region, "cluster-pg", name, "aurora-postgresql15");
+        self.shared.state().region(region).cluster_parameter_groups.insert(name.to_owned(), group);
+    }
+
     pub(crate) fn add_option_group(&self, region: &str, name: &str) {
         self.shared.state().region(region).option_groups.insert(name.to_owned());
     }

@@ -1,0 +1,181 @@
+//! Clusters that are made of what RDS keeps, and the instances that Aurora's need.
+
+use aws_sdk_rds::types::{CloudwatchLogsExportConfiguration, ServerlessV2ScalingConfiguration};
+
+use super::super::AwsFailure;
+use super::restore::{list, number};
+use super::{Changes, Moment, NewInstance, Origin, Rds, Tags};
+
+/// What a new cluster has beside what a new instance has.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct NewCluster {
+    pub engine: String,
+    /// Only a restore of a snapshot takes it.
+    pub engine_version: Option<String>,
+    /// Of the region it is made in.
+    pub kms_key: Option<String>,
+    /// Aurora Serverless: the least and the most capacity units.
+    pub capacity: Option<(f64, f64)>,
+}
+
+/// An instance of an Aurora cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NewMember {
+    pub identifier: String,
+    pub class: String,
+    pub promotion_tier: Option<i32>,
+    pub publicly_accessible: Option<bool>,
+    pub parameter_group: Option<String>,
+    pub minor_upgrades: Option<bool>,
+}
+
+impl Rds {
+    /// Begins to make a cluster. Aurora's has no instance then; `new.parameter_group` is one for clusters.
+    pub async fn restore_cluster(
+        &self,
+        from: &Origin,
+        new: &NewInstance,
+        cluster: &NewCluster,
+    ) -> Result<(), AwsFailure> {
+        match from {
+            Origin::Snapshot(snapshot) => self.restore_cluster_snapshot(snapshot, new, cluster).await,
+            Origin::Automated { moment, .. }
+            | Origin::Replicated { moment, .. }
+            | Origin::Live { moment, .. } => {
+                self.restore_cluster_to_moment(from, *moment, new, cluster).await
+            }
+        }
+    }
+
+    async fn restore_cluster_snapshot(
+        &self,
+        snapshot: &str,
+        new: &NewInstance,
+        cluster: &NewCluster,
+    ) -> Result<(), AwsFailure> {
+        let call = self.client.restore_db_cluster_from_snapshot();
+        let call = call
+            .snapshot_identifier(snapshot)
+            .engine(&cluster.engine)
+            .set_engine_version(cluster.engine_version.clone())
+            .db_cluster_identifier(&new.identifier)
+            .set_db_cluster_instance_class(new.class.clone())
+            .set_port(new.port.map(i32::from))
+            .set_db_subnet_group_name(new.subnet_group.clone())
+            .set_vpc_security_group_ids(list(&new.security_groups))
+            .set_db_cluster_parameter_group_name(new.parameter_group.clone())
+            .set_publicly_accessible(new.publicly_accessible)
+            .set_enable_iam_database_authentication(new.iam_authentication)
+            .set_deletion_protection(new.deletion_protection)
+            .set_copy_tags_to_snapshot(new.copy_tags_to_snapshot)
+            .set_enable_cloudwatch_logs_exports(list(&new.log_exports))
+            .set_storage_type(new.storage_kind.clone())
+            .set_iops(number(new.iops))
+            .set_backup_retention_period(number(new.backup_retention_days))
+            .set_preferred_backup_window(new.backup_window.clone())
+            .set_engine_lifecycle_support(new.lifecycle_support.clone())
+            .set_network_type(new.network_type.clone())
+            .set_kms_key_id(cluster.kms_key.clone())
+            .set_serverless_v2_scaling_configuration(cluster.capacity.map(capacity))
+            .set_tags(Some((&new.tags).into()));
+        call.send().await.map(drop).map_err(self.failed("RestoreDBClusterFromSnapshot"))
+    }
+
+    async fn restore_cluster_to_moment(
+        &self,
+        from: &Origin,
+        moment: Moment,
+        new: &NewInstance,
+        cluster: &NewCluster,
+    ) -> Result<(), AwsFailure> {
+        let call = self.client.restore_db_cluster_to_point_in_time();
+        let call = match from {
+            Origin::Live { identifier, .. } => call.source_db_cluster_identifier(identifier),
+            Origin::Automated { resource_id, .. } => call.source_db_cluster_resource_id(resource_id),
+            Origin::Snapshot(_) | Origin::Replicated { .. } => call,
+        };
+        let call = match moment {
+            Moment::Latest => call.use_latest_restorable_time(true),
+            Moment::At(time) => call.restore_to_time(aws_smithy_types::DateTime::from_secs(time.timestamp())),
+        };
+        let call = call
+            // A clone would share its volume with what it is restored from.
+            .restore_type("full-copy")
+            .db_cluster_identifier(&new.identifier)
+            .set_db_cluster_instance_class(new.class.clone())
+            .set_port(new.port.map(i32::from))
+            .set_db_subnet_group_name(new.subnet_group.clone())
+            .set_vpc_security_group_ids(list(&new.security_groups))
+            .set_db_cluster_parameter_group_name(new.parameter_group.clone())
+            .set_publicly_accessible(new.publicly_accessible)
+            .set_enable_iam_database_authentication(new.iam_authentication)
+            .set_deletion_protection(new.deletion_protection)
+            .set_copy_tags_to_snapshot(new.copy_tags_to_snapshot)
+            .set_enable_cloudwatch_logs_exports(list(&new.log_exports))
+            .set_storage_type(new.storage_kind.clone())
+            .set_iops(number(new.iops))
+            .set_backup_retention_period(number(new.backup_retention_days))
+            .set_preferred_backup_window(new.backup_window.clone())
+            .set_engine_lifecycle_support(new.lifecycle_support.clone())
+            .set_network_type(new.network_type.clone())
+            .set_kms_key_id(cluster.kms_key.clone())
+            .set_serverless_v2_scaling_configuration(cluster.capacity.map(capacity))
+            .set_tags(Some((&new.tags).into()));
+        call.send().await.map(drop).map_err(self.failed("RestoreDBClusterToPointInTime"))
+    }
+
+    /// Begins to make an instance of an Aurora cluster. The first of a cluster writes.
+    pub async fn create_member(
+        &self,
+        cluster: &str,
+        engine: &str,
+        member: &NewMember,
+        tags: &Tags,
+    ) -> Result<(), AwsFailure> {
+        let call = self.client.create_db_instance();
+        let call = call
+            .db_cluster_identifier(cluster)
+            .engine(engine)
+            .db_instance_identifier(&member.identifier)
+            .db_instance_class(&member.class)
+            .set_promotion_tier(member.promotion_tier)
+            .set_publicly_accessible(member.publicly_accessible)
+            .set_db_parameter_group_name(member.parameter_group.clone())
+            .set_auto_minor_version_upgrade(member.minor_upgrades)
+            .set_tags(Some(tags.into()));
+        call.send().await.map(drop).map_err(self.failed("CreateDBInstance"))
+    }
+
+    /// As [`Rds::change_instance`], what of it a cluster has.
+    pub async fn change_cluster(&self, identifier: &str, changes: &Changes) -> Result<(), AwsFailure> {
+        let (interval, role) = changes.monitoring.clone().unzip();
+        let (key, days) = changes.performance_insights.clone().unzip();
+        let exports = list(&changes.log_exports)
+            .map(|exports| CloudwatchLogsExportConfiguration::builder().set_enable_log_types(Some(exports)));
+        let call = self.client.modify_db_cluster();
+        let call = call
+            .db_cluster_identifier(identifier)
+            .apply_immediately(true)
+            .set_preferred_maintenance_window(changes.maintenance_window.clone())
+            .set_monitoring_interval(number(interval))
+            .set_monitoring_role_arn(role.flatten())
+            .set_enable_performance_insights(changes.performance_insights.as_ref().map(|_| true))
+            .set_performance_insights_kms_key_id(key.flatten())
+            .set_performance_insights_retention_period(number(days.flatten()))
+            .set_auto_minor_version_upgrade(changes.minor_upgrades)
+            .set_deletion_protection(changes.deletion_protection)
+            .set_backup_retention_period(number(changes.backup_retention_days))
+            .set_preferred_backup_window(changes.backup_window.clone())
+            .set_enable_iam_database_authentication(changes.iam_authentication)
+            .set_vpc_security_group_ids(list(&changes.security_groups))
+            .set_db_cluster_parameter_group_name(changes.parameter_group.clone())
+            .set_copy_tags_to_snapshot(changes.copy_tags_to_snapshot)
+            .set_cloudwatch_logs_export_configuration(exports.map(|exports| exports.build()))
+            .set_manage_master_user_password(changes.manage_password.then_some(true));
+        call.send().await.map(drop).map_err(self.failed("ModifyDBCluster"))
+    }
+}
+
+fn capacity((least, most): (f64, f64)) -> ServerlessV2ScalingConfiguration {
+    ServerlessV2ScalingConfiguration::builder().min_capacity(least).max_capacity(most).build()
+}

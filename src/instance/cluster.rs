@@ -1,0 +1,336 @@
+//! What a cluster needs beside what an instance needs: its engine, its key, and the instances in it.
+//!
+//! Aurora's instances are made one by one, each with the tags of the cluster, by which a restore that is begun
+//! again knows them. A Multi-AZ cluster makes its own.
+
+use std::collections::BTreeSet;
+
+use super::choice::{Automated, Region, Stored};
+use super::plan::{is_identifier, is_own};
+use super::settings::{FROM, Settings, is_default};
+use super::survey::Situation;
+use super::{InstanceError, InstancePlan, Refusal, Request, Run, Setting, Via};
+use crate::aws::rds::{Database, Moment, NewCluster, NewMember, Origin, Rds, RestoreWindow};
+use crate::aws::{AwsFailure, FailureKind, Poll, Progress, Seen, Tags};
+use crate::model::{ClusterMember, RestoreProfile};
+use crate::policy::{Prices, RdsDatabase};
+
+/// What a region has of the instances that are to be in the cluster.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Members {
+    /// What has one of their names already.
+    existing: Vec<Database>,
+    /// Of the parameter groups that were recorded, those that are there.
+    groups: BTreeSet<String>,
+}
+
+impl Members {
+    pub(super) async fn survey(rds: &Rds, to: &str, profile: &RestoreProfile) -> Result<Self, AwsFailure> {
+        let mut found = Self::default();
+        for (number, member) in recorded(profile).into_iter().enumerate() {
+            let name = RdsDatabase::Instance(name(to, number));
+            found.existing.extend(rds.database(&name).await?);
+            let group = member.parameter_group.as_ref().filter(|group| !is_default(group));
+            let Some(group) = group.filter(|group| !found.groups.contains(*group)) else { continue };
+            match rds.has_parameter_group(group).await {
+                Ok(true) => drop(found.groups.insert(group.clone())),
+                Ok(false) => {}
+                // Nothing is refused for it: the instance gets the default, and that is said.
+                Err(failure) if failure.kind == FailureKind::Forbidden => {}
+                Err(failure) => return Err(failure),
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// The part of a plan that only clusters have.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct ClusterPart {
+    pub(super) new: NewCluster,
+    pub(super) is_aurora: bool,
+    /// Aurora's, the one that writes first. A Multi-AZ cluster's are not made.
+    members: Vec<NewMember>,
+    /// How many a Multi-AZ cluster makes, and of which class.
+    brings: (usize, Option<String>),
+}
+
+impl ClusterPart {
+    /// Takes from the settings what only instances have.
+    pub(super) fn of(request: &Request, found: &Situation, settings: &mut Settings) -> Self {
+        let profile = &found.profile;
+        let is_aurora = is_aurora(profile);
+        let (new, changes) = (&mut settings.new, &mut settings.changes);
+        (new.option_group, new.multi_az, changes.max_allocated_gib) = (None, None, None);
+        if is_aurora {
+            (new.class, new.publicly_accessible, new.iops) = (None, None, None);
+        } else {
+            changes.minor_upgrades = profile.minor_upgrades;
+        }
+        let is_encrypted = match &found.chosen.via {
+            Via::Snapshot { encrypted, .. } | Via::Automated { encrypted, .. } => *encrypted,
+        };
+        let of_region = request.config.region(&found.chosen.region).and_then(|region| region.kms_key.clone());
+        let kms_key = match found.is_home {
+            true => profile.kms_key.clone(),
+            false => of_region.or_else(|| found.names.kms_key.clone()),
+        };
+        let members = members(found, &request.to, settings);
+        Self {
+            new: NewCluster {
+                engine: profile.engine.clone(),
+                // That of now may be newer than the data: RDS then takes the snapshot's own.
+                engine_version: profile.engine_version.clone().filter(|_| found.profile_of.is_some()),
+                kms_key: kms_key.filter(|_| is_encrypted),
+                capacity: profile.cluster.as_ref().and_then(|cluster| cluster.capacity),
+            },
+            is_aurora,
+            members,
+            brings: (
+                profile.cluster.as_ref().map_or(1, |cluster| cluster.members.len().max(1)),
+                profile.class.clone(),
+            ),
+        }
+    }
+
+    pub(super) fn objections(&self, found: &Situation, tags: &Tags) -> Vec<Refusal> {
+        let mut refusals = Vec::new();
+        if self.is_aurora && self.members.is_empty() {
+            refusals.push(Refusal::NoMembers);
+        }
+        // The cluster's own name is looked at apart.
+        let last = self.members.last().map(|member| &member.identifier);
+        refusals.extend(
+            last.filter(|name| name.len() > 63 || !is_identifier(name)).cloned().map(Refusal::Identifier),
+        );
+        let others = found.members.existing.iter().filter(|existing| !is_own(existing, found, tags));
+        refusals.extend(others.map(|existing| Refusal::Taken {
+            what: existing.id.kind(),
+            to: existing.id.identifier().to_owned(),
+            region: found.chosen.region.clone(),
+        }));
+        refusals
+    }
+
+    pub(super) fn shown(&self) -> Vec<Setting> {
+        let mut shown = vec![Setting {
+            name: "engine",
+            value: [Some(&self.new.engine), self.new.engine_version.as_ref()]
+                .into_iter()
+                .flatten()
+                .map(String::as_str)
+                .collect::<Vec<_>>()
+                .join(" "),
+        }];
+        let capacity = self.new.capacity.map(|(least, most)| format!("{least} to {most} units"));
+        shown.extend(capacity.map(|value| Setting { name: "capacity", value }));
+        shown.extend(self.new.kms_key.clone().map(|value| Setting { name: "key", value }));
+        shown.extend(self.members.iter().map(|member| Setting {
+            name: "instance",
+            value: format!("`{}`, {}", member.identifier, member.class),
+        }));
+        shown
+    }
+
+    /// What its instances cost an hour. What a cluster's storage costs is told from what it is used for.
+    pub(super) fn cost(&self, prices: &Prices) -> String {
+        let own = self.members.iter().map(|member| member.class.as_str());
+        let brought = self.brings.1.iter().map(String::as_str).cycle().take(self.brings.0);
+        let classes: Vec<&str> = if self.is_aurora { own.collect() } else { brought.collect() };
+        let mut hour = 0.0;
+        for class in &classes {
+            let Some(estimate) = prices.instance(class, None, false) else {
+                return format!("not estimated: `[prices]` has no price for {class}");
+            };
+            hour += estimate.hour;
+        }
+        let Prices { currency, as_of, .. } = prices;
+        format!(
+            "about {hour:.2} {currency} an hour for {} instances, without storage, by prices of {as_of}",
+            classes.len()
+        )
+    }
+}
+
+fn is_aurora(profile: &RestoreProfile) -> bool {
+    profile.engine.starts_with("aurora")
+}
+
+fn name(cluster: &str, number: usize) -> String {
+    format!("{cluster}-{}", number + 1)
+}
+
+/// Aurora's instances, the one that wrote first, and then whichever would have followed it.
+fn recorded(profile: &RestoreProfile) -> Vec<&ClusterMember> {
+    if !is_aurora(profile) {
+        return vec![];
+    }
+    let mut members: Vec<_> = profile.cluster.iter().flat_map(|cluster| &cluster.members).collect();
+    members.sort_by_key(|member| (!member.is_writer, member.promotion_tier, &member.identifier));
+    members
+}
+
+fn members(found: &Situation, to: &str, settings: &mut Settings) -> Vec<NewMember> {
+    let profile = &found.profile;
+    let recorded = recorded(profile);
+    // One that was being made then said no class.
+    let class = recorded.iter().find_map(|member| member.class.clone());
+    let mut members = Vec::new();
+    for (number, member) in recorded.into_iter().enumerate() {
+        let Some(class) = member.class.clone().or_else(|| class.clone()) else { continue };
+        let identifier = name(to, number);
+        let group = member.parameter_group.clone().filter(|group| !is_default(group));
+        let parameter_group = group.clone().filter(|group| found.members.groups.contains(group));
+        if let (Some(group), None) = (group, &parameter_group) {
+            settings.not_reproduced.push(format!(
+                "`{identifier}` gets AWS's default parameters: {} has no parameter group `{group}`",
+                found.chosen.region
+            ));
+        }
+        members.push(NewMember {
+            identifier,
+            class,
+            promotion_tier: member.promotion_tier,
+            publicly_accessible: member.publicly_accessible,
+            parameter_group,
+            minor_upgrades: profile.minor_upgrades,
+        });
+    }
+    if !members.is_empty() {
+        settings.not_reproduced.push(
+            "what its instances had each for themselves is not recorded: monitoring, Performance Insights, maintenance window, certificate"
+                .to_owned(),
+        );
+    }
+    members
+}
+
+/// What a cluster that is there can be restored to. Of one that is gone, RDS's own backups are not looked for.
+pub(super) fn live(database: Option<Database>) -> Vec<Automated> {
+    let live = database.and_then(|database| {
+        let window =
+            RestoreWindow { earliest: database.earliest_restorable?, latest: database.latest_restorable? };
+        let resource_id = database.resource_id;
+        let origin = Origin::Live {
+            identifier: database.id.identifier().to_owned(),
+            resource_id: resource_id.clone(),
+            moment: Moment::Latest,
+        };
+        Some(Automated { resource_id, origin, window, encrypted: database.profile.encrypted })
+    });
+    live.into_iter().collect()
+}
+
+/// A copy of a cluster's snapshot says when it was copied, and not of when its data is: that is recorded. Where it
+/// cannot be read, the data is at least of when the backup was begun.
+pub(super) fn date_copies(regions: &mut [Region], stored: &[Stored]) {
+    for (backup, snapshot) in regions.iter_mut().flat_map(|region| &mut region.snapshots) {
+        if snapshot.database_time.is_none() && snapshot.copied_from.is_some() {
+            let recorded = stored.iter().find(|stored| stored.manifest.id == *backup);
+            let time = recorded.map_or(backup.begun(), |stored| stored.manifest.recovery_point);
+            snapshot.database_time = Some(time);
+        }
+    }
+}
+
+impl InstancePlan {
+    /// What it is now; of a Multi-AZ cluster with the blocks that its instances have yet to fetch.
+    pub(super) async fn ask(&self, rds: &Rds) -> Result<Option<Database>, AwsFailure> {
+        let Some(mut database) = rds.database(&self.id).await? else { return Ok(None) };
+        if self.cluster.as_ref().is_some_and(|cluster| !cluster.is_aurora) {
+            for member in names(&database) {
+                let member = rds.database(&RdsDatabase::Instance(member)).await?;
+                database.hydration = database.hydration.or(member.and_then(|member| member.hydration));
+            }
+        }
+        Ok(Some(database))
+    }
+
+    /// Somebody may have made one of that name while this was begun.
+    pub(super) fn own(&self, rds: &Rds, database: Database) -> Result<Database, InstanceError> {
+        if database.tags.get(FROM) == self.settings.new.tags.get(FROM) {
+            return Ok(database);
+        }
+        let (to, region) = (database.id.identifier().to_owned(), rds.region().to_owned());
+        Err(InstanceError::Refused(vec![Refusal::Taken { what: database.id.kind(), to, region }]))
+    }
+}
+
+fn names(database: &Database) -> Vec<String> {
+    let members = database.profile.cluster.iter().flat_map(|cluster| &cluster.members);
+    members.map(|member| member.identifier.clone()).collect()
+}
+
+impl Run {
+    /// Has the instances made that are missing. The first is waited for, since the first that comes writes; a
+    /// Multi-AZ cluster's all are, since it makes them at once.
+    pub(super) async fn begin_members(
+        &self,
+        rds: &Rds,
+        plan: &InstancePlan,
+        cluster: &ClusterPart,
+    ) -> Result<(), InstanceError> {
+        if !cluster.is_aurora {
+            return self.brought(rds, plan, cluster.brings.0).await;
+        }
+        let tags = &plan.settings.new.tags;
+        for (number, member) in cluster.members.iter().enumerate() {
+            let id = RdsDatabase::Instance(member.identifier.clone());
+            if let Some(existing) = rds.database(&id).await? {
+                plan.own(rds, existing)?;
+            } else {
+                self.events.notice(format!("making instance `{}`, {}", member.identifier, member.class));
+                let call = async || rds.create_member(plan.to(), &cluster.new.engine, member, tags).await;
+                match self.repeat(rds, plan, call).await {
+                    // The answer to an earlier attempt was lost; whose it is, is seen when it can be seen.
+                    Err(InstanceError::Aws(failure)) if failure.kind == FailureKind::Exists => {}
+                    made => made?,
+                }
+            }
+            if number == 0 {
+                let first = self.member(rds, plan, &member.identifier).await?;
+                plan.own(rds, first)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for the others.
+    pub(super) async fn await_members(
+        &self,
+        rds: &Rds,
+        plan: &InstancePlan,
+        cluster: &ClusterPart,
+    ) -> Result<(), InstanceError> {
+        for member in &cluster.members {
+            let member = self.member(rds, plan, &member.identifier).await?;
+            plan.own(rds, member)?;
+        }
+        Ok(())
+    }
+
+    async fn member(&self, rds: &Rds, plan: &InstancePlan, name: &str) -> Result<Database, InstanceError> {
+        let id = RdsDatabase::Instance(name.to_owned());
+        let subject = format!("`{name}` in {}", rds.region());
+        let poll = Poll { every: plan.place.poll, deadline: plan.place.deadline };
+        let ask = async || Ok(rds.database(&id).await?.map_or(Seen::Absent, super::execute::seen));
+        Ok(poll.wait(&subject, &self.events, &self.cancel, ask).await?)
+    }
+
+    async fn brought(&self, rds: &Rds, plan: &InstancePlan, count: usize) -> Result<(), InstanceError> {
+        let subject = format!("the instances of `{}` in {}", plan.to(), rds.region());
+        let poll = Poll { every: plan.place.poll, deadline: plan.place.deadline };
+        let ask = async || {
+            let Some(database) = rds.database(&plan.id).await? else { return Ok(Seen::Absent) };
+            let names = names(&database);
+            let status = format!("{}, {} of {count} instances", database.status, names.len());
+            let working = Progress { status, ..Progress::default() };
+            Ok(if names.len() < count { Seen::Working(working) } else { Seen::Done(names) })
+        };
+        let names = poll.wait(&subject, &self.events, &self.cancel, ask).await?;
+        for name in names {
+            self.member(rds, plan, &name).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,311 @@
+//! Clusters that are made of what RDS keeps, with the instances without which nobody could log in.
+
+use std::time::Duration;
+
+use drctl::platform::{Clock as _, SystemClock};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, postgres::PgConnectOptions};
+
+use super::support::Outcome;
+use super::support::classboard::{AWAY, HOME};
+use super::support::rds::{Fault, Gone, RdsServer, Settings, Timing, When, key};
+use super::support::system::{Place, System};
+
+/// A cluster `school` with one pupil, source `cluster` of a policy.
+struct School {
+    server: RdsServer,
+    settings: Settings,
+    system: System,
+}
+
+impl School {
+    async fn start(timing: Timing, settings: Settings, members: &[&str], copy_to: &str) -> Outcome<Self> {
+        let server = RdsServer::start_with(timing).await?;
+        server.cluster(HOME, "school", settings.clone(), members).await?;
+        let source = format!(
+            r#"[sources.cluster]
+kind = "rds"
+region = "{HOME}"
+cluster = "school"
+endpoint = "{}"
+credentials = {{ access_key_id = "env:RDS_KEY", secret_access_key = "env:RDS_SECRET" }}
+poll = "50ms"
+deadline = "60s"
+url = "postgres://{}@school.invalid/{}"
+password = "env:RDS_PASSWORD"
+{copy_to}"#,
+            server.url(),
+            settings.master_user,
+            settings.database.as_deref().unwrap_or("postgres"),
+        );
+        let mut system = System::of(&source, &[Place::Directory])?;
+        system.set("RDS_KEY", "AKIDEXAMPLE");
+        system.set("RDS_SECRET", "secret");
+        system.set("RDS_PASSWORD", &settings.master_password);
+        let school = Self { server, settings, system };
+        if !members.is_empty() {
+            let table = "CREATE TABLE pupils AS SELECT 1 AS id, text 'ada' AS name";
+            school.sql(HOME, "school", table).await?;
+        }
+        Ok(school)
+    }
+
+    /// Aurora, whose snapshots are copied to the other region.
+    async fn aurora(timing: Timing) -> Outcome<Self> {
+        let copy_to = format!(
+            r#"[sources.cluster.copy_to.{AWAY}]
+kms_key = "{}"
+subnet_group = "school-west"
+security_groups = ["sg-west"]
+parameter_group = "school-west-aurora15"
+"#,
+            key(AWAY, "1"),
+        );
+        let school = Self::start(timing, Settings::aurora(HOME), &["school-a", "school-b"], &copy_to).await?;
+        school.server.add_subnet_group(AWAY, "school-west");
+        school.server.add_cluster_parameter_group(AWAY, "school-west-aurora15");
+        Ok(school)
+    }
+
+    /// One value, read or written at the cluster's own address.
+    async fn sql(&self, region: &str, cluster: &str, statement: &str) -> Outcome<String> {
+        let found =
+            self.server.client(region).describe_db_clusters().db_cluster_identifier(cluster).send().await?;
+        let found = found.db_clusters().first().ok_or("it is not listed")?;
+        let options = PgConnectOptions::new_without_pgpass()
+            .host(found.endpoint().ok_or("no endpoint")?)
+            .port(u16::try_from(found.port().ok_or("no port")?)?)
+            .username(&self.settings.master_user)
+            .password(&self.settings.master_password)
+            .database(self.settings.database.as_deref().unwrap_or("postgres"));
+        let mut connection = options.connect().await?;
+        let value: Option<String> =
+            sqlx::query_scalar(AssertSqlSafe(statement.to_owned())).fetch_optional(&mut connection).await?;
+        connection.close().await?;
+        Ok(value.unwrap_or_default())
+    }
+
+    async fn pupils(&self, region: &str, cluster: &str) -> Outcome<String> {
+        self.sql(region, cluster, "SELECT string_agg(name, ' ' ORDER BY id) FROM pupils").await
+    }
+
+    /// The id of the newest backup.
+    async fn back_up(&self) -> Outcome<String> {
+        self.system.expect(0, &["backup", "cluster"]).await?;
+        let folder = self.system.repository("primary").join("shop/cluster/backups");
+        let ids = std::fs::read_dir(folder)?.flatten();
+        let ids = ids.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        ids.max().ok_or_else(|| "no backup".into())
+    }
+
+    fn identity(&self) -> String {
+        self.system.operational.display().to_string()
+    }
+
+    /// The names of a cluster's instances.
+    fn members(&self, region: &str, cluster: &str) -> Vec<String> {
+        let all = self.server.instances(region).into_iter();
+        all.filter(|one| one.cluster.as_deref() == Some(cluster)).map(|one| one.id).collect()
+    }
+
+    /// What was made of that name: calls that RDS carried out.
+    fn made(&self, action: &str, name: &str) -> usize {
+        let calls = self.server.calls().into_iter().filter(|call| call.action == action);
+        calls.filter(|call| call.error.is_none() && call.parameters.values().any(|one| one == name)).count()
+    }
+}
+
+#[tokio::test]
+async fn with_its_region_gone_an_aurora_cluster_is_restored_elsewhere_with_its_instances() -> Outcome<()> {
+    let school = School::aurora(Timing::default()).await?;
+    let backup = school.back_up().await?;
+    school.sql(HOME, "school", "INSERT INTO pupils VALUES (2, 'late')").await?;
+    school.server.lose_region(HOME, Gone::Unavailable);
+    let key_file = school.identity();
+    let restore =
+        ["restore", "cluster", "--backup", &backup, "--to-instance", "new", "--from", AWAY, "-i", &key_file];
+    let plan = school.system.expect(0, &[&restore[..], &["--plan"]].concat()).await?;
+    plan.says("a new cluster `new`")?.says("`new-1`, db.m6g.large")?.says("`new-2`, db.m6g.large")?;
+    assert!(school.server.look_up_cluster(AWAY, "new").is_err(), "a plan makes nothing");
+
+    let run = school.system.expect(0, &restore).await?;
+    run.says("restored")?.says("usable")?.says("new-1, new-2")?.says("Aurora fetches no blocks")?;
+    assert_eq!(school.pupils(AWAY, "new").await?, "ada");
+    let (was, is) = (&school.settings, school.server.look_up_cluster(AWAY, "new")?.settings);
+    assert_eq!(is.subnet_group, "school-west");
+    assert_eq!(is.security_groups, ["sg-west"]);
+    assert_eq!(is.parameter_group, "school-west-aurora15");
+    assert_eq!(is.kms_key, Some(key(AWAY, "1")));
+    assert_eq!(is.engine_version, was.engine_version);
+    assert_eq!((is.deletion_protection, is.iam_authentication), (true, true));
+    assert_eq!((is.backup_retention, &is.log_exports), (was.backup_retention, &was.log_exports));
+    assert_eq!((&is.backup_window, &is.maintenance_window), (&was.backup_window, &was.maintenance_window));
+    assert_eq!(is.tags.get("env"), Some(&"prod".to_owned()));
+    assert_eq!(school.members(AWAY, "new"), ["new-1", "new-2"]);
+    let member = school.server.look_up(AWAY, "new-2")?;
+    assert_eq!(member.settings.class, was.class);
+    assert_eq!(member.settings.tags.get("drctl:restored-from"), is.tags.get("drctl:restored-from"));
+
+    let promote = ["rds", "promote", "cluster", "new-1", "--region", AWAY, "--writers-stopped", "--apply"];
+    school.system.expect(1, &promote).await?.says("`cluster` is a cluster")?;
+    assert!(school.server.look_up(AWAY, "school").is_err(), "no instance takes the cluster's name");
+    assert_eq!(school.server.failures(), Vec::<String>::new());
+    Ok(())
+}
+
+#[tokio::test]
+async fn to_a_time_between_two_commits_a_cluster_has_the_data_of_then() -> Outcome<()> {
+    let copying = Duration::from_millis(1200);
+    let school = School::aurora(Timing { copying, ..Timing::default() }).await?;
+    school.back_up().await?;
+    school.sql(HOME, "school", "INSERT INTO pupils VALUES (2, 'grace')").await?;
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    let then = SystemClock.now().format("%FT%TZ").to_string();
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    school.sql(HOME, "school", "INSERT INTO pupils VALUES (3, 'mistake')").await?;
+    let key_file = school.identity();
+    let restore = ["restore", "cluster", "--point-in-time", &then, "--to-instance", "then", "-i", &key_file];
+    let mut run = school.system.drctl(&restore).await?;
+    // RDS can restore to a moment only some time after it.
+    for _ in 0..100 {
+        if run.code != Some(10) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        run = school.system.drctl(&restore).await?;
+    }
+    assert_eq!(run.code, Some(0), "{run:#?}");
+    assert_eq!(school.pupils(HOME, "then").await?, "ada grace");
+    assert_eq!(school.members(HOME, "then"), ["then-1", "then-2"]);
+
+    let latest = ["restore", "cluster", "--latest", "--to-instance", "latest", "-i", &key_file];
+    school.system.expect(0, &latest).await?.says("RDS's automated backups, in us-east-1")?;
+    assert_eq!(school.pupils(HOME, "latest").await?, "ada grace mistake");
+    // Of a copy RDS says when it was copied: it must not pass for newer than what it is a copy of.
+    let away = ["restore", "cluster", "--latest", "--to-instance", "away", "--from", AWAY, "-i", &key_file];
+    let copy = school.system.expect(0, &away).await?;
+    let (_, until) = copy.stdout.split_once("data until ").ok_or("it says no time")?;
+    let until = until.lines().next().unwrap_or_default();
+    let taken = school.server.cluster_snapshots(HOME).into_iter().find(|one| one.id.starts_with("drctl-"));
+    let taken = taken.and_then(|one| one.created).ok_or("no snapshot")?.format("%T").to_string();
+    assert!(until.contains(&taken), "{until}, not {taken}");
+
+    let early = ["restore", "cluster", "--point-in-time", "2020-01-01T00:00:00Z", "--to-instance", "never"];
+    school.system.expect(10, &early).await?.says("nothing restores `cluster` to 2020-01-01T00:00:00Z")?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_multi_az_cluster_is_restored_and_makes_its_own_instances() -> Outcome<()> {
+    let settings =
+        Settings { parameter_group: "default.postgres15".to_owned(), ..Settings::production(HOME) };
+    let members = ["school-1", "school-2", "school-3"];
+    let school = School::start(Timing::default(), settings, &members, "").await?;
+    let backup = school.back_up().await?;
+    let key_file = school.identity();
+    let restore = ["restore", "cluster", "--backup", &backup, "--to-instance", "new", "-i", &key_file];
+    school.system.expect(0, &restore).await?.says("restored")?.says("usable")?;
+    assert_eq!(school.pupils(HOME, "new").await?, "ada");
+    assert_eq!(school.members(HOME, "new").len(), 3);
+    assert_eq!(school.made("CreateDBInstance", "new"), 0);
+    let is = school.server.look_up_cluster(HOME, "new")?.settings;
+    assert_eq!((&is.class, &is.storage_type), (&school.settings.class, &school.settings.storage_type));
+    assert_eq!(is.security_groups, school.settings.security_groups);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_restore_of_a_cluster_that_was_killed_is_gone_on_with_and_makes_nothing_twice() -> Outcome<()> {
+    let some = Duration::from_millis(1000);
+    let school = School::aurora(Timing { creating: some, modifying: some, ..Timing::default() }).await?;
+    let backup = school.back_up().await?;
+    let key_file = school.identity();
+    for (name, of, status) in [
+        ("new-a", "new-a", "creating"),
+        ("new-b", "new-b", "available"),
+        ("new-c", "new-c-1", "creating"),
+        ("new-d", "new-d-1", "available"),
+    ] {
+        let restore = ["restore", "cluster", "--backup", &backup, "--to-instance", name, "-i", &key_file];
+        let mut run = school.system.start(&restore)?;
+        school.server.reached(HOME, of, status).await?;
+        run.kill()?;
+        if (of, status) == (name, "available") {
+            // Between the cluster and its instances.
+            assert!(school.pupils(HOME, name).await.is_err(), "nobody can log in yet");
+        }
+        school.system.expect(0, &restore).await?.says("going on with")?;
+        assert_eq!(school.pupils(HOME, name).await?, "ada");
+        let members = school.members(HOME, name);
+        assert_eq!(members, [format!("{name}-1"), format!("{name}-2")], "{of} {status}");
+        assert_eq!(school.made("RestoreDBClusterFromSnapshot", name), 1, "{of} {status}");
+        for member in &members {
+            assert_eq!(school.made("CreateDBInstance", member), 1, "{member}");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_cluster_that_could_not_be_used_is_not_begun_or_is_no_success() -> Outcome<()> {
+    let school = School::aurora(Timing::default()).await?;
+    let backup = school.back_up().await?;
+    let key_file = school.identity();
+    let run = async |code: i32, to: &str| {
+        let restore = ["restore", "cluster", "--backup", &backup, "--to-instance", to, "-i", &key_file];
+        school.system.expect(code, &restore).await
+    };
+    run(1, "school").await?.says("there is a cluster `school` in us-east-1 already")?;
+    let member = school.server.client(HOME).create_db_instance().db_instance_identifier("mine-2");
+    let member = member.db_cluster_identifier("school").engine("aurora-postgresql");
+    member.db_instance_class("db.r6g.large").send().await?;
+    run(1, "mine").await?.says("there is an instance `mine-2` in us-east-1 already")?;
+    assert!(school.server.look_up_cluster(HOME, "mine").is_err(), "nothing was begun");
+
+    school.server.ends_as(HOME, "broken-1", "incompatible-network");
+    run(1, "broken")
+        .await?
+        .says("is `incompatible-network`")?
+        .says("it will not get out of that by itself")?;
+    school.server.fail(When::action("CreateDBInstance").times(1), Fault::LoseAnswer);
+    school.server.hide_new_for(2);
+    run(0, "lost").await?;
+    assert_eq!(school.members(HOME, "lost"), ["lost-1", "lost-2"]);
+    school.server.heal();
+    school.server.fail(
+        When::action("CreateDBInstance"),
+        Fault::Error(400, "InstanceQuotaExceeded", "Instance quota exceeded"),
+    );
+    run(1, "many").await?.says("InstanceQuotaExceeded")?.says("the same command goes on with it")?;
+    school.server.heal();
+    run(0, "many").await?.says("going on with")?;
+    assert_eq!(school.pupils(HOME, "many").await?, "ada");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_aurora_cluster_that_had_no_instance_is_not_restored_into_one_nobody_can_use() -> Outcome<()> {
+    let school = School::start(Timing::default(), Settings::aurora(HOME), &[], "").await?;
+    let backup = school.back_up().await?;
+    let key_file = school.identity();
+    let restore = ["restore", "cluster", "--backup", &backup, "--to-instance", "new", "-i", &key_file];
+    let refused = school.system.expect(1, &restore).await?;
+    refused.says("nothing says which instances the cluster had")?.says("drctl show")?;
+    assert!(school.server.look_up_cluster(HOME, "new").is_err(), "nothing was begun");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_cluster_made_for_a_while_says_so_with_its_instances() -> Outcome<()> {
+    let school = School::aurora(Timing::default()).await?;
+    let backup = school.back_up().await?;
+    let key_file = school.identity();
+    let restore = ["restore", "cluster", "--backup", &backup, "--to-instance", "brief", "--expires", "1h"];
+    school.system.expect(0, &[&restore[..], &["-i", &key_file]].concat()).await?;
+    let cluster = school.server.look_up_cluster(HOME, "brief")?.settings;
+    assert!(!cluster.deletion_protection, "what is to go again can be removed");
+    let member = school.server.look_up(HOME, "brief-1")?.settings;
+    for tags in [&cluster.tags, &member.tags] {
+        assert!(tags.contains_key("drctl:expires") && !tags.contains_key("env"), "{tags:?}");
+    }
+    Ok(())
+}
