@@ -334,3 +334,53 @@ impl Run {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ClusterProfile;
+
+    fn member(identifier: &str, is_writer: bool, tier: i32) -> ClusterMember {
+        ClusterMember {
+            identifier: identifier.to_owned(),
+            is_writer,
+            promotion_tier: Some(tier),
+            ..ClusterMember::default()
+        }
+    }
+
+    #[test]
+    fn the_instance_that_wrote_is_made_first_and_then_those_that_would_have_followed_it() {
+        let members = vec![member("a", false, 15), member("b", false, 1), member("c", true, 2)];
+        let cluster = Some(ClusterProfile { members, capacity: None });
+        let aurora = RestoreProfile { engine: "aurora-postgresql".to_owned(), cluster, ..Default::default() };
+        let names: Vec<_> = recorded(&aurora).iter().map(|member| member.identifier.as_str()).collect();
+        assert_eq!(names, ["c", "b", "a"]);
+        let multi_az = RestoreProfile { engine: "postgres".to_owned(), ..aurora };
+        assert!(recorded(&multi_az).is_empty(), "it makes its own");
+    }
+
+    #[test]
+    fn a_cluster_costs_what_all_of_its_instances_cost() {
+        let prices = Prices {
+            as_of: "2026-11-01".parse().unwrap(),
+            currency: "USD".to_owned(),
+            classes: [("db.r6g.large".to_owned(), 0.25)].into(),
+            storage: Some(0.1),
+        };
+        let one = |class: &str| NewMember { class: class.to_owned(), ..NewMember::default() };
+        let aurora = |members: Vec<NewMember>| ClusterPart {
+            new: NewCluster::default(),
+            is_aurora: true,
+            members,
+            brings: (0, None),
+        };
+        let two = aurora(vec![one("db.r6g.large"), one("db.r6g.large")]).cost(&prices);
+        assert!(two.starts_with("about 0.50 USD an hour for 2 instances"), "{two}");
+        let unknown = aurora(vec![one("db.serverless")]).cost(&prices);
+        assert!(unknown.starts_with("not estimated"), "{unknown}");
+        let brings = (3, Some("db.r6g.large".to_owned()));
+        let multi_az = ClusterPart { is_aurora: false, brings, ..aurora(vec![]) }.cost(&prices);
+        assert!(multi_az.starts_with("about 0.75 USD an hour for 3 instances"), "{multi_az}");
+    }
+}
