@@ -2,8 +2,8 @@
 //! policy: they name its buckets, databases, vaults, keys and secrets, and nothing else.
 //!
 //! *Invariants.* Whoever writes backups can neither delete nor change one; whoever deletes backups cannot read
-//! one; nobody may do both. `*` stands as a resource only where AWS takes no other ([`Document::anywhere`]),
-//! and where something is denied. An account that the policy does not say is asked for, never guessed.
+//! one; nobody may do both. `*` stands as a resource only where AWS takes no other (`anywhere` in `document.rs`), and
+//! where something is denied. An account that the policy does not say is asked for, never guessed.
 //!
 //! *Not here.* Making roles, and asking AWS what a caller may do: `drctl doctor`.
 
