@@ -1,8 +1,9 @@
 //! Amazon RDS's API in plain values, of one region. An instance and a cluster have calls of their own for the
 //! same things; here they are one.
 //!
-//! *Invariants.* An identifier that is not there is `None`, every other failure an [`AwsFailure`](super::AwsFailure). Lists are
-//! whole: every page is read. Nothing is deleted but what carries the tag of drctl.
+//! *Invariants.* An identifier that is not there is `None`, every other failure an
+//! [`AwsFailure`](super::AwsFailure). Lists are whole: every page is read. Nothing is deleted but what carries the
+//! tag of drctl.
 //!
 //! *Not here.* What is done with it, and in which order: [`crate::source`] and the use cases.
 
