@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::support::Outcome;
-use super::support::classboard::{Classboard, HOME};
-use super::support::rds::{Call, Timing};
+use super::support::classboard::{AWAY, Classboard, HOME};
+use super::support::rds::{Call, Gone, Timing};
 use super::support::system::until;
 
 /// A board with a restored instance `fresh`, and hooks that say when they ran.
@@ -117,5 +117,23 @@ async fn what_must_not_take_productions_place_does_not() -> Outcome<()> {
     let touched = changes(&board).len() - before;
     assert!(touched <= 1, "only the restored one is kept: {:#?}", changes(&board));
     assert_eq!(board.pupils(HOME, "classboard").await?, "ada late");
+    Ok(())
+}
+
+#[tokio::test]
+async fn with_its_region_gone_what_was_restored_elsewhere_takes_the_name_there() -> Outcome<()> {
+    let board = restored(Timing::default()).await?;
+    let backup = board.backups().pop().ok_or("no backup")?;
+    let key = board.system.operational.display().to_string();
+    board.server.lose_region(HOME, Gone::Unavailable);
+    let restore = ["restore", "instance", "--backup", &backup, "--to-instance", "west", "-i", &key];
+    board.system.expect(0, &restore).await?;
+    let promote = ["rds", "promote", "instance", "west", "--region", AWAY, "--apply"];
+    board.system.expect(0, &promote).await?.says("promoted")?;
+    assert_eq!(board.pupils(AWAY, "classboard").await?, "ada");
+    let port = board.server.look_up(AWAY, "classboard")?.port().ok_or("no server")?;
+    // There was nothing whose writers could be stopped, and nobody is told of an address that is none.
+    let told = format!("freeze classboard:\nredirect classboard:{port}\nreopen classboard:{port}\n");
+    assert_eq!(hooks(&board), told);
     Ok(())
 }

@@ -103,9 +103,9 @@ impl<'a> Promoter<'a> {
             }
             Step::TakeName { from, to } => self.rename(from, to, &plan.restored).await?,
             Step::LogIn => return self.log_in(plan).await.map(Some),
-            Step::Freeze { command } | Step::Redirect { command } | Step::Reopen { command } => {
-                self.hook(command, plan).await?;
-            }
+            // Where production's region is gone there is nothing of it to be told of.
+            Step::Freeze { command } => self.hook(command, plan, plan.production.is_some()).await?,
+            Step::Redirect { command } | Step::Reopen { command } => self.hook(command, plan, true).await?,
             Step::Finish => {
                 let promoted = self.available(&plan.name).await?;
                 self.rds.remove_tags(&promoted.arn, &[WAS]).await?;
@@ -184,10 +184,11 @@ impl<'a> Promoter<'a> {
                         && matches!(failure.kind, FailureKind::NotFound | FailureKind::State) =>
                 {
                     tracing::info!("{}", told(&failure));
-                    if failure.kind == FailureKind::NotFound || left == 0 {
-                        return Ok(());
+                    match (failure.kind, left) {
+                        (FailureKind::NotFound, _) => return Ok(()),
+                        (_, 0) => return Err(failure.into()),
+                        _ => left -= 1,
                     }
-                    left -= 1;
                     tokio::time::sleep(self.request.config.place.poll).await;
                     // It may be under way to its new name.
                     match self.available(instance).await {
@@ -228,7 +229,12 @@ impl<'a> Promoter<'a> {
     }
 
     /// Runs a command of the policy, which is told where the new instance is.
-    async fn hook(&self, command: &[String], plan: &Promotion) -> Result<(), PromoteError> {
+    async fn hook(
+        &self,
+        command: &[String],
+        plan: &Promotion,
+        needs_endpoint: bool,
+    ) -> Result<(), PromoteError> {
         let Some((program, arguments)) = command.split_first() else { return Ok(()) };
         let mut program = Program::new(program)
             .args(arguments)
@@ -237,8 +243,13 @@ impl<'a> Promoter<'a> {
         // Where it cannot be said, no hook is run: a record that leads nowhere is worse than the old one.
         let named = RdsDatabase::Instance(plan.name.clone());
         let database = self.rds.database(&named).await?;
-        let endpoint = database.and_then(|database| database.endpoint).ok_or(InstanceError::NoEndpoint)?;
-        program = program.env("DRCTL_HOST", endpoint.host).env("DRCTL_PORT", endpoint.port.to_string());
+        match database.and_then(|database| database.endpoint) {
+            Some(Endpoint { host, port }) => {
+                program = program.env("DRCTL_HOST", host).env("DRCTL_PORT", port.to_string());
+            }
+            None if needs_endpoint => return Err(InstanceError::NoEndpoint.into()),
+            None => {}
+        }
         let run = program.run(HOOK, self.cancel).await;
         let source = match run {
             Ok(_) => return Ok(()),
