@@ -10,7 +10,8 @@ use crate::policy::Source;
 use crate::repository::{layout, list_all};
 use crate::source::{self, SourceError};
 
-/// What is older was not left by a run of these days: its manifest was lost, and is not made up.
+/// A snapshot that is older was not left by a run of these days: its manifest was lost, and is not made up.
+/// AWS Backup itself says how a resource was set up, whatever a recovery point's age.
 const GONE_ON_WITH: TimeDelta = TimeDelta::hours(48);
 
 /// What earlier runs began in AWS and did not commit.
@@ -34,7 +35,7 @@ impl Run<'_> {
         let (backups, old): (Vec<_>, Vec<_>) = begun
             .into_iter()
             .filter(|backup| !committed.contains(backup))
-            .partition(|backup| now - backup.begun() < GONE_ON_WITH);
+            .partition(|backup| kind != BackupKind::Snapshot || now - backup.begun() < GONE_ON_WITH);
         for backup in old {
             self.events.warning(format!(
                 "{backup} is in AWS, and no repository has its manifest: it is too old to go on with, since how the database was set up then is not known"
