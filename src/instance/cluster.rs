@@ -137,6 +137,9 @@ impl ClusterPart {
         let own = self.members.iter().map(|member| member.class.as_str());
         let brought = self.brings.1.iter().map(String::as_str).cycle().take(self.brings.0);
         let classes: Vec<&str> = if self.is_aurora { own.collect() } else { brought.collect() };
+        if classes.is_empty() {
+            return "not estimated: no class of its instances was recorded".to_owned();
+        }
         let mut hour = 0.0;
         for class in &classes {
             let Some(estimate) = prices.instance(class, None, false) else {
@@ -382,5 +385,7 @@ mod tests {
         let brings = (3, Some("db.r6g.large".to_owned()));
         let multi_az = ClusterPart { is_aurora: false, brings, ..aurora(vec![]) }.cost(&prices);
         assert!(multi_az.starts_with("about 0.75 USD an hour for 3 instances"), "{multi_az}");
+        let of_no_class = ClusterPart { is_aurora: false, brings: (3, None), ..aurora(vec![]) }.cost(&prices);
+        assert!(of_no_class.starts_with("not estimated"), "{of_no_class}");
     }
 }
