@@ -96,7 +96,7 @@ impl Run {
         match &plan.login {
             Some(login) => {
                 let endpoint = database.endpoint.clone().ok_or(InstanceError::NoEndpoint)?;
-                let parameters = log_in(login, &endpoint, plan.place.poll, &self.cancel).await?;
+                let parameters = log_in(login, &endpoint, plan.place.poll, &self.events, &self.cancel).await?;
                 reached.server = Some(look(&parameters).await?);
                 reached.marks.usable = since();
                 self.events.notice(format!("`{}` can be used, {}:{}", plan.to(), endpoint.host, endpoint.port));
@@ -178,27 +178,28 @@ impl Run {
                 None => rds.change_instance(plan.to(), changes).await,
             })
             .await?;
-            database = self.settled(rds, plan, reached).await?;
+            database = self.settled(rds, plan, reached, |database| plan.is_set_up(database)).await?;
         }
         if database.needs_restart {
             self.events.notice("some parameters take effect only after a restart: restarting it");
             self.repeat(rds, plan, async || rds.reboot_instance(plan.to()).await).await?;
-            database = self.available(rds, plan).await?;
+            database = self.settled(rds, plan, reached, |database| !database.needs_restart).await?;
         }
         Ok(database)
     }
 
-    /// Waits until the changes can be seen: a moment after it was told, RDS still shows it as before.
+    /// Waits until what it was told can be seen: for a moment RDS still shows it as before.
     async fn settled(
         &self,
         rds: &Rds,
         plan: &InstancePlan,
         reached: &mut Reached,
+        is_so: impl Fn(&Database) -> bool,
     ) -> Result<Database, InstanceError> {
         let begun = Instant::now();
         loop {
             let database = self.available(rds, plan).await?;
-            if plan.is_set_up(&database) {
+            if is_so(&database) {
                 return Ok(database);
             }
             if begun.elapsed() > plan.place.poll * SETTLING {

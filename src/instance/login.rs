@@ -6,6 +6,7 @@ use sqlx::Connection as _;
 use super::InstanceError;
 use super::run::Server;
 use crate::aws::rds::Endpoint;
+use crate::event::{Events, told};
 use crate::platform::CancellationToken;
 use crate::policy::PostgresSource;
 use crate::postgres::ConnectionParameters;
@@ -20,6 +21,7 @@ pub(super) async fn log_in(
     login: &PostgresSource,
     endpoint: &Endpoint,
     every: Duration,
+    events: &Events,
     cancel: &CancellationToken,
 ) -> Result<ConnectionParameters, InstanceError> {
     let resolved = ConnectionParameters::resolve(login).await;
@@ -29,6 +31,7 @@ pub(super) async fn log_in(
     parameters.port = endpoint.port;
     let patience = PATIENCE.mul_f64((every.as_secs_f64() / USUAL.as_secs_f64()).min(1.0)).max(every * 10);
     let begun = Instant::now();
+    let mut last = String::new();
     loop {
         match parameters.connect().await {
             Ok(connection) => {
@@ -38,7 +41,17 @@ pub(super) async fn log_in(
             Err(source) if begun.elapsed() > patience => {
                 return Err(InstanceError::Login { waited: patience, source });
             }
-            Err(error) => tracing::info!("{}", crate::event::told(&error)),
+            Err(error) => {
+                // Whoever waits sees at once what stands in the way; it may be the password.
+                let reason = told(&error);
+                if reason != last {
+                    events.notice(format!(
+                        "nobody can log in yet, and it is tried for {}: {reason}",
+                        humantime::format_duration(patience)
+                    ));
+                    last = reason;
+                }
+            }
         }
         tokio::select! {
             () = tokio::time::sleep(every) => {}

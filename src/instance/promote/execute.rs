@@ -219,7 +219,7 @@ impl<'a> Promoter<'a> {
         let place = &self.request.config.place;
         let endpoint = self.endpoint(plan).await?;
         let Some(login) = &self.request.config.login else { return Err(InstanceError::NoEndpoint.into()) };
-        let parameters = log_in(login, &endpoint, place.poll, self.cancel).await?;
+        let parameters = log_in(login, &endpoint, place.poll, self.events, self.cancel).await?;
         Ok(look(&parameters).await?)
     }
 
