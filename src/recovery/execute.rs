@@ -180,8 +180,8 @@ impl Run {
                     reuse::begin(directory, &self.id.to_string()).map_err(|source| wrote(directory, source))
                 }
             };
-            // With its control file it is what it was, and no mark is to say otherwise.
-            state.changes = !directory.join(CONTROL).exists();
+            // With its control file and its log it is what it was, and no mark is to say otherwise.
+            state.changes = reuse::is_begun(directory);
             if !state.changes {
                 unmark(directory)?;
             }

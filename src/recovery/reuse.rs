@@ -125,6 +125,11 @@ fn size_of(directory: &Path) -> io::Result<u64> {
     Ok(size)
 }
 
+/// Whether anything of the cluster was taken out of its place: then no server may start there.
+pub(super) fn is_begun(directory: &Path) -> bool {
+    !directory.join(CONTROL).exists() || !directory.join(LOG).exists()
+}
+
 /// Makes that no server starts there any more, and moves its log aside. Gives where that is.
 ///
 /// Nothing of it is lost by doing it again after it was cut short: the log is out of the way of whatever
