@@ -19,6 +19,8 @@ const WITHIN: Duration = Duration::from_secs(600);
 /// each time.
 const TRIES: u32 = 3;
 const IN_USE: &str = "55006";
+/// Where a database is when nothing is said.
+const DEFAULT_TABLESPACE: &str = "pg_default";
 
 /// Runs one statement. `what` finishes "failed to …".
 pub(super) async fn execute(
@@ -87,7 +89,8 @@ fn create_statement(name: &str, steps: &Steps) -> String {
     if let Some(rules) = &recorded.icu_rules {
         sql.push_str(&format!(" ICU_RULES {}", literal(rules)));
     }
-    if steps.tablespaces && !recorded.tablespace.is_empty() {
+    // Naming even the default one takes a right to it, and only superusers have that.
+    if steps.tablespaces && !["", DEFAULT_TABLESPACE].contains(&recorded.tablespace.as_str()) {
         sql.push_str(&format!(" TABLESPACE {}", identifier(&recorded.tablespace)));
     }
     sql
