@@ -167,7 +167,7 @@ impl Run<'_> {
                 let is_enough = unfinished.is_enough && matches!(taken.last(), Some(Ok(_)));
                 if is_enough {
                     self.events.notice(format!(
-                        "what an earlier run of `{}` began is finished; nothing newer was taken: run it again for that",
+                        "what was begun of `{}` before is finished; nothing newer was taken: run it again for that",
                         planned.source.name
                     ));
                 }

@@ -15,7 +15,7 @@ pub struct BackupArgs {
     #[arg(value_name = "SOURCE")]
     sources: Vec<SourceName>,
     /// Of this kind only [default: each that the policy asks for]
-    #[arg(long, value_name = "KIND", value_parser = ["logical", "base"])]
+    #[arg(long, value_name = "KIND", value_parser = ["logical", "base", "snapshot", "recovery-point"])]
     kind: Option<String>,
     /// Base backups only, and full ones
     #[arg(long, conflicts_with = "kind")]
@@ -29,6 +29,8 @@ pub(super) async fn run(args: BackupArgs, context: &Context) -> Result<Exit, Com
     let policy = context.policy()?;
     let kind = args.kind.as_deref().map(|word| match word {
         "base" => BackupKind::Base,
+        "snapshot" => BackupKind::Snapshot,
+        "recovery-point" => BackupKind::RecoveryPoint,
         _ => BackupKind::Logical,
     });
     let (kind, extent) = match (args.full, args.incremental) {

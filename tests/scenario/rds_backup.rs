@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::support::Outcome;
 use super::support::classboard::{AWAY, Classboard, HOME};
+use super::support::postgres::Cluster;
 use super::support::rds::{Fault, Gone, Timing, When};
 use super::support::system::{System, until};
 
@@ -122,5 +123,30 @@ async fn what_stands_in_the_way_is_said_and_nothing_foreign_is_touched() -> Outc
     run.says("`classboard` is `incompatible-network`")?;
     assert!(board.server.calls().iter().all(|call| !call.action.starts_with("Delete")));
     assert_eq!(board.server.failures(), Vec::<String>::new());
+    Ok(())
+}
+
+/// A copy that does not depend on RDS.
+#[tokio::test]
+async fn a_dump_of_an_instance_is_restored_on_a_server_of_ones_own() -> Outcome<()> {
+    let board = Classboard::start(Timing::default()).await?;
+    let port = board.server.look_up(HOME, "classboard")?.port().ok_or("no server")?;
+    board.system.rewrite("kind = \"rds\"", "kind = \"rds\"\nmethods = [\"snapshot\", \"logical\"]")?;
+    board.system.rewrite("@classboard.invalid/", &format!("@127.0.0.1:{port}/"))?;
+    let run = board.system.expect(0, &["backup", "instance", "--output", "json"]).await?;
+    let kinds: Vec<_> = run.document()?["sources"].as_array().into_iter().flatten().cloned().collect();
+    assert_eq!(kinds.len(), 2, "{run:#?}");
+    board.system.expect(0, &["backup", "instance", "--kind", "snapshot"]).await?;
+    assert_eq!(board.snapshots(HOME).len(), 2);
+
+    let own = Cluster::start(15).await?;
+    let to = own.url("school");
+    let key = board.system.operational.display().to_string();
+    let restore = ["restore", "instance", "--to", &to, "--no-owner", "-i", &key];
+    board.system.expect(0, &restore).await?;
+    let names = "SELECT string_agg(name, ' ' ORDER BY id) FROM pupils";
+    assert_eq!(own.text("school", names).await?, "ada");
+    // Just a name is a database on the instance itself.
+    board.system.expect(0, &["restore", "instance", "--to", "again", "--no-owner", "-i", &key]).await?;
     Ok(())
 }

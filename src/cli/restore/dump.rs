@@ -13,7 +13,7 @@ use crate::catalog::{BackupEntry, Catalog, Filter};
 use crate::model::SourceName;
 use crate::pipeline::Identities;
 use crate::platform::{SecretRef, host_name, seed};
-use crate::policy::{Policy, SourceConfig};
+use crate::policy::{Policy, PostgresSource, SourceConfig};
 use crate::postgres::{ConnectionParameters, split_quoted};
 use crate::restore::{
     Failure, Known, Rates, Refusal, RefusalClass, Request, RestoreError, Run, Selection, Weight, Which, plan,
@@ -132,10 +132,9 @@ async fn target(args: &RestoreArgs, policy: &Policy) -> Result<ConnectionParamet
         target
     } else {
         let name = args.to().strip_prefix("new-database:").unwrap_or(args.to());
-        let source = policy.source(&args.source).map(|source| &source.config);
-        let Some(SourceConfig::Postgres(source)) = source else {
+        let Some(source) = postgres(&args.source, policy) else {
             return Err(CommandError::usage(format!(
-                "`{}` is not a PostgreSQL source of the policy, so its server is not known",
+                "the policy does not say how to log in to a server of `{}`, so it is not known",
                 args.source
             ))
             .hint("Say where to with `--to postgres://user@host/new_database`."));
@@ -156,11 +155,17 @@ fn parse_url(text: &str) -> Result<ConnectionParameters, CommandError> {
     ConnectionParameters::from_url(&url).map_err(CommandError::usage)
 }
 
-pub(super) fn tools(source: &SourceName, policy: &Policy) -> Option<PathBuf> {
+/// How to log in to the source's own server.
+fn postgres<'p>(source: &SourceName, policy: &'p Policy) -> Option<&'p PostgresSource> {
     match &policy.source(source)?.config {
-        SourceConfig::Postgres(postgres) => postgres.tools.clone(),
+        SourceConfig::Postgres(postgres) => Some(postgres),
+        SourceConfig::Rds(rds) => rds.login.as_deref(),
         _ => None,
     }
+}
+
+pub(super) fn tools(source: &SourceName, policy: &Policy) -> Option<PathBuf> {
+    postgres(source, policy)?.tools.clone()
 }
 
 /// What the catalog knows: copies that were found bad, how fast earlier restores were, the repository's id. It

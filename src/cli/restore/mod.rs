@@ -21,18 +21,20 @@ use super::exit::Exit;
 use crate::model::{RepositoryName, SourceName};
 use crate::policy::Policy;
 
-/// Restore a dump into a new database, or a whole cluster to a point in time into a directory
+/// Restore a dump into a new database, a whole cluster to a point in time into a directory, or what AWS keeps into
+/// something new
 ///
 /// The plan is shown first, and everything that stands against it at once. A dump is loaded under another name,
 /// compared with what was recorded when it was dumped, and gets its name only then. With a point in time
 /// (`--point-in-time`, `--latest`, …) a base backup and the log after it are restored into a new data directory.
+/// Of an RDS source `--to-instance` makes a new instance or cluster; what AWS Backup keeps goes to `--to-resource`.
 #[derive(Debug, Args)]
 #[command(after_help = super::exit::HELP)]
 pub struct RestoreArgs {
     /// The source whose backup is restored
     source: SourceName,
-    /// Which backup: an id or the beginning of one [default: the latest dump; the last base backup before the
-    /// point in time]
+    /// Which backup: an id, the beginning of one, or `latest` [default: the latest dump; the last base backup
+    /// before the point in time; the latest recovery point]
     #[arg(long, value_name = "ID")]
     backup: Option<String>,
     /// Where to. A dump: `postgres://user@host/new_database`, a reference to such a URL (`env:NAME`,
