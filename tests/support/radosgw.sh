@@ -126,7 +126,7 @@ osd_objectstore = memstore
 memstore_device_bytes = 17179869184
 [client.rgw.a]
 rgw_data = /data/rgw.a
-rgw_frontends = beast endpoint=127.0.0.1:$port
+rgw_frontends = beast endpoint=127.0.0.1:$port tcp_nodelay=1
 rgw_sigv4_insecure = true
 rgw_crypt_require_ssl = false
 END

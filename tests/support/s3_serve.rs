@@ -23,6 +23,8 @@ pub(crate) async fn serve(
     let mut connections = tokio::task::JoinSet::new();
     loop {
         let (socket, _) = listener.accept().await?;
+        // As a real one: else the end of each answer waits until the client acknowledged its beginning.
+        socket.set_nodelay(true)?;
         let service = service.clone();
         connections.spawn(async move {
             let builder = auto::Builder::new(TokioExecutor::new());
