@@ -20,3 +20,4 @@ mod vault;
 pub use build::{IamError, document};
 pub use document::{Conditions, Document, Effect, INLINE_LIMIT, MANAGED_LIMIT, Statement};
 pub use place::{Account, Role, account};
+pub use rds::{may_be_restored_as, restored_names};

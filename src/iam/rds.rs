@@ -76,10 +76,11 @@ pub(super) fn add(builder: &mut Builder<'_>, source: &RdsSource) -> Result<(), I
         }
         Role::Restorer => {
             let targets = |kind: &str| -> Vec<String> {
-                let mut targets = everywhere(kind, "drctl-*");
-                targets.extend(everywhere(kind, &format!("{}-*", names.identifier)));
-                targets.extend(regions.iter().skip(1).map(|region| arn(region, kind, names.identifier)));
-                targets
+                let of = |region: &&str| {
+                    let names = restored_names(source, region).into_iter();
+                    names.map(|name| arn(region, kind, &name)).collect::<Vec<_>>()
+                };
+                regions.iter().flat_map(of).collect()
             };
             let groups: Vec<String> =
                 [names.parameters, "og"].iter().flat_map(|kind| everywhere(kind, "*")).collect();
@@ -163,6 +164,24 @@ pub(super) fn add(builder: &mut Builder<'_>, source: &RdsSource) -> Result<(), I
         }
     }
     Ok(())
+}
+
+/// How what the restorer may make of a source in a region is called; `*` is anything.
+pub fn restored_names(source: &RdsSource, region: &str) -> Vec<String> {
+    let own = source.database.identifier();
+    let mut names = vec!["drctl-*".to_owned(), format!("{own}-*")];
+    if region != source.place.region {
+        names.push(own.to_owned());
+    }
+    names
+}
+
+/// Whether the restorer may make one of that name.
+pub fn may_be_restored_as(source: &RdsSource, region: &str, name: &str) -> bool {
+    restored_names(source, region).iter().any(|pattern| match pattern.strip_suffix('*') {
+        Some(beginning) => name.starts_with(beginning),
+        None => name == pattern,
+    })
 }
 
 fn describe(builder: &mut Builder<'_>, names: &Names<'_>, everywhere: &dyn Fn(&str, &str) -> Vec<String>) {
