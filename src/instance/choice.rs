@@ -298,6 +298,7 @@ mod tests {
             target,
             region: None,
             to: "new".to_owned(),
+            overrides: Default::default(),
             lifetime: None,
             prices: None,
             hydrate: true,

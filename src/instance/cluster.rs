@@ -6,10 +6,11 @@
 use std::collections::BTreeSet;
 
 use super::choice::{Automated, Region, Stored};
+use super::overrides::begun_otherwise;
 use super::plan::{is_identifier, is_own};
 use super::settings::{FROM, Settings, is_default};
 use super::survey::Situation;
-use super::{InstanceError, InstancePlan, Refusal, Request, Run, Setting, Via};
+use super::{InstanceError, InstancePlan, Key, Overrides, Refusal, Request, Run, Setting, Via};
 use crate::aws::rds::{Database, Moment, NewCluster, NewMember, Origin, Rds, RestoreWindow};
 use crate::aws::{AwsFailure, FailureKind, Poll, Progress, Seen, Tags};
 use crate::model::{ClusterMember, RestoreProfile};
@@ -71,16 +72,19 @@ impl ClusterPart {
             Via::Snapshot { encrypted, .. } | Via::Automated { encrypted, .. } => *encrypted,
         };
         let of_region = request.config.region(&found.chosen.region).and_then(|region| region.kms_key.clone());
-        let kms_key = match found.is_home {
+        let overrides = &request.overrides;
+        let wanted = overrides.get(Key::KmsKey).map(str::to_owned);
+        let kms_key = wanted.or_else(|| match found.is_home {
             true => profile.kms_key.clone(),
             false => of_region.or_else(|| found.names.kms_key.clone()),
-        };
-        let members = members(found, &request.to, settings);
+        });
+        let is_said = found.profile_of.is_some() || overrides.get(Key::EngineVersion).is_some();
+        let members = members(found, &request.to, settings, overrides);
         Self {
             new: NewCluster {
                 engine: profile.engine.clone(),
                 // That of now may be newer than the data: RDS then takes the snapshot's own.
-                engine_version: profile.engine_version.clone().filter(|_| found.profile_of.is_some()),
+                engine_version: profile.engine_version.clone().filter(|_| is_said),
                 kms_key: kms_key.filter(|_| is_encrypted),
                 capacity: profile.cluster.as_ref().and_then(|cluster| cluster.capacity),
             },
@@ -110,6 +114,21 @@ impl ClusterPart {
             region: found.chosen.region.clone(),
         }));
         refusals
+    }
+
+    /// Its instances that an earlier run made otherwise than they would be made now.
+    pub(super) fn begun(&self, found: &Situation, overrides: &Overrides) -> Vec<String> {
+        let of = |existing: &Database| {
+            let name = existing.id.identifier();
+            let wanted = self.members.iter().find(|member| member.identifier == name)?;
+            let wanted = [
+                ("class", Some(wanted.class.clone())),
+                ("certificate", wanted.ca_certificate.clone()),
+                ("parameter group", wanted.parameter_group.clone()),
+            ];
+            Some(begun_otherwise(existing, &wanted, overrides))
+        };
+        found.members.existing.iter().filter_map(of).flatten().collect()
     }
 
     pub(super) fn shown(&self) -> Vec<Setting> {
@@ -173,7 +192,7 @@ fn recorded(profile: &RestoreProfile) -> Vec<&ClusterMember> {
     members
 }
 
-fn members(found: &Situation, to: &str, settings: &mut Settings) -> Vec<NewMember> {
+fn members(found: &Situation, to: &str, settings: &mut Settings, overrides: &Overrides) -> Vec<NewMember> {
     let profile = &found.profile;
     let recorded = recorded(profile);
     // One that was being made then said no class.
@@ -197,6 +216,8 @@ fn members(found: &Situation, to: &str, settings: &mut Settings) -> Vec<NewMembe
             publicly_accessible: member.publicly_accessible,
             parameter_group,
             minor_upgrades: profile.minor_upgrades,
+            ca_certificate: profile.ca_certificate.clone(),
+            zone: overrides.get(Key::Zone).map(str::to_owned),
         });
     }
     if !members.is_empty() {

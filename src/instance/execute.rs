@@ -26,7 +26,8 @@ impl Run {
     pub async fn execute(&self, plan: &InstancePlan) -> Result<Report, Failure> {
         let clock = self.clock.clone();
         let mut phases = Phases::new(&*clock, &self.events);
-        let mut reached = Reached { begun: plan.resumed, ..Reached::default() };
+        let notes = plan.begun_otherwise.clone();
+        let mut reached = Reached { begun: plan.resumed, notes, ..Reached::default() };
         let outcome = self.act(plan, &mut phases, &mut reached).await;
         let phase = phases.current();
         let phases = phases.ended();
@@ -49,6 +50,7 @@ impl Run {
                     marks: reached.marks,
                     server: reached.server,
                     not_reproduced: plan.not_reproduced().to_vec(),
+                    changed: plan.changed.clone(),
                     phases,
                     notes: reached.notes,
                 })

@@ -10,7 +10,8 @@
 //! - Only a new instance is made; nothing that exists is changed, but what an earlier run of the very same
 //!   restore made: that one is gone on with, so that a killed run costs no second instance.
 //! - How it is set up comes from what was recorded with the backup, and not from a region that may be gone.
-//!   What RDS cannot be told is said before anything is made.
+//!   What RDS cannot be told is said before anything is made. What somebody wants otherwise ([`Overrides`]) is
+//!   theirs to say, each time, and is never recorded as the database's own.
 //! - RDS calls an instance available when nobody has used it. It is called usable only after somebody logged
 //!   in and read, and hydrated only when RDS has no more blocks to fetch; each has a time of its own.
 //! - Aurora's API makes a cluster without instances, and nobody can log in to that: the ones that were recorded
@@ -23,6 +24,7 @@ mod cluster;
 mod error;
 mod execute;
 mod login;
+mod overrides;
 mod plan;
 pub mod promote;
 mod refusal;
@@ -30,10 +32,13 @@ mod request;
 mod run;
 mod settings;
 mod survey;
+mod way_on;
 
 pub use choice::{Chosen, Via};
 pub use error::InstanceError;
+pub use overrides::{Changed, Key, OverrideError, Overrides};
 pub use plan::{InstancePlan, Setting, plan};
 pub use refusal::Refusal;
 pub use request::{Lifetime, Request, Target};
 pub use run::{Failure, Marks, Report, Run, VERB};
+pub use way_on::way_on;

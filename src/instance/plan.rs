@@ -2,11 +2,13 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::cluster::ClusterPart;
+use super::overrides::begun_otherwise;
 use super::settings::{DONE, FROM, Settings, settings, tags};
 use super::survey::Situation;
-use super::{Chosen, Refusal, Request};
+use super::{Changed, Chosen, Key, Refusal, Request};
 use crate::aws::rds::Database;
 use crate::aws::{SOURCE, SYSTEM, Tags};
+use crate::iam::{may_be_restored_as, restored_names};
 use crate::model::{BackupId, ParameterGroup, RestoreProfile, SourceName};
 use crate::policy::{AwsPlace, PostgresSource, Prices, RdsDatabase};
 
@@ -32,6 +34,16 @@ pub struct InstancePlan {
     /// In words, for a person.
     pub cost: String,
     pub not_asked: Vec<(String, String)>,
+    /// What somebody wants otherwise than it was recorded.
+    pub changed: Vec<Changed>,
+    /// What an earlier run made otherwise than it would be made now, in words.
+    pub begun_otherwise: Vec<String>,
+    /// What may stand in the way, in words.
+    pub notes: Vec<String>,
+    /// The engine, and its version where it is known.
+    pub(super) engine: (String, Option<String>),
+    /// Other regions of the policy that may have backups of it.
+    pub(super) elsewhere: Vec<String>,
 }
 
 /// A line of the plan: what RDS is told.
@@ -56,14 +68,16 @@ impl InstancePlan {
         let new = &self.settings.new;
         let word = |value: &Option<String>| value.clone();
         let yes = |value: Option<bool>| value.map(|value| if value { "yes" } else { "no" }.to_owned());
-        let some: [(&'static str, Option<String>); 9] = [
+        let some: [(&'static str, Option<String>); 11] = [
             ("class", word(&new.class)),
             ("subnet group", word(&new.subnet_group)),
             ("security groups", (!new.security_groups.is_empty()).then(|| new.security_groups.join(", "))),
             ("parameter group", word(&new.parameter_group)),
             ("option group", word(&new.option_group)),
             ("storage", word(&new.storage_kind)),
+            ("certificate", word(&new.ca_certificate)),
             ("Multi-AZ", yes(new.multi_az)),
+            ("zone", word(&new.zone)),
             ("public", yes(new.publicly_accessible)),
             ("deletion protection", yes(new.deletion_protection)),
         ];
@@ -73,7 +87,10 @@ impl InstancePlan {
 }
 
 /// Decides, or says everything that stands against it.
-pub fn plan(request: &Request, found: Situation) -> Result<InstancePlan, Vec<Refusal>> {
+pub fn plan(request: &Request, mut found: Situation) -> Result<InstancePlan, Vec<Refusal>> {
+    let overrides = &request.overrides;
+    let changed = overrides.changed(&found.profile, &found.policy_names, found.is_home);
+    found.profile = overrides.onto(found.profile);
     let lifetime = request.lifetime.as_ref();
     let tags = tags(&found.profile, &request.system, &request.source, &found.chosen, lifetime);
     let mut settings = settings(
@@ -85,11 +102,13 @@ pub fn plan(request: &Request, found: Situation) -> Result<InstancePlan, Vec<Ref
         tags.clone(),
         lifetime,
     );
+    settings.new.zone = overrides.get(Key::Zone).map(str::to_owned);
     let cluster = match request.config.database {
         RdsDatabase::Cluster(_) => Some(ClusterPart::of(request, &found, &mut settings)),
         RdsDatabase::Instance(_) => None,
     };
     let mut refusals = objections(request, &found, &settings, &tags);
+    refusals.extend(overrides.objections(&found.profile, &found.chosen.via, &found.chosen.region));
     refusals.extend(cluster.iter().flat_map(|cluster| cluster.objections(&found, &tags)));
     if !refusals.is_empty() {
         return Err(refusals);
@@ -111,7 +130,17 @@ pub fn plan(request: &Request, found: Situation) -> Result<InstancePlan, Vec<Ref
         let begun = tag.rsplit_once(" latest ").and_then(|(_, time)| time.parse().ok());
         until = begun.unwrap_or(until);
     }
+    let notes = beyond_role(request, &found.chosen.region).into_iter().collect();
+    let begun_otherwise = begun(&found, &settings, cluster.as_ref(), request);
+    let config = &request.config;
+    let all = std::iter::once(&config.place.region).chain(config.regions.iter().map(|region| &region.name));
+    let elsewhere = all.filter(|region| **region != found.chosen.region).cloned().collect();
     Ok(InstancePlan {
+        changed,
+        begun_otherwise,
+        notes,
+        engine: (found.profile.engine.clone(), found.profile.engine_version.clone()),
+        elsewhere,
         source: request.source.clone(),
         place: request.config.place.in_region(&found.chosen.region),
         until,
@@ -127,6 +156,47 @@ pub fn plan(request: &Request, found: Situation) -> Result<InstancePlan, Vec<Ref
         hydrate: request.hydrate,
         not_asked: found.not_asked,
     })
+}
+
+/// Who may make it is AWS's to say; the role that drctl draws up may make only what has such a name.
+fn beyond_role(request: &Request, region: &str) -> Option<String> {
+    if may_be_restored_as(&request.config, region, &request.to) {
+        return None;
+    }
+    let names =
+        restored_names(&request.config, region).iter().map(|name| format!("`{name}`")).collect::<Vec<_>>();
+    Some(format!(
+        "the role of `drctl iam show restorer` may make only {} in {region}: where that role restores, AWS refuses `{}`; choose such a name with `--to-instance`, or restore with credentials that may make it",
+        names.join(" or "),
+        request.to
+    ))
+}
+
+/// What is there of an earlier run, beside what would be made now.
+fn begun(
+    found: &Situation,
+    settings: &Settings,
+    cluster: Option<&ClusterPart>,
+    request: &Request,
+) -> Vec<String> {
+    let new = &settings.new;
+    let mut wanted = vec![
+        ("class", new.class.clone()),
+        ("certificate", new.ca_certificate.clone()),
+        ("subnet group", new.subnet_group.clone()),
+        ("parameter group", new.parameter_group.clone()),
+        ("option group", new.option_group.clone()),
+        ("storage", new.storage_kind.clone()),
+    ];
+    if let Some(cluster) = cluster {
+        wanted.push(("key", cluster.new.kms_key.clone()));
+        wanted.push(("engine version", cluster.new.engine_version.clone()));
+    }
+    let database = found.existing.iter();
+    let mut words: Vec<String> =
+        database.flat_map(|existing| begun_otherwise(existing, &wanted, &request.overrides)).collect();
+    words.extend(cluster.iter().flat_map(|cluster| cluster.begun(found, &request.overrides)));
+    words
 }
 
 /// What the instance costs for as long as it is there, by the policy's prices.

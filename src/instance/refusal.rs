@@ -1,6 +1,7 @@
 use chrono::{DateTime, Utc};
 use thiserror::Error;
 
+use super::Key;
 use crate::aws::rds::RestoreWindow;
 use crate::model::{BackupId, SourceName};
 
@@ -52,6 +53,10 @@ pub enum Refusal {
         "nothing says which instances the cluster had, and Aurora's API makes none: nobody could log in to it"
     )]
     NoMembers,
+    #[error("`--set {key}=…` does not go with it: {why}")]
+    NotSettable { key: Key, why: &'static str },
+    #[error("zone `{zone}` is not in {region}")]
+    OtherZone { zone: String, region: String },
     #[error("nothing says how the instance was set up: {0}")]
     NoProfile(String),
 }
@@ -84,11 +89,14 @@ impl Refusal {
             }
             Self::Torn { .. } => "Say which with `--backup` or `--point-in-time`.",
             Self::NoNames { .. } | Self::NoGroup { .. } => {
-                "Name `subnet_group`, `security_groups` and `parameter_group` under the source's `copy_to` in the policy."
+                "Name `subnet_group`, `security_groups` and `parameter_group` under the source's `copy_to` in the policy, or for this restore alone with `--set subnet_group=NAME --set security_groups=GROUP,GROUP --set parameter_group=NAME`."
             }
             Self::NoMembers => {
                 "`drctl show` has the commands of AWS's own command line, which make one of your choice."
             }
+            // The reason says what to do.
+            Self::NotSettable { .. } => "",
+            Self::OtherZone { .. } => "Name a zone of that region, or restore from another with `--from`.",
             Self::NoProfile(_) => "Name the file that holds an identity with `--identity`.",
         }
     }

@@ -1,5 +1,6 @@
 use chrono::{DateTime, Utc};
 
+use super::Overrides;
 use crate::model::{SourceName, SystemName};
 use crate::policy::{Prices, RdsSource};
 
@@ -14,6 +15,8 @@ pub struct Request {
     pub region: Option<String>,
     /// Identifier of the new instance.
     pub to: String,
+    /// What is made otherwise than it was recorded.
+    pub overrides: Overrides,
     /// Set for one that is not to stay.
     pub lifetime: Option<Lifetime>,
     /// What AWS charges; `None` where the policy does not say.

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::{InstanceError, InstancePlan};
+use super::{Changed, InstanceError, InstancePlan};
 use crate::aws::PollError;
 use crate::event::{Events, Phase, told};
 use crate::model::{Outcome, RunId, SystemName};
@@ -57,6 +57,8 @@ pub struct Report {
     /// What the server said of itself; `None`: the policy has no way to log in.
     pub server: Option<Server>,
     pub not_reproduced: Vec<String>,
+    /// What somebody wanted otherwise than it was recorded.
+    pub changed: Vec<Changed>,
     pub phases: Vec<PhaseSeconds>,
     pub notes: Vec<String>,
 }
@@ -115,6 +117,7 @@ impl Run {
             backups: plan.profile_of.iter().cloned().collect(),
             phases: phases.iter().map(|phase| (phase.phase.as_str().to_owned(), phase.seconds)).collect(),
             reasons: outcome.err().map(|failure| told(failure)).into_iter().collect(),
+            changed: plan.changed.iter().map(ToString::to_string).collect(),
             ..Detail::default()
         };
         let times = (begun, self.clock.now());

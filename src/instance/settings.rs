@@ -18,7 +18,7 @@ const GP3_TUNABLE: u64 = 400;
 /// A group of AWS's own, which RDS takes when it is told of none. It may be that nothing has made it yet in the
 /// region, and then RDS knows no group of that name.
 pub(super) fn is_default(group: &str) -> bool {
-    ParameterGroup::is_default(group) || group.starts_with("default:")
+    group == "default" || ParameterGroup::is_default(group) || group.starts_with("default:")
 }
 
 /// What a restore tells RDS, and what it cannot.
@@ -82,6 +82,7 @@ pub(super) fn settings(
         lifecycle_support: profile.lifecycle_support.clone(),
         network_type: profile.network_type.clone(),
         dedicated_log_volume: profile.dedicated_log_volume,
+        zone: None,
         tags,
     };
     let insights = profile.performance_insights.as_ref();

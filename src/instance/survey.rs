@@ -25,7 +25,9 @@ pub struct Situation {
     pub(super) profile: RestoreProfile,
     /// The backup it was recorded with; `None`: the database was asked now.
     pub(super) profile_of: Option<BackupId>,
+    /// With what somebody wants otherwise, and without.
     pub(super) names: RegionNames,
+    pub(super) policy_names: RegionNames,
     pub(super) is_home: bool,
     /// What has the new identifier already.
     pub(super) existing: Option<Database>,
@@ -61,7 +63,8 @@ impl Run {
         let chosen = chosen.map_err(|refusal| InstanceError::Refused(vec![refusal]))?;
         let is_home = chosen.region == request.config.place.region;
         let (profile, profile_of) = self.profile(request, &chosen, &stored).await?;
-        let names = names(request, &chosen.region, &profile);
+        let policy_names = names(request, &chosen.region, &profile);
+        let names = request.overrides.names(policy_names.clone());
 
         let rds = Rds::of(&request.config.place.in_region(&chosen.region)).await?;
         let existing = rds.database(&request.config.database.called(&request.to)).await?;
@@ -96,6 +99,7 @@ impl Run {
             profile,
             profile_of,
             names,
+            policy_names,
             is_home,
             existing,
             has_subnet_group,

@@ -69,6 +69,9 @@ pub struct Detail {
     /// Why it failed or is degraded, a line each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<String>,
+    /// What a restore made otherwise than it was recorded, since somebody said so: `class=db.r6g.large`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changed: Vec<String>,
     /// Seconds of each phase, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub phases: Vec<(String, f64)>,

@@ -309,3 +309,51 @@ async fn a_cluster_made_for_a_while_says_so_with_its_instances() -> Outcome<()> 
     }
     Ok(())
 }
+
+/// AWS has no room for the instances when the cluster stands: the same command goes on with another class.
+#[tokio::test]
+async fn a_cluster_whose_instances_are_refused_gets_others_by_the_same_command() -> Outcome<()> {
+    let school = School::aurora(Timing::default()).await?;
+    let backup = school.back_up().await?;
+    school.server.fail(
+        When::action("CreateDBInstance").with("db.m6g.large"),
+        Fault::Error(400, "InsufficientDBInstanceCapacity", "no capacity"),
+    );
+    let identity = school.identity();
+    let restore = ["restore", "cluster", "--backup", &backup, "--to-instance", "school-new", "-i", &identity];
+    let run = school.system.expect(1, &restore).await?;
+    run.says("the same command goes on with it")?.says("`--set class=CLASS`")?;
+    let set = ["--set", "class=db.r7g.large", "--set", "zone=us-east-1c", "--set", "ca=rds-ca-rsa4096-g1"];
+    let run = school.system.expect(0, &[&restore[..], &set].concat()).await?;
+    run.says("class=db.r7g.large, and not db.m6g.large")?.says("usable")?;
+    assert_eq!(school.made("RestoreDBClusterFromSnapshot", "school-new"), 1, "the cluster is made once");
+    for name in ["school-new-1", "school-new-2"] {
+        let is = school.server.look_up(HOME, name)?.settings;
+        assert_eq!(is.class, "db.r7g.large");
+        assert_eq!(is.availability_zone.as_deref(), Some("us-east-1c"));
+        assert_eq!(is.ca_certificate, "rds-ca-rsa4096-g1");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_cluster_is_made_under_another_key_and_version() -> Outcome<()> {
+    let school = School::aurora(Timing::default()).await?;
+    let backup = school.back_up().await?;
+    school.server.fail(
+        When::action("RestoreDBClusterFromSnapshot").with("15.12"),
+        Fault::Error(400, "InvalidParameterCombination", "Cannot find version 15.12 for aurora-postgresql"),
+    );
+    let identity = school.identity();
+    let restore = ["restore", "cluster", "--backup", &backup, "--to-instance", "school-new", "-i", &identity];
+    let other = key(HOME, "2");
+    let of_key = format!("kms_key={other}");
+    let run = school.system.expect(1, &restore).await?;
+    run.says("`--set engine_version=default`")?;
+    let set = ["--set", &of_key, "--set", "engine_version=15.13"];
+    let run = school.system.expect(0, &[&restore[..], &set].concat()).await?;
+    run.says("engine_version=15.13")?;
+    let is = school.server.look_up_cluster(HOME, "school-new")?.settings;
+    assert_eq!((is.kms_key, is.engine_version.as_str()), (Some(other), "15.13"));
+    Ok(())
+}

@@ -33,6 +33,8 @@ pub struct NewInstance {
     pub lifecycle_support: Option<String>,
     pub network_type: Option<String>,
     pub dedicated_log_volume: Option<bool>,
+    /// Of one that is in one zone only.
+    pub zone: Option<String>,
     pub tags: Tags,
 }
 
@@ -127,6 +129,7 @@ impl Rds {
             .set_engine_lifecycle_support(new.lifecycle_support.clone())
             .set_network_type(new.network_type.clone())
             .set_dedicated_log_volume(new.dedicated_log_volume)
+            .set_availability_zone(new.zone.clone())
             .set_tags(Some((&new.tags).into()));
         call.send().await.map(drop).map_err(self.failed("RestoreDBInstanceFromDBSnapshot"))
     }
@@ -173,6 +176,7 @@ impl Rds {
             .set_engine_lifecycle_support(new.lifecycle_support.clone())
             .set_network_type(new.network_type.clone())
             .set_dedicated_log_volume(new.dedicated_log_volume)
+            .set_availability_zone(new.zone.clone())
             .set_tags(Some((&new.tags).into()));
         call.send().await.map(drop).map_err(self.failed("RestoreDBInstanceToPointInTime"))
     }

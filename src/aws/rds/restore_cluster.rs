@@ -27,6 +27,8 @@ pub struct NewMember {
     pub publicly_accessible: Option<bool>,
     pub parameter_group: Option<String>,
     pub minor_upgrades: Option<bool>,
+    pub ca_certificate: Option<String>,
+    pub zone: Option<String>,
 }
 
 impl Rds {
@@ -142,6 +144,8 @@ impl Rds {
             .set_publicly_accessible(member.publicly_accessible)
             .set_db_parameter_group_name(member.parameter_group.clone())
             .set_auto_minor_version_upgrade(member.minor_upgrades)
+            .set_ca_certificate_identifier(member.ca_certificate.clone())
+            .set_availability_zone(member.zone.clone())
             .set_tags(Some(tags.into()));
         call.send().await.map(drop).map_err(self.failed("CreateDBInstance"))
     }

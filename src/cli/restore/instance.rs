@@ -10,7 +10,10 @@ use super::super::exit::Exit;
 use super::super::known::warn_lost;
 use super::{RestoreArgs, instance_shown};
 use crate::event::told;
-use crate::instance::{Failure, InstanceError, Lifetime, Request, Run, Target, plan};
+use crate::instance::{
+    Failure, InstanceError, InstancePlan, Key, Lifetime, OverrideError, Overrides, Request, Run, Target,
+    plan, way_on,
+};
 use crate::model::RunId;
 use crate::pipeline::Identities;
 use crate::platform::{host_name, seed};
@@ -27,6 +30,10 @@ pub(super) struct InstanceArgs {
     /// It may be removed after this time: it gets tags that say so, and no deletion protection
     #[arg(long, value_name = "PERIOD", requires = "to_instance", value_parser = humantime::parse_duration)]
     expires: Option<Duration>,
+    /// Make it otherwise than recorded, where AWS refuses what was, or another suits: `class=db.r6g.large`,
+    /// `ca=default` (AWS's own choice); an unknown KEY is answered with all of them; may be given more than once
+    #[arg(long, value_name = "KEY=VALUE", requires = "to_instance")]
+    set: Vec<String>,
     /// Do not wait until every block has come from S3
     #[arg(long, requires = "to_instance")]
     no_hydrate: bool,
@@ -79,7 +86,7 @@ pub(super) async fn run(args: RestoreArgs, context: &Context) -> Result<Exit, Co
         }
         catalog.close().await;
     }
-    let report = outcome.map_err(failed)?;
+    let report = outcome.map_err(|failure| failed(&plan, failure))?;
     instance_shown::show_report(&context.output, &report);
     // Nobody has seen that it can be used.
     Ok(if report.server.is_some() { Exit::Done } else { Exit::Undetermined })
@@ -114,6 +121,7 @@ fn request(args: &RestoreArgs, policy: &Policy, context: &Context) -> Result<Req
                 .hint("Use one of `--backup`, `--point-in-time` and `--latest`."));
         }
     };
+    let overrides = Overrides::parse(&args.instance.set).map_err(unsettable)?;
     let now = context.clock.now();
     let lifetime = args.instance.expires.map(|period| Lifetime { until: now + period, owner: host_name() });
     Ok(Request {
@@ -123,6 +131,7 @@ fn request(args: &RestoreArgs, policy: &Policy, context: &Context) -> Result<Req
         target,
         region,
         to: args.instance.to_instance.clone().unwrap_or_default().to_ascii_lowercase(),
+        overrides,
         lifetime,
         prices: policy.prices.clone(),
         hydrate: !args.instance.no_hydrate,
@@ -179,7 +188,14 @@ fn refused(error: InstanceError) -> CommandError {
     hints.into_iter().fold(CommandError::new(exit, error), CommandError::hint)
 }
 
-fn failed(failure: Failure) -> CommandError {
+fn failed(plan: &InstancePlan, failure: Failure) -> CommandError {
     let exit = if failure.source.is_interruption() { Exit::Interrupted } else { Exit::Failed };
-    CommandError::new(exit, failure)
+    let hints = way_on(plan, &failure);
+    hints.into_iter().fold(CommandError::new(exit, failure), CommandError::hint)
+}
+
+fn unsettable(error: OverrideError) -> CommandError {
+    let is_unknown = matches!(error, OverrideError::Unknown(_));
+    let error = CommandError::usage(error);
+    if is_unknown { error.hint(format!("`--set` takes {}.", Key::listed())) } else { error }
 }

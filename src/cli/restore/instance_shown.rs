@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::super::output::{Output, duration, style};
 use super::seconds;
-use crate::instance::{InstancePlan, Report, Setting, Via};
+use crate::instance::{Changed, InstancePlan, Report, Setting, Via};
 use crate::policy::RdsDatabase;
 use crate::recovery::shown;
 
@@ -19,6 +19,9 @@ struct PlanDocument<'a> {
     resumed: bool,
     cost: &'a str,
     settings: Vec<Setting>,
+    changed: &'a [Changed],
+    begun_otherwise: &'a [String],
+    notes: &'a [String],
     not_reproduced: &'a [String],
 }
 
@@ -47,6 +50,9 @@ fn document(plan: &InstancePlan) -> PlanDocument<'_> {
         resumed: plan.resumed,
         cost: &plan.cost,
         settings: plan.shown(),
+        changed: &plan.changed,
+        begun_otherwise: &plan.begun_otherwise,
+        notes: &plan.notes,
         not_reproduced: plan.not_reproduced(),
     }
 }
@@ -72,6 +78,8 @@ fn lines(plan: &InstancePlan) -> Vec<String> {
     };
     lines.push(row("Set up", set_up));
     lines.extend(plan.shown().into_iter().map(|setting| row(setting.name, setting.value)));
+    lines.extend(plan.changed.iter().map(|changed| row("Changed by you", told(changed))));
+    lines.extend(plan.begun_otherwise.iter().map(|words| row("Begun otherwise", words.clone())));
     if let Some((group, family)) = &plan.parameter_group {
         let text =
             format!("parameter group `{}` ({family}) with {} parameters", group.name, group.parameters.len());
@@ -79,10 +87,18 @@ fn lines(plan: &InstancePlan) -> Vec<String> {
     }
     lines.push(row("Costs", plan.cost.clone()));
     lines.extend(plan.not_reproduced().iter().map(|words| row("Not as before", words.clone())));
+    lines.extend(plan.notes.iter().map(|words| row("Note", words.clone())));
     for (region, reason) in &plan.not_asked {
         lines.push(row("Not asked", format!("{region}, which may have more: {reason}")));
     }
     lines
+}
+
+/// `class=db.r6g.large, and not db.m7g.large`
+fn told(changed: &Changed) -> String {
+    let was = changed.was.as_ref().filter(|was| **was != changed.value);
+    let was = was.map(|was| format!(", and not {was}"));
+    format!("{changed}{}", was.unwrap_or_default())
 }
 
 pub(super) fn show_report(output: &Output, report: &Report) {
@@ -123,6 +139,7 @@ pub(super) fn show_report(output: &Output, report: &Report) {
             commit.unwrap_or_default()
         ));
     }
+    report.changed.iter().for_each(|changed| output.line(format!("  changed by you: {}", told(changed))));
     report.notes.iter().for_each(|note| output.line(format!("  {note}")));
     report.not_reproduced.iter().for_each(|words| output.note(format!("note: {words}")));
 }

@@ -1,0 +1,410 @@
+//! What a restore makes otherwise than it was recorded: AWS may refuse today what it gave then.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Serialize;
+use thiserror::Error;
+
+use super::settings::is_default;
+use super::{Refusal, Via};
+use crate::aws::rds::Database;
+use crate::model::{RegionNames, RestoreProfile};
+
+/// Leaves it to AWS, which takes what it takes where nobody says anything.
+const DEFAULT: &str = "default";
+
+/// What can be set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Key {
+    Ca,
+    Class,
+    EngineVersion,
+    KmsKey,
+    MultiAz,
+    NetworkType,
+    OptionGroup,
+    ParameterGroup,
+    SecurityGroups,
+    StorageType,
+    SubnetGroup,
+    Zone,
+}
+
+impl Key {
+    pub const ALL: [Self; 12] = [
+        Self::Ca,
+        Self::Class,
+        Self::EngineVersion,
+        Self::KmsKey,
+        Self::MultiAz,
+        Self::NetworkType,
+        Self::OptionGroup,
+        Self::ParameterGroup,
+        Self::SecurityGroups,
+        Self::StorageType,
+        Self::SubnetGroup,
+        Self::Zone,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ca => "ca",
+            Self::Class => "class",
+            Self::EngineVersion => "engine_version",
+            Self::KmsKey => "kms_key",
+            Self::MultiAz => "multi_az",
+            Self::NetworkType => "network_type",
+            Self::OptionGroup => "option_group",
+            Self::ParameterGroup => "parameter_group",
+            Self::SecurityGroups => "security_groups",
+            Self::StorageType => "storage_type",
+            Self::SubnetGroup => "subnet_group",
+            Self::Zone => "zone",
+        }
+    }
+
+    /// All of them, for messages.
+    pub fn listed() -> String {
+        Self::ALL.map(|key| format!("`{key}`")).join(", ")
+    }
+
+    /// What is wrong with a value, whatever the database is.
+    fn objection(self, value: &str) -> Option<&'static str> {
+        match self {
+            Self::Class if !value.starts_with("db.") => Some("a class begins with `db.`, as `db.r6g.large`"),
+            Self::MultiAz if !matches!(value, "yes" | "no") => Some("it is `yes` or `no`"),
+            Self::Zone if value == DEFAULT => Some("leave it out, and AWS takes one"),
+            Self::KmsKey if value == DEFAULT => {
+                Some("leave it out, and the key is the one of before, or that of the policy")
+            }
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum OverrideError {
+    #[error("`{0}` does not say what to set: it is KEY=VALUE, as `class=db.r6g.large`")]
+    Form(String),
+    #[error("`{0}` is nothing that a restore can set")]
+    Unknown(String),
+    #[error("`{0}` is set twice")]
+    Twice(Key),
+    #[error("`{key}={value}`: {why}")]
+    Value { key: Key, value: String, why: &'static str },
+}
+
+/// What somebody wants otherwise, by key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Overrides(BTreeMap<Key, String>);
+
+/// One of them, beside what it would have been.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Changed {
+    pub key: Key,
+    pub value: String,
+    /// `None`: nothing would have been said, or nothing is known.
+    pub was: Option<String>,
+}
+
+impl fmt::Display for Changed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={}", self.key, self.value)
+    }
+}
+
+/// What kinds of database take different things.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    Instance,
+    Aurora,
+    MultiAzCluster,
+}
+
+impl Shape {
+    fn of(profile: &RestoreProfile) -> Self {
+        match (&profile.cluster, profile.engine.starts_with("aurora")) {
+            (None, _) => Self::Instance,
+            (Some(_), true) => Self::Aurora,
+            (Some(_), false) => Self::MultiAzCluster,
+        }
+    }
+}
+
+impl Overrides {
+    /// Of `KEY=VALUE`, each key once.
+    pub fn parse(settings: &[String]) -> Result<Self, OverrideError> {
+        let mut overrides = BTreeMap::new();
+        for text in settings {
+            let form = || OverrideError::Form(text.clone());
+            let (name, value) = text.split_once('=').ok_or_else(form)?;
+            let (name, value) = (name.trim(), value.trim());
+            let known = Key::ALL.into_iter().find(|key| key.as_str() == name);
+            let key = known.ok_or_else(|| OverrideError::Unknown(name.to_owned()))?;
+            if value.is_empty() {
+                return Err(form());
+            }
+            if let Some(why) = key.objection(value) {
+                return Err(OverrideError::Value { key, value: value.to_owned(), why });
+            }
+            if overrides.insert(key, value.to_owned()).is_some() {
+                return Err(OverrideError::Twice(key));
+            }
+        }
+        Ok(Self(overrides))
+    }
+
+    /// `None`: nobody wants it otherwise.
+    pub(super) fn get(&self, key: Key) -> Option<&str> {
+        self.0.get(&key).map(String::as_str)
+    }
+
+    /// What is set instead; `Some(None)`: it is left to AWS.
+    fn instead(&self, key: Key) -> Option<Option<String>> {
+        self.get(key).map(|value| (value != DEFAULT).then(|| value.to_owned()))
+    }
+
+    /// How it is set up, with what is wanted otherwise.
+    pub(super) fn onto(&self, mut profile: RestoreProfile) -> RestoreProfile {
+        if let Some(class) = self.instead(Key::Class) {
+            let members = profile.cluster.iter_mut().flat_map(|cluster| &mut cluster.members);
+            members.for_each(|member| member.class.clone_from(&class));
+            profile.class = class;
+        }
+        if let Some(ca) = self.instead(Key::Ca) {
+            profile.ca_certificate = ca;
+        }
+        if let Some(version) = self.instead(Key::EngineVersion) {
+            profile.engine_version = version;
+        }
+        if let Some(answer) = self.get(Key::MultiAz) {
+            profile.multi_az = Some(answer == "yes");
+        }
+        if let Some(network) = self.instead(Key::NetworkType) {
+            profile.network_type = network;
+        }
+        if let Some(kind) = self.instead(Key::StorageType) {
+            // The speed that was bought of one kind is refused for another.
+            if kind != profile.storage.kind {
+                (profile.storage.iops, profile.storage.throughput) = (None, None);
+            }
+            profile.storage.kind = kind;
+        }
+        profile
+    }
+
+    /// The names that are used in the region, with those that are wanted instead.
+    pub(super) fn names(&self, mut names: RegionNames) -> RegionNames {
+        let word = |key| self.get(key).map(str::to_owned);
+        names.kms_key = word(Key::KmsKey).or(names.kms_key);
+        names.subnet_group = word(Key::SubnetGroup).or(names.subnet_group);
+        names.parameter_group = word(Key::ParameterGroup).or(names.parameter_group);
+        names.option_group = word(Key::OptionGroup).or(names.option_group);
+        let groups = self.get(Key::SecurityGroups);
+        let groups = groups.map(|list| list.split(',').map(|group| group.trim().to_owned()).collect());
+        names.security_groups = groups.or(names.security_groups);
+        names
+    }
+
+    /// Each beside what it would have been.
+    pub(super) fn changed(
+        &self,
+        recorded: &RestoreProfile,
+        names: &RegionNames,
+        is_home: bool,
+    ) -> Vec<Changed> {
+        let home = |name: &Option<String>| name.clone().filter(|_| is_home);
+        let list = |groups: &[String]| (!groups.is_empty()).then(|| groups.join(", "));
+        let was = |key| match key {
+            Key::Ca => recorded.ca_certificate.clone(),
+            Key::Class => recorded.class.clone().or_else(|| classes(recorded)),
+            Key::EngineVersion => recorded.engine_version.clone(),
+            Key::KmsKey => names.kms_key.clone().or_else(|| home(&recorded.kms_key)),
+            Key::MultiAz => recorded.multi_az.map(|answer| if answer { "yes" } else { "no" }.to_owned()),
+            Key::NetworkType => recorded.network_type.clone(),
+            Key::OptionGroup => names.option_group.clone().or_else(|| home(&recorded.option_group)),
+            Key::ParameterGroup => {
+                let group = recorded.parameter_group.as_ref().map(|group| group.name.clone());
+                names.parameter_group.clone().or(group)
+            }
+            Key::SecurityGroups => match &names.security_groups {
+                Some(groups) => list(groups),
+                None => list(&recorded.security_groups).filter(|_| is_home),
+            },
+            Key::StorageType => recorded.storage.kind.clone(),
+            Key::SubnetGroup => names.subnet_group.clone().or_else(|| home(&recorded.subnet_group)),
+            Key::Zone => None,
+        };
+        self.0
+            .iter()
+            .map(|(key, value)| Changed { key: *key, value: value.clone(), was: was(*key) })
+            .collect()
+    }
+
+    /// What RDS does not take of this kind of database, or not so.
+    pub(super) fn objections(&self, profile: &RestoreProfile, via: &Via, region: &str) -> Vec<Refusal> {
+        let shape = Shape::of(profile);
+        let is_snapshot = matches!(via, Via::Snapshot { .. });
+        let mut refusals: Vec<Refusal> = { self.0.keys() }
+            .filter_map(|key| Some(Refusal::NotSettable { key: *key, why: unfit(*key, shape, is_snapshot)? }))
+            .collect();
+        if let Some(zone) = self.get(Key::Zone) {
+            if !zone.starts_with(region) {
+                refusals.push(Refusal::OtherZone { zone: zone.to_owned(), region: region.to_owned() });
+            }
+            if shape == Shape::Instance && profile.multi_az == Some(true) {
+                refusals.push(Refusal::NotSettable {
+                    key: Key::Zone,
+                    why: "a Multi-AZ instance is in two, which RDS chooses: add `--set multi_az=no`, and make it Multi-AZ afterwards",
+                });
+            }
+        }
+        refusals
+    }
+}
+
+/// Of a cluster's instances.
+fn classes(profile: &RestoreProfile) -> Option<String> {
+    let members = profile.cluster.iter().flat_map(|cluster| &cluster.members);
+    let mut classes: Vec<&str> = members.filter_map(|member| member.class.as_deref()).collect();
+    classes.sort_unstable();
+    classes.dedup();
+    (!classes.is_empty()).then(|| classes.join(", "))
+}
+
+fn unfit(key: Key, shape: Shape, is_snapshot: bool) -> Option<&'static str> {
+    match (key, shape) {
+        (Key::EngineVersion, Shape::Instance) => Some(
+            "RDS gives an instance the version of its snapshot; `aws rds modify-db-snapshot --engine-version` upgrades the snapshot before",
+        ),
+        (Key::EngineVersion, _) if !is_snapshot => {
+            Some("RDS takes a version only where a snapshot is restored: use `--backup`")
+        }
+        (Key::KmsKey, Shape::Instance) => Some(
+            "RDS encrypts an instance with the key of its snapshot; the copy in another region has another (`--from REGION`), and so has one made by `aws rds copy-db-snapshot --kms-key-id`",
+        ),
+        (Key::MultiAz, Shape::Aurora | Shape::MultiAzCluster) => {
+            Some("a cluster is in as many zones as it has instances")
+        }
+        (Key::OptionGroup, Shape::Aurora | Shape::MultiAzCluster) => {
+            Some("a cluster of PostgreSQL has no option group")
+        }
+        (Key::Ca | Key::Zone, Shape::MultiAzCluster) => {
+            Some("RDS chooses it itself for the instances of a Multi-AZ cluster")
+        }
+        _ => None,
+    }
+}
+
+/// What one that an earlier run began has otherwise than it would be made now, in words. It stays so: only what
+/// is not there yet is made.
+pub(super) fn begun_otherwise(
+    existing: &Database,
+    wanted: &[(&'static str, Option<String>)],
+    overrides: &Overrides,
+) -> Vec<String> {
+    let has = &existing.profile;
+    let name = existing.id.identifier();
+    let group = |group: &Option<String>| group.clone().filter(|group| !is_default(group));
+    let now = |what: &str| match what {
+        "class" => has.class.clone(),
+        "certificate" => has.ca_certificate.clone(),
+        "subnet group" => has.subnet_group.clone(),
+        "parameter group" => group(&has.parameter_group.as_ref().map(|group| group.name.clone())),
+        "option group" => group(&has.option_group),
+        "storage" => has.storage.kind.clone(),
+        "key" => has.kms_key.clone(),
+        "engine version" => {
+            has.engine_version.clone().filter(|_| overrides.get(Key::EngineVersion).is_some())
+        }
+        _ => None,
+    };
+    let differs = |(what, wanted): &(&'static str, Option<String>)| {
+        let (wanted, now) = (wanted.as_ref()?, now(what)?);
+        (*wanted != now)
+            .then(|| format!("`{name}` was begun with {what} {now}, and not {wanted}: it stays so"))
+    };
+    wanted.iter().filter_map(differs).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{ClusterMember, ClusterProfile, StorageProfile};
+
+    fn parsed(settings: &[&str]) -> Result<Overrides, OverrideError> {
+        Overrides::parse(&settings.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn what_is_no_setting_is_refused() {
+        assert!(parsed(&["class=db.r6g.large", "multi_az=no"]).is_ok());
+        assert!(matches!(parsed(&["class"]), Err(OverrideError::Form(_))));
+        assert!(matches!(parsed(&["class="]), Err(OverrideError::Form(_))));
+        assert_eq!(parsed(&["clas=db.r6g.large"]), Err(OverrideError::Unknown("clas".to_owned())));
+        assert_eq!(parsed(&["ca=a", "ca=b"]), Err(OverrideError::Twice(Key::Ca)));
+        for wrong in ["class=r6g.large", "class=default", "multi_az=true", "zone=default", "kms_key=default"]
+        {
+            assert!(matches!(parsed(&[wrong]), Err(OverrideError::Value { .. })), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn another_kind_of_storage_does_not_get_the_speed_of_the_old_one() {
+        let storage = StorageProfile { kind: Some("io2".to_owned()), iops: Some(9000), ..Default::default() };
+        let recorded = RestoreProfile { storage, ..Default::default() };
+        let same = parsed(&["storage_type=io2"]).unwrap().onto(recorded.clone());
+        assert_eq!(same.storage.iops, Some(9000));
+        let other = parsed(&["storage_type=gp3"]).unwrap().onto(recorded.clone());
+        assert_eq!((other.storage.kind.as_deref(), other.storage.iops), (Some("gp3"), None));
+        let left = parsed(&["storage_type=default", "ca=default"]).unwrap().onto(recorded);
+        assert_eq!((left.storage.kind, left.ca_certificate), (None, None));
+    }
+
+    #[test]
+    fn a_class_is_that_of_all_of_a_cluster_s_instances() {
+        let member = |class: &str| ClusterMember { class: Some(class.to_owned()), ..Default::default() };
+        let members = vec![member("db.r6g.large"), member("db.r6g.xlarge")];
+        let cluster = Some(ClusterProfile { members, capacity: None });
+        let recorded =
+            RestoreProfile { engine: "aurora-postgresql".to_owned(), cluster, ..Default::default() };
+        let overrides = parsed(&["class=db.r7g.large"]).unwrap();
+        let changed = overrides.changed(&recorded, &RegionNames::default(), true);
+        assert_eq!(changed[0].was.as_deref(), Some("db.r6g.large, db.r6g.xlarge"));
+        let made = overrides.onto(recorded).cluster.unwrap().members;
+        assert!(made.iter().all(|member| member.class.as_deref() == Some("db.r7g.large")), "{made:?}");
+    }
+
+    #[test]
+    fn what_a_kind_of_database_does_not_take_is_said() {
+        let via = Via::Automated {
+            origin: crate::aws::rds::Origin::Snapshot("s".to_owned()),
+            until: "2026-11-20T12:00:00Z".parse().unwrap(),
+            encrypted: true,
+        };
+        let refused = |settings: &[&str], profile: &RestoreProfile| {
+            parsed(settings).unwrap().objections(profile, &via, "us-west-2").len()
+        };
+        let instance = RestoreProfile { multi_az: Some(true), ..Default::default() };
+        let cluster = |engine: &str| RestoreProfile {
+            engine: engine.to_owned(),
+            cluster: Some(ClusterProfile::default()),
+            ..Default::default()
+        };
+        assert_eq!(refused(&["class=db.r6g.large", "ca=x", "option_group=y"], &instance), 0);
+        assert_eq!(refused(&["kms_key=k", "engine_version=15.4"], &instance), 2);
+        assert_eq!(refused(&["zone=us-west-2a"], &instance), 1, "it is Multi-AZ");
+        assert_eq!(refused(&["zone=us-east-1a"], &RestoreProfile::default()), 1, "of another region");
+        assert_eq!(refused(&["zone=us-west-2a", "kms_key=k"], &cluster("aurora-postgresql")), 0);
+        assert_eq!(refused(&["multi_az=no", "engine_version=15.4"], &cluster("aurora-postgresql")), 2);
+        assert_eq!(refused(&["ca=x", "zone=us-west-2a"], &cluster("postgres")), 2);
+    }
+}

@@ -1,0 +1,154 @@
+//! What to set otherwise where AWS refuses what was recorded.
+
+use super::run::Failure;
+use super::{InstanceError, InstancePlan};
+use crate::aws::{AwsFailure, PollError};
+
+/// Calls that make something.
+const CREATIONS: [&str; 5] = [
+    "RestoreDBInstanceFromDBSnapshot",
+    "RestoreDBInstanceToPointInTime",
+    "RestoreDBClusterFromSnapshot",
+    "RestoreDBClusterToPointInTime",
+    "CreateDBInstance",
+];
+
+/// What to run next, for a person; nothing where no setting helps.
+pub fn way_on(plan: &InstancePlan, failure: &Failure) -> Vec<String> {
+    match &failure.source {
+        InstanceError::Aws(refused) if CREATIONS.contains(&refused.operation) => of_refusal(plan, refused),
+        InstanceError::Wait(PollError::Failed { status, .. }) => of_status(plan, status),
+        _ => vec![],
+    }
+}
+
+fn of_refusal(plan: &InstancePlan, refused: &AwsFailure) -> Vec<String> {
+    let code = refused.code.as_deref().unwrap_or_default().trim_end_matches("Fault");
+    let detail = refused.detail.to_ascii_lowercase();
+    let says = |words: &[&str]| words.iter().any(|word| detail.contains(word));
+    match code {
+        "InsufficientDBInstanceCapacity" | "InsufficientDBClusterCapacity" => capacity(plan),
+        "CertificateNotFound" => certificate(),
+        "StorageQuotaExceeded" => elsewhere(plan, "Storage is never less than the snapshot's"),
+        "KMSKeyNotAccessible" => key(plan),
+        "DBSubnetGroupDoesNotCoverEnoughAZs" => zones(plan),
+        "DBSubnetGroupNotFound" | "InvalidSubnet" | "InvalidVPCNetworkState" => network(plan),
+        "DBParameterGroupNotFound" | "DBClusterParameterGroupNotFound" => parameters(),
+        "OptionGroupNotFound" => options(),
+        "StorageTypeNotSupported" | "ProvisionedIopsNotAvailableInAZ" => storage(),
+        "NetworkTypeNotSupported" => {
+            vec!["The same command with `--set network_type=IPV4` goes on.".to_owned()]
+        }
+        // The words are AWS's, and the code is the same for all of them.
+        code if code.starts_with("Invalid") => match () {
+            () if says(&["cacertificate", "ca certificate", "certificate authority", "ca-"]) => certificate(),
+            () if says(&["kms"]) => key(plan),
+            () if says(&["instanceclass", "instance class"]) => class(plan),
+            () if says(&["find version", "engineversion", "engine version"]) => version(plan),
+            () if says(&["security group"]) => {
+                vec!["The same command with `--set security_groups=GROUP,GROUP` takes others.".to_owned()]
+            }
+            () if says(&["subnet group", "subnetgroup"]) => network(plan),
+            () if says(&["parameter group", "parametergroup"]) => parameters(),
+            () if says(&["option group", "optiongroup"]) => options(),
+            () if says(&["storage type", "storagetype", "iops", "throughput"]) => storage(),
+            () if says(&["availability zone", "availabilityzone"]) => zones(plan),
+            () => vec![format!(
+                "If it is one of these that AWS refuses, the same command with `--set KEY=VALUE` takes another: {}.",
+                super::Key::listed()
+            )],
+        },
+        _ => vec![],
+    }
+}
+
+/// What it does not get out of by itself: it is made anew under another name.
+fn of_status(plan: &InstancePlan, status: &str) -> Vec<String> {
+    let hints = match status {
+        "insufficient-capacity" => capacity(plan),
+        "incompatible-network" => network(plan),
+        "incompatible-parameters" => parameters(),
+        "incompatible-option-group" => options(),
+        status if status.starts_with("inaccessible-encryption-credentials") => key(plan),
+        _ => return vec![],
+    };
+    let another = "Under another name, with `--to-instance`, it can be made otherwise.".to_owned();
+    std::iter::once(another).chain(hints).collect()
+}
+
+fn capacity(plan: &InstancePlan) -> Vec<String> {
+    let mut hints = class(plan);
+    if plan.settings.new.multi_az == Some(true) {
+        hints.push("`--set multi_az=no` needs room for one instance, and not for two; it can be made Multi-AZ afterwards.".to_owned());
+    } else if plan.cluster.is_none() {
+        hints.push(format!("Another zone may have room: `--set zone={}a`.", plan.chosen.region));
+    }
+    hints.extend(elsewhere(plan, "No class may have room there"));
+    hints
+}
+
+fn class(plan: &InstancePlan) -> Vec<String> {
+    let version = plan.engine.1.as_ref().map(|version| format!(" --engine-version {version}"));
+    vec![format!(
+        "The same command with `--set class=CLASS` takes another; `aws rds describe-orderable-db-instance-options --region {} --engine {}{} --query 'OrderableDBInstanceOptions[].DBInstanceClass' --output text` lists those that there are.",
+        plan.chosen.region,
+        plan.engine.0,
+        version.unwrap_or_default()
+    )]
+}
+
+fn certificate() -> Vec<String> {
+    vec!["The same command with `--set ca=default` takes the certificate authority that AWS gives to new ones, or `--set ca=NAME` another: what connects must trust it.".to_owned()]
+}
+
+fn version(plan: &InstancePlan) -> Vec<String> {
+    match &plan.cluster {
+        Some(_) => vec!["The same command with `--set engine_version=default` takes the snapshot's own, or `--set engine_version=VERSION` a newer one.".to_owned()],
+        None => vec!["RDS gives an instance the version of its snapshot: `aws rds modify-db-snapshot --engine-version VERSION` upgrades that; then run the same command.".to_owned()],
+    }
+}
+
+fn key(plan: &InstancePlan) -> Vec<String> {
+    let mut hints = Vec::new();
+    if plan.cluster.is_some() {
+        hints.push("The same command with `--set kms_key=ARN` encrypts it with another key of that region; the snapshot's own must be usable all the same, to read it.".to_owned());
+    }
+    hints.extend(elsewhere(plan, "A snapshot is read with its own key, and a copy elsewhere has another"));
+    hints
+}
+
+fn zones(plan: &InstancePlan) -> Vec<String> {
+    let mut hints = network(plan);
+    if plan.settings.new.multi_az == Some(true) {
+        hints.push("`--set multi_az=no` needs one zone only; it can be made Multi-AZ afterwards.".to_owned());
+    }
+    hints
+}
+
+fn network(plan: &InstancePlan) -> Vec<String> {
+    vec![format!(
+        "The same command with `--set subnet_group=NAME --set security_groups=GROUP,GROUP` takes another network; `aws rds describe-db-subnet-groups --region {}` lists what there is.",
+        plan.chosen.region
+    )]
+}
+
+fn parameters() -> Vec<String> {
+    vec!["The same command with `--set parameter_group=default` takes AWS's own parameters, or `--set parameter_group=NAME` a group of that region.".to_owned()]
+}
+
+fn options() -> Vec<String> {
+    vec!["The same command with `--set option_group=default` goes on without it.".to_owned()]
+}
+
+fn storage() -> Vec<String> {
+    vec!["The same command with `--set storage_type=gp3` takes storage that every zone has, without the speed that was bought.".to_owned()]
+}
+
+/// Where else the policy has backups of it.
+fn elsewhere(plan: &InstancePlan, why: &str) -> Vec<String> {
+    let other = plan.elsewhere.iter().map(|region| format!("`--from {region}`")).collect::<Vec<_>>();
+    if other.is_empty() {
+        return vec![];
+    }
+    vec![format!("{why}: the policy also has backups for {}.", other.join(" and "))]
+}
