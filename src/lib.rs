@@ -19,6 +19,7 @@
 //! | [`backup`], [`restore`], [`recovery`], [`instance`], [`resource`], [`upkeep`], [`doctor`] | the use cases: where there is something to decide, `plan` decides and `execute` acts |
 //! | [`setup`] | the first day: a pair of keys, and a policy to begin with |
 //! | [`iam`] | what each role needs in AWS, and must not have, from the policy |
+//! | [`check`] | the policy's checks, asked of a database that was restored |
 //! | [`wal`] | the archive of write-ahead log: push, fetch, and what it can bring back |
 //! | [`source`] | where a backup's bytes come from, one file a kind |
 //! | [`catalog`] | a database of what is in the repositories; always rebuildable from them |
@@ -33,6 +34,7 @@
 pub mod aws;
 pub mod backup;
 pub mod catalog;
+pub mod check;
 pub mod cli;
 pub mod doctor;
 pub mod event;

@@ -10,7 +10,7 @@ const LAYERS: [&[&str]; 9] = [
     &["policy"],
     &["postgres", "aws", "pipeline"],
     &["repository"],
-    &["source", "catalog", "wal"],
+    &["source", "catalog", "wal", "check"],
     &["iam"],
     &["backup", "restore", "recovery", "instance", "resource", "upkeep", "doctor", "setup"],
     &["cli"],

@@ -301,6 +301,7 @@ mod tests {
             overrides: Default::default(),
             lifetime: None,
             prices: None,
+            checks: vec![],
             hydrate: true,
         }
     }

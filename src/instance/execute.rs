@@ -1,11 +1,12 @@
 use std::time::Instant;
 
-use super::login::{log_in, look};
+use super::login::{log_in, look, validate};
 use super::run::{Failure, Marks, Report, Run, Server};
 use super::settings::DONE;
 use super::{InstanceError, InstancePlan};
 use crate::aws::rds::{Database, Rds};
 use crate::aws::{FailureKind, Poll, PollError, Progress, Seen, Tags};
+use crate::check::Finding;
 use crate::event::{Phase, told};
 use crate::repository::Phases;
 
@@ -18,6 +19,7 @@ struct Reached {
     begun: bool,
     marks: Marks,
     server: Option<Server>,
+    checks: Vec<Finding>,
     notes: Vec<String>,
 }
 
@@ -49,6 +51,7 @@ impl Run {
                     resumed: plan.resumed,
                     marks: reached.marks,
                     server: reached.server,
+                    checks: reached.checks,
                     not_reproduced: plan.not_reproduced().to_vec(),
                     changed: plan.changed.clone(),
                     phases,
@@ -102,6 +105,11 @@ impl Run {
                 reached.server = Some(look(&parameters).await?);
                 reached.marks.usable = since();
                 self.events.notice(format!("`{}` can be used, {}:{}", plan.to(), endpoint.host, endpoint.port));
+                phases.begin(Phase::Validate);
+                reached.checks = validate(&parameters, plan, &self.events).await?;
+                if !reached.checks.is_empty() && reached.checks.iter().all(Finding::has_passed) {
+                    reached.marks.validated = since();
+                }
             }
             None => reached.notes.push(
                 "nobody logged in to it: the policy has no `url` for the source, so that it is not known whether it can be used"

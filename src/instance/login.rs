@@ -3,13 +3,14 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use sqlx::Connection as _;
 
-use super::InstanceError;
 use super::run::Server;
+use super::{InstanceError, InstancePlan};
 use crate::aws::rds::Endpoint;
+use crate::check::{self, Finding};
 use crate::event::{Events, told};
 use crate::platform::CancellationToken;
 use crate::policy::PostgresSource;
-use crate::postgres::ConnectionParameters;
+use crate::postgres::{ConnectionParameters, close};
 
 /// The name of a new instance is known everywhere only after minutes.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -86,6 +87,29 @@ pub(super) async fn look(parameters: &ConnectionParameters) -> Result<Server, In
     let newest_commit = newest_commit(&mut connection).await.map_err(unsound)?;
     let _closed = connection.close().await;
     Ok(Server { version, tls, tables: tables.unsigned_abs(), newest_commit })
+}
+
+/// Asks what the policy says must be true of it.
+pub(super) async fn validate(
+    parameters: &ConnectionParameters,
+    plan: &InstancePlan,
+    events: &Events,
+) -> Result<Vec<Finding>, InstanceError> {
+    if plan.checks.is_empty() {
+        return Ok(vec![]);
+    }
+    let connection = parameters.connect().await;
+    let mut connection =
+        connection.map_err(|source| InstanceError::Login { waited: Duration::ZERO, source })?;
+    let findings = check::run(&mut connection, &plan.checks, plan.until).await;
+    close(connection).await;
+    for finding in &findings {
+        match finding.reason() {
+            None => events.notice(format!("check `{}` holds", finding.check)),
+            Some(reason) => events.warning(reason),
+        }
+    }
+    Ok(findings)
 }
 
 /// Only where `track_commit_timestamp` is on.

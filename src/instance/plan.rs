@@ -10,7 +10,7 @@ use crate::aws::rds::Database;
 use crate::aws::{SOURCE, SYSTEM, Tags};
 use crate::iam::{may_be_restored_as, restored_names};
 use crate::model::{BackupId, ParameterGroup, RestoreProfile, SourceName};
-use crate::policy::{AwsPlace, PostgresSource, Prices, RdsDatabase};
+use crate::policy::{AwsPlace, Check, PostgresSource, Prices, RdsDatabase};
 
 /// What is going to be done.
 #[derive(Clone, Debug)]
@@ -29,6 +29,7 @@ pub struct InstancePlan {
     /// What an earlier run of the same restore made is gone on with.
     pub resumed: bool,
     pub login: Option<Box<PostgresSource>>,
+    pub checks: Vec<Check>,
     pub hydrate: bool,
     pub until: DateTime<Utc>,
     /// In words, for a person.
@@ -153,6 +154,7 @@ pub fn plan(request: &Request, mut found: Situation) -> Result<InstancePlan, Vec
         parameter_group,
         resumed: found.existing.is_some(),
         login: request.config.login.clone(),
+        checks: request.checks.clone(),
         hydrate: request.hydrate,
         not_asked: found.not_asked,
     })

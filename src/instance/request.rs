@@ -2,7 +2,7 @@ use chrono::{DateTime, Utc};
 
 use super::Overrides;
 use crate::model::{SourceName, SystemName};
-use crate::policy::{Prices, RdsSource};
+use crate::policy::{Check, Prices, RdsSource};
 
 /// What is asked for.
 #[derive(Clone, Debug)]
@@ -21,6 +21,8 @@ pub struct Request {
     pub lifetime: Option<Lifetime>,
     /// What AWS charges; `None` where the policy does not say.
     pub prices: Option<Prices>,
+    /// What is asked of the database when it can be used.
+    pub checks: Vec<Check>,
     /// Whether to wait until every block is there.
     pub hydrate: bool,
 }

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::{Changed, InstanceError, InstancePlan};
 use crate::aws::PollError;
+use crate::check::Finding;
 use crate::event::{Events, Phase, told};
 use crate::model::{Outcome, RunId, SystemName};
 use crate::pipeline::Identities;
@@ -35,6 +36,8 @@ pub struct Marks {
     pub available: Option<f64>,
     /// Somebody logged in and read.
     pub usable: Option<f64>,
+    /// The policy's checks were asked, and all of them held.
+    pub validated: Option<f64>,
     /// Every block is there.
     pub hydrated: Option<f64>,
 }
@@ -56,11 +59,20 @@ pub struct Report {
     pub marks: Marks,
     /// What the server said of itself; `None`: the policy has no way to log in.
     pub server: Option<Server>,
+    /// What came of the policy's checks; empty: it has none for this source, or nobody could log in.
+    pub checks: Vec<Finding>,
     pub not_reproduced: Vec<String>,
     /// What somebody wanted otherwise than it was recorded.
     pub changed: Vec<Changed>,
     pub phases: Vec<PhaseSeconds>,
     pub notes: Vec<String>,
+}
+
+impl Report {
+    /// Somebody logged in, and nothing that was asked was found otherwise than it should be.
+    pub fn is_sound(&self) -> bool {
+        self.server.is_some() && self.checks.iter().all(Finding::has_passed)
+    }
 }
 
 /// What whoever logged in saw.
@@ -109,15 +121,19 @@ impl Run {
     ) -> (Record, Vec<Lost>) {
         let phases = outcome.map_or_else(|failure| &failure.phases, |report| &report.phases);
         let word = match &outcome {
-            Ok(_) => Outcome::Succeeded,
+            Ok(report) if report.checks.iter().all(Finding::has_passed) => Outcome::Succeeded,
+            Ok(_) => Outcome::Degraded,
             Err(failure) if failure.source.is_interruption() => Outcome::Interrupted,
             Err(_) => Outcome::Failed,
         };
         let detail = Detail {
             backups: plan.profile_of.iter().cloned().collect(),
             phases: phases.iter().map(|phase| (phase.phase.as_str().to_owned(), phase.seconds)).collect(),
-            reasons: outcome.err().map(|failure| told(failure)).into_iter().collect(),
             changed: plan.changed.iter().map(ToString::to_string).collect(),
+            reasons: match outcome {
+                Ok(report) => report.checks.iter().filter_map(Finding::reason).collect(),
+                Err(failure) => vec![told(failure)],
+            },
             ..Detail::default()
         };
         let times = (begun, self.clock.now());

@@ -184,3 +184,34 @@ async fn what_is_not_what_it_should_be_is_no_success() -> Outcome<()> {
     assert!(wrong.is_empty(), "{wrong:#?}");
     Ok(())
 }
+
+/// What is available and can be used may still lack what makes it worth anything.
+#[tokio::test]
+async fn what_must_be_true_of_the_data_is_asked_and_said() -> Outcome<()> {
+    let board = Classboard::start(Timing::default()).await?;
+    let backup = back_up(&board).await?;
+    let key = identity(&board);
+    let check = |name: &str, rest: &str| format!("\n[[drill.checks]]\nname = \"{name}\"\n{rest}\n");
+    let holds = check("ada is there", "sql = \"SELECT name FROM pupils -- the first\"\nequals = \"ada\"");
+    board.system.append(&format!("[drill]\nsource = \"instance\"\n{holds}"))?;
+    let restore = |to: &'static str| {
+        let words = ["restore", "instance", "--backup", &backup, "--to-instance", to, "-i", &key];
+        words.map(str::to_owned)
+    };
+    let run = board.system.expect(0, &restore("sound").each_ref().map(String::as_str)).await?;
+    run.says("validated: after")?.says("`ada is there`: holds, it is ada")?;
+
+    board.system.append(&check("enough", "sql = \"SELECT count(*) FROM pupils\"\nat_least = 30"))?;
+    let run = board.system.expect(1, &restore("short").each_ref().map(String::as_str)).await?;
+    run.says("usable: after")?.says("`enough`: failed, it is 1, and should be at least 30")?;
+
+    board.system.rewrite("at_least = 30", "at_least = 1")?;
+    board.system.append(&check("gone", "sql = \"SELECT count(*) FROM teachers\"\nat_least = 1"))?;
+    let run = board.system.expect(22, &restore("unclear").each_ref().map(String::as_str)).await?;
+    run.says("`gone`: could not be asked")?.says("\"teachers\" does not exist")?;
+    // A query that writes is refused by the database itself.
+    board.system.rewrite("SELECT count(*) FROM teachers", "DELETE FROM pupils RETURNING 1")?;
+    board.system.expect(22, &restore("unharmed").each_ref().map(String::as_str)).await?;
+    assert_eq!(board.pupils(HOME, "unharmed").await?, "ada");
+    Ok(())
+}

@@ -9,15 +9,16 @@ use super::super::error::CommandError;
 use super::super::exit::Exit;
 use super::super::known::warn_lost;
 use super::{RestoreArgs, instance_shown};
+use crate::check::Verdict;
 use crate::event::told;
 use crate::instance::{
     Failure, InstanceError, InstancePlan, Key, Lifetime, OverrideError, Overrides, Request, Run, Target,
     plan, way_on,
 };
-use crate::model::RunId;
+use crate::model::{RunId, SourceName};
 use crate::pipeline::Identities;
 use crate::platform::{host_name, seed};
-use crate::policy::{Policy, RdsSource, SourceConfig};
+use crate::policy::{Check, Drill, Policy, Probe, RdsSource, SourceConfig};
 
 /// Into which instance
 #[derive(Debug, Args)]
@@ -88,8 +89,13 @@ pub(super) async fn run(args: RestoreArgs, context: &Context) -> Result<Exit, Co
     }
     let report = outcome.map_err(|failure| failed(&plan, failure))?;
     instance_shown::show_report(&context.output, &report);
-    // Nobody has seen that it can be used.
-    Ok(if report.server.is_some() { Exit::Done } else { Exit::Undetermined })
+    let failed = report.checks.iter().any(|finding| matches!(finding.verdict, Verdict::Fail { .. }));
+    Ok(match report.is_sound() {
+        true => Exit::Done,
+        false if failed => Exit::Failed,
+        // Nobody has seen that it can be used, or that it is what it should be.
+        false => Exit::Undetermined,
+    })
 }
 
 fn request(args: &RestoreArgs, policy: &Policy, context: &Context) -> Result<Request, CommandError> {
@@ -134,8 +140,15 @@ fn request(args: &RestoreArgs, policy: &Policy, context: &Context) -> Result<Req
         overrides,
         lifetime,
         prices: policy.prices.clone(),
+        checks: checks(&policy.drill, &args.source),
         hydrate: !args.instance.no_hydrate,
     })
+}
+
+/// What the policy's drill would ask of the database, where its drill is of this source.
+fn checks(drill: &Option<Drill>, source: &SourceName) -> Vec<Check> {
+    let own = drill.iter().filter(|drill| drill.source == *source).flat_map(|drill| &drill.checks);
+    own.filter(|check| matches!(check.probe, Probe::Sql { .. })).cloned().collect()
 }
 
 fn source<'p>(args: &RestoreArgs, policy: &'p Policy) -> Result<&'p RdsSource, CommandError> {

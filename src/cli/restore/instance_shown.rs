@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::super::output::{Output, duration, style};
 use super::seconds;
+use crate::check::Verdict;
 use crate::instance::{Changed, InstancePlan, Report, Setting, Via};
 use crate::policy::RdsDatabase;
 use crate::recovery::shown;
@@ -106,7 +107,7 @@ pub(super) fn show_report(output: &Output, report: &Report) {
         output.document("instance-restored", report);
         return;
     }
-    let mark = |mark: Option<f64>| mark.map(|mark| duration(seconds(mark)));
+    let mark = |mark: Option<f64>| mark.map(|mark| format!("after {}", duration(seconds(mark))));
     let good = style::GOOD;
     output.line(format!(
         "{good}restored{good:#} `{}` in {}: {}:{}, data until {}",
@@ -122,11 +123,16 @@ pub(super) fn show_report(output: &Output, report: &Report) {
     for (name, mark) in [
         ("available", mark(report.marks.available)),
         ("usable", mark(report.marks.usable)),
+        ("validated", mark(report.marks.validated)),
         ("hydrated", mark(report.marks.hydrated)),
     ] {
         output.line(format!(
             "  {name:>10}: {}",
-            mark.map_or("not known".to_owned(), |mark| format!("after {mark}"))
+            mark.unwrap_or_else(|| if name == "validated" {
+                unvalidated(report)
+            } else {
+                "not known".to_owned()
+            })
         ));
     }
     if let Some(server) = &report.server {
@@ -140,6 +146,23 @@ pub(super) fn show_report(output: &Output, report: &Report) {
         ));
     }
     report.changed.iter().for_each(|changed| output.line(format!("  changed by you: {}", told(changed))));
+    let bad = style::BAD;
+    for finding in &report.checks {
+        let name = &finding.check;
+        output.line(match &finding.verdict {
+            Verdict::Pass { found } => format!("  check `{name}`: {good}holds{good:#}, it is {found}"),
+            Verdict::Fail { reason } => format!("  check `{name}`: {bad}failed{bad:#}, {reason}"),
+            Verdict::Undetermined { reason } => format!("  check `{name}`: could not be asked, {reason}"),
+        });
+    }
     report.notes.iter().for_each(|note| output.line(format!("  {note}")));
     report.not_reproduced.iter().for_each(|words| output.note(format!("note: {words}")));
+}
+
+fn unvalidated(report: &Report) -> String {
+    match (report.server.is_some(), report.checks.is_empty()) {
+        (false, _) => "not known".to_owned(),
+        (true, true) => "not asked: the policy's drill has no queries for this source".to_owned(),
+        (true, false) => "no: see the checks".to_owned(),
+    }
 }
