@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use super::choice::{Automated, Region, Stored};
 use super::overrides::begun_otherwise;
 use super::plan::{is_identifier, is_own};
-use super::settings::{FROM, Settings, is_default};
+use super::settings::{FROM, STANDS_FOR, Settings, is_default};
 use super::survey::Situation;
 use super::{InstanceError, InstancePlan, Key, Overrides, Refusal, Request, Run, Setting, Via};
 use crate::aws::rds::{Database, Moment, NewCluster, NewMember, Origin, Rds, RestoreWindow};
@@ -211,6 +211,7 @@ fn members(found: &Situation, to: &str, settings: &mut Settings, overrides: &Ove
         }
         members.push(NewMember {
             identifier,
+            stands_for: member.identifier.clone(),
             class,
             promotion_tier: member.promotion_tier,
             publicly_accessible: member.publicly_accessible,
@@ -304,7 +305,8 @@ impl Run {
                 plan.own(rds, existing)?;
             } else {
                 self.events.notice(format!("making instance `{}`, {}", member.identifier, member.class));
-                let call = async || rds.create_member(plan.to(), &cluster.new.engine, member, tags).await;
+                let tags = tags.clone().with(STANDS_FOR, &member.stands_for);
+                let call = async || rds.create_member(plan.to(), &cluster.new.engine, member, &tags).await;
                 match self.repeat(rds, plan, call).await {
                     // The answer to an earlier attempt was lost; whose it is, is seen when it can be seen.
                     Err(InstanceError::Aws(failure)) if failure.kind == FailureKind::Exists => {}

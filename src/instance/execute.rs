@@ -183,11 +183,7 @@ impl Run {
     ) -> Result<Database, InstanceError> {
         let changes = &plan.settings.changes;
         if !changes.is_empty() && !plan.is_set_up(&database) {
-            self.repeat(rds, plan, async || match &plan.cluster {
-                Some(_) => rds.change_cluster(plan.to(), changes).await,
-                None => rds.change_instance(plan.to(), changes).await,
-            })
-            .await?;
+            self.repeat(rds, plan, async || rds.change(&plan.id, changes).await).await?;
             database = self.settled(rds, plan, reached, |database| plan.is_set_up(database)).await?;
         }
         if database.needs_restart {

@@ -9,6 +9,8 @@ use crate::model::{ParameterGroup, RegionNames, RestoreProfile, SourceName, Syst
 pub(super) const FROM: &str = "drctl:restored-from";
 /// On one whose restore came to its end: the moment whose data it has.
 pub(super) const DONE: &str = "drctl:restored-until";
+/// On an instance of a restored cluster: the name of the one that it was made after.
+pub(super) const STANDS_FOR: &str = "drctl:stands-for";
 /// RDS takes 50 tags; so many are left for drctl's own.
 const OWN_TAGS: usize = 50 - 10;
 

@@ -80,6 +80,14 @@ impl RdsDatabase {
         }
     }
 
+    /// For a person.
+    pub fn noun(&self) -> &'static str {
+        match self {
+            Self::Instance(_) => "instance",
+            Self::Cluster(_) => "cluster",
+        }
+    }
+
     /// With its article, for a person.
     pub fn kind(&self) -> &'static str {
         match self {

@@ -22,6 +22,7 @@ mod incremental;
 mod logical;
 mod r2;
 mod rds_backup;
+mod rds_cluster_promote;
 mod rds_clusters;
 mod rds_double;
 mod rds_double_clusters;

@@ -2,117 +2,11 @@
 
 use std::time::Duration;
 
-use drctl::platform::{Clock as _, SystemClock};
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, postgres::PgConnectOptions};
-
 use super::support::Outcome;
 use super::support::classboard::{AWAY, HOME};
-use super::support::rds::{Fault, Gone, RdsServer, Settings, Timing, When, key};
-use super::support::system::{Place, System};
-
-/// A cluster `school` with one pupil, source `cluster` of a policy.
-struct School {
-    server: RdsServer,
-    settings: Settings,
-    system: System,
-}
-
-impl School {
-    async fn start(timing: Timing, settings: Settings, members: &[&str], copy_to: &str) -> Outcome<Self> {
-        let server = RdsServer::start_with(timing).await?;
-        server.cluster(HOME, "school", settings.clone(), members).await?;
-        let source = format!(
-            r#"[sources.cluster]
-kind = "rds"
-region = "{HOME}"
-cluster = "school"
-endpoint = "{}"
-credentials = {{ access_key_id = "env:RDS_KEY", secret_access_key = "env:RDS_SECRET" }}
-poll = "50ms"
-deadline = "60s"
-url = "postgres://{}@school.invalid/{}"
-password = "env:RDS_PASSWORD"
-{copy_to}"#,
-            server.url(),
-            settings.master_user,
-            settings.database.as_deref().unwrap_or("postgres"),
-        );
-        let mut system = System::of(&source, &[Place::Directory])?;
-        system.set("RDS_KEY", "AKIDEXAMPLE");
-        system.set("RDS_SECRET", "secret");
-        system.set("RDS_PASSWORD", &settings.master_password);
-        let school = Self { server, settings, system };
-        if !members.is_empty() {
-            let table = "CREATE TABLE pupils AS SELECT 1 AS id, text 'ada' AS name";
-            school.sql(HOME, "school", table).await?;
-        }
-        Ok(school)
-    }
-
-    /// Aurora, whose snapshots are copied to the other region.
-    async fn aurora(timing: Timing) -> Outcome<Self> {
-        let copy_to = format!(
-            r#"[sources.cluster.copy_to.{AWAY}]
-kms_key = "{}"
-subnet_group = "school-west"
-security_groups = ["sg-west"]
-parameter_group = "school-west-aurora15"
-"#,
-            key(AWAY, "1"),
-        );
-        let school = Self::start(timing, Settings::aurora(HOME), &["school-a", "school-b"], &copy_to).await?;
-        school.server.add_subnet_group(AWAY, "school-west");
-        school.server.add_cluster_parameter_group(AWAY, "school-west-aurora15");
-        Ok(school)
-    }
-
-    /// One value, read or written at the cluster's own address.
-    async fn sql(&self, region: &str, cluster: &str, statement: &str) -> Outcome<String> {
-        let found =
-            self.server.client(region).describe_db_clusters().db_cluster_identifier(cluster).send().await?;
-        let found = found.db_clusters().first().ok_or("it is not listed")?;
-        let options = PgConnectOptions::new_without_pgpass()
-            .host(found.endpoint().ok_or("no endpoint")?)
-            .port(u16::try_from(found.port().ok_or("no port")?)?)
-            .username(&self.settings.master_user)
-            .password(&self.settings.master_password)
-            .database(self.settings.database.as_deref().unwrap_or("postgres"));
-        let mut connection = options.connect().await?;
-        let value: Option<String> =
-            sqlx::query_scalar(AssertSqlSafe(statement.to_owned())).fetch_optional(&mut connection).await?;
-        connection.close().await?;
-        Ok(value.unwrap_or_default())
-    }
-
-    async fn pupils(&self, region: &str, cluster: &str) -> Outcome<String> {
-        self.sql(region, cluster, "SELECT string_agg(name, ' ' ORDER BY id) FROM pupils").await
-    }
-
-    /// The id of the newest backup.
-    async fn back_up(&self) -> Outcome<String> {
-        self.system.expect(0, &["backup", "cluster"]).await?;
-        let folder = self.system.repository("primary").join("shop/cluster/backups");
-        let ids = std::fs::read_dir(folder)?.flatten();
-        let ids = ids.map(|entry| entry.file_name().to_string_lossy().into_owned());
-        ids.max().ok_or_else(|| "no backup".into())
-    }
-
-    fn identity(&self) -> String {
-        self.system.operational.display().to_string()
-    }
-
-    /// The names of a cluster's instances.
-    fn members(&self, region: &str, cluster: &str) -> Vec<String> {
-        let all = self.server.instances(region).into_iter();
-        all.filter(|one| one.cluster.as_deref() == Some(cluster)).map(|one| one.id).collect()
-    }
-
-    /// What was made of that name: calls that RDS carried out.
-    fn made(&self, action: &str, name: &str) -> usize {
-        let calls = self.server.calls().into_iter().filter(|call| call.action == action);
-        calls.filter(|call| call.error.is_none() && call.parameters.values().any(|one| one == name)).count()
-    }
-}
+use super::support::rds::{Fault, Gone, Settings, Timing, When, key};
+use super::support::school::School;
+use drctl::platform::{Clock as _, SystemClock};
 
 #[tokio::test]
 async fn with_its_region_gone_an_aurora_cluster_is_restored_elsewhere_with_its_instances() -> Outcome<()> {
@@ -145,9 +39,6 @@ async fn with_its_region_gone_an_aurora_cluster_is_restored_elsewhere_with_its_i
     assert_eq!(member.settings.class, was.class);
     assert_eq!(member.settings.tags.get("drctl:restored-from"), is.tags.get("drctl:restored-from"));
 
-    let promote = ["rds", "promote", "cluster", "new-1", "--region", AWAY, "--writers-stopped", "--apply"];
-    school.system.expect(1, &promote).await?.says("`cluster` is a cluster")?;
-    assert!(school.server.look_up(AWAY, "school").is_err(), "no instance takes the cluster's name");
     assert_eq!(school.server.failures(), Vec::<String>::new());
     Ok(())
 }

@@ -65,6 +65,7 @@ fn database(cluster: DbCluster, members: Vec<ClusterMember>) -> Result<Database,
         needs_restart: false,
         replicated: vec![],
         tags: cluster.tag_list.into(),
+        cluster: None,
         profile,
     })
 }

@@ -1,7 +1,7 @@
 use chrono::{DateTime, Utc};
 
 use super::super::AwsFailure;
-use super::{Rds, Tags};
+use super::{Changes, Rds, Tags};
 use crate::model::RestoreProfile;
 use crate::policy::RdsDatabase;
 
@@ -25,6 +25,8 @@ pub struct Database {
     /// ARNs of automated backups that are replicated to other regions.
     pub replicated: Vec<String>,
     pub tags: Tags,
+    /// The cluster that it is an instance of.
+    pub cluster: Option<String>,
     /// How it is set up; parameters are read apart.
     pub profile: RestoreProfile,
 }
@@ -71,6 +73,14 @@ impl Rds {
         match id {
             RdsDatabase::Instance(identifier) => self.instance(identifier).await,
             RdsDatabase::Cluster(identifier) => self.cluster(identifier).await,
+        }
+    }
+
+    /// Begins to change it, at once and not in its maintenance window.
+    pub async fn change(&self, id: &RdsDatabase, changes: &Changes) -> Result<(), AwsFailure> {
+        match id {
+            RdsDatabase::Instance(identifier) => self.change_instance(identifier, changes).await,
+            RdsDatabase::Cluster(identifier) => self.change_cluster(identifier, changes).await,
         }
     }
 }

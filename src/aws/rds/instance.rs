@@ -62,6 +62,7 @@ fn database(instance: DbInstance) -> Result<Database, &'static str> {
             .filter_map(|backup| backup.db_instance_automated_backups_arn)
             .collect(),
         tags: instance.tag_list.into(),
+        cluster: instance.db_cluster_identifier,
         profile,
     })
 }

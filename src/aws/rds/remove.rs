@@ -37,8 +37,7 @@ impl TemporaryId {
 
     pub fn kind(&self) -> &'static str {
         match self {
-            Self::Database(RdsDatabase::Instance(_)) => "instance",
-            Self::Database(RdsDatabase::Cluster(_)) => "cluster",
+            Self::Database(id) => id.noun(),
             Self::Snapshot(_) => "snapshot",
         }
     }

@@ -22,6 +22,8 @@ pub struct NewCluster {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NewMember {
     pub identifier: String,
+    /// The name of the one that it is made after.
+    pub stands_for: String,
     pub class: String,
     pub promotion_tier: Option<i32>,
     pub publicly_accessible: Option<bool>,
@@ -175,7 +177,8 @@ impl Rds {
             .set_db_cluster_parameter_group_name(changes.parameter_group.clone())
             .set_copy_tags_to_snapshot(changes.copy_tags_to_snapshot)
             .set_cloudwatch_logs_export_configuration(exports.map(|exports| exports.build()))
-            .set_manage_master_user_password(changes.manage_password.then_some(true));
+            .set_manage_master_user_password(changes.manage_password.then_some(true))
+            .set_new_db_cluster_identifier(changes.identifier.clone());
         call.send().await.map(drop).map_err(self.failed("ModifyDBCluster"))
     }
 }

@@ -14,25 +14,25 @@ use crate::platform::{host_name, seed};
 use crate::policy::SourceConfig;
 use crate::repository::journal::{self, Detail, Record};
 
-/// Put a restored instance in production's place
+/// Put a restored instance or cluster in production's place
 ///
-/// The steps are shown, and done only with `--apply`: writers are stopped, the old instance is renamed and kept, the
-/// restored one takes its name, somebody logs in, and applications are let back. The same command goes on where an
-/// earlier one ended.
+/// The steps are shown, and done only with `--apply`: writers are stopped, the old one is renamed and kept, the
+/// restored one takes its name, somebody logs in, and applications are let back. The instances of an Aurora cluster
+/// take the names of those that they were made after. The same command goes on where an earlier one ended.
 #[derive(Debug, clap::Args)]
 #[command(after_help = super::super::exit::HELP)]
 pub(super) struct PromoteArgs {
-    /// The source whose instance is replaced
+    /// The source whose database is replaced
     source: SourceName,
-    /// The instance that was restored
+    /// The instance or the cluster that was restored
     instance: String,
     /// Where it is [default: the source's own region]
     #[arg(long, value_name = "REGION")]
     region: Option<String>,
-    /// What the old instance is called afterwards [default: its name and `-old`]
+    /// What the old one is called afterwards [default: its name and `-old`]
     #[arg(long, value_name = "IDENTIFIER")]
     put_aside_as: Option<String>,
-    /// Nothing writes to the old instance any more: you have seen to it
+    /// Nothing writes to the old one any more: you have seen to it
     #[arg(long)]
     writers_stopped: bool,
     /// Do it

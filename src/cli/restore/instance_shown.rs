@@ -6,7 +6,6 @@ use super::super::output::{Output, duration, style};
 use super::seconds;
 use crate::check::Verdict;
 use crate::instance::{Changed, InstancePlan, Report, Setting, Via};
-use crate::policy::RdsDatabase;
 use crate::recovery::shown;
 
 #[derive(Serialize)]
@@ -60,10 +59,7 @@ fn document(plan: &InstancePlan) -> PlanDocument<'_> {
 
 fn lines(plan: &InstancePlan) -> Vec<String> {
     let row = |label: &str, text: String| format!("{}{label:>20}{:#} {text}", style::NAME, style::NAME);
-    let what = match plan.id {
-        RdsDatabase::Instance(_) => "instance",
-        RdsDatabase::Cluster(_) => "cluster",
-    };
+    let what = plan.id.noun();
     let from = match &plan.chosen.via {
         Via::Snapshot { backup, .. } => format!("snapshot of {backup}"),
         Via::Automated { .. } => "RDS's automated backups".to_owned(),

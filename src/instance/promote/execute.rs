@@ -1,5 +1,6 @@
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use serde::Serialize;
 use thiserror::Error;
 
@@ -7,16 +8,18 @@ use super::super::InstanceError;
 use super::super::execute::seen;
 use super::super::login::{log_in, look};
 use super::super::run::Server;
-use super::plan::WAS;
-use super::{Facts, PromoteRequest, Promotion, Step};
+use super::plan::{OVER, WAS};
+use super::{Facts, MemberFacts, PromoteRequest, Promotion, Rename, Step};
 use crate::aws::rds::{Changes, Database, Endpoint, Rds};
 use crate::aws::{AwsFailure, EXPIRES, FailureKind, Poll, PollError, Progress, Seen, Tags};
 use crate::event::{Events, told};
 use crate::platform::{CancellationToken, Program};
 use crate::policy::RdsDatabase;
 
-/// RDS takes no more on one thing; one is left for the mark.
-const MOST_TAGS: usize = 49;
+/// RDS takes no more than 50 on one thing; two are left for the marks.
+const MOST_TAGS: usize = 48;
+/// Refusals of a change, because RDS is at something else; it may take up the instances of a cluster one by one.
+const TRIES: u32 = 60;
 /// For each hook of the policy.
 const HOOK: Duration = Duration::from_secs(600);
 
@@ -29,10 +32,18 @@ pub enum PromoteError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    #[error("`{name}` is another instance now than when it was looked at, so it is left alone")]
+    #[error("`{name}` is another one now than when it was looked at, so it is left alone")]
     Changed { name: String },
     #[error(transparent)]
     Instance(#[from] InstanceError),
+}
+
+impl PromoteError {
+    /// Whether RDS does not find what was waited for, as when it has another name by now.
+    fn is_absence(&self) -> bool {
+        let gone = |wait: &PollError| matches!(wait, PollError::Gone { .. } | PollError::NeverCame { .. });
+        matches!(self, Self::Instance(InstanceError::Wait(wait)) if gone(wait))
+    }
 }
 
 impl From<AwsFailure> for PromoteError {
@@ -51,7 +62,7 @@ pub struct Done {
     pub server: Option<Server>,
 }
 
-/// Puts a restored instance in production's place.
+/// Puts what was restored in production's place.
 pub struct Promoter<'a> {
     pub request: &'a PromoteRequest,
     pub rds: Rds,
@@ -72,12 +83,17 @@ impl<'a> Promoter<'a> {
 
     /// What RDS has there now; nothing is changed.
     pub async fn look(&self) -> Result<Facts, PromoteError> {
-        let named = |name: &str| RdsDatabase::Instance(name.to_owned());
-        Ok(Facts {
-            restored: self.rds.database(&named(&self.request.instance)).await?,
-            production: self.rds.database(&named(self.request.config.database.identifier())).await?,
-            put_aside: self.rds.database(&named(&self.request.put_aside_as)).await?,
-        })
+        let mut facts = Facts {
+            restored: self.rds.database(&self.called(&self.request.instance)).await?,
+            production: self.rds.database(&self.request.config.database).await?,
+            put_aside: self.rds.database(&self.called(&self.request.put_aside_as)).await?,
+            members: MemberFacts::default(),
+        };
+        facts.forget_old_names();
+        if matches!(self.request.config.database, RdsDatabase::Cluster(_)) {
+            facts.members = MemberFacts::look(&self.rds, self.request, &facts).await?;
+        }
+        Ok(facts)
     }
 
     /// Does what is left, one step after the other, and stops at the first that fails. `tell`: of each that is
@@ -99,72 +115,104 @@ impl<'a> Promoter<'a> {
         match step {
             Step::Keep => self.keep(plan).await?,
             Step::PutAside { from, to } => {
-                self.rename(from, to, plan.production.as_deref().unwrap_or_default()).await?;
+                let production = plan.production.as_deref().unwrap_or_default();
+                self.rename(&self.called(from), to, production).await?;
             }
-            Step::TakeName { from, to } => self.rename(from, to, &plan.restored).await?,
+            Step::TakeName { from, to } => self.rename(&self.called(from), to, &plan.restored).await?,
+            Step::PutInstancesAside { renames } | Step::TakeInstanceNames { renames } => {
+                self.rename_all(renames).await?;
+            }
             Step::LogIn => return self.log_in(plan).await.map(Some),
             // Where production's region is gone there is nothing of it to be told of.
             Step::Freeze { command } => self.hook(command, plan, plan.production.is_some()).await?,
             Step::Redirect { command } | Step::Reopen { command } => self.hook(command, plan, true).await?,
             Step::Finish => {
-                let promoted = self.available(&plan.name).await?;
-                self.rds.remove_tags(&promoted.arn, &[WAS]).await?;
+                let promoted = self.available(&self.called(&plan.name)).await?;
+                self.rds.remove_tags(&promoted.arn, &[WAS, OVER]).await?;
             }
         }
         Ok(None)
     }
 
     async fn keep(&self, plan: &Promotion) -> Result<(), PromoteError> {
-        let restored = self.available(&plan.instance).await?;
-        // One that was only to live a while has none of them.
-        let production = RdsDatabase::Instance(plan.name.clone());
-        let theirs = self.rds.database(&production).await?.map(|database| database.tags).unwrap_or_default();
-        let theirs = theirs.iter().filter(|(key, _)| {
-            !key.starts_with("aws:") && !key.starts_with("drctl:") && restored.tags.get(key).is_none()
-        });
-        let room = MOST_TAGS.saturating_sub(restored.tags.iter().count());
-        let theirs: Tags = theirs.take(room).map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
-        self.rds.add_tags(&restored.arn, &theirs.with(WAS, &plan.instance)).await?;
+        let id = self.called(&plan.instance);
+        let restored = self.available(&id).await?;
+        let production = self.rds.database(&self.request.config.database).await?;
+        let theirs = production.as_ref().map(|database| database.tags.clone()).unwrap_or_default();
+        let mut marks = inherited(&theirs, &restored.tags).with(WAS, &plan.instance);
+        if let Some(production) = production {
+            marks = marks.with(OVER, production.resource_id);
+        }
+        self.rds.add_tags(&restored.arn, &marks).await?;
         self.rds.remove_tags(&restored.arn, &[EXPIRES]).await?;
+        for member in restored.profile.cluster.iter().flat_map(|cluster| &cluster.members) {
+            let member = self.rds.database(&RdsDatabase::Instance(member.identifier.clone())).await?;
+            // RDS's own, of a Multi-AZ cluster, have none of drctl's tags, and nobody may set any.
+            let Some(member) = member.filter(|member| member.tags.is_managed()) else { continue };
+            let marks = inherited(&theirs, &member.tags);
+            if marks.iter().next().is_some() {
+                self.rds.add_tags(&member.arn, &marks).await?;
+            }
+            self.rds.remove_tags(&member.arn, &[EXPIRES]).await?;
+        }
         if restored.profile.deletion_protection != Some(true) {
             let changes = Changes { deletion_protection: Some(true), ..Changes::default() };
-            self.change(&plan.instance, &changes).await?;
-            self.available(&plan.instance).await?;
+            self.change(&id, &changes).await?;
+            self.available(&id).await?;
         }
         Ok(())
     }
 
+    fn called(&self, name: &str) -> RdsDatabase {
+        self.request.config.database.called(name)
+    }
+
+    /// Instances of one cluster, all at a time: each takes RDS minutes.
+    async fn rename_all(&self, renames: &[Rename]) -> Result<(), PromoteError> {
+        let renamed = renames.iter().map(async |Rename { from, to, resource_id }| {
+            self.rename(&RdsDatabase::Instance(from.clone()), to, resource_id).await
+        });
+        join_all(renamed).await.into_iter().collect()
+    }
+
     /// Only what was looked at: another may have the name by now.
-    async fn rename(&self, from: &str, to: &str, resource_id: &str) -> Result<(), PromoteError> {
+    async fn rename(&self, from: &RdsDatabase, to: &str, resource_id: &str) -> Result<(), PromoteError> {
+        let to = from.called(to);
         // A run that was killed may have had it begun.
         match self.available(from).await {
             Ok(database) if database.resource_id != resource_id => {
-                return Err(PromoteError::Changed { name: from.to_owned() });
+                return Err(PromoteError::Changed { name: from.identifier().to_owned() });
             }
             Ok(_) => {}
-            Err(PromoteError::Instance(InstanceError::Wait(PollError::Gone { .. }))) => {
-                return self.renamed(from, to).await;
-            }
+            Err(error) if error.is_absence() => return self.renamed(from, &to, resource_id).await,
             Err(error) => return Err(error),
         }
-        let changes = Changes { identifier: Some(to.to_owned()), ..Changes::default() };
+        let changes = Changes { identifier: Some(to.identifier().to_owned()), ..Changes::default() };
         self.change(from, &changes).await?;
-        self.renamed(from, to).await
+        self.renamed(from, &to, resource_id).await
     }
 
     /// The new name is not there for minutes, and until it is, the old one may be.
-    async fn renamed(&self, from: &str, to: &str) -> Result<(), PromoteError> {
-        let (old, new) = (RdsDatabase::Instance(from.to_owned()), RdsDatabase::Instance(to.to_owned()));
-        let subject = format!("`{from}`, to be `{to}`, in {}", self.rds.region());
+    async fn renamed(
+        &self,
+        from: &RdsDatabase,
+        to: &RdsDatabase,
+        resource_id: &str,
+    ) -> Result<(), PromoteError> {
+        let (old, new) = (from.identifier(), to.identifier());
+        let subject = format!("`{old}`, to be `{new}`, in {}", self.rds.region());
         let ask = async || {
-            if let Some(database) = self.rds.database(&new).await? {
+            if let Some(database) = self.rds.database(to).await? {
                 return Ok(seen(database));
             }
             let status =
-                self.rds.database(&old).await?.map_or("renaming".to_owned(), |database| database.status);
+                self.rds.database(from).await?.map_or("renaming".to_owned(), |database| database.status);
             Ok(Seen::Working(Progress { status, ..Progress::default() }))
         };
-        self.poll().wait(&subject, self.events, self.cancel, ask).await.map_err(InstanceError::Wait)?;
+        let waited = self.poll().wait(&subject, self.events, self.cancel, ask).await;
+        if waited.map_err(InstanceError::Wait)?.resource_id != resource_id {
+            return Err(PromoteError::Changed { name: new.to_owned() });
+        }
         Ok(())
     }
 
@@ -173,45 +221,45 @@ impl<'a> Promoter<'a> {
         Poll { every: place.poll, deadline: place.deadline }
     }
 
-    async fn change(&self, instance: &str, changes: &Changes) -> Result<(), PromoteError> {
-        let mut left = 20;
+    async fn change(&self, id: &RdsDatabase, changes: &Changes) -> Result<(), PromoteError> {
+        let mut left = TRIES;
         loop {
-            match self.rds.change_instance(instance, changes).await {
+            match self.rds.change(id, changes).await {
                 Ok(()) => return Ok(()),
-                // A rename whose answer was lost.
+                // A rename whose answer was lost: it is under way to its new name. A group of it may be what is not found.
                 Err(failure)
                     if changes.identifier.is_some()
                         && matches!(failure.kind, FailureKind::NotFound | FailureKind::State) =>
                 {
                     tracing::info!("{}", told(&failure));
-                    match (failure.kind, left) {
-                        (FailureKind::NotFound, _) => return Ok(()),
-                        (_, 0) => return Err(failure.into()),
-                        _ => left -= 1,
+                    if failure.kind == FailureKind::State {
+                        tokio::time::sleep(self.request.config.place.poll).await;
                     }
-                    tokio::time::sleep(self.request.config.place.poll).await;
-                    // It may be under way to its new name.
-                    match self.available(instance).await {
-                        Err(PromoteError::Instance(InstanceError::Wait(PollError::Gone { .. }))) => {
-                            return Ok(());
-                        }
+                    if self.rds.database(id).await?.is_none() {
+                        return Ok(());
+                    }
+                    if failure.kind == FailureKind::NotFound || left == 0 {
+                        return Err(failure.into());
+                    }
+                    left -= 1;
+                    match self.available(id).await {
+                        Err(error) if error.is_absence() => return Ok(()),
                         available => drop(available?),
                     }
                 }
                 Err(failure) if failure.kind == FailureKind::State && left > 0 => {
                     left -= 1;
                     tokio::time::sleep(self.request.config.place.poll).await;
-                    self.available(instance).await?;
+                    self.available(id).await?;
                 }
                 Err(failure) => return Err(failure.into()),
             }
         }
     }
 
-    async fn available(&self, instance: &str) -> Result<Database, PromoteError> {
-        let id = RdsDatabase::Instance(instance.to_owned());
-        let subject = format!("`{instance}` in {}", self.rds.region());
-        let ask = async || Ok(self.rds.database(&id).await?.map_or(Seen::Absent, seen));
+    async fn available(&self, id: &RdsDatabase) -> Result<Database, PromoteError> {
+        let subject = format!("`{}` in {}", id.identifier(), self.rds.region());
+        let ask = async || Ok(self.rds.database(id).await?.map_or(Seen::Absent, seen));
         Ok(self.poll().wait(&subject, self.events, self.cancel, ask).await.map_err(InstanceError::Wait)?)
     }
 
@@ -224,7 +272,7 @@ impl<'a> Promoter<'a> {
     }
 
     async fn endpoint(&self, plan: &Promotion) -> Result<Endpoint, PromoteError> {
-        let database = self.available(&plan.name).await?;
+        let database = self.available(&self.called(&plan.name)).await?;
         Ok(database.endpoint.ok_or(InstanceError::NoEndpoint)?)
     }
 
@@ -241,8 +289,7 @@ impl<'a> Promoter<'a> {
             .env("DRCTL_INSTANCE", &plan.name)
             .env("DRCTL_REGION", &plan.region);
         // Where it cannot be said, no hook is run: a record that leads nowhere is worse than the old one.
-        let named = RdsDatabase::Instance(plan.name.clone());
-        let database = self.rds.database(&named).await?;
+        let database = self.rds.database(&self.called(&plan.name)).await?;
         match database.and_then(|database| database.endpoint) {
             Some(Endpoint { host, port }) => {
                 program = program.env("DRCTL_HOST", host).env("DRCTL_PORT", port.to_string());
@@ -257,4 +304,13 @@ impl<'a> Promoter<'a> {
         };
         Err(PromoteError::Step { what: format!("`{}`", command.join(" ")), source: Box::new(source) })
     }
+}
+
+/// What production has and this has not: one that was only to live a while has none of it.
+fn inherited(production: &Tags, own: &Tags) -> Tags {
+    let theirs = production
+        .iter()
+        .filter(|(key, _)| !key.starts_with("aws:") && !key.starts_with("drctl:") && own.get(key).is_none());
+    let room = MOST_TAGS.saturating_sub(own.iter().count());
+    theirs.take(room).map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }

@@ -3,13 +3,16 @@ use thiserror::Error;
 
 use super::super::plan::is_identifier;
 use super::super::settings::{DONE, FROM};
-use crate::aws::Tags;
+use super::members::{MemberFacts, Rename, Renames, renames};
 use crate::aws::rds::Database;
+use crate::aws::{EXPIRES, Tags};
 use crate::model::{SourceName, SystemName};
 use crate::policy::{RdsDatabase, RdsSource};
 
-/// On an instance for as long as it is taking production's place: the name that it was restored under.
+/// On what is taking production's place, for as long as that takes: the name that it was restored under.
 pub(super) const WAS: &str = "drctl:promoted-from";
+/// As long: what RDS calls the one whose place it takes, for ever.
+pub(super) const OVER: &str = "drctl:promoted-over";
 
 #[derive(Clone, Debug)]
 pub struct PromoteRequest {
@@ -17,7 +20,7 @@ pub struct PromoteRequest {
     pub source: SourceName,
     pub config: RdsSource,
     pub region: String,
-    /// The instance that was restored.
+    /// The instance or the cluster that was restored.
     pub instance: String,
     /// What the old one is called afterwards.
     pub put_aside_as: String,
@@ -33,6 +36,45 @@ pub struct Facts {
     pub production: Option<Database>,
     /// What has the name that the old one gets.
     pub put_aside: Option<Database>,
+    /// Of a cluster.
+    pub members: MemberFacts,
+}
+
+impl Facts {
+    /// A rename that ended while they were looked at shows the same one under both of its names.
+    pub(super) fn forget_old_names(&mut self) {
+        let is = |one: &Option<Database>, other: &Option<Database>| {
+            one.as_ref().zip(other.as_ref()).is_some_and(|(one, other)| one.resource_id == other.resource_id)
+        };
+        if is(&self.restored, &self.production) && self.has_mark() {
+            self.restored = None;
+        }
+        if is(&self.production, &self.put_aside) {
+            self.production = None;
+        }
+    }
+
+    fn has_mark(&self) -> bool {
+        self.production.as_ref().is_some_and(|production| was(&production.tags).is_some())
+    }
+
+    /// What was restored, which may have production's name already.
+    pub(super) fn promoted(&self, request: &PromoteRequest) -> Option<&Database> {
+        self.restored.as_ref().or_else(|| self.has_name(request))
+    }
+
+    fn has_name(&self, request: &PromoteRequest) -> Option<&Database> {
+        self.production.as_ref().filter(|production| was(&production.tags) == Some(request.instance.as_str()))
+    }
+}
+
+/// The one whose place is taken, where it is known to be it.
+pub(super) fn old<'f>(request: &PromoteRequest, facts: &'f Facts) -> Option<&'f Database> {
+    if facts.has_name(request).is_none() && facts.production.is_some() {
+        return facts.production.as_ref();
+    }
+    let over = facts.promoted(request)?.tags.get(OVER)?;
+    facts.put_aside.as_ref().filter(|put_aside| put_aside.resource_id == over)
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -52,6 +94,14 @@ pub enum Step {
         from: String,
         to: String,
     },
+    /// The old cluster's instances give up the names that the new one's are to have.
+    PutInstancesAside {
+        renames: Vec<Rename>,
+    },
+    /// The restored cluster's instances take the names of those that they were made after.
+    TakeInstanceNames {
+        renames: Vec<Rename>,
+    },
     LogIn,
     /// The policy's command that leads applications to it.
     Redirect {
@@ -70,7 +120,8 @@ impl Step {
     pub fn told(&self) -> String {
         match self {
             Self::Keep => {
-                "give the restored instance production's tags, take its expiry away, and protect it from deletion".to_owned()
+                "give what was restored production's tags, take its expiry away, and protect it from deletion"
+                    .to_owned()
             }
             Self::Freeze { command } => format!("stop writers: {}", command.join(" ")),
             Self::PutAside { from, to } => {
@@ -79,12 +130,23 @@ impl Step {
             Self::TakeName { from, to } => {
                 format!("rename `{from}` to `{to}`: about ten minutes until its address answers")
             }
+            Self::PutInstancesAside { renames } => {
+                format!("rename production's instances: {}", told(renames))
+            }
+            Self::TakeInstanceNames { renames } => {
+                format!("rename the restored instances, which restarts them: {}", told(renames))
+            }
             Self::LogIn => "log in at the new address, and read".to_owned(),
             Self::Redirect { command } => format!("lead applications to it: {}", command.join(" ")),
             Self::Reopen { command } => format!("let writers back: {}", command.join(" ")),
             Self::Finish => "take the mark of this promotion from it".to_owned(),
         }
     }
+}
+
+fn told(renames: &[Rename]) -> String {
+    let one = |rename: &Rename| format!("`{}` to `{}`", rename.from, rename.to);
+    renames.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 /// What is left to do, in its order.
@@ -116,10 +178,8 @@ impl Promotion {
 
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum PromoteRefusal {
-    #[error("`{source_name}` is a cluster, and drctl puts only instances in production's place")]
-    Cluster { source_name: SourceName },
-    #[error("there is no instance `{instance}` in {region}")]
-    NoInstance { instance: String, region: String },
+    #[error("there is no {what} `{name}` in {region}")]
+    Nothing { what: &'static str, name: String, region: String },
     #[error(
         "`{instance}` was not made by a restore of `{source_name}` by drctl, so it is not put in production's place"
     )]
@@ -129,32 +189,29 @@ pub enum PromoteRefusal {
     #[error("`{name}` in {region} is not what this policy backs up, nor made from it: it is not put aside")]
     Foreign { name: String, region: String },
     #[error(
-        "`{0}` is not an identifier for an instance: it begins with a letter, has letters, digits and single `-`, and 63 characters at most"
+        "`{0}` is not an identifier that RDS takes: it begins with a letter, has letters, digits and single `-`, and 63 characters at most"
     )]
     Identifier(String),
-    #[error("`{instance}` is `{status}`: only an available instance is promoted")]
+    #[error("`{instance}` is `{status}`: only what is available is promoted")]
     NotAvailable { instance: String, status: String },
     #[error("`{instance}` has the name of production already")]
     IsProduction { instance: String },
-    #[error("there is an instance `{0}` already, the name that the old one would get")]
-    NameTaken(String),
-    #[error("nothing stops the writers: what they commit to the old instance from now on would be lost")]
+    #[error("there is {what} `{name}` already, the name that the old one would get")]
+    NameTaken { what: &'static str, name: String },
+    #[error("nothing stops the writers: what they commit to the old one from now on would be lost")]
     WritersGoOn,
 }
 
 impl PromoteRefusal {
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::Cluster { .. } => {
-                "Stop writers, and either lead applications to the new cluster's endpoint, or rename both with `aws rds modify-db-cluster --db-cluster-identifier OLD --new-db-cluster-identifier NEW --apply-immediately`, production first."
-            }
-            Self::NoInstance { .. } | Self::IsProduction { .. } | Self::NotRestored { .. } => {
+            Self::Nothing { .. } | Self::IsProduction { .. } | Self::NotRestored { .. } => {
                 "`drctl restore SOURCE --to-instance NAME` makes one."
             }
             Self::NotAvailable { .. } | Self::NotFinished { .. } => {
-                "Run the restore again: it goes on until the instance can be used."
+                "Run the restore again: it goes on until it can be used."
             }
-            Self::NameTaken(_) | Self::Identifier(_) => "Name another with `--put-aside-as`.",
+            Self::NameTaken { .. } | Self::Identifier(_) => "Name another with `--put-aside-as`.",
             Self::Foreign { .. } => "Look at what it is; rename it if it is yours, and promote again.",
             Self::WritersGoOn => {
                 "Name a command in the policy, `promote = { freeze = [\"…\"] }` under the source, or stop them yourself and say `--writers-stopped`."
@@ -165,15 +222,8 @@ impl PromoteRefusal {
 
 /// Decides, or says everything that stands against it.
 pub fn plan(request: &PromoteRequest, facts: &Facts) -> Result<Promotion, Vec<PromoteRefusal>> {
-    if matches!(request.config.database, RdsDatabase::Cluster(_)) {
-        // An instance of a restored cluster must not take the cluster's name.
-        return Err(vec![PromoteRefusal::Cluster { source_name: request.source.clone() }]);
-    }
     let name = request.config.database.identifier().to_owned();
-    let has_name = facts
-        .production
-        .as_ref()
-        .filter(|production| was(&production.tags) == Some(request.instance.as_str()));
+    let has_name = facts.has_name(request);
     let hooks = &request.config.promote;
     let mut refusals = Vec::new();
     if hooks.freeze.is_empty() && !request.writers_stopped {
@@ -194,8 +244,9 @@ pub fn plan(request: &PromoteRequest, facts: &Facts) -> Result<Promotion, Vec<Pr
     let resumed = match (&facts.restored, has_name) {
         (None, Some(_)) => true,
         (None, None) => {
-            let (instance, region) = (request.instance.clone(), request.region.clone());
-            refusals.push(PromoteRefusal::NoInstance { instance, region });
+            let (named, region) = (request.instance.clone(), request.region.clone());
+            let what = request.config.database.noun();
+            refusals.push(PromoteRefusal::Nothing { what, name: named, region });
             false
         }
         (Some(restored), _) => {
@@ -204,12 +255,20 @@ pub fn plan(request: &PromoteRequest, facts: &Facts) -> Result<Promotion, Vec<Pr
             if let Some(taken) = &facts.put_aside
                 && facts.production.is_some()
             {
-                refusals.push(PromoteRefusal::NameTaken(taken.id.identifier().to_owned()));
+                let (what, name) = (taken.id.kind(), taken.id.identifier().to_owned());
+                refusals.push(PromoteRefusal::NameTaken { what, name });
             }
-            steps.push(Step::Keep);
+            if !(begun && is_kept(restored, facts)) {
+                steps.push(Step::Keep);
+            }
             begun
         }
     };
+    let members = match request.config.database {
+        RdsDatabase::Cluster(_) => renames(request, facts),
+        RdsDatabase::Instance(_) => Renames::default(),
+    };
+    refusals.extend(members.refusals);
     if !refusals.is_empty() {
         return Err(refusals);
     }
@@ -220,8 +279,14 @@ pub fn plan(request: &PromoteRequest, facts: &Facts) -> Result<Promotion, Vec<Pr
     if renames && facts.production.is_some() {
         steps.push(Step::PutAside { from: name.clone(), to: request.put_aside_as.clone() });
     }
+    if !members.put_aside.is_empty() {
+        steps.push(Step::PutInstancesAside { renames: members.put_aside });
+    }
     if renames {
         steps.push(Step::TakeName { from: request.instance.clone(), to: name.clone() });
+    }
+    if !members.take.is_empty() {
+        steps.push(Step::TakeInstanceNames { renames: members.take });
     }
     if request.config.login.is_some() {
         steps.push(Step::LogIn);
@@ -239,12 +304,20 @@ pub fn plan(request: &PromoteRequest, facts: &Facts) -> Result<Promotion, Vec<Pr
         put_aside_as: request.put_aside_as.clone(),
         steps,
         resumed,
-        notes: notes(request, facts),
+        notes: notes(request, facts).into_iter().chain(members.notes).collect(),
     })
 }
 
 fn hook(command: &[String]) -> impl Iterator<Item = Vec<String>> {
     (!command.is_empty()).then(|| command.to_vec()).into_iter()
+}
+
+/// Whether an earlier run came to the end of that step: what is being renamed cannot be asked for it again.
+fn is_kept(restored: &Database, facts: &Facts) -> bool {
+    let mut members = facts.members.restored.iter();
+    restored.profile.deletion_protection == Some(true)
+        && restored.tags.get(EXPIRES).is_none()
+        && members.all(|member| member.tags.get(EXPIRES).is_none())
 }
 
 /// The name that it was restored under, where a promotion of it was begun.
@@ -255,6 +328,7 @@ fn was(tags: &Tags) -> Option<&str> {
 fn unfit(request: &PromoteRequest, restored: &Database, name: &str) -> Vec<PromoteRefusal> {
     let instance = request.instance.clone();
     let mut refusals = vec![];
+    // Of a cluster these are the names of clusters, so that none of its instances takes the cluster's name.
     if instance == name {
         return vec![PromoteRefusal::IsProduction { instance }];
     }
@@ -281,7 +355,13 @@ fn notes(request: &PromoteRequest, facts: &Facts) -> Vec<String> {
     }
     notes.extend([
         "take a backup of it at once: RDS's own backups of it begin anew".to_owned(),
-        "read replicas stay with the old instance".to_owned(),
+        match request.config.database {
+            RdsDatabase::Instance(_) => "read replicas stay with the old instance",
+            RdsDatabase::Cluster(_) => {
+                "what was attached to the old cluster stays with it: custom endpoints, scaling of its readers, a global database"
+            }
+        }
+        .to_owned(),
     ]);
     if facts.production.is_none() && facts.restored.is_some() && request.region != request.config.place.region
     {

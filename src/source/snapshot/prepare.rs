@@ -2,7 +2,7 @@ use super::SnapshotError;
 use crate::aws::Poll;
 use crate::aws::rds::{Database, Rds};
 use crate::model::{BackupId, RegionNames, RestoreProfile, SourceName, SystemName};
-use crate::policy::{AwsPlace, RdsDatabase, RdsSource};
+use crate::policy::{AwsPlace, RdsSource};
 
 /// A database that was found, and how it is set up.
 #[derive(Debug)]
@@ -18,10 +18,7 @@ pub async fn prepare(source: &RdsSource) -> Result<Prepared<'_>, SnapshotError> 
     let rds = Rds::of(&source.place).await?;
     let database = rds.database(&source.database).await?;
     let database = database.ok_or_else(|| SnapshotError::NoDatabase {
-        kind: match source.database {
-            RdsDatabase::Instance(_) => "instance",
-            RdsDatabase::Cluster(_) => "cluster",
-        },
+        kind: source.database.noun(),
         identifier: source.database.identifier().to_owned(),
         region: source.place.region.clone(),
     })?;

@@ -18,6 +18,7 @@ use super::postgres::is_open;
 use super::restores::check_new;
 use super::router::Asked;
 use super::settings::Settings;
+use super::state::arn;
 use super::xml::Xml;
 
 pub(super) async fn describe(asked: &Asked) -> Answered<Xml> {
@@ -87,6 +88,8 @@ pub(super) fn create_instance(asked: &Asked) -> Answered<Xml> {
         parameter_group: form
             .owned("DBParameterGroupName")
             .unwrap_or_else(|| "default.aurora-postgresql15".to_owned()),
+        // It is the cluster that is protected, or not.
+        deletion_protection: false,
         monitoring_interval: 0,
         performance_insights: false,
         multi_az: false,
@@ -164,6 +167,21 @@ impl Shared {
         Ok(())
     }
 
+    /// The old name is gone at once. Its instances keep theirs.
+    fn rename_cluster(&self, key: &Key, new: &str) -> Key {
+        let mut state = self.state();
+        let region = state.region(&key.region);
+        let Some(mut cluster) = region.clusters.remove(&key.id) else { return key.clone() };
+        new.clone_into(&mut cluster.id);
+        cluster.arn = arn(&key.region, "cluster", new);
+        let members = region.instances.values_mut();
+        for member in members.filter(|one| one.cluster.as_deref() == Some(&key.id)) {
+            member.cluster = Some(new.to_owned());
+        }
+        region.clusters.insert(new.to_owned(), cluster);
+        Key { id: new.to_owned(), ..key.clone() }
+    }
+
     /// The last instance takes the server with it; the volume stays.
     pub(super) fn leave(&self, region: &str, cluster: &str) {
         let mut state = self.state();
@@ -182,10 +200,18 @@ pub(super) fn modify(asked: &Asked) -> Answered<Xml> {
     let id = form.identifier("DBClusterIdentifier")?;
     // Nothing that waits for a maintenance window can be changed here.
     let _now = form.is_set("ApplyImmediately")?;
+    let renamed = form.owned("NewDBClusterIdentifier").map(|id| id.to_lowercase());
     let (cluster, target) = {
         let mut state = asked.shared.state();
         let region = state.region(&asked.region);
         let groups = region.cluster_parameter_groups.clone();
+        if let Some(new) = &renamed {
+            check_identifier("NewDBClusterIdentifier", new, 63)?;
+            if region.clusters.contains_key(new) {
+                let words = format!("DBCluster {new} already exists");
+                return Err(ApiError::new("DBClusterAlreadyExistsFault", words));
+            }
+        }
         let cluster = region.cluster(&id)?;
         if cluster.status != "available" {
             let words = format!("DBCluster {id} is not available: it is {}.", cluster.status);
@@ -208,18 +234,19 @@ pub(super) fn modify(asked: &Asked) -> Answered<Xml> {
         cluster.settings = at_once;
         (cluster.clone(), target)
     };
-    if cluster.settings != target {
+    if cluster.settings != target || renamed.is_some() {
         let key = Key::of_cluster(&asked.region, &cluster);
-        asked.shared.with_cluster(&key, |cluster| "modifying".clone_into(&mut cluster.status));
-        asked
-            .shared
-            .run(&format!("the modification of {id}"), change(Arc::clone(&asked.shared), key, target));
+        let status = if renamed.is_some() { "renaming" } else { "modifying" };
+        asked.shared.with_cluster(&key, |cluster| status.clone_into(&mut cluster.status));
+        let job = change(Arc::clone(&asked.shared), key, target, renamed);
+        asked.shared.run(&format!("the modification of {id}"), job);
     }
     Ok(Xml::new().within("DBCluster", cluster_xml::cluster(&cluster, &asked.region, &[])))
 }
 
-async fn change(shared: Arc<Shared>, key: Key, target: Settings) -> Outcome<()> {
-    if !shared.cluster_stays(&key, "modifying", shared.timing.modifying).await {
+async fn change(shared: Arc<Shared>, key: Key, target: Settings, renamed: Option<String>) -> Outcome<()> {
+    let status = if renamed.is_some() { "renaming" } else { "modifying" };
+    if !shared.cluster_stays(&key, status, shared.timing.modifying).await {
         return Ok(());
     }
     let Some(before) = shared.with_cluster(&key, |cluster| cluster.clone()) else { return Ok(()) };
@@ -245,6 +272,10 @@ async fn change(shared: Arc<Shared>, key: Key, target: Settings) -> Outcome<()> 
     shared.with_cluster(&key, |cluster| {
         cluster.settings = Settings { tags: cluster.settings.tags.clone(), ..target };
     });
+    let key = match renamed {
+        Some(new) => shared.rename_cluster(&key, &new),
+        None => key,
+    };
     shared.end_cluster(&key, &shared.end_of(&key));
     Ok(())
 }
@@ -262,7 +293,9 @@ pub(super) fn delete(asked: &Asked) -> Answered<Xml> {
             let words = "Cannot delete protected Cluster, please disable deletion protection and try again.";
             return Err(ApiError::new("InvalidParameterCombination", words));
         }
-        if cluster.is_aurora() && !region.members(&id).is_empty() {
+        let members = region.instances.values().filter(|one| one.cluster.as_deref() == Some(&id));
+        let stays = members.filter(|one| one.status != "deleting").count() > 0;
+        if cluster.is_aurora() && stays {
             let words = "Cluster cannot be deleted, it still contains DB instances in non-deleting state.";
             return Err(ApiError::new("InvalidDBClusterStateFault", words));
         }

@@ -12,7 +12,7 @@ use super::postgres::is_open;
 use super::restores::check_groups;
 use super::router::Asked;
 use super::settings::Settings;
-use super::state::arn;
+use super::state::{Instance, Region, arn};
 use super::xml::Xml;
 
 pub(super) fn modify(asked: &Asked) -> Answered<Xml> {
@@ -30,6 +30,7 @@ pub(super) fn modify(asked: &Asked) -> Answered<Xml> {
             let words = format!("Database instance {id} is not in available state.");
             return Err(ApiError::new("InvalidDBInstanceState", words));
         }
+        check_own(region, &instance)?;
         if let Some(new) = &renamed {
             check_identifier("NewDBInstanceIdentifier", new, 63)?;
             if region.instances.contains_key(new) {
@@ -45,7 +46,10 @@ pub(super) fn modify(asked: &Asked) -> Answered<Xml> {
             keep_waiting(waiting, &mut will);
         }
         rebuilt(form, &mut will)?;
-        check_groups(region, &will)?;
+        // What an instance of a cluster has of these is the cluster's.
+        if instance.cluster.is_none() {
+            check_groups(region, &will)?;
+        }
         let stays = region.instance(&id)?;
         stays.settings = at_once;
         // What is under way is shown as pending until it is done.
@@ -62,6 +66,16 @@ pub(super) fn modify(asked: &Asked) -> Answered<Xml> {
         asked.shared.run(&format!("the modification of {id}"), job);
     }
     Ok(Xml::new().within("DBInstance", instance_xml::instance(&shown, &asked.region, None)))
+}
+
+/// The instances of a Multi-AZ cluster are RDS's: nobody changes one apart.
+pub(super) fn check_own(region: &Region, instance: &Instance) -> Answered<()> {
+    let cluster = instance.cluster.as_ref().and_then(|cluster| region.clusters.get(cluster));
+    if cluster.is_some_and(|cluster| !cluster.is_aurora()) {
+        let words = format!("{} is part of a Multi-AZ DB cluster: modify the cluster.", instance.id);
+        return Err(ApiError::new("InvalidParameterCombination", words));
+    }
+    Ok(())
 }
 
 /// What is only written down, and holds with the answer.
@@ -248,7 +262,9 @@ impl Shared {
     /// Begins an archive where backups were turned on; deletes them all where they were turned off.
     fn follow_retention(&self, key: &Key) -> Outcome<()> {
         let has = self.with_instance(key, |instance| {
-            (instance.settings.backup_retention > 0, instance.archive.is_some())
+            // What an instance of a cluster writes is kept by the cluster.
+            let keeps = instance.settings.backup_retention > 0 && instance.cluster.is_none();
+            (keeps, instance.archive.is_some())
         });
         match has {
             Some((true, false)) => {
@@ -279,11 +295,8 @@ impl Shared {
             None => instance.archive.clone(),
         };
         let is_open = is_open(&instance.settings);
-        blocking(move || {
-            server.stop();
-            server.configure_again(parameters, archive.as_ref().map(|archive| archive.log()))?;
-            server.start(is_open)
-        })
-        .await
+        let restarted =
+            move || server.restart(parameters, archive.as_ref().map(|archive| archive.log()), is_open);
+        blocking(restarted).await
     }
 }

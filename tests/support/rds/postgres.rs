@@ -207,6 +207,20 @@ impl Postgres {
         self.start(is_open)
     }
 
+    /// Ends it and starts it again, with the parameters it had where there are no others. The instances of a
+    /// cluster are one server: one of them does it at a time.
+    pub(super) fn restart(
+        &self,
+        parameters: Option<BTreeMap<String, String>>,
+        archive: Option<&Folder>,
+        is_open: bool,
+    ) -> Outcome<()> {
+        let _one_at_a_time = lock(&self.starting);
+        self.stop();
+        self.configure_again(parameters, archive)?;
+        self.start(is_open)
+    }
+
     /// Statements as `rdsadmin`, each of its own; the last one's value.
     pub(super) fn query(&self, database: &str, statements: &[String]) -> Outcome<String> {
         let mut psql = self.volume.storage().program("psql");

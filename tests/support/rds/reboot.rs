@@ -8,6 +8,7 @@ use super::error::{Answered, ApiError};
 use super::form::check_identifier;
 use super::instance_xml;
 use super::machine::Key;
+use super::modify::check_own;
 use super::router::Asked;
 use super::xml::Xml;
 
@@ -55,9 +56,12 @@ pub(super) fn delete(asked: &Asked) -> Answered<Xml> {
     let deletes_backups = form.flag("DeleteAutomatedBackups")?.unwrap_or(true);
     let instance = {
         let mut state = asked.shared.state();
-        state.region(&asked.region).instance(&id)?.clone()
+        let region = state.region(&asked.region);
+        let instance = region.instance(&id)?.clone();
+        check_own(region, &instance)?;
+        instance
     };
-    if instance.settings.deletion_protection {
+    if instance.cluster.is_none() && instance.settings.deletion_protection {
         let words = "Cannot delete protected DB Instance, please disable deletion protection and try again.";
         return Err(ApiError::new("InvalidParameterCombination", words));
     }

@@ -53,7 +53,11 @@ impl RdsServer {
         let key = Key::of_cluster(region, &cluster);
         self.shared.with_cluster(&key, |cluster| cluster.server = Some(server));
         self.shared.end_cluster(&key, "available");
-        let settings = Settings { parameter_group: "default.aurora-postgresql15".to_owned(), ..settings };
+        let settings = Settings {
+            parameter_group: "default.aurora-postgresql15".to_owned(),
+            deletion_protection: false,
+            ..settings
+        };
         for member in members {
             let instance = self.shared.add_instance(region, member, settings.clone(), Some(id.to_owned()));
             let member = Key::of_instance(region, &instance);
