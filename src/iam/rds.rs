@@ -87,7 +87,7 @@ pub(super) fn add(builder: &mut Builder<'_>, source: &RdsSource) -> Result<(), I
             let mut made = targets(names.database);
             let mut used = [snapshots.clone(), groups.clone(), made.clone()].concat();
             used.push(database);
-            used.extend(["auto-backup", "subgrp"].iter().flat_map(|kind| everywhere(kind, "*")));
+            used.extend([names.automated, "subgrp"].iter().flat_map(|kind| everywhere(kind, "*")));
             builder.document.allow("RestoreIntoTaggedDatabases", &names.restore, used, asks.clone());
             if !names.members.is_empty() {
                 let of_members = ["pg", "subgrp"].iter().flat_map(|kind| everywhere(kind, "*"));
@@ -106,12 +106,11 @@ pub(super) fn add(builder: &mut Builder<'_>, source: &RdsSource) -> Result<(), I
             builder.document.allow("GiveItGroups", names.modify, groups, Conditions::default());
             builder.document.allow("RemoveOnlyWhatItMadeForAWhile", names.delete, made, expires);
             // What the database's own group sets is made anew where it is not; never beside the group itself.
-            let away = regions.iter().skip(1).map(|region| arn(region, "pg", "*"));
-            let away: Vec<String> = away.filter(|_| names.database == "db").collect();
-            let make = ["rds:AddTagsToResource", "rds:CreateDBParameterGroup"];
-            builder.document.allow("MakeTaggedParameterGroupsElsewhere", &make, away.clone(), asks);
-            let set = ["rds:ModifyDBParameterGroup"];
-            builder.document.allow("SetTheParametersOfWhatItMade", &set, away, is_ours);
+            let away = |kind: &&str| regions.iter().skip(1).map(|region| arn(region, kind, "*")).collect();
+            let away: Vec<Vec<String>> = names.groups.iter().map(away).collect();
+            let make = [names.make_groups, &["rds:AddTagsToResource"]].concat();
+            builder.document.allow("MakeTaggedParameterGroupsElsewhere", &make, away.concat(), asks);
+            builder.document.allow("SetTheParametersOfWhatItMade", names.set_groups, away.concat(), is_ours);
             builder.document.anywhere(&[
                 "ec2:DescribeAvailabilityZones",
                 "ec2:DescribeSecurityGroups",
@@ -136,6 +135,10 @@ pub(super) fn add(builder: &mut Builder<'_>, source: &RdsSource) -> Result<(), I
         Role::BreakGlass => {
             let mut databases = everywhere(names.database, &format!("{}*", names.identifier));
             databases.push(database.clone());
+            // A cluster's instances are called as somebody wished, and give up their names with it.
+            if names.database == "cluster" {
+                databases.extend(everywhere("db", "*"));
+            }
             let by_hand = Conditions::when("Bool", "aws:MultiFactorAuthPresent", &["true"]);
             builder.document.allow(
                 "PutARestoredDatabaseInItsPlace",
@@ -212,6 +215,7 @@ struct Names<'s> {
     database: &'static str,
     snapshot: &'static str,
     parameters: &'static str,
+    automated: &'static str,
     described: &'static [&'static str],
     describe: &'static [&'static str],
     create: &'static str,
@@ -219,6 +223,10 @@ struct Names<'s> {
     share: &'static str,
     restore: [&'static str; 2],
     members: Vec<&'static str>,
+    /// Kinds of parameter groups.
+    groups: &'static [&'static str],
+    make_groups: &'static [&'static str],
+    set_groups: &'static [&'static str],
     change: &'static [&'static str],
     modify: &'static [&'static str],
     delete: &'static [&'static str],
@@ -233,6 +241,7 @@ impl<'s> Names<'s> {
                 database: "db",
                 snapshot: "snapshot",
                 parameters: "pg",
+                automated: "auto-backup",
                 described: &["auto-backup", "og", "pg", "snapshot", "subgrp"],
                 describe: &[
                     "rds:DescribeDBInstanceAutomatedBackups",
@@ -250,6 +259,9 @@ impl<'s> Names<'s> {
                 share: "rds:ModifyDBSnapshotAttribute",
                 restore: ["rds:RestoreDBInstanceFromDBSnapshot", "rds:RestoreDBInstanceToPointInTime"],
                 members: vec![],
+                groups: &["pg"],
+                make_groups: &["rds:CreateDBParameterGroup"],
+                set_groups: &["rds:ModifyDBParameterGroup"],
                 change: &["rds:ModifyDBInstance", "rds:RebootDBInstance"],
                 modify: &["rds:ModifyDBInstance"],
                 delete: &["rds:DeleteDBInstance"],
@@ -260,8 +272,17 @@ impl<'s> Names<'s> {
                 database: "cluster",
                 snapshot: "cluster-snapshot",
                 parameters: "cluster-pg",
-                described: &["cluster", "cluster-pg", "cluster-snapshot", "pg", "subgrp"],
+                automated: "cluster-auto-backup",
+                described: &[
+                    "cluster",
+                    "cluster-auto-backup",
+                    "cluster-pg",
+                    "cluster-snapshot",
+                    "pg",
+                    "subgrp",
+                ],
                 describe: &[
+                    "rds:DescribeDBClusterAutomatedBackups",
                     "rds:DescribeDBClusterParameterGroups",
                     "rds:DescribeDBClusterParameters",
                     "rds:DescribeDBClusterSnapshotAttributes",
@@ -269,6 +290,7 @@ impl<'s> Names<'s> {
                     "rds:DescribeDBClusters",
                     "rds:DescribeDBInstances",
                     "rds:DescribeDBParameterGroups",
+                    "rds:DescribeDBParameters",
                     "rds:DescribeDBSubnetGroups",
                     "rds:ListTagsForResource",
                 ],
@@ -277,6 +299,9 @@ impl<'s> Names<'s> {
                 share: "rds:ModifyDBClusterSnapshotAttribute",
                 restore: ["rds:RestoreDBClusterFromSnapshot", "rds:RestoreDBClusterToPointInTime"],
                 members: vec!["rds:CreateDBInstance"],
+                groups: &["cluster-pg", "pg"],
+                make_groups: &["rds:CreateDBClusterParameterGroup", "rds:CreateDBParameterGroup"],
+                set_groups: &["rds:ModifyDBClusterParameterGroup", "rds:ModifyDBParameterGroup"],
                 change: &[
                     "rds:ModifyDBCluster",
                     "rds:ModifyDBInstance",

@@ -3,17 +3,17 @@
 //! Aurora's instances are made one by one, each with the tags of the cluster, by which a restore that is begun
 //! again knows them. A Multi-AZ cluster makes its own.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use super::choice::{Automated, Region, Stored};
 use super::overrides::begun_otherwise;
-use super::plan::{is_identifier, is_own};
+use super::plan::{NewGroup, is_identifier, is_own};
 use super::settings::{FROM, STANDS_FOR, Settings, is_default};
-use super::survey::Situation;
+use super::survey::{Lacks, Situation, lacks};
 use super::{InstanceError, InstancePlan, Key, Overrides, Refusal, Request, Run, Setting, Via};
 use crate::aws::rds::{Database, Moment, NewCluster, NewMember, Origin, Rds, RestoreWindow};
 use crate::aws::{AwsFailure, FailureKind, Poll, Progress, Seen, Tags};
-use crate::model::{ClusterMember, RestoreProfile};
+use crate::model::{ClusterMember, ParameterGroup, RestoreProfile};
 use crate::policy::{Prices, RdsDatabase};
 
 /// What a region has of the instances that are to be in the cluster.
@@ -21,28 +21,81 @@ use crate::policy::{Prices, RdsDatabase};
 pub(super) struct Members {
     /// What has one of their names already.
     existing: Vec<Database>,
-    /// Of the parameter groups that were recorded, those that are there.
-    groups: BTreeSet<String>,
+    /// Of each parameter group that the instances had, how it stands there.
+    groups: BTreeMap<String, Standing>,
+}
+
+/// How a parameter group stands in a region.
+#[derive(Clone, Debug)]
+enum Standing {
+    There,
+    Missing,
+    /// It is there, and does not set what was recorded.
+    Lacks(Lacks),
+    Unknown,
 }
 
 impl Members {
-    pub(super) async fn survey(rds: &Rds, to: &str, profile: &RestoreProfile) -> Result<Self, AwsFailure> {
+    pub(super) async fn survey(
+        rds: &Rds,
+        to: &str,
+        profile: &RestoreProfile,
+        is_home: bool,
+    ) -> Result<Self, AwsFailure> {
         let mut found = Self::default();
         for (number, member) in recorded(profile).into_iter().enumerate() {
             let name = RdsDatabase::Instance(name(to, number));
             found.existing.extend(rds.database(&name).await?);
             let group = member.parameter_group.as_ref().filter(|group| !is_default(group));
-            let Some(group) = group.filter(|group| !found.groups.contains(*group)) else { continue };
-            match rds.has_parameter_group(group).await {
-                Ok(true) => drop(found.groups.insert(group.clone())),
-                Ok(false) => {}
+            let Some(group) = group.filter(|group| !found.groups.contains_key(*group)) else { continue };
+            let standing = match standing(rds, group, profile, is_home).await {
                 // Nothing is refused for it: the instance gets the default, and that is said.
-                Err(failure) if failure.kind == FailureKind::Forbidden => {}
-                Err(failure) => return Err(failure),
-            }
+                Err(failure) if failure.kind == FailureKind::Forbidden => Standing::Unknown,
+                standing => standing?,
+            };
+            found.groups.insert(group.clone(), standing);
         }
         Ok(found)
     }
+
+    /// Those that are made anew: what is not there, or what an earlier run began to make.
+    pub(super) fn missing_groups(&self, profile: &RestoreProfile) -> Vec<NewGroup> {
+        let is_missing = |group: &&ParameterGroup| match self.groups.get(&group.name) {
+            Some(Standing::Missing) => true,
+            Some(Standing::Lacks(lacks)) => lacks.is_ours,
+            Some(Standing::There | Standing::Unknown) | None => false,
+        };
+        let recorded = profile.cluster.iter().flat_map(|cluster| &cluster.parameter_groups);
+        recorded.filter(is_missing).filter_map(|group| NewGroup::of(group, false)).collect()
+    }
+
+    /// Whether an instance can have it, now or once it is made.
+    fn has_group(&self, name: &str, profile: &RestoreProfile) -> bool {
+        match self.groups.get(name) {
+            Some(Standing::There | Standing::Lacks(_)) => true,
+            Some(Standing::Missing) => {
+                self.missing_groups(profile).iter().any(|made| made.group.name == name)
+            }
+            Some(Standing::Unknown) | None => false,
+        }
+    }
+}
+
+async fn standing(
+    rds: &Rds,
+    group: &str,
+    profile: &RestoreProfile,
+    is_home: bool,
+) -> Result<Standing, AwsFailure> {
+    if !rds.has_parameter_group(group).await? {
+        return Ok(Standing::Missing);
+    }
+    let mut recorded = profile.cluster.iter().flat_map(|cluster| &cluster.parameter_groups);
+    // At home it is the group itself.
+    let Some(recorded) = recorded.find(|recorded| recorded.name == group).filter(|_| !is_home) else {
+        return Ok(Standing::There);
+    };
+    Ok(lacks(rds, recorded, false).await?.map_or(Standing::There, Standing::Lacks))
 }
 
 /// The part of a plan that only clusters have.
@@ -202,7 +255,7 @@ fn members(found: &Situation, to: &str, settings: &mut Settings, overrides: &Ove
         let Some(class) = member.class.clone().or_else(|| class.clone()) else { continue };
         let identifier = name(to, number);
         let group = member.parameter_group.clone().filter(|group| !is_default(group));
-        let parameter_group = group.clone().filter(|group| found.members.groups.contains(group));
+        let parameter_group = group.clone().filter(|group| found.members.has_group(group, profile));
         if let (Some(group), None) = (group, &parameter_group) {
             settings.not_reproduced.push(format!(
                 "`{identifier}` gets AWS's default parameters: {} has no parameter group `{group}`",
@@ -220,6 +273,16 @@ fn members(found: &Situation, to: &str, settings: &mut Settings, overrides: &Ove
             ca_certificate: profile.ca_certificate.clone(),
             zone: overrides.get(Key::Zone).map(str::to_owned),
         });
+    }
+    for (group, standing) in &found.members.groups {
+        if let Standing::Lacks(lacks) = standing
+            && !lacks.is_ours
+        {
+            settings.not_reproduced.push(format!(
+                "the parameter group `{group}` there does not set what was recorded: {}",
+                lacks.parameters.join(", ")
+            ));
+        }
     }
     if !members.is_empty() {
         settings.not_reproduced.push(
@@ -378,7 +441,7 @@ mod tests {
     #[test]
     fn the_instance_that_wrote_is_made_first_and_then_those_that_would_have_followed_it() {
         let members = vec![member("a", false, 15), member("b", false, 1), member("c", true, 2)];
-        let cluster = Some(ClusterProfile { members, capacity: None });
+        let cluster = Some(ClusterProfile { members, ..ClusterProfile::default() });
         let aurora = RestoreProfile { engine: "aurora-postgresql".to_owned(), cluster, ..Default::default() };
         let names: Vec<_> = recorded(&aurora).iter().map(|member| member.identifier.as_str()).collect();
         assert_eq!(names, ["c", "b", "a"]);

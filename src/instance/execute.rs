@@ -3,7 +3,7 @@ use std::time::Instant;
 use super::login::{log_in, look, validate};
 use super::run::{Failure, Marks, Report, Run, Server};
 use super::settings::DONE;
-use super::{InstanceError, InstancePlan};
+use super::{InstanceError, InstancePlan, NewGroup};
 use crate::aws::rds::{Database, Rds};
 use crate::aws::{FailureKind, Poll, PollError, Progress, Seen, Tags};
 use crate::check::Finding;
@@ -79,6 +79,10 @@ impl Run {
         let since = || Some(began.elapsed().as_secs_f64());
         let rds = Rds::of(&plan.place).await?;
         phases.begin(Phase::CreateInstance);
+        for NewGroup { group, family, of_cluster } in &plan.parameter_groups {
+            rds.create_parameter_group(group, family, *of_cluster, &plan.settings.new.tags).await?;
+            reached.notes.push(format!("made parameter group `{}` of what was recorded", group.name));
+        }
         if !plan.resumed {
             self.create(&rds, plan, reached).await?;
         }
@@ -138,10 +142,6 @@ impl Run {
         reached: &mut Reached,
     ) -> Result<(), InstanceError> {
         let new = &plan.settings.new;
-        if let Some((group, family)) = &plan.parameter_group {
-            rds.create_parameter_group(group, family, &new.tags).await?;
-            reached.notes.push(format!("made parameter group `{}` of what was recorded", group.name));
-        }
         reached.begun = true;
         let origin = plan.chosen.via.origin();
         let made = match &plan.cluster {

@@ -37,7 +37,7 @@ mod way_on;
 pub use choice::{Chosen, Via};
 pub use error::InstanceError;
 pub use overrides::{Changed, Key, OverrideError, Overrides};
-pub use plan::{InstancePlan, Setting, plan};
+pub use plan::{InstancePlan, NewGroup, Setting, plan};
 pub use refusal::Refusal;
 pub use request::{Lifetime, Request, Target};
 pub use run::{Failure, Marks, Report, Run, VERB};

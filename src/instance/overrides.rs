@@ -373,7 +373,7 @@ mod tests {
     fn a_class_is_that_of_all_of_a_cluster_s_instances() {
         let member = |class: &str| ClusterMember { class: Some(class.to_owned()), ..Default::default() };
         let members = vec![member("db.r6g.large"), member("db.r6g.xlarge")];
-        let cluster = Some(ClusterProfile { members, capacity: None });
+        let cluster = Some(ClusterProfile { members, ..ClusterProfile::default() });
         let recorded =
             RestoreProfile { engine: "aurora-postgresql".to_owned(), cluster, ..Default::default() };
         let overrides = parsed(&["class=db.r7g.large"]).unwrap();

@@ -24,8 +24,8 @@ pub struct InstancePlan {
     pub id: RdsDatabase,
     pub(super) settings: Settings,
     pub(super) cluster: Option<ClusterPart>,
-    /// Made first, of what was recorded: the region has none of that name. With its family.
-    pub parameter_group: Option<(ParameterGroup, String)>,
+    /// Made first, of what was recorded: the region has none of that name.
+    pub parameter_groups: Vec<NewGroup>,
     /// What an earlier run of the same restore made is gone on with.
     pub resumed: bool,
     pub login: Option<Box<PostgresSource>>,
@@ -45,6 +45,22 @@ pub struct InstancePlan {
     pub(super) engine: (String, Option<String>),
     /// Other regions of the policy that may have backups of it.
     pub(super) elsewhere: Vec<String>,
+}
+
+/// A parameter group that is made anew.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewGroup {
+    pub group: ParameterGroup,
+    pub family: String,
+    /// Clusters and instances have groups of their own.
+    pub of_cluster: bool,
+}
+
+impl NewGroup {
+    /// Nothing can be made of one whose family was not recorded.
+    pub(super) fn of(group: &ParameterGroup, of_cluster: bool) -> Option<Self> {
+        Some(Self { group: group.clone(), family: group.family.clone()?, of_cluster })
+    }
 }
 
 /// A line of the plan: what RDS is told.
@@ -114,10 +130,8 @@ pub fn plan(request: &Request, mut found: Situation) -> Result<InstancePlan, Vec
     if !refusals.is_empty() {
         return Err(refusals);
     }
-    let parameter_group = missing_group(&found, &settings);
-    if let Some((group, _)) = &parameter_group {
-        settings.new.parameter_group = Some(group.name.clone());
-    }
+    let own = missing_group(&found, &settings);
+    let parameter_groups = own.into_iter().chain(found.members.missing_groups(&found.profile)).collect();
     if let Some(lacks) = found.group_lacks.as_ref().filter(|lacks| !lacks.is_ours) {
         settings.not_reproduced.push(format!(
             "the parameter group of that name there does not set what was recorded: {}",
@@ -151,7 +165,7 @@ pub fn plan(request: &Request, mut found: Situation) -> Result<InstancePlan, Vec
         id: request.config.database.called(&request.to),
         settings,
         cluster,
-        parameter_group,
+        parameter_groups,
         resumed: found.existing.is_some(),
         login: request.config.login.clone(),
         checks: request.checks.clone(),
@@ -224,17 +238,15 @@ fn cost(request: &Request, profile: &RestoreProfile, cluster: Option<&ClusterPar
 
 /// What was recorded of a parameter group, where the region has none of its name, or one that an earlier run
 /// began to make.
-fn missing_group(found: &Situation, settings: &Settings) -> Option<(ParameterGroup, String)> {
-    // Only of instances: a cluster's has to be there.
-    let is_cluster = found.profile.cluster.is_some();
+fn missing_group(found: &Situation, settings: &Settings) -> Option<NewGroup> {
     let is_half_made = found.group_lacks.as_ref().is_some_and(|lacks| lacks.is_ours);
     let is_missing = found.has_parameter_group == Some(false) || is_half_made;
-    if is_cluster || !is_missing || found.names.parameter_group.is_some() {
+    if !is_missing || found.names.parameter_group.is_some() {
         return None;
     }
-    let group = found.profile.parameter_group.clone()?;
-    let family = group.family.clone()?;
-    (settings.new.parameter_group.as_ref() == Some(&group.name)).then_some((group, family))
+    let group = found.profile.parameter_group.as_ref()?;
+    let is_used = settings.new.parameter_group.as_ref() == Some(&group.name);
+    NewGroup::of(group, found.profile.cluster.is_some()).filter(|_| is_used)
 }
 
 fn objections(request: &Request, found: &Situation, settings: &Settings, tags: &Tags) -> Vec<Refusal> {

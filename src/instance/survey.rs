@@ -91,7 +91,7 @@ impl Run {
             _ => None,
         };
         let members = match is_cluster {
-            true => Members::survey(&rds, &request.to, &profile).await?,
+            true => Members::survey(&rds, &request.to, &profile, is_home).await?,
             false => Members::default(),
         };
         Ok(Situation {
@@ -231,6 +231,9 @@ impl Run {
                 let of_cluster = profile.cluster.is_some();
                 profile.parameter_group = Some(rds.parameters(&group.name, of_cluster).await?);
             }
+            if let Some(cluster) = &mut profile.cluster {
+                cluster.parameter_groups = rds.parameters_of(&cluster.members).await?;
+            }
             Ok(Some(profile))
         };
         match now.await {
@@ -292,7 +295,11 @@ async fn automated(rds: &Rds, config: &RdsSource, lineage: &Lineage) -> Result<V
     Ok(automated.collect())
 }
 
-async fn lacks(rds: &Rds, recorded: &ParameterGroup, of_cluster: bool) -> Result<Option<Lacks>, AwsFailure> {
+pub(super) async fn lacks(
+    rds: &Rds,
+    recorded: &ParameterGroup,
+    of_cluster: bool,
+) -> Result<Option<Lacks>, AwsFailure> {
     let there = rds.parameters(&recorded.name, of_cluster).await?.parameters;
     let is_there = |parameter: &&Parameter| {
         there.iter().any(|known| known.name == parameter.name && known.value == parameter.value)
@@ -302,8 +309,7 @@ async fn lacks(rds: &Rds, recorded: &ParameterGroup, of_cluster: bool) -> Result
     if parameters.is_empty() {
         return Ok(None);
     }
-    // drctl makes none for clusters.
-    let is_ours = !of_cluster && rds.made_parameter_group(&recorded.name).await?;
+    let is_ours = rds.made_parameter_group(&recorded.name, of_cluster).await?;
     Ok(Some(Lacks { is_ours, parameters }))
 }
 

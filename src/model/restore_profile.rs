@@ -72,6 +72,8 @@ pub struct StorageProfile {
 pub struct ClusterProfile {
     /// Aurora's API makes none of them in a restore.
     pub members: Vec<ClusterMember>,
+    /// What its instances have as parameter groups, but AWS's own.
+    pub parameter_groups: Vec<ParameterGroup>,
     /// Aurora Serverless: the least and the most capacity units.
     pub capacity: Option<(f64, f64)>,
 }

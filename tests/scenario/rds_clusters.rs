@@ -248,3 +248,72 @@ async fn a_cluster_is_made_under_another_key_and_version() -> Outcome<()> {
     assert_eq!((is.kms_key, is.engine_version.as_str()), (Some(other), "15.13"));
     Ok(())
 }
+
+/// So many that RDS takes them only in several calls, one of which a start is needed for.
+fn parameters() -> Vec<(String, String)> {
+    let some = (0..24).map(|number| (format!("school.setting_{number:02}"), number.to_string()));
+    some.chain([("max_connections".to_owned(), "41".to_owned())]).collect()
+}
+
+#[tokio::test]
+async fn the_parameter_groups_of_a_cluster_and_of_its_instances_are_made_anew_where_they_are_not()
+-> Outcome<()> {
+    let settings = Settings {
+        parameter_group: "school-aurora15".to_owned(),
+        parameters: parameters().into_iter().collect(),
+        ..Settings::aurora(HOME)
+    };
+    let copy_to = format!(
+        "[sources.cluster.copy_to.{AWAY}]\nkms_key = \"{}\"\nsubnet_group = \"school-west\"\nsecurity_groups = [\"sg-west\"]",
+        key(AWAY, "1")
+    );
+    let members = ["school-a", "school-b"];
+    let school = School::start(Timing::default(), settings.clone(), &members, &copy_to).await?;
+    school.server.add_subnet_group(AWAY, "school-west");
+    for member in members {
+        school.server.set_parameter_group(HOME, member, "school-members", &[("work_mem", "8192")])?;
+    }
+    let backup = school.back_up().await?;
+    school.server.lose_region(HOME, Gone::Unavailable);
+    let key_file = school.identity();
+    let onto = |to: &'static str| {
+        ["restore", "cluster", "--backup", &backup, "--to-instance", to, "-i", &key_file].map(str::to_owned)
+    };
+    let run = async |code: i32, to: &'static str| {
+        let arguments = onto(to);
+        school.system.expect(code, &arguments.each_ref().map(String::as_str)).await
+    };
+    // Killed when only some of the parameters are set.
+    school.server.fail(
+        When::action("ModifyDBClusterParameterGroup").after(1).times(1),
+        Fault::Error(400, "InvalidDBParameterGroupState", "The parameter group is in use."),
+    );
+    run(1, "new").await?.says("ModifyDBClusterParameterGroup in us-west-2 failed")?;
+    assert!(school.server.look_up_cluster(AWAY, "new").is_err(), "nothing was begun");
+    let made = run(0, "new").await?;
+    made.says("cluster parameter group `school-aurora15` (aurora-postgresql15) with 25 parameters")?;
+    made.says("parameter group `school-members` (aurora-postgresql15) with 1 parameters")?;
+    let group = school.server.group(AWAY, "school-aurora15", true).ok_or("no group")?;
+    assert_eq!(group.parameters, settings.parameters);
+    assert_eq!(group.tags.get("drctl:managed").map(String::as_str), Some("true"));
+    assert_eq!(school.server.look_up_cluster(AWAY, "new")?.settings.parameter_group, "school-aurora15");
+    let group = school.server.group(AWAY, "school-members", false).ok_or("no group")?;
+    assert_eq!(group.parameters.get("work_mem").map(String::as_str), Some("8192"));
+    for member in ["new-1", "new-2"] {
+        assert_eq!(school.server.look_up(AWAY, member)?.settings.parameter_group, "school-members");
+    }
+    assert_eq!(school.sql(AWAY, "new", "SHOW max_connections").await?, "41");
+
+    // They are there now, and another restore makes none.
+    let made = |action: &str| school.made(action, "school-aurora15") + school.made(action, "school-members");
+    let before = made("CreateDBClusterParameterGroup") + made("CreateDBParameterGroup");
+    run(0, "other").await?;
+    assert_eq!(made("CreateDBClusterParameterGroup") + made("CreateDBParameterGroup"), before);
+    // What somebody else made of that name is left as it is, and said.
+    school.server.add_parameter_group(AWAY, "school-members", &[("work_mem", "1")]);
+    run(0, "third").await?.says("`school-members` there does not set what was recorded: work_mem")?;
+    let group = school.server.group(AWAY, "school-members", false).ok_or("no group")?;
+    assert_eq!(group.parameters.get("work_mem").map(String::as_str), Some("1"));
+    assert_eq!(school.server.failures(), Vec::<String>::new());
+    Ok(())
+}

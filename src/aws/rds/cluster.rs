@@ -1,4 +1,4 @@
-use aws_sdk_rds::types::DbCluster;
+use aws_sdk_rds::types::{DbCluster, DbClusterMember};
 
 use super::super::AwsFailure;
 use super::super::answer::{found, time};
@@ -19,33 +19,42 @@ impl Rds {
         let Some(cluster) = list.pop() else { return Ok(None) };
         let mut members = Vec::new();
         for member in cluster.db_cluster_members.iter().flatten() {
-            let Some(name) = &member.db_instance_identifier else { continue };
-            let Some(instance) = self.instance(name).await? else { continue };
+            let Some(known) = listed(member) else { continue };
+            let Some(instance) = self.instance(&known.identifier).await? else { continue };
             members.push(ClusterMember {
-                identifier: name.clone(),
                 class: instance.profile.class,
-                is_writer: member.is_cluster_writer.unwrap_or(false),
-                promotion_tier: member.promotion_tier,
                 publicly_accessible: instance.profile.publicly_accessible,
                 parameter_group: instance.profile.parameter_group.map(|group| group.name),
+                ..known
             });
         }
         database(cluster, members).map(Some).map_err(|what| self.lacking("DescribeDBClusters", what))
     }
 
-    /// Every cluster of this region, without its members.
+    /// Every cluster of this region, of whose members only the names are asked.
     pub async fn clusters(&self) -> Result<Vec<Database>, AwsFailure> {
         let mut pages = self.client.describe_db_clusters().into_paginator().send();
         let mut known = Vec::new();
         while let Some(page) = pages.next().await {
             let page = page.map_err(self.failed("DescribeDBClusters"))?;
             for cluster in page.db_clusters.unwrap_or_default() {
-                let cluster = database(cluster, vec![]);
+                let members = cluster.db_cluster_members.iter().flatten().filter_map(listed).collect();
+                let cluster = database(cluster, members);
                 known.push(cluster.map_err(|what| self.lacking("DescribeDBClusters", what))?);
             }
         }
         Ok(known)
     }
+}
+
+/// What the cluster says of one of its instances.
+fn listed(member: &DbClusterMember) -> Option<ClusterMember> {
+    Some(ClusterMember {
+        identifier: member.db_instance_identifier.clone()?,
+        is_writer: member.is_cluster_writer.unwrap_or(false),
+        promotion_tier: member.promotion_tier,
+        ..ClusterMember::default()
+    })
 }
 
 /// Or what the answer lacks.
@@ -80,6 +89,7 @@ fn profile(cluster: &DbCluster, members: Vec<ClusterMember>) -> RestoreProfile {
         identifier: cluster.db_cluster_identifier.clone().unwrap_or_default(),
         cluster: Some(ClusterProfile {
             members,
+            parameter_groups: vec![],
             capacity: scaling.and_then(|scaling| Some((scaling.min_capacity?, scaling.max_capacity?))),
         }),
         engine: cluster.engine.clone().unwrap_or_default(),

@@ -1,12 +1,15 @@
+use std::collections::BTreeSet;
+
 use aws_sdk_rds::types::{ApplyMethod, Parameter as SdkParameter};
 
 use super::super::answer::found;
 use super::super::{AwsFailure, FailureKind};
 use super::{Rds, Tags};
-use crate::model::{Parameter, ParameterGroup};
+use crate::model::{ClusterMember, Parameter, ParameterGroup};
 
 /// RDS takes no more in a call.
 const PARAMETERS_AT_ONCE: usize = 20;
+const DESCRIPTION: &str = "made by drctl from what was recorded with a backup";
 
 impl Rds {
     /// The group's family, and the parameters that somebody set.
@@ -27,15 +30,39 @@ impl Rds {
     }
 
     /// Whether drctl made the group.
-    pub async fn made_parameter_group(&self, group: &str) -> Result<bool, AwsFailure> {
-        let asked = self.client.describe_db_parameter_groups().db_parameter_group_name(group).send().await;
-        let answer = asked.map_err(self.failed("DescribeDBParameterGroups"))?;
-        let arn =
-            answer.db_parameter_groups.into_iter().flatten().find_map(|group| group.db_parameter_group_arn);
+    pub async fn made_parameter_group(&self, group: &str, of_cluster: bool) -> Result<bool, AwsFailure> {
+        let arn = if of_cluster {
+            let asked = self.client.describe_db_cluster_parameter_groups();
+            let asked = asked.db_cluster_parameter_group_name(group).send().await;
+            let answer = asked.map_err(self.failed("DescribeDBClusterParameterGroups"))?;
+            let mut groups = answer.db_cluster_parameter_groups.into_iter().flatten();
+            groups.find_map(|group| group.db_cluster_parameter_group_arn)
+        } else {
+            let asked = self.client.describe_db_parameter_groups().db_parameter_group_name(group);
+            let answer = asked.send().await.map_err(self.failed("DescribeDBParameterGroups"))?;
+            let mut groups = answer.db_parameter_groups.into_iter().flatten();
+            groups.find_map(|group| group.db_parameter_group_arn)
+        };
         let Some(arn) = arn else { return Ok(false) };
         let asked = self.client.list_tags_for_resource().resource_name(arn).send().await;
         let answer = asked.map_err(self.failed("ListTagsForResource"))?;
         Ok(Tags::from(answer.tag_list).is_managed())
+    }
+
+    /// The groups that instances of a cluster have, but AWS's own. Who may not read one is told of none: a restore
+    /// then says which it lacks.
+    pub async fn parameters_of(&self, members: &[ClusterMember]) -> Result<Vec<ParameterGroup>, AwsFailure> {
+        let names: BTreeSet<&String> =
+            members.iter().filter_map(|member| member.parameter_group.as_ref()).collect();
+        let mut groups = Vec::new();
+        for name in names.into_iter().filter(|name| !ParameterGroup::is_default(name)) {
+            match self.instance_parameters(name).await {
+                Ok(group) => groups.push(group),
+                Err(failure) if failure.kind == FailureKind::Forbidden => {}
+                Err(failure) => return Err(failure),
+            }
+        }
+        Ok(groups)
     }
 
     /// Whether the region has a parameter group of that name, for clusters.
@@ -55,31 +82,41 @@ impl Rds {
         Ok(groups.any(|known| known.db_subnet_group_name.as_deref() == Some(group)))
     }
 
-    /// Makes a parameter group for instances, and sets what was set.
+    /// Makes a parameter group, for instances or for clusters, and sets what was set.
     pub async fn create_parameter_group(
         &self,
         group: &ParameterGroup,
         family: &str,
+        of_cluster: bool,
         tags: &Tags,
     ) -> Result<(), AwsFailure> {
-        let call = self.client.create_db_parameter_group().db_parameter_group_name(&group.name);
-        let call = call.db_parameter_group_family(family).set_tags(Some(tags.into()));
-        let made = call.description("made by drctl from what was recorded with a backup").send().await;
-        match made.map_err(self.failed("CreateDBParameterGroup")) {
+        let made = if of_cluster {
+            let call = self.client.create_db_cluster_parameter_group();
+            let call = call.db_cluster_parameter_group_name(&group.name).db_parameter_group_family(family);
+            let call = call.description(DESCRIPTION).set_tags(Some(tags.into()));
+            call.send().await.map(drop).map_err(self.failed("CreateDBClusterParameterGroup"))
+        } else {
+            let call = self.client.create_db_parameter_group();
+            let call = call.db_parameter_group_name(&group.name).db_parameter_group_family(family);
+            let call = call.description(DESCRIPTION).set_tags(Some(tags.into()));
+            call.send().await.map(drop).map_err(self.failed("CreateDBParameterGroup"))
+        };
+        match made {
             // An earlier run's, which may have come no further.
             Err(failure) if failure.kind == FailureKind::Exists => {}
-            made => drop(made?),
+            made => made?,
         }
         for some in group.parameters.chunks(PARAMETERS_AT_ONCE) {
-            let some = some.iter().map(|parameter| {
-                let method =
-                    if parameter.needs_restart { ApplyMethod::PendingReboot } else { ApplyMethod::Immediate };
-                let one = SdkParameter::builder().parameter_name(&parameter.name);
-                one.parameter_value(&parameter.value).apply_method(method).build()
-            });
-            let call = self.client.modify_db_parameter_group().db_parameter_group_name(&group.name);
-            let set = call.set_parameters(Some(some.collect())).send().await;
-            set.map_err(self.failed("ModifyDBParameterGroup"))?;
+            let some = Some(some.iter().map(to_be_set).collect());
+            if of_cluster {
+                let call = self.client.modify_db_cluster_parameter_group();
+                let call = call.db_cluster_parameter_group_name(&group.name).set_parameters(some);
+                call.send().await.map_err(self.failed("ModifyDBClusterParameterGroup"))?;
+            } else {
+                let call = self.client.modify_db_parameter_group();
+                let call = call.db_parameter_group_name(&group.name).set_parameters(some);
+                call.send().await.map_err(self.failed("ModifyDBParameterGroup"))?;
+            }
         }
         Ok(())
     }
@@ -113,6 +150,12 @@ impl Rds {
         }
         Ok(sorted(group, family, parameters))
     }
+}
+
+fn to_be_set(parameter: &Parameter) -> SdkParameter {
+    let method = if parameter.needs_restart { ApplyMethod::PendingReboot } else { ApplyMethod::Immediate };
+    let one = SdkParameter::builder().parameter_name(&parameter.name);
+    one.parameter_value(&parameter.value).apply_method(method).build()
 }
 
 fn set(parameter: SdkParameter) -> Option<Parameter> {

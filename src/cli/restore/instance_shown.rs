@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::super::output::{Output, duration, style};
 use super::seconds;
 use crate::check::Verdict;
-use crate::instance::{Changed, InstancePlan, Report, Setting, Via};
+use crate::instance::{Changed, InstancePlan, NewGroup, Report, Setting, Via};
 use crate::recovery::shown;
 
 #[derive(Serialize)]
@@ -77,9 +77,9 @@ fn lines(plan: &InstancePlan) -> Vec<String> {
     lines.extend(plan.shown().into_iter().map(|setting| row(setting.name, setting.value)));
     lines.extend(plan.changed.iter().map(|changed| row("Changed by you", told(changed))));
     lines.extend(plan.begun_otherwise.iter().map(|words| row("Begun otherwise", words.clone())));
-    if let Some((group, family)) = &plan.parameter_group {
-        let text =
-            format!("parameter group `{}` ({family}) with {} parameters", group.name, group.parameters.len());
+    for NewGroup { group, family, of_cluster } in &plan.parameter_groups {
+        let what = if *of_cluster { "cluster parameter group" } else { "parameter group" };
+        let text = format!("{what} `{}` ({family}) with {} parameters", group.name, group.parameters.len());
         lines.push(row("Makes", text));
     }
     lines.push(row("Costs", plan.cost.clone()));

@@ -68,6 +68,9 @@ async fn profile(
         let of_cluster = profile.cluster.is_some();
         profile.parameter_group = Some(rds.parameters(&group.name, of_cluster).await?);
     }
+    if let Some(cluster) = &mut profile.cluster {
+        cluster.parameter_groups = rds.parameters_of(&cluster.members).await?;
+    }
     for region in &source.regions {
         let names = region.names.clone();
         let names = RegionNames {

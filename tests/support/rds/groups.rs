@@ -15,6 +15,14 @@ fn group_xml(group: &ParameterGroup) -> Xml {
         .text("DBParameterGroupArn", &group.arn)
 }
 
+fn cluster_group_xml(group: &ParameterGroup) -> Xml {
+    Xml::new()
+        .text("DBClusterParameterGroupName", &group.name)
+        .text("DBParameterGroupFamily", &group.family)
+        .text("Description", &group.description)
+        .text("DBClusterParameterGroupArn", &group.arn)
+}
+
 pub(super) fn describe_parameter_groups(asked: &Asked) -> Answered<Xml> {
     let name = asked.form.owned("DBParameterGroupName").map(|name| name.to_lowercase());
     let all: Vec<ParameterGroup> = {
@@ -50,10 +58,38 @@ pub(super) fn create_parameter_group(asked: &Asked) -> Answered<Xml> {
     Ok(Xml::new().within("DBParameterGroup", group_xml(&group)))
 }
 
-/// Up to 20 at a time. What takes effect immediately does so in every instance that has the group.
-pub(super) async fn modify_parameter_group(asked: &Asked) -> Answered<Xml> {
+pub(super) fn create_cluster_parameter_group(asked: &Asked) -> Answered<Xml> {
     let form = &asked.form;
-    let name = form.identifier("DBParameterGroupName")?;
+    let name = form.identifier("DBClusterParameterGroupName")?;
+    let mut group = ParameterGroup::new(&asked.region, "cluster-pg", &name, "aurora-postgresql15");
+    form.required("DBParameterGroupFamily")?.clone_into(&mut group.family);
+    form.required("Description")?.clone_into(&mut group.description);
+    group.tags = form.tags().unwrap_or_default();
+    let mut state = asked.shared.state();
+    let groups = &mut state.region(&asked.region).cluster_parameter_groups;
+    if groups.contains_key(&name) {
+        // As AWS has it: with the code of the groups of instances.
+        let words = format!("Parameter group {name} already exists");
+        return Err(ApiError::new("DBParameterGroupAlreadyExists", words));
+    }
+    groups.insert(name, group.clone());
+    Ok(Xml::new().within("DBClusterParameterGroup", cluster_group_xml(&group)))
+}
+
+/// As for instances. A cluster takes it up when its server starts.
+pub(super) fn modify_cluster_parameter_group(asked: &Asked) -> Answered<Xml> {
+    let name = asked.form.identifier("DBClusterParameterGroupName")?;
+    let changes = changes(asked)?;
+    let mut state = asked.shared.state();
+    let group = state.region(&asked.region).cluster_parameter_groups.get_mut(&name);
+    let missing = || ApiError::missing("DBParameterGroupNotFound", "DBClusterParameterGroup", &name);
+    group.ok_or_else(missing)?.parameters.extend(changes.into_iter().map(|(name, value, _)| (name, value)));
+    Ok(Xml::new().text("DBClusterParameterGroupName", name))
+}
+
+/// The name and the value of each, and whether it is to take effect at once. Up to 20 at a time.
+fn changes(asked: &Asked) -> Answered<Vec<(String, String, bool)>> {
+    let form = &asked.form;
     let mut changes = Vec::new();
     while let Some(parameter) = form.get(&format!("Parameters.Parameter.{}.ParameterName", changes.len() + 1))
     {
@@ -72,6 +108,13 @@ pub(super) async fn modify_parameter_group(asked: &Asked) -> Answered<Xml> {
             "between 1 and 20 parameters can be modified at a time",
         ));
     }
+    Ok(changes)
+}
+
+/// What takes effect immediately does so in every instance that has the group.
+pub(super) async fn modify_parameter_group(asked: &Asked) -> Answered<Xml> {
+    let name = asked.form.identifier("DBParameterGroupName")?;
+    let changes = changes(asked)?;
     let users: Vec<Instance> = {
         let mut state = asked.shared.state();
         let region = state.region(&asked.region);
@@ -119,14 +162,7 @@ pub(super) fn describe_cluster_parameter_groups(asked: &Asked) -> Answered<Xml> 
         return Err(ApiError::missing("DBParameterGroupNotFound", "DBClusterParameterGroup", &name));
     }
     let (page, marker) = asked.form.page(all, |group| group.name.clone())?;
-    let shown = page.iter().map(|group| {
-        Xml::new()
-            .text("DBClusterParameterGroupName", &group.name)
-            .text("DBParameterGroupFamily", &group.family)
-            .text("Description", &group.description)
-            .text("DBClusterParameterGroupArn", &group.arn)
-    });
-    let shown: Vec<Xml> = shown.collect();
+    let shown: Vec<Xml> = page.iter().map(cluster_group_xml).collect();
     Ok(Xml::new().maybe("Marker", marker).list("DBClusterParameterGroups", "DBClusterParameterGroup", shown))
 }
 

@@ -55,6 +55,8 @@ async fn rds(action: &str, asked: &Asked) -> Answered<Xml> {
         "StopDBInstanceAutomatedBackupsReplication" => replication::stop(asked),
         "CreateDBParameterGroup" => groups::create_parameter_group(asked),
         "ModifyDBParameterGroup" => groups::modify_parameter_group(asked).await,
+        "CreateDBClusterParameterGroup" => groups::create_cluster_parameter_group(asked),
+        "ModifyDBClusterParameterGroup" => groups::modify_cluster_parameter_group(asked),
         "DescribeDBEngineVersions" => catalog::engine_versions(asked),
         "DescribeSourceRegions" => catalog::source_regions(asked),
         "DescribePendingMaintenanceActions" => catalog::pending_maintenance(asked),

@@ -23,6 +23,12 @@ fn of<'a>(region: &'a mut Region, here: &str, arn: &str) -> Answered<&'a mut Tag
                 .map(|group| &mut group.tags)
                 .ok_or_else(|| ApiError::missing("DBParameterGroupNotFound", "DBParameterGroup", id))
         }
+        "cluster-pg" => {
+            let group = region.cluster_parameter_groups.get_mut(id);
+            group
+                .map(|group| &mut group.tags)
+                .ok_or_else(|| ApiError::missing("DBParameterGroupNotFound", "DBClusterParameterGroup", id))
+        }
         "auto-backup" => {
             let backup = region.backups.get_mut(arn);
             backup.map(|backup| &mut backup.settings.tags).ok_or_else(wrong)

@@ -113,6 +113,33 @@ impl RdsServer {
         self.shared.state().region(region).parameter_groups.insert(name.to_owned(), group);
     }
 
+    /// Puts an instance of a cluster in a parameter group of its own, with these parameters.
+    pub(crate) fn set_parameter_group(
+        &self,
+        region: &str,
+        id: &str,
+        name: &str,
+        parameters: &[(&str, &str)],
+    ) -> Outcome<()> {
+        self.add_parameter_group(region, name, parameters);
+        let mut state = self.shared.state();
+        let groups = &mut state.region(region).parameter_groups;
+        if let Some(group) = groups.get_mut(name) {
+            "aurora-postgresql15".clone_into(&mut group.family);
+        }
+        let instance = state.region(region).instances.get_mut(id).ok_or("no such instance")?;
+        name.clone_into(&mut instance.settings.parameter_group);
+        Ok(())
+    }
+
+    /// The parameters of a group, and whether it has a tag; of one for clusters, or for instances.
+    pub(crate) fn group(&self, region: &str, name: &str, of_cluster: bool) -> Option<ParameterGroup> {
+        let mut state = self.shared.state();
+        let region = state.region(region);
+        let groups = if of_cluster { &region.cluster_parameter_groups } else { &region.parameter_groups };
+        groups.get(name).cloned()
+    }
+
     pub(crate) fn add_cluster_parameter_group(&self, region: &str, name: &str) {
         let group = ParameterGroup::new(region, "cluster-pg", name, "aurora-postgresql15");
         self.shared.state().region(region).cluster_parameter_groups.insert(name.to_owned(), group);
