@@ -3,11 +3,14 @@
 //! *Invariants.* Only what carries all of drctl's tags is listed at all, and each is looked at again before it
 //! goes: see [`crate::aws::rds::Temporary`]. Backups have no expiry there: retention removes them.
 
+use std::time::Instant;
+
 use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
 
 use crate::aws::rds::{Rds, Refusal, Removal, Temporary};
 use crate::event::told;
+use crate::platform::CancellationToken;
 use crate::policy::{AwsPlace, Policy, RdsDatabase, SourceConfig};
 
 /// One thing, and whether it is to go.
@@ -79,8 +82,25 @@ fn is_same(one: &AwsPlace, other: &AwsPlace) -> bool {
         && one.credentials.to_string() == other.credentials.to_string()
 }
 
-/// Removes one, if it is still what was planned. The reason where RDS could not be told to.
-pub async fn remove(policy: &Policy, leftover: &Leftover, now: DateTime<Utc>) -> Result<Removal, String> {
+/// Removes one, if it is still what was planned; a cluster when its instances are gone. The reason where RDS could
+/// not be told to.
+pub async fn remove(
+    policy: &Policy,
+    leftover: &Leftover,
+    now: DateTime<Utc>,
+    cancel: &CancellationToken,
+) -> Result<Removal, String> {
     let rds = Rds::of(&leftover.place).await.map_err(|error| told(&error))?;
-    rds.remove(&leftover.temporary, &policy.system, now).await.map_err(|failure| told(&failure))
+    let begun = Instant::now();
+    loop {
+        let removal = rds.remove(&leftover.temporary, &policy.system, now).await;
+        match removal.map_err(|failure| told(&failure))? {
+            Removal::Waits if begun.elapsed() < leftover.place.deadline && !cancel.is_cancelled() => {}
+            removal => return Ok(removal),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(leftover.place.poll) => {}
+            () = cancel.cancelled() => {}
+        }
+    }
 }

@@ -23,6 +23,7 @@ mod logical;
 mod r2;
 mod rds_backup;
 mod rds_cluster_promote;
+mod rds_cluster_reap;
 mod rds_clusters;
 mod rds_double;
 mod rds_double_clusters;

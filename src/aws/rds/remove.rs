@@ -1,5 +1,9 @@
 //! The only calls that end anything in RDS. Each looks at the thing again just before, and ends it only if it
 //! says itself that it may be.
+//!
+//! An instance of a cluster goes with its cluster and never alone: what its own tags say may be left over from
+//! before the cluster became production. Deletion protection is the cluster's, and RDS would let its instances be
+//! deleted all the same.
 
 use chrono::{DateTime, Utc};
 use thiserror::Error;
@@ -19,6 +23,8 @@ pub struct Temporary {
     pub tags: Tags,
     /// RDS refuses to delete it until somebody turns that off.
     pub is_protected: bool,
+    /// Of a cluster: the instances that go before it, those that only read first.
+    pub members: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +66,8 @@ pub enum Refusal {
     Protected,
     #[error("another one has its name now")]
     Another,
+    #[error("instance `{name}` in it is not to go: {}", .why)]
+    Member { name: String, why: Box<Refusal> },
     #[error("it is `{0}` already")]
     Going(String),
 }
@@ -69,6 +77,8 @@ pub enum Refusal {
 pub enum Removal {
     /// RDS deletes it; that takes minutes.
     Begun,
+    /// RDS deletes its instances, and takes no order to delete it before they are gone.
+    Waits,
     /// It is not there any more.
     Gone,
     Refused(Refusal),
@@ -107,7 +117,14 @@ impl Temporary {
 
 impl From<Database> for Temporary {
     fn from(database: Database) -> Self {
+        let mut members = match &database.profile.cluster {
+            // A Multi-AZ cluster takes its own with it.
+            Some(cluster) if database.profile.engine.starts_with("aurora") => cluster.members.clone(),
+            _ => vec![],
+        };
+        members.sort_by_key(|member| member.is_writer);
         Self {
+            members: members.into_iter().map(|member| member.identifier).collect(),
             id: TemporaryId::Database(database.id),
             status: database.status,
             resource_id: Some(database.resource_id),
@@ -125,19 +142,21 @@ impl From<Snapshot> for Temporary {
             resource_id: snapshot.resource_id,
             tags: snapshot.tags,
             is_protected: false,
+            members: vec![],
         }
     }
 }
 
 impl Rds {
-    /// Everything of this region that drctl made for this system and for a while; instances before the clusters
-    /// they are in.
+    /// Everything of this region that drctl made for this system and for a while. Instances of clusters are not
+    /// listed: they go with these.
     pub async fn temporary(
         &self,
         system: &SystemName,
         with_clusters: bool,
     ) -> Result<Vec<Temporary>, AwsFailure> {
-        let mut known: Vec<Temporary> = self.instances().await?.into_iter().map(Temporary::from).collect();
+        let instances = self.instances().await?.into_iter().filter(|instance| instance.cluster.is_none());
+        let mut known: Vec<Temporary> = instances.map(Temporary::from).collect();
         if with_clusters {
             known.extend(self.clusters().await?.into_iter().map(Temporary::from));
         }
@@ -165,11 +184,52 @@ impl Rds {
         if let Some(refusal) = standing.refusal(system, now) {
             return Ok(Removal::Refused(refusal));
         }
+        let members = match self.members_to_remove(&standing, system, now).await? {
+            Ok(members) => members,
+            Err(refusal) => return Ok(Removal::Refused(refusal)),
+        };
+        for member in members {
+            match self.delete_member(&member).await {
+                // Gone, or going: it was asked for before.
+                Err(failure) if matches!(failure.kind, FailureKind::NotFound | FailureKind::State) => {}
+                deleted => deleted?,
+            }
+        }
         match self.delete(&standing.id).await {
             Ok(()) => Ok(Removal::Begun),
             Err(failure) if failure.kind == FailureKind::NotFound => Ok(Removal::Gone),
+            Err(failure) if failure.kind == FailureKind::State && !standing.members.is_empty() => {
+                Ok(Removal::Waits)
+            }
             Err(failure) => Err(failure),
         }
+    }
+
+    /// The instances of a cluster that RDS does not delete yet, or what speaks against one: then none of them
+    /// goes.
+    async fn members_to_remove(
+        &self,
+        cluster: &Temporary,
+        system: &SystemName,
+        now: DateTime<Utc>,
+    ) -> Result<Result<Vec<String>, Refusal>, AwsFailure> {
+        let mut members = Vec::new();
+        for name in &cluster.members {
+            let member = self.database(&RdsDatabase::Instance(name.clone())).await?;
+            let Some(member) = member.map(Temporary::from) else { continue };
+            match member.refusal(system, now) {
+                None | Some(Refusal::Protected) => members.push(name.clone()),
+                Some(Refusal::Going(_)) => {}
+                Some(why) => return Ok(Err(Refusal::Member { name: name.clone(), why: Box::new(why) })),
+            }
+        }
+        Ok(Ok(members))
+    }
+
+    /// What it wrote is the cluster's.
+    async fn delete_member(&self, name: &str) -> Result<(), AwsFailure> {
+        let call = self.client.delete_db_instance().db_instance_identifier(name).skip_final_snapshot(true);
+        call.send().await.map(drop).map_err(self.failed("DeleteDBInstance"))
     }
 
     async fn delete(&self, id: &TemporaryId) -> Result<(), AwsFailure> {
@@ -205,7 +265,8 @@ mod tests {
     fn refusal(tags: &[(&str, &str)], status: &str, is_protected: bool) -> Option<Refusal> {
         let tags = tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         let id = TemporaryId::Database(RdsDatabase::Instance("drctl-drill-1".to_owned()));
-        let temporary = Temporary { id, status: status.to_owned(), resource_id: None, tags, is_protected };
+        let (status, members) = (status.to_owned(), vec![]);
+        let temporary = Temporary { id, status, resource_id: None, tags, is_protected, members };
         let refusal = temporary.refusal(&"shop".parse().unwrap(), NOW.parse().unwrap());
         // What is not of this system and for a while is not even listed.
         let stays = matches!(refusal, Some(Refusal::NotManaged | Refusal::OtherSystem | Refusal::Stays));

@@ -10,11 +10,12 @@ use crate::cli::table::{Cell, Table};
 use crate::policy::SourceConfig;
 use crate::upkeep::reap::{Leftover, Plan, plan, remove};
 
-/// Remove instances and snapshots that drctl made for a while and left behind
+/// Remove instances, clusters and snapshots that drctl made for a while and left behind
 ///
 /// Shows what it would remove, and changes nothing without `--apply`. Removes only what carries drctl's tags, is
 /// of this policy's system, and whose time to stay is over; backups carry no such time. Each is looked at again
-/// just before it goes. Deletion protection is respected.
+/// just before it goes. Deletion protection is respected. A cluster goes with its instances, and stays where one
+/// of them is to stay.
 #[derive(Debug, clap::Args)]
 #[command(after_help = exit::HELP)]
 pub(super) struct ReapArgs {
@@ -30,7 +31,10 @@ struct Row<'a> {
     name: &'a str,
     owner: Option<&'a str>,
     expires: Option<chrono::DateTime<chrono::Utc>>,
-    /// `expired`, `kept`, `deleting`, `gone`, `failed`
+    /// Of a cluster: the instances that go with it.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    members: &'a [String],
+    /// `expired`, `kept`, `deleting`, `waiting`, `gone`, `failed`
     outcome: &'static str,
     reason: Option<String>,
 }
@@ -63,15 +67,18 @@ pub(super) async fn run(args: ReapArgs, context: &Context) -> Result<Exit, Comma
             Some(refusal) => row(leftover, "kept", Some(refusal.to_string())),
             None if !args.apply => row(leftover, "expired", None),
             None if context.cancel.is_cancelled() => row(leftover, "kept", Some("interrupted".to_owned())),
-            None => match remove(&policy, leftover, context.clock.now()).await {
+            None => match remove(&policy, leftover, context.clock.now(), &context.cancel).await {
                 Ok(Removal::Begun) => row(leftover, "deleting", None),
+                Ok(Removal::Waits) => {
+                    row(leftover, "waiting", Some("RDS still deletes its instances: run it again".to_owned()))
+                }
                 Ok(Removal::Gone) => row(leftover, "gone", None),
                 Ok(Removal::Refused(refusal)) => row(leftover, "kept", Some(refusal.to_string())),
                 Err(reason) => row(leftover, "failed", Some(reason)),
             },
         });
     }
-    let failed = rows.iter().any(|row| row.outcome == "failed");
+    let failed = rows.iter().any(|row| matches!(row.outcome, "failed" | "waiting"));
     if context.output.is_json() {
         let unknown = plan.unknown.iter().map(|(region, reason)| Unknown { region, reason });
         let document = Document { applied: args.apply, leftovers: rows, unknown: unknown.collect() };
@@ -94,6 +101,7 @@ fn row<'a>(leftover: &'a Leftover, outcome: &'static str, reason: Option<String>
         name: temporary.id.name(),
         owner: temporary.tags.get(OWNER),
         expires: temporary.expires(),
+        members: &temporary.members,
         outcome,
         reason,
     }
@@ -126,6 +134,10 @@ fn show(context: &Context, plan: &Plan, rows: &[Row<'_>], applied: bool) {
     }
     table.lines().iter().for_each(|line| output.line(line));
     for row in rows {
+        if !row.members.is_empty() {
+            let members = row.members.join(", ");
+            output.line(format!("  {} in {} has the instances {members}", row.name, row.region));
+        }
         if let Some(reason) = &row.reason {
             output.line(format!("  {} in {}: {reason}", row.name, row.region));
         }
