@@ -219,7 +219,12 @@ async fn of_region(
 ) -> Result<(), String> {
     let rds = Rds::of(&source.place.in_region(&region.name)).await.map_err(|error| told(&error))?;
     let failed = |failure: AwsFailure| told(&failure);
-    let kept = rds.automated_backups_of(source.database.identifier()).await.map_err(failed)?;
+    let of_cluster = matches!(source.database, RdsDatabase::Cluster(_));
+    // RDS replicates those of instances only.
+    let kept = match of_cluster {
+        true => vec![],
+        false => rds.automated_backups_of(&source.database).await.map_err(failed)?,
+    };
     let name = &region.name;
     if database.is_some_and(|database| database.profile.encrypted) && region.kms_key.is_none() {
         found.fault(
@@ -236,9 +241,12 @@ async fn of_region(
             ),
         }
     }
-    let of_cluster = matches!(source.database, RdsDatabase::Cluster(_));
-    if let Some(group) = region.names.parameter_group.as_ref().filter(|_| !of_cluster) {
-        match rds.has_parameter_group(group).await.map_err(failed)? {
+    if let Some(group) = &region.names.parameter_group {
+        let has = match of_cluster {
+            true => rds.has_cluster_parameter_group(group).await,
+            false => rds.has_parameter_group(group).await,
+        };
+        match has.map_err(failed)? {
             true => found.good(format!("parameter group `{group}` is there in {name}")),
             false => found.fault(
                 format!("there is no parameter group `{group}` in {name}, which a restore there would use"),
@@ -247,7 +255,7 @@ async fn of_region(
         }
     }
     let own = |kept: &&AutomatedBackup| {
-        kept.instance_region.as_ref().is_none_or(|region| *region == source.place.region)
+        kept.database_region.as_ref().is_none_or(|region| *region == source.place.region)
             && database.is_none_or(|database| database.resource_id == kept.resource_id)
     };
     let replicated = kept.iter().filter(own).find(|kept| kept.status != "retained");

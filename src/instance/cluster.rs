@@ -293,7 +293,7 @@ fn members(found: &Situation, to: &str, settings: &mut Settings, overrides: &Ove
     members
 }
 
-/// What a cluster that is there can be restored to. Of one that is gone, RDS's own backups are not looked for.
+/// What a cluster that is there can be restored to.
 pub(super) fn live(database: Option<Database>) -> Vec<Automated> {
     let live = database.and_then(|database| {
         let window =
@@ -307,6 +307,18 @@ pub(super) fn live(database: Option<Database>) -> Vec<Automated> {
         Some(Automated { resource_id, origin, window, encrypted: database.profile.encrypted })
     });
     live.into_iter().collect()
+}
+
+/// With those that are gone and whose backups RDS kept. One that is there may be among them, too: it is restored
+/// by its name. Of another region's nothing can be restored here.
+pub(super) fn with_retained(mut live: Vec<Automated>, retained: Vec<Automated>) -> Vec<Automated> {
+    for one in retained {
+        let is_known = live.iter().any(|known| known.resource_id == one.resource_id);
+        if !is_known && matches!(one.origin, Origin::Automated { .. }) {
+            live.push(one);
+        }
+    }
+    live
 }
 
 /// A copy of a cluster's snapshot says when it was copied, and not of when its data is: that is recorded. Where it

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use futures_util::future::join_all;
+use futures_util::future::{join_all, ready};
+use futures_util::stream::{self, StreamExt as _};
 
 use super::choice::{Automated, Chosen, Lineage, Region, Stored, Via, choose};
-use super::cluster::{Members, date_copies, live};
+use super::cluster::{Members, date_copies, live, with_retained};
 use super::settings::is_default;
 use super::{InstanceError, Refusal, Request, Run, Target};
 use crate::aws::AwsFailure;
@@ -17,6 +18,9 @@ use crate::model::{
 use crate::policy::{RdsDatabase, RdsSource};
 use crate::repository::{SmallReader, layout, list_all, manifest};
 use crate::source::logical::DETAILS;
+
+/// Requests to a repository at a time.
+const MANIFESTS_AT_ONCE: usize = 8;
 
 /// Everything that was found out before deciding.
 #[derive(Clone, Debug)]
@@ -129,20 +133,20 @@ impl Run {
                 }
             }
         }
-        let mut stored = Vec::new();
-        for (id, holders) in holders.into_iter().rev() {
-            for name in &holders {
-                let Some(repository) = self.repositories.find(name) else { continue };
-                match manifest::read(&*repository.store, &self.system, &id).await {
-                    Ok((manifest, _)) => {
-                        stored.push(Stored { manifest, holders: holders.clone() });
-                        break;
-                    }
-                    Err(error) => self.events.warning(format!("repository {name}: {}", told(&error))),
-                }
+        let read = holders.into_iter().rev().map(|(id, holders)| self.read(id, holders));
+        stream::iter(read).buffered(MANIFESTS_AT_ONCE).filter_map(ready).collect().await
+    }
+
+    /// From the first repository where it can be read.
+    async fn read(&self, id: BackupId, holders: Vec<RepositoryName>) -> Option<Stored> {
+        for name in &holders {
+            let Some(repository) = self.repositories.find(name) else { continue };
+            match manifest::read(&*repository.store, &self.system, &id).await {
+                Ok((manifest, _)) => return Some(Stored { manifest, holders }),
+                Err(error) => self.events.warning(format!("repository {name}: {}", told(&error))),
             }
         }
-        stored
+        None
     }
 
     /// What each region of the policy has, the database's own first; and those that could not be asked.
@@ -188,10 +192,32 @@ impl Run {
         let automated = match (&request.target, &config.database) {
             (Target::Backup(_), _) => vec![],
             (_, RdsDatabase::Instance(_)) => automated(&rds, config, lineage).await?,
-            (_, RdsDatabase::Cluster(_)) if name != config.place.region => vec![],
-            (_, RdsDatabase::Cluster(_)) => live(rds.database(&config.database).await?),
+            (_, RdsDatabase::Cluster(_)) => self.of_cluster(&rds, config, lineage).await?,
         };
         Ok(Region { name: name.to_owned(), snapshots, automated })
+    }
+
+    /// What a cluster that is there can be restored to, and those that are gone.
+    async fn of_cluster(
+        &self,
+        rds: &Rds,
+        config: &RdsSource,
+        lineage: &Lineage,
+    ) -> Result<Vec<Automated>, InstanceError> {
+        let is_home = rds.region() == config.place.region;
+        let live = if is_home { live(rds.database(&config.database).await?) } else { vec![] };
+        match automated(rds, config, lineage).await {
+            Ok(retained) => Ok(with_retained(live, retained)),
+            // The one that is there is restored all the same.
+            Err(failure) => {
+                self.events.warning(format!(
+                    "it is not known which backups of deleted clusters {} has: {}",
+                    rds.region(),
+                    told(&failure)
+                ));
+                Ok(live)
+            }
+        }
     }
 
     /// As it was recorded with the backup that is restored; to a moment, with the newest one before it.
@@ -277,12 +303,12 @@ async fn lineage(request: &Request, stored: &[Stored]) -> Lineage {
     Lineage { live: live.await, backed_up }
 }
 
-/// The automated backups in the region of every instance that is or was this source's.
+/// The automated backups in the region of every database that is or was this source's.
 async fn automated(rds: &Rds, config: &RdsSource, lineage: &Lineage) -> Result<Vec<Automated>, AwsFailure> {
     let (name, home) = (config.database.identifier(), config.place.region.as_str());
-    let known = rds.automated_backups().await?;
+    let known = rds.automated_backups(&config.database).await?;
     let automated = known.into_iter().filter_map(|backup| {
-        let of_region = backup.instance_region.as_deref().unwrap_or(rds.region());
+        let of_region = backup.database_region.as_deref().unwrap_or(rds.region());
         lineage.holds(&backup.resource_id, backup.of == name, of_region == home).then_some(())?;
         let (resource_id, moment) = (backup.resource_id, Moment::Latest);
         let origin = if of_region == rds.region() {

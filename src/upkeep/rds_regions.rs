@@ -11,7 +11,7 @@ use crate::aws::rds::{AutomatedBackup, Rds};
 use crate::catalog::BackupEntry;
 use crate::event::told;
 use crate::model::{BackupId, SourceName, SystemName};
-use crate::policy::{Policy, RdsSource, SourceConfig};
+use crate::policy::{Policy, RdsDatabase, RdsSource, SourceConfig};
 
 /// Of every source whose backups AWS keeps.
 pub type Regions = BTreeMap<SourceName, KeptByAws>;
@@ -116,9 +116,12 @@ async fn ask_region(
 /// retained after it was deleted.
 async fn automated(rds: &Rds, source: &RdsSource) -> Result<Option<AutomatedReach>, AwsFailure> {
     let home = &source.place.region;
-    let kept = rds.automated_backups_of(source.database.identifier()).await?;
+    if matches!(source.database, RdsDatabase::Cluster(_)) {
+        return of_cluster(rds, source).await;
+    }
+    let kept = rds.automated_backups_of(&source.database).await?;
     // In another region a database may have the same name.
-    let own = |backup: &&AutomatedBackup| backup.instance_region.as_ref().unwrap_or(home) == home;
+    let own = |backup: &&AutomatedBackup| backup.database_region.as_ref().unwrap_or(home) == home;
     let windows = kept.iter().filter(own).filter_map(|backup| backup.window);
     let newest = windows.max_by_key(|window| window.latest);
     if rds.region() != home {
@@ -132,4 +135,18 @@ async fn automated(rds: &Rds, source: &RdsSource) -> Result<Option<AutomatedReac
     let earliest = database.as_ref().and_then(|database| database.earliest_restorable);
     let earliest = earliest.or(newest.map(|window| window.earliest));
     Ok(until.map(|until| AutomatedReach { earliest, until }))
+}
+
+/// A cluster's are in its own region only: of the one that is there, or of the last that was deleted.
+async fn of_cluster(rds: &Rds, source: &RdsSource) -> Result<Option<AutomatedReach>, AwsFailure> {
+    if rds.region() != source.place.region {
+        return Ok(None);
+    }
+    if let Some(database) = rds.database(&source.database).await? {
+        let reach = |until| AutomatedReach { earliest: database.earliest_restorable, until };
+        return Ok(database.latest_restorable.map(reach));
+    }
+    let kept = rds.automated_backups_of(&source.database).await?;
+    let newest = kept.iter().filter_map(|backup| backup.window).max_by_key(|window| window.latest);
+    Ok(newest.map(|window| AutomatedReach { earliest: Some(window.earliest), until: window.latest }))
 }

@@ -103,7 +103,7 @@ async fn look(
     days: u32,
 ) -> Result<What, String> {
     let rds = Rds::of(&source.place.in_region(&region.name)).await.map_err(|error| told(&error))?;
-    let kept = rds.automated_backups_of(source.database.identifier()).await.map_err(|error| told(&error))?;
+    let kept = rds.automated_backups_of(&source.database).await.map_err(|error| told(&error))?;
     let standing = kept.into_iter().find(|kept| kept.resource_id == resource_id && kept.status != "retained");
     Ok(match (standing, &region.kms_key) {
         (Some(standing), _) => What::Stands(standing),

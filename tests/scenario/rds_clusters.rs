@@ -317,3 +317,65 @@ async fn the_parameter_groups_of_a_cluster_and_of_its_instances_are_made_anew_wh
     assert_eq!(school.server.failures(), Vec::<String>::new());
     Ok(())
 }
+
+#[tokio::test]
+async fn of_a_cluster_that_was_deleted_what_rds_kept_is_restored_to_a_time() -> Outcome<()> {
+    let school = School::aurora(Timing::default()).await?;
+    school.back_up().await?;
+    school.sql(HOME, "school", "INSERT INTO pupils VALUES (2, 'grace')").await?;
+    let clock = "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') FROM pg_sleep(1)";
+    let then = school.sql(HOME, "school", clock).await?;
+    school.sql(HOME, "school", "INSERT INTO pupils SELECT 3, 'mistake' FROM pg_sleep(1.1)").await?;
+    let client = school.server.client(HOME);
+    let mistaken = SystemClock.now();
+    let reaches = async || -> Outcome<bool> {
+        let found = client.describe_db_clusters().db_cluster_identifier("school").send().await?;
+        let latest = found.db_clusters().first().and_then(|one| one.latest_restorable_time());
+        Ok(latest.is_some_and(|latest| latest.secs() > mistaken.timestamp()))
+    };
+    let begun = std::time::Instant::now();
+    while !reaches().await? {
+        assert!(begun.elapsed() < Duration::from_secs(60), "the log is not archived");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let open = client.modify_db_cluster().db_cluster_identifier("school").deletion_protection(false);
+    open.apply_immediately(true).send().await?;
+    for member in ["school-a", "school-b"] {
+        client.delete_db_instance().db_instance_identifier(member).send().await?;
+    }
+    let delete = client.delete_db_cluster().db_cluster_identifier("school").skip_final_snapshot(true);
+    delete.delete_automated_backups(false).send().await?;
+    school.server.reached(HOME, "school", "deleted").await?;
+
+    school.system.expect(0, &["status"]).await?.says("and automated backups")?;
+    let key_file = school.identity();
+    let restore = ["restore", "cluster", "--point-in-time", &then, "--to-instance", "then", "-i", &key_file];
+    school.system.expect(0, &restore).await?.says("RDS's automated backups, in us-east-1")?;
+    assert_eq!(school.pupils(HOME, "then").await?, "ada grace");
+    assert_eq!(school.members(HOME, "then"), ["then-1", "then-2"]);
+    let latest = ["restore", "cluster", "--latest", "--to-instance", "latest", "-i", &key_file];
+    school.system.expect(0, &latest).await?;
+    assert_eq!(school.pupils(HOME, "latest").await?, "ada grace mistake");
+
+    // Another cluster of that name is no reason to forget the one that was backed up.
+    school.server.cluster(HOME, "school", school.settings.clone(), &["school-a"]).await?;
+    let again = ["restore", "cluster", "--point-in-time", &then, "--to-instance", "again", "-i", &key_file];
+    school.system.expect(0, &again).await?;
+    assert_eq!(school.pupils(HOME, "again").await?, "ada grace");
+    school
+        .system
+        .expect(1, &["restore", "cluster", "--latest", "--to-instance", "torn", "-i", &key_file])
+        .await?
+        .says("is another than the one that was backed up")?;
+
+    // Whose role may not list them still restores what is there.
+    school.back_up().await?;
+    school.server.fail(When::action("DescribeDBClusterAutomatedBackups"), Fault::DENIED);
+    let denied = ["restore", "cluster", "--backup", "latest", "--to-instance", "denied", "-i", &key_file];
+    school.system.expect(0, &denied).await?;
+    let denied = ["restore", "cluster", "--latest", "--to-instance", "live", "-i", &key_file];
+    let denied = school.system.expect(0, &denied).await?;
+    denied.says("it is not known which backups of deleted clusters us-east-1 has")?;
+    assert_eq!(school.server.failures(), Vec::<String>::new());
+    Ok(())
+}

@@ -1,20 +1,21 @@
-use aws_sdk_rds::types::DbInstanceAutomatedBackup;
+use aws_sdk_rds::types::{self, DbClusterAutomatedBackup, DbInstanceAutomatedBackup};
 use chrono::{DateTime, Utc};
 
 use super::super::AwsFailure;
 use super::super::answer::{found, time};
 use super::Rds;
+use crate::policy::RdsDatabase;
 
-/// RDS's own backups of an instance, with which it restores to a point in time; in the instance's region, or
-/// replicated to another.
+/// RDS's own backups of an instance or a cluster, with which it restores to a point in time; in its region, or, of
+/// instances only, replicated to another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AutomatedBackup {
     /// A restore in another region names it.
     pub arn: String,
     pub of: String,
     pub resource_id: String,
-    /// Where the instance is, or was.
-    pub instance_region: Option<String>,
+    /// Where it is, or was.
+    pub database_region: Option<String>,
     /// `active`, `replicating`, `retained`
     pub status: String,
     pub window: Option<RestoreWindow>,
@@ -36,8 +37,15 @@ impl RestoreWindow {
 }
 
 impl Rds {
-    /// All that this region keeps, of instances of whatever region. Aurora has none.
-    pub async fn automated_backups(&self) -> Result<Vec<AutomatedBackup>, AwsFailure> {
+    /// All that this region keeps, of instances of whatever region, or of clusters.
+    pub async fn automated_backups(&self, like: &RdsDatabase) -> Result<Vec<AutomatedBackup>, AwsFailure> {
+        match like {
+            RdsDatabase::Instance(_) => self.backups_of_instances().await,
+            RdsDatabase::Cluster(_) => self.backups_of_clusters().await,
+        }
+    }
+
+    async fn backups_of_instances(&self) -> Result<Vec<AutomatedBackup>, AwsFailure> {
         let asked = self.client.describe_db_instance_automated_backups();
         let mut pages = asked.into_paginator().send();
         let mut known = Vec::new();
@@ -49,10 +57,23 @@ impl Rds {
         Ok(known)
     }
 
-    /// Those of instances that have or had that name.
-    pub async fn automated_backups_of(&self, instance: &str) -> Result<Vec<AutomatedBackup>, AwsFailure> {
-        let mut known = self.automated_backups().await?;
-        known.retain(|backup| backup.of == instance);
+    /// Those of clusters that are gone, and it may be of those that are there, too.
+    async fn backups_of_clusters(&self) -> Result<Vec<AutomatedBackup>, AwsFailure> {
+        let asked = self.client.describe_db_cluster_automated_backups();
+        let mut pages = asked.into_paginator().send();
+        let mut known = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(self.failed("DescribeDBClusterAutomatedBackups"));
+            let Some(page) = found(page)? else { break };
+            known.extend(page.db_cluster_automated_backups.into_iter().flatten().filter_map(of_cluster));
+        }
+        Ok(known)
+    }
+
+    /// Those of databases that have or had that name.
+    pub async fn automated_backups_of(&self, of: &RdsDatabase) -> Result<Vec<AutomatedBackup>, AwsFailure> {
+        let mut known = self.automated_backups(of).await?;
+        known.retain(|backup| backup.of == of.identifier());
         Ok(known)
     }
 
@@ -70,17 +91,32 @@ impl Rds {
     }
 }
 
+fn window(window: types::RestoreWindow) -> Option<RestoreWindow> {
+    Some(RestoreWindow { earliest: time(window.earliest_time)?, latest: time(window.latest_time)? })
+}
+
+fn of_cluster(backup: DbClusterAutomatedBackup) -> Option<AutomatedBackup> {
+    Some(AutomatedBackup {
+        arn: backup.db_cluster_automated_backups_arn.unwrap_or_default(),
+        of: backup.db_cluster_identifier?,
+        // Without it nothing can be restored from it.
+        resource_id: backup.db_cluster_resource_id?,
+        database_region: backup.region,
+        status: backup.status.unwrap_or_default(),
+        window: backup.restore_window.and_then(window),
+        encrypted: backup.storage_encrypted.unwrap_or(false),
+        retention_days: backup.backup_retention_period.and_then(|days| u32::try_from(days).ok()),
+    })
+}
+
 fn backup(backup: DbInstanceAutomatedBackup) -> Option<AutomatedBackup> {
-    let window = backup.restore_window.and_then(|window| {
-        Some(RestoreWindow { earliest: time(window.earliest_time)?, latest: time(window.latest_time)? })
-    });
     Some(AutomatedBackup {
         arn: backup.db_instance_automated_backups_arn?,
         of: backup.db_instance_identifier?,
         resource_id: backup.dbi_resource_id.unwrap_or_default(),
-        instance_region: backup.region,
+        database_region: backup.region,
         status: backup.status.unwrap_or_default(),
-        window,
+        window: backup.restore_window.and_then(window),
         encrypted: backup.encrypted.unwrap_or(false),
         retention_days: backup.backup_retention_period.and_then(|days| u32::try_from(days).ok()),
     })

@@ -55,6 +55,56 @@ pub(super) async fn describe(asked: &Asked) -> Answered<Xml> {
     ))
 }
 
+/// Of clusters that are gone, and of those that are there.
+pub(super) fn describe_of_clusters(asked: &Asked) -> Answered<Xml> {
+    let form = &asked.form;
+    let (resource, cluster) = (form.owned("DbClusterResourceId"), form.owned("DBClusterIdentifier"));
+    let filters = form.filters();
+    let all: Vec<Backup> = {
+        let mut state = asked.shared.state();
+        let region = state.region(&asked.region);
+        let live = region.clusters.values().filter_map(|one| one.backup(&asked.region, "active"));
+        let all = live.chain(region.cluster_backups.values().cloned());
+        all.filter(|backup| {
+            resource.as_ref().is_none_or(|resource| *resource == backup.resource_id)
+                && cluster.as_ref().is_none_or(|cluster| *cluster == backup.instance)
+                && filters.get("status").is_none_or(|all| all.contains(&backup.status))
+        })
+        .collect()
+    };
+    let (page, marker) = form.page(all, |backup| backup.resource_id.clone())?;
+    let shown: Vec<Xml> = page.iter().map(of_cluster).collect();
+    Ok(Xml::new().maybe("Marker", marker).list(
+        "DBClusterAutomatedBackups",
+        "DBClusterAutomatedBackup",
+        shown,
+    ))
+}
+
+fn of_cluster(backup: &Backup) -> Xml {
+    let settings = &backup.settings;
+    let window = backup.archive.window().map_or_else(Xml::new, |(earliest, latest)| {
+        Xml::new().text("EarliestTime", time(earliest)).text("LatestTime", time(latest))
+    });
+    Xml::new()
+        .text("DBClusterAutomatedBackupsArn", &backup.arn)
+        .text("DBClusterArn", &backup.instance_arn)
+        .text("DbClusterResourceId", &backup.resource_id)
+        .text("DBClusterIdentifier", &backup.instance)
+        .text("Region", &backup.region)
+        .text("Status", &backup.status)
+        .within("RestoreWindow", window)
+        .text("ClusterCreateTime", time(backup.instance_created))
+        .text("Engine", &settings.engine)
+        .text("EngineVersion", &settings.engine_version)
+        .text("MasterUsername", &settings.master_user)
+        .text("AllocatedStorage", 1)
+        .text("StorageEncrypted", settings.kms_key.is_some())
+        .maybe("KmsKeyId", settings.kms_key.as_ref())
+        .text("BackupRetentionPeriod", settings.backup_retention)
+        .tags(&settings.tags)
+}
+
 pub(super) fn xml(backup: &Backup) -> Xml {
     let settings = &backup.settings;
     let window = backup.archive.window().map_or_else(Xml::new, |(earliest, latest)| {

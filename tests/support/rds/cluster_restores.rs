@@ -7,7 +7,7 @@ use super::super::Outcome;
 use super::Shared;
 use super::archive::Archive;
 use super::cluster_snapshots::named;
-use super::cluster_state::{Cluster, cluster_missing, is_aurora};
+use super::cluster_state::{cluster_missing, is_aurora};
 use super::cluster_xml;
 use super::clusters::join;
 use super::error::{Answered, ApiError};
@@ -19,7 +19,7 @@ use super::postgres::Postgres;
 use super::restores::Origin;
 use super::router::Asked;
 use super::settings::Settings;
-use super::state::Region;
+use super::state::{Backup, Region};
 use super::xml::Xml;
 
 pub(super) fn from_snapshot(asked: &Asked) -> Answered<Xml> {
@@ -51,24 +51,22 @@ pub(super) async fn to_point_in_time(asked: &Asked) -> Answered<Xml> {
     if !["full-copy", "copy-on-write"].contains(&kind.as_str()) {
         return Err(ApiError::new("InvalidParameterValue", format!("RestoreType cannot be {kind}")));
     }
-    let source = source(asked)?;
-    let Some(archive) = source.archive.clone() else {
-        return Err(ApiError::new("InvalidRestoreFault", "There is nothing to restore from yet."));
-    };
-    if let Some(server) = &source.server {
+    let (Backup { settings: source, archive, .. }, server) = source(asked)?;
+    if let Some(server) = &server {
         advance(asked, server, &archive).await?;
     }
     let target = time_in(&archive, form.time("RestoreToTime")?, form.is_set("UseLatestRestorableTime")?)?;
     let base = archive.base_for(target).ok_or_else(|| ApiError::internal("no base backup for it"))?;
     let (id, settings) = {
         let mut state = asked.shared.state();
-        restored(form, state.region(&asked.region), &source.settings)?
+        restored(form, state.region(&asked.region), &source)?
     };
     let target = target.format("%Y-%m-%d %H:%M:%S%.6f+00").to_string();
     begin(asked, &id, settings, Origin { data: base.data, recovery: Some((archive, target)) })
 }
 
-fn source(asked: &Asked) -> Answered<Cluster> {
+/// A cluster that is there, or by its resource id one that is gone and whose backups were kept.
+fn source(asked: &Asked) -> Answered<(Backup, Option<Arc<Postgres>>)> {
     let form = &asked.form;
     let (id, resource) = (form.owned("SourceDBClusterIdentifier"), form.owned("SourceDbClusterResourceId"));
     let wanted = match (id, resource) {
@@ -80,9 +78,15 @@ fn source(asked: &Asked) -> Answered<Cluster> {
         }
     };
     let mut state = asked.shared.state();
-    let all = state.region(&asked.region).clusters.values();
-    let mut found = all.filter(|one| [&one.id, &one.arn, &one.resource_id].contains(&&wanted));
-    found.next().cloned().ok_or_else(|| cluster_missing(&wanted))
+    let region = state.region(&asked.region);
+    if let Some(kept) = region.cluster_backups.get(&wanted) {
+        return Ok((kept.clone(), None));
+    }
+    let mut found =
+        region.clusters.values().filter(|one| [&one.id, &one.arn, &one.resource_id].contains(&&wanted));
+    let cluster = found.next().ok_or_else(|| cluster_missing(&wanted))?;
+    let nothing = || ApiError::new("InvalidRestoreFault", "There is nothing to restore from yet.");
+    Ok((cluster.backup(&asked.region, "active").ok_or_else(nothing)?, cluster.server.clone()))
 }
 
 /// What the request says, and for the rest AWS's defaults, which are not the source's.

@@ -10,7 +10,7 @@ use super::error::{Answered, ApiError};
 use super::machine::Key;
 use super::postgres::Postgres;
 use super::settings::Settings;
-use super::state::{Region, Snapshot, arn, now};
+use super::state::{Backup, Region, Snapshot, arn, now};
 
 /// Aurora, or a Multi-AZ cluster of three instances, as its engine is.
 #[derive(Clone, Debug)]
@@ -40,6 +40,24 @@ pub(super) fn is_aurora(settings: &Settings) -> bool {
 
 pub(super) fn cluster_missing(id: &str) -> ApiError {
     ApiError::missing("DBClusterNotFoundFault", "DBCluster", id)
+}
+
+impl Cluster {
+    /// What a restore to a time starts from.
+    pub(super) fn backup(&self, region: &str, status: &str) -> Option<Backup> {
+        let name = format!("cab-{}", self.resource_id.to_lowercase());
+        Some(Backup {
+            arn: arn(region, "cluster-auto-backup", &name),
+            instance: self.id.clone(),
+            instance_arn: self.arn.clone(),
+            resource_id: self.resource_id.clone(),
+            region: region.to_owned(),
+            status: status.to_owned(),
+            instance_created: self.created,
+            settings: self.settings.clone(),
+            archive: self.archive.clone()?,
+        })
+    }
 }
 
 impl Region {

@@ -284,7 +284,7 @@ pub(super) fn delete(asked: &Asked) -> Answered<Xml> {
     let form = &asked.form;
     let id = form.identifier("DBClusterIdentifier")?;
     let (skips, last) = (form.is_set("SkipFinalSnapshot")?, form.owned("FinalDBSnapshotIdentifier"));
-    let _deletes = form.flag("DeleteAutomatedBackups")?;
+    let deletes = form.flag("DeleteAutomatedBackups")?.unwrap_or(true);
     let cluster = {
         let mut state = asked.shared.state();
         let region = state.region(&asked.region);
@@ -311,12 +311,14 @@ pub(super) fn delete(asked: &Asked) -> Answered<Xml> {
     };
     let key = Key::of_cluster(&asked.region, &cluster);
     let last = last.map(|snapshot| Key::of_snapshot(&asked.region, &snapshot));
-    asked.shared.run(&format!("the deletion of {id}"), take_down(Arc::clone(&asked.shared), key, last));
+    asked
+        .shared
+        .run(&format!("the deletion of {id}"), take_down(Arc::clone(&asked.shared), key, last, deletes));
     let shown = Cluster { status: "deleting".to_owned(), ..cluster };
     Ok(Xml::new().within("DBCluster", cluster_xml::cluster(&shown, &asked.region, &[])))
 }
 
-async fn take_down(shared: Arc<Shared>, key: Key, last: Option<Key>) -> Outcome<()> {
+async fn take_down(shared: Arc<Shared>, key: Key, last: Option<Key>, deletes: bool) -> Outcome<()> {
     shared.with_cluster(&key, |cluster| "deleting".clone_into(&mut cluster.status));
     let is_taken =
         |snapshot: &Key| shared.with_snapshot(snapshot, |one| one.status != "creating").unwrap_or(true);
@@ -332,7 +334,10 @@ async fn take_down(shared: Arc<Shared>, key: Key, last: Option<Key>) -> Outcome<
         region.cluster_snapshots.retain(|_, one| one.kind != "automated" || one.resource_id != key.identity);
         let members = region.members(&key.id);
         let instances: Vec<_> = members.iter().filter_map(|id| region.instances.remove(id)).collect();
-        (region.clusters.remove(&key.id), instances)
+        let cluster = region.clusters.remove(&key.id);
+        let kept = cluster.as_ref().filter(|_| !deletes).and_then(|one| one.backup(&key.region, "retained"));
+        region.cluster_backups.extend(kept.map(|kept| (key.identity.clone(), kept)));
+        (cluster, instances)
     };
     shared.remember(&key, "deleted");
     tokio::task::spawn_blocking(move || drop(gone)).await?;

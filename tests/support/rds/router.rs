@@ -61,6 +61,7 @@ async fn rds(action: &str, asked: &Asked) -> Answered<Xml> {
         "DescribeSourceRegions" => catalog::source_regions(asked),
         "DescribePendingMaintenanceActions" => catalog::pending_maintenance(asked),
         "DescribeDBInstanceAutomatedBackups" => backups::describe(asked).await,
+        "DescribeDBClusterAutomatedBackups" => backups::describe_of_clusters(asked),
         "CreateDBInstance" => clusters::create_instance(asked),
         "DescribeDBClusters" => clusters::describe(asked).await,
         "ModifyDBCluster" => clusters::modify(asked),

@@ -59,6 +59,8 @@ pub(super) struct Region {
     pub(super) cluster_snapshots: BTreeMap<String, Snapshot>,
     /// Automated backups by their ARN: of what lives here, of what did, and of what is replicated to here.
     pub(super) backups: BTreeMap<String, Backup>,
+    /// Of clusters that are gone, by their resource ids.
+    pub(super) cluster_backups: BTreeMap<String, Backup>,
     pub(super) parameter_groups: BTreeMap<String, ParameterGroup>,
     pub(super) cluster_parameter_groups: BTreeMap<String, ParameterGroup>,
     /// The VPC of each.
