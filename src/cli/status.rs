@@ -7,13 +7,10 @@ use super::Context;
 use super::error::CommandError;
 use super::exit::Exit;
 use super::known::{Freshness, Known, word_style};
-use super::output::{Output, duration, style};
+use super::output::{duration, style};
 use super::table::{Cell, Table};
-use crate::policy::SourceConfig;
-use crate::source::recovery_point::in_each_region;
 use crate::upkeep::log::{Logs, enter_lost, logs};
-use crate::upkeep::rds_regions;
-use crate::upkeep::regions::{self, RegionStanding};
+use crate::upkeep::regions::{self, NewestPoint, Regions, Service};
 use crate::upkeep::standing::{IfLost, PlaceStanding, SourceStanding, Verdict, assess};
 
 /// Say where we stand: what each repository could give back now, and what the loss of each would cost
@@ -56,28 +53,28 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
             ));
         }
     }
-    let of_rds = match &known.refreshed {
-        Some(_) => rds_regions::ask(&known.policy).await,
-        None => rds_regions::as_recorded(&known.policy, &entries),
+    let of_aws = match &known.refreshed {
+        Some(_) => regions::ask(&known.policy).await,
+        None => regions::as_recorded(&known.policy, &entries),
     };
-    if known.refreshed.is_none() && !of_rds.is_empty() {
+    if known.refreshed.is_none() && !of_aws.is_empty() {
         context.output.note(
-            "note: `--offline` does not ask AWS: of snapshots it is shown where they stood when they were taken, and automated backups count for nothing here",
+            "note: `--offline` does not ask AWS: of what AWS keeps it is shown where it stood when it was taken; automated backups and those of plans count for nothing here",
         );
     }
-    for (source, kept) in &of_rds {
+    for (source, kept) in &of_aws {
         for region in &kept.regions {
             if let Some(reason) = &region.unknown {
-                let name = &region.region;
-                context.output.warn(format!("RDS in {name} could not be asked about {source}: {reason}"));
+                let (service, name) = (kept.service.as_str(), &region.region);
+                context
+                    .output
+                    .warn(format!("{service} in {name} could not be asked about {source}: {reason}"));
             }
         }
     }
     let now = context.clock.now();
-    let standings = assess(&sources, &known.places(), &entries, (&logs, &of_rds), rpo, now);
-    let regions = regions(&known, context).await;
-    let verdicts = standings.iter().map(|standing| standing.verdict);
-    let worst = verdicts.chain(regions.iter().map(|region| region.verdict)).max().unwrap_or(Verdict::Nothing);
+    let standings = assess(&sources, &known.places(), &entries, (&logs, &of_aws), rpo, now);
+    let worst = standings.iter().map(|standing| standing.verdict).max().unwrap_or(Verdict::Nothing);
     if context.output.is_json() {
         let document = StatusDocument {
             system: known.policy.system.as_str(),
@@ -87,11 +84,10 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
             rto_seconds: known.policy.objectives.rto.as_secs(),
             verdict: worst,
             sources: &standings,
-            regions: &regions,
         };
         context.output.document("status", &document);
     } else {
-        show(context, &known, &standings, &regions, worst);
+        show(context, &known, &standings, &of_aws, worst);
     }
     known.catalog.close().await;
     Ok(match worst {
@@ -112,36 +108,9 @@ struct StatusDocument<'a> {
     rto_seconds: u64,
     verdict: Verdict,
     sources: &'a [SourceStanding],
-    /// What AWS Backup keeps, in each region of the policy.
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    regions: &'a [RegionStanding],
 }
 
-/// AWS is asked for what it keeps, unless nobody is to be asked.
-async fn regions(known: &Known, context: &Context) -> Vec<RegionStanding> {
-    let mut standings = Vec::new();
-    let (policy, rpo) = (&known.policy, known.policy.objectives.rpo);
-    for source in policy.sources.iter().filter(|_| known.refreshed.is_some()) {
-        let SourceConfig::AwsBackup(config) = &source.config else { continue };
-        let found = in_each_region(config, &policy.system, &source.name).await;
-        standings.extend(regions::assess(&source.name, found, rpo, context.clock.now()));
-    }
-    for standing in &standings {
-        if let Some(problem) = &standing.problem {
-            let (region, source) = (&standing.region, &standing.source);
-            context.output.warn(format!("{region} could not be asked what it has of {source}: {problem}"));
-        }
-    }
-    standings
-}
-
-fn show(
-    context: &Context,
-    known: &Known,
-    standings: &[SourceStanding],
-    regions: &[RegionStanding],
-    worst: Verdict,
-) {
+fn show(context: &Context, known: &Known, standings: &[SourceStanding], of_aws: &Regions, worst: Verdict) {
     let output = &context.output;
     let place = if has_regions(standings) { "PLACE" } else { "REPOSITORY" };
     let head = ["SOURCE", place, "NEWEST RESTORABLE", "LOSES", "STATE", "VERDICT"].map(Cell::new);
@@ -155,7 +124,6 @@ fn show(
     }
     table.lines().iter().for_each(|line| output.line(line));
     places(standings).flat_map(details).for_each(|line| output.line(line));
-    show_regions(output, regions);
     output.line("");
     for standing in standings {
         standing.if_lost.iter().for_each(|lost| output.line(cost(standing, lost)));
@@ -185,9 +153,15 @@ fn show(
             && matches!(place.verdict, Verdict::Late | Verdict::ObjectiveMissed | Verdict::Nothing)
     };
     if standings.iter().flat_map(SourceStanding::deciding).any(is_late) {
-        output.note(
-            "hint: `drctl doctor` says what RDS keeps in each region, and why it is behind; `drctl rds replicate-automated-backups` has it keep its own in another region.",
-        );
+        let of_rds = of_aws.values().any(|kept| kept.service == Service::Rds);
+        output.note(format!(
+            "hint: `drctl doctor` says what AWS keeps in each region, and why it is behind{}.",
+            if of_rds {
+                "; `drctl rds replicate-automated-backups` has RDS keep its own in another region"
+            } else {
+                ""
+            }
+        ));
     }
     match worst {
         Verdict::Behind => output.note("hint: `drctl copies sync` completes the copies."),
@@ -208,31 +182,6 @@ fn show(
         }
         Verdict::Ok | Verdict::NotReached => {}
     }
-}
-
-/// What AWS keeps, where it does.
-fn show_regions(output: &Output, regions: &[RegionStanding]) {
-    if regions.is_empty() {
-        return;
-    }
-    output.line("");
-    let [source, region, vault, newest, loses, verdict] =
-        ["SOURCE", "REGION", "VAULT", "NEWEST RECOVERY POINT", "LOSES", "VERDICT"].map(Cell::new);
-    let mut table = Table::head([source, region, vault, newest, loses.right(), verdict]);
-    for standing in regions {
-        let whose = if standing.of_plan { ", of the plan" } else { "" };
-        let newest = standing.recovery_point.map(|point| format!("{}{whose}", time(point)));
-        let loses = standing.loses_seconds.map(|loses| duration(Duration::from_secs(loses)));
-        table.row([
-            Cell::new(standing.source.as_str()).style(style::STRONG),
-            Cell::new(standing.region.as_str()),
-            Cell::new(standing.vault.as_str()),
-            Cell::new(newest.unwrap_or_else(|| "none".to_owned())),
-            Cell::new(loses.unwrap_or_default()).right(),
-            Cell::new(standing.verdict.as_str()).style(word_style(standing.verdict.as_str())),
-        ]);
-    }
-    table.lines().iter().for_each(|line| output.line(line));
 }
 
 fn has_regions(standings: &[SourceStanding]) -> bool {
@@ -304,6 +253,12 @@ fn time(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
+/// One that is no backup of drctl's, or not yet.
+fn told(point: &NewestPoint) -> String {
+    let whose = if point.of_plan { ", of the plan" } else { "" };
+    format!("recovery point of {}{whose}", time(point.created))
+}
+
 fn row(source: &str, place: &PlaceStanding) -> [Cell; 6] {
     let (id, state) = match (&place.newest, &place.log) {
         (Some(newest), None) if place.automated.is_some() => {
@@ -314,6 +269,7 @@ fn row(source: &str, place: &PlaceStanding) -> [Cell; 6] {
             (format!("{} and log", newest.backup), newest.state.as_str())
         }
         (Some(newest), _) => (newest.backup.to_string(), newest.state.as_str()),
+        (None, _) if place.point.is_some() => (place.point.as_ref().map(told).unwrap_or_default(), ""),
         (None, _) => ("none".to_owned(), ""),
     };
     let loses = place.loses().map(duration).unwrap_or_default();

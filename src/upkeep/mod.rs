@@ -1,6 +1,6 @@
 //! Keeping what is stored good: reading it again ([`verify`], the log: [`verify_log`], and whether AWS has what it keeps: [`verify_kept`]), completing copies ([`copies`]), saying where
 //! a system stands ([`standing`], with what the archived log adds to it: [`log`], and
-//! what AWS keeps in each region: [`regions`], [`rds_regions`]), proving that an identity opens a backup ([`keys`]).
+//! what AWS keeps in each region: [`regions`]), proving that an identity opens a backup ([`keys`]).
 //!
 //! *Invariants.* Verifying and copying need no key, and nothing here changes or deletes an object that stands; what was
 //! made in RDS for a while is removed when its time is over ([`reap`]), and nothing else there. Whatever is
@@ -13,7 +13,7 @@ pub mod copies;
 mod examine;
 pub mod keys;
 pub mod log;
-pub mod rds_regions;
+mod rds_regions;
 pub mod reap;
 pub mod regions;
 pub mod replicate;
@@ -21,6 +21,7 @@ mod run;
 #[cfg(test)]
 mod sample;
 pub mod standing;
+mod vault_regions;
 pub mod verify;
 pub mod verify_kept;
 pub mod verify_log;

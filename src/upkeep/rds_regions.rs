@@ -1,95 +1,13 @@
-//! What AWS keeps of a source, region by region: drctl's snapshots, and RDS's own automated backups.
+//! What RDS has of a database in a region: drctl's snapshots, and RDS's own automated backups.
 
-use std::collections::BTreeMap;
-
-use chrono::{DateTime, Utc};
-use futures_util::future::join_all;
-use serde::Serialize;
-
+use super::regions::{AutomatedReach, RegionHolding};
 use crate::aws::AwsFailure;
 use crate::aws::rds::{AutomatedBackup, Rds};
-use crate::catalog::BackupEntry;
 use crate::event::told;
-use crate::model::{BackupId, SourceName, SystemName};
-use crate::policy::{Policy, RdsDatabase, RdsSource, SourceConfig};
+use crate::model::{SourceName, SystemName};
+use crate::policy::{RdsDatabase, RdsSource};
 
-/// Of every source whose backups AWS keeps.
-pub type Regions = BTreeMap<SourceName, KeptByAws>;
-
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct KeptByAws {
-    /// The database's own region first.
-    pub regions: Vec<RegionHolding>,
-    /// Dumps of it are taken too, which repositories hold.
-    pub is_dumped: bool,
-}
-
-/// One source in one region.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RegionHolding {
-    pub region: String,
-    /// Backups whose snapshots are available there.
-    pub snapshots: Vec<BackupId>,
-    pub automated: Option<AutomatedReach>,
-    /// Why it could not be asked, so that nothing is promised of it.
-    pub unknown: Option<String>,
-}
-
-/// What RDS's automated backups can bring back: every moment between the two.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct AutomatedReach {
-    /// `None`: RDS does not say.
-    pub earliest: Option<DateTime<Utc>>,
-    pub until: DateTime<Utc>,
-}
-
-/// Asks every region of every source whose snapshots the policy asks for.
-pub async fn ask(policy: &Policy) -> Regions {
-    let sources = policy.sources.iter().filter_map(|source| Some((&source.name, rds(&source.config)?)));
-    let asked = sources.map(async |(name, rds)| {
-        let regions = regions_of(rds).map(|region| ask_region(&policy.system, name, rds, region));
-        (name.clone(), KeptByAws { regions: join_all(regions).await, is_dumped: is_dumped(rds) })
-    });
-    join_all(asked).await.into_iter().collect()
-}
-
-/// What the manifests say, with nobody asked: where each snapshot stood when it was taken.
-pub fn as_recorded(policy: &Policy, entries: &[BackupEntry]) -> Regions {
-    let sources = policy.sources.iter().filter_map(|source| Some((&source.name, rds(&source.config)?)));
-    let recorded = sources.map(|(name, rds)| {
-        let held = |region: &str| {
-            let own = entries.iter().filter(|entry| entry.manifest.source == *name);
-            let stood = own.filter(|entry| {
-                entry.manifest.managed.as_ref().is_some_and(|managed| managed.held_in(region).is_some())
-            });
-            stood.map(|entry| entry.id().clone()).collect()
-        };
-        let regions = regions_of(rds).map(|region| RegionHolding {
-            region: region.to_owned(),
-            snapshots: held(region),
-            ..RegionHolding::default()
-        });
-        (name.clone(), KeptByAws { regions: regions.collect(), is_dumped: is_dumped(rds) })
-    });
-    recorded.collect()
-}
-
-fn rds(config: &SourceConfig) -> Option<&RdsSource> {
-    match config {
-        SourceConfig::Rds(rds) if rds.snapshots => Some(rds),
-        _ => None,
-    }
-}
-
-fn is_dumped(rds: &RdsSource) -> bool {
-    rds.login.as_ref().is_some_and(|login| login.logical.is_some())
-}
-
-fn regions_of(rds: &RdsSource) -> impl Iterator<Item = &str> {
-    std::iter::once(rds.place.region.as_str()).chain(rds.regions.iter().map(|region| region.name.as_str()))
-}
-
-async fn ask_region(
+pub(super) async fn ask(
     system: &SystemName,
     name: &SourceName,
     source: &RdsSource,
@@ -107,7 +25,7 @@ async fn ask_region(
         Ok::<_, AwsFailure>((own, automated(&rds, source).await?))
     };
     match asked.await {
-        Ok((snapshots, automated)) => RegionHolding { snapshots, automated, ..holding },
+        Ok((backups, automated)) => RegionHolding { backups, automated, ..holding },
         Err(failure) => RegionHolding { unknown: Some(told(&failure)), ..holding },
     }
 }

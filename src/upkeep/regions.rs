@@ -1,63 +1,132 @@
-//! Where what AWS keeps stands: what each region could give back right now, and how old it is.
+//! What AWS keeps of a source, region by region, whichever of its services keeps it.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use futures_util::future::join_all;
 use serde::Serialize;
 
-use super::standing::Verdict;
-use crate::model::SourceName;
-use crate::source::recovery_point::InRegion;
+use super::{rds_regions, vault_regions};
+use crate::catalog::BackupEntry;
+use crate::model::{BackupId, SourceName};
+use crate::policy::{Policy, RdsSource, SourceConfig};
+
+/// Of every source whose backups AWS keeps.
+pub type Regions = BTreeMap<SourceName, KeptByAws>;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptByAws {
+    pub service: Service,
+    /// That of the database or resource first.
+    pub regions: Vec<RegionHolding>,
+    /// Dumps of it are taken too, which repositories hold.
+    pub is_dumped: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    Rds,
+    AwsBackup,
+}
+
+impl Service {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Rds => "RDS",
+            Self::AwsBackup => "AWS Backup",
+        }
+    }
+}
 
 /// One source in one region.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct RegionStanding {
-    pub source: SourceName,
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RegionHolding {
     pub region: String,
+    /// Backups that could be restored there.
+    pub backups: Vec<BackupId>,
+    pub automated: Option<AutomatedReach>,
+    /// The newest of AWS Backup, which may be a plan's and no backup of drctl's.
+    pub point: Option<NewestPoint>,
+    /// Why it could not be asked, so that nothing is promised of it.
+    pub unknown: Option<String>,
+}
+
+/// What RDS's automated backups can bring back: every moment between the two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct AutomatedReach {
+    /// `None`: RDS does not say.
+    pub earliest: Option<DateTime<Utc>>,
+    pub until: DateTime<Utc>,
+}
+
+/// A recovery point of AWS Backup.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NewestPoint {
+    pub arn: String,
     pub vault: String,
-    pub verdict: Verdict,
-    /// ARN of the newest that can be restored there.
-    pub newest: Option<String>,
-    pub recovery_point: Option<DateTime<Utc>>,
-    /// The data of this long would be lost if it were restored from there now.
-    pub loses_seconds: Option<u64>,
+    pub created: DateTime<Utc>,
     /// A plan of AWS Backup had it made.
     pub of_plan: bool,
-    /// Why it could not be asked.
-    pub problem: Option<String>,
 }
 
-/// A region that could not be asked promises nothing, and is not condemned.
-pub fn assess(
-    source: &SourceName,
-    regions: Vec<InRegion>,
-    rpo: Duration,
-    now: DateTime<Utc>,
-) -> Vec<RegionStanding> {
-    regions.into_iter().map(|region| one(source, region, rpo, now)).collect()
+/// Asks every region of every source whose backups AWS keeps.
+pub async fn ask(policy: &Policy) -> Regions {
+    let asked = policy.sources.iter().map(async |source| {
+        let name = &source.name;
+        let kept = match &source.config {
+            SourceConfig::Rds(rds) if rds.snapshots => {
+                let regions = regions_of(rds);
+                let asked = regions.map(|region| rds_regions::ask(&policy.system, name, rds, region));
+                KeptByAws { service: Service::Rds, regions: join_all(asked).await, is_dumped: is_dumped(rds) }
+            }
+            SourceConfig::AwsBackup(config) => KeptByAws {
+                service: Service::AwsBackup,
+                regions: vault_regions::ask(config, &policy.system, name).await,
+                is_dumped: false,
+            },
+            _ => return None,
+        };
+        Some((name.clone(), kept))
+    });
+    join_all(asked).await.into_iter().flatten().collect()
 }
 
-fn one(source: &SourceName, region: InRegion, rpo: Duration, now: DateTime<Utc>) -> RegionStanding {
-    let (newest, problem) = match region.found {
-        Ok(found) => (found.newest, None),
-        Err(problem) => (None, Some(problem)),
-    };
-    let created = newest.as_ref().and_then(|point| point.created);
-    let loses = created.map(|created| (now - created).to_std().unwrap_or_default());
-    let verdict = match loses {
-        _ if problem.is_some() => Verdict::NotReached,
-        None => Verdict::Nothing,
-        Some(loses) => Verdict::of_loss(loses, rpo),
-    };
-    RegionStanding {
-        source: source.clone(),
-        region: region.region,
-        vault: region.vault,
-        verdict,
-        of_plan: newest.as_ref().is_some_and(|point| point.plan.is_some()),
-        newest: newest.map(|point| point.arn),
-        recovery_point: created,
-        loses_seconds: loses.map(|loses| loses.as_secs()),
-        problem,
-    }
+/// What the manifests say, with nobody asked: where each backup stood when it was taken.
+pub fn as_recorded(policy: &Policy, entries: &[BackupEntry]) -> Regions {
+    let recorded = policy.sources.iter().filter_map(|source| {
+        let (service, regions, is_dumped): (_, Vec<&str>, _) = match &source.config {
+            SourceConfig::Rds(rds) if rds.snapshots => {
+                (Service::Rds, regions_of(rds).collect(), is_dumped(rds))
+            }
+            SourceConfig::AwsBackup(config) => {
+                let copies = config.copies.iter().map(|copy| copy.region.as_str());
+                let regions = std::iter::once(config.place.region.as_str()).chain(copies).collect();
+                (Service::AwsBackup, regions, false)
+            }
+            _ => return None,
+        };
+        let held = |region: &str| {
+            let own = entries.iter().filter(|entry| entry.manifest.source == source.name);
+            let stood = own.filter(|entry| {
+                entry.manifest.managed.as_ref().is_some_and(|managed| managed.held_in(region).is_some())
+            });
+            stood.map(|entry| entry.id().clone()).collect()
+        };
+        let holding = |region: &str| RegionHolding {
+            region: region.to_owned(),
+            backups: held(region),
+            ..RegionHolding::default()
+        };
+        let regions = regions.into_iter().map(holding).collect();
+        Some((source.name.clone(), KeptByAws { service, regions, is_dumped }))
+    });
+    recorded.collect()
+}
+
+fn is_dumped(rds: &RdsSource) -> bool {
+    rds.login.as_ref().is_some_and(|login| login.logical.is_some())
+}
+
+fn regions_of(rds: &RdsSource) -> impl Iterator<Item = &str> {
+    std::iter::once(rds.place.region.as_str()).chain(rds.regions.iter().map(|region| region.name.as_str()))
 }

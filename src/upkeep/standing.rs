@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::log::{LogReach, LogStanding, Logs};
-use super::rds_regions::{AutomatedReach, KeptByAws, RegionHolding, Regions};
+use super::regions::{AutomatedReach, KeptByAws, NewestPoint, RegionHolding, Regions};
 use crate::catalog::BackupEntry;
 use crate::model::{BackupId, RepositoryName, SourceName, State};
 
@@ -94,6 +94,9 @@ pub struct PlaceStanding {
     /// What RDS's automated backups bring back there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub automated: Option<AutomatedReach>,
+    /// The newest of AWS Backup there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub point: Option<NewestPoint>,
     /// The server was told that this file is archived, and it is not there.
     pub lost: Option<String>,
     /// The data of this long would be lost if this place, alone, were restored from now.
@@ -107,6 +110,12 @@ pub struct PlaceStanding {
 }
 
 impl PlaceStanding {
+    /// Of the newest backup, whoever made it.
+    fn recovery_point(&self) -> Option<DateTime<Utc>> {
+        let newest = self.newest.as_ref().map(|newest| newest.recovery_point);
+        newest.max(self.point.as_ref().map(|point| point.created))
+    }
+
     pub fn loses(&self) -> Option<Duration> {
         self.loses_seconds.map(Duration::from_secs)
     }
@@ -226,10 +235,9 @@ fn assess_source(
 
 /// Log goes on while copies of it are on their way: only the backups themselves are compared.
 fn mark_behind(standings: &mut [PlaceStanding]) {
-    let best = standings.iter().filter_map(|place| Some(place.newest.as_ref()?.recovery_point)).max();
+    let best = standings.iter().filter_map(PlaceStanding::recovery_point).max();
     for place in standings {
-        let own = place.newest.as_ref().map(|newest| newest.recovery_point);
-        place.behind = own < best;
+        place.behind = place.recovery_point() < best;
         if place.behind && matches!(place.verdict, Verdict::Ok | Verdict::Late) {
             place.verdict = Verdict::Behind;
         }
@@ -251,7 +259,8 @@ fn if_lost(lost: &Keeper, standings: &[PlaceStanding]) -> IfLost {
     }
 }
 
-/// `own`: newest first. A snapshot without its manifest is not a backup yet.
+/// `own`: newest first. A snapshot without its manifest is not a backup yet; a recovery point that AWS Backup calls
+/// whole can be restored without one.
 fn assess_region(
     region: &RegionHolding,
     own: &[&BackupEntry],
@@ -259,12 +268,16 @@ fn assess_region(
     now: DateTime<Utc>,
 ) -> PlaceStanding {
     let newest = own.iter().find_map(|entry| {
-        region.snapshots.contains(entry.id()).then_some(())?;
+        let held = entry.manifest.managed.as_ref().and_then(|managed| managed.held_in(&region.region));
+        let is_point =
+            held.is_some_and(|held| Some(&held.arn) == region.point.as_ref().map(|point| &point.arn));
+        (is_point || region.backups.contains(entry.id())).then_some(())?;
         let (backup, recovery_point) = (entry.id().clone(), entry.manifest.recovery_point);
         Some(Newest { backup, recovery_point, state: entry.state()? })
     });
     let point = newest.as_ref().map(|newest| newest.recovery_point);
     let until = point.max(region.automated.map(|automated| automated.until));
+    let until = until.max(region.point.as_ref().map(|point| point.created));
     let loses = until.map(|until| (now - until).to_std().unwrap_or_default());
     PlaceStanding {
         keeper: Keeper::Region(region.region.clone()),
@@ -272,6 +285,7 @@ fn assess_region(
         newest,
         log: None,
         automated: region.automated,
+        point: region.point.clone(),
         lost: None,
         loses_seconds: loses.map(|loses| loses.as_secs()),
         behind: false,
@@ -325,6 +339,7 @@ fn assess_place(
         }),
         log: reach,
         automated: None,
+        point: None,
         lost: log.and_then(|log| log.lost.clone()),
         loses_seconds: loses.map(|loses| loses.as_secs()),
         behind: false,
@@ -339,6 +354,7 @@ mod tests {
     use crate::catalog::CopyEntry;
     use crate::model::{CheckDepth, CopyCheck, Fault, ObjectFault};
     use crate::repository::sample::{backup, noon};
+    use crate::upkeep::regions::Service;
     use chrono::TimeDelta;
 
     const RPO: Duration = Duration::from_secs(3600);
@@ -469,16 +485,18 @@ mod tests {
         let source: SourceName = "database".parse().unwrap();
         let holding = |region: &str, has_snapshot: bool, until: Option<i64>| RegionHolding {
             region: region.to_owned(),
-            snapshots: if has_snapshot { vec![snapshot.id().clone()] } else { vec![] },
+            backups: if has_snapshot { vec![snapshot.id().clone()] } else { vec![] },
             automated: until.map(|minutes| AutomatedReach {
                 earliest: None,
                 until: noon() + TimeDelta::minutes(minutes),
             }),
+            point: None,
             unknown: None,
         };
         let places = ["primary", "copy"].map(|name| Place { name: name.parse().unwrap(), reached: true });
         let judge = |regions: Vec<RegionHolding>, is_dumped| {
-            let kept = Regions::from([(source.clone(), KeptByAws { regions, is_dumped })]);
+            let kept =
+                Regions::from([(source.clone(), KeptByAws { service: Service::Rds, regions, is_dumped })]);
             let now = noon() + TimeDelta::minutes(120);
             let sources = std::slice::from_ref(&source);
             let entries = std::slice::from_ref(&snapshot);
@@ -506,6 +524,13 @@ mod tests {
             (standing.verdict, &standing.if_lost[0].unknown[..]),
             (Verdict::NotReached, &["west".to_owned()][..])
         );
+        // What a plan of AWS Backup had made counts, though no manifest knows it.
+        let created = noon() + TimeDelta::minutes(100);
+        let point = NewestPoint { arn: "arn".to_owned(), vault: "v".to_owned(), created, of_plan: true };
+        let planned = RegionHolding { point: Some(point), ..holding("west", false, None) };
+        let standing = judge(vec![holding("east", true, None), planned], false);
+        assert_eq!(verdicts(&standing), [Verdict::ObjectiveMissed, Verdict::Ok]);
+        assert!(standing.places[0].behind && !standing.places[1].behind, "{standing:?}");
         // Of dumps there are rows for repositories too, which do not decide; a snapshot is none.
         let standing = judge(vec![holding("east", true, Some(115))], true);
         assert_eq!(verdicts(&standing), [Verdict::Ok, Verdict::Nothing, Verdict::Nothing]);

@@ -82,19 +82,24 @@ async fn status_counts_the_newest_of_each_region() -> Outcome<()> {
     // Somebody else's are not counted, however new.
     stage.aws.world().add_point(WEST, "away", BUCKET, TimeDelta::zero(), None);
     let run = stage.system.expect(0, &["status", "--output", "json"]).await?;
-    let regions = &run.document()?["regions"];
+    let regions = &run.document()?["sources"][0]["places"];
     let own = stage.manifest()?["managed"]["held"][1]["arn"].clone();
-    assert_eq!((&regions[1]["region"], &regions[1]["newest"]), (&WEST.into(), &own), "{run:#?}");
+    assert_eq!((&regions[1]["region"], &regions[1]["point"]["arn"]), (&WEST.into(), &own), "{run:#?}");
+    assert_eq!(regions[1]["newest"]["backup"], stage.manifest()?["id"], "{run:#?}");
     assert_eq!(regions[0]["verdict"], "ok", "{regions}");
 
     // A region that has lost its recovery points misses the objective, though every manifest stands.
     if let Some(vault) = stage.aws.world().vault(WEST, "away") {
         vault.points.clear();
     }
-    stage.system.expect(10, &["status"]).await?.says("us-west-2")?;
+    let run = stage.system.expect(21, &["status"]).await?;
+    run.says("region us-west-2")?.says("nothing to restore")?;
+    run.says("if us-west-2 burned now with database, you would lose")?.says("(restored from us-east-1)")?;
+    // The repositories hold only what a restore needs to know, so they are no rows.
+    assert!(!run.stdout.contains("primary"), "{run:#?}");
     stage.aws.world().fail(Fault::of("ListRecoveryPointsByBackupVault", usize::MAX, Trouble::AccessDenied));
     let run = stage.system.expect(3, &["status"]).await?;
-    run.says("us-west-2 could not be asked what it has of database")?;
+    run.says("AWS Backup in us-west-2 could not be asked about database")?;
     Ok(())
 }
 

@@ -1,0 +1,28 @@
+//! What AWS Backup has of a resource, region by region: drctl's own recovery points, and those of the source's plan.
+
+use super::regions::{NewestPoint, RegionHolding};
+use crate::model::{SourceName, SystemName};
+use crate::policy::AwsBackupSource;
+use crate::source::recovery_point::{InRegion, in_each_region};
+
+pub(super) async fn ask(
+    config: &AwsBackupSource,
+    system: &SystemName,
+    name: &SourceName,
+) -> Vec<RegionHolding> {
+    in_each_region(config, system, name).await.into_iter().map(holding).collect()
+}
+
+fn holding(region: InRegion) -> RegionHolding {
+    let holding = RegionHolding { region: region.region, ..RegionHolding::default() };
+    match region.found {
+        Err(problem) => RegionHolding { unknown: Some(problem), ..holding },
+        Ok(found) => {
+            let point = found.newest.and_then(|point| {
+                let (vault, of_plan) = (point.vault, point.plan.is_some());
+                Some(NewestPoint { arn: point.arn, vault, created: point.created?, of_plan })
+            });
+            RegionHolding { point, ..holding }
+        }
+    }
+}
