@@ -73,18 +73,18 @@ pub(super) async fn run(args: VerifyArgs, context: &Context) -> Result<Exit, Com
         events: context.output.events(),
         cancel: context.cancel.clone(),
     };
-    let report = execute(&run, plan, found, &identities).await.map_err(CommandError::failed)?;
+    let report = execute(&run, plan, (found, kept), &identities).await.map_err(CommandError::failed)?;
     run.catalog.clone().close().await;
     for lost in &report.unrecorded {
         warn_lost(context, lost);
     }
     if context.output.is_json() {
-        context.output.document("verify", &document(&report, &kept));
+        context.output.document("verify", &document(&report));
     } else {
         show(context, &report, &items);
-        show_kept(&context.output, &kept);
+        show_kept(&context.output, &report.kept);
     }
-    Ok(exit(&report, &kept))
+    Ok(exit(&report))
 }
 
 /// Manifests that were not accepted, of the backups asked for. With `--latest`, all of them: one that cannot
@@ -126,7 +126,8 @@ async fn chosen(args: &VerifyArgs, known: &Known) -> Result<Vec<BackupEntry>, Co
     Ok(entries)
 }
 
-fn exit(report: &Report, kept: &[KeptFinding]) -> Exit {
+fn exit(report: &Report) -> Exit {
+    let kept = &report.kept;
     let any = |test: fn(&Finding) -> bool| report.findings.iter().any(test);
     let any_log = |test: fn(&LogFinding) -> bool| report.logs.iter().any(|(_, finding)| test(finding));
     match () {
@@ -187,7 +188,9 @@ fn show(context: &Context, report: &Report, items: &[Item]) {
     let copies = report.findings.len();
     let faint = style::FAINT;
     let summary = match (copies - good - bad, good == copies) {
-        (_, true) if report.is_good() => format!("{} read, all good", count_copies(copies)),
+        (_, true) if report.logs.iter().all(|(_, finding)| finding.is_good()) => {
+            format!("{} read, all good", count_copies(copies))
+        }
         (_, true) if report.logs.iter().any(|(_, finding)| finding.is_bad()) => {
             format!("{} read and good; the log is not", count_copies(copies))
         }
@@ -215,20 +218,26 @@ fn show(context: &Context, report: &Report, items: &[Item]) {
 /// What AWS keeps, a line each.
 fn show_kept(output: &Output, kept: &[KeptFinding]) {
     for finding in kept {
-        let KeptFinding { backup, region, arn, kept } = finding;
-        let (word, style, why) = match kept {
-            Kept::There => ("there", style::GOOD, String::new()),
-            Kept::Unfit { status } => ("bad", style::BAD, format!(": it is `{status}`")),
-            Kept::Altered { what } => ("bad", style::BAD, format!(": {what}")),
-            Kept::Gone => ("gone", style::BAD, ": AWS does not have it any more".to_owned()),
-            Kept::Unknown { reason } => ("unknown", style::WARN, format!(": {reason}")),
+        let (word, style) = match &finding.kept {
+            Kept::There => ("there", style::GOOD),
+            Kept::Unshared { .. } => ("there", style::WARN),
+            Kept::Unfit { .. } | Kept::Altered { .. } => ("bad", style::BAD),
+            Kept::Gone => ("gone", style::BAD),
+            Kept::Unknown { .. } => ("unknown", style::WARN),
         };
+        let KeptFinding { backup, region, arn, .. } = finding;
+        let why = finding.why().map(|why| format!(": {why}")).unwrap_or_default();
         output.line(format!("{style}{word:<7}{style:#} {backup} in {region}, {arn}{why}"));
     }
     if kept.iter().any(KeptFinding::is_bad) {
         output.note(
-            "hint: Restore from a region that has it. `drctl backup` makes another; find out who removed this one, and lock the vault.",
+            "hint: Restore from a region that has it. `drctl backup` makes another; find out who removed or changed this one.",
         );
+    }
+    for finding in kept {
+        if let Kept::Unshared { command, .. } = &finding.kept {
+            output.note(format!("hint: `{command}` shares it again."));
+        }
     }
 }
 
@@ -302,7 +311,7 @@ struct FindingRow<'a> {
     broken: Option<String>,
 }
 
-fn document<'a>(report: &'a Report, kept: &'a [KeptFinding]) -> VerifyDocument<'a> {
+fn document(report: &Report) -> VerifyDocument<'_> {
     let copies = report.findings.iter().map(|finding| {
         let row = FindingRow {
             backup: &finding.backup,
@@ -346,10 +355,10 @@ fn document<'a>(report: &'a Report, kept: &'a [KeptFinding]) -> VerifyDocument<'
         reasons: &finding.unread,
     });
     VerifyDocument {
-        good: report.is_good() && kept.iter().all(KeptFinding::is_good),
+        good: report.is_good(),
         interrupted: report.interrupted,
         copies: copies.collect(),
         logs: logs.collect(),
-        kept,
+        kept: &report.kept,
     }
 }

@@ -340,7 +340,7 @@ mod tests {
         let checked = verify::execute(
             &bench.run,
             verify::plan(&entries, &entries, None),
-            vec![],
+            Default::default(),
             &bench.identity.identities(),
         )
         .await;
@@ -409,7 +409,12 @@ mod tests {
         let manifest = bench.store(0, &["primary", "copy"]).await;
         fs::remove_file(bench.path("copy", &manifest, &manifest.artifacts[0].objects[1].name)).unwrap();
         let items = verify::plan(&bench.entries().await, &[], None);
-        assert!(!verify::execute(&bench.run, items, vec![], &Identities::default()).await.unwrap().is_good());
+        assert!(
+            !verify::execute(&bench.run, items, Default::default(), &Identities::default())
+                .await
+                .unwrap()
+                .is_good()
+        );
         let mut later = bench.run.clone();
         later.id = RunId::new(manifest.begun, 3);
         let plan = plan(&bench.entries().await, &names(&later.repositories));
@@ -429,7 +434,7 @@ mod tests {
         let mut run = bench.run.clone();
         (run.repositories, run.id) = (alone, RunId::new(bench.run.id.begun(), 1));
         let items = verify::plan(&bench.entries().await, &[], None);
-        verify::execute(&run, items, vec![], &Identities::default()).await.unwrap();
+        verify::execute(&run, items, Default::default(), &Identities::default()).await.unwrap();
         let report = sync_all(&bench).await;
         assert_eq!((report.records, report.records_failed.len()), (1, 0));
         let copy = bench.run.repositories.iter().nth(1).unwrap();

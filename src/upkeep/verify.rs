@@ -1,6 +1,7 @@
 //! Reads what is stored again, byte for byte, in every copy.
 
 use super::examine::{Examined, examine};
+use super::verify_kept::KeptFinding;
 use super::verify_log::{self, LogFinding, LogItem};
 use super::{Run, RunError};
 use crate::catalog::{BackupEntry, CopyEntry, Refused};
@@ -137,6 +138,8 @@ pub fn unaccepted(refused: &Refused) -> Finding {
 pub struct Report {
     pub findings: Vec<Finding>,
     pub logs: Vec<(LogItem, LogFinding)>,
+    /// Of what AWS keeps.
+    pub kept: Vec<KeptFinding>,
     pub interrupted: bool,
     /// Repositories that did not take the journal's record.
     pub unrecorded: Vec<Lost>,
@@ -147,17 +150,19 @@ impl Report {
         !self.interrupted
             && self.findings.iter().all(Finding::is_good)
             && self.logs.iter().all(|(_, finding)| finding.is_good())
+            && self.kept.iter().all(KeptFinding::is_good)
     }
 }
 
 /// Reads everything in the plan, and records what was found.
 ///
 /// Without identities the stored bytes are compared with their digests; with some, they are also decrypted
-/// and unpacked, and the plain bytes compared. `found` are what is known to be wrong before.
+/// and unpacked, and the plain bytes compared. `found` are what is known to be wrong before, `kept` what AWS said of
+/// what it keeps.
 pub async fn execute(
     run: &Run,
     plan: Plan,
-    found: Vec<Finding>,
+    (found, kept): (Vec<Finding>, Vec<KeptFinding>),
     identities: &Identities,
 ) -> Result<Report, RunError> {
     let begun = run.clock.now();
@@ -203,13 +208,21 @@ pub async fn execute(
     };
     let outcome = match () {
         () if interrupted => Outcome::Interrupted,
-        () if any(Verdict::is_bad, LogFinding::is_bad) => Outcome::Failed,
-        () if any(|verdict| !verdict.is_good(), |log| !log.is_good()) => Outcome::Degraded,
+        () if any(Verdict::is_bad, LogFinding::is_bad) || kept.iter().any(KeptFinding::is_bad) => {
+            Outcome::Failed
+        }
+        () if any(|verdict| !verdict.is_good(), |log| !log.is_good())
+            || !kept.iter().all(KeptFinding::is_good) =>
+        {
+            Outcome::Degraded
+        }
         () => Outcome::Succeeded,
     };
-    let detail = Detail { checks, reasons: reasons.chain(of_logs).collect(), ..Detail::default() };
+    let of_aws = kept.iter().filter_map(KeptFinding::told);
+    let reasons = reasons.chain(of_logs).chain(of_aws).collect();
+    let detail = Detail { checks, reasons, ..Detail::default() };
     let unrecorded = run.conclude("verify", begun, outcome, detail).await?;
-    Ok(Report { findings, logs, interrupted, unrecorded })
+    Ok(Report { findings, logs, kept, interrupted, unrecorded })
 }
 
 fn told_of(finding: &Finding, reasons: &[String]) -> Vec<String> {
@@ -278,7 +291,7 @@ mod tests {
     async fn verify(bench: &Bench, identities: &Identities) -> Report {
         let entries = bench.entries().await;
         let plan = plan(&entries, &entries, None);
-        execute(&bench.run, plan, vec![], identities).await.unwrap()
+        execute(&bench.run, plan, Default::default(), identities).await.unwrap()
     }
 
     fn faults(report: &Report) -> Vec<(String, String, Fault)> {
@@ -379,7 +392,7 @@ mod tests {
         let entries = bench.entries().await;
         let plan = plan(&entries, &entries, None);
         fs::rename(bench.root.path().join("copy"), bench.root.path().join("away")).unwrap();
-        let report = execute(&bench.run, plan, vec![], &Identities::default()).await.unwrap();
+        let report = execute(&bench.run, plan, Default::default(), &Identities::default()).await.unwrap();
         let copy = report.findings.iter().find(|finding| finding.repository.as_str() == "copy").unwrap();
         assert!(matches!(copy.verdict, Verdict::Undetermined { .. }), "{copy:?}");
         assert!(!report.is_good());

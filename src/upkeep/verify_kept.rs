@@ -4,16 +4,19 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use futures_util::{StreamExt as _, stream};
 use serde::Serialize;
 
 use crate::aws::backup::AwsBackup;
-use crate::aws::rds::Rds;
+use crate::aws::rds::{Rds, Snapshot, SnapshotId};
 use crate::event::told;
 use crate::model::{BackupId, ManagedCopy, Manifest, SourceName};
-use crate::policy::{Policy, SourceConfig};
+use crate::policy::{Policy, RdsSource, SourceConfig};
 
 /// A region that is gone is not waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Snapshots that RDS is asked about at a time.
+const AT_ONCE: usize = 4;
 
 /// One backup in one region.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -35,6 +38,12 @@ pub enum Kept {
     Unfit {
         status: String,
     },
+    /// It could be restored, and not by every account that the policy shares it with.
+    Unshared {
+        accounts: Vec<String>,
+        /// What shares it again.
+        command: String,
+    },
     /// It is there, and is not what the manifest says.
     Altered {
         what: String,
@@ -53,6 +62,23 @@ impl KeptFinding {
 
     pub fn is_bad(&self) -> bool {
         matches!(self.kept, Kept::Unfit { .. } | Kept::Altered { .. } | Kept::Gone)
+    }
+
+    /// What is wrong, in words; `None`: nothing.
+    pub fn why(&self) -> Option<String> {
+        Some(match &self.kept {
+            Kept::There => return None,
+            Kept::Unshared { accounts, .. } => format!("it is not shared with {}", accounts.join(", ")),
+            Kept::Unfit { status } => format!("it is `{status}`"),
+            Kept::Altered { what } => what.clone(),
+            Kept::Gone => "AWS does not have it any more".to_owned(),
+            Kept::Unknown { reason } => reason.clone(),
+        })
+    }
+
+    /// With which backup it is of, and where.
+    pub(super) fn told(&self) -> Option<String> {
+        Some(format!("{}: {}: {}", self.region, self.backup, self.why()?))
     }
 }
 
@@ -99,7 +125,8 @@ impl Standing {
     /// Without its tags drctl neither goes on with it nor removes it; under another key, who may use the one
     /// that was named cannot restore it.
     fn beside(&self, manifest: &Manifest, copy: &ManagedCopy) -> Kept {
-        let Some((backup, key)) = self.marks.as_ref().filter(|_| self.kept == Kept::There) else {
+        let is_there = matches!(self.kept, Kept::There | Kept::Unshared { .. });
+        let Some((backup, key)) = self.marks.as_ref().filter(|_| is_there) else {
             return self.kept.clone();
         };
         let what = match () {
@@ -110,7 +137,7 @@ impl Standing {
                 let [has, had] = [key, &copy.kms_key].map(|key| key.as_deref().unwrap_or("none"));
                 format!("its key is {has}, and was {had}")
             }
-            () => return Kept::There,
+            () => return self.kept.clone(),
         };
         Kept::Altered { what }
     }
@@ -147,13 +174,47 @@ async fn all(
         Some(SourceConfig::Rds(config)) => {
             let rds = Rds::of(&config.place.in_region(region)).await.map_err(|error| told(&error))?;
             let snapshots = rds.manual_snapshots(&config.database).await.map_err(|error| told(&error))?;
-            let of = |snapshot: crate::aws::rds::Snapshot| {
-                let marks = (snapshot.tags.backup(&policy.system, source), snapshot.kms_key.clone());
-                let kept = state(snapshot.is_available(), snapshot.status.clone());
-                (snapshot.arn, Standing { kept, marks: Some(marks) })
+            let of = async |snapshot: Snapshot| {
+                let backup = snapshot.tags.backup(&policy.system, source);
+                let mut kept = state(snapshot.is_available(), snapshot.status.clone());
+                if kept == Kept::There && backup.is_some() {
+                    kept = sharing(&rds, config, &snapshot.id).await;
+                }
+                let marks = Some((backup, snapshot.kms_key));
+                (snapshot.arn, Standing { kept, marks })
             };
-            Ok(snapshots.into_iter().map(of).collect())
+            Ok(stream::iter(snapshots).map(of).buffer_unordered(AT_ONCE).collect().await)
         }
         _ => Err(format!("the policy does not say any more how to ask for what is of `{source}`")),
     }
+}
+
+/// Whether the accounts that the policy names may restore it. Only those of the database's own region are shared.
+async fn sharing(rds: &Rds, config: &RdsSource, id: &SnapshotId) -> Kept {
+    if config.share_with.is_empty() || rds.region() != config.place.region {
+        return Kept::There;
+    }
+    let shared = match rds.shared_with(id).await {
+        Ok(shared) => shared,
+        Err(failure) => {
+            let reason = format!("it is there, and with whom it is shared is not known: {}", told(&failure));
+            return Kept::Unknown { reason };
+        }
+    };
+    let accounts: Vec<String> =
+        config.share_with.iter().filter(|account| !shared.contains(account)).cloned().collect();
+    if accounts.is_empty() {
+        return Kept::There;
+    }
+    let kind = match id {
+        SnapshotId::Instance(_) => "db-snapshot",
+        SnapshotId::Cluster(_) => "db-cluster-snapshot",
+    };
+    let command = format!(
+        "aws rds modify-{kind}-attribute --region {} --{kind}-identifier {} --attribute-name restore --values-to-add {}",
+        rds.region(),
+        id.as_str(),
+        accounts.join(" ")
+    );
+    Kept::Unshared { accounts, command }
 }

@@ -164,7 +164,7 @@ async fn a_snapshot_is_taken_copied_shared_and_listed() -> Outcome<()> {
     }
     let own = stage.snapshots(HOME).await?.remove(0).db_snapshot_identifier.ok_or("no identifier")?;
     let rds = Rds::of(&place(&stage.moto, stage.system.path(), HOME)?).await?;
-    assert_eq!(rds.shared_with(&own).await?, [OTHER_ACCOUNT]);
+    assert_eq!(rds.shared_with(&SnapshotId::Instance(own)).await?, [OTHER_ACCOUNT]);
     stage.system.expect(0, &["list"]).await?.says(&backup)?;
     let shown = stage.system.expect(0, &["show", &backup]).await?;
     shown.says(HOME)?.says(AWAY)?.says("aws rds restore-db-instance-from-db-snapshot")?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::support::Outcome;
 use super::support::classboard::{AWAY, Classboard, HOME};
 use super::support::rds::{Fault, Gone, Settings, Timing, When};
-use super::support::system::until;
+use super::support::system::{contents, until};
 
 /// With automated backups replicated to the other region.
 async fn replicated() -> Outcome<Classboard> {
@@ -220,5 +220,79 @@ async fn doctor_says_what_falls_short_of_the_policy() -> Outcome<()> {
     board.system.rewrite("instance = \"classboard\"", "instance = \"clasboard\"")?;
     board.system.expect(1, &["doctor"]).await?.says("there is no instance `clasboard` in us-east-1")?;
     assert_eq!(changes(&board), Vec::<String>::new());
+    Ok(())
+}
+
+/// What the newest record of the journal says.
+fn newest_record(board: &Classboard) -> Outcome<serde_json::Value> {
+    let repository = board.system.repository("primary");
+    let files = contents(&repository.join("shop/journal"))?;
+    let newest = files.into_keys().max().ok_or("no record")?;
+    Ok(serde_json::from_slice(&std::fs::read(newest)?)?)
+}
+
+#[tokio::test]
+async fn what_verify_found_of_aws_is_in_the_journal() -> Outcome<()> {
+    let board = Classboard::start(Timing::default()).await?;
+    board.system.expect(0, &["backup", "instance"]).await?;
+    board.system.expect(0, &["verify"]).await?;
+    let record = newest_record(&board)?;
+    assert_eq!((&record["verb"], &record["outcome"]), (&"verify".into(), &"succeeded".into()), "{record:#}");
+
+    board.server.take_snapshot_away(AWAY, &board.snapshots(AWAY).remove(0))?;
+    board.system.expect(1, &["verify"]).await?;
+    let record = newest_record(&board)?;
+    assert_eq!(record["outcome"], "failed", "{record:#}");
+    let reason = record["detail"]["reasons"][0].as_str().unwrap_or_default();
+    assert!(reason.starts_with("us-west-2: ") && reason.ends_with("does not have it any more"), "{record:#}");
+
+    board.server.fail(When::action("DescribeDBSnapshots"), Fault::DENIED);
+    board.system.expect(3, &["verify"]).await?;
+    assert_eq!(newest_record(&board)?["outcome"], "degraded");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_snapshot_that_is_no_longer_shared_is_found_with_what_shares_it_again() -> Outcome<()> {
+    let board = Classboard::start(Timing::default()).await?;
+    let accounts = "share_with = [\"444455556666\", \"777788889999\"]\ninstance = ";
+    board.system.rewrite("instance = ", accounts)?;
+    board.system.expect(0, &["backup", "instance"]).await?;
+    board.system.expect(0, &["verify"]).await?;
+    let id = board.snapshots(HOME).remove(0);
+    let call = board.server.client(HOME).modify_db_snapshot_attribute().db_snapshot_identifier(&id);
+    call.attribute_name("restore").values_to_remove("777788889999").send().await?;
+    let run = board.system.expect(3, &["verify"]).await?;
+    run.says("it is not shared with 777788889999")?;
+    run.says(&format!(
+        "aws rds modify-db-snapshot-attribute --region us-east-1 --db-snapshot-identifier {id} --attribute-name restore --values-to-add 777788889999"
+    ))?;
+    assert!(!format!("{run:?}").contains("444455556666"), "{run:#?}");
+    assert_eq!(newest_record(&board)?["outcome"], "degraded");
+    board.server.fail(When::action("DescribeDBSnapshotAttributes"), Fault::DENIED);
+    board.system.expect(3, &["verify"]).await?.says("with whom it is shared is not known")?;
+    Ok(())
+}
+
+/// RDS keeps the name that the database had in a snapshot of it.
+#[tokio::test]
+async fn snapshots_of_a_database_that_was_renamed_are_still_its_own() -> Outcome<()> {
+    let board = Classboard::start(Timing::default()).await?;
+    board.system.expect(0, &["backup", "instance"]).await?;
+    let before = board.backups();
+    let call = board.server.client(HOME).modify_db_instance().db_instance_identifier("classboard");
+    call.new_db_instance_identifier("school").apply_immediately(true).send().await?;
+    board.server.reached(HOME, "school", "available").await?;
+    board.system.rewrite("instance = \"classboard\"", "instance = \"school\"")?;
+
+    let run = board.system.expect(0, &["verify"]).await?;
+    assert!(!format!("{run:?}").contains("gone"), "{run:#?}");
+    board.system.expect(0, &["status"]).await?.says(&before[0])?;
+    let key = board.system.operational.display().to_string();
+    let restore = ["restore", "instance", "--backup", &before[0], "--to-instance", "school-old", "-i", &key];
+    board.system.expect(0, &restore).await?;
+    assert_eq!(board.pupils(HOME, "school-old").await?, "ada");
+    board.system.expect(0, &["backup", "instance"]).await?;
+    assert_eq!((board.backups().len(), board.snapshots(HOME).len()), (2, 2));
     Ok(())
 }

@@ -1,4 +1,4 @@
-use aws_sdk_rds::types::{DbClusterSnapshot, DbSnapshot, DbSnapshotAttribute};
+use aws_sdk_rds::types::{DbClusterSnapshot, DbSnapshot};
 use chrono::{DateTime, Utc};
 
 use super::super::answer::{found, time};
@@ -116,50 +116,25 @@ impl Rds {
         Ok(known.pop())
     }
 
-    /// Every manual snapshot of the database in this region, in no order; the database itself may be gone.
-    pub async fn manual_snapshots(&self, of: &RdsDatabase) -> Result<Vec<Snapshot>, AwsFailure> {
-        let mut known = match self.snapshots_by(of, Some(of.identifier())).await {
-            // A region may refuse a filter that names a database it does not have.
-            Err(failure) if failure.kind == FailureKind::NotFound => self.snapshots_by(of, None).await?,
-            known => known?,
-        };
-        known.retain(|snapshot| snapshot.of == of.identifier());
-        Ok(known)
-    }
-
-    /// The manual snapshots of that kind of database; of one only, where RDS is to filter.
-    async fn snapshots_by(
-        &self,
-        kind: &RdsDatabase,
-        identifier: Option<&str>,
-    ) -> Result<Vec<Snapshot>, AwsFailure> {
-        let identifier = identifier.map(str::to_owned);
-        match kind {
-            RdsDatabase::Instance(_) => {
-                let asked = self.client.describe_db_snapshots().snapshot_type("manual");
-                let mut pages = asked.set_db_instance_identifier(identifier).into_paginator().send();
-                let mut known = Vec::new();
-                while let Some(page) = pages.next().await {
-                    let page = page.map_err(self.failed("DescribeDBSnapshots"))?;
-                    known.extend(page.db_snapshots.into_iter().flatten().filter_map(of_instance));
-                }
-                Ok(known)
-            }
-            RdsDatabase::Cluster(_) => {
-                let asked = self.client.describe_db_cluster_snapshots().snapshot_type("manual");
-                let mut pages = asked.set_db_cluster_identifier(identifier).into_paginator().send();
-                let mut known = Vec::new();
-                while let Some(page) = pages.next().await {
-                    let page = page.map_err(self.failed("DescribeDBClusterSnapshots"))?;
-                    known.extend(page.db_cluster_snapshots.into_iter().flatten().filter_map(of_cluster));
-                }
-                Ok(known)
-            }
+    /// Every manual snapshot of that kind of database in this region, in no order. Whose each is, its tags say:
+    /// the identifier in it is the one that the database had then, and a database can be renamed.
+    pub async fn manual_snapshots(&self, like: &RdsDatabase) -> Result<Vec<Snapshot>, AwsFailure> {
+        match like {
+            RdsDatabase::Instance(_) => self.instance_snapshots().await,
+            RdsDatabase::Cluster(_) => self.cluster_snapshots().await,
         }
     }
 
     /// Every manual snapshot of this region, of all databases.
     pub async fn all_manual_snapshots(&self, with_clusters: bool) -> Result<Vec<Snapshot>, AwsFailure> {
+        let mut known = self.instance_snapshots().await?;
+        if with_clusters {
+            known.extend(self.cluster_snapshots().await?);
+        }
+        Ok(known)
+    }
+
+    async fn instance_snapshots(&self) -> Result<Vec<Snapshot>, AwsFailure> {
         let asked = self.client.describe_db_snapshots().snapshot_type("manual");
         let mut pages = asked.into_paginator().send();
         let mut known = Vec::new();
@@ -167,13 +142,16 @@ impl Rds {
             let page = page.map_err(self.failed("DescribeDBSnapshots"))?;
             known.extend(page.db_snapshots.into_iter().flatten().filter_map(of_instance));
         }
-        if with_clusters {
-            let asked = self.client.describe_db_cluster_snapshots().snapshot_type("manual");
-            let mut pages = asked.into_paginator().send();
-            while let Some(page) = pages.next().await {
-                let page = page.map_err(self.failed("DescribeDBClusterSnapshots"))?;
-                known.extend(page.db_cluster_snapshots.into_iter().flatten().filter_map(of_cluster));
-            }
+        Ok(known)
+    }
+
+    async fn cluster_snapshots(&self) -> Result<Vec<Snapshot>, AwsFailure> {
+        let asked = self.client.describe_db_cluster_snapshots().snapshot_type("manual");
+        let mut pages = asked.into_paginator().send();
+        let mut known = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(self.failed("DescribeDBClusterSnapshots"))?;
+            known.extend(page.db_cluster_snapshots.into_iter().flatten().filter_map(of_cluster));
         }
         Ok(known)
     }
@@ -239,16 +217,29 @@ impl Rds {
         }
     }
 
-    /// Accounts that may restore an instance's snapshot.
-    pub async fn shared_with(&self, identifier: &str) -> Result<Vec<String>, AwsFailure> {
-        let call = self.client.describe_db_snapshot_attributes().db_snapshot_identifier(identifier);
-        let answer = call.send().await.map_err(self.failed("DescribeDBSnapshotAttributes"))?;
-        let attributes =
-            answer.db_snapshot_attributes_result.and_then(|result| result.db_snapshot_attributes);
-        let restore =
-            |attribute: &DbSnapshotAttribute| attribute.attribute_name.as_deref() == Some("restore");
-        let restore = attributes.into_iter().flatten().find(restore);
-        Ok(restore.and_then(|attribute| attribute.attribute_values).unwrap_or_default())
+    /// Accounts that may restore it.
+    pub async fn shared_with(&self, id: &SnapshotId) -> Result<Vec<String>, AwsFailure> {
+        let accounts = match id {
+            SnapshotId::Instance(name) => {
+                let call = self.client.describe_db_snapshot_attributes().db_snapshot_identifier(name);
+                let answer = call.send().await.map_err(self.failed("DescribeDBSnapshotAttributes"))?;
+                let result = answer.db_snapshot_attributes_result;
+                let attributes = result.and_then(|result| result.db_snapshot_attributes).unwrap_or_default();
+                let pairs = attributes.into_iter().map(|one| (one.attribute_name, one.attribute_values));
+                pairs.collect::<Vec<_>>()
+            }
+            SnapshotId::Cluster(name) => {
+                let call = self.client.describe_db_cluster_snapshot_attributes();
+                let call = call.db_cluster_snapshot_identifier(name);
+                let answer = call.send().await.map_err(self.failed("DescribeDBClusterSnapshotAttributes"))?;
+                let result = answer.db_cluster_snapshot_attributes_result;
+                let attributes = result.and_then(|result| result.db_cluster_snapshot_attributes);
+                let attributes = attributes.unwrap_or_default().into_iter();
+                attributes.map(|one| (one.attribute_name, one.attribute_values)).collect()
+            }
+        };
+        let restore = accounts.into_iter().find(|(name, _)| name.as_deref() == Some("restore"));
+        Ok(restore.and_then(|(_, values)| values).unwrap_or_default())
     }
 
     /// Manual snapshots of instances in this region, of all databases: how many there are, and may be. `None`
