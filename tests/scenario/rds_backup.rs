@@ -150,3 +150,65 @@ async fn a_dump_of_an_instance_is_restored_on_a_server_of_ones_own() -> Outcome<
     board.system.expect(0, &["restore", "instance", "--to", "again", "--no-owner", "-i", &key]).await?;
     Ok(())
 }
+
+#[tokio::test]
+async fn credentials_that_expire_in_the_middle_end_the_run_and_the_next_goes_on() -> Outcome<()> {
+    let board = Classboard::start(slow()).await?;
+    let run = board.system.start(&["backup", "instance"])?;
+    until("a snapshot is begun", || !board.snapshots(HOME).is_empty()).await?;
+    board.server.fail(When::any(), Fault::EXPIRED);
+    let run = run.end().await?;
+    assert_eq!(run.code, Some(1), "{run:#?}");
+    run.says("failed to see how far snapshot")?.says("ExpiredToken")?.says("renew the credentials")?;
+    let begun = board.snapshots(HOME);
+    assert_eq!((begun.len(), board.backups().len()), (1, 0));
+
+    board.server.heal();
+    board.system.expect(0, &["backup", "instance"]).await?;
+    assert_eq!((board.snapshots(HOME), board.backups().len()), (begun, 1), "the same snapshot");
+    assert_eq!(board.snapshots(AWAY), board.snapshots(HOME));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_snapshot_that_somebody_removes_meanwhile_is_no_backup() -> Outcome<()> {
+    let board = Classboard::start(slow()).await?;
+    let run = board.system.start(&["backup", "instance"])?;
+    until("a snapshot is begun", || !board.snapshots(HOME).is_empty()).await?;
+    let id = board.snapshots(HOME).remove(0);
+    // What was never seen is waited for as something that is only just being made.
+    let asks = When::action("DescribeDBSnapshots").in_region(HOME).with(&id);
+    board.server.fail(asks, Fault::Delay(Duration::from_millis(1)));
+    until("it is asked how far it is", || board.server.taken() > 2).await?;
+    board.server.take_snapshot_away(HOME, &id)?;
+    let run = run.end().await?;
+    assert_eq!(run.code, Some(1), "{run:#?}");
+    run.says("is gone: somebody removed it")?;
+    assert_eq!(board.backups().len(), 0);
+    board.system.expect(0, &["backup", "instance"]).await?;
+    assert_eq!((board.snapshots(HOME).len(), board.backups().len()), (1, 1));
+    Ok(())
+}
+
+/// The database is encrypted: without a key of the other region, or with one that cannot be used, there is no copy.
+#[tokio::test]
+async fn a_copy_needs_a_key_that_can_be_used_there() -> Outcome<()> {
+    let board = Classboard::start(Timing::default()).await?;
+    board.server.fail(
+        When::action("CopyDBSnapshot").in_region(AWAY),
+        Fault::Error(400, "KMSKeyNotAccessibleFault", "The specified KMS key is pending deletion"),
+    );
+    let run = board.system.expect(3, &["backup", "instance"]).await?;
+    run.says("region us-west-2 does not have it")?.says("KMSKeyNotAccessibleFault")?;
+    run.says("look at the key's state and its policy")?;
+    board.server.heal();
+    board.system.rewrite("kms_key = ", "# kms_key = ")?;
+    let asked = board.server.calls().iter().filter(|call| call.action == "CopyDBSnapshot").count();
+    let run = board.system.expect(3, &["backup", "instance"]).await?;
+    run.says("add `kms_key` to `copy_to.us-west-2`")?;
+    let calls = board.server.calls();
+    let now = calls.iter().filter(|call| call.action == "CopyDBSnapshot").count();
+    assert_eq!(now, asked, "what RDS would refuse is not asked");
+    board.system.expect(1, &["doctor"]).await?.says("the policy names no key in us-west-2")?;
+    Ok(())
+}

@@ -215,3 +215,35 @@ async fn what_must_be_true_of_the_data_is_asked_and_said() -> Outcome<()> {
     assert_eq!(board.pupils(HOME, "unharmed").await?, "ada");
     Ok(())
 }
+
+/// What RDS calls available and nobody reaches: each reason is told once, while it is waited for.
+#[tokio::test]
+async fn an_instance_that_is_available_and_out_of_reach_is_not_called_usable() -> Outcome<()> {
+    let mut board = Classboard::start(Timing::default()).await?;
+    // So that what is tried for three seconds gets no answer twice.
+    board.system.rewrite("poll = \"20ms\"", "poll = \"100ms\"")?;
+    board.system.rewrite("classboard.invalid/school", "classboard.invalid/school?connect_timeout=2")?;
+    let backup = back_up(&board).await?;
+    let key = identity(&board);
+    let restore = async |board: &Classboard, to: &str| {
+        let restore = ["restore", "instance", "--backup", &backup, "--to-instance", to, "-i", &key];
+        board.system.expect(1, &restore).await
+    };
+    // Nothing listens; nobody answers; the password is another.
+    board.server.deafen(HOME, "classboard-deaf");
+    board.server.mute(HOME, "classboard-mute");
+    for (name, reason) in [("classboard-deaf", "onnection refused"), ("classboard-mute", "no answer")] {
+        let run = restore(&board, name).await?;
+        run.says("nobody can log in yet, and it is tried for")?.says(reason)?;
+        run.says("nobody could log in to it in")?.says("security groups")?;
+        run.says("the same command goes on with it")?;
+        let notices = run.stderr.matches("nobody can log in yet").count();
+        assert_eq!(notices, 1, "{name}: {run:#?}");
+        assert!(!run.stdout.contains("usable"), "{name}: {run:#?}");
+    }
+    board.system.set("RDS_PASSWORD", "not that one");
+    let run = restore(&board, "classboard-other").await?;
+    run.says("nobody can log in yet")?.says("password authentication failed")?;
+    assert_eq!(board.server.look_up(HOME, "classboard-other")?.settings.class, board.settings.class);
+    Ok(())
+}

@@ -1,5 +1,5 @@
-//! The RDS sources of the reference policies, as they stand in `policies/`: backed up, and brought back in the
-//! other region when the first is gone.
+//! The reference policies as they stand in `policies/`. The RDS sources: backed up, and brought back in the other
+//! region when the first is gone. The database that lies in two stores of Cloudflare: brought back from the second.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -7,7 +7,10 @@ use std::path::Path;
 use sqlx::{Connection as _, PgConnection};
 
 use super::support::Outcome;
+use super::support::postgres::Cluster;
+use super::support::r2::R2;
 use super::support::rds::{Gone, RdsServer, Settings};
+use super::support::s3::{ACCESS_KEY, SECRET_KEY};
 use super::support::system::{Place, System};
 
 const HOME: &str = "us-east-1";
@@ -94,4 +97,95 @@ async fn enter(server: &RdsServer, region: &str, name: &str, settings: &Settings
         .password(&settings.master_password)
         .database(settings.database.as_deref().unwrap_or("postgres"));
     Ok(PgConnection::connect_with(&options).await?)
+}
+
+/// The policy of Course Companion FTE, with other endpoints and other people's keys, in place of what the system has.
+fn course_companion(system: &System, primary: &R2, eu: &R2) -> Outcome<()> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/course-companion-fte.toml");
+    let own = std::fs::read_to_string(system.policy())?;
+    let mut policy = String::new();
+    for line in std::fs::read_to_string(path)?.lines() {
+        let holder = ["holder = \"operational\"", "holder = \"escrow\""]
+            .into_iter()
+            .find(|holder| line.contains(holder));
+        let line = match holder {
+            Some(holder) => own.lines().find(|line| line.contains(holder)).ok_or("no such key")?,
+            None => line,
+        };
+        let line = line
+            .replace("https://0123456789abcdef0123456789abcdef.eu.r2.cloudflarestorage.com", &eu.endpoint())
+            .replace(
+                "https://0123456789abcdef0123456789abcdef.r2.cloudflarestorage.com",
+                &primary.endpoint(),
+            );
+        writeln!(policy, "{line}")?;
+    }
+    // So that a small database takes several parts.
+    writeln!(policy, "[transfer]\npart_size = \"5MiB\"")?;
+    Ok(std::fs::write(system.policy(), policy)?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_in_two_stores_of_cloudflare_comes_back_from_the_second() -> Outcome<()> {
+    let (primary, eu, cluster) = (R2::start().await?, R2::start().await?, Cluster::start(15).await?);
+    primary.make_bucket("course-companion-backups")?;
+    eu.make_bucket("course-companion-backups-eu")?;
+    let mut system = System::of("", &[])?;
+    course_companion(&system, &primary, &eu)?;
+    let url = format!("postgres://postgres@127.0.0.1:{}/postgres", cluster.port());
+    system.set("DATABASE_URL", &url);
+    for store in ["R2", "R2_EU"] {
+        system.set(&format!("{store}_ACCESS_KEY_ID"), ACCESS_KEY);
+        system.set(&format!("{store}_SECRET_ACCESS_KEY"), SECRET_KEY);
+    }
+    // Random, so that it takes several parts.
+    cluster
+        .execute(
+            "postgres",
+            &[
+                "CREATE TABLE chapters (n int PRIMARY KEY, text text)",
+                "INSERT INTO chapters SELECT n, string_agg(md5(random()::text), '') FROM generate_series(1, 800) n, generate_series(1, 1000) GROUP BY n",
+            ],
+        )
+        .await?;
+
+    // Its other source is of a kind that is not built: that is no success, and said.
+    let run = system.expect(3, &["backup"]).await?;
+    run.says("failed")?.says("content")?.says("cannot back up sources of kind `bucket`")?.says("stored")?;
+    system.expect(0, &["backup", "database"]).await?;
+    let parts = |store: &R2| store.proxy.calls().iter().filter(|call| call.contains("partNumber=")).count();
+    assert!(parts(&primary) > 1 && parts(&eu) > 1, "an object in one part proves nothing");
+    system.expect(0, &["verify"]).await?;
+    // What is not backed up at all is not called well.
+    let run = system.expect(10, &["status"]).await?;
+    run.says("eu")?.says("a source has no backup that could be restored")?;
+    // What one store missed is completed later.
+    eu.go();
+    system.expect(3, &["backup", "database"]).await?.says("eu")?;
+    let met = eu.proxy.taken();
+    eu.come_back();
+    system.expect(0, &["copies", "sync"]).await?;
+    system.expect(0, &["verify"]).await?;
+    assert_eq!((primary.proxy.taken(), eu.proxy.taken()), (0, met), "R2 does not have what was asked");
+
+    let run = system.expect(1, &["doctor"]).await?;
+    run.says("cannot back up sources of kind `bucket`")?;
+    assert!(primary.questions() > 0 && eu.questions() > 0, "nobody asked whether objects are locked");
+    assert_eq!(
+        (primary.proxy.taken(), eu.proxy.taken()),
+        (primary.questions(), met + eu.questions()),
+        "only what a bucket can do is asked of it"
+    );
+
+    primary.go();
+    let key = system.operational.display().to_string();
+    let restore = ["restore", "database", "--from", "eu", "--to", "again", "-i", &key];
+    system.expect(0, &restore).await?;
+    let sum = "SELECT md5(string_agg(text, '' ORDER BY n)) FROM chapters";
+    assert_eq!(cluster.text("again", sum).await?, cluster.text("postgres", sum).await?);
+    system.expect(3, &["verify"]).await?.says("unknown")?.says("good")?;
+    system.drctl(&["status"]).await?.says("not reached")?;
+    system.expect(1, &["doctor"]).await?.says("primary")?;
+    assert_eq!(eu.proxy.taken(), met + eu.questions(), "R2 does not have what was asked");
+    Ok(())
 }

@@ -2,6 +2,7 @@
 //!
 //! Requests go on as they came, with their `Host`, so that signatures stay valid.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -115,6 +116,31 @@ struct Script {
     faults: Vec<(When, Fault)>,
     calls: Vec<String>,
     taken: usize,
+    /// Uploads must have parts of one size, the last excepted.
+    wants_equal_parts: bool,
+    /// By the id of the upload: the sizes of its parts, by their numbers.
+    parts: BTreeMap<String, BTreeMap<u32, usize>>,
+}
+
+impl Script {
+    /// Takes note of the parts that come, and refuses to join those that a store with equal parts would.
+    fn refuses_parts(&mut self, head: &Parts, length: usize) -> bool {
+        let query = head.uri.query().unwrap_or_default();
+        let value = |name: &str| {
+            url::form_urlencoded::parse(query.as_bytes())
+                .find_map(|(key, value)| (key == name).then(|| value.into_owned()))
+        };
+        let Some(upload) = value("uploadId").filter(|_| self.wants_equal_parts) else { return false };
+        if let Some(number) = value("partNumber").and_then(|number| number.parse().ok()) {
+            self.parts.entry(upload).or_default().insert(number, length);
+            return false;
+        }
+        let sizes: Vec<usize> =
+            self.parts.get(&upload).into_iter().flat_map(|parts| parts.values().copied()).collect();
+        let Some((last, others)) = sizes.split_last() else { return false };
+        let first = others.first().unwrap_or(last);
+        head.method == "POST" && (others.iter().any(|size| size != first) || last > first)
+    }
 }
 
 /// The proxy; gone when dropped.
@@ -150,6 +176,11 @@ impl FaultProxy {
     /// From now on. Of several that are for a call the one told first is taken.
     pub(crate) fn fail(&self, when: When, fault: Fault) {
         lock(&self.script).faults.push((when, fault));
+    }
+
+    /// From now on only uploads whose parts have one size, the last excepted, are joined, as Cloudflare R2 does.
+    pub(crate) fn want_equal_parts(&self) {
+        lock(&self.script).wants_equal_parts = true;
     }
 
     /// No more faults.
@@ -203,6 +234,16 @@ async fn pass(
         fault
     };
     let body = body.collect().await?.to_bytes();
+    let refuses = {
+        let mut script = lock(&script);
+        let refuses = script.refuses_parts(&head, body.len());
+        script.taken += usize::from(refuses);
+        refuses
+    };
+    if refuses {
+        let answer = Response::builder().status(400).header("content-type", "application/xml");
+        return Ok(answer.body(full(error_text("InvalidPart")))?);
+    }
     match fault {
         None => forward(server, head, body).await,
         Some(Fault::Status(status, code)) => Ok(Response::builder()

@@ -96,6 +96,11 @@ impl RdsServer {
         self.shared.script().deaf.insert((region.to_owned(), id.to_owned()));
     }
 
+    /// An instance of this name will be available, and whoever connects gets no answer, as from behind a firewall.
+    pub(crate) fn mute(&self, region: &str, id: &str) {
+        self.shared.script().mute.insert((region.to_owned(), id.to_owned()));
+    }
+
     /// So many descriptions do not show what was made a moment ago.
     pub(crate) fn hide_new_for(&self, descriptions: usize) {
         self.shared.script().hides_new_for = descriptions;

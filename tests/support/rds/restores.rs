@@ -218,11 +218,21 @@ impl Shared {
         }
         let is_deaf = self.script().deaf.contains(&(key.region.clone(), key.id.clone()));
         if is_deaf {
+            let server = Arc::clone(&server);
             blocking(move || {
                 server.stop();
                 Ok(())
             })
             .await?;
+        }
+        if self.script().mute.contains(&(key.region.clone(), key.id.clone())) {
+            let port = server.port();
+            let listener = blocking(move || {
+                server.stop();
+                Ok(std::net::TcpListener::bind(("127.0.0.1", port))?)
+            })
+            .await?;
+            self.script().silent.push(listener);
         }
         let takes = self.timing.initializing;
         self.with_instance(key, |instance| {

@@ -119,6 +119,10 @@ pub(super) struct Script {
     pub(super) shown: BTreeMap<(String, String), VecDeque<String>>,
     /// Instances that take no connections though they are available.
     pub(super) deaf: BTreeSet<(String, String)>,
+    /// Instances at whose address, though they are available, nobody ever answers.
+    pub(super) mute: BTreeSet<(String, String)>,
+    /// What stands at those addresses.
+    pub(super) silent: Vec<std::net::TcpListener>,
     /// So many descriptions do not show what was made a moment ago.
     pub(super) hides_new_for: usize,
     /// A copy that had begun fails when the region it comes from is gone.
