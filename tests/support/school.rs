@@ -108,6 +108,12 @@ parameter_group = "school-west-aurora15"
         ids
     }
 
+    /// Whether the repository has a file of a name with this in it.
+    pub(crate) fn has_stored(&self, name: &str) -> bool {
+        let found = super::system::contents(&self.system.repository("primary")).unwrap_or_default();
+        found.keys().any(|path| path.display().to_string().contains(name))
+    }
+
     pub(crate) fn identity(&self) -> String {
         self.system.operational.display().to_string()
     }
