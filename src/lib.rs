@@ -25,7 +25,8 @@
 //! | [`catalog`] | a database of what is in the repositories; always rebuildable from them |
 //! | [`repository`] | the on-store format, the store trait and its implementations, writer, reader, lease, journal |
 //! | [`pipeline`] | bytes in, bytes out: digest, compress, encrypt, with back-pressure and bounded memory |
-//! | [`postgres`], [`aws`] | talking to servers: connections, `pg_*` binaries, SDK configuration |
+//! | [`postgres`] | talking to PostgreSQL: connections, `pg_*` binaries |
+//! | [`aws`] | talking to AWS: SDK configuration, its control planes, IAM tokens for a login |
 //! | [`policy`] | TOML → validated intent, every fault with file, line and a hint |
 //! | [`event`] | everything a use case can say while it runs, as data |
 //! | [`platform`] | the only door to ambient state: clock, child processes, secrets |

@@ -4,7 +4,7 @@ use super::{Area, Finding};
 use crate::event::told;
 use crate::platform::CancellationToken;
 use crate::policy::{PostgresSource, Source, SourceConfig};
-use crate::postgres::{ConnectionParameters, close};
+use crate::postgres::{ConnectError, ConnectionParameters, close};
 use crate::source::base::{self, BaseError, Objection};
 use crate::source::logical::{self, LogicalError, Prepared};
 use crate::wal::configure::{self, ConfigureError, Server, State, Wanted, Weight};
@@ -177,6 +177,12 @@ fn describe(subject: &str, prepared: &Prepared) -> Vec<Finding> {
 
 fn remedy(error: &LogicalError) -> &'static str {
     match error {
+        LogicalError::Connect(ConnectError::TokenRefused { .. }) => {
+            "As the message says; `drctl iam show` prints what the role in AWS needs, `rds-db:connect` among it."
+        }
+        LogicalError::Connect(ConnectError::Token { .. }) => {
+            "Give the host credentials, or name them in the source."
+        }
         LogicalError::Connect(_) => {
             "Check that the server runs, and the url, password and TLS settings of the source."
         }

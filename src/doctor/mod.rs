@@ -14,6 +14,7 @@ mod host;
 mod log;
 mod rds;
 mod repository;
+mod token;
 mod vault;
 
 pub use examine::examine;

@@ -103,7 +103,7 @@ mod tests {
             .map(|path| load(&path).unwrap())
             .collect();
         assert!(policies.len() >= 6);
-        for bits in 0..128_u32 {
+        for bits in 0..256_u32 {
             let on = |bit: u32, text: &'static str| if bits & (1 << bit) == 0 { "" } else { text };
             let text = format!(
                 r#"
@@ -131,6 +131,7 @@ region = "us-east-1"
 {which} = "shop"
 {share}
 {copies}
+{token}
 [sources.files]
 kind = "aws-backup"
 resource = "arn:aws:elasticfilesystem:us-east-1:111122223333:file-system/fs-1"
@@ -145,6 +146,10 @@ copy_to = {{ us-west-2 = {{ vault = "shop-dr" }} }}
                 checksum = on(3, "checksum = \"sha256\""),
                 wal = on(3, "methods = [\"base\", \"wal\"]"),
                 which = if bits & 16 == 0 { "instance" } else { "cluster" },
+                token = on(
+                    7,
+                    "methods = [\"snapshot\", \"logical\"]\nauthentication = \"iam\"\nurl = \"postgres://drctl@shop.x.us-east-1.rds.amazonaws.com/shop?sslmode=verify-full\""
+                ),
                 share = on(5, "share_with = [\"444455556666\"]"),
                 copies = on(
                     6,

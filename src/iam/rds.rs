@@ -2,7 +2,8 @@ use super::build::Builder;
 use super::place::{Account, Role, partition};
 use super::{Conditions, IamError, key};
 use crate::aws::{EXPIRES, MANAGED, SYSTEM};
-use crate::policy::{RdsDatabase, RdsSource};
+use crate::policy::{Password, RdsDatabase, RdsSource};
+use crate::postgres::ConnectionParameters;
 use crate::source::snapshot::identifier_prefix;
 
 /// Rights on one database, its snapshots and what is restored from them.
@@ -35,6 +36,7 @@ pub(super) fn add(builder: &mut Builder<'_>, source: &RdsSource) -> Result<(), I
     builder.production.push(database.clone());
 
     describe(builder, &names, &everywhere);
+    log_in(builder, source, &account);
     let system = builder.policy.system.to_string();
     let asks = Conditions::when("StringEquals", format!("aws:RequestTag/{MANAGED}"), &["true"]).and(
         "StringEquals",
@@ -196,6 +198,29 @@ fn describe(builder: &mut Builder<'_>, names: &Names<'_>, everywhere: &dyn Fn(&s
     if builder.role != Role::BreakGlass {
         builder.document.anywhere(&["rds:DescribeAccountAttributes"]);
     }
+}
+
+/// By a token. AWS gives what is restored a resource id of its own, and promotes it into the place of the database, so
+/// that the id of today must not be named; the role in the database is.
+///
+/// Whoever takes dumps logs in where the database runs; whoever restores, and promotes, wherever it is restored.
+/// No condition is asked for: RDS looks at few of them.
+fn log_in(builder: &mut Builder<'_>, source: &RdsSource, account: &Account) {
+    let Some(login) = &source.login else { return };
+    let (Some(Password::IamToken(_)), Some(url)) = (&login.password, &login.url) else { return };
+    let Ok(parameters) = ConnectionParameters::from_url(url) else { return };
+    let home = source.place.region.as_str();
+    let away = source.regions.iter().map(|region| region.name.as_str());
+    let regions: Vec<&str> = match builder.role {
+        Role::Writer if login.logical.is_some() => vec![home],
+        Role::Restorer | Role::BreakGlass => std::iter::once(home).chain(away).collect(),
+        Role::Writer | Role::Retention | Role::Auditor => return,
+    };
+    let users = regions.into_iter().map(|region| {
+        let (partition, account) = (partition(region), account.as_str());
+        format!("arn:{partition}:rds-db:{region}:{account}:dbuser:*/{}", parameters.user)
+    });
+    builder.document.allow("LogInToDatabasesByToken", &["rds-db:connect"], users, Conditions::default());
 }
 
 /// The database's own key, and that of each region.

@@ -2,7 +2,7 @@ use super::build::Builder;
 use super::place::{Role, partition};
 use super::{Conditions, IamError};
 use crate::platform::SecretRef;
-use crate::policy::{Credentials, Place, PostgresSource, SourceConfig};
+use crate::policy::{Credentials, Password, Place, PostgresSource, SourceConfig};
 
 /// The right to read what the policy keeps in Secrets Manager, each role its own.
 pub(super) fn add(builder: &mut Builder<'_>) -> Result<(), IamError> {
@@ -77,5 +77,10 @@ fn of_credentials(credentials: &Credentials) -> Vec<&SecretRef> {
 
 fn of_database(postgres: &PostgresSource) -> Vec<&SecretRef> {
     let base = postgres.base.as_ref().and_then(|base| base.url_ref.as_ref());
-    postgres.url_ref.iter().chain(&postgres.password).chain(base).collect()
+    let password = match &postgres.password {
+        Some(Password::Secret(reference)) => Some(reference),
+        // What it is signed with is asked for with the place.
+        Some(Password::IamToken(_)) | None => None,
+    };
+    postgres.url_ref.iter().chain(password).chain(base).collect()
 }

@@ -22,7 +22,11 @@ pub enum InstanceError {
     #[error("RDS does not say where it can be reached")]
     NoEndpoint,
     #[error(
-        "the instance is available, and nobody could log in to it in {}: look at its security groups, its subnet group and at the password it had then",
+        "IAM authentication is off on `{instance}`, as it was on what it was made from, so that no IAM token lets anybody in: turn it on with `aws rds modify-db-instance --enable-iam-database-authentication --apply-immediately` (a cluster: `modify-db-cluster`), and run the same command again"
+    )]
+    NoIam { instance: String },
+    #[error(
+        "the instance is available, and nobody could log in to it in {}: look at its security groups, its subnet group and at the password it had then (of IAM: at `rds-db:connect`)",
         humantime::format_duration(*.waited)
     )]
     Login {

@@ -104,11 +104,17 @@ impl Run {
         phases.begin(Phase::LogIn);
         match &plan.login {
             Some(login) => {
-                let endpoint = database.endpoint.clone().ok_or(InstanceError::NoEndpoint)?;
-                let parameters = log_in(login, &endpoint, plan.place.poll, &self.events, &self.cancel).await?;
+                let region = &plan.place.region;
+                let (every, cancel) = (plan.place.poll, &self.cancel);
+                let parameters = log_in(login, &database, region, every, &self.events, cancel).await?;
                 reached.server = Some(look(&parameters).await?);
                 reached.marks.usable = since();
-                self.events.notice(format!("`{}` can be used, {}:{}", plan.to(), endpoint.host, endpoint.port));
+                self.events.notice(format!(
+                    "`{}` can be used, {}:{}",
+                    plan.to(),
+                    parameters.host,
+                    parameters.port
+                ));
                 phases.begin(Phase::Validate);
                 reached.checks = validate(&parameters, plan, &self.events).await?;
                 if !reached.checks.is_empty() && reached.checks.iter().all(Finding::has_passed) {

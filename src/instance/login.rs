@@ -5,11 +5,11 @@ use sqlx::Connection as _;
 
 use super::run::Server;
 use super::{InstanceError, InstancePlan};
-use crate::aws::rds::Endpoint;
+use crate::aws::rds::Database;
 use crate::check::{self, Finding};
 use crate::event::{Events, told};
 use crate::platform::CancellationToken;
-use crate::policy::PostgresSource;
+use crate::policy::{Password, PostgresSource};
 use crate::postgres::{ConnectionParameters, close};
 
 /// The name of a new instance is known everywhere only after minutes.
@@ -20,16 +20,21 @@ const USUAL: Duration = Duration::from_secs(20);
 /// Logs in as the policy says, at the new address, until it works.
 pub(super) async fn log_in(
     login: &PostgresSource,
-    endpoint: &Endpoint,
+    database: &Database,
+    region: &str,
     every: Duration,
     events: &Events,
     cancel: &CancellationToken,
 ) -> Result<ConnectionParameters, InstanceError> {
     let resolved = ConnectionParameters::resolve(login).await;
     let refused = |source| InstanceError::Login { waited: Duration::ZERO, source };
-    let mut parameters = resolved.map_err(refused)?;
-    parameters.host.clone_from(&endpoint.host);
-    parameters.port = endpoint.port;
+    let endpoint = database.endpoint.as_ref().ok_or(InstanceError::NoEndpoint)?;
+    let parameters = resolved.map_err(refused)?.at(&endpoint.host, endpoint.port, region);
+    // Waiting would not turn it on.
+    let by_token = matches!(login.password, Some(Password::IamToken(_)));
+    if by_token && database.profile.iam_authentication == Some(false) {
+        return Err(InstanceError::NoIam { instance: database.id.identifier().to_owned() });
+    }
     let patience = PATIENCE.mul_f64((every.as_secs_f64() / USUAL.as_secs_f64()).min(1.0)).max(every * 10);
     let begun = Instant::now();
     let mut last = String::new();

@@ -1,3 +1,4 @@
+use std::any::Any;
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Read};
@@ -58,6 +59,7 @@ pub struct Program {
     without: Vec<OsString>,
     pub(super) stderr_lines: usize,
     input: Option<Vec<u8>>,
+    held: Vec<Arc<dyn Any + Send + Sync>>,
 }
 
 impl Program {
@@ -69,6 +71,7 @@ impl Program {
             without: vec![],
             stderr_lines: TAIL_LINES,
             input: None,
+            held: vec![],
         };
         // Messages are matched and shown; they must not depend on the host's language.
         program.environment.push(("LC_ALL".into(), "C".into()));
@@ -105,6 +108,12 @@ impl Program {
     /// What the child reads on its standard input; nothing unless given.
     pub fn input(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.input = Some(bytes.into());
+        self
+    }
+
+    /// Keeps what the child needs for as long as this is kept, e.g. a file.
+    pub fn holding(mut self, needed: Arc<dyn Any + Send + Sync>) -> Self {
+        self.held.push(needed);
         self
     }
 

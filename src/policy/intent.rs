@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::managed::{AwsBackupSource, RdsSource};
+use super::managed::{AwsBackupSource, AwsPlace, RdsSource};
 use super::prices::Prices;
 use super::routine::{Drill, Notify, Retention, Schedule};
 use super::shape::words;
@@ -229,6 +229,15 @@ impl SourceConfig {
     }
 }
 
+/// What a login proves itself with.
+#[derive(Clone, Debug)]
+pub enum Password {
+    Secret(SecretRef),
+    /// A token that the credentials of this place sign for each connection. The URL is then not by reference,
+    /// names its role, and asks for a server that is verified.
+    IamToken(Box<AwsPlace>),
+}
+
 #[derive(Clone, Debug)]
 pub struct PostgresSource {
     /// `postgres://user@host:port/database?sslmode=…`, never with a password in it, unless it came by
@@ -236,7 +245,8 @@ pub struct PostgresSource {
     pub url: Option<Url>,
     /// The whole URL by reference, e.g. `env:DATABASE_URL`. Just one of the two is set.
     pub url_ref: Option<SecretRef>,
-    pub password: Option<SecretRef>,
+    /// `None` leaves it to what libpq finds.
+    pub password: Option<Password>,
     /// Where to look for `pg_dump` and its kin before the usual places.
     pub tools: Option<PathBuf>,
     /// Set when dumps are taken of it.

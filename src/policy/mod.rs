@@ -32,8 +32,8 @@ mod value;
 pub use fault::{Fault, PolicyFaults, Position};
 pub use intent::{
     BaseBackup, BaseThrough, Checksum, Compression, Credentials, Encryption, LockMode, LogicalDump,
-    ObjectLock, Objectives, Place, Policy, PostgresSource, Recipient, RepositoryConfig, RowCounts, S3Place,
-    ServerSideEncryption, Source, SourceConfig, Transfer, WalArchiving, WalThrough,
+    ObjectLock, Objectives, Password, Place, Policy, PostgresSource, Recipient, RepositoryConfig, RowCounts,
+    S3Place, ServerSideEncryption, Source, SourceConfig, Transfer, WalArchiving, WalThrough,
 };
 pub use lint::{Lint, lint};
 pub use load::{load, parse};

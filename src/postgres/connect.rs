@@ -8,10 +8,16 @@ use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
 use thiserror::Error;
 use url::Url;
 
+use super::Password;
+use crate::aws::AwsError;
+use crate::aws::rds::{TokenError, TokenSigner};
 use crate::platform::{Program, SecretError};
-use crate::policy::PostgresSource;
+use crate::policy::{self, PostgresSource};
 
 const APPLICATION: &str = "drctl";
+/// SQLSTATEs of a login that is refused.
+const WRONG_PASSWORD: &str = "28P01";
+const NOT_LET_IN: &str = "28000";
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 /// Debian's place of the server's socket, and so libpq's default there.
 const SOCKET_DIRECTORY: &str = "/var/run/postgresql";
@@ -39,6 +45,31 @@ pub enum ConnectError {
     UrlSecret(#[source] SecretError),
     #[error("failed to get the password of the database")]
     Password(#[source] SecretError),
+    #[error("failed to get what signs the IAM token of the database")]
+    Signer(#[source] AwsError),
+    #[error("failed to connect to `{to}`")]
+    Token {
+        to: String,
+        #[source]
+        source: TokenError,
+    },
+    #[error(
+        "no IAM token is shown to `{to}`, whose certificate would not be verified: say `sslmode=verify-full`"
+    )]
+    Unverified { to: String },
+    #[error("`{to}` refused the IAM token ({said}): {}", refused_token(.code, .said))]
+    TokenRefused {
+        to: String,
+        /// SQLSTATE
+        code: String,
+        said: String,
+    },
+    #[error("failed to write the password file for `{to}`")]
+    PasswordFile {
+        to: String,
+        #[source]
+        source: std::io::Error,
+    },
     #[error("failed to connect to `{to}`")]
     Refused {
         to: String,
@@ -47,6 +78,14 @@ pub enum ConnectError {
     },
     #[error("failed to connect to `{to}`: no answer in {}", humantime::format_duration(*.waited))]
     NoAnswer { to: String, waited: Duration },
+}
+
+/// What to look at. A role that RDS does not let in by IAM is asked for a password, and the token is a wrong one.
+fn refused_token(code: &str, said: &str) -> &'static str {
+    if code == WRONG_PASSWORD || said.contains("password authentication failed") {
+        return "RDS took it for a password: grant the role `rds_iam`";
+    }
+    "turn IAM authentication on for the instance; grant the role `rds_iam`; allow `rds-db:connect` on it to whoever signs (`drctl iam show` prints the statement); name the endpoint and the region as RDS does; and look at this host's clock, since a token is good for 15 minutes"
 }
 
 /// libpq's `sslmode`.
@@ -87,7 +126,7 @@ pub struct ConnectionParameters {
     pub port: u16,
     pub user: String,
     pub database: String,
-    pub password: Option<SecretString>,
+    pub password: Option<Password>,
     pub ssl_mode: SslMode,
     /// `system` is the host's own authorities.
     pub ssl_root_cert: Option<PathBuf>,
@@ -110,8 +149,16 @@ impl ConnectionParameters {
             (Some(url), None) => Self::from_url(url)?,
             (None, None) => return Err(ConnectError::NoDatabase),
         };
-        if let Some(reference) = &source.password {
-            parameters.password = Some(reference.resolve().await.map_err(ConnectError::Password)?);
+        match &source.password {
+            Some(policy::Password::Secret(reference)) => {
+                let password = reference.resolve().await.map_err(ConnectError::Password)?;
+                parameters.password = Some(Password::Known(password));
+            }
+            Some(policy::Password::IamToken(place)) => {
+                let signer = TokenSigner::of(place).await.map_err(ConnectError::Signer)?;
+                parameters.password = Some(Password::IamToken(Box::new(signer)));
+            }
+            None => {}
         }
         Ok(parameters)
     }
@@ -174,7 +221,7 @@ impl ConnectionParameters {
         }
         parameters.user = user.unwrap_or_else(default_user);
         parameters.database = database.ok_or(ConnectError::NoDatabase)?;
-        parameters.password = password.map(SecretString::from);
+        parameters.password = password.map(|password| Password::Known(password.into()));
         Ok(parameters)
     }
 
@@ -184,13 +231,24 @@ impl ConnectionParameters {
         Self { database: name.to_owned(), ..self.clone() }
     }
 
+    /// The same role and database, at another address, which may be in another region.
+    #[must_use]
+    pub fn at(&self, host: &str, port: u16, region: &str) -> Self {
+        let mut there = Self { host: host.to_owned(), port, ..self.clone() };
+        if let Some(Password::IamToken(signer)) = &mut there.password {
+            **signer = signer.in_region(region);
+        }
+        there
+    }
+
     /// Whether `host` is the directory of a Unix socket.
     pub fn is_socket(&self) -> bool {
         self.host.starts_with('/')
     }
 
     /// For drctl's own connections. Statements are not logged: they may hold data.
-    pub fn options(&self) -> Result<PgConnectOptions, ConnectError> {
+    async fn options(&self) -> Result<PgConnectOptions, ConnectError> {
+        let password = self.password_now().await?;
         // Only parsing a URL makes sqlx look into the password file, and everything that decides which
         // line of that is meant has to be in it.
         let mut url = Url::parse("postgres:///").map_err(ConnectError::Url)?;
@@ -198,7 +256,7 @@ impl ConnectionParameters {
             let mut pairs = url.query_pairs_mut();
             pairs.append_pair("host", &self.host).append_pair("port", &self.port.to_string());
             pairs.append_pair("user", &self.user).append_pair("dbname", &self.database);
-            if let Some(password) = &self.password {
+            if let Some(password) = &password {
                 pairs.append_pair("password", password.expose_secret());
             }
             if let Some(options) = &self.options {
@@ -236,34 +294,53 @@ impl ConnectionParameters {
     /// Connects, with nothing on the search path but `pg_catalog` and no server-side time limits: a role's
     /// own settings must neither lead a query elsewhere nor end a long one.
     pub async fn connect(&self) -> Result<PgConnection, ConnectError> {
-        let options = self.options()?;
+        let options = self.options().await?;
         let attempt = async {
             let mut connection = options.connect().await?;
             sqlx::query(QUIET_SESSION).execute(&mut connection).await?;
             Ok(connection)
         };
         match tokio::time::timeout(self.connect_timeout, attempt).await {
-            Ok(outcome) => outcome.map_err(|source| ConnectError::Refused { to: self.to_string(), source }),
+            Ok(outcome) => outcome.map_err(|source| self.refused(source)),
             Err(_) => Err(ConnectError::NoAnswer { to: self.to_string(), waited: self.connect_timeout }),
         }
     }
 
-    /// Gives a program that uses libpq everything it needs to connect, through its environment.
-    #[must_use]
-    pub fn apply(&self, program: Program) -> Program {
+    fn refused(&self, source: sqlx::Error) -> ConnectError {
+        let said = source.as_database_error().and_then(|said| Some((said.code()?, said.message())));
+        match (said, &self.password) {
+            (Some((code, said)), Some(Password::IamToken(_)))
+                if [WRONG_PASSWORD, NOT_LET_IN].contains(&&*code) =>
+            {
+                ConnectError::TokenRefused {
+                    to: self.to_string(),
+                    code: code.clone().into_owned(),
+                    said: said.to_owned(),
+                }
+            }
+            _ => ConnectError::Refused { to: self.to_string(), source },
+        }
+    }
+
+    /// Gives a program that uses libpq everything it needs to connect now, through its environment.
+    pub async fn apply(&self, program: Program) -> Result<Program, ConnectError> {
+        Ok(self.apply_to(program, self.password_now().await?.as_ref()))
+    }
+
+    pub(super) fn apply_to(&self, program: Program, password: Option<&SecretString>) -> Program {
         let mut program = program;
         // What they say goes before the rest of the environment.
         for name in ["PGHOSTADDR", "PGSERVICE", "PGSSLCRL", "PGTARGETSESSIONATTRS", "PGOPTIONS"] {
             program = program.without_env(name);
         }
-        for (name, value) in self.environment() {
+        for (name, value) in self.environment(password) {
             program = program.env(name, value);
         }
         program
     }
 
     /// libpq's variables. One of them may be the password.
-    pub fn environment(&self) -> Vec<(&'static str, std::ffi::OsString)> {
+    fn environment(&self, password: Option<&SecretString>) -> Vec<(&'static str, std::ffi::OsString)> {
         let mut variables: Vec<(&'static str, std::ffi::OsString)> = vec![
             ("PGHOST", self.host.clone().into()),
             ("PGPORT", self.port.to_string().into()),
@@ -286,7 +363,7 @@ impl ConnectionParameters {
         if let Some(options) = &self.options {
             variables.push(("PGOPTIONS", options.clone().into()));
         }
-        if let Some(password) = &self.password {
+        if let Some(password) = password {
             variables.push(("PGPASSWORD", password.expose_secret().into()));
         }
         variables
@@ -357,32 +434,37 @@ mod tests {
         ConnectionParameters::from_url(&Url::parse(text).unwrap())
     }
 
-    #[test]
-    fn a_url_says_everything() {
+    fn known(parameters: &ConnectionParameters) -> &SecretString {
+        let Some(Password::Known(password)) = &parameters.password else { panic!("no password") };
+        password
+    }
+
+    #[tokio::test]
+    async fn a_url_says_everything() {
         let parameters = parsed(
             "postgresql://dr%40ctl:p%25w@db.example.com:6432/sh%20op?sslmode=verify-full&sslrootcert=/etc/ca.pem&connect_timeout=3",
         )
         .unwrap();
         assert_eq!(parameters.to_string(), "dr@ctl@db.example.com:6432/sh op");
-        assert_eq!(parameters.password.as_ref().unwrap().expose_secret(), "p%w");
-        let environment = parameters.environment();
+        assert_eq!(known(&parameters).expose_secret(), "p%w");
+        let environment = parameters.environment(Some(known(&parameters)));
         let variable =
             |name| environment.iter().find(|(key, _)| *key == name).map(|(_, value)| value.clone());
         assert_eq!(variable("PGSSLMODE").unwrap(), "verify-full");
         assert_eq!(variable("PGSSLROOTCERT").unwrap(), "/etc/ca.pem");
         assert_eq!(variable("PGPASSWORD").unwrap(), "p%w");
         assert_eq!(variable("PGCONNECT_TIMEOUT").unwrap(), "3");
-        let options = parameters.options().unwrap();
+        let options = parameters.options().await.unwrap();
         assert_eq!(options.get_host(), "db.example.com");
         assert_eq!(options.get_database(), Some("sh op"));
         assert_eq!(options.get_username(), "dr@ctl");
     }
 
-    #[test]
-    fn a_socket_directory_is_a_host() {
+    #[tokio::test]
+    async fn a_socket_directory_is_a_host() {
         let parameters = parsed("postgres:///shop?user=app&host=/run/pg&port=5433").unwrap();
         assert!(parameters.is_socket());
-        assert_eq!(parameters.options().unwrap().get_socket().unwrap(), Path::new("/run/pg"));
+        assert_eq!(parameters.options().await.unwrap().get_socket().unwrap(), Path::new("/run/pg"));
         let encoded = parsed("postgres://app@%2Frun%2Fpg/shop").unwrap();
         assert_eq!(encoded.host, "/run/pg");
     }
@@ -402,10 +484,10 @@ mod tests {
         assert!(refused("postgres://a@h,i/d").contains("several hosts"));
     }
 
-    #[test]
-    fn a_password_is_never_shown() {
+    #[tokio::test]
+    async fn a_password_is_never_shown() {
         let parameters = parsed("postgres://app:hunter2@h/shop").unwrap();
-        let program = parameters.apply(Program::new("pg_dump"));
+        let program = parameters.apply(Program::new("pg_dump")).await.unwrap();
         for text in [parameters.to_string(), format!("{parameters:?}"), format!("{program:?}")] {
             assert!(!text.contains("hunter2"), "{text}");
         }

@@ -1,6 +1,7 @@
 //! Talking to PostgreSQL: connections, the `pg_*` programs that match a server, what a database holds.
 //!
-//! *Invariants.* A password reaches a child through its environment only, never its arguments. A program
+//! *Invariants.* A password reaches a child through its environment, or a file without a name, and never its
+//! arguments. A token of IAM is signed for each connection, and only where the server is verified. A program
 //! is used only after it has said which major it is of, and never against a newer server. Everything said
 //! to a server quotes its names ([`identifier`], [`literal`]) or binds them.
 //!
@@ -9,6 +10,7 @@
 mod connect;
 mod control_file;
 mod facts;
+mod password;
 mod quote;
 mod tools;
 mod wal_commits;
@@ -17,6 +19,7 @@ mod wal_header;
 pub use connect::{ConnectError, ConnectionParameters, SslMode, close};
 pub use control_file::{ControlFileError, system_identifier_in};
 pub use facts::{FactsError, count_rows, read_facts, server_major};
+pub use password::Password;
 pub use quote::{identifier, literal, qualified, shell, split_quoted};
 pub use tools::{FoundTools, Tools, ToolsError};
 pub use wal_commits::CommitScan;

@@ -24,17 +24,19 @@ const STDERR_LINES: usize = 2000;
 const TOLERATED: &str = "unrecognized configuration parameter \"transaction_timeout\"";
 
 /// A program of the right version that works on the temporary database.
-fn program(run: &Run, plan: &RestorePlan, name: &'static str) -> Result<Program, RestoreError> {
+async fn program(run: &Run, plan: &RestorePlan, name: &'static str) -> Result<Program, RestoreError> {
     let program = plan.steps.tools.program(name).map_err(RestoreError::Tools)?;
     let mut database = run.target.with_database(&plan.temporary);
     let ours = plan.steps.session.iter().map(|(name, value)| format!("-c {name}={value}"));
     let given = database.options.take();
     database.options = Some(given.into_iter().chain(ours).collect::<Vec<_>>().join(" "));
-    Ok(database.apply(program).arg("--no-password").arg(format!("--dbname={}", plan.temporary)))
+    let program =
+        database.apply_lasting(program, plan.steps.tools.major).await.map_err(RestoreError::Connect)?;
+    Ok(program.arg("--no-password").arg(format!("--dbname={}", plan.temporary)))
 }
 
-fn pg_restore(run: &Run, plan: &RestorePlan) -> Result<Program, RestoreError> {
-    let mut program = program(run, plan, "pg_restore")?.keep_stderr(STDERR_LINES);
+async fn pg_restore(run: &Run, plan: &RestorePlan) -> Result<Program, RestoreError> {
+    let mut program = program(run, plan, "pg_restore").await?.keep_stderr(STDERR_LINES);
     if !plan.steps.tolerates_settings {
         program = program.arg("--exit-on-error");
     }
@@ -68,7 +70,7 @@ pub(super) async fn from_scratch(
     chosen: Option<&Chosen>,
     watch: &Watch,
 ) -> Result<(), RestoreError> {
-    let mut program = pg_restore(run, plan)?.arg(format!("--jobs={}", plan.jobs));
+    let mut program = pg_restore(run, plan).await?.arg(format!("--jobs={}", plan.jobs));
     let list = chosen.map(|chosen| list(plan, chosen)).transpose()?;
     if let Some(list) = &list {
         program = program.arg(format!("--use-list=/proc/{}/fd/{}", std::process::id(), list.as_raw_fd()));
@@ -110,7 +112,7 @@ pub(super) async fn from_stream(
     repository: &Repository,
     watch: &Watch,
 ) -> Result<(), StreamFailure> {
-    let program = pg_restore(run, plan).map_err(in_load)?;
+    let program = pg_restore(run, plan).await.map_err(in_load)?;
     let begin = plain(run, plan, repository);
     let opened = tokio::task::spawn_blocking(begin).await;
     let opened = opened.unwrap_or_else(|error| Err(OpenError::Read(std::io::Error::other(error))));
@@ -161,7 +163,8 @@ fn only_tolerated(stderr: &[String]) -> bool {
 
 /// Gathers statistics, so that the first queries are planned as they should be.
 pub(super) async fn analyze(run: &Run, plan: &RestorePlan, watch: &Watch) -> Result<(), RestoreError> {
-    let program = program(run, plan, "vacuumdb")?
+    let program = program(run, plan, "vacuumdb")
+        .await?
         .args(["--analyze-only", "--quiet"])
         .arg(format!("--jobs={}", plan.jobs));
     match program.run(WITHIN, watch.token()).await {

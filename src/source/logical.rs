@@ -144,8 +144,7 @@ async fn run(
     let estimate = ask(&database, expected_bytes(&mut prepared.connection)).await?;
     inspect.end();
 
-    let started = |source| LogicalError::Start { database: database.clone(), source };
-    let child = start_dump(&prepared, dump, &snapshot, stop).map_err(started)?;
+    let child = start_dump(&prepared, dump, &snapshot, stop).await?;
     // Taken while pg_dump sets out, so that the roles are those of its snapshot as nearly as can be.
     let globals = if dump.globals { Some(read_globals(&prepared, events, stop).await?) } else { None };
 
@@ -257,12 +256,12 @@ async fn expected_bytes(connection: &mut PgConnection) -> Result<u64, sqlx::Erro
     Ok(u64::try_from(bytes).unwrap_or_default())
 }
 
-fn start_dump(
+async fn start_dump(
     prepared: &Prepared,
     dump: &LogicalDump,
     snapshot: &str,
     stop: &CancellationToken,
-) -> Result<Piped, ProcessError> {
+) -> Result<Piped, LogicalError> {
     let mut program = prepared
         .tools
         .pg_dump()
@@ -274,7 +273,8 @@ fn start_dump(
         program = program.arg("--no-unlogged-table-data");
     }
     let program = program.arg(format!("--dbname={KEEPALIVES}")).keep_stderr(STDERR_LINES);
-    prepared.parameters.apply(program).pipe(stop)
+    let started = |source| LogicalError::Start { database: prepared.parameters.database.clone(), source };
+    prepared.parameters.apply(program).await?.pipe(stop).map_err(started)
 }
 
 /// A time limit as PostgreSQL takes it, where 0 would be none.
@@ -304,7 +304,7 @@ async fn read_globals(
     let program = program
         .arg(format!("--database=dbname='{}'", database.replace('\\', r"\\").replace('\'', r"\'")))
         .keep_stderr(STDERR_LINES);
-    let program = prepared.parameters.apply(program).env("PGCLIENTENCODING", "UTF8");
+    let program = prepared.parameters.apply(program).await?.env("PGCLIENTENCODING", "UTF8");
     let finished = program.run(GLOBALS_WITHIN, stop).await.map_err(|source| failed(source.into()))?;
     judge("pg_dumpall", &finished.stderr, events).map_err(failed)?;
     check_globals(&finished.stdout).map_err(failed)?;

@@ -7,7 +7,7 @@ use drctl::event::Events;
 use drctl::model::{Artifact, DatabaseFacts, Details, TableKind};
 use drctl::pipeline::Produce;
 use drctl::platform::CancellationToken;
-use drctl::policy::{LogicalDump, PostgresSource, RowCounts};
+use drctl::policy::{LogicalDump, Password, PostgresSource, RowCounts};
 use drctl::postgres::{ConnectionParameters, Tools, count_rows, read_facts};
 use drctl::source::{ArtifactSink, Captured, LogicalError, SinkError, Unreadable, logical};
 
@@ -512,7 +512,7 @@ async fn a_password_by_reference_is_used() -> Outcome<()> {
     );
     for url in [cluster.url("postgres"), socket] {
         let mut source = source(&url)?;
-        source.password = Some(format!("file:{}", secret.path().display()).parse()?);
+        source.password = Some(Password::Secret(format!("file:{}", secret.path().display()).parse()?));
         let prepared = logical::prepare(&source).await?;
         let mut sink = MemorySink::default();
         logical::capture(prepared, &dump(), &mut sink, &Events::default(), &CancellationToken::new()).await?;
@@ -520,7 +520,7 @@ async fn a_password_by_reference_is_used() -> Outcome<()> {
     }
     let mut wrong = source(&cluster.url("postgres"))?;
     std::fs::write(secret.path(), "wrong\n")?;
-    wrong.password = Some(format!("file:{}", secret.path().display()).parse()?);
+    wrong.password = Some(Password::Secret(format!("file:{}", secret.path().display()).parse()?));
     let text = chain(&logical::prepare(&wrong).await.err().ok_or("it was let in")?);
     assert!(text.contains("password authentication failed"), "{text}");
     Ok(())

@@ -26,7 +26,8 @@ fn source(policy: &str, server: &RdsServer, settings: &Settings) -> Outcome<Stri
         if line.starts_with('[') {
             is_ours = line.starts_with("[sources.instance");
         }
-        if is_ours && !line.starts_with("url = ") && !line.starts_with("password = ") {
+        let is_login = ["url = ", "password = ", "authentication = "].iter().any(|key| line.starts_with(key));
+        if is_ours && !is_login {
             writeln!(tables, "{line}")?;
         }
         if line == "[sources.instance]" {

@@ -19,6 +19,7 @@ mod restore_cluster;
 mod settings;
 mod snapshot;
 mod tags;
+mod token;
 
 use aws_sdk_rds::Client;
 
@@ -31,6 +32,7 @@ pub use remove::{Refusal, Removal, Temporary, TemporaryId};
 pub use restore::{Changes, Moment, NewInstance, Origin};
 pub use restore_cluster::{NewCluster, NewMember};
 pub use snapshot::{CopyRequest, Snapshot, SnapshotId};
+pub use token::{TokenError, TokenSigner};
 
 /// RDS in one region.
 #[derive(Clone, Debug)]

@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 
 use crate::cli::output::{count, size, style};
 use crate::policy::{
-    AwsBackupSource, BaseThrough, Credentials, CronLine, Drill, Encryption, Notify, Place, Policy,
+    AwsBackupSource, BaseThrough, Credentials, CronLine, Drill, Encryption, Notify, Password, Place, Policy,
     PostgresSource, Probe, RdsDatabase, RdsSource, Route, Rules, ServerSideEncryption, Source, SourceConfig,
     WalArchiving, WalThrough, period,
 };
@@ -178,8 +178,12 @@ fn postgres(postgres: &PostgresSource) -> Vec<String> {
         (None, Some(reference)) => text.push_str(&format!(", URL from {reference}")),
         (None, None) => {}
     }
-    if let Some(password) = &postgres.password {
-        text.push_str(&format!(", password from {password}"));
+    match &postgres.password {
+        Some(Password::Secret(password)) => text.push_str(&format!(", password from {password}")),
+        Some(Password::IamToken(place)) => {
+            text.push_str(&format!(", by an IAM token of {}", place.credentials));
+        }
+        None => {}
     }
     let mut lines = vec![text];
     if let Some(dump) = &postgres.logical {

@@ -14,7 +14,7 @@ use crate::model::SourceName;
 use crate::pipeline::Identities;
 use crate::platform::{SecretRef, host_name, seed};
 use crate::policy::{Policy, PostgresSource, SourceConfig};
-use crate::postgres::{ConnectionParameters, split_quoted};
+use crate::postgres::{ConnectionParameters, Password, split_quoted};
 use crate::restore::{
     Failure, Known, Rates, Refusal, RefusalClass, Request, RestoreError, Run, Selection, Weight, Which, plan,
 };
@@ -144,7 +144,8 @@ async fn target(args: &RestoreArgs, policy: &Policy) -> Result<ConnectionParamet
     };
     if let Some(reference) = &args.password {
         let reference: SecretRef = reference.parse().map_err(CommandError::usage)?;
-        target.password = Some(reference.resolve().await.map_err(CommandError::usage)?);
+        let password = reference.resolve().await.map_err(CommandError::usage)?;
+        target.password = Some(Password::Known(password));
     }
     target.application_name = "drctl restore".to_owned();
     Ok(target)

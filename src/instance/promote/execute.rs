@@ -265,15 +265,11 @@ impl<'a> Promoter<'a> {
 
     async fn log_in(&self, plan: &Promotion) -> Result<Server, PromoteError> {
         let place = &self.request.config.place;
-        let endpoint = self.endpoint(plan).await?;
-        let Some(login) = &self.request.config.login else { return Err(InstanceError::NoEndpoint.into()) };
-        let parameters = log_in(login, &endpoint, place.poll, self.events, self.cancel).await?;
-        Ok(look(&parameters).await?)
-    }
-
-    async fn endpoint(&self, plan: &Promotion) -> Result<Endpoint, PromoteError> {
         let database = self.available(&self.called(&plan.name)).await?;
-        Ok(database.endpoint.ok_or(InstanceError::NoEndpoint)?)
+        let Some(login) = &self.request.config.login else { return Err(InstanceError::NoEndpoint.into()) };
+        let parameters =
+            log_in(login, &database, &self.request.region, place.poll, self.events, self.cancel).await?;
+        Ok(look(&parameters).await?)
     }
 
     /// Runs a command of the policy, which is told where the new instance is.

@@ -1,11 +1,11 @@
 use std::time::Duration;
 
 use super::Base;
+use super::login;
 use super::repository::credentials;
-use super::source::{logical_dump, methods, unused, url_or_ref};
+use super::source::methods;
 use crate::policy::address::{Arn, Endpoint, Region};
 use crate::policy::file::{AwsBackupTable, CredentialsTable, RdsMethodWord, RdsRegionTable, RdsTable};
-use crate::policy::intent::PostgresSource;
 use crate::policy::managed::{
     AwsBackupSource, AwsPlace, PromoteHooks, RdsDatabase, RdsNames, RdsRegion, RdsSource, VaultCopy,
 };
@@ -32,18 +32,19 @@ pub(super) fn rds(table: &At<RdsTable>, base: Base<'_>, log: &mut Log<'_>) -> Rd
     let regions = table.copy_to.iter().flat_map(|regions| &regions.0);
     let regions = regions.map(|(name, region)| self::region(own, name, region, log)).collect();
     let methods = methods(&table.methods, RdsMethodWord::Snapshot, log);
+    let place = place(
+        own,
+        table.endpoint.as_ref(),
+        table.credentials.as_ref(),
+        (&table.poll, &table.deadline),
+        base,
+        log,
+    );
     RdsSource {
-        place: place(
-            own,
-            table.endpoint.as_ref(),
-            table.credentials.as_ref(),
-            (&table.poll, &table.deadline),
-            base,
-            log,
-        ),
         database,
         snapshots: methods.contains(&RdsMethodWord::Snapshot),
-        login: login(table, methods.contains(&RdsMethodWord::Logical), base, log),
+        login: login::login(table, &place, methods.contains(&RdsMethodWord::Logical), base, log),
+        place,
         regions,
         share_with: table.share_with.iter().flat_map(|list| &list.value).map(|at| at.value.clone()).collect(),
         promote: hooks(table, log),
@@ -132,34 +133,6 @@ fn region(own: &str, name: &At<Region>, table: &RdsRegionTable, log: &mut Log<'_
             option_group: word(&table.option_group),
         },
     }
-}
-
-fn login(
-    table: &At<RdsTable>,
-    dumps: bool,
-    base: Base<'_>,
-    log: &mut Log<'_>,
-) -> Option<Box<PostgresSource>> {
-    if !dumps {
-        unused(&table.logical, "it goes with `methods = [\"snapshot\", \"logical\"]`", log);
-    }
-    if table.url.is_none() {
-        unused(&table.password, "it goes with `url`", log);
-        if dumps && !log.has_faults_at(&table.spot.below("url")) {
-            log.missing(&table.spot, "url", "\"postgres://user@host:5432/database?sslmode=verify-full\"");
-        }
-        return None;
-    }
-    let (url, url_ref) = url_or_ref(table.url.as_ref(), base);
-    Some(Box::new(PostgresSource {
-        url,
-        url_ref,
-        password: base.secret(&table.password),
-        tools: None,
-        logical: dumps.then(|| logical_dump(table.logical.as_deref())),
-        base: None,
-        wal: None,
-    }))
 }
 
 pub(super) fn aws_backup(table: &AwsBackupTable, base: Base<'_>, log: &mut Log<'_>) -> AwsBackupSource {

@@ -2,6 +2,7 @@
 //! together show.
 
 mod encryption;
+mod login;
 mod managed;
 mod notify;
 mod repository;

@@ -12,8 +12,8 @@ use crate::policy::file::{
     SourceTable, WalTable, WalWord,
 };
 use crate::policy::intent::{
-    BaseBackup, BaseThrough, LogicalDump, PostgresSource, RepositoryConfig, RowCounts, Source, SourceConfig,
-    WalArchiving, WalThrough,
+    BaseBackup, BaseThrough, LogicalDump, Password, PostgresSource, RepositoryConfig, RowCounts, Source,
+    SourceConfig, WalArchiving, WalThrough,
 };
 use crate::policy::read::{At, Kind as _, Log, Named, Spot};
 
@@ -140,7 +140,7 @@ fn postgres(
     PostgresSource {
         url,
         url_ref,
-        password: base.secret(&table.password),
+        password: base.secret(&table.password).map(Password::Secret),
         tools: table.tools.as_deref().map(|path| base.path(path)),
         logical: logical.then(|| logical_dump(table.logical.as_deref())),
         base: base_backup.then_some(copying),

@@ -16,8 +16,8 @@ pub(super) use routine::{
     ChannelTable, CheckTable, DrillTable, NotifyTable, RetentionTable, ScheduleEntry, ScheduleTable,
 };
 pub(super) use source::{
-    AwsBackupTable, BaseTable, BaseWord, CommandTable, LogicalTable, MethodWord, PostgresTable,
-    RdsMethodWord, RdsRegionTable, RdsTable, SourceTable, WalTable, WalWord,
+    AuthenticationWord, AwsBackupTable, BaseTable, BaseWord, CommandTable, LogicalTable, MethodWord,
+    PostgresTable, RdsMethodWord, RdsRegionTable, RdsTable, SourceTable, WalTable, WalWord,
 };
 
 use super::address::CatalogUrl;

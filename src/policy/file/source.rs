@@ -182,6 +182,8 @@ table! {
             url: PostgresUrl,
             /// By reference.
             password: SecretRef,
+            /// How the login proves who it is. `password` unless given.
+            authentication: AuthenticationWord,
             /// Settings of method `logical`.
             logical: LogicalTable,
             /// What is run when a restored instance takes its place.
@@ -204,6 +206,18 @@ table! {
             /// Lets writers back, last.
             reopen: Vec<At<String>>,
         }
+    }
+}
+
+words! {
+    /// How a login to an RDS database proves who it is.
+    AuthenticationWord {
+        /// By `password`, or by what libpq finds where there is none (`PGPASSWORD`, `~/.pgpass`).
+        "password" => Password,
+        /// By a token that the source's AWS credentials sign, anew for each connection: the instance has IAM
+        /// authentication on, the role is granted `rds_iam`, and IAM allows `rds-db:connect`. The `url` says
+        /// `sslmode=verify-full`, and names the endpoint as RDS does.
+        "iam" => Iam,
     }
 }
 

@@ -40,16 +40,15 @@ pub(super) async fn refusal(parameters: &ConnectionParameters, tools: &Tools) ->
         return Some(Objection::NoProgram(error.to_string()));
     }
     let psql = psql.args(["--no-psqlrc", "--no-password", "--quiet", "--command=IDENTIFY_SYSTEM"]);
-    let psql = parameters.apply(psql.arg("--dbname=replication=true"));
+    let refused = |words| Objection::ReplicationRefused { role: parameters.user.clone(), words };
+    let psql = match parameters.apply(psql.arg("--dbname=replication=true")).await {
+        Ok(psql) => psql,
+        Err(error) => return Some(refused(crate::event::told(&error))),
+    };
     match psql.run(IDENTIFY_WITHIN, &CancellationToken::new()).await {
         Ok(_) => None,
-        Err(ProcessError::Failed { stderr, .. }) if !stderr.is_empty() => {
-            Some(Objection::ReplicationRefused { role: parameters.user.clone(), words: stderr.join(" ") })
-        }
-        Err(error) => Some(Objection::ReplicationRefused {
-            role: parameters.user.clone(),
-            words: crate::event::told(&error),
-        }),
+        Err(ProcessError::Failed { stderr, .. }) if !stderr.is_empty() => Some(refused(stderr.join(" "))),
+        Err(error) => Some(refused(crate::event::told(&error))),
     }
 }
 
@@ -82,7 +81,7 @@ pub(super) async fn begin(
     let started = |source| BaseError::Start { server: server.clone(), source };
     // Ended by this alone, the run can go on with something else.
     let stop = stop.child_token();
-    let mut child = prepared.parameters.apply(program).pipe(&stop).map_err(started)?;
+    let mut child = prepared.parameters.apply(program).await?.pipe(&stop).map_err(started)?;
     let begun = tokio::task::spawn_blocking(move || {
         let mut first = vec![0; FIRST];
         match child.read(&mut first) {

@@ -157,7 +157,10 @@ impl Server {
             Err(error) => return Access::Unknown(error.to_string()),
         };
         let psql = psql.args(["--no-psqlrc", "--no-password", "--quiet", "--command=IDENTIFY_SYSTEM"]);
-        let psql = self.parameters.apply(psql.arg("--dbname=replication=true"));
+        let psql = match self.parameters.apply(psql.arg("--dbname=replication=true")).await {
+            Ok(psql) => psql,
+            Err(error) => return Access::Unknown(crate::event::told(&error)),
+        };
         match psql.run(LET_IN_WITHIN, cancel).await {
             Ok(_) => Access::LetIn,
             Err(ProcessError::Failed { stderr, .. }) if !stderr.is_empty() => {

@@ -109,13 +109,14 @@ impl Stream {
         stop: &CancellationToken,
     ) -> Result<(), Trouble> {
         let trouble = |error: ProcessError| told(&error);
-        let program = || -> Result<Program, Trouble> {
+        let program = async || -> Result<Program, Trouble> {
             let program = tools.program("pg_receivewal").map_err(|error| told(&error))?;
             let program = program.arg(format!("--slot={}", self.slot)).arg("--no-password");
-            Ok(self.parameters.apply(program.arg(format!("--dbname={KEEPALIVES}"))))
+            let program = self.parameters.apply(program.arg(format!("--dbname={KEEPALIVES}"))).await;
+            program.map_err(|error| told(&error))
         };
         if !slot_is_there {
-            let create = program()?.args(["--create-slot", "--if-not-exists"]);
+            let create = program().await?.args(["--create-slot", "--if-not-exists"]);
             create.run(SLOT_WITHIN, stop).await.map_err(trouble)?;
             self.warn(format!(
                 "slot `{}` was not there and was made: the log before it is not streamed, so a base backup is needed",
@@ -123,7 +124,7 @@ impl Stream {
             ));
         }
         self.note(format!("following {} through slot `{}`", self.parameters, self.slot));
-        let receive = program()?.args(["--synchronous", "--no-loop", STATUS_EVERY]).arg(mark);
+        let receive = program().await?.args(["--synchronous", "--no-loop", STATUS_EVERY]).arg(mark);
         receive.run(NEVER, stop).await.map(drop).map_err(trouble)
     }
 }
