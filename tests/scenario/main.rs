@@ -31,6 +31,7 @@ mod rds_moto;
 mod rds_overrides;
 mod rds_promote;
 mod rds_restore;
+mod rds_token;
 mod rds_twins;
 mod rds_upkeep;
 mod recovery;

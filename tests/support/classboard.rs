@@ -18,7 +18,28 @@ pub(crate) struct Classboard {
 impl Classboard {
     /// An instance with one pupil, source `instance` of a policy with two repositories.
     pub(crate) async fn start(timing: Timing) -> Outcome<Self> {
+        Self::on(RdsServer::start_with(timing).await?).await
+    }
+
+    /// As above, dumped as well, and role `drctl` logs in by a token of IAM.
+    pub(crate) async fn by_token(timing: Timing) -> Outcome<Self> {
         let server = RdsServer::start_with(timing).await?;
+        let bundle = server.put_doors();
+        let board = Self::on(server).await?;
+        let mut connection = board.enter(HOME, "classboard").await?;
+        run(&mut connection, "CREATE ROLE drctl LOGIN CREATEDB").await?;
+        run(&mut connection, "GRANT rds_iam, pg_read_all_data TO drctl").await?;
+        connection.close().await?;
+        let port = board.server.look_up(HOME, "classboard")?.port().ok_or("no server")?;
+        let verified = format!("sslmode=verify-full&sslrootcert={}", bundle.display());
+        let was = format!("{}@classboard.invalid/school", board.settings.master_user);
+        board.system.rewrite(&was, &format!("drctl@127.0.0.1:{port}/school?{verified}"))?;
+        board.system.rewrite("password = \"env:RDS_PASSWORD\"", "authentication = \"iam\"")?;
+        board.system.rewrite("kind = \"rds\"", "kind = \"rds\"\nmethods = [\"snapshot\", \"logical\"]")?;
+        Ok(board)
+    }
+
+    async fn on(server: RdsServer) -> Outcome<Self> {
         let settings = Settings::production(HOME);
         server.instance(HOME, "classboard", settings.clone()).await?;
         server.add_subnet_group(AWAY, "school-west");

@@ -8,13 +8,17 @@
 //! error, not ignored. Where AWS's own behaviour differs from what one would wish (tags that a copy loses, a
 //! security group that lets nobody in), it is AWS's that is done.
 //!
-//! *Not here.* Signatures are not verified, and endpoints are `127.0.0.1` with a port of their own whatever
+//! Where a test has doors put before its servers ([`RdsServer::put_doors`]), they speak TLS and take tokens of IAM, each of
+//! them verified as RDS does.
+//!
+//! *Not here.* Signatures of calls are not verified, and endpoints are `127.0.0.1` with a port of their own whatever
 //! port was asked for. Volumes are not encrypted: keys are compared, not used. All instances of a cluster are
 //! one server, and replicas of an instance, proxies, exports and blue/green deployments do not exist.
 #![allow(unused_imports, reason = "each test binary uses another part of it")]
 
 mod account;
 mod archive;
+mod authority;
 mod backups;
 mod catalog;
 mod cluster_restores;
@@ -25,6 +29,7 @@ mod clusters;
 mod copies;
 mod error;
 mod form;
+mod front;
 mod groups;
 mod http;
 mod instance_xml;
@@ -46,6 +51,7 @@ mod snapshots;
 mod state;
 mod storage;
 mod tags;
+mod token;
 mod world;
 mod xml;
 
@@ -61,6 +67,7 @@ use script::Script;
 use state::State;
 use storage::Storage;
 
+pub(crate) use authority::ALIAS;
 pub(crate) use cluster_state::Cluster;
 pub(crate) use machine::Timing;
 pub(crate) use script::{Fault, Gone, When};
@@ -85,6 +92,7 @@ struct Shared {
     script: Mutex<Script>,
     timing: Timing,
     storage: Arc<Storage>,
+    authority: authority::Authority,
     jobs: Mutex<JoinSet<()>>,
     /// Copies of one source instance into one region wait for each other.
     copying: Mutex<BTreeMap<(String, String), Turn>>,
@@ -115,6 +123,7 @@ impl RdsServer {
             script: Mutex::default(),
             timing,
             storage: Storage::new(MAJOR)?,
+            authority: authority::Authority::new()?,
             jobs: Mutex::default(),
             copying: Mutex::default(),
         });

@@ -1,6 +1,8 @@
 //! What a test orders: what goes wrong, and where things stop and wait.
 
 use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::super::Outcome;
@@ -120,7 +122,29 @@ impl RdsServer {
         replicas.for_each(|backup| backup.archive.stall(is_stalled));
     }
 
-    /// IAM's simulator denies this action, `rds:DeleteDBSnapshot`.
+    /// Servers that are made from now on are reached through a door that speaks TLS and takes tokens of IAM. The
+    /// path of the certificate that they are verified by.
+    pub(crate) fn put_doors(&self) -> PathBuf {
+        self.shared.storage.put_doors(Arc::downgrade(&self.shared));
+        self.shared.authority.bundle()
+    }
+
+    /// Every token that was shown so far, and what was wrong with it.
+    pub(crate) fn tokens(&self) -> Vec<(String, Result<(), String>)> {
+        self.shared.script().tokens.clone()
+    }
+
+    /// To those who judge tokens it is so much later than to everybody else.
+    pub(crate) fn set_clock_ahead(&self, by: chrono::Duration) {
+        self.shared.script().clock_ahead = by;
+    }
+
+    /// IAM denies this action no more.
+    pub(crate) fn allow(&self, action: &str) {
+        self.shared.script().denied.remove(action);
+    }
+
+    /// IAM denies this action, or its simulator does: `rds-db:connect`, `rds:DeleteDBSnapshot`.
     pub(crate) fn deny(&self, action: &str) {
         self.shared.script().denied.insert(action.to_owned());
     }

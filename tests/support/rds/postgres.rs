@@ -2,7 +2,8 @@
 //!
 //! `rdsadmin` owns the cluster and is let in over the Unix socket only, which this control plane alone
 //! uses. The master user is a role that may create databases and roles, and there is no replication
-//! connection from outside.
+//! connection from outside. Roles that are granted `rds_iam` come over the socket, from the door that took their
+//! tokens.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -12,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::super::Outcome;
+use super::front::{Behind, Front};
 use super::settings::{DEFAULT_SECURITY_GROUP, Settings};
 use super::storage::{Folder, Storage, run};
 
@@ -22,8 +24,10 @@ const STEP: Duration = Duration::from_millis(10);
 const ENTRANCE: &str = "\
 local replication rdsadmin trust
 local all rdsadmin trust
+local all +rds_iam trust
 host all rdsadmin 127.0.0.1/32 reject
 host rdsadmin all 127.0.0.1/32 reject
+host all +rds_iam 127.0.0.1/32 reject
 host all all 127.0.0.1/32 scram-sha-256
 ";
 
@@ -33,6 +37,7 @@ pub(crate) struct Postgres {
     /// Holds `data`, the socket and the log.
     volume: Folder,
     port: u16,
+    front: Option<Front>,
     server: Mutex<Option<Child>>,
     starting: Mutex<()>,
     /// The values of the parameter group that it runs with.
@@ -83,9 +88,13 @@ impl Postgres {
         // The system had it free a moment ago; a start that lost it says so.
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         std::fs::write(volume.path().join("data/pg_hba.conf"), ENTRANCE)?;
+        let behind =
+            Behind { port, sockets: volume.path().to_owned(), storage: Arc::clone(volume.storage()) };
+        let front = volume.storage().doors().map(|shared| Front::before(behind, shared)).transpose()?;
         Ok(Self {
             volume,
             port,
+            front,
             server: Mutex::default(),
             starting: Mutex::default(),
             parameters: Mutex::default(),
@@ -270,8 +279,9 @@ impl Postgres {
         let _reaped = server.wait();
     }
 
+    /// Where it is reached.
     pub(crate) fn port(&self) -> u16 {
-        self.port
+        self.front.as_ref().map_or(self.port, |front| front.port)
     }
 
     fn log_tail(&self) -> String {

@@ -127,6 +127,10 @@ pub(super) struct Script {
     pub(super) hides_new_for: usize,
     /// A copy that had begun fails when the region it comes from is gone.
     pub(super) copies_need_their_source: bool,
+    /// Tokens that were shown, and why they were refused.
+    pub(super) tokens: Vec<(String, Result<(), String>)>,
+    /// How much later it is to those who judge tokens.
+    pub(super) clock_ahead: chrono::Duration,
     /// Actions that IAM's simulator denies.
     pub(super) denied: BTreeSet<String>,
     /// What went wrong in this double itself, or in a server that it ran.

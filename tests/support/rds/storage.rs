@@ -4,13 +4,14 @@ use std::fs::Permissions;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 
 use tempfile::TempDir;
 
 use super::super::Outcome;
 use super::super::postgres::{owner, programs};
+use super::Shared;
 
 /// Everything this control plane keeps. Gone with the last thing that stands in it.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub(super) struct Storage {
     programs: PathBuf,
     owner: Option<(u32, u32)>,
     folders: AtomicU64,
+    /// Set where servers are reached through a door.
+    doors: OnceLock<Weak<Shared>>,
 }
 
 impl Storage {
@@ -27,7 +30,13 @@ impl Storage {
             .prefix("drctl-rds")
             .permissions(Permissions::from_mode(0o755))
             .tempdir_in("/tmp")?;
-        let storage = Self { root, programs: programs(major)?, owner: owner()?, folders: AtomicU64::new(0) };
+        let storage = Self {
+            root,
+            programs: programs(major)?,
+            owner: owner()?,
+            folders: AtomicU64::new(0),
+            doors: OnceLock::new(),
+        };
         storage.give(storage.root.path())?;
         Ok(Arc::new(storage))
     }
@@ -46,6 +55,14 @@ impl Storage {
             chown(path, Some(user), Some(group))?;
         }
         Ok(())
+    }
+
+    pub(super) fn put_doors(&self, shared: Weak<Shared>) {
+        let _there_already = self.doors.set(shared);
+    }
+
+    pub(super) fn doors(&self) -> Option<Weak<Shared>> {
+        self.doors.get().cloned()
     }
 
     /// A program of PostgreSQL's, run as the user that may run servers.
