@@ -4,28 +4,54 @@ use super::run::Failure;
 use super::{InstanceError, InstancePlan};
 use crate::aws::{AwsFailure, PollError};
 
-/// Calls that make something.
-const CREATIONS: [&str; 5] = [
+/// Makes an instance of a cluster that stands.
+const MEMBER: &str = "CreateDBInstance";
+const RESTORES: [&str; 4] = [
     "RestoreDBInstanceFromDBSnapshot",
     "RestoreDBInstanceToPointInTime",
     "RestoreDBClusterFromSnapshot",
     "RestoreDBClusterToPointInTime",
-    "CreateDBInstance",
 ];
 
 /// What to run next, for a person; nothing where no setting helps.
 pub fn way_on(plan: &InstancePlan, failure: &Failure) -> Vec<String> {
     match &failure.source {
-        InstanceError::Aws(refused) if CREATIONS.contains(&refused.operation) => of_refusal(plan, refused),
+        InstanceError::Aws(refused) if refused.operation == MEMBER => of_member(plan, refused),
+        InstanceError::Aws(refused) if RESTORES.contains(&refused.operation) => of_refusal(plan, refused),
         InstanceError::Wait(PollError::Failed { status, .. }) => of_status(plan, status),
         _ => vec![],
     }
 }
 
-fn of_refusal(plan: &InstancePlan, refused: &AwsFailure) -> Vec<String> {
+/// AWS's word for it, and whether its message has one of some words.
+fn words(refused: &AwsFailure) -> (&str, impl Fn(&[&str]) -> bool) {
     let code = refused.code.as_deref().unwrap_or_default().trim_end_matches("Fault");
     let detail = refused.detail.to_ascii_lowercase();
-    let says = |words: &[&str]| words.iter().any(|word| detail.contains(word));
+    (code, move |words: &[&str]| words.iter().any(|word| detail.contains(word)))
+}
+
+const CERTIFICATE: [&str; 4] = ["cacertificate", "ca certificate", "certificate authority", "rds-ca-"];
+const CLASS: [&str; 2] = ["instanceclass", "instance class"];
+const ZONE: [&str; 2] = ["availability zone", "availabilityzone"];
+
+/// The cluster has its network, key and version by then.
+fn of_member(plan: &InstancePlan, refused: &AwsFailure) -> Vec<String> {
+    let (code, says) = words(refused);
+    match code {
+        "InsufficientDBInstanceCapacity" => class(plan).into_iter().chain(zone(plan)).collect(),
+        "CertificateNotFound" => certificate(),
+        code if code.starts_with("Invalid") => match () {
+            () if says(&CERTIFICATE) => certificate(),
+            () if says(&CLASS) => class(plan),
+            () if says(&ZONE) => zone(plan),
+            () => vec![],
+        },
+        _ => vec![],
+    }
+}
+
+fn of_refusal(plan: &InstancePlan, refused: &AwsFailure) -> Vec<String> {
+    let (code, says) = words(refused);
     match code {
         "InsufficientDBInstanceCapacity" | "InsufficientDBClusterCapacity" => capacity(plan),
         "CertificateNotFound" => certificate(),
@@ -41,9 +67,9 @@ fn of_refusal(plan: &InstancePlan, refused: &AwsFailure) -> Vec<String> {
         }
         // The words are AWS's, and the code is the same for all of them.
         code if code.starts_with("Invalid") => match () {
-            () if says(&["cacertificate", "ca certificate", "certificate authority", "ca-"]) => certificate(),
+            () if says(&CERTIFICATE) => certificate(),
             () if says(&["kms"]) => key(plan),
-            () if says(&["instanceclass", "instance class"]) => class(plan),
+            () if says(&CLASS) => class(plan),
             () if says(&["find version", "engineversion", "engine version"]) => version(plan),
             () if says(&["security group"]) => {
                 vec!["The same command with `--set security_groups=GROUP,GROUP` takes others.".to_owned()]
@@ -52,7 +78,7 @@ fn of_refusal(plan: &InstancePlan, refused: &AwsFailure) -> Vec<String> {
             () if says(&["parameter group", "parametergroup"]) => parameters(),
             () if says(&["option group", "optiongroup"]) => options(),
             () if says(&["storage type", "storagetype", "iops", "throughput"]) => storage(),
-            () if says(&["availability zone", "availabilityzone"]) => zones(plan),
+            () if says(&ZONE) => zones(plan),
             () => vec![format!(
                 "If it is one of these that AWS refuses, the same command with `--set KEY=VALUE` takes another: {}.",
                 super::Key::listed()
@@ -81,10 +107,14 @@ fn capacity(plan: &InstancePlan) -> Vec<String> {
     if plan.settings.new.multi_az == Some(true) {
         hints.push("`--set multi_az=no` needs room for one instance, and not for two; it can be made Multi-AZ afterwards.".to_owned());
     } else if plan.cluster.is_none() {
-        hints.push(format!("Another zone may have room: `--set zone={}a`.", plan.chosen.region));
+        hints.extend(zone(plan));
     }
     hints.extend(elsewhere(plan, "No class may have room there"));
     hints
+}
+
+fn zone(plan: &InstancePlan) -> Vec<String> {
+    vec![format!("Another zone may have room: `--set zone={}a`.", plan.chosen.region)]
 }
 
 fn class(plan: &InstancePlan) -> Vec<String> {
