@@ -130,18 +130,12 @@ fn show(context: &Context, known: &Known, standings: &[SourceStanding], of_aws: 
     }
     let (rpo, style) = (humantime::format_duration(known.policy.objectives.rpo), word_style(worst.as_str()));
     let words = match worst {
-        Verdict::Ok if has_regions(standings) => {
-            format!("every region and repository could give back data of the last {rpo}")
-        }
-        Verdict::Ok => format!("every repository could give back data of the last {rpo}"),
+        Verdict::Ok => format!("every {} could give back data of the last {rpo}", kinds(standings)),
         Verdict::Late => {
             format!("three quarters of {rpo} are gone since the newest data that could be restored")
         }
         Verdict::Behind => format!("within {rpo} everywhere, but not every repository has the newest backup"),
-        Verdict::NotReached if has_regions(standings) => {
-            "not every region and repository could be asked".to_owned()
-        }
-        Verdict::NotReached => "not every repository could be asked".to_owned(),
+        Verdict::NotReached => format!("not every {} could be asked", kinds(standings)),
         Verdict::Gap => "log is missing: what is archived after it cannot be recovered".to_owned(),
         Verdict::Lost => "the server was told that log is archived which is not there".to_owned(),
         Verdict::ObjectiveMissed => missed(standings, &rpo.to_string()),
@@ -186,6 +180,16 @@ fn show(context: &Context, known: &Known, standings: &[SourceStanding], of_aws: 
 
 fn has_regions(standings: &[SourceStanding]) -> bool {
     places(standings).any(|place| place.keeper.is_region())
+}
+
+/// What kinds of places there are.
+fn kinds(standings: &[SourceStanding]) -> &'static str {
+    let has_repositories = places(standings).any(|place| !place.keeper.is_region());
+    match (has_regions(standings), has_repositories) {
+        (true, true) => "region and repository",
+        (true, false) => "region",
+        (false, _) => "repository",
+    }
 }
 
 fn places(standings: &[SourceStanding]) -> impl Iterator<Item = &PlaceStanding> {

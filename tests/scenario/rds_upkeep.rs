@@ -45,7 +45,7 @@ async fn status_says_of_each_region_what_it_could_give_back() -> Outcome<()> {
     let run = board.system.expect(0, &["status"]).await?;
     run.says("region us-east-1")?.says("region us-west-2")?.says("and automated backups")?;
     run.says("if us-east-1 burned now with instance, you would lose")?.says("(restored from us-west-2)")?;
-    run.says("every region and repository could give back")?;
+    run.says("every region could give back")?;
     // The repositories hold only its profile, so they are no rows.
     assert!(!format!("{run:?}").contains("primary"), "{run:#?}");
 
