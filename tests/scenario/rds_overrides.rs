@@ -124,6 +124,10 @@ async fn what_cannot_be_set_is_refused_before_anything_is_asked() -> Outcome<()>
     run.says("the key of its snapshot")?.says("zone `eu-west-1a` is not in us-east-1")?;
     let run = restore(&board, &backup, "new", 1, &["--set", "parameter_group=gone"]).await?;
     run.says("us-east-1 has no parameter group `gone`")?.says("--set parameter_group=")?;
+    // Without `--to-instance` there is nothing that it could be set of.
+    let other = ["restore", "instance", "--to", "other", "--set", "class=db.r6g.large"];
+    board.system.expect(2, &other).await?.says("--set goes only with `--to-instance`")?;
+    board.system.expect(1, &other[..4]).await?.says("`--to-instance NAME` makes an instance")?;
     let calls = board.server.calls();
     assert!(calls.iter().all(|call| !call.action.starts_with("Restore")), "{calls:#?}");
     Ok(())

@@ -10,7 +10,7 @@ use super::super::exit::Exit;
 use super::super::known::warn_lost;
 use super::{RestoreArgs, dump_shown};
 use crate::catalog::{BackupEntry, Catalog, Filter};
-use crate::model::SourceName;
+use crate::model::{BackupKind, SourceName};
 use crate::pipeline::Identities;
 use crate::platform::{SecretRef, host_name, seed};
 use crate::policy::{Policy, PostgresSource, SourceConfig};
@@ -237,6 +237,9 @@ fn hints(refusals: &[Refusal]) -> Vec<&'static str> {
 fn hint(refusal: &Refusal) -> Option<&'static str> {
     Some(match refusal {
         Refusal::NoBackup { .. } | Refusal::UnknownBackup { .. } => "`drctl list` shows what there is.",
+        Refusal::Kind { kind: BackupKind::Snapshot } => {
+            "`--to-instance NAME` makes an instance of what RDS keeps."
+        }
         Refusal::Ambiguous { .. } => "Give more of the id; `drctl list` shows how much is enough.",
         Refusal::NotEmpty { .. }
         | Refusal::Closed { .. }

@@ -44,6 +44,21 @@ impl InstanceArgs {
     pub(super) fn is_given(&self) -> bool {
         self.to_instance.is_some()
     }
+
+    /// The parser lets them pass beside `--to`, since that goes with no `--to-instance` that they need.
+    pub(super) fn fits_elsewhere(&self) -> Result<(), CommandError> {
+        let given = [
+            ("--set", !self.set.is_empty()),
+            ("--expires", self.expires.is_some()),
+            ("--no-hydrate", self.no_hydrate),
+        ];
+        let given: Vec<_> = given.iter().filter(|(_, is_given)| *is_given).map(|(name, _)| *name).collect();
+        if given.is_empty() {
+            return Ok(());
+        }
+        Err(CommandError::usage(format!("{} goes only with `--to-instance`", given.join(", ")))
+            .hint("`--to-instance NAME` makes an instance of what RDS keeps."))
+    }
 }
 
 pub(super) async fn run(args: RestoreArgs, context: &Context) -> Result<Exit, CommandError> {

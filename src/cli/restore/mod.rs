@@ -88,8 +88,10 @@ pub struct RestoreArgs {
 
 pub(super) async fn run(args: RestoreArgs, context: &Context) -> Result<Exit, CommandError> {
     if args.instance.is_given() {
-        instance::run(args, context).await
-    } else if args.resource.is_given() || resource::is_of_aws_backup(&args.source, context)? {
+        return instance::run(args, context).await;
+    }
+    args.instance.fits_elsewhere()?;
+    if args.resource.is_given() || resource::is_of_aws_backup(&args.source, context)? {
         args.fits_resource()?;
         resource::run(args, context).await
     } else if args.moment.is_given() {
