@@ -6,15 +6,15 @@ use super::global::Global;
 use super::output::Output;
 use crate::aws::Patience;
 use crate::catalog::{Catalog, Location};
-use crate::platform::{CancellationToken, Clock, SystemClock, state_directory};
+use crate::platform::{CancellationToken, Clock, SystemClock, hangup_is_ignored, state_directory};
 use crate::policy::{self, Place, Policy, RepositoryConfig};
 use crate::repository::{DirectoryStore, Repositories, S3Store, Store};
 
 /// Where a policy is looked for when none is named.
 const POLICY_PLACES: [&str; 2] = ["drctl.toml", "/etc/drctl/policy.toml"];
 
-/// What every verb gets: the global options, the output, the clock, and the token that Ctrl-C and SIGTERM
-/// cancel.
+/// What every verb gets: the global options, the output, the clock, and the token that Ctrl-C, SIGTERM
+/// and SIGHUP cancel.
 pub struct Context {
     pub global: Global,
     pub output: Output,
@@ -120,7 +120,11 @@ fn start_log(verbose: u8) {
 
 fn listen(cancel: CancellationToken, output: Output) {
     use tokio::signal::unix::{SignalKind, signal};
-    for kind in [SignalKind::interrupt(), SignalKind::terminate()] {
+    let mut kinds = vec![SignalKind::interrupt(), SignalKind::terminate()];
+    if !hangup_is_ignored() {
+        kinds.push(SignalKind::hangup());
+    }
+    for kind in kinds {
         let Ok(mut signals) = signal(kind) else { continue };
         let (cancel, output) = (cancel.clone(), output.clone());
         tokio::spawn(async move {

@@ -10,6 +10,7 @@
 mod alive;
 mod clock;
 mod feed;
+mod hangup;
 mod host;
 mod left_behind;
 mod process;
@@ -19,6 +20,7 @@ mod secrets_manager;
 pub use alive::is_alive;
 pub use clock::{Clock, FixedClock, SystemClock, seed};
 pub use feed::FeedError;
+pub use hangup::hangup_is_ignored;
 pub use host::{available_memory, free_space, host_name, state_directory};
 pub use left_behind::end_left_behind;
 pub use process::{Finished, Piped, ProcessError, Program};

@@ -4,6 +4,8 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::process::Signal;
+
 use crate::support::Outcome;
 use crate::support::fault_proxy::FaultProxy;
 use crate::support::s3::S3Server;
@@ -111,6 +113,24 @@ async fn a_drain_of_200_segments_stays_within_its_memory() -> Outcome<()> {
     }
     for folder in folders {
         assert_eq!(std::fs::read_dir(folder)?.count(), names.len());
+    }
+    Ok(())
+}
+
+/// PostgreSQL takes a command that a signal ended for its own shutdown, and counts no failure.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_that_is_asked_to_end_fails_and_dies_of_no_signal() -> Outcome<()> {
+    // Whoever connects waits for an answer.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let (system, log) = system(&[Place::of_server(silent.local_addr()?)])?;
+    let name = write_segment(&log, 1, PAGE)?;
+    for signal in [Signal::HUP, Signal::TERM, Signal::INT] {
+        let running = system.start(&["wal", "push", &format!("pg_wal/{name}")])?;
+        let _asks = tokio::time::timeout(WITHIN, silent.accept()).await??;
+        running.signal(signal)?;
+        let run = running.end().await?;
+        assert_eq!(run.code, Some(1), "{signal:?}: {run:?}");
+        run.says("the run was interrupted")?;
     }
     Ok(())
 }
