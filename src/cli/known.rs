@@ -151,7 +151,9 @@ pub(super) fn copy_word(copy: Option<&CopyEntry>, reached: bool) -> &'static str
 pub(super) fn word_style(word: &str) -> anstyle::Style {
     match word {
         "checked" | "proven" | "ok" | "good" => style::GOOD,
-        "missing" | "not yet restorable" | "behind" | "late" | "unknown" | "not reached" => style::WARN,
+        "missing" | "not yet restorable" | "behind" | "late" | "stalled" | "unknown" | "not reached" => {
+            style::WARN
+        }
         "gone" | "bad" | "broken" | "gap" | "lost" | "objective missed" | "nothing to restore" => style::BAD,
         _ => anstyle::Style::new(),
     }

@@ -9,7 +9,7 @@ use super::exit::Exit;
 use super::known::{Freshness, Known, word_style};
 use super::output::{duration, style};
 use super::table::{Cell, Table};
-use crate::upkeep::log::{Logs, enter_lost, logs};
+use crate::upkeep::log::{Logs, enter_said, logs};
 use crate::upkeep::regions::{self, NewestPoint, Regions, Service};
 use crate::upkeep::standing::{IfLost, PlaceStanding, SourceStanding, Verdict, assess};
 
@@ -29,11 +29,11 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
     let logs = match &known.refreshed {
         Some(_) => {
             let mut logs = logs(&known.repositories, &entries).await;
-            let not_asked = enter_lost(&known.policy, &known.repositories, &mut logs).await;
+            let not_asked = enter_said(&known.policy, &known.repositories, &mut logs).await;
             for (source, why) in not_asked {
-                context.output.note(format!(
-                    "note: the server of {source} could not be asked which log it was told is archived: {why}"
-                ));
+                context
+                    .output
+                    .note(format!("note: the server of {source} could not be asked how it archives: {why}"));
             }
             logs
         }
@@ -92,7 +92,7 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
     known.catalog.close().await;
     Ok(match worst {
         Verdict::Ok | Verdict::Late => Exit::Done,
-        Verdict::Behind | Verdict::NotReached => Exit::Partly,
+        Verdict::Behind | Verdict::Stalled | Verdict::NotReached => Exit::Partly,
         Verdict::Gap | Verdict::Lost | Verdict::ObjectiveMissed => Exit::ObjectiveMissed,
         Verdict::Nothing => Exit::Nothing,
     })
@@ -124,6 +124,11 @@ fn show(context: &Context, known: &Known, standings: &[SourceStanding], of_aws: 
     }
     table.lines().iter().for_each(|line| output.line(line));
     places(standings).flat_map(details).for_each(|line| output.line(line));
+    for standing in standings {
+        if let Some(why) = standing.places.iter().find_map(|place| place.stalled.as_ref()) {
+            output.line(format!("  {}: {why}", standing.source));
+        }
+    }
     output.line("");
     for standing in standings {
         standing.if_lost.iter().for_each(|lost| output.line(cost(standing, lost)));
@@ -135,6 +140,7 @@ fn show(context: &Context, known: &Known, standings: &[SourceStanding], of_aws: 
             format!("three quarters of {rpo} are gone since the newest data that could be restored")
         }
         Verdict::Behind => format!("within {rpo} everywhere, but not every repository has the newest backup"),
+        Verdict::Stalled => format!("within {rpo} everywhere, but the server's log does not come any more"),
         Verdict::NotReached => format!("not every {} could be asked", kinds(standings)),
         Verdict::Gap => "log is missing: what is archived after it cannot be recovered".to_owned(),
         Verdict::Lost => "the server was told that log is archived which is not there".to_owned(),
@@ -168,6 +174,7 @@ fn show(context: &Context, known: &Known, standings: &[SourceStanding], of_aws: 
         Verdict::ObjectiveMissed if places(standings).any(|place| place.behind) => {
             output.note("hint: `drctl copies sync` completes the copies; `drctl backup` takes a new backup.");
         }
+        Verdict::Stalled => output.note("hint: `drctl wal status` shows what holds the log up."),
         Verdict::Late | Verdict::ObjectiveMissed if places(standings).any(|place| place.log.is_some()) => {
             output.note("hint: `drctl wal status` shows what holds the log up.");
         }

@@ -4,18 +4,20 @@ use crate::model::SystemName;
 use crate::policy::Source;
 use crate::repository::Repositories;
 use crate::wal::cluster::ClusterError;
-use crate::wal::{Acknowledged, KeptError, acknowledged};
+use crate::wal::{Acknowledged, KeptError, Said, said};
 
-/// Whether what a server was told is archived is where it should be.
+/// Whether a server's log comes, and whether what it was told is archived is where it should be.
 pub(super) async fn examine(
     system: &SystemName,
     source: &Source,
     repositories: &Repositories,
 ) -> Vec<Finding> {
     // That a server cannot be asked is told where its set-up is looked at.
-    let Ok(Some(told_server)) = acknowledged(system, source).await else { return vec![] };
+    let Ok(Some(Said { acknowledged, stall })) = said(system, source).await else { return vec![] };
     let subject = source.name.as_str();
-    let mut findings = vec![];
+    let stalled = stall.map(|stall| Finding::fault(Area::Source, subject, stall.to_string(), stall.remedy()));
+    let mut findings: Vec<_> = stalled.into_iter().collect();
+    let Some(told_server) = acknowledged else { return findings };
     for repository in repositories.iter() {
         match told_server.is_lost_from(repository).await {
             Ok(false) => {}

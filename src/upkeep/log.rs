@@ -13,8 +13,7 @@ use crate::policy::Policy;
 use crate::repository::{Repositories, Repository};
 use crate::wal::cluster::ClusterError;
 use crate::wal::{
-    Archive, Follow, Holdings, ListError, Moment, Position, Stop, acknowledged, first_segment, holdings,
-    moment,
+    Archive, Follow, Holdings, ListError, Moment, Position, Said, Stop, first_segment, holdings, moment, said,
 };
 
 /// Up to when one repository, alone, could bring a cluster back by base backup and log.
@@ -29,6 +28,8 @@ pub struct LogStanding {
     pub unknown: Option<String>,
     /// The server was told that this file is archived, and it is not there.
     pub lost: Option<String>,
+    /// What keeps the server's log from coming, by its own words.
+    pub stalled: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -68,19 +69,18 @@ pub async fn logs(repositories: &Repositories, entries: &[BackupEntry]) -> Logs 
     logs
 }
 
-/// Asks the servers what they were told is archived, and enters where that is not so. Gives the sources whose
-/// server could not be asked, and why.
-pub async fn enter_lost(
+/// Asks the servers what they were told is archived, and whether they still archive; enters where that is not
+/// so. Gives the sources whose server could not be asked, and why.
+pub async fn enter_said(
     policy: &Policy,
     repositories: &Repositories,
     logs: &mut Logs,
 ) -> Vec<(SourceName, String)> {
-    let asked =
-        policy.sources.iter().map(async |source| (source, acknowledged(&policy.system, source).await));
+    let asked = policy.sources.iter().map(async |source| (source, said(&policy.system, source).await));
     let mut not_asked = Vec::new();
     for (source, said) in join_all(asked).await {
-        let told_server = match said {
-            Ok(Some(told_server)) => told_server,
+        let Said { acknowledged, stall } = match said {
+            Ok(Some(said)) => said,
             Ok(None) => continue,
             Err(error) => {
                 not_asked.push((source.name.clone(), told(&error)));
@@ -89,6 +89,8 @@ pub async fn enter_lost(
         };
         for repository in repositories.iter() {
             let standing = logs.entry((source.name.clone(), repository.name.clone())).or_default();
+            standing.stalled = stall.as_ref().map(ToString::to_string);
+            let Some(told_server) = &acknowledged else { continue };
             match told_server.is_lost_from(repository).await {
                 Ok(true) => standing.lost = Some(told_server.file.to_string()),
                 Ok(false) => {}

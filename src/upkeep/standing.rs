@@ -99,6 +99,9 @@ pub struct PlaceStanding {
     pub point: Option<NewestPoint>,
     /// The server was told that this file is archived, and it is not there.
     pub lost: Option<String>,
+    /// What keeps the server's log from coming, by its own words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stalled: Option<String>,
     /// The data of this long would be lost if this place, alone, were restored from now.
     pub loses_seconds: Option<u64>,
     /// A newer one is elsewhere.
@@ -137,6 +140,8 @@ pub enum Verdict {
     Late,
     /// Inside the objective, but a newer backup is elsewhere.
     Behind,
+    /// Inside the objective, and the server's log does not come any more.
+    Stalled,
     /// It could not be reached, so nothing is promised.
     NotReached,
     /// What is archived now cannot be recovered: some log before it is missing.
@@ -164,6 +169,7 @@ impl Verdict {
             Self::Ok => "ok",
             Self::Late => "late",
             Self::Behind => "behind",
+            Self::Stalled => "stalled",
             Self::NotReached => "not reached",
             Self::Gap => "gap",
             Self::Lost => "lost",
@@ -287,6 +293,7 @@ fn assess_region(
         automated: region.automated,
         point: region.point.clone(),
         lost: None,
+        stalled: None,
         loses_seconds: loses.map(|loses| loses.as_secs()),
         behind: false,
         bad: 0,
@@ -327,6 +334,7 @@ fn assess_place(
         Some(loses) if loses > rpo => Verdict::ObjectiveMissed,
         Some(_) if log.is_some_and(|log| log.lost.is_some()) => Verdict::Lost,
         Some(_) if reach.as_ref().is_some_and(|reach| reach.gap.is_some()) => Verdict::Gap,
+        Some(loses) if loses <= rpo && log.is_some_and(|log| log.stalled.is_some()) => Verdict::Stalled,
         loses => by_age(loses, rpo),
     };
     PlaceStanding {
@@ -341,6 +349,7 @@ fn assess_place(
         automated: None,
         point: None,
         lost: log.and_then(|log| log.lost.clone()),
+        stalled: log.and_then(|log| log.stalled.clone()),
         loses_seconds: loses.map(|loses| loses.as_secs()),
         behind: false,
         bad,

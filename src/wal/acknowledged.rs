@@ -3,7 +3,7 @@ use thiserror::Error;
 
 use super::archive::SUFFIXES;
 use super::cluster::{self, ClusterError};
-use super::{Archive, ServerError, ServerFacts, server_facts};
+use super::{Archive, ServerError, ServerFacts, Stall, server_facts};
 use crate::model::{RepositoryName, SystemName, WalName};
 use crate::policy::{PostgresSource, Source, SourceConfig, WalThrough};
 use crate::postgres::{ConnectError, ConnectionParameters, close};
@@ -68,12 +68,18 @@ impl Acknowledged {
     }
 }
 
-/// Asks the server of a source, where the policy has its log archived by the server itself.
-pub async fn acknowledged(system: &SystemName, source: &Source) -> Result<Option<Acknowledged>, AskError> {
+/// What a server says of its archiving.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    pub acknowledged: Option<Acknowledged>,
+    /// What keeps its log from coming.
+    pub stall: Option<Stall>,
+}
+
+/// Asks the server of a source, where the policy has its log archived.
+pub async fn said(system: &SystemName, source: &Source) -> Result<Option<Said>, AskError> {
     let SourceConfig::Postgres(postgres) = &source.config else { return Ok(None) };
-    if !postgres.wal.as_ref().is_some_and(|wal| wal.through == WalThrough::Archive) {
-        return Ok(None);
-    }
+    let Some(wal) = &postgres.wal else { return Ok(None) };
     let parameters = ConnectionParameters::resolve(postgres).await?;
     let mut connection = parameters.connect().await?;
     let facts = server_facts(&mut connection).await;
@@ -81,5 +87,6 @@ pub async fn acknowledged(system: &SystemName, source: &Source) -> Result<Option
     let facts = facts?;
     let cluster = facts.system_identifier;
     let archive = Archive { system: system.clone(), source: source.name.clone(), cluster };
-    Ok(Acknowledged::of(postgres, &facts, archive))
+    let stall = Stall::of(&wal.through, &facts);
+    Ok(Some(Said { acknowledged: Acknowledged::of(postgres, &facts, archive), stall }))
 }

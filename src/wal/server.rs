@@ -44,7 +44,21 @@ pub struct ServerFacts {
     pub last_archived_file: Option<WalName>,
     pub failed_count: i64,
     pub last_failed: Option<DateTime<Utc>>,
+    /// As the server names it.
+    pub last_failed_file: Option<String>,
+    /// Physical ones.
+    pub slots: Vec<SlotFacts>,
     pub backlog: Waiting,
+}
+
+/// A slot that a stream may go through.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct SlotFacts {
+    pub name: String,
+    /// Somebody takes the log through it now.
+    pub is_active: bool,
+    /// `reserved`, `extended`, `unreserved` or `lost`; `None` where it was never used.
+    pub wal_status: Option<String>,
 }
 
 /// What waits to be archived.
@@ -73,6 +87,7 @@ struct Row {
     last_archived_file: Option<String>,
     failed_count: i64,
     last_failed: Option<i64>,
+    last_failed_file: Option<String>,
     data_directory: Option<String>,
     looks: bool,
 }
@@ -90,6 +105,7 @@ SELECT s.system_identifier, c.timeline_id AS timeline,
        a.last_archived_wal AS last_archived_file,
        a.failed_count,
        (extract(epoch FROM a.last_failed_time) * 1000)::int8 AS last_failed,
+       a.last_failed_wal AS last_failed_file,
        (SELECT setting FROM pg_settings WHERE name = 'data_directory') AS data_directory,
        has_function_privilege('pg_ls_archive_statusdir()', 'EXECUTE') AS looks
   FROM pg_control_system() s, pg_control_checkpoint() c, pg_stat_archiver a";
@@ -98,9 +114,14 @@ const WAITING: &str = "
 SELECT count(*), (extract(epoch FROM min(modification)) * 1000)::int8
   FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready'";
 
+const SLOTS: &str = "
+SELECT slot_name::text AS name, active AS is_active, wal_status
+  FROM pg_replication_slots WHERE slot_type = 'physical'";
+
 /// Asks a server how it archives.
 pub async fn server_facts(connection: &mut PgConnection) -> Result<ServerFacts, ServerError> {
     let row: Row = bounded(sqlx::query_as(FACTS).fetch_one(&mut *connection)).await?;
+    let slots = bounded(sqlx::query_as(SLOTS).fetch_all(&mut *connection)).await?;
     let mut backlog = Waiting::default();
     if row.looks {
         let (files, oldest): (i64, Option<i64>) =
@@ -132,6 +153,8 @@ pub async fn server_facts(connection: &mut PgConnection) -> Result<ServerFacts, 
         last_archived_file: row.last_archived_file.and_then(|name| name.parse().ok()),
         failed_count: row.failed_count,
         last_failed: row.last_failed.and_then(DateTime::from_timestamp_millis),
+        last_failed_file: row.last_failed_file,
+        slots,
         backlog,
     })
 }
@@ -140,5 +163,27 @@ async fn bounded<T>(question: impl Future<Output = Result<T, sqlx::Error>>) -> R
     match tokio::time::timeout(QUESTION_WITHIN, question).await {
         Ok(answer) => answer.map_err(ServerError::Question),
         Err(_) => Err(ServerError::NoAnswer),
+    }
+}
+
+/// A server that has archived nothing, and failed at nothing.
+#[cfg(test)]
+pub(super) fn facts_for_tests() -> ServerFacts {
+    ServerFacts {
+        system_identifier: SystemIdentifier(7),
+        timeline: Timeline::FIRST,
+        lsn: Lsn(0x300_0000),
+        segment_size: SegmentSize::DEFAULT,
+        is_standby: false,
+        archive_mode: "on".to_owned(),
+        archive_command: None,
+        archive_timeout: Duration::ZERO,
+        last_archived: None,
+        last_archived_file: None,
+        failed_count: 0,
+        last_failed: None,
+        last_failed_file: None,
+        slots: vec![],
+        backlog: Waiting::default(),
     }
 }

@@ -42,6 +42,8 @@ pub enum Verdict {
     Ok,
     /// Three quarters of the objective are gone.
     Late,
+    /// What is there is inside the objective, and the server's log does not come any more.
+    Stalled,
     /// There is log, and nothing says up to when: what was kept with it is lost.
     UnknownTime,
     NotReached,
@@ -58,6 +60,7 @@ impl Verdict {
         match self {
             Self::Ok => "ok",
             Self::Late => "late",
+            Self::Stalled => "stalled",
             Self::UnknownTime => "unknown time",
             Self::NotReached => "not reached",
             Self::Gap => "gap",

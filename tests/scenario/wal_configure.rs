@@ -151,6 +151,6 @@ async fn a_stream_is_given_its_slot_and_the_line_that_lets_it_in() -> Outcome<()
     std::fs::write(&hba, ours.join("\n") + "\nhost replication backup 127.0.0.1/32 trust\n")?;
     fresh.configure(3, &["--as", "postgres"]).await?.says("may be it already, and a reload is due")?;
     fresh.cluster.execute("postgres", &["SELECT pg_reload_conf()"]).await?;
-    fresh.configure(0, &[]).await?;
+    fresh.configure(0, &[]).await?.says("`drctl wal stream` has to run")?;
     Ok(())
 }

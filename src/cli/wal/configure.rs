@@ -138,6 +138,7 @@ fn show(context: &Context, findings: &[Finding], applied: &[Applied], open: usiz
     for finding in findings {
         let (word, colour) = match (finding.state, finding.weight) {
             (State::Fine, _) => ("good", style::GOOD),
+            (State::Idle, _) => ("idle", style::WARN),
             (State::WaitsForRestart, _) => ("restart", style::WARN),
             (State::Missing, Weight::Needed) => ("missing", style::BAD),
             (State::Missing, Weight::Advised) => ("advised", style::WARN),
@@ -159,6 +160,9 @@ fn show(context: &Context, findings: &[Finding], applied: &[Applied], open: usiz
         output.line(format!("In force after a restart of the server: {}.", waiting.join(", ")));
     }
     match open {
+        0 if findings.iter().any(|finding| finding.state == State::Idle) => output.line(
+            "Nothing is missing in the server, and its log does not come while nobody follows the slot: `drctl wal stream` has to run.",
+        ),
         0 => output.line("Nothing is missing."),
         open => output.line(format!("{} to be done.", count(open as u64, "thing"))),
     }

@@ -10,11 +10,11 @@ use super::super::output::{count, duration, size, style};
 use super::super::table::{Cell, Table};
 use crate::event::told;
 use crate::model::{SourceName, SystemIdentifier};
-use crate::policy::{Policy, PostgresSource, SourceConfig};
+use crate::policy::{Policy, PostgresSource, SourceConfig, WalThrough};
 use crate::postgres::{ConnectionParameters, close};
 use crate::repository::{Repositories, Repository};
 use crate::wal::status::{Standing, Verdict, standing};
-use crate::wal::{Acknowledged, Archive, Gap, ServerFacts, cluster, server_facts};
+use crate::wal::{Acknowledged, Archive, Gap, ServerFacts, Stall, cluster, server_facts};
 
 const LOST: &str = "\
 hint: Where `archive_command` says so without archiving, `drctl wal configure` has the right one. Then take a base
@@ -39,7 +39,7 @@ struct Place {
 
 pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, CommandError> {
     let policy = context.policy()?;
-    let (source, _) = super::archived(&policy, args.source.as_ref())?;
+    let (source, archiving) = super::archived(&policy, args.source.as_ref())?;
     let (repositories, server) =
         tokio::join!(context.repositories_with(&policy, super::patience()), ask_server(&policy, source));
     let identifier = match (args.system_identifier, &server) {
@@ -68,11 +68,13 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
         Ok(standing) => standing.verdict(rpo, now),
         Err(_) => Verdict::NotReached,
     };
-    let worst = places.iter().map(verdict).max().unwrap_or(Verdict::Nothing);
+    let stall = server.as_ref().ok().and_then(|facts| Stall::of(&archiving.through, facts));
+    let stalled = stall.as_ref().map(|_| Verdict::Stalled);
+    let worst = places.iter().map(verdict).chain(stalled).max().unwrap_or(Verdict::Nothing);
     if context.output.is_json() {
         let document = json!({
             "source": source, "system_identifier": identifier, "as_of": now, "rpo_seconds": rpo.as_secs(),
-            "verdict": worst,
+            "verdict": worst, "stalled": stall.as_ref().map(ToString::to_string),
             "repositories": places.iter().map(|place| row_document(place, verdict(place), now)).collect::<Vec<_>>(),
             "server": server.as_ref().map_or_else(|why| json!({ "error": why }), server_document),
         });
@@ -83,13 +85,18 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
             strong = style::STRONG
         ));
         show(context, &places, verdict, now);
-        show_server(context, &server, rpo, now);
+        show_server(context, &server, &archiving.through, rpo, now);
+        if let Some(stall) = &stall {
+            context.output.warn(stall.to_string());
+            context.output.note(format!("hint: {}", stall.remedy()));
+        }
         if places.iter().any(|place| place.standing.as_ref().is_ok_and(|standing| standing.lost.is_some())) {
             context.output.note(LOST);
         }
     }
     Ok(match worst {
         Verdict::Ok | Verdict::Late => Exit::Done,
+        Verdict::Stalled => Exit::Partly,
         Verdict::UnknownTime | Verdict::NotReached => Exit::Undetermined,
         Verdict::Gap | Verdict::Lost | Verdict::ObjectiveMissed => Exit::ObjectiveMissed,
         Verdict::Nothing => Exit::Nothing,
@@ -207,7 +214,13 @@ fn details(place: &Place, standing: &Standing) -> Vec<String> {
     lines
 }
 
-fn show_server(context: &Context, server: &Result<ServerFacts, String>, rpo: Duration, now: DateTime<Utc>) {
+fn show_server(
+    context: &Context,
+    server: &Result<ServerFacts, String>,
+    through: &WalThrough,
+    rpo: Duration,
+    now: DateTime<Utc>,
+) {
     let output = &context.output;
     let facts = match server {
         Ok(facts) => facts,
@@ -215,6 +228,15 @@ fn show_server(context: &Context, server: &Result<ServerFacts, String>, rpo: Dur
     };
     let role = if facts.is_standby { "standby " } else { "" };
     output.line(format!("server: {role}at {} on timeline {}", facts.lsn, facts.timeline));
+    // A server that is followed hands nothing over itself, and keeps for the slot what was not taken yet.
+    if let WalThrough::Stream { slot: name } = through {
+        if let Some(slot) = facts.slots.iter().find(|slot| slot.name == *name) {
+            let status = slot.wal_status.as_deref().unwrap_or("not used yet");
+            let active = if slot.is_active { "followed" } else { "not followed now" };
+            output.line(format!("server: slot `{name}` is {active} ({status})"));
+        }
+        return;
+    }
     let backlog = &facts.backlog;
     let mut waits = match (backlog.files, backlog.oldest) {
         (None, _) => "its role may not see what waits (grant it pg_monitor)".to_owned(),
@@ -232,7 +254,7 @@ fn show_server(context: &Context, server: &Result<ServerFacts, String>, rpo: Dur
         waits.push_str(&format!(", which lasts for about {} at this rate", duration(lasts)));
     }
     output.line(format!("server: {waits}"));
-    for warning in warnings(facts, rpo, now) {
+    for warning in warnings(facts, rpo) {
         output.warn(warning);
     }
 }
@@ -241,7 +263,7 @@ fn waiting(files: u64) -> String {
     format!("{} wait{}", count(files, "file"), if files == 1 { "s" } else { "" })
 }
 
-fn warnings(facts: &ServerFacts, rpo: Duration, now: DateTime<Utc>) -> Vec<String> {
+fn warnings(facts: &ServerFacts, rpo: Duration) -> Vec<String> {
     let mut warnings = Vec::new();
     let command = facts.archive_command.as_deref().unwrap_or_default();
     if facts.archive_mode == "off" {
@@ -261,16 +283,6 @@ fn warnings(facts: &ServerFacts, rpo: Duration, now: DateTime<Utc>) -> Vec<Strin
             duration(rpo)
         ));
     }
-    if let Some(failed) =
-        facts.last_failed.filter(|failed| facts.last_archived.is_none_or(|last| last < *failed))
-    {
-        let ago = (now - failed).to_std().unwrap_or_default();
-        warnings.push(format!(
-            "archiving fails: {} so far, the last {} ago; the server's log has what drctl said",
-            count(facts.failed_count.unsigned_abs(), "time"),
-            duration(ago)
-        ));
-    }
     warnings
 }
 
@@ -281,7 +293,7 @@ fn time(time: DateTime<Utc>) -> String {
 fn colour(verdict: Verdict) -> anstyle::Style {
     match verdict {
         Verdict::Ok => style::GOOD,
-        Verdict::Late | Verdict::UnknownTime | Verdict::NotReached => style::WARN,
+        Verdict::Late | Verdict::Stalled | Verdict::UnknownTime | Verdict::NotReached => style::WARN,
         Verdict::Gap | Verdict::Lost | Verdict::ObjectiveMissed | Verdict::Nothing => style::BAD,
     }
 }
@@ -313,7 +325,8 @@ fn server_document(facts: &ServerFacts) -> Value {
     json!({
         "lsn": facts.lsn, "timeline": facts.timeline, "standby": facts.is_standby,
         "archive_mode": facts.archive_mode, "archive_timeout_seconds": facts.archive_timeout.as_secs(),
-        "failed_count": facts.failed_count, "last_failed": facts.last_failed, "last_archived": facts.last_archived,
+        "failed_count": facts.failed_count, "last_failed": facts.last_failed,
+        "last_failed_file": facts.last_failed_file, "last_archived": facts.last_archived,
         "last_archived_file": facts.last_archived_file.map(|file| file.to_string()),
         "waiting_files": facts.backlog.files, "waiting_since": facts.backlog.oldest,
         "free_bytes": facts.backlog.free, "disk_lasts_seconds": facts.backlog.lasts.map(|lasts| lasts.as_secs()),

@@ -28,6 +28,8 @@ pub enum Weight {
 #[serde(rename_all = "kebab-case")]
 pub enum State {
     Fine,
+    /// As it should be, and nobody uses it now.
+    Idle,
     /// Set, and in force after a restart of the server.
     WaitsForRestart,
     Missing,
@@ -75,6 +77,7 @@ impl Takes {
 impl Finding {
     /// Whether anything remains to be done.
     pub fn is_open(&self) -> bool {
-        self.state != State::Fine && (self.state != State::Unknown || self.weight == Weight::Needed)
+        !matches!(self.state, State::Fine | State::Idle)
+            && (self.state != State::Unknown || self.weight == Weight::Needed)
     }
 }

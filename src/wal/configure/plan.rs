@@ -212,7 +212,10 @@ fn streaming(facts: &Facts, name: &str) -> Vec<Finding> {
         }
         Some(slot) => {
             let status = slot.wal_status.as_deref().unwrap_or("not used yet");
-            (State::Fine, format!("a slot ({status})"), vec![])
+            match slot.is_active {
+                true => (State::Fine, format!("a slot ({status})"), vec![]),
+                false => (State::Idle, format!("a slot ({status}) that nobody follows now"), vec![]),
+            }
         }
     };
     findings.push(Finding {

@@ -168,10 +168,10 @@ fn a_stream_needs_a_slot_with_a_limit_and_a_way_in() {
     facts.hba = Some(vec![HbaRule { line: 97, databases, users, error: None }]);
     assert!(by_hand(&plan(&facts, &wanted)).1.contains("line 97 may be it already"));
 
-    let slot = |status: &str, kind: &str| Slot {
+    let slot = |status: &str, kind: &str, is_active| Slot {
         name: "drctl".to_owned(),
         kind: kind.to_owned(),
-        is_active: false,
+        is_active,
         wal_status: Some(status.to_owned()),
     };
     let state = |facts: &Facts| {
@@ -179,9 +179,10 @@ fn a_stream_needs_a_slot_with_a_limit_and_a_way_in() {
         findings.iter().find(|finding| finding.name == "slot").unwrap().state
     };
     for (slot, expected) in [
-        (slot("reserved", "physical"), State::Fine),
-        (slot("lost", "physical"), State::Missing),
-        (slot("reserved", "logical"), State::Foreign),
+        (slot("reserved", "physical", true), State::Fine),
+        (slot("reserved", "physical", false), State::Idle),
+        (slot("lost", "physical", false), State::Missing),
+        (slot("reserved", "logical", true), State::Foreign),
     ] {
         facts.slots = vec![slot];
         assert_eq!(state(&facts), expected, "{:?}", facts.slots);
