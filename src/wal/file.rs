@@ -37,6 +37,10 @@ pub enum FileError {
     History { path: PathBuf, source: WalError },
     #[error("failed to tell whose `{0}` is: there is no segment beside it")]
     Alone(PathBuf),
+    #[error(
+        "`{0}` may still be written: the server it lies with has noted neither that it waits to be archived nor that it was"
+    )]
+    Unfinished(PathBuf),
     #[error("`{0}` changed while it was read")]
     Changed(PathBuf),
 }
@@ -146,6 +150,20 @@ impl WalFile {
     /// PostgreSQL's note that it was archived.
     pub(super) fn done(&self) -> PathBuf {
         self.ready().with_extension("done")
+    }
+
+    /// Refuses a segment that its server may still write: what is archived is never written over, so that
+    /// half of one would stand in the way of the whole. A server notes which segments are complete; where
+    /// nobody keeps notes, whoever hands the file over vouches for it.
+    pub(super) fn refuse_unfinished(&self) -> Result<(), FileError> {
+        let note = self.ready();
+        let lacks = |note: &Path| matches!(note.try_exists(), Ok(false));
+        let is_noted_there = note.parent().is_some_and(Path::is_dir) && self.path.exists();
+        let is_segment = matches!(self.name, WalName::Segment(_));
+        if is_segment && is_noted_there && lacks(&note) && lacks(&self.done()) {
+            return Err(FileError::Unfinished(self.path.clone()));
+        }
+        Ok(())
     }
 
     /// The history of a timeline beside this file, where the server has noted neither that it waits to be

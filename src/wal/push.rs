@@ -45,11 +45,36 @@ pub enum PushError {
 impl PushError {
     /// Whether a repository has the log of another cluster.
     pub fn is_of_another_cluster(&self) -> bool {
-        let Self::NotEverywhere { lost, .. } = self else { return false };
-        lost.iter().any(|lost| {
-            let refusal = lost.error.downcast_ref::<Refusal>();
-            matches!(refusal, Some(Refusal::Cluster(ClusterError::Other { .. })))
+        self.refusals().any(|refusal| matches!(refusal, Refusal::Cluster(ClusterError::Other { .. })))
+    }
+
+    /// Whether it is a segment that its server may still write.
+    pub fn is_unfinished(&self) -> bool {
+        matches!(self, Self::File(FileError::Unfinished(_)))
+    }
+
+    /// Where another file stands under the name.
+    pub fn another_stands_at(&self) -> Option<&str> {
+        self.refusals().find_map(|refusal| match refusal {
+            Refusal::Different { key, .. } => Some(&**key),
+            _ => None,
         })
+    }
+
+    /// Where one stands that nobody can tell from another.
+    pub fn untold_stands_at(&self) -> Option<&str> {
+        self.refusals().find_map(|refusal| match refusal {
+            Refusal::Untold { key, .. } => Some(&**key),
+            _ => None,
+        })
+    }
+
+    fn refusals(&self) -> impl Iterator<Item = &Refusal> {
+        let lost = match self {
+            Self::NotEverywhere { lost, .. } => lost.as_slice(),
+            _ => &[],
+        };
+        lost.iter().filter_map(|lost| lost.error.downcast_ref::<Refusal>())
     }
 }
 
@@ -131,6 +156,7 @@ impl Pusher {
     /// Where it fails, the repositories that could take the file have it nevertheless.
     pub async fn push(&self, path: &Path) -> Result<Pushed, PushError> {
         let file = WalFile::at(path).map_err(PushError::File)?;
+        file.refuse_unfinished().map_err(PushError::File)?;
         self.push_forgotten_history(&file).await?;
         let seen = self.was_seen_before(&file);
         self.push_file(&file, seen).await

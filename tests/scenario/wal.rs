@@ -19,6 +19,12 @@ fn pg15() -> ClusterOptions {
     ClusterOptions::new(15)
 }
 
+/// Lets the server's user read a file.
+pub(crate) fn readable(path: &std::path::Path) -> Outcome<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    Ok(std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644))?)
+}
+
 fn directories(archiving: &Archiving) -> [PathBuf; 2] {
     ["primary", "west"].map(|name| archiving.system.repository(name))
 }
@@ -106,11 +112,89 @@ async fn the_same_file_again_is_a_success_and_another_one_is_refused() -> Outcom
     // The log of another cluster.
     let other = Cluster::start(15).await?;
     other.execute("postgres", &["SELECT pg_switch_wal()"]).await?;
-    let foreign = other.data().join("pg_wal/000000010000000000000001").display().to_string();
+    let foreign = archiving.system.path().join("000000010000000000000001");
+    std::fs::copy(other.data().join("pg_wal/000000010000000000000001"), &foreign)?;
+    readable(&foreign)?;
+    let foreign = foreign.display().to_string();
     let (code, said) = archiving.as_server(&["wal", "push", &foreign]).await?;
     assert!((1..=125).contains(&code), "{code}");
     assert!(said.contains("has the write-ahead log of the cluster with system identifier"), "{said}");
     assert_eq!(crate::support::system::contents(&archiving.system.repository("west"))?, before);
+    Ok(())
+}
+
+/// Pushed by hand, from the server's own folder and from elsewhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_segment_that_is_still_written_is_refused_and_one_that_was_taken_can_be_replaced() -> Outcome<()> {
+    let archiving = Archiving::start(&TWO, "", pg15()).await?;
+    archiving.write(1).await?;
+    archiving.settle().await?;
+    archiving.cluster.execute("postgres", &["INSERT INTO filler VALUES (1, 'half')"]).await?;
+    let current = "SELECT pg_walfile_name(pg_current_wal_insert_lsn())";
+    let current = archiving.cluster.text("postgres", current).await?;
+    let folders = directories(&archiving);
+    let before = crate::support::system::contents(&folders[0])?;
+    let within = format!("pg_wal/{current}");
+    let (code, said) = archiving.as_server(&["wal", "push", &within]).await?;
+    assert_eq!(code, 1, "{said}");
+    for words in ["may still be written", "pg_switch_wal()", "a folder of its own"] {
+        assert!(said.contains(words), "{words} is not in: {said}");
+    }
+    assert_eq!(crate::support::system::contents(&folders[0])?, before);
+
+    // Whoever copies it vouches for it. It was not whole, and stands in the way of the whole one.
+    let half = archiving.system.path().join(&current);
+    std::fs::copy(archiving.pg_wal().join(&current), &half)?;
+    readable(&half)?;
+    let (code, said) = archiving.as_server(&["wal", "push", &half.display().to_string()]).await?;
+    assert_eq!(code, 0, "{said}");
+    archiving
+        .cluster
+        .execute("postgres", &["INSERT INTO filler VALUES (2, 'more')", "SELECT pg_switch_wal()"])
+        .await?;
+    until("PostgreSQL has counted a failure", || {
+        archiving.cluster.log_tail().contains("archive command failed with exit code 1")
+    })
+    .await?;
+    let (code, said) = archiving.as_server(&["wal", "push", &within]).await?;
+    assert_eq!(code, 1, "{said}");
+    let key = folders[0].join("shop/database/wal");
+    let stored = |folder: &PathBuf| -> Outcome<Vec<PathBuf>> {
+        let files = crate::support::system::contents(folder)?;
+        Ok(files.into_keys().filter(|path| path.ends_with(format!("{current}.zst.age"))).collect())
+    };
+    let path = stored(&key)?.pop().ok_or("it does not stand there")?;
+    let name = path.strip_prefix(&folders[0])?.display().to_string();
+    for words in ["is another file of that name", "Look which is right", &format!("delete `{name}`")] {
+        assert!(said.contains(words), "{words} is not in: {said}");
+    }
+    // The server's counter is told some time after its log.
+    let begun = Instant::now();
+    while archiving
+        .cluster
+        .text("postgres", "SELECT coalesce(last_failed_wal, '') FROM pg_stat_archiver")
+        .await?
+        != current
+    {
+        assert!(begun.elapsed() < Duration::from_secs(60), "no failure is counted");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let status = archiving.system.expect(3, &["wal", "status"]).await?;
+    status.says(&format!("archiving fails: {current} was not archived, last tried at 20"))?;
+    let document = archiving.system.expect(3, &["wal", "status", "--output", "json"]).await?.document()?;
+    assert_eq!(document["verdict"], "stalled");
+    assert_eq!(document["server"]["last_failed_file"], current.as_str());
+
+    // The way out that is told.
+    for folder in &folders {
+        stored(folder)?.iter().try_for_each(std::fs::remove_file)?;
+    }
+    archiving.settle().await?;
+    archiving.compare(&folders)?;
+    let begun = Instant::now();
+    while archiving.system.drctl(&["wal", "status"]).await?.code != Some(0) {
+        assert!(begun.elapsed() < Duration::from_secs(60), "it still is told that archiving fails");
+    }
     Ok(())
 }
 

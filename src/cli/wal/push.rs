@@ -84,13 +84,8 @@ fn failed(error: PushError, backlog: Option<&Backlog>, context: &Context) -> Com
         PushError::NotEverywhere { held, .. } if !held.is_empty() => held.clone(),
         _ => vec![],
     };
-    let is_foreign = error.is_of_another_cluster();
-    let mut error = CommandError::failed(error);
-    if is_foreign {
-        error = error.hint(
-            "A cluster that took another's place, made anew or upgraded, gets a source of its own in the policy.",
-        );
-    }
+    let hints = way_out(&error);
+    let mut error = hints.into_iter().fold(CommandError::failed(error), CommandError::hint);
     if !held.is_empty() {
         let names: Vec<_> = held.iter().map(|name| format!("`{name}`")).collect();
         error = error.hint(format!(
@@ -102,6 +97,34 @@ fn failed(error: PushError, backlog: Option<&Backlog>, context: &Context) -> Com
         Some(backlog) => error.hint(pressure(backlog, context)),
         None => error,
     }
+}
+
+/// What a person has to do, where PostgreSQL's calling again mends nothing.
+fn way_out(error: &PushError) -> Vec<String> {
+    let mut hints = vec![];
+    if error.is_of_another_cluster() {
+        hints.push(
+            "A cluster that took another's place, made anew or upgraded, gets a source of its own in the policy."
+                .to_owned(),
+        );
+    }
+    if error.is_unfinished() {
+        hints.push(
+            "The server hands it over by itself once it is full, or after `SELECT pg_switch_wal()`. Where that server never runs again, copy the segment to a folder of its own and push it from there."
+                .to_owned(),
+        );
+    }
+    if let Some(key) = error.another_stands_at() {
+        hints.push(format!(
+            "Look which is right: `drctl wal fetch --identity FILE %f SOMEWHERE` brings back the archived one, and `pg_waldump` reads both. Where two servers archive here on one timeline, give the one that was copied a source of its own. Where the archived one is wrong, as one is that was pushed before it was complete, delete `{key}` from that repository: the next call archives the server's. Where it cannot be deleted, archive to a source of another name in the policy, and take a base backup (`drctl backup --kind base`)."
+        ));
+    }
+    if let Some(key) = error.untold_stands_at() {
+        hints.push(format!(
+            "Its metadata was lost, as where a directory was copied without it. `drctl wal fetch --identity FILE %f SOMEWHERE` brings it back to be compared with the server's (`cmp`); then delete `{key}` from that repository, and the next call archives the server's with its metadata."
+        ));
+    }
+    hints
 }
 
 /// What the server's disk has to do with it.
