@@ -26,7 +26,11 @@ struct Streaming {
 impl Streaming {
     async fn start() -> Outcome<Self> {
         // What the server writes is kept, to be compared.
-        let options = ClusterOptions::new(15).setting("wal_keep_size", "4GB");
+        Self::start_with("4GB").await
+    }
+
+    async fn start_with(keep: &str) -> Outcome<Self> {
+        let options = ClusterOptions::new(15).setting("wal_keep_size", keep);
         let cluster = Cluster::start_with(options).await?;
         let system = System::new(&cluster.url("postgres"), &[Place::Directory, Place::Directory])?;
         let tools = cluster.programs().display();
@@ -257,5 +261,80 @@ async fn a_promoted_standby_is_followed_onto_its_timeline() -> Outcome<()> {
     insists(restored, &all).await?;
     let restored = archiving.recovered("before", &["--point-in-time", &before]).await?;
     insists(restored, &all[..3]).await?;
+    Ok(())
+}
+
+/// The slot is dropped while nobody follows, and the server removes what it kept.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_whose_slot_was_lost_goes_on_behind_a_gap_and_says_so() -> Outcome<()> {
+    let streaming = Streaming::start_with("0").await?;
+    streaming.cluster.execute("postgres", &["CREATE TABLE filler (n int, t text)"]).await?;
+    let running = streaming.stream().await?;
+    streaming.system.expect(0, &["backup"]).await?;
+    streaming.write(2).await?;
+    streaming
+        .cluster
+        .execute("postgres", &["INSERT INTO filler VALUES (0, 'in the segment that breaks off')"])
+        .await?;
+    let broken =
+        streaming.cluster.text("postgres", "SELECT pg_walfile_name(pg_current_wal_insert_lsn())").await?;
+    let partial = streaming.received().join(format!("{broken}.partial"));
+    until("it is received", || partial.exists()).await?;
+    let status = streaming.system.expect(0, &["wal", "status"]).await?;
+    status.says("is followed (")?;
+    assert!(!status.stderr.contains("archive_mode"), "{}", status.stderr);
+    streaming.system.expect(0, &["status"]).await?;
+    running.signal(Signal::TERM)?;
+    assert_eq!(running.end().await?.code, Some(0));
+
+    // Nobody follows, and then there is nothing to follow.
+    let status = streaming.system.expect(3, &["wal", "status"]).await?;
+    status.says(&format!("nobody follows slot `{SLOT}`"))?;
+    streaming.system.drctl(&["wal", "configure"]).await?.says("that nobody follows now")?;
+    let drop = format!("SELECT pg_drop_replication_slot('{SLOT}')");
+    streaming.cluster.execute("postgres", &[&drop]).await?;
+    streaming.write(3).await?;
+    streaming.cluster.execute("postgres", &["CHECKPOINT", "CHECKPOINT"]).await?;
+    assert!(!streaming.cluster.data().join("pg_wal").join(&broken).exists(), "{broken} is still there");
+    streaming
+        .system
+        .expect(3, &["wal", "status"])
+        .await?
+        .says(&format!("the server has no slot `{SLOT}`"))?;
+    let status = streaming.system.expect(3, &["status"]).await?;
+    status.says("stalled")?.says(&format!("the server has no slot `{SLOT}`"))?;
+    streaming.system.drctl(&["doctor"]).await?.says(&format!("the server has no slot `{SLOT}`"))?;
+
+    // It goes on where the new slot begins.
+    let running = streaming.stream().await?;
+    let said = running.stdout()?;
+    assert!(said.contains(&format!("the server no longer has {broken}")), "{said}");
+    assert!(said.contains("a base backup is needed"), "{said}");
+    let after =
+        streaming.cluster.text("postgres", "SELECT pg_walfile_name(pg_current_wal_insert_lsn())").await?;
+    streaming.write(1).await?;
+    let is_there =
+        |repository: &str| streaming.stored(repository).is_ok_and(|stored| stored.contains(&after));
+    until("it is archived", || is_there("primary") && is_there("west"))
+        .await
+        .map_err(|error| format!("{error}: {:?}", running.stdout()))?;
+    // What was received of the one that broke off is archived, and not kept here.
+    let aside = streaming.received().join("aside");
+    until("nothing waits aside", || std::fs::read_dir(&aside).is_ok_and(|mut files| files.next().is_none()))
+        .await?;
+    let pieces = |repository: &str| -> Outcome<bool> {
+        Ok(streaming.stored(repository)?.iter().any(|name| name.starts_with(&format!("{broken}."))))
+    };
+    assert!(pieces("primary")? && pieces("west")?);
+    assert!(!running.stdout()?.contains("again in"), "{}", running.stdout()?);
+    streaming.system.expect(21, &["wal", "status"]).await?.says(&format!("missing {broken}"))?;
+    streaming.system.expect(21, &["status"]).await?.says("is missing before it")?;
+
+    // The base backup that it asks for makes all well.
+    streaming.system.expect(0, &["backup"]).await?;
+    streaming.write(1).await?;
+    streaming.system.expect(0, &["status"]).await?;
+    running.signal(Signal::TERM)?;
+    assert_eq!(running.end().await?.code, Some(0));
     Ok(())
 }

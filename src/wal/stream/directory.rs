@@ -1,4 +1,4 @@
-use std::fs::File;
+use std::fs::{DirBuilder, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -13,9 +13,14 @@ const BLOCK: usize = 64 << 10;
 /// Bytes of a piece, at most.
 const PIECE: u32 = 16 << 20;
 
+/// Below it: what was received and no receiver goes on from. It only waits to be archived.
+const ASIDE: &str = "aside";
+
 /// Where a receiver writes.
 pub(super) struct Directory {
     pub(super) path: PathBuf,
+    /// Had by whoever takes files out of it.
+    pub(super) turn: tokio::sync::Mutex<()>,
     /// Held for as long as this is.
     _lock: File,
 }
@@ -29,43 +34,74 @@ pub(super) struct Received {
     pub(super) newest: Option<WalName>,
     /// What is being written.
     pub(super) current: Option<WalFile>,
+    /// Begins of segments that will never be whole here.
+    pub(super) ended: Vec<WalFile>,
 }
 
 impl Directory {
     pub(super) fn open(path: &Path) -> Result<Self, StreamError> {
         let failed = |source| StreamError::Prepare { path: path.to_owned(), source };
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
         let lock = File::create(path.join("lock")).map_err(failed)?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(std::fs::TryLockError::WouldBlock) => return Err(StreamError::Taken(path.to_owned())),
             Err(std::fs::TryLockError::Error(source)) => return Err(failed(source)),
         }
-        let directory = Self { path: path.to_owned(), _lock: lock };
+        let directory = Self { path: path.to_owned(), turn: tokio::sync::Mutex::default(), _lock: lock };
         directory.clear().map_err(failed)?;
         Ok(directory)
     }
 
     /// Deletes pieces that were on their way when a stream was killed.
     fn clear(&self) -> io::Result<()> {
-        for entry in std::fs::read_dir(&self.path)? {
-            let path = entry?.path();
-            if WalFile::at(&path).is_ok_and(|file| matches!(file.name, WalName::Piece { .. })) {
-                std::fs::remove_file(path)?;
+        for file in files_in(&self.path)?.into_iter().chain(files_in(&self.path.join(ASIDE))?) {
+            if matches!(file.name, WalName::Piece { .. }) {
+                std::fs::remove_file(file.path)?;
             }
         }
         Ok(())
     }
 
     pub(super) fn read(&self) -> io::Result<Received> {
-        let mut files = vec![];
-        for entry in std::fs::read_dir(&self.path)? {
-            let path = entry?.path();
-            if let Ok(file) = WalFile::at(&path) {
-                files.push(file);
+        let mut received = sorted(files_in(&self.path)?);
+        for file in files_in(&self.path.join(ASIDE))? {
+            match file.name {
+                WalName::Segment(_) => received.whole.push(file),
+                WalName::Partial(_) => received.ended.push(file),
+                _ => {}
             }
         }
-        Ok(sorted(files))
+        Ok(received)
+    }
+
+    /// Which segment a receiver would ask for first; `None` where it begins wherever its slot does.
+    pub(super) fn next(&self, size: SegmentSize) -> io::Result<Option<Segment>> {
+        Ok(match self.read()?.newest {
+            Some(WalName::Segment(segment)) => segment.after(1, size),
+            Some(WalName::Partial(segment)) => Some(segment),
+            _ => None,
+        })
+    }
+
+    /// Puts everything aside that a receiver would go on from, so that it begins where its slot does. What is
+    /// there is still archived. None may be running.
+    pub(super) fn set_aside(&self) -> io::Result<()> {
+        let aside = self.path.join(ASIDE);
+        DirBuilder::new().recursive(true).mode(0o700).create(&aside)?;
+        for file in files_in(&self.path)? {
+            match file.name {
+                // Nothing was written to it yet.
+                WalName::Partial(_) if end_of_log(&mut File::open(&file.path)?, 0)? == 0 => {
+                    std::fs::remove_file(file.path)?;
+                }
+                WalName::Segment(_) | WalName::Partial(_) => {
+                    std::fs::rename(&file.path, aside.join(file.name.to_string()))?;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Gives files that a receiver was killed over their length: it fills them with zeros before it writes any
@@ -83,9 +119,22 @@ impl Directory {
     /// Whose log it has; `None` where it has none that says so.
     pub(super) fn cluster(&self) -> Option<SystemIdentifier> {
         let received = self.read().ok()?;
-        let files = received.whole.iter().chain(&received.current);
+        let files = received.whole.iter().chain(&received.current).chain(&received.ended);
         files.filter_map(|file| file.whose().ok()).map(|whose| whose.cluster).next()
     }
+}
+
+/// Nothing where there is no such folder.
+fn files_in(folder: &Path) -> io::Result<Vec<WalFile>> {
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(vec![]),
+        entries => entries?,
+    };
+    let mut files = vec![];
+    for entry in entries {
+        files.extend(WalFile::at(&entry?.path()));
+    }
+    Ok(files)
 }
 
 fn sorted(files: Vec<WalFile>) -> Received {
@@ -204,6 +253,36 @@ mod tests {
         assert_eq!(next_piece(&current, end).unwrap(), Some((segment, 100_000, 100_003)));
         write(0, &vec![1; 1 << 20]);
         assert_eq!(next_piece(&current, end).unwrap(), Some((segment, 100_000, 1 << 20)));
+    }
+
+    #[test]
+    fn what_is_put_aside_is_archived_and_not_gone_on_from() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = Directory::open(folder.path()).unwrap();
+        let size = SegmentSize::DEFAULT;
+        let next = |expected: Option<&str>| {
+            assert_eq!(directory.next(size).unwrap().map(|segment| segment.to_string()).as_deref(), expected);
+        };
+        next(None);
+        let write = |name: &str, bytes: &[u8]| std::fs::write(folder.path().join(name), bytes).unwrap();
+        write("00000002.history", b"1\t0/3000000\n");
+        write("000000010000000000000002", &[7; 64]);
+        next(Some("000000010000000000000003"));
+        write("000000010000000000000003.partial", &[7, 0]);
+        next(Some("000000010000000000000003"));
+        directory.set_aside().unwrap();
+        next(None);
+        let names = |files: &[WalFile]| files.iter().map(|file| file.name.to_string()).collect::<Vec<_>>();
+        let received = directory.read().unwrap();
+        assert_eq!(names(&received.whole), ["00000002.history", "000000010000000000000002"]);
+        assert_eq!(names(&received.ended), ["000000010000000000000003.partial"]);
+        assert_eq!((received.current, received.newest), (None, None));
+        // Another time, with what nobody wrote to.
+        write("000000010000000000000007.partial", &[0; 64]);
+        next(Some("000000010000000000000007"));
+        directory.set_aside().unwrap();
+        assert_eq!(names(&directory.read().unwrap().ended), ["000000010000000000000003.partial"]);
+        next(None);
     }
 
     #[test]

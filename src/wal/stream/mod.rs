@@ -3,6 +3,8 @@
 //! *Invariants.*
 //! - A segment leaves the directory only when every repository that must have it has confirmed it, and the
 //!   newest file always stays, so that a receiver knows where it stopped.
+//! - What the server no longer has is not asked for again and again: what was received before is put aside and
+//!   archived, and the gap is said.
 //! - A piece holds bytes that were there a moment before they were read: nothing before its end is still
 //!   to be written.
 //! - One process streams into a directory. A receiver that a killed one left behind is ended first.

@@ -1,7 +1,7 @@
 use std::time::{Duration, Instant};
 
 use super::directory::Directory;
-use super::slot::slot_facts;
+use super::slot::{has_segment, slot_facts};
 use super::{Stream, StreamError};
 use crate::event::told;
 use crate::platform::{CancellationToken, ProcessError, Program, end_left_behind};
@@ -20,8 +20,20 @@ const STATUS_EVERY: &str = "--status-interval=5";
 /// A server that is gone without a word is noticed.
 const KEEPALIVES: &str = "keepalives=1 keepalives_idle=10 keepalives_interval=5 keepalives_count=3";
 
+/// What a server says of log that it no longer has.
+const REMOVED: &str = "has already been removed";
+
 /// Why a receiver does not run, in words; waiting may mend it.
 type Trouble = String;
+
+/// What a receiver begins with.
+struct Prepared {
+    /// The programs that fit the server.
+    tools: Tools,
+    slot_is_there: bool,
+    /// Nothing was received before.
+    is_first: bool,
+}
 
 impl Stream {
     /// Keeps a receiver running until `stop`.
@@ -33,6 +45,7 @@ impl Stream {
         let mut mark = std::ffi::OsString::from("--directory=");
         mark.push(&directory.path);
         let mut wait = AGAIN;
+        let mut is_removed = false;
         loop {
             let ended = end_left_behind("pg_receivewal", &mark).await;
             if ended > 0 {
@@ -40,11 +53,11 @@ impl Stream {
             }
             let begun = Instant::now();
             let outcome = tokio::select! {
-                prepared = self.prepare(directory) => prepared?,
+                prepared = self.prepare(directory, is_removed) => prepared?,
                 () = stop.cancelled() => return Ok(()),
             };
             let outcome = match outcome {
-                Ok((tools, is_there)) => self.follow(&tools, is_there, &mark, stop).await,
+                Ok(prepared) => self.follow(&prepared, &mark, stop).await,
                 Err(trouble) => Err(trouble),
             };
             if stop.is_cancelled() {
@@ -57,6 +70,7 @@ impl Stream {
                 Ok(()) => "the server ended the connection".to_owned(),
                 Err(trouble) => trouble,
             };
+            is_removed = words.contains(REMOVED);
             self.warn(format!("{words}; again in {}", humantime::format_duration(wait)));
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
@@ -66,8 +80,13 @@ impl Stream {
         }
     }
 
-    /// The programs that fit the server, and whether the slot is there.
-    async fn prepare(&self, directory: &Directory) -> Result<Result<(Tools, bool), Trouble>, StreamError> {
+    /// Makes the directory ready for a receiver. `is_removed`: the server said that it
+    /// no longer has what was asked for.
+    async fn prepare(
+        &self,
+        directory: &Directory,
+        is_removed: bool,
+    ) -> Result<Result<Prepared, Trouble>, StreamError> {
         let mut connection = match self.parameters.connect().await {
             Ok(connection) => connection,
             Err(error) => return Ok(Err(told(&error))),
@@ -77,11 +96,18 @@ impl Stream {
             let facts = server_facts(&mut connection).await.map_err(|error| told(&error))?;
             let slot = slot_facts(&mut connection, &self.slot).await.map_err(|error| told(&error))?;
             let tools = Tools::find_of(self.tools.as_deref(), major).await.map_err(|error| told(&error))?;
-            Ok((facts, slot, tools))
+            let next = directory.next(facts.segment_size).map_err(|error| told(&error))?;
+            let has = match next.filter(|_| !is_removed) {
+                Some(next) => {
+                    has_segment(&mut connection, next, &facts).await.map_err(|error| told(&error))?
+                }
+                None => None,
+            };
+            Ok((facts, slot, tools, next, has.unwrap_or(!is_removed)))
         };
         let asked: Result<_, Trouble> = asked.await;
         close(connection).await;
-        let (facts, slot, tools) = match asked {
+        let (facts, slot, tools, next, has_next) = match asked {
             Ok(asked) => asked,
             Err(trouble) => return Ok(Err(trouble)),
         };
@@ -97,31 +123,42 @@ impl Stream {
                 self.slot
             )));
         }
-        Ok(Ok((tools, slot.is_some())))
+        if let Some(missed) = next.filter(|_| !has_next) {
+            let _turn = directory.turn.lock().await;
+            directory.set_aside().map_err(failed)?;
+            self.warn(format!(
+                "the server no longer has {missed}, which comes next: the log has a gap from there to where slot `{}` begins now, and a base backup is needed (`drctl backup --kind base`)",
+                self.slot
+            ));
+        }
+        Ok(Ok(Prepared { tools, slot_is_there: slot.is_some(), is_first: next.is_none() }))
     }
 
     /// Runs one receiver to its end.
     async fn follow(
         &self,
-        tools: &Tools,
-        slot_is_there: bool,
+        prepared: &Prepared,
         mark: &std::ffi::OsStr,
         stop: &CancellationToken,
     ) -> Result<(), Trouble> {
         let trouble = |error: ProcessError| told(&error);
         let program = async || -> Result<Program, Trouble> {
-            let program = tools.program("pg_receivewal").map_err(|error| told(&error))?;
+            let program = prepared.tools.program("pg_receivewal").map_err(|error| told(&error))?;
             let program = program.arg(format!("--slot={}", self.slot)).arg("--no-password");
             let program = self.parameters.apply(program.arg(format!("--dbname={KEEPALIVES}"))).await;
             program.map_err(|error| told(&error))
         };
-        if !slot_is_there {
+        if !prepared.slot_is_there {
             let create = program().await?.args(["--create-slot", "--if-not-exists"]);
             create.run(SLOT_WITHIN, stop).await.map_err(trouble)?;
-            self.warn(format!(
-                "slot `{}` was not there and was made: the log before it is not streamed, so a base backup is needed",
-                self.slot
-            ));
+            if prepared.is_first {
+                self.warn(format!(
+                    "slot `{}` was not there and was made: the log before it is not streamed, so a base backup is needed",
+                    self.slot
+                ));
+            } else {
+                self.note(format!("slot `{}` was not there and was made", self.slot));
+            }
         }
         self.note(format!("following {} through slot `{}`", self.parameters, self.slot));
         let receive = program().await?.args(["--synchronous", "--no-loop", STATUS_EVERY]).arg(mark);

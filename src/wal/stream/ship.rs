@@ -57,6 +57,7 @@ impl Stream {
 
     /// Archives what is whole, and then a piece of what is not. Gives false where anything failed.
     async fn round(&self, directory: &Directory, shipped: &mut Shipped, with_piece: bool) -> bool {
+        let _turn = directory.turn.lock().await;
         let received = match directory.read() {
             Ok(received) => received,
             Err(error) => {
@@ -66,11 +67,22 @@ impl Stream {
         };
         let pusher = self.pusher();
         let whole = self.archive(&pusher, &received, shipped).await;
+        let ended = self.ship_ended(&pusher, &received).await;
         let piece = match &received.current {
             Some(current) if with_piece => self.ship_piece(&pusher, current, shipped).await,
             _ => true,
         };
-        whole && piece
+        whole && ended && piece
+    }
+
+    /// Ships what there is of segments that will never be whole here, and lets them go.
+    async fn ship_ended(&self, pusher: &Pusher, received: &Received) -> bool {
+        let mut good = true;
+        for file in &received.ended {
+            let is_shipped = self.ship_piece(pusher, file, &mut Shipped::default()).await;
+            good &= is_shipped && self.delete(file);
+        }
+        good
     }
 
     async fn archive(&self, pusher: &Pusher, received: &Received, shipped: &mut Shipped) -> bool {
@@ -118,11 +130,16 @@ impl Stream {
             shipped.kept.insert(file.name);
             return true;
         }
+        let is_gone = self.delete(file);
+        if is_gone {
+            shipped.kept.remove(&file.name);
+        }
+        is_gone
+    }
+
+    fn delete(&self, file: &WalFile) -> bool {
         match std::fs::remove_file(&file.path) {
-            Ok(()) => {
-                shipped.kept.remove(&file.name);
-                true
-            }
+            Ok(()) => true,
             Err(error) => {
                 self.warn(format!("`{}` is archived and cannot be deleted: {error}", file.path.display()));
                 false

@@ -4,8 +4,10 @@ use std::time::Duration;
 use sqlx::PgConnection;
 
 use super::Stream;
+use crate::model::Segment;
 use crate::platform::{CancellationToken, free_space};
 use crate::postgres::close;
+use crate::wal::ServerFacts;
 
 const LOOK: Duration = Duration::from_secs(30);
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
@@ -37,6 +39,36 @@ pub(super) async fn slot_facts(
     name: &str,
 ) -> Result<Option<SlotFacts>, sqlx::Error> {
     let asked = sqlx::query_as(SLOT).bind(name).fetch_optional(connection);
+    match tokio::time::timeout(ANSWER_WITHIN, asked).await {
+        Ok(answer) => answer,
+        Err(_) => Err(sqlx::Error::PoolTimedOut),
+    }
+}
+
+const MAY_LOOK: &str = "SELECT has_function_privilege('pg_ls_waldir()', 'EXECUTE')";
+
+// A timeline that was left goes on in segments of the next one.
+const HAS: &str = "SELECT EXISTS (SELECT FROM pg_ls_waldir() WHERE substr(name, 9, 16) = $1)";
+
+/// Whether the server still has a segment, of whichever timeline, or has not begun it yet; `None` where the
+/// role may not look.
+pub(super) async fn has_segment(
+    connection: &mut PgConnection,
+    segment: Segment,
+    server: &ServerFacts,
+) -> Result<Option<bool>, sqlx::Error> {
+    let size = server.segment_size;
+    if segment.number(size).is_none_or(|number| number >= size.number_of(server.lsn)) {
+        return Ok(Some(true));
+    }
+    let name = segment.to_string();
+    let asked = async {
+        if !sqlx::query_scalar::<_, bool>(MAY_LOOK).fetch_one(&mut *connection).await? {
+            return Ok(None);
+        }
+        let place = name.get(8..).unwrap_or_default();
+        sqlx::query_scalar(HAS).bind(place).fetch_one(&mut *connection).await.map(Some)
+    };
     match tokio::time::timeout(ANSWER_WITHIN, asked).await {
         Ok(answer) => answer,
         Err(_) => Err(sqlx::Error::PoolTimedOut),
