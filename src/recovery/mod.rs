@@ -39,6 +39,7 @@ mod settings;
 mod start;
 mod survey;
 mod target;
+mod timelines;
 mod unpack;
 mod window;
 
@@ -51,4 +52,5 @@ pub use run::{Aftermath, Failure, Report, Run, ServerLeft, VERB};
 pub use start::Started;
 pub use survey::Situation;
 pub use target::{Target, TargetError, parse_name, parse_time, parse_transaction, shown};
+pub use timelines::Branch;
 pub use window::Window;

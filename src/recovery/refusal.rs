@@ -3,9 +3,9 @@ use std::path::PathBuf;
 use chrono::{DateTime, Utc};
 use thiserror::Error;
 
-use super::Window;
 use super::by_hand::FILE;
 use super::target::shown;
+use super::{Branch, Window};
 use crate::model::{BackupId, RepositoryName, SourceName, SystemIdentifier, Timeline};
 
 /// A reason against restoring. Nothing was touched.
@@ -40,6 +40,11 @@ pub enum Refusal {
         if *.is_last { can_be(.windows) } else { String::new() }
     )]
     Unusable { backup: BackupId, target: String, why: String, windows: Vec<Window>, is_last: bool },
+    #[error(
+        "the newest timeline, {newest}, is not the one that leads to the latest there is, and nobody said which one is wanted:{}",
+        listed_branches(.branches)
+    )]
+    Forked { newest: Timeline, branches: Vec<Branch> },
     #[error("there is no timeline {0} in the log")]
     NoTimeline(Timeline),
     #[error(
@@ -115,6 +120,7 @@ impl Refusal {
             | Self::Gap { .. }
             | Self::Unusable { .. } => RefusalClass::Nothing,
             Self::Ambiguous { .. }
+            | Self::Forked { .. }
             | Self::NoTimeline(_)
             | Self::Relative(_)
             | Self::LineBreak(_)
@@ -131,6 +137,10 @@ fn in_repository(from: &Option<RepositoryName>) -> String {
 
 fn listed(ids: &[BackupId]) -> String {
     ids.iter().map(|id| format!("`{id}`")).collect::<Vec<_>>().join(", ")
+}
+
+fn listed_branches(branches: &[Branch]) -> String {
+    branches.iter().map(|branch| format!("\n    {branch}")).collect()
 }
 
 fn can_be(windows: &[Window]) -> String {

@@ -13,6 +13,7 @@ use super::here::Here;
 use super::log::{Found, Log};
 use super::plan::tablespace_directories;
 use super::refusal::Refusal;
+use super::timelines::{branches, ends_early};
 use super::window::{Window, why};
 use super::{RecoveryError, Request, Run, Target, Which, log_file};
 use crate::event::told;
@@ -115,6 +116,12 @@ impl Run {
             }
         };
         let timeline = goal(&bases, &log.together, request.timeline).map_err(refused)?;
+        if request.target == Target::Latest && request.timeline.is_none() {
+            let branches = branches(&bases, &log).await?;
+            if let Some(refusal) = ends_early(timeline, &branches) {
+                return Err(refused(refusal));
+            }
+        }
         let windows = self.windows(&log, &bases, timeline).await?;
         let target = request.target.to_string();
         if fitting.is_empty() {

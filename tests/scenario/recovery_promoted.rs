@@ -223,8 +223,11 @@ async fn what_the_old_timeline_did_after_the_fork_is_not_on_the_way_to_the_new_o
         |name: &str| contents(&west).is_ok_and(|files| files.keys().any(|path| path.ends_with(name)));
     until("the history is archived", || is_there("00000002.history.zst.age")).await?;
 
+    // The newest timeline ends where it begins, before what the old one went on to.
+    let refused = archiving.unrecovered(2, &["--latest"]).await?;
+    refused.says("timeline 1: everything until")?.says("timeline 2: everything until")?;
     for (name, options, expected) in
-        [("latest", &["--latest"][..], &all), ("good", &["--point-in-time", &good], &then)]
+        [("latest", &["--latest", "--timeline", "2"][..], &all), ("good", &["--point-in-time", &good], &then)]
     {
         let restored = archiving.recovered(name, options).await?;
         insists(restored, expected).await.map_err(|error| format!("{name}: {error}"))?;

@@ -287,6 +287,10 @@ fn hints(refusals: &[Refusal], request: &Request) -> BTreeSet<String> {
             Refusal::Gap { .. } => {
                 "Restore to a moment before the gap, or complete the repositories first (`drctl copies sync`, `drctl wal status`).".to_owned()
             }
+            Refusal::Forked { branches, .. } => {
+                let furthest = branches.iter().max_by_key(|branch| branch.until).map(|branch| branch.timeline.to_string());
+                format!("`--timeline {}` recovers the latest; the others are of servers that were restored or promoted, and archived to the same place.", furthest.unwrap_or_default())
+            }
             Refusal::Unusable { .. } => "`--timeline` and `--backup` choose another way; `drctl wal status` shows the timelines.".to_owned(),
             Refusal::PortTaken { .. } => "Without `--port` one that is free is chosen.".to_owned(),
             Refusal::Runs { path, file } => format!(
