@@ -154,7 +154,8 @@ pub(super) fn word_style(word: &str) -> anstyle::Style {
         "missing" | "not yet restorable" | "behind" | "late" | "stalled" | "unknown" | "not reached" => {
             style::WARN
         }
-        "gone" | "bad" | "broken" | "gap" | "lost" | "objective missed" | "nothing to restore" => style::BAD,
+        "gone" | "bad" | "broken" | "gap" | "bad log" | "lost" | "objective missed" | "another cluster"
+        | "nothing to restore" => style::BAD,
         _ => anstyle::Style::new(),
     }
 }

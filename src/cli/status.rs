@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -9,8 +10,11 @@ use super::exit::Exit;
 use super::known::{Freshness, Known, word_style};
 use super::output::{duration, style};
 use super::table::{Cell, Table};
-use crate::upkeep::log::{Logs, enter_said, logs};
+use crate::catalog::BackupEntry;
+use crate::model::LogCheck;
+use crate::upkeep::log::{Logs, Stranger, enter_said, logs};
 use crate::upkeep::regions::{self, NewestPoint, Regions, Service};
+use crate::upkeep::servers::Servers;
 use crate::upkeep::standing::{IfLost, PlaceStanding, SourceStanding, Verdict, assess};
 
 /// Say where we stand: what each repository could give back now, and what the loss of each would cost
@@ -28,12 +32,14 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
     let rpo = known.policy.objectives.rpo;
     let logs = match &known.refreshed {
         Some(_) => {
-            let mut logs = logs(&known.repositories, &entries).await;
-            let not_asked = enter_said(&known.policy, &known.repositories, &mut logs).await;
-            for (source, why) in not_asked {
-                context
-                    .output
-                    .note(format!("note: the server of {source} could not be asked how it archives: {why}"));
+            let servers = Servers::ask(&known.policy).await;
+            let checks = log_checks(&known, &entries).await?;
+            let mut logs = logs(&known.repositories, &entries, &servers, &checks).await;
+            enter_said(&servers, &known.repositories, &mut logs).await;
+            for (source, why) in servers.not_asked {
+                context.output.note(format!(
+                    "note: the server of {source} could not be asked whose log it writes, and how it archives: {why}"
+                ));
             }
             logs
         }
@@ -52,6 +58,18 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
                 "the log of {source} in repository `{repository}` could not be asked: {reason}"
             ));
         }
+    }
+    let beside = logs.iter().filter_map(|((source, _), standing)| Some((source, standing.beside?)));
+    for (source, beside) in beside.collect::<BTreeSet<_>>() {
+        context.output.warn(format!("{source}: {beside}"));
+        context.output.note(if beside.newest > beside.server {
+            format!(
+                "hint: What is said of {source} here is of timeline {0}. Have the other server archive nothing (`archive_mode = off`), or let the policy lead to it if it has taken over; `drctl restore --timeline {0}` recovers along this one.",
+                beside.server
+            )
+        } else {
+            "hint: `drctl wal configure` says whether it archives.".to_owned()
+        });
     }
     let of_aws = match &known.refreshed {
         Some(_) => regions::ask(&known.policy).await,
@@ -93,9 +111,19 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
     Ok(match worst {
         Verdict::Ok | Verdict::Late => Exit::Done,
         Verdict::Behind | Verdict::Stalled | Verdict::NotReached => Exit::Partly,
-        Verdict::Gap | Verdict::Lost | Verdict::ObjectiveMissed => Exit::ObjectiveMissed,
+        Verdict::Gap | Verdict::BadLog | Verdict::Lost | Verdict::ObjectiveMissed | Verdict::OtherCluster => {
+            Exit::ObjectiveMissed
+        }
         Verdict::Nothing => Exit::Nothing,
     })
+}
+
+/// What was found when log was read again, as far as there are base backups that it matters to.
+async fn log_checks(known: &Known, entries: &[BackupEntry]) -> Result<Vec<LogCheck>, CommandError> {
+    let bases = entries.iter().filter(|entry| entry.manifest.physical.is_some());
+    let Some(oldest) = bases.map(|entry| entry.id().begun()).min() else { return Ok(vec![]) };
+    let runs = known.catalog.runs(Some(oldest)).await?;
+    Ok(runs.into_iter().flat_map(|run| run.detail.log_checks).collect())
 }
 
 #[derive(Serialize)]
@@ -143,8 +171,14 @@ fn show(context: &Context, known: &Known, standings: &[SourceStanding], of_aws: 
         Verdict::Stalled => format!("within {rpo} everywhere, but the server's log does not come any more"),
         Verdict::NotReached => format!("not every {} could be asked", kinds(standings)),
         Verdict::Gap => "log is missing: what is archived after it cannot be recovered".to_owned(),
+        Verdict::BadLog => {
+            "log was bad when it was last read: what is archived after it cannot be recovered".to_owned()
+        }
         Verdict::Lost => "the server was told that log is archived which is not there".to_owned(),
         Verdict::ObjectiveMissed => missed(standings, &rpo.to_string()),
+        Verdict::OtherCluster => {
+            "what could be restored is of another cluster than the server of the policy".to_owned()
+        }
         Verdict::Nothing => "a source has no backup that could be restored".to_owned(),
     };
     output.line(format!("{style}{}{style:#}: {words}", worst.as_str()));
@@ -167,6 +201,12 @@ fn show(context: &Context, known: &Known, standings: &[SourceStanding], of_aws: 
         Verdict::Behind => output.note("hint: `drctl copies sync` completes the copies."),
         Verdict::Gap => output.note(
             "hint: `drctl copies sync` takes it from a copy that has it; where none has, `drctl backup --kind base` begins anew.",
+        ),
+        Verdict::BadLog => output.note(
+            "hint: Delete what is bad there, then `drctl copies sync` takes it from a copy that has it; where none has, `drctl backup --kind base` begins anew. `drctl verify` reads it again.",
+        ),
+        Verdict::OtherCluster => output.note(
+            "hint: Let the policy's `url` lead to the server that was backed up. A cluster that took another's place, made anew or upgraded, gets a source of its own in the policy.",
         ),
         Verdict::Lost => output.note(
             "hint: `drctl wal configure` says whether `archive_command` is right; then `drctl backup --kind base` begins anew.",
@@ -232,13 +272,22 @@ fn details(place: &PlaceStanding) -> Vec<String> {
             None => "no commit is known after the base backup".to_owned(),
         };
         lines.push(format!("  {name}: everything until {}, {commit}", time(log.until)));
-        if let Some(gap) = &log.gap {
+        let is_bad = |gap: &str| place.bad_log.iter().any(|file| gap.ends_with(file.as_str()));
+        if let Some(gap) = log.gap.as_ref().filter(|gap| !is_bad(gap)) {
             lines.push(format!("  {name}: later log is there and of no use: {gap} is missing before it"));
         }
     }
     if let Some(file) = &place.lost {
         lines.push(format!("  {name}: the server was told that {file} is archived, and it is not there"));
     }
+    if let Some(Stranger { server, kept }) = &place.stranger {
+        lines.push(format!(
+            "  {name}: its base backups and their log are of the cluster with system identifier {kept}, and the server of the policy is {server}: they bring nothing of it back"
+        ));
+    }
+    lines.extend(place.bad_log.iter().map(|file| {
+        format!("  {name}: {file} was bad when `drctl verify` read it last, and what comes after it cannot be recovered from there")
+    }));
     let waiting = place.waiting.iter();
     lines.extend(waiting.map(|(backup, why)| format!("  {name}: {backup} is not yet restorable: {why}")));
     lines

@@ -13,7 +13,7 @@ pub(super) async fn examine(
     repositories: &Repositories,
 ) -> Vec<Finding> {
     // That a server cannot be asked is told where its set-up is looked at.
-    let Ok(Some(Said { acknowledged, stall })) = said(system, source).await else { return vec![] };
+    let Ok(Some(Said { acknowledged, stall, .. })) = said(system, source).await else { return vec![] };
     let subject = source.name.as_str();
     let stalled = stall.map(|stall| Finding::fault(Area::Source, subject, stall.to_string(), stall.remedy()));
     let mut findings: Vec<_> = stalled.into_iter().collect();

@@ -11,6 +11,7 @@ mod digest;
 mod id;
 mod inventory;
 mod lineage;
+mod log_check;
 mod managed;
 mod manifest;
 mod resource_profile;
@@ -25,6 +26,7 @@ pub use inventory::{
     Table, TableKind,
 };
 pub use lineage::{BrokenChain, chain, parent};
+pub use log_check::{LogCheck, bad_files};
 pub use managed::{Managed, ManagedCopy};
 pub use manifest::{
     Artifact, DamagedPage, Encoding, Manifest, ObjectPart, Physical, Protection, RecipientPrint, ServerFacts,

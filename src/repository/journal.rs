@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use super::{FormatError, FormatVersion, Lost, PutOptions, Repositories, Store, StoreError, StoreErrorKind};
 use super::{PhaseSeconds, layout, list_all};
-use crate::model::{CopyCheck, Outcome, RunId, Sha256Hex, SystemName};
+use crate::model::{CopyCheck, LogCheck, Outcome, RunId, Sha256Hex, SystemName};
 
 /// A record larger than this is not one.
 pub const RECORD_LIMIT: u64 = 16 * 1024 * 1024;
@@ -63,6 +63,9 @@ pub struct Detail {
     /// Copies that were read again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<CopyCheck>,
+    /// Logs that were read again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub log_checks: Vec<LogCheck>,
     /// Backups that were taken, copied or restored.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub backups: Vec<crate::model::BackupId>,

@@ -1,5 +1,5 @@
 //! Keeping what is stored good: reading it again ([`verify`], the log: [`verify_log`], and whether AWS has what it keeps: [`verify_kept`]), completing copies ([`copies`]), saying where
-//! a system stands ([`standing`], with what the archived log adds to it: [`log`], and
+//! a system stands ([`standing`], with what the archived log adds to it: [`log`], what the servers say themselves: [`servers`], and
 //! what AWS keeps in each region: [`regions`]), proving that an identity opens a backup ([`keys`]).
 //!
 //! *Invariants.* Verifying and copying need no key, and nothing here changes or deletes an object that stands; what was
@@ -20,6 +20,7 @@ pub mod replicate;
 mod run;
 #[cfg(test)]
 mod sample;
+pub mod servers;
 pub mod standing;
 mod vault_regions;
 pub mod verify;

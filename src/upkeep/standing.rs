@@ -1,15 +1,17 @@
 //! Where a system stands: what each repository could give back right now, and how old it is.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::log::{LogReach, LogStanding, Logs};
+use super::log::{LogReach, LogStanding, Logs, Stranger};
 use super::regions::{AutomatedReach, KeptByAws, NewestPoint, RegionHolding, Regions};
 use crate::catalog::BackupEntry;
 use crate::model::{BackupId, RepositoryName, SourceName, State};
+use crate::wal::Beside;
 
 /// A repository of the policy, and whether it could be asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,6 +104,15 @@ pub struct PlaceStanding {
     /// What keeps the server's log from coming, by its own words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stalled: Option<String>,
+    /// The server is another cluster than the one whose base backups are there: those bring nothing of it back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stranger: Option<Stranger>,
+    /// The newest log there is not of the server's own timeline, and counts for nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub beside: Option<Beside>,
+    /// Files of the log that were bad when they were last read.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub bad_log: BTreeSet<String>,
     /// The data of this long would be lost if this place, alone, were restored from now.
     pub loses_seconds: Option<u64>,
     /// A newer one is elsewhere.
@@ -146,10 +157,14 @@ pub enum Verdict {
     NotReached,
     /// What is archived now cannot be recovered: some log before it is missing.
     Gap,
+    /// Some log was bad when it was last read: what comes after it cannot be recovered.
+    BadLog,
     /// The server was told that some log is archived there, and it is not.
     Lost,
     /// Restoring it now would lose more than the objective allows.
     ObjectiveMissed,
+    /// What there is to restore is of another cluster than the server of the policy.
+    OtherCluster,
     /// There is nothing to restore.
     Nothing,
 }
@@ -172,8 +187,10 @@ impl Verdict {
             Self::Stalled => "stalled",
             Self::NotReached => "not reached",
             Self::Gap => "gap",
+            Self::BadLog => "bad log",
             Self::Lost => "lost",
             Self::ObjectiveMissed => "objective missed",
+            Self::OtherCluster => "another cluster",
             Self::Nothing => "nothing to restore",
         }
     }
@@ -294,6 +311,9 @@ fn assess_region(
         point: region.point.clone(),
         lost: None,
         stalled: None,
+        stranger: None,
+        beside: None,
+        bad_log: BTreeSet::new(),
         loses_seconds: loses.map(|loses| loses.as_secs()),
         behind: false,
         bad: 0,
@@ -317,9 +337,14 @@ fn assess_place(
         .filter_map(|entry| Some((entry, entry.copy(&place.name).filter(|copy| copy.is_held())?)))
         .collect();
     let reach = log.and_then(|log| log.reach.clone());
+    let stranger = log.and_then(|log| log.stranger);
+    let is_strange = |entry: &BackupEntry| {
+        stranger.is_some_and(|stranger| entry.manifest.cluster() == Some(stranger.kept))
+    };
     // Of base backups the log says which is the newest that can be restored.
-    let counts = |entry: &BackupEntry| {
-        entry.manifest.physical.is_none() || reach.as_ref().is_some_and(|reach| reach.base == *entry.id())
+    let counts = |entry: &BackupEntry| match &entry.manifest.physical {
+        None => !is_strange(entry),
+        Some(_) => reach.as_ref().is_some_and(|reach| reach.base == *entry.id()),
     };
     let newest = held.iter().find(|(entry, copy)| copy.is_good() && counts(entry));
     let point = newest.map(|(entry, _)| entry.manifest.recovery_point);
@@ -332,7 +357,9 @@ fn assess_place(
     let verdict = match loses {
         _ if !place.reached || log.is_some_and(|log| log.unknown.is_some()) => Verdict::NotReached,
         Some(loses) if loses > rpo => Verdict::ObjectiveMissed,
+        None if stranger.is_some() => Verdict::OtherCluster,
         Some(_) if log.is_some_and(|log| log.lost.is_some()) => Verdict::Lost,
+        Some(_) if log.is_some_and(|log| !log.bad.is_empty()) => Verdict::BadLog,
         Some(_) if reach.as_ref().is_some_and(|reach| reach.gap.is_some()) => Verdict::Gap,
         Some(loses) if loses <= rpo && log.is_some_and(|log| log.stalled.is_some()) => Verdict::Stalled,
         loses => by_age(loses, rpo),
@@ -350,6 +377,9 @@ fn assess_place(
         point: None,
         lost: log.and_then(|log| log.lost.clone()),
         stalled: log.and_then(|log| log.stalled.clone()),
+        stranger,
+        beside: log.and_then(|log| log.beside),
+        bad_log: log.map(|log| log.bad.clone()).unwrap_or_default(),
         loses_seconds: loses.map(|loses| loses.as_secs()),
         behind: false,
         bad,

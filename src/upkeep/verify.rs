@@ -220,7 +220,9 @@ pub async fn execute(
     };
     let of_aws = kept.iter().filter_map(KeptFinding::told);
     let reasons = reasons.chain(of_logs).chain(of_aws).collect();
-    let detail = Detail { checks, reasons, ..Detail::default() };
+    let at = run.clock.now();
+    let log_checks = logs.iter().filter_map(|(item, finding)| item.check(finding, at)).collect();
+    let detail = Detail { checks, log_checks, reasons, ..Detail::default() };
     let unrecorded = run.conclude("verify", begun, outcome, detail).await?;
     Ok(Report { findings, logs, kept, interrupted, unrecorded })
 }

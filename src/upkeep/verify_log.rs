@@ -9,7 +9,7 @@ use futures_util::StreamExt as _;
 use super::Run;
 use crate::catalog::BackupEntry;
 use crate::event::{Event, Phase, told};
-use crate::model::{BackupId, Physical, RepositoryName, SourceName, WalName};
+use crate::model::{BackupId, LogCheck, Physical, RepositoryName, Segment, SourceName, WalName};
 use crate::pipeline::Identities;
 use crate::repository::{Lost, Repository};
 use crate::wal::{Archive, Checked, Follow, Holdings, Position, Reach, Stop};
@@ -73,6 +73,10 @@ pub struct LogFinding {
     pub unproven: u64,
     /// Everything committed before is in what was read, by the clock of the host that archived it.
     pub until: Option<DateTime<Utc>>,
+    /// Where the reading began; `None`: nothing was read.
+    pub since: Option<Segment>,
+    /// Files that are not what was stored.
+    pub bad: Vec<WalName>,
     /// What keeps the log from being used.
     pub faults: Vec<String>,
     /// What could not be read for reasons that are not its own.
@@ -94,6 +98,19 @@ impl LogFinding {
 }
 
 impl LogItem {
+    /// What is recorded of it; `None` where nobody knows whose log it is.
+    pub(super) fn check(&self, finding: &LogFinding, at: DateTime<Utc>) -> Option<LogCheck> {
+        Some(LogCheck {
+            source: self.source.clone(),
+            repository: self.repository.clone(),
+            system_identifier: self.archive.as_ref()?.cluster,
+            at,
+            since: finding.since.map(|segment| segment.to_string()),
+            whole: finding.unread.is_empty(),
+            bad: finding.bad.iter().map(WalName::to_string).collect(),
+        })
+    }
+
     /// The oldest of the base backups.
     pub fn since(&self) -> Option<&BackupId> {
         self.bases.first().map(|(id, _)| id)
@@ -123,7 +140,7 @@ pub async fn read(run: &Run, item: &LogItem, identities: &Identities) -> LogFind
         }
         Err(error) => return LogFinding::unread(told(&error)),
     };
-    let mut finding = LogFinding::default();
+    let mut finding = LogFinding { since: first, ..LogFinding::default() };
     let (names, faults, newest) = files(item, &held);
     finding.faults = faults;
     if let Some(reach) = newest {
@@ -204,7 +221,10 @@ async fn read_all(
             }
             Ok(Checked::Stored) => finding.good += 1,
             Ok(Checked::Nothing) => finding.unproven += 1,
-            Err(error) if error.is_damage() || error.is_absence() => finding.faults.push(told(&error)),
+            Err(error) if error.is_damage() || error.is_absence() => {
+                finding.bad.extend(error.is_damage().then_some(name));
+                finding.faults.push(told(&error));
+            }
             Err(error) => finding.unread.push(format!("{name}: {}", told(&error))),
         }
         done += segment;
@@ -224,7 +244,7 @@ async fn read_all(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Ancestor, Lsn, Segment, SegmentSize, Timeline};
+    use crate::model::{Ancestor, Lsn, SegmentSize, Timeline};
 
     const SIZE: SegmentSize = SegmentSize::DEFAULT;
 

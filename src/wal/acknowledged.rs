@@ -68,9 +68,10 @@ impl Acknowledged {
     }
 }
 
-/// What a server says of its archiving.
+/// What a server says of itself and of its archiving.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Said {
+    pub facts: ServerFacts,
     pub acknowledged: Option<Acknowledged>,
     /// What keeps its log from coming.
     pub stall: Option<Stall>,
@@ -88,5 +89,6 @@ pub async fn said(system: &SystemName, source: &Source) -> Result<Option<Said>, 
     let cluster = facts.system_identifier;
     let archive = Archive { system: system.clone(), source: source.name.clone(), cluster };
     let stall = Stall::of(&wal.through, &facts);
-    Ok(Some(Said { acknowledged: Acknowledged::of(postgres, &facts, archive), stall }))
+    let acknowledged = Acknowledged::of(postgres, &facts, archive);
+    Ok(Some(Said { facts, acknowledged, stall }))
 }

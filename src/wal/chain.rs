@@ -136,6 +136,24 @@ impl Holdings {
         self.timelines.entry(timeline).or_default().parent = Some(parent);
     }
 
+    /// Takes a file out, as if it were not there.
+    pub fn forget(&mut self, name: WalName) {
+        let Some(held) = self.timelines.get_mut(&name.timeline()) else { return };
+        match name {
+            WalName::Segment(segment) => {
+                segment.number(self.size).map(|number| held.segments.remove(&number));
+            }
+            WalName::Piece { segment, begin, end } => {
+                let number = segment.number(self.size);
+                if let Some(pieces) = number.and_then(|number| held.pieces.get_mut(&number)) {
+                    pieces.retain(|piece| *piece != (begin, end));
+                }
+            }
+            WalName::History(_) => (held.has_history, held.parent) = (false, None),
+            WalName::Partial(_) | WalName::BackupLabel { .. } => {}
+        }
+    }
+
     /// Adds what another repository holds of the same log.
     pub fn merge(&mut self, other: &Self) {
         for (timeline, theirs) in &other.timelines {

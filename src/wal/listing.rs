@@ -115,6 +115,20 @@ pub async fn tags(store: &dyn Store, archive: &Archive, name: WalName) -> Result
     Ok(None)
 }
 
+/// When a stored file was written, by the store's clock; `None` where there is no such file.
+pub async fn modified(
+    store: &dyn Store,
+    archive: &Archive,
+    name: WalName,
+) -> Result<Option<DateTime<Utc>>, StoreError> {
+    for suffix in SUFFIXES {
+        if let Some(info) = store.head(&archive.key(name, suffix)).await? {
+            return Ok(Some(info.modified));
+        }
+    }
+    Ok(None)
+}
+
 /// Up to when the data of a repository could be brought back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {

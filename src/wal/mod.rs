@@ -13,6 +13,7 @@
 mod acknowledged;
 mod ahead;
 mod archive;
+mod beside;
 mod chain;
 mod check;
 pub mod cluster;
@@ -34,11 +35,12 @@ mod unpack;
 
 pub use acknowledged::{Acknowledged, AskError, KeptError, Said, said};
 pub use archive::{Archive, Tags};
+pub use beside::Beside;
 pub use chain::{Follow, Gap, Holdings, Position, Reach, Stop, Stretch};
 pub use check::{Checked, check};
 pub use fetch::{FetchError, Fetched, Fetcher};
 pub use file::{FileError, SealedFile, WalFile, Whose};
-pub use listing::{ListError, Moment, holdings, moment, tags};
+pub use listing::{ListError, Moment, holdings, modified, moment, tags};
 pub use needed::{Lacking, first_segment, lacking};
 pub use push::{Drained, Known, PushError, Pushed, Pusher};
 pub use ready::{Backlog, Ready};

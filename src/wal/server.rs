@@ -92,9 +92,13 @@ struct Row {
     looks: bool,
 }
 
-// Settings a role may not read are not in the view for it.
+// Settings a role may not read are not in the view for it. What was checkpointed last may be of the timeline that a
+// server was promoted from.
 const FACTS: &str = "
-SELECT s.system_identifier, c.timeline_id AS timeline,
+SELECT s.system_identifier,
+       CASE WHEN pg_is_in_recovery()
+            THEN coalesce((SELECT nullif(r.min_recovery_end_timeline, 0) FROM pg_control_recovery() r), c.timeline_id)
+            ELSE ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int4 END AS timeline,
        CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END::text AS lsn,
        (SELECT setting::int8 FROM pg_settings WHERE name = 'wal_segment_size') AS segment_size,
        pg_is_in_recovery() AS is_standby,

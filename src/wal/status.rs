@@ -5,7 +5,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 use super::listing::{self, ListError};
-use super::{Acknowledged, Archive, Follow, Gap, Holdings, KeptError, Moment, Position, Reach};
+use super::{Acknowledged, Archive, Beside, Follow, Gap, Holdings, KeptError, Moment, Position, Reach};
 use crate::model::{Segment, Timeline, WalName};
 use crate::pipeline::Identities;
 use crate::repository::Repository;
@@ -22,6 +22,8 @@ pub struct Standing {
     pub moment: Moment,
     /// The server was told that this is archived, and it is not there.
     pub lost: Option<WalName>,
+    /// The newest log is not of the server's own timeline.
+    pub beside: Option<Beside>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,15 +82,16 @@ pub enum StandingError {
     Kept(#[from] KeptError),
 }
 
-/// Asks one repository. What the server was told must have been asked before.
+/// Asks one repository. What the server was told, and which timeline it is on, must have been asked before.
 pub async fn standing(
     repository: &Repository,
     archive: &Archive,
     acknowledged: Option<&Acknowledged>,
+    on: Option<Timeline>,
 ) -> Result<Standing, StandingError> {
     let store = &*repository.store;
     let holdings = listing::holdings(store, archive, None, &Identities::default()).await?;
-    let end = end(&holdings);
+    let end = end(&holdings, on);
     let moment = match &end {
         Some((_, reach)) => listing::moment(store, archive, reach).await.map_err(ListError::Store)?,
         None => Moment { complete: None, newest_commit: None },
@@ -99,6 +102,7 @@ pub async fn standing(
     };
     Ok(Standing {
         lost,
+        beside: on.and_then(|on| Beside::of_held(&holdings, on)),
         timelines: holdings
             .timelines()
             .map(|timeline| TimelineStanding {
@@ -115,10 +119,13 @@ pub async fn standing(
     })
 }
 
-/// From where everything is there up to the end of the newest timeline with any segment, and that end.
-fn end(holdings: &Holdings) -> Option<(Position, Reach)> {
+/// From where everything is there up to the end of the server's timeline, and that end; of the newest one with any
+/// segment where the server's has none.
+fn end(holdings: &Holdings, on: Option<Timeline>) -> Option<(Position, Reach)> {
     let timelines: Vec<_> = holdings.timelines().collect();
-    let newest = timelines.into_iter().rev().find(|timeline| holdings.count(*timeline) > 0)?;
+    let of_server = on.filter(|on| holdings.count(*on) > 0);
+    let with_any = || timelines.into_iter().rev().find(|timeline| holdings.count(*timeline) > 0);
+    let newest = of_server.or_else(with_any)?;
     let since = holdings.whole_since(newest)?;
     Some((since, holdings.reach(since, Follow::Timeline(newest))))
 }
@@ -161,6 +168,7 @@ mod tests {
             whole_since: None,
             reach: None,
             lost: None,
+            beside: None,
             moment: Moment {
                 complete: minutes.map(|minutes| now - chrono::TimeDelta::minutes(minutes)),
                 newest_commit: None,

@@ -46,6 +46,7 @@ mod reference_policies;
 mod restore;
 mod roundtrip;
 mod secrets;
+mod status;
 mod upkeep;
 mod wal;
 mod wal_configure;

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -9,7 +10,7 @@ use super::super::exit::Exit;
 use super::super::output::{count, duration, size, style};
 use super::super::table::{Cell, Table};
 use crate::event::told;
-use crate::model::{SourceName, SystemIdentifier};
+use crate::model::{SourceName, SystemIdentifier, Timeline};
 use crate::policy::{Policy, PostgresSource, SourceConfig, WalThrough};
 use crate::postgres::{ConnectionParameters, close};
 use crate::repository::{Repositories, Repository};
@@ -54,7 +55,9 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
         }
         _ => None,
     };
-    let asked = repositories.iter().map(|repository| ask(repository, &archive, told.as_ref()));
+    let own = server.as_ref().ok().filter(|facts| facts.system_identifier == identifier);
+    let on = own.map(|facts| facts.timeline);
+    let asked = repositories.iter().map(|repository| ask(repository, &archive, told.as_ref(), on));
     let asked = futures_util::future::join_all(asked);
     let mut places = asked.await;
     places.extend(
@@ -90,6 +93,9 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
             context.output.warn(stall.to_string());
             context.output.note(format!("hint: {}", stall.remedy()));
         }
+        let standings = places.iter().filter_map(|place| place.standing.as_ref().ok());
+        let beside: BTreeSet<_> = standings.filter_map(|standing| standing.beside).collect();
+        beside.iter().for_each(|beside| context.output.warn(beside.to_string()));
         if places.iter().any(|place| place.standing.as_ref().is_ok_and(|standing| standing.lost.is_some())) {
             context.output.note(LOST);
         }
@@ -103,8 +109,13 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
     })
 }
 
-async fn ask(repository: &Repository, archive: &Archive, told_server: Option<&Acknowledged>) -> Place {
-    let standing = standing(repository, archive, told_server).await.map_err(|error| told(&error));
+async fn ask(
+    repository: &Repository,
+    archive: &Archive,
+    told_server: Option<&Acknowledged>,
+    on: Option<Timeline>,
+) -> Place {
+    let standing = standing(repository, archive, told_server, on).await.map_err(|error| told(&error));
     Place { name: repository.name.to_string(), standing }
 }
 
@@ -318,6 +329,7 @@ fn row_document(place: &Place, verdict: Verdict, now: DateTime<Utc>) -> Value {
         "behind_seconds": standing.behind(now).map(|behind| behind.as_secs()),
         "whole_since": standing.whole_since, "end": standing.reach.as_ref().map(|reach| reach.end),
         "timelines": timelines.collect::<Vec<_>>(), "lost": standing.lost.map(|file| file.to_string()),
+        "beside": standing.beside,
     })
 }
 

@@ -1,0 +1,59 @@
+use std::fmt;
+
+use serde::Serialize;
+
+use super::Holdings;
+use crate::model::Timeline;
+
+/// The archive goes on along another timeline than its server: another server archives, too, or this one has not
+/// archived since it changed its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Beside {
+    /// The newest one in the archive.
+    pub newest: Timeline,
+    pub server: Timeline,
+}
+
+impl Beside {
+    /// `None`: the newest one is the server's own.
+    pub fn of(newest: Option<Timeline>, server: Timeline) -> Option<Self> {
+        let newest = newest.filter(|newest| *newest != server)?;
+        Some(Self { newest, server })
+    }
+
+    pub fn of_held(held: &Holdings, server: Timeline) -> Option<Self> {
+        Self::of(held.timelines().last(), server)
+    }
+}
+
+impl fmt::Display for Beside {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { newest, server } = self;
+        if newest > server {
+            write!(
+                f,
+                "log of timeline {newest} is archived, and the server of the policy is on timeline {server}: another server, such as a restored one, archives to the same place"
+            )
+        } else {
+            write!(
+                f,
+                "the server is on timeline {server}, of which nothing is archived: the newest log there is of timeline {newest}"
+            )
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_another_timeline_is_told_and_in_which_way_it_is_another() {
+        let timeline = |number| Timeline::new(number).unwrap();
+        assert_eq!(Beside::of(None, timeline(1)), None);
+        assert_eq!(Beside::of(Some(timeline(2)), timeline(2)), None);
+        let told = |newest, server| Beside::of(Some(timeline(newest)), timeline(server)).unwrap().to_string();
+        assert!(told(3, 1).contains("another server"));
+        assert!(told(1, 2).contains("of which nothing is archived"));
+    }
+}

@@ -1,0 +1,157 @@
+//! What `status` says is so: of the policy's own server, and of what was found when it was read again.
+
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use crate::recovery::{History, TWO, insists, take_segment};
+use crate::recovery_promoted::numbers;
+use crate::support::Outcome;
+use crate::support::archiving::Archiving;
+use crate::support::ledger::{Ledger, options};
+use crate::support::postgres::Cluster;
+use crate::support::system::{Run, contents, until};
+
+const INSERT: &str = "INSERT INTO ledger (note) VALUES ('row')";
+const SWITCH: &str = "SELECT pg_switch_wal()";
+
+async fn shown(archiving: &Archiving, code: i32, command: &[&str]) -> Outcome<Run> {
+    let run = archiving.run_as_server(command).await?;
+    assert_eq!(run.code, Some(code), "{command:?}: {run:#?}");
+    Ok(run)
+}
+
+/// What is said of each repository; `status` must end with this exit status.
+async fn places(archiving: &Archiving, code: i32) -> Outcome<[Value; 2]> {
+    let document = shown(archiving, code, &["status", "--output", "json"]).await?.document()?;
+    Ok([0, 1].map(|n| document["sources"][0]["places"][n].clone()))
+}
+
+async fn verdicts(archiving: &Archiving, code: i32) -> Outcome<[String; 2]> {
+    Ok(places(archiving, code).await?.map(|place| place["verdict"].as_str().unwrap_or_default().to_owned()))
+}
+
+/// The file of a segment in a repository that is a directory.
+fn stored(archiving: &Archiving, repository: &str, segment: &str) -> Outcome<PathBuf> {
+    let files = contents(&archiving.system.repository(repository))?;
+    let name = format!("{segment}.zst.age");
+    let path = files.into_keys().find(|path| path.ends_with(&name));
+    Ok(path.ok_or_else(|| format!("no {segment} in {repository}"))?)
+}
+
+/// Changes one byte, and leaves the file's time as it was.
+fn alter(path: &PathBuf) -> Outcome<()> {
+    let written = std::fs::metadata(path)?.modified()?;
+    let mut bytes = std::fs::read(path)?;
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(path, bytes)?;
+    Ok(std::fs::File::options().write(true).open(path)?.set_modified(written)?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_nothing_is_kept_of_is_not_ok() -> Outcome<()> {
+    let history = History::begin(&TWO).await?;
+    let archiving = &history.archiving;
+    assert_eq!(verdicts(archiving, 0).await?, ["ok", "ok"]);
+    let stranger = Cluster::start_with(options(15)).await?;
+    let (ours, theirs) = (archiving.cluster.url("postgres"), stranger.url("postgres"));
+    archiving.system.rewrite(&ours, &theirs)?;
+    assert_eq!(verdicts(archiving, 21).await?, ["other-cluster", "other-cluster"]);
+    let identifier = "SELECT system_identifier::text FROM pg_control_system()";
+    let said = shown(archiving, 21, &["status"]).await?;
+    for cluster in [&archiving.cluster, &stranger] {
+        said.says(&cluster.text("postgres", identifier).await?)?;
+    }
+    said.says("a source of its own in the policy")?.says("you would lose everything")?;
+    archiving.system.rewrite(&theirs, &ours)?;
+    assert_eq!(verdicts(archiving, 0).await?, ["ok", "ok"]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn log_that_was_found_bad_counts_for_nothing_until_it_is_mended() -> Outcome<()> {
+    let history = History::begin(&TWO).await?;
+    let archiving = &history.archiving;
+    let segment = &history.rows[2].0;
+    alter(&stored(archiving, "primary", segment)?)?;
+    shown(archiving, 1, &["verify"]).await?.says(segment)?;
+    assert_eq!(verdicts(archiving, 21).await?, ["bad-log", "ok"]);
+    let said = shown(archiving, 21, &["status"]).await?;
+    said.says(&format!("primary: {segment} was bad"))?.says("`drctl copies sync`")?;
+    // What it would lose is counted from before it.
+    let [primary, west] = places(archiving, 21).await?;
+    assert!(primary["log"]["until"].as_str() < west["log"]["until"].as_str(), "{primary:#} {west:#}");
+
+    take_segment(archiving, "primary", segment)?;
+    assert_eq!(verdicts(archiving, 21).await?, ["gap", "ok"]);
+    shown(archiving, 0, &["copies", "sync"]).await?;
+    assert_eq!(verdicts(archiving, 0).await?, ["ok", "ok"]);
+    shown(archiving, 0, &["verify"]).await?;
+
+    // Put back by hand with the time it had, only another reading tells.
+    alter(&stored(archiving, "west", segment)?)?;
+    shown(archiving, 1, &["verify"]).await?;
+    assert_eq!(verdicts(archiving, 21).await?, ["ok", "bad-log"]);
+    alter(&stored(archiving, "west", segment)?)?;
+    assert_eq!(verdicts(archiving, 21).await?, ["ok", "bad-log"]);
+    shown(archiving, 0, &["verify"]).await?;
+    assert_eq!(verdicts(archiving, 0).await?, ["ok", "ok"]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restored_server_that_archives_beside_production_does_not_take_its_place() -> Outcome<()> {
+    let archiving = Archiving::start(&TWO, "", options(15)).await?;
+    archiving.base("")?;
+    let production = &archiving.cluster;
+    Ledger::create(production).await?;
+    archiving.backup(0, &[]).await?;
+    production.execute("postgres", &[INSERT, SWITCH]).await?;
+    archiving.settle().await?;
+    let restored = archiving.recovered("beside", &["--latest"]).await?.leave();
+    let mut beside = production.adopt(&restored)?;
+    let file = beside.data().join("postgresql.auto.conf");
+    let text = std::fs::read_to_string(&file)?;
+    assert!(text.contains("archive_mode = 'off'\n"), "{text}");
+    std::fs::write(&file, text.replace("archive_mode = 'off'\n", ""))?;
+    beside.begin_again()?;
+    beside.execute("postgres", &[INSERT, SWITCH]).await?;
+    let west = archiving.system.repository("west");
+    let newest = beside.text("postgres", "SELECT timeline_id FROM pg_control_checkpoint()").await?;
+    let folder = format!("/{:08X}/", newest.parse::<u32>()?);
+    let is_there = |ending: &str| {
+        let of_it = |path: &PathBuf| {
+            let path = path.to_string_lossy();
+            path.contains(&folder) && path.ends_with(ending)
+        };
+        contents(&west).is_ok_and(|files| files.keys().any(of_it))
+    };
+    until("it archives its history", || is_there(".history.zst.age")).await?;
+    let first = beside.text("postgres", "SELECT pg_walfile_name(pg_current_wal_lsn() - 1)").await?;
+    beside.execute("postgres", &[INSERT, SWITCH]).await?;
+    until("it archives a segment", || is_there(&format!("{first}.zst.age"))).await?;
+    production.execute("postgres", &[INSERT, SWITCH, INSERT, SWITCH]).await?;
+    archiving.settle().await?;
+
+    let [primary, west] = places(&archiving, 0).await?;
+    for place in [&primary, &west] {
+        assert_eq!((&place["verdict"], &place["beside"]["server"]), (&"ok".into(), &1.into()), "{place:#}");
+    }
+    let said = shown(&archiving, 0, &["status"]).await?;
+    said.says("the server of the policy is on timeline 1")?.says("archive_mode = off")?;
+    shown(&archiving, 0, &["wal", "status"]).await?.says("another server")?;
+    // A backup of production is what production is restored from, whoever else archives.
+    archiving.backup(0, &[]).await?;
+    let id = archiving.system.backups_in("primary").pop().ok_or("no backup")?;
+    let [primary, _] = places(&archiving, 0).await?;
+    assert_eq!(primary["newest"]["backup"], id.as_str(), "{primary:#}");
+
+    let refused = archiving.unrecovered(2, &["--latest"]).await?;
+    refused.says("timeline 1: everything until")?.says(&format!("timeline {newest}: everything until"))?;
+    refused.says("`--timeline 1` recovers the latest")?;
+    let all = numbers(production).await?;
+    let restored = archiving.recovered("latest", &["--latest", "--timeline", "1"]).await?;
+    insists(restored, &all).await?;
+    Ok(())
+}
