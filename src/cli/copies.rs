@@ -106,7 +106,7 @@ async fn logs<'p>(policy: &'p Policy, run: &Run, locks: &[(RepositoryName, PutOp
 
 fn show_log(context: &Context, log: &Log<'_>) {
     let output = &context.output;
-    let Synced { copied, bytes, failed, unlisted } = &log.synced;
+    let Synced { copied, mended, bytes, failed, unlisted } = &log.synced;
     for (lacking, lost) in failed {
         let bad = style::BAD;
         output.line(format!("{bad}failed{bad:#} {} to {}", lacking.key, lacking.to));
@@ -117,7 +117,16 @@ fn show_log(context: &Context, log: &Log<'_>) {
         output.warn(words);
     }
     let faint = style::FAINT;
+    if *mended > 0 {
+        let good = style::GOOD;
+        let files = count(*mended as u64, "file");
+        output.line(format!(
+            "{good}mended{good:#} {files} of write-ahead log of {} that did not have the size that was stored",
+            log.source
+        ));
+    }
     let line = match (copied, log.is_complete()) {
+        (0, true) if *mended > 0 => return,
         (0, true) => format!("No write-ahead log of {} is lacking anywhere.", log.source),
         (0, false) => return,
         (copied, _) => {
@@ -189,6 +198,7 @@ struct LogRow<'a> {
     source: &'a SourceName,
     complete: bool,
     files_copied: usize,
+    files_mended: usize,
     copied_bytes: u64,
     failed: Vec<String>,
 }
@@ -233,6 +243,7 @@ fn document<'a>(report: &'a Report, refreshed: &'a Refreshed, logs: &'a [Log<'a>
                 source: log.source,
                 complete: log.is_complete(),
                 files_copied: log.synced.copied,
+                files_mended: log.synced.mended,
                 copied_bytes: log.synced.bytes,
                 failed: log.synced.failed.iter().map(|(lacking, _)| lacking.key.clone()).collect(),
             })

@@ -4,9 +4,9 @@
 //!
 //! Owns everything that is on a store, and the only code that builds keys ([`layout`]).
 //!
-//! *Invariants.* No object is ever overwritten but a lease, and a lease only by compare-and-swap. A
-//! manifest is written after every artifact it names is confirmed. A [`Store`] never reports success for
-//! bytes it has not confirmed.
+//! *Invariants.* No object is ever overwritten but a lease, and a copy of log that is proven not to be what was
+//! stored; both only by compare-and-swap. A manifest is written after every artifact it names is confirmed. A
+//! [`Store`] never reports success for bytes it has not confirmed.
 //!
 //! *Not here.* What the bytes mean ([`crate::pipeline`], [`crate::source`]), and what to keep or delete.
 
@@ -40,7 +40,7 @@ pub use s3::S3Store;
 pub use set::{Lost, Repositories, Repository, write_options};
 pub use small::{SmallError, SmallReader, is_interrupted_read, is_interruption};
 pub use store::{
-    Guard, Lock, ObjectInfo, Page, Precondition, Proof, PutOptions, Store, StoreError, StoreErrorKind,
-    Upload, UploadInfo, Written, list_all,
+    Earlier, Guard, Lock, ObjectInfo, Page, Precondition, Proof, PutOptions, Store, StoreError,
+    StoreErrorKind, Upload, UploadInfo, Written, list_all,
 };
 pub use writer::{BackupWriter, WriteError};

@@ -59,6 +59,12 @@ pub trait Store: Send + Sync + Debug {
     /// The store's own time of day, from a fresh answer of it.
     async fn now(&self) -> Result<DateTime<Utc>, StoreError>;
 
+    /// What was kept with a key when it was written, where nothing is kept with what stands under it: it is not what
+    /// was written then, or not as it was written. Nothing where a store keeps metadata in the object itself.
+    async fn earlier(&self, _key: &str) -> Result<Vec<Earlier>, StoreError> {
+        Ok(vec![])
+    }
+
     /// What the store says it does to keep objects from being lost after they are written.
     async fn guard(&self) -> Result<Guard, StoreError> {
         Ok(Guard::default())
@@ -69,6 +75,13 @@ pub trait Store: Send + Sync + Debug {
     fn proofs(&self) -> Vec<Proof> {
         vec![]
     }
+}
+
+/// What an earlier write of a key was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Earlier {
+    pub size: u64,
+    pub metadata: BTreeMap<String, String>,
 }
 
 /// One way to have a store prove what arrives, at the same place.

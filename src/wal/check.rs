@@ -2,6 +2,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use super::archive::SUFFIXES;
+use super::listing::strays;
 use super::unpack::{Arrived, Unusable};
 use super::{Archive, Tags, large};
 use crate::model::{Sha256Hex, WalName};
@@ -39,17 +40,24 @@ pub async fn check(
         let key = archive.key(name, suffix);
         let (archive, identities) = (archive.clone(), identities.clone());
         let checking = match store.get(&key, IN_MEMORY).await {
-            Ok((bytes, info)) => tokio::task::spawn_blocking(move || {
-                let found = Sha256Hex::of(&bytes);
-                let tags = Tags::of(&info.metadata);
-                let stored = tags.as_ref().and_then(|tags| tags.stored);
-                if let Some(expected) = stored.filter(|expected| *expected != found) {
-                    return Err(Unusable::Altered { key, found, expected });
-                }
-                let arrived = Arrived { archive: &archive, name, key, stored: &bytes[..], found: None, tags };
-                let checked = if stored.is_some() { Checked::Stored } else { Checked::Nothing };
-                prove(arrived, &identities, checked)
-            }),
+            Ok((bytes, info)) => {
+                let strays = strays(&**store, &key, &info).await.map_err(Unusable::Store)?;
+                tokio::task::spawn_blocking(move || {
+                    let found = Sha256Hex::of(&bytes);
+                    let tags = match Tags::of(&info.metadata) {
+                        Some(tags) => Some(tags),
+                        None => as_stored(&key, info.size, found, strays)?,
+                    };
+                    let stored = tags.as_ref().and_then(|tags| tags.stored);
+                    if let Some(expected) = stored.filter(|expected| *expected != found) {
+                        return Err(Unusable::Altered { key, found, expected });
+                    }
+                    let arrived =
+                        Arrived { archive: &archive, name, key, stored: &bytes[..], found: None, tags };
+                    let checked = if stored.is_some() { Checked::Stored } else { Checked::Nothing };
+                    prove(arrived, &identities, checked)
+                })
+            }
             Err(error) if error.kind == StoreErrorKind::TooLarge => {
                 let (stored, tags) = large::reader(store, &key).await.map_err(Unusable::Store)?;
                 tokio::task::spawn_blocking(move || {
@@ -65,6 +73,29 @@ pub async fn check(
     let kind = StoreErrorKind::NotFound;
     let (key, location) = (archive.key(name, ""), store.location());
     Err(Unusable::Store(StoreError { operation: "read", key, location, kind, detail: None }))
+}
+
+/// What was kept with the write that a file is still the bytes of, where only its time was changed. Nothing where nothing
+/// was ever kept with it.
+fn as_stored(
+    key: &str,
+    size: u64,
+    found: Sha256Hex,
+    strays: Vec<(u64, Tags)>,
+) -> Result<Option<Tags>, Unusable> {
+    let is_of_it = |tags: &Tags| tags.stored == Some(found);
+    let Some((stored_size, stray)) = strays.iter().find(|(_, tags)| is_of_it(tags)).or(strays.first()) else {
+        return Ok(None);
+    };
+    match stray.stored {
+        _ if *stored_size != size => {
+            Err(Unusable::Resized { key: key.to_owned(), found: size, expected: *stored_size })
+        }
+        Some(expected) if expected != found => {
+            Err(Unusable::Altered { key: key.to_owned(), found, expected })
+        }
+        _ => Ok(Some(stray.clone())),
+    }
 }
 
 /// The plain bytes, where they can be had; otherwise what was `checked` before.

@@ -8,7 +8,7 @@ use super::cluster::{self, ClusterError};
 use super::{Archive, Holdings, Reach, Tags};
 use crate::model::{Ancestor, Encoding, History, Segment, Timeline, WalName};
 use crate::pipeline::{Identities, open};
-use crate::repository::{Store, StoreError, StoreErrorKind, layout};
+use crate::repository::{ObjectInfo, Store, StoreError, StoreErrorKind, layout};
 
 /// More than any history.
 const HISTORY_LIMIT: u64 = 1 << 20;
@@ -113,6 +113,19 @@ pub async fn tags(store: &dyn Store, archive: &Archive, name: WalName) -> Result
         }
     }
     Ok(None)
+}
+
+/// What was kept with earlier writes of a file that nothing is kept with, and their sizes.
+pub(super) async fn strays(
+    store: &dyn Store,
+    key: &str,
+    info: &ObjectInfo,
+) -> Result<Vec<(u64, Tags)>, StoreError> {
+    if Tags::of(&info.metadata).is_some() {
+        return Ok(vec![]);
+    }
+    let earlier = store.earlier(key).await?;
+    Ok(earlier.into_iter().filter_map(|earlier| Some((earlier.size, Tags::of(&earlier.metadata)?))).collect())
 }
 
 /// When a stored file was written, by the store's clock; `None` where there is no such file.

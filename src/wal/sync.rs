@@ -6,6 +6,8 @@ use futures_util::stream::{self, StreamExt as _};
 use thiserror::Error;
 
 use super::Tags;
+use super::listing::strays;
+use super::mend::{differing, mend};
 use crate::model::{RepositoryName, Sha256Hex, SourceName, SystemName, WalName};
 use crate::platform::CancellationToken;
 use crate::repository::{
@@ -14,7 +16,7 @@ use crate::repository::{
 };
 
 /// Objects that go with one request.
-const WHOLE: u64 = 40 << 20;
+pub(super) const WHOLE: u64 = 40 << 20;
 const PART: u64 = 8 << 20;
 
 /// Why one file was not copied.
@@ -26,6 +28,10 @@ pub enum SyncFault {
         "`{key}` in {location} is not what was stored: it has SHA-256 {found}, and {expected} was stored"
     )]
     Altered { key: String, location: String, found: Sha256Hex, expected: Sha256Hex },
+    #[error(
+        "`{key}` in {location} has another size than another copy of it, and nothing was kept with it that says which is right"
+    )]
+    Unsaid { key: String, location: String },
     #[error("failed to go on: the run was interrupted")]
     Interrupted,
 }
@@ -74,6 +80,8 @@ pub fn plan(held: &[(RepositoryName, BTreeSet<String>)]) -> Vec<Lacking> {
 #[derive(Debug, Default)]
 pub struct Synced {
     pub copied: usize,
+    /// Copies that were not what was stored, and are now.
+    pub mended: usize,
     /// Stored bytes that were sent.
     pub bytes: u64,
     /// What was not copied, where to, and why.
@@ -82,7 +90,8 @@ pub struct Synced {
     pub unlisted: Vec<Lost>,
 }
 
-/// Copies the log of one source to every repository that lacks some of it, as it is stored and without keys.
+/// Copies the log of one source to every repository that lacks some of it, as it is stored and without keys, and mends
+/// copies whose size shows that they are not what was stored.
 ///
 /// `repositories` must come from [`Repositories::for_writing`].
 pub async fn sync(
@@ -98,12 +107,29 @@ pub async fn sync(
     for repository in repositories.writable() {
         match list_all(&*repository.store, &layout::wal(system, source)).await {
             Ok(objects) => {
-                let keys = objects.into_iter().map(|object| object.key);
-                held.push((repository.name.clone(), keys.filter(|key| is_ours(key)).collect()));
+                let files = objects.into_iter().filter(|object| is_ours(&object.key));
+                let files: BTreeMap<_, _> = files.map(|object| (object.key, object.size)).collect();
+                held.push((repository.name.clone(), files));
             }
             Err(error) => synced.unlisted.push(Lost::new(repository, error)),
         }
     }
+    for differing in differing(&held).into_iter().filter(|differing| is_log(&differing.key)) {
+        if cancel.is_cancelled() {
+            break;
+        }
+        for outcome in mend(repositories, &differing, options).await {
+            match outcome {
+                Ok(bytes) => (synced.mended, synced.bytes) = (synced.mended + 1, synced.bytes + bytes),
+                Err((lacking, fault)) => {
+                    let lost = Lost { name: lacking.to.clone(), error: Arc::new(fault) };
+                    synced.failed.push((lacking, lost));
+                }
+            }
+        }
+    }
+    let held: Vec<_> =
+        held.into_iter().map(|(name, files)| (name, files.into_keys().collect::<BTreeSet<_>>())).collect();
     let (records, files): (Vec<_>, Vec<_>) =
         plan(&held).into_iter().partition(|lacking| layout::parse_wal_file(&lacking.key).is_none());
     for (lackings, parallel) in [(records, 1), (files, parallel.max(1))] {
@@ -126,8 +152,12 @@ pub async fn sync(
     synced
 }
 
+fn is_log(key: &str) -> bool {
+    layout::parse_wal_file(key).is_some()
+}
+
 fn is_ours(key: &str) -> bool {
-    layout::parse_wal_file(key).is_some() || layout::is_wal_cluster(key)
+    is_log(key) || layout::is_wal_cluster(key)
 }
 
 /// Copies from the first repository that has it whole. Gives how many bytes that was.
@@ -171,7 +201,13 @@ async fn copy_from(
     match from.store.get(key, WHOLE).await {
         Ok((bytes, info)) => {
             let (found, size) = (Sha256Hex::of(&bytes), info.size);
-            let expected = Tags::of(&info.metadata).and_then(|tags| tags.stored);
+            let expected = match Tags::of(&info.metadata) {
+                Some(tags) => tags.stored,
+                None => {
+                    let strays = strays(&*from.store, key, &info).await?;
+                    strays.into_iter().find_map(|(_, tags)| tags.stored)
+                }
+            };
             if let Some(expected) = expected.filter(|expected| *expected != found) {
                 let (key, location) = (key.to_owned(), from.store.location());
                 return Err(SyncFault::Altered { key, location, found, expected });

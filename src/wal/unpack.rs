@@ -17,6 +17,8 @@ pub enum Unusable {
     Store(StoreError),
     #[error("`{key}` is not what was stored: it has SHA-256 {found}, and {expected} was stored")]
     Altered { key: String, found: Sha256Hex, expected: Sha256Hex },
+    #[error("`{key}` is not what was stored: it has {found} bytes, and {expected} were stored")]
+    Resized { key: String, found: u64, expected: u64 },
     #[error("failed to open `{key}`")]
     Open { key: String, source: OpenError },
     #[error("failed to read `{key}`")]

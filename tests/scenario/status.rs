@@ -101,6 +101,35 @@ async fn log_that_was_found_bad_counts_for_nothing_until_it_is_mended() -> Outco
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_was_cut_short_is_found_without_a_key_and_mended() -> Outcome<()> {
+    let history = History::begin(&TWO).await?;
+    let archiving = &history.archiving;
+    let segment = &history.rows[2].0;
+    let path = stored(archiving, "primary", segment)?;
+    let whole = std::fs::read(&path)?;
+    for left in [0, 1000] {
+        std::fs::write(&path, &whole[..left])?;
+        let said = shown(archiving, 1, &["verify"]).await?;
+        said.says(&format!("it has {left} bytes, and {} were stored", whole.len()))?.says(segment)?;
+        assert_eq!(verdicts(archiving, 21).await?, ["bad-log", "ok"]);
+        shown(archiving, 0, &["copies", "sync"]).await?.says("mended 1 file")?;
+        assert!(std::fs::read(&path)? == whole);
+        assert_eq!(verdicts(archiving, 0).await?, ["ok", "ok"]);
+        shown(archiving, 0, &["verify"]).await?;
+    }
+    // Where none is what was stored, that is said, and none is changed.
+    for repository in ["primary", "west"] {
+        std::fs::write(stored(archiving, repository, segment)?, &whole[..repository.len()])?;
+    }
+    shown(archiving, 3, &["copies", "sync"]).await?.says("is not what was stored")?;
+    for repository in ["primary", "west"] {
+        assert_eq!(std::fs::read(stored(archiving, repository, segment)?)?.len(), repository.len());
+    }
+    shown(archiving, 1, &["verify"]).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_restored_server_that_archives_beside_production_does_not_take_its_place() -> Outcome<()> {
     let archiving = Archiving::start(&TWO, "", options(15)).await?;
     archiving.base("")?;

@@ -1,15 +1,16 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::super::fault::{Fault, check_key};
-use super::super::store::{ObjectInfo, StoreErrorKind};
+use super::super::store::{Earlier, ObjectInfo, StoreErrorKind};
 use crate::model::Sha256Hex;
 
 /// The store's own folder.
@@ -19,6 +20,8 @@ pub(super) const OWN: &str = ".drctl";
 #[derive(Debug)]
 pub(super) struct Files {
     pub(super) root: PathBuf,
+    /// Names of sidecars, as they were when they were first asked for.
+    sidecars: OnceLock<BTreeSet<String>>,
 }
 
 /// The sidecar of an object that was given metadata.
@@ -29,6 +32,10 @@ struct Sidecar {
 }
 
 impl Files {
+    pub(super) fn new(root: PathBuf) -> Self {
+        Self { root, sidecars: OnceLock::new() }
+    }
+
     /// Fails where the root is not there (any more): a disk may have been taken out at any moment.
     pub(super) fn check_root(&self) -> Result<(), Fault> {
         match fs::metadata(&self.root) {
@@ -136,6 +143,35 @@ impl Files {
         self.root.join(OWN).join("metadata").join(name)
     }
 
+    /// What the sidecars of other writes of the key say. One stays where a file was changed by anyone but the store.
+    pub(super) fn earlier(&self, key: &str) -> Result<Vec<Earlier>, Fault> {
+        self.check_root()?;
+        let folder = self.root.join(OWN).join("metadata");
+        let names = match self.sidecars.get() {
+            Some(names) => names,
+            None => {
+                let names = names_in(&folder)?;
+                self.sidecars.get_or_init(|| names)
+            }
+        };
+        let prefix = format!("{}-", Sha256Hex::of(key.as_bytes()));
+        let of_key = names.range(prefix.clone()..).take_while(|name| name.starts_with(&prefix));
+        let mut found = Vec::new();
+        for name in of_key {
+            let size = name.strip_suffix(".json").and_then(|name| name.rsplit_once('-'));
+            let size = size.and_then(|(_, size)| u64::from_str_radix(size, 16).ok());
+            let text = match fs::read(folder.join(name)) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                text => text?,
+            };
+            let sidecar = serde_json::from_slice::<Sidecar>(&text).ok().filter(|sidecar| sidecar.key == key);
+            if let (Some(size), Some(sidecar)) = (size, sidecar) {
+                found.push(Earlier { size, metadata: sidecar.metadata });
+            }
+        }
+        Ok(found)
+    }
+
     /// Writes the sidecar. `false`: another write of the same key has this very name.
     pub(super) fn write_sidecar(
         &self,
@@ -155,6 +191,18 @@ impl Files {
         sync_folder(&folder)?;
         Ok(true)
     }
+}
+
+fn names_in(folder: &Path) -> io::Result<BTreeSet<String>> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
+        entries => entries?,
+    };
+    let mut names = BTreeSet::new();
+    for entry in entries {
+        names.extend(entry?.file_name().into_string());
+    }
+    Ok(names)
 }
 
 pub(super) fn new_file(path: &Path) -> io::Result<File> {

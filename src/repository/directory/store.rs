@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 
 use super::super::fault::Fault;
 use super::super::store::{
-    ObjectInfo, Page, PutOptions, Store, StoreError, StoreErrorKind, Upload, UploadInfo, Written,
+    Earlier, ObjectInfo, Page, PutOptions, Store, StoreError, StoreErrorKind, Upload, UploadInfo, Written,
 };
 use super::files::{Files, bare_info, sync_folder};
 use super::upload::DirectoryUpload;
@@ -32,7 +32,7 @@ pub struct DirectoryStore {
 impl DirectoryStore {
     /// Looks at nothing yet; where `root` is not there, every call says [`StoreErrorKind::NoBucket`].
     pub fn open(root: impl Into<PathBuf>) -> Self {
-        Self { files: Arc::new(Files { root: root.into() }) }
+        Self { files: Arc::new(Files::new(root.into())) }
     }
 
     /// Makes the directory where it is not there yet; only its last element, so that a missing mount
@@ -127,6 +127,11 @@ impl Store for DirectoryStore {
         self.run("list", prefix, QUICK, move |files| files.list(&owned, after.as_deref())).await
     }
 
+    async fn earlier(&self, key: &str) -> Result<Vec<Earlier>, StoreError> {
+        let owned = key.to_owned();
+        self.run("ask what was written before of", key, QUICK, move |files| files.earlier(&owned)).await
+    }
+
     async fn delete(&self, key: &str) -> Result<(), StoreError> {
         let owned = key.to_owned();
         self.run("delete", key, QUICK, move |files| files.delete(&owned)).await
@@ -165,6 +170,8 @@ impl Store for DirectoryStore {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::repository::{Lock, list_all};
 
@@ -263,6 +270,20 @@ mod tests {
         store.put("s/a", Bytes::from_static(b"x"), &PutOptions::default()).await.unwrap();
         assert!(store.head("s/a").await.unwrap().unwrap().metadata.is_empty());
         assert_eq!(sidecars(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_was_kept_with_a_file_that_was_changed_from_outside_is_still_told() {
+        let (root, store) = store().await;
+        let metadata = BTreeMap::from([("word".to_owned(), "one".to_owned())]);
+        let options = PutOptions { metadata: metadata.clone(), ..PutOptions::absent() };
+        for key in ["s/a", "s/b"] {
+            store.put(key, Bytes::from_static(b"four"), &options).await.unwrap();
+        }
+        fs::write(root.path().join("s/a"), "").unwrap();
+        assert!(store.head("s/a").await.unwrap().unwrap().metadata.is_empty());
+        assert_eq!(store.earlier("s/a").await.unwrap(), [Earlier { size: 4, metadata }]);
+        assert_eq!(store.earlier("s/c").await.unwrap(), []);
     }
 
     #[tokio::test]
