@@ -1,7 +1,9 @@
 //! What `status` says is so: of the policy's own server, and of what was found when it was read again.
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::recovery::{History, TWO, insists, take_segment};
@@ -14,6 +16,7 @@ use crate::support::system::{Run, contents, until};
 
 const INSERT: &str = "INSERT INTO ledger (note) VALUES ('row')";
 const SWITCH: &str = "SELECT pg_switch_wal()";
+const SOON: Duration = Duration::from_secs(60);
 
 async fn shown(archiving: &Archiving, code: i32, command: &[&str]) -> Outcome<Run> {
     let run = archiving.run_as_server(command).await?;
@@ -182,5 +185,35 @@ async fn a_restored_server_that_archives_beside_production_does_not_take_its_pla
     let all = numbers(production).await?;
     let restored = archiving.recovered("latest", &["--latest", "--timeline", "1"]).await?;
     insists(restored, &all).await?;
+    Ok(())
+}
+
+/// A server that waits for its log to be archived does not look whether anybody still wants its copy.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_is_given_up_leaves_nothing_behind_on_the_server() -> Outcome<()> {
+    let archiving = Archiving::start(&TWO, "", options(15)).await?;
+    archiving.base("")?;
+    let cluster = &archiving.cluster;
+    Ledger::create(cluster).await?;
+    archiving.backup(0, &[]).await?;
+    let broken =
+        ["ALTER SYSTEM SET archive_command = '/bin/false # drctl wal push'", "SELECT pg_reload_conf()"];
+    cluster.execute("postgres", &broken).await?;
+    let of_copies = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'walsender'";
+    let waits = format!("{of_copies} AND wait_event = 'BackupWaitWalArchive'");
+    let backup = archiving.system.start(&["backup"])?;
+    let begun = Instant::now();
+    while cluster.text("postgres", &waits).await? != "1" {
+        assert!(begun.elapsed() < SOON, "the server never waits for its log: {}", cluster.log_tail());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    backup.signal(Signal::TERM)?;
+    let run = backup.end().await?;
+    assert_eq!(run.code, Some(130), "{run:#?}");
+    let begun = Instant::now();
+    while cluster.text("postgres", of_copies).await? != "0" {
+        assert!(begun.elapsed() < SOON, "the server still waits: {}", cluster.log_tail());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     Ok(())
 }

@@ -67,7 +67,12 @@ async fn run(
             // Of the changes it is not known how many there are.
             let estimate = Some(estimate).filter(|_| chain.is_empty());
             let keep = ancestry.keep.as_deref();
-            replication::copy(&prepared, begun, keep, estimate, sink, events, stop).await?
+            let name = begun.name();
+            let copied = replication::copy(&prepared, begun, keep, estimate, sink, events, stop).await;
+            if copied.is_err() {
+                replication::release(&mut prepared.connection, &server, &name, events).await;
+            }
+            copied?
         }
         Reader::DataDirectory(root) => {
             increment::refuse_files(&prepared, ancestry)?;

@@ -4,18 +4,20 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use sqlx::PgConnection;
 use tokio::sync::Notify;
 
 use super::backup_manifest::{RangeError, WalRange, wal_range};
 use super::capture::Copied;
 use super::damage::{damage_in, is_all};
 use super::keeping::Keeping;
+use super::prepare::ask;
 use super::tar_watch::TarWatch;
 use super::{BASE, BaseError, Objection, Prepared, Reader};
 use crate::event::Events;
 use crate::model::{DamagedPage, Digest};
 use crate::pipeline::Produce;
-use crate::platform::{CancellationToken, Piped, ProcessError};
+use crate::platform::{CancellationToken, Piped, ProcessError, seed};
 use crate::postgres::{ConnectionParameters, Tools};
 use crate::source::{ArtifactSink, KEEPALIVES};
 
@@ -56,6 +58,8 @@ pub(super) async fn refusal(parameters: &ConnectionParameters, tools: &Tools) ->
 pub(super) struct Begun {
     child: Piped,
     first: Vec<u8>,
+    /// What the server knows its connection by.
+    name: String,
 }
 
 /// Begins a copy, or one of the changes since the copy whose list of files this is.
@@ -66,12 +70,13 @@ pub(super) async fn begin(
     stop: &CancellationToken,
 ) -> Result<Begun, BaseError> {
     let server = prepared.parameters.to_string();
+    let name = format!("drctl base {:08x}", seed());
     let mut program = tools
         .program("pg_basebackup")
         .map_err(|source| BaseError::Tools { server: server.clone(), source })?
         .args(["--format=tar", "--pgdata=-", "--wal-method=none", "--checkpoint=fast", "--no-password"])
         .arg("--label=drctl")
-        .arg(format!("--dbname={KEEPALIVES}"))
+        .arg(format!("--dbname={KEEPALIVES} application_name='{name}'"))
         .keep_stderr(STDERR_LINES);
     if let Some(list) = since {
         let mut argument = OsString::from("--incremental=");
@@ -87,7 +92,7 @@ pub(super) async fn begin(
         match child.read(&mut first) {
             Ok(count) if count > 0 => {
                 first.truncate(count);
-                Ok(Begun { child, first })
+                Ok(Begun { child, first, name })
             }
             // Nothing came: its end says why.
             Ok(_) => Err(child.finish().err()),
@@ -106,6 +111,29 @@ pub(super) async fn begin(
             let program = "pg_basebackup".to_owned();
             Err(started(ProcessError::Deadline { program, deadline: BEGUN_WITHIN }))
         }
+    }
+}
+
+impl Begun {
+    pub(super) fn name(&self) -> String {
+        self.name.clone()
+    }
+}
+
+/// Ends what is left of a copy on the server. While that waits for its log to be archived it does not look whether
+/// anybody still listens, and keeps its place among the few that may replicate.
+pub(super) async fn release(connection: &mut PgConnection, server: &str, name: &str, events: &Events) {
+    let ended = sqlx::query(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+          WHERE application_name = $1 AND usename = current_user",
+    )
+    .bind(name)
+    .execute(connection);
+    if let Err(error) = ask(server, ended).await {
+        events.warning(format!(
+            "what the server still does for the copy could not be ended (it is `{name}` in pg_stat_activity): {}",
+            crate::event::told(&error)
+        ));
     }
 }
 
