@@ -88,7 +88,8 @@ impl Read for ScheduleEntry {
 }
 
 table! {
-    /// The restore that is practised, and how it is judged. Checked now, acted on by a later version.
+    /// The restore that is practised, and how it is judged. Checked now, acted on by a later version; the queries
+    /// among its checks are asked of an RDS instance that was restored.
     DrillTable {
         required {}
         optional {
