@@ -60,6 +60,9 @@ pub struct Repositories {
     id: Option<String>,
 }
 
+/// A repository, and its marker if it has one.
+type Found = (Repository, Result<Option<Marker>, MarkerError>);
+
 impl Repositories {
     /// Opens every one; a store that cannot even be opened is lost, and the others go on.
     pub async fn open<F>(configs: &[RepositoryConfig], open: F) -> Self
@@ -136,8 +139,24 @@ impl Repositories {
     /// `known` is the repository's id as the catalog has it. Without one the first marker in the policy's
     /// order decides. Someone may be waiting: a store that has not answered in 15 seconds is lost, however
     /// long its own retries would go on.
-    pub async fn for_reading(mut self, system: &SystemName, known: Option<&str>) -> Self {
+    pub async fn for_reading(self, system: &SystemName, known: Option<&str>) -> Self {
         let found = self.markers(Some(ANSWER)).await;
+        self.accepting(found, system, known)
+    }
+
+    /// As [`Self::for_reading`], for someone who must not be kept from what is there by what a catalog of this
+    /// host says: where no repository has the id that it knows, it is of another one, and the first marker
+    /// decides.
+    pub async fn for_restoring(self, system: &SystemName, known: Option<&str>) -> Self {
+        let found = self.markers(Some(ANSWER)).await;
+        let is_of = |id: &str| {
+            found.iter().any(|(_, marker)| matches!(marker, Ok(Some(marker)) if marker.repository_id == id))
+        };
+        let known = known.filter(|known| is_of(known));
+        self.accepting(found, system, known)
+    }
+
+    fn accepting(mut self, found: Vec<Found>, system: &SystemName, known: Option<&str>) -> Self {
         self.id = known.map(str::to_owned);
         for (repository, marker) in found {
             let accepted = marker.and_then(|marker| {
@@ -222,10 +241,7 @@ impl Repositories {
         if self.usable.is_empty() { Err(MarkerError::NoneReachable(self.lost)) } else { Ok(self) }
     }
 
-    async fn markers(
-        &self,
-        patience: Option<Duration>,
-    ) -> Vec<(Repository, Result<Option<Marker>, MarkerError>)> {
+    async fn markers(&self, patience: Option<Duration>) -> Vec<Found> {
         join_all(self.usable.iter().map(async |repository| {
             let read = Marker::read(&*repository.store);
             let marker = match patience {
@@ -337,6 +353,24 @@ mod tests {
             let third = set.iter().nth(2).unwrap();
             assert!(Marker::read(&*third.store).await.unwrap().is_none());
         }
+    }
+
+    #[tokio::test]
+    async fn a_catalog_of_something_else_keeps_nobody_from_a_restore() {
+        let root = tempfile::tempdir().unwrap();
+        let set = repositories(root.path(), &["primary", "copy", "empty"]).await;
+        let id = "a".repeat(32);
+        for repository in set.iter().take(2) {
+            put_marker(repository, |marker| marker["repository_id"] = id.clone().into()).await;
+        }
+        let other = "f".repeat(32);
+        assert_eq!(set.clone().for_reading(&system(), Some(&other)).await.iter().len(), 1);
+        let opened = set.clone().for_restoring(&system(), Some(&other)).await;
+        assert_eq!((opened.id(), opened.iter().len()), (Some(&*id), 3));
+        // Where one is the catalog's, the others are not.
+        put_marker(set.iter().nth(2).unwrap(), |marker| marker["repository_id"] = other.clone().into()).await;
+        let opened = set.for_restoring(&system(), Some(&other)).await;
+        assert_eq!((opened.id(), opened.iter().len()), (Some(&*other), 1));
     }
 
     #[tokio::test]
