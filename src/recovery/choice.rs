@@ -1,5 +1,7 @@
 //! Which base backup, and along which timelines. Pure.
 
+use std::collections::BTreeSet;
+
 use super::target::whole_transaction;
 use super::window::why;
 use super::{Refusal, Request, Target, Which};
@@ -24,6 +26,12 @@ pub(super) struct Base {
 impl Base {
     pub(super) fn begins(&self) -> Position {
         Position { timeline: self.physical.timeline, lsn: self.physical.start }
+    }
+
+    /// Whether none that has it has it whole, as far as is known.
+    pub(super) fn is_bad(&self, doubtful: &BTreeSet<(BackupId, RepositoryName)>) -> bool {
+        let id = &self.manifest.id;
+        self.holders.iter().all(|name| doubtful.contains(&(id.clone(), name.clone())))
     }
 
     /// Whether the target is not before what this backup holds.

@@ -86,7 +86,7 @@ impl Log {
         let begin: Vec<_> = files(reach).0.into_iter().rev().take(LOOK_BACK).collect();
         for some in begin.chunks(AT_ONCE) {
             for tags in self.tags_of(some).await?.into_iter().flatten() {
-                moment.complete = moment.complete.max(Some(tags.complete_until()));
+                moment.complete = moment.complete.max(tags.complete_until());
                 moment.newest_commit = moment.newest_commit.max(tags.newest_commit);
             }
             if moment.complete.is_some() && moment.newest_commit.is_some() {

@@ -1,7 +1,8 @@
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::{Owner, Target};
-use crate::model::{RepositoryName, SourceName, Timeline};
+use crate::model::{BackupId, RepositoryName, SourceName, Timeline};
 
 /// What someone wants back, and where to.
 #[derive(Clone, Debug)]
@@ -13,6 +14,8 @@ pub struct Request {
     /// `None`: the newest there is.
     pub timeline: Option<Timeline>,
     pub backup: Which,
+    /// Backups that were found bad, and where: they are the last to be used.
+    pub doubtful: BTreeSet<(BackupId, RepositoryName)>,
     /// Read from this repository only.
     pub from: Option<RepositoryName>,
     /// The data directory that is to be. Absolute.

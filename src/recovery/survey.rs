@@ -128,7 +128,7 @@ impl Run {
             return Err(refused(Refusal::TooEarly { target, windows }));
         }
         let mut passed = Vec::new();
-        let mut chosen = None;
+        let (mut chosen, mut doubted) = (None, None);
         let mut fitting = fitting.into_iter().peekable();
         while let Some(base) = fitting.next() {
             // An older one leads to the same moment, over more log; so it does where one that it builds on is gone.
@@ -150,13 +150,28 @@ impl Run {
                     passed.push((base.manifest.id.clone(), format!("in the log after it {why}")));
                 }
                 Ok((parents, reach)) => {
-                    chosen = Some((base, parents, reach));
-                    break;
+                    let bad =
+                        std::iter::once(&base).chain(&parents).find(|base| base.is_bad(&request.doubtful));
+                    let Some(bad) = bad.filter(|_| request.backup == Which::Fitting) else {
+                        chosen = Some((base, parents, reach));
+                        break;
+                    };
+                    let why =
+                        format!("the last `drctl verify` found {} bad in every repository", bad.manifest.id);
+                    passed.push((base.manifest.id.clone(), why));
+                    doubted.get_or_insert((base, parents, reach));
                 }
                 Err(unfit) => passed.push((base.manifest.id.clone(), unfit.why(timeline))),
             }
         }
-        let Some((base, parents, reach)) = chosen else {
+        if let (None, Some((base, ..))) = (&chosen, &doubted) {
+            self.events.warning(format!(
+                "{} is used, although the last `drctl verify` found it, or one that it builds on, bad in every repository: nothing else leads there",
+                base.manifest.id
+            ));
+            passed.retain(|(id, _)| *id != base.manifest.id);
+        }
+        let Some((base, parents, reach)) = chosen.or(doubted) else {
             let last = passed.len().saturating_sub(1);
             let unusable = passed.into_iter().enumerate().map(|(n, (backup, why))| Refusal::Unusable {
                 backup,
@@ -251,7 +266,11 @@ impl Run {
             holders.into_iter().rev().partition(|(id, _)| id.kind() == BackupKind::Base);
         let read =
             stream::iter(bases).map(|(id, holders)| self.base(id, holders)).buffered(MANIFESTS_AT_ONCE);
-        let bases = read.collect::<Vec<_>>().await.into_iter().flatten().collect();
+        let mut bases: Vec<Base> = read.collect::<Vec<_>>().await.into_iter().flatten().collect();
+        for base in &mut bases {
+            let id = base.manifest.id.clone();
+            base.holders.sort_by_key(|name| request.doubtful.contains(&(id.clone(), name.clone())));
+        }
         let dumps = others.into_iter().map(|(id, _)| id).filter(|id| id.kind() == BackupKind::Logical);
         Ok(Stock { bases, dumps: dumps.collect() })
     }

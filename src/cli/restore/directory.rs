@@ -10,6 +10,7 @@ use super::super::error::CommandError;
 use super::super::exit::Exit;
 use super::super::known::warn_lost;
 use super::{RestoreArgs, directory_shown, dump};
+use crate::catalog::Filter;
 use crate::event::told;
 use crate::model::{Lsn, RepositoryName, RunId, Timeline};
 use crate::pipeline::Identities;
@@ -117,12 +118,17 @@ pub(super) async fn run(args: RestoreArgs, context: &Context) -> Result<Exit, Co
     let policy = context.policy()?;
     super::check_from(args.from.as_ref(), &policy)?;
     let identities = Identities::read(&args.identity).map_err(CommandError::usage)?;
-    let request = request(&args, context, &policy).await?;
+    let mut request = request(&args, context, &policy).await?;
     let catalog = context.catalog_if_possible(&policy).await;
-    let repository_id = match &catalog {
-        Some(catalog) => catalog.repository_id().await.ok().flatten(),
-        None => None,
-    };
+    let mut repository_id = None;
+    if let Some(catalog) = &catalog {
+        repository_id = catalog.repository_id().await.ok().flatten();
+        let filter = Filter { source: Some(args.source.clone()), vanished: false };
+        match catalog.backups(&filter).await {
+            Ok(entries) => request.doubtful = super::doubtful(&entries),
+            Err(error) => context.output.warn(format!("going on without the catalog: {}", told(&error))),
+        }
+    }
     let repositories = context.repositories(&policy).await;
     let repositories = match &args.from {
         Some(name) => repositories.only(name),
@@ -134,7 +140,7 @@ pub(super) async fn run(args: RestoreArgs, context: &Context) -> Result<Exit, Co
         system: policy.system.clone(),
         host: host_name(),
         clock: context.clock.clone(),
-        repositories: repositories.for_reading(&policy.system, repository_id.as_deref()).await,
+        repositories: repositories.for_restoring(&policy.system, repository_id.as_deref()).await,
         identities,
         events: context.output.events(),
         cancel: context.cancel.clone(),
@@ -187,6 +193,7 @@ async fn request(args: &RestoreArgs, context: &Context, policy: &Policy) -> Resu
             None | Some("latest") => Which::Fitting,
             Some(prefix) => Which::Prefix(prefix.to_owned()),
         },
+        doubtful: BTreeSet::new(),
         from: args.from.clone(),
         to: absolute(Path::new(args.to()))?,
         tablespaces,
@@ -333,5 +340,8 @@ fn failed(failure: Failure) -> CommandError {
         Aftermath::Left { .. } => Some("`--drop-leftovers` removes it before the next try.".to_owned()),
         Aftermath::HalfChanged { .. } | Aftermath::Removed { .. } | Aftermath::Untouched { .. } => None,
     };
-    hint.into_iter().fold(CommandError::new(exit, failure), CommandError::hint)
+    // What is damaged is damaged the next time, too.
+    let elsewhere = matches!(failure.source, RecoveryError::Fetch { .. } | RecoveryError::Unpack { .. })
+        .then(|| "Another base backup from before the moment leads there too, over more log: `drctl list`, then `--backup ID`. `drctl verify` says which are whole.".to_owned());
+    hint.into_iter().chain(elsewhere).fold(CommandError::new(exit, failure), CommandError::hint)
 }

@@ -45,7 +45,7 @@ pub(super) async fn run(args: RestoreArgs, context: &Context) -> Result<Exit, Co
         system: policy.system.clone(),
         host: host_name(),
         clock: context.clock.clone(),
-        repositories: repositories.for_reading(&policy.system, repository_id.as_deref()).await,
+        repositories: repositories.for_restoring(&policy.system, repository_id.as_deref()).await,
         identities,
         target,
         tools: tools(&args.source, &policy),
@@ -181,13 +181,7 @@ async fn known(catalog: &Catalog, context: &Context, source: &SourceName) -> (Kn
             return (Known::default(), None);
         }
     };
-    let doubtful: BTreeSet<_> = entries
-        .iter()
-        .flat_map(|entry| {
-            let bad = entry.copies.iter().filter(|copy| copy.is_held() && !copy.is_good());
-            bad.map(|copy| (entry.id().clone(), copy.repository.clone()))
-        })
-        .collect();
+    let doubtful = super::doubtful(&entries);
     let weigh = |entry: &BackupEntry| Weight {
         stored: entry.manifest.stored_size(),
         plain: entry.manifest.plain_size(),

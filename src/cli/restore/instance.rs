@@ -77,7 +77,7 @@ pub(super) async fn run(args: RestoreArgs, context: &Context) -> Result<Exit, Co
         system: policy.system.clone(),
         host: host_name(),
         clock: context.clock.clone(),
-        repositories: repositories.for_reading(&policy.system, repository_id.as_deref()).await,
+        repositories: repositories.for_restoring(&policy.system, repository_id.as_deref()).await,
         identities,
         events: context.output.events(),
         cancel: context.cancel.clone(),

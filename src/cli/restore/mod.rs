@@ -10,6 +10,7 @@ mod instance_shown;
 mod resource;
 mod resource_shown;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -18,7 +19,8 @@ use clap::Args;
 use super::Context;
 use super::error::CommandError;
 use super::exit::Exit;
-use crate::model::{RepositoryName, SourceName};
+use crate::catalog::BackupEntry;
+use crate::model::{BackupId, RepositoryName, SourceName};
 use crate::policy::Policy;
 
 /// Restore a dump into a new database, a whole cluster to a point in time into a directory, or what AWS keeps into
@@ -194,4 +196,13 @@ fn check_from(from: Option<&RepositoryName>, policy: &Policy) -> Result<(), Comm
 /// Seconds as a duration; a clock that was set back gives none.
 fn seconds(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds).unwrap_or_default()
+}
+
+/// Copies that were found bad, or incomplete, and not good since.
+fn doubtful(entries: &[BackupEntry]) -> BTreeSet<(BackupId, RepositoryName)> {
+    let bad = |entry: &BackupEntry| {
+        let copies = entry.copies.iter().filter(|copy| copy.is_held() && !copy.is_good());
+        copies.map(|copy| (entry.id().clone(), copy.repository.clone())).collect::<Vec<_>>()
+    };
+    entries.iter().flat_map(bad).collect()
 }
