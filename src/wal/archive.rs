@@ -48,8 +48,10 @@ pub struct Tags {
     pub plain: Digest,
     /// Of the object; absent where it was too large to be sealed before it was sent.
     pub stored: Option<Sha256Hex>,
-    /// When the file was complete, by the clock of the host that archived it.
+    /// When the file was complete at the latest, by the clock of the host that archived it.
     pub completed: DateTime<Utc>,
+    /// Whether it was complete just then: false where the file may be a copy, and `completed` the time of that.
+    pub witnessed: bool,
     /// The newest commit in it, by the server's clock.
     pub newest_commit: Option<DateTime<Utc>>,
     /// Of a history: the timeline it came from.
@@ -60,6 +62,7 @@ const PLAIN: &str = "plain-sha256";
 const SIZE: &str = "plain-size";
 const STORED: &str = "stored-sha256";
 const COMPLETED: &str = "completed";
+const UNWITNESSED: &str = "unwitnessed";
 const NEWEST_COMMIT: &str = "newest-commit";
 const PARENT: &str = "parent";
 
@@ -68,11 +71,11 @@ const PARENT: &str = "parent";
 const WHILE_WRITTEN: TimeDelta = TimeDelta::seconds(10);
 
 impl Tags {
-    /// Everything committed before is in the file or in one before it.
-    pub fn complete_until(&self) -> DateTime<Utc> {
+    /// Everything committed before is in the file or in one before it; `None`: it says nothing of that.
+    pub fn complete_until(&self) -> Option<DateTime<Utc>> {
         // A commit cannot be later than the file it is in, unless the clocks differ.
         let newest = self.newest_commit.map(|newest| newest.min(self.completed));
-        (self.completed - WHILE_WRITTEN).max(newest.unwrap_or(DateTime::UNIX_EPOCH))
+        newest.max(self.witnessed.then_some(self.completed - WHILE_WRITTEN))
     }
 
     pub fn to_metadata(&self) -> BTreeMap<String, String> {
@@ -83,6 +86,7 @@ impl Tags {
             (SIZE, Some(self.plain.size.to_string())),
             (STORED, self.stored.map(|stored| stored.to_string())),
             (COMPLETED, Some(time(self.completed))),
+            (UNWITNESSED, (!self.witnessed).then(|| "true".to_owned())),
             (NEWEST_COMMIT, self.newest_commit.map(time)),
             (PARENT, self.parent.map(parent)),
         ]
@@ -104,6 +108,7 @@ impl Tags {
             },
             stored: metadata.get(STORED).and_then(|text| text.parse().ok()),
             completed: metadata.get(COMPLETED)?.parse().ok()?,
+            witnessed: !metadata.contains_key(UNWITNESSED),
             newest_commit: metadata.get(NEWEST_COMMIT).and_then(|text| text.parse().ok()),
             parent: metadata.get(PARENT).and_then(parent),
         })
@@ -120,13 +125,30 @@ mod tests {
             plain: Digest::of(b"plain"),
             stored: Some(Sha256Hex::of(b"stored")),
             completed: "2026-11-20T12:00:00.123456Z".parse().unwrap(),
+            witnessed: true,
             newest_commit: Some("2026-11-20T11:59:59.5Z".parse().unwrap()),
             parent: Some(Ancestor { timeline: Timeline::FIRST, until: "0/3000060".parse().unwrap() }),
         };
-        let bare = Tags { stored: None, newest_commit: None, parent: None, ..full.clone() };
+        let bare = Tags { witnessed: false, stored: None, newest_commit: None, parent: None, ..full.clone() };
         for tags in [full, bare] {
             assert_eq!(Tags::of(&tags.to_metadata()), Some(tags));
         }
         assert_eq!(Tags::of(&BTreeMap::new()), None);
+    }
+
+    #[test]
+    fn a_copy_says_nothing_of_when_its_file_was_complete() {
+        let commit = "2026-11-20T11:00:00Z".parse().ok();
+        let tags = |witnessed, newest_commit| Tags {
+            plain: Digest::of(b""),
+            stored: None,
+            completed: "2026-11-20T12:00:00Z".parse().unwrap(),
+            witnessed,
+            newest_commit,
+            parent: None,
+        };
+        assert_eq!(tags(true, commit).complete_until(), "2026-11-20T11:59:50Z".parse().ok());
+        assert_eq!(tags(false, commit).complete_until(), commit);
+        assert_eq!(tags(false, None).complete_until(), None);
     }
 }

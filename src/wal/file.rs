@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use thiserror::Error;
 
 use super::Tags;
+use super::witness::is_servers_own;
 use crate::model::{
     Ancestor, Digest, History, Segment, SegmentSize, Sha256Hex, SystemIdentifier, Timeline, WalError, WalName,
 };
@@ -78,13 +79,16 @@ impl WalFile {
         Ok(Self { path: path.to_owned(), name })
     }
 
+    fn folder(&self) -> &Path {
+        self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+    }
+
     /// Whose it is. A segment says so itself; of anything else the segments beside it do.
     pub fn whose(&self) -> Result<Whose, FileError> {
         if self.segment().is_some() {
             return self.says_itself();
         }
-        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let entries = std::fs::read_dir(folder.unwrap_or(Path::new(".")));
+        let entries = std::fs::read_dir(self.folder());
         for entry in entries.map_err(|source| self.unreadable(source))?.flatten() {
             // Segments that are kept to be written over have new names and old headers: they do not pass.
             if let Ok(neighbour) = Self::at(&entry.path())
@@ -209,6 +213,7 @@ struct Reading<'f> {
     file: File,
     size: u64,
     completed: DateTime<Utc>,
+    witnessed: bool,
     commits: Option<CommitScan>,
     text: Vec<u8>,
 }
@@ -234,7 +239,8 @@ impl<'f> Reading<'f> {
         // was last written.
         let noted = std::fs::metadata(of.ready()).and_then(|note| note.modified());
         let completed = noted.or_else(|_| metadata.modified()).unwrap_or(SystemTime::UNIX_EPOCH).into();
-        Ok(Self { of, file, size, completed, commits, text: Vec::new() })
+        let witnessed = is_servers_own(of.folder());
+        Ok(Self { of, file, size, completed, witnessed, commits, text: Vec::new() })
     }
 
     fn see(&mut self, chunk: &[u8]) -> io::Result<()> {
@@ -257,6 +263,7 @@ impl<'f> Reading<'f> {
             plain: self.whole(plain)?,
             stored,
             completed: self.completed,
+            witnessed: self.witnessed,
             newest_commit: self.commits.and_then(|commits| commits.newest()),
             parent: parent(self.of, &self.text)?,
         })

@@ -12,6 +12,8 @@ use crate::repository::{ObjectInfo, Store, StoreError, StoreErrorKind, layout};
 
 /// More than any history.
 const HISTORY_LIMIT: u64 = 1 << 20;
+/// Nothing that was sealed is as short: what is, was cut off, and is as good as not there.
+const LEAST: u64 = 16;
 /// Segments that are asked for their newest commit; a server that writes none of these has nothing to lose.
 const LOOK_BACK: u64 = 64;
 
@@ -50,7 +52,8 @@ pub async fn holdings(
     let mut names = Vec::new();
     loop {
         let page = store.list(&folder, after.as_deref()).await.map_err(ListError::Store)?;
-        let parsed = page.objects.iter().filter_map(|object| layout::parse_wal_file(&object.key));
+        let whole = page.objects.iter().filter(|object| object.size >= LEAST);
+        let parsed = whole.filter_map(|object| layout::parse_wal_file(&object.key));
         names.extend(parsed.map(|(_, name)| name));
         after = page.next;
         if after.is_none() {
@@ -178,7 +181,7 @@ pub async fn moment(store: &dyn Store, archive: &Archive, reach: &Reach) -> Resu
 impl Moment {
     fn take(&mut self, tags: Option<Tags>) {
         if let Some(tags) = tags {
-            self.complete = self.complete.max(Some(tags.complete_until()));
+            self.complete = self.complete.max(tags.complete_until());
             self.newest_commit = self.newest_commit.max(tags.newest_commit);
         }
     }

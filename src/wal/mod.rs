@@ -33,6 +33,7 @@ pub mod status;
 pub mod stream;
 pub mod sync;
 mod unpack;
+mod witness;
 
 pub use acknowledged::{Acknowledged, AskError, KeptError, Said, said};
 pub use archive::{Archive, Tags};

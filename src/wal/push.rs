@@ -121,6 +121,8 @@ pub struct Pusher {
     pub parallel: usize,
     pub clock: Arc<dyn Clock>,
     pub cancel: CancellationToken,
+    /// Files were written where they lie as they came from the server, and their times say when that was.
+    pub receives: bool,
     /// Repositories that are known to take a cluster's log.
     pub known: Arc<Known>,
 }
@@ -270,6 +272,7 @@ impl Pusher {
             parallel,
             clock: Arc::clone(&self.clock),
             cancel: self.cancel.clone(),
+            receives: self.receives,
             known: Arc::clone(&self.known),
         })
     }
@@ -351,12 +354,13 @@ impl Pusher {
         // Who takes it is asked while it is sealed: the connection is there then, too.
         let asked: Vec<_> = wanting.iter().map(|repository| self.ask(repository, archive)).collect();
         let file = file.clone();
-        let prepared = if whose.segment_size.bytes() <= IN_MEMORY {
+        let mut prepared = if whose.segment_size.bytes() <= IN_MEMORY {
             let recipe = self.recipe.clone();
             blocking(move || file.seal(&recipe).map(Prepared::Sealed)).await?
         } else {
             blocking(move || file.inspect().map(|tags| Prepared::Inspected(file, tags))).await?
         };
+        prepared.tags_mut().witnessed |= self.receives;
         let put = async |repository: &Repository| self.put(repository, archive, &prepared).await;
         let outcomes = join_all(wanting.iter().zip(asked).map(async |(repository, asked)| {
             match asked.await.unwrap_or_else(|error| Err(ClusterError::Lost(error.to_string()))) {
@@ -496,6 +500,13 @@ enum Prepared {
 }
 
 impl Prepared {
+    fn tags_mut(&mut self) -> &mut Tags {
+        match self {
+            Self::Sealed(sealed) => &mut sealed.tags,
+            Self::Inspected(_, tags) => tags,
+        }
+    }
+
     fn name_and_tags(&self) -> (WalName, &Tags) {
         match self {
             Self::Sealed(sealed) => (sealed.name, &sealed.tags),

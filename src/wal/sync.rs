@@ -292,6 +292,7 @@ mod tests {
             plain: crate::model::Digest::of(b"plain"),
             stored: Some(Sha256Hex::of(stored)),
             completed: "2026-11-20T12:00:00Z".parse().unwrap(),
+            witnessed: true,
             newest_commit: None,
             parent: None,
         };

@@ -42,6 +42,7 @@ mod recovery_point_doctor;
 mod recovery_point_plan;
 mod recovery_point_restore;
 mod recovery_promoted;
+mod recovery_trust;
 mod reference_policies;
 mod restore;
 mod roundtrip;

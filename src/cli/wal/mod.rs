@@ -91,6 +91,7 @@ async fn pusher(
         parallel: archiving.parallel,
         clock: context.clock.clone(),
         cancel,
+        receives: false,
         known: Arc::default(),
     })
 }

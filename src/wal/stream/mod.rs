@@ -101,6 +101,7 @@ impl Stream {
             parallel: given.parallel,
             clock: Arc::clone(&given.clock),
             cancel: given.cancel.clone(),
+            receives: true,
             known: Arc::clone(&given.known),
         }
     }

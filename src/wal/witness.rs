@@ -1,0 +1,73 @@
+//! Whether the times of the notes beside a file are those of the server that made them.
+
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// A server writes its process file when it starts, and a moment later that it is ready.
+const STARTING: Duration = Duration::from_secs(120);
+
+/// Whether `pg_wal` is a server's own and no copy: whoever copies a folder makes its times anew, and a note would
+/// say that its file was complete when it was copied.
+///
+/// The server's process file tells: it names the folder it was written in, and when the server was started.
+/// It stays where a server was killed. Without one nobody knows.
+pub(super) fn is_servers_own(pg_wal: &Path) -> bool {
+    // As PostgreSQL names it, relative to the data directory, so that a link is not followed.
+    let data = match pg_wal.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => return false,
+    };
+    let file = data.join("postmaster.pid");
+    let (Ok(text), Ok(metadata)) = (std::fs::read_to_string(&file), std::fs::metadata(&file)) else {
+        return false;
+    };
+    let mut lines = text.lines().skip(1);
+    let (Some(named), Some(started)) = (lines.next(), lines.next()) else { return false };
+    is_same(Path::new(named), data) || was_written_at_start(started, &metadata)
+}
+
+fn is_same(one: &Path, other: &Path) -> bool {
+    let place = |path: &Path| std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
+    place(one).is_some_and(|one| place(other) == Some(one))
+}
+
+/// Seen from elsewhere, as from a container beside the server's, its folder has another name.
+fn was_written_at_start(started: &str, file: &Metadata) -> bool {
+    let (Ok(started), Ok(written)) = (started.trim().parse(), file.modified()) else { return false };
+    let started: SystemTime = UNIX_EPOCH + Duration::from_secs(started);
+    let apart = written.duration_since(started).unwrap_or_else(|earlier| earlier.duration());
+    apart <= STARTING
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn data_directory(named: Option<&Path>, started: u64) -> tempfile::TempDir {
+        let data = tempfile::tempdir().unwrap();
+        std::fs::create_dir(data.path().join("pg_wal")).unwrap();
+        let named = named.unwrap_or(data.path()).display();
+        std::fs::write(data.path().join("postmaster.pid"), format!("77\n{named}\n{started}\n5432\n"))
+            .unwrap();
+        data
+    }
+
+    #[test]
+    fn a_copy_is_not_the_servers_own() {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let is_own = |data: &Path| is_servers_own(&data.join("pg_wal"));
+        let own = data_directory(None, now - 5000);
+        assert!(is_own(own.path()));
+        let from_beside = data_directory(Some(Path::new("/nowhere/else")), now);
+        assert!(is_own(from_beside.path()));
+        let copy = data_directory(Some(own.path()), now - 5000);
+        assert!(!is_own(copy.path()));
+        // Only the log was copied.
+        std::fs::remove_file(own.path().join("postmaster.pid")).unwrap();
+        assert!(!is_own(own.path()));
+        assert!(!is_servers_own(Path::new("/")));
+    }
+}
