@@ -28,6 +28,7 @@ mod rds_clusters;
 mod rds_double;
 mod rds_double_clusters;
 mod rds_moto;
+mod rds_moto_clusters;
 mod rds_overrides;
 mod rds_promote;
 mod rds_restore;
