@@ -3,8 +3,8 @@
 //! *Invariants.*
 //! - A file is archived when every repository that must have it has confirmed it, and that is always the
 //!   store's own answer: nothing is noted on this host, so nothing here can be wrong about it.
-//! - A file is never written over, but for a copy that is proven not to be what was stored there. The same file again is a success; another one under its name, or one of
-//!   another cluster, is refused.
+//! - A file is never written over, but for a copy that is proven not to be what was stored there. The same file
+//!   again is a success; another one under its name, or one of another cluster, is refused.
 //! - A file appears on this host whole and proven, or not at all. It is called absent only where every
 //!   repository was asked, each could have it, and nothing later is there.
 //!
