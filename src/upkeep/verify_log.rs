@@ -13,7 +13,7 @@ use crate::model::{BackupId, LogCheck, Physical, RepositoryName, Segment, Source
 use crate::pipeline::Identities;
 use crate::repository::{Lost, Repository};
 use crate::wal::{Archive, Checked, Follow, Holdings, Position, Reach, Stop};
-use crate::wal::{check, first_segment, holdings, moment};
+use crate::wal::{all_listed, check, first_segment, moment};
 
 /// Files on their way at a time: each may be a whole segment in memory.
 const AT_ONCE: usize = 4;
@@ -133,7 +133,7 @@ pub async fn read(run: &Run, item: &LogItem, identities: &Identities) -> LogFind
     run.events.emit(&Event::PhaseBegan { phase: Phase::Verify });
     // Everything of a timeline sorts after its begin.
     let first = item.bases.iter().map(|(_, physical)| first_segment(physical)).min();
-    let held = match holdings(&*repository.store, archive, first, identities).await {
+    let held = match all_listed(&*repository.store, archive, first, identities).await {
         Ok(held) => held,
         Err(error) if error.is_of_no_log() => {
             return LogFinding { faults: vec![told(&error)], ..LogFinding::default() };

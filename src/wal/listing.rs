@@ -45,6 +45,26 @@ pub async fn holdings(
     since: Option<Segment>,
     identities: &Identities,
 ) -> Result<Holdings, ListError> {
+    list(store, archive, since, identities, LEAST).await
+}
+
+/// As [`holdings`], with what was cut off: for someone who reads it and says what it is.
+pub async fn all_listed(
+    store: &dyn Store,
+    archive: &Archive,
+    since: Option<Segment>,
+    identities: &Identities,
+) -> Result<Holdings, ListError> {
+    list(store, archive, since, identities, 0).await
+}
+
+async fn list(
+    store: &dyn Store,
+    archive: &Archive,
+    since: Option<Segment>,
+    identities: &Identities,
+    least: u64,
+) -> Result<Holdings, ListError> {
     let record = cluster::known(store, archive).await.map_err(ListError::Cluster)?;
     let record = record.ok_or_else(|| ListError::Never { location: store.location() })?;
     let folder = archive.folder();
@@ -52,7 +72,7 @@ pub async fn holdings(
     let mut names = Vec::new();
     loop {
         let page = store.list(&folder, after.as_deref()).await.map_err(ListError::Store)?;
-        let whole = page.objects.iter().filter(|object| object.size >= LEAST);
+        let whole = page.objects.iter().filter(|object| object.size >= least);
         let parsed = whole.filter_map(|object| layout::parse_wal_file(&object.key));
         names.extend(parsed.map(|(_, name)| name));
         after = page.next;

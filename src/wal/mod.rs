@@ -42,7 +42,7 @@ pub use chain::{Follow, Gap, Holdings, Position, Reach, Stop, Stretch};
 pub use check::{Checked, check};
 pub use fetch::{FetchError, Fetched, Fetcher};
 pub use file::{FileError, SealedFile, WalFile, Whose};
-pub use listing::{ListError, Moment, holdings, modified, moment, tags};
+pub use listing::{ListError, Moment, all_listed, holdings, modified, moment, tags};
 pub use needed::{Lacking, first_segment, lacking};
 pub use push::{Drained, Known, PushError, Pushed, Pusher};
 pub use ready::{Backlog, Ready};
