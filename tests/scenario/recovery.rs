@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use crate::recovery_borders::forget;
 use crate::support::Outcome;
 use crate::support::archiving::Archiving;
 use crate::support::fault_proxy::{Fault, FaultProxy, When};
@@ -289,14 +290,17 @@ async fn verify_reads_the_log_too() -> Outcome<()> {
     gap.says("good    log of database in primary")?.says("drctl copies sync")?;
     system.expect(0, &["verify", "--from", "primary"]).await?;
 
-    // As someone puts a file back: what was kept with it is lost.
+    system.expect(0, &["copies", "sync"]).await?;
+    system.expect(0, &["verify"]).await?;
+
+    // As someone puts a file back: what was kept with it when it was written still tells that it is the same.
     std::fs::write(&path, &bytes)?;
+    system.expect(0, &["verify"]).await?;
+    // Nothing does where the folder was copied without that.
+    assert!(forget(&system.repository("west"), "/.drctl/metadata/")? > 0);
     let unknown = system.expect(3, &["verify"]).await?;
     unknown.says("only `--identity` could tell")?.says("whether the log is, is not known")?;
     system.expect(0, &["verify", "--identity", &identity]).await?;
-    std::fs::remove_file(&path)?;
-    system.expect(0, &["copies", "sync"]).await?;
-    system.expect(0, &["verify"]).await?;
 
     let mut altered = std::fs::read(&path)?;
     let middle = altered.len() / 2;

@@ -105,7 +105,7 @@ async fn a_commit_that_goes_over_a_border_is_seen_for_what_it_is() -> Outcome<()
 }
 
 /// Takes away what a repository keeps beside its objects. Gives how many files that were.
-fn forget(folder: &Path, mark: &str) -> Outcome<usize> {
+pub(crate) fn forget(folder: &Path, mark: &str) -> Outcome<usize> {
     let files = contents(folder)?;
     let beside: Vec<_> = files.keys().filter(|path| path.to_string_lossy().contains(mark)).collect();
     beside.iter().try_for_each(std::fs::remove_file)?;
