@@ -46,9 +46,13 @@ fn was_written_at_start(started: &str, file: &Metadata) -> bool {
 mod tests {
     use super::*;
 
-    fn data_directory(named: Option<&Path>, started: u64) -> tempfile::TempDir {
+    /// One whose process file says that the server was started so many seconds before it was written.
+    fn data_directory(named: Option<&Path>, seconds: u64) -> tempfile::TempDir {
         let data = tempfile::tempdir().unwrap();
-        std::fs::create_dir(data.path().join("pg_wal")).unwrap();
+        let log = data.path().join("pg_wal");
+        std::fs::create_dir(&log).unwrap();
+        let made = log.metadata().unwrap().modified().unwrap();
+        let started = made.duration_since(UNIX_EPOCH).unwrap().as_secs() - seconds;
         let named = named.unwrap_or(data.path()).display();
         std::fs::write(data.path().join("postmaster.pid"), format!("77\n{named}\n{started}\n5432\n"))
             .unwrap();
@@ -57,13 +61,12 @@ mod tests {
 
     #[test]
     fn a_copy_is_not_the_servers_own() {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         let is_own = |data: &Path| is_servers_own(&data.join("pg_wal"));
-        let own = data_directory(None, now - 5000);
+        let own = data_directory(None, 5000);
         assert!(is_own(own.path()));
-        let from_beside = data_directory(Some(Path::new("/nowhere/else")), now);
+        let from_beside = data_directory(Some(Path::new("/nowhere/else")), 0);
         assert!(is_own(from_beside.path()));
-        let copy = data_directory(Some(own.path()), now - 5000);
+        let copy = data_directory(Some(own.path()), 5000);
         assert!(!is_own(copy.path()));
         // Only the log was copied.
         std::fs::remove_file(own.path().join("postmaster.pid")).unwrap();

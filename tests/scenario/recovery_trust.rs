@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use crate::recovery::{History, TWO, insists, now, take_segment, time};
 use crate::support::Outcome;
@@ -13,7 +13,8 @@ use crate::support::system::contents;
 fn copy(from: &Path, to: &Path) -> Outcome<()> {
     std::fs::copy(from, to)?;
     std::fs::set_permissions(to, std::fs::Permissions::from_mode(0o644))?;
-    Ok(File::options().write(true).open(to)?.set_modified(SystemTime::now() + Duration::from_secs(60))?)
+    let copy = File::options().write(true).open(to)?;
+    Ok(copy.set_modified(copy.metadata()?.modified()? + Duration::from_secs(60))?)
 }
 
 /// Someone saves the log of a server that is gone, and archives it by hand. What was committed after it is lost,
