@@ -279,8 +279,11 @@ impl System {
             write!(text, " {}={}", name.to_string_lossy(), quoted(value.unwrap_or_default()))?;
         }
         writeln!(text, " {} \"$@\"", quoted(self.reachable_drctl()?.as_os_str()))?;
-        std::fs::write(&script, text)?;
-        std::fs::set_permissions(&script, Permissions::from_mode(0o755))?;
+        // A server may run it at any moment, and a script that is half written may end well having done nothing.
+        let new = self.path().join("drctl.new");
+        std::fs::write(&new, text)?;
+        std::fs::set_permissions(&new, Permissions::from_mode(0o755))?;
+        std::fs::rename(&new, &script)?;
         if let Some((user, group)) = owner()? {
             let mut folders = vec![self.path().to_owned()];
             while let Some(folder) = folders.pop() {
