@@ -250,11 +250,12 @@ impl Ground {
         format!("{} --config={} --stanza=shop", program.unwrap_or_default(), settings.display())
     }
 
-    /// As the server does it: a note says that the segment waits, and is changed once it is archived. wal-rus
-    /// does the latter itself.
+    /// As the server does it: a note says that the segment waits, and is changed once it is archived. Where a tool
+    /// has changed it itself, it is not asked for that segment any more.
     fn archive(&self, contender: Contender, push: &str) -> Command {
         let note = "archive_status/$name";
-        let push = format!("{push}; [ ! -e {note}.ready ] || mv {note}.ready {note}.done");
+        let done = format!("[ ! -e {note}.ready ] || mv {note}.ready {note}.done");
+        let push = format!("if [ -e {note}.ready ]; then {push}; {done}; fi");
         if contender.drains() {
             self.for_each(&self.counts.waiting(), &push)
         } else {
