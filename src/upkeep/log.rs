@@ -15,8 +15,8 @@ use crate::pipeline::Identities;
 use crate::repository::{Repositories, Repository};
 use crate::wal::cluster::ClusterError;
 use crate::wal::{
-    Archive, Beside, Follow, Holdings, ListError, Moment, Position, Reach, ServerFacts, Stop, first_segment,
-    holdings, modified, moment,
+    Archive, Beside, Follow, Holdings, ListError, Moment, Position, Reach, ServerFacts, Stop,
+    complete_by_server, first_segment, holdings, modified, moment,
 };
 
 /// Up to when one repository, alone, could bring a cluster back by base backup and log.
@@ -178,7 +178,10 @@ async fn log_of(
             continue;
         }
         let way = Way { reach: good.reach(way.begin, way.follow), ..way };
-        standing.reach = Some(reach(repository, &archive, manifest, &way, &good).await?);
+        let mut reach = reach(repository, &archive, manifest, &way, &good).await?;
+        let by_server = server.and_then(|server| complete_by_server(server, &way.reach));
+        reach.until = reach.until.max(by_server.unwrap_or_default());
+        standing.reach = Some(reach);
         standing.stranger = None;
         break;
     }

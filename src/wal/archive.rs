@@ -52,6 +52,8 @@ pub struct Tags {
     pub completed: DateTime<Utc>,
     /// Whether it was complete just then: false where the file may be a copy, and `completed` the time of that.
     pub witnessed: bool,
+    /// Of a file that was received: everything committed before is in it or in one before it, as the server said.
+    pub known_until: Option<DateTime<Utc>>,
     /// The newest commit in it, by the server's clock.
     pub newest_commit: Option<DateTime<Utc>>,
     /// Of a history: the timeline it came from.
@@ -63,19 +65,20 @@ const SIZE: &str = "plain-size";
 const STORED: &str = "stored-sha256";
 const COMPLETED: &str = "completed";
 const UNWITNESSED: &str = "unwitnessed";
+const COMPLETE_UNTIL: &str = "complete-until";
 const NEWEST_COMMIT: &str = "newest-commit";
 const PARENT: &str = "parent";
 
 /// How much earlier than the file's completion a commit may be that is not in it: others commit while the
 /// server makes the file durable.
-const WHILE_WRITTEN: TimeDelta = TimeDelta::seconds(10);
+pub(super) const WHILE_WRITTEN: TimeDelta = TimeDelta::seconds(10);
 
 impl Tags {
     /// Everything committed before is in the file or in one before it; `None`: it says nothing of that.
     pub fn complete_until(&self) -> Option<DateTime<Utc>> {
         // A commit cannot be later than the file it is in, unless the clocks differ.
         let newest = self.newest_commit.map(|newest| newest.min(self.completed));
-        newest.max(self.witnessed.then_some(self.completed - WHILE_WRITTEN))
+        newest.max(self.witnessed.then_some(self.completed - WHILE_WRITTEN)).max(self.known_until)
     }
 
     pub fn to_metadata(&self) -> BTreeMap<String, String> {
@@ -87,6 +90,7 @@ impl Tags {
             (STORED, self.stored.map(|stored| stored.to_string())),
             (COMPLETED, Some(time(self.completed))),
             (UNWITNESSED, (!self.witnessed).then(|| "true".to_owned())),
+            (COMPLETE_UNTIL, self.known_until.map(time)),
             (NEWEST_COMMIT, self.newest_commit.map(time)),
             (PARENT, self.parent.map(parent)),
         ]
@@ -109,6 +113,7 @@ impl Tags {
             stored: metadata.get(STORED).and_then(|text| text.parse().ok()),
             completed: metadata.get(COMPLETED)?.parse().ok()?,
             witnessed: !metadata.contains_key(UNWITNESSED),
+            known_until: metadata.get(COMPLETE_UNTIL).and_then(|text| text.parse().ok()),
             newest_commit: metadata.get(NEWEST_COMMIT).and_then(|text| text.parse().ok()),
             parent: metadata.get(PARENT).and_then(parent),
         })
@@ -126,10 +131,18 @@ mod tests {
             stored: Some(Sha256Hex::of(b"stored")),
             completed: "2026-11-20T12:00:00.123456Z".parse().unwrap(),
             witnessed: true,
+            known_until: Some("2026-11-20T11:59:45Z".parse().unwrap()),
             newest_commit: Some("2026-11-20T11:59:59.5Z".parse().unwrap()),
             parent: Some(Ancestor { timeline: Timeline::FIRST, until: "0/3000060".parse().unwrap() }),
         };
-        let bare = Tags { witnessed: false, stored: None, newest_commit: None, parent: None, ..full.clone() };
+        let bare = Tags {
+            witnessed: false,
+            stored: None,
+            known_until: None,
+            newest_commit: None,
+            parent: None,
+            ..full.clone()
+        };
         for tags in [full, bare] {
             assert_eq!(Tags::of(&tags.to_metadata()), Some(tags));
         }
@@ -144,9 +157,12 @@ mod tests {
             stored: None,
             completed: "2026-11-20T12:00:00Z".parse().unwrap(),
             witnessed,
+            known_until: None,
             newest_commit,
             parent: None,
         };
+        let received = Tags { known_until: "2026-11-20T11:30:00Z".parse().ok(), ..tags(false, commit) };
+        assert_eq!(received.complete_until(), received.known_until);
         assert_eq!(tags(true, commit).complete_until(), "2026-11-20T11:59:50Z".parse().ok());
         assert_eq!(tags(false, commit).complete_until(), commit);
         assert_eq!(tags(false, None).complete_until(), None);

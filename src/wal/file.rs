@@ -238,7 +238,9 @@ impl<'f> Reading<'f> {
         // The server says that it is complete by making the note; a file without one was complete when it
         // was last written.
         let noted = std::fs::metadata(of.ready()).and_then(|note| note.modified());
-        let completed = noted.or_else(|_| metadata.modified()).unwrap_or(SystemTime::UNIX_EPOCH).into();
+        let written = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+        // A note that was lost is made anew, and says too late a time; nothing is written to a complete file.
+        let completed = noted.map_or(written, |noted| noted.min(written)).into();
         let witnessed = is_servers_own(of.folder());
         Ok(Self { of, file, size, completed, witnessed, commits, text: Vec::new() })
     }
@@ -264,6 +266,7 @@ impl<'f> Reading<'f> {
             stored,
             completed: self.completed,
             witnessed: self.witnessed,
+            known_until: None,
             newest_commit: self.commits.and_then(|commits| commits.newest()),
             parent: parent(self.of, &self.text)?,
         })

@@ -8,9 +8,10 @@ use futures_util::future::{join_all, try_join_all};
 use thiserror::Error;
 use tokio::task::{JoinHandle, JoinSet};
 
+use super::archive::WHILE_WRITTEN;
 use super::cluster::{self, ClusterError};
 use super::large;
-use super::{Archive, Backlog, FileError, SealedFile, Tags, WalFile, Whose};
+use super::{Archive, Backlog, FileError, Horizon, SealedFile, Tags, WalFile, Whose};
 use crate::model::{Digest, RepositoryName, SourceName, SystemIdentifier, SystemName, WalName};
 use crate::pipeline::Recipe;
 use crate::platform::{CancellationToken, Clock};
@@ -121,8 +122,8 @@ pub struct Pusher {
     pub parallel: usize,
     pub clock: Arc<dyn Clock>,
     pub cancel: CancellationToken,
-    /// Files were written where they lie as they came from the server, and their times say when that was.
-    pub receives: bool,
+    /// Files were received from a server, and this says where that was when.
+    pub horizon: Option<Arc<Horizon>>,
     /// Repositories that are known to take a cluster's log.
     pub known: Arc<Known>,
 }
@@ -272,7 +273,7 @@ impl Pusher {
             parallel,
             clock: Arc::clone(&self.clock),
             cancel: self.cancel.clone(),
-            receives: self.receives,
+            horizon: self.horizon.clone(),
             known: Arc::clone(&self.known),
         })
     }
@@ -360,7 +361,10 @@ impl Pusher {
         } else {
             blocking(move || file.inspect().map(|tags| Prepared::Inspected(file, tags))).await?
         };
-        prepared.tags_mut().witnessed |= self.receives;
+        let (name, tags) = prepared.name_and_tags_mut();
+        let until =
+            self.horizon.as_ref().and_then(|horizon| horizon.complete_until(name, whose.segment_size));
+        tags.known_until = until.map(|until| until - WHILE_WRITTEN);
         let put = async |repository: &Repository| self.put(repository, archive, &prepared).await;
         let outcomes = join_all(wanting.iter().zip(asked).map(async |(repository, asked)| {
             match asked.await.unwrap_or_else(|error| Err(ClusterError::Lost(error.to_string()))) {
@@ -500,10 +504,10 @@ enum Prepared {
 }
 
 impl Prepared {
-    fn tags_mut(&mut self) -> &mut Tags {
+    fn name_and_tags_mut(&mut self) -> (WalName, &mut Tags) {
         match self {
-            Self::Sealed(sealed) => &mut sealed.tags,
-            Self::Inspected(_, tags) => tags,
+            Self::Sealed(sealed) => (sealed.name, &mut sealed.tags),
+            Self::Inspected(file, tags) => (file.name, tags),
         }
     }
 

@@ -28,6 +28,8 @@ pub enum ServerError {
 /// A server, as far as it archives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerFacts {
+    /// When it was asked, by its own clock.
+    pub asked: DateTime<Utc>,
     pub system_identifier: SystemIdentifier,
     pub timeline: Timeline,
     /// Where it writes now; on a standby, where it replays.
@@ -75,6 +77,7 @@ pub struct Waiting {
 
 #[derive(sqlx::FromRow)]
 struct Row {
+    asked: i64,
     system_identifier: i64,
     timeline: i32,
     lsn: String,
@@ -95,7 +98,8 @@ struct Row {
 // Settings a role may not read are not in the view for it. What was checkpointed last may be of the timeline that a
 // server was promoted from.
 const FACTS: &str = "
-SELECT s.system_identifier,
+SELECT (extract(epoch FROM clock_timestamp()) * 1000)::int8 AS asked,
+       s.system_identifier,
        CASE WHEN pg_is_in_recovery()
             THEN coalesce((SELECT nullif(r.min_recovery_end_timeline, 0) FROM pg_control_recovery() r), c.timeline_id)
             ELSE ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int4 END AS timeline,
@@ -143,7 +147,9 @@ pub async fn server_facts(connection: &mut PgConnection) -> Result<ServerFacts, 
         |what, value: i64| u64::try_from(value).map_err(|_| ServerError::Value(what, value.to_string()));
     let timeline = u32::try_from(row.timeline).ok().and_then(Timeline::new);
     let size = number("wal_segment_size", row.segment_size)?;
+    let asked = DateTime::from_timestamp_millis(row.asked);
     Ok(ServerFacts {
+        asked: asked.ok_or(ServerError::Value("the time", row.asked.to_string()))?,
         system_identifier: SystemIdentifier(row.system_identifier.cast_unsigned()),
         timeline: timeline.ok_or(ServerError::Value("the timeline", row.timeline.to_string()))?,
         lsn: row.lsn.parse().map_err(|_| ServerError::Value("the position", row.lsn.clone()))?,
@@ -174,6 +180,7 @@ async fn bounded<T>(question: impl Future<Output = Result<T, sqlx::Error>>) -> R
 #[cfg(test)]
 pub(super) fn facts_for_tests() -> ServerFacts {
     ServerFacts {
+        asked: "2026-11-20T12:00:00Z".parse().unwrap_or_default(),
         system_identifier: SystemIdentifier(7),
         timeline: Timeline::FIRST,
         lsn: Lsn(0x300_0000),

@@ -5,7 +5,10 @@ use serde::Serialize;
 use thiserror::Error;
 
 use super::listing::{self, ListError};
-use super::{Acknowledged, Archive, Beside, Follow, Gap, Holdings, KeptError, Moment, Position, Reach};
+use super::{
+    Acknowledged, Archive, Beside, Follow, Gap, Holdings, KeptError, Moment, Position, Reach, ServerFacts,
+    complete_by_server,
+};
 use crate::model::{Segment, Timeline, WalName};
 use crate::pipeline::Identities;
 use crate::repository::Repository;
@@ -82,20 +85,25 @@ pub enum StandingError {
     Kept(#[from] KeptError),
 }
 
-/// Asks one repository. What the server was told, and which timeline it is on, must have been asked before.
+/// Asks one repository. What the server was told must have been asked before; `server`: what it says itself, if it
+/// is the one whose log this is.
 pub async fn standing(
     repository: &Repository,
     archive: &Archive,
     acknowledged: Option<&Acknowledged>,
-    on: Option<Timeline>,
+    server: Option<&ServerFacts>,
 ) -> Result<Standing, StandingError> {
     let store = &*repository.store;
     let holdings = listing::holdings(store, archive, None, &Identities::default()).await?;
+    let on = server.map(|server| server.timeline);
     let end = end(&holdings, on);
-    let moment = match &end {
+    let mut moment = match &end {
         Some((_, reach)) => listing::moment(store, archive, reach).await.map_err(ListError::Store)?,
         None => Moment { complete: None, newest_commit: None },
     };
+    if let (Some((_, reach)), Some(server)) = (&end, server) {
+        moment.complete = moment.complete.max(complete_by_server(server, reach));
+    }
     let lost = match acknowledged {
         Some(told) => told.is_lost_from(repository).await?.then_some(told.file),
         None => None,

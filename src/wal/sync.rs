@@ -293,6 +293,7 @@ mod tests {
             stored: Some(Sha256Hex::of(stored)),
             completed: "2026-11-20T12:00:00Z".parse().unwrap(),
             witnessed: true,
+            known_until: Some("2026-11-20T11:59:00Z".parse().unwrap()),
             newest_commit: None,
             parent: None,
         };

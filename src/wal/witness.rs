@@ -8,8 +8,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// A server writes its process file when it starts, and a moment later that it is ready.
 const STARTING: Duration = Duration::from_secs(120);
 
-/// Whether `pg_wal` is a server's own and no copy: whoever copies a folder makes its times anew, and a note would
-/// say that its file was complete when it was copied.
+/// What a server has that does not write log of its own.
+const FOLLOWS: [&str; 2] = ["standby.signal", "recovery.signal"];
+
+/// Whether `pg_wal` is that of the server that writes the log: whoever copies a folder makes its times anew, and a
+/// note would say that its file was complete when it was copied. A standby's notes say when it received a file, which
+/// may be hours later.
 ///
 /// The server's process file tells: it names the folder it was written in, and when the server was started.
 /// It stays where a server was killed. Without one nobody knows.
@@ -20,6 +24,9 @@ pub(super) fn is_servers_own(pg_wal: &Path) -> bool {
         Some(parent) => parent,
         None => return false,
     };
+    if FOLLOWS.iter().any(|signal| data.join(signal).exists()) {
+        return false;
+    }
     let file = data.join("postmaster.pid");
     let (Ok(text), Ok(metadata)) = (std::fs::read_to_string(&file), std::fs::metadata(&file)) else {
         return false;
@@ -66,6 +73,9 @@ mod tests {
         assert!(is_own(own.path()));
         let from_beside = data_directory(Some(Path::new("/nowhere/else")), 0);
         assert!(is_own(from_beside.path()));
+        std::fs::write(own.path().join("standby.signal"), "").unwrap();
+        assert!(!is_own(own.path()));
+        std::fs::remove_file(own.path().join("standby.signal")).unwrap();
         let copy = data_directory(Some(own.path()), 5000);
         assert!(!is_own(copy.path()));
         // Only the log was copied.

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use crate::recovery::{History, TWO, insists, now, time};
@@ -12,7 +12,7 @@ use crate::support::archiving::Archiving;
 use crate::support::ledger::{Ledger, options};
 use crate::support::postgres::Cluster;
 use crate::support::s3::S3Server;
-use crate::support::system::{Place, contents};
+use crate::support::system::{Place, contents, move_times};
 
 /// Parts of the transaction, each with a number of four bytes in its commit's record.
 const PARTS: &str = "DO $$ BEGIN FOR n IN 1..2000 LOOP
@@ -58,17 +58,7 @@ async fn between(archiving: &Archiving) -> Outcome<DateTime<Utc>> {
 /// As if the server had idled for a minute before it ended the segments: then they are known to have
 /// everything that was committed until now, and nothing is refused for being too late.
 fn seem_complete_later(repository: &Path) -> Outcome<()> {
-    for path in contents(repository)?.into_keys().filter(|path| path.to_string_lossy().contains("/.drctl/")) {
-        let mut kept: serde_json::Value = match serde_json::from_slice(&std::fs::read(&path)?) {
-            Ok(kept) => kept,
-            Err(_) => continue,
-        };
-        let Some(completed) = kept["metadata"]["completed"].as_str() else { continue };
-        let later = completed.parse::<DateTime<Utc>>()? + chrono::TimeDelta::minutes(1);
-        kept["metadata"]["completed"] = time(later).into();
-        std::fs::write(&path, kept.to_string())?;
-    }
-    Ok(())
+    move_times(repository, &["completed"], TimeDelta::minutes(1))
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use chrono::TimeDelta;
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -12,7 +13,7 @@ use crate::support::Outcome;
 use crate::support::archiving::Archiving;
 use crate::support::ledger::{Ledger, options};
 use crate::support::postgres::Cluster;
-use crate::support::system::{Run, contents, until};
+use crate::support::system::{Run, contents, move_times, until};
 
 const INSERT: &str = "INSERT INTO ledger (note) VALUES ('row')";
 const SWITCH: &str = "SELECT pg_switch_wal()";
@@ -69,6 +70,42 @@ async fn a_server_that_nothing_is_kept_of_is_not_ok() -> Outcome<()> {
     said.says("a source of its own in the policy")?.says("you would lose everything")?;
     archiving.system.rewrite(&theirs, &ours)?;
     assert_eq!(verdicts(archiving, 0).await?, ["ok", "ok"]);
+    Ok(())
+}
+
+/// The server has not written for two hours, as far as the files tell.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_server_that_writes_nothing_nothing_is_lost() -> Outcome<()> {
+    let history = History::begin(&TWO).await?;
+    let archiving = &history.archiving;
+    let cluster = &archiving.cluster;
+    let wal_status = async |code| shown(archiving, code, &["wal", "status"]).await;
+    let two_hours = -TimeDelta::hours(2);
+    let grow_old = || {
+        let folders = ["primary", "west"].map(|name| archiving.system.repository(name));
+        folders.iter().try_for_each(|folder| move_times(folder, &["completed", "newest-commit"], two_hours))
+    };
+    archiving.settle().await?;
+    grow_old()?;
+    wal_status(0).await?;
+    // What is written now may wait for ever to be archived.
+    cluster.execute("postgres", &[INSERT]).await?;
+    let missed = wal_status(21).await?;
+    assert!(missed.stdout.contains("objective missed"), "{}", missed.stdout);
+    // Now not for longer than this.
+    let archive_timeout = "ALTER SYSTEM SET archive_timeout = '20min'";
+    cluster.execute("postgres", &[archive_timeout, "SELECT pg_reload_conf()"]).await?;
+    let setting = "current_setting('archive_timeout')";
+    let begun = Instant::now();
+    while cluster.text("postgres", setting).await? != "20min" {
+        assert!(begun.elapsed() < SOON, "the setting is not read");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let well = wal_status(0).await?;
+    assert!(!well.stdout.contains("late"), "{}", well.stdout);
+    // Nobody can ask the server any more.
+    archiving.system.rewrite(&cluster.url("postgres"), "postgres://postgres@127.0.0.1:1/postgres")?;
+    wal_status(21).await?;
     Ok(())
 }
 

@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
 use drctl::model::{Lsn, SegmentSize, WalName};
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 
 use crate::recovery::insists;
 use crate::recovery_promoted::numbers;
@@ -261,6 +263,65 @@ async fn a_promoted_standby_is_followed_onto_its_timeline() -> Outcome<()> {
     insists(restored, &all).await?;
     let restored = archiving.recovered("before", &["--point-in-time", &before]).await?;
     insists(restored, &all[..3]).await?;
+    Ok(())
+}
+
+/// What is kept with a file of log in a repository that is a directory.
+fn kept_with(streaming: &Streaming, repository: &str, name: &str) -> Outcome<Value> {
+    for entry in std::fs::read_dir(streaming.system.repository(repository).join(".drctl/metadata"))? {
+        let kept: Value = serde_json::from_slice(&std::fs::read(entry?.path())?)?;
+        if kept["key"].as_str().is_some_and(|key| key.contains(&format!("{name}.zst"))) {
+            return Ok(kept["metadata"].clone());
+        }
+    }
+    Err(format!("nothing is kept with {name}").into())
+}
+
+/// Its receiver stands still for some segments and then catches up: what it gets late was not complete late.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_that_is_behind_does_not_claim_what_it_lacks() -> Outcome<()> {
+    let streaming = Streaming::start().await?;
+    streaming.cluster.execute("postgres", &["CREATE TABLE filler (n int, t text)"]).await?;
+    let running = streaming.stream().await?;
+    streaming.write(1).await?;
+    let receiver = tree(running.id()).into_iter().find(|id| *id != running.id()).ok_or("no receiver")?;
+    let receiver = i32::try_from(receiver).ok().and_then(Pid::from_raw).ok_or("not a process")?;
+    kill_process(receiver, Signal::STOP)?;
+    // It looks every second.
+    let looks = Duration::from_secs(3);
+    tokio::time::sleep(looks).await;
+    let mut left = vec![];
+    for _ in 0..3 {
+        let current = "SELECT pg_walfile_name(pg_current_wal_insert_lsn())";
+        let segment = streaming.cluster.text("postgres", current).await?;
+        streaming.write(1).await?;
+        streaming.cluster.execute("postgres", &["INSERT INTO filler VALUES (0, 'behind it')"]).await?;
+        left.push((segment, streaming.moment().await?.parse::<DateTime<Utc>>()?));
+    }
+    tokio::time::sleep(looks).await;
+    kill_process(receiver, Signal::CONT)?;
+    until("it caught up", || streaming.stored("west").is_ok_and(|stored| stored.contains(&left[2].0)))
+        .await?;
+    for (segment, when) in &left {
+        let kept = kept_with(&streaming, "west", segment)?;
+        let time = |name: &str| kept[name].as_str().and_then(|time| time.parse::<DateTime<Utc>>().ok());
+        assert!(time("completed") > Some(*when), "{segment} was not received late: {kept}");
+        let until = time("complete-until").ok_or("nobody knows until when it is complete")?;
+        assert!(until < *when, "{segment} is called complete until {until}, and was left at {when}");
+    }
+    // Nothing more is written, and all of it is there.
+    let all_until = async || {
+        let status = streaming.system.drctl(&["wal", "status", "--output", "json"]).await?.document()?;
+        let until = status["repositories"][1]["all_until"].as_str().unwrap_or_default().to_owned();
+        Outcome::Ok(until.parse::<DateTime<Utc>>().ok())
+    };
+    let begun = Instant::now();
+    while all_until().await? <= Some(left[2].1) {
+        assert!(begun.elapsed() < Duration::from_secs(60), "it is not known that all of it is there");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    running.signal(Signal::TERM)?;
+    assert_eq!(running.end().await?.code, Some(0));
     Ok(())
 }
 

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, TimeDelta, Utc};
 use drctl::model::Digest;
 use drctl::pipeline::NewIdentity;
 use drctl::platform::ExposeSecret as _;
@@ -167,6 +168,23 @@ pub(crate) fn contents(folder: &Path) -> Outcome<BTreeMap<PathBuf, String>> {
         }
     }
     Ok(found)
+}
+
+/// Moves times that are kept with the log of a repository that is a directory, as if it had been written then.
+pub(crate) fn move_times(repository: &Path, names: &[&str], by: TimeDelta) -> Outcome<()> {
+    for path in contents(repository)?.into_keys().filter(|path| path.to_string_lossy().contains("/.drctl/")) {
+        let mut kept: serde_json::Value = match serde_json::from_slice(&std::fs::read(&path)?) {
+            Ok(kept) => kept,
+            Err(_) => continue,
+        };
+        for name in names {
+            let Some(time) = kept["metadata"][name].as_str() else { continue };
+            let moved = time.parse::<DateTime<Utc>>()? + by;
+            kept["metadata"][name] = moved.to_rfc3339().into();
+        }
+        std::fs::write(&path, kept.to_string())?;
+    }
+    Ok(())
 }
 
 impl System {

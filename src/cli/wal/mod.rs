@@ -91,7 +91,7 @@ async fn pusher(
         parallel: archiving.parallel,
         clock: context.clock.clone(),
         cancel,
-        receives: false,
+        horizon: None,
         known: Arc::default(),
     })
 }

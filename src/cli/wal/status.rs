@@ -10,7 +10,7 @@ use super::super::exit::Exit;
 use super::super::output::{count, duration, size, style};
 use super::super::table::{Cell, Table};
 use crate::event::told;
-use crate::model::{SourceName, SystemIdentifier, Timeline};
+use crate::model::{SourceName, SystemIdentifier};
 use crate::policy::{Policy, PostgresSource, SourceConfig, WalThrough};
 use crate::postgres::{ConnectionParameters, close};
 use crate::repository::{Repositories, Repository};
@@ -56,8 +56,7 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
         _ => None,
     };
     let own = server.as_ref().ok().filter(|facts| facts.system_identifier == identifier);
-    let on = own.map(|facts| facts.timeline);
-    let asked = repositories.iter().map(|repository| ask(repository, &archive, told.as_ref(), on));
+    let asked = repositories.iter().map(|repository| ask(repository, &archive, told.as_ref(), own));
     let asked = futures_util::future::join_all(asked);
     let mut places = asked.await;
     places.extend(
@@ -113,9 +112,9 @@ async fn ask(
     repository: &Repository,
     archive: &Archive,
     told_server: Option<&Acknowledged>,
-    on: Option<Timeline>,
+    server: Option<&ServerFacts>,
 ) -> Place {
-    let standing = standing(repository, archive, told_server, on).await.map_err(|error| told(&error));
+    let standing = standing(repository, archive, told_server, server).await.map_err(|error| told(&error));
     Place { name: repository.name.to_string(), standing }
 }
 

@@ -7,6 +7,8 @@
 //!   archived, and the gap is said.
 //! - A piece holds bytes that were there a moment before they were read: nothing before its end is still
 //!   to be written.
+//! - Up to when what was received is complete is what the server said when it was asked where its log was, and no
+//!   time of this host: a receiver may be hours behind.
 //! - One process streams into a directory. A receiver that a killed one left behind is ended first.
 //!
 //! *Not here.* Sealing and storing: [`super::Pusher`].
@@ -14,6 +16,7 @@
 mod directory;
 mod receive;
 mod ship;
+mod sight;
 mod slot;
 
 use std::path::PathBuf;
@@ -21,8 +24,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
+use tokio::sync::watch;
 
-use super::Pusher;
+use super::{Horizon, Pusher};
 use crate::event::{Event, Events};
 use crate::model::SystemIdentifier;
 use crate::platform::CancellationToken;
@@ -46,6 +50,9 @@ pub enum StreamError {
     )]
     OtherCluster { path: PathBuf, found: SystemIdentifier, server: SystemIdentifier },
 }
+
+/// What the server has said of where its log was.
+type Said = watch::Receiver<Arc<Horizon>>;
 
 /// A server that is followed.
 pub struct Stream {
@@ -73,23 +80,25 @@ impl Stream {
     pub async fn run(&self, cancel: &CancellationToken) -> Result<(), StreamError> {
         let directory = Directory::open(&self.directory)?;
         let receiving = cancel.child_token();
-        let ship = self.ship(&directory, &receiving);
+        let (sightings, horizon) = watch::channel(Arc::default());
+        let ship = self.ship(&directory, &horizon, &receiving);
         let receive = async {
             let outcome = self.receive(&directory, &receiving).await;
             receiving.cancel();
             outcome
         };
         let watch = self.watch_slot(&receiving);
-        let (outcome, shipped, ()) = tokio::join!(receive, ship, watch);
-        if tokio::time::timeout(LAST_WITHIN, self.ship_last(&directory, shipped)).await.is_err() {
+        let sight = self.sight(&sightings, &receiving);
+        let (outcome, shipped, (), ()) = tokio::join!(receive, ship, watch, sight);
+        if tokio::time::timeout(LAST_WITHIN, self.ship_last(&directory, &horizon, shipped)).await.is_err() {
             self.pusher.cancel.cancel();
             self.warn("not everything that was received is archived: it is when the stream goes on");
         }
         outcome
     }
 
-    /// The pusher, with options of now.
-    fn pusher(&self) -> Pusher {
+    /// The pusher, with options of now and what the server has said until now.
+    fn pusher(&self, horizon: &Said) -> Pusher {
         let given = &self.pusher;
         Pusher {
             system: given.system.clone(),
@@ -101,7 +110,7 @@ impl Stream {
             parallel: given.parallel,
             clock: Arc::clone(&given.clock),
             cancel: given.cancel.clone(),
-            receives: true,
+            horizon: Some(Arc::clone(&horizon.borrow())),
             known: Arc::clone(&given.known),
         }
     }

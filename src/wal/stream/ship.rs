@@ -3,8 +3,8 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 
-use super::Stream;
 use super::directory::{Directory, Received, cut_piece, next_piece};
+use super::{Said, Stream};
 use crate::event::told;
 use crate::model::{Segment, WalName};
 use crate::platform::CancellationToken;
@@ -30,13 +30,18 @@ pub(super) struct Shipped {
 
 impl Stream {
     /// Archives what is received, until `stop`.
-    pub(super) async fn ship(&self, directory: &Directory, stop: &CancellationToken) -> Shipped {
+    pub(super) async fn ship(
+        &self,
+        directory: &Directory,
+        horizon: &Said,
+        stop: &CancellationToken,
+    ) -> Shipped {
         let mut shipped = Shipped::default();
         let mut piece_at = Instant::now();
         let mut wait = AGAIN;
         while !stop.is_cancelled() {
             let is_due = piece_at.elapsed() >= self.every;
-            let good = self.round(directory, &mut shipped, is_due).await;
+            let good = self.round(directory, horizon, &mut shipped, is_due).await;
             if is_due {
                 piece_at = Instant::now();
             }
@@ -51,13 +56,21 @@ impl Stream {
     }
 
     /// Once more after the receiver has ended.
-    pub(super) async fn ship_last(&self, directory: &Directory, mut shipped: Shipped) {
-        self.round(directory, &mut shipped, true).await;
+    pub(super) async fn ship_last(&self, directory: &Directory, horizon: &Said, mut shipped: Shipped) {
+        self.round(directory, horizon, &mut shipped, true).await;
     }
 
     /// Archives what is whole, and then a piece of what is not. Gives false where anything failed.
-    async fn round(&self, directory: &Directory, shipped: &mut Shipped, with_piece: bool) -> bool {
+    async fn round(
+        &self,
+        directory: &Directory,
+        horizon: &Said,
+        shipped: &mut Shipped,
+        with_piece: bool,
+    ) -> bool {
         let _turn = directory.turn.lock().await;
+        // Before anything is read: what was received by then is read.
+        let pusher = self.pusher(horizon);
         let received = match directory.read() {
             Ok(received) => received,
             Err(error) => {
@@ -65,7 +78,6 @@ impl Stream {
                 return false;
             }
         };
-        let pusher = self.pusher();
         let whole = self.archive(&pusher, &received, shipped).await;
         let ended = self.ship_ended(&pusher, &received).await;
         let piece = match &received.current {

@@ -1,0 +1,130 @@
+//! Where a server's log was at which time: what says of received log what was committed before its end.
+//!
+//! When a file was received says nothing of that: a receiver may be hours behind its server.
+
+use std::collections::VecDeque;
+
+use chrono::{DateTime, Utc};
+
+use crate::model::{Lsn, Segment, SegmentSize, Timeline, WalName};
+
+/// More than are made in the hours that a receiver may be behind.
+const MOST: usize = 8192;
+
+/// One answer of the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sighting {
+    /// Before it was asked, by this host's clock.
+    pub(super) at: DateTime<Utc>,
+    pub(super) timeline: Timeline,
+    /// Everything committed until then is before it.
+    pub(super) end: Lsn,
+    /// Everything before it has been received.
+    pub(super) received: Lsn,
+}
+
+/// What the server said since it is followed, oldest first.
+#[derive(Clone, Debug, Default)]
+pub struct Horizon {
+    seen: VecDeque<Sighting>,
+}
+
+impl Horizon {
+    pub(super) fn enter(&mut self, sighting: Sighting) {
+        if self.seen.len() == MOST {
+            self.seen.pop_front();
+        }
+        self.seen.push_back(sighting);
+    }
+
+    /// Everything committed before is in the file or in one before it. A piece must have been cut after the last
+    /// sighting. `None`: that is not known.
+    pub(super) fn complete_until(&self, name: WalName, size: SegmentSize) -> Option<DateTime<Utc>> {
+        match name {
+            WalName::Segment(segment) => self.before(segment, size.bytes(), size),
+            WalName::Piece { segment, end, .. } => {
+                self.before(segment, end.into(), size).max(self.all_received(segment, size))
+            }
+            WalName::Partial(_) | WalName::History(_) | WalName::BackupLabel { .. } => None,
+        }
+    }
+
+    /// When the server last had not yet written more than the first bytes of a segment.
+    fn before(&self, segment: Segment, bytes: u64, size: SegmentSize) -> Option<DateTime<Utc>> {
+        let end = Lsn(segment.begin(size)?.0.checked_add(bytes)?);
+        let before = |seen: &&Sighting| seen.timeline == segment.timeline && seen.end <= end;
+        self.seen.iter().rev().find(before).map(|seen| seen.at)
+    }
+
+    /// When the server last had nothing that was not received in this segment or before: its last bytes may be
+    /// zeros, which are not in any piece.
+    fn all_received(&self, segment: Segment, size: SegmentSize) -> Option<DateTime<Utc>> {
+        let newest = self.seen.back()?;
+        let is_in_it = Segment::holding(newest.timeline, newest.received, size) == segment;
+        let received = |seen: &&Sighting| seen.timeline == newest.timeline && seen.end <= newest.received;
+        is_in_it.then(|| self.seen.iter().rev().find(received)).flatten().map(|seen| seen.at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::TimeDelta;
+
+    const SIZE: SegmentSize = SegmentSize::DEFAULT;
+
+    fn noon() -> DateTime<Utc> {
+        "2026-11-20T12:00:00Z".parse().unwrap()
+    }
+
+    /// Minutes after noon.
+    fn until(horizon: &Horizon, name: &str) -> Option<i64> {
+        let until = horizon.complete_until(name.parse().unwrap(), SIZE);
+        until.map(|until| (until - noon()).num_minutes())
+    }
+
+    fn horizon(sightings: &[(i64, u64, u64)]) -> Horizon {
+        let mut horizon = Horizon::default();
+        for &(minutes, end, received) in sightings {
+            horizon.enter(Sighting {
+                at: noon() + TimeDelta::minutes(minutes),
+                timeline: Timeline::FIRST,
+                end: Lsn(end),
+                received: Lsn(received),
+            });
+        }
+        horizon
+    }
+
+    #[test]
+    fn a_receiver_that_is_behind_knows_what_it_does_not_have() {
+        // The server is three segments ahead.
+        let behind = horizon(&[(0, 0x120_0000, 0x110_0000), (60, 0x450_0000, 0x280_0000)]);
+        assert_eq!(until(&behind, "000000010000000000000001"), Some(0));
+        assert_eq!(until(&behind, "000000010000000000000002"), Some(0));
+        assert_eq!(until(&behind, "000000010000000000000002.00000000-00800000.partial"), Some(0));
+        assert_eq!(until(&behind, "000000010000000000000004"), Some(60));
+        assert_eq!(until(&behind, "000000020000000000000004"), None);
+        assert_eq!(until(&behind, "000000010000000000000000"), None);
+        assert_eq!(until(&Horizon::default(), "000000010000000000000001"), None);
+    }
+
+    #[test]
+    fn zeros_at_the_end_do_not_hide_that_all_was_received() {
+        let all = horizon(&[(0, 0x120_0010, 0x120_0010), (1, 0x120_0010, 0x120_0010)]);
+        assert_eq!(until(&all, "000000010000000000000001.00000000-0020000D.partial"), Some(1));
+        // What was received behind this segment need not be in a piece of it.
+        assert_eq!(until(&all, "000000010000000000000000.00000000-0020000D.partial"), None);
+        let more = horizon(&[(0, 0x120_0010, 0x120_0000), (1, 0x120_0800, 0x120_0010)]);
+        assert_eq!(until(&more, "000000010000000000000001.00000000-0020000D.partial"), Some(0));
+    }
+
+    #[test]
+    fn what_is_long_ago_is_forgotten() {
+        let mut horizon = horizon(&[(0, 0x100_0000, 0)]);
+        let later = Sighting { end: Lsn(0x900_0000), ..horizon.seen[0] };
+        (0..MOST).for_each(|_| horizon.enter(later));
+        assert_eq!(horizon.seen.len(), MOST);
+        assert_eq!(until(&horizon, "000000010000000000000001"), None);
+    }
+}
