@@ -2,7 +2,7 @@ use std::time::Instant;
 
 use super::login::{log_in, look, validate};
 use super::run::{Failure, Marks, Report, Run, Server};
-use super::settings::DONE;
+use super::settings::{CHECKS, DONE};
 use super::{InstanceError, InstancePlan, NewGroup};
 use crate::aws::rds::{Database, Rds};
 use crate::aws::{FailureKind, Poll, PollError, Progress, Seen, Tags};
@@ -136,7 +136,11 @@ impl Run {
         if reached.marks.hydrated.is_some() {
             reached.marks.hydrated = since();
         }
-        let done = Tags::default().with(DONE, plan.until.format("%FT%TZ").to_string());
+        let mut done = Tags::default().with(DONE, plan.until.format("%FT%TZ").to_string());
+        if !reached.checks.is_empty() {
+            let held = reached.checks.iter().filter(|finding| finding.has_passed()).count();
+            done = done.with(CHECKS, format!("{held}/{}", reached.checks.len()));
+        }
         rds.add_tags(&database.arn, &done).await?;
         Ok(database)
     }

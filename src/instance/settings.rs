@@ -9,6 +9,8 @@ use crate::model::{ParameterGroup, RegionNames, RestoreProfile, SourceName, Syst
 pub(super) const FROM: &str = "drctl:restored-from";
 /// On one whose restore came to its end: the moment whose data it has.
 pub(super) const DONE: &str = "drctl:restored-until";
+/// On one whose data was checked: how many of the policy's checks held, of how many that were asked, as `2/3`.
+pub(super) const CHECKS: &str = "drctl:checks";
 /// On an instance of a restored cluster: the name of the one that it was made after.
 pub(super) const STANDS_FOR: &str = "drctl:stands-for";
 /// RDS takes 50 tags; so many are left for drctl's own.

@@ -204,6 +204,13 @@ async fn what_must_be_true_of_the_data_is_asked_and_said() -> Outcome<()> {
     board.system.append(&check("enough", "sql = \"SELECT count(*) FROM pupils\"\nat_least = 30"))?;
     let run = board.system.expect(1, &restore("short").each_ref().map(String::as_str)).await?;
     run.says("usable: after")?.says("`enough`: failed, it is 1, and should be at least 30")?;
+    let promote = |to: &'static str| ["rds", "promote", "instance", to, "--writers-stopped"];
+    let shown = board.system.expect(0, &promote("sound")).await?;
+    shown.says("1 of 1 checks of its data held")?;
+    let refused = board.system.expect(1, &promote("short")).await?;
+    refused.says("only 1 of the policy's 2 checks of the data in `short` held")?.says("--despite-checks")?;
+    let despite = [&promote("short")[..], &["--despite-checks"]].concat();
+    board.system.expect(0, &despite).await?.says("1 of 2 checks of its data held")?;
 
     board.system.rewrite("at_least = 30", "at_least = 1")?;
     board.system.append(&check("gone", "sql = \"SELECT count(*) FROM teachers\"\nat_least = 1"))?;

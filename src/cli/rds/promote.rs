@@ -35,6 +35,9 @@ pub(super) struct PromoteArgs {
     /// Nothing writes to the old one any more: you have seen to it
     #[arg(long)]
     writers_stopped: bool,
+    /// Put it there although checks of its data did not hold when it was restored
+    #[arg(long)]
+    despite_checks: bool,
     /// Do it
     #[arg(long)]
     apply: bool,
@@ -63,6 +66,7 @@ pub(super) async fn run(args: PromoteArgs, context: &Context) -> Result<Exit, Co
         instance: args.instance.to_ascii_lowercase(),
         put_aside_as: args.put_aside_as.unwrap_or_else(|| format!("{name}-old")).to_ascii_lowercase(),
         writers_stopped: args.writers_stopped,
+        despite_checks: args.despite_checks,
     };
     let events = context.output.events();
     let promoter = Promoter::of(&request, &events, &context.cancel).await.map_err(CommandError::failed)?;

@@ -2,7 +2,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 use super::super::plan::is_identifier;
-use super::super::settings::{DONE, FROM};
+use super::super::settings::{CHECKS, DONE, FROM};
 use super::members::{MemberFacts, Rename, Renames, renames};
 use crate::aws::rds::Database;
 use crate::aws::{EXPIRES, Tags};
@@ -26,6 +26,8 @@ pub struct PromoteRequest {
     pub put_aside_as: String,
     /// Somebody says that nothing writes any more.
     pub writers_stopped: bool,
+    /// Somebody wants it although its data was found wanting.
+    pub despite_checks: bool,
 }
 
 /// What RDS has there now.
@@ -186,6 +188,10 @@ pub enum PromoteRefusal {
     NotRestored { instance: String, source_name: SourceName },
     #[error("the restore of `{instance}` did not come to its end, so that it is not set up whole")]
     NotFinished { instance: String },
+    #[error(
+        "only {held} of the policy's {asked} checks of the data in `{instance}` held when it was restored"
+    )]
+    Wanting { instance: String, held: u64, asked: u64 },
     #[error("`{name}` in {region} is not what this policy backs up, nor made from it: it is not put aside")]
     Foreign { name: String, region: String },
     #[error(
@@ -210,6 +216,9 @@ impl PromoteRefusal {
             }
             Self::NotAvailable { .. } | Self::NotFinished { .. } => {
                 "Run the restore again: it goes on until it can be used."
+            }
+            Self::Wanting { .. } => {
+                "The restore said which do not hold, and why. Restore from another moment; or, if it is wanted as it is, say `--despite-checks`."
             }
             Self::NameTaken { .. } | Self::Identifier(_) => "Name another with `--put-aside-as`.",
             Self::Foreign { .. } => "Look at what it is; rename it if it is yours, and promote again.",
@@ -341,10 +350,23 @@ fn unfit(request: &PromoteRequest, restored: &Database, name: &str) -> Vec<Promo
     if restored.tags.get(DONE).is_none() {
         refusals.push(PromoteRefusal::NotFinished { instance: instance.clone() });
     }
-    if !restored.is_available() && was(&restored.tags).is_none() {
+    let was_begun = was(&restored.tags).is_some();
+    if let Some((held, asked)) = checks(&restored.tags)
+        && held < asked
+        && !(request.despite_checks || was_begun)
+    {
+        refusals.push(PromoteRefusal::Wanting { instance: instance.clone(), held, asked });
+    }
+    if !restored.is_available() && !was_begun {
         refusals.push(PromoteRefusal::NotAvailable { instance, status: restored.status.clone() });
     }
     refusals
+}
+
+/// How many checks of its data held, of how many.
+fn checks(tags: &Tags) -> Option<(u64, u64)> {
+    let (held, asked) = tags.get(CHECKS)?.split_once('/')?;
+    Some((held.parse().ok()?, asked.parse().ok()?))
 }
 
 fn notes(request: &PromoteRequest, facts: &Facts) -> Vec<String> {
@@ -352,6 +374,12 @@ fn notes(request: &PromoteRequest, facts: &Facts) -> Vec<String> {
     if let Some(restored) = &facts.restored {
         let tag = |key| restored.tags.get(key).unwrap_or("what is not known");
         notes.push(format!("it was restored from {}, and has the data until {}", tag(FROM), tag(DONE)));
+        notes.push(match checks(&restored.tags) {
+            Some((held, asked)) => format!("{held} of {asked} checks of its data held when it was restored"),
+            None => {
+                "nobody has checked its data: the policy's `[[drill.checks]]` were not asked of it".to_owned()
+            }
+        });
     }
     notes.extend([
         "take a backup of it at once: RDS's own backups of it begin anew".to_owned(),
