@@ -13,6 +13,7 @@
 mod acknowledged;
 mod ahead;
 mod archive;
+mod behind_gap;
 mod beside;
 mod chain;
 mod check;

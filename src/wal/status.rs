@@ -4,14 +4,15 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use thiserror::Error;
 
+use super::behind_gap::base_behind_gaps;
 use super::listing::{self, ListError};
 use super::{
     Acknowledged, Archive, Beside, Follow, Gap, Holdings, KeptError, Moment, Position, Reach, ServerFacts,
     complete_by_server,
 };
-use crate::model::{Segment, Timeline, WalName};
+use crate::model::{BackupId, Segment, Timeline, WalName};
 use crate::pipeline::Identities;
-use crate::repository::Repository;
+use crate::repository::{Repository, StoreError};
 
 /// What one repository has of a cluster's log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub struct Standing {
     /// Where it ends; `None` where there is nothing.
     pub reach: Option<Reach>,
     pub moment: Moment,
+    /// Where log is missing: the newest base backup behind that, which can be brought to the end.
+    pub base: Option<BackupId>,
     /// The server was told that this is archived, and it is not there.
     pub lost: Option<WalName>,
     /// The newest log is not of the server's own timeline.
@@ -83,6 +86,8 @@ pub enum StandingError {
     List(#[from] ListError),
     #[error(transparent)]
     Kept(#[from] KeptError),
+    #[error("failed to look for base backups")]
+    Bases(#[source] StoreError),
 }
 
 /// Asks one repository. What the server was told must have been asked before; `server`: what it says itself, if it
@@ -108,8 +113,9 @@ pub async fn standing(
         Some(told) => told.is_lost_from(repository).await?.then_some(told.file),
         None => None,
     };
-    Ok(Standing {
+    let mut standing = Standing {
         lost,
+        base: None,
         beside: on.and_then(|on| Beside::of_held(&holdings, on)),
         timelines: holdings
             .timelines()
@@ -124,7 +130,12 @@ pub async fn standing(
         whole_since: end.as_ref().map(|(since, _)| *since),
         reach: end.map(|(_, reach)| reach),
         moment,
-    })
+    };
+    if let Some(reach) = standing.reach.as_ref().filter(|_| standing.has_gaps()) {
+        let base = base_behind_gaps(store, archive, &holdings, reach).await;
+        standing.base = base.map_err(StandingError::Bases)?;
+    }
+    Ok(standing)
 }
 
 /// From where everything is there up to the end of the server's timeline, and that end; of the newest one with any
@@ -143,6 +154,11 @@ impl Standing {
         self.timelines.iter().any(|timeline| !timeline.gaps.is_empty() || timeline.lacks_history)
     }
 
+    /// Whether log is missing that no base backup makes up for.
+    fn is_broken(&self) -> bool {
+        self.has_gaps() && self.base.is_none()
+    }
+
     /// How long ago the moment was up to which everything is there.
     pub fn behind(&self, now: DateTime<Utc>) -> Option<Duration> {
         let complete = self.moment.complete?;
@@ -152,11 +168,11 @@ impl Standing {
     pub fn verdict(&self, rpo: Duration, now: DateTime<Utc>) -> Verdict {
         match self.behind(now) {
             None if self.reach.is_none() => Verdict::Nothing,
-            None if self.has_gaps() => Verdict::Gap,
+            None if self.is_broken() => Verdict::Gap,
             None => Verdict::UnknownTime,
             Some(behind) if behind > rpo => Verdict::ObjectiveMissed,
             Some(_) if self.lost.is_some() => Verdict::Lost,
-            Some(_) if self.has_gaps() => Verdict::Gap,
+            Some(_) if self.is_broken() => Verdict::Gap,
             Some(behind) if behind > rpo * 3 / 4 => Verdict::Late,
             Some(_) => Verdict::Ok,
         }
@@ -177,6 +193,7 @@ mod tests {
             reach: None,
             lost: None,
             beside: None,
+            base: None,
             moment: Moment {
                 complete: minutes.map(|minutes| now - chrono::TimeDelta::minutes(minutes)),
                 newest_commit: None,

@@ -395,6 +395,8 @@ async fn a_stream_whose_slot_was_lost_goes_on_behind_a_gap_and_says_so() -> Outc
     streaming.system.expect(0, &["backup"]).await?;
     streaming.write(1).await?;
     streaming.system.expect(0, &["status"]).await?;
+    let status = streaming.system.expect(0, &["wal", "status"]).await?;
+    status.says(&format!("missing {broken}"))?.says("is behind that, and can be brought to the end")?;
     running.signal(Signal::TERM)?;
     assert_eq!(running.end().await?.code, Some(0));
     Ok(())

@@ -221,6 +221,12 @@ fn details(place: &Place, standing: &Standing) -> Vec<String> {
             timeline.in_names()
         ));
     }
+    if let Some(base) = &standing.base {
+        lines.push(format!(
+            "  {}: base backup {base} is behind that, and can be brought to the end; older ones only as far as what is missing",
+            place.name
+        ));
+    }
     lines
 }
 
@@ -328,7 +334,7 @@ fn row_document(place: &Place, verdict: Verdict, now: DateTime<Utc>) -> Value {
         "behind_seconds": standing.behind(now).map(|behind| behind.as_secs()),
         "whole_since": standing.whole_since, "end": standing.reach.as_ref().map(|reach| reach.end),
         "timelines": timelines.collect::<Vec<_>>(), "lost": standing.lost.map(|file| file.to_string()),
-        "beside": standing.beside,
+        "beside": standing.beside, "base_behind_gaps": standing.base,
     })
 }
 
