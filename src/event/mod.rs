@@ -185,6 +185,14 @@ impl std::fmt::Debug for Events {
     }
 }
 
+/// What stands against something: one thing as it is, several on lines of their own.
+pub fn listed(objections: &[impl std::fmt::Display]) -> String {
+    match objections {
+        [only] => only.to_string(),
+        several => several.iter().map(|objection| format!("\n- {objection}")).collect(),
+    }
+}
+
 /// An error and its causes in one line, for events, reports and records; a cause that the words before it
 /// already tell is left out.
 pub fn told(error: &(dyn std::error::Error + 'static)) -> String {

@@ -2,12 +2,13 @@ use thiserror::Error;
 
 use super::Refusal;
 use crate::aws::{AwsError, AwsFailure, PollError};
+use crate::event::listed;
 use crate::repository::SmallError;
 
 /// Why a restore into an instance was given up.
 #[derive(Debug, Error)]
 pub enum InstanceError {
-    #[error("refused: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    #[error("refused, and nothing was touched: {}", listed(.0))]
     Refused(Vec<Refusal>),
     #[error("failed to speak to AWS")]
     Client(#[from] AwsError),

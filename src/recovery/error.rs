@@ -5,6 +5,7 @@ use thiserror::Error;
 
 use super::Refusal;
 use super::unpack::UnpackError;
+use crate::event::listed;
 use crate::model::{BackupId, RepositoryName};
 use crate::pipeline::OpenError;
 use crate::platform::ProcessError;
@@ -13,11 +14,11 @@ use crate::repository::{Lost, StoreError};
 /// Why a recovery did not come about.
 #[derive(Debug, Error)]
 pub enum RecoveryError {
-    #[error("refused, and nothing was touched: {}", several(.0))]
+    #[error("refused, and nothing was touched: {}", listed(.0))]
     Refused(Vec<Refusal>),
-    #[error("failed to read any repository{}", reasons(.0))]
+    #[error("failed to read any repository{}", Lost::reasons(.0))]
     NoRepository(Vec<Lost>),
-    #[error("failed to find any write-ahead log of the cluster that was backed up{}", reasons(.0))]
+    #[error("failed to find any write-ahead log of the cluster that was backed up{}", Lost::reasons(.0))]
     NoLog(Vec<Lost>),
     #[error("failed to ask when a segment was written")]
     Tags(#[source] StoreError),
@@ -65,17 +66,6 @@ impl RecoveryError {
     pub fn is_interruption(&self) -> bool {
         matches!(self, Self::Interrupted | Self::Program(ProcessError::Interrupted { .. }))
     }
-}
-
-fn several(refusals: &[Refusal]) -> String {
-    match refusals {
-        [only] => only.to_string(),
-        several => several.iter().map(|refusal| format!("\n- {refusal}")).collect(),
-    }
-}
-
-fn reasons(lost: &[Lost]) -> String {
-    lost.iter().map(|lost| format!("; `{}`: {}", lost.name, lost.reason())).collect()
 }
 
 fn each_try(tries: &[(RepositoryName, String)]) -> String {

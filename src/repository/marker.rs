@@ -39,15 +39,11 @@ pub enum MarkerError {
     #[error(
         "failed to begin a repository: the primary must be reachable when its copies are used for the first \
          time{}",
-        reasons(.0)
+        Lost::reasons(.0)
     )]
     PrimaryNeeded(Vec<Lost>),
-    #[error("failed to reach any repository{}", reasons(.0))]
+    #[error("failed to reach any repository{}", Lost::reasons(.0))]
     NoneReachable(Vec<Lost>),
-}
-
-fn reasons(lost: &[Lost]) -> String {
-    lost.iter().map(|lost| format!("; `{}`: {}", lost.name, lost.reason())).collect()
 }
 
 impl MarkerError {

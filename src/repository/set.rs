@@ -36,6 +36,11 @@ impl Lost {
     pub fn reason(&self) -> String {
         crate::event::told(&*self.error)
     }
+
+    /// Each of them, to be put behind what failed.
+    pub fn reasons(lost: &[Self]) -> String {
+        lost.iter().map(|lost| format!("; `{}`: {}", lost.name, lost.reason())).collect()
+    }
 }
 
 /// How objects are written into each repository: never over another, and locked where the policy asks.

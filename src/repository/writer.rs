@@ -22,7 +22,7 @@ const TICK: Duration = Duration::from_millis(250);
 pub enum WriteError {
     #[error("failed to store `{artifact}`")]
     Producer { artifact: String, source: PipelineError },
-    #[error("failed to store `{artifact}` in any repository{}", reasons(.lost))]
+    #[error("failed to store `{artifact}` in any repository{}", Lost::reasons(.lost))]
     NoneLeft { artifact: String, lost: Vec<Lost> },
     #[error("failed to go on: the run was interrupted")]
     Interrupted,
@@ -30,10 +30,6 @@ pub enum WriteError {
     Manifest(#[source] manifest::ManifestError),
     #[error("failed to go on: a worker ended without a result")]
     Worker(#[source] tokio::task::JoinError),
-}
-
-fn reasons(lost: &[Lost]) -> String {
-    lost.iter().map(|lost| format!("; `{}`: {}", lost.name, lost.reason())).collect()
 }
 
 /// Writes one backup into every repository at once.

@@ -2,6 +2,7 @@ use thiserror::Error;
 
 use super::Refused;
 use crate::aws::{AwsError, AwsFailure, FailureKind, PollError};
+use crate::event::listed;
 use crate::model::{BackupId, SourceName};
 use crate::repository::SmallError;
 
@@ -54,7 +55,7 @@ impl Refusal {
 /// Why a restore was given up.
 #[derive(Debug, Error)]
 pub enum ResourceError {
-    #[error("refused: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    #[error("refused, and nothing was touched: {}", listed(.0))]
     Refused(Vec<Refusal>),
     #[error("failed to speak to AWS")]
     Client(#[from] AwsError),

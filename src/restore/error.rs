@@ -4,6 +4,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::{Difference, Refusal};
+use crate::event::listed;
 use crate::model::{BackupId, RepositoryName};
 use crate::pipeline::OpenError;
 use crate::platform::{FeedError, ProcessError};
@@ -13,9 +14,9 @@ use crate::repository::{Lost, ManifestError};
 /// Why a restore did not come about.
 #[derive(Debug, Error)]
 pub enum RestoreError {
-    #[error("refused, and nothing was touched: {}", several(.0))]
+    #[error("refused, and nothing was touched: {}", listed(.0))]
     Refused(Vec<Refusal>),
-    #[error("failed to read any repository{}", reasons(.0))]
+    #[error("failed to read any repository{}", Lost::reasons(.0))]
     NoRepository(Vec<Lost>),
     #[error("failed to read the manifest of `{backup}` from any repository that lists it")]
     Manifest {
@@ -87,17 +88,6 @@ impl RestoreError {
             _ => false,
         }
     }
-}
-
-fn several(refusals: &[Refusal]) -> String {
-    match refusals {
-        [only] => only.to_string(),
-        several => several.iter().map(|refusal| format!("\n- {refusal}")).collect(),
-    }
-}
-
-fn reasons(lost: &[Lost]) -> String {
-    lost.iter().map(|lost| format!("; `{}`: {}", lost.name, lost.reason())).collect()
 }
 
 fn each_try(tries: &[(RepositoryName, String)]) -> String {

@@ -33,7 +33,7 @@ const LINGER: Duration = Duration::from_secs(2);
 /// Why a file was not fetched. None of these says that it is not there.
 #[derive(Debug, Error)]
 pub enum FetchError {
-    #[error("failed to fetch `{name}`{}", reasons(.lost))]
+    #[error("failed to fetch `{name}`{}", Lost::reasons(.lost))]
     Unfetched { name: WalName, lost: Vec<Lost> },
     #[error(
         "`{name}` is missing, and `{later}` is there in {location}: this is a gap, not the end of the log"
@@ -43,16 +43,12 @@ pub enum FetchError {
     Place { name: WalName, source: Unusable },
     #[error("failed to put `{name}` together from what was shipped of it")]
     Pieces { name: WalName, source: Unusable },
-    #[error("failed to tell which cluster's log is meant{}", reasons(.0))]
+    #[error("failed to tell which cluster's log is meant{}", Lost::reasons(.0))]
     Whose(Vec<Lost>),
     #[error("failed to go on: a worker ended without a result")]
     Worker(#[source] tokio::task::JoinError),
     #[error("failed to go on: the run was interrupted")]
     Interrupted,
-}
-
-fn reasons(lost: &[Lost]) -> String {
-    lost.iter().map(|lost| format!("; `{}`: {}", lost.name, lost.reason())).collect()
 }
 
 /// That another repository was faster.

@@ -29,7 +29,7 @@ const SEEN_BEFORE: Duration = Duration::from_secs(2);
 pub enum PushError {
     #[error("failed to read what is to be archived")]
     File(#[source] FileError),
-    #[error("failed to archive `{name}` in {}{}", listed(.lost), reasons(.lost))]
+    #[error("failed to archive `{name}` in {}{}", listed(.lost), Lost::reasons(.lost))]
     NotEverywhere {
         name: WalName,
         /// Those that have it.
@@ -81,10 +81,6 @@ impl PushError {
 
 fn listed(lost: &[Lost]) -> String {
     lost.iter().map(|lost| format!("`{}`", lost.name)).collect::<Vec<_>>().join(" and ")
-}
-
-fn reasons(lost: &[Lost]) -> String {
-    lost.iter().map(|lost| format!("; `{}`: {}", lost.name, lost.reason())).collect()
 }
 
 /// Why one repository does not have a file.

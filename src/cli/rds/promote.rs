@@ -5,7 +5,7 @@ use super::super::error::CommandError;
 use super::super::exit::Exit;
 use super::super::known::warn_lost;
 use super::super::output::{Output, duration, style};
-use crate::event::told;
+use crate::event::{listed, told};
 use crate::instance::promote::{
     Done, Facts, PromoteError, PromoteRefusal, PromoteRequest, Promoter, Promotion, plan,
 };
@@ -177,7 +177,7 @@ async fn record(
 }
 
 fn refused(refusals: Vec<PromoteRefusal>) -> CommandError {
-    let words = refusals.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    let words = format!("refused, and nothing was touched: {}", listed(&refusals));
     let mut hints: Vec<_> = refusals.iter().map(PromoteRefusal::hint).collect();
     hints.dedup();
     hints.into_iter().fold(CommandError::new(Exit::Failed, words), |error, hint| error.hint(hint))
