@@ -6,6 +6,8 @@ pub const MANAGED: &str = "drctl:managed";
 pub const SYSTEM: &str = "drctl:system";
 /// The source of the policy that it is of.
 pub const SOURCE: &str = "drctl:source";
+/// On what is not a backup: its own name. What was made of it, by whomever, may have all of its tags.
+pub const NAME: &str = "drctl:name";
 const BACKUP: &str = "drctl:backup";
 const RUN: &str = "drctl:run";
 /// On what is temporary: who asked for it.

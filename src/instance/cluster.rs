@@ -12,7 +12,7 @@ use super::settings::{FROM, STANDS_FOR, Settings, is_default};
 use super::survey::{Lacks, Situation, lacks};
 use super::{InstanceError, InstancePlan, Key, Overrides, Refusal, Request, Run, Setting, Via};
 use crate::aws::rds::{Database, Moment, NewCluster, NewMember, Origin, Rds, RestoreWindow};
-use crate::aws::{AwsFailure, FailureKind, Poll, Progress, Seen, Tags};
+use crate::aws::{AwsFailure, FailureKind, NAME, Poll, Progress, Seen, Tags};
 use crate::model::{ClusterMember, ParameterGroup, RestoreProfile};
 use crate::policy::{Prices, RdsDatabase};
 
@@ -380,7 +380,7 @@ impl Run {
                 plan.own(rds, existing)?;
             } else {
                 self.events.notice(format!("making instance `{}`, {}", member.identifier, member.class));
-                let tags = tags.clone().with(STANDS_FOR, &member.stands_for);
+                let tags = tags.clone().with(NAME, &member.identifier).with(STANDS_FOR, &member.stands_for);
                 let call = async || rds.create_member(plan.to(), &cluster.new.engine, member, &tags).await;
                 match self.repeat(rds, plan, call).await {
                     // The answer to an earlier attempt was lost; whose it is, is seen when it can be seen.

@@ -3,7 +3,7 @@ use serde::Serialize;
 
 use super::cluster::ClusterPart;
 use super::overrides::begun_otherwise;
-use super::settings::{DONE, FROM, Settings, settings, tags};
+use super::settings::{DONE, FROM, Settings, checks, settings, tags};
 use super::survey::Situation;
 use super::{Changed, Chosen, Key, Refusal, Request};
 use crate::aws::rds::Database;
@@ -109,7 +109,7 @@ pub fn plan(request: &Request, mut found: Situation) -> Result<InstancePlan, Vec
     let changed = overrides.changed(&found.profile, &found.policy_names, found.is_home);
     found.profile = overrides.onto(found.profile);
     let lifetime = request.lifetime.as_ref();
-    let tags = tags(&found.profile, &request.system, &request.source, &found.chosen, lifetime);
+    let tags = tags(&found.profile, &request.system, &request.source, &request.to, &found.chosen, lifetime);
     let mut settings = settings(
         &found.profile,
         &found.chosen,
@@ -264,7 +264,9 @@ fn objections(request: &Request, found: &Situation, settings: &Settings, tags: &
             refusals.push(Refusal::Taken { what, to, region: taken_in })
         }
         Some(existing) => {
-            if let Some(until) = existing.tags.get(DONE) {
+            // Checks that did not hold, or could not be asked, are asked again.
+            let is_wanting = checks(&existing.tags).is_some_and(|(held, asked)| held < asked);
+            if let Some(until) = existing.tags.get(DONE).filter(|_| !is_wanting) {
                 refusals.push(Refusal::Done { to, region: taken_in, until: until.to_owned() });
             }
         }

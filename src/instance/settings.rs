@@ -2,7 +2,7 @@
 
 use super::{Chosen, Lifetime, Via};
 use crate::aws::rds::{Changes, NewInstance};
-use crate::aws::{EXPIRES, MANAGED, OWNER, SOURCE, SYSTEM, Tags};
+use crate::aws::{EXPIRES, MANAGED, NAME, OWNER, SOURCE, SYSTEM, Tags};
 use crate::model::{ParameterGroup, RegionNames, RestoreProfile, SourceName, SystemName};
 
 /// On a restored instance: what it was made from.
@@ -15,6 +15,12 @@ pub(super) const CHECKS: &str = "drctl:checks";
 pub(super) const STANDS_FOR: &str = "drctl:stands-for";
 /// RDS takes 50 tags; so many are left for drctl's own.
 const OWN_TAGS: usize = 50 - 10;
+
+/// How many checks of a database's data held when it was restored, of how many.
+pub(super) fn checks(tags: &Tags) -> Option<(u64, u64)> {
+    let (held, asked) = tags.get(CHECKS)?.split_once('/')?;
+    Some((held.parse().ok()?, asked.parse().ok()?))
+}
 
 /// Below this, gp3 has its speed from RDS, which refuses to be told of one.
 const GP3_TUNABLE: u64 = 400;
@@ -111,6 +117,7 @@ pub(super) fn tags(
     profile: &RestoreProfile,
     system: &SystemName,
     source: &SourceName,
+    to: &str,
     chosen: &Chosen,
     lifetime: Option<&Lifetime>,
 ) -> Tags {
@@ -121,6 +128,7 @@ pub(super) fn tags(
         .with(MANAGED, "true")
         .with(SYSTEM, system.as_str())
         .with(SOURCE, source.as_str())
+        .with(NAME, to)
         .with(FROM, chosen.via.tag());
     match lifetime {
         Some(lifetime) => {

@@ -1,6 +1,6 @@
 //! Finds what drctl made in RDS for a while and left behind, and removes it when its time is over.
 //!
-//! *Invariants.* Only what carries all of drctl's tags is listed at all, and each is looked at again before it
+//! *Invariants.* Only databases that carry all of drctl's tags are listed at all, and each is looked at again before it
 //! goes: see [`crate::aws::rds::Temporary`]. Backups have no expiry there: retention removes them.
 
 use std::time::Instant;

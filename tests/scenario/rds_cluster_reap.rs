@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use aws_sdk_rds::types::Tag;
+
 use super::support::Outcome;
 use super::support::classboard::{AWAY, HOME};
 use super::support::rds::{Fault, Settings, Timing, When, arn};
@@ -16,6 +18,18 @@ const FUTURE: (&str, &str) = ("drctl:expires", "2999-01-01T00:00:00Z");
 fn aurora(tags: &[(&str, &str)]) -> Settings {
     let tags = tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     Settings { tags, deletion_protection: false, ..Settings::aurora(AWAY) }
+}
+
+/// A cluster and its instances, each with its own name among its tags, as drctl makes them.
+async fn make(school: &School, name: &str, settings: Settings, members: &[&str]) -> Outcome<()> {
+    school.server.cluster(AWAY, name, settings, members).await?;
+    let client = school.server.client(AWAY);
+    let databases = members.iter().map(|member| ("db", *member)).chain([("cluster", name)]);
+    for (kind, database) in databases {
+        let tag = Tag::builder().key("drctl:name").value(database).build();
+        client.add_tags_to_resource().resource_name(arn(AWAY, kind, database)).tags(tag).send().await?;
+    }
+    Ok(())
 }
 
 /// What was deleted, in the order of the calls that RDS carried out.
@@ -45,20 +59,20 @@ async fn an_expired_cluster_goes_with_its_instances_and_nothing_else_does() -> O
         ("young", &[MANAGED, SYSTEM, FUTURE]),
     ];
     for (name, tags) in foreign {
-        school.server.cluster(AWAY, name, aurora(tags), &[&format!("{name}-1")]).await?;
+        make(&school, name, aurora(tags), &[&format!("{name}-1")]).await?;
     }
     let protected = Settings { deletion_protection: true, ..aurora(&all) };
-    school.server.cluster(AWAY, "protected", protected, &["protected-1"]).await?;
+    make(&school, "protected", protected, &["protected-1"]).await?;
     // One of its instances is somebody's who did not say that it may go.
-    school.server.cluster(AWAY, "shared", aurora(&all), &["shared-1", "shared-2"]).await?;
+    make(&school, "shared", aurora(&all), &["shared-1", "shared-2"]).await?;
     let client = school.server.client(AWAY);
     let call = client.remove_tags_from_resource().resource_name(arn(AWAY, "db", "shared-2"));
     call.tag_keys("drctl:expires").send().await?;
     // A promotion that was killed has taken the expiry from the cluster, and not yet from its instances.
-    school.server.cluster(AWAY, "promoted", aurora(&all), &["promoted-1"]).await?;
+    make(&school, "promoted", aurora(&all), &["promoted-1"]).await?;
     let call = client.remove_tags_from_resource().resource_name(arn(AWAY, "cluster", "promoted"));
     call.tag_keys("drctl:expires").send().await?;
-    school.server.cluster(AWAY, "brief", aurora(&all), &["brief-1", "brief-2"]).await?;
+    make(&school, "brief", aurora(&all), &["brief-1", "brief-2"]).await?;
 
     let shown = school.system.expect(0, &["rds", "reap"]).await?;
     shown.says("brief in us-west-2 has the instances brief-2, brief-1")?.says("Nothing was changed")?;
@@ -102,7 +116,7 @@ async fn a_reap_of_a_cluster_that_was_killed_or_refused_is_gone_on_with() -> Out
     let all = [MANAGED, SYSTEM, PAST];
     for (name, killed_at) in [("first", "first-2"), ("second", "second-1"), ("third", "third")] {
         let members = [format!("{name}-1"), format!("{name}-2")];
-        school.server.cluster(AWAY, name, aurora(&all), &members.each_ref().map(String::as_str)).await?;
+        make(&school, name, aurora(&all), &members.each_ref().map(String::as_str)).await?;
         let mut run = school.system.start(&["rds", "reap", "--apply"])?;
         school.server.reached(AWAY, killed_at, "deleting").await?;
         run.kill()?;
@@ -112,7 +126,7 @@ async fn a_reap_of_a_cluster_that_was_killed_or_refused_is_gone_on_with() -> Out
         assert_eq!(own, 3, "{name}: {:?}", deleted(&school));
     }
     // Where RDS does not take a cluster whose instances are still being deleted, it is asked again.
-    school.server.cluster(AWAY, "last", aurora(&all), &["last-1"]).await?;
+    make(&school, "last", aurora(&all), &["last-1"]).await?;
     let words = "Cluster cannot be deleted, it still contains DB instances in non-deleting state.";
     let refused = Fault::Error(400, "InvalidDBClusterStateFault", words);
     school.server.fail(When::action("DeleteDBCluster").times(3), refused);

@@ -7,7 +7,7 @@ use aws_sdk_rds::types::{ApplyMethod, Parameter};
 use drctl::aws::rds::{
     Changes, Database, NewCluster, NewInstance, NewMember, Origin, Rds, Refusal, Removal, SnapshotId,
 };
-use drctl::aws::{EXPIRES, MANAGED, SYSTEM, Tags};
+use drctl::aws::{EXPIRES, MANAGED, NAME, SYSTEM, Tags};
 use drctl::platform::{Clock as _, SystemClock};
 use drctl::policy::{AwsPlace, Credentials, RdsDatabase};
 
@@ -129,7 +129,7 @@ async fn a_cluster_is_described_restored_with_groups_made_anew_renamed_and_remov
         subnet_group: Some("private".to_owned()),
         security_groups: vec!["sg-0app".to_owned()],
         parameter_group: Some("school-cluster-anew".to_owned()),
-        tags: tags.clone(),
+        tags: tags.clone().with(NAME, "fresh"),
         ..NewInstance::default()
     };
     let engine = NewCluster { engine: "aurora-postgresql".to_owned(), ..NewCluster::default() };
@@ -140,7 +140,8 @@ async fn a_cluster_is_described_restored_with_groups_made_anew_renamed_and_remov
         parameter_group: Some("school-members-anew".to_owned()),
         ..NewMember::default()
     };
-    rds.create_member("fresh", "aurora-postgresql", &member, &tags).await?;
+    let member_tags = tags.clone().with(NAME, "fresh-1");
+    rds.create_member("fresh", "aurora-postgresql", &member, &member_tags).await?;
     let fresh = rds.database(&cluster("fresh")).await?.ok_or("no restored cluster")?;
     let group = fresh.profile.parameter_group.as_ref().map(|group| group.name.as_str());
     assert_eq!((members(&fresh), group), (vec!["fresh-1"], Some("school-cluster-anew")));
@@ -163,11 +164,12 @@ async fn a_cluster_is_described_restored_with_groups_made_anew_renamed_and_remov
     // Of the two clusters only the one that was made for a while is listed, and goes with its instance.
     let (system, now) = ("shop".parse()?, SystemClock.now());
     let listed = rds.temporary(&system, true).await?;
-    let [listed] = &listed.into_iter().filter(|one| one.id.kind() == "cluster").collect::<Vec<_>>()[..]
+    let [listed] =
+        &listed.into_iter().filter(|one| matches!(one.id, RdsDatabase::Cluster(_))).collect::<Vec<_>>()[..]
     else {
         return Err("not one cluster".into());
     };
-    assert_eq!((listed.id.name(), &listed.members[..]), ("fresh", &["fresh-1".to_owned()][..]));
+    assert_eq!((listed.id.identifier(), &listed.members[..]), ("fresh", &["fresh-1".to_owned()][..]));
     let others: drctl::model::SystemName = "other".parse()?;
     let refused = rds.remove(listed, &others, now).await?;
     assert_eq!(refused, Removal::Refused(Refusal::OtherSystem));

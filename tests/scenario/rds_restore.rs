@@ -213,6 +213,13 @@ async fn what_must_be_true_of_the_data_is_asked_and_said() -> Outcome<()> {
     board.system.expect(0, &despite).await?.says("1 of 2 checks of its data held")?;
 
     board.system.rewrite("at_least = 30", "at_least = 1")?;
+    // It was the check that was wrong.
+    board
+        .system
+        .expect(0, &restore("short").each_ref().map(String::as_str))
+        .await?
+        .says("`enough`: holds")?;
+    board.system.expect(0, &promote("short")).await?.says("2 of 2 checks of its data held")?;
     board.system.append(&check("gone", "sql = \"SELECT count(*) FROM teachers\"\nat_least = 1"))?;
     let run = board.system.expect(22, &restore("unclear").each_ref().map(String::as_str)).await?;
     run.says("`gone`: could not be asked")?.says("\"teachers\" does not exist")?;

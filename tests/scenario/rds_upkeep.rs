@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use aws_sdk_rds::types::Tag;
+
 use super::support::Outcome;
 use super::support::classboard::{AWAY, Classboard, HOME};
 use super::support::rds::{Fault, Gone, Settings, Timing, When};
@@ -123,25 +125,40 @@ async fn only_what_is_ours_and_expired_is_reaped() -> Outcome<()> {
     let (past, future) =
         (("drctl:expires", "2026-01-01T00:00:00Z"), ("drctl:expires", "2999-01-01T00:00:00Z"));
     let owner = ("drctl:owner", "ada");
-    let foreign: [(&str, &[(&str, &str)]); 6] = [
+    let foreign: [(&str, &[(&str, &str)]); 7] = [
         ("drctl-drill-unmanaged", &[system, past]),
         ("drctl-drill-other", &[managed, ("drctl:system", "shopping"), past]),
         ("drctl-drill-lasting", &[managed, system]),
         ("drctl-drill-young", &[managed, system, future, owner]),
         ("drctl-drill-odd", &[managed, system, ("drctl:expires", "soon")]),
         ("drctl-drill-protected", &[managed, system, past]),
+        // Made by somebody of what drctl made: RDS gives it the tags of that.
+        ("adas-own", &[managed, system, past, owner, ("drctl:name", "drctl-drill-left")]),
     ];
     for (name, pairs) in foreign {
-        let settings = Settings { deletion_protection: name.ends_with("protected"), ..tags(pairs) };
+        let mut settings = Settings { deletion_protection: name.ends_with("protected"), ..tags(pairs) };
+        settings.tags.entry("drctl:name".to_owned()).or_insert_with(|| name.to_owned());
         board.server.instance(AWAY, name, settings).await?;
     }
-    board.server.instance(AWAY, "drctl-drill-left", tags(&[managed, system, past, owner])).await?;
+    let left = [managed, system, past, owner, ("drctl:name", "drctl-drill-left")];
+    board.server.instance(AWAY, "drctl-drill-left", tags(&left)).await?;
+    // Somebody keeps what is in it; RDS can be told to give snapshots the tags of their instance.
+    let client = board.server.client(AWAY);
+    let keep = client.create_db_snapshot().db_snapshot_identifier("kept-by-ada");
+    let tagged = left.map(|(key, value)| Tag::builder().key(key).value(value).build());
+    keep.db_instance_identifier("drctl-drill-left").set_tags(Some(tagged.into())).send().await?;
+    until("it is there", || {
+        let known = board.server.snapshots(AWAY).into_iter();
+        known.into_iter().any(|one| one.id == "kept-by-ada" && one.status == "available")
+    })
+    .await?;
     let before = changes(&board);
 
     let run = board.system.expect(0, &["rds", "reap"]).await?;
     run.says("drctl-drill-left")?.says("ada")?.says("expired")?.says("Nothing was changed")?;
     run.says("deletion protection is on")?.says("it may stay until 2999")?;
-    for hidden in ["unmanaged", "other", "lasting"] {
+    run.says("adas-own in us-west-2: its tag `drctl:name` says `drctl-drill-left`")?;
+    for hidden in ["unmanaged", "other", "lasting", "kept-by-ada"] {
         assert!(!format!("{run:?}").contains(hidden), "{hidden}: {run:#?}");
     }
     assert_eq!(changes(&board), before);
@@ -158,6 +175,7 @@ async fn only_what_is_ours_and_expired_is_reaped() -> Outcome<()> {
     }
     assert_eq!(board.server.instances(HOME).len(), 1);
     assert_eq!((board.snapshots(HOME).len(), board.snapshots(AWAY).len()), (1, 1));
+    assert!(board.server.snapshots(AWAY).iter().any(|one| one.id == "kept-by-ada"));
     // Nothing is left to do.
     board.system.expect(0, &["rds", "reap", "--apply"]).await?;
     assert_eq!(changes(&board).len(), before.len() + 1);
@@ -168,8 +186,12 @@ async fn only_what_is_ours_and_expired_is_reaped() -> Outcome<()> {
 #[tokio::test]
 async fn what_was_taken_over_meanwhile_is_left() -> Outcome<()> {
     let board = Classboard::start(Timing::default()).await?;
-    let pairs =
-        [("drctl:managed", "true"), ("drctl:system", "shop"), ("drctl:expires", "2026-01-01T00:00:00Z")];
+    let pairs = [
+        ("drctl:managed", "true"),
+        ("drctl:system", "shop"),
+        ("drctl:name", "drctl-drill-left"),
+        ("drctl:expires", "2026-01-01T00:00:00Z"),
+    ];
     board.server.instance(AWAY, "drctl-drill-left", tags(&pairs)).await?;
     // Listing asks for all of them, the look before the deletion for the one.
     let slow = Fault::Delay(Duration::from_secs(3));

@@ -28,7 +28,7 @@ use crate::policy::AwsPlace;
 
 pub use automated::{AutomatedBackup, RestoreWindow};
 pub use database::{Database, Endpoint, Hydration};
-pub use remove::{Refusal, Removal, Temporary, TemporaryId};
+pub use remove::{Refusal, Removal, Temporary};
 pub use restore::{Changes, Moment, NewInstance, Origin};
 pub use restore_cluster::{NewCluster, NewMember};
 pub use snapshot::{CopyRequest, Snapshot, SnapshotId};

@@ -1,6 +1,9 @@
 //! The only calls that end anything in RDS. Each looks at the thing again just before, and ends it only if it
 //! says itself that it may be.
 //!
+//! Nothing temporary is a snapshot. One that somebody took of a temporary database has its tags, and is there because
+//! somebody wants it.
+//!
 //! An instance of a cluster goes with its cluster and never alone: what its own tags say may be left over from
 //! before the cluster became production. Deletion protection is the cluster's, and RDS would let its instances be
 //! deleted all the same.
@@ -8,45 +11,23 @@
 use chrono::{DateTime, Utc};
 use thiserror::Error;
 
-use super::super::{AwsFailure, EXPIRES, FailureKind, MANAGED, SYSTEM, Tags};
-use super::{Database, Rds, Snapshot, SnapshotId};
+use super::super::{AwsFailure, EXPIRES, FailureKind, MANAGED, NAME, SYSTEM, Tags};
+use super::{Database, Rds};
 use crate::model::SystemName;
 use crate::policy::RdsDatabase;
 
 /// Something of drctl in RDS that was made for a while.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Temporary {
-    pub id: TemporaryId,
+    pub id: RdsDatabase,
     pub status: String,
-    /// What RDS calls it for ever: another of the same name has another. A snapshot has its database's.
-    pub resource_id: Option<String>,
+    /// What RDS calls it for ever: another of the same name has another.
+    pub resource_id: String,
     pub tags: Tags,
     /// RDS refuses to delete it until somebody turns that off.
     pub is_protected: bool,
     /// Of a cluster: the instances that go before it, those that only read first.
     pub members: Vec<String>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TemporaryId {
-    Database(RdsDatabase),
-    Snapshot(SnapshotId),
-}
-
-impl TemporaryId {
-    pub fn name(&self) -> &str {
-        match self {
-            Self::Database(id) => id.identifier(),
-            Self::Snapshot(id) => id.as_str(),
-        }
-    }
-
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Database(id) => id.noun(),
-            Self::Snapshot(_) => "snapshot",
-        }
-    }
 }
 
 /// Why something is not removed.
@@ -58,6 +39,8 @@ pub enum Refusal {
     OtherSystem,
     #[error("it has no tag `{EXPIRES}`: it is there to stay")]
     Stays,
+    #[error("its tag `{NAME}` says `{0}`: it has its tags from that one, and drctl did not make it")]
+    Inherited(String),
     #[error("its tag `{EXPIRES}` is `{0}`, which is no time")]
     NoTime(String),
     #[error("it may stay until {}", .0.to_rfc3339())]
@@ -104,6 +87,10 @@ impl Temporary {
         if self.tags.get(SYSTEM) != Some(system.as_str()) {
             return Some(Refusal::OtherSystem);
         }
+        let named = self.tags.get(NAME).unwrap_or_default();
+        if named != self.id.identifier() {
+            return Some(Refusal::Inherited(named.to_owned()));
+        }
         let Some(text) = self.tags.get(EXPIRES) else { return Some(Refusal::Stays) };
         let Some(expires) = self.expires() else { return Some(Refusal::NoTime(text.to_owned())) };
         match self.status.as_str() {
@@ -125,24 +112,11 @@ impl From<Database> for Temporary {
         members.sort_by_key(|member| member.is_writer);
         Self {
             members: members.into_iter().map(|member| member.identifier).collect(),
-            id: TemporaryId::Database(database.id),
+            id: database.id,
             status: database.status,
-            resource_id: Some(database.resource_id),
+            resource_id: database.resource_id,
             tags: database.tags,
             is_protected: database.profile.deletion_protection.unwrap_or(false),
-        }
-    }
-}
-
-impl From<Snapshot> for Temporary {
-    fn from(snapshot: Snapshot) -> Self {
-        Self {
-            id: TemporaryId::Snapshot(snapshot.id),
-            status: snapshot.status,
-            resource_id: snapshot.resource_id,
-            tags: snapshot.tags,
-            is_protected: false,
-            members: vec![],
         }
     }
 }
@@ -160,7 +134,6 @@ impl Rds {
         if with_clusters {
             known.extend(self.clusters().await?.into_iter().map(Temporary::from));
         }
-        known.extend(self.all_manual_snapshots(with_clusters).await?.into_iter().map(Temporary::from));
         known.retain(|temporary| temporary.is_of(system));
         Ok(known)
     }
@@ -173,10 +146,7 @@ impl Rds {
         system: &SystemName,
         now: DateTime<Utc>,
     ) -> Result<Removal, AwsFailure> {
-        let standing = match &listed.id {
-            TemporaryId::Database(id) => self.database(id).await?.map(Temporary::from),
-            TemporaryId::Snapshot(id) => self.snapshot(id).await?.map(Temporary::from),
-        };
+        let standing = self.database(&listed.id).await?.map(Temporary::from);
         let Some(standing) = standing else { return Ok(Removal::Gone) };
         if standing.resource_id != listed.resource_id {
             return Ok(Removal::Refused(Refusal::Another));
@@ -232,25 +202,17 @@ impl Rds {
         call.send().await.map(drop).map_err(self.failed("DeleteDBInstance"))
     }
 
-    async fn delete(&self, id: &TemporaryId) -> Result<(), AwsFailure> {
+    async fn delete(&self, id: &RdsDatabase) -> Result<(), AwsFailure> {
         match id {
-            TemporaryId::Database(RdsDatabase::Instance(name)) => {
+            RdsDatabase::Instance(name) => {
                 let call = self.client.delete_db_instance().db_instance_identifier(name);
                 let call = call.skip_final_snapshot(true).delete_automated_backups(true);
                 call.send().await.map(drop).map_err(self.failed("DeleteDBInstance"))
             }
-            TemporaryId::Database(RdsDatabase::Cluster(name)) => {
+            RdsDatabase::Cluster(name) => {
                 let call = self.client.delete_db_cluster().db_cluster_identifier(name);
                 let call = call.skip_final_snapshot(true).delete_automated_backups(true);
                 call.send().await.map(drop).map_err(self.failed("DeleteDBCluster"))
-            }
-            TemporaryId::Snapshot(SnapshotId::Instance(name)) => {
-                let call = self.client.delete_db_snapshot().db_snapshot_identifier(name);
-                call.send().await.map(drop).map_err(self.failed("DeleteDBSnapshot"))
-            }
-            TemporaryId::Snapshot(SnapshotId::Cluster(name)) => {
-                let call = self.client.delete_db_cluster_snapshot().db_cluster_snapshot_identifier(name);
-                call.send().await.map(drop).map_err(self.failed("DeleteDBClusterSnapshot"))
             }
         }
     }
@@ -264,9 +226,9 @@ mod tests {
 
     fn refusal(tags: &[(&str, &str)], status: &str, is_protected: bool) -> Option<Refusal> {
         let tags = tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        let id = TemporaryId::Database(RdsDatabase::Instance("drctl-drill-1".to_owned()));
+        let id = RdsDatabase::Instance("drctl-drill-1".to_owned());
         let (status, members) = (status.to_owned(), vec![]);
-        let temporary = Temporary { id, status, resource_id: None, tags, is_protected, members };
+        let temporary = Temporary { id, status, resource_id: "db-1".to_owned(), tags, is_protected, members };
         let refusal = temporary.refusal(&"shop".parse().unwrap(), NOW.parse().unwrap());
         // What is not of this system and for a while is not even listed.
         let stays = matches!(refusal, Some(Refusal::NotManaged | Refusal::OtherSystem | Refusal::Stays));
@@ -275,21 +237,32 @@ mod tests {
     }
 
     #[test]
-    fn only_what_carries_all_three_tags_and_is_expired_goes() {
+    fn only_what_carries_all_tags_and_its_own_name_and_is_expired_goes() {
         let (managed, system, past) =
             ((MANAGED, "true"), (SYSTEM, "shop"), (EXPIRES, "2026-11-21T11:59:59+00:00"));
-        let all = [managed, system, past];
+        let name = (NAME, "drctl-drill-1");
+        let all = [managed, system, name, past];
         assert_eq!(refusal(&all, "available", false), None);
         assert_eq!(refusal(&[system, past], "available", false), Some(Refusal::NotManaged));
         assert_eq!(refusal(&[(MANAGED, "yes"), system, past], "available", false), Some(Refusal::NotManaged));
         assert_eq!(refusal(&[managed, past], "available", false), Some(Refusal::OtherSystem));
         let other = (SYSTEM, "shopping");
         assert_eq!(refusal(&[managed, other, past], "available", false), Some(Refusal::OtherSystem));
-        assert_eq!(refusal(&[managed, system], "available", false), Some(Refusal::Stays));
+        assert_eq!(refusal(&[managed, system, name], "available", false), Some(Refusal::Stays));
+        for named in ["", "drctl-drill-2"] {
+            let inherited = [managed, system, (NAME, named), past];
+            assert_eq!(refusal(&inherited, "available", false), Some(Refusal::Inherited(named.to_owned())));
+        }
         let future = (EXPIRES, "2026-11-21T12:00:01Z");
-        assert!(matches!(refusal(&[managed, system, future], "available", false), Some(Refusal::NotYet(_))));
+        assert!(matches!(
+            refusal(&[managed, system, name, future], "available", false),
+            Some(Refusal::NotYet(_))
+        ));
         let odd = (EXPIRES, "yesterday");
-        assert!(matches!(refusal(&[managed, system, odd], "available", false), Some(Refusal::NoTime(_))));
+        assert!(matches!(
+            refusal(&[managed, system, name, odd], "available", false),
+            Some(Refusal::NoTime(_))
+        ));
         assert_eq!(refusal(&all, "available", true), Some(Refusal::Protected));
         assert!(matches!(refusal(&all, "deleting", false), Some(Refusal::Going(_))));
     }

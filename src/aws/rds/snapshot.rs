@@ -125,15 +125,6 @@ impl Rds {
         }
     }
 
-    /// Every manual snapshot of this region, of all databases.
-    pub async fn all_manual_snapshots(&self, with_clusters: bool) -> Result<Vec<Snapshot>, AwsFailure> {
-        let mut known = self.instance_snapshots().await?;
-        if with_clusters {
-            known.extend(self.cluster_snapshots().await?);
-        }
-        Ok(known)
-    }
-
     async fn instance_snapshots(&self) -> Result<Vec<Snapshot>, AwsFailure> {
         let asked = self.client.describe_db_snapshots().snapshot_type("manual");
         let mut pages = asked.into_paginator().send();

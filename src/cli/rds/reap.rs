@@ -10,7 +10,7 @@ use crate::cli::table::{Cell, Table};
 use crate::policy::SourceConfig;
 use crate::upkeep::reap::{Leftover, Plan, plan, remove};
 
-/// Remove instances, clusters and snapshots that drctl made for a while and left behind
+/// Remove instances and clusters that drctl made for a while and left behind
 ///
 /// Shows what it would remove, and changes nothing without `--apply`. Removes only what carries drctl's tags, is
 /// of this policy's system, and whose time to stay is over; backups carry no such time. Each is looked at again
@@ -97,8 +97,8 @@ fn row<'a>(leftover: &'a Leftover, outcome: &'static str, reason: Option<String>
     let temporary = &leftover.temporary;
     Row {
         region: &leftover.region,
-        kind: temporary.id.kind(),
-        name: temporary.id.name(),
+        kind: temporary.id.noun(),
+        name: temporary.id.identifier(),
         owner: temporary.tags.get(OWNER),
         expires: temporary.expires(),
         members: &temporary.members,

@@ -2,7 +2,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 use super::super::plan::is_identifier;
-use super::super::settings::{CHECKS, DONE, FROM};
+use super::super::settings::{DONE, FROM, checks};
 use super::members::{MemberFacts, Rename, Renames, renames};
 use crate::aws::rds::Database;
 use crate::aws::{EXPIRES, Tags};
@@ -218,7 +218,7 @@ impl PromoteRefusal {
                 "Run the restore again: it goes on until it can be used."
             }
             Self::Wanting { .. } => {
-                "The restore said which do not hold, and why. Restore from another moment; or, if it is wanted as it is, say `--despite-checks`."
+                "The same restore again asks them once more, and says which do not hold and why. Restore another moment; or, if it is wanted as it is, say `--despite-checks`."
             }
             Self::NameTaken { .. } | Self::Identifier(_) => "Name another with `--put-aside-as`.",
             Self::Foreign { .. } => "Look at what it is; rename it if it is yours, and promote again.",
@@ -361,12 +361,6 @@ fn unfit(request: &PromoteRequest, restored: &Database, name: &str) -> Vec<Promo
         refusals.push(PromoteRefusal::NotAvailable { instance, status: restored.status.clone() });
     }
     refusals
-}
-
-/// How many checks of its data held, of how many.
-fn checks(tags: &Tags) -> Option<(u64, u64)> {
-    let (held, asked) = tags.get(CHECKS)?.split_once('/')?;
-    Some((held.parse().ok()?, asked.parse().ok()?))
 }
 
 fn notes(request: &PromoteRequest, facts: &Facts) -> Vec<String> {
