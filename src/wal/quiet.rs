@@ -18,15 +18,16 @@ pub fn complete_by_server(facts: &ServerFacts, reach: &Reach) -> Option<DateTime
     if facts.is_standby || reach.end.timeline != facts.timeline {
         return None;
     }
-    let ends_at = |offset: u64| reach.end.lsn.0.saturating_add(offset);
-    if ends_at(SHORTEST_RECORD) > facts.lsn.0 {
+    // It has written more meanwhile; or it was put back in time, and writes something else there.
+    let missing = facts.lsn.0.checked_sub(reach.end.lsn.0)?;
+    if missing < SHORTEST_RECORD {
         return Some(facts.asked - WHILE_WRITTEN);
     }
     let size = facts.segment_size;
     let written_now = size.begin_of(size.number_of(facts.lsn));
     let timeout = TimeDelta::from_std(facts.archive_timeout).ok().filter(|timeout| !timeout.is_zero())?;
     // Whatever is committed in the segment that is written now has not waited longer.
-    (ends_at(0) >= written_now.0).then(|| facts.asked - timeout - ENDED_LATE)
+    (reach.end.lsn >= written_now).then(|| facts.asked - timeout - ENDED_LATE)
 }
 
 #[cfg(test)]
@@ -68,6 +69,8 @@ mod tests {
         assert_eq!(ago(&facts(3 * SEGMENT - 1, 0), &whole), None);
         // A segment that is complete is not there.
         assert_eq!(ago(&facts(3 * SEGMENT, 5), &whole), None);
+        // It was put back in time.
+        assert_eq!(ago(&facts(2 * SEGMENT - 1, 5), &whole), None);
         let standby = ServerFacts { is_standby: true, ..facts(2 * SEGMENT, 5) };
         let promoted = ServerFacts { timeline: Timeline::FIRST.next(), ..facts(2 * SEGMENT, 5) };
         assert_eq!((ago(&standby, &whole), ago(&promoted, &whole)), (None, None));

@@ -15,11 +15,12 @@ use crate::wal::horizon::Sighting;
 const LOOK: Duration = Duration::from_secs(5);
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
-// A standby may be behind, and says nothing of what was committed. What a receiver has is what it says itself.
+// A standby may be behind, and says nothing of what was committed. A receiver says itself what it has; a role that may
+// not read that sees what the server keeps for it.
 const SIGHT: &str = "
 SELECT substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) AS timeline,
        pg_current_wal_lsn()::text AS end,
-       coalesce(r.flush_lsn, '0/0')::text AS received
+       coalesce(r.flush_lsn, s.restart_lsn, '0/0')::text AS received
   FROM pg_replication_slots s JOIN pg_stat_replication r ON r.pid = s.active_pid
  WHERE s.slot_name = $1 AND NOT pg_is_in_recovery()";
 
