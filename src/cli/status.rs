@@ -72,7 +72,7 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
         });
     }
     let of_aws = match &known.refreshed {
-        Some(_) => regions::ask(&known.policy).await,
+        Some(_) => regions::ask(&known.policy, &entries).await,
         None => regions::as_recorded(&known.policy, &entries),
     };
     if known.refreshed.is_none() && !of_aws.is_empty() {

@@ -1,5 +1,7 @@
 //! A resource that AWS Backup protects: its vaults, their locks, its plan, and what there is of it.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 
 use super::{Area, Finding};
@@ -14,7 +16,7 @@ const DAYS_OF_A_MONTH: u64 = 31;
 pub(super) async fn examine(policy: &Policy, source: &Source, now: DateTime<Utc>) -> Vec<Finding> {
     let SourceConfig::AwsBackup(config) = &source.config else { return vec![] };
     let subject = source.name.as_str();
-    let regions = in_each_region(config, &policy.system, &source.name).await;
+    let regions = in_each_region(config, &policy.system, &source.name, &BTreeSet::new()).await;
     let needed = policy.retention.as_ref().map(|retention| longest(retention.rules_for(&source.name)));
     let mut findings = Vec::new();
     for region in &regions {
@@ -114,6 +116,15 @@ fn describe_newest(
     let place = &region.region;
     let created = found.newest.as_ref().and_then(|point| Some((point, point.created?)));
     let Some((point, created)) = created else {
+        if found.is_untold {
+            return Finding::note(
+                Area::Source,
+                subject,
+                format!(
+                    "which recovery point in {place} is the newest of drctl's only the manifests say: `drctl status` reads them"
+                ),
+            );
+        }
         return Finding::warning(
             Area::Source,
             subject,

@@ -32,12 +32,19 @@ pub(super) fn add(builder: &mut Builder<'_>, source: &AwsBackupSource) -> Result
     builder.document.allow("LookIntoTheVaults", &look, vaults, plain());
     let read = ["backup:DescribeRecoveryPoint", "backup:ListTags"];
     builder.document.allow("LookAtRecoveryPoints", &read, points.clone(), plain());
+    // AWS Backup does not say the tags of what is RDS's.
+    let snapshots: Vec<String> =
+        points.iter().filter(|arn| arn.split(':').nth(2) == Some("rds")).cloned().collect();
+    let read = ["rds:ListTagsForResource"];
+    builder.document.allow("ReadTagsOfSnapshotsOfAwsBackup", &read, snapshots.clone(), plain());
     let ours = Conditions::when("StringEquals", format!("aws:ResourceTag/{MANAGED}"), &["true"]);
     let pass = Conditions::when("StringEquals", "iam:PassedToService", &["backup.amazonaws.com"]);
     match builder.role {
         Role::Writer => {
             builder.document.allow("TakeRecoveryPoints", &["backup:StartBackupJob"], [own], plain());
             builder.document.allow("TagThem", &["backup:TagResource"], points.clone(), plain());
+            let tag = ["rds:AddTagsToResource"];
+            builder.document.allow("TagSnapshotsOfAwsBackup", &tag, snapshots, plain());
             // Recorded beside the backup, for when the region cannot be asked.
             let read = ["backup:GetRecoveryPointRestoreMetadata"];
             builder.document.allow("ReadWhatARestoreSays", &read, points.clone(), plain());
@@ -80,6 +87,9 @@ pub(super) fn add(builder: &mut Builder<'_>, source: &AwsBackupSource) -> Result
     }
     if source.plan.is_some() && matches!(builder.role, Role::Writer | Role::Auditor) {
         let plan = format!("arn:{}:backup:{home}:{}:backup-plan:*", partition(home), account.as_str());
+        // Which vaults it writes to is in the plan, and may be changed there.
+        let list = ["backup:ListRecoveryPointsByBackupVault"];
+        builder.document.allow("ListWhatThePlanMade", &list, [vault(home, "*")], plain());
         let read = ["backup:GetBackupPlan", "backup:GetBackupSelection", "backup:ListBackupSelections"];
         builder.document.allow("ReadThePlan", &read, [plan], plain());
         builder.document.anywhere(&["backup:ListBackupPlans"]);
@@ -87,15 +97,50 @@ pub(super) fn add(builder: &mut Builder<'_>, source: &AwsBackupSource) -> Result
     Ok(())
 }
 
-/// Recovery points of some services are things of theirs, under names AWS Backup gives.
+/// Recovery points of some services are things of theirs, under names AWS Backup gives; continuous ones of
+/// databases, and those of tables with AWS Backup's advanced features, are AWS Backup's own.
 fn recovery_points(resource: &str, region: &str, account: &Account) -> Vec<String> {
     let (partition, account) = (partition(region), account.as_str());
-    let mut parts = resource.split(':').skip(2);
-    match parts.next().unwrap_or_default() {
+    let own = |name: &str| format!("arn:{partition}:backup:{region}:{account}:recovery-point:{name}");
+    let parts: Vec<_> = resource.splitn(6, ':').collect();
+    let [service, name] = [2, 5].map(|at| parts.get(at).copied().unwrap_or_default());
+    match service {
         "rds" => ["snapshot", "cluster-snapshot"]
             .map(|kind| format!("arn:{partition}:rds:{region}:{account}:{kind}:awsbackup:*"))
-            .to_vec(),
+            .into_iter()
+            .chain([own("continuous:*")])
+            .collect(),
         "ec2" => ["snapshot", "image"].map(|kind| format!("arn:{partition}:ec2:{region}::{kind}/*")).to_vec(),
-        _ => vec![format!("arn:{partition}:backup:{region}:{account}:recovery-point:*")],
+        "dynamodb" => {
+            vec![format!("arn:{partition}:dynamodb:{region}:{account}:{name}/backup/*"), own("*")]
+        }
+        _ => vec![own("*")],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn recovery_points_are_named_as_the_service_that_keeps_them_names_them() {
+        let account: Account = "123456789012".parse().unwrap();
+        let of = |resource: &str| recovery_points(resource, "us-west-2", &account);
+        assert_eq!(
+            of("arn:aws:rds:us-east-1:123456789012:db:shop"),
+            [
+                "arn:aws:rds:us-west-2:123456789012:snapshot:awsbackup:*",
+                "arn:aws:rds:us-west-2:123456789012:cluster-snapshot:awsbackup:*",
+                "arn:aws:backup:us-west-2:123456789012:recovery-point:continuous:*",
+            ]
+        );
+        assert_eq!(
+            of("arn:aws:dynamodb:us-east-1:123456789012:table/orders"),
+            [
+                "arn:aws:dynamodb:us-west-2:123456789012:table/orders/backup/*",
+                "arn:aws:backup:us-west-2:123456789012:recovery-point:*",
+            ]
+        );
+        assert_eq!(of("arn:aws:s3:::shop"), ["arn:aws:backup:us-west-2:123456789012:recovery-point:*"]);
     }
 }

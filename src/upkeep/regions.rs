@@ -1,6 +1,6 @@
 //! What AWS keeps of a source, region by region, whichever of its services keeps it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
@@ -69,8 +69,8 @@ pub struct NewestPoint {
     pub of_plan: bool,
 }
 
-/// Asks every region of every source whose backups AWS keeps.
-pub async fn ask(policy: &Policy) -> Regions {
+/// Asks every region of every source whose backups AWS keeps. `entries`: what is known of their backups.
+pub async fn ask(policy: &Policy, entries: &[BackupEntry]) -> Regions {
     let asked = policy.sources.iter().map(async |source| {
         let name = &source.name;
         let kept = match &source.config {
@@ -81,7 +81,7 @@ pub async fn ask(policy: &Policy) -> Regions {
             }
             SourceConfig::AwsBackup(config) => KeptByAws {
                 service: Service::AwsBackup,
-                regions: vault_regions::ask(config, &policy.system, name).await,
+                regions: vault_regions::ask(config, &policy.system, name, &recorded(entries, name)).await,
                 is_dumped: false,
             },
             _ => return None,
@@ -121,6 +121,13 @@ pub fn as_recorded(policy: &Policy, entries: &[BackupEntry]) -> Regions {
         Some((source.name.clone(), KeptByAws { service, regions, is_dumped }))
     });
     recorded.collect()
+}
+
+/// ARNs of all that manifests of the source say AWS keeps.
+fn recorded(entries: &[BackupEntry], name: &SourceName) -> BTreeSet<String> {
+    let own = entries.iter().filter(|entry| entry.manifest.source == *name);
+    let held = own.flat_map(|entry| &entry.manifest.managed).flat_map(|managed| &managed.held);
+    held.map(|copy| copy.arn.clone()).collect()
 }
 
 fn is_dumped(rds: &RdsSource) -> bool {

@@ -1,5 +1,7 @@
 //! What AWS Backup has of a resource, region by region: drctl's own recovery points, and those of the source's plan.
 
+use std::collections::BTreeSet;
+
 use super::regions::{NewestPoint, RegionHolding};
 use crate::model::{SourceName, SystemName};
 use crate::policy::AwsBackupSource;
@@ -9,8 +11,9 @@ pub(super) async fn ask(
     config: &AwsBackupSource,
     system: &SystemName,
     name: &SourceName,
+    recorded: &BTreeSet<String>,
 ) -> Vec<RegionHolding> {
-    in_each_region(config, system, name).await.into_iter().map(holding).collect()
+    in_each_region(config, system, name, recorded).await.into_iter().map(holding).collect()
 }
 
 fn holding(region: InRegion) -> RegionHolding {

@@ -127,6 +127,62 @@ async fn a_recovery_point_is_made_and_copied_and_carries_our_tags() -> Outcome<(
     Ok(())
 }
 
+/// Recovery points of databases are snapshots of RDS, and AWS Backup does not say their tags.
+#[tokio::test]
+async fn a_databases_recovery_points_are_known_by_what_rds_says_of_them() -> Outcome<()> {
+    for kind in ["db", "cluster"] {
+        let stage = Stage::of(&format!("arn:aws:rds:{EAST}:123456789012:{kind}:shop")).await?;
+        stage.kill_at(JobKind::Copy, "RUNNING").await?;
+        stage.aws.world().release();
+        stage.system.expect(0, &["backup"]).await?;
+        let id = stage.manifest()?["id"].clone();
+        for (region, vault) in [(EAST, "daily"), (WEST, "away")] {
+            let world = stage.aws.world();
+            let points = world.points(region, vault);
+            let [own] = points.as_slice() else { return Err(format!("{points:#?}").into()) };
+            assert!(own.arn.starts_with("arn:aws:rds:"), "{}", own.arn);
+            assert_eq!(own.tags.get("drctl:backup").map(String::as_str), id.as_str());
+        }
+        stage.system.expect(0, &["backup"]).await?;
+        stage.system.expect(0, &["status"]).await?;
+        assert_eq!(stage.aws.world().count("StartBackupJob"), 2);
+        assert_eq!(stage.aws.world().count("ListTags"), 0);
+    }
+    Ok(())
+}
+
+/// Nobody can be asked for the tags of a table's recovery points, so the manifests say which are drctl's.
+#[tokio::test]
+async fn a_tables_recovery_points_are_known_by_the_manifests() -> Outcome<()> {
+    let table = format!("arn:aws:dynamodb:{EAST}:123456789012:table/orders");
+    let stage = Stage::of(&table).await?;
+    stage.system.rewrite(&format!("copy_to = {{ {WEST} = {{ vault = \"away\" }} }}"), "")?;
+    stage.system.expect(0, &["backup"]).await?;
+    let held = stage.manifest()?["managed"]["held"][0]["arn"].clone();
+    stage.system.expect(0, &["backup"]).await?;
+    stage.aws.world().add_point(EAST, "daily", &table, chrono::TimeDelta::zero(), None);
+    let status = stage.system.expect(0, &["status", "--output", "json"]).await?;
+    let point = &status.document()?["sources"][0]["places"][0]["point"]["arn"];
+    let own: Vec<_> = stage.aws.world().points(EAST, "daily").iter().map(|point| point.arn.clone()).collect();
+    assert_eq!(own.len(), 3);
+    assert!(point.as_str().is_some_and(|arn| arn.starts_with(&table)) && *point != held, "{status:#?}");
+    let doctor = stage.system.expect(3, &["doctor", "--output", "json"]).await?;
+    doctor.says("only the manifests say")?;
+    assert_eq!(stage.aws.world().count("ListTags"), 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_copy_that_cannot_be_tagged_is_kept_and_told_of() -> Outcome<()> {
+    let stage = Stage::of(&format!("arn:aws:rds:{EAST}:123456789012:db:shop")).await?;
+    stage.aws.world().fail(Fault::of("AddTagsToResource", usize::MAX, Trouble::AccessDenied));
+    let run = stage.system.expect(3, &["backup"]).await?;
+    run.says("the copy in us-west-2 is there, and could not be given drctl's tags")?;
+    assert_eq!(stage.manifest()?["managed"]["held"].as_array().map(Vec::len), Some(2));
+    stage.system.expect(0, &["status"]).await?;
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_backup_killed_at_any_state_is_gone_on_with_and_made_once() -> Outcome<()> {
     for (kind, state) in [

@@ -10,6 +10,7 @@ use drctl::policy::{AwsPlace, Credentials};
 
 use super::recovery_point::{EAST, Stage};
 use super::support::Outcome;
+use super::support::backup_vaults::fault::{Fault, Trouble};
 use super::support::system::write_private;
 
 async fn client(stage: &Stage) -> Outcome<AwsBackup> {
@@ -65,6 +66,11 @@ async fn a_removal_that_aws_only_says_it_did_is_found_out_and_foreign_ones_are_l
 
     let refused = aws.delete_point("daily", &foreign).await;
     assert!(matches!(refused, Err(AwsFailure { kind: FailureKind::Forbidden, .. })), "{refused:?}");
+    // Nor is one whose tags nobody says.
+    stage.aws.world().fail(Fault::of("ListTags", 1, Trouble::NotFound));
+    let refused = aws.delete_point("daily", &own).await;
+    assert!(matches!(refused, Err(AwsFailure { kind: FailureKind::Forbidden, .. })), "{refused:?}");
+    assert_eq!(stage.aws.world().count("DeleteRecoveryPoint"), 0);
     stage.aws.world().cannot_delete = true;
     assert!(!aws.delete_point("daily", &own).await?);
     assert_eq!(stage.aws.world().points(EAST, "daily").len(), 2);

@@ -88,6 +88,14 @@ async fn status_counts_the_newest_of_each_region() -> Outcome<()> {
     assert_eq!(regions[1]["newest"]["backup"], stage.manifest()?["id"], "{run:#?}");
     assert_eq!(regions[0]["verdict"], "ok", "{regions}");
 
+    // Nor those of a plan that the policy does not name, however many.
+    for _ in 0..12 {
+        let mut world = stage.aws.world();
+        world.add_point(EAST, "daily", BUCKET, TimeDelta::zero(), Some("hourly"));
+        world.add_point(WEST, "away", BUCKET, TimeDelta::zero(), Some("hourly"));
+    }
+    stage.system.expect(0, &["status"]).await?;
+
     // A region that has lost its recovery points misses the objective, though every manifest stands.
     if let Some(vault) = stage.aws.world().vault(WEST, "away") {
         vault.points.clear();

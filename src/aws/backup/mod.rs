@@ -3,7 +3,8 @@
 //!
 //! *Invariants.* What is not there is `None`, every other failure an [`AwsFailure`](super::AwsFailure). Lists are
 //! whole: every page is read. Whoever starts a job gives it a token: one that the SDK made up would be another
-//! one in the next process. A state that is not known is work that goes on.
+//! one in the next process. A state that is not known is work that goes on. AWS Backup is asked for the tags of
+//! what is its own only; those of other recovery points are with the service that keeps them.
 //!
 //! *Not here.* What is done with it, and in which order: [`crate::source`] and the use cases.
 
@@ -27,6 +28,7 @@ pub use copy_job::{CopyJob, CopyRequest};
 pub use plan::{Coverage, Plan, Selection};
 pub use point::RecoveryPoint;
 pub use restore_job::{RestoreJob, RestoreRequest};
+pub use tags::has_known_tags;
 pub use validation::Validation;
 pub use vault::{Vault, VaultLock};
 
@@ -34,13 +36,17 @@ pub use vault::{Vault, VaultLock};
 #[derive(Clone, Debug)]
 pub struct AwsBackup {
     client: Client,
+    /// Recovery points of databases are snapshots of RDS, and so are their tags.
+    rds: aws_sdk_rds::Client,
     region: String,
 }
 
 impl AwsBackup {
     /// Nothing is asked yet.
     pub async fn of(place: &AwsPlace) -> Result<Self, AwsError> {
-        Ok(Self { client: Client::new(&sdk_config(place).await?), region: place.region.clone() })
+        let config = sdk_config(place).await?;
+        let (client, rds) = (Client::new(&config), aws_sdk_rds::Client::new(&config));
+        Ok(Self { client, rds, region: place.region.clone() })
     }
 
     pub fn region(&self) -> &str {

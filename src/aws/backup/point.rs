@@ -4,7 +4,7 @@ use aws_sdk_backup::types::RecoveryPointByBackupVault;
 use chrono::{DateTime, Utc};
 
 use super::super::answer::{found, time};
-use super::super::{AwsFailure, FailureKind, Tags};
+use super::super::{AwsFailure, FailureKind};
 use super::AwsBackup;
 use super::answer::{message, number};
 
@@ -89,13 +89,20 @@ impl AwsBackup {
     }
 
     /// Removes one that drctl made, and looks whether it is gone: without the permission, AWS answers that all
-    /// is well and leaves it there. `false`: it is still there.
+    /// is well and leaves it there. One whose tags cannot be read is nobody's known. `false`: it is still there.
     pub async fn delete_point(&self, vault: &str, arn: &str) -> Result<bool, AwsFailure> {
         let operation = "DeleteRecoveryPoint";
-        let tags: Option<Tags> = found(self.tags(arn).await)?;
-        if tags.is_some_and(|tags| !tags.is_managed()) {
+        if self.point(vault, arn).await?.is_none() {
+            return Ok(true);
+        }
+        let why_not = match found(self.tags(arn).await)?.flatten() {
+            Some(tags) if tags.is_managed() => None,
+            Some(_) => Some("does not carry drctl's tag"),
+            None => Some("has no tags that drctl can read"),
+        };
+        if let Some(why_not) = why_not {
             let kind = FailureKind::Forbidden;
-            let detail = format!("{arn} does not carry drctl's tag, so it is not drctl's to remove");
+            let detail = format!("{arn} {why_not}, so it is not drctl's to remove");
             return Err(AwsFailure { operation, region: self.region.clone(), kind, code: None, detail });
         }
         let asked =

@@ -1,23 +1,81 @@
 use super::super::{AwsFailure, Tags};
 use super::AwsBackup;
 
+/// Who has the tags of a recovery point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Keeper {
+    AwsBackup,
+    Rds,
+    /// A service that drctl does not speak to: EC2 for volumes, DynamoDB for tables without AWS Backup's advanced
+    /// features.
+    Another,
+}
+
+impl Keeper {
+    fn of(arn: &str) -> Self {
+        match arn.split(':').nth(2) {
+            Some("backup") => Self::AwsBackup,
+            Some("rds") => Self::Rds,
+            _ => Self::Another,
+        }
+    }
+}
+
+/// Whether its tags can be asked for.
+pub fn has_known_tags(arn: &str) -> bool {
+    Keeper::of(arn) != Keeper::Another
+}
+
 impl AwsBackup {
-    /// Of a recovery point.
-    pub async fn tags(&self, arn: &str) -> Result<Tags, AwsFailure> {
+    /// Of a recovery point; `None` where drctl cannot ask who has them.
+    pub async fn tags(&self, arn: &str) -> Result<Option<Tags>, AwsFailure> {
+        match Keeper::of(arn) {
+            Keeper::AwsBackup => {}
+            Keeper::Rds => {
+                let asked = self.rds.list_tags_for_resource().resource_name(arn).send().await;
+                let answer = asked.map_err(self.failed("ListTagsForResource"))?;
+                return Ok(Some(answer.tag_list.into()));
+            }
+            Keeper::Another => return Ok(None),
+        }
         let mut pages = self.client.list_tags().resource_arn(arn).into_paginator().send();
         let mut tags = Vec::new();
         while let Some(page) = pages.next().await {
             tags.extend(page.map_err(self.failed("ListTags"))?.tags.into_iter().flatten());
         }
-        Ok(tags.into_iter().collect())
+        Ok(Some(tags.into_iter().collect()))
     }
 
-    /// Only of what drctl made.
+    /// Only of what drctl made, and of what has [known tags](has_known_tags).
     pub async fn tag(&self, arn: &str, tags: &Tags) -> Result<(), AwsFailure> {
+        if Keeper::of(arn) == Keeper::Rds {
+            let call = self.rds.add_tags_to_resource().resource_name(arn).set_tags(Some(tags.into()));
+            return call.send().await.map(drop).map_err(self.failed("AddTagsToResource"));
+        }
         let mut call = self.client.tag_resource().resource_arn(arn);
         for (key, value) in tags.iter() {
             call = call.tags(key, value);
         }
         call.send().await.map(drop).map_err(self.failed("TagResource"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_are_asked_of_the_service_that_a_recovery_point_belongs_to() {
+        for (arn, keeper) in [
+            ("arn:aws:backup:us-east-1:123456789012:recovery-point:1EB3B5E7", Keeper::AwsBackup),
+            ("arn:aws-cn:backup:cn-north-1:123456789012:recovery-point:1EB3B5E7", Keeper::AwsBackup),
+            ("arn:aws:backup:us-east-1:123456789012:recovery-point:continuous:db-AB-1f", Keeper::AwsBackup),
+            ("arn:aws:rds:us-east-1:123456789012:snapshot:awsbackup:job-1", Keeper::Rds),
+            ("arn:aws:rds:us-east-1:123456789012:cluster-snapshot:awsbackup:job-1", Keeper::Rds),
+            ("arn:aws:dynamodb:us-east-1:123456789012:table/shop/backup/0154", Keeper::Another),
+            ("arn:aws:ec2:us-east-1::snapshot/snap-0a1b", Keeper::Another),
+        ] {
+            assert_eq!(Keeper::of(arn), keeper, "{arn}");
+        }
     }
 }

@@ -3,8 +3,8 @@ use std::collections::BTreeSet;
 use super::RecoveryPointError;
 use super::adopted;
 use super::prepare::poll;
-use crate::aws::backup::{AwsBackup, BackupJob, RecoveryPoint};
-use crate::aws::{PollError, Progress, Seen};
+use crate::aws::backup::{AwsBackup, BackupJob, RecoveryPoint, has_known_tags};
+use crate::aws::{FailureKind, PollError, Progress, Seen};
 use crate::event::Events;
 use crate::model::{BackupId, SourceName, SystemName};
 use crate::platform::CancellationToken;
@@ -32,7 +32,7 @@ pub async fn begun(
         until_it_has_a_point(&aws, source, job, events, cancel).await?;
     }
     let mut points = aws.points(&source.vault, &source.resource).await?;
-    points.retain(|point| point.plan.is_none() && !point.is_lost());
+    points.retain(|point| point.plan.is_none() && !point.is_lost() && has_known_tags(&point.arn));
     points.sort_by_key(|point| std::cmp::Reverse(point.created));
     points.truncate(NEWEST);
     let mut backups = BTreeSet::new();
@@ -45,14 +45,18 @@ pub async fn begun(
     Ok(backups.into_iter().collect())
 }
 
-/// The backup of this source that a recovery point is.
+/// The backup of this source that a recovery point is, as its tags say. One that is gone is none.
 pub(super) async fn backup_of(
     aws: &AwsBackup,
     point: &RecoveryPoint,
     system: &SystemName,
     name: &SourceName,
 ) -> Result<Option<BackupId>, RecoveryPointError> {
-    Ok(aws.tags(&point.arn).await?.backup(system, name))
+    match aws.tags(&point.arn).await {
+        Ok(tags) => Ok(tags.and_then(|tags| tags.backup(system, name))),
+        Err(failure) if failure.kind == FailureKind::NotFound => Ok(None),
+        Err(failure) => Err(RecoveryPointError::Tags { arn: point.arn.clone(), source: failure }),
+    }
 }
 
 /// Plans begin theirs in their own name; who else uses our role cannot be told from us yet.

@@ -38,8 +38,8 @@ pub(super) async fn copy(
     let each = places.iter().map(|place| one(prepared, point, place, naming, tags, events, cancel));
     for (place, outcome) in places.iter().zip(join_all(each).await) {
         match outcome {
-            Ok((copy, said)) => {
-                copied.issues.extend(said.map(|said| issue(&place.region, &said)));
+            Ok((copy, issues)) => {
+                copied.issues.extend(issues);
                 copied.made.push(copy);
             }
             Err(_) if cancel.is_cancelled() => return Err(RecoveryPointError::Interrupted),
@@ -68,8 +68,6 @@ enum CopyError {
     Wait(PollError),
     #[error("AWS Backup says the copy completed, and not what it made")]
     Nothing,
-    #[error("the copy is there, and could not be given drctl's tags")]
-    Tags(#[source] AwsFailure),
     #[error("failed to see what was copied before")]
     Jobs(#[source] AwsFailure),
 }
@@ -82,7 +80,7 @@ async fn one(
     tags: &Tags,
     events: &Events,
     cancel: &CancellationToken,
-) -> Result<(ManagedCopy, Option<String>), CopyError> {
+) -> Result<(ManagedCopy, Vec<String>), CopyError> {
     let there = prepared.source.place.in_region(&place.region);
     let there = AwsBackup::of(&there).await.map_err(RecoveryPointError::from)?;
     let vault = vault(&there, &place.vault, "copy_to").await?;
@@ -98,8 +96,16 @@ async fn one(
         Err(error) => return Err(CopyError::Wait(error)),
     };
     let arn = done.point.ok_or(CopyError::Nothing)?;
-    if !done.by_plan {
-        give_tags(&there, &arn, naming, tags).await.map_err(CopyError::Tags)?;
+    let mut issues: Vec<_> = done.message.iter().map(|said| issue(&place.region, said)).collect();
+    // The manifest knows it without them.
+    if !done.by_plan
+        && let Err(failure) = give_tags(&there, &arn, naming, tags).await
+    {
+        issues.push(format!(
+            "the copy in {} is there, and could not be given drctl's tags: {}",
+            place.region,
+            told(&failure)
+        ));
     }
     let copy = there.point(&place.vault, &arn).await.map_err(RecoveryPointError::from)?;
     let copy = match copy {
@@ -113,7 +119,7 @@ async fn one(
         vault: Some(place.vault.clone()),
         kms_key: copy.kms_key,
     };
-    Ok((held, done.message))
+    Ok((held, issues))
 }
 
 /// The job that copies it there, begun by an earlier run or now. One that failed is not gone on with: it gets
@@ -144,9 +150,10 @@ async fn job(
 
 /// AWS copies the tags of some kinds of resources, and not of others.
 async fn give_tags(there: &AwsBackup, arn: &str, naming: Naming<'_>, tags: &Tags) -> Result<(), AwsFailure> {
-    let known = there.tags(arn).await?;
-    if known.backup(naming.system, naming.source).as_ref() == Some(naming.backup) {
-        return Ok(());
+    match there.tags(arn).await? {
+        Some(known) if known.backup(naming.system, naming.source).as_ref() != Some(naming.backup) => {
+            there.tag(arn, tags).await
+        }
+        _ => Ok(()),
     }
-    there.tag(arn, tags).await
 }

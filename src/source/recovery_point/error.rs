@@ -49,6 +49,8 @@ pub enum RecoveryPointError {
         "recovery point {arn} was removed while it was worked on: run it again, and find out who removes them"
     )]
     Removed { arn: String },
+    #[error("whose recovery point {arn} is cannot be asked")]
+    Tags { arn: String, source: AwsFailure },
     #[error("AWS Backup says the job completed, and not what it made")]
     Nothing,
     #[error("recovery point {arn} is `{status}`{}: it cannot be restored, so it does not count as a backup", detail(.said))]

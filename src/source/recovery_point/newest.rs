@@ -1,10 +1,11 @@
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::RecoveryPointError;
 use super::adopted;
 use super::begun::{NEWEST, backup_of};
 use super::prepare::vault;
-use crate::aws::backup::{AwsBackup, RecoveryPoint, Vault};
+use crate::aws::backup::{AwsBackup, RecoveryPoint, Vault, has_known_tags};
 use crate::event::told;
 use crate::model::{SourceName, SystemName};
 use crate::policy::{AwsBackupSource, AwsPlace};
@@ -26,19 +27,32 @@ pub struct Found {
     pub vault: Vault,
     /// The newest that can be restored and counts: drctl's own, or of the source's plan.
     pub newest: Option<RecoveryPoint>,
+    /// A newer one may be drctl's: no manifest that was asked names it, and its tags cannot be asked for.
+    pub is_untold: bool,
 }
 
-/// Asks the region of the resource first, then those of its copies, all at a time.
+/// Whose a recovery point may be.
+#[derive(Clone, Copy, Debug)]
+struct Owner<'a> {
+    system: &'a SystemName,
+    name: &'a SourceName,
+    recorded: &'a BTreeSet<String>,
+}
+
+/// Asks the region of the resource first, then those of its copies, all at a time. `recorded`: the ARNs that
+/// manifests of the source name; of some kinds of resources nothing else says that one is drctl's.
 pub async fn in_each_region(
     source: &AwsBackupSource,
     system: &SystemName,
     name: &SourceName,
+    recorded: &BTreeSet<String>,
 ) -> Vec<InRegion> {
+    let owner = Owner { system, name, recorded };
     let home = (source.place.region.as_str(), source.vault.as_str());
     let copies = source.copies.iter().map(|copy| (copy.region.as_str(), copy.vault.as_str()));
     let each = std::iter::once(home).chain(copies).map(async |(region, vault)| {
         let place = source.place.in_region(region);
-        let asked = tokio::time::timeout(PATIENCE, ask(source, &place, vault, system, name)).await;
+        let asked = tokio::time::timeout(PATIENCE, ask(source, &place, vault, owner)).await;
         let found = match asked {
             Ok(found) => found.map_err(|error| told(&error)),
             Err(_) => Err(format!("it gave no answer in {}", humantime::format_duration(PATIENCE))),
@@ -52,8 +66,7 @@ async fn ask(
     source: &AwsBackupSource,
     place: &AwsPlace,
     name_of_vault: &str,
-    system: &SystemName,
-    name: &SourceName,
+    owner: Owner<'_>,
 ) -> Result<Found, RecoveryPointError> {
     let aws = AwsBackup::of(place).await?;
     let is_home = place.region == source.place.region;
@@ -62,14 +75,33 @@ async fn ask(
     let mut points = if is_home { adopted::points(&aws, source).await? } else { vec![] };
     points.truncate(1);
     let mut others = aws.points(name_of_vault, &source.resource).await?;
-    others.retain(RecoveryPoint::is_whole);
+    let counts_plans = !is_home && source.plan.is_some();
+    others.retain(|point| point.is_whole() && may_count(point, owner.recorded, counts_plans));
     others.sort_by_key(|point| std::cmp::Reverse(point.created));
-    for point in others.into_iter().take(NEWEST) {
-        let is_of_plan = !is_home && source.plan.is_some() && point.plan.is_some();
-        if is_of_plan || backup_of(&aws, &point, system, name).await?.is_some() {
+    let (mut asked, mut is_untold) = (0, false);
+    for point in others {
+        let is_known = owner.recorded.contains(&point.arn) || point.plan.is_some();
+        let counts = match has_known_tags(&point.arn) {
+            _ if is_known => true,
+            true if asked == NEWEST => break,
+            true => {
+                asked += 1;
+                backup_of(&aws, &point, owner.system, owner.name).await?.is_some()
+            }
+            false => {
+                is_untold = true;
+                false
+            }
+        };
+        if counts {
             points.push(point);
             break;
         }
     }
-    Ok(Found { vault, newest: points.into_iter().max_by_key(|point| point.created) })
+    Ok(Found { vault, newest: points.into_iter().max_by_key(|point| point.created), is_untold })
+}
+
+/// Whatever a plan makes that does not count for the source, however often, is not looked at.
+fn may_count(point: &RecoveryPoint, recorded: &BTreeSet<String>, counts_plans: bool) -> bool {
+    point.plan.is_none() || counts_plans || recorded.contains(&point.arn)
 }

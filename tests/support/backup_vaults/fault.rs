@@ -10,6 +10,7 @@ pub(crate) enum Trouble {
     AccessDenied,
     Unavailable,
     LimitExceeded,
+    NotFound,
     /// Never answered.
     Hangs,
     /// Done, and the connection closed before the answer.
@@ -66,6 +67,7 @@ impl Trouble {
             Self::LimitExceeded => {
                 Refusal::new(400, "LimitExceededException", "Too many jobs are running in this account")
             }
+            Self::NotFound => Refusal::not_found("There is nothing under this name"),
             Self::Hangs | Self::AnswerLost | Self::Gone => return None,
         })
     }

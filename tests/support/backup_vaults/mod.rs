@@ -1,5 +1,5 @@
 //! As much of AWS Backup as a client of its jobs sees, over HTTP: vaults, recovery points, jobs of backup,
-//! copy and restore, plans. One listener stands for every region; requests say which they mean by what
+//! copy and restore, plans, and RDS's tags of snapshots. One listener stands for every region; requests say which they mean by what
 //! they are signed for.
 //!
 //! What is backed up is real: a resource is a directory, a recovery point a copy of it, and a restore
@@ -19,6 +19,7 @@ mod points;
 mod restores;
 mod route;
 mod serve;
+mod snapshots;
 pub(crate) mod world;
 
 use std::net::SocketAddr;

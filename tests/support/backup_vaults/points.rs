@@ -108,12 +108,21 @@ impl World {
         Ok(json!({ "RecoveryPointArn": asked.label(1), "Lifecycle": lifecycle }))
     }
 
-    fn anywhere(&mut self, region: &str, arn: &str) -> Option<&mut Point> {
+    pub(super) fn anywhere(&mut self, region: &str, arn: &str) -> Option<&mut Point> {
         let vaults = &mut self.regions.get_mut(region)?.vaults;
         vaults.values_mut().find_map(|vault| vault.points.get_mut(arn))
     }
 
+    /// Tags of what other services keep are theirs.
+    fn is_own(arn: &str) -> Result<(), Refusal> {
+        match arn.starts_with("arn:aws:backup:") {
+            true => Ok(()),
+            false => Err(Refusal::invalid(format!("The resource type of {arn} is not fully managed"))),
+        }
+    }
+
     pub(super) fn list_tags(&mut self, asked: &Asked) -> Answer {
+        Self::is_own(asked.label(0))?;
         match self.anywhere(&asked.region, asked.label(0)) {
             Some(point) => Ok(json!({ "Tags": point.tags })),
             None => Err(Refusal::not_found(format!("Cannot find {}", asked.label(0)))),
@@ -121,6 +130,7 @@ impl World {
     }
 
     pub(super) fn tag(&mut self, asked: &Asked) -> Answer {
+        Self::is_own(asked.label(0))?;
         let tags = asked.words("Tags");
         match self.anywhere(&asked.region, asked.label(0)) {
             Some(point) => point.tags.extend(tags),
@@ -191,11 +201,13 @@ pub(super) fn resource_type(arn: &str) -> &'static str {
     }
 }
 
-/// Databases keep theirs as snapshots of their own; the others give theirs to AWS Backup.
+/// Databases keep theirs as snapshots of their own, and tables too without AWS Backup's advanced features; the
+/// others give theirs to AWS Backup.
 pub(super) fn point_arn(region: &str, resource: &str, id: &str) -> String {
     match resource_type(resource) {
         "RDS" => format!("arn:aws:rds:{region}:{ACCOUNT}:snapshot:awsbackup:job-{id}"),
         "Aurora" => format!("arn:aws:rds:{region}:{ACCOUNT}:cluster-snapshot:awsbackup:job-{id}"),
+        "DynamoDB" => format!("{resource}/backup/{id}"),
         _ => format!("arn:aws:backup:{region}:{ACCOUNT}:recovery-point:{id}"),
     }
 }

@@ -12,9 +12,9 @@ use tokio::net::TcpListener;
 
 use super::answer::{Refusal, reply};
 use super::fault::Trouble;
-use super::operations;
 use super::route::Asked;
 use super::world::World;
+use super::{operations, snapshots};
 use crate::support::Outcome;
 
 /// How often jobs look whether they may go on.
@@ -50,12 +50,26 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, std::io::Error> {
     let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
-    let Some(region) = header("authorization").and_then(signed_region).map(str::to_owned) else {
+    let signed = header("authorization").and_then(signed_for);
+    let Some((region, service)) = signed.map(|(region, service)| (region.to_owned(), service.to_owned()))
+    else {
         return Ok(reply(Err(Refusal::new(403, "MissingAuthenticationTokenException", "not signed"))));
     };
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let body = request.into_body().collect().await.map(http_body_util::Collected::to_bytes);
-    let body: Value = serde_json::from_slice(&body.unwrap_or_default()).unwrap_or_default();
+    let body = body.unwrap_or_default();
+    if service == "rds" {
+        let mut world = world.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((operation, form)) = snapshots::operation(&body) else {
+            return Ok(snapshots::refused(400, "InvalidAction", "unknown"));
+        };
+        return match world.trouble(&region, operation) {
+            None => Ok(snapshots::perform(&mut world, &region, operation, &form)),
+            Some(Trouble::AccessDenied) => Ok(snapshots::refused(403, "AccessDenied", "not authorized")),
+            Some(_) => Err(std::io::Error::other("closed")),
+        };
+    }
+    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
     let Some(asked) = Asked::read(&region, &method, &uri, body) else {
         return Ok(reply(Err(Refusal::new(404, "UnknownOperationException", format!("{method} {uri}")))));
     };
@@ -76,10 +90,10 @@ async fn answer(
     Ok(reply(answer))
 }
 
-/// `AWS4-HMAC-SHA256 Credential=AKID/20261120/us-east-1/backup/aws4_request, …`
-fn signed_region(authorization: &str) -> Option<&str> {
+/// Region and service of `AWS4-HMAC-SHA256 Credential=AKID/20261120/us-east-1/backup/aws4_request, …`.
+fn signed_for(authorization: &str) -> Option<(&str, &str)> {
     let scope = authorization.strip_prefix("AWS4-HMAC-SHA256 ")?.split("Credential=").nth(1)?;
     let mut parts = scope.split('/').skip(2);
-    let region = parts.next()?;
-    (parts.next()? == "backup").then_some(region)
+    let (region, service) = (parts.next()?, parts.next()?);
+    ["backup", "rds"].contains(&service).then_some((region, service))
 }

@@ -98,7 +98,9 @@ pub(super) fn now() -> DateTime<Utc> {
 
 impl Call {
     pub(crate) fn changes_something(&self) -> bool {
-        ["Start", "Delete", "Update", "Put", "Tag"].iter().any(|verb| self.operation.starts_with(verb))
+        ["Start", "Delete", "Update", "Put", "Tag", "AddTags"]
+            .iter()
+            .any(|verb| self.operation.starts_with(verb))
     }
 }
 

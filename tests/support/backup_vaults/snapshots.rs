@@ -1,0 +1,61 @@
+//! RDS, as far as it has the tags of its snapshots: `ListTagsForResource` and `AddTagsToResource`.
+
+use std::collections::BTreeMap;
+
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::{Response, StatusCode};
+use serde_json::json;
+
+use super::world::{Call, World};
+
+/// What a form asks; `None`: it names no operation that is known here.
+pub(super) fn operation(body: &[u8]) -> Option<(&'static str, BTreeMap<String, String>)> {
+    let form: BTreeMap<String, String> = url::form_urlencoded::parse(body).into_owned().collect();
+    let known = ["ListTagsForResource", "AddTagsToResource"];
+    let action = form.get("Action")?;
+    Some((known.into_iter().find(|known| known == action)?, form))
+}
+
+pub(super) fn perform(
+    world: &mut World,
+    region: &str,
+    operation: &'static str,
+    form: &BTreeMap<String, String>,
+) -> Response<Full<Bytes>> {
+    let arn = form.get("ResourceName").cloned().unwrap_or_default();
+    world.calls.push(Call {
+        region: region.to_owned(),
+        operation,
+        about: vec![arn.clone()],
+        body: json!(form),
+    });
+    let Some(point) = world.anywhere(region, &arn).filter(|_| arn.starts_with("arn:aws:rds:")) else {
+        return refused(404, "DBSnapshotNotFound", &format!("{arn} not found"));
+    };
+    let mut tags = String::new();
+    if operation == "AddTagsToResource" {
+        for n in 1.. {
+            let of = |what: &str| form.get(&format!("Tags.Tag.{n}.{what}")).cloned();
+            let Some(key) = of("Key") else { break };
+            point.tags.insert(key, of("Value").unwrap_or_default());
+        }
+    } else {
+        let tag = |(key, value)| format!("<Tag><Key>{key}</Key><Value>{value}</Value></Tag>");
+        tags = point.tags.iter().map(tag).collect();
+        tags = format!("<{operation}Result><TagList>{tags}</TagList></{operation}Result>");
+    }
+    let namespace = "http://rds.amazonaws.com/doc/2014-10-31/";
+    reply(200, format!("<{operation}Response xmlns=\"{namespace}\">{tags}</{operation}Response>"))
+}
+
+pub(super) fn refused(status: u16, code: &str, message: &str) -> Response<Full<Bytes>> {
+    let error = format!("<Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error>");
+    reply(status, format!("<ErrorResponse>{error}<RequestId>r</RequestId></ErrorResponse>"))
+}
+
+fn reply(status: u16, xml: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(xml)));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
+    response
+}
