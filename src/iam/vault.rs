@@ -63,6 +63,18 @@ pub(super) fn add(builder: &mut Builder<'_>, source: &AwsBackupSource) -> Result
         Role::Restorer => {
             let start = ["backup:GetRecoveryPointRestoreMetadata", "backup:StartRestoreJob"];
             builder.document.allow("RestoreRecoveryPoints", &start, points, plain());
+            // What was restored before may have been removed, and AWS Backup does not say it.
+            if !snapshots.is_empty() {
+                let databases = |kind: &'static str| {
+                    let account = account.as_str();
+                    regions.iter().map(move |region| {
+                        format!("arn:{}:rds:{region}:{account}:{kind}:*", partition(region))
+                    })
+                };
+                let look = ["rds:DescribeDBInstances", "rds:DescribeDBClusters"];
+                let databases = databases("db").chain(databases("cluster"));
+                builder.document.allow("LookAtWhatWasRestored", &look, databases, plain());
+            }
             builder.document.allow("ActAsAwsBackup", &["iam:PassRole"], [source.role.clone()], pass);
             builder.document.anywhere(&[
                 "backup:DescribeRestoreJob",

@@ -38,6 +38,10 @@ impl Run {
             job: id,
             created: job.made,
             seconds,
+            is_unseen: plan
+                .earlier
+                .as_ref()
+                .is_some_and(|earlier| earlier.is_over && earlier.is_there.is_none()),
             was_over: plan.earlier.as_ref().is_some_and(|earlier| earlier.is_over),
             issues: job.message.into_iter().collect(),
             notes: plan.notes.clone(),

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::edit::edit;
 use super::kind::Kind;
+use super::survey::Begun;
 use super::{LeftOut, Refusal, Request, Situation};
 use crate::model::BackupId;
 
@@ -39,6 +40,8 @@ pub struct Earlier {
     pub job: String,
     pub is_over: bool,
     pub begun: Option<DateTime<Utc>>,
+    /// Whether what it made is still there; `None`: nobody says, or it is still at work.
+    pub is_there: Option<bool>,
 }
 
 /// Decides, or says everything that is wrong.
@@ -68,18 +71,16 @@ pub fn plan(
         }
     };
     let Some(edited) = edited.filter(|_| refused.is_empty()) else { return Err(refused) };
-    let same = jobs
-        .into_iter()
-        .find(|(_, told)| kind.is_some_and(|kind| says_the_same(kind, told, &edited.metadata)));
-    let earlier = same
-        .map(|(job, _)| Earlier { job: job.id, is_over: job.status == "COMPLETED", begun: job.created })
-        .filter(|earlier| !(earlier.is_over && request.again));
+    let mut same = jobs;
+    same.retain(|begun| kind.is_some_and(|kind| says_the_same(kind, &begun.told, &edited.metadata)));
+    let mut notes = notes(&profile.resource_type, &edited.metadata);
+    let earlier = earlier(same, &mut notes).filter(|earlier| !(earlier.is_over && request.again));
     Ok(ResourcePlan {
         age_seconds: (now - manifest.recovery_point).num_seconds(),
         backup: manifest.id,
         recovery_point: manifest.recovery_point,
         resource: manifest.managed.map(|managed| managed.resource).unwrap_or_default(),
-        notes: notes(&profile.resource_type, &edited.metadata),
+        notes,
         resource_type: profile.resource_type,
         region,
         vault: place.vault.unwrap_or_default(),
@@ -89,6 +90,18 @@ pub fn plan(
         left_out: edited.left_out,
         earlier,
     })
+}
+
+/// The newest job, unless what it made was removed meanwhile: that is to be made anew.
+fn earlier(same: Vec<Begun>, notes: &mut Vec<String>) -> Option<Earlier> {
+    let begun = same.into_iter().next()?;
+    let job = begun.job;
+    if begun.is_there == Some(false) {
+        let made = job.made.unwrap_or_default();
+        notes.push(format!("job {} made {made}, which is not there any more: it is made anew", job.id));
+        return None;
+    }
+    Some(Earlier { is_over: job.is_over(), job: job.id, begun: job.created, is_there: begun.is_there })
 }
 
 /// AWS gives keys back in other cases than it was given, and may add some of its own.

@@ -38,9 +38,25 @@ pub struct Report {
     pub seconds: Option<f64>,
     /// The job had ended when this run began.
     pub was_over: bool,
+    /// It ended before this run began, and nobody says whether what it made is still there.
+    pub is_unseen: bool,
     /// What AWS said, although it completed. With any of it the restore is not whole.
     pub issues: Vec<String>,
     pub notes: Vec<String>,
+}
+
+impl Report {
+    /// Why it is not called done, in words. Empty: it is.
+    pub fn shortcomings(&self) -> Vec<String> {
+        let said = self.issues.iter().map(|issue| format!("AWS Backup says the job completed, and: {issue}"));
+        let unseen = self.is_unseen.then(|| {
+            format!(
+                "job {} had ended before, and whether what it made is still there is not known: look at it, and if it is gone run this again with `--again`",
+                self.job
+            )
+        });
+        said.chain(unseen).collect()
+    }
 }
 
 /// A restore that was given up.
@@ -63,8 +79,10 @@ impl Run {
         outcome: Result<&Report, &Failure>,
     ) -> (Record, Vec<Lost>) {
         let (word, reasons) = match outcome {
-            Ok(report) if report.issues.is_empty() => (Outcome::Succeeded, vec![]),
-            Ok(report) => (Outcome::Degraded, report.issues.clone()),
+            Ok(report) => match report.shortcomings() {
+                none if none.is_empty() => (Outcome::Succeeded, vec![]),
+                some => (Outcome::Degraded, some),
+            },
             Err(failure) if failure.source.is_interruption() => (Outcome::Interrupted, vec![]),
             Err(failure) => (Outcome::Failed, vec![told(&failure.source)]),
         };

@@ -1,6 +1,9 @@
+use std::collections::BTreeMap;
+
 use super::choice::{choose, place};
 use super::{Refusal, Request, ResourceError, Run};
 use crate::aws::backup::{AwsBackup, RecoveryPoint, RestoreJob};
+use crate::event::told as told_of;
 use crate::model::{Details, ManagedCopy, Manifest, RepositoryName, ResourceProfile};
 use crate::repository::SmallReader;
 use crate::source::logical::DETAILS;
@@ -13,8 +16,18 @@ pub struct Situation {
     pub(super) place: ManagedCopy,
     pub(super) point: Option<RecoveryPoint>,
     pub(super) profile: ResourceProfile,
-    /// Of this recovery point, newest first, each with what it was told.
-    pub(super) jobs: Vec<(RestoreJob, std::collections::BTreeMap<String, String>)>,
+    /// Of this recovery point, newest first.
+    pub(super) jobs: Vec<Begun>,
+}
+
+/// A job of an earlier run that did not come to nothing.
+#[derive(Clone, Debug)]
+pub(super) struct Begun {
+    pub(super) job: RestoreJob,
+    /// What it was told.
+    pub(super) told: BTreeMap<String, String>,
+    /// Whether what it made is still there; `None`: nobody says, or it is still at work.
+    pub(super) is_there: Option<bool>,
 }
 
 impl Run {
@@ -56,7 +69,18 @@ impl Run {
         let mut jobs = Vec::new();
         for job in aws.restore_jobs(&place.arn).await?.into_iter().filter(|job| !job.is_lost()) {
             let told = aws.restore_job_metadata(&job.id).await?;
-            jobs.push((job, told));
+            let is_there = match job.made.as_deref().filter(|_| job.is_over()) {
+                // Who may not look does not know, and is told so.
+                Some(made) => aws.is_there(made).await.unwrap_or_else(|failure| {
+                    self.events.warning(format!(
+                        "whether {made} is still there is not known: {}",
+                        told_of(&failure)
+                    ));
+                    None
+                }),
+                None => None,
+            };
+            jobs.push(Begun { job, told, is_there });
         }
         Ok(Situation { manifest, place, point, profile, jobs })
     }

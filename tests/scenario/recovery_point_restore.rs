@@ -60,7 +60,8 @@ async fn a_restore_killed_at_any_state_is_gone_on_with_and_made_once() -> Outcom
         let again = again.end().await?;
         assert_eq!(again.code, Some(0), "{state}: {again:#?}");
         // Nor does a third one make another, unless it is asked to.
-        stage.expect(0, &more).await?.says("was restored before")?;
+        let before = stage.expect(3, &more).await?;
+        before.says("was restored before")?.says("whether what it made is still there is not known")?;
         assert_eq!(stage.aws.world().count("StartRestoreJob"), 1, "{state}");
         stage.expect(0, &[&more[..], &["--again"]].concat()).await?;
         assert_eq!(stage.aws.world().count("StartRestoreJob"), 2, "{state}");
@@ -110,6 +111,26 @@ async fn an_instance_is_restored_under_a_name_of_its_own() -> Outcome<()> {
     let told = job.map(|job| job.metadata.clone()).unwrap_or_default();
     assert_eq!(told.get("VpcSecurityGroupIds").map(String::as_str), Some("[\"sg-west\"]"), "{told:?}");
     assert!(!told.contains_key("Port") && !told.contains_key("DBSnapshotIdentifier"), "{told:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_was_restored_before_is_looked_for_and_made_anew_where_it_is_gone() -> Outcome<()> {
+    for (kind, key) in [("db", "DBInstanceIdentifier"), ("cluster", "DBClusterIdentifier")] {
+        let stage = Stage::of(&format!("arn:aws:rds:{EAST}:{ACCOUNT}:{kind}:shop")).await?;
+        stage.system.expect(0, &["backup"]).await?;
+        let to = format!("{key}=shop-2");
+        stage.expect(0, &["--to-resource", &to]).await?;
+        stage.expect(0, &["--to-resource", &to]).await?.says("was restored before, and is there")?;
+        assert_eq!(stage.aws.world().count("StartRestoreJob"), 1);
+        stage.aws.world().resources.remove(&format!("arn:aws:rds:{EAST}:{ACCOUNT}:{kind}:shop-2"));
+        let anew = stage.expect(0, &["--to-resource", &to]).await?;
+        anew.says("shop-2, which is not there any more: it is made anew")?;
+        assert_eq!(stage.aws.world().count("StartRestoreJob"), 2);
+        let what = if kind == "db" { "DescribeDBInstances" } else { "DescribeDBClusters" };
+        stage.aws.world().fail(Fault::of(what, usize::MAX, Trouble::AccessDenied));
+        stage.expect(3, &["--to-resource", &to]).await?.says("run this again with `--again`")?;
+    }
     Ok(())
 }
 

@@ -11,6 +11,7 @@
 mod answer;
 mod backup_job;
 mod copy_job;
+mod made;
 mod plan;
 mod point;
 mod restore_job;

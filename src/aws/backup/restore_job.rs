@@ -43,11 +43,15 @@ impl RestoreJob {
         matches!(self.status.as_str(), "FAILED" | "ABORTED")
     }
 
+    pub fn is_over(&self) -> bool {
+        self.status == "COMPLETED"
+    }
+
     pub fn seen(self) -> Seen<Self> {
         let progress =
             Progress { status: self.status.clone(), percent: self.percent, detail: self.message.clone() };
         match () {
-            () if self.status == "COMPLETED" => Seen::Done(self),
+            () if self.is_over() => Seen::Done(self),
             () if self.is_lost() => Seen::Failed(progress),
             () => Seen::Working(progress),
         }

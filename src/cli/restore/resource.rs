@@ -86,7 +86,7 @@ pub(super) async fn run(args: RestoreArgs, context: &Context) -> Result<Exit, Co
     match outcome {
         Ok(report) => {
             resource_shown::show_report(&context.output, &report);
-            Ok(if report.issues.is_empty() { Exit::Done } else { Exit::Partly })
+            Ok(if report.shortcomings().is_empty() { Exit::Done } else { Exit::Partly })
         }
         Err(failure) => Err(failed(failure)),
     }

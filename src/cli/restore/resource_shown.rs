@@ -38,12 +38,16 @@ fn plan_lines(plan: &ResourcePlan) -> Vec<String> {
 
 fn earlier_text(earlier: &Earlier) -> String {
     let begun = earlier.begun.map(|time| time.format(" at %F %T UTC").to_string()).unwrap_or_default();
-    match earlier.is_over {
-        true => format!(
-            "{}, begun{begun}, was told just this and has ended: nothing is begun without `--again`",
+    match (earlier.is_over, earlier.is_there) {
+        (true, Some(_)) => format!(
+            "{}, begun{begun}, was told just this and has ended, and what it made is there: nothing is begun without `--again`",
             earlier.job
         ),
-        false => format!("{}, begun{begun}, was told just this and is gone on with", earlier.job),
+        (true, None) => format!(
+            "{}, begun{begun}, was told just this and has ended: nothing is begun without `--again`, and whether what it made is still there is not known",
+            earlier.job
+        ),
+        (false, _) => format!("{}, begun{begun}, was told just this and is gone on with", earlier.job),
     }
 }
 
@@ -56,15 +60,16 @@ pub(super) fn show_report(output: &Output, report: &Report) {
     let took = report.seconds.map(|took| format!(" in {}", duration(seconds(took)))).unwrap_or_default();
     let (word, style) = match (report.issues.is_empty(), report.was_over) {
         (true, false) => ("restored", style::GOOD),
-        (true, true) => ("was restored before:", style::GOOD),
+        (true, true) if report.is_unseen => ("was restored before:", style::WARN),
+        (true, true) => ("was restored before, and is there:", style::GOOD),
         (false, _) => ("completed with issues:", style::WARN),
     };
     output.line(format!(
         "{style}{word}{style:#} {} to {created} in {}, by job {}{took}",
         report.backup, report.region, report.job
     ));
-    for issue in &report.issues {
-        output.warn(format!("AWS Backup says the job completed, and: {issue}"));
+    for shortcoming in report.shortcomings() {
+        output.warn(shortcoming);
     }
     for note in &report.notes {
         output.note(note.clone());

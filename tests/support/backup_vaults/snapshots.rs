@@ -1,4 +1,5 @@
-//! RDS, as far as it has the tags of its snapshots: `ListTagsForResource` and `AddTagsToResource`.
+//! RDS, as far as it has the tags of its snapshots, and says whether there is a database: `ListTagsForResource`,
+//! `AddTagsToResource`, `DescribeDBInstances` and `DescribeDBClusters`.
 
 use std::collections::BTreeMap;
 
@@ -7,12 +8,12 @@ use hyper::body::Bytes;
 use hyper::{Response, StatusCode};
 use serde_json::json;
 
-use super::world::{Call, World};
+use super::world::{ACCOUNT, Call, World};
 
 /// What a form asks; `None`: it names no operation that is known here.
 pub(super) fn operation(body: &[u8]) -> Option<(&'static str, BTreeMap<String, String>)> {
     let form: BTreeMap<String, String> = url::form_urlencoded::parse(body).into_owned().collect();
-    let known = ["ListTagsForResource", "AddTagsToResource"];
+    let known = ["ListTagsForResource", "AddTagsToResource", "DescribeDBInstances", "DescribeDBClusters"];
     let action = form.get("Action")?;
     Some((known.into_iter().find(|known| known == action)?, form))
 }
@@ -30,6 +31,11 @@ pub(super) fn perform(
         about: vec![arn.clone()],
         body: json!(form),
     });
+    match operation {
+        "DescribeDBInstances" => return describe(world, region, form, "DBInstance", "db"),
+        "DescribeDBClusters" => return describe(world, region, form, "DBCluster", "cluster"),
+        _ => {}
+    }
     let Some(point) = world.anywhere(region, &arn).filter(|_| arn.starts_with("arn:aws:rds:")) else {
         return refused(404, "DBSnapshotNotFound", &format!("{arn} not found"));
     };
@@ -47,6 +53,22 @@ pub(super) fn perform(
     }
     let namespace = "http://rds.amazonaws.com/doc/2014-10-31/";
     reply(200, format!("<{operation}Response xmlns=\"{namespace}\">{tags}</{operation}Response>"))
+}
+
+fn describe(
+    world: &World,
+    region: &str,
+    form: &BTreeMap<String, String>,
+    what: &str,
+    kind: &str,
+) -> Response<Full<Bytes>> {
+    let name = form.get(&format!("{what}Identifier")).cloned().unwrap_or_default();
+    if !world.resources.contains_key(&format!("arn:aws:rds:{region}:{ACCOUNT}:{kind}:{name}")) {
+        return refused(404, &format!("{what}NotFound"), &format!("{what} {name} not found."));
+    }
+    let one = format!("<{what}><{what}Identifier>{name}</{what}Identifier></{what}>");
+    let list = format!("<Describe{what}sResult><{what}s>{one}</{what}s></Describe{what}sResult>");
+    reply(200, format!("<Describe{what}sResponse>{list}</Describe{what}sResponse>"))
 }
 
 pub(super) fn refused(status: u16, code: &str, message: &str) -> Response<Full<Bytes>> {
