@@ -88,6 +88,16 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
                     .output
                     .warn(format!("{service} in {name} could not be asked about {source}: {reason}"));
             }
+            if let Some(since) = region.continuous_since {
+                context.output.note(format!(
+                    "note: AWS Backup backs {source} up continuously in {} since {}, which brings back moments of the last 35 days at most (`drctl restore {source} --point-in-time TIME`); up to which one it does not say, so that here it counts only as of its beginning",
+                    region.region,
+                    time(since)
+                ));
+            }
+            for unread in &region.unread {
+                context.output.warn(format!("{source}: {unread}"));
+            }
         }
     }
     let now = context.clock.now();

@@ -24,6 +24,10 @@ pub(super) async fn examine(policy: &Policy, source: &Source, now: DateTime<Utc>
             Ok(found) => {
                 findings.push(describe_vault(subject, region, &found.vault, now));
                 findings.extend(retention(subject, region, &found.vault, needed));
+                findings.extend(found.unread.iter().map(|unread| {
+                    let hint = "Give the role what `drctl iam show` prints for it, or have the plan write to the policy's `vault`.";
+                    Finding::warning(Area::Source, subject, unread.clone(), hint)
+                }));
                 findings.push(describe_newest(subject, region, found, policy.objectives.rpo, now));
             }
             Err(reason) => findings.push(Finding::fault(

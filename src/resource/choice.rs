@@ -1,6 +1,8 @@
 //! Which backup, and in which region.
 
+use super::kind::{LATEST, TIME};
 use super::{Refusal, Request};
+use crate::aws::backup::is_continuous;
 use crate::model::{BackupId, BackupKind, ManagedCopy, Manifest};
 
 /// How many ids a refusal names.
@@ -17,7 +19,16 @@ pub(super) fn choose<'m>(manifests: &[&'m Manifest], request: &Request) -> Resul
     let names =
         |list: &[&Manifest]| list.iter().take(NAMED).map(|one| one.id.clone()).collect::<Vec<BackupId>>();
     let Some(newest) = own.first() else { return Err(Refusal::Nothing(request.source.clone())) };
-    let Some(prefix) = &request.backup else { return Ok(newest) };
+    let Some(prefix) = &request.backup else {
+        if !asks_for_a_moment(request) {
+            return Ok(newest);
+        }
+        let held = |one: &Manifest| {
+            one.managed.iter().flat_map(|managed| managed.held.first()).any(|copy| is_continuous(&copy.arn))
+        };
+        let continuous = own.iter().copied().find(|one| held(one));
+        return continuous.ok_or_else(|| Refusal::NotContinuous(request.source.clone()));
+    };
     let found: Vec<_> = own.iter().copied().filter(|one| one.id.as_str().starts_with(prefix)).collect();
     match found.as_slice() {
         [only] => Ok(only),
@@ -28,6 +39,12 @@ pub(super) fn choose<'m>(manifests: &[&'m Manifest], request: &Request) -> Resul
         }),
         several => Err(Refusal::Ambiguous { prefix: prefix.clone(), found: names(several) }),
     }
+}
+
+/// Only a continuous one has it.
+fn asks_for_a_moment(request: &Request) -> bool {
+    let given = request.changes.iter().filter(|(_, value)| !value.is_empty());
+    given.map(|(key, _)| key).any(|key| [TIME, LATEST].iter().any(|known| known.eq_ignore_ascii_case(key)))
 }
 
 /// Where it is restored: what is named, or where it was made.

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use chrono::DateTime;
 use serde::Serialize;
 use thiserror::Error;
 
-use super::kind::{Kind, find};
+use super::kind::{Kind, LATEST, TIME, find};
 use crate::model::ResourceProfile;
 
 /// What AWS takes of a list of items.
@@ -34,6 +35,18 @@ pub enum Refused {
     TooMany(usize),
     #[error("nothing says what is made: give {}", .0.iter().map(|key| format!("`{key}=…`")).collect::<Vec<_>>().join(" or "))]
     NoTarget(&'static [&'static str]),
+    #[error(
+        "it is a recovery point of one moment, and `{0}` is for continuous ones: leave it out, or name a continuous one with `--backup`"
+    )]
+    OneMoment(&'static str),
+    #[error(
+        "it is a continuous recovery point, and nothing says which of its moments comes back: give `--point-in-time TIME`, or `--to-resource UseLatestRestorableTime=true`"
+    )]
+    NoMoment,
+    #[error("both `RestoreTime` and `UseLatestRestorableTime` are given, and only one moment comes back")]
+    TwoMoments,
+    #[error("`RestoreTime` is a time like `2026-11-20T14:05:00Z`, and not `{0}`")]
+    NotATime(String),
     #[error("a file system with a key is encrypted, and `Encrypted=false` is given")]
     KeyAndNotEncrypted,
 }
@@ -49,6 +62,7 @@ pub(super) struct Edited {
 pub(super) fn edit(
     kind: &'static Kind,
     profile: &ResourceProfile,
+    is_continuous: bool,
     region: &str,
     changes: &[(String, String)],
 ) -> Result<Edited, Vec<Refused>> {
@@ -75,6 +89,7 @@ pub(super) fn edit(
     let given = changes.iter().filter(|(_, value)| !value.is_empty());
     edited.metadata.extend(given.map(|(key, value)| ((*key).to_owned(), value.clone())));
     of_file_system(kind, &changes, &mut edited, &mut refused);
+    refused.extend(moment(kind, is_continuous, &edited.metadata));
     if refused.is_empty() { Ok(edited) } else { Err(refused) }
 }
 
@@ -86,6 +101,7 @@ fn why_not(kind: &'static Kind, key: &'static str, value: &str, is_elsewhere: bo
         // A zone that has no room would fail the restore; AWS chooses one.
         "AvailabilityZone" => Some("AWS chooses a zone"),
         "Port" if value == "0" => Some("it is no port"),
+        TIME | LATEST => Some("whoever restores says which moment"),
         key if is_elsewhere && find(kind.regional, key).is_some() => Some("it means nothing in this region"),
         _ => None,
     }
@@ -141,6 +157,22 @@ fn value_of(kind: &'static Kind, key: &'static str, value: &str) -> Result<Strin
     }
 }
 
+/// What is wrong with the moment.
+fn moment(kind: &Kind, is_continuous: bool, metadata: &BTreeMap<String, String>) -> Option<Refused> {
+    let time = metadata.get(TIME);
+    let latest = metadata.get(LATEST).is_some_and(|value| value == "true");
+    match (time, latest) {
+        (Some(_), _) if !is_continuous => Some(Refused::OneMoment(TIME)),
+        (_, true) if !is_continuous => Some(Refused::OneMoment(LATEST)),
+        (Some(_), true) => Some(Refused::TwoMoments),
+        (Some(time), _) if DateTime::parse_from_rfc3339(time).is_err() => {
+            Some(Refused::NotATime(time.clone()))
+        }
+        (None, false) if is_continuous && kind.needs_moment() => Some(Refused::NoMoment),
+        _ => None,
+    }
+}
+
 /// A new one needs no old one's name, and one with a key is encrypted.
 fn of_file_system(
     kind: &Kind,
@@ -183,7 +215,7 @@ mod tests {
         let kind = Kind::find(&profile.resource_type).unwrap();
         let changes: Vec<_> =
             changes.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        edit(kind, profile, region, &changes).map(|edited| edited.metadata)
+        edit(kind, profile, false, region, &changes).map(|edited| edited.metadata)
     }
 
     fn pairs(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -259,6 +291,31 @@ mod tests {
         assert_eq!(named, expected);
         let both = [("newFileSystem", "true"), ("KmsKeyId", "key"), ("Encrypted", "false")];
         assert_eq!(edited(&known, "us-east-1", &both).unwrap_err(), [Refused::KeyAndNotEncrypted]);
+    }
+
+    #[test]
+    fn a_continuous_one_is_told_its_moment_and_another_is_not() {
+        let cluster = profile("Aurora", &[("Engine", "aurora-postgresql")]);
+        for (known, name) in [(database(), "DBInstanceIdentifier"), (cluster, "DBClusterIdentifier")] {
+            let told = |is_continuous: bool, more: &[(&str, &str)]| {
+                let kind = Kind::find(&known.resource_type).unwrap();
+                let changes = [&[(name, "shop-2")], more].concat().into_iter();
+                let changes: Vec<_> =
+                    changes.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+                edit(kind, &known, is_continuous, "us-east-1", &changes).map(|edited| edited.metadata)
+            };
+            let time = ("RestoreTime", "2026-11-20T14:05:00Z");
+            let latest = ("UseLatestRestorableTime", "true");
+            assert_eq!(told(true, &[time]).unwrap()["RestoreTime"], "2026-11-20T14:05:00Z");
+            assert_eq!(told(true, &[latest]).unwrap()["UseLatestRestorableTime"], "true");
+            assert_eq!(told(true, &[]).unwrap_err(), [Refused::NoMoment]);
+            assert_eq!(told(true, &[time, latest]).unwrap_err(), [Refused::TwoMoments]);
+            let noon = ("RestoreTime", "noon");
+            assert_eq!(told(true, &[noon]).unwrap_err(), [Refused::NotATime("noon".to_owned())]);
+            assert_eq!(told(false, &[time]).unwrap_err(), [Refused::OneMoment(TIME)]);
+            assert_eq!(told(false, &[latest]).unwrap_err(), [Refused::OneMoment(LATEST)]);
+            assert!(told(false, &[]).is_ok());
+        }
     }
 
     #[test]

@@ -11,6 +11,8 @@ use crate::repository::SmallError;
 pub enum Refusal {
     #[error("no recovery point of `{0}` is known")]
     Nothing(SourceName),
+    #[error("no continuous recovery point of `{0}` is known, and others have one moment each")]
+    NotContinuous(SourceName),
     #[error("`{source_name}` has no recovery point that begins with `{prefix}`; the newest are {}", list(.newest))]
     Unknown { source_name: SourceName, prefix: String, newest: Vec<BackupId> },
     #[error("`{prefix}` is the beginning of several backups: {}", list(.found))]
@@ -34,13 +36,23 @@ fn list(ids: &[BackupId]) -> String {
 impl Refusal {
     /// Whether there is nothing to restore, rather than something wrong with what is asked.
     pub fn is_nothing(&self) -> bool {
-        matches!(self, Self::Nothing(_) | Self::Gone { .. } | Self::NotWhole { .. } | Self::NotHeld { .. })
+        matches!(
+            self,
+            Self::Nothing(_)
+                | Self::NotContinuous(_)
+                | Self::Gone { .. }
+                | Self::NotWhole { .. }
+                | Self::NotHeld { .. }
+        )
     }
 
     /// What to do about it.
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Nothing(_) => "`drctl backup` makes one.",
+            Self::NotContinuous(_) => {
+                "`drctl list` shows of which moments there are backups: name one with `--backup`. For any moment a plan of AWS Backup has to back it up continuously; name the plan in the source's `plan`."
+            }
             Self::Unknown { .. } | Self::Ambiguous { .. } => "`drctl list` shows what there is.",
             Self::NotHeld { .. } => "Name a region that has it with `--from`.",
             Self::Gone { .. } | Self::NotWhole { .. } => {

@@ -50,11 +50,13 @@ const RDS: Kind = Kind {
         "PreferredBackupWindow",
         "ProcessorFeatures",
         "PubliclyAccessible",
+        "RestoreTime",
         "StorageThroughput",
         "StorageType",
         "TdeCredentialArn",
         "TdeCredentialPassword",
         "UseDefaultProcessorFeatures",
+        "UseLatestRestorableTime",
         "VpcSecurityGroupIds",
     ],
     informs: &["DBSnapshotIdentifier", "EngineVersion", "KmsKeyId", "Encrypted", "vpcId"],
@@ -77,6 +79,7 @@ const RDS: Kind = Kind {
         "MultiAZ",
         "PubliclyAccessible",
         "UseDefaultProcessorFeatures",
+        "UseLatestRestorableTime",
     ],
     lists: &["EnableCloudwatchLogsExports", "ProcessorFeatures", "VpcSecurityGroupIds"],
 };
@@ -103,8 +106,10 @@ const AURORA: Kind = Kind {
         "KmsKeyId",
         "OptionGroupName",
         "Port",
+        "RestoreTime",
         "ScalingConfiguration",
         "StorageType",
+        "UseLatestRestorableTime",
         "VpcSecurityGroupIds",
     ],
     informs: &["SnapshotIdentifier", "DBClusterSnapshotIdentifier", "Encrypted", "vpcId"],
@@ -117,7 +122,12 @@ const AURORA: Kind = Kind {
         "OptionGroupName",
         "VpcSecurityGroupIds",
     ],
-    switches: &["CopyTagsToSnapshot", "DeletionProtection", "EnableIAMDatabaseAuthentication"],
+    switches: &[
+        "CopyTagsToSnapshot",
+        "DeletionProtection",
+        "EnableIAMDatabaseAuthentication",
+        "UseLatestRestorableTime",
+    ],
     lists: &["AvailabilityZones", "EnableCloudwatchLogsExports", "VpcSecurityGroupIds"],
 };
 
@@ -170,7 +180,17 @@ const DYNAMODB: Kind = Kind {
     lists: &[],
 };
 
+/// To which moment a continuous recovery point is restored.
+pub(super) const TIME: &str = "RestoreTime";
+/// As far as it reaches.
+pub(super) const LATEST: &str = "UseLatestRestorableTime";
+
 impl Kind {
+    /// Whether AWS must be told the moment of a continuous one; of a bucket it takes the latest.
+    pub(super) fn needs_moment(&self) -> bool {
+        self.key(LATEST).is_some()
+    }
+
     /// By AWS Backup's word for it.
     pub(super) fn find(resource_type: &str) -> Option<&'static Self> {
         const KINDS: [&Kind; 5] = [&RDS, &AURORA, &EFS, &S3, &DYNAMODB];

@@ -4,9 +4,10 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::edit::edit;
-use super::kind::Kind;
+use super::kind::{Kind, TIME};
 use super::survey::Begun;
 use super::{LeftOut, Refusal, Request, Situation};
+use crate::aws::backup::is_continuous;
 use crate::model::BackupId;
 
 /// What a restore is going to do.
@@ -62,7 +63,7 @@ pub fn plan(
     }
     let kind = Kind::find(&profile.resource_type);
     let edited = match kind {
-        Some(kind) => edit(kind, &profile, &region, &request.changes)
+        Some(kind) => edit(kind, &profile, is_continuous(&arn), &region, &request.changes)
             .map_err(|wrong| refused.extend(wrong.into_iter().map(Refusal::Key)))
             .ok(),
         None => {
@@ -75,10 +76,18 @@ pub fn plan(
     same.retain(|begun| kind.is_some_and(|kind| says_the_same(kind, &begun.told, &edited.metadata)));
     let mut notes = notes(&profile.resource_type, &edited.metadata);
     let earlier = earlier(same, &mut notes).filter(|earlier| !(earlier.is_over && request.again));
+    let time = edited.metadata.get(TIME).and_then(|time| DateTime::parse_from_rfc3339(time).ok());
+    if is_continuous(&arn) && time.is_none() {
+        notes.push(
+            "AWS Backup brings back the latest moment that it has, and does not say which: the time above is when it began"
+                .to_owned(),
+        );
+    }
+    let recovery_point = time.map_or(manifest.recovery_point, |time| time.to_utc());
     Ok(ResourcePlan {
-        age_seconds: (now - manifest.recovery_point).num_seconds(),
+        age_seconds: (now - recovery_point).num_seconds(),
         backup: manifest.id,
-        recovery_point: manifest.recovery_point,
+        recovery_point,
         resource: manifest.managed.map(|managed| managed.resource).unwrap_or_default(),
         notes,
         resource_type: profile.resource_type,

@@ -47,6 +47,10 @@ pub struct RegionHolding {
     pub automated: Option<AutomatedReach>,
     /// The newest of AWS Backup, which may be a plan's and no backup of drctl's.
     pub point: Option<NewestPoint>,
+    /// When the plan's continuous recovery point began. AWS Backup says neither how far back nor how far it reaches.
+    pub continuous_since: Option<DateTime<Utc>>,
+    /// In words: what may be there besides, and could not be listed.
+    pub unread: Vec<String>,
     /// Why it could not be asked, so that nothing is promised of it.
     pub unknown: Option<String>,
 }

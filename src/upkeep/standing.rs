@@ -530,6 +530,8 @@ mod tests {
                 until: noon() + TimeDelta::minutes(minutes),
             }),
             point: None,
+            continuous_since: None,
+            unread: vec![],
             unknown: None,
         };
         let places = ["primary", "copy"].map(|name| Place { name: name.parse().unwrap(), reached: true });

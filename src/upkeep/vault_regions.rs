@@ -25,7 +25,8 @@ fn holding(region: InRegion) -> RegionHolding {
                 let (vault, of_plan) = (point.vault, point.plan.is_some());
                 Some(NewestPoint { arn: point.arn, vault, created: point.created?, of_plan })
             });
-            RegionHolding { point, ..holding }
+            let continuous_since = found.continuous.and_then(|point| point.created);
+            RegionHolding { point, continuous_since, unread: found.unread, ..holding }
         }
     }
 }

@@ -9,7 +9,11 @@ use super::support::backup_vaults::plans::Plan;
 const PLAN: &str = "1a2b3c4d-0000-4000-8000-000000000001";
 
 async fn planned() -> Outcome<Stage> {
-    let stage = Stage::new().await?;
+    planned_of(BUCKET).await
+}
+
+async fn planned_of(resource: &str) -> Outcome<Stage> {
+    let stage = Stage::of(resource).await?;
     stage.system.rewrite("vault = \"daily\"", "vault = \"daily\"\nplan = \"nightly\"")?;
     stage.aws.world().add_vault(EAST, "planned");
     stage.aws.world().add_plan(
@@ -74,6 +78,46 @@ async fn a_copy_that_the_plan_does_not_make_is_made_by_drctl() -> Outcome<()> {
     let original = world.points(EAST, "planned");
     assert!(original.iter().all(|point| point.arn == newest && point.tags.is_empty()), "{original:#?}");
     assert_eq!(world.count("StartBackupJob"), 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_vault_of_the_plan_that_may_not_be_listed_costs_what_is_in_it() -> Outcome<()> {
+    let stage = planned().await?;
+    stage.aws.world().add_point(EAST, "planned", BUCKET, TimeDelta::minutes(10), Some(PLAN));
+    if let Some(vault) = stage.aws.world().vault(EAST, "planned") {
+        vault.is_closed = true;
+    }
+    let words = "what plan `nightly` put into vault `planned` in us-east-1 does not count";
+    stage.system.expect(0, &["backup"]).await?.says(words)?;
+    assert_eq!(stage.aws.world().count("StartBackupJob"), 1);
+    stage.system.expect(0, &["status"]).await?.says(words)?;
+    stage.system.expect(3, &["doctor"]).await?.says(words)?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_continuous_recovery_point_is_adopted_and_restored_to_a_time() -> Outcome<()> {
+    const TIME: &str = "2026-11-20T14:05:00Z";
+    let resource = format!("arn:aws:rds:{EAST}:123456789012:db:shop");
+    let stage = planned_of(&resource).await?;
+    stage.system.expect(0, &["backup"]).await?;
+    let own = stage.manifest()?["id"].as_str().unwrap_or_default().to_owned();
+    let to = ["restore", "database", "--to-resource", "DBInstanceIdentifier=shop-2", "--point-in-time", TIME];
+    stage.system.expect(10, &to).await?.says("no continuous recovery point of `database` is known")?;
+    let refused = stage.system.expect(2, &[&to[..], &["--backup", &own]].concat()).await?;
+    refused.says("it is a recovery point of one moment")?;
+
+    let age = TimeDelta::days(2);
+    let continuous = stage.aws.world().add_continuous((EAST, "planned"), &resource, age, PLAN);
+    stage.system.expect(3, &["backup"]).await?.says("AWS Backup copies no continuous recovery point")?;
+    stage.system.expect(0, &["backup"]).await?;
+    stage.system.expect(0, &["status"]).await?.says("backs database up continuously in us-east-1")?;
+    stage.system.expect(0, &to).await?;
+    let world = stage.aws.world();
+    let job = world.regions.get(EAST).and_then(|region| region.restore_jobs.first()).ok_or("no job")?;
+    assert_eq!(job.point.arn, continuous);
+    assert_eq!(job.metadata.get("RestoreTime").map(String::as_str), Some(TIME), "{:?}", job.metadata);
     Ok(())
 }
 

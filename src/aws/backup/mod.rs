@@ -27,7 +27,7 @@ use crate::policy::AwsPlace;
 pub use backup_job::{BackupJob, BackupRequest};
 pub use copy_job::{CopyJob, CopyRequest};
 pub use plan::{Coverage, Plan, Selection};
-pub use point::RecoveryPoint;
+pub use point::{RecoveryPoint, is_continuous};
 pub use restore_job::{RestoreJob, RestoreRequest};
 pub use tags::has_known_tags;
 pub use validation::Validation;

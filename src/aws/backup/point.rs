@@ -36,10 +36,21 @@ impl RecoveryPoint {
         matches!(self.status.as_str(), "COMPLETED" | "AVAILABLE")
     }
 
+    /// It brings back every moment of its window: a plan's, which AWS goes on with and does not copy. AWS says it in
+    /// its ARN only.
+    pub fn is_continuous(&self) -> bool {
+        is_continuous(&self.arn)
+    }
+
     /// It will not be whole. `PARTIAL` lacks some of its parts.
     pub fn is_lost(&self) -> bool {
         matches!(self.status.as_str(), "PARTIAL" | "EXPIRED" | "DELETING")
     }
+}
+
+/// Whether a recovery point of that ARN is continuous.
+pub fn is_continuous(arn: &str) -> bool {
+    arn.splitn(6, ':').nth(5).is_some_and(|name| name.starts_with("recovery-point:continuous:"))
 }
 
 impl AwsBackup {

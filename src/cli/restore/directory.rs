@@ -70,6 +70,10 @@ impl MomentArgs {
         self.latest
     }
 
+    pub(super) fn is_time(&self) -> bool {
+        self.point_in_time.is_some()
+    }
+
     pub(super) fn is_given(&self) -> bool {
         self.latest
             || self.point_in_time.is_some()

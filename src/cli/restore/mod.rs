@@ -118,7 +118,10 @@ impl RestoreArgs {
     fn fits_resource(&self) -> Result<(), CommandError> {
         let given = [
             ("--to", self.to.is_some()),
-            (MOMENTS, self.moment.is_given() && !self.moment.is_latest()),
+            (
+                "`--to-lsn`, `--to-xid` or `--to-name`",
+                self.moment.is_given() && !self.moment.is_latest() && !self.moment.is_time(),
+            ),
             ("--password", self.password.is_some()),
             ("--jobs", self.jobs.is_some()),
             ("--table", !self.table.is_empty()),

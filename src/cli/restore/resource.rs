@@ -1,5 +1,6 @@
 //! A recovery point of AWS Backup, into a new resource.
 
+use chrono::SecondsFormat;
 use clap::Args;
 
 use super::super::Context;
@@ -100,13 +101,19 @@ fn request(args: &RestoreArgs, policy: &Policy) -> Result<Request, CommandError>
                 .hint("Write `--to-resource KEY=VALUE`.")
         })
     });
+    let mut changes = changes.collect::<Result<Vec<_>, _>>()?;
+    if args.moment.is_time()
+        && let Some(Some(time)) = args.moment.time_or_latest()?
+    {
+        changes.push(("RestoreTime".to_owned(), time.to_rfc3339_opts(SecondsFormat::Secs, true)));
+    }
     Ok(Request {
         system: policy.system.clone(),
         source: args.source.clone(),
         config,
         backup: args.backup.clone().filter(|text| text != "latest"),
         region: args.from.as_ref().map(|name| name.as_str().to_owned()),
-        changes: changes.collect::<Result<_, _>>()?,
+        changes,
         again: args.resource.again,
     })
 }

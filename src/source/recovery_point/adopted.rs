@@ -4,27 +4,50 @@ use std::collections::BTreeSet;
 
 use super::RecoveryPointError;
 use crate::aws::backup::{AwsBackup, RecoveryPoint};
+use crate::event::told;
 use crate::model::{BackupId, BackupKind, Sha256Hex, SourceName};
 use crate::policy::AwsBackupSource;
 
-/// Those of the source's plan that can be restored, newest first, in whichever vault it puts them.
-pub(super) async fn points(
-    aws: &AwsBackup,
-    source: &AwsBackupSource,
-) -> Result<Vec<RecoveryPoint>, RecoveryPointError> {
-    let Some(named) = &source.plan else { return Ok(vec![]) };
+/// What a plan has made.
+#[derive(Debug, Default)]
+pub(super) struct Made {
+    /// Those that can be restored, newest first.
+    pub(super) points: Vec<RecoveryPoint>,
+    /// In words: vaults of the plan that cannot be listed, so that what is in them does not count.
+    pub(super) unread: Vec<String>,
+}
+
+/// Those of the source's plan, in whichever vault it puts them. The policy's own vault must be there to see.
+pub(super) async fn points(aws: &AwsBackup, source: &AwsBackupSource) -> Result<Made, RecoveryPointError> {
+    let Some(named) = &source.plan else { return Ok(Made::default()) };
     let plan = aws
         .plan(named)
         .await?
         .ok_or_else(|| RecoveryPointError::NoPlan { plan: named.clone(), region: aws.region().to_owned() })?;
     let vaults: BTreeSet<&String> = plan.vaults.iter().chain([&source.vault]).collect();
-    let mut points = Vec::new();
+    let mut made = Made::default();
     for vault in vaults {
-        points.extend(aws.points(vault, &source.resource).await?);
+        match aws.points(vault, &source.resource).await {
+            Ok(listed) => made.points.extend(listed),
+            Err(failure) if *vault != source.vault => made.unread.push(format!(
+                "what plan `{named}` put into vault `{vault}` in {} does not count: {}",
+                aws.region(),
+                told(&failure)
+            )),
+            Err(failure) => return Err(failure.into()),
+        }
     }
-    points.retain(|point| point.is_whole() && point.plan.as_ref() == Some(&plan.id));
-    points.sort_by_key(|point| std::cmp::Reverse(point.created));
-    Ok(points)
+    made.points.retain(|point| point.is_whole() && point.plan.as_ref() == Some(&plan.id));
+    made.points.sort_by_key(|point| std::cmp::Reverse(point.created));
+    Ok(made)
+}
+
+impl Made {
+    /// What is adopted: the newest, and the continuous one, without which nothing restores to a time.
+    pub(super) fn newest(&self) -> impl Iterator<Item = &RecoveryPoint> {
+        let continuous = self.points.iter().find(|point| point.is_continuous());
+        self.points.first().into_iter().chain(continuous)
+    }
 }
 
 /// The id it has as a backup: the same in every run.

@@ -41,7 +41,10 @@ pub async fn begun(
     }
     // The newest of a plan goes by its own time among them.
     let plans = adopted::points(&aws, source).await?;
-    backups.extend(plans.first().and_then(|point| adopted::id(point, name)));
+    backups.extend(plans.newest().filter_map(|point| adopted::id(point, name)));
+    for unread in plans.unread {
+        events.warning(unread);
+    }
     Ok(backups.into_iter().collect())
 }
 

@@ -88,7 +88,7 @@ async fn earlier(
     prepared: &Prepared<'_>,
     naming: Naming<'_>,
 ) -> Result<Option<RecoveryPoint>, RecoveryPointError> {
-    let mut plans = adopted::points(&prepared.aws, prepared.source).await?.into_iter();
+    let mut plans = adopted::points(&prepared.aws, prepared.source).await?.points.into_iter();
     if let Some(point) = plans.find(|point| adopted::id(point, naming.source).as_ref() == Some(naming.backup))
     {
         return Ok(Some(point));

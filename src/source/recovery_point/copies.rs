@@ -34,6 +34,16 @@ pub(super) async fn copy(
     if places.is_empty() {
         return Ok(copied);
     }
+    if point.is_continuous() {
+        let reason =
+            "AWS Backup copies no continuous recovery point; run `drctl backup` again for one that it copies";
+        let lacks = |place: &VaultCopy| NotHeld {
+            place: format!("region {}", place.region),
+            reason: reason.to_owned(),
+        };
+        copied.failed = places.iter().map(lacks).collect();
+        return Ok(copied);
+    }
     let phase = Timed::begin(Phase::CopyToRegions, events);
     let each = places.iter().map(|place| one(prepared, point, place, naming, tags, events, cancel));
     for (place, outcome) in places.iter().zip(join_all(each).await) {

@@ -8,8 +8,12 @@
 //! behind it anyway. Within a run the token is the backup's id: a request whose answer was lost begins nothing
 //! when it is repeated. Nothing has to be written down before the first call.
 //!
+//! *Of tables and volumes* the tags are with DynamoDB and EC2, whom drctl does not ask: there a killed run's job is
+//! not found again, and its recovery point is nobody's known. Which ones are drctl's only the manifests say.
+//!
 //! *A plan's recovery points* count as the source's where the policy names the plan. The newest of them is
-//! adopted: it gets a manifest, under an id that follows from its ARN and time, and nothing of it is changed.
+//! adopted, and the continuous one, which AWS does not copy: it gets a manifest, under an id that follows from its ARN
+//! and time, and nothing of it is changed. A vault of the plan that cannot be listed costs what is in it, no more.
 //!
 //! *Invariants.* One backup is one recovery point and one copy a region, however often it was interrupted. What
 //! does not carry this backup's tags is never tagged, and nothing is deleted. `PARTIAL` is no backup, and a

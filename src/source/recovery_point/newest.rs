@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::RecoveryPointError;
-use super::adopted;
+use super::adopted::{self, Made};
 use super::begun::{NEWEST, backup_of};
 use super::prepare::vault;
 use crate::aws::backup::{AwsBackup, RecoveryPoint, Vault, has_known_tags};
@@ -27,8 +27,12 @@ pub struct Found {
     pub vault: Vault,
     /// The newest that can be restored and counts: drctl's own, or of the source's plan.
     pub newest: Option<RecoveryPoint>,
+    /// That of the source's plan, which brings back every moment of its window.
+    pub continuous: Option<RecoveryPoint>,
     /// A newer one may be drctl's: no manifest that was asked names it, and its tags cannot be asked for.
     pub is_untold: bool,
+    /// In words: vaults of the source's plan that cannot be listed, so that what is in them does not count.
+    pub unread: Vec<String>,
 }
 
 /// Whose a recovery point may be.
@@ -72,7 +76,9 @@ async fn ask(
     let is_home = place.region == source.place.region;
     let vault = vault(&aws, name_of_vault, if is_home { "vault" } else { "copy_to" }).await?;
     // Plans belong to the region of the resource; their copies carry the plan's id, and none of our tags.
-    let mut points = if is_home { adopted::points(&aws, source).await? } else { vec![] };
+    let made = if is_home { adopted::points(&aws, source).await? } else { Made::default() };
+    let continuous = made.points.iter().find(|point| point.is_continuous()).cloned();
+    let Made { mut points, unread } = made;
     points.truncate(1);
     let mut others = aws.points(name_of_vault, &source.resource).await?;
     let counts_plans = !is_home && source.plan.is_some();
@@ -98,7 +104,13 @@ async fn ask(
             break;
         }
     }
-    Ok(Found { vault, newest: points.into_iter().max_by_key(|point| point.created), is_untold })
+    Ok(Found {
+        vault,
+        newest: points.into_iter().max_by_key(|point| point.created),
+        is_untold,
+        unread,
+        continuous,
+    })
 }
 
 /// Whatever a plan makes that does not count for the source, however often, is not looked at.

@@ -62,7 +62,11 @@ fn list(world: &World, asked: &Asked) -> Answer {
             region.vaults.iter().map(|(name, vault)| points::shown_vault(own, name, vault)).collect()
         }
         "ListRecoveryPointsByBackupVault" => {
-            let points = world.known_vault(asked)?.points.values();
+            let vault = world.known_vault(asked)?;
+            if vault.is_closed {
+                return Err(Refusal::new(403, "AccessDeniedException", "not authorized to list this vault"));
+            }
+            let points = vault.points.values();
             points
                 .filter(|point| asked.wants("resourceArn", &point.resource))
                 .filter(|point| asked.wants("backupPlanId", point.plan.as_deref().unwrap_or_default()))

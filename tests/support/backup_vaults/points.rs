@@ -32,6 +32,30 @@ impl World {
     ) -> String {
         let id = self.unique();
         let arn = point_arn(region, resource, &id);
+        self.put_point((region, vault), resource, age, plan, (arn, id))
+    }
+
+    /// A plan's, of every moment since it began.
+    pub(crate) fn add_continuous(
+        &mut self,
+        at: (&str, &str),
+        resource: &str,
+        age: TimeDelta,
+        plan: &str,
+    ) -> String {
+        let id = self.unique();
+        let arn = format!("arn:aws:backup:{}:{ACCOUNT}:recovery-point:continuous:db-{id}", at.0);
+        self.put_point(at, resource, age, Some(plan), (arn, id))
+    }
+
+    fn put_point(
+        &mut self,
+        (region, vault): (&str, &str),
+        resource: &str,
+        age: TimeDelta,
+        plan: Option<&str>,
+        (arn, id): (String, String),
+    ) -> String {
         let files = self.root.join("points").join(&id);
         if let Some(from) = self.resources.get(resource) {
             // A copy that cannot be made shows in the test's comparison.

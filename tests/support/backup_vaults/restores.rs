@@ -144,6 +144,13 @@ impl World {
         if let Some(key) = job.metadata.keys().find(informational) {
             return job.course.end(Ending::Failed(format!("Invalid restore metadata: {key}")));
         }
+        let is_continuous = job.point.arn.contains(":recovery-point:continuous:");
+        let says_moment =
+            ["RestoreTime", "UseLatestRestorableTime"].iter().any(|key| job.value(key).is_some());
+        if points::resource_type(&job.point.resource) != "S3" && says_moment != is_continuous {
+            let reason = "A moment is given for a recovery point of one moment, or none for a continuous one";
+            return job.course.end(Ending::Failed(reason.to_owned()));
+        }
         let outcome = match points::resource_type(&job.point.resource) {
             "S3" => self.fill_bucket(job),
             "EFS" => self.fill_file_system(region, job),

@@ -52,6 +52,8 @@ pub(crate) struct Region {
 pub(crate) struct Vault {
     pub(crate) lock: Option<Lock>,
     pub(crate) access_policy: Option<String>,
+    /// Nobody may list what is in it.
+    pub(crate) is_closed: bool,
     /// By ARN.
     pub(crate) points: BTreeMap<String, Point>,
 }
