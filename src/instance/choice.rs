@@ -1,5 +1,6 @@
 //! Which backup brings back what is asked for, and in which region.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, SubsecRound as _, Utc};
@@ -7,6 +8,7 @@ use chrono::{DateTime, SubsecRound as _, Utc};
 use super::{Refusal, Request, Target};
 use crate::aws::rds::{Moment, Origin, RestoreWindow, Snapshot};
 use crate::model::{BackupId, Manifest, RepositoryName};
+use crate::policy::RdsDatabase;
 
 /// What a region that was asked has of the database.
 #[derive(Clone, Debug)]
@@ -21,6 +23,8 @@ pub(super) struct Region {
 /// RDS's own backups there.
 #[derive(Clone, Debug)]
 pub(super) struct Automated {
+    /// The name it has, or had last.
+    pub(super) identifier: String,
     pub(super) resource_id: String,
     /// To its latest moment.
     pub(super) origin: Origin,
@@ -56,6 +60,47 @@ impl Lineage {
         self.live.as_deref().or(self.backed_up.first().map(String::as_str))
     }
 
+    /// Of a moment that two databases have, or that only another has than the one that has the name now: whose
+    /// data it is, in words.
+    pub(super) fn note(&self, request: &Request, via: &Via, regions: &[Region]) -> Option<String> {
+        let (Target::Time(_), Via::Automated { identifier, resource_id, until, .. }) = (&request.target, via)
+        else {
+            return None;
+        };
+        let current = self.current()?;
+        if current == resource_id {
+            // While a restore was not promoted yet, production was another.
+            let mut others = regions.iter().flat_map(|region| &region.automated);
+            let other = others.find(|one| one.resource_id != *resource_id && one.window.holds(*until))?;
+            let command = match request.config.database {
+                RdsDatabase::Instance(_) => "restore-db-instance-to-point-in-time --source-dbi-resource-id",
+                RdsDatabase::Cluster(_) => {
+                    "restore-db-cluster-to-point-in-time --source-db-cluster-resource-id"
+                }
+            };
+            let (name, id) = (&other.identifier, &other.resource_id);
+            return Some(format!(
+                "`{name}` ({id}) has a state of this moment, too: if that one was in production then, and it is meant, `aws rds {command} {id}` restores it"
+            ));
+        }
+        let whose = match self.live {
+            Some(_) => "that is in production now",
+            None => "that was backed up last",
+        };
+        Some(format!(
+            "the data is of `{identifier}` ({resource_id}), and not of the database {whose} ({current}): that one's automated backups do not reach this moment"
+        ))
+    }
+
+    /// Of several that reach the same moment the current one first, then the one that was backed up last.
+    fn rank(&self, resource_id: &str) -> usize {
+        let backed_up = || self.backed_up.iter().position(|known| known == resource_id);
+        match self.current() == Some(resource_id) {
+            true => 0,
+            false => backed_up().map_or(usize::MAX, |position| position + 1),
+        }
+    }
+
     /// Another database has the name now than the one that was backed up: nobody can say whose latest is meant.
     fn is_torn(&self) -> bool {
         let backed_up = |live: &String| self.backed_up.is_empty() || self.backed_up.contains(live);
@@ -88,7 +133,14 @@ pub enum Via {
         encrypted: bool,
     },
     /// RDS's automated backups, to a moment.
-    Automated { origin: Origin, until: DateTime<Utc>, encrypted: bool },
+    Automated {
+        origin: Origin,
+        /// The database whose they are: the name it has or had, and what RDS calls it for ever.
+        identifier: String,
+        resource_id: String,
+        until: DateTime<Utc>,
+        encrypted: bool,
+    },
 }
 
 impl Via {
@@ -104,6 +156,16 @@ impl Via {
         match self {
             Self::Snapshot { identifier, .. } => Origin::Snapshot(identifier.clone()),
             Self::Automated { origin, .. } => origin.clone(),
+        }
+    }
+
+    /// In words, for a person.
+    pub fn words(&self) -> String {
+        match self {
+            Self::Snapshot { backup, .. } => format!("snapshot of {backup}"),
+            Self::Automated { identifier, resource_id, .. } => {
+                format!("RDS's automated backups of `{identifier}` ({resource_id})")
+            }
         }
     }
 
@@ -149,7 +211,7 @@ pub(super) fn choose(
         Target::Backup(prefix) => by_id(request, prefix, regions, stored),
         Target::Latest => latest(request, regions, lineage),
         // RDS counts in seconds; a part of one more could be the mistake.
-        Target::Time(time) => at(request, time.trunc_subsecs(0), regions),
+        Target::Time(time) => at(request, time.trunc_subsecs(0), regions, lineage),
     }
 }
 
@@ -204,7 +266,13 @@ fn of_automated(region: &Region, automated: &Automated, time: Option<DateTime<Ut
         Origin::Snapshot(name) => Origin::Snapshot(name.clone()),
     };
     let until = time.unwrap_or(automated.window.latest);
-    let via = Via::Automated { origin, until, encrypted: automated.encrypted };
+    let via = Via::Automated {
+        origin,
+        identifier: automated.identifier.clone(),
+        resource_id: automated.resource_id.clone(),
+        until,
+        encrypted: automated.encrypted,
+    };
     Chosen { region: region.name.clone(), via }
 }
 
@@ -236,15 +304,23 @@ fn latest(request: &Request, regions: &[Region], lineage: &Lineage) -> Result<Ch
     best.ok_or_else(|| Refusal::Nothing { source_name: request.source.clone() })
 }
 
-fn at(request: &Request, time: DateTime<Utc>, regions: &[Region]) -> Result<Chosen, Refusal> {
-    let reaches = |region: &Region| {
+fn at(
+    request: &Request,
+    time: DateTime<Utc>,
+    regions: &[Region],
+    lineage: &Lineage,
+) -> Result<Chosen, Refusal> {
+    let reaches = regions.iter().enumerate().flat_map(|(position, region)| {
         let automated = region.automated.iter().filter(|automated| automated.window.holds(time));
-        // Of several databases the one that is there now.
-        let automated = automated.max_by_key(|automated| automated.window.latest)?;
-        Some(of_automated(region, automated, Some(time)))
-    };
-    if let Some(chosen) = regions.iter().find_map(reaches) {
-        return Ok(chosen);
+        automated.map(move |automated| (position, region, automated))
+    });
+    // One that was put aside goes on, and holds none of what its successor was told. Of several of which nothing
+    // is known, the one whose backups end last is most likely the one that is there.
+    let best = reaches.min_by_key(|(position, _, automated)| {
+        (lineage.rank(&automated.resource_id), *position, Reverse(automated.window.latest))
+    });
+    if let Some((_, region, automated)) = best {
+        return Ok(of_automated(region, automated, Some(time)));
     }
     let windows = regions
         .iter()
@@ -269,7 +345,7 @@ mod tests {
     use crate::aws::Tags;
     use crate::aws::rds::SnapshotId;
     use crate::model::BackupKind;
-    use crate::policy::{AwsPlace, Credentials, PromoteHooks, RdsDatabase, RdsSource};
+    use crate::policy::{AwsPlace, Credentials, PromoteHooks, RdsSource};
 
     fn time(minute: u32) -> DateTime<Utc> {
         format!("2026-11-20T12:{minute:02}:00Z").parse().unwrap()
@@ -331,6 +407,7 @@ mod tests {
 
     fn automated(resource_id: &str, from: u32, to: u32) -> Automated {
         Automated {
+            identifier: "shop".to_owned(),
             resource_id: resource_id.to_owned(),
             origin: Origin::Automated { resource_id: resource_id.to_owned(), moment: Moment::Latest },
             window: RestoreWindow { earliest: time(from), latest: time(to) },
@@ -396,6 +473,41 @@ mod tests {
     }
 
     #[test]
+    fn a_time_is_of_the_database_in_production_and_not_of_one_put_aside() {
+        // The old one was put aside and still runs, a little further.
+        let old = Automated { identifier: "shop-old".to_owned(), ..automated("db-old", 0, 40) };
+        let east = region("us-east-1", &[], vec![old.clone(), automated("db-new", 20, 39)]);
+        let west = region("us-west-2", &[], vec![automated("db-new", 10, 35)]);
+        let chosen = |minute, live: Option<&str>, regions: &[Region]| {
+            let backed_up = vec!["db-new".to_owned(), "db-old".to_owned()];
+            let lineage = Lineage { live: live.map(str::to_owned), backed_up };
+            let chosen = choose(&request(Target::Time(time(minute))), regions, &[], &lineage).unwrap();
+            let note = lineage.note(&request(Target::Time(time(minute))), &chosen.via, regions);
+            (chosen.via.words(), chosen.region, note.unwrap_or_default())
+        };
+        let (both, live) = ([east, west], Some("db-new"));
+        let of_new = "RDS's automated backups of `shop` (db-new)";
+        for (minute, live, place) in
+            [(30, live, "us-east-1"), (30, None, "us-east-1"), (15, live, "us-west-2")]
+        {
+            let (whose, region, note) = chosen(minute, live, &both);
+            assert_eq!((whose.as_str(), region.as_str()), (of_new, place), "{minute}, {live:?}");
+            assert!(note.starts_with("`shop-old` (db-old) has a state of this moment, too"), "{note}");
+        }
+        assert_eq!(chosen(30, live, &both[1..]).2, "", "nobody else's");
+        let (whose, _, note) = chosen(5, live, &both);
+        assert_eq!(whose, "RDS's automated backups of `shop-old` (db-old)");
+        assert!(
+            note.contains("`shop-old` (db-old)") && note.contains("in production now (db-new)"),
+            "{note}"
+        );
+        // Of those that are not, the one that was backed up later.
+        let older = Automated { identifier: "shop-older".to_owned(), ..automated("db-older", 0, 50) };
+        let east = [region("us-east-1", &[], vec![older, old])];
+        assert_eq!(chosen(30, live, &east).0, "RDS's automated backups of `shop-old` (db-old)");
+    }
+
+    #[test]
     fn the_latest_is_of_the_database_that_was_backed_up_or_nobody_s() {
         let all = vec![automated("db-1", 0, 20), automated("db-new", 25, 50)];
         let regions = [region("us-east-1", &[10], all)];
@@ -419,6 +531,8 @@ mod tests {
     fn a_restore_of_the_latest_is_the_same_however_much_has_come_since() {
         let via = |to, moment| Via::Automated {
             origin: Origin::Automated { resource_id: "db-1".to_owned(), moment },
+            identifier: "shop".to_owned(),
+            resource_id: "db-1".to_owned(),
             until: time(to),
             encrypted: true,
         };

@@ -304,7 +304,8 @@ pub(super) fn live(database: Option<Database>) -> Vec<Automated> {
             resource_id: resource_id.clone(),
             moment: Moment::Latest,
         };
-        Some(Automated { resource_id, origin, window, encrypted: database.profile.encrypted })
+        let (identifier, encrypted) = (database.id.identifier().to_owned(), database.profile.encrypted);
+        Some(Automated { identifier, resource_id, origin, window, encrypted })
     });
     live.into_iter().collect()
 }

@@ -28,7 +28,7 @@ impl Run {
     pub async fn execute(&self, plan: &InstancePlan) -> Result<Report, Failure> {
         let clock = self.clock.clone();
         let mut phases = Phases::new(&*clock, &self.events);
-        let notes = plan.begun_otherwise.clone();
+        let notes = plan.other_database.iter().chain(&plan.begun_otherwise).cloned().collect();
         let mut reached = Reached { begun: plan.resumed, notes, ..Reached::default() };
         let outcome = self.act(plan, &mut phases, &mut reached).await;
         let phase = phases.current();
@@ -41,6 +41,7 @@ impl Run {
                 Ok(Report {
                     run: self.id.clone(),
                     region: plan.chosen.region.clone(),
+                    from: plan.chosen.via.words(),
                     instance: plan.to().to_owned(),
                     members: database.profile.cluster.map_or_else(Vec::new, |cluster| {
                         cluster.members.into_iter().map(|member| member.identifier).collect()

@@ -387,6 +387,8 @@ mod tests {
     fn what_a_kind_of_database_does_not_take_is_said() {
         let via = Via::Automated {
             origin: crate::aws::rds::Origin::Snapshot("s".to_owned()),
+            identifier: "shop".to_owned(),
+            resource_id: "db-1".to_owned(),
             until: "2026-11-20T12:00:00Z".parse().unwrap(),
             encrypted: true,
         };

@@ -39,7 +39,9 @@ pub struct InstancePlan {
     pub changed: Vec<Changed>,
     /// What an earlier run made otherwise than it would be made now, in words.
     pub begun_otherwise: Vec<String>,
-    /// What may stand in the way, in words.
+    /// Where databases that had the name one after the other may be confused: whose data it is, in words.
+    pub(super) other_database: Option<String>,
+    /// That, and what may stand in the way, in words.
     pub notes: Vec<String>,
     /// The engine, and its version where it is known.
     pub(super) engine: (String, Option<String>),
@@ -145,7 +147,9 @@ pub fn plan(request: &Request, mut found: Situation) -> Result<InstancePlan, Vec
         let begun = tag.rsplit_once(" latest ").and_then(|(_, time)| time.parse().ok());
         until = begun.unwrap_or(until);
     }
-    let notes = beyond_role(request, &found.chosen.region).into_iter().collect();
+    let other_database = found.other_database.take();
+    let beyond_role = beyond_role(request, &found.chosen.region);
+    let notes = other_database.iter().cloned().chain(beyond_role).collect();
     let begun_otherwise = begun(&found, &settings, cluster.as_ref(), request);
     let config = &request.config;
     let all = std::iter::once(&config.place.region).chain(config.regions.iter().map(|region| &region.name));
@@ -153,6 +157,7 @@ pub fn plan(request: &Request, mut found: Situation) -> Result<InstancePlan, Vec
     Ok(InstancePlan {
         changed,
         begun_otherwise,
+        other_database,
         notes,
         engine: (found.profile.engine.clone(), found.profile.engine_version.clone()),
         elsewhere,

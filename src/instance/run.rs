@@ -47,6 +47,8 @@ pub struct Marks {
 pub struct Report {
     pub run: RunId,
     pub region: String,
+    /// What it was made from, in words.
+    pub from: String,
     pub instance: String,
     /// Of a cluster.
     pub members: Vec<String>,

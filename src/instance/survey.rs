@@ -26,6 +26,8 @@ const MANIFESTS_AT_ONCE: usize = 8;
 #[derive(Clone, Debug)]
 pub struct Situation {
     pub(super) chosen: Chosen,
+    /// Where databases that had the name one after the other may be confused: whose it is, in words.
+    pub(super) other_database: Option<String>,
     pub(super) profile: RestoreProfile,
     /// The backup it was recorded with; `None`: the database was asked now.
     pub(super) profile_of: Option<BackupId>,
@@ -99,6 +101,7 @@ impl Run {
             false => Members::default(),
         };
         Ok(Situation {
+            other_database: lineage.note(request, &chosen.via, &regions),
             chosen,
             profile,
             profile_of,
@@ -316,7 +319,13 @@ async fn automated(rds: &Rds, config: &RdsSource, lineage: &Lineage) -> Result<V
         } else {
             Origin::Replicated { arn: backup.arn, moment }
         };
-        Some(Automated { resource_id, origin, window: backup.window?, encrypted: backup.encrypted })
+        Some(Automated {
+            identifier: backup.of,
+            resource_id,
+            origin,
+            window: backup.window?,
+            encrypted: backup.encrypted,
+        })
     });
     Ok(automated.collect())
 }

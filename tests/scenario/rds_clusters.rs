@@ -70,7 +70,7 @@ async fn to_a_time_between_two_commits_a_cluster_has_the_data_of_then() -> Outco
     assert_eq!(school.members(HOME, "then"), ["then-1", "then-2"]);
 
     let latest = ["restore", "cluster", "--latest", "--to-instance", "latest", "-i", &key_file];
-    school.system.expect(0, &latest).await?.says("RDS's automated backups, in us-east-1")?;
+    school.system.expect(0, &latest).await?.says("RDS's automated backups of `school` (cluster-")?;
     assert_eq!(school.pupils(HOME, "latest").await?, "ada grace mistake");
     // Of a copy RDS says when it was copied: it must not pass for newer than what it is a copy of.
     let away = ["restore", "cluster", "--latest", "--to-instance", "away", "--from", AWAY, "-i", &key_file];
@@ -357,7 +357,7 @@ async fn of_a_cluster_that_was_deleted_what_rds_kept_is_restored_to_a_time() -> 
     school.system.expect(0, &["status"]).await?.says("and automated backups")?;
     let key_file = school.identity();
     let restore = ["restore", "cluster", "--point-in-time", &then, "--to-instance", "then", "-i", &key_file];
-    school.system.expect(0, &restore).await?.says("RDS's automated backups, in us-east-1")?;
+    school.system.expect(0, &restore).await?.says("RDS's automated backups of `school` (cluster-")?;
     assert_eq!(school.pupils(HOME, "then").await?, "ada grace");
     assert_eq!(school.members(HOME, "then"), ["then-1", "then-2"]);
     let latest = ["restore", "cluster", "--latest", "--to-instance", "latest", "-i", &key_file];

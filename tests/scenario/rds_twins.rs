@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::support::Outcome;
 use super::support::classboard::{AWAY, Classboard, HOME};
 use super::support::rds::{Call, Gone, Settings, Timing};
+use drctl::platform::{Clock as _, SystemClock};
 
 async fn back_up(board: &Classboard) -> Outcome<(String, String)> {
     board.system.expect(0, &["backup", "instance"]).await?;
@@ -75,6 +76,38 @@ async fn production_is_never_taken_for_a_restore_that_goes_on() -> Outcome<()> {
     board.system.expect(0, &["backup", "instance"]).await?;
     board.system.expect(0, &latest).await?;
     assert_eq!(board.pupils(HOME, "other").await?, "ada new-work");
+
+    // The one that was put aside goes on, and what RDS has of it ends later.
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    let then = SystemClock.now();
+    let client = board.server.client(HOME);
+    let restorable = async |name: &str| -> Outcome<i64> {
+        let all = client.describe_db_instances().db_instance_identifier(name).send().await?;
+        Ok(all
+            .db_instances()
+            .first()
+            .and_then(|one| one.latest_restorable_time())
+            .map_or(0, |time| time.secs()))
+    };
+    let reached = async |name: &str, moment: i64| -> Outcome<()> {
+        let begun = std::time::Instant::now();
+        while restorable(name).await? <= moment {
+            assert!(begun.elapsed() < Duration::from_secs(60), "{name} does not reach it");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Ok(())
+    };
+    reached("classboard", then.timestamp() + 1).await?;
+    board.server.stall_archive(HOME, "classboard", true)?;
+    reached("classboard-old", restorable("classboard").await? + 1).await?;
+    let time = then.format("%FT%TZ").to_string();
+    let restore = ["restore", "instance", "--point-in-time", &time, "--to-instance", "then", "-i", &key];
+    let run = board.system.expect(0, &restore).await?;
+    let [new, old] =
+        [board.server.look_up(HOME, "classboard")?, board.server.look_up(HOME, "classboard-old")?];
+    run.says(&format!("RDS's automated backups of `classboard` ({})", new.resource_id))?;
+    run.says(&format!("`classboard-old` ({}) has a state of this moment, too", old.resource_id))?;
+    assert_eq!(board.pupils(HOME, "then").await?, "ada new-work");
     Ok(())
 }
 

@@ -60,12 +60,8 @@ fn document(plan: &InstancePlan) -> PlanDocument<'_> {
 fn lines(plan: &InstancePlan) -> Vec<String> {
     let row = |label: &str, text: String| format!("{}{label:>20}{:#} {text}", style::NAME, style::NAME);
     let what = plan.id.noun();
-    let from = match &plan.chosen.via {
-        Via::Snapshot { backup, .. } => format!("snapshot of {backup}"),
-        Via::Automated { .. } => "RDS's automated backups".to_owned(),
-    };
     let mut lines = vec![
-        row("From", format!("{from}, in {}", plan.chosen.region)),
+        row("From", format!("{}, in {}", plan.chosen.via.words(), plan.chosen.region)),
         row("Data until", shown(plan.until).to_string()),
         row("To", format!("{} {what} `{}`", if plan.resumed { "going on with" } else { "a new" }, plan.to())),
     ];
@@ -113,6 +109,7 @@ pub(super) fn show_report(output: &Output, report: &Report) {
         report.port,
         shown(report.until)
     ));
+    output.line(format!("  {:>10}: {}", "from", report.from));
     if !report.members.is_empty() {
         output.line(format!("  {:>10}: {}", "instances", report.members.join(", ")));
     }
