@@ -18,6 +18,7 @@ use crate::model::{
 use crate::policy::{RdsDatabase, RdsSource};
 use crate::repository::{SmallReader, layout, list_all, manifest};
 use crate::source::logical::DETAILS;
+use crate::source::snapshot::{backup_of, is_recorded};
 
 /// Requests to a repository at a time.
 const MANIFESTS_AT_ONCE: usize = 8;
@@ -60,7 +61,7 @@ impl Run {
     pub async fn survey(&self, request: &Request) -> Result<Situation, InstanceError> {
         let stored = self.stored(request).await;
         let lineage = lineage(request, &stored).await;
-        let (mut regions, not_asked) = self.regions(request, &lineage).await?;
+        let (mut regions, not_asked) = self.regions(request, &stored, &lineage).await?;
         date_copies(&mut regions, &stored);
         if regions.is_empty() {
             return Err(InstanceError::Refused(vec![Refusal::NobodyAsked(not_asked)]));
@@ -156,6 +157,7 @@ impl Run {
     async fn regions(
         &self,
         request: &Request,
+        stored: &[Stored],
         lineage: &Lineage,
     ) -> Result<(Vec<Region>, Vec<(String, String)>), InstanceError> {
         let config = &request.config;
@@ -163,7 +165,7 @@ impl Run {
             std::iter::once(&config.place.region).chain(config.regions.iter().map(|region| &region.name));
         let wanted = |name: &&String| request.region.as_ref().is_none_or(|only| only == *name);
         let names: Vec<&String> = all.filter(wanted).collect();
-        let asked = join_all(names.iter().map(|name| self.region(request, name, lineage))).await;
+        let asked = join_all(names.iter().map(|name| self.region(request, name, stored, lineage))).await;
         let (mut regions, mut not_asked) = (Vec::new(), Vec::new());
         for (name, answer) in names.into_iter().zip(asked) {
             match answer {
@@ -182,16 +184,19 @@ impl Run {
         &self,
         request: &Request,
         name: &str,
+        stored: &[Stored],
         lineage: &Lineage,
     ) -> Result<Region, InstanceError> {
         let config = &request.config;
         let rds = Rds::of(&config.place.in_region(name)).await?;
         let known = rds.manual_snapshots(&config.database).await?;
-        let snapshots = known
-            .into_iter()
-            .filter(Snapshot::is_available)
-            .filter_map(|snapshot| Some((snapshot.tags.backup(&request.system, &request.source)?, snapshot)))
-            .collect();
+        let own = known.into_iter().filter(Snapshot::is_available).filter_map(|snapshot| {
+            let backup = backup_of(&snapshot, &request.system, &request.source)?;
+            let recorded = stored.iter().find(|stored| stored.manifest.id == backup);
+            let managed = recorded.and_then(|stored| stored.manifest.managed.as_ref());
+            managed.is_none_or(|managed| is_recorded(&snapshot, managed)).then_some((backup, snapshot))
+        });
+        let snapshots = own.collect();
         let automated = match (&request.target, &config.database) {
             (Target::Backup(_), _) => vec![],
             (_, RdsDatabase::Instance(_)) => automated(&rds, config, lineage).await?,

@@ -6,6 +6,7 @@ use crate::aws::rds::{AutomatedBackup, Rds};
 use crate::event::told;
 use crate::model::{SourceName, SystemName};
 use crate::policy::{RdsDatabase, RdsSource};
+use crate::source::snapshot::backup_of;
 
 pub(super) async fn ask(
     system: &SystemName,
@@ -21,7 +22,7 @@ pub(super) async fn ask(
     let asked = async {
         let snapshots = rds.manual_snapshots(&source.database).await?;
         let available = snapshots.iter().filter(|snapshot| snapshot.is_available());
-        let own = available.filter_map(|snapshot| snapshot.tags.backup(system, name)).collect();
+        let own = available.filter_map(|snapshot| backup_of(snapshot, system, name)).collect();
         Ok::<_, AwsFailure>((own, automated(&rds, source).await?))
     };
     match asked.await {

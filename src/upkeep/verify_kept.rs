@@ -12,6 +12,7 @@ use crate::aws::rds::{Rds, Snapshot, SnapshotId};
 use crate::event::told;
 use crate::model::{BackupId, ManagedCopy, Manifest, SourceName};
 use crate::policy::{Policy, RdsSource, SourceConfig};
+use crate::source::snapshot::{backup_of, is_recorded};
 
 /// A region that is gone is not waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -117,8 +118,8 @@ fn place<'m>(manifest: &'m Manifest, copy: &'m ManagedCopy) -> (&'m SourceName, 
 /// What is there, as AWS says it.
 struct Standing {
     kept: Kept,
-    /// Of a snapshot: the backup that its tags say it is, and its key.
-    marks: Option<(Option<BackupId>, Option<String>)>,
+    /// Of a snapshot: the backup that its tags say it is, and what RDS says of it.
+    marks: Option<(Option<BackupId>, Snapshot)>,
 }
 
 impl Standing {
@@ -126,12 +127,17 @@ impl Standing {
     /// that was named cannot restore it.
     fn beside(&self, manifest: &Manifest, copy: &ManagedCopy) -> Kept {
         let is_there = matches!(self.kept, Kept::There | Kept::Unshared { .. });
-        let Some((backup, key)) = self.marks.as_ref().filter(|_| is_there) else {
+        let Some((backup, snapshot)) = self.marks.as_ref().filter(|_| is_there) else {
             return self.kept.clone();
         };
+        let (key, of) = (&snapshot.kms_key, snapshot.resource_id.as_deref().unwrap_or("unknown"));
+        let is_recorded = |managed| is_recorded(snapshot, managed);
         let what = match () {
             () if backup.as_ref() != Some(&manifest.id) => {
                 "its tags do not say that it is this backup".to_owned()
+            }
+            () if !manifest.managed.as_ref().is_none_or(is_recorded) => {
+                format!("it is of another database ({of}), or a copy of something else")
             }
             () if *key != copy.kms_key => {
                 let [has, had] = [key, &copy.kms_key].map(|key| key.as_deref().unwrap_or("none"));
@@ -175,13 +181,12 @@ async fn all(
             let rds = Rds::of(&config.place.in_region(region)).await.map_err(|error| told(&error))?;
             let snapshots = rds.manual_snapshots(&config.database).await.map_err(|error| told(&error))?;
             let of = async |snapshot: Snapshot| {
-                let backup = snapshot.tags.backup(&policy.system, source);
+                let backup = backup_of(&snapshot, &policy.system, source);
                 let mut kept = state(snapshot.is_available(), snapshot.status.clone());
                 if kept == Kept::There && backup.is_some() {
                     kept = sharing(&rds, config, &snapshot.id).await;
                 }
-                let marks = Some((backup, snapshot.kms_key));
-                (snapshot.arn, Standing { kept, marks })
+                (snapshot.arn.clone(), Standing { kept, marks: Some((backup, snapshot)) })
             };
             Ok(stream::iter(snapshots).map(of).buffer_unordered(AT_ONCE).collect().await)
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::support::Outcome;
 use super::support::classboard::{AWAY, Classboard, HOME};
 use super::support::rds::{Call, Gone, Settings, Timing};
+use super::support::system::until;
 use drctl::platform::{Clock as _, SystemClock};
 
 async fn back_up(board: &Classboard) -> Outcome<(String, String)> {
@@ -108,6 +109,44 @@ async fn production_is_never_taken_for_a_restore_that_goes_on() -> Outcome<()> {
     run.says(&format!("RDS's automated backups of `classboard` ({})", new.resource_id))?;
     run.says(&format!("`classboard-old` ({}) has a state of this moment, too", old.resource_id))?;
     assert_eq!(board.pupils(HOME, "then").await?, "ada new-work");
+    Ok(())
+}
+
+/// RDS gives what is restored from a snapshot its tags, and an instance may give them to its own snapshots.
+#[tokio::test]
+async fn a_snapshot_of_what_was_restored_by_hand_is_not_the_backup() -> Outcome<()> {
+    let board = Classboard::start(Timing::default()).await?;
+    let (backup, key) = back_up(&board).await?;
+    let own = board.snapshots(HOME).pop().ok_or("no snapshot")?;
+    let shown = board.system.expect(0, &["show", &backup]).await?;
+    shown.says(&format!("--tags Key=restored-by-hand-from,Value={own}"))?;
+    let client = board.server.client(HOME);
+    let call = client.restore_db_instance_from_db_snapshot().db_snapshot_identifier(&own);
+    let call = call.db_instance_identifier("byhand").db_subnet_group_name("private");
+    call.copy_tags_to_snapshot(true).vpc_security_group_ids("sg-0app").send().await?;
+    let is_done =
+        || board.server.look_up(HOME, "byhand").is_ok_and(|one| one.status == "available" && !one.is_busy);
+    until("it is there", is_done).await?;
+    let mut connection = board.enter(HOME, "byhand").await?;
+    sqlx::raw_sql("INSERT INTO pupils (name) VALUES ('altered')").execute(&mut connection).await?;
+    drop(connection);
+    let call = client.create_db_snapshot().db_instance_identifier("byhand");
+    call.db_snapshot_identifier("before-the-experiment").send().await?;
+    let is_taken = || {
+        let snapshots = board.server.snapshots(HOME).into_iter();
+        let mut theirs = snapshots.filter(|one| one.id == "before-the-experiment");
+        theirs.any(|one| one.status == "available" && one.tags.get("drctl:backup") == Some(&backup))
+    };
+    until("somebody's snapshot with drctl's tags", is_taken).await?;
+
+    let restore = ["restore", "instance", "--backup", &backup, "--to-instance", "new", "-i", &key];
+    board.system.expect(0, &restore).await?;
+    assert_eq!(board.pupils(HOME, "new").await?, "ada");
+    board.server.take_snapshot_away(HOME, &own)?;
+    let status = board.system.drctl(&["status", "--output", "json"]).await?;
+    let places = status.document()?["sources"][0]["places"].clone();
+    assert_eq!(places[0]["newest"], serde_json::Value::Null, "{places:#}");
+    assert_eq!(places[1]["newest"]["backup"], backup.as_str(), "{places:#}");
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! Snapshots of an RDS database, and their copies in other regions. RDS keeps the bytes; in the repositories
 //! lies how the database was set up, for a restore when its region cannot be asked.
 //!
-//! *Invariants.* What was begun is known by its tags, in RDS itself: a run that was killed anywhere leaves a
+//! *Invariants.* What was begun is known by its tags and its identifier, in RDS itself: a run that was killed anywhere leaves a
 //! snapshot that the next one goes on with ([`begun`]), and makes no second one. Identifiers follow from the
 //! backup's id, so a call whose answer was lost is found again; what has the identifier and is not this backup
 //! is refused, never adopted. Nothing is changed but what this backup made, and nothing is deleted.
@@ -18,5 +18,5 @@ mod prepare;
 
 pub use capture::capture;
 pub use error::SnapshotError;
-pub use name::{identifier, identifier_prefix};
+pub use name::{backup_of, identifier, identifier_prefix, is_recorded};
 pub use prepare::{Prepared, begun, prepare};

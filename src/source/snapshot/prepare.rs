@@ -1,4 +1,4 @@
-use super::SnapshotError;
+use super::{SnapshotError, backup_of};
 use crate::aws::Poll;
 use crate::aws::rds::{Database, Rds};
 use crate::model::{BackupId, RegionNames, RestoreProfile, SourceName, SystemName};
@@ -52,7 +52,7 @@ pub async fn begun(
     // One of a database that had the name before is nothing to go on with.
     let now = rds.database(&source.database).await?.map(|database| database.resource_id);
     let own = snapshots.iter().filter(|snapshot| !snapshot.is_lost() && snapshot.resource_id == now);
-    let mut own: Vec<_> = own.filter_map(|snapshot| snapshot.tags.backup(system, name)).collect();
+    let mut own: Vec<_> = own.filter_map(|snapshot| backup_of(snapshot, system, name)).collect();
     own.sort();
     Ok(own)
 }
