@@ -26,4 +26,4 @@ pub use failure::{AwsFailure, FailureKind};
 pub use place::sdk_config;
 pub use poll::{Poll, PollError, Progress, Seen};
 pub use s3::{Patience, S3Client, s3_client};
-pub use tags::{EXPIRES, MANAGED, NAME, OWNER, SOURCE, SYSTEM, Tags};
+pub use tags::{EXPIRES, MANAGED, NAME, OWNER, RESTORED_FROM, SOURCE, SYSTEM, Tags};

@@ -10,6 +10,8 @@ pub const SOURCE: &str = "drctl:source";
 pub const NAME: &str = "drctl:name";
 const BACKUP: &str = "drctl:backup";
 const RUN: &str = "drctl:run";
+/// On what drctl restored: what it was made from.
+pub const RESTORED_FROM: &str = "drctl:restored-from";
 /// On what is temporary: who asked for it.
 pub const OWNER: &str = "drctl:owner";
 /// On what is temporary: after this moment (RFC 3339) it may be removed.

@@ -15,7 +15,7 @@ use crate::model::LogCheck;
 use crate::upkeep::log::{Logs, Stranger, enter_said, logs};
 use crate::upkeep::regions::{self, NewestPoint, Regions, Service};
 use crate::upkeep::servers::Servers;
-use crate::upkeep::standing::{IfLost, PlaceStanding, SourceStanding, Verdict, assess};
+use crate::upkeep::standing::{IfLost, PlaceStanding, Replaced, SourceStanding, Verdict, assess};
 
 /// Say where we stand: what each repository could give back now, and what the loss of each would cost
 #[derive(Debug, clap::Args)]
@@ -186,6 +186,9 @@ fn show(context: &Context, known: &Known, standings: &[SourceStanding], of_aws: 
         }
         Verdict::Lost => "the server was told that log is archived which is not there".to_owned(),
         Verdict::ObjectiveMissed => missed(standings, &rpo.to_string()),
+        Verdict::OtherCluster if is_replaced(standings) => {
+            "what could be restored is of another database than the one that has the name now".to_owned()
+        }
         Verdict::OtherCluster => {
             "what could be restored is of another cluster than the server of the policy".to_owned()
         }
@@ -215,9 +218,7 @@ fn show(context: &Context, known: &Known, standings: &[SourceStanding], of_aws: 
         Verdict::BadLog => output.note(
             "hint: Delete what is bad there, then `drctl copies sync` takes it from a copy that has it; where none has, `drctl backup --kind base` begins anew. `drctl verify` reads it again.",
         ),
-        Verdict::OtherCluster => output.note(
-            "hint: Let the policy's `url` lead to the server that was backed up. A cluster that took another's place, made anew or upgraded, gets a source of its own in the policy.",
-        ),
+        Verdict::OtherCluster => others(standings).iter().for_each(|hint| output.note(hint)),
         Verdict::Lost => output.note(
             "hint: `drctl wal configure` says whether `archive_command` is right; then `drctl backup --kind base` begins anew.",
         ),
@@ -233,6 +234,22 @@ fn show(context: &Context, known: &Known, standings: &[SourceStanding], of_aws: 
         }
         Verdict::Ok | Verdict::NotReached => {}
     }
+}
+
+/// What to do where what is kept is of another than what is there.
+fn others(standings: &[SourceStanding]) -> Vec<&'static str> {
+    let mut hints = Vec::new();
+    if is_replaced(standings) {
+        hints.push("hint: `drctl backup` backs up the database that has the name now; that, and automated backups of its own, is what protects it. `drctl restore --backup` or `--point-in-time` brings back what is of the other. Where the name leads to the wrong one, mend the source's `instance` or `cluster` in the policy.");
+    }
+    if places(standings).any(|place| place.stranger.is_some() && place.verdict == Verdict::OtherCluster) {
+        hints.push("hint: Let the policy's `url` lead to the server that was backed up. A cluster that took another's place, made anew or upgraded, gets a source of its own in the policy.");
+    }
+    hints
+}
+
+fn is_replaced(standings: &[SourceStanding]) -> bool {
+    places(standings).any(|place| place.replaced.is_some() && place.verdict == Verdict::OtherCluster)
 }
 
 fn has_regions(standings: &[SourceStanding]) -> bool {
@@ -293,6 +310,12 @@ fn details(place: &PlaceStanding) -> Vec<String> {
     if let Some(Stranger { server, kept }) = &place.stranger {
         lines.push(format!(
             "  {name}: its base backups and their log are of the cluster with system identifier {kept}, and the server of the policy is {server}: they bring nothing of it back"
+        ));
+    }
+    if let Some(Replaced { live, kept }) = &place.replaced {
+        let (until, old) = (time(kept.until), &kept.resource_id);
+        lines.push(format!(
+            "  {name}: what AWS has there until {until} is of {old}, which had the name before, and brings nothing back of {live}, which has it now"
         ));
     }
     lines.extend(place.bad_log.iter().map(|file| {

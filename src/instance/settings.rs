@@ -2,11 +2,11 @@
 
 use super::{Chosen, Lifetime, Via};
 use crate::aws::rds::{Changes, NewInstance};
-use crate::aws::{EXPIRES, MANAGED, NAME, OWNER, SOURCE, SYSTEM, Tags};
+use crate::aws::{EXPIRES, MANAGED, NAME, OWNER, RESTORED_FROM, SOURCE, SYSTEM, Tags};
 use crate::model::{ParameterGroup, RegionNames, RestoreProfile, SourceName, SystemName};
 
 /// On a restored instance: what it was made from.
-pub(super) const FROM: &str = "drctl:restored-from";
+pub(super) const FROM: &str = RESTORED_FROM;
 /// On one whose restore came to its end: the moment whose data it has.
 pub(super) const DONE: &str = "drctl:restored-until";
 /// On one whose data was checked: how many of the policy's checks held, of how many that were asked, as `2/3`.

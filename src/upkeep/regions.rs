@@ -17,10 +17,27 @@ pub type Regions = BTreeMap<SourceName, KeptByAws>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeptByAws {
     pub service: Service,
+    /// The database that has the name now; `None`: it could not be asked, or there is none.
+    pub live: Option<LiveDatabase>,
     /// That of the database or resource first.
     pub regions: Vec<RegionHolding>,
     /// Dumps of it are taken too, which repositories hold.
     pub is_dumped: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveDatabase {
+    /// What RDS calls it for ever: another of the same name has another.
+    pub resource_id: String,
+    /// drctl restored it from backups of this source, so that the snapshots of the others are of its data, too.
+    pub is_restored: bool,
+}
+
+impl LiveDatabase {
+    /// Whether a snapshot of that database brings back nothing of this one.
+    pub(super) fn is_another_than(&self, resource_id: &str) -> bool {
+        !self.is_restored && self.resource_id != resource_id
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +62,8 @@ pub struct RegionHolding {
     /// Backups that could be restored there.
     pub backups: Vec<BackupId>,
     pub automated: Option<AutomatedReach>,
+    /// What RDS's automated backups hold of another database that had the name.
+    pub of_other: Option<OfOther>,
     /// The newest of AWS Backup, which may be a plan's and no backup of drctl's.
     pub point: Option<NewestPoint>,
     /// When the plan's continuous recovery point began. AWS Backup says neither how far back nor how far it reaches.
@@ -53,6 +72,13 @@ pub struct RegionHolding {
     pub unread: Vec<String>,
     /// Why it could not be asked, so that nothing is promised of it.
     pub unknown: Option<String>,
+}
+
+/// What is there of a database that had the name before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct OfOther {
+    pub resource_id: String,
+    pub until: DateTime<Utc>,
 }
 
 /// What RDS's automated backups can bring back: every moment between the two.
@@ -79,12 +105,13 @@ pub async fn ask(policy: &Policy, entries: &[BackupEntry]) -> Regions {
         let name = &source.name;
         let kept = match &source.config {
             SourceConfig::Rds(rds) if rds.snapshots => {
-                let regions = regions_of(rds);
-                let asked = regions.map(|region| rds_regions::ask(&policy.system, name, rds, region));
-                KeptByAws { service: Service::Rds, regions: join_all(asked).await, is_dumped: is_dumped(rds) }
+                let asked = rds_regions::ask(&policy.system, name, rds, regions_of(rds), entries);
+                let (live, regions) = asked.await;
+                KeptByAws { service: Service::Rds, live, regions, is_dumped: is_dumped(rds) }
             }
             SourceConfig::AwsBackup(config) => KeptByAws {
                 service: Service::AwsBackup,
+                live: None,
                 regions: vault_regions::ask(config, &policy.system, name, &recorded(entries, name)).await,
                 is_dumped: false,
             },
@@ -122,7 +149,7 @@ pub fn as_recorded(policy: &Policy, entries: &[BackupEntry]) -> Regions {
             ..RegionHolding::default()
         };
         let regions = regions.into_iter().map(holding).collect();
-        Some((source.name.clone(), KeptByAws { service, regions, is_dumped }))
+        Some((source.name.clone(), KeptByAws { service, live: None, regions, is_dumped }))
     });
     recorded.collect()
 }

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::log::{LogReach, LogStanding, Logs, Stranger};
-use super::regions::{AutomatedReach, KeptByAws, NewestPoint, RegionHolding, Regions};
+use super::regions::{AutomatedReach, KeptByAws, LiveDatabase, NewestPoint, OfOther, RegionHolding, Regions};
 use crate::catalog::BackupEntry;
 use crate::model::{BackupId, RepositoryName, SourceName, State};
 use crate::wal::Beside;
@@ -107,6 +107,10 @@ pub struct PlaceStanding {
     /// The server is another cluster than the one whose base backups are there: those bring nothing of it back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stranger: Option<Stranger>,
+    /// Another database has the name now than the one that the newest of what AWS has there is of: that brings
+    /// nothing of it back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replaced: Option<Replaced>,
     /// The newest log there is not of the server's own timeline, and counts for nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub beside: Option<Beside>,
@@ -133,6 +137,16 @@ impl PlaceStanding {
     pub fn loses(&self) -> Option<Duration> {
         self.loses_seconds.map(Duration::from_secs)
     }
+}
+
+/// Two databases that had the name one after the other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Replaced {
+    /// The resource id of the one that has it now.
+    pub live: String,
+    /// The newest that is there of the other.
+    #[serde(flatten)]
+    pub kept: OfOther,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -163,7 +177,8 @@ pub enum Verdict {
     Lost,
     /// Restoring it now would lose more than the objective allows.
     ObjectiveMissed,
-    /// What there is to restore is of another cluster than the server of the policy.
+    /// What there is to restore is of another cluster than the server of the policy, or of another database than
+    /// the one that has its name now.
     OtherCluster,
     /// There is nothing to restore.
     Nothing,
@@ -230,7 +245,8 @@ fn assess_source(
     let mut own: Vec<_> = entries.iter().filter(|entry| entry.manifest.source == *source).collect();
     own.sort_by_key(|entry| std::cmp::Reverse((entry.manifest.recovery_point, entry.id().clone())));
     let regions = kept.iter().flat_map(|kept| &kept.regions);
-    let mut standings: Vec<_> = regions.map(|region| assess_region(region, &own, rpo, now)).collect();
+    let live = kept.and_then(|kept| kept.live.as_ref());
+    let mut standings: Vec<_> = regions.map(|region| assess_region(region, live, &own, rpo, now)).collect();
     mark_behind(&mut standings);
     if kept.is_none_or(|kept| kept.is_dumped) {
         own.retain(|entry| kept.is_none() || entry.manifest.managed.is_none());
@@ -282,15 +298,22 @@ fn if_lost(lost: &Keeper, standings: &[PlaceStanding]) -> IfLost {
     }
 }
 
-/// `own`: newest first. A snapshot without its manifest is not a backup yet; a recovery point that AWS Backup calls
+/// `own`: newest first. `live`: the database that has the name now, where it is known. A snapshot without its manifest is not a backup yet; a recovery point that AWS Backup calls
 /// whole can be restored without one.
 fn assess_region(
     region: &RegionHolding,
+    live: Option<&LiveDatabase>,
     own: &[&BackupEntry],
     rpo: Duration,
     now: DateTime<Utc>,
 ) -> PlaceStanding {
-    let newest = own.iter().find_map(|entry| {
+    let of_another = |entry: &BackupEntry| {
+        let id = entry.manifest.managed.as_ref()?.resource_id.as_ref()?;
+        live?
+            .is_another_than(id)
+            .then(|| OfOther { resource_id: id.clone(), until: entry.manifest.recovery_point })
+    };
+    let newest = own.iter().filter(|entry| of_another(entry).is_none()).find_map(|entry| {
         let held = entry.manifest.managed.as_ref().and_then(|managed| managed.held_in(&region.region));
         let is_point =
             held.is_some_and(|held| Some(&held.arn) == region.point.as_ref().map(|point| &point.arn));
@@ -302,9 +325,17 @@ fn assess_region(
     let until = point.max(region.automated.map(|automated| automated.until));
     let until = until.max(region.point.as_ref().map(|point| point.created));
     let loses = until.map(|until| (now - until).to_std().unwrap_or_default());
+    let others = own.iter().filter(|entry| region.backups.contains(entry.id()));
+    let other = others.filter_map(|entry| of_another(entry)).chain(region.of_other.clone());
+    let other = other.max_by_key(|other| other.until).filter(|other| Some(other.until) > until);
+    let replaced = live.zip(other).map(|(live, kept)| Replaced { live: live.resource_id.clone(), kept });
     PlaceStanding {
         keeper: Keeper::Region(region.region.clone()),
-        verdict: if region.unknown.is_some() { Verdict::NotReached } else { by_age(loses, rpo) },
+        verdict: match loses {
+            _ if region.unknown.is_some() => Verdict::NotReached,
+            None if replaced.is_some() => Verdict::OtherCluster,
+            loses => by_age(loses, rpo),
+        },
         newest,
         log: None,
         automated: region.automated,
@@ -312,6 +343,7 @@ fn assess_region(
         lost: None,
         stalled: None,
         stranger: None,
+        replaced,
         beside: None,
         bad_log: BTreeSet::new(),
         loses_seconds: loses.map(|loses| loses.as_secs()),
@@ -378,6 +410,7 @@ fn assess_place(
         lost: log.and_then(|log| log.lost.clone()),
         stalled: log.and_then(|log| log.stalled.clone()),
         stranger,
+        replaced: None,
         beside: log.and_then(|log| log.beside),
         bad_log: log.map(|log| log.bad.clone()).unwrap_or_default(),
         loses_seconds: loses.map(|loses| loses.as_secs()),
@@ -529,6 +562,7 @@ mod tests {
                 earliest: None,
                 until: noon() + TimeDelta::minutes(minutes),
             }),
+            of_other: None,
             point: None,
             continuous_since: None,
             unread: vec![],
@@ -536,8 +570,10 @@ mod tests {
         };
         let places = ["primary", "copy"].map(|name| Place { name: name.parse().unwrap(), reached: true });
         let judge = |regions: Vec<RegionHolding>, is_dumped| {
-            let kept =
-                Regions::from([(source.clone(), KeptByAws { service: Service::Rds, regions, is_dumped })]);
+            let kept = Regions::from([(
+                source.clone(),
+                KeptByAws { service: Service::Rds, live: None, regions, is_dumped },
+            )]);
             let now = noon() + TimeDelta::minutes(120);
             let sources = std::slice::from_ref(&source);
             let entries = std::slice::from_ref(&snapshot);
@@ -576,5 +612,53 @@ mod tests {
         let standing = judge(vec![holding("east", true, Some(115))], true);
         assert_eq!(verdicts(&standing), [Verdict::Ok, Verdict::Nothing, Verdict::Nothing]);
         assert_eq!(standing.verdict, Verdict::Ok);
+    }
+
+    #[test]
+    fn what_is_of_a_database_that_was_replaced_protects_nothing() {
+        let mut snapshot = entry(0, &[("primary", true)]);
+        snapshot.manifest.managed = Some(crate::model::Managed {
+            resource: "arn:aws:rds:us-east-1:123456789012:db:shop".to_owned(),
+            resource_id: Some("db-old".to_owned()),
+            encrypted: true,
+            allocated_gib: None,
+            held: vec![],
+            plan: None,
+        });
+        let source: SourceName = "database".parse().unwrap();
+        let minute = |minutes| noon() + TimeDelta::minutes(minutes);
+        let judge = |live: Option<(&str, bool)>, automated: Option<i64>, of_other: Option<i64>| {
+            let live = live.map(|(id, is_restored)| LiveDatabase { resource_id: id.to_owned(), is_restored });
+            let automated =
+                automated.map(|minutes| AutomatedReach { earliest: None, until: minute(minutes) });
+            let of_other =
+                of_other.map(|minutes| OfOther { resource_id: "db-old".to_owned(), until: minute(minutes) });
+            let backups = vec![snapshot.id().clone()];
+            let east = RegionHolding {
+                region: "east".to_owned(),
+                backups,
+                automated,
+                of_other,
+                ..RegionHolding::default()
+            };
+            let kept = KeptByAws { service: Service::Rds, live, regions: vec![east], is_dumped: false };
+            let kept = Regions::from([(source.clone(), kept)]);
+            let (sources, entries) = (std::slice::from_ref(&source), std::slice::from_ref(&snapshot));
+            let standing = assess(sources, &[], entries, (&Logs::new(), &kept), RPO, minute(30)).remove(0);
+            let place = standing.places[0].clone();
+            assert_eq!(standing.verdict, place.verdict);
+            (place.verdict, place.loses_seconds, place.replaced.map(|replaced| replaced.kept.until))
+        };
+        let other = Verdict::OtherCluster;
+        assert_eq!(judge(Some(("db-new", false)), None, None), (other, None, Some(minute(0))));
+        assert_eq!(judge(Some(("db-new", false)), None, Some(20)), (other, None, Some(minute(20))));
+        // Its own automated backups are all that protects it, and then the others are of no interest.
+        assert_eq!(judge(Some(("db-new", false)), Some(25), Some(20)), (Verdict::Ok, Some(300), None));
+        // One that drctl restored has what its snapshot has; what came after is lost.
+        assert_eq!(judge(Some(("db-new", true)), None, None), (Verdict::Ok, Some(1800), None));
+        // The same one; and one that cannot be asked.
+        assert_eq!(judge(Some(("db-old", false)), Some(25), None), (Verdict::Ok, Some(300), None));
+        assert_eq!(judge(None, Some(25), None), (Verdict::Ok, Some(300), None));
+        assert_eq!(judge(None, None, None), (Verdict::Ok, Some(1800), None));
     }
 }

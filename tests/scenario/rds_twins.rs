@@ -151,6 +151,36 @@ async fn a_snapshot_of_what_was_restored_by_hand_is_not_the_backup() -> Outcome<
 }
 
 #[tokio::test]
+async fn a_database_that_was_replaced_is_not_protected_by_what_is_of_the_old_one() -> Outcome<()> {
+    let board = Classboard::start(Timing::default()).await?;
+    back_up(&board).await?;
+    board.system.expect(0, &["status"]).await?;
+    let old = board.server.look_up(HOME, "classboard")?.resource_id;
+    let client = board.server.client(HOME);
+    let call = client.modify_db_instance().db_instance_identifier("classboard");
+    call.deletion_protection(false).apply_immediately(true).send().await?;
+    let call = client.delete_db_instance().db_instance_identifier("classboard");
+    call.skip_final_snapshot(true).delete_automated_backups(false).send().await?;
+    until("it is gone", || board.server.look_up(HOME, "classboard").is_err()).await?;
+    // While nothing has the name, what is kept is what brings it back.
+    board.system.expect(0, &["status"]).await?;
+    let settings = Settings { backup_retention: 0, ..Settings::production(HOME) };
+    let new = board.server.instance(HOME, "classboard", settings).await?.resource_id;
+    let status = board.system.expect(21, &["status"]).await?;
+    status.says("is of another database than the one that has the name now")?;
+    status.says(&format!("is of {old}, which had the name before, and brings nothing back of {new}"))?;
+    status.says("`drctl backup` backs up the database that has the name now")?;
+    // Where it cannot be asked which one has the name, nothing is said against what there is.
+    board.server.lose_region(HOME, Gone::Unavailable);
+    let run = board.system.expect(3, &["status", "--output", "json"]).await?;
+    assert_eq!(run.document()?["sources"][0]["places"][1]["verdict"], "ok", "{run:#?}");
+    board.server.find_region_again(HOME);
+    board.system.expect(0, &["backup", "instance"]).await?;
+    board.system.expect(0, &["status"]).await?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn only_a_restore_that_came_to_its_end_is_promoted() -> Outcome<()> {
     let slow = Timing { initializing: Duration::from_secs(30), ..Timing::default() };
     let board = Classboard::start(slow).await?;
