@@ -177,7 +177,9 @@ fn show(context: &Context, known: &Known, standings: &[SourceStanding], of_aws: 
         Verdict::Late => {
             format!("three quarters of {rpo} are gone since the newest data that could be restored")
         }
-        Verdict::Behind => format!("within {rpo} everywhere, but not every repository has the newest backup"),
+        Verdict::Behind => {
+            format!("within {rpo} everywhere, but not every {} has the newest backup", kinds(standings))
+        }
         Verdict::Stalled => format!("within {rpo} everywhere, but the server's log does not come any more"),
         Verdict::NotReached => format!("not every {} could be asked", kinds(standings)),
         Verdict::Gap => "log is missing: what is archived after it cannot be recovered".to_owned(),
@@ -211,7 +213,7 @@ fn show(context: &Context, known: &Known, standings: &[SourceStanding], of_aws: 
         ));
     }
     match worst {
-        Verdict::Behind => output.note("hint: `drctl copies sync` completes the copies."),
+        Verdict::Behind => copying(standings, false).iter().for_each(|hint| output.note(hint)),
         Verdict::Gap => output.note(
             "hint: `drctl copies sync` takes it from a copy that has it; where none has, `drctl backup --kind base` begins anew.",
         ),
@@ -223,7 +225,7 @@ fn show(context: &Context, known: &Known, standings: &[SourceStanding], of_aws: 
             "hint: `drctl wal configure` says whether `archive_command` is right; then `drctl backup --kind base` begins anew.",
         ),
         Verdict::ObjectiveMissed if places(standings).any(|place| place.behind) => {
-            output.note("hint: `drctl copies sync` completes the copies; `drctl backup` takes a new backup.");
+            copying(standings, true).iter().for_each(|hint| output.note(hint));
         }
         Verdict::Stalled => output.note("hint: `drctl wal status` shows what holds the log up."),
         Verdict::Late | Verdict::ObjectiveMissed if places(standings).any(|place| place.log.is_some()) => {
@@ -234,6 +236,23 @@ fn show(context: &Context, known: &Known, standings: &[SourceStanding], of_aws: 
         }
         Verdict::Ok | Verdict::NotReached => {}
     }
+}
+
+/// What completes the copies that are behind. What AWS keeps is copied by the run that made it, and by no other.
+fn copying(standings: &[SourceStanding], too_old: bool) -> Vec<&'static str> {
+    let is_behind =
+        |is_region| places(standings).any(|place| place.behind && place.keeper.is_region() == is_region);
+    let mut hints = Vec::new();
+    if is_behind(false) {
+        hints.push(match too_old {
+            true => "hint: `drctl copies sync` completes the copies; `drctl backup` takes a new backup.",
+            false => "hint: `drctl copies sync` completes the copies.",
+        });
+    }
+    if is_behind(true) {
+        hints.push("hint: AWS makes no copy to a region anew, and `drctl copies sync` none either: once `drctl doctor` finds nothing in the way there, `drctl backup` takes a new backup and copies it to every region.");
+    }
+    hints
 }
 
 /// What to do where what is kept is of another than what is there.

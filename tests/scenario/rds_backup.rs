@@ -87,6 +87,8 @@ async fn a_copy_that_fails_costs_the_copy_and_is_said() -> Outcome<()> {
     run.says("degraded")?.says("region us-west-2 does not have it")?;
     assert_eq!(board.snapshots(HOME).len(), 1);
     board.server.find_region_again(AWAY);
+    let status = board.system.expect(21, &["status"]).await?;
+    status.says("AWS makes no copy to a region anew, and `drctl copies sync` none either")?;
 
     board.system.rewrite("kms_key = ", "# kms_key = ")?;
     let run = board.system.expect(3, &["backup", "instance"]).await?;
