@@ -88,11 +88,12 @@ async fn status_counts_the_newest_of_each_region() -> Outcome<()> {
     assert_eq!(regions[1]["newest"]["backup"], stage.manifest()?["id"], "{run:#?}");
     assert_eq!(regions[0]["verdict"], "ok", "{regions}");
 
-    // Nor those of a plan that the policy does not name, however many.
+    // However many, nor those of a plan that the policy does not name.
     for _ in 0..12 {
         let mut world = stage.aws.world();
         world.add_point(EAST, "daily", BUCKET, TimeDelta::zero(), Some("hourly"));
         world.add_point(WEST, "away", BUCKET, TimeDelta::zero(), Some("hourly"));
+        world.add_point(EAST, "daily", BUCKET, TimeDelta::zero(), None);
     }
     stage.system.expect(0, &["status"]).await?;
 

@@ -29,7 +29,8 @@ pub struct Found {
     pub newest: Option<RecoveryPoint>,
     /// That of the source's plan, which brings back every moment of its window.
     pub continuous: Option<RecoveryPoint>,
-    /// A newer one may be drctl's: no manifest that was asked names it, and its tags cannot be asked for.
+    /// One that was not counted may be drctl's: no manifest that was asked names it, and its tags cannot be asked for,
+    /// or were not, since there are so many.
     pub is_untold: bool,
     /// In words: vaults of the source's plan that cannot be listed, so that what is in them does not count.
     pub unread: Vec<String>,
@@ -87,16 +88,16 @@ async fn ask(
     let (mut asked, mut is_untold) = (0, false);
     for point in others {
         let is_known = owner.recorded.contains(&point.arn) || point.plan.is_some();
-        let counts = match has_known_tags(&point.arn) {
-            _ if is_known => true,
-            true if asked == NEWEST => break,
-            true => {
-                asked += 1;
-                backup_of(&aws, &point, owner.system, owner.name).await?.is_some()
-            }
-            false => {
+        let counts = match () {
+            () if is_known => true,
+            // An older one may be recorded, and costs nothing to know.
+            () if asked == NEWEST || !has_known_tags(&point.arn) => {
                 is_untold = true;
                 false
+            }
+            () => {
+                asked += 1;
+                backup_of(&aws, &point, owner.system, owner.name).await?.is_some()
             }
         };
         if counts {
