@@ -4,7 +4,7 @@ use thiserror::Error;
 use tokio::time::Instant;
 
 use super::{AwsFailure, FailureKind};
-use crate::event::{Event, Events, told};
+use crate::event::{Event, Events, lasting, told};
 use crate::platform::CancellationToken;
 
 /// How often AWS is asked while it works, and for how long.
@@ -59,7 +59,7 @@ pub enum PollError {
     Gone { subject: String },
     #[error("{subject} was begun, and AWS does not find it")]
     NeverCame { subject: String },
-    #[error("{subject} is still `{status}` after {}; AWS goes on with it", humantime::format_duration(*.waited))]
+    #[error("{subject} is still `{status}` after {}; AWS goes on with it", lasting(*.waited))]
     Deadline { subject: String, status: String, waited: Duration },
     #[error("interrupted while {subject} was `{status}`; AWS goes on with it")]
     Interrupted { subject: String, status: String },

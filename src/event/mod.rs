@@ -193,6 +193,12 @@ pub fn listed(objections: &[impl std::fmt::Display]) -> String {
     }
 }
 
+/// How long something was waited for, in whole seconds.
+pub fn lasting(duration: std::time::Duration) -> String {
+    let seconds = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);
+    humantime::format_duration(std::time::Duration::from_secs(seconds)).to_string()
+}
+
 /// An error and its causes in one line, for events, reports and records; a cause that the words before it
 /// already tell is left out.
 pub fn told(error: &(dyn std::error::Error + 'static)) -> String {

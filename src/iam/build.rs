@@ -290,6 +290,38 @@ copy_to = {{ us-west-2 = {{ vault = "shop-dr" }} }}
     }
 
     #[test]
+    fn who_logs_in_to_what_was_restored_may_read_the_password_that_the_policy_names() {
+        let text = r#"
+[system]
+name = "shop"
+[objectives]
+rto = "4h"
+rpo = "1h"
+[repository.primary]
+directory = "/var/backups/shop"
+[encryption]
+danger_unencrypted = true
+[sources.instance]
+kind = "rds"
+region = "us-east-1"
+instance = "shop"
+url = "postgres://app@shop.x.us-east-1.rds.amazonaws.com/shop"
+password = "secretsmanager:shop/app#password"
+"#;
+        let policy = parse(Path::new("shop.toml"), text).unwrap_or_else(|faults| panic!("{faults}"));
+        let account = "111122223333".parse().unwrap();
+        let secret = "arn:aws:secretsmanager:us-east-1:111122223333:secret:shop/app-AbCdEf";
+        for role in Role::ALL {
+            let document = document(&policy, role, Some(&account)).unwrap();
+            let may = allowed(document.statements()).any(|(statement, action)| {
+                action == "secretsmanager:GetSecretValue" && names(&statement.resource, secret)
+            });
+            let logs_in = matches!(role, Role::Writer | Role::Restorer | Role::BreakGlass);
+            assert_eq!(may, logs_in, "{role}");
+        }
+    }
+
+    #[test]
     fn an_account_is_taken_from_the_policy_or_asked_for_and_never_guessed() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
         let [known, unknown] =

@@ -38,7 +38,16 @@ fn home(builder: &Builder<'_>) -> &'static str {
 fn references<'p>(builder: &Builder<'p>) -> Vec<&'p SecretRef> {
     let (policy, role) = (builder.policy, builder.role);
     if role == Role::BreakGlass {
-        return vec![];
+        // Whoever promotes speaks to RDS as the source says, and then logs in to what has production's name.
+        let databases = policy.sources.iter().filter_map(|source| match &source.config {
+            SourceConfig::Rds(rds) => Some(rds),
+            _ => None,
+        });
+        let asked = databases.flat_map(|rds| {
+            let login = rds.login.iter().flat_map(|login| of_database(login));
+            of_credentials(&rds.place.credentials).into_iter().chain(login)
+        });
+        return asked.collect();
     }
     let mut known: Vec<&SecretRef> = policy.catalog_password.iter().collect();
     for repository in &policy.repositories {

@@ -1,8 +1,10 @@
+use std::time::Duration;
+
 use thiserror::Error;
 
 use super::Refusal;
 use crate::aws::{AwsError, AwsFailure, PollError};
-use crate::event::listed;
+use crate::event::{lasting, listed};
 use crate::repository::SmallError;
 
 /// Why a restore into an instance was given up.
@@ -26,12 +28,14 @@ pub enum InstanceError {
         "IAM authentication is off on `{instance}`, as it was on what it was made from, so that no IAM token lets anybody in: turn it on with `aws rds modify-db-instance --enable-iam-database-authentication --apply-immediately` (a cluster: `modify-db-cluster`), and run the same command again"
     )]
     NoIam { instance: String },
+    #[error("failed to get what the policy logs in with")]
+    Unresolved(#[source] crate::postgres::ConnectError),
     #[error(
-        "the instance is available, and nobody could log in to it in {}: look at its security groups, its subnet group and at the password it had then (of IAM: at `rds-db:connect`)",
-        humantime::format_duration(*.waited)
+        "the instance is available, and nobody could log in to it{}: look at its security groups, its subnet group and at the password it had then (of IAM: at `rds-db:connect`)",
+        within(*.waited)
     )]
     Login {
-        waited: std::time::Duration,
+        waited: Duration,
         #[source]
         source: crate::postgres::ConnectError,
     },
@@ -50,4 +54,9 @@ impl InstanceError {
                 | Self::Details(SmallError::Interrupted)
         )
     }
+}
+
+/// ` in 10m`; nothing where it was tried once.
+fn within(waited: Duration) -> String {
+    if waited.is_zero() { String::new() } else { format!(" in {}", lasting(waited)) }
 }

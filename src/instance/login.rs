@@ -7,15 +7,49 @@ use super::run::Server;
 use super::{InstanceError, InstancePlan};
 use crate::aws::rds::Database;
 use crate::check::{self, Finding};
-use crate::event::{Events, told};
+use crate::event::{Events, lasting, told};
 use crate::platform::CancellationToken;
 use crate::policy::{Password, PostgresSource};
-use crate::postgres::{ConnectionParameters, close};
+use crate::postgres::{ConnectError, ConnectionParameters, close};
 
 /// The name of a new instance is known everywhere only after minutes.
 const PATIENCE: Duration = Duration::from_secs(600);
 /// For those that ask more often than every so often.
 const USUAL: Duration = Duration::from_secs(20);
+
+/// How somebody logs in to a database, with what the policy keeps secret at hand.
+pub(super) struct Login {
+    parameters: ConnectionParameters,
+}
+
+impl Login {
+    /// As the policy says, at the address of the database.
+    pub(super) async fn of(
+        login: &PostgresSource,
+        database: &Database,
+        region: &str,
+    ) -> Result<Self, InstanceError> {
+        let endpoint = database.endpoint.as_ref().ok_or(InstanceError::NoEndpoint)?;
+        let resolved = ConnectionParameters::resolve(login).await.map_err(InstanceError::Unresolved)?;
+        // Waiting would not turn it on.
+        let by_token = matches!(login.password, Some(Password::IamToken(_)));
+        if by_token && database.profile.iam_authentication == Some(false) {
+            return Err(InstanceError::NoIam { instance: database.id.identifier().to_owned() });
+        }
+        Ok(Self { parameters: resolved.at(&endpoint.host, endpoint.port, region) })
+    }
+
+    /// Whether what it proves itself with can be had.
+    pub(super) async fn is_at_hand(&self) -> Result<(), ConnectError> {
+        self.parameters.prove().await
+    }
+
+    pub(super) async fn attempt(&self) -> Result<ConnectionParameters, ConnectError> {
+        let connection = self.parameters.connect().await?;
+        let _closed = connection.close().await;
+        Ok(self.parameters.clone())
+    }
+}
 
 /// Logs in as the policy says, at the new address, until it works.
 pub(super) async fn log_in(
@@ -26,24 +60,13 @@ pub(super) async fn log_in(
     events: &Events,
     cancel: &CancellationToken,
 ) -> Result<ConnectionParameters, InstanceError> {
-    let resolved = ConnectionParameters::resolve(login).await;
-    let refused = |source| InstanceError::Login { waited: Duration::ZERO, source };
-    let endpoint = database.endpoint.as_ref().ok_or(InstanceError::NoEndpoint)?;
-    let parameters = resolved.map_err(refused)?.at(&endpoint.host, endpoint.port, region);
-    // Waiting would not turn it on.
-    let by_token = matches!(login.password, Some(Password::IamToken(_)));
-    if by_token && database.profile.iam_authentication == Some(false) {
-        return Err(InstanceError::NoIam { instance: database.id.identifier().to_owned() });
-    }
+    let login = Login::of(login, database, region).await?;
     let patience = PATIENCE.mul_f64((every.as_secs_f64() / USUAL.as_secs_f64()).min(1.0)).max(every * 10);
     let begun = Instant::now();
     let mut last = String::new();
     loop {
-        match parameters.connect().await {
-            Ok(connection) => {
-                let _closed = connection.close().await;
-                return Ok(parameters);
-            }
+        match login.attempt().await {
+            Ok(parameters) => return Ok(parameters),
             Err(source) if begun.elapsed() > patience => {
                 return Err(InstanceError::Login { waited: patience, source });
             }
@@ -53,7 +76,7 @@ pub(super) async fn log_in(
                 if reason != last {
                     events.notice(format!(
                         "nobody can log in yet, and it is tried for {}: {reason}",
-                        humantime::format_duration(patience)
+                        lasting(patience)
                     ));
                     last = reason;
                 }

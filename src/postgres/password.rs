@@ -43,6 +43,11 @@ impl ConnectionParameters {
         }
     }
 
+    /// Whether it has what it would prove itself with; nobody is connected to.
+    pub async fn prove(&self) -> Result<(), ConnectError> {
+        self.password_now().await.map(drop)
+    }
+
     /// As [`Self::apply`], for a program of this major that connects again long after it began, as `pg_restore
     /// --jobs` does when its workers are done: there is a valid token for each.
     pub async fn apply_lasting(&self, program: Program, major: u32) -> Result<Program, ConnectError> {

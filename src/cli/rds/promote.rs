@@ -14,6 +14,8 @@ use crate::platform::{host_name, seed};
 use crate::policy::SourceConfig;
 use crate::repository::journal::{self, Detail, Record};
 
+const NOT_READY: &str = "Correct the source's `url` and `password`, have AWS let this role read the secret (`drctl iam show break-glass` prints what it needs), or run it where the database can be reached; then promote again.";
+
 /// Put a restored instance or cluster in production's place
 ///
 /// The steps are shown, and done only with `--apply`: writers are stopped, the old one is renamed and kept, the
@@ -73,13 +75,18 @@ pub(super) async fn run(args: PromoteArgs, context: &Context) -> Result<Exit, Co
     let facts: Facts = promoter.look().await.map_err(CommandError::failed)?;
     let plan = plan(&request, &facts).map_err(refused)?;
     show_plan(&context.output, &plan, args.apply);
+    let ready = promoter.ready(&facts, &plan).await;
     if !args.apply {
+        if let Err(error) = ready {
+            context.output.warn(told(&error));
+        }
         if context.output.is_json() {
             let document = PromotionDocument { plan: &plan, applied: false, done: &[] };
             context.output.document("promotion", &document);
         }
         return Ok(Exit::Done);
     }
+    ready.map_err(|error| CommandError::failed(error).hint(NOT_READY))?;
     let begun = context.clock.now();
     let mut done: Vec<Done> = Vec::new();
     let outcome = promoter

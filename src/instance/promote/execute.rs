@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use super::super::InstanceError;
 use super::super::execute::seen;
-use super::super::login::{log_in, look};
+use super::super::login::{Login, log_in, look};
 use super::super::run::Server;
 use super::plan::{OVER, WAS};
 use super::{Facts, MemberFacts, PromoteRequest, Promotion, Rename, Step};
@@ -31,6 +31,12 @@ pub enum PromoteError {
         what: String,
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    #[error("nothing was touched, since nobody could log in to what takes production's place: `{instance}`")]
+    NotReady {
+        instance: String,
+        #[source]
+        source: Box<InstanceError>,
     },
     #[error("`{name}` is another one now than when it was looked at, so it is left alone")]
     Changed { name: String },
@@ -94,6 +100,26 @@ impl<'a> Promoter<'a> {
             facts.members = MemberFacts::look(&self.rds, self.request, &facts).await?;
         }
         Ok(facts)
+    }
+
+    /// Whether its last steps can be done: writers that are stopped wait for them. Logs in to what was restored, where it
+    /// is; a promotion that is gone on with after production was put aside may have it between two names.
+    pub async fn ready(&self, facts: &Facts, plan: &Promotion) -> Result<(), PromoteError> {
+        let database = facts.promoted(self.request).filter(|database| database.endpoint.is_some());
+        let (Some(login), Some(database)) = (&self.request.config.login, database) else { return Ok(()) };
+        let ready = async {
+            let login = Login::of(login, database, &self.request.region).await?;
+            let has_stayed = plan.steps.iter().any(|step| matches!(step, Step::PutAside { .. }));
+            if plan.resumed && !has_stayed {
+                return login.is_at_hand().await.map_err(InstanceError::Unresolved);
+            }
+            let refused = |source| InstanceError::Login { waited: Duration::ZERO, source };
+            login.attempt().await.map(drop).map_err(refused)
+        };
+        ready.await.map_err(|source| PromoteError::NotReady {
+            instance: database.id.identifier().to_owned(),
+            source: Box::new(source),
+        })
     }
 
     /// Does what is left, one step after the other, and stops at the first that fails. `tell`: of each that is

@@ -6,7 +6,7 @@ use super::capture::{wait, warn_of_quota};
 use super::{Prepared, SnapshotError};
 use crate::aws::rds::{CopyRequest, Rds, Snapshot};
 use crate::aws::{FailureKind, PollError, Tags};
-use crate::event::{Events, Phase, told};
+use crate::event::{Events, Phase, lasting, told};
 use crate::platform::CancellationToken;
 use crate::policy::RdsRegion;
 
@@ -59,7 +59,7 @@ enum CopyError {
     NotCopied,
     #[error(
         "RDS would not begin it for {}: it makes 20 copies to a region at a time",
-        humantime::format_duration(*.0)
+        lasting(*.0)
     )]
     Busy(std::time::Duration),
     #[error(transparent)]
