@@ -103,6 +103,10 @@ fn of_database(
         () if database.is_lost() => {
             found.fault(what, "Mend it, or restore it: `drctl list` shows from what.")
         }
+        () if database.is_stopped() => found.fault(
+            format!("{what}, and RDS takes no snapshot of it"),
+            format!("Start it: {}.", database.start_command()),
+        ),
         () if !database.is_available() => found.note(what),
         () => found.good(what),
     }

@@ -415,7 +415,7 @@ impl Run {
         let id = RdsDatabase::Instance(name.to_owned());
         let subject = format!("`{name}` in {}", rds.region());
         let poll = Poll { every: plan.place.poll, deadline: plan.place.deadline };
-        let ask = async || Ok(rds.database(&id).await?.map_or(Seen::Absent, super::execute::seen));
+        let ask = async || Ok(rds.database(&id).await?.map_or(Seen::Absent, Database::seen));
         Ok(poll.wait(&subject, &self.events, &self.cancel, ask).await?)
     }
 

@@ -178,7 +178,7 @@ impl Run {
     pub(super) async fn available(&self, rds: &Rds, plan: &InstancePlan) -> Result<Database, InstanceError> {
         let subject = format!("`{}` in {}", plan.to(), rds.region());
         let poll = Poll { every: plan.place.poll, deadline: plan.place.deadline };
-        let ask = async || Ok(plan.ask(rds).await?.map_or(Seen::Absent, seen));
+        let ask = async || Ok(plan.ask(rds).await?.map_or(Seen::Absent, Database::seen));
         let database = poll.wait(&subject, &self.events, &self.cancel, ask).await?;
         // Somebody may have made one of that name while this was begun.
         plan.own(rds, database)
@@ -314,15 +314,6 @@ impl InstancePlan {
             && (monitoring.is_none() || monitoring == own)
             && (changes.performance_insights.is_none() || now.performance_insights.is_some())
             && (!changes.manage_password || now.password_is_managed)
-    }
-}
-
-pub(super) fn seen(database: Database) -> Seen<Database> {
-    let progress = Progress { status: database.status.clone(), ..Progress::default() };
-    match () {
-        () if database.is_available() => Seen::Done(database),
-        () if database.is_lost() => Seen::Failed(progress),
-        () => Seen::Working(progress),
     }
 }
 

@@ -1,6 +1,7 @@
 use chrono::{DateTime, Utc};
 
 use super::super::AwsFailure;
+use super::super::poll::{Progress, Seen};
 use super::{Changes, Rds, Tags};
 use crate::model::RestoreProfile;
 use crate::policy::RdsDatabase;
@@ -49,6 +50,41 @@ impl Database {
         matches!(self.status.as_str(), "available" | "storage-optimization")
     }
 
+    /// Whether RDS takes a change of it: of one that is full, too, for so it gets more room.
+    pub fn takes_changes(&self) -> bool {
+        self.is_available() || self.status == "storage-full"
+    }
+
+    /// Somebody stopped it: it starts when somebody starts it, or RDS does after a week.
+    pub fn is_stopped(&self) -> bool {
+        matches!(self.status.as_str(), "stopping" | "stopped")
+    }
+
+    /// What starts it again.
+    pub fn start_command(&self) -> String {
+        let of = match &self.id {
+            RdsDatabase::Instance(name) => format!("start-db-instance --db-instance-identifier {name}"),
+            RdsDatabase::Cluster(name) => format!("start-db-cluster --db-cluster-identifier {name}"),
+        };
+        let region = self.arn.split(':').nth(3).unwrap_or_default();
+        format!("`aws rds {of} --region {region}`")
+    }
+
+    /// What a wait for it sees: whether it is available, or will be.
+    pub fn seen(self) -> Seen<Self> {
+        let progress = Progress { status: self.status.clone(), ..Progress::default() };
+        match () {
+            () if self.is_available() => Seen::Done(self),
+            () if self.is_stopped() => {
+                let detail =
+                    Some(format!("start it, {}, and run the same command again", self.start_command()));
+                Seen::Failed(Progress { detail, ..progress })
+            }
+            () if self.is_lost() => Seen::Failed(progress),
+            () => Seen::Working(progress),
+        }
+    }
+
     /// States that it does not leave by itself, and in which nobody can use it.
     pub fn is_lost(&self) -> bool {
         self.status.starts_with("incompatible-")
@@ -59,6 +95,8 @@ impl Database {
                     | "insufficient-capacity"
                     | "inaccessible-encryption-credentials"
                     | "inaccessible-encryption-credentials-recoverable"
+                    | "cloning-failed"
+                    | "migration-failed"
                     | "upgrade-failed"
                     | "storage-full"
                     | "deleting"

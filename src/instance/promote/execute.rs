@@ -5,7 +5,6 @@ use serde::Serialize;
 use thiserror::Error;
 
 use super::super::InstanceError;
-use super::super::execute::seen;
 use super::super::login::{Login, log_in, look};
 use super::super::run::Server;
 use super::plan::{OVER, WAS};
@@ -142,12 +141,13 @@ impl<'a> Promoter<'a> {
             Step::Keep => self.keep(plan).await?,
             Step::PutAside { from, to } => {
                 let production = plan.production.as_deref().unwrap_or_default();
-                self.rename(&self.called(from), to, production).await?;
+                self.rename(&self.called(from), to, production, steps_aside).await?;
             }
-            Step::TakeName { from, to } => self.rename(&self.called(from), to, &plan.restored).await?,
-            Step::PutInstancesAside { renames } | Step::TakeInstanceNames { renames } => {
-                self.rename_all(renames).await?;
+            Step::TakeName { from, to } => {
+                self.rename(&self.called(from), to, &plan.restored, Database::seen).await?;
             }
+            Step::PutInstancesAside { renames } => self.rename_all(renames, steps_aside).await?,
+            Step::TakeInstanceNames { renames } => self.rename_all(renames, Database::seen).await?,
             Step::LogIn => return self.log_in(plan).await.map(Some),
             // Where production's region is gone there is nothing of it to be told of.
             Step::Freeze { command } => self.hook(command, plan, plan.production.is_some()).await?,
@@ -183,7 +183,7 @@ impl<'a> Promoter<'a> {
         }
         if restored.profile.deletion_protection != Some(true) {
             let changes = Changes { deletion_protection: Some(true), ..Changes::default() };
-            self.change(&id, &changes).await?;
+            self.change(&id, &changes, Database::seen).await?;
             self.available(&id).await?;
         }
         Ok(())
@@ -194,28 +194,34 @@ impl<'a> Promoter<'a> {
     }
 
     /// Instances of one cluster, all at a time: each takes RDS minutes.
-    async fn rename_all(&self, renames: &[Rename]) -> Result<(), PromoteError> {
+    async fn rename_all(&self, renames: &[Rename], sees: Sees) -> Result<(), PromoteError> {
         let renamed = renames.iter().map(async |Rename { from, to, resource_id }| {
-            self.rename(&RdsDatabase::Instance(from.clone()), to, resource_id).await
+            self.rename(&RdsDatabase::Instance(from.clone()), to, resource_id, sees).await
         });
         join_all(renamed).await.into_iter().collect()
     }
 
     /// Only what was looked at: another may have the name by now.
-    async fn rename(&self, from: &RdsDatabase, to: &str, resource_id: &str) -> Result<(), PromoteError> {
+    async fn rename(
+        &self,
+        from: &RdsDatabase,
+        to: &str,
+        resource_id: &str,
+        sees: Sees,
+    ) -> Result<(), PromoteError> {
         let to = from.called(to);
         // A run that was killed may have had it begun.
-        match self.available(from).await {
+        match self.reached(from, sees).await {
             Ok(database) if database.resource_id != resource_id => {
                 return Err(PromoteError::Changed { name: from.identifier().to_owned() });
             }
             Ok(_) => {}
-            Err(error) if error.is_absence() => return self.renamed(from, &to, resource_id).await,
+            Err(error) if error.is_absence() => return self.renamed(from, &to, resource_id, sees).await,
             Err(error) => return Err(error),
         }
         let changes = Changes { identifier: Some(to.identifier().to_owned()), ..Changes::default() };
-        self.change(from, &changes).await?;
-        self.renamed(from, &to, resource_id).await
+        self.change(from, &changes, sees).await?;
+        self.renamed(from, &to, resource_id, sees).await
     }
 
     /// The new name is not there for minutes, and until it is, the old one may be.
@@ -224,12 +230,13 @@ impl<'a> Promoter<'a> {
         from: &RdsDatabase,
         to: &RdsDatabase,
         resource_id: &str,
+        sees: Sees,
     ) -> Result<(), PromoteError> {
         let (old, new) = (from.identifier(), to.identifier());
         let subject = format!("`{old}`, to be `{new}`, in {}", self.rds.region());
         let ask = async || {
             if let Some(database) = self.rds.database(to).await? {
-                return Ok(seen(database));
+                return Ok(sees(database));
             }
             let status =
                 self.rds.database(from).await?.map_or("renaming".to_owned(), |database| database.status);
@@ -247,7 +254,7 @@ impl<'a> Promoter<'a> {
         Poll { every: place.poll, deadline: place.deadline }
     }
 
-    async fn change(&self, id: &RdsDatabase, changes: &Changes) -> Result<(), PromoteError> {
+    async fn change(&self, id: &RdsDatabase, changes: &Changes, sees: Sees) -> Result<(), PromoteError> {
         let mut left = TRIES;
         loop {
             match self.rds.change(id, changes).await {
@@ -268,7 +275,7 @@ impl<'a> Promoter<'a> {
                         return Err(failure.into());
                     }
                     left -= 1;
-                    match self.available(id).await {
+                    match self.reached(id, sees).await {
                         Err(error) if error.is_absence() => return Ok(()),
                         available => drop(available?),
                     }
@@ -276,7 +283,7 @@ impl<'a> Promoter<'a> {
                 Err(failure) if failure.kind == FailureKind::State && left > 0 => {
                     left -= 1;
                     tokio::time::sleep(self.request.config.place.poll).await;
-                    self.available(id).await?;
+                    self.reached(id, sees).await?;
                 }
                 Err(failure) => return Err(failure.into()),
             }
@@ -284,8 +291,12 @@ impl<'a> Promoter<'a> {
     }
 
     async fn available(&self, id: &RdsDatabase) -> Result<Database, PromoteError> {
+        self.reached(id, Database::seen).await
+    }
+
+    async fn reached(&self, id: &RdsDatabase, sees: Sees) -> Result<Database, PromoteError> {
         let subject = format!("`{}` in {}", id.identifier(), self.rds.region());
-        let ask = async || Ok(self.rds.database(id).await?.map_or(Seen::Absent, seen));
+        let ask = async || Ok(self.rds.database(id).await?.map_or(Seen::Absent, sees));
         Ok(self.poll().wait(&subject, self.events, self.cancel, ask).await.map_err(InstanceError::Wait)?)
     }
 
@@ -326,6 +337,14 @@ impl<'a> Promoter<'a> {
         };
         Err(PromoteError::Step { what: format!("`{}`", command.join(" ")), source: Box::new(source) })
     }
+}
+
+/// What a wait makes of a state.
+type Sees = fn(Database) -> Seen<Database>;
+
+/// Nobody needs the old one to be of use: a full one is renamed, too.
+fn steps_aside(database: Database) -> Seen<Database> {
+    if database.takes_changes() { Seen::Done(database) } else { database.seen() }
 }
 
 /// What production has and this has not: one that was only to live a while has none of it.

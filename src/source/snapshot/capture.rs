@@ -3,7 +3,7 @@ use super::super::{ArtifactSink, Captured, Naming, NotHeld, SinkError};
 use super::{Prepared, SnapshotError, by_hand, copies, identifier};
 use crate::aws::Tags;
 use crate::aws::rds::{Database, Rds, Snapshot, SnapshotId};
-use crate::aws::{AwsFailure, FailureKind, PollError, Progress, Seen};
+use crate::aws::{AwsFailure, FailureKind, PollError, Seen};
 use crate::event::{Events, Phase, told};
 use crate::model::{Artifact, Details, Managed, ManagedCopy, ServerFacts};
 use crate::pipeline::FromMemory;
@@ -135,17 +135,13 @@ async fn available(
     let database = &prepared.source.database;
     let subject = format!("{} in {}", database.identifier(), prepared.rds.region());
     let ask = async || Ok(prepared.rds.database(database).await?.map_or(Seen::Absent, seen));
-    Ok(prepared.poll.wait(&subject, events, cancel, ask).await?)
+    prepared.poll.wait(&subject, events, cancel, ask).await?;
+    Ok(())
 }
 
-fn seen(database: Database) -> Seen<()> {
-    let progress = Progress { status: database.status.clone(), ..Progress::default() };
-    match () {
-        // RDS takes one of it all the same.
-        () if database.is_available() || database.status == "storage-full" => Seen::Done(()),
-        () if database.is_lost() => Seen::Failed(progress),
-        () => Seen::Working(progress),
-    }
+fn seen(database: Database) -> Seen<Database> {
+    // RDS takes one of what is full all the same.
+    if database.takes_changes() { Seen::Done(database) } else { database.seen() }
 }
 
 pub(super) async fn wait(

@@ -11,7 +11,7 @@ pub enum SnapshotError {
     #[error("there is no {kind} `{identifier}` in {region}: look at the source's `region` and `{kind}`")]
     NoDatabase { kind: &'static str, identifier: String, region: String },
     #[error("`{identifier}` is `{status}`, and RDS takes no snapshot of it: {advice}")]
-    Unfit { identifier: String, status: String, advice: &'static str },
+    Unfit { identifier: String, status: String, advice: String },
     #[error(
         "there is a snapshot `{identifier}` in {region} that is not this backup ({what}): remove or rename it if it is yours"
     )]

@@ -22,12 +22,16 @@ pub async fn prepare(source: &RdsSource) -> Result<Prepared<'_>, SnapshotError> 
         identifier: source.database.identifier().to_owned(),
         region: source.place.region.clone(),
     })?;
-    if database.is_lost() && database.status != "storage-full" {
-        return Err(SnapshotError::Unfit {
-            identifier: source.database.identifier().to_owned(),
-            status: database.status,
-            advice: "mend it, or restore it from the backups there are (`drctl list`)",
-        });
+    let advice = match () {
+        () if database.is_stopped() => format!("start it, {}", database.start_command()),
+        () if database.is_lost() && !database.takes_changes() => {
+            "mend it, or restore it from the backups there are (`drctl list`)".to_owned()
+        }
+        () => String::new(),
+    };
+    if !advice.is_empty() {
+        let identifier = source.database.identifier().to_owned();
+        return Err(SnapshotError::Unfit { identifier, status: database.status, advice });
     }
     let profile = profile(&rds, source, &database).await?;
     Ok(Prepared { rds, source, database, profile, poll: poll(&source.place) })
