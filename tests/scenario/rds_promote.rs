@@ -129,6 +129,30 @@ async fn what_must_not_take_productions_place_does_not() -> Outcome<()> {
     let touched = changes(&board).len() - before;
     assert!(touched <= 1, "only the restored one is kept: {:#?}", changes(&board));
     assert_eq!(board.pupils(HOME, "classboard").await?, "ada late");
+
+    // What RDS would not rename is seen before anything is done, and nobody waits for what nobody starts.
+    let applied = ["rds", "promote", "instance", "fresh", "--writers-stopped", "--apply"];
+    let start = "aws rds start-db-instance --db-instance-identifier classboard --region us-east-1";
+    board.server.set_status(HOME, "classboard", "stopped")?;
+    board
+        .system
+        .expect(1, &applied)
+        .await?
+        .says("`classboard` is `stopped`, and RDS renames")?
+        .says(start)?;
+    let stopped = board.system.drctl(&["backup", "instance"]).await?;
+    assert_ne!(stopped.code, Some(0), "{stopped:#?}");
+    stopped.says("`classboard` is `stopped`, and RDS takes no snapshot of it")?.says(start)?;
+    board.server.set_status(HOME, "classboard", "incompatible-network")?;
+    let stuck = board.system.expect(1, &applied).await?;
+    stuck
+        .says("is `incompatible-network`")?
+        .says("goes on without it")?
+        .says("`fresh` by its own address")?;
+    assert_eq!(changes(&board).len() - before, touched, "nothing was touched");
+    board.server.set_status(HOME, "classboard", "storage-full")?;
+    board.system.expect(0, &applied).await?.says("is renamed all the same")?;
+    assert_eq!(board.pupils(HOME, "classboard").await?, "ada");
     Ok(())
 }
 

@@ -93,6 +93,13 @@ pub(super) fn renames(request: &PromoteRequest, facts: &Facts) -> Renames {
                 renames.notes.push(format!("instance `{own}` keeps its name: there is a `{name}`, {words}"));
                 continue;
             }
+            if named.is_stopped() || (named.is_lost() && !named.takes_changes()) {
+                let status = &named.status;
+                renames.notes.push(format!(
+                    "instance `{own}` keeps its name: `{name}` is `{status}`, and RDS renames nothing in that state"
+                ));
+                continue;
+            }
             let to = aside(request, name);
             if !super::super::plan::is_identifier(&to) {
                 renames.refusals.push(PromoteRefusal::Identifier(to.clone()));

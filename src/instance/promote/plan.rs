@@ -194,6 +194,8 @@ pub enum PromoteRefusal {
     Wanting { instance: String, held: u64, asked: u64 },
     #[error("`{name}` in {region} is not what this policy backs up, nor made from it: it is not put aside")]
     Foreign { name: String, region: String },
+    #[error("`{name}` is `{status}`, and RDS renames nothing in that state")]
+    Stuck { name: String, status: String, way_on: String },
     #[error(
         "`{0}` is not an identifier that RDS takes: it begins with a letter, has letters, digits and single `-`, and 63 characters at most"
     )]
@@ -209,8 +211,9 @@ pub enum PromoteRefusal {
 }
 
 impl PromoteRefusal {
-    pub fn hint(&self) -> &'static str {
-        match self {
+    pub fn hint(&self) -> String {
+        let words = match self {
+            Self::Stuck { way_on, .. } => return way_on.clone(),
             Self::Nothing { .. } | Self::IsProduction { .. } | Self::NotRestored { .. } => {
                 "`drctl restore SOURCE --to-instance NAME` makes one."
             }
@@ -225,7 +228,8 @@ impl PromoteRefusal {
             Self::WritersGoOn => {
                 "Name a command in the policy, `promote = { freeze = [\"…\"] }` under the source, or stop them yourself and say `--writers-stopped`."
             }
-        }
+        };
+        words.to_owned()
     }
 }
 
@@ -248,6 +252,9 @@ pub fn plan(request: &PromoteRequest, facts: &Facts) -> Result<Promotion, Vec<Pr
     };
     if facts.production.as_ref().is_some_and(|production| !is_ours(production)) {
         refusals.push(PromoteRefusal::Foreign { name: name.clone(), region: request.region.clone() });
+    }
+    if has_name.is_none() {
+        refusals.extend(facts.production.as_ref().and_then(|production| stuck(request, production)));
     }
     let mut steps = vec![];
     let resumed = match (&facts.restored, has_name) {
@@ -317,6 +324,30 @@ pub fn plan(request: &PromoteRequest, facts: &Facts) -> Result<Promotion, Vec<Pr
     })
 }
 
+/// Nothing is begun where production could not be put aside: the writers would be stopped, and stay so.
+fn stuck(request: &PromoteRequest, production: &Database) -> Option<PromoteRefusal> {
+    if production.takes_changes() || !(production.is_stopped() || production.is_lost()) {
+        return None;
+    }
+    let (name, region) = (production.id.identifier(), &request.region);
+    let way_on = match production.status.as_str() {
+        "deleting" | "deleted" => {
+            "Wait until it is gone; then the same command goes on without it.".to_owned()
+        }
+        _ if production.is_stopped() => {
+            format!("Start it, {}, and promote again when it is available.", production.start_command())
+        }
+        _ => {
+            let noun = production.id.noun();
+            format!(
+                "Mend it in RDS until it is available. Or, by hand, give it another name where the console does that, or turn its deletion protection off and delete it, and the same command goes on without it: `aws rds delete-db-{noun} --db-{noun}-identifier {name} --region {region} --skip-final-snapshot --no-delete-automated-backups` keeps the backups that RDS has of it. Where neither can be, lead the applications to `{}` by its own address.",
+                request.instance
+            )
+        }
+    };
+    Some(PromoteRefusal::Stuck { name: name.to_owned(), status: production.status.clone(), way_on })
+}
+
 fn hook(command: &[String]) -> impl Iterator<Item = Vec<String>> {
     (!command.is_empty()).then(|| command.to_vec()).into_iter()
 }
@@ -373,6 +404,17 @@ fn notes(request: &PromoteRequest, facts: &Facts) -> Vec<String> {
             None => {
                 "nobody has checked its data: the policy's `[[drill.checks]]` were not asked of it".to_owned()
             }
+        });
+    }
+    if let Some(production) = facts.production.as_ref().filter(|_| facts.restored.is_some())
+        && !production.is_available()
+    {
+        let (name, status) = (production.id.identifier(), &production.status);
+        notes.push(match production.takes_changes() {
+            true => format!("`{name}` is `{status}`, and is renamed all the same"),
+            false => format!(
+                "`{name}` is `{status}`: it is renamed when that is over, and writers wait until then"
+            ),
         });
     }
     notes.extend([
