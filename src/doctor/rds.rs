@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::{Area, Finding};
 use crate::aws::AwsFailure;
-use crate::aws::rds::{AutomatedBackup, Database, Rds};
+use crate::aws::rds::{AutomatedBackup, Database, Rds, SnapshotId};
 use crate::event::told;
 use crate::policy::{Policy, RdsDatabase, RdsRegion, RdsSource, Source, period};
 
@@ -196,7 +196,7 @@ fn whole(duration: Duration) -> Duration {
 
 async fn quota(found: &mut Findings<'_>, source: &RdsSource, region: &str) {
     let Ok(rds) = Rds::of(&source.place.in_region(region)).await else { return };
-    match rds.snapshot_quota().await {
+    match rds.snapshot_quota(&SnapshotId::like(&source.database, "")).await {
         Ok(Some((used, most))) if used >= most => found.fault(
             format!("all {most} manual snapshots that the account may have in {region} are used"),
             "Have AWS raise the quota, or remove old ones: the next backup fails.",

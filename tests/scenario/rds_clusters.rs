@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::support::Outcome;
 use super::support::classboard::{AWAY, HOME};
-use super::support::rds::{Fault, Gone, Settings, Timing, When, key};
+use super::support::rds::{Fault, Gone, Quotas, Settings, Timing, When, key};
 use super::support::school::School;
 use super::support::system::{System, until};
 use drctl::platform::{Clock as _, SystemClock};
@@ -413,5 +413,19 @@ async fn a_backup_of_a_cluster_that_was_killed_is_gone_on_with_and_makes_nothing
         assert_eq!(own(HOME).len(), backups.len(), "{killed_in}");
         assert_eq!(own(AWAY), own(HOME), "{killed_in}");
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_quota_of_snapshots_of_clusters_that_is_reached_is_told_and_not_waited_for() -> Outcome<()> {
+    let school = School::aurora(Timing::default()).await?;
+    let most = |manual_cluster_snapshots| Quotas { manual_cluster_snapshots, ..Quotas::default() };
+    school.server.set_quotas(HOME, most(1));
+    school.server.set_quotas(AWAY, most(0));
+    let run = school.system.expect(3, &["backup", "cluster"]).await?;
+    run.says("1 of 1 manual snapshots of clusters are used in us-east-1")?;
+    run.says("SnapshotQuotaExceeded")?.says("have AWS raise that quota")?;
+    let asked = school.server.calls().iter().filter(|call| call.action == "CopyDBClusterSnapshot").count();
+    assert_eq!(asked, 1, "it is not asked for again and again");
     Ok(())
 }

@@ -233,9 +233,9 @@ impl Rds {
         Ok(restore.and_then(|(_, values)| values).unwrap_or_default())
     }
 
-    /// Manual snapshots of instances in this region, of all databases: how many there are, and may be. `None`
-    /// where RDS does not say.
-    pub async fn snapshot_quota(&self) -> Result<Option<(u64, u64)>, AwsFailure> {
+    /// Manual snapshots in this region, of all databases of that kind: how many there are, and may be; clusters' are
+    /// counted apart. `None` where RDS does not say.
+    pub async fn snapshot_quota(&self, like: &SnapshotId) -> Result<Option<(u64, u64)>, AwsFailure> {
         let answer = self.client.describe_account_attributes().send().await;
         let answer = match answer.map_err(self.failed("DescribeAccountAttributes")) {
             Ok(answer) => answer,
@@ -244,8 +244,11 @@ impl Rds {
             Err(failure) => return Err(failure),
         };
         let quotas = answer.account_quotas.unwrap_or_default();
-        let own =
-            quotas.into_iter().find(|quota| quota.account_quota_name.as_deref() == Some("ManualSnapshots"));
+        let name = match like {
+            SnapshotId::Instance(_) => "ManualSnapshots",
+            SnapshotId::Cluster(_) => "ManualClusterSnapshots",
+        };
+        let own = quotas.into_iter().find(|quota| quota.account_quota_name.as_deref() == Some(name));
         let number = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok());
         Ok(own.and_then(|quota| Some((number(quota.used)?, number(quota.max)?))))
     }

@@ -30,7 +30,7 @@ pub async fn capture(
     is_ours(&snapshot, &prepared, naming)?;
     phase.end();
     let recovery_point = snapshot.recovery_point().ok_or(SnapshotError::NoTime)?;
-    warn_of_quota(&prepared.rds, events).await;
+    warn_of_quota(&prepared.rds, &id, events).await;
 
     let copied = copies::copy(&prepared, &snapshot, &tags, events, cancel).await?;
     let mut not_held = copied.failed;
@@ -164,10 +164,11 @@ async fn share(prepared: &Prepared<'_>, id: &SnapshotId) -> Result<(), AwsFailur
 }
 
 /// Old ones are removed by nobody but retention, and a quota that is reached ends the backups.
-pub(super) async fn warn_of_quota(rds: &Rds, events: &Events) {
-    match rds.snapshot_quota().await {
+pub(super) async fn warn_of_quota(rds: &Rds, like: &SnapshotId, events: &Events) {
+    match rds.snapshot_quota(like).await {
         Ok(Some((used, most))) if used * 5 >= most * 4 => events.warning(format!(
-            "{used} of {most} manual snapshots are used in {}: have AWS raise the quota, or remove old ones, before it ends the backups",
+            "{used} of {most} manual snapshots{} are used in {}: have AWS raise the quota, or remove old ones, before it ends the backups",
+            if matches!(like, SnapshotId::Cluster(_)) { " of clusters" } else { "" },
             rds.region()
         )),
         Ok(_) => {}

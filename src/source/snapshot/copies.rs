@@ -5,7 +5,7 @@ use super::super::timed::Timed;
 use super::capture::{wait, warn_of_quota};
 use super::{Prepared, SnapshotError};
 use crate::aws::rds::{CopyRequest, Rds, Snapshot};
-use crate::aws::{FailureKind, PollError, Tags};
+use crate::aws::{AwsFailure, FailureKind, PollError, Tags};
 use crate::event::{Events, Phase, lasting, told};
 use crate::platform::CancellationToken;
 use crate::policy::RdsRegion;
@@ -58,16 +58,20 @@ enum CopyError {
     #[error("RDS copies no snapshots of Multi-AZ clusters: only Aurora's, and those of instances")]
     NotCopied,
     #[error(
-        "RDS would not begin it for {}: it makes 20 copies to a region at a time",
-        lasting(*.0)
+        "RDS would not begin it for {}, as it makes 20 copies to a region at a time, and keeps so many manual snapshots there",
+        lasting(*.waited)
     )]
-    Busy(std::time::Duration),
+    Busy {
+        waited: std::time::Duration,
+        #[source]
+        said: AwsFailure,
+    },
     #[error(transparent)]
     Other(#[from] SnapshotError),
 }
 
-impl From<crate::aws::AwsFailure> for CopyError {
-    fn from(failure: crate::aws::AwsFailure) -> Self {
+impl From<AwsFailure> for CopyError {
+    fn from(failure: AwsFailure) -> Self {
         Self::Other(failure.into())
     }
 }
@@ -101,7 +105,7 @@ async fn one(
     }
     let copy = wait(&rds, &snapshot.id, prepared, events, cancel).await?;
     is_copy(&copy, snapshot, &rds)?;
-    warn_of_quota(&rds, events).await;
+    warn_of_quota(&rds, &snapshot.id, events).await;
     Ok(copy)
 }
 
@@ -133,7 +137,7 @@ async fn begin(
             return is_copy(&copy, snapshot, rds);
         }
         // Copies on their way and snapshots kept have limits of their own, and the same word for both.
-        let is_full = match rds.snapshot_quota().await {
+        let is_full = match rds.snapshot_quota(&snapshot.id).await {
             Ok(Some((used, most))) => used >= most,
             _ => false,
         };
@@ -141,7 +145,7 @@ async fn begin(
             return Err(failure.into());
         }
         if tokio::time::Instant::now() > until {
-            return Err(CopyError::Busy(prepared.poll.deadline));
+            return Err(CopyError::Busy { waited: prepared.poll.deadline, said: failure });
         }
         tokio::select! {
             () = tokio::time::sleep(prepared.poll.every) => {}

@@ -50,10 +50,12 @@ pub(super) fn attributes(asked: &Asked) -> Answered<Xml> {
     let mut state = asked.shared.state();
     let region = state.region(&asked.region);
     let manual = region.snapshots.values().filter(|snapshot| snapshot.kind == "manual").count();
+    let of_clusters = region.cluster_snapshots.values().filter(|snapshot| snapshot.kind == "manual").count();
     let storage: u32 = region.instances.values().map(|one| one.settings.allocated_storage).sum();
     let quotas = [
         ("DBInstances", region.instances.len(), region.quotas.instances),
         ("ManualSnapshots", manual, region.quotas.manual_snapshots),
+        ("ManualClusterSnapshots", of_clusters, region.quotas.manual_cluster_snapshots),
         ("AllocatedStorage", usize::try_from(storage).unwrap_or(usize::MAX), 100_000),
         ("DBParameterGroups", region.parameter_groups.len(), 50),
         ("DBSubnetGroups", region.subnet_groups.len(), 50),

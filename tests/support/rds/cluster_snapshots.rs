@@ -24,7 +24,7 @@ fn check_free(region: &Region, id: &str) -> Answered<()> {
         return Err(ApiError::new("DBClusterSnapshotAlreadyExistsFault", words));
     }
     let manual = region.cluster_snapshots.values().filter(|snapshot| snapshot.kind == "manual").count();
-    if manual >= region.quotas.manual_snapshots {
+    if manual >= region.quotas.manual_cluster_snapshots {
         let words = "Cannot create more than the allowed number of manual cluster snapshots";
         return Err(ApiError::new("SnapshotQuotaExceeded", words));
     }

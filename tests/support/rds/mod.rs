@@ -72,7 +72,7 @@ pub(crate) use cluster_state::Cluster;
 pub(crate) use machine::Timing;
 pub(crate) use script::{Fault, Gone, When};
 pub(crate) use settings::{DEFAULT_SECURITY_GROUP, Settings, key};
-pub(crate) use state::{ACCOUNT, Call, Instance, Snapshot, Tags, arn};
+pub(crate) use state::{ACCOUNT, Call, Instance, Quotas, Snapshot, Tags, arn};
 
 /// The PostgreSQL every instance runs.
 const MAJOR: u32 = 15;

@@ -100,6 +100,7 @@ impl Region {
 #[derive(Clone, Debug)]
 pub(crate) struct Quotas {
     pub(crate) manual_snapshots: usize,
+    pub(crate) manual_cluster_snapshots: usize,
     pub(crate) instances: usize,
     pub(crate) copies_in_progress: usize,
     pub(crate) replicated_backups: usize,
@@ -107,7 +108,13 @@ pub(crate) struct Quotas {
 
 impl Default for Quotas {
     fn default() -> Self {
-        Self { manual_snapshots: 100, instances: 40, copies_in_progress: 20, replicated_backups: 20 }
+        Self {
+            manual_snapshots: 100,
+            manual_cluster_snapshots: 100,
+            instances: 40,
+            copies_in_progress: 20,
+            replicated_backups: 20,
+        }
     }
 }
 
