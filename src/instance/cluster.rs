@@ -140,6 +140,7 @@ impl ClusterPart {
                 engine_version: profile.engine_version.clone().filter(|_| is_said),
                 kms_key: kms_key.filter(|_| is_encrypted),
                 capacity: profile.cluster.as_ref().and_then(|cluster| cluster.capacity),
+                auto_pause_seconds: profile.cluster.as_ref().and_then(|cluster| cluster.auto_pause_seconds),
             },
             is_aurora,
             members,

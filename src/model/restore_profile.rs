@@ -76,6 +76,8 @@ pub struct ClusterProfile {
     pub parameter_groups: Vec<ParameterGroup>,
     /// Aurora Serverless: the least and the most capacity units.
     pub capacity: Option<(f64, f64)>,
+    /// Of one that may shrink to nothing: after so many seconds without anybody.
+    pub auto_pause_seconds: Option<i32>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -90,6 +90,7 @@ fn profile(cluster: &DbCluster, members: Vec<ClusterMember>) -> RestoreProfile {
         cluster: Some(ClusterProfile {
             members,
             parameter_groups: vec![],
+            auto_pause_seconds: scaling.and_then(|scaling| scaling.seconds_until_auto_pause),
             capacity: scaling.and_then(|scaling| Some((scaling.min_capacity?, scaling.max_capacity?))),
         }),
         engine: cluster.engine.clone().unwrap_or_default(),

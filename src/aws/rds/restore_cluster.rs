@@ -16,6 +16,8 @@ pub struct NewCluster {
     pub kms_key: Option<String>,
     /// Aurora Serverless: the least and the most capacity units.
     pub capacity: Option<(f64, f64)>,
+    /// With it: the seconds without anybody after which it shrinks to nothing.
+    pub auto_pause_seconds: Option<i32>,
 }
 
 /// An instance of an Aurora cluster.
@@ -80,7 +82,7 @@ impl Rds {
             .set_engine_lifecycle_support(new.lifecycle_support.clone())
             .set_network_type(new.network_type.clone())
             .set_kms_key_id(cluster.kms_key.clone())
-            .set_serverless_v2_scaling_configuration(cluster.capacity.map(capacity))
+            .set_serverless_v2_scaling_configuration(cluster.scaling())
             .set_tags(Some((&new.tags).into()));
         call.send().await.map(drop).map_err(self.failed("RestoreDBClusterFromSnapshot"))
     }
@@ -123,7 +125,7 @@ impl Rds {
             .set_engine_lifecycle_support(new.lifecycle_support.clone())
             .set_network_type(new.network_type.clone())
             .set_kms_key_id(cluster.kms_key.clone())
-            .set_serverless_v2_scaling_configuration(cluster.capacity.map(capacity))
+            .set_serverless_v2_scaling_configuration(cluster.scaling())
             .set_tags(Some((&new.tags).into()));
         call.send().await.map(drop).map_err(self.failed("RestoreDBClusterToPointInTime"))
     }
@@ -183,6 +185,28 @@ impl Rds {
     }
 }
 
-fn capacity((least, most): (f64, f64)) -> ServerlessV2ScalingConfiguration {
-    ServerlessV2ScalingConfiguration::builder().min_capacity(least).max_capacity(most).build()
+impl NewCluster {
+    fn scaling(&self) -> Option<ServerlessV2ScalingConfiguration> {
+        let (least, most) = self.capacity?;
+        let scaling = ServerlessV2ScalingConfiguration::builder().min_capacity(least).max_capacity(most);
+        // RDS takes it only of what may have no capacity at all.
+        let pauses = self.auto_pause_seconds.filter(|_| least == 0.0);
+        Some(scaling.set_seconds_until_auto_pause(pauses).build())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_shrink_to_nothing_is_told_after_how_long() {
+        let cluster = |least| NewCluster {
+            capacity: Some((least, 8.0)),
+            auto_pause_seconds: Some(600),
+            ..NewCluster::default()
+        };
+        let pauses = |least| cluster(least).scaling().and_then(|scaling| scaling.seconds_until_auto_pause());
+        assert_eq!((pauses(0.0), pauses(0.5)), (Some(600), None));
+    }
 }
