@@ -318,6 +318,22 @@ password = "secretsmanager:shop/app#password"
             });
             let logs_in = matches!(role, Role::Writer | Role::Restorer | Role::BreakGlass);
             assert_eq!(may, logs_in, "{role}");
+            // What RDS keeps the master's password in, it makes anew for what is restored.
+            let new = "arn:aws:secretsmanager:us-east-1:111122223333:secret:rds!db-0a1b-AbCdEf";
+            let may = allowed(document.statements()).any(|(statement, action)| {
+                action == "secretsmanager:GetSecretValue" && names(&statement.resource, new)
+            });
+            assert_eq!(may, matches!(role, Role::Restorer | Role::BreakGlass), "{role}");
+            // Whoever sets up what is restored has it monitored as before, and passes no role to anything else.
+            let passes = document.statements().iter().find(|s| s.action.contains(&"iam:PassRole".to_owned()));
+            assert_eq!(passes.is_some(), role == Role::Restorer, "{role}");
+            let to: Vec<_> = passes.iter().flat_map(|statement| statement.condition.iter()).collect();
+            assert!(
+                to.iter()
+                    .all(|(_, key, to)| *key == "iam:PassedToService"
+                        && *to == ["monitoring.rds.amazonaws.com"])
+            );
+            assert_eq!(to.len(), usize::from(passes.is_some()), "{role}");
         }
     }
 

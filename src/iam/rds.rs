@@ -125,6 +125,13 @@ pub(super) fn add(builder: &mut Builder<'_>, source: &RdsSource) -> Result<(), I
             });
             let secret = ["secretsmanager:CreateSecret", "secretsmanager:TagResource"];
             builder.document.allow("LetRdsKeepTheNewPassword", &secret, secrets, Conditions::default());
+            read_new_password(builder, source, &account, Conditions::default());
+            // Which role writes the measurements is recorded with the backup, and nowhere else; it can be passed
+            // to nothing but that.
+            let roles = format!("arn:{}:iam::{}:role/*", partition(home), account.as_str());
+            let to =
+                Conditions::when("StringEquals", "iam:PassedToService", &["monitoring.rds.amazonaws.com"]);
+            builder.document.allow("HaveItMonitoredAsBefore", &["iam:PassRole"], [roles], to);
             keys(builder, source, &account)?;
         }
         Role::Retention => {
@@ -157,6 +164,7 @@ pub(super) fn add(builder: &mut Builder<'_>, source: &RdsSource) -> Result<(), I
                 restored.clone(),
                 ours.clone(),
             );
+            read_new_password(builder, source, &account, by_hand.clone());
             let mark = ["rds:AddTagsToResource", "rds:RemoveTagsFromResource"];
             builder.document.allow("MarkItAsThereToStay", &mark, restored, ours);
             if source.regions.iter().any(|region| region.automated_backups) {
@@ -221,6 +229,26 @@ fn log_in(builder: &mut Builder<'_>, source: &RdsSource, account: &Account) {
         format!("arn:{partition}:rds-db:{region}:{account}:dbuser:*/{}", parameters.user)
     });
     builder.document.allow("LogInToDatabasesByToken", &["rds-db:connect"], users, Conditions::default());
+}
+
+/// Where RDS keeps the master's password, it makes another for what is restored; its name is RDS's own. Only where
+/// somebody logs in with a password.
+fn read_new_password(builder: &mut Builder<'_>, source: &RdsSource, account: &Account, when: Conditions) {
+    let Some(Password::Secret(_)) = source.login.as_ref().and_then(|login| login.password.as_ref()) else {
+        return;
+    };
+    let home = source.place.region.as_str();
+    let away = source.regions.iter().map(|region| region.name.as_str());
+    let kind = match source.database {
+        RdsDatabase::Instance(_) => "db",
+        RdsDatabase::Cluster(_) => "cluster",
+    };
+    let secrets = std::iter::once(home).chain(away).map(|region| {
+        let (partition, account) = (partition(region), account.as_str());
+        format!("arn:{partition}:secretsmanager:{region}:{account}:secret:rds!{kind}-*")
+    });
+    let read = ["secretsmanager:GetSecretValue"];
+    builder.document.allow("ReadThePasswordThatRdsKeeps", &read, secrets, when);
 }
 
 /// The database's own key, and that of each region.

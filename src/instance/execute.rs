@@ -1,11 +1,11 @@
 use std::time::Instant;
 
-use super::login::{log_in, look, validate};
+use super::login::{is_of_master, log_in, look, validate};
 use super::run::{Failure, Marks, Report, Run, Server};
 use super::settings::{CHECKS, DONE};
 use super::{InstanceError, InstancePlan, NewGroup};
-use crate::aws::rds::{Database, Rds};
-use crate::aws::{FailureKind, Poll, PollError, Progress, Seen, Tags};
+use crate::aws::rds::{Changes, Database, Rds};
+use crate::aws::{AwsFailure, FailureKind, Poll, PollError, Progress, Seen, Tags};
 use crate::check::Finding;
 use crate::event::{Phase, told};
 use crate::repository::Phases;
@@ -109,6 +109,13 @@ impl Run {
                 let (every, cancel) = (plan.place.poll, &self.cancel);
                 let parameters = log_in(login, &database, region, every, &self.events, cancel).await?;
                 reached.server = Some(look(&parameters).await?);
+                if let Some(secret) =
+                    database.master_secret.as_ref().filter(|_| is_of_master(login, &database.profile))
+                {
+                    reached.notes.push(format!(
+                        "logged in as the master with the password in {secret}: when it takes production's place, `password` in the policy has to name that (`secretsmanager:{secret}#password`)"
+                    ));
+                }
                 reached.marks.usable = since();
                 self.events.notice(format!(
                     "`{}` can be used, {}:{}",
@@ -192,10 +199,21 @@ impl Run {
         mut database: Database,
         reached: &mut Reached,
     ) -> Result<Database, InstanceError> {
-        let changes = &plan.settings.changes;
-        if !changes.is_empty() && !plan.is_set_up(&database) {
-            self.repeat(rds, plan, async || rds.change(&plan.id, changes).await).await?;
-            database = self.settled(rds, plan, reached, |database| plan.is_set_up(database)).await?;
+        let mut changes = plan.settings.changes.clone();
+        if !changes.is_empty() && !is_set_up(&changes, &database) {
+            let made = self.repeat(rds, plan, async || rds.change(&plan.id, &changes).await).await;
+            match (made, changes.monitoring.clone()) {
+                // What is measured of its host is no reason to be without the database.
+                (Err(InstanceError::Aws(refused)), Some(wanted)) if is_of_monitoring(&refused) => {
+                    reached.notes.push(without_monitoring(plan, &wanted, &refused));
+                    changes.monitoring = None;
+                    if !changes.is_empty() {
+                        self.repeat(rds, plan, async || rds.change(&plan.id, &changes).await).await?;
+                    }
+                }
+                (made, _) => made?,
+            }
+            database = self.settled(rds, plan, reached, |database| is_set_up(&changes, database)).await?;
         }
         if database.needs_restart {
             self.events.notice("some parameters take effect only after a restart: restarting it");
@@ -302,19 +320,35 @@ impl Run {
     }
 }
 
-impl InstancePlan {
-    /// Whether an earlier run has made the changes already.
-    fn is_set_up(&self, database: &Database) -> bool {
-        let (changes, now) = (&self.settings.changes, &database.profile);
-        let monitoring = changes.monitoring.as_ref().map(|(interval, _)| *interval);
-        let own = now.monitoring.as_ref().map(|monitoring| monitoring.interval_seconds);
-        (changes.max_allocated_gib.is_none() || changes.max_allocated_gib == now.storage.max_allocated_gib)
-            && (changes.maintenance_window.is_none() || changes.maintenance_window == now.maintenance_window)
-            && (changes.minor_upgrades.is_none() || changes.minor_upgrades == now.minor_upgrades)
-            && (monitoring.is_none() || monitoring == own)
-            && (changes.performance_insights.is_none() || now.performance_insights.is_some())
-            && (!changes.manage_password || now.password_is_managed)
-    }
+/// The role that writes the measurements may not be passed, or is not there.
+fn is_of_monitoring(refused: &AwsFailure) -> bool {
+    let detail = refused.detail.to_ascii_lowercase();
+    matches!(refused.kind, FailureKind::Forbidden | FailureKind::Invalid)
+        && ["passrole", "monitoring"].iter().any(|word| detail.contains(word))
+}
+
+fn without_monitoring(plan: &InstancePlan, wanted: &(u32, Option<String>), refused: &AwsFailure) -> String {
+    let (noun, (interval, role)) = (plan.id.noun(), wanted);
+    format!(
+        "it has no Enhanced Monitoring, which AWS refused ({}): `aws rds modify-db-{noun} --db-{noun}-identifier {} --region {} --monitoring-interval {interval} --monitoring-role-arn {}` turns it on",
+        refused.detail,
+        plan.to(),
+        plan.chosen.region,
+        role.as_deref().unwrap_or("ROLE")
+    )
+}
+
+/// Whether an earlier run has made the changes already.
+fn is_set_up(changes: &Changes, database: &Database) -> bool {
+    let now = &database.profile;
+    let monitoring = changes.monitoring.as_ref().map(|(interval, _)| *interval);
+    let own = now.monitoring.as_ref().map(|monitoring| monitoring.interval_seconds);
+    (changes.max_allocated_gib.is_none() || changes.max_allocated_gib == now.storage.max_allocated_gib)
+        && (changes.maintenance_window.is_none() || changes.maintenance_window == now.maintenance_window)
+        && (changes.minor_upgrades.is_none() || changes.minor_upgrades == now.minor_upgrades)
+        && (monitoring.is_none() || monitoring == own)
+        && (changes.performance_insights.is_none() || now.performance_insights.is_some())
+        && (!changes.manage_password || now.password_is_managed)
 }
 
 fn hydrating(database: Database) -> Seen<Database> {

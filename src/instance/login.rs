@@ -8,9 +8,10 @@ use super::{InstanceError, InstancePlan};
 use crate::aws::rds::Database;
 use crate::check::{self, Finding};
 use crate::event::{Events, lasting, told};
-use crate::platform::CancellationToken;
+use crate::model::RestoreProfile;
+use crate::platform::{CancellationToken, SecretRef};
 use crate::policy::{Password, PostgresSource};
-use crate::postgres::{ConnectError, ConnectionParameters, close};
+use crate::postgres::{self, ConnectError, ConnectionParameters, close};
 
 /// The name of a new instance is known everywhere only after minutes.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -20,35 +21,69 @@ const USUAL: Duration = Duration::from_secs(20);
 /// How somebody logs in to a database, with what the policy keeps secret at hand.
 pub(super) struct Login {
     parameters: ConnectionParameters,
+    /// Where RDS keeps the password of the role. It is not the policy's: that is of what this was made from.
+    kept_by_rds: Option<SecretRef>,
 }
 
 impl Login {
-    /// As the policy says, at the address of the database.
+    /// As the policy says, at the address of the database; but as a master whose password RDS keeps, with that.
     pub(super) async fn of(
         login: &PostgresSource,
         database: &Database,
         region: &str,
     ) -> Result<Self, InstanceError> {
         let endpoint = database.endpoint.as_ref().ok_or(InstanceError::NoEndpoint)?;
-        let resolved = ConnectionParameters::resolve(login).await.map_err(InstanceError::Unresolved)?;
-        // Waiting would not turn it on.
+        let bare = PostgresSource { password: None, ..login.clone() };
         let by_token = matches!(login.password, Some(Password::IamToken(_)));
+        let mut kept_by_rds = None;
+        if let Some(secret) = database.master_secret.as_ref().filter(|_| !by_token) {
+            let user = resolve(&bare).await?.user;
+            kept_by_rds = (database.profile.master_username.as_ref() == Some(&user))
+                .then(|| SecretRef::SecretsManager { id: secret.clone(), key: Some("password".to_owned()) });
+        }
+        let resolved = match kept_by_rds {
+            Some(_) => resolve(&bare).await?,
+            None => resolve(login).await?,
+        };
+        // Waiting would not turn it on.
         if by_token && database.profile.iam_authentication == Some(false) {
             return Err(InstanceError::NoIam { instance: database.id.identifier().to_owned() });
         }
-        Ok(Self { parameters: resolved.at(&endpoint.host, endpoint.port, region) })
+        Ok(Self { parameters: resolved.at(&endpoint.host, endpoint.port, region), kept_by_rds })
+    }
+
+    /// As it is now: RDS changes what it keeps.
+    async fn now(&self) -> Result<ConnectionParameters, ConnectError> {
+        let mut parameters = self.parameters.clone();
+        if let Some(secret) = &self.kept_by_rds {
+            let password = secret.resolve().await.map_err(ConnectError::Password)?;
+            parameters.password = Some(postgres::Password::Known(password));
+        }
+        Ok(parameters)
     }
 
     /// Whether what it proves itself with can be had.
     pub(super) async fn is_at_hand(&self) -> Result<(), ConnectError> {
-        self.parameters.prove().await
+        self.now().await?.prove().await
     }
 
     pub(super) async fn attempt(&self) -> Result<ConnectionParameters, ConnectError> {
-        let connection = self.parameters.connect().await?;
+        let parameters = self.now().await?;
+        let connection = parameters.connect().await?;
         let _closed = connection.close().await;
-        Ok(self.parameters.clone())
+        Ok(parameters)
     }
+}
+
+async fn resolve(login: &PostgresSource) -> Result<ConnectionParameters, InstanceError> {
+    ConnectionParameters::resolve(login).await.map_err(InstanceError::Unresolved)
+}
+
+/// Whether the policy's login, by a password, is that of the master; where it says so itself.
+pub(super) fn is_of_master(login: &PostgresSource, profile: &RestoreProfile) -> bool {
+    let by_token = matches!(login.password, Some(Password::IamToken(_)));
+    let user = login.url.as_ref().and_then(|url| ConnectionParameters::from_url(url).ok());
+    !by_token && user.is_some_and(|parameters| Some(parameters.user) == profile.master_username)
 }
 
 /// Logs in as the policy says, at the new address, until it works.

@@ -2,6 +2,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::cluster::ClusterPart;
+use super::login::is_of_master;
 use super::overrides::begun_otherwise;
 use super::settings::{DONE, FROM, Settings, checks, settings, tags};
 use super::survey::Situation;
@@ -149,7 +150,8 @@ pub fn plan(request: &Request, mut found: Situation) -> Result<InstancePlan, Vec
     }
     let other_database = found.other_database.take();
     let beyond_role = beyond_role(request, &found.chosen.region);
-    let notes = other_database.iter().cloned().chain(beyond_role).collect();
+    let new_secret = new_secret(request, &found.profile);
+    let notes = other_database.iter().cloned().chain(beyond_role).chain(new_secret).collect();
     let begun_otherwise = begun(&found, &settings, cluster.as_ref(), request);
     let config = &request.config;
     let all = std::iter::once(&config.place.region).chain(config.regions.iter().map(|region| &region.name));
@@ -191,6 +193,15 @@ fn beyond_role(request: &Request, region: &str) -> Option<String> {
         names.join(" or "),
         request.to
     ))
+}
+
+/// The policy's password is not that of a master whose password RDS makes anew.
+fn new_secret(request: &Request, profile: &RestoreProfile) -> Option<String> {
+    let login = request.config.login.as_ref()?;
+    (profile.password_is_managed && is_of_master(login, profile)).then(|| {
+        "drctl logs in as the master with the password that RDS makes for the new one and keeps in Secrets Manager, and not with the policy's: whoever restores may read that secret (`drctl iam show restorer`); when it takes production's place, `password` in the policy has to name it"
+            .to_owned()
+    })
 }
 
 /// What is there of an earlier run, beside what would be made now.

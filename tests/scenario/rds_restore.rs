@@ -7,6 +7,8 @@ use drctl::platform::{Clock as _, SystemClock};
 use super::support::Outcome;
 use super::support::classboard::{AWAY, Classboard, HOME};
 use super::support::rds::{Call, Fault, Gone, Timing, When};
+use super::support::secrets_manager::SecretsManager;
+use super::support::system::until;
 
 fn identity(board: &Classboard) -> String {
     board.system.operational.display().to_string()
@@ -259,5 +261,44 @@ async fn an_instance_that_is_available_and_out_of_reach_is_not_called_usable() -
     let run = restore(&board, "classboard-other").await?;
     run.says("nobody can log in yet")?.says("password authentication failed")?;
     assert_eq!(board.server.look_up(HOME, "classboard-other")?.settings.class, board.settings.class);
+    Ok(())
+}
+
+#[tokio::test]
+async fn where_rds_keeps_the_masters_password_what_was_restored_can_be_used_and_promoted() -> Outcome<()> {
+    let mut board = Classboard::start(Timing::default()).await?;
+    let client = board.server.client(HOME);
+    let call = client.modify_db_instance().db_instance_identifier("classboard");
+    call.manage_master_user_password(true).apply_immediately(true).send().await?;
+    let kept = || board.server.look_up(HOME, "classboard").is_ok_and(|one| one.settings.manages_password);
+    until("RDS keeps the password", kept).await?;
+    let found = client.describe_db_instances().db_instance_identifier("classboard").send().await?;
+    let secret = found.db_instances().first().and_then(|one| one.master_user_secret()?.secret_arn());
+    let secret = secret.ok_or("no secret")?.to_owned();
+    let secrets = SecretsManager::of(board.server.kept_passwords()).await?;
+    board.system.set("AWS_ENDPOINT_URL_SECRETS_MANAGER", &format!("http://{}", secrets.address));
+    board.system.set("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE");
+    board.system.set("AWS_SECRET_ACCESS_KEY", "secret");
+    board.system.set("AWS_EC2_METADATA_DISABLED", "true");
+    board.system.rewrite("env:RDS_PASSWORD", &format!("secretsmanager:{secret}#password"))?;
+    board.system.expect(0, &["backup", "instance"]).await?;
+    let backup = board.backups().pop().ok_or("no backup")?;
+
+    // Whoever restores may not pass the role that writes the measurements, and needs the database all the same.
+    let denied = "User: drctl is not authorized to perform: iam:PassRole on resource: rds-monitoring";
+    let role = "arn:aws:iam::123456789012:role/rds-monitoring";
+    board.server.fail(When::action("ModifyDBInstance").with(role), Fault::Error(403, "AccessDenied", denied));
+    let key = board.system.operational.display().to_string();
+    let restore = ["restore", "instance", "--backup", &backup, "--to-instance", "fresh", "-i", &key];
+    let plan = board.system.expect(0, &[&restore[..], &["--plan"]].concat()).await?;
+    plan.says("with the password that RDS makes for the new one")?;
+    let run = board.system.expect(0, &restore).await?;
+    run.says("logged in as the master with the password in arn:aws:secretsmanager")?;
+    run.says("it has no Enhanced Monitoring, which AWS refused")?.says("--monitoring-interval 60")?;
+    let fresh = board.server.look_up(HOME, "fresh")?.settings;
+    assert!(fresh.manages_password && fresh.performance_insights && fresh.monitoring_interval == 0);
+
+    let promote = ["rds", "promote", "instance", "fresh", "--writers-stopped", "--apply"];
+    board.system.expect(0, &promote).await?.says("promoted")?.says("name it in the policy")?;
     Ok(())
 }

@@ -25,7 +25,12 @@ impl SecretsManager {
     pub(crate) async fn start(secrets: &[(&str, &str)]) -> Outcome<Self> {
         let secrets: BTreeMap<String, String> =
             secrets.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
-        let secrets = Arc::new(secrets);
+        Self::of(move |name| secrets.get(name).cloned()).await
+    }
+
+    /// With what is found by name or ARN whenever somebody asks.
+    pub(crate) async fn of(find: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Outcome<Self> {
+        let secrets = Arc::new(find);
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         tokio::spawn(async move {
@@ -33,7 +38,7 @@ impl SecretsManager {
                 let secrets = Arc::clone(&secrets);
                 let service = service_fn(move |request| {
                     let secrets = Arc::clone(&secrets);
-                    async move { Ok::<_, Infallible>(answer(&secrets, request).await) }
+                    async move { Ok::<_, Infallible>(answer(&*secrets, request).await) }
                 });
                 tokio::spawn(
                     hyper::server::conn::http1::Builder::new()
@@ -45,7 +50,10 @@ impl SecretsManager {
     }
 }
 
-async fn answer(secrets: &BTreeMap<String, String>, request: Request<Incoming>) -> Response<Full<Bytes>> {
+async fn answer(
+    secrets: &(impl Fn(&str) -> Option<String> + Sync),
+    request: Request<Incoming>,
+) -> Response<Full<Bytes>> {
     let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
     let is_asked = header("x-amz-target") == Some("secretsmanager.GetSecretValue");
     let is_signed = header("authorization").is_some_and(|value| value.starts_with("AWS4-HMAC-SHA256 "));
@@ -55,7 +63,7 @@ async fn answer(secrets: &BTreeMap<String, String>, request: Request<Incoming>) 
     let body = request.into_body().collect().await.map(http_body_util::Collected::to_bytes);
     let asked: Value = serde_json::from_slice(&body.unwrap_or_default()).unwrap_or_default();
     let id = asked["SecretId"].as_str().unwrap_or_default();
-    match secrets.get(id) {
+    match secrets(id) {
         Some(text) => reply(
             StatusCode::OK,
             &json!({

@@ -75,6 +75,7 @@ fn database(cluster: DbCluster, members: Vec<ClusterMember>) -> Result<Database,
         replicated: vec![],
         tags: cluster.tag_list.into(),
         cluster: None,
+        master_secret: cluster.master_user_secret.and_then(|secret| secret.secret_arn),
         profile,
     })
 }

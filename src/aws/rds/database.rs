@@ -28,6 +28,8 @@ pub struct Database {
     pub tags: Tags,
     /// The cluster that it is an instance of.
     pub cluster: Option<String>,
+    /// ARN of the secret in which RDS keeps the master password, where it does.
+    pub master_secret: Option<String>,
     /// How it is set up; parameters are read apart.
     pub profile: RestoreProfile,
 }

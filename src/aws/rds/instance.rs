@@ -63,6 +63,7 @@ fn database(instance: DbInstance) -> Result<Database, &'static str> {
             .collect(),
         tags: instance.tag_list.into(),
         cluster: instance.db_cluster_identifier,
+        master_secret: instance.master_user_secret.and_then(|secret| secret.secret_arn),
         profile,
     })
 }

@@ -1,6 +1,7 @@
 use serde::Serialize;
 use thiserror::Error;
 
+use super::super::login::is_of_master;
 use super::super::plan::is_identifier;
 use super::super::settings::{DONE, FROM, checks};
 use super::members::{MemberFacts, Rename, Renames, renames};
@@ -416,6 +417,14 @@ fn notes(request: &PromoteRequest, facts: &Facts) -> Vec<String> {
                 "`{name}` is `{status}`: it is renamed when that is over, and writers wait until then"
             ),
         });
+    }
+    if let (Some(login), Some(promoted)) = (&request.config.login, facts.promoted(request))
+        && let Some(secret) =
+            promoted.master_secret.as_ref().filter(|_| is_of_master(login, &promoted.profile))
+    {
+        notes.push(format!(
+            "RDS keeps the master's password in a secret of its own: name it in the policy, `password = \"secretsmanager:{secret}#password\"`"
+        ));
     }
     notes.extend([
         "take a backup of it at once: RDS's own backups of it begin anew".to_owned(),

@@ -86,6 +86,20 @@ impl RdsServer {
         found.ok_or_else(|| format!("{region} has no instance {id}").into())
     }
 
+    /// What Secrets Manager has of an ARN: the master's password of the instance that RDS keeps it of.
+    pub(crate) fn kept_passwords(&self) -> impl Fn(&str) -> Option<String> + Send + Sync + 'static {
+        let shared = std::sync::Arc::clone(&self.shared);
+        move |secret| {
+            let state = shared.state();
+            let mut all = state.regions.values().flat_map(|region| region.instances.values());
+            let kept = all.find(|one| {
+                one.settings.manages_password && secret.contains(&one.resource_id.to_lowercase())
+            })?;
+            let (username, password) = (&kept.settings.master_user, &kept.settings.master_password);
+            Some(serde_json::json!({ "username": username, "password": password }).to_string())
+        }
+    }
+
     pub(crate) fn snapshots(&self, region: &str) -> Vec<Snapshot> {
         self.shared.state().region(region).snapshots.values().cloned().collect()
     }
