@@ -2,6 +2,7 @@ use super::build::Builder;
 use super::place::{Account, Role, partition};
 use super::{Conditions, IamError, key};
 use crate::aws::{EXPIRES, MANAGED, SYSTEM};
+use crate::platform::SecretRef;
 use crate::policy::{Password, RdsDatabase, RdsSource};
 use crate::postgres::ConnectionParameters;
 use crate::source::snapshot::identifier_prefix;
@@ -232,9 +233,11 @@ fn log_in(builder: &mut Builder<'_>, source: &RdsSource, account: &Account) {
 }
 
 /// Where RDS keeps the master's password, it makes another for what is restored; its name is RDS's own. Only where
-/// somebody logs in with a password.
+/// the policy's password may be of such a secret.
 fn read_new_password(builder: &mut Builder<'_>, source: &RdsSource, account: &Account, when: Conditions) {
-    let Some(Password::Secret(_)) = source.login.as_ref().and_then(|login| login.password.as_ref()) else {
+    let password = source.login.as_ref().and_then(|login| login.password.as_ref());
+    // What RDS keeps it changes each week: nobody has it in a file.
+    let Some(Password::Secret(SecretRef::SecretsManager { .. } | SecretRef::Command(_))) = password else {
         return;
     };
     let home = source.place.region.as_str();
