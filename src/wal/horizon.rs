@@ -8,6 +8,8 @@ use chrono::{DateTime, Utc};
 
 use crate::model::{Lsn, Segment, SegmentSize, Timeline, WalName};
 
+/// Bytes of a piece, at most: where there is more, it is in the pieces behind it.
+pub(super) const LONGEST_PIECE: u32 = 16 << 20;
 /// More than are made in the hours that a receiver may be behind.
 const MOST: usize = 8192;
 
@@ -42,8 +44,10 @@ impl Horizon {
     pub(super) fn complete_until(&self, name: WalName, size: SegmentSize) -> Option<DateTime<Utc>> {
         match name {
             WalName::Segment(segment) => self.before(segment, size.bytes(), size),
-            WalName::Piece { segment, end, .. } => {
-                self.before(segment, end.into(), size).max(self.all_received(segment, size))
+            WalName::Piece { segment, begin, end } => {
+                let is_last = end.saturating_sub(begin) < LONGEST_PIECE;
+                let all_received = is_last.then(|| self.all_received(segment, size)).flatten();
+                self.before(segment, end.into(), size).max(all_received)
             }
             WalName::Partial(_) | WalName::History(_) | WalName::BackupLabel { .. } => None,
         }
@@ -117,6 +121,18 @@ mod tests {
         assert_eq!(until(&all, "000000010000000000000000.00000000-0020000D.partial"), None);
         let more = horizon(&[(0, 0x120_0010, 0x120_0000), (1, 0x120_0800, 0x120_0010)]);
         assert_eq!(until(&more, "000000010000000000000001.00000000-0020000D.partial"), Some(0));
+    }
+
+    #[test]
+    fn a_piece_that_others_follow_does_not_have_all() {
+        let size = SegmentSize::new(64 << 20).unwrap();
+        let mut horizon = Horizon::default();
+        let end = Lsn(0x400_0000 + (20 << 20));
+        horizon.enter(Sighting { at: noon(), timeline: Timeline::FIRST, end, received: end });
+        let until = |name: &str| horizon.complete_until(name.parse().unwrap(), size);
+        assert_eq!(until("000000010000000000000001.00000000-01000000.partial"), None);
+        // Its last bytes are zeros.
+        assert_eq!(until("000000010000000000000001.01000000-013FFFFF.partial"), Some(noon()));
     }
 
     #[test]

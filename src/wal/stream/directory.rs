@@ -7,11 +7,10 @@ use super::StreamError;
 use crate::model::{Segment, SegmentSize, SystemIdentifier, WalName};
 use crate::postgres::SEGMENT_HEADER;
 use crate::wal::WalFile;
+use crate::wal::horizon::LONGEST_PIECE;
 
 /// Larger than any page: one of zeros is where the log ends.
 const BLOCK: usize = 64 << 10;
-/// Bytes of a piece, at most.
-const PIECE: u32 = 16 << 20;
 
 /// Below it: what was received and no receiver goes on from. It only waits to be archived.
 const ASIDE: &str = "aside";
@@ -190,7 +189,8 @@ pub(super) fn next_piece(current: &WalFile, shipped: u32) -> io::Result<Option<(
     let WalName::Partial(segment) = current.name else { return Ok(None) };
     let end = end_of_log(&mut File::open(&current.path)?, shipped)?;
     let has_header = end as usize >= SEGMENT_HEADER;
-    Ok((has_header && end > shipped).then(|| (segment, shipped, end.min(shipped.saturating_add(PIECE)))))
+    Ok((has_header && end > shipped)
+        .then(|| (segment, shipped, end.min(shipped.saturating_add(LONGEST_PIECE)))))
 }
 
 /// Copies the bytes of a piece to a file of its name.
