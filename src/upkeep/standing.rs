@@ -298,8 +298,8 @@ fn if_lost(lost: &Keeper, standings: &[PlaceStanding]) -> IfLost {
     }
 }
 
-/// `own`: newest first. `live`: the database that has the name now, where it is known. A snapshot without its manifest is not a backup yet; a recovery point that AWS Backup calls
-/// whole can be restored without one.
+/// `own`: newest first. `live`: the database that has the name now, where it is known. A snapshot without its
+/// manifest is not a backup yet; a recovery point that AWS Backup calls whole can be restored without one.
 fn assess_region(
     region: &RegionHolding,
     live: Option<&LiveDatabase>,

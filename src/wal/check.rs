@@ -75,8 +75,8 @@ pub async fn check(
     Err(Unusable::Store(StoreError { operation: "read", key, location, kind, detail: None }))
 }
 
-/// What was kept with the write that a file is still the bytes of, where only its time was changed. Nothing where nothing
-/// was ever kept with it.
+/// What was kept with the write that a file is still the bytes of, where only its time was changed. Nothing where
+/// nothing was ever kept with it.
 fn as_stored(
     key: &str,
     size: u64,

@@ -39,7 +39,7 @@ pub enum Refusal {
     OtherSystem,
     #[error("it has no tag `{EXPIRES}`: it is there to stay")]
     Stays,
-    #[error("its tag `{NAME}` says `{0}`: it has its tags from that one, and drctl did not make it")]
+    #[error("{}: drctl did not make it, it has its tags from what it was made of; delete it yourself if it is to go", names(.0))]
     Inherited(String),
     #[error("its tag `{EXPIRES}` is `{0}`, which is no time")]
     NoTime(String),
@@ -53,6 +53,14 @@ pub enum Refusal {
     Member { name: String, why: Box<Refusal> },
     #[error("it is `{0}` already")]
     Going(String),
+}
+
+fn names(named: &str) -> String {
+    if named.is_empty() {
+        format!("it has no tag `{NAME}`")
+    } else {
+        format!("its tag `{NAME}` says `{named}`")
+    }
 }
 
 /// What came of a removal.

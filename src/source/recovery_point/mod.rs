@@ -15,9 +15,10 @@
 //! adopted, and the continuous one, which AWS does not copy: it gets a manifest, under an id that follows from its ARN
 //! and time, and nothing of it is changed. A vault of the plan that cannot be listed costs what is in it, no more.
 //!
-//! *Invariants.* One backup is one recovery point and one copy a region, however often it was interrupted, but for those
-//! of tables and volumes. What does not carry this backup's tags is never tagged, and nothing is deleted. `PARTIAL` is
-//! no backup, and a job that completed with something to say is told of. A copy that fails costs the copy, not the backup.
+//! *Invariants.* One backup is one recovery point and one copy a region, however often it was interrupted, but for
+//! those of tables and volumes. What does not carry this backup's tags is never tagged, and nothing is deleted.
+//! `PARTIAL` is no backup, and a job that completed with something to say is told of. A copy that fails costs the copy,
+//! not the backup.
 //!
 //! *Not here.* Restoring one, and removing old ones.
 

@@ -52,7 +52,7 @@ pub enum StreamError {
 }
 
 /// What the server has said of where its log was.
-type Said = watch::Receiver<Arc<Horizon>>;
+type Sightings = watch::Receiver<Arc<Horizon>>;
 
 /// A server that is followed.
 pub struct Stream {
@@ -98,7 +98,7 @@ impl Stream {
     }
 
     /// The pusher, with options of now and what the server has said until now.
-    fn pusher(&self, horizon: &Said) -> Pusher {
+    fn pusher(&self, horizon: &Sightings) -> Pusher {
         let given = &self.pusher;
         Pusher {
             system: given.system.clone(),

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 
 use super::directory::{Directory, Received, cut_piece, next_piece};
-use super::{Said, Stream};
+use super::{Sightings, Stream};
 use crate::event::told;
 use crate::model::{Segment, WalName};
 use crate::platform::CancellationToken;
@@ -33,7 +33,7 @@ impl Stream {
     pub(super) async fn ship(
         &self,
         directory: &Directory,
-        horizon: &Said,
+        horizon: &Sightings,
         stop: &CancellationToken,
     ) -> Shipped {
         let mut shipped = Shipped::default();
@@ -56,7 +56,7 @@ impl Stream {
     }
 
     /// Once more after the receiver has ended.
-    pub(super) async fn ship_last(&self, directory: &Directory, horizon: &Said, mut shipped: Shipped) {
+    pub(super) async fn ship_last(&self, directory: &Directory, horizon: &Sightings, mut shipped: Shipped) {
         self.round(directory, horizon, &mut shipped, true).await;
     }
 
@@ -64,7 +64,7 @@ impl Stream {
     async fn round(
         &self,
         directory: &Directory,
-        horizon: &Said,
+        horizon: &Sightings,
         shipped: &mut Shipped,
         with_piece: bool,
     ) -> bool {
