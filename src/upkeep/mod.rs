@@ -4,9 +4,9 @@
 //! [`regions`]), proving that an identity opens a backup ([`keys`]).
 //!
 //! *Invariants.* Verifying and copying need no key, and nothing here changes or deletes an object that stands, but for a
-//! copy of log that is proven not to be what was stored, which a good one replaces; what was made in RDS for a while is removed when its time is over ([`reap`]), and nothing else there. Whatever is
-//! found is written to the journal, then to the catalog. A copy that could not be read to its end is
-//! neither good nor bad, and is said to be so.
+//! copy of log that is proven not to be what was stored, which a good one replaces; what was made in RDS for a while
+//! is removed when its time is over ([`reap`]), and nothing else there. Whatever is found is written to the journal, then
+//! to the catalog. A copy that could not be read to its end is neither good nor bad, and is said to be so.
 //!
 //! *Not here.* What to keep and what to delete.
 
