@@ -10,6 +10,8 @@ CARGO := cargo
 # Neither UTC nor English: what takes a local time for UTC, or rests on a message's words, fails here.
 # (Snapshots are compared, and not written anew.)
 UNUSUAL := INSTA_UPDATE=no TZ=America/St_Johns LC_ALL=de_DE.UTF-8
+# Most tests wait for a server or a child most of the time, so there are three to a processor.
+THREADS := $(shell expr 3 '*' "$$(nproc)")
 
 .PHONY: help
 help: ## Show this list
@@ -30,7 +32,7 @@ check: fmt clippy ## Formatting and lints only: quick
 .PHONY: bench
 bench: ## Measure against pipes and scripts (QUICK=1: small; GROUP=dump|base|wal: only that)
 	@.ci/install build bench
-	$(CARGO) bench --locked --bench against-pipes -- $(if $(QUICK),--quick) $(GROUP)
+	DRCTL_TEST_SCRATCH=/tmp $(CARGO) bench --locked --bench against-pipes -- $(if $(QUICK),--quick) $(GROUP)
 
 .PHONY: deps
 deps:
@@ -52,7 +54,7 @@ lint: ## Shell scripts and the project's layout
 # Documentation examples are among these.
 .PHONY: unit
 unit:
-	$(UNUSUAL) .ci/unchanged $(CARGO) test --locked
+	$(UNUSUAL) RUST_TEST_THREADS=$(THREADS) .ci/unchanged $(CARGO) test --locked
 
 .PHONY: doc
 doc:

@@ -6,7 +6,7 @@ pub(crate) struct Sandbox(tempfile::TempDir);
 
 impl Sandbox {
     pub(crate) fn new() -> std::io::Result<Self> {
-        let folder = tempfile::tempdir()?;
+        let folder = crate::support::scratch::folder()?;
         for name in ["host", "safe"] {
             std::fs::create_dir(folder.path().join(name))?;
         }

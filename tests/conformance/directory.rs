@@ -15,7 +15,7 @@ struct Stage {
 }
 
 async fn open(_case: &str) -> Outcome<Stage> {
-    let root = tempfile::tempdir()?;
+    let root = crate::support::scratch::folder()?;
     Ok(Stage { store: DirectoryStore::create(root.path()).await?, _root: root })
 }
 
@@ -38,7 +38,7 @@ conforms! { open:
 
 #[tokio::test]
 async fn a_missing_directory_has_its_own_name() -> Outcome<()> {
-    let root = tempfile::tempdir()?;
+    let root = crate::support::scratch::folder()?;
     let missing = root.path().join("unmounted");
     suite::a_missing_bucket_has_its_own_name(&DirectoryStore::open(&missing)).await?;
     assert!(!missing.exists());
@@ -48,7 +48,7 @@ async fn a_missing_directory_has_its_own_name() -> Outcome<()> {
 /// Runs itself again in a mount namespace of its own, on a file system of one megabyte.
 #[test]
 fn a_full_disk_says_so_and_keeps_what_was_there() -> Outcome<()> {
-    let root = tempfile::tempdir()?;
+    let root = crate::support::scratch::folder()?;
     let script = "mount -t tmpfs -o size=1m tmpfs \"$0\" && exec \"$@\"";
     let output = Command::new("unshare")
         .args(["-rm", "sh", "-c", script])

@@ -43,7 +43,7 @@ async fn two_hosts(store: Arc<dyn Store>) -> Outcome<()> {
 
 #[tokio::test]
 async fn in_a_directory() -> Outcome<()> {
-    let root = tempfile::tempdir()?;
+    let root = crate::support::scratch::folder()?;
     two_hosts(Arc::new(DirectoryStore::create(root.path()).await?)).await
 }
 

@@ -70,7 +70,7 @@ async fn s3s_cannot_list_uploads() -> Outcome<()> {
 
 #[tokio::test]
 async fn a_directory_has_no_checksums_to_choose() -> Outcome<()> {
-    let root = tempfile::tempdir()?;
+    let root = crate::support::scratch::folder()?;
     let found = found(&DirectoryStore::create(root.path()).await?).await?;
     assert!(found.checksums.is_empty(), "{found:?}");
     assert_eq!(found.guard, Guard::default());
@@ -142,7 +142,7 @@ impl Store for Careless {
 
 #[tokio::test]
 async fn a_store_that_ignores_what_it_is_asked_is_found_out() -> Outcome<()> {
-    let root = tempfile::tempdir()?;
+    let root = crate::support::scratch::folder()?;
     let store = Careless(Arc::new(DirectoryStore::create(root.path()).await?));
     let found = found(&store).await?;
     for ability in [&found.conditional_put, &found.compare_and_swap, &found.conditional_multipart] {

@@ -56,7 +56,7 @@ async fn a_backup_of_several_objects_comes_back_without_drctl() -> Outcome<()> {
     assert!(dump.status.success(), "{dump:?}");
 
     // Stored by drctl, in objects small enough to need several.
-    let folder = tempfile::tempdir()?;
+    let folder = crate::support::scratch::folder()?;
     let identity = NewIdentity::generate();
     let recipients = vec![Recipient { holder: None, key: identity.recipient() }];
     let system: SystemName = "shop".parse()?;

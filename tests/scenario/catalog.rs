@@ -84,7 +84,7 @@ async fn a_fleet_shares_one_catalog_in_postgresql() -> Outcome<()> {
         tokio::join!(Catalog::open(&location, &system_name), Catalog::open(&location, &system_name));
     let (one, two) = (one?, two?);
 
-    let root = tempfile::tempdir()?;
+    let root = crate::support::scratch::folder()?;
     let set = repositories(root.path()).await?;
     let (primary, copy) = (set.iter().next().ok_or("primary")?, set.iter().nth(1).ok_or("copy")?);
     let older = store_backup(primary, 0).await?;

@@ -40,7 +40,7 @@ struct Bench {
 impl Bench {
     /// A backup in the primary: an object of several parts, a small one, and the rest of a longer artifact.
     async fn new() -> Outcome<Self> {
-        let root = tempfile::tempdir()?;
+        let root = crate::support::scratch::folder()?;
         let order = Arc::<Order>::default();
         let mut stores: Vec<Arc<dyn Store>> = Vec::new();
         let mut list = Vec::new();

@@ -14,7 +14,7 @@ use crate::support::Outcome;
 
 /// Where the demo makes its folder, as open to all as `/tmp` itself.
 fn folder() -> Outcome<TempDir> {
-    let folder = tempfile::tempdir_in("/tmp")?;
+    let folder = crate::support::scratch::folder()?;
     std::fs::set_permissions(folder.path(), Permissions::from_mode(0o1777))?;
     Ok(folder)
 }

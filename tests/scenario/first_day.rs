@@ -42,7 +42,7 @@ async fn init_then_backup_then_both_keys_open_it_and_another_does_not() -> Outco
     let cluster = Cluster::start_with(ClusterOptions::new(15).scram("correct horse")).await?;
     cluster.execute("postgres", &["CREATE DATABASE shop"]).await?;
     cluster.execute("shop", &["CREATE TABLE users AS SELECT generate_series(1, 10) AS id"]).await?;
-    let folder = tempfile::tempdir()?;
+    let folder = crate::support::scratch::folder()?;
     for name in ["host", "safe"] {
         std::fs::create_dir(folder.path().join(name))?;
     }

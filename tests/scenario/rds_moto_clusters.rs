@@ -90,7 +90,7 @@ fn members(database: &Database) -> Vec<&str> {
 async fn a_cluster_is_described_restored_with_groups_made_anew_renamed_and_removed() -> Outcome<()> {
     let moto = Moto::start().await?;
     school(&moto).await?;
-    let folder = tempfile::tempdir()?;
+    let folder = crate::support::scratch::folder()?;
     let rds = rds(&moto, folder.path()).await?;
     let known = rds.database(&cluster("school")).await?.ok_or("no cluster")?;
     assert_eq!(members(&known), ["school-a", "school-b"]);

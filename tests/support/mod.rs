@@ -18,6 +18,7 @@ pub(crate) mod regions;
 pub(crate) mod s3;
 pub(crate) mod s3_process;
 pub(crate) mod school;
+pub(crate) mod scratch;
 pub(crate) mod secrets_manager;
 pub(crate) mod shop;
 pub(crate) mod sink;

@@ -112,10 +112,7 @@ impl Cluster {
 
     fn empty(major: u32, auth: Auth) -> Outcome<Self> {
         let programs = programs(major)?;
-        let directory = tempfile::Builder::new()
-            .prefix("drctl-pg")
-            .permissions(Permissions::from_mode(0o755))
-            .tempdir_in("/tmp")?;
+        let directory = super::scratch::open_folder("drctl-pg")?;
         if let Some((user, group)) = owner()? {
             chown(directory.path(), Some(user), Some(group))?;
         }
@@ -532,10 +529,7 @@ async fn run_with_input(mut command: Command, input: String) -> Outcome<String> 
 
 /// A folder that the server's user may enter, and owns.
 fn folder() -> Outcome<TempDir> {
-    let folder = tempfile::Builder::new()
-        .prefix("drctl-pg")
-        .permissions(Permissions::from_mode(0o755))
-        .tempdir_in("/tmp")?;
+    let folder = super::scratch::open_folder("drctl-pg")?;
     if let Some((user, group)) = owner()? {
         chown(folder.path(), Some(user), Some(group))?;
     }

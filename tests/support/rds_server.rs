@@ -11,6 +11,7 @@ use std::io::Write as _;
 
 mod postgres;
 mod rds;
+mod scratch;
 mod usage;
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;

@@ -29,7 +29,7 @@ pub(crate) struct S3Server {
 
 impl S3Server {
     pub(crate) async fn start() -> Outcome<Self> {
-        let root = tempfile::tempdir()?;
+        let root = super::scratch::folder()?;
         std::fs::create_dir(root.path().join(BUCKET))?;
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
@@ -72,7 +72,7 @@ impl Keys {
     }
 
     pub(crate) fn of(address: SocketAddr, bucket: &str, id: &str, secret: &str) -> Outcome<Self> {
-        let files = tempfile::tempdir()?;
+        let files = super::scratch::folder()?;
         let place = S3Place {
             bucket: bucket.to_owned(),
             prefix: PREFIX.to_owned(),

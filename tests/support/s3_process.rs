@@ -19,7 +19,7 @@ pub(crate) struct S3Process {
 
 impl S3Process {
     pub(crate) fn start() -> Outcome<Self> {
-        let root = tempfile::tempdir()?;
+        let root = super::scratch::folder()?;
         std::fs::create_dir(root.path().join(BUCKET))?;
         let (server, address) = start(root.path(), 0)?;
         Ok(Self { root, address, server })

@@ -196,7 +196,7 @@ impl System {
 
     /// `sources`: their tables, as the policy has them.
     pub(crate) fn of(sources: &str, places: &[Place]) -> Outcome<Self> {
-        let folder = tempfile::tempdir()?;
+        let folder = super::scratch::folder()?;
         let mut system = Self {
             operational: folder.path().join("operational.key"),
             escrow: folder.path().join("escrow.key"),

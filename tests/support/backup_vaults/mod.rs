@@ -41,7 +41,7 @@ pub(crate) struct BackupVaults {
 impl BackupVaults {
     /// With a vault in each of these regions.
     pub(crate) async fn start(vaults: &[(&str, &str)]) -> Outcome<Self> {
-        let root = tempfile::tempdir()?;
+        let root = super::scratch::folder()?;
         let mut world = World::new(root.path().to_owned());
         for (region, vault) in vaults {
             world.add_vault(region, vault);

@@ -1,7 +1,6 @@
 //! Folders on disk: what volumes and snapshots are made of.
 
-use std::fs::Permissions;
-use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,10 +25,7 @@ pub(super) struct Storage {
 
 impl Storage {
     pub(super) fn new(major: u32) -> Outcome<Arc<Self>> {
-        let root = tempfile::Builder::new()
-            .prefix("drctl-rds")
-            .permissions(Permissions::from_mode(0o755))
-            .tempdir_in("/tmp")?;
+        let root = super::super::scratch::open_folder("drctl-rds")?;
         let storage = Self {
             root,
             programs: programs(major)?,
