@@ -7,6 +7,7 @@
 pub(crate) mod archiving;
 pub(crate) mod backup_vaults;
 pub(crate) mod classboard;
+pub(crate) mod cluster_template;
 pub(crate) mod fault_proxy;
 pub(crate) mod ledger;
 pub(crate) mod moto;

@@ -11,7 +11,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 use sqlx::{PgConnection, postgres::PgConnectOptions};
 use tempfile::TempDir;
 
-use super::Outcome;
+use super::{Outcome, cluster_template};
 
 /// The superuser of every cluster here.
 pub(crate) const SUPERUSER: &str = "postgres";
@@ -120,6 +120,16 @@ impl Cluster {
     }
 
     fn initdb(&self, options: &ClusterOptions) -> Outcome<()> {
+        let template = match options.auth {
+            Auth::Trust => Some(cluster_template::template(&self.programs, &options.initdb)?),
+            // The password is part of what initdb makes.
+            Auth::Scram(_) => None,
+        };
+        if let Some(template) = &template
+            && cluster_template::copy_from(template, &self.data())?
+        {
+            return Ok(());
+        }
         let mut command = self.command("initdb");
         command.args(["--no-sync", "--encoding=UTF8", "--locale=C.UTF-8", "--username", SUPERUSER]);
         match &options.auth {
@@ -137,7 +147,7 @@ impl Cluster {
             let words = String::from_utf8_lossy(&output.stderr).into_owned();
             return Err(format!("initdb failed: {words}").into());
         }
-        Ok(())
+        template.map_or(Ok(()), |template| cluster_template::keep(&self.data(), &template))
     }
 
     fn configure(&self, options: &ClusterOptions) -> Outcome<()> {

@@ -9,6 +9,7 @@
 use std::error::Error;
 use std::io::Write as _;
 
+mod cluster_template;
 mod postgres;
 mod rds;
 mod scratch;

@@ -48,11 +48,7 @@ impl Postgres {
     /// A new cluster with the master user and the first database. Not started.
     pub(super) fn create(storage: &Arc<Storage>, settings: &Settings) -> Outcome<Self> {
         let volume = storage.folder("volume")?;
-        let mut initdb = storage.program("initdb");
-        initdb.args(["--no-sync", "--encoding=UTF8", "--locale=C.UTF-8", "--username=rdsadmin"]);
-        // Small segments: a log switch costs one, and tests switch often.
-        initdb.args(["--wal-segsize=1", "--auth=trust", "-D"]).arg(volume.path().join("data"));
-        run(initdb)?;
+        storage.initdb(&volume.path().join("data"))?;
         let server = Self::on(volume)?;
         server.configure(&BTreeMap::new(), None, None)?;
         server.start(false)?;

@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use tempfile::TempDir;
 
 use super::super::Outcome;
+use super::super::cluster_template;
 use super::super::postgres::{owner, programs};
 use super::Shared;
 
@@ -59,6 +60,24 @@ impl Storage {
 
     pub(super) fn doors(&self) -> Option<Weak<Shared>> {
         self.doors.get().cloned()
+    }
+
+    /// A new cluster that `rdsadmin` owns.
+    pub(super) fn initdb(&self, data: &Path) -> Outcome<()> {
+        // Small segments: a log switch costs one, and tests switch often.
+        let arguments = ["--username=rdsadmin", "--wal-segsize=1", "--auth=trust"].map(str::to_owned);
+        let template = cluster_template::template(&self.programs, &arguments)?;
+        if cluster_template::copy_from(&template, data)? {
+            return Ok(());
+        }
+        let mut initdb = self.program("initdb");
+        initdb
+            .args(["--no-sync", "--encoding=UTF8", "--locale=C.UTF-8"])
+            .args(&arguments)
+            .arg("-D")
+            .arg(data);
+        run(initdb)?;
+        cluster_template::keep(data, &template)
     }
 
     /// A program of PostgreSQL's, run as the user that may run servers.
