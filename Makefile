@@ -20,7 +20,8 @@ help: ## Show this list
 .PHONY: demo
 demo: ## Back up a throw-away database, lose it, and get it back
 	@.ci/install build demo
-	$(CARGO) run --quiet --locked -- demo
+	@[ -x target/debug/drctl ] || echo "Building drctl and its 400 crates, which takes some minutes the first time:"
+	$(CARGO) run --locked -- demo
 
 .PHONY: test
 test: deps fmt clippy lint unit doc deny ## Everything CI runs
