@@ -7,7 +7,7 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
 use super::AwsError;
-use crate::platform::{ExposeSecret as _, SecretRef};
+use crate::platform::{ExposeSecret as _, SecretRef, Usable};
 use crate::policy::Credentials;
 
 /// How long an assumed role lasts; it is assumed again before it ends. Roles that are assumed by a role
@@ -27,7 +27,7 @@ pub(super) async fn provider(
         .with_region(Some(region.clone()))
         .with_behavior_version(Some(BehaviorVersion::latest()))
         .with_http_client(http.clone());
-    Ok(match credentials {
+    let found = match credentials {
         Credentials::Default => SharedCredentialsProvider::new(
             DefaultCredentialsChain::builder().configure(config).region(region).build().await,
         ),
@@ -51,7 +51,7 @@ pub(super) async fn provider(
                 Some(id) => role.external_id(id),
                 None => role,
             };
-            SharedCredentialsProvider::new(role.build_from_provider(chain).await)
+            SharedCredentialsProvider::new(role.build_from_provider(Usable(chain)).await)
         }
         Credentials::Keys { access_key_id, secret_access_key, session_token } => {
             let id = resolve("access key id", access_key_id, location).await?;
@@ -64,7 +64,8 @@ pub(super) async fn provider(
                 id, secret, token, None, "policy",
             ))
         }
-    })
+    };
+    Ok(SharedCredentialsProvider::new(Usable(found)))
 }
 
 async fn resolve(what: &'static str, reference: &SecretRef, location: &str) -> Result<String, AwsError> {

@@ -1,10 +1,12 @@
 use thiserror::Error;
 
-use crate::platform::SecretError;
+use crate::platform::{HttpsError, SecretError};
 
 /// Why there is no client for a place.
 #[derive(Debug, Error)]
 pub enum AwsError {
+    #[error(transparent)]
+    Https(#[from] HttpsError),
     #[error("failed to get the {what} for `{location}`")]
     Secret {
         /// e.g. `secret access key`

@@ -3,9 +3,9 @@ use std::time::Duration;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 
 use super::{AwsError, credentials};
+use crate::platform::{Trust, https};
 use crate::policy::AwsPlace;
 
 const CONNECT: Duration = Duration::from_secs(5);
@@ -19,8 +19,7 @@ const BACKOFF: Duration = Duration::from_secs(1);
 ///
 /// As for S3, an `AWS_ENDPOINT_URL` of the environment moves nothing: the policy alone says where requests go.
 pub async fn sdk_config(place: &AwsPlace) -> Result<SdkConfig, AwsError> {
-    let http =
-        aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
+    let http = https(Trust::Host)?;
     let location = format!("AWS in {}", place.region);
     let credentials = credentials::provider(&place.credentials, &location, &place.region, &http).await?;
     let timeouts = TimeoutConfig::builder()

@@ -8,11 +8,11 @@ use aws_sdk_s3::config::{
     AppName, BehaviorVersion, Region, RequestChecksumCalculation, ResponseChecksumValidation,
     StalledStreamProtectionConfig,
 };
-use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
 use super::when_asked::WhenAsked;
 use super::{AwsError, credentials};
+use crate::platform::{Trust, https};
 use crate::policy::S3Place;
 
 /// How long to wait for a store, and how often to try again.
@@ -110,19 +110,12 @@ pub async fn s3_client(place: &S3Place, patience: &Patience) -> Result<S3Client,
 }
 
 async fn config(place: &S3Place, patience: &Patience) -> Result<aws_sdk_s3::Config, AwsError> {
-    let tls = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring));
-    let https = tls.clone().build_https();
     let location = format!("s3://{}", place.bucket);
     // These may come over TLS where the store has none.
-    let asked = SharedHttpClient::new(WhenAsked(https.clone()));
+    let asked = SharedHttpClient::new(WhenAsked(https(Trust::Host)?));
     let credentials = credentials::provider(&place.credentials, &location, &place.region, &asked).await?;
     let is_plain = place.endpoint.as_ref().is_some_and(|url| url.scheme() == "http");
-    // Whom the host trusts takes milliseconds to be read, and nobody asks.
-    let nobody = TlsContext::builder().with_trust_store(TrustStore::empty()).build();
-    let http = match nobody {
-        Ok(nobody) if is_plain => tls.tls_context(nobody).build_https(),
-        _ => https,
-    };
+    let http = https(if is_plain { Trust::Nobody } else { Trust::Host })?;
     // Not from the SDK's shared configuration: an `AWS_ENDPOINT_URL` there would move the repository.
     let mut config = aws_sdk_s3::Config::builder()
         .behavior_version(BehaviorVersion::latest())

@@ -11,7 +11,8 @@ pub fn host_name() -> String {
 pub fn state_directory() -> PathBuf {
     use etcetera::BaseStrategy as _;
     if let Some(directory) = std::env::var_os("DRCTL_STATE_DIR").filter(|value| !value.is_empty()) {
-        return directory.into();
+        let directory = PathBuf::from(directory);
+        return super::expand_home(&directory).unwrap_or(directory);
     }
     if rustix::process::geteuid().is_root() {
         return "/var/lib/drctl".into();
@@ -20,6 +21,12 @@ pub fn state_directory() -> PathBuf {
         Ok(strategy) => strategy.state_dir().unwrap_or_else(|| strategy.data_dir()).join("drctl"),
         Err(_) => ".drctl".into(),
     }
+}
+
+/// Where dumps are unpacked unless told otherwise: `TMPDIR`, or `/var/tmp`, which is on a disk.
+pub fn scratch_directory() -> PathBuf {
+    let given = std::env::var_os("TMPDIR").filter(|value| !value.is_empty());
+    given.map_or_else(|| "/var/tmp".into(), PathBuf::from)
 }
 
 /// Bytes a process may still write on the file system that holds `path` (or its nearest existing parent).

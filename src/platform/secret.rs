@@ -7,7 +7,7 @@ use secrecy::SecretString;
 use thiserror::Error;
 
 use super::secrets_manager::{self, SecretsManagerError};
-use super::{CancellationToken, Program};
+use super::{CancellationToken, HomeError, Program, expand_home, exposed};
 
 /// Where a secret is found. A policy names secrets only by reference, so a policy can be shown, stored
 /// in version control and pasted into a ticket.
@@ -32,6 +32,8 @@ pub enum SecretError {
     Syntax(String),
     #[error("environment variable `{0}` is not set or not UTF-8")]
     Environment(String),
+    #[error("environment variable `{0}` is set, and empty")]
+    EmptyVariable(String),
     #[error("failed to read the secret file `{path}`")]
     File {
         path: PathBuf,
@@ -40,6 +42,8 @@ pub enum SecretError {
     },
     #[error("secret file `{path}` may be read by others (mode {mode:o}); `chmod 600` it")]
     Exposed { path: PathBuf, mode: u32 },
+    #[error(transparent)]
+    Home(#[from] HomeError),
     #[error("failed to get a secret from `{program}`")]
     Command {
         program: String,
@@ -63,13 +67,17 @@ impl SecretRef {
     pub async fn resolve(&self) -> Result<SecretString, SecretError> {
         let text = match self {
             Self::Environment(name) => {
-                std::env::var(name).map_err(|_| SecretError::Environment(name.clone()))?
+                let value = std::env::var(name).map_err(|_| SecretError::Environment(name.clone()))?;
+                if value.is_empty() {
+                    return Err(SecretError::EmptyVariable(name.clone()));
+                }
+                value
             }
             Self::File(path) => {
-                use std::os::unix::fs::PermissionsExt as _;
+                let path = &expand_home(path)?;
                 let failed = |source| SecretError::File { path: path.clone(), source };
-                let mode = std::fs::metadata(path).map_err(failed)?.permissions().mode() & 0o777;
-                if mode & 0o077 != 0 {
+                let metadata = std::fs::metadata(path).map_err(failed)?;
+                if let Some(mode) = exposed(path, &metadata) {
                     return Err(SecretError::Exposed { path: path.clone(), mode });
                 }
                 std::fs::read_to_string(path).map_err(failed)?

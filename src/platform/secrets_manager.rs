@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use aws_config::{AppName, BehaviorVersion, Region};
+use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_secretsmanager::Client;
 use aws_sdk_secretsmanager::error::DisplayErrorContext;
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_types::timeout::TimeoutConfig;
 use thiserror::Error;
+
+use super::{HttpsError, Trust, Usable, https};
 
 const ATTEMPT: Duration = Duration::from_secs(10);
 const WITHIN: Duration = Duration::from_secs(40);
@@ -17,6 +19,8 @@ const WITHIN: Duration = Duration::from_secs(40);
 pub enum SecretsManagerError {
     #[error("nobody says which region it is in: name it by its ARN, or set AWS_REGION")]
     NoRegion,
+    #[error(transparent)]
+    Https(#[from] HttpsError),
     #[error("{region}: {reason}")]
     Refused { region: String, reason: String },
     #[error("it is binary, and drctl reads secrets of text only")]
@@ -32,8 +36,7 @@ pub enum SecretsManagerError {
 /// Who asks, and where, is what the AWS command line would take: environment, profile, instance role. An ARN
 /// says its region itself.
 pub(super) async fn read(id: &str, key: Option<&str>) -> Result<String, SecretsManagerError> {
-    let http =
-        aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
+    let http = https(Trust::Host)?;
     let timeouts =
         TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT).operation_timeout(WITHIN).build();
     let mut config =
@@ -44,7 +47,11 @@ pub(super) async fn read(id: &str, key: Option<&str>) -> Result<String, SecretsM
     if let Ok(name) = AppName::new("drctl") {
         config = config.app_name(name);
     }
-    let config = config.load().await;
+    let mut config = config.load().await;
+    if let Some(provider) = config.credentials_provider() {
+        let usable = SharedCredentialsProvider::new(Usable(provider));
+        config = config.into_builder().credentials_provider(usable).build();
+    }
     let region = config.region().ok_or(SecretsManagerError::NoRegion)?.to_string();
     let asked = Client::new(&config).get_secret_value().secret_id(id).send().await;
     let answer = asked.map_err(|error| {
