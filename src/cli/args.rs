@@ -1,4 +1,8 @@
-use clap::{Parser, Subcommand};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::builder::{PathBufValueParser, TypedValueParser};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use super::Context;
 use super::error::CommandError;
@@ -35,6 +39,28 @@ pub enum Command {
     Wal(super::wal::WalArgs),
     Rds(super::rds::RdsArgs),
     Generate(super::generate::GenerateArgs),
+}
+
+/// Reads a command line. A variable of the environment that is empty is one that is not set.
+pub(super) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    let mut command = without_empty_variables(Cli::command());
+    let matches = command.try_get_matches_from_mut(arguments)?;
+    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+}
+
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    let is_empty = |arg: &clap::Arg| {
+        let value = arg.get_env().and_then(std::env::var_os);
+        value.is_some_and(|value| value.is_empty())
+    };
+    let forget = |arg: clap::Arg| if is_empty(&arg) { arg.env(None::<&str>) } else { arg };
+    command.mut_args(forget).mut_subcommands(without_empty_variables)
+}
+
+/// A path as a user writes it: `~/` is the home directory also where no shell has seen to it, as behind a `=`
+/// or in a variable.
+pub(super) fn path() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().try_map(|path| crate::platform::expand_home(&path))
 }
 
 pub(super) async fn dispatch(command: Command, context: &Context) -> Result<Exit, CommandError> {

@@ -60,6 +60,7 @@ pub(super) async fn run(args: BackupArgs, context: &Context) -> Result<Exit, Com
     }
     drop(events);
     show(&report, context);
+    reasons(&report).iter().for_each(|reason| context.output.reason(reason));
     Ok(exit(&report))
 }
 
@@ -90,6 +91,22 @@ fn exit(report: &BackupReport) -> Exit {
         Outcome::Failed if report.sources.iter().all(|source| busy(&source.outcome)) => Exit::LeaseHeld,
         Outcome::Failed => Exit::Failed,
     }
+}
+
+/// Why it did not end well, a line for each source.
+fn reasons(report: &BackupReport) -> Vec<String> {
+    let sources = report.sources.iter().filter(|source| !source.outcome.reasons().is_empty());
+    sources
+        .map(|source| {
+            let word = match &source.outcome {
+                SourceOutcome::Stored { .. } => "was stored, and not as it should be",
+                SourceOutcome::Busy { .. } => "was not backed up",
+                SourceOutcome::Failed { .. } => "failed",
+                SourceOutcome::Interrupted => return format!("{} was interrupted", source.subject()),
+            };
+            format!("{} {word}: {}", source.subject(), source.outcome.reasons().join("\n"))
+        })
+        .collect()
 }
 
 fn show(report: &BackupReport, context: &Context) {

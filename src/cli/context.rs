@@ -1,17 +1,25 @@
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::error::CommandError;
+use super::exit::Exit;
 use super::global::Global;
 use super::output::Output;
 use crate::aws::Patience;
 use crate::catalog::{Catalog, Location};
-use crate::platform::{CancellationToken, Clock, SystemClock, hangup_is_ignored, state_directory};
+use crate::pipeline::{Identities, IdentityError, IdentityFile, LockedFile};
+use crate::platform::{
+    CancellationToken, Clock, SystemClock, ask_hidden, hangup_is_ignored, state_directory,
+};
 use crate::policy::{self, Place, Policy, RepositoryConfig};
 use crate::repository::{DirectoryStore, Repositories, S3Store, Store};
 
 /// Where a policy is looked for when none is named.
 const POLICY_PLACES: [&str; 2] = ["drctl.toml", "/etc/drctl/policy.toml"];
+
+/// How often somebody may mistype a passphrase.
+const PASSPHRASES: u32 = 3;
 
 /// What every verb gets: the global options, the output, the clock, and the token that Ctrl-C, SIGTERM
 /// and SIGHUP cancel.
@@ -50,6 +58,42 @@ impl Context {
         let path = self.policy_path()?;
         policy::load(&path)
             .map_err(|faults| CommandError::usage(faults).hint("`drctl policy schema` describes every key."))
+    }
+
+    /// The identities in these files. For one behind a passphrase somebody is asked, where there is a terminal.
+    pub async fn identities(&self, paths: &[PathBuf]) -> Result<Identities, CommandError> {
+        let mut all = Identities::default();
+        for path in paths {
+            match IdentityFile::read(path).map_err(no_identity)? {
+                IdentityFile::Open(found) => all.add(found),
+                IdentityFile::Locked(locked) => all.add(self.unlocked(&locked).await?),
+            }
+        }
+        Ok(all)
+    }
+
+    async fn unlocked(&self, locked: &LockedFile) -> Result<Identities, CommandError> {
+        let path = locked.path();
+        let mut left = PASSPHRASES;
+        while std::io::stderr().is_terminal() && left > 0 {
+            let Some(passphrase) =
+                ask_hidden(&format!("Passphrase for {}", path.display()), &self.cancel).await
+            else {
+                if self.cancel.is_cancelled() {
+                    return Err(CommandError::new(Exit::Interrupted, "interrupted at a question"));
+                }
+                break;
+            };
+            left -= 1;
+            // It takes a second by design.
+            match tokio::task::block_in_place(|| locked.open(passphrase)) {
+                Err(error @ IdentityError::WrongPassphrase { .. }) if left > 0 => {
+                    self.output.warn(error.to_string())
+                }
+                outcome => return outcome.map_err(no_identity),
+            }
+        }
+        Err(no_identity(IdentityError::Locked { path: path.to_owned() }))
     }
 
     /// Every repository of the policy, opened; those that could not be are lost.
@@ -92,6 +136,12 @@ impl Context {
     }
 }
 
+/// A file that gives no identity, and what to do about it.
+pub(super) fn no_identity(error: IdentityError) -> CommandError {
+    let hint = error.hint();
+    hint.into_iter().fold(CommandError::usage(error), CommandError::hint)
+}
+
 /// The one place that knows which store stands behind a policy's words.
 async fn open_store(
     config: &RepositoryConfig,
@@ -111,9 +161,16 @@ fn start_log(verbose: u8) {
         2 => "drctl=debug,info",
         _ => "debug",
     };
-    let filter = EnvFilter::try_from_env("DRCTL_LOG").unwrap_or_else(|_| EnvFilter::new(level));
-    let log =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let asked = std::env::var("DRCTL_LOG").ok().filter(|text| !text.is_empty());
+    let filter =
+        asked.and_then(|text| EnvFilter::try_new(text).ok()).unwrap_or_else(|| EnvFilter::new(level));
+    // The same rule as for every other line on stderr.
+    let colours = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(colours)
+        .with_target(false);
     // A second log (in tests) is refused, which is fine.
     let _already = log.try_init();
 }

@@ -68,6 +68,7 @@ async fn sync(context: &Context) -> Result<Exit, CommandError> {
         show(context, &report, refreshed.is_complete());
         logs.iter().for_each(|log| show_log(context, log));
     }
+    reasons(&report, &logs).iter().for_each(|reason| context.output.reason(reason));
     let is_complete = report.is_complete() && logs.iter().all(Log::is_complete);
     Ok(match () {
         () if report.interrupted => Exit::Interrupted,
@@ -77,6 +78,19 @@ async fn sync(context: &Context) -> Result<Exit, CommandError> {
         }
         () => Exit::Partly,
     })
+}
+
+/// Why it did not end well. What could not be asked is told by the warnings.
+fn reasons(report: &Report, logs: &[Log<'_>]) -> Vec<String> {
+    let backups = report.backups.iter().filter_map(|synced| {
+        let error = synced.result.as_ref().err()?;
+        Some(format!("{} was not copied to {}: {}", synced.backup, synced.to, told(error)))
+    });
+    let files = logs.iter().flat_map(|log| &log.synced.failed);
+    let files = files.map(|(lacking, lost)| {
+        format!("{} was not copied to {}: {}", lacking.key, lacking.to, lost.reason())
+    });
+    backups.chain(files).collect()
 }
 
 /// The write-ahead log of one source, after it was copied.

@@ -57,11 +57,21 @@ pub(super) async fn run(args: DoctorArgs, context: &Context) -> Result<Exit, Com
         }
         summary(&findings, context);
     }
+    for finding in findings.iter().filter(|finding| finding.severity > Severity::Note) {
+        context.output.reason(told(finding));
+    }
     Ok(match worst {
         Severity::Good | Severity::Note => Exit::Done,
         Severity::Warning => Exit::Partly,
         Severity::Fault => Exit::Failed,
     })
+}
+
+/// Where it is and what it is, in one line.
+fn told(finding: &Finding) -> String {
+    let area = finding.area.as_str();
+    let subject = if finding.subject.is_empty() { String::new() } else { format!(" {}", finding.subject) };
+    format!("{area}{subject}: {}", finding.message)
 }
 
 fn show(finding: &Finding, context: &Context) {
@@ -71,9 +81,7 @@ fn show(finding: &Finding, context: &Context) {
         Severity::Warning => ("warning", style::WARN),
         Severity::Fault => ("fault", style::BAD),
     };
-    let area = finding.area.as_str();
-    let subject = if finding.subject.is_empty() { String::new() } else { format!(" {}", finding.subject) };
-    context.output.line(format!("{colour}{word:>7}{colour:#}  {area}{subject}: {}", finding.message));
+    context.output.line(format!("{colour}{word:>7}{colour:#}  {}", told(finding)));
     if let Some(remedy) = &finding.remedy {
         context.output.line(format!("         {remedy}"));
     }

@@ -37,6 +37,25 @@ Exit status:
   130  interrupted
 Treat any other as a failure.";
 
+impl Exit {
+    /// As the help has it.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Usage => "the command line or the policy is wrong; nothing was touched",
+            Self::Partly => "partly done: a source failed, or a repository does not have the backup",
+            Self::Nothing => "there is nothing to restore",
+            Self::LeaseHeld => "another run holds the lease",
+            Self::CannotDecrypt => "no identity given opens the backup",
+            Self::DrillFailed => "a drill failed",
+            Self::ObjectiveMissed => "an objective is missed",
+            Self::Undetermined => "it could not be determined",
+            Self::Interrupted => "interrupted",
+        }
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit as u8)
@@ -93,6 +112,28 @@ mod tests {
 
     fn caller(words: &str) -> Caller {
         Caller::of(words.split(' ').map(OsString::from))
+    }
+
+    #[test]
+    fn every_status_means_what_the_help_says() {
+        use Exit as E;
+        let all = [
+            E::Done,
+            E::Failed,
+            E::Usage,
+            E::Partly,
+            E::Nothing,
+            E::LeaseHeld,
+            E::CannotDecrypt,
+            E::DrillFailed,
+            E::ObjectiveMissed,
+            E::Undetermined,
+            E::Interrupted,
+        ];
+        for exit in all {
+            let row = format!("  {:<3}  {}\n", exit as u8, exit.meaning());
+            assert!(HELP.contains(&row), "{row}");
+        }
     }
 
     #[test]

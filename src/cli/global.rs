@@ -7,12 +7,12 @@ use clap::ValueEnum;
 #[command(next_help_heading = "Global options")]
 pub struct Global {
     /// The policy file [default: drctl.toml, then /etc/drctl/policy.toml]
-    #[arg(long, short, global = true, env = "DRCTL_POLICY", value_name = "FILE")]
+    #[arg(long, short, global = true, env = "DRCTL_POLICY", value_name = "FILE", value_parser = super::args::path())]
     pub policy: Option<PathBuf>,
     /// How results are written
     #[arg(long, global = true, value_enum, default_value_t = Format::Human)]
     pub output: Format,
-    /// Write results and errors only
+    /// Write results, warnings and errors only: on stderr nothing but what is wrong, for cron
     #[arg(long, short, global = true)]
     pub quiet: bool,
     /// Say more on stderr; twice for debugging

@@ -28,10 +28,10 @@ enum What {
 #[derive(Debug, clap::Args)]
 struct GenerateArgs {
     /// File of the identity for restores and drills in daily work
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = super::args::path())]
     operational: PathBuf,
     /// File of the identity that is put away, on another disk or a removable medium
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = super::args::path())]
     escrow: PathBuf,
     /// Accept both in one directory: who loses it loses both
     #[arg(long)]

@@ -25,7 +25,7 @@ pub(super) struct CheckArgs {
     #[arg(value_name = "ID")]
     backups: Vec<String>,
     /// A file with identities; may be given more than once
-    #[arg(long, short, value_name = "FILE", required = true, env = "DRCTL_IDENTITY")]
+    #[arg(long, short, value_name = "FILE", required = true, env = "DRCTL_IDENTITY", value_parser = super::args::path())]
     identity: Vec<PathBuf>,
     /// From this repository [default: the first that has the backup]
     #[arg(long, value_name = "REPOSITORY")]
@@ -53,7 +53,7 @@ pub(super) async fn run(args: &CheckArgs, context: &Context) -> Result<Exit, Com
     }
     let mut checks = Vec::new();
     for path in &args.identity {
-        let identities = Identities::read(std::slice::from_ref(path)).map_err(CommandError::usage)?;
+        let identities = context.identities(std::slice::from_ref(path)).await?;
         for entry in &chosen {
             checks.push(check(args, context, &known, path, &identities, entry).await?);
         }

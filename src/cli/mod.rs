@@ -33,12 +33,11 @@ mod restore;
 mod show;
 mod status;
 mod table;
+mod usage;
 mod verify;
 mod wal;
 
 use std::process::ExitCode;
-
-use clap::Parser as _;
 
 pub use args::{Cli, Command};
 pub use context::Context;
@@ -52,14 +51,9 @@ pub fn run() -> ExitCode {
 }
 
 fn run_for(caller: exit::Caller) -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match args::parse(std::env::args_os()) {
         Ok(cli) => cli,
-        Err(error) => {
-            // clap's own rendering; `--help` and `--version` come this way too.
-            let _shown = error.print();
-            let is_failure = error.use_stderr();
-            return ExitCode::from(if is_failure { caller.failure(exit::Exit::Usage) } else { 0 });
-        }
+        Err(error) => return usage::refuse(&error, std::env::args_os(), caller),
     };
     let output = output::Output::new(&cli.global);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -72,7 +66,7 @@ fn run_for(caller: exit::Caller) -> ExitCode {
     let exit = runtime.block_on(async {
         let context = Context::new(cli.global, output);
         match args::dispatch(cli.command, &context).await {
-            Ok(exit) => ExitCode::from(exit),
+            Ok(exit) => context.output.end(exit, caller),
             Err(error) => context.output.fail(&error, caller.failure(error.exit)),
         }
     });

@@ -1,10 +1,12 @@
-use std::io::{IsTerminal as _, Write};
+use std::io::{self, IsTerminal as _, Write};
 use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
 use super::error::CommandError;
+use super::exit::{Caller, Exit};
 use super::global::{Format, Global};
 use super::progress::Terminal;
 use crate::event::{Event, Events, Observer};
@@ -30,20 +32,77 @@ pub mod style {
 pub struct Output {
     format: Format,
     quiet: bool,
+    heard: Arc<Mutex<Heard>>,
+}
+
+/// What became of what was said.
+#[derive(Debug, Default)]
+struct Heard {
+    /// Why a line of the result could not be written.
+    unwritten: Option<io::Error>,
+    /// Whether stderr has the reason why the exit status will not be 0.
+    reason: bool,
 }
 
 impl Output {
     pub fn new(global: &Global) -> Self {
-        Self { format: global.output, quiet: global.quiet }
+        Self::with(global.output, global.quiet)
+    }
+
+    /// For a command line that could not be read, and still says how its failure is to be written.
+    pub fn with(format: Format, quiet: bool) -> Self {
+        Self { format, quiet, heard: Arc::default() }
     }
 
     pub fn is_json(&self) -> bool {
         self.format == Format::Json
     }
 
-    /// A line of the result. A reader that went away (`| head`) is not an error.
+    /// A line of the result. A reader that went away (`| head`) is not an error; whatever else keeps it from
+    /// being written, [`Output::end`] makes a failure.
     pub fn line(&self, text: impl AsRef<str>) {
-        let _gone = writeln!(anstream::stdout(), "{}", text.as_ref());
+        let written = writeln!(anstream::stdout(), "{}", text.as_ref());
+        let Err(error) = written else { return };
+        if error.kind() != io::ErrorKind::BrokenPipe {
+            self.heard().unwritten.get_or_insert(error);
+        }
+    }
+
+    /// Why the exit status will not be 0, for whoever reads stderr alone, as cron's mail does. Without
+    /// `--quiet` and for people, the run or the result has told it where they look.
+    pub fn reason(&self, text: impl AsRef<str>) {
+        self.heard().reason = true;
+        if self.quiet || self.is_json() {
+            let (bad, text) = (style::BAD, text.as_ref().replace('\n', "\n  "));
+            let _gone = writeln!(anstream::stderr(), "{bad}error:{bad:#} {text}");
+        }
+    }
+
+    /// The exit status of a command that ended so: a failure never goes without a reason on stderr, and a
+    /// result that could not be written is one. PostgreSQL asks for no result, and must not be told that one
+    /// failed.
+    pub(super) fn end(&self, exit: Exit, caller: Caller) -> ExitCode {
+        if caller != Caller::Anyone {
+            return exit.into();
+        }
+        if exit != Exit::Done && !self.heard().reason {
+            self.reason(exit.meaning());
+        }
+        let Some(error) = self.heard().unwritten.take() else { return exit.into() };
+        let mut stderr = anstream::stderr().lock();
+        let (bad, warn, name) = (style::BAD, style::WARN, style::NAME);
+        let _gone = writeln!(stderr, "{bad}error:{bad:#} failed to write the result to stdout");
+        let _gone = writeln!(stderr, "{warn}caused by:{warn:#} {error}");
+        let _gone = writeln!(
+            stderr,
+            "{name}hint:{name:#} What the command did stands: it ended with `{}`. Its result is not whole.",
+            exit.meaning()
+        );
+        if exit == Exit::Done { Exit::Failed.into() } else { exit.into() }
+    }
+
+    fn heard(&self) -> std::sync::MutexGuard<'_, Heard> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A line beside the result; left out with `--quiet`.

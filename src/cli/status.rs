@@ -117,15 +117,19 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
     } else {
         show(context, &known, &standings, &of_aws, worst);
     }
-    known.catalog.close().await;
-    Ok(match worst {
+    let exit = match worst {
         Verdict::Ok | Verdict::Late => Exit::Done,
         Verdict::Behind | Verdict::Stalled | Verdict::NotReached => Exit::Partly,
         Verdict::Gap | Verdict::BadLog | Verdict::Lost | Verdict::ObjectiveMissed | Verdict::OtherCluster => {
             Exit::ObjectiveMissed
         }
         Verdict::Nothing => Exit::Nothing,
-    })
+    };
+    if exit != Exit::Done {
+        context.output.reason(format!("{}: {}", worst.as_str(), told_verdict(&known, &standings, worst)));
+    }
+    known.catalog.close().await;
+    Ok(exit)
 }
 
 /// What was found when log was read again, as far as there are base backups that it matters to.
@@ -171,31 +175,7 @@ fn show(context: &Context, known: &Known, standings: &[SourceStanding], of_aws: 
     for standing in standings {
         standing.if_lost.iter().for_each(|lost| output.line(cost(standing, lost)));
     }
-    let (rpo, style) = (humantime::format_duration(known.policy.objectives.rpo), word_style(worst.as_str()));
-    let words = match worst {
-        Verdict::Ok => format!("every {} could give back data of the last {rpo}", kinds(standings)),
-        Verdict::Late => {
-            format!("three quarters of {rpo} are gone since the newest data that could be restored")
-        }
-        Verdict::Behind => {
-            format!("within {rpo} everywhere, but not every {} has the newest backup", kinds(standings))
-        }
-        Verdict::Stalled => format!("within {rpo} everywhere, but the server's log does not come any more"),
-        Verdict::NotReached => format!("not every {} could be asked", kinds(standings)),
-        Verdict::Gap => "log is missing: what is archived after it cannot be recovered".to_owned(),
-        Verdict::BadLog => {
-            "log was bad when it was last read: what is archived after it cannot be recovered".to_owned()
-        }
-        Verdict::Lost => "the server was told that log is archived which is not there".to_owned(),
-        Verdict::ObjectiveMissed => missed(standings, &rpo.to_string()),
-        Verdict::OtherCluster if is_replaced(standings) => {
-            "what could be restored is of another database than the one that has the name now".to_owned()
-        }
-        Verdict::OtherCluster => {
-            "what could be restored is of another cluster than the server of the policy".to_owned()
-        }
-        Verdict::Nothing => "a source has no backup that could be restored".to_owned(),
-    };
+    let (words, style) = (told_verdict(known, standings, worst), word_style(worst.as_str()));
     output.line(format!("{style}{}{style:#}: {words}", worst.as_str()));
     let is_late = |place: &PlaceStanding| {
         place.keeper.is_region()
@@ -235,6 +215,35 @@ fn show(context: &Context, known: &Known, standings: &[SourceStanding], of_aws: 
             output.note("hint: `drctl backup` takes a new backup.")
         }
         Verdict::Ok | Verdict::NotReached => {}
+    }
+}
+
+/// What the worst verdict means.
+fn told_verdict(known: &Known, standings: &[SourceStanding], worst: Verdict) -> String {
+    let rpo = humantime::format_duration(known.policy.objectives.rpo);
+    match worst {
+        Verdict::Ok => format!("every {} could give back data of the last {rpo}", kinds(standings)),
+        Verdict::Late => {
+            format!("three quarters of {rpo} are gone since the newest data that could be restored")
+        }
+        Verdict::Behind => {
+            format!("within {rpo} everywhere, but not every {} has the newest backup", kinds(standings))
+        }
+        Verdict::Stalled => format!("within {rpo} everywhere, but the server's log does not come any more"),
+        Verdict::NotReached => format!("not every {} could be asked", kinds(standings)),
+        Verdict::Gap => "log is missing: what is archived after it cannot be recovered".to_owned(),
+        Verdict::BadLog => {
+            "log was bad when it was last read: what is archived after it cannot be recovered".to_owned()
+        }
+        Verdict::Lost => "the server was told that log is archived which is not there".to_owned(),
+        Verdict::ObjectiveMissed => missed(standings, &rpo.to_string()),
+        Verdict::OtherCluster if is_replaced(standings) => {
+            "what could be restored is of another database than the one that has the name now".to_owned()
+        }
+        Verdict::OtherCluster => {
+            "what could be restored is of another cluster than the server of the policy".to_owned()
+        }
+        Verdict::Nothing => "a source has no backup that could be restored".to_owned(),
     }
 }
 

@@ -10,7 +10,6 @@ use super::known::{Known, warn_lost};
 use super::output::{Output, size, style};
 use crate::catalog::BackupEntry;
 use crate::model::{BackupId, BackupKind, CheckDepth, RepositoryName, RunId, SourceName};
-use crate::pipeline::Identities;
 use crate::platform::{host_name, seed};
 use crate::upkeep::Run;
 use crate::upkeep::verify::{Finding, Item, Report, Verdict, execute, place, plan, unaccepted};
@@ -37,12 +36,12 @@ pub struct VerifyArgs {
     #[arg(long, value_name = "REPOSITORY")]
     from: Option<RepositoryName>,
     /// Decrypt and unpack, too, with the identities in this file; may be given more than once
-    #[arg(long, short, value_name = "FILE")]
+    #[arg(long, short, value_name = "FILE", value_parser = super::args::path())]
     identity: Vec<PathBuf>,
 }
 
 pub(super) async fn run(args: VerifyArgs, context: &Context) -> Result<Exit, CommandError> {
-    let identities = Identities::read(&args.identity).map_err(CommandError::usage)?;
+    let identities = context.identities(&args.identity).await?;
     let known = Known::open(context, false).await?;
     if let Some(name) = &args.from
         && !known.policy.repositories.iter().any(|config| config.name == *name)
@@ -84,6 +83,7 @@ pub(super) async fn run(args: VerifyArgs, context: &Context) -> Result<Exit, Com
         show(context, &report, &items);
         show_kept(&context.output, &report.kept);
     }
+    reasons(&report).iter().for_each(|reason| context.output.reason(reason));
     Ok(exit(&report))
 }
 
@@ -140,6 +140,40 @@ fn exit(report: &Report) -> Exit {
         () if !report.unrecorded.is_empty() => Exit::Partly,
         () => Exit::Done,
     }
+}
+
+/// Why it did not end well, a line for each copy that is not good, its log and what AWS keeps.
+fn reasons(report: &Report) -> Vec<String> {
+    let copies = report.findings.iter().filter(|finding| !finding.is_good() || finding.not_opened);
+    let copies = copies.map(|finding| {
+        let why = match (&finding.verdict, &finding.broken) {
+            (Verdict::Undetermined { reasons }, _) => {
+                format!("is not known to be good: {}", reasons.join("; "))
+            }
+            (Verdict::Unaccepted { reason }, _) => format!("is bad: {reason}"),
+            (Verdict::Checked(check), _) if !check.is_good() => {
+                let told = |fault: &crate::model::ObjectFault| {
+                    format!("{} is {}", fault.object, fault.fault.as_str())
+                };
+                format!("is bad: {}", check.faults.iter().map(told).collect::<Vec<_>>().join("; "))
+            }
+            (Verdict::Checked(_), Some(broken)) => format!("cannot be restored from there: {broken}"),
+            (Verdict::Checked(_), None) => "was not opened by any identity given".to_owned(),
+        };
+        format!("{} in {} {why}", finding.backup, finding.repository)
+    });
+    let logs = report.logs.iter().filter(|(_, finding)| !finding.is_good());
+    let logs = logs.map(|(item, finding)| {
+        let word = if finding.is_bad() { "is bad" } else { "is not known to be good" };
+        let why: Vec<_> = finding.faults.iter().chain(&finding.unread).cloned().collect();
+        format!("the WAL of {} in {} {word}: {}", item.source, item.repository, why.join("; "))
+    });
+    let kept = report.kept.iter().filter(|finding| !finding.is_good());
+    let kept = kept.map(|finding| {
+        let why = finding.why().map(|why| format!(": {why}")).unwrap_or_default();
+        format!("{} in {} is not as it should be{why}", finding.backup, finding.region)
+    });
+    copies.chain(logs).chain(kept).collect()
 }
 
 fn show(context: &Context, report: &Report, items: &[Item]) {

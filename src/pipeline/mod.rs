@@ -29,7 +29,7 @@ mod seal;
 mod whole;
 
 pub use counting::Counting;
-pub use identity::{Identities, IdentityError, NewIdentity};
+pub use identity::{Identities, IdentityError, IdentityFile, LockedFile, Lookalike, NewIdentity};
 pub use open::{OpenError, open, open_ahead};
 pub use parts::{Budget, Part, Piece, Shape};
 pub use producer::{FromMemory, Produce};

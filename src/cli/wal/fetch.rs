@@ -1,6 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use super::super::Context;
+use super::super::context::no_identity;
 use super::super::error::CommandError;
 use super::super::exit::Exit;
 use super::super::output::size;
@@ -28,7 +29,7 @@ pub(super) struct FetchArgs {
     #[arg(value_names = ["SOURCE", "%f", "%p"], num_args = 2..=3, required = true)]
     words: Vec<String>,
     /// A file with an age identity that opens the log; may be given more than once
-    #[arg(long, short, value_name = "FILE", env = "DRCTL_IDENTITY")]
+    #[arg(long, short, value_name = "FILE", env = "DRCTL_IDENTITY", value_parser = crate::cli::args::path())]
     identity: Vec<PathBuf>,
     /// Ask this repository only; may be given more than once, in order
     #[arg(long, value_name = "REPOSITORY")]
@@ -53,7 +54,7 @@ pub(super) async fn run(args: FetchArgs, context: &Context) -> Result<Exit, Comm
     let target = Path::new(target);
     let policy = context.policy()?;
     let (source, archiving) = super::archived(&policy, source.as_ref())?;
-    let identities = Identities::read(&args.identity).map_err(CommandError::usage)?;
+    let identities = Identities::read(&args.identity).map_err(no_identity)?;
     let mut configs = Vec::new();
     for name in &args.from {
         let config = policy.repository(name);

@@ -1,0 +1,102 @@
+//! A command line that is wrong, and the texts that clap prints by itself.
+
+use std::ffi::OsString;
+use std::io::ErrorKind;
+use std::process::ExitCode;
+
+use super::error::CommandError;
+use super::exit::{Caller, Exit};
+use super::global::Format;
+use super::output::Output;
+
+/// Shows what clap has to say, as the command line asked for it, and gives the exit status. `--help` and
+/// `--version` come this way too.
+pub(super) fn refuse(
+    error: &clap::Error,
+    arguments: impl Iterator<Item = OsString>,
+    caller: Caller,
+) -> ExitCode {
+    if !error.use_stderr() {
+        return match error.print() {
+            Err(source) if source.kind() != ErrorKind::BrokenPipe => Output::with(Format::Human, false).fail(
+                &CommandError::failed(source).context("failed to write the text to stdout"),
+                Exit::Failed as u8,
+            ),
+            _ => ExitCode::SUCCESS,
+        };
+    }
+    let status = caller.failure(Exit::Usage);
+    if asks_for_json(arguments) {
+        let output = Output::with(Format::Json, false);
+        let told = told(&error.render().to_string());
+        output.document("error", &told.document(status));
+    }
+    // clap's own rendering has colours and the usage.
+    let _gone = error.print();
+    ExitCode::from(status)
+}
+
+/// What clap says, in parts.
+#[derive(Debug, PartialEq, Eq)]
+struct Told {
+    error: String,
+    hints: Vec<String>,
+}
+
+impl Told {
+    fn document(&self, status: u8) -> serde_json::Value {
+        serde_json::json!({ "exit": status, "error": self.error, "causes": [], "hints": self.hints })
+    }
+}
+
+/// clap has one text: `error: …`, lines of what it is about, `tip: …`, `Usage: …`, and where to find help.
+fn told(text: &str) -> Told {
+    let mut error = String::new();
+    let mut hints = Vec::new();
+    for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        if let Some(tip) = line.strip_prefix("tip: ") {
+            hints.push(tip.to_owned());
+        } else if line.starts_with("Usage: ") || line.starts_with("For more information") {
+            hints.push(line.to_owned());
+        } else {
+            if !error.is_empty() {
+                error.push(' ');
+            }
+            error.push_str(line.strip_prefix("error: ").unwrap_or(line));
+        }
+    }
+    Told { error, hints }
+}
+
+/// Whether the command line asks for JSON, as far as it can be told where it could not be read.
+fn asks_for_json(arguments: impl Iterator<Item = OsString>) -> bool {
+    let words: Vec<OsString> = arguments.take_while(|word| word != "--").collect();
+    words.iter().any(|word| word == "--output=json")
+        || words.windows(2).any(|pair| pair[0] == "--output" && pair[1] == "json")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clap_s_words_are_told_apart() {
+        let text = "error: unrecognized subcommand 'bakcup'\n\n  tip: a similar subcommand exists: 'backup'\n\n\
+                    Usage: drctl [OPTIONS] <COMMAND>\n\nFor more information, try '--help'.\n";
+        let Told { error, hints } = told(text);
+        assert_eq!(error, "unrecognized subcommand 'bakcup'");
+        assert_eq!(hints[0], "a similar subcommand exists: 'backup'");
+        assert_eq!(hints.len(), 3);
+        let text = "error: the following required arguments were not provided:\n  --to <URL>\n\nUsage: drctl restore\n";
+        assert_eq!(told(text).error, "the following required arguments were not provided: --to <URL>");
+    }
+
+    #[test]
+    fn json_is_asked_for_anywhere_but_behind_two_dashes() {
+        let asks = |words: &str| asks_for_json(words.split(' ').map(OsString::from));
+        assert!(asks("drctl --output json bakcup") && asks("drctl backup --nope --output=json"));
+        assert!(
+            !asks("drctl backup -- --output json") && !asks("drctl --output human x") && !asks("drctl json")
+        );
+    }
+}
