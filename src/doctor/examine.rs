@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use super::{Area, Finding, caller, database, host, log, rds, repository, vault};
 use crate::iam::Role;
 use crate::platform::Clock;
-use crate::policy::{self, Policy, Source, SourceConfig};
+use crate::policy::{self, Lint, Policy, Source, SourceConfig};
 use crate::repository::Repositories;
 
 /// Looks at everything. `role`: what the caller's rights in AWS are compared with. Findings come in the order of the areas.
@@ -17,10 +17,12 @@ pub async fn examine(
     clock: &dyn Clock,
     role: Role,
 ) -> Vec<Finding> {
-    let mut findings: Vec<_> = policy::lint(policy)
-        .into_iter()
-        .map(|lint| Finding::warning(Area::Policy, "", lint.message, lint.hint))
-        .collect();
+    let told = |lint: Lint| {
+        let at = lint.at.map(|at| format!("line {}, `{}`: ", at.line, lint.key)).unwrap_or_default();
+        Finding::warning(Area::Policy, "", format!("{at}{}", lint.message), lint.hint)
+    };
+    let mut findings: Vec<_> =
+        policy::lint(policy).into_iter().chain(policy::dormant(policy)).map(told).collect();
     if findings.is_empty() {
         findings.push(Finding::good(Area::Policy, "", "the policy is valid and can meet its objectives"));
     }

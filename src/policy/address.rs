@@ -1,5 +1,7 @@
 //! Where things are: URLs, regions, ARNs. None of them ever holds a password.
 
+use std::path::Path;
+
 use url::Url;
 
 use super::near::suggestion;
@@ -100,14 +102,7 @@ impl FromText for ObjectUrl {
 
     fn from_text(text: &str) -> Result<Self, Refusal> {
         let form = "write it like `s3://bucket/prefix`";
-        let Some(rest) = text.strip_prefix("s3://") else {
-            let hint = if text.starts_with("http") {
-                "write it like `s3://bucket/prefix`, and the server's address as `endpoint`"
-            } else {
-                form
-            };
-            return Refusal::new("is not an `s3://` URL", hint);
-        };
+        let Some(rest) = text.strip_prefix("s3://") else { return Err(not_s3(text)) };
         if rest.contains(['@', '?', '#']) {
             return Refusal::new(
                 "holds more than a bucket and a prefix",
@@ -130,6 +125,42 @@ impl FromText for ObjectUrl {
     }
 }
 
+/// What is given in place of an `s3://` URL.
+fn not_s3(text: &str) -> Refusal {
+    let form = "write it like `s3://bucket/prefix`";
+    let told = |message: &str, hint: &str| Refusal { message: message.to_owned(), hint: hint.to_owned() };
+    let lower = text.to_ascii_lowercase();
+    let scheme = lower.split_once(':').map(|(scheme, _)| scheme).unwrap_or_default();
+    match scheme {
+        "s3" if lower.starts_with("s3://") => told("does not write `s3://` in small letters", form),
+        "s3" => told("lacks one of the two `/` of `s3://`", form),
+        "s3a" | "s3n" => told("begins as only Hadoop writes it", form),
+        "http" | "https" => told(
+            "is not an `s3://` URL",
+            "write it like `s3://bucket/prefix`, and the server's address as `endpoint`",
+        ),
+        "gs" | "gcs" => told(
+            "is a bucket of Google Cloud Storage, which drctl reaches by S3's protocol only",
+            "make an HMAC key there; then `url = \"s3://bucket/prefix\"`, `endpoint = \"https://storage.googleapis.com\"` and `region = \"auto\"`; `drctl doctor` says what that store lacks",
+        ),
+        "az" | "azure" | "abfs" | "abfss" | "wasb" | "wasbs" => told(
+            "is a container of Azure, which does not speak S3",
+            "use a store that does, or a directory on a share that is mounted",
+        ),
+        "file" => told("is a file's URL", "write `directory = \"/path\"` in its place"),
+        "sftp" | "ssh" | "ftp" | "rclone" | "b2" | "swift" => told(
+            &format!(
+                "begins with `{scheme}:`, and drctl keeps backups in buckets that speak S3 and in directories"
+            ),
+            "write it like `s3://bucket/prefix`, with `endpoint` for anything that is not AWS; or `directory = \"/path\"`",
+        ),
+        "" if text.starts_with(['/', '.', '~']) => {
+            told("is a path", "write `directory = \"/path\"` in its place")
+        }
+        _ => told("is not an `s3://` URL", form),
+    }
+}
+
 /// A server's URL as it stands, or where to find it.
 #[derive(Clone, Debug)]
 pub(super) enum UrlOrRef {
@@ -139,8 +170,8 @@ pub(super) enum UrlOrRef {
 
 /// A URL with one of `schemes` and no password in it, or a reference to one.
 fn url_or_ref(text: &str, schemes: &[&str], form: &str) -> Result<UrlOrRef, Refusal> {
-    if let Ok(reference) = text.parse() {
-        return Ok(UrlOrRef::Ref(reference));
+    if text.parse::<SecretRef>().is_ok() {
+        return SecretRef::from_text(text).map(UrlOrRef::Ref);
     }
     let form = format!("write it like `{form}`, or name where it is found: `env:NAME`, `file:/path`, …");
     let Ok(url) = Url::parse(text) else {
@@ -234,7 +265,8 @@ impl FromText for CatalogUrl {
             if path.trim_start_matches('/').is_empty() {
                 return Refusal::new("names no file", form);
             }
-            return Ok(Self(text.to_owned()));
+            let path = super::value::home_expanded(Path::new(path.strip_prefix("//").unwrap_or(path)))?;
+            return Ok(Self(format!("sqlite:{}", path.display())));
         }
         match PostgresUrl::from_text(text) {
             Ok(PostgresUrl(UrlOrRef::Url(_))) => Ok(Self(text.to_owned())),

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use url::Url;
 
+use super::fault::Position;
 use super::managed::{AwsBackupSource, AwsPlace, RdsSource};
 use super::prices::Prices;
 use super::routine::{Drill, Notify, Retention, Schedule};
@@ -38,6 +39,8 @@ pub struct Policy {
     pub prices: Option<Prices>,
     /// Acted on by a later version.
     pub notify: Notify,
+    /// The sections that are there and that nothing acts on, and where they stand: see [`super::dormant()`].
+    pub dormant: Vec<(&'static str, Position)>,
 }
 
 impl Policy {

@@ -7,6 +7,7 @@ use chrono::{DateTime, TimeDelta, TimeZone as _, Utc};
 use serde::Serialize;
 use url::Url;
 
+use super::fault::Position;
 use super::intent::{Encryption, Place, Policy, S3Place, Source, SourceConfig};
 use super::managed::RdsDatabase;
 use super::routine::CronLine;
@@ -18,6 +19,9 @@ use crate::model::RepositoryName;
 pub struct Lint {
     /// Followed to the letter, the policy cannot meet its own objective.
     pub misses_objective: bool,
+    /// `None` where it is about what is not there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<Position>,
     /// The setting it is about, dotted; it may be absent.
     pub key: String,
     pub message: String,
@@ -35,7 +39,7 @@ impl fmt::Display for Lint {
 pub fn lint(policy: &Policy) -> Vec<Lint> {
     let mut lints = Vec::new();
     let mut lint = |key: String, message: String, hint: &str| {
-        lints.push(Lint { misses_objective: false, key, message, hint: hint.to_owned() });
+        lints.push(Lint { misses_objective: false, at: None, key, message, hint: hint.to_owned() });
     };
     encryption(policy, &mut lint);
     copies(policy, &mut lint);
@@ -183,7 +187,7 @@ fn objectives(policy: &Policy) -> Vec<Lint> {
         if lines.is_empty() {
             let message = format!("nothing says when `{}` is backed up", source.name);
             let hint = "add cron lines for it".to_owned();
-            lints.push(Lint { misses_objective: false, key, message, hint });
+            lints.push(Lint { misses_objective: false, at: None, key, message, hint });
             continue;
         }
         let apart = widest_gap(&lines);
@@ -194,7 +198,7 @@ fn objectives(policy: &Policy) -> Vec<Lint> {
                 source.name,
                 period(rpo),
             );
-            lints.push(Lint { misses_objective: true, key, message, hint: remedy(source) });
+            lints.push(Lint { misses_objective: true, at: None, key, message, hint: remedy(source) });
         }
     }
     lints

@@ -2,6 +2,7 @@ use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
 
+use super::bracket;
 use super::build;
 use super::fault::{Fault, PolicyFaults, Position};
 use super::file::PolicyTable;
@@ -21,8 +22,34 @@ pub fn load(path: &Path) -> Result<Policy, PolicyFaults> {
         let message = format!("is {size} bytes long, which no policy is");
         return Err(PolicyFaults::whole(path, message, "name the policy with `--policy FILE`"));
     }
-    let text = std::fs::read_to_string(path).map_err(unreadable)?;
+    let bytes = std::fs::read(path).map_err(unreadable)?;
+    let text = text(bytes).map_err(|(message, hint)| PolicyFaults::whole(path, message, hint))?;
     parse(path, &text)
+}
+
+/// The text of a file, or what is wrong with its bytes and what to do.
+fn text(bytes: Vec<u8>) -> Result<String, (String, &'static str)> {
+    let utf_8 = "save it as UTF-8; `iconv -t UTF-8` converts it";
+    let utf_16 = |order: &str| Err((format!("is UTF-16 ({order}), and a policy is UTF-8"), utf_8));
+    // Every other byte of a text in a language of the West is zero, mark of the order or not.
+    match bytes.as_slice() {
+        [0xff, 0xfe, ..] | [_, 0, _, 0, ..] => return utf_16("little-endian"),
+        [0xfe, 0xff, ..] | [0, _, 0, _, ..] => return utf_16("big-endian"),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x1f, 0x8b, ..] => {
+            return Err((
+                "is compressed, and a policy is text".to_owned(),
+                "name the policy with `--policy FILE`",
+            ));
+        }
+        _ => {}
+    }
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let before = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
+        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        (format!("is not UTF-8: line {line} has a byte of another encoding"), utf_8)
+    })?;
+    // Editors of Windows put a mark there that means nothing in UTF-8.
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 
 /// Checks a policy's text. Relative paths in it are relative to the directory of `path`, which need
@@ -34,6 +61,12 @@ pub fn parse(path: &Path, text: &str) -> Result<Policy, PolicyFaults> {
         // What TOML could not make sense of would only give rise to faults that are not there.
         let mut faults: Vec<Fault> = errors.iter().map(|error| syntax_fault(text, error)).collect();
         faults.sort_by_key(|fault| fault.at);
+        if let Some(open) = bracket::never_closed(text) {
+            // Everything behind it is read as a part of what it opens.
+            let at = Position::of(text, open.offset);
+            faults.retain(|fault| fault.at < Some(at));
+            faults.push(not_closed(at, &open));
+        }
         return Err(refused(faults));
     }
     let mut log = Log::new(text);
@@ -48,6 +81,17 @@ pub fn parse(path: &Path, text: &str) -> Result<Policy, PolicyFaults> {
             "this is a defect of drctl: please report it, with the policy",
         )),
         _ => Err(refused(log.into_faults())),
+    }
+}
+
+fn not_closed(at: Position, open: &bracket::Open) -> Fault {
+    let closing = if open.bracket == '[' { ']' } else { '}' };
+    let before = open.noticed.map(|line| format!(", at the latest before line {line}")).unwrap_or_default();
+    Fault {
+        at: Some(at),
+        key: open.key.clone(),
+        message: format!("is not TOML: this `{}` is never closed", open.bracket),
+        hint: Some(format!("add `{closing}`{before}; the settings are checked when this is mended")),
     }
 }
 

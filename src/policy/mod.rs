@@ -2,7 +2,7 @@
 //! into validated intent, or into every fault it has at once, each with file, line, key and a hint.
 //!
 //! `file` is what the file may hold, `read`, `shape`, `value` and `address` read it, `build` turns it into
-//! a [`Policy`]; [`lint()`] says what is allowed and still unwise.
+//! a [`Policy`]; [`lint()`] says what is allowed and still unwise, [`dormant()`] what nothing acts on yet.
 //!
 //! *Invariants.* A [`Policy`] that exists is valid: names are names, URLs parse, durations are positive,
 //! recipients are age recipients. Unknown keys are refused, and so are settings that nothing reads: an
@@ -12,7 +12,9 @@
 //! *Not here.* Whether the host can do what the policy asks: `drctl doctor`.
 
 mod address;
+mod bracket;
 mod build;
+mod dormant;
 mod fault;
 mod file;
 mod intent;
@@ -29,6 +31,7 @@ mod schema;
 mod shape;
 mod value;
 
+pub use dormant::dormant;
 pub use fault::{Fault, PolicyFaults, Position};
 pub use intent::{
     BaseBackup, BaseThrough, Checksum, Compression, Credentials, Encryption, LockMode, LogicalDump,

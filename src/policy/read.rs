@@ -81,6 +81,10 @@ impl<'t> Log<'t> {
         });
     }
 
+    pub(super) fn position(&self, spot: &Spot) -> Position {
+        Position::of(self.text, spot.offset)
+    }
+
     /// Whether a fault was found at a setting or below it.
     pub(super) fn has_faults_at(&self, spot: &Spot) -> bool {
         let below = |key: &str| {

@@ -1,7 +1,7 @@
 //! What single settings hold: names, durations, sizes, URLs, cron lines, secrets by reference.
 
 use std::borrow::Cow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use toml::de::DeValue;
 use super::read::{FromText, Log, Node, Read, Refusal};
 use super::shape::{text_schemas, text_values};
 use crate::model::{RepositoryName, SourceName, SystemName};
-use crate::platform::SecretRef;
+use crate::platform::{SecretRef, expand_home};
 use crate::policy::CronLine;
 
 impl FromText for String {
@@ -34,8 +34,25 @@ impl FromText for PathBuf {
         if text.contains("://") {
             return Refusal::new("is a URL, but must be a path", "write a path like `/var/backups`");
         }
-        String::from_text(text).map(Self::from)
+        if let Some((scheme, _)) = text.split_once(":/").filter(|(scheme, _)| is_scheme(scheme)) {
+            let hint = format!(
+                "a bucket is `url = \"s3://bucket/prefix\"`; a directory of that name is `./{scheme}:/…`"
+            );
+            return Refusal::new(format!("begins like a URL with one `/` too few (`{scheme}:/`)"), hint);
+        }
+        home_expanded(&String::from_text(text).map(Self::from)?)
     }
+}
+
+/// `s3`, `gs`, `https`: more than one letter, since one names a drive.
+fn is_scheme(text: &str) -> bool {
+    text.len() > 1 && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+}
+
+/// A path with `~/` at its beginning written out.
+pub(super) fn home_expanded(path: &Path) -> Result<PathBuf, Refusal> {
+    expand_home(path)
+        .or_else(|error| Refusal::new(error.to_string(), "write the path out, like `/home/me/x`"))
 }
 
 impl Read for bool {
@@ -241,6 +258,7 @@ impl FromText for SecretRef {
         let hint = "name where the secret is found: `env:NAME`, `file:/path`, `command:program arg` or `secretsmanager:id`";
         match text.parse() {
             Ok(Self::Command(words)) if words.is_empty() => Refusal::new("names no command", hint),
+            Ok(Self::File(path)) => home_expanded(&path).map(Self::File),
             Ok(reference) => Ok(reference),
             Err(_) => Refusal::new("is not a reference to a secret (its value is not shown)", hint),
         }

@@ -27,6 +27,7 @@ enum What {
     /// Each fault has its line, column and key. A fault makes the exit status 2; warnings do not.
     Check {
         /// Policies to check [default: the one `--policy` or the usual places name]
+        #[arg(value_parser = super::args::path())]
         files: Vec<PathBuf>,
     },
     /// Show what the policy comes to, defaults filled in
@@ -73,7 +74,7 @@ fn check(files: &[PathBuf], context: &Context) -> Result<Exit, CommandError> {
                 path,
                 system: Some(policy.system.to_string()),
                 faults: vec![],
-                warnings: policy::lint(&policy),
+                warnings: policy::lint(&policy).into_iter().chain(policy::dormant(&policy)).collect(),
             },
             Err(PolicyFaults { faults, .. }) => Checked { path, system: None, faults, warnings: vec![] },
         })
@@ -106,10 +107,11 @@ fn print(checked: &Checked<'_>, context: &Context) {
         let one = PolicyFaults { path: checked.path.to_owned(), faults: vec![fault.clone()] };
         context.output.line(one.to_string());
     }
-    for Lint { misses_objective, key, message, hint } in &checked.warnings {
+    for Lint { misses_objective, at, key, message, hint } in &checked.warnings {
         let (style, word) =
             if *misses_objective { (style::BAD, "objective") } else { (style::WARN, "warning") };
-        context.output.line(format!("{path}: {style}{word}:{style:#} {key}: {message}\n  hint: {hint}"));
+        let at = at.map(|at| format!("{}:{}:", at.line, at.column)).unwrap_or_default();
+        context.output.line(format!("{path}:{at} {style}{word}:{style:#} {key}: {message}\n  hint: {hint}"));
     }
     let warnings = checked.warnings.iter().filter(|warning| !warning.misses_objective).count();
     let warnings = count(warnings as u64, "warning");

@@ -47,6 +47,7 @@ pub(super) fn policy(table: PolicyTable, path: &Path, log: &mut Log<'_>) -> Opti
     let schedule = table.schedule.as_ref().map(|table| routine::schedule(table, &context, log));
     let drill = table.drill.as_ref().map(|table| routine::drill(table, &context, base, log));
     let notify = table.notify.as_ref().map(|table| notify::notify(table, base, log));
+    let dormant = super::dormant::sections(&table, log);
     let compression = table.compression.as_deref();
     let catalog = table.catalog.as_deref();
     let system = table.system.as_deref();
@@ -74,6 +75,7 @@ pub(super) fn policy(table: PolicyTable, path: &Path, log: &mut Log<'_>) -> Opti
         drill: drill.flatten(),
         prices: table.prices.as_deref().and_then(prices),
         notify: notify.unwrap_or_default(),
+        dormant,
     })
 }
 

@@ -1,0 +1,114 @@
+//! What a policy may say and this version does nothing about.
+
+use super::fault::Position;
+use super::file::PolicyTable;
+use super::intent::Policy;
+use super::lint::Lint;
+use super::read::{Log, Spot};
+
+/// A section that is checked and not acted on.
+struct Dormant {
+    section: &'static str,
+    /// Where it stands, if it does.
+    spot: fn(&PolicyTable) -> Option<&Spot>,
+    /// What does not happen, and what of the section is used all the same.
+    message: &'static str,
+    hint: &'static str,
+}
+
+/// All of them. A row goes when something acts on its section.
+const DORMANT: [Dormant; 4] = [
+    Dormant {
+        section: "retention",
+        spot: |table| table.retention.as_ref().map(|section| &section.spot),
+        message: "nothing is deleted by these rules in this version: every backup and all archived WAL stay; `pitr` is asked of what RDS and AWS Backup keep",
+        hint: "watch the space; let the store's own rules delete nothing that a newer backup needs",
+    },
+    Dormant {
+        section: "schedule",
+        spot: |table| table.schedule.as_ref().map(|section| &section.spot),
+        message: "nothing runs at these times in this version: they are held against the RPO, and that is all",
+        hint: "let cron run `drctl backup -q`, as the README shows",
+    },
+    Dormant {
+        section: "drill",
+        spot: |table| table.drill.as_ref().map(|section| &section.spot),
+        message: "no drill runs by this in this version: its `sql` checks are asked of what `drctl restore --to-instance` made, and that is all",
+        hint: "practise a restore by hand, and ask what must be true of it yourself",
+    },
+    Dormant {
+        section: "notify",
+        spot: |table| table.notify.as_ref().map(|section| &section.spot),
+        message: "nobody is told anything by this in this version",
+        hint: "have whoever watches your hosts look at the exit statuses of `drctl backup` and `drctl status`",
+    },
+];
+
+/// The sections of a policy that nothing acts on, in the order of the file.
+pub(super) fn sections(table: &PolicyTable, log: &Log<'_>) -> Vec<(&'static str, Position)> {
+    let mut found: Vec<_> =
+        DORMANT.iter().filter_map(|row| Some((row.section, log.position((row.spot)(table)?)))).collect();
+    found.sort_by_key(|(_, at)| *at);
+    found
+}
+
+/// What nothing acts on, and what it would take.
+pub fn dormant(policy: &Policy) -> Vec<Lint> {
+    let row = |section: &str| DORMANT.iter().find(|row| row.section == section);
+    let sections = policy.dormant.iter();
+    sections
+        .filter_map(|(section, at)| {
+            let row = row(section)?;
+            Some(Lint {
+                misses_objective: false,
+                at: Some(*at),
+                key: row.section.to_owned(),
+                message: row.message.to_owned(),
+                hint: row.hint.to_owned(),
+            })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::policy::parse;
+    use crate::policy::samples::{POLICY, with};
+
+    fn found(text: &str) -> Vec<(String, usize)> {
+        let policy = parse(Path::new("shop.toml"), text).unwrap();
+        dormant(&policy).into_iter().map(|lint| (lint.key, lint.at.unwrap().line)).collect()
+    }
+
+    #[test]
+    fn every_section_that_nothing_acts_on_is_named_with_its_line() {
+        let line = |head: &str| POLICY.lines().position(|line| line == head).unwrap() + 1;
+        let expected = [
+            ("retention", line("[retention]")),
+            ("schedule", line("[schedule.sources]")),
+            ("drill", line("[drill]")),
+            ("notify", line("[notify]")),
+        ];
+        let expected = expected.map(|(key, line)| (key.to_owned(), line));
+        assert_eq!(found(POLICY), expected);
+    }
+
+    #[test]
+    fn what_is_not_there_is_not_warned_of() {
+        let rest = &POLICY[POLICY.find("[retention]").unwrap()..];
+        assert_eq!(found(&with(rest, "")), []);
+        let (drill, _) = rest.split_once("[notify]").unwrap();
+        let found: Vec<_> = found(&with(drill, "")).into_iter().map(|(key, _)| key).collect();
+        assert_eq!(found, ["notify"]);
+    }
+
+    #[test]
+    fn no_section_has_two_rows() {
+        let mut names: Vec<_> = DORMANT.iter().map(|row| row.section).collect();
+        names.dedup();
+        assert_eq!(names.len(), DORMANT.len());
+    }
+}
