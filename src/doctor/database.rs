@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::{Area, Finding};
+use super::{Area, Finding, restores};
 use crate::event::told;
 use crate::platform::CancellationToken;
 use crate::policy::{PostgresSource, Source, SourceConfig};
@@ -33,7 +33,10 @@ pub(super) async fn examine_postgres(
     let mut findings = vec![];
     if postgres.logical.is_some() {
         match logical::prepare(postgres).await {
-            Ok(prepared) => findings.extend(describe(subject, &prepared)),
+            Ok(prepared) => {
+                findings.extend(describe(subject, &prepared));
+                findings.extend(restores::examine(subject, &prepared.parameters).await);
+            }
             Err(error) => {
                 findings.push(Finding::fault(Area::Source, subject, told(&error), remedy(&error)));
             }

@@ -1,8 +1,8 @@
 use std::path::Path;
 
 use super::{Area, Finding};
-use crate::platform::{available_memory, free_space};
-use crate::policy::{Encryption, Policy};
+use crate::platform::{available_memory, free_space, scratch_directory};
+use crate::policy::{Encryption, Policy, SourceConfig, WalThrough};
 
 /// What drctl itself and zstd need beside the parts.
 const BASE_MEMORY: u64 = 72 << 20;
@@ -33,6 +33,7 @@ pub(super) fn examine(policy: &Policy, state: &Path) -> Vec<Finding> {
         ),
         None => Finding::note(Area::Host, "", "the kernel does not say how much memory is free"),
     });
+    findings.extend(writable(state, policy));
     findings.push(match free_space(state) {
         Ok(free) if free < STATE_SPACE => Finding::warning(
             Area::Host,
@@ -55,6 +56,73 @@ pub(super) fn examine(policy: &Policy, state: &Path) -> Vec<Finding> {
     findings
 }
 
+/// Whether files can be made where drctl keeps its own, by making one that goes at once. What lies in a directory
+/// that is not there yet will lie in the nearest that is.
+fn writable(state: &Path, policy: &Policy) -> Vec<Finding> {
+    let mut findings = vec![];
+    if let Err(error) = try_file(state) {
+        let streams = policy.sources.iter().any(|source| {
+            let SourceConfig::Postgres(postgres) = &source.config else { return false };
+            postgres.wal.as_ref().is_some_and(|wal| matches!(wal.through, WalThrough::Stream { .. }))
+        });
+        let incremental = policy.sources.iter().any(|source| {
+            let SourceConfig::Postgres(postgres) = &source.config else { return false };
+            postgres.base.as_ref().is_some_and(|base| base.incrementals > 0)
+        });
+        let mut lost = vec!["nothing is remembered from one run to the next without a catalog"];
+        if policy.catalog.is_some() {
+            lost.clear();
+        }
+        if incremental {
+            lost.push("every base backup is a full one");
+        }
+        if streams {
+            lost.push("`drctl wal stream` has no place for what it receives");
+        }
+        let message = format!(
+            "nothing can be written to the state directory `{}` ({error}){}{}",
+            state.display(),
+            if lost.is_empty() { "" } else { ": " },
+            lost.join("; ")
+        );
+        let remedy =
+            "Give it to the user that runs drctl, or set DRCTL_STATE_DIR to a directory of that user.";
+        findings.push(if streams {
+            Finding::fault(Area::Host, "", message, remedy)
+        } else {
+            Finding::warning(Area::Host, "", message, remedy)
+        });
+    }
+    if let Some(file) = policy.catalog.as_deref().and_then(|url| url.strip_prefix("sqlite:")) {
+        let folder = Path::new(file).parent().unwrap_or(Path::new("/"));
+        if let Err(error) = try_file(folder) {
+            findings.push(Finding::warning(
+                Area::Host,
+                "",
+                format!("the catalog cannot be written to `{}` ({error})", folder.display()),
+                "Give the directory to the user that runs drctl, or name another file in `[catalog]`.",
+            ));
+        }
+    }
+    let scratch = scratch_directory();
+    if let Err(error) = try_file(&scratch) {
+        findings.push(Finding::warning(
+            Area::Host,
+            "",
+            format!("a restore could not unpack a dump in `{}` ({error})", scratch.display()),
+            "Set TMPDIR, or restore with `--scratch DIRECTORY` or `--jobs 1`.",
+        ));
+    }
+    findings
+}
+
+fn try_file(directory: &Path) -> std::io::Result<()> {
+    let there = directory.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(Path::new("/"));
+    // A relative path ends in nothing, which is here.
+    let there = if there.as_os_str().is_empty() { Path::new(".") } else { there };
+    tempfile::tempfile_in(there).map(drop)
+}
+
 /// Who will be able to open the backups. The host needs public keys only, so there is nothing to try here
 /// (`drctl keys check` tries an identity where there is one); too few of them is the policy's warning.
 pub(super) fn keys(policy: &Policy) -> Option<Finding> {
@@ -63,4 +131,43 @@ pub(super) fn keys(policy: &Policy) -> Option<Finding> {
         recipients.iter().map(|recipient| recipient.holder.as_deref().unwrap_or("unnamed")).collect();
     let message = format!("a backup opens with any of these identities: {}", holders.join(", "));
     Some(Finding::good(Area::Keys, "", message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::Severity;
+
+    const SOURCE: &str = "[system]\nname = \"shop\"\n[objectives]\nrto = \"4h\"\nrpo = \"1h\"\n[repository.primary]\ndirectory = \"/b\"\n\
+         [encryption]\ndanger_unencrypted = true\n[sources.database]\nkind = \"postgres\"\nurl = \"postgres://h/shop\"\n";
+
+    fn found(state: &Path, more: &str) -> Vec<Finding> {
+        let policy = crate::policy::parse(Path::new("shop.toml"), &format!("{SOURCE}{more}")).unwrap();
+        writable(state, &policy)
+    }
+
+    #[test]
+    fn a_state_directory_is_tried_by_writing_to_it_and_nothing_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(found(&folder.path().join("not/there/yet"), ""), []);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        // Not by its mode, since root may write everywhere: here nobody can.
+        let found = |more: &str| found(Path::new("/proc/1/none"), more);
+        let plain = found("");
+        assert_eq!(plain.len(), 1, "{plain:?}");
+        assert!(plain[0].severity == Severity::Warning && plain[0].message.contains("`/proc/1/none`"));
+        let streams = found("methods = [\"base\", \"wal\"]\n[sources.database.wal]\nthrough = \"stream\"\n");
+        assert!(
+            streams[0].severity == Severity::Fault && streams[0].message.contains("wal stream"),
+            "{streams:?}"
+        );
+    }
+
+    #[test]
+    fn a_catalog_where_none_can_be_is_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let found = found(folder.path(), "[catalog]\nurl = \"sqlite:/proc/1/none/catalog.db\"\n");
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].message.contains("the catalog"), "{found:?}");
+    }
 }

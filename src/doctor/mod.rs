@@ -14,6 +14,7 @@ mod host;
 mod log;
 mod rds;
 mod repository;
+mod restores;
 mod token;
 mod vault;
 

@@ -1,0 +1,159 @@
+//! Whether the role that backs a database up could restore it on the same server: a role that may read everything
+//! may mostly make nothing.
+
+use sqlx::PgConnection;
+
+use super::{Area, Finding};
+use crate::event::told;
+use crate::postgres::{ConnectionParameters, close};
+
+/// What the role may do there, and what the database needs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, sqlx::FromRow)]
+struct Facts {
+    role: String,
+    superuser: bool,
+    creates_databases: bool,
+    creates_roles: bool,
+    /// Of the database that is backed up.
+    owner: String,
+    is_of_owner: bool,
+    is_standby: bool,
+    /// Whether Amazon RDS runs the server: it lets its administrators make some of what elsewhere only a
+    /// superuser makes.
+    is_rds: bool,
+    /// Extensions of the database that only a superuser makes.
+    extensions: Vec<String>,
+}
+
+const FACTS: &str = "
+    SELECT current_user::text AS role, r.rolsuper AS superuser, r.rolcreatedb AS creates_databases,
+           r.rolcreaterole AS creates_roles, o.rolname::text AS owner,
+           pg_has_role(current_user, o.oid, 'MEMBER') AS is_of_owner, pg_is_in_recovery() AS is_standby,
+           EXISTS (SELECT FROM pg_roles WHERE rolname = 'rds_superuser') AS is_rds,
+           ARRAY(SELECT e.extname::text
+                   FROM pg_extension e
+                   JOIN pg_available_extension_versions v ON v.name = e.extname AND v.version = e.extversion
+                  WHERE v.superuser AND NOT v.trusted
+                  ORDER BY 1) AS extensions
+      FROM pg_roles r, pg_database d JOIN pg_roles o ON o.oid = d.datdba
+     WHERE r.rolname = current_user AND d.datname = current_database()";
+
+/// Asks what a restore on the source's own server would be refused.
+pub(super) async fn examine(subject: &str, parameters: &ConnectionParameters) -> Vec<Finding> {
+    let unknown = |why: String| {
+        let message = format!("what a restore by `{}` would lack is not known: {why}", parameters.user);
+        vec![Finding::note(Area::Source, subject, message)]
+    };
+    let mut connection = match parameters.connect().await {
+        Ok(connection) => connection,
+        Err(error) => return unknown(told(&error)),
+    };
+    let facts = read(&mut connection).await;
+    close(connection).await;
+    match facts {
+        Ok(facts) => judge(subject, &facts),
+        Err(error) => unknown(error.to_string()),
+    }
+}
+
+async fn read(connection: &mut PgConnection) -> sqlx::Result<Facts> {
+    sqlx::query_as(FACTS).fetch_one(connection).await
+}
+
+fn judge(subject: &str, facts: &Facts) -> Vec<Finding> {
+    let Facts { role, owner, .. } = facts;
+    let mut findings = vec![];
+    if facts.is_standby {
+        let message = "the server is a standby: a restore to `--to NAME` would go there and be refused";
+        let remedy = format!(
+            "Restore with `drctl restore {subject} --to postgres://ROLE@PRIMARY/NEW_DATABASE`, to a server that can be written to."
+        );
+        return vec![Finding::warning(Area::Source, subject, message, remedy)];
+    }
+    if facts.superuser {
+        return findings;
+    }
+    let elsewhere = format!(
+        "or restore as a role that may: `drctl restore {subject} --to postgres://ROLE@SERVER/NEW_DATABASE`"
+    );
+    if !facts.creates_databases {
+        let message = format!(
+            "`{role}` can back up and not restore: it may not create databases, so that `drctl restore {subject} --to NAME` is refused"
+        );
+        let remedy = format!("ALTER ROLE {} CREATEDB; {elsewhere}.", crate::postgres::identifier(role));
+        findings.push(Finding::warning(Area::Source, subject, message, remedy));
+    }
+    if !facts.extensions.is_empty() && !facts.is_rds {
+        let message = format!(
+            "`{role}` could not make these extensions of the database again, which only a superuser may: {}",
+            facts.extensions.join(", ")
+        );
+        let remedy = "Restore as a superuser: `--to postgres://SUPERUSER@SERVER/NEW_DATABASE`.";
+        findings.push(Finding::warning(Area::Source, subject, message, remedy));
+    }
+    if !facts.is_of_owner {
+        let message = format!(
+            "`{role}` is no member of `{owner}`, who owns the database: what it restores needs `--no-owner`, and belongs to it"
+        );
+        findings.push(Finding::note(Area::Source, subject, message));
+    }
+    if !facts.creates_roles {
+        let message = format!(
+            "`{role}` may not create roles: `--globals`, for a server that lacks them, takes one that may"
+        );
+        findings.push(Finding::note(Area::Source, subject, message));
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::Severity;
+
+    fn able() -> Facts {
+        Facts {
+            role: "drctl".to_owned(),
+            owner: "shop".to_owned(),
+            creates_databases: true,
+            creates_roles: true,
+            is_of_owner: true,
+            ..Facts::default()
+        }
+    }
+
+    fn found(facts: &Facts) -> Vec<(Severity, String)> {
+        judge("database", facts).into_iter().map(|finding| (finding.severity, finding.message)).collect()
+    }
+
+    #[test]
+    fn a_role_that_can_restore_is_not_spoken_of() {
+        assert_eq!(found(&able()), []);
+        assert_eq!(found(&Facts { superuser: true, ..Facts::default() }), []);
+    }
+
+    #[test]
+    fn what_a_restore_would_be_refused_is_a_warning_that_names_it() {
+        for (facts, words) in [
+            (Facts { creates_databases: false, ..able() }, "may not create databases"),
+            (Facts { extensions: vec!["postgis".to_owned()], ..able() }, "only a superuser may: postgis"),
+            (Facts { is_standby: true, superuser: true, ..able() }, "a standby"),
+        ] {
+            let found = found(&facts);
+            assert_eq!(found.len(), 1, "{found:?}");
+            assert!(found[0].0 == Severity::Warning && found[0].1.contains(words), "{found:?}");
+        }
+        let managed = Facts { extensions: vec!["postgis".to_owned()], is_rds: true, ..able() };
+        assert_eq!(found(&managed), []);
+    }
+
+    #[test]
+    fn what_an_option_gets_round_is_a_note() {
+        for facts in [Facts { is_of_owner: false, ..able() }, Facts { creates_roles: false, ..able() }] {
+            assert_eq!(
+                found(&facts).iter().map(|(severity, _)| *severity).collect::<Vec<_>>(),
+                [Severity::Note]
+            );
+        }
+    }
+}
