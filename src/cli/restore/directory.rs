@@ -6,15 +6,16 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::super::Context;
+use super::super::context::no_identity;
 use super::super::error::CommandError;
 use super::super::exit::Exit;
 use super::super::known::warn_lost;
 use super::{RestoreArgs, directory_shown, dump};
 use crate::catalog::Filter;
 use crate::event::told;
-use crate::model::{Lsn, RepositoryName, RunId, Timeline};
+use crate::model::{Lsn, RepositoryName, RunId, SourceName, Timeline};
 use crate::pipeline::Identities;
-use crate::platform::{host_name, seed};
+use crate::platform::{expand_home, host_name, seed};
 use crate::policy::{Credentials, Place, Policy};
 use crate::recovery::{
     Aftermath, Failure, Mapping, Owner, RecoveryError, Refusal, RefusalClass, Request, RestoreCommand, Run,
@@ -118,16 +119,20 @@ impl MomentArgs {
     }
 }
 
-pub(super) async fn run(args: RestoreArgs, context: &Context) -> Result<Exit, CommandError> {
+pub(super) async fn run(
+    args: RestoreArgs,
+    source: &SourceName,
+    context: &Context,
+) -> Result<Exit, CommandError> {
     let policy = context.policy()?;
     super::check_from(args.from.as_ref(), &policy)?;
-    let identities = Identities::read(&args.identity).map_err(CommandError::usage)?;
-    let mut request = request(&args, context, &policy).await?;
+    let identities = Identities::read(&args.identity).map_err(no_identity)?;
+    let mut request = request(&args, source, context, &policy).await?;
     let catalog = context.catalog_if_possible(&policy).await;
     let mut repository_id = None;
     if let Some(catalog) = &catalog {
         repository_id = catalog.repository_id().await.ok().flatten();
-        let filter = Filter { source: Some(args.source.clone()), vanished: false };
+        let filter = Filter { source: Some(source.clone()), vanished: false };
         match catalog.backups(&filter).await {
             Ok(entries) => request.doubtful = super::doubtful(&entries),
             Err(error) => context.output.warn(format!("going on without the catalog: {}", told(&error))),
@@ -177,9 +182,17 @@ pub(super) async fn run(args: RestoreArgs, context: &Context) -> Result<Exit, Co
     }
 }
 
-async fn request(args: &RestoreArgs, context: &Context, policy: &Policy) -> Result<Request, CommandError> {
+async fn request(
+    args: &RestoreArgs,
+    source: &SourceName,
+    context: &Context,
+    policy: &Policy,
+) -> Result<Request, CommandError> {
     let moment = &args.moment;
-    let absolute = |path: &Path| std::path::absolute(path).map_err(CommandError::usage);
+    let absolute = |path: &Path| {
+        let path = expand_home(path).map_err(CommandError::usage)?;
+        std::path::absolute(path).map_err(CommandError::usage)
+    };
     let owner = match &moment.owner {
         Some(name) => {
             let unknown = || CommandError::usage(format!("there is no user `{name}` on this host"));
@@ -189,7 +202,7 @@ async fn request(args: &RestoreArgs, context: &Context, policy: &Policy) -> Resu
     };
     let tablespaces = moment.tablespace.iter().map(|text| mapping(text)).collect::<Result<_, _>>()?;
     Ok(Request {
-        source: args.source.clone(),
+        source: source.clone(),
         target: moment.target()?,
         exclusive: moment.exclusive,
         timeline: moment.timeline,
@@ -214,7 +227,7 @@ async fn request(args: &RestoreArgs, context: &Context, policy: &Policy) -> Resu
             identities: args.identity.iter().map(|path| absolute(path)).collect::<Result<_, _>>()?,
             environment: environment(policy),
         },
-        tools: dump::tools(&args.source, policy),
+        tools: dump::tools(source, policy),
     })
 }
 
@@ -231,7 +244,8 @@ fn directories(policy: &Policy) -> Vec<(RepositoryName, PathBuf)> {
 fn mapping(text: &str) -> Result<Mapping, CommandError> {
     match text.split_once('=') {
         Some((which, directory)) if !which.is_empty() && !directory.is_empty() => {
-            Ok(Mapping { which: which.to_owned(), directory: PathBuf::from(directory) })
+            let directory = expand_home(Path::new(directory)).map_err(CommandError::usage)?;
+            Ok(Mapping { which: which.to_owned(), directory })
         }
         _ => Err(CommandError::usage(format!("`{text}` does not say where a tablespace goes"))
             .hint("Write `--tablespace 16401=/new/directory`, with its number or where it was.")),

@@ -11,7 +11,6 @@ use super::super::known::warn_lost;
 use super::{RestoreArgs, dump_shown};
 use crate::catalog::{BackupEntry, Catalog, Filter};
 use crate::model::{BackupKind, SourceName};
-use crate::pipeline::Identities;
 use crate::platform::{SecretRef, host_name, seed};
 use crate::policy::{Policy, PostgresSource, SourceConfig};
 use crate::postgres::{ConnectionParameters, Password, split_quoted};
@@ -22,15 +21,19 @@ use crate::restore::{
 /// How far back earlier restores are looked at, for how long this one will take.
 const MEASURED_WITHIN: Days = Days::new(180);
 
-pub(super) async fn run(args: RestoreArgs, context: &Context) -> Result<Exit, CommandError> {
+pub(super) async fn run(
+    args: RestoreArgs,
+    source: &SourceName,
+    context: &Context,
+) -> Result<Exit, CommandError> {
     let policy = context.policy()?;
-    let identities = Identities::read(&args.identity).map_err(CommandError::usage)?;
-    let target = target(&args, &policy).await?;
-    let request = request(&args, target.database.clone())?;
+    let identities = context.identities(&args.identity).await?;
+    let target = target(&args, source, &policy).await?;
+    let request = request(&args, source, target.database.clone())?;
     super::check_from(args.from.as_ref(), &policy)?;
     let catalog = context.catalog_if_possible(&policy).await;
     let known = match &catalog {
-        Some(catalog) => known(catalog, context, &args.source).await,
+        Some(catalog) => known(catalog, context, source).await,
         None => (Known::default(), None),
     };
     let (known, repository_id) = known;
@@ -48,7 +51,7 @@ pub(super) async fn run(args: RestoreArgs, context: &Context) -> Result<Exit, Co
         repositories: repositories.for_restoring(&policy.system, repository_id.as_deref()).await,
         identities,
         target,
-        tools: tools(&args.source, &policy),
+        tools: tools(source, &policy),
         events: context.output.events(),
         cancel: context.cancel.clone(),
     };
@@ -80,10 +83,10 @@ pub(super) async fn run(args: RestoreArgs, context: &Context) -> Result<Exit, Co
     }
 }
 
-fn request(args: &RestoreArgs, database: String) -> Result<Request, CommandError> {
+fn request(args: &RestoreArgs, source: &SourceName, database: String) -> Result<Request, CommandError> {
     let tables = args.table.iter().map(|text| table(text)).collect::<Result<_, _>>()?;
     Ok(Request {
-        source: args.source.clone(),
+        source: source.clone(),
         backup: match args.backup.as_deref() {
             None | Some("latest") => Which::Latest,
             Some(prefix) => Which::Prefix(prefix.to_owned()),
@@ -116,7 +119,11 @@ fn table(text: &str) -> Result<(String, String), CommandError> {
 }
 
 /// The server and role to restore with, and the name of the database that is to be.
-async fn target(args: &RestoreArgs, policy: &Policy) -> Result<ConnectionParameters, CommandError> {
+async fn target(
+    args: &RestoreArgs,
+    source: &SourceName,
+    policy: &Policy,
+) -> Result<ConnectionParameters, CommandError> {
     let is_reference =
         ["env:", "file:", "command:", "secretsmanager:"].iter().any(|scheme| args.to().starts_with(scheme));
     let mut target = if is_reference {
@@ -132,14 +139,13 @@ async fn target(args: &RestoreArgs, policy: &Policy) -> Result<ConnectionParamet
         target
     } else {
         let name = args.to().strip_prefix("new-database:").unwrap_or(args.to());
-        let Some(source) = postgres(&args.source, policy) else {
+        let Some(login) = postgres(source, policy) else {
             return Err(CommandError::usage(format!(
-                "the policy does not say how to log in to a server of `{}`, so it is not known",
-                args.source
+                "the policy does not say how to log in to a server of `{source}`, so it is not known"
             ))
             .hint("Say where to with `--to postgres://user@host/new_database`."));
         };
-        let server = ConnectionParameters::resolve(source).await.map_err(CommandError::usage)?;
+        let server = ConnectionParameters::resolve(login).await.map_err(CommandError::usage)?;
         server.with_database(name)
     };
     if let Some(reference) = &args.password {

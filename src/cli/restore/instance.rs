@@ -16,7 +16,6 @@ use crate::instance::{
     plan, way_on,
 };
 use crate::model::{RunId, SourceName};
-use crate::pipeline::Identities;
 use crate::platform::{host_name, seed};
 use crate::policy::{Check, Drill, Policy, Probe, RdsSource, SourceConfig};
 
@@ -61,10 +60,14 @@ impl InstanceArgs {
     }
 }
 
-pub(super) async fn run(args: RestoreArgs, context: &Context) -> Result<Exit, CommandError> {
+pub(super) async fn run(
+    args: RestoreArgs,
+    source: &SourceName,
+    context: &Context,
+) -> Result<Exit, CommandError> {
     let policy = context.policy()?;
-    let request = request(&args, &policy, context)?;
-    let identities = Identities::read(&args.identity).map_err(CommandError::usage)?;
+    let request = request(&args, source, &policy, context)?;
+    let identities = context.identities(&args.identity).await?;
     let catalog = context.catalog_if_possible(&policy).await;
     let repository_id = match &catalog {
         Some(catalog) => catalog.repository_id().await.ok().flatten(),
@@ -113,16 +116,21 @@ pub(super) async fn run(args: RestoreArgs, context: &Context) -> Result<Exit, Co
     })
 }
 
-fn request(args: &RestoreArgs, policy: &Policy, context: &Context) -> Result<Request, CommandError> {
+fn request(
+    args: &RestoreArgs,
+    source: &SourceName,
+    policy: &Policy,
+    context: &Context,
+) -> Result<Request, CommandError> {
     args.fits_instance()?;
-    let config = source(args, policy)?;
+    let config = config(source, policy)?;
     let region = args.from.as_ref().map(|region| region.to_string());
     if let Some(region) =
         region.as_ref().filter(|name| config.place.region != **name && config.region(name).is_none())
     {
         let own = std::iter::once(config.place.region.as_str())
             .chain(config.regions.iter().map(|r| r.name.as_str()));
-        let words = format!("the policy does not have `{}` in `{region}`", args.source);
+        let words = format!("the policy does not have `{source}` in `{region}`");
         return Err(
             CommandError::usage(words).hint(format!("It has it in {}.", own.collect::<Vec<_>>().join(", ")))
         );
@@ -147,7 +155,7 @@ fn request(args: &RestoreArgs, policy: &Policy, context: &Context) -> Result<Req
     let lifetime = args.instance.expires.map(|period| Lifetime { until: now + period, owner: host_name() });
     Ok(Request {
         system: policy.system.clone(),
-        source: args.source.clone(),
+        source: source.clone(),
         config: config.clone(),
         target,
         region,
@@ -155,7 +163,7 @@ fn request(args: &RestoreArgs, policy: &Policy, context: &Context) -> Result<Req
         overrides,
         lifetime,
         prices: policy.prices.clone(),
-        checks: checks(&policy.drill, &args.source),
+        checks: checks(&policy.drill, source),
         hydrate: !args.instance.no_hydrate,
     })
 }
@@ -166,15 +174,15 @@ fn checks(drill: &Option<Drill>, source: &SourceName) -> Vec<Check> {
     own.filter(|check| matches!(check.probe, Probe::Sql { .. })).cloned().collect()
 }
 
-fn source<'p>(args: &RestoreArgs, policy: &'p Policy) -> Result<&'p RdsSource, CommandError> {
+fn config<'p>(source: &SourceName, policy: &'p Policy) -> Result<&'p RdsSource, CommandError> {
     let hint = "`drctl policy show` lists the sources.";
-    match policy.source(&args.source).map(|source| &source.config) {
+    match policy.source(source).map(|source| &source.config) {
         Some(SourceConfig::Rds(rds)) => Ok(rds),
         Some(other) => {
-            let words = format!("`{}` is a source of kind `{}`, not `rds`", args.source, other.kind());
+            let words = format!("`{source}` is a source of kind `{}`, not `rds`", other.kind());
             Err(CommandError::usage(words).hint(hint))
         }
-        None => Err(CommandError::usage(format!("the policy has no source `{}`", args.source)).hint(hint)),
+        None => Err(CommandError::usage(format!("the policy has no source `{source}`")).hint(hint)),
     }
 }
 

@@ -9,6 +9,7 @@ mod instance;
 mod instance_shown;
 mod resource;
 mod resource_shown;
+mod source;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use self::source::Way;
 use super::Context;
 use super::error::CommandError;
 use super::exit::Exit;
@@ -33,8 +35,8 @@ use crate::policy::Policy;
 #[derive(Debug, Args)]
 #[command(after_help = super::exit::HELP)]
 pub struct RestoreArgs {
-    /// The source whose backup is restored
-    source: SourceName,
+    /// The source whose backup is restored [default: the only one of the policy that can be restored so]
+    source: Option<SourceName>,
     /// Which backup: an id, the beginning of one, or `latest` [default: the latest dump; the last base backup
     /// before the point in time; the latest recovery point]
     #[arg(long, value_name = "ID")]
@@ -69,10 +71,10 @@ pub struct RestoreArgs {
     #[arg(long)]
     no_tablespaces: bool,
     /// A file with an age identity that opens the backup; may be given more than once
-    #[arg(long, short, value_name = "FILE")]
+    #[arg(long, short, value_name = "FILE", value_parser = super::args::path())]
     identity: Vec<PathBuf>,
     /// Where there is room for the unpacked dump
-    #[arg(long, value_name = "DIRECTORY", env = "TMPDIR", default_value = "/var/tmp")]
+    #[arg(long, value_name = "DIRECTORY", env = "TMPDIR", default_value = "/var/tmp", value_parser = super::args::path())]
     scratch: PathBuf,
     /// Show the plan and do nothing
     #[arg(long)]
@@ -89,19 +91,27 @@ pub struct RestoreArgs {
 }
 
 pub(super) async fn run(args: RestoreArgs, context: &Context) -> Result<Exit, CommandError> {
+    let source = match &args.source {
+        Some(source) => source.clone(),
+        None => {
+            let chosen = source::only(&context.policy()?, args.way(), args.backup.as_deref())?;
+            context.output.note(format!("Source {}: {}.", chosen.name, chosen.why));
+            chosen.name
+        }
+    };
     if args.instance.is_given() {
-        return instance::run(args, context).await;
+        return instance::run(args, &source, context).await;
     }
     args.instance.fits_elsewhere()?;
-    if args.resource.is_given() || resource::is_of_aws_backup(&args.source, context)? {
+    if args.resource.is_given() || resource::is_of_aws_backup(&source, context)? {
         args.fits_resource()?;
-        resource::run(args, context).await
+        resource::run(args, &source, context).await
     } else if args.moment.is_given() {
         args.fits_directory()?;
-        directory::run(args, context).await
+        directory::run(args, &source, context).await
     } else {
         args.fits_dump()?;
-        dump::run(args, context).await
+        dump::run(args, &source, context).await
     }
 }
 
@@ -109,6 +119,16 @@ pub(super) async fn run(args: RestoreArgs, context: &Context) -> Result<Exit, Co
 const MOMENTS: &str = "`--point-in-time`, `--to-lsn`, `--to-xid`, `--to-name` or `--latest`";
 
 impl RestoreArgs {
+    /// What the options, without a source, say is restored.
+    fn way(&self) -> Way {
+        match () {
+            () if self.instance.is_given() => Way::Instance,
+            () if self.resource.is_given() => Way::Resource,
+            () if self.moment.is_given() => Way::Directory,
+            () => Way::Dump,
+        }
+    }
+
     /// Empty only where it is not needed.
     fn to(&self) -> &str {
         self.to.as_deref().unwrap_or_default()
@@ -177,7 +197,7 @@ impl RestoreArgs {
             return Err(CommandError::usage(words).hint(format!("Say which with {MOMENTS}.")));
         }
         let to = self.to();
-        if to.starts_with(['/', '.']) {
+        if to.starts_with(['/', '.', '~']) {
             let words = format!("`{to}` is a directory, and a dump is restored into a database");
             return Err(CommandError::usage(words).hint("Name a new database with `--to`.").hint(format!(
                 "To restore the whole cluster into a directory, say to which moment with {MOMENTS}."

@@ -10,7 +10,6 @@ use super::super::known::{Known, warn_lost};
 use super::{RestoreArgs, resource_shown};
 use crate::event::told;
 use crate::model::{Manifest, RepositoryName, RunId, SourceName};
-use crate::pipeline::Identities;
 use crate::platform::{host_name, seed};
 use crate::policy::{AwsBackupSource, Policy, SourceConfig};
 use crate::repository::SmallError;
@@ -42,10 +41,14 @@ pub(super) fn is_of_aws_backup(source: &SourceName, context: &Context) -> Result
     Ok(source.is_some_and(|source| matches!(source.config, SourceConfig::AwsBackup(_))))
 }
 
-pub(super) async fn run(args: RestoreArgs, context: &Context) -> Result<Exit, CommandError> {
+pub(super) async fn run(
+    args: RestoreArgs,
+    source: &SourceName,
+    context: &Context,
+) -> Result<Exit, CommandError> {
     let policy = context.policy()?;
-    let request = request(&args, &policy)?;
-    let identities = Identities::read(&args.identity).map_err(CommandError::usage)?;
+    let request = request(&args, source, &policy)?;
+    let identities = context.identities(&args.identity).await?;
     let known = Known::open(context, false).await?;
     let backups: Vec<(Manifest, Vec<RepositoryName>)> = known
         .entries()
@@ -93,8 +96,8 @@ pub(super) async fn run(args: RestoreArgs, context: &Context) -> Result<Exit, Co
     }
 }
 
-fn request(args: &RestoreArgs, policy: &Policy) -> Result<Request, CommandError> {
-    let config = source(args, policy)?;
+fn request(args: &RestoreArgs, source: &SourceName, policy: &Policy) -> Result<Request, CommandError> {
+    let config = config(source, policy)?;
     let changes = args.resource.to_resource.iter().map(|text| {
         assignment(text).ok_or_else(|| {
             CommandError::usage(format!("`{text}` is not a key and a value"))
@@ -109,7 +112,7 @@ fn request(args: &RestoreArgs, policy: &Policy) -> Result<Request, CommandError>
     }
     Ok(Request {
         system: policy.system.clone(),
-        source: args.source.clone(),
+        source: source.clone(),
         config,
         backup: args.backup.clone().filter(|text| text != "latest"),
         region: args.from.as_ref().map(|name| name.as_str().to_owned()),
@@ -118,16 +121,15 @@ fn request(args: &RestoreArgs, policy: &Policy) -> Result<Request, CommandError>
     })
 }
 
-fn source(args: &RestoreArgs, policy: &Policy) -> Result<AwsBackupSource, CommandError> {
-    match policy.source(&args.source).map(|source| &source.config) {
+fn config(source: &SourceName, policy: &Policy) -> Result<AwsBackupSource, CommandError> {
+    match policy.source(source).map(|source| &source.config) {
         Some(SourceConfig::AwsBackup(source)) => Ok((**source).clone()),
         Some(other) => Err(CommandError::usage(format!(
-            "`--to-resource` is for what AWS Backup keeps, and `{}` is of kind `{}`",
-            args.source,
+            "`--to-resource` is for what AWS Backup keeps, and `{source}` is of kind `{}`",
             other.kind()
         ))
         .hint("Say where to with `--to`.")),
-        None => Err(CommandError::usage(format!("the policy has no source `{}`", args.source))),
+        None => Err(CommandError::usage(format!("the policy has no source `{source}`"))),
     }
 }
 

@@ -1,0 +1,129 @@
+//! Which source is meant where none is named.
+
+use super::super::error::CommandError;
+use crate::model::SourceName;
+use crate::policy::{Policy, Source, SourceConfig};
+
+/// What is restored into what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    Dump,
+    Directory,
+    Instance,
+    Resource,
+}
+
+impl Way {
+    fn takes(self, source: &Source) -> bool {
+        match (self, &source.config) {
+            (Self::Dump, SourceConfig::Postgres(postgres)) => postgres.logical.is_some(),
+            (Self::Dump, SourceConfig::Rds(rds)) => {
+                rds.login.as_ref().is_some_and(|login| login.logical.is_some())
+            }
+            (Self::Directory, SourceConfig::Postgres(postgres)) => postgres.base.is_some(),
+            (Self::Instance, SourceConfig::Rds(_)) | (Self::Resource, SourceConfig::AwsBackup(_)) => true,
+            _ => false,
+        }
+    }
+
+    /// What the backups are of those that it takes.
+    fn needs(self) -> &'static str {
+        match self {
+            Self::Dump => "has dumps (`methods = [\"logical\"]`)",
+            Self::Directory => "has base backups and archived WAL (`methods = [\"base\", \"wal\"]`)",
+            Self::Instance => "is of kind `rds`",
+            Self::Resource => "is of kind `aws-backup`",
+        }
+    }
+}
+
+/// A source that was taken because there is no other.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Chosen {
+    pub(super) name: SourceName,
+    /// For the plan.
+    pub(super) why: String,
+}
+
+/// The only source that can be restored so; where a backup is named, the one that its id names.
+pub(super) fn only(policy: &Policy, way: Way, backup: Option<&str>) -> Result<Chosen, CommandError> {
+    let all: Vec<&Source> = policy.sources.iter().filter(|source| way.takes(source)).collect();
+    let named = |source: &&&Source| backup.is_some_and(|id| names(id, &source.name));
+    // `shop-orders` is of `shop` too, by its beginning: the longest name is the one.
+    if let Some(source) = all.iter().filter(named).max_by_key(|source| source.name.as_str().len()) {
+        return Ok(Chosen { name: source.name.clone(), why: "the one whose backup is named".to_owned() });
+    }
+    let listed = all.iter().map(|source| format!("`{}`", source.name)).collect::<Vec<_>>().join(", ");
+    match all.as_slice() {
+        [source] => Ok(Chosen {
+            name: source.name.clone(),
+            why: format!("the only one of the policy that {}", way.needs()),
+        }),
+        [] => Err(CommandError::usage(format!("no source of the policy {}", way.needs()))
+            .hint("`drctl policy show` lists the sources.")),
+        [_, ..] => Err(CommandError::usage(format!("several sources could be restored so: {listed}"))
+            .hint("Name one: `drctl restore SOURCE …`.")),
+    }
+}
+
+/// Whether an id, or the beginning of one, is of a backup of this source: `20261120T220251Z-database-logical-7f3k`.
+fn names(id: &str, source: &SourceName) -> bool {
+    let rest = id.split_once("Z-").map(|(_, rest)| rest);
+    rest.and_then(|rest| rest.strip_prefix(source.as_str())).is_some_and(|rest| rest.starts_with('-'))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::cli::exit::Exit;
+
+    fn policy(sources: &str) -> Policy {
+        let text = format!(
+            "[system]\nname = \"shop\"\n[objectives]\nrto = \"4h\"\nrpo = \"1h\"\n[repository.primary]\ndirectory = \"/b\"\n\
+             [encryption]\ndanger_unencrypted = true\n{sources}"
+        );
+        crate::policy::parse(Path::new("shop.toml"), &text).unwrap()
+    }
+
+    fn postgres(name: &str, methods: &str) -> String {
+        format!(
+            "[sources.{name}]\nkind = \"postgres\"\nurl = \"postgres://h/{name}\"\nmethods = [{methods}]\n"
+        )
+    }
+
+    fn chosen(policy: &Policy, way: Way, backup: Option<&str>) -> Result<String, (Exit, String)> {
+        only(policy, way, backup)
+            .map(|chosen| chosen.name.to_string())
+            .map_err(|error| (error.exit, error.to_string()))
+    }
+
+    #[test]
+    fn the_only_source_that_can_is_taken_and_several_are_listed() {
+        let all = r#""logical", "base", "wal""#;
+        let one = policy(&[postgres("shop", all), postgres("auth", r#""logical""#)].concat());
+        assert_eq!(chosen(&one, Way::Directory, None).unwrap(), "shop");
+        let (exit, said) = chosen(&one, Way::Dump, None).unwrap_err();
+        assert_eq!(
+            (exit, said.as_str()),
+            (Exit::Usage, "several sources could be restored so: `shop`, `auth`")
+        );
+        let (exit, said) = chosen(&one, Way::Instance, None).unwrap_err();
+        assert_eq!((exit, said.as_str()), (Exit::Usage, "no source of the policy is of kind `rds`"));
+        let dumps = policy(&postgres("auth", r#""logical""#));
+        assert!(chosen(&dumps, Way::Directory, None).is_err());
+        assert_eq!(chosen(&dumps, Way::Dump, None).unwrap(), "auth");
+    }
+
+    #[test]
+    fn a_backup_that_is_named_names_its_source() {
+        let two =
+            policy(&[postgres("shop", r#""logical""#), postgres("shop-orders", r#""logical""#)].concat());
+        let id = |source: &str| format!("20261120T220251Z-{source}-logical-7f3k");
+        assert_eq!(chosen(&two, Way::Dump, Some(&id("shop"))).unwrap(), "shop");
+        assert_eq!(chosen(&two, Way::Dump, Some(&id("shop-orders"))).unwrap(), "shop-orders");
+        assert!(chosen(&two, Way::Dump, Some("20261120")).is_err());
+        assert!(chosen(&two, Way::Dump, Some("latest")).is_err());
+    }
+}
