@@ -53,10 +53,10 @@ pub struct InitArgs {
     #[arg(long, value_name = "AGE1", conflicts_with_all = ["operational", "escrow"])]
     recipient: Vec<String>,
     /// File of the new identity for restores and drills in daily work
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = super::args::path())]
     operational: Option<PathBuf>,
     /// File of the new identity that is put away
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = super::args::path())]
     escrow: Option<PathBuf>,
     /// Accept both identities in one directory: who loses it loses both
     #[arg(long)]

@@ -1,12 +1,12 @@
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::InitArgs;
+use super::{InitArgs, STAND_INS};
 use crate::cli::Context;
 use crate::cli::error::CommandError;
 use crate::cli::exit::Exit;
 use crate::cli::keys::refused;
-use crate::setup::{Draft, DraftPlace, KeysPlan};
+use crate::setup::{Draft, DraftPlace, KeysError, KeysPlan};
 
 /// Everything `init` has to know.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ impl Answers {
 /// The flags' answers, and on a terminal the user's for the rest.
 pub(super) async fn complete(args: InitArgs, context: &Context) -> Result<Answers, CommandError> {
     if std::io::stdin().is_terminal() && std::io::stderr().is_terminal() {
-        let questions = tokio::task::spawn_blocking(move || answers(args, &mut Terminal));
+        let questions = tokio::task::spawn_blocking(move || until_right(args, &mut Terminal));
         // A question that nobody answers must not keep Ctrl-C from ending the program.
         return tokio::select! {
             answers = questions => answers.map_err(CommandError::failed)?,
@@ -45,6 +45,11 @@ trait Ask {
     /// `flag` answers the question without asking. An empty answer is `default`; `None` must be answered.
     fn ask(&mut self, question: &str, flag: &str, default: Option<&str>) -> Result<String, CommandError>;
 
+    /// Says why the answer to the next question was refused.
+    fn refuse(&mut self, _why: &str) -> Result<(), CommandError> {
+        Ok(())
+    }
+
     /// After the last question: whether all of them had answers.
     fn end(&mut self) -> Result<(), CommandError> {
         Ok(())
@@ -54,6 +59,11 @@ trait Ask {
 struct Terminal;
 
 impl Ask for Terminal {
+    fn refuse(&mut self, why: &str) -> Result<(), CommandError> {
+        let failed = |source: std::io::Error| CommandError::failed(source).context("failed to ask");
+        writeln!(anstream::stderr(), "That is not right: {why}.").map_err(failed)
+    }
+
     fn ask(&mut self, question: &str, _flag: &str, default: Option<&str>) -> Result<String, CommandError> {
         let failed = |source: std::io::Error| CommandError::failed(source).context("failed to ask");
         loop {
@@ -97,6 +107,140 @@ impl Ask for Unattended {
     }
 }
 
+/// Asks, and asks what was answered wrongly again, and nothing else: until the answers make a policy, or what is
+/// wrong is no answer.
+fn until_right(mut args: InitArgs, ask: &mut impl Ask) -> Result<Answers, CommandError> {
+    loop {
+        let answers = answers(args.clone(), ask)?;
+        let wrong = answers.wrong();
+        if wrong.is_empty() || wrong.iter().any(|(question, _)| question.is_none()) {
+            // What is left is told with its hints by whoever looks at all of it.
+            return Ok(answers);
+        }
+        args = answers.given(args);
+        for (question, why) in &wrong {
+            ask.refuse(why)?;
+            match question {
+                Some(Question::Database) => args.database = None,
+                Some(Question::System) => args.system = None,
+                Some(Question::Password) => args.password = None,
+                Some(Question::Primary) => args.primary = None,
+                Some(Question::Region) => args.region = None,
+                Some(Question::Endpoint) => args.endpoint = None,
+                Some(Question::Copy) => args.copy = None,
+                Some(Question::CopyRegion) => args.copy_region = None,
+                Some(Question::CopyEndpoint) => args.copy_endpoint = None,
+                Some(Question::Operational) => args.operational = None,
+                Some(Question::Escrow) => args.escrow = None,
+                None => {}
+            }
+        }
+    }
+}
+
+/// What is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Question {
+    Database,
+    System,
+    Password,
+    Primary,
+    Region,
+    Endpoint,
+    Copy,
+    CopyRegion,
+    CopyEndpoint,
+    Operational,
+    Escrow,
+}
+
+impl Question {
+    /// By the setting that a fault is at.
+    fn of(key: &str) -> Option<Self> {
+        if let Some(setting) = key.strip_prefix("repository.primary") {
+            return Some(match setting {
+                ".region" => Self::Region,
+                ".endpoint" => Self::Endpoint,
+                _ => Self::Primary,
+            });
+        }
+        if let Some(setting) = key.strip_prefix("repository.copies.") {
+            return Some(match setting.rsplit_once('.')?.1 {
+                "region" => Self::CopyRegion,
+                "endpoint" => Self::CopyEndpoint,
+                "url" | "directory" => Self::Copy,
+                _ => return None,
+            });
+        }
+        Some(match key {
+            "system.name" => Self::System,
+            "sources.database.url" => Self::Database,
+            "sources.database.password" => Self::Password,
+            _ => return None,
+        })
+    }
+}
+
+impl Answers {
+    /// What is wrong with which answer; `None` where no question would mend it.
+    fn wrong(&self) -> Vec<(Option<Question>, String)> {
+        let mut draft = self.draft.clone();
+        if self.identities.is_some() {
+            draft.recipients = STAND_INS.map(|key| (None, key.to_owned())).into();
+        }
+        let faults = match crate::policy::parse(Path::new("drctl.toml"), &draft.text()) {
+            Ok(_) => vec![],
+            Err(faults) => faults.faults,
+        };
+        let mut wrong: Vec<_> = faults
+            .into_iter()
+            .map(|fault| {
+                let hint = fault.hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
+                (Question::of(&fault.key), format!("{}{hint}", fault.message))
+            })
+            .collect();
+        let Some((operational, escrow)) = &self.identities else { return wrong };
+        if let Err(error) = KeysPlan::new(operational, escrow, self.danger_same_place) {
+            let question = match &error {
+                KeysError::Exists { path }
+                | KeysError::NoDirectory { path, .. }
+                | KeysError::Write { path, .. }
+                    if path == operational =>
+                {
+                    Question::Operational
+                }
+                _ => Question::Escrow,
+            };
+            wrong.push((Some(question), crate::event::told(&error)));
+        }
+        wrong
+    }
+
+    /// Flags that give these answers.
+    fn given(self, args: InitArgs) -> InitArgs {
+        let copy = self.draft.copies.into_iter().next().map(|(_, place)| place).unwrap_or_default();
+        let primary = self.draft.primary;
+        // With a region, an endpoint that is empty was left out, and is not to be asked for again.
+        let endpoint =
+            |place: &DraftPlace| place.endpoint.clone().or_else(|| place.region.is_some().then(String::new));
+        let (operational, escrow) = self.identities.unzip();
+        InitArgs {
+            database: Some(self.draft.database),
+            system: Some(self.draft.system),
+            password: Some(self.draft.password.unwrap_or_default()),
+            endpoint: endpoint(&primary),
+            region: primary.region,
+            primary: Some(primary.place),
+            copy_endpoint: endpoint(&copy),
+            copy_region: copy.region,
+            copy: Some(copy.place),
+            operational,
+            escrow,
+            ..args
+        }
+    }
+}
+
 fn answers(args: InitArgs, ask: &mut impl Ask) -> Result<Answers, CommandError> {
     let mut or_ask = |given: Option<String>, question: &str, flag: &str, default: Option<&str>| match given {
         Some(answer) => Ok(answer),
@@ -131,7 +275,8 @@ fn answers(args: InitArgs, ask: &mut impl Ask) -> Result<Answers, CommandError> 
         let operational = or_ask(args.operational.map(path), question, "--operational", None)?;
         let question = "New identity for escrow (a file on another disk or a removable medium)";
         let escrow = or_ask(args.escrow.map(path), question, "--escrow", None)?;
-        Some((operational.into(), escrow.into()))
+        let path = |text: String| crate::platform::expand_home(Path::new(&text)).map_err(CommandError::usage);
+        Some((path(operational)?, path(escrow)?))
     } else {
         None
     };
@@ -160,7 +305,11 @@ where
     F: FnMut(Option<String>, &str, &str, Option<&str>) -> Result<String, CommandError>,
 {
     if !place.contains("://") {
-        return Ok(DraftPlace { place: absolute(place)?, region, endpoint });
+        // `s3:/bucket` is a slip, and no directory of this shell's: the policy says so.
+        let is_slip =
+            place.split_once(":/").is_some_and(|(scheme, _)| scheme.len() > 1 && !scheme.contains('/'));
+        let place = if is_slip { place } else { absolute(place)? };
+        return Ok(DraftPlace { place, region, endpoint: endpoint.filter(|text| !text.is_empty()) });
     }
     let endpoint = or_ask(endpoint, "  Address of its server (empty: AWS)", endpoint_flag, Some(""))?;
     let default = if endpoint.contains("r2.cloudflarestorage.com") { Some("auto") } else { None };
@@ -173,7 +322,8 @@ fn absolute(directory: String) -> Result<String, CommandError> {
     if directory.is_empty() {
         return Ok(directory);
     }
-    let path = std::path::absolute(&directory).map_err(|source| {
+    let written = crate::platform::expand_home(Path::new(&directory)).map_err(CommandError::usage)?;
+    let path = std::path::absolute(&written).map_err(|source| {
         CommandError::failed(source).context(format!("failed to find the directory `{directory}`"))
     })?;
     Ok(path.to_string_lossy().into_owned())
@@ -245,6 +395,44 @@ mod tests {
         assert_eq!(answers.draft.copies[0].0, "west");
         assert_eq!(answers.draft.copies[0].1.region.as_deref(), Some("auto"));
         assert_eq!(answers.identities.unwrap().1, PathBuf::from("/media/usb/escrow.key"));
+    }
+
+    #[test]
+    fn a_wrong_answer_is_asked_for_again_and_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let [one, other] = ["one", "other"].map(|name| folder.path().join(name));
+        for path in [&one, &other] {
+            std::fs::create_dir(path).unwrap();
+        }
+        let args = InitArgs {
+            database: Some("postgres://drctl@db/shop".to_owned()),
+            copy_name: "west".to_owned(),
+            operational: Some(one.join("op.key")),
+            escrow: Some(one.join("escrow.key")),
+            ..InitArgs::default()
+        };
+        let escrow: &'static str = other.join("escrow.key").to_string_lossy().into_owned().leak();
+        let replies = vec![
+            "The Shop",
+            "",
+            "s3:/shop/drctl",
+            "s3://west",
+            "",
+            "us-west-2", // all of them, once
+            "shop",
+            "s3://shop/drctl",
+            "",
+            "us-east-1",
+            escrow,
+        ];
+        let mut script = Script(replies, vec![]);
+        let answers = until_right(args, &mut script).unwrap();
+        let asked: Vec<&str> = script.1.iter().map(String::as_str).collect();
+        let first = ["--system", "--password", "--primary", "--copy", "--copy-endpoint", "--copy-region"];
+        assert_eq!(asked[..6], first);
+        // A bucket has a server and a region, which a directory had not.
+        assert_eq!(asked[6..], ["--system", "--primary", "--endpoint", "--region", "--escrow"]);
+        assert_eq!(answers.draft.primary.place, "s3://shop/drctl");
     }
 
     #[test]
