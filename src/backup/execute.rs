@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
+use futures_util::future::join_all;
 use thiserror::Error;
 
 use super::{BackupPlan, BackupReport, Missing, PlannedSource, SourceOutcome, SourceReport};
@@ -24,6 +25,8 @@ use crate::wal::cluster::ClusterError;
 /// How far this host's clock may be from a store's. S3 itself refuses at 15 minutes; backup ids, object
 /// locks and retention go wrong before.
 const CLOCK_TOLERANCE: TimeDelta = TimeDelta::minutes(5);
+/// For the time of a store, at most.
+const CLOCK_WITHIN: Duration = Duration::from_secs(15);
 /// For each of the small calls around a backup that have no deadline of their own.
 pub(super) const SMALL_CALL: Duration = Duration::from_secs(120);
 
@@ -79,7 +82,7 @@ pub async fn execute(
         Some(catalog) => catalog.repository_id().await.unwrap_or_default(),
         None => None,
     };
-    check_clocks(&repositories, &*clock).await?;
+    check_clocks(&repositories, policy.transfer.stall, &*clock).await?;
     let repositories = repositories
         .for_writing(&policy.system, known.as_deref(), begun)
         .await
@@ -438,10 +441,19 @@ fn protection(encryption: &Encryption) -> Protection {
     }
 }
 
-/// A store that cannot be asked is not judged here: opening it will say what is wrong with it.
-async fn check_clocks(repositories: &Repositories, clock: &dyn Clock) -> Result<(), BackupError> {
-    for repository in repositories.iter() {
-        let Ok(Ok(theirs)) = tokio::time::timeout(SMALL_CALL, repository.store.now()).await else { continue };
+/// Asks all of them at once. A store that does not tell soon is not judged here, and not waited for: opening it
+/// will say what is wrong with it, with all its patience.
+async fn check_clocks(
+    repositories: &Repositories,
+    stall: Duration,
+    clock: &dyn Clock,
+) -> Result<(), BackupError> {
+    let within = (stall / 8).min(CLOCK_WITHIN);
+    let asked = repositories
+        .iter()
+        .map(async |repository| (repository, tokio::time::timeout(within, repository.store.now()).await));
+    for (repository, told) in join_all(asked).await {
+        let Ok(Ok(theirs)) = told else { continue };
         let skew = clock.now() - theirs;
         if skew.abs() > CLOCK_TOLERANCE {
             return Err(BackupError::Clock { repository: repository.name.clone(), skew });

@@ -48,13 +48,32 @@ where
             SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) => StoreErrorKind::Unreachable,
             _ => kind(code.as_deref(), status),
         };
+        let elsewhere = elsewhere(code.as_deref(), status, error.raw_response());
         let detail = match (&code, message, status) {
+            _ if elsewhere.is_some() => elsewhere,
             (Some(code), Some(message), _) => Some(format!("{code}: {message}")),
             (Some(code), None, _) => Some(code.clone()),
             (None, _, Some(status)) => Some(format!("HTTP status {status}")),
             (None, _, None) => Some(words(&error)),
         };
         Self { kind, detail, status, code }
+    }
+}
+
+/// What a store says of a bucket of another region. An answer that has no body, as to HEAD, has it in its header.
+fn elsewhere(code: Option<&str>, status: Option<u16>, answer: Option<&HttpResponse>) -> Option<String> {
+    let is_redirect = matches!(status, Some(301 | 307))
+        || matches!(code, Some("PermanentRedirect" | "TemporaryRedirect" | "AuthorizationHeaderMalformed"));
+    let named = answer.and_then(|answer| answer.headers().get("x-amz-bucket-region"));
+    match named {
+        Some(region) if is_redirect || status == Some(400) => {
+            Some(format!("the bucket is in region `{region}`, and the policy names another: correct its `region`"))
+        }
+        None if status == Some(301) => Some(
+            "the bucket is in another region than the policy says, or at another endpoint: correct its `region` or `endpoint`"
+                .to_owned(),
+        ),
+        _ => None,
     }
 }
 
@@ -134,6 +153,40 @@ fn kind(code: Option<&str>, status: Option<u16>) -> StoreErrorKind {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_bucket_of_another_region_is_said_to_be_there() {
+        use aws_sdk_s3::error::ErrorMetadata;
+        use aws_sdk_s3::operation::get_object::GetObjectError;
+        use aws_sdk_s3::primitives::SdkBody;
+        let refused = |status: u16, code: Option<&str>, region: Option<&'static str>| {
+            let mut answer = HttpResponse::new(status.try_into().unwrap(), SdkBody::empty());
+            if let Some(region) = region {
+                answer.headers_mut().insert("x-amz-bucket-region", region);
+            }
+            let mut metadata = ErrorMetadata::builder();
+            if let Some(code) = code {
+                metadata = metadata.code(code).message("words");
+            }
+            let error = GetObjectError::generic(metadata.build());
+            Refusal::from(SdkError::service_error(error, answer)).detail.unwrap()
+        };
+        for (status, code) in [
+            (301, None),
+            (301, Some("PermanentRedirect")),
+            (400, None),
+            (400, Some("AuthorizationHeaderMalformed")),
+        ] {
+            let said = refused(status, code, Some("eu-west-1"));
+            assert!(said.contains("in region `eu-west-1`"), "{status} {code:?}: {said}");
+        }
+        assert!(refused(301, None, None).contains("another region"));
+        assert_eq!(refused(403, Some("AccessDenied"), Some("us-east-1")), "AccessDenied: words");
+        assert_eq!(
+            refused(400, Some("AuthorizationHeaderMalformed"), None),
+            "AuthorizationHeaderMalformed: words"
+        );
+    }
 
     #[test]
     fn the_stores_words_come_before_the_status() {
