@@ -176,6 +176,26 @@ fn documents() -> std::io::Result<Vec<(PathBuf, String)>> {
     paths.into_iter().map(|path| std::fs::read_to_string(&path).map(|text| (path, text))).collect()
 }
 
+/// The words of a command line whose quotes are plain.
+fn words(line: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut quote = None;
+    for c in line.chars() {
+        match (quote, c) {
+            (Some(open), c) if c == open => quote = None,
+            (None, '\'' | '"') => {
+                quote = Some(c);
+                word.get_or_insert_default();
+            }
+            (None, c) if c.is_whitespace() => words.extend(word.take()),
+            (_, c) => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    words
+}
+
 /// The commands of a document's shell examples, without comments.
 fn examples(text: &str) -> Vec<&str> {
     let mut inside = false;
@@ -195,7 +215,7 @@ fn every_example_in_the_documents_is_a_command_line_drctl_takes() {
     let mut checked = 0;
     for (path, text) in documents().unwrap() {
         for line in examples(&text).into_iter().filter(|line| line.starts_with("drctl ")) {
-            if let Err(error) = Cli::try_parse_from(line.split_whitespace()) {
+            if let Err(error) = Cli::try_parse_from(words(line)) {
                 panic!("{}: `{line}`: {error}", path.display());
             }
             checked += 1;

@@ -5,6 +5,7 @@ use std::process::{Command, Output, Stdio};
 
 use crate::support::Outcome;
 use crate::support::postgres::{Cluster, ClusterOptions};
+use crate::support::system::{Place, System};
 
 struct Host<'a> {
     folder: &'a Path,
@@ -82,5 +83,31 @@ async fn init_then_backup_then_both_keys_open_it_and_another_does_not() -> Outco
     let refused = host.expect(12, &["keys", "check", "-i", "safe/other.key", "-i", "host/op.key"])?;
     assert!(refused.contains("safe/other.key does not open"), "{refused}");
     assert!(refused.contains("host/op.key opens"), "each is tried alone: {refused}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_will_fail_at_a_restore_is_found_on_the_first_day() -> Outcome<()> {
+    let cluster = Cluster::start(15).await?;
+    let role = ["CREATE ROLE backup LOGIN", "GRANT pg_read_all_data TO backup", "CREATE DATABASE shop"];
+    cluster.execute("postgres", &role).await?;
+    let mut system = System::new(&cluster.url_as("backup", "shop"), &[Place::Directory, Place::Directory])?;
+    let found = system.expect(3, &["doctor"]).await?;
+    found.says("`backup` can back up and not restore: it may not create databases")?;
+    found.says("ALTER ROLE \"backup\" CREATEDB")?;
+    system.expect(0, &["backup"]).await?;
+    let operational = system.operational.display().to_string();
+    let restore = ["restore", "--to", "again", "--no-owner", "-i", &operational];
+    system.expect(1, &restore).await?.says("may not create databases")?;
+
+    cluster.execute("postgres", &["ALTER ROLE backup CREATEDB"]).await?;
+    let found = system.expect(3, &["doctor", "--all"]).await?;
+    assert!(!found.stdout.contains("can back up and not restore"), "{found:?}");
+    found.says("`backup` is no member of `postgres`, who owns the database")?;
+    system.expect(0, &restore).await?;
+
+    system.set("DRCTL_STATE_DIR", "/proc/1/none");
+    let found = system.expect(3, &["doctor"]).await?;
+    found.says("nothing can be written to the state directory `/proc/1/none`")?;
     Ok(())
 }

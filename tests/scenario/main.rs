@@ -35,6 +35,7 @@ mod rds_restore;
 mod rds_token;
 mod rds_twins;
 mod rds_upkeep;
+mod readme;
 mod recovery;
 mod recovery_borders;
 mod recovery_point;
