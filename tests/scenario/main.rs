@@ -8,6 +8,7 @@ mod by_hand;
 mod catalog;
 mod copies_steps;
 mod demo;
+mod environment;
 mod first_day;
 mod incident_damage;
 mod incident_full;
