@@ -8,6 +8,7 @@ use sqlx::{AnyConnection, AnyPool, Connection as _, Executor as _};
 
 use super::{CatalogError, Location};
 use crate::model::SystemName;
+use crate::platform::give_to_folder_owner;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("src/catalog/migrations");
 
@@ -168,12 +169,17 @@ fn is_damage(error: &sqlx::Error) -> bool {
 fn create_private(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
     if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
+        let is_new = !directory.exists();
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        if is_new {
+            give_to_folder_owner(directory)?;
+        }
     }
     // SQLite gives its other files the mode of this one.
     let mut options = std::fs::OpenOptions::new();
     match options.write(true).create_new(true).mode(0o600).open(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => Ok(()),
+        Err(_) => Ok(()),
+        Ok(_) => give_to_folder_owner(path),
     }
 }

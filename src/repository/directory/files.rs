@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::super::fault::{Fault, check_key};
 use super::super::store::{Earlier, ObjectInfo, StoreErrorKind};
 use crate::model::Sha256Hex;
+use crate::platform::give_to_folder_owner;
 
 /// The store's own folder.
 pub(super) const OWN: &str = ".drctl";
@@ -76,7 +77,11 @@ impl Files {
         }
         match DirBuilder::new().mode(0o750).create(folder) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-            _ => sync_folder(folder.parent().unwrap_or(&self.root)),
+            Err(_) => sync_folder(folder.parent().unwrap_or(&self.root)),
+            Ok(()) => {
+                give_to_folder_owner(folder)?;
+                sync_folder(folder.parent().unwrap_or(&self.root))
+            }
         }
     }
 
@@ -206,7 +211,9 @@ fn names_in(folder: &Path) -> io::Result<BTreeSet<String>> {
 }
 
 pub(super) fn new_file(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).create_new(true).mode(0o640).open(path)
+    let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o640).open(path)?;
+    give_to_folder_owner(path)?;
+    Ok(file)
 }
 
 pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {

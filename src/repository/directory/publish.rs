@@ -9,6 +9,7 @@ use rustix::fs::{CWD, FlockOperation, RenameFlags, Timespec, Timestamps, flock, 
 use super::super::fault::Fault;
 use super::super::store::{Precondition, PutOptions, StoreErrorKind, UploadInfo, Written};
 use super::files::{Files, bare_info, etag, new_file, sync_folder};
+use crate::platform::give_to_folder_owner;
 
 /// How long to wait for another process that replaces or deletes an object.
 const LOCK_WAIT: Duration = Duration::from_secs(30);
@@ -33,8 +34,10 @@ impl Files {
         let id = format!("{:08x}{:08x}", crate::platform::seed(), crate::platform::seed());
         let folder = uploads.join(id);
         fs::create_dir(&folder)?;
+        give_to_folder_owner(&folder)?;
         let begin = || {
             fs::write(folder.join("key"), key)?;
+            give_to_folder_owner(&folder.join("key"))?;
             new_file(&folder.join("object"))
         };
         match begin() {
@@ -168,7 +171,8 @@ impl Files {
     /// Held until the file is dropped; the kernel frees it if the process dies.
     fn lock(&self) -> Result<File, Fault> {
         let path = self.own_folder("")?.join("lock");
-        let file = File::options().create(true).append(true).open(path)?;
+        let file = File::options().create(true).append(true).open(&path)?;
+        give_to_folder_owner(&path)?;
         let begun = Instant::now();
         loop {
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
