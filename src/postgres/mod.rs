@@ -15,6 +15,7 @@ mod quote;
 mod tools;
 mod wal_commits;
 mod wal_header;
+mod wal_record;
 
 pub use connect::{ConnectError, ConnectionParameters, SslMode, close};
 pub use control_file::{ControlFileError, system_identifier_in};
@@ -24,3 +25,4 @@ pub use quote::{identifier, literal, qualified, shell, split_quoted};
 pub use tools::{FoundTools, Tools, ToolsError};
 pub use wal_commits::CommitScan;
 pub use wal_header::{HeaderError, SEGMENT_HEADER, SegmentHeader};
+pub use wal_record::{Kind, MadeTablespace, Notable, Parameters, Record};

@@ -1,23 +1,15 @@
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
 use super::wal_header::{CONTINUED, Fields, GIVEN_UP, LONG, PAGE_HEADER, SEGMENT_HEADER, SegmentHeader};
+use super::wal_record::{HEAD, HEADER, Kind, Notable, Record};
 use crate::model::Lsn;
 
-/// Bytes at a record's begin that hold what is asked of a commit.
-const HEAD: usize = 48;
-/// Bytes before a record's own contents.
-const RECORD_HEADER: usize = 24;
-/// The resource manager of transactions.
-const TRANSACTIONS: u8 = 1;
-/// Of a record's info, what was done.
-const OPERATION: u8 = 0x70;
-const COMMIT: u8 = 0x00;
-const COMMIT_PREPARED: u8 = 0x30;
-/// 2000-01-01, in seconds since 1970.
-const EPOCH: i64 = 946_684_800;
+/// Records of a notable kind are shorter than this.
+const LONGEST: usize = 2048;
 
-/// Finds the newest commit in a segment, as its bytes go by, or in several that follow one another. A commit
-/// whose record ends in the next segment is not in this one, and in the next only where both are seen.
+/// Finds the newest commit in a segment, and which records of a notable kind it has, as its bytes go by; or in
+/// several that follow one another. A commit whose record ends in the next segment is not in this one, and in
+/// the next only where both are seen.
 ///
 /// It believes what it reads: a server that archives the file has written it, and checks it when it reads
 /// it again.
@@ -30,12 +22,16 @@ pub struct CommitScan {
     address: Lsn,
     /// Bytes of the record under way that are still to come.
     left: usize,
-    /// What its begin says; `None` where it began before the scan did.
-    head: Option<([u8; HEAD], usize)>,
+    /// Where it begins; `None` where that was before the scan did.
+    begins: Option<Lsn>,
+    length: usize,
+    /// What its begin says, or all of it.
+    head: Vec<u8>,
     /// Nothing was seen yet.
     fresh: bool,
     ended: bool,
     newest: Option<DateTime<Utc>>,
+    notable: Notable,
     end: Lsn,
 }
 
@@ -47,22 +43,31 @@ impl CommitScan {
             page_size: header.page_size,
             address: header.begin,
             left: 0,
-            head: None,
+            begins: None,
+            length: 0,
+            head: Vec::with_capacity(LONGEST),
             fresh: true,
             ended: false,
             newest: None,
+            notable: Notable::default(),
             end: header.begin,
         }
     }
 
     /// Takes the next bytes: whole pages, but for the last of the file.
     pub fn take(&mut self, bytes: &[u8]) {
+        self.records(bytes, |_| {});
+    }
+
+    /// The same, and gives each record that is whole, in their order: all of one of a notable kind, and the
+    /// begin of any other.
+    pub fn records(&mut self, bytes: &[u8], mut each: impl FnMut(&Record<'_>)) {
         for page in bytes.chunks(self.page_size) {
             if self.ended {
                 return;
             }
             // What does not go on as log does is what the file held before.
-            self.ended = self.page(page).is_none();
+            self.ended = self.page(page, &mut each).is_none();
             self.address.0 += self.page_size as u64;
         }
     }
@@ -83,21 +88,47 @@ impl CommitScan {
         self.end
     }
 
+    /// Of which kinds records are, or may be, that are in it whole or in part.
+    pub fn notable(&self) -> Notable {
+        let mut notable = self.notable;
+        if let Some((_, kind)) = self.cut() {
+            notable.note(kind);
+        }
+        notable
+    }
+
+    /// Where the record begins that is not whole, and of which kind it is, where that is seen and notable.
+    pub fn cut(&self) -> Option<(Lsn, Kind)> {
+        let kind = Kind::of(*self.head.get(17)?, *self.head.get(16)?)?;
+        (self.left > 0 && !self.ended).then_some((self.begins?, kind))
+    }
+
+    /// How many bytes of the begin of a record are wanted.
+    fn wanted(&self) -> usize {
+        let is_notable = self.length <= LONGEST
+            && self.head.len() >= HEADER
+            && Kind::of(self.head[17], self.head[16]).is_some();
+        self.length.min(if is_notable { LONGEST } else { HEAD })
+    }
+
     /// `None`: the log ends here.
-    fn page(&mut self, page: &[u8]) -> Option<()> {
+    fn page(&mut self, page: &[u8], each: &mut impl FnMut(&Record<'_>)) -> Option<()> {
         let fields = Fields { bytes: page, little_endian: self.little_endian };
         if page.len() < PAGE_HEADER || fields.u16(0) != self.magic || fields.u64(8) != self.address.0 {
             return None;
         }
         let info = fields.u16(2);
         let continued = if info & CONTINUED == 0 { 0 } else { fields.u32(16) as usize };
+        let mut at = if info & LONG == 0 { PAGE_HEADER } else { SEGMENT_HEADER };
         if self.fresh || info & GIVEN_UP != 0 {
-            (self.left, self.head) = (continued, None);
+            (self.left, self.begins) = (continued, None);
+            if self.fresh && continued <= LONGEST {
+                self.note_rest(page.get(at..).unwrap_or_default().get(..continued).unwrap_or_default());
+            }
         } else if self.left != continued {
             return None;
         }
         self.fresh = false;
-        let mut at = if info & LONG == 0 { PAGE_HEADER } else { SEGMENT_HEADER };
         while at < page.len() {
             if self.left == 0 {
                 at = at.next_multiple_of(8);
@@ -105,49 +136,64 @@ impl CommitScan {
                     break;
                 }
                 let length = fields.u32(at) as usize;
-                if length < RECORD_HEADER {
+                if length < HEADER {
                     return None;
                 }
-                (self.left, self.head) = (length, Some(([0; HEAD], 0)));
+                (self.left, self.length) = (length, length);
+                self.begins = Some(Lsn(self.address.0 + at as u64));
+                self.head.clear();
             }
-            let there = self.left.min(page.len() - at);
-            if let Some((head, have)) = &mut self.head {
-                let wanted = there.min(HEAD - *have);
-                head[*have..*have + wanted].copy_from_slice(&page[at..at + wanted]);
-                *have += wanted;
+            let end = at + self.left.min(page.len() - at);
+            if self.begins.is_some() {
+                let mut from = at;
+                // Twice: only its header says how much of it is wanted.
+                for _ in 0..2 {
+                    let more = self.wanted().saturating_sub(self.head.len()).min(end - from);
+                    self.head.extend_from_slice(&page[from..from + more]);
+                    from += more;
+                }
             }
-            at += there;
-            self.left -= there;
+            self.left -= end - at;
+            at = end;
             if self.left == 0 {
                 self.end = Lsn(self.address.0 + at as u64);
-                if let Some((head, have)) = self.head.take() {
-                    self.newest = self.newest.max(self.commit_time(&head[..have]));
+                if let Some(begins) = self.begins.take() {
+                    self.whole(begins, each);
                 }
             }
         }
         Some(())
     }
 
-    fn commit_time(&self, record: &[u8]) -> Option<DateTime<Utc>> {
-        let operation = record.get(16)? & OPERATION;
-        if *record.get(17)? != TRANSACTIONS || !matches!(operation, COMMIT | COMMIT_PREPARED) {
-            return None;
+    fn whole(&mut self, begins: Lsn, each: &mut impl FnMut(&Record<'_>)) {
+        let head = std::mem::take(&mut self.head);
+        let record = Record {
+            begins,
+            ends: self.end,
+            length: self.length,
+            bytes: &head,
+            little_endian: self.little_endian,
+        };
+        if let Some(kind) = record.kind() {
+            self.notable.note(kind);
         }
-        // A commit touches no blocks: what comes first is where it came from, if it was replicated, and the
-        // length of the rest, which begins with the time.
-        let mut at = RECORD_HEADER;
-        loop {
-            at += match record.get(at)? {
-                253 => 3,
-                252 => 5,
-                255 => break at += 2,
-                254 => break at += 5,
-                _ => return None,
-            };
+        if let Some((time, true)) = record.transaction_end() {
+            self.newest = self.newest.max(Some(time));
         }
-        record.get(at..at + 8)?;
-        let microseconds = Fields { bytes: record, little_endian: self.little_endian }.i64(at);
-        DateTime::from_timestamp(EPOCH, 0)?.checked_add_signed(TimeDelta::microseconds(microseconds))
+        each(&record);
+        self.head = head;
+    }
+
+    /// The rest of a record whose header may be cut by the begin of the scan: it has 8 bytes of it before, or
+    /// 16.
+    fn note_rest(&mut self, rest: &[u8]) {
+        for before in [8, 16] {
+            if let (Some(info), Some(manager)) = (rest.get(16 - before), rest.get(17 - before))
+                && let Some(kind) = Kind::of(*manager, *info)
+            {
+                self.notable.note(kind);
+            }
+        }
     }
 }
 
@@ -157,6 +203,7 @@ mod tests {
 
     use super::*;
     use crate::model::{SegmentSize, SystemIdentifier, Timeline};
+    use crate::postgres::wal_record::{COMMIT, EPOCH, HEADER, TRANSACTIONS};
 
     const PAGE: usize = 8192;
     const MAGIC: u16 = 0xD110;
@@ -174,7 +221,7 @@ mod tests {
     }
 
     fn record(rmid: u8, info: u8, contents: &[u8]) -> Vec<u8> {
-        let mut record = vec![0; RECORD_HEADER];
+        let mut record = vec![0; HEADER];
         (record[16], record[17]) = (info, rmid);
         record.extend_from_slice(contents);
         let length = u32::try_from(record.len()).unwrap();
@@ -255,10 +302,53 @@ mod tests {
         contents.extend(5_i64.to_le_bytes());
         let abort = record(TRANSACTIONS, 0x20, &contents);
         let cut = PAGE - SEGMENT_HEADER - abort.len().next_multiple_of(8) - 24;
-        let log = pages(0, &[abort, record(10, 0, &vec![0; cut - RECORD_HEADER]), commit(1, false)]);
+        let log = pages(0, &[abort, record(10, 0, &vec![0; cut - HEADER]), commit(1, false)]);
         assert!(log.len() > PAGE);
         assert_eq!(scanned(&log[..PAGE], 1).newest(), None);
         assert!(scanned(&log, 1).newest().is_some());
+    }
+
+    fn tablespace(path: &str) -> Vec<u8> {
+        let mut contents = vec![255, u8::try_from(path.len() + 5).unwrap()];
+        contents.extend(16_401_u32.to_le_bytes());
+        contents.extend(path.as_bytes());
+        contents.push(0);
+        let mut record = record(5, 0, &contents);
+        let sum = crate::postgres::wal_record::checksum(&record).to_le_bytes();
+        record[20..24].copy_from_slice(&sum);
+        record
+    }
+
+    #[test]
+    fn a_tablespace_is_found_wherever_its_record_lies() {
+        let path = "/srv/".to_owned() + &"deep/".repeat(40);
+        for before in (0..9000_usize).step_by(8) {
+            let log = pages(0, &[record(10, 0, &vec![3; before]), tablespace(&path), commit(1, false)]);
+            let mut scan = CommitScan::new(&segment_header());
+            let mut found = Vec::new();
+            scan.records(&log, |record| found.extend(record.tablespace()));
+            assert_eq!(found.len(), 1, "{before}");
+            assert_eq!((found[0].oid, found[0].path.as_str()), (16_401, path.as_str()), "{before}");
+            assert!(scan.notable().tablespace && !scan.notable().restore_point);
+            // Where the log is cut, one of both parts says that there may be one.
+            let mut some = CommitScan::new(&segment_header());
+            some.take(&log[..PAGE]);
+            let mut rest =
+                CommitScan::new(&SegmentHeader { begin: Lsn((1 << 24) + PAGE as u64), ..segment_header() });
+            rest.take(&log[PAGE..]);
+            assert!(some.notable().tablespace || rest.notable().tablespace, "{before}");
+        }
+    }
+
+    #[test]
+    fn a_tablespace_whose_sum_is_not_right_is_none() {
+        let mut bad = tablespace("/srv/ts");
+        bad[40] ^= 1;
+        let mut found = 0;
+        CommitScan::new(&segment_header()).records(&pages(0, &[bad]), |record| {
+            found += usize::from(record.tablespace().is_some());
+        });
+        assert_eq!(found, 0);
     }
 
     proptest! {
@@ -280,7 +370,8 @@ mod tests {
             let good = pages(0, &[commit(1, false), record(10, 0, &[0; 5000])]);
             let place = at.index(log.len() + 1);
             log.splice(..place, good);
-            let _any = scanned(&log, 1).newest();
+            let scan = scanned(&log, 1);
+            let _any = (scan.newest(), scan.notable());
         }
     }
 }

@@ -5,6 +5,7 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use crate::model::{
     Ancestor, Digest, Manifest, Sha256Hex, SourceName, SystemIdentifier, SystemName, Timeline, WalName,
 };
+use crate::postgres::Notable;
 use crate::repository::layout;
 
 /// The endings a file's key may have: what was written before encryption was asked for stays what it is.
@@ -56,6 +57,8 @@ pub struct Tags {
     pub known_until: Option<DateTime<Utc>>,
     /// The newest commit in it, by the server's clock.
     pub newest_commit: Option<DateTime<Utc>>,
+    /// Of a segment: which kinds of records that a restore has to know are in it. `None`: nobody looked.
+    pub notable: Option<Notable>,
     /// Of a history: the timeline it came from.
     pub parent: Option<Ancestor>,
 }
@@ -67,7 +70,13 @@ const COMPLETED: &str = "completed";
 const UNWITNESSED: &str = "unwitnessed";
 const COMPLETE_UNTIL: &str = "complete-until";
 const NEWEST_COMMIT: &str = "newest-commit";
+const NOTABLE: &str = "notable-records";
 const PARENT: &str = "parent";
+
+/// The words for kinds of records.
+const TABLESPACE: &str = "tablespace";
+const RESTORE_POINT: &str = "restore-point";
+const PARAMETERS: &str = "parameter-change";
 
 /// How much earlier than the file's completion a commit may be that is not in it: others commit while the
 /// server makes the file durable.
@@ -92,6 +101,7 @@ impl Tags {
             (UNWITNESSED, (!self.witnessed).then(|| "true".to_owned())),
             (COMPLETE_UNTIL, self.known_until.map(time)),
             (NEWEST_COMMIT, self.newest_commit.map(time)),
+            (NOTABLE, self.notable.map(in_words)),
             (PARENT, self.parent.map(parent)),
         ]
         .into_iter()
@@ -115,9 +125,25 @@ impl Tags {
             witnessed: !metadata.contains_key(UNWITNESSED),
             known_until: metadata.get(COMPLETE_UNTIL).and_then(|text| text.parse().ok()),
             newest_commit: metadata.get(NEWEST_COMMIT).and_then(|text| text.parse().ok()),
+            notable: metadata.get(NOTABLE).map(|words| of_words(words)),
             parent: metadata.get(PARENT).and_then(parent),
         })
     }
+}
+
+fn in_words(notable: Notable) -> String {
+    let kinds = [
+        (notable.tablespace, TABLESPACE),
+        (notable.restore_point, RESTORE_POINT),
+        (notable.parameters, PARAMETERS),
+    ];
+    let words: Vec<_> = kinds.iter().filter(|(is_there, _)| *is_there).map(|(_, word)| *word).collect();
+    if words.is_empty() { "none".to_owned() } else { words.join(",") }
+}
+
+fn of_words(words: &str) -> Notable {
+    let has = |word| words.split(',').any(|other| other == word);
+    Notable { tablespace: has(TABLESPACE), restore_point: has(RESTORE_POINT), parameters: has(PARAMETERS) }
 }
 
 #[cfg(test)]
@@ -133,6 +159,7 @@ mod tests {
             witnessed: true,
             known_until: Some("2026-11-20T11:59:45Z".parse().unwrap()),
             newest_commit: Some("2026-11-20T11:59:59.5Z".parse().unwrap()),
+            notable: Some(Notable { tablespace: true, parameters: true, ..Notable::default() }),
             parent: Some(Ancestor { timeline: Timeline::FIRST, until: "0/3000060".parse().unwrap() }),
         };
         let bare = Tags {
@@ -140,10 +167,12 @@ mod tests {
             stored: None,
             known_until: None,
             newest_commit: None,
+            notable: None,
             parent: None,
             ..full.clone()
         };
-        for tags in [full, bare] {
+        let none = Tags { notable: Some(Notable::default()), ..bare.clone() };
+        for tags in [full, bare, none] {
             assert_eq!(Tags::of(&tags.to_metadata()), Some(tags));
         }
         assert_eq!(Tags::of(&BTreeMap::new()), None);
@@ -159,6 +188,7 @@ mod tests {
             witnessed,
             known_until: None,
             newest_commit,
+            notable: None,
             parent: None,
         };
         let received = Tags { known_until: "2026-11-20T11:30:00Z".parse().ok(), ..tags(false, commit) };

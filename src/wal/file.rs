@@ -267,7 +267,8 @@ impl<'f> Reading<'f> {
             completed: self.completed,
             witnessed: self.witnessed,
             known_until: None,
-            newest_commit: self.commits.and_then(|commits| commits.newest()),
+            newest_commit: self.commits.as_ref().and_then(CommitScan::newest),
+            notable: self.commits.as_ref().map(CommitScan::notable),
             parent: parent(self.of, &self.text)?,
         })
     }

@@ -1,0 +1,211 @@
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::wal_header::{Fields, PAGE_HEADER};
+use crate::model::Lsn;
+
+/// Bytes at a record's begin that hold what is asked of a commit.
+pub(super) const HEAD: usize = 48;
+/// Bytes before a record's own contents.
+pub(super) const HEADER: usize = 24;
+/// Where its sum is, in its header.
+const SUM: usize = 20;
+/// The resource manager of the log itself.
+const LOG: u8 = 0;
+/// Of transactions.
+pub(super) const TRANSACTIONS: u8 = 1;
+/// Of tablespaces.
+const TABLESPACES: u8 = 5;
+/// Of a transaction's info, what was done.
+const OPERATION: u8 = 0x70;
+/// Of any other record's.
+const INFO: u8 = 0xF0;
+pub(super) const COMMIT: u8 = 0x00;
+const ABORT: u8 = 0x20;
+const COMMIT_PREPARED: u8 = 0x30;
+const ABORT_PREPARED: u8 = 0x40;
+const PARAMETER_CHANGE: u8 = 0x60;
+const RESTORE_POINT: u8 = 0x70;
+const TABLESPACE_CREATE: u8 = 0x00;
+/// 2000-01-01, in seconds since 1970.
+pub(super) const EPOCH: i64 = 946_684_800;
+
+/// What a restore has to know of a record, beside the times of commits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// It makes a tablespace, where its own path says.
+    Tablespace,
+    /// A name was given to the position.
+    RestorePoint,
+    /// The server's limits that a recovery needs.
+    Parameters,
+}
+
+impl Kind {
+    pub(super) fn of(manager: u8, info: u8) -> Option<Self> {
+        match (manager, info & INFO) {
+            (TABLESPACES, TABLESPACE_CREATE) => Some(Self::Tablespace),
+            (LOG, RESTORE_POINT) => Some(Self::RestorePoint),
+            (LOG, PARAMETER_CHANGE) => Some(Self::Parameters),
+            _ => None,
+        }
+    }
+}
+
+/// Of which kinds there are records in some log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Notable {
+    pub tablespace: bool,
+    pub restore_point: bool,
+    pub parameters: bool,
+}
+
+impl Notable {
+    pub(super) fn note(&mut self, kind: Kind) {
+        match kind {
+            Kind::Tablespace => self.tablespace = true,
+            Kind::RestorePoint => self.restore_point = true,
+            Kind::Parameters => self.parameters = true,
+        }
+    }
+}
+
+/// A record that makes a tablespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MadeTablespace {
+    pub at: Lsn,
+    pub oid: u32,
+    /// Empty where it is made in the data directory itself.
+    pub path: String,
+}
+
+/// The limits of a server that wrote the log, by the names of its settings.
+pub type Parameters = [(&'static str, i64); 5];
+
+/// A record, or its begin.
+#[derive(Clone, Copy, Debug)]
+pub struct Record<'r> {
+    pub begins: Lsn,
+    pub ends: Lsn,
+    pub(super) length: usize,
+    pub(super) bytes: &'r [u8],
+    pub(super) little_endian: bool,
+}
+
+impl Record<'_> {
+    pub fn kind(&self) -> Option<Kind> {
+        Kind::of(*self.bytes.get(17)?, *self.bytes.get(16)?)
+    }
+
+    /// The number of the transaction that wrote it, without the epoch.
+    pub fn transaction(&self) -> u32 {
+        self.fields().u32(4)
+    }
+
+    /// When a transaction ended by it, and whether it was committed.
+    pub fn transaction_end(&self) -> Option<(DateTime<Utc>, bool)> {
+        let operation = self.bytes.get(16)? & OPERATION;
+        let ends = matches!(operation, COMMIT | COMMIT_PREPARED | ABORT | ABORT_PREPARED);
+        if *self.bytes.get(17)? != TRANSACTIONS || !ends {
+            return None;
+        }
+        let at = self.contents()?;
+        self.bytes.get(at..at + 8)?;
+        let time = DateTime::from_timestamp(EPOCH, 0)?;
+        let time = time.checked_add_signed(TimeDelta::microseconds(self.fields().i64(at)))?;
+        Some((time, matches!(operation, COMMIT | COMMIT_PREPARED)))
+    }
+
+    /// The tablespace that it makes. `None` also where its sum is not right: no server replays it.
+    pub fn tablespace(&self) -> Option<MadeTablespace> {
+        if self.kind()? != Kind::Tablespace || !self.is_intact() {
+            return None;
+        }
+        let at = self.contents()?;
+        let path = self.bytes.get(at + 4..)?;
+        let path = path.split(|byte| *byte == 0).next().unwrap_or_default();
+        let path = String::from_utf8_lossy(path).into_owned();
+        Some(MadeTablespace { at: self.begins, oid: self.fields().u32(at), path })
+    }
+
+    /// The name that it gives to its position.
+    pub fn restore_point(&self) -> Option<String> {
+        if self.kind()? != Kind::RestorePoint || !self.is_intact() {
+            return None;
+        }
+        let name = self.bytes.get(self.contents()? + 8..)?;
+        let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
+        Some(String::from_utf8_lossy(name).into_owned())
+    }
+
+    pub fn parameters(&self) -> Option<Parameters> {
+        if self.kind()? != Kind::Parameters || !self.is_intact() {
+            return None;
+        }
+        let at = self.contents()?;
+        self.bytes.get(at..at + 20)?;
+        let value = |n: usize| i64::from(self.fields().u32(at + 4 * n).cast_signed());
+        Some([
+            ("max_connections", value(0)),
+            ("max_worker_processes", value(1)),
+            ("max_wal_senders", value(2)),
+            ("max_prepared_transactions", value(3)),
+            ("max_locks_per_transaction", value(4)),
+        ])
+    }
+
+    /// What has to be written where so that a tablespace is made in the data directory itself: there, a server
+    /// takes the directory or link that is in its place already.
+    pub fn moved_inside(&self, page_size: usize) -> Vec<(Lsn, Vec<u8>)> {
+        let Some(at) = self.tablespace().and_then(|_| self.contents()) else { return vec![] };
+        let mut bytes = self.bytes.to_vec();
+        bytes[at + 4..].fill(0);
+        let sum = checksum(&bytes);
+        let sum = if self.little_endian { sum.to_le_bytes() } else { sum.to_be_bytes() };
+        bytes[SUM..HEADER].copy_from_slice(&sum);
+        self.laid_out(&bytes, page_size as u64)
+    }
+
+    /// A record's bytes as they lie on pages.
+    fn laid_out(&self, bytes: &[u8], page_size: u64) -> Vec<(Lsn, Vec<u8>)> {
+        let (mut at, mut rest, mut parts) = (self.begins.0, bytes, Vec::new());
+        while !rest.is_empty() {
+            let room = usize::try_from(page_size - at % page_size).unwrap_or(usize::MAX).min(rest.len());
+            let (here, later) = rest.split_at(room);
+            parts.push((Lsn(at), here.to_vec()));
+            at = (at / page_size + 1) * page_size + PAGE_HEADER as u64;
+            rest = later;
+        }
+        parts
+    }
+
+    fn fields(&self) -> Fields<'_> {
+        Fields { bytes: self.bytes, little_endian: self.little_endian }
+    }
+
+    /// Where a record that touches no blocks has its contents. What comes first is where it came from, if it
+    /// was replicated, and how long the rest is.
+    fn contents(&self) -> Option<usize> {
+        let mut at = HEADER;
+        loop {
+            at += match self.bytes.get(at)? {
+                253 => 3,
+                252 => 5,
+                255 => return Some(at + 2),
+                254 => return Some(at + 5),
+                _ => return None,
+            };
+        }
+    }
+
+    fn is_intact(&self) -> bool {
+        self.bytes.len() == self.length
+            && self.length >= HEADER
+            && checksum(self.bytes) == self.fields().u32(SUM)
+    }
+}
+
+/// The sum of a whole record, as its header is to have it.
+pub(super) fn checksum(record: &[u8]) -> u32 {
+    let (header, contents) = record.split_at(HEADER.min(record.len()));
+    crc_fast::crc32_iscsi(&[contents, header.get(..SUM).unwrap_or_default()].concat())
+}
