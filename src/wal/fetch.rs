@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::ahead::Ahead;
 use super::archive::SUFFIXES;
 use super::cluster::{self, ClusterError};
+use super::confine::{Unconfined, confine};
 use super::pieces::{self, Pieces};
 use super::unpack::{Arrived, Proven, Unusable, place};
 use super::{Archive, Tags, large};
@@ -43,6 +44,8 @@ pub enum FetchError {
     Place { name: WalName, source: Unusable },
     #[error("failed to put `{name}` together from what was shipped of it")]
     Pieces { name: WalName, source: Unusable },
+    #[error("`{name}` is not for this recovery")]
+    Unconfined { name: WalName, source: Unconfined },
     #[error("failed to tell which cluster's log is meant{}", Lost::reasons(.0))]
     Whose(Vec<Lost>),
     #[error("failed to go on: a worker ended without a result")]
@@ -81,6 +84,9 @@ pub struct Fetcher {
     pub identities: Identities,
     /// What comes after is treated as absent: for a recovery that is to end just there.
     pub until: Option<Lsn>,
+    /// Where records make tablespaces that go where the data directory has a link for them. Any other record that
+    /// makes one is refused. `None`: the server makes them where it will.
+    pub mapped_tablespaces: Option<Vec<Lsn>>,
     /// Segments fetched ahead, at most.
     pub prefetch: usize,
     /// Files on their way at a time.
@@ -127,6 +133,26 @@ impl Fetcher {
     }
 
     async fn fetch_file(
+        &self,
+        cluster: Option<SystemIdentifier>,
+        name: WalName,
+        target: &Path,
+    ) -> Result<Fetched, FetchError> {
+        let fetched = self.fetch_whole_file(cluster, name, target).await?;
+        if let (WalName::Segment(segment), Some(mapped)) = (name, self.mapped_tablespaces.clone())
+            && !matches!(fetched, Fetched::Absent)
+        {
+            let path = target.to_owned();
+            let confined = blocking(move || confine(&path, segment, &mapped)).await?;
+            if let Err(source) = confined {
+                let _gone = std::fs::remove_file(target);
+                return Err(FetchError::Unconfined { name, source });
+            }
+        }
+        Ok(fetched)
+    }
+
+    async fn fetch_whole_file(
         &self,
         cluster: Option<SystemIdentifier>,
         name: WalName,

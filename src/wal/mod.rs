@@ -5,6 +5,7 @@
 //!   store's own answer: nothing is noted on this host, so nothing here can be wrong about it.
 //! - A file is never written over, but for a copy that is proven not to be what was stored there. The same file
 //!   again is a success; another one under its name, or one of another cluster, is refused.
+//! - What is fetched for a recovery that drctl prepared makes no tablespace but those the recovery knows.
 //! - A file appears on this host whole and proven, or not at all. It is called absent only where every
 //!   repository was asked, each could have it, and nothing later is there.
 //!
@@ -19,6 +20,7 @@ mod chain;
 mod check;
 pub mod cluster;
 pub mod configure;
+mod confine;
 mod fetch;
 mod file;
 mod horizon;
@@ -43,6 +45,7 @@ pub use archive::{Archive, Tags};
 pub use beside::Beside;
 pub use chain::{Follow, Gap, Holdings, Position, Reach, Stop, Stretch};
 pub use check::{Checked, check};
+pub use confine::Unconfined;
 pub use fetch::{FetchError, Fetched, Fetcher};
 pub use file::{FileError, SealedFile, WalFile, Whose};
 pub use horizon::Horizon;

@@ -5,7 +5,7 @@ use super::super::context::no_identity;
 use super::super::error::CommandError;
 use super::super::exit::Exit;
 use super::super::output::size;
-use crate::model::{Lsn, RepositoryName, SourceName, SystemIdentifier, WalName};
+use crate::model::{Lsn, RepositoryName, SourceName, SystemIdentifier, WalError, WalName};
 use crate::pipeline::Identities;
 use crate::postgres::system_identifier_in;
 use crate::wal::{FetchError, Fetched, Fetcher};
@@ -37,9 +37,24 @@ pub(super) struct FetchArgs {
     /// Treat everything from this position on as absent, so that a recovery ends there
     #[arg(long, value_name = "LSN")]
     until: Option<Lsn>,
+    /// The positions of records that create tablespaces, with commas between them, or `none`: these are created where the
+    /// data directory has a link for them, instead of at the path in the record; a segment with any other is
+    /// refused. `drctl restore` sets it, since recovery would write to the live server's directories
+    #[arg(long, value_name = "LSN,…|none", value_parser = positions)]
+    mapped_tablespaces: Option<Positions>,
     /// Whose log [default: that of the data directory this is run in]
     #[arg(long, value_name = "NUMBER")]
     system_identifier: Option<SystemIdentifier>,
+}
+
+#[derive(Clone, Debug)]
+struct Positions(Vec<Lsn>);
+
+fn positions(text: &str) -> Result<Positions, WalError> {
+    if text == "none" {
+        return Ok(Positions(vec![]));
+    }
+    text.split(',').map(str::parse).collect::<Result<_, _>>().map(Positions)
 }
 
 pub(super) async fn run(args: FetchArgs, context: &Context) -> Result<Exit, CommandError> {
@@ -72,6 +87,7 @@ pub(super) async fn run(args: FetchArgs, context: &Context) -> Result<Exit, Comm
         repositories: context.repositories_with(&asked, super::patience()).await,
         identities,
         until: args.until,
+        mapped_tablespaces: args.mapped_tablespaces.map(|positions| positions.0),
         prefetch: archiving.prefetch,
         parallel: archiving.parallel,
         cancel: context.cancel.clone(),
@@ -115,6 +131,8 @@ fn failed(error: FetchError) -> CommandError {
         FetchError::Gap { .. } => CommandError::failed(error)
             .hint("A copy may have it: `drctl wal status` shows what each has, and `drctl copies sync` completes them.")
             .hint("To recover up to the gap, give PostgreSQL a target before it."),
+        FetchError::Unconfined { .. } => CommandError::failed(error)
+            .hint("Nothing was written there. Run the same `drctl restore` again: its plan then has the tablespace, and the recovery resumes."),
         FetchError::Unfetched { .. } => CommandError::failed(error)
             .hint("To recover without a repository that is gone, name the others with `--from`."),
         error => CommandError::failed(error),
