@@ -29,6 +29,7 @@ pub mod output;
 mod policy;
 mod progress;
 mod rds;
+mod recovery;
 mod restore;
 mod show;
 mod status;

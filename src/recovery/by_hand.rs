@@ -38,6 +38,20 @@ pub(super) fn text(plan: &RecoveryPlan) -> String {
     if !plan.tablespaces.is_empty() {
         lines.push(format!("    rm -f {to}/tablespace_map   # it names where the tablespaces were"));
     }
+    for space in plan.tablespaces.iter().filter(|space| space.made_at.is_some()) {
+        lines.extend([
+            format!(
+                "   The WAL creates tablespace {} during replay, and without drctl just where it was:",
+                space.oid
+            ),
+            format!(
+                "   {}. Never do this on the host of the live cluster. Make the directory first:",
+                space.was
+            ),
+            String::new(),
+            format!("    mkdir -p {0} && chown postgres: {0}", shell(&space.was)),
+        ]);
+    }
     let decrypt = if sealed { "age -d -i /path/to/identity.txt" } else { "cat" };
     let ending = if sealed { ".zst.age" } else { ".zst" };
     let fetch = format!(
@@ -63,6 +77,13 @@ pub(super) fn text(plan: &RecoveryPlan) -> String {
         format!("    pg_ctl -D {to} -l {to}/recovery.log start"),
         "    psql -c 'SELECT pg_is_in_recovery(), pg_last_wal_replay_lsn(), pg_last_xact_replay_timestamp()'"
             .to_owned(),
+        String::new(),
+        "4. When it is out of recovery, take `restore_command` and what begins with `recovery_target` out of".to_owned(),
+        "   postgresql.auto.conf again: a standby that is made of it would end at the same target. When it takes".to_owned(),
+        "   the place of the cluster that was backed up, take the rest of what drctl wrote there out, too, and".to_owned(),
+        "   restart it. Both at once, shown first and done with --apply:".to_owned(),
+        String::new(),
+        format!("    drctl recovery release {to}"),
     ]);
     lines.iter().map(|line| format!("{line}\n")).collect()
 }
@@ -103,8 +124,7 @@ fn combined(plan: &RecoveryPlan, to: &str) -> Vec<String> {
     }
     let last = backups.len() - 1;
     let mapped: String = plan
-        .tablespaces
-        .iter()
+        .backed_up()
         .map(|planned| {
             let to = shell(&planned.to.to_string_lossy());
             format!("--tablespace-mapping={}={to} ", space(last, planned.oid))

@@ -99,7 +99,7 @@ fn command(plan: &RecoveryPlan, program: Program) -> Program {
     // Made durable with everything else.
     let mut program = program.arg("--no-sync").arg(output(plan));
     let last = plan.chain.len();
-    for space in &plan.tablespaces {
+    for space in plan.backed_up() {
         let (from, to) = (tablespace_part(plan, last, space.oid), space.to.join(WORK).join(RESULT));
         let mapping = format!("--tablespace-mapping={}={}", mapped(&from), mapped(&to));
         program = program.arg(mapping);
@@ -118,7 +118,7 @@ fn take_over(plan: &RecoveryPlan) -> Result<(), RecoveryError> {
     let result = work.join(RESULT);
     let control = (result.join(CONTROL), result.join(CONTROL_KEPT));
     fs::rename(&control.0, &control.1).map_err(|source| wrote(&control.1, source))?;
-    for space in &plan.tablespaces {
+    for space in plan.backed_up() {
         let link = result.join(TABLESPACES).join(space.oid.to_string());
         fs::remove_file(&link).map_err(|source| wrote(&link, source))?;
         let work = space.to.join(WORK);

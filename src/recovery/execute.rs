@@ -1,6 +1,7 @@
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, chown, lchown};
+use std::os::unix::fs::{DirBuilderExt as _, chown, lchown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,8 +12,8 @@ use super::here::{Hold, MARKER, Marker, Place, Standing};
 use super::plan::RecoveryPlan;
 use super::unpack::{CONTROL, CONTROL_KEPT, Unpacked, Unpacker, What, create};
 use super::{
-    Aftermath, Failure, RecoveryError, Refusal, Report, Run, ServerLeft, VERB, by_hand, combine, reuse,
-    settings, start,
+    Aftermath, Failure, RecoveryError, Refusal, Report, Run, ServerLeft, VERB, by_hand, combine, release,
+    resume, reuse, settings, start,
 };
 use crate::event::{Event, Phase};
 use crate::model::{Artifact, Manifest, RepositoryName};
@@ -20,6 +21,8 @@ use crate::pipeline::Counting;
 use crate::repository::Phases;
 use crate::source::base::BASE;
 
+const CONFIGURATION: &str = "postgresql.conf";
+const WAL: &str = "pg_wal";
 const TOLD_EVERY: Duration = Duration::from_millis(250);
 
 impl Run {
@@ -44,7 +47,7 @@ impl Run {
                 started,
                 phases: phases.ended(),
                 seconds: (self.clock.now() - begun).as_seconds_f64().max(0.0),
-                notes: plan.notes.clone(),
+                notes: plan.notes.iter().chain(&state.notes).cloned().chain([apart_note(&plan)]).collect(),
             }),
             Err(source) => {
                 let phase = phases.current();
@@ -69,6 +72,9 @@ impl Run {
         state: &mut State,
     ) -> Result<(Unpacked, RepositoryName, Option<start::Started>), RecoveryError> {
         phases.begin(Phase::Prepare);
+        if plan.resumes {
+            return self.resume(plan, phases, state).await;
+        }
         self.prepare(plan, state).await?;
         phases.begin(Phase::Fetch);
         let (unpacked, repository) = self.unpack(plan).await?;
@@ -77,7 +83,7 @@ impl Run {
             self.combine(plan).await?;
         }
         phases.begin(Phase::Settings);
-        write_settings(plan)?;
+        state.notes.extend(write_settings(plan)?);
         phases.begin(Phase::Publish);
         self.check_interruption()?;
         let publishing = {
@@ -91,14 +97,57 @@ impl Run {
             state.is_whole = true;
         }
         published?;
-        let started = match &plan.steps.start {
-            Some(_) => {
-                phases.begin(Phase::Recover);
-                Some(start::start(self, plan, &mut state.server).await?)
-            }
-            None => None,
-        };
+        let started = self.start(plan, phases, state).await?;
         Ok((unpacked, repository, started))
+    }
+
+    async fn start(
+        &self,
+        plan: &RecoveryPlan,
+        phases: &mut Phases<'_>,
+        state: &mut State,
+    ) -> Result<Option<start::Started>, RecoveryError> {
+        if plan.steps.start.is_none() {
+            return Ok(None);
+        }
+        phases.begin(Phase::Recover);
+        let started = start::start(self, plan, &mut state.server, &mut state.notes).await?;
+        // It is proven, whatever becomes of the file.
+        if let Err(error) = end_recovery(&plan.to) {
+            let words = format!(
+                "the settings of the recovery could not be taken out of {} ({error}): `drctl recovery release` does it, before a standby is made",
+                release::FILE
+            );
+            self.events.warning(words.clone());
+            state.notes.push(words);
+        }
+        Ok(Some(started))
+    }
+
+    /// Goes on with what stands there: only what recovery is told is new.
+    async fn resume(
+        &self,
+        plan: &RecoveryPlan,
+        phases: &mut Phases<'_>,
+        state: &mut State,
+    ) -> Result<(Unpacked, RepositoryName, Option<start::Started>), RecoveryError> {
+        state.is_whole = true;
+        let held = resume::hold(&plan.to).map_err(|source| wrote(&plan.to, source))?;
+        let _held = held.ok_or_else(|| came_first(&plan.to))?;
+        for space in &plan.tablespaces {
+            let path = &space.to;
+            let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+            made.and_then(|()| own_folder(path, plan)).map_err(|source| wrote(path, source))?;
+        }
+        phases.begin(Phase::Settings);
+        let known = serde_json::to_vec(&resume::State::of(plan)).unwrap_or_default();
+        // In place: whoever holds it holds the file.
+        fs::write(plan.to.join(resume::STATE), known).map_err(|source| wrote(&plan.to, source))?;
+        write_recovery(plan)?;
+        let started = self.start(plan, phases, state).await?;
+        let repository = plan.repositories.first().cloned();
+        let none = || RecoveryError::Fetch { artifact: BASE.to_owned(), tries: vec![] };
+        Ok((Unpacked::default(), repository.ok_or_else(none)?, started))
     }
 
     /// Makes the directories, and marks them as what they are until they are whole.
@@ -114,7 +163,7 @@ impl Run {
             // Once more: someone may have come first.
             match Place::look(directory)?.standing {
                 Standing::Absent | Standing::Empty => {}
-                Standing::Data | Standing::Restored
+                Standing::Data | Standing::Restored | Standing::Begun(_)
                     if plan.changes
                         && (directory == plan.to || reuse::is_tablespace_of(&plan.to, directory)) =>
                 {
@@ -293,6 +342,14 @@ impl Run {
     }
 }
 
+/// What a restored server lives with until it is let go.
+fn apart_note(plan: &RecoveryPlan) -> String {
+    format!(
+        "it archives nothing, follows nobody and waits for no standby: before it takes production's place, `drctl recovery release {}` takes that out of its configuration (shown first, done with --apply); then restart it and take a base backup at once",
+        crate::postgres::shell(&plan.to.to_string_lossy())
+    )
+}
+
 /// Something to be unpacked, and where to.
 struct Archive<'p> {
     tar: &'p Artifact,
@@ -345,10 +402,18 @@ struct State {
     changes: bool,
     is_whole: bool,
     server: ServerLeft,
+    /// What a person should know afterwards.
+    notes: Vec<String>,
 }
 
 fn directories(plan: &RecoveryPlan) -> impl Iterator<Item = &Path> {
-    std::iter::once(plan.to.as_path()).chain(plan.tablespaces.iter().map(|space| space.to.as_path()))
+    std::iter::once(plan.to.as_path()).chain(apart(plan))
+}
+
+/// Those beside the data directory.
+fn apart(plan: &RecoveryPlan) -> impl Iterator<Item = &Path> {
+    let wal = plan.wal_directory.as_deref().filter(|_| !plan.steps.keeps_wal_directory);
+    plan.tablespaces.iter().map(|space| space.to.as_path()).chain(wal)
 }
 
 fn came_first(directory: &Path) -> RecoveryError {
@@ -378,10 +443,11 @@ fn write_new(path: &Path, text: &[u8], plan: &RecoveryPlan) -> Result<(), Recove
     written.map_err(|source| wrote(path, source))
 }
 
-/// What the server is told, and what people are.
-fn write_settings(plan: &RecoveryPlan) -> Result<(), RecoveryError> {
+/// What the server is told, and what people are. Gives what was taken out of its configuration.
+fn write_settings(plan: &RecoveryPlan) -> Result<Vec<String>, RecoveryError> {
     let to = &plan.to;
-    for name in ["postgresql.conf", "pg_hba.conf", "pg_ident.conf"] {
+    let mut taken = Vec::new();
+    for name in [CONFIGURATION, "pg_hba.conf", "pg_ident.conf"] {
         let path = to.join(name);
         let known = plan.steps.facts.files.iter().find(|file| file.name == name);
         let text = match known {
@@ -391,49 +457,121 @@ fn write_settings(plan: &RecoveryPlan) -> Result<(), RecoveryError> {
                     let aside = to.join(format!("{name}.not-in-use"));
                     fs::rename(&path, &aside).map_err(|source| wrote(&aside, source))?;
                 }
-                settings::own_file(file)
+                let own = settings::own_file(file);
+                taken.extend(own.taken.into_iter().map(|setting| (name.to_owned(), setting)));
+                own.text
             }
-            None if path.exists() => {
-                if name == "postgresql.conf" {
-                    stay_inside(&path)?;
-                }
-                continue;
-            }
+            None if path.exists() => continue,
             None if name == "pg_hba.conf" => "local all all peer\n".to_owned(),
             None => String::new(),
         };
         write_new(&path, text.as_bytes(), plan)?;
     }
-    let auto = to.join("postgresql.auto.conf");
-    let text = settings::recovery(plan, &plan.steps.facts, &plan.steps.command);
-    let appended = fs::OpenOptions::new().append(true).create(true).mode(0o600).open(&auto);
-    let appended = appended.and_then(|mut file| {
-        file.write_all(text.as_bytes())?;
-        plan.steps.owner.map_or(Ok(()), |(user, group)| chown(&auto, Some(user), Some(group)))?;
-        file.sync_all()
-    });
-    appended.map_err(|source| wrote(&auto, source))?;
+    taken.extend(stay_inside(to)?);
+    write_new(
+        &to.join(resume::STATE),
+        &serde_json::to_vec(&resume::State::of(plan)).unwrap_or_default(),
+        plan,
+    )?;
+    write_recovery(plan)?;
+    write_new(&to.join(by_hand::FILE), by_hand::text(plan).as_bytes(), plan)?;
+    write_new(&to.join("recovery.signal"), b"", plan)?;
+    move_wal(plan).map_err(|source| wrote(&to.join(WAL), source))?;
+    let said = |(file, setting)| {
+        format!("{file} named what is not this server's, and is without it (`#drctl:`): {setting}")
+    };
+    Ok(taken.into_iter().map(said).collect())
+}
+
+/// What recovery is told, in place of what an earlier try was, and where the tablespaces are.
+fn write_recovery(plan: &RecoveryPlan) -> Result<(), RecoveryError> {
+    let auto = plan.to.join(release::FILE);
+    let was = match fs::read(&auto) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(vec![]),
+        bytes => bytes,
+    };
+    let was = was.map_err(|source| wrote(&auto, source))?;
+    let (was, _) = release::without_ours(&String::from_utf8_lossy(&was));
+    let text = was + &settings::recovery(plan, &plan.steps.facts, &plan.steps.command);
+    release::replace(&auto, &text, plan.steps.owner).map_err(|source| wrote(&auto, source))?;
     for space in &plan.tablespaces {
-        let link = to.join(format!("pg_tblspc/{}", space.oid));
+        let link = plan.to.join(format!("pg_tblspc/{}", space.oid));
+        if fs::read_link(&link).is_ok_and(|target| target == space.to) {
+            continue;
+        }
         let made = std::os::unix::fs::symlink(&space.to, &link).and_then(|()| match plan.steps.owner {
             Some((user, group)) => lchown(&link, Some(user), Some(group)),
             None => Ok(()),
         });
         made.map_err(|source| wrote(&link, source))?;
     }
-    write_new(&to.join(by_hand::FILE), by_hand::text(plan).as_bytes(), plan)?;
-    write_new(&to.join("recovery.signal"), b"", plan)
+    Ok(())
 }
 
-/// Takes out of the configuration what names another directory.
-fn stay_inside(path: &Path) -> Result<(), RecoveryError> {
-    let changed = fs::read(path).and_then(|bytes| {
+/// Puts the directory for the log where it is to be, with a link in its place.
+fn move_wal(plan: &RecoveryPlan) -> io::Result<()> {
+    let Some(there) = &plan.wal_directory else { return Ok(()) };
+    let (here, owner) = (plan.to.join(WAL), plan.steps.owner);
+    let status = there.join("archive_status");
+    match fs::DirBuilder::new().mode(0o700).create(&status) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    if let Some((user, group)) = owner {
+        chown(&status, Some(user), Some(group))?;
+    }
+    fs::remove_dir_all(&here)?;
+    std::os::unix::fs::symlink(there, &here)?;
+    owner.map_or(Ok(()), |(user, group)| lchown(&here, Some(user), Some(group)))
+}
+
+/// Takes out of the configuration what names another directory: of each file, and what it includes. Gives the files
+/// and the settings.
+fn stay_inside(to: &Path) -> Result<Vec<(String, String)>, RecoveryError> {
+    let mut taken = Vec::new();
+    let mut files = vec![to.join(CONFIGURATION), to.join(release::FILE)];
+    let mut seen = BTreeSet::new();
+    while let Some(path) = files.pop() {
+        if !seen.insert(path.clone()) || !path.is_file() {
+            continue;
+        }
+        let folder = path.parent().unwrap_or(to).to_owned();
+        let target = |included: &str| folder.join(included);
+        // A link that leads out of the directory is not its own either.
+        let is_inside = |included: &str| {
+            let target = target(included).canonicalize();
+            target.is_ok_and(|target| to.canonicalize().is_ok_and(|to| target.starts_with(to)))
+        };
+        let bytes = fs::read(&path).map_err(|source| wrote(&path, source))?;
         let text = String::from_utf8_lossy(&bytes);
-        let inner = settings::inner_file(&text);
-        // The same file: its owner and mode stay.
-        if inner.lines().eq(text.lines()) { Ok(()) } else { fs::write(path, inner) }
-    });
-    changed.map_err(|source| wrote(path, source))
+        let inner = settings::inner_file(&text, is_inside);
+        if !inner.taken.is_empty() {
+            // The same file: its owner and mode stay.
+            fs::write(&path, &inner.text).map_err(|source| wrote(&path, source))?;
+        }
+        let name = path.strip_prefix(to).unwrap_or(&path).display().to_string();
+        taken.extend(inner.taken.into_iter().map(|setting| (name.clone(), setting)));
+        for include in inner.includes {
+            let target = target(&include.path);
+            if include.is_folder {
+                let entries = fs::read_dir(&target).map_err(|source| wrote(&target, source))?;
+                let paths = entries.flatten().map(|entry| entry.path());
+                files.extend(paths.filter(|path| path.extension().is_some_and(|ending| ending == "conf")));
+            } else {
+                files.push(target);
+            }
+        }
+    }
+    Ok(taken)
+}
+
+/// Takes out again what only the recovery needs: a standby that is made of this server would obey it, too.
+fn end_recovery(to: &Path) -> io::Result<()> {
+    let auto = to.join(release::FILE);
+    let text = fs::read_to_string(&auto)?;
+    let (kept, _) = release::recovered(&text);
+    release::replace(&auto, &kept, None)?;
+    resume::end(to)
 }
 
 /// Makes everything durable, then puts the control file in its place, which makes it a data directory.
@@ -443,8 +581,8 @@ fn publish(plan: &RecoveryPlan) -> Result<(), RecoveryError> {
         synced.map_err(|source| wrote(directory, source))?;
     }
     // A tablespace that is in use must not look like something left over.
-    for space in &plan.tablespaces {
-        unmark(&space.to)?;
+    for directory in apart(plan) {
+        unmark(directory)?;
     }
     let control = plan.to.join(CONTROL);
     let placed = fs::rename(plan.to.join(CONTROL_KEPT), &control)

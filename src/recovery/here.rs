@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::combine::{COMBINE, VERIFY};
-use super::{RecoveryError, Request, by_hand, reuse};
+use super::{RecoveryError, Request, by_hand, resume, reuse};
 use crate::model::{RepositoryName, SystemIdentifier};
 use crate::platform::{CancellationToken, Program, free_space};
 use crate::postgres::Tools;
@@ -80,6 +80,8 @@ pub(super) enum Standing {
     AtWork(String),
     /// A cluster that drctl has put there, whether or not it was started since.
     Restored,
+    /// The same, and its recovery did not come to its end.
+    Begun(resume::State),
     Data,
     NotADirectory,
 }
@@ -100,6 +102,11 @@ pub(super) struct Place {
 }
 
 impl Place {
+    /// What a restore put there whose recovery did not come to its end.
+    pub(super) fn begun(&self) -> Option<&resume::State> {
+        if let Standing::Begun(state) = &self.standing { Some(state) } else { None }
+    }
+
     pub(super) fn look(path: &Path) -> Result<Self, RecoveryError> {
         let failed = |source| RecoveryError::Look { path: path.to_owned(), source };
         let resolved = resolve(path).map_err(failed)?;
@@ -170,7 +177,9 @@ fn standing(path: &Path) -> io::Result<Standing> {
                 (Some(_), None) => Standing::LeftOver(run),
             })
         }
-        _ if path.join(by_hand::FILE).exists() => Ok(Standing::Restored),
+        _ if path.join(by_hand::FILE).exists() => {
+            Ok(resume::look(path).map_or(Standing::Restored, Standing::Begun))
+        }
         _ => Ok(Standing::Data),
     }
 }
@@ -208,6 +217,10 @@ pub(super) struct Here {
     pub(super) to: Place,
     /// In the order of the backup's tablespaces.
     pub(super) tablespaces: Vec<Place>,
+    /// Where `pg_wal` is to go.
+    pub(super) wal: Option<Place>,
+    /// Where that of the data directory is that is changed.
+    pub(super) wal_link: Option<PathBuf>,
     pub(super) is_root: bool,
     /// Server programs, each complete.
     pub(super) servers: Vec<Tools>,
@@ -239,7 +252,7 @@ impl Here {
             None => vec![],
         };
         let to = Place::look(&request.to)?;
-        let is_data = matches!(to.standing, Standing::Data | Standing::Restored);
+        let is_data = matches!(to.standing, Standing::Data | Standing::Restored | Standing::Begun(_));
         let is_changed = is_data || matches!(to.standing, Standing::Changed(_));
         let look = |path: &Path| {
             reuse::Standing::look(path)
@@ -253,6 +266,8 @@ impl Here {
                 0
             },
             reusable: if request.delta && is_data { look(&to.path)? } else { None },
+            wal: request.wal_directory.as_deref().map(Place::look).transpose()?,
+            wal_link: if request.delta && is_changed { reuse::wal_volume(&to.path) } else { None },
             to,
             tablespaces: tablespaces
                 .iter()

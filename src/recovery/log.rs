@@ -75,7 +75,7 @@ impl Log {
         failed.map_or(Ok(None), Err)
     }
 
-    async fn tags_of(&self, names: &[WalName]) -> Result<Vec<Option<Tags>>, RecoveryError> {
+    pub(super) async fn tags_of(&self, names: &[WalName]) -> Result<Vec<Option<Tags>>, RecoveryError> {
         let asked = join_all(names.iter().map(|name| self.tags(*name))).await;
         asked.into_iter().collect::<Result<_, _>>().map_err(RecoveryError::Tags)
     }

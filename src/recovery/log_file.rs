@@ -72,7 +72,7 @@ pub(super) async fn commit_after(
     Ok(None)
 }
 
-fn is_of(name: WalName) -> Option<Segment> {
+pub(super) fn is_of(name: WalName) -> Option<Segment> {
     match name {
         WalName::Segment(segment) | WalName::Piece { segment, .. } => Some(segment),
         _ => None,
@@ -80,7 +80,7 @@ fn is_of(name: WalName) -> Option<Segment> {
 }
 
 /// What is on the way of a segment, of which these are the files.
-async fn content(
+pub(super) async fn content(
     run: &Run,
     log: &Log,
     reach: &Reach,

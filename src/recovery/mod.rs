@@ -12,9 +12,12 @@
 //! - Until everything is there, proven and durable, the directory has no `pg_control`, so that no server
 //!   starts in it, and a marker says what it is.
 //! - A chain is put together inside the directories that are filled, and compared with the server's own sums.
-//! - Nothing is written outside the directory and those that the plan names for tablespaces. No live path of
-//!   the cluster that was backed up is ever among them.
+//! - Nothing is written outside the directory and those that the plan names for tablespaces and for `pg_wal`. No live
+//!   path of the cluster that was backed up is ever among them: not by its configuration, and not by its log, whose
+//!   tablespaces go where the plan says.
 //! - The restored server archives nothing, follows nobody and waits for no standby.
+//! - What only the recovery needs is not in the configuration any more once it is proven: a standby that is made of
+//!   the server later follows it.
 //! - A server that was started has shown that it is out of recovery, where it ended and on which timeline.
 //!
 //! *Not here.* Restoring dumps ([`crate::restore`]); which log there is ([`crate::wal`]).
@@ -29,10 +32,13 @@ mod here;
 mod log;
 mod log_file;
 mod objections;
+mod parted;
 mod plan;
 mod proof;
 mod refusal;
+mod release;
 mod request;
+mod resume;
 mod reuse;
 mod run;
 mod settings;
@@ -41,12 +47,14 @@ mod survey;
 mod target;
 mod timelines;
 mod unpack;
+mod way;
 mod window;
 
 pub use error::RecoveryError;
 pub use here::Owner;
 pub use plan::{Goal, RecoveryPlan, TablespacePlan, plan};
 pub use refusal::{Refusal, RefusalClass};
+pub use release::{Release, ReleaseError, release};
 pub use request::{Mapping, Request, RestoreCommand, Start, Which};
 pub use run::{Aftermath, Failure, Report, Run, ServerLeft, VERB};
 pub use start::Started;

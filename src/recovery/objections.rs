@@ -7,6 +7,10 @@ use super::plan::{TablespacePlan, room, sizes};
 use super::survey::Situation;
 use super::{Refusal, Request, reuse};
 use crate::model::SystemIdentifier;
+use crate::postgres::MadeTablespace;
+
+/// The first major that makes a tablespace whose record has no path where the data directory has a link for it.
+const MAPS_SINCE: u32 = 15;
 
 const LIVE: &str = "where the cluster that was backed up has its data";
 
@@ -17,14 +21,14 @@ pub(super) fn objections(
     major: u32,
 ) -> Vec<Refusal> {
     let Situation { base, here, .. } = situation;
-    let physical = &base.physical;
     let mut refusals = Vec::new();
     if let (Some(full), None) = (situation.parents.first(), &here.combining) {
         let (backup, full) = (base.manifest.id.clone(), full.manifest.id.clone());
         refusals.push(Refusal::NoCombine { backup, full, major });
     }
     refusals.extend(unknown_mappings(request, situation));
-    let places: Vec<&Place> = std::iter::once(&here.to).chain(&here.tablespaces).collect();
+    refusals.extend(unmappable(situation, major));
+    let places: Vec<&Place> = std::iter::once(&here.to).chain(&here.tablespaces).chain(&here.wal).collect();
     for (place, asked) in places.iter().zip(asked(request, tablespaces)) {
         refusals.extend(place_objection(place, request, situation));
         if !asked.is_absolute() {
@@ -33,7 +37,7 @@ pub(super) fn objections(
         if place.path.to_string_lossy().contains(['\n', '\r']) {
             refusals.push(Refusal::LineBreak(place.path.clone()));
         }
-        for space in &physical.tablespaces {
+        for space in &situation.tablespaces {
             let live = Path::new(&space.location);
             if let Some(relation) = relation(&place.path, live) {
                 let (path, of) = (place.path.clone(), live.to_owned());
@@ -70,11 +74,34 @@ fn asked<'a>(request: &'a Request, tablespaces: &'a [TablespacePlan]) -> impl It
             .find(|mapping| mapping.which == space.oid.to_string() || mapping.which == space.was);
         mapping.map_or(space.to.as_path(), |mapping| mapping.directory.as_path())
     });
-    std::iter::once(request.to.as_path()).chain(mapped)
+    std::iter::once(request.to.as_path()).chain(mapped).chain(request.wal_directory.as_deref())
+}
+
+/// Whether what stands there is gone on with: the same backup, and its recovery is open.
+pub(super) fn resumes(request: &Request, situation: &Situation) -> bool {
+    let begun = situation.here.to.begun();
+    !request.delta && begun.is_some_and(|begun| begun.backup == situation.base.manifest.id)
+}
+
+/// Tablespaces that can be made nowhere but where the live cluster has them.
+fn unmappable(situation: &Situation, major: u32) -> Vec<Refusal> {
+    let way = &situation.way;
+    let refusal = |made: &MadeTablespace| {
+        let why = if major < MAPS_SINCE {
+            format!("PostgreSQL {major} creates it there, whatever link it finds")
+        } else if way.across.contains(&made.at) {
+            "its record crosses the border of two segments".to_owned()
+        } else {
+            return None;
+        };
+        let (oid, path, at) = (made.oid, made.path.clone(), made.at);
+        Some(Refusal::Unmappable { oid, path, at, why })
+    };
+    way.tablespaces.iter().filter_map(refusal).collect()
 }
 
 fn unknown_mappings(request: &Request, situation: &Situation) -> Vec<Refusal> {
-    let spaces = &situation.base.physical.tablespaces;
+    let spaces = &situation.tablespaces;
     let is_known = |which: &str| {
         spaces.iter().any(|s| s.oid.to_string() == which || Path::new(&s.location) == Path::new(which))
     };
@@ -87,6 +114,16 @@ fn unknown_mappings(request: &Request, situation: &Situation) -> Vec<Refusal> {
 
 fn place_objection(place: &Place, request: &Request, situation: &Situation) -> Option<Refusal> {
     let path = place.path.clone();
+    if resumes(request, situation) {
+        let begun = situation.here.to.begun();
+        if path == situation.here.to.path {
+            let file = reuse::process_file(&path);
+            return file.map(|file| Refusal::Runs { path, file });
+        }
+        if begun.is_some_and(|begun| begun.has(&path)) {
+            return None;
+        }
+    }
     if let Some(of) = place.inside.clone() {
         let what = "which is a data directory";
         return Some(Refusal::Overlaps { path, relation: "is inside", of, what });
@@ -98,14 +135,16 @@ fn place_objection(place: &Place, request: &Request, situation: &Situation) -> O
         Standing::AtWork(run) => Some(Refusal::AtWork { path, run: run.clone() }),
         Standing::Changed(cluster) if request.delta => other_cluster(path, *cluster, situation),
         Standing::Changed(_) => Some(Refusal::HalfChanged(path)),
-        Standing::Data | Standing::Restored if let Some(found) = reusable(place, situation) => {
+        Standing::Data | Standing::Restored | Standing::Begun(_)
+            if let Some(found) = reusable(place, situation) =>
+        {
             match &found.process_file {
                 Some(file) => Some(Refusal::Runs { path, file: file.clone() }),
                 None => other_cluster(path, found.cluster, situation),
             }
         }
-        Standing::Data | Standing::Restored if place.is_reusable => None,
-        Standing::Restored => Some(Refusal::Restored(path)),
+        Standing::Data | Standing::Restored | Standing::Begun(_) if place.is_reusable => None,
+        Standing::Restored | Standing::Begun(_) => Some(Refusal::Restored(path)),
         Standing::Data => Some(Refusal::NotEmpty(path)),
         Standing::NotADirectory => Some(Refusal::NotADirectory { path }),
     }
@@ -135,6 +174,9 @@ fn relation(path: &Path, other: &Path) -> Option<&'static str> {
 /// Whether each file system has room for everything that goes there.
 fn space(situation: &Situation, tablespaces: &[TablespacePlan]) -> Vec<Refusal> {
     let Situation { base, here, .. } = situation;
+    if here.to.begun().is_some() && here.reusable.is_none() {
+        return vec![];
+    }
     let spaces: u64 = tablespaces.iter().map(|space| space.bytes + space.scratch_bytes).sum();
     let (plain, scratch) = sizes(situation);
     let data = (plain + scratch).saturating_sub(spaces);

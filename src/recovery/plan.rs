@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
@@ -12,7 +13,7 @@ use super::window::why;
 use super::{Request, RestoreCommand, Start, Target, objections};
 use crate::model::{
     Artifact, BackupId, ClusterFacts, Lsn, Manifest, Physical, RepositoryName, SourceName, SystemIdentifier,
-    Timeline,
+    Tablespace, Timeline,
 };
 use crate::postgres::Tools;
 use crate::wal::{Position, Stop};
@@ -38,6 +39,9 @@ pub struct TablespacePlan {
     pub oid: u32,
     pub was: String,
     pub to: PathBuf,
+    /// The position of the record that makes it; absent where it is in the backup.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub made_at: Option<Lsn>,
     pub bytes: u64,
     /// What a chain takes there beside it until it is put together.
     pub scratch_bytes: u64,
@@ -74,6 +78,9 @@ pub struct RecoveryPlan {
     pub log_from: Vec<RepositoryName>,
     pub to: PathBuf,
     pub tablespaces: Vec<TablespacePlan>,
+    /// Where `pg_wal` goes; absent where it is in the data directory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wal_directory: Option<PathBuf>,
     pub stored_bytes: u64,
     pub plain_bytes: u64,
     /// What a chain takes beside the result until it is put together.
@@ -82,6 +89,8 @@ pub struct RecoveryPlan {
     pub owner: Option<String>,
     pub start: bool,
     pub replaces_left_over: bool,
+    /// Its files are there already, of an earlier restore whose recovery did not come to its end.
+    pub resumes: bool,
     /// A data directory stands there, and is changed into what was backed up.
     pub changes: bool,
     /// What a person should know before.
@@ -105,6 +114,19 @@ pub(super) struct Steps {
     pub(super) command: RestoreCommand,
     /// The log on the way ends where its timeline is left.
     pub(super) leaves: bool,
+    /// The positions of records whose tablespaces are not made where they say.
+    pub(super) mapped: Vec<Lsn>,
+    /// What recovery will demand of the server's settings.
+    pub(super) limits: BTreeMap<&'static str, i64>,
+    /// What lies where `pg_wal` goes stays.
+    pub(super) keeps_wal_directory: bool,
+}
+
+impl RecoveryPlan {
+    /// Tablespaces that are in the backup.
+    pub(super) fn backed_up(&self) -> impl Iterator<Item = &TablespacePlan> {
+        self.tablespaces.iter().filter(|space| space.made_at.is_none())
+    }
 }
 
 /// Room for the log that a server has beside its data while it recovers.
@@ -127,8 +149,11 @@ pub fn plan(
             None
         }
     };
+    if goal.is_some() {
+        refusals.extend(situation.parted.clone());
+    }
     let major = manifest.server.as_ref().map_or(0, |server| server.major);
-    let tablespaces: Vec<TablespacePlan> = tablespace_directories(request, physical)
+    let tablespaces: Vec<TablespacePlan> = tablespace_directories(request, &situation.tablespaces)
         .into_iter()
         .zip(&here.tablespaces)
         .map(|((space, _), place)| {
@@ -138,6 +163,7 @@ pub fn plan(
                 oid: space.oid,
                 was: space.location.clone(),
                 to: place.path.clone(),
+                made_at: made_at(&situation, space.oid),
                 bytes,
                 scratch_bytes: if situation.parents.is_empty() { 0 } else { bytes },
             }
@@ -186,6 +212,8 @@ pub fn plan(
         owner: request.owner.as_ref().map(|owner| owner.name.clone()),
         start: request.start.is_some(),
         replaces_left_over: request.drop_leftovers,
+        resumes: objections::resumes(request, &situation),
+        wal_directory: here.wal.as_ref().map(|place| place.path.clone()).or(here.wal_link.clone()),
         changes: here.reusable.is_some() || matches!(here.to.standing, Standing::Changed(_)),
         notes: notes(request, &situation, &goal, server.is_some(), major),
         steps: Steps {
@@ -199,10 +227,20 @@ pub fn plan(
             server,
             command: request.command.clone(),
             leaves: reach.left_in().is_some(),
+            mapped: situation.way.mapped(),
+            limits: situation.way.limits.clone(),
+            keeps_wal_directory: here.wal.is_none(),
         },
         tablespaces,
         goal,
     })
+}
+
+/// Where a tablespace is made on the way that is not in the backup.
+fn made_at(situation: &Situation, oid: u32) -> Option<Lsn> {
+    let is_backed_up = situation.base.physical.tablespaces.iter().any(|space| space.oid == oid);
+    let made = situation.way.tablespaces.iter().find(|made| made.oid == oid);
+    made.filter(|_| !is_backed_up).map(|made| made.at)
 }
 
 /// What PostgreSQL is to be told, if the log leads there.
@@ -286,6 +324,7 @@ fn notes(request: &Request, situation: &Situation, goal: &Goal, has_server: bool
         ),
         _ => {}
     }
+    notes.extend(on_the_way(request, situation));
     for (backup, why) in &situation.passed {
         notes.push(format!("{backup} is not used: {why}"));
     }
@@ -341,6 +380,36 @@ fn notes(request: &Request, situation: &Situation, goal: &Goal, has_server: bool
     notes
 }
 
+/// What the WAL on the way has that a person should know.
+fn on_the_way(request: &Request, situation: &Situation) -> Vec<String> {
+    let way = &situation.way;
+    let mut notes = Vec::new();
+    if way.unread > 0 {
+        notes.push(format!(
+            "{} segments were archived without a note of their records, and are not read before: if one of them creates a tablespace, recovery stops before it, and the same command resumes",
+            way.unread
+        ));
+    }
+    if let (Some(back), Target::Time(_)) = (&way.set_back, &request.target) {
+        notes.push(format!(
+            "the server's clock was set back, from {} to {}, in or before segment {}: a time may be in the WAL twice, and recovery stops at the first commit that is later; `--to-lsn` and `--to-xid` name one position only",
+            shown(back.from),
+            shown(back.to),
+            back.segment
+        ));
+    }
+    if let [first, .., last] = &way.named[..] {
+        notes.push(format!(
+            "{} restore points on the way have that name: recovery stops at the first, {first}; `--to-lsn {last}` reaches the last",
+            way.named.len()
+        ));
+    }
+    if situation.here.wal_link.is_some() {
+        notes.push("`pg_wal` is a link to another directory, and stays one: its WAL is kept there as `pg_wal.before-RUN`".to_owned());
+    }
+    notes
+}
+
 /// What changing a data directory does to what stands there.
 fn changing(situation: &Situation) -> Vec<String> {
     let here = &situation.here;
@@ -367,18 +436,18 @@ fn changing(situation: &Situation) -> Vec<String> {
 /// Where each tablespace goes: where it is told to, or beside the data directory.
 pub(super) fn tablespace_directories<'p>(
     request: &Request,
-    physical: &'p Physical,
-) -> Vec<(&'p crate::model::Tablespace, PathBuf)> {
+    tablespaces: &'p [Tablespace],
+) -> Vec<(&'p Tablespace, PathBuf)> {
     let mut beside = request.to.file_name().unwrap_or_default().to_owned();
     beside.push("-tablespaces");
     let beside = request.to.with_file_name(beside);
-    let place = |space: &crate::model::Tablespace| {
+    let place = |space: &Tablespace| {
         let mapped = request.tablespaces.iter().find(|mapping| {
             mapping.which == space.oid.to_string() || Path::new(&mapping.which) == Path::new(&space.location)
         });
         mapped.map_or_else(|| beside.join(space.oid.to_string()), |mapping| mapping.directory.clone())
     };
-    physical.tablespaces.iter().map(|space| (space, place(space))).collect()
+    tablespaces.iter().map(|space| (space, place(space))).collect()
 }
 
 pub(super) fn of_tablespace(manifest: &Manifest, oid: u32) -> Option<&Artifact> {

@@ -6,7 +6,7 @@ use thiserror::Error;
 use super::by_hand::FILE;
 use super::target::shown;
 use super::{Branch, Window};
-use crate::model::{BackupId, RepositoryName, SourceName, SystemIdentifier, Timeline};
+use crate::model::{BackupId, Lsn, RepositoryName, SourceName, SystemIdentifier, Timeline};
 
 /// A reason against restoring. Nothing was touched.
 #[derive(Clone, Debug, Error)]
@@ -45,6 +45,22 @@ pub enum Refusal {
         listed_branches(.branches)
     )]
     Forked { newest: Timeline, branches: Vec<Branch> },
+    #[error(
+        "{target} is on two timelines: timeline {child} was forked at {left} and committed {} and timeline {other} has a commit of {}",
+        nothing_until(.begun), shown(*.committed)
+    )]
+    TwoTimelines {
+        target: String,
+        child: Timeline,
+        left: Lsn,
+        begun: Option<DateTime<Utc>>,
+        other: Timeline,
+        committed: DateTime<Utc>,
+    },
+    #[error("there is no restore point `{name}` in the archived WAL{}", known_points(.known))]
+    NoRestorePoint { name: String, known: Vec<String> },
+    #[error("the WAL creates tablespace {oid} at `{path}` (record at {at}), and {why}")]
+    Unmappable { oid: u32, path: String, at: Lsn, why: String },
     #[error("there is no timeline {0} in the log")]
     NoTimeline(Timeline),
     #[error(
@@ -118,9 +134,11 @@ impl Refusal {
             | Self::TooEarly { .. }
             | Self::TooLate { .. }
             | Self::Gap { .. }
+            | Self::NoRestorePoint { .. }
             | Self::Unusable { .. } => RefusalClass::Nothing,
             Self::Ambiguous { .. }
             | Self::Forked { .. }
+            | Self::TwoTimelines { .. }
             | Self::NoTimeline(_)
             | Self::Relative(_)
             | Self::LineBreak(_)
@@ -148,6 +166,21 @@ fn can_be(windows: &[Window]) -> String {
         return "; nothing can be restored to any moment".to_owned();
     }
     windows.iter().map(|window| format!("\n    {window}")).collect()
+}
+
+fn nothing_until(begun: &Option<DateTime<Utc>>) -> String {
+    match begun {
+        Some(begun) => format!("nothing until {},", shown(*begun)),
+        None => "nothing that is archived,".to_owned(),
+    }
+}
+
+fn known_points(known: &[String]) -> String {
+    if known.is_empty() {
+        return "; it has none".to_owned();
+    }
+    let known: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
+    format!("; it has {}", known.join(", "))
 }
 
 fn known_tablespaces(known: &[String]) -> String {

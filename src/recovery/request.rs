@@ -21,6 +21,8 @@ pub struct Request {
     /// The data directory that is to be. Absolute.
     pub to: PathBuf,
     pub tablespaces: Vec<Mapping>,
+    /// Where `pg_wal` goes, with a link to it in the data directory. `None`: into that itself.
+    pub wal_directory: Option<PathBuf>,
     /// Repositories that are directories of this host, which nothing may be restored into.
     pub repositories: Vec<(RepositoryName, PathBuf)>,
     pub start: Option<Start>,

@@ -125,6 +125,20 @@ fn size_of(directory: &Path) -> io::Result<u64> {
     Ok(size)
 }
 
+/// Where a data directory has its log, where that is on a volume of its own; also when it was moved aside there.
+pub(super) fn wal_volume(directory: &Path) -> Option<PathBuf> {
+    if let Ok(volume) = fs::read_link(directory.join(LOG)) {
+        return directory.join(volume).canonicalize().ok();
+    }
+    let mut entries = fs::read_dir(directory).ok()?.flatten();
+    let aside = entries.find(|entry| {
+        entry.file_name().to_string_lossy().starts_with(LOG_ASIDE) && entry.path().is_symlink()
+    })?;
+    // Of a change that did not end: there is no log in its place, or one that it made.
+    let is_unfinished = directory.join(MARKER).exists();
+    fs::read_link(aside.path()).ok().filter(|_| is_unfinished)?.parent().map(Path::to_owned)
+}
+
 /// Whether anything of the cluster was taken out of its place: then no server may start there.
 pub(super) fn is_begun(directory: &Path) -> bool {
     !directory.join(CONTROL).exists() || !directory.join(LOG).exists()
@@ -136,6 +150,28 @@ pub(super) fn is_begun(directory: &Path) -> bool {
 /// clears the directory before the server's own state is gone.
 pub(super) fn begin(directory: &Path, run: &str) -> io::Result<Option<PathBuf>> {
     let (log, aside) = (directory.join(LOG), directory.join(format!("{LOG_ASIDE}{run}")));
+    if let Some(volume) = wal_volume(directory).filter(|_| log.is_symlink()) {
+        // It stays on its own volume, and the data directory keeps a link to where it is now.
+        let there = volume.join(format!("{LOG_ASIDE}{run}"));
+        fs::create_dir(&there)?;
+        let owner = fs::metadata(&volume)?;
+        fs::set_permissions(&there, Permissions::from_mode(0o700))?;
+        std::os::unix::fs::chown(&there, Some(owner.uid()), Some(owner.gid()))?;
+        for entry in fs::read_dir(&volume)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            if name != "lost+found" && !name.to_string_lossy().starts_with(LOG_ASIDE) {
+                fs::rename(entry.path(), there.join(name))?;
+            }
+        }
+        sync(&volume)?;
+        std::os::unix::fs::symlink(&there, &aside)?;
+        fs::remove_file(&log)?;
+        sync(directory)?;
+        remove(&directory.join(CONTROL))?;
+        sync(&directory.join("global"))?;
+        return Ok(Some(there));
+    }
     let aside = match fs::rename(&log, &aside) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         moved => moved.map(|()| Some(aside))?,
@@ -376,5 +412,29 @@ mod tests {
         assert!(aside.join("archive_status/000000010000000000000001.ready").exists());
         assert_eq!(Standing::look(root.path()).unwrap(), None);
         assert_eq!(begin(root.path(), "r2").unwrap(), None);
+    }
+
+    #[test]
+    fn log_on_a_volume_of_its_own_stays_there() {
+        let root = tempfile::tempdir().unwrap();
+        let (data, volume) = (root.path().join("data"), root.path().join("volume"));
+        fs::create_dir_all(data.join("global")).unwrap();
+        fs::create_dir_all(volume.join("archive_status")).unwrap();
+        fs::write(data.join(CONTROL), "").unwrap();
+        fs::write(volume.join("000000010000000000000001"), "log").unwrap();
+        std::os::unix::fs::symlink(&volume, data.join(LOG)).unwrap();
+        let volume = volume.canonicalize().unwrap();
+        assert_eq!(wal_volume(&data), Some(volume.clone()));
+        let aside = begin(&data, "r1").unwrap().unwrap();
+        assert_eq!(aside, volume.join("pg_wal.before-r1"));
+        assert_eq!(
+            fs::read_to_string(data.join("pg_wal.before-r1/000000010000000000000001")).unwrap(),
+            "log"
+        );
+        assert!(keeps_log(&data) && is_begun(&data));
+        assert_eq!(fs::read_dir(&volume).unwrap().count(), 1);
+        // Where the next run goes on, it still knows.
+        fs::write(data.join(MARKER), "").unwrap();
+        assert_eq!(wal_volume(&data), Some(volume));
     }
 }

@@ -1,11 +1,12 @@
 //! What a restored data directory says to its server. Pure: texts in, texts out.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::RestoreCommand;
 use super::plan::{Goal, RecoveryPlan};
 use super::target::shown;
-use crate::model::{ClusterFacts, ConfigurationFile, RepositoryName, SourceName};
+use super::{RestoreCommand, release};
+use crate::model::{ClusterFacts, ConfigurationFile, Lsn, RepositoryName, SourceName};
 use crate::postgres::shell;
 
 /// Without these at least as they were on the server that wrote the log, recovery ends.
@@ -23,28 +24,37 @@ const TARGETS: [&str; 5] = [
     "recovery_target_time",
     "recovery_target_xid",
 ];
-/// Settings of a file that was outside of the data directory and lead out of it, or to other files.
-const LEAD_OUT: [&str; 9] = [
+/// Settings that name files or directories of the live server, where this one would write, delete or wait; and those
+/// of an earlier recovery, which would end that of any standby that is made of it.
+const LEAD_OUT: [&str; 12] = [
     "data_directory",
     "hba_file",
     "ident_file",
     "external_pid_file",
-    "unix_socket_directories",
     "stats_temp_directory",
-    "include",
-    "include_dir",
-    "include_if_exists",
+    "promote_trigger_file",
+    "recovery_target",
+    "recovery_target_lsn",
+    "recovery_target_name",
+    "recovery_target_time",
+    "recovery_target_xid",
+    "recovery_target_action",
 ];
-/// Of these, the ones that name a place where this server is not.
-const ELSEWHERE: [&str; 4] = ["data_directory", "hba_file", "ident_file", "external_pid_file"];
+/// The same where they name an absolute path.
+const ABSOLUTE: [&str; 1] = ["log_directory"];
+const INCLUDES: [&str; 3] = ["include", "include_dir", "include_if_exists"];
+/// Of a file that was outside of the data directory, where the paths of its sockets belong to that host.
+const OF_THE_HOST: &str = "unix_socket_directories";
 
 /// Lines for the end of `postgresql.auto.conf`: the last one of a name counts, over any other file's.
+///
+/// The first of them are taken out when the recovery is proven ([`release::recovered`]), the last when the server
+/// takes another's place ([`release::released`]).
 pub(super) fn recovery(plan: &RecoveryPlan, facts: &ClusterFacts, command: &RestoreCommand) -> String {
     let mut lines = vec![
         String::new(),
-        format!("# Written by drctl: recovery of {} to {}.", plan.backup, plan.target),
-        "# Once the server is out of recovery, what begins with `recovery_` and `restore_` counts no more."
-            .to_owned(),
+        release::RECOVERY[0].to_owned(),
+        format!("# Recovery of {} to {}.", plan.backup, plan.target),
         setting("restore_command", &restore_command(plan, command)),
         setting("recovery_target_timeline", &plan.timeline.to_string()),
         setting("recovery_target_inclusive", if plan.exclusive { "off" } else { "on" }),
@@ -68,15 +78,22 @@ pub(super) fn recovery(plan: &RecoveryPlan, facts: &ClusterFacts, command: &Rest
         "# No queries before the end: until then it is neither the one state nor the other.".to_owned(),
     );
     lines.push(setting("hot_standby", "off"));
+    if plan.major >= 15 && plan.goal != Goal::End {
+        lines.push("# It would ask for log behind the target, which need not be there.".to_owned());
+        lines.push(setting("recovery_prefetch", "off"));
+    }
+    lines.push(release::RECOVERY[1].to_owned());
     lines.push("# As on the server that wrote the log, since recovery needs them so.".to_owned());
-    let demanded = facts.server_settings.iter().filter(|(name, _)| DEMANDED.contains(&name.as_str()));
-    lines.extend(demanded.map(|(name, value)| setting(name, value)));
+    lines.extend(demanded(facts, &plan.steps.limits).iter().map(|(name, value)| setting(name, value)));
     lines.extend([
-        "# A restored copy that archives puts its own timeline beside production's, and the next recovery".to_owned(),
-        "# follows it. When this server takes production's place: remove the line, restart, and take a base".to_owned(),
+        release::APART[0].to_owned(),
+        "# A restored copy that archives puts its own timeline beside production's, and the next recovery"
+            .to_owned(),
+        "# follows it. When this server takes production's place, take this out, restart it, and take a base"
+            .to_owned(),
         "# backup at once, since the log of the new timeline leads nowhere without one.".to_owned(),
         setting("archive_mode", "off"),
-        "# It follows nobody, waits for nobody, and fetches nothing from publishers. To change that, remove these.".to_owned(),
+        "# It follows nobody, waits for nobody, and fetches nothing from publishers.".to_owned(),
         setting("primary_conninfo", ""),
         setting("primary_slot_name", ""),
         setting("synchronous_standby_names", ""),
@@ -85,17 +102,30 @@ pub(super) fn recovery(plan: &RecoveryPlan, facts: &ClusterFacts, command: &Rest
         setting("recovery_end_command", ""),
         setting("archive_cleanup_command", ""),
         setting("recovery_min_apply_delay", "0"),
+        release::APART[1].to_owned(),
     ]);
-    if plan.major >= 15 && plan.goal != Goal::End {
-        lines.push("# It would ask for log behind the target, which need not be there.".to_owned());
-        lines.push(setting("recovery_prefetch", "off"));
-    }
     lines.iter().map(|line| format!("{line}\n")).collect()
+}
+
+/// The limits that recovery demands: as they were when the backup was taken, or as they were raised to since.
+fn demanded(facts: &ClusterFacts, limits: &BTreeMap<&'static str, i64>) -> Vec<(&'static str, String)> {
+    let value = |name: &str| {
+        let of_the_backup = facts.server_settings.iter().find(|(other, _)| other == name);
+        let of_the_backup = of_the_backup.map(|(_, value)| value.clone());
+        let raised = limits.get(name).copied();
+        match (of_the_backup, raised) {
+            (Some(was), Some(raised)) if was.parse().is_ok_and(|was: i64| was >= raised) => Some(was),
+            (_, Some(raised)) => Some(raised.to_string()),
+            (was, None) => was,
+        }
+    };
+    DEMANDED.iter().filter_map(|name| Some((*name, value(name)?))).collect()
 }
 
 fn restore_command(plan: &RecoveryPlan, command: &RestoreCommand) -> String {
     let until = plan.until.map(|lsn| lsn.to_string());
-    command_line(command, &plan.source, &plan.log_from, &plan.system_identifier.to_string(), until)
+    let cluster = plan.system_identifier.to_string();
+    command_line(command, &plan.source, &plan.log_from, &cluster, until, &plan.steps.mapped)
 }
 
 /// As a shell takes it, with `%` doubled, since PostgreSQL replaces what follows one.
@@ -105,6 +135,7 @@ fn command_line(
     from: &[RepositoryName],
     cluster: &str,
     until: Option<String>,
+    mapped: &[Lsn],
 ) -> String {
     let path = |path: &Path| shell(&path.to_string_lossy()).replace('%', "%%");
     let mut words = vec![path(&command.drctl), "--policy".to_owned(), path(&command.policy)];
@@ -119,6 +150,9 @@ fn command_line(
     if let Some(until) = until {
         words.extend(["--until".to_owned(), until]);
     }
+    let mapped: Vec<String> = mapped.iter().map(Lsn::to_string).collect();
+    let mapped = if mapped.is_empty() { "none".to_owned() } else { mapped.join(",") };
+    words.extend(["--mapped-tablespaces".to_owned(), mapped]);
     words.extend([source.to_string(), "%f".to_owned(), "%p".to_owned()]);
     words.join(" ")
 }
@@ -128,29 +162,59 @@ fn setting(name: &str, value: &str) -> String {
     format!("{name} = '{}'", value.replace('\\', r"\\").replace('\'', "''"))
 }
 
+/// A file without what led out of the directory, and the names of what was taken out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Confined {
+    pub(super) text: String,
+    pub(super) taken: Vec<String>,
+    /// What it includes.
+    pub(super) includes: Vec<Include>,
+}
+
+/// A file or folder that a file includes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Include {
+    pub(super) path: String,
+    pub(super) is_folder: bool,
+}
+
 /// The configuration that was outside of the data directory, as it goes into it: without what led out of it.
-pub(super) fn own_file(file: &ConfigurationFile) -> String {
+pub(super) fn own_file(file: &ConfigurationFile) -> Confined {
     if file.name != "postgresql.conf" {
-        return file.text.clone();
+        return Confined { text: file.text.clone(), ..Confined::default() };
     }
     let begin = format!("# As it was at {}, without what leads out of this directory.\n", file.path);
-    begin + &without(&file.text, &LEAD_OUT)
+    // What it includes is relative to where it was.
+    let mut confined = confined(&file.text, &[OF_THE_HOST], |_| false);
+    confined.text.insert_str(0, &begin);
+    confined
 }
 
-/// The configuration in the data directory, without what names another: a server started here would work
-/// there.
-pub(super) fn inner_file(text: &str) -> String {
-    without(text, &ELSEWHERE)
+/// The configuration in the data directory, without what names live paths: a server started here would work
+/// there. `is_inside`: whether what is included is in the directory, too.
+pub(super) fn inner_file(text: &str, is_inside: impl Fn(&str) -> bool) -> Confined {
+    confined(text, &[], is_inside)
 }
 
-fn without(text: &str, settings: &[&str]) -> String {
-    let line = |line: &str| {
-        let name: String =
-            line.trim_start().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
-        let leads_out = settings.iter().any(|setting| setting.eq_ignore_ascii_case(&name));
-        if leads_out { format!("#drctl: {line}\n") } else { format!("{line}\n") }
-    };
-    text.lines().map(line).collect()
+fn confined(text: &str, more: &[&str], is_inside: impl Fn(&str) -> bool) -> Confined {
+    let mut confined = Confined::default();
+    for line in text.lines() {
+        let (name, value) = release::setting_in(line).unwrap_or_default();
+        let is_include = INCLUDES.contains(&&*name);
+        let leads_out = LEAD_OUT.contains(&&*name)
+            || more.contains(&&*name)
+            || (ABSOLUTE.contains(&&*name) && value.starts_with('/'))
+            || (is_include && !is_inside(&value));
+        if leads_out {
+            confined.text.push_str("#drctl: ");
+            confined.taken.push(format!("{name} = '{value}'"));
+        } else if is_include {
+            confined.includes.push(Include { path: value, is_folder: name == "include_dir" });
+        }
+        confined.text.push_str(line);
+        confined.text.push('\n');
+    }
+    confined
 }
 
 /// For `backup_label`'s neighbours: when and what, in one line.
@@ -172,11 +236,14 @@ mod tests {
         };
         let source = "database".parse().unwrap();
         let from = ["west".parse().unwrap()];
-        let line = command_line(&command, &source, &from, "7", Some("0/9000000".to_owned()));
+        let line = command_line(&command, &source, &from, "7", Some("0/9000000".to_owned()), &[]);
         assert_eq!(
             line,
-            r"'/opt/dr ctl/it'\''s' --policy '/etc/100%%/po\licy.toml' wal fetch --identity /key --from west --system-identifier 7 --until 0/9000000 database %f %p"
+            r"'/opt/dr ctl/it'\''s' --policy '/etc/100%%/po\licy.toml' wal fetch --identity /key --from west --system-identifier 7 --until 0/9000000 --mapped-tablespaces none database %f %p"
         );
+        let mapped = ["0/3000060".parse().unwrap(), "0/4000028".parse().unwrap()];
+        let line = command_line(&command, &source, &[], "7", None, &mapped);
+        assert!(line.contains(" --mapped-tablespaces 0/3000060,0/4000028 "), "{line}");
         assert_eq!(setting("restore_command", r"'a'\''b\c'"), r"restore_command = '''a''\\''''b\\c'''");
     }
 
@@ -188,14 +255,40 @@ mod tests {
             text: "data_directory = '/var/lib/x'\n  HBA_FILE='/etc/y'\ninclude_dir = 'conf.d'\nport = 5432 # include\n"
                 .to_owned(),
         };
-        let text = own_file(&file);
-        let said: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        let own = own_file(&file);
+        let said: Vec<_> = own.text.lines().filter(|line| !line.starts_with('#')).collect();
         assert_eq!(said, ["port = 5432 # include"]);
+        assert_eq!(own.taken.len(), 3);
+        let inner = "data_directory '/live'\ninclude_dir 'conf.d'\ninclude '/live/x'\nlog_directory = log\n LOG_DIRECTORY = '/live/log'\n";
+        let inner = inner_file(inner, |path| path == "conf.d");
         assert_eq!(
-            inner_file("data_directory '/live'\ninclude_dir 'conf.d'\n"),
-            "#drctl: data_directory '/live'\ninclude_dir 'conf.d'\n"
+            inner.text,
+            "#drctl: data_directory '/live'\ninclude_dir 'conf.d'\n#drctl: include '/live/x'\nlog_directory = log\n#drctl:  LOG_DIRECTORY = '/live/log'\n"
         );
+        assert_eq!(
+            inner.taken,
+            ["data_directory = '/live'", "include = '/live/x'", "log_directory = '/live/log'"]
+        );
+        assert_eq!(inner.includes, [Include { path: "conf.d".to_owned(), is_folder: true }]);
         let hba = ConfigurationFile { name: "pg_hba.conf".to_owned(), ..file };
-        assert_eq!(own_file(&hba), hba.text);
+        assert_eq!(own_file(&hba).text, hba.text);
+    }
+
+    #[test]
+    fn limits_are_as_they_were_or_as_they_were_raised_to() {
+        let setting = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let facts = ClusterFacts {
+            server_settings: vec![setting("max_connections", "200"), setting("max_wal_senders", "5")],
+            ..ClusterFacts::default()
+        };
+        let limits = BTreeMap::from([
+            ("max_connections", 100),
+            ("max_wal_senders", 9),
+            ("max_prepared_transactions", 12),
+        ]);
+        let found = demanded(&facts, &limits);
+        let expected =
+            [("max_connections", "200"), ("max_wal_senders", "9"), ("max_prepared_transactions", "12")];
+        assert_eq!(found, expected.map(|(name, value)| (name, value.to_owned())));
     }
 }

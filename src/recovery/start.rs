@@ -50,6 +50,7 @@ pub(super) async fn start(
     run: &Run,
     plan: &RecoveryPlan,
     left: &mut ServerLeft,
+    notes: &mut Vec<String>,
 ) -> Result<Started, RecoveryError> {
     let fixed = plan.steps.start.as_ref().and_then(|start| start.port);
     let mut attempt = 1;
@@ -58,7 +59,16 @@ pub(super) async fn start(
             Some(port) => port,
             None => free_port()?,
         };
-        let server = Server::new(plan, port)?;
+        let mut server = Server::new(plan, port)?;
+        if let Some(missing) = server.missing_certificate().await {
+            server.without_tls = true;
+            if attempt == 1 {
+                notes.push(format!(
+                    "`ssl` is on, and {} is not here: the server was started without TLS, on this host only, and does not start with its own configuration before it is",
+                    missing.display()
+                ));
+            }
+        }
         let outcome = server.run(run, plan, left).await;
         match outcome {
             Ok(started) => return Ok(started),
@@ -85,6 +95,7 @@ struct Server<'p> {
     programs: &'p Path,
     port: u16,
     log: PathBuf,
+    without_tls: bool,
 }
 
 impl<'p> Server<'p> {
@@ -93,7 +104,7 @@ impl<'p> Server<'p> {
             why: format!("the server programs of PostgreSQL {} are not here", plan.major),
             log: vec![],
         })?;
-        Ok(Self { plan, programs: &tools.directory, port, log: plan.to.join(LOG) })
+        Ok(Self { plan, programs: &tools.directory, port, log: plan.to.join(LOG), without_tls: false })
     }
 
     async fn run(
@@ -168,9 +179,33 @@ impl<'p> Server<'p> {
             ("log_line_prefix", "%m [%p] ".to_owned()),
             ("lc_messages", "C".to_owned()),
         ];
-        let options =
-            settings.iter().map(|(name, value)| format!("-c {}", shell(&format!("{name}={value}"))));
+        let tls = self.without_tls.then(|| ("ssl", "off".to_owned()));
+        let options = settings
+            .iter()
+            .chain(&tls)
+            .map(|(name, value)| format!("-c {}", shell(&format!("{name}={value}"))));
         options.collect::<Vec<_>>().join(" ")
+    }
+
+    /// A file that TLS needs and that is not on this host, where it is on.
+    async fn missing_certificate(&self) -> Option<PathBuf> {
+        let ask = async |name: &str| {
+            let program = self.program("postgres").arg("-D").arg(&self.plan.to).arg("-C").arg(name);
+            let said = program.run(PROGRAM_WITHIN, &CancellationToken::new()).await.ok()?.stdout;
+            Some(said.trim().to_owned()).filter(|said| !said.is_empty())
+        };
+        // Where it does not say, its start will.
+        if ask("ssl").await? != "on" {
+            return None;
+        }
+        for name in ["ssl_cert_file", "ssl_key_file", "ssl_ca_file", "ssl_crl_file", "ssl_dh_params_file"] {
+            if let Some(path) = ask(name).await.map(|path| self.plan.to.join(path))
+                && !path.exists()
+            {
+                return Some(path);
+            }
+        }
+        None
     }
 
     async fn begin(&self) -> Result<(), RecoveryError> {

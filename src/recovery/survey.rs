@@ -14,11 +14,13 @@ use super::log::{Found, Log};
 use super::plan::tablespace_directories;
 use super::refusal::Refusal;
 use super::timelines::{branches, ends_early};
+use super::way::{self, Way};
 use super::window::{Window, why};
-use super::{RecoveryError, Request, Run, Target, Which, log_file};
+use super::{RecoveryError, Request, Run, Target, Which, log_file, parted, resume};
 use crate::event::told;
 use crate::model::{
-    BackupId, BackupKind, ClusterFacts, Details, RepositoryName, Segment, SystemIdentifier, Timeline,
+    BackupId, BackupKind, ClusterFacts, Details, RepositoryName, Segment, SystemIdentifier, Tablespace,
+    Timeline,
 };
 use crate::repository::{Lost, layout, list_all, manifest};
 use crate::source::base::DETAILS;
@@ -51,6 +53,11 @@ pub struct Situation {
     /// Repositories that cannot be read, or have no log: they may have more.
     pub(super) lost: Vec<RepositoryName>,
     pub(super) windows: Vec<Window>,
+    pub(super) way: Way,
+    /// All that there will be: of the backup, and made on the way.
+    pub(super) tablespaces: Vec<Tablespace>,
+    /// Two timelines have the target.
+    pub(super) parted: Option<Refusal>,
     pub(super) here: Here,
 }
 
@@ -89,6 +96,9 @@ impl Run {
     /// before anything is touched.
     pub async fn survey(&self, request: &Request) -> Result<Situation, RecoveryError> {
         let refused = |refusal| RecoveryError::Refused(vec![refusal]);
+        // What stands there already is of a backup.
+        let resumed = resume::with_its_backup(request)?;
+        let request = resumed.as_ref().unwrap_or(request);
         let stock = self.stock(request).await?;
         let mut clusters = clusters_of(&candidates(&stock.bases, request).map_err(refused)?, &stock.bases);
         clusters.reverse();
@@ -129,6 +139,7 @@ impl Run {
         }
         let mut passed = Vec::new();
         let (mut chosen, mut doubted) = (None, None);
+        let fitting = self.nearest_to_name(request, fitting, timeline, &log).await?;
         let mut fitting = fitting.into_iter().peekable();
         while let Some(base) = fitting.next() {
             // An older one leads to the same moment, over more log; so it does where one that it builds on is gone.
@@ -202,6 +213,12 @@ impl Run {
             }
             found.after = log_file::commit_after(self, &log, &reach, &found.unsaid, time).await?;
         }
+        let (way, after) = way::look(self, request, &log, &base, &reach, found.after, time).await?;
+        found.after = after;
+        let parted = match request.timeline {
+            Some(_) => None,
+            None => parted::two_have_it(self, &log, &base, timeline, &request.target).await?,
+        };
         let newest = log_file::newest_before_leaving(self, &log, &reach).await?;
         found.moment.newest_commit = found.moment.newest_commit.max(newest);
         found.moment.complete = found.moment.complete.max(newest);
@@ -215,8 +232,9 @@ impl Run {
         let facts = self.facts(&base).await?;
         let combined_by = base.manifest.server.as_ref().map(|server| server.major);
         let combined_by = combined_by.filter(|_| !parents.is_empty());
+        let tablespaces = way.all_tablespaces(&base);
         let directories: Vec<PathBuf> =
-            tablespace_directories(request, &base.physical).into_iter().map(|(_, path)| path).collect();
+            tablespace_directories(request, &tablespaces).into_iter().map(|(_, path)| path).collect();
         Ok(Situation {
             holders: log.holders.iter().map(|(repository, _)| repository.name.clone()).collect(),
             alone: alone.collect(),
@@ -228,12 +246,45 @@ impl Run {
             goes_on,
             lost: lost.into_iter().map(|lost| lost.name).collect(),
             windows,
+            way,
+            tablespaces,
+            parted,
             here: Here::look(request, &directories, combined_by).await?,
             parents,
             log: log.together,
             passed,
             base,
         })
+    }
+
+    /// Of a name: those from before the last time that it was given first, the newest of these first of all.
+    async fn nearest_to_name(
+        &self,
+        request: &Request,
+        mut fitting: Vec<Base>,
+        timeline: Timeline,
+        log: &Log,
+    ) -> Result<Vec<Base>, RecoveryError> {
+        let Target::Name(name) = &request.target else { return Ok(fitting) };
+        // From the oldest that leads anywhere, over everything.
+        let reach = fitting.iter().find_map(|base| along(base, timeline, &log.together).ok());
+        let Some(reach) = reach else { return Ok(fitting) };
+        let Some(given) = way::names_given(self, log, &reach).await? else { return Ok(fitting) };
+        let Some((_, last)) = given.iter().rfind(|(other, _)| other == name) else {
+            // Behind a gap there may be more.
+            if reach.stop != Stop::End {
+                return Ok(fitting);
+            }
+            let mut known: Vec<String> = given.into_iter().map(|(name, _)| name).collect();
+            known.dedup();
+            let name = name.clone();
+            return Err(RecoveryError::Refused(vec![Refusal::NoRestorePoint { name, known }]));
+        };
+        fitting.sort_by_key(|base| {
+            let is_behind = base.physical.stop > *last;
+            (is_behind, std::cmp::Reverse(base.physical.stop))
+        });
+        Ok(fitting)
     }
 
     async fn stock(&self, request: &Request) -> Result<Stock, RecoveryError> {

@@ -43,7 +43,7 @@ pub(super) const FOLDERS: [&str; 18] = [
 /// What says how a server is to begin; it is said anew.
 ///
 /// The last are of an earlier recovery, where that cluster came to be what was backed up.
-const LEFT_OUT: [&str; 8] = [
+const LEFT_OUT: [&str; 9] = [
     "recovery.signal",
     "standby.signal",
     "tablespace_map",
@@ -52,6 +52,7 @@ const LEFT_OUT: [&str; 8] = [
     super::by_hand::FILE,
     super::start::LOG,
     super::here::MARKER,
+    super::resume::STATE,
 ];
 
 /// Why an archive was not unpacked.

@@ -45,6 +45,7 @@ mod recovery_point_doctor;
 mod recovery_point_plan;
 mod recovery_point_restore;
 mod recovery_promoted;
+mod recovery_reach;
 mod recovery_trust;
 mod reference_policies;
 mod restore;

@@ -24,6 +24,8 @@ struct Replaced {
     recovered: Vec<i64>,
     /// How the old server went on, as far as it was archived.
     went_on: Vec<i64>,
+    /// A moment on the way there, before the new one committed anything.
+    meanwhile: DateTime<Utc>,
 }
 
 async fn between(archiving: &Archiving) -> Outcome<DateTime<Utc>> {
@@ -52,7 +54,9 @@ impl Replaced {
         let good = time(between(&archiving).await?);
         let recovered = numbers(&archiving.cluster).await?;
         let delete = "DELETE FROM ledger WHERE n > 1";
-        archiving.cluster.execute("postgres", &[delete, INSERT, SWITCH, INSERT, SWITCH]).await?;
+        archiving.cluster.execute("postgres", &[delete, INSERT]).await?;
+        let meanwhile = between(&archiving).await?;
+        archiving.cluster.execute("postgres", &[SWITCH, INSERT, SWITCH]).await?;
         let went_on = numbers(&archiving.cluster).await?;
         archiving.settle().await?;
         let server = archiving.recovered("new", &["--point-in-time", &good]).await?;
@@ -61,7 +65,7 @@ impl Replaced {
         let adopted = archiving.cluster.adopt(&restored)?;
         let old = std::mem::replace(&mut archiving.cluster, adopted);
         let _stays_for_its_url = old.port();
-        Ok(Self { archiving, before, then, recovered, went_on })
+        Ok(Self { archiving, before, then, recovered, went_on, meanwhile })
     }
 
     /// Starts it, and tells the policy where it is.
@@ -121,6 +125,26 @@ async fn a_recovered_server_that_took_over_is_recovered_again() -> Outcome<()> {
         assert_eq!(restored.report["started"]["timeline"], timeline, "{options:?}");
         insists(restored, expected).await.map_err(|error| format!("{options:?}: {error}"))?;
     }
+    Ok(())
+}
+
+/// Between the place where the old timeline was left and the first commit of the new one a time is in both.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_moment_that_two_timelines_have_is_asked_about() -> Outcome<()> {
+    let mut replaced = Replaced::make().await?;
+    replaced.archive_from_now_on()?;
+    replaced.start().await?;
+    let archiving = &replaced.archiving;
+    archiving.cluster.execute("postgres", &[INSERT, SWITCH, INSERT, SWITCH]).await?;
+    archiving.settle().await?;
+    let meanwhile = time(replaced.meanwhile);
+    let refused = archiving.unrecovered(2, &["--point-in-time", &meanwhile]).await?;
+    refused.says("timeline 1")?.says("timeline 2")?.says("--timeline 1")?.says("--timeline 2")?;
+    let old = &replaced.went_on[..replaced.went_on.len() - 1];
+    let restored = archiving.recovered("old", &["--point-in-time", &meanwhile, "--timeline", "1"]).await?;
+    insists(restored, old).await?;
+    let restored = archiving.recovered("new", &["--point-in-time", &meanwhile, "--timeline", "2"]).await?;
+    insists(restored, &replaced.recovered).await?;
     Ok(())
 }
 

@@ -51,6 +51,9 @@ pub(super) struct MomentArgs {
     /// `<directory>-tablespaces`]; may be given more than once
     #[arg(long, value_name = "OID|PATH=DIRECTORY")]
     tablespace: Vec<String>,
+    /// Where `pg_wal` goes, with a link to it in the directory [default: into the directory]
+    #[arg(long, value_name = "DIRECTORY", conflicts_with = "delta")]
+    wal_directory: Option<PathBuf>,
     /// Whom the files belong to, and who runs the server; only root can say so
     #[arg(long, value_name = "USER")]
     owner: Option<String>,
@@ -89,6 +92,7 @@ impl MomentArgs {
             ("--exclusive", self.exclusive),
             ("--timeline", self.timeline.is_some()),
             ("--tablespace", !self.tablespace.is_empty()),
+            ("--wal-directory", self.wal_directory.is_some()),
             ("--owner", self.owner.is_some()),
             ("--delta", self.delta),
             ("--start", self.start),
@@ -214,6 +218,7 @@ async fn request(
         from: args.from.clone(),
         to: absolute(Path::new(args.to()))?,
         tablespaces,
+        wal_directory: moment.wal_directory.clone(),
         repositories: directories(policy),
         start: moment.start.then_some(Start { port: moment.port }),
         owner,
@@ -316,6 +321,13 @@ fn hints(refusals: &[Refusal], request: &Request) -> BTreeSet<String> {
                 let furthest = branches.iter().max_by_key(|branch| branch.until).map(|branch| branch.timeline.to_string());
                 format!("`--timeline {}` recovers the latest; the others are of servers that were restored or promoted, and archived to the same place.", furthest.unwrap_or_default())
             }
+            Refusal::TwoTimelines { child, other, .. } => format!(
+                "`--timeline {other}` recovers what was committed there by then; `--timeline {child}`, the state that timeline {child} began with."
+            ),
+            Refusal::NoRestorePoint { .. } => "`--point-in-time` and `--to-lsn` name a moment without one.".to_owned(),
+            Refusal::Unmappable { at, .. } => format!(
+                "Recover to before it (`--to-lsn {at} --exclusive`), or begin from a base backup that was taken after it (`--backup`)."
+            ),
             Refusal::Unusable { .. } => "`--timeline` and `--backup` choose another way; `drctl wal status` shows the timelines.".to_owned(),
             Refusal::PortTaken { .. } => "Without `--port` one that is free is chosen.".to_owned(),
             Refusal::Runs { path, file } => format!(
@@ -348,7 +360,10 @@ fn failed(failure: Failure) -> CommandError {
         Aftermath::Restored { to, server } => Some(match server {
             ServerLeft::NotStarted => format!("RECOVER-BY-HAND.txt in {} says how to go on.", to.display()),
             ServerLeft::Stopped => {
-                format!("Its log is in {}; RECOVER-BY-HAND.txt beside it says how to go on.", to.display())
+                format!(
+                    "Its log is in {}. The same command resumes there: the files are not fetched again.",
+                    to.display()
+                )
             }
             ServerLeft::MayRun(_) => format!(
                 "Stop it before anyone works with it: `pg_ctl stop -D {} -m immediate`.",

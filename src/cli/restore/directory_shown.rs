@@ -67,9 +67,19 @@ fn plan_lines(plan: &RecoveryPlan) -> Vec<String> {
         lines.push(row("Scratch", text));
     }
     for space in &plan.tablespaces {
-        let text =
-            format!("{} ({}), was at {}: to {}", space.oid, size(space.bytes), space.was, space.to.display());
+        let what = match space.made_at {
+            Some(at) => format!("created by the WAL at {at}"),
+            None => size(space.bytes),
+        };
+        let text = format!("{} ({what}), was at {}: to {}", space.oid, space.was, space.to.display());
         lines.push(row("Tablespace", text));
+    }
+    if let Some(wal) = &plan.wal_directory {
+        lines.push(row("WAL", format!("pg_wal is a link to {}", wal.display())));
+    }
+    if plan.resumes {
+        let text = "the recovery of an earlier restore: its files are not fetched again".to_owned();
+        lines.push(row("Resumes", text));
     }
     if let Some(owner) = &plan.owner {
         lines.push(row("Owner", owner.clone()));
@@ -136,9 +146,6 @@ pub(super) fn show_report(output: &Output, report: &Report) {
     output.line(format!("{:>16}  {}", "in all", duration(seconds(report.seconds))));
     let note = |text: &str| output.note(format!("{}note:{:#} {text}", style::NAME, style::NAME));
     report.notes.iter().for_each(|text| note(text));
-    note(
-        "it archives nothing (`archive_mode` is off in postgresql.auto.conf): before it takes production's place, remove that line, restart it, and take a base backup at once",
-    );
     if report.started.is_some() {
         note(
             "it listens on this host only, by the options it was started with: restart it to use its own configuration",

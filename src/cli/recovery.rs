@@ -1,0 +1,91 @@
+//! `drctl recovery`: what comes after a cluster was restored.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::Context;
+use super::error::CommandError;
+use super::exit::Exit;
+use super::output::style;
+use crate::recovery::{ReleaseError, release};
+
+/// Let a restored cluster take production's place
+#[derive(Debug, clap::Args)]
+pub struct RecoveryArgs {
+    #[command(subcommand)]
+    command: RecoveryCommand,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum RecoveryCommand {
+    Release(ReleaseArgs),
+}
+
+const HELP: &str = "\
+A restored server archives nothing, follows nobody and waits for no standby, so that it is in nobody's way. What drctl
+set for that in postgresql.auto.conf, and what is left of its recovery's settings, is taken out again. The server has
+to be restarted after it, and a base backup be taken at once: what was backed up before leads to the old timeline.
+Changes nothing without --apply.";
+
+/// Take out of a restored cluster's configuration what keeps it apart from the others
+#[derive(Debug, clap::Args)]
+#[command(after_help = HELP)]
+struct ReleaseArgs {
+    /// Its data directory
+    directory: PathBuf,
+    /// Take it out
+    #[arg(long)]
+    apply: bool,
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    file: &'a std::path::Path,
+    settings: &'a [String],
+    applied: bool,
+}
+
+pub(super) async fn run(args: RecoveryArgs, context: &Context) -> Result<Exit, CommandError> {
+    let RecoveryCommand::Release(args) = args.command;
+    let directory = std::path::absolute(&args.directory).map_err(CommandError::usage)?;
+    let apply = args.apply;
+    let released = tokio::task::spawn_blocking(move || release(&directory, apply)).await;
+    let released = released.map_err(CommandError::failed)?.map_err(failed)?;
+    let output = &context.output;
+    if output.is_json() {
+        let document =
+            Document { file: &released.file, settings: &released.settings, applied: released.applied };
+        output.document("recovery-release", &document);
+        return Ok(Exit::Done);
+    }
+    let file = released.file.display();
+    if released.settings.is_empty() {
+        output.line(format!("{file} has nothing of a recovery: there is nothing to take out."));
+        return Ok(Exit::Done);
+    }
+    let (word, colour) =
+        if released.applied { ("taken out", style::GOOD) } else { ("takes out", style::WARN) };
+    for setting in &released.settings {
+        output.line(format!("{colour}{word}{colour:#}  {setting}"));
+    }
+    if released.applied {
+        output.note("Restart the server, and take a base backup at once: `drctl backup SOURCE --kind base`.");
+    } else {
+        output.note(format!("`--apply` takes it out of {file}."));
+    }
+    Ok(Exit::Done)
+}
+
+fn failed(error: ReleaseError) -> CommandError {
+    match error {
+        ReleaseError::Recovering(ref directory) => {
+            let start = format!("pg_ctl -D {} start", directory.display());
+            CommandError::failed(error).hint(format!(
+                "Start it (`{start}`) and wait until it has recovered, or restore with `--start`."
+            ))
+        }
+        ReleaseError::NoDataDirectory(_) => CommandError::usage(error),
+        error => CommandError::failed(error),
+    }
+}

@@ -1,0 +1,236 @@
+//! Takes out of `postgresql.auto.conf` what drctl put there for a recovery, and what keeps a restored copy apart.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use super::resume;
+
+pub(super) const FILE: &str = "postgresql.auto.conf";
+/// What comes between them is taken out once the recovery is proven.
+pub(super) const RECOVERY: [&str; 2] = [
+    "# drctl: what this recovery needs. Once it is proven, drctl takes it out again.",
+    "# drctl: the end of what this recovery needs.",
+];
+/// What comes between these, when it is asked for.
+pub(super) const APART: [&str; 2] = [
+    "# drctl: what keeps a restored copy apart. `drctl recovery release` takes it out.",
+    "# drctl: the end of what keeps it apart.",
+];
+
+/// Why nothing was taken out.
+#[derive(Debug, Error)]
+pub enum ReleaseError {
+    #[error("`{0}` is not a data directory: it has no global/pg_control")]
+    NoDataDirectory(PathBuf),
+    #[error("the cluster in `{0}` has not recovered yet: recovery.signal is there")]
+    Recovering(PathBuf),
+    #[error("failed to read `{path}`")]
+    Read { path: PathBuf, source: io::Error },
+    #[error("failed to write `{path}`")]
+    Write { path: PathBuf, source: io::Error },
+}
+
+/// What is taken out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Release {
+    pub file: PathBuf,
+    /// Settings, as they are in the file.
+    pub settings: Vec<String>,
+    pub applied: bool,
+}
+
+/// Lets a restored cluster take another's place: shows what it lives with as a copy, and takes it out with `apply`.
+pub fn release(directory: &Path, apply: bool) -> Result<Release, ReleaseError> {
+    if !directory.join(super::unpack::CONTROL).exists() {
+        return Err(ReleaseError::NoDataDirectory(directory.to_owned()));
+    }
+    if directory.join("recovery.signal").exists() {
+        return Err(ReleaseError::Recovering(directory.to_owned()));
+    }
+    let file = directory.join(FILE);
+    let text =
+        fs::read_to_string(&file).map_err(|source| ReleaseError::Read { path: file.clone(), source })?;
+    let (kept, settings) = released(&text);
+    let applied = apply && kept != text;
+    if applied {
+        let written = replace(&file, &kept, None).and_then(|()| resume::end(directory));
+        written.map_err(|source| ReleaseError::Write { path: file.clone(), source })?;
+    }
+    Ok(Release { file, settings, applied })
+}
+
+/// Without what only a recovery needs.
+pub(super) fn recovered(text: &str) -> (String, Vec<String>) {
+    without(text, RECOVERY, is_recovery)
+}
+
+/// Without anything that drctl put there.
+pub(super) fn released(text: &str) -> (String, Vec<String>) {
+    let (text, mut settings) = recovered(text);
+    let (text, more) = without(&text, APART, is_apart);
+    settings.extend(more);
+    (text, settings)
+}
+
+/// The same where the file may be another cluster's still, and its own settings of these names stay.
+pub(super) fn without_ours(text: &str) -> (String, Vec<String>) {
+    let never = |_: &str, _: &str| false;
+    let (text, mut settings) = without(text, RECOVERY, never);
+    let (text, more) = without(&text, APART, never);
+    settings.extend(more);
+    (text, settings)
+}
+
+/// Writes the whole file or nothing, with the owner and mode that it had.
+pub(super) fn replace(path: &Path, text: &str, owner: Option<(u32, u32)>) -> io::Result<()> {
+    let draft = path.with_extension("conf.drctl");
+    let _of_a_killed_run = fs::remove_file(&draft);
+    let found = match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        found => Some(found?),
+    };
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
+    if let Some(found) = &found {
+        file.set_permissions(fs::Permissions::from_mode(found.mode() & 0o777))?;
+    }
+    let as_it_was = found.map(|found| (found.uid(), found.gid()));
+    if let Some((user, group)) = owner.or(as_it_was).filter(|_| rustix::process::geteuid().is_root()) {
+        fchown(&file, Some(user), Some(group))?;
+    }
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&draft, path)?;
+    fs::File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+}
+
+/// Leaves out what is between two lines; where ALTER SYSTEM has dropped these, as it does with all comments, what is
+/// known to have been between them.
+fn without(text: &str, [begin, end]: [&str; 2], is_ours: fn(&str, &str) -> bool) -> (String, Vec<String>) {
+    let is_marked = text.lines().any(|line| line == begin);
+    let (mut kept, mut settings, mut inside) = (String::new(), Vec::new(), false);
+    for line in text.lines() {
+        let setting = setting_in(line);
+        inside |= line == begin;
+        let goes =
+            inside || (!is_marked && setting.as_ref().is_some_and(|(name, value)| is_ours(name, value)));
+        inside &= line != end;
+        if goes {
+            settings.extend(setting.map(|_| line.to_owned()));
+        } else {
+            kept.push_str(line);
+            kept.push('\n');
+        }
+    }
+    (kept, settings)
+}
+
+fn is_recovery(name: &str, value: &str) -> bool {
+    name.starts_with("recovery_target")
+        || (name == "restore_command" && value.contains(" wal fetch "))
+        || [("hot_standby", "off"), ("recovery_prefetch", "off")].contains(&(name, value))
+}
+
+fn is_apart(name: &str, value: &str) -> bool {
+    [
+        ("archive_mode", "off"),
+        ("primary_conninfo", ""),
+        ("primary_slot_name", ""),
+        ("synchronous_standby_names", ""),
+        ("max_logical_replication_workers", "0"),
+        ("recovery_end_command", ""),
+        ("archive_cleanup_command", ""),
+        ("recovery_min_apply_delay", "0"),
+    ]
+    .contains(&(name, value))
+}
+
+/// A setting's name, in lower case, and its value without quotes.
+pub(super) fn setting_in(line: &str) -> Option<(String, String)> {
+    let line = line.trim_start();
+    let length =
+        line.find(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '.').unwrap_or(line.len());
+    let (name, rest) = line.split_at(length);
+    if name.is_empty() {
+        return None;
+    }
+    let rest = rest.trim_start();
+    let rest = rest.strip_prefix('=').unwrap_or(rest).trim_start();
+    let Some(quoted) = rest.strip_prefix('\'') else {
+        let value = rest.split(['#', ' ', '\t']).next().unwrap_or_default();
+        return Some((name.to_ascii_lowercase(), value.to_owned()));
+    };
+    let (mut value, mut chars) = (String::new(), quoted.chars().peekable());
+    while let Some(char) = chars.next() {
+        match char {
+            '\'' if chars.peek() == Some(&'\'') => value.extend(chars.next()),
+            '\'' => break,
+            '\\' => value.extend(chars.next()),
+            other => value.push(other),
+        }
+    }
+    Some((name.to_ascii_lowercase(), value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OWN: &str =
+        "# Do not edit this file manually!\nwork_mem = '7MB'\nsynchronous_standby_names = 'a'\n";
+
+    fn written() -> String {
+        format!(
+            "{OWN}\n{}\nrestore_command = 'x wal fetch %f %p'\nhot_standby = 'off'\n{}\nmax_connections = '40'\n{}\narchive_mode = 'off'\nsynchronous_standby_names = ''\n{}\n",
+            RECOVERY[0], RECOVERY[1], APART[0], APART[1]
+        )
+    }
+
+    #[test]
+    fn what_a_recovery_needs_goes_and_what_keeps_apart_stays_until_it_is_released() {
+        let (text, gone) = recovered(&written());
+        assert_eq!(gone, ["restore_command = 'x wal fetch %f %p'", "hot_standby = 'off'"]);
+        assert!(text.contains("archive_mode = 'off'") && text.contains("max_connections = '40'"));
+        let (text, gone) = released(&text);
+        assert_eq!(gone, ["archive_mode = 'off'", "synchronous_standby_names = ''"]);
+        assert_eq!(text, format!("{OWN}\nmax_connections = '40'\n"));
+        assert_eq!(released(&text), (text.clone(), vec![]));
+    }
+
+    #[test]
+    fn and_so_it_does_where_the_server_has_written_the_file() {
+        // One of a name, and no comments of ours.
+        let text = "# Do not edit this file manually!\nwork_mem = '7MB'\nrestore_command = '/opt/drctl --policy p wal fetch %f %p'\nrecovery_target_time = '2026-11-20'\nrecovery_target_lsn = ''\nhot_standby = 'off'\narchive_mode = 'off'\nsynchronous_standby_names = ''\nmax_connections = '50'\n";
+        let (text, _) = released(text);
+        assert_eq!(text, "# Do not edit this file manually!\nwork_mem = '7MB'\nmax_connections = '50'\n");
+    }
+
+    #[test]
+    fn settings_are_read_as_the_server_reads_them() {
+        let read = |line| setting_in(line).unwrap();
+        assert_eq!(read(" Name='it''s' # x"), ("name".to_owned(), "it's".to_owned()));
+        assert_eq!(read(r"a.b 'c\'d'"), ("a.b".to_owned(), "c'd".to_owned()));
+        assert_eq!(read("port = 5432 # x"), ("port".to_owned(), "5432".to_owned()));
+        assert_eq!(setting_in("# no = 'setting'"), None);
+    }
+
+    #[test]
+    fn a_cluster_that_is_still_recovering_is_not_released() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = folder.path();
+        assert!(matches!(release(directory, true), Err(ReleaseError::NoDataDirectory(_))));
+        fs::create_dir(directory.join("global")).unwrap();
+        fs::write(directory.join("global/pg_control"), "").unwrap();
+        fs::write(directory.join("recovery.signal"), "").unwrap();
+        fs::write(directory.join(FILE), written()).unwrap();
+        assert!(matches!(release(directory, true), Err(ReleaseError::Recovering(_))));
+        fs::remove_file(directory.join("recovery.signal")).unwrap();
+        assert!(!release(directory, false).unwrap().applied);
+        assert_eq!(fs::read_to_string(directory.join(FILE)).unwrap(), written());
+        assert_eq!(release(directory, true).unwrap().settings.len(), 4);
+        assert_eq!(release(directory, true).unwrap().settings.len(), 0);
+    }
+}
