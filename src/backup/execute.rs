@@ -342,6 +342,7 @@ impl Run<'_> {
             parent: parent(&manifest).cloned().map(Box::new),
             backup,
             recovery_point: manifest.recovery_point,
+            read_from: manifest.server.as_ref().and_then(|server| server.address.clone()),
             plain_bytes: manifest.plain_size(),
             stored_bytes: manifest.stored_size(),
             seconds: began.elapsed().as_secs_f64(),

@@ -34,6 +34,9 @@ pub enum SourceOutcome {
         #[serde(skip_serializing_if = "Option::is_none")]
         parent: Option<Box<BackupId>>,
         recovery_point: DateTime<Utc>,
+        /// Where it was read, `host:port/database`; absent of what AWS keeps.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        read_from: Option<String>,
         plain_bytes: u64,
         stored_bytes: u64,
         seconds: f64,

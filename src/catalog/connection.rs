@@ -9,6 +9,7 @@ use sqlx::{AnyConnection, AnyPool, Connection as _, Executor as _};
 use super::{CatalogError, Location};
 use crate::model::SystemName;
 use crate::platform::give_to_folder_owner;
+use crate::postgres::{ConnectError, ConnectionParameters, close};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("src/catalog/migrations");
 
@@ -38,6 +39,9 @@ impl Catalog {
             true => CatalogError::Damaged { location: shown.clone(), source: source.into() },
             false => CatalogError::Open { location: shown.clone(), source },
         };
+        if let Location::Postgres(url) = location {
+            reach(url).await.map_err(|source| CatalogError::Reach { location: shown.clone(), source })?;
+        }
         let url = location.url()?;
         // Once outside the pool, which would try again what fails for good until its time is over.
         let first = async {
@@ -146,6 +150,14 @@ impl Catalog {
     ) -> CatalogError {
         CatalogError::Damaged { location: self.location.clone(), source: source.into() }
     }
+}
+
+/// Opens one session as all others of drctl are opened: the environment is heeded, and no pooler gets what would
+/// stay there.
+async fn reach(url: &url::Url) -> Result<(), ConnectError> {
+    let connection = ConnectionParameters::from_url(url)?.connect().await?;
+    close(connection).await;
+    Ok(())
 }
 
 async fn prepare(connection: &mut AnyConnection, is_sqlite: bool) -> Result<(), sqlx::Error> {

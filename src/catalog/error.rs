@@ -6,6 +6,8 @@ use crate::model::BackupId;
 
 #[derive(Debug, Error)]
 pub enum CatalogError {
+    #[error("failed to open the catalog in {location}")]
+    Reach { location: String, source: crate::postgres::ConnectError },
     #[error("failed to understand the catalog's URL: use `sqlite:/path/file.db` or `postgres://…`")]
     Location,
     #[error("failed to create the catalog in {location}")]

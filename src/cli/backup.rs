@@ -120,6 +120,7 @@ fn show(report: &BackupReport, context: &Context) {
                 backup,
                 parent,
                 recovery_point,
+                read_from,
                 plain_bytes,
                 stored_bytes,
                 seconds,
@@ -139,6 +140,9 @@ fn show(report: &BackupReport, context: &Context) {
                     size(*stored_bytes),
                     size(*plain_bytes),
                 ));
+                if let Some(server) = read_from {
+                    output.line(format!("  read from {server}"));
+                }
                 if backup.kind().is_managed() {
                     output.line(format!("  data until {}", recovery_point.format("%F %T UTC")));
                 }

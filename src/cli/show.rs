@@ -130,7 +130,8 @@ fn facts(context: &Context, manifest: &Manifest) -> Table {
     fact("data of", format!("{}, {ago}", time(manifest.recovery_point)));
     fact("taken", format!("on {}, in {}, by run {}", manifest.host, duration(took), manifest.run));
     if let Some(server) = &manifest.server {
-        fact("server", format!("PostgreSQL {}", server.version));
+        let at = server.address.as_ref().map(|address| format!(" at {address}")).unwrap_or_default();
+        fact("server", format!("PostgreSQL {}{at}", server.version));
     }
     if let Some(physical) = &manifest.physical {
         let checked = match (physical.page_checksums, physical.damaged.len()) {

@@ -183,6 +183,13 @@ fn remedy(error: &LogicalError) -> &'static str {
         LogicalError::Connect(ConnectError::TokenRefused { .. }) => {
             "As the message says; `drctl iam show` prints what the role in AWS needs, `rds-db:connect` among it."
         }
+        LogicalError::Connect(
+            ConnectError::Pooler { .. }
+            | ConnectError::Variable { .. }
+            | ConnectError::VariableValue { .. }
+            | ConnectError::Contradicted { .. }
+            | ConnectError::Revocations(_),
+        ) => "As the message says.",
         LogicalError::Connect(ConnectError::Token { .. }) => {
             "Give the host credentials, or name them in the source."
         }

@@ -118,12 +118,34 @@ pub struct Table {
     pub belongings: Vec<String>,
 }
 
-/// Where a sequence stood just before its dump began. Sequences are not part of a snapshot: the dump holds
-/// this value or a further one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Where a sequence was just before its dump began and, where that is known, when it was complete. Sequences are
+/// not part of a snapshot: the dump holds what it was at some moment between the two.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SequenceState {
     pub schema: String,
     pub name: String,
+    pub last_value: i64,
+    pub is_called: bool,
+    /// Negative where it counts downwards. Older manifests say none of what follows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub increment: Option<i64>,
+    /// Whether it begins again at its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cycles: Option<bool>,
+    /// Whether it was restarted, altered or recreated while it was dumped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restarted: Option<bool>,
+    /// When the dump was complete.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<SequenceBound>,
+    /// The server's file of it, which a restart replaces.
+    #[serde(skip)]
+    pub file: Option<i64>,
+}
+
+/// Where a sequence was at a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SequenceBound {
     pub last_value: i64,
     pub is_called: bool,
 }

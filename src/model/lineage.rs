@@ -57,8 +57,12 @@ mod tests {
         let begun = |minute: u32| format!("2026-11-20T12:{minute:02}:00Z").parse().unwrap();
         let source: SourceName = "database".parse().unwrap();
         let id = |minute: u32| BackupId::new(begun(minute), &source, BackupKind::Base, minute);
-        let server =
-            ServerFacts { version: "17.5".to_owned(), major: 17, system_identifier: Some("7".to_owned()) };
+        let server = ServerFacts {
+            version: "17.5".to_owned(),
+            major: 17,
+            system_identifier: Some("7".to_owned()),
+            address: None,
+        };
         let start = Lsn(u64::from(minute) << 24);
         let physical = Physical { parent: parent.map(id), ..Physical::sample(1, start, Lsn(start.0 + 300)) };
         Manifest {

@@ -105,6 +105,10 @@ pub struct ServerFacts {
     pub major: u32,
     /// `pg_control_system()`; absent where the role may not read it.
     pub system_identifier: Option<String>,
+    /// Where it was read: `host:port`, and the database of a dump; absent in older manifests, and of what AWS
+    /// keeps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
 }
 
 /// A physical copy of a cluster. Its files were read while the server wrote them: they are a database only

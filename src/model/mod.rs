@@ -22,8 +22,8 @@ mod wal;
 pub use digest::{Digest, Hasher, Sha256Hex};
 pub use id::{BackupId, BackupKind, IdError, RepositoryName, RunId, SourceName, SystemName};
 pub use inventory::{
-    ClusterFacts, ConfigurationFile, DatabaseFacts, Details, Extension, Grant, RoleSetting, SequenceState,
-    Table, TableKind,
+    ClusterFacts, ConfigurationFile, DatabaseFacts, Details, Extension, Grant, RoleSetting, SequenceBound,
+    SequenceState, Table, TableKind,
 };
 pub use lineage::{BrokenChain, chain, parent};
 pub use log_check::{LogCheck, bad_files};

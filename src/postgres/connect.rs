@@ -1,5 +1,7 @@
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
@@ -9,6 +11,8 @@ use thiserror::Error;
 use url::Url;
 
 use super::Password;
+use super::environment::{Environment, kept_from_children};
+use super::session::Reached;
 use crate::aws::AwsError;
 use crate::aws::rds::{TokenError, TokenSigner};
 use crate::platform::{Program, SecretError};
@@ -19,6 +23,10 @@ const APPLICATION: &str = "drctl";
 const WRONG_PASSWORD: &str = "28P01";
 const NOT_LET_IN: &str = "28000";
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+const CONNECT_AT_LEAST: Duration = Duration::from_secs(2);
+const CONNECT_AT_MOST: Duration = Duration::from_secs(600);
+/// As `sslrootcert`: the host's own authorities.
+const SYSTEM: &str = "system";
 /// Debian's place of the server's socket, and so libpq's default there.
 const SOCKET_DIRECTORY: &str = "/var/run/postgresql";
 
@@ -35,8 +43,26 @@ pub enum ConnectError {
     Encoding,
     #[error("the URL of the database names several hosts; name one")]
     SeveralHosts,
+    #[error("`PGHOST` names several hosts (`{0}`); name one")]
+    SeveralInEnvironment(String),
     #[error("`{name}` in the URL of the database cannot be `{value}`")]
     Value { name: String, value: String },
+    #[error("`{name}` in the environment cannot be `{value}`")]
+    VariableValue { name: &'static str, value: String },
+    #[error(
+        "`{name}={value}` is set in the environment: libpq's programs would obey it and drctl's own sessions cannot, so {remedy}"
+    )]
+    Variable { name: &'static str, value: String, remedy: &'static str },
+    #[error("`{0}` in the environment is not UTF-8")]
+    VariableEncoding(&'static str),
+    #[error(
+        "`{name}` is set in the environment, and the URL of the database says otherwise: unset it for drctl, or leave `{parameter}` out of the URL"
+    )]
+    Contradicted { name: &'static str, parameter: &'static str },
+    #[error(
+        "libpq would check certificates against `{0}`, which drctl's own sessions cannot: move it away, or set HOME to another directory for drctl"
+    )]
+    Revocations(PathBuf),
     #[error(
         "`{0}` in the URL of the database is not understood (host, port, user, dbname, sslmode, sslrootcert, sslcert, sslkey, connect_timeout, application_name, options)"
     )]
@@ -78,6 +104,10 @@ pub enum ConnectError {
     },
     #[error("failed to connect to `{to}`: no answer in {}", humantime::format_duration(*.waited))]
     NoAnswer { to: String, waited: Duration },
+    #[error(
+        "`{to}` is a connection pooler that gives each transaction another connection: what drctl and pg_dump set for their sessions (an empty search_path, no timeouts) would stay on connections that others use next, so name the server itself, or a pool in session mode, in the URL"
+    )]
+    Pooler { to: String },
 }
 
 /// What to look at. A role that RDS does not let in by IAM is asked for a password, and the token is a wrong one.
@@ -136,6 +166,10 @@ pub struct ConnectionParameters {
     pub application_name: String,
     /// Of the server's command line, as in `PGOPTIONS`.
     pub options: Option<String>,
+    /// Settings of the session beside those that every session of drctl has.
+    pub settings: Vec<(&'static str, String)>,
+    /// What the last session found; it is shared by those made from these for the same server.
+    pub(super) reached: Arc<Mutex<Option<Reached>>>,
 }
 
 impl ConnectionParameters {
@@ -163,66 +197,65 @@ impl ConnectionParameters {
         Ok(parameters)
     }
 
-    /// Reads a `postgres://` URL, with a password where it holds one.
+    /// Reads a `postgres://` URL, with a password where it holds one. What it does not say is as libpq's
+    /// environment variables have it.
     pub fn from_url(url: &Url) -> Result<Self, ConnectError> {
+        Self::from_url_in(url, &Environment::of_process()?)
+    }
+
+    pub(super) fn from_url_in(url: &Url, environment: &Environment) -> Result<Self, ConnectError> {
         if !matches!(url.scheme(), "postgres" | "postgresql") {
             return Err(ConnectError::Scheme(url.scheme().to_owned()));
         }
-        let decode = |text: &str| {
-            let decoded = percent_decode(text).ok_or(ConnectError::Encoding)?;
-            Ok((!decoded.is_empty()).then_some(decoded))
-        };
-        let host = url.host_str().map(|host| host.trim_start_matches('[').trim_end_matches(']'));
-        let mut host = decode(host.unwrap_or_default())?;
-        let mut user = decode(url.username())?;
-        let mut database = decode(url.path().trim_start_matches('/'))?;
-        let mut password = decode(url.password().unwrap_or_default())?;
+        let given = Given::read(url, environment)?;
+        let seconds = given.number("connect_timeout")?;
         let mut parameters = Self {
-            host: String::new(),
-            port: url.port().unwrap_or(5432),
-            user: String::new(),
-            database: String::new(),
-            password: None,
-            ssl_mode: SslMode::Prefer,
-            ssl_root_cert: None,
-            ssl_cert: None,
-            ssl_key: None,
-            connect_timeout: CONNECT_WITHIN,
-            application_name: APPLICATION.to_owned(),
-            options: None,
+            host: given.host()?,
+            port: given.number("port")?.unwrap_or(5432),
+            user: given.take("user").unwrap_or_else(default_user),
+            database: given.take("dbname").ok_or(ConnectError::NoDatabase)?,
+            password: given.take("password").map(|password| Password::Known(password.into())),
+            ssl_mode: given.ssl_mode()?,
+            ssl_root_cert: given.take("sslrootcert").map(PathBuf::from),
+            ssl_cert: given.take("sslcert").map(PathBuf::from),
+            ssl_key: given.take("sslkey").map(PathBuf::from),
+            connect_timeout: match seconds {
+                None => CONNECT_WITHIN,
+                // As libpq has it: without a limit.
+                Some(0) => CONNECT_AT_MOST,
+                Some(seconds) => Duration::from_secs(seconds).clamp(CONNECT_AT_LEAST, CONNECT_AT_MOST),
+            },
+            application_name: given.take("application_name").unwrap_or_else(|| APPLICATION.to_owned()),
+            options: given.take("options"),
+            settings: vec![],
+            reached: Arc::default(),
         };
-        for (name, value) in url.query_pairs() {
-            let refused = || ConnectError::Value { name: name.to_string(), value: value.to_string() };
-            match &*name {
-                "host" => host = Some(value.into_owned()),
-                "port" => parameters.port = value.parse().map_err(|_| refused())?,
-                "user" => user = Some(value.into_owned()),
-                "dbname" => database = Some(value.into_owned()),
-                "password" => password = Some(value.into_owned()),
-                "sslmode" => {
-                    let mode = SslMode::ALL.into_iter().find(|mode| mode.as_str() == value);
-                    parameters.ssl_mode = mode.ok_or_else(refused)?;
-                }
-                "sslrootcert" => parameters.ssl_root_cert = Some(PathBuf::from(&*value)),
-                "sslcert" => parameters.ssl_cert = Some(PathBuf::from(&*value)),
-                "sslkey" => parameters.ssl_key = Some(PathBuf::from(&*value)),
-                "connect_timeout" => {
-                    let seconds: u64 = value.parse().map_err(|_| refused())?;
-                    parameters.connect_timeout = Duration::from_secs(seconds.clamp(2, 600));
-                }
-                "application_name" => parameters.application_name = value.into_owned(),
-                "options" => parameters.options = Some(value.into_owned()),
-                _ => return Err(ConnectError::Parameter(name.into_owned())),
-            }
-        }
-        parameters.host = host.unwrap_or_else(default_host);
-        if parameters.host.contains(',') {
-            return Err(ConnectError::SeveralHosts);
-        }
-        parameters.user = user.unwrap_or_else(default_user);
-        parameters.database = database.ok_or(ConnectError::NoDatabase)?;
-        parameters.password = password.map(|password| Password::Known(password.into()));
+        parameters.take_default_files(environment)?;
         Ok(parameters)
+    }
+
+    /// The files that libpq takes where nothing names others.
+    fn take_default_files(&mut self, environment: &Environment) -> Result<(), ConnectError> {
+        if self.is_socket() || self.ssl_mode == SslMode::Disable {
+            return Ok(());
+        }
+        let verifies = [SslMode::Require, SslMode::VerifyCa, SslMode::VerifyFull].contains(&self.ssl_mode);
+        if self.ssl_root_cert.is_none() && verifies {
+            self.ssl_root_cert = environment.default_file("root.crt");
+        }
+        if self.ssl_root_cert.is_some()
+            && verifies
+            && let Some(path) = environment.default_file("root.crl")
+        {
+            return Err(ConnectError::Revocations(path));
+        }
+        if self.ssl_cert.is_none() {
+            self.ssl_cert = environment.default_file("postgresql.crt");
+        }
+        if self.ssl_cert.is_some() && self.ssl_key.is_none() {
+            self.ssl_key = environment.default_file("postgresql.key");
+        }
+        Ok(())
     }
 
     /// The same server and role, another database.
@@ -234,7 +267,8 @@ impl ConnectionParameters {
     /// The same role and database, at another address, which may be in another region.
     #[must_use]
     pub fn at(&self, host: &str, port: u16, region: &str) -> Self {
-        let mut there = Self { host: host.to_owned(), port, ..self.clone() };
+        let reached = Arc::default();
+        let mut there = Self { host: host.to_owned(), port, reached, ..self.clone() };
         if let Some(Password::IamToken(signer)) = &mut there.password {
             **signer = signer.in_region(region);
         }
@@ -247,7 +281,7 @@ impl ConnectionParameters {
     }
 
     /// For drctl's own connections. Statements are not logged: they may hold data.
-    async fn options(&self) -> Result<PgConnectOptions, ConnectError> {
+    pub(super) async fn options(&self, session: &str) -> Result<PgConnectOptions, ConnectError> {
         let password = self.password_now().await?;
         // Only parsing a URL makes sqlx look into the password file, and everything that decides which
         // line of that is meant has to be in it.
@@ -259,13 +293,14 @@ impl ConnectionParameters {
             if let Some(password) = &password {
                 pairs.append_pair("password", password.expose_secret());
             }
-            if let Some(options) = &self.options {
-                pairs.append_pair("options", options);
+            let given = self.options.as_deref().unwrap_or_default();
+            if !(given.is_empty() && session.is_empty()) {
+                pairs.append_pair("options", &format!("{given} {session}"));
             }
         }
         let refused = |source| ConnectError::Refused { to: self.to_string(), source };
         let mut options = PgConnectOptions::from_url(&url).map_err(refused)?;
-        let system = Path::new("system");
+        let system = Path::new(SYSTEM);
         let verified_by = self.ssl_root_cert.as_deref().filter(|path| *path != system);
         options = options.application_name(&self.application_name).ssl_mode(match self.ssl_mode {
             // libpq does not speak TLS over a Unix socket, whatever is asked for.
@@ -288,25 +323,11 @@ impl ConnectionParameters {
         if let Some(path) = &self.ssl_key {
             options = options.ssl_client_key(path);
         }
-        Ok(options.disable_statement_logging())
+        // Poolers do not take it.
+        Ok(options.extra_float_digits(None).disable_statement_logging())
     }
 
-    /// Connects, with nothing on the search path but `pg_catalog` and no server-side time limits: a role's
-    /// own settings must neither lead a query elsewhere nor end a long one.
-    pub async fn connect(&self) -> Result<PgConnection, ConnectError> {
-        let options = self.options().await?;
-        let attempt = async {
-            let mut connection = options.connect().await?;
-            sqlx::query(QUIET_SESSION).execute(&mut connection).await?;
-            Ok(connection)
-        };
-        match tokio::time::timeout(self.connect_timeout, attempt).await {
-            Ok(outcome) => outcome.map_err(|source| self.refused(source)),
-            Err(_) => Err(ConnectError::NoAnswer { to: self.to_string(), waited: self.connect_timeout }),
-        }
-    }
-
-    fn refused(&self, source: sqlx::Error) -> ConnectError {
+    pub(super) fn refused(&self, source: sqlx::Error) -> ConnectError {
         let said = source.as_database_error().and_then(|said| Some((said.code()?, said.message())));
         match (said, &self.password) {
             (Some((code, said)), Some(Password::IamToken(_)))
@@ -324,13 +345,17 @@ impl ConnectionParameters {
 
     /// Gives a program that uses libpq everything it needs to connect now, through its environment.
     pub async fn apply(&self, program: Program) -> Result<Program, ConnectError> {
-        Ok(self.apply_to(program, self.password_now().await?.as_ref()))
+        let address = self.address_of_children().await;
+        let program = self.apply_to(program, self.password_now().await?.as_ref());
+        Ok(match address {
+            Some(address) => program.env("PGHOSTADDR", address.to_string()),
+            None => program,
+        })
     }
 
     pub(super) fn apply_to(&self, program: Program, password: Option<&SecretString>) -> Program {
         let mut program = program;
-        // What they say goes before the rest of the environment.
-        for name in ["PGHOSTADDR", "PGSERVICE", "PGSSLCRL", "PGTARGETSESSIONATTRS", "PGOPTIONS"] {
+        for name in kept_from_children() {
             program = program.without_env(name);
         }
         for (name, value) in self.environment(password) {
@@ -347,7 +372,9 @@ impl ConnectionParameters {
             ("PGUSER", self.user.clone().into()),
             ("PGDATABASE", self.database.clone().into()),
             ("PGSSLMODE", self.ssl_mode.as_str().into()),
+            ("PGGSSENCMODE", "disable".into()),
             ("PGAPPNAME", self.application_name.clone().into()),
+            ("PGCLIENTENCODING", "UTF8".into()),
             ("PGCONNECT_TIMEOUT", self.connect_timeout.as_secs().to_string().into()),
         ];
         let paths = [
@@ -360,8 +387,8 @@ impl ConnectionParameters {
                 .into_iter()
                 .filter_map(|(name, path)| Some((name, path.as_ref()?.clone().into_os_string()))),
         );
-        if let Some(options) = &self.options {
-            variables.push(("PGOPTIONS", options.clone().into()));
+        if let Some(options) = self.options_of_children() {
+            variables.push(("PGOPTIONS", options.into()));
         }
         if let Some(password) = password {
             variables.push(("PGPASSWORD", password.expose_secret().into()));
@@ -369,16 +396,6 @@ impl ConnectionParameters {
         variables
     }
 }
-
-// The last of them makes a server notice within seconds that nobody waits for a long query any more; it
-// exists from 14 on, and not on every system.
-const QUIET_SESSION: &str = "SELECT pg_catalog.set_config(name, CASE name WHEN 'search_path' THEN ''
-                                                  WHEN 'client_connection_check_interval' THEN '10s'
-                                                  ELSE '0' END, false)
-       FROM pg_catalog.pg_settings
-      WHERE name IN ('search_path', 'statement_timeout', 'lock_timeout', 'transaction_timeout',
-                     'idle_in_transaction_session_timeout', 'idle_session_timeout')
-         OR name = 'client_connection_check_interval' AND pg_catalog.version() LIKE '%linux%'";
 
 /// Ends a connection politely, but does not wait for a server that is gone.
 pub async fn close(connection: PgConnection) {
@@ -397,11 +414,121 @@ impl fmt::Debug for ConnectionParameters {
     }
 }
 
-fn default_host() -> String {
-    match std::env::var("PGHOST") {
-        Ok(host) if !host.is_empty() => host,
-        _ if Path::new(SOCKET_DIRECTORY).is_dir() => SOCKET_DIRECTORY.to_owned(),
-        _ => "localhost".to_owned(),
+/// What a URL says and, where it says nothing, the environment.
+struct Given<'a> {
+    url: BTreeMap<&'static str, String>,
+    environment: &'a Environment,
+}
+
+/// What a URL may say.
+static PARAMETERS: [&str; 12] = [
+    "host",
+    "port",
+    "user",
+    "dbname",
+    "password",
+    "sslmode",
+    "sslrootcert",
+    "sslcert",
+    "sslkey",
+    "connect_timeout",
+    "application_name",
+    "options",
+];
+
+impl<'a> Given<'a> {
+    fn read(url: &Url, environment: &'a Environment) -> Result<Self, ConnectError> {
+        let mut given = BTreeMap::new();
+        let host = url.host_str().map(|host| host.trim_start_matches('[').trim_end_matches(']'));
+        let parts = [
+            ("host", host.unwrap_or_default()),
+            ("user", url.username()),
+            ("dbname", url.path().trim_start_matches('/')),
+            ("password", url.password().unwrap_or_default()),
+        ];
+        for (keyword, text) in parts {
+            let decoded = percent_decode(text).ok_or(ConnectError::Encoding)?;
+            if !decoded.is_empty() {
+                given.insert(keyword, decoded);
+            }
+        }
+        if let Some(port) = url.port() {
+            given.insert("port", port.to_string());
+        }
+        for (name, value) in url.query_pairs() {
+            let keyword = PARAMETERS.iter().find(|keyword| **keyword == name);
+            let keyword = *keyword.ok_or_else(|| ConnectError::Parameter(name.to_string()))?;
+            given.insert(keyword, value.into_owned());
+        }
+        // Whatever drctl's own sessions are given, they take those of the environment as well.
+        let system = |path: &str| path == SYSTEM;
+        let overridden = [
+            ("options", given.contains_key("options")),
+            ("sslrootcert", given.get("sslrootcert").is_some_and(|path| system(path))),
+        ];
+        for (parameter, overridden) in overridden {
+            if let Some((name, _)) = environment.parameter(parameter).filter(|_| overridden) {
+                return Err(ConnectError::Contradicted { name, parameter });
+            }
+        }
+        if let Some((name, value)) = environment.parameter("sslrootcert").filter(|(_, path)| system(path)) {
+            let remedy = "unset it for drctl, and say `sslrootcert=system` in the URL";
+            return Err(ConnectError::Variable { name, value: value.to_owned(), remedy });
+        }
+        Ok(Self { url: given, environment })
+    }
+
+    fn take(&self, keyword: &str) -> Option<String> {
+        let of_environment = || self.environment.parameter(keyword).map(|(_, value)| value.to_owned());
+        self.url.get(keyword).cloned().or_else(of_environment)
+    }
+
+    /// That a parameter cannot be what it is, by the name it was given under.
+    fn refused(&self, keyword: &str) -> ConnectError {
+        match (self.url.get(keyword), self.environment.parameter(keyword)) {
+            (None, Some((name, value))) => ConnectError::VariableValue { name, value: value.to_owned() },
+            (value, _) => {
+                ConnectError::Value { name: keyword.to_owned(), value: value.cloned().unwrap_or_default() }
+            }
+        }
+    }
+
+    fn number<T: std::str::FromStr>(&self, keyword: &str) -> Result<Option<T>, ConnectError> {
+        let Some(text) = self.take(keyword) else { return Ok(None) };
+        text.parse().map(Some).map_err(|_| self.refused(keyword))
+    }
+
+    fn host(&self) -> Result<String, ConnectError> {
+        let address = self.environment.parameter("hostaddr");
+        let host = match (self.take("host"), address) {
+            (Some(host), Some((name, value))) if host != value => {
+                let remedy = "unset it for drctl, or name that address as the host";
+                return Err(ConnectError::Variable { name, value: value.to_owned(), remedy });
+            }
+            (Some(host), _) => host,
+            (None, Some((_, value))) => value.to_owned(),
+            (None, None) if Path::new(SOCKET_DIRECTORY).is_dir() => SOCKET_DIRECTORY.to_owned(),
+            (None, None) => "localhost".to_owned(),
+        };
+        match host.contains(',') {
+            false => Ok(host),
+            true if self.url.contains_key("host") => Err(ConnectError::SeveralHosts),
+            true => Err(ConnectError::SeveralInEnvironment(host)),
+        }
+    }
+
+    fn ssl_mode(&self) -> Result<SslMode, ConnectError> {
+        match self.take("sslmode") {
+            Some(word) => {
+                let mode = SslMode::ALL.into_iter().find(|mode| mode.as_str() == word);
+                mode.ok_or_else(|| self.refused("sslmode"))
+            }
+            // As old scripts say it, and as libpq still reads it.
+            None if self.take("requiressl").is_some_and(|value| value.starts_with('1')) => {
+                Ok(SslMode::Require)
+            }
+            None => Ok(SslMode::Prefer),
+        }
     }
 }
 
@@ -431,7 +558,14 @@ mod tests {
     use super::*;
 
     fn parsed(text: &str) -> Result<ConnectionParameters, ConnectError> {
-        ConnectionParameters::from_url(&Url::parse(text).unwrap())
+        in_environment(text, &[])
+    }
+
+    fn in_environment(
+        text: &str,
+        variables: &[(&'static str, &str)],
+    ) -> Result<ConnectionParameters, ConnectError> {
+        ConnectionParameters::from_url_in(&Url::parse(text).unwrap(), &Environment::for_test(variables)?)
     }
 
     fn known(parameters: &ConnectionParameters) -> &SecretString {
@@ -454,7 +588,7 @@ mod tests {
         assert_eq!(variable("PGSSLROOTCERT").unwrap(), "/etc/ca.pem");
         assert_eq!(variable("PGPASSWORD").unwrap(), "p%w");
         assert_eq!(variable("PGCONNECT_TIMEOUT").unwrap(), "3");
-        let options = parameters.options().await.unwrap();
+        let options = parameters.options("").await.unwrap();
         assert_eq!(options.get_host(), "db.example.com");
         assert_eq!(options.get_database(), Some("sh op"));
         assert_eq!(options.get_username(), "dr@ctl");
@@ -464,7 +598,7 @@ mod tests {
     async fn a_socket_directory_is_a_host() {
         let parameters = parsed("postgres:///shop?user=app&host=/run/pg&port=5433").unwrap();
         assert!(parameters.is_socket());
-        assert_eq!(parameters.options().await.unwrap().get_socket().unwrap(), Path::new("/run/pg"));
+        assert_eq!(parameters.options("").await.unwrap().get_socket().unwrap(), Path::new("/run/pg"));
         let encoded = parsed("postgres://app@%2Frun%2Fpg/shop").unwrap();
         assert_eq!(encoded.host, "/run/pg");
     }
@@ -482,6 +616,87 @@ mod tests {
         assert!(refused("postgres://a@h").contains("names no database"));
         assert!(refused("mysql://a@h/d").contains("`mysql:`"));
         assert!(refused("postgres://a@h,i/d").contains("several hosts"));
+    }
+
+    #[test]
+    fn what_the_url_leaves_out_is_as_the_environment_has_it() {
+        let all = [
+            ("PGHOST", "db.example.com"),
+            ("PGPORT", "6432"),
+            ("PGDATABASE", "shop"),
+            ("PGUSER", "app"),
+            ("PGSSLMODE", "require"),
+            ("PGSSLROOTCERT", "/etc/ca.pem"),
+            ("PGSSLCERT", "/etc/app.crt"),
+            ("PGSSLKEY", "/etc/app.key"),
+            ("PGAPPNAME", "nightly"),
+            ("PGCONNECT_TIMEOUT", "7"),
+            ("PGOPTIONS", "-c geqo=off"),
+        ];
+        let parameters = in_environment("postgres://", &all).unwrap();
+        assert_eq!(parameters.to_string(), "app@db.example.com:6432/shop");
+        assert_eq!(parameters.ssl_mode, SslMode::Require);
+        // What children are told is the same, whatever they would find themselves.
+        let environment = parameters.environment(None);
+        for (name, value) in all.iter().filter(|(name, _)| *name != "PGOPTIONS") {
+            let told = environment.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+            assert_eq!(told.unwrap(), *value, "{name}");
+        }
+        // And the URL goes before it.
+        let parameters = in_environment("postgres://me@here:1/mine?sslmode=disable", &all[..8]).unwrap();
+        assert_eq!(parameters.to_string(), "me@here:1/mine");
+        assert_eq!(parameters.ssl_mode, SslMode::Disable);
+        let by_address = in_environment("postgres:///d?user=a", &[("PGHOSTADDR", "10.0.0.1")]).unwrap();
+        assert_eq!(by_address.host, "10.0.0.1");
+        let old = in_environment("postgres://a@h/d", &[("PGREQUIRESSL", "1")]).unwrap();
+        assert_eq!(old.ssl_mode, SslMode::Require);
+    }
+
+    #[test]
+    fn what_the_environment_says_wrongly_or_otherwise_is_refused_by_its_name() {
+        let refused = |text: &str, name: &'static str, value: &str| {
+            let error = in_environment(text, &[(name, value)]).unwrap_err().to_string();
+            assert!(error.contains(&format!("`{name}")), "{error}");
+        };
+        refused("postgres://a@h/d", "PGPORT", "5432,5433");
+        refused("postgres://a@h/d", "PGSSLMODE", "full");
+        refused("postgres:///d?user=a", "PGHOST", "one,two");
+        refused("postgres://a@h/d", "PGHOSTADDR", "10.0.0.1");
+        refused("postgres://a@h/d?options=-cgeqo%3Doff", "PGOPTIONS", "-c geqo=on");
+        refused("postgres://a@h/d?sslrootcert=system", "PGSSLROOTCERT", "/etc/ca.pem");
+        refused("postgres://a@h/d", "PGSSLROOTCERT", "system");
+        refused("postgres://a@h/d", "PGSERVICE", "shop");
+    }
+
+    #[test]
+    fn files_that_libpq_would_find_in_the_home_directory_count() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = home.path().join(".postgresql");
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(folder.join("root.crt"), "").unwrap();
+        std::fs::write(folder.join("postgresql.crt"), "").unwrap();
+        std::fs::write(folder.join("postgresql.key"), "").unwrap();
+        let read = |text: &str| {
+            let environment = Environment::default().at_home(home.path());
+            ConnectionParameters::from_url_in(&Url::parse(text).unwrap(), &environment)
+        };
+        let parameters = read("postgres://a@h/d?sslmode=require").unwrap();
+        assert_eq!(parameters.ssl_root_cert.unwrap(), folder.join("root.crt"));
+        assert_eq!(parameters.ssl_key.unwrap(), folder.join("postgresql.key"));
+        assert_eq!(read("postgres://a@h/d?sslmode=disable").unwrap().ssl_cert, None);
+        std::fs::write(folder.join("root.crl"), "").unwrap();
+        let error = read("postgres://a@h/d?sslmode=verify-full").unwrap_err().to_string();
+        assert!(error.contains("root.crl"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn children_inherit_no_variable_of_libpq() {
+        let parameters = parsed("postgres://app@h/shop").unwrap();
+        let program = format!("{:?}", parameters.apply(Program::new("pg_dump")).await.unwrap());
+        for name in ["PGSERVICE", "PGSSLCRL", "PGHOSTADDR", "PGTARGETSESSIONATTRS", "PGREQUIREAUTH"] {
+            assert!(kept_from_children().any(|kept| kept == name), "{name} in {program}");
+        }
+        assert!(!kept_from_children().any(|kept| ["PGPASSWORD", "PGPASSFILE"].contains(&kept)));
     }
 
     #[tokio::test]

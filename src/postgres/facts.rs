@@ -2,38 +2,19 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, FromRow, PgConnection};
-use thiserror::Error;
 
-use super::quote::{literal, qualified};
+use super::question::{FactsError, all, answer, execute, names, one};
+use super::quote::qualified;
+use super::sequences::{bound, sequences};
 use crate::model::{DatabaseFacts, Extension, Grant, RoleSetting, SequenceState, Table, TableKind};
 
-/// How long a question to the catalogs may take.
-const QUESTION_WITHIN: Duration = Duration::from_secs(600);
 /// How long the rows of one table may take to count.
 const COUNT_WITHIN: Duration = Duration::from_secs(24 * 3600);
-/// Sequences that are read with one statement.
-const SEQUENCES_AT_ONCE: usize = 200;
-
-/// Why a database could not be described.
-#[derive(Debug, Error)]
-pub enum FactsError {
-    #[error("failed to read {what} of the database")]
-    Question {
-        what: &'static str,
-        #[source]
-        source: sqlx::Error,
-    },
-    #[error("failed to count the rows of `{table}`")]
-    Count {
-        table: String,
-        #[source]
-        source: sqlx::Error,
-    },
-    #[error("failed to read {what} of the database: no answer in {}", humantime::format_duration(*.waited))]
-    Deadline { what: String, waited: Duration },
-}
+/// Tables that are counted before their locks are given back. Counting one locks each of its indexes as well.
+const COUNTED_AT_ONCE: usize = 16;
+/// SQLSTATEs of a lock that was not to be had in time, or for which the server has no memory.
+const NO_LOCK: [&str; 2] = ["55P03", "53200"];
 
 /// The server's `server_version` and its major.
 pub async fn server_major(connection: &mut PgConnection) -> Result<(String, u32), FactsError> {
@@ -47,10 +28,10 @@ pub async fn server_major(connection: &mut PgConnection) -> Result<(String, u32)
 }
 
 /// Reads everything but row counts ([`count_rows`]) of the database `connection` is in, within its
-/// transaction where it has one.
+/// transaction, which must have begun.
 ///
-/// Sequences are not part of a snapshot: they say where they stand now. A dump that is begun afterwards
-/// holds the same or further values.
+/// Sequences are not part of a snapshot: they say where they are now. [`read_sequences_again`] reads the other
+/// bound.
 pub async fn read_facts(connection: &mut PgConnection) -> Result<DatabaseFacts, FactsError> {
     let (server_version, major) = server_major(connection).await?;
     let frame = frame(connection, major).await?;
@@ -81,7 +62,7 @@ pub async fn read_facts(connection: &mut PgConnection) -> Result<DatabaseFacts, 
         extensions: extensions(connection).await?,
         schemas: names(connection, "the schemas", SCHEMAS).await?,
         tables,
-        sequences: sequences(connection).await?,
+        sequences: sequences(connection, SEQUENCES).await?,
         large_objects: large_objects(connection).await?,
         roles: names(connection, "the roles", ROLES).await?,
         tablespaces: names(connection, "the tablespaces", TABLESPACES).await?,
@@ -89,9 +70,27 @@ pub async fn read_facts(connection: &mut PgConnection) -> Result<DatabaseFacts, 
     })
 }
 
-/// Counts the rows of every table that holds rows a dump has, within the connection's transaction, and
-/// writes them into `tables`. Fails where row-level security would hide some.
-pub async fn count_rows(connection: &mut PgConnection, tables: &mut [Table]) -> Result<(), FactsError> {
+/// Reads once more where the sequences are, when the dump that holds them is complete. Any transaction of the
+/// connection must have ended.
+pub async fn read_sequences_again(
+    connection: &mut PgConnection,
+    before: &mut [SequenceState],
+) -> Result<(), FactsError> {
+    execute(connection, "the sequences", "BEGIN").await?;
+    let after = sequences(connection, SEQUENCES).await;
+    execute(connection, "the sequences", "ROLLBACK").await?;
+    bound(before, after?);
+    Ok(())
+}
+
+/// Counts the rows of every table that holds rows a dump has, within the connection's transaction, which must
+/// have begun, and writes them into `tables`. Locks are given back on the way, the snapshot is kept. Fails where
+/// row-level security would hide some. Gives the tables that could not be counted since no lock on them was to be
+/// had.
+pub async fn count_rows(
+    connection: &mut PgConnection,
+    tables: &mut [Table],
+) -> Result<Vec<String>, FactsError> {
     let countable: Vec<(String, String, bool)> = all(connection, "the tables to count", COUNTABLE).await?;
     let mut index: BTreeMap<(&str, &str), usize> = BTreeMap::new();
     for (position, table) in tables.iter().enumerate() {
@@ -102,27 +101,46 @@ pub async fn count_rows(connection: &mut PgConnection, tables: &mut [Table]) -> 
         .filter_map(|(schema, name, only)| Some((*index.get(&(schema.as_str(), name.as_str()))?, *only)))
         .collect();
     drop(index);
-    execute(connection, "row-level security", "SET row_security = off").await?;
-    for (position, only) in wanted {
-        let table = &mut tables[position];
-        let name = qualified(&table.schema, &table.name);
-        // A table others inherit from counts its own rows only; theirs are counted with them.
-        let from = if only { format!("ONLY {name}") } else { name.clone() };
-        let count = sqlx::query_scalar::<_, i64>(AssertSqlSafe(format!("SELECT count(*) FROM {from}")))
-            .persistent(false)
-            .fetch_one(&mut *connection);
-        let rows = match tokio::time::timeout(COUNT_WITHIN, count).await {
-            Ok(counted) => counted.map_err(|source| FactsError::Count { table: name, source })?,
-            Err(_) => {
-                return Err(FactsError::Deadline {
-                    what: format!("the rows of `{name}`"),
-                    waited: COUNT_WITHIN,
-                });
+    let mut uncounted = Vec::new();
+    execute(connection, "row-level security", "SET LOCAL row_security = off").await?;
+    for some in wanted.chunks(COUNTED_AT_ONCE) {
+        execute(connection, "the tables to count", "SAVEPOINT drctl").await?;
+        for (position, only) in some {
+            let table = &mut tables[*position];
+            let name = qualified(&table.schema, &table.name);
+            match count(connection, &name, *only).await {
+                Ok(rows) => table.rows = Some(rows),
+                Err(FactsError::Count { source, .. }) if has_no_lock(&source) => {
+                    uncounted.push(name);
+                    execute(connection, "the tables to count", "ROLLBACK TO SAVEPOINT drctl").await?;
+                }
+                Err(error) => return Err(error),
             }
-        };
-        table.rows = Some(u64::try_from(rows).unwrap_or_default());
+        }
+        // Only what is undone gives its locks back.
+        execute(connection, "the tables to count", "ROLLBACK TO SAVEPOINT drctl").await?;
+        execute(connection, "the tables to count", "RELEASE SAVEPOINT drctl").await?;
     }
-    Ok(())
+    Ok(uncounted)
+}
+
+fn has_no_lock(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(|error| error.code()).is_some_and(|code| NO_LOCK.contains(&&*code))
+}
+
+async fn count(connection: &mut PgConnection, name: &str, only: bool) -> Result<u64, FactsError> {
+    // A table others inherit from counts its own rows only; theirs are counted with them.
+    let from = if only { format!("ONLY {name}") } else { name.to_owned() };
+    let count = sqlx::query_scalar::<_, i64>(AssertSqlSafe(format!("SELECT count(*) FROM {from}")))
+        .persistent(false)
+        .fetch_one(connection);
+    let rows = match tokio::time::timeout(COUNT_WITHIN, count).await {
+        Ok(counted) => counted.map_err(|source| FactsError::Count { table: name.to_owned(), source })?,
+        Err(_) => {
+            return Err(FactsError::Deadline { what: format!("the rows of `{name}`"), waited: COUNT_WITHIN });
+        }
+    };
+    Ok(u64::try_from(rows).unwrap_or_default())
 }
 
 #[derive(FromRow)]
@@ -237,35 +255,6 @@ async fn tables(connection: &mut PgConnection) -> Result<Vec<Table>, FactsError>
     Ok(rows.into_iter().map(table).collect())
 }
 
-async fn sequences(connection: &mut PgConnection) -> Result<Vec<SequenceState>, FactsError> {
-    let names: Vec<(String, String)> = all(connection, "the sequences", SEQUENCES).await?;
-    let mut states = Vec::with_capacity(names.len());
-    for some in names.chunks(SEQUENCES_AT_ONCE) {
-        let query: Vec<String> = some
-            .iter()
-            .map(|(schema, name)| {
-                format!(
-                    "SELECT {}::text, {}::text, last_value, is_called FROM {}",
-                    literal(schema),
-                    literal(name),
-                    qualified(schema, name)
-                )
-            })
-            .collect();
-        let rows = sqlx::query_as(AssertSqlSafe(query.join(" UNION ALL ")))
-            .persistent(false)
-            .fetch_all(&mut *connection);
-        let rows: Vec<(String, String, i64, bool)> = answer("the sequences", rows).await?;
-        states.extend(rows.into_iter().map(|(schema, name, last_value, is_called)| SequenceState {
-            schema,
-            name,
-            last_value,
-            is_called,
-        }));
-    }
-    Ok(states)
-}
-
 async fn large_objects(connection: &mut PgConnection) -> Result<u64, FactsError> {
     let (count,): (i64,) =
         one(connection, "the large objects", "SELECT count(*) FROM pg_largeobject_metadata").await?;
@@ -368,8 +357,8 @@ const COUNTABLE: &str = concat!(
 );
 
 const SEQUENCES: &str = concat!(
-    "SELECT n.nspname::text, c.relname::text
-       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    "SELECT n.nspname::text, c.relname::text, s.seqincrement, s.seqcycle, pg_relation_filenode(c.oid)::int8
+       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_sequence s ON s.seqrelid = c.oid
       WHERE c.relkind = 'S' AND c.relpersistence <> 't'
         AND (c.relpersistence = 'p' OR NOT pg_is_in_recovery()) AND ",
     users_schema!(),
@@ -442,52 +431,3 @@ const SERVER_SETTINGS: &str = "SELECT name, pg_catalog.current_setting(name) FRO
                      'archive_cleanup_command', 'recovery_end_command')
     AND setting IS DISTINCT FROM boot_val
   ORDER BY 1";
-
-async fn answer<T>(
-    what: &'static str,
-    asked: impl Future<Output = Result<T, sqlx::Error>>,
-) -> Result<T, FactsError> {
-    match tokio::time::timeout(QUESTION_WITHIN, asked).await {
-        Ok(answered) => answered.map_err(|source| FactsError::Question { what, source }),
-        Err(_) => Err(FactsError::Deadline { what: what.to_owned(), waited: QUESTION_WITHIN }),
-    }
-}
-
-async fn one<T>(
-    connection: &mut PgConnection,
-    what: &'static str,
-    query: &'static str,
-) -> Result<T, FactsError>
-where
-    T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
-{
-    answer(what, sqlx::query_as(query).fetch_one(connection)).await
-}
-
-async fn all<T>(
-    connection: &mut PgConnection,
-    what: &'static str,
-    query: &'static str,
-) -> Result<Vec<T>, FactsError>
-where
-    T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
-{
-    answer(what, sqlx::query_as(query).fetch_all(connection)).await
-}
-
-async fn names(
-    connection: &mut PgConnection,
-    what: &'static str,
-    query: &'static str,
-) -> Result<Vec<String>, FactsError> {
-    let rows: Vec<(String,)> = all(connection, what, query).await?;
-    Ok(rows.into_iter().map(|(name,)| name).collect())
-}
-
-async fn execute(
-    connection: &mut PgConnection,
-    what: &'static str,
-    statement: &'static str,
-) -> Result<(), FactsError> {
-    answer(what, sqlx::query(statement).execute(connection)).await.map(drop)
-}

@@ -8,6 +8,7 @@
 //! The format is that of `pg_backup_archiver.c` and `pg_backup_custom.c`, versions 1.12 to 1.16
 //! (PostgreSQL 9.6 to 18).
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead};
 
 use thiserror::Error;
@@ -64,12 +65,42 @@ impl Entry {
 #[derive(Debug)]
 pub(super) struct Index {
     pub(super) entries: Vec<Entry>,
+    /// PostgreSQL's name of the one that its texts are in.
+    pub(super) encoding: String,
+    /// Names of entries as they are in the archive, where they are not plain ASCII: schema and name, by id.
+    foreign: BTreeMap<u32, (Vec<u8>, Vec<u8>)>,
     offset_size: u8,
     /// Id and position of each block of data.
     blocks: Vec<(u32, u64)>,
 }
 
 impl Index {
+    /// Whether [`Self::entries`] has every name as it is. Of a database without an encoding the bytes are taken for
+    /// UTF-8.
+    pub(super) fn is_plain(&self) -> bool {
+        self.foreign.is_empty() || ["UTF8", "SQL_ASCII"].contains(&self.encoding.as_str())
+    }
+
+    /// Every name that is not plain ASCII, in the archive's encoding.
+    pub(super) fn foreign_names(&self) -> Vec<Vec<u8>> {
+        let names = self.foreign.values().flat_map(|(schema, name)| [schema.clone(), name.clone()]);
+        names.collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// The entries with the names that were converted.
+    pub(super) fn converted(&self, names: &BTreeMap<Vec<u8>, String>) -> Vec<Entry> {
+        let convert = |entry: &Entry| {
+            let mut entry = entry.clone();
+            if let Some((schema, name)) = self.foreign.get(&entry.id) {
+                let of = |bytes: &Vec<u8>| names.get(bytes).cloned();
+                entry.schema = entry.schema.map(|lossy| of(schema).unwrap_or(lossy));
+                entry.name = of(name).unwrap_or(entry.name);
+            }
+            entry
+        };
+        self.entries.iter().map(convert).collect()
+    }
+
     /// Bytes to write at positions of the file, so that it says where its data is.
     pub(super) fn patches(&self) -> impl Iterator<Item = (u64, Vec<u8>)> {
         let mut unset: std::collections::BTreeMap<u32, u64> = self
@@ -95,8 +126,18 @@ pub(super) fn index(archive: impl BufRead) -> Result<Index, ArchiveError> {
     let count = bytes.int()?;
     let count = u32::try_from(count).map_err(|_| ArchiveError::Layout("a negative number of entries"))?;
     let mut entries = Vec::new();
+    let mut encoding = "UTF8".to_owned();
+    let mut foreign = BTreeMap::new();
     for _ in 0..count {
-        entries.push(entry(&mut bytes, minor, offset_size)?);
+        let read = entry(&mut bytes, minor, offset_size)?;
+        // `SET client_encoding = 'LATIN1';`
+        if let Some(word) = read.encoding.as_deref().and_then(|statement| statement.split('\'').nth(1)) {
+            encoding = word.to_owned();
+        }
+        if !(read.schema.is_ascii() && read.name.is_ascii()) {
+            foreign.insert(read.entry.id, (read.schema, read.name));
+        }
+        entries.push(read.entry);
     }
     let mut blocks = Vec::new();
     loop {
@@ -113,7 +154,7 @@ pub(super) fn index(archive: impl BufRead) -> Result<Index, ArchiveError> {
             _ => return Err(ArchiveError::Layout("a block of an unknown kind")),
         }
     }
-    Ok(Index { entries, offset_size, blocks })
+    Ok(Index { entries, encoding, foreign, offset_size, blocks })
 }
 
 /// The minor version, and how many bytes an offset has.
@@ -150,20 +191,35 @@ fn head<R: BufRead>(bytes: &mut Bytes<R>) -> Result<(u8, u8), ArchiveError> {
     Ok((minor, offset_size))
 }
 
-fn entry<R: BufRead>(bytes: &mut Bytes<R>, minor: u8, offset_size: u8) -> Result<Entry, ArchiveError> {
+/// An entry, and its names as they are in the archive.
+struct Read {
+    entry: Entry,
+    schema: Vec<u8>,
+    name: Vec<u8>,
+    /// What sets the archive's encoding, in the one entry that does.
+    encoding: Option<String>,
+}
+
+fn entry<R: BufRead>(bytes: &mut Bytes<R>, minor: u8, offset_size: u8) -> Result<Read, ArchiveError> {
     let id = bytes.id()?;
     bytes.int()?;
     // The catalog's and the object's oid.
     bytes.skip_text()?;
     bytes.skip_text()?;
-    let name = bytes.text()?.unwrap_or_default();
+    let name = bytes.raw_text()?.unwrap_or_default();
     let kind = bytes.text()?.unwrap_or_default();
     bytes.int()?;
     // What creates it, what drops it, what copies into it.
-    for _ in 0..3 {
+    let mut encoding = None;
+    if kind == "ENCODING" {
+        encoding = bytes.text()?;
+    } else {
         bytes.skip_text()?;
     }
-    let schema = bytes.text()?.filter(|schema| !schema.is_empty());
+    for _ in 0..2 {
+        bytes.skip_text()?;
+    }
+    let schema = bytes.raw_text()?.unwrap_or_default();
     bytes.skip_text()?;
     if minor >= 14 {
         bytes.skip_text()?;
@@ -181,7 +237,17 @@ fn entry<R: BufRead>(bytes: &mut Bytes<R>, minor: u8, offset_size: u8) -> Result
     let offset_at = bytes.position;
     let offset_flag = bytes.byte()?;
     bytes.skip(u64::from(offset_size))?;
-    Ok(Entry { id, kind, schema, name, needs, offset_at, offset_flag })
+    let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let entry = Entry {
+        id,
+        kind,
+        schema: (!schema.is_empty()).then(|| lossy(&schema)),
+        name: lossy(&name),
+        needs,
+        offset_at,
+        offset_flag,
+    };
+    Ok(Read { entry, schema, name, encoding })
 }
 
 /// Numbers and texts as an archive has them.
@@ -219,6 +285,12 @@ impl<R: BufRead> Bytes<R> {
     }
 
     fn text(&mut self) -> Result<Option<String>, ArchiveError> {
+        let text = self.raw_text()?;
+        Ok(text.map(|text| String::from_utf8_lossy(&text).into_owned()))
+    }
+
+    /// A database whose encoding is not UTF-8 has names that are not.
+    fn raw_text(&mut self) -> Result<Option<Vec<u8>>, ArchiveError> {
         let Ok(length) = u64::try_from(self.int()?) else { return Ok(None) };
         if length > WORD_LIMIT {
             return Err(ArchiveError::Layout("a name that is too long"));
@@ -227,8 +299,7 @@ impl<R: BufRead> Bytes<R> {
         for _ in 0..length {
             text.push(self.byte()?);
         }
-        // A database whose encoding is not UTF-8 has names that are not.
-        Ok(Some(String::from_utf8_lossy(&text).into_owned()))
+        Ok(Some(text))
     }
 
     fn skip_text(&mut self) -> Result<(), ArchiveError> {
@@ -325,6 +396,31 @@ mod tests {
             let at = usize::try_from(position).unwrap();
             assert_eq!(file[at..at + 6].to_vec(), [vec![BLOCK_OF_DATA], int(entry.id as i32)].concat());
         }
+    }
+
+    #[test]
+    fn names_are_those_of_the_archives_encoding() {
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend([1, 14, 0, 4, 8, CUSTOM_FORMAT]);
+        bytes.extend((0..8).flat_map(|_| int(0)));
+        bytes.extend(["db", "15.1", "15.1"].into_iter().flat_map(text));
+        bytes.extend(int(2));
+        let latin = [int(5), b"K\xe4ufe".to_vec()].concat();
+        let statement = text("SET client_encoding = 'LATIN1';\n");
+        for (id, kind, name, creates) in
+            [(1, "ENCODING", text("ENCODING"), statement), (2, "TABLE", latin, text("CREATE"))]
+        {
+            bytes.extend([int(id), int(0), text("0"), text("0"), name, text(kind), int(2)].concat());
+            bytes.extend([creates, text(""), text(""), text("public"), text(""), absent()].concat());
+            bytes.extend([text("me"), text("false"), absent(), vec![OFFSET_NOT_SET], vec![0; 8]].concat());
+        }
+        let read = index(&bytes[..]).unwrap();
+        assert_eq!(read.encoding, "LATIN1");
+        assert!(!read.is_plain());
+        assert_eq!(read.foreign_names(), [b"K\xe4ufe".to_vec(), b"public".to_vec()]);
+        let names = [(b"K\xe4ufe".to_vec(), "Käufe".to_owned())].into();
+        assert_eq!(read.converted(&names)[1].name, "Käufe");
+        assert_eq!(read.converted(&names)[1].schema.as_deref(), Some("public"));
     }
 
     #[test]

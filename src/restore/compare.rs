@@ -6,7 +6,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 use super::selection::Chosen;
-use crate::model::{DatabaseFacts, SequenceState, Table, TableKind};
+use crate::model::{DatabaseFacts, SequenceBound, SequenceState, Table, TableKind};
 
 /// One thing in which the restored database is not the one that was dumped.
 #[derive(Clone, Debug, Error, PartialEq, Eq, Serialize)]
@@ -42,9 +42,9 @@ pub struct Compared {
 
 /// Compares everything, or only what was chosen.
 ///
-/// Sequences are not part of a snapshot: while a dump runs they go on, so a restored one may stand further
-/// than it was recorded, in the direction it counts. One that stands behind would give out numbers twice.
-/// `descending` are those that count downwards.
+/// Sequences are not part of a snapshot: while a dump runs they go on, so a restored one may be further than it
+/// was recorded, in the direction it counts. One that is behind would give out numbers twice, unless it was set back
+/// meanwhile: that is not judged. `descending` are those that count downwards.
 pub(super) fn compare(
     recorded: &DatabaseFacts,
     found: &DatabaseFacts,
@@ -77,6 +77,15 @@ pub(super) fn compare(
                 "materialised view {} has {counted} rows now that it was made anew, and had {rows}",
                 name()
             )),
+            // The load brings no row twice: others were written beside it.
+            Some(counted) if counted > rows => {
+                compared.counted += 1;
+                compared.rows += rows;
+                compared.notes.push(format!(
+                    "table {} has {counted} rows, {rows} were dumped: the others were written while it was restored, as event triggers or extensions do",
+                    name()
+                ));
+            }
             Some(counted) => {
                 differences.push(Difference::Rows { table: name(), recorded: rows, found: counted })
             }
@@ -90,15 +99,27 @@ pub(super) fn compare(
         if chosen.is_some_and(|chosen| !chosen.sequences.contains(&key)) {
             continue;
         }
-        compared.sequences += 1;
         let name = format!("{}.{}", key.0, key.1);
-        match sequences.get(&key) {
-            None => differences.push(Difference::Missing { what: "sequence", name }),
-            Some(found) if is_behind(sequence, found, descending.contains(&key)) => {
-                let (recorded, found) = (sequence.last_value, found.last_value);
-                differences.push(Difference::Behind { sequence: name, recorded, found });
+        let Some(found) = sequences.get(&key) else {
+            differences.push(Difference::Missing { what: "sequence", name });
+            continue;
+        };
+        let (recorded, now) = (sequence.last_value, found.last_value);
+        match standing(sequence, found, descending.contains(&key)) {
+            Standing::Fits => compared.sequences += 1,
+            Standing::Behind => {
+                differences.push(Difference::Behind { sequence: name, recorded, found: now });
             }
-            Some(_) => {}
+            Standing::Undetermined(why) => compared.notes.push(format!(
+                "sequence {name} is at {now} and was at {recorded} before it was dumped: {why}, so that it cannot be judged"
+            )),
+        }
+    }
+    for (schema, name) in chosen.iter().flat_map(|chosen| &chosen.loaded) {
+        if !recorded_tables.contains_key(&(schema.clone(), name.clone())) {
+            compared.notes.push(format!(
+                "table {schema}.{name} was loaded and not compared: nothing is recorded of it under that name"
+            ));
         }
     }
     if chosen.is_none() {
@@ -122,7 +143,36 @@ pub(super) fn compare(
     if differences.is_empty() { Ok(compared) } else { Err(differences) }
 }
 
-fn is_behind(recorded: &SequenceState, found: &SequenceState, descending: bool) -> bool {
+/// What can be said of a sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    Fits,
+    Behind,
+    Undetermined(&'static str),
+}
+
+fn standing(recorded: &SequenceState, found: &SequenceState, descending: bool) -> Standing {
+    let descending = recorded.increment.map_or(descending, |increment| increment < 0);
+    let before = SequenceBound { last_value: recorded.last_value, is_called: recorded.is_called };
+    let now = SequenceBound { last_value: found.last_value, is_called: found.is_called };
+    if !is_behind(before, now, descending) {
+        return Standing::Fits;
+    }
+    // Only of one that was left alone it is known what the dump holds.
+    match recorded.after {
+        None => Standing::Undetermined("where it was after the dump is not recorded"),
+        _ if recorded.cycles == Some(true) => Standing::Undetermined("it begins again at its end"),
+        Some(_) if recorded.restarted != Some(false) => {
+            Standing::Undetermined("it was restarted or altered meanwhile")
+        }
+        Some(after) if after != before => {
+            Standing::Undetermined("it was used and may have been set back meanwhile")
+        }
+        Some(_) => Standing::Behind,
+    }
+}
+
+fn is_behind(recorded: SequenceBound, found: SequenceBound, descending: bool) -> bool {
     match recorded.last_value.cmp(&found.last_value) {
         std::cmp::Ordering::Equal => recorded.is_called && !found.is_called,
         std::cmp::Ordering::Less => descending,
@@ -155,7 +205,15 @@ mod tests {
     }
 
     fn sequence(last_value: i64, is_called: bool) -> SequenceState {
-        SequenceState { schema: "public".to_owned(), name: "s".to_owned(), last_value, is_called }
+        SequenceState {
+            schema: "public".to_owned(),
+            name: "s".to_owned(),
+            last_value,
+            is_called,
+            restarted: Some(false),
+            after: Some(SequenceBound { last_value, is_called }),
+            ..SequenceState::default()
+        }
     }
 
     fn differences(change: impl FnOnce(&mut DatabaseFacts)) -> Vec<Difference> {
@@ -196,11 +254,64 @@ mod tests {
 
     #[test]
     fn a_sequence_may_be_ahead_in_its_direction_but_never_behind() {
-        let behind =
-            |found: SequenceState, descending: bool| is_behind(&sequence(7, true), &found, descending);
+        let behind = |found: SequenceState, descending: bool| {
+            standing(&sequence(7, true), &found, descending) == Standing::Behind
+        };
         assert!(!behind(sequence(9, true), false) && behind(sequence(5, true), false));
         assert!(behind(sequence(9, true), true) && !behind(sequence(5, true), true));
         assert!(behind(sequence(7, false), false) && !behind(sequence(7, true), false));
+        let by_its_own = SequenceState { increment: Some(-2), ..sequence(7, true) };
+        assert_eq!(standing(&by_its_own, &sequence(5, true), false), Standing::Fits);
+    }
+
+    #[test]
+    fn a_sequence_that_may_have_been_set_back_is_not_judged() {
+        let recorded = sequence(49, true);
+        let cases = [
+            SequenceState { after: None, restarted: None, ..recorded.clone() },
+            SequenceState { cycles: Some(true), ..recorded.clone() },
+            SequenceState { restarted: Some(true), ..recorded.clone() },
+            SequenceState {
+                after: Some(SequenceBound { last_value: 12, is_called: true }),
+                ..recorded.clone()
+            },
+            SequenceState {
+                after: Some(SequenceBound { last_value: 60, is_called: true }),
+                ..recorded.clone()
+            },
+        ];
+        for case in cases {
+            let judged = standing(&case, &sequence(43, true), false);
+            assert!(matches!(judged, Standing::Undetermined(_)), "{judged:?} of {case:?}");
+        }
+        let mut dumped = facts();
+        dumped.sequences[0].cycles = Some(true);
+        let mut found = facts();
+        found.sequences[0].last_value = 1;
+        let compared = compare(&dumped, &found, None, &BTreeSet::new()).unwrap();
+        assert_eq!(compared.sequences, 0);
+        assert!(compared.notes[0].contains("sequence public.s is at 1 and was at 7"), "{:?}", compared.notes);
+    }
+
+    #[test]
+    fn rows_that_were_written_meanwhile_are_a_note() {
+        let mut found = facts();
+        found.tables[0].rows = Some(5);
+        let compared = compare(&facts(), &found, None, &BTreeSet::new()).unwrap();
+        assert_eq!((compared.counted, compared.rows), (1, 3));
+        assert!(
+            compared.notes[0].contains("table public.a has 5 rows, 3 were dumped"),
+            "{:?}",
+            compared.notes
+        );
+    }
+
+    #[test]
+    fn what_is_loaded_under_a_name_that_is_not_recorded_is_said() {
+        let chosen =
+            Chosen { loaded: [("public".to_owned(), "K\u{fffd}ufe".to_owned())].into(), ..Chosen::default() };
+        let compared = compare(&facts(), &facts(), Some(&chosen), &BTreeSet::new()).unwrap();
+        assert!(compared.notes[0].contains("was loaded and not compared"), "{:?}", compared.notes);
     }
 
     #[test]

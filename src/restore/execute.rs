@@ -71,7 +71,7 @@ impl Run {
             Route::Scratch { directory, .. } => {
                 phases.begin(Phase::Fetch);
                 let (scratch, repository) = to_scratch(self, plan, directory).await?;
-                let chosen = load::chosen(plan, &scratch)?;
+                let chosen = load::chosen(self, plan, &scratch).await?;
                 load::tell_left_out(self, chosen.as_ref());
                 self.load_file(plan, phases, made, (scratch, repository, chosen)).await?
             }
@@ -107,7 +107,7 @@ impl Run {
             return Err(error);
         }
         database::mark(self, plan).await?;
-        let database = self.target.with_database(&plan.temporary);
+        let database = plan.inside(&self.target);
         let expected = plan.steps.selection.is_everything().then_some(plan.database_bytes);
         Ok(Watch::begin(database, expected, self.events.clone(), &self.cancel))
     }
@@ -167,9 +167,10 @@ impl Run {
         loaded: &Loaded,
     ) -> Result<(Compared, Vec<String>), RestoreError> {
         phases.begin(Phase::Analyze);
-        load::analyze(self, plan, &loaded.watch).await?;
+        let unplanned = load::analyze(self, plan, &loaded.watch).await?;
         phases.begin(Phase::Compare);
-        let compared = inspect(self, plan, loaded.chosen.as_ref()).await?;
+        let mut compared = inspect(self, plan, loaded.chosen.as_ref()).await?;
+        compared.notes.extend(unplanned);
         self.check_interruption()?;
         Ok((compared, database::apply_properties(self, plan).await?))
     }

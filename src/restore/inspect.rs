@@ -12,7 +12,7 @@ use super::target::ask;
 use super::watch::close;
 use super::{Compared, RestoreError, Run};
 use crate::model::Table;
-use crate::postgres::{count_rows, read_facts};
+use crate::postgres::{count_rows, qualified, read_facts};
 
 /// Counts and compares.
 pub(super) async fn inspect(
@@ -31,13 +31,15 @@ async fn read_and_compare(
     plan: &RestorePlan,
     chosen: Option<&Chosen>,
 ) -> Result<Compared, RestoreError> {
-    let database = run.target.with_database(&plan.temporary);
-    let mut connection = database.connect().await.map_err(RestoreError::Connect)?;
+    let mut connection = plan.inside(&run.target).connect().await.map_err(RestoreError::Connect)?;
     // Counting is all it does, and it may use what the load has used.
-    let parallel = format!("SET max_parallel_workers_per_gather = {}", plan.jobs.clamp(1, 8));
+    let parallel = format!(
+        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL max_parallel_workers_per_gather = {}",
+        plan.jobs.clamp(1, 8)
+    );
     execute(&mut connection, "prepare to count", parallel).await?;
     let mut found = read_facts(&mut connection).await.map_err(RestoreError::TargetFacts)?;
-    let recorded = &plan.steps.recorded;
+    let mut recorded = plan.steps.recorded.clone();
     let counted: BTreeSet<(&str, &str)> = recorded
         .tables
         .iter()
@@ -50,11 +52,20 @@ async fn read_and_compare(
         is_chosen && counted.contains(&(table.schema.as_str(), table.name.as_str()))
     };
     let (mut wanted, others): (Vec<Table>, Vec<Table>) = found.tables.into_iter().partition(is_wanted);
-    count_rows(&mut connection, &mut wanted).await.map_err(RestoreError::TargetFacts)?;
+    let uncounted = count_rows(&mut connection, &mut wanted).await.map_err(RestoreError::TargetFacts)?;
+    for table in &mut recorded.tables {
+        if uncounted.contains(&qualified(&table.schema, &table.name)) {
+            table.rows = None;
+        }
+    }
     found.tables = wanted.into_iter().chain(others).collect();
     let descending = descending(&mut connection).await?;
     close(connection).await;
-    compare(recorded, &found, chosen, &descending).map_err(RestoreError::Different)
+    let mut compared = compare(&recorded, &found, chosen, &descending).map_err(RestoreError::Different)?;
+    let notes =
+        uncounted.iter().map(|name| format!("rows of {name} were not counted: no lock on it was to be had"));
+    compared.notes.extend(notes);
+    Ok(compared)
 }
 
 /// Sequences that count downwards.

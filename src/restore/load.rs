@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use super::archive::{Entry, Index};
 use super::fetch::{Scratch, plain, tell};
 use super::plan::{RestorePlan, Route};
 use super::selection::{Chosen, choose};
-use super::watch::{LOST_AFTER, Watch};
+use super::target::{ask, maintenance};
+use super::watch::{LOST_AFTER, Watch, close};
 use super::{RestoreError, Run};
 use crate::event::Event;
 use crate::pipeline::{Counting, OpenError};
@@ -26,12 +28,11 @@ const TOLERATED: &str = "unrecognized configuration parameter \"transaction_time
 /// A program of the right version that works on the temporary database.
 async fn program(run: &Run, plan: &RestorePlan, name: &'static str) -> Result<Program, RestoreError> {
     let program = plan.steps.tools.program(name).map_err(RestoreError::Tools)?;
-    let mut database = run.target.with_database(&plan.temporary);
-    let ours = plan.steps.session.iter().map(|(name, value)| format!("-c {name}={value}"));
-    let given = database.options.take();
-    database.options = Some(given.into_iter().chain(ours).collect::<Vec<_>>().join(" "));
-    let program =
-        database.apply_lasting(program, plan.steps.tools.major).await.map_err(RestoreError::Connect)?;
+    let program = plan
+        .inside(&run.target)
+        .apply_lasting(program, plan.steps.tools.major)
+        .await
+        .map_err(RestoreError::Connect)?;
     Ok(program.arg("--no-password").arg(format!("--dbname={}", plan.temporary)))
 }
 
@@ -50,16 +51,42 @@ async fn pg_restore(run: &Run, plan: &RestorePlan) -> Result<Program, RestoreErr
 }
 
 /// Chooses out of the archive what was asked for; `None` is everything.
-pub(super) fn chosen(plan: &RestorePlan, scratch: &Scratch) -> Result<Option<Chosen>, RestoreError> {
+pub(super) async fn chosen(
+    run: &Run,
+    plan: &RestorePlan,
+    scratch: &Scratch,
+) -> Result<Option<Chosen>, RestoreError> {
     if plan.steps.selection.is_everything() {
         return Ok(None);
     }
     let index = scratch.index.as_ref().map_err(|error| RestoreError::Choose { reason: error.to_string() })?;
-    let chosen = choose(&index.entries, &plan.steps.selection);
+    let chosen = if index.is_plain() {
+        choose(&index.entries, &plan.steps.selection)
+    } else {
+        choose(&in_utf8(run, index).await?, &plan.steps.selection)
+    };
     if chosen.ids.is_empty() {
         return Err(RestoreError::Choose { reason: "it has nothing of what was named".to_owned() });
     }
     Ok(Some(chosen))
+}
+
+/// The entries of an archive in another encoding, with names as everything else has them. PostgreSQL converts
+/// them: whichever server it is, it knows all of its encodings.
+async fn in_utf8(run: &Run, index: &Index) -> Result<Vec<Entry>, RestoreError> {
+    let names = index.foreign_names();
+    let mut connection = maintenance(&run.target).await.map_err(RestoreError::Connect)?;
+    let converted: Vec<Vec<u8>> = ask(sqlx::query_scalar(
+        "SELECT pg_catalog.convert(n.name, $2::name, 'UTF8')
+           FROM unnest($1::bytea[]) WITH ORDINALITY n(name, place) ORDER BY n.place",
+    )
+    .bind(&names)
+    .bind(&index.encoding)
+    .fetch_all(&mut connection))
+    .await?;
+    close(connection).await;
+    let converted = converted.into_iter().map(|name| String::from_utf8_lossy(&name).into_owned());
+    Ok(index.converted(&names.into_iter().zip(converted).collect()))
 }
 
 /// Loads from the file, with as many connections as planned.
@@ -161,18 +188,33 @@ fn only_tolerated(stderr: &[String]) -> bool {
     is_all_there && errors == tolerated && said.is_some_and(|said| (1..=tolerated).contains(&said))
 }
 
-/// Gathers statistics, so that the first queries are planned as they should be.
-pub(super) async fn analyze(run: &Run, plan: &RestorePlan, watch: &Watch) -> Result<(), RestoreError> {
-    let program = program(run, plan, "vacuumdb")
-        .await?
-        .args(["--analyze-only", "--quiet"])
-        .arg(format!("--jobs={}", plan.jobs));
+/// Gathers statistics, so that the first queries are planned as they should be. Gives words where there are none:
+/// the data is right without them.
+pub(super) async fn analyze(
+    run: &Run,
+    plan: &RestorePlan,
+    watch: &Watch,
+) -> Result<Option<String>, RestoreError> {
+    let program = match program(run, plan, "vacuumdb").await {
+        Ok(program) => program,
+        Err(error) => return Ok(Some(unplanned(run, &error))),
+    };
+    let program = program.args(["--analyze-only", "--quiet"]).arg(format!("--jobs={}", plan.jobs));
     match program.run(WITHIN, watch.token()).await {
-        Ok(_) => Ok(()),
+        Ok(_) => Ok(None),
         Err(_) if watch.is_lost() => Err(RestoreError::ServerLost { waited: LOST_AFTER }),
         Err(_) if run.cancel.is_cancelled() => Err(RestoreError::Interrupted),
-        Err(error) => Err(RestoreError::Analyze(error)),
+        Err(error) => Ok(Some(unplanned(run, &RestoreError::Analyze(error)))),
     }
+}
+
+fn unplanned(run: &Run, error: &RestoreError) -> String {
+    let text = format!(
+        "{}; until `vacuumdb --analyze-only` succeeds in it, queries may be slow",
+        crate::event::told(error)
+    );
+    run.events.warning(text.clone());
+    text
 }
 
 /// Says what a choice leaves out.

@@ -11,13 +11,15 @@ use super::{GlobalsPlan, Leftover, Rates, Refusal, Request, Selection};
 use crate::model::{
     Artifact, BackupId, DatabaseFacts, Extension, Manifest, RepositoryName, SourceName, TableKind,
 };
-use crate::postgres::Tools;
+use crate::postgres::{ConnectionParameters, Tools};
 use crate::source::logical::DATABASE;
 
 /// Beside the unpacked dump itself.
 const SCRATCH_MARGIN: u64 = 16 << 20;
 /// From this version on pg_restore begins every session with a setting that older servers do not know.
 const FIRST_WITH_TRANSACTION_TIMEOUT: u32 = 17;
+/// The setting that turns them off; logging in sets them off from this version on, too.
+const FIRST_WITH_EVENT_TRIGGERS: u32 = 17;
 
 /// Everything that was found out before deciding.
 #[derive(Clone, Debug)]
@@ -102,7 +104,7 @@ pub(super) struct Steps {
     pub(super) selection: Selection,
     pub(super) owners: bool,
     pub(super) tablespaces: bool,
-    /// Settings of the sessions that load.
+    /// Settings of the sessions that work in the database before it is published.
     pub(super) session: Vec<(&'static str, String)>,
     /// pg_restore says things the server does not understand, and is not to end because of them.
     pub(super) tolerates_settings: bool,
@@ -166,7 +168,7 @@ pub fn plan(
         globals: globals_plan,
         route,
         steps: Steps {
-            session: session(),
+            session: session(target),
             manifest: manifest.clone(),
             dump,
             recorded: recorded.clone(),
@@ -189,15 +191,28 @@ pub(super) fn route(request: &Request, dump: &Artifact, free: u64) -> Route {
     Route::Scratch { directory: request.scratch.clone(), needed, free }
 }
 
-/// Settings of the sessions that load. All are safe, because nothing depends on the database until it is
+/// Settings of the sessions that work in the database. All are safe, because nothing depends on the database until it is
 /// published: if the server crashes before, the restore has failed and begins again.
 ///
 /// - `synchronous_commit`: with it on, every one of thousands of small statements waits for the disk.
 /// - `maintenance_work_mem` is left as the server has it. More of it was measured to make a load slower, by a
 ///   quarter with 1 GB: more processes work at an index than there are processors for.
-/// - `default_transaction_read_only`: where the role's default is to change nothing.
-fn session() -> Vec<(&'static str, String)> {
-    vec![("synchronous_commit", "off".to_owned()), ("default_transaction_read_only", "off".to_owned())]
+/// - `event_triggers`: those that came with the dump are not for what a restore does. Only superusers may set it.
+fn session(target: &TargetFacts) -> Vec<(&'static str, String)> {
+    let mut settings = vec![("synchronous_commit", "off".to_owned())];
+    if target.superuser && target.major >= FIRST_WITH_EVENT_TRIGGERS {
+        settings.push(("event_triggers", "off".to_owned()));
+    }
+    settings
+}
+
+impl RestorePlan {
+    /// How the database that is being restored is reached, by whatever works in it.
+    pub(super) fn inside(&self, target: &ConnectionParameters) -> ConnectionParameters {
+        let mut database = target.with_database(&self.temporary);
+        database.settings.extend(self.steps.session.iter().cloned());
+        database
+    }
 }
 
 fn notes(request: &Request, situation: &Situation, tolerates_settings: bool) -> Vec<String> {

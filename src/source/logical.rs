@@ -12,14 +12,14 @@ use thiserror::Error;
 use super::dump::{Dump, DumpError, STDERR_LINES, check_globals, judge};
 use super::timed::Timed;
 use super::{ArtifactSink, Captured, KEEPALIVES, SinkError, Unreadable, by_hand, unreadable};
-use crate::event::{Events, Phase};
-use crate::model::{DatabaseFacts, Details, ServerFacts};
+use crate::event::{Events, Phase, told};
+use crate::model::{DatabaseFacts, Details, SequenceState, ServerFacts};
 use crate::pipeline::FromMemory;
 use crate::platform::{CancellationToken, Piped, ProcessError};
 use crate::policy::{LogicalDump, PostgresSource, RowCounts};
 use crate::postgres::{
     ConnectError, ConnectionParameters, FactsError, Tools, ToolsError, close, count_rows, read_facts,
-    server_major,
+    read_sequences_again, server_major,
 };
 
 /// Names of the artifacts, without the endings of their encoding.
@@ -107,7 +107,12 @@ pub async fn prepare(source: &PostgresSource) -> Result<Prepared, LogicalError> 
         .fetch_one(&mut connection)
         .await
         .ok();
-    let server = ServerFacts { version, major, system_identifier };
+    // A pooler may have another name for it.
+    let named: Result<String, _> =
+        ask(&database, sqlx::query_scalar("SELECT current_database()::text").fetch_one(&mut connection))
+            .await;
+    let address = Some(format!("{}:{}/{}", parameters.host, parameters.port, named?));
+    let server = ServerFacts { version, major, system_identifier, address };
     Ok(Prepared { parameters, tools, server, is_standby, reads_passwords, connection })
 }
 
@@ -137,6 +142,11 @@ async fn run(
 ) -> Result<Captured, LogicalError> {
     let database = prepared.parameters.database.clone();
     let inspect = Timed::begin(Phase::Inspect, events);
+    if prepared.parameters.reached().is_some_and(|reached| reached.pooled) {
+        events.notice(
+            "the server is read through a connection pooler, which keeps a connection for each session",
+        );
+    }
     let (recovery_point, snapshot) = export_snapshot(&mut prepared, dump.lock_wait).await?;
     let described = |source| LogicalError::Facts { database: database.clone(), source };
     let mut facts = read_facts(&mut prepared.connection).await.map_err(described)?;
@@ -144,7 +154,7 @@ async fn run(
     let estimate = ask(&database, expected_bytes(&mut prepared.connection)).await?;
     inspect.end();
 
-    let child = start_dump(&prepared, dump, &snapshot, stop).await?;
+    let child = start_dump(&prepared, dump, &snapshot, &facts.encoding, stop).await?;
     // Taken while pg_dump sets out, so that the roles are those of its snapshot as nearly as can be.
     let globals = if dump.globals { Some(read_globals(&prepared, events, stop).await?) } else { None };
 
@@ -154,7 +164,7 @@ async fn run(
     let counting = async {
         match dump.row_counts {
             RowCounts::Exact => count_rows(connection, &mut facts.tables).await,
-            RowCounts::None => Ok(()),
+            RowCounts::None => Ok(vec![]),
         }
     };
     let over = CancellationToken::new();
@@ -167,9 +177,9 @@ async fn run(
     };
     let counting = async {
         let counted = tokio::select! {
-            counted = counting => counted.map(|()| true),
-            () = over.cancelled() => Ok(false),
-            () = stop.cancelled() => Ok(false),
+            counted = counting => counted.map(Some),
+            () = over.cancelled() => Ok(None),
+            () = stop.cancelled() => Ok(None),
         };
         if counted.is_err() {
             stop.cancel();
@@ -181,11 +191,13 @@ async fn run(
     let counted = counted.map_err(described)?;
     let kept = |source| LogicalError::Store { database: database.clone(), source };
     let stored = stored.map_err(kept)?;
-    if !counted {
+    let Some(uncounted) = counted else {
         return Err(LogicalError::Interrupted { database });
-    }
+    };
     timed.end();
+    tell_uncounted(&uncounted, events);
     // The snapshot was needed up to here.
+    bound_sequences(&mut prepared.connection, &mut facts.sequences, events).await;
     close(prepared.connection).await;
 
     let mut artifacts = vec![stored];
@@ -210,6 +222,28 @@ async fn run(
         by_hand,
         not_included,
     })
+}
+
+/// The dump is whole without their numbers: a restore does not compare them.
+fn tell_uncounted(tables: &[String], events: &Events) {
+    if let Some(first) = tables.first() {
+        let more = if tables.len() > 1 { format!(" and {} more", tables.len() - 1) } else { String::new() };
+        events.warning(format!(
+            "rows of {first}{more} were not counted, since no lock was to be had in time: a restore cannot compare them"
+        ));
+    }
+}
+
+/// Ends the transaction and reads the sequences' other bound, which a restore can do without.
+async fn bound_sequences(connection: &mut PgConnection, sequences: &mut [SequenceState], events: &Events) {
+    let read = async {
+        sqlx::raw_sql("ROLLBACK").execute(&mut *connection).await.map_err(|error| told(&error))?;
+        read_sequences_again(&mut *connection, sequences).await.map_err(|error| told(&error))
+    };
+    let read = tokio::time::timeout(QUESTION_WITHIN, read).await;
+    if let Err(reason) = read.unwrap_or_else(|_| Err("no answer".to_owned())) {
+        events.warning(format!("where the sequences are after the dump could not be read: {reason}"));
+    }
 }
 
 /// Begins the transaction whose snapshot is dumped. The time is one before which every commit is in the
@@ -260,6 +294,7 @@ async fn start_dump(
     prepared: &Prepared,
     dump: &LogicalDump,
     snapshot: &str,
+    encoding: &str,
     stop: &CancellationToken,
 ) -> Result<Piped, LogicalError> {
     let mut program = prepared
@@ -267,6 +302,8 @@ async fn start_dump(
         .pg_dump()
         .args(["--format=custom", "--compress=0", "--no-password"])
         .arg(format!("--snapshot={snapshot}"))
+        // Its own: what is in it need not have an equivalent in another.
+        .arg(format!("--encoding={encoding}"))
         .arg(format!("--lock-wait-timeout={}", milliseconds(dump.lock_wait)));
     if prepared.is_standby {
         // It has none, and asking for it is an error.
@@ -304,7 +341,7 @@ async fn read_globals(
     let program = program
         .arg(format!("--database=dbname='{}'", database.replace('\\', r"\\").replace('\'', r"\'")))
         .keep_stderr(STDERR_LINES);
-    let program = prepared.parameters.apply(program).await?.env("PGCLIENTENCODING", "UTF8");
+    let program = prepared.parameters.apply(program).await?;
     let finished = program.run(GLOBALS_WITHIN, stop).await.map_err(|source| failed(source.into()))?;
     judge("pg_dumpall", &finished.stderr, events).map_err(failed)?;
     check_globals(&finished.stdout).map_err(failed)?;

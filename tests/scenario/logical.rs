@@ -86,6 +86,7 @@ async fn is_described(major: u32) -> Outcome<()> {
         .await?;
     let parameters = ConnectionParameters::from_url(&cluster.url("shop").parse()?)?;
     let mut connection = parameters.connect().await?;
+    sqlx::raw_sql("BEGIN").execute(&mut connection).await?;
     let mut facts = read_facts(&mut connection).await?;
     count_rows(&mut connection, &mut facts.tables).await?;
     assert_eq!(facts.major, major);

@@ -11,6 +11,7 @@ pub(crate) mod cluster_template;
 pub(crate) mod fault_proxy;
 pub(crate) mod ledger;
 pub(crate) mod moto;
+pub(crate) mod pooler;
 pub(crate) mod postgres;
 pub(crate) mod r2;
 pub(crate) mod radosgw;

@@ -141,9 +141,15 @@ pub async fn prepare(source: &PostgresSource, base: &BaseBackup) -> Result<Prepa
         close(connection).await;
         return Err(BaseError::Refused { server, list: objections });
     };
+    let address = format!("{}:{}", parameters.host, parameters.port);
     Ok(Prepared {
         parameters,
-        server: ServerFacts { version, major, system_identifier: Some(standing.system_identifier) },
+        server: ServerFacts {
+            version,
+            major,
+            system_identifier: Some(standing.system_identifier),
+            address: Some(address),
+        },
         is_standby: standing.is_standby,
         page_checksums: standing.page_checksums,
         segment_size,

@@ -52,7 +52,12 @@ pub async fn capture(
     let version = snapshot.engine_version.clone().unwrap_or_default();
     Ok(Captured {
         recovery_point,
-        server: major(&version).map(|major| ServerFacts { version, major, system_identifier: None }),
+        server: major(&version).map(|major| ServerFacts {
+            version,
+            major,
+            system_identifier: None,
+            address: None,
+        }),
         physical: None,
         managed: Some(Managed {
             resource: prepared.database.arn.clone(),

@@ -1,0 +1,196 @@
+//! libpq's environment variables, and what each of them is to drctl.
+//!
+//! *Invariants.* One table decides, for drctl's own sessions and for its children. A variable that psql would
+//! obey counts for both, or is refused by its name before anything is connected to; none of them reaches a
+//! child but as [`super::ConnectionParameters`] resolved it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::ConnectError;
+
+/// What a variable is.
+#[derive(Clone, Copy)]
+enum Meaning {
+    /// A parameter of the connection, where the URL does not give it.
+    Parameter(&'static str),
+    /// Only libpq can do it: these values, which ask for nothing, are accepted.
+    Only(&'static [&'static str], &'static str),
+    /// Both look at it themselves, and find the same.
+    Shared,
+    /// It changes neither which server is read nor how it is proven: drctl sets its own.
+    Own,
+}
+
+use Meaning::{Only, Own, Parameter, Shared};
+
+const NOTHING: &[&str] = &[];
+const UNSET: &str = "unset it for drctl";
+
+/// Every variable that libpq 18 or an older one reads.
+static VARIABLES: [(&str, Meaning); 43] = [
+    ("PGHOST", Parameter("host")),
+    ("PGHOSTADDR", Parameter("hostaddr")),
+    ("PGPORT", Parameter("port")),
+    ("PGDATABASE", Parameter("dbname")),
+    ("PGUSER", Parameter("user")),
+    ("PGPASSWORD", Shared),
+    ("PGPASSFILE", Shared),
+    ("PGOPTIONS", Parameter("options")),
+    ("PGAPPNAME", Parameter("application_name")),
+    ("PGCONNECT_TIMEOUT", Parameter("connect_timeout")),
+    ("PGSSLMODE", Parameter("sslmode")),
+    ("PGREQUIRESSL", Parameter("requiressl")),
+    ("PGSSLROOTCERT", Parameter("sslrootcert")),
+    ("PGSSLCERT", Parameter("sslcert")),
+    ("PGSSLKEY", Parameter("sslkey")),
+    ("PGSERVICE", Only(NOTHING, "write what the service file says into the URL, and unset it for drctl")),
+    ("PGREQUIREAUTH", Only(NOTHING, UNSET)),
+    ("PGCHANNELBINDING", Only(&["disable", "prefer"], UNSET)),
+    ("PGREQUIREPEER", Only(NOTHING, UNSET)),
+    ("PGSSLNEGOTIATION", Only(&["postgres"], UNSET)),
+    ("PGSSLCERTMODE", Only(&["allow"], UNSET)),
+    ("PGSSLCRL", Only(NOTHING, UNSET)),
+    ("PGSSLCRLDIR", Only(NOTHING, UNSET)),
+    ("PGSSLSNI", Only(&["1"], UNSET)),
+    // drctl's own sessions speak these two versions.
+    ("PGSSLMINPROTOCOLVERSION", Only(&["TLSv1", "TLSv1.1", "TLSv1.2"], UNSET)),
+    ("PGSSLMAXPROTOCOLVERSION", Only(&["TLSv1.3"], UNSET)),
+    ("PGGSSENCMODE", Only(&["disable", "prefer"], UNSET)),
+    ("PGTARGETSESSIONATTRS", Only(&["any"], "name the one server in the URL, and unset it for drctl")),
+    ("PGLOADBALANCEHOSTS", Only(&["disable"], UNSET)),
+    ("PGMINPROTOCOLVERSION", Only(&["3.0"], UNSET)),
+    ("PGMAXPROTOCOLVERSION", Only(&["3.0", "3.2", "latest"], UNSET)),
+    // Without PGSERVICE they say nothing.
+    ("PGSERVICEFILE", Own),
+    ("PGSYSCONFDIR", Own),
+    ("PGSSLCOMPRESSION", Own),
+    // Neither speaks GSSAPI: `PGGSSENCMODE` is set for children.
+    ("PGKRBSRVNAME", Own),
+    ("PGGSSLIB", Own),
+    ("PGGSSDELEGATION", Own),
+    ("PGREALM", Own),
+    ("PGCLIENTENCODING", Own),
+    ("PGDATESTYLE", Own),
+    ("PGTZ", Own),
+    ("PGGEQO", Own),
+    ("PGLOCALEDIR", Shared),
+];
+
+/// Names of those that no child inherits.
+pub(super) fn kept_from_children() -> impl Iterator<Item = &'static str> {
+    VARIABLES.iter().filter(|(_, meaning)| !matches!(meaning, Shared)).map(|(name, _)| *name)
+}
+
+/// Those of the variables that are set, as far as they are parameters of a connection.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Environment {
+    /// By keyword: the variable's name and what it holds.
+    parameters: BTreeMap<&'static str, (&'static str, String)>,
+    /// Where libpq looks for certificates that nothing names.
+    home: Option<PathBuf>,
+}
+
+impl Environment {
+    /// The one that drctl runs in.
+    pub(super) fn of_process() -> Result<Self, ConnectError> {
+        let mut found = Vec::new();
+        for (name, _) in &VARIABLES {
+            let name = *name;
+            let Some(value) = std::env::var_os(name) else { continue };
+            let value = value.into_string().map_err(|_| ConnectError::VariableEncoding(name))?;
+            found.push((name, value));
+        }
+        let home = std::env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
+        Ok(Self { home, ..Self::of(found)? })
+    }
+
+    /// One with these variables. An empty one counts as one that is not set.
+    pub(super) fn of(
+        variables: impl IntoIterator<Item = (&'static str, String)>,
+    ) -> Result<Self, ConnectError> {
+        let mut parameters = BTreeMap::new();
+        for (name, value) in variables.into_iter().filter(|(_, value)| !value.is_empty()) {
+            let meaning = VARIABLES.iter().find(|(known, _)| *known == name).map(|(_, meaning)| *meaning);
+            match meaning {
+                Some(Parameter(keyword)) => {
+                    parameters.insert(keyword, (name, value));
+                }
+                Some(Only(accepted, remedy))
+                    if !accepted.iter().any(|one| one.eq_ignore_ascii_case(&value)) =>
+                {
+                    return Err(ConnectError::Variable { name, value, remedy });
+                }
+                _ => {}
+            }
+        }
+        Ok(Self { parameters, home: None })
+    }
+
+    /// What a parameter is by them, and the name of the variable.
+    pub(super) fn parameter(&self, keyword: &str) -> Option<(&'static str, &str)> {
+        self.parameters.get(keyword).map(|(name, value)| (*name, value.as_str()))
+    }
+
+    /// A file that libpq takes where nothing names another.
+    pub(super) fn default_file(&self, name: &str) -> Option<PathBuf> {
+        Some(self.home.as_ref()?.join(".postgresql").join(name)).filter(|path| path.exists())
+    }
+}
+
+#[cfg(test)]
+impl Environment {
+    pub(super) fn for_test(variables: &[(&'static str, &str)]) -> Result<Self, ConnectError> {
+        Self::of(variables.iter().map(|(name, value)| (*name, (*value).to_owned())))
+    }
+
+    pub(super) fn at_home(mut self, home: &std::path::Path) -> Self {
+        self.home = Some(home.to_owned());
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_only_libpq_can_do_is_refused_by_its_name() {
+        let refused = [
+            ("PGSERVICE", "shop"),
+            ("PGREQUIREAUTH", "scram-sha-256"),
+            ("PGCHANNELBINDING", "require"),
+            ("PGREQUIREPEER", "postgres"),
+            ("PGSSLNEGOTIATION", "direct"),
+            ("PGSSLCERTMODE", "require"),
+            ("PGSSLCRL", "/etc/revoked.pem"),
+            ("PGSSLCRLDIR", "/etc/revoked"),
+            ("PGSSLSNI", "0"),
+            ("PGSSLMINPROTOCOLVERSION", "TLSv1.3"),
+            ("PGSSLMAXPROTOCOLVERSION", "TLSv1.2"),
+            ("PGGSSENCMODE", "require"),
+            ("PGTARGETSESSIONATTRS", "read-write"),
+            ("PGLOADBALANCEHOSTS", "random"),
+            ("PGMINPROTOCOLVERSION", "3.2"),
+        ];
+        for (name, value) in refused {
+            let error = Environment::for_test(&[(name, value)]).unwrap_err().to_string();
+            assert!(error.contains(&format!("`{name}={value}`")), "{error}");
+        }
+        let harmless = [
+            ("PGSERVICE", ""),
+            ("PGCHANNELBINDING", "prefer"),
+            ("PGSSLMINPROTOCOLVERSION", "tlsv1.2"),
+            ("PGGSSENCMODE", "prefer"),
+            ("PGTARGETSESSIONATTRS", "any"),
+            ("PGTZ", "Europe/Zurich"),
+        ];
+        Environment::for_test(&harmless).unwrap();
+    }
+
+    #[test]
+    fn no_variable_is_in_the_table_twice() {
+        let names: std::collections::BTreeSet<&str> = VARIABLES.iter().map(|(name, _)| *name).collect();
+        assert_eq!(names.len(), VARIABLES.len());
+    }
+}
