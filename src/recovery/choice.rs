@@ -270,6 +270,7 @@ mod tests {
                 version: String::new(),
                 major: 17,
                 system_identifier: Some("7".to_owned()),
+                address: None,
             });
             base.physical.parent = parent.map(|parent| parent.manifest.id.clone());
             base.manifest.physical = Some(base.physical.clone());

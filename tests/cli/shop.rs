@@ -86,7 +86,12 @@ impl Shop {
             ended: begun + TimeDelta::seconds(20),
             host: "app-1".to_owned(),
             tool: ToolFacts { drctl: "0.1.0".to_owned(), producer: "pg_dump (PostgreSQL) 17.6".to_owned() },
-            server: Some(ServerFacts { version: "17.5".to_owned(), major: 17, system_identifier: None }),
+            server: Some(ServerFacts {
+                version: "17.5".to_owned(),
+                major: 17,
+                system_identifier: None,
+                address: None,
+            }),
             physical: None,
             managed: None,
             protection: Protection::Age { recipients: vec![recipient("operational"), recipient("escrow")] },

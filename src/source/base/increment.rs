@@ -220,7 +220,12 @@ mod tests {
     use crate::repository::sample;
 
     fn server(identifier: &str, major: u32) -> ServerFacts {
-        ServerFacts { version: String::new(), major, system_identifier: Some(identifier.to_owned()) }
+        ServerFacts {
+            version: String::new(),
+            major,
+            system_identifier: Some(identifier.to_owned()),
+            address: None,
+        }
     }
 
     fn manifest(minute: u8, of: &str, parent: Option<BackupId>) -> Manifest {
