@@ -124,6 +124,10 @@ pub struct Physical {
     /// No transaction with this number or a later one had begun when the copy was complete (with the epoch,
     /// as `pg_current_snapshot()` gives it).
     pub next_transaction: u64,
+    /// Those before `next_transaction` that were still open when the copy was complete, so that they ended after
+    /// it. Absent where that is not known, as of a standby.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open_transactions: Option<Vec<u64>>,
     /// Whether the cluster's pages have checksums, so that damage could be found.
     pub page_checksums: bool,
     /// Pages whose checksums did not fit when they were copied. The cluster itself is damaged there.
@@ -151,6 +155,7 @@ impl Physical {
             stop,
             segment_size: SegmentSize::DEFAULT,
             next_transaction: 800,
+            open_transactions: None,
             page_checksums: true,
             damaged: vec![],
             tablespaces: vec![],

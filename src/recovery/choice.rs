@@ -42,7 +42,10 @@ impl Base {
             Target::Lsn(lsn) => self.physical.stop <= *lsn,
             Target::Transaction(given) => {
                 let next = self.physical.next_transaction;
-                whole_transaction(*given, next) >= next
+                let whole = whole_transaction(*given, next);
+                // One that was open when the copy was complete ended after it.
+                let open = self.physical.open_transactions.as_ref();
+                whole >= next || open.is_some_and(|open| open.contains(&whole))
             }
         }
     }
@@ -234,6 +237,16 @@ mod tests {
         assert!(!base.is_before(&at("2026-11-20T12:29:59Z")) && base.is_before(&at("2026-11-20T12:30:00Z")));
         assert!(!base.is_before(&Target::Lsn(lsn(6, 299))) && base.is_before(&Target::Lsn(lsn(6, 300))));
         assert!(!base.is_before(&Target::Transaction(1029)) && base.is_before(&Target::Transaction(1030)));
+        let mut open = base.clone();
+        open.physical.open_transactions = Some(vec![1007, 1020]);
+        let fits = |number| open.is_before(&Target::Transaction(number));
+        assert!(fits(1007) && fits(1020) && fits(1030) && !fits(1008) && !fits(1029));
+        // Of the same, 32 bits: the epoch is that of the backup.
+        let epochs = |number: u64| number + (3 << 32);
+        open.physical.next_transaction = epochs(1030);
+        open.physical.open_transactions = Some(vec![epochs(1007)]);
+        let fits = |number| open.is_before(&Target::Transaction(number));
+        assert!(fits(1007) && fits(epochs(1007)) && !fits(1008) && !fits(epochs(1008)));
         assert!(base.is_before(&Target::Latest) && base.is_before(&Target::Name("x".to_owned())));
     }
 

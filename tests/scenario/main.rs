@@ -42,6 +42,7 @@ mod rds_upkeep;
 mod readme;
 mod recovery;
 mod recovery_borders;
+mod recovery_open;
 mod recovery_point;
 mod recovery_point_care;
 mod recovery_point_doctor;

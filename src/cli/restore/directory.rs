@@ -313,6 +313,7 @@ fn hints(refusals: &[Refusal], request: &Request) -> BTreeSet<String> {
                 "`drctl list` shows what there is.".to_owned()
             }
             Refusal::TooLate { .. } => "`--latest` restores as much as there is. Where the server still lives, `SELECT pg_switch_wal()` there has what it wrote last archived now.".to_owned(),
+            Refusal::TooEarly { .. } if matches!(request.target, Target::Transaction(_)) => "What had ended when a backup was complete is in it and no target; of a transaction that was open then, the backup has to say so, which those of a standby and of older versions do not. Give the time or the position of its commit in place of its number (`--point-in-time`, `--to-lsn`; `pg_waldump --rmgr=Transaction` has both), or an older backup (`--backup`).".to_owned(),
             Refusal::TooEarly { .. } => "Choose a moment inside of one of these; an older dump may be nearer (`drctl list`).".to_owned(),
             Refusal::Gap { .. } => {
                 "Restore to a moment before the gap, or complete the repositories first (`drctl copies sync`, `drctl wal status`).".to_owned()

@@ -81,7 +81,7 @@ async fn run(
     };
     // Asked after the copy was ended on the server, so that it is never before its end.
     let moment = sqlx::query_as(MOMENT).fetch_one(&mut prepared.connection);
-    let (time, next_transaction): (i64, i64) = ask(&server, moment).await?;
+    let (time, next_transaction, open): (i64, i64, Option<Vec<i64>>) = ask(&server, moment).await?;
     facts.stop_time = DateTime::<Utc>::from_timestamp_micros(time).unwrap_or_default();
     timed.end();
     close(prepared.connection).await;
@@ -98,6 +98,8 @@ async fn run(
         stop: copied.range.stop,
         segment_size: prepared.segment_size,
         next_transaction: u64::try_from(next_transaction).unwrap_or_default(),
+        open_transactions: open
+            .map(|open| open.into_iter().filter_map(|number| u64::try_from(number).ok()).collect()),
         page_checksums: prepared.page_checksums,
         damaged: copied.damaged,
         tablespaces: prepared.tablespaces,
@@ -122,8 +124,12 @@ async fn run(
     })
 }
 
-const MOMENT: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::int8,
-       pg_snapshot_xmax(pg_current_snapshot())::text::int8";
+// All of one snapshot. That of a standby does not say which transactions are open.
+const MOMENT: &str = "
+SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::int8,
+       pg_snapshot_xmax(pg_current_snapshot())::text::int8,
+       CASE WHEN pg_is_in_recovery() THEN NULL
+            ELSE ARRAY(SELECT open::text::int8 FROM pg_snapshot_xip(pg_current_snapshot()) open ORDER BY 1) END";
 
 /// About how large the copy becomes. Databases that the role may not enter do not tell.
 async fn expected_bytes(connection: &mut PgConnection) -> Result<u64, sqlx::Error> {
