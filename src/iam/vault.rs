@@ -52,6 +52,11 @@ pub(super) fn add(builder: &mut Builder<'_>, source: &AwsBackupSource) -> Result
                 builder.document.allow("CopyThem", &["backup:StartCopyJob"], points, plain());
                 builder.document.allow("CopyIntoTheVaults", &["backup:CopyIntoBackupVault"], copies, plain());
             }
+            // An ARN does not say whether a cluster is one that drctl restores.
+            if source.resource.contains(":rds:") && source.resource.contains(":cluster:") {
+                let look = ["rds:DescribeDBClusters"];
+                builder.document.allow("LookAtTheCluster", &look, [source.resource.clone()], plain());
+            }
             builder.document.allow("ActAsAwsBackup", &["iam:PassRole"], [source.role.clone()], pass);
             builder.document.anywhere(&[
                 "backup:DescribeBackupJob",
@@ -122,7 +127,17 @@ fn recovery_points(resource: &str, region: &str, account: &Account) -> Vec<Strin
             .into_iter()
             .chain([own("continuous:*")])
             .collect(),
-        "ec2" => ["snapshot", "image"].map(|kind| format!("arn:{partition}:ec2:{region}::{kind}/*")).to_vec(),
+        // A volume's is a snapshot; an instance's is an image, with a snapshot of each volume.
+        "ec2" => {
+            ["snapshot/*", "image/*"].map(|name| format!("arn:{partition}:ec2:{region}::{name}")).to_vec()
+        }
+        // A volume of a gateway is kept as a snapshot of EBS.
+        "storagegateway" => vec![format!("arn:{partition}:ec2:{region}::snapshot/*")],
+        "fsx" => vec![format!("arn:{partition}:fsx:{region}:{account}:backup/*")],
+        "redshift" => vec![format!("arn:{partition}:redshift:{region}:{account}:snapshot:*/awsbackup:*")],
+        "redshift-serverless" => {
+            vec![format!("arn:{partition}:redshift-serverless:{region}:{account}:snapshot/*"), own("*")]
+        }
         "dynamodb" => {
             vec![format!("arn:{partition}:dynamodb:{region}:{account}:{name}/backup/*"), own("*")]
         }
@@ -153,6 +168,53 @@ mod tests {
                 "arn:aws:backup:us-west-2:123456789012:recovery-point:*",
             ]
         );
+        for (resource, points) in [
+            (
+                "arn:aws:ec2:us-east-1:123456789012:volume/vol-1",
+                &["ec2:us-west-2::snapshot/*", "ec2:us-west-2::image/*"][..],
+            ),
+            (
+                "arn:aws:ec2:us-east-1:123456789012:instance/i-1",
+                &["ec2:us-west-2::snapshot/*", "ec2:us-west-2::image/*"],
+            ),
+            (
+                "arn:aws:storagegateway:us-east-1:123456789012:gateway/sgw-1/volume/vol-1",
+                &["ec2:us-west-2::snapshot/*"],
+            ),
+            ("arn:aws:fsx:us-east-1:123456789012:file-system/fs-1", &["fsx:us-west-2:123456789012:backup/*"]),
+            (
+                "arn:aws:fsx:us-east-1:123456789012:volume/fs-1/fsvol-1",
+                &["fsx:us-west-2:123456789012:backup/*"],
+            ),
+            (
+                "arn:aws:redshift:us-east-1:123456789012:cluster:shop",
+                &["redshift:us-west-2:123456789012:snapshot:*/awsbackup:*"],
+            ),
+            // Clusters of DocumentDB and Neptune have ARNs of RDS, and so have their snapshots.
+            (
+                "arn:aws:rds:us-east-1:123456789012:cluster:docs",
+                &[
+                    "rds:us-west-2:123456789012:snapshot:awsbackup:*",
+                    "rds:us-west-2:123456789012:cluster-snapshot:awsbackup:*",
+                    "backup:us-west-2:123456789012:recovery-point:continuous:*",
+                ],
+            ),
+            (
+                "arn:aws:backup-gateway:us-east-1:123456789012:vm/vm-1",
+                &["backup:us-west-2:123456789012:recovery-point:*"],
+            ),
+            (
+                "arn:aws:timestream:us-east-1:123456789012:database/a/table/b",
+                &["backup:us-west-2:123456789012:recovery-point:*"],
+            ),
+            (
+                "arn:aws:elasticfilesystem:us-east-1:123456789012:file-system/fs-1",
+                &["backup:us-west-2:123456789012:recovery-point:*"],
+            ),
+        ] {
+            let points: Vec<_> = points.iter().map(|point| format!("arn:aws:{point}")).collect();
+            assert_eq!(of(resource), points, "{resource}");
+        }
         assert_eq!(of("arn:aws:s3:::shop"), ["arn:aws:backup:us-west-2:123456789012:recovery-point:*"]);
     }
 }
