@@ -88,6 +88,24 @@ pub(super) fn of_rds(
     Ok(())
 }
 
+/// What a key is, asked of KMS itself. `None`: the database's own, which the policy does not name.
+pub(super) fn look(
+    builder: &mut Builder<'_>,
+    named: Option<&str>,
+    region: &str,
+    account: &Account,
+) -> Result<(), IamError> {
+    let key = match named {
+        Some(named) => key(builder, named, region, Some(account))?,
+        None => Key {
+            resource: format!("arn:{}:kms:{region}:{}:key/*", partition(region), account.as_str()),
+            condition: Conditions::default(),
+        },
+    };
+    builder.document.allow("AskWhatAKeyIs", &["kms:DescribeKey"], [key.resource], key.condition);
+    Ok(())
+}
+
 fn suffix(region: &str) -> &'static str {
     if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" }
 }

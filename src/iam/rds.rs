@@ -5,7 +5,7 @@ use crate::aws::{EXPIRES, MANAGED, SYSTEM};
 use crate::platform::SecretRef;
 use crate::policy::{Password, RdsDatabase, RdsSource};
 use crate::postgres::ConnectionParameters;
-use crate::source::snapshot::identifier_prefix;
+use crate::source::snapshot::identifier_prefixes;
 
 /// Rights on one database, its snapshots and what is restored from them.
 ///
@@ -25,7 +25,7 @@ pub(super) fn add(builder: &mut Builder<'_>, source: &RdsSource) -> Result<(), I
     let regions: Vec<&str> =
         std::iter::once(home).chain(source.regions.iter().map(|region| region.name.as_str())).collect();
     let names = Names::of(source);
-    let prefix = identifier_prefix(&builder.policy.system);
+    let prefixes = identifier_prefixes(&source.database, &builder.policy.system);
     let arn = |region: &str, kind: &str, name: &str| {
         format!("arn:{}:rds:{region}:{}:{kind}:{name}", partition(region), account.as_str())
     };
@@ -33,7 +33,11 @@ pub(super) fn add(builder: &mut Builder<'_>, source: &RdsSource) -> Result<(), I
         regions.iter().map(|region| arn(region, kind, name)).collect()
     };
     let database = arn(home, names.database, names.identifier);
-    let snapshots = everywhere(names.snapshot, &format!("{prefix}*"));
+    let snapshots_in = |region: &&str| -> Vec<String> {
+        prefixes.iter().map(|prefix| arn(region, names.snapshot, &format!("{prefix}*"))).collect()
+    };
+    let own_snapshots = snapshots_in(&home);
+    let snapshots: Vec<String> = regions.iter().flat_map(snapshots_in).collect();
     builder.production.push(database.clone());
 
     describe(builder, &names, &everywhere);
@@ -53,7 +57,7 @@ pub(super) fn add(builder: &mut Builder<'_>, source: &RdsSource) -> Result<(), I
     match builder.role {
         Role::Writer if !source.snapshots => {}
         Role::Writer => {
-            let create = [database].into_iter().chain(snapshots.iter().take(1).cloned());
+            let create = [database].into_iter().chain(own_snapshots.iter().cloned());
             builder.document.allow("TakeTaggedSnapshots", &[names.create], create, asks.clone());
             if !source.regions.is_empty() {
                 builder.document.allow(
@@ -70,8 +74,9 @@ pub(super) fn add(builder: &mut Builder<'_>, source: &RdsSource) -> Result<(), I
                 Conditions::default(),
             );
             if !source.share_with.is_empty() {
-                let share = snapshots.iter().take(1).cloned();
-                builder.document.allow("ShareThem", &[names.share], share, Conditions::default());
+                builder.document.allow("ShareThem", &[names.share], own_snapshots, Conditions::default());
+                // What is encrypted with a key of AWS's cannot be.
+                key::look(builder, None, home, &account)?;
             }
             if !source.regions.is_empty() {
                 keys(builder, source, &account)?;
@@ -173,6 +178,11 @@ pub(super) fn add(builder: &mut Builder<'_>, source: &RdsSource) -> Result<(), I
                 resources.extend(everywhere("auto-backup", "*"));
                 let start = ["rds:StartDBInstanceAutomatedBackupsReplication"];
                 builder.document.allow("ReplicateAutomatedBackups", &start, resources, by_hand);
+                for region in source.regions.iter().filter(|region| region.automated_backups) {
+                    if let Some(named) = &region.kms_key {
+                        key::look(builder, Some(named), &region.name, &account)?;
+                    }
+                }
                 keys(builder, source, &account)?;
             }
         }

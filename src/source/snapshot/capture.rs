@@ -21,7 +21,7 @@ pub async fn capture(
     events: &Events,
     cancel: &CancellationToken,
 ) -> Result<Captured, SnapshotError> {
-    let id = SnapshotId::like(&prepared.source.database, identifier(naming.system, naming.backup));
+    let id = identifier(&prepared.source.database, naming.system, naming.backup);
     let tags = Tags::of_backup(naming.system, naming.source, naming.backup, naming.run);
 
     let phase = Timed::begin(Phase::Snapshot, events);

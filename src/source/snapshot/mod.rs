@@ -18,5 +18,5 @@ mod prepare;
 
 pub use capture::capture;
 pub use error::SnapshotError;
-pub use name::{backup_of, identifier, identifier_prefix, is_recorded};
+pub use name::{backup_of, identifier, identifier_prefixes, is_recorded};
 pub use prepare::{Prepared, begun, prepare};

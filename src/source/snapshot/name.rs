@@ -1,18 +1,66 @@
-use crate::aws::rds::Snapshot;
-use crate::model::{BackupId, Managed, SourceName, SystemName};
+use crate::aws::rds::{Snapshot, SnapshotId};
+use crate::model::{BackupId, Digest, Managed, SourceName, SystemName};
+use crate::policy::RdsDatabase;
+
+/// What RDS takes for a cluster's snapshot; for an instance's it takes 255 characters, and none is as long.
+const MOST: usize = 63;
+/// So much of that at most says of which system it is, so that the time, the source and a digest have room.
+const MOST_OF_PREFIX: usize = 30;
+/// Hexadecimal digits of a digest, which keep apart what was shortened.
+const DIGEST: usize = 8;
 
 /// What RDS calls a backup's snapshot, in every region: letters, digits and single hyphens, in small letters,
-/// as RDS stores it.
-pub fn identifier(system: &SystemName, backup: &BackupId) -> String {
-    let words = format!("drctl-{system}-{backup}").to_ascii_lowercase();
-    words.split('-').filter(|word| !word.is_empty()).collect::<Vec<_>>().join("-")
+/// as RDS stores it. Where a cluster's would be too long, names are cut, and a digest of the whole stands for the rest.
+pub fn identifier(of: &RdsDatabase, system: &SystemName, backup: &BackupId) -> SnapshotId {
+    let whole = whole(system, backup);
+    match of {
+        RdsDatabase::Cluster(_) if whole.len() > MOST => {
+            SnapshotId::Cluster(shortened(system, backup, &whole))
+        }
+        _ => SnapshotId::like(of, whole),
+    }
+}
+
+fn whole(system: &SystemName, backup: &BackupId) -> String {
+    words(&format!("drctl-{system}-{backup}"))
+}
+
+/// `drctl-shop-20261120t220251z-the-production-clust-1f4a09c2`
+fn shortened(system: &SystemName, backup: &BackupId, whole: &str) -> String {
+    let prefix = short_prefix(system);
+    let begun = backup.begun().format("%Y%m%dt%H%M%Sz").to_string();
+    let room = MOST.saturating_sub(prefix.len() + begun.len() + DIGEST + 2);
+    let source = beginning(&words(backup.source().as_str()), room).to_owned();
+    words(&format!("{prefix}{begun}-{source}-{}", digest(whole)))
+}
+
+fn words(text: &str) -> String {
+    let text = text.to_ascii_lowercase();
+    text.split('-').filter(|word| !word.is_empty()).collect::<Vec<_>>().join("-")
+}
+
+/// Not more than so many characters of it, and no hyphen at the end.
+fn beginning(text: &str, most: usize) -> &str {
+    text.get(..most).unwrap_or(text).trim_end_matches('-')
+}
+
+fn digest(text: &str) -> String {
+    Digest::of(text.as_bytes()).sha256.to_string().chars().take(DIGEST).collect()
 }
 
 /// The backup that a snapshot is, in whichever region, if it is one of this source's. Its tags alone say nothing:
 /// RDS gives those of a snapshot to what is restored from it, and from there to every snapshot of that.
+///
+/// RDS may have taken an identifier that was longer than it says, before drctl cut them.
 pub fn backup_of(snapshot: &Snapshot, system: &SystemName, source: &SourceName) -> Option<BackupId> {
     let backup = snapshot.tags.backup(system, source)?;
-    (snapshot.id.as_str() == identifier(system, &backup)).then_some(backup)
+    let of = match &snapshot.id {
+        SnapshotId::Instance(_) => RdsDatabase::Instance(String::new()),
+        SnapshotId::Cluster(_) => RdsDatabase::Cluster(String::new()),
+    };
+    let is_its =
+        snapshot.id == identifier(&of, system, &backup) || snapshot.id.as_str() == whole(system, &backup);
+    is_its.then_some(backup)
 }
 
 /// Whether it is what a manifest says was kept: of that database, or a copy of what was kept of it.
@@ -24,18 +72,33 @@ pub fn is_recorded(snapshot: &Snapshot, managed: &Managed) -> bool {
     }
 }
 
-/// What the identifiers of all of a system's snapshots begin with.
-pub fn identifier_prefix(system: &SystemName) -> String {
-    let words = format!("drctl-{system}");
-    let words: Vec<_> = words.split('-').filter(|word| !word.is_empty()).collect();
-    format!("{}-", words.join("-"))
+/// What the identifiers of all of a system's snapshots begin with, of databases of that kind.
+pub fn identifier_prefixes(of: &RdsDatabase, system: &SystemName) -> Vec<String> {
+    let mut prefixes = vec![prefix(system)];
+    if matches!(of, RdsDatabase::Cluster(_)) {
+        prefixes.push(short_prefix(system));
+        prefixes.dedup();
+    }
+    prefixes
+}
+
+fn prefix(system: &SystemName) -> String {
+    format!("{}-", words(&format!("drctl-{system}")))
+}
+
+fn short_prefix(system: &SystemName) -> String {
+    let whole = prefix(system);
+    if whole.len() <= MOST_OF_PREFIX {
+        return whole;
+    }
+    let room = MOST_OF_PREFIX - DIGEST - 2;
+    format!("{}-{}-", beginning(&whole, room), digest(&whole))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::aws::Tags;
-    use crate::aws::rds::SnapshotId;
     use crate::model::{BackupKind, ManagedCopy, RunId};
 
     #[test]
@@ -62,7 +125,8 @@ mod tests {
             copied_from: None,
             tags: Tags::of_backup(&system, &source, &backup, &run),
         };
-        let own = named(&identifier(&system, &backup));
+        let instance = RdsDatabase::Instance("shop".to_owned());
+        let own = named(identifier(&instance, &system, &backup).as_str());
         assert_eq!(backup_of(&own, &system, &source), Some(backup.clone()));
         assert_eq!(backup_of(&named("before-the-experiment"), &system, &source), None);
 
@@ -88,9 +152,67 @@ mod tests {
         let system = "class--board".parse().unwrap();
         let begun = "2026-11-20T22:02:51Z".parse().unwrap();
         let backup = BackupId::new(begun, &"in--stance".parse().unwrap(), BackupKind::Snapshot, 5);
-        let name = identifier(&system, &backup);
+        let instance = RdsDatabase::Instance("shop".to_owned());
+        let name = identifier(&instance, &system, &backup);
+        let name = name.as_str();
         assert!(name.starts_with("drctl-class-board-20261120t220251z-in-stance-snapshot-"), "{name}");
         assert!(name.len() < 255 && !name.contains("--"), "{name}");
-        assert!(name.starts_with(&identifier_prefix(&system)), "{name}");
+        assert!(identifier_prefixes(&instance, &system).iter().any(|prefix| name.starts_with(prefix)));
+    }
+
+    #[test]
+    fn it_fits_whatever_the_names_are_and_keeps_apart_what_differs() {
+        let (instance, cluster) =
+            (RdsDatabase::Instance("shop".to_owned()), RdsDatabase::Cluster("shop".to_owned()));
+        let begun: chrono::DateTime<chrono::Utc> = "2026-11-20T22:02:51Z".parse().unwrap();
+        let name = |length: usize, last: char| {
+            format!("{}{last}", &"the-production-database-of-the-shop-in-ea"[..length - 1])
+        };
+        let mut seen = std::collections::BTreeMap::new();
+        for (of_system, of_source) in
+            [(1, 1), (4, 8), (4, 21), (4, 22), (4, 40), (23, 1), (24, 2), (25, 1), (40, 40), (40, 1)]
+        {
+            for last in ['a', 'b'] {
+                let system: SystemName = name(of_system, last).parse().unwrap();
+                let source: SourceName = name(of_source, 'c').parse().unwrap();
+                for (second, seed) in [(0, 1), (0, 2), (1, 1)] {
+                    let begun = begun + chrono::TimeDelta::seconds(second);
+                    let backup = BackupId::new(begun, &source, BackupKind::Snapshot, seed);
+                    let own = identifier(&cluster, &system, &backup);
+                    let text = own.as_str().to_owned();
+                    assert!(text.len() <= MOST && !text.contains("--") && !text.ends_with('-'), "{text}");
+                    assert!(text.contains("20261120t2202"), "{text} does not say when");
+                    let prefixes = identifier_prefixes(&cluster, &system);
+                    assert!(prefixes.iter().any(|prefix| text.starts_with(prefix.as_str())), "{text}");
+                    assert_eq!(identifier(&cluster, &system, &backup), own, "it is the same each time");
+                    let earlier = seen.insert(text.clone(), (system.clone(), backup.clone()));
+                    assert_eq!(earlier, None, "{text}");
+                    // What fits is as it ever was, and what does not is known under its old name, too.
+                    let whole = whole(&system, &backup);
+                    assert_eq!(whole == text, whole.len() <= MOST, "{text}");
+                    assert_eq!(identifier(&instance, &system, &backup).as_str(), whole);
+                    for id in [text, whole] {
+                        let snapshot = Snapshot {
+                            id: SnapshotId::Cluster(id),
+                            arn: "arn".to_owned(),
+                            of: "shop".to_owned(),
+                            resource_id: None,
+                            status: "available".to_owned(),
+                            percent: None,
+                            database_time: None,
+                            created: None,
+                            engine: None,
+                            engine_version: None,
+                            encrypted: true,
+                            kms_key: None,
+                            allocated_gib: None,
+                            copied_from: None,
+                            tags: Tags::of_backup(&system, &source, &backup, &RunId::new(begun, 1)),
+                        };
+                        assert_eq!(backup_of(&snapshot, &system, &source), Some(backup.clone()));
+                    }
+                }
+            }
+        }
     }
 }

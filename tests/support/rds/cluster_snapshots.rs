@@ -15,8 +15,11 @@ use super::snapshots::{Subject, blank, seen, take};
 use super::state::{Region, Snapshot, Tags, arn, parse_arn};
 use super::xml::Xml;
 
+/// Of a cluster's snapshot, and of a copy of one; those of instances may have 255.
+const LONGEST: usize = 63;
+
 fn check_free(region: &Region, id: &str) -> Answered<()> {
-    check_identifier("DBClusterSnapshotIdentifier", id, 255)?;
+    check_identifier("DBClusterSnapshotIdentifier", id, LONGEST)?;
     if region.cluster_snapshots.contains_key(id) {
         let words = format!(
             "Cannot create the cluster snapshot because one with the identifier {id} already exists."
