@@ -265,7 +265,13 @@ async fn every_file(log: &Log, reach: &Reach) -> Result<Vec<File>, RecoveryError
         (0..found.len()).filter(|n| matches!(found[*n].names[..], [WalName::Segment(_)])).collect();
     for some in whole.chunks(ASKED_AT_ONCE) {
         let names: Vec<WalName> = some.iter().map(|n| found[*n].names[0]).collect();
-        for (n, tags) in some.iter().zip(log.tags_of(&names).await?) {
+        for (n, mut tags) in some.iter().zip(log.tags_of(&names).await?) {
+            // Its newest commit may be behind the place where the timeline is left.
+            if reach.left_in() == Some(found[*n].segment)
+                && let Some(tags) = &mut tags
+            {
+                tags.newest_commit = None;
+            }
             found[*n].tags = tags;
         }
     }

@@ -41,6 +41,7 @@ mod rds_twins;
 mod rds_upkeep;
 mod readme;
 mod recovery;
+mod recovery_again;
 mod recovery_borders;
 mod recovery_open;
 mod recovery_point;
