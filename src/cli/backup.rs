@@ -160,6 +160,9 @@ fn show(report: &BackupReport, context: &Context) {
                 output.line(format!("{}interrupted{:#} {}", style::BAD, style::BAD, source.subject()));
             }
         }
+        if let SourceOutcome::Stored { not_included, .. } = &source.outcome {
+            not_included.iter().for_each(|left| output.line(format!("  it does not hold {left}")));
+        }
         for reason in source.outcome.reasons() {
             output.line(format!("  {reason}"));
         }

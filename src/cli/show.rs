@@ -153,6 +153,9 @@ fn facts(context: &Context, manifest: &Manifest) -> Table {
         for tablespace in &physical.tablespaces {
             fact("tablespace", format!("{}, was at {}", tablespace.oid, tablespace.location));
         }
+        for left in &physical.left_out {
+            fact("left out", left.to_string());
+        }
     }
     if let Some(managed) = &manifest.managed {
         let room = managed.allocated_gib.map(|gib| format!(", storage of {gib} GiB")).unwrap_or_default();

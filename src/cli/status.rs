@@ -349,6 +349,11 @@ fn details(place: &PlaceStanding) -> Vec<String> {
     lines.extend(place.bad_log.iter().map(|file| {
         format!("  {name}: {file} was bad when `drctl verify` read it last, and what comes after it cannot be recovered from there")
     }));
+    if let Some(newest) = &place.newest {
+        lines.extend(
+            place.left_out.iter().map(|left| format!("  {name}: {} does not hold {left}", newest.backup)),
+        );
+    }
     let waiting = place.waiting.iter();
     lines.extend(waiting.map(|(backup, why)| format!("  {name}: {backup} is not yet restorable: {why}")));
     lines

@@ -26,7 +26,8 @@ pub struct ClusterFacts {
     pub databases: Vec<String>,
     /// Server settings that differ from their defaults (`pg_settings`), name to value.
     pub server_settings: Vec<(String, String)>,
-    /// Configuration that stands outside the data directory, as on Debian.
+    /// Configuration that the copy does not have, as it is outside of the data directory (Debian), linked into it, or
+    /// includes what is elsewhere: each file with everything it includes in its place.
     pub files: Vec<ConfigurationFile>,
 }
 

@@ -136,6 +136,9 @@ pub struct Physical {
     /// Besides `base.tar`, an artifact `<oid>.tar` each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tablespaces: Vec<Tablespace>,
+    /// What the data directory has, or leads to, and the copy does not hold. Nothing of PostgreSQL's own data.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
     /// The backup that this one holds the changes since. It cannot be restored without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<BackupId>,
@@ -159,6 +162,7 @@ impl Physical {
             page_checksums: true,
             damaged: vec![],
             tablespaces: vec![],
+            left_out: vec![],
             parent: None,
             backup_manifest: None,
         }
@@ -171,6 +175,21 @@ pub struct DamagedPage {
     pub file: String,
     /// `None`: the file has damaged pages that were not named one by one.
     pub block: Option<u32>,
+}
+
+/// Something that a copy does not hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// From the data directory on; of what is elsewhere, the whole path.
+    pub path: String,
+    /// What it is, or what was in the way, in words.
+    pub why: String,
+}
+
+impl std::fmt::Display for LeftOut {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "`{}`, {}", self.path, self.why)
+    }
 }
 
 /// A tablespace that is not under the data directory.

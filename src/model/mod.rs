@@ -29,8 +29,8 @@ pub use lineage::{BrokenChain, chain, parent};
 pub use log_check::{LogCheck, bad_files};
 pub use managed::{Managed, ManagedCopy};
 pub use manifest::{
-    Artifact, DamagedPage, Encoding, Manifest, ObjectPart, Physical, Protection, RecipientPrint, ServerFacts,
-    State, Tablespace, ToolFacts,
+    Artifact, DamagedPage, Encoding, LeftOut, Manifest, ObjectPart, Physical, Protection, RecipientPrint,
+    ServerFacts, State, Tablespace, ToolFacts,
 };
 pub use resource_profile::ResourceProfile;
 pub use restore_profile::{

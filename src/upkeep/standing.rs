@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::log::{LogReach, LogStanding, Logs, Stranger};
 use super::regions::{AutomatedReach, KeptByAws, LiveDatabase, NewestPoint, OfOther, RegionHolding, Regions};
 use crate::catalog::BackupEntry;
-use crate::model::{BackupId, RepositoryName, SourceName, State};
+use crate::model::{BackupId, LeftOut, RepositoryName, SourceName, State};
 use crate::wal::Beside;
 
 /// A repository of the policy, and whether it could be asked.
@@ -125,6 +125,9 @@ pub struct PlaceStanding {
     pub bad: usize,
     /// Newer base backups there that cannot be restored yet, and why.
     pub waiting: Vec<(BackupId, String)>,
+    /// What the server has and the newest that can be restored from there does not hold.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
 }
 
 impl PlaceStanding {
@@ -350,6 +353,7 @@ fn assess_region(
         behind: false,
         bad: 0,
         waiting: vec![],
+        left_out: vec![],
     }
 }
 
@@ -417,6 +421,10 @@ fn assess_place(
         behind: false,
         bad,
         waiting: log.map(|log| log.waiting.clone()).unwrap_or_default(),
+        left_out: newest
+            .and_then(|(entry, _)| entry.manifest.physical.as_ref())
+            .map(|physical| physical.left_out.clone())
+            .unwrap_or_default(),
     }
 }
 

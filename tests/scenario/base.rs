@@ -57,7 +57,7 @@ pub(crate) fn unpack(
 }
 
 /// Restores as a person would: tar, `pg_verifybackup`, `recovery.signal`, and drctl for the log only.
-fn restored(archiving: &Archiving, manifest: &Manifest) -> Outcome<Cluster> {
+pub(crate) fn restored(archiving: &Archiving, manifest: &Manifest) -> Outcome<Cluster> {
     let copy = archiving.cluster.blank()?;
     let base = manifest.artifact("base.tar.zst.age").ok_or("no base.tar")?;
     unpack(archiving, manifest, base, &copy.data())?;
@@ -91,7 +91,7 @@ fn restored(archiving: &Archiving, manifest: &Manifest) -> Outcome<Cluster> {
 }
 
 /// Starts a copy, waits for its end of recovery, and compares a table with the original's.
-async fn compare(archiving: &Archiving, copy: &mut Cluster, query: &str) -> Outcome<()> {
+pub(crate) async fn compare(archiving: &Archiving, copy: &mut Cluster, query: &str) -> Outcome<()> {
     copy.begin_again()?;
     let begun = std::time::Instant::now();
     while copy.text("postgres", "SELECT pg_is_in_recovery()").await? != "false" {

@@ -4,6 +4,8 @@
 mod support;
 
 mod base;
+mod base_configuration;
+mod base_whole;
 mod by_hand;
 mod catalog;
 mod connection;

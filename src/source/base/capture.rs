@@ -1,17 +1,23 @@
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::backup_manifest::WalRange;
 use super::error::BaseError;
 use super::prepare::{Prepared, Reader, ask};
-use super::{Ancestry, DETAILS, by_hand, data_directory, increment, replication, settings};
+use super::presence::{Database, Presence, databases, throughout};
+use super::{Ancestry, DETAILS, Lacking, by_hand, data_directory, increment, replication, settings};
 use crate::event::{Events, Phase};
-use crate::model::{Artifact, DamagedPage, Details, Digest, Manifest, Physical};
+use crate::model::{Artifact, DamagedPage, Details, Digest, LeftOut, Manifest, Physical};
 use crate::pipeline::FromMemory;
 use crate::platform::CancellationToken;
 use crate::postgres::close;
 use crate::source::timed::Timed;
 use crate::source::{ArtifactSink, Captured};
+
+/// A database's files are removed a moment before it is gone from the catalog.
+const SETTLED_WITHIN: Duration = Duration::from_secs(2);
 
 /// A copy that was stored whole.
 pub(super) struct Copied {
@@ -19,8 +25,11 @@ pub(super) struct Copied {
     pub(super) artifacts: Vec<Artifact>,
     pub(super) range: WalRange,
     pub(super) damaged: Vec<DamagedPage>,
-    /// What the data directory has and the copy does not, in words.
-    pub(super) not_included: Vec<String>,
+    /// What the data directory has and the copy does not.
+    pub(super) left_out: Vec<LeftOut>,
+    /// Of that, what PostgreSQL needs.
+    pub(super) lacking: Vec<Lacking>,
+    pub(super) presence: Presence,
     /// What made it, by version.
     pub(super) producer: String,
     /// PostgreSQL's list of its files, where that was kept.
@@ -53,8 +62,14 @@ async fn run(
 ) -> Result<Captured, BaseError> {
     let server = prepared.parameters.to_string();
     let timed = Timed::begin(Phase::Inspect, events);
-    let local = matches!(prepared.reader, Reader::DataDirectory(_));
-    let mut facts = settings::read(&mut prepared.connection, &server, local).await?;
+    let local = match &prepared.reader {
+        Reader::DataDirectory(root) => Some(root.as_path()),
+        Reader::Replication(_) => None,
+    };
+    let (major, connection) = (prepared.server.major, &mut prepared.connection);
+    let (mut facts, configuration) = settings::read(connection, &server, major, local).await?;
+    let presence = Presence::wanting(configuration.inside());
+    let before = databases(&mut prepared.connection, &server).await?;
     let estimate = ask(&server, expected_bytes(&mut prepared.connection)).await?;
     timed.end();
 
@@ -68,7 +83,8 @@ async fn run(
             let estimate = Some(estimate).filter(|_| chain.is_empty());
             let keep = ancestry.keep.as_deref();
             let name = begun.name();
-            let copied = replication::copy(&prepared, begun, keep, estimate, sink, events, stop).await;
+            let copied =
+                replication::copy(&prepared, begun, keep, presence, estimate, sink, events, stop).await;
             if copied.is_err() {
                 replication::release(&mut prepared.connection, &server, &name, events).await;
             }
@@ -76,9 +92,10 @@ async fn run(
         }
         Reader::DataDirectory(root) => {
             increment::refuse_files(&prepared, ancestry)?;
-            data_directory::copy(&mut prepared, &root, Some(estimate), sink, events, stop).await?
+            data_directory::copy(&mut prepared, &root, presence, Some(estimate), sink, stop).await?
         }
     };
+    refuse_incomplete(&mut prepared, &copied, &before).await?;
     // Asked after the copy was ended on the server, so that it is never before its end.
     let moment = sqlx::query_as(MOMENT).fetch_one(&mut prepared.connection);
     let (time, next_transaction, open): (i64, i64, Option<Vec<i64>>) = ask(&server, moment).await?;
@@ -89,6 +106,14 @@ async fn run(
     let timed = Timed::begin(Phase::Details, events);
     let recovery_point = facts.stop_time;
     let mut artifacts = copied.artifacts;
+    let (files, unread) = configuration.kept(&copied.presence);
+    let mut left_out = copied.left_out;
+    left_out.retain(|left| !configuration.covers(&left.path));
+    left_out.extend(unread);
+    for left in &left_out {
+        events.warning(format!("the copy does not hold {left}"));
+    }
+    facts.files = files;
     let details = Details { cluster: Some(facts), ..Details::default() };
     let json = serde_json::to_vec_pretty(&details)
         .map_err(|source| BaseError::Details { server: server.clone(), source })?;
@@ -103,9 +128,11 @@ async fn run(
         page_checksums: prepared.page_checksums,
         damaged: copied.damaged,
         tablespaces: prepared.tablespaces,
+        left_out,
         parent: chain.last().map(|parent| parent.id.clone()),
         backup_manifest: copied.kept,
     };
+    let not_included = physical.left_out.iter().map(ToString::to_string).collect();
     let by_hand = by_hand::commands(&artifacts, &physical, &prepared.server, chain);
     let stored = sink.store(DETAILS, Box::new(FromMemory::new(json)), None).await;
     artifacts.push(stored.map_err(|source| BaseError::Store { server, source })?);
@@ -120,8 +147,35 @@ async fn run(
         producer: copied.producer,
         artifacts,
         by_hand,
-        not_included: copied.not_included,
+        not_included,
     })
+}
+
+/// Compares what was copied with what the server says it has. The last of a database may still be on its way out:
+/// that is waited for a moment.
+async fn refuse_incomplete(
+    prepared: &mut Prepared,
+    copied: &Copied,
+    before: &[Database],
+) -> Result<(), BaseError> {
+    let server = prepared.parameters.to_string();
+    let over_replication = matches!(prepared.reader, Reader::Replication(_));
+    for is_last in [false, true] {
+        let after = databases(&mut prepared.connection, &server).await?;
+        let mut lacking = copied.presence.lacking(&throughout(before, &after));
+        let others =
+            copied.lacking.iter().filter(|other| !lacking.iter().any(|known| known.path == other.path));
+        let others: Vec<_> = others.cloned().collect();
+        lacking.extend(others);
+        if lacking.is_empty() {
+            return Ok(());
+        }
+        if is_last {
+            return Err(BaseError::Incomplete { server, lacking, over_replication });
+        }
+        tokio::time::sleep(SETTLED_WITHIN).await;
+    }
+    Ok(())
 }
 
 // All of one snapshot. That of a standby does not say which transactions are open.

@@ -1,5 +1,7 @@
 //! What of a data directory is part of a copy: what PostgreSQL's own BASE_BACKUP copies.
 
+use std::path::Path;
+
 /// Directories of the data directory that a server fills anew.
 const EMPTIED: [&str; 7] =
     ["pg_dynshmem", "pg_notify", "pg_replslot", "pg_serial", "pg_snapshots", "pg_stat_tmp", "pg_subtrans"];
@@ -19,6 +21,37 @@ const LEFT_OUT: [&str; 9] = [
 const TEMPORARY: &str = "pgsql_tmp";
 /// A cache that is made anew; a running server has it under longer names for a moment.
 const RELATION_CACHE: &str = "pg_internal.init";
+
+/// What holds data, or says what is in it.
+const NEEDED: [&str; 10] = [
+    "PG_VERSION",
+    "base",
+    "global",
+    "pg_commit_ts",
+    "pg_logical",
+    "pg_multixact",
+    "pg_tblspc",
+    "pg_twophase",
+    "pg_xact",
+    "postgresql.auto.conf",
+];
+/// A server makes it anew, and would forget what it counted.
+const STATISTICS: &str = "pg_stat";
+
+/// Whether a copy without what stands there, below the data directory, is none.
+pub(super) fn is_needed(path: &Path) -> bool {
+    path.components().next().is_some_and(|first| NEEDED.iter().any(|needed| first.as_os_str() == *needed))
+}
+
+/// Whether a link that stands there is followed: it is PostgreSQL's own.
+pub(super) fn is_followed(path: &Path) -> bool {
+    is_needed(path) || path.components().next().is_some_and(|first| first.as_os_str() == STATISTICS)
+}
+
+/// A socket that a server listens on, and what belongs to it.
+pub(super) fn is_of_a_socket(name: &str) -> bool {
+    name.starts_with(".s.PGSQL.")
+}
 
 /// Whether an entry is left out, by its name; `at_top`: it stands in the data directory itself.
 pub(super) fn is_left_out(name: &str, at_top: bool) -> bool {
@@ -81,6 +114,14 @@ mod tests {
             assert!(!is_left_out(name, true), "{name}");
         }
         assert!(!is_left_out("postmaster.pid", false));
+        for path in ["base/5", "base/5/1259", "pg_multixact/offsets", "pg_tblspc/1/PG_15_1/5/1", "PG_VERSION"]
+        {
+            assert!(is_needed(Path::new(path)) && is_followed(Path::new(path)), "{path}");
+        }
+        for path in ["log", "conf.d/base", "server.key", "pg_wal", "postgresql.conf"] {
+            assert!(!is_needed(Path::new(path)) && !is_followed(Path::new(path)), "{path}");
+        }
+        assert!(!is_needed(Path::new("pg_stat")) && is_followed(Path::new("pg_stat")));
         assert!(is_emptied("pg_replslot") && !is_emptied("pg_logical"));
     }
 

@@ -10,10 +10,11 @@ use super::backup_manifest::RangeError;
 use super::capture::Copied;
 use super::chunks::{Chunks, FromThread};
 use super::file_list::FileList;
+use super::presence::{Presence, mapped};
 use super::session::{self, Ended};
 use super::tree::{self, PageCheck, Tree, TreeError};
-use super::{BASE, BaseError, Prepared};
-use crate::event::Events;
+use super::{BASE, BaseError, Lacking, Prepared, prepare};
+use crate::model::Tablespace;
 use crate::platform::CancellationToken;
 use crate::source::ArtifactSink;
 
@@ -23,9 +24,9 @@ type Fault = Box<dyn std::error::Error + Send + Sync>;
 pub(super) async fn copy(
     prepared: &mut Prepared,
     root: &Path,
+    presence: Presence,
     estimate: Option<u64>,
     sink: &mut dyn ArtifactSink,
-    events: &Events,
     stop: &CancellationToken,
 ) -> Result<Copied, BaseError> {
     let server = prepared.parameters.to_string();
@@ -36,12 +37,15 @@ pub(super) async fn copy(
         start = session::begin(&mut prepared.connection, &server, major) => start?,
         () = stop.cancelled() => return Err(interrupted()),
     };
+    // The first look was before the checkpoint that it begins with: what was made until then is in no WAL that a
+    // recovery replays.
+    prepared.tablespaces = prepare::tablespaces(&mut prepared.connection, &server).await?;
     let check = PageCheck { page_size: pages.page_size, pages_in_segment: pages.pages_in_segment, start };
     let cluster = prepared.server.system_identifier.as_deref().unwrap_or_default();
     let list = FileList::begin(major, cluster)
         .map_err(|source| BaseError::Store { server: server.clone(), source: source.into() })?;
     let check = prepared.page_checksums.then_some(check);
-    let shared = Arc::new(Mutex::new(Tree { list, damaged: vec![], skipped: vec![], check }));
+    let shared = Arc::new(Mutex::new(Tree::new(list, presence, check)));
 
     let mut artifacts = Vec::new();
     let version = format!("PG_{major}_{}", pages.catalog_version);
@@ -85,22 +89,40 @@ pub(super) async fn copy(
     let ended = ended?;
     artifacts.push(stored.map_err(|source| BaseError::Store { server: server.clone(), source })?);
     let ended = ended.ok_or_else(|| BaseError::Range { server: server.clone(), source: RangeError::None })?;
-    let mut tree = shared.lock().unwrap_or_else(PoisonError::into_inner);
-    for path in &tree.skipped {
-        events.warning(format!("`{}` is a link, and so no part of the copy", path.display()));
+    let (absent, copied) = {
+        let mut tree = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let copied = Copied {
+            artifacts,
+            range: ended.range,
+            damaged: std::mem::take(&mut tree.damaged),
+            left_out: std::mem::take(&mut tree.left_out),
+            lacking: vec![],
+            presence: std::mem::take(&mut tree.presence),
+            producer: format!("drctl {}", env!("CARGO_PKG_VERSION")),
+            kept: None,
+        };
+        (std::mem::take(&mut tree.absent), copied)
+    };
+    let missed = not_copied(&mapped(&ended.map), &prepared.tablespaces, &absent);
+    if missed.is_empty() {
+        return Ok(copied);
     }
-    Ok(Copied {
-        artifacts,
-        range: ended.range,
-        damaged: std::mem::take(&mut tree.damaged),
-        not_included: tree
-            .skipped
-            .iter()
-            .map(|path| format!("what the link `{}` in the data directory leads to", path.display()))
-            .collect(),
-        producer: format!("drctl {}", env!("CARGO_PKG_VERSION")),
-        kept: None,
-    })
+    // Those that were dropped meanwhile are gone, as the WAL says too.
+    let now = prepare::tablespaces(&mut prepared.connection, &server).await?;
+    let missed = now.into_iter().filter(|space| missed.contains(&space.oid));
+    let lacking = missed.map(|space| Lacking {
+        path: space.location,
+        database: None,
+        why: "is a tablespace of which nothing was found",
+    });
+    Ok(Copied { lacking: lacking.collect(), ..copied })
+}
+
+/// Pure. The tablespaces that were there when the copy began, by the server's `mapped` and by what was `copied`, and
+/// of which there is nothing: those that are `absent` had no directory.
+fn not_copied(mapped: &[u32], copied: &[Tablespace], absent: &[u32]) -> Vec<u32> {
+    let is_copied = |oid: &&u32| copied.iter().any(|space| space.oid == **oid);
+    mapped.iter().filter(|oid| !is_copied(oid)).chain(absent).copied().collect()
 }
 
 /// The data directory: its files, and once the server has ended the copy, what makes them one.
@@ -142,4 +164,17 @@ fn base(
 
 fn end_archive(out: &mut Chunks) -> std::io::Result<()> {
     out.zeros(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tablespace_that_the_server_names_and_nobody_copied_is_missed() {
+        let space = |oid| Tablespace { oid, location: "/disk".to_owned() };
+        assert_eq!(not_copied(&[1, 2], &[space(1), space(2), space(3)], &[]), [0; 0]);
+        assert_eq!(not_copied(&[1, 2], &[space(1)], &[]), [2]);
+        assert_eq!(not_copied(&[1, 2], &[space(1), space(2)], &[1]), [1]);
+    }
 }

@@ -3,7 +3,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::backup_manifest::RangeError;
-use super::{Objection, WhyFull};
+use super::{Lacking, Objection, WhyFull};
 use crate::platform::ProcessError;
 use crate::postgres::{ConnectError, FactsError, ToolsError};
 use crate::source::SinkError;
@@ -43,12 +43,27 @@ pub enum BaseError {
         humantime::format_duration(*.waited)
     )]
     NotArchived { server: String, waited: Duration },
+    #[error(
+        "the copy of `{server}` lacks what PostgreSQL needs, and is not kept:{}\n    {}",
+        listed(.lacking),
+        remedy(*.over_replication)
+    )]
+    Incomplete { server: String, lacking: Vec<Lacking>, over_replication: bool },
     #[error("failed to write down what the copy of `{server}` needs")]
     Details { server: String, source: serde_json::Error },
     #[error("failed to go on with the copy of `{server}`: the run was interrupted")]
     Interrupted { server: String },
 }
 
-fn listed(list: &[Objection]) -> String {
+/// What may have been in the way, and what to do.
+fn remedy(over_replication: bool) -> &'static str {
+    if over_replication {
+        "hint: Links inside the data directory are followed with `through = \"data-directory\"`, on the server's host; over a replication connection PostgreSQL leaves them out"
+    } else {
+        "hint: Is every file system of the server mounted where drctl runs? Then try again: what was dropped meanwhile is not missed"
+    }
+}
+
+fn listed(list: &[impl std::fmt::Display]) -> String {
     list.iter().map(|item| format!("\n    {item}")).collect()
 }

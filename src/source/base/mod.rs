@@ -7,7 +7,8 @@
 //! chosen here out of what the backup found; the server has the last word, before anything is stored.
 //!
 //! *Invariants.* What could not be restored is refused before a byte is stored, with every reason at once.
-//! A copy is whole only with its `backup_manifest`. A page whose checksum does not fit is named by file and
+//! A copy is whole only with its `backup_manifest`, and with every database and tablespace that the server says
+//! it has. What it does not hold beside PostgreSQL's own data is in the manifest. A page whose checksum does not fit is named by file and
 //! block, and the copy is kept: it may be the last there is of the others.
 //!
 //! *Not here.* The write-ahead log that makes a copy a database: [`crate::wal`].
@@ -16,20 +17,24 @@ mod backup_manifest;
 mod by_hand;
 mod capture;
 mod chunks;
+mod configuration;
 mod contents;
 mod damage;
 mod data_directory;
 mod directory_check;
 mod error;
 mod file_list;
+mod includes;
 mod increment;
 mod keeping;
 mod objection;
 mod page;
 mod prepare;
+mod presence;
 mod replication;
 mod session;
 mod settings;
+mod skipped;
 mod tar_watch;
 mod tree;
 
@@ -39,6 +44,7 @@ pub use increment::{Ancestry, Candidate, Extent, WhyFull};
 pub use keeping::{is_kept, publish};
 pub use objection::Objection;
 pub use prepare::{Prepared, Reader, prepare};
+pub use presence::Lacking;
 
 /// Names of the artifacts, without the endings of their encoding. Those of tablespaces are
 /// `<oid>.tar`.

@@ -86,12 +86,7 @@ pub async fn prepare(source: &PostgresSource, base: &BaseBackup) -> Result<Prepa
         .map_err(|source| BaseError::Facts { server: server.clone(), source })?;
     let standing = sqlx::query_as(STANDING).fetch_one(&mut connection);
     let standing: Standing = ask(&server, standing).await?;
-    let tablespaces = sqlx::query_as(TABLESPACES).fetch_all(&mut connection);
-    let tablespaces: Vec<(i64, String)> = ask(&server, tablespaces).await?;
-    let tablespaces: Vec<_> = tablespaces
-        .into_iter()
-        .map(|(oid, location)| Tablespace { oid: u32::try_from(oid).unwrap_or_default(), location })
-        .collect();
+    let tablespaces = tablespaces(&mut connection, &server).await?;
     let segment_size = u64::try_from(standing.segment_size).ok().and_then(|size| SegmentSize::new(size).ok());
     let segment_size = segment_size.ok_or_else(|| BaseError::Value {
         server: server.clone(),
@@ -158,6 +153,16 @@ pub async fn prepare(source: &PostgresSource, base: &BaseBackup) -> Result<Prepa
         reader,
         connection,
     })
+}
+
+/// Those that the server has outside the data directory.
+pub(super) async fn tablespaces(
+    connection: &mut PgConnection,
+    server: &str,
+) -> Result<Vec<Tablespace>, BaseError> {
+    let found: Vec<(i64, String)> = ask(server, sqlx::query_as(TABLESPACES).fetch_all(connection)).await?;
+    let tablespace = |(oid, location)| Tablespace { oid: u32::try_from(oid).unwrap_or_default(), location };
+    Ok(found.into_iter().map(tablespace).collect())
 }
 
 /// Whether the log that the copy needs could be kept.

@@ -12,8 +12,10 @@ use super::capture::Copied;
 use super::damage::{damage_in, is_all};
 use super::keeping::Keeping;
 use super::prepare::ask;
+use super::presence::Presence;
+use super::skipped::{Skipped, skipped_in};
 use super::tar_watch::TarWatch;
-use super::{BASE, BaseError, Objection, Prepared, Reader};
+use super::{BASE, BaseError, Lacking, Objection, Prepared, Reader};
 use crate::event::Events;
 use crate::model::{DamagedPage, Digest};
 use crate::pipeline::Produce;
@@ -142,6 +144,7 @@ pub(super) async fn copy(
     prepared: &Prepared,
     begun: Begun,
     keep: Option<&Path>,
+    presence: Presence,
     estimate: Option<u64>,
     sink: &mut dyn ArtifactSink,
     events: &Events,
@@ -155,7 +158,7 @@ pub(super) async fn copy(
     let stream = Stream {
         child: begun.child,
         first: io::Cursor::new(begun.first),
-        watch: TarWatch::new(),
+        watch: TarWatch::new(presence),
         keeping: keep.map(Keeping::begin),
         seen: Arc::clone(&seen),
         events: events.clone(),
@@ -174,11 +177,25 @@ pub(super) async fn copy(
     };
     let artifact = outcome.map_err(|source| BaseError::Store { server: server.clone(), source })?;
     let mut end = seen.end.lock().unwrap_or_else(PoisonError::into_inner);
-    let End { range, damaged, kept } =
-        end.take().unwrap_or(End { range: Err(RangeError::None), damaged: vec![], kept: None });
-    let range = range.map_err(|source| BaseError::Range { server, source })?;
+    let nothing = || BaseError::Range { server: server.clone(), source: RangeError::None };
+    let End { range, damaged, skipped, presence, kept } = end.take().ok_or_else(nothing)?;
+    let range = range.map_err(|source| BaseError::Range { server: server.clone(), source })?;
     let producer = version(tools);
-    Ok(Copied { artifacts: vec![artifact], range, damaged, not_included: vec![], producer, kept })
+    let lacking = skipped.needed.into_iter().map(|path| Lacking {
+        path,
+        database: None,
+        why: "is a link, which a replication connection does not follow",
+    });
+    Ok(Copied {
+        artifacts: vec![artifact],
+        range,
+        damaged,
+        left_out: skipped.left_out,
+        lacking: lacking.collect(),
+        presence,
+        producer,
+        kept,
+    })
 }
 
 /// Ends when the server has had all the time it gets to archive its log.
@@ -206,6 +223,8 @@ struct Seen {
 struct End {
     range: Result<WalRange, RangeError>,
     damaged: Vec<DamagedPage>,
+    skipped: Skipped,
+    presence: Presence,
     kept: Option<Digest>,
 }
 
@@ -247,7 +266,7 @@ impl Produce for Stream {
             Err(ProcessError::Failed { code: Some(1), stderr, .. }) if is_all(&stderr) => stderr,
             Err(error) => return Err(error.into()),
         };
-        let tail = self.watch.finish()?;
+        let (tail, presence) = self.watch.finish()?;
         let damaged = damage_in(&said);
         for line in said.iter().filter(|line| line.starts_with("WARNING:")) {
             self.events.warning(line.clone());
@@ -262,7 +281,7 @@ impl Produce for Stream {
             }
         });
         let mut end = self.seen.end.lock().unwrap_or_else(PoisonError::into_inner);
-        *end = Some(End { range: wal_range(&tail), damaged, kept });
+        *end = Some(End { range: wal_range(&tail), damaged, skipped: skipped_in(&said), presence, kept });
         Ok(said)
     }
 }

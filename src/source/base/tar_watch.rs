@@ -1,5 +1,7 @@
 use thiserror::Error;
 
+use super::presence::Presence;
+
 const BLOCK: usize = 512;
 /// As much of the end of `backup_manifest` as is kept: what stands after the list of files.
 const TAIL: usize = 64 << 10;
@@ -28,6 +30,7 @@ pub(super) struct TarWatch {
     label: bool,
     control: bool,
     manifest: Option<Vec<u8>>,
+    presence: Presence,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +46,7 @@ enum Place {
 }
 
 impl TarWatch {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(presence: Presence) -> Self {
         Self {
             header: Vec::with_capacity(BLOCK),
             place: Place::Header,
@@ -54,6 +57,7 @@ impl TarWatch {
             label: false,
             control: false,
             manifest: None,
+            presence,
         }
     }
 
@@ -99,6 +103,7 @@ impl TarWatch {
         }
         let name = header.path_bytes();
         let name = name.strip_prefix(b"./").unwrap_or(&name);
+        self.presence.saw(&String::from_utf8_lossy(name));
         self.label |= name == b"backup_label";
         self.control |= name == b"global/pg_control";
         let manifest = name == b"backup_manifest";
@@ -139,15 +144,15 @@ impl TarWatch {
         self.control
     }
 
-    /// The end of `backup_manifest`, once the archive has been read to its end.
-    pub(super) fn finish(self) -> Result<Vec<u8>, TarError> {
+    /// The end of `backup_manifest` and what there was, once the archive has been read to its end.
+    pub(super) fn finish(self) -> Result<(Vec<u8>, Presence), TarError> {
         match (self.place, self.manifest) {
             (Place::Lost, _) => Err(TarError::NotTar { at: self.at }),
             (_, None) => Err(TarError::Cut { files: self.files }),
             (Place::Header | Place::Member { .. }, Some(_)) => Err(TarError::Cut { files: self.files }),
             (Place::End, Some(_)) if !self.label => Err(TarError::Lacks("backup_label")),
             (Place::End, Some(_)) if !self.control => Err(TarError::Lacks("global/pg_control")),
-            (Place::End, Some(tail)) => Ok(tail),
+            (Place::End, Some(tail)) => Ok((tail, self.presence)),
         }
     }
 }
@@ -168,9 +173,11 @@ mod tests {
     }
 
     fn watched(bytes: &[u8], step: usize) -> Result<Vec<u8>, TarError> {
-        let mut watch = TarWatch::new();
+        let mut watch = TarWatch::new(Presence::wanting(["base/1/empty".to_owned()]));
         bytes.chunks(step).for_each(|chunk| watch.feed(chunk, |_| {}));
-        watch.finish()
+        let (tail, presence) = watch.finish()?;
+        assert!(presence.has("base/1/empty"));
+        Ok(tail)
     }
 
     const WHOLE: [(&str, usize); 5] = [
@@ -195,7 +202,7 @@ mod tests {
     fn the_list_of_files_is_given_whole() {
         let bytes = archive(&WHOLE);
         for step in [511, 4096, bytes.len()] {
-            let (mut watch, mut list) = (TarWatch::new(), Vec::new());
+            let (mut watch, mut list) = (TarWatch::new(Presence::default()), Vec::new());
             bytes.chunks(step).for_each(|chunk| watch.feed(chunk, |some| list.extend_from_slice(some)));
             assert!(
                 list.len() == 300_000 && list.iter().enumerate().all(|(n, byte)| *byte == (n % 251) as u8)

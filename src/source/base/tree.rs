@@ -9,10 +9,13 @@ use crc_fast::{CrcAlgorithm, Digest};
 use thiserror::Error;
 
 use super::chunks::Chunks;
-use super::contents::{RelationFile, is_emptied, is_left_out, is_temporary_relation};
+use super::contents::{
+    RelationFile, is_emptied, is_followed, is_left_out, is_of_a_socket, is_temporary_relation,
+};
 use super::file_list::FileList;
 use super::page::is_sound;
-use crate::model::{DamagedPage, Lsn};
+use super::presence::Presence;
+use crate::model::{DamagedPage, LeftOut, Lsn};
 
 const BLOCK: u64 = 512;
 /// Read at a time: a multiple of every size of pages.
@@ -25,6 +28,12 @@ const LINKS: &str = "pg_tblspc";
 pub(super) enum TreeError {
     #[error("failed to read `{path}`")]
     Read { path: PathBuf, source: io::Error },
+    #[error("`{path}` is a link to `{to}`, which cannot be followed")]
+    Link { path: PathBuf, to: PathBuf, source: io::Error },
+    #[error("`{path}` leads back to a directory that it is in")]
+    Loop { path: PathBuf },
+    #[error("`{path}`, which PostgreSQL needs, is neither a file nor a directory")]
+    Special { path: PathBuf },
     #[error("the name of `{path}` does not fit into a tar archive")]
     Name { path: PathBuf, source: io::Error },
     #[error("`{path}` was written without a pause")]
@@ -49,9 +58,17 @@ pub(super) struct PageCheck {
 pub(super) struct Tree {
     pub(super) list: FileList,
     pub(super) damaged: Vec<DamagedPage>,
-    /// Paths that are left out although PostgreSQL may need them.
-    pub(super) skipped: Vec<PathBuf>,
+    /// Not PostgreSQL's own, and left out.
+    pub(super) left_out: Vec<LeftOut>,
+    pub(super) presence: Presence,
+    /// Tablespaces that had no directory.
+    pub(super) absent: Vec<u32>,
     pub(super) check: Option<PageCheck>,
+    /// What was in a list of names and not there any more. Of what is dropped the WAL says so; what somebody moved
+    /// away for a moment is looked at again.
+    gone: Vec<PathBuf>,
+    /// The directories that are being read, each in the one before: device and number.
+    within: Vec<(u64, u64)>,
 }
 
 /// A directory on disk and what its paths begin with, in the archive and in the list of files.
@@ -61,9 +78,24 @@ struct Place<'a> {
 }
 
 impl Tree {
+    pub(super) fn new(list: FileList, presence: Presence, check: Option<PageCheck>) -> Self {
+        Self {
+            list,
+            damaged: vec![],
+            left_out: vec![],
+            presence,
+            absent: vec![],
+            check,
+            gone: vec![],
+            within: vec![],
+        }
+    }
+
     /// Everything in the data directory but `pg_control`.
     pub(super) fn data_directory(&mut self, root: &Path, out: &mut Chunks) -> Result<(), TreeError> {
-        self.folder(&Place { root, listed: Path::new("") }, Path::new(""), out)
+        let place = Place { root, listed: Path::new("") };
+        self.folder(&place, Path::new(""), out)?;
+        self.look_again(&place, out)
     }
 
     /// What a tablespace has of this cluster: other majors may keep theirs beside it.
@@ -75,51 +107,111 @@ impl Tree {
         out: &mut Chunks,
     ) -> Result<(), TreeError> {
         let listed = PathBuf::from(format!("{LINKS}/{oid}"));
-        let within = Path::new(version);
-        self.directory(&Place { root, listed: &listed }, within, out)?;
-        self.folder(&Place { root, listed: &listed }, within, out)
+        let (place, within) = (Place { root, listed: &listed }, Path::new(version));
+        let full = root.join(within);
+        if vanished(fs::metadata(&full), &full)?.is_none() {
+            self.absent.push(oid);
+            return Ok(());
+        }
+        self.directory(&place, within, out)?;
+        self.folder(&place, within, out)?;
+        self.look_again(&place, out)
+    }
+
+    /// At what was there and then was not: what has come back is copied.
+    fn look_again(&mut self, place: &Place<'_>, out: &mut Chunks) -> Result<(), TreeError> {
+        for path in std::mem::take(&mut self.gone) {
+            self.entry(place, &path, out)?;
+        }
+        // What has gone again is.
+        self.gone.clear();
+        Ok(())
     }
 
     /// What is in a folder.
     fn folder(&mut self, place: &Place<'_>, within: &Path, out: &mut Chunks) -> Result<(), TreeError> {
-        let names = names(&place.root.join(within))?;
+        let full = place.root.join(within);
+        let Some(metadata) = vanished(fs::metadata(&full), &full)? else {
+            self.gone.push(within.to_owned());
+            return Ok(());
+        };
+        let key = (metadata.dev(), metadata.ino());
+        if self.within.contains(&key) {
+            return Err(TreeError::Loop { path: full });
+        }
+        self.within.push(key);
+        let names = names(&full)?;
         let inits: BTreeSet<&str> = names
             .iter()
             .filter_map(|name| RelationFile::parse(name.to_str()?).filter(|file| file.is_init))
             .map(|file| file.number)
             .collect();
-        let at_top = within.as_os_str().is_empty();
         for name in &names {
-            let text = name.to_string_lossy();
-            let path = within.join(name);
             // What is unlogged is empty after a recovery, but for how it begins.
-            let is_unlogged =
-                RelationFile::parse(&text).is_some_and(|file| !file.is_init && inits.contains(file.number));
-            if is_left_out(&text, at_top)
-                || is_temporary_relation(&text)
-                || is_unlogged
-                || path == Path::new(CONTROL)
-            {
-                continue;
-            }
-            let full = place.root.join(&path);
-            // Tables that are dropped take their files with them.
-            let Some(kind) = vanished(fs::symlink_metadata(&full), &full)? else { continue };
-            if at_top && text == "pg_wal" {
-                self.directory(place, &path, out)?;
-                self.directory(place, &path.join("archive_status"), out)?;
-            } else if kind.is_dir() {
-                self.directory(place, &path, out)?;
-                if !(at_top && is_emptied(&text)) {
-                    self.folder(place, &path, out)?;
-                }
-            } else if kind.is_file() {
-                self.file(place, &path, out)?;
-            } else if kind.is_symlink() && within != Path::new(LINKS) {
-                self.skipped.push(path);
+            let is_unlogged = RelationFile::parse(&name.to_string_lossy())
+                .is_some_and(|file| !file.is_init && inits.contains(file.number));
+            if !is_unlogged {
+                self.entry(place, &within.join(name), out)?;
             }
         }
+        self.within.pop();
         Ok(())
+    }
+
+    /// A file, or a directory with what is in it.
+    fn entry(&mut self, place: &Place<'_>, path: &Path, out: &mut Chunks) -> Result<(), TreeError> {
+        let text = path.file_name().unwrap_or_default().to_string_lossy();
+        let at_top = path.parent().is_none_or(|parent| parent.as_os_str().is_empty());
+        let in_data_directory = place.listed.as_os_str().is_empty();
+        if is_left_out(&text, at_top) || is_temporary_relation(&text) || path == Path::new(CONTROL) {
+            return Ok(());
+        }
+        let full = place.root.join(path);
+        // Tables that are dropped take their files with them.
+        let Some(kind) = vanished(fs::symlink_metadata(&full), &full)? else {
+            self.gone.push(path.to_owned());
+            return Ok(());
+        };
+        if at_top && text == "pg_wal" {
+            self.directory(place, path, out)?;
+            return self.directory(place, &path.join("archive_status"), out);
+        }
+        if at_top && is_emptied(&text) && (kind.is_dir() || kind.is_symlink()) {
+            return self.directory(place, path, out);
+        }
+        // Those of tablespaces have archives of their own.
+        if kind.is_symlink() && in_data_directory && path.parent() == Some(Path::new(LINKS)) {
+            return Ok(());
+        }
+        let listed = place.listed.join(path);
+        let kind = if kind.is_symlink() {
+            let to = fs::read_link(&full).unwrap_or_default();
+            if !is_followed(&listed) {
+                self.leave(&listed, format!("a link to `{}`", to.display()));
+                return Ok(());
+            }
+            // It leads nowhere: that is no table which was dropped.
+            fs::metadata(&full).map_err(|source| TreeError::Link { path: full.clone(), to, source })?
+        } else {
+            kind
+        };
+        if kind.is_dir() {
+            self.directory(place, path, out)?;
+            self.folder(place, path, out)
+        } else if kind.is_file() {
+            self.file(place, path, out)
+        } else if is_followed(&listed) {
+            Err(TreeError::Special { path: full })
+        } else {
+            if !is_of_a_socket(&text) {
+                self.leave(&listed, "neither a file nor a directory".to_owned());
+            }
+            Ok(())
+        }
+    }
+
+    fn leave(&mut self, listed: &Path, why: String) {
+        self.left_out.push(LeftOut { path: listed.display().to_string(), why });
     }
 
     fn directory(&mut self, place: &Place<'_>, path: &Path, out: &mut Chunks) -> Result<(), TreeError> {
@@ -134,12 +226,16 @@ impl Tree {
             header.set_mtime(seconds(&metadata));
         }
         header.set_size(0);
+        self.presence.saw(&place.listed.join(path).to_string_lossy());
         write_header(header, &path.join(""), out)
     }
 
     fn file(&mut self, place: &Place<'_>, path: &Path, out: &mut Chunks) -> Result<(), TreeError> {
         let full = place.root.join(path);
-        let Some(file) = vanished(File::open(&full), &full)? else { return Ok(()) };
+        let Some(file) = vanished(File::open(&full), &full)? else {
+            self.gone.push(path.to_owned());
+            return Ok(());
+        };
         let failed = |source| TreeError::Read { path: full.clone(), source };
         let metadata = file.metadata().map_err(failed)?;
         let size = metadata.len();
@@ -147,6 +243,7 @@ impl Tree {
         let _taken = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::Sequential);
         write_header(header_of(&metadata, size), path, out)?;
         let listed = place.listed.join(path);
+        self.presence.saw(&listed.to_string_lossy());
         let pages = self.pages_of(&listed);
         let mut crc = Digest::new(CrcAlgorithm::Crc32Iscsi);
         let mut at = 0;
@@ -192,6 +289,7 @@ impl Tree {
         let mut crc = Digest::new(CrcAlgorithm::Crc32Iscsi);
         crc.update(bytes);
         let size = bytes.len() as u64;
+        self.presence.saw(name);
         member(name, size, now, out)?;
         out.write(bytes).map_err(TreeError::Output)?;
         out.zeros(size.next_multiple_of(BLOCK) - size).map_err(TreeError::Output)?;
@@ -314,4 +412,104 @@ fn check_pages(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::pipeline::Produce as _;
+    use crate::source::base::chunks::FromThread;
+
+    /// Reads a directory as a server's. Gives the names in the archive, and what was found.
+    fn read(root: &Path, gone: &[&str]) -> Result<(Vec<String>, Tree), String> {
+        let (root, gone) = (root.to_owned(), gone.iter().map(PathBuf::from).collect());
+        let tree = Tree::new(FileList::begin(15, "7").unwrap(), Presence::default(), None);
+        let tree = std::sync::Arc::new(std::sync::Mutex::new(Tree { gone, ..tree }));
+        let shared = std::sync::Arc::clone(&tree);
+        let mut producer = Box::new(FromThread::start(move |out| {
+            shared.lock().unwrap().data_directory(&root, out)?;
+            Ok(out.zeros(1024)?)
+        }));
+        let mut bytes = Vec::new();
+        producer.read_to_end(&mut bytes).unwrap();
+        producer.finish().map_err(|error| error.to_string())?;
+        let mut archive = tar::Archive::new(&bytes[..]);
+        let names = archive
+            .entries()
+            .unwrap()
+            .map(|entry| entry.unwrap().path().unwrap().to_string_lossy().trim_end_matches('/').to_owned());
+        let names = names.collect();
+        Ok((names, std::sync::Arc::into_inner(tree).unwrap().into_inner().unwrap()))
+    }
+
+    fn write(path: &Path) {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "x").unwrap();
+    }
+
+    #[test]
+    fn links_to_what_a_server_needs_are_followed_and_others_are_told_of() {
+        let folder = tempfile::tempdir().unwrap();
+        let (root, disk) = (folder.path().join("data"), folder.path().join("disk"));
+        for path in ["base/1/1259", "pg_tblspc/x", "pg_stat_tmp/y", "postgresql.conf"] {
+            write(&root.join(path));
+        }
+        for path in ["db/1259", "db/2", "xact/0000", "file", "notes/a"] {
+            write(&disk.join(path));
+        }
+        let link = |to: &str, from: &str| symlink(disk.join(to), root.join(from)).unwrap();
+        link("db", "base/5");
+        link("file", "base/1/2600");
+        link("xact", "pg_xact");
+        link("notes", "notes");
+        link("file", "server.key");
+        // Not PostgreSQL's data: a server fills it, and the other has an archive of its own.
+        link("notes", "pg_replslot");
+        link("db", "pg_tblspc/16400");
+        let (names, tree) = read(&root, &[]).unwrap();
+        for name in ["base/5", "base/5/1259", "base/5/2", "base/1/2600", "pg_xact/0000", "pg_replslot"] {
+            assert!(names.iter().any(|found| found == name), "{name} in {names:?}");
+        }
+        for name in ["notes", "notes/a", "pg_replslot/a", "server.key", "pg_tblspc/16400"] {
+            assert!(!names.iter().any(|found| found == name), "{name} in {names:?}");
+        }
+        let left: Vec<_> = tree.left_out.iter().map(ToString::to_string).collect();
+        let to = |name: &str, place: &str| format!("`{name}`, a link to `{}`", disk.join(place).display());
+        assert_eq!(left, [to("notes", "notes"), to("server.key", "file")]);
+    }
+
+    #[test]
+    fn a_link_that_leads_nowhere_or_in_a_circle_is_no_dropped_table() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("data");
+        write(&root.join("base/1/1259"));
+        symlink("/not/there", root.join("base/5")).unwrap();
+        assert!(read(&root, &[]).unwrap_err().contains("base/5` is a link to `/not/there`"));
+        fs::remove_file(root.join("base/5")).unwrap();
+        symlink(&root, root.join("base/5")).unwrap();
+        assert!(read(&root, &[]).unwrap_err().contains("leads back"));
+        fs::remove_file(root.join("base/5")).unwrap();
+        symlink("5", root.join("base/5")).unwrap();
+        assert!(read(&root, &[]).unwrap_err().contains("cannot be followed"));
+    }
+
+    #[test]
+    fn what_was_away_for_a_moment_is_copied_and_a_tablespace_without_a_directory_is_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("data");
+        write(&root.join("global/1"));
+        let (names, _) = read(&root, &["global/1", "base/9/1"]).unwrap();
+        assert_eq!(names.iter().filter(|name| *name == "global/1").count(), 2);
+        let mut tree = Tree::new(FileList::begin(15, "7").unwrap(), Presence::default(), None);
+        let place = folder.path().join("unmounted");
+        fs::create_dir(&place).unwrap();
+        let producer = FromThread::start(move |out| {
+            tree.tablespace(&place, 16400, "PG_15_202209061", out)?;
+            if tree.absent == [16400] { Ok(()) } else { Err("it is not known".into()) }
+        });
+        Box::new(producer).finish().unwrap();
+    }
 }
