@@ -47,6 +47,7 @@ pub fn lint(policy: &Policy) -> Vec<Lint> {
     transport(policy, &mut lint);
     routine(policy, &mut lint);
     lints.splice(0..0, objectives(policy));
+    lints.splice(0..0, unrestorable(policy));
     lints
 }
 
@@ -108,6 +109,21 @@ fn copies(policy: &Policy, lint: &mut impl FnMut(String, String, &str)) {
             );
         }
     }
+}
+
+/// What is backed up must come back: no time is met by what nobody restores.
+fn unrestorable(policy: &Policy) -> Vec<Lint> {
+    let one = |source: &Source| {
+        let SourceConfig::AwsBackup(config) = &source.config else { return None };
+        let kind = config.unrestorable()?;
+        Some(Lint {
+            misses_objective: true,
+            key: format!("sources.{}.resource", source.name),
+            message: format!("drctl does not restore {kind}, and takes no backup of `{}`", source.name),
+            hint: "say `restored_by_aws = true` if AWS's console, or its command line, is to restore it; drctl restores RDS, Aurora, EFS, S3 and DynamoDB".to_owned(),
+        })
+    };
+    policy.sources.iter().filter_map(one).collect()
 }
 
 /// What RDS keeps, beside what the policy wants of it.
@@ -356,6 +372,24 @@ mod tests {
         assert!(of_regions(""), "one region");
         assert!(of_regions("copy_to = { us-west-2 = {} }"), "snapshots only");
         assert!(!of_regions("copy_to = { us-west-2 = { automated_backups = true } }"));
+    }
+
+    #[test]
+    fn what_drctl_does_not_restore_meets_no_objective_unless_aws_is_to_restore_it() {
+        let of = |resource: &str, more: &str| {
+            let source = format!(
+                "[sources.disk]\nkind = \"aws-backup\"\nresource = \"{resource}\"\nvault = \"v\"\nrole = \"arn:aws:iam::123456789012:role/b\"\n{more}"
+            );
+            let text = format!("{POLICY}\n{source}\n").replace("[drill]", "[drill]\nsource = \"database\"");
+            let lints = lint(&parse(Path::new("shop.toml"), &text).unwrap());
+            let own = lints.into_iter().find(|lint| lint.key == "sources.disk.resource");
+            own.map(|lint| (lint.misses_objective, lint.message))
+        };
+        let volume = "arn:aws:ec2:us-east-1:123456789012:volume/vol-1";
+        let said = (true, "drctl does not restore EBS, and takes no backup of `disk`".to_owned());
+        assert_eq!(of(volume, ""), Some(said));
+        assert_eq!(of(volume, "restored_by_aws = true"), None);
+        assert_eq!(of("arn:aws:elasticfilesystem:us-east-1:123456789012:file-system/fs-1", ""), None);
     }
 
     #[test]

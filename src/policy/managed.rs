@@ -135,6 +135,66 @@ pub struct AwsBackupSource {
     pub plan: Option<String>,
 }
 
+    /// Somebody says that AWS's own tools are to restore it where drctl does not.
+    pub restored_by_aws: bool,
+}
+
+impl AwsBackupSource {
+    /// What it is, where drctl restores nothing of the kind, and nobody says that AWS's own tools are to.
+    pub fn unrestorable(&self) -> Option<&str> {
+        unrestorable(&self.resource).filter(|_| !self.restored_by_aws)
+    }
+}
+
+/// What AWS Backup protects and drctl does not restore, as far as an ARN says it: clusters of DocumentDB and Neptune
+/// have those of RDS.
+fn unrestorable(resource: &str) -> Option<&str> {
+    let mut parts = resource.splitn(6, ':').skip(2);
+    let service = parts.next()?;
+    let name = parts.nth(2).unwrap_or_default();
+    match service {
+        "rds" | "elasticfilesystem" | "s3" | "dynamodb" => None,
+        "ec2" if name.starts_with("volume/") => Some("EBS"),
+        "ec2" => Some("EC2"),
+        "fsx" => Some("FSx"),
+        "redshift" => Some("Redshift"),
+        "redshift-serverless" => Some("Redshift Serverless"),
+        "storagegateway" => Some("Storage Gateway"),
+        "backup-gateway" => Some("VMware"),
+        "ssm-sap" => Some("SAP HANA on EC2"),
+        "timestream" => Some("Timestream"),
+        "cloudformation" => Some("CloudFormation"),
+        "eks" => Some("EKS"),
+        other => Some(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_arn_says_what_is_restored_by_aws_alone() {
+        for (resource, kind) in [
+            ("arn:aws:rds:us-east-1:123456789012:db:shop", None),
+            ("arn:aws:rds:us-east-1:123456789012:cluster:shop", None),
+            ("arn:aws:s3:::shop-files", None),
+            ("arn:aws-cn:dynamodb:cn-north-1:123456789012:table/orders", None),
+            ("arn:aws:elasticfilesystem:us-east-1:123456789012:file-system/fs-1", None),
+            ("arn:aws:ec2:us-east-1:123456789012:volume/vol-1", Some("EBS")),
+            ("arn:aws:ec2:us-east-1:123456789012:instance/i-1", Some("EC2")),
+            ("arn:aws:fsx:us-east-1:123456789012:file-system/fs-1", Some("FSx")),
+            ("arn:aws:redshift:us-east-1:123456789012:cluster:shop", Some("Redshift")),
+            (
+                "arn:aws:storagegateway:us-east-1:123456789012:gateway/sgw-1/volume/vol-1",
+                Some("Storage Gateway"),
+            ),
+            ("arn:aws:backup-gateway:us-east-1:123456789012:vm/vm-1", Some("VMware")),
+            ("arn:aws:fish:us-east-1:123456789012:trout/1", Some("fish")),
+        ] {
+            assert_eq!(unrestorable(resource), kind, "{resource}");
+        }
+    }
 /// A vault of another region that recovery points are copied to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VaultCopy {

@@ -23,7 +23,7 @@ pub enum Refusal {
     Gone { arn: String, region: String },
     #[error("{arn} is `{status}`, and can be restored only when it is whole")]
     NotWhole { arn: String, status: String },
-    #[error("drctl does not know what AWS Backup takes for a restore of `{0}`")]
+    #[error("drctl does not restore `{0}`: AWS's own tools do")]
     UnknownKind(String),
     #[error(transparent)]
     Key(#[from] Refused),
@@ -58,7 +58,9 @@ impl Refusal {
             Self::Gone { .. } | Self::NotWhole { .. } => {
                 "Name another region with `--from`, or an older backup with `--backup`."
             }
-            Self::UnknownKind(_) => "`drctl show` has the commands of AWS's own command line.",
+            Self::UnknownKind(_) => {
+                "AWS Backup's console restores it, and so do the commands of AWS's own command line that `drctl show` has."
+            }
             Self::Key(_) => "Say what the new resource is with `--to-resource KEY=VALUE`.",
         }
     }

@@ -56,6 +56,7 @@ mod recovery_reach;
 mod recovery_trust;
 mod reference_policies;
 mod restore;
+mod recovery_point_unrestored;
 mod roundtrip;
 mod secrets;
 mod status;

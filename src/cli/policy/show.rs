@@ -165,10 +165,14 @@ fn aws_backup(resource: &AwsBackupSource) -> Vec<String> {
     } else {
         format!("copied to {}", vaults.join(", "))
     };
-    vec![
+    let mut lines = vec![
         format!("aws-backup, {} in {}", resource.resource, resource.place.region),
         format!("recovery point: vault {}, {copied}", resource.vault),
-    ]
+    ];
+    if resource.restored_by_aws {
+        lines.push("restored by AWS's own tools".to_owned());
+    }
+    lines
 }
 
 fn postgres(postgres: &PostgresSource) -> Vec<String> {

@@ -177,3 +177,4 @@ pub(super) fn aws_backup(table: &AwsBackupTable, base: Base<'_>, log: &mut Log<'
         plan: table.plan.as_deref().cloned(),
     }
 }
+        restored_by_aws: table.restored_by_aws.as_deref().copied().unwrap_or(false),

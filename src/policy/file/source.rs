@@ -16,7 +16,8 @@ kinds! {
         "postgres" => Postgres(PostgresTable),
         /// An Amazon RDS instance or cluster, by snapshots and their copies in other regions.
         "rds" => Rds(RdsTable),
-        /// Any resource AWS Backup protects, by recovery points and their copies in other regions.
+        /// A resource that AWS Backup protects, by recovery points and their copies in other regions. RDS, Aurora, EFS,
+        /// S3 and DynamoDB are restored; others only with `restored_by_aws`.
         "aws-backup" => AwsBackup(AwsBackupTable),
         /// Files and directories. Checked now, acted on by a later version: running it fails, saying so.
         "files" => Files(FilesTable),
@@ -253,7 +254,7 @@ table! {
 }
 
 table! {
-    /// Any resource AWS Backup protects.
+    /// A resource that AWS Backup protects.
     AwsBackupTable {
         required {
             /// ARN of the resource.
@@ -286,6 +287,10 @@ table! {
 
 table! {
     /// A vault of another region.
+            /// Of a resource that drctl does not restore (EBS, EC2, FSx, Redshift, Storage Gateway, DocumentDB,
+            /// Neptune, VMware, …): AWS's console, or its command line, is to restore it. Without it drctl takes no
+            /// backup of one. False unless given.
+            restored_by_aws: bool,
     VaultTable {
         required {
             /// Its name.

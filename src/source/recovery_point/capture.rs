@@ -1,6 +1,7 @@
 use super::super::timed::Timed;
 use super::super::{ArtifactSink, Captured, Naming, SinkError};
 use super::begun::backup_of;
+use super::prepare::is_restored;
 use super::{Prepared, RecoveryPointError, adopted, by_hand, copies};
 use crate::aws::backup::{BackupJob, BackupRequest, RecoveryPoint};
 use crate::aws::{PollError, Progress, Seen, Tags};
@@ -42,6 +43,15 @@ pub async fn capture(
     let copied = copies::copy(&prepared, &point, naming, &tags, events, cancel).await?;
     let mut issues: Vec<_> = said.map(|said| issue(prepared.aws.region(), &said)).into_iter().collect();
     issues.extend(copied.issues);
+    if !prepared.source.restored_by_aws
+        && !point.resource_type.is_empty()
+        && !is_restored(&point.resource_type)
+    {
+        issues.push(format!(
+            "drctl does not restore {}: say `restored_by_aws = true` in the source if AWS's console, or its command line, is to",
+            point.resource_type
+        ));
+    }
     let mut held = vec![ManagedCopy {
         region: prepared.aws.region().to_owned(),
         arn: point.arn.clone(),

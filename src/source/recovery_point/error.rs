@@ -8,6 +8,10 @@ use crate::source::SinkError;
 /// Why there is no recovery point.
 #[derive(Debug, Error)]
 pub enum RecoveryPointError {
+    #[error(
+        "drctl does not restore {kind}, so that no backup of {resource} is taken: say `restored_by_aws = true` in the source if AWS's console, or its command line, is to restore it"
+    )]
+    NotRestored { kind: String, resource: String },
     #[error("failed to speak to AWS")]
     Client(#[from] AwsError),
     #[error(

@@ -1,6 +1,7 @@
 use super::RecoveryPointError;
 use crate::aws::Poll;
 use crate::aws::backup::{AwsBackup, Vault};
+use crate::event::told;
 use crate::policy::AwsBackupSource;
 
 /// A resource whose vault is there.
@@ -14,8 +15,44 @@ pub struct Prepared<'p> {
 
 pub async fn prepare(source: &AwsBackupSource) -> Result<Prepared<'_>, RecoveryPointError> {
     let aws = AwsBackup::of(&source.place).await?;
+    if let Some(kind) = unrestored(&aws, source).await {
+        return Err(RecoveryPointError::NotRestored { kind, resource: source.resource.clone() });
+    }
     let vault = vault(&aws, &source.vault, "vault").await?;
     Ok(Prepared { aws, source, vault, poll: poll(source) })
+}
+
+/// What it is, where drctl would not restore it and nobody says that AWS's own tools are to. An ARN of a cluster of RDS
+/// may be one of DocumentDB or Neptune: RDS says it, where whoever backs up may ask.
+async fn unrestored(aws: &AwsBackup, source: &AwsBackupSource) -> Option<String> {
+    if source.restored_by_aws {
+        return None;
+    }
+    if let Some(kind) = source.unrestorable() {
+        return Some(kind.to_owned());
+    }
+    match aws.engine(&source.resource).await {
+        Ok(Some(engine)) => other_engine(&engine).map(str::to_owned),
+        Ok(None) => None,
+        // It is seen when the recovery point is there.
+        Err(failure) => {
+            tracing::info!("{}", told(&failure));
+            None
+        }
+    }
+}
+
+fn other_engine(engine: &str) -> Option<&'static str> {
+    match engine {
+        "docdb" => Some("DocumentDB"),
+        "neptune" => Some("Neptune"),
+        _ => None,
+    }
+}
+
+/// Whether drctl restores what AWS Backup calls so.
+pub(super) fn is_restored(resource_type: &str) -> bool {
+    ["RDS", "Aurora", "EFS", "S3", "DynamoDB"].iter().any(|known| known.eq_ignore_ascii_case(resource_type))
 }
 
 /// `setting`: where the policy names it.

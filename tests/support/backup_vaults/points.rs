@@ -219,6 +219,8 @@ pub(super) fn resource_type(arn: &str) -> &'static str {
         "s3" => "S3",
         "elasticfilesystem" => "EFS",
         "dynamodb" => "DynamoDB",
+        // Their ARNs are those of RDS; here names tell them apart.
+        "rds" if arn.contains(":cluster:docs") => "DocumentDB",
         "rds" if arn.contains(":cluster:") => "Aurora",
         "rds" => "RDS",
         _ => "EBS",
@@ -230,7 +232,9 @@ pub(super) fn resource_type(arn: &str) -> &'static str {
 pub(super) fn point_arn(region: &str, resource: &str, id: &str) -> String {
     match resource_type(resource) {
         "RDS" => format!("arn:aws:rds:{region}:{ACCOUNT}:snapshot:awsbackup:job-{id}"),
-        "Aurora" => format!("arn:aws:rds:{region}:{ACCOUNT}:cluster-snapshot:awsbackup:job-{id}"),
+        "Aurora" | "DocumentDB" => {
+            format!("arn:aws:rds:{region}:{ACCOUNT}:cluster-snapshot:awsbackup:job-{id}")
+        }
         "DynamoDB" => format!("{resource}/backup/{id}"),
         _ => format!("arn:aws:backup:{region}:{ACCOUNT}:recovery-point:{id}"),
     }

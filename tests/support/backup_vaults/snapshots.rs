@@ -66,7 +66,13 @@ fn describe(
     if !world.resources.contains_key(&format!("arn:aws:rds:{region}:{ACCOUNT}:{kind}:{name}")) {
         return refused(404, &format!("{what}NotFound"), &format!("{what} {name} not found."));
     }
-    let one = format!("<{what}><{what}Identifier>{name}</{what}Identifier></{what}>");
+    let engine = match (kind, name.starts_with("docs")) {
+        ("cluster", true) => "docdb",
+        ("cluster", false) => "aurora-postgresql",
+        _ => "postgres",
+    };
+    let one =
+        format!("<{what}><{what}Identifier>{name}</{what}Identifier><Engine>{engine}</Engine></{what}>");
     let list = format!("<Describe{what}sResult><{what}s>{one}</{what}s></Describe{what}sResult>");
     reply(200, format!("<Describe{what}sResponse>{list}</Describe{what}sResponse>"))
 }
