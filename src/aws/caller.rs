@@ -3,7 +3,7 @@
 use aws_sdk_iam::types::{ContextEntry, ContextKeyTypeEnum, PolicyEvaluationDecisionType};
 use thiserror::Error;
 
-use super::{AwsError, AwsFailure, sdk_config};
+use super::{AwsError, AwsFailure, Pace, paced_config};
 use crate::policy::{AwsPlace, Credentials};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +55,7 @@ pub struct Decision {
 
 /// Who the place's credentials are.
 pub async fn caller(place: &AwsPlace) -> Result<Caller, CallerError> {
-    let client = aws_sdk_sts::Client::new(&sdk_config(place).await?);
+    let client = aws_sdk_sts::Client::new(&paced_config(place, Pace::Look).await?);
     let asked = client.get_caller_identity().send().await;
     let answer = asked.map_err(|error| AwsFailure::of("GetCallerIdentity", &place.region, error))?;
     let lacking = |what| AwsFailure::lacking("GetCallerIdentity", &place.region, what);
@@ -88,7 +88,7 @@ pub async fn simulate(
     principal: &str,
     question: &Question,
 ) -> Result<Vec<Decision>, CallerError> {
-    let client = aws_sdk_iam::Client::new(&sdk_config(place).await?);
+    let client = aws_sdk_iam::Client::new(&paced_config(place, Pace::Look).await?);
     let context = question.context.iter().map(|said| {
         let kind = match said.kind {
             SaidKind::Text => ContextKeyTypeEnum::String,

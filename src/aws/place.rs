@@ -15,17 +15,36 @@ const ATTEMPTS: u32 = 8;
 /// A control plane that throttles is asked again after 1, 2, 4, … seconds, up to the time between two polls.
 const BACKOFF: Duration = Duration::from_secs(1);
 
+/// How long an answer is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// By whatever has work done there: nothing is gained by giving up.
+    Work,
+    /// By whatever only asks what there is: as long as the policy has [patience](AwsPlace::patience). A region that
+    /// answers nothing is asked once in that time, and one that throttles or has trouble as often as fits.
+    Look,
+}
+
 /// What a client of any of AWS's control planes is made of, there. Nothing is asked of it yet.
 ///
 /// As for S3, an `AWS_ENDPOINT_URL` of the environment moves nothing: the policy alone says where requests go.
 pub async fn sdk_config(place: &AwsPlace) -> Result<SdkConfig, AwsError> {
+    paced_config(place, Pace::Work).await
+}
+
+/// As above, at this pace.
+pub async fn paced_config(place: &AwsPlace, pace: Pace) -> Result<SdkConfig, AwsError> {
     let http = https(Trust::Host)?;
     let location = format!("AWS in {}", place.region);
     let credentials = credentials::provider(&place.credentials, &location, &place.region, &http).await?;
+    let (connect, attempt, within) = match pace {
+        Pace::Work => (CONNECT, ATTEMPT, WITHIN),
+        Pace::Look => (CONNECT.min(place.patience), place.patience, place.patience),
+    };
     let timeouts = TimeoutConfig::builder()
-        .connect_timeout(CONNECT)
-        .operation_attempt_timeout(ATTEMPT)
-        .operation_timeout(WITHIN)
+        .connect_timeout(connect)
+        .operation_attempt_timeout(attempt)
+        .operation_timeout(within)
         .build();
     let mut config = SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())

@@ -72,7 +72,7 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
         });
     }
     let of_aws = match &known.refreshed {
-        Some(_) => regions::ask(&known.policy, &entries).await,
+        Some(_) => regions::ask(&known.policy, &entries, &context.output.events()).await,
         None => regions::as_recorded(&known.policy, &entries),
     };
     if known.refreshed.is_none() && !of_aws.is_empty() {
@@ -81,6 +81,12 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
         );
     }
     for (source, kept) in &of_aws {
+        for before in kept.live.iter().flat_map(|live| &live.predecessors) {
+            context.output.note(format!(
+                "note: {source} was switched over (blue/green): the database that has its name now is another to RDS, with the data of `{}` ({}), which the backups before it are of. RDS's automated backups of it, and their replication to other regions, began anew",
+                before.identifier, before.resource_id
+            ));
+        }
         for region in &kept.regions {
             if let Some(reason) = &region.unknown {
                 let (service, name) = (kept.service.as_str(), &region.region);

@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 
 use super::{Area, Finding, caller, database, host, log, rds, repository, vault};
 use crate::iam::Role;
@@ -53,10 +53,16 @@ async fn examine_source(policy: &Policy, source: &Source, now: DateTime<Utc>, ro
     let SourceConfig::Rds(config) = &source.config else {
         return database::examine(source, policy.objectives.rpo).await;
     };
-    let mut findings = rds::examine(policy, source, config, now).await;
+    let subject = source.name.as_str();
+    // Each of them may wait for a region that does not answer.
+    let (mut findings, caller) = join(
+        rds::examine(policy, source, config, now),
+        caller::examine(policy, subject, &config.place, role),
+    )
+    .await;
     if let Some(login) = config.login.as_ref().filter(|login| login.logical.is_some()) {
-        findings.extend(database::examine_postgres(source.name.as_str(), login, policy.objectives.rpo).await);
+        findings.extend(database::examine_postgres(subject, login, policy.objectives.rpo).await);
     }
-    findings.extend(caller::examine(policy, source.name.as_str(), &config.place, role).await);
+    findings.extend(caller);
     findings
 }

@@ -3,24 +3,50 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use futures_util::future::{join, join_all};
 
 use super::{Area, Finding};
-use crate::aws::AwsFailure;
 use crate::aws::rds::{AutomatedBackup, Database, Rds, SnapshotId};
+use crate::aws::{AwsFailure, Key, key};
 use crate::event::told;
 use crate::policy::{Policy, RdsDatabase, RdsRegion, RdsSource, Source, period};
 
 /// RDS uploads log every five minutes; so long behind, something holds it up.
 const LAG: Duration = Duration::from_secs(15 * 60);
 
+/// What its own region says of it.
+struct AtHome {
+    database: Result<Option<Database>, String>,
+    /// The key that its snapshots are encrypted with, where these are shared; in words, why it is not known.
+    shared_key: Option<Result<Key, String>>,
+    quota: Quota,
+}
+
+/// What another region of the policy says.
+struct InRegion {
+    /// RDS's automated backups there, of databases that have or had the name.
+    kept: Vec<AutomatedBackup>,
+    /// Whether it has the groups that a restore there would use; of no name, nothing is known.
+    has_subnet_group: Option<bool>,
+    has_parameter_group: Option<bool>,
+    quota: Quota,
+}
+
+/// Manual snapshots that there are, and may be; `None`: it cannot be asked, and that is told elsewhere.
+type Quota = Option<Option<(u64, u64)>>;
+
+/// All regions are asked at a time, each once: one that is gone keeps nobody waiting for longer than the policy's
+/// patience.
 pub(super) async fn examine(
     policy: &Policy,
     source: &Source,
     rds: &RdsSource,
     now: DateTime<Utc>,
 ) -> Vec<Finding> {
+    let regions = join_all(rds.regions.iter().map(|region| ask(rds, region)));
+    let (home, regions) = join(ask_home(rds), regions).await;
     let mut found = Findings { subject: source.name.as_str(), list: vec![] };
-    let database = match database(rds).await {
+    let database = match home.database {
         Ok(Some(database)) => {
             of_database(&mut found, policy, source, rds, &database, now);
             Some(database)
@@ -42,10 +68,16 @@ pub(super) async fn examine(
             None
         }
     };
-    quota(&mut found, rds, &rds.place.region).await;
-    for region in &rds.regions {
-        match of_region(&mut found, policy, rds, region, database.as_ref(), now).await {
-            Ok(()) => quota(&mut found, rds, &region.name).await,
+    if let Some(key) = home.shared_key {
+        sharing(&mut found, rds, key);
+    }
+    quota(&mut found, &rds.place.region, home.quota);
+    for (region, asked) in rds.regions.iter().zip(regions) {
+        match asked {
+            Ok(there) => {
+                of_region(&mut found, policy, rds, (region, &there), database.as_ref(), now);
+                quota(&mut found, &region.name, there.quota);
+            }
             Err(reason) => found.fault(
                 format!("{} could not be asked: {reason}", region.name),
                 "Backups there cannot be made, nor restored, before it can: look at the credentials and the region.",
@@ -53,6 +85,60 @@ pub(super) async fn examine(
         }
     }
     found.list
+}
+
+async fn ask_home(source: &RdsSource) -> AtHome {
+    let rds = match Rds::to_look(&source.place).await {
+        Ok(rds) => rds,
+        Err(error) => return AtHome { database: Err(told(&error)), shared_key: None, quota: None },
+    };
+    let (database, quota) = join(rds.database(&source.database), ask_quota(&rds, source)).await;
+    let database = database.map_err(|failure| told(&failure));
+    let named = database.as_ref().ok().and_then(Option::as_ref);
+    let named = named.and_then(|database| database.profile.kms_key.as_ref());
+    let shared_key = match named.filter(|_| source.snapshots && !source.share_with.is_empty()) {
+        Some(named) => match key(&source.place, named).await {
+            Ok(Some(key)) => Some(Ok(key)),
+            Ok(None) => Some(Err(format!("there is no key {named}"))),
+            Err(error) => Some(Err(told(&error))),
+        },
+        None => None,
+    };
+    AtHome { database, shared_key, quota }
+}
+
+async fn ask(source: &RdsSource, region: &RdsRegion) -> Result<InRegion, String> {
+    let rds = Rds::to_look(&source.place.in_region(&region.name)).await.map_err(|error| told(&error))?;
+    let failed = |failure: AwsFailure| told(&failure);
+    let of_cluster = matches!(source.database, RdsDatabase::Cluster(_));
+    // RDS replicates those of instances only.
+    let kept =
+        async { if of_cluster { Ok(vec![]) } else { rds.automated_backups_of(&source.database).await } };
+    let has_subnet_group = async {
+        match &region.names.subnet_group {
+            Some(group) => rds.has_subnet_group(group).await.map(Some),
+            None => Ok(None),
+        }
+    };
+    let has_parameter_group = async {
+        match &region.names.parameter_group {
+            Some(group) if of_cluster => rds.has_cluster_parameter_group(group).await.map(Some),
+            Some(group) => rds.has_parameter_group(group).await.map(Some),
+            None => Ok(None),
+        }
+    };
+    let (groups, (kept, quota)) =
+        join(join(has_subnet_group, has_parameter_group), join(kept, ask_quota(&rds, source))).await;
+    Ok(InRegion {
+        kept: kept.map_err(failed)?,
+        has_subnet_group: groups.0.map_err(failed)?,
+        has_parameter_group: groups.1.map_err(failed)?,
+        quota,
+    })
+}
+
+async fn ask_quota(rds: &Rds, source: &RdsSource) -> Quota {
+    rds.snapshot_quota(&SnapshotId::like(&source.database, "")).await.ok()
 }
 
 struct Findings<'s> {
@@ -78,11 +164,6 @@ impl Findings<'_> {
     }
 }
 
-async fn database(source: &RdsSource) -> Result<Option<Database>, String> {
-    let rds = Rds::of(&source.place).await.map_err(|error| told(&error))?;
-    rds.database(&source.database).await.map_err(|failure| told(&failure))
-}
-
 fn of_database(
     found: &mut Findings<'_>,
     policy: &Policy,
@@ -97,6 +178,14 @@ fn of_database(
     let what =
         format!("`{name}` in {} is {} {version}, `{}`", rds.place.region, profile.engine, database.status);
     match () {
+        () if database.cluster.is_some() => {
+            let cluster = database.cluster.as_deref().unwrap_or_default();
+            found.fault(
+                format!("`{name}` is an instance of cluster `{cluster}`, and RDS takes snapshots of the cluster only"),
+                format!("Write `cluster = \"{cluster}\"` in the source, in the place of `instance`."),
+            );
+            return;
+        }
         () if !profile.engine.contains("postgres") => {
             found.fault(what, "drctl protects PostgreSQL: name another instance.");
         }
@@ -111,10 +200,11 @@ fn of_database(
         () => found.good(what),
     }
     if !profile.encrypted {
-        found.warning(
-            format!("`{name}` is not encrypted, and its snapshots are not either"),
-            "A copy of a snapshot can be encrypted, and restored in its place: `kms_key` under `copy_to` makes one.",
-        );
+        let remedy = match &rds.database {
+            RdsDatabase::Instance(_) => "A copy of a snapshot can be encrypted, and restored in its place: `kms_key` under `copy_to` makes one.".to_owned(),
+            RdsDatabase::Cluster(_) => format!("A cluster is encrypted by a restore: {}.", encrypt_cluster(found.subject)),
+        };
+        found.warning(format!("`{name}` is not encrypted, and its snapshots are not either"), remedy);
     }
     if profile.deletion_protection == Some(false) {
         found.warning(
@@ -131,6 +221,28 @@ fn of_database(
     retention(found, policy, source, database);
     if profile.backup_retention_days != Some(0) {
         lag(found, policy, &rds.place.region, database.latest_restorable, now);
+    }
+}
+
+/// Whether snapshots under that key can be shared with other accounts.
+fn sharing(found: &mut Findings<'_>, rds: &RdsSource, key: Result<Key, String>) {
+    let name = rds.database.identifier();
+    match key {
+        Ok(key) if key.is_of_aws => found.fault(
+            format!(
+                "`{name}` is encrypted with the AWS-managed key {}, and AWS shares no snapshot under it: account {} gets none",
+                key.arn,
+                rds.share_with.join(", ")
+            ),
+            match rds.database {
+                RdsDatabase::Instance(_) => "Restore a copy of a snapshot that was encrypted with a key of your own (`aws rds copy-db-snapshot --kms-key-id`), and put it in its place; or take `share_with` from the source.".to_owned(),
+                RdsDatabase::Cluster(_) => format!("Encrypt it with a key of your own: {}; or take `share_with` from the source.", encrypt_cluster(found.subject)),
+            },
+        ),
+        Ok(_) => found.good(format!("the key of `{name}` can be shared with other accounts")),
+        Err(reason) => {
+            found.note(format!("whether snapshots of `{name}` can be shared is not known: {reason}"));
+        }
     }
 }
 
@@ -194,51 +306,47 @@ fn whole(duration: Duration) -> Duration {
     Duration::from_secs(duration.as_secs())
 }
 
-async fn quota(found: &mut Findings<'_>, source: &RdsSource, region: &str) {
-    let Ok(rds) = Rds::of(&source.place.in_region(region)).await else { return };
-    match rds.snapshot_quota(&SnapshotId::like(&source.database, "")).await {
-        Ok(Some((used, most))) if used >= most => found.fault(
+fn quota(found: &mut Findings<'_>, region: &str, quota: Quota) {
+    match quota {
+        Some(Some((used, most))) if used >= most => found.fault(
             format!("all {most} manual snapshots that the account may have in {region} are used"),
             "Have AWS raise the quota, or remove old ones: the next backup fails.",
         ),
-        Ok(Some((used, most))) if used * 5 >= most * 4 => found.warning(
+        Some(Some((used, most))) if used * 5 >= most * 4 => found.warning(
             format!("{used} of {most} manual snapshots are used in {region}"),
             "Have AWS raise the quota, or remove old ones, before it ends the backups.",
         ),
-        Ok(Some((used, most))) => {
+        Some(Some((used, most))) => {
             found.good(format!("{used} of {most} manual snapshots are used in {region}"))
         }
-        Ok(None) => found.note(format!("the quota of snapshots in {region} cannot be asked")),
-        // Whoever cannot be asked at all is told elsewhere.
-        Err(_) => {}
+        Some(None) => found.note(format!("the quota of snapshots in {region} cannot be asked")),
+        None => {}
     }
 }
 
-async fn of_region(
+fn of_region(
     found: &mut Findings<'_>,
     policy: &Policy,
     source: &RdsSource,
-    region: &RdsRegion,
+    (region, there): (&RdsRegion, &InRegion),
     database: Option<&Database>,
     now: DateTime<Utc>,
-) -> Result<(), String> {
-    let rds = Rds::of(&source.place.in_region(&region.name)).await.map_err(|error| told(&error))?;
-    let failed = |failure: AwsFailure| told(&failure);
-    let of_cluster = matches!(source.database, RdsDatabase::Cluster(_));
-    // RDS replicates those of instances only.
-    let kept = match of_cluster {
-        true => vec![],
-        false => rds.automated_backups_of(&source.database).await.map_err(failed)?,
-    };
+) {
     let name = &region.name;
-    if database.is_some_and(|database| database.profile.encrypted) && region.kms_key.is_none() {
-        found.fault(
+    let encrypted = database.map(|database| database.profile.encrypted);
+    match (encrypted, &region.kms_key, &source.database) {
+        (Some(true), None, _) => found.fault(
             format!("the database is encrypted, and the policy names no key in {name}: no snapshot can be copied there"),
             format!("Add `kms_key` to `copy_to.{name}`."),
-        );
+        ),
+        (Some(false), Some(_), RdsDatabase::Cluster(_)) => found.warning(
+            format!("the copies in {name} are not encrypted either: AWS encrypts no copy of an unencrypted cluster's snapshot, and `kms_key` is not used for it"),
+            format!("Encrypt the cluster: {}.", encrypt_cluster(found.subject)),
+        ),
+        _ => {}
     }
-    if let Some(group) = &region.names.subnet_group {
-        match rds.has_subnet_group(group).await.map_err(failed)? {
+    if let (Some(has), Some(group)) = (there.has_subnet_group, &region.names.subnet_group) {
+        match has {
             true => found.good(format!("subnet group `{group}` is there in {name}")),
             false => found.fault(
                 format!("there is no subnet group `{group}` in {name}, which a restore there would use"),
@@ -246,12 +354,8 @@ async fn of_region(
             ),
         }
     }
-    if let Some(group) = &region.names.parameter_group {
-        let has = match of_cluster {
-            true => rds.has_cluster_parameter_group(group).await,
-            false => rds.has_parameter_group(group).await,
-        };
-        match has.map_err(failed)? {
+    if let (Some(has), Some(group)) = (there.has_parameter_group, &region.names.parameter_group) {
+        match has {
             true => found.good(format!("parameter group `{group}` is there in {name}")),
             false => found.fault(
                 format!("there is no parameter group `{group}` in {name}, which a restore there would use"),
@@ -263,7 +367,7 @@ async fn of_region(
         kept.database_region.as_ref().is_none_or(|region| *region == source.place.region)
             && database.is_none_or(|database| database.resource_id == kept.resource_id)
     };
-    let replicated = kept.iter().filter(own).find(|kept| kept.status != "retained");
+    let replicated = there.kept.iter().filter(own).find(|kept| kept.status != "retained");
     match replicated {
         Some(backup) => {
             if backup.status != "replicating" {
@@ -277,5 +381,11 @@ async fn of_region(
         ),
         None => {}
     }
-    Ok(())
+}
+
+/// What makes an encrypted cluster of one that is not.
+fn encrypt_cluster(source: &str) -> String {
+    format!(
+        "`drctl restore {source} --backup latest --to-instance NEW --set kms_key=ARN` makes an encrypted one of a snapshot, and `drctl rds promote` puts it in its place"
+    )
 }

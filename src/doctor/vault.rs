@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
+use futures_util::future::join;
 
 use super::{Area, Finding};
 use crate::aws::backup::{AwsBackup, Coverage, Plan, Vault};
-use crate::event::told;
+use crate::event::{Events, told};
 use crate::policy::{AwsBackupSource, Policy, Rules, Source, SourceConfig};
 use crate::source::recovery_point::{Found, InRegion, in_each_region};
 
@@ -16,7 +17,10 @@ const DAYS_OF_A_MONTH: u64 = 31;
 pub(super) async fn examine(policy: &Policy, source: &Source, now: DateTime<Utc>) -> Vec<Finding> {
     let SourceConfig::AwsBackup(config) = &source.config else { return vec![] };
     let subject = source.name.as_str();
-    let regions = in_each_region(config, &policy.system, &source.name, &BTreeSet::new()).await;
+    let recorded = BTreeSet::new();
+    let events = Events::default();
+    let regions = in_each_region(config, &policy.system, &source.name, &recorded, &events);
+    let (regions, plan) = join(regions, plan(subject, config)).await;
     let needed = policy.retention.as_ref().map(|retention| longest(retention.rules_for(&source.name)));
     let mut findings = Vec::new();
     for region in &regions {
@@ -39,7 +43,7 @@ pub(super) async fn examine(policy: &Policy, source: &Source, now: DateTime<Utc>
         }
     }
     findings.extend(unlocked(subject, &regions));
-    findings.extend(plan(subject, config).await);
+    findings.extend(plan);
     findings.push(Finding::note(
         Area::Source,
         subject,
@@ -149,7 +153,7 @@ fn describe_newest(
 
 async fn plan(subject: &str, config: &AwsBackupSource) -> Option<Finding> {
     let named = config.plan.as_ref()?;
-    let asked = match AwsBackup::of(&config.place).await {
+    let asked = match AwsBackup::to_look(&config.place).await {
         Ok(aws) => aws.plan(named).await.map_err(|error| told(&error)),
         Err(error) => Err(told(&error)),
     };

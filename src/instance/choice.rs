@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, SubsecRound as _, Utc};
 
 use super::{Refusal, Request, Target};
-use crate::aws::rds::{Moment, Origin, RestoreWindow, Snapshot};
+use crate::aws::rds::{Moment, Origin, Predecessor, RestoreWindow, Snapshot};
 use crate::model::{BackupId, Manifest, RepositoryName};
 use crate::policy::RdsDatabase;
 
@@ -39,6 +39,8 @@ pub(super) struct Lineage {
     pub(super) live: Option<String>,
     /// Those that were backed up, the newest backup's first.
     pub(super) backed_up: Vec<String>,
+    /// Those of them whose name a blue/green switchover gave to the one that has it now, the last first.
+    pub(super) switched: Vec<Predecessor>,
 }
 
 impl Lineage {
@@ -63,6 +65,14 @@ impl Lineage {
     /// Of a moment that two databases have, or that only another has than the one that has the name now: whose
     /// data it is, in words.
     pub(super) fn note(&self, request: &Request, via: &Via, regions: &[Region]) -> Option<String> {
+        if let Some(before) =
+            self.switched.iter().find(|before| Some(before.resource_id.as_str()) == via.of())
+        {
+            let Predecessor { identifier, resource_id } = before;
+            return Some(format!(
+                "the data is of `{identifier}` ({resource_id}), which had the name until a blue/green switchover: what was committed to the database that has it now is not in it"
+            ));
+        }
         let (Target::Time(_), Via::Automated { identifier, resource_id, until, .. }) = (&request.target, via)
         else {
             return None;
@@ -104,7 +114,7 @@ impl Lineage {
     /// Another database has the name now than the one that was backed up: nobody can say whose latest is meant.
     fn is_torn(&self) -> bool {
         let backed_up = |live: &String| self.backed_up.is_empty() || self.backed_up.contains(live);
-        self.live.as_ref().is_some_and(|live| !backed_up(live))
+        self.live.as_ref().is_some_and(|live| !backed_up(live)) && self.switched.is_empty()
     }
 }
 
@@ -129,6 +139,8 @@ pub enum Via {
         backup: BackupId,
         identifier: String,
         arn: String,
+        /// What RDS calls the database that it is of for ever.
+        resource_id: Option<String>,
         recovery_point: DateTime<Utc>,
         encrypted: bool,
     },
@@ -156,6 +168,14 @@ impl Via {
         match self {
             Self::Snapshot { identifier, .. } => Origin::Snapshot(identifier.clone()),
             Self::Automated { origin, .. } => origin.clone(),
+        }
+    }
+
+    /// What RDS calls the database that it is of for ever, where it is known.
+    pub fn of(&self) -> Option<&str> {
+        match self {
+            Self::Snapshot { resource_id, .. } => resource_id.as_deref(),
+            Self::Automated { resource_id, .. } => Some(resource_id),
         }
     }
 
@@ -247,6 +267,7 @@ fn of_snapshot(region: &Region, backup: &BackupId, snapshot: &Snapshot) -> Optio
         backup: backup.clone(),
         identifier: snapshot.id.as_str().to_owned(),
         arn: snapshot.arn.clone(),
+        resource_id: snapshot.resource_id.clone(),
         recovery_point: snapshot.recovery_point()?,
         encrypted: snapshot.encrypted,
     };
@@ -299,9 +320,23 @@ fn latest(request: &Request, regions: &[Region], lineage: &Lineage) -> Result<Ch
         });
     }
     // Of several that reach as far, the first.
-    let best = whole(regions, lineage.current())
-        .reduce(|best, next| if next.via.until() > best.via.until() { next } else { best });
-    best.ok_or_else(|| Refusal::Nothing { source_name: request.source.clone() })
+    let best = |of: Option<&str>| {
+        whole(regions, of).reduce(|best, next| if next.via.until() > best.via.until() { next } else { best })
+    };
+    // Of the one that a switchover renamed there is more by now, in which nothing is new: its snapshots come first.
+    let before = || {
+        let snapshots = |of: &str| {
+            let all = whole(regions, Some(of)).filter(|chosen| matches!(chosen.via, Via::Snapshot { .. }));
+            all.max_by_key(|chosen| chosen.via.until())
+        };
+        lineage
+            .switched
+            .iter()
+            .find_map(|before| snapshots(&before.resource_id).or_else(|| best(Some(&before.resource_id))))
+    };
+    best(lineage.current())
+        .or_else(before)
+        .ok_or_else(|| Refusal::Nothing { source_name: request.source.clone() })
 }
 
 fn at(
@@ -358,6 +393,7 @@ mod tests {
             credentials: Credentials::Default,
             poll: std::time::Duration::from_secs(20),
             deadline: std::time::Duration::from_secs(60),
+            patience: std::time::Duration::from_secs(15),
         };
         Request {
             system: "shop".parse().unwrap(),
@@ -480,7 +516,7 @@ mod tests {
         let west = region("us-west-2", &[], vec![automated("db-new", 10, 35)]);
         let chosen = |minute, live: Option<&str>, regions: &[Region]| {
             let backed_up = vec!["db-new".to_owned(), "db-old".to_owned()];
-            let lineage = Lineage { live: live.map(str::to_owned), backed_up };
+            let lineage = Lineage { live: live.map(str::to_owned), backed_up, switched: vec![] };
             let chosen = choose(&request(Target::Time(time(minute))), regions, &[], &lineage).unwrap();
             let note = lineage.note(&request(Target::Time(time(minute))), &chosen.via, regions);
             (chosen.via.words(), chosen.region, note.unwrap_or_default())
@@ -513,14 +549,14 @@ mod tests {
         let regions = [region("us-east-1", &[10], all)];
         let latest = |live: Option<&str>, backed_up: &[&str]| {
             let backed_up = backed_up.iter().map(|id| (*id).to_owned()).collect();
-            let lineage = Lineage { live: live.map(str::to_owned), backed_up };
+            let lineage = Lineage { live: live.map(str::to_owned), backed_up, switched: vec![] };
             choose(&request(Target::Latest), &regions, &[], &lineage).map(|chosen| chosen.via.until())
         };
         assert_eq!(latest(Some("db-1"), &["db-1"]).unwrap(), time(20));
         assert_eq!(latest(None, &["db-1"]).unwrap(), time(20), "its region is gone");
         assert_eq!(latest(Some("db-new"), &["db-new", "db-1"]).unwrap(), time(50));
         assert!(matches!(latest(Some("db-new"), &["db-1"]), Err(Refusal::Torn { .. })));
-        let only_live = Lineage { live: Some("db-1".to_owned()), backed_up: vec![] };
+        let only_live = Lineage { live: Some("db-1".to_owned()), ..Lineage::default() };
         assert!(only_live.holds("db-1", false, false) && !only_live.holds("db-2", true, true));
         assert!(
             Lineage::default().holds("db-2", true, true) && !Lineage::default().holds("db-2", true, false)
@@ -528,6 +564,28 @@ mod tests {
     }
 
     #[test]
+    #[test]
+    fn after_a_switchover_the_latest_is_of_the_new_one_and_else_what_there_was_before() {
+        let switched =
+            vec![Predecessor { identifier: "shop-old1".to_owned(), resource_id: "db-1".to_owned() }];
+        let lineage =
+            Lineage { live: Some("db-new".to_owned()), backed_up: vec!["db-1".to_owned()], switched };
+        // What was put aside goes on, and RDS backs it up still.
+        let old = automated("db-1", 0, 50);
+        let both = [region("us-east-1", &[10, 20], vec![old.clone(), automated("db-new", 25, 40)])];
+        let latest = |regions: &[Region]| {
+            let chosen = choose(&request(Target::Latest), regions, &[], &lineage).unwrap();
+            let note = lineage.note(&request(Target::Latest), &chosen.via, regions);
+            (chosen.via.until(), note)
+        };
+        assert_eq!(latest(&both), (time(40), None));
+        let (until, note) = latest(&[region("us-east-1", &[10, 20], vec![old.clone()])]);
+        assert_eq!(until, time(20), "its snapshots are of before, whatever RDS adds to the other");
+        assert!(note.unwrap().contains("until a blue/green switchover"));
+        let (until, _) = latest(&[region("us-east-1", &[], vec![old])]);
+        assert_eq!(until, time(50), "where there is nothing else");
+    }
+
     fn a_restore_of_the_latest_is_the_same_however_much_has_come_since() {
         let via = |to, moment| Via::Automated {
             origin: Origin::Automated { resource_id: "db-1".to_owned(), moment },

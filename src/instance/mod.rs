@@ -31,6 +31,7 @@ mod refusal;
 mod request;
 mod run;
 mod settings;
+mod record;
 mod survey;
 mod way_on;
 

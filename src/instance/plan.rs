@@ -151,7 +151,9 @@ pub fn plan(request: &Request, mut found: Situation) -> Result<InstancePlan, Vec
     let other_database = found.other_database.take();
     let beyond_role = beyond_role(request, &found.chosen.region);
     let new_secret = new_secret(request, &found.profile);
-    let notes = other_database.iter().cloned().chain(beyond_role).chain(new_secret).collect();
+    let makes_new_password = new_secret.is_some();
+    let notes = other_database.iter().cloned().chain(found.profile_notes.clone());
+    let notes = notes.chain(beyond_role).chain(new_secret).collect();
     let begun_otherwise = begun(&found, &settings, cluster.as_ref(), request);
     let config = &request.config;
     let all = std::iter::once(&config.place.region).chain(config.regions.iter().map(|region| &region.name));

@@ -57,8 +57,8 @@ pub enum Refusal {
     NotSettable { key: Key, why: &'static str },
     #[error("zone `{zone}` is not in {region}")]
     OtherZone { zone: String, region: String },
-    #[error("nothing says how the instance was set up: {0}")]
-    NoProfile(String),
+    #[error("nothing says how the instance was set up: {reason}")]
+    NoProfile { reason: String, remedy: &'static str },
 }
 
 impl Refusal {
@@ -97,7 +97,7 @@ impl Refusal {
             // The reason says what to do.
             Self::NotSettable { .. } => "",
             Self::OtherZone { .. } => "Name a zone of that region, or restore from another with `--from`.",
-            Self::NoProfile(_) => "Name the file that holds an identity with `--identity`.",
+            Self::NoProfile { remedy, .. } => remedy,
         }
     }
 }

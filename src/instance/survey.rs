@@ -2,22 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use futures_util::future::{join_all, ready};
+use futures_util::future::{join, join_all, ready};
 use futures_util::stream::{self, StreamExt as _};
 
-use super::choice::{Automated, Chosen, Lineage, Region, Stored, Via, choose};
+use super::choice::{Automated, Chosen, Lineage, Region, Stored, choose};
 use super::cluster::{Members, date_copies, live, with_retained};
+use super::record::Found;
 use super::settings::is_default;
 use super::{InstanceError, Refusal, Request, Run, Target};
-use crate::aws::AwsFailure;
-use crate::aws::rds::{Database, Moment, Origin, Rds, Snapshot};
+use crate::aws::rds::{AutomatedBackup, Database, Moment, Origin, Rds, Snapshot};
+use crate::aws::{AwsFailure, while_asked};
 use crate::event::told;
 use crate::model::{
-    BackupId, BackupKind, Details, Parameter, ParameterGroup, RegionNames, RepositoryName, RestoreProfile,
+    BackupId, BackupKind, Parameter, ParameterGroup, RegionNames, RepositoryName, RestoreProfile,
 };
 use crate::policy::{RdsDatabase, RdsSource};
-use crate::repository::{SmallReader, layout, list_all, manifest};
-use crate::source::logical::DETAILS;
+use crate::repository::{layout, list_all, manifest};
 use crate::source::snapshot::{backup_of, is_recorded};
 
 /// Requests to a repository at a time.
@@ -32,6 +32,8 @@ pub struct Situation {
     pub(super) profile: RestoreProfile,
     /// The backup it was recorded with; `None`: the database was asked now.
     pub(super) profile_of: Option<BackupId>,
+    /// In words: why it is not the record of the very backup that is restored.
+    pub(super) profile_notes: Vec<String>,
     /// With what somebody wants otherwise, and without.
     pub(super) names: RegionNames,
     pub(super) policy_names: RegionNames,
@@ -59,9 +61,20 @@ pub(super) struct Lacks {
 
 impl Run {
     pub async fn survey(&self, request: &Request) -> Result<Situation, InstanceError> {
-        let stored = self.stored(request).await;
-        let lineage = lineage(request, &stored).await;
-        let (mut regions, not_asked) = self.regions(request, &stored, &lineage).await?;
+        // A region that is gone keeps nobody waiting but while the others and the repositories are read.
+        let (stored, asked) = join(self.stored(request), self.ask(request)).await;
+        let live = asked.live.as_ref();
+        let lineage = self.lineage(request, live, &stored).await;
+        let mut not_asked = Vec::new();
+        let mut regions = Vec::new();
+        for (name, answer) in asked.regions {
+            match answer {
+                Ok(answer) => {
+                    regions.push(region(request, name, answer, (live, stored.as_slice(), &lineage)))
+                }
+                Err(reason) => not_asked.push((name, reason)),
+            }
+        }
         date_copies(&mut regions, &stored);
         if regions.is_empty() {
             return Err(InstanceError::Refused(vec![Refusal::NobodyAsked(not_asked)]));
@@ -69,7 +82,7 @@ impl Run {
         let chosen = choose(request, &regions, &stored, &lineage);
         let chosen = chosen.map_err(|refusal| InstanceError::Refused(vec![refusal]))?;
         let is_home = chosen.region == request.config.place.region;
-        let (profile, profile_of) = self.profile(request, &chosen, &stored).await?;
+        let Found { profile, of: profile_of, notes } = self.profile(request, &chosen, &stored, live).await?;
         let policy_names = names(request, &chosen.region, &profile);
         let names = request.overrides.names(policy_names.clone());
 
@@ -103,6 +116,7 @@ impl Run {
         };
         Ok(Situation {
             other_database: lineage.note(request, &chosen.via, &regions),
+            profile_notes: notes,
             chosen,
             profile,
             profile_of,
@@ -153,173 +167,141 @@ impl Run {
         None
     }
 
-    /// What each region of the policy has, the database's own first; and those that could not be asked.
-    async fn regions(
-        &self,
-        request: &Request,
-        stored: &[Stored],
-        lineage: &Lineage,
-    ) -> Result<(Vec<Region>, Vec<(String, String)>), InstanceError> {
+    /// What each region of the policy has, the database's own first, and the database itself. All are asked at a time,
+    /// each once, and none that gives no answer is waited for.
+    async fn ask(&self, request: &Request) -> Asked {
         let config = &request.config;
         let all =
             std::iter::once(&config.place.region).chain(config.regions.iter().map(|region| &region.name));
         let wanted = |name: &&String| request.region.as_ref().is_none_or(|only| only == *name);
         let names: Vec<&String> = all.filter(wanted).collect();
-        let asked = join_all(names.iter().map(|name| self.region(request, name, stored, lineage))).await;
-        let (mut regions, mut not_asked) = (Vec::new(), Vec::new());
-        for (name, answer) in names.into_iter().zip(asked) {
-            match answer {
-                Ok(region) => regions.push(region),
-                Err(error) => {
-                    let reason = told(&error);
-                    self.events.warning(format!("{name} cannot be asked what it has: {reason}"));
-                    not_asked.push((name.clone(), reason));
+        let regions = join_all(names.iter().map(|name| self.ask_region(request, name)));
+        let is_home_wanted = names.contains(&&config.place.region);
+        let home = async {
+            let rds = Rds::to_look(&config.place).await?;
+            let asking = rds.database(&config.database);
+            // Where it is asked what it has, that says already whom is waited for.
+            match is_home_wanted {
+                true => Ok::<_, InstanceError>(asking.await?),
+                false => Ok(while_asked(&config.place, &self.events, asking).await?),
+            }
+        };
+        let (home, regions) = join(home, regions).await;
+        for (name, answer) in names.iter().zip(&regions) {
+            if let Err(reason) = answer {
+                self.events.warning(format!("{name} cannot be asked what it has: {reason}"));
+            }
+        }
+        let live = home.unwrap_or_else(|error| {
+            let (name, reason) = (config.database.identifier(), told(&error));
+            self.events.warning(format!("which database has the name `{name}` now is not known: {reason}"));
+            None
+        });
+        Asked { live, regions: names.into_iter().cloned().zip(regions).collect() }
+    }
+
+    /// Which databases had the name: by the manifests, and by the region where it is.
+    async fn lineage(&self, request: &Request, live: Option<&Database>, stored: &[Stored]) -> Lineage {
+        let mut backed_up: Vec<String> = Vec::new();
+        for id in stored.iter().filter_map(|stored| stored.manifest.managed.as_ref()?.resource_id.clone()) {
+            if !backed_up.contains(&id) {
+                backed_up.push(id);
+            }
+        }
+        let mut switched = Vec::new();
+        if let Some(live) = live.filter(|live| !backed_up.contains(&live.resource_id)) {
+            let asked = async {
+                let rds = Rds::to_look(&request.config.place).await?;
+                Ok::<_, InstanceError>(rds.predecessors(&live.id).await?)
+            };
+            switched = asked.await.unwrap_or_else(|error| {
+                self.events.warning(told(&error));
+                vec![]
+            });
+            switched.retain(|before| backed_up.contains(&before.resource_id));
+        }
+        Lineage { live: live.map(|database| database.resource_id.clone()), backed_up, switched }
+    }
+
+    /// In words, why it could not be asked.
+    async fn ask_region(&self, request: &Request, name: &str) -> Result<Answer, String> {
+        let place = request.config.place.in_region(name);
+        let rds = Rds::to_look(&place).await.map_err(|error| told(&error))?;
+        let database = &request.config.database;
+        let automated = async {
+            match (&request.target, database) {
+                (Target::Backup(_), _) => Ok(vec![]),
+                (_, RdsDatabase::Instance(_)) => rds.automated_backups(database).await,
+                (_, RdsDatabase::Cluster(_)) => {
+                    // The one that is there is restored all the same.
+                    Ok(rds.automated_backups(database).await.unwrap_or_else(|failure| {
+                        self.events.warning(format!(
+                            "it is not known which backups of deleted clusters {name} has: {}",
+                            told(&failure)
+                        ));
+                        vec![]
+                    }))
                 }
             }
-        }
-        Ok((regions, not_asked))
-    }
-
-    async fn region(
-        &self,
-        request: &Request,
-        name: &str,
-        stored: &[Stored],
-        lineage: &Lineage,
-    ) -> Result<Region, InstanceError> {
-        let config = &request.config;
-        let rds = Rds::of(&config.place.in_region(name)).await?;
-        let known = rds.manual_snapshots(&config.database).await?;
-        let own = known.into_iter().filter(Snapshot::is_available).filter_map(|snapshot| {
-            let backup = backup_of(&snapshot, &request.system, &request.source)?;
-            let recorded = stored.iter().find(|stored| stored.manifest.id == backup);
-            let managed = recorded.and_then(|stored| stored.manifest.managed.as_ref());
-            managed.is_none_or(|managed| is_recorded(&snapshot, managed)).then_some((backup, snapshot))
-        });
-        let snapshots = own.collect();
-        let automated = match (&request.target, &config.database) {
-            (Target::Backup(_), _) => vec![],
-            (_, RdsDatabase::Instance(_)) => automated(&rds, config, lineage).await?,
-            (_, RdsDatabase::Cluster(_)) => self.of_cluster(&rds, config, lineage).await?,
         };
-        Ok(Region { name: name.to_owned(), snapshots, automated })
-    }
-
-    /// What a cluster that is there can be restored to, and those that are gone.
-    async fn of_cluster(
-        &self,
-        rds: &Rds,
-        config: &RdsSource,
-        lineage: &Lineage,
-    ) -> Result<Vec<Automated>, InstanceError> {
-        let is_home = rds.region() == config.place.region;
-        let live = if is_home { live(rds.database(&config.database).await?) } else { vec![] };
-        match automated(rds, config, lineage).await {
-            Ok(retained) => Ok(with_retained(live, retained)),
-            // The one that is there is restored all the same.
-            Err(failure) => {
-                self.events.warning(format!(
-                    "it is not known which backups of deleted clusters {} has: {}",
-                    rds.region(),
-                    told(&failure)
-                ));
-                Ok(live)
-            }
-        }
-    }
-
-    /// As it was recorded with the backup that is restored; to a moment, with the newest one before it.
-    async fn profile(
-        &self,
-        request: &Request,
-        chosen: &Chosen,
-        stored: &[Stored],
-    ) -> Result<(RestoreProfile, Option<BackupId>), InstanceError> {
-        let backup = match &chosen.via {
-            Via::Snapshot { backup, .. } => stored.iter().find(|stored| stored.manifest.id == *backup),
-            Via::Automated { until, .. } => {
-                let before = stored.iter().find(|stored| stored.manifest.recovery_point <= *until);
-                before.or(stored.last())
-            }
-        };
-        let refused = |why: String| InstanceError::Refused(vec![Refusal::NoProfile(why)]);
-        let read = match backup {
-            Some(backup) => {
-                self.recorded(backup).await.map(|profile| (profile, Some(backup.manifest.id.clone())))
-            }
-            None => Err(refused("no manifest of a snapshot could be read".to_owned())),
-        };
-        let why = match read {
-            Ok(read) => return Ok(read),
-            Err(error) if error.is_interruption() => return Err(error),
-            Err(error) => error,
-        };
-        // The next best is how it is set up now, where its region lives.
-        let now = async {
-            let rds = Rds::of(&request.config.place).await?;
-            let Some(database) = rds.database(&request.config.database).await? else {
-                return Ok::<_, InstanceError>(None);
-            };
-            let mut profile = database.profile;
-            if let Some(group) = &profile.parameter_group {
-                let of_cluster = profile.cluster.is_some();
-                profile.parameter_group = Some(rds.parameters(&group.name, of_cluster).await?);
-            }
-            if let Some(cluster) = &mut profile.cluster {
-                cluster.parameter_groups = rds.parameters_of(&cluster.members).await?;
-            }
-            Ok(Some(profile))
-        };
-        match now.await {
-            Ok(Some(profile)) => {
-                self.events.warning(format!("it is set up as the database is now, since {}", told(&why)));
-                Ok((profile, None))
-            }
-            _ => Err(refused(told(&why))),
-        }
-    }
-
-    async fn recorded(&self, stored: &Stored) -> Result<RestoreProfile, InstanceError> {
-        let artifact = stored.manifest.artifact_of(DETAILS);
-        let artifact =
-            artifact.ok_or_else(|| InstanceError::NotUnderstood(stored.manifest.id.to_string()))?;
-        let reader = SmallReader {
-            repositories: &self.repositories,
-            identities: &self.identities,
-            events: &self.events,
-            cancel: &self.cancel,
-        };
-        let bytes = reader.read(&stored.manifest, artifact, &stored.holders).await?;
-        let details: Option<Details> = serde_json::from_slice(&bytes).ok();
-        let profile = details.and_then(|details| details.profile);
-        profile.ok_or_else(|| InstanceError::NotUnderstood(artifact.name.clone()))
+        let asking = join(rds.manual_snapshots(database), automated);
+        let (snapshots, automated) = while_asked(&place, &self.events, asking).await;
+        let failed = |failure: AwsFailure| told(&failure);
+        Ok(Answer { snapshots: snapshots.map_err(failed)?, automated: automated.map_err(failed)? })
     }
 }
 
-/// Which databases had the name: by the manifests, and by the region where it is.
-async fn lineage(request: &Request, stored: &[Stored]) -> Lineage {
-    let live = async {
-        let rds = Rds::of(&request.config.place).await.ok()?;
-        rds.database(&request.config.database).await.ok()?.map(|database| database.resource_id)
+/// What AWS was asked before anything is chosen.
+struct Asked {
+    /// What has the database's name in its own region now; `None`: nothing, or nobody could be asked.
+    live: Option<Database>,
+    /// Those that are restored from, in the order of the policy; in words why one could not be asked.
+    regions: Vec<(String, Result<Answer, String>)>,
+}
+
+struct Answer {
+    snapshots: Vec<Snapshot>,
+    automated: Vec<AutomatedBackup>,
+}
+
+/// What of a region's is of this source.
+fn region(
+    request: &Request,
+    name: String,
+    answer: Answer,
+    (live_now, stored, lineage): (Option<&Database>, &[Stored], &Lineage),
+) -> Region {
+    let config = &request.config;
+    let own = answer.snapshots.into_iter().filter(Snapshot::is_available).filter_map(|snapshot| {
+        let backup = backup_of(&snapshot, &request.system, &request.source)?;
+        let recorded = stored.iter().find(|stored| stored.manifest.id == backup);
+        let managed = recorded.and_then(|stored| stored.manifest.managed.as_ref());
+        managed.is_none_or(|managed| is_recorded(&snapshot, managed)).then_some((backup, snapshot))
+    });
+    let snapshots = own.collect();
+    let retained = automated(answer.automated, &name, config, lineage);
+    let is_home = name == config.place.region;
+    let automated = match (&request.target, &config.database) {
+        (Target::Backup(_), _) => vec![],
+        (_, RdsDatabase::Instance(_)) => retained,
+        (_, RdsDatabase::Cluster(_)) => with_retained(live(live_now.filter(|_| is_home).cloned()), retained),
     };
-    let mut backed_up: Vec<String> = Vec::new();
-    for id in stored.iter().filter_map(|stored| stored.manifest.managed.as_ref()?.resource_id.clone()) {
-        if !backed_up.contains(&id) {
-            backed_up.push(id);
-        }
-    }
-    Lineage { live: live.await, backed_up }
+    Region { name, snapshots, automated }
 }
 
-/// The automated backups in the region of every database that is or was this source's.
-async fn automated(rds: &Rds, config: &RdsSource, lineage: &Lineage) -> Result<Vec<Automated>, AwsFailure> {
+/// The automated backups in a region of every database that is or was this source's.
+fn automated(
+    known: Vec<AutomatedBackup>,
+    region: &str,
+    config: &RdsSource,
+    lineage: &Lineage,
+) -> Vec<Automated> {
     let (name, home) = (config.database.identifier(), config.place.region.as_str());
-    let known = rds.automated_backups(&config.database).await?;
     let automated = known.into_iter().filter_map(|backup| {
-        let of_region = backup.database_region.as_deref().unwrap_or(rds.region());
+        let of_region = backup.database_region.as_deref().unwrap_or(region);
         lineage.holds(&backup.resource_id, backup.of == name, of_region == home).then_some(())?;
         let (resource_id, moment) = (backup.resource_id, Moment::Latest);
-        let origin = if of_region == rds.region() {
+        let origin = if of_region == region {
             Origin::Automated { resource_id: resource_id.clone(), moment }
         } else {
             Origin::Replicated { arn: backup.arn, moment }
@@ -332,7 +314,7 @@ async fn automated(rds: &Rds, config: &RdsSource, lineage: &Lineage) -> Result<V
             encrypted: backup.encrypted,
         })
     });
-    Ok(automated.collect())
+    automated.collect()
 }
 
 pub(super) async fn lacks(

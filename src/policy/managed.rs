@@ -17,6 +17,8 @@ pub struct AwsPlace {
     pub poll: Duration,
     /// How long anything it does may take.
     pub deadline: Duration,
+    /// How long an answer is waited for where it is only looked at: of a region that is gone none comes.
+    pub patience: Duration,
 }
 
 impl AwsPlace {
@@ -133,8 +135,6 @@ pub struct AwsBackupSource {
     pub start_window: Duration,
     /// A plan of AWS Backup whose recovery points count as this source's.
     pub plan: Option<String>,
-}
-
     /// Somebody says that AWS's own tools are to restore it where drctl does not.
     pub restored_by_aws: bool,
 }
@@ -195,6 +195,8 @@ mod tests {
             assert_eq!(unrestorable(resource), kind, "{resource}");
         }
     }
+}
+
 /// A vault of another region that recovery points are copied to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VaultCopy {

@@ -46,7 +46,7 @@ impl Run {
         let holders = known.iter().find(|(one, _)| one.id == manifest.id);
         let holders = holders.map(|(_, holders)| holders.as_slice()).unwrap_or_default();
 
-        let aws = AwsBackup::of(&request.config.place.in_region(&place.region)).await?;
+        let aws = AwsBackup::to_look(&request.config.place.in_region(&place.region)).await?;
         let vault = place.vault.clone().unwrap_or_default();
         let others = || {
             let held = manifest.managed.iter().flat_map(|managed| &managed.held);

@@ -5,9 +5,9 @@ use futures_util::future::join_all;
 
 use super::regions::{AutomatedReach, LiveDatabase, OfOther, RegionHolding};
 use crate::aws::rds::{AutomatedBackup, Database, Rds, Snapshot};
-use crate::aws::{AwsFailure, RESTORED_FROM};
+use crate::aws::{AwsFailure, RESTORED_FROM, while_asked};
 use crate::catalog::BackupEntry;
-use crate::event::told;
+use crate::event::{Events, told};
 use crate::model::{BackupId, SourceName, SystemName};
 use crate::policy::{RdsDatabase, RdsSource};
 use crate::source::snapshot::{backup_of, is_recorded};
@@ -19,64 +19,83 @@ struct Answer {
     automated: Vec<AutomatedBackup>,
     /// In its own region only.
     database: Option<Database>,
+    live: Option<LiveDatabase>,
 }
 
-/// `entries`: the backups that are known.
-pub(super) async fn ask(
-    system: &SystemName,
-    name: &SourceName,
-    source: &RdsSource,
-    regions: impl Iterator<Item = &str>,
-    entries: &[BackupEntry],
-) -> (Option<LiveDatabase>, Vec<RegionHolding>) {
-    let asked = regions.map(async |region| {
-        let rds = Rds::of(&source.place.in_region(region)).await.map_err(|error| told(&error));
-        let answer = match rds {
-            Ok(rds) => one(&rds, system, name, source, entries).await.map_err(|failure| told(&failure)),
-            Err(reason) => Err(reason),
+/// Of what RDS is asked.
+pub(super) struct Asked<'a> {
+    pub(super) system: &'a SystemName,
+    pub(super) name: &'a SourceName,
+    /// Those that are of the same database, this one among them.
+    pub(super) sources: &'a [&'a SourceName],
+    pub(super) source: &'a RdsSource,
+    /// The backups that are known.
+    pub(super) entries: &'a [BackupEntry],
+}
+
+impl Asked<'_> {
+    pub(super) async fn each(
+        &self,
+        regions: impl Iterator<Item = &str>,
+        events: &Events,
+    ) -> (Option<LiveDatabase>, Vec<RegionHolding>) {
+        let asked = regions.map(async |region| {
+            let place = self.source.place.in_region(region);
+            let answer = match Rds::to_look(&place).await.map_err(|error| told(&error)) {
+                Ok(rds) => {
+                    while_asked(&place, events, self.one(&rds)).await.map_err(|failure| told(&failure))
+                }
+                Err(reason) => Err(reason),
+            };
+            (region, answer)
+        });
+        let answers = join_all(asked).await;
+        let live = answers.iter().find_map(|(_, answer)| answer.as_ref().ok()?.live.clone());
+        let holdings =
+            answers.into_iter().map(|(region, answer)| holding(region, answer, live.as_ref())).collect();
+        (live, holdings)
+    }
+
+    async fn one(&self, rds: &Rds) -> Result<Answer, AwsFailure> {
+        let source = self.source;
+        let snapshots = rds.manual_snapshots(&source.database).await?;
+        let own = |snapshot: &Snapshot| {
+            let backup = backup_of(snapshot, self.system, self.name)?;
+            let known = self.entries.iter().find(|entry| *entry.id() == backup);
+            let managed = known.and_then(|entry| entry.manifest.managed.as_ref());
+            managed.is_none_or(|managed| is_recorded(snapshot, managed)).then_some(backup)
         };
-        (region, answer)
-    });
-    let answers = join_all(asked).await;
-    let databases = answers.iter().filter_map(|(_, answer)| answer.as_ref().ok()?.database.as_ref());
-    let live = databases.map(|database| live(database, system, name)).next();
-    let holdings =
-        answers.into_iter().map(|(region, answer)| holding(region, answer, live.as_ref())).collect();
-    (live, holdings)
-}
+        let backups = snapshots.iter().filter(|snapshot| snapshot.is_available()).filter_map(own).collect();
+        let is_home = rds.region() == source.place.region;
+        let database = if is_home { rds.database(&source.database).await? } else { None };
+        let live = match &database {
+            Some(database) => Some(self.live(rds, database).await?),
+            None => None,
+        };
+        let automated = match source.database {
+            // A cluster's are in its own region only: of the one that is there, or of those that were deleted.
+            RdsDatabase::Cluster(_) if !is_home || database.is_some() => vec![],
+            _ => rds.automated_backups_of(&source.database).await?,
+        };
+        let home = &source.place.region;
+        // In another region a database may have the same name.
+        let own = |backup: &AutomatedBackup| backup.database_region.as_ref().unwrap_or(home) == home;
+        Ok(Answer { backups, automated: automated.into_iter().filter(own).collect(), database, live })
+    }
 
-async fn one(
-    rds: &Rds,
-    system: &SystemName,
-    name: &SourceName,
-    source: &RdsSource,
-    entries: &[BackupEntry],
-) -> Result<Answer, AwsFailure> {
-    let snapshots = rds.manual_snapshots(&source.database).await?;
-    let own = |snapshot: &Snapshot| {
-        let backup = backup_of(snapshot, system, name)?;
-        let known = entries.iter().find(|entry| *entry.id() == backup);
-        let managed = known.and_then(|entry| entry.manifest.managed.as_ref());
-        managed.is_none_or(|managed| is_recorded(snapshot, managed)).then_some(backup)
-    };
-    let backups = snapshots.iter().filter(|snapshot| snapshot.is_available()).filter_map(own).collect();
-    let is_home = rds.region() == source.place.region;
-    let database = if is_home { rds.database(&source.database).await? } else { None };
-    let automated = match source.database {
-        // A cluster's are in its own region only: of the one that is there, or of those that were deleted.
-        RdsDatabase::Cluster(_) if !is_home || database.is_some() => vec![],
-        _ => rds.automated_backups_of(&source.database).await?,
-    };
-    let home = &source.place.region;
-    // In another region a database may have the same name.
-    let own = |backup: &AutomatedBackup| backup.database_region.as_ref().unwrap_or(home) == home;
-    Ok(Answer { backups, automated: automated.into_iter().filter(own).collect(), database })
-}
-
-fn live(database: &Database, system: &SystemName, name: &SourceName) -> LiveDatabase {
-    LiveDatabase {
-        resource_id: database.resource_id.clone(),
-        is_restored: database.tags.is_of(system, name) && database.tags.get(RESTORED_FROM).is_some(),
+    /// Where it is another to RDS than the one that was backed up, the names that a switchover leaves are looked for.
+    async fn live(&self, rds: &Rds, database: &Database) -> Result<LiveDatabase, AwsFailure> {
+        let is_of = |name: &&&SourceName| database.tags.is_of(self.system, name);
+        let is_restored =
+            database.tags.get(RESTORED_FROM).is_some() && self.sources.iter().any(|name| is_of(&name));
+        let own = self.entries.iter().filter(|entry| entry.manifest.source == *self.name);
+        let backed_up: Vec<&String> =
+            own.filter_map(|entry| entry.manifest.managed.as_ref()?.resource_id.as_ref()).collect();
+        let is_another = !backed_up.is_empty() && !backed_up.contains(&&database.resource_id);
+        let mut predecessors =
+            if is_another && !is_restored { rds.predecessors(&database.id).await? } else { vec![] };
+        predecessors.retain(|predecessor| backed_up.contains(&&predecessor.resource_id));
+        Ok(LiveDatabase { resource_id: database.resource_id.clone(), is_restored, predecessors })
     }
 }
 
@@ -141,7 +160,7 @@ mod tests {
     #[test]
     fn automated_backups_of_another_database_are_no_reach_of_the_one_that_has_the_name() {
         let all = [kept("db-old", 0, 40), kept("db-new", 20, 30)];
-        let live = LiveDatabase { resource_id: "db-new".to_owned(), is_restored: true };
+        let live = LiveDatabase { resource_id: "db-new".to_owned(), is_restored: true, predecessors: vec![] };
         let reached = |until| AutomatedReach { earliest: Some(time(20)), until: time(until) };
         let old = OfOther { resource_id: "db-old".to_owned(), until: time(40) };
         assert_eq!(reach(&all, (None, None), Some(&live)), (Some(reached(30)), Some(old.clone())));

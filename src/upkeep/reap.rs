@@ -54,7 +54,7 @@ pub async fn plan(policy: &Policy, now: DateTime<Utc>) -> Plan {
         }
     }
     let looked = places.iter().map(async |(place, with_clusters)| {
-        let rds = Rds::of(place).await.map_err(|error| told(&error))?;
+        let rds = Rds::to_look(place).await.map_err(|error| told(&error))?;
         rds.temporary(&policy.system, *with_clusters).await.map_err(|failure| told(&failure))
     });
     let mut plan = Plan::default();

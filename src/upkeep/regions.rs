@@ -6,8 +6,11 @@ use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
 use serde::Serialize;
 
-use super::{rds_regions, vault_regions};
+use super::rds_regions::Asked;
+use super::vault_regions;
+use crate::aws::rds::Predecessor;
 use crate::catalog::BackupEntry;
+use crate::event::Events;
 use crate::model::{BackupId, SourceName};
 use crate::policy::{Policy, RdsSource, SourceConfig};
 
@@ -29,14 +32,19 @@ pub struct KeptByAws {
 pub struct LiveDatabase {
     /// What RDS calls it for ever: another of the same name has another.
     pub resource_id: String,
-    /// drctl restored it from backups of this source, so that the snapshots of the others are of its data, too.
+    /// drctl restored it from backups of this source, or of another source of the same database, so that the
+    /// snapshots of the others are of its data, too.
     pub is_restored: bool,
+    /// Those whose name a blue/green switchover gave to it, with their data.
+    pub predecessors: Vec<Predecessor>,
 }
 
 impl LiveDatabase {
     /// Whether a snapshot of that database brings back nothing of this one.
     pub(super) fn is_another_than(&self, resource_id: &str) -> bool {
-        !self.is_restored && self.resource_id != resource_id
+        let is_own = self.resource_id == resource_id
+            || self.predecessors.iter().any(|predecessor| predecessor.resource_id == resource_id);
+        !self.is_restored && !is_own
     }
 }
 
@@ -100,19 +108,21 @@ pub struct NewestPoint {
 }
 
 /// Asks every region of every source whose backups AWS keeps. `entries`: what is known of their backups.
-pub async fn ask(policy: &Policy, entries: &[BackupEntry]) -> Regions {
+pub async fn ask(policy: &Policy, entries: &[BackupEntry], events: &Events) -> Regions {
     let asked = policy.sources.iter().map(async |source| {
         let name = &source.name;
         let kept = match &source.config {
             SourceConfig::Rds(rds) if rds.snapshots => {
-                let asked = rds_regions::ask(&policy.system, name, rds, regions_of(rds), entries);
-                let (live, regions) = asked.await;
+                let sources = of_the_same(policy, rds);
+                let asked = Asked { system: &policy.system, name, sources: &sources, source: rds, entries };
+                let (live, regions) = asked.each(regions_of(rds), events).await;
                 KeptByAws { service: Service::Rds, live, regions, is_dumped: is_dumped(rds) }
             }
             SourceConfig::AwsBackup(config) => KeptByAws {
                 service: Service::AwsBackup,
                 live: None,
-                regions: vault_regions::ask(config, &policy.system, name, &recorded(entries, name)).await,
+                regions: vault_regions::ask(config, &policy.system, name, &recorded(entries, name), events)
+                    .await,
                 is_dumped: false,
             },
             _ => return None,
@@ -152,6 +162,20 @@ pub fn as_recorded(policy: &Policy, entries: &[BackupEntry]) -> Regions {
         Some((source.name.clone(), KeptByAws { service, live: None, regions, is_dumped }))
     });
     recorded.collect()
+}
+
+/// The sources that are of that very database: what was restored for one has the data of the others.
+fn of_the_same<'p>(policy: &'p Policy, rds: &RdsSource) -> Vec<&'p SourceName> {
+    let is_same = |other: &RdsSource| {
+        other.database == rds.database
+            && other.place.region == rds.place.region
+            && other.place.endpoint == rds.place.endpoint
+    };
+    let sources = policy
+        .sources
+        .iter()
+        .filter(|source| matches!(&source.config, SourceConfig::Rds(other) if is_same(other)));
+    sources.map(|source| &source.name).collect()
 }
 
 /// ARNs of all that manifests of the source say AWS keeps.

@@ -636,7 +636,11 @@ mod tests {
         let source: SourceName = "database".parse().unwrap();
         let minute = |minutes| noon() + TimeDelta::minutes(minutes);
         let judge = |live: Option<(&str, bool)>, automated: Option<i64>, of_other: Option<i64>| {
-            let live = live.map(|(id, is_restored)| LiveDatabase { resource_id: id.to_owned(), is_restored });
+            let live = live.map(|(id, is_restored)| LiveDatabase {
+                resource_id: id.to_owned(),
+                is_restored,
+                predecessors: vec![],
+            });
             let automated =
                 automated.map(|minutes| AutomatedReach { earliest: None, until: minute(minutes) });
             let of_other =

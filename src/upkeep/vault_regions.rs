@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::regions::{NewestPoint, RegionHolding};
+use crate::event::Events;
 use crate::model::{SourceName, SystemName};
 use crate::policy::AwsBackupSource;
 use crate::source::recovery_point::{InRegion, in_each_region};
@@ -12,8 +13,9 @@ pub(super) async fn ask(
     system: &SystemName,
     name: &SourceName,
     recorded: &BTreeSet<String>,
+    events: &Events,
 ) -> Vec<RegionHolding> {
-    in_each_region(config, system, name, recorded).await.into_iter().map(holding).collect()
+    in_each_region(config, system, name, recorded, events).await.into_iter().map(holding).collect()
 }
 
 fn holding(region: InRegion) -> RegionHolding {

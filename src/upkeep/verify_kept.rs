@@ -14,8 +14,8 @@ use crate::model::{BackupId, ManagedCopy, Manifest, SourceName};
 use crate::policy::{Policy, RdsSource, SourceConfig};
 use crate::source::snapshot::{backup_of, is_recorded};
 
-/// A region that is gone is not waited for.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Where the policy does not say how long an answer is waited for.
+const USUAL: Duration = Duration::from_secs(15);
 /// Snapshots that RDS is asked about at a time.
 const AT_ONCE: usize = 4;
 
@@ -156,8 +156,15 @@ async fn ask(
     region: &str,
     vault: &str,
 ) -> Result<BTreeMap<String, Standing>, String> {
-    let all = tokio::time::timeout(PATIENCE, all(policy, source, region, vault)).await;
-    all.unwrap_or_else(|_| Err(format!("no answer came in {}", humantime::format_duration(PATIENCE))))
+    let patience = match policy.source(source).map(|source| &source.config) {
+        Some(SourceConfig::AwsBackup(config)) => config.place.patience,
+        Some(SourceConfig::Rds(config)) => config.place.patience,
+        _ => USUAL,
+    };
+    // A region that is gone is not waited for; there may be many snapshots whose sharing is asked for.
+    let within = patience * 4;
+    let all = tokio::time::timeout(within, all(policy, source, region, vault)).await;
+    all.unwrap_or_else(|_| Err(format!("no answer came in {}", humantime::format_duration(within))))
 }
 
 async fn all(
@@ -169,7 +176,8 @@ async fn all(
     let state = |is_fit: bool, status: String| if is_fit { Kept::There } else { Kept::Unfit { status } };
     match policy.source(source).map(|source| &source.config) {
         Some(SourceConfig::AwsBackup(config)) => {
-            let aws = AwsBackup::of(&config.place.in_region(region)).await.map_err(|error| told(&error))?;
+            let aws =
+                AwsBackup::to_look(&config.place.in_region(region)).await.map_err(|error| told(&error))?;
             let points = aws.points(vault, &config.resource).await.map_err(|error| told(&error))?;
             let of = |point: crate::aws::backup::RecoveryPoint| {
                 let kept = state(point.is_whole(), point.status.clone());
@@ -178,7 +186,7 @@ async fn all(
             Ok(points.into_iter().map(of).collect())
         }
         Some(SourceConfig::Rds(config)) => {
-            let rds = Rds::of(&config.place.in_region(region)).await.map_err(|error| told(&error))?;
+            let rds = Rds::to_look(&config.place.in_region(region)).await.map_err(|error| told(&error))?;
             let snapshots = rds.manual_snapshots(&config.database).await.map_err(|error| told(&error))?;
             let of = async |snapshot: Snapshot| {
                 let backup = backup_of(&snapshot, &policy.system, source);

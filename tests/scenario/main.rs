@@ -42,6 +42,7 @@ mod rds_token;
 mod rds_twins;
 mod rds_upkeep;
 mod readme;
+mod rds_silent_region;
 mod recovery;
 mod recovery_again;
 mod recovery_borders;

@@ -143,6 +143,7 @@ fn place(moto: &Moto, folder: &std::path::Path, region: &str) -> Outcome<AwsPlac
         },
         poll: Duration::from_millis(20),
         deadline: Duration::from_secs(60),
+        patience: Duration::from_secs(15),
     })
 }
 

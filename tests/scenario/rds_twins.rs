@@ -196,3 +196,62 @@ async fn only_a_restore_that_came_to_its_end_is_promoted() -> Outcome<()> {
     assert_eq!(board.pupils(HOME, "classboard").await?, "ada");
     Ok(())
 }
+
+/// Two sources of one instance, as for schedules or regions of their own.
+#[tokio::test]
+async fn two_sources_of_one_instance_do_not_take_it_for_another_s() -> Outcome<()> {
+    let board = Classboard::start(Timing::default()).await?;
+    let policy = std::fs::read_to_string(board.system.policy())?;
+    let (_, source) = policy.split_once("[sources.instance]").ok_or("no source")?;
+    let other = format!("[sources.nightly]{}", source.replace("[sources.instance.", "[sources.nightly."));
+    board.system.append(&other)?;
+    // Both at once: RDS takes one snapshot at a time.
+    let both = [board.system.start(&["backup", "instance"])?, board.system.start(&["backup", "nightly"])?];
+    for run in both {
+        let run = run.end().await?;
+        assert_eq!(run.code, Some(0), "{run:#?}");
+    }
+    let key = board.system.operational.display().to_string();
+    let restore = ["restore", "instance", "--backup", "latest", "--to-instance", "fresh", "-i", &key];
+    board.system.expect(0, &restore).await?;
+    let promote = ["rds", "promote", "instance", "fresh", "--writers-stopped", "--apply"];
+    board.system.expect(0, &promote).await?;
+    let status = board.system.drctl(&["status", "--output", "json"]).await?;
+    for source in status.document()?["sources"].as_array().ok_or("no sources")? {
+        for place in source["places"].as_array().ok_or("no places")? {
+            assert_eq!(place["verdict"], "ok", "{source:#}");
+        }
+    }
+    board.system.expect(0, &["backup"]).await?;
+    assert_eq!(board.server.failures(), Vec::<String>::new());
+    Ok(())
+}
+
+/// To RDS what has the name then is another instance; its data is that of the one before.
+#[tokio::test]
+async fn after_a_blue_green_switchover_it_is_the_same_database() -> Outcome<()> {
+    let board = Classboard::start(Timing::default()).await?;
+    let (_, key) = back_up(&board).await?;
+    let settings = Settings { backup_retention: 0, ..Settings::production(HOME) };
+    board.server.instance(HOME, "classboard-green-1a2b3c", settings).await?;
+    let client = board.server.client(HOME);
+    for (from, to) in [("classboard", "classboard-old1"), ("classboard-green-1a2b3c", "classboard")] {
+        let call = client.modify_db_instance().db_instance_identifier(from);
+        call.new_db_instance_identifier(to).apply_immediately(true).send().await?;
+        let is_there =
+            || board.server.look_up(HOME, to).is_ok_and(|one| one.status == "available" && !one.is_busy);
+        until("it is renamed", is_there).await?;
+    }
+    let old = board.server.look_up(HOME, "classboard-old1")?.resource_id;
+    let run = board.system.drctl(&["status"]).await?;
+    run.says("was switched over (blue/green)")?.says(&format!("`classboard-old1` ({old})"))?;
+    assert!(!format!("{run:?}").contains("another cluster"), "{run:#?}");
+    let status = board.system.drctl(&["status", "--output", "json"]).await?;
+    let places = status.document()?["sources"][0]["places"].clone();
+    assert_eq!((&places[0]["verdict"], &places[1]["verdict"]), (&"ok".into(), &"ok".into()), "{places:#}");
+    // There is nothing of the new one yet, and nobody need say whose latest is meant.
+    let latest = ["restore", "instance", "--latest", "--to-instance", "fresh", "-i", &key, "--plan"];
+    let plan = board.system.expect(0, &latest).await?;
+    plan.says("snapshot of")?.says("which had the name until a blue/green switchover")?;
+    Ok(())
+}

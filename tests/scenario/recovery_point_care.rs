@@ -30,6 +30,7 @@ async fn client(stage: &Stage) -> Outcome<AwsBackup> {
         credentials,
         poll: Duration::from_millis(20),
         deadline: Duration::from_secs(60),
+        patience: Duration::from_secs(15),
     };
     Ok(AwsBackup::of(&place).await?)
 }

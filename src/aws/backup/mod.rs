@@ -21,7 +21,7 @@ mod vault;
 
 use aws_sdk_backup::Client;
 
-use super::{AwsError, sdk_config};
+use super::{AwsError, Pace, paced_config};
 use crate::policy::AwsPlace;
 
 pub use backup_job::{BackupJob, BackupRequest};
@@ -45,7 +45,16 @@ pub struct AwsBackup {
 impl AwsBackup {
     /// Nothing is asked yet.
     pub async fn of(place: &AwsPlace) -> Result<Self, AwsError> {
-        let config = sdk_config(place).await?;
+        Self::at(place, Pace::Work).await
+    }
+
+    /// For whoever only asks what there is, of a region that may be gone.
+    pub async fn to_look(place: &AwsPlace) -> Result<Self, AwsError> {
+        Self::at(place, Pace::Look).await
+    }
+
+    async fn at(place: &AwsPlace, pace: Pace) -> Result<Self, AwsError> {
+        let config = paced_config(place, pace).await?;
         let (client, rds) = (Client::new(&config), aws_sdk_rds::Client::new(&config));
         Ok(Self { client, rds, region: place.region.clone() })
     }

@@ -18,12 +18,13 @@ mod restore;
 mod restore_cluster;
 mod settings;
 mod snapshot;
+mod switched;
 mod tags;
 mod token;
 
 use aws_sdk_rds::Client;
 
-use super::{AwsError, Tags, sdk_config};
+use super::{AwsError, Pace, Tags, paced_config};
 use crate::policy::AwsPlace;
 
 pub use automated::{AutomatedBackup, RestoreWindow};
@@ -32,6 +33,7 @@ pub use remove::{Refusal, Removal, Temporary};
 pub use restore::{Changes, Moment, NewInstance, Origin};
 pub use restore_cluster::{NewCluster, NewMember};
 pub use snapshot::{CopyRequest, Snapshot, SnapshotId};
+pub use switched::Predecessor;
 pub use token::{TokenError, TokenSigner};
 
 /// RDS in one region.
@@ -44,7 +46,16 @@ pub struct Rds {
 impl Rds {
     /// Nothing is asked yet.
     pub async fn of(place: &AwsPlace) -> Result<Self, AwsError> {
-        Ok(Self { client: Client::new(&sdk_config(place).await?), region: place.region.clone() })
+        Self::at(place, Pace::Work).await
+    }
+
+    /// For whoever only asks what there is, of a region that may be gone.
+    pub async fn to_look(place: &AwsPlace) -> Result<Self, AwsError> {
+        Self::at(place, Pace::Look).await
+    }
+
+    async fn at(place: &AwsPlace, pace: Pace) -> Result<Self, AwsError> {
+        Ok(Self { client: Client::new(&paced_config(place, pace).await?), region: place.region.clone() })
     }
 
     pub fn region(&self) -> &str {

@@ -5,6 +5,7 @@ use aws_sdk_rds::types::{ApplyMethod, Parameter as SdkParameter};
 use super::super::answer::found;
 use super::super::{AwsFailure, FailureKind};
 use super::{Rds, Tags};
+use crate::event::told;
 use crate::model::{ClusterMember, Parameter, ParameterGroup};
 
 /// RDS takes no more in a call.
@@ -49,20 +50,25 @@ impl Rds {
         Ok(Tags::from(answer.tag_list).is_managed())
     }
 
-    /// The groups that instances of a cluster have, but AWS's own. Who may not read one is told of none: a restore
-    /// then says which it lacks.
-    pub async fn parameters_of(&self, members: &[ClusterMember]) -> Result<Vec<ParameterGroup>, AwsFailure> {
+    /// The groups that instances of a cluster have, but AWS's own; and those that whoever asks may not read, with
+    /// what AWS says.
+    pub async fn parameters_of(
+        &self,
+        members: &[ClusterMember],
+    ) -> Result<(Vec<ParameterGroup>, Vec<(String, String)>), AwsFailure> {
         let names: BTreeSet<&String> =
             members.iter().filter_map(|member| member.parameter_group.as_ref()).collect();
-        let mut groups = Vec::new();
+        let (mut groups, mut unread) = (Vec::new(), Vec::new());
         for name in names.into_iter().filter(|name| !ParameterGroup::is_default(name)) {
             match self.instance_parameters(name).await {
                 Ok(group) => groups.push(group),
-                Err(failure) if failure.kind == FailureKind::Forbidden => {}
+                Err(failure) if failure.kind == FailureKind::Forbidden => {
+                    unread.push((name.clone(), told(&failure)));
+                }
                 Err(failure) => return Err(failure),
             }
         }
-        Ok(groups)
+        Ok((groups, unread))
     }
 
     /// Whether the region has a parameter group of that name, for clusters.

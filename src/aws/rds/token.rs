@@ -113,6 +113,7 @@ mod tests {
             },
             poll: Duration::from_secs(20),
             deadline: Duration::from_secs(60),
+            patience: Duration::from_secs(15),
         };
         TokenSigner::of(&place).await.unwrap()
     }

@@ -17,6 +17,8 @@ const START_WINDOW: Duration = Duration::from_secs(8 * 3600);
 const LEAST_START_WINDOW: Duration = Duration::from_secs(3600);
 /// Describing is throttled for a whole account.
 const POLL: Duration = Duration::from_secs(20);
+/// A region in an outage may take connections and answer nothing; others are looked at meanwhile.
+const PATIENCE: Duration = Duration::from_secs(15);
 /// A first copy of terabytes to another region takes many hours.
 const DEADLINE: Duration = Duration::from_secs(24 * 3600);
 
@@ -36,7 +38,7 @@ pub(super) fn rds(table: &At<RdsTable>, base: Base<'_>, log: &mut Log<'_>) -> Rd
         own,
         table.endpoint.as_ref(),
         table.credentials.as_ref(),
-        (&table.poll, &table.deadline),
+        (&table.poll, &table.deadline, &table.patience),
         base,
         log,
     );
@@ -68,7 +70,7 @@ fn place(
     region: &str,
     endpoint: Option<&At<Endpoint>>,
     table: Option<&At<CredentialsTable>>,
-    pace: (&Option<At<Period>>, &Option<At<Period>>),
+    pace: (&Option<At<Period>>, &Option<At<Period>>, &Option<At<Period>>),
     base: Base<'_>,
     log: &mut Log<'_>,
 ) -> AwsPlace {
@@ -78,6 +80,7 @@ fn place(
         credentials: credentials(table, base, log),
         poll: pace.0.as_ref().map_or(POLL, |poll| poll.0),
         deadline: pace.1.as_ref().map_or(DEADLINE, |deadline| deadline.0),
+        patience: pace.2.as_ref().map_or(PATIENCE, |patience| patience.0),
     }
 }
 
@@ -165,7 +168,7 @@ pub(super) fn aws_backup(table: &AwsBackupTable, base: Base<'_>, log: &mut Log<'
             &own,
             table.endpoint.as_ref(),
             table.credentials.as_ref(),
-            (&table.poll, &table.deadline),
+            (&table.poll, &table.deadline, &table.patience),
             base,
             log,
         ),
@@ -175,6 +178,6 @@ pub(super) fn aws_backup(table: &AwsBackupTable, base: Base<'_>, log: &mut Log<'
         copies,
         start_window: window.map_or(START_WINDOW, |window| window.0),
         plan: table.plan.as_deref().cloned(),
+        restored_by_aws: table.restored_by_aws.as_deref().copied().unwrap_or(false),
     }
 }
-        restored_by_aws: table.restored_by_aws.as_deref().copied().unwrap_or(false),

@@ -168,6 +168,9 @@ table! {
             poll: Period,
             /// How long a snapshot, a copy or a restore may take. `24h` unless given.
             deadline: Period,
+            /// How long a region that answers nothing is waited for where it is only asked what it has, as by
+            /// `status`, `doctor` and the plan of a restore. `15s` unless given.
+            patience: Period,
             /// The service's address, for anything that is not AWS.
             endpoint: Endpoint,
             /// Where credentials come from; the SDK's own chain unless given.
@@ -271,6 +274,9 @@ table! {
             poll: Period,
             /// How long a backup job, a copy or a restore may take. `24h` unless given.
             deadline: Period,
+            /// How long a region that answers nothing is waited for where it is only asked what it has, as by
+            /// `status`, `doctor` and the plan of a restore. `15s` unless given.
+            patience: Period,
             /// The service's address, for anything that is not AWS.
             endpoint: Endpoint,
             /// Where credentials come from; the SDK's own chain unless given.
@@ -281,16 +287,16 @@ table! {
             start_window: Period,
             /// An existing AWS Backup plan whose recovery points count as this source's.
             plan: String,
+            /// Of a resource that drctl does not restore (EBS, EC2, FSx, Redshift, Storage Gateway, DocumentDB,
+            /// Neptune, VMware, …): AWS's console, or its command line, is to restore it. Without it drctl takes no
+            /// backup of one. False unless given.
+            restored_by_aws: bool,
         }
     }
 }
 
 table! {
     /// A vault of another region.
-            /// Of a resource that drctl does not restore (EBS, EC2, FSx, Redshift, Storage Gateway, DocumentDB,
-            /// Neptune, VMware, …): AWS's console, or its command line, is to restore it. Without it drctl takes no
-            /// backup of one. False unless given.
-            restored_by_aws: bool,
     VaultTable {
         required {
             /// Its name.

@@ -1,17 +1,14 @@
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use super::RecoveryPointError;
 use super::adopted::{self, Made};
 use super::begun::{NEWEST, backup_of};
 use super::prepare::vault;
 use crate::aws::backup::{AwsBackup, RecoveryPoint, Vault, has_known_tags};
-use crate::event::told;
+use crate::aws::while_asked;
+use crate::event::{Events, told};
 use crate::model::{SourceName, SystemName};
 use crate::policy::{AwsBackupSource, AwsPlace};
-
-/// A region that is gone is not waited for.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a region has of a resource.
 #[derive(Debug)]
@@ -51,16 +48,20 @@ pub async fn in_each_region(
     system: &SystemName,
     name: &SourceName,
     recorded: &BTreeSet<String>,
+    events: &Events,
 ) -> Vec<InRegion> {
     let owner = Owner { system, name, recorded };
     let home = (source.place.region.as_str(), source.vault.as_str());
     let copies = source.copies.iter().map(|copy| (copy.region.as_str(), copy.vault.as_str()));
     let each = std::iter::once(home).chain(copies).map(async |(region, vault)| {
         let place = source.place.in_region(region);
-        let asked = tokio::time::timeout(PATIENCE, ask(source, &place, vault, owner)).await;
+        // A region that is gone is not waited for; one that is slow has more than one thing to say.
+        let within = place.patience * 2;
+        let asked = tokio::time::timeout(within, ask(source, &place, vault, owner));
+        let asked = while_asked(&place, events, asked).await;
         let found = match asked {
             Ok(found) => found.map_err(|error| told(&error)),
-            Err(_) => Err(format!("it gave no answer in {}", humantime::format_duration(PATIENCE))),
+            Err(_) => Err(format!("it gave no answer in {}", humantime::format_duration(within))),
         };
         InRegion { region: region.to_owned(), vault: vault.to_owned(), found }
     });
@@ -73,7 +74,7 @@ async fn ask(
     name_of_vault: &str,
     owner: Owner<'_>,
 ) -> Result<Found, RecoveryPointError> {
-    let aws = AwsBackup::of(place).await?;
+    let aws = AwsBackup::to_look(place).await?;
     let is_home = place.region == source.place.region;
     let vault = vault(&aws, name_of_vault, if is_home { "vault" } else { "copy_to" }).await?;
     // Plans belong to the region of the resource; their copies carry the plan's id, and none of our tags.
