@@ -113,6 +113,8 @@ pub enum Phase {
     LogIn,
     Validate,
     Hydrate,
+    TurnOnBackups,
+    FirstBackup,
     Verify,
     Copy,
 }
@@ -146,6 +148,8 @@ impl Phase {
             Self::LogIn => "log in",
             Self::Validate => "validate",
             Self::Hydrate => "hydrate",
+            Self::TurnOnBackups => "turn on backups",
+            Self::FirstBackup => "first backup",
             Self::Verify => "verify",
             Self::Copy => "copy",
         }

@@ -415,6 +415,7 @@ mod tests {
             prices: None,
             checks: vec![],
             hydrate: true,
+            backups_later: false,
         }
     }
 
@@ -564,7 +565,6 @@ mod tests {
     }
 
     #[test]
-    #[test]
     fn after_a_switchover_the_latest_is_of_the_new_one_and_else_what_there_was_before() {
         let switched =
             vec![Predecessor { identifier: "shop-old1".to_owned(), resource_id: "db-1".to_owned() }];
@@ -586,6 +586,7 @@ mod tests {
         assert_eq!(until, time(50), "where there is nothing else");
     }
 
+    #[test]
     fn a_restore_of_the_latest_is_the_same_however_much_has_come_since() {
         let via = |to, moment| Via::Automated {
             origin: Origin::Automated { resource_id: "db-1".to_owned(), moment },

@@ -3,7 +3,7 @@ use std::time::Instant;
 use super::login::{is_of_master, log_in, look, validate};
 use super::run::{Failure, Marks, Report, Run, Server};
 use super::settings::{CHECKS, DONE};
-use super::{InstanceError, InstancePlan, NewGroup};
+use super::{Backups, InstanceError, InstancePlan, NewGroup};
 use crate::aws::rds::{Changes, Database, Rds};
 use crate::aws::{AwsFailure, FailureKind, Poll, PollError, Progress, Seen, Tags};
 use crate::check::Finding;
@@ -11,16 +11,16 @@ use crate::event::{Phase, told};
 use crate::repository::Phases;
 
 /// Polls after which a change that is not to be seen is told of: ten minutes at the usual pace.
-const SETTLING: u32 = 30;
+pub(super) const SETTLING: u32 = 30;
 
 /// What was reached so far.
 #[derive(Debug, Default)]
-struct Reached {
+pub(super) struct Reached {
     begun: bool,
-    marks: Marks,
+    pub(super) marks: Marks,
     server: Option<Server>,
     checks: Vec<Finding>,
-    notes: Vec<String>,
+    pub(super) notes: Vec<String>,
 }
 
 impl Run {
@@ -53,6 +53,7 @@ impl Run {
                     marks: reached.marks,
                     server: reached.server,
                     checks: reached.checks,
+                    backups: plan.backups.days(),
                     not_reproduced: plan.not_reproduced().to_vec(),
                     changed: plan.changed.clone(),
                     phases,
@@ -88,18 +89,28 @@ impl Run {
             self.create(&rds, plan, reached).await?;
         }
         phases.begin(Phase::Available);
-        let mut database = self.available(&rds, plan).await?;
+        let mut database = self.open(&rds, plan).await?;
         reached.marks.available = since();
 
         phases.begin(Phase::Settings);
-        database = self.set_up(&rds, plan, database, reached).await?;
+        let is_put_off = self.puts_off(plan, &database);
+        if !is_put_off {
+            database = self.set_up(&rds, plan, database, reached).await?;
+        }
 
         if let Some(cluster) = &plan.cluster {
             phases.begin(Phase::Members);
             self.begin_members(&rds, plan, cluster).await?;
-            database = self.available(&rds, plan).await?;
+            database = self.open(&rds, plan).await?;
             // Nobody could do anything with it before.
             reached.marks.available = since();
+        }
+        // RDS restarts it for that: whoever is told that it can be used is not to be thrown out again.
+        if let Backups::TurnedOn(days) = plan.backups
+            && database.profile.backup_retention_days == Some(0)
+        {
+            phases.begin(Phase::TurnOnBackups);
+            database = self.turn_on_backups(&rds, plan, days, reached).await?;
         }
 
         phases.begin(Phase::LogIn);
@@ -137,12 +148,24 @@ impl Run {
         if let Some(cluster) = &plan.cluster {
             phases.begin(Phase::Members);
             self.await_members(&rds, plan, cluster).await?;
+            database = self.open(&rds, plan).await?;
+        }
+        if is_put_off {
+            phases.begin(Phase::Settings);
             database = self.available(&rds, plan).await?;
+            database = self.set_up(&rds, plan, database, reached).await?;
         }
         phases.begin(Phase::Hydrate);
         database = self.hydrated(&rds, plan, database, reached).await?;
         if reached.marks.hydrated.is_some() {
             reached.marks.hydrated = since();
+        }
+        if !matches!(plan.backups, Backups::None | Backups::Later(_)) {
+            phases.begin(Phase::FirstBackup);
+        }
+        database = self.backed_up(&rds, plan, database, reached).await?;
+        if reached.marks.backed_up.is_some() {
+            reached.marks.backed_up = since();
         }
         let mut done = Tags::default().with(DONE, plan.until.format("%FT%TZ").to_string());
         if !reached.checks.is_empty() {
@@ -182,10 +205,25 @@ impl Run {
         }
     }
 
+    /// Until RDS takes changes of it.
     pub(super) async fn available(&self, rds: &Rds, plan: &InstancePlan) -> Result<Database, InstanceError> {
+        self.await_state(rds, plan, Database::seen).await
+    }
+
+    /// Until it can be logged in to.
+    pub(super) async fn open(&self, rds: &Rds, plan: &InstancePlan) -> Result<Database, InstanceError> {
+        self.await_state(rds, plan, Database::seen_by_users).await
+    }
+
+    async fn await_state(
+        &self,
+        rds: &Rds,
+        plan: &InstancePlan,
+        sees: fn(Database) -> Seen<Database>,
+    ) -> Result<Database, InstanceError> {
         let subject = format!("`{}` in {}", plan.to(), rds.region());
         let poll = Poll { every: plan.place.poll, deadline: plan.place.deadline };
-        let ask = async || Ok(plan.ask(rds).await?.map_or(Seen::Absent, Database::seen));
+        let ask = async || Ok(plan.ask(rds).await?.map_or(Seen::Absent, sees));
         let database = poll.wait(&subject, &self.events, &self.cancel, ask).await?;
         // Somebody may have made one of that name while this was begun.
         plan.own(rds, database)
@@ -213,27 +251,31 @@ impl Run {
                 }
                 (made, _) => made?,
             }
-            database = self.settled(rds, plan, reached, |database| is_set_up(&changes, database)).await?;
+            let sees = Database::seen;
+            database =
+                self.settled(rds, plan, reached, sees, |database| is_set_up(&changes, database)).await?;
         }
         if database.needs_restart {
             self.events.notice("some parameters take effect only after a restart: restarting it");
             self.repeat(rds, plan, async || rds.reboot_instance(plan.to()).await).await?;
-            database = self.settled(rds, plan, reached, |database| !database.needs_restart).await?;
+            let sees = Database::seen;
+            database = self.settled(rds, plan, reached, sees, |database| !database.needs_restart).await?;
         }
         Ok(database)
     }
 
     /// Waits until what it was told can be seen: for a moment RDS still shows it as before.
-    async fn settled(
+    pub(super) async fn settled(
         &self,
         rds: &Rds,
         plan: &InstancePlan,
         reached: &mut Reached,
         is_so: impl Fn(&Database) -> bool,
     ) -> Result<Database, InstanceError> {
+        sees: fn(Database) -> Seen<Database>,
         let begun = Instant::now();
         loop {
-            let database = self.available(rds, plan).await?;
+            let database = self.await_state(rds, plan, sees).await?;
             if is_so(&database) {
                 return Ok(database);
             }

@@ -1,7 +1,7 @@
 //! Restoring an RDS database: into a new instance, or cluster, that an application can use.
 //!
 //! ```text
-//! survey ─▶ plan ─▶ create ─▶ available ─▶ settings ─▶ (members) ─▶ login ─▶ hydrate
+//! survey ─▶ plan ─▶ create ─▶ available ─▶ settings ─▶ (members) ─▶ backups on ─▶ login ─▶ hydrate ─▶ backed up
 //! ```
 //!
 //! [`Run::survey`] finds out, [`plan()`] decides, [`Run::execute`] acts.
@@ -13,7 +13,10 @@
 //!   What RDS cannot be told is said before anything is made. What somebody wants otherwise ([`Overrides`]) is
 //!   theirs to say, each time, and is never recorded as the database's own.
 //! - RDS calls an instance available when nobody has used it. It is called usable only after somebody logged
-//!   in and read, and hydrated only when RDS has no more blocks to fetch; each has a time of its own.
+//!   in and read, hydrated only when RDS has no more blocks to fetch, and backed up only when RDS's first backup is
+//!   whole; each has a time of its own.
+//! - An instance is made without automated backups, which RDS would take at once, for hours, before it changes anything.
+//!   They are turned on when it is set up, or when it takes production's place, and never for what is there for a while.
 //! - Aurora's API makes a cluster without instances, and nobody can log in to that: the ones that were recorded
 //!   are made, and only those that are missing.
 //!
@@ -23,22 +26,23 @@ mod choice;
 mod cluster;
 mod error;
 mod execute;
+mod first_backup;
 mod login;
 mod overrides;
 mod plan;
 pub mod promote;
+mod record;
 mod refusal;
 mod request;
 mod run;
 mod settings;
-mod record;
 mod survey;
 mod way_on;
 
 pub use choice::{Chosen, Via};
 pub use error::InstanceError;
 pub use overrides::{Changed, Key, OverrideError, Overrides};
-pub use plan::{InstancePlan, NewGroup, Setting, plan};
+pub use plan::{Backups, InstancePlan, NewGroup, Setting, plan};
 pub use refusal::Refusal;
 pub use request::{Lifetime, Request, Target};
 pub use run::{Failure, Marks, Report, Run, VERB};

@@ -32,6 +32,9 @@ pub struct InstancePlan {
     pub login: Option<Box<PostgresSource>>,
     pub checks: Vec<Check>,
     pub hydrate: bool,
+    pub backups: Backups,
+    /// Whether the policy's login is that of a master whose password RDS makes anew when it is set up.
+    pub(super) makes_new_password: bool,
     pub until: DateTime<Utc>,
     /// In words, for a person.
     pub cost: String,
@@ -48,6 +51,41 @@ pub struct InstancePlan {
     pub(super) engine: (String, Option<String>),
     /// Other regions of the policy that may have backups of it.
     pub(super) elsewhere: Vec<String>,
+}
+
+/// RDS's automated backups of what is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backups {
+    /// RDS is told when it is made, as of every cluster, or nothing is known of what was.
+    Kept,
+    /// For so many days, told when it is set up: the first one is full, and may take RDS hours.
+    TurnedOn(u32),
+    /// For so many days, when it takes production's place.
+    Later(u32),
+    /// What it was made from had none, or it is there for a while only.
+    None,
+}
+
+impl Backups {
+    fn of(request: &Request, profile: &RestoreProfile) -> Self {
+        match (&profile.cluster, profile.backup_retention_days) {
+            (Some(_), _) => Self::Kept,
+            _ if request.lifetime.is_some() => Self::None,
+            (None, None) => Self::Kept,
+            (None, Some(0)) => Self::None,
+            (None, Some(days)) if request.backups_later => Self::Later(days),
+            (None, Some(days)) => Self::TurnedOn(days),
+        }
+    }
+
+    fn told(self) -> Option<String> {
+        match self {
+            Self::Kept => None,
+            Self::TurnedOn(days) => Some(format!("{days} days, turned on once it is set up")),
+            Self::Later(days) => Some(format!("{days} days, turned on when it is promoted")),
+            Self::None => Some("none".to_owned()),
+        }
+    }
 }
 
 /// A parameter group that is made anew.
@@ -102,6 +140,8 @@ impl InstancePlan {
             ("deletion protection", yes(new.deletion_protection)),
         ];
         let some = some.into_iter().filter_map(|(name, value)| Some(Setting { name, value: value? }));
+        let backups = self.backups.told().map(|value| Setting { name: "automated backups", value });
+        let some = some.chain(backups);
         some.chain(self.cluster.iter().flat_map(ClusterPart::shown)).collect()
     }
 }
@@ -155,6 +195,7 @@ pub fn plan(request: &Request, mut found: Situation) -> Result<InstancePlan, Vec
     let notes = other_database.iter().cloned().chain(found.profile_notes.clone());
     let notes = notes.chain(beyond_role).chain(new_secret).collect();
     let begun_otherwise = begun(&found, &settings, cluster.as_ref(), request);
+    let backups = Backups::of(request, &found.profile);
     let config = &request.config;
     let all = std::iter::once(&config.place.region).chain(config.regions.iter().map(|region| &region.name));
     let elsewhere = all.filter(|region| **region != found.chosen.region).cloned().collect();
@@ -178,6 +219,8 @@ pub fn plan(request: &Request, mut found: Situation) -> Result<InstancePlan, Vec
         resumed: found.existing.is_some(),
         login: request.config.login.clone(),
         checks: request.checks.clone(),
+        backups,
+        makes_new_password,
         hydrate: request.hydrate,
         not_asked: found.not_asked,
     })

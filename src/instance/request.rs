@@ -23,8 +23,10 @@ pub struct Request {
     pub prices: Option<Prices>,
     /// What is asked of the database when it can be used.
     pub checks: Vec<Check>,
-    /// Whether to wait until every block is there.
+    /// Whether to wait until every block is there, and RDS's first backup of it is whole.
     pub hydrate: bool,
+    /// Whether RDS is to keep automated backups of it only when it takes production's place.
+    pub backups_later: bool,
 }
 
 /// Which data.

@@ -32,7 +32,7 @@ pub struct Run {
 /// Seconds from the beginning to each moment that counts; `None` is not reached, or not tried.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Marks {
-    /// RDS calls it available.
+    /// RDS calls it available, or backs it up and lets it be used meanwhile.
     pub available: Option<f64>,
     /// Somebody logged in and read.
     pub usable: Option<f64>,
@@ -40,6 +40,8 @@ pub struct Marks {
     pub validated: Option<f64>,
     /// Every block is there.
     pub hydrated: Option<f64>,
+    /// RDS's first automated backup of it is whole: from then on it can be restored to any moment.
+    pub backed_up: Option<f64>,
 }
 
 /// An instance that was made.
@@ -63,6 +65,8 @@ pub struct Report {
     pub server: Option<Server>,
     /// What came of the policy's checks; empty: it has none for this source, or nobody could log in.
     pub checks: Vec<Finding>,
+    /// For how many days RDS keeps automated backups of it; `None`: for none yet, or nothing is known.
+    pub backups: Option<u32>,
     pub not_reproduced: Vec<String>,
     /// What somebody wanted otherwise than it was recorded.
     pub changed: Vec<Changed>,

@@ -13,8 +13,15 @@ pub(super) const DONE: &str = "drctl:restored-until";
 pub(super) const CHECKS: &str = "drctl:checks";
 /// On an instance of a restored cluster: the name of the one that it was made after.
 pub(super) const STANDS_FOR: &str = "drctl:stands-for";
+/// On an instance that is made without automated backups: for how many days production has them kept.
+pub(super) const RETENTION: &str = "drctl:backup-retention-days";
 /// RDS takes 50 tags; so many are left for drctl's own.
-const OWN_TAGS: usize = 50 - 10;
+const OWN_TAGS: usize = 50 - 11;
+
+/// For how many days RDS is to keep automated backups of what takes production's place, where it was made without.
+pub(super) fn retention(tags: &Tags) -> Option<u32> {
+    tags.get(RETENTION)?.parse().ok().filter(|days| *days > 0)
+}
 
 /// How many checks of a database's data held when it was restored, of how many.
 pub(super) fn checks(tags: &Tags) -> Option<(u64, u64)> {
@@ -63,6 +70,19 @@ pub(super) fn settings(
     let parameters = profile.parameter_group.as_ref().map(|group| group.name.clone());
     let security_groups = names.security_groups.clone();
     let new = NewInstance {
+    let backup_retention_days = match (&profile.cluster, profile.backup_retention_days) {
+        // RDS takes a full backup at once where it is to keep any, and puts off every change until that is done.
+        (None, Some(_)) => Some(0),
+        (None, None) => (!stays).then_some(0),
+        // Of clusters it keeps them for a day at least.
+        (Some(_), days) => {
+            if stays {
+                days.map(|days| days.max(1))
+            } else {
+                Some(1)
+            }
+        }
+    };
         identifier: to.to_owned(),
         class: profile.class.clone(),
         port: profile.port,
@@ -78,7 +98,8 @@ pub(super) fn settings(
         multi_az: profile.multi_az,
         publicly_accessible: profile.publicly_accessible,
         iam_authentication: profile.iam_authentication,
-        deletion_protection: profile.deletion_protection.filter(|_| stays),
+        // Said in so many words: what is not said is inherited.
+        deletion_protection: if stays { profile.deletion_protection } else { Some(false) },
         minor_upgrades: profile.minor_upgrades,
         copy_tags_to_snapshot: profile.copy_tags_to_snapshot,
         log_exports: profile.log_exports.clone(),
@@ -86,7 +107,7 @@ pub(super) fn settings(
         iops: profile.storage.iops.filter(|_| tunable),
         throughput: profile.storage.throughput.filter(|_| tunable && is_gp3),
         max_allocated_gib: profile.storage.max_allocated_gib.filter(|_| to_moment),
-        backup_retention_days: profile.backup_retention_days,
+        backup_retention_days,
         backup_window: profile.backup_window.clone(),
         ca_certificate: profile.ca_certificate.clone(),
         lifecycle_support: profile.lifecycle_support.clone(),
@@ -135,6 +156,11 @@ pub(super) fn tags(
             tags.with(OWNER, &lifetime.owner).with(EXPIRES, lifetime.until.format("%FT%TZ").to_string())
         }
         None => tags,
+    let days = profile.backup_retention_days.filter(|days| *days > 0 && profile.cluster.is_none());
+    let tags = match days {
+        Some(days) => tags.with(RETENTION, days.to_string()),
+        None => tags,
+    };
     }
 }
 

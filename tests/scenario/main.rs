@@ -34,6 +34,8 @@ mod rds_clusters;
 mod rds_double;
 mod rds_double_clusters;
 mod rds_moto;
+mod rds_first_backup;
+mod rds_keys;
 mod rds_moto_clusters;
 mod rds_overrides;
 mod rds_promote;

@@ -117,6 +117,17 @@ impl Running {
         Ok(text)
     }
 
+    /// Whether a person has been told `words` so far.
+    pub(crate) fn has_said(&self, words: &str) -> bool {
+        let said = |file: &File| -> Outcome<String> {
+            let (mut text, mut file) = (String::new(), file.try_clone()?);
+            file.seek(SeekFrom::Start(0))?;
+            file.read_to_string(&mut text)?;
+            Ok(text)
+        };
+        [&self.stdout, &self.stderr].into_iter().any(|file| said(file).is_ok_and(|text| text.contains(words)))
+    }
+
     /// Waits for its end.
     pub(crate) async fn end(mut self) -> Outcome<Run> {
         let begun = Instant::now();

@@ -52,6 +52,12 @@ impl Database {
         matches!(self.status.as_str(), "available" | "storage-optimization")
     }
 
+    /// Whether its server can be logged in to. RDS may back it up for hours after a restore, and changes nothing of it
+    /// meanwhile; whoever uses it need not wait.
+    pub fn takes_logins(&self) -> bool {
+        self.is_available() || self.status == "backing-up"
+    }
+
     /// Whether RDS takes a change of it: of one that is full, too, for so it gets more room.
     pub fn takes_changes(&self) -> bool {
         self.is_available() || self.status == "storage-full"
@@ -85,6 +91,11 @@ impl Database {
             () if self.is_lost() => Seen::Failed(progress),
             () => Seen::Working(progress),
         }
+    }
+
+    /// What a wait for whoever uses it sees: whether it can be logged in to, or will be.
+    pub fn seen_by_users(self) -> Seen<Self> {
+        if self.takes_logins() { Seen::Done(self) } else { self.seen() }
     }
 
     /// States that it does not leave by itself, and in which nobody can use it.

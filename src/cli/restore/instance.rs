@@ -27,16 +27,20 @@ pub(super) struct InstanceArgs {
     /// or RDS's automated backups (`--point-in-time`, `--latest`), set up as the old one was
     #[arg(long, value_name = "IDENTIFIER", conflicts_with = "to")]
     to_instance: Option<String>,
-    /// It may be removed after this time: it gets tags that say so, and no deletion protection
+    /// It may be removed after this time: it gets tags that say so, no deletion protection and no automated backups
     #[arg(long, value_name = "PERIOD", requires = "to_instance", value_parser = humantime::parse_duration)]
     expires: Option<Duration>,
     /// Make it otherwise than recorded, where AWS refuses what was, or another suits: `class=db.r6g.large`,
     /// `ca=default` (AWS's own choice); an unknown KEY is answered with all of them; may be given more than once
     #[arg(long, value_name = "KEY=VALUE", requires = "to_instance")]
     set: Vec<String>,
-    /// Do not wait until every block has come from S3
+    /// Do not wait until every block has come from S3, nor until RDS's first backup of it is whole
     #[arg(long, requires = "to_instance")]
     no_hydrate: bool,
+    /// Leave RDS's automated backups off: `drctl rds promote` turns them on. The first one takes RDS up to hours, and
+    /// until it is whole what was restored can be used, but not promoted
+    #[arg(long, requires = "to_instance", conflicts_with = "expires")]
+    backups_later: bool,
 }
 
 impl InstanceArgs {
@@ -50,6 +54,7 @@ impl InstanceArgs {
             ("--set", !self.set.is_empty()),
             ("--expires", self.expires.is_some()),
             ("--no-hydrate", self.no_hydrate),
+            ("--backups-later", self.backups_later),
         ];
         let given: Vec<_> = given.iter().filter(|(_, is_given)| *is_given).map(|(name, _)| *name).collect();
         if given.is_empty() {
@@ -165,6 +170,7 @@ fn request(
         prices: policy.prices.clone(),
         checks: checks(&policy.drill, source),
         hydrate: !args.instance.no_hydrate,
+        backups_later: args.instance.backups_later,
     })
 }
 

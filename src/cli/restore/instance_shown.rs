@@ -118,15 +118,14 @@ pub(super) fn show_report(output: &Output, report: &Report) {
         ("usable", mark(report.marks.usable)),
         ("validated", mark(report.marks.validated)),
         ("hydrated", mark(report.marks.hydrated)),
+        ("backed up", mark(report.marks.backed_up)),
     ] {
-        output.line(format!(
-            "  {name:>10}: {}",
-            mark.unwrap_or_else(|| if name == "validated" {
-                unvalidated(report)
-            } else {
-                "not known".to_owned()
-            })
-        ));
+        let unreached = || match name {
+            "validated" => unvalidated(report),
+            "backed up" if report.backups.is_none() && report.members.is_empty() => "no".to_owned(),
+            _ => "not known".to_owned(),
+        };
+        output.line(format!("  {name:>10}: {}", mark.unwrap_or_else(unreached)));
     }
     if let Some(server) = &report.server {
         let tls = if server.tls { "with TLS" } else { "without TLS" };

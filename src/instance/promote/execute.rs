@@ -7,6 +7,7 @@ use thiserror::Error;
 use super::super::InstanceError;
 use super::super::login::{Login, log_in, look};
 use super::super::run::Server;
+use super::super::settings::RETENTION;
 use super::plan::{OVER, WAS};
 use super::{Facts, MemberFacts, PromoteRequest, Promotion, Rename, Step};
 use crate::aws::rds::{Changes, Database, Endpoint, Rds};
@@ -148,13 +149,14 @@ impl<'a> Promoter<'a> {
             }
             Step::PutInstancesAside { renames } => self.rename_all(renames, steps_aside).await?,
             Step::TakeInstanceNames { renames } => self.rename_all(renames, Database::seen).await?,
+            Step::KeepBackups { days } => self.keep_backups(plan, *days).await?,
             Step::LogIn => return self.log_in(plan).await.map(Some),
             // Where production's region is gone there is nothing of it to be told of.
             Step::Freeze { command } => self.hook(command, plan, plan.production.is_some()).await?,
             Step::Redirect { command } | Step::Reopen { command } => self.hook(command, plan, true).await?,
             Step::Finish => {
-                let promoted = self.available(&self.called(&plan.name)).await?;
-                self.rds.remove_tags(&promoted.arn, &[WAS, OVER]).await?;
+                let promoted = self.reached(&self.called(&plan.name), Database::seen_by_users).await?;
+                self.rds.remove_tags(&promoted.arn, &[WAS, OVER, RETENTION]).await?;
             }
         }
         Ok(None)
@@ -187,6 +189,26 @@ impl<'a> Promoter<'a> {
             self.available(&id).await?;
         }
         Ok(())
+    }
+
+    /// Until it can be used again; the first backup itself takes RDS hours, and nobody waits for that.
+    async fn keep_backups(&self, plan: &Promotion, days: u32) -> Result<(), PromoteError> {
+        let id = self.called(&plan.name);
+        let changes = Changes { backup_retention_days: Some(days), ..Changes::default() };
+        self.available(&id).await?;
+        self.change(&id, &changes, Database::seen).await?;
+        // For a moment RDS still shows it as before.
+        let subject = format!("automated backups of `{}` in {}", plan.name, self.rds.region());
+        let ask = async || {
+            let Some(database) = self.rds.database(&id).await? else { return Ok(Seen::Absent) };
+            let is_on = database.profile.backup_retention_days == Some(days);
+            Ok(match is_on || database.is_lost() {
+                true => database.seen_by_users(),
+                false => Seen::Working(Progress { status: database.status, ..Progress::default() }),
+            })
+        };
+        let waited = self.poll().wait(&subject, self.events, self.cancel, ask).await;
+        waited.map(drop).map_err(|error| InstanceError::Wait(error).into())
     }
 
     fn called(&self, name: &str) -> RdsDatabase {
@@ -302,7 +324,7 @@ impl<'a> Promoter<'a> {
 
     async fn log_in(&self, plan: &Promotion) -> Result<Server, PromoteError> {
         let place = &self.request.config.place;
-        let database = self.available(&self.called(&plan.name)).await?;
+        let database = self.reached(&self.called(&plan.name), Database::seen_by_users).await?;
         let Some(login) = &self.request.config.login else { return Err(InstanceError::NoEndpoint.into()) };
         let parameters =
             log_in(login, &database, &self.request.region, place.poll, self.events, self.cancel).await?;

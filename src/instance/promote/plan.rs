@@ -3,7 +3,7 @@ use thiserror::Error;
 
 use super::super::login::is_of_master;
 use super::super::plan::is_identifier;
-use super::super::settings::{DONE, FROM, checks};
+use super::super::settings::{DONE, FROM, checks, retention};
 use super::members::{MemberFacts, Rename, Renames, renames};
 use crate::aws::rds::Database;
 use crate::aws::{EXPIRES, Tags};
@@ -105,6 +105,10 @@ pub enum Step {
     TakeInstanceNames {
         renames: Vec<Rename>,
     },
+    /// RDS keeps automated backups of it for so many days, as of production: it was made without.
+    KeepBackups {
+        days: u32,
+    },
     LogIn,
     /// The policy's command that leads applications to it.
     Redirect {
@@ -139,6 +143,9 @@ impl Step {
             Self::TakeInstanceNames { renames } => {
                 format!("rename the restored instances, which restarts them: {}", told(renames))
             }
+            Self::KeepBackups { days } => format!(
+                "have RDS keep automated backups of it for {days} days, which restarts it; the first is taken meanwhile"
+            ),
             Self::LogIn => "log in at the new address, and read".to_owned(),
             Self::Redirect { command } => format!("lead applications to it: {}", command.join(" ")),
             Self::Reopen { command } => format!("let writers back: {}", command.join(" ")),
@@ -217,6 +224,9 @@ impl PromoteRefusal {
             Self::Stuck { way_on, .. } => return way_on.clone(),
             Self::Nothing { .. } | Self::IsProduction { .. } | Self::NotRestored { .. } => {
                 "`drctl restore SOURCE --to-instance NAME` makes one."
+            }
+            Self::NotAvailable { status, .. } if status == "backing-up" => {
+                "RDS takes its first backup of it, and renames nothing meanwhile; it can be used at its own address. Promote it when it is `available`. A restore with `--backups-later` leaves that backup until it is promoted."
             }
             Self::NotAvailable { .. } | Self::NotFinished { .. } => {
                 "Run the restore again: it goes on until it can be used."
@@ -305,6 +315,7 @@ pub fn plan(request: &PromoteRequest, facts: &Facts) -> Result<Promotion, Vec<Pr
     if !members.take.is_empty() {
         steps.push(Step::TakeInstanceNames { renames: members.take });
     }
+    steps.extend(backups(request, facts).map(|days| Step::KeepBackups { days }));
     if request.config.login.is_some() {
         steps.push(Step::LogIn);
     }
@@ -323,6 +334,14 @@ pub fn plan(request: &PromoteRequest, facts: &Facts) -> Result<Promotion, Vec<Pr
         resumed,
         notes: notes(request, facts).into_iter().chain(members.notes).collect(),
     })
+}
+
+/// For how many days they are to be kept of what has none: as was recorded, or as of the one whose place it takes.
+fn backups(request: &PromoteRequest, facts: &Facts) -> Option<u32> {
+    let promoted = facts.promoted(request)?;
+    let has_none = promoted.profile.cluster.is_none() && promoted.profile.backup_retention_days == Some(0);
+    let old = || old(request, facts)?.profile.backup_retention_days;
+    retention(&promoted.tags).or_else(old).filter(|days| has_none && *days > 0)
 }
 
 /// Nothing is begun where production could not be put aside: the writers would be stopped, and stay so.

@@ -57,6 +57,10 @@ pub(super) async fn to_point_in_time(asked: &Asked) -> Answered<Xml> {
     }
     let target = time_in(&archive, form.time("RestoreToTime")?, form.is_set("UseLatestRestorableTime")?)?;
     let base = archive.base_for(target).ok_or_else(|| ApiError::internal("no base backup for it"))?;
+    if source.kms_key.is_none() && form.get("KmsKeyId").is_some() {
+        let words = "A DB cluster that is not encrypted is encrypted by a restore from a snapshot only.";
+        return Err(ApiError::new("InvalidParameterCombination", words));
+    }
     let (id, settings) = {
         let mut state = asked.shared.state();
         restored(form, state.region(&asked.region), &source)?
@@ -103,6 +107,11 @@ fn restored(form: &Form, region: &Region, source: &Settings) -> Answered<(String
         return Err(ApiError::new("InvalidParameterCombination", words));
     }
     let group = if is_aurora(source) { "default.aurora-postgresql15" } else { "default.postgres15" };
+    let backup_retention = form.parsed("BackupRetentionPeriod")?.unwrap_or(source.backup_retention);
+    if !(1..=35).contains(&backup_retention) {
+        let words = "Backup retention of a DB cluster must be between 1 and 35 days";
+        return Err(ApiError::new("InvalidParameterValue", words));
+    }
     let settings = Settings {
         engine: source.engine.clone(),
         engine_version: form.owned("EngineVersion").unwrap_or_else(|| source.engine_version.clone()),
@@ -125,7 +134,7 @@ fn restored(form: &Form, region: &Region, source: &Settings) -> Answered<(String
         log_exports: form.list("EnableCloudwatchLogsExports", "member").unwrap_or_default(),
         deletion_protection: form.is_set("DeletionProtection")?,
         copy_tags_to_snapshot: form.is_set("CopyTagsToSnapshot")?,
-        backup_retention: form.parsed("BackupRetentionPeriod")?.unwrap_or(source.backup_retention),
+        backup_retention,
         backup_window: form.owned("PreferredBackupWindow").unwrap_or_else(|| source.backup_window.clone()),
         lifecycle_support: form.owned("EngineLifecycleSupport").unwrap_or(defaults.lifecycle_support.clone()),
         tags: form.tags().filter(|tags| !tags.is_empty()).unwrap_or_else(|| source.tags.clone()),

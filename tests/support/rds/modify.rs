@@ -106,6 +106,14 @@ pub(super) fn reworked(form: &Form, settings: &mut Settings) -> Answered<()> {
     set(&mut settings.performance_insights, form.flag("EnablePerformanceInsights")?);
     set_some(&mut settings.performance_insights_key, form.owned("PerformanceInsightsKMSKeyId"));
     set_some(&mut settings.performance_insights_days, form.parsed("PerformanceInsightsRetentionPeriod")?);
+    let mode = form.owned("DatabaseInsightsMode");
+    if mode.as_deref() == Some("advanced")
+        && !(settings.performance_insights && settings.performance_insights_days >= Some(465))
+    {
+        let words = "To enable the Advanced mode of Database Insights, enable Performance Insights with a retention period of at least 465 days.";
+        return Err(ApiError::new("InvalidParameterCombination", words));
+    }
+    set(&mut settings.insights_mode, mode);
     let logs = "CloudwatchLogsExportConfiguration";
     for log in form.list(&format!("{logs}.EnableLogTypes"), "member").into_iter().flatten() {
         if !settings.log_exports.contains(&log) {
@@ -127,6 +135,12 @@ pub(super) fn reworked(form: &Form, settings: &mut Settings) -> Answered<()> {
         settings.master_password = format!("managed-{:016x}", fastrand::u64(..));
     }
     set(&mut settings.manages_password, managed);
+    let secret_key = form.owned("MasterUserSecretKmsKeyId");
+    if secret_key.is_some() && !settings.manages_password {
+        let words = "MasterUserSecretKmsKeyId is only valid where RDS manages the master user password.";
+        return Err(ApiError::new("InvalidParameterCombination", words));
+    }
+    set_some(&mut settings.secret_key, secret_key);
     set(&mut settings.master_password, password);
     let days: Option<u32> = form.parsed("BackupRetentionPeriod")?;
     if days.is_some_and(|days| days > 35) {
@@ -236,6 +250,10 @@ async fn carry(shared: Arc<Shared>, key: Key, target: Settings, renames: Option<
         keeps(&before.settings) != shared.with_instance(&key, |it| keeps(&it.settings)).unwrap_or(false);
     if starts_backups && !keeps(&before.settings) {
         shared.automated_snapshot(&key).await?;
+        // The first is a full one. The server takes connections meanwhile, and RDS takes no changes.
+        if !shared.instance_stays(&key, "backing-up", shared.timing.backing_up).await {
+            return Ok(());
+        }
     }
     shared.with_instance(&key, |instance| instance.is_busy = false);
     shared.end_instance(&key, &shared.end_of(&key));
@@ -285,6 +303,10 @@ impl Shared {
     pub(super) async fn restart(self: &Arc<Self>, key: &Key, applies_parameters: bool) -> Outcome<()> {
         let Some(instance) = self.with_instance(key, |instance| instance.clone()) else { return Ok(()) };
         let Some(server) = instance.server.clone() else { return Ok(()) };
+        let of_it = (key.region.clone(), key.id.clone());
+        if self.script().deaf.contains(&of_it) || self.script().mute.contains(&of_it) {
+            return Ok(());
+        }
         // An instance of a cluster runs with what is the cluster's.
         let applies = applies_parameters && instance.cluster.is_none();
         let parameters = applies.then(|| self.parameters_of(&key.region, &instance));
