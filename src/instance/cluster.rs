@@ -126,11 +126,13 @@ impl ClusterPart {
         };
         let of_region = request.config.region(&found.chosen.region).and_then(|region| region.kms_key.clone());
         let overrides = &request.overrides;
-        let wanted = overrides.get(Key::KmsKey).map(str::to_owned);
-        let kms_key = wanted.or_else(|| match found.is_home {
+        let recorded = match found.is_home {
             true => profile.kms_key.clone(),
             false => of_region.or_else(|| found.names.kms_key.clone()),
-        });
+        };
+        // What was not encrypted becomes so only where somebody says it.
+        let wanted = overrides.get(Key::KmsKey).map(str::to_owned);
+        let kms_key = wanted.or_else(|| recorded.filter(|_| is_encrypted));
         let is_said = found.profile_of.is_some() || overrides.get(Key::EngineVersion).is_some();
         let members = members(found, &request.to, settings, overrides);
         Self {
@@ -138,7 +140,7 @@ impl ClusterPart {
                 engine: profile.engine.clone(),
                 // That of now may be newer than the data: RDS then takes the snapshot's own.
                 engine_version: profile.engine_version.clone().filter(|_| is_said),
-                kms_key: kms_key.filter(|_| is_encrypted),
+                kms_key,
                 capacity: profile.cluster.as_ref().and_then(|cluster| cluster.capacity),
                 auto_pause_seconds: profile.cluster.as_ref().and_then(|cluster| cluster.auto_pause_seconds),
             },

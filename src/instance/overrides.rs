@@ -253,9 +253,18 @@ impl Overrides {
     pub(super) fn objections(&self, profile: &RestoreProfile, via: &Via, region: &str) -> Vec<Refusal> {
         let shape = Shape::of(profile);
         let is_snapshot = matches!(via, Via::Snapshot { .. });
+        let is_encrypted = match via {
+            Via::Snapshot { encrypted, .. } | Via::Automated { encrypted, .. } => *encrypted,
+        };
         let mut refusals: Vec<Refusal> = { self.0.keys() }
             .filter_map(|key| Some(Refusal::NotSettable { key: *key, why: unfit(*key, shape, is_snapshot)? }))
             .collect();
+        if self.get(Key::KmsKey).is_some() && shape != Shape::Instance && !is_encrypted && !is_snapshot {
+            refusals.push(Refusal::NotSettable {
+                key: Key::KmsKey,
+                why: "RDS encrypts what is not encrypted only where a snapshot is restored: use `--backup`",
+            });
+        }
         if let Some(zone) = self.get(Key::Zone) {
             if !zone.starts_with(region) {
                 refusals.push(Refusal::OtherZone { zone: zone.to_owned(), region: region.to_owned() });
@@ -408,5 +417,14 @@ mod tests {
         assert_eq!(refused(&["zone=us-west-2a", "kms_key=k"], &cluster("aurora-postgresql")), 0);
         assert_eq!(refused(&["multi_az=no", "engine_version=15.4"], &cluster("aurora-postgresql")), 2);
         assert_eq!(refused(&["ca=x", "zone=us-west-2a"], &cluster("postgres")), 2);
+        let plain = |via: Via| {
+            let overrides = parsed(&["kms_key=k"]).unwrap();
+            overrides.objections(&cluster("aurora-postgresql"), &via, "us-west-2").len()
+        };
+        let Via::Automated { origin, identifier, resource_id, until, .. } = via.clone() else {
+            unreachable!()
+        };
+        let moment = Via::Automated { origin, identifier, resource_id, until, encrypted: false };
+        assert_eq!(plain(moment), 1, "only a snapshot is encrypted by a restore");
     }
 }

@@ -28,6 +28,7 @@ mod logical;
 mod pooler;
 mod r2;
 mod rds_backup;
+mod rds_cluster_limits;
 mod rds_cluster_promote;
 mod rds_cluster_reap;
 mod rds_clusters;

@@ -4,7 +4,7 @@ use super::super::NotHeld;
 use super::super::timed::Timed;
 use super::capture::{wait, warn_of_quota};
 use super::{Prepared, SnapshotError};
-use crate::aws::rds::{CopyRequest, Rds, Snapshot};
+use crate::aws::rds::{CopyRequest, Rds, Snapshot, SnapshotId};
 use crate::aws::{AwsFailure, FailureKind, PollError, Tags};
 use crate::event::{Events, Phase, lasting, told};
 use crate::platform::CancellationToken;
@@ -99,6 +99,12 @@ async fn one(
     }
     let there = prepared.source.place.in_region(&region.name);
     let rds = Rds::of(&there).await.map_err(SnapshotError::Client)?;
+    if region.kms_key.is_some() && key_of_copy(snapshot, region).is_none() {
+        events.warning(format!(
+            "the copy in {} is not encrypted, as the cluster is not: AWS encrypts no copy of an unencrypted cluster's snapshot, and `kms_key` is not used (`drctl doctor` says what encrypts it)",
+            region.name
+        ));
+    }
     match rds.snapshot(&snapshot.id).await? {
         Some(copy) => is_copy(&copy, snapshot, &rds)?,
         None => begin(&rds, prepared, snapshot, region, tags, cancel).await?,
@@ -107,6 +113,12 @@ async fn one(
     is_copy(&copy, snapshot, &rds)?;
     warn_of_quota(&rds, &snapshot.id, events).await;
     Ok(copy)
+}
+
+/// RDS takes none for what is a cluster's and not encrypted, and encrypts an instance's.
+fn key_of_copy(snapshot: &Snapshot, region: &RdsRegion) -> Option<String> {
+    let may_be = snapshot.encrypted || matches!(snapshot.id, SnapshotId::Instance(_));
+    region.kms_key.clone().filter(|_| may_be)
 }
 
 async fn begin(
@@ -120,7 +132,7 @@ async fn begin(
     let request = CopyRequest {
         from: snapshot.arn.clone(),
         to: snapshot.id.clone(),
-        kms_key: region.kms_key.clone(),
+        kms_key: key_of_copy(snapshot, region),
         option_group: None,
         tags: tags.clone(),
     };

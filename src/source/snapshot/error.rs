@@ -10,6 +10,10 @@ pub enum SnapshotError {
     Client(#[from] AwsError),
     #[error("there is no {kind} `{identifier}` in {region}: look at the source's `region` and `{kind}`")]
     NoDatabase { kind: &'static str, identifier: String, region: String },
+    #[error(
+        "`{identifier}` is an instance of cluster `{cluster}`, and RDS takes snapshots of the cluster only: write `cluster = \"{cluster}\"` in the source, in the place of `instance`"
+    )]
+    Member { identifier: String, cluster: String },
     #[error("`{identifier}` is `{status}`, and RDS takes no snapshot of it: {advice}")]
     Unfit { identifier: String, status: String, advice: String },
     #[error(

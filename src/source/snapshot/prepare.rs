@@ -23,6 +23,10 @@ pub async fn prepare(source: &RdsSource) -> Result<Prepared<'_>, SnapshotError> 
         region: source.place.region.clone(),
     })?;
     let advice = match () {
+    if let Some(cluster) = database.cluster {
+        let identifier = source.database.identifier().to_owned();
+        return Err(SnapshotError::Member { identifier, cluster });
+    }
         () if database.is_stopped() => format!("start it, {}", database.start_command()),
         () if database.is_lost() && !database.takes_changes() => {
             "mend it, or restore it from the backups there are (`drctl list`)".to_owned()

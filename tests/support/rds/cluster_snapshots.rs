@@ -172,6 +172,10 @@ pub(super) fn copy(asked: &Asked) -> Answered<Xml> {
             let words = format!("{id} is a snapshot of a Multi-AZ DB cluster, and those cannot be copied.");
             return Err(ApiError::new("InvalidDBClusterSnapshotStateFault", words));
         }
+        if key.is_some() && source.settings.kms_key.is_none() {
+            let words = format!("You can't specify a KMS key for a copy of {id}, which is not encrypted.");
+            return Err(ApiError::new("InvalidParameterCombination", words));
+        }
         let region = state.region(&asked.region);
         check_free(region, &target)?;
         let mut snapshot = copied(arn(&asked.region, "cluster-snapshot", &target), &target, &source, serial);

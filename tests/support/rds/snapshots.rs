@@ -110,6 +110,12 @@ impl Shared {
                 );
                 return Err(ApiError::new("InvalidDBInstanceState", words));
             }
+            if let Some(cluster) = &instance.cluster {
+                let words = format!(
+                    "The specified instance is a member of a cluster and a snapshot cannot be created directly. Please use the CreateDBClusterSnapshot API instead: {of} is of {cluster}."
+                );
+                return Err(ApiError::new("InvalidParameterValue", words));
+            }
             check_new(region_state, id)?;
             let mut snapshot = blank(region, id, "manual", Subject::instance(&instance), serial);
             snapshot.tags.extend(tags);
