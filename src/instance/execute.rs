@@ -240,16 +240,18 @@ impl Run {
         let mut changes = plan.settings.changes.clone();
         if !changes.is_empty() && !is_set_up(&changes, &database) {
             let made = self.repeat(rds, plan, async || rds.change(&plan.id, &changes).await).await;
-            match (made, changes.monitoring.clone()) {
-                // What is measured of its host is no reason to be without the database.
-                (Err(InstanceError::Aws(refused)), Some(wanted)) if is_of_monitoring(&refused) => {
-                    reached.notes.push(without_monitoring(plan, &wanted, &refused));
-                    changes.monitoring = None;
+            match made {
+                // What is measured of it is no reason to be without the database.
+                Err(InstanceError::Aws(refused)) => {
+                    let Some(note) = without_measurements(plan, &mut changes, &refused) else {
+                        return Err(refused.into());
+                    };
+                    reached.notes.push(note);
                     if !changes.is_empty() {
                         self.repeat(rds, plan, async || rds.change(&plan.id, &changes).await).await?;
                     }
                 }
-                (made, _) => made?,
+                made => made?,
             }
             let sees = Database::seen;
             database =
@@ -270,9 +272,9 @@ impl Run {
         rds: &Rds,
         plan: &InstancePlan,
         reached: &mut Reached,
+        sees: fn(Database) -> Seen<Database>,
         is_so: impl Fn(&Database) -> bool,
     ) -> Result<Database, InstanceError> {
-        sees: fn(Database) -> Seen<Database>,
         let begun = Instant::now();
         loop {
             let database = self.await_state(rds, plan, sees).await?;
@@ -362,11 +364,30 @@ impl Run {
     }
 }
 
-/// The role that writes the measurements may not be passed, or is not there.
-fn is_of_monitoring(refused: &AwsFailure) -> bool {
+/// Takes from the changes what is measured, where AWS refuses that; in words, what it lacks then. `None`: it is refused for
+/// something else. The role that writes the measurements may not be passed, or is not there; the class of the instance,
+/// or its version, may not have these insights.
+fn without_measurements(plan: &InstancePlan, changes: &mut Changes, refused: &AwsFailure) -> Option<String> {
     let detail = refused.detail.to_ascii_lowercase();
-    matches!(refused.kind, FailureKind::Forbidden | FailureKind::Invalid)
-        && ["passrole", "monitoring"].iter().any(|word| detail.contains(word))
+    let says = |words: &[&str]| words.iter().any(|word| detail.contains(word));
+    if !matches!(refused.kind, FailureKind::Forbidden | FailureKind::Invalid) {
+        return None;
+    }
+    if says(&["passrole", "monitoring"])
+        && let Some(wanted) = changes.monitoring.take()
+    {
+        return Some(without_monitoring(plan, &wanted, refused));
+    }
+    if says(&["insights"]) && (changes.insights_mode.is_some() || changes.performance_insights.is_some()) {
+        let insights = changes.insights_mode.take().map(|mode| format!("Database Insights (`{mode}`)"));
+        changes.performance_insights = None;
+        return Some(format!(
+            "it has no {}, which AWS refused ({})",
+            insights.unwrap_or_else(|| "Performance Insights".to_owned()),
+            refused.detail
+        ));
+    }
+    None
 }
 
 fn without_monitoring(plan: &InstancePlan, wanted: &(u32, Option<String>), refused: &AwsFailure) -> String {
@@ -390,6 +411,7 @@ fn is_set_up(changes: &Changes, database: &Database) -> bool {
         && (changes.minor_upgrades.is_none() || changes.minor_upgrades == now.minor_upgrades)
         && (monitoring.is_none() || monitoring == own)
         && (changes.performance_insights.is_none() || now.performance_insights.is_some())
+        && (changes.insights_mode.is_none() || changes.insights_mode == now.insights_mode)
         && (!changes.manage_password || now.password_is_managed)
 }
 

@@ -29,6 +29,8 @@ pub(super) fn checks(tags: &Tags) -> Option<(u64, u64)> {
     Some((held.parse().ok()?, asked.parse().ok()?))
 }
 
+/// Of Database Insights, where nobody chose another mode.
+const STANDARD: &str = "standard";
 /// Below this, gp3 has its speed from RDS, which refuses to be told of one.
 const GP3_TUNABLE: u64 = 400;
 
@@ -68,8 +70,6 @@ pub(super) fn settings(
     };
     let is_gp3 = profile.storage.kind.as_deref() == Some("gp3");
     let parameters = profile.parameter_group.as_ref().map(|group| group.name.clone());
-    let security_groups = names.security_groups.clone();
-    let new = NewInstance {
     let backup_retention_days = match (&profile.cluster, profile.backup_retention_days) {
         // RDS takes a full backup at once where it is to keep any, and puts off every change until that is done.
         (None, Some(_)) => Some(0),
@@ -83,6 +83,8 @@ pub(super) fn settings(
             }
         }
     };
+    let security_groups = names.security_groups.clone();
+    let new = NewInstance {
         identifier: to.to_owned(),
         class: profile.class.clone(),
         port: profile.port,
@@ -127,7 +129,10 @@ pub(super) fn settings(
         // A key of the other region is of no use here; RDS then takes the account's.
         performance_insights: insights
             .map(|insights| (insights.kms_key.clone().filter(|_| is_home), insights.retention_days)),
+        // What every database has need not be said.
+        insights_mode: profile.insights_mode.clone().filter(|mode| mode != STANDARD),
         manage_password: profile.password_is_managed,
+        secret_kms_key: profile.secret_kms_key.clone().filter(|_| is_home && profile.password_is_managed),
         ..Changes::default()
     };
     Settings { new, changes, not_reproduced: not_reproduced(profile, is_home) }
@@ -151,16 +156,16 @@ pub(super) fn tags(
         .with(SOURCE, source.as_str())
         .with(NAME, to)
         .with(FROM, chosen.via.tag());
-    match lifetime {
-        Some(lifetime) => {
-            tags.with(OWNER, &lifetime.owner).with(EXPIRES, lifetime.until.format("%FT%TZ").to_string())
-        }
-        None => tags,
     let days = profile.backup_retention_days.filter(|days| *days > 0 && profile.cluster.is_none());
     let tags = match days {
         Some(days) => tags.with(RETENTION, days.to_string()),
         None => tags,
     };
+    match lifetime {
+        Some(lifetime) => {
+            tags.with(OWNER, &lifetime.owner).with(EXPIRES, lifetime.until.format("%FT%TZ").to_string())
+        }
+        None => tags,
     }
 }
 
@@ -178,6 +183,10 @@ fn not_reproduced(profile: &RestoreProfile, is_home: bool) -> Vec<String> {
     if profile.password_is_managed {
         words[0] = "the master password gets a new secret in Secrets Manager".to_owned();
     }
+    if profile.secret_kms_key.is_some() && profile.password_is_managed && !is_home {
+        words.push("the secret of the master password is encrypted with the account's key there".to_owned());
+    }
+    words.extend(profile.not_recorded.iter().map(|what| format!("it was not recorded {what}")));
     if !profile.replicas.is_empty() {
         words.push(format!("read replicas are not made: {}", profile.replicas.join(", ")));
     }

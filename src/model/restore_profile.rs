@@ -19,6 +19,8 @@ pub struct RestoreProfile {
     pub master_username: Option<String>,
     /// Secrets Manager keeps the master password, and changes it.
     pub password_is_managed: bool,
+    /// The key that its secret is encrypted with.
+    pub secret_kms_key: Option<String>,
     pub database_name: Option<String>,
     pub port: Option<u16>,
     pub storage: StorageProfile,
@@ -38,6 +40,8 @@ pub struct RestoreProfile {
     /// Enhanced Monitoring: seconds between two measurements, and the role that writes them.
     pub monitoring: Option<Monitoring>,
     pub performance_insights: Option<PerformanceInsights>,
+    /// Database Insights: `standard`, `advanced`.
+    pub insights_mode: Option<String>,
     pub backup_retention_days: Option<u32>,
     pub backup_window: Option<String>,
     pub maintenance_window: Option<String>,
@@ -52,6 +56,8 @@ pub struct RestoreProfile {
     pub tags: BTreeMap<String, String>,
     /// What the policy says of other regions, when the backup was taken.
     pub regions: BTreeMap<String, RegionNames>,
+    /// In words, what whoever took the backup was not allowed to ask.
+    pub not_recorded: Vec<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

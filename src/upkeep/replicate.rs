@@ -2,10 +2,11 @@
 //!
 //! *Invariants.* A replication that is there is left as it is, and none is ever stopped.
 
+use futures_util::future::join_all;
 use thiserror::Error;
 
 use crate::aws::rds::{AutomatedBackup, Rds};
-use crate::aws::{AwsError, AwsFailure};
+use crate::aws::{AwsError, AwsFailure, key};
 use crate::event::told;
 use crate::model::{RestoreProfile, SourceName};
 use crate::policy::{Policy, RdsDatabase, RdsRegion, RdsSource};
@@ -24,6 +25,10 @@ pub enum ReplicateError {
     NotAsked(SourceName),
     #[error("RDS replicates automated backups of instances only, and `{0}` is a cluster")]
     Cluster(String),
+    #[error(
+        "`{identifier}` is an instance of cluster `{cluster}`, and RDS replicates no automated backups of clusters"
+    )]
+    Member { identifier: String, cluster: String },
     #[error("there is no instance `{identifier}` in {region}")]
     NoInstance { identifier: String, region: String },
     #[error("RDS keeps no automated backups of `{0}`: its backup retention is 0 days")]
@@ -70,21 +75,23 @@ pub async fn plan(policy: &Policy, name: &SourceName, source: &RdsSource) -> Res
     if wanted.is_empty() {
         return Err(ReplicateError::NotAsked(name.clone()));
     }
-    let home = Rds::of(&source.place).await?;
+    let home = Rds::to_look(&source.place).await?;
     let instance = home.database(&source.database).await?.ok_or_else(|| ReplicateError::NoInstance {
         identifier: identifier.clone(),
         region: source.place.region.clone(),
     })?;
+    if let Some(cluster) = instance.cluster {
+        return Err(ReplicateError::Member { identifier: identifier.clone(), cluster });
+    }
     if instance.profile.backup_retention_days == Some(0) {
         return Err(ReplicateError::Off(identifier.clone()));
     }
     let days = days(policy, name);
-    let mut steps = Vec::new();
-    for region in wanted {
+    let asked = wanted.into_iter().map(async |region| {
         let what = look(source, region, &instance.resource_id, &instance.profile, days).await;
-        let what = what.unwrap_or_else(What::Unknown);
-        steps.push(Step { region: region.name.clone(), what });
-    }
+        Step { region: region.name.clone(), what: what.unwrap_or_else(What::Unknown) }
+    });
+    let steps = join_all(asked).await;
     Ok(Plan { instance_arn: instance.arn, steps })
 }
 
@@ -102,14 +109,34 @@ async fn look(
     profile: &RestoreProfile,
     days: u32,
 ) -> Result<What, String> {
-    let rds = Rds::of(&source.place.in_region(&region.name)).await.map_err(|error| told(&error))?;
+    let rds = Rds::to_look(&source.place.in_region(&region.name)).await.map_err(|error| told(&error))?;
     let kept = rds.automated_backups_of(&source.database).await.map_err(|error| told(&error))?;
     let standing = kept.into_iter().find(|kept| kept.resource_id == resource_id && kept.status != "retained");
     Ok(match (standing, &region.kms_key) {
         (Some(standing), _) => What::Stands(standing),
         (None, None) if profile.encrypted => What::NoKey,
-        (None, key) => What::Begin { days, kms_key: key.clone().filter(|_| profile.encrypted) },
+        (None, Some(named)) if profile.encrypted => {
+            What::Begin { days, kms_key: Some(arn(source, region, named).await?) }
+        }
+        (None, _) => What::Begin { days, kms_key: None },
     })
+}
+
+/// RDS takes the ARN of a key for this, and no alias or id of one. In words, why it is not known.
+async fn arn(source: &RdsSource, region: &RdsRegion, named: &str) -> Result<String, String> {
+    if named.starts_with("arn:") && named.contains(":key/") {
+        return Ok(named.to_owned());
+    }
+    let place = source.place.in_region(&region.name);
+    let why = match key(&place, named).await {
+        Ok(Some(key)) => return Ok(key.arn),
+        Ok(None) => format!("there is no key `{named}`"),
+        Err(error) => told(&error),
+    };
+    Err(format!(
+        "RDS takes the ARN of a key here, which `{named}` is not, and KMS does not say which it means ({why}); write that of `aws kms describe-key --key-id {named} --region {}` as `kms_key`",
+        region.name
+    ))
 }
 
 /// Has RDS begin one.

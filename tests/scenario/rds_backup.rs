@@ -214,3 +214,19 @@ async fn a_copy_needs_a_key_that_can_be_used_there() -> Outcome<()> {
     board.system.expect(1, &["doctor"]).await?.says("the policy names no key in us-west-2")?;
     Ok(())
 }
+
+/// Whoever may not read the parameters has a snapshot all the same, and is told what a restore elsewhere lacks.
+#[tokio::test]
+async fn parameters_that_may_not_be_read_cost_the_parameters_and_not_the_backup() -> Outcome<()> {
+    let board = Classboard::start(Timing::default()).await?;
+    board.server.fail(When::action("DescribeDBParameters"), Fault::DENIED);
+    let run = board.system.expect(0, &["backup", "instance"]).await?;
+    run.says("which parameters `school-pg15` sets")?.says("drctl iam show writer")?;
+    board.server.heal();
+    let key = board.system.operational.display().to_string();
+    let restore = ["restore", "instance", "--backup", "latest", "--to-instance", "fresh", "-i", &key];
+    let plan = board.system.expect(0, &[&restore[..], &["--plan"]].concat()).await?;
+    plan.says("school-pg15")?.says("it was not recorded which parameters `school-pg15` sets")?;
+    board.system.expect(0, &restore).await?.says("usable: after")?;
+    Ok(())
+}

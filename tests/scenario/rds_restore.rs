@@ -6,7 +6,7 @@ use drctl::platform::{Clock as _, SystemClock};
 
 use super::support::Outcome;
 use super::support::classboard::{AWAY, Classboard, HOME};
-use super::support::rds::{Call, Fault, Gone, Timing, When};
+use super::support::rds::{Call, Fault, Gone, Timing, When, key};
 use super::support::secrets_manager::SecretsManager;
 use super::support::system::until;
 
@@ -57,6 +57,39 @@ async fn with_its_region_gone_a_snapshot_is_restored_elsewhere_ready_to_serve() 
     );
     assert_eq!(is.maintenance_window, was.maintenance_window);
     assert_eq!(is.performance_insights, was.performance_insights);
+    assert_eq!((is.insights_mode.as_str(), was.insights_mode.as_str()), ("advanced", "advanced"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn insights_that_are_refused_cost_no_restore_and_the_secret_keeps_its_key() -> Outcome<()> {
+    let board = Classboard::start(Timing::default()).await?;
+    let own = key(HOME, "22222222-2222-3333-4444-555555555555");
+    let call = board.server.client(HOME).modify_db_instance().db_instance_identifier("classboard");
+    let call = call.manage_master_user_password(true).master_user_secret_kms_key_id(&own);
+    call.apply_immediately(true).send().await?;
+    let kept = || board.server.look_up(HOME, "classboard").is_ok_and(|one| one.settings.secret_key.is_some());
+    until("RDS keeps the password", kept).await?;
+    board.system.rewrite("url = ", "# url = ")?;
+    board.system.rewrite("password = ", "# password = ")?;
+    let backup = back_up(&board).await?;
+    board.server.fail(
+        When::action("ModifyDBInstance").with("advanced"),
+        Fault::Error(400, "InvalidParameterCombination", "Database Insights is not available for this class"),
+    );
+    let identity = identity(&board);
+    let restore = ["restore", "instance", "--backup", &backup, "--to-instance", "fresh", "-i", &identity];
+    let run = board.system.expect(22, &restore).await?;
+    run.says("it has no Database Insights (`advanced`), which AWS refused")?;
+    let is = board.server.look_up(HOME, "fresh")?.settings;
+    assert_eq!(is.secret_key, Some(own));
+    assert_eq!((is.insights_mode.as_str(), is.monitoring_interval), ("standard", 60));
+    // Its key means nothing in another region.
+    let away = ["restore", "instance", "--backup", &backup, "--to-instance", "away", "--from", AWAY];
+    let run = board.system.expect(22, &[&away[..], &["-i", &identity]].concat()).await?;
+    run.says("is encrypted with the account's key there")?;
+    assert_eq!(board.server.look_up(AWAY, "away")?.settings.secret_key, None);
+    assert_eq!(board.server.failures(), Vec::<String>::new());
     Ok(())
 }
 

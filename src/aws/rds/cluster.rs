@@ -99,6 +99,7 @@ fn profile(cluster: &DbCluster, members: Vec<ClusterMember>) -> RestoreProfile {
         class: cluster.db_cluster_instance_class.clone(),
         master_username: cluster.master_username.clone(),
         password_is_managed: cluster.master_user_secret.is_some(),
+        secret_kms_key: cluster.master_user_secret.as_ref().and_then(|secret| secret.kms_key_id.clone()),
         database_name: cluster.database_name.clone(),
         port: cluster.port.and_then(|port| u16::try_from(port).ok()),
         storage: StorageProfile {
@@ -128,6 +129,7 @@ fn profile(cluster: &DbCluster, members: Vec<ClusterMember>) -> RestoreProfile {
             kms_key: cluster.performance_insights_kms_key_id.clone(),
             retention_days: number(cluster.performance_insights_retention_period),
         }),
+        insights_mode: cluster.database_insights_mode.as_ref().map(|mode| mode.as_str().to_owned()),
         backup_retention_days: number(cluster.backup_retention_period),
         backup_window: cluster.preferred_backup_window.clone(),
         maintenance_window: cluster.preferred_maintenance_window.clone(),
@@ -149,5 +151,6 @@ fn profile(cluster: &DbCluster, members: Vec<ClusterMember>) -> RestoreProfile {
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .collect(),
         regions: Default::default(),
+        not_recorded: vec![],
     }
 }

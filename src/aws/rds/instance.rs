@@ -83,6 +83,7 @@ fn profile(instance: &DbInstance) -> RestoreProfile {
         class: instance.db_instance_class.clone(),
         master_username: instance.master_username.clone(),
         password_is_managed: instance.master_user_secret.is_some(),
+        secret_kms_key: instance.master_user_secret.as_ref().and_then(|secret| secret.kms_key_id.clone()),
         database_name: instance.db_name.clone(),
         port: endpoint.and_then(|port| u16::try_from(port).ok()),
         storage: StorageProfile {
@@ -114,6 +115,7 @@ fn profile(instance: &DbInstance) -> RestoreProfile {
             kms_key: instance.performance_insights_kms_key_id.clone(),
             retention_days: number(instance.performance_insights_retention_period),
         }),
+        insights_mode: instance.database_insights_mode.as_ref().map(|mode| mode.as_str().to_owned()),
         backup_retention_days: number(instance.backup_retention_period),
         backup_window: instance.preferred_backup_window.clone(),
         maintenance_window: instance.preferred_maintenance_window.clone(),
@@ -135,5 +137,6 @@ fn profile(instance: &DbInstance) -> RestoreProfile {
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .collect(),
         regions: Default::default(),
+        not_recorded: vec![],
     }
 }

@@ -1,4 +1,4 @@
-use aws_sdk_rds::types::CloudwatchLogsExportConfiguration;
+use aws_sdk_rds::types::{CloudwatchLogsExportConfiguration, DatabaseInsightsMode};
 use chrono::{DateTime, Utc};
 
 use super::super::AwsFailure;
@@ -67,6 +67,8 @@ pub struct Changes {
     pub monitoring: Option<(u32, Option<String>)>,
     /// The key, and for how many days.
     pub performance_insights: Option<(Option<String>, Option<u32>)>,
+    /// Of Database Insights: `advanced`.
+    pub insights_mode: Option<String>,
     pub multi_az: Option<bool>,
     pub deletion_protection: Option<bool>,
     pub backup_retention_days: Option<u32>,
@@ -81,6 +83,8 @@ pub struct Changes {
     pub ca_certificate: Option<String>,
     /// Secrets Manager keeps the password from then on.
     pub manage_password: bool,
+    /// Encrypted with it, and not with the account's own.
+    pub secret_kms_key: Option<String>,
     /// Its new name. It is out of reach for minutes.
     pub identifier: Option<String>,
 }
@@ -198,6 +202,7 @@ impl Rds {
             .set_enable_performance_insights(changes.performance_insights.as_ref().map(|_| true))
             .set_performance_insights_kms_key_id(key.flatten())
             .set_performance_insights_retention_period(number(days.flatten()))
+            .set_database_insights_mode(changes.insights_mode.as_deref().map(DatabaseInsightsMode::from))
             .set_multi_az(changes.multi_az)
             .set_deletion_protection(changes.deletion_protection)
             .set_backup_retention_period(number(changes.backup_retention_days))
@@ -211,6 +216,7 @@ impl Rds {
             .set_cloudwatch_logs_export_configuration(exports.map(|exports| exports.build()))
             .set_ca_certificate_identifier(changes.ca_certificate.clone())
             .set_manage_master_user_password(changes.manage_password.then_some(true))
+            .set_master_user_secret_kms_key_id(changes.secret_kms_key.clone())
             .set_new_db_instance_identifier(changes.identifier.clone());
         call.send().await.map(drop).map_err(self.failed("ModifyDBInstance"))
     }

@@ -1,6 +1,8 @@
 //! Clusters that are made of what RDS keeps, and the instances that Aurora's need.
 
-use aws_sdk_rds::types::{CloudwatchLogsExportConfiguration, ServerlessV2ScalingConfiguration};
+use aws_sdk_rds::types::{
+    CloudwatchLogsExportConfiguration, DatabaseInsightsMode, ServerlessV2ScalingConfiguration,
+};
 
 use super::super::AwsFailure;
 use super::restore::{list, number};
@@ -170,6 +172,7 @@ impl Rds {
             .set_enable_performance_insights(changes.performance_insights.as_ref().map(|_| true))
             .set_performance_insights_kms_key_id(key.flatten())
             .set_performance_insights_retention_period(number(days.flatten()))
+            .set_database_insights_mode(changes.insights_mode.as_deref().map(DatabaseInsightsMode::from))
             .set_auto_minor_version_upgrade(changes.minor_upgrades)
             .set_deletion_protection(changes.deletion_protection)
             .set_backup_retention_period(number(changes.backup_retention_days))
@@ -180,6 +183,7 @@ impl Rds {
             .set_copy_tags_to_snapshot(changes.copy_tags_to_snapshot)
             .set_cloudwatch_logs_export_configuration(exports.map(|exports| exports.build()))
             .set_manage_master_user_password(changes.manage_password.then_some(true))
+            .set_master_user_secret_kms_key_id(changes.secret_kms_key.clone())
             .set_new_db_cluster_identifier(changes.identifier.clone());
         call.send().await.map(drop).map_err(self.failed("ModifyDBCluster"))
     }

@@ -109,6 +109,11 @@ fn refused(error: ReplicateError) -> CommandError {
         ReplicateError::NotAsked(_) => {
             CommandError::usage(error).hint("Add `automated_backups = true` to the region under `copy_to`.")
         }
+        ReplicateError::Member { cluster, .. } => {
+            let hint =
+                format!("Write `cluster = \"{cluster}\"` in the source, and have its snapshots copied.");
+            CommandError::usage(error).hint(hint)
+        }
         ReplicateError::Cluster(_) => CommandError::usage(error)
             .hint("Copies of snapshots reach other regions; for less loss than a day, take them more often."),
         ReplicateError::Off(_) => CommandError::failed(error)

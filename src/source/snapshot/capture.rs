@@ -3,7 +3,7 @@ use super::super::{ArtifactSink, Captured, Naming, NotHeld, SinkError};
 use super::{Prepared, SnapshotError, by_hand, copies, identifier};
 use crate::aws::Tags;
 use crate::aws::rds::{Database, Rds, Snapshot, SnapshotId};
-use crate::aws::{AwsFailure, FailureKind, PollError, Seen};
+use crate::aws::{FailureKind, PollError, Seen, key};
 use crate::event::{Events, Phase, told};
 use crate::model::{Artifact, Details, Managed, ManagedCopy, ServerFacts};
 use crate::pipeline::FromMemory;
@@ -24,6 +24,11 @@ pub async fn capture(
     let id = identifier(&prepared.source.database, naming.system, naming.backup);
     let tags = Tags::of_backup(naming.system, naming.source, naming.backup, naming.run);
 
+    for words in &prepared.profile.not_recorded {
+        events.warning(format!(
+            "not recorded with this backup: {words}; `drctl iam show writer` prints what the role should have"
+        ));
+    }
     let phase = Timed::begin(Phase::Snapshot, events);
     begin(&prepared, &id, &tags, naming, events, cancel).await?;
     let snapshot = wait(&prepared.rds, &id, &prepared, events, cancel).await?;
@@ -34,9 +39,9 @@ pub async fn capture(
 
     let copied = copies::copy(&prepared, &snapshot, &tags, events, cancel).await?;
     let mut not_held = copied.failed;
-    if let Err(failure) = share(&prepared, &id).await {
+    if let Err(reason) = share(&prepared, &snapshot).await {
         let place = format!("account {}", prepared.source.share_with.join(", "));
-        not_held.push(NotHeld { place, reason: told(&failure) });
+        not_held.push(NotHeld { place, reason });
     }
     let held = |region: &str, snapshot: &Snapshot| ManagedCopy {
         region: region.to_owned(),
@@ -72,7 +77,7 @@ pub async fn capture(
         producer: format!("Amazon RDS ({})", snapshot.engine.as_deref().unwrap_or("engine unknown")),
         artifacts: vec![details],
         by_hand,
-        not_included: vec![],
+        not_included: prepared.profile.not_recorded.clone(),
     })
 }
 
@@ -161,11 +166,26 @@ pub(super) async fn wait(
     prepared.poll.wait(&subject, events, cancel, ask).await
 }
 
-async fn share(prepared: &Prepared<'_>, id: &SnapshotId) -> Result<(), AwsFailure> {
-    if prepared.source.share_with.is_empty() {
+/// In words, why it is not shared. What can never be is not tried.
+async fn share(prepared: &Prepared<'_>, snapshot: &Snapshot) -> Result<(), String> {
+    let source = prepared.source;
+    if source.share_with.is_empty() {
         return Ok(());
     }
-    prepared.rds.share_snapshot(id, &prepared.source.share_with).await
+    if let Some(named) = &snapshot.kms_key {
+        match key(&source.place, named).await {
+            Ok(Some(key)) if key.is_of_aws => {
+                return Err(format!(
+                    "it is encrypted with the AWS-managed key {}, and what is can never be shared: `drctl doctor` says the way",
+                    key.arn
+                ));
+            }
+            Ok(_) => {}
+            // RDS says it then.
+            Err(error) => tracing::info!("{}", told(&error)),
+        }
+    }
+    prepared.rds.share_snapshot(&snapshot.id, &source.share_with).await.map_err(|failure| told(&failure))
 }
 
 /// Old ones are removed by nobody but retention, and a quota that is reached ends the backups.

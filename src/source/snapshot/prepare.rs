@@ -1,6 +1,7 @@
 use super::{SnapshotError, backup_of};
-use crate::aws::Poll;
 use crate::aws::rds::{Database, Rds};
+use crate::aws::{FailureKind, Poll};
+use crate::event::told;
 use crate::model::{BackupId, RegionNames, RestoreProfile, SourceName, SystemName};
 use crate::policy::{AwsPlace, RdsSource};
 
@@ -22,11 +23,11 @@ pub async fn prepare(source: &RdsSource) -> Result<Prepared<'_>, SnapshotError> 
         identifier: source.database.identifier().to_owned(),
         region: source.place.region.clone(),
     })?;
-    let advice = match () {
     if let Some(cluster) = database.cluster {
         let identifier = source.database.identifier().to_owned();
         return Err(SnapshotError::Member { identifier, cluster });
     }
+    let advice = match () {
         () if database.is_stopped() => format!("start it, {}", database.start_command()),
         () if database.is_lost() && !database.takes_changes() => {
             "mend it, or restore it from the backups there are (`drctl list`)".to_owned()
@@ -72,12 +73,24 @@ async fn profile(
     database: &Database,
 ) -> Result<RestoreProfile, SnapshotError> {
     let mut profile = database.profile.clone();
+    let unknown = |group: &str, reason: &str| {
+        format!("which parameters `{group}` sets, so that it cannot be made elsewhere ({reason})")
+    };
     if let Some(group) = &profile.parameter_group {
-        let of_cluster = profile.cluster.is_some();
-        profile.parameter_group = Some(rds.parameters(&group.name, of_cluster).await?);
+        match rds.parameters(&group.name, profile.cluster.is_some()).await {
+            Ok(known) => profile.parameter_group = Some(known),
+            // A snapshot without them is better than none.
+            Err(failure) if failure.kind == FailureKind::Forbidden => {
+                let words = unknown(&group.name, &told(&failure));
+                profile.not_recorded.push(words);
+            }
+            Err(failure) => return Err(failure.into()),
+        }
     }
     if let Some(cluster) = &mut profile.cluster {
-        cluster.parameter_groups = rds.parameters_of(&cluster.members).await?;
+        let (groups, unread) = rds.parameters_of(&cluster.members).await?;
+        cluster.parameter_groups = groups;
+        profile.not_recorded.extend(unread.iter().map(|(name, reason)| unknown(name, reason)));
     }
     for region in &source.regions {
         let names = region.names.clone();

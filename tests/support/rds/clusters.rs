@@ -92,6 +92,7 @@ pub(super) fn create_instance(asked: &Asked) -> Answered<Xml> {
         deletion_protection: false,
         monitoring_interval: 0,
         performance_insights: false,
+        insights_mode: "standard".to_owned(),
         multi_az: false,
         availability_zone: form.owned("AvailabilityZone"),
         ..cluster.settings.clone()

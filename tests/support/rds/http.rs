@@ -13,6 +13,7 @@ use super::super::Outcome;
 use super::Shared;
 use super::error::{Answered, ApiError};
 use super::form::Form;
+use super::kms;
 use super::router::{self, Asked};
 use super::script::{Fault, Gone};
 use super::state::Call;
@@ -38,6 +39,8 @@ pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
 async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Failure> {
     let header = request.headers().get("authorization").and_then(|value| value.to_str().ok());
     let scope = header.and_then(scope);
+    let target =
+        request.headers().get("x-amz-target").and_then(|value| value.to_str().ok()).map(str::to_owned);
     let body = request.into_body().collect().await?.to_bytes();
     let form = Form::parse(&body);
     let action = form.owned("Action").unwrap_or_default();
@@ -49,7 +52,7 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
         };
         return reply(error.status, error.document(&id));
     };
-    let gone = shared.script().gone.get(&region).copied().filter(|_| service == "rds");
+    let gone = shared.script().gone.get(&region).copied().filter(|_| service == "rds" || service == "kms");
     match gone {
         Some(Gone::Unavailable) => {
             let error = ApiError {
@@ -61,6 +64,10 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
         Some(Gone::Reset) => return Err("the region is gone".into()),
         Some(Gone::Silent) => return std::future::pending().await,
         None => {}
+    }
+    if service == "kms" {
+        let (status, document) = kms::answer(&shared, &region, &target.unwrap_or_default(), &body);
+        return reply_as("application/x-amz-json-1.1", status, document);
     }
     let fault = shared.script().fault(&region, &action, &form);
     match fault {
@@ -126,9 +133,13 @@ fn scope(authorization: &str) -> Option<(String, String)> {
 }
 
 fn reply(status: u16, document: String) -> Result<Response<Full<Bytes>>, Failure> {
+    reply_as("text/xml", status, document)
+}
+
+fn reply_as(kind: &'static str, status: u16, document: String) -> Result<Response<Full<Bytes>>, Failure> {
     let mut response = Response::new(Full::new(Bytes::from(document)));
     *response.status_mut() = StatusCode::from_u16(status)?;
-    let xml = hyper::header::HeaderValue::from_static("text/xml");
-    response.headers_mut().insert(hyper::header::CONTENT_TYPE, xml);
+    let kind = hyper::header::HeaderValue::from_static(kind);
+    response.headers_mut().insert(hyper::header::CONTENT_TYPE, kind);
     Ok(response)
 }

@@ -43,7 +43,8 @@ pub(super) fn instance(instance: &Instance, region: &str, vpc: Option<&str>) -> 
         let name = format!("rds!{}", instance.resource_id.to_lowercase());
         let secret = Xml::new()
             .text("SecretArn", format!("arn:aws:secretsmanager:{region}:123456789012:secret:{name}-AbCdEf"))
-            .text("SecretStatus", "active");
+            .text("SecretStatus", "active")
+            .maybe("KmsKeyId", settings.secret_key.as_ref());
         xml = xml.within("MasterUserSecret", secret);
     }
     if let Some(port) = instance.port() {
@@ -82,6 +83,7 @@ fn profile(xml: Xml, settings: &Settings, region: &str) -> Xml {
         .text("PerformanceInsightsEnabled", settings.performance_insights)
         .maybe("PerformanceInsightsKMSKeyId", settings.performance_insights_key.as_ref())
         .maybe("PerformanceInsightsRetentionPeriod", settings.performance_insights_days)
+        .text("DatabaseInsightsMode", &settings.insights_mode)
         .text("DeletionProtection", settings.deletion_protection)
         .text("CopyTagsToSnapshot", settings.copy_tags_to_snapshot)
         .text("AutoMinorVersionUpgrade", settings.auto_minor_upgrade)

@@ -34,6 +34,7 @@ mod groups;
 mod http;
 mod instance_xml;
 mod instances;
+mod kms;
 mod machine;
 mod modify;
 mod orders;

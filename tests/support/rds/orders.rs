@@ -103,6 +103,16 @@ impl RdsServer {
         self.shared.script().mute.insert((region.to_owned(), id.to_owned()));
     }
 
+    /// An alias in a region means that key.
+    pub(crate) fn alias(&self, region: &str, alias: &str, arn: &str) {
+        self.shared.script().aliases.insert((region.to_owned(), alias.to_owned()), arn.to_owned());
+    }
+
+    /// A key is AWS's own, as `aws/rds`.
+    pub(crate) fn manage_key(&self, arn: &str) {
+        self.shared.script().keys_of_aws.insert(arn.to_owned());
+    }
+
     /// So many descriptions do not show what was made a moment ago.
     pub(crate) fn hide_new_for(&self, descriptions: usize) {
         self.shared.script().hides_new_for = descriptions;

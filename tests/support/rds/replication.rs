@@ -19,6 +19,10 @@ pub(super) fn start(asked: &Asked) -> Answered<Xml> {
     let of = form.required("SourceDBInstanceArn")?;
     let days = form.parsed("BackupRetentionPeriod")?.unwrap_or(7);
     let (key, tags) = (form.owned("KmsKeyId"), form.tags().unwrap_or_default());
+    if key.as_ref().is_some_and(|key| !key.contains(":key/")) {
+        let words = "KmsKeyId must be the ARN of a KMS key of the destination Region.";
+        return Err(ApiError::new("InvalidParameterValue", words));
+    }
     let Some((from, "db", id)) = parse_arn(of).filter(|(region, ..)| *region != asked.region) else {
         let words = format!("{of} is no instance of another region");
         return Err(ApiError::new("InvalidParameterValue", words));

@@ -119,6 +119,8 @@ pub(super) fn restored(form: &Form, region: &Region, source: &Settings) -> Answe
         performance_insights: false,
         performance_insights_key: None,
         performance_insights_days: None,
+        insights_mode: defaults.insights_mode,
+        secret_key: None,
         maintenance_window: defaults.maintenance_window,
         parameters: defaults.parameters,
     };

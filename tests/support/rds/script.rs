@@ -133,6 +133,10 @@ pub(super) struct Script {
     pub(super) clock_ahead: chrono::Duration,
     /// Actions that IAM's simulator denies.
     pub(super) denied: BTreeSet<String>,
+    /// Region and alias, as `alias/school`, and the ARN of the key that it means.
+    pub(super) aliases: BTreeMap<(String, String), String>,
+    /// ARNs of keys that AWS manages.
+    pub(super) keys_of_aws: BTreeSet<String>,
     /// What went wrong in this double itself, or in a server that it ran.
     pub(super) failures: Vec<String>,
 }

@@ -17,6 +17,8 @@ pub(crate) struct Settings {
     pub(crate) master_password: String,
     /// RDS keeps the master password in Secrets Manager.
     pub(crate) manages_password: bool,
+    /// The key of its secret.
+    pub(crate) secret_key: Option<String>,
     pub(crate) storage_type: String,
     pub(crate) allocated_storage: u32,
     pub(crate) max_allocated_storage: Option<u32>,
@@ -41,6 +43,8 @@ pub(crate) struct Settings {
     pub(crate) performance_insights: bool,
     pub(crate) performance_insights_key: Option<String>,
     pub(crate) performance_insights_days: Option<u32>,
+    /// Of Database Insights.
+    pub(crate) insights_mode: String,
     pub(crate) deletion_protection: bool,
     pub(crate) copy_tags_to_snapshot: bool,
     pub(crate) auto_minor_upgrade: bool,
@@ -63,6 +67,7 @@ impl Default for Settings {
             master_user: "master".to_owned(),
             master_password: "master-password".to_owned(),
             manages_password: false,
+            secret_key: None,
             storage_type: "gp3".to_owned(),
             allocated_storage: 100,
             max_allocated_storage: None,
@@ -85,6 +90,7 @@ impl Default for Settings {
             performance_insights: false,
             performance_insights_key: None,
             performance_insights_days: None,
+            insights_mode: "standard".to_owned(),
             deletion_protection: false,
             copy_tags_to_snapshot: false,
             auto_minor_upgrade: true,
@@ -131,7 +137,8 @@ impl Settings {
             monitoring_role: Some("arn:aws:iam::123456789012:role/rds-monitoring".to_owned()),
             performance_insights: true,
             performance_insights_key: Some(key(region, "99999999-2222-3333-4444-555555555555")),
-            performance_insights_days: Some(31),
+            performance_insights_days: Some(465),
+            insights_mode: "advanced".to_owned(),
             deletion_protection: true,
             copy_tags_to_snapshot: true,
             auto_minor_upgrade: false,

@@ -15,8 +15,13 @@ pub(super) fn modify_attribute(asked: &Asked) -> Answered<Xml> {
         asked.form.list("ValuesToAdd", "AttributeValue"),
         asked.form.list("ValuesToRemove", "AttributeValue"),
     );
+    let keys_of_aws = asked.shared.script().keys_of_aws.clone();
     let mut state = asked.shared.state();
     let snapshot = state.region(&asked.region).snapshot(&id)?;
+    if snapshot.settings.kms_key.as_ref().is_some_and(|key| keys_of_aws.contains(key)) {
+        let words = format!("{id} is encrypted with the default key of the account, and cannot be shared.");
+        return Err(ApiError::new("InvalidParameterValue", words));
+    }
     if snapshot.status != "available" || snapshot.kind != "manual" {
         return Err(ApiError::new("InvalidDBSnapshotState", format!("The snapshot {id} cannot be shared.")));
     }
