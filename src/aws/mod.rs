@@ -19,7 +19,9 @@ mod place;
 mod poll;
 pub mod rds;
 mod s3;
+mod spoiled;
 mod tags;
+mod trouble;
 mod when_asked;
 
 pub use caller::{Caller, CallerError, Decision, Question, Said, SaidKind, caller, simulate};
@@ -31,3 +33,4 @@ pub use place::{Pace, paced_config, sdk_config};
 pub use poll::{Poll, PollError, Progress, Seen};
 pub use s3::{Patience, S3Client, s3_client};
 pub use tags::{EXPIRES, MANAGED, NAME, OWNER, RESTORED_FROM, SOURCE, SYSTEM, Tags};
+pub use trouble::{Trouble, cause};

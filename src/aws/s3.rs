@@ -10,6 +10,8 @@ use aws_sdk_s3::config::{
 };
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
+use super::spoiled::Spoiled;
+use super::trouble::Trouble;
 use super::when_asked::WhenAsked;
 use super::{AwsError, credentials};
 use crate::platform::{Trust, https};
@@ -98,8 +100,8 @@ pub type S3Client = Arc<LazyLock<Client, Box<dyn FnOnce() -> Client + Send>>>;
 ///
 /// It is made on another thread: what the host trusts takes a while to be read, and whoever archives a file
 /// has something to do meanwhile.
-pub async fn s3_client(place: &S3Place, patience: &Patience) -> Result<S3Client, AwsError> {
-    let config = config(place, patience).await?;
+pub async fn s3_client(place: &S3Place, patience: &Patience, trouble: Trouble) -> Result<S3Client, AwsError> {
+    let config = config(place, patience, trouble).await?;
     let making: Box<dyn FnOnce() -> Client + Send> = Box::new(move || Client::from_conf(config));
     let client = Arc::new(LazyLock::new(making));
     let made = Arc::clone(&client);
@@ -109,7 +111,11 @@ pub async fn s3_client(place: &S3Place, patience: &Patience) -> Result<S3Client,
     Ok(client)
 }
 
-async fn config(place: &S3Place, patience: &Patience) -> Result<aws_sdk_s3::Config, AwsError> {
+async fn config(
+    place: &S3Place,
+    patience: &Patience,
+    trouble: Trouble,
+) -> Result<aws_sdk_s3::Config, AwsError> {
     let location = format!("s3://{}", place.bucket);
     // These may come over TLS where the store has none.
     let asked = SharedHttpClient::new(WhenAsked(https(Trust::Host)?));
@@ -128,6 +134,8 @@ async fn config(place: &S3Place, patience: &Patience) -> Result<aws_sdk_s3::Conf
         // The SDK counts retries of every client of the process together, and stops retrying at a limit:
         // a copy that is down would take the primary's retries. The attempts are limited as it is.
         .retry_partition(RetryPartition::custom("drctl").token_bucket(TokenBucket::unlimited()).build())
+        .retry_classifier(Spoiled)
+        .interceptor(trouble)
         // Only downloads: bytes to send are in memory, and the connection takes them at once, so that the
         // SDK's measure of an upload says nothing.
         .stalled_stream_protection(

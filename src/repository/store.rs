@@ -65,6 +65,17 @@ pub trait Store: Send + Sync + Debug {
         Ok(vec![])
     }
 
+    /// Tells the write that made this object from every other write, in this store and in others; `None` where
+    /// nothing does.
+    async fn print(&self, _key: &str) -> Result<Option<String>, StoreError> {
+        Ok(None)
+    }
+
+    /// Why the last attempt at a call failed that is still tried again, or was given up.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
+
     /// What the store says it does to keep objects from being lost after they are written.
     async fn guard(&self) -> Result<Guard, StoreError> {
         Ok(Guard::default())

@@ -119,7 +119,7 @@ async fn allow_writing(owner: &Client, bucket: &str) -> Outcome<()> {
 #[tokio::test]
 async fn who_may_only_write_can_write() -> Outcome<()> {
     let stage = open("write-only").await?;
-    let owner = s3_client(&stage.keys.place, &Patience::default()).await?;
+    let owner = s3_client(&stage.keys.place, &Patience::default(), drctl::aws::Trouble::default()).await?;
     allow_writing(&owner, "write-only").await?;
     let address = tokio::task::spawn_blocking(radosgw::address).await??;
     let keys = Keys::of(address, "write-only", OTHER.0, OTHER.1)?;
@@ -167,7 +167,7 @@ async fn a_locked_object_cannot_be_deleted() -> Outcome<()> {
         let upload = store.begin_upload(&name, &options).await?;
         upload.part(1, Bytes::from_static(b"x")).await?;
         let completed = upload.complete().await?;
-        let client = s3_client(&keys.place, &Patience::default()).await?;
+        let client = s3_client(&keys.place, &Patience::default(), drctl::aws::Trouble::default()).await?;
         for (key, version) in [(key, put.version), (name.as_str(), completed.version)] {
             let full = format!("{}/{key}", keys.place.prefix);
             let head = client.head_object().bucket("locked").key(&full).send().await?;

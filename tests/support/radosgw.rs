@@ -65,7 +65,7 @@ fn start() -> Outcome<Radosgw> {
 pub(crate) async fn bucket(name: &str, lock: bool) -> Outcome<Keys> {
     let address = tokio::task::spawn_blocking(address).await??;
     let keys = Keys::new(address, name)?;
-    let client = s3_client(&keys.place, &Patience::default()).await?;
+    let client = s3_client(&keys.place, &Patience::default(), drctl::aws::Trouble::default()).await?;
     let region = BucketLocationConstraint::from("default");
     client
         .create_bucket()

@@ -84,10 +84,11 @@ fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn
 /// What happened where no answer came: the SDK wraps it in general words, so the innermost say most. Of
 /// credentials it is told from where the search for them failed.
 pub(super) fn words(error: &(dyn Error + 'static)) -> String {
-    let credentials = causes(error).position(|cause| cause.is::<CredentialsError>());
+    let Some(credentials) = causes(error).position(|cause| cause.is::<CredentialsError>()) else {
+        return crate::aws::cause(error);
+    };
     let mut words: Vec<String> = causes(error).map(ToString::to_string).collect();
-    let keep = credentials.unwrap_or(words.len().saturating_sub(2));
-    words = words.split_off(keep);
+    words = words.split_off(credentials);
     words.dedup();
     words.join(": ")
 }
@@ -132,7 +133,8 @@ fn kind(code: Option<&str>, status: Option<u16>) -> StoreErrorKind {
             | "IncompleteBody"
             | "InvalidRange"
             | "XAmzContentSHA256Mismatch"
-            | "XAmzContentChecksumMismatch",
+            | "XAmzContentChecksumMismatch"
+            | "ChecksumMismatch",
             _,
         )
         | (_, 416) => Kind::Corrupt,

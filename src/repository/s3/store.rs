@@ -13,7 +13,8 @@ use super::super::store::{
 use super::answer::Refusal;
 use super::date::AnswerDate;
 use super::upload::S3Upload;
-use crate::aws::{AwsError, Patience, S3Client, s3_client};
+use super::write::NONCE;
+use crate::aws::{AwsError, Patience, S3Client, Trouble, s3_client};
 use crate::policy::{Checksum, S3Place};
 
 /// A bucket, or the part of one below a prefix.
@@ -22,6 +23,7 @@ pub struct S3Store {
     pub(super) client: S3Client,
     pub(super) place: Arc<S3Place>,
     pub(super) patience: Patience,
+    pub(super) trouble: Trouble,
     /// Sends wrong checksums, to find out whether anyone compares them.
     pub(super) wrong_sums: bool,
 }
@@ -33,8 +35,9 @@ impl S3Store {
     }
 
     pub async fn open_with(place: &S3Place, patience: Patience) -> Result<Self, AwsError> {
-        let client = s3_client(place, &patience).await?;
-        Ok(Self { client, place: Arc::new(place.clone()), patience, wrong_sums: false })
+        let trouble = Trouble::default();
+        let client = s3_client(place, &patience, trouble.clone()).await?;
+        Ok(Self { client, place: Arc::new(place.clone()), patience, trouble, wrong_sums: false })
     }
 
     /// The same place, asked to prove what arrives in another way.
@@ -62,7 +65,11 @@ impl S3Store {
     pub(super) fn fault(&self, operation: &'static str, key: &str) -> impl Fn(Fault) -> StoreError + use<> {
         let (key, location, credentials) =
             (key.to_owned(), self.location(), self.place.credentials.to_string());
+        let trouble = self.trouble.clone();
         move |mut fault| {
+            if fault.kind == StoreErrorKind::Unreachable {
+                fault.detail = told_with(fault.detail, trouble.last());
+            }
             if fault.kind == StoreErrorKind::Credentials {
                 let words = fault.detail.map(|words| format!("; {words}")).unwrap_or_default();
                 fault.detail = Some(format!("{credentials}{words}"));
@@ -98,8 +105,22 @@ impl S3Store {
     }
 }
 
+/// A deadline says only that it is over; why attempts failed until then is known beside it.
+fn told_with(detail: Option<String>, trouble: Option<String>) -> Option<String> {
+    match (detail, trouble) {
+        (Some(detail), Some(trouble)) if detail.contains("timeout") && !detail.contains(&trouble) => {
+            Some(format!("{trouble}; {detail}"))
+        }
+        (detail, trouble) => detail.or(trouble),
+    }
+}
+
 #[async_trait]
 impl Store for S3Store {
+    fn trouble(&self) -> Option<String> {
+        self.trouble.last()
+    }
+
     fn proofs(&self) -> Vec<Proof> {
         [Checksum::Crc64Nvme, Checksum::Crc32c, Checksum::Sha256, Checksum::None]
             .map(|checksum| {
@@ -133,6 +154,18 @@ impl Store for S3Store {
 
     async fn head(&self, key: &str) -> Result<Option<ObjectInfo>, StoreError> {
         self.look(key).await.map_err(self.fault("look at", key))
+    }
+
+    /// The word of its writer and its time. A copy of the bucket has the same word, and another time or the mark of
+    /// a replica.
+    async fn print(&self, key: &str) -> Result<Option<String>, StoreError> {
+        let fault = self.fault("look at", key);
+        let Some(head) = self.head_output(key, false).await.map_err(fault)? else { return Ok(None) };
+        let nonce = head.metadata().into_iter().flatten();
+        let nonce = nonce.filter(|(name, _)| name.eq_ignore_ascii_case(NONCE)).map(|(_, value)| value).next();
+        let modified = head.last_modified().map(|time| (time.secs(), time.subsec_nanos()));
+        let is_replica = head.replication_status().is_some_and(|status| status.as_str() == "REPLICA");
+        Ok(nonce.map(|nonce| format!("object {nonce} {modified:?} {is_replica}")))
     }
 
     async fn get(&self, key: &str, limit: u64) -> Result<(Bytes, ObjectInfo), StoreError> {

@@ -86,7 +86,9 @@ impl S3Store {
 
     /// Settings of one request that moves `bytes`.
     pub(super) fn settings(&self, bytes: usize) -> Builder {
-        aws_sdk_s3::Config::builder().timeout_config(self.patience.timeouts(bytes))
+        let settings = aws_sdk_s3::Config::builder().timeout_config(self.patience.timeouts(bytes));
+        // That they are refused is what is wanted.
+        if self.wrong_sums { settings.retry_config(self.patience.retries(1)) } else { settings }
     }
 
     pub(super) fn encryption(&self) -> (Option<ServerSideEncryption>, Option<String>) {
