@@ -1,12 +1,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join_all;
 use thiserror::Error;
 
 use super::{BackupPlan, BackupReport, Missing, PlannedSource, SourceOutcome, SourceReport};
-use crate::catalog::Catalog;
+use crate::catalog::{BackupEntry, Catalog, CopyEntry, Filter};
 use crate::event::{Event, Events, told};
 use crate::model::{
     BackupId, BackupKind, Manifest, Protection, RecipientPrint, RepositoryName, RunId, ToolFacts, parent,
@@ -78,18 +78,15 @@ pub async fn execute(
     let begun = clock.now();
     events.emit(&Event::RunBegan { run: plan.run.clone(), verb: "backup" });
     let recipe = Recipe::new(policy.compression, &policy.encryption).map_err(BackupError::Recipe)?;
-    let known = match catalog {
-        Some(catalog) => catalog.repository_id().await.unwrap_or_default(),
-        None => None,
-    };
     check_clocks(&repositories, policy.transfer.stall, &*clock).await?;
-    let repositories = repositories
-        .for_writing(&policy.system, known.as_deref(), begun)
-        .await
-        .map_err(BackupError::Repositories)?;
+    let repositories =
+        repositories.for_writing(&policy.system, None, begun).await.map_err(BackupError::Repositories)?;
     for lost in repositories.lost() {
         events.emit(&Event::RepositoryLost { repository: lost.name.clone(), reason: lost.reason() });
     }
+    let catalog = catalog.map(|catalog| catalog.clone().of_repository(repositories.id()));
+    let catalog = catalog.as_ref();
+    tell_what_changed(&repositories, catalog, events, begun).await;
     let run = {
         let (run, extent) = (plan.run, plan.extent);
         Run { policy, repositories, recipe, run, clock, events, cancel, catalog, extent }
@@ -116,9 +113,51 @@ pub async fn execute(
         }
     }
     let outcome = BackupReport::judge(&sources);
-    let report = BackupReport { run: run.run.clone(), begun, ended: run.clock.now(), outcome, sources };
+    let lost = run.repositories.lost().to_vec();
+    let report = BackupReport { run: run.run.clone(), begun, ended: run.clock.now(), outcome, sources, lost };
     run.record(&report, catalog, &manifests).await;
     Ok(report)
+}
+
+/// Says which repositories were created, and which do not hold any more what they held; and has the catalog remember
+/// those that are there.
+async fn tell_what_changed(
+    repositories: &Repositories,
+    catalog: Option<&Catalog>,
+    events: &Events,
+    now: DateTime<Utc>,
+) {
+    let others = &repositories.remembered().others;
+    for repository in repositories.created() {
+        let also = if repositories.remembered().id.is_none() && !others.is_empty() {
+            format!("; this host also knows another repository of the system, in {}", others.join(", "))
+        } else {
+            String::new()
+        };
+        events.notice(format!(
+            "created repository {} in {}{also}",
+            repository.name,
+            repository.store.location()
+        ));
+    }
+    let Some(catalog) = catalog else { return };
+    if let Err(error) = catalog.record_marked(repositories, now).await {
+        events.warning(format!("the catalog does not know the repositories yet: {}", told(&error)));
+        return;
+    }
+    let Ok(entries) = catalog.backups(&Filter::default()).await else { return };
+    for repository in repositories.marked() {
+        let held = |entry: &&BackupEntry| entry.copy(&repository.name).is_some_and(CopyEntry::is_held);
+        let Some(newest) = entries.iter().find(held).map(BackupEntry::id) else { continue };
+        let key = layout::manifest(catalog.system_name(), newest);
+        let found = tokio::time::timeout(SMALL_CALL, repository.store.head(&key)).await;
+        if matches!(found, Ok(Ok(None))) {
+            events.warning(format!(
+                "repository {} does not hold {newest} any more: was an older state of it restored, or was it emptied? `drctl list` shows what is missing, `drctl copies sync` completes it",
+                repository.name
+            ));
+        }
+    }
 }
 
 /// A manifest and where it stands.

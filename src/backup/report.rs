@@ -2,6 +2,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::model::{BackupId, BackupKind, DamagedPage, Outcome, RepositoryName, RunId, SourceName};
+use crate::repository::Lost;
 use crate::source::NotHeld;
 
 /// How a run ended.
@@ -12,6 +13,9 @@ pub struct BackupReport {
     pub ended: DateTime<Utc>,
     pub outcome: Outcome,
     pub sources: Vec<SourceReport>,
+    /// Repositories that could not be used from the beginning.
+    #[serde(skip)]
+    pub lost: Vec<Lost>,
 }
 
 #[derive(Clone, Debug, Serialize)]

@@ -17,10 +17,13 @@ static MIGRATIONS: Migrator = sqlx::migrate!("src/catalog/migrations");
 const BUSY: Duration = Duration::from_secs(15);
 const CONNECT: Duration = Duration::from_secs(20);
 
-/// What is known of one system. Systems share a database without seeing each other.
+/// What is known of one system's repositories. Systems share a database without seeing each other, and so do two
+/// repositories that have one system's name.
 #[derive(Clone, Debug)]
 pub struct Catalog {
     pub(super) pool: AnyPool,
+    pub(super) name: SystemName,
+    /// What rows are found by: the system's name, and the repository's id once that is known.
     pub(super) system: String,
     location: String,
 }
@@ -30,7 +33,7 @@ impl Catalog {
     pub async fn open(location: &Location, system: &SystemName) -> Result<Self, CatalogError> {
         sqlx::any::install_default_drivers();
         let shown = location.to_string();
-        let is_sqlite = matches!(location, Location::Sqlite(_));
+        let is_sqlite = !matches!(location, Location::Postgres(_));
         if let Location::Sqlite(path) = location {
             create_private(path)
                 .map_err(|source| CatalogError::Create { location: shown.clone(), source })?;
@@ -45,6 +48,9 @@ impl Catalog {
         let url = location.url()?;
         // Once outside the pool, which would try again what fails for good until its time is over.
         let first = async {
+            if matches!(location, Location::Memory) {
+                return Ok(());
+            }
             let mut connection = AnyConnection::connect(url.as_str()).await?;
             prepare(&mut connection, is_sqlite).await?;
             connection.close().await
@@ -53,16 +59,30 @@ impl Catalog {
             Ok(opened) => opened.map_err(failed)?,
             Err(_) => return Err(failed(sqlx::Error::PoolTimedOut)),
         }
-        let pool = AnyPoolOptions::new()
-            .max_connections(2)
+        let pool = match location {
+            // A second connection would be to another database, and one that is closed takes it along.
+            Location::Memory => {
+                AnyPoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None)
+            }
+            _ => AnyPoolOptions::new().max_connections(2),
+        };
+        let pool = pool
             .acquire_timeout(CONNECT)
             .after_connect(move |connection, _| Box::pin(prepare(connection, is_sqlite)))
             .connect(url.as_str())
             .await
             .map_err(failed)?;
-        let catalog = Self { pool, system: system.to_string(), location: shown };
+        let catalog = Self { pool, name: system.clone(), system: system.to_string(), location: shown };
         catalog.migrate().await?;
         Ok(catalog)
+    }
+
+    /// What is known of the repository with this id, as the system's.
+    pub fn of_repository(mut self, id: Option<&str>) -> Self {
+        if let Some(id) = id {
+            self.system = format!("{}@{id}", self.name);
+        }
+        self
     }
 
     /// Puts a damaged SQLite file aside, so that the next [`Catalog::open`] begins anew. Gives back where
@@ -97,6 +117,10 @@ impl Catalog {
     /// Where it is, for people.
     pub fn location(&self) -> &str {
         &self.location
+    }
+
+    pub fn system_name(&self) -> &SystemName {
+        &self.name
     }
 
     /// Waits until what was written is in the file.
@@ -193,5 +217,38 @@ fn create_private(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
         Err(_) => Ok(()),
         Ok(_) => give_to_folder_owner(path),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::Row as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_catalog_of_before_keeps_what_it_knows_of_its_repository_and_drops_the_rest() {
+        let mut old = sqlx::SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        old.execute(include_str!("migrations/0001_begin.sql")).await.unwrap();
+        old.execute(
+            "INSERT INTO repositories VALUES ('shop', 'primary', '/p', 'id1', '2026', NULL);
+             INSERT INTO repositories VALUES ('shop', 'west', '/w', 'id1', '2026', NULL);
+             INSERT INTO copies VALUES ('shop', 'b1', 'primary', 'stored', NULL, NULL, NULL);
+             INSERT INTO copies VALUES ('other', 'b2', 'primary', 'stored', NULL, NULL, NULL);",
+        )
+        .await
+        .unwrap();
+        old.execute(include_str!("migrations/0002_by_repository.sql")).await.unwrap();
+        let rows =
+            old.fetch_all("SELECT system, name, marked FROM repositories ORDER BY name").await.unwrap();
+        let rows: Vec<(String, String, Option<String>)> =
+            rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect();
+        let row = |name: &str, marked: Option<&str>| {
+            ("shop@id1".to_owned(), name.to_owned(), marked.map(str::to_owned))
+        };
+        // An empty copy was seen, too: only one that held something is known to have been one.
+        assert_eq!(rows, [row("primary", Some("2026")), row("west", None)]);
+        let copies = old.fetch_all("SELECT system FROM copies").await.unwrap();
+        assert_eq!(copies.iter().map(|row| row.get(0)).collect::<Vec<String>>(), ["shop@id1"]);
     }
 }

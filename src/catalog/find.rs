@@ -7,7 +7,7 @@ use sqlx::any::AnyRow;
 use super::record::time;
 use super::{Catalog, CatalogError};
 use crate::model::{BackupId, CopyCheck, Manifest, RepositoryName, RunId, SourceName, State};
-use crate::repository::journal;
+use crate::repository::{Remembered, Repositories, journal};
 
 /// A backup, and where it is.
 #[derive(Clone, Debug, PartialEq)]
@@ -169,6 +169,49 @@ impl Catalog {
     pub async fn repository_id(&self) -> Result<Option<String>, CatalogError> {
         let known = self.repositories().await?.into_iter().filter(|entry| entry.repository_id.is_some());
         Ok(known.max_by_key(|entry| entry.seen).and_then(|entry| entry.repository_id))
+    }
+
+    /// What is known of the system's repositories in these places, and the catalog of just them.
+    ///
+    /// The first place of which something is known decides: one that another repository of the system's name took
+    /// is still the place of the one that is known.
+    pub async fn remember(self, repositories: &Repositories) -> Result<(Self, Remembered), CatalogError> {
+        let rows = sqlx::query(
+            "SELECT name, location, repository_id, seen, marked FROM repositories
+             WHERE system LIKE $1 AND repository_id IS NOT NULL",
+        )
+        .bind(format!("{}@%", self.name))
+        .fetch_all(&self.pool)
+        .await
+        .map_err(self.failed("list repositories"))?;
+        let mut known = Vec::new();
+        for row in &rows {
+            let seen = self.optional_time(row, "marked")?.max(self.optional_time(row, "seen")?);
+            let (id, location) =
+                (self.column::<String>(row, "repository_id")?, self.column::<String>(row, "location")?);
+            let is_marked = self.optional_time(row, "marked")?;
+            known.push((self.parsed::<RepositoryName>(row, "name")?, location, id, seen, is_marked));
+        }
+        let id = repositories.iter().find_map(|repository| {
+            let location = repository.store.location();
+            let there = known.iter().filter(|(_, known, ..)| *known == location);
+            there.max_by_key(|(.., seen, _)| *seen).map(|(_, _, id, ..)| id.clone())
+        });
+        let is_ours = |known: &str| id.as_deref() == Some(known);
+        let remembered = Remembered {
+            marked: known
+                .iter()
+                .filter(|(_, _, id, ..)| is_ours(id))
+                .filter_map(|(name, .., marked)| Some((name.clone(), (*marked)?)))
+                .collect(),
+            others: known
+                .iter()
+                .filter(|(_, location, id, ..)| !is_ours(id) && !location.is_empty())
+                .map(|(_, location, ..)| location.clone())
+                .collect(),
+            id: id.clone(),
+        };
+        Ok((self.of_repository(id.as_deref()), remembered))
     }
 
     /// Runs that began at `since` or later, newest first.

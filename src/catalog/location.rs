@@ -10,6 +10,8 @@ use crate::platform::{ExposeSecret as _, SecretString};
 #[derive(Clone)]
 pub enum Location {
     Sqlite(PathBuf),
+    /// For one command, where no other can be used.
+    Memory,
     /// May hold a password: neither shown nor logged.
     Postgres(Url),
 }
@@ -42,6 +44,7 @@ impl Location {
     pub(super) fn url(&self) -> Result<Url, CatalogError> {
         match self {
             Self::Postgres(url) => Ok(url.clone()),
+            Self::Memory => "sqlite::memory:".parse().map_err(|_| CatalogError::Location),
             Self::Sqlite(path) => {
                 let path = std::path::absolute(path)
                     .map_err(|source| CatalogError::Create { location: self.to_string(), source })?;
@@ -56,6 +59,7 @@ impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sqlite(path) => write!(f, "`{}`", path.display()),
+            Self::Memory => f.write_str("memory"),
             Self::Postgres(url) => {
                 let host = url.host_str().unwrap_or("localhost");
                 write!(f, "`postgres://{host}{}`", url.path())

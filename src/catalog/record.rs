@@ -2,7 +2,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::{Catalog, CatalogError};
 use crate::model::{BackupId, CopyCheck, Manifest, RepositoryName, State};
-use crate::repository::journal;
+use crate::repository::{Repositories, journal};
 
 /// As it is stored: sorts as text.
 pub(super) fn time(time: DateTime<Utc>) -> String {
@@ -182,7 +182,8 @@ impl Catalog {
             "INSERT INTO repositories (system, name, location, repository_id, seen, problem)
              VALUES ($1, $2, $3, $4, $5, NULL)
              ON CONFLICT (system, name) DO UPDATE SET location = excluded.location,
-                 repository_id = excluded.repository_id, seen = excluded.seen, problem = NULL",
+                 repository_id = COALESCE(excluded.repository_id, repositories.repository_id),
+                 seen = excluded.seen, problem = NULL",
         )
         .bind(&self.system)
         .bind(repository.as_str())
@@ -192,6 +193,31 @@ impl Catalog {
         .execute(&self.pool)
         .await
         .map_err(self.failed("record a repository"))?;
+        Ok(())
+    }
+
+    /// Repositories whose marker stands: none of them is begun anew where it is missing later.
+    pub async fn record_marked(
+        &self,
+        repositories: &Repositories,
+        at: DateTime<Utc>,
+    ) -> Result<(), CatalogError> {
+        for repository in repositories.marked() {
+            sqlx::query(
+                "INSERT INTO repositories (system, name, location, repository_id, marked)
+                 VALUES ($1, $2, $3, $4, $5)
+                 ON CONFLICT (system, name) DO UPDATE SET location = excluded.location,
+                     repository_id = excluded.repository_id, marked = excluded.marked",
+            )
+            .bind(&self.system)
+            .bind(repository.name.as_str())
+            .bind(repository.store.location())
+            .bind(repositories.id())
+            .bind(time(at))
+            .execute(&self.pool)
+            .await
+            .map_err(self.failed("record a repository"))?;
+        }
         Ok(())
     }
 

@@ -88,7 +88,7 @@ pub async fn refresh(
                 if depth == Depth::Whole {
                     catalog.clear_repository(&repository.name).await?;
                 }
-                enter(catalog, system, repositories.id(), &repository, listing.backups, now, &mut refreshed)
+                enter(catalog, system, repositories, &repository, listing.backups, now, &mut refreshed)
                     .await?;
                 for run in listing.runs {
                     runs.entry(run).or_insert_with(|| repository.clone());
@@ -103,6 +103,7 @@ pub async fn refresh(
     for lost in &refreshed.lost {
         catalog.record_problem(&lost.name, &lost.reason()).await?;
     }
+    catalog.record_marked(repositories, now).await?;
     read_journal(catalog, system, runs, &mut refreshed).await?;
     apply_checks(catalog, &refreshed).await?;
     Ok(refreshed)
@@ -126,13 +127,13 @@ async fn list(repository: &Repository, system: &SystemName) -> Result<Listing, S
 async fn enter(
     catalog: &Catalog,
     system: &SystemName,
-    repository_id: Option<&str>,
+    repositories: &Repositories,
     repository: &Repository,
     listed: BTreeSet<BackupId>,
     now: DateTime<Utc>,
     refreshed: &mut Refreshed,
 ) -> Result<(), CatalogError> {
-    let name = &repository.name;
+    let (name, repository_id) = (&repository.name, repositories.id());
     let (known, gone) = catalog.held_by(name).await?;
     let mut reads = stream::iter(listed.difference(&known).cloned())
         .map(async |backup| {
@@ -188,7 +189,10 @@ async fn enter(
     match unread {
         Some(error) => refreshed.lost.push(Lost::new(repository, error)),
         None => {
-            catalog.record_seen(name, &repository.store.location(), repository_id, now).await?;
+            // A store without a marker is nobody's yet.
+            let marked = repositories.marked().any(|marked| marked.name == *name);
+            let id = repository_id.filter(|_| marked);
+            catalog.record_seen(name, &repository.store.location(), id, now).await?;
             refreshed.seen.push(name.clone());
         }
     }

@@ -1,6 +1,7 @@
 use super::Context;
 use super::error::CommandError;
 use super::exit::Exit;
+use super::known::hint_lost;
 use super::output::{count, duration, size, style};
 use crate::backup::{self, BackupError, BackupPlan, BackupReport, SourceOutcome};
 use crate::model::{BackupKind, Outcome, SourceName};
@@ -41,8 +42,7 @@ pub(super) async fn run(args: BackupArgs, context: &Context) -> Result<Exit, Com
     let plan = backup::plan(&policy, &args.sources, kind, context.clock.now(), crate::platform::seed())
         .map_err(|error| CommandError::usage(error).hint("`drctl policy show` lists the sources."))?;
     let plan = BackupPlan { extent, ..plan };
-    let catalog = context.catalog_if_possible(&policy).await;
-    let repositories = context.repositories(&policy).await;
+    let (catalog, repositories) = context.recall(&policy).await;
     let events = context.output.events();
     let report = backup::execute(
         plan,
@@ -54,7 +54,7 @@ pub(super) async fn run(args: BackupArgs, context: &Context) -> Result<Exit, Com
         &context.cancel,
     )
     .await
-    .map_err(refused)?;
+    .map_err(|error| refused(error, context))?;
     if let Some(catalog) = catalog {
         catalog.close().await;
     }
@@ -64,7 +64,12 @@ pub(super) async fn run(args: BackupArgs, context: &Context) -> Result<Exit, Com
     Ok(exit(&report))
 }
 
-fn refused(error: BackupError) -> CommandError {
+fn refused(error: BackupError, context: &Context) -> CommandError {
+    if let BackupError::Repositories(MarkerError::NoneReachable(lost) | MarkerError::PrimaryNeeded(lost)) =
+        &error
+    {
+        lost.iter().for_each(|lost| hint_lost(context, lost));
+    }
     let hint = match &error {
         BackupError::Clock { .. } => {
             "Set the clock (run an NTP client), then try again. Nothing was written.".to_owned()
@@ -111,6 +116,7 @@ fn reasons(report: &BackupReport) -> Vec<String> {
 
 fn show(report: &BackupReport, context: &Context) {
     let output = &context.output;
+    report.lost.iter().for_each(|lost| hint_lost(context, lost));
     if output.is_json() {
         return output.document("backup", report);
     }

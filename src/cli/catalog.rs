@@ -1,11 +1,13 @@
 use serde::Serialize;
 
 use super::Context;
+use super::context::catalog_location;
 use super::error::CommandError;
 use super::exit::Exit;
 use super::known::warn;
 use super::output::{count, style};
 use crate::catalog::{Catalog, CatalogError, Depth, Filter, refresh};
+use crate::repository::Remembered;
 
 /// Look after the catalog: the database of what the repositories hold
 #[derive(Debug, clap::Args)]
@@ -40,7 +42,7 @@ struct RebuildDocument {
 
 async fn rebuild(context: &Context) -> Result<Exit, CommandError> {
     let policy = context.policy()?;
-    let location = context.catalog_location(&policy).await?;
+    let location = catalog_location(&policy).await?;
     let now = context.clock.now();
     let catalog = match Catalog::open(&location, &policy.system).await {
         Err(CatalogError::Damaged { .. }) => {
@@ -52,7 +54,12 @@ async fn rebuild(context: &Context) -> Result<Exit, CommandError> {
         opened => opened,
     };
     let catalog = catalog?;
-    let repositories = context.repositories(&policy).await.for_reading(&policy.system, None).await;
+    let repositories = context.repositories(&policy).await;
+    // Which of them there were is not forgotten; that one was another is.
+    let (catalog, remembered) = catalog.remember(&repositories).await?;
+    let repositories = repositories.remembering(Remembered { id: None, ..remembered });
+    let repositories = repositories.for_reading(&policy.system, None).await;
+    let catalog = catalog.of_repository(repositories.id());
     let rebuilt = refresh(&catalog, &policy.system, &repositories, Depth::Whole, now).await?;
     let backups = catalog.backups(&Filter::default()).await?;
     warn(context, &rebuilt);

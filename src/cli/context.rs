@@ -108,20 +108,20 @@ impl Context {
 
     /// The catalog the policy names, or the one in the state directory.
     pub async fn catalog(&self, policy: &Policy) -> Result<Catalog, CommandError> {
-        let location = self.catalog_location(policy).await?;
-        Ok(Catalog::open(&location, &policy.system).await?)
+        open_catalog(policy).await
     }
 
-    /// Where the policy's catalog is.
-    pub async fn catalog_location(&self, policy: &Policy) -> Result<Location, CommandError> {
-        let password = match &policy.catalog_password {
-            Some(reference) => Some(reference.resolve().await.map_err(|error| {
-                CommandError::failed(error).context("failed to read the catalog's password")
-            })?),
-            None => None,
-        };
-        Location::of(policy.catalog.as_deref(), password.as_ref(), &state_directory())
-            .map_err(CommandError::usage)
+    /// The catalog of the policy's repositories, or a warning, and the repositories with what it knows of them.
+    pub async fn recall(&self, policy: &Policy) -> (Option<Catalog>, Repositories) {
+        let repositories = self.repositories(policy).await;
+        let Some(catalog) = self.catalog_if_possible(policy).await else { return (None, repositories) };
+        match catalog.remember(&repositories).await {
+            Ok((catalog, remembered)) => (Some(catalog), repositories.remembering(remembered)),
+            Err(error) => {
+                self.output.warn(format!("going on without the catalog: {}", CommandError::from(error)));
+                (None, repositories)
+            }
+        }
     }
 
     /// The catalog, or a warning: for verbs that do their work without one.
@@ -142,12 +142,31 @@ pub(super) fn no_identity(error: IdentityError) -> CommandError {
     hint.into_iter().fold(CommandError::usage(error), CommandError::hint)
 }
 
+/// The catalog the policy names, or the one in the state directory.
+pub(super) async fn open_catalog(policy: &Policy) -> Result<Catalog, CommandError> {
+    Ok(Catalog::open(&catalog_location(policy).await?, &policy.system).await?)
+}
+
+/// Where the policy's catalog is.
+pub(super) async fn catalog_location(policy: &Policy) -> Result<Location, CommandError> {
+    let password =
+        match &policy.catalog_password {
+            Some(reference) => Some(reference.resolve().await.map_err(|error| {
+                CommandError::failed(error).context("failed to read the catalog's password")
+            })?),
+            None => None,
+        };
+    Location::of(policy.catalog.as_deref(), password.as_ref(), &state_directory())
+        .map_err(CommandError::usage)
+}
+
 /// The one place that knows which store stands behind a policy's words.
 async fn open_store(
     config: &RepositoryConfig,
     patience: Patience,
 ) -> Result<Arc<dyn Store>, Box<dyn std::error::Error + Send + Sync>> {
     Ok(match &config.place {
+        Place::Directory(root) if config.mount => Arc::new(DirectoryStore::open_mounted(root)),
         Place::Directory(root) => Arc::new(DirectoryStore::open(root)),
         Place::S3(place) => Arc::new(S3Store::open_with(place, patience).await?),
     })

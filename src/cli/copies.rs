@@ -3,9 +3,9 @@ use serde::Serialize;
 use super::Context;
 use super::error::CommandError;
 use super::exit::Exit;
-use super::known::{warn, warn_lost};
+use super::known::{brought_up, not_opened, recall, say_created, warn, warn_lost};
 use super::output::{count, size, style};
-use crate::catalog::{Depth, Filter, Refreshed, refresh};
+use crate::catalog::{Filter, Refreshed};
 use crate::event::told;
 use crate::model::{BackupId, RepositoryName, RunId, SourceName};
 use crate::platform::{host_name, seed};
@@ -37,13 +37,12 @@ pub(super) async fn run(args: CopiesArgs, context: &Context) -> Result<Exit, Com
 
 async fn sync(context: &Context) -> Result<Exit, CommandError> {
     let policy = context.policy()?;
-    let catalog = context.catalog(&policy).await?;
-    let id = catalog.repository_id().await?;
     let now = context.clock.now();
-    let repositories = context.repositories(&policy).await;
-    let repositories = repositories.for_writing(&policy.system, id.as_deref(), now).await;
-    let repositories = repositories.map_err(CommandError::failed)?;
-    let refreshed = refresh(&catalog, &policy.system, &repositories, Depth::New, now).await?;
+    let (catalog, repositories) = recall(context, &policy, context.repositories(&policy).await).await;
+    let repositories = repositories.for_writing(&policy.system, None, now).await;
+    let repositories = repositories.map_err(|error| not_opened(context, error))?;
+    say_created(context, &repositories);
+    let (catalog, refreshed) = brought_up(context, &policy, catalog, &repositories).await?;
     warn(context, &refreshed);
     let entries = catalog.backups(&Filter::default()).await?;
     let plan = plan(&entries, &names(&repositories));

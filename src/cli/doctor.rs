@@ -38,7 +38,7 @@ struct Document<'a> {
 
 pub(super) async fn run(args: DoctorArgs, context: &Context) -> Result<Exit, CommandError> {
     let policy = context.policy()?;
-    let repositories = context.repositories(&policy).await;
+    let (_catalog, repositories) = context.recall(&policy).await;
     let state = state_directory();
     let findings = tokio::select! {
         findings = doctor::examine(&policy, &repositories, &state, &*context.clock, args.role.into()) => findings,

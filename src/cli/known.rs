@@ -25,8 +25,6 @@ pub(super) struct Known {
     pub(super) repositories: Repositories,
     /// `None` with `--offline`.
     pub(super) refreshed: Option<Refreshed>,
-    /// Where the catalog is that stands in for one that cannot be opened; gone with the command.
-    _stand_in: Option<tempfile::TempDir>,
 }
 
 impl Known {
@@ -34,19 +32,17 @@ impl Known {
     /// is said on stderr.
     pub(super) async fn open(context: &Context, offline: bool) -> Result<Self, CommandError> {
         let policy = context.policy()?;
+        let opened = context.repositories(&policy).await;
         if offline {
-            let catalog = context.catalog(&policy).await?;
+            let (catalog, _) = context.catalog(&policy).await?.remember(&opened).await?;
             let repositories = Repositories::default();
-            return Ok(Self { policy, catalog, repositories, refreshed: None, _stand_in: None });
+            return Ok(Self { policy, catalog, repositories, refreshed: None });
         }
-        let (catalog, stand_in) = open_or_stand_in(context, &policy).await?;
-        let id = catalog.repository_id().await?;
-        let repositories = context.repositories(&policy).await;
-        let repositories = repositories.for_reading(&policy.system, id.as_deref()).await;
-        let now = context.clock.now();
-        let refreshed = refresh(&catalog, &policy.system, &repositories, Depth::New, now).await?;
+        let (catalog, opened) = recall(context, &policy, opened).await;
+        let repositories = opened.for_reading(&policy.system, None).await;
+        let (catalog, refreshed) = brought_up(context, &policy, catalog, &repositories).await?;
         warn(context, &refreshed);
-        Ok(Self { policy, catalog, repositories, refreshed: Some(refreshed), _stand_in: stand_in })
+        Ok(Self { policy, catalog, repositories, refreshed: Some(refreshed) })
     }
 
     /// Newest first.
@@ -81,24 +77,53 @@ impl Known {
     }
 }
 
-/// A catalog that cannot be opened must not hide what the repositories hold, on the day it is needed most:
-/// an empty one is filled from them for this command.
-async fn open_or_stand_in(
+/// The policy's catalog, and the repositories with what it knows of them. One that cannot be used is said to be so.
+pub(super) async fn recall(
     context: &Context,
     policy: &Policy,
-) -> Result<(Catalog, Option<tempfile::TempDir>), CommandError> {
-    let refused = match context.catalog(policy).await {
-        Ok(catalog) => return Ok((catalog, None)),
-        Err(refused) => refused,
+    repositories: Repositories,
+) -> (Option<Catalog>, Repositories) {
+    let opened = match context.catalog(policy).await {
+        Ok(catalog) => catalog.remember(&repositories).await.map_err(CommandError::from),
+        Err(refused) => Err(refused),
     };
-    let Ok(folder) = tempfile::tempdir() else { return Err(refused) };
-    let location = Location::Sqlite(folder.path().join("catalog.db"));
-    let Ok(catalog) = Catalog::open(&location, &policy.system).await else { return Err(refused) };
+    match opened {
+        Ok((catalog, remembered)) => (Some(catalog), repositories.remembering(remembered)),
+        Err(refused) => {
+            say_without(context, &refused);
+            (None, repositories)
+        }
+    }
+}
+
+/// The catalog, brought up to what the repositories hold. One that cannot be used, or fails on the way (its disk is
+/// full, another process does not let it go), must not hide what they hold, on the day it is needed most: an empty
+/// one in memory is filled from them for this command.
+pub(super) async fn brought_up(
+    context: &Context,
+    policy: &Policy,
+    catalog: Option<Catalog>,
+    repositories: &Repositories,
+) -> Result<(Catalog, Refreshed), CommandError> {
+    let now = context.clock.now();
+    if let Some(catalog) = catalog {
+        let catalog = catalog.of_repository(repositories.id());
+        match refresh(&catalog, &policy.system, repositories, Depth::New, now).await {
+            Ok(refreshed) => return Ok((catalog, refreshed)),
+            Err(error) => say_without(context, &error.into()),
+        }
+    }
+    let stand_in = Catalog::open(&Location::Memory, &policy.system).await?;
+    let stand_in = stand_in.of_repository(repositories.id());
+    let refreshed = refresh(&stand_in, &policy.system, repositories, Depth::New, now).await?;
+    Ok((stand_in, refreshed))
+}
+
+fn say_without(context: &Context, refused: &CommandError) {
     context.output.warn(format!("the catalog is made anew for this command only: {refused}"));
     for hint in &refused.hints {
         context.output.note(format!("hint: {hint}"));
     }
-    Ok((catalog, Some(folder)))
 }
 
 pub(super) fn warn(context: &Context, refreshed: &Refreshed) {
@@ -130,10 +155,49 @@ pub(super) fn warn(context: &Context, refreshed: &Refreshed) {
 pub(super) fn warn_lost(context: &Context, lost: &Lost) {
     let reason = lost.reason();
     context.output.warn(format!("repository `{}` could not be asked: {reason}", lost.name));
-    if let Some(MarkerError::OtherRepository { .. }) = lost.error.downcast_ref() {
-        context.output.note(
-            "hint: If it was begun anew on purpose, `drctl catalog rebuild` forgets the one that was there before.",
-        );
+    hint_lost(context, lost);
+}
+
+/// What to do about a repository that is not what it was.
+pub(super) fn hint_lost(context: &Context, lost: &Lost) {
+    let name = &lost.name;
+    match lost.error.downcast_ref() {
+        Some(MarkerError::Emptied { .. }) => {
+            context.output.note(format!(
+                "hint: Is its file system not mounted, is it another bucket or prefix, or was it emptied? `drctl repository create {name}` creates it anew where that is meant."
+            ));
+        }
+        Some(MarkerError::OtherRepository { .. }) => context.output.note(
+            "hint: Is another file system mounted there, or does the policy name another bucket? Where it was created anew on purpose, `drctl catalog rebuild` forgets the one that was there before.",
+        ),
+        Some(MarkerError::OtherSystem { .. }) => context.output.note(
+            "hint: Is another file system mounted there? Each system has a bucket, a prefix or a directory of its own.",
+        ),
+        Some(MarkerError::SamePlace { .. }) => context.output.note(format!(
+            "hint: What takes one takes both. Give `{name}` another place in the policy, or remove it."
+        )),
+        Some(MarkerError::Json { .. }) => context.output.note(format!(
+            "hint: Does a proxy or a maintenance page answer for `{name}`? Where the marker itself is damaged, the one of another repository shows what it should say."
+        )),
+        _ => {}
+    }
+}
+
+/// Why none can be written to, with what to do about each.
+pub(super) fn not_opened(context: &Context, error: MarkerError) -> CommandError {
+    if let MarkerError::NoneReachable(lost) | MarkerError::PrimaryNeeded(lost) = &error {
+        lost.iter().for_each(|lost| hint_lost(context, lost));
+    }
+    CommandError::failed(error)
+}
+
+pub(super) fn say_created(context: &Context, repositories: &Repositories) {
+    for repository in repositories.created() {
+        context.output.note(format!(
+            "created repository `{}` in {}",
+            repository.name,
+            repository.store.location()
+        ));
     }
 }
 

@@ -30,6 +30,7 @@ mod policy;
 mod progress;
 mod rds;
 mod recovery;
+mod repository;
 mod restore;
 mod show;
 mod status;

@@ -38,6 +38,8 @@ pub async fn examine(
     findings.extend(join_all(vaults).await.into_iter().flatten());
     let logs = policy.sources.iter().map(|source| log::examine(&policy.system, source, repositories));
     findings.extend(join_all(logs).await.into_iter().flatten());
+    // One with itself under another name is not tried twice.
+    let repositories = &repositories.clone().without_twins().await;
     findings.extend(
         join_all(
             policy.repositories.iter().map(|config| repository::examine(policy, config, repositories, clock)),

@@ -29,13 +29,24 @@ pub(super) async fn examine(
     };
     let mut findings = vec![];
     match Marker::read(&*repository.store).await {
+        Ok(None) if repositories.remembered().marked.contains_key(&config.name) => {
+            let location = repository.store.location();
+            findings.push(Finding::fault(
+                Area::Repository,
+                name,
+                format!("{location} was repository `{name}` before, and has no marker any more"),
+                format!("Is its file system not mounted, is it another bucket or prefix, or was it emptied? `drctl repository create {name}` creates it anew where that is meant."),
+            ));
+            // Nothing is written to what may be the disk below a mount point.
+            return findings;
+        }
         Ok(None) => {
             let text =
                 format!("{} is empty: the first backup makes it a repository", repository.store.location());
             findings.push(Finding::note(Area::Repository, name, text));
         }
         Ok(Some(marker)) => {
-            let known = repositories.id();
+            let known = repositories.id().or(repositories.remembered().id.as_deref());
             let judged = marker
                 .check(&*repository.store, &policy.system, known)
                 .and_then(|()| marker.check_writable(&*repository.store));

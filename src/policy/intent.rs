@@ -67,6 +67,8 @@ pub struct RepositoryConfig {
     /// `primary`, or the name of the copy.
     pub name: RepositoryName,
     pub place: Place,
+    /// Of a directory: it must be a mount point, and is not there where nothing is mounted.
+    pub mount: bool,
 }
 
 #[derive(Clone, Debug)]

@@ -1,3 +1,5 @@
+use std::collections::{BTreeMap, BTreeSet};
+
 use bytes::Bytes;
 use chrono::{DateTime, Days, Months, Utc};
 use futures_util::future::join_all;
@@ -6,8 +8,10 @@ use thiserror::Error;
 
 use super::{FormatError, FormatVersion, Lost, PutOptions, Repositories, Store, StoreError, StoreErrorKind};
 use super::{PhaseSeconds, layout, list_all};
-use crate::model::{CopyCheck, LogCheck, Outcome, RunId, Sha256Hex, SystemName};
+use crate::model::{CopyCheck, LogCheck, Outcome, RepositoryName, RunId, Sha256Hex, SystemName};
 
+/// Each record names every repository; of versions that did not, a check may name one.
+const LOOKED_BACK: usize = 8;
 /// A record larger than this is not one.
 pub const RECORD_LIMIT: u64 = 16 * 1024 * 1024;
 
@@ -75,6 +79,9 @@ pub struct Detail {
     /// What a restore made otherwise than it was recorded, since somebody said so: `class=db.r6g.large`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changed: Vec<String>,
+    /// Every repository that the system is known to have, whether it was reached or not.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub repositories: BTreeSet<RepositoryName>,
     /// Seconds of each phase, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub phases: Vec<(String, f64)>,
@@ -108,10 +115,15 @@ pub async fn append(
 ) -> Result<Vec<Lost>, JournalError> {
     record.format = FormatVersion::CURRENT.to_string();
     record.previous = None;
+    record.detail.repositories.extend(repositories.marked().map(|repository| repository.name.clone()));
+    record.detail.repositories.extend(repositories.remembered().marked.keys().cloned());
     for repository in repositories.writable() {
         // The first that answers decides: the bytes must be the same everywhere.
-        if let Ok(previous) = newest_digest(&*repository.store, system, &record.run).await {
-            record.previous = previous;
+        if let Ok(previous) = newest(&*repository.store, system, &record.run).await {
+            if let Some((digest, named)) = previous {
+                record.previous = Some(digest);
+                record.detail.repositories.extend(named);
+            }
             break;
         }
     }
@@ -188,11 +200,11 @@ fn parse(bytes: &[u8], run: &RunId) -> Result<Record, JournalError> {
 
 /// Looks back a month at a time, so that a long journal costs no long listing; two months without a run
 /// and the whole is listed.
-async fn newest_digest(
+async fn newest(
     store: &dyn Store,
     system: &SystemName,
     run: &RunId,
-) -> Result<Option<Sha256Hex>, JournalError> {
+) -> Result<Option<(Sha256Hex, BTreeSet<RepositoryName>)>, JournalError> {
     let before = run.begun().checked_sub_months(Months::new(1)).unwrap_or(run.begun() - Days::new(31));
     let mut newest = None;
     for prefix in [
@@ -210,8 +222,25 @@ async fn newest_digest(
     let (bytes, _) = store
         .get(&layout::journal_record(system, &newest), RECORD_LIMIT)
         .await
-        .map_err(|source| JournalError::Read { run: newest, source })?;
-    Ok(Some(Sha256Hex::of(&bytes)))
+        .map_err(|source| JournalError::Read { run: newest.clone(), source })?;
+    let named = parse(&bytes, &newest).map(|record| record.detail.repositories).unwrap_or_default();
+    Ok(Some((Sha256Hex::of(&bytes), named)))
+}
+
+/// Repositories that the newest records name, and when they did.
+pub async fn repositories(
+    store: &dyn Store,
+    system: &SystemName,
+) -> Result<BTreeMap<RepositoryName, DateTime<Utc>>, JournalError> {
+    let mut named = BTreeMap::new();
+    for run in runs(store, system).await?.iter().rev().take(LOOKED_BACK) {
+        let Ok((record, _)) = read(store, system, run).await else { continue };
+        let checked = record.detail.checks.iter().map(|check| &check.repository);
+        for name in record.detail.repositories.iter().chain(checked) {
+            named.entry(name.clone()).or_insert(record.ended);
+        }
+    }
+    Ok(named)
 }
 
 #[cfg(test)]

@@ -59,9 +59,24 @@ pub fn every_probe() -> &'static str {
     ".drctl-probe/*"
 }
 
-/// A folder for trying what a store can do; not part of any system, and never left behind on purpose.
+/// A folder for trying what a store can do; not part of any system.
 pub fn probe(seed: u32) -> String {
     format!(".drctl-probe/{seed:08x}/")
+}
+
+/// The same for a role that may not delete: what it leaves there is used again.
+pub fn kept_probe() -> &'static str {
+    ".drctl-probe/kept/"
+}
+
+/// Everything that was tried.
+pub fn probes() -> &'static str {
+    ".drctl-probe/"
+}
+
+/// Written to one store to see whether it appears in another.
+pub fn same_place_probe() -> &'static str {
+    ".drctl-probe/same-place"
 }
 
 pub fn lease(system: &SystemName, name: &str) -> String {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::{FormatError, FormatVersion, Lost, PutOptions, Store, StoreError, StoreErrorKind, layout};
-use crate::model::SystemName;
+use crate::model::{RepositoryName, SystemName};
 
 const MARKER_LIMIT: u64 = 64 * 1024;
 
@@ -16,6 +16,9 @@ pub struct Marker {
     pub repository_id: String,
     pub system: SystemName,
     pub created: DateTime<Utc>,
+    /// 32 hexadecimal digits of this store alone. A store that has another's is the same place, or a copy of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store_id: Option<String>,
 }
 
 #[derive(Debug, Error)]
@@ -26,7 +29,7 @@ pub enum MarkerError {
     Write(#[source] StoreError),
     #[error("failed to write the instructions for restoring by hand")]
     ByHand(#[source] StoreError),
-    #[error("failed to understand the marker of {location}")]
+    #[error("`{}` in {location} is no marker of a repository", layout::MARKER)]
     Json { location: String, source: serde_json::Error },
     #[error("failed to accept the repository in {location}")]
     Format { location: String, source: FormatError },
@@ -37,31 +40,51 @@ pub enum MarkerError {
     #[error("failed to accept the repository in {location}: its id is `{found}`, not `{expected}`")]
     OtherRepository { location: String, found: String, expected: String },
     #[error(
+        "{location} has no `{}`, and was repository `{name}` {}", layout::MARKER,
+        match .seen { Some(seen) => format!("on {}", seen.format("%F %T UTC")), None => "before".to_owned() }
+    )]
+    Emptied { location: String, name: RepositoryName, seen: Option<DateTime<Utc>> },
+    #[error(
+        "{location} is the same place as repository `{other}`: what is written to one appears in the other"
+    )]
+    SamePlace { location: String, other: RepositoryName },
+    #[error(
         "failed to begin a repository: the primary must be reachable when its copies are used for the first \
          time{}",
         Lost::reasons(.0)
     )]
     PrimaryNeeded(Vec<Lost>),
-    #[error("failed to reach any repository{}", Lost::reasons(.0))]
+    #[error("no repository can be used{}", Lost::reasons(.0))]
     NoneReachable(Vec<Lost>),
 }
 
 impl MarkerError {
-    /// Whether the store could not be asked, as opposed to having answered what cannot be accepted.
+    /// Whether the store could not be asked or answered what is no marker at all (as a proxy's page is), as
+    /// opposed to a marker that cannot be accepted.
     pub fn is_store_fault(&self) -> bool {
-        matches!(self, Self::Read(_) | Self::Write(_) | Self::ByHand(_))
+        matches!(self, Self::Read(_) | Self::Write(_) | Self::ByHand(_) | Self::Json { .. })
     }
+}
+
+/// A word that nothing else has.
+fn unique() -> String {
+    format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..))
 }
 
 impl Marker {
     pub fn new(system: &SystemName, created: DateTime<Utc>) -> Self {
-        let half = || fastrand::u64(..);
         Self {
             format: FormatVersion::CURRENT.to_string(),
-            repository_id: format!("{:016x}{:016x}", half(), half()),
+            repository_id: unique(),
             system: system.clone(),
             created,
+            store_id: Some(unique()),
         }
+    }
+
+    /// The same repository in another store.
+    pub(super) fn in_another_store(&self) -> Self {
+        Self { store_id: Some(unique()), ..self.clone() }
     }
 
     /// `None` where the store has none: it was never used, or is not a repository.

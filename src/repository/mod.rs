@@ -22,7 +22,9 @@ mod phases;
 pub mod probe;
 mod proof;
 pub mod reader;
+mod remembered;
 mod s3;
+mod same_place;
 #[cfg(test)]
 pub(crate) mod sample;
 mod set;
@@ -32,10 +34,11 @@ mod target;
 mod writer;
 
 pub use copier::{Copier, CopyError, Kept};
-pub use directory::DirectoryStore;
+pub use directory::{DirectoryStore, is_mount_point};
 pub use manifest::{FormatError, FormatVersion, ManifestError};
 pub use marker::{Marker, MarkerError};
 pub use phases::{PhaseSeconds, Phases};
+pub use remembered::Remembered;
 pub use s3::S3Store;
 pub use set::{Lost, Repositories, Repository, write_options};
 pub use small::{SmallError, SmallReader, is_interrupted_read, is_interruption};

@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::examine::{Examined, examine};
 use super::{Run, RunError};
-use crate::catalog::{BackupEntry, CatalogError, CopyEntry};
+use crate::catalog::{BackupEntry, CopyEntry};
 use crate::event::{Event, Phase, told};
 use crate::model::{BackupId, CheckDepth, CopyCheck, Fault, Manifest, Outcome, RepositoryName, RunId};
 use crate::pipeline::Identities;
@@ -69,8 +69,6 @@ pub enum SyncError {
     Copy { from: RepositoryName, to: RepositoryName, source: CopyError },
     #[error("failed to commit the copy")]
     Commit(#[source] ManifestError),
-    #[error("failed to enter the copy")]
-    Catalog(#[source] CatalogError),
     #[error("failed to go on: the run was interrupted")]
     Interrupted,
 }
@@ -188,7 +186,14 @@ async fn sync(
         match copy_backup(run, copier, from, &item.manifest).await {
             Ok(copied) => {
                 let holders = [item.to.clone()];
-                run.catalog.record_backup(&item.manifest, &holders).await.map_err(SyncError::Catalog)?;
+                if let Err(error) = run.catalog.record_backup(&item.manifest, &holders).await {
+                    run.events.warning(format!(
+                        "the catalog does not know {} in {} yet: {}",
+                        item.manifest.id,
+                        item.to,
+                        told(&error)
+                    ));
+                }
                 return Ok(copied);
             }
             // Only what is the source's fault may be better elsewhere.

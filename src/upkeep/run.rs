@@ -3,8 +3,8 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use thiserror::Error;
 
-use crate::catalog::{Catalog, CatalogError};
-use crate::event::Events;
+use crate::catalog::Catalog;
+use crate::event::{Events, told};
 use crate::model::{Outcome, RunId, SystemName};
 use crate::platform::{CancellationToken, Clock};
 use crate::repository::journal::{self, Detail, JournalError, Record};
@@ -27,8 +27,6 @@ pub struct Run {
 pub enum RunError {
     #[error("failed to record what was found")]
     Journal(#[source] JournalError),
-    #[error("failed to record what was found")]
-    Catalog(#[source] CatalogError),
 }
 
 impl Run {
@@ -43,7 +41,9 @@ impl Run {
         let record = Record::new(&self.id, verb, (begun, self.clock.now()), &self.host, outcome, detail);
         let lost = journal::append(&self.repositories, &self.system, record.clone()).await;
         let lost = lost.map_err(RunError::Journal)?;
-        self.catalog.record_run(&record).await.map_err(RunError::Catalog)?;
+        if let Err(error) = self.catalog.record_run(&record).await {
+            self.events.warning(format!("the catalog does not know this run: {}", told(&error)));
+        }
         Ok(lost)
     }
 }

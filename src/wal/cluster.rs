@@ -4,11 +4,11 @@ use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::Archive;
+use super::{Archive, Memory};
 use crate::model::{SegmentSize, SystemIdentifier};
 use crate::platform::host_name;
 use crate::repository::{
-    FormatError, FormatVersion, MarkerError, PutOptions, Repositories, Repository, Store, StoreError,
+    FormatError, FormatVersion, Lost, MarkerError, PutOptions, Repositories, Repository, Store, StoreError,
     StoreErrorKind, layout,
 };
 
@@ -44,6 +44,8 @@ pub enum ClusterError {
     Marker(#[source] MarkerError),
     #[error("failed to begin to archive: {0}")]
     Lost(String),
+    #[error("failed to begin to archive: {}", .0.reason())]
+    Unusable(Lost),
 }
 
 async fn read(store: &dyn Store, key: &str) -> Result<Option<ClusterRecord>, ClusterError> {
@@ -108,6 +110,7 @@ pub async fn admit(
     archive: &Archive,
     segment_size: SegmentSize,
     now: DateTime<Utc>,
+    memory: &dyn Memory,
 ) -> Vec<(Repository, Result<(), ClusterError>)> {
     let known = join_all(
         repositories
@@ -118,7 +121,11 @@ pub async fn admit(
     if known.iter().all(|(_, known)| !matches!(known, Ok(false))) {
         return known.into_iter().map(|(repository, known)| (repository, known.map(drop))).collect();
     }
-    let begun = repositories.clone().for_writing(&archive.system, None, now).await;
+    let recalled = memory.recall(repositories.clone()).await;
+    let begun = recalled.for_writing(&archive.system, None, now).await;
+    if let Ok(begun) = &begun {
+        memory.keep(begun).await;
+    }
     let (begun, refused) = match begun {
         Ok(begun) => (begun, None),
         Err(error) => (repositories.clone(), Some(error)),
@@ -135,7 +142,7 @@ pub async fn admit(
                     let words = ClusterError::Lost(crate::event::told(error));
                     Err(std::mem::replace(error, words))
                 }
-                (None, Some(lost)) => Err(ClusterError::Lost(lost.reason())),
+                (None, Some(lost)) => Err(ClusterError::Unusable(lost.clone())),
                 (None, None) => {
                     record(&repository, archive, segment_size, begun.id().unwrap_or_default(), now, false)
                         .await
@@ -203,7 +210,7 @@ mod tests {
     }
 
     async fn admitted(set: &Repositories, cluster: u64) -> Vec<Result<(), ClusterError>> {
-        let outcomes = admit(set, &archive(cluster), SegmentSize::DEFAULT, noon()).await;
+        let outcomes = admit(set, &archive(cluster), SegmentSize::DEFAULT, noon(), &()).await;
         outcomes.into_iter().map(|(_, outcome)| outcome).collect()
     }
 
@@ -247,5 +254,36 @@ mod tests {
         let set = repositories(root.path(), &["primary", "missing", "east"]).await;
         let outcomes = admitted(&set, 1).await;
         assert!(outcomes[0].is_ok() && outcomes[1].is_err() && outcomes[2].is_ok(), "{outcomes:?}");
+    }
+
+    #[derive(Debug)]
+    struct Marked(&'static str);
+
+    #[async_trait::async_trait]
+    impl Memory for Marked {
+        async fn recall(&self, repositories: Repositories) -> Repositories {
+            let marked = [(self.0.parse().unwrap(), noon())].into();
+            repositories.remembering(crate::repository::Remembered { marked, ..Default::default() })
+        }
+
+        async fn keep(&self, _repositories: &Repositories) {}
+    }
+
+    #[tokio::test]
+    async fn what_is_not_mounted_gets_no_log() {
+        for (names, is_taken) in
+            [(vec!["primary"], vec![false]), (vec!["west", "primary"], vec![true, false])]
+        {
+            let root = tempfile::tempdir().unwrap();
+            let set = repositories(root.path(), &names).await;
+            if names.len() > 1 {
+                admitted(&repositories(root.path(), &names[..1]).await, 1).await;
+            }
+            let memory = Marked("primary");
+            let outcomes = admit(&set, &archive(1), SegmentSize::DEFAULT, noon(), &memory).await;
+            let taken: Vec<_> = outcomes.iter().map(|(_, outcome)| outcome.is_ok()).collect();
+            assert_eq!(taken, is_taken, "{outcomes:?}");
+            assert!(std::fs::read_dir(root.path().join("primary")).unwrap().next().is_none());
+        }
     }
 }

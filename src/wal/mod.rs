@@ -51,7 +51,7 @@ pub use file::{FileError, SealedFile, WalFile, Whose};
 pub use horizon::Horizon;
 pub use listing::{ListError, Moment, all_listed, holdings, modified, moment, tags};
 pub use needed::{Lacking, first_segment, lacking};
-pub use push::{Drained, Known, PushError, Pushed, Pusher};
+pub use push::{Drained, Known, Memory, PushError, Pushed, Pusher};
 pub use quiet::complete_by_server;
 pub use ready::{Backlog, Ready};
 pub use server::{ServerError, ServerFacts, SlotFacts, Waiting, server_facts};

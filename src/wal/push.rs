@@ -3,6 +3,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use futures_util::future::{join_all, try_join_all};
 use thiserror::Error;
@@ -15,7 +16,9 @@ use super::{Archive, Backlog, FileError, Horizon, SealedFile, Tags, WalFile, Who
 use crate::model::{Digest, RepositoryName, SourceName, SystemIdentifier, SystemName, WalName};
 use crate::pipeline::Recipe;
 use crate::platform::{CancellationToken, Clock};
-use crate::repository::{Lost, ObjectInfo, PutOptions, Repositories, Repository, StoreError, StoreErrorKind};
+use crate::repository::{
+    Lost, MarkerError, ObjectInfo, PutOptions, Repositories, Repository, StoreError, StoreErrorKind,
+};
 
 /// Plain bytes of a file that is sealed in memory.
 const IN_MEMORY: u64 = 32 << 20;
@@ -67,6 +70,17 @@ impl PushError {
         self.refusals().find_map(|refusal| match refusal {
             Refusal::Untold { key, .. } => Some(&**key),
             _ => None,
+        })
+    }
+
+    /// Repositories that are not begun, and why.
+    pub fn unusable(&self) -> impl Iterator<Item = &Lost> {
+        self.refusals().flat_map(|refusal| match refusal {
+            Refusal::Cluster(ClusterError::Unusable(lost)) => std::slice::from_ref(lost),
+            Refusal::Cluster(ClusterError::Marker(
+                MarkerError::NoneReachable(lost) | MarkerError::PrimaryNeeded(lost),
+            )) => lost.as_slice(),
+            _ => &[],
         })
     }
 
@@ -122,6 +136,28 @@ pub struct Pusher {
     pub horizon: Option<Arc<Horizon>>,
     /// Repositories that are known to take a cluster's log.
     pub known: Arc<Known>,
+    /// Asked where a repository seems to be used for the first time.
+    pub memory: Arc<dyn Memory>,
+}
+
+/// What is kept of the repositories from run to run.
+#[async_trait]
+pub trait Memory: Send + Sync + std::fmt::Debug {
+    /// The repositories with what is known of them.
+    async fn recall(&self, repositories: Repositories) -> Repositories;
+
+    /// Keeps that these are there.
+    async fn keep(&self, repositories: &Repositories);
+}
+
+/// Nothing is kept.
+#[async_trait]
+impl Memory for () {
+    async fn recall(&self, repositories: Repositories) -> Repositories {
+        repositories
+    }
+
+    async fn keep(&self, _repositories: &Repositories) {}
 }
 
 /// What this process has asked the repositories already.
@@ -271,6 +307,7 @@ impl Pusher {
             cancel: self.cancel.clone(),
             horizon: self.horizon.clone(),
             known: Arc::clone(&self.known),
+            memory: Arc::clone(&self.memory),
         })
     }
 
@@ -381,7 +418,8 @@ impl Pusher {
             // The markers need everyone who can be reached.
             let mut reachable = self.repositories.clone();
             ledger.lost.iter().for_each(|lost| reachable.lose(lost.clone()));
-            let admitted = cluster::admit(&reachable, archive, whose.segment_size, self.clock.now()).await;
+            let (size, now) = (whose.segment_size, self.clock.now());
+            let admitted = cluster::admit(&reachable, archive, size, now, &*self.memory).await;
             for (repository, outcome) in admitted {
                 if fresh.iter().any(|fresh| fresh.name == repository.name) {
                     let outcome = match outcome {

@@ -11,6 +11,7 @@ mod keys;
 mod list;
 mod output;
 mod policy;
+mod repositories;
 mod restore;
 mod sandbox;
 mod shop;

@@ -170,12 +170,13 @@ async fn record(
     };
     let run = RunId::new(times.0, seed());
     let record = Record::new(&run, "promote", times, &host_name(), outcome, detail);
-    let repositories = context.repositories(policy).await.for_reading(&policy.system, None).await;
+    let (catalog, repositories) = context.recall(policy).await;
+    let repositories = repositories.for_reading(&policy.system, None).await;
     match journal::append(&repositories, &policy.system, record.clone()).await {
         Ok(lost) => lost.iter().for_each(|lost| warn_lost(context, lost)),
         Err(error) => context.output.warn(told(&error)),
     }
-    if let Some(catalog) = context.catalog_if_possible(policy).await {
+    if let Some(catalog) = catalog {
         if let Err(error) = catalog.record_run(&record).await {
             context.output.warn(told(&error));
         }

@@ -132,17 +132,14 @@ pub(super) async fn run(
     super::check_from(args.from.as_ref(), &policy)?;
     let identities = Identities::read(&args.identity).map_err(no_identity)?;
     let mut request = request(&args, source, context, &policy).await?;
-    let catalog = context.catalog_if_possible(&policy).await;
-    let mut repository_id = None;
+    let (catalog, repositories) = context.recall(&policy).await;
     if let Some(catalog) = &catalog {
-        repository_id = catalog.repository_id().await.ok().flatten();
         let filter = Filter { source: Some(source.clone()), vanished: false };
         match catalog.backups(&filter).await {
             Ok(entries) => request.doubtful = super::doubtful(&entries),
             Err(error) => context.output.warn(format!("going on without the catalog: {}", told(&error))),
         }
     }
-    let repositories = context.repositories(&policy).await;
     let repositories = match &args.from {
         Some(name) => repositories.only(name),
         None => repositories,
@@ -153,7 +150,7 @@ pub(super) async fn run(
         system: policy.system.clone(),
         host: host_name(),
         clock: context.clock.clone(),
-        repositories: repositories.for_restoring(&policy.system, repository_id.as_deref()).await,
+        repositories: repositories.for_restoring(&policy.system, None).await,
         identities,
         events: context.output.events(),
         cancel: context.cancel.clone(),

@@ -31,13 +31,11 @@ pub(super) async fn run(
     let target = target(&args, source, &policy).await?;
     let request = request(&args, source, target.database.clone())?;
     super::check_from(args.from.as_ref(), &policy)?;
-    let catalog = context.catalog_if_possible(&policy).await;
+    let (catalog, repositories) = context.recall(&policy).await;
     let known = match &catalog {
         Some(catalog) => known(catalog, context, source).await,
-        None => (Known::default(), None),
+        None => Known::default(),
     };
-    let (known, repository_id) = known;
-    let repositories = context.repositories(&policy).await;
     let repositories = match &args.from {
         Some(name) => repositories.only(name),
         None => repositories,
@@ -48,7 +46,7 @@ pub(super) async fn run(
         system: policy.system.clone(),
         host: host_name(),
         clock: context.clock.clone(),
-        repositories: repositories.for_restoring(&policy.system, repository_id.as_deref()).await,
+        repositories: repositories.for_restoring(&policy.system, None).await,
         identities,
         target,
         tools: tools(source, &policy),
@@ -69,6 +67,7 @@ pub(super) async fn run(
         warn_lost(context, lost);
     }
     if let Some(catalog) = catalog {
+        let catalog = catalog.of_repository(run.repositories.id());
         if let Err(error) = catalog.record_run(&record).await {
             context.output.warn(crate::event::told(&error));
         }
@@ -175,16 +174,16 @@ pub(super) fn tools(source: &SourceName, policy: &Policy) -> Option<PathBuf> {
     postgres(source, policy)?.tools.clone()
 }
 
-/// What the catalog knows: copies that were found bad, how fast earlier restores were, the repository's id. It
-/// helps, and a restore goes on without it.
-async fn known(catalog: &Catalog, context: &Context, source: &SourceName) -> (Known, Option<String>) {
+/// What the catalog knows: copies that were found bad, how fast earlier restores were. It helps, and a restore goes
+/// on without it.
+async fn known(catalog: &Catalog, context: &Context, source: &SourceName) -> Known {
     let entries = catalog.backups(&Filter { source: Some(source.clone()), vanished: false }).await;
     let since = context.clock.now().checked_sub_days(MEASURED_WITHIN);
-    let (entries, records, id) = match (entries, catalog.runs(since).await, catalog.repository_id().await) {
-        (Ok(entries), Ok(records), Ok(id)) => (entries, records, id),
-        (Err(error), _, _) | (_, Err(error), _) | (_, _, Err(error)) => {
+    let (entries, records) = match (entries, catalog.runs(since).await) {
+        (Ok(entries), Ok(records)) => (entries, records),
+        (Err(error), _) | (_, Err(error)) => {
             context.output.warn(format!("going on without the catalog: {}", crate::event::told(&error)));
-            return (Known::default(), None);
+            return Known::default();
         }
     };
     let doubtful = super::doubtful(&entries);
@@ -193,7 +192,7 @@ async fn known(catalog: &Catalog, context: &Context, source: &SourceName) -> (Kn
         plain: entry.manifest.plain_size(),
     };
     let rates = Rates::measure(&records, |id| entries.iter().find(|entry| entry.id() == id).map(weigh));
-    (Known { doubtful, rates }, id)
+    Known { doubtful, rates }
 }
 
 /// A restore that was not begun.

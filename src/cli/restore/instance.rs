@@ -73,19 +73,14 @@ pub(super) async fn run(
     let policy = context.policy()?;
     let request = request(&args, source, &policy, context)?;
     let identities = context.identities(&args.identity).await?;
-    let catalog = context.catalog_if_possible(&policy).await;
-    let repository_id = match &catalog {
-        Some(catalog) => catalog.repository_id().await.ok().flatten(),
-        None => None,
-    };
-    let repositories = context.repositories(&policy).await;
+    let (catalog, repositories) = context.recall(&policy).await;
     let begun = context.clock.now();
     let run = Run {
         id: RunId::new(begun, seed()),
         system: policy.system.clone(),
         host: host_name(),
         clock: context.clock.clone(),
-        repositories: repositories.for_restoring(&policy.system, repository_id.as_deref()).await,
+        repositories: repositories.for_restoring(&policy.system, None).await,
         identities,
         events: context.output.events(),
         cancel: context.cancel.clone(),

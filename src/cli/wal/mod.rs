@@ -7,16 +7,20 @@ mod stream;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
+
 use super::Context;
+use super::context::open_catalog;
 use super::error::CommandError;
 use super::exit::Exit;
 use crate::aws::Patience;
+use crate::catalog::Catalog;
 use crate::model::SourceName;
 use crate::pipeline::Recipe;
-use crate::platform::CancellationToken;
+use crate::platform::{CancellationToken, Clock as _, SystemClock};
 use crate::policy::{Policy, SourceConfig, WalArchiving};
-use crate::repository::write_options;
-use crate::wal::Pusher;
+use crate::repository::{Repositories, write_options};
+use crate::wal::{Memory, Pusher};
 
 /// Archive write-ahead log, and fetch it back
 #[derive(Debug, clap::Args)]
@@ -93,7 +97,47 @@ async fn pusher(
         cancel,
         horizon: None,
         known: Arc::default(),
+        memory: Arc::new(CatalogMemory(policy.clone())),
     })
+}
+
+/// What the catalog knows of the policy's repositories: opened only where one seems to be new.
+#[derive(Debug)]
+struct CatalogMemory(Policy);
+
+#[async_trait]
+impl Memory for CatalogMemory {
+    async fn recall(&self, repositories: Repositories) -> Repositories {
+        let Some(catalog) = self.catalog().await else { return repositories };
+        match catalog.remember(&repositories).await {
+            Ok((_, remembered)) => repositories.remembering(remembered),
+            Err(error) => {
+                tracing::info!("{}", crate::event::told(&error));
+                repositories
+            }
+        }
+    }
+
+    async fn keep(&self, repositories: &Repositories) {
+        let Some(catalog) = self.catalog().await else { return };
+        let catalog = catalog.of_repository(repositories.id());
+        if let Err(error) = catalog.record_marked(repositories, SystemClock.now()).await {
+            tracing::info!("{}", crate::event::told(&error));
+        }
+        catalog.close().await;
+    }
+}
+
+impl CatalogMemory {
+    async fn catalog(&self) -> Option<Catalog> {
+        match open_catalog(&self.0).await {
+            Ok(catalog) => Some(catalog),
+            Err(error) => {
+                tracing::info!("going on without the catalog: {error}");
+                None
+            }
+        }
+    }
 }
 
 /// PostgreSQL calls again by itself when a push fails, and a fetch has other copies to ask: neither waits

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 use super::super::Context;
 use super::super::error::CommandError;
 use super::super::exit::Exit;
+use super::super::known::hint_lost;
 use super::super::output::{count, duration, size};
 use crate::model::SourceName;
 use crate::wal::{Backlog, PushError, Pushed};
@@ -84,6 +85,7 @@ fn failed(error: PushError, backlog: Option<&Backlog>, context: &Context) -> Com
         PushError::NotEverywhere { held, .. } if !held.is_empty() => held.clone(),
         _ => vec![],
     };
+    error.unusable().for_each(|lost| hint_lost(context, lost));
     let hints = way_out(&error);
     let mut error = hints.into_iter().fold(CommandError::failed(error), CommandError::hint);
     if !held.is_empty() {

@@ -39,12 +39,13 @@ pub(super) fn repositories(
     let copies = copies.map(|(name, table)| (name.value.clone(), table));
     for (name, table) in primary.into_iter().chain(copies) {
         let Some((place, spot)) = place(table, base, log) else { continue };
+        let mount = table.mount.as_deref().copied().unwrap_or_default();
         let twin = all.iter().find(|(other, _)| same_place(&other.place, &place));
         if let Some((other, _)) = twin {
             let message = format!("is the same place as repository `{}`", other.name);
             log.fault(&spot, message, "a copy must be in another bucket, prefix or directory");
         }
-        all.push((RepositoryConfig { name, place }, spot));
+        all.push((RepositoryConfig { name, place, mount }, spot));
     }
     all.into_iter().map(|(repository, _)| repository).collect()
 }
@@ -53,10 +54,27 @@ fn same_place(one: &Place, other: &Place) -> bool {
     match (one, other) {
         (Place::Directory(one), Place::Directory(other)) => plain(one) == plain(other),
         (Place::S3(one), Place::S3(other)) => {
-            one.bucket == other.bucket && one.prefix == other.prefix && one.endpoint == other.endpoint
+            one.bucket == other.bucket && one.prefix == other.prefix && server(one) == server(other)
         }
         _ => false,
     }
+}
+
+/// The server by one of its names: an address of this host, and AWS's own endpoints, have several.
+fn server(place: &S3Place) -> Option<(String, u16)> {
+    let endpoint = place.endpoint.as_ref()?;
+    let host = endpoint.host_str()?.trim_end_matches('.').to_ascii_lowercase();
+    let is_aws = host.ends_with(".amazonaws.com") || host.ends_with(".amazonaws.com.cn");
+    if is_aws && (host.starts_with("s3.") || host.starts_with("s3-")) {
+        return None;
+    }
+    let is_local = match endpoint.host() {
+        Some(url::Host::Ipv4(address)) => address.is_loopback() || address.is_unspecified(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback() || address.is_unspecified(),
+        _ => host == "localhost" || host.ends_with(".localhost"),
+    };
+    let host = if is_local { "localhost".to_owned() } else { host };
+    Some((host, endpoint.port_or_known_default().unwrap_or_default()))
 }
 
 /// The path without `.` and `..`.
@@ -92,7 +110,9 @@ fn place(table: &At<RepositoryTable>, base: Base<'_>, log: &mut Log<'_>) -> Opti
             None
         }
         (None, Some(directory)) => {
-            for (_, spot) in table.given().into_iter().filter(|(name, _)| *name != "directory") {
+            for (_, spot) in
+                table.given().into_iter().filter(|(name, _)| !matches!(*name, "directory" | "mount"))
+            {
                 log.fault(spot, "is for buckets, and this repository is a directory", "remove it");
             }
             Some((Place::Directory(base.path(directory)), directory.spot.clone()))
@@ -100,6 +120,9 @@ fn place(table: &At<RepositoryTable>, base: Base<'_>, log: &mut Log<'_>) -> Opti
         (Some(url), None) => {
             if table.region.is_none() && !log.has_faults_at(&table.spot.below("region")) {
                 log.missing(&table.spot, "region", "\"us-east-1\"");
+            }
+            if let Some(mount) = &table.mount {
+                log.fault(&mount.spot, "is for directories, and this repository is a bucket", "remove it");
             }
             let settings = bucket_settings(table, log);
             let endpoint = table.endpoint.as_ref().map(|endpoint| endpoint.0.clone());

@@ -34,6 +34,9 @@ table! {
             url: ObjectUrl,
             /// A directory; relative to the policy file.
             directory: PathBuf,
+            /// The directory is a mount point: where nothing is mounted the repository is unavailable, and nothing
+            /// is written to the disk below. False unless given.
+            mount: bool,
             /// The bucket's region, like `us-east-1`; Cloudflare R2 has `auto`.
             region: Region,
             /// The server's address, for anything that is not AWS.

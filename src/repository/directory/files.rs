@@ -3,13 +3,15 @@ use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
 use serde::{Deserialize, Serialize};
 
 use super::super::fault::{Fault, check_key};
+use super::super::layout;
 use super::super::store::{Earlier, ObjectInfo, StoreErrorKind};
 use crate::model::Sha256Hex;
 use crate::platform::give_to_folder_owner;
@@ -21,6 +23,10 @@ pub(super) const OWN: &str = ".drctl";
 #[derive(Debug)]
 pub(super) struct Files {
     pub(super) root: PathBuf,
+    /// The root must be a mount point.
+    is_mount: bool,
+    /// Device and inode of the root when it was last found good.
+    seen: Mutex<Option<(u64, u64)>>,
     /// Names of sidecars, as they were when they were first asked for.
     sidecars: OnceLock<BTreeSet<String>>,
 }
@@ -33,20 +39,36 @@ struct Sidecar {
 }
 
 impl Files {
-    pub(super) fn new(root: PathBuf) -> Self {
-        Self { root, sidecars: OnceLock::new() }
+    pub(super) fn new(root: PathBuf, is_mount: bool) -> Self {
+        Self { root, is_mount, seen: Mutex::default(), sidecars: OnceLock::new() }
     }
 
-    /// Fails where the root is not there (any more): a disk may have been taken out at any moment.
+    /// Fails where the root is not there (any more): a disk may have been taken out at any moment, and then
+    /// there may be an empty directory where it was mounted.
     pub(super) fn check_root(&self) -> Result<(), Fault> {
         match fs::metadata(&self.root) {
-            Ok(root) if root.is_dir() => Ok(()),
+            Ok(root) if root.is_dir() => self.check_mount(&root),
             Ok(_) => Err(Fault::new(StoreErrorKind::NoBucket, "it is not a directory")),
             Err(error) if Fault::from(io::Error::from(error.kind())).kind == StoreErrorKind::NotFound => {
                 Err(StoreErrorKind::NoBucket.into())
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    fn check_mount(&self, root: &Metadata) -> Result<(), Fault> {
+        if self.is_mount && !is_mount_point(&self.root, root)? {
+            let words = "nothing is mounted there, and the policy says `mount = true`";
+            return Err(Fault::new(StoreErrorKind::NoBucket, words));
+        }
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = (root.dev(), root.ino());
+        if seen.is_some_and(|seen| seen != found) && !self.root.join(layout::MARKER).exists() {
+            let words = "another directory is there than when this run began, without a repository in it";
+            return Err(Fault::new(StoreErrorKind::NoBucket, words));
+        }
+        *seen = Some(found);
+        Ok(())
     }
 
     /// Where the object is, or would be.
@@ -198,6 +220,23 @@ impl Files {
     }
 }
 
+/// Whether a file system is mounted there.
+pub fn is_mounted(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|directory| is_mount_point(path, &directory).unwrap_or_default())
+}
+
+/// Whether a file system begins at the directory; a part of one that is mounted a second time counts, too.
+fn is_mount_point(path: &Path, directory: &Metadata) -> io::Result<bool> {
+    let above = fs::metadata(path.join(".."))?;
+    let is_root = above.dev() == directory.dev() && above.ino() == directory.ino();
+    if is_root || above.dev() != directory.dev() {
+        return Ok(true);
+    }
+    // Kernels before 5.8 do not say it.
+    let said = statx(CWD, path, AtFlags::empty(), StatxFlags::BASIC_STATS);
+    Ok(said.is_ok_and(|said| said.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)))
+}
+
 fn names_in(folder: &Path) -> io::Result<BTreeSet<String>> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
@@ -245,4 +284,36 @@ pub(super) fn bare_info(key: &str, file: &Metadata) -> ObjectInfo {
 /// Every write makes a new file and gives it a time of its own (see `publish`).
 pub(super) fn etag(file: &Metadata) -> String {
     format!("{:x}-{:x}-{:x}", nanoseconds(file), file.ino(), file.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_that_is_to_be_a_mount_point_and_is_none_is_not_there() {
+        let root = tempfile::tempdir().unwrap();
+        let fault = Files::new(root.path().to_owned(), true).check_root().unwrap_err();
+        assert_eq!(fault.kind, StoreErrorKind::NoBucket);
+        assert!(fault.detail.unwrap().contains("nothing is mounted"));
+        Files::new(root.path().to_owned(), false).check_root().unwrap();
+        for mounted in ["/proc", "/"] {
+            Files::new(mounted.into(), true).check_root().unwrap();
+        }
+    }
+
+    #[test]
+    fn an_empty_directory_in_the_place_of_one_that_was_used_is_not_there() {
+        let root = tempfile::tempdir().unwrap();
+        let (path, away) = (root.path().join("disk"), root.path().join("away"));
+        fs::create_dir(&path).unwrap();
+        let files = Files::new(path.clone(), false);
+        files.check_root().unwrap();
+        fs::rename(&path, &away).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert_eq!(files.check_root().unwrap_err().kind, StoreErrorKind::NoBucket);
+        // Mounted again, perhaps under another device number.
+        fs::write(path.join(layout::MARKER), "").unwrap();
+        files.check_root().unwrap();
+    }
 }

@@ -21,4 +21,5 @@ mod publish;
 mod store;
 mod upload;
 
+pub use files::is_mounted as is_mount_point;
 pub use store::DirectoryStore;

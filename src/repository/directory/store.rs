@@ -32,7 +32,12 @@ pub struct DirectoryStore {
 impl DirectoryStore {
     /// Looks at nothing yet; where `root` is not there, every call says [`StoreErrorKind::NoBucket`].
     pub fn open(root: impl Into<PathBuf>) -> Self {
-        Self { files: Arc::new(Files::new(root.into())) }
+        Self { files: Arc::new(Files::new(root.into(), false)) }
+    }
+
+    /// The same, of a directory that must be a mount point: where nothing is mounted it is not there.
+    pub fn open_mounted(root: impl Into<PathBuf>) -> Self {
+        Self { files: Arc::new(Files::new(root.into(), true)) }
     }
 
     /// Makes the directory where it is not there yet; only its last element, so that a missing mount
@@ -125,6 +130,11 @@ impl Store for DirectoryStore {
     async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page, StoreError> {
         let (owned, after) = (prefix.to_owned(), after.map(str::to_owned));
         self.run("list", prefix, QUICK, move |files| files.list(&owned, after.as_deref())).await
+    }
+
+    /// Inode, size and time of the file: one that is reached by two paths has the same.
+    async fn print(&self, key: &str) -> Result<Option<String>, StoreError> {
+        Ok(self.head(key).await?.map(|info| format!("file {}", info.etag)))
     }
 
     async fn earlier(&self, key: &str) -> Result<Vec<Earlier>, StoreError> {

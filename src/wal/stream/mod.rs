@@ -112,6 +112,7 @@ impl Stream {
             cancel: given.cancel.clone(),
             horizon: Some(Arc::clone(&horizon.borrow())),
             known: Arc::clone(&given.known),
+            memory: Arc::clone(&given.memory),
         }
     }
 
