@@ -24,6 +24,8 @@ pub struct Draft {
 pub struct DraftPlace {
     /// `s3://bucket/prefix`, or a path.
     pub place: String,
+    /// A directory that is a mount point.
+    pub mount: bool,
     pub region: Option<String>,
     pub endpoint: Option<String>,
 }
@@ -143,13 +145,23 @@ schedule = "0 5 * * 0"
 
 impl DraftPlace {
     fn settings(&self) -> String {
-        let Self { place, region, endpoint } = self;
+        let Self { place, mount, region, endpoint } = self;
         let mut text = String::new();
         let is_url = place.contains("://");
         let mut set = |name: &str, value: &str| {
             let _infallible = writeln!(text, "{name} = {}", quoted(value));
         };
         set(if is_url { "url" } else { "directory" }, place);
+        if *mount {
+            text.push_str(
+                "# It was a mount point when this was written: without its file system it is unavailable.\n",
+            );
+            text.push_str("mount = true\n");
+            return text;
+        }
+        let mut set = |name: &str, value: &str| {
+            let _infallible = writeln!(text, "{name} = {}", quoted(value));
+        };
         if let Some(region) = region {
             set("region", region);
         }
@@ -209,11 +221,11 @@ mod tests {
             primary: DraftPlace {
                 place: "s3://shop-backups/drctl".to_owned(),
                 region: Some("us-east-1".to_owned()),
-                endpoint: None,
+                ..DraftPlace::default()
             },
             copies: vec![(
                 "offsite".to_owned(),
-                DraftPlace { place: "/mnt/backups".to_owned(), region: None, endpoint: None },
+                DraftPlace { place: "/mnt/backups".to_owned(), mount: true, ..DraftPlace::default() },
             )],
             recipients: vec![(Some("operational".to_owned()), key()), (None, key())],
             point_in_time: false,

@@ -64,6 +64,9 @@ pub struct InitArgs {
     /// Base backups and archived log too, so that any moment can be recovered: of a server you run yourself
     #[arg(long)]
     point_in_time: bool,
+    /// Create the directories that backups go to, where they are not there
+    #[arg(long)]
+    create_directories: bool,
     /// Do not look at the database
     #[arg(long)]
     no_probe: bool,
@@ -92,6 +95,9 @@ pub(super) async fn run(args: InitArgs, context: &Context) -> Result<Exit, Comma
         draft.remark =
             Some(format!("PostgreSQL {}, {}, when this was written.", found.version, size(found.bytes)));
     }
+    if answers.create_directories {
+        create_directories(&policy, context)?;
+    }
     let policy = write(&path, draft, keys.as_ref(), context)?;
     for Lint { key, message, hint, .. } in policy::lint(&policy) {
         context.output.warn(format!("{key}: {message}\n  hint: {hint}"));
@@ -106,12 +112,30 @@ fn next(path: &Path, policy: &Policy) -> String {
         _ => None,
     });
     let mut text = format!("\nNext: read {}", path.display());
-    // drctl does not make them: a disk that is not mounted must not be taken for an empty repository.
+    // Unasked drctl creates none: a disk that is not mounted must not be taken for an empty repository.
     for directory in directories {
-        text.push_str(&format!(", make the directory {directory}"));
+        text.push_str(&format!(", make the directory {directory} or mount its file system"));
     }
     text.push_str(", then `drctl doctor` and `drctl backup`.");
     text
+}
+
+/// Creates what is missing of the repositories' directories.
+fn create_directories(policy: &Policy, context: &Context) -> Result<(), CommandError> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    for repository in &policy.repositories {
+        let Place::Directory(directory) = &repository.place else { continue };
+        if directory.is_dir() {
+            continue;
+        }
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o750).create(directory);
+        made.map_err(|source| {
+            let words = format!("failed to create the directory `{}`", directory.display());
+            CommandError::failed(source).context(words).hint("Nothing else was written.")
+        })?;
+        context.output.note(format!("Created the directory {}.", directory.display()));
+    }
+    Ok(())
 }
 
 /// Valid recipients whose identities nobody has, for a check before there are keys. Never written.

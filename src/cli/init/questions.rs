@@ -16,6 +16,7 @@ pub(super) struct Answers {
     identities: Option<(PathBuf, PathBuf)>,
     danger_same_place: bool,
     pub(super) no_probe: bool,
+    pub(super) create_directories: bool,
 }
 
 impl Answers {
@@ -280,6 +281,18 @@ fn answers(args: InitArgs, ask: &mut impl Ask) -> Result<Answers, CommandError> 
     } else {
         None
     };
+    let missing: Vec<_> = std::iter::once(&primary)
+        .chain(copies.iter().map(|(_, copy)| copy))
+        .filter(|place| is_missing(&place.place))
+        .map(|place| place.place.clone())
+        .collect();
+    let mut create_directories = args.create_directories;
+    if !missing.is_empty() && !create_directories {
+        let question =
+            format!("Create {} (no where a file system is yet to be mounted)", missing.join(" and "));
+        let answer = ask.ask(&question, "--create-directories", Some("no"))?;
+        create_directories = matches!(answer.to_lowercase().as_str(), "y" | "yes");
+    }
     ask.end()?;
     let draft = Draft {
         system,
@@ -291,7 +304,13 @@ fn answers(args: InitArgs, ask: &mut impl Ask) -> Result<Answers, CommandError> 
         point_in_time: args.point_in_time,
         remark: None,
     };
-    Ok(Answers { draft, identities, danger_same_place: args.danger_same_place, no_probe: args.no_probe })
+    Ok(Answers {
+        draft,
+        identities,
+        danger_same_place: args.danger_same_place,
+        no_probe: args.no_probe,
+        create_directories,
+    })
 }
 
 fn place<F>(
@@ -309,12 +328,24 @@ where
         let is_slip =
             place.split_once(":/").is_some_and(|(scheme, _)| scheme.len() > 1 && !scheme.contains('/'));
         let place = if is_slip { place } else { absolute(place)? };
-        return Ok(DraftPlace { place, region, endpoint: endpoint.filter(|text| !text.is_empty()) });
+        let mount = crate::repository::is_mount_point(std::path::Path::new(&place));
+        return Ok(DraftPlace {
+            place,
+            mount,
+            region,
+            endpoint: endpoint.filter(|text| !text.is_empty()),
+        });
     }
     let endpoint = or_ask(endpoint, "  Address of its server (empty: AWS)", endpoint_flag, Some(""))?;
     let default = if endpoint.contains("r2.cloudflarestorage.com") { Some("auto") } else { None };
     let region = or_ask(region, "  Region of the bucket", region_flag, default)?;
-    Ok(DraftPlace { place, region: Some(region), endpoint: Some(endpoint).filter(|text| !text.is_empty()) })
+    let endpoint = Some(endpoint).filter(|text| !text.is_empty());
+    Ok(DraftPlace { place, mount: false, region: Some(region), endpoint })
+}
+
+/// A directory that is not there.
+fn is_missing(place: &str) -> bool {
+    !place.is_empty() && !place.contains("://") && !std::path::Path::new(place).exists()
 }
 
 /// A directory given here is one of this shell's; in the policy it would begin at the policy file.
