@@ -17,6 +17,7 @@ mod manifest;
 mod resource_profile;
 mod restore_profile;
 mod run;
+mod verdict;
 mod wal;
 
 pub use digest::{Digest, Hasher, Sha256Hex};
@@ -38,4 +39,5 @@ pub use restore_profile::{
     RegionNames, RestoreProfile, StorageProfile,
 };
 pub use run::{CheckDepth, CopyCheck, Fault, ObjectFault, Outcome};
+pub use verdict::{Cause, Judgement, Reason, Verdict};
 pub use wal::{Ancestor, History, Lsn, Segment, SegmentSize, SystemIdentifier, Timeline, WalError, WalName};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::process::{Group, Tail, judge};
+use super::process::{Group, Tail};
 use super::{CancellationToken, Finished, ProcessError, Program};
 
 const BUFFER: usize = 256 << 10;
@@ -38,7 +38,7 @@ impl Program {
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|source| self.start_failed(source))?;
         let group = Group::of(&child);
-        let stderr = Tail::follow(child.stderr.take(), self.stderr_lines);
+        let stderr = Tail::follow(child.stderr.take(), self.stderr_lines, self.keeps);
         let stdin = child.stdin.take();
         let work = tokio::task::spawn_blocking(move || {
             let mut stdin = stdin;
@@ -58,7 +58,7 @@ impl Program {
         if let Some(source) = broken {
             return Err(broke(source));
         }
-        judge(&self.name(), status.map_err(follow)?, &stderr)?;
+        self.judge(status.map_err(follow)?, &stderr)?;
         let rest = tokio::task::spawn_blocking(move || io::copy(&mut input, &mut io::sink()));
         rest.await.map_err(|error| follow(io::Error::other(error)))?.map_err(broke)?;
         Ok(Finished { stdout: String::new(), stderr })
@@ -125,6 +125,15 @@ mod tests {
     async fn a_stream_that_turns_out_bad_after_the_child_has_ended_is_a_failure() {
         let error = sh("head -c 10 > /dev/null").feed(Breaks(500_000), SOON, &CancellationToken::new()).await;
         assert!(matches!(error, Err(FeedError::Input { .. })), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn a_failure_that_is_accepted_makes_no_bad_stream_good() {
+        let accepting = || sh("head -c 10 > /dev/null; exit 1").accept_failure(|_| true);
+        let error = accepting().feed(Breaks(500_000), SOON, &CancellationToken::new()).await;
+        assert!(matches!(error, Err(FeedError::Input { .. })), "{error:?}");
+        let input = io::repeat(1).take(500_000);
+        accepting().feed(input, SOON, &CancellationToken::new()).await.unwrap();
     }
 
     #[tokio::test]

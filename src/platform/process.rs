@@ -58,6 +58,10 @@ pub struct Program {
     environment: Vec<(OsString, OsString)>,
     without: Vec<OsString>,
     pub(super) stderr_lines: usize,
+    /// Which lines of stderr are kept.
+    pub(super) keeps: fn(&str) -> bool,
+    /// Whether a failure with these lines on stderr is none.
+    accepts: fn(&[String]) -> bool,
     input: Option<Vec<u8>>,
     held: Vec<Arc<dyn Any + Send + Sync>>,
 }
@@ -70,6 +74,8 @@ impl Program {
             environment: vec![],
             without: vec![],
             stderr_lines: TAIL_LINES,
+            keeps: |_| true,
+            accepts: |_| false,
             input: None,
             held: vec![],
         };
@@ -102,6 +108,19 @@ impl Program {
     /// How many of the last lines of stderr are kept; an error shows no more than usual of them.
     pub fn keep_stderr(mut self, lines: usize) -> Self {
         self.stderr_lines = lines;
+        self
+    }
+
+    /// Keeps only some of the lines of stderr, where there may be more than anybody wants.
+    pub fn keep_stderr_where(mut self, keeps: fn(&str) -> bool) -> Self {
+        self.keeps = keeps;
+        self
+    }
+
+    /// Takes an exit status other than 0 for a success where this can be told by the lines of stderr that are
+    /// kept. An end by a signal never is one.
+    pub fn accept_failure(mut self, accepts: fn(&[String]) -> bool) -> Self {
+        self.accepts = accepts;
         self
     }
 
@@ -147,7 +166,7 @@ impl Program {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|source| self.start_failed(source))?;
         let group = Group::of(&child);
-        let stderr = Tail::follow(child.stderr.take(), self.stderr_lines);
+        let stderr = Tail::follow(child.stderr.take(), self.stderr_lines, self.keeps);
         let stdout = child.stdout.take();
         let stdin = child.stdin.take();
         let input = self.input.clone();
@@ -170,9 +189,16 @@ impl Program {
         let outcome = self.attend(group, deadline, cancel, work).await?;
         let follow = |source| ProcessError::Follow { program: self.name(), source };
         let (read, status, stdout, stderr) = outcome.map_err(|error| follow(std::io::Error::other(error)))?;
-        judge(&self.name(), status.map_err(follow)?, &stderr)?;
+        self.judge(status.map_err(follow)?, &stderr)?;
         read.map_err(follow)?;
         Ok(Finished { stdout, stderr })
+    }
+
+    pub(super) fn judge(&self, status: ExitStatus, stderr: &[String]) -> Result<(), ProcessError> {
+        match judge(&self.name(), status, stderr) {
+            Err(_) if status.code().is_some() && (self.accepts)(stderr) => Ok(()),
+            judged => judged,
+        }
     }
 
     /// Waits for `work`, which follows the child to its end; ends the child at the deadline or when
@@ -201,7 +227,7 @@ impl Program {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|source| self.start_failed(source))?;
         let group = Group::of(&child);
-        let stderr = Tail::follow(child.stderr.take(), self.stderr_lines);
+        let stderr = Tail::follow(child.stderr.take(), self.stderr_lines, self.keeps);
         let stdout = child
             .stdout
             .take()
@@ -290,7 +316,7 @@ impl Drop for Piped {
 }
 
 /// Ok for exit status 0; otherwise what happened, in words.
-pub(super) fn judge(program: &str, status: ExitStatus, stderr: &[String]) -> Result<(), ProcessError> {
+fn judge(program: &str, status: ExitStatus, stderr: &[String]) -> Result<(), ProcessError> {
     if status.success() {
         return Ok(());
     }
@@ -350,7 +376,11 @@ pub(super) struct Tail {
 }
 
 impl Tail {
-    pub(super) fn follow(stderr: Option<impl Read + Send + 'static>, limit: usize) -> Self {
+    pub(super) fn follow(
+        stderr: Option<impl Read + Send + 'static>,
+        limit: usize,
+        keeps: fn(&str) -> bool,
+    ) -> Self {
         let lines = Arc::new(Mutex::new(VecDeque::new()));
         let reader = stderr.map(|pipe| {
             let lines = Arc::clone(&lines);
@@ -364,6 +394,9 @@ impl Tail {
                         continue;
                     }
                     tracing::debug!(target: "drctl::child", "{text}");
+                    if !keeps(&text) {
+                        continue;
+                    }
                     let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
                     if lines.len() >= limit {
                         lines.pop_front();
@@ -396,6 +429,19 @@ mod tests {
         let error =
             sh("echo one >&2; echo two >&2; exit 3").run(GRACE, &CancellationToken::new()).await.unwrap_err();
         assert_eq!(error.to_string(), "`sh` failed with exit status 3: one\n    two");
+    }
+
+    #[tokio::test]
+    async fn a_failure_is_accepted_by_what_was_said_and_never_a_death() {
+        let accepts: fn(&[String]) -> bool = |lines| lines == ["kept: fine"];
+        let program = |script: &str| {
+            sh(script).keep_stderr_where(|line| line.starts_with("kept: ")).accept_failure(accepts)
+        };
+        let run = async |script: &str| program(script).run(GRACE, &CancellationToken::new()).await;
+        let fine = "echo other >&2; echo kept: fine >&2;";
+        assert_eq!(run(&format!("{fine} exit 1")).await.unwrap().stderr, ["kept: fine"]);
+        run(&format!("{fine} kill -9 $$")).await.unwrap_err();
+        run("echo kept: bad >&2; exit 1").await.unwrap_err();
     }
 
     #[tokio::test]
