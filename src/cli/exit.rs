@@ -31,7 +31,7 @@ Exit status:
   10   there is nothing to restore
   11   another run holds the lease
   12   no identity given opens the backup
-  20   a drill failed
+  20   a drill failed, or what was restored is not complete
   21   an objective is missed
   22   it could not be determined
   130  interrupted

@@ -1,23 +1,23 @@
-//! The database that is restored into: made under a name that says what it is, dropped when anything
-//! fails, renamed when everything is right.
+//! The database that is restored into: made under a name or with a comment that says what it is, and dropped
+//! when anything fails. [`super::publish`] gives it its name.
 
 use std::time::Duration;
 
 use sqlx::{AssertSqlSafe, PgConnection};
+use tokio::time::Instant;
 
-use super::plan::{RestorePlan, Steps};
-use super::target::{COMMENT, REPLACED, ask, contents, maintenance};
+use super::plan::{LoadsInto, RestorePlan, Steps};
+use super::target::{BEING_RESTORED, HOLDS_A_PART, ask, contents, maintenance};
 use super::watch::close;
 use super::{RestoreError, Run};
-use crate::event::told;
 use crate::model::{DatabaseFacts, RoleSetting};
 use crate::postgres::{ConnectionParameters, identifier, literal, split_quoted};
 
 /// Making or dropping a database may wait for a checkpoint.
 const WITHIN: Duration = Duration::from_secs(600);
-/// How often the last step is tried while someone else is connected. The server itself waits five seconds
-/// each time.
-const TRIES: u32 = 3;
+/// How long sessions that cannot be ended are waited for. The server itself waits five seconds each time.
+const IN_USE_WITHIN: Duration = Duration::from_secs(20);
+const STEP: Duration = Duration::from_millis(200);
 const IN_USE: &str = "55006";
 /// Where a database is when nothing is said.
 const DEFAULT_TABLESPACE: &str = "pg_default";
@@ -38,12 +38,15 @@ pub(super) async fn execute(
 }
 
 /// A connection for this one purpose: one that was held through hours of loading may be dead.
-async fn connect(target: &ConnectionParameters) -> Result<PgConnection, RestoreError> {
+pub(super) async fn connect(target: &ConnectionParameters) -> Result<PgConnection, RestoreError> {
     maintenance(target).await.map_err(RestoreError::Connect)
 }
 
-/// Makes the empty database.
+/// Makes the empty database. Where there is one, looks once more whether it is empty.
 pub(super) async fn create(run: &Run, plan: &RestorePlan) -> Result<(), RestoreError> {
+    if plan.loads_into == LoadsInto::Existing {
+        return refuse_occupied(run, &plan.database, &plan.database).await;
+    }
     let mut connection = connect(&run.target).await?;
     let what = format!("create the database `{}`", plan.temporary);
     let created = execute(&mut connection, &what, create_statement(&plan.temporary, &plan.steps)).await;
@@ -51,17 +54,38 @@ pub(super) async fn create(run: &Run, plan: &RestorePlan) -> Result<(), RestoreE
     created
 }
 
-/// Says in the database's comment what it is.
+pub(super) async fn refuse_occupied(run: &Run, database: &str, told_as: &str) -> Result<(), RestoreError> {
+    let holds = contents(&run.target.with_database(database)).await?;
+    if holds.is_empty() {
+        Ok(())
+    } else {
+        Err(RestoreError::Occupied { database: told_as.to_owned(), holds })
+    }
+}
+
+/// Says in the database's comment what it is. Where it has its final name already, others are kept out of it.
 pub(super) async fn mark(run: &Run, plan: &RestorePlan) -> Result<(), RestoreError> {
     let mut connection = connect(&run.target).await?;
+    let begin = match plan.loads_into {
+        LoadsInto::Existing => HOLDS_A_PART,
+        LoadsInto::Temporary | LoadsInto::New => BEING_RESTORED,
+    };
     let comment = format!(
-        "{COMMENT}being restored from {} by {} since {}; not complete, and of no use to anyone else",
+        "{begin} from {} by {} since {}; not complete, and of no use to anyone else",
         plan.backup,
         run.host,
         run.clock.now().format("%Y-%m-%d %H:%M:%S UTC"),
     );
-    let sql = format!("COMMENT ON DATABASE {} IS {}", identifier(&plan.temporary), literal(&comment));
-    let marked = execute(&mut connection, "mark the temporary database", sql).await;
+    let name = identifier(&plan.temporary);
+    let mut sql = format!("COMMENT ON DATABASE {name} IS {}", literal(&comment));
+    if plan.loads_into == LoadsInto::New {
+        // A limit is none for a superuser, and for anyone else it would be one for the restore, too.
+        sql.push_str(&match plan.steps.superuser {
+            true => format!("; ALTER DATABASE {name} CONNECTION LIMIT 0"),
+            false => format!("; REVOKE CONNECT ON DATABASE {name} FROM PUBLIC"),
+        });
+    }
+    let marked = execute(&mut connection, "mark the database that is restored into", sql).await;
     close(connection).await;
     marked
 }
@@ -96,26 +120,107 @@ fn create_statement(name: &str, steps: &Steps) -> String {
     sql
 }
 
-/// Drops a database of ours and ends whoever is in it. That it is not there is a success.
-pub(super) async fn drop_database(
-    target: &ConnectionParameters,
-    name: &str,
-    force: bool,
-) -> Result<(), RestoreError> {
+/// Drops a database of ours, ends whoever is in it, and waits for those whom it may not end. That it is not there
+/// is a success.
+pub(super) async fn drop_database(target: &ConnectionParameters, name: &str) -> Result<(), RestoreError> {
     let mut connection = connect(target).await?;
-    if force {
-        terminate(&mut connection, name).await?;
-    }
-    let what = format!("drop the database `{name}`");
-    let (version,): (i32,) =
-        ask(sqlx::query_as("SELECT current_setting('server_version_num')::int4").fetch_one(&mut connection))
-            .await?;
-    let with_force = if force && version >= 130_000 { " WITH (FORCE)" } else { "" };
-    let dropped =
-        execute(&mut connection, &what, format!("DROP DATABASE IF EXISTS {}{with_force}", identifier(name)))
-            .await;
+    let dropped = drop_within(&mut connection, target, name).await;
     close(connection).await;
     dropped
+}
+
+async fn drop_within(
+    connection: &mut PgConnection,
+    target: &ConnectionParameters,
+    name: &str,
+) -> Result<(), RestoreError> {
+    detach(connection, target, name).await?;
+    let what = format!("drop the database `{name}`");
+    when_free(connection, name, &what, &format!("DROP DATABASE IF EXISTS {}", identifier(name))).await
+}
+
+/// Takes away what the server does not drop with a database: subscriptions, whose slots are the publisher's and
+/// stay as they are, and prepared transactions.
+async fn detach(
+    connection: &mut PgConnection,
+    target: &ConnectionParameters,
+    name: &str,
+) -> Result<(), RestoreError> {
+    let subscriptions: Vec<String> = ask(sqlx::query_scalar(
+        "SELECT subname::text FROM pg_subscription JOIN pg_database d ON d.oid = subdbid WHERE d.datname = $1",
+    )
+    .bind(name)
+    .fetch_all(&mut *connection))
+    .await?;
+    let prepared: Vec<String> =
+        ask(sqlx::query_scalar("SELECT gid FROM pg_prepared_xacts WHERE database = $1")
+            .bind(name)
+            .fetch_all(&mut *connection))
+        .await?;
+    if subscriptions.is_empty() && prepared.is_empty() {
+        return Ok(());
+    }
+    // It may have been closed by a try before.
+    let open = format!("ALTER DATABASE {} ALLOW_CONNECTIONS true", identifier(name));
+    execute(connection, &format!("enter the database `{name}`"), open).await?;
+    let mut inside = target.with_database(name).connect().await.map_err(RestoreError::Connect)?;
+    for subscription in subscriptions {
+        let name = identifier(&subscription);
+        let what = format!("drop the subscription `{subscription}`");
+        execute(&mut inside, &what, format!("ALTER SUBSCRIPTION {name} DISABLE")).await?;
+        execute(&mut inside, &what, format!("ALTER SUBSCRIPTION {name} SET (slot_name = NONE)")).await?;
+        execute(&mut inside, &what, format!("DROP SUBSCRIPTION {name}")).await?;
+    }
+    for gid in prepared {
+        let what = format!("roll the prepared transaction `{gid}` back");
+        execute(&mut inside, &what, format!("ROLLBACK PREPARED {}", literal(&gid))).await?;
+    }
+    close(inside).await;
+    Ok(())
+}
+
+/// Runs a statement that takes nobody to be in the database: keeps others out, ends who is in it, and tries
+/// again for a while where some may not be ended.
+pub(super) async fn when_free(
+    connection: &mut PgConnection,
+    name: &str,
+    what: &str,
+    sql: &str,
+) -> Result<(), RestoreError> {
+    let begun = Instant::now();
+    loop {
+        evict(connection, name).await?;
+        match execute(connection, what, sql.to_owned()).await {
+            Err(error) if is_in_use(&error) && begun.elapsed() < IN_USE_WITHIN => {
+                tokio::time::sleep(STEP).await;
+            }
+            done => return done,
+        }
+    }
+}
+
+fn is_in_use(error: &RestoreError) -> bool {
+    matches!(error, RestoreError::Statement { source: sqlx::Error::Database(error), .. }
+        if error.code().is_some_and(|code| code == IN_USE))
+}
+
+/// Lets nobody in any more, and ends the sessions that this role may end.
+async fn evict(connection: &mut PgConnection, name: &str) -> Result<(), RestoreError> {
+    let close = format!("ALTER DATABASE {} ALLOW_CONNECTIONS false", identifier(name));
+    // Not there, or not ours: the statement that comes next says so.
+    let _closed = execute(connection, "keep others out", close).await;
+    let pids: Vec<i32> = ask(sqlx::query_scalar(
+        "SELECT pid FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid()",
+    )
+    .bind(name)
+    .fetch_all(&mut *connection))
+    .await?;
+    for pid in pids {
+        // Each by itself: one that may not be ended must not save the others.
+        let _ended =
+            execute(connection, "end a session", format!("SELECT pg_terminate_backend({pid})")).await;
+    }
+    Ok(())
 }
 
 /// Whether the server says that there is no database of that name.
@@ -125,14 +230,6 @@ pub(super) async fn is_gone(target: &ConnectionParameters, name: &str) -> bool {
     let found: Result<i64, _> = ask(query.bind(name).fetch_one(&mut connection)).await;
     close(connection).await;
     found.is_ok_and(|count| count == 0)
-}
-
-async fn terminate(connection: &mut PgConnection, name: &str) -> Result<(), RestoreError> {
-    let sql = format!(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = {} AND pid <> pg_backend_pid()",
-        literal(name)
-    );
-    execute(connection, "end the connections to the temporary database", sql).await
 }
 
 /// Gives the temporary database what the recorded one had beside its contents. What cannot be applied comes
@@ -203,83 +300,6 @@ fn grant_statements(database: &str, recorded: &DatabaseFacts) -> Vec<String> {
         format!("GRANT {} ON DATABASE {name} TO {to}{option}", grant.privilege)
     }));
     statements
-}
-
-/// Gives the database its name, in one transaction with what must not be there before. Gives the name under
-/// which an empty database that had it still stands.
-pub(super) async fn publish(run: &Run, plan: &RestorePlan) -> Result<Option<String>, RestoreError> {
-    if plan.replaces_empty {
-        refuse_occupied(run, &plan.database, &plan.database).await?;
-    }
-    let aside = plan.temporary.replacen(super::target::RESTORING, REPLACED, 1);
-    let mut connection = connect(&run.target).await?;
-    let statements = publish_statements(plan, &aside);
-    let mut attempt = 1;
-    loop {
-        // Nobody has any business in it.
-        terminate(&mut connection, &plan.temporary).await?;
-        let what = format!("give the restored database the name `{}`", plan.database);
-        match execute(&mut connection, &what, statements.clone()).await {
-            Ok(()) => break,
-            Err(error) if attempt < TRIES && is_in_use(&error) => attempt += 1,
-            Err(error) => return Err(error),
-        }
-    }
-    close(connection).await;
-    Ok(plan.replaces_empty.then_some(aside))
-}
-
-fn is_in_use(error: &RestoreError) -> bool {
-    matches!(error, RestoreError::Statement { source: sqlx::Error::Database(error), .. }
-        if error.code().is_some_and(|code| code == IN_USE))
-}
-
-async fn refuse_occupied(run: &Run, database: &str, told_as: &str) -> Result<(), RestoreError> {
-    let holds = contents(&run.target.with_database(database)).await?;
-    if holds.is_empty() {
-        Ok(())
-    } else {
-        Err(RestoreError::Occupied { database: told_as.to_owned(), holds })
-    }
-}
-
-/// Sent as one message, and so one transaction.
-fn publish_statements(plan: &RestorePlan, aside: &str) -> String {
-    let recorded = &plan.steps.recorded;
-    let (temporary, database) = (identifier(&plan.temporary), identifier(&plan.database));
-    let mut sql = String::new();
-    if plan.replaces_empty {
-        let comment = literal(&format!(
-            "{COMMENT}the empty database that {} was before it was restored",
-            plan.database
-        ));
-        sql.push_str(&format!(
-            "COMMENT ON DATABASE {database} IS {comment}; ALTER DATABASE {database} RENAME TO {}; ",
-            identifier(aside)
-        ));
-    }
-    let comment = recorded.comment.as_ref().map_or_else(|| "NULL".to_owned(), |comment| literal(comment));
-    sql.push_str(&format!("COMMENT ON DATABASE {temporary} IS {comment}; "));
-    if recorded.connection_limit >= 0 {
-        sql.push_str(&format!("ALTER DATABASE {temporary} CONNECTION LIMIT {}; ", recorded.connection_limit));
-    }
-    if recorded.is_template {
-        sql.push_str(&format!("ALTER DATABASE {temporary} IS_TEMPLATE true; "));
-    }
-    sql.push_str(&format!("ALTER DATABASE {temporary} RENAME TO {database}"));
-    sql
-}
-
-/// Drops the empty database that stood in the place, after one more look. Gives words where it stays.
-pub(super) async fn drop_replaced(run: &Run, aside: &str) -> Option<String> {
-    let checked = refuse_occupied(run, aside, aside).await;
-    let dropped = match checked {
-        Ok(()) => drop_database(&run.target, aside, false).await,
-        Err(error) => Err(error),
-    };
-    dropped.err().map(|error| {
-        format!("the empty database that stood in its place is kept as `{aside}`: {}", told(&error))
-    })
 }
 
 #[cfg(test)]

@@ -62,6 +62,13 @@ pub enum RestoreError {
     StatementSilent { what: String, waited: Duration },
     #[error("failed to load the dump")]
     Load(#[source] ProcessError),
+    #[error("failed to load {object}")]
+    LoadObject {
+        /// As the archive names it, e.g. `TABLE DATA public.orders`.
+        object: String,
+        #[source]
+        source: ProcessError,
+    },
     #[error("failed to read the dump while it was loaded")]
     LoadInput(#[source] FeedError),
     #[error("failed to load the dump: the target server has not answered for {}", humantime::format_duration(*.waited))]
@@ -72,7 +79,7 @@ pub enum RestoreError {
     Analyze(#[source] ProcessError),
     #[error("what was restored is not what was dumped: {}", differences(.0))]
     Different(Vec<Difference>),
-    #[error("failed to publish the restored database: `{database}` is not empty any more: it has {}", .holds.join(", "))]
+    #[error("failed to take the place of `{database}`: it is not empty any more, and has {}", .holds.join(", "))]
     Occupied { database: String, holds: Vec<String> },
     #[error("failed to go on: the run was interrupted")]
     Interrupted,
@@ -82,7 +89,10 @@ impl RestoreError {
     pub fn is_interruption(&self) -> bool {
         match self {
             Self::Interrupted => true,
-            Self::Load(error) | Self::Analyze(error) | Self::PassedOver(error) => {
+            Self::Load(error)
+            | Self::LoadObject { source: error, .. }
+            | Self::Analyze(error)
+            | Self::PassedOver(error) => {
                 matches!(error, ProcessError::Interrupted { .. })
             }
             _ => false,

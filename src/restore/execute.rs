@@ -1,34 +1,36 @@
 use sqlx::PgConnection;
 
+use super::archive::Entry;
 use super::database::{self, execute as statement};
 use super::fetch::{Scratch, lost, to_scratch};
 use super::inspect::inspect;
 use super::load::{self, StreamFailure};
-use super::plan::{RestorePlan, Route};
+use super::passed_over::PassedOver;
+use super::plan::{LoadsInto, RestorePlan, Route};
+use super::publish::{Publication, drop_replaced, publish};
 use super::selection::Chosen;
 use super::target::maintenance;
 use super::watch::{Watch, close};
 use super::{Aftermath, Compared, Failure, Report, RestoreError, Run, VERB};
 use crate::event::{Event, Phase, told};
-use crate::model::RepositoryName;
+use crate::model::{Cause, Judgement, RepositoryName, Verdict};
 use crate::repository::Phases;
 
 impl Run {
-    /// Does what was planned. Until the last step the restored database has a name of its own; whatever fails
-    /// before, it is dropped.
+    /// Does what was planned. Until the last step the restored database has a name of its own, or a comment that
+    /// says that it is not complete; whatever fails before, it is dropped.
     pub async fn execute(&self, plan: RestorePlan) -> Result<Report, Failure> {
         self.events.emit(&Event::RunBegan { run: self.id.clone(), verb: VERB });
         let mut phases = Phases::new(&*self.clock, &self.events);
         let mut globals_made = Vec::new();
         let begun = self.clock.now();
-        let mut made = false;
+        let mut made = Made::Nothing;
         let outcome = self.steps(&plan, &mut phases, &mut globals_made, &mut made).await;
         let phase = phases.current();
         let done = match outcome {
             Ok(done) => done,
             Err(source) => {
-                let aftermath =
-                    if made { self.take_back(&plan, phase).await } else { Aftermath::NothingMade };
+                let aftermath = self.take_back(&plan, made).await;
                 let (backup, phases) = (plan.backup.clone(), phases.ended());
                 return Err(Failure { backup, phase, aftermath, globals_made, phases, source });
             }
@@ -40,9 +42,13 @@ impl Run {
             recovery_point: plan.recovery_point,
             repository: done.repository,
             server: plan.server.clone(),
-            database: plan.database.clone(),
-            notes: plan.notes.iter().chain(&done.compared.notes).cloned().chain(done.notes).collect(),
+            database: done.database,
+            notes: {
+                let compared = done.compared.iter().flat_map(|compared| &compared.notes);
+                plan.notes.iter().chain(compared).cloned().chain(done.notes).collect()
+            },
             compared: done.compared,
+            verdict: done.verdict,
             phases,
             seconds: (self.clock.now() - begun).as_seconds_f64().max(0.0),
             stored_bytes: plan.stored_bytes,
@@ -57,7 +63,7 @@ impl Run {
         plan: &RestorePlan,
         phases: &mut Phases<'_>,
         globals_made: &mut Vec<String>,
-        made: &mut bool,
+        made: &mut Made,
     ) -> Result<Done, RestoreError> {
         if plan.drop_leftovers {
             phases.begin(Phase::Prepare);
@@ -79,36 +85,54 @@ impl Run {
         };
         let finished = self.finish(plan, phases, &loaded).await;
         loaded.watch.end().await;
-        let (compared, left_out) = finished?;
+        let finished = finished?;
         phases.begin(Phase::Publish);
-        let aside = database::publish(self, plan).await?;
-        // From here on it is published, and nothing may take it back.
-        *made = false;
+        let publication = Publication::of(plan, &finished.verdict);
+        // From here on it is good, or as good as was asked for, and nothing may take it back.
+        *made = Made::Judged(publication.clone());
+        let left_out = database::apply_properties(self, plan).await?;
+        publish(self, &publication).await?;
+        *made = Made::Nothing;
         let left_behind = loaded.chosen.iter().flat_map(|chosen| &chosen.left_out);
-        let mut notes: Vec<String> = left_behind.map(|text| format!("left out: {text}")).collect();
-        if let Some(aside) = aside {
-            notes.extend(database::drop_replaced(self, &aside).await);
+        let left_behind = left_behind.map(|text| format!("left out: {text}"));
+        let mut notes: Vec<String> = left_behind.chain(finished.notes).collect();
+        if let Some(aside) = &publication.aside {
+            notes.extend(drop_replaced(self, aside).await);
         }
-        Ok(Done { repository: loaded.repository, compared, left_out, notes })
+        Ok(Done {
+            repository: loaded.repository,
+            database: publication.database,
+            compared: finished.compared,
+            verdict: finished.verdict,
+            left_out,
+            notes,
+        })
     }
 
     async fn create(
         &self,
         plan: &RestorePlan,
         phases: &mut Phases<'_>,
-        made: &mut bool,
+        made: &mut Made,
     ) -> Result<Watch, RestoreError> {
         self.check_interruption()?;
         phases.begin(Phase::CreateDatabase);
-        *made = true;
+        // Nobody else has the temporary name. Of another one it is ours only if we know that we made it.
+        if plan.loads_into == LoadsInto::Temporary {
+            *made = Made::Database;
+        }
         if let Err(error) = database::create(self, plan).await {
             // The server said no; otherwise nobody knows what it did.
-            *made = !matches!(&error, RestoreError::Statement { source: sqlx::Error::Database(_), .. });
+            if matches!(&error, RestoreError::Statement { source: sqlx::Error::Database(_), .. }) {
+                *made = Made::Nothing;
+            }
             return Err(error);
         }
+        *made = Made::Database;
         database::mark(self, plan).await?;
         let database = plan.inside(&self.target);
-        let expected = plan.steps.selection.is_everything().then_some(plan.database_bytes);
+        let is_everything = plan.selection.is_none() && plan.exclusion.is_none();
+        let expected = is_everything.then_some(plan.database_bytes);
         Ok(Watch::begin(database, expected, self.events.clone(), &self.cancel))
     }
 
@@ -116,17 +140,21 @@ impl Run {
         &self,
         plan: &RestorePlan,
         phases: &mut Phases<'_>,
-        made: &mut bool,
+        made: &mut Made,
         (scratch, repository, chosen): (Scratch, RepositoryName, Option<Chosen>),
     ) -> Result<Loaded, RestoreError> {
         let watch = self.create(plan, phases, made).await?;
         phases.begin(Phase::Load);
-        let loaded = load::from_scratch(self, plan, &scratch, chosen.as_ref(), &watch).await;
-        if let Err(error) = loaded {
-            watch.end().await;
-            return Err(error);
+        match load::from_scratch(self, plan, &scratch, chosen.as_ref(), &watch).await {
+            Ok(passed_over) => {
+                let passed_over = Self::told_of(passed_over, scratch.entries());
+                Ok(Loaded { watch, repository, chosen, passed_over })
+            }
+            Err(error) => {
+                watch.end().await;
+                Err(error)
+            }
         }
-        Ok(Loaded { watch, repository, chosen })
     }
 
     /// Tries one repository after the other, each time into a new database.
@@ -134,7 +162,7 @@ impl Run {
         &self,
         plan: &RestorePlan,
         phases: &mut Phases<'_>,
-        made: &mut bool,
+        made: &mut Made,
     ) -> Result<Loaded, RestoreError> {
         let mut tries = Vec::new();
         for name in &plan.repositories {
@@ -142,7 +170,10 @@ impl Run {
             let watch = self.create(plan, phases, made).await?;
             phases.begin(Phase::Load);
             match load::from_stream(self, plan, repository, &watch).await {
-                Ok(()) => return Ok(Loaded { watch, repository: name.clone(), chosen: None }),
+                Ok(passed_over) => {
+                    let passed_over = Self::told_of(passed_over, None);
+                    return Ok(Loaded { watch, repository: name.clone(), chosen: None, passed_over });
+                }
                 Err(StreamFailure::Load(error)) => {
                     watch.end().await;
                     return Err(*error);
@@ -150,8 +181,8 @@ impl Run {
                 Err(StreamFailure::Input(reason)) => {
                     watch.end().await;
                     self.check_interruption()?;
-                    database::drop_database(&self.target, &plan.temporary, true).await?;
-                    *made = false;
+                    database::drop_database(&self.target, &plan.temporary).await?;
+                    *made = Made::Nothing;
                     tries.push((name.clone(), reason.clone()));
                     lost(self, plan, name, reason);
                 }
@@ -160,38 +191,77 @@ impl Run {
         Err(RestoreError::Fetch { artifact: plan.steps.dump.name.clone(), tries })
     }
 
+    /// What was passed over, in words, and said as it is known.
+    fn told_of(passed_over: PassedOver, entries: Option<&[Entry]>) -> Vec<String> {
+        let mut told: Vec<String> =
+            passed_over.complaints.iter().map(|complaint| complaint.text(entries)).collect();
+        if passed_over.untold > 0 {
+            told.push(format!(
+                "{} more errors, of which pg_restore gives the number only",
+                passed_over.untold
+            ));
+        }
+        told
+    }
+
     async fn finish(
         &self,
         plan: &RestorePlan,
         phases: &mut Phases<'_>,
         loaded: &Loaded,
-    ) -> Result<(Compared, Vec<String>), RestoreError> {
+    ) -> Result<Finished, RestoreError> {
+        let passes_over = plan.incomplete.is_some();
+        let mut finished = Finished::default();
+        for text in &loaded.passed_over {
+            self.events.warning(format!("not loaded: {text}"));
+            finished.verdict.add(Judgement::Fail, Cause::Backup, "not-loaded", text);
+        }
         phases.begin(Phase::Analyze);
-        let unplanned = load::analyze(self, plan, &loaded.watch).await?;
+        finished.notes.extend(load::analyze(self, plan, &loaded.watch).await?);
         phases.begin(Phase::Compare);
-        let mut compared = inspect(self, plan, loaded.chosen.as_ref()).await?;
-        compared.notes.extend(unplanned);
+        match inspect(self, plan, loaded.chosen.as_ref()).await {
+            Ok(compared) => finished.compared = Some(compared),
+            Err(RestoreError::Different(all)) if passes_over => {
+                for difference in all {
+                    finished.verdict.add(Judgement::Fail, Cause::Backup, "different", difference.to_string());
+                }
+            }
+            Err(error) if passes_over && !error.is_interruption() => {
+                finished.verdict.add(Judgement::Undetermined, Cause::Tool, "not-compared", told(&error));
+            }
+            Err(error) => return Err(error),
+        }
         self.check_interruption()?;
-        Ok((compared, database::apply_properties(self, plan).await?))
+        Ok(finished)
     }
 
-    /// After a failure: nothing that looks complete and is not may stay.
-    async fn take_back(&self, plan: &RestorePlan, phase: Phase) -> Aftermath {
+    /// After a failure: nothing that looks complete and is not may stay, and nothing that is complete may go.
+    async fn take_back(&self, plan: &RestorePlan, made: Made) -> Aftermath {
         let database = plan.temporary.clone();
-        // A connection that broke in the last step says nothing about whether the server took it.
-        if phase == Phase::Publish && database::is_gone(&self.target, &database).await {
-            return Aftermath::Published { database: plan.database.clone() };
-        }
-        match database::drop_database(&self.target, &database, true).await {
-            Ok(()) => Aftermath::Dropped { database },
-            Err(error) => Aftermath::Left { database, reason: told(&error) },
+        match made {
+            Made::Nothing => Aftermath::NothingMade,
+            // A connection that broke in the last step says nothing about whether the server took it.
+            Made::Judged(publication)
+                if publication.database != database && database::is_gone(&self.target, &database).await =>
+            {
+                Aftermath::Published { database: publication.database }
+            }
+            Made::Judged(publication) => Aftermath::Kept {
+                database,
+                is_complete: publication.is_complete,
+                by_hand: publication.by_hand(),
+            },
+            Made::Database if plan.loads_into == LoadsInto::Existing => Aftermath::Marked { database },
+            Made::Database => match database::drop_database(&self.target, &database).await {
+                Ok(()) => Aftermath::Dropped { database },
+                Err(error) => Aftermath::Left { database, reason: told(&error) },
+            },
         }
     }
 
     async fn drop_leftovers(&self, plan: &RestorePlan) -> Result<(), RestoreError> {
         for leftover in plan.leftovers.iter().filter(|leftover| leftover.may_be_dropped()) {
-            // Without force: if someone is in it now, it is none.
-            database::drop_database(&self.target, &leftover.database, false).await?;
+            database::drop_database(&self.target, &leftover.database).await?;
             self.events.notice(format!("dropped {}, left by an earlier restore", leftover.database));
         }
         Ok(())
@@ -238,17 +308,38 @@ async fn run_all(
     Ok(())
 }
 
+/// How far a restore came.
+enum Made {
+    Nothing,
+    /// A database that is not to stay.
+    Database,
+    /// One that was compared, and is to be published so.
+    Judged(Publication),
+}
+
 /// A database that was loaded.
 struct Loaded {
     watch: Watch,
     repository: RepositoryName,
     chosen: Option<Chosen>,
+    /// What did not load, in words.
+    passed_over: Vec<String>,
+}
+
+/// A database that was judged.
+#[derive(Default)]
+struct Finished {
+    compared: Option<Compared>,
+    verdict: Verdict,
+    notes: Vec<String>,
 }
 
 /// A database that was published.
 struct Done {
     repository: RepositoryName,
-    compared: Compared,
+    database: String,
+    compared: Option<Compared>,
+    verdict: Verdict,
     left_out: Vec<String>,
     notes: Vec<String>,
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::archive::{ArchiveError, Index, index};
+use super::archive::{ArchiveError, Entry, Index, index};
 use super::plan::RestorePlan;
 use super::{RestoreError, Run};
 use crate::event::{Event, told};
@@ -32,6 +32,11 @@ pub(super) struct Scratch {
 }
 
 impl Scratch {
+    /// The archive's contents, where they are understood.
+    pub(super) fn entries(&self) -> Option<&[Entry]> {
+        self.index.as_ref().ok().map(|index| index.entries.as_slice())
+    }
+
     /// Under which the file can be opened as long as this process lives.
     pub(super) fn path(&self) -> PathBuf {
         PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), self.file.as_raw_fd()))

@@ -7,7 +7,9 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use super::archive::{Entry, Index};
+use super::exclusion::{everything, exclude};
 use super::fetch::{Scratch, plain, tell};
+use super::passed_over::{self, PassedOver, STDERR_LINES};
 use super::plan::{RestorePlan, Route};
 use super::selection::{Chosen, choose};
 use super::target::{ask, maintenance};
@@ -15,15 +17,11 @@ use super::watch::{LOST_AFTER, Watch, close};
 use super::{RestoreError, Run};
 use crate::event::Event;
 use crate::pipeline::{Counting, OpenError};
-use crate::platform::{FeedError, ProcessError, Program};
+use crate::platform::{FeedError, Finished, ProcessError, Program};
 use crate::repository::Repository;
 
 /// A load may take days; what must not happen is that nobody notices that it stands still. The watch does.
 const WITHIN: Duration = Duration::from_secs(14 * 24 * 3600);
-/// Lines of stderr that are kept, so that every complaint can be judged.
-const STDERR_LINES: usize = 2000;
-/// The setting that pg_restore makes and older servers do not know.
-const TOLERATED: &str = "unrecognized configuration parameter \"transaction_timeout\"";
 
 /// A program of the right version that works on the temporary database.
 async fn program(run: &Run, plan: &RestorePlan, name: &'static str) -> Result<Program, RestoreError> {
@@ -37,8 +35,15 @@ async fn program(run: &Run, plan: &RestorePlan, name: &'static str) -> Result<Pr
 }
 
 async fn pg_restore(run: &Run, plan: &RestorePlan) -> Result<Program, RestoreError> {
-    let mut program = program(run, plan, "pg_restore").await?.keep_stderr(STDERR_LINES);
-    if !plan.steps.tolerates_settings {
+    // Only then it names the object that it has something to say of.
+    let program = program(run, plan, "pg_restore").await?.arg("--verbose");
+    let mut program = program.keep_stderr(STDERR_LINES).keep_stderr_where(passed_over::is_no_chatter);
+    if plan.incomplete.is_some() {
+        program =
+            program.keep_stderr_where(passed_over::is_account).accept_failure(passed_over::went_to_its_end);
+    } else if plan.steps.tolerates_settings {
+        program = program.accept_failure(passed_over::only_tolerated);
+    } else {
         program = program.arg("--exit-on-error");
     }
     if !plan.steps.owners {
@@ -56,15 +61,20 @@ pub(super) async fn chosen(
     plan: &RestorePlan,
     scratch: &Scratch,
 ) -> Result<Option<Chosen>, RestoreError> {
-    if plan.steps.selection.is_everything() {
+    let (selection, exclusion) = (&plan.steps.selection, &plan.steps.exclusion);
+    if selection.is_everything() && exclusion.is_nothing() {
         return Ok(None);
     }
     let index = scratch.index.as_ref().map_err(|error| RestoreError::Choose { reason: error.to_string() })?;
-    let chosen = if index.is_plain() {
-        choose(&index.entries, &plan.steps.selection)
+    let converted;
+    let entries = if index.is_plain() {
+        &index.entries
     } else {
-        choose(&in_utf8(run, index).await?, &plan.steps.selection)
+        converted = in_utf8(run, index).await?;
+        &converted
     };
+    let chosen = if selection.is_everything() { everything(entries) } else { choose(entries, selection) };
+    let chosen = exclude(entries, chosen, exclusion);
     if chosen.ids.is_empty() {
         return Err(RestoreError::Choose { reason: "it has nothing of what was named".to_owned() });
     }
@@ -96,7 +106,7 @@ pub(super) async fn from_scratch(
     scratch: &Scratch,
     chosen: Option<&Chosen>,
     watch: &Watch,
-) -> Result<(), RestoreError> {
+) -> Result<PassedOver, RestoreError> {
     let mut program = pg_restore(run, plan).await?.arg(format!("--jobs={}", plan.jobs));
     let list = chosen.map(|chosen| list(plan, chosen)).transpose()?;
     if let Some(list) = &list {
@@ -106,7 +116,7 @@ pub(super) async fn from_scratch(
     watch.set_loading(true);
     let outcome = program.run(WITHIN, watch.token()).await;
     watch.set_loading(false);
-    judge(outcome.map(drop), run, plan, watch)
+    judge(outcome, run, plan, watch, scratch.entries())
 }
 
 /// What `--use-list` reads: an id a line, in the archive's order.
@@ -138,7 +148,7 @@ pub(super) async fn from_stream(
     plan: &RestorePlan,
     repository: &Repository,
     watch: &Watch,
-) -> Result<(), StreamFailure> {
+) -> Result<PassedOver, StreamFailure> {
     let program = pg_restore(run, plan).await.map_err(in_load)?;
     let begin = plain(run, plan, repository);
     let opened = tokio::task::spawn_blocking(begin).await;
@@ -153,39 +163,34 @@ pub(super) async fn from_stream(
             Err(StreamFailure::Input(crate::event::told(&source)))
         }
         Err(FeedError::Input { .. }) => Err(in_load(RestoreError::Interrupted)),
-        Err(FeedError::Process(error)) => judge(Err(error), run, plan, watch).map_err(in_load),
-        Ok(_) => Ok(()),
+        Err(FeedError::Process(error)) => judge(Err(error), run, plan, watch, None).map_err(in_load),
+        Ok(finished) => judge(Ok(finished), run, plan, watch, None).map_err(in_load),
     }
 }
 
 fn judge(
-    outcome: Result<(), ProcessError>,
+    outcome: Result<Finished, ProcessError>,
     run: &Run,
     plan: &RestorePlan,
     watch: &Watch,
-) -> Result<(), RestoreError> {
+    entries: Option<&[Entry]>,
+) -> Result<PassedOver, RestoreError> {
     match outcome {
-        Ok(()) => Ok(()),
+        Ok(finished) => {
+            Ok(passed_over::passed_over(&finished.stderr, plan.jobs, plan.steps.tolerates_settings))
+        }
         Err(_) if watch.is_lost() => Err(RestoreError::ServerLost { waited: LOST_AFTER }),
         Err(_) if run.cancel.is_cancelled() => Err(RestoreError::Interrupted),
-        Err(error) if plan.steps.tolerates_settings => {
-            let ProcessError::Failed { stderr, .. } = &error else { return Err(RestoreError::Load(error)) };
-            if only_tolerated(stderr) { Ok(()) } else { Err(RestoreError::PassedOver(error)) }
+        Err(source) => {
+            let ProcessError::Failed { stderr, .. } = &source else { return Err(RestoreError::Load(source)) };
+            let object = passed_over::first(stderr).and_then(|complaint| complaint.object(entries));
+            Err(match object {
+                Some(object) if plan.incomplete.is_none() => RestoreError::LoadObject { object, source },
+                _ if plan.steps.tolerates_settings => RestoreError::PassedOver(source),
+                _ => RestoreError::Load(source),
+            })
         }
-        Err(error) => Err(RestoreError::Load(error)),
     }
-}
-
-/// Whether pg_restore went to its end, and passed over nothing but the one setting. At its end it says how
-/// many errors it passed over, not counting all of those of its workers.
-fn only_tolerated(stderr: &[String]) -> bool {
-    let errors = stderr.iter().filter(|line| line.contains("ERROR:") || line.contains("error:")).count();
-    let tolerated = stderr.iter().filter(|line| line.contains(TOLERATED)).count();
-    let said: Option<usize> = stderr
-        .last()
-        .and_then(|line| line.strip_prefix("pg_restore: warning: errors ignored on restore: ")?.parse().ok());
-    let is_all_there = stderr.len() < STDERR_LINES;
-    is_all_there && errors == tolerated && said.is_some_and(|said| (1..=tolerated).contains(&said))
 }
 
 /// Gathers statistics, so that the first queries are planned as they should be. Gives words where there are none:
@@ -221,27 +226,5 @@ fn unplanned(run: &Run, error: &RestoreError) -> String {
 pub(super) fn tell_left_out(run: &Run, chosen: Option<&Chosen>) {
     for text in chosen.iter().flat_map(|chosen| &chosen.left_out) {
         run.events.emit(&Event::Notice { message: format!("left out: {text}") });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn lines(text: &str) -> Vec<String> {
-        text.lines().map(str::to_owned).collect()
-    }
-
-    #[test]
-    fn only_the_one_setting_is_passed_over_and_only_at_the_end() {
-        let good = "pg_restore: error: could not execute query: ERROR:  unrecognized configuration parameter \"transaction_timeout\"\n\
-                    Command was: SET transaction_timeout = 0;\n";
-        let said = "pg_restore: warning: errors ignored on restore: 1";
-        assert!(only_tolerated(&lines(&format!("{good}{said}"))));
-        assert!(!only_tolerated(&lines(good)), "it did not come to its end");
-        let bad = "pg_restore: error: could not execute query: ERROR:  role \"app\" does not exist\n";
-        let two = "pg_restore: warning: errors ignored on restore: 2";
-        assert!(!only_tolerated(&lines(&format!("{good}{bad}{two}"))));
-        assert!(!only_tolerated(&lines(&format!("{good}{bad}{said}"))));
     }
 }

@@ -10,7 +10,11 @@
 //! - Nothing is touched before the plan stands, and what refuses it is told all at once.
 //! - The database is loaded under a name that says what it is. It gets its own name only after it was
 //!   compared with what was recorded when it was dumped; whatever fails before, it is dropped. What a killed
-//!   restore leaves behind is known by its name and its comment.
+//!   restore leaves behind is known by its name and its comment. On request it has the final name from the
+//!   beginning, and a comment that says what it is until it was compared.
+//! - What was loaded and compared is never dropped: if it cannot be given its name, it is kept.
+//! - On request, what does not load is passed over. What is missing then is in the report, and the database is
+//!   published under another name, with a comment that says so.
 //! - A database that holds anything is never replaced. An empty one is, after one more look.
 //! - With several jobs the dump is proven before anything is loaded. Streamed, it is proven before it is
 //!   published.
@@ -26,13 +30,16 @@ mod compare;
 mod database;
 mod error;
 mod estimate;
+mod exclusion;
 mod execute;
 mod fetch;
 mod globals;
 mod inspect;
 mod load;
 mod objections;
+mod passed_over;
 mod plan;
+mod publish;
 mod refusal;
 mod request;
 mod run;
@@ -46,8 +53,9 @@ pub use choice::Doubtful;
 pub use compare::{Compared, Difference};
 pub use error::RestoreError;
 pub use estimate::{Rates, VERB, Weight};
+pub use exclusion::Exclusion;
 pub use globals::GlobalsPlan;
-pub use plan::{RestorePlan, Route, Situation, plan};
+pub use plan::{LoadsInto, RestorePlan, Route, Situation, plan};
 pub use refusal::{Refusal, RefusalClass};
 pub use request::{Request, Which};
 pub use run::{Aftermath, Failure, Report, Run};
@@ -73,9 +81,13 @@ mod tests {
             database: "restored".to_owned(),
             jobs: 2,
             selection: Selection::default(),
+            exclusion: Exclusion::default(),
+            locale: None,
             globals: false,
             owners: true,
             tablespaces: true,
+            keeps_name: false,
+            incomplete: None,
             scratch: "/tmp".into(),
             drop_leftovers: false,
         }

@@ -2,15 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use super::plan::{Route, Situation, route};
+use super::plan::{LoadsInto, PG_CRON, Route, Situation, left_under_the_name, loads_into, route, standing};
 use super::{GlobalsPlan, Refusal, Request, Selection};
 use crate::model::DatabaseFacts;
 use crate::source::logical::DATABASE;
 
 /// PostgreSQL's `NAMEDATALEN`, less the NUL.
 const NAME_BYTES: usize = 63;
-/// Databases drctl or everyone connects to.
-const RESERVED: [&str; 3] = ["postgres", "template0", "template1"];
+/// Databases that others are made from.
+const TEMPLATES: [&str; 2] = ["template0", "template1"];
+/// The database that everyone connects to: it is never made or renamed.
+const EVERYONES: &str = "postgres";
 
 pub(super) fn refusals(
     request: &Request,
@@ -18,12 +20,15 @@ pub(super) fn refusals(
     globals: Option<&GlobalsPlan>,
 ) -> Vec<Refusal> {
     let mut refusals = Vec::new();
-    refusals.extend(of_name(&request.database));
+    refusals.extend(of_name(&request.database, request.keeps_name));
+    refusals.extend(of_naming(request, situation));
     refusals.extend(of_target(request, situation));
     refusals.extend(of_what_it_needs(request, situation, globals));
     refusals.extend(of_selection(&request.selection, &situation.recorded));
+    refusals.extend(request.exclusion.unknown(&situation.recorded));
+    let into = loads_into(request, &situation.target);
     if let Some(dump) = situation.manifest.artifact_of(DATABASE)
-        && let Route::Scratch { directory, needed, free } = route(request, dump, situation.scratch_free)
+        && let Route::Scratch { directory, needed, free } = route(request, dump, into, situation.scratch_free)
         && needed > free
     {
         refusals.push(Refusal::Scratch { directory, needed, free });
@@ -31,8 +36,36 @@ pub(super) fn refusals(
     refusals
 }
 
-fn of_name(name: &str) -> Option<Refusal> {
-    if RESERVED.contains(&name) {
+/// What stands against the name that it gets if something is missing, and against the one that it is loaded
+/// under.
+fn of_naming(request: &Request, situation: &Situation) -> Vec<Refusal> {
+    let (target, recorded) = (&situation.target, &situation.recorded);
+    let mut refusals = Vec::new();
+    let other = request.incomplete.as_ref().filter(|name| **name != request.database);
+    if let Some(name) = other.filter(|_| !request.keeps_name) {
+        refusals.extend(of_name(name, false));
+        if target.databases.contains(name) {
+            refusals.push(Refusal::Taken { database: name.clone() });
+        }
+    }
+    let has_cron = recorded.extensions.iter().any(|extension| extension.name == PG_CRON);
+    let loaded = if request.keeps_name { Some(&request.database) } else { None };
+    let is_there = target.extensions.contains_key(PG_CRON);
+    // The setting is not for everyone's eyes.
+    let fits = loaded.is_some_and(|loaded| match &target.cron_database {
+        Some(bound) => bound == loaded,
+        None => !target.superuser,
+    });
+    if has_cron && is_there && !fits && request.incomplete.is_none() && request.selection.is_everything() {
+        let loaded =
+            loaded.map_or_else(|| "a database with a temporary name".to_owned(), |name| format!("`{name}`"));
+        refusals.push(Refusal::CronElsewhere { bound: target.cron_database.clone(), loaded });
+    }
+    refusals
+}
+
+fn of_name(name: &str, keeps_name: bool) -> Option<Refusal> {
+    if TEMPLATES.contains(&name) || name == EVERYONES && !keeps_name {
         return Some(Refusal::Reserved(name.to_owned()));
     }
     let is_name = !name.is_empty() && name.len() <= NAME_BYTES && !name.contains('\0');
@@ -45,21 +78,27 @@ fn of_target(request: &Request, situation: &Situation) -> Vec<Refusal> {
     if target.major < recorded.major {
         refusals.push(Refusal::OlderServer { target: target.major, dumped: recorded.major });
     }
-    if !target.may_create_databases {
+    let into = loads_into(request, target);
+    if !target.may_create_databases && into != LoadsInto::Existing {
         refusals.push(Refusal::NoCreateDatabase { role: target.role.clone() });
     }
-    if let Some(reason) = target.locale_problem.clone() {
+    if let Some(reason) = target.locale_problem.clone().filter(|_| into != LoadsInto::Existing) {
         let (locale, provider) =
             (recorded.icu_locale.as_ref().unwrap_or(&recorded.collate), &recorded.locale_provider);
         refusals.push(Refusal::Locale { locale: locale.clone(), provider: provider.clone(), reason });
     }
-    let Some(existing) = &target.existing else { return refusals };
+    let Some(existing) = standing(request, target) else { return refusals };
     let database = request.database.clone();
-    if !existing.takes_connections {
+    if let Some(leftover) = left_under_the_name(request, target) {
+        refusals.push(match leftover.connections {
+            0 => Refusal::LeftOfRestore { database },
+            _ => Refusal::BeingRestored { database },
+        });
+    } else if !existing.takes_connections {
         refusals.push(Refusal::Closed { database });
     } else if !existing.holds.is_empty() {
         refusals.push(Refusal::NotEmpty { database, holds: existing.holds.clone() });
-    } else if existing.connections > 0 {
+    } else if existing.connections > 0 && into != LoadsInto::Existing {
         refusals.push(Refusal::InUse { database, connections: existing.connections });
     } else if !target.superuser && !target.member_of.contains(&existing.owner) {
         let (owner, role) = (existing.owner.clone(), target.role.clone());
@@ -110,7 +149,7 @@ fn of_what_it_needs(request: &Request, situation: &Situation, globals: Option<&G
     let missing = recorded.extensions.iter().map(|extension| &extension.name);
     let missing: Vec<String> =
         missing.filter(|name| !target.extensions.contains_key(*name)).cloned().collect();
-    if request.selection.is_everything() && !missing.is_empty() {
+    if request.selection.is_everything() && !missing.is_empty() && request.incomplete.is_none() {
         refusals.push(Refusal::Extensions(missing));
     }
     refusals
@@ -164,7 +203,7 @@ mod tests {
             owner: "app".to_owned(),
             takes_connections: true,
             connections: 0,
-            holds: vec![],
+            ..ExistingDatabase::default()
         })
     }
 
@@ -190,6 +229,91 @@ mod tests {
             foreign,
             [
                 "database `restored` exists and belongs to `someone`, whose databases `postgres` may not replace"
+            ]
+        );
+    }
+
+    #[test]
+    fn an_empty_database_of_ones_own_needs_no_right_to_make_one() {
+        let weak = |situation: &mut Situation| {
+            situation.target.may_create_databases = false;
+            situation.target.locale_problem = Some("no such file".to_owned());
+        };
+        let into = refused(|request, situation| {
+            request.keeps_name = true;
+            existing(situation).connections = 1;
+            weak(situation);
+        });
+        assert_eq!(into, Vec::<String>::new());
+        let new = refused(|request, situation| {
+            request.keeps_name = true;
+            weak(situation);
+        });
+        assert_eq!(new.len(), 2);
+        assert_eq!(
+            refused(|request, _| (request.database, request.keeps_name) = ("postgres".to_owned(), true)),
+            Vec::<String>::new()
+        );
+    }
+
+    #[test]
+    fn what_a_restore_left_under_the_name_is_told_from_data() {
+        let left = |drop| {
+            refused(|request, situation| {
+                request.drop_leftovers = drop;
+                existing(situation).holds.push("table t".to_owned());
+                situation.target.leftovers.push(crate::restore::Leftover {
+                    database: "restored".to_owned(),
+                    comment: Some("drctl: being restored from x".to_owned()),
+                    connections: 0,
+                });
+            })
+        };
+        assert_eq!(
+            left(false),
+            ["database `restored` is left of a restore that did not end, and is not complete"]
+        );
+        assert_eq!(left(true), Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_name_for_what_is_incomplete_is_free_and_a_name() {
+        let named = |name: &str| {
+            refused(|request, situation| {
+                request.incomplete = Some(name.to_owned());
+                situation.target.databases.insert("there".to_owned());
+            })
+        };
+        assert_eq!(named("restored_incomplete"), Vec::<String>::new());
+        assert_eq!(
+            named("there"),
+            ["database `there` exists, and what is restored incompletely would get that name"]
+        );
+        assert_eq!(named(&"x".repeat(64)).len(), 1);
+    }
+
+    #[test]
+    fn pg_cron_is_only_loaded_where_it_can_be() {
+        let cron = |bound: Option<&str>, keeps: bool| {
+            refused(|request, situation| {
+                request.keeps_name = keeps;
+                situation.target.cron_database = bound.map(str::to_owned);
+                situation.target.extensions.insert("pg_cron".to_owned(), "1.6".to_owned());
+                situation.recorded.extensions[0].name = "pg_cron".to_owned();
+            })
+        };
+        assert_eq!(cron(Some("restored"), true), Vec::<String>::new());
+        assert_eq!(
+            cron(Some("restored"), false),
+            [
+                "extension pg_cron can be in database `restored` (`cron.database_name`) only, and the dump is loaded into a database with a temporary name"
+            ]
+        );
+        assert_eq!(cron(Some("postgres"), true).len(), 1);
+        assert_eq!(
+            cron(None, true),
+            [
+                "extension pg_cron can be in the database that `cron.database_name` names only, and the dump is loaded into `restored`"
             ]
         );
     }
@@ -282,6 +406,11 @@ mod tests {
                 "the backup has no schema `nothing`"
             ]
         );
+        let excluded = refused(|request, _| {
+            request.exclusion.table_data.push(("public".to_owned(), "odrers".to_owned()));
+            request.exclusion.schemas.push("nothing".to_owned());
+        });
+        assert_eq!(excluded.len(), 2, "{excluded:?}");
         assert_eq!(Refusal::Name(String::new()).class(), RefusalClass::Usage);
     }
 

@@ -6,14 +6,16 @@ use serde::Serialize;
 use super::estimate::Weight;
 use super::globals::{self, Existing};
 use super::objections::refusals;
-use super::target::{RESTORING, TargetFacts};
-use super::{GlobalsPlan, Leftover, Rates, Refusal, Request, Selection};
+use super::target::{ExistingDatabase, RESTORING, TargetFacts};
+use super::{Exclusion, GlobalsPlan, Leftover, Rates, Refusal, Request, Selection};
 use crate::model::{
     Artifact, BackupId, DatabaseFacts, Extension, Manifest, RepositoryName, SourceName, TableKind,
 };
 use crate::postgres::{ConnectionParameters, Tools};
 use crate::source::logical::DATABASE;
 
+/// The extension that is in one database of a server only, by its name.
+pub(super) const PG_CRON: &str = "pg_cron";
 /// Beside the unpacked dump itself.
 const SCRATCH_MARGIN: u64 = 16 << 20;
 /// From this version on pg_restore begins every session with a setting that older servers do not know.
@@ -48,6 +50,18 @@ pub enum Route {
     Stream,
 }
 
+/// What the dump is loaded into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LoadsInto {
+    /// A new database under a temporary name.
+    Temporary,
+    /// A new database under the final name.
+    New,
+    /// The empty database that has the final name.
+    Existing,
+}
+
 /// What will be done, in every detail that a person may want to know first.
 #[derive(Clone, Debug, Serialize)]
 pub struct RestorePlan {
@@ -64,6 +78,9 @@ pub struct RestorePlan {
     pub database: String,
     /// The name it has until it was compared.
     pub temporary: String,
+    pub loads_into: LoadsInto,
+    /// The name it gets instead if something is missing; absent where nothing may be.
+    pub incomplete: Option<String>,
     /// An empty database has the name; it is replaced.
     pub replaces_empty: bool,
     pub owner: Option<String>,
@@ -83,6 +100,8 @@ pub struct RestorePlan {
     pub measured_by: Rates,
     /// What is restored, where it is not everything.
     pub selection: Option<String>,
+    /// What is left out of that.
+    pub exclusion: Option<String>,
     pub globals: Option<GlobalsPlan>,
     /// What earlier restores have left on the server.
     pub leftovers: Vec<Leftover>,
@@ -102,8 +121,11 @@ pub(super) struct Steps {
     pub(super) target_major: u32,
     pub(super) tools: Tools,
     pub(super) selection: Selection,
+    pub(super) exclusion: Exclusion,
     pub(super) owners: bool,
     pub(super) tablespaces: bool,
+    /// Whether a connection limit is none for the restoring role.
+    pub(super) superuser: bool,
     /// Settings of the sessions that work in the database before it is published.
     pub(super) session: Vec<(&'static str, String)>,
     /// pg_restore says things the server does not understand, and is not to end because of them.
@@ -131,11 +153,14 @@ pub fn plan(
         let missing = dump.is_none().then_some(Refusal::NoArtifact { backup, artifact: DATABASE });
         return Err(refusals.into_iter().chain(missing).collect());
     };
-    let selected =
-        |schema: &str, name: &str| request.selection.is_everything() || request.selection.names(schema, name);
+    let selected = |schema: &str, name: &str| {
+        (request.selection.is_everything() || request.selection.names(schema, name))
+            && !request.exclusion.leaves_out(schema, name)
+    };
     let tables = recorded.tables.iter().filter(|table| selected(&table.schema, &table.name));
     let weight = Weight { stored: manifest.stored_size(), plain: manifest.plain_size() };
-    let route = route(request, &dump, situation.scratch_free);
+    let loads_into = loads_into(request, target);
+    let route = route(request, &dump, loads_into, situation.scratch_free);
     let tolerates_settings =
         tools.major >= FIRST_WITH_TRANSACTION_TIMEOUT && target.major < FIRST_WITH_TRANSACTION_TIMEOUT;
     Ok(RestorePlan {
@@ -147,8 +172,15 @@ pub fn plan(
         server: target.server.clone(),
         server_version: target.version.clone(),
         database: request.database.clone(),
-        temporary: format!("{RESTORING}{}_{:06x}", now.format("%Y%m%d%H%M%S"), seed & 0x00ff_ffff),
-        replaces_empty: target.existing.is_some(),
+        temporary: match loads_into {
+            LoadsInto::Temporary => {
+                format!("{RESTORING}{}_{:06x}", now.format("%Y%m%d%H%M%S"), seed & 0x00ff_ffff)
+            }
+            LoadsInto::New | LoadsInto::Existing => request.database.clone(),
+        },
+        replaces_empty: loads_into == LoadsInto::Temporary && standing(request, target).is_some(),
+        incomplete: request.incomplete.clone(),
+        loads_into,
         owner: request.owners.then(|| recorded.owner.clone()),
         encoding: recorded.encoding.clone(),
         locale: recorded.icu_locale.clone().unwrap_or_else(|| recorded.collate.clone()),
@@ -162,6 +194,7 @@ pub fn plan(
         jobs: request.jobs,
         tool: tools.version.replace("pg_dump", "pg_restore"),
         selection: (!request.selection.is_everything()).then(|| request.selection.to_string()),
+        exclusion: (!request.exclusion.is_nothing()).then(|| request.exclusion.to_string()),
         leftovers: target.leftovers.clone(),
         drop_leftovers: request.drop_leftovers,
         notes: notes(request, &situation, tolerates_settings),
@@ -175,16 +208,39 @@ pub fn plan(
             target_major: target.major,
             tools: tools.clone(),
             selection: request.selection.clone(),
+            exclusion: request.exclusion.clone(),
             owners: request.owners,
             tablespaces: request.tablespaces,
+            superuser: target.superuser,
             tolerates_settings,
         },
     })
 }
 
-pub(super) fn route(request: &Request, dump: &Artifact, free: u64) -> Route {
-    // Choosing tables takes the archive's contents, and those may come only with its last byte.
-    if request.jobs <= 1 && request.selection.is_everything() {
+/// The database that has the final name when the load begins.
+pub(super) fn standing<'a>(request: &Request, target: &'a TargetFacts) -> Option<&'a ExistingDatabase> {
+    let is_dropped =
+        request.drop_leftovers && left_under_the_name(request, target).is_some_and(Leftover::may_be_dropped);
+    target.existing.as_ref().filter(|_| !is_dropped)
+}
+
+/// What a restore that did not end has left under the final name.
+pub(super) fn left_under_the_name<'a>(request: &Request, target: &'a TargetFacts) -> Option<&'a Leftover> {
+    target.leftovers.iter().find(|leftover| leftover.database == request.database)
+}
+
+pub(super) fn loads_into(request: &Request, target: &TargetFacts) -> LoadsInto {
+    match (request.keeps_name, standing(request, target)) {
+        (false, _) => LoadsInto::Temporary,
+        (true, None) => LoadsInto::New,
+        (true, Some(_)) => LoadsInto::Existing,
+    }
+}
+
+pub(super) fn route(request: &Request, dump: &Artifact, into: LoadsInto, free: u64) -> Route {
+    // Choosing tables takes the archive's contents, and those may come only with its last byte. And into what
+    // cannot be dropped again nothing is loaded before it is proven.
+    if request.jobs <= 1 && request.is_everything() && into != LoadsInto::Existing {
         return Route::Stream;
     }
     let needed = dump.plain.size.saturating_add(SCRATCH_MARGIN);
@@ -246,6 +302,7 @@ fn notes(request: &Request, situation: &Situation, tolerates_settings: bool) -> 
             ));
         }
     }
+    notes.extend(naming_notes(request, situation));
     if !request.owners {
         notes.push(
             "owners and privileges are left out: everything will belong to the restoring role".to_owned(),
@@ -256,6 +313,48 @@ fn notes(request: &Request, situation: &Situation, tolerates_settings: bool) -> 
             "pg_restore {} sets a parameter that PostgreSQL {} does not know; that one complaint will be passed over",
             situation.tools.major, target.major
         ));
+    }
+    notes
+}
+
+/// What follows from the name it is loaded under, and from the one it gets.
+fn naming_notes(request: &Request, situation: &Situation) -> Vec<String> {
+    let (target, recorded) = (&situation.target, &situation.recorded);
+    let mut notes = Vec::new();
+    let is_named = |name: &str| recorded.extensions.iter().any(|extension| extension.name == name);
+    if let Some(name) = &request.incomplete {
+        notes.push(format!(
+            "what does not load is passed over: if anything is missing, the database is called {name}"
+        ));
+    }
+    if let Some(locale) =
+        request.locale.as_ref().filter(|_| loads_into(request, target) != LoadsInto::Existing)
+    {
+        notes.push(format!(
+            "the database gets the locale {locale}: text may sort in another order than it did"
+        ));
+    }
+    if request.keeps_name && is_named(PG_CRON) {
+        notes.push(
+            "the jobs of pg_cron run as soon as they are loaded; `cron.launch_active_jobs = off` keeps them from it"
+                .to_owned(),
+        );
+    }
+    let existing = standing(request, target).filter(|_| request.keeps_name);
+    let Some(existing) = existing else { return notes };
+    notes.push(
+        "if the load fails, what was loaded stays in the database, which is not drctl's to drop; its comment says so"
+            .to_owned(),
+    );
+    if existing.encoding != recorded.encoding {
+        let (is, was) = (&existing.encoding, &recorded.encoding);
+        notes.push(format!(
+            "the database is in {is}, it was in {was}: text that {is} does not have fails to load"
+        ));
+    }
+    if (&existing.collate, &existing.ctype) != (&recorded.collate, &recorded.ctype) {
+        let (is, was) = (&existing.collate, &recorded.collate);
+        notes.push(format!("the database has locale {is}, it had {was}: text may sort in another order"));
     }
     notes
 }
@@ -297,6 +396,49 @@ mod tests {
             request.selection.schemas.push("public".to_owned());
         });
         assert!(matches!(chosen.route, Route::Scratch { .. }));
+    }
+
+    fn empty() -> ExistingDatabase {
+        ExistingDatabase {
+            owner: "postgres".to_owned(),
+            takes_connections: true,
+            connections: 0,
+            holds: vec![],
+            encoding: "UTF8".to_owned(),
+            collate: "de_DE.UTF-8".to_owned(),
+            ctype: "de_DE.UTF-8".to_owned(),
+        }
+    }
+
+    #[test]
+    fn with_its_final_name_it_is_loaded_into_a_new_database_or_the_empty_one() {
+        let new = planned(|request, _| request.keeps_name = true);
+        assert_eq!((new.temporary.as_str(), new.loads_into), ("restored", LoadsInto::New));
+        let into = planned(|request, situation| {
+            request.keeps_name = true;
+            request.jobs = 1;
+            situation.target.existing = Some(ExistingDatabase { encoding: "LATIN1".to_owned(), ..empty() });
+        });
+        assert_eq!((into.loads_into, into.replaces_empty), (LoadsInto::Existing, false));
+        assert!(matches!(into.route, Route::Scratch { .. }), "it is proven before it is loaded");
+        assert!(into.notes.iter().any(|note| note.contains("is in LATIN1")), "{:?}", into.notes);
+        let replaced = planned(|_, situation| situation.target.existing = Some(empty()));
+        assert_eq!((replaced.loads_into, replaced.replaces_empty), (LoadsInto::Temporary, true));
+    }
+
+    #[test]
+    fn what_a_restore_left_under_the_name_is_out_of_the_way_when_it_is_dropped() {
+        let plan = planned(|request, situation| {
+            (request.keeps_name, request.drop_leftovers) = (true, true);
+            situation.target.existing =
+                Some(ExistingDatabase { holds: vec!["table t".to_owned()], ..empty() });
+            situation.target.leftovers.push(Leftover {
+                database: "restored".to_owned(),
+                comment: Some("drctl: being restored from x".to_owned()),
+                connections: 0,
+            });
+        });
+        assert_eq!(plan.loads_into, LoadsInto::New);
     }
 
     #[test]

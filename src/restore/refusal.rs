@@ -30,6 +30,14 @@ pub enum Refusal {
     Name(String),
     #[error("database `{database}` is not empty: it has {}", .holds.join(", "))]
     NotEmpty { database: String, holds: Vec<String> },
+    #[error("database `{database}` is left of a restore that did not end, and is not complete")]
+    LeftOfRestore { database: String },
+    #[error("database `{database}` is being restored by another run")]
+    BeingRestored { database: String },
+    #[error("database `{database}` exists, and what is restored incompletely would get that name")]
+    Taken { database: String },
+    #[error("extension pg_cron can be in {} only, and the dump is loaded into {loaded}", cron_database(.bound))]
+    CronElsewhere { bound: Option<String>, loaded: String },
     #[error("database `{database}` exists and does not take connections, so nobody knows what it holds")]
     Closed { database: String },
     #[error("database `{database}` exists, is empty, and is in use by {connections} connections")]
@@ -87,6 +95,13 @@ impl Refusal {
             }
             _ => RefusalClass::NotReady,
         }
+    }
+}
+
+fn cron_database(bound: &Option<String>) -> String {
+    match bound {
+        Some(database) => format!("database `{database}` (`cron.database_name`)"),
+        None => "the database that `cron.database_name` names".to_owned(),
     }
 }
 

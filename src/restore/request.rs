@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
-use super::Selection;
-use crate::model::{RepositoryName, SourceName};
+use super::{Exclusion, Selection};
+use crate::model::{DatabaseFacts, RepositoryName, SourceName};
 
 /// What someone wants restored, and where to.
 #[derive(Clone, Debug)]
@@ -15,16 +15,39 @@ pub struct Request {
     /// Connections that load at a time. One needs no scratch disk.
     pub jobs: u32,
     pub selection: Selection,
+    pub exclusion: Exclusion,
+    /// A locale of the C library for the new database, in the place of the recorded one.
+    pub locale: Option<String>,
     /// Make the roles and tablespaces that are missing first.
     pub globals: bool,
     /// Owners and privileges as they were; otherwise everything belongs to the restoring role.
     pub owners: bool,
     /// Tablespaces as they were; otherwise everything goes to the default one.
     pub tablespaces: bool,
+    /// Load into a database that has the final name from the beginning, new or empty.
+    pub keeps_name: bool,
+    /// Pass over what does not load, and publish the rest under this name if anything is missing.
+    pub incomplete: Option<String>,
     /// Where there is room for the unpacked dump.
     pub scratch: PathBuf,
     /// Drop what earlier restores that were killed have left on the server.
     pub drop_leftovers: bool,
+}
+
+impl Request {
+    /// Whether all of the dump is restored.
+    pub(super) fn is_everything(&self) -> bool {
+        self.selection.is_everything() && self.exclusion.is_nothing()
+    }
+
+    /// What the new database is to be like, where that is not as it was.
+    pub(super) fn change(&self, recorded: &mut DatabaseFacts) {
+        let Some(locale) = &self.locale else { return };
+        recorded.collate.clone_from(locale);
+        recorded.ctype.clone_from(locale);
+        "libc".clone_into(&mut recorded.locale_provider);
+        (recorded.icu_locale, recorded.icu_rules) = (None, None);
+    }
 }
 
 /// Which backup of a source.

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{Compared, GlobalsPlan, RestoreError, VERB};
 use crate::event::{Events, Phase, told};
-use crate::model::{BackupId, Outcome, RepositoryName, RunId, SystemName};
+use crate::model::{BackupId, Outcome, RepositoryName, RunId, SystemName, Verdict};
 use crate::pipeline::Identities;
 use crate::platform::{CancellationToken, Clock};
 use crate::postgres::ConnectionParameters;
@@ -38,8 +38,12 @@ pub struct Report {
     pub recovery_point: DateTime<Utc>,
     pub repository: RepositoryName,
     pub server: String,
+    /// The name it has.
     pub database: String,
-    pub compared: Compared,
+    /// What is the same as it was recorded; absent where something is not.
+    pub compared: Option<Compared>,
+    /// Whether it is what was dumped. One that fails has another name than was asked for.
+    pub verdict: Verdict,
     pub phases: Vec<PhaseSeconds>,
     pub seconds: f64,
     pub stored_bytes: u64,
@@ -50,7 +54,7 @@ pub struct Report {
     pub notes: Vec<String>,
 }
 
-/// A restore that was given up. Nothing was published.
+/// A restore that was given up, or whose database could not be published.
 #[derive(Debug, thiserror::Error)]
 #[error("failed to restore `{backup}` ({}); {aftermath}", .phase.as_str())]
 pub struct Failure {
@@ -75,6 +79,17 @@ pub enum Aftermath {
         database: String,
         reason: String,
     },
+    /// It was loaded and judged, and could not be published.
+    Kept {
+        database: String,
+        is_complete: bool,
+        /// The statements that publish it.
+        by_hand: String,
+    },
+    /// A database that was there and empty has a part of the dump in it.
+    Marked {
+        database: String,
+    },
     /// The restored database is published; what failed came after.
     Published {
         database: String,
@@ -92,6 +107,18 @@ impl std::fmt::Display for Aftermath {
                 f,
                 "nothing was published, but the temporary database `{database}` could not be dropped: {reason}"
             ),
+            Self::Kept { database, is_complete: true, .. } => {
+                write!(f, "the restored database is complete and compared, and is kept as `{database}`")
+            }
+            Self::Kept { database, .. } => {
+                write!(f, "what was restored is incomplete, and is kept as `{database}`")
+            }
+            Self::Marked { database } => {
+                write!(
+                    f,
+                    "database `{database}` has a part of it, is not complete, and says so in its comment"
+                )
+            }
             Self::Published { database } => write!(f, "the restored database `{database}` is published"),
         }
     }
@@ -108,8 +135,11 @@ impl Run {
     ) -> (Record, Vec<Lost>) {
         let phases = outcome.map_or_else(|failure| &failure.phases, |report| &report.phases);
         let outcome_word = match &outcome {
-            Ok(report) if report.left_out.is_empty() => Outcome::Succeeded,
+            Ok(report) if report.left_out.is_empty() && report.verdict.has_passed() => Outcome::Succeeded,
             Ok(_) => Outcome::Degraded,
+            Err(Failure { aftermath: Aftermath::Kept { .. } | Aftermath::Published { .. }, .. }) => {
+                Outcome::Degraded
+            }
             Err(failure) if failure.source.is_interruption() => Outcome::Interrupted,
             Err(_) => Outcome::Failed,
         };
@@ -133,7 +163,10 @@ impl Run {
 /// The journal is in clear: a failure is told by its phase and kind, without names of tables.
 fn reasons(outcome: &Result<&Report, &Failure>) -> Vec<String> {
     match outcome {
-        Ok(_) => vec![],
+        Ok(report) => match report.verdict.reasons.len() {
+            0 => vec![],
+            count => vec![format!("{}: incomplete, for {count} reasons", report.verdict.outcome.as_str())],
+        },
         Err(failure) => {
             let why = match &failure.source {
                 RestoreError::Different(all) => format!("{} differences to what was dumped", all.len()),

@@ -36,8 +36,9 @@ impl Run {
             |reason: String| RestoreError::Details { artifact: details.name.clone(), reason };
         let parsed: Details =
             serde_json::from_slice(&text).map_err(|error| not_understood(error.to_string()))?;
-        let recorded =
+        let mut recorded =
             parsed.database.ok_or_else(|| not_understood("it describes no database".to_owned()))?;
+        request.change(&mut recorded);
         let globals = match manifest.artifact_of(GLOBALS).filter(|_| request.globals) {
             Some(artifact) => {
                 let script = self.read_small(&manifest, artifact, &repositories).await?;

@@ -21,8 +21,16 @@ const MAINTENANCE: [&str; 2] = ["postgres", "template1"];
 pub(super) const RESTORING: &str = "drctl_restoring_";
 /// How the name of an empty database that was replaced begins, until it is dropped.
 pub(super) const REPLACED: &str = "drctl_replaced_";
-/// How the comment of either begins.
+/// How every comment of ours begins.
 pub(super) const COMMENT: &str = "drctl: ";
+/// How the comment of a database begins that is being restored.
+pub(super) const BEING_RESTORED: &str = "drctl: being restored";
+/// How the comment begins of a database that was there and empty, and is loaded into. It is never dropped.
+pub(super) const HOLDS_A_PART: &str = "drctl: holds a part";
+/// How the comment of an empty database begins that was replaced.
+pub(super) const WAS_EMPTY: &str = "drctl: the empty database";
+/// The lock that a restore holds in the database that it loads, where everyone can see it.
+pub(super) const AT_WORK: i32 = 0x6472_6374;
 
 /// The target server as it was found.
 #[derive(Clone, Debug, Default)]
@@ -42,6 +50,9 @@ pub struct TargetFacts {
     pub existing: Option<ExistingDatabase>,
     pub roles: BTreeSet<String>,
     pub tablespaces: BTreeSet<String>,
+    pub databases: BTreeSet<String>,
+    /// The only database that pg_cron can be in; absent where the server does not load it, or does not tell.
+    pub cron_database: Option<String>,
     /// Extensions that could be created, with their default versions.
     pub extensions: BTreeMap<String, String>,
     /// Why the recorded locale cannot be had; `None` where it can, or where only trying can tell.
@@ -50,13 +61,16 @@ pub struct TargetFacts {
 }
 
 /// A database that has the name the restored one is to get.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ExistingDatabase {
     pub owner: String,
     pub takes_connections: bool,
     pub connections: u64,
     /// Some of what it holds, in words; none when it is empty.
     pub holds: Vec<String>,
+    pub encoding: String,
+    pub collate: String,
+    pub ctype: String,
 }
 
 /// What a restore that was killed has left on the server.
@@ -64,14 +78,22 @@ pub struct ExistingDatabase {
 pub struct Leftover {
     pub database: String,
     pub comment: Option<String>,
-    /// A restore that is going on has one.
+    /// Of restores that are going on. Others may look into it: monitoring is in every database.
     pub connections: u64,
 }
 
 impl Leftover {
     /// Whether drctl made it and nobody is using it any more.
     pub fn may_be_dropped(&self) -> bool {
-        self.connections == 0 && self.comment.as_ref().is_some_and(|comment| comment.starts_with(COMMENT))
+        let is_disposable =
+            |comment: &String| comment.starts_with(BEING_RESTORED) || comment.starts_with(WAS_EMPTY);
+        self.connections == 0 && self.comment.as_ref().is_some_and(is_disposable)
+    }
+
+    /// Whether it was loaded to its end, and only its name is missing.
+    pub fn is_kept(&self) -> bool {
+        let is_ours = |comment: &String| comment.starts_with(COMMENT);
+        self.comment.as_ref().is_some_and(is_ours) && !self.may_be_dropped() && self.connections == 0
     }
 }
 
@@ -119,6 +141,8 @@ async fn read(
     .await?;
     let extensions: Vec<(String, Option<String>)> =
         all(connection, "SELECT name::text, default_version FROM pg_available_extensions").await?;
+    // Before a look into the existing database, whose own session would be taken for another restore.
+    let leftovers = leftovers(connection, &target.database).await?;
     Ok(TargetFacts {
         server: format!("{}:{}", target.host, target.port),
         version,
@@ -135,12 +159,19 @@ async fn read(
         existing: existing(connection, target).await?,
         roles: names(connection, "SELECT rolname::text FROM pg_roles").await?,
         tablespaces: names(connection, "SELECT spcname::text FROM pg_tablespace").await?,
+        databases: names(connection, "SELECT datname::text FROM pg_database").await?,
+        cron_database: one::<(Option<String>,)>(
+            connection,
+            "SELECT max(setting) FROM pg_settings WHERE name = 'cron.database_name'",
+        )
+        .await?
+        .0,
         extensions: extensions
             .into_iter()
             .map(|(name, version)| (name, version.unwrap_or_default()))
             .collect(),
         locale_problem: locale_problem(connection, recorded).await?,
-        leftovers: leftovers(connection).await?,
+        leftovers,
     })
 }
 
@@ -148,18 +179,21 @@ async fn existing(
     connection: &mut PgConnection,
     target: &ConnectionParameters,
 ) -> Result<Option<ExistingDatabase>, RestoreError> {
-    let row: Option<(String, bool, i64)> = ask(sqlx::query_as(
+    let row: Option<(String, bool, i64, String, String, String)> = ask(sqlx::query_as(
         "SELECT pg_get_userbyid(d.datdba)::text, d.datallowconn,
-                (SELECT count(*) FROM pg_stat_activity a WHERE a.datid = d.oid)
+                (SELECT count(*) FROM pg_stat_activity a WHERE a.datid = d.oid),
+                pg_encoding_to_char(d.encoding)::text, d.datcollate::text, d.datctype::text
            FROM pg_database d WHERE d.datname = $1",
     )
     .bind(&target.database)
     .fetch_optional(&mut *connection))
     .await?;
-    let Some((owner, takes_connections, connections)) = row else { return Ok(None) };
+    let Some((owner, takes_connections, connections, encoding, collate, ctype)) = row else {
+        return Ok(None);
+    };
     let holds = if takes_connections { contents(target).await? } else { vec![] };
     let connections = u64::try_from(connections).unwrap_or_default();
-    Ok(Some(ExistingDatabase { owner, takes_connections, connections, holds }))
+    Ok(Some(ExistingDatabase { owner, takes_connections, connections, holds, encoding, collate, ctype }))
 }
 
 /// Some of what a database holds that a new one would not, in words. None: it is empty.
@@ -186,14 +220,25 @@ SELECT pg_describe_object(classid, objid, 0) FROM (
     UNION SELECT 9, 'pg_publication'::regclass, oid FROM pg_publication
 ) AS found(rank, classid, objid) ORDER BY rank, objid LIMIT 4";
 
-/// Databases with names that only drctl gives.
-async fn leftovers(connection: &mut PgConnection) -> Result<Vec<Leftover>, RestoreError> {
+/// Databases with names that only drctl gives, and the one with the final name where drctl's comment says that
+/// it is not complete.
+async fn leftovers(connection: &mut PgConnection, database: &str) -> Result<Vec<Leftover>, RestoreError> {
     let query = format!(
-        "SELECT d.datname::text, shobj_description(d.oid, 'pg_database'),
-                (SELECT count(*) FROM pg_stat_activity a WHERE a.datid = d.oid)
-           FROM pg_database d WHERE starts_with(d.datname, {}) OR starts_with(d.datname, {}) ORDER BY 1",
+        "SELECT d.datname::text, c.comment,
+                (SELECT count(*) FROM (
+                     SELECT pid FROM pg_locks
+                      WHERE locktype = 'advisory' AND database = d.oid AND classid = {AT_WORK}::oid
+                     UNION
+                     SELECT pid FROM pg_stat_activity WHERE datid = d.oid AND starts_with(application_name, 'drctl')
+                 ) AS ours)
+           FROM pg_database d CROSS JOIN LATERAL shobj_description(d.oid, 'pg_database') AS c(comment)
+          WHERE starts_with(d.datname, {}) OR starts_with(d.datname, {})
+             OR d.datname = {} AND (starts_with(c.comment, {}) OR starts_with(c.comment, {})) ORDER BY 1",
         literal(RESTORING),
-        literal(REPLACED)
+        literal(REPLACED),
+        literal(database),
+        literal(BEING_RESTORED),
+        literal(HOLDS_A_PART),
     );
     let rows: Vec<(String, Option<String>, i64)> =
         ask(sqlx::query_as(AssertSqlSafe(query)).fetch_all(connection)).await?;

@@ -9,6 +9,7 @@ use sqlx::{Connection as _, PgConnection};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::target::AT_WORK;
 use crate::event::{Event, Events};
 use crate::platform::CancellationToken;
 use crate::postgres::ConnectionParameters;
@@ -112,7 +113,10 @@ impl Watcher {
 
     async fn look(&self, connection: &mut Option<PgConnection>) -> Option<u64> {
         if connection.is_none() {
-            *connection = self.database.connect().await.ok();
+            let mut opened = self.database.connect().await.ok()?;
+            let lock = sqlx::query("SELECT pg_try_advisory_lock_shared($1, 0)").bind(AT_WORK);
+            tokio::time::timeout(WITHIN, lock.execute(&mut opened)).await.ok()?.ok()?;
+            *connection = Some(opened);
         }
         let open = connection.as_mut()?;
         let size =

@@ -32,7 +32,7 @@ fn assert_same(a: &str, b: &str) {
 }
 
 /// A database `origin` with some tables, and a policy for it.
-async fn origin(cluster: &Cluster, script: &str, places: &[Place]) -> Outcome<System> {
+pub(crate) async fn origin(cluster: &Cluster, script: &str, places: &[Place]) -> Outcome<System> {
     cluster.execute("postgres", &["CREATE DATABASE origin"]).await?;
     cluster.psql("origin", script).await?;
     System::new(&cluster.url("origin"), places)
@@ -44,7 +44,7 @@ const SMALL: &str = "CREATE TABLE t (id int PRIMARY KEY, text text);
 
 impl System {
     /// Restores the latest backup with the operational key, and more arguments.
-    async fn restore(&self, code: i32, arguments: &[&str]) -> Outcome<Run> {
+    pub(crate) async fn restore(&self, code: i32, arguments: &[&str]) -> Outcome<Run> {
         let key = self.operational.display().to_string();
         let all: Vec<&str> = ["restore", "database", "--identity", &key]
             .into_iter()
@@ -61,7 +61,7 @@ impl System {
 }
 
 /// Databases that are neither the server's own nor `origin`.
-async fn databases(cluster: &Cluster) -> Outcome<String> {
+pub(crate) async fn databases(cluster: &Cluster) -> Outcome<String> {
     let query = "SELECT coalesce(string_agg(datname, ' ' ORDER BY datname), '') FROM pg_database
                   WHERE datname NOT IN ('postgres', 'template0', 'template1', 'origin')";
     cluster.text("postgres", query).await
@@ -76,7 +76,7 @@ fn flip_a_byte(path: &Path, at: impl FnOnce(usize) -> usize) -> Outcome<()> {
     Ok(fs::write(path, bytes)?)
 }
 
-async fn until(what: &str, mut test: impl AsyncFnMut() -> Outcome<bool>) -> Outcome<()> {
+pub(crate) async fn until(what: &str, mut test: impl AsyncFnMut() -> Outcome<bool>) -> Outcome<()> {
     let begun = Instant::now();
     while begun.elapsed() < WITHIN {
         if test().await? {

@@ -10,12 +10,13 @@ use super::super::exit::Exit;
 use super::super::known::warn_lost;
 use super::{RestoreArgs, dump_shown};
 use crate::catalog::{BackupEntry, Catalog, Filter};
-use crate::model::{BackupKind, SourceName};
+use crate::model::{BackupKind, Judgement, SourceName};
 use crate::platform::{SecretRef, host_name, seed};
 use crate::policy::{Policy, PostgresSource, SourceConfig};
 use crate::postgres::{ConnectionParameters, Password, split_quoted};
 use crate::restore::{
-    Failure, Known, Rates, Refusal, RefusalClass, Request, RestoreError, Run, Selection, Weight, Which, plan,
+    Aftermath, Exclusion, Failure, Known, Rates, Refusal, RefusalClass, Report, Request, RestoreError, Run,
+    Selection, Weight, Which, plan,
 };
 
 /// How far back earlier restores are looked at, for how long this one will take.
@@ -76,14 +77,25 @@ pub(super) async fn run(
     match outcome {
         Ok(report) => {
             dump_shown::show_report(&context.output, &report);
-            Ok(if report.left_out.is_empty() { Exit::Done } else { Exit::Partly })
+            Ok(ending(&report))
         }
-        Err(failure) => Err(failed(failure)),
+        Err(failure) => Err(failed(failure, request.incomplete.is_some())),
+    }
+}
+
+fn ending(report: &Report) -> Exit {
+    match report.verdict.outcome {
+        Judgement::Fail => Exit::DrillFailed,
+        Judgement::Undetermined => Exit::Undetermined,
+        Judgement::Pass if report.left_out.is_empty() => Exit::Done,
+        Judgement::Pass => Exit::Partly,
     }
 }
 
 fn request(args: &RestoreArgs, source: &SourceName, database: String) -> Result<Request, CommandError> {
     let tables = args.table.iter().map(|text| table(text)).collect::<Result<_, _>>()?;
+    let table_data = args.exclude_table_data.iter().map(|text| table(text)).collect::<Result<_, _>>()?;
+    let incomplete = args.continues.clone().map(|name| name.unwrap_or_else(|| incomplete_name(&database)));
     Ok(Request {
         source: source.clone(),
         backup: match args.backup.as_deref() {
@@ -94,12 +106,21 @@ fn request(args: &RestoreArgs, source: &SourceName, database: String) -> Result<
         database,
         jobs: args.jobs.unwrap_or_else(default_jobs),
         selection: Selection { tables, schemas: args.schema.clone() },
+        exclusion: Exclusion { table_data, schemas: args.exclude_schema.clone() },
+        locale: args.locale.clone(),
         globals: args.globals,
         owners: !args.no_owner,
         tablespaces: !args.no_tablespaces,
+        keeps_name: args.no_rename,
+        incomplete,
         scratch: args.scratch.clone(),
         drop_leftovers: args.drop_leftovers,
     })
+}
+
+/// The name of what is not complete, unless another is given.
+fn incomplete_name(database: &str) -> String {
+    format!("{database}_incomplete")
 }
 
 fn default_jobs() -> u32 {
@@ -246,34 +267,71 @@ fn hint(refusal: &Refusal) -> Option<&'static str> {
         | Refusal::NotMine { .. } => {
             "Name a database that does not exist with `--to`, and rename the two by hand when you have looked at it."
         }
+        Refusal::LeftOfRestore { .. } => {
+            "`--drop-leftovers` drops what drctl made. A database that was there before, empty by hand (DROP SCHEMA … CASCADE), or drop it and make it anew."
+        }
+        Refusal::Taken { .. } => "`--continue=NAME` gives what is incomplete another name.",
+        Refusal::CronElsewhere { .. } => {
+            "Set `cron.database_name` to the database on the target server, and load under that name: `--no-rename`. `--continue` restores the rest without it."
+        }
+        Refusal::Reserved(_) => "`--no-rename` loads into the database `postgres` where it is empty.",
         Refusal::Roles(_) => "`--globals` makes the missing roles; `--no-owner` does without them.",
         Refusal::Tablespaces(_) => {
             "`--globals` makes the missing tablespaces; `--no-tablespaces` does without them."
         }
         Refusal::Extensions(_) => "Install their packages on the target server.",
-        Refusal::NoCreateDatabase { .. } => "Restore with a role that has CREATEDB.",
+        Refusal::NoCreateDatabase { .. } => {
+            "Restore with a role that has CREATEDB, or into an empty database of its own with `--no-rename`."
+        }
         Refusal::NoCreateRole { .. } => "Restore with a role that has CREATEROLE, or with `--no-owner`.",
         Refusal::NotMemberOfOwner { .. } => "Grant it the membership, or restore with `--no-owner`.",
         Refusal::Scratch { .. } => "`--scratch` names another directory; `--jobs 1` needs no scratch disk.",
-        Refusal::Locale { .. } => "Install the locale on the target server, and restart PostgreSQL.",
+        Refusal::Locale { .. } => {
+            "Install the locale on the target server, and restart PostgreSQL; or name one that it has with `--locale`."
+        }
         _ => return None,
     })
 }
 
-/// A restore that was begun and given up.
-fn failed(failure: Failure) -> CommandError {
-    let exit = if failure.source.is_interruption() { Exit::Interrupted } else { Exit::Failed };
+/// A restore that was begun and given up, or is not published. `continues`: what does not load was passed over.
+fn failed(failure: Failure, continues: bool) -> CommandError {
+    let exit = match &failure.aftermath {
+        Aftermath::Kept { .. } | Aftermath::Published { .. } => Exit::Partly,
+        _ if failure.source.is_interruption() => Exit::Interrupted,
+        _ => Exit::Failed,
+    };
     let made = match &failure.globals_made[..] {
         [] => None,
         made => Some(format!("These stay on the server: {}.", made.join(", "))),
     };
-    let hint = match &failure.aftermath {
-        crate::restore::Aftermath::Left { database, .. } => {
-            Some(format!("Drop it by hand: DROP DATABASE \"{database}\" WITH (FORCE);"))
+    let mut hints: Vec<String> = made.into_iter().collect();
+    match &failure.aftermath {
+        Aftermath::Left { database, .. } => {
+            hints.push(format!("Drop it by hand: DROP DATABASE \"{database}\" WITH (FORCE);"));
         }
-        _ => None,
-    };
-    made.into_iter().chain(hint).fold(CommandError::new(exit, failure), CommandError::hint)
+        Aftermath::Kept { database, by_hand, .. } => {
+            hints.push(format!("Do not drop {database}: nothing but its name is missing."));
+            hints.push(format!("When others are not connected to it: {by_hand}"));
+        }
+        Aftermath::Marked { .. } => {
+            hints.push(
+                "Empty the database by hand, or drop it and make it anew, before the next try.".to_owned(),
+            );
+        }
+        Aftermath::NothingMade | Aftermath::Dropped { .. } | Aftermath::Published { .. } => {}
+    }
+    match &failure.source {
+        RestoreError::LoadObject { .. } | RestoreError::Load(_) | RestoreError::Different(_)
+            if !continues && !failure.source.is_interruption() =>
+        {
+            hints.push(
+                "`--continue` restores what loads under another name, with an account of what is missing."
+                    .to_owned(),
+            );
+        }
+        _ => {}
+    }
+    hints.into_iter().fold(CommandError::new(exit, failure), CommandError::hint)
 }
 
 #[cfg(test)]

@@ -2,7 +2,11 @@
 
 use super::super::output::{Output, count, duration, size, style};
 use super::seconds;
-use crate::restore::{Leftover, Report, RestorePlan, Route};
+use crate::model::Judgement;
+use crate::restore::{Leftover, LoadsInto, Report, RestorePlan, Route};
+
+/// Reasons that a person is shown.
+const REASONS: usize = 200;
 
 /// The plan: the result of `--plan`, otherwise said beside it.
 pub(super) fn show_plan(output: &Output, plan: &RestorePlan, is_result: bool) {
@@ -26,7 +30,7 @@ fn plan_lines(plan: &RestorePlan) -> Vec<String> {
         row(
             "To",
             format!(
-                "{}, a {} database on {} (PostgreSQL {})",
+                "{}, {} on {} (PostgreSQL {})",
                 plan.database,
                 new_or_empty(plan),
                 plan.server,
@@ -45,13 +49,16 @@ fn plan_lines(plan: &RestorePlan) -> Vec<String> {
         row("Transfers", format!("{}, unpacked {}", size(plan.stored_bytes), size(plan.plain_bytes))),
         row(
             "Loads as",
-            format!("{} with {}, {}", plan.temporary, count(u64::from(plan.jobs), "job"), plan.tool),
+            format!("{} with {}, {}", loads_as(plan), count(u64::from(plan.jobs), "job"), plan.tool),
         ),
         row("Scratch", scratch(plan)),
         row("Takes", estimate(plan)),
     ];
     if let Some(selection) = &plan.selection {
         lines.push(row("Only", selection.clone()));
+    }
+    if let Some(exclusion) = &plan.exclusion {
+        lines.push(row("Without", exclusion.clone()));
     }
     if let Some(globals) = &plan.globals {
         let made: Vec<String> = globals
@@ -71,7 +78,20 @@ fn plan_lines(plan: &RestorePlan) -> Vec<String> {
 }
 
 fn new_or_empty(plan: &RestorePlan) -> &'static str {
-    if plan.replaces_empty { "new (the empty one of that name is replaced)" } else { "new" }
+    match (plan.loads_into, plan.replaces_empty) {
+        (LoadsInto::Existing, _) => "the empty database of that name",
+        (_, true) => "a new database (the empty one of that name is replaced)",
+        (_, false) => "a new database",
+    }
+}
+
+fn loads_as(plan: &RestorePlan) -> String {
+    let mark = "whose comment says that it is not complete until it was compared,";
+    match plan.loads_into {
+        LoadsInto::Temporary => plan.temporary.clone(),
+        LoadsInto::New => format!("{}, {mark} and which others are kept out of,", plan.temporary),
+        LoadsInto::Existing => format!("{}, {mark}", plan.temporary),
+    }
 }
 
 fn scratch(plan: &RestorePlan) -> String {
@@ -100,6 +120,9 @@ fn leftover_text(leftover: &Leftover, drop: bool) -> String {
         (true, false) => format!(
             "{database}, of a restore that was killed: DROP DATABASE \"{database}\"; or `--drop-leftovers`"
         ),
+        (false, _) if leftover.is_kept() => {
+            format!("{database}, which is not published: {}", leftover.comment.as_deref().unwrap_or_default())
+        }
         (false, _) if *connections > 0 => format!("{database}: another restore is at work there"),
         (false, _) => {
             format!("{database}, without drctl's comment: look at it, then DROP DATABASE \"{database}\"")
@@ -112,25 +135,33 @@ pub(super) fn show_report(output: &Output, report: &Report) {
         output.document("restore-report", report);
         return;
     }
-    let compared = &report.compared;
+    let (word, colour) = match report.verdict.outcome {
+        Judgement::Pass => ("restored", style::GOOD),
+        Judgement::Undetermined => ("restored, undetermined:", style::WARN),
+        Judgement::Fail => ("restored, incomplete:", style::BAD),
+    };
     output.line(format!(
-        "{}restored{:#} {} into {} on {} from {}",
-        style::GOOD,
-        style::GOOD,
-        report.backup,
-        report.database,
-        report.server,
-        report.repository
+        "{colour}{word}{colour:#} {} into {} on {} from {}",
+        report.backup, report.database, report.server, report.repository
     ));
-    output.line(format!(
-        "         the same as dumped: {} ({} counted, {} rows), {}, {}, {}",
-        count(compared.tables, "table"),
-        compared.counted,
-        compared.rows,
-        count(compared.sequences, "sequence"),
-        count(compared.extensions, "extension"),
-        count(compared.large_objects, "large object"),
-    ));
+    for reason in report.verdict.reasons.iter().take(REASONS) {
+        output.line(format!("         missing or different: {}", reason.message));
+    }
+    if report.verdict.reasons.len() > REASONS {
+        let more = report.verdict.reasons.len() - REASONS;
+        output.line(format!("         and {more} more, which `--output json` has"));
+    }
+    if let Some(compared) = &report.compared {
+        output.line(format!(
+            "         the same as dumped: {} ({} counted, {} rows), {}, {}, {}",
+            count(compared.tables, "table"),
+            compared.counted,
+            compared.rows,
+            count(compared.sequences, "sequence"),
+            count(compared.extensions, "extension"),
+            count(compared.large_objects, "large object"),
+        ));
+    }
     for phase in &report.phases {
         output.line(format!("{:>16}  {}", phase.phase.as_str(), duration(seconds(phase.seconds))));
     }

@@ -61,6 +61,15 @@ pub struct RestoreArgs {
     /// Only this schema; may be given more than once
     #[arg(long, value_name = "SCHEMA")]
     schema: Vec<String>,
+    /// Leave out the rows of this table, and foreign keys to it; may be given more than once
+    #[arg(long, value_name = "SCHEMA.TABLE")]
+    exclude_table_data: Vec<String>,
+    /// Leave out this schema, and what needs something in it; may be given more than once
+    #[arg(long, value_name = "SCHEMA")]
+    exclude_schema: Vec<String>,
+    /// The locale of the new database, one of the target host's C library [default: as it was dumped]
+    #[arg(long, value_name = "LOCALE")]
+    locale: Option<String>,
     /// Make the roles and tablespaces that are missing first; those that exist are not changed
     #[arg(long)]
     globals: bool,
@@ -70,6 +79,14 @@ pub struct RestoreArgs {
     /// Leave out tablespaces: everything goes to the default one
     #[arg(long)]
     no_tablespaces: bool,
+    /// Load into a database that has the final name from the beginning: a new one, or an empty one that is there.
+    /// For what looks at the name (pg_cron), and for roles that may not make databases
+    #[arg(long)]
+    no_rename: bool,
+    /// Pass over what does not load. If anything is missing, or not as it was dumped, the database is called NAME, its
+    /// comment and the report say what, and the exit status is 20 [default: the final name and `_incomplete`]
+    #[arg(long = "continue", value_name = "NAME", num_args = 0..=1, require_equals = true)]
+    continues: Option<Option<String>>,
     /// A file with an age identity that opens the backup; may be given more than once
     #[arg(long, short, value_name = "FILE", value_parser = super::args::path())]
     identity: Vec<PathBuf>,
@@ -146,9 +163,14 @@ impl RestoreArgs {
             ("--jobs", self.jobs.is_some()),
             ("--table", !self.table.is_empty()),
             ("--schema", !self.schema.is_empty()),
+            ("--exclude-table-data", !self.exclude_table_data.is_empty()),
+            ("--exclude-schema", !self.exclude_schema.is_empty()),
+            ("--locale", self.locale.is_some()),
             ("--globals", self.globals),
             ("--no-owner", self.no_owner),
             ("--no-tablespaces", self.no_tablespaces),
+            ("--no-rename", self.no_rename),
+            ("--continue", self.continues.is_some()),
             ("--drop-leftovers", self.drop_leftovers),
         ];
         let given: Vec<_> = given.iter().filter(|(_, is_given)| *is_given).map(|(name, _)| *name).collect();
@@ -168,9 +190,14 @@ impl RestoreArgs {
             ("--jobs", self.jobs.is_some()),
             ("--table", !self.table.is_empty()),
             ("--schema", !self.schema.is_empty()),
+            ("--exclude-table-data", !self.exclude_table_data.is_empty()),
+            ("--exclude-schema", !self.exclude_schema.is_empty()),
+            ("--locale", self.locale.is_some()),
             ("--globals", self.globals),
             ("--no-owner", self.no_owner),
             ("--no-tablespaces", self.no_tablespaces),
+            ("--no-rename", self.no_rename),
+            ("--continue", self.continues.is_some()),
         ];
         let given: Vec<_> = given.iter().filter(|(_, is_given)| *is_given).map(|(name, _)| *name).collect();
         if !given.is_empty() {
@@ -195,6 +222,12 @@ impl RestoreArgs {
             let words =
                 format!("`{option}` is for restoring a cluster to a point in time, and none is given");
             return Err(CommandError::usage(words).hint(format!("Say which with {MOMENTS}.")));
+        }
+        if self.no_rename && matches!(self.continues, Some(Some(_))) {
+            return Err(CommandError::usage(
+                "`--continue=NAME` does not go with `--no-rename`, which keeps the name",
+            )
+            .hint("Say `--continue`: the comment of the database and the report say what is missing."));
         }
         let to = self.to();
         if to.starts_with(['/', '.', '~']) {
