@@ -330,6 +330,9 @@ mod tests {
             assert_eq!(found.len(), 1, "{before}");
             assert_eq!((found[0].oid, found[0].path.as_str()), (16_401, path.as_str()), "{before}");
             assert!(scan.notable().tablespace && !scan.notable().restore_point);
+            if log.len() <= PAGE {
+                continue;
+            }
             // Where the log is cut, one of both parts says that there may be one.
             let mut some = CommitScan::new(&segment_header());
             some.take(&log[..PAGE]);
@@ -343,7 +346,7 @@ mod tests {
     #[test]
     fn a_tablespace_whose_sum_is_not_right_is_none() {
         let mut bad = tablespace("/srv/ts");
-        bad[40] ^= 1;
+        bad[32] ^= 1;
         let mut found = 0;
         CommitScan::new(&segment_header()).records(&pages(0, &[bad]), |record| {
             found += usize::from(record.tablespace().is_some());
