@@ -248,7 +248,13 @@ async fn carry(shared: Arc<Shared>, key: Key, target: Settings, renames: Option<
     }
     let starts_backups =
         keeps(&before.settings) != shared.with_instance(&key, |it| keeps(&it.settings)).unwrap_or(false);
-    if starts_backups && !keeps(&before.settings) {
+    let of_it = (key.region.clone(), key.id.clone());
+    let is_out_of_reach = {
+        let script = shared.script();
+        script.deaf.contains(&of_it) || script.mute.contains(&of_it)
+    };
+    // A server that a test wants out of reach does not run, so that nothing can be copied of it.
+    if starts_backups && !keeps(&before.settings) && !is_out_of_reach {
         shared.automated_snapshot(&key).await?;
         // The first is a full one. The server takes connections meanwhile, and RDS takes no changes.
         if !shared.instance_stays(&key, "backing-up", shared.timing.backing_up).await {
