@@ -320,3 +320,54 @@ async fn a_wrong_clock_has_its_own_name() -> Outcome<()> {
     assert_eq!(stage.store.now().await?, "2020-11-21T07:28:00Z".parse::<chrono::DateTime<chrono::Utc>>()?);
     Ok(())
 }
+
+#[tokio::test]
+async fn bytes_that_arrive_spoiled_are_sent_again_and_not_for_ever() -> Outcome<()> {
+    let Stage { store, proxy, direct, .. } = &open().await?;
+    for code in ["BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "IncompleteBody", "InvalidPart"] {
+        for when in [When::method("PUT"), When::method("POST").with("uploadId=")] {
+            let key = format!("s/{code}-{}", proxy.calls().len());
+            let send = async |key: &str| {
+                store.put(&format!("{key}-small"), body(), &PutOptions::absent()).await?;
+                let upload = store.begin_upload(key, &PutOptions::absent()).await?;
+                upload.part(1, body()).await?;
+                upload.complete().await
+            };
+            proxy.fail(when.clone().times(2), Fault::Status(400, code));
+            send(&key).await.map_err(|error| format!("{code}, {when:?}: {error}"))?;
+            assert_eq!(direct.get(&key, 99).await?.0, body());
+            proxy.heal();
+            let taken = proxy.taken();
+            proxy.fail(when.clone(), Fault::Status(400, code));
+            let error = send(&format!("{key}-never")).await.expect_err("refused each time");
+            assert!(error.to_string().contains(code), "{error}");
+            assert!((3..=12).contains(&(proxy.taken() - taken)), "{code}, {when:?}");
+            proxy.heal();
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn why_there_was_no_answer_is_told() -> Outcome<()> {
+    let server = S3Server::start().await?;
+    let gone = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    for (endpoint, words) in [
+        (format!("http://{gone}"), "Connection refused"),
+        (format!("https://{}", server.address), "the server speaks no TLS"),
+        ("http://no-such-host.invalid".to_owned(), "the host name cannot be resolved"),
+    ] {
+        let mut keys = server.place()?;
+        keys.place.endpoint = Some(endpoint.parse()?);
+        let store = S3Store::open_with(&keys.place, Patience { attempts: 100, ..patience() }).await?;
+        // Whoever does not wait for the last attempt knows as well.
+        let waited = tokio::time::timeout(Duration::from_secs(2), store.get("key", 9)).await;
+        assert!(waited.is_err(), "{endpoint}: {waited:?}");
+        let trouble = store.trouble().ok_or("no trouble")?;
+        assert!(trouble.contains(words), "{endpoint}: {trouble}");
+        let store = S3Store::open_with(&keys.place, patience()).await?;
+        let error = store.get("key", 9).await.expect_err("no answer").to_string();
+        assert!(error.contains(words), "{endpoint}: {error}");
+    }
+    Ok(())
+}
