@@ -15,6 +15,7 @@ use crate::pipeline::{Recipe, RecipeError};
 use crate::platform::{CancellationToken, Clock, host_name, seed};
 use crate::policy::{Encryption, Policy};
 use crate::repository::lease::{self, Acquired, Lease};
+use crate::repository::probe::sweep_old;
 use crate::repository::{
     BackupWriter, FormatVersion, Lost, MarkerError, Repositories, WriteError, journal, layout, write_options,
 };
@@ -87,6 +88,7 @@ pub async fn execute(
     let catalog = catalog.map(|catalog| catalog.clone().of_repository(repositories.id()));
     let catalog = catalog.as_ref();
     tell_what_changed(&repositories, catalog, events, begun).await;
+    join_all(repositories.iter().map(|repository| sweep_old(&*repository.store))).await;
     let run = {
         let (run, extent) = (plan.run, plan.extent);
         Run { policy, repositories, recipe, run, clock, events, cancel, catalog, extent }

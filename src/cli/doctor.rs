@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use serde::Serialize;
 
 use super::Context;
@@ -20,9 +22,11 @@ pub struct DoctorArgs {
     role: RoleWord,
 }
 
+const TAKING_BACK: Duration = Duration::from_secs(10);
+
 const AFTER: &str = "\
-Writes small objects below `.drctl-probe` in each repository and deletes them again; reads the
-databases only.
+Writes small objects below `.drctl-probe` in each repository and deletes them again, unless it may
+not; reads the databases only.
 
 Exit status:
   0    nothing wrong
@@ -40,9 +44,14 @@ pub(super) async fn run(args: DoctorArgs, context: &Context) -> Result<Exit, Com
     let policy = context.policy()?;
     let (_catalog, repositories) = context.recall(&policy).await;
     let state = state_directory();
+    let (clock, role) = (&*context.clock, args.role.into());
+    let examining = doctor::examine(&policy, &repositories, &state, clock, role, &context.cancel);
+    tokio::pin!(examining);
     let findings = tokio::select! {
-        findings = doctor::examine(&policy, &repositories, &state, &*context.clock, args.role.into()) => findings,
+        findings = &mut examining => findings,
         () = context.cancel.cancelled() => {
+            // What was written to try a store is taken back first.
+            let _swept = tokio::time::timeout(TAKING_BACK, examining).await;
             return Err(CommandError::new(Exit::Interrupted, "interrupted while looking"));
         }
     };

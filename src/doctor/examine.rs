@@ -5,7 +5,7 @@ use futures_util::future::{join, join_all};
 
 use super::{Area, Finding, caller, database, host, log, rds, repository, vault};
 use crate::iam::Role;
-use crate::platform::Clock;
+use crate::platform::{CancellationToken, Clock};
 use crate::policy::{self, Lint, Policy, Source, SourceConfig};
 use crate::repository::Repositories;
 
@@ -16,6 +16,7 @@ pub async fn examine(
     state: &Path,
     clock: &dyn Clock,
     role: Role,
+    cancel: &CancellationToken,
 ) -> Vec<Finding> {
     let told = |lint: Lint| {
         let at = lint.at.map(|at| format!("line {}, `{}`: ", at.line, lint.key)).unwrap_or_default();
@@ -42,7 +43,10 @@ pub async fn examine(
     let repositories = &repositories.clone().without_twins().await;
     findings.extend(
         join_all(
-            policy.repositories.iter().map(|config| repository::examine(policy, config, repositories, clock)),
+            policy
+                .repositories
+                .iter()
+                .map(|config| repository::examine(policy, config, repositories, clock, cancel)),
         )
         .await
         .into_iter()

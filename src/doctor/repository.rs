@@ -4,10 +4,10 @@ use chrono::TimeDelta;
 
 use super::{Area, Finding};
 use crate::event::told;
-use crate::platform::{Clock, free_space};
+use crate::platform::{CancellationToken, Clock, free_space};
 use crate::policy::{Place, Policy, RepositoryConfig};
 use crate::repository::probe::{Ability, Capabilities, probe};
-use crate::repository::{Marker, MarkerError, Repositories, StoreErrorKind};
+use crate::repository::{Marker, MarkerError, Repositories, StoreErrorKind, layout};
 
 /// Few databases worth a backup fit into less.
 const LITTLE_SPACE: u64 = 1 << 30;
@@ -20,6 +20,7 @@ pub(super) async fn examine(
     config: &RepositoryConfig,
     repositories: &Repositories,
     clock: &dyn Clock,
+    cancel: &CancellationToken,
 ) -> Vec<Finding> {
     let name = config.name.as_str();
     let Some(repository) = repositories.find(&config.name) else {
@@ -66,7 +67,7 @@ pub(super) async fn examine(
             return findings;
         }
     }
-    match probe(&*repository.store, || clock.now()).await {
+    match probe(&*repository.store, || clock.now(), cancel).await {
         Ok(found) => findings.extend(judge(config, &found)),
         Err(error) => findings.push(Finding::fault(
             Area::Repository,
@@ -175,6 +176,18 @@ fn judge(config: &RepositoryConfig, found: &Capabilities) -> Vec<Finding> {
         ),
         _ => good("this host may not delete backups"),
     });
+    if found.left_objects > 0 {
+        let text = format!(
+            "{} with {} bytes are left of this below `{}`, which this host may not delete; the next `drctl doctor` writes the same again",
+            match found.left_objects {
+                1 => "1 object".to_owned(),
+                several => format!("{several} objects"),
+            },
+            found.left_bytes,
+            layout::probes()
+        );
+        findings.push(Finding::note(Area::Repository, name, text));
+    }
     findings.extend(proof(config, found));
     findings.extend(protection(config, found));
     findings.push(clock(name, found));

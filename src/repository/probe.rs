@@ -9,11 +9,15 @@ use serde::Serialize;
 pub use super::proof::ChecksumFound;
 use super::proof::checksums;
 use super::{Guard, Precondition, PutOptions, Store, StoreError, StoreErrorKind, layout, list_all};
+use crate::platform::CancellationToken;
 
 /// S3 takes no smaller parts, the last one excepted.
 const PART: usize = 5 << 20;
 /// For all of a probe together.
 const DEADLINE: Duration = Duration::from_secs(180);
+const SWEEP_DEADLINE: Duration = Duration::from_secs(20);
+/// A probe is over by then, and a host's clock plays no part: both times are the store's.
+const OLD: TimeDelta = TimeDelta::minutes(10);
 
 /// How one try ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -52,44 +56,71 @@ pub struct Capabilities {
     pub checksums: Vec<ChecksumFound>,
     /// May this role delete? A backup host is better off without.
     pub deletes: Ability,
+    /// What the probe leaves where it may not delete.
+    pub left_objects: usize,
+    pub left_bytes: u64,
     /// What the store does for an object after it is written, as it tells itself.
     pub guard: Guard,
     /// How far this host's clock is ahead of the store's.
     pub skew_seconds: i64,
 }
 
-/// Tries everything below a random key, and deletes it again.
+/// Tries everything below a random key, and deletes it again, whatever comes of it. A role that may not delete leaves
+/// three objects under fixed keys, and uses them again.
 ///
 /// # Errors
 /// The store cannot even be written to and read.
-pub async fn probe(store: &dyn Store, now: impl Fn() -> DateTime<Utc>) -> Result<Capabilities, StoreError> {
-    let folder = layout::probe(crate::platform::seed());
-    let found = tokio::time::timeout(DEADLINE, try_all(store, &folder, now)).await;
-    found.unwrap_or_else(|_| {
-        Err(StoreError {
-            operation: "probe",
-            key: folder,
-            location: store.location(),
-            kind: StoreErrorKind::Unreachable,
-            detail: Some(format!("not done after {}", humantime::format_duration(DEADLINE))),
-        })
-    })
+pub async fn probe(
+    store: &dyn Store,
+    now: impl Fn() -> DateTime<Utc>,
+    cancel: &CancellationToken,
+) -> Result<Capabilities, StoreError> {
+    sweep_old(store).await;
+    let random = layout::probe(crate::platform::seed());
+    // There is nothing under it: a role that may not delete is told so all the same.
+    let deletes = match store.delete(&format!("{random}nothing")).await {
+        Ok(()) => Ability::Yes,
+        Err(error) if error.kind == StoreErrorKind::Forbidden => Ability::No(error.to_string()),
+        Err(error) => failed(error),
+    };
+    let keeps = matches!(deletes, Ability::No(_));
+    let folder = if keeps { layout::kept_probe().to_owned() } else { random };
+    let ended = |detail: String| StoreError {
+        operation: "probe",
+        key: folder.clone(),
+        location: store.location(),
+        kind: StoreErrorKind::Unreachable,
+        detail: Some(detail),
+    };
+    let found = tokio::select! {
+        found = tokio::time::timeout(DEADLINE, try_all(store, &folder, now, deletes)) => found
+            .unwrap_or_else(|_| Err(ended(format!("not done after {}", humantime::format_duration(DEADLINE))))),
+        () = cancel.cancelled() => Err(ended("interrupted".to_owned())),
+    };
+    let swept = tokio::time::timeout(SWEEP_DEADLINE, sweep(store, &folder, keeps)).await;
+    let mut found = found?;
+    match swept {
+        Ok(Ok(left)) => (found.left_objects, found.left_bytes) = left,
+        Ok(Err(error)) if found.deletes.is_yes() => found.deletes = failed(error),
+        _ => {}
+    }
+    Ok(found)
 }
 
 async fn try_all(
     store: &dyn Store,
     folder: &str,
     now: impl Fn() -> DateTime<Utc>,
+    deletes: Ability,
 ) -> Result<Capabilities, StoreError> {
     let skew: TimeDelta = now() - store.now().await?;
     let key = format!("{folder}object");
     let checksums = checksums(store, folder).await;
-    let written = match store.put(&key, Bytes::from_static(b"first"), &PutOptions::absent()).await {
+    let keeps = matches!(deletes, Ability::No(_));
+    let options = if keeps { PutOptions::default() } else { PutOptions::absent() };
+    let written = match store.put(&key, Bytes::from_static(b"first"), &options).await {
         Ok(written) => written,
-        Err(error) => {
-            sweep(store, folder).await;
-            return Err(with_another_checksum(error, &checksums));
-        }
+        Err(error) => return Err(with_another_checksum(error, &checksums)),
     };
     let (bytes, _) = store.get(&key, 100).await?;
     if bytes != b"first"[..] {
@@ -113,7 +144,6 @@ async fn try_all(
     let (multipart, conditional_multipart) = upload(store, folder, &key).await;
     let pending_uploads = pending(store, folder).await;
     let guard = store.guard().await.unwrap_or_default();
-    let deletes = sweep(store, folder).await;
     Ok(Capabilities {
         conditional_put,
         compare_and_swap,
@@ -124,6 +154,8 @@ async fn try_all(
         lists_at_once,
         checksums,
         deletes,
+        left_objects: 0,
+        left_bytes: 0,
         guard,
         skew_seconds: skew.num_seconds(),
     })
@@ -183,11 +215,13 @@ async fn upload(store: &dyn Store, folder: &str, taken: &str) -> (Ability, Abili
     let key = format!("{folder}parts");
     let first = Bytes::from(vec![b'a'; PART]);
     let begun = async {
-        let upload = store.begin_upload(&key, &PutOptions::absent()).await?;
-        // Out of order on purpose: parts travel in parallel.
-        upload.part(2, Bytes::from_static(b"end")).await?;
-        upload.part(1, first.clone()).await?;
-        upload.complete().await?;
+        // One that an earlier probe could not delete is proof enough.
+        let stands = store.head(&key).await?.is_some_and(|info| info.size == PART as u64 + 3);
+        if !stands {
+            // Out of order on purpose: parts travel in parallel.
+            let parts = [(2, Bytes::from_static(b"end")), (1, first)];
+            send(store, &key, parts).await?;
+        }
         store.get_range(&key, PART as u64 - 1..PART as u64 + 3).await
     };
     let multipart = match begun.await {
@@ -195,27 +229,39 @@ async fn upload(store: &dyn Store, folder: &str, taken: &str) -> (Ability, Abili
         Ok(_) => Ability::No("the object is not its parts".to_owned()),
         Err(error) => failed(error),
     };
-    let over = async {
-        let upload = store.begin_upload(taken, &PutOptions::absent()).await?;
-        let sent = async {
-            upload.part(1, Bytes::from_static(b"over")).await?;
-            upload.complete().await
-        };
-        let outcome = sent.await;
-        if outcome.is_err() {
-            let _left = upload.abort().await;
+    let over = send(store, taken, [(1, Bytes::from_static(b"over"))]).await;
+    (multipart, refused(over, StoreErrorKind::Exists))
+}
+
+/// An upload that leaves nothing unfinished where it fails.
+async fn send(
+    store: &dyn Store,
+    key: &str,
+    parts: impl IntoIterator<Item = (u32, Bytes)>,
+) -> Result<(), StoreError> {
+    let upload = store.begin_upload(key, &PutOptions::absent()).await?;
+    let sent = async {
+        for (number, bytes) in parts {
+            upload.part(number, bytes).await?;
         }
-        outcome
+        upload.complete().await.map(drop)
     };
-    (multipart, refused(over.await.map(|_| ()), StoreErrorKind::Exists))
+    let sent = sent.await;
+    if sent.is_err() {
+        let _left_for_the_sweep = upload.abort().await;
+    }
+    sent
 }
 
 async fn pending(store: &dyn Store, folder: &str) -> Ability {
     let key = format!("{folder}pending");
     let tried = async {
         let upload = store.begin_upload(&key, &PutOptions::absent()).await?;
-        upload.part(1, Bytes::from_static(b"left behind")).await?;
-        let uploads = store.pending_uploads(folder).await;
+        let sent = upload.part(1, Bytes::from_static(b"left behind")).await;
+        let uploads = match sent {
+            Ok(()) => store.pending_uploads(folder).await,
+            Err(error) => Err(error),
+        };
         let found = uploads.as_ref().is_ok_and(|uploads| uploads.iter().any(|upload| upload.key == key));
         upload.abort().await?;
         uploads.map(|_| found)
@@ -227,18 +273,42 @@ async fn pending(store: &dyn Store, folder: &str) -> Ability {
     }
 }
 
-async fn sweep(store: &dyn Store, folder: &str) -> Ability {
-    let swept = async {
+/// Takes back uploads, and objects unless they are to be kept. Gives how many are left, and their bytes.
+async fn sweep(store: &dyn Store, folder: &str, keeps: bool) -> Result<(usize, u64), StoreError> {
+    for upload in store.pending_uploads(folder).await.unwrap_or_default() {
+        let _left = store.abort_pending(&upload).await;
+    }
+    if !keeps {
         for object in list_all(store, folder).await? {
             store.delete(&object.key).await?;
         }
-        list_all(store, folder).await
+    }
+    let left = list_all(store, folder).await?;
+    Ok((left.len(), left.iter().map(|object| object.size).sum()))
+}
+
+/// What probes left that were killed: older than any that may still go on.
+pub async fn sweep_old(store: &dyn Store) {
+    let swept = async {
+        let before = store.now().await? - OLD;
+        for upload in store.pending_uploads(layout::probes()).await.unwrap_or_default() {
+            if upload.begun < before {
+                store.abort_pending(&upload).await?;
+            }
+        }
+        for object in list_all(store, layout::probes()).await? {
+            if object.modified < before && !object.key.starts_with(layout::kept_probe()) {
+                store.delete(&object.key).await?;
+            }
+        }
+        Ok::<_, StoreError>(())
     };
-    match swept.await {
-        Ok(left) if left.is_empty() => Ability::Yes,
-        Ok(_) => Ability::No("deleted objects are still listed".to_owned()),
-        Err(error) if error.kind == StoreErrorKind::Forbidden => Ability::No(error.to_string()),
-        Err(error) => failed(error),
+    match tokio::time::timeout(SWEEP_DEADLINE, swept).await {
+        Ok(Err(error)) => tracing::info!("{error}"),
+        Err(_) => {
+            tracing::info!("looking for what earlier probes left in {} took too long", store.location())
+        }
+        Ok(Ok(())) => {}
     }
 }
 
@@ -252,7 +322,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let store = DirectoryStore::create(root.path().join("store")).await.unwrap();
         let now = store.now().await.unwrap();
-        let found = probe(&store, || now + TimeDelta::hours(1)).await.unwrap();
+        let found = probe(&store, || now + TimeDelta::hours(1), &CancellationToken::new()).await.unwrap();
         let all = [
             &found.conditional_put,
             &found.compare_and_swap,

@@ -18,12 +18,12 @@ pub struct ChecksumFound {
     pub compared: Ability,
 }
 
-/// Tries each the store knows of, below `folder`.
+/// Tries each the store knows of, with one object below `folder` that is written again and again.
 pub(super) async fn checksums(store: &dyn Store, folder: &str) -> Vec<ChecksumFound> {
     let mut found = Vec::new();
     for proof in store.proofs() {
         let name = proof.checksum.as_str();
-        let taken = match write(&*proof.right, folder, name).await {
+        let taken = match write(&*proof.right, folder).await {
             Ok(()) => Ability::Yes,
             Err(error) => refusal(&error),
         };
@@ -31,7 +31,7 @@ pub(super) async fn checksums(store: &dyn Store, folder: &str) -> Vec<ChecksumFo
             (Proof { checksum: Checksum::None, .. }, _) => {
                 Ability::No("there is nothing to compare".to_owned())
             }
-            (_, Ability::Yes) => compares(&*proof.wrong, folder, name).await,
+            (_, Ability::Yes) => compares(&*proof.wrong, folder).await,
             _ => Ability::Unknown("it is not taken at all".to_owned()),
         };
         found.push(ChecksumFound { checksum: name, taken, compared });
@@ -39,10 +39,11 @@ pub(super) async fn checksums(store: &dyn Store, folder: &str) -> Vec<ChecksumFo
     found
 }
 
-async fn write(store: &dyn Store, folder: &str, name: &str) -> Result<(), StoreError> {
+async fn write(store: &dyn Store, folder: &str) -> Result<(), StoreError> {
     let body = Bytes::from_static(b"some bytes");
-    store.put(&format!("{folder}sum-{name}"), body.clone(), &PutOptions::default()).await?;
-    let upload = store.begin_upload(&format!("{folder}sum-{name}-parts"), &PutOptions::default()).await?;
+    let key = format!("{folder}sum");
+    store.put(&key, body.clone(), &PutOptions::default()).await?;
+    let upload = store.begin_upload(&key, &PutOptions::default()).await?;
     let sent = async {
         upload.part(1, body).await?;
         upload.complete().await.map(drop)
@@ -54,8 +55,8 @@ async fn write(store: &dyn Store, folder: &str, name: &str) -> Result<(), StoreE
     sent
 }
 
-async fn compares(store: &dyn Store, folder: &str, name: &str) -> Ability {
-    let key = format!("{folder}wrong-{name}");
+async fn compares(store: &dyn Store, folder: &str) -> Ability {
+    let key = format!("{folder}sum");
     match store.put(&key, Bytes::from_static(b"other bytes"), &PutOptions::default()).await {
         Ok(_) => Ability::No("it took bytes whose checksum is another".to_owned()),
         Err(error) if is_about_the_store(&error) => Ability::Unknown(error.to_string()),

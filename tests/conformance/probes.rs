@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use drctl::platform::{Clock as _, SystemClock};
+use drctl::platform::{CancellationToken, Clock as _, SystemClock};
 use drctl::repository::probe::{Ability, Capabilities, probe};
 use drctl::repository::{
     DirectoryStore, Guard, ObjectInfo, Page, Precondition, Proof, PutOptions, S3Store, Store, StoreError,
@@ -18,7 +18,7 @@ use crate::support::radosgw;
 use crate::support::s3::{BUCKET, Keys, S3Server};
 
 async fn found(store: &dyn Store) -> Outcome<Capabilities> {
-    let found = probe(store, || SystemClock.now()).await?;
+    let found = probe(store, || SystemClock.now(), &CancellationToken::new()).await?;
     assert_eq!(list_all(store, "").await?, [], "the probe left something");
     assert!(found.skew_seconds.abs() < 10, "{found:?}");
     Ok(found)
@@ -84,7 +84,8 @@ async fn a_checksum_that_is_refused_is_named_with_one_that_is_not() -> Outcome<(
     let keys = Keys::new(proxy.address, BUCKET)?;
     let refused = When::method("PUT").with_header("x-amz-checksum-crc64nvme");
     proxy.fail(refused, Fault::Status(400, "InvalidRequest"));
-    let error = probe(&S3Store::open(&keys.place).await?, || SystemClock.now()).await.expect_err("refused");
+    let store = S3Store::open(&keys.place).await?;
+    let error = probe(&store, || SystemClock.now(), &CancellationToken::new()).await.expect_err("refused");
     assert!(error.to_string().contains("with `checksum = \"crc32c\"` it is taken"), "{error}");
     assert_eq!(list_all(&S3Store::open(&server.place()?.place).await?, "").await?, []);
     Ok(())
@@ -150,5 +151,74 @@ async fn a_store_that_ignores_what_it_is_asked_is_found_out() -> Outcome<()> {
     }
     assert!(found.multipart.is_yes(), "{found:?}");
     assert_eq!(sums(&found), (vec!["crc32c"], vec![]), "{found:?}");
+    Ok(())
+}
+
+/// What is left of uploads that were begun and neither completed nor aborted.
+fn unfinished(server: &S3Server) -> Outcome<usize> {
+    let bucket = server.file("");
+    let mut found = 0;
+    for entry in std::fs::read_dir(bucket.parent().ok_or("no root")?)? {
+        found += usize::from(entry?.file_name().to_string_lossy().starts_with(".upload-"));
+    }
+    Ok(found)
+}
+
+#[tokio::test]
+async fn a_probe_of_a_store_that_fills_up_leaves_no_unfinished_upload() -> Outcome<()> {
+    let server = S3Server::start().await?;
+    let proxy = FaultProxy::to(server.address).await?;
+    let keys = Keys::new(proxy.address, BUCKET)?;
+    proxy.fail(When::method("PUT").with("partNumber="), Fault::Status(403, "QuotaExceeded"));
+    let found = found(&S3Store::open(&keys.place).await?).await?;
+    assert!(matches!(&found.multipart, Ability::Unknown(why) if why.contains("QuotaExceeded")), "{found:?}");
+    assert_eq!(unfinished(&server)?, 0);
+    // Also where the last step fails, not the first.
+    proxy.heal();
+    proxy.fail(When::method("POST").with("uploadId="), Fault::Status(403, "QuotaExceeded"));
+    self::found(&S3Store::open(&keys.place).await?).await?;
+    assert_eq!(unfinished(&server)?, 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_probe_that_is_interrupted_leaves_nothing() -> Outcome<()> {
+    let root = crate::support::scratch::folder()?;
+    let store = DirectoryStore::create(root.path()).await?;
+    let cancel = CancellationToken::new();
+    cancel.cancel();
+    probe(&store, || SystemClock.now(), &cancel).await.expect_err("interrupted");
+    assert_eq!(list_all(&store, "").await?, []);
+    // What a killed one left is found by the next.
+    store.put(".drctl-probe/0badcafe/object", Bytes::from_static(b"left"), &PutOptions::absent()).await?;
+    let file = std::fs::File::open(root.path().join(".drctl-probe/0badcafe/object"))?;
+    file.set_modified(file.metadata()?.modified()? - std::time::Duration::from_secs(3600))?;
+    found(&store).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_role_that_may_not_delete_leaves_the_same_few_objects_each_time() -> Outcome<()> {
+    let server = S3Server::start().await?;
+    let proxy = FaultProxy::to(server.address).await?;
+    let keys = Keys::new(proxy.address, BUCKET)?;
+    let store = S3Store::open(&keys.place).await?;
+    proxy.fail(When::method("DELETE").with("x-id=DeleteObject"), Fault::Status(403, "AccessDenied"));
+    let mut left = vec![];
+    for _ in 0..2 {
+        let found = probe(&store, || SystemClock.now(), &CancellationToken::new()).await?;
+        for ability in
+            [&found.conditional_put, &found.compare_and_swap, &found.multipart, &found.ranged_reads]
+        {
+            assert!(ability.is_yes(), "{found:?}");
+        }
+        assert!(matches!(found.deletes, Ability::No(_)), "{found:?}");
+        let objects = list_all(&store, "").await?;
+        assert_eq!(found.left_objects, objects.len());
+        assert_eq!(found.left_bytes, objects.iter().map(|object| object.size).sum::<u64>());
+        left.push(objects.into_iter().map(|object| (object.key, object.size)).collect::<Vec<_>>());
+    }
+    assert_eq!(left[0], left[1]);
+    assert_eq!(left[0].len(), 3, "{left:?}");
     Ok(())
 }

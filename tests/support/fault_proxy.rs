@@ -46,6 +46,8 @@ pub(crate) enum Fault {
     /// Answered with status 200 and an error in the body, as a store does that began to answer and then
     /// failed; the server does not see it.
     ErrorIn200(&'static str),
+    /// Answered with status 200 and a page for people, as a proxy does that wants a login; the server does not see it.
+    Page,
     /// The server's answer, as if it were written at this time (an HTTP date).
     Date(&'static str),
 }
@@ -254,6 +256,12 @@ async fn pass(
             .status(200)
             .header("content-type", "application/xml")
             .body(full(error_text(code)))?),
+        Some(Fault::Page) => Ok(Response::builder()
+            .status(200)
+            .header("content-type", "text/html")
+            .header("etag", "\"0123456789abcdef0123456789abcdef\"")
+            .header("last-modified", "Fri, 20 Nov 2026 12:00:00 GMT")
+            .body(full("<html><body>Please log in</body></html>"))?),
         Some(Fault::Refuse) => Err("refused as told".into()),
         Some(Fault::Hang) => std::future::pending().await,
         Some(Fault::HangWhenDone) => {
