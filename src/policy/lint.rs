@@ -118,6 +118,7 @@ fn unrestorable(policy: &Policy) -> Vec<Lint> {
         let kind = config.unrestorable()?;
         Some(Lint {
             misses_objective: true,
+            at: None,
             key: format!("sources.{}.resource", source.name),
             message: format!("drctl does not restore {kind}, and takes no backup of `{}`", source.name),
             hint: "say `restored_by_aws = true` if AWS's console, or its command line, is to restore it; drctl restores RDS, Aurora, EFS, S3 and DynamoDB".to_owned(),
