@@ -18,15 +18,15 @@ use crate::support::postgres::{Cluster, ClusterOptions};
 use crate::support::system::{Place, Running, System, until};
 use crate::support::usage::tree;
 
-const SLOT: &str = "drctl_shop";
+pub(crate) const SLOT: &str = "drctl_shop";
 
-struct Streaming {
-    system: System,
-    cluster: Cluster,
+pub(crate) struct Streaming {
+    pub(crate) system: System,
+    pub(crate) cluster: Cluster,
 }
 
 impl Streaming {
-    async fn start() -> Outcome<Self> {
+    pub(crate) async fn start() -> Outcome<Self> {
         // What the server writes is kept, to be compared.
         Self::start_with("4GB").await
     }
@@ -44,13 +44,13 @@ impl Streaming {
     }
 
     /// Starts the stream and waits until the server sees it.
-    async fn stream(&self) -> Outcome<Running> {
+    pub(crate) async fn stream(&self) -> Outcome<Running> {
         let running = self.system.start(&["wal", "stream", "--every", "1", "--output", "json"])?;
         self.is_followed(&running).await?;
         Ok(running)
     }
 
-    async fn is_followed(&self, running: &Running) -> Outcome<()> {
+    pub(crate) async fn is_followed(&self, running: &Running) -> Outcome<()> {
         let of = i32::try_from(running.id())?;
         let begun = Instant::now();
         loop {
@@ -67,7 +67,7 @@ impl Streaming {
         }
     }
 
-    async fn write(&self, segments: u32) -> Outcome<()> {
+    pub(crate) async fn write(&self, segments: u32) -> Outcome<()> {
         for _ in 0..segments {
             let fill = "INSERT INTO filler SELECT g, repeat(md5(random()::text), 8) FROM generate_series(1, 10000) g";
             self.cluster.execute("postgres", &[fill, "SELECT pg_switch_wal()"]).await?;
@@ -75,12 +75,12 @@ impl Streaming {
         Ok(())
     }
 
-    fn received(&self) -> std::path::PathBuf {
+    pub(crate) fn received(&self) -> std::path::PathBuf {
         self.system.path().join("state/stream/shop/database")
     }
 
     /// The files of log a repository has.
-    fn stored(&self, repository: &str) -> Outcome<BTreeSet<String>> {
+    pub(crate) fn stored(&self, repository: &str) -> Outcome<BTreeSet<String>> {
         let files = crate::support::system::contents(&self.system.repository(repository))?;
         let names = files.keys().filter_map(|path| {
             let name = path.file_name()?.to_str()?.strip_suffix(".zst.age")?;
@@ -90,7 +90,7 @@ impl Streaming {
     }
 
     /// Whether pieces of a segment reach to a position.
-    fn has(&self, repository: &str, segment: &str, position: Lsn) -> bool {
+    pub(crate) fn has(&self, repository: &str, segment: &str, position: Lsn) -> bool {
         let offset = position.0 % SegmentSize::DEFAULT.bytes();
         self.stored(repository).is_ok_and(|stored| {
             stored.into_iter().any(|name| match name.parse() {
@@ -103,7 +103,7 @@ impl Streaming {
     }
 
     /// Now, apart from what was committed before and what comes.
-    async fn moment(&self) -> Outcome<String> {
+    pub(crate) async fn moment(&self) -> Outcome<String> {
         let pause = Duration::from_millis(5);
         tokio::time::sleep(pause).await;
         let now = "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')";

@@ -8,6 +8,7 @@ use super::{Sightings, Stream};
 use crate::event::told;
 use crate::model::{Segment, WalName};
 use crate::platform::CancellationToken;
+use crate::wal::horizon::LONGEST_PIECE;
 use crate::wal::{Pusher, WalFile};
 
 /// Between two looks.
@@ -192,6 +193,10 @@ impl Stream {
                 Ok(pushed) => {
                     tracing::info!("{} is shipped", pushed.name);
                     shipped.until = end;
+                    // What was written meanwhile is in the next one, when that is due.
+                    if end - begin < LONGEST_PIECE {
+                        return true;
+                    }
                 }
                 Err(error) => {
                     self.warn(told(&error));
