@@ -329,12 +329,7 @@ where
             place.split_once(":/").is_some_and(|(scheme, _)| scheme.len() > 1 && !scheme.contains('/'));
         let place = if is_slip { place } else { absolute(place)? };
         let mount = crate::repository::is_mount_point(std::path::Path::new(&place));
-        return Ok(DraftPlace {
-            place,
-            mount,
-            region,
-            endpoint: endpoint.filter(|text| !text.is_empty()),
-        });
+        return Ok(DraftPlace { place, mount, region, endpoint: endpoint.filter(|text| !text.is_empty()) });
     }
     let endpoint = or_ask(endpoint, "  Address of its server (empty: AWS)", endpoint_flag, Some(""))?;
     let default = if endpoint.contains("r2.cloudflarestorage.com") { Some("auto") } else { None };
