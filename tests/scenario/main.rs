@@ -74,3 +74,4 @@ mod wal_cost;
 mod wal_lost;
 mod wal_stream;
 mod wal_stream_pace;
+mod wal_stream_rewound;

@@ -54,7 +54,7 @@ impl Directory {
 
     /// Deletes pieces that were on their way when a stream was killed.
     fn clear(&self) -> io::Result<()> {
-        for file in files_in(&self.path)?.into_iter().chain(files_in(&self.path.join(ASIDE))?) {
+        for file in files_in(&self.path)?.into_iter().chain(self.aside()?) {
             if matches!(file.name, WalName::Piece { .. }) {
                 std::fs::remove_file(file.path)?;
             }
@@ -64,7 +64,7 @@ impl Directory {
 
     pub(super) fn read(&self) -> io::Result<Received> {
         let mut received = sorted(files_in(&self.path)?);
-        for file in files_in(&self.path.join(ASIDE))? {
+        for file in self.aside()? {
             match file.name {
                 WalName::Segment(_) => received.whole.push(file),
                 WalName::Partial(_) => received.ended.push(file),
@@ -86,8 +86,6 @@ impl Directory {
     /// Puts everything aside that a receiver would go on from, so that it begins where its slot does. What is
     /// there is still archived. None may be running.
     pub(super) fn set_aside(&self) -> io::Result<()> {
-        let aside = self.path.join(ASIDE);
-        DirBuilder::new().recursive(true).mode(0o700).create(&aside)?;
         for file in files_in(&self.path)? {
             match file.name {
                 // Nothing was written to it yet.
@@ -95,12 +93,32 @@ impl Directory {
                     std::fs::remove_file(file.path)?;
                 }
                 WalName::Segment(_) | WalName::Partial(_) => {
-                    std::fs::rename(&file.path, aside.join(file.name.to_string()))?;
+                    std::fs::rename(&file.path, self.place_aside(file.name)?)?;
                 }
                 _ => {}
             }
         }
         Ok(())
+    }
+
+    /// Where nothing of that name is yet: what was put aside before may still wait to be archived.
+    fn place_aside(&self, name: WalName) -> io::Result<PathBuf> {
+        let mut folder = self.path.join(ASIDE);
+        while folder.join(name.to_string()).try_exists()? {
+            folder.push(ASIDE);
+        }
+        DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+        Ok(folder.join(name.to_string()))
+    }
+
+    /// Everything that was put aside, what came first before the rest.
+    fn aside(&self) -> io::Result<Vec<WalFile>> {
+        let (mut folder, mut files) = (self.path.join(ASIDE), vec![]);
+        while folder.is_dir() {
+            files.extend(files_in(&folder)?);
+            folder.push(ASIDE);
+        }
+        Ok(files)
     }
 
     /// Gives files that a receiver was killed over their length: it fills them with zeros before it writes any
@@ -283,6 +301,12 @@ mod tests {
         directory.set_aside().unwrap();
         assert_eq!(names(&directory.read().unwrap().ended), ["000000010000000000000003.partial"]);
         next(None);
+        // Another of a name that still waits does not take its place.
+        write("000000010000000000000003.partial", &[8, 8]);
+        directory.set_aside().unwrap();
+        let ended = directory.read().unwrap().ended;
+        let bytes: Vec<_> = ended.iter().map(|file| std::fs::read(&file.path).unwrap()).collect();
+        assert_eq!(bytes, [vec![7, 0], vec![8, 8]]);
     }
 
     #[test]

@@ -5,6 +5,8 @@
 //!   newest file always stays, so that a receiver knows where it stopped.
 //! - What the server no longer has is not asked for again and again: what was received before is put aside and
 //!   archived, and the gap is said.
+//! - What was received of a timeline that the server left before it is put aside and archived likewise, and the
+//!   server is followed on the one it is on.
 //! - A piece holds bytes that were there a moment before they were read: nothing before its end is still
 //!   to be written.
 //! - Up to when what was received is complete is what the server said when it was asked where its log was, and no
@@ -13,6 +15,7 @@
 //!
 //! *Not here.* Sealing and storing: [`super::Pusher`].
 
+mod branch;
 mod directory;
 mod receive;
 mod ship;

@@ -1,5 +1,6 @@
 use std::time::{Duration, Instant};
 
+use super::branch::{Standing, standing};
 use super::directory::Directory;
 use super::slot::{has_segment, slot_facts};
 use super::{Stream, StreamError};
@@ -97,17 +98,27 @@ impl Stream {
             let slot = slot_facts(&mut connection, &self.slot).await.map_err(|error| told(&error))?;
             let tools = Tools::find_of(self.tools.as_deref(), major).await.map_err(|error| told(&error))?;
             let next = directory.next(facts.segment_size).map_err(|error| told(&error))?;
+            let history = match next.filter(|next| next.timeline < facts.timeline) {
+                Some(_) => self.history(&tools, facts.timeline).await.map(Some),
+                None => Ok(None),
+            };
+            // What is wrong with it the receiver says.
+            let history = history.unwrap_or_else(|words| {
+                self.warn(format!("the history of timeline {} could not be had: {words}", facts.timeline));
+                None
+            });
+            let stands = next.map(|next| standing(next, &facts, history.as_ref()));
             let has = match next.filter(|_| !is_removed) {
                 Some(next) => {
                     has_segment(&mut connection, next, &facts).await.map_err(|error| told(&error))?
                 }
                 None => None,
             };
-            Ok((facts, slot, tools, next, has.unwrap_or(!is_removed)))
+            Ok((facts, slot, tools, next, has.unwrap_or(!is_removed), stands))
         };
         let asked: Result<_, Trouble> = asked.await;
         close(connection).await;
-        let (facts, slot, tools, next, has_next) = match asked {
+        let (facts, slot, tools, next, has_next, stands) = match asked {
             Ok(asked) => asked,
             Err(trouble) => return Ok(Err(trouble)),
         };
@@ -122,6 +133,36 @@ impl Stream {
                 "slot `{}` is lost: `drctl wal configure` has how it is made anew, and then a base backup is needed",
                 self.slot
             )));
+        }
+        let now = facts.timeline;
+        match next.zip(stands) {
+            Some((received, Standing::Abandoned { left })) => {
+                let _turn = directory.turn.lock().await;
+                directory.set_aside().map_err(failed)?;
+                let of = received.timeline;
+                let left = left.map_or_else(
+                    || format!("which does not come from timeline {of}"),
+                    |left| format!("which left timeline {of} at {left}"),
+                );
+                self.warn(format!(
+                    "the server is on timeline {now}, {left}, before what was received: it was recovered to an earlier moment, or took over before it had everything. What was received of timeline {of} is set aside and still archived, and timeline {now} is followed from where slot `{}` begins; a base backup is needed (`drctl backup --kind base`)",
+                    self.slot
+                ));
+                return Ok(Ok(Prepared { tools, slot_is_there: slot.is_some(), is_first: false }));
+            }
+            Some((received, Standing::SetBack)) => {
+                return Ok(Err(format!(
+                    "the server is at {} of timeline {now}, and {received} comes next of what was received: it was set back without a recovery, and what it writes now cannot follow what is archived. `drctl restore` recovers it onto a timeline of its own",
+                    facts.lsn
+                )));
+            }
+            Some((received, Standing::Older)) => {
+                return Ok(Err(format!(
+                    "the server is on timeline {now}, and timeline {} was received: it is not the server that was followed, or was set back. Let the policy's `url` lead to the one that took over",
+                    received.timeline
+                )));
+            }
+            Some((_, Standing::OnTheWay)) | None => {}
         }
         if let Some(missed) = next.filter(|_| !has_next) {
             let _turn = directory.turn.lock().await;

@@ -1,0 +1,126 @@
+//! Whether what was received is a part of what the server goes on from.
+
+use std::time::Duration;
+
+use super::Stream;
+use crate::event::told;
+use crate::model::{History, Lsn, Segment, Timeline};
+use crate::platform::CancellationToken;
+use crate::postgres::Tools;
+use crate::wal::ServerFacts;
+
+const HISTORY_WITHIN: Duration = Duration::from_secs(30);
+
+/// How what comes next of what was received stands to a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// The server leads through it.
+    OnTheWay,
+    /// The server's timeline left the received one before it; `None`: it never came from it.
+    Abandoned { left: Option<Lsn> },
+    /// The server is on the same timeline, and has not come as far as what was received.
+    SetBack,
+    /// The server is on a timeline from before the received one.
+    Older,
+}
+
+/// Pure. `next`: what a receiver asks for first; `history`: of the server's timeline, where that is another one and
+/// could be had.
+pub(super) fn standing(next: Segment, server: &ServerFacts, history: Option<&History>) -> Standing {
+    let Some(begin) = next.begin(server.segment_size) else { return Standing::OnTheWay };
+    // A standby may be behind its primary, and comes to it.
+    if server.is_standby {
+        return Standing::OnTheWay;
+    }
+    if next.timeline == server.timeline {
+        return if begin > server.lsn { Standing::SetBack } else { Standing::OnTheWay };
+    }
+    if next.timeline > server.timeline {
+        return Standing::Older;
+    }
+    let Some(history) = history else { return Standing::OnTheWay };
+    match history.ancestors.iter().find(|ancestor| ancestor.timeline == next.timeline) {
+        None => Standing::Abandoned { left: None },
+        Some(ancestor) if begin > ancestor.until => Standing::Abandoned { left: Some(ancestor.until) },
+        Some(_) => Standing::OnTheWay,
+    }
+}
+
+impl Stream {
+    /// Where the server's timeline came from, over a connection of the kind that its receiver has.
+    pub(super) async fn history(&self, tools: &Tools, timeline: Timeline) -> Result<History, String> {
+        let psql = tools.program("psql").map_err(|error| told(&error))?;
+        let psql = psql.args(["--no-psqlrc", "--no-password", "--quiet", "--tuples-only", "--no-align"]);
+        let psql = psql.arg(format!("--command=TIMELINE_HISTORY {timeline}"));
+        let psql = self.parameters.apply(psql.arg("--dbname=replication=true")).await;
+        let psql = psql.map_err(|error| told(&error))?;
+        let finished = psql.run(HISTORY_WITHIN, &CancellationToken::new()).await;
+        let text = finished.map_err(|error| told(&error))?.stdout;
+        // The file's name comes before what is in it.
+        let (_, text) = text.split_once('|').ok_or_else(|| format!("`{}` is no history", text.trim()))?;
+        History::parse(timeline, text).map_err(|error| told(&error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{SegmentSize, SystemIdentifier};
+
+    const SIZE: SegmentSize = SegmentSize::DEFAULT;
+
+    fn server(timeline: u32, lsn: Lsn) -> ServerFacts {
+        ServerFacts {
+            asked: "2026-11-20T12:00:00Z".parse().unwrap(),
+            system_identifier: SystemIdentifier(7),
+            timeline: Timeline::new(timeline).unwrap(),
+            lsn,
+            segment_size: SIZE,
+            is_standby: false,
+            archive_mode: "off".to_owned(),
+            archive_command: None,
+            archive_timeout: Duration::ZERO,
+            last_archived: None,
+            last_archived_file: None,
+            failed_count: 0,
+            last_failed: None,
+            last_failed_file: None,
+            slots: vec![],
+            backlog: crate::wal::Waiting::default(),
+        }
+    }
+
+    fn next(timeline: u32, number: u64) -> Segment {
+        Segment::new(Timeline::new(timeline).unwrap(), number, SIZE)
+    }
+
+    #[test]
+    fn what_was_received_past_the_place_a_timeline_was_left_at_is_abandoned() {
+        let at = |number: u64, offset: u64| Lsn(SIZE.begin_of(number).0 + offset);
+        let history = |text: &str| History::parse(Timeline::new(3).unwrap(), text).unwrap();
+        let third = server(3, at(9, 0));
+        let from_second = history("1\t0/5000060\tno recovery target specified\n\n2\t0/7000000\tbefore\n");
+        let stands = |segment| standing(segment, &third, Some(&from_second));
+        // Where a promoted standby goes on, in the very segment, and at its border.
+        assert_eq!(stands(next(1, 5)), Standing::OnTheWay);
+        assert_eq!(stands(next(2, 7)), Standing::OnTheWay);
+        assert_eq!(stands(next(1, 6)), Standing::Abandoned { left: Some(at(5, 0x60)) });
+        assert_eq!(stands(next(2, 8)), Standing::Abandoned { left: Some(at(7, 0)) });
+        // A sibling of the server's own parent.
+        let from_first = history("1\t0/5000060\n");
+        assert_eq!(standing(next(2, 5), &third, Some(&from_first)), Standing::Abandoned { left: None });
+        // Without a history nothing is said, and the server has the last word.
+        assert_eq!(standing(next(1, 6), &third, None), Standing::OnTheWay);
+        assert_eq!(standing(next(4, 6), &third, None), Standing::Older);
+    }
+
+    #[test]
+    fn a_server_that_was_set_back_on_its_timeline_is_told_from_a_standby_that_is_behind() {
+        let begin = SIZE.begin_of(6);
+        assert_eq!(standing(next(1, 6), &server(1, begin), None), Standing::OnTheWay);
+        let behind = server(1, Lsn(begin.0 - 8));
+        assert_eq!(standing(next(1, 6), &behind, None), Standing::SetBack);
+        let standby = ServerFacts { is_standby: true, ..behind };
+        assert_eq!(standing(next(1, 6), &standby, None), Standing::OnTheWay);
+    }
+}
