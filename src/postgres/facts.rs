@@ -356,11 +356,13 @@ const COUNTABLE: &str = concat!(
       ORDER BY 1, 2"
 );
 
+// A dump of one that may not be read is refused before; of a restored database the others are read.
 const SEQUENCES: &str = concat!(
     "SELECT n.nspname::text, c.relname::text, s.seqincrement, s.seqcycle, pg_relation_filenode(c.oid)::int8
        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_sequence s ON s.seqrelid = c.oid
       WHERE c.relkind = 'S' AND c.relpersistence <> 't'
-        AND (c.relpersistence = 'p' OR NOT pg_is_in_recovery()) AND ",
+        AND (c.relpersistence = 'p' OR NOT pg_is_in_recovery())
+        AND has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT') AND ",
     users_schema!(),
     " AND (NOT ",
     extension_member!(),
@@ -398,24 +400,36 @@ const EXTENSION_TABLES: &str = concat!(
     " GROUP BY 1 ORDER BY 1"
 );
 
-// The role that made the cluster is pinned: what depends on it is in no list, so owners are read as well.
-const ROLES: &str = "SELECT r.rolname::text FROM pg_roles r
+// The role that made the cluster is pinned: what depends on it is in no list, so owners are read as well. An
+// extension and what is in it are made anew by whoever restores: nobody has to own them, nor what hangs on
+// them, as types of rows and arrays do.
+const ROLES: &str = "WITH of_extensions AS (
+              SELECT classid, objid FROM pg_depend WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
+        UNION SELECT 'pg_extension'::regclass, oid FROM pg_extension)
+  SELECT r.rolname::text FROM pg_roles r
   WHERE r.rolname !~ '^pg_' AND r.oid IN (
           SELECT refobjid FROM pg_shdepend s JOIN pg_database d ON d.datname = current_database()
            WHERE s.refclassid = 'pg_authid'::regclass
-             AND (s.dbid = d.oid OR s.classid = 'pg_database'::regclass AND s.objid = d.oid)
+             AND (s.dbid = d.oid AND NOT (s.deptype = 'o' AND (s.classid, s.objid) IN (SELECT * FROM of_extensions))
+                  OR s.classid = 'pg_database'::regclass AND s.objid = d.oid)
     UNION SELECT datdba FROM pg_database WHERE datname = current_database()
     UNION SELECT setrole FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase
            WHERE d.datname = current_database()
-    UNION SELECT relowner FROM pg_class WHERE oid >= 16384
-    UNION SELECT proowner FROM pg_proc WHERE oid >= 16384
-    UNION SELECT typowner FROM pg_type WHERE oid >= 16384
-    UNION SELECT nspowner FROM pg_namespace WHERE oid >= 16384
-    UNION SELECT lomowner FROM pg_largeobject_metadata
-    UNION SELECT srvowner FROM pg_foreign_server
-    UNION SELECT fdwowner FROM pg_foreign_data_wrapper
-    UNION SELECT pubowner FROM pg_publication
-    UNION SELECT evtowner FROM pg_event_trigger)
+    UNION SELECT owner FROM (
+              SELECT 'pg_class'::regclass, oid, relowner FROM pg_class WHERE relkind NOT IN ('i', 'I', 't')
+        UNION SELECT 'pg_proc'::regclass, oid, proowner FROM pg_proc
+        UNION SELECT 'pg_type'::regclass, oid, typowner FROM pg_type
+        UNION SELECT 'pg_namespace'::regclass, oid, nspowner FROM pg_namespace
+        UNION SELECT 'pg_foreign_server'::regclass, oid, srvowner FROM pg_foreign_server
+        UNION SELECT 'pg_foreign_data_wrapper'::regclass, oid, fdwowner FROM pg_foreign_data_wrapper
+        UNION SELECT 'pg_publication'::regclass, oid, pubowner FROM pg_publication
+        UNION SELECT 'pg_event_trigger'::regclass, oid, evtowner FROM pg_event_trigger
+        UNION SELECT 'pg_largeobject'::regclass, oid, lomowner FROM pg_largeobject_metadata
+              ) AS object(class, id, owner)
+           WHERE id >= 16384 AND NOT (class, id) IN (SELECT * FROM of_extensions)
+             AND NOT EXISTS (SELECT FROM pg_depend d JOIN of_extensions e ON (e.classid, e.objid) = (d.refclassid, d.refobjid)
+                              WHERE (d.classid, d.objid) = (class, id) AND d.deptype IN ('i', 'a')
+                                AND class IN ('pg_class'::regclass, 'pg_type'::regclass)))
   ORDER BY 1";
 
 const TABLESPACES: &str = "SELECT t.spcname::text FROM pg_tablespace t

@@ -23,6 +23,12 @@ const OFFSET_NOT_SET: u8 = 1;
 const OFFSET_SET: u8 = 2;
 /// No name or kind is longer.
 const WORD_LIMIT: u64 = 64 * 1024;
+/// No definition that is kept is longer; of a longer one the rest is not looked at.
+const DEFINITION_LIMIT: u64 = 16 << 20;
+/// Kinds whose definitions name roles, or say who may read a table.
+const DEFINED: [&str; 5] = ["ACL", "DEFAULT ACL", "POLICY", "USER MAPPING", "TABLE"];
+/// Where entries are of that stand before all data.
+const PRE_DATA: i64 = 2;
 
 #[derive(Debug, Error)]
 pub(super) enum ArchiveError {
@@ -36,6 +42,9 @@ pub(super) enum ArchiveError {
     Read(#[from] io::Error),
 }
 
+/// How the statement ends that makes row-level security hold for a table's owner.
+const FORCE_ROW_SECURITY: &str = " FORCE ROW LEVEL SECURITY;";
+
 /// One line of the contents: something that can be created or loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
@@ -47,6 +56,12 @@ pub(super) struct Entry {
     pub(super) name: String,
     /// Entries it depends on.
     pub(super) needs: Vec<u32>,
+    /// Whether it is made before any data is loaded.
+    pub(super) is_before_data: bool,
+    /// The role it belongs to; empty where it has none.
+    pub(super) owner: String,
+    /// What creates it, of the kinds that say more than their names ([`DEFINED`]).
+    pub(super) definition: String,
     /// Where the archive has the flag and the offset of its data.
     offset_at: u64,
     offset_flag: u8,
@@ -57,7 +72,18 @@ impl Entry {
     pub(super) fn for_test(id: u32, kind: &str, schema: &str, name: &str, needs: &[u32]) -> Self {
         let schema = (!schema.is_empty()).then(|| schema.to_owned());
         let (kind, name, needs) = (kind.to_owned(), name.to_owned(), needs.to_vec());
-        Self { id, kind, schema, name, needs, offset_at: 0, offset_flag: OFFSET_NOT_SET }
+        Self {
+            id,
+            kind,
+            schema,
+            name,
+            needs,
+            is_before_data: false,
+            owner: String::new(),
+            definition: String::new(),
+            offset_at: 0,
+            offset_flag: OFFSET_NOT_SET,
+        }
     }
 }
 
@@ -122,23 +148,7 @@ impl Index {
 /// Reads an archive to its end.
 pub(super) fn index(archive: impl BufRead) -> Result<Index, ArchiveError> {
     let mut bytes = Bytes { source: archive, position: 0, int_size: 4 };
-    let (minor, offset_size) = head(&mut bytes)?;
-    let count = bytes.int()?;
-    let count = u32::try_from(count).map_err(|_| ArchiveError::Layout("a negative number of entries"))?;
-    let mut entries = Vec::new();
-    let mut encoding = "UTF8".to_owned();
-    let mut foreign = BTreeMap::new();
-    for _ in 0..count {
-        let read = entry(&mut bytes, minor, offset_size)?;
-        // `SET client_encoding = 'LATIN1';`
-        if let Some(word) = read.encoding.as_deref().and_then(|statement| statement.split('\'').nth(1)) {
-            encoding = word.to_owned();
-        }
-        if !(read.schema.is_ascii() && read.name.is_ascii()) {
-            foreign.insert(read.entry.id, (read.schema, read.name));
-        }
-        entries.push(read.entry);
-    }
+    let Contents { entries, encoding, foreign, offset_size } = read_contents(&mut bytes)?;
     let mut blocks = Vec::new();
     loop {
         let position = bytes.position;
@@ -155,6 +165,41 @@ pub(super) fn index(archive: impl BufRead) -> Result<Index, ArchiveError> {
         }
     }
     Ok(Index { entries, encoding, foreign, offset_size, blocks })
+}
+
+/// Reads no further than the table of contents, which is the beginning.
+pub(super) fn contents(archive: impl BufRead) -> Result<Vec<Entry>, ArchiveError> {
+    let mut bytes = Bytes { source: archive, position: 0, int_size: 4 };
+    Ok(read_contents(&mut bytes)?.entries)
+}
+
+/// The table of contents; the fields are those of [`Index`].
+struct Contents {
+    entries: Vec<Entry>,
+    encoding: String,
+    foreign: BTreeMap<u32, (Vec<u8>, Vec<u8>)>,
+    offset_size: u8,
+}
+
+fn read_contents<R: BufRead>(bytes: &mut Bytes<R>) -> Result<Contents, ArchiveError> {
+    let (minor, offset_size) = head(bytes)?;
+    let count = bytes.int()?;
+    let count = u32::try_from(count).map_err(|_| ArchiveError::Layout("a negative number of entries"))?;
+    let mut entries = Vec::new();
+    let mut encoding = "UTF8".to_owned();
+    let mut foreign = BTreeMap::new();
+    for _ in 0..count {
+        let read = entry(bytes, minor, offset_size)?;
+        // `SET client_encoding = 'LATIN1';`
+        if let Some(word) = read.encoding.as_deref().and_then(|statement| statement.split('\'').nth(1)) {
+            encoding = word.to_owned();
+        }
+        if !(read.schema.is_ascii() && read.name.is_ascii()) {
+            foreign.insert(read.entry.id, (read.schema, read.name));
+        }
+        entries.push(read.entry);
+    }
+    Ok(Contents { entries, encoding, foreign, offset_size })
 }
 
 /// The minor version, and how many bytes an offset has.
@@ -208,11 +253,15 @@ fn entry<R: BufRead>(bytes: &mut Bytes<R>, minor: u8, offset_size: u8) -> Result
     bytes.skip_text()?;
     let name = bytes.raw_text()?.unwrap_or_default();
     let kind = bytes.text()?.unwrap_or_default();
-    bytes.int()?;
-    // What creates it, what drops it, what copies into it.
-    let mut encoding = None;
+    let is_before_data = bytes.int()? == PRE_DATA;
+    let (mut encoding, mut definition) = (None, String::new());
     if kind == "ENCODING" {
         encoding = bytes.text()?;
+    } else if DEFINED.contains(&kind.as_str()) {
+        definition = bytes.text_up_to(DEFINITION_LIMIT)?.unwrap_or_default();
+        if kind == "TABLE" {
+            definition = row_security_of(&definition);
+        }
     } else {
         bytes.skip_text()?;
     }
@@ -227,8 +276,8 @@ fn entry<R: BufRead>(bytes: &mut Bytes<R>, minor: u8, offset_size: u8) -> Result
     if minor >= 16 {
         bytes.int()?;
     }
-    // The owner, and whether it has oids.
-    bytes.skip_text()?;
+    let owner = bytes.text()?.unwrap_or_default();
+    // Whether it has oids.
     bytes.skip_text()?;
     let mut needs = Vec::new();
     while let Some(text) = bytes.text()? {
@@ -244,10 +293,20 @@ fn entry<R: BufRead>(bytes: &mut Bytes<R>, minor: u8, offset_size: u8) -> Result
         schema: (!schema.is_empty()).then(|| lossy(&schema)),
         name: lossy(&name),
         needs,
+        is_before_data,
+        owner,
+        definition,
         offset_at,
         offset_flag,
     };
     Ok(Read { entry, schema, name, encoding })
+}
+
+/// The one line of a table's definition that says that row-level security is for its owner, too. The rest may
+/// be long and is not needed.
+fn row_security_of(definition: &str) -> String {
+    let forces = |line: &&str| line.starts_with("ALTER TABLE ") && line.ends_with(FORCE_ROW_SECURITY);
+    definition.lines().find(forces).unwrap_or_default().to_owned()
 }
 
 /// Numbers and texts as an archive has them.
@@ -295,11 +354,23 @@ impl<R: BufRead> Bytes<R> {
         if length > WORD_LIMIT {
             return Err(ArchiveError::Layout("a name that is too long"));
         }
-        let mut text = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
+        self.read_text(length).map(Some)
+    }
+
+    /// A text of any length, of which no more than `limit` bytes are kept.
+    fn text_up_to(&mut self, limit: u64) -> Result<Option<String>, ArchiveError> {
+        let Ok(length) = u64::try_from(self.int()?) else { return Ok(None) };
+        let text = self.read_text(length.min(limit))?;
+        self.skip(length.saturating_sub(limit))?;
+        Ok(Some(String::from_utf8_lossy(&text).into_owned()))
+    }
+
+    fn read_text(&mut self, length: u64) -> Result<Vec<u8>, ArchiveError> {
+        let mut text = Vec::with_capacity(usize::try_from(length.min(WORD_LIMIT)).unwrap_or_default());
         for _ in 0..length {
             text.push(self.byte()?);
         }
-        Ok(Some(text))
+        Ok(text)
     }
 
     fn skip_text(&mut self) -> Result<(), ArchiveError> {
@@ -384,6 +455,9 @@ mod tests {
         assert_eq!(read.entries[0].kind, "TABLE DATA");
         assert_eq!(read.entries[1].schema.as_deref(), Some("public"));
         assert_eq!(read.entries[0].needs, [5]);
+        assert_eq!(read.entries[0].owner, "me");
+        let begins = archive().len() - 2 * 16 - 8;
+        assert_eq!(contents(&archive()[..begins]).unwrap(), read.entries, "the data is not needed for it");
         for (at, bytes) in read.patches() {
             let at = usize::try_from(at).unwrap();
             file[at..at + bytes.len()].copy_from_slice(&bytes);

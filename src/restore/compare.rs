@@ -38,6 +38,8 @@ pub struct Compared {
     pub large_objects: u64,
     /// What differs and may.
     pub notes: Vec<String>,
+    /// What could not be compared, and why.
+    pub undetermined: Vec<String>,
 }
 
 /// Compares everything, or only what was chosen.

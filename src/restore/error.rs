@@ -86,6 +86,11 @@ pub enum RestoreError {
 }
 
 impl RestoreError {
+    /// Whether `pg_restore` could not load something.
+    pub(super) fn is_of_load(&self) -> bool {
+        matches!(self, Self::Load(_) | Self::LoadObject { .. } | Self::PassedOver(_))
+    }
+
     pub fn is_interruption(&self) -> bool {
         match self {
             Self::Interrupted => true,

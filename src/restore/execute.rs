@@ -1,7 +1,5 @@
-use sqlx::PgConnection;
-
 use super::archive::Entry;
-use super::database::{self, execute as statement};
+use super::database;
 use super::fetch::{Scratch, lost, to_scratch};
 use super::inspect::inspect;
 use super::load::{self, StreamFailure};
@@ -9,8 +7,7 @@ use super::passed_over::PassedOver;
 use super::plan::{LoadsInto, RestorePlan, Route};
 use super::publish::{Publication, drop_replaced, publish};
 use super::selection::Chosen;
-use super::target::maintenance;
-use super::watch::{Watch, close};
+use super::watch::Watch;
 use super::{Aftermath, Compared, Failure, Report, RestoreError, Run, VERB};
 use crate::event::{Event, Phase, told};
 use crate::model::{Cause, Judgement, RepositoryName, Verdict};
@@ -69,9 +66,10 @@ impl Run {
             phases.begin(Phase::Prepare);
             self.drop_leftovers(plan).await?;
         }
+        let mut not_made = Vec::new();
         if plan.globals.is_some() {
             phases.begin(Phase::Globals);
-            self.make_globals(plan, globals_made).await?;
+            not_made = self.make_globals(plan, globals_made).await?;
         }
         let loaded = match &plan.route {
             Route::Scratch { directory, .. } => {
@@ -90,12 +88,13 @@ impl Run {
         let publication = Publication::of(plan, &finished.verdict);
         // From here on it is good, or as good as was asked for, and nothing may take it back.
         *made = Made::Judged(publication.clone());
-        let left_out = database::apply_properties(self, plan).await?;
+        let not_applied = database::apply_properties(self, plan).await?;
+        let left_out = not_made.into_iter().chain(not_applied).collect();
         publish(self, &publication).await?;
         *made = Made::Nothing;
         let left_behind = loaded.chosen.iter().flat_map(|chosen| &chosen.left_out);
         let left_behind = left_behind.map(|text| format!("left out: {text}"));
-        let mut notes: Vec<String> = left_behind.chain(finished.notes).collect();
+        let mut notes: Vec<String> = left_behind.chain(loaded.notes).chain(finished.notes).collect();
         if let Some(aside) = &publication.aside {
             notes.extend(drop_replaced(self, aside).await);
         }
@@ -143,16 +142,46 @@ impl Run {
         made: &mut Made,
         (scratch, repository, chosen): (Scratch, RepositoryName, Option<Chosen>),
     ) -> Result<Loaded, RestoreError> {
-        let watch = self.create(plan, phases, made).await?;
-        phases.begin(Phase::Load);
-        match load::from_scratch(self, plan, &scratch, chosen.as_ref(), &watch).await {
-            Ok(passed_over) => {
-                let passed_over = Self::told_of(passed_over, scratch.entries());
-                Ok(Loaded { watch, repository, chosen, passed_over })
-            }
-            Err(error) => {
+        let mut jobs = plan.jobs;
+        let mut notes = Vec::new();
+        loop {
+            let watch = self.create(plan, phases, made).await?;
+            phases.begin(Phase::Load);
+            let loaded = load::from_scratch(self, plan, &scratch, chosen.as_ref(), (&watch, jobs)).await;
+            let may_be_of_order = match &loaded {
+                Ok(loaded) => loaded.passed_over.may_be_of_order(),
+                Err(error) => load::may_be_of_order(error),
+            };
+            // What cannot be dropped cannot be loaded twice.
+            if may_be_of_order && jobs > 1 && plan.loads_into != LoadsInto::Existing {
                 watch.end().await;
-                Err(error)
+                self.check_interruption()?;
+                let why = match &loaded {
+                    Ok(loaded) => {
+                        loaded.passed_over.complaints.first().map(|first| first.text(scratch.entries()))
+                    }
+                    Err(error) => Some(told(error)),
+                };
+                self.events.warning(format!(
+                    "{jobs} jobs could not load it, and one does so now, in the dump's own order: {}",
+                    why.unwrap_or_default()
+                ));
+                database::drop_database(&self.target, &plan.temporary).await?;
+                *made = Made::Nothing;
+                notes.push(format!("loaded with one job, since {jobs} at a time failed"));
+                jobs = 1;
+                continue;
+            }
+            match loaded {
+                Ok(loaded) => {
+                    notes.extend(loaded.missing);
+                    let passed_over = Self::told_of(loaded.passed_over, scratch.entries());
+                    return Ok(Loaded { watch, repository, chosen, passed_over, notes });
+                }
+                Err(error) => {
+                    watch.end().await;
+                    return Err(error);
+                }
             }
         }
     }
@@ -172,7 +201,8 @@ impl Run {
             match load::from_stream(self, plan, repository, &watch).await {
                 Ok(passed_over) => {
                     let passed_over = Self::told_of(passed_over, None);
-                    return Ok(Loaded { watch, repository: name.clone(), chosen: None, passed_over });
+                    let repository = name.clone();
+                    return Ok(Loaded { watch, repository, chosen: None, passed_over, notes: vec![] });
                 }
                 Err(StreamFailure::Load(error)) => {
                     watch.end().await;
@@ -220,7 +250,12 @@ impl Run {
         finished.notes.extend(load::analyze(self, plan, &loaded.watch).await?);
         phases.begin(Phase::Compare);
         match inspect(self, plan, loaded.chosen.as_ref()).await {
-            Ok(compared) => finished.compared = Some(compared),
+            Ok(compared) => {
+                for text in &compared.undetermined {
+                    finished.verdict.add(Judgement::Undetermined, Cause::Environment, "not-compared", text);
+                }
+                finished.compared = Some(compared);
+            }
             Err(RestoreError::Different(all)) if passes_over => {
                 for difference in all {
                     finished.verdict.add(Judgement::Fail, Cause::Backup, "different", difference.to_string());
@@ -266,46 +301,6 @@ impl Run {
         }
         Ok(())
     }
-
-    async fn make_globals(&self, plan: &RestorePlan, made: &mut Vec<String>) -> Result<(), RestoreError> {
-        let Some(globals) = &plan.globals else { return Ok(()) };
-        self.check_interruption()?;
-        let mut connection = maintenance(&self.target).await.map_err(RestoreError::Connect)?;
-        let constants = "SET standard_conforming_strings = on; SET client_encoding = 'UTF8'".to_owned();
-        statement(&mut connection, "prepare for roles", constants).await?;
-        statement(&mut connection, "make roles", "BEGIN".to_owned()).await?;
-        run_all(&mut connection, "make roles", &globals.role_statements).await?;
-        statement(&mut connection, "make roles", "COMMIT".to_owned()).await?;
-        made.extend(globals.roles.iter().map(|role| format!("role {role}")));
-        run_all(&mut connection, "make tablespaces", &globals.tablespace_statements).await?;
-        made.extend(globals.tablespaces.iter().map(|name| format!("tablespace {name}")));
-        close(connection).await;
-        if !globals.existing_roles.is_empty() {
-            self.events
-                .notice(format!("left as they are, since they exist: {}", globals.existing_roles.join(", ")));
-        }
-        for text in &globals.left_out {
-            self.events.warning(format!("left out of the roles and tablespaces: {text}"));
-        }
-        if !globals.need_password.is_empty() {
-            self.events.warning(format!(
-                "these roles may log in and need a password, which the backup does not hold: {}",
-                globals.need_password.join(", ")
-            ));
-        }
-        Ok(())
-    }
-}
-
-async fn run_all(
-    connection: &mut PgConnection,
-    what: &str,
-    statements: &[super::statements::Statement],
-) -> Result<(), RestoreError> {
-    for one in statements {
-        statement(connection, &format!("{what} (`{}`)", one.gist()), one.sql().to_owned()).await?;
-    }
-    Ok(())
 }
 
 /// How far a restore came.
@@ -324,6 +319,8 @@ struct Loaded {
     chosen: Option<Chosen>,
     /// What did not load, in words.
     passed_over: Vec<String>,
+    /// What a person should know of the load.
+    notes: Vec<String>,
 }
 
 /// A database that was judged.

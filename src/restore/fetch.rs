@@ -11,17 +11,20 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::archive::{ArchiveError, Entry, Index, index};
+use super::archive::{ArchiveError, Entry, Index, contents, index};
 use super::plan::RestorePlan;
-use super::{RestoreError, Run};
+use super::{Contents, RestoreError, Run};
 use crate::event::{Event, told};
-use crate::model::{Digest, RepositoryName};
+use crate::model::{Artifact, Digest, Manifest, RepositoryName};
 use crate::pipeline::{OpenError, open_ahead};
 use crate::repository::reader::{Window, stream_to_open};
 use crate::repository::{Repository, is_interruption, layout};
 
 const BUFFER: usize = 256 << 10;
 const TOLD_EVERY: Duration = Duration::from_millis(250);
+
+/// How a table of contents is read: it is seldom longer than this.
+const BEGINNING: Window = Window { chunk: 1 << 20, parallel: 1 };
 
 /// The unpacked dump in a file that has no name: it is gone with the last process that has it open,
 /// whatever ends that process.
@@ -101,12 +104,41 @@ pub(super) fn plain(
     plan: &RestorePlan,
     repository: &Repository,
 ) -> impl FnOnce() -> Result<Box<dyn BufRead + Send>, OpenError> + Send + 'static {
-    let (manifest, dump) = (&plan.steps.manifest, plan.steps.dump.clone());
+    plain_of(run, &plan.steps.manifest, &plan.steps.dump, repository, Window::default())
+}
+
+/// The same for a dump of which nothing is planned yet.
+fn plain_of(
+    run: &Run,
+    manifest: &Manifest,
+    dump: &Artifact,
+    repository: &Repository,
+    window: Window,
+) -> impl FnOnce() -> Result<Box<dyn BufRead + Send>, OpenError> + Send + 'static {
+    let dump = dump.clone();
     let folder = layout::backup(&manifest.system, &manifest.id);
     let store = Arc::clone(&repository.store);
-    let stream = stream_to_open(store, &folder, &dump, Window::default(), run.cancel.clone());
+    let stream = stream_to_open(store, &folder, &dump, window, run.cancel.clone());
     let identities = run.identities.clone();
     move || open_ahead(stream.into_reader(), &dump.encoding, &identities, dump.plain)
+}
+
+/// Reads the beginning of a dump, where its table of contents is, from the first repository that gives it.
+/// Nothing is proven by it, and it decides over no data: that is for the restore, which says what is wrong.
+pub(super) async fn read_ahead(
+    run: &Run,
+    manifest: &Manifest,
+    dump: &Artifact,
+    repositories: &[RepositoryName],
+) -> Option<Contents> {
+    for repository in repositories.iter().filter_map(|name| run.repositories.find(name)) {
+        let begin = plain_of(run, manifest, dump, repository, BEGINNING);
+        let reading = tokio::task::spawn_blocking(move || contents(begin().ok()?).ok());
+        if let Ok(Some(entries)) = reading.await {
+            return Some(Contents { entries });
+        }
+    }
+    None
 }
 
 async fn unpack(

@@ -7,11 +7,11 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use super::archive::{Entry, Index};
-use super::exclusion::{everything, exclude};
 use super::fetch::{Scratch, plain, tell};
 use super::passed_over::{self, PassedOver, STDERR_LINES};
-use super::plan::{RestorePlan, Route};
-use super::selection::{Chosen, choose};
+use super::passes::passes;
+use super::plan::{RestorePlan, Route, choose_from};
+use super::selection::Chosen;
 use super::target::{ask, maintenance};
 use super::watch::{LOST_AFTER, Watch, close};
 use super::{RestoreError, Run};
@@ -34,7 +34,7 @@ async fn program(run: &Run, plan: &RestorePlan, name: &'static str) -> Result<Pr
     Ok(program.arg("--no-password").arg(format!("--dbname={}", plan.temporary)))
 }
 
-async fn pg_restore(run: &Run, plan: &RestorePlan) -> Result<Program, RestoreError> {
+async fn pg_restore(run: &Run, plan: &RestorePlan, is_strict: bool) -> Result<Program, RestoreError> {
     // Only then it names the object that it has something to say of.
     let program = program(run, plan, "pg_restore").await?.arg("--verbose");
     let mut program = program.keep_stderr(STDERR_LINES).keep_stderr_where(passed_over::is_no_chatter);
@@ -43,7 +43,7 @@ async fn pg_restore(run: &Run, plan: &RestorePlan) -> Result<Program, RestoreErr
             program.keep_stderr_where(passed_over::is_account).accept_failure(passed_over::went_to_its_end);
     } else if plan.steps.tolerates_settings {
         program = program.accept_failure(passed_over::only_tolerated);
-    } else {
+    } else if is_strict {
         program = program.arg("--exit-on-error");
     }
     if !plan.steps.owners {
@@ -73,12 +73,11 @@ pub(super) async fn chosen(
         converted = in_utf8(run, index).await?;
         &converted
     };
-    let chosen = if selection.is_everything() { everything(entries) } else { choose(entries, selection) };
-    let chosen = exclude(entries, chosen, exclusion);
-    if chosen.ids.is_empty() {
+    let chosen = choose_from(entries, selection, exclusion);
+    if chosen.as_ref().is_some_and(|chosen| chosen.ids.is_empty()) {
         return Err(RestoreError::Choose { reason: "it has nothing of what was named".to_owned() });
     }
-    Ok(Some(chosen))
+    Ok(chosen)
 }
 
 /// The entries of an archive in another encoding, with names as everything else has them. PostgreSQL converts
@@ -99,33 +98,96 @@ async fn in_utf8(run: &Run, index: &Index) -> Result<Vec<Entry>, RestoreError> {
     Ok(index.converted(&names.into_iter().zip(converted).collect()))
 }
 
-/// Loads from the file, with as many connections as planned.
+/// What came of a load from a file.
+pub(super) struct FileLoad {
+    pub(super) passed_over: PassedOver,
+    /// Extensions that the target did not make and nothing is known to need, in words.
+    pub(super) missing: Vec<String>,
+}
+
+/// Loads from the file, with as many connections as given.
 pub(super) async fn from_scratch(
     run: &Run,
     plan: &RestorePlan,
     scratch: &Scratch,
     chosen: Option<&Chosen>,
-    watch: &Watch,
-) -> Result<PassedOver, RestoreError> {
-    let mut program = pg_restore(run, plan).await?.arg(format!("--jobs={}", plan.jobs));
-    let list = chosen.map(|chosen| list(plan, chosen)).transpose()?;
-    if let Some(list) = &list {
-        program = program.arg(format!("--use-list=/proc/{}/fd/{}", std::process::id(), list.as_raw_fd()));
+    (watch, jobs): (&Watch, u32),
+) -> Result<FileLoad, RestoreError> {
+    let entries = scratch.entries();
+    let mut loaded = FileLoad { passed_over: PassedOver::default(), missing: vec![] };
+    for pass in passes(entries, chosen, jobs) {
+        let mut program = pg_restore(run, plan, pass.is_strict).await?.arg(format!("--jobs={}", pass.jobs));
+        let list = pass.ids.as_ref().map(|ids| list(plan, ids)).transpose()?;
+        if let Some(list) = &list {
+            program = program.arg(format!("--use-list=/proc/{}/fd/{}", std::process::id(), list.as_raw_fd()));
+        }
+        let program = program.arg(scratch.path());
+        watch.set_loading(true);
+        let outcome = program.run(WITHIN, watch.token()).await;
+        watch.set_loading(false);
+        let judged = judge(outcome, run, plan, (watch, pass.jobs), entries);
+        let lacks_something = match &judged {
+            Ok(passed_over) => !passed_over.is_nothing(),
+            Err(error) => error.is_of_load(),
+        };
+        if let Some(chosen) = chosen.filter(|_| lacks_something && !pass.is_strict)
+            && let Some(missing) = unneeded(run, plan, entries.unwrap_or_default(), chosen).await?
+        {
+            loaded.missing = missing;
+            continue;
+        }
+        loaded.passed_over.add(judged?);
     }
-    let program = program.arg(scratch.path());
-    watch.set_loading(true);
-    let outcome = program.run(WITHIN, watch.token()).await;
-    watch.set_loading(false);
-    judge(outcome, run, plan, watch, scratch.entries())
+    Ok(loaded)
+}
+
+/// Extensions that were not made, in words; `None` where one of them is known to be needed.
+async fn unneeded(
+    run: &Run,
+    plan: &RestorePlan,
+    entries: &[Entry],
+    chosen: &Chosen,
+) -> Result<Option<Vec<String>>, RestoreError> {
+    let mut connection = plan.inside(&run.target).connect().await.map_err(RestoreError::Connect)?;
+    let query = sqlx::query_scalar("SELECT extname::text FROM pg_extension").fetch_all(&mut connection);
+    let made: Vec<String> = ask(query).await?;
+    close(connection).await;
+    let is_missing = |entry: &&Entry| {
+        entry.kind == "EXTENSION" && chosen.first.contains(&entry.id) && !made.contains(&entry.name)
+    };
+    let missing: Vec<&Entry> = entries.iter().filter(is_missing).collect();
+    if missing.iter().any(|entry| chosen.needed_extensions.contains(&entry.id)) {
+        return Ok(None);
+    }
+    let words = |entry: &&Entry| {
+        format!(
+            "extension {}: the target did not make it, and nothing chosen is known to need it",
+            entry.name
+        )
+    };
+    Ok(Some(missing.iter().map(words).collect()))
+}
+
+/// Whether one job may load what several at a time could not: it keeps to the dump's own order, in which rows
+/// come after those that a constraint or a trigger looks for.
+pub(super) fn may_be_of_order(error: &RestoreError) -> bool {
+    let (RestoreError::Load(error)
+    | RestoreError::PassedOver(error)
+    | RestoreError::LoadObject { source: error, .. }) = error
+    else {
+        return false;
+    };
+    let ProcessError::Failed { stderr, .. } = error else { return false };
+    passed_over::may_be_of_order(stderr.iter().map(String::as_str))
 }
 
 /// What `--use-list` reads: an id a line, in the archive's order.
-fn list(plan: &RestorePlan, chosen: &Chosen) -> Result<std::fs::File, RestoreError> {
+fn list(plan: &RestorePlan, ids: &[u32]) -> Result<std::fs::File, RestoreError> {
     let directory = match &plan.route {
         Route::Scratch { directory, .. } => directory.clone(),
         Route::Stream => std::env::temp_dir(),
     };
-    let lines: String = chosen.ids.iter().map(|id| format!("{id};\n")).collect();
+    let lines: String = ids.iter().map(|id| format!("{id};\n")).collect();
     let written = tempfile::tempfile_in(&directory)
         .and_then(|mut file| file.write_all(lines.as_bytes()).map(|()| file));
     written.map_err(|source| RestoreError::Scratch { directory, source })
@@ -149,7 +211,7 @@ pub(super) async fn from_stream(
     repository: &Repository,
     watch: &Watch,
 ) -> Result<PassedOver, StreamFailure> {
-    let program = pg_restore(run, plan).await.map_err(in_load)?;
+    let program = pg_restore(run, plan, true).await.map_err(in_load)?;
     let begin = plain(run, plan, repository);
     let opened = tokio::task::spawn_blocking(begin).await;
     let opened = opened.unwrap_or_else(|error| Err(OpenError::Read(std::io::Error::other(error))));
@@ -163,8 +225,8 @@ pub(super) async fn from_stream(
             Err(StreamFailure::Input(crate::event::told(&source)))
         }
         Err(FeedError::Input { .. }) => Err(in_load(RestoreError::Interrupted)),
-        Err(FeedError::Process(error)) => judge(Err(error), run, plan, watch, None).map_err(in_load),
-        Ok(finished) => judge(Ok(finished), run, plan, watch, None).map_err(in_load),
+        Err(FeedError::Process(error)) => judge(Err(error), run, plan, (watch, 1), None).map_err(in_load),
+        Ok(finished) => judge(Ok(finished), run, plan, (watch, 1), None).map_err(in_load),
     }
 }
 
@@ -172,13 +234,11 @@ fn judge(
     outcome: Result<Finished, ProcessError>,
     run: &Run,
     plan: &RestorePlan,
-    watch: &Watch,
+    (watch, jobs): (&Watch, u32),
     entries: Option<&[Entry]>,
 ) -> Result<PassedOver, RestoreError> {
     match outcome {
-        Ok(finished) => {
-            Ok(passed_over::passed_over(&finished.stderr, plan.jobs, plan.steps.tolerates_settings))
-        }
+        Ok(finished) => Ok(passed_over::passed_over(&finished.stderr, jobs, plan.steps.tolerates_settings)),
         Err(_) if watch.is_lost() => Err(RestoreError::ServerLost { waited: LOST_AFTER }),
         Err(_) if run.cancel.is_cancelled() => Err(RestoreError::Interrupted),
         Err(source) => {

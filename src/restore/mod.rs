@@ -27,6 +27,7 @@
 mod archive;
 mod choice;
 mod compare;
+mod contents;
 mod database;
 mod error;
 mod estimate;
@@ -38,10 +39,12 @@ mod inspect;
 mod load;
 mod objections;
 mod passed_over;
+mod passes;
 mod plan;
 mod publish;
 mod refusal;
 mod request;
+mod roles;
 mod run;
 mod selection;
 mod statements;
@@ -51,6 +54,7 @@ mod watch;
 
 pub use choice::Doubtful;
 pub use compare::{Compared, Difference};
+pub use contents::Contents;
 pub use error::RestoreError;
 pub use estimate::{Rates, VERB, Weight};
 pub use exclusion::Exclusion;
@@ -119,6 +123,7 @@ mod tests {
             extensions: vec![hstore],
             ..DatabaseFacts::default()
         };
+        let owned = contents::tests::entry(1, "TABLE", "orders", "app", "");
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         let target = TargetFacts {
             server: "localhost:5432".to_owned(),
@@ -137,6 +142,7 @@ mod tests {
             manifest: manifest(),
             repositories: vec!["primary".parse().unwrap(), "west".parse().unwrap()],
             recorded,
+            contents: Some(Contents { entries: vec![owned] }),
             globals: None,
             target,
             tools: Tools {

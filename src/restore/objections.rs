@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::plan::{LoadsInto, PG_CRON, Route, Situation, left_under_the_name, loads_into, route, standing};
+use super::plan::{
+    Foreseen, LoadsInto, PG_CRON, Route, Situation, left_under_the_name, loads_into, route, standing,
+};
 use super::{GlobalsPlan, Refusal, Request, Selection};
 use crate::model::DatabaseFacts;
 use crate::source::logical::DATABASE;
@@ -17,13 +19,14 @@ const EVERYONES: &str = "postgres";
 pub(super) fn refusals(
     request: &Request,
     situation: &Situation,
+    foreseen: &Foreseen,
     globals: Option<&GlobalsPlan>,
 ) -> Vec<Refusal> {
     let mut refusals = Vec::new();
     refusals.extend(of_name(&request.database, request.keeps_name));
     refusals.extend(of_naming(request, situation));
     refusals.extend(of_target(request, situation));
-    refusals.extend(of_what_it_needs(request, situation, globals));
+    refusals.extend(of_what_it_needs(request, situation, foreseen, globals));
     refusals.extend(of_selection(&request.selection, &situation.recorded));
     refusals.extend(request.exclusion.unknown(&situation.recorded));
     let into = loads_into(request, &situation.target);
@@ -107,7 +110,12 @@ fn of_target(request: &Request, situation: &Situation) -> Vec<Refusal> {
     refusals
 }
 
-fn of_what_it_needs(request: &Request, situation: &Situation, globals: Option<&GlobalsPlan>) -> Vec<Refusal> {
+fn of_what_it_needs(
+    request: &Request,
+    situation: &Situation,
+    foreseen: &Foreseen,
+    globals: Option<&GlobalsPlan>,
+) -> Vec<Refusal> {
     let (target, recorded) = (&situation.target, &situation.recorded);
     let made = |names: fn(&GlobalsPlan) -> &Vec<String>| -> BTreeSet<&String> {
         globals.map(|globals| names(globals).iter().collect()).unwrap_or_default()
@@ -121,19 +129,7 @@ fn of_what_it_needs(request: &Request, situation: &Situation, globals: Option<&G
         let missing = new_roles.iter().map(|role| (*role).clone()).collect();
         refusals.push(Refusal::NoCreateRole { role: target.role.clone(), missing });
     }
-    if request.owners {
-        let owner = &recorded.owner;
-        let all = recorded.roles.iter().chain([owner]).collect::<BTreeSet<_>>();
-        let missing =
-            all.into_iter().filter(|role| !target.roles.contains(*role) && !new_roles.contains(role));
-        let missing: Vec<String> = missing.cloned().collect();
-        if !target.superuser && target.roles.contains(owner) && !target.member_of.contains(owner) {
-            refusals.push(Refusal::NotMemberOfOwner { role: target.role.clone(), owner: owner.clone() });
-        }
-        if !missing.is_empty() {
-            refusals.push(Refusal::Roles(missing));
-        }
-    }
+    refusals.extend(of_roles(request, situation, foreseen, &new_roles));
     if request.tablespaces {
         let new = made(|globals| &globals.tablespaces);
         let missing = recorded
@@ -145,13 +141,50 @@ fn of_what_it_needs(request: &Request, situation: &Situation, globals: Option<&G
             refusals.push(Refusal::Tablespaces(missing));
         }
     }
-    // A few tables may need none of the extensions; if they do, the load says so.
-    let missing = recorded.extensions.iter().map(|extension| &extension.name);
+    // A few tables may need others than they are known to; if they do, the load says so.
+    let needed: Vec<String> = if request.selection.is_everything() {
+        recorded.extensions.iter().map(|extension| extension.name.clone()).collect()
+    } else {
+        foreseen.extensions.clone()
+    };
     let missing: Vec<String> =
-        missing.filter(|name| !target.extensions.contains_key(*name)).cloned().collect();
-    if request.selection.is_everything() && !missing.is_empty() && request.incomplete.is_none() {
+        needed.into_iter().filter(|name| !target.extensions.contains_key(name)).collect();
+    if !missing.is_empty() && request.incomplete.is_none() {
         refusals.push(Refusal::Extensions(missing));
     }
+    refusals
+}
+
+/// Only roles that the dump names: who made an extension and owns what is in it is in no dump.
+fn of_roles(
+    request: &Request,
+    situation: &Situation,
+    foreseen: &Foreseen,
+    new_roles: &BTreeSet<&String>,
+) -> Vec<Refusal> {
+    let (target, owner) = (&situation.target, &situation.recorded.owner);
+    let named = foreseen.roles.clone().unwrap_or_default();
+    let missing = |roles: BTreeSet<String>| -> Vec<String> {
+        let missing = |role: &String| !target.roles.contains(role) && !new_roles.contains(role);
+        roles.into_iter().filter(missing).collect()
+    };
+    let mut refusals = Vec::new();
+    if !request.owners {
+        let missing = missing(named.needed(false));
+        refusals.extend((!missing.is_empty()).then_some(Refusal::MeantRoles(missing)));
+        return refusals;
+    }
+    let is_foreign = |role: &String| target.roles.contains(role) && !target.member_of.contains(role);
+    if !target.superuser && is_foreign(owner) {
+        refusals.push(Refusal::NotMemberOfOwner { role: target.role.clone(), owner: owner.clone() });
+    }
+    let foreign: Vec<String> =
+        named.owners.iter().filter(|role| *role != owner && is_foreign(role)).cloned().collect();
+    if !target.superuser && !foreign.is_empty() {
+        refusals.push(Refusal::NotMemberOfOwners { role: target.role.clone(), owners: foreign });
+    }
+    let missing = missing(named.needed(true).into_iter().chain([owner.clone()]).collect());
+    refusals.extend((!missing.is_empty()).then_some(Refusal::Roles(missing)));
     refusals
 }
 
@@ -381,6 +414,47 @@ mod tests {
         assert_eq!(
             may_not,
             ["role `postgres` may not create roles on the target server, and app are missing"]
+        );
+    }
+
+    #[test]
+    fn only_what_the_dump_names_is_needed_whatever_was_recorded() {
+        let recorded = |situation: &mut Situation| situation.recorded.roles.push("rdsadmin".to_owned());
+        assert_eq!(refused(|_, situation| recorded(situation)), Vec::<String>::new());
+        let unknown = refused(|_, situation| {
+            recorded(situation);
+            situation.contents = None;
+        });
+        assert_eq!(unknown, Vec::<String>::new(), "what cannot be known is not refused");
+        let named = |situation: &mut Situation, definition: &str, kind: &str| {
+            let entry = crate::restore::contents::tests::entry(9, kind, "x", "app", definition);
+            situation.contents.as_mut().unwrap().entries.push(entry);
+        };
+        let granted = refused(|_, situation| named(situation, "GRANT ALL ON TABLE s.t TO rdsadmin;", "ACL"));
+        assert_eq!(granted, ["the target server has no role `rdsadmin`"]);
+        let policy = "CREATE POLICY p ON s.t TO tenant USING (true);";
+        let meant = refused(|request, situation| {
+            request.owners = false;
+            named(situation, policy, "POLICY");
+        });
+        assert_eq!(
+            meant,
+            ["the target server has no role `tenant`, for which there are policies or user mappings"]
+        );
+    }
+
+    #[test]
+    fn owners_that_the_restoring_role_is_no_member_of_are_refused() {
+        let all = refused(|_, situation| {
+            let other = crate::restore::contents::tests::entry(9, "VIEW", "v", "other", "");
+            situation.contents.as_mut().unwrap().entries.push(other);
+            situation.target.roles.insert("other".to_owned());
+            situation.target.member_of = ["app".to_owned()].into();
+            situation.target.superuser = false;
+        });
+        assert_eq!(
+            all,
+            ["role `postgres` is not a member of role `other`, to which objects of the dump belong"]
         );
     }
 

@@ -56,6 +56,38 @@ pub(super) struct PassedOver {
     pub(super) untold: usize,
 }
 
+impl PassedOver {
+    pub(super) fn is_nothing(&self) -> bool {
+        self.complaints.is_empty() && self.untold == 0
+    }
+
+    /// Adds what another run passed over.
+    pub(super) fn add(&mut self, other: Self) {
+        self.complaints.extend(other.complaints);
+        self.untold += other.untold;
+    }
+
+    /// As the function of that name, of what was passed over.
+    pub(super) fn may_be_of_order(&self) -> bool {
+        may_be_of_order(self.complaints.iter().map(|complaint| complaint.message.as_str()))
+    }
+}
+
+/// Whether what pg_restore says may come of several jobs, which do not keep to the dump's own order.
+pub(super) fn may_be_of_order<'a>(lines: impl Iterator<Item = &'a str> + Clone) -> bool {
+    const OF_ORDER: [&str; 2] = ["COPY failed for table", "deadlock detected"];
+    const OF_SERVER: [&str; 6] = [
+        "No space left on device",
+        "out of memory",
+        "could not extend file",
+        "server closed the connection",
+        "terminating connection",
+        "invalid byte sequence",
+    ];
+    let has = |all: &[&str]| lines.clone().any(|line| all.iter().any(|words| line.contains(words)));
+    has(&OF_ORDER) && !has(&OF_SERVER)
+}
+
 /// Whether a line is more than what it does next, of which it tells much where it is to name objects.
 pub(super) fn is_no_chatter(line: &str) -> bool {
     line.strip_prefix(ITSELF).is_none_or(|said| TELLING.iter().any(|begin| said.starts_with(begin)))

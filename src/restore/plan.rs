@@ -3,13 +3,17 @@ use std::path::PathBuf;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+use super::archive::Entry;
+use super::contents::{NamedRoles, Reader};
 use super::estimate::Weight;
-use super::globals::{self, Existing};
+use super::exclusion::{everything, exclude};
+use super::globals::{self, Existing, Needs};
 use super::objections::refusals;
+use super::selection::{Chosen, choose};
 use super::target::{ExistingDatabase, RESTORING, TargetFacts};
-use super::{Exclusion, GlobalsPlan, Leftover, Rates, Refusal, Request, Selection};
+use super::{Contents, Exclusion, GlobalsPlan, Leftover, Rates, Refusal, Request, Selection};
 use crate::model::{
-    Artifact, BackupId, DatabaseFacts, Extension, Manifest, RepositoryName, SourceName, TableKind,
+    Artifact, BackupId, DatabaseFacts, Extension, Manifest, RepositoryName, SourceName, Table, TableKind,
 };
 use crate::postgres::{ConnectionParameters, Tools};
 use crate::source::logical::DATABASE;
@@ -31,6 +35,8 @@ pub struct Situation {
     pub repositories: Vec<RepositoryName>,
     /// What the database was when it was dumped.
     pub recorded: DatabaseFacts,
+    /// The dump's own table of contents; absent where it cannot be read ahead.
+    pub contents: Option<Contents>,
     /// The script of roles and tablespaces, where it was asked for and there is one.
     pub globals: Option<String>,
     pub target: TargetFacts,
@@ -142,11 +148,18 @@ pub fn plan(
     seed: u32,
 ) -> Result<RestorePlan, Vec<Refusal>> {
     let Situation { manifest, repositories, recorded, globals, target, tools, .. } = &situation;
+    let foreseen = Foreseen::of(request, &situation);
     let globals_plan = globals.as_ref().map(|script| {
-        let (roles, tablespaces, superuser) = (&target.roles, &target.tablespaces, target.superuser);
-        globals::plan(script, Existing { roles, tablespaces, superuser })
+        let needed = foreseen
+            .roles
+            .as_ref()
+            .map_or_else(|| recorded.roles.iter().cloned().collect(), |roles| roles.needed(request.owners));
+        let owners = foreseen.roles.as_ref().map(|roles| roles.owners.clone()).unwrap_or_default();
+        let owners = owners.into_iter().chain([recorded.owner.clone()]).filter(|_| request.owners).collect();
+        let needs = Needs { roles: &needed, owners: &owners, tablespaces: request.tablespaces };
+        globals::plan(script, existing(target), needs)
     });
-    let refusals = refusals(request, &situation, globals_plan.as_ref());
+    let refusals = refusals(request, &situation, &foreseen, globals_plan.as_ref());
     let dump = manifest.artifact_of(DATABASE);
     let Some(dump) = dump.filter(|_| refusals.is_empty()).cloned() else {
         let backup = manifest.id.clone();
@@ -197,7 +210,7 @@ pub fn plan(
         exclusion: (!request.exclusion.is_nothing()).then(|| request.exclusion.to_string()),
         leftovers: target.leftovers.clone(),
         drop_leftovers: request.drop_leftovers,
-        notes: notes(request, &situation, tolerates_settings),
+        notes: notes(request, &situation, &foreseen, tolerates_settings),
         globals: globals_plan,
         route,
         steps: Steps {
@@ -215,6 +228,72 @@ pub fn plan(
             tolerates_settings,
         },
     })
+}
+
+/// What is restored of an archive; `None` is everything.
+pub(super) fn choose_from(entries: &[Entry], selection: &Selection, exclusion: &Exclusion) -> Option<Chosen> {
+    if selection.is_everything() && exclusion.is_nothing() {
+        return None;
+    }
+    let chosen = if selection.is_everything() { everything(entries) } else { choose(entries, selection) };
+    Some(exclude(entries, chosen, exclusion))
+}
+
+/// What the dump's own contents say of the restore.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Foreseen {
+    /// `None` is everything, or not known.
+    pub(super) chosen: Option<Chosen>,
+    /// `None` where the contents could not be read ahead.
+    pub(super) roles: Option<NamedRoles>,
+    /// Extensions that chosen tables are known to need.
+    pub(super) extensions: Vec<String>,
+    /// Tables whose rows cannot be counted after the load, with the reason.
+    uncountable: Vec<String>,
+}
+
+impl Foreseen {
+    fn of(request: &Request, situation: &Situation) -> Self {
+        let Some(contents) = &situation.contents else { return Self::default() };
+        let chosen = choose_from(&contents.entries, &request.selection, &request.exclusion)
+            .filter(|chosen| !chosen.ids.is_empty());
+        let target = &situation.target;
+        let mut uncountable = vec![];
+        if !target.superuser {
+            let reader = Reader {
+                role: &target.role,
+                member_of: &target.member_of,
+                sees_all_rows: target.bypasses_row_security,
+                owners: request.owners,
+            };
+            let counted = |schema: &str, name: &str| {
+                let is_it = |table: &&Table| table.schema == schema && table.name == name;
+                situation.recorded.tables.iter().find(is_it).is_some_and(|table| table.rows.is_some())
+            };
+            let found = contents.uncountable(chosen.as_ref(), reader).into_iter();
+            let found = found.filter(|((schema, name), _)| counted(schema, name));
+            uncountable = found.map(|((schema, name), why)| format!("{schema}.{name} ({why})")).collect();
+        }
+        Self {
+            roles: Some(contents.roles(chosen.as_ref())),
+            extensions: chosen.iter().flat_map(|chosen| contents.needed_extensions(chosen)).collect(),
+            uncountable,
+            chosen,
+        }
+    }
+}
+
+fn existing(target: &TargetFacts) -> Existing<'_> {
+    Existing {
+        major: target.major,
+        roles: &target.roles,
+        tablespaces: &target.tablespaces,
+        role: &target.role,
+        superuser: target.superuser,
+        may_create_databases: target.may_create_databases,
+        may_replicate: target.may_replicate,
+        bypasses_row_security: target.bypasses_row_security,
+    }
 }
 
 /// The database that has the final name when the load begins.
@@ -271,7 +350,12 @@ impl RestorePlan {
     }
 }
 
-fn notes(request: &Request, situation: &Situation, tolerates_settings: bool) -> Vec<String> {
+fn notes(
+    request: &Request,
+    situation: &Situation,
+    foreseen: &Foreseen,
+    tolerates_settings: bool,
+) -> Vec<String> {
     let (target, recorded) = (&situation.target, &situation.recorded);
     let mut notes: Vec<String> =
         recorded.not_included.iter().map(|text| format!("the dump does not hold {text}")).collect();
@@ -288,21 +372,8 @@ fn notes(request: &Request, situation: &Situation, tolerates_settings: bool) -> 
             notes.push(format!("extension {name} was of version {was}; the target will have {version}"));
         }
     }
-    if request.owners && !target.superuser {
-        let foreign: Vec<&str> = recorded
-            .roles
-            .iter()
-            .filter(|role| target.roles.contains(*role) && !target.member_of.contains(*role))
-            .map(String::as_str)
-            .collect();
-        if !foreign.is_empty() {
-            let (role, foreign) = (&target.role, foreign.join(", "));
-            notes.push(format!(
-                "{role} is not a member of {foreign}: where they own something, the load will fail"
-            ));
-        }
-    }
     notes.extend(naming_notes(request, situation));
+    notes.extend(of_contents(request, situation, foreseen));
     if !request.owners {
         notes.push(
             "owners and privileges are left out: everything will belong to the restoring role".to_owned(),
@@ -355,6 +426,41 @@ fn naming_notes(request: &Request, situation: &Situation) -> Vec<String> {
     if (&existing.collate, &existing.ctype) != (&recorded.collate, &recorded.ctype) {
         let (is, was) = (&existing.collate, &recorded.collate);
         notes.push(format!("the database has locale {is}, it had {was}: text may sort in another order"));
+    }
+    notes
+}
+
+fn of_contents(request: &Request, situation: &Situation, foreseen: &Foreseen) -> Vec<String> {
+    let (target, recorded) = (&situation.target, &situation.recorded);
+    let mut notes = Vec::new();
+    if foreseen.roles.is_none() {
+        let missing: Vec<&str> =
+            recorded.roles.iter().filter(|role| !target.roles.contains(*role)).map(String::as_str).collect();
+        notes.push(
+            "the contents of the dump cannot be read ahead: which roles it names is not known".to_owned(),
+        );
+        if request.owners && !missing.is_empty() {
+            let missing = missing.join(", ");
+            notes.push(format!("the target has no {missing}: if the dump names them, the load will fail"));
+        }
+    }
+    if let Some(chosen) = &foreseen.chosen
+        && !chosen.first.is_empty()
+        && !recorded.extensions.is_empty()
+    {
+        let names: Vec<&str> = recorded
+            .extensions
+            .iter()
+            .map(|extension| extension.name.as_str())
+            .filter(|name| *name != "plpgsql")
+            .collect();
+        notes.push(format!("every extension comes along, where the target has it: {}", names.join(", ")));
+    }
+    if !foreseen.uncountable.is_empty() {
+        let (role, tables) = (&target.role, foreseen.uncountable.join(", "));
+        notes.push(format!(
+            "{role} cannot count the rows of {tables} once they are loaded, which leaves them undetermined: a superuser could"
+        ));
     }
     notes
 }

@@ -54,8 +54,12 @@ pub enum Refusal {
     NoCreateDatabase { role: String },
     #[error("role `{role}` is not a member of `{owner}`, which the database is to belong to")]
     NotMemberOfOwner { role: String, owner: String },
+    #[error("role `{role}` is not a member of {}, to which objects of the dump belong", named("role", .owners))]
+    NotMemberOfOwners { role: String, owners: Vec<String> },
     #[error("the target server has no {}", named("role", .0))]
     Roles(Vec<String>),
+    #[error("the target server has no {}, for which there are policies or user mappings", named("role", .0))]
+    MeantRoles(Vec<String>),
     #[error("the target server has no {}", named("tablespace", .0))]
     Tablespaces(Vec<String>),
     #[error("the target server does not have the files of the {}", named("extension", .0))]

@@ -165,7 +165,7 @@ fn reasons(outcome: &Result<&Report, &Failure>) -> Vec<String> {
     match outcome {
         Ok(report) => match report.verdict.reasons.len() {
             0 => vec![],
-            count => vec![format!("{}: incomplete, for {count} reasons", report.verdict.outcome.as_str())],
+            count => vec![format!("{}, for {count} reasons", report.verdict.outcome.as_str())],
         },
         Err(failure) => {
             let why = match &failure.source {

@@ -36,8 +36,13 @@ impl fmt::Display for Selection {
 /// Entries that were chosen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Chosen {
-    /// Ids, in the order of the archive.
+    /// Ids, in the order of the archive, but for those that go first.
     pub ids: Vec<u32>,
+    /// Ids of every extension and of the schemas they are in, in the order of the archive. What a table needs of
+    /// them its entry does not always say: an exclusion constraint does not name its operator classes.
+    pub first: Vec<u32>,
+    /// Those of the extensions that something is known to need.
+    pub needed_extensions: BTreeSet<u32>,
     /// Schema and name of the tables and materialised views whose rows come along.
     pub loaded: BTreeSet<(String, String)>,
     /// Schema and name of the sequences that come along.
@@ -45,6 +50,13 @@ pub(super) struct Chosen {
     /// What is left out in words, since what it needs does not come along: foreign keys to other tables,
     /// contents of materialised views over them.
     pub left_out: Vec<String>,
+}
+
+impl Chosen {
+    /// Ids of everything that is restored.
+    pub(super) fn all(&self) -> BTreeSet<u32> {
+        self.ids.iter().chain(&self.first).copied().collect()
+    }
 }
 
 /// What a selection can name.
@@ -97,6 +109,11 @@ pub(super) fn choose(entries: &[Entry], selection: &Selection) -> Chosen {
         work.take_whole(entry);
     }
     let left_out = work.close();
+    let extensions: Vec<&Entry> = entries.iter().filter(|entry| entry.kind == "EXTENSION").collect();
+    let needed_extensions =
+        extensions.iter().map(|entry| entry.id).filter(|id| work.taken.contains(id)).collect();
+    let first = work.first(&extensions);
+    let ids_of = |is_in: &dyn Fn(&u32) -> bool| entries.iter().map(|entry| entry.id).filter(is_in).collect();
     let named = |kind: &str| {
         let of_kind = entries.iter().filter(|entry| work.taken.contains(&entry.id) && entry.kind == kind);
         of_kind
@@ -106,7 +123,9 @@ pub(super) fn choose(entries: &[Entry], selection: &Selection) -> Chosen {
     Chosen {
         loaded: named("TABLE DATA").into_iter().chain(named("MATERIALIZED VIEW DATA")).collect(),
         sequences: named("SEQUENCE SET").into_iter().collect(),
-        ids: entries.iter().map(|entry| entry.id).filter(|id| work.taken.contains(id)).collect(),
+        ids: ids_of(&|id| work.taken.contains(id) && !first.contains(id)),
+        first: ids_of(&|id| first.contains(id)),
+        needed_extensions,
         left_out,
     }
 }
@@ -149,6 +168,22 @@ impl<'a> Work<'a> {
                 }
             }
         }
+    }
+
+    /// Extensions, what they need, and what is said of them.
+    fn first(&self, extensions: &[&Entry]) -> BTreeSet<u32> {
+        let mut first: BTreeSet<u32> = extensions.iter().map(|entry| entry.id).collect();
+        let of = |entry: &&Entry| self.dependents.get(&entry.id).into_iter().flatten().copied();
+        first.extend(
+            extensions.iter().flat_map(of).filter(|entry| entry.kind == "COMMENT").map(|entry| entry.id),
+        );
+        let mut next: Vec<u32> = extensions.iter().flat_map(|entry| entry.needs.iter().copied()).collect();
+        while let Some(needed) = next.pop().and_then(|id| self.by_id.get(&id)) {
+            if first.insert(needed.id) {
+                next.extend(&needed.needs);
+            }
+        }
+        first
     }
 
     /// Takes what belongs to what was taken until nothing more does. Gives what was left out.
@@ -324,6 +359,26 @@ mod tests {
         assert!(alone.loaded.is_empty());
         assert_eq!(alone.left_out, ["rows of the materialised view mv"]);
         assert!(chosen(&["mv", "p"], &[]).ids.contains(&67));
+    }
+
+    #[test]
+    fn every_extension_goes_first_with_its_schema() {
+        let entry = |id, kind, name, needs| Entry::for_test(id, kind, "", name, needs);
+        let mut all = vec![
+            entry(1, "SCHEMA", "ext", &[]),
+            entry(2, "EXTENSION", "btree_gist", &[1]),
+            entry(3, "COMMENT", "EXTENSION btree_gist", &[2]),
+            entry(4, "EXTENSION", "hstore", &[]),
+        ];
+        all.extend(entries());
+        all.push(Entry::for_test(80, "TABLE", "s", "with_hstore", &[4, 6]));
+        let named =
+            |table: &str| Selection { tables: vec![("s".to_owned(), table.to_owned())], schemas: vec![] };
+        let chosen = choose(&all, &named("with_hstore"));
+        assert_eq!((chosen.first, chosen.ids), (vec![1, 2, 3, 4], vec![6, 80]));
+        assert_eq!(chosen.needed_extensions.into_iter().collect::<Vec<_>>(), [4]);
+        let chosen = choose(&all, &named("c"));
+        assert!(chosen.needed_extensions.is_empty() && chosen.first == [1, 2, 3, 4]);
     }
 
     #[test]

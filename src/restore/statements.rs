@@ -1,4 +1,7 @@
-//! What `pg_dumpall --globals-only` writes, taken apart: statements, and the words of each.
+//! What `pg_dumpall --globals-only` and `pg_dump` write, taken apart: statements, and the words of each.
+//!
+//! Both quote every name that could be taken for a key word where a key word may be, so a position says which
+//! of the two a word is: `ALTER ROLE replication WITH REPLICATION`.
 
 use std::ops::Range;
 
@@ -39,50 +42,81 @@ impl Statement {
     /// Whether it begins so: key words as they are, `?` for a name.
     pub(super) fn begins(&self, pattern: &[&str]) -> bool {
         self.words.len() >= pattern.len()
-            && pattern.iter().zip(&self.words).all(|(expected, word)| match *expected {
-                "?" => matches!(word.kind, WordKind::Plain | WordKind::Quoted),
-                keyword => word.kind == WordKind::Plain && word.value.eq_ignore_ascii_case(keyword),
+            && pattern.iter().enumerate().all(|(position, expected)| match *expected {
+                "?" => matches!(self.words[position].kind, WordKind::Plain | WordKind::Quoted),
+                keyword => self.is(position, keyword),
             })
     }
 
-    /// The name in this place.
+    /// The name in this position.
     pub(super) fn name(&self, position: usize) -> &str {
         self.words.get(position).map_or("", |word| &word.value)
     }
 
-    fn position(&self, keyword: &str) -> Option<usize> {
-        let is = |word: &Word| word.kind == WordKind::Plain && word.value.eq_ignore_ascii_case(keyword);
-        self.words.iter().position(is)
+    /// Whether this key word is in this position. A name is told from it only by its quotes, so a position
+    /// in which a name may be is never asked for.
+    pub(super) fn is(&self, position: usize, keyword: &str) -> bool {
+        let word = self.words.get(position);
+        word.is_some_and(|word| word.kind == WordKind::Plain && word.value.eq_ignore_ascii_case(keyword))
     }
 
-    pub(super) fn has(&self, keyword: &str) -> bool {
-        self.position(keyword).is_some()
+    /// The first such key word from a position on that is in no parentheses.
+    pub(super) fn find(&self, from: usize, keyword: &str) -> Option<usize> {
+        self.outside().find(|position| *position >= from && self.is(*position, keyword))
     }
 
-    /// The name after the last `TO`.
-    pub(super) fn grantee(&self) -> Option<&str> {
-        let is_to = |word: &Word| word.kind == WordKind::Plain && word.value.eq_ignore_ascii_case("TO");
-        let at = self.words.iter().rposition(is_to)?;
-        self.words.get(at + 1).map(|word| word.value.as_str())
+    /// The last such key word that is in no parentheses.
+    pub(super) fn find_last(&self, keyword: &str) -> Option<usize> {
+        self.outside().filter(|position| self.is(*position, keyword)).last()
     }
 
-    /// Without everything from this key word on.
-    pub(super) fn before(&self, keyword: &str) -> Self {
-        let Some(position) = self.position(keyword) else { return self.clone() };
-        let text = self.text[..self.words[position].span.start].trim_end().to_owned();
+    /// Positions of words that are in no parentheses.
+    fn outside(&self) -> impl Iterator<Item = usize> {
+        let mut depth = 0_usize;
+        self.words.iter().enumerate().filter_map(move |(position, word)| {
+            match (word.kind, word.value.as_str()) {
+                (WordKind::Sign, "(") => depth += 1,
+                (WordKind::Sign, ")") => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            (depth == 0).then_some(position)
+        })
+    }
+
+    /// The roles in a list that begins in this position. `PUBLIC` is none.
+    pub(super) fn roles(&self, from: usize) -> Vec<&str> {
+        let mut roles = Vec::new();
+        for pair in self.words.get(from..).unwrap_or_default().chunks(2) {
+            match pair[0].kind {
+                WordKind::Quoted => roles.push(pair[0].value.as_str()),
+                WordKind::Plain if !pair[0].value.eq_ignore_ascii_case("PUBLIC") => {
+                    roles.push(pair[0].value.as_str());
+                }
+                WordKind::Plain => {}
+                WordKind::Constant | WordKind::Sign => break,
+            }
+            if pair.get(1).is_none_or(|sign| sign.value != ",") {
+                break;
+            }
+        }
+        roles
+    }
+
+    /// Without everything from this position on.
+    pub(super) fn before(&self, position: usize) -> Self {
+        let Some(word) = self.words.get(position) else { return self.clone() };
+        let text = self.text[..word.span.start].trim_end().to_owned();
         Self { text, words: self.words[..position].to_vec() }
     }
 
-    /// Without these key words.
-    pub(super) fn without(&self, keywords: &[&str]) -> Self {
-        let is_out = |word: &Word| {
-            word.kind == WordKind::Plain && keywords.iter().any(|out| word.value.eq_ignore_ascii_case(out))
-        };
+    /// Without the words in these positions.
+    pub(super) fn without(&self, positions: &[usize]) -> Self {
         let mut text = self.text.clone();
-        for word in self.words.iter().rev().filter(|word| is_out(word)) {
-            text.replace_range(word.span.clone(), "");
+        for word in positions.iter().rev().filter_map(|position| self.words.get(*position)) {
+            let blanks = text[word.span.end..].bytes().take_while(u8::is_ascii_whitespace).count();
+            text.replace_range(word.span.start..word.span.end + blanks, "");
         }
-        split(&text).into_iter().next().unwrap_or_else(|| self.clone())
+        split(text.trim_end()).into_iter().next().unwrap_or_else(|| self.clone())
     }
 }
 
@@ -110,6 +144,9 @@ pub(super) fn split(script: &str) -> Vec<Statement> {
             [b'\'', ..] => (Some(WordKind::Constant), quoted_end(rest, b'\'', false)),
             [b'e' | b'E', b'\'', ..] => (Some(WordKind::Constant), 1 + quoted_end(&rest[1..], b'\'', true)),
             [b'"', ..] => (Some(WordKind::Quoted), quoted_end(rest, b'"', false)),
+            [b'$', ..] if dollar_quoted(rest).is_some() => {
+                (Some(WordKind::Constant), dollar_quoted(rest).unwrap_or(1))
+            }
             [first, ..] if first.is_ascii_whitespace() => (None, 1),
             [first, ..] if is_word(*first) => {
                 (Some(WordKind::Plain), rest.iter().take_while(|byte| is_word(**byte)).count())
@@ -119,7 +156,7 @@ pub(super) fn split(script: &str) -> Vec<Statement> {
         if let Some(kind) = kind {
             let text = script.get(at..at + length).unwrap_or_default();
             let value = match kind {
-                WordKind::Quoted => text.trim_matches('"').replace("\"\"", "\""),
+                WordKind::Quoted => unquoted(text).replace("\"\"", "\""),
                 _ => text.to_owned(),
             };
             words.push(Word { kind, value, span: at..at + length });
@@ -142,6 +179,21 @@ fn end_statement(script: &str, words: &mut Vec<Word>, statements: &mut Vec<State
 
 fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$' | 0x80..)
+}
+
+/// Without the first and the last quote: others belong to the name.
+fn unquoted(text: &str) -> &str {
+    let inner = text.strip_prefix('"').unwrap_or(text);
+    inner.strip_suffix('"').unwrap_or(inner)
+}
+
+/// How long a constant is that begins with `$$` or `$tag$`; `None` where it is none, as in `$1`.
+fn dollar_quoted(bytes: &[u8]) -> Option<usize> {
+    let tag = bytes[1..].iter().position(|byte| *byte == b'$').map(|end| &bytes[..end + 2])?;
+    let name = &tag[1..tag.len() - 1];
+    let is_tag = name.iter().all(|byte| is_word(*byte)) && !name.first().is_some_and(u8::is_ascii_digit);
+    let end = bytes[tag.len()..].windows(tag.len()).position(|window| window == tag);
+    is_tag.then(|| end.map_or(bytes.len(), |end| end + 2 * tag.len()))
 }
 
 fn line_end(bytes: &[u8]) -> usize {
@@ -185,14 +237,33 @@ mod tests {
     }
 
     #[test]
-    fn parts_are_taken_out_without_touching_constants() {
-        let grant = &split("GRANT a TO \"granted\" WITH ADMIN OPTION GRANTED BY postgres;")[0];
-        assert_eq!(grant.before("GRANTED").sql(), "GRANT a TO \"granted\" WITH ADMIN OPTION");
-        assert_eq!(grant.grantee(), Some("granted"));
-        let alter = &split("ALTER ROLE a WITH NOSUPERUSER LOGIN PASSWORD 'NOSUPERUSER';")[0];
-        let alter = alter.without(&["NOSUPERUSER"]);
-        assert_eq!(alter.sql(), "ALTER ROLE a WITH  LOGIN PASSWORD 'NOSUPERUSER'");
+    fn parts_are_taken_out_without_touching_names_and_constants() {
+        let grant = &split("GRANT a TO granted WITH ADMIN OPTION GRANTED BY postgres;")[0];
+        let granted = grant.find(4, "GRANTED").unwrap();
+        assert_eq!(grant.before(granted).sql(), "GRANT a TO granted WITH ADMIN OPTION");
+        let alter = &split("ALTER ROLE nosuperuser WITH NOSUPERUSER LOGIN PASSWORD 'NOSUPERUSER';")[0];
+        let alter = alter.without(&[4]);
+        assert_eq!(alter.sql(), "ALTER ROLE nosuperuser WITH LOGIN PASSWORD 'NOSUPERUSER'");
         assert!(!format!("{alter:?} {}", alter.gist()).contains("'NOSUPERUSER'"));
+    }
+
+    #[test]
+    fn lists_of_roles_are_read_whatever_the_roles_are_called() {
+        let roles = |text: &str, from: usize| {
+            split(text)[0].roles(from).into_iter().map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            roles("TO \"PUBLIC\", PUBLIC, \"\"\"q\"\"\", granted WITH x", 1),
+            ["PUBLIC", "\"q\"", "granted"]
+        );
+        assert_eq!(roles("TO", 1), Vec::<String>::new());
+    }
+
+    #[test]
+    fn dollar_quotes_are_constants() {
+        let statements = split("COMMENT ON ROLE a IS $x$ it's; $$ \"$x$; SELECT $1; SELECT $$;$$");
+        let texts: Vec<&str> = statements.iter().map(Statement::sql).collect();
+        assert_eq!(texts, ["COMMENT ON ROLE a IS $x$ it's; $$ \"$x$", "SELECT $1", "SELECT $$;$$"]);
     }
 
     #[test]

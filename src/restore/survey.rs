@@ -3,13 +3,14 @@
 use futures_util::future::join_all;
 
 use super::choice::{Doubtful, Holding, choose};
+use super::fetch::read_ahead;
 use super::{Rates, Refusal, Request, RestoreError, Run, Situation, target};
 use crate::event::told;
 use crate::model::{Artifact, BackupId, Details, Manifest, RepositoryName};
 use crate::platform::free_space;
 use crate::postgres::Tools;
 use crate::repository::{Lost, ManifestError, SmallError, SmallReader, layout, list_all, manifest};
-use crate::source::logical::{DETAILS, GLOBALS};
+use crate::source::logical::{DATABASE, DETAILS, GLOBALS};
 
 /// What is known from earlier runs.
 #[derive(Clone, Debug, Default)]
@@ -46,6 +47,10 @@ impl Run {
             }
             None => None,
         };
+        let contents = match manifest.artifact_of(DATABASE) {
+            Some(dump) => read_ahead(self, &manifest, dump, &repositories).await,
+            None => None,
+        };
         let target = target::inspect(&self.target, &recorded).await?;
         // An archive is read by a pg_restore of the version of the pg_dump that wrote it, or a newer one.
         let written_by = producer_major(&manifest.tool.producer).unwrap_or(recorded.major);
@@ -57,6 +62,7 @@ impl Run {
             manifest,
             repositories,
             recorded,
+            contents,
             globals,
             target,
             tools,

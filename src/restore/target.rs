@@ -44,6 +44,9 @@ pub struct TargetFacts {
     pub superuser: bool,
     pub may_create_databases: bool,
     pub may_create_roles: bool,
+    /// Whether it has REPLICATION, and BYPASSRLS.
+    pub may_replicate: bool,
+    pub bypasses_row_security: bool,
     /// Roles of which the restoring role is a member.
     pub member_of: BTreeSet<String>,
     /// The database under the name asked for, where there is one.
@@ -133,9 +136,17 @@ async fn read(
 ) -> Result<TargetFacts, RestoreError> {
     let (version, major) =
         crate::postgres::server_major(connection).await.map_err(RestoreError::TargetFacts)?;
-    let (role, superuser, may_create_databases, may_create_roles): (String, bool, bool, bool) = one(
+    let (role, superuser, may_create_databases, may_create_roles, may_replicate, bypasses_row_security): (
+        String,
+        bool,
+        bool,
+        bool,
+        bool,
+        bool,
+    ) = one(
         connection,
-        "SELECT rolname::text, rolsuper, rolcreatedb OR rolsuper, rolcreaterole OR rolsuper
+        "SELECT rolname::text, rolsuper, rolcreatedb OR rolsuper, rolcreaterole OR rolsuper,
+                rolreplication OR rolsuper, rolbypassrls OR rolsuper
            FROM pg_roles WHERE rolname = current_user",
     )
     .await?;
@@ -151,6 +162,8 @@ async fn read(
         superuser,
         may_create_databases,
         may_create_roles,
+        may_replicate,
+        bypasses_row_security,
         member_of: names(
             connection,
             "SELECT rolname::text FROM pg_roles WHERE pg_has_role(current_user, oid, 'MEMBER')",

@@ -133,7 +133,7 @@ async fn a_backup_of_several_objects_comes_back_without_drctl() -> Outcome<()> {
         "jq -r '.artifacts[0].plain.sha256 + \"  database.dump\"' manifest.json | sha256sum -c",
         only(&unpack, "age -d -i identity.txt details.json.zst.age")?,
         only(&restore, "createdb --template=template0 restored")?,
-        only(&restore, "pg_restore --exit-on-error --jobs")?,
+        only(&restore, "pg_restore --exit-on-error --dbname")?,
         only(&commands(&text, "7. Before")?, "vacuumdb")?,
     ]
     .join("\n");

@@ -37,11 +37,13 @@ pub(crate) struct ClusterOptions {
     pub(crate) settings: Vec<(String, String)>,
     /// More arguments of initdb.
     pub(crate) initdb: Vec<String>,
+    /// Extensions that only this server has: name, and the script that makes version 1.
+    pub(crate) extensions: Vec<(String, String)>,
 }
 
 impl ClusterOptions {
     pub(crate) fn new(major: u32) -> Self {
-        Self { major, auth: Auth::Trust, settings: vec![], initdb: vec![] }
+        Self { major, auth: Auth::Trust, settings: vec![], initdb: vec![], extensions: vec![] }
     }
 
     pub(crate) fn scram(mut self, password: &str) -> Self {
@@ -51,6 +53,11 @@ impl ClusterOptions {
 
     pub(crate) fn setting(mut self, name: &str, value: &str) -> Self {
         self.settings.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub(crate) fn extension(mut self, name: &str, script: &str) -> Self {
+        self.extensions.push((name.to_owned(), script.to_owned()));
         self
     }
 
@@ -106,6 +113,9 @@ impl Cluster {
         let mut cluster = Self::empty(options.major, options.auth.clone())?;
         cluster.initdb(options)?;
         cluster.configure(options)?;
+        if !options.extensions.is_empty() {
+            cluster.add_extensions(&options.extensions)?;
+        }
         cluster.begin()?;
         Ok(cluster)
     }
@@ -148,6 +158,46 @@ impl Cluster {
             return Err(format!("initdb failed: {words}").into());
         }
         template.map_or(Ok(()), |template| cluster_template::keep(&self.data(), &template))
+    }
+
+    /// A server looks for extensions beside its program: this one gets a program of its own, in a folder that
+    /// leads to everything else.
+    fn add_extensions(&mut self, extensions: &[(String, String)]) -> Outcome<()> {
+        use std::os::unix::fs::symlink;
+        let (version, prefix) = match self.programs.ancestors().collect::<Vec<_>>()[..] {
+            [_, version, _, _, prefix, ..] => (version.to_owned(), prefix.to_owned()),
+            _ => return Err(format!("{} is not laid out as expected", self.programs.display()).into()),
+        };
+        let major = self.major.to_string();
+        let own_version = self.path("own/lib/postgresql").join(&major);
+        let (own_programs, own_share) =
+            (own_version.join("bin"), self.path("own/share/postgresql").join(&major));
+        let links = |from: &Path, to: &Path, but: &str| -> Outcome<()> {
+            std::fs::create_dir_all(to)?;
+            for entry in std::fs::read_dir(from)? {
+                let entry = entry?;
+                if entry.file_name() != but {
+                    symlink(entry.path(), to.join(entry.file_name()))?;
+                }
+            }
+            Ok(())
+        };
+        let share = prefix.join("share/postgresql").join(&major);
+        links(&self.programs, &own_programs, "postgres")?;
+        links(&share, &own_share, "extension")?;
+        links(&share.join("extension"), &own_share.join("extension"), "")?;
+        symlink(version.join("lib"), own_version.join("lib"))?;
+        std::fs::copy(self.programs.join("postgres"), own_programs.join("postgres"))?;
+        for (name, script) in extensions {
+            let folder = own_share.join("extension");
+            std::fs::write(
+                folder.join(format!("{name}.control")),
+                "default_version = '1'\nrelocatable = false\n",
+            )?;
+            std::fs::write(folder.join(format!("{name}--1.sql")), script)?;
+        }
+        self.programs = own_programs;
+        Ok(())
     }
 
     fn configure(&self, options: &ClusterOptions) -> Outcome<()> {

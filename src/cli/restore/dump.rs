@@ -275,6 +275,7 @@ fn hint(refusal: &Refusal) -> Option<&'static str> {
             "Set `cron.database_name` to the database on the target server, and load under that name: `--no-rename`. `--continue` restores the rest without it."
         }
         Refusal::Reserved(_) => "`--no-rename` loads into the database `postgres` where it is empty.",
+        Refusal::MeantRoles(_) => "`--globals` makes the missing roles.",
         Refusal::Roles(_) => "`--globals` makes the missing roles; `--no-owner` does without them.",
         Refusal::Tablespaces(_) => {
             "`--globals` makes the missing tablespaces; `--no-tablespaces` does without them."
@@ -284,7 +285,9 @@ fn hint(refusal: &Refusal) -> Option<&'static str> {
             "Restore with a role that has CREATEDB, or into an empty database of its own with `--no-rename`."
         }
         Refusal::NoCreateRole { .. } => "Restore with a role that has CREATEROLE, or with `--no-owner`.",
-        Refusal::NotMemberOfOwner { .. } => "Grant it the membership, or restore with `--no-owner`.",
+        Refusal::NotMemberOfOwner { .. } | Refusal::NotMemberOfOwners { .. } => {
+            "Grant it the membership, or restore with `--no-owner`."
+        }
         Refusal::Scratch { .. } => "`--scratch` names another directory; `--jobs 1` needs no scratch disk.",
         Refusal::Locale { .. } => {
             "Install the locale on the target server, and restart PostgreSQL; or name one that it has with `--locale`."

@@ -69,6 +69,10 @@ fn plan_lines(plan: &RestorePlan) -> Vec<String> {
             .collect();
         let none = "nothing, all of them exist".to_owned();
         lines.push(row("Makes first", if made.is_empty() { none } else { made.join(", ") }));
+        lines.extend(globals.left_out.iter().map(|text| row("Leaves out", text.clone())));
+        if !globals.joined.is_empty() {
+            lines.push(row("Joins", format!("{}, to give them what they own", globals.joined.join(", "))));
+        }
     }
     lines.extend(
         plan.leftovers.iter().map(|leftover| row("Left over", leftover_text(leftover, plan.drop_leftovers))),
@@ -145,7 +149,8 @@ pub(super) fn show_report(output: &Output, report: &Report) {
         report.backup, report.database, report.server, report.repository
     ));
     for reason in report.verdict.reasons.iter().take(REASONS) {
-        output.line(format!("         missing or different: {}", reason.message));
+        let what = if reason.code == "not-compared" { "undetermined" } else { "missing or different" };
+        output.line(format!("         {what}: {}", reason.message));
     }
     if report.verdict.reasons.len() > REASONS {
         let more = report.verdict.reasons.len() - REASONS;
