@@ -128,6 +128,10 @@ async fn while_a_backup_is_taken() -> Outcome<()> {
         (Both, put("details.json").times(1), Fault::Refuse, Well),
         (Both, put("partNumber=1").times(1), Fault::FlipSent(4_000_000), Well),
         (Primary, When::method("GET").with("drctl-repository.json").times(1), Fault::CutBody(20), Well),
+        (Both, put("partNumber=1").times(2), Fault::Status(400, "BadDigest"), Well),
+        (Both, put("details.json").times(1), Fault::Status(400, "XAmzContentSHA256Mismatch"), Well),
+        (Both, put("manifest.json").times(1), Fault::Status(400, "InvalidDigest"), Well),
+        (Both, complete().times(1), Fault::Status(400, "BadDigest"), Well),
     ];
     let broken = vec![
         (West, When::any(), error("InternalError"), Without("InternalError")),
@@ -138,6 +142,10 @@ async fn while_a_backup_is_taken() -> Outcome<()> {
     let refusing = vec![
         (West, When::any(), Fault::Refuse, Without("could not be reached")),
         (West, When::any(), Fault::Status(404, "NoSuchBucket"), Without("no such bucket")),
+        (West, When::any(), Fault::Page, Without("is no marker of a repository")),
+        (Primary, When::any(), Fault::Page, Without("is no marker of a repository")),
+        (West, put(""), Fault::Page, Without("")),
+        (West, put("details.json"), Fault::Status(400, "BadDigest"), Without("BadDigest")),
         (Both, put("manifest.json"), error("InternalError"), Without("in any repository")),
         (Both, put("partNumber="), error("InternalError"), Without("in any repository")),
     ];
