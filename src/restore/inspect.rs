@@ -133,6 +133,7 @@ mod tests {
             name: name.to_owned(),
             last_value: 1,
             is_called: true,
+            ..SequenceState::default()
         };
         recorded.sequences = vec![sequence("a"), sequence("b")];
         let (schema, name) = ("public".to_owned(), "orders".to_owned());
