@@ -29,6 +29,7 @@ pub struct SourceReport {
 
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "outcome", rename_all = "kebab-case")]
+#[expect(clippy::large_enum_variant, reason = "a run has one of these a source, and most are the large one")]
 pub enum SourceOutcome {
     /// Its manifest stands in `repositories`. With anything `missing`, `damaged`, `not_restorable`,
     /// `not_held` or `issues` the backup is degraded.

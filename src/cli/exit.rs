@@ -48,7 +48,7 @@ impl Exit {
             Self::Nothing => "there is nothing to restore",
             Self::LeaseHeld => "another run holds the lease",
             Self::CannotDecrypt => "no identity given opens the backup",
-            Self::DrillFailed => "a drill failed",
+            Self::DrillFailed => "a drill failed, or what was restored is not complete",
             Self::ObjectiveMissed => "an objective is missed",
             Self::Undetermined => "it could not be determined",
             Self::Interrupted => "interrupted",

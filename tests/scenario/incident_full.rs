@@ -134,7 +134,11 @@ async fn of_the_scratch_of_a_restore() -> Outcome<()> {
     disk.resize(32 << 10)?;
     let taken = regions.primary.proxy.taken();
     let held = std::time::Duration::from_secs(2);
-    regions.primary.proxy.fail(When::method("GET").with("database.dump").times(1), Fault::Delay(held));
+    // The dump's contents are read for the plan.
+    let of_plan = |call: &&String| call.starts_with("GET") && call.contains("database.dump");
+    let calls = regions.primary.proxy.calls();
+    let fetch = When::method("GET").with("database.dump").after(calls.iter().filter(of_plan).count());
+    regions.primary.proxy.fail(fetch.times(1), Fault::Delay(held));
     let restore = regions.system.start(&arguments)?;
     until("the dump is asked for", || regions.primary.proxy.taken() > taken).await?;
     disk.fill()?;

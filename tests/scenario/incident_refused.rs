@@ -3,7 +3,7 @@
 use crate::support::Outcome;
 use crate::support::postgres::Cluster;
 use crate::support::shop::shop;
-use crate::support::system::{Place, System, contents};
+use crate::support::system::{Place, Run, System, contents};
 
 const TWO_DIRECTORIES: [Place; 2] = [Place::Directory, Place::Directory];
 
@@ -122,9 +122,11 @@ async fn a_repository_of_someone_else_or_of_another_format() -> Outcome<()> {
         .to_owned();
 
     other("\"system\": \"shop\"", "\"system\": \"bakery\"")?;
-    refuses(&system, &["backup"], 1, &["belongs to system `bakery`", "hint:"]).await?;
+    // What was ours and is another's now costs that repository, and no backup in the others.
+    refuses_to_write(&system, &["backup"], 3, "west").await?.says("belongs to system `bakery`")?;
     other(&id, &"f".repeat(32))?;
-    refuses(&system, &["backup"], 1, &[&format!("its id is `{}`", "f".repeat(32)), "hint:"]).await?;
+    let told = format!("its id is `{}`", "f".repeat(32));
+    refuses_to_write(&system, &["backup"], 3, "west").await?.says(&told)?;
 
     // A newer minor is read, and not written to.
     other("\"format\": \"1.0\"", "\"format\": \"1.9\"")?;
@@ -149,11 +151,11 @@ async fn a_repository_of_someone_else_or_of_another_format() -> Outcome<()> {
 }
 
 /// Runs `drctl`, which may write to the other repositories, but not to this one.
-async fn refuses_to_write(system: &System, arguments: &[&str], code: i32, name: &str) -> Outcome<()> {
+async fn refuses_to_write(system: &System, arguments: &[&str], code: i32, name: &str) -> Outcome<Run> {
     let before = contents(&system.repository(name))?;
     let run = system.expect(code, arguments).await?;
     if before != contents(&system.repository(name))? {
         return Err(format!("{arguments:?} changed {name}: {run:#?}").into());
     }
-    Ok(())
+    Ok(run)
 }

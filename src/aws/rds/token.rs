@@ -124,12 +124,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_token_names_host_port_region_and_role_and_lives_for_a_quarter_of_an_hour() {
-        let signer = signer(Some("of the session")).await;
+        let signer = signer(Some("of/the+session=")).await;
         let west = token(&signer.in_region("us-west-2"), "Shop.example", "dr&ctl @x").await;
         assert!(west.starts_with("shop.example:5432/?Action=connect&DBUser=dr%26ctl%20%40x&"), "{west}");
-        for words in
-            ["us-west-2%2Frds-db%2Faws4_request", "X-Amz-Expires=900", "X-Amz-Security-Token=of+the+session"]
-        {
+        for words in [
+            "us-west-2%2Frds-db%2Faws4_request",
+            "X-Amz-Expires=900",
+            "X-Amz-Security-Token=of%2Fthe%2Bsession%3D",
+        ] {
             assert!(west.contains(words), "{words}: {west}");
         }
         assert!(!west.contains("hidden"));

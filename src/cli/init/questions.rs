@@ -324,10 +324,7 @@ where
     F: FnMut(Option<String>, &str, &str, Option<&str>) -> Result<String, CommandError>,
 {
     if !place.contains("://") {
-        // `s3:/bucket` is a slip, and no directory of this shell's: the policy says so.
-        let is_slip =
-            place.split_once(":/").is_some_and(|(scheme, _)| scheme.len() > 1 && !scheme.contains('/'));
-        let place = if is_slip { place } else { absolute(place)? };
+        let place = if is_slip(&place) { place } else { absolute(place)? };
         let mount = crate::repository::is_mount_point(std::path::Path::new(&place));
         return Ok(DraftPlace { place, mount, region, endpoint: endpoint.filter(|text| !text.is_empty()) });
     }
@@ -338,9 +335,14 @@ where
     Ok(DraftPlace { place, mount: false, region: Some(region), endpoint })
 }
 
+/// Whether it is written almost like a bucket. `s3:/bucket` is no directory of this shell's: the policy says so.
+fn is_slip(place: &str) -> bool {
+    place.split_once(":/").is_some_and(|(scheme, _)| scheme.len() > 1 && !scheme.contains('/'))
+}
+
 /// A directory that is not there.
 fn is_missing(place: &str) -> bool {
-    !place.is_empty() && !place.contains("://") && !std::path::Path::new(place).exists()
+    !place.is_empty() && !is_slip(place) && !std::path::Path::new(place).exists()
 }
 
 /// A directory given here is one of this shell's; in the policy it would begin at the policy file.

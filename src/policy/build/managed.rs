@@ -38,7 +38,11 @@ pub(super) fn rds(table: &At<RdsTable>, base: Base<'_>, log: &mut Log<'_>) -> Rd
         own,
         table.endpoint.as_ref(),
         table.credentials.as_ref(),
-        (&table.poll, &table.deadline, &table.patience),
+        Waits {
+            poll: table.poll.as_ref(),
+            deadline: table.deadline.as_ref(),
+            patience: table.patience.as_ref(),
+        },
         base,
         log,
     );
@@ -66,11 +70,18 @@ fn hooks(table: &RdsTable, log: &mut Log<'_>) -> PromoteHooks {
     PromoteHooks { freeze: hook(&table.freeze), redirect: hook(&table.redirect), reopen: hook(&table.reopen) }
 }
 
+/// How long AWS is waited for.
+struct Waits<'a> {
+    poll: Option<&'a At<Period>>,
+    deadline: Option<&'a At<Period>>,
+    patience: Option<&'a At<Period>>,
+}
+
 fn place(
     region: &str,
     endpoint: Option<&At<Endpoint>>,
     table: Option<&At<CredentialsTable>>,
-    pace: (&Option<At<Period>>, &Option<At<Period>>, &Option<At<Period>>),
+    waits: Waits<'_>,
     base: Base<'_>,
     log: &mut Log<'_>,
 ) -> AwsPlace {
@@ -78,9 +89,9 @@ fn place(
         region: region.to_owned(),
         endpoint: endpoint.map(|endpoint| endpoint.0.clone()),
         credentials: credentials(table, base, log),
-        poll: pace.0.as_ref().map_or(POLL, |poll| poll.0),
-        deadline: pace.1.as_ref().map_or(DEADLINE, |deadline| deadline.0),
-        patience: pace.2.as_ref().map_or(PATIENCE, |patience| patience.0),
+        poll: waits.poll.map_or(POLL, |poll| poll.0),
+        deadline: waits.deadline.map_or(DEADLINE, |deadline| deadline.0),
+        patience: waits.patience.map_or(PATIENCE, |patience| patience.0),
     }
 }
 
@@ -168,7 +179,11 @@ pub(super) fn aws_backup(table: &AwsBackupTable, base: Base<'_>, log: &mut Log<'
             &own,
             table.endpoint.as_ref(),
             table.credentials.as_ref(),
-            (&table.poll, &table.deadline, &table.patience),
+            Waits {
+                poll: table.poll.as_ref(),
+                deadline: table.deadline.as_ref(),
+                patience: table.patience.as_ref(),
+            },
             base,
             log,
         ),

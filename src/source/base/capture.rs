@@ -7,6 +7,7 @@ use super::backup_manifest::WalRange;
 use super::error::BaseError;
 use super::prepare::{Prepared, Reader, ask};
 use super::presence::{Database, Presence, databases, throughout};
+use super::replication::Expected;
 use super::{Ancestry, DETAILS, Lacking, by_hand, data_directory, increment, replication, settings};
 use crate::event::{Events, Phase};
 use crate::model::{Artifact, DamagedPage, Details, Digest, LeftOut, Manifest, Physical};
@@ -81,10 +82,9 @@ async fn run(
             (begun, chain) = increment::begin(&prepared, &tools, ancestry, events, stop).await?;
             // Of the changes it is not known how many there are.
             let estimate = Some(estimate).filter(|_| chain.is_empty());
-            let keep = ancestry.keep.as_deref();
+            let expected = Expected { presence, estimate, keep: ancestry.keep.as_deref() };
             let name = begun.name();
-            let copied =
-                replication::copy(&prepared, begun, keep, presence, estimate, sink, events, stop).await;
+            let copied = replication::copy(&prepared, begun, expected, sink, events, stop).await;
             if copied.is_err() {
                 replication::release(&mut prepared.connection, &server, &name, events).await;
             }

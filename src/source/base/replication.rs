@@ -139,13 +139,20 @@ pub(super) async fn release(connection: &mut PgConnection, server: &str, name: &
     }
 }
 
-/// Stores what `pg_basebackup` writes. `keep`: where its list of files is kept.
+/// What is known of a copy before it begins.
+pub(super) struct Expected<'a> {
+    pub(super) presence: Presence,
+    /// Bytes.
+    pub(super) estimate: Option<u64>,
+    /// Where the list of its files is kept.
+    pub(super) keep: Option<&'a Path>,
+}
+
+/// Stores what `pg_basebackup` writes.
 pub(super) async fn copy(
     prepared: &Prepared,
     begun: Begun,
-    keep: Option<&Path>,
-    presence: Presence,
-    estimate: Option<u64>,
+    Expected { presence, estimate, keep }: Expected<'_>,
     sink: &mut dyn ArtifactSink,
     events: &Events,
     stop: &CancellationToken,
