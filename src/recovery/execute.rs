@@ -480,7 +480,8 @@ fn write_settings(plan: &RecoveryPlan) -> Result<Vec<String>, RecoveryError> {
     let said = |(file, setting)| {
         format!("{file} named what is not this server's, and is without it (`#drctl:`): {setting}")
     };
-    Ok(taken.into_iter().map(said).collect())
+    // The live configuration and its copy may name the same.
+    Ok(taken.into_iter().map(said).collect::<BTreeSet<_>>().into_iter().collect())
 }
 
 /// What recovery is told, in place of what an earlier try was, and where the tablespaces are.

@@ -7,10 +7,10 @@ use super::sandbox::Sandbox;
 use crate::shop::Shop;
 use crate::support::Outcome;
 
-fn document(stdout: &[u8]) -> serde_json::Value {
+fn document(stdout: &[u8]) -> Outcome<serde_json::Value> {
     let text = String::from_utf8_lossy(stdout);
     assert_eq!(text.lines().count(), 1, "{text}");
-    serde_json::from_str(&text).unwrap()
+    Ok(serde_json::from_str(&text)?)
 }
 
 #[test]
@@ -25,7 +25,7 @@ fn a_command_line_that_is_wrong_is_a_document_for_programs() {
         (&["verify", "--latest", "--output", "json", "20261120"], "--latest"),
     ] {
         let output = sandbox.output(arguments).unwrap();
-        let shown = document(&output.stdout);
+        let shown = document(&output.stdout).unwrap();
         assert_eq!(shown["drctl"], 1, "{shown}");
         assert_eq!(shown["kind"], "error", "{shown}");
         assert_eq!(shown["exit"].as_i64().map(|code| code as i32), output.status.code(), "{shown}");
@@ -39,9 +39,9 @@ fn a_command_line_that_is_wrong_is_a_document_for_programs() {
     assert!(unknown.stdout.is_empty() && unknown.status.code() == Some(2), "{unknown:?}");
 }
 
-fn into(stdout: impl Into<Stdio>, mut command: Command) -> (Option<i32>, String) {
-    let output = command.stdout(stdout).stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
-    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+fn into(stdout: impl Into<Stdio>, mut command: Command) -> Outcome<(Option<i32>, String)> {
+    let output = command.stdout(stdout).stderr(Stdio::piped()).spawn()?.wait_with_output()?;
+    Ok((output.status.code(), String::from_utf8(output.stderr)?))
 }
 
 #[tokio::test]
@@ -68,19 +68,20 @@ async fn a_result_that_cannot_be_written_is_a_failure_of_every_verb_and_a_reader
         &["catalog", "rebuild"],
     ] {
         let full = File::options().write(true).open("/dev/full")?;
-        let (code, said) = into(full, shop.system.command(arguments));
+        let (code, said) = into(full, shop.system.command(arguments))?;
         assert_eq!(code, Some(1), "{arguments:?}: {said}");
         assert!(said.contains("stdout") && said.contains("os error 28"), "{arguments:?}: {said}");
 
         let (reader, writer) = std::io::pipe()?;
         drop(reader);
-        let (code, said) = into(writer, shop.system.command(arguments));
+        let (code, said) = into(writer, shop.system.command(arguments))?;
         assert_eq!(code, Some(0), "{arguments:?}: {said}");
         assert!(!said.contains("stdout") && !said.contains("roken pipe"), "{arguments:?}: {said}");
     }
     // What failed by itself keeps its status, and what was done is said to be.
     shop.unplug("west")?;
-    let (code, said) = into(File::options().write(true).open("/dev/full")?, shop.system.command(&["status"]));
+    let (code, said) =
+        into(File::options().write(true).open("/dev/full")?, shop.system.command(&["status"]))?;
     assert!(code == Some(3) && said.contains("could not be asked"), "{code:?} {said}");
     Ok(())
 }
@@ -125,7 +126,7 @@ async fn a_variable_that_is_empty_is_one_that_is_not_set() -> Outcome<()> {
     assert!(refused.stderr.contains("--identity"), "it is required, and was not given: {refused:?}");
     let mut command = shop.system.command(&["list"]);
     command.env("DRCTL_POLICY", "");
-    let (code, said) = into(Stdio::null(), command);
+    let (code, said) = into(Stdio::null(), command)?;
     assert!(code == Some(2) && said.contains("no policy was named"), "{said}");
     Ok(())
 }
@@ -136,7 +137,7 @@ async fn a_tilde_is_the_home_directory_where_no_shell_has_seen_to_it() -> Outcom
     shop.backup(2, &["primary", "west"]).await?;
     let mut command = shop.system.command(&["list", "--policy=~/policy.toml"]);
     command.env_remove("DRCTL_POLICY").current_dir("/");
-    let (code, said) = into(Stdio::null(), command);
+    let (code, said) = into(Stdio::null(), command)?;
     assert_eq!(code, Some(0), "{said}");
     // In the policy, too.
     let primary = shop.system.repository("primary").display().to_string();

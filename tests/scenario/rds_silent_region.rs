@@ -77,7 +77,7 @@ async fn a_copy_without_a_manifest_is_set_up_as_the_newest_older_backup_says() -
     System::expire_leases(&board.system.repository("primary"))?;
     let second = copied().ok_or("no second copy")?;
     board.server.reached(AWAY, &second, "available").await?;
-    assert_eq!(board.backups(), [older.clone()], "the second is committed nowhere");
+    assert_eq!(board.backups(), std::slice::from_ref(&older), "the second is committed nowhere");
     board.server.lose_region(HOME, Gone::Silent);
     let key = board.system.operational.display().to_string();
 

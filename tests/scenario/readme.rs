@@ -102,7 +102,7 @@ impl<'a> Machine<'a> {
     }
 
     /// As cron runs a line.
-    async fn from_cron(&self, path: &str, line: &str) -> Outcome<(Option<i32>, String)> {
+    async fn cron(&self, path: &str, line: &str) -> Outcome<(Option<i32>, String)> {
         let mut command = self.command("/bin/sh")?;
         command.env("PATH", path).env_remove("TMPDIR").arg("-c").arg(line);
         let output = tokio::process::Command::from(command).output().await?;
@@ -199,12 +199,12 @@ async fn every_hour(machine: &Machine<'_>) -> Outcome<()> {
     let lines: Vec<String> = crontab.lines().filter(|line| line.contains(" drctl ")).map(command).collect();
     assert_eq!(lines.len(), 4, "{crontab}");
     for line in &lines {
-        let (status, said) = machine.from_cron(&path, line).await?;
+        let (status, said) = machine.cron(&path, line).await?;
         assert_eq!((status, said.as_str()), (Some(0), ""), "{line}");
     }
     // A password that was changed is a mail that says so.
     machine.cluster.execute("postgres", &["ALTER ROLE drctl PASSWORD 'another'"]).await?;
-    let (status, said) = machine.from_cron(&path, &lines[0]).await?;
+    let (status, said) = machine.cron(&path, &lines[0]).await?;
     machine.cluster.execute("postgres", &["ALTER ROLE drctl PASSWORD 'a long random one'"]).await?;
     assert_eq!(status, Some(1), "{said}");
     assert!(

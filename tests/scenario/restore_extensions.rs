@@ -78,16 +78,18 @@ async fn rows_of_an_extensions_tables_are_loaded_in_their_order_by_several_jobs(
 async fn what_several_jobs_cannot_load_is_loaded_by_one() -> Outcome<()> {
     let cluster = Cluster::start(15).await?;
     cluster.execute("postgres", &["CREATE DATABASE origin"]).await?;
-    let script = "CREATE TABLE a (id int PRIMARY KEY, text text CHECK (pg_sleep(0.005)::text IS NOT NULL));
-        INSERT INTO a SELECT g, repeat('x', 100) FROM generate_series(1, 300) g;
+    // Jobs take the largest tables first, and one after the other comes what the first row of `b` looks for.
+    let script = "CREATE TABLE a (id int PRIMARY KEY); INSERT INTO a VALUES (300);
         CREATE FUNCTION is_known(int) RETURNS bool LANGUAGE sql AS 'SELECT EXISTS (SELECT FROM public.a WHERE id = $1)';
-        CREATE TABLE b (a int CHECK (is_known(a))); INSERT INTO b VALUES (300);";
+        CREATE TABLE b (a int CHECK (is_known(a)), text text);
+        INSERT INTO b SELECT 300, repeat('x', 1000) FROM generate_series(1, 300);
+        CREATE TABLE c (text text); INSERT INTO c SELECT repeat('x', 1000) FROM generate_series(1, 250);";
     cluster.psql("origin", script).await?;
     let system = System::new(&cluster.url("origin"), &[Place::Directory])?;
     system.expect(0, &["backup"]).await?;
     let run = restore(&system, 0, &["--to", "new", "--jobs", "2"]).await?;
     assert!(run.stderr.contains("2 jobs could not load it, and one does so now"), "{run:?}");
     assert!(run.stderr.contains("loaded with one job, since 2 at a time failed"), "{run:?}");
-    assert_eq!(cluster.text("new", "SELECT count(*) FROM b").await?, "1");
+    assert_eq!(cluster.text("new", "SELECT count(*) FROM b").await?, "300");
     Ok(())
 }

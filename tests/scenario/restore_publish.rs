@@ -57,7 +57,8 @@ async fn a_session_that_cannot_be_ended_is_waited_for() -> Outcome<()> {
     };
     let restore = system.restore(0, &arguments);
     let (restored, watched): (_, Outcome<()>) = tokio::join!(restore, watching);
-    (restored?, watched?);
+    restored?;
+    watched?;
     assert_eq!(cluster.text("new", "SELECT count(*) FROM t").await?, "20");
     assert_eq!(databases(&cluster).await?, "new");
     Ok(())
@@ -97,7 +98,8 @@ async fn what_cannot_be_given_its_name_is_kept_with_the_words_that_do_it() -> Ou
         cluster.execute("postgres", &["CREATE DATABASE new"]).await
     };
     let (kept, taken) = tokio::join!(system.restore(3, &arguments), taking);
-    (kept?.says("is complete and compared")?, taken?);
+    kept?.says("is complete and compared")?;
+    taken?;
     assert!(databases(&cluster).await?.starts_with("drctl_restoring_"), "{}", databases(&cluster).await?);
     Ok(())
 }

@@ -105,16 +105,19 @@ async fn copies_are_completed_from_the_bucket_and_back() -> Outcome<()> {
     let west = system.repository("west");
     let id = system.backups_in("west").pop().ok_or("no backup")?;
 
-    // The copy is lost, and made anew from the bucket, in several parts.
+    // The copy is lost, and created again from the bucket, in several parts, once that is said to be meant.
     std::fs::remove_dir_all(&west)?;
     std::fs::create_dir(&west)?;
-    system.expect(21, &["status"]).await?;
+    system.expect(3, &["status"]).await?.says("drctl repository create west")?;
+    system.expect(3, &["copies", "sync"]).await?;
+    system.expect(0, &["repository", "create", "west"]).await?;
     system.expect(0, &["copies", "sync"]).await?;
     assert_eq!(system.backups_in("west"), std::slice::from_ref(&id));
 
     // The bucket is emptied, and filled again from the copy.
     let prefix = bench.server.file("backups");
     std::fs::remove_dir_all(&prefix)?;
+    system.expect(0, &["repository", "create", "primary"]).await?;
     system.expect(0, &["copies", "sync"]).await?;
     let key = system.escrow.display().to_string();
     system.expect(0, &["verify", "--identity", &key]).await?;
