@@ -59,7 +59,7 @@ impl Output {
     }
 
     /// A line of the result. A reader that went away (`| head`) is not an error; whatever else keeps it from
-    /// being written, [`Output::end`] makes a failure.
+    /// being written, `Output::end` makes a failure.
     pub fn line(&self, text: impl AsRef<str>) {
         let written = writeln!(anstream::stdout(), "{}", text.as_ref());
         let Err(error) = written else { return };

@@ -74,7 +74,7 @@ async fn sequences_that_are_set_back_while_they_are_dumped_do_not_spoil_the_dump
 #[tokio::test]
 async fn more_tables_and_indexes_than_there_is_room_for_locks_are_counted() -> Outcome<()> {
     let options = ClusterOptions::new(15)
-        .setting("max_locks_per_transaction", "12")
+        .setting("max_locks_per_transaction", "20")
         .setting("max_connections", "20")
         .setting("max_wal_senders", "0")
         .setting("max_worker_processes", "2");
