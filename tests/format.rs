@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use drctl::model::{Details, Manifest};
-use drctl::pipeline::{Identities, open};
+use drctl::pipeline::{Identities, unseal};
 use drctl::repository::layout;
 
 #[path = "support/mod.rs"]

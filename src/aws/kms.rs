@@ -1,4 +1,4 @@
-use super::answer::found;
+use super::convert::found;
 use super::{AwsError, AwsFailure, Pace, paced_config};
 use crate::policy::AwsPlace;
 

@@ -7,30 +7,30 @@
 //!
 //! *Not here.* What is said: [`crate::repository`] speaks S3.
 
-mod answer;
 pub mod backup;
 mod caller;
+mod client_config;
+mod convert;
+mod corrupt_upload_retry;
 mod credentials;
 mod error;
 mod failure;
 mod kms;
-mod look;
-mod place;
+mod last_attempt;
+mod lazy_http_client;
 mod poll;
 pub mod rds;
+mod region_query;
 mod s3;
-mod spoiled;
 mod tags;
-mod trouble;
-mod when_asked;
 
 pub use caller::{Caller, CallerError, Decision, Question, Said, SaidKind, caller, simulate};
+pub use client_config::{Pace, paced_config, sdk_config};
 pub use error::AwsError;
 pub use failure::{AwsFailure, FailureKind};
 pub use kms::{Key, KeyError, key};
-pub use look::while_asked;
-pub use place::{Pace, paced_config, sdk_config};
+pub use last_attempt::{Trouble, cause};
 pub use poll::{Poll, PollError, Progress, Seen};
+pub use region_query::while_asked;
 pub use s3::{Patience, S3Client, s3_client};
 pub use tags::{EXPIRES, MANAGED, NAME, OWNER, RESTORED_FROM, SOURCE, SYSTEM, Tags};
-pub use trouble::{Trouble, cause};

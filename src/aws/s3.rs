@@ -10,9 +10,9 @@ use aws_sdk_s3::config::{
 };
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
-use super::spoiled::Spoiled;
-use super::trouble::Trouble;
-use super::when_asked::WhenAsked;
+use super::corrupt_upload_retry::Spoiled;
+use super::last_attempt::Trouble;
+use super::lazy_http_client::WhenAsked;
 use super::{AwsError, credentials};
 use crate::platform::{Trust, https};
 use crate::policy::S3Place;

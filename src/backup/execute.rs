@@ -15,12 +15,12 @@ use crate::pipeline::{Recipe, RecipeError};
 use crate::platform::{CancellationToken, Clock, host_name, seed};
 use crate::policy::{Encryption, Policy};
 use crate::repository::lease::{self, Acquired, Lease};
-use crate::repository::probe::sweep_old;
 use crate::repository::{
     BackupWriter, FormatVersion, Lost, MarkerError, Repositories, WriteError, journal, layout, write_options,
 };
-use crate::source::base::Extent;
+use crate::source::postgres_base::Extent;
 use crate::source::{self, Naming, SourceError};
+use crate::store::probe::capability::sweep_old;
 use crate::wal::cluster::ClusterError;
 
 /// How far this host's clock may be from a store's. S3 itself refuses at 15 minutes; backup ids, object
@@ -168,7 +168,7 @@ type Held = (Manifest, Vec<RepositoryName>);
 #[derive(Debug, Error)]
 enum TakeError {
     #[error("failed to take the lease of the source")]
-    Lease(#[source] crate::repository::StoreError),
+    Lease(#[source] crate::store::StoreError),
     #[error("another run took over the lease of the source, so this one stopped")]
     LeaseLost,
     #[error(transparent)]
@@ -254,7 +254,7 @@ impl Run<'_> {
         &self,
         planned: &PlannedSource,
         lost: &CancellationToken,
-    ) -> Result<Acquired, crate::repository::StoreError> {
+    ) -> Result<Acquired, crate::store::StoreError> {
         let key = layout::lease(&self.policy.system, planned.source.name.as_str());
         let mut failed = None;
         // The first that can be reached, primary first, is where every host looks.
@@ -282,11 +282,11 @@ impl Run<'_> {
                 }
             }
         }
-        Err(failed.unwrap_or_else(|| crate::repository::StoreError {
+        Err(failed.unwrap_or_else(|| crate::store::StoreError {
             operation: "write",
             key,
             location: "any repository".to_owned(),
-            kind: crate::repository::StoreErrorKind::Unreachable,
+            kind: crate::store::StoreErrorKind::Unreachable,
             detail: None,
         }))
     }
@@ -408,7 +408,7 @@ impl Run<'_> {
                 for upload in &uploads {
                     repository.store.abort_pending(upload).await?;
                 }
-                Ok::<_, crate::repository::StoreError>(uploads.len())
+                Ok::<_, crate::store::StoreError>(uploads.len())
             });
             match swept.await {
                 Ok(Ok(0)) => {}

@@ -9,14 +9,14 @@
 //! *Not here.* Where the bytes come from ([`crate::source`]) and how they are written
 //! ([`crate::repository`]).
 
-mod ancestry;
-mod await_log;
+mod artifact_sink;
 mod execute;
+mod incremental;
 mod plan;
 mod report;
-mod sink;
-mod unfinished;
-mod whose_log;
+mod resume;
+mod wait_for_wal;
+mod wal_archive_check;
 
 pub use execute::{BackupError, execute};
 pub use plan::{BackupPlan, PlanError, PlannedSource, plan};

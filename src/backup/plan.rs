@@ -3,7 +3,8 @@ use thiserror::Error;
 
 use crate::model::{BackupKind, RunId, SourceName};
 use crate::policy::{Policy, Source};
-use crate::source::{self, base::Extent};
+use crate::source;
+use crate::source::postgres_base::Extent;
 
 /// What a run is going to do.
 #[derive(Clone, Debug)]

@@ -343,7 +343,7 @@ mod tests {
 
     use super::*;
     use crate::catalog::Location;
-    use crate::repository::sample::{backup, noon, system};
+    use crate::repository::fixtures::{backup, noon, system};
 
     #[tokio::test]
     async fn a_prefix_finds_one_and_several_are_listed() {

@@ -6,10 +6,8 @@ use futures_util::stream;
 
 use super::{Catalog, CatalogError};
 use crate::model::{BackupId, RepositoryName, RunId, SystemName};
-use crate::repository::{
-    Lost, ManifestError, Repositories, Repository, StoreError, StoreErrorKind, journal, layout, list_all,
-    manifest,
-};
+use crate::repository::{Lost, ManifestError, Repositories, Repository, journal, layout, manifest};
+use crate::store::{StoreError, StoreErrorKind, list_all};
 
 /// Manifests or records that are read at a time; each is at most a few MiB.
 const PARALLEL: usize = 8;
@@ -251,9 +249,9 @@ mod tests {
     use super::*;
     use crate::catalog::{Filter, Location};
     use crate::model::{CheckDepth, CopyCheck, Fault, ObjectFault, Outcome, State};
-    use crate::repository::PutOptions;
+    use crate::repository::fixtures::{noon, repositories, store_backup, system};
     use crate::repository::journal::{Detail, Record};
-    use crate::repository::sample::{noon, repositories, store_backup, system};
+    use crate::store::PutOptions;
 
     async fn catalog(root: &std::path::Path) -> Catalog {
         Catalog::open(&Location::Sqlite(root.join("state/catalog.db")), &system()).await.unwrap()

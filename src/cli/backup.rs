@@ -1,12 +1,12 @@
 use super::Context;
+use super::catalog_view::hint_lost;
 use super::error::CommandError;
 use super::exit::Exit;
-use super::known::hint_lost;
 use super::output::{count, duration, size, style};
 use crate::backup::{self, BackupError, BackupPlan, BackupReport, SourceOutcome};
 use crate::model::{BackupKind, Outcome, SourceName};
 use crate::repository::MarkerError;
-use crate::source::base::Extent;
+use crate::source::postgres_base::Extent;
 
 /// Back up every source of the policy, or those named
 #[derive(Debug, clap::Args)]

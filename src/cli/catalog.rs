@@ -1,10 +1,10 @@
 use serde::Serialize;
 
 use super::Context;
+use super::catalog_view::warn;
 use super::context::catalog_location;
 use super::error::CommandError;
 use super::exit::Exit;
-use super::known::warn;
 use super::output::{count, style};
 use crate::catalog::{Catalog, CatalogError, Depth, Filter, refresh};
 use crate::repository::Remembered;

@@ -13,7 +13,10 @@ use crate::platform::{
     CancellationToken, Clock, SystemClock, ask_hidden, hangup_is_ignored, state_directory,
 };
 use crate::policy::{self, Place, Policy, RepositoryConfig};
-use crate::repository::{DirectoryStore, Repositories, S3Store, Store};
+use crate::repository::Repositories;
+use crate::store::Store;
+use crate::store::directory::DirectoryStore;
+use crate::store::s3::S3Store;
 
 /// Where a policy is looked for when none is named.
 const POLICY_PLACES: [&str; 2] = ["drctl.toml", "/etc/drctl/policy.toml"];

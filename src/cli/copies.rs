@@ -1,19 +1,21 @@
 use serde::Serialize;
 
 use super::Context;
+use super::catalog_view::{brought_up, not_opened, recall, say_created, warn, warn_lost};
 use super::error::CommandError;
 use super::exit::Exit;
-use super::known::{brought_up, not_opened, recall, say_created, warn, warn_lost};
 use super::output::{count, size, style};
 use crate::catalog::{Filter, Refreshed};
+use crate::copies::backups::{Report, execute, names, plan};
+use crate::copies::wal;
+use crate::copies::wal::Synced;
 use crate::event::told;
 use crate::model::{BackupId, RepositoryName, RunId, SourceName};
 use crate::platform::{host_name, seed};
 use crate::policy::{Policy, SourceConfig};
-use crate::repository::{Lost, PutOptions, write_options};
-use crate::upkeep::Run;
-use crate::upkeep::copies::{Report, execute, names, plan};
-use crate::wal::sync::{self, Synced};
+use crate::repository::{Lost, write_options};
+use crate::run::Run;
+use crate::store::PutOptions;
 
 /// Look after the copies
 #[derive(Debug, clap::Args)]
@@ -110,7 +112,7 @@ async fn logs<'p>(policy: &'p Policy, run: &Run, locks: &[(RepositoryName, PutOp
         let SourceConfig::Postgres(postgres) = &source.config else { continue };
         if let Some(wal) = &postgres.wal {
             let (set, parallel) = (&run.repositories, wal.parallel);
-            let synced = sync::sync(set, &policy.system, &source.name, locks, parallel, &run.cancel).await;
+            let synced = wal::sync(set, &policy.system, &source.name, locks, parallel, &run.cancel).await;
             logs.push(Log { source: &source.name, synced });
         }
     }

@@ -6,7 +6,7 @@ use super::Context;
 use super::error::CommandError;
 use super::exit::Exit;
 use super::keys_check::CheckArgs;
-use crate::setup::{KeyFile, KeysError, KeysPlan};
+use crate::init::{KeyFile, KeysError, KeysPlan};
 
 /// Make the keys that backups are encrypted to
 #[derive(Debug, clap::Args)]

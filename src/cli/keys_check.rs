@@ -4,15 +4,15 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::Context;
+use super::catalog_view::Known;
 use super::error::CommandError;
 use super::exit::Exit;
-use super::known::Known;
 use super::output::style;
 use crate::catalog::BackupEntry;
 use crate::event::told;
 use crate::model::{BackupId, Protection, RepositoryName, SourceName};
 use crate::pipeline::Identities;
-use crate::upkeep::keys::opens;
+use crate::verify::identity::opens;
 
 /// Prove that an identity opens a backup
 ///

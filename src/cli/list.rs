@@ -2,15 +2,15 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::Context;
+use super::catalog_view::{Freshness, Known, prefix_length, word_style};
 use super::error::CommandError;
 use super::exit::Exit;
-use super::known::{Freshness, Known, prefix_length, word_style};
-use super::lacking::Lacking;
+use super::missing_wal::Lacking;
 use super::output::{count, duration, size, style};
 use super::table::{Cell, Table};
 use crate::catalog::BackupEntry;
 use crate::model::{BackupId, BackupKind, ManagedCopy, RepositoryName, SourceName, State, parent};
-use crate::upkeep::standing::Place;
+use crate::status::assess::Place;
 
 /// List the backups, newest first, and where each is
 #[derive(Debug, clap::Args)]

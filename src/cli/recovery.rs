@@ -8,7 +8,7 @@ use super::Context;
 use super::error::CommandError;
 use super::exit::Exit;
 use super::output::style;
-use crate::recovery::{ReleaseError, release};
+use crate::restore::physical::{ReleaseError, release};
 
 /// Let a restored cluster take production's place
 #[derive(Debug, clap::Args)]

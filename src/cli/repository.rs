@@ -1,12 +1,13 @@
 use super::Context;
+use super::catalog_view::{hint_lost, not_opened};
 use super::error::CommandError;
 use super::exit::Exit;
-use super::known::{hint_lost, not_opened};
 use super::output::style;
 use crate::model::{Outcome, RepositoryName, RunId};
 use crate::platform::{host_name, seed};
 use crate::policy::{Place, Policy};
-use crate::repository::{DirectoryStore, Repositories, journal};
+use crate::repository::{Repositories, journal};
+use crate::store::directory::DirectoryStore;
 
 /// Look after the repositories: the places where backups are kept
 #[derive(Debug, clap::Args)]
@@ -90,7 +91,7 @@ async fn record(context: &Context, policy: &Policy, repositories: &Repositories)
     let record =
         journal::Record::new(&run, "repository-create", times, &host_name(), Outcome::Succeeded, detail);
     match journal::append(repositories, &policy.system, record).await {
-        Ok(lost) => lost.iter().for_each(|lost| super::known::warn_lost(context, lost)),
+        Ok(lost) => lost.iter().for_each(|lost| super::catalog_view::warn_lost(context, lost)),
         Err(error) => context.output.warn(crate::event::told(&error)),
     }
 }

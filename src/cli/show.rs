@@ -2,17 +2,17 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::Context;
+use super::catalog_view::{Freshness, Known, word_style};
 use super::error::CommandError;
 use super::exit::Exit;
-use super::known::{Freshness, Known, word_style};
-use super::lacking::Lacking;
 use super::list::{FUTURE, age_of};
+use super::missing_wal::Lacking;
 use super::output::{duration, size, style};
 use super::table::{Cell, Table};
 use crate::catalog::{BackupEntry, RepositoryEntry};
 use crate::model::{CheckDepth, CopyCheck, Manifest, Protection, RepositoryName};
 use crate::repository::layout;
-use crate::upkeep::standing::Place;
+use crate::status::assess::Place;
 
 /// Show one backup whole, and how to restore it by hand
 #[derive(Debug, clap::Args)]

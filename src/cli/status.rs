@@ -5,17 +5,18 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
 use super::Context;
+use super::catalog_view::{Freshness, Known, word_style};
 use super::error::CommandError;
 use super::exit::Exit;
-use super::known::{Freshness, Known, word_style};
 use super::output::{duration, style};
 use super::table::{Cell, Table};
 use crate::catalog::BackupEntry;
 use crate::model::LogCheck;
-use crate::upkeep::log::{Logs, Stranger, enter_said, logs};
-use crate::upkeep::regions::{self, NewestPoint, Regions, Service};
-use crate::upkeep::servers::Servers;
-use crate::upkeep::standing::{IfLost, PlaceStanding, Replaced, SourceStanding, Verdict, assess};
+use crate::recoverability::cloud;
+use crate::recoverability::cloud::{NewestPoint, Regions, Service};
+use crate::recoverability::servers::Servers;
+use crate::recoverability::wal::{Logs, Stranger, enter_said, logs};
+use crate::status::assess::{IfLost, PlaceStanding, Replaced, SourceStanding, Verdict, assess};
 
 /// Say where we stand: what each repository could give back now, and what the loss of each would cost
 #[derive(Debug, clap::Args)]
@@ -72,8 +73,8 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
         });
     }
     let of_aws = match &known.refreshed {
-        Some(_) => regions::ask(&known.policy, &entries, &context.output.events()).await,
-        None => regions::as_recorded(&known.policy, &entries),
+        Some(_) => cloud::ask(&known.policy, &entries, &context.output.events()).await,
+        None => cloud::as_recorded(&known.policy, &entries),
     };
     if known.refreshed.is_none() && !of_aws.is_empty() {
         context.output.note(

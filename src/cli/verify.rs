@@ -4,17 +4,17 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
 use super::Context;
+use super::catalog_view::{Known, warn_lost};
 use super::error::CommandError;
 use super::exit::Exit;
-use super::known::{Known, warn_lost};
 use super::output::{Output, size, style};
 use crate::catalog::BackupEntry;
 use crate::model::{BackupId, BackupKind, CheckDepth, RepositoryName, RunId, SourceName};
 use crate::platform::{host_name, seed};
-use crate::upkeep::Run;
-use crate::upkeep::verify::{Finding, Item, Report, Verdict, execute, place, plan, unaccepted};
-use crate::upkeep::verify_kept::{Kept, KeptFinding, kept};
-use crate::upkeep::verify_log::{LogFinding, LogItem};
+use crate::run::Run;
+use crate::verify::backups::{Finding, Item, Report, Verdict, execute, place, plan, unaccepted};
+use crate::verify::cloud::{Kept, KeptFinding, kept};
+use crate::verify::wal::{LogFinding, LogItem};
 
 /// Read backups and archived log again, every byte in every copy, and compare
 ///

@@ -1,13 +1,16 @@
 use std::time::Duration;
 
 use super::{Area, Finding, restores};
+use crate::configure;
+use crate::configure::{ConfigureError, Server, State, Wanted, Weight};
 use crate::event::told;
 use crate::platform::CancellationToken;
 use crate::policy::{PostgresSource, Source, SourceConfig};
 use crate::postgres::{ConnectError, ConnectionParameters, close};
-use crate::source::base::{self, BaseError, Objection};
-use crate::source::logical::{self, LogicalError, Prepared};
-use crate::wal::configure::{self, ConfigureError, Server, State, Wanted, Weight};
+use crate::source::postgres_base;
+use crate::source::postgres_base::{BaseError, Objection};
+use crate::source::postgres_dump::capture;
+use crate::source::postgres_dump::capture::{LogicalError, Prepared};
 
 /// Connects as a backup would and looks at what it would need.
 pub(super) async fn examine(source: &Source, rpo: Duration) -> Vec<Finding> {
@@ -32,7 +35,7 @@ pub(super) async fn examine_postgres(
 ) -> Vec<Finding> {
     let mut findings = vec![];
     if postgres.logical.is_some() {
-        match logical::prepare(postgres).await {
+        match capture::prepare(postgres).await {
             Ok(prepared) => {
                 findings.extend(describe(subject, &prepared));
                 findings.extend(restores::examine(subject, &prepared.parameters).await);
@@ -56,7 +59,7 @@ pub(super) async fn examine_postgres(
         findings.extend(describe_set_up(subject, &set_up));
     }
     if let Some(copy) = &postgres.base {
-        match base::prepare(postgres, copy).await {
+        match postgres_base::prepare(postgres, copy).await {
             Ok(prepared) => findings.push(describe_base(subject, &prepared)),
             Err(BaseError::Refused { server, mut list }) => {
                 // Those are told one by one, with what to do.
@@ -124,12 +127,12 @@ fn describe_set_up(subject: &str, set_up: &[configure::Finding]) -> Vec<Finding>
     findings
 }
 
-fn describe_base(subject: &str, prepared: &base::Prepared) -> Finding {
+fn describe_base(subject: &str, prepared: &postgres_base::Prepared) -> Finding {
     let through = match &prepared.reader {
-        base::Reader::Replication(tools) => {
+        postgres_base::Reader::Replication(tools) => {
             format!("{} copies it", tools.version.replacen("pg_dump", "pg_basebackup", 1))
         }
-        base::Reader::DataDirectory(path) => format!("`{}` can be read", path.display()),
+        postgres_base::Reader::DataDirectory(path) => format!("`{}` can be read", path.display()),
     };
     let checked =
         if prepared.page_checksums { "" } else { "; its pages have no checksums, so damage is not seen" };

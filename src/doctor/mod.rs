@@ -6,17 +6,17 @@
 //!
 //! *Not here.* Repairing anything.
 
+mod archiving;
+mod aws_backup;
 mod caller;
 mod database;
-mod examine;
 mod finding;
 mod host;
-mod log;
+mod iam_token;
 mod rds;
 mod repository;
 mod restores;
-mod token;
-mod vault;
+mod run;
 
-pub use examine::examine;
 pub use finding::{Area, Finding, Severity};
+pub use run::examine;

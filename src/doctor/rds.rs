@@ -217,7 +217,7 @@ fn of_database(
             "`{name}` is in one availability zone: its loss is an outage until it is restored"
         ));
     }
-    found.list.extend(super::token::examine(found.subject, rds, database));
+    found.list.extend(super::iam_token::examine(found.subject, rds, database));
     retention(found, policy, source, database);
     if profile.backup_retention_days != Some(0) {
         lag(found, policy, &rds.place.region, database.latest_restorable, now);

@@ -6,8 +6,9 @@ use super::{Area, Finding};
 use crate::event::told;
 use crate::platform::{CancellationToken, Clock, free_space};
 use crate::policy::{Place, Policy, RepositoryConfig};
-use crate::repository::probe::{Ability, Capabilities, probe};
-use crate::repository::{Marker, MarkerError, Repositories, StoreErrorKind, layout};
+use crate::repository::{Marker, MarkerError, Repositories, layout};
+use crate::store::StoreErrorKind;
+use crate::store::probe::capability::{Ability, Capabilities, probe};
 
 /// Few databases worth a backup fit into less.
 const LITTLE_SPACE: u64 = 1 << 30;

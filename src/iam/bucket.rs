@@ -1,5 +1,5 @@
-use super::build::Builder;
-use super::place::{Account, Role, partition};
+use super::builder::Builder;
+use super::role::{Account, Role, partition};
 use super::{Conditions, IamError, key};
 use crate::policy::{Checksum, Place, S3Place, ServerSideEncryption, SourceConfig};
 use crate::repository::layout;

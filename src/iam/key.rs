@@ -1,6 +1,6 @@
 use super::Conditions;
-use super::build::Builder;
-use super::place::partition;
+use super::builder::Builder;
+use super::role::partition;
 use super::{Account, IamError};
 
 /// What RDS does with a key in the caller's name to make, copy and restore a snapshot.

@@ -7,17 +7,17 @@
 //!
 //! *Not here.* Making roles, and asking AWS what a caller may do: `drctl doctor`.
 
+mod aws_backup;
 mod bucket;
-mod build;
+mod builder;
 mod document;
+mod explicit_deny;
 mod key;
-mod never;
-mod place;
 mod rds;
+mod role;
 mod secret;
-mod vault;
 
-pub use build::{IamError, document};
+pub use builder::{IamError, document};
 pub use document::{Conditions, Document, Effect, INLINE_LIMIT, MANAGED_LIMIT, Statement};
-pub use place::{Account, Role, account};
 pub use rds::{may_be_restored_as, restored_names};
+pub use role::{Account, Role, account};

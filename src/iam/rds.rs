@@ -1,11 +1,11 @@
-use super::build::Builder;
-use super::place::{Account, Role, partition};
+use super::builder::Builder;
+use super::role::{Account, Role, partition};
 use super::{Conditions, IamError, key};
 use crate::aws::{EXPIRES, MANAGED, SYSTEM};
 use crate::platform::SecretRef;
 use crate::policy::{Password, RdsDatabase, RdsSource};
 use crate::postgres::ConnectionParameters;
-use crate::source::snapshot::identifier_prefixes;
+use crate::source::rds_snapshot::identifier_prefixes;
 
 /// Rights on one database, its snapshots and what is restored from them.
 ///

@@ -1,5 +1,5 @@
-use super::build::Builder;
-use super::place::{Role, partition};
+use super::builder::Builder;
+use super::role::{Role, partition};
 use super::{Conditions, IamError};
 use crate::platform::SecretRef;
 use crate::policy::{Credentials, Password, Place, PostgresSource, SourceConfig};

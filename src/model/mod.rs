@@ -7,28 +7,27 @@
 //! *Not here.* How the values are stored: [`crate::repository`] reads and writes manifests and checks
 //! their format version.
 
+mod backup_chain;
+mod cloud_backup;
+mod database_inventory;
 mod digest;
 mod id;
-mod inventory;
-mod lineage;
-mod log_check;
-mod managed;
 mod manifest;
 mod resource_profile;
 mod restore_profile;
 mod run;
 mod verdict;
 mod wal;
+mod wal_check;
 
-pub use digest::{Digest, Hasher, Sha256Hex};
-pub use id::{BackupId, BackupKind, IdError, RepositoryName, RunId, SourceName, SystemName};
-pub use inventory::{
+pub use backup_chain::{BrokenChain, chain, parent};
+pub use cloud_backup::{Managed, ManagedCopy};
+pub use database_inventory::{
     ClusterFacts, ConfigurationFile, DatabaseFacts, Details, Extension, Grant, RoleSetting, SequenceBound,
     SequenceState, Table, TableKind,
 };
-pub use lineage::{BrokenChain, chain, parent};
-pub use log_check::{LogCheck, bad_files};
-pub use managed::{Managed, ManagedCopy};
+pub use digest::{Digest, Hasher, Sha256Hex};
+pub use id::{BackupId, BackupKind, IdError, RepositoryName, RunId, SourceName, SystemName};
 pub use manifest::{
     Artifact, DamagedPage, Encoding, LeftOut, Manifest, ObjectPart, Physical, Protection, RecipientPrint,
     ServerFacts, State, Tablespace, ToolFacts,
@@ -41,3 +40,4 @@ pub use restore_profile::{
 pub use run::{CheckDepth, CopyCheck, Fault, ObjectFault, Outcome};
 pub use verdict::{Cause, Judgement, Reason, Verdict};
 pub use wal::{Ancestor, History, Lsn, Segment, SegmentSize, SystemIdentifier, Timeline, WalError, WalName};
+pub use wal_check::{LogCheck, bad_files};

@@ -13,26 +13,26 @@
 //!   [`Produce::finish`] said yes, and an error comes out instead of a [`Sealed`].
 //! - Memory is bounded by the [`Budget`]: its parts, what zstd needs, and 2 MiB for each arrow that crosses
 //!   from one thread to another, whatever the stream's length.
-//! - What [`open`] gives is provisional until its end was reached: age releases bytes before it has seen
+//! - What [`unseal`] gives is provisional until its end was reached: age releases bytes before it has seen
 //!   whether the file was cut, and the digest is known last.
 //!
 //! *Not here.* Where parts go and what is done when that fails: [`crate::repository::BackupWriter`].
 
-mod ahead;
 mod counting;
 mod identity;
-mod open;
+mod in_memory;
 mod parts;
 mod producer;
+mod read_ahead;
 mod recipe;
 mod seal;
-mod whole;
+mod unseal;
 
 pub use counting::Counting;
 pub use identity::{Identities, IdentityError, IdentityFile, LockedFile, Lookalike, NewIdentity};
-pub use open::{OpenError, open, open_ahead};
+pub use in_memory::{SealedWhole, digest_whole, seal_whole};
 pub use parts::{Budget, Part, Piece, Shape};
 pub use producer::{FromMemory, Produce};
 pub use recipe::{Recipe, RecipeError};
 pub use seal::{PipelineError, Progress, Sealed, seal};
-pub use whole::{SealedWhole, digest_whole, seal_whole};
+pub use unseal::{OpenError, unseal, unseal_ahead};

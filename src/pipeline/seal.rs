@@ -6,8 +6,8 @@ use thiserror::Error;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::Sender;
 
-use super::ahead::Ahead;
 use super::parts::PartWriter;
+use super::read_ahead::Ahead;
 use super::{Budget, Piece, Produce, Recipe, Shape};
 use crate::model::{Digest, Hasher};
 
@@ -116,7 +116,7 @@ mod tests {
 
     use super::*;
     use crate::model::Encoding;
-    use crate::pipeline::{FromMemory, NewIdentity, open};
+    use crate::pipeline::{FromMemory, NewIdentity, unseal};
     use crate::policy::{Compression, Encryption, Recipient};
 
     const SHAPE: Shape = Shape { part_size: 1000, parts_per_object: 3 };
@@ -175,7 +175,7 @@ mod tests {
             let stored = objects.concat();
             let encoding = [Encoding::Zstd, Encoding::Age];
             let mut back = Vec::new();
-            open(&stored[..], &encoding, &identity.identities(), Some(sealed.plain)).unwrap().read_to_end(&mut back).unwrap();
+            unseal(&stored[..], &encoding, &identity.identities(), Some(sealed.plain)).unwrap().read_to_end(&mut back).unwrap();
             prop_assert_eq!(back, bytes);
         }
 
@@ -188,7 +188,7 @@ mod tests {
             let position = at.index(stored.len());
             if cut { stored.truncate(position) } else { stored[position] ^= 1 }
             let encoding = [Encoding::Zstd, Encoding::Age];
-            let opened = open(&stored[..], &encoding, &identity.identities(), Some(sealed.unwrap().plain));
+            let opened = unseal(&stored[..], &encoding, &identity.identities(), Some(sealed.unwrap().plain));
             let outcome = opened.map(|mut stream| stream.read_to_end(&mut Vec::new()).is_err());
             prop_assert!(matches!(outcome, Err(_) | Ok(true)));
         }
@@ -218,7 +218,7 @@ mod tests {
         assert!(matches!(sealed, Err(PipelineError::Producer(_))), "{sealed:?}");
         // Objects before the last one may have been ended. How many, the compressor's threads decide.
         let stored = objects.concat();
-        let opened = open(&stored[..], &[Encoding::Zstd, Encoding::Age], &identity.identities(), None);
+        let opened = unseal(&stored[..], &[Encoding::Zstd, Encoding::Age], &identity.identities(), None);
         assert!(opened.map_or(true, |mut stream| stream.read_to_end(&mut Vec::new()).is_err()));
     }
 
@@ -247,7 +247,7 @@ mod tests {
         let line = stored.windows(6).position(|some| some == b"X25519").unwrap();
         stored[line + 10] = if stored[line + 10] == b'A' { b'B' } else { b'A' };
         let opened =
-            open(Altered(&stored), &[Encoding::Zstd, Encoding::Age], &identity.identities(), None).err();
+            unseal(Altered(&stored), &[Encoding::Zstd, Encoding::Age], &identity.identities(), None).err();
         assert!(matches!(opened, Some(crate::pipeline::OpenError::Read(_))), "{opened:?}");
     }
 
@@ -256,7 +256,7 @@ mod tests {
         let (objects, _, _) = run(Box::new(FromMemory::new(noise(500))), &recipe(&NewIdentity::generate()));
         let stored = objects.concat();
         let stranger = NewIdentity::generate().identities();
-        let opened = open(&stored[..], &[Encoding::Zstd, Encoding::Age], &stranger, None).err();
+        let opened = unseal(&stored[..], &[Encoding::Zstd, Encoding::Age], &stranger, None).err();
         assert!(matches!(opened, Some(crate::pipeline::OpenError::WrongIdentity)), "{opened:?}");
     }
 }

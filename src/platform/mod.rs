@@ -7,36 +7,36 @@
 //!
 //! *Not here.* What to run and what its output means: [`crate::postgres`], [`crate::source`].
 
-mod alive;
-mod ask;
 mod clock;
-mod feed;
-mod hangup;
+mod file_exposure;
 mod home;
 mod host;
 mod https;
-mod left_behind;
+mod orphan_processes;
 mod owner;
-mod private;
+mod pipe_stdin;
 mod process;
+mod process_alive;
+mod prompt;
 mod secret;
 mod secrets_manager;
+mod sighup;
 mod signing;
 
-pub use alive::is_alive;
-pub use ask::ask_hidden;
 pub use clock::{Clock, FixedClock, SystemClock, seed};
-pub use feed::FeedError;
-pub use hangup::hangup_is_ignored;
+pub use file_exposure::exposed;
 pub use home::{HomeError, expand_home};
 pub use host::{available_memory, free_space, host_name, scratch_directory, state_directory};
 pub use https::{HttpsError, Trust, https};
-pub use left_behind::end_left_behind;
+pub use orphan_processes::end_left_behind;
 pub use owner::give_to_folder_owner;
-pub use private::exposed;
+pub use pipe_stdin::FeedError;
 pub use process::{Finished, Piped, ProcessError, Program};
+pub use process_alive::is_alive;
+pub use prompt::ask_hidden;
 pub use secret::{SecretError, SecretRef};
 pub use secrets_manager::SecretsManagerError;
+pub use sighup::hangup_is_ignored;
 pub use signing::{UnusableKey, Usable};
 
 pub use secrecy::{ExposeSecret, SecretString};

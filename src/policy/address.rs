@@ -4,9 +4,9 @@ use std::path::Path;
 
 use url::Url;
 
-use super::near::suggestion;
-use super::read::{FromText, Refusal};
-use super::shape::{text_schemas, text_values};
+use super::decode::{FromText, Refusal};
+use super::macros::{text_schemas, text_values};
+use super::suggest::suggestion;
 use crate::platform::SecretRef;
 
 /// A region: `us-east-1`, `auto`, `garage`.

@@ -1,10 +1,10 @@
 //! What a policy may say and this version does nothing about.
 
+use super::decode::{Log, Spot};
 use super::fault::Position;
-use super::file::PolicyTable;
-use super::intent::Policy;
 use super::lint::Lint;
-use super::read::{Log, Spot};
+use super::schema::PolicyTable;
+use super::settings::Policy;
 
 /// A section that is checked and not acted on.
 struct Dormant {

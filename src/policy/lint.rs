@@ -7,10 +7,10 @@ use chrono::{DateTime, TimeDelta, TimeZone as _, Utc};
 use serde::Serialize;
 use url::Url;
 
+use super::automation::CronLine;
+use super::aws::RdsDatabase;
 use super::fault::Position;
-use super::intent::{Encryption, Place, Policy, S3Place, Source, SourceConfig};
-use super::managed::RdsDatabase;
-use super::routine::CronLine;
+use super::settings::{Encryption, Place, Policy, S3Place, Source, SourceConfig};
 use super::value::period;
 use crate::model::RepositoryName;
 

@@ -2,12 +2,12 @@ use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
 
-use super::bracket;
-use super::build;
+use super::decode::{Log, Node, Read as _, Spot};
 use super::fault::{Fault, PolicyFaults, Position};
-use super::file::PolicyTable;
-use super::intent::Policy;
-use super::read::{Log, Node, Read as _, Spot};
+use super::resolve;
+use super::schema::PolicyTable;
+use super::settings::Policy;
+use super::unclosed_bracket;
 
 /// Far more than any policy; keeps a wrong file (a dump, a disk) out of memory.
 const MOST_BYTES: u64 = 4 * 1024 * 1024;
@@ -61,7 +61,7 @@ pub fn parse(path: &Path, text: &str) -> Result<Policy, PolicyFaults> {
         // What TOML could not make sense of would only give rise to faults that are not there.
         let mut faults: Vec<Fault> = errors.iter().map(|error| syntax_fault(text, error)).collect();
         faults.sort_by_key(|fault| fault.at);
-        if let Some(open) = bracket::never_closed(text) {
+        if let Some(open) = unclosed_bracket::never_closed(text) {
             // Everything behind it is read as a part of what it opens.
             let at = Position::of(text, open.offset);
             faults.retain(|fault| fault.at < Some(at));
@@ -72,7 +72,7 @@ pub fn parse(path: &Path, text: &str) -> Result<Policy, PolicyFaults> {
     let mut log = Log::new(text);
     let value = DeValue::Table(document.into_inner());
     let root = Node { value: &value, spot: Spot::default() };
-    let policy = PolicyTable::read(&root, &mut log).and_then(|table| build::policy(table, path, &mut log));
+    let policy = PolicyTable::read(&root, &mut log).and_then(|table| resolve::policy(table, path, &mut log));
     match policy {
         Some(policy) if log.is_clean() => Ok(policy),
         _ if log.is_clean() => Err(PolicyFaults::whole(
@@ -84,7 +84,7 @@ pub fn parse(path: &Path, text: &str) -> Result<Policy, PolicyFaults> {
     }
 }
 
-fn not_closed(at: Position, open: &bracket::Open) -> Fault {
+fn not_closed(at: Position, open: &unclosed_bracket::Open) -> Fault {
     let closing = if open.bracket == '[' { ']' } else { '}' };
     let before = open.noticed.map(|line| format!(", at the latest before line {line}")).unwrap_or_default();
     Fault {

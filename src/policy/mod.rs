@@ -1,7 +1,7 @@
 //! One TOML file says what is protected, where it goes and how good it must be. This module turns it
 //! into validated intent, or into every fault it has at once, each with file, line, key and a hint.
 //!
-//! `file` is what the file may hold, `read`, `shape`, `value` and `address` read it, `build` turns it into
+//! `schema` is what the file may hold, `decode`, `macros`, `value` and `address` read it, `resolve` turns it into
 //! a [`Policy`]; [`lint()`] says what is allowed and still unwise, [`dormant()`] what nothing acts on yet.
 //!
 //! *Invariants.* A [`Policy`] that exists is valid: names are names, URLs parse, durations are positive,
@@ -12,41 +12,41 @@
 //! *Not here.* Whether the host can do what the policy asks: `drctl doctor`.
 
 mod address;
-mod bracket;
-mod build;
+mod automation;
+mod aws;
+mod decode;
 mod dormant;
 mod fault;
-mod file;
-mod intent;
+pub(crate) mod json_schema;
 mod lint;
 mod load;
-mod managed;
-mod near;
+mod macros;
 mod prices;
-mod read;
-mod routine;
+mod resolve;
 #[cfg(test)]
 mod samples;
 mod schema;
-mod shape;
+mod settings;
+mod suggest;
+mod unclosed_bracket;
 mod value;
 
+pub use automation::{
+    BackupTimes, Channel, Check, CronLine, Drill, Expectation, Mail, MailTls, Notify, Pick, Probe, Retention,
+    Route, Rules, Schedule, Severity,
+};
+pub use aws::{
+    AwsBackupSource, AwsPlace, PromoteHooks, RdsDatabase, RdsNames, RdsRegion, RdsSource, VaultCopy,
+};
 pub use dormant::dormant;
 pub use fault::{Fault, PolicyFaults, Position};
-pub use intent::{
+pub use json_schema::schema;
+pub use lint::{Lint, lint};
+pub use load::{load, parse};
+pub use prices::{Estimate, Prices};
+pub use settings::{
     BaseBackup, BaseThrough, Checksum, Compression, Credentials, Encryption, LockMode, LogicalDump,
     ObjectLock, Objectives, Password, Place, Policy, PostgresSource, Recipient, RepositoryConfig, RowCounts,
     S3Place, ServerSideEncryption, Source, SourceConfig, Transfer, WalArchiving, WalThrough,
 };
-pub use lint::{Lint, lint};
-pub use load::{load, parse};
-pub use managed::{
-    AwsBackupSource, AwsPlace, PromoteHooks, RdsDatabase, RdsNames, RdsRegion, RdsSource, VaultCopy,
-};
-pub use prices::{Estimate, Prices};
-pub use routine::{
-    BackupTimes, Channel, Check, CronLine, Drill, Expectation, Mail, MailTls, Notify, Pick, Probe, Retention,
-    Route, Rules, Schedule, Severity,
-};
-pub use schema::schema;
 pub use value::period;

@@ -10,8 +10,8 @@ use croner::parser::{CronParser, Seconds, Year};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use toml::de::DeValue;
 
-use super::read::{FromText, Log, Node, Read, Refusal};
-use super::shape::{text_schemas, text_values};
+use super::decode::{FromText, Log, Node, Read, Refusal};
+use super::macros::{text_schemas, text_values};
 use crate::model::{RepositoryName, SourceName, SystemName};
 use crate::platform::{SecretRef, expand_home};
 use crate::policy::CronLine;
@@ -243,7 +243,7 @@ impl FromText for Zone {
             return Ok(Self(zone));
         }
         let all = chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name());
-        let hint = super::near::nearest(text, all).map_or_else(
+        let hint = super::suggest::nearest(text, all).map_or_else(
             || "use a name of the IANA database, like `UTC` or `Europe/Madrid`".to_owned(),
             |near| format!("did you mean `{near}`?"),
         );

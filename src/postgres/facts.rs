@@ -4,7 +4,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use sqlx::{AssertSqlSafe, FromRow, PgConnection};
 
-use super::question::{FactsError, all, answer, execute, names, one};
+use super::query::{FactsError, all, answer, execute, names, one};
 use super::quote::qualified;
 use super::sequences::{bound, sequences};
 use crate::model::{DatabaseFacts, Extension, Grant, RoleSetting, SequenceState, Table, TableKind};

@@ -6,14 +6,14 @@
 //! to a server quotes its names ([`identifier`], [`literal`]) or binds them. A session of drctl and those of its
 //! children go to the same server, with the same settings, and leave nothing on a pooler's connections.
 //!
-//! *Not here.* What is dumped ([`crate::source`]) and what is loaded ([`crate::restore`]).
+//! *Not here.* What is dumped ([`crate::source`]) and what is loaded ([`crate::restore::logical`]).
 
 mod connect;
 mod control_file;
 mod environment;
 mod facts;
 mod password;
-mod question;
+mod query;
 mod quote;
 mod sequences;
 mod session;
@@ -26,7 +26,7 @@ pub use connect::{ConnectError, ConnectionParameters, SslMode, close};
 pub use control_file::{ControlFileError, system_identifier_in};
 pub use facts::{count_rows, read_facts, read_sequences_again, server_major};
 pub use password::Password;
-pub use question::FactsError;
+pub use query::FactsError;
 pub use quote::{identifier, literal, qualified, shell, split_quoted};
 pub use session::Reached;
 pub use tools::{FoundTools, Tools, ToolsError};

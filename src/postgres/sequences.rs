@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use sqlx::{AssertSqlSafe, PgConnection};
 
-use super::question::{FactsError, all, answer, execute};
+use super::query::{FactsError, all, answer, execute};
 use super::quote::{literal, qualified};
 use crate::model::{SequenceBound, SequenceState};
 

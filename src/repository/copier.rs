@@ -5,13 +5,14 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use thiserror::Error;
 
+use super::Repository;
 use super::reader::{self, ReadError, Window};
-use super::target::{Target, Throttle};
-use super::{PutOptions, Repository, StoreError, StoreErrorKind};
+use super::upload_worker::{Target, Throttle};
 use crate::model::ObjectPart;
 use crate::pipeline::{Budget, Piece};
 use crate::platform::CancellationToken;
 use crate::policy::Transfer;
+use crate::store::{PutOptions, StoreError, StoreErrorKind};
 
 /// Read in smaller pieces than are sent, since what is read ahead counts beside the parts: in memory are at
 /// most `Transfer::parallel` parts on their way, the one being filled, and 10 MiB that were read.
@@ -61,7 +62,7 @@ impl Copier {
         Self {
             to,
             transfer,
-            options: PutOptions { precondition: super::Precondition::Absent, ..options },
+            options: PutOptions { precondition: crate::store::Precondition::Absent, ..options },
             throttle: Arc::new(Throttle::new(transfer.bandwidth)),
             // An object's first part waits for its second, which decides how it is sent.
             budget: Budget::of_parts(transfer.parallel.max(2)),

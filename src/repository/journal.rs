@@ -6,9 +6,11 @@ use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::{FormatError, FormatVersion, Lost, PutOptions, Repositories, Store, StoreError, StoreErrorKind};
-use super::{PhaseSeconds, layout, list_all};
+use super::{FormatError, FormatVersion, Lost, Repositories};
+use super::{PhaseSeconds, layout};
 use crate::model::{CopyCheck, LogCheck, Outcome, RepositoryName, RunId, Sha256Hex, SystemName};
+use crate::store::list_all;
+use crate::store::{PutOptions, Store, StoreError, StoreErrorKind};
 
 /// Each record names every repository; of versions that did not, a check may name one.
 const LOOKED_BACK: usize = 8;
@@ -246,7 +248,7 @@ pub async fn repositories(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::repository::sample::{noon, repositories, system};
+    use crate::repository::fixtures::{noon, repositories, system};
 
     fn record(minutes: i64) -> Record {
         let begun = noon() + chrono::TimeDelta::minutes(minutes);

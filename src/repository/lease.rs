@@ -9,9 +9,10 @@ use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::{FormatVersion, ObjectInfo, Precondition, PutOptions, Store, StoreError, StoreErrorKind};
+use super::FormatVersion;
 use crate::model::RunId;
 use crate::platform::{CancellationToken, Clock};
+use crate::store::{ObjectInfo, Precondition, PutOptions, Store, StoreError, StoreErrorKind};
 
 /// How long a lease holds without being renewed.
 pub const TIME_TO_LIVE: Duration = Duration::from_secs(60);
@@ -242,7 +243,7 @@ impl Drop for Lease {
 mod tests {
     use super::*;
     use crate::platform::SystemClock;
-    use crate::repository::DirectoryStore;
+    use crate::store::directory::DirectoryStore;
 
     const TTL: Duration = Duration::from_secs(1);
 

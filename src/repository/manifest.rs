@@ -5,8 +5,9 @@ use bytes::Bytes;
 use serde::Deserialize;
 use thiserror::Error;
 
-use super::{PutOptions, Store, StoreError, StoreErrorKind, Written, layout};
+use super::layout;
 use crate::model::{BackupId, Manifest, SystemName};
+use crate::store::{PutOptions, Store, StoreError, StoreErrorKind, Written};
 
 /// A manifest larger than this is not one.
 pub const MANIFEST_LIMIT: u64 = 4 * 1024 * 1024;
@@ -166,7 +167,7 @@ pub async fn commit(
     options: &PutOptions,
 ) -> Result<Option<Written>, ManifestError> {
     let key = layout::manifest(system, id);
-    let options = PutOptions { precondition: super::Precondition::Absent, ..options.clone() };
+    let options = PutOptions { precondition: crate::store::Precondition::Absent, ..options.clone() };
     match store.put(&key, bytes.clone(), &options).await {
         Ok(written) => Ok(Some(written)),
         Err(error) if error.kind == StoreErrorKind::Exists => {
@@ -245,7 +246,7 @@ mod tests {
     use super::*;
 
     fn sample() -> Manifest {
-        super::super::sample::backup(0).0
+        super::super::fixtures::backup(0).0
     }
 
     fn parsed(

@@ -11,39 +11,29 @@
 //! *Not here.* What the bytes mean ([`crate::pipeline`], [`crate::source`]), and what to keep or delete.
 
 mod copier;
-mod directory;
-mod fault;
+#[cfg(test)]
+pub(crate) mod fixtures;
+mod header;
 pub mod journal;
+mod known_locations;
 pub mod layout;
 pub mod lease;
 pub mod manifest;
-mod marker;
-mod phases;
-pub mod probe;
-mod proof;
+mod phase_timer;
 pub mod reader;
-mod remembered;
-mod s3;
-mod same_place;
-#[cfg(test)]
-pub(crate) mod sample;
-mod set;
-mod small;
-mod store;
-mod target;
+mod repositories;
+mod small_artifact;
+mod upload_worker;
 mod writer;
 
 pub use copier::{Copier, CopyError, Kept};
-pub use directory::{DirectoryStore, is_mount_point};
+
+pub use header::{Marker, MarkerError};
+pub use known_locations::Remembered;
 pub use manifest::{FormatError, FormatVersion, ManifestError};
-pub use marker::{Marker, MarkerError};
-pub use phases::{PhaseSeconds, Phases};
-pub use remembered::Remembered;
-pub use s3::S3Store;
-pub use set::{Lost, Repositories, Repository, write_options};
-pub use small::{SmallError, SmallReader, is_interrupted_read, is_interruption};
-pub use store::{
-    Earlier, Guard, Lock, ObjectInfo, Page, Precondition, Proof, PutOptions, Store, StoreError,
-    StoreErrorKind, Upload, UploadInfo, Written, list_all,
-};
+pub use phase_timer::{PhaseSeconds, Phases};
+
+pub use repositories::{Lost, Repositories, Repository, write_options};
+pub use small_artifact::{SmallError, SmallReader, is_interrupted_read, is_interruption};
+
 pub use writer::{BackupWriter, WriteError};

@@ -10,9 +10,9 @@ use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::{Store, StoreError, StoreErrorKind};
 use crate::model::{Artifact, Digest, Hasher, ObjectPart};
 use crate::platform::CancellationToken;
+use crate::store::{Store, StoreError, StoreErrorKind};
 
 /// Up to this size a damaged object is told from one that another key opens: its stored digest says.
 const TOLD_WITHIN: u64 = 64 << 20;
@@ -346,9 +346,10 @@ mod tests {
 
     use super::*;
     use crate::model::Encoding;
-    use crate::pipeline::{FromMemory, NewIdentity, Piece, Recipe, Shape, open_ahead, seal};
+    use crate::pipeline::{FromMemory, NewIdentity, Piece, Recipe, Shape, seal, unseal_ahead};
     use crate::policy::{Compression, Encryption, Recipient};
-    use crate::repository::{DirectoryStore, PutOptions};
+    use crate::store::PutOptions;
+    use crate::store::directory::DirectoryStore;
 
     const PLAIN: usize = 300_000;
 
@@ -401,7 +402,7 @@ mod tests {
         let identities = key.map(NewIdentity::identities).unwrap_or_default();
         let (encoding, plain) = (artifact.encoding.clone(), artifact.plain);
         let reading = tokio::task::spawn_blocking(move || {
-            let mut opened = open_ahead(stream.into_reader(), &encoding, &identities, plain)
+            let mut opened = unseal_ahead(stream.into_reader(), &encoding, &identities, plain)
                 .map_err(|error| error.to_string())?;
             let mut bytes = Vec::new();
             opened.read_to_end(&mut bytes).map(|_| bytes).map_err(|error| error.to_string())

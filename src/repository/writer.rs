@@ -5,13 +5,14 @@ use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::target::{Target, Throttle};
-use super::{Lost, PutOptions, Repositories, StoreErrorKind, layout, manifest};
+use super::upload_worker::{Target, Throttle};
+use super::{Lost, Repositories, layout, manifest};
 use crate::event::{Event, Events};
 use crate::model::{Artifact, BackupId, Manifest, ObjectPart, RepositoryName, SystemName};
 use crate::pipeline::{Budget, Piece, PipelineError, Produce, Progress, Recipe, Shape, seal};
 use crate::platform::CancellationToken;
 use crate::policy::Transfer;
+use crate::store::{PutOptions, StoreErrorKind};
 
 /// Parts that may be in memory beside those on their way: the one being filled.
 const PARTS_IN_HAND: usize = 1;
@@ -289,7 +290,7 @@ impl BackupWriter {
             let error = match cleared {
                 Ok(Ok(())) => continue,
                 Ok(Err(error)) => error,
-                Err(_) => super::StoreError {
+                Err(_) => crate::store::StoreError {
                     operation: "delete",
                     key: folder.clone(),
                     location: repository.store.location(),
@@ -303,8 +304,8 @@ impl BackupWriter {
     }
 }
 
-async fn clear(store: &dyn super::Store, folder: &str) -> Result<(), super::StoreError> {
-    for object in super::list_all(store, folder).await? {
+async fn clear(store: &dyn crate::store::Store, folder: &str) -> Result<(), crate::store::StoreError> {
+    for object in crate::store::list_all(store, folder).await? {
         store.delete(&object.key).await?;
     }
     match store.pending_uploads(folder).await {
@@ -331,10 +332,12 @@ mod tests {
 
     use super::*;
     use crate::model::{BackupKind, Digest, Protection, RunId, ToolFacts};
-    use crate::pipeline::{FromMemory, NewIdentity, open};
+    use crate::pipeline::{FromMemory, NewIdentity, unseal};
     use crate::policy::{Compression, Encryption, Recipient};
     use crate::repository::reader::{self, Window};
-    use crate::repository::{DirectoryStore, FormatVersion, Repository, list_all};
+    use crate::repository::{FormatVersion, Repository};
+    use crate::store::directory::DirectoryStore;
+    use crate::store::list_all;
 
     struct Bench {
         roots: Vec<tempfile::TempDir>,
@@ -426,7 +429,7 @@ mod tests {
             let (identities, artifact) = (self.identity.identities(), artifact.clone());
             tokio::task::spawn_blocking(move || {
                 let mut bytes = vec![];
-                open(stream.into_reader(), &artifact.encoding, &identities, Some(artifact.plain))
+                unseal(stream.into_reader(), &artifact.encoding, &identities, Some(artifact.plain))
                     .map_err(std::io::Error::other)?
                     .read_to_end(&mut bytes)?;
                 Ok(bytes)

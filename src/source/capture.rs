@@ -1,9 +1,13 @@
 use thiserror::Error;
 
-use super::base::{self, Ancestry, BaseError};
-use super::logical::{self, LogicalError};
-use super::recovery_point::{self, RecoveryPointError};
-use super::snapshot::{self, SnapshotError};
+use super::aws_backup;
+use super::aws_backup::RecoveryPointError;
+use super::postgres_base;
+use super::postgres_base::{Ancestry, BaseError};
+use super::postgres_dump::capture;
+use super::postgres_dump::capture::LogicalError;
+use super::rds_snapshot;
+use super::rds_snapshot::SnapshotError;
 use super::{ArtifactSink, Captured, Naming};
 use crate::event::Events;
 use crate::model::{BackupId, BackupKind, SystemIdentifier, SystemName};
@@ -41,10 +45,10 @@ pub struct Prepared<'p>(Way<'p>);
 
 #[derive(Debug)]
 enum Way<'p> {
-    Logical(Box<logical::Prepared>, &'p LogicalDump),
-    Base(Box<base::Prepared>),
-    Snapshot(Box<snapshot::Prepared<'p>>),
-    RecoveryPoint(Box<recovery_point::Prepared<'p>>),
+    Logical(Box<capture::Prepared>, &'p LogicalDump),
+    Base(Box<postgres_base::Prepared>),
+    Snapshot(Box<rds_snapshot::Prepared<'p>>),
+    RecoveryPoint(Box<aws_backup::Prepared<'p>>),
 }
 
 impl Prepared<'_> {
@@ -68,10 +72,10 @@ pub async fn begun(
 ) -> Result<Vec<BackupId>, SourceError> {
     match (&source.config, kind) {
         (SourceConfig::Rds(rds), BackupKind::Snapshot) => {
-            Ok(snapshot::begun(rds, system, &source.name).await?)
+            Ok(rds_snapshot::begun(rds, system, &source.name).await?)
         }
         (SourceConfig::AwsBackup(resource), BackupKind::RecoveryPoint) => {
-            Ok(recovery_point::begun(resource, system, &source.name, events, cancel).await?)
+            Ok(aws_backup::begun(resource, system, &source.name, events, cancel).await?)
         }
         _ => Ok(vec![]),
     }
@@ -82,14 +86,14 @@ pub async fn prepare(source: &Source, kind: BackupKind) -> Result<Prepared<'_>, 
     match (&source.config, kind) {
         (SourceConfig::Postgres(postgres), kind) => of_postgres(postgres, kind).await,
         (SourceConfig::Rds(rds), BackupKind::Snapshot) if rds.snapshots => {
-            Ok(Prepared(Way::Snapshot(Box::new(snapshot::prepare(rds).await?))))
+            Ok(Prepared(Way::Snapshot(Box::new(rds_snapshot::prepare(rds).await?))))
         }
         (SourceConfig::Rds(rds), kind) => match &rds.login {
             Some(postgres) => of_postgres(postgres, kind).await,
             None => Err(SourceError::NotAsked(kind)),
         },
         (SourceConfig::AwsBackup(resource), BackupKind::RecoveryPoint) => {
-            Ok(Prepared(Way::RecoveryPoint(Box::new(recovery_point::prepare(resource).await?))))
+            Ok(Prepared(Way::RecoveryPoint(Box::new(aws_backup::prepare(resource).await?))))
         }
         (other, _) => Err(SourceError::NotBuilt { kind: other.kind() }),
     }
@@ -98,9 +102,11 @@ pub async fn prepare(source: &Source, kind: BackupKind) -> Result<Prepared<'_>, 
 async fn of_postgres(postgres: &PostgresSource, kind: BackupKind) -> Result<Prepared<'_>, SourceError> {
     let way = match (kind, &postgres.logical, &postgres.base) {
         (BackupKind::Logical, Some(dump), _) => {
-            Way::Logical(Box::new(logical::prepare(postgres).await?), dump)
+            Way::Logical(Box::new(capture::prepare(postgres).await?), dump)
         }
-        (BackupKind::Base, _, Some(copy)) => Way::Base(Box::new(base::prepare(postgres, copy).await?)),
+        (BackupKind::Base, _, Some(copy)) => {
+            Way::Base(Box::new(postgres_base::prepare(postgres, copy).await?))
+        }
         _ => return Err(SourceError::NotAsked(kind)),
     };
     Ok(Prepared(way))
@@ -116,11 +122,11 @@ pub async fn capture(
     cancel: &CancellationToken,
 ) -> Result<Captured, SourceError> {
     match prepared.0 {
-        Way::Logical(prepared, dump) => Ok(logical::capture(*prepared, dump, sink, events, cancel).await?),
-        Way::Base(prepared) => Ok(base::capture(*prepared, ancestry, sink, events, cancel).await?),
-        Way::Snapshot(prepared) => Ok(snapshot::capture(*prepared, naming, sink, events, cancel).await?),
+        Way::Logical(prepared, dump) => Ok(capture::capture(*prepared, dump, sink, events, cancel).await?),
+        Way::Base(prepared) => Ok(postgres_base::capture(*prepared, ancestry, sink, events, cancel).await?),
+        Way::Snapshot(prepared) => Ok(rds_snapshot::capture(*prepared, naming, sink, events, cancel).await?),
         Way::RecoveryPoint(prepared) => {
-            Ok(recovery_point::capture(*prepared, naming, sink, events, cancel).await?)
+            Ok(aws_backup::capture(*prepared, naming, sink, events, cancel).await?)
         }
     }
 }

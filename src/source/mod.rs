@@ -10,15 +10,12 @@
 //!
 //! *Not here.* Encoding and storing ([`crate::pipeline`], [`crate::repository`]), and the manifest.
 
-pub mod base;
-mod by_hand;
+pub mod aws_backup;
 mod capture;
-mod dump;
-pub mod logical;
-mod readable;
-pub mod recovery_point;
-pub mod snapshot;
-mod timed;
+mod phase_timer;
+pub mod postgres_base;
+pub mod postgres_dump;
+pub mod rds_snapshot;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -27,13 +24,13 @@ use serde::Serialize;
 use crate::model::{Artifact, BackupId, Managed, Physical, RunId, ServerFacts, SourceName, SystemName};
 use crate::pipeline::Produce;
 
-pub use base::BaseError;
+pub use crate::source::postgres_dump::capture::LogicalError;
+pub use crate::source::postgres_dump::privileges::{Unreadable, unreadable};
+pub use crate::source::postgres_dump::program::DumpError;
+pub use aws_backup::RecoveryPointError;
 pub use capture::{Prepared, SourceError, begun, capture, kinds, prepare};
-pub use dump::DumpError;
-pub use logical::LogicalError;
-pub use readable::{Unreadable, unreadable};
-pub use recovery_point::RecoveryPointError;
-pub use snapshot::SnapshotError;
+pub use postgres_base::BaseError;
+pub use rds_snapshot::SnapshotError;
 
 /// A server that fell silent is noticed after two minutes, rather than after libpq's two hours.
 const KEEPALIVES: &str = "keepalives_idle=60 keepalives_interval=15 keepalives_count=4";

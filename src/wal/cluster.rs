@@ -7,10 +7,8 @@ use thiserror::Error;
 use super::{Archive, Memory};
 use crate::model::{SegmentSize, SystemIdentifier};
 use crate::platform::host_name;
-use crate::repository::{
-    FormatError, FormatVersion, Lost, MarkerError, PutOptions, Repositories, Repository, Store, StoreError,
-    StoreErrorKind, layout,
-};
+use crate::repository::{FormatError, FormatVersion, Lost, MarkerError, Repositories, Repository, layout};
+use crate::store::{PutOptions, Store, StoreError, StoreErrorKind};
 
 const RECORD_LIMIT: u64 = 64 << 10;
 
@@ -203,7 +201,7 @@ pub async fn record(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::repository::sample::{noon, repositories, system};
+    use crate::repository::fixtures::{noon, repositories, system};
 
     fn archive(cluster: u64) -> Archive {
         Archive { system: system(), source: "db".parse().unwrap(), cluster: SystemIdentifier(cluster) }

@@ -7,19 +7,21 @@ use thiserror::Error;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::ahead::Ahead;
 use super::archive::SUFFIXES;
 use super::cluster::{self, ClusterError};
-use super::confine::{Unconfined, confine};
-use super::pieces::{self, Pieces};
-use super::unpack::{Arrived, Proven, Unusable, place};
-use super::{Archive, Tags, large};
+use super::decode::{Arrived, Proven, Unusable, place};
+use super::partial_segment;
+use super::partial_segment::Pieces;
+use super::prefetch::Ahead;
+use super::tablespace_guard::{Unconfined, confine};
+use super::{Archive, Tags, multipart};
 use crate::model::{
     Lsn, RepositoryName, Segment, SegmentSize, Sha256Hex, SourceName, SystemIdentifier, SystemName, WalName,
 };
 use crate::pipeline::Identities;
 use crate::platform::CancellationToken;
-use crate::repository::{Lost, Repositories, Repository, Store, StoreError, StoreErrorKind, layout};
+use crate::repository::{Lost, Repositories, Repository, layout};
+use crate::store::{Store, StoreError, StoreErrorKind};
 
 /// After this long the next repository is asked as well.
 const TAKES_ITS_TIME: Duration = Duration::from_secs(5);
@@ -342,7 +344,7 @@ impl Fetcher {
                 Err(error) => lost.push(Lost::new(repository, error)),
                 Ok(size) => {
                     let WalName::Segment(segment) = name else { continue };
-                    let behind = match pieces::behind(&*repository.store, archive, segment).await {
+                    let behind = match partial_segment::behind(&*repository.store, archive, segment).await {
                         Ok(behind) => behind,
                         Err(error) => {
                             lost.push(Lost::new(repository, Unsure::from(error)));
@@ -488,7 +490,7 @@ impl Fetcher {
                 .await
             }
             Err(error) if error.kind == StoreErrorKind::TooLarge => {
-                let (reader, tags) = large::reader(store, &key).await.map_err(Unusable::Store)?;
+                let (reader, tags) = multipart::reader(store, &key).await.map_err(Unusable::Store)?;
                 tokio::task::spawn_blocking(move || {
                     let stored = reader;
                     Arrived { archive: &archive, name, key, stored, found: None, tags }

@@ -7,8 +7,9 @@ use super::archive::SUFFIXES;
 use super::cluster::{self, ClusterError};
 use super::{Archive, Holdings, Reach, Tags};
 use crate::model::{Ancestor, Encoding, History, Segment, Timeline, WalName};
-use crate::pipeline::{Identities, open};
-use crate::repository::{ObjectInfo, Store, StoreError, StoreErrorKind, layout};
+use crate::pipeline::{Identities, unseal};
+use crate::repository::layout;
+use crate::store::{ObjectInfo, Store, StoreError, StoreErrorKind};
 
 /// More than any history.
 const HISTORY_LIMIT: u64 = 1 << 20;
@@ -119,7 +120,7 @@ async fn parent(
         let encoding: &[Encoding] =
             if suffix == ".zst" { &[Encoding::Zstd] } else { &[Encoding::Zstd, Encoding::Age] };
         let mut text = String::new();
-        let read = open(&bytes[..], encoding, identities, None)
+        let read = unseal(&bytes[..], encoding, identities, None)
             .is_ok_and(|mut plain| plain.read_to_string(&mut text).is_ok());
         if read {
             return Ok(History::parse(timeline, &text).ok().and_then(|history| history.parent()));
@@ -139,7 +140,7 @@ pub async fn tags(store: &dyn Store, archive: &Archive, name: WalName) -> Result
 }
 
 /// What was kept with earlier writes of a file that nothing is kept with, and their sizes.
-pub(super) async fn strays(
+pub(crate) async fn strays(
     store: &dyn Store,
     key: &str,
     info: &ObjectInfo,

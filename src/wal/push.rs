@@ -11,14 +11,13 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::archive::WHILE_WRITTEN;
 use super::cluster::{self, ClusterError};
-use super::large;
+use super::multipart;
 use super::{Archive, Backlog, FileError, Horizon, SealedFile, Tags, WalFile, Whose};
 use crate::model::{Digest, RepositoryName, SourceName, SystemIdentifier, SystemName, WalName};
 use crate::pipeline::Recipe;
 use crate::platform::{CancellationToken, Clock};
-use crate::repository::{
-    Lost, MarkerError, ObjectInfo, PutOptions, Repositories, Repository, StoreError, StoreErrorKind,
-};
+use crate::repository::{Lost, MarkerError, Repositories, Repository};
+use crate::store::{ObjectInfo, PutOptions, StoreError, StoreErrorKind};
 
 /// Plain bytes of a file that is sealed in memory.
 const IN_MEMORY: u64 = 32 << 20;
@@ -467,7 +466,7 @@ impl Pusher {
                 .map(drop)
                 .map_err(Refusal::from),
             Prepared::Inspected(file, tags) => {
-                large::upload(repository, &key, &options, file, &self.recipe, tags.plain).await
+                multipart::upload(repository, &key, &options, file, &self.recipe, tags.plain).await
             }
         };
         match put {

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use thiserror::Error;
 
-use super::behind_gap::base_behind_gaps;
+use super::base_after_gap::base_behind_gaps;
 use super::listing::{self, ListError};
 use super::{
     Acknowledged, Archive, Beside, Follow, Gap, Holdings, KeptError, Moment, Position, Reach, ServerFacts,
@@ -12,7 +12,8 @@ use super::{
 };
 use crate::model::{BackupId, Segment, Timeline, WalName};
 use crate::pipeline::Identities;
-use crate::repository::{Repository, StoreError};
+use crate::repository::Repository;
+use crate::store::StoreError;
 
 /// What one repository has of a cluster's log.
 #[derive(Clone, Debug, PartialEq, Eq)]

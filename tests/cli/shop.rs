@@ -9,7 +9,9 @@ use drctl::model::{
     RunId, ServerFacts, SourceName, SystemName, ToolFacts,
 };
 use drctl::platform::{Clock as _, SystemClock};
-use drctl::repository::{DirectoryStore, PutOptions, Repositories, Repository, Store, layout, manifest};
+use drctl::repository::{Repositories, Repository, layout, manifest};
+use drctl::store::directory::DirectoryStore;
+use drctl::store::{PutOptions, Store};
 
 use crate::support::Outcome;
 use crate::support::system::{Place, Run, System};

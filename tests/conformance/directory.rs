@@ -3,7 +3,8 @@
 use std::process::Command;
 
 use bytes::Bytes;
-use drctl::repository::{DirectoryStore, PutOptions, Store, StoreErrorKind, list_all};
+use drctl::store::directory::DirectoryStore;
+use drctl::store::{PutOptions, Store, StoreErrorKind, list_all};
 use tempfile::TempDir;
 
 use crate::suite::{self, conforms};

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use drctl::aws::Patience;
-use drctl::repository::{Precondition, PutOptions, S3Store, Store, StoreError, StoreErrorKind, list_all};
+use drctl::store::s3::S3Store;
+use drctl::store::{Precondition, PutOptions, Store, StoreError, StoreErrorKind, list_all};
 
 use crate::suite::{PART, noise};
 use crate::support::Outcome;

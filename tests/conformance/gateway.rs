@@ -7,7 +7,8 @@ use chrono::{DateTime, TimeDelta, Timelike as _, Utc};
 use drctl::aws::{Patience, s3_client};
 use drctl::platform::{Clock as _, SystemClock};
 use drctl::policy::{Checksum, LockMode};
-use drctl::repository::{Lock, PutOptions, S3Store, Store, StoreErrorKind, list_all};
+use drctl::store::s3::S3Store;
+use drctl::store::{Lock, PutOptions, Store, StoreErrorKind, list_all};
 
 use crate::suite::{self, conforms};
 use crate::support::Outcome;

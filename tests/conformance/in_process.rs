@@ -2,7 +2,8 @@
 
 use drctl::aws::Patience;
 use drctl::policy::{Checksum, Credentials};
-use drctl::repository::{Precondition, PutOptions, S3Store, Store, StoreErrorKind};
+use drctl::store::s3::S3Store;
+use drctl::store::{Precondition, PutOptions, Store, StoreErrorKind};
 
 use crate::suite::{self, conforms};
 use crate::support::Outcome;

@@ -6,7 +6,9 @@ use std::time::Duration;
 use drctl::model::RunId;
 use drctl::platform::{CancellationToken, SystemClock};
 use drctl::repository::lease::{Acquired, Lease, acquire};
-use drctl::repository::{DirectoryStore, S3Store, Store};
+use drctl::store::Store;
+use drctl::store::directory::DirectoryStore;
+use drctl::store::s3::S3Store;
 
 use crate::support::Outcome;
 use crate::support::fault_proxy::{Fault, FaultProxy, When};

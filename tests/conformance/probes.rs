@@ -6,10 +6,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use drctl::platform::{CancellationToken, Clock as _, SystemClock};
-use drctl::repository::probe::{Ability, Capabilities, probe};
-use drctl::repository::{
-    DirectoryStore, Guard, ObjectInfo, Page, Precondition, Proof, PutOptions, S3Store, Store, StoreError,
-    Upload, UploadInfo, Written, list_all,
+use drctl::store::directory::DirectoryStore;
+use drctl::store::probe::capability::{Ability, Capabilities, probe};
+use drctl::store::s3::S3Store;
+use drctl::store::{
+    Guard, ObjectInfo, Page, Precondition, Proof, PutOptions, Store, StoreError, Upload, UploadInfo, Written,
+    list_all,
 };
 
 use crate::support::Outcome;
@@ -26,7 +28,7 @@ async fn found(store: &dyn Store) -> Outcome<Capabilities> {
 
 /// Which of the checksums the store takes, and which it compares.
 fn sums(found: &Capabilities) -> (Vec<&'static str>, Vec<&'static str>) {
-    let of = |ability: fn(&drctl::repository::probe::ChecksumFound) -> &Ability| {
+    let of = |ability: fn(&drctl::store::probe::checksum::ChecksumFound) -> &Ability| {
         found.checksums.iter().filter(|sum| ability(sum).is_yes()).map(|sum| sum.checksum).collect()
     };
     (of(|sum| &sum.taken), of(|sum| &sum.compared))

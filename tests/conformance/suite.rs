@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use drctl::model::Sha256Hex;
-use drctl::repository::{Page, Precondition, PutOptions, Store, StoreErrorKind, list_all};
+use drctl::store::{Page, Precondition, PutOptions, Store, StoreErrorKind, list_all};
 use futures_util::future::join_all;
 
 use crate::support::Outcome;
@@ -34,7 +34,7 @@ pub(crate) fn noise(length: usize, seed: u64) -> Bytes {
 }
 
 /// Why it was refused; `None` where it was not.
-fn kind<T>(outcome: Result<T, drctl::repository::StoreError>) -> Option<StoreErrorKind> {
+fn kind<T>(outcome: Result<T, drctl::store::StoreError>) -> Option<StoreErrorKind> {
     outcome.err().map(|error| error.kind)
 }
 
@@ -262,7 +262,7 @@ pub(crate) async fn a_long_listing_is_whole_and_sorted(store: &dyn Store) -> Out
         written.await.into_iter().collect::<Result<Vec<_>, _>>()?;
     }
     keys.sort();
-    let names = |objects: &[drctl::repository::ObjectInfo]| {
+    let names = |objects: &[drctl::store::ObjectInfo]| {
         objects.iter().map(|object| object.key.clone()).collect::<Vec<_>>()
     };
     let below = |prefix: &str| keys.iter().filter(|key| key.starts_with(prefix)).cloned().collect::<Vec<_>>();

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use drctl::model::{Artifact, Manifest};
-use drctl::pipeline::{Identities, open};
+use drctl::pipeline::{Identities, unseal};
 
 use crate::by_hand::commands;
 use crate::support::Outcome;

@@ -9,7 +9,8 @@ use drctl::model::{BackupId, BackupKind, Manifest, Protection, RunId, SourceName
 use drctl::pipeline::{FromMemory, NewIdentity, Recipe};
 use drctl::platform::{CancellationToken, ExposeSecret as _};
 use drctl::policy::{Compression, Encryption, Recipient, Transfer};
-use drctl::repository::{BackupWriter, DirectoryStore, Repositories, Repository, layout};
+use drctl::repository::{BackupWriter, Repositories, Repository, layout};
+use drctl::store::directory::DirectoryStore;
 
 use crate::support::Outcome;
 use crate::support::postgres::Cluster;

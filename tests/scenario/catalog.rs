@@ -11,7 +11,9 @@ use drctl::model::{
     ObjectPart, Outcome as RunOutcome, Protection, RunId, SourceName, State, SystemName, ToolFacts,
 };
 use drctl::platform::SecretString;
-use drctl::repository::{DirectoryStore, PutOptions, Repositories, Repository, journal, layout, manifest};
+use drctl::repository::{Repositories, Repository, journal, layout, manifest};
+use drctl::store::PutOptions;
+use drctl::store::directory::DirectoryStore;
 
 use crate::support::Outcome;
 use crate::support::postgres::{Cluster, ClusterOptions};

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use drctl::catalog::{Catalog, Depth, Filter, Location, refresh};
+use drctl::copies::backups;
 use drctl::event::Events;
 use drctl::model::{
     Artifact, BackupId, BackupKind, Digest, Encoding, Manifest, ObjectPart, Protection, RunId, SourceName,
@@ -15,10 +16,10 @@ use drctl::model::{
 };
 use drctl::platform::{CancellationToken, Clock as _, SystemClock, seed};
 use drctl::policy::Transfer;
-use drctl::repository::{
-    DirectoryStore, PutOptions, Repositories, Repository, Store, layout, list_all, manifest,
-};
-use drctl::upkeep::{Run, copies};
+use drctl::repository::{Repositories, Repository, layout, manifest};
+use drctl::run::Run;
+use drctl::store::directory::DirectoryStore;
+use drctl::store::{PutOptions, Store, list_all};
 
 use crate::support::Outcome;
 use crate::support::stores::{Fate, Faulty, Mishap, Order, Ordered, missing_objects};
@@ -123,7 +124,7 @@ impl Bench {
         let Ok(repositories) = repositories else { return Ok(false) };
         let refreshed = refresh(&catalog, &self.system, &repositories, Depth::New, now).await?;
         let entries = catalog.backups(&Filter::default()).await?;
-        let plan = copies::plan(&entries, &copies::names(&repositories));
+        let plan = backups::plan(&entries, &backups::names(&repositories));
         let run = Run {
             id: RunId::new(now, seed()),
             system: self.system.clone(),
@@ -141,7 +142,7 @@ impl Bench {
             stall: Duration::from_secs(20),
             object_size: 1 << 30,
         };
-        let report = copies::execute(&run, plan, transfer, &[]).await?;
+        let report = backups::execute(&run, plan, transfer, &[]).await?;
         run.catalog.close().await;
         Ok(report.is_complete() && refreshed.is_complete() && report.unrecorded.is_empty())
     }

@@ -12,11 +12,13 @@ use drctl::backup::{self, BackupReport, SourceOutcome};
 use drctl::catalog::{Catalog, Filter, Location};
 use drctl::event::Events;
 use drctl::model::{BackupId, Manifest, Outcome as RunOutcome};
-use drctl::pipeline::{Identities, open};
+use drctl::pipeline::{Identities, unseal};
 use drctl::platform::{CancellationToken, SystemClock, seed};
 use drctl::policy::{self, Policy, SourceConfig};
 use drctl::repository::reader::{self, Window};
-use drctl::repository::{DirectoryStore, Repositories, Repository, Store, layout, list_all, manifest};
+use drctl::repository::{Repositories, Repository, layout, manifest};
+use drctl::store::directory::DirectoryStore;
+use drctl::store::{Store, list_all};
 
 use crate::support::Outcome;
 use crate::support::postgres::Cluster;

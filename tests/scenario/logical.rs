@@ -9,7 +9,8 @@ use drctl::pipeline::Produce;
 use drctl::platform::CancellationToken;
 use drctl::policy::{LogicalDump, Password, PostgresSource, RowCounts};
 use drctl::postgres::{ConnectionParameters, Tools, count_rows, read_facts};
-use drctl::source::{ArtifactSink, Captured, LogicalError, SinkError, Unreadable, logical};
+use drctl::source::postgres_dump::capture;
+use drctl::source::{ArtifactSink, Captured, LogicalError, SinkError, Unreadable};
 
 use crate::support::Outcome;
 use crate::support::postgres::{Cluster, ClusterOptions};
@@ -34,13 +35,13 @@ fn dump() -> LogicalDump {
 }
 
 async fn capture(url: &str, sink: &mut dyn ArtifactSink) -> Outcome<Captured> {
-    let prepared = logical::prepare(&source(url)?).await?;
+    let prepared = capture::prepare(&source(url)?).await?;
     let (events, cancel) = (Events::default(), CancellationToken::new());
-    Ok(logical::capture(prepared, &dump(), sink, &events, &cancel).await?)
+    Ok(capture::capture(prepared, &dump(), sink, &events, &cancel).await?)
 }
 
 fn facts(sink: &MemorySink) -> Outcome<DatabaseFacts> {
-    let json = sink.bytes(logical::DETAILS).ok_or("there are no details")?;
+    let json = sink.bytes(capture::DETAILS).ok_or("there are no details")?;
     let details: Details = serde_json::from_slice(json)?;
     Ok(details.database.ok_or("the details hold no database")?)
 }
@@ -48,7 +49,7 @@ fn facts(sink: &MemorySink) -> Outcome<DatabaseFacts> {
 /// What PostgreSQL's own program makes of the archive, read to its end.
 fn dumped_sql(cluster: &Cluster, sink: &MemorySink) -> Outcome<String> {
     let dumped = tempfile::NamedTempFile::new()?;
-    std::fs::write(dumped.path(), sink.bytes(logical::DATABASE).ok_or("there is no dump")?)?;
+    std::fs::write(dumped.path(), sink.bytes(capture::DATABASE).ok_or("there is no dump")?)?;
     let output = cluster.client("pg_restore").arg("--file=-").arg(dumped.path()).output()?;
     if !output.status.success() {
         return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
@@ -253,7 +254,7 @@ async fn everything_unreadable_is_named_at_once() -> Outcome<()> {
         )
         .await?;
     let url = cluster.url_as("backup", "shop");
-    let error = logical::prepare(&source(&url)?).await.err().ok_or("it was not refused")?;
+    let error = capture::prepare(&source(&url)?).await.err().ok_or("it was not refused")?;
     let LogicalError::Unreadable { role, list, .. } = &error else { return Err(chain(&error).into()) };
     assert_eq!(role, "backup");
     let public = |name: &str| ("public".to_owned(), name.to_owned());
@@ -306,10 +307,10 @@ async fn a_server_newer_than_every_pg_dump_is_refused() -> Outcome<()> {
     // The one that came with it is found where the policy says, and dumps it.
     let mut source = source(&newer.url("postgres"))?;
     source.tools = Some(newer.programs().to_owned());
-    let prepared = logical::prepare(&source).await?;
+    let prepared = capture::prepare(&source).await?;
     assert_eq!(prepared.tools.major, 17);
     let mut sink = MemorySink::default();
-    logical::capture(prepared, &dump(), &mut sink, &Events::default(), &CancellationToken::new()).await?;
+    capture::capture(prepared, &dump(), &mut sink, &Events::default(), &CancellationToken::new()).await?;
     assert!(sink.bytes("database.dump").is_some_and(|bytes| bytes.starts_with(b"PGDMP")));
     Ok(())
 }
@@ -431,8 +432,8 @@ async fn an_interrupted_dump_is_stopped() -> Outcome<()> {
         }
     };
     let mut sink = Midway { inner: MemorySink::default(), act: Some(interrupt) };
-    let prepared = logical::prepare(&source(&cluster.url("postgres"))?).await?;
-    let captured = logical::capture(prepared, &dump(), &mut sink, &Events::default(), &cancel).await;
+    let prepared = capture::prepare(&source(&cluster.url("postgres"))?).await?;
+    let captured = capture::capture(prepared, &dump(), &mut sink, &Events::default(), &cancel).await;
     assert!(matches!(captured, Err(LogicalError::Interrupted { .. })), "{captured:?}");
     assert!(sink.inner.artifacts.is_empty());
     assert!(pg_dump_of(cluster.port()).is_err(), "pg_dump is still running");
@@ -490,11 +491,11 @@ async fn a_lock_is_not_waited_for_forever() -> Outcome<()> {
     cluster.execute("postgres", &["CREATE TABLE locked (a int)"]).await?;
     let mut holder = cluster.connect("postgres").await?;
     sqlx::raw_sql("BEGIN; LOCK TABLE locked IN ACCESS EXCLUSIVE MODE").execute(&mut holder).await?;
-    let prepared = logical::prepare(&source(&cluster.url("postgres"))?).await?;
+    let prepared = capture::prepare(&source(&cluster.url("postgres"))?).await?;
     let short = LogicalDump { lock_wait: Duration::from_millis(300), ..dump() };
     let mut sink = MemorySink::default();
     let captured =
-        logical::capture(prepared, &short, &mut sink, &Events::default(), &CancellationToken::new()).await;
+        capture::capture(prepared, &short, &mut sink, &Events::default(), &CancellationToken::new()).await;
     let text = chain(&captured.err().ok_or("it passed")?);
     assert!(text.contains(" timeout") && text.contains("locked"), "{text}");
     Ok(())
@@ -514,15 +515,15 @@ async fn a_password_by_reference_is_used() -> Outcome<()> {
     for url in [cluster.url("postgres"), socket] {
         let mut source = source(&url)?;
         source.password = Some(Password::Secret(format!("file:{}", secret.path().display()).parse()?));
-        let prepared = logical::prepare(&source).await?;
+        let prepared = capture::prepare(&source).await?;
         let mut sink = MemorySink::default();
-        logical::capture(prepared, &dump(), &mut sink, &Events::default(), &CancellationToken::new()).await?;
+        capture::capture(prepared, &dump(), &mut sink, &Events::default(), &CancellationToken::new()).await?;
         assert_eq!(sink.artifacts.len(), 3);
     }
     let mut wrong = source(&cluster.url("postgres"))?;
     std::fs::write(secret.path(), "wrong\n")?;
     wrong.password = Some(Password::Secret(format!("file:{}", secret.path().display()).parse()?));
-    let text = chain(&logical::prepare(&wrong).await.err().ok_or("it was let in")?);
+    let text = chain(&capture::prepare(&wrong).await.err().ok_or("it was let in")?);
     assert!(text.contains("password authentication failed"), "{text}");
     Ok(())
 }
@@ -541,17 +542,17 @@ async fn tls_is_as_strict_as_the_url_says() -> Outcome<()> {
     assert_eq!(sink.artifacts.len(), 3);
 
     // Another name than the certificate's, and an authority that did not sign it.
-    let other_name = logical::prepare(&source(&url("127.0.0.1", &verified))?).await.err();
+    let other_name = capture::prepare(&source(&url("127.0.0.1", &verified))?).await.err();
     let text = chain(&other_name.ok_or("another name was accepted")?);
     assert!(text.contains("certificate"), "{text}");
-    let unknown = logical::prepare(&source(&url("localhost", "sslmode=verify-full"))?).await.err();
+    let unknown = capture::prepare(&source(&url("localhost", "sslmode=verify-full"))?).await.err();
     let text = chain(&unknown.ok_or("an unknown authority was accepted")?);
     assert!(text.contains("certificate"), "{text}");
 
     // Asked for where there is none.
     let plain = Cluster::start(15).await?;
     let refused =
-        logical::prepare(&source(&format!("{}?sslmode=require", plain.url("postgres")))?).await.err();
+        capture::prepare(&source(&format!("{}?sslmode=require", plain.url("postgres")))?).await.err();
     let text = chain(&refused.ok_or("a connection without TLS was accepted")?);
     assert!(text.contains("TLS"), "{text}");
     Ok(())

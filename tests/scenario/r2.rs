@@ -1,6 +1,7 @@
 //! A store that has less than S3, as Cloudflare R2.
 
-use drctl::repository::{PutOptions, S3Store, Store as _};
+use drctl::store::s3::S3Store;
+use drctl::store::{PutOptions, Store as _};
 
 use super::support::Outcome;
 use super::support::postgres::Cluster;

@@ -7,7 +7,8 @@ use drctl::event::Events;
 use drctl::model::{BackupId, BackupKind, Manifest, Protection, RunId, SourceName, ToolFacts};
 use drctl::pipeline::{FromMemory, NewIdentity, Recipe};
 use drctl::platform::{CancellationToken, Clock as _, ExposeSecret as _, SystemClock, seed};
-use drctl::repository::{BackupWriter, DirectoryStore, Repositories, Repository};
+use drctl::repository::{BackupWriter, Repositories, Repository};
+use drctl::store::directory::DirectoryStore;
 
 use crate::support::Outcome;
 use crate::support::postgres::Cluster;

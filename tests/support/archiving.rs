@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use drctl::model::{Encoding, WalName};
-use drctl::pipeline::{Identities, open};
+use drctl::pipeline::{Identities, unseal};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::Outcome;
@@ -199,7 +199,7 @@ impl Archiving {
                     .ok_or_else(|| format!("{name} was acknowledged and is not in {}", folder.display()))?;
                 let bytes = std::fs::read(path)?;
                 let mut found = Vec::new();
-                open(&bytes[..], &[Encoding::Zstd, Encoding::Age], &identities, None)?
+                unseal(&bytes[..], &[Encoding::Zstd, Encoding::Age], &identities, None)?
                     .read_to_end(&mut found)?;
                 if found != wanted {
                     return Err(format!("{name} in {} is not what was archived", folder.display()).into());

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use drctl::model::Manifest;
-use drctl::repository::{DirectoryStore, layout, list_all};
+use drctl::repository::layout;
+use drctl::store::directory::DirectoryStore;
+use drctl::store::list_all;
 
 use super::Outcome;
 use super::fault_proxy::{Fault, FaultProxy, When};
@@ -71,7 +73,7 @@ pub(crate) async fn whole_backups(folder: PathBuf) -> Outcome<Vec<String>> {
         if !object.key.ends_with(layout::MANIFEST) {
             continue;
         }
-        let bytes = drctl::repository::Store::get(&store, &object.key, 1 << 20).await?.0;
+        let bytes = drctl::store::Store::get(&store, &object.key, 1 << 20).await?.0;
         let manifest: Manifest = serde_json::from_slice(&bytes)?;
         let faults = missing_objects(&store, &manifest).await?;
         if !faults.is_empty() {

@@ -14,9 +14,10 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use drctl::model::{Digest, Manifest};
 use drctl::platform::CancellationToken;
-use drctl::repository::{
+use drctl::repository::layout;
+use drctl::store::{
     ObjectInfo, Page, Precondition, PutOptions, Store, StoreError, StoreErrorKind, Upload, UploadInfo,
-    Written, layout, list_all,
+    Written, list_all,
 };
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

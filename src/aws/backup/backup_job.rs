@@ -2,11 +2,11 @@ use std::time::Duration;
 
 use aws_sdk_backup::types::{BackupJob as Listed, BackupJobState};
 
-use super::super::answer::found;
+use super::super::convert::found;
 use super::super::poll::{Progress, Seen};
 use super::super::{AwsFailure, Tags};
 use super::AwsBackup;
-use super::answer::{kept_for, message, percent};
+use super::convert::{kept_for, message, percent};
 
 /// A job that makes a recovery point.
 #[derive(Clone, Debug, PartialEq, Eq)]

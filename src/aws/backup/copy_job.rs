@@ -1,10 +1,10 @@
 use aws_sdk_backup::types::CopyJob as Described;
 
 use super::super::AwsFailure;
-use super::super::answer::found;
+use super::super::convert::found;
 use super::super::poll::{Progress, Seen};
 use super::AwsBackup;
-use super::answer::{kept_for, message};
+use super::convert::{kept_for, message};
 
 /// A job that copies a recovery point to another vault. It belongs to the region it copies from.
 #[derive(Clone, Debug, PartialEq, Eq)]

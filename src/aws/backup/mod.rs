@@ -8,12 +8,12 @@
 //!
 //! *Not here.* What is done with it, and in which order: [`crate::source`] and the use cases.
 
-mod answer;
 mod backup_job;
+mod convert;
 mod copy_job;
-mod made;
 mod plan;
-mod point;
+mod recovery_point;
+mod resource_exists;
 mod restore_job;
 mod tags;
 mod validation;
@@ -27,7 +27,7 @@ use crate::policy::AwsPlace;
 pub use backup_job::{BackupJob, BackupRequest};
 pub use copy_job::{CopyJob, CopyRequest};
 pub use plan::{Coverage, Plan, Selection};
-pub use point::{RecoveryPoint, is_continuous};
+pub use recovery_point::{RecoveryPoint, is_continuous};
 pub use restore_job::{RestoreJob, RestoreRequest};
 pub use tags::has_known_tags;
 pub use validation::Validation;

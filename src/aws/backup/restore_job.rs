@@ -4,10 +4,10 @@ use aws_sdk_backup::types::RestoreJobsListMember;
 use chrono::{DateTime, Utc};
 
 use super::super::AwsFailure;
-use super::super::answer::{found, time};
+use super::super::convert::{found, time};
 use super::super::poll::{Progress, Seen};
 use super::AwsBackup;
-use super::answer::{message, number, percent};
+use super::convert::{message, number, percent};
 
 /// A job that makes a resource from a recovery point.
 #[derive(Clone, Debug, PartialEq, Eq)]

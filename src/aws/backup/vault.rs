@@ -1,9 +1,9 @@
 use chrono::{DateTime, Utc};
 
 use super::super::AwsFailure;
-use super::super::answer::{found, time};
+use super::super::convert::{found, time};
 use super::AwsBackup;
-use super::answer::number;
+use super::convert::number;
 
 /// Where recovery points are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]

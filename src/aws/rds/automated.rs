@@ -2,7 +2,7 @@ use aws_sdk_rds::types::{self, DbClusterAutomatedBackup, DbInstanceAutomatedBack
 use chrono::{DateTime, Utc};
 
 use super::super::AwsFailure;
-use super::super::answer::{found, time};
+use super::super::convert::{found, time};
 use super::Rds;
 use crate::policy::RdsDatabase;
 

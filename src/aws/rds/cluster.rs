@@ -1,9 +1,10 @@
 use aws_sdk_rds::types::{DbCluster, DbClusterMember};
 
 use super::super::AwsFailure;
-use super::super::answer::{found, time};
-use super::answer::gib;
-use super::{Database, Endpoint, Rds, Tags};
+use super::super::convert::{found, time};
+use super::convert::gib;
+use super::{Database, Endpoint, Rds};
+use crate::aws::tags::Tags;
 use crate::model::{
     ClusterMember, ClusterProfile, FeatureRole, Monitoring, ParameterGroup, PerformanceInsights,
     RestoreProfile, StorageProfile,

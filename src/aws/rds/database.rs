@@ -2,7 +2,8 @@ use chrono::{DateTime, Utc};
 
 use super::super::AwsFailure;
 use super::super::poll::{Progress, Seen};
-use super::{Changes, Rds, Tags};
+use super::{Changes, Rds};
+use crate::aws::tags::Tags;
 use crate::model::RestoreProfile;
 use crate::policy::RdsDatabase;
 

@@ -1,9 +1,10 @@
 use aws_sdk_rds::types::DbInstance;
 
 use super::super::AwsFailure;
-use super::super::answer::{found, time};
-use super::answer::{gib, percent};
-use super::{Database, Endpoint, Hydration, Rds, Tags};
+use super::super::convert::{found, time};
+use super::convert::{gib, percent};
+use super::{Database, Endpoint, Hydration, Rds};
+use crate::aws::tags::Tags;
 use crate::model::{
     FeatureRole, Monitoring, ParameterGroup, PerformanceInsights, RestoreProfile, StorageProfile,
 };

@@ -7,33 +7,33 @@
 //!
 //! *Not here.* What is done with it, and in which order: [`crate::source`] and the use cases.
 
-mod answer;
 mod automated;
+mod blue_green;
 mod cluster;
+mod convert;
 mod database;
+mod delete;
 mod instance;
-mod label;
-mod remove;
 mod restore;
 mod restore_cluster;
 mod settings;
 mod snapshot;
-mod switched;
+mod tagging;
 mod tags;
 mod token;
 
 use aws_sdk_rds::Client;
 
-use super::{AwsError, Pace, Tags, paced_config};
+use super::{AwsError, Pace, paced_config};
 use crate::policy::AwsPlace;
 
 pub use automated::{AutomatedBackup, RestoreWindow};
+pub use blue_green::Predecessor;
 pub use database::{Database, Endpoint, Hydration};
-pub use remove::{Refusal, Removal, Temporary};
+pub use delete::{Refusal, Removal, Temporary};
 pub use restore::{Changes, Moment, NewInstance, Origin};
 pub use restore_cluster::{NewCluster, NewMember};
 pub use snapshot::{CopyRequest, Snapshot, SnapshotId};
-pub use switched::Predecessor;
 pub use token::{TokenError, TokenSigner};
 
 /// RDS in one region.

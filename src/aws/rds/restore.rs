@@ -2,7 +2,8 @@ use aws_sdk_rds::types::{CloudwatchLogsExportConfiguration, DatabaseInsightsMode
 use chrono::{DateTime, Utc};
 
 use super::super::AwsFailure;
-use super::{Rds, Tags};
+use super::Rds;
+use crate::aws::tags::Tags;
 
 /// An instance that is to be made. What is `None` or empty is left to AWS, whose defaults are those of nobody's
 /// application: the default security group, one zone, no protection.

@@ -6,7 +6,8 @@ use aws_sdk_rds::types::{
 
 use super::super::AwsFailure;
 use super::restore::{list, number};
-use super::{Changes, Moment, NewInstance, Origin, Rds, Tags};
+use super::{Changes, Moment, NewInstance, Origin, Rds};
+use crate::aws::tags::Tags;
 
 /// What a new cluster has beside what a new instance has.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -2,9 +2,10 @@ use std::collections::BTreeSet;
 
 use aws_sdk_rds::types::{ApplyMethod, Parameter as SdkParameter};
 
-use super::super::answer::found;
+use super::super::convert::found;
 use super::super::{AwsFailure, FailureKind};
-use super::{Rds, Tags};
+use super::Rds;
+use crate::aws::tags::Tags;
 use crate::event::told;
 use crate::model::{ClusterMember, Parameter, ParameterGroup};
 

@@ -1,11 +1,12 @@
 use aws_sdk_rds::types::{DbClusterSnapshot, DbSnapshot};
 use chrono::{DateTime, Utc};
 
-use super::super::answer::{found, time};
+use super::super::convert::{found, time};
 use super::super::poll::{Progress, Seen};
 use super::super::{AwsFailure, FailureKind};
-use super::answer::{gib, percent};
-use super::{Rds, Tags};
+use super::Rds;
+use super::convert::{gib, percent};
+use crate::aws::tags::Tags;
 use crate::policy::RdsDatabase;
 
 /// A snapshot by its identifier, which an instance's and a cluster's may share.

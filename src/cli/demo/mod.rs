@@ -5,13 +5,13 @@
 //! which is gone at the end, and so is the server, unless `--keep` was given.
 //!
 //! PostgreSQL refuses to run as root, and what it archives and fetches it does as its own user: started by
-//! root, the demo goes on as that user ([`as_user`]).
+//! root, the demo goes on as that user ([`drop_privileges`]).
 
-mod as_user;
 mod database;
+mod drop_privileges;
+mod sandbox;
+mod script;
 mod server;
-mod stage;
-mod story;
 
 use std::path::PathBuf;
 
@@ -19,7 +19,7 @@ use super::Context;
 use super::error::CommandError;
 use super::exit::Exit;
 
-use stage::Stage;
+use sandbox::Stage;
 
 /// Back up a throw-away database, lose it, and get it back
 ///
@@ -40,10 +40,10 @@ pub(super) async fn run(args: DemoArgs, context: &Context) -> Result<Exit, Comma
         return Err(CommandError::usage("the demo is for people to watch, and writes no JSON"));
     }
     if args.within.is_none() && rustix::process::geteuid().is_root() {
-        return Err(as_user::go_on(&context.cancel).await);
+        return Err(drop_privileges::go_on(&context.cancel).await);
     }
     let mut stage = Stage::set(context, args.within).await?;
-    let told = story::tell(&mut stage).await;
+    let told = script::tell(&mut stage).await;
     if args.keep && told.is_ok() {
         stage.leave();
         return Ok(Exit::Done);

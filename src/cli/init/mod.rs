@@ -10,8 +10,8 @@ use super::error::CommandError;
 use super::exit::Exit;
 use super::keys;
 use super::output::size;
+use crate::init::{Draft, Found, KeysPlan, probe};
 use crate::policy::{self, Lint, Place, Policy, SourceConfig};
-use crate::setup::{Draft, Found, KeysPlan, probe};
 
 /// Write a first policy and its keys
 ///

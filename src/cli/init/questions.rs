@@ -6,7 +6,7 @@ use crate::cli::Context;
 use crate::cli::error::CommandError;
 use crate::cli::exit::Exit;
 use crate::cli::keys::refused;
-use crate::setup::{Draft, DraftPlace, KeysError, KeysPlan};
+use crate::init::{Draft, DraftPlace, KeysError, KeysPlan};
 
 /// Everything `init` has to know.
 #[derive(Debug)]
@@ -325,7 +325,7 @@ where
 {
     if !place.contains("://") {
         let place = if is_slip(&place) { place } else { absolute(place)? };
-        let mount = crate::repository::is_mount_point(std::path::Path::new(&place));
+        let mount = crate::store::directory::is_mounted(std::path::Path::new(&place));
         return Ok(DraftPlace { place, mount, region, endpoint: endpoint.filter(|text| !text.is_empty()) });
     }
     let endpoint = or_ask(endpoint, "  Address of its server (empty: AWS)", endpoint_flag, Some(""))?;

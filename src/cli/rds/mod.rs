@@ -1,7 +1,7 @@
 //! `drctl rds`: what only RDS needs.
 
+mod cleanup;
 mod promote;
-mod reap;
 mod replicate;
 
 use super::Context;
@@ -19,13 +19,13 @@ pub struct RdsArgs {
 enum RdsCommand {
     Promote(promote::PromoteArgs),
     ReplicateAutomatedBackups(replicate::ReplicateArgs),
-    Reap(reap::ReapArgs),
+    Reap(cleanup::ReapArgs),
 }
 
 pub(super) async fn run(args: RdsArgs, context: &Context) -> Result<Exit, CommandError> {
     match args.command {
         RdsCommand::Promote(args) => promote::run(args, context).await,
         RdsCommand::ReplicateAutomatedBackups(args) => replicate::run(args, context).await,
-        RdsCommand::Reap(args) => reap::run(args, context).await,
+        RdsCommand::Reap(args) => cleanup::run(args, context).await,
     }
 }

@@ -1,17 +1,17 @@
 use serde::Serialize;
 
 use super::super::Context;
+use super::super::catalog_view::warn_lost;
 use super::super::error::CommandError;
 use super::super::exit::Exit;
-use super::super::known::warn_lost;
 use super::super::output::{Output, duration, style};
 use crate::event::{listed, told};
-use crate::instance::promote::{
-    Done, Facts, PromoteError, PromoteRefusal, PromoteRequest, Promoter, Promotion, plan,
-};
 use crate::model::{Outcome, RunId, SourceName};
 use crate::platform::{host_name, seed};
 use crate::policy::SourceConfig;
+use crate::rds_admin::promote::{
+    Done, Facts, PromoteError, PromoteRefusal, PromoteRequest, Promoter, Promotion, plan,
+};
 use crate::repository::journal::{self, Detail, Record};
 
 const NOT_READY: &str = "Correct the source's `url` and `password`, have AWS let this role read the secret (`drctl iam show break-glass` prints what it needs), or run it where the database can be reached; then promote again.";

@@ -7,7 +7,7 @@ use crate::cli::exit::{self, Exit};
 use crate::event::told;
 use crate::model::SourceName;
 use crate::policy::SourceConfig;
-use crate::upkeep::replicate::{ReplicateError, Step, What, begin, plan};
+use crate::rds_admin::replicate::{ReplicateError, Step, What, begin, plan};
 
 /// Have RDS replicate an instance's automated backups to other regions
 ///

@@ -1,14 +1,10 @@
 //! `drctl restore`: a dump into a database, a base backup and its log into a directory, what RDS keeps into a
 //! new instance, or a recovery point of AWS Backup into a new resource.
 
-mod directory;
-mod directory_shown;
-mod dump;
-mod dump_shown;
-mod instance;
-mod instance_shown;
-mod resource;
-mod resource_shown;
+mod aws_backup;
+mod logical;
+mod physical;
+mod rds;
 mod source;
 
 use std::collections::BTreeSet;
@@ -100,11 +96,11 @@ pub struct RestoreArgs {
     #[arg(long)]
     drop_leftovers: bool,
     #[command(flatten)]
-    resource: resource::ResourceArgs,
+    resource: aws_backup::ResourceArgs,
     #[command(flatten)]
-    moment: directory::MomentArgs,
+    moment: physical::MomentArgs,
     #[command(flatten)]
-    instance: instance::InstanceArgs,
+    instance: rds::InstanceArgs,
 }
 
 pub(super) async fn run(args: RestoreArgs, context: &Context) -> Result<Exit, CommandError> {
@@ -117,18 +113,18 @@ pub(super) async fn run(args: RestoreArgs, context: &Context) -> Result<Exit, Co
         }
     };
     if args.instance.is_given() {
-        return instance::run(args, &source, context).await;
+        return rds::run(args, &source, context).await;
     }
     args.instance.fits_elsewhere()?;
-    if args.resource.is_given() || resource::is_of_aws_backup(&source, context)? {
+    if args.resource.is_given() || aws_backup::is_of_aws_backup(&source, context)? {
         args.fits_resource()?;
-        resource::run(args, &source, context).await
+        aws_backup::run(args, &source, context).await
     } else if args.moment.is_given() {
         args.fits_directory()?;
-        directory::run(args, &source, context).await
+        physical::run(args, &source, context).await
     } else {
         args.fits_dump()?;
-        dump::run(args, &source, context).await
+        logical::run(args, &source, context).await
     }
 }
 
@@ -250,7 +246,7 @@ fn check_from(from: Option<&RepositoryName>, policy: &Policy) -> Result<(), Comm
 }
 
 /// Seconds as a duration; a clock that was set back gives none.
-fn seconds(seconds: f64) -> Duration {
+pub(crate) fn seconds(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds).unwrap_or_default()
 }
 

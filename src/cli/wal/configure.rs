@@ -6,12 +6,12 @@ use super::super::Context;
 use super::super::error::CommandError;
 use super::super::exit::Exit;
 use super::super::output::{count, style};
+use crate::configure::{
+    Applied, Finding, Remedy, Server, State, Takes, Wanted, Weight, apply, plan, push_command,
+};
 use crate::model::SourceName;
 use crate::policy::{Policy, PostgresSource, SourceConfig};
 use crate::postgres::{ConnectionParameters, close};
-use crate::wal::configure::{
-    Applied, Finding, Remedy, Server, State, Takes, Wanted, Weight, apply, plan, push_command,
-};
 
 const HELP: &str = "\
 Changes nothing without --apply. pg_hba.conf is never written: a line for it is shown.
@@ -190,7 +190,7 @@ fn remedy(finding: &Finding) -> Vec<String> {
     lines
 }
 
-fn failed(error: crate::wal::configure::ConfigureError) -> CommandError {
+fn failed(error: crate::configure::ConfigureError) -> CommandError {
     CommandError::failed(error)
         .hint("Check that the server runs, and the url, password and TLS settings of the source.")
 }

@@ -2,9 +2,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::super::Context;
+use super::super::catalog_view::hint_lost;
 use super::super::error::CommandError;
 use super::super::exit::Exit;
-use super::super::known::hint_lost;
 use super::super::output::{count, duration, size};
 use crate::model::SourceName;
 use crate::wal::{Backlog, PushError, Pushed};

@@ -16,11 +16,11 @@
 //! *Not here.* Sealing and storing: [`super::Pusher`].
 
 mod branch;
-mod directory;
-mod receive;
-mod ship;
-mod sight;
+mod lsn_poller;
+mod receiver;
 mod slot;
+mod spool;
+mod uploader;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ use crate::platform::CancellationToken;
 use crate::policy::RepositoryConfig;
 use crate::postgres::ConnectionParameters;
 use crate::repository::write_options;
-use directory::Directory;
+use spool::Directory;
 
 /// How long what is there may take to be shipped after the end was asked for.
 const LAST_WITHIN: Duration = Duration::from_secs(20);

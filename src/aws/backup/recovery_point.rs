@@ -1,0 +1,141 @@
+use std::collections::BTreeMap;
+
+use aws_sdk_backup::types::RecoveryPointByBackupVault;
+use chrono::{DateTime, Utc};
+
+use super::super::convert::{found, time};
+use super::super::{AwsFailure, FailureKind};
+use super::AwsBackup;
+use super::convert::{message, number};
+
+/// A recovery point as AWS Backup describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecoveryPoint {
+    pub arn: String,
+    pub vault: String,
+    pub resource: String,
+    /// `RDS`, `EFS`, `S3`, …
+    pub resource_type: String,
+    /// In AWS's words: `COMPLETED`.
+    pub status: String,
+    pub message: Option<String>,
+    /// When the backup began; a copy's is that of what was copied.
+    pub created: Option<DateTime<Utc>>,
+    pub size: Option<u64>,
+    pub encrypted: bool,
+    pub kms_key: Option<String>,
+    /// The plan that had it made; `None`: somebody asked for it.
+    pub plan: Option<String>,
+    /// When AWS deletes it.
+    pub deleted_at: Option<DateTime<Utc>>,
+}
+
+impl RecoveryPoint {
+    /// It can be restored. Older AWS says the one word, newer the other.
+    pub fn is_whole(&self) -> bool {
+        matches!(self.status.as_str(), "COMPLETED" | "AVAILABLE")
+    }
+
+    /// It brings back every moment of its window: a plan's, which AWS goes on with and does not copy. AWS says it in
+    /// its ARN only.
+    pub fn is_continuous(&self) -> bool {
+        is_continuous(&self.arn)
+    }
+
+    /// It will not be whole. `PARTIAL` lacks some of its parts.
+    pub fn is_lost(&self) -> bool {
+        matches!(self.status.as_str(), "PARTIAL" | "EXPIRED" | "DELETING")
+    }
+}
+
+/// Whether a recovery point of that ARN is continuous.
+pub fn is_continuous(arn: &str) -> bool {
+    arn.splitn(6, ':').nth(5).is_some_and(|name| name.starts_with("recovery-point:continuous:"))
+}
+
+impl AwsBackup {
+    /// All of a resource in a vault, in no order.
+    pub async fn points(&self, vault: &str, resource: &str) -> Result<Vec<RecoveryPoint>, AwsFailure> {
+        let asked = self.client.list_recovery_points_by_backup_vault();
+        let mut pages = asked.backup_vault_name(vault).by_resource_arn(resource).into_paginator().send();
+        let mut points = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(self.failed("ListRecoveryPointsByBackupVault"))?;
+            points.extend(page.recovery_points.into_iter().flatten().filter_map(|point| of(point, vault)));
+        }
+        Ok(points)
+    }
+
+    pub async fn point(&self, vault: &str, arn: &str) -> Result<Option<RecoveryPoint>, AwsFailure> {
+        let operation = "DescribeRecoveryPoint";
+        let asked =
+            self.client.describe_recovery_point().backup_vault_name(vault).recovery_point_arn(arn).send();
+        let Some(answer) = found(asked.await.map_err(self.failed(operation)))? else { return Ok(None) };
+        Ok(Some(RecoveryPoint {
+            arn: arn.to_owned(),
+            vault: vault.to_owned(),
+            resource: answer.resource_arn.ok_or_else(|| self.lacking(operation, "resource"))?,
+            resource_type: answer.resource_type.unwrap_or_default(),
+            status: answer.status.map(|status| status.as_str().to_owned()).unwrap_or_default(),
+            message: message(answer.status_message),
+            created: time(answer.creation_date),
+            size: number(answer.backup_size_in_bytes),
+            encrypted: answer.is_encrypted,
+            kms_key: answer.encryption_key_arn,
+            plan: answer.created_by.and_then(|creator| creator.backup_plan_id),
+            deleted_at: time(answer.calculated_lifecycle.and_then(|lifecycle| lifecycle.delete_at)),
+        }))
+    }
+
+    /// What a restore of it might say, to begin with.
+    pub async fn restore_metadata(
+        &self,
+        vault: &str,
+        arn: &str,
+    ) -> Result<BTreeMap<String, String>, AwsFailure> {
+        let asked = self.client.get_recovery_point_restore_metadata();
+        let asked = asked.backup_vault_name(vault).recovery_point_arn(arn).send().await;
+        let answer = asked.map_err(self.failed("GetRecoveryPointRestoreMetadata"))?;
+        Ok(answer.restore_metadata.into_iter().flatten().collect())
+    }
+
+    /// Removes one that drctl made, and looks whether it is gone: without the permission, AWS answers that all
+    /// is well and leaves it there. One whose tags cannot be read is nobody's known. `false`: it is still there.
+    pub async fn delete_point(&self, vault: &str, arn: &str) -> Result<bool, AwsFailure> {
+        let operation = "DeleteRecoveryPoint";
+        if self.point(vault, arn).await?.is_none() {
+            return Ok(true);
+        }
+        let why_not = match found(self.tags(arn).await)?.flatten() {
+            Some(tags) if tags.is_managed() => None,
+            Some(_) => Some("does not carry drctl's tag"),
+            None => Some("has no tags that drctl can read"),
+        };
+        if let Some(why_not) = why_not {
+            let kind = FailureKind::Forbidden;
+            let detail = format!("{arn} {why_not}, so it is not drctl's to remove");
+            return Err(AwsFailure { operation, region: self.region.clone(), kind, code: None, detail });
+        }
+        let asked =
+            self.client.delete_recovery_point().backup_vault_name(vault).recovery_point_arn(arn).send();
+        found(asked.await.map_err(self.failed(operation)))?;
+        Ok(self.point(vault, arn).await?.is_none_or(|point| point.status == "DELETING"))
+    }
+}
+
+fn of(point: RecoveryPointByBackupVault, vault: &str) -> Option<RecoveryPoint> {
+    Some(RecoveryPoint {
+        arn: point.recovery_point_arn?,
+        vault: vault.to_owned(),
+        resource: point.resource_arn?,
+        resource_type: point.resource_type.unwrap_or_default(),
+        status: point.status.map(|status| status.as_str().to_owned()).unwrap_or_default(),
+        message: message(point.status_message),
+        created: time(point.creation_date),
+        size: number(point.backup_size_in_bytes),
+        encrypted: point.is_encrypted,
+        kms_key: point.encryption_key_arn,
+        plan: point.created_by.and_then(|creator| creator.backup_plan_id),
+        deleted_at: time(point.calculated_lifecycle.and_then(|lifecycle| lifecycle.delete_at)),
+    })
+}

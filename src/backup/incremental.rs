@@ -1,0 +1,209 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use futures_util::future::join_all;
+
+use super::execute::Run;
+use crate::catalog::{CopyEntry, Filter};
+use crate::event::told;
+use crate::model::{BackupId, BackupKind, Manifest, RepositoryName, SourceName, chain, parent};
+use crate::platform::state_directory;
+use crate::policy::{Source, SourceConfig};
+use crate::repository::{layout, manifest};
+use crate::source::postgres_base::{Ancestry, Candidate, Extent, is_kept, publish};
+use crate::store::list_all;
+
+const LIST: &str = "backup_manifest";
+
+/// A base backup, and what is against using it.
+struct Found {
+    manifest: Manifest,
+    against: Option<String>,
+}
+
+impl Run<'_> {
+    /// What the next base backup of a source may build on: what every repository has that this run writes to.
+    pub(super) async fn ancestry(&self, source: &Source, backup: &BackupId) -> Ancestry {
+        let most = match &source.config {
+            SourceConfig::Postgres(postgres) => postgres.base.as_ref().map_or(0, |base| base.incrementals),
+            _ => 0,
+        };
+        if most == 0 || backup.kind() != BackupKind::Base {
+            return Ancestry { extent: self.extent, ..Ancestry::default() };
+        }
+        let folder = self.lists(&source.name);
+        let keep = Some(list_of(&folder, backup));
+        // Its list of files is kept all the same: the next one may build on it.
+        let found = match self.extent {
+            Extent::Full => vec![],
+            Extent::AsDue | Extent::Incremental => self.newest(&source.name).await,
+        };
+        let candidates = found.iter().map(|base| candidate(base, &found, &folder));
+        let candidates = join_all(candidates).await;
+        Ancestry { extent: self.extent, most, candidates, keep }
+    }
+
+    /// From the newest base backup back to the newest full one.
+    async fn newest(&self, source: &SourceName) -> Vec<Found> {
+        let prefix = layout::backups(&self.policy.system, source);
+        let listed = join_all(
+            self.repositories.iter().map(async |repository| list_all(&*repository.store, &prefix).await),
+        );
+        let mut holders: BTreeMap<BackupId, BTreeSet<&RepositoryName>> = BTreeMap::new();
+        for (repository, listed) in self.repositories.iter().zip(listed.await) {
+            match listed {
+                Ok(objects) => {
+                    let ids = objects.iter().filter_map(|object| layout::parse_manifest(&object.key));
+                    for id in ids.filter(|id| id.kind() == BackupKind::Base) {
+                        holders.entry(id).or_default().insert(&repository.name);
+                    }
+                }
+                // Then it is not known to have any of them.
+                Err(error) => self.events.warning(format!(
+                    "repository {} did not say which base backups it has: {}",
+                    repository.name,
+                    told(&error)
+                )),
+            }
+        }
+        let bad = self.known_to_be_bad(source).await;
+        let mut found: Vec<Found> = Vec::new();
+        for (id, holders) in holders.iter().rev() {
+            let Some(base) = self.read(id, holders, &bad).await else { continue };
+            let is_full = parent(&base.manifest).is_none();
+            found.push(base);
+            if is_full {
+                break;
+            }
+        }
+        found
+    }
+
+    /// `None` where no manifest can be read.
+    async fn read(
+        &self,
+        id: &BackupId,
+        holders: &BTreeSet<&RepositoryName>,
+        bad: &BTreeSet<(BackupId, RepositoryName)>,
+    ) -> Option<Found> {
+        let read = join_all(
+            self.repositories
+                .iter()
+                .map(async |repository| manifest::read(&*repository.store, &self.policy.system, id).await),
+        );
+        let mut found: Option<Manifest> = None;
+        let mut against = None;
+        for (repository, read) in self.repositories.iter().zip(read.await) {
+            let name = &repository.name;
+            let why = match (read, &found) {
+                (_, _) if !holders.contains(name) => {
+                    format!("`{name}` does not have it (`drctl copies sync`)")
+                }
+                (Err(error), _) => format!("its manifest in `{name}`: {}", told(&error)),
+                (Ok((read, _)), Some(other)) if read != *other => {
+                    format!("`{name}` has another manifest of it")
+                }
+                (Ok((read, _)), _) => {
+                    found.get_or_insert(read);
+                    if !bad.contains(&(id.clone(), name.clone())) {
+                        continue;
+                    }
+                    format!("the last check found it bad in `{name}`")
+                }
+            };
+            against.get_or_insert(why);
+        }
+        Some(Found { manifest: found?, against })
+    }
+
+    async fn known_to_be_bad(&self, source: &SourceName) -> BTreeSet<(BackupId, RepositoryName)> {
+        let Some(catalog) = self.catalog else { return BTreeSet::new() };
+        let filter = Filter { source: Some(source.clone()), ..Filter::default() };
+        let entries = match catalog.backups(&filter).await {
+            Ok(entries) => entries,
+            Err(error) => {
+                self.events.warning(format!("the catalog does not say what was found bad: {}", told(&error)));
+                vec![]
+            }
+        };
+        let copies = entries.iter().flat_map(|entry| entry.copies.iter().map(move |copy| (entry.id(), copy)));
+        let bad = copies.filter(|(_, copy)| copy.is_held() && !CopyEntry::is_good(copy));
+        bad.map(|(id, copy)| (id.clone(), copy.repository.clone())).collect()
+    }
+
+    fn lists(&self, source: &SourceName) -> PathBuf {
+        state_directory().join("base").join(self.policy.system.as_str()).join(source.as_str())
+    }
+
+    /// Once a backup stands: its list is there for the next one, and those that no other can need are gone.
+    pub(super) fn keep_list(&self, manifest: &Manifest, ancestry: &Ancestry) {
+        let (Some(path), Some(physical)) = (&ancestry.keep, &manifest.physical) else { return };
+        let published = match physical.backup_manifest {
+            Some(_) => publish(path),
+            None => return,
+        };
+        if let Err(error) = published {
+            self.events.warning(format!(
+                "the next base backup will be a full one: `{}` could not be kept: {error}",
+                path.display()
+            ));
+        }
+        let folder = self.lists(&manifest.source);
+        let builds_on = physical.parent.as_ref().map(|_| &ancestry.candidates);
+        let mut needed: BTreeSet<PathBuf> =
+            builds_on.into_iter().flatten().map(|candidate| candidate.list.clone()).collect();
+        needed.insert(path.clone());
+        for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+            if !needed.contains(&entry.path())
+                && let Err(error) = std::fs::remove_file(entry.path())
+            {
+                tracing::info!("{} is left: {error}", entry.path().display());
+            }
+        }
+    }
+}
+
+fn list_of(folder: &Path, backup: &BackupId) -> PathBuf {
+    folder.join(format!("{backup}.{LIST}"))
+}
+
+async fn candidate(base: &Found, all: &[Found], folder: &Path) -> Candidate {
+    let list = list_of(folder, &base.manifest.id);
+    let whole = |id: &BackupId| {
+        let found = all.iter().find(|found| found.manifest.id == *id);
+        found.filter(|found| found.against.is_none()).map(|found| &found.manifest)
+    };
+    let built = match &base.against {
+        Some(against) => Err(against.clone()),
+        None => chain(&base.manifest, whole).map_err(|broken| broken.to_string()),
+    };
+    let built = match built {
+        Ok(chain) => against_list(&base.manifest, &list).await.map(|()| chain.into_iter().cloned().collect()),
+        Err(why) => Err(why),
+    };
+    Candidate { manifest: base.manifest.clone(), chain: built, list }
+}
+
+/// The server has to be told which files the other copy has. What is stored this host cannot open.
+async fn against_list(manifest: &Manifest, list: &Path) -> Result<(), String> {
+    let Some(physical) = &manifest.physical else { return Err("it is no base backup".to_owned()) };
+    if !physical.damaged.is_empty() {
+        return Err(
+            "pages were damaged when it was copied, and only a full one looks at all of them".to_owned()
+        );
+    }
+    let Some(digest) = physical.backup_manifest else {
+        return Err("no list of its files was kept when it was taken".to_owned());
+    };
+    let (path, shown) = (list.to_owned(), list.display());
+    match tokio::task::spawn_blocking(move || is_kept(&path, &digest)).await {
+        Ok(Ok(true)) => Ok(()),
+        Ok(Ok(false)) => Err(format!("the list of its files kept here, `{shown}`, is not what it was")),
+        Ok(Err(error)) if error.kind() == io::ErrorKind::NotFound => {
+            Err(format!("the list of its files is not kept on this host (`{shown}`)"))
+        }
+        Ok(Err(error)) => Err(format!("the list of its files, `{shown}`, cannot be read: {error}")),
+        Err(error) => Err(error.to_string()),
+    }
+}

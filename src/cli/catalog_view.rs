@@ -1,0 +1,267 @@
+use super::Context;
+use super::error::CommandError;
+use super::output::{count, style};
+use crate::catalog::{
+    BackupEntry, Catalog, CatalogError, CopyEntry, Depth, Filter, Location, Refreshed, refresh,
+};
+use crate::model::{BackupId, RepositoryName};
+use crate::policy::Policy;
+use crate::repository::{Lost, MarkerError, Repositories};
+use crate::status::assess::Place;
+
+/// Where a verb's knowledge comes from
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(super) struct Freshness {
+    /// Ask no repository: use what the catalog knows
+    #[arg(long)]
+    pub(super) offline: bool,
+}
+
+/// What is known of the policy's backups, after the repositories were asked.
+pub(super) struct Known {
+    pub(super) policy: Policy,
+    pub(super) catalog: Catalog,
+    /// As opened for reading; empty with `--offline`.
+    pub(super) repositories: Repositories,
+    /// `None` with `--offline`.
+    pub(super) refreshed: Option<Refreshed>,
+}
+
+impl Known {
+    /// Opens the policy's catalog and brings it up to what the repositories hold. What could not be asked
+    /// is said on stderr.
+    pub(super) async fn open(context: &Context, offline: bool) -> Result<Self, CommandError> {
+        let policy = context.policy()?;
+        let opened = context.repositories(&policy).await;
+        if offline {
+            let (catalog, _) = context.catalog(&policy).await?.remember(&opened).await?;
+            let repositories = Repositories::default();
+            return Ok(Self { policy, catalog, repositories, refreshed: None });
+        }
+        let (catalog, opened) = recall(context, &policy, opened).await;
+        let repositories = opened.for_reading(&policy.system, None).await;
+        let (catalog, refreshed) = brought_up(context, &policy, catalog, &repositories).await?;
+        warn(context, &refreshed);
+        Ok(Self { policy, catalog, repositories, refreshed: Some(refreshed) })
+    }
+
+    /// Newest first.
+    pub(super) async fn entries(&self) -> Result<Vec<BackupEntry>, CommandError> {
+        Ok(self.catalog.backups(&Filter::default()).await?)
+    }
+
+    /// The backup with this id or prefix.
+    pub(super) async fn find(&self, text: &str) -> Result<BackupEntry, CommandError> {
+        self.catalog.find(text).await.map_err(|error| match error {
+            CatalogError::Unknown(_) if self.refreshed.is_none() => {
+                CommandError::from(error).hint("Without `--offline` the repositories are asked, too.")
+            }
+            error => error.into(),
+        })
+    }
+
+    /// The policy's repositories, in its order.
+    pub(super) fn places(&self) -> Vec<Place> {
+        let reached = |name: &RepositoryName| match &self.refreshed {
+            Some(refreshed) => refreshed.seen.contains(name),
+            None => true,
+        };
+        let names = self.policy.repositories.iter().map(|config| config.name.clone());
+        names.map(|name| Place { reached: reached(&name), name }).collect()
+    }
+
+    /// Why a repository could not be asked.
+    pub(super) fn problem(&self, name: &RepositoryName) -> Option<String> {
+        let lost = self.refreshed.as_ref()?.lost.iter().find(|lost| lost.name == *name)?;
+        Some(lost.reason())
+    }
+}
+
+/// The policy's catalog, and the repositories with what it knows of them. One that cannot be used is said to be so.
+pub(super) async fn recall(
+    context: &Context,
+    policy: &Policy,
+    repositories: Repositories,
+) -> (Option<Catalog>, Repositories) {
+    let opened = match context.catalog(policy).await {
+        Ok(catalog) => catalog.remember(&repositories).await.map_err(CommandError::from),
+        Err(refused) => Err(refused),
+    };
+    match opened {
+        Ok((catalog, remembered)) => (Some(catalog), repositories.remembering(remembered)),
+        Err(refused) => {
+            say_without(context, &refused);
+            (None, repositories)
+        }
+    }
+}
+
+/// The catalog, brought up to what the repositories hold. One that cannot be used, or fails on the way (its disk is
+/// full, another process does not let it go), must not hide what they hold, on the day it is needed most: an empty
+/// one in memory is filled from them for this command.
+pub(super) async fn brought_up(
+    context: &Context,
+    policy: &Policy,
+    catalog: Option<Catalog>,
+    repositories: &Repositories,
+) -> Result<(Catalog, Refreshed), CommandError> {
+    let now = context.clock.now();
+    if let Some(catalog) = catalog {
+        let catalog = catalog.of_repository(repositories.id());
+        match refresh(&catalog, &policy.system, repositories, Depth::New, now).await {
+            Ok(refreshed) => return Ok((catalog, refreshed)),
+            Err(error) => say_without(context, &error.into()),
+        }
+    }
+    let stand_in = Catalog::open(&Location::Memory, &policy.system).await?;
+    let stand_in = stand_in.of_repository(repositories.id());
+    let refreshed = refresh(&stand_in, &policy.system, repositories, Depth::New, now).await?;
+    Ok((stand_in, refreshed))
+}
+
+fn say_without(context: &Context, refused: &CommandError) {
+    context.output.warn(format!("the catalog is made anew for this command only: {refused}"));
+    for hint in &refused.hints {
+        context.output.note(format!("hint: {hint}"));
+    }
+}
+
+pub(super) fn warn(context: &Context, refreshed: &Refreshed) {
+    for lost in &refreshed.lost {
+        warn_lost(context, lost);
+    }
+    for refused in &refreshed.refused {
+        let reason = crate::event::told(&refused.error);
+        context
+            .output
+            .warn(format!("`{}` holds what is not accepted as a backup: {reason}", refused.repository));
+    }
+    let mut gone: Vec<(&RepositoryName, u64)> = Vec::new();
+    for (name, _) in &refreshed.vanished {
+        match gone.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, number)) => *number += 1,
+            None => gone.push((name, 1)),
+        }
+    }
+    for (name, number) in gone {
+        let backups = count(number, "backup");
+        context.output.warn(format!("{backups} that `{name}` held before cannot be found there any more"));
+    }
+    for reason in &refreshed.unread {
+        context.output.warn(format!("a record of the journal was left out: {reason}"));
+    }
+}
+
+pub(super) fn warn_lost(context: &Context, lost: &Lost) {
+    let reason = lost.reason();
+    context.output.warn(format!("repository `{}` could not be asked: {reason}", lost.name));
+    hint_lost(context, lost);
+}
+
+/// What to do about a repository that is not what it was.
+pub(super) fn hint_lost(context: &Context, lost: &Lost) {
+    let name = &lost.name;
+    match lost.error.downcast_ref() {
+        Some(MarkerError::Emptied { .. }) => {
+            context.output.note(format!(
+                "hint: Is its file system not mounted, is it another bucket or prefix, or was it emptied? `drctl repository create {name}` creates it anew where that is meant."
+            ));
+        }
+        Some(MarkerError::OtherRepository { .. }) => context.output.note(
+            "hint: Is another file system mounted there, or does the policy name another bucket? Where it was created anew on purpose, `drctl catalog rebuild` forgets the one that was there before.",
+        ),
+        Some(MarkerError::OtherSystem { .. }) => context.output.note(
+            "hint: Is another file system mounted there? Each system has a bucket, a prefix or a directory of its own.",
+        ),
+        Some(MarkerError::SamePlace { .. }) => context.output.note(format!(
+            "hint: What takes one takes both. Give `{name}` another place in the policy, or remove it."
+        )),
+        Some(MarkerError::Json { .. }) => context.output.note(format!(
+            "hint: Does a proxy or a maintenance page answer for `{name}`? Where the marker itself is damaged, the one of another repository shows what it should say."
+        )),
+        _ => {}
+    }
+}
+
+/// Why none can be written to, with what to do about each.
+pub(super) fn not_opened(context: &Context, error: MarkerError) -> CommandError {
+    if let MarkerError::NoneReachable(lost) | MarkerError::PrimaryNeeded(lost) = &error {
+        lost.iter().for_each(|lost| hint_lost(context, lost));
+    }
+    CommandError::failed(error)
+}
+
+pub(super) fn say_created(context: &Context, repositories: &Repositories) {
+    for repository in repositories.created() {
+        context.output.note(format!(
+            "created repository `{}` in {}",
+            repository.name,
+            repository.store.location()
+        ));
+    }
+}
+
+/// A copy in one word.
+pub(super) fn copy_word(copy: Option<&CopyEntry>, reached: bool) -> &'static str {
+    match copy {
+        None if reached => "missing",
+        None => "unknown",
+        Some(copy) if !copy.is_held() => "gone",
+        Some(copy) if !copy.is_good() => "bad",
+        Some(copy) => copy.state.as_str(),
+    }
+}
+
+pub(super) fn word_style(word: &str) -> anstyle::Style {
+    match word {
+        "checked" | "proven" | "ok" | "good" => style::GOOD,
+        "missing" | "not yet restorable" | "behind" | "late" | "stalled" | "unknown" | "not reached" => {
+            style::WARN
+        }
+        "gone" | "bad" | "broken" | "gap" | "bad log" | "lost" | "objective missed" | "another cluster"
+        | "nothing to restore" => style::BAD,
+        _ => anstyle::Style::new(),
+    }
+}
+
+/// How many bytes of each id tell it from all the others; never fewer than its date.
+pub(super) fn prefix_length(id: &BackupId, sorted: &[BackupId]) -> usize {
+    let shared = |other: &BackupId| {
+        id.as_str().bytes().zip(other.as_str().bytes()).take_while(|(a, b)| a == b).count()
+    };
+    // Of sorted ids only the neighbours can share more than the others.
+    let at = sorted.partition_point(|other| other < id);
+    let before = at.checked_sub(1).and_then(|before| sorted.get(before));
+    let neighbours = before.into_iter().chain(sorted.get(at + 1));
+    let longest = neighbours.map(shared).max().unwrap_or(0);
+    (longest + 1).max("20261120".len()).min(id.as_str().len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shortest_prefix_is_enough_and_not_less() {
+        let ids: Vec<BackupId> = [
+            "20261119T120000Z-database-logical-2222",
+            "20261120T120000Z-database-logical-2222",
+            "20261120T120000Z-database-logical-2233",
+            "20261120T130000Z-database-logical-2222",
+        ]
+        .map(|text| text.parse().unwrap())
+        .to_vec();
+        let prefixes: Vec<_> = ids.iter().map(|id| &id.as_str()[..prefix_length(id, &ids)]).collect();
+        let expected = [
+            "20261119",
+            "20261120T120000Z-database-logical-222",
+            "20261120T120000Z-database-logical-223",
+            "20261120T13",
+        ];
+        assert_eq!(prefixes, expected);
+        for (n, prefix) in prefixes.iter().enumerate() {
+            let named: Vec<_> = ids.iter().filter(|id| id.as_str().starts_with(prefix)).collect();
+            assert_eq!(named, [&ids[n]]);
+        }
+    }
+}

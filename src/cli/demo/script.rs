@@ -1,0 +1,201 @@
+use std::time::Duration;
+
+use super::database::{self, Table};
+use super::sandbox::Stage;
+use crate::cli::error::CommandError;
+use crate::cli::exit::Exit;
+use crate::cli::output::count;
+
+/// The application's database.
+const DATABASE: &str = "shop";
+/// What `drctl init` calls the source.
+const SOURCE: &str = "database";
+/// The database it comes back as.
+const FROM_COPY: &str = "shop_from_the_copy";
+const ARCHIVED_WITHIN: Duration = Duration::from_secs(60);
+const STEP: Duration = Duration::from_millis(100);
+
+pub(super) async fn tell(stage: &mut Stage) -> Result<(), CommandError> {
+    let dumped = application(stage).await?;
+    policy(stage).await?;
+
+    stage.heading("3. Can this host do what the policy asks?");
+    // It warns, and rightly: two directories on one disk are no disaster recovery.
+    stage.drctl_ending(&["doctor"], &[Exit::Done, Exit::Partly]).await?;
+
+    stage.heading("4. A dump and a copy of the whole cluster, to both regions at once");
+    stage.drctl(&["backup"]).await?;
+    stage.drctl(&["list"]).await?;
+
+    let (before, moment) = disaster(stage).await?;
+
+    stage.heading("6. Where do we stand?");
+    stage.drctl(&["status"]).await?;
+
+    recover(stage, &before, &moment).await?;
+
+    stage.heading("8. The region is lost, and the operational key with it");
+    stage.show(&format!("rm -r {} {}", stage.primary().display(), stage.operational().display()));
+    stage.lose_region()?;
+    stage.say("What is left: the copy in us-west-2, and the key in the safe.");
+    let escrow = stage.escrow();
+    let escrow = escrow.to_string_lossy();
+    stage.drctl(&["restore", SOURCE, "--to", FROM_COPY, "--identity", &escrow]).await?;
+    compare(stage, &stage.server.url(FROM_COPY), FROM_COPY, &dumped, "when it was dumped").await
+}
+
+async fn application(stage: &Stage) -> Result<Vec<Table>, CommandError> {
+    stage.heading("1. An application's database");
+    let mut server = database::connect(&stage.server.url("postgres")).await?;
+    database::run(&mut server, &format!("CREATE DATABASE {DATABASE}")).await?;
+    let mut shop = database::connect(&stage.server.url(DATABASE)).await?;
+    database::fill(&mut shop).await?;
+    let tables = database::tables(&mut shop).await?;
+    stage.say(format!(
+        "A PostgreSQL {} of its own, with a database `{DATABASE}`: {}.",
+        stage.server.major(),
+        rows(&tables)
+    ));
+    stage.say(format!("Everything is in {}.", stage.folder().display()));
+    Ok(tables)
+}
+
+async fn policy(stage: &Stage) -> Result<(), CommandError> {
+    stage.heading("2. A policy, and two keys");
+    stage.say("Two directories stand for two regions. The second key is for the safe.");
+    stage.make_places()?;
+    let url = stage.server.url(DATABASE);
+    let [primary, copy, operational, escrow] =
+        [stage.primary(), stage.copy(), stage.operational(), stage.escrow()]
+            .map(|path| path.to_string_lossy().into_owned());
+    let arguments = [
+        "init",
+        "--system",
+        "shop",
+        "--database",
+        &url,
+        "--primary",
+        &primary,
+        "--copy",
+        &copy,
+        "--copy-name",
+        "us-west-2",
+        "--operational",
+        &operational,
+        "--escrow",
+        &escrow,
+        "--point-in-time",
+    ];
+    stage.drctl(&arguments).await?;
+    stage.keep_catalog_here()?;
+    stage.say("The server is told to hand over every piece of its log as it fills; here, every second:");
+    stage.drctl_ending(&["wal", "configure", "--apply"], &[Exit::Done, Exit::Partly]).await?;
+    let mut server = database::connect(&stage.server.url("postgres")).await?;
+    let statement = "ALTER SYSTEM SET archive_timeout = '1s'";
+    stage.show(&format!("psql -c \"{statement}\""));
+    database::run(&mut server, statement).await?;
+    database::run(&mut server, "SELECT pg_reload_conf()").await
+}
+
+/// What the database was the moment before, and the moment.
+async fn disaster(stage: &Stage) -> Result<(Vec<Table>, String), CommandError> {
+    stage.heading("5. The application goes on, and somebody is in the wrong window");
+    let mut shop = database::connect(&stage.server.url(DATABASE)).await?;
+    database::run(&mut shop, ONE_MORE_DAY).await?;
+    let before = database::tables(&mut shop).await?;
+    stage.say(format!("Since the backup there came more: {}.", rows(&before)));
+    let moment = database::text(
+        &mut shop,
+        "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')",
+    )
+    .await?;
+    let statement = "DELETE FROM payments";
+    stage.say(format!("At {moment}:"));
+    stage.show(&format!("psql {DATABASE} -c '{statement}'"));
+    database::run(&mut shop, statement).await?;
+    archived(&mut shop).await?;
+    Ok((before, moment))
+}
+
+const ONE_MORE_DAY: &str = "
+    WITH placed AS (
+        INSERT INTO orders (customer, placed, status, cents, lines)
+        SELECT 1 + n % 5000, now(), 'paid', 100 + n, '[]' FROM generate_series(1, 500) AS n RETURNING id, cents)
+    INSERT INTO payments (\"order\", paid, cents, reference)
+    SELECT id, now(), cents, 'demo-' || id FROM placed";
+
+/// Waits until the server has handed over everything it has written so far.
+async fn archived(connection: &mut sqlx::PgConnection) -> Result<(), CommandError> {
+    let written = database::text(connection, "SELECT pg_walfile_name(pg_current_wal_lsn())").await?;
+    let deadline = tokio::time::Instant::now() + ARCHIVED_WITHIN;
+    loop {
+        let last =
+            database::text(connection, "SELECT coalesce(max(last_archived_wal), '') FROM pg_stat_archiver")
+                .await?;
+        if last.as_str() >= written.as_str() {
+            return Ok(());
+        }
+        if tokio::time::Instant::now() > deadline {
+            return Err(CommandError::failed(format!("the server has not archived {written} in a minute")));
+        }
+        tokio::time::sleep(STEP).await;
+    }
+}
+
+/// Back to the moment before, beside the server that goes on.
+async fn recover(stage: &mut Stage, before: &[Table], moment: &str) -> Result<(), CommandError> {
+    stage.heading("7. Back to the second before, on a server of its own");
+    let (data, identity) = (stage.recovered(), stage.operational());
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .map_err(CommandError::failed)?
+        .port();
+    stage.note_recovered(data.clone());
+    let (to, identity, number) = (data.to_string_lossy(), identity.to_string_lossy(), port.to_string());
+    stage
+        .drctl(&[
+            "restore",
+            SOURCE,
+            "--point-in-time",
+            moment,
+            "--to",
+            &to,
+            "--start",
+            "--port",
+            &number,
+            "--identity",
+            &identity,
+        ])
+        .await?;
+    let url = format!("postgres:///{DATABASE}?host={to}&port={port}&user=postgres");
+    compare(stage, &url, "the recovered server", before, "the moment before").await
+}
+
+/// Whether the databases hold the same is asked of them, not of drctl.
+async fn compare(
+    stage: &Stage,
+    url: &str,
+    name: &str,
+    original: &[Table],
+    when: &str,
+) -> Result<(), CommandError> {
+    let mut restored = database::connect(url).await?;
+    let tables = database::tables(&mut restored).await?;
+    if tables != original {
+        return Err(CommandError::failed(format!(
+            "{name} is not what `{DATABASE}` was: {} instead of {}",
+            rows(&tables),
+            rows(original)
+        )));
+    }
+    stage.say(format!("Every row of {name} is what it was {when}: {}.", rows(&tables)));
+    Ok(())
+}
+
+fn rows(tables: &[Table]) -> String {
+    let list: Vec<String> = tables
+        .iter()
+        .map(|table| format!("{} ({})", table.name, count(table.rows.unsigned_abs(), "row")))
+        .collect();
+    list.join(", ")
+}

@@ -1,0 +1,449 @@
+//! Completes copies: what one repository holds and another lacks is copied as it is, without keys.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use thiserror::Error;
+
+use crate::catalog::{BackupEntry, CopyEntry};
+use crate::event::{Event, Phase, told};
+use crate::model::{BackupId, CheckDepth, CopyCheck, Fault, Manifest, Outcome, RepositoryName, RunId};
+use crate::pipeline::Identities;
+use crate::policy::Transfer;
+use crate::repository::journal::{self, Detail, JournalError};
+use crate::repository::{
+    Copier, CopyError, Kept, Lost, ManifestError, Repositories, Repository, layout, manifest,
+};
+use crate::run::{Run, RunError};
+use crate::store::PutOptions;
+use crate::verify::read_copy::{Examined, examine};
+
+/// A backup that a repository lacks, whole or in part.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Item {
+    pub manifest: Manifest,
+    pub to: RepositoryName,
+    /// Its manifest stands there, and the last check found objects missing: it is read again afterwards.
+    pub is_repair: bool,
+    /// Repositories that hold it and of which nothing bad is known, the surest first.
+    pub from: Vec<RepositoryName>,
+}
+
+/// What is missing where, oldest backup first: a run that is stopped leaves no gap behind it.
+///
+/// `names`: the policy's repositories that can be reached, in its order.
+pub fn plan(entries: &[BackupEntry], names: &[RepositoryName]) -> Vec<Item> {
+    let mut items = Vec::new();
+    for entry in entries {
+        let mut good: Vec<_> =
+            names.iter().filter_map(|name| entry.copy(name).filter(|copy| copy.is_good())).collect();
+        good.sort_by_key(|copy| std::cmp::Reverse(copy.state));
+        let from: Vec<_> = good.into_iter().map(|copy| copy.repository.clone()).collect();
+        for to in names {
+            let held = entry.copy(to).filter(|copy| copy.is_held());
+            let is_repair = held.is_some_and(lacks_objects_only);
+            if entry.is_held() && (held.is_none() || is_repair) {
+                let (manifest, to, from) = (entry.manifest.clone(), to.clone(), from.clone());
+                items.push(Item { manifest, to, is_repair, from });
+            }
+        }
+    }
+    items.sort_by(|a, b| a.manifest.id.cmp(&b.manifest.id));
+    items
+}
+
+/// What stands there altered is not replaced: nothing is ever overwritten.
+fn lacks_objects_only(copy: &CopyEntry) -> bool {
+    let faults = copy.last_check.as_ref().map(|check| check.faults.as_slice()).unwrap_or_default();
+    !faults.is_empty() && faults.iter().all(|fault| fault.fault == Fault::Missing)
+}
+
+#[derive(Debug, Error)]
+pub enum SyncError {
+    #[error("failed to find a good copy in a repository that can be reached")]
+    NoSource,
+    #[error("failed to accept the manifest in `{repository}`")]
+    Manifest { repository: RepositoryName, source: ManifestError },
+    #[error("failed to accept the manifest in `{0}`: it is not the one that is known of this backup")]
+    OtherManifest(RepositoryName),
+    #[error("failed to copy from `{from}` to `{to}`")]
+    Copy { from: RepositoryName, to: RepositoryName, source: CopyError },
+    #[error("failed to commit the copy")]
+    Commit(#[source] ManifestError),
+    #[error("failed to go on: the run was interrupted")]
+    Interrupted,
+}
+
+/// What came of one item.
+#[derive(Debug)]
+pub struct Synced {
+    pub backup: BackupId,
+    pub to: RepositoryName,
+    pub result: Result<Copied, SyncError>,
+    /// Why other sources were given up before.
+    pub tried: Vec<SyncError>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Copied {
+    pub from: RepositoryName,
+    /// Stored bytes that were sent.
+    pub bytes: u64,
+    /// Objects that stood there already, the same.
+    pub stood: usize,
+}
+
+#[derive(Debug)]
+pub struct Report {
+    pub backups: Vec<Synced>,
+    /// Records of the journal that were copied.
+    pub records: usize,
+    /// Records that could not be, in words.
+    pub records_failed: Vec<String>,
+    pub interrupted: bool,
+    pub unrecorded: Vec<Lost>,
+}
+
+impl Report {
+    pub fn is_complete(&self) -> bool {
+        !self.interrupted
+            && self.records_failed.is_empty()
+            && self.backups.iter().all(|synced| synced.result.is_ok())
+    }
+}
+
+/// Copies what is planned, then the journal's records that a repository lacks, and records the run.
+///
+/// `run.repositories` must come from [`Repositories::for_writing`]: the marker stands before anything else
+/// does. `locks`: how each repository's objects are written; those not named get
+/// [`PutOptions::absent`].
+pub async fn execute(
+    run: &Run,
+    plan: Vec<Item>,
+    transfer: Transfer,
+    locks: &[(RepositoryName, PutOptions)],
+) -> Result<Report, RunError> {
+    let begun = run.clock.now();
+    run.events.emit(&Event::RunBegan { run: run.id.clone(), verb: "copies-sync" });
+    let copiers: Vec<_> = run
+        .repositories
+        .iter()
+        .map(|repository| {
+            let lock = locks.iter().find(|(name, _)| *name == repository.name);
+            let options = lock.map_or_else(PutOptions::absent, |(_, options)| options.clone());
+            Copier::new(repository.clone(), transfer, options, run.cancel.clone())
+        })
+        .collect();
+    let mut backups = Vec::with_capacity(plan.len());
+    let mut checks = Vec::new();
+    for item in plan {
+        if run.cancel.is_cancelled() {
+            break;
+        }
+        let mut tried = Vec::new();
+        let copier = copiers.iter().find(|copier| copier.repository().name == item.to);
+        let result = match copier {
+            Some(copier) => sync(run, copier, &item, &mut tried).await,
+            None => Err(SyncError::NoSource),
+        };
+        if let (true, Ok(_), Some(copier)) = (item.is_repair, &result, copier) {
+            checks.extend(check_again(run, copier.repository(), &item.manifest).await);
+        }
+        backups.push(Synced { backup: item.manifest.id, to: item.to, result, tried });
+    }
+    let (mut records, mut records_failed) = (0, Vec::new());
+    if !run.cancel.is_cancelled() {
+        records = sync_journal(run, &mut records_failed).await;
+    }
+
+    let failures = backups.iter().filter_map(|synced| {
+        let error = synced.result.as_ref().err()?;
+        Some(format!("{}: {}: {}", synced.to, synced.backup, told(error)))
+    });
+    let reasons: Vec<_> = failures.chain(records_failed.iter().cloned()).collect();
+    let done = backups.iter().filter(|synced| synced.result.is_ok());
+    let done: BTreeSet<_> = done.map(|synced| synced.backup.clone()).collect();
+    let interrupted = run.cancel.is_cancelled();
+    let outcome = match () {
+        () if interrupted => Outcome::Interrupted,
+        () if reasons.is_empty() => Outcome::Succeeded,
+        () if done.is_empty() => Outcome::Failed,
+        () => Outcome::Degraded,
+    };
+    let detail = Detail { checks, backups: done.into_iter().collect(), reasons, ..Detail::default() };
+    let unrecorded = run.conclude("copies-sync", begun, outcome, detail).await?;
+    Ok(Report { backups, records, records_failed, interrupted, unrecorded })
+}
+
+async fn sync(
+    run: &Run,
+    copier: &Copier,
+    item: &Item,
+    tried: &mut Vec<SyncError>,
+) -> Result<Copied, SyncError> {
+    let mut last = SyncError::NoSource;
+    for name in &item.from {
+        let Some(from) = run.repositories.find(name) else { continue };
+        match copy_backup(run, copier, from, &item.manifest).await {
+            Ok(copied) => {
+                let holders = [item.to.clone()];
+                if let Err(error) = run.catalog.record_backup(&item.manifest, &holders).await {
+                    run.events.warning(format!(
+                        "the catalog does not know {} in {} yet: {}",
+                        item.manifest.id,
+                        item.to,
+                        told(&error)
+                    ));
+                }
+                return Ok(copied);
+            }
+            // Only what is the source's fault may be better elsewhere.
+            Err(
+                error @ (SyncError::Manifest { .. }
+                | SyncError::OtherManifest(_)
+                | SyncError::Copy { source: CopyError::Source(_), .. }),
+            ) => {
+                if !matches!(last, SyncError::NoSource) {
+                    tried.push(last);
+                }
+                last = error;
+            }
+            Err(SyncError::Copy { source: CopyError::Interrupted, .. }) => {
+                return Err(SyncError::Interrupted);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Err(last)
+}
+
+async fn copy_backup(
+    run: &Run,
+    copier: &Copier,
+    from: &Repository,
+    expected: &Manifest,
+) -> Result<Copied, SyncError> {
+    let (to, id) = (copier.repository(), &expected.id);
+    let refused = |source| SyncError::Manifest { repository: from.name.clone(), source };
+    // The bytes as they stand: a manifest is the same in every repository.
+    let (standing, bytes) = manifest::read(&*from.store, &run.system, id).await.map_err(refused)?;
+    manifest::check_writable(&standing).map_err(refused)?;
+    if standing != *expected {
+        return Err(SyncError::OtherManifest(from.name.clone()));
+    }
+    run.events.emit(&Event::PhaseBegan { phase: Phase::Copy });
+    let folder = layout::backup(&run.system, id);
+    let (total, done) = (expected.stored_size(), AtomicU64::new(0));
+    let progress = |more: u64| {
+        let bytes = done.fetch_add(more, Ordering::Relaxed) + more;
+        let subject = format!("{} {id}", to.name);
+        run.events.emit(&Event::Progress { subject, bytes, total: Some(total), estimated: false });
+    };
+    let failed = |source| SyncError::Copy { from: from.name.clone(), to: to.name.clone(), source };
+    let mut copied = Copied { from: from.name.clone(), bytes: 0, stood: 0 };
+    for object in expected.artifacts.iter().flat_map(|artifact| &artifact.objects) {
+        let kept = copier.copy(from, &folder, object, &progress).await;
+        match kept.map_err(failed)? {
+            Kept::Copied => copied.bytes += object.stored.size,
+            Kept::Stood => copied.stood += 1,
+        }
+    }
+    manifest::commit(&*to.store, &run.system, id, bytes, copier.options())
+        .await
+        .map_err(SyncError::Commit)?;
+    let repositories = vec![to.name.clone()];
+    run.events.emit(&Event::BackupStored { backup: id.clone(), repositories });
+    Ok(copied)
+}
+
+/// A finding about a copy is answered by another finding, never dropped.
+async fn check_again(run: &Run, repository: &Repository, manifest: &Manifest) -> Option<CopyCheck> {
+    let identities = Identities::default();
+    let Examined { faults, unread, depth, .. } =
+        examine(repository, manifest, &identities, &run.cancel, &|_, _| {}).await;
+    (unread.is_empty() || !faults.is_empty()).then(|| CopyCheck {
+        backup: manifest.id.clone(),
+        repository: repository.name.clone(),
+        at: run.clock.now(),
+        depth: depth.unwrap_or(CheckDepth::Stored),
+        faults,
+    })
+}
+
+/// A record is small, and the same everywhere.
+async fn sync_journal(run: &Run, failed: &mut Vec<String>) -> usize {
+    let mut held: Vec<(&Repository, BTreeSet<RunId>)> = Vec::new();
+    for repository in run.repositories.iter() {
+        match journal::runs(&*repository.store, &run.system).await {
+            Ok(runs) => held.push((repository, runs.into_iter().collect())),
+            Err(error) => failed.push(Lost::new(repository, error).reason()),
+        }
+    }
+    let all: BTreeSet<_> = held.iter().flat_map(|(_, runs)| runs).cloned().collect();
+    let mut copied = 0;
+    for id in all {
+        let Some((from, _)) = held.iter().find(|(_, runs)| runs.contains(&id)) else { continue };
+        let lacking: Vec<_> = held.iter().filter(|(_, runs)| !runs.contains(&id)).collect();
+        if lacking.is_empty() {
+            continue;
+        }
+        if run.cancel.is_cancelled() {
+            break;
+        }
+        for (to, _) in lacking {
+            match copy_record(run, from, to, &id).await {
+                Ok(()) => copied += 1,
+                Err(error) => failed.push(format!("{}: {}", to.name, told(&error))),
+            }
+        }
+    }
+    copied
+}
+
+async fn copy_record(run: &Run, from: &Repository, to: &Repository, id: &RunId) -> Result<(), JournalError> {
+    let (_, bytes) = journal::read(&*from.store, &run.system, id).await?;
+    journal::write(&*to.store, &run.system, id, bytes).await
+}
+
+/// The names [`plan`] wants.
+pub fn names(repositories: &Repositories) -> Vec<RepositoryName> {
+    repositories.iter().map(|repository| repository.name.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::model::State;
+    use crate::store::list_all;
+    use crate::verify::backups;
+    use crate::verify::fixtures::{Bench, transfer};
+
+    async fn sync_all(bench: &Bench) -> Report {
+        let plan = plan(&bench.entries().await, &names(&bench.run.repositories));
+        execute(&bench.run, plan, transfer(), &[]).await.unwrap()
+    }
+
+    async fn keys(bench: &Bench, n: usize) -> Vec<(String, u64)> {
+        let repository = bench.run.repositories.iter().nth(n).unwrap();
+        let objects = list_all(&*repository.store, "shop/database/").await.unwrap();
+        objects.into_iter().map(|object| (object.key, object.size)).collect()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_a_copy_lacks_is_completed_without_keys_and_then_verifies() {
+        let bench = Bench::new(&["primary", "copy"]).await;
+        bench.store(0, &["primary"]).await;
+        bench.store(1, &["primary", "copy"]).await;
+        bench.store(2, &["copy"]).await;
+        let report = sync_all(&bench).await;
+        assert!(report.is_complete(), "{report:?}");
+        assert_eq!(report.backups.len(), 2);
+        assert_eq!(keys(&bench, 0).await, keys(&bench, 1).await);
+        let entries = bench.entries().await;
+        assert!(entries.iter().all(|entry| entry.copies.len() == 2));
+        let checked = backups::execute(
+            &bench.run,
+            backups::plan(&entries, &entries, None),
+            Default::default(),
+            &bench.identity.identities(),
+        )
+        .await;
+        assert!(checked.unwrap().is_good());
+        // Nothing is left to do.
+        assert_eq!(plan(&entries, &names(&bench.run.repositories)), []);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_bad_source_is_passed_over_for_a_good_one_and_never_copied() {
+        let bench = Bench::new(&["primary", "copy", "third"]).await;
+        let manifest = bench.store(0, &["primary", "copy"]).await;
+        let object = &manifest.artifacts[0].objects[1].name;
+        let flip = |repository: &str| {
+            let path = bench.path(repository, &manifest, object);
+            let mut bytes = fs::read(&path).unwrap();
+            bytes[9] ^= 4;
+            fs::write(path, bytes).unwrap();
+        };
+        flip("primary");
+        let report = sync_all(&bench).await;
+        assert!(report.is_complete(), "{report:?}");
+        assert_eq!(report.backups[0].result.as_ref().unwrap().from.as_str(), "copy");
+
+        // With no good one left nothing appears.
+        let other = bench.store(1, &["primary"]).await;
+        let path = bench.path("primary", &other, &other.artifacts[0].objects[1].name);
+        let mut bytes = fs::read(&path).unwrap();
+        bytes.pop();
+        fs::write(&path, bytes).unwrap();
+        let report = sync_all(&bench).await;
+        assert!(!report.is_complete());
+        assert!(report.backups.iter().all(|synced| synced.result.is_err()));
+        for name in ["copy", "third"] {
+            assert!(!bench.path(name, &other, layout::MANIFEST).exists());
+            assert!(!bench.path(name, &other, &other.artifacts[0].objects[1].name).exists());
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn objects_that_stand_are_kept_when_equal_and_refused_when_different() {
+        let bench = Bench::new(&["primary", "copy"]).await;
+        let manifest = bench.store(0, &["primary"]).await;
+        let name = &manifest.artifacts[0].objects[0].name;
+        let (from, to) = (bench.path("primary", &manifest, name), bench.path("copy", &manifest, name));
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::write(&to, "something else").unwrap();
+        let report = sync_all(&bench).await;
+        let error = report.backups[0].result.as_ref().unwrap_err();
+        assert!(matches!(error, SyncError::Copy { source: CopyError::Different(_), .. }), "{error:?}");
+        assert_eq!(fs::read(&to).unwrap(), b"something else");
+        assert!(!bench.path("copy", &manifest, layout::MANIFEST).exists());
+
+        fs::copy(&from, &to).unwrap();
+        let mut again = bench.run.clone();
+        again.id = RunId::new(manifest.begun, 3);
+        let plan = plan(&bench.entries().await, &names(&again.repositories));
+        let report = execute(&again, plan, transfer(), &[]).await.unwrap();
+        assert_eq!(report.backups[0].result.as_ref().unwrap().stood, 1);
+        assert!(report.is_complete(), "{report:?}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn missing_objects_are_put_back_and_the_copy_is_read_again() {
+        let bench = Bench::new(&["primary", "copy"]).await;
+        let manifest = bench.store(0, &["primary", "copy"]).await;
+        fs::remove_file(bench.path("copy", &manifest, &manifest.artifacts[0].objects[1].name)).unwrap();
+        let items = backups::plan(&bench.entries().await, &[], None);
+        assert!(
+            !backups::execute(&bench.run, items, Default::default(), &Identities::default())
+                .await
+                .unwrap()
+                .is_good()
+        );
+        let mut later = bench.run.clone();
+        later.id = RunId::new(manifest.begun, 3);
+        let plan = plan(&bench.entries().await, &names(&later.repositories));
+        assert!(plan[0].is_repair);
+        let report = execute(&later, plan, transfer(), &[]).await.unwrap();
+        assert!(report.is_complete(), "{report:?}");
+        let entry = bench.entries().await.remove(0);
+        let copy = entry.copy(&"copy".parse().unwrap()).unwrap();
+        assert!(copy.is_good() && copy.state == State::Checked, "{copy:?}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_journal_is_completed_too() {
+        let bench = Bench::new(&["primary", "copy"]).await;
+        bench.store(0, &["primary"]).await;
+        let alone = bench.run.repositories.clone().only(&"primary".parse().unwrap());
+        let mut run = bench.run.clone();
+        (run.repositories, run.id) = (alone, RunId::new(bench.run.id.begun(), 1));
+        let items = backups::plan(&bench.entries().await, &[], None);
+        backups::execute(&run, items, Default::default(), &Identities::default()).await.unwrap();
+        let report = sync_all(&bench).await;
+        assert_eq!((report.records, report.records_failed.len()), (1, 0));
+        let copy = bench.run.repositories.iter().nth(1).unwrap();
+        assert_eq!(journal::runs(&*copy.store, &bench.run.system).await.unwrap().len(), 2);
+    }
+}

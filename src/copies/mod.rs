@@ -1,0 +1,8 @@
+//! Completing copies: what one repository holds and another lacks is copied as it is, without keys.
+//!
+//! *Invariants.* No object that exists is changed or deleted, but for a copy of WAL that is proven not to be what was
+//! stored, which an intact one replaces.
+
+pub mod backups;
+pub mod wal;
+pub mod wal_repair;

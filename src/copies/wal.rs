@@ -1,0 +1,315 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::stream::{self, StreamExt as _};
+use thiserror::Error;
+
+use super::wal_repair::{differing, mend};
+use crate::model::{RepositoryName, Sha256Hex, SourceName, SystemName, WalName};
+use crate::platform::CancellationToken;
+use crate::repository::{Lost, Repositories, Repository, layout};
+use crate::store::{ObjectInfo, Precondition, PutOptions, Store, StoreError, StoreErrorKind, list_all};
+use crate::wal::Tags;
+use crate::wal::listing::strays;
+
+/// Objects that go with one request.
+pub(crate) const WHOLE: u64 = 40 << 20;
+const PART: u64 = 8 << 20;
+
+/// Why one file was not copied.
+#[derive(Debug, Error)]
+pub enum SyncFault {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(
+        "`{key}` in {location} is not what was stored: it has SHA-256 {found}, and {expected} was stored"
+    )]
+    Altered { key: String, location: String, found: Sha256Hex, expected: Sha256Hex },
+    #[error(
+        "`{key}` in {location} has another size than another copy of it, and nothing was kept with it that says which is right"
+    )]
+    Unsaid { key: String, location: String },
+    #[error("failed to go on: the run was interrupted")]
+    Interrupted,
+}
+
+/// A file that one repository lacks and others have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lacking {
+    pub key: String,
+    pub to: RepositoryName,
+    /// Where it stands, in the policy's order.
+    pub from: Vec<RepositoryName>,
+}
+
+/// What is missing where, the oldest first: what says whose the log is, then the log.
+///
+/// `held`: the keys of each repository.
+pub fn plan(held: &[(RepositoryName, BTreeSet<String>)]) -> Vec<Lacking> {
+    let mut holders: BTreeMap<&String, Vec<&RepositoryName>> = BTreeMap::new();
+    for (name, keys) in held {
+        keys.iter().for_each(|key| holders.entry(key).or_default().push(name));
+    }
+    // Pieces mean nothing once the whole segment is there.
+    let is_superseded = |key: &str| match layout::parse_wal_file(key) {
+        Some((_, WalName::Piece { segment, .. })) => {
+            let ending = key.rsplit_once(".partial").map_or("", |(_, ending)| ending);
+            let folder = key.rsplit_once('/').map_or("", |(folder, _)| folder);
+            holders.contains_key(&format!("{folder}/{segment}{ending}"))
+        }
+        _ => false,
+    };
+    let mut lacking = Vec::new();
+    for (key, from) in holders.iter().filter(|(_, from)| from.len() < held.len()) {
+        if is_superseded(key) {
+            continue;
+        }
+        for (to, _) in held.iter().filter(|(name, _)| !from.contains(&name)) {
+            let from = from.iter().map(|name| (*name).clone()).collect();
+            lacking.push(Lacking { key: (*key).clone(), to: to.clone(), from });
+        }
+    }
+    lacking.sort_by_key(|lacking| (layout::parse_wal_file(&lacking.key).is_some(), lacking.key.clone()));
+    lacking
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub struct Synced {
+    pub copied: usize,
+    /// Copies that were not what was stored, and are now.
+    pub mended: usize,
+    /// Stored bytes that were sent.
+    pub bytes: u64,
+    /// What was not copied, where to, and why.
+    pub failed: Vec<(Lacking, Lost)>,
+    /// Repositories whose log could not be listed.
+    pub unlisted: Vec<Lost>,
+}
+
+/// Copies the log of one source to every repository that lacks some of it, as it is stored and without keys, and mends
+/// copies whose size shows that they are not what was stored.
+///
+/// `repositories` must come from [`Repositories::for_writing`].
+pub async fn sync(
+    repositories: &Repositories,
+    system: &SystemName,
+    source: &SourceName,
+    options: &[(RepositoryName, PutOptions)],
+    parallel: usize,
+    cancel: &CancellationToken,
+) -> Synced {
+    let mut synced = Synced::default();
+    let mut held = Vec::new();
+    for repository in repositories.writable() {
+        match list_all(&*repository.store, &layout::wal(system, source)).await {
+            Ok(objects) => {
+                let files = objects.into_iter().filter(|object| is_ours(&object.key));
+                let files: BTreeMap<_, _> = files.map(|object| (object.key, object.size)).collect();
+                held.push((repository.name.clone(), files));
+            }
+            Err(error) => synced.unlisted.push(Lost::new(repository, error)),
+        }
+    }
+    for differing in differing(&held).into_iter().filter(|differing| is_log(&differing.key)) {
+        if cancel.is_cancelled() {
+            break;
+        }
+        for outcome in mend(repositories, &differing, options).await {
+            match outcome {
+                Ok(bytes) => (synced.mended, synced.bytes) = (synced.mended + 1, synced.bytes + bytes),
+                Err((lacking, fault)) => {
+                    let lost = Lost { name: lacking.to.clone(), error: Arc::new(fault) };
+                    synced.failed.push((lacking, lost));
+                }
+            }
+        }
+    }
+    let held: Vec<_> =
+        held.into_iter().map(|(name, files)| (name, files.into_keys().collect::<BTreeSet<_>>())).collect();
+    let (records, files): (Vec<_>, Vec<_>) =
+        plan(&held).into_iter().partition(|lacking| layout::parse_wal_file(&lacking.key).is_none());
+    for (lackings, parallel) in [(records, 1), (files, parallel.max(1))] {
+        let mut outcomes = stream::iter(lackings)
+            .map(|lacking| async move {
+                let outcome = copy(repositories, &lacking, options, cancel).await;
+                (lacking, outcome)
+            })
+            .buffered(parallel);
+        while let Some((lacking, outcome)) = outcomes.next().await {
+            match outcome {
+                Ok(bytes) => {
+                    synced.copied += 1;
+                    synced.bytes += bytes;
+                }
+                Err(lost) => synced.failed.push((lacking, lost)),
+            }
+        }
+    }
+    synced
+}
+
+fn is_log(key: &str) -> bool {
+    layout::parse_wal_file(key).is_some()
+}
+
+fn is_ours(key: &str) -> bool {
+    is_log(key) || layout::is_wal_cluster(key)
+}
+
+/// Copies from the first repository that has it whole. Gives how many bytes that was.
+async fn copy(
+    repositories: &Repositories,
+    lacking: &Lacking,
+    options: &[(RepositoryName, PutOptions)],
+    cancel: &CancellationToken,
+) -> Result<u64, Lost> {
+    let lost = |name: &RepositoryName, fault: SyncFault| Lost { name: name.clone(), error: Arc::new(fault) };
+    let Some(to) = repositories.find(&lacking.to) else {
+        return Err(lost(&lacking.to, SyncFault::Interrupted));
+    };
+    let own = options.iter().find(|(name, _)| *name == to.name);
+    let options = own.map_or_else(PutOptions::absent, |(_, options)| options.clone());
+    let mut last = lost(&lacking.to, SyncFault::Interrupted);
+    for from in lacking.from.iter().filter_map(|name| repositories.find(name)) {
+        let copied = tokio::select! {
+            copied = copy_from(from, to, &lacking.key, &options) => copied,
+            () = cancel.cancelled() => return Err(lost(&from.name, SyncFault::Interrupted)),
+        };
+        match copied {
+            Ok(bytes) => return Ok(bytes),
+            Err(fault) => last = lost(&from.name, fault),
+        }
+    }
+    Err(last)
+}
+
+async fn copy_from(
+    from: &Repository,
+    to: &Repository,
+    key: &str,
+    options: &PutOptions,
+) -> Result<u64, SyncFault> {
+    let options = |info: &ObjectInfo| PutOptions {
+        precondition: Precondition::Absent,
+        metadata: info.metadata.clone(),
+        ..options.clone()
+    };
+    match from.store.get(key, WHOLE).await {
+        Ok((bytes, info)) => {
+            let (found, size) = (Sha256Hex::of(&bytes), info.size);
+            let expected = match Tags::of(&info.metadata) {
+                Some(tags) => tags.stored,
+                None => {
+                    let strays = strays(&*from.store, key, &info).await?;
+                    strays.into_iter().find_map(|(_, tags)| tags.stored)
+                }
+            };
+            if let Some(expected) = expected.filter(|expected| *expected != found) {
+                let (key, location) = (key.to_owned(), from.store.location());
+                return Err(SyncFault::Altered { key, location, found, expected });
+            }
+            stood(to.store.put(key, bytes, &options(&info)).await)?;
+            Ok(size)
+        }
+        Err(error) if error.kind == StoreErrorKind::TooLarge => {
+            let info = from.store.head(key).await?.ok_or(error)?;
+            copy_large(&*from.store, &*to.store, key, info.size, &options(&info)).await?;
+            Ok(info.size)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// That it is there by now is what was wanted; two writes of a key are the same file.
+fn stood<T>(written: Result<T, StoreError>) -> Result<(), StoreError> {
+    match written {
+        Err(error) if error.kind != StoreErrorKind::Exists => Err(error),
+        _ => Ok(()),
+    }
+}
+
+async fn copy_large(
+    from: &dyn Store,
+    to: &dyn Store,
+    key: &str,
+    size: u64,
+    options: &PutOptions,
+) -> Result<(), StoreError> {
+    let upload = to.begin_upload(key, options).await?;
+    let send = async {
+        for (number, begin) in (1_u32..).zip((0..size).step_by(PART as usize)) {
+            let bytes: Bytes = from.get_range(key, begin..size.min(begin + PART)).await?;
+            upload.part(number, bytes).await?;
+        }
+        stood(upload.complete().await)
+    };
+    let sent = send.await;
+    if sent.is_err() {
+        let _left_for_the_sweep = upload.abort().await;
+    }
+    sent
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::repository::fixtures::{repositories, system};
+
+    #[test]
+    fn what_says_whose_it_is_goes_first_and_what_is_superseded_does_not_go() {
+        let base = "shop/db/wal/7";
+        let keys =
+            |names: &[&str]| names.iter().map(|name| format!("{base}/{name}")).collect::<BTreeSet<_>>();
+        let all = [
+            "00000001/000000010000000000000001.zst.age",
+            "00000001/000000010000000000000001.00000000-00000010.partial.zst.age",
+            "00000001/000000010000000000000002.00000000-00000010.partial.zst.age",
+            "cluster.json",
+        ];
+        let held = [
+            ("primary".parse().unwrap(), keys(&all)),
+            ("west".parse().unwrap(), BTreeSet::new()),
+            ("east".parse().unwrap(), keys(&all[..1])),
+        ];
+        let planned: Vec<_> = plan(&held).into_iter().map(|l| (l.key, l.to.to_string())).collect();
+        let expected = [(3, "west"), (3, "east"), (0, "west"), (2, "west"), (2, "east")]
+            .map(|(n, to)| (format!("{base}/{}", all[n]), to.to_owned()));
+        assert_eq!(planned, expected);
+    }
+
+    #[tokio::test]
+    async fn what_is_copied_is_what_was_stored_with_what_was_said_of_it() {
+        let root = tempfile::tempdir().unwrap();
+        let set = repositories(root.path(), &["primary", "west", "east"]).await;
+        let [primary, west, _] = &set.iter().cloned().collect::<Vec<_>>()[..] else { panic!() };
+        let cluster = "shop/db/wal/cluster.json";
+        primary.store.put(cluster, Bytes::from_static(b"{}"), &PutOptions::absent()).await.unwrap();
+        let tags = |stored: &[u8]| Tags {
+            plain: crate::model::Digest::of(b"plain"),
+            stored: Some(Sha256Hex::of(stored)),
+            completed: "2026-11-20T12:00:00Z".parse().unwrap(),
+            witnessed: true,
+            known_until: Some("2026-11-20T11:59:00Z".parse().unwrap()),
+            newest_commit: None,
+            notable: None,
+            parent: None,
+        };
+        let key = |n: u32| format!("shop/db/wal/7/00000001/0000000100000000000000{n:02}.zst");
+        for (n, said) in [(1, &b"stored"[..]), (2, b"another")] {
+            let options = PutOptions { metadata: tags(said).to_metadata(), ..PutOptions::absent() };
+            primary.store.put(&key(n), Bytes::from_static(b"stored"), &options).await.unwrap();
+        }
+        let cancel = CancellationToken::new();
+        let (system, source) = (system(), "db".parse().unwrap());
+        let synced = sync(&set, &system, &source, &[], 2, &cancel).await;
+        // The one whose bytes are not what was stored goes nowhere.
+        assert_eq!((synced.copied, synced.failed.len()), (4, 2), "{synced:?}");
+        assert!(synced.failed.iter().all(|(lacking, _)| lacking.key == key(2)));
+        let (bytes, info) = west.store.get(&key(1), 99).await.unwrap();
+        assert_eq!((&bytes[..], Tags::of(&info.metadata)), (&b"stored"[..], Some(tags(b"stored"))));
+        let again = sync(&set, &system, &source, &[], 2, &cancel).await;
+        assert_eq!((again.copied, again.failed.len()), (0, 2));
+    }
+}

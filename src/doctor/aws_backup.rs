@@ -1,0 +1,193 @@
+//! A resource that AWS Backup protects: its vaults, their locks, its plan, and what there is of it.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use futures_util::future::join;
+
+use super::{Area, Finding};
+use crate::aws::backup::{AwsBackup, Coverage, Plan, Vault};
+use crate::event::{Events, told};
+use crate::policy::{AwsBackupSource, Policy, Rules, Source, SourceConfig};
+use crate::source::aws_backup::{Found, InRegion, in_each_region};
+
+const DAYS_OF_A_WEEK: u64 = 7;
+const DAYS_OF_A_MONTH: u64 = 31;
+
+pub(super) async fn examine(policy: &Policy, source: &Source, now: DateTime<Utc>) -> Vec<Finding> {
+    let SourceConfig::AwsBackup(config) = &source.config else { return vec![] };
+    let subject = source.name.as_str();
+    let recorded = BTreeSet::new();
+    let events = Events::default();
+    let regions = in_each_region(config, &policy.system, &source.name, &recorded, &events);
+    let (regions, plan) = join(regions, plan(subject, config)).await;
+    let needed = policy.retention.as_ref().map(|retention| longest(retention.rules_for(&source.name)));
+    let mut findings = Vec::new();
+    for region in &regions {
+        match &region.found {
+            Ok(found) => {
+                findings.push(describe_vault(subject, region, &found.vault, now));
+                findings.extend(retention(subject, region, &found.vault, needed));
+                findings.extend(found.unread.iter().map(|unread| {
+                    let hint = "Give the role what `drctl iam show` prints for it, or have the plan write to the policy's `vault`.";
+                    Finding::warning(Area::Source, subject, unread.clone(), hint)
+                }));
+                findings.push(describe_newest(subject, region, found, policy.objectives.rpo, now));
+            }
+            Err(reason) => findings.push(Finding::fault(
+                Area::Source,
+                subject,
+                format!("{} cannot be asked: {reason}", region.region),
+                "Look at the region, the vault's name and the credentials in the policy; `drctl iam show auditor` prints the permissions.",
+            )),
+        }
+    }
+    findings.extend(unlocked(subject, &regions));
+    findings.extend(plan);
+    findings.push(Finding::note(
+        Area::Source,
+        subject,
+        format!("whether {} may be passed to AWS Backup shows only when a job is begun", config.role),
+    ));
+    findings
+}
+
+/// The days for which the policy wants anything kept.
+fn longest(rules: &Rules) -> u64 {
+    let weekly = u64::from(rules.weekly) * DAYS_OF_A_WEEK;
+    let monthly = u64::from(rules.monthly) * DAYS_OF_A_MONTH;
+    u64::from(rules.daily).max(weekly).max(monthly)
+}
+
+fn describe_vault(subject: &str, region: &InRegion, vault: &Vault, now: DateTime<Utc>) -> Finding {
+    let lock = vault.lock.map_or_else(
+        || "not locked".to_owned(),
+        |lock| {
+            let days = match (lock.least_days, lock.most_days) {
+                (Some(least), Some(most)) => format!(", {least} to {most} days"),
+                (Some(least), None) => format!(", {least} days at least"),
+                (None, Some(most)) => format!(", {most} days at most"),
+                (None, None) => String::new(),
+            };
+            format!("locked ({}{days})", lock.describe(now))
+        },
+    );
+    Finding::good(
+        Area::Source,
+        subject,
+        format!("vault `{}` in {} is there, {lock}", vault.name, region.region),
+    )
+}
+
+/// What the lock allows, against what the policy wants.
+fn retention(subject: &str, region: &InRegion, vault: &Vault, needed: Option<u64>) -> Option<Finding> {
+    let (lock, needed) = (vault.lock?, needed?);
+    let place = format!("vault `{}` in {}", vault.name, region.region);
+    if let Some(most) = lock.most_days.filter(|most| *most < needed) {
+        return Some(Finding::warning(
+            Area::Source,
+            subject,
+            format!("{place} keeps nothing for longer than {most} days, and `retention` wants {needed}"),
+            "Choose a vault whose lock allows as long, or ask for less in `retention`.",
+        ));
+    }
+    lock.least_days.filter(|least| *least > needed).map(|least| {
+        Finding::note(
+            Area::Source,
+            subject,
+            format!("{place} keeps everything for {least} days at least, and `retention` wants {needed}"),
+        )
+    })
+}
+
+/// A lock is what an intruder with every right in the account cannot get past.
+fn unlocked(subject: &str, regions: &[InRegion]) -> Option<Finding> {
+    let mut known = regions.iter().map(|region| region.found.as_ref().ok());
+    let none = known.all(|found| found.is_some_and(|found| found.vault.lock.is_none()));
+    none.then(|| {
+        Finding::warning(
+            Area::Source,
+            subject,
+            "none of its vaults is locked: whoever takes over the account can delete every recovery point",
+            "Lock one in another region (`aws backup put-backup-vault-lock-configuration`); with `--changeable-for-days` it becomes compliance, which nobody can undo.",
+        )
+    })
+}
+
+fn describe_newest(
+    subject: &str,
+    region: &InRegion,
+    found: &Found,
+    rpo: std::time::Duration,
+    now: DateTime<Utc>,
+) -> Finding {
+    let place = &region.region;
+    let created = found.newest.as_ref().and_then(|point| Some((point, point.created?)));
+    let Some((point, created)) = created else {
+        if found.is_untold {
+            return Finding::note(
+                Area::Source,
+                subject,
+                format!(
+                    "which recovery point in {place} is the newest of drctl's only the manifests say: `drctl status` reads them"
+                ),
+            );
+        }
+        return Finding::warning(
+            Area::Source,
+            subject,
+            format!("there is nothing of it to restore in {place} yet"),
+            "`drctl backup` makes a recovery point, and its copies.",
+        );
+    };
+    let age = (now - created).to_std().unwrap_or_default();
+    let told = humantime::format_duration(std::time::Duration::from_secs(age.as_secs()));
+    let whose = point.plan.as_ref().map(|_| ", of the plan").unwrap_or_default();
+    let message = format!("the newest recovery point in {place} is {told} old{whose}");
+    if age <= rpo {
+        return Finding::good(Area::Source, subject, message);
+    }
+    let message = format!("{message}, and the policy allows to lose {}", humantime::format_duration(rpo));
+    Finding::warning(Area::Source, subject, message, "Run `drctl backup` as often as the objective needs it.")
+}
+
+async fn plan(subject: &str, config: &AwsBackupSource) -> Option<Finding> {
+    let named = config.plan.as_ref()?;
+    let asked = match AwsBackup::to_look(&config.place).await {
+        Ok(aws) => aws.plan(named).await.map_err(|error| told(&error)),
+        Err(error) => Err(told(&error)),
+    };
+    Some(match asked {
+        Ok(Some(plan)) => covers(subject, &plan, &config.resource),
+        Ok(None) => Finding::fault(
+            Area::Source,
+            subject,
+            format!("there is no plan `{named}` in {}", config.place.region),
+            "Look at the source's `plan`: it is a plan's name or id in that region.",
+        ),
+        Err(reason) => Finding::warning(
+            Area::Source,
+            subject,
+            format!("what plan `{named}` covers could not be asked: {reason}"),
+            "Give the role what `drctl iam show auditor` prints.",
+        ),
+    })
+}
+
+fn covers(subject: &str, plan: &Plan, resource: &str) -> Finding {
+    let name = &plan.name;
+    match plan.covers(resource) {
+        Coverage::Covered => Finding::good(Area::Source, subject, format!("plan `{name}` covers {resource}")),
+        Coverage::NotCovered => Finding::warning(
+            Area::Source,
+            subject,
+            format!("plan `{name}` does not cover {resource}: none of its selections takes it"),
+            "Add it to a selection of the plan; until then only drctl's own backups protect it.",
+        ),
+        Coverage::Unknown => Finding::note(
+            Area::Source,
+            subject,
+            format!("whether plan `{name}` covers {resource} depends on the resource's tags"),
+        ),
+    }
+}

@@ -1,0 +1,74 @@
+use std::path::Path;
+
+use chrono::{DateTime, Utc};
+use futures_util::future::{join, join_all};
+
+use super::{Area, Finding, archiving, aws_backup, caller, database, host, rds, repository};
+use crate::iam::Role;
+use crate::platform::{CancellationToken, Clock};
+use crate::policy::{self, Lint, Policy, Source, SourceConfig};
+use crate::repository::Repositories;
+
+/// Looks at everything. `role`: what the caller's rights in AWS are compared with. Findings come in the order of the areas.
+pub async fn examine(
+    policy: &Policy,
+    repositories: &Repositories,
+    state: &Path,
+    clock: &dyn Clock,
+    role: Role,
+    cancel: &CancellationToken,
+) -> Vec<Finding> {
+    let told = |lint: Lint| {
+        let at = lint.at.map(|at| format!("line {}, `{}`: ", at.line, lint.key)).unwrap_or_default();
+        Finding::warning(Area::Policy, "", format!("{at}{}", lint.message), lint.hint)
+    };
+    let mut findings: Vec<_> =
+        policy::lint(policy).into_iter().chain(policy::dormant(policy)).map(told).collect();
+    if findings.is_empty() {
+        findings.push(Finding::good(Area::Policy, "", "the policy is valid and can meet its objectives"));
+    }
+    findings.extend(host::examine(policy, state));
+    findings.extend(host::keys(policy));
+    findings.extend(
+        join_all(policy.sources.iter().map(|source| examine_source(policy, source, clock.now(), role)))
+            .await
+            .into_iter()
+            .flatten(),
+    );
+    let vaults = policy.sources.iter().map(|source| aws_backup::examine(policy, source, clock.now()));
+    findings.extend(join_all(vaults).await.into_iter().flatten());
+    let logs = policy.sources.iter().map(|source| archiving::examine(&policy.system, source, repositories));
+    findings.extend(join_all(logs).await.into_iter().flatten());
+    // One with itself under another name is not tried twice.
+    let repositories = &repositories.clone().without_twins().await;
+    findings.extend(
+        join_all(
+            policy
+                .repositories
+                .iter()
+                .map(|config| repository::examine(policy, config, repositories, clock, cancel)),
+        )
+        .await
+        .into_iter()
+        .flatten(),
+    );
+    findings
+}
+
+async fn examine_source(policy: &Policy, source: &Source, now: DateTime<Utc>, role: Role) -> Vec<Finding> {
+    let SourceConfig::Rds(config) = &source.config else {
+        return database::examine(source, policy.objectives.rpo).await;
+    };
+    let subject = source.name.as_str();
+    // Each of them may wait for a region that does not answer.
+    let (mut findings, caller) = join(
+        rds::examine(policy, source, config, now),
+        caller::examine(policy, subject, &config.place, role),
+    )
+    .await;
+    if let Some(login) = config.login.as_ref().filter(|login| login.logical.is_some()) {
+        findings.extend(database::examine_postgres(subject, login, policy.objectives.rpo).await);
+    }
+    findings.extend(caller);
+    findings
+}

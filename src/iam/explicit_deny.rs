@@ -1,0 +1,62 @@
+use super::Role;
+use super::builder::Builder;
+
+/// Keys that are disabled or scheduled for deletion take every backup with them.
+const KEYS: [&str; 3] = ["kms:DisableKey", "kms:PutKeyPolicy", "kms:ScheduleKeyDeletion"];
+/// What guards a bucket.
+const GUARDS: [&str; 8] = [
+    "s3:BypassGovernanceRetention",
+    "s3:DeleteBucket*",
+    "s3:PutBucketObjectLockConfiguration",
+    "s3:PutBucketPolicy",
+    "s3:PutBucketVersioning",
+    "s3:PutLifecycleConfiguration",
+    "s3:PutObjectLegalHold",
+    "s3:PutReplicationConfiguration",
+];
+/// What AWS keeps by itself, and what guards it.
+const KEPT: [&str; 6] = [
+    "rds:DeleteDBClusterAutomatedBackup",
+    "rds:DeleteDBInstanceAutomatedBackup",
+    "rds:StopDBInstanceAutomatedBackupsReplication",
+    "backup:DeleteBackupVault*",
+    "backup:DisassociateRecoveryPoint*",
+    "backup:PutBackupVaultAccessPolicy",
+];
+const DELETIONS: [&str; 7] = [
+    "s3:DeleteObject*",
+    "rds:DeleteDBSnapshot",
+    "rds:DeleteDBClusterSnapshot",
+    "rds:DeleteTenantDatabase",
+    "backup:DeleteRecoveryPoint",
+    "backup:DeleteBackupPlan",
+    "backup:UpdateRecoveryPointLifecycle",
+];
+const SHARING: [&str; 2] = ["rds:ModifyDBSnapshotAttribute", "rds:ModifyDBClusterSnapshotAttribute"];
+const CHANGES: [&str; 4] =
+    ["rds:DeleteDBInstance", "rds:DeleteDBCluster", "rds:ModifyDBInstance", "rds:ModifyDBCluster"];
+
+/// What a role must never be able to do, whatever else is attached to it. A denial names everything, so that
+/// nothing is left out.
+pub(super) fn deny(builder: &mut Builder<'_>, shares: bool) {
+    let everything = || ["*".to_owned()];
+    let role = builder.role;
+    let mut never: Vec<&str> = KEYS.into_iter().chain(GUARDS).chain(KEPT).collect();
+    if role != Role::Retention {
+        never.extend(DELETIONS);
+    }
+    match role {
+        Role::Writer if shares => never.extend(CHANGES),
+        Role::Writer | Role::Auditor => never.extend(CHANGES.into_iter().chain(SHARING)),
+        Role::Restorer | Role::Retention => never.extend(SHARING),
+        Role::BreakGlass => {
+            never.extend(SHARING.into_iter().chain(["rds:DeleteDBInstance", "rds:DeleteDBCluster"]))
+        }
+    }
+    builder.document.deny("NeverRemoveBackupsOrWhatGuardsThem", &never, everything());
+    if matches!(role, Role::Restorer | Role::Retention) {
+        let databases = std::mem::take(&mut builder.production);
+        let actions: Vec<&str> = CHANGES.into_iter().chain(["rds:RebootDB*", "rds:StopDB*"]).collect();
+        builder.document.deny("NeverTouchTheDatabaseThatIsProtected", &actions, databases);
+    }
+}

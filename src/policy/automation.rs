@@ -1,0 +1,213 @@
+//! What happens by itself: schedules, retention, drills, notifications.
+
+use std::time::Duration;
+
+use chrono_tz::Tz;
+use croner::Cron;
+use url::Url;
+
+use super::macros::words;
+use super::settings::Credentials;
+use crate::model::{BackupKind, RepositoryName, SourceName};
+use crate::platform::SecretRef;
+
+/// A cron line that comes round.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CronLine {
+    text: String,
+    cron: Cron,
+}
+
+impl CronLine {
+    pub(super) fn new(text: String, cron: Cron) -> Self {
+        Self { text, cron }
+    }
+
+    /// As the policy writes it.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    pub fn cron(&self) -> &Cron {
+        &self.cron
+    }
+}
+
+/// When things happen.
+#[derive(Clone, Debug)]
+pub struct Schedule {
+    /// Of every cron line of the policy.
+    pub timezone: Tz,
+    pub backups: Vec<BackupTimes>,
+    /// Stored backups are read again and compared.
+    pub verify: Vec<CronLine>,
+    /// Retention is applied.
+    pub retention: Vec<CronLine>,
+}
+
+impl Default for Schedule {
+    fn default() -> Self {
+        Self { timezone: Tz::UTC, backups: vec![], verify: vec![], retention: vec![] }
+    }
+}
+
+/// When one kind of backup of one source is taken: whenever any of the lines says.
+#[derive(Clone, Debug)]
+pub struct BackupTimes {
+    pub source: SourceName,
+    pub kind: BackupKind,
+    /// Never empty.
+    pub lines: Vec<CronLine>,
+}
+
+/// How long backups are kept: whatever any rule keeps.
+#[derive(Clone, Debug)]
+pub struct Retention {
+    pub rules: Rules,
+    /// In place of `rules`, for these sources.
+    pub sources: Vec<(SourceName, Rules)>,
+}
+
+impl Retention {
+    pub fn rules_for(&self, source: &SourceName) -> &Rules {
+        self.sources.iter().find(|(name, _)| name == source).map_or(&self.rules, |(_, rules)| rules)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// The newest backups, however old; at least 1.
+    pub keep_last: u32,
+    /// Days for which one backup a day is kept; 0 is no such rule.
+    pub daily: u32,
+    /// ISO weeks for which one backup a week is kept; 0 is no such rule.
+    pub weekly: u32,
+    /// Months for which one backup a month is kept; 0 is no such rule.
+    pub monthly: u32,
+    /// How far back any moment can be restored.
+    pub pitr: Option<Duration>,
+}
+
+/// The restore that is practised.
+#[derive(Clone, Debug)]
+pub struct Drill {
+    /// Empty: by hand only.
+    pub schedule: Vec<CronLine>,
+    pub source: SourceName,
+    /// `None`: the farthest repository.
+    pub from: Option<RepositoryName>,
+    pub pick: Pick,
+    pub identity: Option<SecretRef>,
+    /// It has failed if it takes longer.
+    pub deadline: Duration,
+    pub checks: Vec<Check>,
+}
+
+words! {
+    /// Which backup is taken.
+    pub Pick {
+        /// The newest.
+        "latest" => Latest,
+        /// The oldest that is kept.
+        "oldest" => Oldest,
+        /// Any.
+        "random" => Random,
+    }
+}
+
+/// Something that must be true of what was restored.
+#[derive(Clone, Debug)]
+pub struct Check {
+    pub name: String,
+    pub probe: Probe,
+}
+
+#[derive(Clone, Debug)]
+pub enum Probe {
+    /// A query that gives one value, which must be all of `expectations`. Never empty.
+    Sql { query: String, expectations: Vec<Expectation> },
+    /// Passes with exit status 0.
+    Command(Vec<String>),
+    /// Passes with a status of 200 to 299.
+    Http(Url),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expectation {
+    Equals(String),
+    AtLeast(i64),
+    AtMost(i64),
+    /// A time, no older than this before the recovery point.
+    NewerThan(Duration),
+}
+
+/// Who is told.
+#[derive(Clone, Debug, Default)]
+pub struct Notify {
+    pub channels: Vec<Channel>,
+    /// Names of channels for each severity, P1 first.
+    pub routes: [Vec<String>; 4],
+    /// Called after every good run.
+    pub heartbeat: Option<SecretRef>,
+}
+
+/// How bad a thing is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Data loss, an outage, no valid backup inside the RPO.
+    P1,
+    /// The RPO at risk; a backup, copy or drill that failed.
+    P2,
+    /// A failure that recovered; a forecast RTO near its objective.
+    P3,
+    /// Drift and leftovers.
+    P4,
+}
+
+impl Notify {
+    /// Channels that are told of something this bad.
+    pub fn channels(&self, severity: Severity) -> impl Iterator<Item = &Channel> {
+        let names = &self.routes[severity as usize];
+        self.channels.iter().filter(|channel| names.contains(&channel.name))
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Channel {
+    pub name: String,
+    pub route: Route,
+}
+
+/// Where a notification goes.
+#[derive(Clone, Debug)]
+pub enum Route {
+    Slack { url: SecretRef },
+    PagerDuty { routing_key: SecretRef, endpoint: Option<Url> },
+    Email(Mail),
+    Sns { topic: String, region: String, endpoint: Option<Url>, credentials: Credentials },
+    Webhook { url: SecretRef, headers: Vec<(String, SecretRef)> },
+}
+
+#[derive(Clone, Debug)]
+pub struct Mail {
+    pub host: String,
+    pub port: u16,
+    pub tls: MailTls,
+    pub username: Option<String>,
+    pub password: Option<SecretRef>,
+    pub from: String,
+    /// Never empty.
+    pub to: Vec<String>,
+}
+
+words! {
+    /// How the connection to a mail server is encrypted.
+    pub MailTls {
+        /// Begun in clear, required to be encrypted before anything is said.
+        "starttls" => StartTls,
+        /// From the beginning.
+        "implicit" => Implicit,
+        /// Not; for a server on the same host.
+        "none" => None,
+    }
+}

@@ -1,0 +1,329 @@
+//! From TOML to the tables of [`super::schema`], without stopping at the first fault.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::ops::Deref;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use toml::de::{DeTable, DeValue};
+
+use super::fault::{Fault, Position};
+use super::suggest::suggestion;
+
+/// Where a setting stands: its dotted key, and its byte offset in the file.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Spot {
+    pub(super) key: String,
+    pub(super) offset: usize,
+}
+
+impl Spot {
+    /// A setting below this one, at this one's place in the file.
+    pub(super) fn below(&self, name: &str) -> Self {
+        let bare = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+        let name = if !name.is_empty() && name.bytes().all(bare) { name.into() } else { format!("{name:?}") };
+        let key = if self.key.is_empty() { name } else { format!("{}.{name}", self.key) };
+        Self { key, offset: self.offset }
+    }
+}
+
+/// A value and where it stands.
+#[derive(Clone, Debug)]
+pub(super) struct At<T> {
+    pub(super) value: T,
+    pub(super) spot: Spot,
+}
+
+impl<T> Deref for At<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for At<T> {
+    fn inline_schema() -> bool {
+        T::inline_schema()
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        T::schema_name()
+    }
+
+    fn schema_id() -> Cow<'static, str> {
+        T::schema_id()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        T::json_schema(generator)
+    }
+}
+
+/// The faults found so far.
+pub(super) struct Log<'t> {
+    text: &'t str,
+    faults: Vec<Fault>,
+}
+
+impl<'t> Log<'t> {
+    pub(super) fn new(text: &'t str) -> Self {
+        Self { text, faults: vec![] }
+    }
+
+    pub(super) fn fault(&mut self, spot: &Spot, message: impl Into<String>, hint: impl Into<String>) {
+        let hint = hint.into();
+        self.faults.push(Fault {
+            at: Some(Position::of(self.text, spot.offset)),
+            key: spot.key.clone(),
+            message: message.into(),
+            hint: (!hint.is_empty()).then_some(hint),
+        });
+    }
+
+    pub(super) fn position(&self, spot: &Spot) -> Position {
+        Position::of(self.text, spot.offset)
+    }
+
+    /// Whether a fault was found at a setting or below it.
+    pub(super) fn has_faults_at(&self, spot: &Spot) -> bool {
+        let below = |key: &str| {
+            key.strip_prefix(&spot.key).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        };
+        self.faults.iter().any(|fault| below(&fault.key))
+    }
+
+    pub(super) fn is_clean(&self) -> bool {
+        self.faults.is_empty()
+    }
+
+    /// In the order of the file.
+    pub(super) fn into_faults(mut self) -> Vec<Fault> {
+        self.faults.sort_by_key(|fault| fault.at);
+        self.faults
+    }
+
+    /// Faults every key of `table` that is not `known`.
+    pub(super) fn unknown_keys(&mut self, at: &Spot, table: &DeTable<'_>, known: &[&str]) {
+        for key in table.keys() {
+            let name: &str = key.get_ref();
+            if !known.contains(&name) {
+                let spot = Spot { offset: key.span().start, ..at.below(name) };
+                self.fault(&spot, "is not a setting drctl knows", suggestion("settings here", name, known));
+            }
+        }
+    }
+
+    /// Faults a setting that must be there and is not.
+    pub(super) fn missing(&mut self, table: &Spot, name: &str, example: &str) {
+        let spot = table.below(name);
+        let hint = match example {
+            "" => format!("add the table `[{}]`", spot.key),
+            example if table.key.is_empty() => format!("add `{name} = {example}`"),
+            example => format!("add `{name} = {example}` to `{}`", table.key),
+        };
+        self.fault(&spot, "is missing", hint);
+    }
+}
+
+/// A TOML value and where it stands.
+pub(super) struct Node<'n> {
+    pub(super) value: &'n DeValue<'n>,
+    pub(super) spot: Spot,
+}
+
+impl<'n> Node<'n> {
+    /// The setting `name` of a table.
+    pub(super) fn child(table: &'n DeTable<'n>, at: &Spot, name: &str) -> Option<Self> {
+        let value = table.get(name)?;
+        Some(Self { value: value.get_ref(), spot: Spot { offset: value.span().start, ..at.below(name) } })
+    }
+
+    pub(super) fn text(&self, example: &str, log: &mut Log<'_>) -> Option<&'n str> {
+        let text = self.value.as_str();
+        if text.is_none() {
+            self.wrong_type("a string", &format!("write it like {example}"), log);
+        }
+        text
+    }
+
+    pub(super) fn table(&self, log: &mut Log<'_>) -> Option<&'n DeTable<'n>> {
+        let table = self.value.as_table();
+        if table.is_none() {
+            self.wrong_type(
+                "a table",
+                &format!("write it as `[{}]`, with its settings below", self.spot.key),
+                log,
+            );
+        }
+        table
+    }
+
+    /// What stands there is not said: it may be a secret that was put in the wrong place.
+    pub(super) fn wrong_type(&self, wanted: &str, hint: &str, log: &mut Log<'_>) {
+        let is = match self.value {
+            DeValue::String(_) => "a string",
+            DeValue::Integer(_) => "an integer",
+            DeValue::Float(_) => "a number with a fraction",
+            DeValue::Boolean(_) => "true or false",
+            DeValue::Datetime(_) => "a date or time",
+            DeValue::Array(_) => "a list",
+            DeValue::Table(_) => "a table",
+        };
+        log.fault(&self.spot, format!("is {is}, but must be {wanted}"), hint);
+    }
+}
+
+/// What can stand in a policy. Reading reports every fault and gives `None` where nothing is left to
+/// check.
+pub(super) trait Read: Sized {
+    /// For hints, as TOML; empty for tables.
+    const EXAMPLE: &'static str;
+
+    fn read(node: &Node<'_>, log: &mut Log<'_>) -> Option<Self>;
+}
+
+/// A table with a `kind`.
+pub(super) trait Kind {
+    /// As the policy writes it.
+    fn kind(&self) -> &'static str;
+}
+
+pub(super) trait Table {
+    /// The settings that are given, and where.
+    fn given(&self) -> Vec<(&'static str, &Spot)>;
+}
+
+/// Reads an optional setting of a table.
+pub(super) fn optional<T: Read>(
+    table: &DeTable<'_>,
+    at: &Spot,
+    name: &str,
+    log: &mut Log<'_>,
+) -> Option<At<T>> {
+    let node = Node::child(table, at, name)?;
+    T::read(&node, log).map(|value| At { value, spot: node.spot })
+}
+
+/// Reads a setting that must be there.
+pub(super) fn required<T: Read>(
+    table: &DeTable<'_>,
+    at: &Spot,
+    name: &str,
+    log: &mut Log<'_>,
+) -> Option<At<T>> {
+    if !table.contains_key(name) {
+        log.missing(at, name, T::EXAMPLE);
+    }
+    optional(table, at, name, log)
+}
+
+impl<T: Read> Read for Vec<At<T>> {
+    const EXAMPLE: &'static str = "[ … ]";
+
+    fn read(node: &Node<'_>, log: &mut Log<'_>) -> Option<Self> {
+        let Some(items) = node.value.as_array() else {
+            node.wrong_type("a list", "put it in `[` and `]`", log);
+            return None;
+        };
+        let mut all = Vec::new();
+        for (index, item) in items.iter().enumerate() {
+            let spot = Spot { key: format!("{}[{index}]", node.spot.key), offset: item.span().start };
+            let node = Node { value: item.get_ref(), spot };
+            all.extend(T::read(&node, log).map(|value| At { value, spot: node.spot }));
+        }
+        Some(all)
+    }
+}
+
+/// One, or a list of them.
+#[derive(Clone, Debug)]
+pub(super) struct Several<T>(pub(super) Vec<At<T>>);
+
+impl<T: JsonSchema> JsonSchema for Several<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        format!("Several{}", T::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let one = generator.subschema_for::<T>();
+        let many = generator.subschema_for::<Vec<T>>();
+        json_schema!({ "anyOf": [one, many] })
+    }
+}
+
+impl<T: Read> Read for Several<T> {
+    const EXAMPLE: &'static str = T::EXAMPLE;
+
+    fn read(node: &Node<'_>, log: &mut Log<'_>) -> Option<Self> {
+        if node.value.is_array() {
+            return Vec::read(node, log).map(Self);
+        }
+        T::read(node, log).map(|value| Self(vec![At { value, spot: node.spot.clone() }]))
+    }
+}
+
+// A table whose keys are names that the policy chooses, in the order of the file.
+#[derive(Clone, Debug, JsonSchema)]
+#[schemars(transparent, inline)]
+pub(super) struct Named<K, V>(#[schemars(with = "BTreeMap<String, V>")] pub(super) Vec<(At<K>, At<V>)>);
+
+impl<K, V> Default for Named<K, V> {
+    fn default() -> Self {
+        Self(vec![])
+    }
+}
+
+impl<K: FromText, V: Read> Read for Named<K, V> {
+    const EXAMPLE: &'static str = "";
+
+    fn read(node: &Node<'_>, log: &mut Log<'_>) -> Option<Self> {
+        let table = node.table(log)?;
+        let mut keys: Vec<_> = table.keys().collect();
+        keys.sort_by_key(|key| key.span().start);
+        let mut all = Vec::new();
+        for key in keys {
+            let name: &str = key.get_ref();
+            let spot = Spot { offset: key.span().start, ..node.spot.below(name) };
+            let refused = |refusal: Refusal| log.fault(&spot, refusal.message, refusal.hint);
+            let key = K::from_text(name).map_err(refused).ok();
+            let value = optional(table, &node.spot, name, log);
+            all.extend(key.zip(value).map(|(key, value)| (At { value: key, spot }, value)));
+        }
+        Some(Self(all))
+    }
+}
+
+/// Why a text is not what it should be.
+pub(super) struct Refusal {
+    pub(super) message: String,
+    pub(super) hint: String,
+}
+
+impl Refusal {
+    pub(super) fn new<T>(message: impl Into<String>, hint: impl Into<String>) -> Result<T, Self> {
+        Err(Self { message: message.into(), hint: hint.into() })
+    }
+}
+
+/// What is written as a TOML string.
+pub(super) trait FromText: Sized {
+    /// With its quotes.
+    const EXAMPLE: &'static str;
+
+    fn from_text(text: &str) -> Result<Self, Refusal>;
+}
+
+pub(super) fn read_text<T: FromText>(node: &Node<'_>, log: &mut Log<'_>) -> Option<T> {
+    match T::from_text(node.text(T::EXAMPLE, log)?) {
+        Ok(value) => Some(value),
+        Err(refusal) => {
+            log.fault(&node.spot, refusal.message, refusal.hint);
+            None
+        }
+    }
+}

@@ -1,0 +1,177 @@
+use std::time::Duration;
+
+use super::{Base, number, repository, source};
+use crate::model::BackupKind;
+use crate::policy::automation::{
+    BackupTimes, Check, CronLine, Drill, Expectation, Pick, Probe, Retention, Rules, Schedule,
+};
+use crate::policy::decode::{At, Log, Several};
+use crate::policy::schema::{CheckTable, DrillTable, RetentionTable, ScheduleEntry, ScheduleTable};
+use crate::policy::settings::{Objectives, RepositoryConfig, Source};
+use crate::policy::suggest::suggestion;
+use crate::policy::value::{Period, Whole};
+
+const KEEP_LAST: u32 = 3;
+
+/// What these settings refer to.
+pub(super) struct Context<'p> {
+    pub(super) sources: &'p [Source],
+    pub(super) repositories: &'p [RepositoryConfig],
+    pub(super) objectives: Option<Objectives>,
+}
+
+pub(super) fn retention(table: &RetentionTable, context: &Context<'_>, log: &mut Log<'_>) -> Retention {
+    let rules = rules(&table.keep_last, &table.daily, &table.weekly, &table.monthly, &table.pitr);
+    let mut sources = Vec::new();
+    for (name, table) in table.sources.iter().flat_map(|sources| &sources.0) {
+        source::known(&name.value, &name.spot, context.sources, log);
+        let rules = self::rules(&table.keep_last, &table.daily, &table.weekly, &table.monthly, &table.pitr);
+        sources.push((name.value.clone(), rules));
+    }
+    Retention { rules, sources }
+}
+
+fn rules<const A: i64, const B: i64, const C: i64, const D: i64>(
+    keep_last: &Option<At<Whole<1, A>>>,
+    daily: &Option<At<Whole<1, B>>>,
+    weekly: &Option<At<Whole<1, C>>>,
+    monthly: &Option<At<Whole<1, D>>>,
+    pitr: &Option<At<Period>>,
+) -> Rules {
+    Rules {
+        keep_last: number(keep_last).unwrap_or(KEEP_LAST),
+        daily: number(daily).unwrap_or(0),
+        weekly: number(weekly).unwrap_or(0),
+        monthly: number(monthly).unwrap_or(0),
+        pitr: pitr.as_ref().map(|pitr| pitr.0),
+    }
+}
+
+pub(super) fn schedule(table: &ScheduleTable, context: &Context<'_>, log: &mut Log<'_>) -> Schedule {
+    let mut backups = Vec::new();
+    for (name, entry) in table.sources.iter().flat_map(|sources| &sources.0) {
+        let Some(source) = source::known(&name.value, &name.spot, context.sources, log) else { continue };
+        let kinds: Vec<&str> = source.kinds.iter().map(|kind| kind.as_str()).collect();
+        match &entry.value {
+            ScheduleEntry::All(times) => match source.kinds.as_slice() {
+                [kind] => backups.extend(backup_times(source, *kind, times)),
+                [] => {}
+                _ => {
+                    let hint = format!(
+                        "write it like `{} = {{ {} = \"15 3 * * *\" }}`",
+                        source.name,
+                        kinds.join(" = …, ")
+                    );
+                    log.fault(&entry.spot, format!("`{}` has several methods", source.name), hint);
+                }
+            },
+            ScheduleEntry::ByMethod(methods) => {
+                for (method, times) in &methods.0 {
+                    match source.kinds.iter().find(|kind| kind.as_str() == method.as_str()) {
+                        Some(kind) => backups.extend(backup_times(source, *kind, times)),
+                        None => {
+                            let message = format!("`{}` is not a method of `{}`", method.value, source.name);
+                            log.fault(&method.spot, message, suggestion("its methods", method, &kinds));
+                        }
+                    }
+                }
+            }
+        }
+    }
+    Schedule {
+        timezone: table.timezone.as_ref().map_or(chrono_tz::Tz::UTC, |zone| zone.0),
+        backups,
+        verify: lines(&table.verify),
+        retention: lines(&table.retention),
+    }
+}
+
+fn backup_times(source: &Source, kind: BackupKind, times: &Several<CronLine>) -> Option<BackupTimes> {
+    let lines: Vec<CronLine> = times.0.iter().map(|line| line.value.clone()).collect();
+    (!lines.is_empty()).then(|| BackupTimes { source: source.name.clone(), kind, lines })
+}
+
+fn lines(times: &Option<At<Several<CronLine>>>) -> Vec<CronLine> {
+    times.iter().flat_map(|times| &times.0).map(|line| line.value.clone()).collect()
+}
+
+pub(super) fn drill(
+    table: &At<DrillTable>,
+    context: &Context<'_>,
+    base: Base<'_>,
+    log: &mut Log<'_>,
+) -> Option<Drill> {
+    let source = match (&table.source, context.sources) {
+        (Some(name), sources) => source::known(&name.value, &name.spot, sources, log),
+        (None, [only]) => Some(only),
+        (None, []) => None,
+        (None, [first, ..]) => {
+            if !log.has_faults_at(&table.spot.below("source")) {
+                log.missing(&table.spot, "source", &format!("\"{}\"", first.name));
+            }
+            None
+        }
+    };
+    let from = table.from.as_ref().filter(|name| repository::known(name, context.repositories, log));
+    let checks =
+        table.checks.iter().flat_map(|checks| &checks.value).filter_map(|table| check(table, log)).collect();
+    Some(Drill {
+        schedule: lines(&table.schedule),
+        source: source?.name.clone(),
+        from: from.map(|name| name.value.clone()),
+        pick: table.pick.as_deref().copied().unwrap_or(Pick::Latest),
+        identity: base.secret(&table.identity),
+        deadline: table
+            .deadline
+            .as_ref()
+            .map(|deadline| deadline.0)
+            .or(context.objectives.map(|objectives| objectives.rto))
+            .unwrap_or(Duration::from_secs(4 * 3600)),
+        checks,
+    })
+}
+
+fn check(table: &At<CheckTable>, log: &mut Log<'_>) -> Option<Check> {
+    let faulty = log.has_faults_at(&table.spot);
+    let mut expectations = Vec::new();
+    expectations.extend(table.equals.as_deref().cloned().map(Expectation::Equals));
+    expectations.extend(table.at_least.as_ref().map(|least| Expectation::AtLeast(least.0)));
+    expectations.extend(table.at_most.as_ref().map(|most| Expectation::AtMost(most.0)));
+    expectations.extend(table.newer_than.as_ref().map(|age| Expectation::NewerThan(age.0)));
+    let probe = match (&table.sql, &table.command, &table.http) {
+        (Some(query), None, None) => {
+            if expectations.is_empty() && !faulty {
+                let hint =
+                    "add `equals`, `at_least`, `at_most` or `newer_than`: a check must be able to fail";
+                log.fault(&table.spot, "expects nothing of its query", hint);
+            }
+            Probe::Sql { query: query.value.clone(), expectations }
+        }
+        (None, Some(command), None) if !command.is_empty() => {
+            unexpected(table, &expectations, log);
+            Probe::Command(command.iter().map(|word| word.value.clone()).collect())
+        }
+        (None, None, Some(url)) => {
+            unexpected(table, &expectations, log);
+            Probe::Http(url.0.clone())
+        }
+        _ => {
+            if !faulty {
+                log.fault(
+                    &table.spot,
+                    "must have one of `sql`, `command` and `http`",
+                    "give just one of them",
+                );
+            }
+            return None;
+        }
+    };
+    Some(Check { name: table.name.as_deref()?.clone(), probe })
+}
+
+fn unexpected(table: &At<CheckTable>, expectations: &[Expectation], log: &mut Log<'_>) {
+    if !expectations.is_empty() {
+        let hint = "`equals`, `at_least`, `at_most` and `newer_than` go with `sql`";
+        log.fault(&table.spot, "expects a value, and is not a query", hint);
+    }
+}

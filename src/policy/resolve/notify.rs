@@ -1,0 +1,124 @@
+use super::Base;
+use super::repository::credentials;
+use crate::policy::automation::{Channel, Mail, MailTls, Notify, Route};
+use crate::policy::decode::{At, Log};
+use crate::policy::schema::{ChannelTable, NotifyTable};
+use crate::policy::suggest::suggestion;
+
+pub(super) fn notify(table: &At<NotifyTable>, base: Base<'_>, log: &mut Log<'_>) -> Notify {
+    let given = table.channels.as_ref().map(|channels| channels.0.as_slice()).unwrap_or_default();
+    let names: Vec<&str> = given.iter().map(|(name, _)| name.as_str()).collect();
+    // A channel that was refused is not one that does not exist.
+    let whole = !log.has_faults_at(&table.spot.below("channels"));
+    let routes = [&table.p1, &table.p2, &table.p3, &table.p4].map(|route| {
+        let mut told: Vec<String> = Vec::new();
+        for name in route.iter().flat_map(|route| &route.value) {
+            if whole && !names.contains(&name.as_str()) {
+                let message = format!("there is no channel `{}`", name.value);
+                log.fault(&name.spot, message, suggestion("channels", name, &names));
+            }
+            if !told.contains(&name.value) {
+                told.push(name.value.clone());
+            }
+        }
+        told
+    });
+    for (name, _) in
+        given.iter().filter(|(name, _)| whole && !routes.iter().flatten().any(|told| *told == name.value))
+    {
+        let hint = "name it in `p1`, `p2`, `p3` or `p4`, or remove it";
+        log.fault(&name.spot, "is a channel nobody is told by", hint);
+    }
+    let channels = given
+        .iter()
+        .filter_map(|(name, table)| {
+            Some(Channel { name: name.value.clone(), route: route(table, base, log)? })
+        })
+        .collect();
+    Notify { channels, routes, heartbeat: base.secret(&table.heartbeat) }
+}
+
+fn route(table: &ChannelTable, base: Base<'_>, log: &mut Log<'_>) -> Option<Route> {
+    Some(match table {
+        ChannelTable::Slack(slack) => Route::Slack { url: base.secret(&slack.url)? },
+        ChannelTable::PagerDuty(duty) => Route::PagerDuty {
+            routing_key: base.secret(&duty.routing_key)?,
+            endpoint: duty.endpoint.as_ref().map(|endpoint| endpoint.0.clone()),
+        },
+        ChannelTable::Email(mail) => {
+            let tls = mail.tls.as_deref().copied().unwrap_or(MailTls::StartTls);
+            let to = mail.to.as_ref().map(|to| to.0.as_slice()).unwrap_or_default();
+            if let Some(list) = mail.to.as_ref().filter(|_| to.is_empty())
+                && !log.has_faults_at(&list.spot)
+            {
+                log.fault(&list.spot, "names nobody", "give at least one address");
+            }
+            for address in to {
+                address_of(address, log);
+            }
+            if let Some(from) = &mail.from {
+                address_of(from, log);
+            }
+            if let Some(password) = mail.password.as_ref().filter(|_| mail.username.is_none()) {
+                log.fault(&password.spot, "is not used", "it goes with `username`");
+            }
+            if let Some(password) = mail.password.as_ref().filter(|_| tls == MailTls::None) {
+                let hint = "use `tls = \"starttls\"` or `tls = \"implicit\"`";
+                log.fault(&password.spot, "would cross the network in clear", hint);
+            }
+            let usual = match tls {
+                MailTls::StartTls => 587,
+                MailTls::Implicit => 465,
+                MailTls::None => 25,
+            };
+            Route::Email(Mail {
+                host: mail.host.as_deref()?.clone(),
+                port: super::number(&mail.port).unwrap_or(usual),
+                tls,
+                username: mail.username.as_deref().cloned(),
+                password: base.secret(&mail.password),
+                from: mail.from.as_deref()?.clone(),
+                to: to.iter().map(|address| address.value.clone()).collect(),
+            })
+        }
+        ChannelTable::Sns(sns) => {
+            let credentials = credentials(sns.credentials.as_ref(), base, log);
+            let topic = sns.topic.as_ref()?;
+            if topic.service() != "sns" {
+                log.fault(
+                    &topic.spot,
+                    "is not the ARN of a topic",
+                    "write it like `arn:aws:sns:us-east-1:123456789012:backups`",
+                );
+            }
+            let own = topic.region().to_owned();
+            Route::Sns {
+                topic: topic.0.clone(),
+                region: sns.region.as_ref().map_or(own, |region| region.0.clone()),
+                endpoint: sns.endpoint.as_ref().map(|endpoint| endpoint.0.clone()),
+                credentials,
+            }
+        }
+        ChannelTable::Webhook(hook) => {
+            let headers = hook.headers.as_ref().map(|headers| headers.0.as_slice()).unwrap_or_default();
+            Route::Webhook {
+                url: base.secret(&hook.url)?,
+                headers: headers
+                    .iter()
+                    .map(|(name, value)| (name.value.clone(), base.secret_ref(value)))
+                    .collect(),
+            }
+        }
+    })
+}
+
+fn address_of(address: &At<String>, log: &mut Log<'_>) {
+    let parts = address.trim_end_matches('>').rsplit_once('@');
+    if !parts.is_some_and(|(who, host)| !who.is_empty() && !host.is_empty()) {
+        log.fault(
+            &address.spot,
+            format!("`{}` is not a mail address", address.value),
+            "write it like `team@example.org`",
+        );
+    }
+}

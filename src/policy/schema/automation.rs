@@ -1,0 +1,257 @@
+use schemars::JsonSchema;
+
+use super::CredentialsTable;
+use crate::model::{RepositoryName, SourceName};
+use crate::platform::SecretRef;
+use crate::policy::address::{Arn, Endpoint, Region};
+use crate::policy::decode::{At, Log, Named, Node, Read, Several};
+use crate::policy::macros::{kinds, table};
+use crate::policy::value::{Period, Whole, Zone};
+use crate::policy::{CronLine, MailTls, Pick};
+
+table! {
+    /// How long backups are kept: whatever any rule keeps. The newest good backup is kept in any case.
+    /// Checked now, acted on by a later version.
+    RetentionTable {
+        required {}
+        optional {
+            /// The newest backups, however old, of each source in each repository. 3 unless given.
+            keep_last: Whole<1, 10_000>,
+            /// Days for which one backup a day is kept (UTC).
+            daily: Whole<1, 3_660>,
+            /// Weeks for which one backup a week is kept (ISO weeks, UTC). Six months are 27.
+            weekly: Whole<1, 1_040>,
+            /// Months for which one backup a month is kept (UTC).
+            monthly: Whole<1, 240>,
+            /// How far back any moment can be restored, where a source archives continuously, like `7d`.
+            pitr: Period,
+            /// Rules that replace the ones above for one source.
+            sources: Named<SourceName, RulesTable>,
+        }
+    }
+}
+
+table! {
+    /// Rules for one source, in place of the policy's.
+    RulesTable {
+        required {}
+        optional {
+            /// The newest backups, however old, in each repository. 3 unless given.
+            keep_last: Whole<1, 10_000>,
+            /// Days for which one backup a day is kept (UTC).
+            daily: Whole<1, 3_660>,
+            /// Weeks for which one backup a week is kept (ISO weeks, UTC).
+            weekly: Whole<1, 1_040>,
+            /// Months for which one backup a month is kept (UTC).
+            monthly: Whole<1, 240>,
+            /// How far back any moment can be restored, like `7d`.
+            pitr: Period,
+        }
+    }
+}
+
+table! {
+    /// When things happen. Checked now, acted on by a later version.
+    ScheduleTable {
+        required {}
+        optional {
+            /// Time zone of every cron line here, of the IANA database. `UTC` unless given.
+            timezone: Zone,
+            /// When each source is backed up: cron lines, or cron lines for each of its methods, like
+            /// `{ logical = "15 * * * *", base = "0 2 * * *" }`.
+            sources: Named<SourceName, ScheduleEntry>,
+            /// When stored backups are read again and compared.
+            verify: Several<CronLine>,
+            /// When `retention` is applied.
+            retention: Several<CronLine>,
+        }
+    }
+}
+
+/// Cron lines, or cron lines for each method.
+#[derive(Clone, Debug, JsonSchema)]
+#[schemars(untagged)]
+pub(in crate::policy) enum ScheduleEntry {
+    All(Several<CronLine>),
+    ByMethod(Named<String, Several<CronLine>>),
+}
+
+impl Read for ScheduleEntry {
+    const EXAMPLE: &'static str = "\"15 3 * * *\"";
+
+    fn read(node: &Node<'_>, log: &mut Log<'_>) -> Option<Self> {
+        if node.value.is_table() {
+            return Named::read(node, log).map(Self::ByMethod);
+        }
+        Several::read(node, log).map(Self::All)
+    }
+}
+
+table! {
+    /// The restore that is practised, and how it is judged. Checked now, acted on by a later version; the queries
+    /// among its checks are asked of an RDS instance that was restored.
+    DrillTable {
+        required {}
+        optional {
+            /// Cron lines, in the schedule's time zone. By hand only unless given.
+            schedule: Several<CronLine>,
+            /// What is restored; the policy's only source unless given.
+            source: SourceName,
+            /// The repository it is restored from: `primary` or a copy. The farthest unless given.
+            from: RepositoryName,
+            /// Which backup is taken. `latest` unless given.
+            pick: Pick,
+            /// The age identity it decrypts with, by reference.
+            identity: SecretRef,
+            /// How long it may take before it has failed; the RTO unless given.
+            deadline: Period,
+            /// What must be true of what was restored.
+            checks: Vec<At<CheckTable>>,
+        }
+    }
+}
+
+table! {
+    /// Something that must be true of what was restored: one of `sql`, `command`, `http`.
+    CheckTable {
+        required {
+            /// For the report.
+            name: String,
+        }
+        optional {
+            /// A query that gives one value.
+            sql: String,
+            /// A program and its arguments, no shell; it passes with exit status 0.
+            command: Vec<At<String>>,
+            /// A URL of the restored application; it passes with a status of 200 to 299.
+            http: Endpoint,
+            /// The query's value, as text.
+            equals: String,
+            /// The query's value is a number and at least this.
+            at_least: Whole<{ i64::MIN }, { i64::MAX }>,
+            /// The query's value is a number and at most this.
+            at_most: Whole<{ i64::MIN }, { i64::MAX }>,
+            /// The query's value is a time, and no older than this before the recovery point.
+            newer_than: Period,
+        }
+    }
+}
+
+table! {
+    /// Who is told, by severity. Checked now, acted on by a later version.
+    NotifyTable {
+        required {}
+        optional {
+            /// The channels there are, each by a name of its own.
+            channels: Named<String, ChannelTable>,
+            /// Channels for data loss, an outage, no valid backup inside the RPO.
+            p1: Vec<At<String>>,
+            /// Channels for an RPO at risk, a failed backup, copy or drill.
+            p2: Vec<At<String>>,
+            /// Channels for a failure that recovered, a forecast RTO near its objective.
+            p3: Vec<At<String>>,
+            /// Channels for drift and leftovers.
+            p4: Vec<At<String>>,
+            /// A URL that is called after every good run, by reference, for a monitor that alarms when the
+            /// calls stop: a dead host tells nobody.
+            heartbeat: SecretRef,
+        }
+    }
+}
+
+kinds! {
+    /// Where a notification goes.
+    ChannelTable {
+        /// An incoming webhook of Slack.
+        "slack" => Slack(SlackTable),
+        /// PagerDuty, Events API v2.
+        "pagerduty" => PagerDuty(PagerDutyTable),
+        /// Mail, by SMTP.
+        "email" => Email(EmailTable),
+        /// A topic of Amazon SNS.
+        "sns" => Sns(SnsTable),
+        /// A POST of JSON.
+        "webhook" => Webhook(WebhookTable),
+    }
+}
+
+table! {
+    /// An incoming webhook of Slack.
+    SlackTable {
+        required {
+            /// The webhook's URL, by reference: whoever has it can post.
+            url: SecretRef,
+        }
+        optional {}
+    }
+}
+
+table! {
+    /// PagerDuty, Events API v2.
+    PagerDutyTable {
+        required {
+            /// The integration's key, by reference.
+            routing_key: SecretRef,
+        }
+        optional {
+            /// `https://events.pagerduty.com` unless given (`https://events.eu.pagerduty.com` for the EU).
+            endpoint: Endpoint,
+        }
+    }
+}
+
+table! {
+    /// Mail, by SMTP.
+    EmailTable {
+        required {
+            /// The mail server's name.
+            host: String,
+            /// The sender's address.
+            from: String,
+            /// Addresses.
+            to: Several<String>,
+        }
+        optional {
+            /// 587 unless given; 465 for `tls = "implicit"`, 25 for `tls = "none"`.
+            port: Whole<1, 65_535>,
+            /// `starttls` unless given.
+            tls: MailTls,
+            /// By default nobody logs in.
+            username: String,
+            /// By reference; goes with `username`.
+            password: SecretRef,
+        }
+    }
+}
+
+table! {
+    /// A topic of Amazon SNS.
+    SnsTable {
+        required {
+            /// ARN of the topic.
+            topic: Arn,
+        }
+        optional {
+            /// The topic's own region unless given.
+            region: Region,
+            /// The service's address, for anything that is not AWS.
+            endpoint: Endpoint,
+            /// Where credentials come from; the SDK's own chain unless given.
+            credentials: CredentialsTable,
+        }
+    }
+}
+
+table! {
+    /// A POST of JSON.
+    WebhookTable {
+        required {
+            /// By reference: such URLs often hold a token.
+            url: SecretRef,
+        }
+        optional {
+            /// Headers, each value by reference.
+            headers: Named<String, SecretRef>,
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! What a policy file may hold. These tables are the reader and, by their doc comments, the JSON Schema
+//! that `drctl policy schema` prints: one list of settings for both.
+//!
+//! *Invariants.* Every setting is an option here, required or not, so that reading goes on after a
+//! fault. [`super::resolve`] turns a table into intent, and finds what only several settings together
+//! show to be wrong.
+
+mod automation;
+mod repository;
+mod source;
+
+pub(super) use automation::{
+    ChannelTable, CheckTable, DrillTable, NotifyTable, RetentionTable, ScheduleEntry, ScheduleTable,
+};
+pub(super) use repository::{
+    CredentialsTable, EncryptionTable, RecipientEntry, RepositoriesTable, RepositoryTable, SseWord,
+};
+pub(super) use source::{
+    AuthenticationWord, AwsBackupTable, BaseTable, BaseWord, CommandTable, LogicalTable, MethodWord,
+    PostgresTable, RdsMethodWord, RdsRegionTable, RdsTable, SourceTable, WalTable, WalWord,
+};
+
+use super::address::CatalogUrl;
+use super::decode::Named;
+use super::macros::table;
+use super::value::{Amount, Day, Period, Size, Whole};
+use crate::model::{SourceName, SystemName};
+use crate::platform::SecretRef;
+
+table! {
+    /// A drctl policy: one application, where its backups go, and how good they must be.
+    PolicyTable {
+        required {
+            /// The application that is protected.
+            system: SystemTable,
+            /// What a recovery must achieve.
+            objectives: ObjectivesTable,
+            /// Where backups are kept.
+            repository: RepositoriesTable,
+            /// Who can read the backups.
+            encryption: EncryptionTable,
+            /// What is backed up, each by a name of its own. `journal` and `leases` are not names of sources.
+            sources: Named<SourceName, SourceTable>,
+        }
+        optional {
+            /// How backups are compressed.
+            compression: CompressionTable,
+            /// How bytes travel to the repositories.
+            transfer: TransferTable,
+            /// The database of what is in the repositories and of every run. It can always be made again
+            /// from the repositories.
+            catalog: CatalogTable,
+            /// How long backups are kept. Nothing is ever deleted without this table. Checked now, acted on
+            /// by a later version: this one deletes nothing.
+            retention: RetentionTable,
+            /// When backups are taken. Checked now, acted on by a later version: until then, let cron or a
+            /// systemd timer run `drctl backup`.
+            schedule: ScheduleTable,
+            /// The restore that is practised, and how it is judged. Checked now, acted on by a later version.
+            drill: DrillTable,
+            /// What AWS charges, as you looked it up: for estimates of what a restore costs.
+            prices: PricesTable,
+            /// Who is told, by severity. Checked now, acted on by a later version.
+            notify: NotifyTable,
+        }
+    }
+}
+
+table! {
+    /// The application that is protected.
+    SystemTable {
+        required {
+            /// 1 to 40 of a-z, 0-9 and `-`: the first folder of everything that is stored.
+            name: SystemName,
+        }
+        optional {
+            /// For people.
+            description: String,
+            /// Who answers for it: a team, an address.
+            owner: String,
+        }
+    }
+}
+
+table! {
+    /// What a recovery must achieve.
+    ObjectivesTable {
+        required {
+            /// From the disaster to a usable application, like `4h`.
+            rto: Period,
+            /// How much of the newest data may be lost, as time, like `1h`.
+            rpo: Period,
+        }
+        optional {}
+    }
+}
+
+table! {
+    /// What AWS charges. Without it a restore says nothing of its cost.
+    PricesTable {
+        required {
+            /// The day they were looked up.
+            as_of: Day,
+            /// Like `USD`.
+            currency: String,
+        }
+        optional {
+            /// An hour of an instance in one zone, by its class: `{ "db.m7g.large" = 0.178 }`.
+            classes: Named<String, Amount>,
+            /// A GiB of an instance's storage for a month, in one zone.
+            storage: Amount,
+        }
+    }
+}
+
+table! {
+    /// How backups are compressed, with zstd.
+    CompressionTable {
+        required {}
+        optional {
+            /// 1 (fast) to 19 (small). 3 unless given.
+            level: Whole<1, 19>,
+            /// Threads that compress; 0 (the default) is one for each processor, up to four.
+            threads: Whole<0, 64>,
+        }
+    }
+}
+
+table! {
+    /// How bytes travel to the repositories.
+    TransferTable {
+        required {}
+        optional {
+            /// Size of an upload's parts, 5 MiB to 64 MiB. `8MiB` unless given. Memory grows with it.
+            part_size: Size,
+            /// Parts on their way to one repository at a time, 1 to 32. 3 unless given. Memory grows with it.
+            parallel: Whole<1, 32>,
+            /// Bytes a second to each repository, like `50MiB`. Unlimited unless given.
+            bandwidth: Size,
+            /// A repository that accepts or answers nothing for this long is given up. `2m` unless given.
+            stall: Period,
+            /// Size after which an artifact goes on in another object, at most 10,000 parts. 9,000 parts
+            /// unless given.
+            object_size: Size,
+        }
+    }
+}
+
+table! {
+    /// The database of what is in the repositories and of every run.
+    CatalogTable {
+        required {
+            /// `sqlite:/path/file.db` or `postgres://user@host/database`.
+            url: CatalogUrl,
+        }
+        optional {
+            /// For PostgreSQL.
+            password: SecretRef,
+        }
+    }
+}

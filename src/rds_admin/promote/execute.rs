@@ -1,0 +1,379 @@
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use serde::Serialize;
+use thiserror::Error;
+
+use super::plan::{OVER, WAS};
+use super::{Facts, MemberFacts, PromoteRequest, Promotion, Rename, Step};
+use crate::aws::rds::{Changes, Database, Endpoint, Rds};
+use crate::aws::{AwsFailure, EXPIRES, FailureKind, Poll, PollError, Progress, Seen, Tags};
+use crate::event::{Events, told};
+use crate::platform::{CancellationToken, Program};
+use crate::policy::RdsDatabase;
+use crate::restore::rds::InstanceError;
+use crate::restore::rds::login::{Login, log_in, look};
+use crate::restore::rds::run::Server;
+use crate::restore::rds::settings::RETENTION;
+
+/// RDS takes no more than 50 on one thing; two are left for the marks.
+const MOST_TAGS: usize = 48;
+/// Refusals of a change, because RDS is at something else; it may take up the instances of a cluster one by one.
+const TRIES: u32 = 60;
+/// For each hook of the policy.
+const HOOK: Duration = Duration::from_secs(600);
+
+#[derive(Debug, Error)]
+pub enum PromoteError {
+    #[error("{what} failed, and nothing after it was done; the same command goes on there")]
+    Step {
+        /// What the step does.
+        what: String,
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    #[error("nothing was touched, since nobody could log in to what takes production's place: `{instance}`")]
+    NotReady {
+        instance: String,
+        #[source]
+        source: Box<InstanceError>,
+    },
+    #[error("`{name}` is another one now than when it was looked at, so it is left alone")]
+    Changed { name: String },
+    #[error(transparent)]
+    Instance(#[from] InstanceError),
+}
+
+impl PromoteError {
+    /// Whether RDS does not find what was waited for, as when it has another name by now.
+    fn is_absence(&self) -> bool {
+        let gone = |wait: &PollError| matches!(wait, PollError::Gone { .. } | PollError::NeverCame { .. });
+        matches!(self, Self::Instance(InstanceError::Wait(wait)) if gone(wait))
+    }
+}
+
+impl From<AwsFailure> for PromoteError {
+    fn from(failure: AwsFailure) -> Self {
+        Self::Instance(failure.into())
+    }
+}
+
+/// A step that was done.
+#[derive(Clone, Debug, Serialize)]
+pub struct Done {
+    #[serde(flatten)]
+    pub step: Step,
+    pub seconds: f64,
+    /// Of a login.
+    pub server: Option<Server>,
+}
+
+/// Puts what was restored in production's place.
+pub struct Promoter<'a> {
+    pub request: &'a PromoteRequest,
+    pub rds: Rds,
+    pub events: &'a Events,
+    pub cancel: &'a CancellationToken,
+}
+
+impl<'a> Promoter<'a> {
+    pub async fn of(
+        request: &'a PromoteRequest,
+        events: &'a Events,
+        cancel: &'a CancellationToken,
+    ) -> Result<Self, PromoteError> {
+        let place = request.config.place.in_region(&request.region);
+        let rds = Rds::of(&place).await.map_err(InstanceError::Client)?;
+        Ok(Self { request, rds, events, cancel })
+    }
+
+    /// What RDS has there now; nothing is changed.
+    pub async fn look(&self) -> Result<Facts, PromoteError> {
+        let mut facts = Facts {
+            restored: self.rds.database(&self.called(&self.request.instance)).await?,
+            production: self.rds.database(&self.request.config.database).await?,
+            put_aside: self.rds.database(&self.called(&self.request.put_aside_as)).await?,
+            members: MemberFacts::default(),
+        };
+        facts.forget_old_names();
+        if matches!(self.request.config.database, RdsDatabase::Cluster(_)) {
+            facts.members = MemberFacts::look(&self.rds, self.request, &facts).await?;
+        }
+        Ok(facts)
+    }
+
+    /// Whether its last steps can be done: writers that are stopped wait for them. Logs in to what was restored, where it
+    /// is; a promotion that is gone on with after production was put aside may have it between two names.
+    pub async fn ready(&self, facts: &Facts, plan: &Promotion) -> Result<(), PromoteError> {
+        let database = facts.promoted(self.request).filter(|database| database.endpoint.is_some());
+        let (Some(login), Some(database)) = (&self.request.config.login, database) else { return Ok(()) };
+        let ready = async {
+            let login = Login::of(login, database, &self.request.region).await?;
+            let has_stayed = plan.steps.iter().any(|step| matches!(step, Step::PutAside { .. }));
+            if plan.resumed && !has_stayed {
+                return login.is_at_hand().await.map_err(InstanceError::Unresolved);
+            }
+            let refused = |source| InstanceError::Login { waited: Duration::ZERO, source };
+            login.attempt().await.map(drop).map_err(refused)
+        };
+        ready.await.map_err(|source| PromoteError::NotReady {
+            instance: database.id.identifier().to_owned(),
+            source: Box::new(source),
+        })
+    }
+
+    /// Does what is left, one step after the other, and stops at the first that fails. `tell`: of each that is
+    /// done, when it is.
+    pub async fn execute(&self, plan: &Promotion, mut tell: impl FnMut(&Done)) -> Result<(), PromoteError> {
+        for step in &plan.steps {
+            self.events.notice(step.told());
+            let begun = Instant::now();
+            let server = self.act(step, plan).await.map_err(|source| PromoteError::Step {
+                what: format!("`{}`", step.told()),
+                source: Box::new(source),
+            })?;
+            tell(&Done { step: step.clone(), seconds: begun.elapsed().as_secs_f64(), server });
+        }
+        Ok(())
+    }
+
+    async fn act(&self, step: &Step, plan: &Promotion) -> Result<Option<Server>, PromoteError> {
+        match step {
+            Step::Keep => self.keep(plan).await?,
+            Step::PutAside { from, to } => {
+                let production = plan.production.as_deref().unwrap_or_default();
+                self.rename(&self.called(from), to, production, steps_aside).await?;
+            }
+            Step::TakeName { from, to } => {
+                self.rename(&self.called(from), to, &plan.restored, Database::seen).await?;
+            }
+            Step::PutInstancesAside { renames } => self.rename_all(renames, steps_aside).await?,
+            Step::TakeInstanceNames { renames } => self.rename_all(renames, Database::seen).await?,
+            Step::KeepBackups { days } => self.keep_backups(plan, *days).await?,
+            Step::LogIn => return self.log_in(plan).await.map(Some),
+            // Where production's region is gone there is nothing of it to be told of.
+            Step::Freeze { command } => self.hook(command, plan, plan.production.is_some()).await?,
+            Step::Redirect { command } | Step::Reopen { command } => self.hook(command, plan, true).await?,
+            Step::Finish => {
+                let promoted = self.reached(&self.called(&plan.name), Database::seen_by_users).await?;
+                self.rds.remove_tags(&promoted.arn, &[WAS, OVER, RETENTION]).await?;
+            }
+        }
+        Ok(None)
+    }
+
+    async fn keep(&self, plan: &Promotion) -> Result<(), PromoteError> {
+        let id = self.called(&plan.instance);
+        let restored = self.available(&id).await?;
+        let production = self.rds.database(&self.request.config.database).await?;
+        let theirs = production.as_ref().map(|database| database.tags.clone()).unwrap_or_default();
+        let mut marks = inherited(&theirs, &restored.tags).with(WAS, &plan.instance);
+        if let Some(production) = production {
+            marks = marks.with(OVER, production.resource_id);
+        }
+        self.rds.add_tags(&restored.arn, &marks).await?;
+        self.rds.remove_tags(&restored.arn, &[EXPIRES]).await?;
+        for member in restored.profile.cluster.iter().flat_map(|cluster| &cluster.members) {
+            let member = self.rds.database(&RdsDatabase::Instance(member.identifier.clone())).await?;
+            // RDS's own, of a Multi-AZ cluster, have none of drctl's tags, and nobody may set any.
+            let Some(member) = member.filter(|member| member.tags.is_managed()) else { continue };
+            let marks = inherited(&theirs, &member.tags);
+            if marks.iter().next().is_some() {
+                self.rds.add_tags(&member.arn, &marks).await?;
+            }
+            self.rds.remove_tags(&member.arn, &[EXPIRES]).await?;
+        }
+        if restored.profile.deletion_protection != Some(true) {
+            let changes = Changes { deletion_protection: Some(true), ..Changes::default() };
+            self.change(&id, &changes, Database::seen).await?;
+            self.available(&id).await?;
+        }
+        Ok(())
+    }
+
+    /// Until it can be used again; the first backup itself takes RDS hours, and nobody waits for that.
+    async fn keep_backups(&self, plan: &Promotion, days: u32) -> Result<(), PromoteError> {
+        let id = self.called(&plan.name);
+        let changes = Changes { backup_retention_days: Some(days), ..Changes::default() };
+        self.available(&id).await?;
+        self.change(&id, &changes, Database::seen).await?;
+        // For a moment RDS still shows it as before.
+        let subject = format!("automated backups of `{}` in {}", plan.name, self.rds.region());
+        let ask = async || {
+            let Some(database) = self.rds.database(&id).await? else { return Ok(Seen::Absent) };
+            let is_on = database.profile.backup_retention_days == Some(days);
+            Ok(match is_on || database.is_lost() {
+                true => database.seen_by_users(),
+                false => Seen::Working(Progress { status: database.status, ..Progress::default() }),
+            })
+        };
+        let waited = self.poll().wait(&subject, self.events, self.cancel, ask).await;
+        waited.map(drop).map_err(|error| InstanceError::Wait(error).into())
+    }
+
+    fn called(&self, name: &str) -> RdsDatabase {
+        self.request.config.database.called(name)
+    }
+
+    /// Instances of one cluster, all at a time: each takes RDS minutes.
+    async fn rename_all(&self, renames: &[Rename], sees: Sees) -> Result<(), PromoteError> {
+        let renamed = renames.iter().map(async |Rename { from, to, resource_id }| {
+            self.rename(&RdsDatabase::Instance(from.clone()), to, resource_id, sees).await
+        });
+        join_all(renamed).await.into_iter().collect()
+    }
+
+    /// Only what was looked at: another may have the name by now.
+    async fn rename(
+        &self,
+        from: &RdsDatabase,
+        to: &str,
+        resource_id: &str,
+        sees: Sees,
+    ) -> Result<(), PromoteError> {
+        let to = from.called(to);
+        // A run that was killed may have had it begun.
+        match self.reached(from, sees).await {
+            Ok(database) if database.resource_id != resource_id => {
+                return Err(PromoteError::Changed { name: from.identifier().to_owned() });
+            }
+            Ok(_) => {}
+            Err(error) if error.is_absence() => return self.renamed(from, &to, resource_id, sees).await,
+            Err(error) => return Err(error),
+        }
+        let changes = Changes { identifier: Some(to.identifier().to_owned()), ..Changes::default() };
+        self.change(from, &changes, sees).await?;
+        self.renamed(from, &to, resource_id, sees).await
+    }
+
+    /// The new name is not there for minutes, and until it is, the old one may be.
+    async fn renamed(
+        &self,
+        from: &RdsDatabase,
+        to: &RdsDatabase,
+        resource_id: &str,
+        sees: Sees,
+    ) -> Result<(), PromoteError> {
+        let (old, new) = (from.identifier(), to.identifier());
+        let subject = format!("`{old}`, to be `{new}`, in {}", self.rds.region());
+        let ask = async || {
+            if let Some(database) = self.rds.database(to).await? {
+                return Ok(sees(database));
+            }
+            let status =
+                self.rds.database(from).await?.map_or("renaming".to_owned(), |database| database.status);
+            Ok(Seen::Working(Progress { status, ..Progress::default() }))
+        };
+        let waited = self.poll().wait(&subject, self.events, self.cancel, ask).await;
+        if waited.map_err(InstanceError::Wait)?.resource_id != resource_id {
+            return Err(PromoteError::Changed { name: new.to_owned() });
+        }
+        Ok(())
+    }
+
+    fn poll(&self) -> Poll {
+        let place = &self.request.config.place;
+        Poll { every: place.poll, deadline: place.deadline }
+    }
+
+    async fn change(&self, id: &RdsDatabase, changes: &Changes, sees: Sees) -> Result<(), PromoteError> {
+        let mut left = TRIES;
+        loop {
+            match self.rds.change(id, changes).await {
+                Ok(()) => return Ok(()),
+                // A rename whose answer was lost: it is under way to its new name. A group of it may be what is not found.
+                Err(failure)
+                    if changes.identifier.is_some()
+                        && matches!(failure.kind, FailureKind::NotFound | FailureKind::State) =>
+                {
+                    tracing::info!("{}", told(&failure));
+                    if failure.kind == FailureKind::State {
+                        tokio::time::sleep(self.request.config.place.poll).await;
+                    }
+                    if self.rds.database(id).await?.is_none() {
+                        return Ok(());
+                    }
+                    if failure.kind == FailureKind::NotFound || left == 0 {
+                        return Err(failure.into());
+                    }
+                    left -= 1;
+                    match self.reached(id, sees).await {
+                        Err(error) if error.is_absence() => return Ok(()),
+                        available => drop(available?),
+                    }
+                }
+                Err(failure) if failure.kind == FailureKind::State && left > 0 => {
+                    left -= 1;
+                    tokio::time::sleep(self.request.config.place.poll).await;
+                    self.reached(id, sees).await?;
+                }
+                Err(failure) => return Err(failure.into()),
+            }
+        }
+    }
+
+    async fn available(&self, id: &RdsDatabase) -> Result<Database, PromoteError> {
+        self.reached(id, Database::seen).await
+    }
+
+    async fn reached(&self, id: &RdsDatabase, sees: Sees) -> Result<Database, PromoteError> {
+        let subject = format!("`{}` in {}", id.identifier(), self.rds.region());
+        let ask = async || Ok(self.rds.database(id).await?.map_or(Seen::Absent, sees));
+        Ok(self.poll().wait(&subject, self.events, self.cancel, ask).await.map_err(InstanceError::Wait)?)
+    }
+
+    async fn log_in(&self, plan: &Promotion) -> Result<Server, PromoteError> {
+        let place = &self.request.config.place;
+        let database = self.reached(&self.called(&plan.name), Database::seen_by_users).await?;
+        let Some(login) = &self.request.config.login else { return Err(InstanceError::NoEndpoint.into()) };
+        let parameters =
+            log_in(login, &database, &self.request.region, place.poll, self.events, self.cancel).await?;
+        Ok(look(&parameters).await?)
+    }
+
+    /// Runs a command of the policy, which is told where the new instance is.
+    async fn hook(
+        &self,
+        command: &[String],
+        plan: &Promotion,
+        needs_endpoint: bool,
+    ) -> Result<(), PromoteError> {
+        let Some((program, arguments)) = command.split_first() else { return Ok(()) };
+        let mut program = Program::new(program)
+            .args(arguments)
+            .env("DRCTL_INSTANCE", &plan.name)
+            .env("DRCTL_REGION", &plan.region);
+        // Where it cannot be said, no hook is run: a record that leads nowhere is worse than the old one.
+        let database = self.rds.database(&self.called(&plan.name)).await?;
+        match database.and_then(|database| database.endpoint) {
+            Some(Endpoint { host, port }) => {
+                program = program.env("DRCTL_HOST", host).env("DRCTL_PORT", port.to_string());
+            }
+            None if needs_endpoint => return Err(InstanceError::NoEndpoint.into()),
+            None => {}
+        }
+        let run = program.run(HOOK, self.cancel).await;
+        let source = match run {
+            Ok(_) => return Ok(()),
+            Err(error) => error,
+        };
+        Err(PromoteError::Step { what: format!("`{}`", command.join(" ")), source: Box::new(source) })
+    }
+}
+
+/// What a wait makes of a state.
+type Sees = fn(Database) -> Seen<Database>;
+
+/// Nobody needs the old one to be of use: a full one is renamed, too.
+fn steps_aside(database: Database) -> Seen<Database> {
+    if database.takes_changes() { Seen::Done(database) } else { database.seen() }
+}
+
+/// What production has and this has not: one that was only to live a while has none of it.
+fn inherited(production: &Tags, own: &Tags) -> Tags {
+    let theirs = production
+        .iter()
+        .filter(|(key, _)| !key.starts_with("aws:") && !key.starts_with("drctl:") && own.get(key).is_none());
+    let room = MOST_TAGS.saturating_sub(own.iter().count());
+    theirs.take(room).map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+}

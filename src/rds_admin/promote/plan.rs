@@ -1,0 +1,466 @@
+use serde::Serialize;
+use thiserror::Error;
+
+use super::members::{MemberFacts, Rename, Renames, renames};
+use crate::aws::rds::Database;
+use crate::aws::{EXPIRES, Tags};
+use crate::model::{SourceName, SystemName};
+use crate::policy::{RdsDatabase, RdsSource};
+use crate::restore::rds::login::is_of_master;
+use crate::restore::rds::plan::is_identifier;
+use crate::restore::rds::settings::{DONE, FROM, checks, retention};
+
+/// On what is taking production's place, for as long as that takes: the name that it was restored under.
+pub(super) const WAS: &str = "drctl:promoted-from";
+/// As long: what RDS calls the one whose place it takes, for ever.
+pub(super) const OVER: &str = "drctl:promoted-over";
+
+#[derive(Clone, Debug)]
+pub struct PromoteRequest {
+    pub system: SystemName,
+    pub source: SourceName,
+    pub config: RdsSource,
+    pub region: String,
+    /// The instance or the cluster that was restored.
+    pub instance: String,
+    /// What the old one is called afterwards.
+    pub put_aside_as: String,
+    /// Somebody says that nothing writes any more.
+    pub writers_stopped: bool,
+    /// Somebody wants it although its data was found wanting.
+    pub despite_checks: bool,
+}
+
+/// What RDS has there now.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    pub restored: Option<Database>,
+    /// What has production's name.
+    pub production: Option<Database>,
+    /// What has the name that the old one gets.
+    pub put_aside: Option<Database>,
+    /// Of a cluster.
+    pub members: MemberFacts,
+}
+
+impl Facts {
+    /// A rename that ended while they were looked at shows the same one under both of its names.
+    pub(super) fn forget_old_names(&mut self) {
+        let is = |one: &Option<Database>, other: &Option<Database>| {
+            one.as_ref().zip(other.as_ref()).is_some_and(|(one, other)| one.resource_id == other.resource_id)
+        };
+        if is(&self.restored, &self.production) && self.has_mark() {
+            self.restored = None;
+        }
+        if is(&self.production, &self.put_aside) {
+            self.production = None;
+        }
+    }
+
+    fn has_mark(&self) -> bool {
+        self.production.as_ref().is_some_and(|production| was(&production.tags).is_some())
+    }
+
+    /// What was restored, which may have production's name already.
+    pub(super) fn promoted(&self, request: &PromoteRequest) -> Option<&Database> {
+        self.restored.as_ref().or_else(|| self.has_name(request))
+    }
+
+    fn has_name(&self, request: &PromoteRequest) -> Option<&Database> {
+        self.production.as_ref().filter(|production| was(&production.tags) == Some(request.instance.as_str()))
+    }
+}
+
+/// The one whose place is taken, where it is known to be it.
+pub(super) fn old<'f>(request: &PromoteRequest, facts: &'f Facts) -> Option<&'f Database> {
+    if facts.has_name(request).is_none() && facts.production.is_some() {
+        return facts.production.as_ref();
+    }
+    let over = facts.promoted(request)?.tags.get(OVER)?;
+    facts.put_aside.as_ref().filter(|put_aside| put_aside.resource_id == over)
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "step", rename_all = "kebab-case")]
+pub enum Step {
+    /// It is no longer temporary, and protected from deletion.
+    Keep,
+    /// The policy's command that stops writers.
+    Freeze {
+        command: Vec<String>,
+    },
+    PutAside {
+        from: String,
+        to: String,
+    },
+    TakeName {
+        from: String,
+        to: String,
+    },
+    /// The old cluster's instances give up the names that the new one's are to have.
+    PutInstancesAside {
+        renames: Vec<Rename>,
+    },
+    /// The restored cluster's instances take the names of those that they were made after.
+    TakeInstanceNames {
+        renames: Vec<Rename>,
+    },
+    /// RDS keeps automated backups of it for so many days, as of production: it was made without.
+    KeepBackups {
+        days: u32,
+    },
+    LogIn,
+    /// The policy's command that leads applications to it.
+    Redirect {
+        command: Vec<String>,
+    },
+    /// The policy's command that lets writers back.
+    Reopen {
+        command: Vec<String>,
+    },
+    /// The mark of a promotion that goes on is taken from it.
+    Finish,
+}
+
+impl Step {
+    /// What it does, for a person.
+    pub fn told(&self) -> String {
+        match self {
+            Self::Keep => {
+                "give what was restored production's tags, take its expiry away, and protect it from deletion"
+                    .to_owned()
+            }
+            Self::Freeze { command } => format!("stop writers: {}", command.join(" ")),
+            Self::PutAside { from, to } => {
+                format!("rename production `{from}` to `{to}`: its address stops answering at once")
+            }
+            Self::TakeName { from, to } => {
+                format!("rename `{from}` to `{to}`: about ten minutes until its address answers")
+            }
+            Self::PutInstancesAside { renames } => {
+                format!("rename production's instances: {}", told(renames))
+            }
+            Self::TakeInstanceNames { renames } => {
+                format!("rename the restored instances, which restarts them: {}", told(renames))
+            }
+            Self::KeepBackups { days } => format!(
+                "have RDS keep automated backups of it for {days} days, which restarts it; the first is taken meanwhile"
+            ),
+            Self::LogIn => "log in at the new address, and read".to_owned(),
+            Self::Redirect { command } => format!("lead applications to it: {}", command.join(" ")),
+            Self::Reopen { command } => format!("let writers back: {}", command.join(" ")),
+            Self::Finish => "take the mark of this promotion from it".to_owned(),
+        }
+    }
+}
+
+fn told(renames: &[Rename]) -> String {
+    let one = |rename: &Rename| format!("`{}` to `{}`", rename.from, rename.to);
+    renames.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+/// What is left to do, in its order.
+#[derive(Clone, Debug, Serialize)]
+pub struct Promotion {
+    pub region: String,
+    /// Production's name.
+    pub name: String,
+    pub instance: String,
+    /// What was restored: nothing else is renamed.
+    #[serde(skip)]
+    pub(super) restored: String,
+    /// What had production's name when it was looked at.
+    #[serde(skip)]
+    pub(super) production: Option<String>,
+    pub put_aside_as: String,
+    pub steps: Vec<Step>,
+    /// An earlier run did the first of them.
+    pub resumed: bool,
+    pub notes: Vec<String>,
+}
+
+impl Promotion {
+    /// Whether anybody will have seen that the new production can be used.
+    pub fn logs_in(&self) -> bool {
+        self.steps.contains(&Step::LogIn)
+    }
+}
+
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum PromoteRefusal {
+    #[error("there is no {what} `{name}` in {region}")]
+    Nothing { what: &'static str, name: String, region: String },
+    #[error(
+        "`{instance}` was not made by a restore of `{source_name}` by drctl, so it is not put in production's place"
+    )]
+    NotRestored { instance: String, source_name: SourceName },
+    #[error("the restore of `{instance}` did not come to its end, so that it is not set up whole")]
+    NotFinished { instance: String },
+    #[error(
+        "only {held} of the policy's {asked} checks of the data in `{instance}` held when it was restored"
+    )]
+    Wanting { instance: String, held: u64, asked: u64 },
+    #[error("`{name}` in {region} is not what this policy backs up, nor made from it: it is not put aside")]
+    Foreign { name: String, region: String },
+    #[error("`{name}` is `{status}`, and RDS renames nothing in that state")]
+    Stuck { name: String, status: String, way_on: String },
+    #[error(
+        "`{0}` is not an identifier that RDS takes: it begins with a letter, has letters, digits and single `-`, and 63 characters at most"
+    )]
+    Identifier(String),
+    #[error("`{instance}` is `{status}`: only what is available is promoted")]
+    NotAvailable { instance: String, status: String },
+    #[error("`{instance}` has the name of production already")]
+    IsProduction { instance: String },
+    #[error("there is {what} `{name}` already, the name that the old one would get")]
+    NameTaken { what: &'static str, name: String },
+    #[error("nothing stops the writers: what they commit to the old one from now on would be lost")]
+    WritersGoOn,
+}
+
+impl PromoteRefusal {
+    pub fn hint(&self) -> String {
+        let words = match self {
+            Self::Stuck { way_on, .. } => return way_on.clone(),
+            Self::Nothing { .. } | Self::IsProduction { .. } | Self::NotRestored { .. } => {
+                "`drctl restore SOURCE --to-instance NAME` makes one."
+            }
+            Self::NotAvailable { status, .. } if status == "backing-up" => {
+                "RDS takes its first backup of it, and renames nothing meanwhile; it can be used at its own address. Promote it when it is `available`. A restore with `--backups-later` leaves that backup until it is promoted."
+            }
+            Self::NotAvailable { .. } | Self::NotFinished { .. } => {
+                "Run the restore again: it goes on until it can be used."
+            }
+            Self::Wanting { .. } => {
+                "The same restore again asks them once more, and says which do not hold and why. Restore another moment; or, if it is wanted as it is, say `--despite-checks`."
+            }
+            Self::NameTaken { .. } | Self::Identifier(_) => "Name another with `--put-aside-as`.",
+            Self::Foreign { .. } => "Look at what it is; rename it if it is yours, and promote again.",
+            Self::WritersGoOn => {
+                "Name a command in the policy, `promote = { freeze = [\"…\"] }` under the source, or stop them yourself and say `--writers-stopped`."
+            }
+        };
+        words.to_owned()
+    }
+}
+
+/// Decides, or says everything that stands against it.
+pub fn plan(request: &PromoteRequest, facts: &Facts) -> Result<Promotion, Vec<PromoteRefusal>> {
+    let name = request.config.database.identifier().to_owned();
+    let has_name = facts.has_name(request);
+    let hooks = &request.config.promote;
+    let mut refusals = Vec::new();
+    if hooks.freeze.is_empty() && !request.writers_stopped {
+        refusals.push(PromoteRefusal::WritersGoOn);
+    }
+    if !is_identifier(&request.put_aside_as) {
+        refusals.push(PromoteRefusal::Identifier(request.put_aside_as.clone()));
+    }
+    // Elsewhere a name says nothing of whose it is.
+    let is_ours = |production: &Database| {
+        request.region == request.config.place.region
+            || production.tags.is_of(&request.system, &request.source)
+    };
+    if facts.production.as_ref().is_some_and(|production| !is_ours(production)) {
+        refusals.push(PromoteRefusal::Foreign { name: name.clone(), region: request.region.clone() });
+    }
+    if has_name.is_none() {
+        refusals.extend(facts.production.as_ref().and_then(|production| stuck(request, production)));
+    }
+    let mut steps = vec![];
+    let resumed = match (&facts.restored, has_name) {
+        (None, Some(_)) => true,
+        (None, None) => {
+            let (named, region) = (request.instance.clone(), request.region.clone());
+            let what = request.config.database.noun();
+            refusals.push(PromoteRefusal::Nothing { what, name: named, region });
+            false
+        }
+        (Some(restored), _) => {
+            refusals.extend(unfit(request, restored, &name));
+            let begun = was(&restored.tags) == Some(request.instance.as_str());
+            if let Some(taken) = &facts.put_aside
+                && facts.production.is_some()
+            {
+                let (what, name) = (taken.id.kind(), taken.id.identifier().to_owned());
+                refusals.push(PromoteRefusal::NameTaken { what, name });
+            }
+            if !(begun && is_kept(restored, facts)) {
+                steps.push(Step::Keep);
+            }
+            begun
+        }
+    };
+    let members = match request.config.database {
+        RdsDatabase::Cluster(_) => renames(request, facts),
+        RdsDatabase::Instance(_) => Renames::default(),
+    };
+    refusals.extend(members.refusals);
+    if !refusals.is_empty() {
+        return Err(refusals);
+    }
+    let renames = facts.restored.is_some();
+    // Once production is aside nothing can write to it any more.
+    let freezes = renames && (facts.production.is_some() || !resumed);
+    steps.extend(hook(&hooks.freeze).filter(|_| freezes).map(|command| Step::Freeze { command }));
+    if renames && facts.production.is_some() {
+        steps.push(Step::PutAside { from: name.clone(), to: request.put_aside_as.clone() });
+    }
+    if !members.put_aside.is_empty() {
+        steps.push(Step::PutInstancesAside { renames: members.put_aside });
+    }
+    if renames {
+        steps.push(Step::TakeName { from: request.instance.clone(), to: name.clone() });
+    }
+    if !members.take.is_empty() {
+        steps.push(Step::TakeInstanceNames { renames: members.take });
+    }
+    steps.extend(backups(request, facts).map(|days| Step::KeepBackups { days }));
+    if request.config.login.is_some() {
+        steps.push(Step::LogIn);
+    }
+    steps.extend(hook(&hooks.redirect).map(|command| Step::Redirect { command }));
+    steps.extend(hook(&hooks.reopen).map(|command| Step::Reopen { command }));
+    steps.push(Step::Finish);
+    let resource_id = |database: &Database| database.resource_id.clone();
+    Ok(Promotion {
+        region: request.region.clone(),
+        name,
+        instance: request.instance.clone(),
+        restored: facts.restored.as_ref().or(has_name).map(resource_id).unwrap_or_default(),
+        production: facts.production.as_ref().map(resource_id),
+        put_aside_as: request.put_aside_as.clone(),
+        steps,
+        resumed,
+        notes: notes(request, facts).into_iter().chain(members.notes).collect(),
+    })
+}
+
+/// For how many days they are to be kept of what has none: as was recorded, or as of the one whose place it takes.
+fn backups(request: &PromoteRequest, facts: &Facts) -> Option<u32> {
+    let promoted = facts.promoted(request)?;
+    let has_none = promoted.profile.cluster.is_none() && promoted.profile.backup_retention_days == Some(0);
+    let old = || old(request, facts)?.profile.backup_retention_days;
+    retention(&promoted.tags).or_else(old).filter(|days| has_none && *days > 0)
+}
+
+/// Nothing is begun where production could not be put aside: the writers would be stopped, and stay so.
+fn stuck(request: &PromoteRequest, production: &Database) -> Option<PromoteRefusal> {
+    if production.takes_changes() || !(production.is_stopped() || production.is_lost()) {
+        return None;
+    }
+    let (name, region) = (production.id.identifier(), &request.region);
+    let way_on = match production.status.as_str() {
+        "deleting" | "deleted" => {
+            "Wait until it is gone; then the same command goes on without it.".to_owned()
+        }
+        _ if production.is_stopped() => {
+            format!("Start it, {}, and promote again when it is available.", production.start_command())
+        }
+        _ => {
+            let noun = production.id.noun();
+            format!(
+                "Mend it in RDS until it is available. Or, by hand, give it another name where the console does that, or turn its deletion protection off and delete it, and the same command goes on without it: `aws rds delete-db-{noun} --db-{noun}-identifier {name} --region {region} --skip-final-snapshot --no-delete-automated-backups` keeps the backups that RDS has of it. Where neither can be, lead the applications to `{}` by its own address.",
+                request.instance
+            )
+        }
+    };
+    Some(PromoteRefusal::Stuck { name: name.to_owned(), status: production.status.clone(), way_on })
+}
+
+fn hook(command: &[String]) -> impl Iterator<Item = Vec<String>> {
+    (!command.is_empty()).then(|| command.to_vec()).into_iter()
+}
+
+/// Whether an earlier run came to the end of that step: what is being renamed cannot be asked for it again.
+fn is_kept(restored: &Database, facts: &Facts) -> bool {
+    let mut members = facts.members.restored.iter();
+    restored.profile.deletion_protection == Some(true)
+        && restored.tags.get(EXPIRES).is_none()
+        && members.all(|member| member.tags.get(EXPIRES).is_none())
+}
+
+/// The name that it was restored under, where a promotion of it was begun.
+fn was(tags: &Tags) -> Option<&str> {
+    tags.get(WAS)
+}
+
+fn unfit(request: &PromoteRequest, restored: &Database, name: &str) -> Vec<PromoteRefusal> {
+    let instance = request.instance.clone();
+    let mut refusals = vec![];
+    // Of a cluster these are the names of clusters, so that none of its instances takes the cluster's name.
+    if instance == name {
+        return vec![PromoteRefusal::IsProduction { instance }];
+    }
+    if restored.tags.get(FROM).is_none() || !restored.tags.is_of(&request.system, &request.source) {
+        refusals.push(PromoteRefusal::NotRestored {
+            instance: instance.clone(),
+            source_name: request.source.clone(),
+        });
+    }
+    if restored.tags.get(DONE).is_none() {
+        refusals.push(PromoteRefusal::NotFinished { instance: instance.clone() });
+    }
+    let was_begun = was(&restored.tags).is_some();
+    if let Some((held, asked)) = checks(&restored.tags)
+        && held < asked
+        && !(request.despite_checks || was_begun)
+    {
+        refusals.push(PromoteRefusal::Wanting { instance: instance.clone(), held, asked });
+    }
+    if !restored.is_available() && !was_begun {
+        refusals.push(PromoteRefusal::NotAvailable { instance, status: restored.status.clone() });
+    }
+    refusals
+}
+
+fn notes(request: &PromoteRequest, facts: &Facts) -> Vec<String> {
+    let mut notes = Vec::new();
+    if let Some(restored) = &facts.restored {
+        let tag = |key| restored.tags.get(key).unwrap_or("what is not known");
+        notes.push(format!("it was restored from {}, and has the data until {}", tag(FROM), tag(DONE)));
+        notes.push(match checks(&restored.tags) {
+            Some((held, asked)) => format!("{held} of {asked} checks of its data held when it was restored"),
+            None => {
+                "nobody has checked its data: the policy's `[[drill.checks]]` were not asked of it".to_owned()
+            }
+        });
+    }
+    if let Some(production) = facts.production.as_ref().filter(|_| facts.restored.is_some())
+        && !production.is_available()
+    {
+        let (name, status) = (production.id.identifier(), &production.status);
+        notes.push(match production.takes_changes() {
+            true => format!("`{name}` is `{status}`, and is renamed all the same"),
+            false => format!(
+                "`{name}` is `{status}`: it is renamed when that is over, and writers wait until then"
+            ),
+        });
+    }
+    if let (Some(login), Some(promoted)) = (&request.config.login, facts.promoted(request))
+        && let Some(secret) =
+            promoted.master_secret.as_ref().filter(|_| is_of_master(login, &promoted.profile))
+    {
+        notes.push(format!(
+            "RDS keeps the master's password in a secret of its own: name it in the policy, `password = \"secretsmanager:{secret}#password\"`"
+        ));
+    }
+    notes.extend([
+        "take a backup of it at once: RDS's own backups of it begin anew".to_owned(),
+        match request.config.database {
+            RdsDatabase::Instance(_) => "read replicas stay with the old instance",
+            RdsDatabase::Cluster(_) => {
+                "what was attached to the old cluster stays with it: custom endpoints, scaling of its readers, a global database"
+            }
+        }
+        .to_owned(),
+    ]);
+    if facts.production.is_none() && facts.restored.is_some() && request.region != request.config.place.region
+    {
+        notes.push(format!(
+            "afterwards the policy's `region` is {}, and backups of it go on only when that is changed",
+            request.region
+        ));
+    }
+    notes
+}

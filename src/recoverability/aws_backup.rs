@@ -1,0 +1,34 @@
+//! What AWS Backup has of a resource, region by region: drctl's own recovery points, and those of the source's plan.
+
+use std::collections::BTreeSet;
+
+use super::cloud::{NewestPoint, RegionHolding};
+use crate::event::Events;
+use crate::model::{SourceName, SystemName};
+use crate::policy::AwsBackupSource;
+use crate::source::aws_backup::{InRegion, in_each_region};
+
+pub(crate) async fn ask(
+    config: &AwsBackupSource,
+    system: &SystemName,
+    name: &SourceName,
+    recorded: &BTreeSet<String>,
+    events: &Events,
+) -> Vec<RegionHolding> {
+    in_each_region(config, system, name, recorded, events).await.into_iter().map(holding).collect()
+}
+
+fn holding(region: InRegion) -> RegionHolding {
+    let holding = RegionHolding { region: region.region, ..RegionHolding::default() };
+    match region.found {
+        Err(problem) => RegionHolding { unknown: Some(problem), ..holding },
+        Ok(found) => {
+            let point = found.newest.and_then(|point| {
+                let (vault, of_plan) = (point.vault, point.plan.is_some());
+                Some(NewestPoint { arn: point.arn, vault, created: point.created?, of_plan })
+            });
+            let continuous_since = found.continuous.and_then(|point| point.created);
+            RegionHolding { point, continuous_since, unread: found.unread, ..holding }
+        }
+    }
+}

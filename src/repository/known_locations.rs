@@ -1,0 +1,67 @@
+//! What was a repository before: a place that is empty now is not begun anew because of that.
+//!
+//! A disk that is not mounted, another bucket, a prefix that a lifecycle rule emptied all look like a store that
+//! was never used. The catalog of this host knows better; where it is lost, the journals of the other repositories do.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+
+use super::repositories::Found;
+use super::{MarkerError, Repository, journal};
+use crate::model::{RepositoryName, SystemName};
+
+/// What was known of a system's repositories before this run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Remembered {
+    /// The id that the primary and its copies share.
+    pub id: Option<String>,
+    /// Those whose marker was seen, and when.
+    pub marked: BTreeMap<RepositoryName, DateTime<Utc>>,
+    /// Where other repositories are that have the system's name.
+    pub others: Vec<String>,
+}
+
+/// Which stores were repositories of the system, and when that was last seen.
+#[derive(Debug, Default)]
+pub(super) struct WasRepository(BTreeMap<RepositoryName, DateTime<Utc>>);
+
+impl WasRepository {
+    pub(super) fn is_known(&self, name: &RepositoryName) -> bool {
+        self.0.contains_key(name)
+    }
+
+    /// Why a store without a marker is not accepted; `None` where it may be new.
+    pub(super) fn emptied(&self, repository: &Repository) -> Option<MarkerError> {
+        let seen = self.0.get(&repository.name)?;
+        let (location, name) = (repository.store.location(), repository.name.clone());
+        Some(MarkerError::Emptied { location, name, seen: Some(*seen) })
+    }
+}
+
+impl Remembered {
+    /// What is known of each store, with what the journals of those that are accepted say where that is needed.
+    pub(super) async fn of(&self, found: &[Found], system: &SystemName, id: Option<&str>) -> WasRepository {
+        let mut was = self.marked.clone();
+        let is_ours = |(repository, marker): &&Found| match marker {
+            Ok(Some(marker)) => marker.check(&*repository.store, system, id).is_ok(),
+            _ => false,
+        };
+        let (ours, doubtful): (Vec<_>, Vec<_>) = found.iter().partition(is_ours);
+        if doubtful.iter().all(|(repository, _)| was.contains_key(&repository.name)) {
+            return WasRepository(was);
+        }
+        for (repository, _) in ours {
+            match journal::repositories(&*repository.store, system).await {
+                Ok(named) => {
+                    for (name, at) in named {
+                        let seen = was.entry(name).or_insert(at);
+                        *seen = at.max(*seen);
+                    }
+                }
+                Err(error) => tracing::info!("{}", crate::event::told(&error)),
+            }
+        }
+        WasRepository(was)
+    }
+}

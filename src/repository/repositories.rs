@@ -1,0 +1,666 @@
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use futures_util::future::{BoxFuture, join_all};
+
+use super::header;
+use super::header::{Marker, MarkerError};
+use super::known_locations::{Remembered, WasRepository};
+use super::layout;
+use crate::model::{RepositoryName, SystemName};
+use crate::policy::{Place, RepositoryConfig};
+use crate::store::same_location::{Proof, twin};
+use crate::store::{Lock, PutOptions, Store, StoreError, StoreErrorKind};
+
+/// How long a reader waits for a repository's first answer.
+const ANSWER: Duration = Duration::from_secs(15);
+
+/// A store under the policy's name for it.
+#[derive(Clone, Debug)]
+pub struct Repository {
+    pub name: RepositoryName,
+    pub store: Arc<dyn Store>,
+}
+
+/// A repository that cannot be used in this run, and why.
+#[derive(Clone, Debug)]
+pub struct Lost {
+    pub name: RepositoryName,
+    pub error: Arc<dyn Error + Send + Sync>,
+}
+
+impl Lost {
+    pub fn new(repository: &Repository, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { name: repository.name.clone(), error: Arc::from(error.into()) }
+    }
+
+    /// The whole chain in one line.
+    pub fn reason(&self) -> String {
+        crate::event::told(&*self.error)
+    }
+
+    /// Each of them, to be put behind what failed.
+    pub fn reasons(lost: &[Self]) -> String {
+        lost.iter().map(|lost| format!("; `{}`: {}", lost.name, lost.reason())).collect()
+    }
+}
+
+/// How objects are written into each repository: never over another, and locked where the policy asks.
+pub fn write_options(configs: &[RepositoryConfig], now: DateTime<Utc>) -> Vec<(RepositoryName, PutOptions)> {
+    let lock = |place: &Place| match place {
+        Place::S3(place) => place.object_lock.map(|lock| Lock { mode: lock.mode, until: now + lock.retain }),
+        Place::Directory(_) => None,
+    };
+    let options =
+        |config: &RepositoryConfig| PutOptions { lock: lock(&config.place), ..PutOptions::absent() };
+    configs.iter().map(|config| (config.name.clone(), options(config))).collect()
+}
+
+/// The repositories of a policy: those that can be used, the primary first, and those that were lost.
+#[derive(Clone, Debug, Default)]
+pub struct Repositories {
+    primary: Option<RepositoryName>,
+    usable: Vec<Repository>,
+    lost: Vec<Lost>,
+    /// Usable, for reading only: without a marker yet, or of a newer minor version.
+    read_only: Vec<RepositoryName>,
+    id: Option<String>,
+    remembered: Remembered,
+    /// Whose marker was seen or written in this run.
+    marked: Vec<RepositoryName>,
+    /// Whose marker was written in this run.
+    created: Vec<RepositoryName>,
+    /// To be created even where one is known to have been there.
+    create: Option<RepositoryName>,
+}
+
+/// A repository, and its marker if it has one.
+pub(super) type Found = (Repository, Result<Option<Marker>, MarkerError>);
+
+impl Repositories {
+    /// Opens every one; a store that cannot even be opened is lost, and the others go on.
+    pub async fn open<F>(configs: &[RepositoryConfig], open: F) -> Self
+    where
+        F: for<'a> Fn(
+            &'a RepositoryConfig,
+        ) -> BoxFuture<'a, Result<Arc<dyn Store>, Box<dyn Error + Send + Sync>>>,
+    {
+        let primary = configs.first().map(|config| config.name.clone());
+        let mut repositories = Self { primary, ..Self::default() };
+        for (config, opened) in configs.iter().zip(join_all(configs.iter().map(open)).await) {
+            let name = config.name.clone();
+            match opened {
+                Ok(store) => repositories.usable.push(Repository { name, store }),
+                Err(error) => repositories.lost.push(Lost { name, error: Arc::from(error) }),
+            }
+        }
+        repositories
+    }
+
+    /// As given, the primary first.
+    pub fn of(usable: Vec<Repository>) -> Self {
+        Self { primary: usable.first().map(|first| first.name.clone()), usable, ..Self::default() }
+    }
+
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Repository> {
+        self.usable.iter()
+    }
+
+    /// Those that may be written to.
+    pub fn writable(&self) -> impl Iterator<Item = &Repository> {
+        self.usable.iter().filter(|repository| !self.read_only.contains(&repository.name))
+    }
+
+    pub fn find(&self, name: &RepositoryName) -> Option<&Repository> {
+        self.usable.iter().find(|repository| repository.name == *name)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.usable.is_empty()
+    }
+
+    /// Those that cannot be used, and why.
+    pub fn lost(&self) -> &[Lost] {
+        &self.lost
+    }
+
+    /// Whether `name` is the first of the policy's list.
+    pub fn is_primary(&self, name: &RepositoryName) -> bool {
+        self.primary.as_ref() == Some(name)
+    }
+
+    /// The id that the primary and its copies share; `None` where nothing was ever written.
+    pub fn id(&self) -> Option<&str> {
+        self.id.as_deref()
+    }
+
+    /// With what was known before this run. Without it, other repositories' journals alone say what was there.
+    pub fn remembering(mut self, remembered: Remembered) -> Self {
+        self.remembered = remembered;
+        self
+    }
+
+    pub fn remembered(&self) -> &Remembered {
+        &self.remembered
+    }
+
+    /// Allows [`Self::for_writing`] to create a repository where one was before.
+    pub fn creating(mut self, name: &RepositoryName) -> Self {
+        self.create = Some(name.clone());
+        self
+    }
+
+    /// Those whose marker was written in this run.
+    pub fn created(&self) -> impl Iterator<Item = &Repository> {
+        self.usable.iter().filter(|repository| self.created.contains(&repository.name))
+    }
+
+    /// Those that have a marker of this system's repository.
+    pub fn marked(&self) -> impl Iterator<Item = &Repository> {
+        self.usable.iter().filter(|repository| self.marked.contains(&repository.name))
+    }
+
+    /// Leaves out the others, for `--from`.
+    pub fn only(mut self, name: &RepositoryName) -> Self {
+        self.usable.retain(|repository| repository.name == *name);
+        self.lost.retain(|lost| lost.name == *name);
+        self
+    }
+
+    /// Takes one out for the rest of the run.
+    pub fn lose(&mut self, lost: Lost) {
+        self.usable.retain(|repository| repository.name != lost.name);
+        self.lost.push(lost);
+    }
+
+    /// Reads the markers. What cannot be reached, or is not this system's, is lost; a store without a
+    /// marker is empty and stays.
+    ///
+    /// `known` is the repository's id as the catalog has it. Without one the first marker in the policy's
+    /// order decides. Someone may be waiting: a store that has not answered in 15 seconds is lost, however
+    /// long its own retries would go on.
+    pub async fn for_reading(self, system: &SystemName, known: Option<&str>) -> Self {
+        let known = known.map(str::to_owned).or_else(|| self.remembered.id.clone());
+        let found = self.markers(Some(ANSWER)).await;
+        self.accepting(found, system, known).await
+    }
+
+    /// As [`Self::for_reading`], for someone who must not be kept from what is there by what a catalog of this
+    /// host says: where no repository has the id that it knows, it is of another one, and the first marker
+    /// decides.
+    pub async fn for_restoring(mut self, system: &SystemName, known: Option<&str>) -> Self {
+        let known = known.map(str::to_owned).or_else(|| self.remembered.id.clone());
+        let found = self.markers(Some(ANSWER)).await;
+        let is_of = |id: &String| {
+            found.iter().any(|(_, marker)| matches!(marker, Ok(Some(marker)) if marker.repository_id == *id))
+        };
+        let known = known.filter(is_of);
+        if known.is_none() {
+            self.remembered = Remembered::default();
+        }
+        self.accepting(found, system, known).await
+    }
+
+    async fn accepting(mut self, found: Vec<Found>, system: &SystemName, known: Option<String>) -> Self {
+        let was = self.remembered.of(&found, system, known.as_deref()).await;
+        self.id = known;
+        let mut accepted: Vec<(Repository, Marker)> = Vec::new();
+        for (repository, marker) in found {
+            match self.accept(&repository, marker, system, &accepted, &was).await {
+                Ok(Some(marker)) => accepted.push((repository, marker)),
+                Ok(None) => self.read_only.push(repository.name),
+                Err(error) => self.lose(Lost::new(&repository, error)),
+            }
+        }
+        self
+    }
+
+    async fn accept(
+        &mut self,
+        repository: &Repository,
+        marker: Result<Option<Marker>, MarkerError>,
+        system: &SystemName,
+        accepted: &[(Repository, Marker)],
+        was: &WasRepository,
+    ) -> Result<Option<Marker>, MarkerError> {
+        let Some(marker) = marker? else {
+            // What lost its marker and nothing else can still be restored from.
+            return match was.emptied(repository) {
+                Some(emptied) if !holds_any(repository, system).await? => Err(emptied),
+                _ => Ok(None),
+            };
+        };
+        marker.check(&*repository.store, system, self.id.as_deref())?;
+        if let Some(other) = twin(repository, &marker, accepted, Proof::Look).await {
+            return Err(MarkerError::SamePlace { location: repository.store.location(), other });
+        }
+        if marker.check_writable(&*repository.store).is_err() {
+            self.read_only.push(repository.name.clone());
+        }
+        self.id.get_or_insert_with(|| marker.repository_id.clone());
+        self.marked.push(repository.name.clone());
+        Ok(Some(marker))
+    }
+
+    /// Reads the markers, and writes them (and the instructions for restoring by hand) where a store is
+    /// used for the first time. What cannot be reached is lost. So is what was a repository before and is not one
+    /// any more, or another one: it is not begun anew, and the others go on. So is the second name of a place.
+    ///
+    /// # Errors
+    /// A store of which nothing is known and that belongs to another system or repository, or is of a newer
+    /// format, refuses the whole run before anything is written: the policy names the wrong place. So does a set
+    /// in which nothing can be used, and a first use without the primary, which would give the copies an id of
+    /// their own.
+    pub async fn for_writing(
+        mut self,
+        system: &SystemName,
+        known: Option<&str>,
+        now: DateTime<Utc>,
+    ) -> Result<Self, MarkerError> {
+        let mut id = known.map(str::to_owned).or_else(|| self.remembered.id.clone());
+        let found = self.markers(None).await;
+        let was = self.remembered.of(&found, system, id.as_deref()).await;
+        let mut unmarked = Vec::new();
+        let mut accepted: Vec<(Repository, Marker)> = Vec::new();
+        for (repository, marker) in found {
+            let checked = marker.and_then(|marker| {
+                let Some(marker) = marker else { return Ok(None) };
+                marker.check(&*repository.store, system, id.as_deref())?;
+                marker.check_writable(&*repository.store)?;
+                Ok(Some(marker))
+            });
+            match checked {
+                Ok(Some(marker)) => {
+                    id.get_or_insert_with(|| marker.repository_id.clone());
+                    accepted.push((repository, marker));
+                }
+                Ok(None) => match was.emptied(&repository) {
+                    Some(emptied) if self.create.as_ref() != Some(&repository.name) => {
+                        self.lose(Lost::new(&repository, emptied));
+                    }
+                    _ => unmarked.push(repository),
+                },
+                Err(error) if error.is_store_fault() || was.is_known(&repository.name) => {
+                    self.lose(Lost::new(&repository, error));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if self.usable.is_empty() {
+            return Err(MarkerError::NoneReachable(self.lost));
+        }
+        if id.is_none() && self.usable.first().map(|first| &first.name) != self.primary.as_ref() {
+            return Err(MarkerError::PrimaryNeeded(self.lost));
+        }
+        // One after the other, the primary first: of two hosts that begin at once, the one that comes
+        // second adopts the id that it finds there.
+        let mut marker = Marker::new(system, now);
+        for repository in unmarked {
+            marker = marker.in_another_store();
+            if let Some(id) = &id {
+                marker.repository_id.clone_from(id);
+            }
+            match marker.write(&*repository.store).await {
+                Ok(standing) => {
+                    standing.check(&*repository.store, system, id.as_deref())?;
+                    standing.check_writable(&*repository.store)?;
+                    id.get_or_insert_with(|| standing.repository_id.clone());
+                    if standing == marker {
+                        self.created.push(repository.name.clone());
+                    }
+                    accepted.push((repository, standing));
+                }
+                Err(error) if error.is_store_fault() && id.is_some() => {
+                    self.lose(Lost::new(&repository, error));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.id = id;
+        self.lose_twins(accepted).await;
+        let instructions = join_all(self.usable.iter().map(async |repository| {
+            let written = header::write_by_hand(&*repository.store, system).await;
+            written.err().map(|error| Lost::new(repository, error))
+        }));
+        for lost in instructions.await.into_iter().flatten() {
+            self.lose(lost);
+        }
+        if self.usable.is_empty() { Err(MarkerError::NoneReachable(self.lost)) } else { Ok(self) }
+    }
+
+    /// Loses what is another name of a repository before it, as far as there are markers to tell by.
+    pub async fn without_twins(mut self) -> Self {
+        let found = self.markers(None).await;
+        let marked = found.into_iter().filter_map(|(repository, marker)| Some((repository, marker.ok()??)));
+        self.lose_twins(marked.collect()).await;
+        self
+    }
+
+    /// Of names for one place the first in the policy's order stays.
+    async fn lose_twins(&mut self, mut accepted: Vec<(Repository, Marker)>) {
+        let order: Vec<_> = self.usable.iter().map(|repository| repository.name.clone()).collect();
+        accepted.sort_by_key(|(repository, _)| order.iter().position(|name| *name == repository.name));
+        let mut kept: Vec<(Repository, Marker)> = Vec::new();
+        for (repository, marker) in accepted {
+            if let Some(other) = twin(&repository, &marker, &kept, Proof::Write).await {
+                let location = repository.store.location();
+                self.lose(Lost::new(&repository, MarkerError::SamePlace { location, other }));
+                continue;
+            }
+            self.marked.push(repository.name.clone());
+            kept.push((repository, marker));
+        }
+    }
+
+    async fn markers(&self, patience: Option<Duration>) -> Vec<Found> {
+        join_all(self.usable.iter().map(async |repository| {
+            let read = Marker::read(&*repository.store);
+            let marker = match patience {
+                None => read.await,
+                Some(patience) => tokio::time::timeout(patience, read).await.unwrap_or_else(|_| {
+                    Err(MarkerError::Read(StoreError {
+                        operation: "read",
+                        key: layout::MARKER.to_owned(),
+                        location: repository.store.location(),
+                        kind: StoreErrorKind::Unreachable,
+                        detail: Some(unanswered(&*repository.store, patience)),
+                    }))
+                }),
+            };
+            (repository.clone(), marker)
+        }))
+        .await
+    }
+}
+
+/// What is said of a store that did not answer in time: why its last attempt failed, where it did.
+fn unanswered(store: &dyn Store, patience: Duration) -> String {
+    let patience = humantime::format_duration(patience);
+    match store.trouble() {
+        Some(trouble) => format!("{trouble}; tried for {patience}"),
+        None => format!("no answer in {patience}"),
+    }
+}
+
+/// Whether anything of the system is there.
+async fn holds_any(repository: &Repository, system: &SystemName) -> Result<bool, MarkerError> {
+    let page = repository.store.list(&layout::system(system), None).await;
+    Ok(!page.map_err(MarkerError::Read)?.objects.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::repository::fixtures::{noon, repositories, system};
+    use crate::repository::{FormatError, journal};
+
+    async fn put_marker(repository: &Repository, change: impl FnOnce(&mut serde_json::Value)) {
+        let mut marker = serde_json::to_value(Marker::new(&system(), noon())).unwrap();
+        change(&mut marker);
+        let body = Bytes::from(marker.to_string());
+        repository.store.put(layout::MARKER, body, &PutOptions::absent()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_first_use_gives_all_one_id_and_the_second_keeps_it() {
+        let root = tempfile::tempdir().unwrap();
+        let set = repositories(root.path(), &["primary", "copy"]).await;
+        assert_eq!(set.clone().for_reading(&system(), None).await.id(), None);
+        let first = set.clone().for_writing(&system(), None, noon()).await.unwrap();
+        let second = set.clone().for_writing(&system(), None, noon()).await.unwrap();
+        assert_eq!(first.id(), second.id());
+        for repository in set.iter() {
+            let marker = Marker::read(&*repository.store).await.unwrap().unwrap();
+            assert_eq!(Some(&*marker.repository_id), first.id());
+            let (text, _) = repository.store.get(layout::BY_HAND, 1 << 20).await.unwrap();
+            assert!(text.starts_with(b"HOW TO GET DATA BACK"));
+        }
+    }
+
+    #[tokio::test]
+    async fn two_hosts_that_begin_at_once_agree_on_the_id() {
+        let root = tempfile::tempdir().unwrap();
+        let set = repositories(root.path(), &["primary", "copy"]).await;
+        let hosts = (0..8).map(|_| {
+            let set = set.clone();
+            tokio::spawn(async move { set.for_writing(&system(), None, noon()).await.unwrap() })
+        });
+        let mut ids = Vec::new();
+        for host in hosts.collect::<Vec<_>>() {
+            ids.push(host.await.unwrap().id().unwrap().to_owned());
+        }
+        ids.dedup();
+        assert_eq!(ids.len(), 1, "{ids:?}");
+    }
+
+    #[tokio::test]
+    async fn a_new_store_takes_the_id_the_others_have() {
+        let root = tempfile::tempdir().unwrap();
+        let old = repositories(root.path(), &["copy"]).await;
+        let id = old.for_writing(&system(), None, noon()).await.unwrap().id().unwrap().to_owned();
+        let set = repositories(root.path(), &["primary", "copy", "third"]).await;
+        let set = set.for_writing(&system(), None, noon()).await.unwrap();
+        assert_eq!((set.id(), set.iter().len()), (Some(&*id), 3));
+    }
+
+    #[tokio::test]
+    async fn a_copy_is_not_begun_without_the_primary() {
+        let root = tempfile::tempdir().unwrap();
+        let set = repositories(root.path(), &["missing-primary", "copy"]).await;
+        let error = set.clone().for_writing(&system(), None, noon()).await.unwrap_err();
+        assert!(matches!(error, MarkerError::PrimaryNeeded(_)), "{error}");
+        assert!(error.to_string().contains("no such bucket or directory"), "{error}");
+        // Unless the id is known from before.
+        let set = set.for_writing(&system(), Some("0123456789abcdef0123456789abcdef"), noon()).await.unwrap();
+        assert_eq!((set.iter().len(), set.lost().len()), (1, 1));
+    }
+
+    #[tokio::test]
+    async fn what_belongs_to_someone_else_is_refused_and_nothing_is_written() {
+        type Change = fn(&mut serde_json::Value);
+        let cases: [(Change, &str); 4] = [
+            (|marker| marker["system"] = "other".into(), "belongs to system `other`"),
+            (|marker| marker["repository_id"] = "f".repeat(32).into(), "its id is `ffff"),
+            (
+                |marker| *marker = serde_json::json!({"format": "2.0", "what": 1}),
+                "failed to accept the repository",
+            ),
+            (|marker| marker["format"] = "1.9".into(), "failed to accept the repository"),
+        ];
+        for (change, words) in cases {
+            let root = tempfile::tempdir().unwrap();
+            let set = repositories(root.path(), &["primary", "copy", "third"]).await;
+            put_marker(set.iter().next().unwrap(), |_| {}).await;
+            put_marker(set.iter().nth(1).unwrap(), change).await;
+            let error = set.clone().for_writing(&system(), None, noon()).await.unwrap_err();
+            assert!(error.to_string().contains(words), "{error}");
+            let third = set.iter().nth(2).unwrap();
+            assert!(Marker::read(&*third.store).await.unwrap().is_none());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_catalog_of_something_else_keeps_nobody_from_a_restore() {
+        let root = tempfile::tempdir().unwrap();
+        let set = repositories(root.path(), &["primary", "copy", "empty"]).await;
+        let id = "a".repeat(32);
+        for repository in set.iter().take(2) {
+            put_marker(repository, |marker| marker["repository_id"] = id.clone().into()).await;
+        }
+        let other = "f".repeat(32);
+        assert_eq!(set.clone().for_reading(&system(), Some(&other)).await.iter().len(), 1);
+        let opened = set.clone().for_restoring(&system(), Some(&other)).await;
+        assert_eq!((opened.id(), opened.iter().len()), (Some(&*id), 3));
+        // Where one is the catalog's, the others are not.
+        put_marker(set.iter().nth(2).unwrap(), |marker| marker["repository_id"] = other.clone().into()).await;
+        let opened = set.for_restoring(&system(), Some(&other)).await;
+        assert_eq!((opened.id(), opened.iter().len()), (Some(&*other), 1));
+    }
+
+    #[tokio::test]
+    async fn a_newer_minor_is_read_and_what_is_foreign_is_left_out() {
+        let root = tempfile::tempdir().unwrap();
+        let set = repositories(root.path(), &["primary", "copy", "missing"]).await;
+        put_marker(set.iter().next().unwrap(), |marker| marker["format"] = "1.9".into()).await;
+        put_marker(set.iter().nth(1).unwrap(), |marker| marker["format"] = "2.0".into()).await;
+        let set = set.for_reading(&system(), None).await;
+        assert_eq!(set.iter().map(|repository| repository.name.as_str()).collect::<Vec<_>>(), ["primary"]);
+        assert_eq!(set.writable().count(), 0);
+        let reasons: Vec<_> = set.lost().iter().map(Lost::reason).collect();
+        let unknown = FormatError::UnknownMajor("2.0".parse().unwrap()).to_string();
+        assert!(reasons[0].contains(&unknown), "{reasons:?}");
+        assert!(reasons[1].contains("no such bucket"), "{reasons:?}");
+    }
+
+    fn seen(names: &[&str]) -> Remembered {
+        let marked = names.iter().map(|name| (name.parse().unwrap(), noon())).collect();
+        Remembered { marked, ..Remembered::default() }
+    }
+
+    fn empty(root: &std::path::Path, name: &str) {
+        std::fs::remove_dir_all(root.join(name)).unwrap();
+        std::fs::create_dir(root.join(name)).unwrap();
+    }
+
+    fn is_empty(root: &std::path::Path, name: &str) -> bool {
+        std::fs::read_dir(root.join(name)).unwrap().next().is_none()
+    }
+
+    #[tokio::test]
+    async fn what_was_a_repository_and_is_empty_is_lost_and_not_begun() {
+        let root = tempfile::tempdir().unwrap();
+        let names = ["primary", "copy", "third"];
+        let set = repositories(root.path(), &names).await;
+        let begun = set.clone().for_writing(&system(), None, noon()).await.unwrap();
+        assert_eq!(begun.created().count(), 3);
+        for away in ["copy", "primary"] {
+            empty(root.path(), away);
+            let set = repositories(root.path(), &names).await.remembering(seen(&names));
+            for opened in [
+                set.clone().for_writing(&system(), None, noon()).await.unwrap(),
+                set.clone().for_reading(&system(), None).await,
+            ] {
+                assert_eq!((opened.iter().len(), opened.created().count()), (2, 0));
+                assert_eq!(opened.id(), begun.id());
+                assert!(opened.lost()[0].reason().contains("on 2026-11-20 12:00:00 UTC"), "{opened:?}");
+            }
+            assert!(is_empty(root.path(), away));
+            let name = away.parse().unwrap();
+            let created = set.creating(&name).for_writing(&system(), None, noon()).await.unwrap();
+            assert_eq!(created.created().map(|one| &one.name).collect::<Vec<_>>(), [&name]);
+            assert_eq!((created.id(), created.iter().len()), (begun.id(), 3));
+        }
+    }
+
+    #[tokio::test]
+    async fn without_a_catalog_the_journals_of_the_others_say_what_was_there() {
+        let root = tempfile::tempdir().unwrap();
+        let names = ["primary", "copy"];
+        let set = repositories(root.path(), &names).await;
+        let begun = set.for_writing(&system(), None, noon()).await.unwrap();
+        let record = |n: u32| {
+            let run = crate::model::RunId::new(noon() + chrono::TimeDelta::minutes(n.into()), n);
+            let outcome = crate::model::Outcome::Succeeded;
+            journal::Record::new(&run, "backup", (noon(), noon()), "a", outcome, journal::Detail::default())
+        };
+        journal::append(&begun, &system(), record(1)).await.unwrap();
+        empty(root.path(), "copy");
+        // What one record knew the next one does not forget.
+        for n in 2..20 {
+            let left = repositories(root.path(), &names).await.for_reading(&system(), None).await;
+            assert_eq!(left.lost().len(), 1, "{n}");
+            journal::append(&left, &system(), record(n)).await.unwrap();
+        }
+        let set = repositories(root.path(), &names).await;
+        let opened = set.for_writing(&system(), None, noon()).await.unwrap();
+        assert_eq!((opened.iter().len(), opened.lost().len()), (1, 1));
+        assert!(is_empty(root.path(), "copy"));
+    }
+
+    #[tokio::test]
+    async fn what_lost_only_its_marker_can_still_be_read() {
+        let root = tempfile::tempdir().unwrap();
+        let set = repositories(root.path(), &["primary", "copy"]).await;
+        set.clone().for_writing(&system(), None, noon()).await.unwrap();
+        crate::repository::fixtures::store_backup(set.iter().nth(1).unwrap(), 0).await;
+        std::fs::remove_file(root.path().join("copy").join(layout::MARKER)).unwrap();
+        let set = set.remembering(seen(&["primary", "copy"]));
+        let opened = set.clone().for_reading(&system(), None).await;
+        assert_eq!((opened.iter().len(), opened.writable().count()), (2, 1));
+        assert_eq!(set.for_writing(&system(), None, noon()).await.unwrap().iter().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn another_repository_in_the_place_of_a_known_one_costs_only_that_place() {
+        let root = tempfile::tempdir().unwrap();
+        let set = repositories(root.path(), &["primary", "copy"]).await;
+        put_marker(set.iter().next().unwrap(), |_| {}).await;
+        put_marker(set.iter().nth(1).unwrap(), |marker| marker["system"] = "other".into()).await;
+        let set = set.remembering(seen(&["primary", "copy"]));
+        let opened = set.for_writing(&system(), None, noon()).await.unwrap();
+        assert_eq!((opened.iter().len(), opened.lost().len()), (1, 1));
+    }
+
+    #[tokio::test]
+    async fn of_two_names_of_one_place_the_first_stays() {
+        let root = tempfile::tempdir().unwrap();
+        let set = repositories(root.path(), &["primary"]).await;
+        std::os::unix::fs::symlink(root.path().join("primary"), root.path().join("copy")).unwrap();
+        let store = Arc::new(crate::store::directory::DirectoryStore::open(root.path().join("copy")));
+        let copy = Repository { name: "copy".parse().unwrap(), store };
+        let both = Repositories::of([set.usable.clone(), vec![copy]].concat());
+        let writing = both.clone().for_writing(&system(), None, noon()).await.unwrap();
+        let reading = both.for_reading(&system(), None).await;
+        for opened in [writing, reading] {
+            assert_eq!(opened.iter().map(|one| one.name.as_str()).collect::<Vec<_>>(), ["primary"]);
+            assert!(opened.lost()[0].reason().contains("the same place as repository `primary`"));
+        }
+        // Markers without an id of their store, as they were written before, are told by their file.
+        std::fs::remove_file(root.path().join("primary").join(layout::MARKER)).unwrap();
+        put_marker(set.iter().next().unwrap(), |marker| marker["store_id"] = serde_json::Value::Null).await;
+        let set = repositories(root.path(), &["primary", "other"]).await;
+        let old = std::fs::read(root.path().join("primary").join(layout::MARKER)).unwrap();
+        std::fs::write(root.path().join("other").join(layout::MARKER), old).unwrap();
+        assert_eq!(set.for_writing(&system(), None, noon()).await.unwrap().iter().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_server_that_refuses_connections_is_told_so_when_time_is_up() {
+        use crate::policy::{Checksum, Credentials, S3Place};
+        let folder = tempfile::tempdir().unwrap();
+        let secret = folder.path().join("key");
+        std::fs::write(&secret, "word").unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(&secret, mode).unwrap();
+        let key = || crate::platform::SecretRef::File(secret.clone());
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        let place = S3Place {
+            bucket: "b".to_owned(),
+            prefix: String::new(),
+            region: "us-east-1".to_owned(),
+            endpoint: Some(format!("http://{address}").parse().unwrap()),
+            path_style: true,
+            credentials: Credentials::Keys {
+                access_key_id: key(),
+                secret_access_key: key(),
+                session_token: None,
+            },
+            checksum: Checksum::None,
+            storage_class: None,
+            server_side_encryption: None,
+            object_lock: None,
+        };
+        let store = Arc::new(crate::store::s3::S3Store::open(&place).await.unwrap());
+        let set = Repositories::of(vec![Repository { name: "primary".parse().unwrap(), store }]);
+        let found = set.markers(Some(Duration::from_secs(2))).await;
+        let Err(error) = &found[0].1 else { panic!("{found:?}") };
+        let told = crate::event::told(error);
+        assert!(told.to_lowercase().contains("connection refused") && told.contains("2s"), "{told}");
+    }
+}

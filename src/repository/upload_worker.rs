@@ -1,0 +1,271 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Mutex, mpsc};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::Instant;
+
+use super::{Repository, layout};
+use crate::model::{Digest, RepositoryName};
+use crate::pipeline::{Part, Piece};
+use crate::platform::CancellationToken;
+use crate::policy::Transfer;
+use crate::store::{PutOptions, Store, StoreError, StoreErrorKind, Upload};
+
+/// How long taking back an upload may take before it is left to the store's own clean-up.
+const ABORT_DEADLINE: Duration = Duration::from_secs(20);
+
+/// One artifact on its way to one repository.
+pub(super) struct Target {
+    pub(super) name: RepositoryName,
+    pieces: mpsc::Sender<Piece>,
+    give_up: CancellationToken,
+    worker: JoinHandle<Result<(), StoreError>>,
+    location: String,
+}
+
+impl Target {
+    pub(super) fn begin(
+        repository: &Repository,
+        key: String,
+        options: PutOptions,
+        transfer: Transfer,
+        throttle: Arc<Throttle>,
+        cancel: CancellationToken,
+    ) -> Self {
+        let (sender, receiver) = mpsc::channel(1);
+        let give_up = cancel.child_token();
+        let worker = Worker {
+            store: Arc::clone(&repository.store),
+            key,
+            options,
+            transfer,
+            throttle,
+            give_up: give_up.clone(),
+        };
+        Self {
+            name: repository.name.clone(),
+            pieces: sender,
+            give_up,
+            location: repository.store.location(),
+            worker: tokio::spawn(worker.run(receiver)),
+        }
+    }
+
+    /// False when the worker has ended: [`Target::end`] says why.
+    pub(super) async fn send(&self, piece: Piece) -> bool {
+        self.pieces.send(piece).await.is_ok()
+    }
+
+    /// Waits until every object is confirmed.
+    pub(super) async fn end(self) -> Result<(), StoreError> {
+        drop(self.pieces);
+        self.worker.await.unwrap_or_else(|error| {
+            Err(StoreError {
+                operation: "write to",
+                key: String::new(),
+                location: self.location,
+                kind: StoreErrorKind::Other,
+                detail: Some(error.to_string()),
+            })
+        })
+    }
+
+    /// Stops and takes back the object that is under way.
+    pub(super) async fn abort(self) {
+        self.give_up.cancel();
+        drop(self.pieces);
+        let _ended = self.worker.await;
+    }
+}
+
+struct Worker {
+    store: Arc<dyn Store>,
+    key: String,
+    options: PutOptions,
+    transfer: Transfer,
+    throttle: Arc<Throttle>,
+    give_up: CancellationToken,
+}
+
+/// An object under way: nothing yet, one part in hand (which may turn out to be all), or an upload.
+enum Open {
+    Nothing,
+    First(Part),
+    Upload(Arc<dyn Upload>, JoinSet<Result<(), StoreError>>),
+}
+
+impl Worker {
+    async fn run(self, mut pieces: mpsc::Receiver<Piece>) -> Result<(), StoreError> {
+        let mut open = Open::Nothing;
+        let outcome = self.receive(&mut pieces, &mut open).await;
+        // What came without an end is never completed: the stream was not whole, or the run was stopped.
+        if let Open::Upload(upload, mut parts) = open {
+            parts.shutdown().await;
+            let aborted = tokio::time::timeout(ABORT_DEADLINE, upload.abort()).await;
+            if !matches!(aborted, Ok(Ok(()))) {
+                tracing::info!("an upload of {} was left behind in {}", self.key, self.store.location());
+            }
+        }
+        outcome
+    }
+
+    async fn receive(&self, pieces: &mut mpsc::Receiver<Piece>, open: &mut Open) -> Result<(), StoreError> {
+        let mut object = 0;
+        loop {
+            let piece = tokio::select! {
+                piece = pieces.recv() => piece,
+                () = self.give_up.cancelled() => return Err(self.stopped()),
+            };
+            let Some(piece) = piece else { return Ok(()) };
+            let key = layout::object_name(&self.key, object);
+            tokio::select! {
+                done = self.take(piece, &key, open) => {
+                    if done? {
+                        object += 1;
+                    }
+                }
+                () = self.give_up.cancelled() => return Err(self.stopped()),
+            }
+        }
+    }
+
+    /// True when the piece ended its object.
+    async fn take(&self, piece: Piece, key: &str, open: &mut Open) -> Result<bool, StoreError> {
+        match piece {
+            Piece::Part(part) => {
+                match std::mem::replace(open, Open::Nothing) {
+                    Open::Nothing => *open = Open::First(part),
+                    Open::First(first) => {
+                        let begun = self.bounded(key, self.store.begin_upload(key, &self.options)).await?;
+                        *open = Open::Upload(Arc::from(begun), JoinSet::new());
+                        self.upload(open, first).await?;
+                        self.upload(open, part).await?;
+                    }
+                    upload @ Open::Upload(..) => {
+                        *open = upload;
+                        self.upload(open, part).await?;
+                    }
+                }
+                Ok(false)
+            }
+            Piece::ObjectEnd(digest) => {
+                self.complete(key, open, digest).await?;
+                *open = Open::Nothing;
+                Ok(true)
+            }
+        }
+    }
+
+    async fn upload(&self, open: &mut Open, part: Part) -> Result<(), StoreError> {
+        let Open::Upload(upload, parts) = open else { return Ok(()) };
+        while parts.len() >= self.transfer.parallel {
+            joined(parts.join_next().await, || self.stopped())?;
+        }
+        self.throttle.wait(part.bytes.len() as u64).await;
+        let (upload, stall) = (Arc::clone(upload), self.transfer.stall);
+        let stalled = self.error("write", &self.key, StoreErrorKind::Unreachable, Some(stall));
+        parts.spawn(async move {
+            let permit = part.permit();
+            let sent = tokio::time::timeout(stall, upload.part(part.number, part.bytes)).await;
+            drop(permit);
+            sent.unwrap_or(Err(stalled))
+        });
+        Ok(())
+    }
+
+    async fn complete(&self, key: &str, open: &mut Open, digest: Digest) -> Result<(), StoreError> {
+        match open {
+            Open::Nothing => {
+                self.bounded(key, self.store.put(key, bytes::Bytes::new(), &self.options)).await?;
+            }
+            Open::First(part) => {
+                self.throttle.wait(part.bytes.len() as u64).await;
+                self.bounded(key, self.store.put(key, part.bytes.clone(), &self.options)).await?;
+            }
+            Open::Upload(upload, parts) => {
+                while !parts.is_empty() {
+                    joined(parts.join_next().await, || self.stopped())?;
+                }
+                upload.complete().await?;
+            }
+        }
+        let found = match self.bounded(key, self.store.head(key)).await {
+            Ok(found) => found.map(|info| info.size),
+            // A role that may only write has the store's word, which the store's checksum backs.
+            Err(error) if error.kind == StoreErrorKind::Forbidden => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        if found == Some(digest.size) {
+            return Ok(());
+        }
+        let mut error = self.error("confirm", key, StoreErrorKind::Corrupt, None);
+        error.detail = Some(match found {
+            Some(found) => format!("{found} bytes stand there, {} were sent", digest.size),
+            None => "nothing stands there after the write succeeded".to_owned(),
+        });
+        Err(error)
+    }
+
+    async fn bounded<T>(
+        &self,
+        key: &str,
+        call: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let stall = self.transfer.stall;
+        tokio::time::timeout(stall, call)
+            .await
+            .unwrap_or_else(|_| Err(self.error("write", key, StoreErrorKind::Unreachable, Some(stall))))
+    }
+
+    fn error(
+        &self,
+        operation: &'static str,
+        key: &str,
+        kind: StoreErrorKind,
+        stall: Option<Duration>,
+    ) -> StoreError {
+        let detail = stall.map(|stall| format!("it took nothing for {}", humantime::format_duration(stall)));
+        StoreError { operation, key: key.to_owned(), location: self.store.location(), kind, detail }
+    }
+
+    fn stopped(&self) -> StoreError {
+        let mut error = self.error("write", &self.key, StoreErrorKind::Other, None);
+        error.detail = Some("the run was stopped".to_owned());
+        error
+    }
+}
+
+fn joined(
+    result: Option<Result<Result<(), StoreError>, tokio::task::JoinError>>,
+    stopped: impl FnOnce() -> StoreError,
+) -> Result<(), StoreError> {
+    match result {
+        None => Ok(()),
+        Some(Ok(result)) => result,
+        Some(Err(_)) => Err(stopped()),
+    }
+}
+
+/// Holds one repository's uploads to so many bytes a second.
+#[derive(Debug, Default)]
+pub(super) struct Throttle {
+    rate: Option<u64>,
+    free_at: Mutex<Option<Instant>>,
+}
+
+impl Throttle {
+    pub(super) fn new(rate: Option<u64>) -> Self {
+        Self { rate, free_at: Mutex::default() }
+    }
+
+    /// Returns when `bytes` more may go.
+    async fn wait(&self, bytes: u64) {
+        let Some(rate) = self.rate.filter(|rate| *rate > 0) else { return };
+        let mut free_at = self.free_at.lock().await;
+        let begin = free_at.unwrap_or_else(Instant::now).max(Instant::now());
+        *free_at = Some(begin + Duration::from_secs_f64(bytes as f64 / rate as f64));
+        drop(free_at);
+        tokio::time::sleep_until(begin).await;
+    }
+}

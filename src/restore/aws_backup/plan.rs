@@ -1,0 +1,179 @@
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::kind::{Kind, TIME};
+use super::metadata::edit;
+use super::survey::Begun;
+use super::{LeftOut, Refusal, Request, Situation};
+use crate::aws::backup::is_continuous;
+use crate::model::BackupId;
+
+/// What a restore is going to do.
+#[derive(Clone, Debug, Serialize)]
+pub struct ResourcePlan {
+    pub backup: BackupId,
+    /// The moment whose data it holds.
+    pub recovery_point: DateTime<Utc>,
+    pub age_seconds: i64,
+    /// What was backed up.
+    pub resource: String,
+    /// `RDS`, `EFS`, `S3`, …
+    pub resource_type: String,
+    pub region: String,
+    pub vault: String,
+    /// ARN of the recovery point.
+    pub point: String,
+    /// AWS Backup acts as this role.
+    pub role: String,
+    /// What AWS is told of the new resource.
+    pub metadata: BTreeMap<String, String>,
+    pub left_out: Vec<LeftOut>,
+    /// A job that was told the same: it is gone on with, or it was the restore.
+    pub earlier: Option<Earlier>,
+    pub notes: Vec<String>,
+}
+
+/// A job of an earlier run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Earlier {
+    pub job: String,
+    pub is_over: bool,
+    pub begun: Option<DateTime<Utc>>,
+    /// Whether what it made is still there; `None`: nobody says, or it is still at work.
+    pub is_there: Option<bool>,
+}
+
+/// Decides, or says everything that is wrong.
+pub fn plan(
+    request: &Request,
+    situation: Situation,
+    now: DateTime<Utc>,
+) -> Result<ResourcePlan, Vec<Refusal>> {
+    let Situation { manifest, place, point, profile, jobs } = situation;
+    let (arn, region) = (place.arn, place.region);
+    let mut refused = Vec::new();
+    match &point {
+        None => refused.push(Refusal::Gone { arn: arn.clone(), region: region.clone() }),
+        Some(point) if !point.is_whole() => {
+            refused.push(Refusal::NotWhole { arn: arn.clone(), status: point.status.clone() });
+        }
+        Some(_) => {}
+    }
+    let kind = Kind::find(&profile.resource_type);
+    let edited = match kind {
+        Some(kind) => edit(kind, &profile, is_continuous(&arn), &region, &request.changes)
+            .map_err(|wrong| refused.extend(wrong.into_iter().map(Refusal::Key)))
+            .ok(),
+        None => {
+            refused.push(Refusal::UnknownKind(profile.resource_type.clone()));
+            None
+        }
+    };
+    let Some(edited) = edited.filter(|_| refused.is_empty()) else { return Err(refused) };
+    let mut same = jobs;
+    same.retain(|begun| kind.is_some_and(|kind| says_the_same(kind, &begun.told, &edited.metadata)));
+    let mut notes = notes(&profile.resource_type, &edited.metadata);
+    let earlier = earlier(same, &mut notes).filter(|earlier| !(earlier.is_over && request.again));
+    let time = edited.metadata.get(TIME).and_then(|time| DateTime::parse_from_rfc3339(time).ok());
+    if is_continuous(&arn) && time.is_none() {
+        notes.push(
+            "AWS Backup brings back the latest moment that it has, and does not say which: the time above is when it began"
+                .to_owned(),
+        );
+    }
+    let recovery_point = time.map_or(manifest.recovery_point, |time| time.to_utc());
+    Ok(ResourcePlan {
+        age_seconds: (now - recovery_point).num_seconds(),
+        backup: manifest.id,
+        recovery_point,
+        resource: manifest.managed.map(|managed| managed.resource).unwrap_or_default(),
+        notes,
+        resource_type: profile.resource_type,
+        region,
+        vault: place.vault.unwrap_or_default(),
+        point: arn,
+        role: request.config.role.clone(),
+        metadata: edited.metadata,
+        left_out: edited.left_out,
+        earlier,
+    })
+}
+
+/// The newest job, unless what it made was removed meanwhile: that is to be made anew.
+fn earlier(same: Vec<Begun>, notes: &mut Vec<String>) -> Option<Earlier> {
+    let begun = same.into_iter().next()?;
+    let job = begun.job;
+    if begun.is_there == Some(false) {
+        let made = job.made.unwrap_or_default();
+        notes.push(format!("job {} made {made}, which is not there any more: it is made anew", job.id));
+        return None;
+    }
+    Some(Earlier { is_over: job.is_over(), job: job.id, begun: job.created, is_there: begun.is_there })
+}
+
+/// AWS gives keys back in other cases than it was given, and may add some of its own.
+fn says_the_same(
+    kind: &'static Kind,
+    told: &BTreeMap<String, String>,
+    metadata: &BTreeMap<String, String>,
+) -> bool {
+    let known = |words: &BTreeMap<String, String>| {
+        let pairs = words.iter().filter_map(|(word, value)| Some((kind.key(word)?, value.clone())));
+        // Made up for each job.
+        pairs.filter(|(key, _)| *key != "CreationToken").collect::<BTreeMap<_, _>>()
+    };
+    known(told) == known(metadata)
+}
+
+/// What whoever restores may not expect.
+fn notes(resource_type: &str, metadata: &BTreeMap<String, String>) -> Vec<String> {
+    let is = |key: &str, value: &str| metadata.get(key).is_some_and(|said| said == value);
+    match resource_type {
+        "S3" => {
+            let bucket = if is("NewBucket", "true") {
+                "the bucket is made new"
+            } else {
+                "the bucket must be there, with versioning on; objects that it has are skipped, never overwritten"
+            };
+            let says = "AWS Backup does not say how many objects came back: count them";
+            vec![bucket.to_owned(), says.to_owned()]
+        }
+        "EFS" => vec!["the files come into a directory `aws-backup-restore_…`, never in place".to_owned()],
+        "RDS" | "Aurora" => {
+            let mut notes = vec!["what is not said here gets AWS's defaults; look at security groups and parameters before anybody uses it".to_owned()];
+            if resource_type == "Aurora" {
+                notes.push(
+                    "the cluster has no instance: make one, or there is nothing to connect to".to_owned(),
+                );
+            }
+            notes
+        }
+        _ => vec![],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_is_the_same_when_it_was_told_the_same() {
+        let kind = Kind::find("EFS").unwrap();
+        let words = |pairs: &[(&str, &str)]| {
+            pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+        };
+        let new = words(&[("newFileSystem", "true"), ("Encrypted", "true")]);
+        let told = words(&[
+            ("newfilesystem", "true"),
+            ("encrypted", "true"),
+            ("CreationToken", "x"),
+            ("aws:backup:request-id", "9f1c"),
+        ]);
+        assert!(says_the_same(kind, &told, &new));
+        let some = words(&[("newFileSystem", "true"), ("Encrypted", "true"), ("ItemsToRestore", "[\"a\"]")]);
+        assert!(!says_the_same(kind, &some, &new));
+        assert!(!says_the_same(kind, &told, &words(&[("newFileSystem", "true"), ("Encrypted", "false")])));
+    }
+}

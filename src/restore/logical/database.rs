@@ -1,0 +1,347 @@
+//! The database that is restored into: made under a name or with a comment that says what it is, and dropped
+//! when anything fails. [`super::publish`] gives it its name.
+
+use std::time::Duration;
+
+use sqlx::{AssertSqlSafe, PgConnection};
+use tokio::time::Instant;
+
+use super::plan::{LoadsInto, RestorePlan, Steps};
+use super::progress::close;
+use super::target::{BEING_RESTORED, HOLDS_A_PART, ask, contents, maintenance};
+use super::{RestoreError, Run};
+use crate::model::{DatabaseFacts, RoleSetting};
+use crate::postgres::{ConnectionParameters, identifier, literal, split_quoted};
+
+/// Making or dropping a database may wait for a checkpoint.
+const WITHIN: Duration = Duration::from_secs(600);
+/// How long sessions that cannot be ended are waited for. The server itself waits five seconds each time.
+const IN_USE_WITHIN: Duration = Duration::from_secs(20);
+const STEP: Duration = Duration::from_millis(200);
+const IN_USE: &str = "55006";
+/// Where a database is when nothing is said.
+const DEFAULT_TABLESPACE: &str = "pg_default";
+
+/// Runs one statement. `what` finishes "failed to …".
+pub(super) async fn execute(
+    connection: &mut PgConnection,
+    what: &str,
+    sql: String,
+) -> Result<(), RestoreError> {
+    let done = sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection);
+    match tokio::time::timeout(WITHIN, done).await {
+        Ok(outcome) => {
+            outcome.map(drop).map_err(|source| RestoreError::Statement { what: what.to_owned(), source })
+        }
+        Err(_) => Err(RestoreError::StatementSilent { what: what.to_owned(), waited: WITHIN }),
+    }
+}
+
+/// A connection for this one purpose: one that was held through hours of loading may be dead.
+pub(super) async fn connect(target: &ConnectionParameters) -> Result<PgConnection, RestoreError> {
+    maintenance(target).await.map_err(RestoreError::Connect)
+}
+
+/// Makes the empty database. Where there is one, looks once more whether it is empty.
+pub(super) async fn create(run: &Run, plan: &RestorePlan) -> Result<(), RestoreError> {
+    if plan.loads_into == LoadsInto::Existing {
+        return refuse_occupied(run, &plan.database, &plan.database).await;
+    }
+    let mut connection = connect(&run.target).await?;
+    let what = format!("create the database `{}`", plan.temporary);
+    let created = execute(&mut connection, &what, create_statement(&plan.temporary, &plan.steps)).await;
+    close(connection).await;
+    created
+}
+
+pub(super) async fn refuse_occupied(run: &Run, database: &str, told_as: &str) -> Result<(), RestoreError> {
+    let holds = contents(&run.target.with_database(database)).await?;
+    if holds.is_empty() {
+        Ok(())
+    } else {
+        Err(RestoreError::Occupied { database: told_as.to_owned(), holds })
+    }
+}
+
+/// Says in the database's comment what it is. Where it has its final name already, others are kept out of it.
+pub(super) async fn mark(run: &Run, plan: &RestorePlan) -> Result<(), RestoreError> {
+    let mut connection = connect(&run.target).await?;
+    let begin = match plan.loads_into {
+        LoadsInto::Existing => HOLDS_A_PART,
+        LoadsInto::Temporary | LoadsInto::New => BEING_RESTORED,
+    };
+    let comment = format!(
+        "{begin} from {} by {} since {}; not complete, and of no use to anyone else",
+        plan.backup,
+        run.host,
+        run.clock.now().format("%Y-%m-%d %H:%M:%S UTC"),
+    );
+    let name = identifier(&plan.temporary);
+    let mut sql = format!("COMMENT ON DATABASE {name} IS {}", literal(&comment));
+    if plan.loads_into == LoadsInto::New {
+        // A limit is none for a superuser, and for anyone else it would be one for the restore, too.
+        sql.push_str(&match plan.steps.superuser {
+            true => format!("; ALTER DATABASE {name} CONNECTION LIMIT 0"),
+            false => format!("; REVOKE CONNECT ON DATABASE {name} FROM PUBLIC"),
+        });
+    }
+    let marked = execute(&mut connection, "mark the database that is restored into", sql).await;
+    close(connection).await;
+    marked
+}
+
+/// From `template0`: any other may hold things, and has its own encoding.
+fn create_statement(name: &str, steps: &Steps) -> String {
+    let recorded = &steps.recorded;
+    let mut sql = format!("CREATE DATABASE {} TEMPLATE template0", identifier(name));
+    if steps.owners {
+        sql.push_str(&format!(" OWNER {}", identifier(&recorded.owner)));
+    }
+    sql.push_str(&format!(
+        " ENCODING {} LC_COLLATE {} LC_CTYPE {}",
+        literal(&recorded.encoding),
+        literal(&recorded.collate),
+        literal(&recorded.ctype)
+    ));
+    if steps.target_major >= 15 {
+        sql.push_str(&format!(" LOCALE_PROVIDER {}", identifier(&recorded.locale_provider)));
+    }
+    if let Some(locale) = &recorded.icu_locale {
+        let keyword = if recorded.locale_provider == "builtin" { "BUILTIN_LOCALE" } else { "ICU_LOCALE" };
+        sql.push_str(&format!(" {keyword} {}", literal(locale)));
+    }
+    if let Some(rules) = &recorded.icu_rules {
+        sql.push_str(&format!(" ICU_RULES {}", literal(rules)));
+    }
+    // Naming even the default one takes a right to it, and only superusers have that.
+    if steps.tablespaces && !["", DEFAULT_TABLESPACE].contains(&recorded.tablespace.as_str()) {
+        sql.push_str(&format!(" TABLESPACE {}", identifier(&recorded.tablespace)));
+    }
+    sql
+}
+
+/// Drops a database of ours, ends whoever is in it, and waits for those whom it may not end. That it is not there
+/// is a success.
+pub(super) async fn drop_database(target: &ConnectionParameters, name: &str) -> Result<(), RestoreError> {
+    let mut connection = connect(target).await?;
+    let dropped = drop_within(&mut connection, target, name).await;
+    close(connection).await;
+    dropped
+}
+
+async fn drop_within(
+    connection: &mut PgConnection,
+    target: &ConnectionParameters,
+    name: &str,
+) -> Result<(), RestoreError> {
+    detach(connection, target, name).await?;
+    let what = format!("drop the database `{name}`");
+    when_free(connection, name, &what, &format!("DROP DATABASE IF EXISTS {}", identifier(name))).await
+}
+
+/// Takes away what the server does not drop with a database: subscriptions, whose slots are the publisher's and
+/// stay as they are, and prepared transactions.
+async fn detach(
+    connection: &mut PgConnection,
+    target: &ConnectionParameters,
+    name: &str,
+) -> Result<(), RestoreError> {
+    let subscriptions: Vec<String> = ask(sqlx::query_scalar(
+        "SELECT subname::text FROM pg_subscription JOIN pg_database d ON d.oid = subdbid WHERE d.datname = $1",
+    )
+    .bind(name)
+    .fetch_all(&mut *connection))
+    .await?;
+    let prepared: Vec<String> =
+        ask(sqlx::query_scalar("SELECT gid FROM pg_prepared_xacts WHERE database = $1")
+            .bind(name)
+            .fetch_all(&mut *connection))
+        .await?;
+    if subscriptions.is_empty() && prepared.is_empty() {
+        return Ok(());
+    }
+    // It may have been closed by a try before.
+    let open = format!("ALTER DATABASE {} ALLOW_CONNECTIONS true", identifier(name));
+    execute(connection, &format!("enter the database `{name}`"), open).await?;
+    let mut inside = target.with_database(name).connect().await.map_err(RestoreError::Connect)?;
+    for subscription in subscriptions {
+        let name = identifier(&subscription);
+        let what = format!("drop the subscription `{subscription}`");
+        execute(&mut inside, &what, format!("ALTER SUBSCRIPTION {name} DISABLE")).await?;
+        execute(&mut inside, &what, format!("ALTER SUBSCRIPTION {name} SET (slot_name = NONE)")).await?;
+        execute(&mut inside, &what, format!("DROP SUBSCRIPTION {name}")).await?;
+    }
+    for gid in prepared {
+        let what = format!("roll the prepared transaction `{gid}` back");
+        execute(&mut inside, &what, format!("ROLLBACK PREPARED {}", literal(&gid))).await?;
+    }
+    close(inside).await;
+    Ok(())
+}
+
+/// Runs a statement that takes nobody to be in the database: keeps others out, ends who is in it, and tries
+/// again for a while where some may not be ended.
+pub(super) async fn when_free(
+    connection: &mut PgConnection,
+    name: &str,
+    what: &str,
+    sql: &str,
+) -> Result<(), RestoreError> {
+    let begun = Instant::now();
+    loop {
+        evict(connection, name).await?;
+        match execute(connection, what, sql.to_owned()).await {
+            Err(error) if is_in_use(&error) && begun.elapsed() < IN_USE_WITHIN => {
+                tokio::time::sleep(STEP).await;
+            }
+            done => return done,
+        }
+    }
+}
+
+fn is_in_use(error: &RestoreError) -> bool {
+    matches!(error, RestoreError::Statement { source: sqlx::Error::Database(error), .. }
+        if error.code().is_some_and(|code| code == IN_USE))
+}
+
+/// Lets nobody in any more, and ends the sessions that this role may end.
+async fn evict(connection: &mut PgConnection, name: &str) -> Result<(), RestoreError> {
+    let close = format!("ALTER DATABASE {} ALLOW_CONNECTIONS false", identifier(name));
+    // Not there, or not ours: the statement that comes next says so.
+    let _closed = execute(connection, "keep others out", close).await;
+    let pids: Vec<i32> = ask(sqlx::query_scalar(
+        "SELECT pid FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid()",
+    )
+    .bind(name)
+    .fetch_all(&mut *connection))
+    .await?;
+    for pid in pids {
+        // Each by itself: one that may not be ended must not save the others.
+        let _ended =
+            execute(connection, "end a session", format!("SELECT pg_terminate_backend({pid})")).await;
+    }
+    Ok(())
+}
+
+/// Whether the server says that there is no database of that name.
+pub(super) async fn is_gone(target: &ConnectionParameters, name: &str) -> bool {
+    let Ok(mut connection) = connect(target).await else { return false };
+    let query = sqlx::query_scalar("SELECT count(*) FROM pg_database WHERE datname = $1");
+    let found: Result<i64, _> = ask(query.bind(name).fetch_one(&mut connection)).await;
+    close(connection).await;
+    found.is_ok_and(|count| count == 0)
+}
+
+/// Gives the temporary database what the recorded one had beside its contents. What cannot be applied comes
+/// back in words: the data is right without it.
+pub(super) async fn apply_properties(run: &Run, plan: &RestorePlan) -> Result<Vec<String>, RestoreError> {
+    let (recorded, owners) = (&plan.steps.recorded, plan.steps.owners);
+    let mut connection = connect(&run.target).await?;
+    let mut left_out = Vec::new();
+    let wanted = recorded.settings.iter().filter(|setting| owners || setting.role.is_none());
+    let settings = wanted
+        .map(|setting| (format!("setting {}", setting.name), setting_statement(&plan.temporary, setting)));
+    let grants = if owners { grant_statements(&plan.temporary, recorded) } else { vec![] };
+    let grants = grants.into_iter().map(|sql| ("privileges on the database".to_owned(), sql));
+    for (what, sql) in settings.chain(grants) {
+        match execute(&mut connection, "apply", sql).await {
+            Ok(()) => {}
+            Err(RestoreError::Statement { source: sqlx::Error::Database(error), .. }) => {
+                left_out.push(format!("{what}: {}", error.message()));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    close(connection).await;
+    Ok(left_out)
+}
+
+/// Settings whose value is a list of names (`GUC_LIST_QUOTE`), which must not become one name with commas.
+const LISTS: [&str; 6] = [
+    "search_path",
+    "temp_tablespaces",
+    "session_preload_libraries",
+    "local_preload_libraries",
+    "shared_preload_libraries",
+    "unix_socket_directories",
+];
+
+fn setting_statement(database: &str, setting: &RoleSetting) -> String {
+    let whose = match &setting.role {
+        Some(role) => format!("ALTER ROLE {} IN DATABASE {}", identifier(role), identifier(database)),
+        None => format!("ALTER DATABASE {}", identifier(database)),
+    };
+    // `a.b` is two names, as a setting of an extension has it.
+    let name = setting.name.split('.').map(identifier).collect::<Vec<_>>().join(".");
+    // A list is kept as the server shows it, its parts quoted where that is needed.
+    let is_list = LISTS.iter().any(|list| list.eq_ignore_ascii_case(&setting.name));
+    let value = match split_quoted(&setting.value, ',') {
+        Some(parts) if is_list => {
+            // The server puts one space after each comma; any other belongs to a quoted name.
+            let parts = parts.iter().map(|part| literal(part.strip_prefix(' ').unwrap_or(part)));
+            parts.collect::<Vec<_>>().join(", ")
+        }
+        _ => literal(&setting.value),
+    };
+    format!("{whose} SET {name} TO {value}")
+}
+
+/// From nothing: what PostgreSQL grants by default may have been taken away.
+fn grant_statements(database: &str, recorded: &DatabaseFacts) -> Vec<String> {
+    let Some(grants) = &recorded.grants else { return vec![] };
+    let name = identifier(database);
+    let mut statements = vec![
+        format!("REVOKE ALL ON DATABASE {name} FROM PUBLIC"),
+        format!("REVOKE ALL ON DATABASE {name} FROM {}", identifier(&recorded.owner)),
+    ];
+    statements.extend(grants.iter().map(|grant| {
+        let to = grant.grantee.as_ref().map_or_else(|| "PUBLIC".to_owned(), |role| identifier(role));
+        let option = if grant.grantable { " WITH GRANT OPTION" } else { "" };
+        format!("GRANT {} ON DATABASE {name} TO {to}{option}", grant.privilege)
+    }));
+    statements
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Grant;
+
+    #[test]
+    fn lists_stay_lists_and_nothing_leaves_its_quotes() {
+        let statement = |role: Option<&str>, name: &str, value: &str| {
+            let role = role.map(str::to_owned);
+            setting_statement("d\"b", &RoleSetting { role, name: name.to_owned(), value: value.to_owned() })
+        };
+        assert_eq!(
+            statement(None, "search_path", "\"$user\", public, \"a,b\"\"c\""),
+            "ALTER DATABASE \"d\"\"b\" SET \"search_path\" TO '$user', 'public', 'a,b\"c'"
+        );
+        assert_eq!(
+            statement(Some("app"), "plpgsql.extra_warnings", "it's"),
+            "ALTER ROLE \"app\" IN DATABASE \"d\"\"b\" SET \"plpgsql\".\"extra_warnings\" TO 'it''s'"
+        );
+    }
+
+    #[test]
+    fn recorded_privileges_begin_from_nothing() {
+        let grant = |grantee: Option<&str>, privilege: &str, grantable| Grant {
+            grantee: grantee.map(str::to_owned),
+            privilege: privilege.to_owned(),
+            grantable,
+        };
+        let grants = vec![grant(None, "CONNECT", false), grant(Some("app"), "CREATE", true)];
+        let recorded =
+            DatabaseFacts { owner: "me".to_owned(), grants: Some(grants), ..DatabaseFacts::default() };
+        assert_eq!(
+            grant_statements("d", &recorded),
+            [
+                "REVOKE ALL ON DATABASE \"d\" FROM PUBLIC",
+                "REVOKE ALL ON DATABASE \"d\" FROM \"me\"",
+                "GRANT CONNECT ON DATABASE \"d\" TO PUBLIC",
+                "GRANT CREATE ON DATABASE \"d\" TO \"app\" WITH GRANT OPTION",
+            ]
+        );
+        assert!(grant_statements("d", &DatabaseFacts::default()).is_empty());
+    }
+}

@@ -1,0 +1,212 @@
+//! Brings the dump from a repository: into a file, proven, or as a stream that is proven at its end.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Write as _};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use thiserror::Error;
+
+use super::archive_toc::{ArchiveError, Entry, Index, contents, index};
+use super::plan::RestorePlan;
+use super::{Contents, RestoreError, Run};
+use crate::event::{Event, told};
+use crate::model::{Artifact, Digest, Manifest, RepositoryName};
+use crate::pipeline::{OpenError, unseal_ahead};
+use crate::repository::reader::{Window, stream_to_open};
+use crate::repository::{Repository, is_interruption, layout};
+
+const BUFFER: usize = 256 << 10;
+const TOLD_EVERY: Duration = Duration::from_millis(250);
+
+/// How a table of contents is read: it is seldom longer than this.
+const BEGINNING: Window = Window { chunk: 1 << 20, parallel: 1 };
+
+/// The unpacked dump in a file that has no name: it is gone with the last process that has it open,
+/// whatever ends that process.
+pub(super) struct Scratch {
+    file: File,
+    /// `None` where the archive's layout is not known here; `pg_restore` then finds its way alone.
+    pub(super) index: Result<Index, ArchiveError>,
+}
+
+impl Scratch {
+    /// The archive's contents, where they are understood.
+    pub(super) fn entries(&self) -> Option<&[Entry]> {
+        self.index.as_ref().ok().map(|index| index.entries.as_slice())
+    }
+
+    /// Under which the file can be opened as long as this process lives.
+    pub(super) fn path(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), self.file.as_raw_fd()))
+    }
+}
+
+/// Writing the file failed, which no other repository can mend.
+#[derive(Debug, Error)]
+#[error("failed to write the scratch file")]
+struct ScratchWrite(#[source] io::Error);
+
+/// Fetches and unpacks the dump into `directory`, from the first repository that has it right.
+pub(super) async fn to_scratch(
+    run: &Run,
+    plan: &RestorePlan,
+    directory: &Path,
+) -> Result<(Scratch, RepositoryName), RestoreError> {
+    let mut tries = Vec::new();
+    for name in &plan.repositories {
+        run.check_interruption()?;
+        let Some(repository) = run.repositories.find(name) else { continue };
+        let scratch = |source| RestoreError::Scratch { directory: directory.to_owned(), source };
+        let file = tempfile::tempfile_in(directory).map_err(scratch)?;
+        let opened = unpack(run, plan, repository, file).await;
+        match opened {
+            Ok(found) => return Ok((found, name.clone())),
+            Err(error) if is_interruption(&error) => return Err(RestoreError::Interrupted),
+            Err(error) => {
+                if let Some(source) = scratch_failure(&error) {
+                    return Err(scratch(source));
+                }
+                tries.push((name.clone(), told(&error)));
+                lost(run, plan, name, told(&error));
+            }
+        }
+    }
+    Err(RestoreError::Fetch { artifact: plan.steps.dump.name.clone(), tries })
+}
+
+/// Tells that a repository is given up for this restore, and what comes next.
+pub(super) fn lost(run: &Run, plan: &RestorePlan, name: &RepositoryName, reason: String) {
+    run.events.emit(&Event::RepositoryLost { repository: name.clone(), reason });
+    let next = plan.repositories.iter().skip_while(|other| *other != name).nth(1);
+    if let Some(next) = next {
+        run.events.warning(format!("reading the dump again, from its beginning, from repository {next}"));
+    }
+}
+
+fn scratch_failure(error: &OpenError) -> Option<io::Error> {
+    let OpenError::Read(source) = error else { return None };
+    let ScratchWrite(inner) = source.get_ref()?.downcast_ref()?;
+    Some(
+        inner
+            .raw_os_error()
+            .map_or_else(|| io::Error::other(inner.to_string()), io::Error::from_raw_os_error),
+    )
+}
+
+/// The plain dump as a stream. An error at its end says that it was not the right one.
+pub(super) fn plain(
+    run: &Run,
+    plan: &RestorePlan,
+    repository: &Repository,
+) -> impl FnOnce() -> Result<Box<dyn BufRead + Send>, OpenError> + Send + 'static {
+    plain_of(run, &plan.steps.manifest, &plan.steps.dump, repository, Window::default())
+}
+
+/// The same for a dump of which nothing is planned yet.
+fn plain_of(
+    run: &Run,
+    manifest: &Manifest,
+    dump: &Artifact,
+    repository: &Repository,
+    window: Window,
+) -> impl FnOnce() -> Result<Box<dyn BufRead + Send>, OpenError> + Send + 'static {
+    let dump = dump.clone();
+    let folder = layout::backup(&manifest.system, &manifest.id);
+    let store = Arc::clone(&repository.store);
+    let stream = stream_to_open(store, &folder, &dump, window, run.cancel.clone());
+    let identities = run.identities.clone();
+    move || unseal_ahead(stream.into_reader(), &dump.encoding, &identities, dump.plain)
+}
+
+/// Reads the beginning of a dump, where its table of contents is, from the first repository that gives it.
+/// Nothing is proven by it, and it decides over no data: that is for the restore, which says what is wrong.
+pub(super) async fn read_ahead(
+    run: &Run,
+    manifest: &Manifest,
+    dump: &Artifact,
+    repositories: &[RepositoryName],
+) -> Option<Contents> {
+    for repository in repositories.iter().filter_map(|name| run.repositories.find(name)) {
+        let begin = plain_of(run, manifest, dump, repository, BEGINNING);
+        let reading = tokio::task::spawn_blocking(move || contents(begin().ok()?).ok());
+        if let Ok(Some(entries)) = reading.await {
+            return Some(Contents { entries });
+        }
+    }
+    None
+}
+
+async fn unpack(
+    run: &Run,
+    plan: &RestorePlan,
+    repository: &Repository,
+    file: File,
+) -> Result<Scratch, OpenError> {
+    let begin = plain(run, plan, repository);
+    let written = Arc::new(AtomicU64::new(0));
+    let copying = {
+        let written = Arc::clone(&written);
+        tokio::task::spawn_blocking(move || -> Result<Scratch, OpenError> {
+            let plain = Keeping { plain: begin()?, file, written };
+            let mut plain = BufReader::with_capacity(BUFFER, plain);
+            let index = match index(&mut plain) {
+                Err(ArchiveError::Read(source)) => return Err(OpenError::Read(source)),
+                index => index,
+            };
+            // Whatever was understood of it, the end of the stream is where its digest is proven.
+            io::copy(&mut plain, &mut io::sink()).map_err(OpenError::Read)?;
+            let file = plain.into_inner().file;
+            for (at, bytes) in index.iter().flat_map(Index::patches) {
+                let patched = file.write_all_at(&bytes, at);
+                patched.map_err(|error| OpenError::Read(io::Error::other(ScratchWrite(error))))?;
+            }
+            Ok(Scratch { file, index })
+        })
+    };
+    let Digest { size, .. } = plan.steps.dump.plain;
+    let copied = tell(run, "Fetching", &written, size, copying).await;
+    copied.unwrap_or_else(|error| Err(OpenError::Read(io::Error::other(error))))
+}
+
+/// Tells how far the bytes are while `work` goes on.
+pub(super) async fn tell<T>(
+    run: &Run,
+    subject: &str,
+    bytes: &AtomicU64,
+    total: u64,
+    work: impl Future<Output = T>,
+) -> T {
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return done,
+            () = tokio::time::sleep(TOLD_EVERY) => run.events.emit(&Event::Progress {
+                subject: subject.to_owned(),
+                bytes: bytes.load(Ordering::Relaxed),
+                total: Some(total),
+                estimated: false,
+            }),
+        }
+    }
+}
+
+/// Gives on what it reads, and keeps it in the file.
+struct Keeping<R> {
+    plain: R,
+    file: File,
+    written: Arc<AtomicU64>,
+}
+
+impl<R: Read> Read for Keeping<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.plain.read(buffer)?;
+        self.file.write_all(&buffer[..count]).map_err(|error| io::Error::other(ScratchWrite(error)))?;
+        self.written.fetch_add(count as u64, Ordering::Relaxed);
+        Ok(count)
+    }
+}

@@ -1,0 +1,164 @@
+//! Reads the restored database and compares it with what was recorded.
+
+use std::collections::BTreeSet;
+
+use sqlx::PgConnection;
+
+use super::compare::compare;
+use super::database::execute;
+use super::plan::RestorePlan;
+use super::progress::close;
+use super::selection::Chosen;
+use super::target::ask;
+use super::{Compared, RestoreError, Run};
+use crate::model::{DatabaseFacts, Table};
+use crate::postgres::{count_rows, qualified, read_facts};
+use crate::source::{Unreadable, unreadable};
+
+/// Counts and compares.
+pub(super) async fn inspect(
+    run: &Run,
+    plan: &RestorePlan,
+    chosen: Option<&Chosen>,
+) -> Result<Compared, RestoreError> {
+    tokio::select! {
+        compared = read_and_compare(run, plan, chosen) => compared,
+        () = run.cancel.cancelled() => Err(RestoreError::Interrupted),
+    }
+}
+
+async fn read_and_compare(
+    run: &Run,
+    plan: &RestorePlan,
+    chosen: Option<&Chosen>,
+) -> Result<Compared, RestoreError> {
+    let mut connection = plan.inside(&run.target).connect().await.map_err(RestoreError::Connect)?;
+    // Counting is all it does, and it may use what the load has used.
+    let parallel = format!(
+        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL max_parallel_workers_per_gather = {}",
+        plan.jobs.clamp(1, 8)
+    );
+    execute(&mut connection, "prepare to count", parallel).await?;
+    let mut found = read_facts(&mut connection).await.map_err(RestoreError::TargetFacts)?;
+    let mut recorded = plan.steps.recorded.clone();
+    let unreadable = unreadable(&mut connection, plan.steps.target_major);
+    let unreadable = ask(unreadable).await?;
+    let undetermined = set_aside(&mut recorded, &unreadable, chosen);
+    let counted: BTreeSet<(&str, &str)> = recorded
+        .tables
+        .iter()
+        .filter(|table| table.rows.is_some())
+        .map(|table| (table.schema.as_str(), table.name.as_str()))
+        .collect();
+    let is_wanted = |table: &Table| {
+        let is_chosen =
+            chosen.is_none_or(|chosen| chosen.loaded.contains(&(table.schema.clone(), table.name.clone())));
+        is_chosen && counted.contains(&(table.schema.as_str(), table.name.as_str()))
+    };
+    let (mut wanted, others): (Vec<Table>, Vec<Table>) = found.tables.into_iter().partition(is_wanted);
+    let uncounted = count_rows(&mut connection, &mut wanted).await.map_err(RestoreError::TargetFacts)?;
+    for table in &mut recorded.tables {
+        if uncounted.contains(&qualified(&table.schema, &table.name)) {
+            table.rows = None;
+        }
+    }
+    found.tables = wanted.into_iter().chain(others).collect();
+    let descending = descending(&mut connection).await?;
+    close(connection).await;
+    let compared = compare(&recorded, &found, chosen, &descending).map_err(RestoreError::Different)?;
+    let unlocked =
+        uncounted.iter().map(|name| format!("rows of {name} not counted: no lock on it was to be had"));
+    Ok(Compared { undetermined: undetermined.into_iter().chain(unlocked).collect(), ..compared })
+}
+
+/// Takes out of what is compared what the restoring role may not read: the rows of tables and the values of
+/// sequences. They are loaded like all others, and are no reason to take that back. Gives each, in words.
+fn set_aside(
+    recorded: &mut DatabaseFacts,
+    unreadable: &[Unreadable],
+    chosen: Option<&Chosen>,
+) -> Vec<String> {
+    let reason = |schema: &str, name: &str| {
+        unreadable.iter().find(|item| match item {
+            Unreadable::Schema(of) => of == schema,
+            Unreadable::Table { schema: of, name: named }
+            | Unreadable::RowSecurity { schema: of, name: named }
+            | Unreadable::Sequence { schema: of, name: named } => of == schema && named == name,
+            Unreadable::LargeObjects { .. } | Unreadable::Subscription(_) => false,
+        })
+    };
+    let mut undetermined = Vec::new();
+    for table in recorded.tables.iter_mut().filter(|table| table.rows.is_some()) {
+        let key = (table.schema.clone(), table.name.clone());
+        if chosen.is_none_or(|chosen| chosen.loaded.contains(&key))
+            && let Some(why) = reason(&table.schema, &table.name)
+        {
+            table.rows = None;
+            undetermined.push(format!("rows not counted: {why}"));
+        }
+    }
+    recorded.sequences.retain(|sequence| {
+        let key = (sequence.schema.clone(), sequence.name.clone());
+        let is_chosen = chosen.is_none_or(|chosen| chosen.sequences.contains(&key));
+        let why = reason(&sequence.schema, &sequence.name).filter(|_| is_chosen);
+        undetermined.extend(why.map(|why| format!("value not read: {why}")));
+        why.is_none()
+    });
+    undetermined
+}
+
+/// Sequences that count downwards.
+async fn descending(connection: &mut PgConnection) -> Result<BTreeSet<(String, String)>, RestoreError> {
+    let rows: Vec<(String, String)> = ask(sqlx::query_as(
+        "SELECT n.nspname::text, c.relname::text
+           FROM pg_sequence s JOIN pg_class c ON c.oid = s.seqrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+          WHERE s.seqincrement < 0",
+    )
+    .fetch_all(connection))
+    .await?;
+    Ok(rows.into_iter().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::SequenceState;
+    use crate::restore::logical::tests::situation;
+
+    #[test]
+    fn what_may_not_be_read_is_undetermined_and_everything_else_compared() {
+        let mut recorded = situation().recorded;
+        let sequence = |name: &str| SequenceState {
+            schema: "public".to_owned(),
+            name: name.to_owned(),
+            last_value: 1,
+            is_called: true,
+            ..SequenceState::default()
+        };
+        recorded.sequences = vec![sequence("a"), sequence("b")];
+        let (schema, name) = ("public".to_owned(), "orders".to_owned());
+        let unreadable = [
+            Unreadable::RowSecurity { schema: schema.clone(), name },
+            Unreadable::Sequence { schema, name: "a".to_owned() },
+        ];
+        let undetermined = set_aside(&mut recorded, &unreadable, None);
+        assert_eq!(
+            undetermined,
+            [
+                r#"rows not counted: table "public"."orders" (row-level security hides rows)"#,
+                r#"value not read: sequence "public"."a" (no SELECT)"#,
+            ]
+        );
+        assert_eq!((recorded.tables[0].rows, recorded.tables[1].rows), (None, Some(4)));
+        assert_eq!(recorded.sequences, [sequence("b")]);
+        let nothing_chosen = Chosen::default();
+        assert!(
+            set_aside(
+                &mut situation().recorded,
+                &[Unreadable::Schema("public".to_owned())],
+                Some(&nothing_chosen)
+            )
+            .is_empty()
+        );
+    }
+}

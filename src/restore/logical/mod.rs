@@ -1,0 +1,187 @@
+//! Restoring a backup into a new database.
+//!
+//! ```text
+//! survey ─▶ plan ─▶ globals ─▶ fetch ─▶ create ─▶ load ─▶ analyze ─▶ compare ─▶ publish
+//! ```
+//!
+//! [`Run::survey`] finds out, [`plan()`] decides, [`Run::execute`] acts.
+//!
+//! *Invariants.*
+//! - Nothing is touched before the plan stands, and what refuses it is told all at once.
+//! - The database is loaded under a name that says what it is. It gets its own name only after it was
+//!   compared with what was recorded when it was dumped; whatever fails before, it is dropped. What a killed
+//!   restore leaves behind is known by its name and its comment. On request it has the final name from the
+//!   beginning, and a comment that says what it is until it was compared.
+//! - What was loaded and compared is never dropped: if it cannot be given its name, it is kept.
+//! - On request, what does not load is passed over. What is missing then is in the report, and the database is
+//!   published under another name, with a comment that says so.
+//! - A database that holds anything is never replaced. An empty one is, after one more look.
+//! - With several jobs the dump is proven before anything is loaded. Streamed, it is proven before it is
+//!   published.
+//! - Roles that exist are never altered.
+//! - Memory does not grow with the dump, but for the archive's table of contents.
+//!
+//! *Not here.* How bytes are read and proven ([`crate::repository::reader`], [`crate::pipeline`]); which
+//! server a policy means; restoring anything but a dump.
+
+mod archive_toc;
+mod compare;
+mod contents;
+mod database;
+mod error;
+mod estimate;
+mod exclusion;
+mod execute;
+mod fetch;
+mod globals;
+mod globals_sql;
+mod inspect;
+mod load;
+mod passes;
+mod pg_restore_errors;
+mod plan;
+mod preflight;
+mod progress;
+mod publish;
+mod refusal;
+mod request;
+mod roles;
+mod run;
+mod select;
+mod selection;
+mod survey;
+mod target;
+
+pub use compare::{Compared, Difference};
+pub use contents::Contents;
+pub use error::RestoreError;
+pub use estimate::{Rates, VERB, Weight};
+pub use exclusion::Exclusion;
+pub use globals::GlobalsPlan;
+pub use plan::{LoadsInto, RestorePlan, Route, Situation, plan};
+pub use refusal::{Refusal, RefusalClass};
+pub use request::{Request, Which};
+pub use run::{Aftermath, Failure, Report, Run};
+pub use select::Doubtful;
+pub use selection::Selection;
+pub use survey::Known;
+pub use target::{ExistingDatabase, Leftover, TargetFacts};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{
+        Artifact, BackupId, BackupKind, DatabaseFacts, Digest, Encoding, Extension, Manifest, Protection,
+        RunId, Table, TableKind, ToolFacts,
+    };
+    use crate::postgres::Tools;
+
+    /// The latest backup of `database` into `restored`, with two jobs.
+    pub(super) fn request() -> Request {
+        Request {
+            source: "database".parse().unwrap(),
+            backup: Which::Latest,
+            from: None,
+            database: "restored".to_owned(),
+            jobs: 2,
+            selection: Selection::default(),
+            exclusion: Exclusion::default(),
+            locale: None,
+            globals: false,
+            owners: true,
+            tablespaces: true,
+            keeps_name: false,
+            incomplete: None,
+            scratch: "/tmp".into(),
+            drop_leftovers: false,
+        }
+    }
+
+    /// A backup of two tables, and a server on this host that could take it.
+    pub(super) fn situation() -> Situation {
+        let table = |name: &str, rows| Table {
+            schema: "public".to_owned(),
+            name: name.to_owned(),
+            kind: TableKind::Table,
+            rows: Some(rows),
+            belongings: vec![],
+        };
+        let hstore =
+            Extension { name: "hstore".to_owned(), version: "1.8".to_owned(), schema: "public".to_owned() };
+        let recorded = DatabaseFacts {
+            owner: "app".to_owned(),
+            major: 15,
+            encoding: "UTF8".to_owned(),
+            collate: "de_DE.UTF-8".to_owned(),
+            ctype: "de_DE.UTF-8".to_owned(),
+            locale_provider: "libc".to_owned(),
+            tablespace: "pg_default".to_owned(),
+            schemas: vec!["public".to_owned()],
+            roles: vec!["app".to_owned()],
+            tablespaces: vec!["fast".to_owned()],
+            tables: vec![table("orders", 3), table("items", 4)],
+            extensions: vec![hstore],
+            ..DatabaseFacts::default()
+        };
+        let owned = contents::tests::entry(1, "TABLE", "orders", "app", "");
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let target = TargetFacts {
+            server: "localhost:5432".to_owned(),
+            version: "15.18".to_owned(),
+            major: 15,
+            role: "postgres".to_owned(),
+            superuser: true,
+            may_create_databases: true,
+            may_create_roles: true,
+            roles: names(&["postgres", "app"]),
+            tablespaces: names(&["pg_default", "fast"]),
+            extensions: [("hstore".to_owned(), "1.8".to_owned())].into(),
+            ..TargetFacts::default()
+        };
+        Situation {
+            manifest: manifest(),
+            repositories: vec!["primary".parse().unwrap(), "west".parse().unwrap()],
+            recorded,
+            contents: Some(Contents { entries: vec![owned] }),
+            globals: None,
+            target,
+            tools: Tools {
+                directory: "/usr/bin".into(),
+                major: 15,
+                version: "pg_dump (PostgreSQL) 15.18".to_owned(),
+            },
+            scratch_free: 1 << 40,
+            rates: Rates::default(),
+        }
+    }
+
+    fn manifest() -> Manifest {
+        let begun = "2026-11-20T22:02:51Z".parse().unwrap();
+        let source: crate::model::SourceName = "database".parse().unwrap();
+        Manifest {
+            format: "1.0".to_owned(),
+            repository_id: String::new(),
+            system: "shop".parse().unwrap(),
+            id: BackupId::new(begun, &source, BackupKind::Logical, 1),
+            source,
+            kind: BackupKind::Logical,
+            run: RunId::new(begun, 1),
+            recovery_point: begun,
+            begun,
+            ended: begun,
+            host: String::new(),
+            tool: ToolFacts { drctl: String::new(), producer: "pg_dump (PostgreSQL) 15.18".to_owned() },
+            server: None,
+            physical: None,
+            managed: None,
+            protection: Protection::None,
+            artifacts: vec![Artifact {
+                name: "database.dump.zst".to_owned(),
+                plain: Digest { size: 1 << 20, ..Digest::of(b"") },
+                encoding: vec![Encoding::Zstd],
+                objects: vec![],
+            }],
+            by_hand: vec![],
+        }
+    }
+}

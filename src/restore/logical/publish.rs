@@ -1,0 +1,244 @@
+//! Makes a database that was loaded the one that was asked for: its name, or its comment, says so from then on.
+//!
+//! *Invariants.* What comes here was compared and judged, and is never dropped. If it cannot get its name, it is
+//! kept, and its comment has the statement that gives it the name.
+
+use super::database::{connect, drop_database, execute, refuse_occupied, when_free};
+use super::plan::{LoadsInto, RestorePlan};
+use super::progress::close;
+use super::target::{COMMENT, REPLACED, RESTORING, WAS_EMPTY};
+use super::{RestoreError, Run};
+use crate::event::told;
+use crate::model::Verdict;
+use crate::postgres::{identifier, literal};
+
+/// How many of the things that are missing a database's comment names.
+const NAMED: usize = 50;
+
+/// What a loaded database becomes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Publication {
+    /// The name it gets.
+    pub(super) database: String,
+    /// The name it has.
+    loaded_as: String,
+    comment: Option<String>,
+    /// The name that an empty database gets, which has this one's now.
+    pub(super) aside: Option<String>,
+    pub(super) is_complete: bool,
+    statements: String,
+}
+
+impl Publication {
+    /// Decides. What did not pass gets the name for what is incomplete, and a comment with what is missing.
+    pub(super) fn of(plan: &RestorePlan, verdict: &Verdict) -> Self {
+        let recorded = &plan.steps.recorded;
+        let keeps_name = plan.loads_into != LoadsInto::Temporary;
+        let (database, comment) = match (&plan.incomplete, verdict.has_passed()) {
+            (Some(incomplete), false) => {
+                let name = if keeps_name { &plan.database } else { incomplete };
+                (name.clone(), Some(incomplete_comment(plan, verdict)))
+            }
+            _ => (plan.database.clone(), recorded.comment.clone()),
+        };
+        let replaces = plan.replaces_empty && database == plan.database;
+        let aside = replaces.then(|| plan.temporary.replacen(RESTORING, REPLACED, 1));
+        let mut publication = Self {
+            database,
+            loaded_as: plan.temporary.clone(),
+            comment,
+            aside,
+            is_complete: verdict.has_passed(),
+            statements: String::new(),
+        };
+        publication.statements = publication.statements(plan).join("; ");
+        publication
+    }
+
+    /// Sent as one message, and so one transaction.
+    fn statements(&self, plan: &RestorePlan) -> Vec<String> {
+        let recorded = &plan.steps.recorded;
+        let (loaded, database) = (identifier(&self.loaded_as), identifier(&self.database));
+        let mut statements = Vec::new();
+        if let Some(aside) = &self.aside {
+            let comment = literal(&format!("{WAS_EMPTY} that {} was before it was restored", self.database));
+            statements.push(format!("COMMENT ON DATABASE {database} IS {comment}"));
+            statements.push(format!("ALTER DATABASE {database} RENAME TO {}", identifier(aside)));
+        }
+        let comment = self.comment.as_ref().map_or_else(|| "NULL".to_owned(), |comment| literal(comment));
+        statements.push(format!("COMMENT ON DATABASE {loaded} IS {comment}"));
+        // While it was loaded under its final name it had a limit of ours.
+        if recorded.connection_limit >= 0 || plan.loads_into == LoadsInto::New {
+            statements.push(format!(
+                "ALTER DATABASE {loaded} CONNECTION LIMIT {}",
+                recorded.connection_limit.max(-1)
+            ));
+        }
+        let has_grants = plan.steps.owners && recorded.grants.is_some();
+        if plan.loads_into == LoadsInto::New && !plan.steps.superuser && !has_grants {
+            statements.push(format!("GRANT CONNECT ON DATABASE {loaded} TO PUBLIC"));
+        }
+        if recorded.is_template {
+            statements.push(format!("ALTER DATABASE {loaded} IS_TEMPLATE true"));
+        }
+        if self.loaded_as != self.database {
+            statements.push(format!("ALTER DATABASE {loaded} RENAME TO {database}"));
+            statements.push(format!("ALTER DATABASE {database} ALLOW_CONNECTIONS true"));
+        }
+        statements
+    }
+
+    /// What is in the comment of a database that has no name of its own yet.
+    fn kept_comment(&self) -> String {
+        let state = if self.is_complete {
+            format!("{COMMENT}complete: restored and compared, and only its name is missing")
+        } else {
+            self.comment.clone().unwrap_or_default()
+        };
+        let (loaded, database) = (identifier(&self.loaded_as), identifier(&self.database));
+        format!("{state}; ALTER DATABASE {loaded} RENAME TO {database}")
+    }
+
+    /// What publishes it, to be run by a person.
+    pub(super) fn by_hand(&self) -> String {
+        format!("{};", self.statements)
+    }
+}
+
+fn incomplete_comment(plan: &RestorePlan, verdict: &Verdict) -> String {
+    let all = &verdict.reasons;
+    let mut text = format!(
+        "{COMMENT}incomplete ({}): restored from {}, and this is missing or different:",
+        verdict.outcome.as_str(),
+        plan.backup
+    );
+    for reason in all.iter().take(NAMED) {
+        text.push_str(&format!("\n- {}", reason.message));
+    }
+    if all.len() > NAMED {
+        text.push_str(&format!("\n- and {} more", all.len() - NAMED));
+    }
+    if let Some(comment) = &plan.steps.recorded.comment {
+        text.push_str(&format!("\nIts comment was: {comment}"));
+    }
+    text
+}
+
+/// Publishes; what must not be there before is gone in the same transaction.
+pub(super) async fn publish(run: &Run, publication: &Publication) -> Result<(), RestoreError> {
+    let Publication { database, loaded_as, .. } = publication;
+    let mut connection = connect(&run.target).await?;
+    let what = format!("give the restored database the name `{database}`");
+    if loaded_as == database {
+        let what = format!("publish the restored database `{database}`");
+        let done = execute(&mut connection, &what, publication.statements.clone()).await;
+        close(connection).await;
+        return done;
+    }
+    // Whatever comes now, nobody may take it for what a killed restore has left.
+    let comment = literal(&publication.kept_comment());
+    let keep = format!("COMMENT ON DATABASE {} IS {comment}", identifier(loaded_as));
+    execute(&mut connection, "mark the restored database", keep).await?;
+    let mut done = match &publication.aside {
+        Some(_) => refuse_occupied(run, database, database).await,
+        None => Ok(()),
+    };
+    if done.is_ok() {
+        done = when_free(&mut connection, loaded_as, &what, &publication.statements).await;
+    }
+    if done.is_err() {
+        let open = format!("ALTER DATABASE {} ALLOW_CONNECTIONS true", identifier(loaded_as));
+        let _opened = execute(&mut connection, "open the restored database", open).await;
+    }
+    close(connection).await;
+    done
+}
+
+/// Drops the empty database that stood in the place, after one more look. Gives words where it stays.
+pub(super) async fn drop_replaced(run: &Run, aside: &str) -> Option<String> {
+    let checked = refuse_occupied(run, aside, aside).await;
+    let dropped = match checked {
+        Ok(()) => drop_database(&run.target, aside).await,
+        Err(error) => Err(error),
+    };
+    dropped.err().map(|error| {
+        format!("the empty database that stood in its place is kept as `{aside}`: {}", told(&error))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Cause, Judgement};
+    use crate::restore::logical::tests::{request, situation};
+    use crate::restore::logical::{ExistingDatabase, Request, Situation, plan};
+
+    fn published(verdict: &Verdict, change: impl FnOnce(&mut Request, &mut Situation)) -> Publication {
+        let (mut request, mut situation) = (request(), situation());
+        (situation.recorded.comment, situation.recorded.connection_limit) = (Some("the shop".to_owned()), -1);
+        change(&mut request, &mut situation);
+        let plan = plan(&request, situation, "2026-11-21T22:02:51Z".parse().unwrap(), 5).unwrap();
+        Publication::of(&plan, verdict)
+    }
+
+    fn failed() -> Verdict {
+        let mut verdict = Verdict::default();
+        verdict.add(Judgement::Fail, Cause::Backup, "not-loaded", "INDEX public.i: no");
+        verdict
+    }
+
+    #[test]
+    fn what_passed_gets_its_name_and_its_comment_in_one_transaction() {
+        let publication = published(&Verdict::default(), |_, _| {});
+        assert_eq!(
+            publication.by_hand(),
+            "COMMENT ON DATABASE \"drctl_restoring_20261121220251_000005\" IS 'the shop'; \
+             ALTER DATABASE \"drctl_restoring_20261121220251_000005\" RENAME TO \"restored\"; \
+             ALTER DATABASE \"restored\" ALLOW_CONNECTIONS true;"
+        );
+        assert!(publication.kept_comment().starts_with("drctl: complete: "));
+        let replacing = published(&Verdict::default(), |_, situation| {
+            situation.target.existing = Some(ExistingDatabase {
+                owner: "app".to_owned(),
+                takes_connections: true,
+                ..Default::default()
+            });
+        });
+        assert_eq!(replacing.aside.as_deref(), Some("drctl_replaced_20261121220251_000005"));
+    }
+
+    #[test]
+    fn what_is_incomplete_gets_another_name_and_leaves_an_empty_database_alone() {
+        let publication = published(&failed(), |request, situation| {
+            request.incomplete = Some("partly".to_owned());
+            situation.target.existing = Some(ExistingDatabase {
+                owner: "app".to_owned(),
+                takes_connections: true,
+                ..Default::default()
+            });
+        });
+        assert_eq!((publication.database.as_str(), &publication.aside), ("partly", &None));
+        let comment = publication.comment.as_deref().unwrap();
+        assert!(comment.starts_with("drctl: incomplete (fail): restored from "), "{comment}");
+        assert!(comment.ends_with("\n- INDEX public.i: no\nIts comment was: the shop"), "{comment}");
+        assert!(publication.kept_comment().starts_with("drctl: incomplete"));
+    }
+
+    #[test]
+    fn what_has_its_name_already_loses_the_mark_and_the_limit() {
+        let publication = published(&Verdict::default(), |request, _| request.keeps_name = true);
+        assert_eq!(
+            publication.by_hand(),
+            "COMMENT ON DATABASE \"restored\" IS 'the shop'; ALTER DATABASE \"restored\" CONNECTION LIMIT -1;"
+        );
+        let weak = published(&Verdict::default(), |request, situation| {
+            (request.keeps_name, situation.target.superuser) = (true, false);
+            situation.target.member_of.insert("app".to_owned());
+        });
+        assert!(weak.by_hand().ends_with("GRANT CONNECT ON DATABASE \"restored\" TO PUBLIC;"));
+        let incomplete = published(&failed(), |request, _| {
+            (request.keeps_name, request.incomplete) = (true, Some("partly".to_owned()));
+        });
+        assert_eq!(incomplete.database, "restored");
+    }
+}

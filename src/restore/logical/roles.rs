@@ -1,0 +1,92 @@
+//! Makes the roles and tablespaces that were planned.
+
+use sqlx::PgConnection;
+
+use super::database::execute;
+use super::globals::{GlobalsPlan, Step};
+use super::plan::RestorePlan;
+use super::progress::close;
+use super::target::maintenance;
+use super::{RestoreError, Run};
+
+impl Run {
+    /// Adds to `made` what stays whatever comes, and gives what the server did not take, in words.
+    pub(super) async fn make_globals(
+        &self,
+        plan: &RestorePlan,
+        made: &mut Vec<String>,
+    ) -> Result<Vec<String>, RestoreError> {
+        let Some(globals) = &plan.globals else { return Ok(vec![]) };
+        self.check_interruption()?;
+        let mut connection = maintenance(&self.target).await.map_err(RestoreError::Connect)?;
+        let constants = "SET standard_conforming_strings = on; SET client_encoding = 'UTF8'".to_owned();
+        execute(&mut connection, "prepare for roles", constants).await?;
+        let mut not_made = Vec::new();
+        execute(&mut connection, "make roles", "BEGIN".to_owned()).await?;
+        for step in &globals.role_steps {
+            not_made.extend(make_role(&mut connection, step).await?);
+        }
+        execute(&mut connection, "make roles", "COMMIT".to_owned()).await?;
+        made.extend(globals.roles.iter().map(|role| format!("role {role}")));
+        for step in &globals.tablespace_steps {
+            not_made.extend(make(&mut connection, "make tablespaces", step).await?);
+            if step.is_needed {
+                made.push(format!("tablespace {}", step.statement.name(2)));
+            }
+        }
+        close(connection).await;
+        self.tell_globals(globals);
+        Ok(not_made)
+    }
+
+    fn tell_globals(&self, globals: &GlobalsPlan) {
+        if !globals.existing_roles.is_empty() {
+            self.events
+                .notice(format!("left as they are, since they exist: {}", globals.existing_roles.join(", ")));
+        }
+        if !globals.joined.is_empty() {
+            self.events.notice(format!(
+                "{} is a member now, to give them what they own, of {}",
+                self.target.user,
+                globals.joined.join(", ")
+            ));
+        }
+        for text in &globals.left_out {
+            self.events.warning(format!("left out of the roles and tablespaces: {text}"));
+        }
+        if !globals.need_password.is_empty() {
+            self.events.warning(format!(
+                "these roles may log in and need a password, which the backup does not hold: {}",
+                globals.need_password.join(", ")
+            ));
+        }
+    }
+}
+
+/// Within a transaction that a statement nobody needs must not end.
+async fn make_role(connection: &mut PgConnection, step: &Step) -> Result<Option<String>, RestoreError> {
+    const WHAT: &str = "make roles";
+    if step.is_needed {
+        return make(connection, WHAT, step).await;
+    }
+    execute(connection, WHAT, "SAVEPOINT step".to_owned()).await?;
+    let not_made = make(connection, WHAT, step).await?;
+    let end = if not_made.is_some() { "ROLLBACK TO step; RELEASE step" } else { "RELEASE step" };
+    execute(connection, WHAT, end.to_owned()).await?;
+    Ok(not_made)
+}
+
+async fn make(
+    connection: &mut PgConnection,
+    what: &str,
+    step: &Step,
+) -> Result<Option<String>, RestoreError> {
+    let gist = step.statement.gist();
+    match execute(connection, &format!("{what} (`{gist}`)"), step.statement.sql().to_owned()).await {
+        Ok(()) => Ok(None),
+        Err(RestoreError::Statement { source: sqlx::Error::Database(error), .. }) if !step.is_needed => {
+            Ok(Some(format!("`{gist}`: {}", error.message())))
+        }
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,328 @@
+//! What the target server is and has, read before anything is decided. Nothing is changed by looking: the
+//! one statement that makes something is rolled back.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde::Serialize;
+use sqlx::postgres::PgRow;
+use sqlx::{AssertSqlSafe, Connection as _, FromRow, PgConnection};
+
+use super::RestoreError;
+use super::progress::close;
+use crate::model::DatabaseFacts;
+use crate::postgres::{ConnectError, ConnectionParameters, literal};
+
+/// How long a question to the server may take.
+const WITHIN: Duration = Duration::from_secs(60);
+/// Databases one can always connect to.
+const MAINTENANCE: [&str; 2] = ["postgres", "template1"];
+/// How the name of a database that is being restored begins.
+pub(super) const RESTORING: &str = "drctl_restoring_";
+/// How the name of an empty database that was replaced begins, until it is dropped.
+pub(super) const REPLACED: &str = "drctl_replaced_";
+/// How every comment of ours begins.
+pub(super) const COMMENT: &str = "drctl: ";
+/// How the comment of a database begins that is being restored.
+pub(super) const BEING_RESTORED: &str = "drctl: being restored";
+/// How the comment begins of a database that was there and empty, and is loaded into. It is never dropped.
+pub(super) const HOLDS_A_PART: &str = "drctl: holds a part";
+/// How the comment of an empty database begins that was replaced.
+pub(super) const WAS_EMPTY: &str = "drctl: the empty database";
+/// The lock that a restore holds in the database that it loads, where everyone can see it.
+pub(super) const AT_WORK: i32 = 0x6472_6374;
+
+/// The target server as it was found.
+#[derive(Clone, Debug, Default)]
+pub struct TargetFacts {
+    /// `host:port`.
+    pub server: String,
+    pub version: String,
+    pub major: u32,
+    /// The role that restores.
+    pub role: String,
+    pub superuser: bool,
+    pub may_create_databases: bool,
+    pub may_create_roles: bool,
+    /// Whether it has REPLICATION, and BYPASSRLS.
+    pub may_replicate: bool,
+    pub bypasses_row_security: bool,
+    /// Roles of which the restoring role is a member.
+    pub member_of: BTreeSet<String>,
+    /// The database under the name asked for, where there is one.
+    pub existing: Option<ExistingDatabase>,
+    pub roles: BTreeSet<String>,
+    pub tablespaces: BTreeSet<String>,
+    pub databases: BTreeSet<String>,
+    /// The only database that pg_cron can be in; absent where the server does not load it, or does not tell.
+    pub cron_database: Option<String>,
+    /// Extensions that could be created, with their default versions.
+    pub extensions: BTreeMap<String, String>,
+    /// Why the recorded locale cannot be had; `None` where it can, or where only trying can tell.
+    pub locale_problem: Option<String>,
+    pub leftovers: Vec<Leftover>,
+}
+
+/// A database that has the name the restored one is to get.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ExistingDatabase {
+    pub owner: String,
+    pub takes_connections: bool,
+    pub connections: u64,
+    /// Some of what it holds, in words; none when it is empty.
+    pub holds: Vec<String>,
+    pub encoding: String,
+    pub collate: String,
+    pub ctype: String,
+}
+
+/// What a restore that was killed has left on the server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Leftover {
+    pub database: String,
+    pub comment: Option<String>,
+    /// Of restores that are going on. Others may look into it: monitoring is in every database.
+    pub connections: u64,
+}
+
+impl Leftover {
+    /// Whether drctl made it and nobody is using it any more.
+    pub fn may_be_dropped(&self) -> bool {
+        let is_disposable =
+            |comment: &String| comment.starts_with(BEING_RESTORED) || comment.starts_with(WAS_EMPTY);
+        self.connections == 0 && self.comment.as_ref().is_some_and(is_disposable)
+    }
+
+    /// Whether it was loaded to its end, and only its name is missing.
+    pub fn is_kept(&self) -> bool {
+        let is_ours = |comment: &String| comment.starts_with(COMMENT);
+        self.comment.as_ref().is_some_and(is_ours) && !self.may_be_dropped() && self.connections == 0
+    }
+}
+
+/// Connects to a database that is there for such work, and is not the one that will be replaced.
+pub(super) async fn maintenance(target: &ConnectionParameters) -> Result<PgConnection, ConnectError> {
+    let mut last = Err(ConnectError::NoDatabase);
+    for name in MAINTENANCE.into_iter().filter(|name| *name != target.database) {
+        last = target.with_database(name).connect().await;
+        let is_missing = |error: &ConnectError| match error {
+            ConnectError::Refused { source: sqlx::Error::Database(error), .. } => {
+                error.code().is_some_and(|code| code == "3D000")
+            }
+            _ => false,
+        };
+        if !last.as_ref().is_err_and(is_missing) {
+            break;
+        }
+    }
+    last
+}
+
+/// Reads the facts. `recorded` is what the database was.
+pub(super) async fn inspect(
+    target: &ConnectionParameters,
+    recorded: &DatabaseFacts,
+) -> Result<TargetFacts, RestoreError> {
+    let mut connection = maintenance(target).await.map_err(RestoreError::Connect)?;
+    let facts = read(&mut connection, target, recorded).await;
+    close(connection).await;
+    facts
+}
+
+async fn read(
+    connection: &mut PgConnection,
+    target: &ConnectionParameters,
+    recorded: &DatabaseFacts,
+) -> Result<TargetFacts, RestoreError> {
+    let (version, major) =
+        crate::postgres::server_major(connection).await.map_err(RestoreError::TargetFacts)?;
+    let (role, superuser, may_create_databases, may_create_roles, may_replicate, bypasses_row_security): (
+        String,
+        bool,
+        bool,
+        bool,
+        bool,
+        bool,
+    ) = one(
+        connection,
+        "SELECT rolname::text, rolsuper, rolcreatedb OR rolsuper, rolcreaterole OR rolsuper,
+                rolreplication OR rolsuper, rolbypassrls OR rolsuper
+           FROM pg_roles WHERE rolname = current_user",
+    )
+    .await?;
+    let extensions: Vec<(String, Option<String>)> =
+        all(connection, "SELECT name::text, default_version FROM pg_available_extensions").await?;
+    // Before a look into the existing database, whose own session would be taken for another restore.
+    let leftovers = leftovers(connection, &target.database).await?;
+    Ok(TargetFacts {
+        server: format!("{}:{}", target.host, target.port),
+        version,
+        major,
+        role,
+        superuser,
+        may_create_databases,
+        may_create_roles,
+        may_replicate,
+        bypasses_row_security,
+        member_of: names(
+            connection,
+            "SELECT rolname::text FROM pg_roles WHERE pg_has_role(current_user, oid, 'MEMBER')",
+        )
+        .await?,
+        existing: existing(connection, target).await?,
+        roles: names(connection, "SELECT rolname::text FROM pg_roles").await?,
+        tablespaces: names(connection, "SELECT spcname::text FROM pg_tablespace").await?,
+        databases: names(connection, "SELECT datname::text FROM pg_database").await?,
+        cron_database: one::<(Option<String>,)>(
+            connection,
+            "SELECT max(setting) FROM pg_settings WHERE name = 'cron.database_name'",
+        )
+        .await?
+        .0,
+        extensions: extensions
+            .into_iter()
+            .map(|(name, version)| (name, version.unwrap_or_default()))
+            .collect(),
+        locale_problem: locale_problem(connection, recorded).await?,
+        leftovers,
+    })
+}
+
+async fn existing(
+    connection: &mut PgConnection,
+    target: &ConnectionParameters,
+) -> Result<Option<ExistingDatabase>, RestoreError> {
+    let row: Option<(String, bool, i64, String, String, String)> = ask(sqlx::query_as(
+        "SELECT pg_get_userbyid(d.datdba)::text, d.datallowconn,
+                (SELECT count(*) FROM pg_stat_activity a WHERE a.datid = d.oid),
+                pg_encoding_to_char(d.encoding)::text, d.datcollate::text, d.datctype::text
+           FROM pg_database d WHERE d.datname = $1",
+    )
+    .bind(&target.database)
+    .fetch_optional(&mut *connection))
+    .await?;
+    let Some((owner, takes_connections, connections, encoding, collate, ctype)) = row else {
+        return Ok(None);
+    };
+    let holds = if takes_connections { contents(target).await? } else { vec![] };
+    let connections = u64::try_from(connections).unwrap_or_default();
+    Ok(Some(ExistingDatabase { owner, takes_connections, connections, holds, encoding, collate, ctype }))
+}
+
+/// Some of what a database holds that a new one would not, in words. None: it is empty.
+pub(super) async fn contents(database: &ConnectionParameters) -> Result<Vec<String>, RestoreError> {
+    let mut connection = database.connect().await.map_err(RestoreError::Connect)?;
+    let found = all::<(String,)>(&mut connection, CONTENTS).await;
+    close(connection).await;
+    Ok(found?.into_iter().map(|(text,)| text).collect())
+}
+
+/// Objects that initdb did not make have an oid from 16384 on.
+const CONTENTS: &str = "
+SELECT pg_describe_object(classid, objid, 0) FROM (
+          SELECT 1, 'pg_class'::regclass::oid, oid FROM pg_class
+           WHERE oid >= 16384 AND relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND relpersistence <> 't'
+    UNION SELECT 2, 'pg_namespace'::regclass, oid FROM pg_namespace
+           WHERE oid >= 16384 AND nspname !~ '^pg_(toast_)?temp_'
+    UNION SELECT 3, 'pg_extension'::regclass, oid FROM pg_extension WHERE oid >= 16384
+    UNION SELECT 4, 'pg_proc'::regclass, oid FROM pg_proc WHERE oid >= 16384
+    UNION SELECT 5, 'pg_type'::regclass, oid FROM pg_type WHERE oid >= 16384 AND typtype IN ('d', 'e', 'r')
+    UNION SELECT 6, 'pg_largeobject'::regclass, oid FROM pg_largeobject_metadata
+    UNION SELECT 7, 'pg_foreign_server'::regclass, oid FROM pg_foreign_server
+    UNION SELECT 8, 'pg_event_trigger'::regclass, oid FROM pg_event_trigger
+    UNION SELECT 9, 'pg_publication'::regclass, oid FROM pg_publication
+) AS found(rank, classid, objid) ORDER BY rank, objid LIMIT 4";
+
+/// Databases with names that only drctl gives, and the one with the final name where drctl's comment says that
+/// it is not complete.
+async fn leftovers(connection: &mut PgConnection, database: &str) -> Result<Vec<Leftover>, RestoreError> {
+    let query = format!(
+        "SELECT d.datname::text, c.comment,
+                (SELECT count(*) FROM (
+                     SELECT pid FROM pg_locks
+                      WHERE locktype = 'advisory' AND database = d.oid AND classid = {AT_WORK}::oid
+                     UNION
+                     SELECT pid FROM pg_stat_activity WHERE datid = d.oid AND starts_with(application_name, 'drctl')
+                 ) AS ours)
+           FROM pg_database d CROSS JOIN LATERAL shobj_description(d.oid, 'pg_database') AS c(comment)
+          WHERE starts_with(d.datname, {}) OR starts_with(d.datname, {})
+             OR d.datname = {} AND (starts_with(c.comment, {}) OR starts_with(c.comment, {})) ORDER BY 1",
+        literal(RESTORING),
+        literal(REPLACED),
+        literal(database),
+        literal(BEING_RESTORED),
+        literal(HOLDS_A_PART),
+    );
+    let rows: Vec<(String, Option<String>, i64)> =
+        ask(sqlx::query_as(AssertSqlSafe(query)).fetch_all(connection)).await?;
+    let leftover = |(database, comment, connections)| Leftover {
+        database,
+        comment,
+        connections: u64::try_from(connections).unwrap_or_default(),
+    };
+    Ok(rows.into_iter().map(leftover).collect())
+}
+
+/// Only the server can say whether it has a locale. It is asked by making a temporary collation of it, in a
+/// transaction that is rolled back.
+async fn locale_problem(
+    connection: &mut PgConnection,
+    recorded: &DatabaseFacts,
+) -> Result<Option<String>, RestoreError> {
+    let (encoding, has_icu): (String, bool) = one(
+        connection,
+        "SELECT current_setting('server_encoding'), EXISTS (SELECT FROM pg_collation WHERE collprovider = 'i')",
+    )
+    .await?;
+    if recorded.locale_provider == "icu" && !has_icu {
+        return Ok(Some("it was built without ICU".to_owned()));
+    }
+    // The server checks a locale against the encoding of the database it is asked in.
+    if encoding != recorded.encoding {
+        return Ok(None);
+    }
+    for locale in [&recorded.collate, &recorded.ctype] {
+        let statement =
+            format!("CREATE COLLATION pg_temp.drctl_probe (PROVIDER = libc, LOCALE = {})", literal(locale));
+        let mut transaction = ask(connection.begin()).await?;
+        let made =
+            tokio::time::timeout(WITHIN, sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut *transaction));
+        let made = made.await;
+        ask(transaction.rollback()).await?;
+        // Any other refusal (no right to make temporary objects) says nothing about the locale.
+        if let Ok(Err(sqlx::Error::Database(error))) = made
+            && error.code().is_some_and(|code| code == "22023")
+        {
+            return Ok(Some(error.message().to_owned()));
+        }
+    }
+    Ok(None)
+}
+
+pub(super) async fn ask<T>(
+    question: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, RestoreError> {
+    match tokio::time::timeout(WITHIN, question).await {
+        Ok(answered) => answered.map_err(RestoreError::Target),
+        Err(_) => Err(RestoreError::TargetSilent { waited: WITHIN }),
+    }
+}
+
+async fn one<T>(connection: &mut PgConnection, query: &'static str) -> Result<T, RestoreError>
+where
+    T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
+{
+    ask(sqlx::query_as(query).fetch_one(connection)).await
+}
+
+async fn all<T>(connection: &mut PgConnection, query: &'static str) -> Result<Vec<T>, RestoreError>
+where
+    T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
+{
+    ask(sqlx::query_as(query).fetch_all(connection)).await
+}
+
+async fn names(connection: &mut PgConnection, query: &'static str) -> Result<BTreeSet<String>, RestoreError> {
+    let rows: Vec<(String,)> = all(connection, query).await?;
+    Ok(rows.into_iter().map(|(name,)| name).collect())
+}

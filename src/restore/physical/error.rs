@@ -1,0 +1,82 @@
+use std::io;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use super::Refusal;
+use super::unpack::UnpackError;
+use crate::event::listed;
+use crate::model::{BackupId, RepositoryName};
+use crate::pipeline::OpenError;
+use crate::platform::ProcessError;
+use crate::repository::Lost;
+use crate::store::StoreError;
+
+/// Why a recovery did not come about.
+#[derive(Debug, Error)]
+pub enum RecoveryError {
+    #[error("refused, and nothing was touched: {}", listed(.0))]
+    Refused(Vec<Refusal>),
+    #[error("failed to read any repository{}", Lost::reasons(.0))]
+    NoRepository(Vec<Lost>),
+    #[error("failed to find any write-ahead log of the cluster that was backed up{}", Lost::reasons(.0))]
+    NoLog(Vec<Lost>),
+    #[error("failed to ask when a segment was written")]
+    Tags(#[source] StoreError),
+    #[error("failed to open `{backup}`")]
+    CannotDecrypt {
+        backup: BackupId,
+        #[source]
+        source: OpenError,
+    },
+    #[error("failed to read `{artifact}` from any repository{}", each_try(.tries))]
+    Fetch { artifact: String, tries: Vec<(RepositoryName, String)> },
+    #[error("failed to understand `{artifact}`: {reason}")]
+    NotUnderstood { artifact: String, reason: String },
+    #[error("failed to look at `{path}`")]
+    Look {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("failed to unpack `{artifact}`")]
+    Unpack {
+        artifact: String,
+        #[source]
+        source: UnpackError,
+    },
+    #[error("failed to write `{path}`")]
+    Write {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("failed to run a program of PostgreSQL's")]
+    Program(#[source] ProcessError),
+    #[error("failed to start the restored server: {why}{}", log_lines(.log))]
+    Start { why: String, log: Vec<String> },
+    #[error("failed to prove that the restored server is where it should be: {why}{}", log_lines(.log))]
+    Proof { why: String, log: Vec<String> },
+    #[error("failed to go on: a worker ended without a result")]
+    Worker(#[source] tokio::task::JoinError),
+    #[error("failed to go on: the run was interrupted")]
+    Interrupted,
+}
+
+impl RecoveryError {
+    pub fn is_interruption(&self) -> bool {
+        matches!(self, Self::Interrupted | Self::Program(ProcessError::Interrupted { .. }))
+    }
+}
+
+fn each_try(tries: &[(RepositoryName, String)]) -> String {
+    tries.iter().map(|(name, reason)| format!("; `{name}`: {reason}")).collect()
+}
+
+fn log_lines(lines: &[String]) -> String {
+    if lines.is_empty() {
+        String::new()
+    } else {
+        format!("; its log ends with\n    {}", lines.join("\n    "))
+    }
+}

@@ -1,0 +1,630 @@
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, chown, lchown};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::fetch::ahead;
+use super::host::{Hold, MARKER, Marker, Place, Standing};
+use super::plan::RecoveryPlan;
+use super::unpack::{CONTROL, CONTROL_KEPT, Unpacked, Unpacker, What, create};
+use super::{
+    Aftermath, Failure, RecoveryError, Refusal, Report, Run, ServerLeft, VERB, combine_incrementals, delta,
+    manual_restore, release, resume, settings, start,
+};
+use crate::event::{Event, Phase};
+use crate::model::{Artifact, Manifest, RepositoryName};
+use crate::pipeline::Counting;
+use crate::repository::Phases;
+use crate::source::postgres_base::BASE;
+
+const CONFIGURATION: &str = "postgresql.conf";
+const WAL: &str = "pg_wal";
+const TOLD_EVERY: Duration = Duration::from_millis(250);
+
+impl Run {
+    /// Does what was planned. Until the last step nothing in the directory can be started; whatever fails
+    /// before, it is removed.
+    pub async fn execute(&self, plan: RecoveryPlan) -> Result<Report, Failure> {
+        self.events.emit(&Event::RunBegan { run: self.id.clone(), verb: VERB });
+        let begun = self.clock.now();
+        let mut phases = Phases::new(&*self.clock, &self.events);
+        let mut state = State::default();
+        match self.steps(&plan, &mut phases, &mut state).await {
+            Ok((unpacked, repository, started)) => Ok(Report {
+                run: self.id.clone(),
+                backup: plan.backup.clone(),
+                repository,
+                to: plan.to.clone(),
+                files: unpacked.files,
+                plain_bytes: plan.plain_bytes,
+                reused_bytes: unpacked.reused,
+                stored_bytes: plan.stored_bytes,
+                segments: plan.segments,
+                started,
+                phases: phases.ended(),
+                seconds: (self.clock.now() - begun).as_seconds_f64().max(0.0),
+                notes: plan.notes.iter().chain(&state.notes).cloned().chain([apart_note(&plan)]).collect(),
+            }),
+            Err(source) => {
+                let phase = phases.current();
+                let to = plan.to.clone();
+                let aftermath = match take_back(&state.filling) {
+                    Ok(()) if state.changes && !state.is_whole => Aftermath::HalfChanged { to },
+                    Ok(()) if state.is_untouched() => Aftermath::Untouched { to },
+                    _ if state.is_whole => Aftermath::Restored { to, server: state.server },
+                    Ok(()) => Aftermath::Removed { to },
+                    Err(error) => Aftermath::Left { to, reason: error.to_string() },
+                };
+                let (backup, phases) = (plan.backup.clone(), phases.ended());
+                Err(Failure { backup, phase, aftermath, phases, source })
+            }
+        }
+    }
+
+    async fn steps(
+        &self,
+        plan: &RecoveryPlan,
+        phases: &mut Phases<'_>,
+        state: &mut State,
+    ) -> Result<(Unpacked, RepositoryName, Option<start::Started>), RecoveryError> {
+        phases.begin(Phase::Prepare);
+        if plan.resumes {
+            return self.resume(plan, phases, state).await;
+        }
+        self.prepare(plan, state).await?;
+        phases.begin(Phase::Fetch);
+        let (unpacked, repository) = self.unpack(plan).await?;
+        if !plan.chain.is_empty() {
+            phases.begin(Phase::Combine);
+            self.combine(plan).await?;
+        }
+        phases.begin(Phase::Settings);
+        state.notes.extend(write_settings(plan)?);
+        phases.begin(Phase::Publish);
+        self.check_interruption()?;
+        let publishing = {
+            let plan = plan.clone();
+            tokio::task::spawn_blocking(move || publish(&plan))
+        };
+        let published = publishing.await.map_err(RecoveryError::Worker).flatten();
+        // Once the control file is there, nothing may be taken back.
+        if published.is_ok() || plan.to.join(CONTROL).exists() {
+            state.filling.clear();
+            state.is_whole = true;
+        }
+        published?;
+        let started = self.start(plan, phases, state).await?;
+        Ok((unpacked, repository, started))
+    }
+
+    async fn start(
+        &self,
+        plan: &RecoveryPlan,
+        phases: &mut Phases<'_>,
+        state: &mut State,
+    ) -> Result<Option<start::Started>, RecoveryError> {
+        if plan.steps.start.is_none() {
+            return Ok(None);
+        }
+        phases.begin(Phase::Recover);
+        let started = start::start(self, plan, &mut state.server, &mut state.notes).await?;
+        // It is proven, whatever becomes of the file.
+        if let Err(error) = end_recovery(&plan.to) {
+            let words = format!(
+                "the settings of the recovery could not be taken out of {} ({error}): `drctl recovery release` does it, before a standby is made",
+                release::FILE
+            );
+            self.events.warning(words.clone());
+            state.notes.push(words);
+        }
+        Ok(Some(started))
+    }
+
+    /// Goes on with what stands there: only what recovery is told is new.
+    async fn resume(
+        &self,
+        plan: &RecoveryPlan,
+        phases: &mut Phases<'_>,
+        state: &mut State,
+    ) -> Result<(Unpacked, RepositoryName, Option<start::Started>), RecoveryError> {
+        state.is_whole = true;
+        let held = resume::hold(&plan.to).map_err(|source| wrote(&plan.to, source))?;
+        let _held = held.ok_or_else(|| came_first(&plan.to))?;
+        for space in &plan.tablespaces {
+            let path = &space.to;
+            let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+            made.and_then(|()| own_folder(path, plan)).map_err(|source| wrote(path, source))?;
+        }
+        phases.begin(Phase::Settings);
+        let known = serde_json::to_vec(&resume::State::of(plan)).unwrap_or_default();
+        // In place: whoever holds it holds the file.
+        fs::write(plan.to.join(resume::STATE), known).map_err(|source| wrote(&plan.to, source))?;
+        write_recovery(plan)?;
+        let started = self.start(plan, phases, state).await?;
+        let repository = plan.repositories.first().cloned();
+        let none = || RecoveryError::Fetch { artifact: BASE.to_owned(), tries: vec![] };
+        Ok((Unpacked::default(), repository.ok_or_else(none)?, started))
+    }
+
+    /// Makes the directories, and marks them as what they are until they are whole.
+    async fn prepare(&self, plan: &RecoveryPlan, state: &mut State) -> Result<(), RecoveryError> {
+        let marker = Marker {
+            run: self.id.to_string(),
+            backup: plan.backup.to_string(),
+            what: "drctl was restoring here and has not ended: this is not whole, and no server starts in it"
+                .to_owned(),
+            changes: plan.changes.then_some(plan.system_identifier),
+        };
+        for directory in directories(plan) {
+            // Once more: someone may have come first.
+            match Place::look(directory)?.standing {
+                Standing::Absent | Standing::Empty => {}
+                Standing::Data | Standing::Restored | Standing::Begun(_)
+                    if plan.changes
+                        && (directory == plan.to || delta::is_tablespace_of(&plan.to, directory)) =>
+                {
+                    self.begin_changing(directory, plan, &marker, state)?;
+                    continue;
+                }
+                Standing::Changed(cluster) if plan.changes && cluster == plan.system_identifier => {
+                    self.begin_changing(directory, plan, &marker, state)?;
+                    continue;
+                }
+                Standing::LeftOver(_) if plan.replaces_left_over => {
+                    // Held until it is gone: two runs must not both think that they have it.
+                    let hold = Hold::take(directory).map_err(|source| wrote(directory, source))?;
+                    let _hold = hold.ok_or_else(|| came_first(directory))?;
+                    combine_incrementals::end_left_behind(plan).await;
+                    take_back(&[directory.to_owned()]).map_err(|source| wrote(directory, source))?;
+                }
+                Standing::AtWork(run) => {
+                    let path = directory.to_owned();
+                    return Err(RecoveryError::Refused(vec![Refusal::AtWork { path, run }]));
+                }
+                _ => return Err(RecoveryError::Refused(vec![Refusal::NotEmpty(directory.to_owned())])),
+            }
+            let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
+            made.and_then(|()| own_folder(directory, plan)).map_err(|source| wrote(directory, source))?;
+            let text = serde_json::to_vec(&marker).unwrap_or_default();
+            // Whoever makes the mark has the directory: another run that came between has it, and what it
+            // wrote is not to be taken back here.
+            let marking = create(&directory.join(MARKER), plan.steps.owner);
+            let mut mark = marking.map_err(|source| match source.kind() {
+                io::ErrorKind::AlreadyExists => came_first(directory),
+                _ => wrote(directory, source),
+            })?;
+            let hold = Hold::take(directory).map_err(|source| wrote(directory, source))?;
+            state.holds.push(hold.ok_or_else(|| came_first(directory))?);
+            state.filling.push(directory.to_owned());
+            mark.write_all(&text)
+                .and_then(|()| mark.sync_all())
+                .map_err(|source| wrote(&directory.join(MARKER), source))?;
+            sync_folder(directory).map_err(|source| wrote(directory, source))?;
+        }
+        Ok(())
+    }
+
+    /// Marks what stands there, so that the next run knows it, and makes that no server starts in it.
+    fn begin_changing(
+        &self,
+        directory: &Path,
+        plan: &RecoveryPlan,
+        marker: &Marker,
+        state: &mut State,
+    ) -> Result<(), RecoveryError> {
+        let hold = delta::mark(directory, marker, plan.steps.owner);
+        let hold = hold.map_err(|source| wrote(&directory.join(MARKER), source))?;
+        state.holds.push(hold.ok_or_else(|| came_first(directory))?);
+        if directory == plan.to {
+            let begun = match delta::process_file(directory) {
+                // A server that came up since the plan was made.
+                Some(file) => {
+                    Err(RecoveryError::Refused(vec![Refusal::Runs { path: directory.to_owned(), file }]))
+                }
+                None => {
+                    delta::begin(directory, &self.id.to_string()).map_err(|source| wrote(directory, source))
+                }
+            };
+            // With its control file and its log it is what it was, and no mark is to say otherwise.
+            state.changes = delta::is_begun(directory);
+            if !state.changes {
+                unmark(directory)?;
+            }
+            if let Some(aside) = begun? {
+                self.events.notice(format!(
+                    "the log that was there is kept as {}; base backups carry it along until you remove it",
+                    aside.display()
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    async fn unpack(&self, plan: &RecoveryPlan) -> Result<(Unpacked, RepositoryName), RecoveryError> {
+        let of_parents = plan.steps.parents.iter().map(|parent| (&parent.manifest, &parent.holders));
+        let backups: Vec<_> = of_parents.chain([(&plan.steps.manifest, &plan.repositories)]).collect();
+        let mut work = Vec::new();
+        for (n, (manifest, holders)) in backups.iter().enumerate() {
+            work.push((*manifest, (*holders).clone(), archives(plan, manifest, n)?));
+        }
+        let archives = work.iter().flat_map(|(_, _, archives)| archives);
+        let total = archives.map(|archive| archive.tar.plain.size).sum();
+        let count = Arc::new(AtomicU64::new(0));
+        let mut unpacked = Unpacked::default();
+        let mut from = None;
+        for (manifest, mut repositories, archives) in work {
+            for Archive { tar, root, what } in archives {
+                if what != What::DataDirectory && !root.exists() {
+                    combine_incrementals::make_folders(plan, &root)?;
+                }
+                let unpacker = Unpacker { root, owner: plan.steps.owner, what, changes: plan.changes };
+                let counted = (&count, total);
+                let some = self.unpack_one(manifest, tar, unpacker, &mut repositories, counted).await?;
+                unpacked.files += some.files;
+                unpacked.bytes += some.bytes;
+                unpacked.reused += some.reused;
+            }
+            from = repositories.into_iter().next();
+        }
+        let none = || RecoveryError::Fetch { artifact: BASE.to_owned(), tries: vec![] };
+        Ok((unpacked, from.ok_or_else(none)?))
+    }
+
+    /// From the first repository that has it right. Those that have not are left out for the rest.
+    async fn unpack_one(
+        &self,
+        manifest: &Manifest,
+        tar: &Artifact,
+        unpacker: Unpacker,
+        repositories: &mut Vec<RepositoryName>,
+        (count, total): (&Arc<AtomicU64>, u64),
+    ) -> Result<Unpacked, RecoveryError> {
+        let mut tries = Vec::new();
+        let before = count.load(Ordering::Relaxed);
+        while let Some(name) = repositories.first().cloned() {
+            self.check_interruption()?;
+            let Some(repository) = self.repositories.find(&name) else {
+                repositories.remove(0);
+                continue;
+            };
+            count.store(before, Ordering::Relaxed);
+            let begin = ahead(self, manifest, tar, repository);
+            let (work, counted) = (unpacker.clone(), Arc::clone(count));
+            let working = tokio::task::spawn_blocking(move || {
+                let plain = begin().map_err(super::unpack::UnpackError::Read)?;
+                work.unpack(Counting { plain, count: counted })
+            });
+            match self.tell(count, total, working).await.map_err(RecoveryError::Worker)? {
+                Ok(unpacked) => return Ok(unpacked),
+                Err(error) if error.is_interruption() => return Err(RecoveryError::Interrupted),
+                Err(error @ super::unpack::UnpackError::Write { .. }) => {
+                    return Err(RecoveryError::Unpack { artifact: tar.name.clone(), source: error });
+                }
+                Err(error) => {
+                    let reason = error.told();
+                    self.events
+                        .emit(&Event::RepositoryLost { repository: name.clone(), reason: reason.clone() });
+                    tries.push((name, reason));
+                    repositories.remove(0);
+                    // What is there already is right as far as it goes, or is written over.
+                    if !unpacker.changes {
+                        empty_but_marker(&unpacker.root).map_err(|source| wrote(&unpacker.root, source))?;
+                    }
+                    if let Some(next) = repositories.first() {
+                        self.events.warning(format!(
+                            "reading {} again, from its beginning, from repository {next}",
+                            tar.name
+                        ));
+                    }
+                }
+            }
+        }
+        Err(RecoveryError::Fetch { artifact: tar.name.clone(), tries })
+    }
+
+    async fn tell<T>(&self, bytes: &AtomicU64, total: u64, work: impl Future<Output = T>) -> T {
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return done,
+                () = tokio::time::sleep(TOLD_EVERY) => self.events.emit(&Event::Progress {
+                    subject: "Unpacking".to_owned(),
+                    bytes: bytes.load(Ordering::Relaxed),
+                    total: Some(total),
+                    estimated: false,
+                }),
+            }
+        }
+    }
+}
+
+/// What a restored server lives with until it is let go.
+fn apart_note(plan: &RecoveryPlan) -> String {
+    format!(
+        "it archives nothing, follows nobody and waits for no standby: before it takes production's place, `drctl recovery release {}` takes that out of its configuration (shown first, done with --apply); then restart it and take a base backup at once",
+        crate::postgres::shell(&plan.to.to_string_lossy())
+    )
+}
+
+/// Something to be unpacked, and where to.
+struct Archive<'p> {
+    tar: &'p Artifact,
+    root: PathBuf,
+    what: What,
+}
+
+/// What there is of a backup, which is the `n`th of those that are put together, or the only one.
+fn archives<'p>(
+    plan: &RecoveryPlan,
+    manifest: &'p Manifest,
+    n: usize,
+) -> Result<Vec<Archive<'p>>, RecoveryError> {
+    let named = |name: &str| {
+        manifest.artifact_of(name).ok_or_else(|| RecoveryError::NotUnderstood {
+            artifact: format!("the manifest of {}", manifest.id),
+            reason: format!("it has no `{name}`"),
+        })
+    };
+    let is_chain = !plan.chain.is_empty();
+    let (root, what) = match is_chain {
+        true => (combine_incrementals::part(plan, n), What::Part),
+        false => (plan.to.clone(), What::DataDirectory),
+    };
+    let mut archives = vec![Archive { tar: named(BASE)?, root, what }];
+    for space in manifest.physical.iter().flat_map(|physical| &physical.tablespaces) {
+        let tar = named(&format!("{}.tar", space.oid))?;
+        let root = match plan.tablespaces.iter().find(|planned| planned.oid == space.oid) {
+            Some(planned) if !is_chain => planned.to.clone(),
+            _ => combine_incrementals::tablespace_part(plan, n, space.oid),
+        };
+        archives.push(Archive { tar, root, what: What::Tablespace });
+    }
+    Ok(archives)
+}
+
+impl State {
+    fn is_untouched(&self) -> bool {
+        self.filling.is_empty() && !self.changes && !self.is_whole
+    }
+}
+
+/// What was done so far, for the case that it ends.
+#[derive(Default)]
+struct State {
+    /// Directories that hold nothing but what this run wrote.
+    filling: Vec<PathBuf>,
+    holds: Vec<Hold>,
+    /// What stood there is being changed.
+    changes: bool,
+    is_whole: bool,
+    server: ServerLeft,
+    /// What a person should know afterwards.
+    notes: Vec<String>,
+}
+
+fn directories(plan: &RecoveryPlan) -> impl Iterator<Item = &Path> {
+    std::iter::once(plan.to.as_path()).chain(apart(plan))
+}
+
+/// Those beside the data directory.
+fn apart(plan: &RecoveryPlan) -> impl Iterator<Item = &Path> {
+    let wal = plan.wal_directory.as_deref().filter(|_| !plan.steps.keeps_wal_directory);
+    plan.tablespaces.iter().map(|space| space.to.as_path()).chain(wal)
+}
+
+fn came_first(directory: &Path) -> RecoveryError {
+    let run = "unknown".to_owned();
+    RecoveryError::Refused(vec![Refusal::AtWork { path: directory.to_owned(), run }])
+}
+
+pub(super) fn wrote(path: &Path, source: io::Error) -> RecoveryError {
+    RecoveryError::Write { path: path.to_owned(), source }
+}
+
+fn own_folder(path: &Path, plan: &RecoveryPlan) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    // A server refuses a directory that others may enter.
+    fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
+    match plan.steps.owner {
+        Some((user, group)) => chown(path, Some(user), Some(group)),
+        None => Ok(()),
+    }
+}
+
+fn write_new(path: &Path, text: &[u8], plan: &RecoveryPlan) -> Result<(), RecoveryError> {
+    let written = create(path, plan.steps.owner).and_then(|mut file| {
+        file.write_all(text)?;
+        file.sync_all()
+    });
+    written.map_err(|source| wrote(path, source))
+}
+
+/// What the server is told, and what people are. Gives what was taken out of its configuration.
+fn write_settings(plan: &RecoveryPlan) -> Result<Vec<String>, RecoveryError> {
+    let to = &plan.to;
+    let mut taken = Vec::new();
+    for name in [CONFIGURATION, "pg_hba.conf", "pg_ident.conf"] {
+        let path = to.join(name);
+        let known = plan.steps.facts.files.iter().find(|file| file.name == name);
+        let text = match known {
+            Some(file) => {
+                // What the server did not use was in the way of what it did.
+                if path.exists() {
+                    let aside = to.join(format!("{name}.not-in-use"));
+                    fs::rename(&path, &aside).map_err(|source| wrote(&aside, source))?;
+                }
+                let own = settings::own_file(file);
+                taken.extend(own.taken.into_iter().map(|setting| (name.to_owned(), setting)));
+                own.text
+            }
+            None if path.exists() => continue,
+            None if name == "pg_hba.conf" => "local all all peer\n".to_owned(),
+            None => String::new(),
+        };
+        write_new(&path, text.as_bytes(), plan)?;
+    }
+    taken.extend(stay_inside(to)?);
+    write_new(
+        &to.join(resume::STATE),
+        &serde_json::to_vec(&resume::State::of(plan)).unwrap_or_default(),
+        plan,
+    )?;
+    write_recovery(plan)?;
+    write_new(&to.join(manual_restore::FILE), manual_restore::text(plan).as_bytes(), plan)?;
+    write_new(&to.join("recovery.signal"), b"", plan)?;
+    move_wal(plan).map_err(|source| wrote(&to.join(WAL), source))?;
+    let said = |(file, setting)| {
+        format!("{file} named what is not this server's, and is without it (`#drctl:`): {setting}")
+    };
+    // The live configuration and its copy may name the same.
+    Ok(taken.into_iter().map(said).collect::<BTreeSet<_>>().into_iter().collect())
+}
+
+/// What recovery is told, in place of what an earlier try was, and where the tablespaces are.
+fn write_recovery(plan: &RecoveryPlan) -> Result<(), RecoveryError> {
+    let auto = plan.to.join(release::FILE);
+    let was = match fs::read(&auto) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(vec![]),
+        bytes => bytes,
+    };
+    let was = was.map_err(|source| wrote(&auto, source))?;
+    let (was, _) = release::without_ours(&String::from_utf8_lossy(&was));
+    let text = was + &settings::recovery(plan, &plan.steps.facts, &plan.steps.command);
+    release::replace(&auto, &text, plan.steps.owner).map_err(|source| wrote(&auto, source))?;
+    for space in &plan.tablespaces {
+        let link = plan.to.join(format!("pg_tblspc/{}", space.oid));
+        if fs::read_link(&link).is_ok_and(|target| target == space.to) {
+            continue;
+        }
+        let made = std::os::unix::fs::symlink(&space.to, &link).and_then(|()| match plan.steps.owner {
+            Some((user, group)) => lchown(&link, Some(user), Some(group)),
+            None => Ok(()),
+        });
+        made.map_err(|source| wrote(&link, source))?;
+    }
+    Ok(())
+}
+
+/// Puts the directory for the log where it is to be, with a link in its place.
+fn move_wal(plan: &RecoveryPlan) -> io::Result<()> {
+    let Some(there) = &plan.wal_directory else { return Ok(()) };
+    let (here, owner) = (plan.to.join(WAL), plan.steps.owner);
+    let status = there.join("archive_status");
+    match fs::DirBuilder::new().mode(0o700).create(&status) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    if let Some((user, group)) = owner {
+        chown(&status, Some(user), Some(group))?;
+    }
+    fs::remove_dir_all(&here)?;
+    std::os::unix::fs::symlink(there, &here)?;
+    owner.map_or(Ok(()), |(user, group)| lchown(&here, Some(user), Some(group)))
+}
+
+/// Takes out of the configuration what names another directory: of each file, and what it includes. Gives the files
+/// and the settings.
+fn stay_inside(to: &Path) -> Result<Vec<(String, String)>, RecoveryError> {
+    let mut taken = Vec::new();
+    let mut files = vec![to.join(CONFIGURATION), to.join(release::FILE)];
+    let mut seen = BTreeSet::new();
+    while let Some(path) = files.pop() {
+        if !seen.insert(path.clone()) || !path.is_file() {
+            continue;
+        }
+        let folder = path.parent().unwrap_or(to).to_owned();
+        let target = |included: &str| folder.join(included);
+        // A link that leads out of the directory is not its own either.
+        let is_inside = |included: &str| {
+            let target = target(included).canonicalize();
+            target.is_ok_and(|target| to.canonicalize().is_ok_and(|to| target.starts_with(to)))
+        };
+        let bytes = fs::read(&path).map_err(|source| wrote(&path, source))?;
+        let text = String::from_utf8_lossy(&bytes);
+        let inner = settings::inner_file(&text, is_inside);
+        if !inner.taken.is_empty() {
+            // The same file: its owner and mode stay.
+            fs::write(&path, &inner.text).map_err(|source| wrote(&path, source))?;
+        }
+        let name = path.strip_prefix(to).unwrap_or(&path).display().to_string();
+        taken.extend(inner.taken.into_iter().map(|setting| (name.clone(), setting)));
+        for include in inner.includes {
+            let target = target(&include.path);
+            if include.is_folder {
+                let entries = fs::read_dir(&target).map_err(|source| wrote(&target, source))?;
+                let paths = entries.flatten().map(|entry| entry.path());
+                files.extend(paths.filter(|path| path.extension().is_some_and(|ending| ending == "conf")));
+            } else {
+                files.push(target);
+            }
+        }
+    }
+    Ok(taken)
+}
+
+/// Takes out again what only the recovery needs: a standby that is made of this server would obey it, too.
+fn end_recovery(to: &Path) -> io::Result<()> {
+    let auto = to.join(release::FILE);
+    let text = fs::read_to_string(&auto)?;
+    let (kept, _) = release::recovered(&text);
+    release::replace(&auto, &kept, None)?;
+    resume::end(to)
+}
+
+/// Makes everything durable, then puts the control file in its place, which makes it a data directory.
+fn publish(plan: &RecoveryPlan) -> Result<(), RecoveryError> {
+    for directory in directories(plan) {
+        let synced = fs::File::open(directory).and_then(|folder| Ok(rustix::fs::syncfs(folder)?));
+        synced.map_err(|source| wrote(directory, source))?;
+    }
+    // A tablespace that is in use must not look like something left over.
+    for directory in apart(plan) {
+        unmark(directory)?;
+    }
+    let control = plan.to.join(CONTROL);
+    let placed = fs::rename(plan.to.join(CONTROL_KEPT), &control)
+        .and_then(|()| sync_folder(control.parent().unwrap_or(&plan.to)));
+    placed.map_err(|source| wrote(&control, source))?;
+    unmark(&plan.to)
+}
+
+fn unmark(directory: &Path) -> Result<(), RecoveryError> {
+    let unmarked = fs::remove_file(directory.join(MARKER)).and_then(|()| sync_folder(directory));
+    unmarked.map_err(|source| wrote(directory, source))
+}
+
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    fs::File::open(folder)?.sync_all()
+}
+
+/// Removes what was written, what says so last. A directory that was there stays, empty.
+fn take_back(filling: &[PathBuf]) -> io::Result<()> {
+    filling.iter().try_for_each(|directory| {
+        empty_but_marker(directory)?;
+        match fs::remove_file(directory.join(MARKER)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    })
+}
+
+/// That it is not there is fine.
+fn empty_but_marker(directory: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let path: PathBuf = entry.path();
+        if entry.file_name() == MARKER || entry.file_name() == "lost+found" {
+            continue;
+        }
+        if entry.file_type()?.is_dir() { fs::remove_dir_all(path)? } else { fs::remove_file(path)? }
+    }
+    Ok(())
+}

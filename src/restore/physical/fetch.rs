@@ -1,0 +1,56 @@
+//! Brings artifacts from a repository: small ones into memory, the others decoded on a thread of their own
+//! ahead of whoever writes them.
+
+use std::io::{self, BufRead};
+use std::sync::Arc;
+
+use super::{RecoveryError, Run};
+use crate::model::{Artifact, Manifest, RepositoryName};
+use crate::pipeline::{OpenError, unseal_ahead};
+use crate::repository::reader::{Window, stream_to_open};
+use crate::repository::{Repository, SmallError, SmallReader, layout};
+
+/// The plain bytes of a small artifact, from the first repository that has them right.
+pub(super) async fn read_small(
+    run: &Run,
+    manifest: &Manifest,
+    artifact: &Artifact,
+    repositories: &[RepositoryName],
+) -> Result<Vec<u8>, RecoveryError> {
+    let reader = SmallReader {
+        repositories: &run.repositories,
+        identities: &run.identities,
+        events: &run.events,
+        cancel: &run.cancel,
+    };
+    reader.read(manifest, artifact, repositories).await.map_err(|error| match error {
+        SmallError::CannotDecrypt { source, .. } => {
+            RecoveryError::CannotDecrypt { backup: manifest.id.clone(), source }
+        }
+        SmallError::Fetch { artifact, tries } => RecoveryError::Fetch { artifact, tries },
+        SmallError::Interrupted => RecoveryError::Interrupted,
+    })
+}
+
+/// The plain bytes of an artifact, decoded and hashed ahead of whoever reads them. Only the end that [`Read`]
+/// gives says that they were the right ones. Blocks.
+pub(super) fn ahead(
+    run: &Run,
+    manifest: &Manifest,
+    artifact: &Artifact,
+    repository: &Repository,
+) -> impl FnOnce() -> io::Result<Box<dyn BufRead + Send>> + Send + use<> {
+    let folder = layout::backup(&manifest.system, &manifest.id);
+    let store = Arc::clone(&repository.store);
+    let stream = stream_to_open(store, &folder, artifact, Window::default(), run.cancel.clone());
+    let (identities, artifact) = (run.identities.clone(), artifact.clone());
+    move || {
+        unseal_ahead(stream.into_reader(), &artifact.encoding, &identities, artifact.plain).map_err(|error| {
+            match error {
+                // What ended it is looked for in there.
+                OpenError::Read(source) => source,
+                error => io::Error::other(error),
+            }
+        })
+    }
+}

@@ -1,0 +1,347 @@
+//! What this host has to say: the directories, the programs, and who will run them.
+
+use std::fs::File;
+use std::io;
+use std::net::TcpListener;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+use super::combine_incrementals::{COMBINE, VERIFY};
+use super::{RecoveryError, Request, delta, manual_restore, resume};
+use crate::model::{RepositoryName, SystemIdentifier};
+use crate::platform::{CancellationToken, Program, free_space};
+use crate::postgres::Tools;
+
+/// In a directory that is being restored, until it is whole.
+pub(super) const MARKER: &str = "drctl-unfinished.json";
+const ID_WITHIN: Duration = Duration::from_secs(10);
+
+/// What the marker says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Marker {
+    pub(super) run: String,
+    pub(super) backup: String,
+    pub(super) what: String,
+    /// Of a data directory that was being changed into another one: whose it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) changes: Option<SystemIdentifier>,
+}
+
+/// Who files are to belong to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    pub name: String,
+    pub user: u32,
+    pub group: u32,
+}
+
+impl Owner {
+    /// `None`: there is no such user.
+    pub async fn find(name: &str) -> Option<Self> {
+        let ask = async |flag: &str| {
+            let program = Program::new("id").arg(flag).arg("--").arg(name);
+            program.run(ID_WITHIN, &CancellationToken::new()).await.ok()?.stdout.trim().parse().ok()
+        };
+        Some(Self { name: name.to_owned(), user: ask("-u").await?, group: ask("-g").await? })
+    }
+
+    /// Whether the bits of a file and of the folders above it let this user read it. Groups beside the user's
+    /// own are not looked at.
+    fn may_read(&self, path: &Path) -> bool {
+        let allows = |path: &Path, bit: u32| {
+            std::fs::metadata(path).is_ok_and(|found| {
+                let shift = match () {
+                    () if found.uid() == self.user => 6,
+                    () if found.gid() == self.group => 3,
+                    () => 0,
+                };
+                found.permissions().mode() >> shift & bit != 0
+            })
+        };
+        self.user == 0 || (allows(path, 4) && path.ancestors().skip(1).all(|folder| allows(folder, 1)))
+    }
+}
+
+/// What stands where something is to be restored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    Absent,
+    Empty,
+    /// Of a run that did not end.
+    LeftOver(String),
+    /// Of a run that was changing a data directory, and did not end: whose it was.
+    Changed(SystemIdentifier),
+    /// Of a run that is at work.
+    AtWork(String),
+    /// A cluster that drctl has put there, whether or not it was started since.
+    Restored,
+    /// The same, and its recovery did not come to its end.
+    Begun(resume::State),
+    Data,
+    NotADirectory,
+}
+
+/// A directory that is to be filled.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    /// Without links, as far as it exists.
+    pub(super) path: PathBuf,
+    pub(super) standing: Standing,
+    pub(super) free: u64,
+    /// Which file system it is on.
+    pub(super) device: u64,
+    /// The data directory it is inside of.
+    pub(super) inside: Option<PathBuf>,
+    /// A tablespace of the data directory that is to be changed.
+    pub(super) is_reusable: bool,
+}
+
+impl Place {
+    /// What a restore put there whose recovery did not come to its end.
+    pub(super) fn begun(&self) -> Option<&resume::State> {
+        if let Standing::Begun(state) = &self.standing { Some(state) } else { None }
+    }
+
+    pub(super) fn look(path: &Path) -> Result<Self, RecoveryError> {
+        let failed = |source| RecoveryError::Look { path: path.to_owned(), source };
+        let resolved = resolve(path).map_err(failed)?;
+        let existing = resolved.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
+        let device = std::fs::metadata(existing).map_err(failed)?.dev();
+        let inside = resolved.ancestors().skip(1).find(|folder| folder.join("PG_VERSION").exists());
+        Ok(Self {
+            standing: standing(&resolved).map_err(failed)?,
+            free: free_space(&resolved).map_err(failed)?,
+            device,
+            inside: inside.map(Path::to_owned),
+            is_reusable: false,
+            path: resolved,
+        })
+    }
+}
+
+/// Follows links as far as the path exists.
+pub(super) fn resolve(path: &Path) -> io::Result<PathBuf> {
+    let existing = path.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
+    let rest = path.strip_prefix(existing).unwrap_or(Path::new(""));
+    let mut resolved = existing.canonicalize()?;
+    for part in rest.components() {
+        match part {
+            Component::ParentDir => {
+                resolved.pop();
+            }
+            Component::Normal(name) => resolved.push(name),
+            _ => {}
+        }
+    }
+    Ok(resolved)
+}
+
+fn standing(path: &Path) -> io::Result<Standing> {
+    let found = match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Standing::Absent),
+        found => found?,
+    };
+    if !found.is_dir() {
+        return Ok(Standing::NotADirectory);
+    }
+    // A file system of its own has this one from the beginning.
+    let holds = |entry: &io::Result<std::fs::DirEntry>| {
+        entry.as_ref().map_or(true, |entry| entry.file_name() != "lost+found")
+    };
+    if !std::fs::read_dir(path)?.any(|entry| holds(&entry)) {
+        return Ok(Standing::Empty);
+    }
+    // With its control file it is a data directory, whatever else lies in it.
+    match std::fs::read(path.join(MARKER)) {
+        // Whatever the mark says: what is kept there may be nowhere else.
+        Ok(bytes)
+            if !path.join("global/pg_control").exists()
+                && delta::keeps_log(path)
+                && changes(&bytes).is_none() =>
+        {
+            Ok(Standing::Data)
+        }
+        Ok(bytes) if !path.join("global/pg_control").exists() => {
+            // It may have been cut short itself.
+            let marker = serde_json::from_slice::<Marker>(&bytes).ok();
+            let changes = changes(&bytes);
+            let run = marker.map_or_else(|| "unknown".to_owned(), |marker| marker.run);
+            Ok(match (Hold::take(path)?, changes) {
+                (None, _) => Standing::AtWork(run),
+                (Some(_), Some(cluster)) => Standing::Changed(cluster),
+                (Some(_), None) => Standing::LeftOver(run),
+            })
+        }
+        _ if path.join(manual_restore::FILE).exists() => {
+            Ok(resume::look(path).map_or(Standing::Restored, Standing::Begun))
+        }
+        _ => Ok(Standing::Data),
+    }
+}
+
+fn changes(mark: &[u8]) -> Option<SystemIdentifier> {
+    serde_json::from_slice::<Marker>(mark).ok()?.changes
+}
+
+/// That a directory's mark is held by this process. Whoever holds it is at work there; the system lets it go
+/// when the process ends, however that is.
+#[derive(Debug)]
+pub(super) struct Hold {
+    _mark: File,
+}
+
+impl Hold {
+    /// `None`: another process holds it.
+    pub(super) fn take(directory: &Path) -> io::Result<Option<Self>> {
+        let path = directory.join(MARKER);
+        let mark = File::open(&path)?;
+        match flock(&mark, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => return Ok(None),
+            locked => locked?,
+        }
+        // Whoever held it may have removed it, and someone else may have made another one since.
+        let (held, named) = (mark.metadata()?, std::fs::metadata(&path));
+        let is_same = named.is_ok_and(|named| (named.dev(), named.ino()) == (held.dev(), held.ino()));
+        Ok(is_same.then_some(Self { _mark: mark }))
+    }
+}
+
+/// What was found out of this host.
+#[derive(Clone, Debug)]
+pub(super) struct Here {
+    pub(super) to: Place,
+    /// In the order of the backup's tablespaces.
+    pub(super) tablespaces: Vec<Place>,
+    /// Where `pg_wal` is to go.
+    pub(super) wal: Option<Place>,
+    /// Where that of the data directory is that is changed.
+    pub(super) wal_link: Option<PathBuf>,
+    pub(super) is_root: bool,
+    /// Server programs, each complete.
+    pub(super) servers: Vec<Tools>,
+    /// What puts a chain together, where one has to be.
+    pub(super) combining: Option<Tools>,
+    /// Of what `restore_command` needs, what its user cannot read.
+    pub(super) unreadable: Vec<PathBuf>,
+    /// Repositories that are directories of this host, without links.
+    pub(super) repositories: Vec<(RepositoryName, PathBuf)>,
+    /// The data directory that is to be changed.
+    pub(super) reusable: Option<delta::Standing>,
+    /// What the files take that are to be changed.
+    pub(super) reusable_bytes: u64,
+    /// The port that was asked for, where something else has it, and what the system says to that.
+    pub(super) port_taken: Option<(u16, String)>,
+}
+
+impl Here {
+    /// `combined_by`: the major of the programs that have to put a chain together.
+    pub(super) async fn look(
+        request: &Request,
+        tablespaces: &[PathBuf],
+        combined_by: Option<u32>,
+    ) -> Result<Self, RecoveryError> {
+        let command = &request.command;
+        let needed = command.identities.iter().chain([&command.policy, &command.drctl]);
+        let unreadable = match &request.owner {
+            Some(owner) => needed.filter(|path| !owner.may_read(path)).cloned().collect(),
+            None => vec![],
+        };
+        let to = Place::look(&request.to)?;
+        let is_data = matches!(to.standing, Standing::Data | Standing::Restored | Standing::Begun(_));
+        let is_changed = is_data || matches!(to.standing, Standing::Changed(_));
+        let look = |path: &Path| {
+            delta::Standing::look(path)
+                .map_err(|source| RecoveryError::Look { path: path.to_owned(), source })
+        };
+        Ok(Self {
+            reusable_bytes: if request.delta && is_changed {
+                delta::reusable_bytes(&to.path)
+                    .map_err(|source| RecoveryError::Look { path: to.path.clone(), source })?
+            } else {
+                0
+            },
+            reusable: if request.delta && is_data { look(&to.path)? } else { None },
+            wal: request.wal_directory.as_deref().map(Place::look).transpose()?,
+            wal_link: if request.delta && is_changed { delta::wal_volume(&to.path) } else { None },
+            to,
+            tablespaces: tablespaces
+                .iter()
+                .map(|path| {
+                    let place = Place::look(path)?;
+                    let is_reusable = request.delta && delta::is_tablespace_of(&request.to, &place.path);
+                    Ok(Place { is_reusable, ..place })
+                })
+                .collect::<Result<_, RecoveryError>>()?,
+            is_root: rustix::process::geteuid().is_root(),
+            servers: Tools::servers(request.tools.as_deref()).await,
+            combining: match combined_by {
+                Some(major) => Tools::with(request.tools.as_deref(), major, &[COMBINE, VERIFY]).await,
+                None => None,
+            },
+            unreadable,
+            repositories: request
+                .repositories
+                .iter()
+                .map(|(name, path)| (name.clone(), resolve(path).unwrap_or_else(|_| path.clone())))
+                .collect(),
+            port_taken: request.start.as_ref().and_then(|start| start.port).and_then(taken),
+        })
+    }
+}
+
+/// Whether a server could not listen there.
+fn taken(port: u16) -> Option<(u16, String)> {
+    TcpListener::bind(("127.0.0.1", port)).err().map(|error| (port, error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_left_is_told_from_what_holds_data() {
+        let root = tempfile::tempdir().unwrap();
+        let to = root.path().join("data");
+        assert_eq!(Place::look(&to).unwrap().standing, Standing::Absent);
+        std::fs::create_dir(&to).unwrap();
+        assert_eq!(Place::look(&to).unwrap().standing, Standing::Empty);
+        let marker =
+            Marker { run: "r1".to_owned(), backup: String::new(), what: String::new(), changes: None };
+        std::fs::write(to.join(MARKER), serde_json::to_vec(&marker).unwrap()).unwrap();
+        let hold = Hold::take(&to).unwrap();
+        assert!(hold.is_some());
+        assert_eq!(Place::look(&to).unwrap().standing, Standing::AtWork("r1".to_owned()));
+        drop(hold);
+        assert_eq!(Place::look(&to).unwrap().standing, Standing::LeftOver("r1".to_owned()));
+        std::fs::create_dir(to.join("global")).unwrap();
+        std::fs::write(to.join("global/pg_control"), "").unwrap();
+        assert_eq!(Place::look(&to).unwrap().standing, Standing::Data);
+        std::fs::write(to.join(manual_restore::FILE), "").unwrap();
+        assert_eq!(Place::look(&to).unwrap().standing, Standing::Restored);
+        std::fs::write(to.join("PG_VERSION"), "15\n").unwrap();
+        let inner = Place::look(&to.join("base/../new/deep")).unwrap();
+        assert_eq!(inner.path, to.join("new/deep"));
+        assert_eq!(inner.inside.as_deref(), Some(to.as_path()));
+        let link = root.path().join("link");
+        std::os::unix::fs::symlink(&to, &link).unwrap();
+        assert_eq!(Place::look(&link.join("new")).unwrap().inside, Some(to));
+    }
+
+    #[test]
+    fn a_key_that_its_user_cannot_read_is_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = folder.path().join("key");
+        std::fs::write(&key, "").unwrap();
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let found = std::fs::metadata(&key).unwrap();
+        let owner =
+            |user: u32| Owner { name: String::new(), user, group: found.gid().wrapping_add(1).max(1) };
+        assert!(!owner(found.uid() + 4711).may_read(&key));
+        assert_eq!(owner(found.uid()).may_read(&key), std::fs::read(&key).is_ok());
+    }
+}

@@ -1,0 +1,64 @@
+//! Bringing a cluster back to a moment: a base backup into a directory, and its log up to the moment.
+//!
+//! ```text
+//! survey ─▶ plan ─▶ fetch (decode ▸ write) ─▶ combine (a chain) ─▶ settings ─▶ publish (pg_control) ─▶ start ─▶ prove
+//! ```
+//!
+//! [`Run::survey`] finds out, [`plan()`] decides, [`Run::execute`] acts.
+//!
+//! *Invariants.*
+//! - Nothing is written before the log is known to lead, without a gap, from the backup to the moment. What
+//!   cannot be reached is refused, with what can be.
+//! - Until everything is there, proven and durable, the directory has no `pg_control`, so that no server
+//!   starts in it, and a marker says what it is.
+//! - A chain is put together inside the directories that are filled, and compared with the server's own sums.
+//! - Nothing is written outside the directory and those that the plan names for tablespaces and for `pg_wal`. No live
+//!   path of the cluster that was backed up is ever among them: not by its configuration, and not by its log, whose
+//!   tablespaces go where the plan says.
+//! - The restored server archives nothing, follows nobody and waits for no standby.
+//! - What only the recovery needs is not in the configuration any more once it is proven: a standby that is made of
+//!   the server later follows it.
+//! - A server that was started has shown that it is out of recovery, where it ended and on which timeline.
+//!
+//! *Not here.* Restoring dumps ([`crate::restore::logical`]); which log there is ([`crate::wal`]).
+
+mod ambiguous_time;
+mod combine_incrementals;
+mod delta;
+mod error;
+mod execute;
+mod fetch;
+mod host;
+mod manual_restore;
+mod plan;
+mod preflight;
+mod refusal;
+mod release;
+mod replay_effects;
+mod request;
+mod resume;
+mod run;
+mod select;
+mod server_log;
+mod settings;
+mod start;
+mod survey;
+mod target;
+mod timelines;
+mod unpack;
+mod wal_scan;
+mod wal_survey;
+mod window;
+
+pub use error::RecoveryError;
+pub use host::Owner;
+pub use plan::{Goal, RecoveryPlan, TablespacePlan, plan};
+pub use refusal::{Refusal, RefusalClass};
+pub use release::{Release, ReleaseError, release};
+pub use request::{Mapping, Request, RestoreCommand, Start, Which};
+pub use run::{Aftermath, Failure, Report, Run, ServerLeft, VERB};
+pub use start::Started;
+pub use survey::Situation;
+pub use target::{Target, TargetError, parse_name, parse_time, parse_transaction, shown};
+pub use timelines::Branch;
+pub use window::Window;

@@ -1,0 +1,473 @@
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::host::Standing;
+use super::refusal::Refusal;
+use super::select::{Base, abandoned};
+use super::survey::Situation;
+use super::target::{shown, whole_transaction};
+use super::window::why;
+use super::{Request, RestoreCommand, Start, Target, preflight};
+use crate::model::{
+    Artifact, BackupId, ClusterFacts, Lsn, Manifest, Physical, RepositoryName, SourceName, SystemIdentifier,
+    Tablespace, Timeline,
+};
+use crate::postgres::Tools;
+use crate::wal::{Position, Stop};
+
+/// Where PostgreSQL is told to stop.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "at", content = "value")]
+pub enum Goal {
+    /// Where the archive ends, which may have grown by then.
+    End,
+    /// Where the archive ends now: nothing later is given to it.
+    Until(Lsn),
+    Time(DateTime<Utc>),
+    Lsn(Lsn),
+    /// Without the epoch, as the setting takes it.
+    Transaction(u32),
+    Name(String),
+}
+
+/// Where a tablespace goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TablespacePlan {
+    pub oid: u32,
+    pub was: String,
+    pub to: PathBuf,
+    /// The position of the record that makes it; absent where it is in the backup.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub made_at: Option<Lsn>,
+    pub bytes: u64,
+    /// What a chain takes there beside it until it is put together.
+    pub scratch_bytes: u64,
+}
+
+/// What will be done, in every detail that a person may want to know first.
+#[derive(Clone, Debug, Serialize)]
+pub struct RecoveryPlan {
+    pub backup: BackupId,
+    /// What it builds on, the full one first: put together with it. Empty: it is whole by itself.
+    pub chain: Vec<BackupId>,
+    pub source: SourceName,
+    pub system_identifier: SystemIdentifier,
+    /// What the backup alone holds the data of.
+    pub recovery_point: DateTime<Utc>,
+    /// In the order they are tried.
+    pub repositories: Vec<RepositoryName>,
+    pub target: Target,
+    pub exclusive: bool,
+    pub goal: Goal,
+    pub timeline: Timeline,
+    pub begins: Position,
+    /// How far the log is proven.
+    pub proven: Position,
+    /// Everything committed before is in the proven log, by the clock of the host that archived it.
+    pub complete_until: Option<DateTime<Utc>>,
+    pub newest_commit: Option<DateTime<Utc>>,
+    /// Segments that are replayed, as far as that is known, and their bytes.
+    pub segments: u64,
+    pub log_bytes: u64,
+    /// Later log is not given to the server.
+    pub until: Option<Lsn>,
+    /// Where the log is read from; empty: all repositories.
+    pub log_from: Vec<RepositoryName>,
+    pub to: PathBuf,
+    pub tablespaces: Vec<TablespacePlan>,
+    /// Where `pg_wal` goes; absent where it is in the data directory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wal_directory: Option<PathBuf>,
+    pub stored_bytes: u64,
+    pub plain_bytes: u64,
+    /// What a chain takes beside the result until it is put together.
+    pub scratch_bytes: u64,
+    pub major: u32,
+    pub owner: Option<String>,
+    pub start: bool,
+    pub replaces_left_over: bool,
+    /// Its files are there already, of an earlier restore whose recovery did not come to its end.
+    pub resumes: bool,
+    /// A data directory stands there, and is changed into what was backed up.
+    pub changes: bool,
+    /// What a person should know before.
+    pub notes: Vec<String>,
+    #[serde(skip)]
+    pub(super) steps: Steps,
+}
+
+/// What only the execution needs.
+#[derive(Clone, Debug)]
+pub(super) struct Steps {
+    pub(super) manifest: Manifest,
+    /// What it builds on, the full one first, and who has each.
+    pub(super) parents: Vec<Base>,
+    pub(super) combining: Option<Tools>,
+    pub(super) physical: Physical,
+    pub(super) facts: ClusterFacts,
+    pub(super) owner: Option<(u32, u32)>,
+    pub(super) start: Option<Start>,
+    pub(super) server: Option<Tools>,
+    pub(super) command: RestoreCommand,
+    /// The log on the way ends where its timeline is left.
+    pub(super) leaves: bool,
+    /// The positions of records whose tablespaces are not made where they say.
+    pub(super) mapped: Vec<Lsn>,
+    /// What recovery will demand of the server's settings.
+    pub(super) limits: BTreeMap<&'static str, i64>,
+    /// What lies where `pg_wal` goes stays.
+    pub(super) keeps_wal_directory: bool,
+}
+
+impl RecoveryPlan {
+    /// Tablespaces that are in the backup.
+    pub(super) fn backed_up(&self) -> impl Iterator<Item = &TablespacePlan> {
+        self.tablespaces.iter().filter(|space| space.made_at.is_none())
+    }
+}
+
+/// Room for the log that a server has beside its data while it recovers.
+const LOG_SEGMENTS: u64 = 16;
+const MARGIN: u64 = 64 << 20;
+
+/// Decides. Every reason against it comes at once.
+pub fn plan(
+    request: &Request,
+    situation: Situation,
+    now: DateTime<Utc>,
+) -> Result<RecoveryPlan, Vec<Refusal>> {
+    let Situation { base, reach, here, .. } = &situation;
+    let (manifest, physical) = (&base.manifest, &base.physical);
+    let mut refusals = Vec::new();
+    let goal = match goal(request, &situation, now) {
+        Ok(goal) => Some(goal),
+        Err(refusal) => {
+            refusals.push(refusal);
+            None
+        }
+    };
+    if goal.is_some() {
+        refusals.extend(situation.parted.clone());
+    }
+    let major = manifest.server.as_ref().map_or(0, |server| server.major);
+    let tablespaces: Vec<TablespacePlan> = tablespace_directories(request, &situation.tablespaces)
+        .into_iter()
+        .zip(&here.tablespaces)
+        .map(|((space, _), place)| {
+            let parts = parts(&situation);
+            let bytes = parts.filter_map(|part| Some(of_tablespace(part, space.oid)?.plain.size)).sum();
+            TablespacePlan {
+                oid: space.oid,
+                was: space.location.clone(),
+                to: place.path.clone(),
+                made_at: made_at(&situation, space.oid),
+                bytes,
+                scratch_bytes: if situation.parents.is_empty() { 0 } else { bytes },
+            }
+        })
+        .collect();
+    let (plain_bytes, scratch_bytes) = sizes(&situation);
+    refusals.extend(preflight::objections(request, &situation, &tablespaces, major));
+    let server = here.servers.iter().find(|tools| tools.major == major).cloned();
+    let Some(goal) = goal.filter(|_| refusals.is_empty()) else { return Err(refusals) };
+    let until = match &goal {
+        Goal::Until(lsn) => Some(*lsn),
+        _ => reach.left_in().map(|_| reach.end.lsn),
+    };
+    let size = physical.segment_size;
+    let stops_at = match (&goal, situation.after) {
+        (Goal::Time(_), Some(after)) => after.number(size),
+        (Goal::Lsn(lsn), _) => Some(size.number_of(*lsn)),
+        _ => None,
+    };
+    let begin = size.number_of(physical.start);
+    let segments = stops_at.map_or(reach.segments(), |last| last.saturating_sub(begin) + 1);
+    Ok(RecoveryPlan {
+        backup: manifest.id.clone(),
+        chain: situation.parents.iter().map(|parent| parent.manifest.id.clone()).collect(),
+        source: manifest.source.clone(),
+        system_identifier: base.cluster,
+        recovery_point: manifest.recovery_point,
+        repositories: base.holders.clone(),
+        target: request.target.clone(),
+        exclusive: request.exclusive,
+        // Of the newest one there may be too little to begin it.
+        timeline: if until.is_some() { reach.end.timeline } else { situation.timeline },
+        until,
+        begins: base.begins(),
+        proven: reach.end,
+        complete_until: situation.moment.complete,
+        newest_commit: situation.moment.newest_commit,
+        segments,
+        log_bytes: segments * size.bytes(),
+        log_from: log_from(request, &situation),
+        to: here.to.path.clone(),
+        stored_bytes: parts(&situation).map(Manifest::stored_size).sum(),
+        plain_bytes,
+        scratch_bytes,
+        major,
+        owner: request.owner.as_ref().map(|owner| owner.name.clone()),
+        start: request.start.is_some(),
+        replaces_left_over: request.drop_leftovers,
+        resumes: preflight::resumes(request, &situation),
+        wal_directory: here.wal.as_ref().map(|place| place.path.clone()).or(here.wal_link.clone()),
+        changes: here.reusable.is_some() || matches!(here.to.standing, Standing::Changed(_)),
+        notes: notes(request, &situation, &goal, server.is_some(), major),
+        steps: Steps {
+            manifest: manifest.clone(),
+            parents: situation.parents.clone(),
+            combining: here.combining.clone(),
+            physical: physical.clone(),
+            facts: situation.facts.clone(),
+            owner: request.owner.as_ref().map(|owner| (owner.user, owner.group)),
+            start: request.start.clone(),
+            server,
+            command: request.command.clone(),
+            leaves: reach.left_in().is_some(),
+            mapped: situation.way.mapped(),
+            limits: situation.way.limits.clone(),
+            keeps_wal_directory: here.wal.is_none(),
+        },
+        tablespaces,
+        goal,
+    })
+}
+
+/// Where a tablespace is made on the way that is not in the backup.
+fn made_at(situation: &Situation, oid: u32) -> Option<Lsn> {
+    let is_backed_up = situation.base.physical.tablespaces.iter().any(|space| space.oid == oid);
+    let made = situation.way.tablespaces.iter().find(|made| made.oid == oid);
+    made.filter(|_| !is_backed_up).map(|made| made.at)
+}
+
+/// What PostgreSQL is to be told, if the log leads there.
+fn goal(request: &Request, situation: &Situation, now: DateTime<Utc>) -> Result<Goal, Refusal> {
+    let Situation { base, reach, moment, .. } = situation;
+    let target = request.target.to_string();
+    let windows = || situation.windows.clone();
+    let gap = |why: String| Refusal::Gap { target: target.clone(), why, windows: windows() };
+    let ends_there = why(&reach.stop);
+    match &request.target {
+        Target::Latest | Target::Name(_) | Target::Transaction(_) if ends_there.is_some() => {
+            Err(gap(ends_there.unwrap_or_default()))
+        }
+        // Behind the place where a timeline is left comes its own log, which is another story.
+        Target::Latest if reach.left_in().is_some() => Ok(Goal::Until(reach.end.lsn)),
+        Target::Latest => Ok(Goal::End),
+        Target::Name(name) => Ok(Goal::Name(name.clone())),
+        Target::Transaction(given) => {
+            let whole = whole_transaction(*given, base.physical.next_transaction);
+            // The setting knows no epochs.
+            Ok(Goal::Transaction(u32::try_from(whole & 0xFFFF_FFFF).unwrap_or_default()))
+        }
+        Target::Lsn(lsn) if reach.covers(*lsn) => {
+            Ok(if situation.goes_on { Goal::Lsn(*lsn) } else { Goal::Until(reach.end.lsn) })
+        }
+        Target::Lsn(_) => Err(match ends_there {
+            Some(why) => gap(why),
+            None => {
+                let why = format!("the archive ends at position {}", reach.end.lsn);
+                Refusal::TooLate { target, why, windows: windows() }
+            }
+        }),
+        Target::Time(time) if situation.after.is_some() => Ok(Goal::Time(*time)),
+        Target::Time(time) if moment.complete.is_some_and(|complete| *time <= complete) => {
+            Ok(Goal::Until(reach.end.lsn))
+        }
+        Target::Time(time) => Err(match (ends_there, moment.complete) {
+            (Some(why), _) => gap(why),
+            (None, _) if *time > now => {
+                let why = format!("it is {} now", shown(now));
+                Refusal::TooLate { target, why, windows: windows() }
+            }
+            (None, Some(until)) => {
+                let why = format!(
+                    "the archive is complete until {}, and nobody knows what was committed between then and the target",
+                    shown(until)
+                );
+                Refusal::TooLate { target, why, windows: windows() }
+            }
+            (None, None) => {
+                let why = "the repositories do not say when the last segments were written".to_owned();
+                Refusal::TooLate { target, why, windows: windows() }
+            }
+        }),
+    }
+}
+
+/// The repositories the restored server is to ask; empty where it may ask all: one that cannot be read now
+/// would keep it from ever coming to the end.
+fn log_from(request: &Request, situation: &Situation) -> Vec<RepositoryName> {
+    if request.from.is_none() && situation.lost.is_empty() {
+        return vec![];
+    }
+    situation.holders.clone()
+}
+
+fn notes(request: &Request, situation: &Situation, goal: &Goal, has_server: bool, major: u32) -> Vec<String> {
+    let Situation { base, reach, timeline, .. } = situation;
+    let mut notes = Vec::new();
+    match (&request.target, goal) {
+        (Target::Time(time), Goal::Until(lsn)) => notes.push(format!(
+            "nothing was committed after {} in the archive, which is complete until later: recovery goes to the end of what is proven now, {lsn}",
+            shown(*time)
+        )),
+        (Target::Lsn(_), Goal::Until(lsn)) => notes.push(format!(
+            "no record begins there: the segment was ended early. Recovery goes to the end of what is proven now, {lsn}"
+        )),
+        (Target::Transaction(_) | Target::Name(_), _) => notes.push(
+            "whether the log has it is known only when it is replayed: PostgreSQL then stops with an error, and does not go past it"
+                .to_owned(),
+        ),
+        _ => {}
+    }
+    notes.extend(on_the_way(request, situation));
+    for (backup, why) in &situation.passed {
+        notes.push(format!("{backup} is not used: {why}"));
+    }
+    let needed = match goal {
+        Goal::Lsn(lsn) => *lsn,
+        Goal::Time(_) => {
+            situation.after.and_then(|s| s.begin(base.physical.segment_size)).unwrap_or_default()
+        }
+        _ => Lsn(reach.end.lsn.0.saturating_sub(1)),
+    };
+    for (name, alone) in &situation.alone {
+        if !alone.covers(needed) {
+            let why = why(&alone.stop).map(|why| format!(", where {why}")).unwrap_or_default();
+            notes.push(format!(
+                "{name} alone leads to {} only{why}; the rest is fetched from the others",
+                alone.end.lsn
+            ));
+        }
+    }
+    if !situation.lost.is_empty() {
+        let names: Vec<_> = situation.lost.iter().map(|name| name.as_str()).collect();
+        notes.push(format!("{} cannot be used and may have newer log", names.join(", ")));
+    }
+    for other in abandoned(*timeline, &situation.log) {
+        notes.push(format!(
+            "timeline {other} went on after timeline {timeline} left it: `--timeline {other}` recovers along that one"
+        ));
+    }
+    if reach.end.timeline != *timeline && reach.stop == Stop::End {
+        notes.push(format!("of timeline {timeline} nothing but its history is archived"));
+    }
+    if !base.physical.damaged.is_empty() {
+        let (first, count) = (&base.physical.damaged[0], base.physical.damaged.len());
+        notes.push(format!("{count} pages were damaged when they were copied, the first in {}", first.file));
+    }
+    if !has_server {
+        notes.push(format!(
+            "the server programs of PostgreSQL {major} are not on this host; they are needed to start it"
+        ));
+    }
+    if !request.command.environment.is_empty() {
+        let names = request.command.environment.join(", ");
+        notes.push(format!(
+            "whoever starts the server needs {names} in the environment, for `restore_command`"
+        ));
+    }
+    if request.delta {
+        notes.extend(changing(situation));
+    }
+    if situation.here.is_root && request.owner.is_none() {
+        notes.push("the files will belong to root, whom PostgreSQL does not run as: `--owner postgres` gives them to its user".to_owned());
+    }
+    notes
+}
+
+/// What the WAL on the way has that a person should know.
+fn on_the_way(request: &Request, situation: &Situation) -> Vec<String> {
+    let way = &situation.way;
+    let mut notes = Vec::new();
+    if way.unread > 0 {
+        notes.push(format!(
+            "{} segments were archived without a note of their records, and are not read before: if one of them creates a tablespace, recovery stops before it, and the same command resumes",
+            way.unread
+        ));
+    }
+    if let (Some(back), Target::Time(_)) = (&way.set_back, &request.target) {
+        notes.push(format!(
+            "the server's clock was set back, from {} to {}, in or before segment {}: a time may be in the WAL twice, and recovery stops at the first commit that is later; `--to-lsn` and `--to-xid` name one position only",
+            shown(back.from),
+            shown(back.to),
+            back.segment
+        ));
+    }
+    if let [first, .., last] = &way.named[..] {
+        notes.push(format!(
+            "{} restore points on the way have that name: recovery stops at the first, {first}; `--to-lsn {last}` reaches the last",
+            way.named.len()
+        ));
+    }
+    if situation.here.wal_link.is_some() {
+        notes.push("`pg_wal` is a link to another directory, and stays one: its WAL is kept there as `pg_wal.before-RUN`".to_owned());
+    }
+    notes
+}
+
+/// What changing a data directory does to what stands there.
+fn changing(situation: &Situation) -> Vec<String> {
+    let here = &situation.here;
+    if here.reusable.is_none() && !matches!(here.to.standing, Standing::Changed(_)) {
+        return vec![];
+    }
+    let mut notes = vec![format!(
+        "what is in {} now is changed into what was backed up, and is lost but for its log, which is kept there as `pg_wal.before-RUN`: what was committed last and never archived is in that alone",
+        here.to.path.display()
+    )];
+    let unarchived = here.reusable.as_ref().map_or(0, |standing| standing.unarchived);
+    if unarchived > 0 {
+        notes.push(format!(
+            "{unarchived} whole files of that log were never archived: what is in them is not recovered, unless `drctl wal push` archives them first"
+        ));
+    }
+    notes.push(
+        "files that are not in the backup are removed at the end, so that tables which were rewritten since need room twice"
+            .to_owned(),
+    );
+    notes
+}
+
+/// Where each tablespace goes: where it is told to, or beside the data directory.
+pub(super) fn tablespace_directories<'p>(
+    request: &Request,
+    tablespaces: &'p [Tablespace],
+) -> Vec<(&'p Tablespace, PathBuf)> {
+    let mut beside = request.to.file_name().unwrap_or_default().to_owned();
+    beside.push("-tablespaces");
+    let beside = request.to.with_file_name(beside);
+    let place = |space: &Tablespace| {
+        let mapped = request.tablespaces.iter().find(|mapping| {
+            mapping.which == space.oid.to_string() || Path::new(&mapping.which) == Path::new(&space.location)
+        });
+        mapped.map_or_else(|| beside.join(space.oid.to_string()), |mapping| mapping.directory.clone())
+    };
+    tablespaces.iter().map(|space| (space, place(space))).collect()
+}
+
+pub(super) fn of_tablespace(manifest: &Manifest, oid: u32) -> Option<&Artifact> {
+    manifest.artifact_of(&format!("{oid}.tar"))
+}
+
+/// Everything that has to be read, the full one first.
+fn parts(situation: &Situation) -> impl Iterator<Item = &Manifest> {
+    situation.parents.iter().chain([&situation.base]).map(|part| &part.manifest)
+}
+
+/// What is unpacked, and what it takes beside that while a chain is put together. How large the result is
+/// cannot be known before: not larger than all parts.
+pub(super) fn sizes(situation: &Situation) -> (u64, u64) {
+    let plain = parts(situation).map(Manifest::plain_size).sum();
+    (plain, if situation.parents.is_empty() { 0 } else { plain })
+}
+
+/// What a file system must have free for what goes there.
+pub(super) fn room(plain: u64, is_data_directory: bool, physical: &Physical) -> u64 {
+    let log = if is_data_directory { LOG_SEGMENTS * physical.segment_size.bytes() } else { 0 };
+    plain + log + MARGIN
+}

@@ -1,0 +1,415 @@
+//! What is in the WAL on the way that has to be known before anything is written: what recovery would make outside of
+//! the directory, the limits it will demand, the names that were given to positions.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::stream::{self, StreamExt as _};
+
+use super::select::Base;
+use super::wal_scan::{content, is_of};
+use super::wal_survey::{Log, files};
+use super::{RecoveryError, Request, Run, Target};
+use crate::model::{Lsn, Segment, SegmentSize, Tablespace, WalName};
+use crate::postgres::{CommitScan, MadeTablespace, Notable, Record};
+use crate::wal::{Reach, Tags};
+
+/// Questions to the stores at a time.
+const ASKED_AT_ONCE: usize = 64;
+/// Segments of which nothing is said that are read for it: reading all of a long log would take as long as the
+/// recovery, which looks into each of them anyway.
+const READ_AT_MOST: usize = 1024;
+/// Segments that are looked into without a word about it.
+const MANY: usize = 32;
+/// Plain bytes that are in memory at a time.
+const IN_MEMORY: u64 = 64 << 20;
+/// How much earlier than one before it a commit may seem without the clock having been set back.
+const OUT_OF_ORDER: TimeDelta = TimeDelta::minutes(1);
+
+/// What was found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Way {
+    /// Those that recovery comes to make.
+    pub(super) tablespaces: Vec<MadeTablespace>,
+    /// Records of the same kind that are in the files, and that it does not come to.
+    pub(super) behind: Vec<Lsn>,
+    /// Of all these, the ones whose record goes over the border of two segments.
+    pub(super) across: Vec<Lsn>,
+    /// The largest of each.
+    pub(super) limits: BTreeMap<&'static str, i64>,
+    /// Segments that nobody looked into.
+    pub(super) unread: usize,
+    pub(super) set_back: Option<SetBack>,
+    /// Of a name: how often it was given on the way.
+    pub(super) named: Vec<Lsn>,
+}
+
+/// That the server's clock was set back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SetBack {
+    pub(super) segment: Segment,
+    pub(super) from: DateTime<Utc>,
+    pub(super) to: DateTime<Utc>,
+}
+
+/// A segment, or its pieces, and what is kept with it.
+struct File {
+    segment: Segment,
+    names: Vec<WalName>,
+    tags: Option<Tags>,
+}
+
+impl File {
+    /// `None`: nobody said.
+    fn notable(&self) -> Option<Notable> {
+        self.tags.as_ref().and_then(|tags| tags.notable)
+    }
+}
+
+impl Way {
+    /// The positions whose records are made harmless, for `restore_command`.
+    pub(super) fn mapped(&self) -> Vec<Lsn> {
+        let made = self.tablespaces.iter().map(|made| made.at);
+        made.chain(self.behind.iter().copied()).collect()
+    }
+
+    /// All tablespaces that there will be: of the backup, and made on the way.
+    pub(super) fn all_tablespaces(&self, base: &Base) -> Vec<Tablespace> {
+        let mut all = base.physical.tablespaces.clone();
+        for made in &self.tablespaces {
+            if all.iter().all(|space| space.oid != made.oid) {
+                all.push(Tablespace { oid: made.oid, location: made.path.clone() });
+            }
+        }
+        all
+    }
+}
+
+/// The first segment with a commit after a time, by what is kept with all of them: where a clock was set back, one
+/// that comes early may have it.
+fn first_after(found: &[File], time: DateTime<Utc>) -> Option<Segment> {
+    let is_after = |tags: &Tags| tags.newest_commit.is_some_and(|newest| newest > time);
+    found.iter().find(|file| file.tags.as_ref().is_some_and(is_after)).map(|file| file.segment)
+}
+
+fn set_back(files: &[File]) -> Option<SetBack> {
+    let mut newest: Option<DateTime<Utc>> = None;
+    for file in files {
+        let Some(here) = file.tags.as_ref().and_then(|tags| tags.newest_commit) else { continue };
+        if let Some(from) = newest.filter(|newest| here + OUT_OF_ORDER < *newest) {
+            return Some(SetBack { segment: file.segment, from, to: here });
+        }
+        newest = newest.max(Some(here));
+    }
+    None
+}
+
+/// Looks at what recovery will go over. `after`: the first segment with a commit after the time that is wanted;
+/// gives it back, corrected.
+pub(super) async fn look(
+    run: &Run,
+    request: &Request,
+    log: &Log,
+    base: &Base,
+    reach: &Reach,
+    after: Option<Segment>,
+    time: Option<DateTime<Utc>>,
+) -> Result<(Way, Option<Segment>), RecoveryError> {
+    let size = log.together.segment_size();
+    let all = every_file(log, reach).await?;
+    let mut way = Way { set_back: set_back(&all), ..Way::default() };
+    let earlier = time.and_then(|time| first_after(&all, time));
+    let number = |segment: Segment| segment.number(size);
+    let after = [after, earlier].into_iter().flatten().min_by_key(|segment| number(*segment));
+    // Where recovery stops at the latest.
+    let last = match (&request.target, after) {
+        (Target::Time(_), Some(after)) => number(after),
+        // The record after the position may be in the next.
+        (Target::Lsn(lsn), _) => Some(size.number_of(*lsn) + 1),
+        _ => None,
+    };
+    let on_the_way: Vec<&File> =
+        all.iter().filter(|file| last.is_none_or(|last| number(file.segment) <= Some(last))).collect();
+    let chosen = chosen(&on_the_way, |notable| notable.tablespace || notable.parameters, size);
+    way.unread = chosen.unread;
+    let mut sees = Sees { request, size, way, begins: base.physical.start, stopped: false };
+    sees.look(run, log, reach, &chosen.files).await?;
+    // Where a name or a transaction is only the log says, all of it.
+    let is_open = matches!(request.target, Target::Name(_) | Target::Transaction(_));
+    if let (true, Some(made)) = (is_open && !sees.stopped, sees.way.tablespaces.last()) {
+        let last = size.number_of(made.at) + 1;
+        let begin: Vec<&File> =
+            on_the_way.iter().copied().filter(|file| number(file.segment) <= Some(last)).collect();
+        if begin.len() <= READ_AT_MOST {
+            let limits = sees.way.limits.clone();
+            let way = Way { limits, unread: sees.way.unread, set_back: sees.way.set_back, ..Way::default() };
+            sees = Sees { way, ..sees };
+            sees.look(run, log, reach, &begin).await?;
+        }
+    }
+    Ok((sees.way, after))
+}
+
+/// The names that were given to positions on the way, in order. `None`: not everything was looked into.
+pub(super) async fn names_given(
+    run: &Run,
+    log: &Log,
+    reach: &Reach,
+) -> Result<Option<Vec<(String, Lsn)>>, RecoveryError> {
+    let all = every_file(log, reach).await?;
+    let all: Vec<&File> = all.iter().collect();
+    let chosen = chosen(&all, |notable| notable.restore_point, log.together.segment_size());
+    let mut found = Vec::new();
+    tell(run, &chosen.files);
+    each_record(run, log, reach, &chosen.files, |record| {
+        found.extend(record.restore_point().map(|name| (name, record.begins)));
+        false
+    })
+    .await?;
+    Ok((chosen.unread == 0).then_some(found))
+}
+
+struct Sees<'r> {
+    request: &'r Request,
+    size: SegmentSize,
+    way: Way,
+    /// Where recovery begins.
+    begins: Lsn,
+    /// It does not come to what is behind.
+    stopped: bool,
+}
+
+impl Sees<'_> {
+    async fn look(
+        &mut self,
+        run: &Run,
+        log: &Log,
+        reach: &Reach,
+        files: &[&File],
+    ) -> Result<(), RecoveryError> {
+        tell(run, files);
+        each_record(run, log, reach, files, |record| {
+            self.see(record);
+            false
+        })
+        .await
+    }
+
+    fn see(&mut self, record: &Record<'_>) {
+        if record.begins < self.begins {
+            return;
+        }
+        self.stopped |= stops_before(&self.request.target, self.request.exclusive, record);
+        if let Some(made) = record.tablespace().filter(|made| !made.path.is_empty()) {
+            let last = Lsn(record.ends.0.saturating_sub(1));
+            if self.size.number_of(record.begins) != self.size.number_of(last) {
+                self.way.across.push(made.at);
+            }
+            if self.stopped { self.way.behind.push(made.at) } else { self.way.tablespaces.push(made) }
+        }
+        // What comes later than wanted does no harm.
+        for (name, value) in record.parameters().into_iter().flatten() {
+            let largest = self.way.limits.entry(name).or_insert(value);
+            *largest = (*largest).max(value);
+        }
+        if let Target::Name(name) = &self.request.target
+            && record.restore_point().as_ref() == Some(name)
+        {
+            self.way.named.push(record.begins);
+        }
+        self.stopped |= stops_with(&self.request.target, self.request.exclusive, record);
+    }
+}
+
+/// Whether a server that is told this stops before a record, as PostgreSQL does.
+fn stops_before(target: &Target, exclusive: bool, record: &Record<'_>) -> bool {
+    match target {
+        Target::Time(time) => record
+            .transaction_end()
+            .is_some_and(|(ended, _)| if exclusive { ended >= *time } else { ended > *time }),
+        Target::Lsn(lsn) => exclusive && record.begins >= *lsn,
+        Target::Transaction(number) => exclusive && ends(*number, record),
+        Target::Name(_) | Target::Latest => false,
+    }
+}
+
+/// Whether it stops when it has replayed the record.
+fn stops_with(target: &Target, exclusive: bool, record: &Record<'_>) -> bool {
+    match target {
+        Target::Lsn(lsn) => !exclusive && record.begins >= *lsn,
+        Target::Transaction(number) => !exclusive && ends(*number, record),
+        Target::Name(name) => record.restore_point().as_ref() == Some(name),
+        Target::Time(_) | Target::Latest => false,
+    }
+}
+
+fn ends(transaction: u64, record: &Record<'_>) -> bool {
+    u64::from(record.transaction()) == transaction & 0xFFFF_FFFF && record.transaction_end().is_some()
+}
+
+fn every_segment(reach: &Reach) -> Vec<File> {
+    let (mut names, left_in) = files(reach);
+    names.extend(left_in);
+    let mut found = Vec::new();
+    for some in names.chunk_by(|one, other| is_of(*one).is_some() && is_of(*one) == is_of(*other)) {
+        let Some(segment) = some.first().and_then(|name| is_of(*name)) else { continue };
+        found.push(File { segment, names: some.to_vec(), tags: None });
+    }
+    found
+}
+
+/// Everything on the way, with what is kept with it.
+async fn every_file(log: &Log, reach: &Reach) -> Result<Vec<File>, RecoveryError> {
+    let mut found = every_segment(reach);
+    let whole: Vec<usize> =
+        (0..found.len()).filter(|n| matches!(found[*n].names[..], [WalName::Segment(_)])).collect();
+    for some in whole.chunks(ASKED_AT_ONCE) {
+        let names: Vec<WalName> = some.iter().map(|n| found[*n].names[0]).collect();
+        for (n, mut tags) in some.iter().zip(log.tags_of(&names).await?) {
+            // Its newest commit may be behind the place where the timeline is left.
+            if reach.left_in() == Some(found[*n].segment)
+                && let Some(tags) = &mut tags
+            {
+                tags.newest_commit = None;
+            }
+            found[*n].tags = tags;
+        }
+    }
+    Ok(found)
+}
+
+/// What is to be read.
+struct Chosen<'f> {
+    files: Vec<&'f File>,
+    unread: usize,
+}
+
+/// Files that have what is wanted, or may have it, with their neighbours: a record may go over a border.
+fn chosen<'f>(all: &[&'f File], wanted: impl Fn(Notable) -> bool, size: SegmentSize) -> Chosen<'f> {
+    let unsaid = all.iter().filter(|file| file.notable().is_none()).count();
+    let reads_unsaid = unsaid <= READ_AT_MOST;
+    let is_wanted = |file: &File| file.notable().map_or(reads_unsaid, &wanted);
+    let near = |one: &File, other: &File| {
+        let numbers = one.segment.number(size).zip(other.segment.number(size));
+        numbers.is_some_and(|(one, other)| one.abs_diff(other) <= 1)
+    };
+    let mut files = Vec::new();
+    for (n, file) in all.iter().enumerate() {
+        let beside = &all[n.saturating_sub(1)..(n + 2).min(all.len())];
+        if beside.iter().any(|other| is_wanted(other) && near(file, other)) {
+            files.push(*file);
+        }
+    }
+    Chosen { files, unread: if reads_unsaid { 0 } else { unsaid } }
+}
+
+fn tell(run: &Run, files: &[&File]) {
+    if files.len() > MANY {
+        run.events.notice(format!(
+            "reading {} segments for what recovery will create and demand, which takes a while",
+            files.len()
+        ));
+    }
+}
+
+/// Reads what is reached in order, and gives each record that is whole; until `each` says that it is enough.
+pub(super) async fn each_record_of(
+    run: &Run,
+    log: &Log,
+    reach: &Reach,
+    each: impl FnMut(&Record<'_>) -> bool,
+) -> Result<(), RecoveryError> {
+    let all = every_segment(reach);
+    let all: Vec<&File> = all.iter().collect();
+    each_record(run, log, reach, &all, each).await
+}
+
+async fn each_record(
+    run: &Run,
+    log: &Log,
+    reach: &Reach,
+    files: &[&File],
+    mut each: impl FnMut(&Record<'_>) -> bool,
+) -> Result<(), RecoveryError> {
+    let size = log.together.segment_size();
+    let at_once = usize::try_from(IN_MEMORY / size.bytes()).unwrap_or(1).max(1);
+    let reading = files.iter().map(async |file| {
+        run.check_interruption()?;
+        Ok::<_, RecoveryError>((file.segment, content(run, log, reach, file.segment, &file.names).await?))
+    });
+    let mut reading = std::pin::pin!(stream::iter(reading).buffered(at_once));
+    let mut scan: Option<(CommitScan, Option<Lsn>)> = None;
+    while let Some(read) = reading.next().await {
+        let (segment, (bytes, header)) = read?;
+        let begin = segment.begin(size);
+        let goes_on = |(scan, next): &(CommitScan, Option<Lsn>)| !scan.has_ended() && *next == begin;
+        let (mut scanning, _) = scan.take().filter(goes_on).unwrap_or((CommitScan::new(&header), begin));
+        let mut enough = false;
+        scanning.records(&bytes, |record| enough = enough || each(record));
+        if enough {
+            return Ok(());
+        }
+        scan = Some((scanning, begin.map(|begin| Lsn(begin.0 + size.bytes()))));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Digest, Timeline};
+
+    fn file(n: u64, minute: Option<u32>, notable: Option<Notable>) -> File {
+        let segment = Segment::new(Timeline::FIRST, n, SegmentSize::DEFAULT);
+        let tags = Tags {
+            plain: Digest::of(b""),
+            stored: None,
+            completed: "2026-11-20T13:00:00Z".parse().unwrap(),
+            witnessed: true,
+            known_until: None,
+            newest_commit: minute.map(at),
+            notable,
+            parent: None,
+        };
+        File { segment, names: vec![WalName::Segment(segment)], tags: Some(tags) }
+    }
+
+    fn at(minute: u32) -> DateTime<Utc> {
+        format!("2026-11-20T12:{minute:02}:00Z").parse().unwrap()
+    }
+
+    #[test]
+    fn only_what_may_have_it_is_read_and_what_lies_beside_it() {
+        let (none, made) = (Notable::default(), Notable { tablespace: true, ..Notable::default() });
+        let files: Vec<File> = [Some(none), Some(none), Some(made), Some(none), Some(none), None, Some(none)]
+            .into_iter()
+            .enumerate()
+            .map(|(n, notable)| file(n as u64, None, notable))
+            .collect();
+        let files: Vec<&File> = files.iter().collect();
+        let size = SegmentSize::DEFAULT;
+        let chosen = chosen(&files, |notable| notable.tablespace, size);
+        let numbers: Vec<_> = chosen.files.iter().filter_map(|file| file.segment.number(size)).collect();
+        assert_eq!((numbers, chosen.unread), (vec![1, 2, 3, 4, 5, 6], 0));
+    }
+
+    #[test]
+    fn a_long_log_of_which_nothing_is_said_is_left_to_the_recovery() {
+        let files: Vec<File> = (0..=READ_AT_MOST as u64).map(|n| file(n, None, None)).collect();
+        let files: Vec<&File> = files.iter().collect();
+        let chosen = chosen(&files, |notable| notable.tablespace, SegmentSize::DEFAULT);
+        assert_eq!((chosen.files.len(), chosen.unread), (0, READ_AT_MOST + 1));
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_is_seen() {
+        let files = |minutes: &[Option<u32>]| -> Vec<File> {
+            minutes.iter().enumerate().map(|(n, minute)| file(n as u64, *minute, None)).collect()
+        };
+        let back = files(&[Some(10), None, Some(50), Some(20), Some(55)]);
+        let found = set_back(&back).unwrap();
+        assert_eq!((found.segment, found.from, found.to), (back[3].segment, at(50), at(20)));
+        assert_eq!(set_back(&files(&[Some(10), Some(10), None, Some(11)])), None);
+        assert_eq!(first_after(&back, at(30)), Some(back[2].segment));
+    }
+}

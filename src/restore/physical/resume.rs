@@ -1,0 +1,124 @@
+//! A directory whose files are whole, and whose recovery did not come to its end: the next restore goes on there.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+use super::host::resolve;
+use super::plan::RecoveryPlan;
+use super::{Mapping, RecoveryError, Request, Which};
+use crate::model::BackupId;
+
+/// In a directory that was restored, until its recovery is proven.
+pub(super) const STATE: &str = "drctl-recovery.json";
+
+/// What stands there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct State {
+    pub(super) backup: BackupId,
+    #[serde(default)]
+    pub(super) tablespaces: Vec<Placed>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) wal_directory: Option<PathBuf>,
+}
+
+/// Where a tablespace is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Placed {
+    pub(super) oid: u32,
+    pub(super) to: PathBuf,
+}
+
+impl State {
+    pub(super) fn of(plan: &RecoveryPlan) -> Self {
+        let placed = |space: &super::TablespacePlan| Placed { oid: space.oid, to: space.to.clone() };
+        Self {
+            backup: plan.backup.clone(),
+            tablespaces: plan.tablespaces.iter().map(placed).collect(),
+            wal_directory: plan.wal_directory.clone(),
+        }
+    }
+
+    pub(super) fn has(&self, directory: &Path) -> bool {
+        let mut known = self.tablespaces.iter().map(|placed| &placed.to).chain(&self.wal_directory);
+        known.any(|known| known == directory)
+    }
+}
+
+/// `None`: nothing to go on with.
+pub(super) fn look(directory: &Path) -> Option<State> {
+    let recovers =
+        directory.join("recovery.signal").exists() && directory.join(super::unpack::CONTROL).exists();
+    let state = std::fs::read(directory.join(STATE)).ok().filter(|_| recovers)?;
+    serde_json::from_slice(&state).ok()
+}
+
+/// What is asked for, of the backup that stands there already and with its tablespaces where they are.
+pub(super) fn with_its_backup(request: &Request) -> Result<Option<Request>, RecoveryError> {
+    let failed = |source| RecoveryError::Look { path: request.to.clone(), source };
+    let to = resolve(&request.to).map_err(failed)?;
+    let Some(state) = look(&to).filter(|_| request.backup == Which::Fitting && !request.delta) else {
+        return Ok(None);
+    };
+    let mut request = Request { backup: Which::Prefix(state.backup.to_string()), ..request.clone() };
+    request.wal_directory = request.wal_directory.or(state.wal_directory);
+    // What is said now comes first, and is refused where it is another place.
+    let placed = state.tablespaces.into_iter();
+    request
+        .tablespaces
+        .extend(placed.map(|placed| Mapping { which: placed.oid.to_string(), directory: placed.to }));
+    Ok(Some(request))
+}
+
+/// Takes a directory for this process. `None`: another one has it.
+pub(super) fn hold(directory: &Path) -> io::Result<Option<File>> {
+    let state = File::open(directory.join(STATE))?;
+    match flock(&state, FlockOperation::NonBlockingLockExclusive) {
+        Err(Errno::WOULDBLOCK) => Ok(None),
+        locked => {
+            locked?;
+            Ok(Some(state))
+        }
+    }
+}
+
+/// Nothing is to be gone on with any more.
+pub(super) fn end(directory: &Path) -> io::Result<()> {
+    match std::fs::remove_file(directory.join(STATE)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_directory_whose_recovery_is_open_is_gone_on_with() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        assert_eq!(look(folder.path()), None);
+        std::fs::create_dir(at("global")).unwrap();
+        let state = State {
+            backup: "20261120T115900Z-database-base-2222".parse().unwrap(),
+            tablespaces: vec![Placed { oid: 16401, to: "/srv/a".into() }],
+            wal_directory: None,
+        };
+        std::fs::write(at(STATE), serde_json::to_vec(&state).unwrap()).unwrap();
+        std::fs::write(at("global/pg_control"), "").unwrap();
+        assert_eq!(look(folder.path()), None);
+        std::fs::write(at("recovery.signal"), "").unwrap();
+        assert_eq!(look(folder.path()), Some(state.clone()));
+        assert!(state.has(Path::new("/srv/a")) && !state.has(Path::new("/srv")));
+        let held = hold(folder.path()).unwrap();
+        assert!(held.is_some() && hold(folder.path()).unwrap().is_none());
+        end(folder.path()).unwrap();
+        end(folder.path()).unwrap();
+        assert_eq!(look(folder.path()), None);
+    }
+}

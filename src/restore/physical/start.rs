@@ -1,0 +1,305 @@
+//! Starts the restored server, waits until it is out of recovery, and proves where it ended.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use rustix::process::Pid;
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::plan::{Goal, RecoveryPlan};
+use super::server_log::{Ended, prove};
+use super::{RecoveryError, Run, ServerLeft};
+use crate::event::told;
+use crate::model::{History, Lsn, Timeline};
+use crate::platform::{CancellationToken, Program, is_alive};
+use crate::postgres::shell;
+
+pub(super) const LOG: &str = "drctl-recovery.log";
+const STEP: Duration = Duration::from_millis(100);
+/// How long a server may work without saying anything: replaying a segment, writing a checkpoint.
+const SILENT: Duration = Duration::from_secs(15 * 60);
+const KNOWN_WITHIN: Duration = Duration::from_secs(10);
+const PROGRAM_WITHIN: Duration = Duration::from_secs(60);
+/// How long the system's free port may be lost to someone else.
+const ATTEMPTS: u32 = 5;
+const TOLD_LINES: usize = 15;
+/// What a path of a socket may have at most, with its name.
+const SOCKET_PATH: usize = 107 - ".s.PGSQL.65535".len() - 1;
+
+/// A server that was started and shown to be where it should be.
+#[derive(Clone, Debug, Serialize)]
+pub struct Started {
+    pub port: u16,
+    /// Of its Unix socket; `None`: the path would be too long.
+    pub socket_directory: Option<PathBuf>,
+    pub log: PathBuf,
+    pub process: i32,
+    /// The one it began.
+    pub timeline: Timeline,
+    /// Where it left the one before.
+    pub ended_at: Lsn,
+    /// Of the last transaction that was replayed; `None`: none was.
+    pub last_commit: Option<DateTime<Utc>>,
+}
+
+/// `left`: what became of the server, for the case that it is not where it should be.
+pub(super) async fn start(
+    run: &Run,
+    plan: &RecoveryPlan,
+    left: &mut ServerLeft,
+    notes: &mut Vec<String>,
+) -> Result<Started, RecoveryError> {
+    let fixed = plan.steps.start.as_ref().and_then(|start| start.port);
+    let mut attempt = 1;
+    loop {
+        let port = match fixed {
+            Some(port) => port,
+            None => free_port()?,
+        };
+        let mut server = Server::new(plan, port)?;
+        if let Some(missing) = server.missing_certificate().await {
+            server.without_tls = true;
+            if attempt == 1 {
+                notes.push(format!(
+                    "`ssl` is on, and {} is not here: the server was started without TLS, on this host only, and does not start with its own configuration before it is",
+                    missing.display()
+                ));
+            }
+        }
+        let outcome = server.run(run, plan, left).await;
+        match outcome {
+            Ok(started) => return Ok(started),
+            Err(RecoveryError::Start { log, .. })
+                if fixed.is_none()
+                    && attempt < ATTEMPTS
+                    && log.iter().any(|line| line.contains("could not bind")) =>
+            {
+                attempt += 1;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn free_port() -> Result<u16, RecoveryError> {
+    let bound = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    let why = |error: std::io::Error| format!("no port is free: {error}");
+    bound.map(|address| address.port()).map_err(|error| RecoveryError::Start { why: why(error), log: vec![] })
+}
+
+struct Server<'p> {
+    plan: &'p RecoveryPlan,
+    programs: &'p Path,
+    port: u16,
+    log: PathBuf,
+    without_tls: bool,
+}
+
+impl<'p> Server<'p> {
+    fn new(plan: &'p RecoveryPlan, port: u16) -> Result<Self, RecoveryError> {
+        let tools = plan.steps.server.as_ref().ok_or_else(|| RecoveryError::Start {
+            why: format!("the server programs of PostgreSQL {} are not here", plan.major),
+            log: vec![],
+        })?;
+        Ok(Self { plan, programs: &tools.directory, port, log: plan.to.join(LOG), without_tls: false })
+    }
+
+    async fn run(
+        &self,
+        run: &Run,
+        plan: &RecoveryPlan,
+        left: &mut ServerLeft,
+    ) -> Result<Started, RecoveryError> {
+        let mut seen = None;
+        let begun = match self.begin().await {
+            Ok(()) => self.wait(run, &mut seen).await,
+            Err(error) => Err(error),
+        };
+        let process = match begun {
+            Ok(process) => process,
+            Err(error) => {
+                *left = match self.stop("immediate").await {
+                    ServerLeft::Stopped if seen.is_none() && error.is_interruption() => ServerLeft::MayRun(
+                        "it has not said which process it is, and may be about to begin".to_owned(),
+                    ),
+                    left => left,
+                };
+                return Err(error);
+            }
+        };
+        let ended = self.ended().await;
+        match ended.and_then(|ended| prove(plan, &ended).map(|()| ended).map_err(|why| self.unproven(why))) {
+            Ok(ended) => Ok(Started {
+                port: self.port,
+                socket_directory: self.socket_directory().map(Path::to_owned),
+                log: self.log.clone(),
+                process,
+                timeline: ended.timeline,
+                ended_at: ended.at,
+                last_commit: ended.last_commit,
+            }),
+            Err(error) => {
+                // Nobody is to work with it before somebody has looked.
+                *left = self.stop("fast").await;
+                Err(error)
+            }
+        }
+    }
+
+    fn program(&self, name: &str) -> Program {
+        let path = self.programs.join(name);
+        match self.plan.steps.owner {
+            Some((user, group)) => Program::new("setpriv")
+                .arg(format!("--reuid={user}"))
+                .arg(format!("--regid={group}"))
+                .arg("--init-groups")
+                .arg(path),
+            None => Program::new(path),
+        }
+    }
+
+    fn socket_directory(&self) -> Option<&Path> {
+        (self.plan.to.as_os_str().len() <= SOCKET_PATH).then_some(&self.plan.to)
+    }
+
+    /// What it says is to be read here, whatever its configuration says.
+    fn options(&self) -> String {
+        let socket = self.socket_directory().map(|path| path.to_string_lossy()).unwrap_or_default();
+        let settings = [
+            ("data_directory", self.plan.to.to_string_lossy().into_owned()),
+            ("listen_addresses", "127.0.0.1".to_owned()),
+            ("port", self.port.to_string()),
+            ("unix_socket_directories", format!("\"{}\"", socket.replace('"', "\"\"")).replace("\"\"", "")),
+            ("logging_collector", "off".to_owned()),
+            ("log_destination", "stderr".to_owned()),
+            ("log_min_messages", "warning".to_owned()),
+            ("log_line_prefix", "%m [%p] ".to_owned()),
+            ("lc_messages", "C".to_owned()),
+        ];
+        let tls = self.without_tls.then(|| ("ssl", "off".to_owned()));
+        let options = settings
+            .iter()
+            .chain(&tls)
+            .map(|(name, value)| format!("-c {}", shell(&format!("{name}={value}"))));
+        options.collect::<Vec<_>>().join(" ")
+    }
+
+    /// A file that TLS needs and that is not on this host, where it is on.
+    async fn missing_certificate(&self) -> Option<PathBuf> {
+        let ask = async |name: &str| {
+            let program = self.program("postgres").arg("-D").arg(&self.plan.to).arg("-C").arg(name);
+            let said = program.run(PROGRAM_WITHIN, &CancellationToken::new()).await.ok()?.stdout;
+            Some(said.trim().to_owned()).filter(|said| !said.is_empty())
+        };
+        // Where it does not say, its start will.
+        if ask("ssl").await? != "on" {
+            return None;
+        }
+        for name in ["ssl_cert_file", "ssl_key_file", "ssl_ca_file", "ssl_crl_file", "ssl_dh_params_file"] {
+            if let Some(path) = ask(name).await.map(|path| self.plan.to.join(path))
+                && !path.exists()
+            {
+                return Some(path);
+            }
+        }
+        None
+    }
+
+    async fn begin(&self) -> Result<(), RecoveryError> {
+        let program = self.program("pg_ctl").arg("start").arg("--no-wait").arg("-D").arg(&self.plan.to);
+        let program = program.arg("-l").arg(&self.log).arg("-o").arg(self.options());
+        // It takes an instant. Interrupted, nobody would know whether there is a server.
+        let begun = program.run(PROGRAM_WITHIN, &CancellationToken::new()).await;
+        begun.map(drop).map_err(|error| self.failed(told(&error)))
+    }
+
+    /// Until it takes connections, which it does only out of recovery. Gives its first process.
+    async fn wait(&self, run: &Run, process: &mut Option<i32>) -> Result<i32, RecoveryError> {
+        let mut heard = (0, Instant::now());
+        loop {
+            // A server that has not said yet which process it is could not be stopped.
+            if run.cancel.is_cancelled() && (process.is_some() || heard.1.elapsed() > KNOWN_WITHIN) {
+                return Err(RecoveryError::Interrupted);
+            }
+            let text = std::fs::read_to_string(self.plan.to.join("postmaster.pid")).unwrap_or_default();
+            let named =
+                text.lines().next().and_then(|line| line.trim().parse().ok()).filter(|n: &i32| *n > 0);
+            *process = named.or(*process);
+            // The eighth line is its state.
+            if let Some(process) = *process
+                && text.lines().nth(7).is_some_and(|line| line.trim() == "ready")
+            {
+                return Ok(process);
+            }
+            let is_gone = process.and_then(Pid::from_raw).is_some_and(|process| !is_alive(process));
+            let size = std::fs::metadata(&self.log).map_or(0, |log| log.len());
+            if size != heard.0 {
+                heard = (size, Instant::now());
+            }
+            let silent = heard.1.elapsed();
+            if is_gone || (process.is_none() && silent > PROGRAM_WITHIN) {
+                return Err(self.failed("it ended".to_owned()));
+            }
+            if silent > SILENT {
+                let silent = humantime::format_duration(SILENT);
+                return Err(self.failed(format!("it has said nothing for {silent} and is still not ready")));
+            }
+            tokio::time::sleep(STEP).await;
+        }
+    }
+
+    /// Where it says that it ended.
+    async fn ended(&self) -> Result<Ended, RecoveryError> {
+        let control = self.program("pg_controldata").arg("-D").arg(&self.plan.to);
+        let control = control.run(PROGRAM_WITHIN, &CancellationToken::new()).await;
+        let control = control.map_err(RecoveryError::Program)?.stdout;
+        let log = std::fs::read(&self.log)
+            .map_err(|source| RecoveryError::Look { path: self.log.clone(), source })?;
+        let log = String::from_utf8_lossy(&log);
+        let mut ended = Ended::read(&log, &control).map_err(|why| self.unproven(why))?;
+        let path = self.plan.to.join(format!("pg_wal/{}.history", ended.timeline.in_names()));
+        let history = std::fs::read_to_string(&path)
+            .map_err(|source| RecoveryError::Look { path: path.clone(), source })?;
+        let history =
+            History::parse(ended.timeline, &history).map_err(|error| self.unproven(told(&error)))?;
+        match history.parent() {
+            Some(parent) => {
+                (ended.parent, ended.at) = (parent.timeline, parent.until);
+                Ok(ended)
+            }
+            None => Err(self.unproven("the history of its timeline names no other".to_owned())),
+        }
+    }
+
+    async fn stop(&self, mode: &str) -> ServerLeft {
+        let program = self.program("pg_ctl").arg("stop").arg("-D").arg(&self.plan.to).arg("-m").arg(mode);
+        match program.run(PROGRAM_WITHIN, &CancellationToken::new()).await {
+            Err(error) if self.plan.to.join("postmaster.pid").exists() => ServerLeft::MayRun(told(&error)),
+            // It had ended by itself, or never began.
+            _ => ServerLeft::Stopped,
+        }
+    }
+
+    fn failed(&self, why: String) -> RecoveryError {
+        RecoveryError::Start { why, log: self.last_lines() }
+    }
+
+    fn unproven(&self, why: String) -> RecoveryError {
+        RecoveryError::Proof { why, log: self.last_lines() }
+    }
+
+    fn last_lines(&self) -> Vec<String> {
+        let log = std::fs::read(&self.log).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        let lines: Vec<_> = log.lines().map(str::to_owned).collect();
+        lines[lines.len().saturating_sub(TOLD_LINES)..].to_vec()
+    }
+}
+
+/// Whether the goal is one PostgreSQL says it stopped at.
+pub(super) fn is_named(goal: &Goal) -> bool {
+    !matches!(goal, Goal::End | Goal::Until(_))
+}

@@ -1,0 +1,450 @@
+//! Finds out everything a plan needs, and changes nothing anywhere.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use chrono::TimeDelta;
+use futures_util::future::join_all;
+use futures_util::stream::{self, StreamExt as _};
+
+use super::fetch::read_small;
+use super::host::Here;
+use super::plan::tablespace_directories;
+use super::refusal::Refusal;
+use super::replay_effects;
+use super::replay_effects::Way;
+use super::select::{Base, along, candidates, goal, parents};
+use super::timelines::{branches, ends_early};
+use super::wal_survey::{Found, Log};
+use super::window::{Window, why};
+use super::{RecoveryError, Request, Run, Target, Which, ambiguous_time, resume, wal_scan};
+use crate::event::told;
+use crate::model::{
+    BackupId, BackupKind, ClusterFacts, Details, RepositoryName, Segment, SystemIdentifier, Tablespace,
+    Timeline,
+};
+use crate::repository::{Lost, layout, manifest};
+use crate::source::postgres_base::DETAILS;
+use crate::store::list_all;
+use crate::wal::{Archive, Holdings, ListError, Moment, Reach, Stop};
+
+const MANIFESTS_AT_ONCE: usize = 8;
+
+/// Everything that was found out before deciding.
+#[derive(Clone, Debug)]
+pub struct Situation {
+    pub(super) base: Base,
+    /// What it builds on, the full one first.
+    pub(super) parents: Vec<Base>,
+    /// The best one is not used, and why.
+    pub(super) passed: Vec<(BackupId, String)>,
+    pub(super) facts: ClusterFacts,
+    pub(super) timeline: Timeline,
+    pub(super) log: Holdings,
+    /// How far the repositories' log leads together.
+    pub(super) reach: Reach,
+    /// And each alone.
+    pub(super) alone: Vec<(RepositoryName, Reach)>,
+    pub(super) moment: Moment,
+    /// Of a time: the first segment with a commit after it.
+    pub(super) after: Option<Segment>,
+    /// Of a position: whether a record begins there or after it.
+    pub(super) goes_on: bool,
+    /// Repositories that have any of the log.
+    pub(super) holders: Vec<RepositoryName>,
+    /// Repositories that cannot be read, or have no log: they may have more.
+    pub(super) lost: Vec<RepositoryName>,
+    pub(super) windows: Vec<Window>,
+    pub(super) way: Way,
+    /// All that there will be: of the backup, and made on the way.
+    pub(super) tablespaces: Vec<Tablespace>,
+    /// Two timelines have the target.
+    pub(super) parted: Option<Refusal>,
+    pub(super) here: Here,
+}
+
+/// The backups of a source that there are.
+struct Stock {
+    /// The newest first.
+    bases: Vec<Base>,
+    /// The newest first.
+    dumps: Vec<BackupId>,
+}
+
+/// Segments that are looked into without a word about it.
+const MANY: usize = 32;
+
+/// Whether every one was asked, and has no log of the cluster.
+fn has_none(lost: &[Lost]) -> bool {
+    lost.iter().all(|lost| lost.error.downcast_ref::<ListError>().is_some_and(ListError::is_of_no_log))
+}
+
+/// The backups that fit and all others of each cluster, that of the best one first.
+fn clusters_of(fitting: &[Base], all: &[Base]) -> Vec<(Vec<Base>, Vec<Base>)> {
+    let mut clusters: Vec<SystemIdentifier> = Vec::new();
+    for base in fitting.iter().chain(all) {
+        if !clusters.contains(&base.cluster) {
+            clusters.push(base.cluster);
+        }
+    }
+    let of = |cluster, bases: &[Base]| bases.iter().filter(|base| base.cluster == cluster).cloned().collect();
+    clusters.into_iter().map(|cluster| (of(cluster, fitting), of(cluster, all))).collect()
+}
+
+impl Run {
+    /// Looks at the repositories, the backups, their log, and this host.
+    ///
+    /// The details are opened here already: they are small, and prove that the identity opens the backup
+    /// before anything is touched.
+    pub async fn survey(&self, request: &Request) -> Result<Situation, RecoveryError> {
+        let refused = |refusal| RecoveryError::Refused(vec![refusal]);
+        // What stands there already is of a backup.
+        let resumed = resume::with_its_backup(request)?;
+        let request = resumed.as_ref().unwrap_or(request);
+        let stock = self.stock(request).await?;
+        let mut clusters = clusters_of(&candidates(&stock.bases, request).map_err(refused)?, &stock.bases);
+        clusters.reverse();
+        // A cluster that took another's place has log of its own; one whose backups have none, as of a server
+        // that was made anew and never archived, must not hide the others.
+        let (fitting, bases, log, lost) = loop {
+            let Some((fitting, bases)) = clusters.pop() else {
+                return Err(refused(self.without_bases(request, &stock).await));
+            };
+            let Some(reference) = fitting.first().or(bases.first()) else { continue };
+            match self.log(reference, &bases).await {
+                Ok((log, lost)) => break (fitting, bases, log, lost),
+                // Only where each of them has said so: one that cannot be asked may have the log.
+                Err(RecoveryError::NoLog(lost))
+                    if !clusters.is_empty()
+                        && matches!(request.backup, Which::Fitting)
+                        && has_none(&lost) =>
+                {
+                    self.events.warning(format!(
+                        "{} is not used: there is no log of its cluster, {}",
+                        reference.manifest.id, reference.cluster
+                    ))
+                }
+                Err(error) => return Err(error),
+            }
+        };
+        let timeline = goal(&bases, &log.together, request.timeline).map_err(refused)?;
+        if request.target == Target::Latest && request.timeline.is_none() {
+            let branches = branches(&bases, &log).await?;
+            if let Some(refusal) = ends_early(timeline, &branches) {
+                return Err(refused(refusal));
+            }
+        }
+        let windows = self.windows(&log, &bases, timeline).await?;
+        let target = request.target.to_string();
+        if fitting.is_empty() {
+            return Err(refused(Refusal::TooEarly { target, windows }));
+        }
+        let mut passed = Vec::new();
+        let (mut chosen, mut doubted) = (None, None);
+        let fitting = self.nearest_to_name(request, fitting, timeline, &log).await?;
+        let mut fitting = fitting.into_iter().peekable();
+        while let Some(base) = fitting.next() {
+            // An older one leads to the same moment, over more log; so it does where one that it builds on is gone.
+            if let (true, Some(parent)) = (request.delta, &base.physical.parent) {
+                let why = format!(
+                    "with `--delta` it would have to be whole by itself, and it holds what changed since {parent}"
+                );
+                passed.push((base.manifest.id.clone(), why));
+                continue;
+            }
+            let parents = parents(&base, bases.iter());
+            match parents.and_then(|parents| Ok((parents, along(&base, timeline, &log.together)?))) {
+                // Of a name nobody knows whether it is before the gap or after it, and one that is before is
+                // not met from here: PostgreSQL says so, and nothing is started.
+                Ok((_, Reach { stop: stop @ Stop::Gap(_), .. }))
+                    if matches!(request.target, Target::Name(_)) && fitting.peek().is_some() =>
+                {
+                    let why = why(&stop).unwrap_or_default();
+                    passed.push((base.manifest.id.clone(), format!("in the log after it {why}")));
+                }
+                Ok((parents, reach)) => {
+                    let bad =
+                        std::iter::once(&base).chain(&parents).find(|base| base.is_bad(&request.doubtful));
+                    let Some(bad) = bad.filter(|_| request.backup == Which::Fitting) else {
+                        chosen = Some((base, parents, reach));
+                        break;
+                    };
+                    let why =
+                        format!("the last `drctl verify` found {} bad in every repository", bad.manifest.id);
+                    passed.push((base.manifest.id.clone(), why));
+                    doubted.get_or_insert((base, parents, reach));
+                }
+                Err(unfit) => passed.push((base.manifest.id.clone(), unfit.why(timeline))),
+            }
+        }
+        if let (None, Some((base, ..))) = (&chosen, &doubted) {
+            self.events.warning(format!(
+                "{} is used, although the last `drctl verify` found it, or one that it builds on, bad in every repository: nothing else leads there",
+                base.manifest.id
+            ));
+            passed.retain(|(id, _)| *id != base.manifest.id);
+        }
+        let Some((base, parents, reach)) = chosen.or(doubted) else {
+            let last = passed.len().saturating_sub(1);
+            let unusable = passed.into_iter().enumerate().map(|(n, (backup, why))| Refusal::Unusable {
+                backup,
+                target: target.clone(),
+                why,
+                // Once is enough.
+                windows: if n == last { windows.clone() } else { vec![] },
+                is_last: n == last,
+            });
+            return Err(RecoveryError::Refused(unusable.collect()));
+        };
+        let time = match &request.target {
+            // Just before it, a commit of that very moment is one to stop at.
+            Target::Time(time) if request.exclusive => Some(*time - TimeDelta::microseconds(1)),
+            Target::Time(time) => Some(*time),
+            _ => None,
+        };
+        let mut found = match time {
+            Some(time) => log.find(&reach, time).await?,
+            None => Found { after: None, moment: log.moment(&reach).await?, unsaid: vec![] },
+        };
+        if let Some(time) = time.filter(|_| found.after.is_none()) {
+            if found.unsaid.len() > MANY {
+                self.events.notice(format!(
+                    "looking for the moment in {} segments, which takes a while: what was kept with them is lost",
+                    found.unsaid.len()
+                ));
+            }
+            found.after = wal_scan::commit_after(self, &log, &reach, &found.unsaid, time).await?;
+        }
+        let (way, after) =
+            replay_effects::look(self, request, &log, &base, &reach, found.after, time).await?;
+        found.after = after;
+        let parted = match request.timeline {
+            Some(_) => None,
+            None => ambiguous_time::two_have_it(self, &log, &base, timeline, &request.target).await?,
+        };
+        let newest = wal_scan::newest_before_leaving(self, &log, &reach).await?;
+        found.moment.newest_commit = found.moment.newest_commit.max(newest);
+        found.moment.complete = found.moment.complete.max(newest);
+        let goes_on = match &request.target {
+            Target::Lsn(lsn) => wal_scan::goes_on(self, &log, &reach, *lsn).await?,
+            _ => true,
+        };
+        let alone = log.holders.iter().filter_map(|(repository, held)| {
+            Some((repository.name.clone(), along(&base, timeline, held).ok()?))
+        });
+        let facts = self.facts(&base).await?;
+        let combined_by = base.manifest.server.as_ref().map(|server| server.major);
+        let combined_by = combined_by.filter(|_| !parents.is_empty());
+        let tablespaces = way.all_tablespaces(&base);
+        let directories: Vec<PathBuf> =
+            tablespace_directories(request, &tablespaces).into_iter().map(|(_, path)| path).collect();
+        Ok(Situation {
+            holders: log.holders.iter().map(|(repository, _)| repository.name.clone()).collect(),
+            alone: alone.collect(),
+            facts,
+            timeline,
+            reach,
+            moment: found.moment,
+            after: found.after,
+            goes_on,
+            lost: lost.into_iter().map(|lost| lost.name).collect(),
+            windows,
+            way,
+            tablespaces,
+            parted,
+            here: Here::look(request, &directories, combined_by).await?,
+            parents,
+            log: log.together,
+            passed,
+            base,
+        })
+    }
+
+    /// Of a name: those from before the last time that it was given first, the newest of these first of all.
+    async fn nearest_to_name(
+        &self,
+        request: &Request,
+        mut fitting: Vec<Base>,
+        timeline: Timeline,
+        log: &Log,
+    ) -> Result<Vec<Base>, RecoveryError> {
+        let Target::Name(name) = &request.target else { return Ok(fitting) };
+        // From the oldest that leads anywhere, over everything.
+        let reach = fitting.iter().find_map(|base| along(base, timeline, &log.together).ok());
+        let Some(reach) = reach else { return Ok(fitting) };
+        let Some(given) = replay_effects::names_given(self, log, &reach).await? else { return Ok(fitting) };
+        let Some((_, last)) = given.iter().rfind(|(other, _)| other == name) else {
+            // Behind a gap there may be more.
+            if reach.stop != Stop::End {
+                return Ok(fitting);
+            }
+            let mut known: Vec<String> = given.into_iter().map(|(name, _)| name).collect();
+            known.dedup();
+            let name = name.clone();
+            return Err(RecoveryError::Refused(vec![Refusal::NoRestorePoint { name, known }]));
+        };
+        fitting.sort_by_key(|base| {
+            let is_behind = base.physical.stop > *last;
+            (is_behind, std::cmp::Reverse(base.physical.stop))
+        });
+        Ok(fitting)
+    }
+
+    async fn stock(&self, request: &Request) -> Result<Stock, RecoveryError> {
+        let prefix = layout::backups(&self.system, &request.source);
+        let listed = join_all(
+            self.repositories
+                .iter()
+                .map(async |repository| (repository.clone(), list_all(&*repository.store, &prefix).await)),
+        )
+        .await;
+        let mut lost = self.repositories.lost().to_vec();
+        let mut holders: BTreeMap<BackupId, Vec<RepositoryName>> = BTreeMap::new();
+        let mut read = 0;
+        for (repository, outcome) in listed {
+            match outcome {
+                Ok(objects) => {
+                    read += 1;
+                    for id in objects.iter().filter_map(|object| layout::parse_manifest(&object.key)) {
+                        holders.entry(id).or_default().push(repository.name.clone());
+                    }
+                }
+                Err(error) => lost.push(Lost::new(&repository, error)),
+            }
+        }
+        if read == 0 {
+            return Err(RecoveryError::NoRepository(lost));
+        }
+        self.warn_lost(&lost);
+        let (bases, others): (Vec<_>, Vec<_>) =
+            holders.into_iter().rev().partition(|(id, _)| id.kind() == BackupKind::Base);
+        let read =
+            stream::iter(bases).map(|(id, holders)| self.base(id, holders)).buffered(MANIFESTS_AT_ONCE);
+        let mut bases: Vec<Base> = read.collect::<Vec<_>>().await.into_iter().flatten().collect();
+        for base in &mut bases {
+            let id = base.manifest.id.clone();
+            base.holders.sort_by_key(|name| request.doubtful.contains(&(id.clone(), name.clone())));
+        }
+        let dumps = others.into_iter().map(|(id, _)| id).filter(|id| id.kind() == BackupKind::Logical);
+        Ok(Stock { bases, dumps: dumps.collect() })
+    }
+
+    fn warn_lost(&self, lost: &[Lost]) {
+        for lost in lost {
+            self.events.warning(format!("repository {} cannot be used: {}", lost.name, lost.reason()));
+        }
+    }
+
+    /// The manifest, and the repositories that have just this one.
+    async fn base(&self, id: BackupId, holders: Vec<RepositoryName>) -> Option<Base> {
+        let mut base: Option<Base> = None;
+        for name in holders {
+            let Some(repository) = self.repositories.find(&name) else { continue };
+            match (manifest::read(&*repository.store, &self.system, &id).await, &mut base) {
+                (Ok((read, _)), Some(base)) if base.manifest == read => base.holders.push(name),
+                (Ok(_), Some(_)) => self
+                    .events
+                    .warning(format!("repository {name} has another manifest of {id} and is left out")),
+                (Ok((read, _)), None) => match (read.physical.clone(), read.cluster()) {
+                    (Some(physical), Some(cluster)) => {
+                        base = Some(Base { manifest: read, physical, cluster, holders: vec![name] });
+                    }
+                    _ => self.events.warning(format!(
+                        "the manifest of {id} does not say which cluster it is of, or which log it needs"
+                    )),
+                },
+                (Err(error), _) => self.events.warning(format!("repository {name}: {}", told(&error))),
+            }
+        }
+        base
+    }
+
+    /// What can be had where there is no base backup.
+    async fn without_bases(&self, request: &Request, stock: &Stock) -> Refusal {
+        let (source_name, from) = (request.source.clone(), request.from.clone());
+        let wanted = match &request.target {
+            Target::Time(time) => Some(*time),
+            Target::Latest => Some(self.clock.now()),
+            _ => None,
+        };
+        // The id has when it was begun; the snapshot is taken a moment later.
+        let fitting = stock.dumps.iter().find(|id| wanted.is_some_and(|wanted| id.begun() <= wanted));
+        let (Some(id), Some(wanted)) = (fitting, wanted) else {
+            return Refusal::NoBackup { source_name, from };
+        };
+        let mut recovery_point = id.begun();
+        for repository in self.repositories.iter() {
+            if let Ok((read, _)) = manifest::read(&*repository.store, &self.system, id).await {
+                recovery_point = read.recovery_point;
+                break;
+            }
+        }
+        Refusal::OnlyDumps {
+            source_name,
+            from,
+            target: request.target.to_string(),
+            backup: id.clone(),
+            recovery_point,
+            lost_seconds: (wanted - recovery_point).num_seconds().max(0),
+        }
+    }
+
+    async fn log(&self, reference: &Base, bases: &[Base]) -> Result<(Log, Vec<Lost>), RecoveryError> {
+        let archive = Archive {
+            system: self.system.clone(),
+            source: reference.manifest.source.clone(),
+            cluster: reference.cluster,
+        };
+        let oldest = bases.iter().map(|base| {
+            let physical = &base.physical;
+            Segment::holding(physical.timeline, physical.start, physical.segment_size)
+        });
+        // Everything of a timeline sorts after its begin, and what came before the oldest is of no use.
+        let since = oldest.min();
+        let (log, without) = Log::gather(&self.repositories, archive, since, &self.identities).await?;
+        self.warn_lost(&without);
+        let lost = self.repositories.lost().iter().cloned().chain(without).collect();
+        Ok((log, lost))
+    }
+
+    /// What each repository alone can bring back.
+    async fn windows(
+        &self,
+        log: &Log,
+        bases: &[Base],
+        timeline: Timeline,
+    ) -> Result<Vec<Window>, RecoveryError> {
+        let mut windows: Vec<Window> = Vec::new();
+        for (repository, held) in &log.holders {
+            let own = Log {
+                archive: log.archive.clone(),
+                holders: vec![(repository.clone(), held.clone())],
+                together: held.clone(),
+            };
+            let mut last: Option<Reach> = None;
+            let there = bases.iter().filter(|base| base.holders.contains(&repository.name));
+            for base in there.clone().rev() {
+                let reach = parents(base, there.clone()).and_then(|_| along(base, timeline, held));
+                let Ok(reach) = reach else { continue };
+                // An older backup leads through this one.
+                if last.as_ref().is_some_and(|last| last.end == reach.end) {
+                    continue;
+                }
+                let (id, from) = (base.manifest.id.clone(), base.manifest.recovery_point);
+                let moment = own.moment(&reach).await?;
+                windows.push(Window::new(repository.name.clone(), id, from, &reach, moment));
+                last = Some(reach);
+            }
+        }
+        Ok(windows)
+    }
+
+    async fn facts(&self, base: &Base) -> Result<ClusterFacts, RecoveryError> {
+        let Some(details) = base.manifest.artifact_of(DETAILS) else { return Ok(ClusterFacts::default()) };
+        let bytes = read_small(self, &base.manifest, details, &base.holders).await?;
+        let parsed: Details = serde_json::from_slice(&bytes).map_err(|error| {
+            RecoveryError::NotUnderstood { artifact: details.name.clone(), reason: error.to_string() }
+        })?;
+        Ok(parsed.cluster.unwrap_or_default())
+    }
+}

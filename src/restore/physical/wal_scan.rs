@@ -1,0 +1,166 @@
+//! Looks into segments, where their names do not say enough.
+
+use std::io::Read as _;
+
+use chrono::{DateTime, Utc};
+
+use super::wal_survey::{Log, files};
+use super::{RecoveryError, Run};
+use crate::event::told;
+use crate::model::{Encoding, Lsn, Segment, WalName};
+use crate::pipeline::unseal;
+use crate::postgres::{CommitScan, SEGMENT_HEADER, SegmentHeader};
+use crate::store::StoreErrorKind;
+use crate::wal::Reach;
+
+/// More than any segment.
+const LIMIT: u64 = 2 << 30;
+
+/// Whether a record begins at a position or after it, as a server needs one to stop there. The end of a
+/// segment may hold none: it was ended early.
+pub(super) async fn goes_on(run: &Run, log: &Log, reach: &Reach, lsn: Lsn) -> Result<bool, RecoveryError> {
+    let Some(last) = reach.backwards().next() else { return Ok(reach.covers(lsn)) };
+    let size = log.together.segment_size();
+    // In any segment but the last there is a later one with records.
+    if !reach.covers(lsn) || reach.pieces.is_some() || last.begin(size).is_none_or(|begin| lsn < begin) {
+        return Ok(true);
+    }
+    let (bytes, header) = content(run, log, reach, last, &[WalName::Segment(last)]).await?;
+    let mut scan = CommitScan::new(&header);
+    scan.take(&bytes);
+    Ok(lsn < scan.end())
+}
+
+/// The newest commit in what is on the way of a segment in which the timeline is left.
+pub(super) async fn newest_before_leaving(
+    run: &Run,
+    log: &Log,
+    reach: &Reach,
+) -> Result<Option<DateTime<Utc>>, RecoveryError> {
+    let (_, left_in) = files(reach);
+    let Some(segment) = left_in.first().and_then(|name| is_of(*name)) else { return Ok(None) };
+    let (bytes, header) = content(run, log, reach, segment, &left_in).await?;
+    let mut scan = CommitScan::new(&header);
+    scan.take(&bytes);
+    Ok(scan.newest())
+}
+
+/// The first of these segments, which follow one another, in which a commit after `time` ends.
+pub(super) async fn commit_after(
+    run: &Run,
+    log: &Log,
+    reach: &Reach,
+    names: &[WalName],
+    time: DateTime<Utc>,
+) -> Result<Option<Segment>, RecoveryError> {
+    let size = log.together.segment_size();
+    let mut scan: Option<(CommitScan, Option<Lsn>)> = None;
+    for some in names.chunk_by(|one, other| is_of(*one).is_some() && is_of(*one) == is_of(*other)) {
+        let Some(number) = some.first().and_then(|name| is_of(*name)) else { continue };
+        run.check_interruption()?;
+        let (bytes, header) = content(run, log, reach, number, some).await?;
+        let goes_on =
+            |(scan, next): &(CommitScan, Option<Lsn>)| !scan.has_ended() && *next == number.begin(size);
+        let (mut reading, _) =
+            scan.filter(goes_on).unwrap_or_else(|| (CommitScan::new(&header), number.begin(size)));
+        reading.take(&bytes);
+        if reading.newest().is_some_and(|newest| newest > time) {
+            return Ok(Some(number));
+        }
+        scan = Some((reading, number.begin(size).map(|begin| Lsn(begin.0 + size.bytes()))));
+    }
+    Ok(None)
+}
+
+pub(super) fn is_of(name: WalName) -> Option<Segment> {
+    match name {
+        WalName::Segment(segment) | WalName::Piece { segment, .. } => Some(segment),
+        _ => None,
+    }
+}
+
+/// What is on the way of a segment, of which these are the files.
+pub(super) async fn content(
+    run: &Run,
+    log: &Log,
+    reach: &Reach,
+    number: Segment,
+    files: &[WalName],
+) -> Result<(Vec<u8>, SegmentHeader), RecoveryError> {
+    let (mut bytes, header) = match files {
+        [WalName::Segment(whole)] => segment(run, log, *whole).await?,
+        pieces => put_together(run, log, number, pieces).await?,
+    };
+    if let Some(begin) = number.begin(log.together.segment_size()) {
+        bytes.truncate(usize::try_from(reach.end.lsn.0.saturating_sub(begin.0)).unwrap_or(usize::MAX));
+    }
+    Ok((bytes, header))
+}
+
+/// What there is of a segment that was still being written.
+async fn put_together(
+    run: &Run,
+    log: &Log,
+    segment: Segment,
+    pieces: &[WalName],
+) -> Result<(Vec<u8>, SegmentHeader), RecoveryError> {
+    let mut bytes = Vec::new();
+    for name in pieces {
+        let WalName::Piece { begin, .. } = *name else { continue };
+        let piece = read(run, log, *name).await?;
+        let begin = begin as usize;
+        bytes.resize(bytes.len().max(begin + piece.len()), 0);
+        bytes[begin..begin + piece.len()].copy_from_slice(&piece);
+    }
+    // Pages are looked at whole; what is behind the last byte is zeros, as in the server's own file.
+    bytes.resize(bytes.len().next_multiple_of(1 << 16), 0);
+    header(log, segment, bytes)
+}
+
+async fn segment(run: &Run, log: &Log, segment: Segment) -> Result<(Vec<u8>, SegmentHeader), RecoveryError> {
+    header(log, segment, read(run, log, WalName::Segment(segment)).await?)
+}
+
+/// A segment that is not what its name says would hide commits.
+fn header(log: &Log, segment: Segment, bytes: Vec<u8>) -> Result<(Vec<u8>, SegmentHeader), RecoveryError> {
+    let not_it = |reason: String| RecoveryError::NotUnderstood { artifact: segment.to_string(), reason };
+    let header = SegmentHeader::parse(&bytes[..SEGMENT_HEADER.min(bytes.len())])
+        .and_then(|header| header.check(segment).map(|()| header))
+        .map_err(|error| not_it(told(&error)))?;
+    if header.system_identifier != log.archive.cluster {
+        return Err(not_it(format!("it is of the cluster {}", header.system_identifier)));
+    }
+    Ok((bytes, header))
+}
+
+/// A file of the log, whole, from the first repository that has it.
+async fn read(run: &Run, log: &Log, name: WalName) -> Result<Vec<u8>, RecoveryError> {
+    let mut tries = Vec::new();
+    for (repository, _) in &log.holders {
+        for (suffix, encoding) in
+            [(".zst.age", &[Encoding::Zstd, Encoding::Age][..]), (".zst", &[Encoding::Zstd])]
+        {
+            let stored = match repository.store.get(&log.archive.key(name, suffix), LIMIT).await {
+                Ok((stored, _)) => stored,
+                Err(error) if error.kind == StoreErrorKind::NotFound => continue,
+                Err(error) => {
+                    tries.push((repository.name.clone(), told(&error)));
+                    continue;
+                }
+            };
+            let identities = run.identities.clone();
+            let opened = tokio::task::spawn_blocking(move || {
+                let mut plain = Vec::new();
+                let stream =
+                    unseal(&stored[..], encoding, &identities, None).map_err(|error| told(&error))?;
+                stream.take(LIMIT).read_to_end(&mut plain).map_err(|error| told(&error))?;
+                Ok(plain)
+            });
+            match opened.await.map_err(RecoveryError::Worker)? {
+                Ok(plain) => return Ok(plain),
+                Err(reason) => tries.push((repository.name.clone(), reason)),
+            }
+        }
+    }
+    Err(RecoveryError::Fetch { artifact: name.to_string(), tries })
+}

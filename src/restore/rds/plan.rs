@@ -1,0 +1,366 @@
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::aurora_cluster::ClusterPart;
+use super::login::is_of_master;
+use super::overrides::begun_otherwise;
+use super::settings::{DONE, FROM, Settings, checks, settings, tags};
+use super::survey::Situation;
+use super::{Changed, Chosen, Key, Refusal, Request};
+use crate::aws::rds::Database;
+use crate::aws::{SOURCE, SYSTEM, Tags};
+use crate::iam::{may_be_restored_as, restored_names};
+use crate::model::{BackupId, ParameterGroup, RestoreProfile, SourceName};
+use crate::policy::{AwsPlace, Check, PostgresSource, Prices, RdsDatabase};
+
+/// What is going to be done.
+#[derive(Clone, Debug)]
+pub struct InstancePlan {
+    pub source: SourceName,
+    pub place: AwsPlace,
+    pub chosen: Chosen,
+    /// The backup that says how it is set up; `None`: the database as it is now.
+    pub profile_of: Option<BackupId>,
+    /// What is made.
+    pub id: RdsDatabase,
+    pub(super) settings: Settings,
+    pub(super) cluster: Option<ClusterPart>,
+    /// Made first, of what was recorded: the region has none of that name.
+    pub parameter_groups: Vec<NewGroup>,
+    /// What an earlier run of the same restore made is gone on with.
+    pub resumed: bool,
+    pub login: Option<Box<PostgresSource>>,
+    pub checks: Vec<Check>,
+    pub hydrate: bool,
+    pub backups: Backups,
+    /// Whether the policy's login is that of a master whose password RDS makes anew when it is set up.
+    pub(super) makes_new_password: bool,
+    pub until: DateTime<Utc>,
+    /// In words, for a person.
+    pub cost: String,
+    pub not_asked: Vec<(String, String)>,
+    /// What somebody wants otherwise than it was recorded.
+    pub changed: Vec<Changed>,
+    /// What an earlier run made otherwise than it would be made now, in words.
+    pub begun_otherwise: Vec<String>,
+    /// Where databases that had the name one after the other may be confused: whose data it is, in words.
+    pub(super) other_database: Option<String>,
+    /// That, and what may stand in the way, in words.
+    pub notes: Vec<String>,
+    /// The engine, and its version where it is known.
+    pub(super) engine: (String, Option<String>),
+    /// Other regions of the policy that may have backups of it.
+    pub(super) elsewhere: Vec<String>,
+}
+
+/// RDS's automated backups of what is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backups {
+    /// RDS is told when it is made, as of every cluster, or nothing is known of what was.
+    Kept,
+    /// For so many days, told when it is set up: the first one is full, and may take RDS hours.
+    TurnedOn(u32),
+    /// For so many days, when it takes production's place.
+    Later(u32),
+    /// What it was made from had none, or it is there for a while only.
+    None,
+}
+
+impl Backups {
+    fn of(request: &Request, profile: &RestoreProfile) -> Self {
+        match (&profile.cluster, profile.backup_retention_days) {
+            (Some(_), _) => Self::Kept,
+            _ if request.lifetime.is_some() => Self::None,
+            (None, None) => Self::Kept,
+            (None, Some(0)) => Self::None,
+            (None, Some(days)) if request.backups_later => Self::Later(days),
+            (None, Some(days)) => Self::TurnedOn(days),
+        }
+    }
+
+    fn told(self) -> Option<String> {
+        match self {
+            Self::Kept => None,
+            Self::TurnedOn(days) => Some(format!("{days} days, turned on once it is set up")),
+            Self::Later(days) => Some(format!("{days} days, turned on when it is promoted")),
+            Self::None => Some("none".to_owned()),
+        }
+    }
+}
+
+/// A parameter group that is made anew.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewGroup {
+    pub group: ParameterGroup,
+    pub family: String,
+    /// Clusters and instances have groups of their own.
+    pub of_cluster: bool,
+}
+
+impl NewGroup {
+    /// Nothing can be made of one whose family was not recorded.
+    pub(super) fn of(group: &ParameterGroup, of_cluster: bool) -> Option<Self> {
+        Some(Self { group: group.clone(), family: group.family.clone()?, of_cluster })
+    }
+}
+
+/// A line of the plan: what RDS is told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Setting {
+    pub name: &'static str,
+    pub value: String,
+}
+
+impl InstancePlan {
+    pub fn to(&self) -> &str {
+        &self.settings.new.identifier
+    }
+
+    /// What the new one will not have of the old one, in words.
+    pub fn not_reproduced(&self) -> &[String] {
+        &self.settings.not_reproduced
+    }
+
+    /// The settings that a person looks at before it is made.
+    pub fn shown(&self) -> Vec<Setting> {
+        let new = &self.settings.new;
+        let word = |value: &Option<String>| value.clone();
+        let yes = |value: Option<bool>| value.map(|value| if value { "yes" } else { "no" }.to_owned());
+        let some: [(&'static str, Option<String>); 11] = [
+            ("class", word(&new.class)),
+            ("subnet group", word(&new.subnet_group)),
+            ("security groups", (!new.security_groups.is_empty()).then(|| new.security_groups.join(", "))),
+            ("parameter group", word(&new.parameter_group)),
+            ("option group", word(&new.option_group)),
+            ("storage", word(&new.storage_kind)),
+            ("certificate", word(&new.ca_certificate)),
+            ("Multi-AZ", yes(new.multi_az)),
+            ("zone", word(&new.zone)),
+            ("public", yes(new.publicly_accessible)),
+            ("deletion protection", yes(new.deletion_protection)),
+        ];
+        let some = some.into_iter().filter_map(|(name, value)| Some(Setting { name, value: value? }));
+        let backups = self.backups.told().map(|value| Setting { name: "automated backups", value });
+        let some = some.chain(backups);
+        some.chain(self.cluster.iter().flat_map(ClusterPart::shown)).collect()
+    }
+}
+
+/// Decides, or says everything that stands against it.
+pub fn plan(request: &Request, mut found: Situation) -> Result<InstancePlan, Vec<Refusal>> {
+    let overrides = &request.overrides;
+    let changed = overrides.changed(&found.profile, &found.policy_names, found.is_home);
+    found.profile = overrides.onto(found.profile);
+    let lifetime = request.lifetime.as_ref();
+    let tags = tags(&found.profile, &request.system, &request.source, &request.to, &found.chosen, lifetime);
+    let mut settings = settings(
+        &found.profile,
+        &found.chosen,
+        &found.names,
+        found.is_home,
+        &request.to,
+        tags.clone(),
+        lifetime,
+    );
+    settings.new.zone = overrides.get(Key::Zone).map(str::to_owned);
+    let cluster = match request.config.database {
+        RdsDatabase::Cluster(_) => Some(ClusterPart::of(request, &found, &mut settings)),
+        RdsDatabase::Instance(_) => None,
+    };
+    let mut refusals = objections(request, &found, &settings, &tags);
+    refusals.extend(overrides.objections(&found.profile, &found.chosen.via, &found.chosen.region));
+    refusals.extend(cluster.iter().flat_map(|cluster| cluster.objections(&found, &tags)));
+    if !refusals.is_empty() {
+        return Err(refusals);
+    }
+    let own = missing_group(&found, &settings);
+    let parameter_groups = own.into_iter().chain(found.members.missing_groups(&found.profile)).collect();
+    if let Some(lacks) = found.group_lacks.as_ref().filter(|lacks| !lacks.is_ours) {
+        settings.not_reproduced.push(format!(
+            "the parameter group of that name there does not set what was recorded: {}",
+            lacks.parameters.join(", ")
+        ));
+    }
+    let mut until = found.chosen.via.until();
+    // It gets what was the latest when it was begun.
+    if let Some(tag) = found.existing.as_ref().and_then(|existing| existing.tags.get(FROM)) {
+        settings.new.tags = settings.new.tags.with(FROM, tag);
+        let begun = tag.rsplit_once(" latest ").and_then(|(_, time)| time.parse().ok());
+        until = begun.unwrap_or(until);
+    }
+    let other_database = found.other_database.take();
+    let beyond_role = beyond_role(request, &found.chosen.region);
+    let new_secret = new_secret(request, &found.profile);
+    let makes_new_password = new_secret.is_some();
+    let notes = other_database.iter().cloned().chain(found.profile_notes.clone());
+    let notes = notes.chain(beyond_role).chain(new_secret).collect();
+    let begun_otherwise = begun(&found, &settings, cluster.as_ref(), request);
+    let backups = Backups::of(request, &found.profile);
+    let config = &request.config;
+    let all = std::iter::once(&config.place.region).chain(config.regions.iter().map(|region| &region.name));
+    let elsewhere = all.filter(|region| **region != found.chosen.region).cloned().collect();
+    Ok(InstancePlan {
+        changed,
+        begun_otherwise,
+        other_database,
+        notes,
+        engine: (found.profile.engine.clone(), found.profile.engine_version.clone()),
+        elsewhere,
+        source: request.source.clone(),
+        place: request.config.place.in_region(&found.chosen.region),
+        until,
+        chosen: found.chosen,
+        profile_of: found.profile_of,
+        cost: cost(request, &found.profile, cluster.as_ref()),
+        id: request.config.database.called(&request.to),
+        settings,
+        cluster,
+        parameter_groups,
+        resumed: found.existing.is_some(),
+        login: request.config.login.clone(),
+        checks: request.checks.clone(),
+        backups,
+        makes_new_password,
+        hydrate: request.hydrate,
+        not_asked: found.not_asked,
+    })
+}
+
+/// Who may make it is AWS's to say; the role that drctl draws up may make only what has such a name.
+fn beyond_role(request: &Request, region: &str) -> Option<String> {
+    if may_be_restored_as(&request.config, region, &request.to) {
+        return None;
+    }
+    let names =
+        restored_names(&request.config, region).iter().map(|name| format!("`{name}`")).collect::<Vec<_>>();
+    Some(format!(
+        "the role of `drctl iam show restorer` may make only {} in {region}: where that role restores, AWS refuses `{}`; choose such a name with `--to-instance`, or restore with credentials that may make it",
+        names.join(" or "),
+        request.to
+    ))
+}
+
+/// The policy's password is not that of a master whose password RDS makes anew.
+fn new_secret(request: &Request, profile: &RestoreProfile) -> Option<String> {
+    let login = request.config.login.as_ref()?;
+    (profile.password_is_managed && is_of_master(login, profile)).then(|| {
+        "drctl logs in as the master with the password that RDS makes for the new one and keeps in Secrets Manager, and not with the policy's: whoever restores may read that secret (`drctl iam show restorer`); when it takes production's place, `password` in the policy has to name it"
+            .to_owned()
+    })
+}
+
+/// What is there of an earlier run, beside what would be made now.
+fn begun(
+    found: &Situation,
+    settings: &Settings,
+    cluster: Option<&ClusterPart>,
+    request: &Request,
+) -> Vec<String> {
+    let new = &settings.new;
+    let mut wanted = vec![
+        ("class", new.class.clone()),
+        ("certificate", new.ca_certificate.clone()),
+        ("subnet group", new.subnet_group.clone()),
+        ("parameter group", new.parameter_group.clone()),
+        ("option group", new.option_group.clone()),
+        ("storage", new.storage_kind.clone()),
+    ];
+    if let Some(cluster) = cluster {
+        wanted.push(("key", cluster.new.kms_key.clone()));
+        wanted.push(("engine version", cluster.new.engine_version.clone()));
+    }
+    let database = found.existing.iter();
+    let mut words: Vec<String> =
+        database.flat_map(|existing| begun_otherwise(existing, &wanted, &request.overrides)).collect();
+    words.extend(cluster.iter().flat_map(|cluster| cluster.begun(found, &request.overrides)));
+    words
+}
+
+/// What the instance costs for as long as it is there, by the policy's prices.
+fn cost(request: &Request, profile: &RestoreProfile, cluster: Option<&ClusterPart>) -> String {
+    let Some(prices) = &request.prices else {
+        return "not estimated: the policy has no `[prices]`".to_owned();
+    };
+    if let Some(cluster) = cluster {
+        return cluster.cost(prices);
+    }
+    let class = profile.class.as_deref().unwrap_or_default();
+    let two_zones = profile.multi_az.unwrap_or(false);
+    let Some(estimate) = prices.instance(class, profile.storage.allocated_gib, two_zones) else {
+        return format!("not estimated: `[prices]` has no price for {class}");
+    };
+    let Prices { currency, as_of, .. } = prices;
+    let storage = match estimate.month {
+        Some(month) => format!(" and {month:.2} {currency} a month for its storage"),
+        None => ", without its storage".to_owned(),
+    };
+    format!("about {:.2} {currency} an hour{storage}, by prices of {as_of}", estimate.hour)
+}
+
+/// What was recorded of a parameter group, where the region has none of its name, or one that an earlier run
+/// began to make.
+fn missing_group(found: &Situation, settings: &Settings) -> Option<NewGroup> {
+    let is_half_made = found.group_lacks.as_ref().is_some_and(|lacks| lacks.is_ours);
+    let is_missing = found.has_parameter_group == Some(false) || is_half_made;
+    if !is_missing || found.names.parameter_group.is_some() {
+        return None;
+    }
+    let group = found.profile.parameter_group.as_ref()?;
+    let is_used = settings.new.parameter_group.as_ref() == Some(&group.name);
+    NewGroup::of(group, found.profile.cluster.is_some()).filter(|_| is_used)
+}
+
+fn objections(request: &Request, found: &Situation, settings: &Settings, tags: &Tags) -> Vec<Refusal> {
+    let mut refusals = Vec::new();
+    let region = || found.chosen.region.clone();
+    if !is_identifier(&request.to) {
+        refusals.push(Refusal::Identifier(request.to.clone()));
+    }
+    let is_production = found.is_home && request.to == request.config.database.identifier();
+    let (what, to, taken_in) = (request.config.database.kind(), request.to.clone(), region());
+    match &found.existing {
+        _ if is_production => refusals.push(Refusal::Taken { what, to, region: taken_in }),
+        None => {}
+        Some(existing) if !is_own(existing, found, tags) => {
+            refusals.push(Refusal::Taken { what, to, region: taken_in })
+        }
+        Some(existing) => {
+            // Checks that did not hold, or could not be asked, are asked again.
+            let is_wanting = checks(&existing.tags).is_some_and(|(held, asked)| held < asked);
+            if let Some(until) = existing.tags.get(DONE).filter(|_| !is_wanting) {
+                refusals.push(Refusal::Done { to, region: taken_in, until: until.to_owned() });
+            }
+        }
+    }
+    if settings.new.subnet_group.is_none() && !found.is_home {
+        refusals.push(Refusal::NoNames { what: "`subnet_group`", region: region() });
+    }
+    if settings.new.security_groups.is_empty() && !found.is_home {
+        refusals.push(Refusal::NoNames { what: "`security_groups`", region: region() });
+    }
+    if let (Some(false), Some(name)) = (found.has_subnet_group, &settings.new.subnet_group) {
+        refusals.push(Refusal::NoGroup { what: "subnet group", name: name.clone(), region: region() });
+    }
+    if let (Some(false), None, Some(name)) =
+        (found.has_parameter_group, missing_group(found, settings), &settings.new.parameter_group)
+    {
+        refusals.push(Refusal::NoGroup { what: "parameter group", name: name.clone(), region: region() });
+    }
+    refusals
+}
+
+/// Whether this very restore began to make it.
+pub(super) fn is_own(existing: &Database, found: &Situation, tags: &Tags) -> bool {
+    existing.tags.is_managed()
+        && existing.tags.get(SYSTEM) == tags.get(SYSTEM)
+        && existing.tags.get(SOURCE) == tags.get(SOURCE)
+        && existing.tags.get(FROM).is_some_and(|tag| found.chosen.via.is_begun_as(tag))
+}
+
+pub(crate) fn is_identifier(text: &str) -> bool {
+    text.len() <= 63
+        && text.starts_with(|c: char| c.is_ascii_lowercase())
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        && !text.contains("--")
+        && !text.ends_with('-')
+}

@@ -1,0 +1,223 @@
+//! How what is restored was set up: as it was recorded with a backup, and where nothing is recorded, as it is now.
+
+use std::cmp::Reverse;
+
+use super::select::{Chosen, Stored, Via};
+use super::{InstanceError, Refusal, Request, Run};
+use crate::aws::FailureKind;
+use crate::aws::rds::{Database, Rds};
+use crate::event::told;
+use crate::model::{BackupId, Details, RestoreProfile};
+use crate::repository::{SmallError, SmallReader};
+use crate::source::postgres_dump::capture::DETAILS;
+
+/// Records that are tried where one after the other cannot be read.
+const TRIES: usize = 10;
+
+/// What was found.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Found {
+    pub(super) profile: RestoreProfile,
+    /// The backup it was recorded with; `None`: the database was asked now.
+    pub(super) of: Option<BackupId>,
+    /// In words: why it is not the record of what is restored.
+    pub(super) notes: Vec<String>,
+}
+
+/// The backups whose records come nearest to what is restored, the nearest first: that very backup, older ones, and
+/// then newer ones; of each those of the same database before those of others that had its name.
+fn nearest<'s>(via: &Via, stored: &'s [Stored]) -> Vec<&'s Stored> {
+    let (own, resource_id) = match via {
+        Via::Snapshot { backup, resource_id, .. } => (Some(backup), resource_id.as_deref()),
+        Via::Automated { resource_id, .. } => (None, Some(resource_id.as_str())),
+    };
+    let until = via.until();
+    let rank = |stored: &&Stored| {
+        let manifest = &stored.manifest;
+        let of = manifest.managed.as_ref().and_then(|managed| managed.resource_id.as_deref());
+        let is_other = of.zip(resource_id).is_some_and(|(of, id)| of != id);
+        let (point, is_newer) = (manifest.recovery_point, manifest.recovery_point > until);
+        let far = if is_newer { point - until } else { until - point };
+        (Some(&manifest.id) != own, is_other, is_newer, far, Reverse(manifest.id.clone()))
+    };
+    let mut nearest: Vec<&Stored> = stored.iter().collect();
+    nearest.sort_by_key(rank);
+    nearest
+}
+
+impl Run {
+    /// `live`: the database as it is now, where its region answers.
+    pub(super) async fn profile(
+        &self,
+        request: &Request,
+        chosen: &Chosen,
+        stored: &[Stored],
+        live: Option<&Database>,
+    ) -> Result<Found, InstanceError> {
+        let mut failed: Option<(BackupId, InstanceError)> = None;
+        for candidate in nearest(&chosen.via, stored).into_iter().take(TRIES) {
+            let id = &candidate.manifest.id;
+            let error = match self.recorded(candidate).await {
+                Ok(profile) => {
+                    let notes = substituted(&chosen.via, candidate, failed.as_ref());
+                    notes.iter().for_each(|note| self.events.warning(note.clone()));
+                    return Ok(Found { profile, of: Some(id.clone()), notes });
+                }
+                Err(error) if error.is_interruption() => return Err(error),
+                Err(error) => error,
+            };
+            let is_closed = matches!(error, InstanceError::Details(SmallError::CannotDecrypt { .. }));
+            failed.get_or_insert((id.clone(), error));
+            // Without any identity the others stay closed, too.
+            if is_closed && self.identities.is_empty() {
+                break;
+            }
+        }
+        let reason = match &failed {
+            Some((_, error)) => told(error),
+            None => "no manifest of it can be read".to_owned(),
+        };
+        // The next best is how it is set up now, where its region lives.
+        if let Some(live) = live {
+            let rds = Rds::to_look(&request.config.place).await?;
+            match now(&rds, live).await {
+                Ok((profile, lacks)) => {
+                    self.events.warning(format!("it is set up as the database is now, since {reason}"));
+                    lacks.iter().for_each(|words| self.events.warning(words.clone()));
+                    return Ok(Found { profile, of: None, notes: lacks });
+                }
+                Err(failure) => self.events.warning(told(&failure)),
+            }
+        }
+        let remedy = match &failed {
+            None => {
+                "`drctl list` shows which backups have a manifest, and `drctl doctor` what keeps a repository from being read. AWS's own command line restores the snapshot, too: `aws rds describe-db-snapshots` (a cluster's: `describe-db-cluster-snapshots`) names it."
+            }
+            Some((_, InstanceError::Details(SmallError::CannotDecrypt { .. })))
+                if self.identities.is_empty() =>
+            {
+                "Name the file that holds an identity with `--identity`."
+            }
+            Some((_, InstanceError::Details(SmallError::CannotDecrypt { .. }))) => {
+                "Name the identity of one of the recipients that the backup was encrypted to; `drctl show` names them."
+            }
+            Some(_) => "`drctl verify` says which copies of the backup are good.",
+        };
+        Err(InstanceError::Refused(vec![Refusal::NoProfile { reason, remedy }]))
+    }
+
+    async fn recorded(&self, stored: &Stored) -> Result<RestoreProfile, InstanceError> {
+        let artifact = stored.manifest.artifact_of(DETAILS);
+        let artifact =
+            artifact.ok_or_else(|| InstanceError::NotUnderstood(stored.manifest.id.to_string()))?;
+        let reader = SmallReader {
+            repositories: &self.repositories,
+            identities: &self.identities,
+            events: &self.events,
+            cancel: &self.cancel,
+        };
+        let bytes = reader.read(&stored.manifest, artifact, &stored.holders).await?;
+        let details: Option<Details> = serde_json::from_slice(&bytes).ok();
+        let profile = details.and_then(|details| details.profile);
+        profile.ok_or_else(|| InstanceError::NotUnderstood(artifact.name.clone()))
+    }
+}
+
+/// In words, where a snapshot is set up as another backup says.
+fn substituted(via: &Via, used: &Stored, failed: Option<&(BackupId, InstanceError)>) -> Vec<String> {
+    let manifest = &used.manifest;
+    let of = format!("{} of {}", manifest.id, manifest.recovery_point.format("%FT%TZ"));
+    match (via, failed) {
+        (Via::Snapshot { backup, .. }, _) if *backup == manifest.id => vec![],
+        (Via::Snapshot { backup, .. }, Some((failed, error))) if failed == backup => vec![format!(
+            "how the database was set up at {backup} cannot be read ({}): it is set up as recorded with {of}",
+            told(error)
+        )],
+        (Via::Snapshot { backup, .. }, _) => vec![format!(
+            "{backup} has no manifest that can be read, so that how the database was set up then is not known: it is set up as recorded with {of}"
+        )],
+        (Via::Automated { .. }, Some((failed, error))) => vec![format!(
+            "how the database was set up at {failed} cannot be read ({}): it is set up as recorded with {of}",
+            told(error)
+        )],
+        (Via::Automated { .. }, None) => vec![],
+    }
+}
+
+/// As the database is set up now, and in words what of that may not be asked.
+async fn now(rds: &Rds, live: &Database) -> Result<(RestoreProfile, Vec<String>), crate::aws::AwsFailure> {
+    let mut profile = live.profile.clone();
+    let mut lacks = Vec::new();
+    if let Some(group) = &profile.parameter_group {
+        let of_cluster = profile.cluster.is_some();
+        match rds.parameters(&group.name, of_cluster).await {
+            Ok(known) => profile.parameter_group = Some(known),
+            Err(failure) if failure.kind == FailureKind::Forbidden => {
+                lacks.push(parameters_unknown(&group.name, &told(&failure)));
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+    if let Some(cluster) = &mut profile.cluster {
+        let (groups, unread) = rds.parameters_of(&cluster.members).await?;
+        cluster.parameter_groups = groups;
+        lacks.extend(unread.iter().map(|(name, reason)| parameters_unknown(name, reason)));
+    }
+    Ok((profile, lacks))
+}
+
+/// Of a group of which only the name is known.
+fn parameters_unknown(group: &str, reason: &str) -> String {
+    format!("which parameters `{group}` sets is not known, so that it cannot be made elsewhere: {reason}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Managed;
+    use crate::repository::fixtures::{backup, noon};
+    use chrono::TimeDelta;
+
+    fn stored(minutes: i64, resource_id: &str) -> Stored {
+        let mut manifest = backup(minutes).0;
+        manifest.managed = Some(Managed {
+            resource: "arn".to_owned(),
+            resource_id: Some(resource_id.to_owned()),
+            encrypted: true,
+            plan: None,
+            allocated_gib: None,
+            held: vec![],
+        });
+        Stored { manifest, holders: vec![] }
+    }
+
+    #[test]
+    fn what_was_recorded_is_taken_from_the_nearest_older_backup_of_the_same_database() {
+        let all = [stored(60, "db-1"), stored(40, "db-1"), stored(30, "db-2"), stored(20, "db-1")];
+        let order = |via: &Via| -> Vec<i64> {
+            let minutes = |one: &Stored| (one.manifest.recovery_point - noon()).num_minutes();
+            nearest(via, &all).into_iter().map(minutes).collect()
+        };
+        let snapshot = |own: &BackupId, minutes| Via::Snapshot {
+            backup: own.clone(),
+            identifier: "s".to_owned(),
+            arn: "arn:s".to_owned(),
+            resource_id: Some("db-1".to_owned()),
+            recovery_point: noon() + TimeDelta::minutes(minutes),
+            encrypted: true,
+        };
+        // Its own record, and that of no other.
+        assert_eq!(order(&snapshot(&all[2].manifest.id, 30))[0], 30);
+        // None of its own: the next older one, whatever came after it, and another database's last.
+        let unrecorded = stored(50, "db-1").manifest.id;
+        assert_eq!(order(&snapshot(&unrecorded, 50)), [40, 20, 60, 30]);
+        let automated = Via::Automated {
+            origin: crate::aws::rds::Origin::Snapshot("s".to_owned()),
+            identifier: "shop".to_owned(),
+            resource_id: "db-2".to_owned(),
+            until: noon() + TimeDelta::minutes(10),
+            encrypted: true,
+        };
+        assert_eq!(order(&automated), [30, 20, 40, 60]);
+    }
+}

@@ -1,0 +1,205 @@
+//! From how a database was set up to what RDS is told of a new one.
+
+use super::{Chosen, Lifetime, Via};
+use crate::aws::rds::{Changes, NewInstance};
+use crate::aws::{EXPIRES, MANAGED, NAME, OWNER, RESTORED_FROM, SOURCE, SYSTEM, Tags};
+use crate::model::{ParameterGroup, RegionNames, RestoreProfile, SourceName, SystemName};
+
+/// On a restored instance: what it was made from.
+pub(crate) const FROM: &str = RESTORED_FROM;
+/// On one whose restore came to its end: the moment whose data it has.
+pub(crate) const DONE: &str = "drctl:restored-until";
+/// On one whose data was checked: how many of the policy's checks held, of how many that were asked, as `2/3`.
+pub(super) const CHECKS: &str = "drctl:checks";
+/// On an instance of a restored cluster: the name of the one that it was made after.
+pub(crate) const STANDS_FOR: &str = "drctl:stands-for";
+/// On an instance that is made without automated backups: for how many days production has them kept.
+pub(crate) const RETENTION: &str = "drctl:backup-retention-days";
+/// RDS takes 50 tags; so many are left for drctl's own.
+const OWN_TAGS: usize = 50 - 11;
+
+/// For how many days RDS is to keep automated backups of what takes production's place, where it was made without.
+pub(crate) fn retention(tags: &Tags) -> Option<u32> {
+    tags.get(RETENTION)?.parse().ok().filter(|days| *days > 0)
+}
+
+/// How many checks of a database's data held when it was restored, of how many.
+pub(crate) fn checks(tags: &Tags) -> Option<(u64, u64)> {
+    let (held, asked) = tags.get(CHECKS)?.split_once('/')?;
+    Some((held.parse().ok()?, asked.parse().ok()?))
+}
+
+/// Of Database Insights, where nobody chose another mode.
+const STANDARD: &str = "standard";
+/// Below this, gp3 has its speed from RDS, which refuses to be told of one.
+const GP3_TUNABLE: u64 = 400;
+
+/// A group of AWS's own, which RDS takes when it is told of none. It may be that nothing has made it yet in the
+/// region, and then RDS knows no group of that name.
+pub(super) fn is_default(group: &str) -> bool {
+    group == "default" || ParameterGroup::is_default(group) || group.starts_with("default:")
+}
+
+/// What a restore tells RDS, and what it cannot.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Settings {
+    pub(super) new: NewInstance,
+    /// What creation does not take.
+    pub(super) changes: Changes,
+    /// In words, for a person.
+    pub(super) not_reproduced: Vec<String>,
+}
+
+pub(super) fn settings(
+    profile: &RestoreProfile,
+    chosen: &Chosen,
+    names: &RegionNames,
+    is_home: bool,
+    to: &str,
+    tags: Tags,
+    lifetime: Option<&Lifetime>,
+) -> Settings {
+    // What is to go again must be easy to remove, and is nobody's production.
+    let stays = lifetime.is_none();
+    let to_moment = matches!(chosen.via, Via::Automated { .. });
+    let own = |name: &Option<String>| name.clone().filter(|_| is_home);
+    let tunable = match profile.storage.kind.as_deref() {
+        Some("gp3") => profile.storage.allocated_gib.is_some_and(|gib| gib >= GP3_TUNABLE),
+        Some("io1" | "io2") => true,
+        _ => false,
+    };
+    let is_gp3 = profile.storage.kind.as_deref() == Some("gp3");
+    let parameters = profile.parameter_group.as_ref().map(|group| group.name.clone());
+    let backup_retention_days = match (&profile.cluster, profile.backup_retention_days) {
+        // RDS takes a full backup at once where it is to keep any, and puts off every change until that is done.
+        (None, Some(_)) => Some(0),
+        (None, None) => (!stays).then_some(0),
+        // Of clusters it keeps them for a day at least.
+        (Some(_), days) => {
+            if stays {
+                days.map(|days| days.max(1))
+            } else {
+                Some(1)
+            }
+        }
+    };
+    let security_groups = names.security_groups.clone();
+    let new = NewInstance {
+        identifier: to.to_owned(),
+        class: profile.class.clone(),
+        port: profile.port,
+        subnet_group: names.subnet_group.clone().or_else(|| own(&profile.subnet_group)),
+        security_groups: security_groups
+            .unwrap_or_else(|| if is_home { profile.security_groups.clone() } else { vec![] }),
+        parameter_group: names.parameter_group.clone().or(parameters).filter(|name| !is_default(name)),
+        option_group: names
+            .option_group
+            .clone()
+            .or_else(|| own(&profile.option_group))
+            .filter(|name| !is_default(name)),
+        multi_az: profile.multi_az,
+        publicly_accessible: profile.publicly_accessible,
+        iam_authentication: profile.iam_authentication,
+        // Said in so many words: what is not said is inherited.
+        deletion_protection: if stays { profile.deletion_protection } else { Some(false) },
+        minor_upgrades: profile.minor_upgrades,
+        copy_tags_to_snapshot: profile.copy_tags_to_snapshot,
+        log_exports: profile.log_exports.clone(),
+        storage_kind: profile.storage.kind.clone(),
+        iops: profile.storage.iops.filter(|_| tunable),
+        throughput: profile.storage.throughput.filter(|_| tunable && is_gp3),
+        max_allocated_gib: profile.storage.max_allocated_gib.filter(|_| to_moment),
+        backup_retention_days,
+        backup_window: profile.backup_window.clone(),
+        ca_certificate: profile.ca_certificate.clone(),
+        lifecycle_support: profile.lifecycle_support.clone(),
+        network_type: profile.network_type.clone(),
+        dedicated_log_volume: profile.dedicated_log_volume,
+        zone: None,
+        tags,
+    };
+    let insights = profile.performance_insights.as_ref();
+    let changes = Changes {
+        max_allocated_gib: profile.storage.max_allocated_gib.filter(|_| !to_moment),
+        maintenance_window: profile.maintenance_window.clone(),
+        monitoring: profile
+            .monitoring
+            .as_ref()
+            .map(|monitoring| (monitoring.interval_seconds, monitoring.role.clone())),
+        // A key of the other region is of no use here; RDS then takes the account's.
+        performance_insights: insights
+            .map(|insights| (insights.kms_key.clone().filter(|_| is_home), insights.retention_days)),
+        // What every database has need not be said.
+        insights_mode: profile.insights_mode.clone().filter(|mode| mode != STANDARD),
+        manage_password: profile.password_is_managed,
+        secret_kms_key: profile.secret_kms_key.clone().filter(|_| is_home && profile.password_is_managed),
+        ..Changes::default()
+    };
+    Settings { new, changes, not_reproduced: not_reproduced(profile, is_home) }
+}
+
+/// The tags of the original, and what says whose it is now.
+pub(super) fn tags(
+    profile: &RestoreProfile,
+    system: &SystemName,
+    source: &SourceName,
+    to: &str,
+    chosen: &Chosen,
+    lifetime: Option<&Lifetime>,
+) -> Tags {
+    // What only lives a while must not look like what it was copied from to those who select by tags.
+    let own = inheritable(profile).take(if lifetime.is_none() { OWN_TAGS } else { 0 });
+    let own: Tags = own.map(|(key, value)| (key.clone(), value.clone())).collect();
+    let tags = own
+        .with(MANAGED, "true")
+        .with(SYSTEM, system.as_str())
+        .with(SOURCE, source.as_str())
+        .with(NAME, to)
+        .with(FROM, chosen.via.tag());
+    let days = profile.backup_retention_days.filter(|days| *days > 0 && profile.cluster.is_none());
+    let tags = match days {
+        Some(days) => tags.with(RETENTION, days.to_string()),
+        None => tags,
+    };
+    match lifetime {
+        Some(lifetime) => {
+            tags.with(OWNER, &lifetime.owner).with(EXPIRES, lifetime.until.format("%FT%TZ").to_string())
+        }
+        None => tags,
+    }
+}
+
+/// What drctl and AWS wrote there says what that one was, and not what this one is.
+fn inheritable(profile: &RestoreProfile) -> impl Iterator<Item = (&String, &String)> {
+    profile.tags.iter().filter(|(key, _)| !key.starts_with("aws:") && !key.starts_with("drctl:"))
+}
+
+fn not_reproduced(profile: &RestoreProfile, is_home: bool) -> Vec<String> {
+    let mut words = vec![
+        "the master password is the one of that moment".to_owned(),
+        "it has a new address and a new resource id: what names the old one (IAM policies, RDS Proxy, alarms) does not know it".to_owned(),
+        "RDS's own backups of it begin anew; replication of them to other regions has to be set up again".to_owned(),
+    ];
+    if profile.password_is_managed {
+        words[0] = "the master password gets a new secret in Secrets Manager".to_owned();
+    }
+    if profile.secret_kms_key.is_some() && profile.password_is_managed && !is_home {
+        words.push("the secret of the master password is encrypted with the account's key there".to_owned());
+    }
+    words.extend(profile.not_recorded.iter().map(|what| format!("it was not recorded {what}")));
+    if !profile.replicas.is_empty() {
+        words.push(format!("read replicas are not made: {}", profile.replicas.join(", ")));
+    }
+    for role in &profile.roles {
+        let feature = role.feature.as_deref().unwrap_or("a feature");
+        words.push(format!("the role for {feature} is not attached: {}", role.arn));
+    }
+    let dropped: Vec<_> = inheritable(profile).skip(OWN_TAGS).map(|(key, _)| key.as_str()).collect();
+    if !dropped.is_empty() {
+        words.push(format!("there is no room for these tags: {}", dropped.join(", ")));
+    }
+    if !is_home && profile.kms_key.is_some() {
+        words.push("it is encrypted with the key of its snapshot there".to_owned());
+    }
+    words
+}

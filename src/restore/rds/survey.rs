@@ -1,0 +1,350 @@
+//! Finds out everything a plan needs, and changes nothing anywhere.
+
+use std::collections::BTreeMap;
+
+use futures_util::future::{join, join_all, ready};
+use futures_util::stream::{self, StreamExt as _};
+
+use super::aurora_cluster::{Members, date_copies, live, with_retained};
+use super::recorded_settings::Found;
+use super::select::{Automated, Chosen, Lineage, Region, Stored, choose};
+use super::settings::is_default;
+use super::{InstanceError, Refusal, Request, Run, Target};
+use crate::aws::rds::{AutomatedBackup, Database, Moment, Origin, Rds, Snapshot};
+use crate::aws::{AwsFailure, while_asked};
+use crate::event::told;
+use crate::model::{
+    BackupId, BackupKind, Parameter, ParameterGroup, RegionNames, RepositoryName, RestoreProfile,
+};
+use crate::policy::{RdsDatabase, RdsSource};
+use crate::repository::{layout, manifest};
+use crate::source::rds_snapshot::{backup_of, is_recorded};
+use crate::store::list_all;
+
+/// Requests to a repository at a time.
+const MANIFESTS_AT_ONCE: usize = 8;
+
+/// Everything that was found out before deciding.
+#[derive(Clone, Debug)]
+pub struct Situation {
+    pub(super) chosen: Chosen,
+    /// Where databases that had the name one after the other may be confused: whose it is, in words.
+    pub(super) other_database: Option<String>,
+    pub(super) profile: RestoreProfile,
+    /// The backup it was recorded with; `None`: the database was asked now.
+    pub(super) profile_of: Option<BackupId>,
+    /// In words: why it is not the record of the very backup that is restored.
+    pub(super) profile_notes: Vec<String>,
+    /// With what somebody wants otherwise, and without.
+    pub(super) names: RegionNames,
+    pub(super) policy_names: RegionNames,
+    pub(super) is_home: bool,
+    /// What has the new identifier already.
+    pub(super) existing: Option<Database>,
+    /// Whether the region has the groups that would be used; of no name, nothing is known.
+    pub(super) has_subnet_group: Option<bool>,
+    pub(super) has_parameter_group: Option<bool>,
+    /// The region has a group of the recorded name, and it does not set what was recorded.
+    pub(super) group_lacks: Option<Lacks>,
+    /// Of a cluster.
+    pub(super) members: Members,
+    /// Regions that could not be asked, and why: they may have more.
+    pub(super) not_asked: Vec<(String, String)>,
+}
+
+/// A parameter group that is not as it was recorded.
+#[derive(Clone, Debug)]
+pub(super) struct Lacks {
+    /// drctl made it, and an earlier run may have come no further.
+    pub(super) is_ours: bool,
+    pub(super) parameters: Vec<String>,
+}
+
+impl Run {
+    pub async fn survey(&self, request: &Request) -> Result<Situation, InstanceError> {
+        // A region that is gone keeps nobody waiting but while the others and the repositories are read.
+        let (stored, asked) = join(self.stored(request), self.ask(request)).await;
+        let live = asked.live.as_ref();
+        let lineage = self.lineage(request, live, &stored).await;
+        let mut not_asked = Vec::new();
+        let mut regions = Vec::new();
+        for (name, answer) in asked.regions {
+            match answer {
+                Ok(answer) => {
+                    regions.push(region(request, name, answer, (live, stored.as_slice(), &lineage)))
+                }
+                Err(reason) => not_asked.push((name, reason)),
+            }
+        }
+        date_copies(&mut regions, &stored);
+        if regions.is_empty() {
+            return Err(InstanceError::Refused(vec![Refusal::NobodyAsked(not_asked)]));
+        }
+        let chosen = choose(request, &regions, &stored, &lineage);
+        let chosen = chosen.map_err(|refusal| InstanceError::Refused(vec![refusal]))?;
+        let is_home = chosen.region == request.config.place.region;
+        let Found { profile, of: profile_of, notes } = self.profile(request, &chosen, &stored, live).await?;
+        let policy_names = names(request, &chosen.region, &profile);
+        let names = request.overrides.names(policy_names.clone());
+
+        let rds = Rds::of(&request.config.place.in_region(&chosen.region)).await?;
+        let existing = rds.database(&request.config.database.called(&request.to)).await?;
+        let subnet_group = names.subnet_group.as_ref().or(profile.subnet_group.as_ref().filter(|_| is_home));
+        let has_subnet_group = match subnet_group {
+            Some(name) => Some(rds.has_subnet_group(name).await?),
+            None => None,
+        };
+        let recorded = profile.parameter_group.as_ref().map(|group| &group.name);
+        let parameter_group = names.parameter_group.as_ref().or(recorded);
+        let is_cluster = matches!(request.config.database, RdsDatabase::Cluster(_));
+        let has_parameter_group = match parameter_group.filter(|name| !is_default(name)) {
+            Some(name) if is_cluster => Some(rds.has_cluster_parameter_group(name).await?),
+            Some(name) => Some(rds.has_parameter_group(name).await?),
+            None => None,
+        };
+        let group_lacks = match &profile.parameter_group {
+            // The policy's own choice is nobody's copy, and at home it is the group itself.
+            Some(group)
+                if has_parameter_group == Some(true) && !is_home && names.parameter_group.is_none() =>
+            {
+                lacks(&rds, group, is_cluster).await?
+            }
+            _ => None,
+        };
+        let members = match is_cluster {
+            true => Members::survey(&rds, &request.to, &profile, is_home).await?,
+            false => Members::default(),
+        };
+        Ok(Situation {
+            other_database: lineage.note(request, &chosen.via, &regions),
+            profile_notes: notes,
+            chosen,
+            profile,
+            profile_of,
+            names,
+            policy_names,
+            is_home,
+            existing,
+            has_subnet_group,
+            has_parameter_group,
+            group_lacks,
+            members,
+            not_asked,
+        })
+    }
+
+    /// The backups of the source whose manifests can be read, the newest first.
+    async fn stored(&self, request: &Request) -> Vec<Stored> {
+        let prefix = layout::backups(&self.system, &request.source);
+        let listed =
+            self.repositories.iter().map(async |repository| list_all(&*repository.store, &prefix).await);
+        let mut holders: BTreeMap<BackupId, Vec<RepositoryName>> = BTreeMap::new();
+        for (repository, listed) in self.repositories.iter().zip(join_all(listed).await) {
+            match listed {
+                Ok(objects) => {
+                    let ids = objects.iter().filter_map(|object| layout::parse_manifest(&object.key));
+                    for id in ids.filter(|id| id.kind() == BackupKind::Snapshot) {
+                        holders.entry(id).or_default().push(repository.name.clone());
+                    }
+                }
+                Err(error) => {
+                    self.events.warning(format!("repository {}: {}", repository.name, told(&error)))
+                }
+            }
+        }
+        let read = holders.into_iter().rev().map(|(id, holders)| self.read(id, holders));
+        stream::iter(read).buffered(MANIFESTS_AT_ONCE).filter_map(ready).collect().await
+    }
+
+    /// From the first repository where it can be read.
+    async fn read(&self, id: BackupId, holders: Vec<RepositoryName>) -> Option<Stored> {
+        for name in &holders {
+            let Some(repository) = self.repositories.find(name) else { continue };
+            match manifest::read(&*repository.store, &self.system, &id).await {
+                Ok((manifest, _)) => return Some(Stored { manifest, holders }),
+                Err(error) => self.events.warning(format!("repository {name}: {}", told(&error))),
+            }
+        }
+        None
+    }
+
+    /// What each region of the policy has, the database's own first, and the database itself. All are asked at a time,
+    /// each once, and none that gives no answer is waited for.
+    async fn ask(&self, request: &Request) -> Asked {
+        let config = &request.config;
+        let all =
+            std::iter::once(&config.place.region).chain(config.regions.iter().map(|region| &region.name));
+        let wanted = |name: &&String| request.region.as_ref().is_none_or(|only| only == *name);
+        let names: Vec<&String> = all.filter(wanted).collect();
+        let regions = join_all(names.iter().map(|name| self.ask_region(request, name)));
+        let is_home_wanted = names.contains(&&config.place.region);
+        let home = async {
+            let rds = Rds::to_look(&config.place).await?;
+            let asking = rds.database(&config.database);
+            // Where it is asked what it has, that says already whom is waited for.
+            match is_home_wanted {
+                true => Ok::<_, InstanceError>(asking.await?),
+                false => Ok(while_asked(&config.place, &self.events, asking).await?),
+            }
+        };
+        let (home, regions) = join(home, regions).await;
+        for (name, answer) in names.iter().zip(&regions) {
+            if let Err(reason) = answer {
+                self.events.warning(format!("{name} cannot be asked what it has: {reason}"));
+            }
+        }
+        let live = home.unwrap_or_else(|error| {
+            let (name, reason) = (config.database.identifier(), told(&error));
+            self.events.warning(format!("which database has the name `{name}` now is not known: {reason}"));
+            None
+        });
+        Asked { live, regions: names.into_iter().cloned().zip(regions).collect() }
+    }
+
+    /// Which databases had the name: by the manifests, and by the region where it is.
+    async fn lineage(&self, request: &Request, live: Option<&Database>, stored: &[Stored]) -> Lineage {
+        let mut backed_up: Vec<String> = Vec::new();
+        for id in stored.iter().filter_map(|stored| stored.manifest.managed.as_ref()?.resource_id.clone()) {
+            if !backed_up.contains(&id) {
+                backed_up.push(id);
+            }
+        }
+        let mut switched = Vec::new();
+        if let Some(live) = live.filter(|live| !backed_up.contains(&live.resource_id)) {
+            let asked = async {
+                let rds = Rds::to_look(&request.config.place).await?;
+                Ok::<_, InstanceError>(rds.predecessors(&live.id).await?)
+            };
+            switched = asked.await.unwrap_or_else(|error| {
+                self.events.warning(told(&error));
+                vec![]
+            });
+            switched.retain(|before| backed_up.contains(&before.resource_id));
+        }
+        Lineage { live: live.map(|database| database.resource_id.clone()), backed_up, switched }
+    }
+
+    /// In words, why it could not be asked.
+    async fn ask_region(&self, request: &Request, name: &str) -> Result<Answer, String> {
+        let place = request.config.place.in_region(name);
+        let rds = Rds::to_look(&place).await.map_err(|error| told(&error))?;
+        let database = &request.config.database;
+        let automated = async {
+            match (&request.target, database) {
+                (Target::Backup(_), _) => Ok(vec![]),
+                (_, RdsDatabase::Instance(_)) => rds.automated_backups(database).await,
+                (_, RdsDatabase::Cluster(_)) => {
+                    // The one that is there is restored all the same.
+                    Ok(rds.automated_backups(database).await.unwrap_or_else(|failure| {
+                        self.events.warning(format!(
+                            "it is not known which backups of deleted clusters {name} has: {}",
+                            told(&failure)
+                        ));
+                        vec![]
+                    }))
+                }
+            }
+        };
+        let asking = join(rds.manual_snapshots(database), automated);
+        let (snapshots, automated) = while_asked(&place, &self.events, asking).await;
+        let failed = |failure: AwsFailure| told(&failure);
+        Ok(Answer { snapshots: snapshots.map_err(failed)?, automated: automated.map_err(failed)? })
+    }
+}
+
+/// What AWS was asked before anything is chosen.
+struct Asked {
+    /// What has the database's name in its own region now; `None`: nothing, or nobody could be asked.
+    live: Option<Database>,
+    /// Those that are restored from, in the order of the policy; in words why one could not be asked.
+    regions: Vec<(String, Result<Answer, String>)>,
+}
+
+struct Answer {
+    snapshots: Vec<Snapshot>,
+    automated: Vec<AutomatedBackup>,
+}
+
+/// What of a region's is of this source.
+fn region(
+    request: &Request,
+    name: String,
+    answer: Answer,
+    (live_now, stored, lineage): (Option<&Database>, &[Stored], &Lineage),
+) -> Region {
+    let config = &request.config;
+    let own = answer.snapshots.into_iter().filter(Snapshot::is_available).filter_map(|snapshot| {
+        let backup = backup_of(&snapshot, &request.system, &request.source)?;
+        let recorded = stored.iter().find(|stored| stored.manifest.id == backup);
+        let managed = recorded.and_then(|stored| stored.manifest.managed.as_ref());
+        managed.is_none_or(|managed| is_recorded(&snapshot, managed)).then_some((backup, snapshot))
+    });
+    let snapshots = own.collect();
+    let retained = automated(answer.automated, &name, config, lineage);
+    let is_home = name == config.place.region;
+    let automated = match (&request.target, &config.database) {
+        (Target::Backup(_), _) => vec![],
+        (_, RdsDatabase::Instance(_)) => retained,
+        (_, RdsDatabase::Cluster(_)) => with_retained(live(live_now.filter(|_| is_home).cloned()), retained),
+    };
+    Region { name, snapshots, automated }
+}
+
+/// The automated backups in a region of every database that is or was this source's.
+fn automated(
+    known: Vec<AutomatedBackup>,
+    region: &str,
+    config: &RdsSource,
+    lineage: &Lineage,
+) -> Vec<Automated> {
+    let (name, home) = (config.database.identifier(), config.place.region.as_str());
+    let automated = known.into_iter().filter_map(|backup| {
+        let of_region = backup.database_region.as_deref().unwrap_or(region);
+        lineage.holds(&backup.resource_id, backup.of == name, of_region == home).then_some(())?;
+        let (resource_id, moment) = (backup.resource_id, Moment::Latest);
+        let origin = if of_region == region {
+            Origin::Automated { resource_id: resource_id.clone(), moment }
+        } else {
+            Origin::Replicated { arn: backup.arn, moment }
+        };
+        Some(Automated {
+            identifier: backup.of,
+            resource_id,
+            origin,
+            window: backup.window?,
+            encrypted: backup.encrypted,
+        })
+    });
+    automated.collect()
+}
+
+pub(super) async fn lacks(
+    rds: &Rds,
+    recorded: &ParameterGroup,
+    of_cluster: bool,
+) -> Result<Option<Lacks>, AwsFailure> {
+    let there = rds.parameters(&recorded.name, of_cluster).await?.parameters;
+    let is_there = |parameter: &&Parameter| {
+        there.iter().any(|known| known.name == parameter.name && known.value == parameter.value)
+    };
+    let missing = recorded.parameters.iter().filter(|parameter| !is_there(parameter));
+    let parameters: Vec<String> = missing.map(|parameter| parameter.name.clone()).collect();
+    if parameters.is_empty() {
+        return Ok(None);
+    }
+    let is_ours = rds.made_parameter_group(&recorded.name, of_cluster).await?;
+    Ok(Some(Lacks { is_ours, parameters }))
+}
+
+/// What the policy says now, and where it says nothing, what it said then.
+fn names(request: &Request, region: &str, profile: &RestoreProfile) -> RegionNames {
+    let recorded = profile.regions.get(region).cloned().unwrap_or_default();
+    let Some(now) = request.config.region(region).map(|region| region.names.clone()) else { return recorded };
+    RegionNames {
+        kms_key: recorded.kms_key,
+        subnet_group: now.subnet_group.or(recorded.subnet_group),
+        security_groups: now.security_groups.or(recorded.security_groups),
+        parameter_group: now.parameter_group.or(recorded.parameter_group),
+        option_group: now.option_group.or(recorded.option_group),
+    }
+}

@@ -1,0 +1,225 @@
+use super::super::phase_timer::Timed;
+use super::super::{ArtifactSink, Captured, Naming, SinkError};
+use super::prepare::is_restored;
+use super::resume::backup_of;
+use super::{Prepared, RecoveryPointError, copies, manual_restore, plan_points};
+use crate::aws::backup::{BackupJob, BackupRequest, RecoveryPoint};
+use crate::aws::{PollError, Progress, Seen, Tags};
+use crate::event::{Events, Phase};
+use crate::model::{Artifact, Details, Managed, ManagedCopy, ResourceProfile};
+use crate::pipeline::FromMemory;
+use crate::platform::CancellationToken;
+use crate::source::postgres_dump::capture::DETAILS;
+
+/// How far AWS's clock and this host's may be from another.
+const CLOCKS: chrono::TimeDelta = chrono::TimeDelta::minutes(15);
+
+/// Makes the recovery point, or goes on with the one that an earlier run began for this backup, and copies it.
+pub async fn capture(
+    prepared: Prepared<'_>,
+    naming: Naming<'_>,
+    sink: &mut dyn ArtifactSink,
+    events: &Events,
+    cancel: &CancellationToken,
+) -> Result<Captured, RecoveryPointError> {
+    let tags = Tags::of_backup(naming.system, naming.source, naming.backup, naming.run);
+
+    let phase = Timed::begin(Phase::RecoveryPoint, events);
+    let (point, said) = match earlier(&prepared, naming).await? {
+        Some(point) if point.plan.is_some() => {
+            events.notice(format!("adopting recovery point {}, which a plan had made", point.arn));
+            (point, None)
+        }
+        Some(point) => {
+            events.notice(format!("going on with recovery point {}, which an earlier run began", point.arn));
+            finish(&prepared, point, events, cancel).await?
+        }
+        None => make(&prepared, naming, &tags, events, cancel).await?,
+    };
+    phase.end();
+    let recovery_point = point.created.ok_or(RecoveryPointError::NoTime)?;
+    let metadata = prepared.aws.restore_metadata(&point.vault, &point.arn).await?;
+
+    let copied = copies::copy(&prepared, &point, naming, &tags, events, cancel).await?;
+    let mut issues: Vec<_> = said.map(|said| issue(prepared.aws.region(), &said)).into_iter().collect();
+    issues.extend(copied.issues);
+    if !prepared.source.restored_by_aws
+        && !point.resource_type.is_empty()
+        && !is_restored(&point.resource_type)
+    {
+        issues.push(format!(
+            "drctl does not restore {}: say `restored_by_aws = true` in the source if AWS's console, or its command line, is to",
+            point.resource_type
+        ));
+    }
+    let mut held = vec![ManagedCopy {
+        region: prepared.aws.region().to_owned(),
+        arn: point.arn.clone(),
+        vault: Some(point.vault.clone()),
+        kms_key: point.kms_key.clone(),
+    }];
+    held.extend(copied.made);
+
+    let profile = ResourceProfile {
+        resource_type: point.resource_type.clone(),
+        region: prepared.aws.region().to_owned(),
+        metadata,
+    };
+    let details = store_details(profile, sink, events).await?;
+    let by_hand = manual_restore::lines(&details, &point.resource_type, &prepared.source.role, &held);
+    Ok(Captured {
+        recovery_point,
+        server: None,
+        physical: None,
+        managed: Some(Managed {
+            resource: prepared.source.resource.clone(),
+            resource_id: None,
+            encrypted: point.encrypted,
+            plan: point.plan.clone(),
+            allocated_gib: None,
+            held,
+        }),
+        not_held: copied.failed,
+        issues,
+        producer: format!("AWS Backup ({})", point.resource_type),
+        artifacts: vec![details],
+        by_hand,
+        not_included: vec![],
+    })
+}
+
+/// A job that completed, and has something to say.
+pub(super) fn issue(region: &str, said: &str) -> String {
+    format!("AWS Backup completed the job in {region} and says: {}", said.trim_end_matches('.'))
+}
+
+/// What an earlier run began for this very backup.
+async fn earlier(
+    prepared: &Prepared<'_>,
+    naming: Naming<'_>,
+) -> Result<Option<RecoveryPoint>, RecoveryPointError> {
+    let mut plans = plan_points::points(&prepared.aws, prepared.source).await?.points.into_iter();
+    if let Some(point) =
+        plans.find(|point| plan_points::id(point, naming.source).as_ref() == Some(naming.backup))
+    {
+        return Ok(Some(point));
+    }
+    let points = prepared.aws.points(&prepared.source.vault, &prepared.source.resource).await?;
+    let since = naming.backup.begun() - CLOCKS;
+    let perhaps = |point: &&RecoveryPoint| {
+        point.plan.is_none() && !point.is_lost() && point.created.is_none_or(|created| created >= since)
+    };
+    for point in points.iter().filter(perhaps) {
+        let backup = backup_of(&prepared.aws, point, naming.system, naming.source).await?;
+        if backup.as_ref() == Some(naming.backup) {
+            return Ok(Some(point.clone()));
+        }
+    }
+    Ok(None)
+}
+
+/// The recovery point, and what AWS said of it although it completed.
+type Made = (RecoveryPoint, Option<String>);
+
+async fn make(
+    prepared: &Prepared<'_>,
+    naming: Naming<'_>,
+    tags: &Tags,
+    events: &Events,
+    cancel: &CancellationToken,
+) -> Result<Made, RecoveryPointError> {
+    let source = prepared.source;
+    let keep_for = prepared.vault.keep_for();
+    if let Some(days) = keep_for {
+        events.notice(format!(
+            "vault `{}` keeps nothing for longer than {days} days, so AWS deletes this recovery point then",
+            source.vault
+        ));
+    }
+    let request = BackupRequest {
+        resource: &source.resource,
+        vault: &source.vault,
+        role: &source.role,
+        token: naming.backup.as_str(),
+        start_window: source.start_window,
+        keep_for,
+        tags,
+    };
+    let id = prepared.aws.start_backup(&request).await.map_err(RecoveryPointError::Start)?;
+    let job = wait_for_job(prepared, &id, events, cancel).await?;
+    let arn = job.point.ok_or(RecoveryPointError::Nothing)?;
+    Ok((whole(prepared, &arn).await?, job.message))
+}
+
+/// Waits for what an earlier run began; its job, where AWS still has it among those under way, says more.
+async fn finish(
+    prepared: &Prepared<'_>,
+    point: RecoveryPoint,
+    events: &Events,
+    cancel: &CancellationToken,
+) -> Result<Made, RecoveryPointError> {
+    if point.is_whole() {
+        return Ok((point.clone(), point.message));
+    }
+    let source = prepared.source;
+    let jobs = prepared.aws.backup_jobs_under_way(&source.resource, &source.vault).await?;
+    if let Some(job) = jobs.into_iter().find(|job| job.point.as_ref() == Some(&point.arn)) {
+        let job = wait_for_job(prepared, &job.id, events, cancel).await?;
+        return Ok((whole(prepared, &point.arn).await?, job.message));
+    }
+    let subject = format!("recovery point {}", point.arn);
+    let ask = async || Ok(prepared.aws.point(&point.vault, &point.arn).await?.map_or(Seen::Absent, seen));
+    match prepared.poll.wait(&subject, events, cancel, ask).await {
+        Ok(point) => Ok((point.clone(), point.message)),
+        Err(PollError::Gone { .. }) => Err(RecoveryPointError::Removed { arn: point.arn }),
+        Err(error) => Err(RecoveryPointError::of_job(error, source.start_window)),
+    }
+}
+
+fn seen(point: RecoveryPoint) -> Seen<RecoveryPoint> {
+    let progress = Progress { status: point.status.clone(), percent: None, detail: point.message.clone() };
+    match () {
+        () if point.is_whole() => Seen::Done(point),
+        () if point.is_lost() => Seen::Failed(progress),
+        () => Seen::Working(progress),
+    }
+}
+
+async fn wait_for_job(
+    prepared: &Prepared<'_>,
+    id: &str,
+    events: &Events,
+    cancel: &CancellationToken,
+) -> Result<BackupJob, RecoveryPointError> {
+    let subject = format!("backup job {id} in {}", prepared.aws.region());
+    let ask = async || Ok(prepared.aws.backup_job(id).await?.map_or(Seen::Absent, BackupJob::seen));
+    let waited = prepared.poll.wait(&subject, events, cancel, ask).await;
+    waited.map_err(|error| RecoveryPointError::of_job(error, prepared.source.start_window))
+}
+
+/// A job that completed is not yet a recovery point that can be restored.
+async fn whole(prepared: &Prepared<'_>, arn: &str) -> Result<RecoveryPoint, RecoveryPointError> {
+    match prepared.aws.point(&prepared.source.vault, arn).await? {
+        Some(point) if point.is_whole() => Ok(point),
+        Some(point) => Err(RecoveryPointError::NotWhole {
+            arn: arn.to_owned(),
+            status: point.status,
+            said: point.message,
+        }),
+        None => Err(RecoveryPointError::Removed { arn: arn.to_owned() }),
+    }
+}
+
+async fn store_details(
+    profile: ResourceProfile,
+    sink: &mut dyn ArtifactSink,
+    events: &Events,
+) -> Result<Artifact, RecoveryPointError> {
+    let phase = Timed::begin(Phase::Details, events);
+    let details = Details { resource: Some(profile), ..Details::default() };
+    let json = serde_json::to_vec_pretty(&details).map_err(RecoveryPointError::Details)?;
+    let size = json.len() as u64;
+    let stored: Result<_, SinkError> = sink.store(DETAILS, Box::new(FromMemory::new(json)), Some(size)).await;
+    phase.end();
+    stored.map_err(RecoveryPointError::Sink)
+}

@@ -1,0 +1,169 @@
+use futures_util::future::join_all;
+
+use super::super::phase_timer::Timed;
+use super::super::{Naming, NotHeld};
+use super::capture::issue;
+use super::prepare::vault;
+use super::{Prepared, RecoveryPointError};
+use crate::aws::backup::{AwsBackup, CopyJob, CopyRequest, RecoveryPoint, Vault};
+use crate::aws::{AwsFailure, FailureKind, PollError, Seen, Tags};
+use crate::event::{Events, Phase, told};
+use crate::model::ManagedCopy;
+use crate::platform::CancellationToken;
+use crate::policy::VaultCopy;
+
+/// What became of the copies.
+#[derive(Debug, Default)]
+pub(super) struct Copied {
+    pub(super) made: Vec<ManagedCopy>,
+    pub(super) failed: Vec<NotHeld>,
+    pub(super) issues: Vec<String>,
+}
+
+/// Copies the recovery point to every vault of the policy, all at a time. Only an interruption is an error.
+pub(super) async fn copy(
+    prepared: &Prepared<'_>,
+    point: &RecoveryPoint,
+    naming: Naming<'_>,
+    tags: &Tags,
+    events: &Events,
+    cancel: &CancellationToken,
+) -> Result<Copied, RecoveryPointError> {
+    let mut copied = Copied::default();
+    let places = &prepared.source.copies;
+    if places.is_empty() {
+        return Ok(copied);
+    }
+    if point.is_continuous() {
+        let reason =
+            "AWS Backup copies no continuous recovery point; run `drctl backup` again for one that it copies";
+        let lacks = |place: &VaultCopy| NotHeld {
+            place: format!("region {}", place.region),
+            reason: reason.to_owned(),
+        };
+        copied.failed = places.iter().map(lacks).collect();
+        return Ok(copied);
+    }
+    let phase = Timed::begin(Phase::CopyToRegions, events);
+    let each = places.iter().map(|place| one(prepared, point, place, naming, tags, events, cancel));
+    for (place, outcome) in places.iter().zip(join_all(each).await) {
+        match outcome {
+            Ok((copy, issues)) => {
+                copied.issues.extend(issues);
+                copied.made.push(copy);
+            }
+            Err(_) if cancel.is_cancelled() => return Err(RecoveryPointError::Interrupted),
+            Err(error) => {
+                let place = format!("region {}", place.region);
+                copied.failed.push(NotHeld { place, reason: told(&error) });
+            }
+        }
+    }
+    phase.end();
+    Ok(copied)
+}
+
+#[derive(Debug, thiserror::Error)]
+enum CopyError {
+    #[error(transparent)]
+    There(#[from] RecoveryPointError),
+    #[error(
+        "failed to begin the copy{}",
+        if .0.kind == FailureKind::NotFound { ": the recovery point was removed meanwhile; take another backup, and find out who removes them" } else { "" }
+    )]
+    Start(#[source] AwsFailure),
+    #[error("the copy job ended as {status}{}; take another backup once that is mended", .said.as_ref().map(|said| format!(": {}", said.trim_end_matches('.'))).unwrap_or_default())]
+    Failed { status: String, said: Option<String> },
+    #[error(transparent)]
+    Wait(PollError),
+    #[error("AWS Backup says the copy completed, and not what it made")]
+    Nothing,
+    #[error("failed to see what was copied before")]
+    Jobs(#[source] AwsFailure),
+}
+
+async fn one(
+    prepared: &Prepared<'_>,
+    point: &RecoveryPoint,
+    place: &VaultCopy,
+    naming: Naming<'_>,
+    tags: &Tags,
+    events: &Events,
+    cancel: &CancellationToken,
+) -> Result<(ManagedCopy, Vec<String>), CopyError> {
+    let there = prepared.source.place.in_region(&place.region);
+    let there = AwsBackup::of(&there).await.map_err(RecoveryPointError::from)?;
+    let vault = vault(&there, &place.vault, "copy_to").await?;
+    let job = job(prepared, point, &vault, naming).await?;
+    let subject = format!("copy job {job} from {} to {}", prepared.aws.region(), place.region);
+    // A copy belongs to the region it comes from.
+    let ask = async || Ok(prepared.aws.copy_job(&job).await?.map_or(Seen::Absent, CopyJob::seen));
+    let done = match prepared.poll.wait(&subject, events, cancel, ask).await {
+        Ok(done) => done,
+        Err(PollError::Failed { status, detail, .. }) => {
+            return Err(CopyError::Failed { status, said: detail });
+        }
+        Err(error) => return Err(CopyError::Wait(error)),
+    };
+    let arn = done.point.ok_or(CopyError::Nothing)?;
+    let mut issues: Vec<_> = done.message.iter().map(|said| issue(&place.region, said)).collect();
+    // The manifest knows it without them.
+    if !done.by_plan
+        && let Err(failure) = give_tags(&there, &arn, naming, tags).await
+    {
+        issues.push(format!(
+            "the copy in {} is there, and could not be given drctl's tags: {}",
+            place.region,
+            told(&failure)
+        ));
+    }
+    let copy = there.point(&place.vault, &arn).await.map_err(RecoveryPointError::from)?;
+    let copy = match copy {
+        Some(copy) if copy.is_whole() => copy,
+        Some(copy) => return Err(CopyError::Failed { status: copy.status, said: copy.message }),
+        None => return Err(CopyError::There(RecoveryPointError::Removed { arn })),
+    };
+    let held = ManagedCopy {
+        region: place.region.clone(),
+        arn: copy.arn,
+        vault: Some(place.vault.clone()),
+        kms_key: copy.kms_key,
+    };
+    Ok((held, issues))
+}
+
+/// The job that copies it there, begun by an earlier run or now. One that failed is not gone on with: it gets
+/// a successor with a token of its own.
+async fn job(
+    prepared: &Prepared<'_>,
+    point: &RecoveryPoint,
+    to: &Vault,
+    naming: Naming<'_>,
+) -> Result<String, CopyError> {
+    let jobs = prepared.aws.copy_jobs(&point.arn, &to.arn).await.map_err(CopyError::Jobs)?;
+    let (lost, live): (Vec<_>, Vec<_>) = jobs.into_iter().partition(CopyJob::is_lost);
+    if let Some(job) = live.into_iter().next() {
+        return Ok(job.id);
+    }
+    let region = to.arn.split(':').nth(3).unwrap_or_default();
+    let token = format!("{}-{region}-{}", naming.backup, lost.len());
+    let request = CopyRequest {
+        point: &point.arn,
+        vault: &point.vault,
+        to: &to.arn,
+        role: &prepared.source.role,
+        token: &token,
+        keep_for: to.keep_for(),
+    };
+    prepared.aws.start_copy(&request).await.map_err(CopyError::Start)
+}
+
+/// AWS copies the tags of some kinds of resources, and not of others.
+async fn give_tags(there: &AwsBackup, arn: &str, naming: Naming<'_>, tags: &Tags) -> Result<(), AwsFailure> {
+    match there.tags(arn).await? {
+        Some(known) if known.backup(naming.system, naming.source).as_ref() != Some(naming.backup) => {
+            there.tag(arn, tags).await
+        }
+        _ => Ok(()),
+    }
+}

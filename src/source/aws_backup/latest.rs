@@ -1,0 +1,122 @@
+use std::collections::BTreeSet;
+
+use super::RecoveryPointError;
+use super::plan_points;
+use super::plan_points::Made;
+use super::prepare::vault;
+use super::resume::{NEWEST, backup_of};
+use crate::aws::backup::{AwsBackup, RecoveryPoint, Vault, has_known_tags};
+use crate::aws::while_asked;
+use crate::event::{Events, told};
+use crate::model::{SourceName, SystemName};
+use crate::policy::{AwsBackupSource, AwsPlace};
+
+/// What a region has of a resource.
+#[derive(Debug)]
+pub struct InRegion {
+    pub region: String,
+    pub vault: String,
+    /// In words, where it could not be asked.
+    pub found: Result<Found, String>,
+}
+
+#[derive(Debug)]
+pub struct Found {
+    pub vault: Vault,
+    /// The newest that can be restored and counts: drctl's own, or of the source's plan.
+    pub newest: Option<RecoveryPoint>,
+    /// That of the source's plan, which brings back every moment of its window.
+    pub continuous: Option<RecoveryPoint>,
+    /// One that was not counted may be drctl's: no manifest that was asked names it, and its tags cannot be asked for,
+    /// or were not, since there are so many.
+    pub is_untold: bool,
+    /// In words: vaults of the source's plan that cannot be listed, so that what is in them does not count.
+    pub unread: Vec<String>,
+}
+
+/// Whose a recovery point may be.
+#[derive(Clone, Copy, Debug)]
+struct Owner<'a> {
+    system: &'a SystemName,
+    name: &'a SourceName,
+    recorded: &'a BTreeSet<String>,
+}
+
+/// Asks the region of the resource first, then those of its copies, all at a time. `recorded`: the ARNs that
+/// manifests of the source name; of some kinds of resources nothing else says that one is drctl's.
+pub async fn in_each_region(
+    source: &AwsBackupSource,
+    system: &SystemName,
+    name: &SourceName,
+    recorded: &BTreeSet<String>,
+    events: &Events,
+) -> Vec<InRegion> {
+    let owner = Owner { system, name, recorded };
+    let home = (source.place.region.as_str(), source.vault.as_str());
+    let copies = source.copies.iter().map(|copy| (copy.region.as_str(), copy.vault.as_str()));
+    let each = std::iter::once(home).chain(copies).map(async |(region, vault)| {
+        let place = source.place.in_region(region);
+        // A region that is gone is not waited for; one that is slow has more than one thing to say.
+        let within = place.patience * 2;
+        let asked = tokio::time::timeout(within, ask(source, &place, vault, owner));
+        let asked = while_asked(&place, events, asked).await;
+        let found = match asked {
+            Ok(found) => found.map_err(|error| told(&error)),
+            Err(_) => Err(format!("it gave no answer in {}", humantime::format_duration(within))),
+        };
+        InRegion { region: region.to_owned(), vault: vault.to_owned(), found }
+    });
+    futures_util::future::join_all(each).await
+}
+
+async fn ask(
+    source: &AwsBackupSource,
+    place: &AwsPlace,
+    name_of_vault: &str,
+    owner: Owner<'_>,
+) -> Result<Found, RecoveryPointError> {
+    let aws = AwsBackup::to_look(place).await?;
+    let is_home = place.region == source.place.region;
+    let vault = vault(&aws, name_of_vault, if is_home { "vault" } else { "copy_to" }).await?;
+    // Plans belong to the region of the resource; their copies carry the plan's id, and none of our tags.
+    let made = if is_home { plan_points::points(&aws, source).await? } else { Made::default() };
+    let continuous = made.points.iter().find(|point| point.is_continuous()).cloned();
+    let Made { mut points, unread } = made;
+    points.truncate(1);
+    let mut others = aws.points(name_of_vault, &source.resource).await?;
+    let counts_plans = !is_home && source.plan.is_some();
+    others.retain(|point| point.is_whole() && may_count(point, owner.recorded, counts_plans));
+    others.sort_by_key(|point| std::cmp::Reverse(point.created));
+    let (mut asked, mut is_untold) = (0, false);
+    for point in others {
+        let is_known = owner.recorded.contains(&point.arn) || point.plan.is_some();
+        let counts = match () {
+            () if is_known => true,
+            // An older one may be recorded, and costs nothing to know.
+            () if asked == NEWEST || !has_known_tags(&point.arn) => {
+                is_untold = true;
+                false
+            }
+            () => {
+                asked += 1;
+                backup_of(&aws, &point, owner.system, owner.name).await?.is_some()
+            }
+        };
+        if counts {
+            points.push(point);
+            break;
+        }
+    }
+    Ok(Found {
+        vault,
+        newest: points.into_iter().max_by_key(|point| point.created),
+        is_untold,
+        unread,
+        continuous,
+    })
+}
+
+/// Whatever a plan makes that does not count for the source, however often, is not looked at.
+fn may_count(point: &RecoveryPoint, recorded: &BTreeSet<String>, counts_plans: bool) -> bool {
+    point.plan.is_none() || counts_plans || recorded.contains(&point.arn)
+}

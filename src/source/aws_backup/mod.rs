@@ -1,0 +1,38 @@
+//! Recovery points of AWS Backup, made by a job of our own, and their copies in other regions. AWS keeps the
+//! bytes; in the repositories lies what a restore has to say to AWS, for when the region cannot be asked.
+//!
+//! *How a killed run's job is found again.* A job has no tags and does not give its token back, so a run that
+//! comes later cannot tell from a job alone whose it is. But what it makes carries our tags from its first
+//! moment. So [`resume`] looks at recovery points, and waits for jobs that have none yet until they have one or
+//! end: such a job can only be of a plan, or of somebody with our role, and AWS Backup would let ours wait
+//! behind it anyway. Within a run the token is the backup's id: a request whose answer was lost begins nothing
+//! when it is repeated. Nothing has to be written down before the first call.
+//!
+//! *Of tables and volumes* the tags are with DynamoDB and EC2, whom drctl does not ask: there a killed run's job is
+//! not found again, and its recovery point is nobody's known. Which ones are drctl's only the manifests say.
+//!
+//! *A plan's recovery points* count as the source's where the policy names the plan. The newest of them is
+//! adopted, and the continuous one, which AWS does not copy: it gets a manifest, under an id that follows from its ARN
+//! and time, and nothing of it is changed. A vault of the plan that cannot be listed costs what is in it, no more.
+//!
+//! *Invariants.* One backup is one recovery point and one copy a region, however often it was interrupted, but for
+//! those of tables and volumes. What does not carry this backup's tags is never tagged, and nothing is deleted.
+//! `PARTIAL` is no backup, and a job that completed with something to say is told of. A copy that fails costs the copy,
+//! not the backup.
+//!
+//! *Not here.* Restoring one, and removing old ones.
+
+mod capture;
+mod copies;
+mod error;
+mod latest;
+mod manual_restore;
+mod plan_points;
+mod prepare;
+mod resume;
+
+pub use capture::capture;
+pub use error::RecoveryPointError;
+pub use latest::{Found, InRegion, in_each_region};
+pub use prepare::{Prepared, prepare};
+pub use resume::begun;

@@ -1,0 +1,96 @@
+use std::collections::BTreeSet;
+
+use super::RecoveryPointError;
+use super::plan_points;
+use super::prepare::poll;
+use crate::aws::backup::{AwsBackup, BackupJob, RecoveryPoint, has_known_tags};
+use crate::aws::{FailureKind, PollError, Progress, Seen};
+use crate::event::Events;
+use crate::model::{BackupId, SourceName, SystemName};
+use crate::platform::CancellationToken;
+use crate::policy::AwsBackupSource;
+
+/// Recovery points whose tags are looked at: what a killed run left is among the newest.
+pub(super) const NEWEST: usize = 10;
+
+/// The backups of which there are recovery points, oldest first, but those that came to nothing. Which of them
+/// were committed is in the repositories.
+pub async fn begun(
+    source: &AwsBackupSource,
+    system: &SystemName,
+    name: &SourceName,
+    events: &Events,
+    cancel: &CancellationToken,
+) -> Result<Vec<BackupId>, RecoveryPointError> {
+    let aws = AwsBackup::of(&source.place).await?;
+    let under_way = aws.backup_jobs_under_way(&source.resource, &source.vault).await?;
+    for job in under_way.iter().filter(|job| is_perhaps_ours(job, source) && job.point.is_none()) {
+        events.notice(format!(
+            "backup job {} of this resource is under way: waiting until it says whose it is",
+            job.id
+        ));
+        until_it_has_a_point(&aws, source, job, events, cancel).await?;
+    }
+    let mut points = aws.points(&source.vault, &source.resource).await?;
+    points.retain(|point| point.plan.is_none() && !point.is_lost() && has_known_tags(&point.arn));
+    points.sort_by_key(|point| std::cmp::Reverse(point.created));
+    points.truncate(NEWEST);
+    let mut backups = BTreeSet::new();
+    for point in &points {
+        backups.extend(backup_of(&aws, point, system, name).await?);
+    }
+    // The newest of a plan goes by its own time among them.
+    let plans = plan_points::points(&aws, source).await?;
+    backups.extend(plans.newest().filter_map(|point| plan_points::id(point, name)));
+    for unread in plans.unread {
+        events.warning(unread);
+    }
+    Ok(backups.into_iter().collect())
+}
+
+/// The backup of this source that a recovery point is, as its tags say. One that is gone is none.
+pub(super) async fn backup_of(
+    aws: &AwsBackup,
+    point: &RecoveryPoint,
+    system: &SystemName,
+    name: &SourceName,
+) -> Result<Option<BackupId>, RecoveryPointError> {
+    match aws.tags(&point.arn).await {
+        Ok(tags) => Ok(tags.and_then(|tags| tags.backup(system, name))),
+        Err(failure) if failure.kind == FailureKind::NotFound => Ok(None),
+        Err(failure) => Err(RecoveryPointError::Tags { arn: point.arn.clone(), source: failure }),
+    }
+}
+
+/// Plans begin theirs in their own name; who else uses our role cannot be told from us yet.
+fn is_perhaps_ours(job: &BackupJob, source: &AwsBackupSource) -> bool {
+    !job.by_plan && job.role.as_ref().is_none_or(|role| *role == source.role)
+}
+
+async fn until_it_has_a_point(
+    aws: &AwsBackup,
+    source: &AwsBackupSource,
+    job: &BackupJob,
+    events: &Events,
+    cancel: &CancellationToken,
+) -> Result<(), RecoveryPointError> {
+    let subject = format!("backup job {} in {}", job.id, aws.region());
+    let ask = async || {
+        Ok(match aws.backup_job(&job.id).await? {
+            Some(job) if job.point.is_some() => Seen::Done(()),
+            Some(job) => match job.seen() {
+                Seen::Done(_) => Seen::Done(()),
+                Seen::Working(progress) => Seen::Working(progress),
+                Seen::Failed(progress) => Seen::Failed(progress),
+                Seen::Absent => Seen::Absent,
+            },
+            None => Seen::Failed(Progress { status: "gone".to_owned(), ..Progress::default() }),
+        })
+    };
+    match poll(source).wait(&subject, events, cancel, ask).await {
+        // It came to nothing, so there is nothing to go on with.
+        Ok(()) | Err(PollError::Failed { .. }) => Ok(()),
+        Err(PollError::Interrupted { .. }) => Err(RecoveryPointError::Interrupted),
+        Err(error) => Err(RecoveryPointError::Wait(error)),
+    }
+}

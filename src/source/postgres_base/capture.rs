@@ -1,0 +1,197 @@
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+
+use super::backup_manifest::WalRange;
+use super::completeness::{Database, Presence, databases, throughout};
+use super::error::BaseError;
+use super::prepare::{Prepared, Reader, ask};
+use super::replication::Expected;
+use super::{Ancestry, DETAILS, Lacking, data_directory, increment, manual_restore, replication, settings};
+use crate::event::{Events, Phase};
+use crate::model::{Artifact, DamagedPage, Details, Digest, LeftOut, Manifest, Physical};
+use crate::pipeline::FromMemory;
+use crate::platform::CancellationToken;
+use crate::postgres::close;
+use crate::source::phase_timer::Timed;
+use crate::source::{ArtifactSink, Captured};
+
+/// A database's files are removed a moment before it is gone from the catalog.
+const SETTLED_WITHIN: Duration = Duration::from_secs(2);
+
+/// A copy that was stored whole.
+pub(super) struct Copied {
+    /// `base.tar` and those of the tablespaces.
+    pub(super) artifacts: Vec<Artifact>,
+    pub(super) range: WalRange,
+    pub(super) damaged: Vec<DamagedPage>,
+    /// What the data directory has and the copy does not.
+    pub(super) left_out: Vec<LeftOut>,
+    /// Of that, what PostgreSQL needs.
+    pub(super) lacking: Vec<Lacking>,
+    pub(super) presence: Presence,
+    /// What made it, by version.
+    pub(super) producer: String,
+    /// PostgreSQL's list of its files, where that was kept.
+    pub(super) kept: Option<Digest>,
+}
+
+/// Copies the cluster into `sink`: all of it, or what changed since an earlier copy.
+pub async fn capture(
+    prepared: Prepared,
+    ancestry: &Ancestry,
+    sink: &mut dyn ArtifactSink,
+    events: &Events,
+    cancel: &CancellationToken,
+) -> Result<Captured, BaseError> {
+    let server = prepared.parameters.to_string();
+    // Whatever ends this ends the children too.
+    let stop = cancel.child_token();
+    let _stop_on_return = stop.clone().drop_guard();
+    let outcome = run(prepared, ancestry, sink, events, &stop).await;
+    // What a cancelled run trips over on its way out is not what went wrong.
+    if cancel.is_cancelled() { Err(BaseError::Interrupted { server }) } else { outcome }
+}
+
+async fn run(
+    mut prepared: Prepared,
+    ancestry: &Ancestry,
+    sink: &mut dyn ArtifactSink,
+    events: &Events,
+    stop: &CancellationToken,
+) -> Result<Captured, BaseError> {
+    let server = prepared.parameters.to_string();
+    let timed = Timed::begin(Phase::Inspect, events);
+    let local = match &prepared.reader {
+        Reader::DataDirectory(root) => Some(root.as_path()),
+        Reader::Replication(_) => None,
+    };
+    let (major, connection) = (prepared.server.major, &mut prepared.connection);
+    let (mut facts, configuration) = settings::read(connection, &server, major, local).await?;
+    let presence = Presence::wanting(configuration.inside());
+    let before = databases(&mut prepared.connection, &server).await?;
+    let estimate = ask(&server, expected_bytes(&mut prepared.connection)).await?;
+    timed.end();
+
+    let timed = Timed::begin(Phase::BaseBackup, events);
+    let mut chain: &[Manifest] = &[];
+    let copied = match prepared.reader.clone() {
+        Reader::Replication(tools) => {
+            let begun;
+            (begun, chain) = increment::begin(&prepared, &tools, ancestry, events, stop).await?;
+            // Of the changes it is not known how many there are.
+            let estimate = Some(estimate).filter(|_| chain.is_empty());
+            let expected = Expected { presence, estimate, keep: ancestry.keep.as_deref() };
+            let name = begun.name();
+            let copied = replication::copy(&prepared, begun, expected, sink, events, stop).await;
+            if copied.is_err() {
+                replication::release(&mut prepared.connection, &server, &name, events).await;
+            }
+            copied?
+        }
+        Reader::DataDirectory(root) => {
+            increment::refuse_files(&prepared, ancestry)?;
+            data_directory::copy(&mut prepared, &root, presence, Some(estimate), sink, stop).await?
+        }
+    };
+    refuse_incomplete(&mut prepared, &copied, &before).await?;
+    // Asked after the copy was ended on the server, so that it is never before its end.
+    let moment = sqlx::query_as(MOMENT).fetch_one(&mut prepared.connection);
+    let (time, next_transaction, open): (i64, i64, Option<Vec<i64>>) = ask(&server, moment).await?;
+    facts.stop_time = DateTime::<Utc>::from_timestamp_micros(time).unwrap_or_default();
+    timed.end();
+    close(prepared.connection).await;
+
+    let timed = Timed::begin(Phase::Details, events);
+    let recovery_point = facts.stop_time;
+    let mut artifacts = copied.artifacts;
+    let (files, unread) = configuration.kept(&copied.presence);
+    let mut left_out = copied.left_out;
+    left_out.retain(|left| !configuration.covers(&left.path));
+    left_out.extend(unread);
+    for left in &left_out {
+        events.warning(format!("the copy does not hold {left}"));
+    }
+    facts.files = files;
+    let details = Details { cluster: Some(facts), ..Details::default() };
+    let json = serde_json::to_vec_pretty(&details)
+        .map_err(|source| BaseError::Details { server: server.clone(), source })?;
+    let physical = Physical {
+        timeline: copied.range.timeline,
+        start: copied.range.start,
+        stop: copied.range.stop,
+        segment_size: prepared.segment_size,
+        next_transaction: u64::try_from(next_transaction).unwrap_or_default(),
+        open_transactions: open
+            .map(|open| open.into_iter().filter_map(|number| u64::try_from(number).ok()).collect()),
+        page_checksums: prepared.page_checksums,
+        damaged: copied.damaged,
+        tablespaces: prepared.tablespaces,
+        left_out,
+        parent: chain.last().map(|parent| parent.id.clone()),
+        backup_manifest: copied.kept,
+    };
+    let not_included = physical.left_out.iter().map(ToString::to_string).collect();
+    let by_hand = manual_restore::commands(&artifacts, &physical, &prepared.server, chain);
+    let stored = sink.store(DETAILS, Box::new(FromMemory::new(json)), None).await;
+    artifacts.push(stored.map_err(|source| BaseError::Store { server, source })?);
+    timed.end();
+    Ok(Captured {
+        recovery_point,
+        server: Some(prepared.server),
+        physical: Some(physical),
+        managed: None,
+        not_held: vec![],
+        issues: vec![],
+        producer: copied.producer,
+        artifacts,
+        by_hand,
+        not_included,
+    })
+}
+
+/// Compares what was copied with what the server says it has. The last of a database may still be on its way out:
+/// that is waited for a moment.
+async fn refuse_incomplete(
+    prepared: &mut Prepared,
+    copied: &Copied,
+    before: &[Database],
+) -> Result<(), BaseError> {
+    let server = prepared.parameters.to_string();
+    let over_replication = matches!(prepared.reader, Reader::Replication(_));
+    for is_last in [false, true] {
+        let after = databases(&mut prepared.connection, &server).await?;
+        let mut lacking = copied.presence.lacking(&throughout(before, &after));
+        let others =
+            copied.lacking.iter().filter(|other| !lacking.iter().any(|known| known.path == other.path));
+        let others: Vec<_> = others.cloned().collect();
+        lacking.extend(others);
+        if lacking.is_empty() {
+            return Ok(());
+        }
+        if is_last {
+            return Err(BaseError::Incomplete { server, lacking, over_replication });
+        }
+        tokio::time::sleep(SETTLED_WITHIN).await;
+    }
+    Ok(())
+}
+
+// All of one snapshot. That of a standby does not say which transactions are open.
+const MOMENT: &str = "
+SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::int8,
+       pg_snapshot_xmax(pg_current_snapshot())::text::int8,
+       CASE WHEN pg_is_in_recovery() THEN NULL
+            ELSE ARRAY(SELECT open::text::int8 FROM pg_snapshot_xip(pg_current_snapshot()) open ORDER BY 1) END";
+
+/// About how large the copy becomes. Databases that the role may not enter do not tell.
+async fn expected_bytes(connection: &mut PgConnection) -> Result<u64, sqlx::Error> {
+    let bytes: i64 = sqlx::query_scalar(
+        "SELECT coalesce(sum(pg_database_size(oid)), 0)::int8 FROM pg_database
+          WHERE has_database_privilege(oid, 'CONNECT')",
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(u64::try_from(bytes).unwrap_or_default())
+}

@@ -1,0 +1,52 @@
+//! A physical copy of a whole cluster, to begin a recovery with.
+//!
+//! The bytes come from `pg_basebackup` over a replication connection, or from the data directory itself
+//! where drctl runs beside the server. What is stored is the same either way, see FORMAT.md.
+//!
+//! PostgreSQL 17 and later give what changed since an earlier copy, over replication only. What that one is, is
+//! chosen here out of what the backup found; the server has the last word, before anything is stored.
+//!
+//! *Invariants.* What could not be restored is refused before a byte is stored, with every reason at once.
+//! A copy is whole only with its `backup_manifest`, and with every database and tablespace that the server says
+//! it has. What it does not hold beside PostgreSQL's own data is in the manifest. A page whose checksum does not fit is named by file and
+//! block, and the copy is kept: it may be the last there is of the others.
+//!
+//! *Not here.* The write-ahead log that makes a copy a database: [`crate::wal`].
+
+mod backup_manifest;
+mod capture;
+mod checksum_report;
+mod chunks;
+mod completeness;
+mod configuration;
+mod data_directory;
+mod directory_check;
+mod error;
+mod exclusions;
+mod file_list;
+mod includes;
+mod increment;
+mod manifest_cache;
+mod manual_restore;
+mod page_checksum;
+mod preflight;
+mod prepare;
+mod replication;
+mod session;
+mod settings;
+mod skipped_files;
+mod tar_directory;
+mod tar_inspector;
+
+pub use capture::capture;
+pub use completeness::Lacking;
+pub use error::BaseError;
+pub use increment::{Ancestry, Candidate, Extent, WhyFull};
+pub use manifest_cache::{is_kept, publish};
+pub use preflight::Objection;
+pub use prepare::{Prepared, Reader, prepare};
+
+/// Names of the artifacts, without the endings of their encoding. Those of tablespaces are
+/// `<oid>.tar`.
+pub const BASE: &str = "base.tar";
+pub const DETAILS: &str = "details.json";

@@ -1,0 +1,294 @@
+use std::ffi::OsString;
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use sqlx::PgConnection;
+use tokio::sync::Notify;
+
+use super::backup_manifest::{RangeError, WalRange, wal_range};
+use super::capture::Copied;
+use super::checksum_report::{damage_in, is_all};
+use super::completeness::Presence;
+use super::manifest_cache::Keeping;
+use super::prepare::ask;
+use super::skipped_files::{Skipped, skipped_in};
+use super::tar_inspector::TarWatch;
+use super::{BASE, BaseError, Lacking, Objection, Prepared, Reader};
+use crate::event::Events;
+use crate::model::{DamagedPage, Digest};
+use crate::pipeline::Produce;
+use crate::platform::{CancellationToken, Piped, ProcessError, seed};
+use crate::postgres::{ConnectionParameters, Tools};
+use crate::source::{ArtifactSink, KEEPALIVES};
+
+const IDENTIFY_WITHIN: Duration = Duration::from_secs(30);
+/// At most five lines a damaged file, and what else there is to say.
+const STDERR_LINES: usize = 5_000;
+/// The server waits without end for its log to be archived before it ends a copy.
+const ARCHIVED_WITHIN: Duration = Duration::from_secs(600);
+/// A checkpoint of a large server that writes all it has.
+const BEGUN_WITHIN: Duration = Duration::from_secs(3600);
+/// Waited for before anything is stored.
+const FIRST: usize = 64 << 10;
+const TOLD_AFTER: Duration = Duration::from_secs(60);
+
+/// Why the server does not take a replication connection; asked with one.
+pub(super) async fn refusal(parameters: &ConnectionParameters, tools: &Tools) -> Option<Objection> {
+    let psql = match tools.program("psql") {
+        Ok(psql) => psql,
+        Err(error) => return Some(Objection::NoProgram(error.to_string())),
+    };
+    if let Err(error) = tools.program("pg_basebackup") {
+        return Some(Objection::NoProgram(error.to_string()));
+    }
+    let psql = psql.args(["--no-psqlrc", "--no-password", "--quiet", "--command=IDENTIFY_SYSTEM"]);
+    let refused = |words| Objection::ReplicationRefused { role: parameters.user.clone(), words };
+    let psql = match parameters.apply(psql.arg("--dbname=replication=true")).await {
+        Ok(psql) => psql,
+        Err(error) => return Some(refused(crate::event::told(&error))),
+    };
+    match psql.run(IDENTIFY_WITHIN, &CancellationToken::new()).await {
+        Ok(_) => None,
+        Err(ProcessError::Failed { stderr, .. }) if !stderr.is_empty() => Some(refused(stderr.join(" "))),
+        Err(error) => Some(refused(crate::event::told(&error))),
+    }
+}
+
+/// A `pg_basebackup` whose first bytes have come: from then on the server has agreed to everything.
+pub(super) struct Begun {
+    child: Piped,
+    first: Vec<u8>,
+    /// What the server knows its connection by.
+    name: String,
+}
+
+/// Begins a copy, or one of the changes since the copy whose list of files this is.
+pub(super) async fn begin(
+    prepared: &Prepared,
+    tools: &Tools,
+    since: Option<&Path>,
+    stop: &CancellationToken,
+) -> Result<Begun, BaseError> {
+    let server = prepared.parameters.to_string();
+    let name = format!("drctl base {:08x}", seed());
+    let mut program = tools
+        .program("pg_basebackup")
+        .map_err(|source| BaseError::Tools { server: server.clone(), source })?
+        .args(["--format=tar", "--pgdata=-", "--wal-method=none", "--checkpoint=fast", "--no-password"])
+        .arg("--label=drctl")
+        .arg(format!("--dbname={KEEPALIVES} application_name='{name}'"))
+        .keep_stderr(STDERR_LINES);
+    if let Some(list) = since {
+        let mut argument = OsString::from("--incremental=");
+        argument.push(list);
+        program = program.arg(argument);
+    }
+    let started = |source| BaseError::Start { server: server.clone(), source };
+    // Ended by this alone, the run can go on with something else.
+    let stop = stop.child_token();
+    let mut child = prepared.parameters.apply(program).await?.pipe(&stop).map_err(started)?;
+    let begun = tokio::task::spawn_blocking(move || {
+        let mut first = vec![0; FIRST];
+        match child.read(&mut first) {
+            Ok(count) if count > 0 => {
+                first.truncate(count);
+                Ok(Begun { child, first, name })
+            }
+            // Nothing came: its end says why.
+            Ok(_) => Err(child.finish().err()),
+            Err(source) => {
+                let program = "pg_basebackup".to_owned();
+                Err(Some(ProcessError::Follow { program, source }))
+            }
+        }
+    });
+    match tokio::time::timeout(BEGUN_WITHIN, begun).await {
+        Ok(Ok(Ok(begun))) => Ok(begun),
+        Ok(Ok(Err(Some(source)))) => Err(started(source)),
+        Ok(Ok(Err(None)) | Err(_)) => Err(BaseError::Range { server, source: RangeError::None }),
+        Err(_) => {
+            stop.cancel();
+            let program = "pg_basebackup".to_owned();
+            Err(started(ProcessError::Deadline { program, deadline: BEGUN_WITHIN }))
+        }
+    }
+}
+
+impl Begun {
+    pub(super) fn name(&self) -> String {
+        self.name.clone()
+    }
+}
+
+/// Ends what is left of a copy on the server. While that waits for its log to be archived it does not look whether
+/// anybody still listens, and keeps its place among the few that may replicate.
+pub(super) async fn release(connection: &mut PgConnection, server: &str, name: &str, events: &Events) {
+    let ended = sqlx::query(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+          WHERE application_name = $1 AND usename = current_user",
+    )
+    .bind(name)
+    .execute(connection);
+    if let Err(error) = ask(server, ended).await {
+        events.warning(format!(
+            "what the server still does for the copy could not be ended (it is `{name}` in pg_stat_activity): {}",
+            crate::event::told(&error)
+        ));
+    }
+}
+
+/// What is known of a copy before it begins.
+pub(super) struct Expected<'a> {
+    pub(super) presence: Presence,
+    /// Bytes.
+    pub(super) estimate: Option<u64>,
+    /// Where the list of its files is kept.
+    pub(super) keep: Option<&'a Path>,
+}
+
+/// Stores what `pg_basebackup` writes.
+pub(super) async fn copy(
+    prepared: &Prepared,
+    begun: Begun,
+    Expected { presence, estimate, keep }: Expected<'_>,
+    sink: &mut dyn ArtifactSink,
+    events: &Events,
+    stop: &CancellationToken,
+) -> Result<Copied, BaseError> {
+    let server = prepared.parameters.to_string();
+    let Reader::Replication(tools) = &prepared.reader else {
+        return Err(BaseError::Range { server, source: RangeError::None });
+    };
+    let seen = Arc::new(Seen::default());
+    let stream = Stream {
+        child: begun.child,
+        first: io::Cursor::new(begun.first),
+        watch: TarWatch::new(presence),
+        keeping: keep.map(Keeping::begin),
+        seen: Arc::clone(&seen),
+        events: events.clone(),
+    };
+    let storing = sink.store(BASE, Box::new(stream), estimate);
+    let outcome = {
+        tokio::pin!(storing);
+        tokio::select! {
+            stored = &mut storing => stored,
+            () = archived_too_late(&seen, events) => {
+                stop.cancel();
+                let _stopped = storing.await;
+                return Err(BaseError::NotArchived { server, waited: ARCHIVED_WITHIN });
+            }
+        }
+    };
+    let artifact = outcome.map_err(|source| BaseError::Store { server: server.clone(), source })?;
+    let mut end = seen.end.lock().unwrap_or_else(PoisonError::into_inner);
+    let nothing = || BaseError::Range { server: server.clone(), source: RangeError::None };
+    let End { range, damaged, skipped, presence, kept } = end.take().ok_or_else(nothing)?;
+    let range = range.map_err(|source| BaseError::Range { server: server.clone(), source })?;
+    let producer = version(tools);
+    let lacking = skipped.needed.into_iter().map(|path| Lacking {
+        path,
+        database: None,
+        why: "is a link, which a replication connection does not follow",
+    });
+    Ok(Copied {
+        artifacts: vec![artifact],
+        range,
+        damaged,
+        left_out: skipped.left_out,
+        lacking: lacking.collect(),
+        presence,
+        producer,
+        kept,
+    })
+}
+
+/// Ends when the server has had all the time it gets to archive its log.
+async fn archived_too_late(seen: &Seen, events: &Events) {
+    seen.all_files.notified().await;
+    tokio::time::sleep(TOLD_AFTER).await;
+    events.warning(format!(
+        "everything is copied, and the server still waits for its write-ahead log to be archived (`drctl wal status` says why); giving up in {}",
+        humantime::format_duration(ARCHIVED_WITHIN - TOLD_AFTER)
+    ));
+    tokio::time::sleep(ARCHIVED_WITHIN - TOLD_AFTER).await;
+}
+
+fn version(tools: &Tools) -> String {
+    tools.version.replacen("pg_dump", "pg_basebackup", 1)
+}
+
+/// What was seen of the stream.
+#[derive(Default)]
+struct Seen {
+    all_files: Notify,
+    end: Mutex<Option<End>>,
+}
+
+struct End {
+    range: Result<WalRange, RangeError>,
+    damaged: Vec<DamagedPage>,
+    skipped: Skipped,
+    presence: Presence,
+    kept: Option<Digest>,
+}
+
+/// A running `pg_basebackup`, whose end is good only if all of the copy has come.
+struct Stream {
+    child: Piped,
+    first: io::Cursor<Vec<u8>>,
+    watch: TarWatch,
+    keeping: Option<Keeping>,
+    seen: Arc<Seen>,
+    events: Events,
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = match self.first.read(buffer)? {
+            0 => self.child.read(buffer)?,
+            count => count,
+        };
+        let before = self.watch.has_control();
+        let keeping = &mut self.keeping;
+        self.watch.feed(&buffer[..count], |listed| {
+            if let Some(keeping) = keeping {
+                keeping.write(listed);
+            }
+        });
+        if self.watch.has_control() && !before {
+            self.seen.all_files.notify_one();
+        }
+        Ok(count)
+    }
+}
+
+impl Produce for Stream {
+    fn finish(self: Box<Self>) -> Result<Vec<String>, Box<dyn std::error::Error + Send + Sync>> {
+        let said = match self.child.finish() {
+            Ok(said) => said,
+            // It says so after everything else has come, and the copy is as good as the cluster is.
+            Err(ProcessError::Failed { code: Some(1), stderr, .. }) if is_all(&stderr) => stderr,
+            Err(error) => return Err(error.into()),
+        };
+        let (tail, presence) = self.watch.finish()?;
+        let damaged = damage_in(&said);
+        for line in said.iter().filter(|line| line.starts_with("WARNING:")) {
+            self.events.warning(line.clone());
+        }
+        let kept = self.keeping.and_then(|keeping| match keeping.end() {
+            Ok(digest) => Some(digest),
+            Err(error) => {
+                self.events.warning(format!(
+                    "the next base backup will be a full one: the list of this one's files could not be kept: {error}"
+                ));
+                None
+            }
+        });
+        let mut end = self.seen.end.lock().unwrap_or_else(PoisonError::into_inner);
+        *end = Some(End { range: wal_range(&tail), damaged, skipped: skipped_in(&said), presence, kept });
+        Ok(said)
+    }
+}

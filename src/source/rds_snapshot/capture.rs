@@ -1,0 +1,216 @@
+use super::super::phase_timer::Timed;
+use super::super::{ArtifactSink, Captured, Naming, NotHeld, SinkError};
+use super::{Prepared, SnapshotError, copies, identifier, manual_restore};
+use crate::aws::Tags;
+use crate::aws::rds::{Database, Rds, Snapshot, SnapshotId};
+use crate::aws::{FailureKind, PollError, Seen, key};
+use crate::event::{Events, Phase, told};
+use crate::model::{Artifact, Details, Managed, ManagedCopy, ServerFacts};
+use crate::pipeline::FromMemory;
+use crate::platform::CancellationToken;
+use crate::source::postgres_dump::capture::DETAILS;
+
+/// An instance that is being changed or backed up becomes available between its steps.
+const BEGINNINGS: u32 = 5;
+
+/// Takes the snapshot, or goes on with the one that an earlier run began for this backup, and copies it.
+pub async fn capture(
+    prepared: Prepared<'_>,
+    naming: Naming<'_>,
+    sink: &mut dyn ArtifactSink,
+    events: &Events,
+    cancel: &CancellationToken,
+) -> Result<Captured, SnapshotError> {
+    let id = identifier(&prepared.source.database, naming.system, naming.backup);
+    let tags = Tags::of_backup(naming.system, naming.source, naming.backup, naming.run);
+
+    for words in &prepared.profile.not_recorded {
+        events.warning(format!(
+            "not recorded with this backup: {words}; `drctl iam show writer` prints what the role should have"
+        ));
+    }
+    let phase = Timed::begin(Phase::Snapshot, events);
+    begin(&prepared, &id, &tags, naming, events, cancel).await?;
+    let snapshot = wait(&prepared.rds, &id, &prepared, events, cancel).await?;
+    is_ours(&snapshot, &prepared, naming)?;
+    phase.end();
+    let recovery_point = snapshot.recovery_point().ok_or(SnapshotError::NoTime)?;
+    warn_of_quota(&prepared.rds, &id, events).await;
+
+    let copied = copies::copy(&prepared, &snapshot, &tags, events, cancel).await?;
+    let mut not_held = copied.failed;
+    if let Err(reason) = share(&prepared, &snapshot).await {
+        let place = format!("account {}", prepared.source.share_with.join(", "));
+        not_held.push(NotHeld { place, reason });
+    }
+    let held = |region: &str, snapshot: &Snapshot| ManagedCopy {
+        region: region.to_owned(),
+        arn: snapshot.arn.clone(),
+        vault: None,
+        kms_key: snapshot.kms_key.clone(),
+    };
+    let mut everywhere = vec![held(prepared.rds.region(), &snapshot)];
+    everywhere.extend(copied.made.iter().map(|(region, copy)| held(region, copy)));
+
+    let details = store_details(&prepared, sink, events).await?;
+    let by_hand = manual_restore::lines(&details, &prepared.source.database, id.as_str(), &everywhere);
+    let version = snapshot.engine_version.clone().unwrap_or_default();
+    Ok(Captured {
+        recovery_point,
+        server: major(&version).map(|major| ServerFacts {
+            version,
+            major,
+            system_identifier: None,
+            address: None,
+        }),
+        physical: None,
+        managed: Some(Managed {
+            resource: prepared.database.arn.clone(),
+            resource_id: Some(prepared.database.resource_id.clone()),
+            encrypted: snapshot.encrypted,
+            plan: None,
+            allocated_gib: snapshot.allocated_gib,
+            held: everywhere,
+        }),
+        not_held,
+        issues: vec![],
+        producer: format!("Amazon RDS ({})", snapshot.engine.as_deref().unwrap_or("engine unknown")),
+        artifacts: vec![details],
+        by_hand,
+        not_included: prepared.profile.not_recorded.clone(),
+    })
+}
+
+/// `16.4`: 16.
+fn major(version: &str) -> Option<u32> {
+    version.split('.').next()?.parse().ok()
+}
+
+async fn begin(
+    prepared: &Prepared<'_>,
+    id: &SnapshotId,
+    tags: &Tags,
+    naming: Naming<'_>,
+    events: &Events,
+    cancel: &CancellationToken,
+) -> Result<(), SnapshotError> {
+    if let Some(snapshot) = prepared.rds.snapshot(id).await? {
+        events.notice(format!("going on with snapshot `{}`, which an earlier run began", id.as_str()));
+        return is_ours(&snapshot, prepared, naming);
+    }
+    for left in (0..BEGINNINGS).rev() {
+        available(prepared, events, cancel).await?;
+        let begun = prepared.rds.create_snapshot(&prepared.source.database, id, tags).await;
+        match begun {
+            Ok(()) => return Ok(()),
+            // The answer to an earlier attempt was lost. Whose it is, is seen when it can be seen.
+            Err(failure) if failure.kind == FailureKind::Exists => return Ok(()),
+            Err(failure) if failure.kind == FailureKind::State && left > 0 => {
+                tracing::info!("{}", told(&failure));
+                tokio::time::sleep(prepared.poll.every).await;
+            }
+            // Where no answer came, it may have been begun all the same.
+            Err(failure) => match prepared.rds.snapshot(id).await {
+                Ok(Some(snapshot)) => return is_ours(&snapshot, prepared, naming),
+                _ => return Err(failure.into()),
+            },
+        }
+    }
+    Ok(())
+}
+
+fn is_ours(snapshot: &Snapshot, prepared: &Prepared<'_>, naming: Naming<'_>) -> Result<(), SnapshotError> {
+    let what = match () {
+        () if snapshot.tags.backup(naming.system, naming.source).as_ref() != Some(naming.backup) => {
+            "it does not have drctl's tags"
+        }
+        () if snapshot.resource_id.as_ref() != Some(&prepared.database.resource_id) => {
+            "it is of another database, of the same name"
+        }
+        () => return Ok(()),
+    };
+    Err(SnapshotError::Taken {
+        identifier: snapshot.id.as_str().to_owned(),
+        region: prepared.rds.region().to_owned(),
+        what,
+    })
+}
+
+/// RDS takes snapshots of a database only between its other work.
+async fn available(
+    prepared: &Prepared<'_>,
+    events: &Events,
+    cancel: &CancellationToken,
+) -> Result<(), SnapshotError> {
+    let database = &prepared.source.database;
+    let subject = format!("{} in {}", database.identifier(), prepared.rds.region());
+    let ask = async || Ok(prepared.rds.database(database).await?.map_or(Seen::Absent, seen));
+    prepared.poll.wait(&subject, events, cancel, ask).await?;
+    Ok(())
+}
+
+fn seen(database: Database) -> Seen<Database> {
+    // RDS takes one of what is full all the same.
+    if database.takes_changes() { Seen::Done(database) } else { database.seen() }
+}
+
+pub(super) async fn wait(
+    rds: &Rds,
+    id: &SnapshotId,
+    prepared: &Prepared<'_>,
+    events: &Events,
+    cancel: &CancellationToken,
+) -> Result<Snapshot, PollError> {
+    let subject = format!("snapshot `{}` in {}", id.as_str(), rds.region());
+    let ask = async || Ok(rds.snapshot(id).await?.map_or(Seen::Absent, Snapshot::seen));
+    prepared.poll.wait(&subject, events, cancel, ask).await
+}
+
+/// In words, why it is not shared. What can never be is not tried.
+async fn share(prepared: &Prepared<'_>, snapshot: &Snapshot) -> Result<(), String> {
+    let source = prepared.source;
+    if source.share_with.is_empty() {
+        return Ok(());
+    }
+    if let Some(named) = &snapshot.kms_key {
+        match key(&source.place, named).await {
+            Ok(Some(key)) if key.is_of_aws => {
+                return Err(format!(
+                    "it is encrypted with the AWS-managed key {}, and what is can never be shared: `drctl doctor` says the way",
+                    key.arn
+                ));
+            }
+            Ok(_) => {}
+            // RDS says it then.
+            Err(error) => tracing::info!("{}", told(&error)),
+        }
+    }
+    prepared.rds.share_snapshot(&snapshot.id, &source.share_with).await.map_err(|failure| told(&failure))
+}
+
+/// Old ones are removed by nobody but retention, and a quota that is reached ends the backups.
+pub(super) async fn warn_of_quota(rds: &Rds, like: &SnapshotId, events: &Events) {
+    match rds.snapshot_quota(like).await {
+        Ok(Some((used, most))) if used * 5 >= most * 4 => events.warning(format!(
+            "{used} of {most} manual snapshots{} are used in {}: have AWS raise the quota, or remove old ones, before it ends the backups",
+            if matches!(like, SnapshotId::Cluster(_)) { " of clusters" } else { "" },
+            rds.region()
+        )),
+        Ok(_) => {}
+        Err(failure) => tracing::info!("{}", told(&failure)),
+    }
+}
+
+async fn store_details(
+    prepared: &Prepared<'_>,
+    sink: &mut dyn ArtifactSink,
+    events: &Events,
+) -> Result<Artifact, SnapshotError> {
+    let phase = Timed::begin(Phase::Details, events);
+    let details = Details { profile: Some(prepared.profile.clone()), ..Details::default() };
+    let json = serde_json::to_vec_pretty(&details).map_err(SnapshotError::Details)?;
+    let size = json.len() as u64;
+    let stored: Result<_, SinkError> = sink.store(DETAILS, Box::new(FromMemory::new(json)), Some(size)).await;
+    phase.end();
+    stored.map_err(SnapshotError::Sink)
+}

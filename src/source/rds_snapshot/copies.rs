@@ -1,0 +1,178 @@
+use futures_util::future::join_all;
+
+use super::super::NotHeld;
+use super::super::phase_timer::Timed;
+use super::capture::{wait, warn_of_quota};
+use super::{Prepared, SnapshotError};
+use crate::aws::rds::{CopyRequest, Rds, Snapshot, SnapshotId};
+use crate::aws::{AwsFailure, FailureKind, PollError, Tags};
+use crate::event::{Events, Phase, lasting, told};
+use crate::platform::CancellationToken;
+use crate::policy::RdsRegion;
+
+/// What became of the copies.
+#[derive(Debug, Default)]
+pub(super) struct Copied {
+    /// The region, and the copy there.
+    pub(super) made: Vec<(String, Snapshot)>,
+    pub(super) failed: Vec<NotHeld>,
+}
+
+/// Copies the snapshot to every region of the policy, all at a time; RDS puts those of one database in a row.
+/// Only an interruption is an error.
+pub(super) async fn copy(
+    prepared: &Prepared<'_>,
+    snapshot: &Snapshot,
+    tags: &Tags,
+    events: &Events,
+    cancel: &CancellationToken,
+) -> Result<Copied, SnapshotError> {
+    let mut copied = Copied::default();
+    if prepared.source.regions.is_empty() {
+        return Ok(copied);
+    }
+    let phase = Timed::begin(Phase::CopyToRegions, events);
+    let regions = prepared.source.regions.iter();
+    let outcomes =
+        join_all(regions.map(|region| one(prepared, snapshot, region, tags, events, cancel))).await;
+    for (region, outcome) in prepared.source.regions.iter().zip(outcomes) {
+        match outcome {
+            Ok(copy) => copied.made.push((region.name.clone(), copy)),
+            Err(_) if cancel.is_cancelled() => return Err(SnapshotError::Interrupted),
+            Err(error) => {
+                let place = format!("region {}", region.name);
+                copied.failed.push(NotHeld { place, reason: told(&error) });
+            }
+        }
+    }
+    phase.end();
+    Ok(copied)
+}
+
+#[derive(Debug, thiserror::Error)]
+enum CopyError {
+    #[error(
+        "the database is encrypted, and the policy names no key there: add `kms_key` to `copy_to.{region}`"
+    )]
+    NoKey { region: String },
+    #[error("RDS copies no snapshots of Multi-AZ clusters: only Aurora's, and those of instances")]
+    NotCopied,
+    #[error(
+        "RDS would not begin it for {}, as it makes 20 copies to a region at a time, and keeps so many manual snapshots there",
+        lasting(*.waited)
+    )]
+    Busy {
+        waited: std::time::Duration,
+        #[source]
+        said: AwsFailure,
+    },
+    #[error(transparent)]
+    Other(#[from] SnapshotError),
+}
+
+impl From<AwsFailure> for CopyError {
+    fn from(failure: AwsFailure) -> Self {
+        Self::Other(failure.into())
+    }
+}
+
+impl From<PollError> for CopyError {
+    fn from(error: PollError) -> Self {
+        Self::Other(error.into())
+    }
+}
+
+async fn one(
+    prepared: &Prepared<'_>,
+    snapshot: &Snapshot,
+    region: &RdsRegion,
+    tags: &Tags,
+    events: &Events,
+    cancel: &CancellationToken,
+) -> Result<Snapshot, CopyError> {
+    if snapshot.encrypted && region.kms_key.is_none() {
+        return Err(CopyError::NoKey { region: region.name.clone() });
+    }
+    let is_aurora = snapshot.engine.as_deref().is_some_and(|engine| engine.starts_with("aurora"));
+    if prepared.profile.cluster.is_some() && !is_aurora {
+        return Err(CopyError::NotCopied);
+    }
+    let there = prepared.source.place.in_region(&region.name);
+    let rds = Rds::of(&there).await.map_err(SnapshotError::Client)?;
+    if region.kms_key.is_some() && key_of_copy(snapshot, region).is_none() {
+        events.warning(format!(
+            "the copy in {} is not encrypted, as the cluster is not: AWS encrypts no copy of an unencrypted cluster's snapshot, and `kms_key` is not used (`drctl doctor` says what encrypts it)",
+            region.name
+        ));
+    }
+    match rds.snapshot(&snapshot.id).await? {
+        Some(copy) => is_copy(&copy, snapshot, &rds)?,
+        None => begin(&rds, prepared, snapshot, region, tags, cancel).await?,
+    }
+    let copy = wait(&rds, &snapshot.id, prepared, events, cancel).await?;
+    is_copy(&copy, snapshot, &rds)?;
+    warn_of_quota(&rds, &snapshot.id, events).await;
+    Ok(copy)
+}
+
+/// RDS takes none for what is a cluster's and not encrypted, and encrypts an instance's.
+fn key_of_copy(snapshot: &Snapshot, region: &RdsRegion) -> Option<String> {
+    let may_be = snapshot.encrypted || matches!(snapshot.id, SnapshotId::Instance(_));
+    region.kms_key.clone().filter(|_| may_be)
+}
+
+async fn begin(
+    rds: &Rds,
+    prepared: &Prepared<'_>,
+    snapshot: &Snapshot,
+    region: &RdsRegion,
+    tags: &Tags,
+    cancel: &CancellationToken,
+) -> Result<(), CopyError> {
+    let request = CopyRequest {
+        from: snapshot.arn.clone(),
+        to: snapshot.id.clone(),
+        kms_key: key_of_copy(snapshot, region),
+        option_group: None,
+        tags: tags.clone(),
+    };
+    let until = tokio::time::Instant::now() + prepared.poll.deadline;
+    loop {
+        let failure = match rds.copy_snapshot(&request).await {
+            Ok(()) => return Ok(()),
+            // The answer to an earlier attempt was lost. Whose it is, is seen when it can be seen.
+            Err(failure) if failure.kind == FailureKind::Exists => return Ok(()),
+            Err(failure) => failure,
+        };
+        // It may have been begun all the same.
+        if let Ok(Some(copy)) = rds.snapshot(&snapshot.id).await {
+            return is_copy(&copy, snapshot, rds);
+        }
+        // Copies on their way and snapshots kept have limits of their own, and the same word for both.
+        let is_full = match rds.snapshot_quota(&snapshot.id).await {
+            Ok(Some((used, most))) => used >= most,
+            _ => false,
+        };
+        if failure.kind != FailureKind::Quota || is_full {
+            return Err(failure.into());
+        }
+        if tokio::time::Instant::now() > until {
+            return Err(CopyError::Busy { waited: prepared.poll.deadline, said: failure });
+        }
+        tokio::select! {
+            () = tokio::time::sleep(prepared.poll.every) => {}
+            () = cancel.cancelled() => return Err(SnapshotError::Interrupted.into()),
+        }
+    }
+}
+
+fn is_copy(copy: &Snapshot, snapshot: &Snapshot, rds: &Rds) -> Result<(), CopyError> {
+    if copy.tags.is_managed() && copy.copied_from.as_ref().is_none_or(|from| *from == snapshot.arn) {
+        return Ok(());
+    }
+    Err(CopyError::Other(SnapshotError::Taken {
+        identifier: copy.id.as_str().to_owned(),
+        region: rds.region().to_owned(),
+        what: "it is not drctl's copy of it",
+    }))
+}

@@ -1,0 +1,94 @@
+use std::fs;
+use std::io;
+
+use super::super::object_store::{ObjectInfo, Page};
+use super::super::testing::faulty::Fault;
+use super::object_file::{Files, OWN, bare_info};
+
+/// Objects of a page.
+const PAGE: usize = 1000;
+
+impl Files {
+    pub(super) fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page, Fault> {
+        self.check_root()?;
+        // Only the folder the prefix names is read, not its neighbours.
+        let folder = match prefix.rsplit_once('/') {
+            Some((folder, _)) => {
+                self.path(folder)?;
+                format!("{folder}/")
+            }
+            None => String::new(),
+        };
+        let mut listing = Listing { prefix, after, objects: Vec::new() };
+        listing.walk(self, &folder)?;
+        let mut objects = listing.objects;
+        let more = objects.len() > PAGE;
+        objects.truncate(PAGE);
+        let next = if more { objects.last().map(|object| object.key.clone()) } else { None };
+        Ok(Page { objects, next })
+    }
+}
+
+/// A walk in the order of keys that ends one object after a full page.
+struct Listing<'a> {
+    prefix: &'a str,
+    after: Option<&'a str>,
+    objects: Vec<ObjectInfo>,
+}
+
+impl Listing<'_> {
+    /// `folder` is a key with `/` at its end, or empty for the root.
+    fn walk(&mut self, files: &Files, folder: &str) -> Result<(), Fault> {
+        let entries = match fs::read_dir(files.root.join(folder)) {
+            Err(error) if is_gone(&error) => return Ok(()),
+            entries => entries?,
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            let entry = entry?;
+            // A name that is not UTF-8 is no key, and a file system's own folder is none of ours.
+            let Some(name) = entry.file_name().to_str().map(str::to_owned) else { continue };
+            if folder.is_empty() && matches!(name.as_str(), OWN | "lost+found") {
+                continue;
+            }
+            let kind = entry.file_type()?;
+            let is_folder =
+                kind.is_dir() || (kind.is_symlink() && fs::metadata(entry.path()).is_ok_and(|m| m.is_dir()));
+            // A folder sorts as its objects do: `a-b` stands before `a/b`.
+            let key = format!("{folder}{name}{}", if is_folder { "/" } else { "" });
+            if if is_folder { self.may_hold(&key) } else { self.wants(&key) } {
+                names.push(key);
+            }
+        }
+        names.sort_unstable();
+        for key in names {
+            if self.objects.len() > PAGE {
+                break;
+            }
+            if key.ends_with('/') {
+                self.walk(files, &key)?;
+                continue;
+            }
+            match fs::metadata(files.root.join(&key)) {
+                Ok(metadata) if metadata.is_file() => self.objects.push(bare_info(&key, &metadata)),
+                Ok(_) => {}
+                Err(error) if is_gone(&error) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn wants(&self, key: &str) -> bool {
+        key.starts_with(self.prefix) && self.after.is_none_or(|after| key > after)
+    }
+
+    fn may_hold(&self, folder: &str) -> bool {
+        let below = folder.starts_with(self.prefix) || self.prefix.starts_with(folder);
+        below && self.after.is_none_or(|after| folder > after || after.starts_with(folder))
+    }
+}
+
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}

@@ -1,0 +1,324 @@
+use std::fs;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+
+use super::super::object_store::{
+    Earlier, ObjectInfo, Page, PutOptions, Store, StoreError, StoreErrorKind, Upload, UploadInfo, Written,
+};
+use super::super::testing::faulty::Fault;
+use super::object_file::{Files, bare_info, sync_folder};
+use super::upload::DirectoryUpload;
+use crate::platform::{Clock as _, SystemClock};
+
+/// How long a call that moves no body may take: a mount may hang.
+const QUICK: Duration = Duration::from_secs(60);
+/// How long one that does may take.
+pub(super) const BODY: Duration = Duration::from_secs(600);
+
+/// A directory that keeps objects.
+#[derive(Clone, Debug)]
+pub struct DirectoryStore {
+    files: Arc<Files>,
+}
+
+impl DirectoryStore {
+    /// Looks at nothing yet; where `root` is not there, every call says [`StoreErrorKind::NoBucket`].
+    pub fn open(root: impl Into<PathBuf>) -> Self {
+        Self { files: Arc::new(Files::new(root.into(), false)) }
+    }
+
+    /// The same, of a directory that must be a mount point: where nothing is mounted it is not there.
+    pub fn open_mounted(root: impl Into<PathBuf>) -> Self {
+        Self { files: Arc::new(Files::new(root.into(), true)) }
+    }
+
+    /// Makes the directory where it is not there yet; only its last element, so that a missing mount
+    /// point shows.
+    pub async fn create(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
+        let store = Self::open(root);
+        store
+            .run("create", "", QUICK, |files| {
+                match fs::DirBuilder::new().mode(0o750).create(&files.root) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                        return Err(Fault::new(StoreErrorKind::NoBucket, "its parent directory is missing"));
+                    }
+                    Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error.into()),
+                    Err(_) => {}
+                    Ok(()) => {
+                        if let Some(parent) = files.root.parent().filter(|path| !path.as_os_str().is_empty())
+                        {
+                            sync_folder(parent)?;
+                        }
+                    }
+                }
+                files.check_root()
+            })
+            .await?;
+        Ok(store)
+    }
+
+    /// Does blocking work aside, and gives up waiting for it at the deadline.
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        key: &str,
+        deadline: Duration,
+        work: impl FnOnce(&Files) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let files = Arc::clone(&self.files);
+        let work = tokio::task::spawn_blocking(move || work(&files));
+        let outcome = match tokio::time::timeout(deadline, work).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(stopped)) => Err(Fault::new(StoreErrorKind::Other, stopped.to_string())),
+            Err(_) => Err(Fault::new(
+                StoreErrorKind::Unreachable,
+                format!("no answer from the file system in {}", humantime::format_duration(deadline)),
+            )),
+        };
+        outcome.map_err(|fault| fault.of(operation, key, self.location()))
+    }
+}
+
+#[async_trait]
+impl Store for DirectoryStore {
+    fn location(&self) -> String {
+        self.files.root.display().to_string()
+    }
+
+    async fn put(&self, key: &str, body: Bytes, options: &PutOptions) -> Result<Written, StoreError> {
+        let (owned, options) = (key.to_owned(), options.clone());
+        self.run("write", key, BODY, move |files| {
+            let draft = files.begin(&owned, &options)?;
+            if let Err(error) = draft.file.write_all_at(&body, 0) {
+                let _left_for_the_sweep = fs::remove_dir_all(&draft.folder);
+                return Err(error.into());
+            }
+            files.publish(&owned, &draft, &options)
+        })
+        .await
+    }
+
+    async fn begin_upload(&self, key: &str, options: &PutOptions) -> Result<Box<dyn Upload>, StoreError> {
+        let (owned, begun_with) = (key.to_owned(), options.clone());
+        let draft = self.run("begin", key, QUICK, move |files| files.begin(&owned, &begun_with)).await?;
+        Ok(Box::new(DirectoryUpload::new(self.clone(), key, options, draft)))
+    }
+
+    async fn head(&self, key: &str) -> Result<Option<ObjectInfo>, StoreError> {
+        let owned = key.to_owned();
+        self.run("look at", key, QUICK, move |files| files.head(&owned)).await
+    }
+
+    async fn get(&self, key: &str, limit: u64) -> Result<(Bytes, ObjectInfo), StoreError> {
+        let owned = key.to_owned();
+        self.run("read", key, BODY, move |files| files.get(&owned, limit)).await
+    }
+
+    async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
+        let owned = key.to_owned();
+        self.run("read", key, BODY, move |files| files.get_range(&owned, range)).await
+    }
+
+    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page, StoreError> {
+        let (owned, after) = (prefix.to_owned(), after.map(str::to_owned));
+        self.run("list", prefix, QUICK, move |files| files.list(&owned, after.as_deref())).await
+    }
+
+    /// Inode, size and time of the file: one that is reached by two paths has the same.
+    async fn print(&self, key: &str) -> Result<Option<String>, StoreError> {
+        Ok(self.head(key).await?.map(|info| format!("file {}", info.etag)))
+    }
+
+    async fn earlier(&self, key: &str) -> Result<Vec<Earlier>, StoreError> {
+        let owned = key.to_owned();
+        self.run("ask what was written before of", key, QUICK, move |files| files.earlier(&owned)).await
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), StoreError> {
+        let owned = key.to_owned();
+        self.run("delete", key, QUICK, move |files| files.delete(&owned)).await
+    }
+
+    async fn pending_uploads(&self, prefix: &str) -> Result<Vec<UploadInfo>, StoreError> {
+        let owned = prefix.to_owned();
+        self.run("list the uploads below", prefix, QUICK, move |files| files.pending(&owned)).await
+    }
+
+    async fn abort_pending(&self, upload: &UploadInfo) -> Result<(), StoreError> {
+        let id = upload.id.clone();
+        self.run("abort the upload of", &upload.key, QUICK, move |files| files.abort(&id)).await
+    }
+
+    /// The time a new file gets: over a network file system that is the server's clock, as it is in
+    /// [`ObjectInfo::modified`]. Where nothing may be written it is this host's.
+    async fn now(&self) -> Result<DateTime<Utc>, StoreError> {
+        self.run("ask the time of", "", QUICK, |files| {
+            files.check_root()?;
+            // It has no name, and nothing of it stays: the directory may turn out not to be the repository.
+            match tempfile::tempfile_in(&files.root) {
+                Ok(file) => Ok(bare_info("", &file.metadata()?).modified),
+                Err(error) => match Fault::from(error) {
+                    fault if fault.kind == StoreErrorKind::Forbidden => Ok(SystemClock.now()),
+                    fault => Err(fault),
+                },
+            }
+        })
+        .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::store::{Lock, list_all};
+
+    async fn store() -> (tempfile::TempDir, DirectoryStore) {
+        let root = tempfile::tempdir().unwrap();
+        let store = DirectoryStore::create(root.path()).await.unwrap();
+        (root, store)
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_is_not_there_is_never_replaced_by_a_folder() {
+        let (root, store) = store().await;
+        let upload = store.begin_upload("s/a", &PutOptions::absent()).await.unwrap();
+        fs::remove_dir_all(root.path()).unwrap();
+        let body = Bytes::from_static(b"x");
+        let faults = [
+            store.put("s/b", body.clone(), &PutOptions::absent()).await.map(drop),
+            store.head("s/b").await.map(drop),
+            store.get("s/b", 9).await.map(drop),
+            store.list("", None).await.map(drop),
+            store.delete("s/b").await,
+            store.now().await.map(drop),
+            upload.complete().await.map(drop),
+        ];
+        for fault in faults {
+            assert_eq!(fault.unwrap_err().kind, StoreErrorKind::NoBucket);
+        }
+        assert!(!root.path().exists());
+        let below = DirectoryStore::create(root.path().join("deep")).await.unwrap_err();
+        assert_eq!(below.kind, StoreErrorKind::NoBucket);
+    }
+
+    #[tokio::test]
+    async fn no_key_leads_out_of_the_root_or_into_the_stores_own_folder() {
+        let (_root, store) = store().await;
+        for key in ["", "/etc/passwd", "../a", "a/../../b", "a//b", "a/", ".", ".drctl/lock", "a\0b"] {
+            let error = store.put(key, Bytes::new(), &PutOptions::default()).await.unwrap_err();
+            assert_eq!(error.kind, StoreErrorKind::Unsupported, "{key}");
+            assert!(store.get(key, 1).await.is_err(), "{key}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_part_that_comes_before_the_first_finds_its_place() {
+        let (_root, store) = store().await;
+        let upload = store.begin_upload("s/a", &PutOptions::absent()).await.unwrap();
+        for (number, body) in [(3, "c"), (2, "bb"), (1, "aa")] {
+            upload.part(number, Bytes::from_static(body.as_bytes())).await.unwrap();
+        }
+        upload.complete().await.unwrap();
+        assert_eq!(store.get("s/a", 9).await.unwrap().0, "aabbc");
+    }
+
+    #[tokio::test]
+    async fn parts_that_make_no_whole_are_refused() {
+        for parts in [vec![(1, "aa"), (3, "cc")], vec![(1, "aa"), (2, "b"), (3, "c")], vec![(2, "bb")]] {
+            let (_root, store) = store().await;
+            let upload = store.begin_upload("s/a", &PutOptions::absent()).await.unwrap();
+            for (number, body) in parts {
+                upload.part(number, Bytes::from_static(body.as_bytes())).await.unwrap();
+            }
+            upload.complete().await.unwrap_err();
+            assert_eq!(store.head("s/a").await.unwrap(), None);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_killed_writer_left_shows_as_pending_only_and_can_be_freed() {
+        let (root, store) = store().await;
+        drop(store.begin_upload("s/a", &PutOptions::absent()).await.unwrap());
+        assert_eq!(list_all(&store, "").await.unwrap(), []);
+        let pending = store.pending_uploads("s/").await.unwrap();
+        assert_eq!(pending.iter().map(|upload| upload.key.as_str()).collect::<Vec<_>>(), ["s/a"]);
+        store.abort_pending(&pending[0]).await.unwrap();
+        store.abort_pending(&pending[0]).await.unwrap();
+        assert_eq!(store.pending_uploads("").await.unwrap(), []);
+        assert_eq!(fs::read_dir(root.path().join(".drctl/uploads")).unwrap().count(), 0);
+    }
+
+    #[tokio::test]
+    async fn metadata_goes_with_the_object_it_was_given_with() {
+        let (root, store) = store().await;
+        let with = |value: &str| PutOptions {
+            metadata: [("word".to_owned(), value.to_owned())].into(),
+            ..PutOptions::default()
+        };
+        for value in ["one", "two"] {
+            store.put("s/a", Bytes::from_static(b"x"), &with(value)).await.unwrap();
+            assert_eq!(store.head("s/a").await.unwrap().unwrap().metadata["word"], value);
+        }
+        let refused = PutOptions { precondition: super::super::super::Precondition::Absent, ..with("three") };
+        store.put("s/a", Bytes::from_static(b"x"), &refused).await.unwrap_err();
+        assert_eq!(store.get("s/a", 9).await.unwrap().1.metadata["word"], "two");
+        let sidecars = || fs::read_dir(root.path().join(".drctl/metadata")).unwrap().count();
+        assert_eq!(sidecars(), 1);
+        store.put("s/a", Bytes::from_static(b"x"), &PutOptions::default()).await.unwrap();
+        assert!(store.head("s/a").await.unwrap().unwrap().metadata.is_empty());
+        assert_eq!(sidecars(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_was_kept_with_a_file_that_was_changed_from_outside_is_still_told() {
+        let (root, store) = store().await;
+        let metadata = BTreeMap::from([("word".to_owned(), "one".to_owned())]);
+        let options = PutOptions { metadata: metadata.clone(), ..PutOptions::absent() };
+        for key in ["s/a", "s/b"] {
+            store.put(key, Bytes::from_static(b"four"), &options).await.unwrap();
+        }
+        fs::write(root.path().join("s/a"), "").unwrap();
+        assert!(store.head("s/a").await.unwrap().unwrap().metadata.is_empty());
+        assert_eq!(store.earlier("s/a").await.unwrap(), [Earlier { size: 4, metadata }]);
+        assert_eq!(store.earlier("s/c").await.unwrap(), []);
+    }
+
+    #[tokio::test]
+    async fn an_etag_never_comes_back() {
+        let (_root, store) = store().await;
+        let mut seen = std::collections::BTreeSet::new();
+        for _ in 0..50 {
+            let written = store.put("s/a", Bytes::from_static(b"x"), &PutOptions::default()).await.unwrap();
+            assert_eq!(store.head("s/a").await.unwrap().unwrap().etag, written.etag);
+            assert!(seen.insert(written.etag));
+            store.delete("s/a").await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_lock_that_a_directory_cannot_keep_is_refused() {
+        let (_root, store) = store().await;
+        let lock = Lock { mode: crate::policy::LockMode::Governance, until: SystemClock.now() };
+        let options = PutOptions { lock: Some(lock), ..PutOptions::absent() };
+        let error = store.put("s/a", Bytes::new(), &options).await.unwrap_err();
+        assert_eq!(error.kind, StoreErrorKind::Unsupported);
+        assert!(error.to_string().contains("a directory has no object lock"), "{error}");
+    }
+
+    #[test]
+    fn a_full_disk_has_a_name() {
+        for errno in [rustix::io::Errno::NOSPC, rustix::io::Errno::DQUOT, rustix::io::Errno::FBIG] {
+            assert_eq!(Fault::from(errno).kind, StoreErrorKind::Full);
+        }
+    }
+}

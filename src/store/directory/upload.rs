@@ -1,0 +1,182 @@
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::FileExt as _;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::super::object_store::{PutOptions, StoreError, StoreErrorKind, Upload, Written};
+use super::super::testing::faulty::Fault;
+use super::atomic_write::Draft;
+use super::object_file::{Files, new_file};
+use super::store::{BODY, DirectoryStore};
+
+/// Bytes after which a part waits for the disk, so that little is left to write at the end.
+const SYNC_EVERY: u64 = 256 << 20;
+
+/// Parts are written where they belong in the one file. One that comes before the first (whose size tells
+/// where the others belong) waits in a file of its own.
+#[derive(Debug)]
+pub(super) struct DirectoryUpload {
+    store: DirectoryStore,
+    key: String,
+    options: PutOptions,
+    draft: Arc<Draft>,
+    parts: Arc<Mutex<Parts>>,
+}
+
+#[derive(Debug, Default)]
+struct Parts {
+    /// The first part's size, from the moment it is given.
+    size: Option<u64>,
+    /// Sizes of the parts that are written.
+    written: BTreeMap<u32, u64>,
+    /// Those that wait in files of their own.
+    early: Vec<u32>,
+    unsynced: u64,
+    /// Completed or aborted.
+    ended: bool,
+}
+
+impl DirectoryUpload {
+    pub(super) fn new(store: DirectoryStore, key: &str, options: &PutOptions, draft: Draft) -> Self {
+        Self {
+            store,
+            key: key.to_owned(),
+            options: options.clone(),
+            draft: Arc::new(draft),
+            parts: Arc::default(),
+        }
+    }
+}
+
+impl Parts {
+    fn go_on(&self) -> Result<(), Fault> {
+        if self.ended { Err(refused("the upload has ended")) } else { Ok(()) }
+    }
+
+    /// Where in the file the part belongs; `None` where that is not known yet.
+    fn place(&mut self, number: u32, length: u64) -> Result<Option<u64>, Fault> {
+        self.go_on()?;
+        let before = number.checked_sub(1).ok_or_else(|| refused("parts are numbered from 1"))?;
+        if before == 0 {
+            self.size = Some(length);
+        }
+        match self.size {
+            Some(size) if length > size => Err(refused("a part is larger than the first")),
+            Some(size) => Ok(Some(u64::from(before) * size)),
+            None => Ok(None),
+        }
+    }
+
+    /// The size of the object, if the parts make one.
+    fn total(&self) -> Result<u64, Fault> {
+        let Some((&last, &last_length)) = self.written.last_key_value() else { return Ok(0) };
+        let size = self.size.unwrap_or_default();
+        let gap = self.written.len() != last as usize;
+        if gap || self.written.range(..last).any(|(_, &length)| length != size) || last_length > size {
+            return Err(refused("a part is missing, or of another size than the first"));
+        }
+        Ok(u64::from(last - 1) * size + last_length)
+    }
+}
+
+fn refused(words: &str) -> Fault {
+    Fault::new(StoreErrorKind::Other, words)
+}
+
+fn write_part(draft: &Draft, parts: &Mutex<Parts>, number: u32, body: &[u8]) -> Result<(), Fault> {
+    let lock = || parts.lock().unwrap_or_else(PoisonError::into_inner);
+    let length = body.len() as u64;
+    let place = lock().place(number, length)?;
+    match place {
+        Some(offset) => draft.file.write_all_at(body, offset)?,
+        None => {
+            let path = draft.folder.join(format!("part.{number}"));
+            let _repeated = fs::remove_file(&path);
+            new_file(&path)?.write_all_at(body, 0)?;
+        }
+    }
+    let sync = {
+        let mut parts = lock();
+        parts.written.insert(number, length);
+        parts.early.retain(|early| *early != number);
+        if place.is_none() {
+            parts.early.push(number);
+        }
+        parts.unsynced += length;
+        let sync = parts.unsynced >= SYNC_EVERY;
+        if sync {
+            parts.unsynced = 0;
+        }
+        sync
+    };
+    if sync {
+        draft.file.sync_data()?;
+    }
+    Ok(())
+}
+
+fn join(draft: &Draft, parts: &Mutex<Parts>) -> Result<(), Fault> {
+    let mut parts = parts.lock().unwrap_or_else(PoisonError::into_inner);
+    parts.go_on()?;
+    let total = parts.total()?;
+    for &number in &parts.early {
+        let body = fs::read(draft.folder.join(format!("part.{number}")))?;
+        draft.file.write_all_at(&body, u64::from(number - 1) * parts.size.unwrap_or_default())?;
+    }
+    let length = draft.file.metadata()?.len();
+    if length != total {
+        return Err(Fault::new(
+            StoreErrorKind::Corrupt,
+            format!("{length} bytes are there, {total} were written"),
+        ));
+    }
+    parts.ended = true;
+    Ok(())
+}
+
+fn abort(draft: &Draft, parts: &Mutex<Parts>) -> Result<(), Fault> {
+    let mut parts = parts.lock().unwrap_or_else(PoisonError::into_inner);
+    if !parts.ended {
+        parts.ended = true;
+        // A file that is open keeps its bytes, and these may be what fills the disk.
+        draft.file.set_len(0)?;
+    }
+    match fs::remove_dir_all(&draft.folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+#[async_trait]
+impl Upload for DirectoryUpload {
+    async fn part(&self, number: u32, body: Bytes) -> Result<(), StoreError> {
+        let (draft, parts) = (Arc::clone(&self.draft), Arc::clone(&self.parts));
+        if number == 1 {
+            // At once, and not when a thread is free: the parts after it then have their place.
+            parts.lock().unwrap_or_else(PoisonError::into_inner).size = Some(body.len() as u64);
+        }
+        self.store
+            .run("write", &self.key, BODY, move |_: &Files| write_part(&draft, &parts, number, &body))
+            .await
+    }
+
+    async fn complete(&self) -> Result<Written, StoreError> {
+        let (draft, parts) = (Arc::clone(&self.draft), Arc::clone(&self.parts));
+        let (key, options) = (self.key.clone(), self.options.clone());
+        self.store
+            .run("complete", &self.key, BODY, move |files| {
+                files.check_root()?;
+                join(&draft, &parts)?;
+                files.publish(&key, &draft, &options)
+            })
+            .await
+    }
+
+    async fn abort(&self) -> Result<(), StoreError> {
+        let (draft, parts) = (Arc::clone(&self.draft), Arc::clone(&self.parts));
+        self.store.run("abort", &self.key, BODY, move |_| abort(&draft, &parts)).await
+    }
+}

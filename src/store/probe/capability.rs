@@ -1,0 +1,341 @@
+//! What a store can do, found by trying it: names and documentation are not believed.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
+
+pub use super::checksum::ChecksumFound;
+use super::checksum::checksums;
+use crate::platform::CancellationToken;
+use crate::repository::layout;
+use crate::store::{Guard, Precondition, PutOptions, Store, StoreError, StoreErrorKind, list_all};
+
+/// S3 takes no smaller parts, the last one excepted.
+const PART: usize = 5 << 20;
+/// For all of a probe together.
+const DEADLINE: Duration = Duration::from_secs(180);
+const SWEEP_DEADLINE: Duration = Duration::from_secs(20);
+/// A probe is over by then, and a host's clock plays no part: both times are the store's.
+const OLD: TimeDelta = TimeDelta::minutes(10);
+
+/// How one try ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "answer", content = "reason")]
+pub enum Ability {
+    Yes,
+    /// It was tried, and the store does not do it, in words.
+    No(String),
+    /// It could not be tried, in words.
+    Unknown(String),
+}
+
+impl Ability {
+    pub fn is_yes(&self) -> bool {
+        *self == Self::Yes
+    }
+}
+
+/// What was found.
+#[derive(Clone, Debug, Serialize)]
+pub struct Capabilities {
+    /// A second write "if absent" is refused, and the first one's bytes stand.
+    pub conditional_put: Ability,
+    /// A write "if unchanged" is refused after a change. Leases rest on it.
+    pub compare_and_swap: Ability,
+    /// Several parts make one object whose bytes are theirs.
+    pub multipart: Ability,
+    /// An upload "if absent" does not replace what stands.
+    pub conditional_multipart: Ability,
+    /// Unfinished uploads can be found and aborted.
+    pub pending_uploads: Ability,
+    pub ranged_reads: Ability,
+    /// An object is in a listing as soon as it is written.
+    pub lists_at_once: Ability,
+    /// What the store proves on arrival; empty where there is nothing to choose.
+    pub checksums: Vec<ChecksumFound>,
+    /// May this role delete? A backup host is better off without.
+    pub deletes: Ability,
+    /// What the probe leaves where it may not delete.
+    pub left_objects: usize,
+    pub left_bytes: u64,
+    /// What the store does for an object after it is written, as it tells itself.
+    pub guard: Guard,
+    /// How far this host's clock is ahead of the store's.
+    pub skew_seconds: i64,
+}
+
+/// Tries everything below a random key, and deletes it again, whatever comes of it. A role that may not delete leaves
+/// three objects under fixed keys, and uses them again.
+///
+/// # Errors
+/// The store cannot even be written to and read.
+pub async fn probe(
+    store: &dyn Store,
+    now: impl Fn() -> DateTime<Utc>,
+    cancel: &CancellationToken,
+) -> Result<Capabilities, StoreError> {
+    sweep_old(store).await;
+    let random = layout::probe(crate::platform::seed());
+    // There is nothing under it: a role that may not delete is told so all the same.
+    let deletes = match store.delete(&format!("{random}nothing")).await {
+        Ok(()) => Ability::Yes,
+        Err(error) if error.kind == StoreErrorKind::Forbidden => Ability::No(error.to_string()),
+        Err(error) => failed(error),
+    };
+    let keeps = matches!(deletes, Ability::No(_));
+    let folder = if keeps { layout::kept_probe().to_owned() } else { random };
+    let ended = |detail: String| StoreError {
+        operation: "probe",
+        key: folder.clone(),
+        location: store.location(),
+        kind: StoreErrorKind::Unreachable,
+        detail: Some(detail),
+    };
+    let found = tokio::select! {
+        found = tokio::time::timeout(DEADLINE, try_all(store, &folder, now, deletes)) => found
+            .unwrap_or_else(|_| Err(ended(format!("not done after {}", humantime::format_duration(DEADLINE))))),
+        () = cancel.cancelled() => Err(ended("interrupted".to_owned())),
+    };
+    let swept = tokio::time::timeout(SWEEP_DEADLINE, sweep(store, &folder, keeps)).await;
+    let mut found = found?;
+    match swept {
+        Ok(Ok(left)) => (found.left_objects, found.left_bytes) = left,
+        Ok(Err(error)) if found.deletes.is_yes() => found.deletes = failed(error),
+        _ => {}
+    }
+    Ok(found)
+}
+
+async fn try_all(
+    store: &dyn Store,
+    folder: &str,
+    now: impl Fn() -> DateTime<Utc>,
+    deletes: Ability,
+) -> Result<Capabilities, StoreError> {
+    let skew: TimeDelta = now() - store.now().await?;
+    let key = format!("{folder}object");
+    let checksums = checksums(store, folder).await;
+    let keeps = matches!(deletes, Ability::No(_));
+    let options = if keeps { PutOptions::default() } else { PutOptions::absent() };
+    let written = match store.put(&key, Bytes::from_static(b"first"), &options).await {
+        Ok(written) => written,
+        Err(error) => return Err(with_another_checksum(error, &checksums)),
+    };
+    let (bytes, _) = store.get(&key, 100).await?;
+    if bytes != b"first"[..] {
+        return Err(StoreError {
+            operation: "read back",
+            key,
+            location: store.location(),
+            kind: StoreErrorKind::Corrupt,
+            detail: None,
+        });
+    }
+    let lists_at_once = listed(store, folder, &key).await;
+    let ranged_reads = match store.get_range(&key, 1..3).await {
+        Ok(bytes) if bytes == b"ir"[..] => Ability::Yes,
+        Ok(_) => Ability::No("it gave other bytes than were asked for".to_owned()),
+        Err(error) => failed(error),
+    };
+    let again = store.put(&key, Bytes::from_static(b"second"), &PutOptions::absent()).await;
+    let conditional_put = refused(again.map(|_| ()), StoreErrorKind::Exists);
+    let compare_and_swap = swap(store, &key, written.etag).await;
+    let (multipart, conditional_multipart) = upload(store, folder, &key).await;
+    let pending_uploads = pending(store, folder).await;
+    let guard = store.guard().await.unwrap_or_default();
+    Ok(Capabilities {
+        conditional_put,
+        compare_and_swap,
+        multipart,
+        conditional_multipart,
+        pending_uploads,
+        ranged_reads,
+        lists_at_once,
+        checksums,
+        deletes,
+        left_objects: 0,
+        left_bytes: 0,
+        guard,
+        skew_seconds: skew.num_seconds(),
+    })
+}
+
+/// A store that takes other checksums than the policy's refuses every write, in words that do not say so.
+fn with_another_checksum(error: StoreError, checksums: &[ChecksumFound]) -> StoreError {
+    match checksums.iter().find(|found| found.taken.is_yes()) {
+        Some(found) => {
+            let detail = error.detail.map(|detail| format!("{detail}; ")).unwrap_or_default();
+            let detail = Some(format!("{detail}with `checksum = \"{}\"` it is taken", found.checksum));
+            StoreError { detail, ..error }
+        }
+        None => error,
+    }
+}
+
+fn failed(error: StoreError) -> Ability {
+    match error.kind {
+        StoreErrorKind::Unsupported => Ability::No(error.to_string()),
+        _ => Ability::Unknown(error.to_string()),
+    }
+}
+
+/// A write that must be refused.
+fn refused(outcome: Result<(), StoreError>, with: StoreErrorKind) -> Ability {
+    match outcome {
+        Ok(()) => Ability::No("the condition was ignored and the object replaced".to_owned()),
+        Err(error) if error.kind == with => Ability::Yes,
+        Err(error) => failed(error),
+    }
+}
+
+async fn listed(store: &dyn Store, folder: &str, key: &str) -> Ability {
+    match list_all(store, folder).await {
+        Ok(objects) if objects.iter().any(|object| object.key == key) => Ability::Yes,
+        Ok(_) => Ability::No("an object that was just written is not in the listing".to_owned()),
+        Err(error) => failed(error),
+    }
+}
+
+async fn swap(store: &dyn Store, key: &str, etag: String) -> Ability {
+    let unchanged =
+        |etag| PutOptions { precondition: Precondition::Unchanged(etag), ..PutOptions::default() };
+    match store.put(key, Bytes::from_static(b"swapped"), &unchanged(etag.clone())).await {
+        Err(error) => return failed(error),
+        Ok(written) if written.etag == etag => {
+            return Ability::No("the entity tag stays the same when the bytes change".to_owned());
+        }
+        Ok(_) => {}
+    }
+    let stale = store.put(key, Bytes::from_static(b"stale"), &unchanged(etag)).await;
+    refused(stale.map(|_| ()), StoreErrorKind::Changed)
+}
+
+async fn upload(store: &dyn Store, folder: &str, taken: &str) -> (Ability, Ability) {
+    let key = format!("{folder}parts");
+    let first = Bytes::from(vec![b'a'; PART]);
+    let begun = async {
+        // One that an earlier probe could not delete is proof enough.
+        let stands = store.head(&key).await?.is_some_and(|info| info.size == PART as u64 + 3);
+        if !stands {
+            // Out of order on purpose: parts travel in parallel.
+            let parts = [(2, Bytes::from_static(b"end")), (1, first)];
+            send(store, &key, parts).await?;
+        }
+        store.get_range(&key, PART as u64 - 1..PART as u64 + 3).await
+    };
+    let multipart = match begun.await {
+        Ok(bytes) if bytes == b"aend"[..] => Ability::Yes,
+        Ok(_) => Ability::No("the object is not its parts".to_owned()),
+        Err(error) => failed(error),
+    };
+    let over = send(store, taken, [(1, Bytes::from_static(b"over"))]).await;
+    (multipart, refused(over, StoreErrorKind::Exists))
+}
+
+/// An upload that leaves nothing unfinished where it fails.
+async fn send(
+    store: &dyn Store,
+    key: &str,
+    parts: impl IntoIterator<Item = (u32, Bytes)>,
+) -> Result<(), StoreError> {
+    let upload = store.begin_upload(key, &PutOptions::absent()).await?;
+    let sent = async {
+        for (number, bytes) in parts {
+            upload.part(number, bytes).await?;
+        }
+        upload.complete().await.map(drop)
+    };
+    let sent = sent.await;
+    if sent.is_err() {
+        let _left_for_the_sweep = upload.abort().await;
+    }
+    sent
+}
+
+async fn pending(store: &dyn Store, folder: &str) -> Ability {
+    let key = format!("{folder}pending");
+    let tried = async {
+        let upload = store.begin_upload(&key, &PutOptions::absent()).await?;
+        let sent = upload.part(1, Bytes::from_static(b"left behind")).await;
+        let uploads = match sent {
+            Ok(()) => store.pending_uploads(folder).await,
+            Err(error) => Err(error),
+        };
+        let found = uploads.as_ref().is_ok_and(|uploads| uploads.iter().any(|upload| upload.key == key));
+        upload.abort().await?;
+        uploads.map(|_| found)
+    };
+    match tried.await {
+        Ok(true) => Ability::Yes,
+        Ok(false) => Ability::No("an upload that was begun is not listed".to_owned()),
+        Err(error) => failed(error),
+    }
+}
+
+/// Takes back uploads, and objects unless they are to be kept. Gives how many are left, and their bytes.
+async fn sweep(store: &dyn Store, folder: &str, keeps: bool) -> Result<(usize, u64), StoreError> {
+    for upload in store.pending_uploads(folder).await.unwrap_or_default() {
+        let _left = store.abort_pending(&upload).await;
+    }
+    if !keeps {
+        for object in list_all(store, folder).await? {
+            store.delete(&object.key).await?;
+        }
+    }
+    let left = list_all(store, folder).await?;
+    Ok((left.len(), left.iter().map(|object| object.size).sum()))
+}
+
+/// What probes left that were killed: older than any that may still go on.
+pub async fn sweep_old(store: &dyn Store) {
+    let swept = async {
+        let before = store.now().await? - OLD;
+        for upload in store.pending_uploads(layout::probes()).await.unwrap_or_default() {
+            if upload.begun < before {
+                store.abort_pending(&upload).await?;
+            }
+        }
+        for object in list_all(store, layout::probes()).await? {
+            if object.modified < before && !object.key.starts_with(layout::kept_probe()) {
+                store.delete(&object.key).await?;
+            }
+        }
+        Ok::<_, StoreError>(())
+    };
+    match tokio::time::timeout(SWEEP_DEADLINE, swept).await {
+        Ok(Err(error)) => tracing::info!("{error}"),
+        Err(_) => {
+            tracing::info!("looking for what earlier probes left in {} took too long", store.location())
+        }
+        Ok(Ok(())) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::directory::DirectoryStore;
+
+    #[tokio::test]
+    async fn a_directory_can_do_all_of_it_and_nothing_is_left() {
+        let root = tempfile::tempdir().unwrap();
+        let store = DirectoryStore::create(root.path().join("store")).await.unwrap();
+        let now = store.now().await.unwrap();
+        let found = probe(&store, || now + TimeDelta::hours(1), &CancellationToken::new()).await.unwrap();
+        let all = [
+            &found.conditional_put,
+            &found.compare_and_swap,
+            &found.multipart,
+            &found.conditional_multipart,
+            &found.pending_uploads,
+            &found.ranged_reads,
+            &found.lists_at_once,
+            &found.deletes,
+        ];
+        assert!(all.iter().all(|ability| ability.is_yes()), "{found:?}");
+        assert!((3590..=3600).contains(&found.skew_seconds), "{found:?}");
+        assert_eq!(list_all(&store, "").await.unwrap(), []);
+    }
+}

@@ -1,0 +1,87 @@
+//! Which checksums a store proves on arrival, found by sending right and wrong ones.
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use super::capability::Ability;
+use crate::policy::Checksum;
+use crate::store::{Proof, PutOptions, Store, StoreError, StoreErrorKind};
+
+/// What became of one of them.
+#[derive(Clone, Debug, Serialize)]
+pub struct ChecksumFound {
+    /// As the policy writes it.
+    pub checksum: &'static str,
+    /// The store takes objects with it, in one go and in parts.
+    pub taken: Ability,
+    /// The store refuses bytes it is wrong for.
+    pub compared: Ability,
+}
+
+/// Tries each the store knows of, with one object below `folder` that is written again and again.
+pub(crate) async fn checksums(store: &dyn Store, folder: &str) -> Vec<ChecksumFound> {
+    let mut found = Vec::new();
+    for proof in store.proofs() {
+        let name = proof.checksum.as_str();
+        let taken = match write(&*proof.right, folder).await {
+            Ok(()) => Ability::Yes,
+            Err(error) => refusal(&error),
+        };
+        let compared = match (&proof, &taken) {
+            (Proof { checksum: Checksum::None, .. }, _) => {
+                Ability::No("there is nothing to compare".to_owned())
+            }
+            (_, Ability::Yes) => compares(&*proof.wrong, folder).await,
+            _ => Ability::Unknown("it is not taken at all".to_owned()),
+        };
+        found.push(ChecksumFound { checksum: name, taken, compared });
+    }
+    found
+}
+
+async fn write(store: &dyn Store, folder: &str) -> Result<(), StoreError> {
+    let body = Bytes::from_static(b"some bytes");
+    let key = format!("{folder}sum");
+    store.put(&key, body.clone(), &PutOptions::default()).await?;
+    let upload = store.begin_upload(&key, &PutOptions::default()).await?;
+    let sent = async {
+        upload.part(1, body).await?;
+        upload.complete().await.map(drop)
+    };
+    let sent = sent.await;
+    if sent.is_err() {
+        let _left = upload.abort().await;
+    }
+    sent
+}
+
+async fn compares(store: &dyn Store, folder: &str) -> Ability {
+    let key = format!("{folder}sum");
+    match store.put(&key, Bytes::from_static(b"other bytes"), &PutOptions::default()).await {
+        Ok(_) => Ability::No("it took bytes whose checksum is another".to_owned()),
+        Err(error) if is_about_the_store(&error) => Ability::Unknown(error.to_string()),
+        Err(_) => Ability::Yes,
+    }
+}
+
+fn refusal(error: &StoreError) -> Ability {
+    if is_about_the_store(error) {
+        Ability::Unknown(error.to_string())
+    } else {
+        Ability::No(error.to_string())
+    }
+}
+
+/// Failed for a reason that says nothing about what was asked.
+fn is_about_the_store(error: &StoreError) -> bool {
+    use StoreErrorKind as Kind;
+    matches!(
+        error.kind,
+        Kind::Unreachable
+            | Kind::Unavailable
+            | Kind::Forbidden
+            | Kind::Credentials
+            | Kind::ClockSkew
+            | Kind::Full
+    )
+}

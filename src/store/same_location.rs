@@ -1,0 +1,56 @@
+//! Two names of one place: a link, a bind mount, an alias of a server.
+
+use bytes::Bytes;
+
+use super::{PutOptions, StoreError};
+use crate::model::RepositoryName;
+use crate::repository::{Marker, Repository, layout};
+
+/// How two stores with the same marker are told from one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Proof {
+    /// By what tells the two writes of the marker apart.
+    Look,
+    /// By writing to one and looking for it in the other: a bucket that was copied has its marker, too.
+    Write,
+}
+
+const LIMIT: u64 = 1 << 10;
+
+/// The store among `others` that is the same place as this one.
+pub(crate) async fn twin(
+    repository: &Repository,
+    marker: &Marker,
+    others: &[(Repository, Marker)],
+    proof: Proof,
+) -> Option<RepositoryName> {
+    for (other, _) in others.iter().filter(|(_, other)| other == marker) {
+        // Of markers that name their store the same one is enough to be suspicious.
+        let looks_same = is_one_write(repository, other).await;
+        let is_suspicious = looks_same || marker.store_id.is_some();
+        let is_same = match proof {
+            Proof::Look => looks_same,
+            Proof::Write if !is_suspicious => false,
+            Proof::Write => appears_in(other, repository).await.unwrap_or(looks_same),
+        };
+        if is_same {
+            return Some(other.name.clone());
+        }
+    }
+    None
+}
+
+async fn is_one_write(one: &Repository, other: &Repository) -> bool {
+    let (one, other) = tokio::join!(one.store.print(layout::MARKER), other.store.print(layout::MARKER));
+    matches!((one, other), (Ok(Some(one)), Ok(Some(other))) if one == other)
+}
+
+async fn appears_in(one: &Repository, other: &Repository) -> Result<bool, StoreError> {
+    let key = layout::same_place_probe();
+    let word = format!("{:08x}{:08x}", crate::platform::seed(), crate::platform::seed());
+    one.store.put(key, Bytes::from(word.clone()), &PutOptions::default()).await?;
+    let found = other.store.get(key, LIMIT).await;
+    // A role that may not delete leaves this one object, and writes it again.
+    let _left = one.store.delete(key).await;
+    Ok(found.is_ok_and(|(bytes, _)| bytes == word.as_bytes()))
+}

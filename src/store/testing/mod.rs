@@ -1,0 +1,3 @@
+//! Stores for tests.
+
+pub mod faulty;

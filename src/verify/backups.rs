@@ -1,0 +1,415 @@
+//! Reads what is stored again, byte for byte, in every copy.
+
+use super::cloud::KeptFinding;
+use super::read_copy::{Examined, examine};
+use super::wal;
+use super::wal::{LogFinding, LogItem};
+use crate::catalog::{BackupEntry, CopyEntry, Refused};
+use crate::event::{Event, Phase, told};
+use crate::model::{
+    BackupId, BrokenChain, CheckDepth, CopyCheck, Manifest, Outcome, RepositoryName, chain, parent,
+};
+use crate::pipeline::Identities;
+use crate::repository::journal::Detail;
+use crate::repository::{Lost, ManifestError, layout};
+use crate::run::{Run, RunError};
+
+/// One backup in one repository, to be read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Item {
+    pub repository: RepositoryName,
+    pub manifest: Manifest,
+    /// Why it could not be restored from there, whatever its own bytes are.
+    pub broken: Option<BrokenChain>,
+}
+
+/// What is to be read.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    pub copies: Vec<Item>,
+    pub logs: Vec<LogItem>,
+}
+
+impl Plan {
+    pub fn is_empty(&self) -> bool {
+        self.copies.is_empty() && self.logs.is_empty()
+    }
+}
+
+/// Every copy of the backups, in their order, then of those that they build on; and the log that base backups
+/// among them are brought on with. `only`: in this repository. `all`: everything there is.
+pub fn plan(entries: &[BackupEntry], all: &[BackupEntry], only: Option<&RepositoryName>) -> Plan {
+    let mut copies = Vec::new();
+    for entry in with_chains(entries, all) {
+        for copy in entry.copies.iter().filter(|copy| copy.is_held()) {
+            if only.is_none_or(|only| *only == copy.repository) {
+                let held = |id: &BackupId| {
+                    let entry = all.iter().find(|entry| entry.id() == id)?;
+                    entry.copy(&copy.repository).is_some_and(CopyEntry::is_held).then_some(&entry.manifest)
+                };
+                copies.push(Item {
+                    repository: copy.repository.clone(),
+                    manifest: entry.manifest.clone(),
+                    broken: chain(&entry.manifest, held).err(),
+                });
+            }
+        }
+    }
+    Plan { copies, logs: wal::plan(entries, only) }
+}
+
+/// With those that they build on: without them they are worth nothing.
+fn with_chains<'e>(chosen: &'e [BackupEntry], all: &'e [BackupEntry]) -> Vec<&'e BackupEntry> {
+    let mut entries: Vec<&BackupEntry> = chosen.iter().collect();
+    let mut at = 0;
+    while let Some(entry) = entries.get(at) {
+        let parent = parent(&entry.manifest).and_then(|id| all.iter().find(|entry| entry.id() == id));
+        if let Some(parent) = parent.filter(|parent| entries.iter().all(|known| known.id() != parent.id())) {
+            entries.push(parent);
+        }
+        at += 1;
+    }
+    entries
+}
+
+/// What was found about one copy.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Finding {
+    pub backup: BackupId,
+    pub repository: RepositoryName,
+    pub verdict: Verdict,
+    /// A backup that it builds on is not there: it cannot be restored from this copy.
+    pub broken: Option<BrokenChain>,
+    /// Identities were given and none opens it: its stored bytes were compared all the same.
+    pub not_opened: bool,
+}
+
+impl Finding {
+    pub fn is_good(&self) -> bool {
+        self.verdict.is_good() && self.broken.is_none()
+    }
+
+    pub fn is_bad(&self) -> bool {
+        self.verdict.is_bad() || self.broken.is_some()
+    }
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verdict {
+    Checked(CopyCheck),
+    /// A manifest stands there and is not one that can be accepted, so nothing can be restored from this
+    /// copy, whatever its objects are.
+    Unaccepted {
+        reason: String,
+    },
+    /// It could not be read to its end, for reasons that are not its own.
+    Undetermined {
+        reasons: Vec<String>,
+    },
+}
+
+impl Verdict {
+    pub fn is_good(&self) -> bool {
+        matches!(self, Self::Checked(check) if check.is_good())
+    }
+
+    pub fn is_bad(&self) -> bool {
+        match self {
+            Self::Checked(check) => !check.is_good(),
+            Self::Unaccepted { .. } => true,
+            Self::Undetermined { .. } => false,
+        }
+    }
+}
+
+/// What is to be said of manifests that the catalog did not take: no entry has them, and so no plan.
+///
+/// One of a format that this version does not know says nothing about the backup.
+pub fn unaccepted(refused: &Refused) -> Finding {
+    let reason = told(&refused.error);
+    let verdict = match &refused.error {
+        ManifestError::Format { .. } => Verdict::Undetermined { reasons: vec![reason] },
+        _ => Verdict::Unaccepted { reason },
+    };
+    let (backup, repository) = (refused.backup.clone(), refused.repository.clone());
+    Finding { backup, repository, verdict, broken: None, not_opened: false }
+}
+
+#[derive(Debug)]
+pub struct Report {
+    pub findings: Vec<Finding>,
+    pub logs: Vec<(LogItem, LogFinding)>,
+    /// Of what AWS keeps.
+    pub kept: Vec<KeptFinding>,
+    pub interrupted: bool,
+    /// Repositories that did not take the journal's record.
+    pub unrecorded: Vec<Lost>,
+}
+
+impl Report {
+    pub fn is_good(&self) -> bool {
+        !self.interrupted
+            && self.findings.iter().all(Finding::is_good)
+            && self.logs.iter().all(|(_, finding)| finding.is_good())
+            && self.kept.iter().all(KeptFinding::is_good)
+    }
+}
+
+/// Reads everything in the plan, and records what was found.
+///
+/// Without identities the stored bytes are compared with their digests; with some, they are also decrypted
+/// and unpacked, and the plain bytes compared. `found` are what is known to be wrong before, `kept` what AWS said of
+/// what it keeps.
+pub async fn execute(
+    run: &Run,
+    plan: Plan,
+    (found, kept): (Vec<Finding>, Vec<KeptFinding>),
+    identities: &Identities,
+) -> Result<Report, RunError> {
+    let begun = run.clock.now();
+    let mut findings = found;
+    run.events.emit(&Event::RunBegan { run: run.id.clone(), verb: "verify" });
+    for item in plan.copies {
+        if run.cancel.is_cancelled() {
+            break;
+        }
+        findings.push(check(run, &item, identities).await);
+    }
+    let mut logs = Vec::new();
+    for item in plan.logs {
+        if run.cancel.is_cancelled() {
+            break;
+        }
+        let finding = wal::read(run, &item, identities).await;
+        logs.push((item, finding));
+    }
+    let interrupted = run.cancel.is_cancelled();
+    let checks: Vec<_> = findings
+        .iter()
+        .filter_map(|finding| match &finding.verdict {
+            Verdict::Checked(check) => Some(check.clone()),
+            Verdict::Unaccepted { .. } | Verdict::Undetermined { .. } => None,
+        })
+        .collect();
+    let reasons = findings.iter().flat_map(|finding| {
+        let mut told = match &finding.verdict {
+            Verdict::Checked(_) => Vec::new(),
+            Verdict::Unaccepted { reason } => told_of(finding, std::slice::from_ref(reason)),
+            Verdict::Undetermined { reasons } => told_of(finding, reasons),
+        };
+        told.extend(finding.broken.iter().flat_map(|broken| told_of(finding, &[broken.to_string()])));
+        told
+    });
+    let of_logs = logs.iter().flat_map(|(item, finding)| {
+        let told = |reason| format!("{}: log of {}: {reason}", item.repository, item.source);
+        finding.faults.iter().chain(&finding.unread).map(told).collect::<Vec<_>>()
+    });
+    let any = |copy: fn(&Verdict) -> bool, log: fn(&LogFinding) -> bool| {
+        findings.iter().any(|finding| copy(&finding.verdict)) || logs.iter().any(|(_, finding)| log(finding))
+    };
+    let outcome = match () {
+        () if interrupted => Outcome::Interrupted,
+        () if any(Verdict::is_bad, LogFinding::is_bad) || kept.iter().any(KeptFinding::is_bad) => {
+            Outcome::Failed
+        }
+        () if any(|verdict| !verdict.is_good(), |log| !log.is_good())
+            || !kept.iter().all(KeptFinding::is_good) =>
+        {
+            Outcome::Degraded
+        }
+        () => Outcome::Succeeded,
+    };
+    let of_aws = kept.iter().filter_map(KeptFinding::told);
+    let reasons = reasons.chain(of_logs).chain(of_aws).collect();
+    let at = run.clock.now();
+    let log_checks = logs.iter().filter_map(|(item, finding)| item.check(finding, at)).collect();
+    let detail = Detail { checks, log_checks, reasons, ..Detail::default() };
+    let unrecorded = run.conclude("verify", begun, outcome, detail).await?;
+    Ok(Report { findings, logs, kept, interrupted, unrecorded })
+}
+
+fn told_of(finding: &Finding, reasons: &[String]) -> Vec<String> {
+    let told = |reason| format!("{}: {}: {reason}", finding.repository, finding.backup);
+    reasons.iter().map(told).collect()
+}
+
+async fn check(run: &Run, item: &Item, identities: &Identities) -> Finding {
+    let (backup, name) = (&item.manifest.id, &item.repository);
+    let finding = |verdict, not_opened| Finding {
+        backup: backup.clone(),
+        repository: name.clone(),
+        verdict,
+        broken: item.broken.clone(),
+        not_opened,
+    };
+    let Some(repository) = run.repositories.find(name) else {
+        let lost = run.repositories.lost().iter().find(|lost| lost.name == *name);
+        let reason =
+            lost.map_or_else(|| "it is not one of the policy's repositories".to_owned(), Lost::reason);
+        return finding(Verdict::Undetermined { reasons: vec![reason] }, false);
+    };
+    run.events.emit(&Event::PhaseBegan { phase: Phase::Verify });
+    let subject = format!("{name} {backup}");
+    let total = item.manifest.stored_size();
+    let done = std::sync::atomic::AtomicU64::new(0);
+    let seen = |object: &str, good: bool| {
+        let (repository, backup, object) = (name.clone(), backup.clone(), object.to_owned());
+        let objects = item.manifest.artifacts.iter().flat_map(|artifact| &artifact.objects);
+        let size = objects.filter(|known| known.name == object).map(|known| known.stored.size).sum();
+        let bytes = done.fetch_add(size, std::sync::atomic::Ordering::Relaxed) + size;
+        run.events.emit(&Event::ObjectChecked { repository, backup, object, good });
+        let subject = subject.clone();
+        run.events.emit(&Event::Progress { subject, bytes, total: Some(total), estimated: false });
+    };
+    let Examined { faults, unread, depth, not_opened } =
+        examine(repository, &item.manifest, identities, &run.cancel, &seen).await;
+    if faults.is_empty() && !unread.is_empty() {
+        return finding(Verdict::Undetermined { reasons: unread }, not_opened);
+    }
+    let check = CopyCheck {
+        backup: backup.clone(),
+        repository: name.clone(),
+        at: run.clock.now(),
+        depth: depth.unwrap_or(CheckDepth::Stored),
+        faults,
+    };
+    finding(Verdict::Checked(check), not_opened)
+}
+
+/// Where a copy's object stands, for whoever looks after it.
+pub fn place(manifest: &Manifest, object: &str) -> String {
+    layout::object(&manifest.system, &manifest.id, object)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::model::{Fault, State};
+    use crate::pipeline::NewIdentity;
+    use crate::repository::journal;
+    use crate::verify::fixtures::Bench;
+
+    async fn verify(bench: &Bench, identities: &Identities) -> Report {
+        let entries = bench.entries().await;
+        let plan = plan(&entries, &entries, None);
+        execute(&bench.run, plan, Default::default(), identities).await.unwrap()
+    }
+
+    fn faults(report: &Report) -> Vec<(String, String, Fault)> {
+        let checks = report.findings.iter().filter_map(|finding| match &finding.verdict {
+            Verdict::Checked(check) => Some(check),
+            Verdict::Unaccepted { .. } | Verdict::Undetermined { .. } => None,
+        });
+        checks
+            .flat_map(|check| {
+                let named = |fault: &crate::model::ObjectFault| {
+                    (check.repository.to_string(), fault.object.clone(), fault.fault)
+                };
+                check.faults.iter().map(named).collect::<Vec<_>>()
+            })
+            .collect()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_good_backup_becomes_checked_in_the_catalog_and_in_the_journal() {
+        let bench = Bench::new(&["primary", "copy"]).await;
+        bench.store(0, &["primary", "copy"]).await;
+        let report = verify(&bench, &Identities::default()).await;
+        assert!(report.is_good(), "{report:?}");
+        assert_eq!(report.findings.len(), 2);
+        for copy in &bench.entries().await[0].copies {
+            assert_eq!(copy.state, State::Checked);
+            assert_eq!(copy.last_check.as_ref().unwrap().depth, CheckDepth::Stored);
+        }
+        for repository in bench.run.repositories.iter() {
+            let (record, _) =
+                journal::read(&*repository.store, &bench.run.system, &bench.run.id).await.unwrap();
+            assert_eq!((record.outcome, record.detail.checks.len()), (Outcome::Succeeded, 2));
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn with_an_identity_the_plain_bytes_are_compared() {
+        let bench = Bench::new(&["primary"]).await;
+        bench.store(0, &["primary"]).await;
+        let report = verify(&bench, &bench.identity.identities()).await;
+        let Verdict::Checked(check) = &report.findings[0].verdict else { panic!("{report:?}") };
+        assert!(check.is_good() && check.depth == CheckDepth::Plain, "{check:?}");
+
+        // Another key opens nothing, which says nothing against the backup.
+        let report = verify(&bench, &NewIdentity::generate().identities()).await;
+        assert!(report.findings[0].not_opened && report.findings[0].verdict.is_good(), "{report:?}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn each_bad_object_of_each_copy_is_named() {
+        let bench = Bench::new(&["primary", "copy"]).await;
+        let manifest = bench.store(0, &["primary", "copy"]).await;
+        let names: Vec<_> = manifest.artifacts[0].objects.iter().map(|object| object.name.clone()).collect();
+        let details = &manifest.artifacts[1].name;
+        let change = |object: &str, change: fn(&mut Vec<u8>)| {
+            let path = bench.path("copy", &manifest, object);
+            let mut bytes = fs::read(&path).unwrap();
+            change(&mut bytes);
+            fs::write(path, bytes).unwrap();
+        };
+        change(&names[0], |bytes| bytes[25_000] ^= 1);
+        change(&names[1], |bytes| bytes.truncate(7));
+        change(details, |bytes| bytes.push(0));
+        fs::remove_file(bench.path("copy", &manifest, &names[2])).unwrap();
+        for identities in [Identities::default(), bench.identity.identities()] {
+            let report = verify(&bench, &identities).await;
+            let at_copy = |name: &str, fault| ("copy".to_owned(), name.to_owned(), fault);
+            let expected = [
+                at_copy(&names[0], Fault::Altered),
+                at_copy(&names[1], Fault::Short),
+                at_copy(&names[2], Fault::Missing),
+                at_copy(details, Fault::Long),
+            ];
+            assert_eq!(faults(&report), expected);
+        }
+        let entry = bench.entries().await.remove(0);
+        assert_eq!(entry.state(), Some(State::Checked));
+        assert!(!entry.copy(&"copy".parse().unwrap()).unwrap().is_good());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_manifest_that_lies_about_the_plain_bytes_is_found_with_a_key() {
+        let bench = Bench::new(&["primary"]).await;
+        let manifest = bench.store(0, &["primary"]).await;
+        let mut lying = manifest.clone();
+        lying.artifacts[1].plain = crate::model::Digest::of(b"something else");
+        let path = bench.path("primary", &manifest, layout::MANIFEST);
+        fs::write(path, serde_json::to_vec(&lying).unwrap()).unwrap();
+        let report = verify(&bench, &bench.identity.identities()).await;
+        let expected = ("primary".to_owned(), lying.artifacts[1].name.clone(), Fault::Undecodable);
+        assert_eq!(faults(&report), [expected]);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_cannot_be_reached_is_neither_good_nor_bad() {
+        let bench = Bench::new(&["primary", "copy"]).await;
+        bench.store(0, &["primary", "copy"]).await;
+        let entries = bench.entries().await;
+        let plan = plan(&entries, &entries, None);
+        fs::rename(bench.root.path().join("copy"), bench.root.path().join("away")).unwrap();
+        let report = execute(&bench.run, plan, Default::default(), &Identities::default()).await.unwrap();
+        let copy = report.findings.iter().find(|finding| finding.repository.as_str() == "copy").unwrap();
+        assert!(matches!(copy.verdict, Verdict::Undetermined { .. }), "{copy:?}");
+        assert!(!report.is_good());
+        assert_eq!(report.unrecorded.len(), 1);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_interrupted_check_proves_nothing() {
+        let bench = Bench::new(&["primary"]).await;
+        bench.store(0, &["primary"]).await;
+        let entries = bench.entries().await;
+        bench.run.cancel.cancel();
+        let item = plan(&entries, &entries, None).copies.remove(0);
+        let finding = check(&bench.run, &item, &Identities::default()).await;
+        assert!(matches!(finding.verdict, Verdict::Undetermined { .. }), "{finding:?}");
+    }
+}

@@ -1,0 +1,233 @@
+//! Whether AWS still has what the manifests say it keeps. Its bytes cannot be read again: a drill proves them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use futures_util::{StreamExt as _, stream};
+use serde::Serialize;
+
+use crate::aws::backup::AwsBackup;
+use crate::aws::rds::{Rds, Snapshot, SnapshotId};
+use crate::event::told;
+use crate::model::{BackupId, ManagedCopy, Manifest, SourceName};
+use crate::policy::{Policy, RdsSource, SourceConfig};
+use crate::source::rds_snapshot::{backup_of, is_recorded};
+
+/// Where the policy does not say how long an answer is waited for.
+const USUAL: Duration = Duration::from_secs(15);
+/// Snapshots that RDS is asked about at a time.
+const AT_ONCE: usize = 4;
+
+/// One backup in one region.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct KeptFinding {
+    pub backup: BackupId,
+    pub region: String,
+    /// Of the snapshot or recovery point.
+    pub arn: String,
+    #[serde(flatten)]
+    pub kept: Kept,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "verdict", rename_all = "kebab-case")]
+pub enum Kept {
+    /// It could be restored, as AWS says.
+    There,
+    /// AWS has it in a state in which it cannot be.
+    Unfit {
+        status: String,
+    },
+    /// It could be restored, and not by every account that the policy shares it with.
+    Unshared {
+        accounts: Vec<String>,
+        /// What shares it again.
+        command: String,
+    },
+    /// It is there, and is not what the manifest says.
+    Altered {
+        what: String,
+    },
+    Gone,
+    /// Nobody could be asked.
+    Unknown {
+        reason: String,
+    },
+}
+
+impl KeptFinding {
+    pub fn is_good(&self) -> bool {
+        self.kept == Kept::There
+    }
+
+    pub fn is_bad(&self) -> bool {
+        matches!(self.kept, Kept::Unfit { .. } | Kept::Altered { .. } | Kept::Gone)
+    }
+
+    /// What is wrong, in words; `None`: nothing.
+    pub fn why(&self) -> Option<String> {
+        Some(match &self.kept {
+            Kept::There => return None,
+            Kept::Unshared { accounts, .. } => format!("it is not shared with {}", accounts.join(", ")),
+            Kept::Unfit { status } => format!("it is `{status}`"),
+            Kept::Altered { what } => what.clone(),
+            Kept::Gone => "AWS does not have it any more".to_owned(),
+            Kept::Unknown { reason } => reason.clone(),
+        })
+    }
+
+    /// With which backup it is of, and where.
+    pub(crate) fn told(&self) -> Option<String> {
+        Some(format!("{}: {}: {}", self.region, self.backup, self.why()?))
+    }
+}
+
+/// Of each of the backups that AWS keeps, in each region. A place is asked once for all of them.
+pub async fn kept(policy: &Policy, manifests: &[&Manifest]) -> Vec<KeptFinding> {
+    let copies: Vec<(&Manifest, &ManagedCopy)> = manifests
+        .iter()
+        .flat_map(|manifest| {
+            manifest.managed.iter().flat_map(|managed| &managed.held).map(move |copy| (*manifest, copy))
+        })
+        .collect();
+    let mut places: Vec<(&SourceName, &str, &str)> =
+        copies.iter().map(|(of, copy)| place(of, copy)).collect();
+    places.sort_unstable();
+    places.dedup();
+    let asked =
+        join_all(places.iter().map(|(source, region, vault)| ask(policy, source, region, vault))).await;
+    let known: BTreeMap<_, _> = places.into_iter().zip(asked).collect();
+    let of = |(manifest, copy): (&Manifest, &ManagedCopy)| {
+        let kept = match known.get(&place(manifest, copy)) {
+            Some(Ok(states)) => {
+                states.get(&copy.arn).map_or(Kept::Gone, |standing| standing.beside(manifest, copy))
+            }
+            Some(Err(reason)) => Kept::Unknown { reason: reason.clone() },
+            None => Kept::Unknown { reason: "it was not asked for".to_owned() },
+        };
+        KeptFinding { backup: manifest.id.clone(), region: copy.region.clone(), arn: copy.arn.clone(), kept }
+    };
+    copies.into_iter().map(of).collect()
+}
+
+fn place<'m>(manifest: &'m Manifest, copy: &'m ManagedCopy) -> (&'m SourceName, &'m str, &'m str) {
+    (&manifest.source, &copy.region, copy.vault.as_deref().unwrap_or_default())
+}
+
+/// What is there, as AWS says it.
+struct Standing {
+    kept: Kept,
+    /// Of a snapshot: the backup that its tags say it is, and what RDS says of it.
+    marks: Option<(Option<BackupId>, Snapshot)>,
+}
+
+impl Standing {
+    /// Without its tags drctl neither goes on with it nor removes it; under another key, who may use the one
+    /// that was named cannot restore it.
+    fn beside(&self, manifest: &Manifest, copy: &ManagedCopy) -> Kept {
+        let is_there = matches!(self.kept, Kept::There | Kept::Unshared { .. });
+        let Some((backup, snapshot)) = self.marks.as_ref().filter(|_| is_there) else {
+            return self.kept.clone();
+        };
+        let (key, of) = (&snapshot.kms_key, snapshot.resource_id.as_deref().unwrap_or("unknown"));
+        let is_recorded = |managed| is_recorded(snapshot, managed);
+        let what = match () {
+            () if backup.as_ref() != Some(&manifest.id) => {
+                "its tags do not say that it is this backup".to_owned()
+            }
+            () if !manifest.managed.as_ref().is_none_or(is_recorded) => {
+                format!("it is of another database ({of}), or a copy of something else")
+            }
+            () if *key != copy.kms_key => {
+                let [has, had] = [key, &copy.kms_key].map(|key| key.as_deref().unwrap_or("none"));
+                format!("its key is {has}, and was {had}")
+            }
+            () => return self.kept.clone(),
+        };
+        Kept::Altered { what }
+    }
+}
+
+/// By ARN, all that is there of the source; in words, why nobody could say it.
+async fn ask(
+    policy: &Policy,
+    source: &SourceName,
+    region: &str,
+    vault: &str,
+) -> Result<BTreeMap<String, Standing>, String> {
+    let patience = match policy.source(source).map(|source| &source.config) {
+        Some(SourceConfig::AwsBackup(config)) => config.place.patience,
+        Some(SourceConfig::Rds(config)) => config.place.patience,
+        _ => USUAL,
+    };
+    // A region that is gone is not waited for; there may be many snapshots whose sharing is asked for.
+    let within = patience * 4;
+    let all = tokio::time::timeout(within, all(policy, source, region, vault)).await;
+    all.unwrap_or_else(|_| Err(format!("no answer came in {}", humantime::format_duration(within))))
+}
+
+async fn all(
+    policy: &Policy,
+    source: &SourceName,
+    region: &str,
+    vault: &str,
+) -> Result<BTreeMap<String, Standing>, String> {
+    let state = |is_fit: bool, status: String| if is_fit { Kept::There } else { Kept::Unfit { status } };
+    match policy.source(source).map(|source| &source.config) {
+        Some(SourceConfig::AwsBackup(config)) => {
+            let aws =
+                AwsBackup::to_look(&config.place.in_region(region)).await.map_err(|error| told(&error))?;
+            let points = aws.points(vault, &config.resource).await.map_err(|error| told(&error))?;
+            let of = |point: crate::aws::backup::RecoveryPoint| {
+                let kept = state(point.is_whole(), point.status.clone());
+                (point.arn, Standing { kept, marks: None })
+            };
+            Ok(points.into_iter().map(of).collect())
+        }
+        Some(SourceConfig::Rds(config)) => {
+            let rds = Rds::to_look(&config.place.in_region(region)).await.map_err(|error| told(&error))?;
+            let snapshots = rds.manual_snapshots(&config.database).await.map_err(|error| told(&error))?;
+            let of = async |snapshot: Snapshot| {
+                let backup = backup_of(&snapshot, &policy.system, source);
+                let mut kept = state(snapshot.is_available(), snapshot.status.clone());
+                if kept == Kept::There && backup.is_some() {
+                    kept = sharing(&rds, config, &snapshot.id).await;
+                }
+                (snapshot.arn.clone(), Standing { kept, marks: Some((backup, snapshot)) })
+            };
+            Ok(stream::iter(snapshots).map(of).buffer_unordered(AT_ONCE).collect().await)
+        }
+        _ => Err(format!("the policy does not say any more how to ask for what is of `{source}`")),
+    }
+}
+
+/// Whether the accounts that the policy names may restore it. Only those of the database's own region are shared.
+async fn sharing(rds: &Rds, config: &RdsSource, id: &SnapshotId) -> Kept {
+    if config.share_with.is_empty() || rds.region() != config.place.region {
+        return Kept::There;
+    }
+    let shared = match rds.shared_with(id).await {
+        Ok(shared) => shared,
+        Err(failure) => {
+            let reason = format!("it is there, and with whom it is shared is not known: {}", told(&failure));
+            return Kept::Unknown { reason };
+        }
+    };
+    let accounts: Vec<String> =
+        config.share_with.iter().filter(|account| !shared.contains(account)).cloned().collect();
+    if accounts.is_empty() {
+        return Kept::There;
+    }
+    let kind = match id {
+        SnapshotId::Instance(_) => "db-snapshot",
+        SnapshotId::Cluster(_) => "db-cluster-snapshot",
+    };
+    let command = format!(
+        "aws rds modify-{kind}-attribute --region {} --{kind}-identifier {} --attribute-name restore --values-to-add {}",
+        rds.region(),
+        id.as_str(),
+        accounts.join(" ")
+    );
+    Kept::Unshared { accounts, command }
+}

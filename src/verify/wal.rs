@@ -1,0 +1,314 @@
+//! Reads the archived log again that base backups are brought on with, in every repository.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use futures_util::StreamExt as _;
+
+use crate::catalog::BackupEntry;
+use crate::event::{Event, Phase, told};
+use crate::model::{BackupId, LogCheck, Physical, RepositoryName, Segment, SourceName, WalName};
+use crate::pipeline::Identities;
+use crate::repository::{Lost, Repository};
+use crate::run::Run;
+use crate::wal::{Archive, Checked, Follow, Holdings, Position, Reach, Stop};
+use crate::wal::{all_listed, check_segment, first_segment, moment};
+
+/// Files on their way at a time: each may be a whole segment in memory.
+const AT_ONCE: usize = 4;
+const TOLD_EVERY: Duration = Duration::from_millis(250);
+
+/// The log in one repository that base backups there are brought on with, to be read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LogItem {
+    pub repository: RepositoryName,
+    pub source: SourceName,
+    /// `None`: the base backups do not say whose log they need.
+    archive: Option<Archive>,
+    /// The oldest first.
+    bases: Vec<(BackupId, Physical)>,
+}
+
+/// Of each repository and cluster the log of those of these base backups that the repository holds. `only`: in
+/// this repository.
+pub fn plan(entries: &[BackupEntry], only: Option<&RepositoryName>) -> Vec<LogItem> {
+    let mut entries: Vec<&BackupEntry> =
+        entries.iter().filter(|entry| entry.manifest.physical.is_some()).collect();
+    entries.sort_by_key(|entry| entry.manifest.recovery_point);
+    let mut items: Vec<LogItem> = Vec::new();
+    for entry in entries {
+        let Some(physical) = &entry.manifest.physical else { continue };
+        let (archive, source) = (Archive::of(&entry.manifest), entry.manifest.source.clone());
+        let base = (entry.id().clone(), physical.clone());
+        for copy in entry.copies.iter().filter(|copy| copy.is_held()) {
+            if only.is_some_and(|only| *only != copy.repository) {
+                continue;
+            }
+            let planned = items.iter_mut().find(|item| {
+                item.repository == copy.repository && item.source == source && item.archive == archive
+            });
+            match planned {
+                Some(item) => item.bases.push(base.clone()),
+                None => items.push(LogItem {
+                    repository: copy.repository.clone(),
+                    source: source.clone(),
+                    archive: archive.clone(),
+                    bases: vec![base.clone()],
+                }),
+            }
+        }
+    }
+    items
+}
+
+/// What was found about the log in one repository.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LogFinding {
+    /// Files that agree with what was archived.
+    pub good: u64,
+    /// Of these, such whose plain bytes were compared.
+    pub decrypted: u64,
+    /// Files that could be read, and nothing is known of what they should be: only an identity could tell.
+    pub unproven: u64,
+    /// Everything committed before is in what was read, by the clock of the host that archived it.
+    pub until: Option<DateTime<Utc>>,
+    /// Where the reading began; `None`: nothing was read.
+    pub since: Option<Segment>,
+    /// Files that are not what was stored.
+    pub bad: Vec<WalName>,
+    /// What keeps the log from being used.
+    pub faults: Vec<String>,
+    /// What could not be read for reasons that are not its own.
+    pub unread: Vec<String>,
+}
+
+impl LogFinding {
+    pub fn is_good(&self) -> bool {
+        self.faults.is_empty() && self.unread.is_empty() && self.unproven == 0
+    }
+
+    pub fn is_bad(&self) -> bool {
+        !self.faults.is_empty()
+    }
+
+    fn unread(reason: String) -> Self {
+        Self { unread: vec![reason], ..Self::default() }
+    }
+}
+
+impl LogItem {
+    /// What is recorded of it; `None` where nobody knows whose log it is.
+    pub(crate) fn check(&self, finding: &LogFinding, at: DateTime<Utc>) -> Option<LogCheck> {
+        Some(LogCheck {
+            source: self.source.clone(),
+            repository: self.repository.clone(),
+            system_identifier: self.archive.as_ref()?.cluster,
+            at,
+            since: finding.since.map(|segment| segment.to_string()),
+            whole: finding.unread.is_empty(),
+            bad: finding.bad.iter().map(WalName::to_string).collect(),
+        })
+    }
+
+    /// The oldest of the base backups.
+    pub fn since(&self) -> Option<&BackupId> {
+        self.bases.first().map(|(id, _)| id)
+    }
+}
+
+/// Reads everything from each base backup on to where a server would come: along its own timeline, and to the
+/// newest that came from it.
+///
+/// A gap, and what a base backup needs and is not there, are faults; that the log ends is none.
+pub async fn read(run: &Run, item: &LogItem, identities: &Identities) -> LogFinding {
+    let Some(repository) = run.repositories.find(&item.repository) else {
+        let lost = run.repositories.lost().iter().find(|lost| lost.name == item.repository);
+        return LogFinding::unread(lost.map_or_else(|| "it is not in use".to_owned(), Lost::reason));
+    };
+    let Some(archive) = &item.archive else {
+        let lost = item.bases.iter().map(|(base, _)| format!("{base} does not say whose log it needs"));
+        return LogFinding { faults: lost.collect(), ..LogFinding::default() };
+    };
+    run.events.emit(&Event::PhaseBegan { phase: Phase::Verify });
+    // Everything of a timeline sorts after its begin.
+    let first = item.bases.iter().map(|(_, physical)| first_segment(physical)).min();
+    let held = match all_listed(&*repository.store, archive, first, identities).await {
+        Ok(held) => held,
+        Err(error) if error.is_of_no_log() => {
+            return LogFinding { faults: vec![told(&error)], ..LogFinding::default() };
+        }
+        Err(error) => return LogFinding::unread(told(&error)),
+    };
+    let mut finding = LogFinding { since: first, ..LogFinding::default() };
+    let (names, faults, newest) = files(item, &held);
+    finding.faults = faults;
+    if let Some(reach) = newest {
+        match moment(&*repository.store, archive, &reach).await {
+            Ok(moment) => finding.until = moment.complete,
+            Err(error) => finding.unread.push(told(&error)),
+        }
+    }
+    read_all(run, (repository, archive), item, &names, identities, &mut finding).await;
+    finding
+}
+
+/// The files that servers would ask for, what keeps them from coming to the end, and where the newest of the
+/// base backups leads.
+fn files(item: &LogItem, held: &Holdings) -> (Vec<WalName>, Vec<String>, Option<Reach>) {
+    let (mut segments, mut names, mut faults) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    let mut newest = None;
+    for (base, physical) in &item.bases {
+        faults.extend(held.lacks(physical).map(|lacking| format!("{base}: {lacking}")));
+        let begin = Position { timeline: physical.timeline, lsn: physical.start };
+        for follow in [Follow::Timeline(physical.timeline), Follow::Latest] {
+            let reach = held.reach(begin, follow);
+            faults.extend(fault(&reach.stop));
+            segments.extend(reach.backwards());
+            if let Some((segment, pieces)) = &reach.pieces {
+                names.extend(pieces.iter().map(|(begin, end)| (*segment, *begin, *end)));
+            }
+            if !matches!(reach.stop, Stop::NotAChild(_)) {
+                newest = Some(reach);
+            }
+        }
+    }
+    faults.extend(held.without_history().map(|timeline| {
+        format!("{}.history is missing, and segments of timeline {timeline} are there", timeline.in_names())
+    }));
+    let histories = held.histories().map(WalName::History);
+    let pieces = names.into_iter().map(|(segment, begin, end)| WalName::Piece { segment, begin, end });
+    let all = segments.into_iter().map(WalName::Segment).chain(histories).chain(pieces);
+    (all.collect(), faults.into_iter().collect(), newest)
+}
+
+fn fault(stop: &Stop) -> Option<String> {
+    match stop {
+        Stop::Gap(gap) => {
+            let more = if gap.count == 1 { String::new() } else { format!(" and {} more", gap.count - 1) };
+            Some(format!("segment {}{more} is missing, and later ones are there", gap.first))
+        }
+        Stop::NoHistory(timeline) => {
+            Some(format!("{}.history is missing or cannot be read", timeline.in_names()))
+        }
+        // One of a timeline that was left leads along that one.
+        Stop::End | Stop::NotAChild(_) => None,
+    }
+}
+
+async fn read_all(
+    run: &Run,
+    (repository, archive): (&Repository, &Archive),
+    item: &LogItem,
+    names: &[WalName],
+    identities: &Identities,
+    finding: &mut LogFinding,
+) {
+    let subject = format!("{} log of {}", item.repository, item.source);
+    let checks = names
+        .iter()
+        .map(|name| async { (*name, check_segment(repository, archive, *name, identities).await) });
+    let mut checks = futures_util::stream::iter(checks).buffered(AT_ONCE);
+    let segment = item.bases.first().map_or(0, |(_, physical)| physical.segment_size.bytes());
+    let (mut done, mut told_at) = (0, None::<Instant>);
+    while let Some((name, checked)) = checks.next().await {
+        if run.cancel.is_cancelled() {
+            finding.unread.push("the run was interrupted".to_owned());
+            return;
+        }
+        match checked {
+            Ok(Checked::Plain) => {
+                (finding.good, finding.decrypted) = (finding.good + 1, finding.decrypted + 1)
+            }
+            Ok(Checked::Stored) => finding.good += 1,
+            Ok(Checked::Nothing) => finding.unproven += 1,
+            Err(error) if error.is_damage() || error.is_absence() => {
+                finding.bad.extend(error.is_damage().then_some(name));
+                finding.faults.push(told(&error));
+            }
+            Err(error) => finding.unread.push(format!("{name}: {}", told(&error))),
+        }
+        done += segment;
+        if told_at.is_none_or(|at| at.elapsed() >= TOLD_EVERY) {
+            told_at = Some(Instant::now());
+            let total = Some(names.len() as u64 * segment);
+            run.events.emit(&Event::Progress {
+                subject: subject.clone(),
+                bytes: done,
+                total,
+                estimated: true,
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Ancestor, Lsn, SegmentSize, Timeline};
+
+    const SIZE: SegmentSize = SegmentSize::DEFAULT;
+
+    fn at(segment: u64, offset: u64) -> Lsn {
+        Lsn(SIZE.begin_of(segment).0 + offset)
+    }
+
+    fn segment(timeline: u32, number: u64) -> WalName {
+        WalName::Segment(Segment::new(Timeline::new(timeline).unwrap(), number, SIZE))
+    }
+
+    /// A base backup of timeline 1 from before the fork in segment 7, and one of timeline 2.
+    fn item() -> LogItem {
+        let base = |id: &str, timeline, first| {
+            let physical = Physical::sample(timeline, at(first, 40), at(first, 300));
+            (id.parse().unwrap(), physical)
+        };
+        LogItem {
+            repository: "west".parse().unwrap(),
+            source: "database".parse().unwrap(),
+            archive: None,
+            bases: vec![
+                base("20261120T220251Z-database-base-2222", 1, 8),
+                base("20261120T230251Z-database-base-2222", 2, 9),
+            ],
+        }
+    }
+
+    fn found(segments: &[(u32, u64)], with_history: bool) -> (usize, Vec<String>) {
+        let second = Timeline::new(2).unwrap();
+        let names = segments.iter().map(|(timeline, number)| segment(*timeline, *number));
+        let names = names.chain(with_history.then_some(WalName::History(second)));
+        let mut held = Holdings::new(SIZE, names);
+        if with_history {
+            held.came_from(second, Ancestor { timeline: Timeline::FIRST, until: at(7, 500) });
+        }
+        let (names, faults, _) = files(&item(), &held);
+        (names.len(), faults)
+    }
+
+    #[test]
+    fn what_any_of_the_backups_needs_is_read_along_every_way() {
+        // The first went on along the timeline that was left; it has nothing to do with the second.
+        let whole = [(1, 8), (1, 9), (2, 9), (2, 10), (2, 11)];
+        assert_eq!(found(&whole, true), (6, vec![]));
+        let (_, faults) = found(&[(1, 8), (1, 9), (2, 10), (2, 11)], true);
+        assert!(
+            faults.iter().any(|fault| fault.contains("T230251Z") && fault.contains("0009")),
+            "{faults:?}"
+        );
+        let (_, faults) = found(&[(1, 8), (2, 9), (2, 11)], true);
+        assert!(
+            faults.iter().any(|fault| fault.contains("00000002000000000000000A is missing")),
+            "{faults:?}"
+        );
+        let (_, faults) = found(&whole, false);
+        assert!(faults.iter().any(|fault| fault.contains("00000002.history is missing")), "{faults:?}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_backup_of_an_unknown_cluster_is_not_good() {
+        let bench = crate::verify::fixtures::Bench::new(&["west"]).await;
+        let finding = read(&bench.run, &item(), &Identities::default()).await;
+        assert_eq!(finding.faults.len(), 2, "{finding:?}");
+    }
+}

@@ -1,0 +1,200 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+use thiserror::Error;
+
+use crate::model::{Lsn, SegmentSize, SystemIdentifier, Timeline, WalName};
+use crate::platform::free_space;
+use crate::wal::Backlog;
+
+const QUESTION_WITHIN: Duration = Duration::from_secs(10);
+
+/// Why the server did not say how it archives.
+#[derive(Debug, Error)]
+pub enum ServerError {
+    #[error("failed to ask the server how it archives")]
+    Question(#[source] sqlx::Error),
+    #[error(
+        "failed to ask the server how it archives: no answer in {}",
+        humantime::format_duration(QUESTION_WITHIN)
+    )]
+    NoAnswer,
+    #[error("failed to understand the server: {0} is `{1}`")]
+    Value(&'static str, String),
+}
+
+/// A server, as far as it archives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerFacts {
+    /// When it was asked, by its own clock.
+    pub asked: DateTime<Utc>,
+    pub system_identifier: SystemIdentifier,
+    pub timeline: Timeline,
+    /// Where it writes now; on a standby, where it replays.
+    pub lsn: Lsn,
+    pub segment_size: SegmentSize,
+    pub is_standby: bool,
+    /// `on`, `off` or `always`.
+    pub archive_mode: String,
+    /// `None` where the role may not read it.
+    pub archive_command: Option<String>,
+    /// A segment is ended after this long if anything was written; zero: only when it is full.
+    pub archive_timeout: Duration,
+    pub last_archived: Option<DateTime<Utc>>,
+    pub last_archived_file: Option<WalName>,
+    pub failed_count: i64,
+    pub last_failed: Option<DateTime<Utc>>,
+    /// As the server names it.
+    pub last_failed_file: Option<String>,
+    /// Physical ones.
+    pub slots: Vec<SlotFacts>,
+    pub backlog: Waiting,
+}
+
+/// A slot that a stream may go through.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct SlotFacts {
+    pub name: String,
+    /// Somebody takes the log through it now.
+    pub is_active: bool,
+    /// `reserved`, `extended`, `unreserved` or `lost`; `None` where it was never used.
+    pub wal_status: Option<String>,
+}
+
+/// What waits to be archived.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// `None` where the role may not look.
+    pub files: Option<u64>,
+    pub oldest: Option<DateTime<Utc>>,
+    /// Bytes free for the log, where the server is this host.
+    pub free: Option<u64>,
+    /// How long they last, if nothing is archived.
+    pub lasts: Option<Duration>,
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    asked: i64,
+    system_identifier: i64,
+    timeline: i32,
+    lsn: String,
+    segment_size: i64,
+    is_standby: bool,
+    archive_mode: String,
+    archive_command: Option<String>,
+    archive_timeout: i64,
+    last_archived: Option<i64>,
+    last_archived_file: Option<String>,
+    failed_count: i64,
+    last_failed: Option<i64>,
+    last_failed_file: Option<String>,
+    data_directory: Option<String>,
+    looks: bool,
+}
+
+// Settings a role may not read are not in the view for it. What was checkpointed last may be of the timeline that a
+// server was promoted from.
+const FACTS: &str = "
+SELECT (extract(epoch FROM clock_timestamp()) * 1000)::int8 AS asked,
+       s.system_identifier,
+       CASE WHEN pg_is_in_recovery()
+            THEN coalesce((SELECT nullif(r.min_recovery_end_timeline, 0) FROM pg_control_recovery() r), c.timeline_id)
+            ELSE ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int4 END AS timeline,
+       CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END::text AS lsn,
+       (SELECT setting::int8 FROM pg_settings WHERE name = 'wal_segment_size') AS segment_size,
+       pg_is_in_recovery() AS is_standby,
+       current_setting('archive_mode') AS archive_mode,
+       (SELECT setting FROM pg_settings WHERE name = 'archive_command') AS archive_command,
+       (SELECT setting::int8 FROM pg_settings WHERE name = 'archive_timeout') AS archive_timeout,
+       (extract(epoch FROM a.last_archived_time) * 1000)::int8 AS last_archived,
+       a.last_archived_wal AS last_archived_file,
+       a.failed_count,
+       (extract(epoch FROM a.last_failed_time) * 1000)::int8 AS last_failed,
+       a.last_failed_wal AS last_failed_file,
+       (SELECT setting FROM pg_settings WHERE name = 'data_directory') AS data_directory,
+       has_function_privilege('pg_ls_archive_statusdir()', 'EXECUTE') AS looks
+  FROM pg_control_system() s, pg_control_checkpoint() c, pg_stat_archiver a";
+
+const WAITING: &str = "
+SELECT count(*), (extract(epoch FROM min(modification)) * 1000)::int8
+  FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready'";
+
+const SLOTS: &str = "
+SELECT slot_name::text AS name, active AS is_active, wal_status
+  FROM pg_replication_slots WHERE slot_type = 'physical'";
+
+/// Asks a server how it archives.
+pub async fn server_facts(connection: &mut PgConnection) -> Result<ServerFacts, ServerError> {
+    let row: Row = bounded(sqlx::query_as(FACTS).fetch_one(&mut *connection)).await?;
+    let slots = bounded(sqlx::query_as(SLOTS).fetch_all(&mut *connection)).await?;
+    let mut backlog = Waiting::default();
+    if row.looks {
+        let (files, oldest): (i64, Option<i64>) =
+            bounded(sqlx::query_as(WAITING).fetch_one(&mut *connection)).await?;
+        backlog.files = u64::try_from(files).ok();
+        backlog.oldest = oldest.and_then(DateTime::from_timestamp_millis);
+    }
+    if let Some(pg_wal) = row.data_directory.map(|directory| PathBuf::from(directory).join("pg_wal"))
+        && pg_wal.is_dir()
+    {
+        backlog.free = free_space(&pg_wal).ok();
+        backlog.lasts = Backlog::read(&pg_wal).ok().and_then(|backlog| backlog.disk_lasts());
+    }
+    let number =
+        |what, value: i64| u64::try_from(value).map_err(|_| ServerError::Value(what, value.to_string()));
+    let timeline = u32::try_from(row.timeline).ok().and_then(Timeline::new);
+    let size = number("wal_segment_size", row.segment_size)?;
+    let asked = DateTime::from_timestamp_millis(row.asked);
+    Ok(ServerFacts {
+        asked: asked.ok_or(ServerError::Value("the time", row.asked.to_string()))?,
+        system_identifier: SystemIdentifier(row.system_identifier.cast_unsigned()),
+        timeline: timeline.ok_or(ServerError::Value("the timeline", row.timeline.to_string()))?,
+        lsn: row.lsn.parse().map_err(|_| ServerError::Value("the position", row.lsn.clone()))?,
+        segment_size: SegmentSize::new(size)
+            .map_err(|_| ServerError::Value("wal_segment_size", size.to_string()))?,
+        is_standby: row.is_standby,
+        archive_mode: row.archive_mode,
+        archive_command: row.archive_command,
+        archive_timeout: Duration::from_secs(number("archive_timeout", row.archive_timeout)?),
+        last_archived: row.last_archived.and_then(DateTime::from_timestamp_millis),
+        last_archived_file: row.last_archived_file.and_then(|name| name.parse().ok()),
+        failed_count: row.failed_count,
+        last_failed: row.last_failed.and_then(DateTime::from_timestamp_millis),
+        last_failed_file: row.last_failed_file,
+        slots,
+        backlog,
+    })
+}
+
+async fn bounded<T>(question: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, ServerError> {
+    match tokio::time::timeout(QUESTION_WITHIN, question).await {
+        Ok(answer) => answer.map_err(ServerError::Question),
+        Err(_) => Err(ServerError::NoAnswer),
+    }
+}
+
+/// A server that has archived nothing, and failed at nothing.
+#[cfg(test)]
+pub(crate) fn facts_for_tests() -> ServerFacts {
+    ServerFacts {
+        asked: "2026-11-20T12:00:00Z".parse().unwrap_or_default(),
+        system_identifier: SystemIdentifier(7),
+        timeline: Timeline::FIRST,
+        lsn: Lsn(0x300_0000),
+        segment_size: SegmentSize::DEFAULT,
+        is_standby: false,
+        archive_mode: "on".to_owned(),
+        archive_command: None,
+        archive_timeout: Duration::ZERO,
+        last_archived: None,
+        last_archived_file: None,
+        failed_count: 0,
+        last_failed: None,
+        last_failed_file: None,
+        slots: vec![],
+        backlog: Waiting::default(),
+    }
+}

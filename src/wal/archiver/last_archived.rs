@@ -1,0 +1,96 @@
+use chrono::{DateTime, Utc};
+use thiserror::Error;
+
+use crate::model::{RepositoryName, SystemName, WalName};
+use crate::policy::{PostgresSource, Source, SourceConfig, WalThrough};
+use crate::postgres::{ConnectError, ConnectionParameters, close};
+use crate::repository::Repository;
+use crate::store::StoreError;
+use crate::wal::archive::SUFFIXES;
+use crate::wal::cluster;
+use crate::wal::cluster::ClusterError;
+use crate::wal::{Archive, ServerError, ServerFacts, Stall, server_facts};
+
+/// The file that a server was last told is archived: it is free to delete its own.
+///
+/// Where a command says so and archives nothing, nobody sees it but by asking the repositories.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Acknowledged {
+    pub file: WalName,
+    pub at: DateTime<Utc>,
+    archive: Archive,
+    may_lag: Vec<RepositoryName>,
+}
+
+/// Why it is not known what a server was told.
+#[derive(Debug, Error)]
+pub enum AskError {
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error(transparent)]
+    Server(#[from] ServerError),
+}
+
+/// Why it is not known whether a repository has a file.
+#[derive(Debug, Error)]
+pub enum KeptError {
+    #[error("failed to tell whose write-ahead log it has")]
+    Cluster(#[from] ClusterError),
+    #[error("failed to look for `{0}`")]
+    Store(WalName, #[source] StoreError),
+}
+
+impl Acknowledged {
+    /// `None`: the server has archived nothing, or not by `archive_command`.
+    pub fn of(source: &PostgresSource, facts: &ServerFacts, archive: Archive) -> Option<Self> {
+        let wal = source.wal.as_ref().filter(|wal| wal.through == WalThrough::Archive)?;
+        let (file, at) = (facts.last_archived_file?, facts.last_archived?);
+        let is_of_it = facts.system_identifier == archive.cluster;
+        is_of_it.then(|| Self { file, at, archive, may_lag: wal.may_lag.clone() })
+    }
+
+    /// Whether a repository should have the file, and does not.
+    pub async fn is_lost_from(&self, repository: &Repository) -> Result<bool, KeptError> {
+        if self.may_lag.contains(&repository.name) {
+            return Ok(false);
+        }
+        let store = &*repository.store;
+        match cluster::known(store, &self.archive).await? {
+            // What the server archived before was given to others.
+            Some(record) if record.recorded <= self.at => {}
+            _ => return Ok(false),
+        }
+        for suffix in SUFFIXES {
+            let found = store.head(&self.archive.key(self.file, suffix)).await;
+            if found.map_err(|error| KeptError::Store(self.file, error))?.is_some() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// What a server says of itself and of its archiving.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    pub facts: ServerFacts,
+    pub acknowledged: Option<Acknowledged>,
+    /// What keeps its log from coming.
+    pub stall: Option<Stall>,
+}
+
+/// Asks the server of a source, where the policy has its log archived.
+pub async fn said(system: &SystemName, source: &Source) -> Result<Option<Said>, AskError> {
+    let SourceConfig::Postgres(postgres) = &source.config else { return Ok(None) };
+    let Some(wal) = &postgres.wal else { return Ok(None) };
+    let parameters = ConnectionParameters::resolve(postgres).await?;
+    let mut connection = parameters.connect().await?;
+    let facts = server_facts(&mut connection).await;
+    close(connection).await;
+    let facts = facts?;
+    let cluster = facts.system_identifier;
+    let archive = Archive { system: system.clone(), source: source.name.clone(), cluster };
+    let stall = Stall::of(&wal.through, &facts);
+    let acknowledged = Acknowledged::of(postgres, &facts, archive);
+    Ok(Some(Said { facts, acknowledged, stall }))
+}

@@ -1,0 +1,132 @@
+use std::fmt;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+
+use crate::policy::WalThrough;
+use crate::wal::ServerFacts;
+
+/// Why nothing is added to the archive now, however good what is there may be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stall {
+    /// What the server tried last was not archived.
+    Failing {
+        /// `None` where the server's words name no file.
+        file: Option<String>,
+        at: DateTime<Utc>,
+        /// Since the server's counters began.
+        times: u64,
+    },
+    NoSlot(String),
+    /// The server has given up what the slot kept.
+    SlotLost(String),
+    /// Nobody takes the log now.
+    NotFollowed(String),
+}
+
+impl Stall {
+    /// By what the server says. `None`: nothing that it says keeps the log from coming.
+    pub fn of(through: &WalThrough, facts: &ServerFacts) -> Option<Self> {
+        match through {
+            WalThrough::Archive => Self::of_archiver(facts),
+            WalThrough::Stream { slot } => Self::of_slot(slot, facts),
+        }
+    }
+
+    fn of_archiver(facts: &ServerFacts) -> Option<Self> {
+        let at = facts.last_failed.filter(|_| facts.archive_mode != "off")?;
+        let is_last = facts.last_archived.is_none_or(|archived| archived < at);
+        is_last.then(|| Self::Failing {
+            file: facts.last_failed_file.clone(),
+            at,
+            times: facts.failed_count.unsigned_abs(),
+        })
+    }
+
+    fn of_slot(name: &str, facts: &ServerFacts) -> Option<Self> {
+        let slot = facts.slots.iter().find(|slot| slot.name == name);
+        match slot {
+            None => Some(Self::NoSlot(name.to_owned())),
+            Some(slot) if slot.wal_status.as_deref() == Some("lost") => Some(Self::SlotLost(name.to_owned())),
+            Some(slot) if !slot.is_active => Some(Self::NotFollowed(name.to_owned())),
+            Some(_) => None,
+        }
+    }
+
+    /// What is to be done.
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::Failing { .. } => {
+                "The server's log has what drctl said; `drctl wal push` of that file says it again."
+            }
+            Self::NoSlot(_) | Self::SlotLost(_) => {
+                "`drctl wal configure --apply` makes the slot anew; then take a base backup (`drctl backup --kind base`), since the log has a gap."
+            }
+            Self::NotFollowed(_) => {
+                "`drctl wal stream` has to run; where it does, what it says tells what holds it up."
+            }
+        }
+    }
+}
+
+impl fmt::Display for Stall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failing { file, at, times } => {
+                let file = file.as_deref().unwrap_or("a file");
+                let at = at.to_rfc3339_opts(SecondsFormat::Secs, true);
+                write!(f, "archiving fails: {file} was not archived, last tried at {at}; ")?;
+                write!(f, "{times} attempts failed since the server's counters began")
+            }
+            Self::NoSlot(name) => write!(f, "the log is not streamed: the server has no slot `{name}`"),
+            Self::SlotLost(name) => {
+                write!(f, "the log is not streamed: the server has given up what slot `{name}` kept")
+            }
+            Self::NotFollowed(name) => write!(f, "the log is not streamed now: nobody follows slot `{name}`"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wal::archiver::facts::{SlotFacts, facts_for_tests};
+
+    #[test]
+    fn archiving_stands_still_from_a_failure_until_something_is_archived() {
+        let time = |text: &str| text.parse::<DateTime<Utc>>().ok();
+        let (early, late) = (time("2026-11-20T12:00:00Z"), time("2026-11-20T12:01:00Z"));
+        let facts = |last_failed, last_archived| ServerFacts {
+            last_failed,
+            last_archived,
+            last_failed_file: Some("000000010000000000000007".to_owned()),
+            failed_count: 3,
+            ..facts_for_tests()
+        };
+        let of = |facts: &ServerFacts| Stall::of(&WalThrough::Archive, facts);
+        let failing = of(&facts(late, early)).unwrap().to_string();
+        assert!(failing.contains("000000010000000000000007 was not archived"), "{failing}");
+        assert!(failing.contains("2026-11-20T12:01:00Z; 3 attempts"), "{failing}");
+        assert!(of(&facts(early, None)).is_some());
+        assert_eq!(of(&facts(early, late)), None);
+        assert_eq!(of(&facts(None, None)), None);
+        assert_eq!(of(&ServerFacts { archive_mode: "off".to_owned(), ..facts(late, early) }), None);
+    }
+
+    #[test]
+    fn a_stream_stands_still_without_a_slot_that_someone_follows() {
+        let through = WalThrough::Stream { slot: "drctl".to_owned() };
+        let of = |slots: &[(&str, bool, &str)]| {
+            let slot = |(name, is_active, status): &(&str, bool, &str)| SlotFacts {
+                name: (*name).to_owned(),
+                is_active: *is_active,
+                wal_status: Some((*status).to_owned()),
+            };
+            Stall::of(&through, &ServerFacts { slots: slots.iter().map(slot).collect(), ..facts_for_tests() })
+        };
+        let name = || "drctl".to_owned();
+        assert_eq!(of(&[("other", true, "reserved")]), Some(Stall::NoSlot(name())));
+        assert_eq!(of(&[("drctl", false, "lost")]), Some(Stall::SlotLost(name())));
+        assert_eq!(of(&[("drctl", false, "reserved")]), Some(Stall::NotFollowed(name())));
+        assert_eq!(of(&[("drctl", true, "extended")]), None);
+    }
+}

@@ -1,0 +1,594 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use super::partial_segment::Pieces;
+use crate::model::{Ancestor, Lsn, Segment, SegmentSize, Timeline, WalName};
+
+/// What one repository holds of a cluster's log. Knows names only: nothing here asks a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holdings {
+    size: SegmentSize,
+    timelines: BTreeMap<Timeline, Held>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Held {
+    /// Numbers of whole segments.
+    segments: BTreeSet<u64>,
+    /// By the segment's number.
+    pieces: BTreeMap<u64, Vec<(u32, u32)>>,
+    has_history: bool,
+    parent: Option<Ancestor>,
+}
+
+/// A place in the log that a server can begin from or end at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Position {
+    pub timeline: Timeline,
+    pub lsn: Lsn,
+}
+
+/// Which way to go where the log forks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Follow {
+    /// The newest timeline there is, as PostgreSQL's `latest` finds it.
+    Latest,
+    Timeline(Timeline),
+}
+
+/// Segments that are not there although later ones are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gap {
+    pub first: Segment,
+    pub last: Segment,
+    /// How many.
+    pub count: u64,
+}
+
+/// Segments that follow one another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stretch {
+    pub first: Segment,
+    pub last: Segment,
+}
+
+/// How far a server can be brought from a position.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reach {
+    /// Where it comes to: everything before it is there without a gap.
+    pub end: Position,
+    /// The whole segments it takes, in order.
+    pub stretches: Vec<Stretch>,
+    /// What there is of the segment after the last whole one: begin and end of pieces, in order.
+    pub pieces: Option<(Segment, Vec<(u32, u32)>)>,
+    pub stop: Stop,
+    size: SegmentSize,
+}
+
+/// Why it comes no further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// There is no more.
+    End,
+    Gap(Gap),
+    /// Where the timeline came from is not known: its history is not there or cannot be read.
+    NoHistory(Timeline),
+    /// The timeline was begun before the position, or from another timeline.
+    NotAChild(Timeline),
+}
+
+impl Reach {
+    /// Whether the log up to and with the record at `lsn` is there.
+    pub fn covers(&self, lsn: Lsn) -> bool {
+        lsn < self.end.lsn
+    }
+
+    /// The segment it ends in where the timeline is left there: what the old timeline wrote behind the end,
+    /// in the whole segment or in pieces of it, is not on the way.
+    pub fn left_in(&self) -> Option<Segment> {
+        let (last, written) = match &self.pieces {
+            Some((segment, pieces)) => (*segment, pieces.iter().map(|(_, end)| u64::from(*end)).max()?),
+            None => (self.backwards().next()?, self.size.bytes()),
+        };
+        let begin = last.begin(self.size)?;
+        (self.end.lsn.0 < begin.0 + written).then_some(last)
+    }
+
+    /// How many whole segments it takes.
+    pub fn segments(&self) -> u64 {
+        let numbers = |segment: Segment| segment.number(self.size).unwrap_or_default();
+        self.stretches.iter().map(|s| numbers(s.last) + 1 - numbers(s.first)).sum()
+    }
+
+    /// The whole segments, the last first.
+    pub fn backwards(&self) -> impl Iterator<Item = Segment> {
+        self.stretches.iter().rev().flat_map(move |stretch| {
+            let timeline = stretch.first.timeline;
+            let (first, last) = (stretch.first.number(self.size), stretch.last.number(self.size));
+            let numbers = first.zip(last).map(|(first, last)| first..=last);
+            numbers.into_iter().flatten().rev().map(move |n| Segment::new(timeline, n, self.size))
+        })
+    }
+}
+
+impl Holdings {
+    pub fn new(size: SegmentSize, names: impl IntoIterator<Item = WalName>) -> Self {
+        let mut holdings = Self { size, timelines: BTreeMap::new() };
+        for name in names {
+            let held = holdings.timelines.entry(name.timeline()).or_default();
+            match name {
+                WalName::Segment(segment) => held.segments.extend(segment.number(size)),
+                WalName::Piece { segment, begin, end } => {
+                    if let Some(number) = segment.number(size) {
+                        held.pieces.entry(number).or_default().push((begin, end));
+                    }
+                }
+                WalName::History(_) => held.has_history = true,
+                WalName::Partial(_) | WalName::BackupLabel { .. } => {}
+            }
+        }
+        holdings
+    }
+
+    /// Enters what a timeline's history says.
+    pub fn came_from(&mut self, timeline: Timeline, parent: Ancestor) {
+        self.timelines.entry(timeline).or_default().parent = Some(parent);
+    }
+
+    /// Takes a file out, as if it were not there.
+    pub fn forget(&mut self, name: WalName) {
+        let Some(held) = self.timelines.get_mut(&name.timeline()) else { return };
+        match name {
+            WalName::Segment(segment) => {
+                segment.number(self.size).map(|number| held.segments.remove(&number));
+            }
+            WalName::Piece { segment, begin, end } => {
+                let number = segment.number(self.size);
+                if let Some(pieces) = number.and_then(|number| held.pieces.get_mut(&number)) {
+                    pieces.retain(|piece| *piece != (begin, end));
+                }
+            }
+            WalName::History(_) => (held.has_history, held.parent) = (false, None),
+            WalName::Partial(_) | WalName::BackupLabel { .. } => {}
+        }
+    }
+
+    /// Adds what another repository holds of the same log.
+    pub fn merge(&mut self, other: &Self) {
+        for (timeline, theirs) in &other.timelines {
+            let held = self.timelines.entry(*timeline).or_default();
+            held.segments.extend(&theirs.segments);
+            for (number, pieces) in &theirs.pieces {
+                held.pieces.entry(*number).or_default().extend(pieces);
+            }
+            held.has_history |= theirs.has_history;
+            held.parent = held.parent.or(theirs.parent);
+        }
+    }
+
+    pub fn segment_size(&self) -> SegmentSize {
+        self.size
+    }
+
+    /// Those with anything in them, the oldest first.
+    pub fn timelines(&self) -> impl Iterator<Item = Timeline> {
+        self.timelines.keys().copied()
+    }
+
+    /// Timelines whose history is there.
+    pub fn histories(&self) -> impl Iterator<Item = Timeline> {
+        self.timelines.iter().filter(|(_, held)| held.has_history).map(|(timeline, _)| *timeline)
+    }
+
+    pub fn parent(&self, timeline: Timeline) -> Option<Ancestor> {
+        self.timelines.get(&timeline)?.parent
+    }
+
+    /// How many whole segments of a timeline there are.
+    pub fn count(&self, timeline: Timeline) -> u64 {
+        self.timelines.get(&timeline).map_or(0, |held| held.segments.len() as u64)
+    }
+
+    /// The last whole segment of a timeline.
+    pub fn newest(&self, timeline: Timeline) -> Option<Segment> {
+        let number = *self.timelines.get(&timeline)?.segments.last()?;
+        Some(self.segment(timeline, number))
+    }
+
+    /// The newest timeline that PostgreSQL finds when it begins on `start`: it asks for one history after
+    /// the other until one is not there.
+    pub fn latest_from(&self, start: Timeline) -> Timeline {
+        let mut latest = start;
+        while self.timelines.get(&latest.next()).is_some_and(|held| held.has_history) {
+            latest = latest.next();
+        }
+        latest
+    }
+
+    /// What is missing between the first segment of a timeline and its last, or where another one left it.
+    /// One that came from another has to go on where that was left.
+    pub fn gaps(&self, timeline: Timeline) -> Vec<Gap> {
+        let Some(held) = self.timelines.get(&timeline) else { return vec![] };
+        let mut numbers: Vec<u64> = held.segments.iter().copied().collect();
+        let left_at = self.timelines.values().filter(|child| !child.segments.is_empty());
+        let left_at = left_at.filter_map(|child| child.parent.filter(|parent| parent.timeline == timeline));
+        let last_fork = left_at.map(|parent| self.size.number_of(parent.until)).max();
+        if let Some(fork) = last_fork.filter(|fork| numbers.last().is_some_and(|last| last < fork)) {
+            numbers.push(fork);
+        }
+        let of_parent = held.parent.and_then(|parent| Some((parent, self.timelines.get(&parent.timeline)?)));
+        if let Some((parent, before)) = of_parent {
+            // The segment it begins in is its own, or its parent's as far as that came.
+            let fork = self.size.number_of(parent.until);
+            let comes_from = if before.segments.contains(&fork) { Some(fork) } else { fork.checked_sub(1) };
+            let has_begun_before = before.segments.range(..=fork).next().is_some();
+            if let Some(number) = comes_from.filter(|_| has_begun_before && !numbers.is_empty()) {
+                numbers.insert(0, number);
+            }
+        }
+        let after = numbers.iter().skip(1);
+        numbers
+            .iter()
+            .zip(after)
+            .filter(|(before, after)| **after > **before + 1)
+            .map(|(before, after)| self.gap(timeline, before + 1, after - 1))
+            .collect()
+    }
+
+    /// Timelines with segments that no server finds its way to: their history is not there.
+    pub fn without_history(&self) -> impl Iterator<Item = Timeline> {
+        let later = self.timelines.range(Timeline::FIRST.next()..);
+        later
+            .filter(|(_, held)| !held.segments.is_empty() && !held.has_history)
+            .map(|(timeline, _)| *timeline)
+    }
+
+    /// The oldest position from which the end of a timeline can be reached without a gap.
+    pub fn whole_since(&self, timeline: Timeline) -> Option<Position> {
+        let mut timeline = timeline;
+        let mut number = *self.timelines.get(&timeline)?.segments.last()?;
+        loop {
+            let held = self.timelines.get(&timeline)?;
+            let first_of_run = run_before(&held.segments, number);
+            let parent = held.parent.filter(|parent| self.size.number_of(parent.until) >= first_of_run);
+            match parent {
+                // The segment the timeline begins in has all of it; the one before is the parent's.
+                Some(parent) => {
+                    let begin = self.size.number_of(parent.until);
+                    let before = begin.checked_sub(1).filter(|n| self.has(parent.timeline, *n));
+                    match before {
+                        Some(before) => (timeline, number) = (parent.timeline, before),
+                        None => return Some(Position { timeline, lsn: self.size.begin_of(begin) }),
+                    }
+                }
+                None => return Some(Position { timeline, lsn: self.size.begin_of(first_of_run) }),
+            }
+        }
+    }
+
+    /// How far a server that has everything before `from` can be brought.
+    pub fn reach(&self, from: Position, follow: Follow) -> Reach {
+        let goal = match follow {
+            Follow::Latest => self.latest_from(from.timeline),
+            Follow::Timeline(timeline) => timeline,
+        };
+        let ways = match self.ways(from, goal) {
+            Ok(ways) => ways,
+            Err(stop) => return self.reached(from, vec![], stop),
+        };
+        let mut next = self.size.number_of(from.lsn);
+        let mut stretches = Vec::new();
+        for (timeline, until) in ways {
+            let first = next;
+            let fork = until.map(|until| self.size.number_of(until));
+            while fork.is_none_or(|fork| next < fork) && self.has(timeline, next) {
+                next += 1;
+            }
+            if next > first {
+                let (first, last) = (self.segment(timeline, first), self.segment(timeline, next - 1));
+                stretches.push(Stretch { first, last });
+            }
+            match (fork, until) {
+                // The child has the segment it begins in, as far as its parent wrote it and on, or pieces of it.
+                (Some(fork), Some(until))
+                    if next == fork && self.begins(self.child(timeline, goal), fork, until) => {}
+                // It does not, but its parent has.
+                (Some(fork), Some(until)) if next == fork && self.has(timeline, fork) => {
+                    let segment = self.segment(timeline, fork);
+                    stretches.push(Stretch { first: segment, last: segment });
+                    let stop = self.stop(self.child(timeline, goal), fork);
+                    return self.reached(Position { timeline, lsn: until }, stretches, stop);
+                }
+                _ => {
+                    let shipped = self.shipped(timeline, next);
+                    let end = Lsn(self.size.begin_of(next).0 + u64::from(shipped.bytes()));
+                    let end = Position { timeline, lsn: until.map_or(end, |until| end.min(until)) };
+                    let stop = match self.stop(timeline, next) {
+                        // What comes after the fork is there, and what leads to it is not.
+                        Stop::End if fork.is_some() => {
+                            let last = fork.unwrap_or(next).max(next + 1) - 1;
+                            Stop::Gap(self.gap(timeline, next, last))
+                        }
+                        stop => stop,
+                    };
+                    let pieces = shipped.into_chain().map(|chain| (self.segment(timeline, next), chain));
+                    return Reach { pieces, ..self.reached(end, stretches, stop) };
+                }
+            }
+        }
+        // Every way but the last has an end, and the last ends above.
+        self.reached(from, stretches, Stop::End)
+    }
+
+    /// The timelines on the way to `goal`, the first being that of `from`, and where each is left.
+    fn ways(&self, from: Position, goal: Timeline) -> Result<Vec<(Timeline, Option<Lsn>)>, Stop> {
+        let mut ways = vec![(goal, None)];
+        let mut timeline = goal;
+        while timeline != from.timeline {
+            // The first has no history, and comes from nowhere.
+            if timeline < from.timeline {
+                return Err(Stop::NotAChild(goal));
+            }
+            let parent = self.parent(timeline).ok_or(Stop::NoHistory(timeline))?;
+            if parent.timeline < from.timeline || parent.timeline >= timeline {
+                return Err(Stop::NotAChild(goal));
+            }
+            timeline = parent.timeline;
+            ways.push((timeline, Some(parent.until)));
+        }
+        ways.reverse();
+        match ways.first() {
+            Some((_, Some(until))) if *until < from.lsn => Err(Stop::NotAChild(goal)),
+            _ => Ok(ways),
+        }
+    }
+
+    /// The timeline after `timeline` on the way to `goal`.
+    fn child(&self, timeline: Timeline, goal: Timeline) -> Timeline {
+        let mut child = goal;
+        while let Some(parent) = self.parent(child).filter(|parent| parent.timeline != timeline) {
+            child = parent.timeline;
+        }
+        child
+    }
+
+    fn reached(&self, end: Position, stretches: Vec<Stretch>, stop: Stop) -> Reach {
+        Reach { end, stretches, pieces: None, stop, size: self.size }
+    }
+
+    fn shipped(&self, timeline: Timeline, number: u64) -> Pieces {
+        let all = self.timelines.get(&timeline).and_then(|held| held.pieces.get(&number));
+        Pieces::of(self.segment(timeline, number), self.size, all.cloned().unwrap_or_default())
+    }
+
+    fn stop(&self, timeline: Timeline, missing: u64) -> Stop {
+        let held = self.timelines.get(&timeline);
+        let later = held.and_then(|held| held.segments.range(missing..).next().copied());
+        match later {
+            Some(later) if later > missing => Stop::Gap(self.gap(timeline, missing, later - 1)),
+            _ => Stop::End,
+        }
+    }
+
+    fn has(&self, timeline: Timeline, number: u64) -> bool {
+        self.timelines.get(&timeline).is_some_and(|held| held.segments.contains(&number))
+    }
+
+    /// Whether a timeline that was begun at `fork` has anything of its own in that segment.
+    fn begins(&self, timeline: Timeline, number: u64, fork: Lsn) -> bool {
+        let shipped = self.size.begin_of(number).0 + u64::from(self.shipped(timeline, number).bytes());
+        self.has(timeline, number) || shipped > fork.0
+    }
+
+    fn segment(&self, timeline: Timeline, number: u64) -> Segment {
+        Segment::new(timeline, number, self.size)
+    }
+
+    fn gap(&self, timeline: Timeline, first: u64, last: u64) -> Gap {
+        Gap {
+            first: self.segment(timeline, first),
+            last: self.segment(timeline, last),
+            count: last + 1 - first,
+        }
+    }
+}
+
+/// The first of the numbers that lead to `last` without a gap.
+fn run_before(numbers: &BTreeSet<u64>, last: u64) -> u64 {
+    let mut first = last;
+    while first > 0 && numbers.contains(&(first - 1)) {
+        first -= 1;
+    }
+    first
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SIZE: SegmentSize = SegmentSize::DEFAULT;
+
+    fn timeline(number: u32) -> Timeline {
+        Timeline::new(number).unwrap()
+    }
+
+    fn lsn(segment: u64, offset: u64) -> Lsn {
+        Lsn(SIZE.begin_of(segment).0 + offset)
+    }
+
+    fn at(number: u32, lsn: Lsn) -> Position {
+        Position { timeline: timeline(number), lsn }
+    }
+
+    fn holdings(segments: &[(u32, std::ops::Range<u64>)], forks: &[(u32, u32, Lsn)]) -> Holdings {
+        let names = segments.iter().flat_map(|(number, numbers)| {
+            numbers.clone().map(|n| WalName::Segment(Segment::new(timeline(*number), n, SIZE)))
+        });
+        let histories = forks.iter().map(|(child, ..)| WalName::History(timeline(*child)));
+        let mut holdings = Holdings::new(SIZE, names.chain(histories));
+        for (child, parent, until) in forks {
+            holdings.came_from(timeline(*child), Ancestor { timeline: timeline(*parent), until: *until });
+        }
+        holdings
+    }
+
+    #[test]
+    fn log_without_a_gap_is_reached_to_its_end() {
+        let held = holdings(&[(1, 5..9)], &[]);
+        let reach = held.reach(at(1, lsn(6, 40)), Follow::Latest);
+        assert_eq!((reach.end, reach.stop), (at(1, lsn(9, 0)), Stop::End));
+        assert!(reach.covers(lsn(8, 100)) && !reach.covers(lsn(9, 0)));
+        assert_eq!(reach.stretches[0].first.to_string(), "000000010000000000000006");
+        assert_eq!(held.whole_since(timeline(1)), Some(at(1, lsn(5, 0))));
+        assert_eq!(held.reach(at(1, lsn(3, 40)), Follow::Latest).end, at(1, lsn(3, 0)));
+    }
+
+    #[test]
+    fn a_gap_is_named_and_nothing_after_it_is_reached() {
+        let held = holdings(&[(1, 5..7), (1, 9..12)], &[]);
+        let reach = held.reach(at(1, lsn(5, 40)), Follow::Latest);
+        assert_eq!(reach.end, at(1, lsn(7, 0)));
+        let Stop::Gap(gap) = reach.stop else { panic!("{reach:?}") };
+        assert_eq!((gap.first.number(SIZE), gap.last.number(SIZE), gap.count), (Some(7), Some(8), 2));
+        assert_eq!(held.gaps(timeline(1)), [gap]);
+        assert_eq!(held.whole_since(timeline(1)), Some(at(1, lsn(9, 0))));
+    }
+
+    #[test]
+    fn two_promotions_are_followed_and_each_fork_once() {
+        // Timeline 2 begins in segment 7, timeline 3 just where segment 9 does; the old ones went on.
+        let forks = [(2, 1, lsn(7, 500)), (3, 2, lsn(9, 0))];
+        let held = holdings(&[(1, 5..12), (2, 7..10), (3, 9..11)], &forks);
+        let reach = held.reach(at(1, lsn(5, 40)), Follow::Latest);
+        assert_eq!((reach.end, reach.stop), (at(3, lsn(11, 0)), Stop::End));
+        let stretches: Vec<_> = reach
+            .stretches
+            .iter()
+            .map(|s| (s.first.timeline.number(), s.first.number(SIZE).unwrap(), s.last.number(SIZE).unwrap()))
+            .collect();
+        assert_eq!(stretches, [(1, 5, 6), (2, 7, 8), (3, 9, 10)]);
+        assert_eq!(held.whole_since(timeline(3)), Some(at(1, lsn(5, 0))));
+        // Staying on a timeline is another way.
+        let stays = held.reach(at(1, lsn(5, 40)), Follow::Timeline(timeline(1)));
+        assert_eq!(stays.end, at(1, lsn(12, 0)));
+        let second = held.reach(at(1, lsn(5, 40)), Follow::Timeline(timeline(2)));
+        assert_eq!(second.end, at(2, lsn(10, 0)));
+        // What was begun before is no child of what came after.
+        let late = held.reach(at(1, lsn(8, 0)), Follow::Latest);
+        assert_eq!(late.stop, Stop::NotAChild(timeline(3)));
+        let gone = holdings(&[(1, 5..7)], &[(3, 2, lsn(9, 0))]);
+        assert_eq!(gone.reach(at(1, lsn(5, 0)), Follow::Latest).end, at(1, lsn(7, 0)));
+        let back = held.reach(at(2, lsn(8, 0)), Follow::Timeline(timeline(1)));
+        assert_eq!(back.stop, Stop::NotAChild(timeline(1)));
+        let unknown = gone.reach(at(1, lsn(5, 0)), Follow::Timeline(timeline(3)));
+        assert_eq!(unknown.stop, Stop::NoHistory(timeline(2)));
+    }
+
+    #[test]
+    fn a_fork_that_is_not_archived_yet_is_reached_as_far_as_its_parent_goes() {
+        let held = holdings(&[(1, 5..8)], &[(2, 1, lsn(7, 500))]);
+        let reach = held.reach(at(1, lsn(5, 0)), Follow::Latest);
+        assert_eq!((reach.end, reach.stop), (at(1, lsn(7, 500)), Stop::End));
+        assert_eq!(reach.left_in().and_then(|segment| segment.number(SIZE)), Some(7));
+        assert_eq!(held.reach(at(1, lsn(5, 0)), Follow::Timeline(timeline(1))).left_in(), None);
+        let held = holdings(&[(1, 5..6), (2, 7..9)], &[(2, 1, lsn(7, 500))]);
+        let reach = held.reach(at(1, lsn(5, 0)), Follow::Latest);
+        assert_eq!(reach.end, at(1, lsn(6, 0)));
+        assert!(matches!(reach.stop, Stop::Gap(Gap { count: 1, .. })), "{reach:?}");
+    }
+
+    #[test]
+    fn what_is_missing_around_a_fork_is_a_gap_of_its_timeline() {
+        let gaps = |segments: &[(u32, std::ops::Range<u64>)], on: u32| -> Vec<(u64, u64)> {
+            let held = holdings(segments, &[(2, 1, lsn(7, 500))]);
+            let number = |segment: Segment| segment.number(SIZE).unwrap();
+            held.gaps(timeline(on)).iter().map(|gap| (number(gap.first), number(gap.last))).collect()
+        };
+        assert_eq!(gaps(&[(1, 5..7), (2, 7..9)], 1), []);
+        assert_eq!(gaps(&[(1, 5..7), (2, 7..9)], 2), []);
+        assert_eq!(gaps(&[(1, 4..5), (2, 7..9)], 1), [(5, 6)]);
+        assert_eq!(gaps(&[(1, 5..7), (2, 9..10)], 2), [(7, 8)]);
+        assert_eq!(gaps(&[(1, 5..8), (2, 9..10)], 2), [(8, 8)]);
+        assert_eq!(gaps(&[(1, 5..8), (2, 8..10)], 2), []);
+        // The archive begins with the second one, or has not come to it yet.
+        assert_eq!(gaps(&[(2, 9..10)], 2), []);
+        assert_eq!(gaps(&[(1, 4..5)], 1), []);
+        let held = holdings(&[(1, 5..7), (2, 7..9)], &[]);
+        assert_eq!(held.without_history().collect::<Vec<_>>(), [timeline(2)]);
+    }
+
+    #[test]
+    fn pieces_reach_into_the_segment_that_is_not_whole_yet() {
+        let mut names: Vec<_> =
+            (5..7).map(|n| WalName::Segment(Segment::new(timeline(1), n, SIZE))).collect();
+        let segment = Segment::new(timeline(1), 7, SIZE);
+        names.extend([(0, 400), (400, 900)].map(|(begin, end)| WalName::Piece { segment, begin, end }));
+        let reach = Holdings::new(SIZE, names).reach(at(1, lsn(5, 0)), Follow::Latest);
+        assert_eq!((reach.end, reach.stop), (at(1, lsn(7, 900)), Stop::End));
+    }
+
+    #[test]
+    fn pieces_of_the_segment_a_timeline_begins_in_lead_onto_it() {
+        let fork = lsn(7, 500);
+        let held = |pieces: &[(u32, u32, u32)], parent: std::ops::Range<u64>| {
+            let whole = parent.map(|n| WalName::Segment(Segment::new(timeline(1), n, SIZE)));
+            let pieces = pieces.iter().map(|(on, begin, end)| WalName::Piece {
+                segment: Segment::new(timeline(*on), 7, SIZE),
+                begin: *begin,
+                end: *end,
+            });
+            let mut held = Holdings::new(SIZE, whole.chain(pieces).chain([WalName::History(timeline(2))]));
+            held.came_from(timeline(2), Ancestor { timeline: timeline(1), until: fork });
+            held.reach(at(1, lsn(5, 0)), Follow::Latest)
+        };
+        let both = held(&[(1, 0, 480), (2, 0, 900)], 5..7);
+        assert_eq!((both.end, both.stop, both.left_in()), (at(2, lsn(7, 900)), Stop::End, None));
+        // As long as they do not come as far, the parent leads further, and no further than the fork.
+        let short = held(&[(1, 0, 480), (2, 0, 300)], 5..7);
+        assert_eq!((short.end, short.left_in()), (at(1, lsn(7, 480)), None));
+        let on = held(&[(1, 0, 800), (2, 0, 300)], 5..7);
+        assert_eq!((on.end, on.left_in().is_some()), (at(1, fork), true));
+        let whole = held(&[(2, 0, 900)], 5..8);
+        assert_eq!((whole.end, whole.stop), (at(2, lsn(7, 900)), Stop::End));
+    }
+
+    proptest! {
+        /// As PostgreSQL reads: of each number the newest timeline that has begun by then.
+        #[test]
+        fn what_is_reached_is_what_a_server_would_read(
+            one in prop::collection::btree_set(0_u64..14, 0..14),
+            two in prop::collection::btree_set(0_u64..14, 0..14),
+            three in prop::collection::btree_set(0_u64..14, 0..14),
+            first_fork in (3_u64..6, 0_u64..2), second_fork in (6_u64..10, 0_u64..2), begin in 0_u64..3,
+        ) {
+            let forks = [
+                (2, 1, lsn(first_fork.0, first_fork.1 * 700)),
+                (3, 2, lsn(second_fork.0, second_fork.1 * 700)),
+            ];
+            let sets = [one, two, three];
+            let segments: Vec<_> = sets.iter().zip(1..).flat_map(|(set, number)| {
+                set.iter().map(move |n| (number, *n..*n + 1))
+            }).collect();
+            let held = holdings(&segments, &forks);
+            let begins = [0, first_fork.0, second_fork.0];
+            let owner = |n: u64| (0..3).rev().find(|t| begins[*t] <= n).unwrap_or(0);
+            let mut next = begin;
+            while sets[owner(next)].contains(&next) {
+                next += 1;
+            }
+            let found = held.reach(at(1, lsn(begin, 0)), Follow::Latest);
+            // A parent that has the segment its child begins in leads up to the fork.
+            let end = if begins.contains(&next) && next > 0 && sets[owner(next) - 1].contains(&next) {
+                forks[owner(next) - 1].2
+            } else {
+                lsn(next, 0)
+            };
+            prop_assert_eq!(found.end.lsn, end, "{:?}", found);
+            let read: u64 = found.stretches.iter().map(|s| s.last.number(SIZE).unwrap() + 1 - s.first.number(SIZE).unwrap()).sum();
+            prop_assert!(read == next - begin || read == next - begin + 1);
+        }
+    }
+}

@@ -1,0 +1,125 @@
+use std::io::{self, Read};
+use std::path::Path;
+
+use super::archive::SUFFIXES;
+use super::decode::{Arrived, Unusable};
+use super::listing::strays;
+use super::{Archive, Tags, multipart};
+use crate::model::{Sha256Hex, WalName};
+use crate::pipeline::{Identities, OpenError};
+use crate::repository::Repository;
+use crate::store::{StoreError, StoreErrorKind};
+
+/// Stored bytes that are read with one request.
+const IN_MEMORY: u64 = 40 << 20;
+
+/// How far a stored file was compared with what was archived, and agrees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Checked {
+    /// Its plain bytes.
+    Plain,
+    /// Its stored bytes only.
+    Stored,
+    /// It could be read, and nothing is kept with it to compare it with.
+    Nothing,
+}
+
+/// Reads what a repository has under a name again.
+///
+/// `identities`: without any, or where none of them opens it, its stored bytes are compared.
+///
+/// # Errors
+/// [`Unusable::is_damage`] tells what is bad from what could not be read.
+pub async fn check_segment(
+    repository: &Repository,
+    archive: &Archive,
+    name: WalName,
+    identities: &Identities,
+) -> Result<Checked, Unusable> {
+    let store = &repository.store;
+    for suffix in SUFFIXES {
+        let key = archive.key(name, suffix);
+        let (archive, identities) = (archive.clone(), identities.clone());
+        let checking = match store.get(&key, IN_MEMORY).await {
+            Ok((bytes, info)) => {
+                let strays = strays(&**store, &key, &info).await.map_err(Unusable::Store)?;
+                tokio::task::spawn_blocking(move || {
+                    let found = Sha256Hex::of(&bytes);
+                    let tags = match Tags::of(&info.metadata) {
+                        Some(tags) => Some(tags),
+                        None => as_stored(&key, info.size, found, strays)?,
+                    };
+                    let stored = tags.as_ref().and_then(|tags| tags.stored);
+                    if let Some(expected) = stored.filter(|expected| *expected != found) {
+                        return Err(Unusable::Altered { key, found, expected });
+                    }
+                    let arrived =
+                        Arrived { archive: &archive, name, key, stored: &bytes[..], found: None, tags };
+                    let checked = if stored.is_some() { Checked::Stored } else { Checked::Nothing };
+                    prove(arrived, &identities, checked)
+                })
+            }
+            Err(error) if error.kind == StoreErrorKind::TooLarge => {
+                let (stored, tags) = multipart::reader(store, &key).await.map_err(Unusable::Store)?;
+                tokio::task::spawn_blocking(move || {
+                    let arrived = Arrived { archive: &archive, name, key, stored, found: None, tags };
+                    prove(arrived, &identities, Checked::Nothing)
+                })
+            }
+            Err(error) if error.kind == StoreErrorKind::NotFound => continue,
+            Err(error) => return Err(Unusable::Store(error)),
+        };
+        return checking.await.unwrap_or_else(|error| Err(unwritten(io::Error::other(error))));
+    }
+    let kind = StoreErrorKind::NotFound;
+    let (key, location) = (archive.key(name, ""), store.location());
+    Err(Unusable::Store(StoreError { operation: "read", key, location, kind, detail: None }))
+}
+
+/// What was kept with the write that a file is still the bytes of, where only its time was changed. Nothing where
+/// nothing was ever kept with it.
+fn as_stored(
+    key: &str,
+    size: u64,
+    found: Sha256Hex,
+    strays: Vec<(u64, Tags)>,
+) -> Result<Option<Tags>, Unusable> {
+    let is_of_it = |tags: &Tags| tags.stored == Some(found);
+    let Some((stored_size, stray)) = strays.iter().find(|(_, tags)| is_of_it(tags)).or(strays.first()) else {
+        return Ok(None);
+    };
+    match stray.stored {
+        _ if *stored_size != size => {
+            Err(Unusable::Resized { key: key.to_owned(), found: size, expected: *stored_size })
+        }
+        Some(expected) if expected != found => {
+            Err(Unusable::Altered { key: key.to_owned(), found, expected })
+        }
+        _ => Ok(Some(stray.clone())),
+    }
+}
+
+/// The plain bytes, where they can be had; otherwise what was `checked` before.
+fn prove<R: Read + Send>(
+    mut arrived: Arrived<'_, R>,
+    identities: &Identities,
+    checked: Checked,
+) -> Result<Checked, Unusable> {
+    let is_sealed = arrived.key.ends_with(".age");
+    if is_sealed && identities.is_empty() {
+        let key = arrived.key;
+        return match io::copy(&mut arrived.stored, &mut io::sink()) {
+            Ok(_) => Ok(checked),
+            Err(source) => Err(Unusable::Read { key, source }),
+        };
+    }
+    match arrived.prove(identities, &mut io::sink(), Path::new("")) {
+        Ok(_) => Ok(Checked::Plain),
+        Err(Unusable::Open { source: OpenError::NoIdentity | OpenError::WrongIdentity, .. }) => Ok(checked),
+        Err(error) => Err(error),
+    }
+}
+
+fn unwritten(source: io::Error) -> Unusable {
+    Unusable::Write { path: "a worker's thread".into(), source }
+}

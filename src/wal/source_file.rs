@@ -1,0 +1,281 @@
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use chrono::{DateTime, Utc};
+use thiserror::Error;
+
+use super::Tags;
+use super::archive_status_trust::is_servers_own;
+use crate::model::{
+    Ancestor, Digest, History, Segment, SegmentSize, Sha256Hex, SystemIdentifier, Timeline, WalError, WalName,
+};
+use crate::pipeline::{PipelineError, Recipe, digest_whole, seal_whole};
+use crate::postgres::{CommitScan, HeaderError, SEGMENT_HEADER, SegmentHeader};
+
+/// More than any history or backup label.
+const SMALL: u64 = 1 << 20;
+
+/// Why a file of this host cannot be archived.
+#[derive(Debug, Error)]
+pub enum FileError {
+    #[error("`{0}` names no file")]
+    NoName(PathBuf),
+    #[error("failed to archive `{path}`")]
+    Name { path: PathBuf, source: WalError },
+    #[error("failed to read `{path}`")]
+    Read { path: PathBuf, source: io::Error },
+    #[error("failed to seal `{path}`")]
+    Seal { path: PathBuf, source: PipelineError },
+    #[error("`{path}` is not the segment its name says")]
+    Header { path: PathBuf, source: HeaderError },
+    #[error("`{path}` has {found} bytes, and a segment of its cluster has {expected}")]
+    Size { path: PathBuf, found: u64, expected: u64 },
+    #[error("`{path}` has {found} bytes, more than a file of its kind can have")]
+    Large { path: PathBuf, found: u64 },
+    #[error("failed to understand `{path}`")]
+    History { path: PathBuf, source: WalError },
+    #[error("failed to tell whose `{0}` is: there is no segment beside it")]
+    Alone(PathBuf),
+    #[error(
+        "`{0}` may still be written: the server it lies with has noted neither that it waits to be archived nor that it was"
+    )]
+    Unfinished(PathBuf),
+    #[error("`{0}` changed while it was read")]
+    Changed(PathBuf),
+}
+
+/// A file of write-ahead log on this host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WalFile {
+    pub path: PathBuf,
+    pub name: WalName,
+}
+
+/// Whose a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Whose {
+    pub cluster: SystemIdentifier,
+    pub segment_size: SegmentSize,
+}
+
+/// A file's sealed bytes and what is said about them.
+#[derive(Clone, Debug)]
+pub struct SealedFile {
+    pub name: WalName,
+    pub bytes: bytes::Bytes,
+    pub tags: Tags,
+}
+
+impl WalFile {
+    /// By the path that PostgreSQL gives an `archive_command`.
+    pub fn at(path: &Path) -> Result<Self, FileError> {
+        let name = path.file_name().ok_or_else(|| FileError::NoName(path.to_owned()))?;
+        let name = name
+            .to_string_lossy()
+            .parse()
+            .map_err(|source| FileError::Name { path: path.to_owned(), source })?;
+        Ok(Self { path: path.to_owned(), name })
+    }
+
+    fn folder(&self) -> &Path {
+        self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+    }
+
+    /// Whose it is. A segment says so itself; of anything else the segments beside it do.
+    pub fn whose(&self) -> Result<Whose, FileError> {
+        if self.segment().is_some() {
+            return self.says_itself();
+        }
+        let entries = std::fs::read_dir(self.folder());
+        for entry in entries.map_err(|source| self.unreadable(source))?.flatten() {
+            // Segments that are kept to be written over have new names and old headers: they do not pass.
+            if let Ok(neighbour) = Self::at(&entry.path())
+                && neighbour.segment().is_some()
+                && let Ok(whose) = neighbour.says_itself()
+            {
+                return Ok(whose);
+            }
+        }
+        Err(FileError::Alone(self.path.clone()))
+    }
+
+    fn says_itself(&self) -> Result<Whose, FileError> {
+        let segment = self.segment().ok_or_else(|| FileError::Alone(self.path.clone()))?;
+        let header = self.header(&mut self.open()?, segment)?;
+        Ok(Whose { cluster: header.system_identifier, segment_size: header.segment_size })
+    }
+
+    /// Reads it through: which bytes they are.
+    pub fn digest(&self) -> Result<Digest, FileError> {
+        let mut reading = Reading::begin(self)?;
+        // Whoever only compares asks nothing of what is in it.
+        reading.commits = None;
+        let file = reading.file.try_clone().map_err(|source| self.unreadable(source))?;
+        let plain = digest_whole(file, |_| Ok(())).map_err(|error| self.unsealed(error))?;
+        reading.whole(plain)
+    }
+
+    /// Reads it through: what would be said about it, and nothing is sealed.
+    pub fn inspect(&self) -> Result<Tags, FileError> {
+        let mut reading = Reading::begin(self)?;
+        let file = reading.file.try_clone().map_err(|source| self.unreadable(source))?;
+        let plain = digest_whole(file, |chunk| reading.see(chunk)).map_err(|error| self.unsealed(error))?;
+        reading.end(plain, None)
+    }
+
+    /// Seals it in memory.
+    pub fn seal(&self, recipe: &Recipe) -> Result<SealedFile, FileError> {
+        let mut reading = Reading::begin(self)?;
+        let file = reading.file.try_clone().map_err(|source| self.unreadable(source))?;
+        let size = usize::try_from(reading.size).unwrap_or_default();
+        let sealed = seal_whole(file, size, recipe, |chunk| reading.see(chunk))
+            .map_err(|error| self.unsealed(error))?;
+        let tags = reading.end(sealed.plain, Some(sealed.stored))?;
+        Ok(SealedFile { name: self.name, bytes: sealed.bytes.into(), tags })
+    }
+
+    /// How large it is.
+    pub fn size(&self) -> Result<u64, FileError> {
+        Ok(std::fs::metadata(&self.path).map_err(|source| self.unreadable(source))?.len())
+    }
+
+    pub(super) fn open(&self) -> Result<File, FileError> {
+        File::open(&self.path).map_err(|source| self.unreadable(source))
+    }
+
+    /// PostgreSQL's note that it waits to be archived.
+    pub(super) fn ready(&self) -> PathBuf {
+        let status = self.path.parent().unwrap_or(Path::new("")).join("archive_status");
+        status.join(format!("{}.ready", self.name))
+    }
+
+    /// PostgreSQL's note that it was archived.
+    pub(super) fn done(&self) -> PathBuf {
+        self.ready().with_extension("done")
+    }
+
+    /// Refuses a segment that its server may still write: what is archived is never written over, so that
+    /// half of one would stand in the way of the whole. A server notes which segments are complete; where
+    /// nobody keeps notes, whoever hands the file over vouches for it.
+    pub(super) fn refuse_unfinished(&self) -> Result<(), FileError> {
+        let note = self.ready();
+        let lacks = |note: &Path| matches!(note.try_exists(), Ok(false));
+        let is_noted_there = note.parent().is_some_and(Path::is_dir) && self.path.exists();
+        let is_segment = matches!(self.name, WalName::Segment(_));
+        if is_segment && is_noted_there && lacks(&note) && lacks(&self.done()) {
+            return Err(FileError::Unfinished(self.path.clone()));
+        }
+        Ok(())
+    }
+
+    /// The history of a timeline beside this file, where the server has noted neither that it waits to be
+    /// archived nor that it was.
+    pub(super) fn history_nobody_noted(&self, timeline: Timeline) -> Option<Self> {
+        let name = WalName::History(timeline);
+        let history = Self { path: self.path.with_file_name(name.to_string()), name };
+        let is_noted = || history.ready().exists() || history.done().exists();
+        let is_forgotten =
+            timeline > Timeline::FIRST && self.ready().exists() && history.path.exists() && !is_noted();
+        is_forgotten.then_some(history)
+    }
+
+    fn segment(&self) -> Option<Segment> {
+        match self.name {
+            WalName::Segment(segment) | WalName::Partial(segment) => Some(segment),
+            _ => None,
+        }
+    }
+
+    fn header(&self, file: &mut File, segment: Segment) -> Result<SegmentHeader, FileError> {
+        let bad = |source| FileError::Header { path: self.path.clone(), source };
+        let mut bytes = Vec::with_capacity(SEGMENT_HEADER);
+        let reading = file.take(SEGMENT_HEADER as u64).read_to_end(&mut bytes);
+        reading.map_err(|source| self.unreadable(source))?;
+        let header = SegmentHeader::parse(&bytes).map_err(bad)?;
+        header.check(segment).map_err(bad)?;
+        Ok(header)
+    }
+
+    fn unreadable(&self, source: io::Error) -> FileError {
+        FileError::Read { path: self.path.clone(), source }
+    }
+
+    fn unsealed(&self, source: PipelineError) -> FileError {
+        FileError::Seal { path: self.path.clone(), source }
+    }
+}
+
+/// A file that is being read through.
+struct Reading<'f> {
+    of: &'f WalFile,
+    file: File,
+    size: u64,
+    completed: DateTime<Utc>,
+    witnessed: bool,
+    commits: Option<CommitScan>,
+    text: Vec<u8>,
+}
+
+impl<'f> Reading<'f> {
+    fn begin(of: &'f WalFile) -> Result<Self, FileError> {
+        let mut file = of.open()?;
+        let metadata = file.metadata().map_err(|source| of.unreadable(source))?;
+        let size = metadata.len();
+        let mut commits = None;
+        if let Some(segment) = of.segment() {
+            let header = of.header(&mut file, segment)?;
+            let expected = header.segment_size.bytes();
+            if size != expected {
+                return Err(FileError::Size { path: of.path.clone(), found: size, expected });
+            }
+            commits = Some(CommitScan::new(&header));
+            io::Seek::rewind(&mut file).map_err(|source| of.unreadable(source))?;
+        } else if size > SMALL && !matches!(of.name, WalName::Piece { .. }) {
+            return Err(FileError::Large { path: of.path.clone(), found: size });
+        }
+        // The server says that it is complete by making the note; a file without one was complete when it
+        // was last written.
+        let noted = std::fs::metadata(of.ready()).and_then(|note| note.modified());
+        let written = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+        // A note that was lost is made anew, and says too late a time; nothing is written to a complete file.
+        let completed = noted.map_or(written, |noted| noted.min(written)).into();
+        let witnessed = is_servers_own(of.folder());
+        Ok(Self { of, file, size, completed, witnessed, commits, text: Vec::new() })
+    }
+
+    fn see(&mut self, chunk: &[u8]) -> io::Result<()> {
+        if let Some(commits) = &mut self.commits {
+            commits.take(chunk);
+        }
+        if matches!(self.of.name, WalName::History(_)) {
+            self.text.extend_from_slice(chunk);
+        }
+        Ok(())
+    }
+
+    /// The digest, if it is of all there was.
+    fn whole(&self, plain: Digest) -> Result<Digest, FileError> {
+        if plain.size == self.size { Ok(plain) } else { Err(FileError::Changed(self.of.path.clone())) }
+    }
+
+    fn end(self, plain: Digest, stored: Option<Sha256Hex>) -> Result<Tags, FileError> {
+        Ok(Tags {
+            plain: self.whole(plain)?,
+            stored,
+            completed: self.completed,
+            witnessed: self.witnessed,
+            known_until: None,
+            newest_commit: self.commits.as_ref().and_then(CommitScan::newest),
+            notable: self.commits.as_ref().map(CommitScan::notable),
+            parent: parent(self.of, &self.text)?,
+        })
+    }
+}
+
+fn parent(file: &WalFile, text: &[u8]) -> Result<Option<Ancestor>, FileError> {
+    let WalName::History(timeline) = file.name else { return Ok(None) };
+    let history = History::parse(timeline, &String::from_utf8_lossy(text));
+    Ok(history.map_err(|source| FileError::History { path: file.path.clone(), source })?.parent())
+}

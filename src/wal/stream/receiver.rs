@@ -1,0 +1,208 @@
+use std::time::{Duration, Instant};
+
+use super::branch::{Standing, standing};
+use super::slot::{has_segment, slot_facts};
+use super::spool::Directory;
+use super::{Stream, StreamError};
+use crate::event::told;
+use crate::platform::{CancellationToken, ProcessError, Program, end_left_behind};
+use crate::postgres::{Tools, close, server_major};
+use crate::wal::server_facts;
+
+/// After a failure; each further one waits twice as long, up to the most.
+const AGAIN: Duration = Duration::from_secs(1);
+const AGAIN_AT_MOST: Duration = Duration::from_secs(30);
+/// A receiver that ran for this long was well.
+const WELL: Duration = Duration::from_secs(60);
+/// It runs until it is ended.
+const NEVER: Duration = Duration::from_secs(100 * 365 * 86_400);
+const SLOT_WITHIN: Duration = Duration::from_secs(30);
+const STATUS_EVERY: &str = "--status-interval=5";
+/// A server that is gone without a word is noticed.
+const KEEPALIVES: &str = "keepalives=1 keepalives_idle=10 keepalives_interval=5 keepalives_count=3";
+
+/// What a server says of log that it no longer has.
+const REMOVED: &str = "has already been removed";
+
+/// Why a receiver does not run, in words; waiting may mend it.
+type Trouble = String;
+
+/// What a receiver begins with.
+struct Prepared {
+    /// The programs that fit the server.
+    tools: Tools,
+    slot_is_there: bool,
+    /// Nothing was received before.
+    is_first: bool,
+}
+
+impl Stream {
+    /// Keeps a receiver running until `stop`.
+    pub(super) async fn receive(
+        &self,
+        directory: &Directory,
+        stop: &CancellationToken,
+    ) -> Result<(), StreamError> {
+        let mut mark = std::ffi::OsString::from("--directory=");
+        mark.push(&directory.path);
+        let mut wait = AGAIN;
+        let mut is_removed = false;
+        loop {
+            let ended = end_left_behind("pg_receivewal", &mark).await;
+            if ended > 0 {
+                self.note("a receiver that was left behind was ended");
+            }
+            let begun = Instant::now();
+            let outcome = tokio::select! {
+                prepared = self.prepare(directory, is_removed) => prepared?,
+                () = stop.cancelled() => return Ok(()),
+            };
+            let outcome = match outcome {
+                Ok(prepared) => self.follow(&prepared, &mark, stop).await,
+                Err(trouble) => Err(trouble),
+            };
+            if stop.is_cancelled() {
+                return Ok(());
+            }
+            if begun.elapsed() > WELL {
+                wait = AGAIN;
+            }
+            let words = match outcome {
+                Ok(()) => "the server ended the connection".to_owned(),
+                Err(trouble) => trouble,
+            };
+            is_removed = words.contains(REMOVED);
+            self.warn(format!("{words}; again in {}", humantime::format_duration(wait)));
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = stop.cancelled() => return Ok(()),
+            }
+            wait = (wait * 2).min(AGAIN_AT_MOST);
+        }
+    }
+
+    /// Makes the directory ready for a receiver. `is_removed`: the server said that it
+    /// no longer has what was asked for.
+    async fn prepare(
+        &self,
+        directory: &Directory,
+        is_removed: bool,
+    ) -> Result<Result<Prepared, Trouble>, StreamError> {
+        let mut connection = match self.parameters.connect().await {
+            Ok(connection) => connection,
+            Err(error) => return Ok(Err(told(&error))),
+        };
+        let asked = async {
+            let (_, major) = server_major(&mut connection).await.map_err(|error| told(&error))?;
+            let facts = server_facts(&mut connection).await.map_err(|error| told(&error))?;
+            let slot = slot_facts(&mut connection, &self.slot).await.map_err(|error| told(&error))?;
+            let tools = Tools::find_of(self.tools.as_deref(), major).await.map_err(|error| told(&error))?;
+            let next = directory.next(facts.segment_size).map_err(|error| told(&error))?;
+            let history = match next.filter(|next| next.timeline < facts.timeline) {
+                Some(_) => self.history(&tools, facts.timeline).await.map(Some),
+                None => Ok(None),
+            };
+            // What is wrong with it the receiver says.
+            let history = history.unwrap_or_else(|words| {
+                self.warn(format!("the history of timeline {} could not be had: {words}", facts.timeline));
+                None
+            });
+            let stands = next.map(|next| standing(next, &facts, history.as_ref()));
+            let has = match next.filter(|_| !is_removed) {
+                Some(next) => {
+                    has_segment(&mut connection, next, &facts).await.map_err(|error| told(&error))?
+                }
+                None => None,
+            };
+            Ok((facts, slot, tools, next, has.unwrap_or(!is_removed), stands))
+        };
+        let asked: Result<_, Trouble> = asked.await;
+        close(connection).await;
+        let (facts, slot, tools, next, has_next, stands) = match asked {
+            Ok(asked) => asked,
+            Err(trouble) => return Ok(Err(trouble)),
+        };
+        let server = facts.system_identifier;
+        if let Some(found) = directory.cluster().filter(|found| *found != server) {
+            return Err(StreamError::OtherCluster { path: directory.path.clone(), found, server });
+        }
+        let failed = |source| StreamError::Prepare { path: directory.path.clone(), source };
+        directory.mend(facts.segment_size).map_err(failed)?;
+        if slot.as_ref().is_some_and(|slot| slot.wal_status.as_deref() == Some("lost")) {
+            return Ok(Err(format!(
+                "slot `{}` is lost: `drctl wal configure` has how it is made anew, and then a base backup is needed",
+                self.slot
+            )));
+        }
+        let now = facts.timeline;
+        match next.zip(stands) {
+            Some((received, Standing::Abandoned { left })) => {
+                let _turn = directory.turn.lock().await;
+                directory.set_aside().map_err(failed)?;
+                let of = received.timeline;
+                let left = left.map_or_else(
+                    || format!("which does not come from timeline {of}"),
+                    |left| format!("which left timeline {of} at {left}"),
+                );
+                self.warn(format!(
+                    "the server is on timeline {now}, {left}, before what was received: it was recovered to an earlier moment, or took over before it had everything. What was received of timeline {of} is set aside and still archived, and timeline {now} is followed from where slot `{}` begins; a base backup is needed (`drctl backup --kind base`)",
+                    self.slot
+                ));
+                return Ok(Ok(Prepared { tools, slot_is_there: slot.is_some(), is_first: false }));
+            }
+            Some((received, Standing::SetBack)) => {
+                return Ok(Err(format!(
+                    "the server is at {} of timeline {now}, and {received} comes next of what was received: it was set back without a recovery, and what it writes now cannot follow what is archived. `drctl restore` recovers it onto a timeline of its own",
+                    facts.lsn
+                )));
+            }
+            Some((received, Standing::Older)) => {
+                return Ok(Err(format!(
+                    "the server is on timeline {now}, and timeline {} was received: it is not the server that was followed, or was set back. Let the policy's `url` lead to the one that took over",
+                    received.timeline
+                )));
+            }
+            Some((_, Standing::OnTheWay)) | None => {}
+        }
+        if let Some(missed) = next.filter(|_| !has_next) {
+            let _turn = directory.turn.lock().await;
+            directory.set_aside().map_err(failed)?;
+            self.warn(format!(
+                "the server no longer has {missed}, which comes next: the log has a gap from there to where slot `{}` begins now, and a base backup is needed (`drctl backup --kind base`)",
+                self.slot
+            ));
+        }
+        Ok(Ok(Prepared { tools, slot_is_there: slot.is_some(), is_first: next.is_none() }))
+    }
+
+    /// Runs one receiver to its end.
+    async fn follow(
+        &self,
+        prepared: &Prepared,
+        mark: &std::ffi::OsStr,
+        stop: &CancellationToken,
+    ) -> Result<(), Trouble> {
+        let trouble = |error: ProcessError| told(&error);
+        let program = async || -> Result<Program, Trouble> {
+            let program = prepared.tools.program("pg_receivewal").map_err(|error| told(&error))?;
+            let program = program.arg(format!("--slot={}", self.slot)).arg("--no-password");
+            let program = self.parameters.apply(program.arg(format!("--dbname={KEEPALIVES}"))).await;
+            program.map_err(|error| told(&error))
+        };
+        if !prepared.slot_is_there {
+            let create = program().await?.args(["--create-slot", "--if-not-exists"]);
+            create.run(SLOT_WITHIN, stop).await.map_err(trouble)?;
+            if prepared.is_first {
+                self.warn(format!(
+                    "slot `{}` was not there and was made: the log before it is not streamed, so a base backup is needed",
+                    self.slot
+                ));
+            } else {
+                self.note(format!("slot `{}` was not there and was made", self.slot));
+            }
+        }
+        self.note(format!("following {} through slot `{}`", self.parameters, self.slot));
+        let receive = program().await?.args(["--synchronous", "--no-loop", STATUS_EVERY]).arg(mark);
+        receive.run(NEVER, stop).await.map(drop).map_err(trouble)
+    }
+}

@@ -1,0 +1,208 @@
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+
+use super::spool::{Directory, Received, cut_piece, next_piece};
+use super::{Sightings, Stream};
+use crate::event::told;
+use crate::model::{Segment, WalName};
+use crate::platform::CancellationToken;
+use crate::wal::flush_history::LONGEST_PIECE;
+use crate::wal::{Pusher, WalFile};
+
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(500);
+/// After a failure; each further one waits twice as long, up to the most.
+const AGAIN: Duration = Duration::from_secs(1);
+const AGAIN_AT_MOST: Duration = Duration::from_secs(30);
+/// What was there before this is there for every reader.
+const SETTLE: Duration = Duration::from_millis(20);
+
+/// What need not be asked for again.
+#[derive(Default)]
+pub(super) struct Shipped {
+    /// Whole files that are archived and stay.
+    kept: HashSet<WalName>,
+    /// How far the segment that is being written is shipped.
+    segment: Option<Segment>,
+    until: u32,
+}
+
+impl Stream {
+    /// Archives what is received, until `stop`.
+    pub(super) async fn ship(
+        &self,
+        directory: &Directory,
+        horizon: &Sightings,
+        stop: &CancellationToken,
+    ) -> Shipped {
+        let mut shipped = Shipped::default();
+        let mut piece_at = Instant::now();
+        let mut wait = AGAIN;
+        while !stop.is_cancelled() {
+            let is_due = piece_at.elapsed() >= self.every;
+            let good = self.round(directory, horizon, &mut shipped, is_due).await;
+            if is_due {
+                piece_at = Instant::now();
+            }
+            let pause = if good { LOOK } else { wait };
+            wait = if good { AGAIN } else { (wait * 2).min(AGAIN_AT_MOST) };
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = stop.cancelled() => {}
+            }
+        }
+        shipped
+    }
+
+    /// Once more after the receiver has ended.
+    pub(super) async fn ship_last(&self, directory: &Directory, horizon: &Sightings, mut shipped: Shipped) {
+        self.round(directory, horizon, &mut shipped, true).await;
+    }
+
+    /// Archives what is whole, and then a piece of what is not. Gives false where anything failed.
+    async fn round(
+        &self,
+        directory: &Directory,
+        horizon: &Sightings,
+        shipped: &mut Shipped,
+        with_piece: bool,
+    ) -> bool {
+        let _turn = directory.turn.lock().await;
+        // Before anything is read: what was received by then is read.
+        let pusher = self.pusher(horizon);
+        let received = match directory.read() {
+            Ok(received) => received,
+            Err(error) => {
+                self.warn(format!("`{}` cannot be read: {error}", directory.path.display()));
+                return false;
+            }
+        };
+        let whole = self.archive(&pusher, &received, shipped).await;
+        let ended = self.ship_ended(&pusher, &received).await;
+        let piece = match &received.current {
+            Some(current) if with_piece => self.ship_piece(&pusher, current, shipped).await,
+            _ => true,
+        };
+        whole && ended && piece
+    }
+
+    /// Ships what there is of segments that will never be whole here, and lets them go.
+    async fn ship_ended(&self, pusher: &Pusher, received: &Received) -> bool {
+        let mut good = true;
+        for file in &received.ended {
+            let is_shipped = self.ship_piece(pusher, file, &mut Shipped::default()).await;
+            good &= is_shipped && self.delete(file);
+        }
+        good
+    }
+
+    async fn archive(&self, pusher: &Pusher, received: &Received, shipped: &mut Shipped) -> bool {
+        let mut good = true;
+        let (stayed, waiting): (Vec<_>, Vec<_>) =
+            received.whole.iter().partition(|file| shipped.kept.contains(&file.name));
+        // What stayed for a receiver goes once there is something newer.
+        for file in stayed {
+            good &= self.forget(file, received, shipped);
+        }
+        for files in waiting.chunks(pusher.parallel.max(1)) {
+            let outcomes = join_all(files.iter().map(|file| pusher.push(&file.path))).await;
+            for (file, outcome) in files.iter().zip(outcomes) {
+                match outcome {
+                    Ok(pushed) => {
+                        for lost in &pushed.behind {
+                            self.warn(format!(
+                                "`{}` is not in `{}`: {}",
+                                file.name,
+                                lost.name,
+                                lost.reason()
+                            ));
+                        }
+                        if !pushed.stored.is_empty() {
+                            self.note(format!("{} is archived", file.name));
+                        }
+                        good &= self.forget(file, received, shipped);
+                    }
+                    Err(error) => {
+                        self.warn(told(&error));
+                        good = false;
+                    }
+                }
+            }
+            if !good {
+                break;
+            }
+        }
+        good
+    }
+
+    /// Deletes a file that is archived, unless a receiver needs it.
+    fn forget(&self, file: &WalFile, received: &Received, shipped: &mut Shipped) -> bool {
+        if Some(file.name) == received.newest || matches!(file.name, WalName::History(_)) {
+            shipped.kept.insert(file.name);
+            return true;
+        }
+        let is_gone = self.delete(file);
+        if is_gone {
+            shipped.kept.remove(&file.name);
+        }
+        is_gone
+    }
+
+    fn delete(&self, file: &WalFile) -> bool {
+        match std::fs::remove_file(&file.path) {
+            Ok(()) => true,
+            Err(error) => {
+                self.warn(format!("`{}` is archived and cannot be deleted: {error}", file.path.display()));
+                false
+            }
+        }
+    }
+
+    async fn ship_piece(&self, pusher: &Pusher, current: &WalFile, shipped: &mut Shipped) -> bool {
+        let WalName::Partial(segment) = current.name else { return true };
+        if shipped.segment != Some(segment) {
+            (shipped.segment, shipped.until) = (Some(segment), 0);
+        }
+        // A receiver may rename it at any moment: then it is whole, and taken as that.
+        let is_gone = |error: &std::io::Error| error.kind() == std::io::ErrorKind::NotFound;
+        loop {
+            let piece = match next_piece(current, shipped.until) {
+                Ok(Some(piece)) => piece,
+                Ok(None) => return true,
+                Err(error) if is_gone(&error) => return true,
+                Err(error) => {
+                    self.warn(format!("`{}` cannot be read: {error}", current.path.display()));
+                    return false;
+                }
+            };
+            tokio::time::sleep(SETTLE).await;
+            let (_, begin, end) = piece;
+            let path = match cut_piece(current, segment, begin, end) {
+                Ok(path) => path,
+                Err(error) if is_gone(&error) => return true,
+                Err(error) => {
+                    self.warn(format!("no piece of `{}` can be made: {error}", current.path.display()));
+                    return false;
+                }
+            };
+            let outcome = pusher.push(&path).await;
+            let _gone = std::fs::remove_file(&path);
+            match outcome {
+                Ok(pushed) => {
+                    tracing::info!("{} is shipped", pushed.name);
+                    shipped.until = end;
+                    // What was written meanwhile is in the next one, when that is due.
+                    if end - begin < LONGEST_PIECE {
+                        return true;
+                    }
+                }
+                Err(error) => {
+                    self.warn(told(&error));
+                    return false;
+                }
+            }
+        }
+    }
+}
