@@ -84,7 +84,7 @@ fn what_version_1_wrote_opens_and_says_what_it_held() -> Outcome<()> {
             let artifact = manifest.artifact(name).ok_or("no artifact")?;
             let file = std::fs::File::open(folder.join(&artifact.objects[0].name))?;
             let mut plain = vec![];
-            let mut stream = open(file, &artifact.encoding, &identities, Some(artifact.plain))?;
+            let mut stream = unseal(file, &artifact.encoding, &identities, Some(artifact.plain))?;
             std::io::Read::read_to_end(&mut stream, &mut plain)?;
             Ok(plain)
         };

@@ -3,8 +3,8 @@
 use aws_sdk_iam::types::{ContextEntry, ContextKeyTypeEnum, PolicyEvaluationDecisionType};
 use thiserror::Error;
 
-use super::{AwsError, AwsFailure, Pace, paced_config};
-use crate::policy::{AwsPlace, Credentials};
+use super::{AwsError, AwsFailure, CallPace, paced_config};
+use crate::policy::{AwsLocation, Credentials};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
@@ -25,22 +25,22 @@ pub enum CallerError {
 
 /// Actions on resources in a request that says these things (key, values).
 #[derive(Clone, Debug, Default)]
-pub struct Question {
+pub struct SimulationRequest {
     pub actions: Vec<String>,
     pub resources: Vec<String>,
-    pub context: Vec<Said>,
+    pub context: Vec<SimulationContext>,
 }
 
 /// What a request says of itself: a condition's key.
 #[derive(Clone, Debug)]
-pub struct Said {
+pub struct SimulationContext {
     pub key: String,
-    pub kind: SaidKind,
+    pub kind: ContextType,
     pub values: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SaidKind {
+pub enum ContextType {
     Text,
     Texts,
     YesOrNo,
@@ -54,8 +54,8 @@ pub struct Decision {
 }
 
 /// Who the place's credentials are.
-pub async fn caller(place: &AwsPlace) -> Result<Caller, CallerError> {
-    let client = aws_sdk_sts::Client::new(&paced_config(place, Pace::Look).await?);
+pub async fn caller(place: &AwsLocation) -> Result<Caller, CallerError> {
+    let client = aws_sdk_sts::Client::new(&paced_config(place, CallPace::Look).await?);
     let asked = client.get_caller_identity().send().await;
     let answer = asked.map_err(|error| AwsFailure::of("GetCallerIdentity", &place.region, error))?;
     let lacking = |what| AwsFailure::lacking("GetCallerIdentity", &place.region, what);
@@ -84,16 +84,16 @@ fn principal(arn: &str) -> Option<String> {
 
 /// What IAM decides of each of the actions on each of the resources.
 pub async fn simulate(
-    place: &AwsPlace,
+    place: &AwsLocation,
     principal: &str,
-    question: &Question,
+    question: &SimulationRequest,
 ) -> Result<Vec<Decision>, CallerError> {
-    let client = aws_sdk_iam::Client::new(&paced_config(place, Pace::Look).await?);
+    let client = aws_sdk_iam::Client::new(&paced_config(place, CallPace::Look).await?);
     let context = question.context.iter().map(|said| {
         let kind = match said.kind {
-            SaidKind::Text => ContextKeyTypeEnum::String,
-            SaidKind::Texts => ContextKeyTypeEnum::StringList,
-            SaidKind::YesOrNo => ContextKeyTypeEnum::Boolean,
+            ContextType::Text => ContextKeyTypeEnum::String,
+            ContextType::Texts => ContextKeyTypeEnum::StringList,
+            ContextType::YesOrNo => ContextKeyTypeEnum::Boolean,
         };
         ContextEntry::builder()
             .context_key_name(&said.key)

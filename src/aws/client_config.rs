@@ -6,7 +6,7 @@ use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
 
 use super::{AwsError, credentials};
 use crate::platform::{Trust, https};
-use crate::policy::AwsPlace;
+use crate::policy::AwsLocation;
 
 const CONNECT: Duration = Duration::from_secs(5);
 const ATTEMPT: Duration = Duration::from_secs(30);
@@ -17,10 +17,10 @@ const BACKOFF: Duration = Duration::from_secs(1);
 
 /// How long an answer is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pace {
+pub enum CallPace {
     /// By whatever has work done there: nothing is gained by giving up.
     Work,
-    /// By whatever only asks what there is: as long as the policy has [patience](AwsPlace::patience). A region that
+    /// By whatever only asks what there is: as long as the policy has [patience](AwsLocation::patience). A region that
     /// answers nothing is asked once in that time, and one that throttles or has trouble as often as fits.
     Look,
 }
@@ -28,18 +28,18 @@ pub enum Pace {
 /// What a client of any of AWS's control planes is made of, there. Nothing is asked of it yet.
 ///
 /// As for S3, an `AWS_ENDPOINT_URL` of the environment moves nothing: the policy alone says where requests go.
-pub async fn sdk_config(place: &AwsPlace) -> Result<SdkConfig, AwsError> {
-    paced_config(place, Pace::Work).await
+pub async fn sdk_config(place: &AwsLocation) -> Result<SdkConfig, AwsError> {
+    paced_config(place, CallPace::Work).await
 }
 
 /// As above, at this pace.
-pub async fn paced_config(place: &AwsPlace, pace: Pace) -> Result<SdkConfig, AwsError> {
+pub async fn paced_config(place: &AwsLocation, pace: CallPace) -> Result<SdkConfig, AwsError> {
     let http = https(Trust::Host)?;
     let location = format!("AWS in {}", place.region);
     let credentials = credentials::provider(&place.credentials, &location, &place.region, &http).await?;
     let (connect, attempt, within) = match pace {
-        Pace::Work => (CONNECT, ATTEMPT, WITHIN),
-        Pace::Look => (CONNECT.min(place.patience), place.patience, place.patience),
+        CallPace::Work => (CONNECT, ATTEMPT, WITHIN),
+        CallPace::Look => (CONNECT.min(place.patience), place.patience, place.patience),
     };
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(connect)

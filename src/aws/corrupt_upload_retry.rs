@@ -19,9 +19,9 @@ const CODES: [&str; 7] = [
 /// Has bytes that were spoiled on their way sent again, like those that did not arrive. The attempts are counted
 /// together.
 #[derive(Debug)]
-pub(super) struct Spoiled;
+pub(super) struct CorruptUpload;
 
-impl ClassifyRetry for Spoiled {
+impl ClassifyRetry for CorruptUpload {
     fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
         let Some(Err(error)) = context.output_or_error() else { return RetryAction::NoActionIndicated };
         let Some(error) = error.as_operation_error() else { return RetryAction::NoActionIndicated };

@@ -8,16 +8,16 @@ use aws_sdk_s3::error::BoxError;
 /// Why the last attempt at a request got no answer: the SDK tries again and again, and whoever gives up waiting would
 /// know of the wait only.
 #[derive(Clone, Debug, Default)]
-pub struct Trouble(Arc<Mutex<Option<String>>>);
+pub struct LastAttempt(Arc<Mutex<Option<String>>>);
 
-impl Trouble {
+impl LastAttempt {
     /// `None` where the last attempt was answered.
     pub fn last(&self) -> Option<String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-impl Intercept for Trouble {
+impl Intercept for LastAttempt {
     fn name(&self) -> &'static str {
         "Trouble"
     }

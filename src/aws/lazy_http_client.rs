@@ -7,9 +7,9 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 /// An HTTP client that reads whom the host trusts with its first request, where it would do so as soon as
 /// something is told to use it: what finds credentials mostly asks nobody.
 #[derive(Clone, Debug)]
-pub(super) struct WhenAsked(pub(super) SharedHttpClient);
+pub(super) struct LazyHttpClient(pub(super) SharedHttpClient);
 
-impl HttpClient for WhenAsked {
+impl HttpClient for LazyHttpClient {
     fn http_connector(
         &self,
         settings: &HttpConnectorSettings,

@@ -24,13 +24,15 @@ mod region_query;
 mod s3;
 mod tags;
 
-pub use caller::{Caller, CallerError, Decision, Question, Said, SaidKind, caller, simulate};
-pub use client_config::{Pace, paced_config, sdk_config};
+pub use caller::{
+    Caller, CallerError, ContextType, Decision, SimulationContext, SimulationRequest, caller, simulate,
+};
+pub use client_config::{CallPace, paced_config, sdk_config};
 pub use error::AwsError;
 pub use failure::{AwsFailure, FailureKind};
-pub use kms::{Key, KeyError, key};
-pub use last_attempt::{Trouble, cause};
-pub use poll::{Poll, PollError, Progress, Seen};
+pub use kms::{KmsKey, KmsKeyError, key};
+pub use last_attempt::{LastAttempt, cause};
+pub use poll::{Poll, PollError, PollProgress, PolledState};
 pub use region_query::while_asked;
-pub use s3::{Patience, S3Client, s3_client};
-pub use tags::{EXPIRES, MANAGED, NAME, OWNER, RESTORED_FROM, SOURCE, SYSTEM, Tags};
+pub use s3::{S3Client, S3Timeouts, s3_client};
+pub use tags::{AwsTags, EXPIRES, MANAGED, NAME, OWNER, RESTORED_FROM, SOURCE, SYSTEM};

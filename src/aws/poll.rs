@@ -28,19 +28,19 @@ const NOT_FOUND: Duration = Duration::from_secs(120);
 
 /// What a question was answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Seen<T> {
+pub enum PolledState<T> {
     Done(T),
     /// It goes on.
-    Working(Progress),
+    Working(PollProgress),
     /// It is in a state that it does not leave by itself.
-    Failed(Progress),
+    Failed(PollProgress),
     /// It is not there.
     Absent,
 }
 
 /// How far AWS says that it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Progress {
+pub struct PollProgress {
     /// In AWS's words: `creating`, `available`.
     pub status: String,
     pub percent: Option<u8>,
@@ -79,17 +79,17 @@ impl Poll {
         mut ask: F,
     ) -> Result<T, PollError>
     where
-        F: AsyncFnMut() -> Result<Seen<T>, AwsFailure>,
+        F: AsyncFnMut() -> Result<PolledState<T>, AwsFailure>,
     {
         let begun = Instant::now();
-        let mut last = Progress { status: "begun".to_owned(), ..Progress::default() };
+        let mut last = PollProgress { status: "begun".to_owned(), ..PollProgress::default() };
         let mut seen_once = false;
         let (mut trouble, mut absences) = (0, 0);
         let named = || subject.to_owned();
         loop {
             match ask().await {
-                Ok(Seen::Done(value)) => return Ok(value),
-                Ok(Seen::Failed(progress)) => {
+                Ok(PolledState::Done(value)) => return Ok(value),
+                Ok(PolledState::Failed(progress)) => {
                     tell(subject, &progress, events);
                     return Err(PollError::Failed {
                         subject: named(),
@@ -97,23 +97,23 @@ impl Poll {
                         detail: progress.detail,
                     });
                 }
-                Ok(Seen::Working(progress)) => {
+                Ok(PolledState::Working(progress)) => {
                     (seen_once, trouble, absences) = (true, 0, 0);
                     if progress != last {
                         tell(subject, &progress, events);
                         last = progress;
                     }
                 }
-                Ok(Seen::Absent) if seen_once => {
+                Ok(PolledState::Absent) if seen_once => {
                     (trouble, absences) = (0, absences + 1);
                     if absences >= ABSENCES {
                         return Err(PollError::Gone { subject: named() });
                     }
                 }
-                Ok(Seen::Absent) if begun.elapsed() > self.not_found() => {
+                Ok(PolledState::Absent) if begun.elapsed() > self.not_found() => {
                     return Err(PollError::NeverCame { subject: named() });
                 }
-                Ok(Seen::Absent) => trouble = 0,
+                Ok(PolledState::Absent) => trouble = 0,
                 Err(source) if source.kind.may_pass() || source.kind == FailureKind::Other => {
                     trouble += 1;
                     if trouble >= TROUBLE {
@@ -146,8 +146,8 @@ impl Poll {
     }
 }
 
-fn tell(subject: &str, progress: &Progress, events: &Events) {
-    let Progress { status, percent, detail } = progress.clone();
+fn tell(subject: &str, progress: &PollProgress, events: &Events) {
+    let PollProgress { status, percent, detail } = progress.clone();
     events.emit(&Event::Status { subject: subject.to_owned(), status, percent, detail });
 }
 
@@ -162,11 +162,11 @@ mod tests {
         AwsFailure { operation, region, kind, code: None, detail: "trouble".to_owned() }
     }
 
-    fn working(status: &str) -> Result<Seen<u8>, AwsFailure> {
-        Ok(Seen::Working(Progress { status: status.to_owned(), ..Progress::default() }))
+    fn working(status: &str) -> Result<PolledState<u8>, AwsFailure> {
+        Ok(PolledState::Working(PollProgress { status: status.to_owned(), ..PollProgress::default() }))
     }
 
-    async fn outcome(answers: Vec<Result<Seen<u8>, AwsFailure>>) -> Result<u8, PollError> {
+    async fn outcome(answers: Vec<Result<PolledState<u8>, AwsFailure>>) -> Result<u8, PollError> {
         let mut answers = answers.into_iter();
         let ask = async || answers.next().expect("asked too often");
         QUICK.wait("snapshot `x`", &Events::default(), &CancellationToken::new(), ask).await
@@ -175,9 +175,14 @@ mod tests {
     #[tokio::test]
     async fn trouble_passes_and_what_flaps_comes_to_its_end() {
         let mut answers =
-            vec![Ok(Seen::Absent), working("creating"), working("available"), working("creating")];
+            vec![Ok(PolledState::Absent), working("creating"), working("available"), working("creating")];
         answers.extend((0..TROUBLE - 1).map(|_| Err(failure(FailureKind::Throttled))));
-        answers.extend([working("creating"), Ok(Seen::Absent), working("creating"), Ok(Seen::Done(7))]);
+        answers.extend([
+            working("creating"),
+            Ok(PolledState::Absent),
+            working("creating"),
+            Ok(PolledState::Done(7)),
+        ]);
         assert_eq!(outcome(answers).await.unwrap(), 7);
     }
 
@@ -187,9 +192,14 @@ mod tests {
         assert!(matches!(outcome(trouble).await, Err(PollError::Trouble { .. })));
         let refused = vec![working("creating"), Err(failure(FailureKind::Forbidden))];
         assert!(matches!(outcome(refused).await, Err(PollError::Refused { .. })));
-        let gone = vec![working("creating"), Ok(Seen::Absent), Ok(Seen::Absent), Ok(Seen::Absent)];
+        let gone = vec![
+            working("creating"),
+            Ok(PolledState::Absent),
+            Ok(PolledState::Absent),
+            Ok(PolledState::Absent),
+        ];
         assert!(matches!(outcome(gone).await, Err(PollError::Gone { .. })));
-        let never = (0..10_000).map(|_| Ok(Seen::Absent)).collect();
+        let never = (0..10_000).map(|_| Ok(PolledState::Absent)).collect();
         assert!(matches!(outcome(never).await, Err(PollError::NeverCame { .. })));
     }
 

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use crate::event::{Events, lasting};
-use crate::policy::AwsPlace;
+use crate::policy::AwsLocation;
 
 /// Whoever waits for longer wonders for what.
 const SILENCE: Duration = Duration::from_secs(3);
 
 /// Waits for what a region answers, and says that it is waited for where no answer comes soon.
-pub async fn while_asked<T>(place: &AwsPlace, events: &Events, asking: impl Future<Output = T>) -> T {
+pub async fn while_asked<T>(place: &AwsLocation, events: &Events, asking: impl Future<Output = T>) -> T {
     tokio::pin!(asking);
     let soon = SILENCE.min(place.patience / 2);
     tokio::select! {
@@ -26,7 +26,7 @@ pub async fn while_asked<T>(place: &AwsPlace, events: &Events, asking: impl Futu
 }
 
 /// `15s`, `700ms`
-fn patience(place: &AwsPlace) -> String {
+fn patience(place: &AwsLocation) -> String {
     match place.patience.subsec_nanos() {
         0 => lasting(place.patience),
         _ => humantime::format_duration(place.patience).to_string(),
@@ -55,7 +55,7 @@ mod tests {
     async fn who_answers_soon_is_not_spoken_of_and_who_does_not_is_named_once() {
         let heard = Heard::default();
         let events = Events::to(vec![Box::new(heard.clone())]);
-        let place = AwsPlace {
+        let place = AwsLocation {
             region: "us-east-1".to_owned(),
             endpoint: None,
             credentials: Credentials::Default,

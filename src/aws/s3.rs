@@ -10,16 +10,16 @@ use aws_sdk_s3::config::{
 };
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
-use super::corrupt_upload_retry::Spoiled;
-use super::last_attempt::Trouble;
-use super::lazy_http_client::WhenAsked;
+use super::corrupt_upload_retry::CorruptUpload;
+use super::last_attempt::LastAttempt;
+use super::lazy_http_client::LazyHttpClient;
 use super::{AwsError, credentials};
 use crate::platform::{Trust, https};
-use crate::policy::S3Place;
+use crate::policy::S3Location;
 
 /// How long to wait for a store, and how often to try again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Patience {
+pub struct S3Timeouts {
     /// Of one request, with the first.
     pub attempts: u32,
     /// Before the second attempt where the store asked to slow down; doubles with each.
@@ -37,7 +37,7 @@ pub struct Patience {
     pub retrying: Duration,
 }
 
-impl Default for Patience {
+impl Default for S3Timeouts {
     /// Rides out half a minute of a store's trouble. A part of 8 MiB may take almost five minutes, which
     /// is four of them at a time on a line of one Mbit/s.
     fn default() -> Self {
@@ -45,7 +45,7 @@ impl Default for Patience {
     }
 }
 
-impl Patience {
+impl S3Timeouts {
     /// For a store that is given up when it has answered nothing for `stall`.
     pub fn within(stall: Duration) -> Self {
         Self {
@@ -75,7 +75,7 @@ impl Patience {
         self.answer + Duration::from_secs(bytes as u64 / self.slowest.max(1))
     }
 
-    /// So many attempts, at most, and those of [`Patience`].
+    /// So many attempts, at most, and those of [`S3Timeouts`].
     pub fn retries(&self, attempts: u32) -> RetryConfig {
         RetryConfig::standard()
             .with_max_attempts(attempts.min(self.attempts).max(1))
@@ -100,7 +100,11 @@ pub type S3Client = Arc<LazyLock<Client, Box<dyn FnOnce() -> Client + Send>>>;
 ///
 /// It is made on another thread: what the host trusts takes a while to be read, and whoever archives a file
 /// has something to do meanwhile.
-pub async fn s3_client(place: &S3Place, patience: &Patience, trouble: Trouble) -> Result<S3Client, AwsError> {
+pub async fn s3_client(
+    place: &S3Location,
+    patience: &S3Timeouts,
+    trouble: LastAttempt,
+) -> Result<S3Client, AwsError> {
     let config = config(place, patience, trouble).await?;
     let making: Box<dyn FnOnce() -> Client + Send> = Box::new(move || Client::from_conf(config));
     let client = Arc::new(LazyLock::new(making));
@@ -112,13 +116,13 @@ pub async fn s3_client(place: &S3Place, patience: &Patience, trouble: Trouble) -
 }
 
 async fn config(
-    place: &S3Place,
-    patience: &Patience,
-    trouble: Trouble,
+    place: &S3Location,
+    patience: &S3Timeouts,
+    trouble: LastAttempt,
 ) -> Result<aws_sdk_s3::Config, AwsError> {
     let location = format!("s3://{}", place.bucket);
     // These may come over TLS where the store has none.
-    let asked = SharedHttpClient::new(WhenAsked(https(Trust::Host)?));
+    let asked = SharedHttpClient::new(LazyHttpClient(https(Trust::Host)?));
     let credentials = credentials::provider(&place.credentials, &location, &place.region, &asked).await?;
     let is_plain = place.endpoint.as_ref().is_some_and(|url| url.scheme() == "http");
     let http = https(if is_plain { Trust::Nobody } else { Trust::Host })?;
@@ -134,7 +138,7 @@ async fn config(
         // The SDK counts retries of every client of the process together, and stops retrying at a limit:
         // a copy that is down would take the primary's retries. The attempts are limited as it is.
         .retry_partition(RetryPartition::custom("drctl").token_bucket(TokenBucket::unlimited()).build())
-        .retry_classifier(Spoiled)
+        .retry_classifier(CorruptUpload)
         .interceptor(trouble)
         // Only downloads: bytes to send are in memory, and the connection takes them at once, so that the
         // SDK's measure of an upload says nothing.

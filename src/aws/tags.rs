@@ -19,9 +19,9 @@ pub const EXPIRES: &str = "drctl:expires";
 
 /// The tags of a thing in AWS, in their order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tags(Vec<(String, String)>);
+pub struct AwsTags(Vec<(String, String)>);
 
-impl Tags {
+impl AwsTags {
     /// What says whose backup it is.
     pub fn of_backup(system: &SystemName, source: &SourceName, backup: &BackupId, run: &RunId) -> Self {
         Self::default()
@@ -64,7 +64,7 @@ impl Tags {
     }
 }
 
-impl FromIterator<(String, String)> for Tags {
+impl FromIterator<(String, String)> for AwsTags {
     fn from_iter<I: IntoIterator<Item = (String, String)>>(tags: I) -> Self {
         Self(tags.into_iter().collect())
     }

@@ -5,7 +5,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join_all;
 use thiserror::Error;
 
-use super::{BackupPlan, BackupReport, Missing, PlannedSource, SourceOutcome, SourceReport};
+use super::{BackupPlan, BackupReport, MissingRepository, PlannedSource, SourceOutcome, SourceReport};
 use crate::catalog::{BackupEntry, Catalog, CopyEntry, Filter};
 use crate::event::{Event, Events, told};
 use crate::model::{
@@ -16,7 +16,8 @@ use crate::platform::{CancellationToken, Clock, host_name, seed};
 use crate::policy::{Encryption, Policy};
 use crate::repository::lease::{self, Acquired, Lease};
 use crate::repository::{
-    BackupWriter, FormatVersion, Lost, MarkerError, Repositories, WriteError, journal, layout, write_options,
+    BackupWriter, FormatVersion, MarkerError, Repositories, Unavailable, WriteError, journal, layout,
+    write_options,
 };
 use crate::source::postgres_base::Extent;
 use crate::source::{self, Naming, SourceError};
@@ -163,7 +164,7 @@ async fn tell_what_changed(
 }
 
 /// A manifest and where it stands.
-type Held = (Manifest, Vec<RepositoryName>);
+type LeaseContext = (Manifest, Vec<RepositoryName>);
 
 #[derive(Debug, Error)]
 enum TakeError {
@@ -188,11 +189,11 @@ enum TakeError {
 }
 
 /// What became of a backup, and its manifest where that stands.
-type Taken = Result<(SourceOutcome, Option<Held>), TakeError>;
+type CapturedBackup = Result<(SourceOutcome, Option<LeaseContext>), TakeError>;
 
 impl Run<'_> {
     /// Takes the backup that is planned, after those that an earlier run left unfinished in AWS.
-    async fn take(&self, planned: &PlannedSource) -> Vec<Taken> {
+    async fn take(&self, planned: &PlannedSource) -> Vec<CapturedBackup> {
         let lost = self.cancel.child_token();
         let (kind, lease) = match self.begin(planned, &lost).await {
             Ok((kind, Acquired::Held(lease))) => (kind, lease),
@@ -311,7 +312,7 @@ impl Run<'_> {
         backup: BackupId,
         is_begun: bool,
         cancel: &CancellationToken,
-    ) -> Taken {
+    ) -> CapturedBackup {
         let began = Instant::now();
         let begun = self.clock.now();
         self.events.emit(&Event::SourceBegan { source: planned.source.name.clone(), backup: backup.clone() });
@@ -424,7 +425,7 @@ impl Run<'_> {
         }
     }
 
-    async fn record(&self, report: &BackupReport, catalog: Option<&Catalog>, manifests: &[Held]) {
+    async fn record(&self, report: &BackupReport, catalog: Option<&Catalog>, manifests: &[LeaseContext]) {
         let reasons = report.sources.iter().flat_map(|source| {
             let subject = source.subject();
             source.outcome.reasons().into_iter().map(move |reason| format!("{subject}: {reason}"))
@@ -435,7 +436,8 @@ impl Run<'_> {
             ..journal::Detail::default()
         };
         let times = (report.begun, report.ended);
-        let record = journal::Record::new(&self.run, "backup", times, &host_name(), report.outcome, detail);
+        let record =
+            journal::JournalRecord::new(&self.run, "backup", times, &host_name(), report.outcome, detail);
         match journal::append(&self.repositories, &self.policy.system, record.clone()).await {
             Ok(lost) => {
                 for lost in lost {
@@ -464,8 +466,8 @@ impl Run<'_> {
     }
 }
 
-fn missing(lost: &Lost) -> Missing {
-    Missing { repository: lost.name.clone(), reason: lost.reason() }
+fn missing(lost: &Unavailable) -> MissingRepository {
+    MissingRepository { repository: lost.name.clone(), reason: lost.reason() }
 }
 
 fn protection(encryption: &Encryption) -> Protection {

@@ -11,26 +11,26 @@ use crate::model::{BackupId, BackupKind, Manifest, RepositoryName, SourceName, c
 use crate::platform::state_directory;
 use crate::policy::{Source, SourceConfig};
 use crate::repository::{layout, manifest};
-use crate::source::postgres_base::{Ancestry, Candidate, Extent, is_kept, publish};
+use crate::source::postgres_base::{Candidate, Extent, IncrementalBase, is_kept, publish};
 use crate::store::list_all;
 
 const LIST: &str = "backup_manifest";
 
 /// A base backup, and what is against using it.
-struct Found {
+struct AncestorCandidates {
     manifest: Manifest,
     against: Option<String>,
 }
 
 impl Run<'_> {
     /// What the next base backup of a source may build on: what every repository has that this run writes to.
-    pub(super) async fn ancestry(&self, source: &Source, backup: &BackupId) -> Ancestry {
+    pub(super) async fn ancestry(&self, source: &Source, backup: &BackupId) -> IncrementalBase {
         let most = match &source.config {
             SourceConfig::Postgres(postgres) => postgres.base.as_ref().map_or(0, |base| base.incrementals),
             _ => 0,
         };
         if most == 0 || backup.kind() != BackupKind::Base {
-            return Ancestry { extent: self.extent, ..Ancestry::default() };
+            return IncrementalBase { extent: self.extent, ..IncrementalBase::default() };
         }
         let folder = self.lists(&source.name);
         let keep = Some(list_of(&folder, backup));
@@ -41,11 +41,11 @@ impl Run<'_> {
         };
         let candidates = found.iter().map(|base| candidate(base, &found, &folder));
         let candidates = join_all(candidates).await;
-        Ancestry { extent: self.extent, most, candidates, keep }
+        IncrementalBase { extent: self.extent, most, candidates, keep }
     }
 
     /// From the newest base backup back to the newest full one.
-    async fn newest(&self, source: &SourceName) -> Vec<Found> {
+    async fn newest(&self, source: &SourceName) -> Vec<AncestorCandidates> {
         let prefix = layout::backups(&self.policy.system, source);
         let listed = join_all(
             self.repositories.iter().map(async |repository| list_all(&*repository.store, &prefix).await),
@@ -68,7 +68,7 @@ impl Run<'_> {
             }
         }
         let bad = self.known_to_be_bad(source).await;
-        let mut found: Vec<Found> = Vec::new();
+        let mut found: Vec<AncestorCandidates> = Vec::new();
         for (id, holders) in holders.iter().rev() {
             let Some(base) = self.read(id, holders, &bad).await else { continue };
             let is_full = parent(&base.manifest).is_none();
@@ -86,7 +86,7 @@ impl Run<'_> {
         id: &BackupId,
         holders: &BTreeSet<&RepositoryName>,
         bad: &BTreeSet<(BackupId, RepositoryName)>,
-    ) -> Option<Found> {
+    ) -> Option<AncestorCandidates> {
         let read = join_all(
             self.repositories
                 .iter()
@@ -114,7 +114,7 @@ impl Run<'_> {
             };
             against.get_or_insert(why);
         }
-        Some(Found { manifest: found?, against })
+        Some(AncestorCandidates { manifest: found?, against })
     }
 
     async fn known_to_be_bad(&self, source: &SourceName) -> BTreeSet<(BackupId, RepositoryName)> {
@@ -137,7 +137,7 @@ impl Run<'_> {
     }
 
     /// Once a backup stands: its list is there for the next one, and those that no other can need are gone.
-    pub(super) fn keep_list(&self, manifest: &Manifest, ancestry: &Ancestry) {
+    pub(super) fn keep_list(&self, manifest: &Manifest, ancestry: &IncrementalBase) {
         let (Some(path), Some(physical)) = (&ancestry.keep, &manifest.physical) else { return };
         let published = match physical.backup_manifest {
             Some(_) => publish(path),
@@ -168,7 +168,7 @@ fn list_of(folder: &Path, backup: &BackupId) -> PathBuf {
     folder.join(format!("{backup}.{LIST}"))
 }
 
-async fn candidate(base: &Found, all: &[Found], folder: &Path) -> Candidate {
+async fn candidate(base: &AncestorCandidates, all: &[AncestorCandidates], folder: &Path) -> Candidate {
     let list = list_of(folder, &base.manifest.id);
     let whole = |id: &BackupId| {
         let found = all.iter().find(|found| found.manifest.id == *id);

@@ -20,4 +20,4 @@ mod wal_archive_check;
 
 pub use execute::{BackupError, execute};
 pub use plan::{BackupPlan, PlanError, PlannedSource, plan};
-pub use report::{BackupReport, Missing, SourceOutcome, SourceReport};
+pub use report::{BackupReport, MissingRepository, SourceOutcome, SourceReport};

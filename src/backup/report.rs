@@ -2,8 +2,8 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::model::{BackupId, BackupKind, DamagedPage, Outcome, RepositoryName, RunId, SourceName};
-use crate::repository::Lost;
-use crate::source::NotHeld;
+use crate::repository::Unavailable;
+use crate::source::MissingCopy;
 
 /// How a run ended.
 #[derive(Clone, Debug, Serialize)]
@@ -15,7 +15,7 @@ pub struct BackupReport {
     pub sources: Vec<SourceReport>,
     /// Repositories that could not be used from the beginning.
     #[serde(skip)]
-    pub lost: Vec<Lost>,
+    pub lost: Vec<Unavailable>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -46,14 +46,14 @@ pub enum SourceOutcome {
         stored_bytes: u64,
         seconds: f64,
         repositories: Vec<RepositoryName>,
-        missing: Vec<Missing>,
+        missing: Vec<MissingRepository>,
         /// Pages of the cluster that were damaged when they were copied.
         damaged: Vec<DamagedPage>,
         /// Where the backup is and the log it needs is not yet.
-        not_restorable: Vec<Missing>,
+        not_restorable: Vec<MissingRepository>,
         /// Regions and accounts that AWS has not given it to.
         #[serde(skip_serializing_if = "Vec::is_empty")]
-        not_held: Vec<NotHeld>,
+        not_held: Vec<MissingCopy>,
         /// What AWS said went wrong although it completed.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         issues: Vec<String>,
@@ -74,7 +74,7 @@ pub enum SourceOutcome {
 
 /// A repository of the policy that does not have the backup, or not what it needs.
 #[derive(Clone, Debug, Serialize)]
-pub struct Missing {
+pub struct MissingRepository {
     pub repository: RepositoryName,
     pub reason: String,
 }

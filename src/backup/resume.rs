@@ -17,7 +17,7 @@ const GONE_ON_WITH: TimeDelta = TimeDelta::hours(48);
 
 /// What earlier runs began in AWS and did not commit.
 #[derive(Debug, Default)]
-pub(super) struct Unfinished {
+pub(super) struct ResumableBackup {
     /// Oldest first.
     pub(super) backups: Vec<BackupId>,
     /// The newest of them is as good as a new one: its data is inside of the RPO.
@@ -25,13 +25,17 @@ pub(super) struct Unfinished {
 }
 
 impl Run<'_> {
-    pub(super) async fn due(&self, source: &Source, kind: BackupKind) -> Result<Unfinished, SourceError> {
+    pub(super) async fn due(
+        &self,
+        source: &Source,
+        kind: BackupKind,
+    ) -> Result<ResumableBackup, SourceError> {
         let begun = source::begun(source, kind, &self.policy.system, self.events, self.cancel).await?;
         if begun.is_empty() {
-            return Ok(Unfinished::default());
+            return Ok(ResumableBackup::default());
         }
         // A manifest that cannot be seen now may stand all the same, and a second one would contradict it.
-        let Some(committed) = self.committed(source).await else { return Ok(Unfinished::default()) };
+        let Some(committed) = self.committed(source).await else { return Ok(ResumableBackup::default()) };
         let now = self.clock.now();
         let (backups, old): (Vec<_>, Vec<_>) = begun
             .into_iter()
@@ -44,7 +48,7 @@ impl Run<'_> {
         }
         let age = backups.last().and_then(|newest| (now - newest.begun()).to_std().ok());
         let is_enough = age.is_some_and(|age| age < self.policy.objectives.rpo);
-        Ok(Unfinished { backups, is_enough })
+        Ok(ResumableBackup { backups, is_enough })
     }
 
     /// Every backup of the source in any repository; `None` where one of them could not be asked.

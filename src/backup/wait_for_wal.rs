@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::Missing;
+use super::MissingRepository;
 use super::execute::Run;
 use crate::event::{Event, Phase, told};
 use crate::model::{Manifest, Physical, RepositoryName, SourceName};
@@ -16,12 +16,18 @@ const ASKED_WITHIN: Duration = Duration::from_secs(60);
 impl Run<'_> {
     /// Waits until the log that a base backup needs is in every repository that has the backup. Gives those
     /// where it is not, and why.
-    pub(super) async fn await_log(&self, manifest: &Manifest, held: &[RepositoryName]) -> Vec<Missing> {
+    pub(super) async fn await_log(
+        &self,
+        manifest: &Manifest,
+        held: &[RepositoryName],
+    ) -> Vec<MissingRepository> {
         let Some(physical) = &manifest.physical else { return vec![] };
         let Some(archive) = Archive::of(manifest) else {
             let reason = "nobody knows whose log it needs: the server's system identifier could not be read";
-            let missing =
-                |name: &RepositoryName| Missing { repository: name.clone(), reason: reason.to_owned() };
+            let missing = |name: &RepositoryName| MissingRepository {
+                repository: name.clone(),
+                reason: reason.to_owned(),
+            };
             return held.iter().map(missing).collect();
         };
         let within = self.log_wait(&manifest.source);
@@ -34,7 +40,7 @@ impl Run<'_> {
             let mut left = Vec::new();
             for repository in waiting {
                 if let Some(reason) = lacking(repository, &archive, physical).await {
-                    missing.push(Missing { repository: repository.name.clone(), reason });
+                    missing.push(MissingRepository { repository: repository.name.clone(), reason });
                     left.push(repository);
                 }
             }

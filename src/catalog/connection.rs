@@ -6,7 +6,7 @@ use sqlx::any::AnyPoolOptions;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::{AnyConnection, AnyPool, Connection as _, Executor as _};
 
-use super::{CatalogError, Location};
+use super::{CatalogError, CatalogLocation};
 use crate::model::SystemName;
 use crate::platform::give_to_folder_owner;
 use crate::postgres::{ConnectError, ConnectionParameters, close};
@@ -30,11 +30,11 @@ pub struct Catalog {
 
 impl Catalog {
     /// Opens it, and creates it where there is none: an empty catalog is filled by a refresh.
-    pub async fn open(location: &Location, system: &SystemName) -> Result<Self, CatalogError> {
+    pub async fn open(location: &CatalogLocation, system: &SystemName) -> Result<Self, CatalogError> {
         sqlx::any::install_default_drivers();
         let shown = location.to_string();
-        let is_sqlite = !matches!(location, Location::Postgres(_));
-        if let Location::Sqlite(path) = location {
+        let is_sqlite = !matches!(location, CatalogLocation::Postgres(_));
+        if let CatalogLocation::Sqlite(path) = location {
             create_private(path)
                 .map_err(|source| CatalogError::Create { location: shown.clone(), source })?;
         }
@@ -42,13 +42,13 @@ impl Catalog {
             true => CatalogError::Damaged { location: shown.clone(), source: source.into() },
             false => CatalogError::Open { location: shown.clone(), source },
         };
-        if let Location::Postgres(url) = location {
+        if let CatalogLocation::Postgres(url) = location {
             reach(url).await.map_err(|source| CatalogError::Reach { location: shown.clone(), source })?;
         }
         let url = location.url()?;
         // Once outside the pool, which would try again what fails for good until its time is over.
         let first = async {
-            if matches!(location, Location::Memory) {
+            if matches!(location, CatalogLocation::Memory) {
                 return Ok(());
             }
             let mut connection = AnyConnection::connect(url.as_str()).await?;
@@ -61,7 +61,7 @@ impl Catalog {
         }
         let pool = match location {
             // A second connection would be to another database, and one that is closed takes it along.
-            Location::Memory => {
+            CatalogLocation::Memory => {
                 AnyPoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None)
             }
             _ => AnyPoolOptions::new().max_connections(2),
@@ -88,10 +88,10 @@ impl Catalog {
     /// Puts a damaged SQLite file aside, so that the next [`Catalog::open`] begins anew. Gives back where
     /// it is now; `None` for PostgreSQL, or where there is no file.
     pub fn put_aside(
-        location: &Location,
+        location: &CatalogLocation,
         now: chrono::DateTime<chrono::Utc>,
     ) -> Result<Option<PathBuf>, CatalogError> {
-        let Location::Sqlite(path) = location else { return Ok(None) };
+        let CatalogLocation::Sqlite(path) = location else { return Ok(None) };
         let suffix = |end: &str| {
             let mut name = path.clone().into_os_string();
             name.push(end);

@@ -6,8 +6,8 @@ use sqlx::any::AnyRow;
 
 use super::record::time;
 use super::{Catalog, CatalogError};
-use crate::model::{BackupId, CopyCheck, Manifest, RepositoryName, RunId, SourceName, State};
-use crate::repository::{Remembered, Repositories, journal};
+use crate::model::{AssuranceLevel, BackupId, CopyCheck, Manifest, RepositoryName, RunId, SourceName};
+use crate::repository::{KnownLocations, Repositories, journal};
 
 /// A backup, and where it is.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,7 +32,7 @@ impl BackupEntry {
     }
 
     /// The best of its good copies; `None` where there is none.
-    pub fn state(&self) -> Option<State> {
+    pub fn state(&self) -> Option<AssuranceLevel> {
         self.copies.iter().filter(|copy| copy.is_good()).map(|copy| copy.state).max()
     }
 }
@@ -41,7 +41,7 @@ impl BackupEntry {
 #[derive(Clone, Debug, PartialEq)]
 pub struct CopyEntry {
     pub repository: RepositoryName,
-    pub state: State,
+    pub state: AssuranceLevel,
     /// When a listing first showed that it was gone.
     pub vanished: Option<DateTime<Utc>>,
     pub last_check: Option<CopyCheck>,
@@ -175,7 +175,7 @@ impl Catalog {
     ///
     /// The first place of which something is known decides: one that another repository of the system's name took
     /// is still the place of the one that is known.
-    pub async fn remember(self, repositories: &Repositories) -> Result<(Self, Remembered), CatalogError> {
+    pub async fn remember(self, repositories: &Repositories) -> Result<(Self, KnownLocations), CatalogError> {
         let rows = sqlx::query(
             "SELECT name, location, repository_id, seen, marked FROM repositories
              WHERE system LIKE $1 AND repository_id IS NOT NULL",
@@ -198,7 +198,7 @@ impl Catalog {
             there.max_by_key(|(.., seen, _)| *seen).map(|(_, _, id, ..)| id.clone())
         });
         let is_ours = |known: &str| id.as_deref() == Some(known);
-        let remembered = Remembered {
+        let remembered = KnownLocations {
             marked: known
                 .iter()
                 .filter(|(_, _, id, ..)| is_ours(id))
@@ -215,7 +215,10 @@ impl Catalog {
     }
 
     /// Runs that began at `since` or later, newest first.
-    pub async fn runs(&self, since: Option<DateTime<Utc>>) -> Result<Vec<journal::Record>, CatalogError> {
+    pub async fn runs(
+        &self,
+        since: Option<DateTime<Utc>>,
+    ) -> Result<Vec<journal::JournalRecord>, CatalogError> {
         let rows =
             sqlx::query("SELECT record FROM runs WHERE system = $1 AND begun >= $2 ORDER BY begun DESC")
                 .bind(&self.system)
@@ -291,9 +294,9 @@ impl Catalog {
             let entry = CopyEntry {
                 repository: self.parsed(&row, "repository")?,
                 state: match self.column::<String>(&row, "state")?.as_str() {
-                    "stored" => State::Stored,
-                    "checked" => State::Checked,
-                    "proven" => State::Proven,
+                    "stored" => AssuranceLevel::Stored,
+                    "checked" => AssuranceLevel::Checked,
+                    "proven" => AssuranceLevel::Proven,
                     other => return Err(self.damaged(format!("`{other}` is not a state"))),
                 },
                 vanished: self.optional_time(&row, "vanished")?,
@@ -342,13 +345,13 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
-    use crate::catalog::Location;
+    use crate::catalog::CatalogLocation;
     use crate::repository::fixtures::{backup, noon, system};
 
     #[tokio::test]
     async fn a_prefix_finds_one_and_several_are_listed() {
         let root = tempfile::tempdir().unwrap();
-        let location = Location::Sqlite(root.path().join("catalog.db"));
+        let location = CatalogLocation::Sqlite(root.path().join("catalog.db"));
         let catalog = Catalog::open(&location, &system()).await.unwrap();
         let holders = ["primary".parse().unwrap()];
         for minutes in [0, 1, 70] {
@@ -376,7 +379,7 @@ mod tests {
     async fn the_file_is_private_and_a_damaged_one_says_what_to_do() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("new folder/catalog.db");
-        let location = Location::Sqlite(path.clone());
+        let location = CatalogLocation::Sqlite(path.clone());
         Catalog::open(&location, &system()).await.unwrap().close().await;
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
 
@@ -395,7 +398,7 @@ mod tests {
     #[tokio::test]
     async fn processes_that_begin_at_once_all_open_and_write() {
         let root = tempfile::tempdir().unwrap();
-        let location = Location::Sqlite(root.path().join("catalog.db"));
+        let location = CatalogLocation::Sqlite(root.path().join("catalog.db"));
         let tasks: Vec<_> = (0..6)
             .map(|n| {
                 let location = location.clone();

@@ -8,7 +8,7 @@ use crate::platform::{ExposeSecret as _, SecretString};
 
 /// Where a catalog is.
 #[derive(Clone)]
-pub enum Location {
+pub enum CatalogLocation {
     Sqlite(PathBuf),
     /// For one command, where no other can be used.
     Memory,
@@ -16,7 +16,7 @@ pub enum Location {
     Postgres(Url),
 }
 
-impl Location {
+impl CatalogLocation {
     /// `url`: `sqlite:/path/file.db` or `postgres://…`; without one it is `catalog.db` in `state`.
     pub fn of(
         url: Option<&str>,
@@ -55,7 +55,7 @@ impl Location {
     }
 }
 
-impl fmt::Display for Location {
+impl fmt::Display for CatalogLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sqlite(path) => write!(f, "`{}`", path.display()),
@@ -68,7 +68,7 @@ impl fmt::Display for Location {
     }
 }
 
-impl fmt::Debug for Location {
+impl fmt::Debug for CatalogLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Location({self})")
     }
@@ -82,7 +82,7 @@ mod tests {
     fn a_password_is_sent_but_never_shown() {
         let password = SecretString::from("p@ss/word".to_owned());
         let url = "postgres://me@db.example/catalog?sslmode=require";
-        let location = Location::of(Some(url), Some(&password), Path::new("/state")).unwrap();
+        let location = CatalogLocation::of(Some(url), Some(&password), Path::new("/state")).unwrap();
         let shown = format!("{location} {location:?}");
         assert!(!shown.contains("word"), "{shown}");
         assert_eq!(location.url().unwrap().password(), Some("p%40ss%2Fword"));
@@ -94,7 +94,8 @@ mod tests {
         for word in ["%41", "100%", "%", "a%2Fb%zz", "ä:@/?#[] "] {
             let password = SecretString::from(word.to_owned());
             let location =
-                Location::of(Some("postgres://me@db/catalog"), Some(&password), Path::new("/s")).unwrap();
+                CatalogLocation::of(Some("postgres://me@db/catalog"), Some(&password), Path::new("/s"))
+                    .unwrap();
             let url = location.url().unwrap();
             let options = sqlx::postgres::PgConnectOptions::from_str(url.as_str()).unwrap();
             assert!(
@@ -106,10 +107,10 @@ mod tests {
 
     #[test]
     fn any_path_can_hold_the_file() {
-        let location = Location::of(None, None, Path::new("/a b/50%?#")).unwrap();
+        let location = CatalogLocation::of(None, None, Path::new("/a b/50%?#")).unwrap();
         assert_eq!(location.url().unwrap().as_str(), "sqlite:///a%20b/50%25%3F%23/catalog.db?mode=rwc");
-        let location = Location::of(Some("sqlite:/x/y.db"), None, Path::new("/state")).unwrap();
-        assert!(matches!(location, Location::Sqlite(path) if path == Path::new("/x/y.db")));
-        assert!(Location::of(Some("mysql://x"), None, Path::new("/state")).is_err());
+        let location = CatalogLocation::of(Some("sqlite:/x/y.db"), None, Path::new("/state")).unwrap();
+        assert!(matches!(location, CatalogLocation::Sqlite(path) if path == Path::new("/x/y.db")));
+        assert!(CatalogLocation::of(Some("mysql://x"), None, Path::new("/state")).is_err());
     }
 }

@@ -18,5 +18,5 @@ mod refresh;
 pub use connection::Catalog;
 pub use error::CatalogError;
 pub use find::{BackupEntry, CopyEntry, Filter, RepositoryEntry};
-pub use location::Location;
-pub use refresh::{Depth, Refreshed, Refused, refresh};
+pub use location::CatalogLocation;
+pub use refresh::{Depth, Refreshed, RejectedManifest, refresh};

@@ -1,7 +1,7 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::{Catalog, CatalogError};
-use crate::model::{BackupId, CopyCheck, Manifest, RepositoryName, State};
+use crate::model::{AssuranceLevel, BackupId, CopyCheck, Manifest, RepositoryName};
 use crate::repository::{Repositories, journal};
 
 /// As it is stored: sorts as text.
@@ -15,7 +15,7 @@ pub(super) fn size(bytes: u64) -> i64 {
 
 impl Catalog {
     /// Enters a run, and the checks it made. A run that is known already is left as it is.
-    pub async fn record_run(&self, record: &journal::Record) -> Result<(), CatalogError> {
+    pub async fn record_run(&self, record: &journal::JournalRecord) -> Result<(), CatalogError> {
         let failed = self.failed("record a run");
         let text = serde_json::to_string(record).map_err(|error| self.damaged(error))?;
         sqlx::query(
@@ -97,7 +97,7 @@ impl Catalog {
             .bind(&self.system)
             .bind(manifest.id.as_str())
             .bind(repository.as_str())
-            .bind(State::Stored.as_str())
+            .bind(AssuranceLevel::Stored.as_str())
             .execute(&mut *transaction)
             .await
             .map_err(&failed)?;
@@ -111,7 +111,7 @@ impl Catalog {
         let text = serde_json::to_string(check).map_err(|error| self.damaged(error))?;
         // What lies with AWS nobody has read; what lies beside it says only how it was set up.
         let is_read = check.is_good() && !check.backup.kind().is_managed();
-        let state = if is_read { State::Checked } else { State::Stored };
+        let state = if is_read { AssuranceLevel::Checked } else { AssuranceLevel::Stored };
         sqlx::query(
             "UPDATE copies SET checked_at = $1, last_check = $2,
                     state = CASE WHEN $3 = 'checked' AND state = 'proven' THEN 'proven' ELSE $3 END

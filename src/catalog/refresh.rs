@@ -6,7 +6,7 @@ use futures_util::stream;
 
 use super::{Catalog, CatalogError};
 use crate::model::{BackupId, RepositoryName, RunId, SystemName};
-use crate::repository::{Lost, ManifestError, Repositories, Repository, journal, layout, manifest};
+use crate::repository::{ManifestError, Repositories, Repository, Unavailable, journal, layout, manifest};
 use crate::store::{StoreError, StoreErrorKind, list_all};
 
 /// Manifests or records that are read at a time; each is at most a few MiB.
@@ -27,7 +27,7 @@ pub struct Refreshed {
     /// Repositories that were read whole.
     pub seen: Vec<RepositoryName>,
     /// Repositories that were not, and why: what is known of them is kept, and may be old.
-    pub lost: Vec<Lost>,
+    pub lost: Vec<Unavailable>,
     /// Copies that were not known.
     pub found: BTreeSet<(RepositoryName, BackupId)>,
     /// Those of them that had been there before, and gone.
@@ -35,7 +35,7 @@ pub struct Refreshed {
     /// Copies that were known and are gone.
     pub vanished: Vec<(RepositoryName, BackupId)>,
     /// Manifests that stand in a repository and cannot be accepted: not backups of this system.
-    pub refused: Vec<Refused>,
+    pub refused: Vec<RejectedManifest>,
     /// Records of the journal that could not be read, in words.
     pub unread: Vec<String>,
     pub runs: usize,
@@ -50,7 +50,7 @@ impl Refreshed {
 
 /// A manifest that was not entered.
 #[derive(Debug)]
-pub struct Refused {
+pub struct RejectedManifest {
     pub repository: RepositoryName,
     pub backup: BackupId,
     pub error: ManifestError,
@@ -92,7 +92,7 @@ pub async fn refresh(
                     runs.entry(run).or_insert_with(|| repository.clone());
                 }
             }
-            Err(error) => refreshed.lost.push(Lost::new(&repository, error)),
+            Err(error) => refreshed.lost.push(Unavailable::new(&repository, error)),
         }
     }
     if depth == Depth::Whole {
@@ -108,15 +108,15 @@ pub async fn refresh(
 }
 
 /// What a repository holds, by its keys.
-struct Listing {
+struct RepositoryListing {
     backups: BTreeSet<BackupId>,
     runs: Vec<RunId>,
 }
 
-async fn list(repository: &Repository, system: &SystemName) -> Result<Listing, StoreError> {
+async fn list(repository: &Repository, system: &SystemName) -> Result<RepositoryListing, StoreError> {
     let objects = list_all(&*repository.store, &layout::system(system)).await?;
     let keys = || objects.iter().map(|object| object.key.as_str());
-    Ok(Listing {
+    Ok(RepositoryListing {
         backups: keys().filter_map(layout::parse_manifest).collect(),
         runs: keys().filter_map(layout::parse_journal_record).collect(),
     })
@@ -177,7 +177,9 @@ async fn enter(
                 }
                 refreshed.found.insert((name.clone(), backup));
             }
-            Err(error) => refreshed.refused.push(Refused { repository: name.clone(), backup, error }),
+            Err(error) => {
+                refreshed.refused.push(RejectedManifest { repository: name.clone(), backup, error })
+            }
         }
     }
     for backup in known.difference(&listed) {
@@ -185,7 +187,7 @@ async fn enter(
         refreshed.vanished.push((name.clone(), backup.clone()));
     }
     match unread {
-        Some(error) => refreshed.lost.push(Lost::new(repository, error)),
+        Some(error) => refreshed.lost.push(Unavailable::new(repository, error)),
         None => {
             // A store without a marker is nobody's yet.
             let marked = repositories.marked().any(|marked| marked.name == *name);
@@ -219,7 +221,7 @@ async fn read_journal(
                 catalog.record_run(&record).await?;
                 refreshed.runs += 1;
             }
-            Err(error) => refreshed.unread.push(Lost::new(&repository, error).reason()),
+            Err(error) => refreshed.unread.push(Unavailable::new(&repository, error).reason()),
         }
     }
     Ok(())
@@ -247,14 +249,14 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::catalog::{Filter, Location};
-    use crate::model::{CheckDepth, CopyCheck, Fault, ObjectFault, Outcome, State};
+    use crate::catalog::{CatalogLocation, Filter};
+    use crate::model::{AssuranceLevel, CheckDepth, CopyCheck, CopyFault, ObjectFault, Outcome};
     use crate::repository::fixtures::{noon, repositories, store_backup, system};
-    use crate::repository::journal::{Detail, Record};
+    use crate::repository::journal::{Detail, JournalRecord};
     use crate::store::PutOptions;
 
     async fn catalog(root: &std::path::Path) -> Catalog {
-        Catalog::open(&Location::Sqlite(root.join("state/catalog.db")), &system()).await.unwrap()
+        Catalog::open(&CatalogLocation::Sqlite(root.join("state/catalog.db")), &system()).await.unwrap()
     }
 
     async fn run(catalog: &Catalog, set: &Repositories, depth: Depth) -> Refreshed {
@@ -266,9 +268,9 @@ mod tests {
         CopyCheck { backup: backup.clone(), repository, at: noon(), depth: CheckDepth::Stored, faults }
     }
 
-    fn verified(checks: Vec<CopyCheck>) -> Record {
+    fn verified(checks: Vec<CopyCheck>) -> JournalRecord {
         let begun = noon() + chrono::TimeDelta::hours(1);
-        Record {
+        JournalRecord {
             format: String::new(),
             run: RunId::new(begun, 5),
             verb: "verify".to_owned(),
@@ -289,7 +291,7 @@ mod tests {
         let older = store_backup(primary, 0).await;
         store_backup(copy, 0).await;
         let newer = store_backup(primary, 5).await;
-        let bad = ObjectFault { object: "x".into(), fault: Fault::Short, detail: String::new() };
+        let bad = ObjectFault { object: "x".into(), fault: CopyFault::Short, detail: String::new() };
         let checks = vec![check(&older.id, "primary", vec![]), check(&older.id, "copy", vec![bad])];
         journal::append(&set, &system(), verified(checks)).await.unwrap();
 
@@ -300,7 +302,7 @@ mod tests {
         assert_eq!(entries.iter().map(|entry| &entry.manifest).collect::<Vec<_>>(), [&newer, &older]);
         assert_eq!(entries[0].copies.len(), 1);
         let older = &entries[1];
-        assert_eq!(older.copy(&primary.name).unwrap().state, State::Checked);
+        assert_eq!(older.copy(&primary.name).unwrap().state, AssuranceLevel::Checked);
         assert!(!older.copy(&copy.name).unwrap().is_good());
         // Nothing is read a second time.
         let again = run(&catalog, &set, Depth::New).await;
@@ -363,7 +365,7 @@ mod tests {
         run(&catalog, &set, Depth::New).await;
         let copy = set.iter().nth(1).unwrap();
         let id = catalog.backups(&Filter::default()).await.unwrap().remove(0).manifest.id;
-        let bad = ObjectFault { object: "x".into(), fault: Fault::Missing, detail: String::new() };
+        let bad = ObjectFault { object: "x".into(), fault: CopyFault::Missing, detail: String::new() };
         catalog.record_run(&verified(vec![check(&id, "copy", vec![bad])])).await.unwrap();
 
         let key = layout::manifest(&system(), &id);

@@ -6,7 +6,7 @@ use crate::policy::Expectation;
 /// What is to be thought of an answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "verdict", rename_all = "kebab-case")]
-pub enum Verdict {
+pub enum CheckVerdict {
     Pass { found: String },
     Fail { reason: String },
     Undetermined { reason: String },
@@ -14,12 +14,12 @@ pub enum Verdict {
 
 /// Compares the rows of a query's only column with all that is expected of its one value. `until`: the moment
 /// that was restored to.
-pub fn evaluate(rows: &[Option<String>], expectations: &[Expectation], until: DateTime<Utc>) -> Verdict {
+pub fn evaluate(rows: &[Option<String>], expectations: &[Expectation], until: DateTime<Utc>) -> CheckVerdict {
     let found = match rows {
         [Some(found)] => found,
-        [None] => return Verdict::Fail { reason: "the answer is NULL".to_owned() },
-        [] => return Verdict::Fail { reason: "the query gave no row".to_owned() },
-        _ => return Verdict::Undetermined { reason: "the query gives more than one row".to_owned() },
+        [None] => return CheckVerdict::Fail { reason: "the answer is NULL".to_owned() },
+        [] => return CheckVerdict::Fail { reason: "the query gave no row".to_owned() },
+        _ => return CheckVerdict::Undetermined { reason: "the query gives more than one row".to_owned() },
     };
     for expectation in expectations {
         let holds = match expectation {
@@ -34,15 +34,17 @@ pub fn evaluate(rows: &[Option<String>], expectations: &[Expectation], until: Da
         match holds {
             Ok(true) => {}
             Ok(false) => {
-                return Verdict::Fail { reason: format!("it is {found}, and {}", words(expectation, until)) };
+                return CheckVerdict::Fail {
+                    reason: format!("it is {found}, and {}", words(expectation, until)),
+                };
             }
             Err(what) => {
                 let reason = format!("the answer `{found}` is not {what}, and {}", words(expectation, until));
-                return Verdict::Undetermined { reason };
+                return CheckVerdict::Undetermined { reason };
             }
         }
     }
-    Verdict::Pass { found: found.clone() }
+    CheckVerdict::Pass { found: found.clone() }
 }
 
 fn words(expectation: &Expectation, until: DateTime<Utc>) -> String {
@@ -80,9 +82,9 @@ mod tests {
     fn judged(found: &str, expectation: Expectation) -> &'static str {
         let until = "2026-11-20T12:00:00Z".parse().unwrap();
         match evaluate(&[Some(found.to_owned())], &[expectation], until) {
-            Verdict::Pass { .. } => "pass",
-            Verdict::Fail { .. } => "fail",
-            Verdict::Undetermined { .. } => "undetermined",
+            CheckVerdict::Pass { .. } => "pass",
+            CheckVerdict::Fail { .. } => "fail",
+            CheckVerdict::Undetermined { .. } => "undetermined",
         }
     }
 
@@ -114,10 +116,10 @@ mod tests {
         let until = DateTime::UNIX_EPOCH;
         let least = [Expectation::AtLeast(1), Expectation::AtMost(2)];
         let one = |text: &str| Some(text.to_owned());
-        assert!(matches!(evaluate(&[one("2")], &least, until), Verdict::Pass { .. }));
-        assert!(matches!(evaluate(&[one("3")], &least, until), Verdict::Fail { .. }));
-        assert!(matches!(evaluate(&[None], &least, until), Verdict::Fail { .. }));
-        assert!(matches!(evaluate(&[], &least, until), Verdict::Fail { .. }));
-        assert!(matches!(evaluate(&[one("1"), one("1")], &least, until), Verdict::Undetermined { .. }));
+        assert!(matches!(evaluate(&[one("2")], &least, until), CheckVerdict::Pass { .. }));
+        assert!(matches!(evaluate(&[one("3")], &least, until), CheckVerdict::Fail { .. }));
+        assert!(matches!(evaluate(&[None], &least, until), CheckVerdict::Fail { .. }));
+        assert!(matches!(evaluate(&[], &least, until), CheckVerdict::Fail { .. }));
+        assert!(matches!(evaluate(&[one("1"), one("1")], &least, until), CheckVerdict::Undetermined { .. }));
     }
 }

@@ -4,7 +4,7 @@
 //!
 //! *Invariants.*
 //! - A check changes nothing: it is asked in a transaction that only reads, and is one query.
-//! - What could not be asked has not passed, and has not failed either: [`Verdict::Undetermined`].
+//! - What could not be asked has not passed, and has not failed either: [`CheckVerdict::Undetermined`].
 //! - Ages are measured from the moment that was restored to, not from now: a restore of yesterday is as good
 //!   as yesterday's data was.
 //!
@@ -13,31 +13,33 @@
 mod evaluate;
 mod run;
 
-pub use evaluate::{Verdict, evaluate};
+pub use evaluate::{CheckVerdict, evaluate};
 pub use run::run;
 
 use serde::Serialize;
 
 /// What came of one check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Finding {
+pub struct CheckResult {
     pub check: String,
     #[serde(flatten)]
-    pub verdict: Verdict,
+    pub verdict: CheckVerdict,
 }
 
-impl Finding {
+impl CheckResult {
     pub fn has_passed(&self) -> bool {
-        matches!(self.verdict, Verdict::Pass { .. })
+        matches!(self.verdict, CheckVerdict::Pass { .. })
     }
 
     /// Why it has not passed.
     pub fn reason(&self) -> Option<String> {
         let name = &self.check;
         match &self.verdict {
-            Verdict::Pass { .. } => None,
-            Verdict::Fail { reason } => Some(format!("check `{name}` failed: {reason}")),
-            Verdict::Undetermined { reason } => Some(format!("check `{name}` could not be asked: {reason}")),
+            CheckVerdict::Pass { .. } => None,
+            CheckVerdict::Fail { reason } => Some(format!("check `{name}` failed: {reason}")),
+            CheckVerdict::Undetermined { reason } => {
+                Some(format!("check `{name}` could not be asked: {reason}"))
+            }
         }
     }
 }

@@ -3,7 +3,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
-use super::{Finding, Verdict, evaluate};
+use super::{CheckResult, CheckVerdict, evaluate};
 use crate::policy::{Check, Probe};
 
 /// One query may not take longer.
@@ -16,18 +16,18 @@ const SETTINGS: &str = "SET LOCAL search_path TO DEFAULT; SET LOCAL TimeZone TO 
 /// Asks a database what can be asked of one, in the policy's order; other checks are left out.
 ///
 /// `until`: the moment that was restored to.
-pub async fn run(connection: &mut PgConnection, checks: &[Check], until: DateTime<Utc>) -> Vec<Finding> {
+pub async fn run(connection: &mut PgConnection, checks: &[Check], until: DateTime<Utc>) -> Vec<CheckResult> {
     let mut findings = Vec::new();
     for check in checks {
         let Probe::Sql { query, expectations } = &check.probe else { continue };
         let verdict = match tokio::time::timeout(WITHIN, ask(connection, query)).await {
             Ok(Ok(rows)) => evaluate(&rows, expectations, until),
-            Ok(Err(error)) => Verdict::Undetermined { reason: crate::event::told(&error) },
-            Err(_) => Verdict::Undetermined {
+            Ok(Err(error)) => CheckVerdict::Undetermined { reason: crate::event::told(&error) },
+            Err(_) => CheckVerdict::Undetermined {
                 reason: format!("no answer within {}", humantime::format_duration(WITHIN)),
             },
         };
-        findings.push(Finding { check: check.name.clone(), verdict });
+        findings.push(CheckResult { check: check.name.clone(), verdict });
     }
     findings
 }

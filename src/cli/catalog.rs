@@ -7,7 +7,7 @@ use super::error::CommandError;
 use super::exit::Exit;
 use super::output::{count, style};
 use crate::catalog::{Catalog, CatalogError, Depth, Filter, refresh};
-use crate::repository::Remembered;
+use crate::repository::KnownLocations;
 
 /// Look after the catalog: the database of what the repositories hold
 #[derive(Debug, clap::Args)]
@@ -57,7 +57,7 @@ async fn rebuild(context: &Context) -> Result<Exit, CommandError> {
     let repositories = context.repositories(&policy).await;
     // Which of them there were is not forgotten; that one was another is.
     let (catalog, remembered) = catalog.remember(&repositories).await?;
-    let repositories = repositories.remembering(Remembered { id: None, ..remembered });
+    let repositories = repositories.remembering(KnownLocations { id: None, ..remembered });
     let repositories = repositories.for_reading(&policy.system, None).await;
     let catalog = catalog.of_repository(repositories.id());
     let rebuilt = refresh(&catalog, &policy.system, &repositories, Depth::Whole, now).await?;

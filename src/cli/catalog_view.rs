@@ -2,12 +2,12 @@ use super::Context;
 use super::error::CommandError;
 use super::output::{count, style};
 use crate::catalog::{
-    BackupEntry, Catalog, CatalogError, CopyEntry, Depth, Filter, Location, Refreshed, refresh,
+    BackupEntry, Catalog, CatalogError, CatalogLocation, CopyEntry, Depth, Filter, Refreshed, refresh,
 };
 use crate::model::{BackupId, RepositoryName};
 use crate::policy::Policy;
-use crate::repository::{Lost, MarkerError, Repositories};
-use crate::status::assess::Place;
+use crate::repository::{MarkerError, Repositories, Unavailable};
+use crate::status::assess::KnownRepository;
 
 /// Where a verb's knowledge comes from
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -18,7 +18,7 @@ pub(super) struct Freshness {
 }
 
 /// What is known of the policy's backups, after the repositories were asked.
-pub(super) struct Known {
+pub(super) struct CatalogView {
     pub(super) policy: Policy,
     pub(super) catalog: Catalog,
     /// As opened for reading; empty with `--offline`.
@@ -27,7 +27,7 @@ pub(super) struct Known {
     pub(super) refreshed: Option<Refreshed>,
 }
 
-impl Known {
+impl CatalogView {
     /// Opens the policy's catalog and brings it up to what the repositories hold. What could not be asked
     /// is said on stderr.
     pub(super) async fn open(context: &Context, offline: bool) -> Result<Self, CommandError> {
@@ -61,13 +61,13 @@ impl Known {
     }
 
     /// The policy's repositories, in its order.
-    pub(super) fn places(&self) -> Vec<Place> {
+    pub(super) fn places(&self) -> Vec<KnownRepository> {
         let reached = |name: &RepositoryName| match &self.refreshed {
             Some(refreshed) => refreshed.seen.contains(name),
             None => true,
         };
         let names = self.policy.repositories.iter().map(|config| config.name.clone());
-        names.map(|name| Place { reached: reached(&name), name }).collect()
+        names.map(|name| KnownRepository { reached: reached(&name), name }).collect()
     }
 
     /// Why a repository could not be asked.
@@ -113,7 +113,7 @@ pub(super) async fn brought_up(
             Err(error) => say_without(context, &error.into()),
         }
     }
-    let stand_in = Catalog::open(&Location::Memory, &policy.system).await?;
+    let stand_in = Catalog::open(&CatalogLocation::Memory, &policy.system).await?;
     let stand_in = stand_in.of_repository(repositories.id());
     let refreshed = refresh(&stand_in, &policy.system, repositories, Depth::New, now).await?;
     Ok((stand_in, refreshed))
@@ -152,14 +152,14 @@ pub(super) fn warn(context: &Context, refreshed: &Refreshed) {
     }
 }
 
-pub(super) fn warn_lost(context: &Context, lost: &Lost) {
+pub(super) fn warn_lost(context: &Context, lost: &Unavailable) {
     let reason = lost.reason();
     context.output.warn(format!("repository `{}` could not be asked: {reason}", lost.name));
     hint_lost(context, lost);
 }
 
 /// What to do about a repository that is not what it was.
-pub(super) fn hint_lost(context: &Context, lost: &Lost) {
+pub(super) fn hint_lost(context: &Context, lost: &Unavailable) {
     let name = &lost.name;
     match lost.error.downcast_ref() {
         Some(MarkerError::Emptied { .. }) => {

@@ -6,13 +6,14 @@ use super::error::CommandError;
 use super::exit::Exit;
 use super::global::Global;
 use super::output::Output;
-use crate::aws::Patience;
-use crate::catalog::{Catalog, Location};
+use crate::aws::S3Timeouts;
+use crate::catalog::{Catalog, CatalogLocation};
 use crate::pipeline::{Identities, IdentityError, IdentityFile, LockedFile};
 use crate::platform::{
     CancellationToken, Clock, SystemClock, ask_hidden, hangup_is_ignored, state_directory,
 };
-use crate::policy::{self, Place, Policy, RepositoryConfig};
+use crate::policy;
+use crate::policy::{Policy, RepositoryConfig, RepositoryLocation};
 use crate::repository::Repositories;
 use crate::store::Store;
 use crate::store::directory::DirectoryStore;
@@ -101,11 +102,11 @@ impl Context {
 
     /// Every repository of the policy, opened; those that could not be are lost.
     pub async fn repositories(&self, policy: &Policy) -> Repositories {
-        self.repositories_with(policy, Patience::within(policy.transfer.stall)).await
+        self.repositories_with(policy, S3Timeouts::within(policy.transfer.stall)).await
     }
 
     /// The same, with other patience for the stores.
-    pub async fn repositories_with(&self, policy: &Policy, patience: Patience) -> Repositories {
+    pub async fn repositories_with(&self, policy: &Policy, patience: S3Timeouts) -> Repositories {
         Repositories::open(&policy.repositories, |config| Box::pin(open_store(config, patience))).await
     }
 
@@ -151,7 +152,7 @@ pub(super) async fn open_catalog(policy: &Policy) -> Result<Catalog, CommandErro
 }
 
 /// Where the policy's catalog is.
-pub(super) async fn catalog_location(policy: &Policy) -> Result<Location, CommandError> {
+pub(super) async fn catalog_location(policy: &Policy) -> Result<CatalogLocation, CommandError> {
     let password =
         match &policy.catalog_password {
             Some(reference) => Some(reference.resolve().await.map_err(|error| {
@@ -159,19 +160,19 @@ pub(super) async fn catalog_location(policy: &Policy) -> Result<Location, Comman
             })?),
             None => None,
         };
-    Location::of(policy.catalog.as_deref(), password.as_ref(), &state_directory())
+    CatalogLocation::of(policy.catalog.as_deref(), password.as_ref(), &state_directory())
         .map_err(CommandError::usage)
 }
 
 /// The one place that knows which store stands behind a policy's words.
 async fn open_store(
     config: &RepositoryConfig,
-    patience: Patience,
+    patience: S3Timeouts,
 ) -> Result<Arc<dyn Store>, Box<dyn std::error::Error + Send + Sync>> {
     Ok(match &config.place {
-        Place::Directory(root) if config.mount => Arc::new(DirectoryStore::open_mounted(root)),
-        Place::Directory(root) => Arc::new(DirectoryStore::open(root)),
-        Place::S3(place) => Arc::new(S3Store::open_with(place, patience).await?),
+        RepositoryLocation::Directory(root) if config.mount => Arc::new(DirectoryStore::open_mounted(root)),
+        RepositoryLocation::Directory(root) => Arc::new(DirectoryStore::open(root)),
+        RepositoryLocation::S3(place) => Arc::new(S3Store::open_with(place, patience).await?),
     })
 }
 

@@ -6,14 +6,14 @@ use super::error::CommandError;
 use super::exit::Exit;
 use super::output::{count, size, style};
 use crate::catalog::{Filter, Refreshed};
-use crate::copies::backups::{Report, execute, names, plan};
+use crate::copies::backups::{SyncReport, execute, names, plan};
 use crate::copies::wal;
-use crate::copies::wal::Synced;
+use crate::copies::wal::SyncedWal;
 use crate::event::told;
 use crate::model::{BackupId, RepositoryName, RunId, SourceName};
 use crate::platform::{host_name, seed};
 use crate::policy::{Policy, SourceConfig};
-use crate::repository::{Lost, write_options};
+use crate::repository::{Unavailable, write_options};
 use crate::run::Run;
 use crate::store::PutOptions;
 
@@ -70,7 +70,7 @@ async fn sync(context: &Context) -> Result<Exit, CommandError> {
         logs.iter().for_each(|log| show_log(context, log));
     }
     reasons(&report, &logs).iter().for_each(|reason| context.output.reason(reason));
-    let is_complete = report.is_complete() && logs.iter().all(Log::is_complete);
+    let is_complete = report.is_complete() && logs.iter().all(WalCopyDocument::is_complete);
     Ok(match () {
         () if report.interrupted => Exit::Interrupted,
         () if is_complete && refreshed.is_complete() && report.unrecorded.is_empty() => Exit::Done,
@@ -82,7 +82,7 @@ async fn sync(context: &Context) -> Result<Exit, CommandError> {
 }
 
 /// Why it did not end well. What could not be asked is told by the warnings.
-fn reasons(report: &Report, logs: &[Log<'_>]) -> Vec<String> {
+fn reasons(report: &SyncReport, logs: &[WalCopyDocument<'_>]) -> Vec<String> {
     let backups = report.backups.iter().filter_map(|synced| {
         let error = synced.result.as_ref().err()?;
         Some(format!("{} was not copied to {}: {}", synced.backup, synced.to, told(error)))
@@ -95,33 +95,37 @@ fn reasons(report: &Report, logs: &[Log<'_>]) -> Vec<String> {
 }
 
 /// The write-ahead log of one source, after it was copied.
-struct Log<'p> {
+struct WalCopyDocument<'p> {
     source: &'p SourceName,
-    synced: Synced,
+    synced: SyncedWal,
 }
 
-impl Log<'_> {
+impl WalCopyDocument<'_> {
     fn is_complete(&self) -> bool {
         self.synced.failed.is_empty() && self.synced.unlisted.is_empty()
     }
 }
 
-async fn logs<'p>(policy: &'p Policy, run: &Run, locks: &[(RepositoryName, PutOptions)]) -> Vec<Log<'p>> {
+async fn logs<'p>(
+    policy: &'p Policy,
+    run: &Run,
+    locks: &[(RepositoryName, PutOptions)],
+) -> Vec<WalCopyDocument<'p>> {
     let mut logs = Vec::new();
     for source in &policy.sources {
         let SourceConfig::Postgres(postgres) = &source.config else { continue };
         if let Some(wal) = &postgres.wal {
             let (set, parallel) = (&run.repositories, wal.parallel);
             let synced = wal::sync(set, &policy.system, &source.name, locks, parallel, &run.cancel).await;
-            logs.push(Log { source: &source.name, synced });
+            logs.push(WalCopyDocument { source: &source.name, synced });
         }
     }
     logs
 }
 
-fn show_log(context: &Context, log: &Log<'_>) {
+fn show_log(context: &Context, log: &WalCopyDocument<'_>) {
     let output = &context.output;
-    let Synced { copied, mended, bytes, failed, unlisted } = &log.synced;
+    let SyncedWal { copied, mended, bytes, failed, unlisted } = &log.synced;
     for (lacking, lost) in failed {
         let bad = style::BAD;
         output.line(format!("{bad}failed{bad:#} {} to {}", lacking.key, lacking.to));
@@ -152,7 +156,7 @@ fn show_log(context: &Context, log: &Log<'_>) {
     output.line(format!("{faint}{line}{faint:#}"));
 }
 
-fn show(context: &Context, report: &Report, read_whole: bool) {
+fn show(context: &Context, report: &SyncReport, read_whole: bool) {
     let output = &context.output;
     for synced in &report.backups {
         let (backup, to) = (&synced.backup, &synced.to);
@@ -205,11 +209,11 @@ struct SyncDocument<'a> {
     records_failed: &'a [String],
     not_reached: Vec<LostRow<'a>>,
     backups: Vec<SyncedRow<'a>>,
-    wal: Vec<LogRow<'a>>,
+    wal: Vec<WalCopyRow<'a>>,
 }
 
 #[derive(Serialize)]
-struct LogRow<'a> {
+struct WalCopyRow<'a> {
     source: &'a SourceName,
     complete: bool,
     files_copied: usize,
@@ -233,8 +237,12 @@ struct SyncedRow<'a> {
     error: Option<String>,
 }
 
-fn document<'a>(report: &'a Report, refreshed: &'a Refreshed, logs: &'a [Log<'a>]) -> SyncDocument<'a> {
-    let lost_row = |lost: &'a Lost| LostRow { repository: &lost.name, reason: lost.reason() };
+fn document<'a>(
+    report: &'a SyncReport,
+    refreshed: &'a Refreshed,
+    logs: &'a [WalCopyDocument<'a>],
+) -> SyncDocument<'a> {
+    let lost_row = |lost: &'a Unavailable| LostRow { repository: &lost.name, reason: lost.reason() };
     let backups = report.backups.iter().map(|synced| {
         let copied = synced.result.as_ref().ok();
         SyncedRow {
@@ -246,7 +254,9 @@ fn document<'a>(report: &'a Report, refreshed: &'a Refreshed, logs: &'a [Log<'a>
         }
     });
     SyncDocument {
-        complete: report.is_complete() && refreshed.is_complete() && logs.iter().all(Log::is_complete),
+        complete: report.is_complete()
+            && refreshed.is_complete()
+            && logs.iter().all(WalCopyDocument::is_complete),
         interrupted: report.interrupted,
         records_copied: report.records,
         records_failed: &report.records_failed,
@@ -254,7 +264,7 @@ fn document<'a>(report: &'a Report, refreshed: &'a Refreshed, logs: &'a [Log<'a>
         backups: backups.collect(),
         wal: logs
             .iter()
-            .map(|log| LogRow {
+            .map(|log| WalCopyRow {
                 source: log.source,
                 complete: log.is_complete(),
                 files_copied: log.synced.copied,

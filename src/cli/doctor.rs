@@ -5,9 +5,10 @@ use serde::Serialize;
 use super::Context;
 use super::error::CommandError;
 use super::exit::Exit;
-use super::iam::RoleWord;
+use super::iam::RoleArg;
 use super::output::{count, style};
-use crate::doctor::{self, Finding, Severity};
+use crate::doctor;
+use crate::doctor::{DoctorFinding, FindingSeverity};
 use crate::platform::state_directory;
 
 /// Look whether this host can do what the policy asks, by trying it
@@ -19,7 +20,7 @@ pub struct DoctorArgs {
     all: bool,
     /// The role whose rights in AWS this host's are compared with
     #[arg(long, value_name = "ROLE", default_value = "writer")]
-    role: RoleWord,
+    role: RoleArg,
 }
 
 const TAKING_BACK: Duration = Duration::from_secs(10);
@@ -35,9 +36,9 @@ Exit status:
   3    works, with warnings";
 
 #[derive(Serialize)]
-struct Document<'a> {
-    worst: Severity,
-    findings: &'a [Finding],
+struct DoctorDocument<'a> {
+    worst: FindingSeverity,
+    findings: &'a [DoctorFinding],
 }
 
 pub(super) async fn run(args: DoctorArgs, context: &Context) -> Result<Exit, CommandError> {
@@ -55,40 +56,40 @@ pub(super) async fn run(args: DoctorArgs, context: &Context) -> Result<Exit, Com
             return Err(CommandError::new(Exit::Interrupted, "interrupted while looking"));
         }
     };
-    let worst = findings.iter().map(|finding| finding.severity).max().unwrap_or(Severity::Good);
+    let worst = findings.iter().map(|finding| finding.severity).max().unwrap_or(FindingSeverity::Good);
     if context.output.is_json() {
-        context.output.document("doctor", &Document { worst, findings: &findings });
+        context.output.document("doctor", &DoctorDocument { worst, findings: &findings });
     } else {
         for finding in &findings {
-            if finding.severity > Severity::Good || args.all {
+            if finding.severity > FindingSeverity::Good || args.all {
                 show(finding, context);
             }
         }
         summary(&findings, context);
     }
-    for finding in findings.iter().filter(|finding| finding.severity > Severity::Note) {
+    for finding in findings.iter().filter(|finding| finding.severity > FindingSeverity::Note) {
         context.output.reason(told(finding));
     }
     Ok(match worst {
-        Severity::Good | Severity::Note => Exit::Done,
-        Severity::Warning => Exit::Partly,
-        Severity::Fault => Exit::Failed,
+        FindingSeverity::Good | FindingSeverity::Note => Exit::Done,
+        FindingSeverity::Warning => Exit::Partly,
+        FindingSeverity::Fault => Exit::Failed,
     })
 }
 
 /// Where it is and what it is, in one line.
-fn told(finding: &Finding) -> String {
+fn told(finding: &DoctorFinding) -> String {
     let area = finding.area.as_str();
     let subject = if finding.subject.is_empty() { String::new() } else { format!(" {}", finding.subject) };
     format!("{area}{subject}: {}", finding.message)
 }
 
-fn show(finding: &Finding, context: &Context) {
+fn show(finding: &DoctorFinding, context: &Context) {
     let (word, colour) = match finding.severity {
-        Severity::Good => ("good", style::GOOD),
-        Severity::Note => ("note", style::NAME),
-        Severity::Warning => ("warning", style::WARN),
-        Severity::Fault => ("fault", style::BAD),
+        FindingSeverity::Good => ("good", style::GOOD),
+        FindingSeverity::Note => ("note", style::NAME),
+        FindingSeverity::Warning => ("warning", style::WARN),
+        FindingSeverity::Fault => ("fault", style::BAD),
     };
     context.output.line(format!("{colour}{word:>7}{colour:#}  {}", told(finding)));
     if let Some(remedy) = &finding.remedy {
@@ -96,13 +97,13 @@ fn show(finding: &Finding, context: &Context) {
     }
 }
 
-fn summary(findings: &[Finding], context: &Context) {
+fn summary(findings: &[DoctorFinding], context: &Context) {
     let of = |severity| findings.iter().filter(|finding| finding.severity == severity).count() as u64;
     context.output.line(format!(
         "{} good, {}, {}, {}",
-        of(Severity::Good),
-        count(of(Severity::Note), "note"),
-        count(of(Severity::Warning), "warning"),
-        count(of(Severity::Fault), "fault"),
+        of(FindingSeverity::Good),
+        count(of(FindingSeverity::Note), "note"),
+        count(of(FindingSeverity::Warning), "warning"),
+        count(of(FindingSeverity::Fault), "fault"),
     ));
 }

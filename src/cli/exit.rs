@@ -64,7 +64,7 @@ impl From<Exit> for ExitCode {
 
 /// Who reads the exit status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Caller {
+pub(super) enum CallerTerminal {
     /// People, and their scripts.
     Anyone,
     /// PostgreSQL, by `archive_command`: above 125 it would stop the archiver and not count it a failure.
@@ -80,7 +80,7 @@ const ASKED_TO_END: u8 = 143;
 /// What a panic leaves behind.
 const PANIC: u8 = 101;
 
-impl Caller {
+impl CallerTerminal {
     /// By the arguments as they came: also what cannot be parsed has a caller.
     pub(super) fn of(arguments: impl Iterator<Item = OsString>) -> Self {
         let mut words = arguments.skip_while(|word| word != "wal");
@@ -110,8 +110,8 @@ impl Caller {
 mod tests {
     use super::*;
 
-    fn caller(words: &str) -> Caller {
-        Caller::of(words.split(' ').map(OsString::from))
+    fn caller(words: &str) -> CallerTerminal {
+        CallerTerminal::of(words.split(' ').map(OsString::from))
     }
 
     #[test]
@@ -139,23 +139,23 @@ mod tests {
     #[test]
     fn postgresql_is_never_told_that_a_failure_is_the_end_of_the_log() {
         for words in ["drctl wal fetch a b", "drctl -p x wal fetch", "drctl wal --policy x fetch --wrong"] {
-            assert_eq!(caller(words), Caller::Recovery);
+            assert_eq!(caller(words), CallerTerminal::Recovery);
         }
         for exit in [Exit::Failed, Exit::Usage, Exit::CannotDecrypt, Exit::Nothing] {
-            assert_eq!(Caller::Recovery.failure(exit), NOT_THE_END);
+            assert_eq!(CallerTerminal::Recovery.failure(exit), NOT_THE_END);
         }
-        assert_eq!(Caller::Recovery.failure(Exit::Interrupted), ASKED_TO_END);
-        assert_eq!(Caller::Recovery.panic(), NOT_THE_END);
+        assert_eq!(CallerTerminal::Recovery.failure(Exit::Interrupted), ASKED_TO_END);
+        assert_eq!(CallerTerminal::Recovery.panic(), NOT_THE_END);
     }
 
     #[test]
     fn postgresql_counts_every_failure_to_archive() {
-        assert_eq!(caller("drctl wal push db pg_wal/x"), Caller::Archiver);
+        assert_eq!(caller("drctl wal push db pg_wal/x"), CallerTerminal::Archiver);
         for exit in [Exit::Failed, Exit::Usage, Exit::Interrupted, Exit::Undetermined] {
-            assert!((1..=125).contains(&Caller::Archiver.failure(exit)));
+            assert!((1..=125).contains(&CallerTerminal::Archiver.failure(exit)));
         }
-        assert_eq!(caller("drctl status"), Caller::Anyone);
-        assert_eq!(caller("drctl wal status"), Caller::Anyone);
-        assert_eq!(Caller::Anyone.failure(Exit::Interrupted), 130);
+        assert_eq!(caller("drctl status"), CallerTerminal::Anyone);
+        assert_eq!(caller("drctl wal status"), CallerTerminal::Anyone);
+        assert_eq!(CallerTerminal::Anyone.failure(Exit::Interrupted), 130);
     }
 }

@@ -12,11 +12,11 @@ use super::exit::Exit;
 #[derive(Debug, clap::Args)]
 pub struct GenerateArgs {
     #[command(subcommand)]
-    what: What,
+    what: GenerateCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum What {
+enum GenerateCommand {
     /// Completions for a shell, on stdout
     Completions { shell: Shell },
     /// A man page for each command, into a directory
@@ -29,12 +29,12 @@ enum What {
 pub(super) fn run(args: &GenerateArgs, context: &Context) -> Result<Exit, CommandError> {
     let mut command = Cli::command();
     match &args.what {
-        What::Completions { shell } => {
+        GenerateCommand::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(*shell, &mut command, "drctl", &mut text);
             context.output.line(String::from_utf8_lossy(&text).trim_end());
         }
-        What::Man { directory } => {
+        GenerateCommand::Man { directory } => {
             // Only what is built knows by which words it is called, and which options go with every command.
             command.build();
             write_pages(&command, "drctl", directory).map_err(|source| {

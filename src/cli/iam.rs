@@ -3,19 +3,20 @@ use clap::{Subcommand, ValueEnum};
 use super::Context;
 use super::error::CommandError;
 use super::exit::Exit;
-use crate::iam::{self, Account, Document, INLINE_LIMIT, IamError, MANAGED_LIMIT, Role};
-use crate::policy::{Encryption, Place, Policy};
+use crate::iam;
+use crate::iam::{Account, INLINE_LIMIT, IamDocument, IamError, IamRole, MANAGED_LIMIT};
+use crate::policy::{Encryption, Policy, RepositoryLocation};
 
 /// Print what each role of drctl needs in AWS
 #[derive(Debug, clap::Args)]
 pub struct IamArgs {
     #[command(subcommand)]
-    what: What,
+    what: IamCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum What {
-    Show(ShowArgs),
+enum IamCommand {
+    Show(IamShowArgs),
 }
 
 /// Print the IAM policy of a role, made from the policy file
@@ -25,8 +26,8 @@ enum What {
 /// nobody should be able to write backups and to delete them.
 #[derive(Debug, clap::Args)]
 #[command(after_help = super::exit::HELP)]
-struct ShowArgs {
-    role: RoleWord,
+struct IamShowArgs {
+    role: RoleArg,
     /// The account, where the policy names none in an ARN or more than one
     #[arg(long, value_name = "ID")]
     account: Option<Account>,
@@ -36,7 +37,7 @@ struct ShowArgs {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub(super) enum RoleWord {
+pub(super) enum RoleArg {
     /// Takes backups and archives log; can neither read nor delete them
     Writer,
     /// Restores and drills; changes only what it made
@@ -49,22 +50,22 @@ pub(super) enum RoleWord {
     BreakGlass,
 }
 
-impl From<RoleWord> for Role {
-    fn from(word: RoleWord) -> Self {
+impl From<RoleArg> for IamRole {
+    fn from(word: RoleArg) -> Self {
         match word {
-            RoleWord::Writer => Self::Writer,
-            RoleWord::Restorer => Self::Restorer,
-            RoleWord::Retention => Self::Retention,
-            RoleWord::Auditor => Self::Auditor,
-            RoleWord::BreakGlass => Self::BreakGlass,
+            RoleArg::Writer => Self::Writer,
+            RoleArg::Restorer => Self::Restorer,
+            RoleArg::Retention => Self::Retention,
+            RoleArg::Auditor => Self::Auditor,
+            RoleArg::BreakGlass => Self::BreakGlass,
         }
     }
 }
 
 pub(super) fn run(args: &IamArgs, context: &Context) -> Result<Exit, CommandError> {
-    let What::Show(args) = &args.what;
+    let IamCommand::Show(args) = &args.what;
     let policy = context.policy()?;
-    let role = Role::from(args.role);
+    let role = IamRole::from(args.role);
     let document = iam::document(&policy, role, args.account.as_ref()).map_err(refused)?;
     let parts = document.parts(MANAGED_LIMIT);
     let shown = match args.part {
@@ -98,7 +99,13 @@ fn refused(error: IamError) -> CommandError {
 }
 
 /// What the document cannot say itself.
-fn notes(policy: &Policy, role: Role, document: &Document, parts: usize, part: Option<u16>) -> Vec<String> {
+fn notes(
+    policy: &Policy,
+    role: IamRole,
+    document: &IamDocument,
+    parts: usize,
+    part: Option<u16>,
+) -> Vec<String> {
     let mut notes = Vec::new();
     let characters = document.characters();
     if part.is_none() && characters > MANAGED_LIMIT {
@@ -111,7 +118,7 @@ fn notes(policy: &Policy, role: Role, document: &Document, parts: usize, part: O
         ));
     }
     for repository in &policy.repositories {
-        if let Place::S3(place) = &repository.place
+        if let RepositoryLocation::S3(place) = &repository.place
             && let Some(endpoint) = &place.endpoint
         {
             notes.push(format!(
@@ -121,10 +128,10 @@ fn notes(policy: &Policy, role: Role, document: &Document, parts: usize, part: O
         }
     }
     match (role, &policy.encryption) {
-        (Role::Auditor, Encryption::Age { .. }) => notes.push(
+        (IamRole::Auditor, Encryption::Age { .. }) => notes.push(
             "note: `drctl verify` works with this role alone; `drctl copies sync` needs it beside `writer`. What it reads is encrypted.".to_owned(),
         ),
-        (Role::Auditor | Role::Writer, Encryption::None) => notes.push(
+        (IamRole::Auditor | IamRole::Writer, Encryption::None) => notes.push(
             "note: backups are not encrypted: whoever has `s3:GetObject` on them reads the data.".to_owned(),
         ),
         _ => {}

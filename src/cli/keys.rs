@@ -12,12 +12,12 @@ use crate::init::{KeyFile, KeysError, KeysPlan};
 #[derive(Debug, clap::Args)]
 pub struct KeysArgs {
     #[command(subcommand)]
-    what: What,
+    what: KeysCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum What {
-    Generate(GenerateArgs),
+enum KeysCommand {
+    Generate(KeysGenerateArgs),
     Check(CheckArgs),
 }
 
@@ -26,7 +26,7 @@ enum What {
 /// Writes the two identities (secret keys) with mode 0600, and prints the recipients (public keys) as the
 /// policy wants them. Either identity alone opens every backup; without both, nothing does.
 #[derive(Debug, clap::Args)]
-struct GenerateArgs {
+struct KeysGenerateArgs {
     /// File of the identity for restores and drills in daily work
     #[arg(long, value_name = "FILE", value_parser = super::args::path())]
     operational: PathBuf,
@@ -40,12 +40,12 @@ struct GenerateArgs {
 
 pub(super) async fn run(args: &KeysArgs, context: &Context) -> Result<Exit, CommandError> {
     match &args.what {
-        What::Generate(args) => generate(args, context),
-        What::Check(args) => super::keys_check::run(args, context).await,
+        KeysCommand::Generate(args) => generate(args, context),
+        KeysCommand::Check(args) => super::keys_check::run(args, context).await,
     }
 }
 
-fn generate(args: &GenerateArgs, context: &Context) -> Result<Exit, CommandError> {
+fn generate(args: &KeysGenerateArgs, context: &Context) -> Result<Exit, CommandError> {
     let keys = KeysPlan::new(&args.operational, &args.escrow, args.danger_same_place)
         .and_then(|plan| plan.execute())
         .map_err(|error| refused(error, "--danger-same-place"))?;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::Context;
-use super::catalog_view::Known;
+use super::catalog_view::CatalogView;
 use super::error::CommandError;
 use super::exit::Exit;
 use super::output::style;
@@ -34,7 +34,7 @@ pub(super) struct CheckArgs {
 
 /// One identity file and one backup.
 #[derive(Serialize)]
-struct Check {
+struct KeyCheckRow {
     identity: PathBuf,
     backup: BackupId,
     repository: RepositoryName,
@@ -45,7 +45,7 @@ struct Check {
 }
 
 pub(super) async fn run(args: &CheckArgs, context: &Context) -> Result<Exit, CommandError> {
-    let known = Known::open(context, false).await?;
+    let known = CatalogView::open(context, false).await?;
     let chosen = chosen(args, &known).await?;
     if chosen.is_empty() {
         return Err(CommandError::new(Exit::Nothing, "there is no backup to open")
@@ -71,7 +71,7 @@ pub(super) async fn run(args: &CheckArgs, context: &Context) -> Result<Exit, Com
     })
 }
 
-async fn chosen(args: &CheckArgs, known: &Known) -> Result<Vec<BackupEntry>, CommandError> {
+async fn chosen(args: &CheckArgs, known: &CatalogView) -> Result<Vec<BackupEntry>, CommandError> {
     let mut chosen: Vec<BackupEntry> = Vec::new();
     for text in &args.backups {
         chosen.push(known.find(text).await?);
@@ -91,11 +91,11 @@ async fn chosen(args: &CheckArgs, known: &Known) -> Result<Vec<BackupEntry>, Com
 async fn check(
     args: &CheckArgs,
     context: &Context,
-    known: &Known,
+    known: &CatalogView,
     path: &std::path::Path,
     identities: &Identities,
     entry: &BackupEntry,
-) -> Result<Check, CommandError> {
+) -> Result<KeyCheckRow, CommandError> {
     let holds = |name: &RepositoryName| entry.copy(name).is_some_and(|copy| copy.is_held());
     let repository = known
         .repositories
@@ -114,7 +114,7 @@ async fn check(
     let store = Arc::clone(&repository.store);
     let outcome =
         opens(store, &known.policy.system, &entry.manifest, identities, context.cancel.clone()).await;
-    Ok(Check {
+    Ok(KeyCheckRow {
         identity: path.to_owned(),
         backup: entry.id().clone(),
         repository: repository.name.clone(),
@@ -124,7 +124,7 @@ async fn check(
     })
 }
 
-fn show(check: &Check, context: &Context) {
+fn show(check: &KeyCheckRow, context: &Context) {
     let (word, colour) = if check.opens { ("opens", style::GOOD) } else { ("does not open", style::BAD) };
     let reason = check.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
     context.output.line(format!(

@@ -2,15 +2,17 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::Context;
-use super::catalog_view::{Freshness, Known, prefix_length, word_style};
+use super::catalog_view::{CatalogView, Freshness, prefix_length, word_style};
 use super::error::CommandError;
 use super::exit::Exit;
-use super::missing_wal::Lacking;
+use super::missing_wal::MissingWal;
 use super::output::{count, duration, size, style};
-use super::table::{Cell, Table};
+use super::table::{Cell, TextTable};
 use crate::catalog::BackupEntry;
-use crate::model::{BackupId, BackupKind, ManagedCopy, RepositoryName, SourceName, State, parent};
-use crate::status::assess::Place;
+use crate::model::{
+    AssuranceLevel, BackupId, BackupKind, CloudBackupCopy, RepositoryName, SourceName, parent,
+};
+use crate::status::assess::KnownRepository;
 
 /// List the backups, newest first, and where each is
 #[derive(Debug, clap::Args)]
@@ -27,7 +29,7 @@ pub struct ListArgs {
 }
 
 pub(super) async fn run(args: ListArgs, context: &Context) -> Result<Exit, CommandError> {
-    let known = Known::open(context, args.freshness.offline).await?;
+    let known = CatalogView::open(context, args.freshness.offline).await?;
     if let Some(source) = &args.source {
         check_source(source, &known).await?;
     }
@@ -51,7 +53,7 @@ pub(super) async fn run(args: ListArgs, context: &Context) -> Result<Exit, Comma
 }
 
 /// A source that neither the policy nor any backup knows is a slip of the pen.
-async fn check_source(source: &SourceName, known: &Known) -> Result<(), CommandError> {
+async fn check_source(source: &SourceName, known: &CatalogView) -> Result<(), CommandError> {
     let is_held = known.entries().await?.iter().any(|entry| entry.manifest.source == *source);
     if is_held || known.policy.source(source).is_some() {
         return Ok(());
@@ -65,9 +67,9 @@ fn show(
     context: &Context,
     shown: &[&BackupEntry],
     total: usize,
-    places: &[Place],
+    places: &[KnownRepository],
     ids: &[BackupId],
-    lacking: &Lacking,
+    lacking: &MissingWal,
 ) {
     let output = &context.output;
     if shown.is_empty() {
@@ -82,7 +84,8 @@ fn show(
         let unreached = if place.reached { "" } else { " (not reached)" };
         Cell::new(format!("{}{unreached}", place.name))
     });
-    let mut table = Table::head([backup, age.right(), data.right(), stored.right()].into_iter().chain(names));
+    let mut table =
+        TextTable::head([backup, age.right(), data.right(), stored.right()].into_iter().chain(names));
     let now = context.clock.now();
     for entry in shown {
         let manifest = &entry.manifest;
@@ -160,11 +163,11 @@ struct BackupRow<'a> {
     plain_bytes: u64,
     stored_bytes: u64,
     /// Of the best good copy.
-    state: Option<State>,
+    state: Option<AssuranceLevel>,
     copies: Vec<CopyRow>,
     /// Where AWS keeps it, as the manifest says; of those kinds only.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    held: &'a [ManagedCopy],
+    held: &'a [CloudBackupCopy],
 }
 
 #[derive(Serialize)]
@@ -178,20 +181,20 @@ struct CopyRow {
 }
 
 fn document<'a>(
-    known: &'a Known,
+    known: &'a CatalogView,
     shown: &[&'a BackupEntry],
-    places: &[Place],
+    places: &[KnownRepository],
     ids: &[BackupId],
-    lacking: &Lacking,
+    lacking: &MissingWal,
 ) -> ListDocument<'a> {
-    let repository = |place: &Place| RepositoryRow {
+    let repository = |place: &KnownRepository| RepositoryRow {
         name: place.name.clone(),
         reached: place.reached,
         problem: known.problem(&place.name),
     };
     let backup = |entry: &&'a BackupEntry| {
         let manifest = &entry.manifest;
-        let copy = |place: &Place| {
+        let copy = |place: &KnownRepository| {
             let copy = entry.copy(&place.name);
             CopyRow {
                 repository: place.name.clone(),

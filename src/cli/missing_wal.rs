@@ -1,13 +1,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::catalog_view::{Known, copy_word};
+use super::catalog_view::{CatalogView, copy_word};
 use crate::catalog::{BackupEntry, CopyEntry};
 use crate::event::told;
 use crate::model::{BackupId, Manifest, Physical, RepositoryName, chain};
 use crate::pipeline::Identities;
 use crate::repository::Repository;
-use crate::status::assess::Place;
+use crate::status::assess::KnownRepository;
 use crate::wal::{self, Archive, ListError};
 
 const ASKED_WITHIN: Duration = Duration::from_secs(60);
@@ -15,16 +15,16 @@ const ASKED_WITHIN: Duration = Duration::from_secs(60);
 /// Where a base backup is and could not be restored from, for want of write-ahead log or of a backup that it
 /// builds on.
 #[derive(Default)]
-pub(super) struct Lacking(BTreeMap<(BackupId, RepositoryName), Want>);
+pub(super) struct MissingWal(BTreeMap<(BackupId, RepositoryName), Want>);
 
 struct Want {
     word: &'static str,
     reason: String,
 }
 
-impl Lacking {
+impl MissingWal {
     /// A copy in one word.
-    pub(super) fn word(&self, entry: &BackupEntry, place: &Place) -> &'static str {
+    pub(super) fn word(&self, entry: &BackupEntry, place: &KnownRepository) -> &'static str {
         match self.of(entry.id(), &place.name) {
             Some(want) => want.word,
             None => copy_word(entry.copy(&place.name), place.reached),
@@ -40,11 +40,11 @@ impl Lacking {
     }
 }
 
-impl Known {
+impl CatalogView {
     /// Asks each repository for the log that the base backups it has need. With `--offline` nobody is asked,
     /// and nothing said about it. `all`: what they may build on is among these.
-    pub(super) async fn lacking(&self, entries: &[&BackupEntry], all: &[BackupEntry]) -> Lacking {
-        let mut lacking = Lacking::default();
+    pub(super) async fn lacking(&self, entries: &[&BackupEntry], all: &[BackupEntry]) -> MissingWal {
+        let mut lacking = MissingWal::default();
         for place in self.places() {
             for entry in entries.iter().filter(|entry| is_good(entry, &place.name)) {
                 if let Err(broken) = chain(&entry.manifest, |id| find(all, id, &place.name)) {

@@ -48,12 +48,12 @@ pub use global::{Format, Global};
 
 /// Parses the command line, runs it, and says how it ended.
 pub fn run() -> ExitCode {
-    let caller = exit::Caller::of(std::env::args_os());
+    let caller = exit::CallerTerminal::of(std::env::args_os());
     // A panic's own status would tell PostgreSQL that there is no more log.
     std::panic::catch_unwind(|| run_for(caller)).unwrap_or_else(|_| ExitCode::from(caller.panic()))
 }
 
-fn run_for(caller: exit::Caller) -> ExitCode {
+fn run_for(caller: exit::CallerTerminal) -> ExitCode {
     let cli = match args::parse(std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) => return usage::refuse(&error, std::env::args_os(), caller),

@@ -6,9 +6,9 @@ use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
 use super::error::CommandError;
-use super::exit::{Caller, Exit};
+use super::exit::{CallerTerminal, Exit};
 use super::global::{Format, Global};
-use super::progress::Terminal;
+use super::progress::ProgressTerminal;
 use crate::event::{Event, Events, Observer};
 
 /// The version of the JSON documents. A field may be added without a new one.
@@ -32,12 +32,12 @@ pub mod style {
 pub struct Output {
     format: Format,
     quiet: bool,
-    heard: Arc<Mutex<Heard>>,
+    heard: Arc<Mutex<CountedWarnings>>,
 }
 
 /// What became of what was said.
 #[derive(Debug, Default)]
-struct Heard {
+struct CountedWarnings {
     /// Why a line of the result could not be written.
     unwritten: Option<io::Error>,
     /// Whether stderr has the reason why the exit status will not be 0.
@@ -81,8 +81,8 @@ impl Output {
     /// The exit status of a command that ended so: a failure never goes without a reason on stderr, and a
     /// result that could not be written is one. PostgreSQL asks for no result, and must not be told that one
     /// failed.
-    pub(super) fn end(&self, exit: Exit, caller: Caller) -> ExitCode {
-        if caller != Caller::Anyone {
+    pub(super) fn end(&self, exit: Exit, caller: CallerTerminal) -> ExitCode {
+        if caller != CallerTerminal::Anyone {
             return exit.into();
         }
         if exit != Exit::Done && !self.heard().reason {
@@ -101,7 +101,7 @@ impl Output {
         if exit == Exit::Done { Exit::Failed.into() } else { exit.into() }
     }
 
-    fn heard(&self) -> std::sync::MutexGuard<'_, Heard> {
+    fn heard(&self) -> std::sync::MutexGuard<'_, CountedWarnings> {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -160,18 +160,18 @@ impl Output {
     pub fn events(&self) -> Events {
         let mut observers: Vec<Box<dyn Observer>> = Vec::new();
         if self.is_json() {
-            observers.push(Box::new(Lines(self.clone())));
+            observers.push(Box::new(LineObserver(self.clone())));
         } else if !self.quiet {
-            observers.push(Box::new(Terminal::new(std::io::stderr().is_terminal())));
+            observers.push(Box::new(ProgressTerminal::new(std::io::stderr().is_terminal())));
         }
         Events::to(observers)
     }
 }
 
 /// Events as JSON, a line each.
-struct Lines(Output);
+struct LineObserver(Output);
 
-impl Observer for Lines {
+impl Observer for LineObserver {
     fn observe(&self, event: &Event) {
         #[derive(Serialize)]
         struct Line<'a> {

@@ -7,12 +7,12 @@ use super::output::{duration, size, style};
 use crate::event::{Event, Observer};
 
 /// A run shown on stderr: a line for what happened, and on a terminal a moving line for what is going on.
-pub(super) struct Terminal {
-    bar: Mutex<Option<Moving>>,
+pub(super) struct ProgressTerminal {
+    bar: Mutex<Option<ActiveBar>>,
     interactive: bool,
 }
 
-struct Moving {
+struct ActiveBar {
     subject: String,
     begun: Instant,
     bar: ProgressBar,
@@ -21,7 +21,7 @@ struct Moving {
 /// What ends sooner is not worth a moving line.
 const QUIET_FOR: Duration = Duration::from_millis(250);
 
-impl Terminal {
+impl ProgressTerminal {
     pub(super) fn new(interactive: bool) -> Self {
         Self { bar: Mutex::new(None), interactive }
     }
@@ -59,7 +59,7 @@ impl Terminal {
                 bar.set_style(style);
             }
             bar.set_prefix(subject.to_owned());
-            *slot = Some(Moving { subject: subject.to_owned(), begun: Instant::now(), bar });
+            *slot = Some(ActiveBar { subject: subject.to_owned(), begun: Instant::now(), bar });
         }
         let Some(moving) = slot.as_ref() else { return };
         let elapsed = moving.begun.elapsed();
@@ -83,7 +83,7 @@ impl Terminal {
     }
 }
 
-impl Observer for Terminal {
+impl Observer for ProgressTerminal {
     fn observe(&self, event: &Event) {
         match event {
             Event::Progress { subject, bytes, total, estimated } => {

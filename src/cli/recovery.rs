@@ -40,7 +40,7 @@ struct ReleaseArgs {
 }
 
 #[derive(Serialize)]
-struct Document<'a> {
+struct ReleaseDocument<'a> {
     file: &'a std::path::Path,
     settings: &'a [String],
     applied: bool,
@@ -55,7 +55,7 @@ pub(super) async fn run(args: RecoveryArgs, context: &Context) -> Result<Exit, C
     let output = &context.output;
     if output.is_json() {
         let document =
-            Document { file: &released.file, settings: &released.settings, applied: released.applied };
+            ReleaseDocument { file: &released.file, settings: &released.settings, applied: released.applied };
         output.document("recovery-release", &document);
         return Ok(Exit::Done);
     }

@@ -5,7 +5,7 @@ use super::exit::Exit;
 use super::output::style;
 use crate::model::{Outcome, RepositoryName, RunId};
 use crate::platform::{host_name, seed};
-use crate::policy::{Place, Policy};
+use crate::policy::{Policy, RepositoryLocation};
 use crate::repository::{Repositories, journal};
 use crate::store::directory::DirectoryStore;
 
@@ -46,7 +46,7 @@ async fn create(name: &RepositoryName, context: &Context) -> Result<Exit, Comman
         .repository(name)
         .ok_or_else(|| CommandError::usage(format!("the policy has no repository `{name}`")))?;
     // A directory that must be a mount point is not made: nothing would be mounted there.
-    if let (Place::Directory(root), false) = (&config.place, config.mount) {
+    if let (RepositoryLocation::Directory(root), false) = (&config.place, config.mount) {
         DirectoryStore::create(root).await.map_err(CommandError::failed)?;
     }
     let (catalog, repositories) = context.recall(&policy).await;
@@ -88,8 +88,14 @@ async fn record(context: &Context, policy: &Policy, repositories: &Repositories)
     let now = context.clock.now();
     let (run, times) = (RunId::new(now, seed()), (now, now));
     let detail = journal::Detail::default();
-    let record =
-        journal::Record::new(&run, "repository-create", times, &host_name(), Outcome::Succeeded, detail);
+    let record = journal::JournalRecord::new(
+        &run,
+        "repository-create",
+        times,
+        &host_name(),
+        Outcome::Succeeded,
+        detail,
+    );
     match journal::append(repositories, &policy.system, record).await {
         Ok(lost) => lost.iter().for_each(|lost| super::catalog_view::warn_lost(context, lost)),
         Err(error) => context.output.warn(crate::event::told(&error)),

@@ -2,17 +2,17 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::Context;
-use super::catalog_view::{Freshness, Known, word_style};
+use super::catalog_view::{CatalogView, Freshness, word_style};
 use super::error::CommandError;
 use super::exit::Exit;
 use super::list::{FUTURE, age_of};
-use super::missing_wal::Lacking;
+use super::missing_wal::MissingWal;
 use super::output::{duration, size, style};
-use super::table::{Cell, Table};
+use super::table::{Cell, TextTable};
 use crate::catalog::{BackupEntry, RepositoryEntry};
 use crate::model::{CheckDepth, CopyCheck, Manifest, Protection, RepositoryName};
 use crate::repository::layout;
-use crate::status::assess::Place;
+use crate::status::assess::KnownRepository;
 
 /// Show one backup whole, and how to restore it by hand
 #[derive(Debug, clap::Args)]
@@ -26,7 +26,7 @@ pub struct ShowArgs {
 }
 
 pub(super) async fn run(args: ShowArgs, context: &Context) -> Result<Exit, CommandError> {
-    let known = Known::open(context, args.freshness.offline).await?;
+    let known = CatalogView::open(context, args.freshness.offline).await?;
     let entry = known.find(&args.backup).await?;
     let stores = known.catalog.repositories().await?;
     let places = known.places();
@@ -43,11 +43,11 @@ pub(super) async fn run(args: ShowArgs, context: &Context) -> Result<Exit, Comma
 #[derive(Serialize)]
 struct ShowDocument<'a> {
     manifest: &'a Manifest,
-    copies: Vec<CopyRow<'a>>,
+    copies: Vec<CopyDetailRow<'a>>,
 }
 
 #[derive(Serialize)]
-struct CopyRow<'a> {
+struct CopyDetailRow<'a> {
     repository: &'a RepositoryName,
     state: &'static str,
     /// What it needs before it can be restored from there.
@@ -61,13 +61,13 @@ struct CopyRow<'a> {
 
 fn document<'a>(
     entry: &'a BackupEntry,
-    places: &'a [Place],
+    places: &'a [KnownRepository],
     stores: &'a [RepositoryEntry],
-    lacking: &'a Lacking,
+    lacking: &'a MissingWal,
 ) -> ShowDocument<'a> {
-    let copy = |place: &'a Place| {
+    let copy = |place: &'a KnownRepository| {
         let copy = entry.copy(&place.name);
-        CopyRow {
+        CopyDetailRow {
             repository: &place.name,
             state: lacking.word(entry, place),
             lacking: lacking.reason(entry.id(), &place.name),
@@ -87,9 +87,9 @@ fn location<'a>(stores: &'a [RepositoryEntry], name: &RepositoryName) -> Option<
 fn show(
     context: &Context,
     entry: &BackupEntry,
-    places: &[Place],
+    places: &[KnownRepository],
     stores: &[RepositoryEntry],
-    lacking: &Lacking,
+    lacking: &MissingWal,
 ) {
     let output = &context.output;
     let manifest = &entry.manifest;
@@ -115,8 +115,8 @@ fn show(
     }
 }
 
-fn facts(context: &Context, manifest: &Manifest) -> Table {
-    let mut table = Table::default();
+fn facts(context: &Context, manifest: &Manifest) -> TextTable {
+    let mut table = TextTable::default();
     let mut fact = |name: &str, text: String| {
         table.row([Cell::new(name).style(style::FAINT), Cell::new(text)]);
     };
@@ -184,10 +184,10 @@ fn opened_by(protection: &Protection) -> String {
     named.collect::<Vec<_>>().join(", ")
 }
 
-fn artifacts(manifest: &Manifest) -> Table {
+fn artifacts(manifest: &Manifest) -> TextTable {
     let [artifact, data, stored, objects, plain] =
         ["ARTIFACT", "DATA", "STORED", "OBJECTS", "SHA-256 OF THE DATA"].map(Cell::new);
-    let mut table = Table::head([artifact, data.right(), stored.right(), objects.right(), plain]);
+    let mut table = TextTable::head([artifact, data.right(), stored.right(), objects.right(), plain]);
     for artifact in &manifest.artifacts {
         table.row([
             Cell::new(&artifact.name),
@@ -200,8 +200,13 @@ fn artifacts(manifest: &Manifest) -> Table {
     table
 }
 
-fn copies(entry: &BackupEntry, places: &[Place], stores: &[RepositoryEntry], lacking: &Lacking) -> Table {
-    let mut table = Table::head(["REPOSITORY", "STATE", "LAST CHECK", "WHERE"].map(Cell::new));
+fn copies(
+    entry: &BackupEntry,
+    places: &[KnownRepository],
+    stores: &[RepositoryEntry],
+    lacking: &MissingWal,
+) -> TextTable {
+    let mut table = TextTable::head(["REPOSITORY", "STATE", "LAST CHECK", "WHERE"].map(Cell::new));
     let folder = layout::backup(&entry.manifest.system, entry.id());
     for place in places {
         let copy = entry.copy(&place.name);

@@ -5,18 +5,20 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
 use super::Context;
-use super::catalog_view::{Freshness, Known, word_style};
+use super::catalog_view::{CatalogView, Freshness, word_style};
 use super::error::CommandError;
 use super::exit::Exit;
 use super::output::{duration, style};
-use super::table::{Cell, Table};
+use super::table::{Cell, TextTable};
 use crate::catalog::BackupEntry;
-use crate::model::LogCheck;
+use crate::model::WalCheck;
 use crate::recoverability::cloud;
 use crate::recoverability::cloud::{NewestPoint, Regions, Service};
 use crate::recoverability::servers::Servers;
-use crate::recoverability::wal::{Logs, Stranger, enter_said, logs};
-use crate::status::assess::{IfLost, PlaceStanding, Replaced, SourceStanding, Verdict, assess};
+use crate::recoverability::wal::{ForeignCluster, WalArchivesStatus, enter_said, logs};
+use crate::status::assess::{
+    LocationStatus, LossImpact, ObjectiveVerdict, ReplacedCluster, SourceStatus, assess,
+};
 
 /// Say where we stand: what each repository could give back now, and what the loss of each would cost
 #[derive(Debug, clap::Args)]
@@ -27,7 +29,7 @@ pub struct StatusArgs {
 }
 
 pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, CommandError> {
-    let known = Known::open(context, args.freshness.offline).await?;
+    let known = CatalogView::open(context, args.freshness.offline).await?;
     let entries = known.entries().await?;
     let sources: Vec<_> = known.policy.sources.iter().map(|source| source.name.clone()).collect();
     let rpo = known.policy.objectives.rpo;
@@ -50,7 +52,7 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
                     "note: `--offline` asks no repository for its log, so base backups count for nothing here",
                 );
             }
-            Logs::new()
+            WalArchivesStatus::new()
         }
     };
     for ((source, repository), standing) in &logs {
@@ -109,7 +111,7 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
     }
     let now = context.clock.now();
     let standings = assess(&sources, &known.places(), &entries, (&logs, &of_aws), rpo, now);
-    let worst = standings.iter().map(|standing| standing.verdict).max().unwrap_or(Verdict::Nothing);
+    let worst = standings.iter().map(|standing| standing.verdict).max().unwrap_or(ObjectiveVerdict::Nothing);
     if context.output.is_json() {
         let document = StatusDocument {
             system: known.policy.system.as_str(),
@@ -125,12 +127,14 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
         show(context, &known, &standings, &of_aws, worst);
     }
     let exit = match worst {
-        Verdict::Ok | Verdict::Late => Exit::Done,
-        Verdict::Behind | Verdict::Stalled | Verdict::NotReached => Exit::Partly,
-        Verdict::Gap | Verdict::BadLog | Verdict::Lost | Verdict::ObjectiveMissed | Verdict::OtherCluster => {
-            Exit::ObjectiveMissed
-        }
-        Verdict::Nothing => Exit::Nothing,
+        ObjectiveVerdict::Ok | ObjectiveVerdict::Late => Exit::Done,
+        ObjectiveVerdict::Behind | ObjectiveVerdict::Stalled | ObjectiveVerdict::NotReached => Exit::Partly,
+        ObjectiveVerdict::Gap
+        | ObjectiveVerdict::BadLog
+        | ObjectiveVerdict::Lost
+        | ObjectiveVerdict::ObjectiveMissed
+        | ObjectiveVerdict::OtherCluster => Exit::ObjectiveMissed,
+        ObjectiveVerdict::Nothing => Exit::Nothing,
     };
     if exit != Exit::Done {
         context.output.reason(format!("{}: {}", worst.as_str(), told_verdict(&known, &standings, worst)));
@@ -140,7 +144,7 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
 }
 
 /// What was found when log was read again, as far as there are base backups that it matters to.
-async fn log_checks(known: &Known, entries: &[BackupEntry]) -> Result<Vec<LogCheck>, CommandError> {
+async fn log_checks(known: &CatalogView, entries: &[BackupEntry]) -> Result<Vec<WalCheck>, CommandError> {
     let bases = entries.iter().filter(|entry| entry.manifest.physical.is_some());
     let Some(oldest) = bases.map(|entry| entry.id().begun()).min() else { return Ok(vec![]) };
     let runs = known.catalog.runs(Some(oldest)).await?;
@@ -155,16 +159,22 @@ struct StatusDocument<'a> {
     as_of: DateTime<Utc>,
     rpo_seconds: u64,
     rto_seconds: u64,
-    verdict: Verdict,
-    sources: &'a [SourceStanding],
+    verdict: ObjectiveVerdict,
+    sources: &'a [SourceStatus],
 }
 
-fn show(context: &Context, known: &Known, standings: &[SourceStanding], of_aws: &Regions, worst: Verdict) {
+fn show(
+    context: &Context,
+    known: &CatalogView,
+    standings: &[SourceStatus],
+    of_aws: &Regions,
+    worst: ObjectiveVerdict,
+) {
     let output = &context.output;
     let place = if has_regions(standings) { "PLACE" } else { "REPOSITORY" };
     let head = ["SOURCE", place, "NEWEST RESTORABLE", "LOSES", "STATE", "VERDICT"].map(Cell::new);
     let [source, repository, newest, loses, state, verdict] = head;
-    let mut table = Table::head([source, repository, newest, loses.right(), state, verdict]);
+    let mut table = TextTable::head([source, repository, newest, loses.right(), state, verdict]);
     for standing in standings {
         for (n, place) in standing.places.iter().enumerate() {
             let name = if n == 0 { standing.source.as_str() } else { "" };
@@ -184,11 +194,14 @@ fn show(context: &Context, known: &Known, standings: &[SourceStanding], of_aws: 
     }
     let (words, style) = (told_verdict(known, standings, worst), word_style(worst.as_str()));
     output.line(format!("{style}{}{style:#}: {words}", worst.as_str()));
-    let is_late = |place: &PlaceStanding| {
+    let is_late = |place: &LocationStatus| {
         place.keeper.is_region()
-            && matches!(place.verdict, Verdict::Late | Verdict::ObjectiveMissed | Verdict::Nothing)
+            && matches!(
+                place.verdict,
+                ObjectiveVerdict::Late | ObjectiveVerdict::ObjectiveMissed | ObjectiveVerdict::Nothing
+            )
     };
-    if standings.iter().flat_map(SourceStanding::deciding).any(is_late) {
+    if standings.iter().flat_map(SourceStatus::deciding).any(is_late) {
         let of_rds = of_aws.values().any(|kept| kept.service == Service::Rds);
         output.note(format!(
             "hint: `drctl doctor` says what AWS keeps in each region, and why it is behind{}.",
@@ -200,62 +213,64 @@ fn show(context: &Context, known: &Known, standings: &[SourceStanding], of_aws: 
         ));
     }
     match worst {
-        Verdict::Behind => copying(standings, false).iter().for_each(|hint| output.note(hint)),
-        Verdict::Gap => output.note(
+        ObjectiveVerdict::Behind => copying(standings, false).iter().for_each(|hint| output.note(hint)),
+        ObjectiveVerdict::Gap => output.note(
             "hint: `drctl copies sync` takes it from a copy that has it; where none has, `drctl backup --kind base` begins anew.",
         ),
-        Verdict::BadLog => output.note(
+        ObjectiveVerdict::BadLog => output.note(
             "hint: Delete what is bad there, then `drctl copies sync` takes it from a copy that has it; where none has, `drctl backup --kind base` begins anew. `drctl verify` reads it again.",
         ),
-        Verdict::OtherCluster => others(standings).iter().for_each(|hint| output.note(hint)),
-        Verdict::Lost => output.note(
+        ObjectiveVerdict::OtherCluster => others(standings).iter().for_each(|hint| output.note(hint)),
+        ObjectiveVerdict::Lost => output.note(
             "hint: `drctl wal configure` says whether `archive_command` is right; then `drctl backup --kind base` begins anew.",
         ),
-        Verdict::ObjectiveMissed if places(standings).any(|place| place.behind) => {
+        ObjectiveVerdict::ObjectiveMissed if places(standings).any(|place| place.behind) => {
             copying(standings, true).iter().for_each(|hint| output.note(hint));
         }
-        Verdict::Stalled => output.note("hint: `drctl wal status` shows what holds the log up."),
-        Verdict::Late | Verdict::ObjectiveMissed if places(standings).any(|place| place.log.is_some()) => {
+        ObjectiveVerdict::Stalled => output.note("hint: `drctl wal status` shows what holds the log up."),
+        ObjectiveVerdict::Late | ObjectiveVerdict::ObjectiveMissed if places(standings).any(|place| place.log.is_some()) => {
             output.note("hint: `drctl wal status` shows what holds the log up.");
         }
-        Verdict::Late | Verdict::ObjectiveMissed | Verdict::Nothing => {
+        ObjectiveVerdict::Late | ObjectiveVerdict::ObjectiveMissed | ObjectiveVerdict::Nothing => {
             output.note("hint: `drctl backup` takes a new backup.")
         }
-        Verdict::Ok | Verdict::NotReached => {}
+        ObjectiveVerdict::Ok | ObjectiveVerdict::NotReached => {}
     }
 }
 
 /// What the worst verdict means.
-fn told_verdict(known: &Known, standings: &[SourceStanding], worst: Verdict) -> String {
+fn told_verdict(known: &CatalogView, standings: &[SourceStatus], worst: ObjectiveVerdict) -> String {
     let rpo = humantime::format_duration(known.policy.objectives.rpo);
     match worst {
-        Verdict::Ok => format!("every {} could give back data of the last {rpo}", kinds(standings)),
-        Verdict::Late => {
+        ObjectiveVerdict::Ok => format!("every {} could give back data of the last {rpo}", kinds(standings)),
+        ObjectiveVerdict::Late => {
             format!("three quarters of {rpo} are gone since the newest data that could be restored")
         }
-        Verdict::Behind => {
+        ObjectiveVerdict::Behind => {
             format!("within {rpo} everywhere, but not every {} has the newest backup", kinds(standings))
         }
-        Verdict::Stalled => format!("within {rpo} everywhere, but the server's log does not come any more"),
-        Verdict::NotReached => format!("not every {} could be asked", kinds(standings)),
-        Verdict::Gap => "log is missing: what is archived after it cannot be recovered".to_owned(),
-        Verdict::BadLog => {
+        ObjectiveVerdict::Stalled => {
+            format!("within {rpo} everywhere, but the server's log does not come any more")
+        }
+        ObjectiveVerdict::NotReached => format!("not every {} could be asked", kinds(standings)),
+        ObjectiveVerdict::Gap => "log is missing: what is archived after it cannot be recovered".to_owned(),
+        ObjectiveVerdict::BadLog => {
             "log was bad when it was last read: what is archived after it cannot be recovered".to_owned()
         }
-        Verdict::Lost => "the server was told that log is archived which is not there".to_owned(),
-        Verdict::ObjectiveMissed => missed(standings, &rpo.to_string()),
-        Verdict::OtherCluster if is_replaced(standings) => {
+        ObjectiveVerdict::Lost => "the server was told that log is archived which is not there".to_owned(),
+        ObjectiveVerdict::ObjectiveMissed => missed(standings, &rpo.to_string()),
+        ObjectiveVerdict::OtherCluster if is_replaced(standings) => {
             "what could be restored is of another database than the one that has the name now".to_owned()
         }
-        Verdict::OtherCluster => {
+        ObjectiveVerdict::OtherCluster => {
             "what could be restored is of another cluster than the server of the policy".to_owned()
         }
-        Verdict::Nothing => "a source has no backup that could be restored".to_owned(),
+        ObjectiveVerdict::Nothing => "a source has no backup that could be restored".to_owned(),
     }
 }
 
 /// What completes the copies that are behind. What AWS keeps is copied by the run that made it, and by no other.
-fn copying(standings: &[SourceStanding], too_old: bool) -> Vec<&'static str> {
+fn copying(standings: &[SourceStatus], too_old: bool) -> Vec<&'static str> {
     let is_behind =
         |is_region| places(standings).any(|place| place.behind && place.keeper.is_region() == is_region);
     let mut hints = Vec::new();
@@ -272,27 +287,29 @@ fn copying(standings: &[SourceStanding], too_old: bool) -> Vec<&'static str> {
 }
 
 /// What to do where what is kept is of another than what is there.
-fn others(standings: &[SourceStanding]) -> Vec<&'static str> {
+fn others(standings: &[SourceStatus]) -> Vec<&'static str> {
     let mut hints = Vec::new();
     if is_replaced(standings) {
         hints.push("hint: `drctl backup` backs up the database that has the name now; that, and automated backups of its own, is what protects it. `drctl restore --backup` or `--point-in-time` brings back what is of the other. Where the name leads to the wrong one, mend the source's `instance` or `cluster` in the policy.");
     }
-    if places(standings).any(|place| place.stranger.is_some() && place.verdict == Verdict::OtherCluster) {
+    if places(standings)
+        .any(|place| place.stranger.is_some() && place.verdict == ObjectiveVerdict::OtherCluster)
+    {
         hints.push("hint: Let the policy's `url` lead to the server that was backed up. A cluster that took another's place, made anew or upgraded, gets a source of its own in the policy.");
     }
     hints
 }
 
-fn is_replaced(standings: &[SourceStanding]) -> bool {
-    places(standings).any(|place| place.replaced.is_some() && place.verdict == Verdict::OtherCluster)
+fn is_replaced(standings: &[SourceStatus]) -> bool {
+    places(standings).any(|place| place.replaced.is_some() && place.verdict == ObjectiveVerdict::OtherCluster)
 }
 
-fn has_regions(standings: &[SourceStanding]) -> bool {
+fn has_regions(standings: &[SourceStatus]) -> bool {
     places(standings).any(|place| place.keeper.is_region())
 }
 
 /// What kinds of places there are.
-fn kinds(standings: &[SourceStanding]) -> &'static str {
+fn kinds(standings: &[SourceStatus]) -> &'static str {
     let has_repositories = places(standings).any(|place| !place.keeper.is_region());
     match (has_regions(standings), has_repositories) {
         (true, true) => "region and repository",
@@ -301,14 +318,16 @@ fn kinds(standings: &[SourceStanding]) -> &'static str {
     }
 }
 
-fn places(standings: &[SourceStanding]) -> impl Iterator<Item = &PlaceStanding> {
+fn places(standings: &[SourceStatus]) -> impl Iterator<Item = &LocationStatus> {
     standings.iter().flat_map(|standing| &standing.places)
 }
 
 /// Which repositories would lose too much, if each were the only one left.
-fn missed(standings: &[SourceStanding], rpo: &str) -> String {
-    let misses = |place: &PlaceStanding| matches!(place.verdict, Verdict::ObjectiveMissed | Verdict::Nothing);
-    let deciding = || standings.iter().flat_map(SourceStanding::deciding);
+fn missed(standings: &[SourceStatus], rpo: &str) -> String {
+    let misses = |place: &LocationStatus| {
+        matches!(place.verdict, ObjectiveVerdict::ObjectiveMissed | ObjectiveVerdict::Nothing)
+    };
+    let deciding = || standings.iter().flat_map(SourceStatus::deciding);
     if deciding().all(misses) {
         return format!("a restore now would lose more than the last {rpo}");
     }
@@ -320,7 +339,7 @@ fn missed(standings: &[SourceStanding], rpo: &str) -> String {
 }
 
 /// What log adds in a place, and what stands in its way.
-fn details(place: &PlaceStanding) -> Vec<String> {
+fn details(place: &LocationStatus) -> Vec<String> {
     let name = &place.keeper;
     let mut lines = Vec::new();
     if let Some(automated) = &place.automated {
@@ -342,12 +361,12 @@ fn details(place: &PlaceStanding) -> Vec<String> {
     if let Some(file) = &place.lost {
         lines.push(format!("  {name}: the server was told that {file} is archived, and it is not there"));
     }
-    if let Some(Stranger { server, kept }) = &place.stranger {
+    if let Some(ForeignCluster { server, kept }) = &place.stranger {
         lines.push(format!(
             "  {name}: its base backups and their log are of the cluster with system identifier {kept}, and the server of the policy is {server}: they bring nothing of it back"
         ));
     }
-    if let Some(Replaced { live, kept }) = &place.replaced {
+    if let Some(ReplacedCluster { live, kept }) = &place.replaced {
         let (until, old) = (time(kept.until), &kept.resource_id);
         lines.push(format!(
             "  {name}: what AWS has there until {until} is of {old}, which had the name before, and brings nothing back of {live}, which has it now"
@@ -366,7 +385,7 @@ fn details(place: &PlaceStanding) -> Vec<String> {
     lines
 }
 
-fn cost(standing: &SourceStanding, lost: &IfLost) -> String {
+fn cost(standing: &SourceStatus, lost: &LossImpact) -> String {
     let (source, repository) = (&standing.source, &lost.keeper);
     match (lost.loses_seconds, &lost.left) {
         (Some(seconds), Some(left)) => format!(
@@ -392,7 +411,7 @@ fn told(point: &NewestPoint) -> String {
     format!("recovery point of {}{whose}", time(point.created))
 }
 
-fn row(source: &str, place: &PlaceStanding) -> [Cell; 6] {
+fn row(source: &str, place: &LocationStatus) -> [Cell; 6] {
     let (id, state) = match (&place.newest, &place.log) {
         (Some(newest), None) if place.automated.is_some() => {
             (format!("{} and automated backups", newest.backup), newest.state.as_str())
@@ -407,7 +426,7 @@ fn row(source: &str, place: &PlaceStanding) -> [Cell; 6] {
     };
     let loses = place.loses().map(duration).unwrap_or_default();
     let mut verdict = place.verdict.as_str().to_owned();
-    if place.behind && !matches!(place.verdict, Verdict::Behind | Verdict::Nothing) {
+    if place.behind && !matches!(place.verdict, ObjectiveVerdict::Behind | ObjectiveVerdict::Nothing) {
         verdict.push_str(", behind");
     }
     if place.bad > 0 {

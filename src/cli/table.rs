@@ -2,7 +2,7 @@ use anstyle::Style;
 
 /// Columns without boxes: padded by what is seen, so that colour does not move them.
 #[derive(Default)]
-pub(super) struct Table {
+pub(super) struct TextTable {
     rows: Vec<Vec<Cell>>,
 }
 
@@ -45,7 +45,7 @@ impl Cell {
     }
 }
 
-impl Table {
+impl TextTable {
     pub(super) fn head(names: impl IntoIterator<Item = Cell>) -> Self {
         let head = names.into_iter().map(|cell| cell.style(super::output::style::FAINT));
         Self { rows: vec![head.collect()] }

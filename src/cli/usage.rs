@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use super::error::CommandError;
-use super::exit::{Caller, Exit};
+use super::exit::{CallerTerminal, Exit};
 use super::global::Format;
 use super::output::Output;
 
@@ -14,7 +14,7 @@ use super::output::Output;
 pub(super) fn refuse(
     error: &clap::Error,
     arguments: impl Iterator<Item = OsString>,
-    caller: Caller,
+    caller: CallerTerminal,
 ) -> ExitCode {
     if !error.use_stderr() {
         return match error.print() {
@@ -38,19 +38,19 @@ pub(super) fn refuse(
 
 /// What clap says, in parts.
 #[derive(Debug, PartialEq, Eq)]
-struct Told {
+struct UsageReport {
     error: String,
     hints: Vec<String>,
 }
 
-impl Told {
+impl UsageReport {
     fn document(&self, status: u8) -> serde_json::Value {
         serde_json::json!({ "exit": status, "error": self.error, "causes": [], "hints": self.hints })
     }
 }
 
 /// clap has one text: `error: …`, lines of what it is about, `tip: …`, `Usage: …`, and where to find help.
-fn told(text: &str) -> Told {
+fn told(text: &str) -> UsageReport {
     let mut error = String::new();
     let mut hints = Vec::new();
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
@@ -65,7 +65,7 @@ fn told(text: &str) -> Told {
             error.push_str(line.strip_prefix("error: ").unwrap_or(line));
         }
     }
-    Told { error, hints }
+    UsageReport { error, hints }
 }
 
 /// Whether the command line asks for JSON, as far as it can be told where it could not be read.
@@ -83,7 +83,7 @@ mod tests {
     fn clap_s_words_are_told_apart() {
         let text = "error: unrecognized subcommand 'bakcup'\n\n  tip: a similar subcommand exists: 'backup'\n\n\
                     Usage: drctl [OPTIONS] <COMMAND>\n\nFor more information, try '--help'.\n";
-        let Told { error, hints } = told(text);
+        let UsageReport { error, hints } = told(text);
         assert_eq!(error, "unrecognized subcommand 'bakcup'");
         assert_eq!(hints[0], "a similar subcommand exists: 'backup'");
         assert_eq!(hints.len(), 3);

@@ -4,7 +4,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
 use super::Context;
-use super::catalog_view::{Known, warn_lost};
+use super::catalog_view::{CatalogView, warn_lost};
 use super::error::CommandError;
 use super::exit::Exit;
 use super::output::{Output, size, style};
@@ -12,9 +12,11 @@ use crate::catalog::BackupEntry;
 use crate::model::{BackupId, BackupKind, CheckDepth, RepositoryName, RunId, SourceName};
 use crate::platform::{host_name, seed};
 use crate::run::Run;
-use crate::verify::backups::{Finding, Item, Report, Verdict, execute, place, plan, unaccepted};
-use crate::verify::cloud::{Kept, KeptFinding, kept};
-use crate::verify::wal::{LogFinding, LogItem};
+use crate::verify::backups::{
+    CopyVerdict, VerifyFinding, VerifyItem, VerifyReport, execute, place, plan, unaccepted,
+};
+use crate::verify::cloud::{CloudCopy, CloudFinding, kept};
+use crate::verify::wal::{WalFinding, WalItem};
 
 /// Read backups and archived log again, every byte in every copy, and compare
 ///
@@ -42,7 +44,7 @@ pub struct VerifyArgs {
 
 pub(super) async fn run(args: VerifyArgs, context: &Context) -> Result<Exit, CommandError> {
     let identities = context.identities(&args.identity).await?;
-    let known = Known::open(context, false).await?;
+    let known = CatalogView::open(context, false).await?;
     if let Some(name) = &args.from
         && !known.policy.repositories.iter().any(|config| config.name == *name)
     {
@@ -89,7 +91,7 @@ pub(super) async fn run(args: VerifyArgs, context: &Context) -> Result<Exit, Com
 
 /// Manifests that were not accepted, of the backups asked for. With `--latest`, all of them: one that cannot
 /// be read may be the newest.
-fn found(args: &VerifyArgs, known: &Known) -> Vec<Finding> {
+fn found(args: &VerifyArgs, known: &CatalogView) -> Vec<VerifyFinding> {
     let refused = known.refreshed.iter().flat_map(|refreshed| &refreshed.refused);
     refused
         .filter(|refused| args.from.as_ref().is_none_or(|only| *only == refused.repository))
@@ -102,7 +104,7 @@ fn found(args: &VerifyArgs, known: &Known) -> Vec<Finding> {
         .collect()
 }
 
-async fn chosen(args: &VerifyArgs, known: &Known) -> Result<Vec<BackupEntry>, CommandError> {
+async fn chosen(args: &VerifyArgs, known: &CatalogView) -> Result<Vec<BackupEntry>, CommandError> {
     let mut entries = Vec::new();
     if !args.backups.is_empty() {
         for text in &args.backups {
@@ -126,14 +128,14 @@ async fn chosen(args: &VerifyArgs, known: &Known) -> Result<Vec<BackupEntry>, Co
     Ok(entries)
 }
 
-fn exit(report: &Report) -> Exit {
+fn exit(report: &VerifyReport) -> Exit {
     let kept = &report.kept;
-    let any = |test: fn(&Finding) -> bool| report.findings.iter().any(test);
-    let any_log = |test: fn(&LogFinding) -> bool| report.logs.iter().any(|(_, finding)| test(finding));
+    let any = |test: fn(&VerifyFinding) -> bool| report.findings.iter().any(test);
+    let any_log = |test: fn(&WalFinding) -> bool| report.logs.iter().any(|(_, finding)| test(finding));
     match () {
         () if report.interrupted => Exit::Interrupted,
-        () if any(|finding| finding.is_bad()) || any_log(LogFinding::is_bad) => Exit::Failed,
-        () if kept.iter().any(KeptFinding::is_bad) => Exit::Failed,
+        () if any(|finding| finding.is_bad()) || any_log(WalFinding::is_bad) => Exit::Failed,
+        () if kept.iter().any(CloudFinding::is_bad) => Exit::Failed,
         () if kept.iter().any(|finding| !finding.is_good()) => Exit::Partly,
         () if any(|finding| !finding.is_good()) || any_log(|finding| !finding.is_good()) => Exit::Partly,
         () if any(|finding| finding.not_opened) => Exit::CannotDecrypt,
@@ -143,22 +145,22 @@ fn exit(report: &Report) -> Exit {
 }
 
 /// Why it did not end well, a line for each copy that is not good, its log and what AWS keeps.
-fn reasons(report: &Report) -> Vec<String> {
+fn reasons(report: &VerifyReport) -> Vec<String> {
     let copies = report.findings.iter().filter(|finding| !finding.is_good() || finding.not_opened);
     let copies = copies.map(|finding| {
         let why = match (&finding.verdict, &finding.broken) {
-            (Verdict::Undetermined { reasons }, _) => {
+            (CopyVerdict::Undetermined { reasons }, _) => {
                 format!("is not known to be good: {}", reasons.join("; "))
             }
-            (Verdict::Unaccepted { reason }, _) => format!("is bad: {reason}"),
-            (Verdict::Checked(check), _) if !check.is_good() => {
+            (CopyVerdict::Unaccepted { reason }, _) => format!("is bad: {reason}"),
+            (CopyVerdict::Checked(check), _) if !check.is_good() => {
                 let told = |fault: &crate::model::ObjectFault| {
                     format!("{} is {}", fault.object, fault.fault.as_str())
                 };
                 format!("is bad: {}", check.faults.iter().map(told).collect::<Vec<_>>().join("; "))
             }
-            (Verdict::Checked(_), Some(broken)) => format!("cannot be restored from there: {broken}"),
-            (Verdict::Checked(_), None) => "was not opened by any identity given".to_owned(),
+            (CopyVerdict::Checked(_), Some(broken)) => format!("cannot be restored from there: {broken}"),
+            (CopyVerdict::Checked(_), None) => "was not opened by any identity given".to_owned(),
         };
         format!("{} in {} {why}", finding.backup, finding.repository)
     });
@@ -176,18 +178,18 @@ fn reasons(report: &Report) -> Vec<String> {
     copies.chain(logs).chain(kept).collect()
 }
 
-fn show(context: &Context, report: &Report, items: &[Item]) {
+fn show(context: &Context, report: &VerifyReport, items: &[VerifyItem]) {
     let output = &context.output;
     for finding in &report.findings {
         let manifest = items.iter().map(|item| &item.manifest).find(|manifest| manifest.id == finding.backup);
         let (word, style, lines) = match &finding.verdict {
-            Verdict::Undetermined { reasons } => ("unknown", style::WARN, reasons.clone()),
-            Verdict::Unaccepted { reason } => ("bad", style::BAD, vec![reason.clone()]),
-            Verdict::Checked(check) if check.is_good() && finding.broken.is_some() => {
+            CopyVerdict::Undetermined { reasons } => ("unknown", style::WARN, reasons.clone()),
+            CopyVerdict::Unaccepted { reason } => ("bad", style::BAD, vec![reason.clone()]),
+            CopyVerdict::Checked(check) if check.is_good() && finding.broken.is_some() => {
                 ("broken", style::BAD, vec![])
             }
-            Verdict::Checked(check) if check.is_good() => ("good", style::GOOD, vec![]),
-            Verdict::Checked(check) => {
+            CopyVerdict::Checked(check) if check.is_good() => ("good", style::GOOD, vec![]),
+            CopyVerdict::Checked(check) => {
                 let told = |fault: &crate::model::ObjectFault| {
                     let key =
                         manifest.map_or_else(|| fault.object.clone(), |known| place(known, &fault.object));
@@ -201,7 +203,7 @@ fn show(context: &Context, report: &Report, items: &[Item]) {
         let bytes =
             manifest.map(|manifest| format!(", {}", size(manifest.stored_size()))).unwrap_or_default();
         let depth = match &finding.verdict {
-            Verdict::Checked(check) if check.depth == CheckDepth::Plain => ", decrypted",
+            CopyVerdict::Checked(check) if check.depth == CheckDepth::Plain => ", decrypted",
             _ => "",
         };
         output.line(format!(
@@ -250,32 +252,32 @@ fn show(context: &Context, report: &Report, items: &[Item]) {
 }
 
 /// What AWS keeps, a line each.
-fn show_kept(output: &Output, kept: &[KeptFinding]) {
+fn show_kept(output: &Output, kept: &[CloudFinding]) {
     for finding in kept {
         let (word, style) = match &finding.kept {
-            Kept::There => ("there", style::GOOD),
-            Kept::Unshared { .. } => ("there", style::WARN),
-            Kept::Unfit { .. } | Kept::Altered { .. } => ("bad", style::BAD),
-            Kept::Gone => ("gone", style::BAD),
-            Kept::Unknown { .. } => ("unknown", style::WARN),
+            CloudCopy::There => ("there", style::GOOD),
+            CloudCopy::Unshared { .. } => ("there", style::WARN),
+            CloudCopy::Unfit { .. } | CloudCopy::Altered { .. } => ("bad", style::BAD),
+            CloudCopy::Gone => ("gone", style::BAD),
+            CloudCopy::Unknown { .. } => ("unknown", style::WARN),
         };
-        let KeptFinding { backup, region, arn, .. } = finding;
+        let CloudFinding { backup, region, arn, .. } = finding;
         let why = finding.why().map(|why| format!(": {why}")).unwrap_or_default();
         output.line(format!("{style}{word:<7}{style:#} {backup} in {region}, {arn}{why}"));
     }
-    if kept.iter().any(KeptFinding::is_bad) {
+    if kept.iter().any(CloudFinding::is_bad) {
         output.note(
             "hint: Restore from a region that has it. `drctl backup` makes another; find out who removed or changed this one.",
         );
     }
     for finding in kept {
-        if let Kept::Unshared { command, .. } = &finding.kept {
+        if let CloudCopy::Unshared { command, .. } = &finding.kept {
             output.note(format!("hint: `{command}` shares it again."));
         }
     }
 }
 
-fn show_log(output: &Output, item: &LogItem, finding: &LogFinding) {
+fn show_log(output: &Output, item: &WalItem, finding: &WalFinding) {
     let (word, style) = match () {
         () if finding.is_bad() => ("bad", style::BAD),
         () if !finding.is_good() => ("unknown", style::WARN),
@@ -311,14 +313,14 @@ struct VerifyDocument<'a> {
     good: bool,
     interrupted: bool,
     copies: Vec<FindingRow<'a>>,
-    logs: Vec<LogRow<'a>>,
+    logs: Vec<WalVerifyRow<'a>>,
     /// What AWS keeps, in each region it was in when it was made.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    kept: &'a [KeptFinding],
+    kept: &'a [CloudFinding],
 }
 
 #[derive(Serialize)]
-struct LogRow<'a> {
+struct WalVerifyRow<'a> {
     source: &'a SourceName,
     repository: &'a RepositoryName,
     since: Option<&'a BackupId>,
@@ -345,7 +347,7 @@ struct FindingRow<'a> {
     broken: Option<String>,
 }
 
-fn document(report: &Report) -> VerifyDocument<'_> {
+fn document(report: &VerifyReport) -> VerifyDocument<'_> {
     let copies = report.findings.iter().map(|finding| {
         let row = FindingRow {
             backup: &finding.backup,
@@ -358,11 +360,11 @@ fn document(report: &Report) -> VerifyDocument<'_> {
             broken: finding.broken.as_ref().map(ToString::to_string),
         };
         match &finding.verdict {
-            Verdict::Undetermined { reasons } => FindingRow { reasons, ..row },
-            Verdict::Unaccepted { reason } => {
+            CopyVerdict::Undetermined { reasons } => FindingRow { reasons, ..row },
+            CopyVerdict::Unaccepted { reason } => {
                 FindingRow { verdict: "bad", reasons: std::slice::from_ref(reason), ..row }
             }
-            Verdict::Checked(check) => {
+            CopyVerdict::Checked(check) => {
                 let verdict = match (check.is_good(), &finding.broken) {
                     (true, None) => "good",
                     (true, Some(_)) => "broken",
@@ -372,7 +374,7 @@ fn document(report: &Report) -> VerifyDocument<'_> {
             }
         }
     });
-    let logs = report.logs.iter().map(|(item, finding)| LogRow {
+    let logs = report.logs.iter().map(|(item, finding)| WalVerifyRow {
         source: &item.source,
         repository: &item.repository,
         since: item.since(),

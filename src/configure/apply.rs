@@ -3,9 +3,9 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use sqlx::{AssertSqlSafe, PgConnection};
 
-use super::finding::{Finding, Remedy, State, Takes};
-use super::plan::{Wanted, plan};
-use super::server::{ConfigureError, Server};
+use super::finding::{Effect, Fix, SettingFinding, SettingState};
+use super::plan::{DesiredSettings, plan};
+use super::server::{ConfigureError, ServerSession};
 use crate::event::told;
 use crate::platform::CancellationToken;
 
@@ -27,18 +27,19 @@ pub struct Applied {
 ///
 /// A statement that the server refuses does not keep the others back.
 pub async fn apply(
-    server: &Server,
+    server: &ServerSession,
     connection: &mut PgConnection,
-    wanted: &Wanted,
-    findings: &[Finding],
+    wanted: &DesiredSettings,
+    findings: &[SettingFinding],
     replace: bool,
     cancel: &CancellationToken,
-) -> Result<(Vec<Applied>, Vec<Finding>), ConfigureError> {
+) -> Result<(Vec<Applied>, Vec<SettingFinding>), ConfigureError> {
     let mut applied = vec![];
     let mut reload = false;
     for finding in findings {
-        let is_meant = finding.state == State::Missing || replace && finding.state == State::Foreign;
-        let Some(Remedy::Sql { statements, takes }) = finding.remedy.as_ref().filter(|_| is_meant) else {
+        let is_meant =
+            finding.state == SettingState::Missing || replace && finding.state == SettingState::Foreign;
+        let Some(Fix::Sql { statements, takes }) = finding.remedy.as_ref().filter(|_| is_meant) else {
             continue;
         };
         for statement in statements {
@@ -48,7 +49,7 @@ pub async fn apply(
             if has_failed {
                 break;
             }
-            reload |= *takes != Takes::AtOnce;
+            reload |= *takes != Effect::AtOnce;
         }
     }
     if reload {
@@ -66,7 +67,7 @@ pub async fn apply(
             applied.iter().any(|applied| applied.statement == *statement && applied.error.is_some())
         };
         let is_settled = findings.iter().all(|finding| match (&finding.state, &finding.remedy) {
-            (State::Missing, Some(Remedy::Sql { statements, .. })) => statements.iter().any(refused),
+            (SettingState::Missing, Some(Fix::Sql { statements, .. })) => statements.iter().any(refused),
             _ => true,
         });
         if is_settled || begun.elapsed() > READ_AGAIN_WITHIN || cancel.is_cancelled() {
@@ -76,7 +77,7 @@ pub async fn apply(
     }
 }
 
-async fn run(server: &Server, connection: &mut PgConnection, statement: &str) -> Option<String> {
+async fn run(server: &ServerSession, connection: &mut PgConnection, statement: &str) -> Option<String> {
     tracing::info!("{statement}");
     // Every part of it that is not ours is quoted.
     let ran = server.ask(sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(connection)).await;

@@ -2,15 +2,15 @@ use std::collections::BTreeMap;
 
 /// A server, as far as archiving and copying it depend on how it is set up.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Facts {
+pub struct SettingFacts {
     pub major: u32,
     pub is_standby: bool,
     /// Those the role may read.
-    pub settings: BTreeMap<String, Setting>,
+    pub settings: BTreeMap<String, ServerSetting>,
     /// What the configuration files say, which may not be in force yet; `None` where it may not be read.
     pub files: Option<BTreeMap<String, String>>,
     /// The policy's role; `None` where there is none of that name.
-    pub role: Option<Role>,
+    pub role: Option<ServerRole>,
     pub slots: Vec<Slot>,
     /// Connections that take the log now.
     pub senders: u64,
@@ -24,7 +24,7 @@ pub struct Facts {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Setting {
+pub struct ServerSetting {
     /// In the setting's own unit.
     pub value: String,
     /// `configuration file`, `command line`, `default`, …
@@ -35,7 +35,7 @@ pub struct Setting {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Role {
+pub struct ServerRole {
     pub name: String,
     pub is_superuser: bool,
     pub may_replicate: bool,
@@ -76,7 +76,7 @@ pub enum Access {
     Unknown(String),
 }
 
-impl Facts {
+impl SettingFacts {
     pub(super) fn value(&self, name: &str) -> Option<&str> {
         self.settings.get(name).map(|setting| setting.value.as_str())
     }

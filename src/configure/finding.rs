@@ -2,22 +2,22 @@ use serde::Serialize;
 
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Finding {
+pub struct SettingFinding {
     /// A setting's name, or `role`, `pg_hba.conf`, `slot`.
     pub name: &'static str,
-    pub weight: Weight,
-    pub state: State,
+    pub weight: FindingWeight,
+    pub state: SettingState,
     /// What is there.
     pub found: String,
     /// What is needed, and why.
     pub wanted: String,
     /// `None` where nothing is to be done.
-    pub remedy: Option<Remedy>,
+    pub remedy: Option<Fix>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Weight {
+pub enum FindingWeight {
     /// It works without.
     Advised,
     /// Nothing is archived, or copied, without.
@@ -26,7 +26,7 @@ pub enum Weight {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum State {
+pub enum SettingState {
     Fine,
     /// As it should be, and nobody uses it now.
     Idle,
@@ -42,29 +42,29 @@ pub enum State {
 /// How a finding is mended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Remedy {
+pub enum Fix {
     Sql {
         statements: Vec<String>,
-        takes: Takes,
+        takes: Effect,
     },
     /// By an administrator: what, and in which place.
     ByHand {
         lines: Vec<String>,
         place: String,
-        takes: Takes,
+        takes: Effect,
     },
 }
 
 /// When a change is in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Takes {
+pub enum Effect {
     AtOnce,
     Reload,
     Restart,
 }
 
-impl Takes {
+impl Effect {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::AtOnce => "at once",
@@ -74,10 +74,10 @@ impl Takes {
     }
 }
 
-impl Finding {
+impl SettingFinding {
     /// Whether anything remains to be done.
     pub fn is_open(&self) -> bool {
-        !matches!(self.state, State::Fine | State::Idle)
-            && (self.state != State::Unknown || self.weight == Weight::Needed)
+        !matches!(self.state, SettingState::Fine | SettingState::Idle)
+            && (self.state != SettingState::Unknown || self.weight == FindingWeight::Needed)
     }
 }

@@ -1,10 +1,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::finding::{Finding, Remedy, State, Takes, Weight};
-use super::{Access, Facts, Role, Setting};
+use super::finding::{Effect, FindingWeight, Fix, SettingFinding, SettingState};
+use super::{Access, ServerRole, ServerSetting, SettingFacts};
 use crate::model::SourceName;
-use crate::policy::{BaseThrough, PostgresSource, WalThrough};
+use crate::policy::{BaseMethod, PostgresSource, WalMethod};
 use crate::postgres::{identifier, literal, shell};
 
 /// Half-full segments are ended no more often than this.
@@ -16,11 +16,11 @@ const SENDERS: u64 = 2;
 
 /// What the policy asks of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wanted {
+pub struct DesiredSettings {
     /// The policy's role.
     pub role: String,
     /// `None`: the log is not archived.
-    pub through: Option<WalThrough>,
+    pub through: Option<WalMethod>,
     /// The role connects for replication.
     pub replicates: bool,
     /// Base backups are read from the server's files.
@@ -35,7 +35,7 @@ pub struct Wanted {
     pub is_socket: bool,
 }
 
-impl Wanted {
+impl DesiredSettings {
     /// `role` and the way to the server come from its connection.
     pub fn of(
         source: &PostgresSource,
@@ -46,12 +46,12 @@ impl Wanted {
         let through = source.wal.as_ref().map(|wal| wal.through.clone());
         // A server that is named for base backups only is another one.
         let base = source.base.as_ref().filter(|base| base.url.is_none() && base.url_ref.is_none());
-        let copies = base.is_some_and(|base| base.through == BaseThrough::Replication);
+        let copies = base.is_some_and(|base| base.through == BaseMethod::Replication);
         Self {
             role: parameters.user.clone(),
-            replicates: copies || matches!(through, Some(WalThrough::Stream { .. })),
+            replicates: copies || matches!(through, Some(WalMethod::Stream { .. })),
             through,
-            starts_backups: base.is_some_and(|base| base.through != BaseThrough::Replication),
+            starts_backups: base.is_some_and(|base| base.through != BaseMethod::Replication),
             incrementals: base.is_some_and(|base| base.incrementals > 0),
             rpo,
             push,
@@ -71,12 +71,12 @@ pub fn push_command(program: &Path, policy: &Path, source: Option<&SourceName>) 
 
 /// Everything that is needed, with what is there of it. Those that lack something come in the order they
 /// are to be mended.
-pub fn plan(facts: &Facts, wanted: &Wanted) -> Vec<Finding> {
+pub fn plan(facts: &SettingFacts, wanted: &DesiredSettings) -> Vec<SettingFinding> {
     let mut findings = vec![wal_level(facts), full_page_writes(facts)];
     match &wanted.through {
         // A standby's log is archived by its primary.
-        Some(WalThrough::Archive) if !facts.is_standby => findings.extend(archiving(facts, wanted)),
-        Some(WalThrough::Stream { slot }) => findings.extend(streaming(facts, slot)),
+        Some(WalMethod::Archive) if !facts.is_standby => findings.extend(archiving(facts, wanted)),
+        Some(WalMethod::Stream { slot }) => findings.extend(streaming(facts, slot)),
         _ => {}
     }
     if wanted.replicates {
@@ -92,38 +92,44 @@ pub fn plan(facts: &Facts, wanted: &Wanted) -> Vec<Finding> {
 }
 
 /// A setting that is to be `target`, unless it is `fine`.
-fn setting(facts: &Facts, name: &'static str, fine: bool, wanted: &str, target: &str) -> Finding {
+fn setting(
+    facts: &SettingFacts,
+    name: &'static str,
+    fine: bool,
+    wanted: &str,
+    target: &str,
+) -> SettingFinding {
     let (state, found, takes) = match facts.settings.get(name) {
-        None => (State::Unknown, "not to be seen by the role".to_owned(), Takes::Reload),
+        None => (SettingState::Unknown, "not to be seen by the role".to_owned(), Effect::Reload),
         Some(there) => {
             let in_file = facts.files.as_ref().and_then(|files| files.get(name));
             let waits = there.pending_restart && in_file.is_none_or(|value| value == target);
             let state = match (fine, waits) {
-                (true, _) => State::Fine,
-                (false, true) => State::WaitsForRestart,
-                (false, false) => State::Missing,
+                (true, _) => SettingState::Fine,
+                (false, true) => SettingState::WaitsForRestart,
+                (false, false) => SettingState::Missing,
             };
-            let takes = if there.context == "postmaster" { Takes::Restart } else { Takes::Reload };
+            let takes = if there.context == "postmaster" { Effect::Restart } else { Effect::Reload };
             (state, format!("`{}`", there.value), takes)
         }
     };
     let remedy = match (state, facts.settings.get(name)) {
-        (State::Fine | State::WaitsForRestart, _) => None,
+        (SettingState::Fine | SettingState::WaitsForRestart, _) => None,
         // It would go before whatever a file says.
-        (_, Some(Setting { source, .. })) if source == "command line" => Some(Remedy::ByHand {
+        (_, Some(ServerSetting { source, .. })) if source == "command line" => Some(Fix::ByHand {
             lines: vec![format!("{name} = {target}")],
             place: "the server's command line, which has it now".to_owned(),
-            takes: Takes::Restart,
+            takes: Effect::Restart,
         }),
         _ => {
             let statement = format!("ALTER SYSTEM SET {name} = {}", literal(target).trim_start());
-            Some(Remedy::Sql { statements: vec![statement], takes })
+            Some(Fix::Sql { statements: vec![statement], takes })
         }
     };
-    Finding { name, weight: Weight::Needed, state, found, wanted: wanted.to_owned(), remedy }
+    SettingFinding { name, weight: FindingWeight::Needed, state, found, wanted: wanted.to_owned(), remedy }
 }
 
-fn wal_level(facts: &Facts) -> Finding {
+fn wal_level(facts: &SettingFacts) -> SettingFinding {
     let fine = matches!(facts.value("wal_level"), Some("replica" | "logical"));
     setting(
         facts,
@@ -134,12 +140,12 @@ fn wal_level(facts: &Facts) -> Finding {
     )
 }
 
-fn full_page_writes(facts: &Facts) -> Finding {
+fn full_page_writes(facts: &SettingFacts) -> SettingFinding {
     let fine = facts.value("full_page_writes") == Some("on");
     setting(facts, "full_page_writes", fine, "`on`: base backups taken while the server writes need it", "on")
 }
 
-fn archiving(facts: &Facts, wanted: &Wanted) -> Vec<Finding> {
+fn archiving(facts: &SettingFacts, wanted: &DesiredSettings) -> Vec<SettingFinding> {
     let mode = matches!(facts.value("archive_mode"), Some("on" | "always"));
     let mode = setting(facts, "archive_mode", mode, "`on`", "on");
     let limit = (wanted.rpo / 4).max(OFTEN);
@@ -156,7 +162,7 @@ fn archiving(facts: &Facts, wanted: &Wanted) -> Vec<Finding> {
     vec![mode, command(facts, wanted), timeout]
 }
 
-fn command(facts: &Facts, wanted: &Wanted) -> Finding {
+fn command(facts: &SettingFacts, wanted: &DesiredSettings) -> SettingFinding {
     let there = facts.value("archive_command").unwrap_or_default().trim();
     // The server shows this in place of a command while `archive_mode` is off.
     let given = facts.files.as_ref().and_then(|files| files.get("archive_command"));
@@ -166,28 +172,28 @@ fn command(facts: &Facts, wanted: &Wanted) -> Finding {
     let is_ours = there == wanted.push || is_drctl;
     let why = format!("`{}`", wanted.push);
     let mut finding = setting(facts, "archive_command", is_ours && library.is_empty(), &why, &wanted.push);
-    if finding.state == State::Unknown {
+    if finding.state == SettingState::Unknown {
         return finding;
     }
     if facts.value("archive_command") == Some("(disabled)") && facts.files.is_none() {
         let found = "not to be seen by the role while `archive_mode` is off".to_owned();
-        return Finding { state: State::Unknown, found, ..finding };
+        return SettingFinding { state: SettingState::Unknown, found, ..finding };
     }
     finding.found = if there.is_empty() { "nothing".to_owned() } else { format!("`{there}`") };
     if !library.is_empty() {
         finding.found = format!("{} and `archive_library` `{library}`", finding.found);
-        if let Some(Remedy::Sql { statements, .. }) = &mut finding.remedy {
+        if let Some(Fix::Sql { statements, .. }) = &mut finding.remedy {
             statements.insert(0, "ALTER SYSTEM SET archive_library = ''".to_owned());
         }
     }
     let is_foreign = !library.is_empty() || !there.is_empty() && !is_ours;
-    if finding.state == State::Missing && is_foreign {
-        finding.state = State::Foreign;
+    if finding.state == SettingState::Missing && is_foreign {
+        finding.state = SettingState::Foreign;
     }
     finding
 }
 
-fn streaming(facts: &Facts, name: &str) -> Vec<Finding> {
+fn streaming(facts: &SettingFacts, name: &str) -> Vec<SettingFinding> {
     let mut findings = vec![];
     let slot = facts.slots.iter().find(|slot| slot.name == name);
     let (most, taken) = (facts.number("max_replication_slots").unwrap_or(0), facts.slots.len() as i64);
@@ -199,49 +205,51 @@ fn streaming(facts: &Facts, name: &str) -> Vec<Finding> {
     let why = "a limit: without one, a slot that nobody reads fills the server's disk";
     let target = format!("{KEPT_FOR_SLOT}MB");
     let limit = setting(facts, "max_slot_wal_keep_size", kept.is_some_and(|kept| kept > 0), why, &target);
-    findings.push(Finding { weight: Weight::Advised, ..limit });
+    findings.push(SettingFinding { weight: FindingWeight::Advised, ..limit });
 
     let name_of = literal(name);
     let create = format!("SELECT pg_create_physical_replication_slot({}, true)", name_of.trim_start());
     let (state, found, statements) = match slot {
-        None => (State::Missing, "no slot".to_owned(), vec![create]),
-        Some(slot) if slot.kind != "physical" => (State::Foreign, format!("a {} slot", slot.kind), vec![]),
+        None => (SettingState::Missing, "no slot".to_owned(), vec![create]),
+        Some(slot) if slot.kind != "physical" => {
+            (SettingState::Foreign, format!("a {} slot", slot.kind), vec![])
+        }
         Some(slot) if slot.wal_status.as_deref() == Some("lost") => {
             let drop = format!("SELECT pg_drop_replication_slot({})", name_of.trim_start());
-            (State::Missing, "a slot whose log is gone".to_owned(), vec![drop, create])
+            (SettingState::Missing, "a slot whose log is gone".to_owned(), vec![drop, create])
         }
         Some(slot) => {
             let status = slot.wal_status.as_deref().unwrap_or("not used yet");
             match slot.is_active {
-                true => (State::Fine, format!("a slot ({status})"), vec![]),
-                false => (State::Idle, format!("a slot ({status}) that nobody follows now"), vec![]),
+                true => (SettingState::Fine, format!("a slot ({status})"), vec![]),
+                false => (SettingState::Idle, format!("a slot ({status}) that nobody follows now"), vec![]),
             }
         }
     };
-    findings.push(Finding {
+    findings.push(SettingFinding {
         name: "slot",
-        weight: Weight::Needed,
+        weight: FindingWeight::Needed,
         state,
         found,
         wanted: format!("a physical slot `{name}`: the server then keeps what was not received yet"),
         remedy: match (state, statements.is_empty()) {
-            (State::Foreign, _) => Some(Remedy::ByHand {
+            (SettingState::Foreign, _) => Some(Fix::ByHand {
                 lines: vec!["slot = \"another_name\"".to_owned()],
                 place: "the policy, since the slot has another use".to_owned(),
-                takes: Takes::AtOnce,
+                takes: Effect::AtOnce,
             }),
             (_, true) => None,
-            (_, false) => Some(Remedy::Sql { statements, takes: Takes::AtOnce }),
+            (_, false) => Some(Fix::Sql { statements, takes: Effect::AtOnce }),
         },
     });
     findings
 }
 
-fn senders(facts: &Facts, wanted: &Wanted) -> Vec<Finding> {
+fn senders(facts: &SettingFacts, wanted: &DesiredSettings) -> Vec<SettingFinding> {
     let most = facts.number("max_wal_senders").unwrap_or(0);
     // Our own stream is one of those that are there.
     let streams = match &wanted.through {
-        Some(WalThrough::Stream { slot }) => {
+        Some(WalMethod::Stream { slot }) => {
             facts.slots.iter().any(|other| other.name == *slot && other.is_active)
         }
         _ => false,
@@ -253,36 +261,37 @@ fn senders(facts: &Facts, wanted: &Wanted) -> Vec<Finding> {
     vec![setting(facts, "max_wal_senders", most >= needed, &why, &target)]
 }
 
-fn role(facts: &Facts, wanted: &Wanted) -> Vec<Finding> {
+fn role(facts: &SettingFacts, wanted: &DesiredSettings) -> Vec<SettingFinding> {
     let name = identifier(&wanted.role);
-    let granted = |name: &'static str, weight, fine: bool, found: String, why: String, statement| Finding {
-        name,
-        weight,
-        state: if fine { State::Fine } else { State::Missing },
-        found,
-        wanted: why,
-        remedy: (!fine).then(|| Remedy::Sql { statements: vec![statement], takes: Takes::AtOnce }),
-    };
+    let granted =
+        |name: &'static str, weight, fine: bool, found: String, why: String, statement| SettingFinding {
+            name,
+            weight,
+            state: if fine { SettingState::Fine } else { SettingState::Missing },
+            found,
+            wanted: why,
+            remedy: (!fine).then(|| Fix::Sql { statements: vec![statement], takes: Effect::AtOnce }),
+        };
     let Some(role) = &facts.role else {
         let lines =
             vec![format!("CREATE ROLE {name} LOGIN REPLICATION"), format!("GRANT pg_monitor TO {name}")];
-        return vec![Finding {
+        return vec![SettingFinding {
             name: "role",
-            weight: Weight::Needed,
-            state: State::Missing,
+            weight: FindingWeight::Needed,
+            state: SettingState::Missing,
             found: "no such role".to_owned(),
             wanted: format!("a role `{}`, as the policy's url names it", wanted.role),
-            remedy: Some(Remedy::ByHand {
+            remedy: Some(Fix::ByHand {
                 lines,
                 place: "psql, and give it a password with \\password".to_owned(),
-                takes: Takes::AtOnce,
+                takes: Effect::AtOnce,
             }),
         }];
     };
-    let Role { is_superuser, may_replicate, monitors, may_start_backups, .. } = role;
+    let ServerRole { is_superuser, may_replicate, monitors, may_start_backups, .. } = role;
     let mut findings = vec![granted(
         "pg_monitor",
-        Weight::Advised,
+        FindingWeight::Advised,
         *is_superuser || *monitors,
         if *monitors { "has it".to_owned() } else { "not a member".to_owned() },
         format!("`{}` a member: to see settings and what waits to be archived", wanted.role),
@@ -296,7 +305,7 @@ fn role(facts: &Facts, wanted: &Wanted) -> Vec<Finding> {
         };
         findings.push(granted(
             "backup functions",
-            Weight::Needed,
+            FindingWeight::Needed,
             *is_superuser || *may_start_backups,
             if *may_start_backups { "may call them" } else { "may not call them" }.to_owned(),
             format!("`{}` may begin and end a base backup", wanted.role),
@@ -307,7 +316,7 @@ fn role(facts: &Facts, wanted: &Wanted) -> Vec<Finding> {
         let fine = *is_superuser || *may_replicate;
         findings.push(granted(
             "replication",
-            Weight::Needed,
+            FindingWeight::Needed,
             fine,
             if fine { "may replicate" } else { "may not replicate" }.to_owned(),
             format!("`{}` may replicate: base backups and the stream come that way", wanted.role),
@@ -318,12 +327,14 @@ fn role(facts: &Facts, wanted: &Wanted) -> Vec<Finding> {
     findings
 }
 
-fn access(facts: &Facts, wanted: &Wanted) -> Finding {
+fn access(facts: &SettingFacts, wanted: &DesiredSettings) -> SettingFinding {
     let (state, found) = match &facts.access {
-        Access::LetIn => (State::Fine, "lets it in".to_owned()),
-        Access::Refused(words) => (State::Missing, words.clone()),
-        Access::Unknown(why) => (State::Unknown, format!("not tried: {why}")),
-        Access::NotTried => (State::Unknown, "not tried, since the role may not replicate yet".to_owned()),
+        Access::LetIn => (SettingState::Fine, "lets it in".to_owned()),
+        Access::Refused(words) => (SettingState::Missing, words.clone()),
+        Access::Unknown(why) => (SettingState::Unknown, format!("not tried: {why}")),
+        Access::NotTried => {
+            (SettingState::Unknown, "not tried, since the role may not replicate yet".to_owned())
+        }
     };
     let rules = facts.hba.iter().flatten();
     let meant = |rule: &&super::HbaRule| {
@@ -332,7 +343,7 @@ fn access(facts: &Facts, wanted: &Wanted) -> Finding {
     };
     let mut lines = vec![hba_line(facts, wanted)];
     let mut place = facts.value("hba_file").unwrap_or("pg_hba.conf").to_owned();
-    if state == State::Missing
+    if state == SettingState::Missing
         && let Some(rule) = rules.clone().find(meant)
     {
         place = match &rule.error {
@@ -340,20 +351,20 @@ fn access(facts: &Facts, wanted: &Wanted) -> Finding {
             None => format!("{place}, where line {} may be it already, and a reload is due", rule.line),
         };
     }
-    if state == State::Fine {
+    if state == SettingState::Fine {
         lines.clear();
     }
-    Finding {
+    SettingFinding {
         name: "pg_hba.conf",
-        weight: if facts.access == Access::NotTried { Weight::Advised } else { Weight::Needed },
+        weight: if facts.access == Access::NotTried { FindingWeight::Advised } else { FindingWeight::Needed },
         state,
         found,
         wanted: format!("a line that lets `{}` in for replication; `all` does not mean that", wanted.role),
-        remedy: (!lines.is_empty()).then_some(Remedy::ByHand { lines, place, takes: Takes::Reload }),
+        remedy: (!lines.is_empty()).then_some(Fix::ByHand { lines, place, takes: Effect::Reload }),
     }
 }
 
-fn hba_line(facts: &Facts, wanted: &Wanted) -> String {
+fn hba_line(facts: &SettingFacts, wanted: &DesiredSettings) -> String {
     let role = &wanted.role;
     let plain = role.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
     // A word among those that mean something else is quoted, too.

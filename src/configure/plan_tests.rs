@@ -1,13 +1,13 @@
 use super::*;
 use crate::configure::{HbaRule, Slot};
 
-fn setting_of(value: &str, context: &str) -> Setting {
+fn setting_of(value: &str, context: &str) -> ServerSetting {
     let (source, context) = ("default".to_owned(), context.to_owned());
-    Setting { value: value.to_owned(), source, context, pending_restart: false }
+    ServerSetting { value: value.to_owned(), source, context, pending_restart: false }
 }
 
 /// A cluster as initdb leaves it.
-fn fresh() -> Facts {
+fn fresh() -> SettingFacts {
     let settings = [
         ("wal_level", "replica", "postmaster"),
         ("full_page_writes", "on", "sighup"),
@@ -20,18 +20,18 @@ fn fresh() -> Facts {
         ("max_slot_wal_keep_size", "-1", "sighup"),
     ];
     let settings = settings.map(|(name, value, context)| (name.to_owned(), setting_of(value, context)));
-    Facts {
+    SettingFacts {
         major: 15,
         settings: settings.into_iter().collect(),
         files: Some([].into()),
-        role: Some(Role { name: "backup".to_owned(), ..Role::default() }),
+        role: Some(ServerRole { name: "backup".to_owned(), ..ServerRole::default() }),
         client: Some("10.0.0.7".to_owned()),
-        ..Facts::default()
+        ..SettingFacts::default()
     }
 }
 
-fn wanted(through: WalThrough) -> Wanted {
-    Wanted {
+fn wanted(through: WalMethod) -> DesiredSettings {
+    DesiredSettings {
         role: "backup".to_owned(),
         through: Some(through),
         replicates: true,
@@ -44,17 +44,17 @@ fn wanted(through: WalThrough) -> Wanted {
     }
 }
 
-fn set(facts: &mut Facts, name: &str, value: &str) {
+fn set(facts: &mut SettingFacts, name: &str, value: &str) {
     facts.settings.get_mut(name).unwrap().value = value.to_owned();
 }
 
-fn open(findings: &[Finding]) -> Vec<(&str, State)> {
+fn open(findings: &[SettingFinding]) -> Vec<(&str, SettingState)> {
     findings.iter().filter(|f| f.is_open()).map(|f| (f.name, f.state)).collect()
 }
 
-fn statements(findings: &[Finding]) -> Vec<String> {
-    let of = |finding: &Finding| match &finding.remedy {
-        Some(Remedy::Sql { statements, .. }) => statements.clone(),
+fn statements(findings: &[SettingFinding]) -> Vec<String> {
+    let of = |finding: &SettingFinding| match &finding.remedy {
+        Some(Fix::Sql { statements, .. }) => statements.clone(),
         _ => vec![],
     };
     findings.iter().flat_map(of).collect()
@@ -62,10 +62,10 @@ fn statements(findings: &[Finding]) -> Vec<String> {
 
 #[test]
 fn a_fresh_cluster_lacks_just_what_archiving_needs() {
-    let wanted = wanted(WalThrough::Archive);
+    let wanted = wanted(WalMethod::Archive);
     let mut facts = fresh();
     let findings = plan(&facts, &wanted);
-    let missing = |name| (name, State::Missing);
+    let missing = |name| (name, SettingState::Missing);
     assert_eq!(
         open(&findings),
         ["archive_mode", "archive_command", "archive_timeout", "pg_monitor", "replication"].map(missing)
@@ -81,12 +81,12 @@ fn a_fresh_cluster_lacks_just_what_archiving_needs() {
         ]
     );
     let takes = |name| match &findings.iter().find(|f| f.name == name).unwrap().remedy {
-        Some(Remedy::Sql { takes, .. } | Remedy::ByHand { takes, .. }) => *takes,
-        None => Takes::AtOnce,
+        Some(Fix::Sql { takes, .. } | Fix::ByHand { takes, .. }) => *takes,
+        None => Effect::AtOnce,
     };
     assert_eq!(
         ["archive_mode", "archive_command", "replication"].map(takes),
-        [Takes::Restart, Takes::Reload, Takes::AtOnce]
+        [Effect::Restart, Effect::Reload, Effect::AtOnce]
     );
 
     // What was set waits for the restart, and is in force after it.
@@ -94,11 +94,15 @@ fn a_fresh_cluster_lacks_just_what_archiving_needs() {
     facts.files = Some(file.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect());
     facts.settings.get_mut("archive_mode").unwrap().pending_restart = true;
     set(&mut facts, "archive_timeout", "900");
-    facts.role =
-        Some(Role { name: "backup".to_owned(), may_replicate: true, monitors: true, ..Role::default() });
+    facts.role = Some(ServerRole {
+        name: "backup".to_owned(),
+        may_replicate: true,
+        monitors: true,
+        ..ServerRole::default()
+    });
     facts.access = Access::LetIn;
     let findings = plan(&facts, &wanted);
-    assert_eq!(open(&findings), [("archive_mode", State::WaitsForRestart)]);
+    assert_eq!(open(&findings), [("archive_mode", SettingState::WaitsForRestart)]);
     assert_eq!(statements(&findings), [""; 0]);
     facts.settings.insert("archive_mode".to_owned(), setting_of("on", "postmaster"));
     set(&mut facts, "archive_command", &wanted.push);
@@ -107,31 +111,31 @@ fn a_fresh_cluster_lacks_just_what_archiving_needs() {
 
 #[test]
 fn what_archives_elsewhere_is_foreign() {
-    let wanted = wanted(WalThrough::Archive);
+    let wanted = wanted(WalMethod::Archive);
     let mut facts = fresh();
     set(&mut facts, "archive_mode", "on");
-    let command = |facts: &Facts| {
+    let command = |facts: &SettingFacts| {
         let findings = plan(facts, &wanted);
         findings.into_iter().find(|finding| finding.name == "archive_command").unwrap()
     };
     set(&mut facts, "archive_command", "pgbackrest archive-push %p");
-    assert_eq!(command(&facts).state, State::Foreign);
+    assert_eq!(command(&facts).state, SettingState::Foreign);
     set(&mut facts, "archive_command", "");
     set(&mut facts, "archive_library", "basic_archive");
     let foreign = command(&facts);
-    assert_eq!(foreign.state, State::Foreign);
+    assert_eq!(foreign.state, SettingState::Foreign);
     assert_eq!(statements(&[foreign])[0], "ALTER SYSTEM SET archive_library = ''");
     set(&mut facts, "archive_library", "");
-    assert_eq!(command(&facts).state, State::Missing);
+    assert_eq!(command(&facts).state, SettingState::Missing);
     // drctl by another path, or with another policy, is no one else's.
     set(&mut facts, "archive_command", "/opt/drctl wal push database %p");
-    assert_eq!(command(&facts).state, State::Fine);
+    assert_eq!(command(&facts).state, SettingState::Fine);
     // One that is set aside while nothing is archived is not lost either.
     set(&mut facts, "archive_command", "(disabled)");
     facts.files = Some([("archive_command".to_owned(), "cp %p /mnt/%f".to_owned())].into());
-    assert_eq!(command(&facts).state, State::Foreign);
+    assert_eq!(command(&facts).state, SettingState::Foreign);
     facts.files = None;
-    assert_eq!(command(&facts).state, State::Unknown);
+    assert_eq!(command(&facts).state, SettingState::Unknown);
 }
 
 #[test]
@@ -139,13 +143,13 @@ fn a_setting_of_the_command_line_is_not_set_in_vain() {
     let mut facts = fresh();
     set(&mut facts, "wal_level", "minimal");
     facts.settings.get_mut("wal_level").unwrap().source = "command line".to_owned();
-    let finding = plan(&facts, &wanted(WalThrough::Archive)).remove(0);
-    assert!(matches!(finding.remedy, Some(Remedy::ByHand { takes: Takes::Restart, .. })), "{finding:?}");
+    let finding = plan(&facts, &wanted(WalMethod::Archive)).remove(0);
+    assert!(matches!(finding.remedy, Some(Fix::ByHand { takes: Effect::Restart, .. })), "{finding:?}");
 }
 
 #[test]
 fn a_stream_needs_a_slot_with_a_limit_and_a_way_in() {
-    let wanted = wanted(WalThrough::Stream { slot: "drctl".to_owned() });
+    let wanted = wanted(WalMethod::Stream { slot: "drctl".to_owned() });
     let mut facts = fresh();
     facts.role.as_mut().unwrap().may_replicate = true;
     facts.access = Access::Refused("no pg_hba.conf entry for replication connection".to_owned());
@@ -157,8 +161,8 @@ fn a_stream_needs_a_slot_with_a_limit_and_a_way_in() {
     {
         assert!(sql.contains(words), "{words} is not in: {sql}");
     }
-    let by_hand = |findings: &[Finding]| match &findings.last().unwrap().remedy {
-        Some(Remedy::ByHand { lines, place, .. }) => (lines.clone(), place.clone()),
+    let by_hand = |findings: &[SettingFinding]| match &findings.last().unwrap().remedy {
+        Some(Fix::ByHand { lines, place, .. }) => (lines.clone(), place.clone()),
         other => panic!("{other:?}"),
     };
     let (lines, place) = by_hand(&findings);
@@ -174,15 +178,15 @@ fn a_stream_needs_a_slot_with_a_limit_and_a_way_in() {
         is_active,
         wal_status: Some(status.to_owned()),
     };
-    let state = |facts: &Facts| {
+    let state = |facts: &SettingFacts| {
         let findings = plan(facts, &wanted);
         findings.iter().find(|finding| finding.name == "slot").unwrap().state
     };
     for (slot, expected) in [
-        (slot("reserved", "physical", true), State::Fine),
-        (slot("reserved", "physical", false), State::Idle),
-        (slot("lost", "physical", false), State::Missing),
-        (slot("reserved", "logical", true), State::Foreign),
+        (slot("reserved", "physical", true), SettingState::Fine),
+        (slot("reserved", "physical", false), SettingState::Idle),
+        (slot("lost", "physical", false), SettingState::Missing),
+        (slot("reserved", "logical", true), SettingState::Foreign),
     ] {
         facts.slots = vec![slot];
         assert_eq!(state(&facts), expected, "{:?}", facts.slots);

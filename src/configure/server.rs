@@ -5,7 +5,7 @@ use std::time::Duration;
 use sqlx::{PgConnection, Row as _};
 use thiserror::Error;
 
-use super::facts::{Access, Facts, HbaRule, Role, Setting, Slot};
+use super::facts::{Access, HbaRule, ServerRole, ServerSetting, SettingFacts, Slot};
 use crate::platform::{CancellationToken, ProcessError};
 use crate::postgres::{ConnectError, ConnectionParameters, FactsError, Tools, server_major};
 
@@ -30,7 +30,7 @@ pub enum ConfigureError {
 
 /// A server to be looked at, and changed.
 #[derive(Clone, Debug)]
-pub struct Server {
+pub struct ServerSession {
     /// How the policy's role comes to it.
     pub parameters: ConnectionParameters,
     /// A role that asks and changes in its place.
@@ -70,7 +70,7 @@ const HBA: &str = "
 SELECT line_number, coalesce(database, '{}'), coalesce(user_name, '{}'), error FROM pg_hba_file_rules
  ORDER BY line_number";
 
-impl Server {
+impl ServerSession {
     /// A connection of the role that asks.
     pub async fn connect(&self) -> Result<PgConnection, ConfigureError> {
         let mut parameters = self.parameters.clone();
@@ -88,15 +88,15 @@ impl Server {
         connection: &mut PgConnection,
         replicates: bool,
         cancel: &CancellationToken,
-    ) -> Result<Facts, ConfigureError> {
+    ) -> Result<SettingFacts, ConfigureError> {
         let server = self.parameters.to_string();
         let version = server_major(connection).await;
         let (_, major) = version.map_err(|source| ConfigureError::Version { server, source })?;
         let settings = self.ask(sqlx::query_as(SETTINGS).fetch_all(&mut *connection)).await?;
         let settings = settings.into_iter().map(|(name, value, source, context, pending_restart)| {
-            (name, Setting { value, source, context, pending_restart })
+            (name, ServerSetting { value, source, context, pending_restart })
         });
-        let settings = settings.collect::<BTreeMap<String, Setting>>();
+        let settings = settings.collect::<BTreeMap<String, ServerSetting>>();
         let here = self.ask(sqlx::query(HERE).fetch_one(&mut *connection)).await?;
         let question = |source| ConfigureError::Question { server: self.parameters.to_string(), source };
         let senders: i64 = here.try_get(1).map_err(question)?;
@@ -105,7 +105,7 @@ impl Server {
         let role = sqlx::query_as(ROLE).bind(&self.parameters.user).fetch_optional(&mut *connection);
         let role =
             self.ask(role).await?.map(|(name, is_superuser, may_replicate, monitors, may_start_backups)| {
-                Role { name, is_superuser, may_replicate, monitors, may_start_backups }
+                ServerRole { name, is_superuser, may_replicate, monitors, may_start_backups }
             });
         let slots = self.ask(sqlx::query_as(SLOTS).fetch_all(&mut *connection)).await?;
         let slots = slots.into_iter().map(|(name, kind, is_active, wal_status)| Slot {
@@ -125,7 +125,7 @@ impl Server {
         let may_replicate = role.as_ref().is_some_and(|role| role.may_replicate || role.is_superuser);
         let access =
             if replicates && may_replicate { self.access(major, cancel).await } else { Access::NotTried };
-        Ok(Facts {
+        Ok(SettingFacts {
             major,
             is_standby: here.try_get(0).map_err(question)?,
             settings,

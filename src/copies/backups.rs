@@ -7,12 +7,13 @@ use thiserror::Error;
 
 use crate::catalog::{BackupEntry, CopyEntry};
 use crate::event::{Event, Phase, told};
-use crate::model::{BackupId, CheckDepth, CopyCheck, Fault, Manifest, Outcome, RepositoryName, RunId};
+use crate::model::{BackupId, CheckDepth, CopyCheck, CopyFault, Manifest, Outcome, RepositoryName, RunId};
 use crate::pipeline::Identities;
 use crate::policy::Transfer;
 use crate::repository::journal::{self, Detail, JournalError};
 use crate::repository::{
-    Copier, CopyError, Kept, Lost, ManifestError, Repositories, Repository, layout, manifest,
+    Copier, CopyOutcome, ManifestError, ObjectCopyError, Repositories, Repository, Unavailable, layout,
+    manifest,
 };
 use crate::run::{Run, RunError};
 use crate::store::PutOptions;
@@ -20,7 +21,7 @@ use crate::verify::read_copy::{Examined, examine};
 
 /// A backup that a repository lacks, whole or in part.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Item {
+pub struct SyncItem {
     pub manifest: Manifest,
     pub to: RepositoryName,
     /// Its manifest stands there, and the last check found objects missing: it is read again afterwards.
@@ -32,7 +33,7 @@ pub struct Item {
 /// What is missing where, oldest backup first: a run that is stopped leaves no gap behind it.
 ///
 /// `names`: the policy's repositories that can be reached, in its order.
-pub fn plan(entries: &[BackupEntry], names: &[RepositoryName]) -> Vec<Item> {
+pub fn plan(entries: &[BackupEntry], names: &[RepositoryName]) -> Vec<SyncItem> {
     let mut items = Vec::new();
     for entry in entries {
         let mut good: Vec<_> =
@@ -44,7 +45,7 @@ pub fn plan(entries: &[BackupEntry], names: &[RepositoryName]) -> Vec<Item> {
             let is_repair = held.is_some_and(lacks_objects_only);
             if entry.is_held() && (held.is_none() || is_repair) {
                 let (manifest, to, from) = (entry.manifest.clone(), to.clone(), from.clone());
-                items.push(Item { manifest, to, is_repair, from });
+                items.push(SyncItem { manifest, to, is_repair, from });
             }
         }
     }
@@ -55,7 +56,7 @@ pub fn plan(entries: &[BackupEntry], names: &[RepositoryName]) -> Vec<Item> {
 /// What stands there altered is not replaced: nothing is ever overwritten.
 fn lacks_objects_only(copy: &CopyEntry) -> bool {
     let faults = copy.last_check.as_ref().map(|check| check.faults.as_slice()).unwrap_or_default();
-    !faults.is_empty() && faults.iter().all(|fault| fault.fault == Fault::Missing)
+    !faults.is_empty() && faults.iter().all(|fault| fault.fault == CopyFault::Missing)
 }
 
 #[derive(Debug, Error)]
@@ -67,7 +68,7 @@ pub enum SyncError {
     #[error("failed to accept the manifest in `{0}`: it is not the one that is known of this backup")]
     OtherManifest(RepositoryName),
     #[error("failed to copy from `{from}` to `{to}`")]
-    Copy { from: RepositoryName, to: RepositoryName, source: CopyError },
+    Copy { from: RepositoryName, to: RepositoryName, source: ObjectCopyError },
     #[error("failed to commit the copy")]
     Commit(#[source] ManifestError),
     #[error("failed to go on: the run was interrupted")]
@@ -76,16 +77,16 @@ pub enum SyncError {
 
 /// What came of one item.
 #[derive(Debug)]
-pub struct Synced {
+pub struct SyncedBackup {
     pub backup: BackupId,
     pub to: RepositoryName,
-    pub result: Result<Copied, SyncError>,
+    pub result: Result<BackupCopy, SyncError>,
     /// Why other sources were given up before.
     pub tried: Vec<SyncError>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Copied {
+pub struct BackupCopy {
     pub from: RepositoryName,
     /// Stored bytes that were sent.
     pub bytes: u64,
@@ -94,17 +95,17 @@ pub struct Copied {
 }
 
 #[derive(Debug)]
-pub struct Report {
-    pub backups: Vec<Synced>,
+pub struct SyncReport {
+    pub backups: Vec<SyncedBackup>,
     /// Records of the journal that were copied.
     pub records: usize,
     /// Records that could not be, in words.
     pub records_failed: Vec<String>,
     pub interrupted: bool,
-    pub unrecorded: Vec<Lost>,
+    pub unrecorded: Vec<Unavailable>,
 }
 
-impl Report {
+impl SyncReport {
     pub fn is_complete(&self) -> bool {
         !self.interrupted
             && self.records_failed.is_empty()
@@ -119,10 +120,10 @@ impl Report {
 /// [`PutOptions::absent`].
 pub async fn execute(
     run: &Run,
-    plan: Vec<Item>,
+    plan: Vec<SyncItem>,
     transfer: Transfer,
     locks: &[(RepositoryName, PutOptions)],
-) -> Result<Report, RunError> {
+) -> Result<SyncReport, RunError> {
     let begun = run.clock.now();
     run.events.emit(&Event::RunBegan { run: run.id.clone(), verb: "copies-sync" });
     let copiers: Vec<_> = run
@@ -149,7 +150,7 @@ pub async fn execute(
         if let (true, Ok(_), Some(copier)) = (item.is_repair, &result, copier) {
             checks.extend(check_again(run, copier.repository(), &item.manifest).await);
         }
-        backups.push(Synced { backup: item.manifest.id, to: item.to, result, tried });
+        backups.push(SyncedBackup { backup: item.manifest.id, to: item.to, result, tried });
     }
     let (mut records, mut records_failed) = (0, Vec::new());
     if !run.cancel.is_cancelled() {
@@ -172,15 +173,15 @@ pub async fn execute(
     };
     let detail = Detail { checks, backups: done.into_iter().collect(), reasons, ..Detail::default() };
     let unrecorded = run.conclude("copies-sync", begun, outcome, detail).await?;
-    Ok(Report { backups, records, records_failed, interrupted, unrecorded })
+    Ok(SyncReport { backups, records, records_failed, interrupted, unrecorded })
 }
 
 async fn sync(
     run: &Run,
     copier: &Copier,
-    item: &Item,
+    item: &SyncItem,
     tried: &mut Vec<SyncError>,
-) -> Result<Copied, SyncError> {
+) -> Result<BackupCopy, SyncError> {
     let mut last = SyncError::NoSource;
     for name in &item.from {
         let Some(from) = run.repositories.find(name) else { continue };
@@ -201,14 +202,14 @@ async fn sync(
             Err(
                 error @ (SyncError::Manifest { .. }
                 | SyncError::OtherManifest(_)
-                | SyncError::Copy { source: CopyError::Source(_), .. }),
+                | SyncError::Copy { source: ObjectCopyError::Source(_), .. }),
             ) => {
                 if !matches!(last, SyncError::NoSource) {
                     tried.push(last);
                 }
                 last = error;
             }
-            Err(SyncError::Copy { source: CopyError::Interrupted, .. }) => {
+            Err(SyncError::Copy { source: ObjectCopyError::Interrupted, .. }) => {
                 return Err(SyncError::Interrupted);
             }
             Err(error) => return Err(error),
@@ -222,7 +223,7 @@ async fn copy_backup(
     copier: &Copier,
     from: &Repository,
     expected: &Manifest,
-) -> Result<Copied, SyncError> {
+) -> Result<BackupCopy, SyncError> {
     let (to, id) = (copier.repository(), &expected.id);
     let refused = |source| SyncError::Manifest { repository: from.name.clone(), source };
     // The bytes as they stand: a manifest is the same in every repository.
@@ -240,12 +241,12 @@ async fn copy_backup(
         run.events.emit(&Event::Progress { subject, bytes, total: Some(total), estimated: false });
     };
     let failed = |source| SyncError::Copy { from: from.name.clone(), to: to.name.clone(), source };
-    let mut copied = Copied { from: from.name.clone(), bytes: 0, stood: 0 };
+    let mut copied = BackupCopy { from: from.name.clone(), bytes: 0, stood: 0 };
     for object in expected.artifacts.iter().flat_map(|artifact| &artifact.objects) {
         let kept = copier.copy(from, &folder, object, &progress).await;
         match kept.map_err(failed)? {
-            Kept::Copied => copied.bytes += object.stored.size,
-            Kept::Stood => copied.stood += 1,
+            CopyOutcome::Copied => copied.bytes += object.stored.size,
+            CopyOutcome::Stood => copied.stood += 1,
         }
     }
     manifest::commit(&*to.store, &run.system, id, bytes, copier.options())
@@ -276,7 +277,7 @@ async fn sync_journal(run: &Run, failed: &mut Vec<String>) -> usize {
     for repository in run.repositories.iter() {
         match journal::runs(&*repository.store, &run.system).await {
             Ok(runs) => held.push((repository, runs.into_iter().collect())),
-            Err(error) => failed.push(Lost::new(repository, error).reason()),
+            Err(error) => failed.push(Unavailable::new(repository, error).reason()),
         }
     }
     let all: BTreeSet<_> = held.iter().flat_map(|(_, runs)| runs).cloned().collect();
@@ -315,17 +316,17 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::model::State;
+    use crate::model::AssuranceLevel;
     use crate::store::list_all;
     use crate::verify::backups;
-    use crate::verify::fixtures::{Bench, transfer};
+    use crate::verify::fixtures::{TestBench, transfer};
 
-    async fn sync_all(bench: &Bench) -> Report {
+    async fn sync_all(bench: &TestBench) -> SyncReport {
         let plan = plan(&bench.entries().await, &names(&bench.run.repositories));
         execute(&bench.run, plan, transfer(), &[]).await.unwrap()
     }
 
-    async fn keys(bench: &Bench, n: usize) -> Vec<(String, u64)> {
+    async fn keys(bench: &TestBench, n: usize) -> Vec<(String, u64)> {
         let repository = bench.run.repositories.iter().nth(n).unwrap();
         let objects = list_all(&*repository.store, "shop/database/").await.unwrap();
         objects.into_iter().map(|object| (object.key, object.size)).collect()
@@ -333,7 +334,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn what_a_copy_lacks_is_completed_without_keys_and_then_verifies() {
-        let bench = Bench::new(&["primary", "copy"]).await;
+        let bench = TestBench::new(&["primary", "copy"]).await;
         bench.store(0, &["primary"]).await;
         bench.store(1, &["primary", "copy"]).await;
         bench.store(2, &["copy"]).await;
@@ -357,7 +358,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_bad_source_is_passed_over_for_a_good_one_and_never_copied() {
-        let bench = Bench::new(&["primary", "copy", "third"]).await;
+        let bench = TestBench::new(&["primary", "copy", "third"]).await;
         let manifest = bench.store(0, &["primary", "copy"]).await;
         let object = &manifest.artifacts[0].objects[1].name;
         let flip = |repository: &str| {
@@ -388,7 +389,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn objects_that_stand_are_kept_when_equal_and_refused_when_different() {
-        let bench = Bench::new(&["primary", "copy"]).await;
+        let bench = TestBench::new(&["primary", "copy"]).await;
         let manifest = bench.store(0, &["primary"]).await;
         let name = &manifest.artifacts[0].objects[0].name;
         let (from, to) = (bench.path("primary", &manifest, name), bench.path("copy", &manifest, name));
@@ -396,7 +397,7 @@ mod tests {
         fs::write(&to, "something else").unwrap();
         let report = sync_all(&bench).await;
         let error = report.backups[0].result.as_ref().unwrap_err();
-        assert!(matches!(error, SyncError::Copy { source: CopyError::Different(_), .. }), "{error:?}");
+        assert!(matches!(error, SyncError::Copy { source: ObjectCopyError::Different(_), .. }), "{error:?}");
         assert_eq!(fs::read(&to).unwrap(), b"something else");
         assert!(!bench.path("copy", &manifest, layout::MANIFEST).exists());
 
@@ -411,7 +412,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn missing_objects_are_put_back_and_the_copy_is_read_again() {
-        let bench = Bench::new(&["primary", "copy"]).await;
+        let bench = TestBench::new(&["primary", "copy"]).await;
         let manifest = bench.store(0, &["primary", "copy"]).await;
         fs::remove_file(bench.path("copy", &manifest, &manifest.artifacts[0].objects[1].name)).unwrap();
         let items = backups::plan(&bench.entries().await, &[], None);
@@ -429,12 +430,12 @@ mod tests {
         assert!(report.is_complete(), "{report:?}");
         let entry = bench.entries().await.remove(0);
         let copy = entry.copy(&"copy".parse().unwrap()).unwrap();
-        assert!(copy.is_good() && copy.state == State::Checked, "{copy:?}");
+        assert!(copy.is_good() && copy.state == AssuranceLevel::Checked, "{copy:?}");
     }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn the_journal_is_completed_too() {
-        let bench = Bench::new(&["primary", "copy"]).await;
+        let bench = TestBench::new(&["primary", "copy"]).await;
         bench.store(0, &["primary"]).await;
         let alone = bench.run.repositories.clone().only(&"primary".parse().unwrap());
         let mut run = bench.run.clone();

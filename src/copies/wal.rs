@@ -8,9 +8,9 @@ use thiserror::Error;
 use super::wal_repair::{differing, mend};
 use crate::model::{RepositoryName, Sha256Hex, SourceName, SystemName, WalName};
 use crate::platform::CancellationToken;
-use crate::repository::{Lost, Repositories, Repository, layout};
+use crate::repository::{Repositories, Repository, Unavailable, layout};
 use crate::store::{ObjectInfo, Precondition, PutOptions, Store, StoreError, StoreErrorKind, list_all};
-use crate::wal::Tags;
+use crate::wal::SegmentTags;
 use crate::wal::listing::strays;
 
 /// Objects that go with one request.
@@ -36,7 +36,7 @@ pub enum SyncFault {
 
 /// A file that one repository lacks and others have.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lacking {
+pub struct MissingWalCopies {
     pub key: String,
     pub to: RepositoryName,
     /// Where it stands, in the policy's order.
@@ -46,7 +46,7 @@ pub struct Lacking {
 /// What is missing where, the oldest first: what says whose the log is, then the log.
 ///
 /// `held`: the keys of each repository.
-pub fn plan(held: &[(RepositoryName, BTreeSet<String>)]) -> Vec<Lacking> {
+pub fn plan(held: &[(RepositoryName, BTreeSet<String>)]) -> Vec<MissingWalCopies> {
     let mut holders: BTreeMap<&String, Vec<&RepositoryName>> = BTreeMap::new();
     for (name, keys) in held {
         keys.iter().for_each(|key| holders.entry(key).or_default().push(name));
@@ -67,7 +67,7 @@ pub fn plan(held: &[(RepositoryName, BTreeSet<String>)]) -> Vec<Lacking> {
         }
         for (to, _) in held.iter().filter(|(name, _)| !from.contains(&name)) {
             let from = from.iter().map(|name| (*name).clone()).collect();
-            lacking.push(Lacking { key: (*key).clone(), to: to.clone(), from });
+            lacking.push(MissingWalCopies { key: (*key).clone(), to: to.clone(), from });
         }
     }
     lacking.sort_by_key(|lacking| (layout::parse_wal_file(&lacking.key).is_some(), lacking.key.clone()));
@@ -76,16 +76,16 @@ pub fn plan(held: &[(RepositoryName, BTreeSet<String>)]) -> Vec<Lacking> {
 
 /// What came of it.
 #[derive(Debug, Default)]
-pub struct Synced {
+pub struct SyncedWal {
     pub copied: usize,
     /// Copies that were not what was stored, and are now.
     pub mended: usize,
     /// Stored bytes that were sent.
     pub bytes: u64,
     /// What was not copied, where to, and why.
-    pub failed: Vec<(Lacking, Lost)>,
+    pub failed: Vec<(MissingWalCopies, Unavailable)>,
     /// Repositories whose log could not be listed.
-    pub unlisted: Vec<Lost>,
+    pub unlisted: Vec<Unavailable>,
 }
 
 /// Copies the log of one source to every repository that lacks some of it, as it is stored and without keys, and mends
@@ -99,8 +99,8 @@ pub async fn sync(
     options: &[(RepositoryName, PutOptions)],
     parallel: usize,
     cancel: &CancellationToken,
-) -> Synced {
-    let mut synced = Synced::default();
+) -> SyncedWal {
+    let mut synced = SyncedWal::default();
     let mut held = Vec::new();
     for repository in repositories.writable() {
         match list_all(&*repository.store, &layout::wal(system, source)).await {
@@ -109,7 +109,7 @@ pub async fn sync(
                 let files: BTreeMap<_, _> = files.map(|object| (object.key, object.size)).collect();
                 held.push((repository.name.clone(), files));
             }
-            Err(error) => synced.unlisted.push(Lost::new(repository, error)),
+            Err(error) => synced.unlisted.push(Unavailable::new(repository, error)),
         }
     }
     for differing in differing(&held).into_iter().filter(|differing| is_log(&differing.key)) {
@@ -120,7 +120,7 @@ pub async fn sync(
             match outcome {
                 Ok(bytes) => (synced.mended, synced.bytes) = (synced.mended + 1, synced.bytes + bytes),
                 Err((lacking, fault)) => {
-                    let lost = Lost { name: lacking.to.clone(), error: Arc::new(fault) };
+                    let lost = Unavailable { name: lacking.to.clone(), error: Arc::new(fault) };
                     synced.failed.push((lacking, lost));
                 }
             }
@@ -161,11 +161,12 @@ fn is_ours(key: &str) -> bool {
 /// Copies from the first repository that has it whole. Gives how many bytes that was.
 async fn copy(
     repositories: &Repositories,
-    lacking: &Lacking,
+    lacking: &MissingWalCopies,
     options: &[(RepositoryName, PutOptions)],
     cancel: &CancellationToken,
-) -> Result<u64, Lost> {
-    let lost = |name: &RepositoryName, fault: SyncFault| Lost { name: name.clone(), error: Arc::new(fault) };
+) -> Result<u64, Unavailable> {
+    let lost =
+        |name: &RepositoryName, fault: SyncFault| Unavailable { name: name.clone(), error: Arc::new(fault) };
     let Some(to) = repositories.find(&lacking.to) else {
         return Err(lost(&lacking.to, SyncFault::Interrupted));
     };
@@ -199,7 +200,7 @@ async fn copy_from(
     match from.store.get(key, WHOLE).await {
         Ok((bytes, info)) => {
             let (found, size) = (Sha256Hex::of(&bytes), info.size);
-            let expected = match Tags::of(&info.metadata) {
+            let expected = match SegmentTags::of(&info.metadata) {
                 Some(tags) => tags.stored,
                 None => {
                     let strays = strays(&*from.store, key, &info).await?;
@@ -286,7 +287,7 @@ mod tests {
         let [primary, west, _] = &set.iter().cloned().collect::<Vec<_>>()[..] else { panic!() };
         let cluster = "shop/db/wal/cluster.json";
         primary.store.put(cluster, Bytes::from_static(b"{}"), &PutOptions::absent()).await.unwrap();
-        let tags = |stored: &[u8]| Tags {
+        let tags = |stored: &[u8]| SegmentTags {
             plain: crate::model::Digest::of(b"plain"),
             stored: Some(Sha256Hex::of(stored)),
             completed: "2026-11-20T12:00:00Z".parse().unwrap(),
@@ -308,7 +309,7 @@ mod tests {
         assert_eq!((synced.copied, synced.failed.len()), (4, 2), "{synced:?}");
         assert!(synced.failed.iter().all(|(lacking, _)| lacking.key == key(2)));
         let (bytes, info) = west.store.get(&key(1), 99).await.unwrap();
-        assert_eq!((&bytes[..], Tags::of(&info.metadata)), (&b"stored"[..], Some(tags(b"stored"))));
+        assert_eq!((&bytes[..], SegmentTags::of(&info.metadata)), (&b"stored"[..], Some(tags(b"stored"))));
         let again = sync(&set, &system, &source, &[], 2, &cancel).await;
         assert_eq!((again.copied, again.failed.len()), (0, 2));
     }

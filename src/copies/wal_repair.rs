@@ -2,11 +2,11 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use super::wal::{Lacking, SyncFault, WHOLE};
+use super::wal::{MissingWalCopies, SyncFault, WHOLE};
 use crate::model::{RepositoryName, Sha256Hex};
 use crate::repository::{Repositories, Repository};
 use crate::store::{ObjectInfo, Precondition, PutOptions, StoreErrorKind};
-use crate::wal::Tags;
+use crate::wal::SegmentTags;
 use crate::wal::listing::strays;
 
 /// A file that has another size in one repository than in another.
@@ -47,7 +47,7 @@ async fn look(repository: &Repository, key: &str) -> Result<Copy, SyncFault> {
         Err(error) => return Err(error.into()),
     };
     let found = Sha256Hex::of(&bytes);
-    let own = Tags::of(&info.metadata).and_then(|tags| tags.stored);
+    let own = SegmentTags::of(&info.metadata).and_then(|tags| tags.stored);
     let earlier = match own {
         Some(own) => Some(own),
         None => {
@@ -68,11 +68,11 @@ pub(crate) async fn mend(
     repositories: &Repositories,
     differing: &Differing,
     options: &[(RepositoryName, PutOptions)],
-) -> Vec<Result<u64, (Lacking, SyncFault)>> {
+) -> Vec<Result<u64, (MissingWalCopies, SyncFault)>> {
     let key = &differing.key;
     let (mut good, mut altered, mut unsaid) = (None, Vec::new(), Vec::new());
     let mut outcomes = Vec::new();
-    let lacking = |to: &RepositoryName| Lacking { key: key.clone(), to: to.clone(), from: vec![] };
+    let lacking = |to: &RepositoryName| MissingWalCopies { key: key.clone(), to: to.clone(), from: vec![] };
     for repository in differing.holders.iter().filter_map(|name| repositories.find(name)) {
         match look(repository, key).await {
             Ok(Copy::Good(bytes, info)) => good = good.or(Some((bytes, info))),

@@ -1,34 +1,37 @@
-use super::{Area, Finding};
+use super::{Area, DoctorFinding};
 use crate::event::told;
 use crate::model::SystemName;
 use crate::policy::Source;
 use crate::repository::Repositories;
 use crate::wal::cluster::ClusterError;
-use crate::wal::{Acknowledged, KeptError, Said, said};
+use crate::wal::{ArchiverReport, KeptError, LastArchived, said};
 
 /// Whether a server's log comes, and whether what it was told is archived is where it should be.
 pub(super) async fn examine(
     system: &SystemName,
     source: &Source,
     repositories: &Repositories,
-) -> Vec<Finding> {
+) -> Vec<DoctorFinding> {
     // That a server cannot be asked is told where its set-up is looked at.
-    let Ok(Some(Said { acknowledged, stall, .. })) = said(system, source).await else { return vec![] };
+    let Ok(Some(ArchiverReport { acknowledged, stall, .. })) = said(system, source).await else {
+        return vec![];
+    };
     let subject = source.name.as_str();
-    let stalled = stall.map(|stall| Finding::fault(Area::Source, subject, stall.to_string(), stall.remedy()));
+    let stalled =
+        stall.map(|stall| DoctorFinding::fault(Area::Source, subject, stall.to_string(), stall.remedy()));
     let mut findings: Vec<_> = stalled.into_iter().collect();
     let Some(told_server) = acknowledged else { return findings };
     for repository in repositories.iter() {
         match told_server.is_lost_from(repository).await {
             Ok(false) => {}
             Ok(true) => findings.push(lost(subject, repository.name.as_str(), &told_server)),
-            Err(error @ KeptError::Cluster(ClusterError::Other { .. })) => findings.push(Finding::fault(
+            Err(error @ KeptError::Cluster(ClusterError::Other { .. })) => findings.push(DoctorFinding::fault(
                 Area::Source,
                 subject,
                 told(&error),
                 "A cluster that took another's place, made anew or upgraded, gets a source of its own in the policy.",
             )),
-            Err(error) => findings.push(Finding::fault(
+            Err(error) => findings.push(DoctorFinding::fault(
                 Area::Source,
                 subject,
                 format!("repository `{}`: {}", repository.name, told(&error)),
@@ -39,9 +42,9 @@ pub(super) async fn examine(
     findings
 }
 
-fn lost(subject: &str, repository: &str, told_server: &Acknowledged) -> Finding {
+fn lost(subject: &str, repository: &str, told_server: &LastArchived) -> DoctorFinding {
     let file = told_server.file;
-    Finding::fault(
+    DoctorFinding::fault(
         Area::Source,
         subject,
         format!(

@@ -5,16 +5,16 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use futures_util::future::join;
 
-use super::{Area, Finding};
-use crate::aws::backup::{AwsBackup, Coverage, Plan, Vault};
+use super::{Area, DoctorFinding};
+use crate::aws::backup::{AwsBackup, AwsBackupPlan, Coverage, Vault};
 use crate::event::{Events, told};
 use crate::policy::{AwsBackupSource, Policy, Rules, Source, SourceConfig};
-use crate::source::aws_backup::{Found, InRegion, in_each_region};
+use crate::source::aws_backup::{LatestPoint, RegionPoint, in_each_region};
 
 const DAYS_OF_A_WEEK: u64 = 7;
 const DAYS_OF_A_MONTH: u64 = 31;
 
-pub(super) async fn examine(policy: &Policy, source: &Source, now: DateTime<Utc>) -> Vec<Finding> {
+pub(super) async fn examine(policy: &Policy, source: &Source, now: DateTime<Utc>) -> Vec<DoctorFinding> {
     let SourceConfig::AwsBackup(config) = &source.config else { return vec![] };
     let subject = source.name.as_str();
     let recorded = BTreeSet::new();
@@ -30,11 +30,11 @@ pub(super) async fn examine(policy: &Policy, source: &Source, now: DateTime<Utc>
                 findings.extend(retention(subject, region, &found.vault, needed));
                 findings.extend(found.unread.iter().map(|unread| {
                     let hint = "Give the role what `drctl iam show` prints for it, or have the plan write to the policy's `vault`.";
-                    Finding::warning(Area::Source, subject, unread.clone(), hint)
+                    DoctorFinding::warning(Area::Source, subject, unread.clone(), hint)
                 }));
                 findings.push(describe_newest(subject, region, found, policy.objectives.rpo, now));
             }
-            Err(reason) => findings.push(Finding::fault(
+            Err(reason) => findings.push(DoctorFinding::fault(
                 Area::Source,
                 subject,
                 format!("{} cannot be asked: {reason}", region.region),
@@ -44,7 +44,7 @@ pub(super) async fn examine(policy: &Policy, source: &Source, now: DateTime<Utc>
     }
     findings.extend(unlocked(subject, &regions));
     findings.extend(plan);
-    findings.push(Finding::note(
+    findings.push(DoctorFinding::note(
         Area::Source,
         subject,
         format!("whether {} may be passed to AWS Backup shows only when a job is begun", config.role),
@@ -59,7 +59,7 @@ fn longest(rules: &Rules) -> u64 {
     u64::from(rules.daily).max(weekly).max(monthly)
 }
 
-fn describe_vault(subject: &str, region: &InRegion, vault: &Vault, now: DateTime<Utc>) -> Finding {
+fn describe_vault(subject: &str, region: &RegionPoint, vault: &Vault, now: DateTime<Utc>) -> DoctorFinding {
     let lock = vault.lock.map_or_else(
         || "not locked".to_owned(),
         |lock| {
@@ -72,7 +72,7 @@ fn describe_vault(subject: &str, region: &InRegion, vault: &Vault, now: DateTime
             format!("locked ({}{days})", lock.describe(now))
         },
     );
-    Finding::good(
+    DoctorFinding::good(
         Area::Source,
         subject,
         format!("vault `{}` in {} is there, {lock}", vault.name, region.region),
@@ -80,11 +80,16 @@ fn describe_vault(subject: &str, region: &InRegion, vault: &Vault, now: DateTime
 }
 
 /// What the lock allows, against what the policy wants.
-fn retention(subject: &str, region: &InRegion, vault: &Vault, needed: Option<u64>) -> Option<Finding> {
+fn retention(
+    subject: &str,
+    region: &RegionPoint,
+    vault: &Vault,
+    needed: Option<u64>,
+) -> Option<DoctorFinding> {
     let (lock, needed) = (vault.lock?, needed?);
     let place = format!("vault `{}` in {}", vault.name, region.region);
     if let Some(most) = lock.most_days.filter(|most| *most < needed) {
-        return Some(Finding::warning(
+        return Some(DoctorFinding::warning(
             Area::Source,
             subject,
             format!("{place} keeps nothing for longer than {most} days, and `retention` wants {needed}"),
@@ -92,7 +97,7 @@ fn retention(subject: &str, region: &InRegion, vault: &Vault, needed: Option<u64
         ));
     }
     lock.least_days.filter(|least| *least > needed).map(|least| {
-        Finding::note(
+        DoctorFinding::note(
             Area::Source,
             subject,
             format!("{place} keeps everything for {least} days at least, and `retention` wants {needed}"),
@@ -101,11 +106,11 @@ fn retention(subject: &str, region: &InRegion, vault: &Vault, needed: Option<u64
 }
 
 /// A lock is what an intruder with every right in the account cannot get past.
-fn unlocked(subject: &str, regions: &[InRegion]) -> Option<Finding> {
+fn unlocked(subject: &str, regions: &[RegionPoint]) -> Option<DoctorFinding> {
     let mut known = regions.iter().map(|region| region.found.as_ref().ok());
     let none = known.all(|found| found.is_some_and(|found| found.vault.lock.is_none()));
     none.then(|| {
-        Finding::warning(
+        DoctorFinding::warning(
             Area::Source,
             subject,
             "none of its vaults is locked: whoever takes over the account can delete every recovery point",
@@ -116,16 +121,16 @@ fn unlocked(subject: &str, regions: &[InRegion]) -> Option<Finding> {
 
 fn describe_newest(
     subject: &str,
-    region: &InRegion,
-    found: &Found,
+    region: &RegionPoint,
+    found: &LatestPoint,
     rpo: std::time::Duration,
     now: DateTime<Utc>,
-) -> Finding {
+) -> DoctorFinding {
     let place = &region.region;
     let created = found.newest.as_ref().and_then(|point| Some((point, point.created?)));
     let Some((point, created)) = created else {
         if found.is_untold {
-            return Finding::note(
+            return DoctorFinding::note(
                 Area::Source,
                 subject,
                 format!(
@@ -133,7 +138,7 @@ fn describe_newest(
                 ),
             );
         }
-        return Finding::warning(
+        return DoctorFinding::warning(
             Area::Source,
             subject,
             format!("there is nothing of it to restore in {place} yet"),
@@ -145,13 +150,18 @@ fn describe_newest(
     let whose = point.plan.as_ref().map(|_| ", of the plan").unwrap_or_default();
     let message = format!("the newest recovery point in {place} is {told} old{whose}");
     if age <= rpo {
-        return Finding::good(Area::Source, subject, message);
+        return DoctorFinding::good(Area::Source, subject, message);
     }
     let message = format!("{message}, and the policy allows to lose {}", humantime::format_duration(rpo));
-    Finding::warning(Area::Source, subject, message, "Run `drctl backup` as often as the objective needs it.")
+    DoctorFinding::warning(
+        Area::Source,
+        subject,
+        message,
+        "Run `drctl backup` as often as the objective needs it.",
+    )
 }
 
-async fn plan(subject: &str, config: &AwsBackupSource) -> Option<Finding> {
+async fn plan(subject: &str, config: &AwsBackupSource) -> Option<DoctorFinding> {
     let named = config.plan.as_ref()?;
     let asked = match AwsBackup::to_look(&config.place).await {
         Ok(aws) => aws.plan(named).await.map_err(|error| told(&error)),
@@ -159,13 +169,13 @@ async fn plan(subject: &str, config: &AwsBackupSource) -> Option<Finding> {
     };
     Some(match asked {
         Ok(Some(plan)) => covers(subject, &plan, &config.resource),
-        Ok(None) => Finding::fault(
+        Ok(None) => DoctorFinding::fault(
             Area::Source,
             subject,
             format!("there is no plan `{named}` in {}", config.place.region),
             "Look at the source's `plan`: it is a plan's name or id in that region.",
         ),
-        Err(reason) => Finding::warning(
+        Err(reason) => DoctorFinding::warning(
             Area::Source,
             subject,
             format!("what plan `{named}` covers could not be asked: {reason}"),
@@ -174,17 +184,19 @@ async fn plan(subject: &str, config: &AwsBackupSource) -> Option<Finding> {
     })
 }
 
-fn covers(subject: &str, plan: &Plan, resource: &str) -> Finding {
+fn covers(subject: &str, plan: &AwsBackupPlan, resource: &str) -> DoctorFinding {
     let name = &plan.name;
     match plan.covers(resource) {
-        Coverage::Covered => Finding::good(Area::Source, subject, format!("plan `{name}` covers {resource}")),
-        Coverage::NotCovered => Finding::warning(
+        Coverage::Covered => {
+            DoctorFinding::good(Area::Source, subject, format!("plan `{name}` covers {resource}"))
+        }
+        Coverage::NotCovered => DoctorFinding::warning(
             Area::Source,
             subject,
             format!("plan `{name}` does not cover {resource}: none of its selections takes it"),
             "Add it to a selection of the plan; until then only drctl's own backups protect it.",
         ),
-        Coverage::Unknown => Finding::note(
+        Coverage::Unknown => DoctorFinding::note(
             Area::Source,
             subject,
             format!("whether plan `{name}` covers {resource} depends on the resource's tags"),

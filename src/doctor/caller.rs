@@ -1,19 +1,25 @@
 //! What the caller may do in AWS, beside what its role should.
 
-use super::{Area, Finding};
-use crate::aws::{Decision, Question, Said, SaidKind, caller, simulate};
+use super::{Area, DoctorFinding};
+use crate::aws::{ContextType, Decision, SimulationContext, SimulationRequest, caller, simulate};
 use crate::event::told;
-use crate::iam::{self, Effect, Role, Statement};
-use crate::policy::{AwsPlace, Policy};
+use crate::iam;
+use crate::iam::{Effect, IamRole, IamStatement};
+use crate::policy::{AwsLocation, Policy};
 
 /// What ends backups: nobody but retention should be able to.
 const ENDS: [&str; 3] = ["rds:DeleteDBSnapshot", "rds:DeleteDBClusterSnapshot", "s3:DeleteObjectVersion"];
 
-pub(super) async fn examine(policy: &Policy, subject: &str, place: &AwsPlace, role: Role) -> Vec<Finding> {
+pub(super) async fn examine(
+    policy: &Policy,
+    subject: &str,
+    place: &AwsLocation,
+    role: IamRole,
+) -> Vec<DoctorFinding> {
     let who = match caller(place).await {
         Ok(who) => who,
         Err(error) => {
-            return vec![Finding::fault(
+            return vec![DoctorFinding::fault(
                 Area::Source,
                 subject,
                 told(&error),
@@ -21,13 +27,14 @@ pub(super) async fn examine(policy: &Policy, subject: &str, place: &AwsPlace, ro
             )];
         }
     };
-    let mut findings = vec![Finding::good(Area::Source, subject, format!("AWS is asked as {}", who.arn))];
+    let mut findings =
+        vec![DoctorFinding::good(Area::Source, subject, format!("AWS is asked as {}", who.arn))];
     let own = who.account.parse().ok();
     // Of something that speaks like AWS, too: what drctl would ask of AWS there.
     let document = match iam::document(&at_aws(policy), role, own.as_ref()) {
         Ok(document) => document,
         Err(error) => {
-            findings.push(Finding::note(Area::Source, subject, told(&error)));
+            findings.push(DoctorFinding::note(Area::Source, subject, told(&error)));
             return findings;
         }
     };
@@ -52,19 +59,19 @@ pub(super) async fn examine(policy: &Policy, subject: &str, place: &AwsPlace, ro
     missing.dedup();
     findings.push(if missing.is_empty() {
         let message = format!("it may do all of the {asked} actions that the {role} needs");
-        Finding::good(Area::Source, subject, message)
+        DoctorFinding::good(Area::Source, subject, message)
     } else {
-        Finding::fault(
+        DoctorFinding::fault(
             Area::Source,
             subject,
             format!("it may not do what the {role} needs: {}", missing.join(", ")),
             format!("`drctl iam show {role}` prints the policy that the role should have."),
         )
     });
-    if role != Role::Retention {
+    if role != IamRole::Retention {
         let resources = needed.flat_map(|statement| statement.resource.iter().map(|arn| concrete(arn)));
         let resources = resources.filter(|arn| arn.contains("snapshot:") || arn.starts_with("arn:aws:s3:::"));
-        let ends = Question {
+        let ends = SimulationRequest {
             actions: ENDS.map(str::to_owned).to_vec(),
             resources: resources.collect(),
             context: vec![],
@@ -72,7 +79,7 @@ pub(super) async fn examine(policy: &Policy, subject: &str, place: &AwsPlace, ro
         if let Ok(decisions) = simulate(place, &principal, &ends).await {
             let may = actions(decisions, true);
             if !may.is_empty() {
-                findings.push(Finding::warning(
+                findings.push(DoctorFinding::warning(
                     Area::Source,
                     subject,
                     format!("it may end backups, which the {role} must not: {}", may.join(", ")),
@@ -93,11 +100,11 @@ fn actions(decisions: Vec<Decision>, allowed: bool) -> Vec<String> {
     actions
 }
 
-fn cannot_ask(subject: &str, role: Role, reason: &str) -> Finding {
+fn cannot_ask(subject: &str, role: IamRole, reason: &str) -> DoctorFinding {
     let message = format!(
         "whether it may do what the {role} needs cannot be asked: {reason}. It is seen when it is tried"
     );
-    Finding::note(Area::Source, subject, message)
+    DoctorFinding::note(Area::Source, subject, message)
 }
 
 /// The policy with every place at AWS, so that its document names them.
@@ -112,13 +119,13 @@ fn at_aws(policy: &Policy) -> Policy {
 }
 
 /// A statement as requests that it would allow: patterns as one of the names they mean.
-fn question(statement: &Statement) -> Question {
-    let context = statement.condition.iter().map(|(operator, key, values)| Said {
+fn question(statement: &IamStatement) -> SimulationRequest {
+    let context = statement.condition.iter().map(|(operator, key, values)| SimulationContext {
         key: key.to_owned(),
         kind: match operator {
-            "Bool" => SaidKind::YesOrNo,
-            several if several.starts_with("ForAnyValue") => SaidKind::Texts,
-            _ => SaidKind::Text,
+            "Bool" => ContextType::YesOrNo,
+            several if several.starts_with("ForAnyValue") => ContextType::Texts,
+            _ => ContextType::Text,
         },
         values: match operator {
             // That it is there at all.
@@ -126,7 +133,7 @@ fn question(statement: &Statement) -> Question {
             _ => values.iter().map(|value| concrete(value)).collect(),
         },
     });
-    Question {
+    SimulationRequest {
         actions: statement.action.clone(),
         resources: statement.resource.iter().map(|resource| concrete(resource)).collect(),
         context: context.collect(),

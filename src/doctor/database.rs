@@ -1,25 +1,25 @@
 use std::time::Duration;
 
-use super::{Area, Finding, restores};
+use super::{Area, DoctorFinding, restores};
 use crate::configure;
-use crate::configure::{ConfigureError, Server, State, Wanted, Weight};
+use crate::configure::{ConfigureError, DesiredSettings, FindingWeight, ServerSession, SettingState};
 use crate::event::told;
 use crate::platform::CancellationToken;
 use crate::policy::{PostgresSource, Source, SourceConfig};
 use crate::postgres::{ConnectError, ConnectionParameters, close};
 use crate::source::postgres_base;
-use crate::source::postgres_base::{BaseError, Objection};
+use crate::source::postgres_base::{BaseError, BasePreflight};
 use crate::source::postgres_dump::capture;
-use crate::source::postgres_dump::capture::{LogicalError, Prepared};
+use crate::source::postgres_dump::capture::{DumpCapture, LogicalError};
 
 /// Connects as a backup would and looks at what it would need.
-pub(super) async fn examine(source: &Source, rpo: Duration) -> Vec<Finding> {
+pub(super) async fn examine(source: &Source, rpo: Duration) -> Vec<DoctorFinding> {
     let subject = source.name.as_str();
     match &source.config {
         SourceConfig::Postgres(postgres) => examine_postgres(subject, postgres, rpo).await,
         // Of those it is asked what AWS keeps.
         SourceConfig::AwsBackup(_) => vec![],
-        other => vec![Finding::fault(
+        other => vec![DoctorFinding::fault(
             Area::Source,
             subject,
             format!("this version of drctl cannot back up sources of kind `{}`", other.kind()),
@@ -32,7 +32,7 @@ pub(super) async fn examine_postgres(
     subject: &str,
     postgres: &PostgresSource,
     rpo: Duration,
-) -> Vec<Finding> {
+) -> Vec<DoctorFinding> {
     let mut findings = vec![];
     if postgres.logical.is_some() {
         match capture::prepare(postgres).await {
@@ -41,7 +41,7 @@ pub(super) async fn examine_postgres(
                 findings.extend(restores::examine(subject, &prepared.parameters).await);
             }
             Err(error) => {
-                findings.push(Finding::fault(Area::Source, subject, told(&error), remedy(&error)));
+                findings.push(DoctorFinding::fault(Area::Source, subject, told(&error), remedy(&error)));
             }
         }
     }
@@ -52,7 +52,7 @@ pub(super) async fn examine_postgres(
             Err(error) => {
                 let remedy =
                     "Check that the server runs, and the url, password and TLS settings of the source.";
-                return vec![Finding::fault(Area::Source, subject, told(&error), remedy)];
+                return vec![DoctorFinding::fault(Area::Source, subject, told(&error), remedy)];
             }
         };
         configured = true;
@@ -63,8 +63,8 @@ pub(super) async fn examine_postgres(
             Ok(prepared) => findings.push(describe_base(subject, &prepared)),
             Err(BaseError::Refused { server, mut list }) => {
                 // Those are told one by one, with what to do.
-                let is_of_set_up = |objection: &Objection| {
-                    use Objection as O;
+                let is_of_set_up = |objection: &BasePreflight| {
+                    use BasePreflight as O;
                     let own = copy.url.is_none() && copy.url_ref.is_none();
                     match objection {
                         O::MinimalLog | O::ArchivingOff | O::NoArchiveCommand => true,
@@ -75,11 +75,16 @@ pub(super) async fn examine_postgres(
                 list.retain(|objection| !(configured && is_of_set_up(objection)));
                 if !list.is_empty() {
                     let error = BaseError::Refused { server, list };
-                    findings.push(Finding::fault(Area::Source, subject, told(&error), base_remedy(&error)));
+                    findings.push(DoctorFinding::fault(
+                        Area::Source,
+                        subject,
+                        told(&error),
+                        base_remedy(&error),
+                    ));
                 }
             }
             Err(error) => {
-                findings.push(Finding::fault(Area::Source, subject, told(&error), base_remedy(&error)));
+                findings.push(DoctorFinding::fault(Area::Source, subject, told(&error), base_remedy(&error)));
             }
         }
     }
@@ -90,22 +95,22 @@ pub(super) async fn examine_postgres(
 async fn lacking(
     postgres: &PostgresSource,
     rpo: Duration,
-) -> Result<Vec<configure::Finding>, ConfigureError> {
+) -> Result<Vec<configure::SettingFinding>, ConfigureError> {
     let parameters = ConnectionParameters::resolve(postgres).await?;
-    let wanted = Wanted::of(postgres, &parameters, rpo, "drctl wal push %p".to_owned());
-    let server = Server { parameters, administrator: None, tools: postgres.tools.clone() };
+    let wanted = DesiredSettings::of(postgres, &parameters, rpo, "drctl wal push %p".to_owned());
+    let server = ServerSession { parameters, administrator: None, tools: postgres.tools.clone() };
     let mut connection = server.connect().await?;
     let facts = server.facts(&mut connection, wanted.replicates, &CancellationToken::new()).await;
     close(connection).await;
     Ok(configure::plan(&facts?, &wanted))
 }
 
-fn describe_set_up(subject: &str, set_up: &[configure::Finding]) -> Vec<Finding> {
+fn describe_set_up(subject: &str, set_up: &[configure::SettingFinding]) -> Vec<DoctorFinding> {
     let lacking = set_up.iter().filter(|finding| finding.is_open());
     let mut findings: Vec<_> = lacking
         .map(|finding| {
             let message = format!("{}: {}; needed: {}", finding.name, finding.found, finding.wanted);
-            let remedy = if finding.state == State::WaitsForRestart {
+            let remedy = if finding.state == SettingState::WaitsForRestart {
                 "Restart the server.".to_owned()
             } else {
                 format!(
@@ -113,31 +118,32 @@ fn describe_set_up(subject: &str, set_up: &[configure::Finding]) -> Vec<Finding>
                 )
             };
             match (finding.weight, finding.state) {
-                (Weight::Needed, State::Missing | State::Foreign | State::WaitsForRestart) => {
-                    Finding::fault(Area::Source, subject, message, remedy)
-                }
-                _ => Finding::warning(Area::Source, subject, message, remedy),
+                (
+                    FindingWeight::Needed,
+                    SettingState::Missing | SettingState::Foreign | SettingState::WaitsForRestart,
+                ) => DoctorFinding::fault(Area::Source, subject, message, remedy),
+                _ => DoctorFinding::warning(Area::Source, subject, message, remedy),
             }
         })
         .collect();
     if findings.is_empty() {
         let message = "the server is set up to have its log archived, as the policy asks";
-        findings.push(Finding::good(Area::Source, subject, message));
+        findings.push(DoctorFinding::good(Area::Source, subject, message));
     }
     findings
 }
 
-fn describe_base(subject: &str, prepared: &postgres_base::Prepared) -> Finding {
+fn describe_base(subject: &str, prepared: &postgres_base::BaseBackupCapture) -> DoctorFinding {
     let through = match &prepared.reader {
-        postgres_base::Reader::Replication(tools) => {
+        postgres_base::SettingsReader::Replication(tools) => {
             format!("{} copies it", tools.version.replacen("pg_dump", "pg_basebackup", 1))
         }
-        postgres_base::Reader::DataDirectory(path) => format!("`{}` can be read", path.display()),
+        postgres_base::SettingsReader::DataDirectory(path) => format!("`{}` can be read", path.display()),
     };
     let checked =
         if prepared.page_checksums { "" } else { "; its pages have no checksums, so damage is not seen" };
     let version = &prepared.server.version;
-    Finding::good(
+    DoctorFinding::good(
         Area::Source,
         subject,
         format!("the cluster is PostgreSQL {version} and can be copied whole: {through}{checked}"),
@@ -154,9 +160,9 @@ fn base_remedy(error: &BaseError) -> &'static str {
     }
 }
 
-fn describe(subject: &str, prepared: &Prepared) -> Vec<Finding> {
+fn describe(subject: &str, prepared: &DumpCapture) -> Vec<DoctorFinding> {
     let parameters = &prepared.parameters;
-    let mut findings = vec![Finding::good(
+    let mut findings = vec![DoctorFinding::good(
         Area::Source,
         subject,
         format!(
@@ -165,14 +171,14 @@ fn describe(subject: &str, prepared: &Prepared) -> Vec<Finding> {
         ),
     )];
     if prepared.is_standby {
-        findings.push(Finding::note(
+        findings.push(DoctorFinding::note(
             Area::Source,
             subject,
             "the server is a standby: unlogged tables are empty there, and a dump may be cancelled by replay",
         ));
     }
     if !prepared.reads_passwords {
-        findings.push(Finding::note(
+        findings.push(DoctorFinding::note(
             Area::Source,
             subject,
             "the role may not read password hashes: after a restore with --globals, passwords must be set again",

@@ -3,7 +3,7 @@ use serde::Serialize;
 /// How bad a finding is. Sorted: the last is the worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Severity {
+pub enum FindingSeverity {
     Good,
     /// Worth knowing; nothing to do.
     Note,
@@ -38,30 +38,30 @@ impl Area {
 
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Finding {
+pub struct DoctorFinding {
     pub area: Area,
     /// Which source or repository; empty where there is one only.
     pub subject: String,
-    pub severity: Severity,
+    pub severity: FindingSeverity,
     /// A full sentence without the stop.
     pub message: String,
     /// What to do; always there for a warning or a fault.
     pub remedy: Option<String>,
 }
 
-impl Finding {
+impl DoctorFinding {
     pub fn good(area: Area, subject: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
             area,
             subject: subject.into(),
-            severity: Severity::Good,
+            severity: FindingSeverity::Good,
             message: message.into(),
             remedy: None,
         }
     }
 
     pub fn note(area: Area, subject: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Note, ..Self::good(area, subject, message) }
+        Self { severity: FindingSeverity::Note, ..Self::good(area, subject, message) }
     }
 
     pub fn warning(
@@ -71,7 +71,7 @@ impl Finding {
         remedy: impl Into<String>,
     ) -> Self {
         let remedy = Some(remedy.into());
-        Self { severity: Severity::Warning, remedy, ..Self::good(area, subject, message) }
+        Self { severity: FindingSeverity::Warning, remedy, ..Self::good(area, subject, message) }
     }
 
     pub fn fault(
@@ -80,6 +80,6 @@ impl Finding {
         message: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Self {
-        Self { severity: Severity::Fault, ..Self::warning(area, subject, message, remedy) }
+        Self { severity: FindingSeverity::Fault, ..Self::warning(area, subject, message, remedy) }
     }
 }

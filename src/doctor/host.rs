@@ -1,8 +1,8 @@
 use std::path::Path;
 
-use super::{Area, Finding};
+use super::{Area, DoctorFinding};
 use crate::platform::{available_memory, free_space, scratch_directory};
-use crate::policy::{Encryption, Policy, SourceConfig, WalThrough};
+use crate::policy::{Encryption, Policy, SourceConfig, WalMethod};
 
 /// What drctl itself and zstd need beside the parts.
 const BASE_MEMORY: u64 = 72 << 20;
@@ -15,38 +15,38 @@ pub(super) fn memory_needed(policy: &Policy) -> u64 {
     BASE_MEMORY + parts * policy.transfer.part_size
 }
 
-pub(super) fn examine(policy: &Policy, state: &Path) -> Vec<Finding> {
+pub(super) fn examine(policy: &Policy, state: &Path) -> Vec<DoctorFinding> {
     let mut findings = vec![];
     let mib = |bytes: u64| bytes >> 20;
     let needed = memory_needed(policy);
     findings.push(match available_memory() {
-        Some(free) if free < needed => Finding::warning(
+        Some(free) if free < needed => DoctorFinding::warning(
             Area::Host,
             "",
             format!("a backup may take {} MiB of memory, and {} MiB are free", mib(needed), mib(free)),
             "Lower `transfer.part_size` or `transfer.parallel`, or free memory.",
         ),
-        Some(free) => Finding::good(
+        Some(free) => DoctorFinding::good(
             Area::Host,
             "",
             format!("{} MiB of memory are free; a backup takes {} MiB at most", mib(free), mib(needed)),
         ),
-        None => Finding::note(Area::Host, "", "the kernel does not say how much memory is free"),
+        None => DoctorFinding::note(Area::Host, "", "the kernel does not say how much memory is free"),
     });
     findings.extend(writable(state, policy));
     findings.push(match free_space(state) {
-        Ok(free) if free < STATE_SPACE => Finding::warning(
+        Ok(free) if free < STATE_SPACE => DoctorFinding::warning(
             Area::Host,
             "",
             format!("the state directory `{}` has {} MiB left", state.display(), mib(free)),
             "Free some space, or set DRCTL_STATE_DIR to a place that has it.",
         ),
-        Ok(free) => Finding::good(
+        Ok(free) => DoctorFinding::good(
             Area::Host,
             "",
             format!("the state directory `{}` has {} MiB left", state.display(), mib(free)),
         ),
-        Err(error) => Finding::warning(
+        Err(error) => DoctorFinding::warning(
             Area::Host,
             "",
             format!("the state directory `{}` cannot be looked at: {error}", state.display()),
@@ -58,12 +58,12 @@ pub(super) fn examine(policy: &Policy, state: &Path) -> Vec<Finding> {
 
 /// Whether files can be made where drctl keeps its own, by making one that goes at once. What lies in a directory
 /// that is not there yet will lie in the nearest that is.
-fn writable(state: &Path, policy: &Policy) -> Vec<Finding> {
+fn writable(state: &Path, policy: &Policy) -> Vec<DoctorFinding> {
     let mut findings = vec![];
     if let Err(error) = try_file(state) {
         let streams = policy.sources.iter().any(|source| {
             let SourceConfig::Postgres(postgres) = &source.config else { return false };
-            postgres.wal.as_ref().is_some_and(|wal| matches!(wal.through, WalThrough::Stream { .. }))
+            postgres.wal.as_ref().is_some_and(|wal| matches!(wal.through, WalMethod::Stream { .. }))
         });
         let incremental = policy.sources.iter().any(|source| {
             let SourceConfig::Postgres(postgres) = &source.config else { return false };
@@ -88,15 +88,15 @@ fn writable(state: &Path, policy: &Policy) -> Vec<Finding> {
         let remedy =
             "Give it to the user that runs drctl, or set DRCTL_STATE_DIR to a directory of that user.";
         findings.push(if streams {
-            Finding::fault(Area::Host, "", message, remedy)
+            DoctorFinding::fault(Area::Host, "", message, remedy)
         } else {
-            Finding::warning(Area::Host, "", message, remedy)
+            DoctorFinding::warning(Area::Host, "", message, remedy)
         });
     }
     if let Some(file) = policy.catalog.as_deref().and_then(|url| url.strip_prefix("sqlite:")) {
         let folder = Path::new(file).parent().unwrap_or(Path::new("/"));
         if let Err(error) = try_file(folder) {
-            findings.push(Finding::warning(
+            findings.push(DoctorFinding::warning(
                 Area::Host,
                 "",
                 format!("the catalog cannot be written to `{}` ({error})", folder.display()),
@@ -106,7 +106,7 @@ fn writable(state: &Path, policy: &Policy) -> Vec<Finding> {
     }
     let scratch = scratch_directory();
     if let Err(error) = try_file(&scratch) {
-        findings.push(Finding::warning(
+        findings.push(DoctorFinding::warning(
             Area::Host,
             "",
             format!("a restore could not unpack a dump in `{}` ({error})", scratch.display()),
@@ -125,23 +125,23 @@ fn try_file(directory: &Path) -> std::io::Result<()> {
 
 /// Who will be able to open the backups. The host needs public keys only, so there is nothing to try here
 /// (`drctl keys check` tries an identity where there is one); too few of them is the policy's warning.
-pub(super) fn keys(policy: &Policy) -> Option<Finding> {
+pub(super) fn keys(policy: &Policy) -> Option<DoctorFinding> {
     let Encryption::Age { recipients } = &policy.encryption else { return None };
     let holders: Vec<_> =
         recipients.iter().map(|recipient| recipient.holder.as_deref().unwrap_or("unnamed")).collect();
     let message = format!("a backup opens with any of these identities: {}", holders.join(", "));
-    Some(Finding::good(Area::Keys, "", message))
+    Some(DoctorFinding::good(Area::Keys, "", message))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::Severity;
+    use crate::doctor::FindingSeverity;
 
     const SOURCE: &str = "[system]\nname = \"shop\"\n[objectives]\nrto = \"4h\"\nrpo = \"1h\"\n[repository.primary]\ndirectory = \"/b\"\n\
          [encryption]\ndanger_unencrypted = true\n[sources.database]\nkind = \"postgres\"\nurl = \"postgres://h/shop\"\n";
 
-    fn found(state: &Path, more: &str) -> Vec<Finding> {
+    fn found(state: &Path, more: &str) -> Vec<DoctorFinding> {
         let policy = crate::policy::parse(Path::new("shop.toml"), &format!("{SOURCE}{more}")).unwrap();
         writable(state, &policy)
     }
@@ -155,10 +155,10 @@ mod tests {
         let found = |more: &str| found(Path::new("/proc/1/none"), more);
         let plain = found("");
         assert_eq!(plain.len(), 1, "{plain:?}");
-        assert!(plain[0].severity == Severity::Warning && plain[0].message.contains("`/proc/1/none`"));
+        assert!(plain[0].severity == FindingSeverity::Warning && plain[0].message.contains("`/proc/1/none`"));
         let streams = found("methods = [\"base\", \"wal\"]\n[sources.database.wal]\nthrough = \"stream\"\n");
         assert!(
-            streams[0].severity == Severity::Fault && streams[0].message.contains("wal stream"),
+            streams[0].severity == FindingSeverity::Fault && streams[0].message.contains("wal stream"),
             "{streams:?}"
         );
     }

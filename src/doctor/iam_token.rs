@@ -1,25 +1,27 @@
 //! Whether a token of IAM can let anybody in, as far as it is seen from outside.
 
-use super::{Area, Finding};
+use super::{Area, DoctorFinding};
 use crate::aws::rds::Database;
-use crate::policy::{Password, RdsDatabase, RdsSource};
+use crate::policy::{PasswordSource, RdsDatabase, RdsSource};
 use crate::postgres::ConnectionParameters;
 
-pub(super) fn examine(subject: &str, rds: &RdsSource, database: &Database) -> Vec<Finding> {
+pub(super) fn examine(subject: &str, rds: &RdsSource, database: &Database) -> Vec<DoctorFinding> {
     let Some(login) =
-        rds.login.as_ref().filter(|login| matches!(login.password, Some(Password::IamToken(_))))
+        rds.login.as_ref().filter(|login| matches!(login.password, Some(PasswordSource::IamToken(_))))
     else {
         return vec![];
     };
     let name = database.id.identifier();
     let mut findings = vec![match database.profile.iam_authentication {
-        Some(true) => Finding::good(Area::Source, subject, format!("IAM authentication is on for `{name}`")),
+        Some(true) => {
+            DoctorFinding::good(Area::Source, subject, format!("IAM authentication is on for `{name}`"))
+        }
         Some(false) => {
             let change = match database.id {
                 RdsDatabase::Instance(_) => "modify-db-instance --db-instance-identifier",
                 RdsDatabase::Cluster(_) => "modify-db-cluster --db-cluster-identifier",
             };
-            Finding::fault(
+            DoctorFinding::fault(
                 Area::Source,
                 subject,
                 format!("IAM authentication is off for `{name}`, and the policy logs in by it"),
@@ -28,7 +30,7 @@ pub(super) fn examine(subject: &str, rds: &RdsSource, database: &Database) -> Ve
                 ),
             )
         }
-        None => Finding::note(
+        None => DoctorFinding::note(
             Area::Source,
             subject,
             format!("RDS does not say whether IAM authentication is on for `{name}`"),
@@ -38,7 +40,7 @@ pub(super) fn examine(subject: &str, rds: &RdsSource, database: &Database) -> Ve
     if let (Some(named), Some(endpoint)) = (named, &database.endpoint)
         && (!named.host.eq_ignore_ascii_case(&endpoint.host) || named.port != endpoint.port)
     {
-        findings.push(Finding::warning(
+        findings.push(DoctorFinding::warning(
             Area::Source,
             subject,
             format!(

@@ -18,5 +18,5 @@ mod repository;
 mod restores;
 mod run;
 
-pub use finding::{Area, Finding, Severity};
+pub use finding::{Area, DoctorFinding, FindingSeverity};
 pub use run::examine;

@@ -5,9 +5,9 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use futures_util::future::{join, join_all};
 
-use super::{Area, Finding};
+use super::{Area, DoctorFinding};
 use crate::aws::rds::{AutomatedBackup, Database, Rds, SnapshotId};
-use crate::aws::{AwsFailure, Key, key};
+use crate::aws::{AwsFailure, KmsKey, key};
 use crate::event::told;
 use crate::policy::{Policy, RdsDatabase, RdsRegion, RdsSource, Source, period};
 
@@ -18,12 +18,12 @@ const LAG: Duration = Duration::from_secs(15 * 60);
 struct AtHome {
     database: Result<Option<Database>, String>,
     /// The key that its snapshots are encrypted with, where these are shared; in words, why it is not known.
-    shared_key: Option<Result<Key, String>>,
+    shared_key: Option<Result<KmsKey, String>>,
     quota: Quota,
 }
 
 /// What another region of the policy says.
-struct InRegion {
+struct RegionFacts {
     /// RDS's automated backups there, of databases that have or had the name.
     kept: Vec<AutomatedBackup>,
     /// Whether it has the groups that a restore there would use; of no name, nothing is known.
@@ -42,7 +42,7 @@ pub(super) async fn examine(
     source: &Source,
     rds: &RdsSource,
     now: DateTime<Utc>,
-) -> Vec<Finding> {
+) -> Vec<DoctorFinding> {
     let regions = join_all(rds.regions.iter().map(|region| ask(rds, region)));
     let (home, regions) = join(ask_home(rds), regions).await;
     let mut found = Findings { subject: source.name.as_str(), list: vec![] };
@@ -107,7 +107,7 @@ async fn ask_home(source: &RdsSource) -> AtHome {
     AtHome { database, shared_key, quota }
 }
 
-async fn ask(source: &RdsSource, region: &RdsRegion) -> Result<InRegion, String> {
+async fn ask(source: &RdsSource, region: &RdsRegion) -> Result<RegionFacts, String> {
     let rds = Rds::to_look(&source.place.in_region(&region.name)).await.map_err(|error| told(&error))?;
     let failed = |failure: AwsFailure| told(&failure);
     let of_cluster = matches!(source.database, RdsDatabase::Cluster(_));
@@ -129,7 +129,7 @@ async fn ask(source: &RdsSource, region: &RdsRegion) -> Result<InRegion, String>
     };
     let (groups, (kept, quota)) =
         join(join(has_subnet_group, has_parameter_group), join(kept, ask_quota(&rds, source))).await;
-    Ok(InRegion {
+    Ok(RegionFacts {
         kept: kept.map_err(failed)?,
         has_subnet_group: groups.0.map_err(failed)?,
         has_parameter_group: groups.1.map_err(failed)?,
@@ -143,24 +143,24 @@ async fn ask_quota(rds: &Rds, source: &RdsSource) -> Quota {
 
 struct Findings<'s> {
     subject: &'s str,
-    list: Vec<Finding>,
+    list: Vec<DoctorFinding>,
 }
 
 impl Findings<'_> {
     fn good(&mut self, message: impl Into<String>) {
-        self.list.push(Finding::good(Area::Source, self.subject, message));
+        self.list.push(DoctorFinding::good(Area::Source, self.subject, message));
     }
 
     fn note(&mut self, message: impl Into<String>) {
-        self.list.push(Finding::note(Area::Source, self.subject, message));
+        self.list.push(DoctorFinding::note(Area::Source, self.subject, message));
     }
 
     fn warning(&mut self, message: impl Into<String>, remedy: impl Into<String>) {
-        self.list.push(Finding::warning(Area::Source, self.subject, message, remedy));
+        self.list.push(DoctorFinding::warning(Area::Source, self.subject, message, remedy));
     }
 
     fn fault(&mut self, message: impl Into<String>, remedy: impl Into<String>) {
-        self.list.push(Finding::fault(Area::Source, self.subject, message, remedy));
+        self.list.push(DoctorFinding::fault(Area::Source, self.subject, message, remedy));
     }
 }
 
@@ -225,7 +225,7 @@ fn of_database(
 }
 
 /// Whether snapshots under that key can be shared with other accounts.
-fn sharing(found: &mut Findings<'_>, rds: &RdsSource, key: Result<Key, String>) {
+fn sharing(found: &mut Findings<'_>, rds: &RdsSource, key: Result<KmsKey, String>) {
     let name = rds.database.identifier();
     match key {
         Ok(key) if key.is_of_aws => found.fault(
@@ -328,7 +328,7 @@ fn of_region(
     found: &mut Findings<'_>,
     policy: &Policy,
     source: &RdsSource,
-    (region, there): (&RdsRegion, &InRegion),
+    (region, there): (&RdsRegion, &RegionFacts),
     database: Option<&Database>,
     now: DateTime<Utc>,
 ) {

@@ -2,13 +2,13 @@ use std::path::Path;
 
 use chrono::TimeDelta;
 
-use super::{Area, Finding};
+use super::{Area, DoctorFinding};
 use crate::event::told;
 use crate::platform::{CancellationToken, Clock, free_space};
-use crate::policy::{Place, Policy, RepositoryConfig};
-use crate::repository::{Marker, MarkerError, Repositories, layout};
+use crate::policy::{Policy, RepositoryConfig, RepositoryLocation};
+use crate::repository::{MarkerError, Repositories, RepositoryMarker, layout};
 use crate::store::StoreErrorKind;
-use crate::store::probe::capability::{Ability, Capabilities, probe};
+use crate::store::probe::capability::{Capabilities, Capability, probe};
 
 /// Few databases worth a backup fit into less.
 const LITTLE_SPACE: u64 = 1 << 30;
@@ -22,18 +22,23 @@ pub(super) async fn examine(
     repositories: &Repositories,
     clock: &dyn Clock,
     cancel: &CancellationToken,
-) -> Vec<Finding> {
+) -> Vec<DoctorFinding> {
     let name = config.name.as_str();
     let Some(repository) = repositories.find(&config.name) else {
         let reason = repositories.lost().iter().find(|lost| lost.name == config.name);
         let reason = reason.map_or_else(|| "it could not be opened".to_owned(), |lost| lost.reason());
-        return vec![Finding::fault(Area::Repository, name, reason, "Check its settings in the policy.")];
+        return vec![DoctorFinding::fault(
+            Area::Repository,
+            name,
+            reason,
+            "Check its settings in the policy.",
+        )];
     };
     let mut findings = vec![];
-    match Marker::read(&*repository.store).await {
+    match RepositoryMarker::read(&*repository.store).await {
         Ok(None) if repositories.remembered().marked.contains_key(&config.name) => {
             let location = repository.store.location();
-            findings.push(Finding::fault(
+            findings.push(DoctorFinding::fault(
                 Area::Repository,
                 name,
                 format!("{location} was repository `{name}` before, and has no marker any more"),
@@ -45,7 +50,7 @@ pub(super) async fn examine(
         Ok(None) => {
             let text =
                 format!("{} is empty: the first backup makes it a repository", repository.store.location());
-            findings.push(Finding::note(Area::Repository, name, text));
+            findings.push(DoctorFinding::note(Area::Repository, name, text));
         }
         Ok(Some(marker)) => {
             let known = repositories.id().or(repositories.remembered().id.as_deref());
@@ -53,7 +58,7 @@ pub(super) async fn examine(
                 .check(&*repository.store, &policy.system, known)
                 .and_then(|()| marker.check_writable(&*repository.store));
             if let Err(error) = judged {
-                findings.push(Finding::fault(
+                findings.push(DoctorFinding::fault(
                     Area::Repository,
                     name,
                     told(&error),
@@ -64,13 +69,13 @@ pub(super) async fn examine(
             }
         }
         Err(error) => {
-            findings.push(Finding::fault(Area::Repository, name, told(&error), remedy(&error)));
+            findings.push(DoctorFinding::fault(Area::Repository, name, told(&error), remedy(&error)));
             return findings;
         }
     }
     match probe(&*repository.store, || clock.now(), cancel).await {
         Ok(found) => findings.extend(judge(config, &found)),
-        Err(error) => findings.push(Finding::fault(
+        Err(error) => findings.push(DoctorFinding::fault(
             Area::Repository,
             name,
             told(&error),
@@ -101,18 +106,20 @@ fn remedy(error: &MarkerError) -> &'static str {
     }
 }
 
-fn judge(config: &RepositoryConfig, found: &Capabilities) -> Vec<Finding> {
+fn judge(config: &RepositoryConfig, found: &Capabilities) -> Vec<DoctorFinding> {
     let name = config.name.as_str();
     let mut findings = vec![];
-    let good = |text: &str| Finding::good(Area::Repository, name, text);
-    let mut ability = |ability: &Ability, does: &str, lacks: &str, remedy: &str, is_fault: bool| {
+    let good = |text: &str| DoctorFinding::good(Area::Repository, name, text);
+    let mut ability = |ability: &Capability, does: &str, lacks: &str, remedy: &str, is_fault: bool| {
         findings.push(match ability {
-            Ability::Yes => good(does),
-            Ability::No(why) if is_fault => {
-                Finding::fault(Area::Repository, name, format!("{lacks}: {why}"), remedy)
+            Capability::Yes => good(does),
+            Capability::No(why) if is_fault => {
+                DoctorFinding::fault(Area::Repository, name, format!("{lacks}: {why}"), remedy)
             }
-            Ability::No(why) => Finding::warning(Area::Repository, name, format!("{lacks}: {why}"), remedy),
-            Ability::Unknown(why) => Finding::warning(
+            Capability::No(why) => {
+                DoctorFinding::warning(Area::Repository, name, format!("{lacks}: {why}"), remedy)
+            }
+            Capability::Unknown(why) => DoctorFinding::warning(
                 Area::Repository,
                 name,
                 format!("it could not be found out whether {}: {why}", does.replace("it ", "the store ")),
@@ -170,7 +177,7 @@ fn judge(config: &RepositoryConfig, found: &Capabilities) -> Vec<Finding> {
         false,
     );
     findings.push(match &found.deletes {
-        Ability::Yes => Finding::note(
+        Capability::Yes => DoctorFinding::note(
             Area::Repository,
             name,
             "this host may delete backups; whoever takes it over can, too (an object lock or a role without s3:DeleteObject prevents that)",
@@ -187,7 +194,7 @@ fn judge(config: &RepositoryConfig, found: &Capabilities) -> Vec<Finding> {
             found.left_bytes,
             layout::probes()
         );
-        findings.push(Finding::note(Area::Repository, name, text));
+        findings.push(DoctorFinding::note(Area::Repository, name, text));
     }
     findings.extend(proof(config, found));
     findings.extend(protection(config, found));
@@ -196,23 +203,25 @@ fn judge(config: &RepositoryConfig, found: &Capabilities) -> Vec<Finding> {
 }
 
 /// What the store proves of what arrives, beside the digests drctl compares itself.
-fn proof(config: &RepositoryConfig, found: &Capabilities) -> Option<Finding> {
-    let Place::S3(place) = &config.place else { return None };
+fn proof(config: &RepositoryConfig, found: &Capabilities) -> Option<DoctorFinding> {
+    let RepositoryLocation::S3(place) = &config.place else { return None };
     let name = config.name.as_str();
     let wanted = place.checksum.as_str();
     let asked = found.checksums.iter().find(|checksum| checksum.checksum == wanted)?;
     let better = found.checksums.iter().find(|checksum| checksum.compared.is_yes());
     Some(match (&asked.compared, better) {
-        (Ability::Yes, _) => {
-            Finding::good(Area::Repository, name, format!("it refuses bytes that differ from their {wanted}"))
-        }
-        (_, Some(better)) => Finding::warning(
+        (Capability::Yes, _) => DoctorFinding::good(
+            Area::Repository,
+            name,
+            format!("it refuses bytes that differ from their {wanted}"),
+        ),
+        (_, Some(better)) => DoctorFinding::warning(
             Area::Repository,
             name,
             format!("it does not prove what arrives by the policy's checksum `{wanted}`"),
             format!("Set `checksum = \"{}\"`: that one it compares.", better.checksum),
         ),
-        (_, None) => Finding::warning(
+        (_, None) => DoctorFinding::warning(
             Area::Repository,
             name,
             "it compares no checksum with what arrives",
@@ -221,36 +230,36 @@ fn proof(config: &RepositoryConfig, found: &Capabilities) -> Option<Finding> {
     })
 }
 
-fn protection(config: &RepositoryConfig, found: &Capabilities) -> Vec<Finding> {
+fn protection(config: &RepositoryConfig, found: &Capabilities) -> Vec<DoctorFinding> {
     let name = config.name.as_str();
     let place = match &config.place {
-        Place::S3(place) => place,
-        Place::Directory(root) => return directory(name, root),
+        RepositoryLocation::S3(place) => place,
+        RepositoryLocation::Directory(root) => return directory(name, root),
     };
     let mut findings = vec![];
     match (place.object_lock, found.guard.locks_objects) {
         (Some(_), Some(true)) => {
-            findings.push(Finding::good(Area::Repository, name, "the bucket locks objects"))
+            findings.push(DoctorFinding::good(Area::Repository, name, "the bucket locks objects"))
         }
-        (Some(_), _) => findings.push(Finding::fault(
+        (Some(_), _) => findings.push(DoctorFinding::fault(
             Area::Repository,
             name,
             "the policy asks for an object lock, and the bucket does not say that it can",
             "Make the bucket anew with object lock enabled, or remove `object_lock` from the policy.",
         )),
-        (None, Some(true)) => findings.push(Finding::note(
+        (None, Some(true)) => findings.push(DoctorFinding::note(
             Area::Repository,
             name,
             "the bucket can lock objects and the policy does not ask for it (`object_lock`)",
         )),
-        (None, _) => findings.push(Finding::note(
+        (None, _) => findings.push(DoctorFinding::note(
             Area::Repository,
             name,
             "objects are not locked: this copy is not the immutable one of a 3-2-1-1-0 plan",
         )),
     }
     if found.guard.keeps_versions == Some(false) {
-        findings.push(Finding::note(
+        findings.push(DoctorFinding::note(
             Area::Repository,
             name,
             "the bucket does not keep versions: a delete is final",
@@ -259,19 +268,19 @@ fn protection(config: &RepositoryConfig, found: &Capabilities) -> Vec<Finding> {
     findings
 }
 
-fn directory(name: &str, root: &Path) -> Vec<Finding> {
+fn directory(name: &str, root: &Path) -> Vec<DoctorFinding> {
     let unguarded =
         format!("{} is a directory: nothing protects it from whoever can write there", root.display());
-    let mut findings = vec![Finding::note(Area::Repository, name, unguarded)];
+    let mut findings = vec![DoctorFinding::note(Area::Repository, name, unguarded)];
     match free_space(root) {
-        Ok(free) if free < LITTLE_SPACE => findings.push(Finding::warning(
+        Ok(free) if free < LITTLE_SPACE => findings.push(DoctorFinding::warning(
             Area::Repository,
             name,
             format!("{} has {} MiB left", root.display(), free >> 20),
             "See that the next backup fits; one that does not is taken back, and the run ends degraded.",
         )),
         Ok(free) => {
-            findings.push(Finding::good(
+            findings.push(DoctorFinding::good(
                 Area::Repository,
                 name,
                 format!("{} MiB are left in it", free >> 20),
@@ -282,10 +291,10 @@ fn directory(name: &str, root: &Path) -> Vec<Finding> {
     findings
 }
 
-fn clock(name: &str, found: &Capabilities) -> Finding {
+fn clock(name: &str, found: &Capabilities) -> DoctorFinding {
     let seconds = found.skew_seconds;
     if TimeDelta::seconds(seconds).abs() <= SKEW {
-        return Finding::good(
+        return DoctorFinding::good(
             Area::Repository,
             name,
             format!("this host's clock agrees with it to {} s", seconds.abs().max(1)),
@@ -293,7 +302,7 @@ fn clock(name: &str, found: &Capabilities) -> Finding {
     }
     let direction = if seconds > 0 { "ahead of" } else { "behind" };
     let text = format!("this host's clock is {} s {direction} the store's", seconds.abs());
-    Finding::warning(
+    DoctorFinding::warning(
         Area::Repository,
         name,
         text,

@@ -3,13 +3,13 @@
 
 use sqlx::PgConnection;
 
-use super::{Area, Finding};
+use super::{Area, DoctorFinding};
 use crate::event::told;
 use crate::postgres::{ConnectionParameters, close};
 
 /// What the role may do there, and what the database needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, sqlx::FromRow)]
-struct Facts {
+struct RestorerFacts {
     role: String,
     superuser: bool,
     creates_databases: bool,
@@ -39,10 +39,10 @@ const FACTS: &str = "
      WHERE r.rolname = current_user AND d.datname = current_database()";
 
 /// Asks what a restore on the source's own server would be refused.
-pub(super) async fn examine(subject: &str, parameters: &ConnectionParameters) -> Vec<Finding> {
+pub(super) async fn examine(subject: &str, parameters: &ConnectionParameters) -> Vec<DoctorFinding> {
     let unknown = |why: String| {
         let message = format!("what a restore by `{}` would lack is not known: {why}", parameters.user);
-        vec![Finding::note(Area::Source, subject, message)]
+        vec![DoctorFinding::note(Area::Source, subject, message)]
     };
     let mut connection = match parameters.connect().await {
         Ok(connection) => connection,
@@ -56,19 +56,19 @@ pub(super) async fn examine(subject: &str, parameters: &ConnectionParameters) ->
     }
 }
 
-async fn read(connection: &mut PgConnection) -> sqlx::Result<Facts> {
+async fn read(connection: &mut PgConnection) -> sqlx::Result<RestorerFacts> {
     sqlx::query_as(FACTS).fetch_one(connection).await
 }
 
-fn judge(subject: &str, facts: &Facts) -> Vec<Finding> {
-    let Facts { role, owner, .. } = facts;
+fn judge(subject: &str, facts: &RestorerFacts) -> Vec<DoctorFinding> {
+    let RestorerFacts { role, owner, .. } = facts;
     let mut findings = vec![];
     if facts.is_standby {
         let message = "the server is a standby: a restore to `--to NAME` would go there and be refused";
         let remedy = format!(
             "Restore with `drctl restore {subject} --to postgres://ROLE@PRIMARY/NEW_DATABASE`, to a server that can be written to."
         );
-        return vec![Finding::warning(Area::Source, subject, message, remedy)];
+        return vec![DoctorFinding::warning(Area::Source, subject, message, remedy)];
     }
     if facts.superuser {
         return findings;
@@ -81,7 +81,7 @@ fn judge(subject: &str, facts: &Facts) -> Vec<Finding> {
             "`{role}` can back up and not restore: it may not create databases, so that `drctl restore {subject} --to NAME` is refused"
         );
         let remedy = format!("ALTER ROLE {} CREATEDB; {elsewhere}.", crate::postgres::identifier(role));
-        findings.push(Finding::warning(Area::Source, subject, message, remedy));
+        findings.push(DoctorFinding::warning(Area::Source, subject, message, remedy));
     }
     if !facts.extensions.is_empty() && !facts.is_rds {
         let message = format!(
@@ -89,19 +89,19 @@ fn judge(subject: &str, facts: &Facts) -> Vec<Finding> {
             facts.extensions.join(", ")
         );
         let remedy = "Restore as a superuser: `--to postgres://SUPERUSER@SERVER/NEW_DATABASE`.";
-        findings.push(Finding::warning(Area::Source, subject, message, remedy));
+        findings.push(DoctorFinding::warning(Area::Source, subject, message, remedy));
     }
     if !facts.is_of_owner {
         let message = format!(
             "`{role}` is no member of `{owner}`, who owns the database: what it restores needs `--no-owner`, and belongs to it"
         );
-        findings.push(Finding::note(Area::Source, subject, message));
+        findings.push(DoctorFinding::note(Area::Source, subject, message));
     }
     if !facts.creates_roles {
         let message = format!(
             "`{role}` may not create roles: `--globals`, for a server that lacks them, takes one that may"
         );
-        findings.push(Finding::note(Area::Source, subject, message));
+        findings.push(DoctorFinding::note(Area::Source, subject, message));
     }
     findings
 }
@@ -109,50 +109,55 @@ fn judge(subject: &str, facts: &Facts) -> Vec<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::Severity;
+    use crate::doctor::FindingSeverity;
 
-    fn able() -> Facts {
-        Facts {
+    fn able() -> RestorerFacts {
+        RestorerFacts {
             role: "drctl".to_owned(),
             owner: "shop".to_owned(),
             creates_databases: true,
             creates_roles: true,
             is_of_owner: true,
-            ..Facts::default()
+            ..RestorerFacts::default()
         }
     }
 
-    fn found(facts: &Facts) -> Vec<(Severity, String)> {
+    fn found(facts: &RestorerFacts) -> Vec<(FindingSeverity, String)> {
         judge("database", facts).into_iter().map(|finding| (finding.severity, finding.message)).collect()
     }
 
     #[test]
     fn a_role_that_can_restore_is_not_spoken_of() {
         assert_eq!(found(&able()), []);
-        assert_eq!(found(&Facts { superuser: true, ..Facts::default() }), []);
+        assert_eq!(found(&RestorerFacts { superuser: true, ..RestorerFacts::default() }), []);
     }
 
     #[test]
     fn what_a_restore_would_be_refused_is_a_warning_that_names_it() {
         for (facts, words) in [
-            (Facts { creates_databases: false, ..able() }, "may not create databases"),
-            (Facts { extensions: vec!["postgis".to_owned()], ..able() }, "only a superuser may: postgis"),
-            (Facts { is_standby: true, superuser: true, ..able() }, "a standby"),
+            (RestorerFacts { creates_databases: false, ..able() }, "may not create databases"),
+            (
+                RestorerFacts { extensions: vec!["postgis".to_owned()], ..able() },
+                "only a superuser may: postgis",
+            ),
+            (RestorerFacts { is_standby: true, superuser: true, ..able() }, "a standby"),
         ] {
             let found = found(&facts);
             assert_eq!(found.len(), 1, "{found:?}");
-            assert!(found[0].0 == Severity::Warning && found[0].1.contains(words), "{found:?}");
+            assert!(found[0].0 == FindingSeverity::Warning && found[0].1.contains(words), "{found:?}");
         }
-        let managed = Facts { extensions: vec!["postgis".to_owned()], is_rds: true, ..able() };
+        let managed = RestorerFacts { extensions: vec!["postgis".to_owned()], is_rds: true, ..able() };
         assert_eq!(found(&managed), []);
     }
 
     #[test]
     fn what_an_option_gets_round_is_a_note() {
-        for facts in [Facts { is_of_owner: false, ..able() }, Facts { creates_roles: false, ..able() }] {
+        for facts in
+            [RestorerFacts { is_of_owner: false, ..able() }, RestorerFacts { creates_roles: false, ..able() }]
+        {
             assert_eq!(
                 found(&facts).iter().map(|(severity, _)| *severity).collect::<Vec<_>>(),
-                [Severity::Note]
+                [FindingSeverity::Note]
             );
         }
     }

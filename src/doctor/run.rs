@@ -3,8 +3,8 @@ use std::path::Path;
 use chrono::{DateTime, Utc};
 use futures_util::future::{join, join_all};
 
-use super::{Area, Finding, archiving, aws_backup, caller, database, host, rds, repository};
-use crate::iam::Role;
+use super::{Area, DoctorFinding, archiving, aws_backup, caller, database, host, rds, repository};
+use crate::iam::IamRole;
 use crate::platform::{CancellationToken, Clock};
 use crate::policy::{self, Lint, Policy, Source, SourceConfig};
 use crate::repository::Repositories;
@@ -15,17 +15,21 @@ pub async fn examine(
     repositories: &Repositories,
     state: &Path,
     clock: &dyn Clock,
-    role: Role,
+    role: IamRole,
     cancel: &CancellationToken,
-) -> Vec<Finding> {
+) -> Vec<DoctorFinding> {
     let told = |lint: Lint| {
         let at = lint.at.map(|at| format!("line {}, `{}`: ", at.line, lint.key)).unwrap_or_default();
-        Finding::warning(Area::Policy, "", format!("{at}{}", lint.message), lint.hint)
+        DoctorFinding::warning(Area::Policy, "", format!("{at}{}", lint.message), lint.hint)
     };
     let mut findings: Vec<_> =
         policy::lint(policy).into_iter().chain(policy::dormant(policy)).map(told).collect();
     if findings.is_empty() {
-        findings.push(Finding::good(Area::Policy, "", "the policy is valid and can meet its objectives"));
+        findings.push(DoctorFinding::good(
+            Area::Policy,
+            "",
+            "the policy is valid and can meet its objectives",
+        ));
     }
     findings.extend(host::examine(policy, state));
     findings.extend(host::keys(policy));
@@ -55,7 +59,12 @@ pub async fn examine(
     findings
 }
 
-async fn examine_source(policy: &Policy, source: &Source, now: DateTime<Utc>, role: Role) -> Vec<Finding> {
+async fn examine_source(
+    policy: &Policy,
+    source: &Source,
+    now: DateTime<Utc>,
+    role: IamRole,
+) -> Vec<DoctorFinding> {
     let SourceConfig::Rds(config) = &source.config else {
         return database::examine(source, policy.objectives.rpo).await;
     };

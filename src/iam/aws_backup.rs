@@ -1,12 +1,12 @@
 use super::builder::Builder;
-use super::role::{Account, Role, partition};
+use super::role::{Account, IamRole, partition};
 use super::{Conditions, IamError};
 use crate::aws::MANAGED;
 use crate::policy::AwsBackupSource;
 
 /// Rights on the vaults of a resource that AWS Backup protects, and on its recovery points.
 pub(super) fn add(builder: &mut Builder<'_>, source: &AwsBackupSource) -> Result<(), IamError> {
-    if source.place.endpoint.is_some() || builder.role == Role::BreakGlass {
+    if source.place.endpoint.is_some() || builder.role == IamRole::BreakGlass {
         return Ok(());
     }
     let own = Account::of_credentials(&source.place.credentials);
@@ -40,7 +40,7 @@ pub(super) fn add(builder: &mut Builder<'_>, source: &AwsBackupSource) -> Result
     let ours = Conditions::when("StringEquals", format!("aws:ResourceTag/{MANAGED}"), &["true"]);
     let pass = Conditions::when("StringEquals", "iam:PassedToService", &["backup.amazonaws.com"]);
     match builder.role {
-        Role::Writer => {
+        IamRole::Writer => {
             builder.document.allow("TakeRecoveryPoints", &["backup:StartBackupJob"], [own], plain());
             builder.document.allow("TagThem", &["backup:TagResource"], points.clone(), plain());
             let tag = ["rds:AddTagsToResource"];
@@ -65,7 +65,7 @@ pub(super) fn add(builder: &mut Builder<'_>, source: &AwsBackupSource) -> Result
                 "backup:ListCopyJobs",
             ]);
         }
-        Role::Restorer => {
+        IamRole::Restorer => {
             let start = ["backup:GetRecoveryPointRestoreMetadata", "backup:StartRestoreJob"];
             builder.document.allow("RestoreRecoveryPoints", &start, points, plain());
             // What was restored before may have been removed, and AWS Backup does not say it.
@@ -88,11 +88,11 @@ pub(super) fn add(builder: &mut Builder<'_>, source: &AwsBackupSource) -> Result
                 "backup:PutRestoreValidationResult",
             ]);
         }
-        Role::Retention => {
+        IamRole::Retention => {
             let delete = ["backup:DeleteRecoveryPoint"];
             builder.document.allow("DeleteTaggedRecoveryPoints", &delete, points, ours);
         }
-        Role::Auditor => builder.document.anywhere(&[
+        IamRole::Auditor => builder.document.anywhere(&[
             "backup:DescribeBackupJob",
             "backup:DescribeCopyJob",
             "backup:DescribeRestoreJob",
@@ -100,9 +100,9 @@ pub(super) fn add(builder: &mut Builder<'_>, source: &AwsBackupSource) -> Result
             "backup:ListCopyJobs",
             "backup:ListRestoreJobs",
         ]),
-        Role::BreakGlass => {}
+        IamRole::BreakGlass => {}
     }
-    if source.plan.is_some() && matches!(builder.role, Role::Writer | Role::Auditor) {
+    if source.plan.is_some() && matches!(builder.role, IamRole::Writer | IamRole::Auditor) {
         let plan = format!("arn:{}:backup:{home}:{}:backup-plan:*", partition(home), account.as_str());
         // Which vaults it writes to is in the plan, and may be changed there.
         let list = ["backup:ListRecoveryPointsByBackupVault"];

@@ -1,24 +1,24 @@
 use super::builder::Builder;
-use super::role::{Account, Role, partition};
+use super::role::{Account, IamRole, partition};
 use super::{Conditions, IamError, key};
-use crate::policy::{Checksum, Place, S3Place, ServerSideEncryption, SourceConfig};
+use crate::policy::{Checksum, RepositoryLocation, S3Location, ServerSideEncryption, SourceConfig};
 use crate::repository::layout;
 
 /// Rights in each bucket of AWS. Other servers have keys of their own, and IAM does not reach them.
 pub(super) fn add(builder: &mut Builder<'_>) -> Result<(), IamError> {
-    if builder.role == Role::BreakGlass {
+    if builder.role == IamRole::BreakGlass {
         return Ok(());
     }
     for repository in &builder.policy.repositories {
         match &repository.place {
-            Place::S3(place) if place.endpoint.is_none() => of_bucket(builder, place)?,
-            Place::S3(_) | Place::Directory(_) => {}
+            RepositoryLocation::S3(place) if place.endpoint.is_none() => of_bucket(builder, place)?,
+            RepositoryLocation::S3(_) | RepositoryLocation::Directory(_) => {}
         }
     }
     Ok(())
 }
 
-fn of_bucket(builder: &mut Builder<'_>, place: &S3Place) -> Result<(), IamError> {
+fn of_bucket(builder: &mut Builder<'_>, place: &S3Location) -> Result<(), IamError> {
     let bucket = format!("arn:{}:s3:::{}", partition(&place.region), place.bucket);
     let below = match place.prefix.as_str() {
         "" => String::new(),
@@ -45,7 +45,7 @@ fn of_bucket(builder: &mut Builder<'_>, place: &S3Place) -> Result<(), IamError>
         builder.document.allow(sid, actions, resources, Conditions::default());
     };
     match builder.role {
-        Role::Writer => {
+        IamRole::Writer => {
             let write = ["s3:AbortMultipartUpload", "s3:ListMultipartUploadParts", "s3:PutObject"];
             allow(builder, "Write", &write, vec![object("*")]);
             if locks {
@@ -68,9 +68,9 @@ fn of_bucket(builder: &mut Builder<'_>, place: &S3Place) -> Result<(), IamError>
             }
             allow(builder, "ReadWhatSaysWhatIsThere", &["s3:GetObject"], read);
         }
-        Role::Restorer | Role::Auditor => {
+        IamRole::Restorer | IamRole::Auditor => {
             let mut read = vec!["s3:GetObject", "s3:GetObjectVersion"];
-            if builder.role == Role::Auditor {
+            if builder.role == IamRole::Auditor {
                 read.extend(["s3:GetObjectLegalHold", "s3:GetObjectRetention"]);
             } else if place.storage_class.as_deref().is_some_and(is_archive) {
                 read.push("s3:RestoreObject");
@@ -78,7 +78,7 @@ fn of_bucket(builder: &mut Builder<'_>, place: &S3Place) -> Result<(), IamError>
             allow(builder, "ReadTheRepository", &read, vec![object("*")]);
             allow(builder, "RecordTheRun", &["s3:PutObject"], vec![journal]);
         }
-        Role::Retention => {
+        IamRole::Retention => {
             allow(builder, "ReadWhatSaysWhatIsThere", &["s3:GetObject"], clear);
             allow(builder, "RecordTheRunAndHoldTheLease", &["s3:PutObject"], vec![journal, leases]);
             let mut delete = vec!["s3:AbortMultipartUpload", "s3:DeleteObject", "s3:DeleteObjectVersion"];
@@ -89,7 +89,7 @@ fn of_bucket(builder: &mut Builder<'_>, place: &S3Place) -> Result<(), IamError>
             }
             allow(builder, "DeleteBackupsUnread", &delete, vec![backups, log]);
         }
-        Role::BreakGlass => {}
+        IamRole::BreakGlass => {}
     }
     if let Some(ServerSideEncryption::Kms { key: Some(named) }) = &place.server_side_encryption {
         // All of them read manifests and write a record of their run.
@@ -104,9 +104,9 @@ fn of_bucket(builder: &mut Builder<'_>, place: &S3Place) -> Result<(), IamError>
 fn list(builder: &mut Builder<'_>, bucket: &str, below: &str) {
     let mut actions = vec!["s3:GetBucketObjectLockConfiguration", "s3:GetBucketVersioning", "s3:ListBucket"];
     match builder.role {
-        Role::Writer => actions.push("s3:ListBucketMultipartUploads"),
-        Role::Retention => actions.extend(["s3:ListBucketMultipartUploads", "s3:ListBucketVersions"]),
-        Role::Restorer | Role::Auditor | Role::BreakGlass => actions.push("s3:ListBucketVersions"),
+        IamRole::Writer => actions.push("s3:ListBucketMultipartUploads"),
+        IamRole::Retention => actions.extend(["s3:ListBucketMultipartUploads", "s3:ListBucketVersions"]),
+        IamRole::Restorer | IamRole::Auditor | IamRole::BreakGlass => actions.push("s3:ListBucketVersions"),
     }
     // `IfExists`: only listings have a prefix.
     let condition = match below {

@@ -1,7 +1,7 @@
 use thiserror::Error;
 
-use super::role::{Account, Role, account};
-use super::{Conditions, Document, aws_backup, bucket, explicit_deny, rds, secret};
+use super::role::{Account, IamRole, account};
+use super::{Conditions, IamDocument, aws_backup, bucket, explicit_deny, rds, secret};
 use crate::policy::{Policy, SourceConfig};
 
 /// Why there is no document.
@@ -13,14 +13,14 @@ pub enum IamError {
     )]
     NoAccount { what: &'static str, several: bool },
     #[error("the {role} needs nothing in AWS: the policy names nothing there that it would use")]
-    NothingInAws { role: Role },
+    NothingInAws { role: IamRole },
 }
 
 /// What is built, and from what.
 pub(super) struct Builder<'p> {
     pub(super) policy: &'p Policy,
-    pub(super) role: Role,
-    pub(super) document: Document,
+    pub(super) role: IamRole,
+    pub(super) document: IamDocument,
     /// Where an ARN needs it and says none itself.
     account: Option<Account>,
     /// ARNs of the databases that are protected.
@@ -36,10 +36,10 @@ impl Builder<'_> {
 }
 
 /// The IAM policy document of a role. `given`: the account where the policy does not say it.
-pub fn document(policy: &Policy, role: Role, given: Option<&Account>) -> Result<Document, IamError> {
+pub fn document(policy: &Policy, role: IamRole, given: Option<&Account>) -> Result<IamDocument, IamError> {
     let account = given.cloned().or_else(|| account(policy));
     let mut builder =
-        Builder { policy, role, document: Document::default(), account, production: Vec::new() };
+        Builder { policy, role, document: IamDocument::default(), account, production: Vec::new() };
     bucket::add(&mut builder)?;
     let mut shares = false;
     for source in &policy.sources {
@@ -53,7 +53,7 @@ pub fn document(policy: &Policy, role: Role, given: Option<&Account>) -> Result<
         }
     }
     secret::add(&mut builder)?;
-    if role == Role::Writer {
+    if role == IamRole::Writer {
         // `doctor` asks IAM what the role it runs as may do.
         let roles = super::role::roles(policy);
         builder.document.allow(
@@ -76,7 +76,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::iam::{Effect, Statement};
+    use crate::iam::{Effect, IamStatement};
     use crate::policy::{load, parse};
 
     /// IAM's own matching: `*` is any characters, `?` one.
@@ -161,11 +161,11 @@ copy_to = {{ us-west-2 = {{ vault = "shop-dr" }} }}
         policies
     }
 
-    fn each(mut judge: impl FnMut(&Policy, Role, &[Statement])) {
+    fn each(mut judge: impl FnMut(&Policy, IamRole, &[IamStatement])) {
         let account = "111122223333".parse().unwrap();
         let mut seen = 0;
         for policy in policies() {
-            for role in Role::ALL {
+            for role in IamRole::ALL {
                 match document(&policy, role, Some(&account)) {
                     Ok(document) => {
                         seen += 1;
@@ -178,7 +178,7 @@ copy_to = {{ us-west-2 = {{ vault = "shop-dr" }} }}
         assert!(seen > 600, "only {seen} documents were judged");
     }
 
-    fn allowed(statements: &[Statement]) -> impl Iterator<Item = (&Statement, &str)> {
+    fn allowed(statements: &[IamStatement]) -> impl Iterator<Item = (&IamStatement, &str)> {
         let allowed = statements.iter().filter(|statement| statement.effect == Effect::Allow);
         allowed.flat_map(|statement| statement.action.iter().map(move |action| (statement, action.as_str())))
     }
@@ -186,7 +186,7 @@ copy_to = {{ us-west-2 = {{ vault = "shop-dr" }} }}
     #[test]
     fn who_writes_backups_can_neither_delete_nor_change_one_nor_read_its_data() {
         each(|policy, role, statements| {
-            if !matches!(role, Role::Writer | Role::Auditor) {
+            if !matches!(role, IamRole::Writer | IamRole::Auditor) {
                 return;
             }
             for (_, action) in allowed(statements) {
@@ -197,7 +197,7 @@ copy_to = {{ us-west-2 = {{ vault = "shop-dr" }} }}
                     SourceConfig::Rds(rds) => !rds.share_with.is_empty(),
                     _ => false,
                 });
-                let shares = shares && verb.ends_with("SnapshotAttribute") && role == Role::Writer;
+                let shares = shares && verb.ends_with("SnapshotAttribute") && role == IamRole::Writer;
                 assert!(shares || !verb.starts_with("Modify"), "{role} may {action}");
             }
         });
@@ -217,7 +217,7 @@ copy_to = {{ us-west-2 = {{ vault = "shop-dr" }} }}
         };
         each(|policy, role, statements| {
             for repository in &policy.repositories {
-                let crate::policy::Place::S3(place) = &repository.place else { continue };
+                let crate::policy::RepositoryLocation::S3(place) = &repository.place else { continue };
                 let prefix =
                     if place.prefix.is_empty() { String::new() } else { format!("{}/", place.prefix) };
                 let payload = payload(&place.bucket, &prefix, policy.system.as_str());
@@ -227,12 +227,14 @@ copy_to = {{ us-west-2 = {{ vault = "shop-dr" }} }}
                     let what: Vec<_> =
                         payload.iter().filter(|key| reads && names(&statement.resource, key)).collect();
                     match role {
-                        Role::Retention | Role::BreakGlass => assert!(what.is_empty(), "{role}: {what:?}"),
-                        Role::Writer if place.checksum == crate::policy::Checksum::Crc64Nvme => {
+                        IamRole::Retention | IamRole::BreakGlass => {
+                            assert!(what.is_empty(), "{role}: {what:?}")
+                        }
+                        IamRole::Writer if place.checksum == crate::policy::Checksum::Crc64Nvme => {
                             let data = what.iter().any(|key| key.contains("/backups/"));
                             assert!(!data, "{what:?}");
                         }
-                        Role::Writer | Role::Restorer | Role::Auditor => {}
+                        IamRole::Writer | IamRole::Restorer | IamRole::Auditor => {}
                     }
                 }
             }
@@ -262,7 +264,7 @@ copy_to = {{ us-west-2 = {{ vault = "shop-dr" }} }}
             assert_eq!(sids.len(), statements.len());
             assert!(sids.iter().all(|sid| sid.bytes().all(|b| b.is_ascii_alphanumeric())));
             let everywhere =
-                |statement: &&Statement| statement.effect == Effect::Deny && statement.resource == ["*"];
+                |statement: &&IamStatement| statement.effect == Effect::Deny && statement.resource == ["*"];
             for (_, action) in allowed(statements) {
                 let denied = statements.iter().filter(everywhere).any(|denial| names(&denial.action, action));
                 assert!(!denied, "{role} is given {action} and denied it");
@@ -276,7 +278,7 @@ copy_to = {{ us-west-2 = {{ vault = "shop-dr" }} }}
         let foreign = ["billing", "shop", "shopping"]
             .map(|name| format!("arn:aws:rds:us-east-1:111122223333:db:{name}"));
         each(|policy, role, statements| {
-            if role != Role::Restorer || policy.system.as_str() != "shop" {
+            if role != IamRole::Restorer || policy.system.as_str() != "shop" {
                 return;
             }
             for (statement, action) in allowed(statements) {
@@ -311,22 +313,22 @@ password = "secretsmanager:shop/app#password"
         let policy = parse(Path::new("shop.toml"), text).unwrap_or_else(|faults| panic!("{faults}"));
         let account = "111122223333".parse().unwrap();
         let secret = "arn:aws:secretsmanager:us-east-1:111122223333:secret:shop/app-AbCdEf";
-        for role in Role::ALL {
+        for role in IamRole::ALL {
             let document = document(&policy, role, Some(&account)).unwrap();
             let may = allowed(document.statements()).any(|(statement, action)| {
                 action == "secretsmanager:GetSecretValue" && names(&statement.resource, secret)
             });
-            let logs_in = matches!(role, Role::Writer | Role::Restorer | Role::BreakGlass);
+            let logs_in = matches!(role, IamRole::Writer | IamRole::Restorer | IamRole::BreakGlass);
             assert_eq!(may, logs_in, "{role}");
             // What RDS keeps the master's password in, it makes anew for what is restored.
             let new = "arn:aws:secretsmanager:us-east-1:111122223333:secret:rds!db-0a1b-AbCdEf";
             let may = allowed(document.statements()).any(|(statement, action)| {
                 action == "secretsmanager:GetSecretValue" && names(&statement.resource, new)
             });
-            assert_eq!(may, matches!(role, Role::Restorer | Role::BreakGlass), "{role}");
+            assert_eq!(may, matches!(role, IamRole::Restorer | IamRole::BreakGlass), "{role}");
             // Whoever sets up what is restored has it monitored as before, and passes no role to anything else.
             let passes = document.statements().iter().find(|s| s.action.contains(&"iam:PassRole".to_owned()));
-            assert_eq!(passes.is_some(), role == Role::Restorer, "{role}");
+            assert_eq!(passes.is_some(), role == IamRole::Restorer, "{role}");
             let to: Vec<_> = passes.iter().flat_map(|statement| statement.condition.iter()).collect();
             assert!(
                 to.iter()
@@ -342,9 +344,9 @@ password = "secretsmanager:shop/app#password"
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
         let [known, unknown] =
             ["classboard", "insightshop"].map(|name| load(&folder.join(format!("{name}.toml"))).unwrap());
-        let text = serde_json::to_string(&document(&known, Role::Writer, None).unwrap()).unwrap();
+        let text = serde_json::to_string(&document(&known, IamRole::Writer, None).unwrap()).unwrap();
         assert!(text.contains("arn:aws:rds:us-east-1:123456789012:db:classboard"));
-        let refused = document(&unknown, Role::Writer, None).unwrap_err();
+        let refused = document(&unknown, IamRole::Writer, None).unwrap_err();
         assert!(matches!(refused, IamError::NoAccount { several: false, .. }), "{refused}");
     }
 }

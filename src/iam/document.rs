@@ -11,14 +11,14 @@ const VERSION: &str = "2012-10-17";
 /// An IAM policy document.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Document {
+pub struct IamDocument {
     version: &'static str,
-    statement: Vec<Statement>,
+    statement: Vec<IamStatement>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Statement {
+pub struct IamStatement {
     /// Says what it is for; letters and digits, once in a document.
     pub sid: String,
     pub effect: Effect,
@@ -63,14 +63,14 @@ impl Conditions {
     }
 }
 
-impl Default for Document {
+impl Default for IamDocument {
     fn default() -> Self {
         Self { version: VERSION, statement: vec![] }
     }
 }
 
-impl Document {
-    pub fn statements(&self) -> &[Statement] {
+impl IamDocument {
+    pub fn statements(&self) -> &[IamStatement] {
         &self.statement
     }
 
@@ -111,11 +111,11 @@ impl Document {
         if action.is_empty() || resources.is_empty() {
             return;
         }
-        let of_sid = |statement: &&mut Statement| {
+        let of_sid = |statement: &&mut IamStatement| {
             let rest = statement.sid.strip_prefix(sid);
             rest.is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit())) && statement.effect == effect
         };
-        let like = |statement: &&mut Statement| {
+        let like = |statement: &&mut IamStatement| {
             let same_actions = statement.action == action;
             // `*` is whatever is named beside it, so what it is asked for can be put together.
             let anywhere = resources == ["*"] && statement.resource == ["*"];
@@ -135,7 +135,7 @@ impl Document {
                 let sid = if taken == 0 { sid.to_owned() } else { format!("{sid}{}", taken + 1) };
                 resources.sort();
                 resources.dedup();
-                self.statement.push(Statement { sid, effect, action, resource: resources, condition });
+                self.statement.push(IamStatement { sid, effect, action, resource: resources, condition });
             }
         }
     }
@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn statements_for_one_purpose_are_one_and_others_get_names_of_their_own() {
-        let mut document = Document::default();
+        let mut document = IamDocument::default();
         let key = |region: &str| Conditions::when("StringEquals", "kms:ViaService", &[region]);
         document.allow("Read", &["s3:GetObject"], ["a".to_owned()], Conditions::default());
         document.allow("Read", &["s3:GetObject"], ["b".to_owned(), "a".to_owned()], Conditions::default());
@@ -193,7 +193,7 @@ mod tests {
 
     #[test]
     fn parts_hold_every_statement_and_none_is_longer_than_the_limit() {
-        let mut document = Document::default();
+        let mut document = IamDocument::default();
         for n in 0..20 {
             let resource = format!("arn:aws:s3:::bucket-{n}");
             document.allow(&format!("Read{n}X"), &["s3:GetObject"], [resource], Conditions::default());

@@ -1,4 +1,4 @@
-use super::Role;
+use super::IamRole;
 use super::builder::Builder;
 
 /// Keys that are disabled or scheduled for deletion take every backup with them.
@@ -42,19 +42,19 @@ pub(super) fn deny(builder: &mut Builder<'_>, shares: bool) {
     let everything = || ["*".to_owned()];
     let role = builder.role;
     let mut never: Vec<&str> = KEYS.into_iter().chain(GUARDS).chain(KEPT).collect();
-    if role != Role::Retention {
+    if role != IamRole::Retention {
         never.extend(DELETIONS);
     }
     match role {
-        Role::Writer if shares => never.extend(CHANGES),
-        Role::Writer | Role::Auditor => never.extend(CHANGES.into_iter().chain(SHARING)),
-        Role::Restorer | Role::Retention => never.extend(SHARING),
-        Role::BreakGlass => {
+        IamRole::Writer if shares => never.extend(CHANGES),
+        IamRole::Writer | IamRole::Auditor => never.extend(CHANGES.into_iter().chain(SHARING)),
+        IamRole::Restorer | IamRole::Retention => never.extend(SHARING),
+        IamRole::BreakGlass => {
             never.extend(SHARING.into_iter().chain(["rds:DeleteDBInstance", "rds:DeleteDBCluster"]))
         }
     }
     builder.document.deny("NeverRemoveBackupsOrWhatGuardsThem", &never, everything());
-    if matches!(role, Role::Restorer | Role::Retention) {
+    if matches!(role, IamRole::Restorer | IamRole::Retention) {
         let databases = std::mem::take(&mut builder.production);
         let actions: Vec<&str> = CHANGES.into_iter().chain(["rds:RebootDB*", "rds:StopDB*"]).collect();
         builder.document.deny("NeverTouchTheDatabaseThatIsProtected", &actions, databases);

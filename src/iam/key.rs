@@ -15,14 +15,19 @@ const RDS_ACTIONS: [&str; 7] = [
 ];
 
 /// A KMS key as a policy names it, and what a statement needs to mean just it.
-struct Key {
+struct KmsKeyArn {
     resource: String,
     /// IAM knows keys by their ids: an alias is a condition on them.
     condition: Conditions,
 }
 
 /// A key by its ARN, its id, or its alias (`alias/…`).
-fn key(builder: &Builder<'_>, named: &str, region: &str, account: Option<&Account>) -> Result<Key, IamError> {
+fn key(
+    builder: &Builder<'_>,
+    named: &str,
+    region: &str,
+    account: Option<&Account>,
+) -> Result<KmsKeyArn, IamError> {
     let (head, word) = match named.rsplit_once(':') {
         Some((head, word)) => (Some(head.to_owned()), word),
         None => (None, named),
@@ -35,11 +40,11 @@ fn key(builder: &Builder<'_>, named: &str, region: &str, account: Option<&Accoun
         }
     };
     Ok(match word.starts_with("alias/") {
-        true => Key {
+        true => KmsKeyArn {
             resource: format!("{head}:key/*"),
             condition: Conditions::when("ForAnyValue:StringEquals", "kms:ResourceAliases", &[word]),
         },
-        false => Key {
+        false => KmsKeyArn {
             resource: format!("{head}:key/{}", word.trim_start_matches("key/")),
             condition: Conditions::default(),
         },
@@ -70,7 +75,7 @@ pub(super) fn of_rds(
 ) -> Result<(), IamError> {
     let key = match named {
         Some(named) => key(builder, named, region, Some(account))?,
-        None => Key {
+        None => KmsKeyArn {
             resource: format!("arn:{}:kms:{region}:{}:key/*", partition(region), account.as_str()),
             condition: Conditions::default(),
         },
@@ -97,7 +102,7 @@ pub(super) fn look(
 ) -> Result<(), IamError> {
     let key = match named {
         Some(named) => key(builder, named, region, Some(account))?,
-        None => Key {
+        None => KmsKeyArn {
             resource: format!("arn:{}:kms:{region}:{}:key/*", partition(region), account.as_str()),
             condition: Conditions::default(),
         },

@@ -18,6 +18,6 @@ mod role;
 mod secret;
 
 pub use builder::{IamError, document};
-pub use document::{Conditions, Document, Effect, INLINE_LIMIT, MANAGED_LIMIT, Statement};
+pub use document::{Conditions, Effect, INLINE_LIMIT, IamDocument, IamStatement, MANAGED_LIMIT};
 pub use rds::{may_be_restored_as, restored_names};
-pub use role::{Account, Role, account};
+pub use role::{Account, IamRole, account};

@@ -1,9 +1,9 @@
 use super::builder::Builder;
-use super::role::{Account, Role, partition};
+use super::role::{Account, IamRole, partition};
 use super::{Conditions, IamError, key};
 use crate::aws::{EXPIRES, MANAGED, SYSTEM};
 use crate::platform::SecretRef;
-use crate::policy::{Password, RdsDatabase, RdsSource};
+use crate::policy::{PasswordSource, RdsDatabase, RdsSource};
 use crate::postgres::ConnectionParameters;
 use crate::source::rds_snapshot::identifier_prefixes;
 
@@ -55,8 +55,8 @@ pub(super) fn add(builder: &mut Builder<'_>, source: &RdsSource) -> Result<(), I
     );
     let expires = is_ours.clone().and("Null", format!("aws:ResourceTag/{EXPIRES}"), &["false"]);
     match builder.role {
-        Role::Writer if !source.snapshots => {}
-        Role::Writer => {
+        IamRole::Writer if !source.snapshots => {}
+        IamRole::Writer => {
             let create = [database].into_iter().chain(own_snapshots.iter().cloned());
             builder.document.allow("TakeTaggedSnapshots", &[names.create], create, asks.clone());
             if !source.regions.is_empty() {
@@ -82,7 +82,7 @@ pub(super) fn add(builder: &mut Builder<'_>, source: &RdsSource) -> Result<(), I
                 keys(builder, source, &account)?;
             }
         }
-        Role::Restorer => {
+        IamRole::Restorer => {
             let targets = |kind: &str| -> Vec<String> {
                 let of = |region: &&str| {
                     let names = restored_names(source, region).into_iter();
@@ -140,14 +140,14 @@ pub(super) fn add(builder: &mut Builder<'_>, source: &RdsSource) -> Result<(), I
             builder.document.allow("HaveItMonitoredAsBefore", &["iam:PassRole"], [roles], to);
             keys(builder, source, &account)?;
         }
-        Role::Retention => {
+        IamRole::Retention => {
             builder.document.allow("DeleteTaggedSnapshots", &[names.delete_snapshot], snapshots, is_ours);
             let mut left = everywhere("db", "*");
             left.extend(everywhere(names.database, "*"));
             builder.document.allow("RemoveExpiredLeftovers", names.delete, left, expires);
         }
-        Role::Auditor => {}
-        Role::BreakGlass => {
+        IamRole::Auditor => {}
+        IamRole::BreakGlass => {
             let mut databases = everywhere(names.database, &format!("{}*", names.identifier));
             databases.push(database.clone());
             // A cluster's instances are called as somebody wished, and give up their names with it.
@@ -214,7 +214,7 @@ fn describe(builder: &mut Builder<'_>, names: &Names<'_>, everywhere: &dyn Fn(&s
         resources.extend(everywhere(kind, "*"));
     }
     builder.document.allow("DescribeWhatThereIs", names.describe, resources, Conditions::default());
-    if builder.role != Role::BreakGlass {
+    if builder.role != IamRole::BreakGlass {
         builder.document.anywhere(&["rds:DescribeAccountAttributes"]);
     }
 }
@@ -226,14 +226,14 @@ fn describe(builder: &mut Builder<'_>, names: &Names<'_>, everywhere: &dyn Fn(&s
 /// No condition is asked for: RDS looks at few of them.
 fn log_in(builder: &mut Builder<'_>, source: &RdsSource, account: &Account) {
     let Some(login) = &source.login else { return };
-    let (Some(Password::IamToken(_)), Some(url)) = (&login.password, &login.url) else { return };
+    let (Some(PasswordSource::IamToken(_)), Some(url)) = (&login.password, &login.url) else { return };
     let Ok(parameters) = ConnectionParameters::from_url(url) else { return };
     let home = source.place.region.as_str();
     let away = source.regions.iter().map(|region| region.name.as_str());
     let regions: Vec<&str> = match builder.role {
-        Role::Writer if login.logical.is_some() => vec![home],
-        Role::Restorer | Role::BreakGlass => std::iter::once(home).chain(away).collect(),
-        Role::Writer | Role::Retention | Role::Auditor => return,
+        IamRole::Writer if login.logical.is_some() => vec![home],
+        IamRole::Restorer | IamRole::BreakGlass => std::iter::once(home).chain(away).collect(),
+        IamRole::Writer | IamRole::Retention | IamRole::Auditor => return,
     };
     let users = regions.into_iter().map(|region| {
         let (partition, account) = (partition(region), account.as_str());
@@ -247,7 +247,8 @@ fn log_in(builder: &mut Builder<'_>, source: &RdsSource, account: &Account) {
 fn read_new_password(builder: &mut Builder<'_>, source: &RdsSource, account: &Account, when: Conditions) {
     let password = source.login.as_ref().and_then(|login| login.password.as_ref());
     // What RDS keeps it changes each week: nobody has it in a file.
-    let Some(Password::Secret(SecretRef::SecretsManager { .. } | SecretRef::Command(_))) = password else {
+    let Some(PasswordSource::Secret(SecretRef::SecretsManager { .. } | SecretRef::Command(_))) = password
+    else {
         return;
     };
     let home = source.place.region.as_str();

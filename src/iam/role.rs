@@ -1,10 +1,12 @@
 use std::fmt;
 
-use crate::policy::{Credentials, Place, Policy, Route, ServerSideEncryption, SourceConfig};
+use crate::policy::{
+    Credentials, NotifyRoute, Policy, RepositoryLocation, ServerSideEncryption, SourceConfig,
+};
 
 /// Whose permissions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
+pub enum IamRole {
     /// Takes backups and archives log, on the host that does so by itself. Can neither read nor remove what it
     /// wrote.
     Writer,
@@ -18,7 +20,7 @@ pub enum Role {
     BreakGlass,
 }
 
-impl Role {
+impl IamRole {
     pub const ALL: [Self; 5] =
         [Self::Writer, Self::Restorer, Self::Retention, Self::Auditor, Self::BreakGlass];
 
@@ -33,7 +35,7 @@ impl Role {
     }
 }
 
-impl fmt::Display for Role {
+impl fmt::Display for IamRole {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
@@ -96,8 +98,8 @@ fn named(policy: &Policy) -> Vec<Account> {
 /// Roles that the policy's credentials take on.
 pub(super) fn roles(policy: &Policy) -> Vec<String> {
     let stores = policy.repositories.iter().filter_map(|repository| match &repository.place {
-        Place::S3(place) => Some(&place.credentials),
-        Place::Directory(_) => None,
+        RepositoryLocation::S3(place) => Some(&place.credentials),
+        RepositoryLocation::Directory(_) => None,
     });
     let sources = policy.sources.iter().filter_map(|source| match &source.config {
         SourceConfig::Rds(rds) => Some(&rds.place.credentials),
@@ -114,7 +116,7 @@ pub(super) fn roles(policy: &Policy) -> Vec<String> {
 fn arns(policy: &Policy) -> Vec<String> {
     let mut arns = roles(policy);
     for repository in &policy.repositories {
-        let Place::S3(place) = &repository.place else { continue };
+        let RepositoryLocation::S3(place) = &repository.place else { continue };
         if let Some(ServerSideEncryption::Kms { key: Some(key) }) = &place.server_side_encryption {
             arns.push(key.clone());
         }
@@ -129,7 +131,7 @@ fn arns(policy: &Policy) -> Vec<String> {
         }
     }
     for channel in &policy.notify.channels {
-        if let Route::Sns { topic, .. } = &channel.route {
+        if let NotifyRoute::Sns { topic, .. } = &channel.route {
             arns.push(topic.clone());
         }
     }

@@ -1,8 +1,8 @@
 use super::builder::Builder;
-use super::role::{Role, partition};
+use super::role::{IamRole, partition};
 use super::{Conditions, IamError};
 use crate::platform::SecretRef;
-use crate::policy::{Credentials, Password, Place, PostgresSource, SourceConfig};
+use crate::policy::{Credentials, PasswordSource, PostgresSource, RepositoryLocation, SourceConfig};
 
 /// The right to read what the policy keeps in Secrets Manager, each role its own.
 pub(super) fn add(builder: &mut Builder<'_>) -> Result<(), IamError> {
@@ -29,15 +29,15 @@ pub(super) fn add(builder: &mut Builder<'_>) -> Result<(), IamError> {
 
 fn home(builder: &Builder<'_>) -> &'static str {
     let s3 = builder.policy.repositories.iter().find_map(|repository| match &repository.place {
-        Place::S3(place) if place.endpoint.is_none() => Some(place.region.as_str()),
-        Place::S3(_) | Place::Directory(_) => None,
+        RepositoryLocation::S3(place) if place.endpoint.is_none() => Some(place.region.as_str()),
+        RepositoryLocation::S3(_) | RepositoryLocation::Directory(_) => None,
     });
     partition(s3.unwrap_or_default())
 }
 
 fn references<'p>(builder: &Builder<'p>) -> Vec<&'p SecretRef> {
     let (policy, role) = (builder.policy, builder.role);
-    if role == Role::BreakGlass {
+    if role == IamRole::BreakGlass {
         // Whoever promotes speaks to RDS as the source says, and then logs in to what has production's name.
         let databases = policy.sources.iter().filter_map(|source| match &source.config {
             SourceConfig::Rds(rds) => Some(rds),
@@ -51,7 +51,7 @@ fn references<'p>(builder: &Builder<'p>) -> Vec<&'p SecretRef> {
     }
     let mut known: Vec<&SecretRef> = policy.catalog_password.iter().collect();
     for repository in &policy.repositories {
-        let Place::S3(place) = &repository.place else { continue };
+        let RepositoryLocation::S3(place) = &repository.place else { continue };
         known.extend(of_credentials(&place.credentials));
     }
     for source in &policy.sources {
@@ -62,14 +62,16 @@ fn references<'p>(builder: &Builder<'p>) -> Vec<&'p SecretRef> {
         }
         // Who takes backups speaks to the databases, and who restores an instance to what is in it.
         match &source.config {
-            SourceConfig::Postgres(postgres) if role == Role::Writer => known.extend(of_database(postgres)),
-            SourceConfig::Rds(rds) if matches!(role, Role::Writer | Role::Restorer) => {
+            SourceConfig::Postgres(postgres) if role == IamRole::Writer => {
+                known.extend(of_database(postgres))
+            }
+            SourceConfig::Rds(rds) if matches!(role, IamRole::Writer | IamRole::Restorer) => {
                 known.extend(rds.login.iter().flat_map(|login| of_database(login)));
             }
             _ => {}
         }
     }
-    if role == Role::Restorer {
+    if role == IamRole::Restorer {
         known.extend(policy.drill.iter().filter_map(|drill| drill.identity.as_ref()));
     }
     known
@@ -87,9 +89,9 @@ fn of_credentials(credentials: &Credentials) -> Vec<&SecretRef> {
 fn of_database(postgres: &PostgresSource) -> Vec<&SecretRef> {
     let base = postgres.base.as_ref().and_then(|base| base.url_ref.as_ref());
     let password = match &postgres.password {
-        Some(Password::Secret(reference)) => Some(reference),
+        Some(PasswordSource::Secret(reference)) => Some(reference),
         // What it is signed with is asked for with the place.
-        Some(Password::IamToken(_)) | None => None,
+        Some(PasswordSource::IamToken(_)) | None => None,
     };
     postgres.url_ref.iter().chain(password).chain(base).collect()
 }

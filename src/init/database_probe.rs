@@ -22,7 +22,7 @@ pub enum ProbeError {
 
 /// What a database said of itself, as far as it decides what a policy for it says.
 #[derive(Debug)]
-pub struct Found {
+pub struct ProbeResult {
     pub database: String,
     /// `server_version`
     pub version: String,
@@ -38,7 +38,7 @@ pub struct Found {
 }
 
 /// Connects once and reads; changes nothing.
-pub async fn probe(source: &PostgresSource) -> Result<Found, ProbeError> {
+pub async fn probe(source: &PostgresSource) -> Result<ProbeResult, ProbeError> {
     let parameters = ConnectionParameters::resolve(source).await.map_err(ProbeError::Connect)?;
     let mut connection = parameters.connect().await.map_err(ProbeError::Connect)?;
     let asked = async {
@@ -56,7 +56,7 @@ pub async fn probe(source: &PostgresSource) -> Result<Found, ProbeError> {
     let outcome = asked.await;
     close(connection).await;
     let (version, major, (bytes, is_standby, is_rds, role, is_superuser)) = outcome?;
-    Ok(Found {
+    Ok(ProbeResult {
         database: parameters.database.clone(),
         version,
         bytes: u64::try_from(bytes).unwrap_or_default(),

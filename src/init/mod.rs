@@ -10,6 +10,6 @@ mod database_probe;
 mod keys;
 mod policy_template;
 
-pub use database_probe::{Found, ProbeError, probe};
+pub use database_probe::{ProbeError, ProbeResult, probe};
 pub use keys::{KeyFile, KeysError, KeysPlan};
-pub use policy_template::{Draft, DraftPlace};
+pub use policy_template::{PolicyTemplate, TemplateRepository};

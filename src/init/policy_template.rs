@@ -1,16 +1,16 @@
 use std::fmt::Write as _;
 
-/// What a new policy is made from. Any text will do: [`Draft::text`] is only worth writing after
+/// What a new policy is made from. Any text will do: [`PolicyTemplate::text`] is only worth writing after
 /// [`crate::policy::parse`] found no fault in it.
 #[derive(Clone, Debug, Default)]
-pub struct Draft {
+pub struct PolicyTemplate {
     pub system: String,
     /// A URL without a password, or a reference to one.
     pub database: String,
     /// A reference.
     pub password: Option<String>,
-    pub primary: DraftPlace,
-    pub copies: Vec<(String, DraftPlace)>,
+    pub primary: TemplateRepository,
+    pub copies: Vec<(String, TemplateRepository)>,
     /// Holder and `age1…`.
     pub recipients: Vec<(Option<String>, String)>,
     /// Base backups and archived log too, of a server whose `archive_command` is ours to set.
@@ -21,7 +21,7 @@ pub struct Draft {
 
 /// A bucket or a directory.
 #[derive(Clone, Debug, Default)]
-pub struct DraftPlace {
+pub struct TemplateRepository {
     /// `s3://bucket/prefix`, or a path.
     pub place: String,
     /// A directory that is a mount point.
@@ -30,7 +30,7 @@ pub struct DraftPlace {
     pub endpoint: Option<String>,
 }
 
-impl Draft {
+impl PolicyTemplate {
     /// The policy, commented for whoever opens it first.
     pub fn text(&self) -> String {
         let mut text = format!(
@@ -143,7 +143,7 @@ schedule = "0 5 * * 0"
 #channels.team = { kind = "slack", url = "env:SLACK_WEBHOOK_URL" }
 "#;
 
-impl DraftPlace {
+impl TemplateRepository {
     fn settings(&self) -> String {
         let Self { place, mount, region, endpoint } = self;
         let mut text = String::new();
@@ -210,22 +210,27 @@ mod tests {
 
     use super::*;
     use crate::pipeline::NewIdentity;
-    use crate::policy::{self, Place, SourceConfig};
+    use crate::policy;
+    use crate::policy::{RepositoryLocation, SourceConfig};
 
-    fn draft() -> Draft {
+    fn draft() -> PolicyTemplate {
         let key = || NewIdentity::generate().recipient();
-        Draft {
+        PolicyTemplate {
             system: "shop".to_owned(),
             database: "postgres://drctl@localhost:5432/shop".to_owned(),
             password: Some("env:PASSWORD".to_owned()),
-            primary: DraftPlace {
+            primary: TemplateRepository {
                 place: "s3://shop-backups/drctl".to_owned(),
                 region: Some("us-east-1".to_owned()),
-                ..DraftPlace::default()
+                ..TemplateRepository::default()
             },
             copies: vec![(
                 "offsite".to_owned(),
-                DraftPlace { place: "/mnt/backups".to_owned(), mount: true, ..DraftPlace::default() },
+                TemplateRepository {
+                    place: "/mnt/backups".to_owned(),
+                    mount: true,
+                    ..TemplateRepository::default()
+                },
             )],
             recipients: vec![(Some("operational".to_owned()), key()), (None, key())],
             point_in_time: false,
@@ -246,7 +251,7 @@ mod tests {
 
     #[test]
     fn with_log_it_archives_and_its_schedule_meets_its_objective() {
-        let draft = Draft { point_in_time: true, ..draft() };
+        let draft = PolicyTemplate { point_in_time: true, ..draft() };
         let policy = policy::parse(Path::new("policy.toml"), &draft.text()).unwrap();
         let SourceConfig::Postgres(source) = &policy.sources[0].config else { panic!() };
         assert!(source.logical.is_some() && source.base.is_some() && source.wal.is_some());
@@ -255,7 +260,7 @@ mod tests {
 
     #[test]
     fn its_commented_settings_are_valid_too() {
-        let lone = Draft { copies: vec![], password: None, ..draft() };
+        let lone = PolicyTemplate { copies: vec![], password: None, ..draft() };
         let text = lone.text();
         let uncommented = |line: &str| match line.strip_prefix('#') {
             Some(rest) if rest.starts_with(|c: char| c.is_ascii_lowercase() || c == '[') => rest.to_owned(),
@@ -274,7 +279,7 @@ mod tests {
             draft.copies[0].1.place = directory.clone();
             draft.recipients[0].0 = Some(format!("x{name}"));
             let policy = policy::parse(Path::new("policy.toml"), &draft.text()).unwrap();
-            let Place::Directory(path) = &policy.repositories[1].place else { panic!() };
+            let RepositoryLocation::Directory(path) = &policy.repositories[1].place else { panic!() };
             prop_assert_eq!(path.to_str().unwrap(), directory);
             let policy::Encryption::Age { recipients } = policy.encryption else { panic!() };
             prop_assert_eq!(recipients[0].holder.clone().unwrap(), format!("x{name}"));

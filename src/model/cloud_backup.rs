@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 /// What a backup is that AWS keeps: a snapshot of RDS, or a recovery point of AWS Backup. Its bytes are in no
 /// repository; beside it there lies what a restore needs to know.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Managed {
+pub struct CloudBackup {
     /// ARN of what was backed up.
     pub resource: String,
     /// What RDS calls it for ever (`DbiResourceId`), whatever becomes of its name.
@@ -17,18 +17,18 @@ pub struct Managed {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allocated_gib: Option<u64>,
     /// Where it stood complete when the manifest was written: where it was made first, then the copies.
-    pub held: Vec<ManagedCopy>,
+    pub held: Vec<CloudBackupCopy>,
 }
 
-impl Managed {
-    pub fn held_in(&self, region: &str) -> Option<&ManagedCopy> {
+impl CloudBackup {
+    pub fn held_in(&self, region: &str) -> Option<&CloudBackupCopy> {
         self.held.iter().find(|copy| copy.region == region)
     }
 }
 
 /// A backup that AWS keeps, in one region.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ManagedCopy {
+pub struct CloudBackupCopy {
     pub region: String,
     /// Of the snapshot or recovery point.
     pub arn: String,

@@ -74,7 +74,7 @@ pub struct DatabaseFacts {
     pub server_settings: Vec<(String, String)>,
     pub extensions: Vec<Extension>,
     pub schemas: Vec<String>,
-    pub tables: Vec<Table>,
+    pub tables: Vec<TableFacts>,
     pub sequences: Vec<SequenceState>,
     /// Number of large objects.
     pub large_objects: u64,
@@ -106,7 +106,7 @@ pub enum TableKind {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Table {
+pub struct TableFacts {
     pub schema: String,
     pub name: String,
     pub kind: TableKind,

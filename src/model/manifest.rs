@@ -2,14 +2,14 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BackupId, BackupKind, Digest, Lsn, Managed, RunId, SegmentSize, SourceName, SystemIdentifier, SystemName,
-    Timeline,
+    BackupId, BackupKind, CloudBackup, Digest, Lsn, RunId, SegmentSize, SourceName, SystemIdentifier,
+    SystemName, Timeline,
 };
 
 /// How far a backup has been shown to be good. Each includes the one before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum State {
+pub enum AssuranceLevel {
     /// Committed: its manifest stands.
     Stored,
     /// Every byte was read again and its digests match.
@@ -18,7 +18,7 @@ pub enum State {
     Proven,
 }
 
-impl State {
+impl AssuranceLevel {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Stored => "stored",
@@ -55,7 +55,7 @@ pub struct Manifest {
     pub physical: Option<Physical>,
     /// Of a backup that AWS keeps: where it is; only of those kinds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub managed: Option<Managed>,
+    pub managed: Option<CloudBackup>,
     pub protection: Protection,
     pub artifacts: Vec<Artifact>,
     /// The exact commands that restore it with standard tools, a line each.
@@ -138,7 +138,7 @@ pub struct Physical {
     pub tablespaces: Vec<Tablespace>,
     /// What the data directory has, or leads to, and the copy does not hold. Nothing of PostgreSQL's own data.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub left_out: Vec<LeftOut>,
+    pub left_out: Vec<Excluded>,
     /// The backup that this one holds the changes since. It cannot be restored without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<BackupId>,
@@ -179,14 +179,14 @@ pub struct DamagedPage {
 
 /// Something that a copy does not hold.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LeftOut {
+pub struct Excluded {
     /// From the data directory on; of what is elsewhere, the whole path.
     pub path: String,
     /// What it is, or what was in the way, in words.
     pub why: String,
 }
 
-impl std::fmt::Display for LeftOut {
+impl std::fmt::Display for Excluded {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "`{}`, {}", self.path, self.why)
     }

@@ -21,23 +21,23 @@ mod wal;
 mod wal_check;
 
 pub use backup_chain::{BrokenChain, chain, parent};
-pub use cloud_backup::{Managed, ManagedCopy};
+pub use cloud_backup::{CloudBackup, CloudBackupCopy};
 pub use database_inventory::{
     ClusterFacts, ConfigurationFile, DatabaseFacts, Details, Extension, Grant, RoleSetting, SequenceBound,
-    SequenceState, Table, TableKind,
+    SequenceState, TableFacts, TableKind,
 };
 pub use digest::{Digest, Hasher, Sha256Hex};
 pub use id::{BackupId, BackupKind, IdError, RepositoryName, RunId, SourceName, SystemName};
 pub use manifest::{
-    Artifact, DamagedPage, Encoding, LeftOut, Manifest, ObjectPart, Physical, Protection, RecipientPrint,
-    ServerFacts, State, Tablespace, ToolFacts,
+    Artifact, AssuranceLevel, DamagedPage, Encoding, Excluded, Manifest, ObjectPart, Physical, Protection,
+    RecipientPrint, ServerFacts, Tablespace, ToolFacts,
 };
 pub use resource_profile::ResourceProfile;
 pub use restore_profile::{
     ClusterMember, ClusterProfile, FeatureRole, Monitoring, Parameter, ParameterGroup, PerformanceInsights,
     RegionNames, RestoreProfile, StorageProfile,
 };
-pub use run::{CheckDepth, CopyCheck, Fault, ObjectFault, Outcome};
+pub use run::{CheckDepth, CopyCheck, CopyFault, ObjectFault, Outcome};
 pub use verdict::{Cause, Judgement, Reason, Verdict};
 pub use wal::{Ancestor, History, Lsn, Segment, SegmentSize, SystemIdentifier, Timeline, WalError, WalName};
-pub use wal_check::{LogCheck, bad_files};
+pub use wal_check::{WalCheck, bad_files};

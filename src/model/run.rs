@@ -55,14 +55,14 @@ pub enum CheckDepth {
 pub struct ObjectFault {
     /// The object's name under the backup's folder.
     pub object: String,
-    pub fault: Fault,
+    pub fault: CopyFault,
     /// What a person wants to know beside it.
     pub detail: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Fault {
+pub enum CopyFault {
     Missing,
     /// Fewer bytes than were stored.
     Short,
@@ -74,7 +74,7 @@ pub enum Fault {
     Undecodable,
 }
 
-impl Fault {
+impl CopyFault {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Missing => "missing",

@@ -7,7 +7,7 @@ use super::{RepositoryName, SourceName, SystemIdentifier, WalName};
 
 /// The write-ahead log of one cluster in one repository, read again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LogCheck {
+pub struct WalCheck {
     pub source: SourceName,
     pub repository: RepositoryName,
     pub system_identifier: SystemIdentifier,
@@ -22,7 +22,7 @@ pub struct LogCheck {
 }
 
 /// Files that were bad when they were last read, and when that was. `checks`: of one log.
-pub fn bad_files<'c>(checks: impl IntoIterator<Item = &'c LogCheck>) -> BTreeMap<String, DateTime<Utc>> {
+pub fn bad_files<'c>(checks: impl IntoIterator<Item = &'c WalCheck>) -> BTreeMap<String, DateTime<Utc>> {
     let mut checks: Vec<_> = checks.into_iter().collect();
     checks.sort_by_key(|check| check.at);
     let mut bad = BTreeMap::new();
@@ -43,8 +43,8 @@ pub fn bad_files<'c>(checks: impl IntoIterator<Item = &'c LogCheck>) -> BTreeMap
 mod tests {
     use super::*;
 
-    fn check(minute: u32, since: Option<u32>, whole: bool, bad: &[&str]) -> LogCheck {
-        LogCheck {
+    fn check(minute: u32, since: Option<u32>, whole: bool, bad: &[&str]) -> WalCheck {
+        WalCheck {
             source: "database".parse().unwrap(),
             repository: "west".parse().unwrap(),
             system_identifier: SystemIdentifier(7),
@@ -59,7 +59,7 @@ mod tests {
     fn a_file_is_bad_until_it_was_read_again_and_was_good() {
         let (fifth, history) = ("000000010000000000000005", "00000002.history");
         let found = check(1, Some(3), true, &[fifth, history]);
-        let names = |later: LogCheck| bad_files([&later, &found]).into_keys().collect::<Vec<_>>();
+        let names = |later: WalCheck| bad_files([&later, &found]).into_keys().collect::<Vec<_>>();
         assert_eq!(names(check(0, Some(1), true, &[])), [fifth, history]);
         assert_eq!(names(check(2, Some(3), true, &[])), [""; 0]);
         // One that did not come to its end, or that began later, says nothing about it.

@@ -3,12 +3,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Counts what goes by, for whoever watches.
-pub struct Counting<R> {
+pub struct CountingReader<R> {
     pub plain: R,
     pub count: Arc<AtomicU64>,
 }
 
-impl<R: Read> Read for Counting<R> {
+impl<R: Read> Read for CountingReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.plain.read(buffer)?;
         self.count.fetch_add(count as u64, Ordering::Relaxed);

@@ -16,7 +16,7 @@ const LEAST_ROOM: usize = 33 << 20;
 
 /// A stream that was sealed in memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SealedWhole {
+pub struct SealedInMemory {
     pub bytes: Vec<u8>,
     /// Of these.
     pub stored: Sha256Hex,
@@ -33,7 +33,7 @@ pub fn seal_whole(
     size: usize,
     recipe: &Recipe,
     mut see: impl FnMut(&[u8]) -> io::Result<()>,
-) -> Result<SealedWhole, PipelineError> {
+) -> Result<SealedInMemory, PipelineError> {
     let bytes = Vec::with_capacity(LEAST_ROOM.max(size + size / 1000 + BEYOND_PLAIN));
     let room = Hashed { bytes, hasher: Hasher::default() };
     let mut encoder = recipe.encoder(room).map_err(PipelineError::Encode)?;
@@ -45,7 +45,7 @@ pub fn seal_whole(
         return Err(PipelineError::Empty);
     }
     let Hashed { bytes, hasher } = encoder.finish().map_err(PipelineError::Encode)?;
-    Ok(SealedWhole { bytes, stored: hasher.digest().sha256, plain })
+    Ok(SealedInMemory { bytes, stored: hasher.digest().sha256, plain })
 }
 
 /// Bytes that are hashed as they come, while others are being compressed.

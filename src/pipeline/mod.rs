@@ -28,11 +28,11 @@ mod recipe;
 mod seal;
 mod unseal;
 
-pub use counting::Counting;
+pub use counting::CountingReader;
 pub use identity::{Identities, IdentityError, IdentityFile, LockedFile, Lookalike, NewIdentity};
-pub use in_memory::{SealedWhole, digest_whole, seal_whole};
-pub use parts::{Budget, Part, Piece, Shape};
-pub use producer::{FromMemory, Produce};
+pub use in_memory::{SealedInMemory, digest_whole, seal_whole};
+pub use parts::{Budget, PartLayout, Piece, SealedPart};
+pub use producer::{MemoryProducer, Produce};
 pub use recipe::{Recipe, RecipeError};
-pub use seal::{PipelineError, Progress, Sealed, seal};
+pub use seal::{PipelineError, SealProgress, Sealed, seal};
 pub use unseal::{OpenError, unseal, unseal_ahead};

@@ -10,7 +10,7 @@ use crate::model::{Digest, Hasher};
 
 /// How a stream is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shape {
+pub struct PartLayout {
     /// Bytes of every part of an object but its last.
     pub part_size: usize,
     /// Parts after which the artifact goes on in another object.
@@ -27,22 +27,22 @@ impl Budget {
     }
 
     /// Makes a part of bytes that are there already, once there is room for it.
-    pub async fn part(&self, number: u32, bytes: Bytes) -> Option<Part> {
+    pub async fn part(&self, number: u32, bytes: Bytes) -> Option<SealedPart> {
         let permit = Arc::clone(&self.0).acquire_owned().await.ok()?;
-        Some(Part { number, bytes, permit: Arc::new(permit) })
+        Some(SealedPart { number, bytes, permit: Arc::new(permit) })
     }
 }
 
 /// Some bytes of an object. They count against the budget until the last clone is dropped.
 #[derive(Clone, Debug)]
-pub struct Part {
+pub struct SealedPart {
     /// From 1, within its object.
     pub number: u32,
     pub bytes: Bytes,
     permit: Arc<OwnedSemaphorePermit>,
 }
 
-impl Part {
+impl SealedPart {
     /// The hold on the budget, to be kept as long as the bytes are.
     pub fn permit(&self) -> Arc<OwnedSemaphorePermit> {
         Arc::clone(&self.permit)
@@ -52,7 +52,7 @@ impl Part {
 /// What goes down the channel.
 #[derive(Clone, Debug)]
 pub enum Piece {
-    Part(Part),
+    Part(SealedPart),
     /// The object is whole with the parts since the last one. Of the last object it says too that the
     /// producer ended well.
     ObjectEnd(Digest),
@@ -60,7 +60,7 @@ pub enum Piece {
 
 /// Cuts what is written into parts and sends them; waits for the budget and for the channel.
 pub(super) struct PartWriter {
-    shape: Shape,
+    shape: PartLayout,
     budget: Budget,
     runtime: Handle,
     pieces: Sender<Piece>,
@@ -69,16 +69,16 @@ pub(super) struct PartWriter {
     number: u32,
     hasher: Hasher,
     ended: Vec<Digest>,
-    progress: Arc<super::Progress>,
+    progress: Arc<super::SealProgress>,
 }
 
 impl PartWriter {
     pub(super) fn new(
-        shape: Shape,
+        shape: PartLayout,
         budget: Budget,
         runtime: Handle,
         pieces: Sender<Piece>,
-        progress: Arc<super::Progress>,
+        progress: Arc<super::SealProgress>,
     ) -> Self {
         Self {
             shape,
@@ -102,7 +102,7 @@ impl PartWriter {
         let Some(permit) = self.permit.take() else { return Ok(()) };
         let bytes = std::mem::take(&mut self.buffer).freeze();
         self.progress.add_stored(bytes.len() as u64);
-        let part = Part { number: self.number, bytes, permit: Arc::new(permit) };
+        let part = SealedPart { number: self.number, bytes, permit: Arc::new(permit) };
         self.number += 1;
         self.send(Piece::Part(part))
     }

@@ -18,21 +18,21 @@ impl Produce for Piped {
 
 /// Bytes that are already there.
 #[derive(Debug)]
-pub struct FromMemory(Cursor<Vec<u8>>);
+pub struct MemoryProducer(Cursor<Vec<u8>>);
 
-impl FromMemory {
+impl MemoryProducer {
     pub fn new(bytes: Vec<u8>) -> Self {
         Self(Cursor::new(bytes))
     }
 }
 
-impl Read for FromMemory {
+impl Read for MemoryProducer {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         self.0.read(buffer)
     }
 }
 
-impl Produce for FromMemory {
+impl Produce for MemoryProducer {
     fn finish(self: Box<Self>) -> Result<Vec<String>, Box<dyn std::error::Error + Send + Sync>> {
         Ok(vec![])
     }

@@ -13,7 +13,7 @@ const SHOWN: usize = 2;
 ///
 /// Dropped before its end, it leaves the thread to end by itself: that is when the read under way returns. A
 /// thread that stops without having come to an end is an error, and never an end.
-pub(super) struct Ahead<R> {
+pub(super) struct ReadAhead<R> {
     chunks: Receiver<io::Result<Vec<u8>>>,
     /// Chunks that were used up, to be filled again.
     used: Sender<Vec<u8>>,
@@ -23,7 +23,7 @@ pub(super) struct Ahead<R> {
     reader: JoinHandle<R>,
 }
 
-impl<R: Read + Send + 'static> Ahead<R> {
+impl<R: Read + Send + 'static> ReadAhead<R> {
     pub(super) fn new(reader: R) -> io::Result<Self> {
         let (filled, chunks) = sync_channel(CHUNKS);
         let (used, empty) = channel();
@@ -38,7 +38,7 @@ impl<R: Read + Send + 'static> Ahead<R> {
     pub(super) fn shown_to(
         self,
         mut look: impl FnMut(&[u8]) -> io::Result<()> + Send + 'static,
-    ) -> io::Result<Ahead<io::Result<R>>> {
+    ) -> io::Result<ReadAhead<io::Result<R>>> {
         let (filled, chunks) = sync_channel(SHOWN);
         let used = self.used.clone();
         let reader = Builder::new().name("look-ahead".to_owned()).spawn(move || {
@@ -52,11 +52,11 @@ impl<R: Read + Send + 'static> Ahead<R> {
             }
             self.into_inner()
         })?;
-        Ok(Ahead { chunks, used, chunk: Vec::new(), at: 0, ended: false, reader })
+        Ok(ReadAhead { chunks, used, chunk: Vec::new(), at: 0, ended: false, reader })
     }
 }
 
-impl<R> Ahead<R> {
+impl<R> ReadAhead<R> {
     /// Gives the reader back, once its end was read.
     pub(super) fn into_inner(self) -> io::Result<R> {
         drop(self.chunks);
@@ -64,7 +64,7 @@ impl<R> Ahead<R> {
     }
 }
 
-impl<R> Read for Ahead<R> {
+impl<R> Read for ReadAhead<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let chunk = self.fill_buf()?;
         let count = buffer.len().min(chunk.len());
@@ -75,7 +75,7 @@ impl<R> Read for Ahead<R> {
 }
 
 /// Gives the chunks as they are, so that who can take them so need not copy them.
-impl<R> BufRead for Ahead<R> {
+impl<R> BufRead for ReadAhead<R> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         while self.at == self.chunk.len() && !self.ended {
             let next = self.chunks.recv();
@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn the_bytes_are_those_of_the_reader_and_it_comes_back() {
         for size in [0, 1, CHUNK, 3 * CHUNK, 20 * CHUNK + 17] {
-            let mut ahead = Ahead::new(Uneven { left: size, fails: false }).unwrap();
+            let mut ahead = ReadAhead::new(Uneven { left: size, fails: false }).unwrap();
             let mut read = Vec::new();
             ahead.read_to_end(&mut read).unwrap();
             assert!(read == bytes(size), "{size}");
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn an_error_comes_after_the_bytes_before_it() {
-        let mut ahead = Ahead::new(Uneven { left: 2 * CHUNK + 5, fails: true }).unwrap();
+        let mut ahead = ReadAhead::new(Uneven { left: 2 * CHUNK + 5, fails: true }).unwrap();
         let mut read = Vec::new();
         assert_eq!(ahead.read_to_end(&mut read).unwrap_err().to_string(), "torn");
         assert!(read == bytes(2 * CHUNK + 5));
@@ -183,7 +183,7 @@ mod tests {
                 panic!("a fault in what decodes")
             }
         }
-        let mut ahead = Ahead::new(Panics).unwrap();
+        let mut ahead = ReadAhead::new(Panics).unwrap();
         assert!(ahead.read(&mut [0; 10]).is_err());
     }
 
@@ -198,7 +198,8 @@ mod tests {
                     if chunk.is_empty() && size == 1 { Err(io::Error::other("not those")) } else { Ok(()) }
                 }
             };
-            let mut shown = Ahead::new(Uneven { left: size, fails: false }).unwrap().shown_to(look).unwrap();
+            let mut shown =
+                ReadAhead::new(Uneven { left: size, fails: false }).unwrap().shown_to(look).unwrap();
             let mut read = Vec::new();
             let outcome = shown.read_to_end(&mut read);
             assert_eq!(outcome.is_err(), size == 1);
@@ -209,19 +210,19 @@ mod tests {
 
     #[test]
     fn who_looks_is_not_in_the_way_of_an_error_or_of_who_stops_asking() {
-        let torn = Ahead::new(Uneven { left: 2 * CHUNK + 5, fails: true }).unwrap();
+        let torn = ReadAhead::new(Uneven { left: 2 * CHUNK + 5, fails: true }).unwrap();
         let mut read = Vec::new();
         let error = torn.shown_to(|_| Ok(())).unwrap().read_to_end(&mut read).unwrap_err();
         assert_eq!(error.to_string(), "torn");
         assert!(read == bytes(2 * CHUNK + 5));
-        let mut endless = Ahead::new(io::repeat(7)).unwrap().shown_to(|_| Ok(())).unwrap();
+        let mut endless = ReadAhead::new(io::repeat(7)).unwrap().shown_to(|_| Ok(())).unwrap();
         endless.read_exact(&mut [0; 100]).unwrap();
         endless.into_inner().unwrap().unwrap();
     }
 
     #[test]
     fn who_stops_asking_is_not_held_up() {
-        let mut ahead = Ahead::new(io::repeat(7)).unwrap();
+        let mut ahead = ReadAhead::new(io::repeat(7)).unwrap();
         ahead.read_exact(&mut [0; 100]).unwrap();
         ahead.into_inner().unwrap();
     }

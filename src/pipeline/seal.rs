@@ -7,8 +7,8 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc::Sender;
 
 use super::parts::PartWriter;
-use super::read_ahead::Ahead;
-use super::{Budget, Piece, Produce, Recipe, Shape};
+use super::read_ahead::ReadAhead;
+use super::{Budget, PartLayout, Piece, Produce, Recipe};
 use crate::model::{Digest, Hasher};
 
 /// A stream that went through whole.
@@ -39,12 +39,12 @@ pub enum PipelineError {
 
 /// How far a stream is, for whoever watches.
 #[derive(Debug, Default)]
-pub struct Progress {
+pub struct SealProgress {
     plain: AtomicU64,
     stored: AtomicU64,
 }
 
-impl Progress {
+impl SealProgress {
     /// Bytes read from the producer so far.
     pub fn plain(&self) -> u64 {
         self.plain.load(Ordering::Relaxed)
@@ -65,10 +65,10 @@ impl Progress {
 pub fn seal(
     producer: Box<dyn Produce>,
     recipe: &Recipe,
-    shape: Shape,
+    shape: PartLayout,
     budget: Budget,
     pieces: Sender<Piece>,
-    progress: Arc<Progress>,
+    progress: Arc<SealProgress>,
 ) -> Result<Sealed, PipelineError> {
     let output = PartWriter::new(shape, budget, Handle::current(), pieces.clone(), Arc::clone(&progress));
     let encode = |error: io::Error| {
@@ -76,7 +76,7 @@ pub fn seal(
     };
     let mut encoder = recipe.encoder(output).map_err(encode)?;
     let plain = Plain { producer, hasher: Hasher::default() };
-    let mut ahead = Ahead::new(plain).map_err(PipelineError::Read)?;
+    let mut ahead = ReadAhead::new(plain).map_err(PipelineError::Read)?;
     loop {
         let chunk = ahead.fill_buf().map_err(PipelineError::Read)?;
         let count = chunk.len();
@@ -116,10 +116,10 @@ mod tests {
 
     use super::*;
     use crate::model::Encoding;
-    use crate::pipeline::{FromMemory, NewIdentity, unseal};
+    use crate::pipeline::{MemoryProducer, NewIdentity, unseal};
     use crate::policy::{Compression, Encryption, Recipient};
 
-    const SHAPE: Shape = Shape { part_size: 1000, parts_per_object: 3 };
+    const SHAPE: PartLayout = PartLayout { part_size: 1000, parts_per_object: 3 };
 
     fn recipe(to: &NewIdentity) -> Recipe {
         let recipients = vec![Recipient { holder: None, key: to.recipient() }];
@@ -166,7 +166,7 @@ mod tests {
         fn any_bytes_come_back(len in 1usize..20_000, text in any::<bool>()) {
             let bytes = if text { b"the same line again\n".repeat(len / 20 + 1) } else { noise(len) };
             let identity = NewIdentity::generate();
-            let (objects, sizes, sealed) = run(Box::new(FromMemory::new(bytes.clone())), &recipe(&identity));
+            let (objects, sizes, sealed) = run(Box::new(MemoryProducer::new(bytes.clone())), &recipe(&identity));
             let sealed = sealed.unwrap();
             prop_assert_eq!(sealed.plain, Digest::of(&bytes));
             prop_assert_eq!(objects.len(), sealed.objects.len());
@@ -183,7 +183,7 @@ mod tests {
         fn any_cut_or_flipped_bit_is_an_error(len in 1usize..9_000, at in any::<prop::sample::Index>(), cut in any::<bool>()) {
             let bytes = noise(len);
             let identity = NewIdentity::generate();
-            let (objects, _, sealed) = run(Box::new(FromMemory::new(bytes)), &recipe(&identity));
+            let (objects, _, sealed) = run(Box::new(MemoryProducer::new(bytes)), &recipe(&identity));
             let mut stored = objects.concat();
             let position = at.index(stored.len());
             if cut { stored.truncate(position) } else { stored[position] ^= 1 }
@@ -224,7 +224,8 @@ mod tests {
 
     #[test]
     fn nothing_is_not_a_backup() {
-        let (objects, _, sealed) = run(Box::new(FromMemory::new(vec![])), &recipe(&NewIdentity::generate()));
+        let (objects, _, sealed) =
+            run(Box::new(MemoryProducer::new(vec![])), &recipe(&NewIdentity::generate()));
         assert!(objects.is_empty());
         assert!(matches!(sealed, Err(PipelineError::Empty)), "{sealed:?}");
     }
@@ -242,7 +243,7 @@ mod tests {
             }
         }
         let identity = NewIdentity::generate();
-        let (objects, _, _) = run(Box::new(FromMemory::new(noise(500))), &recipe(&identity));
+        let (objects, _, _) = run(Box::new(MemoryProducer::new(noise(500))), &recipe(&identity));
         let mut stored = objects.concat();
         let line = stored.windows(6).position(|some| some == b"X25519").unwrap();
         stored[line + 10] = if stored[line + 10] == b'A' { b'B' } else { b'A' };
@@ -253,7 +254,8 @@ mod tests {
 
     #[test]
     fn another_key_opens_nothing() {
-        let (objects, _, _) = run(Box::new(FromMemory::new(noise(500))), &recipe(&NewIdentity::generate()));
+        let (objects, _, _) =
+            run(Box::new(MemoryProducer::new(noise(500))), &recipe(&NewIdentity::generate()));
         let stored = objects.concat();
         let stranger = NewIdentity::generate().identities();
         let opened = unseal(&stored[..], &[Encoding::Zstd, Encoding::Age], &stranger, None).err();

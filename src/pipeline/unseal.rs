@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use thiserror::Error;
 
 use super::Identities;
-use super::read_ahead::Ahead;
+use super::read_ahead::ReadAhead;
 use crate::model::{Digest, Encoding, Hasher};
 
 const BUFFER: usize = 128 << 10;
@@ -45,7 +45,7 @@ pub fn unseal_ahead(
     expected: Digest,
 ) -> Result<Box<dyn BufRead + Send>, OpenError> {
     let mut steps = encoding.iter().rev();
-    let ahead = |stream| Ahead::new(stream).map_err(OpenError::Read);
+    let ahead = |stream| ReadAhead::new(stream).map_err(OpenError::Read);
     let mut plain = match steps.next() {
         Some(step) => ahead(undo(*step, stored, identities)?)?,
         None => ahead(Box::new(stored))?,
@@ -74,7 +74,7 @@ fn undo<'a>(
 
 fn proven<'a>(stream: Box<dyn Read + Send + 'a>, expected: Option<Digest>) -> Box<dyn Read + Send + 'a> {
     match expected {
-        Some(expected) => Box::new(Proven { stream, hasher: Hasher::default(), expected }),
+        Some(expected) => Box::new(VerifiedReader { stream, hasher: Hasher::default(), expected }),
         None => stream,
     }
 }
@@ -89,11 +89,11 @@ fn decrypt<R: BufRead>(stored: R, identities: &Identities) -> Result<impl Read +
         other => OpenError::Header(io::Error::other(other)),
     };
     let stored = Arc::new(Mutex::new(stored));
-    let decryptor = age::Decryptor::new(Held(Arc::clone(&stored))).map_err(failed)?;
+    let decryptor = age::Decryptor::new(BufferedReader(Arc::clone(&stored))).map_err(failed)?;
     decryptor.decrypt(identities.iter()).map_err(|error| match failed(error) {
         // A damaged header looks like another key, and the end of what is stored tells that it is damaged.
         OpenError::WrongIdentity => {
-            let rest = io::copy(&mut Held(stored).take(TOLD_WITHIN), &mut io::sink());
+            let rest = io::copy(&mut BufferedReader(stored).take(TOLD_WITHIN), &mut io::sink());
             rest.map_or_else(OpenError::Read, |_| OpenError::WrongIdentity)
         }
         error => error,
@@ -104,22 +104,22 @@ fn decrypt<R: BufRead>(stored: R, identities: &Identities) -> Result<impl Read +
 const TOLD_WITHIN: u64 = 64 << 20;
 
 /// A stream that can be gone on with after whoever read it has given up.
-struct Held<R>(Arc<Mutex<R>>);
+struct BufferedReader<R>(Arc<Mutex<R>>);
 
-impl<R: Read> Read for Held<R> {
+impl<R: Read> Read for BufferedReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).read(buffer)
     }
 }
 
 /// Compares with the digest at the end of the stream.
-struct Proven<R> {
+struct VerifiedReader<R> {
     stream: R,
     hasher: Hasher,
     expected: Digest,
 }
 
-impl<R: Read> Read for Proven<R> {
+impl<R: Read> Read for VerifiedReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.stream.read(buffer)?;
         self.hasher.update(&buffer[..count]);

@@ -9,7 +9,7 @@ const IN_MEMORY: [u64; 2] = [0x0102_1994, 0x8584_58f6];
 
 /// What decides whether a file's secret is its readers' alone.
 #[derive(Clone, Copy, Debug)]
-struct Facts {
+struct FileFacts {
     mode: u32,
     is_file: bool,
     owner: u32,
@@ -33,7 +33,7 @@ pub fn exposed(path: &Path, metadata: &Metadata) -> Option<u32> {
         in_memory && read_only
     };
     let mode = metadata.permissions().mode() & 0o777;
-    let facts = Facts {
+    let facts = FileFacts {
         mode,
         is_file: metadata.is_file(),
         owner: metadata.uid(),
@@ -43,8 +43,8 @@ pub fn exposed(path: &Path, metadata: &Metadata) -> Option<u32> {
     is_exposed(facts).then_some(mode)
 }
 
-fn is_exposed(facts: Facts) -> bool {
-    let Facts { mode, is_file, owner, user, is_mounted } = facts;
+fn is_exposed(facts: FileFacts) -> bool {
+    let FileFacts { mode, is_file, owner, user, is_mounted } = facts;
     // A pipe or a descriptor (`/dev/fd/3`) has no mode worth judging.
     if !is_file || mode & 0o077 == 0 {
         return false;
@@ -59,19 +59,19 @@ mod tests {
 
     #[test]
     fn what_a_container_platform_mounts_is_secret_and_what_lies_about_is_not() {
-        let secret = Facts { mode: 0o444, is_file: true, owner: 0, user: 1000, is_mounted: true };
+        let secret = FileFacts { mode: 0o444, is_file: true, owner: 0, user: 1000, is_mounted: true };
         for mode in [0o444, 0o440, 0o644, 0o640, 0o400] {
-            assert!(!is_exposed(Facts { mode, ..secret }), "{mode:o}");
+            assert!(!is_exposed(FileFacts { mode, ..secret }), "{mode:o}");
         }
         for mode in [0o664, 0o646, 0o666] {
-            assert!(is_exposed(Facts { mode, ..secret }), "{mode:o}: others could put one there");
+            assert!(is_exposed(FileFacts { mode, ..secret }), "{mode:o}: others could put one there");
         }
-        assert!(is_exposed(Facts { owner: 33, ..secret }), "of a user who is neither root nor this one");
-        let on_disk = Facts { is_mounted: false, ..secret };
+        assert!(is_exposed(FileFacts { owner: 33, ..secret }), "of a user who is neither root nor this one");
+        let on_disk = FileFacts { is_mounted: false, ..secret };
         for mode in [0o444, 0o440, 0o640] {
-            assert!(is_exposed(Facts { mode, ..on_disk }), "{mode:o}");
+            assert!(is_exposed(FileFacts { mode, ..on_disk }), "{mode:o}");
         }
-        assert!(!is_exposed(Facts { mode: 0o600, ..on_disk }));
-        assert!(!is_exposed(Facts { is_file: false, ..on_disk }), "a pipe");
+        assert!(!is_exposed(FileFacts { mode: 0o600, ..on_disk }));
+        assert!(!is_exposed(FileFacts { is_file: false, ..on_disk }), "a pipe");
     }
 }

@@ -30,8 +30,8 @@ pub use host::{available_memory, free_space, host_name, scratch_directory, state
 pub use https::{HttpsError, Trust, https};
 pub use orphan_processes::end_left_behind;
 pub use owner::give_to_folder_owner;
-pub use pipe_stdin::FeedError;
-pub use process::{Finished, Piped, ProcessError, Program};
+pub use pipe_stdin::PipeStdinError;
+pub use process::{Piped, ProcessError, ProcessOutcome, Program};
 pub use process_alive::is_alive;
 pub use prompt::ask_hidden;
 pub use secret::{SecretError, SecretRef};

@@ -5,13 +5,13 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::process::{Group, Tail};
-use super::{CancellationToken, Finished, ProcessError, Program};
+use super::{CancellationToken, ProcessError, ProcessOutcome, Program};
 
 const BUFFER: usize = 256 << 10;
 
 /// Why a child that was given a stream did not do its work.
 #[derive(Debug, Error)]
-pub enum FeedError {
+pub enum PipeStdinError {
     /// The stream broke; the child was killed before it could take what it had for the whole.
     #[error("failed to read what `{program}` was to be given")]
     Input {
@@ -33,7 +33,7 @@ impl Program {
         mut input: impl Read + Send + 'static,
         deadline: Duration,
         cancel: &CancellationToken,
-    ) -> Result<Finished, FeedError> {
+    ) -> Result<ProcessOutcome, PipeStdinError> {
         let mut command = self.command();
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|source| self.start_failed(source))?;
@@ -53,7 +53,7 @@ impl Program {
         });
         let outcome = self.attend(group, deadline, cancel, work).await?;
         let follow = |source| ProcessError::Follow { program: self.name(), source };
-        let broke = |source| FeedError::Input { program: self.name(), source };
+        let broke = |source| PipeStdinError::Input { program: self.name(), source };
         let (broken, status, stderr, mut input) = outcome.map_err(|error| follow(io::Error::other(error)))?;
         if let Some(source) = broken {
             return Err(broke(source));
@@ -61,7 +61,7 @@ impl Program {
         self.judge(status.map_err(follow)?, &stderr)?;
         let rest = tokio::task::spawn_blocking(move || io::copy(&mut input, &mut io::sink()));
         rest.await.map_err(|error| follow(io::Error::other(error)))?.map_err(broke)?;
-        Ok(Finished { stdout: String::new(), stderr })
+        Ok(ProcessOutcome { stdout: String::new(), stderr })
     }
 }
 
@@ -117,21 +117,21 @@ mod tests {
         let done = marker.path().join("done");
         let script = format!("cat > /dev/null; touch {}", done.display());
         let error = sh(&script).feed(Breaks(500_000), SOON, &CancellationToken::new()).await.unwrap_err();
-        assert!(matches!(error, FeedError::Input { .. }), "{error}");
+        assert!(matches!(error, PipeStdinError::Input { .. }), "{error}");
         assert!(!done.exists());
     }
 
     #[tokio::test]
     async fn a_stream_that_turns_out_bad_after_the_child_has_ended_is_a_failure() {
         let error = sh("head -c 10 > /dev/null").feed(Breaks(500_000), SOON, &CancellationToken::new()).await;
-        assert!(matches!(error, Err(FeedError::Input { .. })), "{error:?}");
+        assert!(matches!(error, Err(PipeStdinError::Input { .. })), "{error:?}");
     }
 
     #[tokio::test]
     async fn a_failure_that_is_accepted_makes_no_bad_stream_good() {
         let accepting = || sh("head -c 10 > /dev/null; exit 1").accept_failure(|_| true);
         let error = accepting().feed(Breaks(500_000), SOON, &CancellationToken::new()).await;
-        assert!(matches!(error, Err(FeedError::Input { .. })), "{error:?}");
+        assert!(matches!(error, Err(PipeStdinError::Input { .. })), "{error:?}");
         let input = io::repeat(1).take(500_000);
         accepting().feed(input, SOON, &CancellationToken::new()).await.unwrap();
     }

@@ -160,7 +160,7 @@ impl Program {
         &self,
         deadline: Duration,
         cancel: &CancellationToken,
-    ) -> Result<Finished, ProcessError> {
+    ) -> Result<ProcessOutcome, ProcessError> {
         let mut command = self.command();
         command.stdin(if self.input.is_some() { Stdio::piped() } else { Stdio::null() });
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -191,7 +191,7 @@ impl Program {
         let (read, status, stdout, stderr) = outcome.map_err(|error| follow(std::io::Error::other(error)))?;
         self.judge(status.map_err(follow)?, &stderr)?;
         read.map_err(follow)?;
-        Ok(Finished { stdout, stderr })
+        Ok(ProcessOutcome { stdout, stderr })
     }
 
     pub(super) fn judge(&self, status: ExitStatus, stderr: &[String]) -> Result<(), ProcessError> {
@@ -260,7 +260,7 @@ impl std::fmt::Debug for Program {
 
 /// What a child that succeeded wrote.
 #[derive(Clone, Debug)]
-pub struct Finished {
+pub struct ProcessOutcome {
     pub stdout: String,
     /// The last lines only.
     pub stderr: Vec<String>,

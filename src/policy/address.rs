@@ -4,7 +4,7 @@ use std::path::Path;
 
 use url::Url;
 
-use super::decode::{FromText, Refusal};
+use super::decode::{InvalidValue, ParseText};
 use super::macros::{text_schemas, text_values};
 use super::suggest::suggestion;
 use crate::platform::SecretRef;
@@ -13,13 +13,13 @@ use crate::platform::SecretRef;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Region(pub(super) String);
 
-impl FromText for Region {
+impl ParseText for Region {
     const EXAMPLE: &'static str = "\"us-east-1\"";
 
-    fn from_text(text: &str) -> Result<Self, Refusal> {
+    fn from_text(text: &str) -> Result<Self, InvalidValue> {
         let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
         if text.is_empty() || !text.bytes().all(fits) {
-            return Refusal::new(
+            return InvalidValue::new(
                 format!("`{text}` is not a region"),
                 "write it like `us-east-1`; Cloudflare R2 has `auto`",
             );
@@ -42,10 +42,10 @@ impl Arn {
     }
 }
 
-impl FromText for Arn {
+impl ParseText for Arn {
     const EXAMPLE: &'static str = "\"arn:aws:…\"";
 
-    fn from_text(text: &str) -> Result<Self, Refusal> {
+    fn from_text(text: &str) -> Result<Self, InvalidValue> {
         let parts: Vec<&str> = text.splitn(6, ':').collect();
         match parts.as_slice() {
             ["arn", partition, service, _, _, resource]
@@ -53,7 +53,7 @@ impl FromText for Arn {
             {
                 Ok(Self(text.to_owned()))
             }
-            _ => Refusal::new(
+            _ => InvalidValue::new(
                 format!("`{text}` is not an ARN"),
                 "write it like `arn:aws:sns:us-east-1:123456789012:backups`",
             ),
@@ -63,27 +63,27 @@ impl FromText for Arn {
 
 /// The address of a service: `http` or `https`, nothing secret in it.
 #[derive(Clone, Debug)]
-pub(super) struct Endpoint(pub(super) Url);
+pub(super) struct S3Endpoint(pub(super) Url);
 
-impl FromText for Endpoint {
+impl ParseText for S3Endpoint {
     const EXAMPLE: &'static str = "\"https://host:port\"";
 
-    fn from_text(text: &str) -> Result<Self, Refusal> {
+    fn from_text(text: &str) -> Result<Self, InvalidValue> {
         let hint = "write it like `https://s3.example.org:9000`";
         let Ok(url) = Url::parse(text) else {
-            return Refusal::new("is not a URL", hint);
+            return InvalidValue::new("is not a URL", hint);
         };
         if !url.username().is_empty() || url.password().is_some() {
-            return Refusal::new(
+            return InvalidValue::new(
                 "holds a user or a password",
                 "take them out, and give `credentials` by reference",
             );
         }
         if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
-            return Refusal::new("is not an `http://` or `https://` URL", hint);
+            return InvalidValue::new("is not an `http://` or `https://` URL", hint);
         }
         if url.query().is_some() || url.fragment().is_some() {
-            return Refusal::new("holds more than an address", hint);
+            return InvalidValue::new("holds more than an address", hint);
         }
         Ok(Self(url))
     }
@@ -97,14 +97,14 @@ pub(super) struct ObjectUrl {
     pub(super) prefix: String,
 }
 
-impl FromText for ObjectUrl {
+impl ParseText for ObjectUrl {
     const EXAMPLE: &'static str = "\"s3://bucket/prefix\"";
 
-    fn from_text(text: &str) -> Result<Self, Refusal> {
+    fn from_text(text: &str) -> Result<Self, InvalidValue> {
         let form = "write it like `s3://bucket/prefix`";
         let Some(rest) = text.strip_prefix("s3://") else { return Err(not_s3(text)) };
         if rest.contains(['@', '?', '#']) {
-            return Refusal::new(
+            return InvalidValue::new(
                 "holds more than a bucket and a prefix",
                 "take it out; keys go to `credentials`, by reference",
             );
@@ -112,11 +112,11 @@ impl FromText for ObjectUrl {
         let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
         let fits = |b: u8| b.is_ascii_alphanumeric() || b".-_".contains(&b);
         if !(3..=63).contains(&bucket.len()) || !bucket.bytes().all(fits) {
-            return Refusal::new(format!("`{bucket}` is not the name of a bucket"), form);
+            return InvalidValue::new(format!("`{bucket}` is not the name of a bucket"), form);
         }
         let prefix = prefix.trim_matches('/');
         if !prefix.is_empty() && prefix.split('/').any(|part| matches!(part, "" | "." | "..")) {
-            return Refusal::new(
+            return InvalidValue::new(
                 format!("`{prefix}` is not a prefix"),
                 "no part of it may be empty, `.` or `..`",
             );
@@ -126,9 +126,10 @@ impl FromText for ObjectUrl {
 }
 
 /// What is given in place of an `s3://` URL.
-fn not_s3(text: &str) -> Refusal {
+fn not_s3(text: &str) -> InvalidValue {
     let form = "write it like `s3://bucket/prefix`";
-    let told = |message: &str, hint: &str| Refusal { message: message.to_owned(), hint: hint.to_owned() };
+    let told =
+        |message: &str, hint: &str| InvalidValue { message: message.to_owned(), hint: hint.to_owned() };
     let lower = text.to_ascii_lowercase();
     let scheme = lower.split_once(':').map(|(scheme, _)| scheme).unwrap_or_default();
     match scheme {
@@ -169,21 +170,21 @@ pub(super) enum UrlOrRef {
 }
 
 /// A URL with one of `schemes` and no password in it, or a reference to one.
-fn url_or_ref(text: &str, schemes: &[&str], form: &str) -> Result<UrlOrRef, Refusal> {
+fn url_or_ref(text: &str, schemes: &[&str], form: &str) -> Result<UrlOrRef, InvalidValue> {
     if text.parse::<SecretRef>().is_ok() {
         return SecretRef::from_text(text).map(UrlOrRef::Ref);
     }
     let form = format!("write it like `{form}`, or name where it is found: `env:NAME`, `file:/path`, …");
     let Ok(url) = Url::parse(text) else {
-        return Refusal::new("is not a URL", form);
+        return InvalidValue::new("is not a URL", form);
     };
     if !schemes.contains(&url.scheme()) {
-        return Refusal::new(format!("begins with `{}:`", url.scheme()), form);
+        return InvalidValue::new(format!("begins with `{}:`", url.scheme()), form);
     }
     let query_password = url.query_pairs().any(|(name, _)| matches!(&*name, "password" | "sslpassword"));
     if url.password().is_some() || query_password {
         let hint = "take it out, and give it by reference: `password = \"env:NAME\"`";
-        return Refusal::new("holds a password", hint);
+        return InvalidValue::new("holds a password", hint);
     }
     Ok(UrlOrRef::Url(url))
 }
@@ -209,29 +210,29 @@ const PARAMETERS: [&str; 12] = [
 ];
 const SSL_MODES: [&str; 6] = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
 
-impl FromText for PostgresUrl {
+impl ParseText for PostgresUrl {
     const EXAMPLE: &'static str = "\"postgres://user@host:5432/database?sslmode=verify-full\"";
 
-    fn from_text(text: &str) -> Result<Self, Refusal> {
+    fn from_text(text: &str) -> Result<Self, InvalidValue> {
         let url = url_or_ref(text, &["postgres", "postgresql"], "postgres://user@host:5432/database")?;
         let UrlOrRef::Url(given) = &url else { return Ok(Self(url)) };
         let named = |key| given.query_pairs().find(|(name, _)| name == key).map(|(_, value)| value);
         if given.path().trim_matches('/').is_empty() && named("dbname").is_none() {
-            return Refusal::new(
+            return InvalidValue::new(
                 "names no database",
                 "put it at the end: `postgres://user@host:5432/database`",
             );
         }
         if given.host_str().is_some_and(|host| host.contains(',')) {
-            return Refusal::new("names several hosts", "name the one that backups are taken from");
+            return InvalidValue::new("names several hosts", "name the one that backups are taken from");
         }
         if let Some((name, _)) = given.query_pairs().find(|(name, _)| !PARAMETERS.contains(&&**name)) {
             // `password` is known, so that it is refused for what it is; it is not a suggestion.
             let hint = suggestion("parameters", &name, &PARAMETERS[..PARAMETERS.len() - 1]);
-            return Refusal::new(format!("`{name}` is not a parameter of a connection"), hint);
+            return InvalidValue::new(format!("`{name}` is not a parameter of a connection"), hint);
         }
         if let Some(mode) = named("sslmode").filter(|mode| !SSL_MODES.contains(&&**mode)) {
-            return Refusal::new(
+            return InvalidValue::new(
                 format!("`{mode}` is not an sslmode"),
                 suggestion("possible values", &mode, &SSL_MODES),
             );
@@ -244,10 +245,10 @@ impl FromText for PostgresUrl {
 #[derive(Clone, Debug)]
 pub(super) struct RedisUrl(pub(super) UrlOrRef);
 
-impl FromText for RedisUrl {
+impl ParseText for RedisUrl {
     const EXAMPLE: &'static str = "\"redis://host:6379\"";
 
-    fn from_text(text: &str) -> Result<Self, Refusal> {
+    fn from_text(text: &str) -> Result<Self, InvalidValue> {
         url_or_ref(text, &["redis", "rediss", "unix"], "redis://host:6379").map(Self)
     }
 }
@@ -256,35 +257,35 @@ impl FromText for RedisUrl {
 #[derive(Clone, Debug)]
 pub(super) struct CatalogUrl(pub(super) String);
 
-impl FromText for CatalogUrl {
+impl ParseText for CatalogUrl {
     const EXAMPLE: &'static str = "\"sqlite:/var/lib/drctl/catalog.db\"";
 
-    fn from_text(text: &str) -> Result<Self, Refusal> {
+    fn from_text(text: &str) -> Result<Self, InvalidValue> {
         let form = "write it like `sqlite:/path/catalog.db` or `postgres://user@host/database`";
         if let Some(path) = text.strip_prefix("sqlite:") {
             if path.trim_start_matches('/').is_empty() {
-                return Refusal::new("names no file", form);
+                return InvalidValue::new("names no file", form);
             }
             let path = super::value::home_expanded(Path::new(path.strip_prefix("//").unwrap_or(path)))?;
             return Ok(Self(format!("sqlite:{}", path.display())));
         }
         match PostgresUrl::from_text(text) {
             Ok(PostgresUrl(UrlOrRef::Url(_))) => Ok(Self(text.to_owned())),
-            Ok(PostgresUrl(UrlOrRef::Ref(_))) => Refusal::new(
+            Ok(PostgresUrl(UrlOrRef::Ref(_))) => InvalidValue::new(
                 "is a reference",
                 format!("{form}; its password goes to `password`, by reference"),
             ),
-            Err(refusal) => Refusal::new(refusal.message, form),
+            Err(refusal) => InvalidValue::new(refusal.message, form),
         }
     }
 }
 
-text_values!(Region, Arn, Endpoint, ObjectUrl, PostgresUrl, RedisUrl, CatalogUrl);
+text_values!(Region, Arn, S3Endpoint, ObjectUrl, PostgresUrl, RedisUrl, CatalogUrl);
 
 text_schemas! {
     Region, "Region", { "pattern": "^[a-z0-9-]+$" };
     Arn, "Arn", { "pattern": "^arn:[^:]+:[^:]+:[^:]*:[^:]*:.+" };
-    Endpoint, "Endpoint", { "pattern": "^https?://" };
+    S3Endpoint, "Endpoint", { "pattern": "^https?://" };
     ObjectUrl, "ObjectUrl", { "pattern": "^s3://[A-Za-z0-9._-]{3,63}(/.*)?$" };
     PostgresUrl, "PostgresUrl", { "pattern": "^(postgres(ql)?://|env:|file:|command:|secretsmanager:)" };
     RedisUrl, "RedisUrl", { "pattern": "^(rediss?://|unix:|env:|file:|command:|secretsmanager:)" };

@@ -175,12 +175,12 @@ impl Notify {
 #[derive(Clone, Debug)]
 pub struct Channel {
     pub name: String,
-    pub route: Route,
+    pub route: NotifyRoute,
 }
 
 /// Where a notification goes.
 #[derive(Clone, Debug)]
-pub enum Route {
+pub enum NotifyRoute {
     Slack { url: SecretRef },
     PagerDuty { routing_key: SecretRef, endpoint: Option<Url> },
     Email(Mail),

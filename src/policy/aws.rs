@@ -8,7 +8,7 @@ use super::settings::{Credentials, PostgresSource};
 
 /// A region of AWS, or of something that speaks like it, and who asks.
 #[derive(Clone, Debug)]
-pub struct AwsPlace {
+pub struct AwsLocation {
     pub region: String,
     /// Set for anything that is not AWS. It stands for every region: requests say which they mean.
     pub endpoint: Option<Url>,
@@ -21,7 +21,7 @@ pub struct AwsPlace {
     pub patience: Duration,
 }
 
-impl AwsPlace {
+impl AwsLocation {
     /// Another region, asked by the same.
     pub fn in_region(&self, region: &str) -> Self {
         Self { region: region.to_owned(), ..self.clone() }
@@ -32,7 +32,7 @@ impl AwsPlace {
 #[derive(Clone, Debug)]
 pub struct RdsSource {
     /// Where the database runs.
-    pub place: AwsPlace,
+    pub place: AwsLocation,
     pub database: RdsDatabase,
     /// Whether snapshots are taken of it.
     pub snapshots: bool,
@@ -123,7 +123,7 @@ pub struct RdsNames {
 #[derive(Clone, Debug)]
 pub struct AwsBackupSource {
     /// Where the resource is.
-    pub place: AwsPlace,
+    pub place: AwsLocation,
     /// ARN of the resource.
     pub resource: String,
     pub vault: String,

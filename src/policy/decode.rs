@@ -7,17 +7,17 @@ use std::ops::Deref;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use toml::de::{DeTable, DeValue};
 
-use super::fault::{Fault, Position};
+use super::fault::{PolicyFault, TextPosition};
 use super::suggest::suggestion;
 
 /// Where a setting stands: its dotted key, and its byte offset in the file.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Spot {
+pub(super) struct KeyLocation {
     pub(super) key: String,
     pub(super) offset: usize,
 }
 
-impl Spot {
+impl KeyLocation {
     /// A setting below this one, at this one's place in the file.
     pub(super) fn below(&self, name: &str) -> Self {
         let bare = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
@@ -29,12 +29,12 @@ impl Spot {
 
 /// A value and where it stands.
 #[derive(Clone, Debug)]
-pub(super) struct At<T> {
+pub(super) struct Spanned<T> {
     pub(super) value: T,
-    pub(super) spot: Spot,
+    pub(super) spot: KeyLocation,
 }
 
-impl<T> Deref for At<T> {
+impl<T> Deref for Spanned<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -42,7 +42,7 @@ impl<T> Deref for At<T> {
     }
 }
 
-impl<T: JsonSchema> JsonSchema for At<T> {
+impl<T: JsonSchema> JsonSchema for Spanned<T> {
     fn inline_schema() -> bool {
         T::inline_schema()
     }
@@ -61,32 +61,32 @@ impl<T: JsonSchema> JsonSchema for At<T> {
 }
 
 /// The faults found so far.
-pub(super) struct Log<'t> {
+pub(super) struct Diagnostics<'t> {
     text: &'t str,
-    faults: Vec<Fault>,
+    faults: Vec<PolicyFault>,
 }
 
-impl<'t> Log<'t> {
+impl<'t> Diagnostics<'t> {
     pub(super) fn new(text: &'t str) -> Self {
         Self { text, faults: vec![] }
     }
 
-    pub(super) fn fault(&mut self, spot: &Spot, message: impl Into<String>, hint: impl Into<String>) {
+    pub(super) fn fault(&mut self, spot: &KeyLocation, message: impl Into<String>, hint: impl Into<String>) {
         let hint = hint.into();
-        self.faults.push(Fault {
-            at: Some(Position::of(self.text, spot.offset)),
+        self.faults.push(PolicyFault {
+            at: Some(TextPosition::of(self.text, spot.offset)),
             key: spot.key.clone(),
             message: message.into(),
             hint: (!hint.is_empty()).then_some(hint),
         });
     }
 
-    pub(super) fn position(&self, spot: &Spot) -> Position {
-        Position::of(self.text, spot.offset)
+    pub(super) fn position(&self, spot: &KeyLocation) -> TextPosition {
+        TextPosition::of(self.text, spot.offset)
     }
 
     /// Whether a fault was found at a setting or below it.
-    pub(super) fn has_faults_at(&self, spot: &Spot) -> bool {
+    pub(super) fn has_faults_at(&self, spot: &KeyLocation) -> bool {
         let below = |key: &str| {
             key.strip_prefix(&spot.key).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
         };
@@ -98,24 +98,24 @@ impl<'t> Log<'t> {
     }
 
     /// In the order of the file.
-    pub(super) fn into_faults(mut self) -> Vec<Fault> {
+    pub(super) fn into_faults(mut self) -> Vec<PolicyFault> {
         self.faults.sort_by_key(|fault| fault.at);
         self.faults
     }
 
     /// Faults every key of `table` that is not `known`.
-    pub(super) fn unknown_keys(&mut self, at: &Spot, table: &DeTable<'_>, known: &[&str]) {
+    pub(super) fn unknown_keys(&mut self, at: &KeyLocation, table: &DeTable<'_>, known: &[&str]) {
         for key in table.keys() {
             let name: &str = key.get_ref();
             if !known.contains(&name) {
-                let spot = Spot { offset: key.span().start, ..at.below(name) };
+                let spot = KeyLocation { offset: key.span().start, ..at.below(name) };
                 self.fault(&spot, "is not a setting drctl knows", suggestion("settings here", name, known));
             }
         }
     }
 
     /// Faults a setting that must be there and is not.
-    pub(super) fn missing(&mut self, table: &Spot, name: &str, example: &str) {
+    pub(super) fn missing(&mut self, table: &KeyLocation, name: &str, example: &str) {
         let spot = table.below(name);
         let hint = match example {
             "" => format!("add the table `[{}]`", spot.key),
@@ -129,17 +129,20 @@ impl<'t> Log<'t> {
 /// A TOML value and where it stands.
 pub(super) struct Node<'n> {
     pub(super) value: &'n DeValue<'n>,
-    pub(super) spot: Spot,
+    pub(super) spot: KeyLocation,
 }
 
 impl<'n> Node<'n> {
     /// The setting `name` of a table.
-    pub(super) fn child(table: &'n DeTable<'n>, at: &Spot, name: &str) -> Option<Self> {
+    pub(super) fn child(table: &'n DeTable<'n>, at: &KeyLocation, name: &str) -> Option<Self> {
         let value = table.get(name)?;
-        Some(Self { value: value.get_ref(), spot: Spot { offset: value.span().start, ..at.below(name) } })
+        Some(Self {
+            value: value.get_ref(),
+            spot: KeyLocation { offset: value.span().start, ..at.below(name) },
+        })
     }
 
-    pub(super) fn text(&self, example: &str, log: &mut Log<'_>) -> Option<&'n str> {
+    pub(super) fn text(&self, example: &str, log: &mut Diagnostics<'_>) -> Option<&'n str> {
         let text = self.value.as_str();
         if text.is_none() {
             self.wrong_type("a string", &format!("write it like {example}"), log);
@@ -147,7 +150,7 @@ impl<'n> Node<'n> {
         text
     }
 
-    pub(super) fn table(&self, log: &mut Log<'_>) -> Option<&'n DeTable<'n>> {
+    pub(super) fn table(&self, log: &mut Diagnostics<'_>) -> Option<&'n DeTable<'n>> {
         let table = self.value.as_table();
         if table.is_none() {
             self.wrong_type(
@@ -160,7 +163,7 @@ impl<'n> Node<'n> {
     }
 
     /// What stands there is not said: it may be a secret that was put in the wrong place.
-    pub(super) fn wrong_type(&self, wanted: &str, hint: &str, log: &mut Log<'_>) {
+    pub(super) fn wrong_type(&self, wanted: &str, hint: &str, log: &mut Diagnostics<'_>) {
         let is = match self.value {
             DeValue::String(_) => "a string",
             DeValue::Integer(_) => "an integer",
@@ -176,61 +179,61 @@ impl<'n> Node<'n> {
 
 /// What can stand in a policy. Reading reports every fault and gives `None` where nothing is left to
 /// check.
-pub(super) trait Read: Sized {
+pub(super) trait Decode: Sized {
     /// For hints, as TOML; empty for tables.
     const EXAMPLE: &'static str;
 
-    fn read(node: &Node<'_>, log: &mut Log<'_>) -> Option<Self>;
+    fn read(node: &Node<'_>, log: &mut Diagnostics<'_>) -> Option<Self>;
 }
 
 /// A table with a `kind`.
-pub(super) trait Kind {
+pub(super) trait TableKind {
     /// As the policy writes it.
     fn kind(&self) -> &'static str;
 }
 
-pub(super) trait Table {
+pub(super) trait TomlTable {
     /// The settings that are given, and where.
-    fn given(&self) -> Vec<(&'static str, &Spot)>;
+    fn given(&self) -> Vec<(&'static str, &KeyLocation)>;
 }
 
 /// Reads an optional setting of a table.
-pub(super) fn optional<T: Read>(
+pub(super) fn optional<T: Decode>(
     table: &DeTable<'_>,
-    at: &Spot,
+    at: &KeyLocation,
     name: &str,
-    log: &mut Log<'_>,
-) -> Option<At<T>> {
+    log: &mut Diagnostics<'_>,
+) -> Option<Spanned<T>> {
     let node = Node::child(table, at, name)?;
-    T::read(&node, log).map(|value| At { value, spot: node.spot })
+    T::read(&node, log).map(|value| Spanned { value, spot: node.spot })
 }
 
 /// Reads a setting that must be there.
-pub(super) fn required<T: Read>(
+pub(super) fn required<T: Decode>(
     table: &DeTable<'_>,
-    at: &Spot,
+    at: &KeyLocation,
     name: &str,
-    log: &mut Log<'_>,
-) -> Option<At<T>> {
+    log: &mut Diagnostics<'_>,
+) -> Option<Spanned<T>> {
     if !table.contains_key(name) {
         log.missing(at, name, T::EXAMPLE);
     }
     optional(table, at, name, log)
 }
 
-impl<T: Read> Read for Vec<At<T>> {
+impl<T: Decode> Decode for Vec<Spanned<T>> {
     const EXAMPLE: &'static str = "[ … ]";
 
-    fn read(node: &Node<'_>, log: &mut Log<'_>) -> Option<Self> {
+    fn read(node: &Node<'_>, log: &mut Diagnostics<'_>) -> Option<Self> {
         let Some(items) = node.value.as_array() else {
             node.wrong_type("a list", "put it in `[` and `]`", log);
             return None;
         };
         let mut all = Vec::new();
         for (index, item) in items.iter().enumerate() {
-            let spot = Spot { key: format!("{}[{index}]", node.spot.key), offset: item.span().start };
+            let spot = KeyLocation { key: format!("{}[{index}]", node.spot.key), offset: item.span().start };
             let node = Node { value: item.get_ref(), spot };
-            all.extend(T::read(&node, log).map(|value| At { value, spot: node.spot }));
+            all.extend(T::read(&node, log).map(|value| Spanned { value, spot: node.spot }));
         }
         Some(all)
     }
@@ -238,9 +241,9 @@ impl<T: Read> Read for Vec<At<T>> {
 
 /// One, or a list of them.
 #[derive(Clone, Debug)]
-pub(super) struct Several<T>(pub(super) Vec<At<T>>);
+pub(super) struct OneOrMany<T>(pub(super) Vec<Spanned<T>>);
 
-impl<T: JsonSchema> JsonSchema for Several<T> {
+impl<T: JsonSchema> JsonSchema for OneOrMany<T> {
     fn inline_schema() -> bool {
         true
     }
@@ -256,69 +259,71 @@ impl<T: JsonSchema> JsonSchema for Several<T> {
     }
 }
 
-impl<T: Read> Read for Several<T> {
+impl<T: Decode> Decode for OneOrMany<T> {
     const EXAMPLE: &'static str = T::EXAMPLE;
 
-    fn read(node: &Node<'_>, log: &mut Log<'_>) -> Option<Self> {
+    fn read(node: &Node<'_>, log: &mut Diagnostics<'_>) -> Option<Self> {
         if node.value.is_array() {
             return Vec::read(node, log).map(Self);
         }
-        T::read(node, log).map(|value| Self(vec![At { value, spot: node.spot.clone() }]))
+        T::read(node, log).map(|value| Self(vec![Spanned { value, spot: node.spot.clone() }]))
     }
 }
 
 // A table whose keys are names that the policy chooses, in the order of the file.
 #[derive(Clone, Debug, JsonSchema)]
 #[schemars(transparent, inline)]
-pub(super) struct Named<K, V>(#[schemars(with = "BTreeMap<String, V>")] pub(super) Vec<(At<K>, At<V>)>);
+pub(super) struct KeyedTable<K, V>(
+    #[schemars(with = "BTreeMap<String, V>")] pub(super) Vec<(Spanned<K>, Spanned<V>)>,
+);
 
-impl<K, V> Default for Named<K, V> {
+impl<K, V> Default for KeyedTable<K, V> {
     fn default() -> Self {
         Self(vec![])
     }
 }
 
-impl<K: FromText, V: Read> Read for Named<K, V> {
+impl<K: ParseText, V: Decode> Decode for KeyedTable<K, V> {
     const EXAMPLE: &'static str = "";
 
-    fn read(node: &Node<'_>, log: &mut Log<'_>) -> Option<Self> {
+    fn read(node: &Node<'_>, log: &mut Diagnostics<'_>) -> Option<Self> {
         let table = node.table(log)?;
         let mut keys: Vec<_> = table.keys().collect();
         keys.sort_by_key(|key| key.span().start);
         let mut all = Vec::new();
         for key in keys {
             let name: &str = key.get_ref();
-            let spot = Spot { offset: key.span().start, ..node.spot.below(name) };
-            let refused = |refusal: Refusal| log.fault(&spot, refusal.message, refusal.hint);
+            let spot = KeyLocation { offset: key.span().start, ..node.spot.below(name) };
+            let refused = |refusal: InvalidValue| log.fault(&spot, refusal.message, refusal.hint);
             let key = K::from_text(name).map_err(refused).ok();
             let value = optional(table, &node.spot, name, log);
-            all.extend(key.zip(value).map(|(key, value)| (At { value: key, spot }, value)));
+            all.extend(key.zip(value).map(|(key, value)| (Spanned { value: key, spot }, value)));
         }
         Some(Self(all))
     }
 }
 
 /// Why a text is not what it should be.
-pub(super) struct Refusal {
+pub(super) struct InvalidValue {
     pub(super) message: String,
     pub(super) hint: String,
 }
 
-impl Refusal {
+impl InvalidValue {
     pub(super) fn new<T>(message: impl Into<String>, hint: impl Into<String>) -> Result<T, Self> {
         Err(Self { message: message.into(), hint: hint.into() })
     }
 }
 
 /// What is written as a TOML string.
-pub(super) trait FromText: Sized {
+pub(super) trait ParseText: Sized {
     /// With its quotes.
     const EXAMPLE: &'static str;
 
-    fn from_text(text: &str) -> Result<Self, Refusal>;
+    fn from_text(text: &str) -> Result<Self, InvalidValue>;
 }
 
-pub(super) fn read_text<T: FromText>(node: &Node<'_>, log: &mut Log<'_>) -> Option<T> {
+pub(super) fn read_text<T: ParseText>(node: &Node<'_>, log: &mut Diagnostics<'_>) -> Option<T> {
     match T::from_text(node.text(T::EXAMPLE, log)?) {
         Ok(value) => Some(value),
         Err(refusal) => {

@@ -1,7 +1,7 @@
 //! What a policy may say and this version does nothing about.
 
-use super::decode::{Log, Spot};
-use super::fault::Position;
+use super::decode::{Diagnostics, KeyLocation};
+use super::fault::TextPosition;
 use super::lint::Lint;
 use super::schema::PolicyTable;
 use super::settings::Policy;
@@ -10,7 +10,7 @@ use super::settings::Policy;
 struct Dormant {
     section: &'static str,
     /// Where it stands, if it does.
-    spot: fn(&PolicyTable) -> Option<&Spot>,
+    spot: fn(&PolicyTable) -> Option<&KeyLocation>,
     /// What does not happen, and what of the section is used all the same.
     message: &'static str,
     hint: &'static str,
@@ -45,7 +45,7 @@ const DORMANT: [Dormant; 4] = [
 ];
 
 /// The sections of a policy that nothing acts on, in the order of the file.
-pub(super) fn sections(table: &PolicyTable, log: &Log<'_>) -> Vec<(&'static str, Position)> {
+pub(super) fn sections(table: &PolicyTable, log: &Diagnostics<'_>) -> Vec<(&'static str, TextPosition)> {
     let mut found: Vec<_> =
         DORMANT.iter().filter_map(|row| Some((row.section, log.position((row.spot)(table)?)))).collect();
     found.sort_by_key(|(_, at)| *at);

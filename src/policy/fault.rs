@@ -8,14 +8,14 @@ use serde::Serialize;
 pub struct PolicyFaults {
     /// The policy file, as it was named.
     pub path: PathBuf,
-    pub faults: Vec<Fault>,
+    pub faults: Vec<PolicyFault>,
 }
 
 /// One thing that is wrong. Never holds the value of a setting that may be a secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Fault {
+pub struct PolicyFault {
     /// `None` where the file as a whole is meant: it cannot be read.
-    pub at: Option<Position>,
+    pub at: Option<TextPosition>,
     /// Dotted, as in `repository.primary.url`; empty for the file as a whole and for bad TOML.
     pub key: String,
     pub message: String,
@@ -25,12 +25,12 @@ pub struct Fault {
 
 /// Both from 1; columns are characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Position {
+pub struct TextPosition {
     pub line: usize,
     pub column: usize,
 }
 
-impl Position {
+impl TextPosition {
     pub(super) fn of(text: &str, offset: usize) -> Self {
         let before = text.get(..offset).unwrap_or(text);
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
@@ -44,7 +44,7 @@ impl Position {
 impl PolicyFaults {
     /// A fault of the file as a whole.
     pub(super) fn whole(path: impl Into<PathBuf>, message: String, hint: &str) -> Self {
-        let fault = Fault { at: None, key: String::new(), message, hint: Some(hint.to_owned()) };
+        let fault = PolicyFault { at: None, key: String::new(), message, hint: Some(hint.to_owned()) };
         Self { path: path.into(), faults: vec![fault] }
     }
 }
@@ -56,7 +56,7 @@ impl fmt::Display for PolicyFaults {
                 writeln!(f)?;
             }
             write!(f, "{}:", self.path.display())?;
-            if let Some(Position { line, column }) = fault.at {
+            if let Some(TextPosition { line, column }) = fault.at {
                 write!(f, "{line}:{column}:")?;
             }
             if !fault.key.is_empty() {
@@ -80,10 +80,10 @@ mod tests {
     #[test]
     fn positions_count_lines_and_characters_from_one() {
         let text = "a = 1\nñandú = 2\n";
-        assert_eq!(Position::of(text, 0), Position { line: 1, column: 1 });
+        assert_eq!(TextPosition::of(text, 0), TextPosition { line: 1, column: 1 });
         let two = text.find('2').unwrap();
-        assert_eq!(Position::of(text, two), Position { line: 2, column: 9 });
-        assert_eq!(Position::of(text, text.len()), Position { line: 3, column: 1 });
-        assert_eq!(Position::of(text, text.len() + 40).line, 3, "an offset past the end is no panic");
+        assert_eq!(TextPosition::of(text, two), TextPosition { line: 2, column: 9 });
+        assert_eq!(TextPosition::of(text, text.len()), TextPosition { line: 3, column: 1 });
+        assert_eq!(TextPosition::of(text, text.len() + 40).line, 3, "an offset past the end is no panic");
     }
 }

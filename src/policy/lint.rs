@@ -9,8 +9,8 @@ use url::Url;
 
 use super::automation::CronLine;
 use super::aws::RdsDatabase;
-use super::fault::Position;
-use super::settings::{Encryption, Place, Policy, S3Place, Source, SourceConfig};
+use super::fault::TextPosition;
+use super::settings::{Encryption, Policy, RepositoryLocation, S3Location, Source, SourceConfig};
 use super::value::period;
 use crate::model::RepositoryName;
 
@@ -21,7 +21,7 @@ pub struct Lint {
     pub misses_objective: bool,
     /// `None` where it is about what is not there.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub at: Option<Position>,
+    pub at: Option<TextPosition>,
     /// The setting it is about, dotted; it may be absent.
     pub key: String,
     pub message: String,
@@ -76,14 +76,14 @@ fn copies(policy: &Policy, lint: &mut impl FnMut(String, String, &str)) {
         lint(key, message.to_owned(), "add a `[repository.copies.…]` in another region");
     } else if !copies.iter().any(|copy| is_elsewhere(&primary.place, &copy.place)) {
         let message = match &primary.place {
-            Place::S3(place) => format!("no copy is in another region than `{}`", place.region),
-            Place::Directory(_) => {
+            RepositoryLocation::S3(place) => format!("no copy is in another region than `{}`", place.region),
+            RepositoryLocation::Directory(_) => {
                 "no copy is known to be off this site: every repository is a directory".to_owned()
             }
         };
         lint(key, message, "put a copy into another region, or with another provider");
     }
-    let locked = |place: &Place| matches!(place, Place::S3(place) if place.object_lock.is_some());
+    let locked = |place: &RepositoryLocation| matches!(place, RepositoryLocation::S3(place) if place.object_lock.is_some());
     if !policy.repositories.iter().any(|repository| locked(&repository.place)) {
         lint(
             "repository".to_owned(),
@@ -93,7 +93,7 @@ fn copies(policy: &Policy, lint: &mut impl FnMut(String, String, &str)) {
         );
     }
     for repository in &policy.repositories {
-        let Place::S3(place) = &repository.place else { continue };
+        let RepositoryLocation::S3(place) = &repository.place else { continue };
         let is_r2 = host(place).is_some_and(|host| host.ends_with(".r2.cloudflarestorage.com"));
         let key = key_of(&repository.name);
         if is_r2 && (place.object_lock.is_some() || place.server_side_encryption.is_some()) {
@@ -177,15 +177,17 @@ fn key_of(name: &RepositoryName) -> String {
 }
 
 /// Whether the loss of one place's region leaves the other.
-fn is_elsewhere(one: &Place, other: &Place) -> bool {
+fn is_elsewhere(one: &RepositoryLocation, other: &RepositoryLocation) -> bool {
     match (one, other) {
-        (Place::S3(one), Place::S3(other)) => one.region != other.region || host(one) != host(other),
-        (Place::Directory(_), Place::Directory(_)) => false,
+        (RepositoryLocation::S3(one), RepositoryLocation::S3(other)) => {
+            one.region != other.region || host(one) != host(other)
+        }
+        (RepositoryLocation::Directory(_), RepositoryLocation::Directory(_)) => false,
         _ => true,
     }
 }
 
-fn host(place: &S3Place) -> Option<&str> {
+fn host(place: &S3Location) -> Option<&str> {
     place.endpoint.as_ref().and_then(Url::host_str)
 }
 
@@ -269,7 +271,7 @@ fn transport(policy: &Policy, lint: &mut impl FnMut(String, String, &str)) {
         }
     }
     for repository in &policy.repositories {
-        let Place::S3(place) = &repository.place else { continue };
+        let RepositoryLocation::S3(place) = &repository.place else { continue };
         if let Some(endpoint) = place.endpoint.as_ref().filter(|url| url.scheme() == "http" && !is_local(url))
         {
             let message = format!("`{endpoint}` is spoken to in clear");

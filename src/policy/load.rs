@@ -2,8 +2,8 @@ use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
 
-use super::decode::{Log, Node, Read as _, Spot};
-use super::fault::{Fault, PolicyFaults, Position};
+use super::decode::{Decode as _, Diagnostics, KeyLocation, Node};
+use super::fault::{PolicyFault, PolicyFaults, TextPosition};
 use super::resolve;
 use super::schema::PolicyTable;
 use super::settings::Policy;
@@ -59,19 +59,19 @@ pub fn parse(path: &Path, text: &str) -> Result<Policy, PolicyFaults> {
     let (document, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
         // What TOML could not make sense of would only give rise to faults that are not there.
-        let mut faults: Vec<Fault> = errors.iter().map(|error| syntax_fault(text, error)).collect();
+        let mut faults: Vec<PolicyFault> = errors.iter().map(|error| syntax_fault(text, error)).collect();
         faults.sort_by_key(|fault| fault.at);
         if let Some(open) = unclosed_bracket::never_closed(text) {
             // Everything behind it is read as a part of what it opens.
-            let at = Position::of(text, open.offset);
+            let at = TextPosition::of(text, open.offset);
             faults.retain(|fault| fault.at < Some(at));
             faults.push(not_closed(at, &open));
         }
         return Err(refused(faults));
     }
-    let mut log = Log::new(text);
+    let mut log = Diagnostics::new(text);
     let value = DeValue::Table(document.into_inner());
-    let root = Node { value: &value, spot: Spot::default() };
+    let root = Node { value: &value, spot: KeyLocation::default() };
     let policy = PolicyTable::read(&root, &mut log).and_then(|table| resolve::policy(table, path, &mut log));
     match policy {
         Some(policy) if log.is_clean() => Ok(policy),
@@ -84,10 +84,10 @@ pub fn parse(path: &Path, text: &str) -> Result<Policy, PolicyFaults> {
     }
 }
 
-fn not_closed(at: Position, open: &unclosed_bracket::Open) -> Fault {
+fn not_closed(at: TextPosition, open: &unclosed_bracket::OpenBracket) -> PolicyFault {
     let closing = if open.bracket == '[' { ']' } else { '}' };
     let before = open.noticed.map(|line| format!(", at the latest before line {line}")).unwrap_or_default();
-    Fault {
+    PolicyFault {
         at: Some(at),
         key: open.key.clone(),
         message: format!("is not TOML: this `{}` is never closed", open.bracket),
@@ -95,10 +95,10 @@ fn not_closed(at: Position, open: &unclosed_bracket::Open) -> Fault {
     }
 }
 
-fn syntax_fault(text: &str, error: &toml::de::Error) -> Fault {
+fn syntax_fault(text: &str, error: &toml::de::Error) -> PolicyFault {
     let offset = error.span().map_or(0, |span| span.start);
-    Fault {
-        at: Some(Position::of(text, offset)),
+    PolicyFault {
+        at: Some(TextPosition::of(text, offset)),
         key: String::new(),
         message: format!("is not TOML: {}", error.message()),
         hint: Some("the settings are checked when this is mended".to_owned()),
@@ -115,11 +115,11 @@ mod tests {
     use crate::model::BackupKind;
     use crate::platform::SecretRef;
     use crate::policy::samples::{POLICY, with};
-    use crate::policy::{Credentials, Encryption, Place, RowCounts, SourceConfig};
+    use crate::policy::{Credentials, Encryption, RepositoryLocation, RowCounts, SourceConfig};
 
     const BROKEN: &str = include_str!("../../tests/fixtures/policies/broken.toml");
 
-    fn faults(text: &str) -> Vec<Fault> {
+    fn faults(text: &str) -> Vec<PolicyFault> {
         parse(Path::new("shop.toml"), text).map(|_| ()).unwrap_err().faults
     }
 
@@ -188,9 +188,9 @@ mod tests {
         let names: Vec<&str> =
             policy.repositories.iter().map(|repository| repository.name.as_str()).collect();
         assert_eq!(names, ["primary", "west", "attic"]);
-        let Place::Directory(path) = &policy.repositories[2].place else { panic!() };
+        let RepositoryLocation::Directory(path) = &policy.repositories[2].place else { panic!() };
         assert_eq!(path, Path::new("/etc/drctl/../attic"));
-        let Place::S3(west) = &policy.repositories[1].place else { panic!() };
+        let RepositoryLocation::S3(west) = &policy.repositories[1].place else { panic!() };
         let Credentials::Keys { secret_access_key, .. } = &west.credentials else { panic!() };
         assert_eq!(*secret_access_key, SecretRef::File("/etc/drctl/west.key".into()));
     }

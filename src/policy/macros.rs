@@ -2,7 +2,7 @@
 
 use toml::de::DeTable;
 
-use super::decode::{Log, Node, Refusal, Spot};
+use super::decode::{Diagnostics, InvalidValue, KeyLocation, Node};
 use super::suggest::{listed, nearest, suggestion};
 
 /// A JSON Schema for a string of some form.
@@ -27,12 +27,12 @@ macro_rules! text_schemas {
 /// Reads strings as `$type`.
 macro_rules! text_values {
     ($($type:ty),* $(,)?) => { $(
-        impl $crate::policy::decode::Read for $type {
-            const EXAMPLE: &'static str = <$type as $crate::policy::decode::FromText>::EXAMPLE;
+        impl $crate::policy::decode::Decode for $type {
+            const EXAMPLE: &'static str = <$type as $crate::policy::decode::ParseText>::EXAMPLE;
 
             fn read(
                 node: &$crate::policy::decode::Node<'_>,
-                log: &mut $crate::policy::decode::Log<'_>,
+                log: &mut $crate::policy::decode::Diagnostics<'_>,
             ) -> Option<Self> {
                 $crate::policy::decode::read_text(node, log)
             }
@@ -57,11 +57,11 @@ macro_rules! table {
             $(
                 $(#[$required_meta])*
                 #[schemars(required)]
-                pub(in crate::policy) $required: Option<$crate::policy::decode::At<$required_type>>,
+                pub(in crate::policy) $required: Option<$crate::policy::decode::Spanned<$required_type>>,
             )*
             $(
                 $(#[$optional_meta])*
-                pub(in crate::policy) $optional: Option<$crate::policy::decode::At<$optional_type>>,
+                pub(in crate::policy) $optional: Option<$crate::policy::decode::Spanned<$optional_type>>,
             )*
         }
 
@@ -70,7 +70,7 @@ macro_rules! table {
             pub(in crate::policy) fn read_tagged(
                 node: &$crate::policy::decode::Node<'_>,
                 tag: Option<&str>,
-                log: &mut $crate::policy::decode::Log<'_>,
+                log: &mut $crate::policy::decode::Diagnostics<'_>,
             ) -> Option<Self> {
                 let table = node.table(log)?;
                 let mut known = vec![$(stringify!($required),)* $(stringify!($optional),)*];
@@ -83,8 +83,8 @@ macro_rules! table {
             }
         }
 
-        impl $crate::policy::decode::Table for $name {
-            fn given(&self) -> Vec<(&'static str, &$crate::policy::decode::Spot)> {
+        impl $crate::policy::decode::TomlTable for $name {
+            fn given(&self) -> Vec<(&'static str, &$crate::policy::decode::KeyLocation)> {
                 let mut given = vec![];
                 $(given.extend(self.$required.as_ref().map(|at| (stringify!($required), &at.spot)));)*
                 $(given.extend(self.$optional.as_ref().map(|at| (stringify!($optional), &at.spot)));)*
@@ -92,12 +92,12 @@ macro_rules! table {
             }
         }
 
-        impl $crate::policy::decode::Read for $name {
+        impl $crate::policy::decode::Decode for $name {
             const EXAMPLE: &'static str = "";
 
             fn read(
                 node: &$crate::policy::decode::Node<'_>,
-                log: &mut $crate::policy::decode::Log<'_>,
+                log: &mut $crate::policy::decode::Diagnostics<'_>,
             ) -> Option<Self> {
                 Self::read_tagged(node, None, log)
             }
@@ -115,27 +115,27 @@ macro_rules! kinds {
         #[derive(Clone, Debug, schemars::JsonSchema)]
         #[schemars(tag = "kind")]
         pub(in crate::policy) enum $name {
-            $($(#[$variant_meta])* #[schemars(rename = $word)] $variant(Box<$crate::policy::decode::At<$table>>),)*
+            $($(#[$variant_meta])* #[schemars(rename = $word)] $variant(Box<$crate::policy::decode::Spanned<$table>>),)*
         }
 
-        impl $crate::policy::decode::Kind for $name {
+        impl $crate::policy::decode::TableKind for $name {
             fn kind(&self) -> &'static str {
                 match self { $(Self::$variant(_) => $word,)* }
             }
         }
 
-        impl $crate::policy::decode::Read for $name {
+        impl $crate::policy::decode::Decode for $name {
             const EXAMPLE: &'static str = "";
 
             fn read(
                 node: &$crate::policy::decode::Node<'_>,
-                log: &mut $crate::policy::decode::Log<'_>,
+                log: &mut $crate::policy::decode::Diagnostics<'_>,
             ) -> Option<Self> {
                 let table = node.table(log)?;
                 match $crate::policy::macros::kind(table, &node.spot, &[$($word),*], log)? {
                     $($word => {
                         let value = <$table>::read_tagged(node, Some("kind"), log)?;
-                        Some(Self::$variant(Box::new($crate::policy::decode::At { value, spot: node.spot.clone() })))
+                        Some(Self::$variant(Box::new($crate::policy::decode::Spanned { value, spot: node.spot.clone() })))
                     })*
                     _ => None,
                 }
@@ -172,10 +172,10 @@ macro_rules! words {
             $($(#[$variant_meta])* #[schemars(rename = $word)] $variant,)*
         }
 
-        impl $crate::policy::decode::FromText for $name {
+        impl $crate::policy::decode::ParseText for $name {
             const EXAMPLE: &'static str = $crate::policy::macros::first(&[$(concat!('"', $word, '"')),*]);
 
-            fn from_text(text: &str) -> Result<Self, $crate::policy::decode::Refusal> {
+            fn from_text(text: &str) -> Result<Self, $crate::policy::decode::InvalidValue> {
                 match text {
                     $($word => Ok(Self::$variant),)*
                     _ => $crate::policy::macros::not_one_of(text, &[$($word),*]),
@@ -202,17 +202,17 @@ pub(super) const fn first(words: &[&'static str]) -> &'static str {
     }
 }
 
-pub(super) fn not_one_of<T>(text: &str, words: &[&str]) -> Result<T, Refusal> {
+pub(super) fn not_one_of<T>(text: &str, words: &[&str]) -> Result<T, InvalidValue> {
     let hint = nearest(text, words.iter().copied()).map(|near| format!("did you mean `{near}`?"));
-    Refusal::new(format!("`{text}` is not one of {}", listed(words)), hint.unwrap_or_default())
+    InvalidValue::new(format!("`{text}` is not one of {}", listed(words)), hint.unwrap_or_default())
 }
 
 /// The `kind` of a table, if it is one of `kinds`.
 pub(super) fn kind<'n>(
     table: &'n DeTable<'n>,
-    at: &Spot,
+    at: &KeyLocation,
     kinds: &[&str],
-    log: &mut Log<'_>,
+    log: &mut Diagnostics<'_>,
 ) -> Option<&'n str> {
     let Some(node) = Node::child(table, at, "kind") else {
         log.fault(&at.below("kind"), "is missing", format!("kinds: {}", listed(kinds)));

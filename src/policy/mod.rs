@@ -17,7 +17,7 @@ mod aws;
 mod decode;
 mod dormant;
 mod fault;
-pub(crate) mod json_schema;
+mod json_schema;
 mod lint;
 mod load;
 mod macros;
@@ -32,21 +32,22 @@ mod unclosed_bracket;
 mod value;
 
 pub use automation::{
-    BackupTimes, Channel, Check, CronLine, Drill, Expectation, Mail, MailTls, Notify, Pick, Probe, Retention,
-    Route, Rules, Schedule, Severity,
+    BackupTimes, Channel, Check, CronLine, Drill, Expectation, Mail, MailTls, Notify, NotifyRoute, Pick,
+    Probe, Retention, Rules, Schedule, Severity,
 };
 pub use aws::{
-    AwsBackupSource, AwsPlace, PromoteHooks, RdsDatabase, RdsNames, RdsRegion, RdsSource, VaultCopy,
+    AwsBackupSource, AwsLocation, PromoteHooks, RdsDatabase, RdsNames, RdsRegion, RdsSource, VaultCopy,
 };
 pub use dormant::dormant;
-pub use fault::{Fault, PolicyFaults, Position};
+pub use fault::{PolicyFault, PolicyFaults, TextPosition};
 pub use json_schema::schema;
 pub use lint::{Lint, lint};
 pub use load::{load, parse};
 pub use prices::{Estimate, Prices};
 pub use settings::{
-    BaseBackup, BaseThrough, Checksum, Compression, Credentials, Encryption, LockMode, LogicalDump,
-    ObjectLock, Objectives, Password, Place, Policy, PostgresSource, Recipient, RepositoryConfig, RowCounts,
-    S3Place, ServerSideEncryption, Source, SourceConfig, Transfer, WalArchiving, WalThrough,
+    BaseBackup, BaseMethod, Checksum, Compression, Credentials, Encryption, LockMode, LogicalDump,
+    ObjectLock, Objectives, PasswordSource, Policy, PostgresSource, Recipient, RepositoryConfig,
+    RepositoryLocation, RowCounts, S3Location, ServerSideEncryption, Source, SourceConfig, Transfer,
+    WalArchiving, WalMethod,
 };
 pub use value::period;

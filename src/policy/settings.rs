@@ -4,8 +4,8 @@ use std::time::Duration;
 use url::Url;
 
 use super::automation::{Drill, Notify, Retention, Schedule};
-use super::aws::{AwsBackupSource, AwsPlace, RdsSource};
-use super::fault::Position;
+use super::aws::{AwsBackupSource, AwsLocation, RdsSource};
+use super::fault::TextPosition;
 use super::macros::words;
 use super::prices::Prices;
 use crate::model::{BackupKind, RepositoryName, SourceName, SystemName};
@@ -40,7 +40,7 @@ pub struct Policy {
     /// Acted on by a later version.
     pub notify: Notify,
     /// The sections that are there and that nothing acts on, and where they stand: see [`super::dormant()`].
-    pub dormant: Vec<(&'static str, Position)>,
+    pub dormant: Vec<(&'static str, TextPosition)>,
 }
 
 impl Policy {
@@ -66,20 +66,20 @@ pub struct Objectives {
 pub struct RepositoryConfig {
     /// `primary`, or the name of the copy.
     pub name: RepositoryName,
-    pub place: Place,
+    pub place: RepositoryLocation,
     /// Of a directory: it must be a mount point, and is not there where nothing is mounted.
     pub mount: bool,
 }
 
 #[derive(Clone, Debug)]
-pub enum Place {
+pub enum RepositoryLocation {
     Directory(PathBuf),
-    S3(Box<S3Place>),
+    S3(Box<S3Location>),
 }
 
 /// A bucket, a prefix and how to speak to them.
 #[derive(Clone, Debug)]
-pub struct S3Place {
+pub struct S3Location {
     pub bucket: String,
     /// Without leading or trailing `/`; may be empty.
     pub prefix: String,
@@ -236,11 +236,11 @@ impl SourceConfig {
 
 /// What a login proves itself with.
 #[derive(Clone, Debug)]
-pub enum Password {
+pub enum PasswordSource {
     Secret(SecretRef),
     /// A token that the credentials of this place sign for each connection. The URL is then not by reference,
     /// names its role, and asks for a server that is verified.
-    IamToken(Box<AwsPlace>),
+    IamToken(Box<AwsLocation>),
 }
 
 #[derive(Clone, Debug)]
@@ -251,7 +251,7 @@ pub struct PostgresSource {
     /// The whole URL by reference, e.g. `env:DATABASE_URL`. Just one of the two is set.
     pub url_ref: Option<SecretRef>,
     /// `None` leaves it to what libpq finds.
-    pub password: Option<Password>,
+    pub password: Option<PasswordSource>,
     /// Where to look for `pg_dump` and its kin before the usual places.
     pub tools: Option<PathBuf>,
     /// Set when dumps are taken of it.
@@ -265,7 +265,7 @@ pub struct PostgresSource {
 /// A physical copy of the whole cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BaseBackup {
-    pub through: BaseThrough,
+    pub through: BaseMethod,
     /// The server that is copied where it is not the source's own, e.g. a standby. Just one of the two is
     /// set then.
     pub url: Option<Url>,
@@ -278,7 +278,7 @@ pub struct BaseBackup {
 
 /// Where a physical copy is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum BaseThrough {
+pub enum BaseMethod {
     /// A replication connection.
     Replication,
     /// The files, on the server's own host.
@@ -288,7 +288,7 @@ pub enum BaseThrough {
 /// How write-ahead log is archived and fetched back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WalArchiving {
-    pub through: WalThrough,
+    pub through: WalMethod,
     /// Files on their way at a time.
     pub parallel: usize,
     /// Segments fetched ahead of a server that recovers, at most.
@@ -299,7 +299,7 @@ pub struct WalArchiving {
 
 /// How write-ahead log reaches the repositories.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum WalThrough {
+pub enum WalMethod {
     /// The server's `archive_command`.
     Archive,
     /// A connection that follows the server: `drctl wal stream`.

@@ -3,7 +3,7 @@
 
 /// A bracket that is never closed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Open {
+pub(super) struct OpenBracket {
     pub(super) bracket: char,
     pub(super) offset: usize,
     /// The setting whose value it begins.
@@ -14,8 +14,8 @@ pub(super) struct Open {
 
 /// The first that is not closed before something comes that can only stand outside of it: a setting in a
 /// list, or the end of the file.
-pub(super) fn never_closed(text: &str) -> Option<Open> {
-    let mut open: Vec<Open> = Vec::new();
+pub(super) fn never_closed(text: &str) -> Option<OpenBracket> {
+    let mut open: Vec<OpenBracket> = Vec::new();
     let mut line = 1;
     // Of the line that is read: where it begins, and whether it has got to its value.
     let (mut begins, mut in_value) = (0, false);
@@ -36,7 +36,7 @@ pub(super) fn never_closed(text: &str) -> Option<Open> {
             '=' => match open.last() {
                 // A list holds values; the inline table in it has settings of its own.
                 Some(list) if list.bracket == '[' => {
-                    return Some(Open { noticed: Some(line), ..open.first()?.clone() });
+                    return Some(OpenBracket { noticed: Some(line), ..open.first()?.clone() });
                 }
                 Some(_) => {}
                 None => in_value = true,
@@ -44,7 +44,7 @@ pub(super) fn never_closed(text: &str) -> Option<Open> {
             // `[table]` and `[[table]]` at the beginning of a line are no values.
             '[' | '{' if in_value => {
                 let key = text[begins..offset].split('=').next().unwrap_or_default().trim().to_owned();
-                open.push(Open { bracket: c, offset, key, noticed: None });
+                open.push(OpenBracket { bracket: c, offset, key, noticed: None });
             }
             ']' | '}' if in_value => {
                 open.pop();

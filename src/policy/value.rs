@@ -10,35 +10,35 @@ use croner::parser::{CronParser, Seconds, Year};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use toml::de::DeValue;
 
-use super::decode::{FromText, Log, Node, Read, Refusal};
+use super::decode::{Decode, Diagnostics, InvalidValue, Node, ParseText};
 use super::macros::{text_schemas, text_values};
 use crate::model::{RepositoryName, SourceName, SystemName};
 use crate::platform::{SecretRef, expand_home};
 use crate::policy::CronLine;
 
-impl FromText for String {
+impl ParseText for String {
     const EXAMPLE: &'static str = "\"…\"";
 
-    fn from_text(text: &str) -> Result<Self, Refusal> {
+    fn from_text(text: &str) -> Result<Self, InvalidValue> {
         if text.trim().is_empty() {
-            return Refusal::new("is empty", "give it a value, or leave the setting out");
+            return InvalidValue::new("is empty", "give it a value, or leave the setting out");
         }
         Ok(text.to_owned())
     }
 }
 
-impl FromText for PathBuf {
+impl ParseText for PathBuf {
     const EXAMPLE: &'static str = "\"/path\"";
 
-    fn from_text(text: &str) -> Result<Self, Refusal> {
+    fn from_text(text: &str) -> Result<Self, InvalidValue> {
         if text.contains("://") {
-            return Refusal::new("is a URL, but must be a path", "write a path like `/var/backups`");
+            return InvalidValue::new("is a URL, but must be a path", "write a path like `/var/backups`");
         }
         if let Some((scheme, _)) = text.split_once(":/").filter(|(scheme, _)| is_scheme(scheme)) {
             let hint = format!(
                 "a bucket is `url = \"s3://bucket/prefix\"`; a directory of that name is `./{scheme}:/…`"
             );
-            return Refusal::new(format!("begins like a URL with one `/` too few (`{scheme}:/`)"), hint);
+            return InvalidValue::new(format!("begins like a URL with one `/` too few (`{scheme}:/`)"), hint);
         }
         home_expanded(&String::from_text(text).map(Self::from)?)
     }
@@ -50,15 +50,15 @@ fn is_scheme(text: &str) -> bool {
 }
 
 /// A path with `~/` at its beginning written out.
-pub(super) fn home_expanded(path: &Path) -> Result<PathBuf, Refusal> {
+pub(super) fn home_expanded(path: &Path) -> Result<PathBuf, InvalidValue> {
     expand_home(path)
-        .or_else(|error| Refusal::new(error.to_string(), "write the path out, like `/home/me/x`"))
+        .or_else(|error| InvalidValue::new(error.to_string(), "write the path out, like `/home/me/x`"))
 }
 
-impl Read for bool {
+impl Decode for bool {
     const EXAMPLE: &'static str = "true";
 
-    fn read(node: &Node<'_>, log: &mut Log<'_>) -> Option<Self> {
+    fn read(node: &Node<'_>, log: &mut Diagnostics<'_>) -> Option<Self> {
         let value = node.value.as_bool();
         if value.is_none() {
             node.wrong_type("`true` or `false`", "write it without quotes", log);
@@ -69,12 +69,12 @@ impl Read for bool {
 
 /// A whole number from `MIN` to `MAX`.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Whole<const MIN: i64, const MAX: i64>(pub(super) i64);
+pub(super) struct WholeNumber<const MIN: i64, const MAX: i64>(pub(super) i64);
 
-impl<const MIN: i64, const MAX: i64> Read for Whole<MIN, MAX> {
+impl<const MIN: i64, const MAX: i64> Decode for WholeNumber<MIN, MAX> {
     const EXAMPLE: &'static str = "1";
 
-    fn read(node: &Node<'_>, log: &mut Log<'_>) -> Option<Self> {
+    fn read(node: &Node<'_>, log: &mut Diagnostics<'_>) -> Option<Self> {
         let DeValue::Integer(number) = node.value else {
             node.wrong_type("a whole number", "write it without quotes or a fraction", log);
             return None;
@@ -91,7 +91,7 @@ impl<const MIN: i64, const MAX: i64> Read for Whole<MIN, MAX> {
     }
 }
 
-impl<const MIN: i64, const MAX: i64> JsonSchema for Whole<MIN, MAX> {
+impl<const MIN: i64, const MAX: i64> JsonSchema for WholeNumber<MIN, MAX> {
     fn inline_schema() -> bool {
         true
     }
@@ -111,12 +111,12 @@ impl<const MIN: i64, const MAX: i64> JsonSchema for Whole<MIN, MAX> {
 
 /// An amount of money, or of something else that may have a fraction; zero or more.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Amount(pub(super) f64);
+pub(super) struct Quantity(pub(super) f64);
 
-impl Read for Amount {
+impl Decode for Quantity {
     const EXAMPLE: &'static str = "0.115";
 
-    fn read(node: &Node<'_>, log: &mut Log<'_>) -> Option<Self> {
+    fn read(node: &Node<'_>, log: &mut Diagnostics<'_>) -> Option<Self> {
         let number = match node.value {
             DeValue::Float(number) => number.as_str().replace('_', "").parse().ok(),
             DeValue::Integer(number) => {
@@ -135,7 +135,7 @@ impl Read for Amount {
     }
 }
 
-impl JsonSchema for Amount {
+impl JsonSchema for Quantity {
     fn inline_schema() -> bool {
         true
     }
@@ -153,13 +153,13 @@ impl JsonSchema for Amount {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Day(pub(super) chrono::NaiveDate);
 
-impl FromText for Day {
+impl ParseText for Day {
     const EXAMPLE: &'static str = "\"2026-11-01\"";
 
-    fn from_text(text: &str) -> Result<Self, Refusal> {
+    fn from_text(text: &str) -> Result<Self, InvalidValue> {
         match text.parse() {
             Ok(day) => Ok(Self(day)),
-            Err(_) => Refusal::new(format!("`{text}` is not a day"), "write it like `2026-11-01`"),
+            Err(_) => InvalidValue::new(format!("`{text}` is not a day"), "write it like `2026-11-01`"),
         }
     }
 }
@@ -168,17 +168,17 @@ impl FromText for Day {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Period(pub(super) Duration);
 
-impl FromText for Period {
+impl ParseText for Period {
     const EXAMPLE: &'static str = "\"4h\"";
 
-    fn from_text(text: &str) -> Result<Self, Refusal> {
+    fn from_text(text: &str) -> Result<Self, InvalidValue> {
         let hint = "write a number and a unit, like `90s`, `15m`, `4h` or `30d`";
         match humantime::parse_duration(text) {
             Ok(duration) if duration.is_zero() => {
-                Refusal::new(format!("`{text}` is no time at all"), "it must be more than zero")
+                InvalidValue::new(format!("`{text}` is no time at all"), "it must be more than zero")
             }
             Ok(duration) => Ok(Self(duration)),
-            Err(_) => Refusal::new(format!("`{text}` is not a duration"), hint),
+            Err(_) => InvalidValue::new(format!("`{text}` is not a duration"), hint),
         }
     }
 }
@@ -198,34 +198,34 @@ pub fn period(duration: Duration) -> String {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Size(pub(super) u64);
 
-impl FromText for Size {
+impl ParseText for Size {
     const EXAMPLE: &'static str = "\"8MiB\"";
 
-    fn from_text(text: &str) -> Result<Self, Refusal> {
+    fn from_text(text: &str) -> Result<Self, InvalidValue> {
         let hint = "write a number and a unit, like `512KiB`, `8MiB` or `10GiB`";
         let has_unit = text.bytes().any(|b| b.is_ascii_alphabetic());
         match bytesize::ByteSize::from_str(text) {
             Ok(size) if has_unit && size.0 > 0 => Ok(Self(size.0)),
-            _ => Refusal::new(format!("`{text}` is not a size"), hint),
+            _ => InvalidValue::new(format!("`{text}` is not a size"), hint),
         }
     }
 }
 
-impl FromText for CronLine {
+impl ParseText for CronLine {
     const EXAMPLE: &'static str = "\"15 3 * * *\"";
 
-    fn from_text(text: &str) -> Result<Self, Refusal> {
+    fn from_text(text: &str) -> Result<Self, InvalidValue> {
         let hint =
             "write minute, hour, day of month, month and day of week, like `15 3 * * *` (every day at 3:15)";
         let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
         let cron = match parser.parse(text) {
             Ok(cron) => cron,
-            Err(error) => return Refusal::new(format!("`{text}` is not a cron line ({error})"), hint),
+            Err(error) => return InvalidValue::new(format!("`{text}` is not a cron line ({error})"), hint),
         };
         // Any moment will do: a line either comes round within a few leap years or never.
         let some_day = Utc.timestamp_nanos(0);
         if cron.find_next_occurrence(&some_day, true).is_err() {
-            return Refusal::new(format!("`{text}` never comes"), "there is no such day in any year");
+            return InvalidValue::new(format!("`{text}` never comes"), "there is no such day in any year");
         }
         Ok(Self::new(text.trim().to_owned(), cron))
     }
@@ -235,10 +235,10 @@ impl FromText for CronLine {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Zone(pub(super) chrono_tz::Tz);
 
-impl FromText for Zone {
+impl ParseText for Zone {
     const EXAMPLE: &'static str = "\"UTC\"";
 
-    fn from_text(text: &str) -> Result<Self, Refusal> {
+    fn from_text(text: &str) -> Result<Self, InvalidValue> {
         if let Ok(zone) = text.parse() {
             return Ok(Self(zone));
         }
@@ -247,32 +247,32 @@ impl FromText for Zone {
             || "use a name of the IANA database, like `UTC` or `Europe/Madrid`".to_owned(),
             |near| format!("did you mean `{near}`?"),
         );
-        Refusal::new(format!("`{text}` is not a time zone"), hint)
+        InvalidValue::new(format!("`{text}` is not a time zone"), hint)
     }
 }
 
-impl FromText for SecretRef {
+impl ParseText for SecretRef {
     const EXAMPLE: &'static str = "\"env:NAME\"";
 
-    fn from_text(text: &str) -> Result<Self, Refusal> {
+    fn from_text(text: &str) -> Result<Self, InvalidValue> {
         let hint = "name where the secret is found: `env:NAME`, `file:/path`, `command:program arg` or `secretsmanager:id`";
         match text.parse() {
-            Ok(Self::Command(words)) if words.is_empty() => Refusal::new("names no command", hint),
+            Ok(Self::Command(words)) if words.is_empty() => InvalidValue::new("names no command", hint),
             Ok(Self::File(path)) => home_expanded(&path).map(Self::File),
             Ok(reference) => Ok(reference),
-            Err(_) => Refusal::new("is not a reference to a secret (its value is not shown)", hint),
+            Err(_) => InvalidValue::new("is not a reference to a secret (its value is not shown)", hint),
         }
     }
 }
 
 macro_rules! name_text {
     ($($type:ty, $example:literal;)*) => { $(
-        impl FromText for $type {
+        impl ParseText for $type {
             const EXAMPLE: &'static str = $example;
 
-            fn from_text(text: &str) -> Result<Self, Refusal> {
+            fn from_text(text: &str) -> Result<Self, InvalidValue> {
                 let hint = "use 1 to 40 of a-z, 0-9 and `-`, beginning and ending with a letter or digit";
-                text.parse().or_else(|_| Refusal::new(format!("`{text}` is not a name"), hint))
+                text.parse().or_else(|_| InvalidValue::new(format!("`{text}` is not a name"), hint))
             }
         }
     )* };
@@ -288,25 +288,28 @@ name_text! {
 #[derive(Clone, Debug)]
 pub(super) struct RecipientKey(pub(super) String);
 
-impl FromText for RecipientKey {
+impl ParseText for RecipientKey {
     const EXAMPLE: &'static str = "\"age1…\"";
 
-    fn from_text(text: &str) -> Result<Self, Refusal> {
+    fn from_text(text: &str) -> Result<Self, InvalidValue> {
         let lower = text.to_ascii_lowercase();
         let generate = "`drctl keys generate` makes a key pair; its `age1…` line goes here";
         if lower.starts_with("age-secret-key-") {
             let hint = "it was in a file that others may have read: make new keys, and put only the `age1…` line here";
-            return Refusal::new(
+            return InvalidValue::new(
                 "is an identity, which must never stand in a policy (it is not shown)",
                 hint,
             );
         }
         if lower.starts_with("age1pq1") {
             let hint = "use an X25519 recipient (`age1…`, 62 characters) until a later version";
-            return Refusal::new("is a post-quantum recipient, which this version does not support", hint);
+            return InvalidValue::new(
+                "is a post-quantum recipient, which this version does not support",
+                hint,
+            );
         }
         if lower.starts_with("ssh-") {
-            return Refusal::new("is an SSH key, and drctl encrypts to age recipients only", generate);
+            return InvalidValue::new("is an SSH key, and drctl encrypts to age recipients only", generate);
         }
         match text.parse::<age::x25519::Recipient>() {
             Ok(recipient) => Ok(Self(recipient.to_string())),
@@ -314,9 +317,9 @@ impl FromText for RecipientKey {
             Err(_)
                 if lower.strip_prefix("age1").is_some_and(|rest| rest.len() != 58 && rest.contains('1')) =>
             {
-                Refusal::new("is a plugin's recipient, which this version does not support", generate)
+                InvalidValue::new("is a plugin's recipient, which this version does not support", generate)
             }
-            Err(_) => Refusal::new("is not an age recipient (`age1` and 58 more characters)", generate),
+            Err(_) => InvalidValue::new("is not an age recipient (`age1` and 58 more characters)", generate),
         }
     }
 }

@@ -12,7 +12,7 @@ use url::Url;
 
 use super::Password;
 use super::environment::{Environment, kept_from_children};
-use super::session::Reached;
+use super::session::ServerSession;
 use crate::aws::AwsError;
 use crate::aws::rds::{TokenError, TokenSigner};
 use crate::platform::{Program, SecretError};
@@ -169,7 +169,7 @@ pub struct ConnectionParameters {
     /// Settings of the session beside those that every session of drctl has.
     pub settings: Vec<(&'static str, String)>,
     /// What the last session found; it is shared by those made from these for the same server.
-    pub(super) reached: Arc<Mutex<Option<Reached>>>,
+    pub(super) reached: Arc<Mutex<Option<ServerSession>>>,
 }
 
 impl ConnectionParameters {
@@ -184,11 +184,11 @@ impl ConnectionParameters {
             (None, None) => return Err(ConnectError::NoDatabase),
         };
         match &source.password {
-            Some(policy::Password::Secret(reference)) => {
+            Some(policy::PasswordSource::Secret(reference)) => {
                 let password = reference.resolve().await.map_err(ConnectError::Password)?;
                 parameters.password = Some(Password::Known(password));
             }
-            Some(policy::Password::IamToken(place)) => {
+            Some(policy::PasswordSource::IamToken(place)) => {
                 let signer = TokenSigner::of(place).await.map_err(ConnectError::Signer)?;
                 parameters.password = Some(Password::IamToken(Box::new(signer)));
             }

@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, FromRow, PgConnection};
 use super::query::{FactsError, all, answer, execute, names, one};
 use super::quote::qualified;
 use super::sequences::{bound, sequences};
-use crate::model::{DatabaseFacts, Extension, Grant, RoleSetting, SequenceState, Table, TableKind};
+use crate::model::{DatabaseFacts, Extension, Grant, RoleSetting, SequenceState, TableFacts, TableKind};
 
 /// How long the rows of one table may take to count.
 const COUNT_WITHIN: Duration = Duration::from_secs(24 * 3600);
@@ -89,7 +89,7 @@ pub async fn read_sequences_again(
 /// had.
 pub async fn count_rows(
     connection: &mut PgConnection,
-    tables: &mut [Table],
+    tables: &mut [TableFacts],
 ) -> Result<Vec<String>, FactsError> {
     let countable: Vec<(String, String, bool)> = all(connection, "the tables to count", COUNTABLE).await?;
     let mut index: BTreeMap<(&str, &str), usize> = BTreeMap::new();
@@ -238,9 +238,9 @@ async fn extensions(connection: &mut PgConnection) -> Result<Vec<Extension>, Fac
     Ok(rows.into_iter().map(extension).collect())
 }
 
-async fn tables(connection: &mut PgConnection) -> Result<Vec<Table>, FactsError> {
+async fn tables(connection: &mut PgConnection) -> Result<Vec<TableFacts>, FactsError> {
     let rows: Vec<(String, String, String, Vec<String>)> = all(connection, "the tables", TABLES).await?;
-    let table = |(schema, name, kind, belongings): (String, String, String, Vec<String>)| Table {
+    let table = |(schema, name, kind, belongings): (String, String, String, Vec<String>)| TableFacts {
         schema,
         name,
         kind: match kind.as_str() {
@@ -264,7 +264,7 @@ async fn large_objects(connection: &mut PgConnection) -> Result<u64, FactsError>
 async fn not_included(
     connection: &mut PgConnection,
     is_standby: bool,
-    tables: &[Table],
+    tables: &[TableFacts],
 ) -> Result<Vec<String>, FactsError> {
     let mut lines: Vec<String> = tables
         .iter()

@@ -49,7 +49,7 @@ const LOOKS: u32 = 3;
 
 /// What a session found about the server that it reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reached {
+pub struct ServerSession {
     pub major: u32,
     /// Through a pooler that keeps a connection for as long as a session lasts.
     pub pooled: bool,
@@ -59,7 +59,7 @@ pub struct Reached {
 
 impl ConnectionParameters {
     /// What the last session found; `None` where there was none yet.
-    pub fn reached(&self) -> Option<Reached> {
+    pub fn reached(&self) -> Option<ServerSession> {
         *self.reached.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -90,7 +90,7 @@ impl ConnectionParameters {
         if pooled && self.is_shared(&mut connection).await? {
             return Err(ConnectError::Pooler { to: self.to_string() });
         }
-        let reached = Reached { major, pooled, address };
+        let reached = ServerSession { major, pooled, address };
         *self.reached.lock().unwrap_or_else(PoisonError::into_inner) = Some(reached);
         sqlx::raw_sql(AssertSqlSafe(self.statements(reached)))
             .execute(&mut connection)
@@ -100,7 +100,7 @@ impl ConnectionParameters {
     }
 
     /// What is left to set when the server is known. The session is drctl's alone.
-    fn statements(&self, reached: Reached) -> String {
+    fn statements(&self, reached: ServerSession) -> String {
         let newer = newer(reached.major).into_iter();
         let first = EVERY.into_iter().filter(|_| reached.pooled);
         let settings = self.settings.iter().map(|(name, value)| (*name, value.as_str()));
@@ -145,7 +145,7 @@ impl ConnectionParameters {
     pub(super) fn options_of_children(&self) -> Option<String> {
         let reached = self.reached();
         let ours = match reached {
-            Some(Reached { pooled: true, .. }) => String::new(),
+            Some(ServerSession { pooled: true, .. }) => String::new(),
             _ => {
                 let newer = newer(reached.map(|reached| reached.major).unwrap_or_default());
                 let settings = self.settings.iter().map(|(name, value)| (*name, value.as_str()));
@@ -200,7 +200,7 @@ mod tests {
     use super::*;
     use crate::postgres::environment::Environment;
 
-    fn parameters(reached: Option<Reached>) -> ConnectionParameters {
+    fn parameters(reached: Option<ServerSession>) -> ConnectionParameters {
         let url = "postgres://a@h/d?options=-c%20geqo%3Doff".parse().unwrap();
         let mut parameters = ConnectionParameters::from_url_in(&url, &Environment::default()).unwrap();
         parameters.settings.push(("synchronous_commit", "off".to_owned()));
@@ -211,7 +211,7 @@ mod tests {
     #[test]
     fn a_child_has_no_time_limit_that_its_server_knows() {
         let options = |major| {
-            parameters(Some(Reached { major, pooled: false, address: None }))
+            parameters(Some(ServerSession { major, pooled: false, address: None }))
                 .options_of_children()
                 .unwrap_or_default()
         };
@@ -237,9 +237,9 @@ mod tests {
 
     #[test]
     fn a_pooler_is_told_only_what_the_user_says() {
-        let pooled = parameters(Some(Reached { major: 17, pooled: true, address: None }));
+        let pooled = parameters(Some(ServerSession { major: 17, pooled: true, address: None }));
         assert_eq!(pooled.options_of_children().as_deref(), Some("-c geqo=off"));
-        let statements = pooled.statements(Reached { major: 17, pooled: true, address: None });
+        let statements = pooled.statements(ServerSession { major: 17, pooled: true, address: None });
         assert!(
             statements.contains("'statement_timeout', '0'")
                 && statements.contains("'synchronous_commit', 'off'")

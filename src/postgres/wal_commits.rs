@@ -1,7 +1,7 @@
 use chrono::{DateTime, Utc};
 
 use super::wal_header::{CONTINUED, Fields, GIVEN_UP, LONG, PAGE_HEADER, SEGMENT_HEADER, SegmentHeader};
-use super::wal_record::{HEAD, HEADER, Kind, Notable, Record};
+use super::wal_record::{HEAD, HEADER, Notable, RecordKind, WalRecord};
 use crate::model::Lsn;
 
 /// Records of a notable kind are shorter than this.
@@ -61,7 +61,7 @@ impl CommitScan {
 
     /// The same, and gives each record that is whole, in their order: all of one of a notable kind, and the
     /// begin of any other.
-    pub fn records(&mut self, bytes: &[u8], mut each: impl FnMut(&Record<'_>)) {
+    pub fn records(&mut self, bytes: &[u8], mut each: impl FnMut(&WalRecord<'_>)) {
         for page in bytes.chunks(self.page_size) {
             if self.ended {
                 return;
@@ -98,8 +98,8 @@ impl CommitScan {
     }
 
     /// Where the record begins that is not whole, and of which kind it is, where that is seen and notable.
-    pub fn cut(&self) -> Option<(Lsn, Kind)> {
-        let kind = Kind::of(*self.head.get(17)?, *self.head.get(16)?)?;
+    pub fn cut(&self) -> Option<(Lsn, RecordKind)> {
+        let kind = RecordKind::of(*self.head.get(17)?, *self.head.get(16)?)?;
         (self.left > 0 && !self.ended).then_some((self.begins?, kind))
     }
 
@@ -107,12 +107,12 @@ impl CommitScan {
     fn wanted(&self) -> usize {
         let is_notable = self.length <= LONGEST
             && self.head.len() >= HEADER
-            && Kind::of(self.head[17], self.head[16]).is_some();
+            && RecordKind::of(self.head[17], self.head[16]).is_some();
         self.length.min(if is_notable { LONGEST } else { HEAD })
     }
 
     /// `None`: the log ends here.
-    fn page(&mut self, page: &[u8], each: &mut impl FnMut(&Record<'_>)) -> Option<()> {
+    fn page(&mut self, page: &[u8], each: &mut impl FnMut(&WalRecord<'_>)) -> Option<()> {
         let fields = Fields { bytes: page, little_endian: self.little_endian };
         if page.len() < PAGE_HEADER || fields.u16(0) != self.magic || fields.u64(8) != self.address.0 {
             return None;
@@ -165,9 +165,9 @@ impl CommitScan {
         Some(())
     }
 
-    fn whole(&mut self, begins: Lsn, each: &mut impl FnMut(&Record<'_>)) {
+    fn whole(&mut self, begins: Lsn, each: &mut impl FnMut(&WalRecord<'_>)) {
         let head = std::mem::take(&mut self.head);
-        let record = Record {
+        let record = WalRecord {
             begins,
             ends: self.end,
             length: self.length,
@@ -189,7 +189,7 @@ impl CommitScan {
     fn note_rest(&mut self, rest: &[u8]) {
         for before in [8, 16] {
             if let (Some(info), Some(manager)) = (rest.get(16 - before), rest.get(17 - before))
-                && let Some(kind) = Kind::of(*manager, *info)
+                && let Some(kind) = RecordKind::of(*manager, *info)
             {
                 self.notable.note(kind);
             }

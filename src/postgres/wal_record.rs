@@ -31,7 +31,7 @@ pub(super) const EPOCH: i64 = 946_684_800;
 
 /// What a restore has to know of a record, beside the times of commits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum RecordKind {
     /// It makes a tablespace, where its own path says.
     Tablespace,
     /// A name was given to the position.
@@ -40,7 +40,7 @@ pub enum Kind {
     Parameters,
 }
 
-impl Kind {
+impl RecordKind {
     pub(super) fn of(manager: u8, info: u8) -> Option<Self> {
         match (manager, info & INFO) {
             (TABLESPACES, TABLESPACE_CREATE) => Some(Self::Tablespace),
@@ -60,11 +60,11 @@ pub struct Notable {
 }
 
 impl Notable {
-    pub(super) fn note(&mut self, kind: Kind) {
+    pub(super) fn note(&mut self, kind: RecordKind) {
         match kind {
-            Kind::Tablespace => self.tablespace = true,
-            Kind::RestorePoint => self.restore_point = true,
-            Kind::Parameters => self.parameters = true,
+            RecordKind::Tablespace => self.tablespace = true,
+            RecordKind::RestorePoint => self.restore_point = true,
+            RecordKind::Parameters => self.parameters = true,
         }
     }
 }
@@ -83,7 +83,7 @@ pub type Parameters = [(&'static str, i64); 5];
 
 /// A record, or its begin.
 #[derive(Clone, Copy, Debug)]
-pub struct Record<'r> {
+pub struct WalRecord<'r> {
     pub begins: Lsn,
     pub ends: Lsn,
     pub(super) length: usize,
@@ -91,9 +91,9 @@ pub struct Record<'r> {
     pub(super) little_endian: bool,
 }
 
-impl Record<'_> {
-    pub fn kind(&self) -> Option<Kind> {
-        Kind::of(*self.bytes.get(17)?, *self.bytes.get(16)?)
+impl WalRecord<'_> {
+    pub fn kind(&self) -> Option<RecordKind> {
+        RecordKind::of(*self.bytes.get(17)?, *self.bytes.get(16)?)
     }
 
     /// The number of the transaction that wrote it, without the epoch.
@@ -117,7 +117,7 @@ impl Record<'_> {
 
     /// The tablespace that it makes. `None` also where its sum is not right: no server replays it.
     pub fn tablespace(&self) -> Option<MadeTablespace> {
-        if self.kind()? != Kind::Tablespace || !self.is_intact() {
+        if self.kind()? != RecordKind::Tablespace || !self.is_intact() {
             return None;
         }
         let at = self.contents()?;
@@ -129,7 +129,7 @@ impl Record<'_> {
 
     /// The name that it gives to its position.
     pub fn restore_point(&self) -> Option<String> {
-        if self.kind()? != Kind::RestorePoint || !self.is_intact() {
+        if self.kind()? != RecordKind::RestorePoint || !self.is_intact() {
             return None;
         }
         let name = self.bytes.get(self.contents()? + 8..)?;
@@ -138,7 +138,7 @@ impl Record<'_> {
     }
 
     pub fn parameters(&self) -> Option<Parameters> {
-        if self.kind()? != Kind::Parameters || !self.is_intact() {
+        if self.kind()? != RecordKind::Parameters || !self.is_intact() {
             return None;
         }
         let at = self.contents()?;

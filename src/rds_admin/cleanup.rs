@@ -8,40 +8,40 @@ use std::time::Instant;
 use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
 
-use crate::aws::rds::{Rds, Refusal, Removal, Temporary};
+use crate::aws::rds::{DeleteRefusal, Rds, Removal, Temporary};
 use crate::event::told;
 use crate::platform::CancellationToken;
-use crate::policy::{AwsPlace, Policy, RdsDatabase, SourceConfig};
+use crate::policy::{AwsLocation, Policy, RdsDatabase, SourceConfig};
 
 /// One thing, and whether it is to go.
 #[derive(Clone, Debug)]
-pub struct Leftover {
+pub struct TemporaryLeftover {
     pub region: String,
     pub temporary: Temporary,
     /// `None`: it goes.
-    pub refusal: Option<Refusal>,
-    place: AwsPlace,
+    pub refusal: Option<DeleteRefusal>,
+    place: AwsLocation,
 }
 
 /// What there is.
 #[derive(Clone, Debug, Default)]
-pub struct Plan {
+pub struct CleanupPlan {
     /// Regions that were asked.
     pub asked: Vec<String>,
-    pub leftovers: Vec<Leftover>,
+    pub leftovers: Vec<TemporaryLeftover>,
     /// Regions that could not be asked, and why.
     pub unknown: Vec<(String, String)>,
 }
 
-impl Plan {
-    pub fn to_remove(&self) -> impl Iterator<Item = &Leftover> {
+impl CleanupPlan {
+    pub fn to_remove(&self) -> impl Iterator<Item = &TemporaryLeftover> {
         self.leftovers.iter().filter(|leftover| leftover.refusal.is_none())
     }
 }
 
 /// Looks into every region of every RDS source.
-pub async fn plan(policy: &Policy, now: DateTime<Utc>) -> Plan {
-    let mut places: Vec<(AwsPlace, bool)> = Vec::new();
+pub async fn plan(policy: &Policy, now: DateTime<Utc>) -> CleanupPlan {
+    let mut places: Vec<(AwsLocation, bool)> = Vec::new();
     for source in &policy.sources {
         let SourceConfig::Rds(rds) = &source.config else { continue };
         let is_cluster = matches!(rds.database, RdsDatabase::Cluster(_));
@@ -57,13 +57,13 @@ pub async fn plan(policy: &Policy, now: DateTime<Utc>) -> Plan {
         let rds = Rds::to_look(place).await.map_err(|error| told(&error))?;
         rds.temporary(&policy.system, *with_clusters).await.map_err(|failure| told(&failure))
     });
-    let mut plan = Plan::default();
+    let mut plan = CleanupPlan::default();
     for ((place, _), found) in places.iter().zip(join_all(looked).await) {
         match found {
             Err(reason) => plan.unknown.push((place.region.clone(), reason)),
             Ok(found) => {
                 plan.asked.push(place.region.clone());
-                plan.leftovers.extend(found.into_iter().map(|temporary| Leftover {
+                plan.leftovers.extend(found.into_iter().map(|temporary| TemporaryLeftover {
                     region: place.region.clone(),
                     refusal: temporary.refusal(&policy.system, now),
                     temporary,
@@ -76,7 +76,7 @@ pub async fn plan(policy: &Policy, now: DateTime<Utc>) -> Plan {
 }
 
 /// Whether both mean the same part of the same account.
-fn is_same(one: &AwsPlace, other: &AwsPlace) -> bool {
+fn is_same(one: &AwsLocation, other: &AwsLocation) -> bool {
     one.region == other.region
         && one.endpoint == other.endpoint
         && one.credentials.to_string() == other.credentials.to_string()
@@ -86,7 +86,7 @@ fn is_same(one: &AwsPlace, other: &AwsPlace) -> bool {
 /// not be told to.
 pub async fn remove(
     policy: &Policy,
-    leftover: &Leftover,
+    leftover: &TemporaryLeftover,
     now: DateTime<Utc>,
     cancel: &CancellationToken,
 ) -> Result<Removal, String> {

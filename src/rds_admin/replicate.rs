@@ -36,19 +36,19 @@ pub enum ReplicateError {
 }
 
 #[derive(Debug)]
-pub struct Plan {
+pub struct ReplicatePlan {
     pub instance_arn: String,
-    pub steps: Vec<Step>,
+    pub steps: Vec<ReplicateStep>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Step {
+pub struct ReplicateStep {
     pub region: String,
-    pub what: What,
+    pub what: ReplicationAction,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum What {
+pub enum ReplicationAction {
     /// RDS does so already.
     Stands(AutomatedBackup),
     Begin {
@@ -61,13 +61,17 @@ pub enum What {
     Unknown(String),
 }
 
-impl Plan {
+impl ReplicatePlan {
     pub fn to_begin(&self) -> usize {
-        self.steps.iter().filter(|step| matches!(step.what, What::Begin { .. })).count()
+        self.steps.iter().filter(|step| matches!(step.what, ReplicationAction::Begin { .. })).count()
     }
 }
 
-pub async fn plan(policy: &Policy, name: &SourceName, source: &RdsSource) -> Result<Plan, ReplicateError> {
+pub async fn plan(
+    policy: &Policy,
+    name: &SourceName,
+    source: &RdsSource,
+) -> Result<ReplicatePlan, ReplicateError> {
     let RdsDatabase::Instance(identifier) = &source.database else {
         return Err(ReplicateError::Cluster(source.database.identifier().to_owned()));
     };
@@ -89,10 +93,10 @@ pub async fn plan(policy: &Policy, name: &SourceName, source: &RdsSource) -> Res
     let days = days(policy, name);
     let asked = wanted.into_iter().map(async |region| {
         let what = look(source, region, &instance.resource_id, &instance.profile, days).await;
-        Step { region: region.name.clone(), what: what.unwrap_or_else(What::Unknown) }
+        ReplicateStep { region: region.name.clone(), what: what.unwrap_or_else(ReplicationAction::Unknown) }
     });
     let steps = join_all(asked).await;
-    Ok(Plan { instance_arn: instance.arn, steps })
+    Ok(ReplicatePlan { instance_arn: instance.arn, steps })
 }
 
 /// As far back as the policy wants any moment to be restorable.
@@ -108,17 +112,17 @@ async fn look(
     resource_id: &str,
     profile: &RestoreProfile,
     days: u32,
-) -> Result<What, String> {
+) -> Result<ReplicationAction, String> {
     let rds = Rds::to_look(&source.place.in_region(&region.name)).await.map_err(|error| told(&error))?;
     let kept = rds.automated_backups_of(&source.database).await.map_err(|error| told(&error))?;
     let standing = kept.into_iter().find(|kept| kept.resource_id == resource_id && kept.status != "retained");
     Ok(match (standing, &region.kms_key) {
-        (Some(standing), _) => What::Stands(standing),
-        (None, None) if profile.encrypted => What::NoKey,
+        (Some(standing), _) => ReplicationAction::Stands(standing),
+        (None, None) if profile.encrypted => ReplicationAction::NoKey,
         (None, Some(named)) if profile.encrypted => {
-            What::Begin { days, kms_key: Some(arn(source, region, named).await?) }
+            ReplicationAction::Begin { days, kms_key: Some(arn(source, region, named).await?) }
         }
-        (None, _) => What::Begin { days, kms_key: None },
+        (None, _) => ReplicationAction::Begin { days, kms_key: None },
     })
 }
 
@@ -142,7 +146,7 @@ async fn arn(source: &RdsSource, region: &RdsRegion, named: &str) -> Result<Stri
 /// Has RDS begin one.
 pub async fn begin(
     source: &RdsSource,
-    plan: &Plan,
+    plan: &ReplicatePlan,
     region: &str,
     days: u32,
     kms_key: Option<&str>,

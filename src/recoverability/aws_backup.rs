@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::cloud::{NewestPoint, RegionHolding};
+use super::cloud::{NewestPoint, RegionInventory};
 use crate::event::Events;
 use crate::model::{SourceName, SystemName};
 use crate::policy::AwsBackupSource;
-use crate::source::aws_backup::{InRegion, in_each_region};
+use crate::source::aws_backup::{RegionPoint, in_each_region};
 
 pub(crate) async fn ask(
     config: &AwsBackupSource,
@@ -14,21 +14,21 @@ pub(crate) async fn ask(
     name: &SourceName,
     recorded: &BTreeSet<String>,
     events: &Events,
-) -> Vec<RegionHolding> {
+) -> Vec<RegionInventory> {
     in_each_region(config, system, name, recorded, events).await.into_iter().map(holding).collect()
 }
 
-fn holding(region: InRegion) -> RegionHolding {
-    let holding = RegionHolding { region: region.region, ..RegionHolding::default() };
+fn holding(region: RegionPoint) -> RegionInventory {
+    let holding = RegionInventory { region: region.region, ..RegionInventory::default() };
     match region.found {
-        Err(problem) => RegionHolding { unknown: Some(problem), ..holding },
+        Err(problem) => RegionInventory { unknown: Some(problem), ..holding },
         Ok(found) => {
             let point = found.newest.and_then(|point| {
                 let (vault, of_plan) = (point.vault, point.plan.is_some());
                 Some(NewestPoint { arn: point.arn, vault, created: point.created?, of_plan })
             });
             let continuous_since = found.continuous.and_then(|point| point.created);
-            RegionHolding { point, continuous_since, unread: found.unread, ..holding }
+            RegionInventory { point, continuous_since, unread: found.unread, ..holding }
         }
     }
 }

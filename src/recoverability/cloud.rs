@@ -7,23 +7,23 @@ use futures_util::future::join_all;
 use serde::Serialize;
 
 use super::aws_backup;
-use super::rds::Asked;
-use crate::aws::rds::Predecessor;
+use super::rds::RdsQueryResults;
+use crate::aws::rds::SwitchedOver;
 use crate::catalog::BackupEntry;
 use crate::event::Events;
 use crate::model::{BackupId, SourceName};
 use crate::policy::{Policy, RdsSource, SourceConfig};
 
 /// Of every source whose backups AWS keeps.
-pub type Regions = BTreeMap<SourceName, KeptByAws>;
+pub type Regions = BTreeMap<SourceName, CloudInventory>;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeptByAws {
+pub struct CloudInventory {
     pub service: Service,
     /// The database that has the name now; `None`: it could not be asked, or there is none.
     pub live: Option<LiveDatabase>,
     /// That of the database or resource first.
-    pub regions: Vec<RegionHolding>,
+    pub regions: Vec<RegionInventory>,
     /// Dumps of it are taken too, which repositories hold.
     pub is_dumped: bool,
 }
@@ -36,7 +36,7 @@ pub struct LiveDatabase {
     /// snapshots of the others are of its data, too.
     pub is_restored: bool,
     /// Those whose name a blue/green switchover gave to it, with their data.
-    pub predecessors: Vec<Predecessor>,
+    pub predecessors: Vec<SwitchedOver>,
 }
 
 impl LiveDatabase {
@@ -65,13 +65,13 @@ impl Service {
 
 /// One source in one region.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RegionHolding {
+pub struct RegionInventory {
     pub region: String,
     /// Backups that could be restored there.
     pub backups: Vec<BackupId>,
     pub automated: Option<AutomatedReach>,
     /// What RDS's automated backups hold of another database that had the name.
-    pub of_other: Option<OfOther>,
+    pub of_other: Option<ForeignBackup>,
     /// The newest of AWS Backup, which may be a plan's and no backup of drctl's.
     pub point: Option<NewestPoint>,
     /// When the plan's continuous recovery point began. AWS Backup says neither how far back nor how far it reaches.
@@ -84,7 +84,7 @@ pub struct RegionHolding {
 
 /// What is there of a database that had the name before.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct OfOther {
+pub struct ForeignBackup {
     pub resource_id: String,
     pub until: DateTime<Utc>,
 }
@@ -114,11 +114,12 @@ pub async fn ask(policy: &Policy, entries: &[BackupEntry], events: &Events) -> R
         let kept = match &source.config {
             SourceConfig::Rds(rds) if rds.snapshots => {
                 let sources = of_the_same(policy, rds);
-                let asked = Asked { system: &policy.system, name, sources: &sources, source: rds, entries };
+                let asked =
+                    RdsQueryResults { system: &policy.system, name, sources: &sources, source: rds, entries };
                 let (live, regions) = asked.each(regions_of(rds), events).await;
-                KeptByAws { service: Service::Rds, live, regions, is_dumped: is_dumped(rds) }
+                CloudInventory { service: Service::Rds, live, regions, is_dumped: is_dumped(rds) }
             }
-            SourceConfig::AwsBackup(config) => KeptByAws {
+            SourceConfig::AwsBackup(config) => CloudInventory {
                 service: Service::AwsBackup,
                 live: None,
                 regions: aws_backup::ask(config, &policy.system, name, &recorded(entries, name), events)
@@ -153,13 +154,13 @@ pub fn as_recorded(policy: &Policy, entries: &[BackupEntry]) -> Regions {
             });
             stood.map(|entry| entry.id().clone()).collect()
         };
-        let holding = |region: &str| RegionHolding {
+        let holding = |region: &str| RegionInventory {
             region: region.to_owned(),
             backups: held(region),
-            ..RegionHolding::default()
+            ..RegionInventory::default()
         };
         let regions = regions.into_iter().map(holding).collect();
-        Some((source.name.clone(), KeptByAws { service, live: None, regions, is_dumped }))
+        Some((source.name.clone(), CloudInventory { service, live: None, regions, is_dumped }))
     });
     recorded.collect()
 }

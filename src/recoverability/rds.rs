@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
 
-use super::cloud::{AutomatedReach, LiveDatabase, OfOther, RegionHolding};
+use super::cloud::{AutomatedReach, ForeignBackup, LiveDatabase, RegionInventory};
 use crate::aws::rds::{AutomatedBackup, Database, Rds, Snapshot};
 use crate::aws::{AwsFailure, RESTORED_FROM, while_asked};
 use crate::catalog::BackupEntry;
@@ -13,7 +13,7 @@ use crate::policy::{RdsDatabase, RdsSource};
 use crate::source::rds_snapshot::{backup_of, is_recorded};
 
 /// What a region said.
-struct Answer {
+struct RdsAnswer {
     backups: Vec<BackupId>,
     /// Of databases that have or had the name.
     automated: Vec<AutomatedBackup>,
@@ -23,7 +23,7 @@ struct Answer {
 }
 
 /// Of what RDS is asked.
-pub(crate) struct Asked<'a> {
+pub(crate) struct RdsQueryResults<'a> {
     pub(crate) system: &'a SystemName,
     pub(crate) name: &'a SourceName,
     /// Those that are of the same database, this one among them.
@@ -33,12 +33,12 @@ pub(crate) struct Asked<'a> {
     pub(crate) entries: &'a [BackupEntry],
 }
 
-impl Asked<'_> {
+impl RdsQueryResults<'_> {
     pub(crate) async fn each(
         &self,
         regions: impl Iterator<Item = &str>,
         events: &Events,
-    ) -> (Option<LiveDatabase>, Vec<RegionHolding>) {
+    ) -> (Option<LiveDatabase>, Vec<RegionInventory>) {
         let asked = regions.map(async |region| {
             let place = self.source.place.in_region(region);
             let answer = match Rds::to_look(&place).await.map_err(|error| told(&error)) {
@@ -56,7 +56,7 @@ impl Asked<'_> {
         (live, holdings)
     }
 
-    async fn one(&self, rds: &Rds) -> Result<Answer, AwsFailure> {
+    async fn one(&self, rds: &Rds) -> Result<RdsAnswer, AwsFailure> {
         let source = self.source;
         let snapshots = rds.manual_snapshots(&source.database).await?;
         let own = |snapshot: &Snapshot| {
@@ -80,7 +80,7 @@ impl Asked<'_> {
         let home = &source.place.region;
         // In another region a database may have the same name.
         let own = |backup: &AutomatedBackup| backup.database_region.as_ref().unwrap_or(home) == home;
-        Ok(Answer { backups, automated: automated.into_iter().filter(own).collect(), database, live })
+        Ok(RdsAnswer { backups, automated: automated.into_iter().filter(own).collect(), database, live })
     }
 
     /// Where it is another to RDS than the one that was backed up, the names that a switchover leaves are looked for.
@@ -99,8 +99,8 @@ impl Asked<'_> {
     }
 }
 
-fn holding(region: &str, answer: Result<Answer, String>, live: Option<&LiveDatabase>) -> RegionHolding {
-    let holding = RegionHolding { region: region.to_owned(), ..RegionHolding::default() };
+fn holding(region: &str, answer: Result<RdsAnswer, String>, live: Option<&LiveDatabase>) -> RegionInventory {
+    let holding = RegionInventory { region: region.to_owned(), ..RegionInventory::default() };
     match answer {
         Ok(answer) => {
             let database = answer.database.as_ref();
@@ -109,9 +109,9 @@ fn holding(region: &str, answer: Result<Answer, String>, live: Option<&LiveDatab
                 database.and_then(|database| database.latest_restorable),
             );
             let (automated, of_other) = reach(&answer.automated, restorable, live);
-            RegionHolding { backups: answer.backups, automated, of_other, ..holding }
+            RegionInventory { backups: answer.backups, automated, of_other, ..holding }
         }
-        Err(reason) => RegionHolding { unknown: Some(reason), ..holding },
+        Err(reason) => RegionInventory { unknown: Some(reason), ..holding },
     }
 }
 
@@ -122,7 +122,7 @@ fn reach(
     automated: &[AutomatedBackup],
     (earliest, latest): (Option<DateTime<Utc>>, Option<DateTime<Utc>>),
     live: Option<&LiveDatabase>,
-) -> (Option<AutomatedReach>, Option<OfOther>) {
+) -> (Option<AutomatedReach>, Option<ForeignBackup>) {
     // RDS may not say whose they are.
     let is_own = |id: &str| id.is_empty() || live.is_none_or(|live| live.resource_id == id);
     let windows = automated.iter().filter_map(|backup| Some((backup.resource_id.as_str(), backup.window?)));
@@ -131,7 +131,7 @@ fn reach(
     let until = latest.max(newest.map(|window| window.latest));
     let earliest = earliest.or(newest.map(|window| window.earliest));
     let other = others.into_iter().max_by_key(|(_, window)| window.latest);
-    let other = other.map(|(id, window)| OfOther { resource_id: id.to_owned(), until: window.latest });
+    let other = other.map(|(id, window)| ForeignBackup { resource_id: id.to_owned(), until: window.latest });
     (until.map(|until| AutomatedReach { earliest, until }), other)
 }
 
@@ -162,7 +162,7 @@ mod tests {
         let all = [kept("db-old", 0, 40), kept("db-new", 20, 30)];
         let live = LiveDatabase { resource_id: "db-new".to_owned(), is_restored: true, predecessors: vec![] };
         let reached = |until| AutomatedReach { earliest: Some(time(20)), until: time(until) };
-        let old = OfOther { resource_id: "db-old".to_owned(), until: time(40) };
+        let old = ForeignBackup { resource_id: "db-old".to_owned(), until: time(40) };
         assert_eq!(reach(&all, (None, None), Some(&live)), (Some(reached(30)), Some(old.clone())));
         assert_eq!(reach(&all, (None, Some(time(35))), Some(&live)), (Some(reached(35)), Some(old.clone())));
         assert_eq!(reach(&all[..1], (None, None), Some(&live)), (None, Some(old)));

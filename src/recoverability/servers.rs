@@ -5,13 +5,13 @@ use futures_util::future::join_all;
 use crate::event::told;
 use crate::model::SourceName;
 use crate::policy::Policy;
-use crate::wal::{Said, said};
+use crate::wal::{ArchiverReport, said};
 
 /// What the servers say themselves whose log the policy has archived: whose log it is, along which timeline it goes
 /// on, what they were told is archived, and what keeps more from coming.
 #[derive(Debug, Default)]
 pub struct Servers {
-    pub asked: BTreeMap<SourceName, Said>,
+    pub asked: BTreeMap<SourceName, ArchiverReport>,
     /// Those that could not be asked, and why.
     pub not_asked: Vec<(SourceName, String)>,
 }

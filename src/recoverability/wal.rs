@@ -7,7 +7,7 @@ use super::servers::Servers;
 use crate::catalog::BackupEntry;
 use crate::event::told;
 use crate::model::{
-    BackupId, LogCheck, Manifest, Physical, RepositoryName, SourceName, SystemIdentifier, WalName, bad_files,
+    BackupId, Manifest, Physical, RepositoryName, SourceName, SystemIdentifier, WalCheck, WalName, bad_files,
     chain,
 };
 use crate::pipeline::Identities;
@@ -15,15 +15,16 @@ use crate::repository::{Repositories, Repository};
 use crate::status::assess::is_restorable;
 use crate::wal::cluster::ClusterError;
 use crate::wal::{
-    Archive, Beside, Follow, Holdings, ListError, Moment, Position, Reach, ServerFacts, Stop,
-    complete_by_server, first_segment, holdings, modified, moment,
+    Archive, ArchiverFacts, CommitTimes, ListError, ReplayEnd, ReplayPosition, ReplayRange,
+    TimelineDivergence, TimelineTarget, WalInventory, complete_by_server, first_segment, holdings, modified,
+    moment,
 };
 
 /// Up to when one repository, alone, could bring a cluster back by base backup and log.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct LogStanding {
+pub struct WalStatus {
     /// The newest base backup that has all the log it needs, and what the log makes of it.
-    pub reach: Option<LogReach>,
+    pub reach: Option<WalReach>,
     /// Newer base backups there that cannot be restored, and why: the log they need is not there, or a backup
     /// they build on.
     pub waiting: Vec<(BackupId, String)>,
@@ -34,23 +35,23 @@ pub struct LogStanding {
     /// What keeps the server's log from coming, by its own words.
     pub stalled: Option<String>,
     /// The server is another cluster than the one whose base backups are there.
-    pub stranger: Option<Stranger>,
+    pub stranger: Option<ForeignCluster>,
     /// The newest log there is not of the server's own timeline.
-    pub beside: Option<Beside>,
+    pub beside: Option<TimelineDivergence>,
     /// Files on the way that were bad when they were last read, and have not been written since.
     pub bad: BTreeSet<String>,
 }
 
 /// A server that nothing is kept of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Stranger {
+pub struct ForeignCluster {
     pub server: SystemIdentifier,
     /// Whose base backups are there.
     pub kept: SystemIdentifier,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct LogReach {
+pub struct WalReach {
     pub base: BackupId,
     /// Everything committed before can be brought back, by the clock of the host that archived it.
     pub until: DateTime<Utc>,
@@ -62,7 +63,7 @@ pub struct LogReach {
 }
 
 /// Where a source's log was asked.
-pub type Logs = BTreeMap<(SourceName, RepositoryName), LogStanding>;
+pub type WalArchivesStatus = BTreeMap<(SourceName, RepositoryName), WalStatus>;
 
 /// Asks every repository that could be reached for the log of every source that has base backups. `checks`: what was
 /// found when log was read again.
@@ -70,26 +71,24 @@ pub async fn logs(
     repositories: &Repositories,
     entries: &[BackupEntry],
     servers: &Servers,
-    checks: &[LogCheck],
-) -> Logs {
+    checks: &[WalCheck],
+) -> WalArchivesStatus {
     let mut bases: BTreeMap<&SourceName, Vec<&BackupEntry>> = BTreeMap::new();
     for entry in entries.iter().filter(|entry| entry.manifest.physical.is_some()) {
         bases.entry(&entry.manifest.source).or_default().push(entry);
     }
-    let mut logs = Logs::new();
+    let mut logs = WalArchivesStatus::new();
     for (source, mut own) in bases {
         own.sort_by_key(|entry| std::cmp::Reverse(entry.manifest.recovery_point));
         let server = servers.asked.get(source).map(|said| &said.facts);
         for repository in repositories.iter() {
             let there = own.iter().filter(|entry| is_restorable(entry, &repository.name));
             let manifests: Vec<&Manifest> = there.map(|entry| &entry.manifest).collect();
-            let of_it = |check: &&LogCheck| check.source == *source && check.repository == repository.name;
+            let of_it = |check: &&WalCheck| check.source == *source && check.repository == repository.name;
             let checks: Vec<_> = checks.iter().filter(of_it).collect();
             let standing = log_of(repository, &manifests, server, &checks).await;
-            let standing = standing.unwrap_or_else(|error| LogStanding {
-                unknown: Some(told(&error)),
-                ..LogStanding::default()
-            });
+            let standing = standing
+                .unwrap_or_else(|error| WalStatus { unknown: Some(told(&error)), ..WalStatus::default() });
             logs.insert((source.clone(), repository.name.clone()), standing);
         }
     }
@@ -97,7 +96,7 @@ pub async fn logs(
 }
 
 /// Enters where what the servers were told is archived is not, and what keeps their log from coming.
-pub async fn enter_said(servers: &Servers, repositories: &Repositories, logs: &mut Logs) {
+pub async fn enter_said(servers: &Servers, repositories: &Repositories, logs: &mut WalArchivesStatus) {
     for (source, said) in &servers.asked {
         for repository in repositories.iter() {
             let standing = logs.entry((source.clone(), repository.name.clone())).or_default();
@@ -120,14 +119,14 @@ pub async fn enter_said(servers: &Servers, repositories: &Repositories, logs: &m
 async fn log_of(
     repository: &Repository,
     bases: &[&Manifest],
-    server: Option<&ServerFacts>,
-    checks: &[&LogCheck],
-) -> Result<LogStanding, ListError> {
-    let mut standing = LogStanding::default();
+    server: Option<&ArchiverFacts>,
+    checks: &[&WalCheck],
+) -> Result<WalStatus, ListError> {
+    let mut standing = WalStatus::default();
     for manifest in bases {
         let (Some(archive), Some(physical)) = (Archive::of(manifest), &manifest.physical) else { continue };
         if let Some(server) = server.filter(|server| server.system_identifier != archive.cluster) {
-            let stranger = Stranger { server: server.system_identifier, kept: archive.cluster };
+            let stranger = ForeignCluster { server: server.system_identifier, kept: archive.cluster };
             standing.stranger.get_or_insert(stranger);
             continue;
         }
@@ -158,7 +157,7 @@ async fn log_of(
             continue;
         }
         standing.beside =
-            standing.beside.or(server.and_then(|server| Beside::of_held(&held, server.timeline)));
+            standing.beside.or(server.and_then(|server| TimelineDivergence::of_held(&held, server.timeline)));
         let way = match way(&held, physical, server) {
             Ok(way) => way,
             Err(why) => {
@@ -177,7 +176,7 @@ async fn log_of(
             standing.waiting.push((manifest.id.clone(), why));
             continue;
         }
-        let way = Way { reach: good.reach(way.begin, way.follow), ..way };
+        let way = WalSource { reach: good.reach(way.begin, way.follow), ..way };
         let mut reach = reach(repository, &archive, manifest, &way, &good).await?;
         let by_server = server.and_then(|server| complete_by_server(server, &way.reach));
         reach.until = reach.until.max(by_server.unwrap_or_default());
@@ -189,41 +188,45 @@ async fn log_of(
 }
 
 /// Where a server would come from a base backup.
-struct Way {
-    begin: Position,
-    follow: Follow,
-    reach: Reach,
+struct WalSource {
+    begin: ReplayPosition,
+    follow: TimelineTarget,
+    reach: ReplayRange,
 }
 
 /// Along the server's own timeline, where that is archived: log of another one, such as of a restored server that
 /// archives to the same place, does not bring it back. Otherwise along the newest that comes from the backup.
-fn way(held: &Holdings, physical: &Physical, server: Option<&ServerFacts>) -> Result<Way, String> {
-    let begin = Position { timeline: physical.timeline, lsn: physical.start };
-    let follow = |follow| Way { begin, follow, reach: held.reach(begin, follow) };
+fn way(
+    held: &WalInventory,
+    physical: &Physical,
+    server: Option<&ArchiverFacts>,
+) -> Result<WalSource, String> {
+    let begin = ReplayPosition { timeline: physical.timeline, lsn: physical.start };
+    let follow = |follow| WalSource { begin, follow, reach: held.reach(begin, follow) };
     let own = server.map(|server| server.timeline).filter(|own| held.timelines().any(|there| there == *own));
     if let Some(own) = own {
-        let way = follow(Follow::Timeline(own));
+        let way = follow(TimelineTarget::Timeline(own));
         return match way.reach.stop {
-            Stop::NotAChild(_) => {
+            ReplayEnd::NotAChild(_) => {
                 Err(format!("timeline {own}, which the server is on, does not come from it"))
             }
             _ => Ok(way),
         };
     }
-    let way = follow(Follow::Latest);
+    let way = follow(TimelineTarget::Latest);
     Ok(match way.reach.stop {
         // Whoever restores it says `--timeline`.
-        Stop::NotAChild(_) => follow(Follow::Timeline(physical.timeline)),
+        ReplayEnd::NotAChild(_) => follow(TimelineTarget::Timeline(physical.timeline)),
         _ => way,
     })
 }
 
 /// Files on the way that were bad when they were last read, and have not been written since.
 async fn bad_on(
-    way: &Way,
+    way: &WalSource,
     archive: &Archive,
     repository: &Repository,
-    checks: &[&LogCheck],
+    checks: &[&WalCheck],
 ) -> Result<Vec<WalName>, ListError> {
     let of_it = checks.iter().copied().filter(|check| check.system_identifier == archive.cluster);
     let mut bad = Vec::new();
@@ -250,24 +253,24 @@ async fn reach(
     repository: &Repository,
     archive: &Archive,
     manifest: &Manifest,
-    way: &Way,
-    held: &Holdings,
-) -> Result<LogReach, ListError> {
-    let Moment { complete, newest_commit } =
+    way: &WalSource,
+    held: &WalInventory,
+) -> Result<WalReach, ListError> {
+    let CommitTimes { complete, newest_commit } =
         moment(&*repository.store, archive, &way.reach).await.map_err(ListError::Store)?;
-    Ok(LogReach {
+    Ok(WalReach {
         base: manifest.id.clone(),
         until: complete.unwrap_or_default().max(manifest.recovery_point),
         newest_commit,
         gap: match way.reach.stop {
             // A server stays on the timeline that it begins on, where it does not learn of a later one.
-            Stop::End if way.follow == Follow::Latest => {
+            ReplayEnd::End if way.follow == TimelineTarget::Latest => {
                 held.without_history().next().map(|timeline| format!("{}.history", timeline.in_names()))
             }
-            Stop::End => None,
-            Stop::Gap(gap) => Some(format!("segment {}", gap.first)),
-            Stop::NoHistory(timeline) => Some(format!("{}.history", timeline.in_names())),
-            Stop::NotAChild(timeline) => Some(format!("the way to timeline {timeline}")),
+            ReplayEnd::End => None,
+            ReplayEnd::Gap(gap) => Some(format!("segment {}", gap.first)),
+            ReplayEnd::NoHistory(timeline) => Some(format!("{}.history", timeline.in_names())),
+            ReplayEnd::NotAChild(timeline) => Some(format!("the way to timeline {timeline}")),
         },
     })
 }

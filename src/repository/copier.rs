@@ -6,8 +6,9 @@ use bytes::{Bytes, BytesMut};
 use thiserror::Error;
 
 use super::Repository;
-use super::reader::{self, ReadError, Window};
-use super::upload_worker::{Target, Throttle};
+use super::reader;
+use super::reader::{ReadError, ReadWindow};
+use super::upload_worker::{Throttle, UploadWorker};
 use crate::model::ObjectPart;
 use crate::pipeline::{Budget, Piece};
 use crate::platform::CancellationToken;
@@ -16,12 +17,12 @@ use crate::store::{PutOptions, StoreError, StoreErrorKind};
 
 /// Read in smaller pieces than are sent, since what is read ahead counts beside the parts: in memory are at
 /// most `Transfer::parallel` parts on their way, the one being filled, and 10 MiB that were read.
-const READ: Window = Window { chunk: 2 << 20, parallel: 3 };
+const READ: ReadWindow = ReadWindow { chunk: 2 << 20, parallel: 3 };
 /// The most parts an upload may have.
 const PARTS: u64 = 10_000;
 
 #[derive(Debug, Error)]
-pub enum CopyError {
+pub enum ObjectCopyError {
     /// Of where it is copied from.
     #[error(transparent)]
     Source(ReadError),
@@ -38,7 +39,7 @@ pub enum CopyError {
 
 /// What was done for an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kept {
+pub enum CopyOutcome {
     /// It was not there.
     Copied,
     /// The same bytes stood there already: they were read and compared.
@@ -86,18 +87,18 @@ impl Copier {
         folder: &str,
         object: &ObjectPart,
         progress: &(dyn Fn(u64) + Send + Sync),
-    ) -> Result<Kept, CopyError> {
+    ) -> Result<CopyOutcome, ObjectCopyError> {
         let key = format!("{folder}{}", object.name);
-        let standing = self.to.store.head(&key).await.map_err(CopyError::Destination)?;
+        let standing = self.to.store.head(&key).await.map_err(ObjectCopyError::Destination)?;
         if standing.is_some() {
-            return self.compare(folder, object, progress).await.map(|()| Kept::Stood);
+            return self.compare(folder, object, progress).await.map(|()| CopyOutcome::Stood);
         }
         // A size that allows for the object's parts although it was written with larger ones.
         let part_size = self.transfer.part_size.max(object.stored.size.div_ceil(PARTS));
         let part_size = usize::try_from(part_size).unwrap_or(usize::MAX);
         let mut stream =
             reader::stream_object(Arc::clone(&from.store), folder, object, READ, self.cancel.clone());
-        let target = Target::begin(
+        let target = UploadWorker::begin(
             &self.to,
             key,
             self.options.clone(),
@@ -105,7 +106,7 @@ impl Copier {
             Arc::clone(&self.throttle),
             self.cancel.clone(),
         );
-        let mut parts = Parts { size: part_size, buffer: BytesMut::new(), number: 0 };
+        let mut parts = CopyParts { size: part_size, buffer: BytesMut::new(), number: 0 };
         let (mut open, mut whole) = (true, false);
         while open {
             match stream.next().await {
@@ -128,8 +129,8 @@ impl Copier {
                 Some(Err(source)) => {
                     target.abort().await;
                     return Err(match source {
-                        ReadError::Interrupted => CopyError::Interrupted,
-                        source => CopyError::Source(source),
+                        ReadError::Interrupted => ObjectCopyError::Interrupted,
+                        source => ObjectCopyError::Source(source),
                     });
                 }
             }
@@ -137,21 +138,21 @@ impl Copier {
         drop(stream);
         let ended = target.end().await;
         if self.cancel.is_cancelled() && ended.is_err() {
-            return Err(CopyError::Interrupted);
+            return Err(ObjectCopyError::Interrupted);
         }
         match ended {
-            Ok(()) if whole => Ok(Kept::Copied),
-            Ok(()) => Err(CopyError::Interrupted),
+            Ok(()) if whole => Ok(CopyOutcome::Copied),
+            Ok(()) => Err(ObjectCopyError::Interrupted),
             // Another host was faster.
             Err(error) if error.kind == StoreErrorKind::Exists => {
-                self.compare(folder, object, progress).await.map(|()| Kept::Stood)
+                self.compare(folder, object, progress).await.map(|()| CopyOutcome::Stood)
             }
-            Err(error) => Err(CopyError::Destination(error)),
+            Err(error) => Err(ObjectCopyError::Destination(error)),
         }
     }
 
     /// False when the target has ended: it says why.
-    async fn send(&self, target: &Target, number: u32, bytes: Bytes) -> bool {
+    async fn send(&self, target: &UploadWorker, number: u32, bytes: Bytes) -> bool {
         match self.budget.part(number, bytes).await {
             Some(part) => target.send(Piece::Part(part)).await,
             None => false,
@@ -163,17 +164,17 @@ impl Copier {
         folder: &str,
         object: &ObjectPart,
         progress: &(dyn Fn(u64) + Send + Sync),
-    ) -> Result<(), CopyError> {
+    ) -> Result<(), ObjectCopyError> {
         let mut stream =
             reader::stream_object(Arc::clone(&self.to.store), folder, object, READ, self.cancel.clone());
         while let Some(read) = stream.next().await {
             match read {
                 Ok(bytes) => progress(bytes.len() as u64),
-                Err(ReadError::Interrupted) => return Err(CopyError::Interrupted),
+                Err(ReadError::Interrupted) => return Err(ObjectCopyError::Interrupted),
                 Err(source @ (ReadError::Altered { .. } | ReadError::Size { .. })) => {
-                    return Err(CopyError::Different(source));
+                    return Err(ObjectCopyError::Different(source));
                 }
-                Err(source) => return Err(CopyError::ReadBack(source)),
+                Err(source) => return Err(ObjectCopyError::ReadBack(source)),
             }
         }
         Ok(())
@@ -181,13 +182,13 @@ impl Copier {
 }
 
 /// Cuts what is read into parts of one size, numbered from 1.
-struct Parts {
+struct CopyParts {
     size: usize,
     buffer: BytesMut,
     number: u32,
 }
 
-impl Parts {
+impl CopyParts {
     /// Takes what still fits; gives the part when it is full.
     fn fill(&mut self, bytes: &mut Bytes) -> Option<(u32, Bytes)> {
         if self.buffer.capacity() == 0 {

@@ -3,7 +3,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::{FormatError, FormatVersion, Lost, layout};
+use super::{FormatError, FormatVersion, Unavailable, layout};
 use crate::model::{RepositoryName, SystemName};
 use crate::store::{PutOptions, Store, StoreError, StoreErrorKind};
 
@@ -11,7 +11,7 @@ const MARKER_LIMIT: u64 = 64 * 1024;
 
 /// `drctl-repository.json`: whose repository a store is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Marker {
+pub struct RepositoryMarker {
     pub format: String,
     /// 32 hexadecimal digits, shared by the primary and its copies.
     pub repository_id: String,
@@ -52,11 +52,11 @@ pub enum MarkerError {
     #[error(
         "failed to begin a repository: the primary must be reachable when its copies are used for the first \
          time{}",
-        Lost::reasons(.0)
+        Unavailable::reasons(.0)
     )]
-    PrimaryNeeded(Vec<Lost>),
-    #[error("no repository can be used{}", Lost::reasons(.0))]
-    NoneReachable(Vec<Lost>),
+    PrimaryNeeded(Vec<Unavailable>),
+    #[error("no repository can be used{}", Unavailable::reasons(.0))]
+    NoneReachable(Vec<Unavailable>),
 }
 
 impl MarkerError {
@@ -72,7 +72,7 @@ fn unique() -> String {
     format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..))
 }
 
-impl Marker {
+impl RepositoryMarker {
     pub fn new(system: &SystemName, created: DateTime<Utc>) -> Self {
         Self {
             format: FormatVersion::CURRENT.to_string(),

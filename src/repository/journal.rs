@@ -6,9 +6,9 @@ use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::{FormatError, FormatVersion, Lost, Repositories};
+use super::{FormatError, FormatVersion, Repositories, Unavailable};
 use super::{PhaseSeconds, layout};
-use crate::model::{CopyCheck, LogCheck, Outcome, RepositoryName, RunId, Sha256Hex, SystemName};
+use crate::model::{CopyCheck, Outcome, RepositoryName, RunId, Sha256Hex, SystemName, WalCheck};
 use crate::store::list_all;
 use crate::store::{PutOptions, Store, StoreError, StoreErrorKind};
 
@@ -19,7 +19,7 @@ pub const RECORD_LIMIT: u64 = 16 * 1024 * 1024;
 
 /// One run that changed or proved something.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Record {
+pub struct JournalRecord {
     pub format: String,
     pub run: RunId,
     /// `backup`, `restore`, `verify`, `copies-sync`, …
@@ -35,7 +35,7 @@ pub struct Record {
     pub detail: Detail,
 }
 
-impl Record {
+impl JournalRecord {
     /// The record of a run that ends now.
     pub fn new(
         run: &RunId,
@@ -71,7 +71,7 @@ pub struct Detail {
     pub checks: Vec<CopyCheck>,
     /// Logs that were read again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub log_checks: Vec<LogCheck>,
+    pub log_checks: Vec<WalCheck>,
     /// Backups that were taken, copied or restored.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub backups: Vec<crate::model::BackupId>,
@@ -113,8 +113,8 @@ pub enum JournalError {
 pub async fn append(
     repositories: &Repositories,
     system: &SystemName,
-    mut record: Record,
-) -> Result<Vec<Lost>, JournalError> {
+    mut record: JournalRecord,
+) -> Result<Vec<Unavailable>, JournalError> {
     record.format = FormatVersion::CURRENT.to_string();
     record.previous = None;
     record.detail.repositories.extend(repositories.marked().map(|repository| repository.name.clone()));
@@ -135,7 +135,7 @@ pub async fn append(
     let bytes = Bytes::from(bytes);
     let written = join_all(repositories.writable().map(async |repository| {
         let result = write(&*repository.store, system, &record.run, bytes.clone()).await;
-        result.err().map(|error| Lost::new(repository, error))
+        result.err().map(|error| Unavailable::new(repository, error))
     }));
     Ok(written.await.into_iter().flatten().collect())
 }
@@ -175,7 +175,7 @@ pub async fn read(
     store: &dyn Store,
     system: &SystemName,
     run: &RunId,
-) -> Result<(Record, Bytes), JournalError> {
+) -> Result<(JournalRecord, Bytes), JournalError> {
     let (bytes, _) = store
         .get(&layout::journal_record(system, run), RECORD_LIMIT)
         .await
@@ -183,7 +183,7 @@ pub async fn read(
     Ok((parse(&bytes, run)?, bytes))
 }
 
-fn parse(bytes: &[u8], run: &RunId) -> Result<Record, JournalError> {
+fn parse(bytes: &[u8], run: &RunId) -> Result<JournalRecord, JournalError> {
     #[derive(Deserialize)]
     struct Header {
         format: String,
@@ -192,7 +192,7 @@ fn parse(bytes: &[u8], run: &RunId) -> Result<Record, JournalError> {
     let header: Header = serde_json::from_slice(bytes).map_err(json)?;
     let version = header.format.parse::<FormatVersion>().and_then(FormatVersion::readable);
     version.map_err(|source| JournalError::Format { run: run.clone(), source })?;
-    let record: Record = serde_json::from_slice(bytes).map_err(json)?;
+    let record: JournalRecord = serde_json::from_slice(bytes).map_err(json)?;
     if record.run == *run {
         Ok(record)
     } else {
@@ -250,9 +250,9 @@ mod tests {
     use super::*;
     use crate::repository::fixtures::{noon, repositories, system};
 
-    fn record(minutes: i64) -> Record {
+    fn record(minutes: i64) -> JournalRecord {
         let begun = noon() + chrono::TimeDelta::minutes(minutes);
-        Record {
+        JournalRecord {
             format: String::new(),
             run: RunId::new(begun, 1),
             verb: "backup".to_owned(),
@@ -301,7 +301,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let repositories = repositories(root.path(), &["primary"]).await;
         append(&repositories, &system(), record(0)).await.unwrap();
-        let other = Record { outcome: Outcome::Failed, ..record(0) };
+        let other = JournalRecord { outcome: Outcome::Failed, ..record(0) };
         assert_eq!(append(&repositories, &system(), other).await.unwrap().len(), 1);
         let store = &*repositories.iter().next().unwrap().store;
         assert_eq!(read(store, &system(), &record(0).run).await.unwrap().0.outcome, Outcome::Succeeded);

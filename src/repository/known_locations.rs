@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
-use super::repositories::Found;
+use super::repositories::HeaderLookup;
 use super::{MarkerError, Repository, journal};
 use crate::model::{RepositoryName, SystemName};
 
 /// What was known of a system's repositories before this run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Remembered {
+pub struct KnownLocations {
     /// The id that the primary and its copies share.
     pub id: Option<String>,
     /// Those whose marker was seen, and when.
@@ -39,11 +39,16 @@ impl WasRepository {
     }
 }
 
-impl Remembered {
+impl KnownLocations {
     /// What is known of each store, with what the journals of those that are accepted say where that is needed.
-    pub(super) async fn of(&self, found: &[Found], system: &SystemName, id: Option<&str>) -> WasRepository {
+    pub(super) async fn of(
+        &self,
+        found: &[HeaderLookup],
+        system: &SystemName,
+        id: Option<&str>,
+    ) -> WasRepository {
         let mut was = self.marked.clone();
-        let is_ours = |(repository, marker): &&Found| match marker {
+        let is_ours = |(repository, marker): &&HeaderLookup| match marker {
             Ok(Some(marker)) => marker.check(&*repository.store, system, id).is_ok(),
             _ => false,
         };

@@ -46,12 +46,12 @@ pub enum Acquired {
 /// it expire.
 #[derive(Debug)]
 pub struct Lease {
-    desk: Arc<Desk>,
+    desk: Arc<LeaseDesk>,
     heartbeat: JoinHandle<()>,
 }
 
 #[derive(Debug)]
-struct Desk {
+struct LeaseDesk {
     store: Arc<dyn Store>,
     key: String,
     holder: Holder,
@@ -95,7 +95,7 @@ pub async fn acquire(
                     _ => {}
                 }
                 let etag = Mutex::new(written.etag);
-                let desk = Arc::new(Desk { store, key, holder, etag, clock });
+                let desk = Arc::new(LeaseDesk { store, key, holder, etag, clock });
                 let heartbeat = tokio::spawn(Arc::clone(&desk).renew_until_lost(ttl / 3, lost));
                 return Ok(Acquired::Held(Lease { desk, heartbeat }));
             }
@@ -181,7 +181,7 @@ async fn read(store: &dyn Store, key: &str) -> Result<Option<(Holder, ObjectInfo
     }
 }
 
-impl Desk {
+impl LeaseDesk {
     async fn write(&self, released: bool) -> Result<(), StoreError> {
         let etag = self.etag.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let holder = Holder { renewed: self.clock.now(), released, ..self.holder.clone() };

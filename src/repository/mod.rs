@@ -26,14 +26,14 @@ mod small_artifact;
 mod upload_worker;
 mod writer;
 
-pub use copier::{Copier, CopyError, Kept};
+pub use copier::{Copier, CopyOutcome, ObjectCopyError};
 
-pub use header::{Marker, MarkerError};
-pub use known_locations::Remembered;
+pub use header::{MarkerError, RepositoryMarker};
+pub use known_locations::KnownLocations;
 pub use manifest::{FormatError, FormatVersion, ManifestError};
 pub use phase_timer::{PhaseSeconds, Phases};
 
-pub use repositories::{Lost, Repositories, Repository, write_options};
+pub use repositories::{Repositories, Repository, Unavailable, write_options};
 pub use small_artifact::{SmallError, SmallReader, is_interrupted_read, is_interruption};
 
 pub use writer::{BackupWriter, WriteError};

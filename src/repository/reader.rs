@@ -19,14 +19,14 @@ const TOLD_WITHIN: u64 = 64 << 20;
 
 /// How far ahead to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Window {
+pub struct ReadWindow {
     /// Bytes of one request.
     pub chunk: u64,
     /// Requests at a time. `chunk × (parallel + 2)` bytes are in memory at most.
     pub parallel: usize,
 }
 
-impl Default for Window {
+impl Default for ReadWindow {
     fn default() -> Self {
         Self { chunk: 4 << 20, parallel: 4 }
     }
@@ -68,7 +68,7 @@ impl ReadError {
 /// Stored bytes in order. An error is the last thing that comes; without one, every object was read whole,
 /// and proven where that was asked for.
 #[derive(Debug)]
-pub struct Stream {
+pub struct ArtifactStream {
     chunks: mpsc::Receiver<Result<Chunk, ReadError>>,
     worker: JoinHandle<()>,
     ended: bool,
@@ -86,10 +86,10 @@ pub fn stream(
     store: Arc<dyn Store>,
     folder: &str,
     artifact: &Artifact,
-    window: Window,
+    window: ReadWindow,
     cancel: CancellationToken,
-) -> Stream {
-    begin(store, located_all(folder, artifact), Proof::Stored, window, cancel)
+) -> ArtifactStream {
+    begin(store, located_all(folder, artifact), ArtifactDigest::Stored, window, cancel)
 }
 
 /// The same for whoever opens it and proves its plain bytes, which is what a restore is about: stored bytes
@@ -99,10 +99,10 @@ pub fn stream_to_open(
     store: Arc<dyn Store>,
     folder: &str,
     artifact: &Artifact,
-    window: Window,
+    window: ReadWindow,
     cancel: CancellationToken,
-) -> Stream {
-    let proof = Proof::to_open(artifact, TOLD_WITHIN);
+) -> ArtifactStream {
+    let proof = ArtifactDigest::to_open(artifact, TOLD_WITHIN);
     begin(store, located_all(folder, artifact), proof, window, cancel)
 }
 
@@ -111,22 +111,22 @@ pub fn stream_object(
     store: Arc<dyn Store>,
     folder: &str,
     object: &ObjectPart,
-    window: Window,
+    window: ReadWindow,
     cancel: CancellationToken,
-) -> Stream {
-    begin(store, vec![located(folder, object)], Proof::Stored, window, cancel)
+) -> ArtifactStream {
+    begin(store, vec![located(folder, object)], ArtifactDigest::Stored, window, cancel)
 }
 
 /// What is proven of each object before the stream ends well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Proof {
+enum ArtifactDigest {
     /// Its size and its digest.
     Stored,
     /// Its size: the rest is for whoever reads.
     Size,
 }
 
-impl Proof {
+impl ArtifactDigest {
     fn to_open(artifact: &Artifact, told_within: u64) -> Self {
         let stored: u64 = artifact.objects.iter().map(|object| object.stored.size).sum();
         if stored > told_within { Self::Size } else { Self::Stored }
@@ -144,10 +144,10 @@ fn located(folder: &str, object: &ObjectPart) -> (String, Digest) {
 fn begin(
     store: Arc<dyn Store>,
     objects: Vec<(String, Digest)>,
-    proof: Proof,
-    window: Window,
+    proof: ArtifactDigest,
+    window: ReadWindow,
     cancel: CancellationToken,
-) -> Stream {
+) -> ArtifactStream {
     let (sender, chunks) = mpsc::channel(1);
     let worker = tokio::spawn(async move {
         for (key, expected) in objects {
@@ -166,7 +166,7 @@ fn begin(
         }
         let _gone = sender.send(Ok(Chunk::End)).await;
     });
-    Stream { chunks, worker, ended: false }
+    ArtifactStream { chunks, worker, ended: false }
 }
 
 /// Whether anyone still listens.
@@ -174,8 +174,8 @@ async fn read_object(
     store: &Arc<dyn Store>,
     key: &str,
     expected: Digest,
-    proof: Proof,
-    window: Window,
+    proof: ArtifactDigest,
+    window: ReadWindow,
     sender: &mpsc::Sender<Result<Chunk, ReadError>>,
 ) -> Result<bool, ReadError> {
     let info = store.head(key).await.map_err(ReadError::Store)?.ok_or_else(|| {
@@ -202,7 +202,7 @@ async fn read_object(
         }
         let Some(fetch) = ahead.pop_front() else { break };
         let mut bytes = fetch.end(store, key).await.map_err(ReadError::Store)?;
-        if proof == Proof::Stored {
+        if proof == ArtifactDigest::Stored {
             // Hashing eight megabytes takes milliseconds: too long for a thread that serves every connection.
             (hasher, bytes) = tokio::task::spawn_blocking(move || {
                 hasher.update(&bytes);
@@ -217,7 +217,7 @@ async fn read_object(
     }
     let found = hasher.digest();
     // A range is whole or an error, so that the size is that of the object.
-    if proof == Proof::Size || found == expected {
+    if proof == ArtifactDigest::Size || found == expected {
         return Ok(true);
     }
     Err(ReadError::Altered {
@@ -257,7 +257,7 @@ impl Drop for Fetch {
     }
 }
 
-impl Stream {
+impl ArtifactStream {
     /// The next bytes; `None` after the last.
     pub async fn next(&mut self) -> Option<Result<Bytes, ReadError>> {
         if self.ended {
@@ -300,16 +300,16 @@ impl Stream {
     }
 }
 
-impl Drop for Stream {
+impl Drop for ArtifactStream {
     fn drop(&mut self) {
         self.worker.abort();
     }
 }
 
-/// A [`Stream`] as [`Read`].
+/// A [`ArtifactStream`] as [`Read`].
 #[derive(Debug)]
 pub struct BlockingReader {
-    stream: Stream,
+    stream: ArtifactStream,
     current: Bytes,
 }
 
@@ -346,7 +346,7 @@ mod tests {
 
     use super::*;
     use crate::model::Encoding;
-    use crate::pipeline::{FromMemory, NewIdentity, Piece, Recipe, Shape, seal, unseal_ahead};
+    use crate::pipeline::{MemoryProducer, NewIdentity, PartLayout, Piece, Recipe, seal, unseal_ahead};
     use crate::policy::{Compression, Encryption, Recipient};
     use crate::store::PutOptions;
     use crate::store::directory::DirectoryStore;
@@ -370,9 +370,9 @@ mod tests {
         let encoding = recipe.encoding();
         let (sender, mut pieces) = mpsc::channel(1);
         let sealing = tokio::task::spawn_blocking(move || {
-            let shape = Shape { part_size: 100_000, parts_per_object: 1000 };
+            let shape = PartLayout { part_size: 100_000, parts_per_object: 1000 };
             let budget = crate::pipeline::Budget::of_parts(3);
-            let noise = Box::new(FromMemory::new(noise()));
+            let noise = Box::new(MemoryProducer::new(noise()));
             seal(noise, &recipe, shape, budget, sender, Arc::default())
         });
         let mut bytes = Vec::new();
@@ -396,9 +396,9 @@ mod tests {
         let folder = tempfile::tempdir_in(root).unwrap();
         let store: Arc<dyn Store> = Arc::new(DirectoryStore::create(folder.path().join("s")).await.unwrap());
         store.put("object", bytes.into(), &PutOptions::absent()).await.unwrap();
-        let window = Window { chunk: 10_000, parallel: 3 };
+        let window = ReadWindow { chunk: 10_000, parallel: 3 };
         let objects = located_all("", artifact);
-        let stream = begin(store, objects, Proof::Size, window, CancellationToken::new());
+        let stream = begin(store, objects, ArtifactDigest::Size, window, CancellationToken::new());
         let identities = key.map(NewIdentity::identities).unwrap_or_default();
         let (encoding, plain) = (artifact.encoding.clone(), artifact.plain);
         let reading = tokio::task::spawn_blocking(move || {
@@ -441,7 +441,7 @@ mod tests {
     async fn only_what_is_large_is_left_to_whoever_opens_it() {
         let (artifact, bytes) = sealed(None).await;
         let size = bytes.len() as u64;
-        assert_eq!(Proof::to_open(&artifact, size), Proof::Stored);
-        assert_eq!(Proof::to_open(&artifact, size - 1), Proof::Size);
+        assert_eq!(ArtifactDigest::to_open(&artifact, size), ArtifactDigest::Stored);
+        assert_eq!(ArtifactDigest::to_open(&artifact, size - 1), ArtifactDigest::Size);
     }
 }

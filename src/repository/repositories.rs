@@ -6,12 +6,12 @@ use chrono::{DateTime, Utc};
 use futures_util::future::{BoxFuture, join_all};
 
 use super::header;
-use super::header::{Marker, MarkerError};
-use super::known_locations::{Remembered, WasRepository};
+use super::header::{MarkerError, RepositoryMarker};
+use super::known_locations::{KnownLocations, WasRepository};
 use super::layout;
 use crate::model::{RepositoryName, SystemName};
-use crate::policy::{Place, RepositoryConfig};
-use crate::store::same_location::{Proof, twin};
+use crate::policy::{RepositoryConfig, RepositoryLocation};
+use crate::store::same_location::{LocationProbe, twin};
 use crate::store::{Lock, PutOptions, Store, StoreError, StoreErrorKind};
 
 /// How long a reader waits for a repository's first answer.
@@ -26,12 +26,12 @@ pub struct Repository {
 
 /// A repository that cannot be used in this run, and why.
 #[derive(Clone, Debug)]
-pub struct Lost {
+pub struct Unavailable {
     pub name: RepositoryName,
     pub error: Arc<dyn Error + Send + Sync>,
 }
 
-impl Lost {
+impl Unavailable {
     pub fn new(repository: &Repository, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { name: repository.name.clone(), error: Arc::from(error.into()) }
     }
@@ -49,9 +49,11 @@ impl Lost {
 
 /// How objects are written into each repository: never over another, and locked where the policy asks.
 pub fn write_options(configs: &[RepositoryConfig], now: DateTime<Utc>) -> Vec<(RepositoryName, PutOptions)> {
-    let lock = |place: &Place| match place {
-        Place::S3(place) => place.object_lock.map(|lock| Lock { mode: lock.mode, until: now + lock.retain }),
-        Place::Directory(_) => None,
+    let lock = |place: &RepositoryLocation| match place {
+        RepositoryLocation::S3(place) => {
+            place.object_lock.map(|lock| Lock { mode: lock.mode, until: now + lock.retain })
+        }
+        RepositoryLocation::Directory(_) => None,
     };
     let options =
         |config: &RepositoryConfig| PutOptions { lock: lock(&config.place), ..PutOptions::absent() };
@@ -63,11 +65,11 @@ pub fn write_options(configs: &[RepositoryConfig], now: DateTime<Utc>) -> Vec<(R
 pub struct Repositories {
     primary: Option<RepositoryName>,
     usable: Vec<Repository>,
-    lost: Vec<Lost>,
+    lost: Vec<Unavailable>,
     /// Usable, for reading only: without a marker yet, or of a newer minor version.
     read_only: Vec<RepositoryName>,
     id: Option<String>,
-    remembered: Remembered,
+    remembered: KnownLocations,
     /// Whose marker was seen or written in this run.
     marked: Vec<RepositoryName>,
     /// Whose marker was written in this run.
@@ -77,7 +79,7 @@ pub struct Repositories {
 }
 
 /// A repository, and its marker if it has one.
-pub(super) type Found = (Repository, Result<Option<Marker>, MarkerError>);
+pub(super) type HeaderLookup = (Repository, Result<Option<RepositoryMarker>, MarkerError>);
 
 impl Repositories {
     /// Opens every one; a store that cannot even be opened is lost, and the others go on.
@@ -93,7 +95,7 @@ impl Repositories {
             let name = config.name.clone();
             match opened {
                 Ok(store) => repositories.usable.push(Repository { name, store }),
-                Err(error) => repositories.lost.push(Lost { name, error: Arc::from(error) }),
+                Err(error) => repositories.lost.push(Unavailable { name, error: Arc::from(error) }),
             }
         }
         repositories
@@ -122,7 +124,7 @@ impl Repositories {
     }
 
     /// Those that cannot be used, and why.
-    pub fn lost(&self) -> &[Lost] {
+    pub fn lost(&self) -> &[Unavailable] {
         &self.lost
     }
 
@@ -137,12 +139,12 @@ impl Repositories {
     }
 
     /// With what was known before this run. Without it, other repositories' journals alone say what was there.
-    pub fn remembering(mut self, remembered: Remembered) -> Self {
+    pub fn remembering(mut self, remembered: KnownLocations) -> Self {
         self.remembered = remembered;
         self
     }
 
-    pub fn remembered(&self) -> &Remembered {
+    pub fn remembered(&self) -> &KnownLocations {
         &self.remembered
     }
 
@@ -170,7 +172,7 @@ impl Repositories {
     }
 
     /// Takes one out for the rest of the run.
-    pub fn lose(&mut self, lost: Lost) {
+    pub fn lose(&mut self, lost: Unavailable) {
         self.usable.retain(|repository| repository.name != lost.name);
         self.lost.push(lost);
     }
@@ -198,20 +200,25 @@ impl Repositories {
         };
         let known = known.filter(is_of);
         if known.is_none() {
-            self.remembered = Remembered::default();
+            self.remembered = KnownLocations::default();
         }
         self.accepting(found, system, known).await
     }
 
-    async fn accepting(mut self, found: Vec<Found>, system: &SystemName, known: Option<String>) -> Self {
+    async fn accepting(
+        mut self,
+        found: Vec<HeaderLookup>,
+        system: &SystemName,
+        known: Option<String>,
+    ) -> Self {
         let was = self.remembered.of(&found, system, known.as_deref()).await;
         self.id = known;
-        let mut accepted: Vec<(Repository, Marker)> = Vec::new();
+        let mut accepted: Vec<(Repository, RepositoryMarker)> = Vec::new();
         for (repository, marker) in found {
             match self.accept(&repository, marker, system, &accepted, &was).await {
                 Ok(Some(marker)) => accepted.push((repository, marker)),
                 Ok(None) => self.read_only.push(repository.name),
-                Err(error) => self.lose(Lost::new(&repository, error)),
+                Err(error) => self.lose(Unavailable::new(&repository, error)),
             }
         }
         self
@@ -220,11 +227,11 @@ impl Repositories {
     async fn accept(
         &mut self,
         repository: &Repository,
-        marker: Result<Option<Marker>, MarkerError>,
+        marker: Result<Option<RepositoryMarker>, MarkerError>,
         system: &SystemName,
-        accepted: &[(Repository, Marker)],
+        accepted: &[(Repository, RepositoryMarker)],
         was: &WasRepository,
-    ) -> Result<Option<Marker>, MarkerError> {
+    ) -> Result<Option<RepositoryMarker>, MarkerError> {
         let Some(marker) = marker? else {
             // What lost its marker and nothing else can still be restored from.
             return match was.emptied(repository) {
@@ -233,7 +240,7 @@ impl Repositories {
             };
         };
         marker.check(&*repository.store, system, self.id.as_deref())?;
-        if let Some(other) = twin(repository, &marker, accepted, Proof::Look).await {
+        if let Some(other) = twin(repository, &marker, accepted, LocationProbe::Look).await {
             return Err(MarkerError::SamePlace { location: repository.store.location(), other });
         }
         if marker.check_writable(&*repository.store).is_err() {
@@ -263,7 +270,7 @@ impl Repositories {
         let found = self.markers(None).await;
         let was = self.remembered.of(&found, system, id.as_deref()).await;
         let mut unmarked = Vec::new();
-        let mut accepted: Vec<(Repository, Marker)> = Vec::new();
+        let mut accepted: Vec<(Repository, RepositoryMarker)> = Vec::new();
         for (repository, marker) in found {
             let checked = marker.and_then(|marker| {
                 let Some(marker) = marker else { return Ok(None) };
@@ -278,12 +285,12 @@ impl Repositories {
                 }
                 Ok(None) => match was.emptied(&repository) {
                     Some(emptied) if self.create.as_ref() != Some(&repository.name) => {
-                        self.lose(Lost::new(&repository, emptied));
+                        self.lose(Unavailable::new(&repository, emptied));
                     }
                     _ => unmarked.push(repository),
                 },
                 Err(error) if error.is_store_fault() || was.is_known(&repository.name) => {
-                    self.lose(Lost::new(&repository, error));
+                    self.lose(Unavailable::new(&repository, error));
                 }
                 Err(error) => return Err(error),
             }
@@ -296,7 +303,7 @@ impl Repositories {
         }
         // One after the other, the primary first: of two hosts that begin at once, the one that comes
         // second adopts the id that it finds there.
-        let mut marker = Marker::new(system, now);
+        let mut marker = RepositoryMarker::new(system, now);
         for repository in unmarked {
             marker = marker.in_another_store();
             if let Some(id) = &id {
@@ -313,7 +320,7 @@ impl Repositories {
                     accepted.push((repository, standing));
                 }
                 Err(error) if error.is_store_fault() && id.is_some() => {
-                    self.lose(Lost::new(&repository, error));
+                    self.lose(Unavailable::new(&repository, error));
                 }
                 Err(error) => return Err(error),
             }
@@ -322,7 +329,7 @@ impl Repositories {
         self.lose_twins(accepted).await;
         let instructions = join_all(self.usable.iter().map(async |repository| {
             let written = header::write_by_hand(&*repository.store, system).await;
-            written.err().map(|error| Lost::new(repository, error))
+            written.err().map(|error| Unavailable::new(repository, error))
         }));
         for lost in instructions.await.into_iter().flatten() {
             self.lose(lost);
@@ -339,14 +346,14 @@ impl Repositories {
     }
 
     /// Of names for one place the first in the policy's order stays.
-    async fn lose_twins(&mut self, mut accepted: Vec<(Repository, Marker)>) {
+    async fn lose_twins(&mut self, mut accepted: Vec<(Repository, RepositoryMarker)>) {
         let order: Vec<_> = self.usable.iter().map(|repository| repository.name.clone()).collect();
         accepted.sort_by_key(|(repository, _)| order.iter().position(|name| *name == repository.name));
-        let mut kept: Vec<(Repository, Marker)> = Vec::new();
+        let mut kept: Vec<(Repository, RepositoryMarker)> = Vec::new();
         for (repository, marker) in accepted {
-            if let Some(other) = twin(&repository, &marker, &kept, Proof::Write).await {
+            if let Some(other) = twin(&repository, &marker, &kept, LocationProbe::Write).await {
                 let location = repository.store.location();
-                self.lose(Lost::new(&repository, MarkerError::SamePlace { location, other }));
+                self.lose(Unavailable::new(&repository, MarkerError::SamePlace { location, other }));
                 continue;
             }
             self.marked.push(repository.name.clone());
@@ -354,9 +361,9 @@ impl Repositories {
         }
     }
 
-    async fn markers(&self, patience: Option<Duration>) -> Vec<Found> {
+    async fn markers(&self, patience: Option<Duration>) -> Vec<HeaderLookup> {
         join_all(self.usable.iter().map(async |repository| {
-            let read = Marker::read(&*repository.store);
+            let read = RepositoryMarker::read(&*repository.store);
             let marker = match patience {
                 None => read.await,
                 Some(patience) => tokio::time::timeout(patience, read).await.unwrap_or_else(|_| {
@@ -399,7 +406,7 @@ mod tests {
     use crate::repository::{FormatError, journal};
 
     async fn put_marker(repository: &Repository, change: impl FnOnce(&mut serde_json::Value)) {
-        let mut marker = serde_json::to_value(Marker::new(&system(), noon())).unwrap();
+        let mut marker = serde_json::to_value(RepositoryMarker::new(&system(), noon())).unwrap();
         change(&mut marker);
         let body = Bytes::from(marker.to_string());
         repository.store.put(layout::MARKER, body, &PutOptions::absent()).await.unwrap();
@@ -414,7 +421,7 @@ mod tests {
         let second = set.clone().for_writing(&system(), None, noon()).await.unwrap();
         assert_eq!(first.id(), second.id());
         for repository in set.iter() {
-            let marker = Marker::read(&*repository.store).await.unwrap().unwrap();
+            let marker = RepositoryMarker::read(&*repository.store).await.unwrap().unwrap();
             assert_eq!(Some(&*marker.repository_id), first.id());
             let (text, _) = repository.store.get(layout::BY_HAND, 1 << 20).await.unwrap();
             assert!(text.starts_with(b"HOW TO GET DATA BACK"));
@@ -479,7 +486,7 @@ mod tests {
             let error = set.clone().for_writing(&system(), None, noon()).await.unwrap_err();
             assert!(error.to_string().contains(words), "{error}");
             let third = set.iter().nth(2).unwrap();
-            assert!(Marker::read(&*third.store).await.unwrap().is_none());
+            assert!(RepositoryMarker::read(&*third.store).await.unwrap().is_none());
         }
     }
 
@@ -510,15 +517,15 @@ mod tests {
         let set = set.for_reading(&system(), None).await;
         assert_eq!(set.iter().map(|repository| repository.name.as_str()).collect::<Vec<_>>(), ["primary"]);
         assert_eq!(set.writable().count(), 0);
-        let reasons: Vec<_> = set.lost().iter().map(Lost::reason).collect();
+        let reasons: Vec<_> = set.lost().iter().map(Unavailable::reason).collect();
         let unknown = FormatError::UnknownMajor("2.0".parse().unwrap()).to_string();
         assert!(reasons[0].contains(&unknown), "{reasons:?}");
         assert!(reasons[1].contains("no such bucket"), "{reasons:?}");
     }
 
-    fn seen(names: &[&str]) -> Remembered {
+    fn seen(names: &[&str]) -> KnownLocations {
         let marked = names.iter().map(|name| (name.parse().unwrap(), noon())).collect();
-        Remembered { marked, ..Remembered::default() }
+        KnownLocations { marked, ..KnownLocations::default() }
     }
 
     fn empty(root: &std::path::Path, name: &str) {
@@ -565,7 +572,14 @@ mod tests {
         let record = |n: u32| {
             let run = crate::model::RunId::new(noon() + chrono::TimeDelta::minutes(n.into()), n);
             let outcome = crate::model::Outcome::Succeeded;
-            journal::Record::new(&run, "backup", (noon(), noon()), "a", outcome, journal::Detail::default())
+            journal::JournalRecord::new(
+                &run,
+                "backup",
+                (noon(), noon()),
+                "a",
+                outcome,
+                journal::Detail::default(),
+            )
         };
         journal::append(&begun, &system(), record(1)).await.unwrap();
         empty(root.path(), "copy");
@@ -630,7 +644,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_server_that_refuses_connections_is_told_so_when_time_is_up() {
-        use crate::policy::{Checksum, Credentials, S3Place};
+        use crate::policy::{Checksum, Credentials, S3Location};
         let folder = tempfile::tempdir().unwrap();
         let secret = folder.path().join("key");
         std::fs::write(&secret, "word").unwrap();
@@ -640,7 +654,7 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         drop(listener);
-        let place = S3Place {
+        let place = S3Location {
             bucket: "b".to_owned(),
             prefix: String::new(),
             region: "us-east-1".to_owned(),

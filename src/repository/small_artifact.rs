@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use super::reader::{ReadError, Window, stream};
+use super::reader::{ReadError, ReadWindow, stream};
 use super::{Repositories, Repository, layout};
 use crate::event::{Events, told};
 use crate::model::{Artifact, Manifest, RepositoryName};
@@ -13,7 +13,7 @@ use crate::platform::CancellationToken;
 /// Small artifacts are read into memory; more than this is not one.
 const MOST: u64 = 256 << 20;
 /// They are small: a little at a time is enough.
-const WINDOW: Window = Window { chunk: 1 << 20, parallel: 2 };
+const WINDOW: ReadWindow = ReadWindow { chunk: 1 << 20, parallel: 2 };
 
 /// Why a small artifact was not read.
 #[derive(Debug, Error)]

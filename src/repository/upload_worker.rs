@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{Repository, layout};
 use crate::model::{Digest, RepositoryName};
-use crate::pipeline::{Part, Piece};
+use crate::pipeline::{Piece, SealedPart};
 use crate::platform::CancellationToken;
 use crate::policy::Transfer;
 use crate::store::{PutOptions, Store, StoreError, StoreErrorKind, Upload};
@@ -16,7 +16,7 @@ use crate::store::{PutOptions, Store, StoreError, StoreErrorKind, Upload};
 const ABORT_DEADLINE: Duration = Duration::from_secs(20);
 
 /// One artifact on its way to one repository.
-pub(super) struct Target {
+pub(super) struct UploadWorker {
     pub(super) name: RepositoryName,
     pieces: mpsc::Sender<Piece>,
     give_up: CancellationToken,
@@ -24,7 +24,7 @@ pub(super) struct Target {
     location: String,
 }
 
-impl Target {
+impl UploadWorker {
     pub(super) fn begin(
         repository: &Repository,
         key: String,
@@ -52,7 +52,7 @@ impl Target {
         }
     }
 
-    /// False when the worker has ended: [`Target::end`] says why.
+    /// False when the worker has ended: [`UploadWorker::end`] says why.
     pub(super) async fn send(&self, piece: Piece) -> bool {
         self.pieces.send(piece).await.is_ok()
     }
@@ -89,18 +89,18 @@ struct Worker {
 }
 
 /// An object under way: nothing yet, one part in hand (which may turn out to be all), or an upload.
-enum Open {
+enum OpenUpload {
     Nothing,
-    First(Part),
+    First(SealedPart),
     Upload(Arc<dyn Upload>, JoinSet<Result<(), StoreError>>),
 }
 
 impl Worker {
     async fn run(self, mut pieces: mpsc::Receiver<Piece>) -> Result<(), StoreError> {
-        let mut open = Open::Nothing;
+        let mut open = OpenUpload::Nothing;
         let outcome = self.receive(&mut pieces, &mut open).await;
         // What came without an end is never completed: the stream was not whole, or the run was stopped.
-        if let Open::Upload(upload, mut parts) = open {
+        if let OpenUpload::Upload(upload, mut parts) = open {
             parts.shutdown().await;
             let aborted = tokio::time::timeout(ABORT_DEADLINE, upload.abort()).await;
             if !matches!(aborted, Ok(Ok(()))) {
@@ -110,7 +110,11 @@ impl Worker {
         outcome
     }
 
-    async fn receive(&self, pieces: &mut mpsc::Receiver<Piece>, open: &mut Open) -> Result<(), StoreError> {
+    async fn receive(
+        &self,
+        pieces: &mut mpsc::Receiver<Piece>,
+        open: &mut OpenUpload,
+    ) -> Result<(), StoreError> {
         let mut object = 0;
         loop {
             let piece = tokio::select! {
@@ -131,18 +135,18 @@ impl Worker {
     }
 
     /// True when the piece ended its object.
-    async fn take(&self, piece: Piece, key: &str, open: &mut Open) -> Result<bool, StoreError> {
+    async fn take(&self, piece: Piece, key: &str, open: &mut OpenUpload) -> Result<bool, StoreError> {
         match piece {
             Piece::Part(part) => {
-                match std::mem::replace(open, Open::Nothing) {
-                    Open::Nothing => *open = Open::First(part),
-                    Open::First(first) => {
+                match std::mem::replace(open, OpenUpload::Nothing) {
+                    OpenUpload::Nothing => *open = OpenUpload::First(part),
+                    OpenUpload::First(first) => {
                         let begun = self.bounded(key, self.store.begin_upload(key, &self.options)).await?;
-                        *open = Open::Upload(Arc::from(begun), JoinSet::new());
+                        *open = OpenUpload::Upload(Arc::from(begun), JoinSet::new());
                         self.upload(open, first).await?;
                         self.upload(open, part).await?;
                     }
-                    upload @ Open::Upload(..) => {
+                    upload @ OpenUpload::Upload(..) => {
                         *open = upload;
                         self.upload(open, part).await?;
                     }
@@ -151,14 +155,14 @@ impl Worker {
             }
             Piece::ObjectEnd(digest) => {
                 self.complete(key, open, digest).await?;
-                *open = Open::Nothing;
+                *open = OpenUpload::Nothing;
                 Ok(true)
             }
         }
     }
 
-    async fn upload(&self, open: &mut Open, part: Part) -> Result<(), StoreError> {
-        let Open::Upload(upload, parts) = open else { return Ok(()) };
+    async fn upload(&self, open: &mut OpenUpload, part: SealedPart) -> Result<(), StoreError> {
+        let OpenUpload::Upload(upload, parts) = open else { return Ok(()) };
         while parts.len() >= self.transfer.parallel {
             joined(parts.join_next().await, || self.stopped())?;
         }
@@ -174,16 +178,16 @@ impl Worker {
         Ok(())
     }
 
-    async fn complete(&self, key: &str, open: &mut Open, digest: Digest) -> Result<(), StoreError> {
+    async fn complete(&self, key: &str, open: &mut OpenUpload, digest: Digest) -> Result<(), StoreError> {
         match open {
-            Open::Nothing => {
+            OpenUpload::Nothing => {
                 self.bounded(key, self.store.put(key, bytes::Bytes::new(), &self.options)).await?;
             }
-            Open::First(part) => {
+            OpenUpload::First(part) => {
                 self.throttle.wait(part.bytes.len() as u64).await;
                 self.bounded(key, self.store.put(key, part.bytes.clone(), &self.options)).await?;
             }
-            Open::Upload(upload, parts) => {
+            OpenUpload::Upload(upload, parts) => {
                 while !parts.is_empty() {
                     joined(parts.join_next().await, || self.stopped())?;
                 }

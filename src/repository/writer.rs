@@ -5,11 +5,11 @@ use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::upload_worker::{Target, Throttle};
-use super::{Lost, Repositories, layout, manifest};
+use super::upload_worker::{Throttle, UploadWorker};
+use super::{Repositories, Unavailable, layout, manifest};
 use crate::event::{Event, Events};
 use crate::model::{Artifact, BackupId, Manifest, ObjectPart, RepositoryName, SystemName};
-use crate::pipeline::{Budget, Piece, PipelineError, Produce, Progress, Recipe, Shape, seal};
+use crate::pipeline::{Budget, PartLayout, Piece, PipelineError, Produce, Recipe, SealProgress, seal};
 use crate::platform::CancellationToken;
 use crate::policy::Transfer;
 use crate::store::{PutOptions, StoreErrorKind};
@@ -23,8 +23,8 @@ const TICK: Duration = Duration::from_millis(250);
 pub enum WriteError {
     #[error("failed to store `{artifact}`")]
     Producer { artifact: String, source: PipelineError },
-    #[error("failed to store `{artifact}` in any repository{}", Lost::reasons(.lost))]
-    NoneLeft { artifact: String, lost: Vec<Lost> },
+    #[error("failed to store `{artifact}` in any repository{}", Unavailable::reasons(.lost))]
+    NoneLeft { artifact: String, lost: Vec<Unavailable> },
     #[error("failed to go on: the run was interrupted")]
     Interrupted,
     #[error("failed to make the manifest")]
@@ -96,14 +96,14 @@ impl BackupWriter {
         estimate: Option<u64>,
     ) -> Result<Artifact, WriteError> {
         let artifact = format!("{name}{}", self.recipe.suffix());
-        let shape = Shape {
+        let shape = PartLayout {
             part_size: usize::try_from(self.transfer.part_size).unwrap_or(usize::MAX),
             parts_per_object: u32::try_from(self.transfer.object_size / self.transfer.part_size)
                 .unwrap_or(u32::MAX)
                 .max(1),
         };
         let (pieces, received) = mpsc::channel(1);
-        let progress = Arc::<Progress>::default();
+        let progress = Arc::<SealProgress>::default();
         let sealing = {
             let (recipe, budget, progress) =
                 (self.recipe.clone(), self.budget.clone(), Arc::clone(&progress));
@@ -160,7 +160,11 @@ impl BackupWriter {
 
     /// Hands each piece to every target until the stream ends or none is left. What comes back is still
     /// alive.
-    async fn deal(&mut self, mut pieces: mpsc::Receiver<Piece>, mut targets: Vec<Target>) -> Vec<Target> {
+    async fn deal(
+        &mut self,
+        mut pieces: mpsc::Receiver<Piece>,
+        mut targets: Vec<UploadWorker>,
+    ) -> Vec<UploadWorker> {
         loop {
             let piece = tokio::select! {
                 piece = pieces.recv() => piece,
@@ -182,7 +186,7 @@ impl BackupWriter {
         }
     }
 
-    fn begin_targets(&self, artifact: &str) -> Vec<Target> {
+    fn begin_targets(&self, artifact: &str) -> Vec<UploadWorker> {
         let folder = layout::backup(&self.system, &self.backup);
         self.repositories
             .iter()
@@ -193,7 +197,7 @@ impl BackupWriter {
                     .find(|(name, _)| *name == repository.name)
                     .map(|(_, throttle)| Arc::clone(throttle))
                     .unwrap_or_default();
-                Target::begin(
+                UploadWorker::begin(
                     repository,
                     format!("{folder}{artifact}"),
                     self.options_for(&repository.name),
@@ -212,7 +216,7 @@ impl BackupWriter {
 
     /// Waits for a target's end, and gives its repository up where it failed. One that ended because the run
     /// was stopped is kept: what stands there still has to be taken back.
-    async fn conclude(&mut self, target: Target) {
+    async fn conclude(&mut self, target: UploadWorker) {
         let name = target.name.clone();
         if let Err(error) = target.end().await
             && !self.cancel.is_cancelled()
@@ -223,7 +227,7 @@ impl BackupWriter {
 
     fn lose(&mut self, name: &RepositoryName, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) {
         let Some(repository) = self.repositories.find(name) else { return };
-        let lost = Lost::new(repository, error);
+        let lost = Unavailable::new(repository, error);
         self.events.emit(&Event::RepositoryLost { repository: name.clone(), reason: lost.reason() });
         self.repositories.lose(lost);
     }
@@ -235,7 +239,7 @@ impl BackupWriter {
         WriteError::NoneLeft { artifact, lost: self.repositories.lost().to_vec() }
     }
 
-    fn tick(&self, subject: String, progress: Arc<Progress>, total: Option<u64>) -> JoinHandle<()> {
+    fn tick(&self, subject: String, progress: Arc<SealProgress>, total: Option<u64>) -> JoinHandle<()> {
         let events = self.events.clone();
         tokio::spawn(async move {
             let mut ticks = tokio::time::interval(TICK);
@@ -276,13 +280,13 @@ impl BackupWriter {
 
     /// Takes back what was stored so far, as well as can be: a store that refuses to delete keeps objects
     /// that no manifest names. Says which repositories did.
-    pub async fn discard(self) -> Vec<Lost> {
+    pub async fn discard(self) -> Vec<Unavailable> {
         self.clear().await
     }
 
     /// Removes what an earlier run left of this backup, which it did not commit. Says which repositories keep
     /// some of it.
-    pub async fn clear(&self) -> Vec<Lost> {
+    pub async fn clear(&self) -> Vec<Unavailable> {
         let folder = layout::backup(&self.system, &self.backup);
         let mut kept = Vec::new();
         for repository in self.repositories.iter() {
@@ -298,7 +302,7 @@ impl BackupWriter {
                     detail: None,
                 },
             };
-            kept.push(Lost::new(repository, error));
+            kept.push(Unavailable::new(repository, error));
         }
         kept
     }
@@ -320,7 +324,7 @@ async fn clear(store: &dyn crate::store::Store, folder: &str) -> Result<(), crat
     }
 }
 
-async fn abort(targets: Vec<Target>) {
+async fn abort(targets: Vec<UploadWorker>) {
     for target in targets {
         target.abort().await;
     }
@@ -332,9 +336,10 @@ mod tests {
 
     use super::*;
     use crate::model::{BackupKind, Digest, Protection, RunId, ToolFacts};
-    use crate::pipeline::{FromMemory, NewIdentity, unseal};
+    use crate::pipeline::{MemoryProducer, NewIdentity, unseal};
     use crate::policy::{Compression, Encryption, Recipient};
-    use crate::repository::reader::{self, Window};
+    use crate::repository::reader;
+    use crate::repository::reader::ReadWindow;
     use crate::repository::{FormatVersion, Repository};
     use crate::store::directory::DirectoryStore;
     use crate::store::list_all;
@@ -424,7 +429,7 @@ mod tests {
         async fn read_back(&self, n: usize, artifact: &Artifact) -> std::io::Result<Vec<u8>> {
             let store = Arc::clone(&self.repositories.iter().nth(n).unwrap().store);
             let folder = layout::backup(&self.system, &self.backup);
-            let window = Window { chunk: 7_000, parallel: 3 };
+            let window = ReadWindow { chunk: 7_000, parallel: 3 };
             let stream = reader::stream(store, &folder, artifact, window, CancellationToken::new());
             let (identities, artifact) = (self.identity.identities(), artifact.clone());
             tokio::task::spawn_blocking(move || {
@@ -449,7 +454,8 @@ mod tests {
         let bench = Bench::new().await;
         let bytes = noise(170_000);
         let mut writer = bench.writer(CancellationToken::new());
-        let artifact = writer.store("data", Box::new(FromMemory::new(bytes.clone())), None).await.unwrap();
+        let artifact =
+            writer.store("data", Box::new(MemoryProducer::new(bytes.clone())), None).await.unwrap();
         assert_eq!(artifact.plain, Digest::of(&bytes));
         assert!(artifact.objects.len() > 3, "{artifact:?}");
         let held = writer.commit(&bench.manifest(vec![artifact.clone()])).await.unwrap();
@@ -464,9 +470,10 @@ mod tests {
     async fn a_repository_that_fails_does_not_get_the_manifest() {
         let bench = Bench::new().await;
         let mut writer = bench.writer(CancellationToken::new());
-        let first = writer.store("first", Box::new(FromMemory::new(noise(5_000))), None).await.unwrap();
+        let first = writer.store("first", Box::new(MemoryProducer::new(noise(5_000))), None).await.unwrap();
         std::fs::remove_dir_all(bench.roots[1].path().join("store")).unwrap();
-        let second = writer.store("second", Box::new(FromMemory::new(noise(90_000))), None).await.unwrap();
+        let second =
+            writer.store("second", Box::new(MemoryProducer::new(noise(90_000))), None).await.unwrap();
         let held = writer.commit(&bench.manifest(vec![first, second])).await.unwrap();
         let names: Vec<_> = held.iter().map(|repository| repository.name.as_str()).collect();
         assert_eq!(names, ["primary"]);
@@ -479,7 +486,7 @@ mod tests {
         let bench = Bench::new().await;
         let cancel = CancellationToken::new();
         let mut writer = bench.writer(cancel.clone());
-        writer.store("first", Box::new(FromMemory::new(noise(60_000))), None).await.unwrap();
+        writer.store("first", Box::new(MemoryProducer::new(noise(60_000))), None).await.unwrap();
         let child = crate::platform::Program::new("/bin/sh")
             .arg("-c")
             .arg("head -c 200000 /dev/urandom; sleep 60")
@@ -503,14 +510,14 @@ mod tests {
         let bench = Bench::new().await;
         let cancel = CancellationToken::new();
         let mut writer = bench.slow_writer(Some(50_000), cancel.clone());
-        writer.store("first", Box::new(FromMemory::new(noise(5_000))), None).await.unwrap();
+        writer.store("first", Box::new(MemoryProducer::new(noise(5_000))), None).await.unwrap();
         let stopper = cancel.clone();
         tokio::spawn(async move {
             tokio::time::sleep(Duration::from_millis(300)).await;
             stopper.cancel();
         });
         // The stream is ahead of the stores, so it is stopped in the middle of handing over a piece.
-        let stream = Box::new(FromMemory::new(noise(600_000)));
+        let stream = Box::new(MemoryProducer::new(noise(600_000)));
         let error = writer.store("second", stream, None).await.unwrap_err();
         assert!(matches!(error, WriteError::Interrupted), "{error}");
         assert!(writer.discard().await.is_empty());
@@ -539,7 +546,8 @@ mod tests {
     async fn a_flipped_or_missing_byte_is_found() {
         let bench = Bench::new().await;
         let mut writer = bench.writer(CancellationToken::new());
-        let artifact = writer.store("data", Box::new(FromMemory::new(noise(70_000))), None).await.unwrap();
+        let artifact =
+            writer.store("data", Box::new(MemoryProducer::new(noise(70_000))), None).await.unwrap();
         let path = bench.roots[0].path().join("store").join(layout::object(
             &bench.system,
             &bench.backup,

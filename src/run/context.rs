@@ -7,8 +7,9 @@ use crate::catalog::Catalog;
 use crate::event::{Events, told};
 use crate::model::{Outcome, RunId, SystemName};
 use crate::platform::{CancellationToken, Clock};
-use crate::repository::journal::{self, Detail, JournalError, Record};
-use crate::repository::{Lost, Repositories};
+use crate::repository::journal;
+use crate::repository::journal::{Detail, JournalError, JournalRecord};
+use crate::repository::{Repositories, Unavailable};
 
 /// What a run works with.
 #[derive(Clone)]
@@ -37,8 +38,9 @@ impl Run {
         begun: DateTime<Utc>,
         outcome: Outcome,
         detail: Detail,
-    ) -> Result<Vec<Lost>, RunError> {
-        let record = Record::new(&self.id, verb, (begun, self.clock.now()), &self.host, outcome, detail);
+    ) -> Result<Vec<Unavailable>, RunError> {
+        let record =
+            JournalRecord::new(&self.id, verb, (begun, self.clock.now()), &self.host, outcome, detail);
         let lost = journal::append(&self.repositories, &self.system, record.clone()).await;
         let lost = lost.map_err(RunError::Journal)?;
         if let Err(error) = self.catalog.record_run(&record).await {

@@ -3,7 +3,7 @@ use thiserror::Error;
 use super::aws_backup;
 use super::aws_backup::RecoveryPointError;
 use super::postgres_base;
-use super::postgres_base::{Ancestry, BaseError};
+use super::postgres_base::{BaseError, IncrementalBase};
 use super::postgres_dump::capture;
 use super::postgres_dump::capture::LogicalError;
 use super::rds_snapshot;
@@ -41,22 +41,22 @@ pub fn kinds(source: &Source) -> Result<&[BackupKind], SourceError> {
 
 /// A source that was connected to, and that can be captured.
 #[derive(Debug)]
-pub struct Prepared<'p>(Way<'p>);
+pub struct PreparedCapture<'p>(CaptureMethod<'p>);
 
 #[derive(Debug)]
-enum Way<'p> {
-    Logical(Box<capture::Prepared>, &'p LogicalDump),
-    Base(Box<postgres_base::Prepared>),
-    Snapshot(Box<rds_snapshot::Prepared<'p>>),
-    RecoveryPoint(Box<aws_backup::Prepared<'p>>),
+enum CaptureMethod<'p> {
+    Logical(Box<capture::DumpCapture>, &'p LogicalDump),
+    Base(Box<postgres_base::BaseBackupCapture>),
+    Snapshot(Box<rds_snapshot::SnapshotCapture<'p>>),
+    RecoveryPoint(Box<aws_backup::RecoveryPointCapture<'p>>),
 }
 
-impl Prepared<'_> {
+impl PreparedCapture<'_> {
     /// Whose log it will need; `None` where it needs none.
     pub fn cluster(&self) -> Option<SystemIdentifier> {
         match &self.0 {
-            Way::Logical(..) | Way::Snapshot(_) | Way::RecoveryPoint(_) => None,
-            Way::Base(prepared) => prepared.server.system_identifier.as_deref()?.parse().ok(),
+            CaptureMethod::Logical(..) | CaptureMethod::Snapshot(_) | CaptureMethod::RecoveryPoint(_) => None,
+            CaptureMethod::Base(prepared) => prepared.server.system_identifier.as_deref()?.parse().ok(),
         }
     }
 }
@@ -82,50 +82,59 @@ pub async fn begun(
 }
 
 /// Connects to a source, and refuses what cannot be captured by that one of its [`kinds`]. Nothing is stored.
-pub async fn prepare(source: &Source, kind: BackupKind) -> Result<Prepared<'_>, SourceError> {
+pub async fn prepare(source: &Source, kind: BackupKind) -> Result<PreparedCapture<'_>, SourceError> {
     match (&source.config, kind) {
         (SourceConfig::Postgres(postgres), kind) => of_postgres(postgres, kind).await,
         (SourceConfig::Rds(rds), BackupKind::Snapshot) if rds.snapshots => {
-            Ok(Prepared(Way::Snapshot(Box::new(rds_snapshot::prepare(rds).await?))))
+            Ok(PreparedCapture(CaptureMethod::Snapshot(Box::new(rds_snapshot::prepare(rds).await?))))
         }
         (SourceConfig::Rds(rds), kind) => match &rds.login {
             Some(postgres) => of_postgres(postgres, kind).await,
             None => Err(SourceError::NotAsked(kind)),
         },
         (SourceConfig::AwsBackup(resource), BackupKind::RecoveryPoint) => {
-            Ok(Prepared(Way::RecoveryPoint(Box::new(aws_backup::prepare(resource).await?))))
+            Ok(PreparedCapture(CaptureMethod::RecoveryPoint(Box::new(aws_backup::prepare(resource).await?))))
         }
         (other, _) => Err(SourceError::NotBuilt { kind: other.kind() }),
     }
 }
 
-async fn of_postgres(postgres: &PostgresSource, kind: BackupKind) -> Result<Prepared<'_>, SourceError> {
+async fn of_postgres(
+    postgres: &PostgresSource,
+    kind: BackupKind,
+) -> Result<PreparedCapture<'_>, SourceError> {
     let way = match (kind, &postgres.logical, &postgres.base) {
         (BackupKind::Logical, Some(dump), _) => {
-            Way::Logical(Box::new(capture::prepare(postgres).await?), dump)
+            CaptureMethod::Logical(Box::new(capture::prepare(postgres).await?), dump)
         }
         (BackupKind::Base, _, Some(copy)) => {
-            Way::Base(Box::new(postgres_base::prepare(postgres, copy).await?))
+            CaptureMethod::Base(Box::new(postgres_base::prepare(postgres, copy).await?))
         }
         _ => return Err(SourceError::NotAsked(kind)),
     };
-    Ok(Prepared(way))
+    Ok(PreparedCapture(way))
 }
 
 /// Captures a source into `sink`. `ancestry`: what a base backup may build on.
 pub async fn capture(
-    prepared: Prepared<'_>,
+    prepared: PreparedCapture<'_>,
     naming: Naming<'_>,
-    ancestry: &Ancestry,
+    ancestry: &IncrementalBase,
     sink: &mut dyn ArtifactSink,
     events: &Events,
     cancel: &CancellationToken,
 ) -> Result<Captured, SourceError> {
     match prepared.0 {
-        Way::Logical(prepared, dump) => Ok(capture::capture(*prepared, dump, sink, events, cancel).await?),
-        Way::Base(prepared) => Ok(postgres_base::capture(*prepared, ancestry, sink, events, cancel).await?),
-        Way::Snapshot(prepared) => Ok(rds_snapshot::capture(*prepared, naming, sink, events, cancel).await?),
-        Way::RecoveryPoint(prepared) => {
+        CaptureMethod::Logical(prepared, dump) => {
+            Ok(capture::capture(*prepared, dump, sink, events, cancel).await?)
+        }
+        CaptureMethod::Base(prepared) => {
+            Ok(postgres_base::capture(*prepared, ancestry, sink, events, cancel).await?)
+        }
+        CaptureMethod::Snapshot(prepared) => {
+            Ok(rds_snapshot::capture(*prepared, naming, sink, events, cancel).await?)
+        }
+        CaptureMethod::RecoveryPoint(prepared) => {
             Ok(aws_backup::capture(*prepared, naming, sink, events, cancel).await?)
         }
     }

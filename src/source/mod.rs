@@ -21,14 +21,14 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use crate::model::{Artifact, BackupId, Managed, Physical, RunId, ServerFacts, SourceName, SystemName};
+use crate::model::{Artifact, BackupId, CloudBackup, Physical, RunId, ServerFacts, SourceName, SystemName};
 use crate::pipeline::Produce;
 
 pub use crate::source::postgres_dump::capture::LogicalError;
 pub use crate::source::postgres_dump::privileges::{Unreadable, unreadable};
 pub use crate::source::postgres_dump::program::DumpError;
 pub use aws_backup::RecoveryPointError;
-pub use capture::{Prepared, SourceError, begun, capture, kinds, prepare};
+pub use capture::{PreparedCapture, SourceError, begun, capture, kinds, prepare};
 pub use postgres_base::BaseError;
 pub use rds_snapshot::SnapshotError;
 
@@ -60,9 +60,9 @@ pub struct Captured {
     /// Of a base backup.
     pub physical: Option<Physical>,
     /// Of a backup that AWS keeps.
-    pub managed: Option<Managed>,
+    pub managed: Option<CloudBackup>,
     /// Regions and accounts of the policy that do not have it.
-    pub not_held: Vec<NotHeld>,
+    pub not_held: Vec<MissingCopy>,
     /// What went wrong although the backup is there, in words.
     pub issues: Vec<String>,
     /// The program whose output is stored, by version.
@@ -75,7 +75,7 @@ pub struct Captured {
 
 /// A place in AWS that should have a backup and does not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct NotHeld {
+pub struct MissingCopy {
     /// `region us-west-2`, `account 123456789012`
     pub place: String,
     pub reason: String,

@@ -3,13 +3,13 @@ use std::time::Instant;
 use crate::event::{Event, Events, Phase};
 
 /// A phase that is announced and timed.
-pub(super) struct Timed<'a> {
+pub(super) struct PhaseTimer<'a> {
     phase: Phase,
     begun: Instant,
     events: &'a Events,
 }
 
-impl<'a> Timed<'a> {
+impl<'a> PhaseTimer<'a> {
     pub(super) fn begin(phase: Phase, events: &'a Events) -> Self {
         events.emit(&Event::PhaseBegan { phase });
         Self { phase, begun: Instant::now(), events }

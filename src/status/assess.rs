@@ -8,16 +8,16 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::catalog::BackupEntry;
-use crate::model::{BackupId, LeftOut, RepositoryName, SourceName, State};
+use crate::model::{AssuranceLevel, BackupId, Excluded, RepositoryName, SourceName};
 use crate::recoverability::cloud::{
-    AutomatedReach, KeptByAws, LiveDatabase, NewestPoint, OfOther, RegionHolding, Regions,
+    AutomatedReach, CloudInventory, ForeignBackup, LiveDatabase, NewestPoint, RegionInventory, Regions,
 };
-use crate::recoverability::wal::{LogReach, LogStanding, Logs, Stranger};
-use crate::wal::Beside;
+use crate::recoverability::wal::{ForeignCluster, WalArchivesStatus, WalReach, WalStatus};
+use crate::wal::TimelineDivergence;
 
 /// A repository of the policy, and whether it could be asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct KnownRepository {
     pub name: RepositoryName,
     /// False where what is known of it may be old.
     pub reached: bool,
@@ -26,12 +26,12 @@ pub struct Place {
 /// Where backups of a source are: a repository of the policy, or a region where AWS keeps them.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Keeper {
+pub enum LocationSet {
     Repository(RepositoryName),
     Region(String),
 }
 
-impl Keeper {
+impl LocationSet {
     pub fn as_str(&self) -> &str {
         match self {
             Self::Repository(name) => name.as_str(),
@@ -44,39 +44,39 @@ impl Keeper {
     }
 }
 
-impl fmt::Display for Keeper {
+impl fmt::Display for LocationSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct SourceStanding {
+pub struct SourceStatus {
     pub source: SourceName,
-    pub verdict: Verdict,
+    pub verdict: ObjectiveVerdict,
     /// Regions first, where there are any.
-    pub places: Vec<PlaceStanding>,
+    pub places: Vec<LocationStatus>,
     /// What the loss of each place, now, would cost.
-    pub if_lost: Vec<IfLost>,
+    pub if_lost: Vec<LossImpact>,
 }
 
-impl SourceStanding {
+impl SourceStatus {
     /// The places it stands or falls by: where AWS keeps its backups, the regions.
-    pub fn deciding(&self) -> impl Iterator<Item = &PlaceStanding> {
+    pub fn deciding(&self) -> impl Iterator<Item = &LocationStatus> {
         deciding(&self.places)
     }
 }
 
-fn deciding(places: &[PlaceStanding]) -> impl Iterator<Item = &PlaceStanding> {
+fn deciding(places: &[LocationStatus]) -> impl Iterator<Item = &LocationStatus> {
     let has_regions = places.iter().any(|place| place.keeper.is_region());
     places.iter().filter(move |place| place.keeper.is_region() == has_regions)
 }
 
 /// A place is gone, and what it protected with it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct IfLost {
+pub struct LossImpact {
     #[serde(flatten)]
-    pub keeper: Keeper,
+    pub keeper: LocationSet,
     /// The other one that would bring back the most; `None`: none that was reached could bring back anything.
     pub left: Option<String>,
     /// Others that could not be reached, so that nothing is promised of them.
@@ -87,14 +87,14 @@ pub struct IfLost {
 
 /// One source in one place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct PlaceStanding {
+pub struct LocationStatus {
     #[serde(flatten)]
-    pub keeper: Keeper,
-    pub verdict: Verdict,
+    pub keeper: LocationSet,
+    pub verdict: ObjectiveVerdict,
     /// The newest that can be restored from there. A base backup counts only with the log it needs.
     pub newest: Option<Newest>,
     /// What archived log adds to it.
-    pub log: Option<LogReach>,
+    pub log: Option<WalReach>,
     /// What RDS's automated backups bring back there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub automated: Option<AutomatedReach>,
@@ -108,14 +108,14 @@ pub struct PlaceStanding {
     pub stalled: Option<String>,
     /// The server is another cluster than the one whose base backups are there: those bring nothing of it back.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub stranger: Option<Stranger>,
+    pub stranger: Option<ForeignCluster>,
     /// Another database has the name now than the one that the newest of what AWS has there is of: that brings
     /// nothing of it back.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub replaced: Option<Replaced>,
+    pub replaced: Option<ReplacedCluster>,
     /// The newest log there is not of the server's own timeline, and counts for nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub beside: Option<Beside>,
+    pub beside: Option<TimelineDivergence>,
     /// Files of the log that were bad when they were last read.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub bad_log: BTreeSet<String>,
@@ -129,10 +129,10 @@ pub struct PlaceStanding {
     pub waiting: Vec<(BackupId, String)>,
     /// What the server has and the newest that can be restored from there does not hold.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub left_out: Vec<LeftOut>,
+    pub left_out: Vec<Excluded>,
 }
 
-impl PlaceStanding {
+impl LocationStatus {
     /// Of the newest backup, whoever made it.
     fn recovery_point(&self) -> Option<DateTime<Utc>> {
         let newest = self.newest.as_ref().map(|newest| newest.recovery_point);
@@ -146,25 +146,25 @@ impl PlaceStanding {
 
 /// Two databases that had the name one after the other.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Replaced {
+pub struct ReplacedCluster {
     /// The resource id of the one that has it now.
     pub live: String,
     /// The newest that is there of the other.
     #[serde(flatten)]
-    pub kept: OfOther,
+    pub kept: ForeignBackup,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Newest {
     pub backup: BackupId,
     pub recovery_point: DateTime<Utc>,
-    pub state: State,
+    pub state: AssuranceLevel,
 }
 
 /// From best to worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Verdict {
+pub enum ObjectiveVerdict {
     Ok,
     /// Three quarters of the objective are gone.
     Late,
@@ -189,7 +189,7 @@ pub enum Verdict {
     Nothing,
 }
 
-impl Verdict {
+impl ObjectiveVerdict {
     /// Where restoring would lose so much.
     pub(crate) fn of_loss(loses: Duration, rpo: Duration) -> Self {
         match loses {
@@ -224,12 +224,12 @@ impl Verdict {
 /// repositories hold only how the database was set up.
 pub fn assess(
     sources: &[SourceName],
-    places: &[Place],
+    places: &[KnownRepository],
     entries: &[BackupEntry],
-    (logs, regions): (&Logs, &Regions),
+    (logs, regions): (&WalArchivesStatus, &Regions),
     rpo: Duration,
     now: DateTime<Utc>,
-) -> Vec<SourceStanding> {
+) -> Vec<SourceStatus> {
     let assess = |source| assess_source(source, places, entries, (logs, regions.get(source)), rpo, now);
     sources.iter().map(assess).collect()
 }
@@ -241,12 +241,12 @@ pub(crate) fn is_restorable(entry: &BackupEntry, repository: &RepositoryName) ->
 
 fn assess_source(
     source: &SourceName,
-    places: &[Place],
+    places: &[KnownRepository],
     entries: &[BackupEntry],
-    (logs, kept): (&Logs, Option<&KeptByAws>),
+    (logs, kept): (&WalArchivesStatus, Option<&CloudInventory>),
     rpo: Duration,
     now: DateTime<Utc>,
-) -> SourceStanding {
+) -> SourceStatus {
     let mut own: Vec<_> = entries.iter().filter(|entry| entry.manifest.source == *source).collect();
     own.sort_by_key(|entry| std::cmp::Reverse((entry.manifest.recovery_point, entry.id().clone())));
     let regions = kept.iter().flat_map(|kept| &kept.regions);
@@ -255,7 +255,7 @@ fn assess_source(
     mark_behind(&mut standings);
     if kept.is_none_or(|kept| kept.is_dumped) {
         own.retain(|entry| kept.is_none() || entry.manifest.managed.is_none());
-        let log = |place: &Place| logs.get(&(source.clone(), place.name.clone()));
+        let log = |place: &KnownRepository| logs.get(&(source.clone(), place.name.clone()));
         let mut repositories: Vec<_> =
             places.iter().map(|place| assess_place(place, &own, log(place), rpo, now)).collect();
         mark_behind(&mut repositories);
@@ -264,38 +264,40 @@ fn assess_source(
     let has_any = deciding(&standings).any(|place| place.loses_seconds.is_some());
     let worst = deciding(&standings).map(|place| match place.verdict {
         // A place that has nothing misses the objective; the source has something elsewhere.
-        Verdict::Nothing if has_any => Verdict::ObjectiveMissed,
+        ObjectiveVerdict::Nothing if has_any => ObjectiveVerdict::ObjectiveMissed,
         verdict => verdict,
     });
-    let worst = worst.max().unwrap_or(Verdict::Nothing);
-    let verdict = if !has_any && deciding(&standings).any(|place| place.verdict == Verdict::NotReached) {
-        Verdict::NotReached
-    } else {
-        worst
-    };
+    let worst = worst.max().unwrap_or(ObjectiveVerdict::Nothing);
+    let verdict =
+        if !has_any && deciding(&standings).any(|place| place.verdict == ObjectiveVerdict::NotReached) {
+            ObjectiveVerdict::NotReached
+        } else {
+            worst
+        };
     let if_lost = standings.iter().map(|place| if_lost(&place.keeper, &standings)).collect();
-    SourceStanding { source: source.clone(), verdict, places: standings, if_lost }
+    SourceStatus { source: source.clone(), verdict, places: standings, if_lost }
 }
 
 /// Log goes on while copies of it are on their way: only the backups themselves are compared.
-fn mark_behind(standings: &mut [PlaceStanding]) {
-    let best = standings.iter().filter_map(PlaceStanding::recovery_point).max();
+fn mark_behind(standings: &mut [LocationStatus]) {
+    let best = standings.iter().filter_map(LocationStatus::recovery_point).max();
     for place in standings {
         place.behind = place.recovery_point() < best;
-        if place.behind && matches!(place.verdict, Verdict::Ok | Verdict::Late) {
-            place.verdict = Verdict::Behind;
+        if place.behind && matches!(place.verdict, ObjectiveVerdict::Ok | ObjectiveVerdict::Late) {
+            place.verdict = ObjectiveVerdict::Behind;
         }
     }
 }
 
-fn if_lost(lost: &Keeper, standings: &[PlaceStanding]) -> IfLost {
+fn if_lost(lost: &LocationSet, standings: &[LocationStatus]) -> LossImpact {
     let others = standings.iter().filter(|place| place.keeper != *lost);
-    let (unknown, known): (Vec<_>, Vec<_>) = others.partition(|place| place.verdict == Verdict::NotReached);
+    let (unknown, known): (Vec<_>, Vec<_>) =
+        others.partition(|place| place.verdict == ObjectiveVerdict::NotReached);
     let left = known
         .into_iter()
         .filter_map(|place| Some((place.loses_seconds?, &place.keeper)))
         .min_by_key(|(seconds, _)| *seconds);
-    IfLost {
+    LossImpact {
         keeper: lost.clone(),
         left: left.map(|(_, keeper)| keeper.to_string()),
         unknown: unknown.into_iter().map(|place| place.keeper.to_string()).collect(),
@@ -306,17 +308,17 @@ fn if_lost(lost: &Keeper, standings: &[PlaceStanding]) -> IfLost {
 /// `own`: newest first. `live`: the database that has the name now, where it is known. A snapshot without its
 /// manifest is not a backup yet; a recovery point that AWS Backup calls whole can be restored without one.
 fn assess_region(
-    region: &RegionHolding,
+    region: &RegionInventory,
     live: Option<&LiveDatabase>,
     own: &[&BackupEntry],
     rpo: Duration,
     now: DateTime<Utc>,
-) -> PlaceStanding {
+) -> LocationStatus {
     let of_another = |entry: &BackupEntry| {
         let id = entry.manifest.managed.as_ref()?.resource_id.as_ref()?;
         live?
             .is_another_than(id)
-            .then(|| OfOther { resource_id: id.clone(), until: entry.manifest.recovery_point })
+            .then(|| ForeignBackup { resource_id: id.clone(), until: entry.manifest.recovery_point })
     };
     let newest = own.iter().filter(|entry| of_another(entry).is_none()).find_map(|entry| {
         let held = entry.manifest.managed.as_ref().and_then(|managed| managed.held_in(&region.region));
@@ -333,12 +335,13 @@ fn assess_region(
     let others = own.iter().filter(|entry| region.backups.contains(entry.id()));
     let other = others.filter_map(|entry| of_another(entry)).chain(region.of_other.clone());
     let other = other.max_by_key(|other| other.until).filter(|other| Some(other.until) > until);
-    let replaced = live.zip(other).map(|(live, kept)| Replaced { live: live.resource_id.clone(), kept });
-    PlaceStanding {
-        keeper: Keeper::Region(region.region.clone()),
+    let replaced =
+        live.zip(other).map(|(live, kept)| ReplacedCluster { live: live.resource_id.clone(), kept });
+    LocationStatus {
+        keeper: LocationSet::Region(region.region.clone()),
         verdict: match loses {
-            _ if region.unknown.is_some() => Verdict::NotReached,
-            None if replaced.is_some() => Verdict::OtherCluster,
+            _ if region.unknown.is_some() => ObjectiveVerdict::NotReached,
+            None if replaced.is_some() => ObjectiveVerdict::OtherCluster,
             loses => by_age(loses, rpo),
         },
         newest,
@@ -359,17 +362,17 @@ fn assess_region(
     }
 }
 
-fn by_age(loses: Option<Duration>, rpo: Duration) -> Verdict {
-    loses.map_or(Verdict::Nothing, |loses| Verdict::of_loss(loses, rpo))
+fn by_age(loses: Option<Duration>, rpo: Duration) -> ObjectiveVerdict {
+    loses.map_or(ObjectiveVerdict::Nothing, |loses| ObjectiveVerdict::of_loss(loses, rpo))
 }
 
 fn assess_place(
-    place: &Place,
+    place: &KnownRepository,
     own: &[&BackupEntry],
-    log: Option<&LogStanding>,
+    log: Option<&WalStatus>,
     rpo: Duration,
     now: DateTime<Utc>,
-) -> PlaceStanding {
+) -> LocationStatus {
     let held: Vec<_> = own
         .iter()
         .filter_map(|entry| Some((entry, entry.copy(&place.name).filter(|copy| copy.is_held())?)))
@@ -393,17 +396,19 @@ fn assess_place(
     let until = point.max(reach.as_ref().map(|reach| reach.until));
     let loses = until.map(|until| (now - until).to_std().unwrap_or_default());
     let verdict = match loses {
-        _ if !place.reached || log.is_some_and(|log| log.unknown.is_some()) => Verdict::NotReached,
-        Some(loses) if loses > rpo => Verdict::ObjectiveMissed,
-        None if stranger.is_some() => Verdict::OtherCluster,
-        Some(_) if log.is_some_and(|log| log.lost.is_some()) => Verdict::Lost,
-        Some(_) if log.is_some_and(|log| !log.bad.is_empty()) => Verdict::BadLog,
-        Some(_) if reach.as_ref().is_some_and(|reach| reach.gap.is_some()) => Verdict::Gap,
-        Some(loses) if loses <= rpo && log.is_some_and(|log| log.stalled.is_some()) => Verdict::Stalled,
+        _ if !place.reached || log.is_some_and(|log| log.unknown.is_some()) => ObjectiveVerdict::NotReached,
+        Some(loses) if loses > rpo => ObjectiveVerdict::ObjectiveMissed,
+        None if stranger.is_some() => ObjectiveVerdict::OtherCluster,
+        Some(_) if log.is_some_and(|log| log.lost.is_some()) => ObjectiveVerdict::Lost,
+        Some(_) if log.is_some_and(|log| !log.bad.is_empty()) => ObjectiveVerdict::BadLog,
+        Some(_) if reach.as_ref().is_some_and(|reach| reach.gap.is_some()) => ObjectiveVerdict::Gap,
+        Some(loses) if loses <= rpo && log.is_some_and(|log| log.stalled.is_some()) => {
+            ObjectiveVerdict::Stalled
+        }
         loses => by_age(loses, rpo),
     };
-    PlaceStanding {
-        keeper: Keeper::Repository(place.name.clone()),
+    LocationStatus {
+        keeper: LocationSet::Repository(place.name.clone()),
         verdict,
         newest: newest.map(|(entry, copy)| Newest {
             backup: entry.id().clone(),
@@ -434,7 +439,7 @@ fn assess_place(
 mod tests {
     use super::*;
     use crate::catalog::CopyEntry;
-    use crate::model::{CheckDepth, CopyCheck, Fault, ObjectFault};
+    use crate::model::{CheckDepth, CopyCheck, CopyFault, ObjectFault};
     use crate::recoverability::cloud::Service;
     use crate::repository::fixtures::{backup, noon};
     use chrono::TimeDelta;
@@ -444,7 +449,7 @@ mod tests {
     fn entry(minutes: i64, copies: &[(&str, bool)]) -> BackupEntry {
         let manifest = backup(minutes).0;
         let copies = copies.iter().map(|(name, good)| {
-            let fault = ObjectFault { object: "x".into(), fault: Fault::Short, detail: String::new() };
+            let fault = ObjectFault { object: "x".into(), fault: CopyFault::Short, detail: String::new() };
             let repository: RepositoryName = name.parse().unwrap();
             let check = CopyCheck {
                 backup: manifest.id.clone(),
@@ -454,24 +459,29 @@ mod tests {
                 faults: vec![fault],
             };
             let last_check = (!good).then_some(check);
-            CopyEntry { repository, state: State::Stored, vanished: None, last_check }
+            CopyEntry { repository, state: AssuranceLevel::Stored, vanished: None, last_check }
         });
         BackupEntry { copies: copies.collect(), manifest }
     }
 
-    fn verdicts(entries: &[BackupEntry], reached: [bool; 2], minutes: i64) -> (Verdict, Verdict, Verdict) {
-        let place = |name: &str, reached| Place { name: name.parse().unwrap(), reached };
+    fn verdicts(
+        entries: &[BackupEntry],
+        reached: [bool; 2],
+        minutes: i64,
+    ) -> (ObjectiveVerdict, ObjectiveVerdict, ObjectiveVerdict) {
+        let place = |name: &str, reached| KnownRepository { name: name.parse().unwrap(), reached };
         let places = [place("primary", reached[0]), place("copy", reached[1])];
         let source = "database".parse().unwrap();
         let now = noon() + TimeDelta::minutes(minutes);
         let standing =
-            assess(&[source], &places, entries, (&Logs::new(), &Regions::new()), RPO, now).remove(0);
+            assess(&[source], &places, entries, (&WalArchivesStatus::new(), &Regions::new()), RPO, now)
+                .remove(0);
         (standing.verdict, standing.places[0].verdict, standing.places[1].verdict)
     }
 
     #[test]
     fn each_place_is_judged_by_the_newest_it_could_give_back() {
-        use Verdict::{Behind, Late, NotReached, Nothing, ObjectiveMissed, Ok};
+        use ObjectiveVerdict::{Behind, Late, NotReached, Nothing, ObjectiveMissed, Ok};
         let both = [("primary", true), ("copy", true)];
         let all = [true, true];
         assert_eq!(verdicts(&[entry(0, &both)], all, 45), (Ok, Ok, Ok));
@@ -511,52 +521,53 @@ mod tests {
         let (old, new) = (base(0, &both), base(100, &both));
         let source: SourceName = "database".parse().unwrap();
         let name = |text: &str| text.parse::<RepositoryName>().unwrap();
-        let reach = |base: &BackupEntry, minutes| LogStanding {
-            reach: Some(LogReach {
+        let reach = |base: &BackupEntry, minutes| WalStatus {
+            reach: Some(WalReach {
                 base: base.id().clone(),
                 until: noon() + TimeDelta::minutes(minutes),
                 newest_commit: None,
                 gap: None,
             }),
-            ..LogStanding::default()
+            ..WalStatus::default()
         };
-        let mut logs = Logs::new();
+        let mut logs = WalArchivesStatus::new();
         logs.insert((source.clone(), name("primary")), reach(&new, 119));
         let mut lagging = reach(&old, 90);
         lagging.waiting.push((new.id().clone(), "segment 000000010000000000000002".to_owned()));
         logs.insert((source.clone(), name("copy")), lagging);
-        let places = ["primary", "copy"].map(|text| Place { name: name(text), reached: true });
+        let places = ["primary", "copy"].map(|text| KnownRepository { name: name(text), reached: true });
         let now = noon() + TimeDelta::minutes(120);
         let entries = [old, new];
         let standing =
             assess(std::slice::from_ref(&source), &places, &entries, (&logs, &Regions::new()), RPO, now)
                 .remove(0);
         let [primary, copy] = &standing.places[..] else { panic!("{standing:?}") };
-        assert_eq!((primary.verdict, primary.loses_seconds), (Verdict::Ok, Some(60)));
-        assert_eq!((copy.verdict, copy.loses_seconds), (Verdict::Behind, Some(30 * 60)));
+        assert_eq!((primary.verdict, primary.loses_seconds), (ObjectiveVerdict::Ok, Some(60)));
+        assert_eq!((copy.verdict, copy.loses_seconds), (ObjectiveVerdict::Behind, Some(30 * 60)));
         assert_eq!(copy.newest.as_ref().unwrap().backup, *entries[0].id());
         let costs: Vec<_> = standing.if_lost.iter().map(|lost| lost.loses_seconds).collect();
         assert_eq!(costs, [Some(30 * 60), Some(60)]);
         // Where the log could not be asked nothing is promised of this source, and the other place still counts.
-        let unknown = LogStanding { unknown: Some("timed out".to_owned()), ..LogStanding::default() };
+        let unknown = WalStatus { unknown: Some("timed out".to_owned()), ..WalStatus::default() };
         logs.insert((source.clone(), name("copy")), unknown);
         let standing =
             assess(std::slice::from_ref(&source), &places, &entries, (&logs, &Regions::new()), RPO, now)
                 .remove(0);
-        assert_eq!(standing.places[0].verdict, Verdict::Ok);
-        assert_eq!(standing.places[1].verdict, Verdict::NotReached);
+        assert_eq!(standing.places[0].verdict, ObjectiveVerdict::Ok);
+        assert_eq!(standing.places[1].verdict, ObjectiveVerdict::NotReached);
         assert_eq!(standing.if_lost[0].unknown, ["copy"]);
         // Without having asked for the log, nothing is promised of base backups.
         let standing =
-            assess(&[source], &places, &entries, (&Logs::new(), &Regions::new()), RPO, now).remove(0);
-        assert_eq!(standing.verdict, Verdict::Nothing);
+            assess(&[source], &places, &entries, (&WalArchivesStatus::new(), &Regions::new()), RPO, now)
+                .remove(0);
+        assert_eq!(standing.verdict, ObjectiveVerdict::Nothing);
     }
 
     #[test]
     fn what_aws_keeps_stands_or_falls_by_its_regions() {
         let both = [("primary", true), ("copy", true)];
         let mut snapshot = entry(0, &both);
-        snapshot.manifest.managed = Some(crate::model::Managed {
+        snapshot.manifest.managed = Some(crate::model::CloudBackup {
             resource: "arn:aws:rds:us-east-1:123456789012:db:shop".to_owned(),
             resource_id: None,
             encrypted: true,
@@ -565,7 +576,7 @@ mod tests {
             plan: None,
         });
         let source: SourceName = "database".parse().unwrap();
-        let holding = |region: &str, has_snapshot: bool, until: Option<i64>| RegionHolding {
+        let holding = |region: &str, has_snapshot: bool, until: Option<i64>| RegionInventory {
             region: region.to_owned(),
             backups: if has_snapshot { vec![snapshot.id().clone()] } else { vec![] },
             automated: until.map(|minutes| AutomatedReach {
@@ -578,56 +589,60 @@ mod tests {
             unread: vec![],
             unknown: None,
         };
-        let places = ["primary", "copy"].map(|name| Place { name: name.parse().unwrap(), reached: true });
-        let judge = |regions: Vec<RegionHolding>, is_dumped| {
+        let places =
+            ["primary", "copy"].map(|name| KnownRepository { name: name.parse().unwrap(), reached: true });
+        let judge = |regions: Vec<RegionInventory>, is_dumped| {
             let kept = Regions::from([(
                 source.clone(),
-                KeptByAws { service: Service::Rds, live: None, regions, is_dumped },
+                CloudInventory { service: Service::Rds, live: None, regions, is_dumped },
             )]);
             let now = noon() + TimeDelta::minutes(120);
             let sources = std::slice::from_ref(&source);
             let entries = std::slice::from_ref(&snapshot);
-            assess(sources, &places, entries, (&Logs::new(), &kept), RPO, now).remove(0)
+            assess(sources, &places, entries, (&WalArchivesStatus::new(), &kept), RPO, now).remove(0)
         };
         let verdicts =
-            |standing: &SourceStanding| standing.places.iter().map(|place| place.verdict).collect::<Vec<_>>();
+            |standing: &SourceStatus| standing.places.iter().map(|place| place.verdict).collect::<Vec<_>>();
         // A snapshot two hours old, and automated backups that reach further in each region.
         let standing = judge(vec![holding("east", true, Some(115)), holding("west", true, Some(70))], false);
-        assert_eq!(verdicts(&standing), [Verdict::Ok, Verdict::Late]);
-        assert_eq!(standing.verdict, Verdict::Late);
+        assert_eq!(verdicts(&standing), [ObjectiveVerdict::Ok, ObjectiveVerdict::Late]);
+        assert_eq!(standing.verdict, ObjectiveVerdict::Late);
         let east = &standing.if_lost[0];
         assert_eq!((east.keeper.as_str(), east.left.as_deref()), ("east", Some("west")));
         assert_eq!(east.loses_seconds, Some(50 * 60));
         // Snapshots alone lose two hours, one that is not there everything.
         let standing = judge(vec![holding("east", true, Some(115)), holding("west", true, None)], false);
-        assert_eq!(verdicts(&standing), [Verdict::Ok, Verdict::ObjectiveMissed]);
+        assert_eq!(verdicts(&standing), [ObjectiveVerdict::Ok, ObjectiveVerdict::ObjectiveMissed]);
         let standing = judge(vec![holding("east", true, Some(115)), holding("west", false, None)], false);
-        assert_eq!(verdicts(&standing), [Verdict::Ok, Verdict::Nothing]);
-        assert_eq!(standing.verdict, Verdict::ObjectiveMissed);
+        assert_eq!(verdicts(&standing), [ObjectiveVerdict::Ok, ObjectiveVerdict::Nothing]);
+        assert_eq!(standing.verdict, ObjectiveVerdict::ObjectiveMissed);
         // A region that cannot be asked promises nothing.
-        let away = RegionHolding { unknown: Some("timed out".to_owned()), ..holding("west", true, None) };
+        let away = RegionInventory { unknown: Some("timed out".to_owned()), ..holding("west", true, None) };
         let standing = judge(vec![holding("east", true, Some(115)), away], false);
         assert_eq!(
             (standing.verdict, &standing.if_lost[0].unknown[..]),
-            (Verdict::NotReached, &["west".to_owned()][..])
+            (ObjectiveVerdict::NotReached, &["west".to_owned()][..])
         );
         // What a plan of AWS Backup had made counts, though no manifest knows it.
         let created = noon() + TimeDelta::minutes(100);
         let point = NewestPoint { arn: "arn".to_owned(), vault: "v".to_owned(), created, of_plan: true };
-        let planned = RegionHolding { point: Some(point), ..holding("west", false, None) };
+        let planned = RegionInventory { point: Some(point), ..holding("west", false, None) };
         let standing = judge(vec![holding("east", true, None), planned], false);
-        assert_eq!(verdicts(&standing), [Verdict::ObjectiveMissed, Verdict::Ok]);
+        assert_eq!(verdicts(&standing), [ObjectiveVerdict::ObjectiveMissed, ObjectiveVerdict::Ok]);
         assert!(standing.places[0].behind && !standing.places[1].behind, "{standing:?}");
         // Of dumps there are rows for repositories too, which do not decide; a snapshot is none.
         let standing = judge(vec![holding("east", true, Some(115))], true);
-        assert_eq!(verdicts(&standing), [Verdict::Ok, Verdict::Nothing, Verdict::Nothing]);
-        assert_eq!(standing.verdict, Verdict::Ok);
+        assert_eq!(
+            verdicts(&standing),
+            [ObjectiveVerdict::Ok, ObjectiveVerdict::Nothing, ObjectiveVerdict::Nothing]
+        );
+        assert_eq!(standing.verdict, ObjectiveVerdict::Ok);
     }
 
     #[test]
     fn what_is_of_a_database_that_was_replaced_protects_nothing() {
         let mut snapshot = entry(0, &[("primary", true)]);
-        snapshot.manifest.managed = Some(crate::model::Managed {
+        snapshot.manifest.managed = Some(crate::model::CloudBackup {
             resource: "arn:aws:rds:us-east-1:123456789012:db:shop".to_owned(),
             resource_id: Some("db-old".to_owned()),
             encrypted: true,
@@ -645,34 +660,38 @@ mod tests {
             });
             let automated =
                 automated.map(|minutes| AutomatedReach { earliest: None, until: minute(minutes) });
-            let of_other =
-                of_other.map(|minutes| OfOther { resource_id: "db-old".to_owned(), until: minute(minutes) });
+            let of_other = of_other
+                .map(|minutes| ForeignBackup { resource_id: "db-old".to_owned(), until: minute(minutes) });
             let backups = vec![snapshot.id().clone()];
-            let east = RegionHolding {
+            let east = RegionInventory {
                 region: "east".to_owned(),
                 backups,
                 automated,
                 of_other,
-                ..RegionHolding::default()
+                ..RegionInventory::default()
             };
-            let kept = KeptByAws { service: Service::Rds, live, regions: vec![east], is_dumped: false };
+            let kept = CloudInventory { service: Service::Rds, live, regions: vec![east], is_dumped: false };
             let kept = Regions::from([(source.clone(), kept)]);
             let (sources, entries) = (std::slice::from_ref(&source), std::slice::from_ref(&snapshot));
-            let standing = assess(sources, &[], entries, (&Logs::new(), &kept), RPO, minute(30)).remove(0);
+            let standing =
+                assess(sources, &[], entries, (&WalArchivesStatus::new(), &kept), RPO, minute(30)).remove(0);
             let place = standing.places[0].clone();
             assert_eq!(standing.verdict, place.verdict);
             (place.verdict, place.loses_seconds, place.replaced.map(|replaced| replaced.kept.until))
         };
-        let other = Verdict::OtherCluster;
+        let other = ObjectiveVerdict::OtherCluster;
         assert_eq!(judge(Some(("db-new", false)), None, None), (other, None, Some(minute(0))));
         assert_eq!(judge(Some(("db-new", false)), None, Some(20)), (other, None, Some(minute(20))));
         // Its own automated backups are all that protects it, and then the others are of no interest.
-        assert_eq!(judge(Some(("db-new", false)), Some(25), Some(20)), (Verdict::Ok, Some(300), None));
+        assert_eq!(
+            judge(Some(("db-new", false)), Some(25), Some(20)),
+            (ObjectiveVerdict::Ok, Some(300), None)
+        );
         // One that drctl restored has what its snapshot has; what came after is lost.
-        assert_eq!(judge(Some(("db-new", true)), None, None), (Verdict::Ok, Some(1800), None));
+        assert_eq!(judge(Some(("db-new", true)), None, None), (ObjectiveVerdict::Ok, Some(1800), None));
         // The same one; and one that cannot be asked.
-        assert_eq!(judge(Some(("db-old", false)), Some(25), None), (Verdict::Ok, Some(300), None));
-        assert_eq!(judge(None, Some(25), None), (Verdict::Ok, Some(300), None));
-        assert_eq!(judge(None, None, None), (Verdict::Ok, Some(1800), None));
+        assert_eq!(judge(Some(("db-old", false)), Some(25), None), (ObjectiveVerdict::Ok, Some(300), None));
+        assert_eq!(judge(None, Some(25), None), (ObjectiveVerdict::Ok, Some(300), None));
+        assert_eq!(judge(None, None, None), (ObjectiveVerdict::Ok, Some(1800), None));
     }
 }

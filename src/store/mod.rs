@@ -13,6 +13,6 @@ pub mod same_location;
 pub mod testing;
 
 pub use object_store::{
-    Earlier, Guard, Lock, ObjectInfo, Page, Precondition, Proof, PutOptions, Store, StoreError,
-    StoreErrorKind, Upload, UploadInfo, Written, list_all,
+    ChecksumSupport, Lock, ObjectInfo, ObjectVersion, Page, Precondition, PutOptions, Store, StoreError,
+    StoreErrorKind, StoreProtection, Upload, UploadInfo, Written, list_all,
 };

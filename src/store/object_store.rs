@@ -61,7 +61,7 @@ pub trait Store: Send + Sync + Debug {
 
     /// What was kept with a key when it was written, where nothing is kept with what stands under it: it is not what
     /// was written then, or not as it was written. Nothing where a store keeps metadata in the object itself.
-    async fn earlier(&self, _key: &str) -> Result<Vec<Earlier>, StoreError> {
+    async fn earlier(&self, _key: &str) -> Result<Vec<ObjectVersion>, StoreError> {
         Ok(vec![])
     }
 
@@ -77,27 +77,27 @@ pub trait Store: Send + Sync + Debug {
     }
 
     /// What the store says it does to keep objects from being lost after they are written.
-    async fn guard(&self) -> Result<Guard, StoreError> {
-        Ok(Guard::default())
+    async fn guard(&self) -> Result<StoreProtection, StoreError> {
+        Ok(StoreProtection::default())
     }
 
     /// The ways to have a store prove what arrives, to find out which of them it knows. None where there
     /// is nothing to choose.
-    fn proofs(&self) -> Vec<Proof> {
+    fn proofs(&self) -> Vec<ChecksumSupport> {
         vec![]
     }
 }
 
 /// What an earlier write of a key was.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Earlier {
+pub struct ObjectVersion {
     pub size: u64,
     pub metadata: BTreeMap<String, String>,
 }
 
 /// One way to have a store prove what arrives, at the same place.
 #[derive(Clone, Debug)]
-pub struct Proof {
+pub struct ChecksumSupport {
     pub checksum: crate::policy::Checksum,
     /// Sends the checksum of the bytes.
     pub right: Arc<dyn Store>,
@@ -107,7 +107,7 @@ pub struct Proof {
 
 /// What a store does for what stands in it; `None` where it does not tell or has no such thing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Guard {
+pub struct StoreProtection {
     /// Keeps what is overwritten or deleted.
     pub keeps_versions: Option<bool>,
     /// Can refuse to delete before a time.

@@ -4,11 +4,11 @@ use bytes::Bytes;
 
 use super::{PutOptions, StoreError};
 use crate::model::RepositoryName;
-use crate::repository::{Marker, Repository, layout};
+use crate::repository::{Repository, RepositoryMarker, layout};
 
 /// How two stores with the same marker are told from one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Proof {
+pub(crate) enum LocationProbe {
     /// By what tells the two writes of the marker apart.
     Look,
     /// By writing to one and looking for it in the other: a bucket that was copied has its marker, too.
@@ -20,18 +20,18 @@ const LIMIT: u64 = 1 << 10;
 /// The store among `others` that is the same place as this one.
 pub(crate) async fn twin(
     repository: &Repository,
-    marker: &Marker,
-    others: &[(Repository, Marker)],
-    proof: Proof,
+    marker: &RepositoryMarker,
+    others: &[(Repository, RepositoryMarker)],
+    proof: LocationProbe,
 ) -> Option<RepositoryName> {
     for (other, _) in others.iter().filter(|(_, other)| other == marker) {
         // Of markers that name their store the same one is enough to be suspicious.
         let looks_same = is_one_write(repository, other).await;
         let is_suspicious = looks_same || marker.store_id.is_some();
         let is_same = match proof {
-            Proof::Look => looks_same,
-            Proof::Write if !is_suspicious => false,
-            Proof::Write => appears_in(other, repository).await.unwrap_or(looks_same),
+            LocationProbe::Look => looks_same,
+            LocationProbe::Write if !is_suspicious => false,
+            LocationProbe::Write => appears_in(other, repository).await.unwrap_or(looks_same),
         };
         if is_same {
             return Some(other.name.clone());

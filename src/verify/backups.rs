@@ -1,22 +1,22 @@
 //! Reads what is stored again, byte for byte, in every copy.
 
-use super::cloud::KeptFinding;
+use super::cloud::CloudFinding;
 use super::read_copy::{Examined, examine};
 use super::wal;
-use super::wal::{LogFinding, LogItem};
-use crate::catalog::{BackupEntry, CopyEntry, Refused};
+use super::wal::{WalFinding, WalItem};
+use crate::catalog::{BackupEntry, CopyEntry, RejectedManifest};
 use crate::event::{Event, Phase, told};
 use crate::model::{
     BackupId, BrokenChain, CheckDepth, CopyCheck, Manifest, Outcome, RepositoryName, chain, parent,
 };
 use crate::pipeline::Identities;
 use crate::repository::journal::Detail;
-use crate::repository::{Lost, ManifestError, layout};
+use crate::repository::{ManifestError, Unavailable, layout};
 use crate::run::{Run, RunError};
 
 /// One backup in one repository, to be read.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Item {
+pub struct VerifyItem {
     pub repository: RepositoryName,
     pub manifest: Manifest,
     /// Why it could not be restored from there, whatever its own bytes are.
@@ -25,12 +25,12 @@ pub struct Item {
 
 /// What is to be read.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Plan {
-    pub copies: Vec<Item>,
-    pub logs: Vec<LogItem>,
+pub struct VerifyPlan {
+    pub copies: Vec<VerifyItem>,
+    pub logs: Vec<WalItem>,
 }
 
-impl Plan {
+impl VerifyPlan {
     pub fn is_empty(&self) -> bool {
         self.copies.is_empty() && self.logs.is_empty()
     }
@@ -38,7 +38,7 @@ impl Plan {
 
 /// Every copy of the backups, in their order, then of those that they build on; and the log that base backups
 /// among them are brought on with. `only`: in this repository. `all`: everything there is.
-pub fn plan(entries: &[BackupEntry], all: &[BackupEntry], only: Option<&RepositoryName>) -> Plan {
+pub fn plan(entries: &[BackupEntry], all: &[BackupEntry], only: Option<&RepositoryName>) -> VerifyPlan {
     let mut copies = Vec::new();
     for entry in with_chains(entries, all) {
         for copy in entry.copies.iter().filter(|copy| copy.is_held()) {
@@ -47,7 +47,7 @@ pub fn plan(entries: &[BackupEntry], all: &[BackupEntry], only: Option<&Reposito
                     let entry = all.iter().find(|entry| entry.id() == id)?;
                     entry.copy(&copy.repository).is_some_and(CopyEntry::is_held).then_some(&entry.manifest)
                 };
-                copies.push(Item {
+                copies.push(VerifyItem {
                     repository: copy.repository.clone(),
                     manifest: entry.manifest.clone(),
                     broken: chain(&entry.manifest, held).err(),
@@ -55,7 +55,7 @@ pub fn plan(entries: &[BackupEntry], all: &[BackupEntry], only: Option<&Reposito
             }
         }
     }
-    Plan { copies, logs: wal::plan(entries, only) }
+    VerifyPlan { copies, logs: wal::plan(entries, only) }
 }
 
 /// With those that they build on: without them they are worth nothing.
@@ -74,17 +74,17 @@ fn with_chains<'e>(chosen: &'e [BackupEntry], all: &'e [BackupEntry]) -> Vec<&'e
 
 /// What was found about one copy.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Finding {
+pub struct VerifyFinding {
     pub backup: BackupId,
     pub repository: RepositoryName,
-    pub verdict: Verdict,
+    pub verdict: CopyVerdict,
     /// A backup that it builds on is not there: it cannot be restored from this copy.
     pub broken: Option<BrokenChain>,
     /// Identities were given and none opens it: its stored bytes were compared all the same.
     pub not_opened: bool,
 }
 
-impl Finding {
+impl VerifyFinding {
     pub fn is_good(&self) -> bool {
         self.verdict.is_good() && self.broken.is_none()
     }
@@ -95,7 +95,7 @@ impl Finding {
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub enum Verdict {
+pub enum CopyVerdict {
     Checked(CopyCheck),
     /// A manifest stands there and is not one that can be accepted, so nothing can be restored from this
     /// copy, whatever its objects are.
@@ -108,7 +108,7 @@ pub enum Verdict {
     },
 }
 
-impl Verdict {
+impl CopyVerdict {
     pub fn is_good(&self) -> bool {
         matches!(self, Self::Checked(check) if check.is_good())
     }
@@ -125,33 +125,33 @@ impl Verdict {
 /// What is to be said of manifests that the catalog did not take: no entry has them, and so no plan.
 ///
 /// One of a format that this version does not know says nothing about the backup.
-pub fn unaccepted(refused: &Refused) -> Finding {
+pub fn unaccepted(refused: &RejectedManifest) -> VerifyFinding {
     let reason = told(&refused.error);
     let verdict = match &refused.error {
-        ManifestError::Format { .. } => Verdict::Undetermined { reasons: vec![reason] },
-        _ => Verdict::Unaccepted { reason },
+        ManifestError::Format { .. } => CopyVerdict::Undetermined { reasons: vec![reason] },
+        _ => CopyVerdict::Unaccepted { reason },
     };
     let (backup, repository) = (refused.backup.clone(), refused.repository.clone());
-    Finding { backup, repository, verdict, broken: None, not_opened: false }
+    VerifyFinding { backup, repository, verdict, broken: None, not_opened: false }
 }
 
 #[derive(Debug)]
-pub struct Report {
-    pub findings: Vec<Finding>,
-    pub logs: Vec<(LogItem, LogFinding)>,
+pub struct VerifyReport {
+    pub findings: Vec<VerifyFinding>,
+    pub logs: Vec<(WalItem, WalFinding)>,
     /// Of what AWS keeps.
-    pub kept: Vec<KeptFinding>,
+    pub kept: Vec<CloudFinding>,
     pub interrupted: bool,
     /// Repositories that did not take the journal's record.
-    pub unrecorded: Vec<Lost>,
+    pub unrecorded: Vec<Unavailable>,
 }
 
-impl Report {
+impl VerifyReport {
     pub fn is_good(&self) -> bool {
         !self.interrupted
-            && self.findings.iter().all(Finding::is_good)
+            && self.findings.iter().all(VerifyFinding::is_good)
             && self.logs.iter().all(|(_, finding)| finding.is_good())
-            && self.kept.iter().all(KeptFinding::is_good)
+            && self.kept.iter().all(CloudFinding::is_good)
     }
 }
 
@@ -162,10 +162,10 @@ impl Report {
 /// what it keeps.
 pub async fn execute(
     run: &Run,
-    plan: Plan,
-    (found, kept): (Vec<Finding>, Vec<KeptFinding>),
+    plan: VerifyPlan,
+    (found, kept): (Vec<VerifyFinding>, Vec<CloudFinding>),
     identities: &Identities,
-) -> Result<Report, RunError> {
+) -> Result<VerifyReport, RunError> {
     let begun = run.clock.now();
     let mut findings = found;
     run.events.emit(&Event::RunBegan { run: run.id.clone(), verb: "verify" });
@@ -187,15 +187,15 @@ pub async fn execute(
     let checks: Vec<_> = findings
         .iter()
         .filter_map(|finding| match &finding.verdict {
-            Verdict::Checked(check) => Some(check.clone()),
-            Verdict::Unaccepted { .. } | Verdict::Undetermined { .. } => None,
+            CopyVerdict::Checked(check) => Some(check.clone()),
+            CopyVerdict::Unaccepted { .. } | CopyVerdict::Undetermined { .. } => None,
         })
         .collect();
     let reasons = findings.iter().flat_map(|finding| {
         let mut told = match &finding.verdict {
-            Verdict::Checked(_) => Vec::new(),
-            Verdict::Unaccepted { reason } => told_of(finding, std::slice::from_ref(reason)),
-            Verdict::Undetermined { reasons } => told_of(finding, reasons),
+            CopyVerdict::Checked(_) => Vec::new(),
+            CopyVerdict::Unaccepted { reason } => told_of(finding, std::slice::from_ref(reason)),
+            CopyVerdict::Undetermined { reasons } => told_of(finding, reasons),
         };
         told.extend(finding.broken.iter().flat_map(|broken| told_of(finding, &[broken.to_string()])));
         told
@@ -204,38 +204,38 @@ pub async fn execute(
         let told = |reason| format!("{}: log of {}: {reason}", item.repository, item.source);
         finding.faults.iter().chain(&finding.unread).map(told).collect::<Vec<_>>()
     });
-    let any = |copy: fn(&Verdict) -> bool, log: fn(&LogFinding) -> bool| {
+    let any = |copy: fn(&CopyVerdict) -> bool, log: fn(&WalFinding) -> bool| {
         findings.iter().any(|finding| copy(&finding.verdict)) || logs.iter().any(|(_, finding)| log(finding))
     };
     let outcome = match () {
         () if interrupted => Outcome::Interrupted,
-        () if any(Verdict::is_bad, LogFinding::is_bad) || kept.iter().any(KeptFinding::is_bad) => {
+        () if any(CopyVerdict::is_bad, WalFinding::is_bad) || kept.iter().any(CloudFinding::is_bad) => {
             Outcome::Failed
         }
         () if any(|verdict| !verdict.is_good(), |log| !log.is_good())
-            || !kept.iter().all(KeptFinding::is_good) =>
+            || !kept.iter().all(CloudFinding::is_good) =>
         {
             Outcome::Degraded
         }
         () => Outcome::Succeeded,
     };
-    let of_aws = kept.iter().filter_map(KeptFinding::told);
+    let of_aws = kept.iter().filter_map(CloudFinding::told);
     let reasons = reasons.chain(of_logs).chain(of_aws).collect();
     let at = run.clock.now();
     let log_checks = logs.iter().filter_map(|(item, finding)| item.check(finding, at)).collect();
     let detail = Detail { checks, log_checks, reasons, ..Detail::default() };
     let unrecorded = run.conclude("verify", begun, outcome, detail).await?;
-    Ok(Report { findings, logs, kept, interrupted, unrecorded })
+    Ok(VerifyReport { findings, logs, kept, interrupted, unrecorded })
 }
 
-fn told_of(finding: &Finding, reasons: &[String]) -> Vec<String> {
+fn told_of(finding: &VerifyFinding, reasons: &[String]) -> Vec<String> {
     let told = |reason| format!("{}: {}: {reason}", finding.repository, finding.backup);
     reasons.iter().map(told).collect()
 }
 
-async fn check(run: &Run, item: &Item, identities: &Identities) -> Finding {
+async fn check(run: &Run, item: &VerifyItem, identities: &Identities) -> VerifyFinding {
     let (backup, name) = (&item.manifest.id, &item.repository);
-    let finding = |verdict, not_opened| Finding {
+    let finding = |verdict, not_opened| VerifyFinding {
         backup: backup.clone(),
         repository: name.clone(),
         verdict,
@@ -245,8 +245,8 @@ async fn check(run: &Run, item: &Item, identities: &Identities) -> Finding {
     let Some(repository) = run.repositories.find(name) else {
         let lost = run.repositories.lost().iter().find(|lost| lost.name == *name);
         let reason =
-            lost.map_or_else(|| "it is not one of the policy's repositories".to_owned(), Lost::reason);
-        return finding(Verdict::Undetermined { reasons: vec![reason] }, false);
+            lost.map_or_else(|| "it is not one of the policy's repositories".to_owned(), Unavailable::reason);
+        return finding(CopyVerdict::Undetermined { reasons: vec![reason] }, false);
     };
     run.events.emit(&Event::PhaseBegan { phase: Phase::Verify });
     let subject = format!("{name} {backup}");
@@ -264,7 +264,7 @@ async fn check(run: &Run, item: &Item, identities: &Identities) -> Finding {
     let Examined { faults, unread, depth, not_opened } =
         examine(repository, &item.manifest, identities, &run.cancel, &seen).await;
     if faults.is_empty() && !unread.is_empty() {
-        return finding(Verdict::Undetermined { reasons: unread }, not_opened);
+        return finding(CopyVerdict::Undetermined { reasons: unread }, not_opened);
     }
     let check = CopyCheck {
         backup: backup.clone(),
@@ -273,7 +273,7 @@ async fn check(run: &Run, item: &Item, identities: &Identities) -> Finding {
         depth: depth.unwrap_or(CheckDepth::Stored),
         faults,
     };
-    finding(Verdict::Checked(check), not_opened)
+    finding(CopyVerdict::Checked(check), not_opened)
 }
 
 /// Where a copy's object stands, for whoever looks after it.
@@ -286,21 +286,21 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::model::{Fault, State};
+    use crate::model::{AssuranceLevel, CopyFault};
     use crate::pipeline::NewIdentity;
     use crate::repository::journal;
-    use crate::verify::fixtures::Bench;
+    use crate::verify::fixtures::TestBench;
 
-    async fn verify(bench: &Bench, identities: &Identities) -> Report {
+    async fn verify(bench: &TestBench, identities: &Identities) -> VerifyReport {
         let entries = bench.entries().await;
         let plan = plan(&entries, &entries, None);
         execute(&bench.run, plan, Default::default(), identities).await.unwrap()
     }
 
-    fn faults(report: &Report) -> Vec<(String, String, Fault)> {
+    fn faults(report: &VerifyReport) -> Vec<(String, String, CopyFault)> {
         let checks = report.findings.iter().filter_map(|finding| match &finding.verdict {
-            Verdict::Checked(check) => Some(check),
-            Verdict::Unaccepted { .. } | Verdict::Undetermined { .. } => None,
+            CopyVerdict::Checked(check) => Some(check),
+            CopyVerdict::Unaccepted { .. } | CopyVerdict::Undetermined { .. } => None,
         });
         checks
             .flat_map(|check| {
@@ -314,13 +314,13 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_good_backup_becomes_checked_in_the_catalog_and_in_the_journal() {
-        let bench = Bench::new(&["primary", "copy"]).await;
+        let bench = TestBench::new(&["primary", "copy"]).await;
         bench.store(0, &["primary", "copy"]).await;
         let report = verify(&bench, &Identities::default()).await;
         assert!(report.is_good(), "{report:?}");
         assert_eq!(report.findings.len(), 2);
         for copy in &bench.entries().await[0].copies {
-            assert_eq!(copy.state, State::Checked);
+            assert_eq!(copy.state, AssuranceLevel::Checked);
             assert_eq!(copy.last_check.as_ref().unwrap().depth, CheckDepth::Stored);
         }
         for repository in bench.run.repositories.iter() {
@@ -332,10 +332,10 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn with_an_identity_the_plain_bytes_are_compared() {
-        let bench = Bench::new(&["primary"]).await;
+        let bench = TestBench::new(&["primary"]).await;
         bench.store(0, &["primary"]).await;
         let report = verify(&bench, &bench.identity.identities()).await;
-        let Verdict::Checked(check) = &report.findings[0].verdict else { panic!("{report:?}") };
+        let CopyVerdict::Checked(check) = &report.findings[0].verdict else { panic!("{report:?}") };
         assert!(check.is_good() && check.depth == CheckDepth::Plain, "{check:?}");
 
         // Another key opens nothing, which says nothing against the backup.
@@ -345,7 +345,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn each_bad_object_of_each_copy_is_named() {
-        let bench = Bench::new(&["primary", "copy"]).await;
+        let bench = TestBench::new(&["primary", "copy"]).await;
         let manifest = bench.store(0, &["primary", "copy"]).await;
         let names: Vec<_> = manifest.artifacts[0].objects.iter().map(|object| object.name.clone()).collect();
         let details = &manifest.artifacts[1].name;
@@ -363,53 +363,53 @@ mod tests {
             let report = verify(&bench, &identities).await;
             let at_copy = |name: &str, fault| ("copy".to_owned(), name.to_owned(), fault);
             let expected = [
-                at_copy(&names[0], Fault::Altered),
-                at_copy(&names[1], Fault::Short),
-                at_copy(&names[2], Fault::Missing),
-                at_copy(details, Fault::Long),
+                at_copy(&names[0], CopyFault::Altered),
+                at_copy(&names[1], CopyFault::Short),
+                at_copy(&names[2], CopyFault::Missing),
+                at_copy(details, CopyFault::Long),
             ];
             assert_eq!(faults(&report), expected);
         }
         let entry = bench.entries().await.remove(0);
-        assert_eq!(entry.state(), Some(State::Checked));
+        assert_eq!(entry.state(), Some(AssuranceLevel::Checked));
         assert!(!entry.copy(&"copy".parse().unwrap()).unwrap().is_good());
     }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_manifest_that_lies_about_the_plain_bytes_is_found_with_a_key() {
-        let bench = Bench::new(&["primary"]).await;
+        let bench = TestBench::new(&["primary"]).await;
         let manifest = bench.store(0, &["primary"]).await;
         let mut lying = manifest.clone();
         lying.artifacts[1].plain = crate::model::Digest::of(b"something else");
         let path = bench.path("primary", &manifest, layout::MANIFEST);
         fs::write(path, serde_json::to_vec(&lying).unwrap()).unwrap();
         let report = verify(&bench, &bench.identity.identities()).await;
-        let expected = ("primary".to_owned(), lying.artifacts[1].name.clone(), Fault::Undecodable);
+        let expected = ("primary".to_owned(), lying.artifacts[1].name.clone(), CopyFault::Undecodable);
         assert_eq!(faults(&report), [expected]);
     }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn what_cannot_be_reached_is_neither_good_nor_bad() {
-        let bench = Bench::new(&["primary", "copy"]).await;
+        let bench = TestBench::new(&["primary", "copy"]).await;
         bench.store(0, &["primary", "copy"]).await;
         let entries = bench.entries().await;
         let plan = plan(&entries, &entries, None);
         fs::rename(bench.root.path().join("copy"), bench.root.path().join("away")).unwrap();
         let report = execute(&bench.run, plan, Default::default(), &Identities::default()).await.unwrap();
         let copy = report.findings.iter().find(|finding| finding.repository.as_str() == "copy").unwrap();
-        assert!(matches!(copy.verdict, Verdict::Undetermined { .. }), "{copy:?}");
+        assert!(matches!(copy.verdict, CopyVerdict::Undetermined { .. }), "{copy:?}");
         assert!(!report.is_good());
         assert_eq!(report.unrecorded.len(), 1);
     }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn an_interrupted_check_proves_nothing() {
-        let bench = Bench::new(&["primary"]).await;
+        let bench = TestBench::new(&["primary"]).await;
         bench.store(0, &["primary"]).await;
         let entries = bench.entries().await;
         bench.run.cancel.cancel();
         let item = plan(&entries, &entries, None).copies.remove(0);
         let finding = check(&bench.run, &item, &Identities::default()).await;
-        assert!(matches!(finding.verdict, Verdict::Undetermined { .. }), "{finding:?}");
+        assert!(matches!(finding.verdict, CopyVerdict::Undetermined { .. }), "{finding:?}");
     }
 }

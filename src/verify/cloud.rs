@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::aws::backup::AwsBackup;
 use crate::aws::rds::{Rds, Snapshot, SnapshotId};
 use crate::event::told;
-use crate::model::{BackupId, ManagedCopy, Manifest, SourceName};
+use crate::model::{BackupId, CloudBackupCopy, Manifest, SourceName};
 use crate::policy::{Policy, RdsSource, SourceConfig};
 use crate::source::rds_snapshot::{backup_of, is_recorded};
 
@@ -21,18 +21,18 @@ const AT_ONCE: usize = 4;
 
 /// One backup in one region.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct KeptFinding {
+pub struct CloudFinding {
     pub backup: BackupId,
     pub region: String,
     /// Of the snapshot or recovery point.
     pub arn: String,
     #[serde(flatten)]
-    pub kept: Kept,
+    pub kept: CloudCopy,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "verdict", rename_all = "kebab-case")]
-pub enum Kept {
+pub enum CloudCopy {
     /// It could be restored, as AWS says.
     There,
     /// AWS has it in a state in which it cannot be.
@@ -56,24 +56,24 @@ pub enum Kept {
     },
 }
 
-impl KeptFinding {
+impl CloudFinding {
     pub fn is_good(&self) -> bool {
-        self.kept == Kept::There
+        self.kept == CloudCopy::There
     }
 
     pub fn is_bad(&self) -> bool {
-        matches!(self.kept, Kept::Unfit { .. } | Kept::Altered { .. } | Kept::Gone)
+        matches!(self.kept, CloudCopy::Unfit { .. } | CloudCopy::Altered { .. } | CloudCopy::Gone)
     }
 
     /// What is wrong, in words; `None`: nothing.
     pub fn why(&self) -> Option<String> {
         Some(match &self.kept {
-            Kept::There => return None,
-            Kept::Unshared { accounts, .. } => format!("it is not shared with {}", accounts.join(", ")),
-            Kept::Unfit { status } => format!("it is `{status}`"),
-            Kept::Altered { what } => what.clone(),
-            Kept::Gone => "AWS does not have it any more".to_owned(),
-            Kept::Unknown { reason } => reason.clone(),
+            CloudCopy::There => return None,
+            CloudCopy::Unshared { accounts, .. } => format!("it is not shared with {}", accounts.join(", ")),
+            CloudCopy::Unfit { status } => format!("it is `{status}`"),
+            CloudCopy::Altered { what } => what.clone(),
+            CloudCopy::Gone => "AWS does not have it any more".to_owned(),
+            CloudCopy::Unknown { reason } => reason.clone(),
         })
     }
 
@@ -84,8 +84,8 @@ impl KeptFinding {
 }
 
 /// Of each of the backups that AWS keeps, in each region. A place is asked once for all of them.
-pub async fn kept(policy: &Policy, manifests: &[&Manifest]) -> Vec<KeptFinding> {
-    let copies: Vec<(&Manifest, &ManagedCopy)> = manifests
+pub async fn kept(policy: &Policy, manifests: &[&Manifest]) -> Vec<CloudFinding> {
+    let copies: Vec<(&Manifest, &CloudBackupCopy)> = manifests
         .iter()
         .flat_map(|manifest| {
             manifest.managed.iter().flat_map(|managed| &managed.held).map(move |copy| (*manifest, copy))
@@ -98,35 +98,35 @@ pub async fn kept(policy: &Policy, manifests: &[&Manifest]) -> Vec<KeptFinding> 
     let asked =
         join_all(places.iter().map(|(source, region, vault)| ask(policy, source, region, vault))).await;
     let known: BTreeMap<_, _> = places.into_iter().zip(asked).collect();
-    let of = |(manifest, copy): (&Manifest, &ManagedCopy)| {
+    let of = |(manifest, copy): (&Manifest, &CloudBackupCopy)| {
         let kept = match known.get(&place(manifest, copy)) {
             Some(Ok(states)) => {
-                states.get(&copy.arn).map_or(Kept::Gone, |standing| standing.beside(manifest, copy))
+                states.get(&copy.arn).map_or(CloudCopy::Gone, |standing| standing.beside(manifest, copy))
             }
-            Some(Err(reason)) => Kept::Unknown { reason: reason.clone() },
-            None => Kept::Unknown { reason: "it was not asked for".to_owned() },
+            Some(Err(reason)) => CloudCopy::Unknown { reason: reason.clone() },
+            None => CloudCopy::Unknown { reason: "it was not asked for".to_owned() },
         };
-        KeptFinding { backup: manifest.id.clone(), region: copy.region.clone(), arn: copy.arn.clone(), kept }
+        CloudFinding { backup: manifest.id.clone(), region: copy.region.clone(), arn: copy.arn.clone(), kept }
     };
     copies.into_iter().map(of).collect()
 }
 
-fn place<'m>(manifest: &'m Manifest, copy: &'m ManagedCopy) -> (&'m SourceName, &'m str, &'m str) {
+fn place<'m>(manifest: &'m Manifest, copy: &'m CloudBackupCopy) -> (&'m SourceName, &'m str, &'m str) {
     (&manifest.source, &copy.region, copy.vault.as_deref().unwrap_or_default())
 }
 
 /// What is there, as AWS says it.
-struct Standing {
-    kept: Kept,
+struct CloudPresence {
+    kept: CloudCopy,
     /// Of a snapshot: the backup that its tags say it is, and what RDS says of it.
     marks: Option<(Option<BackupId>, Snapshot)>,
 }
 
-impl Standing {
+impl CloudPresence {
     /// Without its tags drctl neither goes on with it nor removes it; under another key, who may use the one
     /// that was named cannot restore it.
-    fn beside(&self, manifest: &Manifest, copy: &ManagedCopy) -> Kept {
-        let is_there = matches!(self.kept, Kept::There | Kept::Unshared { .. });
+    fn beside(&self, manifest: &Manifest, copy: &CloudBackupCopy) -> CloudCopy {
+        let is_there = matches!(self.kept, CloudCopy::There | CloudCopy::Unshared { .. });
         let Some((backup, snapshot)) = self.marks.as_ref().filter(|_| is_there) else {
             return self.kept.clone();
         };
@@ -145,7 +145,7 @@ impl Standing {
             }
             () => return self.kept.clone(),
         };
-        Kept::Altered { what }
+        CloudCopy::Altered { what }
     }
 }
 
@@ -155,7 +155,7 @@ async fn ask(
     source: &SourceName,
     region: &str,
     vault: &str,
-) -> Result<BTreeMap<String, Standing>, String> {
+) -> Result<BTreeMap<String, CloudPresence>, String> {
     let patience = match policy.source(source).map(|source| &source.config) {
         Some(SourceConfig::AwsBackup(config)) => config.place.patience,
         Some(SourceConfig::Rds(config)) => config.place.patience,
@@ -172,8 +172,9 @@ async fn all(
     source: &SourceName,
     region: &str,
     vault: &str,
-) -> Result<BTreeMap<String, Standing>, String> {
-    let state = |is_fit: bool, status: String| if is_fit { Kept::There } else { Kept::Unfit { status } };
+) -> Result<BTreeMap<String, CloudPresence>, String> {
+    let state =
+        |is_fit: bool, status: String| if is_fit { CloudCopy::There } else { CloudCopy::Unfit { status } };
     match policy.source(source).map(|source| &source.config) {
         Some(SourceConfig::AwsBackup(config)) => {
             let aws =
@@ -181,7 +182,7 @@ async fn all(
             let points = aws.points(vault, &config.resource).await.map_err(|error| told(&error))?;
             let of = |point: crate::aws::backup::RecoveryPoint| {
                 let kept = state(point.is_whole(), point.status.clone());
-                (point.arn, Standing { kept, marks: None })
+                (point.arn, CloudPresence { kept, marks: None })
             };
             Ok(points.into_iter().map(of).collect())
         }
@@ -191,10 +192,10 @@ async fn all(
             let of = async |snapshot: Snapshot| {
                 let backup = backup_of(&snapshot, &policy.system, source);
                 let mut kept = state(snapshot.is_available(), snapshot.status.clone());
-                if kept == Kept::There && backup.is_some() {
+                if kept == CloudCopy::There && backup.is_some() {
                     kept = sharing(&rds, config, &snapshot.id).await;
                 }
-                (snapshot.arn.clone(), Standing { kept, marks: Some((backup, snapshot)) })
+                (snapshot.arn.clone(), CloudPresence { kept, marks: Some((backup, snapshot)) })
             };
             Ok(stream::iter(snapshots).map(of).buffer_unordered(AT_ONCE).collect().await)
         }
@@ -203,21 +204,21 @@ async fn all(
 }
 
 /// Whether the accounts that the policy names may restore it. Only those of the database's own region are shared.
-async fn sharing(rds: &Rds, config: &RdsSource, id: &SnapshotId) -> Kept {
+async fn sharing(rds: &Rds, config: &RdsSource, id: &SnapshotId) -> CloudCopy {
     if config.share_with.is_empty() || rds.region() != config.place.region {
-        return Kept::There;
+        return CloudCopy::There;
     }
     let shared = match rds.shared_with(id).await {
         Ok(shared) => shared,
         Err(failure) => {
             let reason = format!("it is there, and with whom it is shared is not known: {}", told(&failure));
-            return Kept::Unknown { reason };
+            return CloudCopy::Unknown { reason };
         }
     };
     let accounts: Vec<String> =
         config.share_with.iter().filter(|account| !shared.contains(account)).cloned().collect();
     if accounts.is_empty() {
-        return Kept::There;
+        return CloudCopy::There;
     }
     let kind = match id {
         SnapshotId::Instance(_) => "db-snapshot",
@@ -229,5 +230,5 @@ async fn sharing(rds: &Rds, config: &RdsSource, id: &SnapshotId) -> Kept {
         id.as_str(),
         accounts.join(" ")
     );
-    Kept::Unshared { accounts, command }
+    CloudCopy::Unshared { accounts, command }
 }

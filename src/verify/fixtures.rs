@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::catalog::{BackupEntry, Catalog, Depth, Filter, Location, refresh};
+use crate::catalog::{BackupEntry, Catalog, CatalogLocation, Depth, Filter, refresh};
 use crate::event::Events;
 use crate::model::{Manifest, RunId};
-use crate::pipeline::{FromMemory, NewIdentity, Recipe};
+use crate::pipeline::{MemoryProducer, NewIdentity, Recipe};
 use crate::platform::{CancellationToken, FixedClock};
 use crate::policy::{Compression, Encryption, Recipient, Transfer};
 use crate::repository::fixtures;
@@ -15,7 +15,7 @@ use crate::repository::fixtures::{noon, repositories, system};
 use crate::repository::{BackupWriter, Repositories, layout};
 use crate::run::Run;
 
-pub(crate) struct Bench {
+pub(crate) struct TestBench {
     pub(crate) root: tempfile::TempDir,
     pub(crate) run: Run,
     pub(crate) identity: NewIdentity,
@@ -37,10 +37,10 @@ pub(crate) fn noise(size: usize, seed: u64) -> Vec<u8> {
     std::iter::repeat_with(|| random.u8(..)).take(size).collect()
 }
 
-impl Bench {
+impl TestBench {
     pub(crate) async fn new(names: &[&str]) -> Self {
         let root = tempfile::tempdir().unwrap();
-        let location = Location::Sqlite(root.path().join("state/catalog.db"));
+        let location = CatalogLocation::Sqlite(root.path().join("state/catalog.db"));
         let set = repositories(root.path(), names).await;
         let set = set.for_writing(&system(), Some(fixtures::REPOSITORY_ID), noon()).await.unwrap();
         let run = Run {
@@ -74,8 +74,8 @@ impl Bench {
             CancellationToken::new(),
         );
         let seed = u64::try_from(minutes).unwrap();
-        let large = Box::new(FromMemory::new(noise(120_000, seed)));
-        let small = Box::new(FromMemory::new(noise(500, seed)));
+        let large = Box::new(MemoryProducer::new(noise(120_000, seed)));
+        let small = Box::new(MemoryProducer::new(noise(500, seed)));
         manifest.artifacts = vec![
             writer.store("database.dump", large, None).await.unwrap(),
             writer.store("details.json", small, None).await.unwrap(),

@@ -9,12 +9,13 @@ use crate::model::{Manifest, SystemName};
 use crate::pipeline::{Identities, OpenError, unseal};
 use crate::platform::CancellationToken;
 use crate::repository::layout;
-use crate::repository::reader::{self, Window};
+use crate::repository::reader;
+use crate::repository::reader::ReadWindow;
 use crate::store::Store;
 
 /// Why it was not proven.
 #[derive(Debug, Error)]
-pub enum KeyError {
+pub enum IdentityCheckError {
     #[error("failed to open `{artifact}`")]
     Open { artifact: String, source: OpenError },
     #[error("failed to read `{artifact}` to its end")]
@@ -25,7 +26,7 @@ pub enum KeyError {
     Worker(#[source] tokio::task::JoinError),
 }
 
-impl KeyError {
+impl IdentityCheckError {
     /// Whether it is the key that does not fit, as opposed to bytes that could not be had.
     pub fn is_wrong_key(&self) -> bool {
         matches!(self, Self::Open { source: OpenError::WrongIdentity | OpenError::NoIdentity, .. })
@@ -39,19 +40,19 @@ pub async fn opens(
     manifest: &Manifest,
     identities: &Identities,
     cancel: CancellationToken,
-) -> Result<(), KeyError> {
+) -> Result<(), IdentityCheckError> {
     let smallest = manifest.artifacts.iter().min_by_key(|artifact| artifact.stored_size());
-    let artifact = smallest.ok_or(KeyError::Nothing)?.clone();
+    let artifact = smallest.ok_or(IdentityCheckError::Nothing)?.clone();
     let folder = layout::backup(system, &manifest.id);
-    let stream = reader::stream(store, &folder, &artifact, Window::default(), cancel);
+    let stream = reader::stream(store, &folder, &artifact, ReadWindow::default(), cancel);
     let identities = identities.clone();
     let work = tokio::task::spawn_blocking(move || {
         let name = artifact.name.clone();
         let mut plain = unseal(stream.into_reader(), &artifact.encoding, &identities, Some(artifact.plain))
-            .map_err(|source| KeyError::Open { artifact: name.clone(), source })?;
+            .map_err(|source| IdentityCheckError::Open { artifact: name.clone(), source })?;
         io::copy(&mut plain, &mut io::sink())
             .map(|_| ())
-            .map_err(|source| KeyError::Read { artifact: name, source })
+            .map_err(|source| IdentityCheckError::Read { artifact: name, source })
     });
-    work.await.map_err(KeyError::Worker)?
+    work.await.map_err(IdentityCheckError::Worker)?
 }

@@ -4,15 +4,15 @@ use std::io;
 use std::sync::Arc;
 
 use crate::event::told;
-use crate::model::{Artifact, CheckDepth, Encoding, Fault, Manifest, ObjectFault, ObjectPart};
+use crate::model::{Artifact, CheckDepth, CopyFault, Encoding, Manifest, ObjectFault, ObjectPart};
 use crate::pipeline::{Identities, OpenError, unseal};
 use crate::platform::CancellationToken;
-use crate::repository::reader::{ReadError, Window, stream, stream_object};
+use crate::repository::reader::{ReadError, ReadWindow, stream, stream_object};
 use crate::repository::{ManifestError, Repository, layout, manifest};
 use crate::store::StoreErrorKind;
 
 /// Smaller than a restore's, which is in more of a hurry than it is short of memory.
-const WINDOW: Window = Window { chunk: 2 << 20, parallel: 4 };
+const WINDOW: ReadWindow = ReadWindow { chunk: 2 << 20, parallel: 4 };
 
 /// What came of it.
 #[derive(Debug, Default)]
@@ -27,7 +27,7 @@ pub(crate) struct Examined {
 }
 
 /// Told of each object when it is done: its name, and whether it is good.
-pub(crate) type Seen<'a> = &'a (dyn Fn(&str, bool) + Send + Sync);
+pub(crate) type BytesRead<'a> = &'a (dyn Fn(&str, bool) + Send + Sync);
 
 /// Reads every object of a backup. With identities (or without encryption) the plain bytes are compared,
 /// too.
@@ -36,16 +36,16 @@ pub(crate) async fn examine(
     expected: &Manifest,
     identities: &Identities,
     cancel: &CancellationToken,
-    seen: Seen<'_>,
+    seen: BytesRead<'_>,
 ) -> Examined {
     let mut examined = Examined::default();
     match check_manifest(repository, expected).await {
         Ok(()) => seen(layout::MANIFEST, true),
-        Err(Failure::Fault(fault)) => {
+        Err(ReadFailure::Fault(fault)) => {
             seen(layout::MANIFEST, false);
             examined.faults.push(fault);
         }
-        Err(Failure::Unread(reason)) => {
+        Err(ReadFailure::Unread(reason)) => {
             examined.unread.push(reason);
             return examined;
         }
@@ -55,45 +55,47 @@ pub(crate) async fn examine(
             examined.unread.push(ReadError::Interrupted.to_string());
             break;
         }
-        let reading = Reading { repository, manifest: expected, artifact, cancel };
+        let reading = CopyReader { repository, manifest: expected, artifact, cancel };
         let depth = reading.run(identities, seen, &mut examined).await;
         examined.depth = Some(examined.depth.map_or(depth, |least| least.min(depth)));
     }
     examined
 }
 
-enum Failure {
+enum ReadFailure {
     Fault(ObjectFault),
     Unread(String),
 }
 
-fn fault(object: &str, fault: Fault, detail: impl Into<String>) -> ObjectFault {
+fn fault(object: &str, fault: CopyFault, detail: impl Into<String>) -> ObjectFault {
     ObjectFault { object: object.to_owned(), fault, detail: detail.into() }
 }
 
-async fn check_manifest(repository: &Repository, expected: &Manifest) -> Result<(), Failure> {
-    let bad = |kind, detail: String| Failure::Fault(fault(layout::MANIFEST, kind, detail));
+async fn check_manifest(repository: &Repository, expected: &Manifest) -> Result<(), ReadFailure> {
+    let bad = |kind, detail: String| ReadFailure::Fault(fault(layout::MANIFEST, kind, detail));
     match manifest::read(&*repository.store, &expected.system, &expected.id).await {
         Ok((standing, _)) if standing == *expected => Ok(()),
-        Ok(_) => Err(bad(Fault::Altered, "it is not the manifest that is known of this backup".to_owned())),
+        Ok(_) => {
+            Err(bad(CopyFault::Altered, "it is not the manifest that is known of this backup".to_owned()))
+        }
         Err(ManifestError::Read { source, .. }) => Err(match source.kind {
-            StoreErrorKind::NotFound => bad(Fault::Missing, String::new()),
-            StoreErrorKind::Corrupt | StoreErrorKind::TooLarge => bad(Fault::Altered, source.to_string()),
-            _ => Failure::Unread(told(&source)),
+            StoreErrorKind::NotFound => bad(CopyFault::Missing, String::new()),
+            StoreErrorKind::Corrupt | StoreErrorKind::TooLarge => bad(CopyFault::Altered, source.to_string()),
+            _ => ReadFailure::Unread(told(&source)),
         }),
-        Err(error) => Err(bad(Fault::Altered, told(&error))),
+        Err(error) => Err(bad(CopyFault::Altered, told(&error))),
     }
 }
 
-struct Reading<'a> {
+struct CopyReader<'a> {
     repository: &'a Repository,
     manifest: &'a Manifest,
     artifact: &'a Artifact,
     cancel: &'a CancellationToken,
 }
 
-impl Reading<'_> {
-    async fn run(&self, identities: &Identities, seen: Seen<'_>, examined: &mut Examined) -> CheckDepth {
+impl CopyReader<'_> {
+    async fn run(&self, identities: &Identities, seen: BytesRead<'_>, examined: &mut Examined) -> CheckDepth {
         let is_encrypted = self.artifact.encoding.contains(&Encoding::Age);
         let can_open = !is_encrypted || !identities.is_empty();
         let undecodable = if can_open {
@@ -116,12 +118,12 @@ impl Reading<'_> {
             }
             match self.compare(object).await {
                 Ok(()) => seen(&object.name, true),
-                Err(Failure::Fault(fault)) => {
+                Err(ReadFailure::Fault(fault)) => {
                     all_good = false;
                     seen(&object.name, false);
                     examined.faults.push(fault);
                 }
-                Err(Failure::Unread(reason)) => {
+                Err(ReadFailure::Unread(reason)) => {
                     all_good = false;
                     examined.unread.push(reason);
                 }
@@ -134,7 +136,7 @@ impl Reading<'_> {
             // Every object is good now: the store failed once and then did not.
             Some(DecodeError::Read(reason)) => examined.unread.push(reason),
             Some(DecodeError::Undecodable(detail)) => {
-                examined.faults.push(fault(&self.artifact.name, Fault::Undecodable, detail));
+                examined.faults.push(fault(&self.artifact.name, CopyFault::Undecodable, detail));
             }
         }
         CheckDepth::Stored
@@ -144,7 +146,7 @@ impl Reading<'_> {
         layout::backup(&self.manifest.system, &self.manifest.id)
     }
 
-    async fn compare(&self, object: &ObjectPart) -> Result<(), Failure> {
+    async fn compare(&self, object: &ObjectPart) -> Result<(), ReadFailure> {
         let store = Arc::clone(&self.repository.store);
         let mut stream = stream_object(store, &self.folder(), object, WINDOW, self.cancel.clone());
         while let Some(read) = stream.next().await {
@@ -196,21 +198,23 @@ fn decode_error(error: OpenError) -> DecodeError {
     DecodeError::Undecodable(told(&error))
 }
 
-fn judge(object: &str, error: &ReadError) -> Failure {
+fn judge(object: &str, error: &ReadError) -> ReadFailure {
     match error {
         ReadError::Size { found, expected, .. } => {
-            let kind = if found < expected { Fault::Short } else { Fault::Long };
-            Failure::Fault(fault(object, kind, format!("it has {found} bytes, {expected} were stored")))
+            let kind = if found < expected { CopyFault::Short } else { CopyFault::Long };
+            ReadFailure::Fault(fault(object, kind, format!("it has {found} bytes, {expected} were stored")))
         }
         ReadError::Altered { found, expected, .. } => {
             let detail = format!("its SHA-256 is {found}, {expected} was stored");
-            Failure::Fault(fault(object, Fault::Altered, detail))
+            ReadFailure::Fault(fault(object, CopyFault::Altered, detail))
         }
         ReadError::Store(source) => match source.kind {
-            StoreErrorKind::NotFound => Failure::Fault(fault(object, Fault::Missing, String::new())),
-            StoreErrorKind::Corrupt => Failure::Fault(fault(object, Fault::Altered, source.to_string())),
-            _ => Failure::Unread(told(source)),
+            StoreErrorKind::NotFound => ReadFailure::Fault(fault(object, CopyFault::Missing, String::new())),
+            StoreErrorKind::Corrupt => {
+                ReadFailure::Fault(fault(object, CopyFault::Altered, source.to_string()))
+            }
+            _ => ReadFailure::Unread(told(source)),
         },
-        ReadError::Interrupted => Failure::Unread(told(error)),
+        ReadError::Interrupted => ReadFailure::Unread(told(error)),
     }
 }

@@ -8,11 +8,13 @@ use futures_util::StreamExt as _;
 
 use crate::catalog::BackupEntry;
 use crate::event::{Event, Phase, told};
-use crate::model::{BackupId, LogCheck, Physical, RepositoryName, Segment, SourceName, WalName};
+use crate::model::{BackupId, Physical, RepositoryName, Segment, SourceName, WalCheck, WalName};
 use crate::pipeline::Identities;
-use crate::repository::{Lost, Repository};
+use crate::repository::{Repository, Unavailable};
 use crate::run::Run;
-use crate::wal::{Archive, Checked, Follow, Holdings, Position, Reach, Stop};
+use crate::wal::{
+    Archive, CheckedSegment, ReplayEnd, ReplayPosition, ReplayRange, TimelineTarget, WalInventory,
+};
 use crate::wal::{all_listed, check_segment, first_segment, moment};
 
 /// Files on their way at a time: each may be a whole segment in memory.
@@ -21,7 +23,7 @@ const TOLD_EVERY: Duration = Duration::from_millis(250);
 
 /// The log in one repository that base backups there are brought on with, to be read.
 #[derive(Clone, Debug, PartialEq)]
-pub struct LogItem {
+pub struct WalItem {
     pub repository: RepositoryName,
     pub source: SourceName,
     /// `None`: the base backups do not say whose log they need.
@@ -32,11 +34,11 @@ pub struct LogItem {
 
 /// Of each repository and cluster the log of those of these base backups that the repository holds. `only`: in
 /// this repository.
-pub fn plan(entries: &[BackupEntry], only: Option<&RepositoryName>) -> Vec<LogItem> {
+pub fn plan(entries: &[BackupEntry], only: Option<&RepositoryName>) -> Vec<WalItem> {
     let mut entries: Vec<&BackupEntry> =
         entries.iter().filter(|entry| entry.manifest.physical.is_some()).collect();
     entries.sort_by_key(|entry| entry.manifest.recovery_point);
-    let mut items: Vec<LogItem> = Vec::new();
+    let mut items: Vec<WalItem> = Vec::new();
     for entry in entries {
         let Some(physical) = &entry.manifest.physical else { continue };
         let (archive, source) = (Archive::of(&entry.manifest), entry.manifest.source.clone());
@@ -50,7 +52,7 @@ pub fn plan(entries: &[BackupEntry], only: Option<&RepositoryName>) -> Vec<LogIt
             });
             match planned {
                 Some(item) => item.bases.push(base.clone()),
-                None => items.push(LogItem {
+                None => items.push(WalItem {
                     repository: copy.repository.clone(),
                     source: source.clone(),
                     archive: archive.clone(),
@@ -64,7 +66,7 @@ pub fn plan(entries: &[BackupEntry], only: Option<&RepositoryName>) -> Vec<LogIt
 
 /// What was found about the log in one repository.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct LogFinding {
+pub struct WalFinding {
     /// Files that agree with what was archived.
     pub good: u64,
     /// Of these, such whose plain bytes were compared.
@@ -83,7 +85,7 @@ pub struct LogFinding {
     pub unread: Vec<String>,
 }
 
-impl LogFinding {
+impl WalFinding {
     pub fn is_good(&self) -> bool {
         self.faults.is_empty() && self.unread.is_empty() && self.unproven == 0
     }
@@ -97,10 +99,10 @@ impl LogFinding {
     }
 }
 
-impl LogItem {
+impl WalItem {
     /// What is recorded of it; `None` where nobody knows whose log it is.
-    pub(crate) fn check(&self, finding: &LogFinding, at: DateTime<Utc>) -> Option<LogCheck> {
-        Some(LogCheck {
+    pub(crate) fn check(&self, finding: &WalFinding, at: DateTime<Utc>) -> Option<WalCheck> {
+        Some(WalCheck {
             source: self.source.clone(),
             repository: self.repository.clone(),
             system_identifier: self.archive.as_ref()?.cluster,
@@ -121,14 +123,14 @@ impl LogItem {
 /// newest that came from it.
 ///
 /// A gap, and what a base backup needs and is not there, are faults; that the log ends is none.
-pub async fn read(run: &Run, item: &LogItem, identities: &Identities) -> LogFinding {
+pub async fn read(run: &Run, item: &WalItem, identities: &Identities) -> WalFinding {
     let Some(repository) = run.repositories.find(&item.repository) else {
         let lost = run.repositories.lost().iter().find(|lost| lost.name == item.repository);
-        return LogFinding::unread(lost.map_or_else(|| "it is not in use".to_owned(), Lost::reason));
+        return WalFinding::unread(lost.map_or_else(|| "it is not in use".to_owned(), Unavailable::reason));
     };
     let Some(archive) = &item.archive else {
         let lost = item.bases.iter().map(|(base, _)| format!("{base} does not say whose log it needs"));
-        return LogFinding { faults: lost.collect(), ..LogFinding::default() };
+        return WalFinding { faults: lost.collect(), ..WalFinding::default() };
     };
     run.events.emit(&Event::PhaseBegan { phase: Phase::Verify });
     // Everything of a timeline sorts after its begin.
@@ -136,11 +138,11 @@ pub async fn read(run: &Run, item: &LogItem, identities: &Identities) -> LogFind
     let held = match all_listed(&*repository.store, archive, first, identities).await {
         Ok(held) => held,
         Err(error) if error.is_of_no_log() => {
-            return LogFinding { faults: vec![told(&error)], ..LogFinding::default() };
+            return WalFinding { faults: vec![told(&error)], ..WalFinding::default() };
         }
-        Err(error) => return LogFinding::unread(told(&error)),
+        Err(error) => return WalFinding::unread(told(&error)),
     };
-    let mut finding = LogFinding { since: first, ..LogFinding::default() };
+    let mut finding = WalFinding { since: first, ..WalFinding::default() };
     let (names, faults, newest) = files(item, &held);
     finding.faults = faults;
     if let Some(reach) = newest {
@@ -155,20 +157,20 @@ pub async fn read(run: &Run, item: &LogItem, identities: &Identities) -> LogFind
 
 /// The files that servers would ask for, what keeps them from coming to the end, and where the newest of the
 /// base backups leads.
-fn files(item: &LogItem, held: &Holdings) -> (Vec<WalName>, Vec<String>, Option<Reach>) {
+fn files(item: &WalItem, held: &WalInventory) -> (Vec<WalName>, Vec<String>, Option<ReplayRange>) {
     let (mut segments, mut names, mut faults) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     let mut newest = None;
     for (base, physical) in &item.bases {
         faults.extend(held.lacks(physical).map(|lacking| format!("{base}: {lacking}")));
-        let begin = Position { timeline: physical.timeline, lsn: physical.start };
-        for follow in [Follow::Timeline(physical.timeline), Follow::Latest] {
+        let begin = ReplayPosition { timeline: physical.timeline, lsn: physical.start };
+        for follow in [TimelineTarget::Timeline(physical.timeline), TimelineTarget::Latest] {
             let reach = held.reach(begin, follow);
             faults.extend(fault(&reach.stop));
             segments.extend(reach.backwards());
             if let Some((segment, pieces)) = &reach.pieces {
                 names.extend(pieces.iter().map(|(begin, end)| (*segment, *begin, *end)));
             }
-            if !matches!(reach.stop, Stop::NotAChild(_)) {
+            if !matches!(reach.stop, ReplayEnd::NotAChild(_)) {
                 newest = Some(reach);
             }
         }
@@ -182,27 +184,27 @@ fn files(item: &LogItem, held: &Holdings) -> (Vec<WalName>, Vec<String>, Option<
     (all.collect(), faults.into_iter().collect(), newest)
 }
 
-fn fault(stop: &Stop) -> Option<String> {
+fn fault(stop: &ReplayEnd) -> Option<String> {
     match stop {
-        Stop::Gap(gap) => {
+        ReplayEnd::Gap(gap) => {
             let more = if gap.count == 1 { String::new() } else { format!(" and {} more", gap.count - 1) };
             Some(format!("segment {}{more} is missing, and later ones are there", gap.first))
         }
-        Stop::NoHistory(timeline) => {
+        ReplayEnd::NoHistory(timeline) => {
             Some(format!("{}.history is missing or cannot be read", timeline.in_names()))
         }
         // One of a timeline that was left leads along that one.
-        Stop::End | Stop::NotAChild(_) => None,
+        ReplayEnd::End | ReplayEnd::NotAChild(_) => None,
     }
 }
 
 async fn read_all(
     run: &Run,
     (repository, archive): (&Repository, &Archive),
-    item: &LogItem,
+    item: &WalItem,
     names: &[WalName],
     identities: &Identities,
-    finding: &mut LogFinding,
+    finding: &mut WalFinding,
 ) {
     let subject = format!("{} log of {}", item.repository, item.source);
     let checks = names
@@ -217,11 +219,11 @@ async fn read_all(
             return;
         }
         match checked {
-            Ok(Checked::Plain) => {
+            Ok(CheckedSegment::Plain) => {
                 (finding.good, finding.decrypted) = (finding.good + 1, finding.decrypted + 1)
             }
-            Ok(Checked::Stored) => finding.good += 1,
-            Ok(Checked::Nothing) => finding.unproven += 1,
+            Ok(CheckedSegment::Stored) => finding.good += 1,
+            Ok(CheckedSegment::Nothing) => finding.unproven += 1,
             Err(error) if error.is_damage() || error.is_absence() => {
                 finding.bad.extend(error.is_damage().then_some(name));
                 finding.faults.push(told(&error));
@@ -258,12 +260,12 @@ mod tests {
     }
 
     /// A base backup of timeline 1 from before the fork in segment 7, and one of timeline 2.
-    fn item() -> LogItem {
+    fn item() -> WalItem {
         let base = |id: &str, timeline, first| {
             let physical = Physical::sample(timeline, at(first, 40), at(first, 300));
             (id.parse().unwrap(), physical)
         };
-        LogItem {
+        WalItem {
             repository: "west".parse().unwrap(),
             source: "database".parse().unwrap(),
             archive: None,
@@ -278,7 +280,7 @@ mod tests {
         let second = Timeline::new(2).unwrap();
         let names = segments.iter().map(|(timeline, number)| segment(*timeline, *number));
         let names = names.chain(with_history.then_some(WalName::History(second)));
-        let mut held = Holdings::new(SIZE, names);
+        let mut held = WalInventory::new(SIZE, names);
         if with_history {
             held.came_from(second, Ancestor { timeline: Timeline::FIRST, until: at(7, 500) });
         }
@@ -307,7 +309,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_backup_of_an_unknown_cluster_is_not_good() {
-        let bench = crate::verify::fixtures::Bench::new(&["west"]).await;
+        let bench = crate::verify::fixtures::TestBench::new(&["west"]).await;
         let finding = read(&bench.run, &item(), &Identities::default()).await;
         assert_eq!(finding.faults.len(), 2, "{finding:?}");
     }

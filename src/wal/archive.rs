@@ -44,7 +44,7 @@ impl Archive {
 
 /// What is kept with a stored file, in clear.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tags {
+pub struct SegmentTags {
     /// Of the file.
     pub plain: Digest,
     /// Of the object; absent where it was too large to be sealed before it was sent.
@@ -82,7 +82,7 @@ const PARAMETERS: &str = "parameter-change";
 /// server makes the file durable.
 pub(super) const WHILE_WRITTEN: TimeDelta = TimeDelta::seconds(10);
 
-impl Tags {
+impl SegmentTags {
     /// Everything committed before is in the file or in one before it; `None`: it says nothing of that.
     pub fn complete_until(&self) -> Option<DateTime<Utc>> {
         // A commit cannot be later than the file it is in, unless the clocks differ.
@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn tags_are_read_back_as_they_were_written() {
-        let full = Tags {
+        let full = SegmentTags {
             plain: Digest::of(b"plain"),
             stored: Some(Sha256Hex::of(b"stored")),
             completed: "2026-11-20T12:00:00.123456Z".parse().unwrap(),
@@ -162,7 +162,7 @@ mod tests {
             notable: Some(Notable { tablespace: true, parameters: true, ..Notable::default() }),
             parent: Some(Ancestor { timeline: Timeline::FIRST, until: "0/3000060".parse().unwrap() }),
         };
-        let bare = Tags {
+        let bare = SegmentTags {
             witnessed: false,
             stored: None,
             known_until: None,
@@ -171,17 +171,17 @@ mod tests {
             parent: None,
             ..full.clone()
         };
-        let none = Tags { notable: Some(Notable::default()), ..bare.clone() };
+        let none = SegmentTags { notable: Some(Notable::default()), ..bare.clone() };
         for tags in [full, bare, none] {
-            assert_eq!(Tags::of(&tags.to_metadata()), Some(tags));
+            assert_eq!(SegmentTags::of(&tags.to_metadata()), Some(tags));
         }
-        assert_eq!(Tags::of(&BTreeMap::new()), None);
+        assert_eq!(SegmentTags::of(&BTreeMap::new()), None);
     }
 
     #[test]
     fn a_copy_says_nothing_of_when_its_file_was_complete() {
         let commit = "2026-11-20T11:00:00Z".parse().ok();
-        let tags = |witnessed, newest_commit| Tags {
+        let tags = |witnessed, newest_commit| SegmentTags {
             plain: Digest::of(b""),
             stored: None,
             completed: "2026-11-20T12:00:00Z".parse().unwrap(),
@@ -191,7 +191,8 @@ mod tests {
             notable: None,
             parent: None,
         };
-        let received = Tags { known_until: "2026-11-20T11:30:00Z".parse().ok(), ..tags(false, commit) };
+        let received =
+            SegmentTags { known_until: "2026-11-20T11:30:00Z".parse().ok(), ..tags(false, commit) };
         assert_eq!(received.complete_until(), received.known_until);
         assert_eq!(tags(true, commit).complete_until(), "2026-11-20T11:59:50Z".parse().ok());
         assert_eq!(tags(false, commit).complete_until(), commit);

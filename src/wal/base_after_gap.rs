@@ -1,6 +1,6 @@
 use std::cmp::Reverse;
 
-use super::{Archive, Follow, Holdings, Position, Reach, Stop};
+use super::{Archive, ReplayEnd, ReplayPosition, ReplayRange, TimelineTarget, WalInventory};
 use crate::model::{BackupId, BackupKind, Manifest};
 use crate::repository::{layout, manifest};
 use crate::store::{Store, StoreError, list_all};
@@ -10,8 +10,8 @@ use crate::store::{Store, StoreError, list_all};
 pub(super) async fn base_behind_gaps(
     store: &dyn Store,
     archive: &Archive,
-    holdings: &Holdings,
-    reach: &Reach,
+    holdings: &WalInventory,
+    reach: &ReplayRange,
 ) -> Result<Option<BackupId>, StoreError> {
     let prefix = layout::backups(&archive.system, &archive.source);
     let objects = list_all(store, &prefix).await?;
@@ -32,12 +32,17 @@ pub(super) async fn base_behind_gaps(
 }
 
 /// `None`: it is not a base backup of the cluster, or not one that can be restored by itself.
-fn leads_to(manifest: &Manifest, archive: &Archive, holdings: &Holdings, reach: &Reach) -> Option<bool> {
+fn leads_to(
+    manifest: &Manifest,
+    archive: &Archive,
+    holdings: &WalInventory,
+    reach: &ReplayRange,
+) -> Option<bool> {
     let physical = manifest.physical.as_ref().filter(|_| manifest.cluster() == Some(archive.cluster))?;
     if physical.parent.is_some() || holdings.lacks(physical).is_some() {
         return None;
     }
-    let begin = Position { timeline: physical.timeline, lsn: physical.start };
-    let found = holdings.reach(begin, Follow::Timeline(reach.end.timeline));
-    Some(found.stop == Stop::End && found.end == reach.end)
+    let begin = ReplayPosition { timeline: physical.timeline, lsn: physical.start };
+    let found = holdings.reach(begin, TimelineTarget::Timeline(reach.end.timeline));
+    Some(found.stop == ReplayEnd::End && found.end == reach.end)
 }

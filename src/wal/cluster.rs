@@ -7,7 +7,9 @@ use thiserror::Error;
 use super::{Archive, Memory};
 use crate::model::{SegmentSize, SystemIdentifier};
 use crate::platform::host_name;
-use crate::repository::{FormatError, FormatVersion, Lost, MarkerError, Repositories, Repository, layout};
+use crate::repository::{
+    FormatError, FormatVersion, MarkerError, Repositories, Repository, Unavailable, layout,
+};
 use crate::store::{PutOptions, Store, StoreError, StoreErrorKind};
 
 const RECORD_LIMIT: u64 = 64 << 10;
@@ -43,7 +45,7 @@ pub enum ClusterError {
     #[error("failed to begin to archive: {0}")]
     Lost(String),
     #[error("failed to begin to archive: {}", .0.reason())]
-    Unusable(Lost),
+    Unusable(Unavailable),
 }
 
 async fn read(store: &dyn Store, key: &str) -> Result<Option<ClusterRecord>, ClusterError> {
@@ -261,7 +263,7 @@ mod tests {
     impl Memory for Marked {
         async fn recall(&self, repositories: Repositories) -> Repositories {
             let marked = [(self.0.parse().unwrap(), noon())].into();
-            repositories.remembering(crate::repository::Remembered { marked, ..Default::default() })
+            repositories.remembering(crate::repository::KnownLocations { marked, ..Default::default() })
         }
 
         async fn keep(&self, _repositories: &Repositories) {}

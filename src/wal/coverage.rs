@@ -2,18 +2,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::partial_segment::Pieces;
+use super::partial_segment::PartialSegments;
 use crate::model::{Ancestor, Lsn, Segment, SegmentSize, Timeline, WalName};
 
 /// What one repository holds of a cluster's log. Knows names only: nothing here asks a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Holdings {
+pub struct WalInventory {
     size: SegmentSize,
-    timelines: BTreeMap<Timeline, Held>,
+    timelines: BTreeMap<Timeline, HeldSegments>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Held {
+struct HeldSegments {
     /// Numbers of whole segments.
     segments: BTreeSet<u64>,
     /// By the segment's number.
@@ -24,14 +24,14 @@ struct Held {
 
 /// A place in the log that a server can begin from or end at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Position {
+pub struct ReplayPosition {
     pub timeline: Timeline,
     pub lsn: Lsn,
 }
 
 /// Which way to go where the log forks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Follow {
+pub enum TimelineTarget {
     /// The newest timeline there is, as PostgreSQL's `latest` finds it.
     Latest,
     Timeline(Timeline),
@@ -48,27 +48,27 @@ pub struct Gap {
 
 /// Segments that follow one another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stretch {
+pub struct SegmentRange {
     pub first: Segment,
     pub last: Segment,
 }
 
 /// How far a server can be brought from a position.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reach {
+pub struct ReplayRange {
     /// Where it comes to: everything before it is there without a gap.
-    pub end: Position,
+    pub end: ReplayPosition,
     /// The whole segments it takes, in order.
-    pub stretches: Vec<Stretch>,
+    pub stretches: Vec<SegmentRange>,
     /// What there is of the segment after the last whole one: begin and end of pieces, in order.
     pub pieces: Option<(Segment, Vec<(u32, u32)>)>,
-    pub stop: Stop,
+    pub stop: ReplayEnd,
     size: SegmentSize,
 }
 
 /// Why it comes no further.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stop {
+pub enum ReplayEnd {
     /// There is no more.
     End,
     Gap(Gap),
@@ -78,7 +78,7 @@ pub enum Stop {
     NotAChild(Timeline),
 }
 
-impl Reach {
+impl ReplayRange {
     /// Whether the log up to and with the record at `lsn` is there.
     pub fn covers(&self, lsn: Lsn) -> bool {
         lsn < self.end.lsn
@@ -112,7 +112,7 @@ impl Reach {
     }
 }
 
-impl Holdings {
+impl WalInventory {
     pub fn new(size: SegmentSize, names: impl IntoIterator<Item = WalName>) -> Self {
         let mut holdings = Self { size, timelines: BTreeMap::new() };
         for name in names {
@@ -245,7 +245,7 @@ impl Holdings {
     }
 
     /// The oldest position from which the end of a timeline can be reached without a gap.
-    pub fn whole_since(&self, timeline: Timeline) -> Option<Position> {
+    pub fn whole_since(&self, timeline: Timeline) -> Option<ReplayPosition> {
         let mut timeline = timeline;
         let mut number = *self.timelines.get(&timeline)?.segments.last()?;
         loop {
@@ -259,19 +259,19 @@ impl Holdings {
                     let before = begin.checked_sub(1).filter(|n| self.has(parent.timeline, *n));
                     match before {
                         Some(before) => (timeline, number) = (parent.timeline, before),
-                        None => return Some(Position { timeline, lsn: self.size.begin_of(begin) }),
+                        None => return Some(ReplayPosition { timeline, lsn: self.size.begin_of(begin) }),
                     }
                 }
-                None => return Some(Position { timeline, lsn: self.size.begin_of(first_of_run) }),
+                None => return Some(ReplayPosition { timeline, lsn: self.size.begin_of(first_of_run) }),
             }
         }
     }
 
     /// How far a server that has everything before `from` can be brought.
-    pub fn reach(&self, from: Position, follow: Follow) -> Reach {
+    pub fn reach(&self, from: ReplayPosition, follow: TimelineTarget) -> ReplayRange {
         let goal = match follow {
-            Follow::Latest => self.latest_from(from.timeline),
-            Follow::Timeline(timeline) => timeline,
+            TimelineTarget::Latest => self.latest_from(from.timeline),
+            TimelineTarget::Timeline(timeline) => timeline,
         };
         let ways = match self.ways(from, goal) {
             Ok(ways) => ways,
@@ -287,7 +287,7 @@ impl Holdings {
             }
             if next > first {
                 let (first, last) = (self.segment(timeline, first), self.segment(timeline, next - 1));
-                stretches.push(Stretch { first, last });
+                stretches.push(SegmentRange { first, last });
             }
             match (fork, until) {
                 // The child has the segment it begins in, as far as its parent wrote it and on, or pieces of it.
@@ -296,50 +296,50 @@ impl Holdings {
                 // It does not, but its parent has.
                 (Some(fork), Some(until)) if next == fork && self.has(timeline, fork) => {
                     let segment = self.segment(timeline, fork);
-                    stretches.push(Stretch { first: segment, last: segment });
+                    stretches.push(SegmentRange { first: segment, last: segment });
                     let stop = self.stop(self.child(timeline, goal), fork);
-                    return self.reached(Position { timeline, lsn: until }, stretches, stop);
+                    return self.reached(ReplayPosition { timeline, lsn: until }, stretches, stop);
                 }
                 _ => {
                     let shipped = self.shipped(timeline, next);
                     let end = Lsn(self.size.begin_of(next).0 + u64::from(shipped.bytes()));
-                    let end = Position { timeline, lsn: until.map_or(end, |until| end.min(until)) };
+                    let end = ReplayPosition { timeline, lsn: until.map_or(end, |until| end.min(until)) };
                     let stop = match self.stop(timeline, next) {
                         // What comes after the fork is there, and what leads to it is not.
-                        Stop::End if fork.is_some() => {
+                        ReplayEnd::End if fork.is_some() => {
                             let last = fork.unwrap_or(next).max(next + 1) - 1;
-                            Stop::Gap(self.gap(timeline, next, last))
+                            ReplayEnd::Gap(self.gap(timeline, next, last))
                         }
                         stop => stop,
                     };
                     let pieces = shipped.into_chain().map(|chain| (self.segment(timeline, next), chain));
-                    return Reach { pieces, ..self.reached(end, stretches, stop) };
+                    return ReplayRange { pieces, ..self.reached(end, stretches, stop) };
                 }
             }
         }
         // Every way but the last has an end, and the last ends above.
-        self.reached(from, stretches, Stop::End)
+        self.reached(from, stretches, ReplayEnd::End)
     }
 
     /// The timelines on the way to `goal`, the first being that of `from`, and where each is left.
-    fn ways(&self, from: Position, goal: Timeline) -> Result<Vec<(Timeline, Option<Lsn>)>, Stop> {
+    fn ways(&self, from: ReplayPosition, goal: Timeline) -> Result<Vec<(Timeline, Option<Lsn>)>, ReplayEnd> {
         let mut ways = vec![(goal, None)];
         let mut timeline = goal;
         while timeline != from.timeline {
             // The first has no history, and comes from nowhere.
             if timeline < from.timeline {
-                return Err(Stop::NotAChild(goal));
+                return Err(ReplayEnd::NotAChild(goal));
             }
-            let parent = self.parent(timeline).ok_or(Stop::NoHistory(timeline))?;
+            let parent = self.parent(timeline).ok_or(ReplayEnd::NoHistory(timeline))?;
             if parent.timeline < from.timeline || parent.timeline >= timeline {
-                return Err(Stop::NotAChild(goal));
+                return Err(ReplayEnd::NotAChild(goal));
             }
             timeline = parent.timeline;
             ways.push((timeline, Some(parent.until)));
         }
         ways.reverse();
         match ways.first() {
-            Some((_, Some(until))) if *until < from.lsn => Err(Stop::NotAChild(goal)),
+            Some((_, Some(until))) if *until < from.lsn => Err(ReplayEnd::NotAChild(goal)),
             _ => Ok(ways),
         }
     }
@@ -353,21 +353,21 @@ impl Holdings {
         child
     }
 
-    fn reached(&self, end: Position, stretches: Vec<Stretch>, stop: Stop) -> Reach {
-        Reach { end, stretches, pieces: None, stop, size: self.size }
+    fn reached(&self, end: ReplayPosition, stretches: Vec<SegmentRange>, stop: ReplayEnd) -> ReplayRange {
+        ReplayRange { end, stretches, pieces: None, stop, size: self.size }
     }
 
-    fn shipped(&self, timeline: Timeline, number: u64) -> Pieces {
+    fn shipped(&self, timeline: Timeline, number: u64) -> PartialSegments {
         let all = self.timelines.get(&timeline).and_then(|held| held.pieces.get(&number));
-        Pieces::of(self.segment(timeline, number), self.size, all.cloned().unwrap_or_default())
+        PartialSegments::of(self.segment(timeline, number), self.size, all.cloned().unwrap_or_default())
     }
 
-    fn stop(&self, timeline: Timeline, missing: u64) -> Stop {
+    fn stop(&self, timeline: Timeline, missing: u64) -> ReplayEnd {
         let held = self.timelines.get(&timeline);
         let later = held.and_then(|held| held.segments.range(missing..).next().copied());
         match later {
-            Some(later) if later > missing => Stop::Gap(self.gap(timeline, missing, later - 1)),
-            _ => Stop::End,
+            Some(later) if later > missing => ReplayEnd::Gap(self.gap(timeline, missing, later - 1)),
+            _ => ReplayEnd::End,
         }
     }
 
@@ -419,16 +419,16 @@ mod tests {
         Lsn(SIZE.begin_of(segment).0 + offset)
     }
 
-    fn at(number: u32, lsn: Lsn) -> Position {
-        Position { timeline: timeline(number), lsn }
+    fn at(number: u32, lsn: Lsn) -> ReplayPosition {
+        ReplayPosition { timeline: timeline(number), lsn }
     }
 
-    fn holdings(segments: &[(u32, std::ops::Range<u64>)], forks: &[(u32, u32, Lsn)]) -> Holdings {
+    fn holdings(segments: &[(u32, std::ops::Range<u64>)], forks: &[(u32, u32, Lsn)]) -> WalInventory {
         let names = segments.iter().flat_map(|(number, numbers)| {
             numbers.clone().map(|n| WalName::Segment(Segment::new(timeline(*number), n, SIZE)))
         });
         let histories = forks.iter().map(|(child, ..)| WalName::History(timeline(*child)));
-        let mut holdings = Holdings::new(SIZE, names.chain(histories));
+        let mut holdings = WalInventory::new(SIZE, names.chain(histories));
         for (child, parent, until) in forks {
             holdings.came_from(timeline(*child), Ancestor { timeline: timeline(*parent), until: *until });
         }
@@ -438,20 +438,20 @@ mod tests {
     #[test]
     fn log_without_a_gap_is_reached_to_its_end() {
         let held = holdings(&[(1, 5..9)], &[]);
-        let reach = held.reach(at(1, lsn(6, 40)), Follow::Latest);
-        assert_eq!((reach.end, reach.stop), (at(1, lsn(9, 0)), Stop::End));
+        let reach = held.reach(at(1, lsn(6, 40)), TimelineTarget::Latest);
+        assert_eq!((reach.end, reach.stop), (at(1, lsn(9, 0)), ReplayEnd::End));
         assert!(reach.covers(lsn(8, 100)) && !reach.covers(lsn(9, 0)));
         assert_eq!(reach.stretches[0].first.to_string(), "000000010000000000000006");
         assert_eq!(held.whole_since(timeline(1)), Some(at(1, lsn(5, 0))));
-        assert_eq!(held.reach(at(1, lsn(3, 40)), Follow::Latest).end, at(1, lsn(3, 0)));
+        assert_eq!(held.reach(at(1, lsn(3, 40)), TimelineTarget::Latest).end, at(1, lsn(3, 0)));
     }
 
     #[test]
     fn a_gap_is_named_and_nothing_after_it_is_reached() {
         let held = holdings(&[(1, 5..7), (1, 9..12)], &[]);
-        let reach = held.reach(at(1, lsn(5, 40)), Follow::Latest);
+        let reach = held.reach(at(1, lsn(5, 40)), TimelineTarget::Latest);
         assert_eq!(reach.end, at(1, lsn(7, 0)));
-        let Stop::Gap(gap) = reach.stop else { panic!("{reach:?}") };
+        let ReplayEnd::Gap(gap) = reach.stop else { panic!("{reach:?}") };
         assert_eq!((gap.first.number(SIZE), gap.last.number(SIZE), gap.count), (Some(7), Some(8), 2));
         assert_eq!(held.gaps(timeline(1)), [gap]);
         assert_eq!(held.whole_since(timeline(1)), Some(at(1, lsn(9, 0))));
@@ -462,8 +462,8 @@ mod tests {
         // Timeline 2 begins in segment 7, timeline 3 just where segment 9 does; the old ones went on.
         let forks = [(2, 1, lsn(7, 500)), (3, 2, lsn(9, 0))];
         let held = holdings(&[(1, 5..12), (2, 7..10), (3, 9..11)], &forks);
-        let reach = held.reach(at(1, lsn(5, 40)), Follow::Latest);
-        assert_eq!((reach.end, reach.stop), (at(3, lsn(11, 0)), Stop::End));
+        let reach = held.reach(at(1, lsn(5, 40)), TimelineTarget::Latest);
+        assert_eq!((reach.end, reach.stop), (at(3, lsn(11, 0)), ReplayEnd::End));
         let stretches: Vec<_> = reach
             .stretches
             .iter()
@@ -472,32 +472,32 @@ mod tests {
         assert_eq!(stretches, [(1, 5, 6), (2, 7, 8), (3, 9, 10)]);
         assert_eq!(held.whole_since(timeline(3)), Some(at(1, lsn(5, 0))));
         // Staying on a timeline is another way.
-        let stays = held.reach(at(1, lsn(5, 40)), Follow::Timeline(timeline(1)));
+        let stays = held.reach(at(1, lsn(5, 40)), TimelineTarget::Timeline(timeline(1)));
         assert_eq!(stays.end, at(1, lsn(12, 0)));
-        let second = held.reach(at(1, lsn(5, 40)), Follow::Timeline(timeline(2)));
+        let second = held.reach(at(1, lsn(5, 40)), TimelineTarget::Timeline(timeline(2)));
         assert_eq!(second.end, at(2, lsn(10, 0)));
         // What was begun before is no child of what came after.
-        let late = held.reach(at(1, lsn(8, 0)), Follow::Latest);
-        assert_eq!(late.stop, Stop::NotAChild(timeline(3)));
+        let late = held.reach(at(1, lsn(8, 0)), TimelineTarget::Latest);
+        assert_eq!(late.stop, ReplayEnd::NotAChild(timeline(3)));
         let gone = holdings(&[(1, 5..7)], &[(3, 2, lsn(9, 0))]);
-        assert_eq!(gone.reach(at(1, lsn(5, 0)), Follow::Latest).end, at(1, lsn(7, 0)));
-        let back = held.reach(at(2, lsn(8, 0)), Follow::Timeline(timeline(1)));
-        assert_eq!(back.stop, Stop::NotAChild(timeline(1)));
-        let unknown = gone.reach(at(1, lsn(5, 0)), Follow::Timeline(timeline(3)));
-        assert_eq!(unknown.stop, Stop::NoHistory(timeline(2)));
+        assert_eq!(gone.reach(at(1, lsn(5, 0)), TimelineTarget::Latest).end, at(1, lsn(7, 0)));
+        let back = held.reach(at(2, lsn(8, 0)), TimelineTarget::Timeline(timeline(1)));
+        assert_eq!(back.stop, ReplayEnd::NotAChild(timeline(1)));
+        let unknown = gone.reach(at(1, lsn(5, 0)), TimelineTarget::Timeline(timeline(3)));
+        assert_eq!(unknown.stop, ReplayEnd::NoHistory(timeline(2)));
     }
 
     #[test]
     fn a_fork_that_is_not_archived_yet_is_reached_as_far_as_its_parent_goes() {
         let held = holdings(&[(1, 5..8)], &[(2, 1, lsn(7, 500))]);
-        let reach = held.reach(at(1, lsn(5, 0)), Follow::Latest);
-        assert_eq!((reach.end, reach.stop), (at(1, lsn(7, 500)), Stop::End));
+        let reach = held.reach(at(1, lsn(5, 0)), TimelineTarget::Latest);
+        assert_eq!((reach.end, reach.stop), (at(1, lsn(7, 500)), ReplayEnd::End));
         assert_eq!(reach.left_in().and_then(|segment| segment.number(SIZE)), Some(7));
-        assert_eq!(held.reach(at(1, lsn(5, 0)), Follow::Timeline(timeline(1))).left_in(), None);
+        assert_eq!(held.reach(at(1, lsn(5, 0)), TimelineTarget::Timeline(timeline(1))).left_in(), None);
         let held = holdings(&[(1, 5..6), (2, 7..9)], &[(2, 1, lsn(7, 500))]);
-        let reach = held.reach(at(1, lsn(5, 0)), Follow::Latest);
+        let reach = held.reach(at(1, lsn(5, 0)), TimelineTarget::Latest);
         assert_eq!(reach.end, at(1, lsn(6, 0)));
-        assert!(matches!(reach.stop, Stop::Gap(Gap { count: 1, .. })), "{reach:?}");
+        assert!(matches!(reach.stop, ReplayEnd::Gap(Gap { count: 1, .. })), "{reach:?}");
     }
 
     #[test]
@@ -526,8 +526,8 @@ mod tests {
             (5..7).map(|n| WalName::Segment(Segment::new(timeline(1), n, SIZE))).collect();
         let segment = Segment::new(timeline(1), 7, SIZE);
         names.extend([(0, 400), (400, 900)].map(|(begin, end)| WalName::Piece { segment, begin, end }));
-        let reach = Holdings::new(SIZE, names).reach(at(1, lsn(5, 0)), Follow::Latest);
-        assert_eq!((reach.end, reach.stop), (at(1, lsn(7, 900)), Stop::End));
+        let reach = WalInventory::new(SIZE, names).reach(at(1, lsn(5, 0)), TimelineTarget::Latest);
+        assert_eq!((reach.end, reach.stop), (at(1, lsn(7, 900)), ReplayEnd::End));
     }
 
     #[test]
@@ -540,19 +540,20 @@ mod tests {
                 begin: *begin,
                 end: *end,
             });
-            let mut held = Holdings::new(SIZE, whole.chain(pieces).chain([WalName::History(timeline(2))]));
+            let mut held =
+                WalInventory::new(SIZE, whole.chain(pieces).chain([WalName::History(timeline(2))]));
             held.came_from(timeline(2), Ancestor { timeline: timeline(1), until: fork });
-            held.reach(at(1, lsn(5, 0)), Follow::Latest)
+            held.reach(at(1, lsn(5, 0)), TimelineTarget::Latest)
         };
         let both = held(&[(1, 0, 480), (2, 0, 900)], 5..7);
-        assert_eq!((both.end, both.stop, both.left_in()), (at(2, lsn(7, 900)), Stop::End, None));
+        assert_eq!((both.end, both.stop, both.left_in()), (at(2, lsn(7, 900)), ReplayEnd::End, None));
         // As long as they do not come as far, the parent leads further, and no further than the fork.
         let short = held(&[(1, 0, 480), (2, 0, 300)], 5..7);
         assert_eq!((short.end, short.left_in()), (at(1, lsn(7, 480)), None));
         let on = held(&[(1, 0, 800), (2, 0, 300)], 5..7);
         assert_eq!((on.end, on.left_in().is_some()), (at(1, fork), true));
         let whole = held(&[(2, 0, 900)], 5..8);
-        assert_eq!((whole.end, whole.stop), (at(2, lsn(7, 900)), Stop::End));
+        assert_eq!((whole.end, whole.stop), (at(2, lsn(7, 900)), ReplayEnd::End));
     }
 
     proptest! {
@@ -579,7 +580,7 @@ mod tests {
             while sets[owner(next)].contains(&next) {
                 next += 1;
             }
-            let found = held.reach(at(1, lsn(begin, 0)), Follow::Latest);
+            let found = held.reach(at(1, lsn(begin, 0)), TimelineTarget::Latest);
             // A parent that has the segment its child begins in leads up to the fork.
             let end = if begins.contains(&next) && next > 0 && sets[owner(next) - 1].contains(&next) {
                 forks[owner(next) - 1].2

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::{Archive, Tags};
+use super::{Archive, SegmentTags};
 use crate::model::{Digest, Encoding, Hasher, Segment, Sha256Hex, SystemIdentifier, WalName};
 use crate::pipeline::{Identities, OpenError, unseal};
 use crate::postgres::{HeaderError, SegmentHeader};
@@ -64,12 +64,12 @@ pub(super) struct Arrived<'a, R> {
     pub(super) stored: R,
     /// Of `stored`, where it is in memory and known.
     pub(super) found: Option<Sha256Hex>,
-    pub(super) tags: Option<Tags>,
+    pub(super) tags: Option<SegmentTags>,
 }
 
 /// A file that was proven.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Proven {
+pub(super) struct VerifiedSegment {
     pub(super) plain: Digest,
     /// Of segments.
     pub(super) header: Option<SegmentHeader>,
@@ -78,7 +78,7 @@ pub(super) struct Proven {
 impl<R: Read + Send> Arrived<'_, R> {
     /// Decrypts, unpacks and proves it, and leaves it in `path`, durably. On an error what is there is to be
     /// thrown away.
-    pub(super) fn unpack(self, identities: &Identities, path: &Path) -> Result<Proven, Unusable> {
+    pub(super) fn unpack(self, identities: &Identities, path: &Path) -> Result<VerifiedSegment, Unusable> {
         let write = |source| Unusable::Write { path: path.to_owned(), source };
         let mut file = File::create(path).map_err(write)?;
         let proven = self.prove(identities, &mut file, path)?;
@@ -92,7 +92,7 @@ impl<R: Read + Send> Arrived<'_, R> {
         identities: &Identities,
         sink: &mut impl Write,
         path: &Path,
-    ) -> Result<Proven, Unusable> {
+    ) -> Result<VerifiedSegment, Unusable> {
         let key = self.key;
         let expected = self.tags.as_ref().and_then(|tags| tags.stored);
         if let (Some(found), Some(expected)) = (self.found, expected)
@@ -131,7 +131,7 @@ impl<R: Read + Send> Arrived<'_, R> {
         if plain.size != size {
             return Err(Unusable::Size { key, found: plain.size, expected: size });
         }
-        Ok(Proven { plain, header })
+        Ok(VerifiedSegment { plain, header })
     }
 }
 

@@ -9,18 +9,18 @@ use tokio::time::Instant;
 
 use super::archive::SUFFIXES;
 use super::cluster::{self, ClusterError};
-use super::decode::{Arrived, Proven, Unusable, place};
+use super::decode::{Arrived, Unusable, VerifiedSegment, place};
 use super::partial_segment;
-use super::partial_segment::Pieces;
-use super::prefetch::Ahead;
+use super::partial_segment::PartialSegments;
+use super::prefetch::Prefetch;
 use super::tablespace_guard::{Unconfined, confine};
-use super::{Archive, Tags, multipart};
+use super::{Archive, SegmentTags, multipart};
 use crate::model::{
     Lsn, RepositoryName, Segment, SegmentSize, Sha256Hex, SourceName, SystemIdentifier, SystemName, WalName,
 };
 use crate::pipeline::Identities;
 use crate::platform::CancellationToken;
-use crate::repository::{Lost, Repositories, Repository, layout};
+use crate::repository::{Repositories, Repository, Unavailable, layout};
 use crate::store::{Store, StoreError, StoreErrorKind};
 
 /// After this long the next repository is asked as well.
@@ -36,8 +36,8 @@ const LINGER: Duration = Duration::from_secs(2);
 /// Why a file was not fetched. None of these says that it is not there.
 #[derive(Debug, Error)]
 pub enum FetchError {
-    #[error("failed to fetch `{name}`{}", Lost::reasons(.lost))]
-    Unfetched { name: WalName, lost: Vec<Lost> },
+    #[error("failed to fetch `{name}`{}", Unavailable::reasons(.lost))]
+    Unfetched { name: WalName, lost: Vec<Unavailable> },
     #[error(
         "`{name}` is missing, and `{later}` is there in {location}: this is a gap, not the end of the log"
     )]
@@ -48,8 +48,8 @@ pub enum FetchError {
     Pieces { name: WalName, source: Unusable },
     #[error("`{name}` is not for this recovery")]
     Unconfined { name: WalName, source: Unconfined },
-    #[error("failed to tell which cluster's log is meant{}", Lost::reasons(.0))]
-    Whose(Vec<Lost>),
+    #[error("failed to tell which cluster's log is meant{}", Unavailable::reasons(.0))]
+    Whose(Vec<Unavailable>),
     #[error("failed to go on: a worker ended without a result")]
     Worker(#[source] tokio::task::JoinError),
     #[error("failed to go on: the run was interrupted")]
@@ -59,13 +59,13 @@ pub enum FetchError {
 /// That another repository was faster.
 #[derive(Debug, Error)]
 #[error("{location} took its time")]
-struct Slow {
+struct SlowRepositories {
     location: String,
 }
 
 /// Why a repository's answer that a file is absent says nothing.
 #[derive(Debug, Error)]
-enum Unsure {
+enum Inconclusive {
     #[error(transparent)]
     Cluster(#[from] ClusterError),
     #[error(transparent)]
@@ -104,7 +104,7 @@ pub enum Fetched {
         /// `None`: it had been fetched ahead.
         from: Option<RepositoryName>,
         /// Those that were tried first for it or for one that was fetched ahead, and what was wrong there.
-        passed: Vec<(WalName, Lost)>,
+        passed: Vec<(WalName, Unavailable)>,
     },
     /// Of the segment there is only what was shipped while it was written; the rest is zeros.
     Partly { from: RepositoryName, bytes: u32 },
@@ -113,8 +113,8 @@ pub enum Fetched {
 }
 
 /// What one repository had.
-enum Had {
-    It(Proven),
+enum FetchAttempt {
+    It(VerifiedSegment),
     Nothing,
 }
 
@@ -165,7 +165,7 @@ impl Fetcher {
             None => self.first_cluster().await?,
         };
         let archive = Arc::new(Archive { system: self.system.clone(), source: self.source.clone(), cluster });
-        let ahead = Ahead::beside(target, self.prefetch);
+        let ahead = Prefetch::beside(target, self.prefetch);
         let WalName::Segment(segment) = name else {
             return self.ask_until_sure(&archive, name, target, &ahead).await;
         };
@@ -193,7 +193,7 @@ impl Fetcher {
         for repository in self.repositories.iter() {
             match self.is_sure(archive, repository).await {
                 Ok(size) => return Ok(size),
-                Err(error) => lost.push(Lost::new(repository, error)),
+                Err(error) => lost.push(Unavailable::new(repository, error)),
             }
         }
         Err(FetchError::Unfetched { name, lost })
@@ -204,7 +204,7 @@ impl Fetcher {
         archive: Arc<Archive>,
         segment: Segment,
         target: &Path,
-        ahead: Ahead,
+        ahead: Prefetch,
     ) -> Result<Fetched, FetchError> {
         let name = WalName::Segment(segment);
         let taken = {
@@ -242,9 +242,9 @@ impl Fetcher {
     fn begin_ahead(
         &self,
         archive: &Arc<Archive>,
-        ahead: &Ahead,
+        ahead: &Prefetch,
         segment: Segment,
-    ) -> JoinSet<Vec<(WalName, Lost)>> {
+    ) -> JoinSet<Vec<(WalName, Unavailable)>> {
         let mut running = JoinSet::new();
         let permits = Arc::new(tokio::sync::Semaphore::new(self.parallel.max(2) - 1));
         for segment in ahead.plan(segment) {
@@ -276,15 +276,15 @@ impl Fetcher {
         for repository in self.repositories.iter() {
             match cluster::first(&*repository.store, &archive).await {
                 Ok(Some(record)) => return Ok(record.system_identifier),
-                Ok(None) => lost.push(Lost::new(repository, self.never(repository))),
-                Err(error) => lost.push(Lost::new(repository, error)),
+                Ok(None) => lost.push(Unavailable::new(repository, self.never(repository))),
+                Err(error) => lost.push(Unavailable::new(repository, error)),
             }
         }
         Err(FetchError::Whose(lost))
     }
 
-    fn never(&self, repository: &Repository) -> Unsure {
-        Unsure::Never { location: repository.store.location(), source_name: self.source.clone() }
+    fn never(&self, repository: &Repository) -> Inconclusive {
+        Inconclusive::Never { location: repository.store.location(), source_name: self.source.clone() }
     }
 
     async fn ask_until_sure(
@@ -292,7 +292,7 @@ impl Fetcher {
         archive: &Archive,
         name: WalName,
         target: &Path,
-        ahead: &Ahead,
+        ahead: &Prefetch,
     ) -> Result<Fetched, FetchError> {
         let draft = draft_of(target);
         let begun = Instant::now();
@@ -328,26 +328,26 @@ impl Fetcher {
         draft: &Path,
         first: Option<&RepositoryName>,
     ) -> Result<Fetched, FetchError> {
-        let Asked { found, passed } = self.ask_all(archive, name, draft, first).await?;
+        let QueryResults { found, passed } = self.ask_all(archive, name, draft, first).await?;
         if let Some((from, _)) = found {
             place(draft, target).map_err(|source| FetchError::Place { name, source })?;
             let passed = passed.into_iter().map(|lost| (name, lost)).collect();
             return Ok(Fetched::Placed { from: Some(from), passed });
         }
         let mut lost = passed;
-        let mut pieces: Option<(Repository, Pieces)> = None;
+        let mut pieces: Option<(Repository, PartialSegments)> = None;
         for repository in self.repositories.iter() {
             if lost.iter().any(|lost| lost.name == repository.name) {
                 continue;
             }
             match self.is_sure(archive, repository).await {
-                Err(error) => lost.push(Lost::new(repository, error)),
+                Err(error) => lost.push(Unavailable::new(repository, error)),
                 Ok(size) => {
                     let WalName::Segment(segment) = name else { continue };
                     let behind = match partial_segment::behind(&*repository.store, archive, segment).await {
                         Ok(behind) => behind,
                         Err(error) => {
-                            lost.push(Lost::new(repository, Unsure::from(error)));
+                            lost.push(Unavailable::new(repository, Inconclusive::from(error)));
                             continue;
                         }
                     };
@@ -355,7 +355,7 @@ impl Fetcher {
                         let location = repository.store.location();
                         return Err(FetchError::Gap { name, later, location });
                     }
-                    let shipped = Pieces::of(segment, size, behind.pieces);
+                    let shipped = PartialSegments::of(segment, size, behind.pieces);
                     let most = pieces.as_ref().map_or(0, |(_, pieces)| pieces.bytes());
                     if shipped.bytes() > most {
                         pieces = Some((repository.clone(), shipped));
@@ -381,7 +381,7 @@ impl Fetcher {
 
     /// Whether a repository that has no file of a name is one that could have it. Gives the size of
     /// segments.
-    async fn is_sure(&self, archive: &Archive, repository: &Repository) -> Result<SegmentSize, Unsure> {
+    async fn is_sure(&self, archive: &Archive, repository: &Repository) -> Result<SegmentSize, Inconclusive> {
         match cluster::known(&*repository.store, archive).await? {
             Some(record) => Ok(record.segment_size),
             None => Err(self.never(repository)),
@@ -396,7 +396,7 @@ impl Fetcher {
         name: WalName,
         draft: &Path,
         first: Option<&RepositoryName>,
-    ) -> Result<Asked, FetchError> {
+    ) -> Result<QueryResults, FetchError> {
         let mut passed = self.repositories.lost().to_vec();
         let mut order: Vec<_> = self.repositories.iter().collect();
         order.sort_by_key(|repository| first != Some(&repository.name));
@@ -420,18 +420,18 @@ impl Fetcher {
                 () = tokio::time::sleep(TAKES_ITS_TIME), if others.len() > 0 => None,
             };
             match ended {
-                Some((repository, its_draft, Ok(Had::It(proven)))) => {
+                Some((repository, its_draft, Ok(FetchAttempt::It(proven)))) => {
                     place(&its_draft, draft).map_err(|source| FetchError::Place { name, source })?;
                     asked.retain(|other| other.name != repository.name);
                     // Whoever was asked and has not said anything yet.
                     asked.retain(|slow| passed.iter().all(|lost| lost.name != slow.name));
                     passed.extend(asked.iter().map(|slow| {
                         let _gone = std::fs::remove_file(draft_from(draft, slow));
-                        Lost::new(slow, Slow { location: slow.store.location() })
+                        Unavailable::new(slow, SlowRepositories { location: slow.store.location() })
                     }));
-                    return Ok(Asked { found: Some((repository.name, proven)), passed });
+                    return Ok(QueryResults { found: Some((repository.name, proven)), passed });
                 }
-                Some((repository, _, Ok(Had::Nothing))) => {
+                Some((repository, _, Ok(FetchAttempt::Nothing))) => {
                     asked.retain(|other| other.name != repository.name);
                 }
                 Some((_, _, Err(source @ Unusable::Write { .. }))) => {
@@ -439,7 +439,7 @@ impl Fetcher {
                 }
                 Some((repository, its_draft, Err(error))) => {
                     let _gone = std::fs::remove_file(&its_draft);
-                    passed.push(Lost::new(&repository, error));
+                    passed.push(Unavailable::new(&repository, error));
                 }
                 None => {}
             }
@@ -448,7 +448,7 @@ impl Fetcher {
                 running.push(begin(next));
             }
         }
-        Ok(Asked { found: None, passed })
+        Ok(QueryResults { found: None, passed })
     }
 
     async fn ask_one(
@@ -457,16 +457,16 @@ impl Fetcher {
         repository: &Repository,
         name: WalName,
         draft: &Path,
-    ) -> Result<Had, Unusable> {
+    ) -> Result<FetchAttempt, Unusable> {
         for suffix in SUFFIXES {
             let key = archive.key(name, suffix);
             match self.read(archive, &repository.store, name, key, draft).await {
-                Ok(proven) => return Ok(Had::It(proven)),
+                Ok(proven) => return Ok(FetchAttempt::It(proven)),
                 Err(error) if error.is_absence() => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(Had::Nothing)
+        Ok(FetchAttempt::Nothing)
     }
 
     async fn read(
@@ -476,14 +476,14 @@ impl Fetcher {
         name: WalName,
         key: String,
         draft: &Path,
-    ) -> Result<Proven, Unusable> {
+    ) -> Result<VerifiedSegment, Unusable> {
         let (archive, identities, draft) = (archive.clone(), self.identities.clone(), draft.to_owned());
         let got = store.get(&key, IN_MEMORY).await;
         let unpacked = match got {
             Ok((bytes, info)) => {
                 tokio::task::spawn_blocking(move || {
                     let found = Some(Sha256Hex::of(&bytes));
-                    let tags = Tags::of(&info.metadata);
+                    let tags = SegmentTags::of(&info.metadata);
                     let stored = &bytes[..];
                     Arrived { archive: &archive, name, key, stored, found, tags }.unpack(&identities, &draft)
                 })
@@ -510,15 +510,15 @@ impl Fetcher {
         &self,
         archive: &Archive,
         repository: &Repository,
-        shipped: Pieces,
+        shipped: PartialSegments,
         draft: &Path,
     ) -> Result<(), Unusable> {
         let part = draft.with_extension("piece");
         let mut assembly = shipped.begin(draft)?;
         while let Some(name) = assembly.next_piece() {
             match self.ask_one(archive, repository, name, &part).await? {
-                Had::It(_) => assembly.add(name, &part)?,
-                Had::Nothing => {
+                FetchAttempt::It(_) => assembly.add(name, &part)?,
+                FetchAttempt::Nothing => {
                     return Err(Unusable::Store(StoreError {
                         operation: "read",
                         key: layout::wal_file(&archive.system, &archive.source, archive.cluster, name, ""),
@@ -535,10 +535,10 @@ impl Fetcher {
 }
 
 /// What all of them said.
-struct Asked {
-    found: Option<(RepositoryName, Proven)>,
+struct QueryResults {
+    found: Option<(RepositoryName, VerifiedSegment)>,
     /// Those that could not say, or had something bad.
-    passed: Vec<Lost>,
+    passed: Vec<Unavailable>,
 }
 
 /// Leaves the first bytes of a segment, and zeros after them, as in one that is not written further.

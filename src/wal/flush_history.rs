@@ -15,7 +15,7 @@ const MOST: usize = 8192;
 
 /// One answer of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Sighting {
+pub(super) struct LsnSample {
     /// Before it was asked, by this host's clock.
     pub(super) at: DateTime<Utc>,
     pub(super) timeline: Timeline,
@@ -27,12 +27,12 @@ pub(super) struct Sighting {
 
 /// What the server said since it is followed, oldest first.
 #[derive(Clone, Debug, Default)]
-pub struct Horizon {
-    seen: VecDeque<Sighting>,
+pub struct LsnTimeline {
+    seen: VecDeque<LsnSample>,
 }
 
-impl Horizon {
-    pub(super) fn enter(&mut self, sighting: Sighting) {
+impl LsnTimeline {
+    pub(super) fn enter(&mut self, sighting: LsnSample) {
         if self.seen.len() == MOST {
             self.seen.pop_front();
         }
@@ -56,7 +56,7 @@ impl Horizon {
     /// When the server last had not yet written more than the first bytes of a segment.
     fn before(&self, segment: Segment, bytes: u64, size: SegmentSize) -> Option<DateTime<Utc>> {
         let end = Lsn(segment.begin(size)?.0.checked_add(bytes)?);
-        let before = |seen: &&Sighting| seen.timeline == segment.timeline && seen.end <= end;
+        let before = |seen: &&LsnSample| seen.timeline == segment.timeline && seen.end <= end;
         self.seen.iter().rev().find(before).map(|seen| seen.at)
     }
 
@@ -65,7 +65,7 @@ impl Horizon {
     fn all_received(&self, segment: Segment, size: SegmentSize) -> Option<DateTime<Utc>> {
         let newest = self.seen.back()?;
         let is_in_it = Segment::holding(newest.timeline, newest.received, size) == segment;
-        let received = |seen: &&Sighting| seen.timeline == newest.timeline && seen.end <= newest.received;
+        let received = |seen: &&LsnSample| seen.timeline == newest.timeline && seen.end <= newest.received;
         is_in_it.then(|| self.seen.iter().rev().find(received)).flatten().map(|seen| seen.at)
     }
 }
@@ -82,15 +82,15 @@ mod tests {
     }
 
     /// Minutes after noon.
-    fn until(horizon: &Horizon, name: &str) -> Option<i64> {
+    fn until(horizon: &LsnTimeline, name: &str) -> Option<i64> {
         let until = horizon.complete_until(name.parse().unwrap(), SIZE);
         until.map(|until| (until - noon()).num_minutes())
     }
 
-    fn horizon(sightings: &[(i64, u64, u64)]) -> Horizon {
-        let mut horizon = Horizon::default();
+    fn horizon(sightings: &[(i64, u64, u64)]) -> LsnTimeline {
+        let mut horizon = LsnTimeline::default();
         for &(minutes, end, received) in sightings {
-            horizon.enter(Sighting {
+            horizon.enter(LsnSample {
                 at: noon() + TimeDelta::minutes(minutes),
                 timeline: Timeline::FIRST,
                 end: Lsn(end),
@@ -110,7 +110,7 @@ mod tests {
         assert_eq!(until(&behind, "000000010000000000000004"), Some(60));
         assert_eq!(until(&behind, "000000020000000000000004"), None);
         assert_eq!(until(&behind, "000000010000000000000000"), None);
-        assert_eq!(until(&Horizon::default(), "000000010000000000000001"), None);
+        assert_eq!(until(&LsnTimeline::default(), "000000010000000000000001"), None);
     }
 
     #[test]
@@ -126,9 +126,9 @@ mod tests {
     #[test]
     fn a_piece_that_others_follow_does_not_have_all() {
         let size = SegmentSize::new(64 << 20).unwrap();
-        let mut horizon = Horizon::default();
+        let mut horizon = LsnTimeline::default();
         let end = Lsn(0x400_0000 + (20 << 20));
-        horizon.enter(Sighting { at: noon(), timeline: Timeline::FIRST, end, received: end });
+        horizon.enter(LsnSample { at: noon(), timeline: Timeline::FIRST, end, received: end });
         let until = |name: &str| horizon.complete_until(name.parse().unwrap(), size);
         assert_eq!(until("000000010000000000000001.00000000-01000000.partial"), None);
         // Its last bytes are zeros.
@@ -138,7 +138,7 @@ mod tests {
     #[test]
     fn what_is_long_ago_is_forgotten() {
         let mut horizon = horizon(&[(0, 0x100_0000, 0)]);
-        let later = Sighting { end: Lsn(0x900_0000), ..horizon.seen[0] };
+        let later = LsnSample { end: Lsn(0x900_0000), ..horizon.seen[0] };
         (0..MOST).for_each(|_| horizon.enter(later));
         assert_eq!(horizon.seen.len(), MOST);
         assert_eq!(until(&horizon, "000000010000000000000001"), None);

@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::archive::WHILE_WRITTEN;
-use super::{Reach, ServerFacts};
+use super::{ArchiverFacts, ReplayRange};
 
 /// No record is shorter, so that no whole one is in less.
 const SHORTEST_RECORD: u64 = 24;
@@ -13,7 +13,7 @@ const ENDED_LATE: TimeDelta = TimeDelta::minutes(1);
 /// Everything committed before is in what is reached, as the server that writes the log lets one conclude: times
 /// of files say nothing for as long as nothing is written. What is reached must have been asked for after the
 /// server. `None`: nothing follows from what it says.
-pub fn complete_by_server(facts: &ServerFacts, reach: &Reach) -> Option<DateTime<Utc>> {
+pub fn complete_by_server(facts: &ArchiverFacts, reach: &ReplayRange) -> Option<DateTime<Utc>> {
     // What a standby replays may be long behind what was committed.
     if facts.is_standby || reach.end.timeline != facts.timeline {
         return None;
@@ -35,16 +35,16 @@ mod tests {
     use super::*;
     use crate::model::{Lsn, Timeline, WalName};
     use crate::wal::archiver::facts::facts_for_tests;
-    use crate::wal::{Follow, Holdings, Position};
+    use crate::wal::{ReplayPosition, TimelineTarget, WalInventory};
     use std::time::Duration;
 
     const SEGMENT: u64 = 16 << 20;
 
-    fn reach(names: &[&str]) -> Reach {
+    fn reach(names: &[&str]) -> ReplayRange {
         let facts = facts_for_tests();
         let names = names.iter().map(|name| name.parse::<WalName>().unwrap());
-        let begin = Position { timeline: Timeline::FIRST, lsn: Lsn(SEGMENT) };
-        Holdings::new(facts.segment_size, names).reach(begin, Follow::Timeline(Timeline::FIRST))
+        let begin = ReplayPosition { timeline: Timeline::FIRST, lsn: Lsn(SEGMENT) };
+        WalInventory::new(facts.segment_size, names).reach(begin, TimelineTarget::Timeline(Timeline::FIRST))
     }
 
     #[test]
@@ -52,12 +52,12 @@ mod tests {
         let whole = reach(&["000000010000000000000001"]);
         let pieces =
             reach(&["000000010000000000000001", "000000010000000000000002.00000000-00001000.partial"]);
-        let facts = |lsn, minutes: u64| ServerFacts {
+        let facts = |lsn, minutes: u64| ArchiverFacts {
             lsn: Lsn(lsn),
             archive_timeout: Duration::from_secs(60 * minutes),
             ..facts_for_tests()
         };
-        let ago = |facts: &ServerFacts, reach| {
+        let ago = |facts: &ArchiverFacts, reach| {
             complete_by_server(facts, reach).map(|until| (facts.asked - until).num_seconds())
         };
         assert_eq!(ago(&facts(2 * SEGMENT, 0), &whole), Some(10));
@@ -71,8 +71,8 @@ mod tests {
         assert_eq!(ago(&facts(3 * SEGMENT, 5), &whole), None);
         // It was put back in time.
         assert_eq!(ago(&facts(2 * SEGMENT - 1, 5), &whole), None);
-        let standby = ServerFacts { is_standby: true, ..facts(2 * SEGMENT, 5) };
-        let promoted = ServerFacts { timeline: Timeline::FIRST.next(), ..facts(2 * SEGMENT, 5) };
+        let standby = ArchiverFacts { is_standby: true, ..facts(2 * SEGMENT, 5) };
+        let promoted = ArchiverFacts { timeline: Timeline::FIRST.next(), ..facts(2 * SEGMENT, 5) };
         assert_eq!((ago(&standby, &whole), ago(&promoted, &whole)), (None, None));
     }
 }

@@ -5,7 +5,7 @@ use thiserror::Error;
 
 use super::archive::SUFFIXES;
 use super::cluster::{self, ClusterError};
-use super::{Archive, Holdings, Reach, Tags};
+use super::{Archive, ReplayRange, SegmentTags, WalInventory};
 use crate::model::{Ancestor, Encoding, History, Segment, Timeline, WalName};
 use crate::pipeline::{Identities, unseal};
 use crate::repository::layout;
@@ -45,7 +45,7 @@ pub async fn holdings(
     archive: &Archive,
     since: Option<Segment>,
     identities: &Identities,
-) -> Result<Holdings, ListError> {
+) -> Result<WalInventory, ListError> {
     list(store, archive, since, identities, LEAST).await
 }
 
@@ -55,7 +55,7 @@ pub async fn all_listed(
     archive: &Archive,
     since: Option<Segment>,
     identities: &Identities,
-) -> Result<Holdings, ListError> {
+) -> Result<WalInventory, ListError> {
     list(store, archive, since, identities, 0).await
 }
 
@@ -65,7 +65,7 @@ async fn list(
     since: Option<Segment>,
     identities: &Identities,
     least: u64,
-) -> Result<Holdings, ListError> {
+) -> Result<WalInventory, ListError> {
     let record = cluster::known(store, archive).await.map_err(ListError::Cluster)?;
     let record = record.ok_or_else(|| ListError::Never { location: store.location() })?;
     let folder = archive.folder();
@@ -90,7 +90,7 @@ async fn list(
             );
         }
     }
-    let mut holdings = Holdings::new(record.segment_size, names);
+    let mut holdings = WalInventory::new(record.segment_size, names);
     for timeline in holdings.histories().collect::<Vec<_>>() {
         let parent = parent(store, archive, timeline, identities).await.map_err(ListError::Store)?;
         if let Some(parent) = parent {
@@ -130,10 +130,14 @@ async fn parent(
 }
 
 /// What is kept with a stored file; `None` where there is no such file, or nothing is kept with it.
-pub async fn tags(store: &dyn Store, archive: &Archive, name: WalName) -> Result<Option<Tags>, StoreError> {
+pub async fn tags(
+    store: &dyn Store,
+    archive: &Archive,
+    name: WalName,
+) -> Result<Option<SegmentTags>, StoreError> {
     for suffix in SUFFIXES {
         if let Some(info) = store.head(&archive.key(name, suffix)).await? {
-            return Ok(Tags::of(&info.metadata));
+            return Ok(SegmentTags::of(&info.metadata));
         }
     }
     Ok(None)
@@ -144,12 +148,15 @@ pub(crate) async fn strays(
     store: &dyn Store,
     key: &str,
     info: &ObjectInfo,
-) -> Result<Vec<(u64, Tags)>, StoreError> {
-    if Tags::of(&info.metadata).is_some() {
+) -> Result<Vec<(u64, SegmentTags)>, StoreError> {
+    if SegmentTags::of(&info.metadata).is_some() {
         return Ok(vec![]);
     }
     let earlier = store.earlier(key).await?;
-    Ok(earlier.into_iter().filter_map(|earlier| Some((earlier.size, Tags::of(&earlier.metadata)?))).collect())
+    Ok(earlier
+        .into_iter()
+        .filter_map(|earlier| Some((earlier.size, SegmentTags::of(&earlier.metadata)?)))
+        .collect())
 }
 
 /// When a stored file was written, by the store's clock; `None` where there is no such file.
@@ -168,7 +175,7 @@ pub async fn modified(
 
 /// Up to when the data of a repository could be brought back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Moment {
+pub struct CommitTimes {
     /// Everything that was committed before is there, by the clock of the host that archived it.
     pub complete: Option<DateTime<Utc>>,
     /// The newest commit that is there, by the server's clock. `None`: none in the last segments.
@@ -177,8 +184,12 @@ pub struct Moment {
 
 /// Up to when what is reached goes, asked of the segments at its end. One in which a timeline is left says
 /// nothing: its commits may be behind that place.
-pub async fn moment(store: &dyn Store, archive: &Archive, reach: &Reach) -> Result<Moment, StoreError> {
-    let mut moment = Moment { complete: None, newest_commit: None };
+pub async fn moment(
+    store: &dyn Store,
+    archive: &Archive,
+    reach: &ReplayRange,
+) -> Result<CommitTimes, StoreError> {
+    let mut moment = CommitTimes { complete: None, newest_commit: None };
     let mut left = LOOK_BACK;
     let left_in = reach.left_in();
     if let Some((segment, pieces)) = reach.pieces.as_ref().filter(|(segment, _)| left_in != Some(*segment)) {
@@ -199,8 +210,8 @@ pub async fn moment(store: &dyn Store, archive: &Archive, reach: &Reach) -> Resu
     Ok(moment)
 }
 
-impl Moment {
-    fn take(&mut self, tags: Option<Tags>) {
+impl CommitTimes {
+    fn take(&mut self, tags: Option<SegmentTags>) {
         if let Some(tags) = tags {
             self.complete = self.complete.max(tags.complete_until());
             self.newest_commit = self.newest_commit.max(tags.newest_commit);

@@ -9,10 +9,10 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::push::Refusal;
-use super::{FileError, Tags, WalFile};
+use super::push::PushRejection;
+use super::{FileError, SegmentTags, WalFile};
 use crate::model::Digest;
-use crate::pipeline::{Budget, Piece, PipelineError, Produce, Recipe, Shape, seal};
+use crate::pipeline::{Budget, PartLayout, Piece, PipelineError, Produce, Recipe, seal};
 use crate::repository::Repository;
 use crate::store::{PutOptions, Store, StoreError, StoreErrorKind, Upload};
 
@@ -20,15 +20,15 @@ const PART: usize = 8 << 20;
 /// Parts in memory.
 const PARTS: usize = 3;
 
-struct FromFile(File);
+struct FileProducer(File);
 
-impl Read for FromFile {
+impl Read for FileProducer {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         self.0.read(buffer)
     }
 }
 
-impl Produce for FromFile {
+impl Produce for FileProducer {
     fn finish(self: Box<Self>) -> Result<Vec<String>, Box<dyn std::error::Error + Send + Sync>> {
         Ok(vec![])
     }
@@ -42,7 +42,7 @@ pub(super) async fn upload(
     file: &WalFile,
     recipe: &Recipe,
     expected: Digest,
-) -> Result<(), Refusal> {
+) -> Result<(), PushRejection> {
     let upload = repository.store.begin_upload(key, options).await?;
     let sent = send(&*upload, file, recipe, expected).await;
     if sent.is_err() {
@@ -51,13 +51,18 @@ pub(super) async fn upload(
     sent
 }
 
-async fn send(upload: &dyn Upload, file: &WalFile, recipe: &Recipe, expected: Digest) -> Result<(), Refusal> {
+async fn send(
+    upload: &dyn Upload,
+    file: &WalFile,
+    recipe: &Recipe,
+    expected: Digest,
+) -> Result<(), PushRejection> {
     let (sender, mut pieces) = mpsc::channel(1);
     let sealing = {
         let (file, recipe) = (file.clone(), recipe.clone());
         tokio::task::spawn_blocking(move || {
-            let producer = Box::new(FromFile(file.open()?));
-            let shape = Shape { part_size: PART, parts_per_object: u32::MAX };
+            let producer = Box::new(FileProducer(file.open()?));
+            let shape = PartLayout { part_size: PART, parts_per_object: u32::MAX };
             let sealed = seal(producer, &recipe, shape, Budget::of_parts(PARTS), sender, Arc::default());
             match sealed {
                 Ok(sealed) if sealed.plain == expected => Ok(()),
@@ -72,13 +77,13 @@ async fn send(upload: &dyn Upload, file: &WalFile, recipe: &Recipe, expected: Di
         }
     }
     match sealing.await {
-        Ok(sealed) => sealed.map_err(Refusal::File)?,
+        Ok(sealed) => sealed.map_err(PushRejection::File)?,
         Err(error) => {
             let source = PipelineError::Encode(std::io::Error::other(error));
-            return Err(Refusal::File(FileError::Seal { path: file.path.clone(), source }));
+            return Err(PushRejection::File(FileError::Seal { path: file.path.clone(), source }));
         }
     }
-    upload.complete().await.map(drop).map_err(Refusal::from)
+    upload.complete().await.map(drop).map_err(PushRejection::from)
 }
 
 /// An object to be read on a thread that may block, a range ahead.
@@ -96,7 +101,7 @@ pub(super) struct RangeReader {
 pub(super) async fn reader(
     store: &Arc<dyn Store>,
     key: &str,
-) -> Result<(RangeReader, Option<Tags>), StoreError> {
+) -> Result<(RangeReader, Option<SegmentTags>), StoreError> {
     let info = store.head(key).await?.ok_or_else(|| StoreError {
         operation: "read",
         key: key.to_owned(),
@@ -114,7 +119,7 @@ pub(super) async fn reader(
         runtime: Handle::current(),
     };
     reader.go_ahead();
-    Ok((reader, Tags::of(&info.metadata)))
+    Ok((reader, SegmentTags::of(&info.metadata)))
 }
 
 impl RangeReader {

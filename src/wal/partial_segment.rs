@@ -11,7 +11,7 @@ use crate::store::{Store, StoreError};
 
 /// What a repository has of a timeline from a segment on that it does not have whole.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Behind {
+pub(super) struct Lag {
     /// Begin and end of the segment's pieces.
     pub(super) pieces: Vec<(u32, u32)>,
     /// That something later is there.
@@ -22,9 +22,9 @@ pub(super) async fn behind(
     store: &dyn Store,
     archive: &Archive,
     segment: Segment,
-) -> Result<Behind, StoreError> {
+) -> Result<Lag, StoreError> {
     let folder = archive.timeline(segment.timeline);
-    let mut behind = Behind::default();
+    let mut behind = Lag::default();
     let mut after = Some(format!("{folder}{segment}"));
     while let Some(begin) = after {
         let page = store.list(&folder, Some(&begin)).await?;
@@ -53,13 +53,13 @@ pub(super) async fn behind(
 
 /// The pieces of a segment that reach furthest from its begin without a hole.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Pieces {
+pub(super) struct PartialSegments {
     segment: Segment,
     size: SegmentSize,
     chain: Vec<(u32, u32)>,
 }
 
-impl Pieces {
+impl PartialSegments {
     pub(super) fn of(segment: Segment, size: SegmentSize, mut all: Vec<(u32, u32)>) -> Self {
         all.retain(|(begin, end)| begin < end && u64::from(*end) <= size.bytes());
         all.sort_unstable();
@@ -87,23 +87,23 @@ impl Pieces {
         (!self.chain.is_empty()).then_some(self.chain)
     }
 
-    pub(super) fn begin(self, path: &Path) -> Result<Assembly, Unusable> {
+    pub(super) fn begin(self, path: &Path) -> Result<PartialAssembly, Unusable> {
         let failed = |source| Unusable::Write { path: path.to_owned(), source };
         let file = File::create(path).map_err(failed)?;
         file.set_len(self.size.bytes()).map_err(failed)?;
-        Ok(Assembly { of: self, file, path: path.to_owned(), next: 0 })
+        Ok(PartialAssembly { of: self, file, path: path.to_owned(), next: 0 })
     }
 }
 
 /// A segment that is being put together.
-pub(super) struct Assembly {
-    of: Pieces,
+pub(super) struct PartialAssembly {
+    of: PartialSegments,
     file: File,
     path: PathBuf,
     next: usize,
 }
 
-impl Assembly {
+impl PartialAssembly {
     pub(super) fn next_piece(&self) -> Option<WalName> {
         let &(begin, end) = self.of.chain.get(self.next)?;
         Some(WalName::Piece { segment: self.of.segment, begin, end })
@@ -142,8 +142,8 @@ mod tests {
     use super::*;
     use crate::model::Timeline;
 
-    fn pieces(all: Vec<(u32, u32)>) -> Pieces {
-        Pieces::of(Segment::new(Timeline::FIRST, 1, SegmentSize::DEFAULT), SegmentSize::DEFAULT, all)
+    fn pieces(all: Vec<(u32, u32)>) -> PartialSegments {
+        PartialSegments::of(Segment::new(Timeline::FIRST, 1, SegmentSize::DEFAULT), SegmentSize::DEFAULT, all)
     }
 
     #[test]

@@ -2,7 +2,7 @@ use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use super::decode::{Proven, check, place};
+use super::decode::{VerifiedSegment, check, place};
 use super::{Archive, WalFile};
 use crate::model::{RepositoryName, Segment, SegmentSize, WalName};
 use crate::pipeline::digest_whole;
@@ -20,26 +20,26 @@ const MOST_BYTES: u64 = 256 << 20;
 ///
 /// Nothing here decides what there is: a segment that is not here is asked of the repositories.
 #[derive(Clone, Debug)]
-pub(super) struct Ahead {
+pub(super) struct Prefetch {
     folder: PathBuf,
     most: usize,
 }
 
 /// What the last call left for the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct State {
+struct PrefetchState {
     next: Segment,
     window: usize,
     size: SegmentSize,
 }
 
-impl Ahead {
+impl Prefetch {
     pub(super) fn beside(target: &Path, most: usize) -> Self {
         Self { folder: target.parent().unwrap_or(Path::new("")).join(FOLDER), most }
     }
 
     /// Puts the segment in its place if it lies here whole.
-    pub(super) fn take(&self, archive: &Archive, segment: Segment, target: &Path) -> Option<Proven> {
+    pub(super) fn take(&self, archive: &Archive, segment: Segment, target: &Path) -> Option<VerifiedSegment> {
         let path = self.find(segment)?;
         let taken = prove(&path, archive, segment).filter(|_| place(&path, target).is_ok());
         if taken.is_none() {
@@ -86,11 +86,11 @@ impl Ahead {
         let _noted = fs::write(self.folder.join(STATE), text);
     }
 
-    fn state(&self) -> Option<State> {
+    fn state(&self) -> Option<PrefetchState> {
         let text = fs::read_to_string(self.folder.join(STATE)).ok()?;
         let mut words = text.split_whitespace();
         let (next, window) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-        Some(State { next, window, size: SegmentSize::new(words.next()?.parse().ok()?).ok()? })
+        Some(PrefetchState { next, window, size: SegmentSize::new(words.next()?.parse().ok()?).ok()? })
     }
 
     /// The repository that was the first to have something whole when others did not.
@@ -115,7 +115,7 @@ impl Ahead {
     }
 
     /// Keeps a draft that was proven.
-    pub(super) fn keep(&self, draft: &Path, segment: Segment, proven: &Proven) -> io::Result<()> {
+    pub(super) fn keep(&self, draft: &Path, segment: Segment, proven: &VerifiedSegment) -> io::Result<()> {
         fs::rename(draft, self.folder.join(format!("{segment}-{}", proven.plain.sha256)))
     }
 
@@ -140,7 +140,7 @@ impl Ahead {
     }
 }
 
-fn prove(path: &Path, archive: &Archive, segment: Segment) -> Option<Proven> {
+fn prove(path: &Path, archive: &Archive, segment: Segment) -> Option<VerifiedSegment> {
     let (_, expected) = path.file_name()?.to_str()?.split_once('-')?;
     let file = WalFile { path: path.to_owned(), name: WalName::Segment(segment) };
     let mut file = File::open(&file.path).ok()?;
@@ -150,5 +150,5 @@ fn prove(path: &Path, archive: &Archive, segment: Segment) -> Option<Proven> {
     io::Seek::rewind(&mut file).ok()?;
     let plain = digest_whole(file, |_| Ok(())).ok()?;
     let whole = plain.size == header.segment_size.bytes() && plain.sha256.to_string() == expected;
-    whole.then_some(Proven { plain, header: Some(header) })
+    whole.then_some(VerifiedSegment { plain, header: Some(header) })
 }

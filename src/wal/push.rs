@@ -12,11 +12,11 @@ use tokio::task::{JoinHandle, JoinSet};
 use super::archive::WHILE_WRITTEN;
 use super::cluster::{self, ClusterError};
 use super::multipart;
-use super::{Archive, Backlog, FileError, Horizon, SealedFile, Tags, WalFile, Whose};
+use super::{Archive, Backlog, FileError, LsnTimeline, SealedFile, SegmentTags, WalFile, WalOrigin};
 use crate::model::{Digest, RepositoryName, SourceName, SystemIdentifier, SystemName, WalName};
 use crate::pipeline::Recipe;
 use crate::platform::{CancellationToken, Clock};
-use crate::repository::{Lost, MarkerError, Repositories, Repository};
+use crate::repository::{MarkerError, Repositories, Repository, Unavailable};
 use crate::store::{ObjectInfo, PutOptions, StoreError, StoreErrorKind};
 
 /// Plain bytes of a file that is sealed in memory.
@@ -31,13 +31,13 @@ const SEEN_BEFORE: Duration = Duration::from_secs(2);
 pub enum PushError {
     #[error("failed to read what is to be archived")]
     File(#[source] FileError),
-    #[error("failed to archive `{name}` in {}{}", listed(.lost), Lost::reasons(.lost))]
+    #[error("failed to archive `{name}` in {}{}", listed(.lost), Unavailable::reasons(.lost))]
     NotEverywhere {
         name: WalName,
         /// Those that have it.
         held: Vec<RepositoryName>,
         /// Those that do not, and why.
-        lost: Vec<Lost>,
+        lost: Vec<Unavailable>,
     },
     #[error("failed to go on: a worker ended without a result")]
     Worker(#[source] tokio::task::JoinError),
@@ -48,7 +48,7 @@ pub enum PushError {
 impl PushError {
     /// Whether a repository has the log of another cluster.
     pub fn is_of_another_cluster(&self) -> bool {
-        self.refusals().any(|refusal| matches!(refusal, Refusal::Cluster(ClusterError::Other { .. })))
+        self.refusals().any(|refusal| matches!(refusal, PushRejection::Cluster(ClusterError::Other { .. })))
     }
 
     /// Whether it is a segment that its server may still write.
@@ -59,7 +59,7 @@ impl PushError {
     /// Where another file stands under the name.
     pub fn another_stands_at(&self) -> Option<&str> {
         self.refusals().find_map(|refusal| match refusal {
-            Refusal::Different { key, .. } => Some(&**key),
+            PushRejection::Different { key, .. } => Some(&**key),
             _ => None,
         })
     }
@@ -67,38 +67,38 @@ impl PushError {
     /// Where one stands that nobody can tell from another.
     pub fn untold_stands_at(&self) -> Option<&str> {
         self.refusals().find_map(|refusal| match refusal {
-            Refusal::Untold { key, .. } => Some(&**key),
+            PushRejection::Untold { key, .. } => Some(&**key),
             _ => None,
         })
     }
 
     /// Repositories that are not begun, and why.
-    pub fn unusable(&self) -> impl Iterator<Item = &Lost> {
+    pub fn unusable(&self) -> impl Iterator<Item = &Unavailable> {
         self.refusals().flat_map(|refusal| match refusal {
-            Refusal::Cluster(ClusterError::Unusable(lost)) => std::slice::from_ref(lost),
-            Refusal::Cluster(ClusterError::Marker(
+            PushRejection::Cluster(ClusterError::Unusable(lost)) => std::slice::from_ref(lost),
+            PushRejection::Cluster(ClusterError::Marker(
                 MarkerError::NoneReachable(lost) | MarkerError::PrimaryNeeded(lost),
             )) => lost.as_slice(),
             _ => &[],
         })
     }
 
-    fn refusals(&self) -> impl Iterator<Item = &Refusal> {
+    fn refusals(&self) -> impl Iterator<Item = &PushRejection> {
         let lost = match self {
             Self::NotEverywhere { lost, .. } => lost.as_slice(),
             _ => &[],
         };
-        lost.iter().filter_map(|lost| lost.error.downcast_ref::<Refusal>())
+        lost.iter().filter_map(|lost| lost.error.downcast_ref::<PushRejection>())
     }
 }
 
-fn listed(lost: &[Lost]) -> String {
+fn listed(lost: &[Unavailable]) -> String {
     lost.iter().map(|lost| format!("`{}`", lost.name)).collect::<Vec<_>>().join(" and ")
 }
 
 /// Why one repository does not have a file.
 #[derive(Debug, Error)]
-pub(super) enum Refusal {
+pub(super) enum PushRejection {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -132,9 +132,9 @@ pub struct Pusher {
     pub clock: Arc<dyn Clock>,
     pub cancel: CancellationToken,
     /// Files were received from a server, and this says where that was when.
-    pub horizon: Option<Arc<Horizon>>,
+    pub horizon: Option<Arc<LsnTimeline>>,
     /// Repositories that are known to take a cluster's log.
-    pub known: Arc<Known>,
+    pub known: Arc<SeenSegments>,
     /// Asked where a repository seems to be used for the first time.
     pub memory: Arc<dyn Memory>,
 }
@@ -160,24 +160,24 @@ impl Memory for () {
 }
 
 /// What this process has asked the repositories already.
-pub type Known = tokio::sync::Mutex<BTreeSet<(RepositoryName, SystemIdentifier)>>;
+pub type SeenSegments = tokio::sync::Mutex<BTreeSet<(RepositoryName, SystemIdentifier)>>;
 
 /// A file that is archived wherever it has to be.
 #[derive(Debug)]
-pub struct Pushed {
+pub struct PushResult {
     pub name: WalName,
-    pub whose: Whose,
+    pub whose: WalOrigin,
     /// Repositories it was written to just now.
     pub stored: Vec<RepositoryName>,
     /// Repositories that had it already, the same.
     pub stood: Vec<RepositoryName>,
     /// Those that do not have it, and need not.
-    pub behind: Vec<Lost>,
+    pub behind: Vec<Unavailable>,
 }
 
 /// What a drain did.
 #[derive(Debug, Default)]
-pub struct Drained {
+pub struct BacklogResult {
     /// Files that are archived now and were not.
     pub archived: usize,
     /// Why others are not; PostgreSQL will call for them.
@@ -188,7 +188,7 @@ impl Pusher {
     /// Archives one file. `Ok` only when every repository that must have it has confirmed it.
     ///
     /// Where it fails, the repositories that could take the file have it nevertheless.
-    pub async fn push(&self, path: &Path) -> Result<Pushed, PushError> {
+    pub async fn push(&self, path: &Path) -> Result<PushResult, PushError> {
         let file = WalFile::at(path).map_err(PushError::File)?;
         file.refuse_unfinished().map_err(PushError::File)?;
         self.push_forgotten_history(&file).await?;
@@ -207,7 +207,7 @@ impl Pusher {
         Ok(())
     }
 
-    async fn push_file(&self, file: &WalFile, seen: bool) -> Result<Pushed, PushError> {
+    async fn push_file(&self, file: &WalFile, seen: bool) -> Result<PushResult, PushError> {
         let work = async {
             let whose = blocking({
                 let file = file.clone();
@@ -215,7 +215,7 @@ impl Pusher {
             })
             .await?;
             let archive = self.archive(whose);
-            let mut ledger = Ledger::of(&self.repositories);
+            let mut ledger = PushProgress::of(&self.repositories);
             let mut wanting: Vec<Repository> = self.repositories.iter().cloned().collect();
             if seen {
                 wanting = self.look(&archive, file, &mut ledger).await?;
@@ -239,11 +239,11 @@ impl Pusher {
     pub async fn drain(
         &self,
         backlog: &Backlog,
-        pushed: &Result<Pushed, PushError>,
+        pushed: &Result<PushResult, PushError>,
         at_most: usize,
         until: Instant,
-    ) -> Drained {
-        let mut drained = Drained::default();
+    ) -> BacklogResult {
+        let mut drained = BacklogResult::default();
         let own = match pushed {
             Ok(pushed) => pushed.name,
             Err(PushError::NotEverywhere { name, .. }) => *name,
@@ -276,7 +276,7 @@ impl Pusher {
     }
 
     /// This, for the repositories that took the last file only.
-    fn takers(&self, pushed: &Result<Pushed, PushError>) -> Option<Self> {
+    fn takers(&self, pushed: &Result<PushResult, PushError>) -> Option<Self> {
         let (held, size): (Vec<_>, _) = match pushed {
             Ok(pushed) => (
                 pushed.stored.iter().chain(&pushed.stood).cloned().collect(),
@@ -342,7 +342,7 @@ impl Pusher {
         Some(files.iter().filter(is_missing).map(|file| (*file).clone()).collect())
     }
 
-    fn archive(&self, whose: Whose) -> Archive {
+    fn archive(&self, whose: WalOrigin) -> Archive {
         Archive { system: self.system.clone(), source: self.source.clone(), cluster: whose.cluster }
     }
 
@@ -358,7 +358,7 @@ impl Pusher {
         &self,
         archive: &Archive,
         file: &WalFile,
-        ledger: &mut Ledger,
+        ledger: &mut PushProgress,
     ) -> Result<Vec<Repository>, PushError> {
         let key = archive.key(file.name, self.recipe.suffix());
         let found = join_all(self.repositories.iter().map(|repository| repository.store.head(&key)));
@@ -367,9 +367,10 @@ impl Pusher {
         let given = given?;
         let mut wanting = Vec::new();
         for (repository, found) in self.repositories.iter().zip(found) {
-            match found.map_err(Refusal::from).and_then(|found| is_same(repository, &key, found, given)) {
+            match found.map_err(PushRejection::from).and_then(|found| is_same(repository, &key, found, given))
+            {
                 Ok(false) => wanting.push(repository.clone()),
-                outcome => ledger.enter(repository, outcome.map(|_| Put::Stood)),
+                outcome => ledger.enter(repository, outcome.map(|_| UploadRequest::Stood)),
             }
         }
         Ok(wanting)
@@ -379,19 +380,19 @@ impl Pusher {
     async fn write(
         &self,
         archive: &Archive,
-        whose: Whose,
+        whose: WalOrigin,
         file: &WalFile,
         wanting: Vec<Repository>,
-        ledger: &mut Ledger,
+        ledger: &mut PushProgress,
     ) -> Result<(), PushError> {
         // Who takes it is asked while it is sealed: the connection is there then, too.
         let asked: Vec<_> = wanting.iter().map(|repository| self.ask(repository, archive)).collect();
         let file = file.clone();
         let mut prepared = if whose.segment_size.bytes() <= IN_MEMORY {
             let recipe = self.recipe.clone();
-            blocking(move || file.seal(&recipe).map(Prepared::Sealed)).await?
+            blocking(move || file.seal(&recipe).map(PreparedUpload::Sealed)).await?
         } else {
-            blocking(move || file.inspect().map(|tags| Prepared::Inspected(file, tags))).await?
+            blocking(move || file.inspect().map(|tags| PreparedUpload::Inspected(file, tags))).await?
         };
         let (name, tags) = prepared.name_and_tags_mut();
         let until =
@@ -453,27 +454,27 @@ impl Pusher {
         &self,
         repository: &Repository,
         archive: &Archive,
-        prepared: &Prepared,
-    ) -> Result<Put, Refusal> {
+        prepared: &PreparedUpload,
+    ) -> Result<UploadRequest, PushRejection> {
         let (name, tags) = prepared.name_and_tags();
         let key = archive.key(name, self.recipe.suffix());
         let options = self.options_for(&repository.name, tags);
         let put = match prepared {
-            Prepared::Sealed(sealed) => repository
+            PreparedUpload::Sealed(sealed) => repository
                 .store
                 .put(&key, sealed.bytes.clone(), &PutOptions { sha256: tags.stored, ..options })
                 .await
                 .map(drop)
-                .map_err(Refusal::from),
-            Prepared::Inspected(file, tags) => {
+                .map_err(PushRejection::from),
+            PreparedUpload::Inspected(file, tags) => {
                 multipart::upload(repository, &key, &options, file, &self.recipe, tags.plain).await
             }
         };
         match put {
-            Ok(()) => Ok(Put::Stored),
-            Err(Refusal::Store(error)) if error.kind == StoreErrorKind::Exists => {
+            Ok(()) => Ok(UploadRequest::Stored),
+            Err(PushRejection::Store(error)) if error.kind == StoreErrorKind::Exists => {
                 match compare(repository, &key, tags.plain).await {
-                    Ok(true) => Ok(Put::Stood),
+                    Ok(true) => Ok(UploadRequest::Stood),
                     Ok(false) => Err(error.into()),
                     Err(refusal) => Err(refusal),
                 }
@@ -482,14 +483,14 @@ impl Pusher {
         }
     }
 
-    fn options_for(&self, name: &RepositoryName, tags: &Tags) -> PutOptions {
+    fn options_for(&self, name: &RepositoryName, tags: &SegmentTags) -> PutOptions {
         let own = self.options.iter().find(|(known, _)| known == name);
         let options = own.map_or_else(PutOptions::absent, |(_, options)| options.clone());
         PutOptions { metadata: tags.to_metadata(), ..options }
     }
 
-    fn settle(&self, name: WalName, whose: Whose, ledger: Ledger) -> Result<Pushed, PushError> {
-        let Ledger { stored, stood, lost } = ledger;
+    fn settle(&self, name: WalName, whose: WalOrigin, ledger: PushProgress) -> Result<PushResult, PushError> {
+        let PushProgress { stored, stood, lost } = ledger;
         let (behind, lost): (Vec<_>, Vec<_>) =
             lost.into_iter().partition(|lost| self.may_lag.contains(&lost.name));
         let held: Vec<_> = stored.iter().chain(&stood).cloned().collect();
@@ -498,53 +499,53 @@ impl Pusher {
             let lost = lost.into_iter().chain(behind).collect();
             return Err(PushError::NotEverywhere { name, held, lost });
         }
-        Ok(Pushed { name, whose, stored, stood, behind })
+        Ok(PushResult { name, whose, stored, stood, behind })
     }
 }
 
 /// What became of a file in each repository.
-struct Ledger {
+struct PushProgress {
     stored: Vec<RepositoryName>,
     stood: Vec<RepositoryName>,
-    lost: Vec<Lost>,
+    lost: Vec<Unavailable>,
 }
 
-enum Put {
+enum UploadRequest {
     Stored,
     /// It was there already, the same.
     Stood,
 }
 
-impl Ledger {
+impl PushProgress {
     fn of(repositories: &Repositories) -> Self {
         Self { stored: vec![], stood: vec![], lost: repositories.lost().to_vec() }
     }
 
-    fn enter(&mut self, repository: &Repository, outcome: Result<Put, Refusal>) {
+    fn enter(&mut self, repository: &Repository, outcome: Result<UploadRequest, PushRejection>) {
         match outcome {
-            Ok(Put::Stored) => self.stored.push(repository.name.clone()),
-            Ok(Put::Stood) => self.stood.push(repository.name.clone()),
-            Err(refusal) => self.lost.push(Lost::new(repository, refusal)),
+            Ok(UploadRequest::Stored) => self.stored.push(repository.name.clone()),
+            Ok(UploadRequest::Stood) => self.stood.push(repository.name.clone()),
+            Err(refusal) => self.lost.push(Unavailable::new(repository, refusal)),
         }
     }
 }
 
 /// A file, ready to be sent.
-enum Prepared {
+enum PreparedUpload {
     Sealed(SealedFile),
     /// Too large to be sealed in memory: that is done on the way, once for each repository.
-    Inspected(WalFile, Tags),
+    Inspected(WalFile, SegmentTags),
 }
 
-impl Prepared {
-    fn name_and_tags_mut(&mut self) -> (WalName, &mut Tags) {
+impl PreparedUpload {
+    fn name_and_tags_mut(&mut self) -> (WalName, &mut SegmentTags) {
         match self {
             Self::Sealed(sealed) => (sealed.name, &mut sealed.tags),
             Self::Inspected(file, tags) => (file.name, tags),
         }
     }
 
-    fn name_and_tags(&self) -> (WalName, &Tags) {
+    fn name_and_tags(&self) -> (WalName, &SegmentTags) {
         match self {
             Self::Sealed(sealed) => (sealed.name, &sealed.tags),
             Self::Inspected(file, tags) => (file.name, tags),
@@ -553,7 +554,7 @@ impl Prepared {
 }
 
 /// Whether the file stands there; an error where another one does.
-async fn compare(repository: &Repository, key: &str, given: Digest) -> Result<bool, Refusal> {
+async fn compare(repository: &Repository, key: &str, given: Digest) -> Result<bool, PushRejection> {
     is_same(repository, key, repository.store.head(key).await?, given)
 }
 
@@ -563,13 +564,13 @@ fn is_same(
     key: &str,
     found: Option<ObjectInfo>,
     given: Digest,
-) -> Result<bool, Refusal> {
+) -> Result<bool, PushRejection> {
     let Some(info) = found else { return Ok(false) };
     let (key, location) = (key.to_owned(), repository.store.location());
-    match Tags::of(&info.metadata) {
-        None => Err(Refusal::Untold { key, location }),
+    match SegmentTags::of(&info.metadata) {
+        None => Err(PushRejection::Untold { key, location }),
         Some(tags) if tags.plain == given => Ok(true),
-        Some(tags) => Err(Refusal::Different { key, location, found: tags.plain, given }),
+        Some(tags) => Err(PushRejection::Different { key, location, found: tags.plain, given }),
     }
 }
 

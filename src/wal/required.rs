@@ -1,19 +1,19 @@
 use std::fmt;
 
-use super::{Archive, Follow, Holdings, ListError, Position, holdings};
+use super::{Archive, ListError, ReplayPosition, TimelineTarget, WalInventory, holdings};
 use crate::model::{Lsn, Physical, Segment, Timeline};
 use crate::pipeline::Identities;
 use crate::store::Store;
 
 /// What keeps a base backup from being restored at all: the first of the log it needs that is not there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lacking {
+pub enum MissingRequiredWal {
     Segment(Segment),
     /// A server cannot find its way to the timeline.
     History(Timeline),
 }
 
-impl fmt::Display for Lacking {
+impl fmt::Display for MissingRequiredWal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Segment(segment) => write!(f, "segment {segment} has not been archived there"),
@@ -24,17 +24,18 @@ impl fmt::Display for Lacking {
     }
 }
 
-impl Holdings {
+impl WalInventory {
     /// What a base backup needs and is not held.
-    pub fn lacks(&self, physical: &Physical) -> Option<Lacking> {
+    pub fn lacks(&self, physical: &Physical) -> Option<MissingRequiredWal> {
         let timeline = physical.timeline;
         if timeline > Timeline::FIRST && !self.histories().any(|held| held == timeline) {
-            return Some(Lacking::History(timeline));
+            return Some(MissingRequiredWal::History(timeline));
         }
-        let reach = self.reach(Position { timeline, lsn: physical.start }, Follow::Timeline(timeline));
+        let reach =
+            self.reach(ReplayPosition { timeline, lsn: physical.start }, TimelineTarget::Timeline(timeline));
         let last_byte = Lsn(physical.stop.0.saturating_sub(1)).max(physical.start);
         let missing = || Segment::holding(timeline, reach.end.lsn, physical.segment_size);
-        (!reach.covers(last_byte)).then(|| Lacking::Segment(missing()))
+        (!reach.covers(last_byte)).then(|| MissingRequiredWal::Segment(missing()))
     }
 }
 
@@ -49,11 +50,11 @@ pub async fn lacking(
     archive: &Archive,
     physical: &Physical,
     identities: &Identities,
-) -> Result<Option<Lacking>, ListError> {
+) -> Result<Option<MissingRequiredWal>, ListError> {
     let first = first_segment(physical);
     match holdings(store, archive, Some(first), identities).await {
         Ok(holdings) => Ok(holdings.lacks(physical)),
-        Err(ListError::Never { .. }) => Ok(Some(Lacking::Segment(first))),
+        Err(ListError::Never { .. }) => Ok(Some(MissingRequiredWal::Segment(first))),
         Err(error) => Err(error),
     }
 }
@@ -65,10 +66,10 @@ mod tests {
 
     const SIZE: SegmentSize = SegmentSize::DEFAULT;
 
-    fn held(timeline: u32, numbers: std::ops::Range<u64>, history: bool) -> Holdings {
+    fn held(timeline: u32, numbers: std::ops::Range<u64>, history: bool) -> WalInventory {
         let timeline = Timeline::new(timeline).unwrap();
         let segments = numbers.map(|n| WalName::Segment(Segment::new(timeline, n, SIZE)));
-        Holdings::new(SIZE, segments.chain(history.then_some(WalName::History(timeline))))
+        WalInventory::new(SIZE, segments.chain(history.then_some(WalName::History(timeline))))
     }
 
     #[test]
@@ -89,6 +90,6 @@ mod tests {
         let copy = Physical::sample(2, Lsn(SIZE.begin_of(5).0 + 40), Lsn(SIZE.begin_of(5).0 + 300));
         assert_eq!(held(2, 5..6, true).lacks(&copy), None);
         let lacking = held(2, 5..6, false).lacks(&copy);
-        assert_eq!(lacking, Some(Lacking::History(Timeline::new(2).unwrap())));
+        assert_eq!(lacking, Some(MissingRequiredWal::History(Timeline::new(2).unwrap())));
     }
 }

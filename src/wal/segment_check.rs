@@ -4,7 +4,7 @@ use std::path::Path;
 use super::archive::SUFFIXES;
 use super::decode::{Arrived, Unusable};
 use super::listing::strays;
-use super::{Archive, Tags, multipart};
+use super::{Archive, SegmentTags, multipart};
 use crate::model::{Sha256Hex, WalName};
 use crate::pipeline::{Identities, OpenError};
 use crate::repository::Repository;
@@ -15,7 +15,7 @@ const IN_MEMORY: u64 = 40 << 20;
 
 /// How far a stored file was compared with what was archived, and agrees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Checked {
+pub enum CheckedSegment {
     /// Its plain bytes.
     Plain,
     /// Its stored bytes only.
@@ -35,7 +35,7 @@ pub async fn check_segment(
     archive: &Archive,
     name: WalName,
     identities: &Identities,
-) -> Result<Checked, Unusable> {
+) -> Result<CheckedSegment, Unusable> {
     let store = &repository.store;
     for suffix in SUFFIXES {
         let key = archive.key(name, suffix);
@@ -45,7 +45,7 @@ pub async fn check_segment(
                 let strays = strays(&**store, &key, &info).await.map_err(Unusable::Store)?;
                 tokio::task::spawn_blocking(move || {
                     let found = Sha256Hex::of(&bytes);
-                    let tags = match Tags::of(&info.metadata) {
+                    let tags = match SegmentTags::of(&info.metadata) {
                         Some(tags) => Some(tags),
                         None => as_stored(&key, info.size, found, strays)?,
                     };
@@ -55,7 +55,8 @@ pub async fn check_segment(
                     }
                     let arrived =
                         Arrived { archive: &archive, name, key, stored: &bytes[..], found: None, tags };
-                    let checked = if stored.is_some() { Checked::Stored } else { Checked::Nothing };
+                    let checked =
+                        if stored.is_some() { CheckedSegment::Stored } else { CheckedSegment::Nothing };
                     prove(arrived, &identities, checked)
                 })
             }
@@ -63,7 +64,7 @@ pub async fn check_segment(
                 let (stored, tags) = multipart::reader(store, &key).await.map_err(Unusable::Store)?;
                 tokio::task::spawn_blocking(move || {
                     let arrived = Arrived { archive: &archive, name, key, stored, found: None, tags };
-                    prove(arrived, &identities, Checked::Nothing)
+                    prove(arrived, &identities, CheckedSegment::Nothing)
                 })
             }
             Err(error) if error.kind == StoreErrorKind::NotFound => continue,
@@ -82,9 +83,9 @@ fn as_stored(
     key: &str,
     size: u64,
     found: Sha256Hex,
-    strays: Vec<(u64, Tags)>,
-) -> Result<Option<Tags>, Unusable> {
-    let is_of_it = |tags: &Tags| tags.stored == Some(found);
+    strays: Vec<(u64, SegmentTags)>,
+) -> Result<Option<SegmentTags>, Unusable> {
+    let is_of_it = |tags: &SegmentTags| tags.stored == Some(found);
     let Some((stored_size, stray)) = strays.iter().find(|(_, tags)| is_of_it(tags)).or(strays.first()) else {
         return Ok(None);
     };
@@ -103,8 +104,8 @@ fn as_stored(
 fn prove<R: Read + Send>(
     mut arrived: Arrived<'_, R>,
     identities: &Identities,
-    checked: Checked,
-) -> Result<Checked, Unusable> {
+    checked: CheckedSegment,
+) -> Result<CheckedSegment, Unusable> {
     let is_sealed = arrived.key.ends_with(".age");
     if is_sealed && identities.is_empty() {
         let key = arrived.key;
@@ -114,7 +115,7 @@ fn prove<R: Read + Send>(
         };
     }
     match arrived.prove(identities, &mut io::sink(), Path::new("")) {
-        Ok(_) => Ok(Checked::Plain),
+        Ok(_) => Ok(CheckedSegment::Plain),
         Err(Unusable::Open { source: OpenError::NoIdentity | OpenError::WrongIdentity, .. }) => Ok(checked),
         Err(error) => Err(error),
     }

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use chrono::{DateTime, Utc};
 use thiserror::Error;
 
-use super::Tags;
+use super::SegmentTags;
 use super::archive_status_trust::is_servers_own;
 use crate::model::{
     Ancestor, Digest, History, Segment, SegmentSize, Sha256Hex, SystemIdentifier, Timeline, WalError, WalName,
@@ -55,7 +55,7 @@ pub struct WalFile {
 
 /// Whose a file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Whose {
+pub struct WalOrigin {
     pub cluster: SystemIdentifier,
     pub segment_size: SegmentSize,
 }
@@ -65,7 +65,7 @@ pub struct Whose {
 pub struct SealedFile {
     pub name: WalName,
     pub bytes: bytes::Bytes,
-    pub tags: Tags,
+    pub tags: SegmentTags,
 }
 
 impl WalFile {
@@ -84,7 +84,7 @@ impl WalFile {
     }
 
     /// Whose it is. A segment says so itself; of anything else the segments beside it do.
-    pub fn whose(&self) -> Result<Whose, FileError> {
+    pub fn whose(&self) -> Result<WalOrigin, FileError> {
         if self.segment().is_some() {
             return self.says_itself();
         }
@@ -101,15 +101,15 @@ impl WalFile {
         Err(FileError::Alone(self.path.clone()))
     }
 
-    fn says_itself(&self) -> Result<Whose, FileError> {
+    fn says_itself(&self) -> Result<WalOrigin, FileError> {
         let segment = self.segment().ok_or_else(|| FileError::Alone(self.path.clone()))?;
         let header = self.header(&mut self.open()?, segment)?;
-        Ok(Whose { cluster: header.system_identifier, segment_size: header.segment_size })
+        Ok(WalOrigin { cluster: header.system_identifier, segment_size: header.segment_size })
     }
 
     /// Reads it through: which bytes they are.
     pub fn digest(&self) -> Result<Digest, FileError> {
-        let mut reading = Reading::begin(self)?;
+        let mut reading = SourceReader::begin(self)?;
         // Whoever only compares asks nothing of what is in it.
         reading.commits = None;
         let file = reading.file.try_clone().map_err(|source| self.unreadable(source))?;
@@ -118,8 +118,8 @@ impl WalFile {
     }
 
     /// Reads it through: what would be said about it, and nothing is sealed.
-    pub fn inspect(&self) -> Result<Tags, FileError> {
-        let mut reading = Reading::begin(self)?;
+    pub fn inspect(&self) -> Result<SegmentTags, FileError> {
+        let mut reading = SourceReader::begin(self)?;
         let file = reading.file.try_clone().map_err(|source| self.unreadable(source))?;
         let plain = digest_whole(file, |chunk| reading.see(chunk)).map_err(|error| self.unsealed(error))?;
         reading.end(plain, None)
@@ -127,7 +127,7 @@ impl WalFile {
 
     /// Seals it in memory.
     pub fn seal(&self, recipe: &Recipe) -> Result<SealedFile, FileError> {
-        let mut reading = Reading::begin(self)?;
+        let mut reading = SourceReader::begin(self)?;
         let file = reading.file.try_clone().map_err(|source| self.unreadable(source))?;
         let size = usize::try_from(reading.size).unwrap_or_default();
         let sealed = seal_whole(file, size, recipe, |chunk| reading.see(chunk))
@@ -208,7 +208,7 @@ impl WalFile {
 }
 
 /// A file that is being read through.
-struct Reading<'f> {
+struct SourceReader<'f> {
     of: &'f WalFile,
     file: File,
     size: u64,
@@ -218,7 +218,7 @@ struct Reading<'f> {
     text: Vec<u8>,
 }
 
-impl<'f> Reading<'f> {
+impl<'f> SourceReader<'f> {
     fn begin(of: &'f WalFile) -> Result<Self, FileError> {
         let mut file = of.open()?;
         let metadata = file.metadata().map_err(|source| of.unreadable(source))?;
@@ -260,8 +260,8 @@ impl<'f> Reading<'f> {
         if plain.size == self.size { Ok(plain) } else { Err(FileError::Changed(self.of.path.clone())) }
     }
 
-    fn end(self, plain: Digest, stored: Option<Sha256Hex>) -> Result<Tags, FileError> {
-        Ok(Tags {
+    fn end(self, plain: Digest, stored: Option<Sha256Hex>) -> Result<SegmentTags, FileError> {
+        Ok(SegmentTags {
             plain: self.whole(plain)?,
             stored,
             completed: self.completed,

@@ -7,8 +7,8 @@ use thiserror::Error;
 use super::base_after_gap::base_behind_gaps;
 use super::listing::{self, ListError};
 use super::{
-    Acknowledged, Archive, Beside, Follow, Gap, Holdings, KeptError, Moment, Position, Reach, ServerFacts,
-    complete_by_server,
+    Archive, ArchiverFacts, CommitTimes, Gap, KeptError, LastArchived, ReplayPosition, ReplayRange,
+    TimelineDivergence, TimelineTarget, WalInventory, complete_by_server,
 };
 use crate::model::{BackupId, Segment, Timeline, WalName};
 use crate::pipeline::Identities;
@@ -17,24 +17,24 @@ use crate::store::StoreError;
 
 /// What one repository has of a cluster's log.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct ArchiveStatus {
     /// The oldest first.
-    pub timelines: Vec<TimelineStanding>,
+    pub timelines: Vec<TimelineStatus>,
     /// From here on everything up to the end is there: what begins later can be brought to it.
-    pub whole_since: Option<Position>,
+    pub whole_since: Option<ReplayPosition>,
     /// Where it ends; `None` where there is nothing.
-    pub reach: Option<Reach>,
-    pub moment: Moment,
+    pub reach: Option<ReplayRange>,
+    pub moment: CommitTimes,
     /// Where log is missing: the newest base backup behind that, which can be brought to the end.
     pub base: Option<BackupId>,
     /// The server was told that this is archived, and it is not there.
     pub lost: Option<WalName>,
     /// The newest log is not of the server's own timeline.
-    pub beside: Option<Beside>,
+    pub beside: Option<TimelineDivergence>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TimelineStanding {
+pub struct TimelineStatus {
     pub timeline: Timeline,
     /// Whole segments.
     pub segments: u64,
@@ -47,7 +47,7 @@ pub struct TimelineStanding {
 /// How good that is, from best to worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Verdict {
+pub enum ArchiveHealth {
     Ok,
     /// Three quarters of the objective are gone.
     Late,
@@ -64,7 +64,7 @@ pub enum Verdict {
     Nothing,
 }
 
-impl Verdict {
+impl ArchiveHealth {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -82,7 +82,7 @@ impl Verdict {
 
 /// Why it is not known what a repository has.
 #[derive(Debug, Error)]
-pub enum StandingError {
+pub enum ArchiveStatusError {
     #[error(transparent)]
     List(#[from] ListError),
     #[error(transparent)]
@@ -96,16 +96,16 @@ pub enum StandingError {
 pub async fn standing(
     repository: &Repository,
     archive: &Archive,
-    acknowledged: Option<&Acknowledged>,
-    server: Option<&ServerFacts>,
-) -> Result<Standing, StandingError> {
+    acknowledged: Option<&LastArchived>,
+    server: Option<&ArchiverFacts>,
+) -> Result<ArchiveStatus, ArchiveStatusError> {
     let store = &*repository.store;
     let holdings = listing::holdings(store, archive, None, &Identities::default()).await?;
     let on = server.map(|server| server.timeline);
     let end = end(&holdings, on);
     let mut moment = match &end {
         Some((_, reach)) => listing::moment(store, archive, reach).await.map_err(ListError::Store)?,
-        None => Moment { complete: None, newest_commit: None },
+        None => CommitTimes { complete: None, newest_commit: None },
     };
     if let (Some((_, reach)), Some(server)) = (&end, server) {
         moment.complete = moment.complete.max(complete_by_server(server, reach));
@@ -114,13 +114,13 @@ pub async fn standing(
         Some(told) => told.is_lost_from(repository).await?.then_some(told.file),
         None => None,
     };
-    let mut standing = Standing {
+    let mut standing = ArchiveStatus {
         lost,
         base: None,
-        beside: on.and_then(|on| Beside::of_held(&holdings, on)),
+        beside: on.and_then(|on| TimelineDivergence::of_held(&holdings, on)),
         timelines: holdings
             .timelines()
-            .map(|timeline| TimelineStanding {
+            .map(|timeline| TimelineStatus {
                 timeline,
                 segments: holdings.count(timeline),
                 newest: holdings.newest(timeline),
@@ -134,23 +134,23 @@ pub async fn standing(
     };
     if let Some(reach) = standing.reach.as_ref().filter(|_| standing.has_gaps()) {
         let base = base_behind_gaps(store, archive, &holdings, reach).await;
-        standing.base = base.map_err(StandingError::Bases)?;
+        standing.base = base.map_err(ArchiveStatusError::Bases)?;
     }
     Ok(standing)
 }
 
 /// From where everything is there up to the end of the server's timeline, and that end; of the newest one with any
 /// segment where the server's has none.
-fn end(holdings: &Holdings, on: Option<Timeline>) -> Option<(Position, Reach)> {
+fn end(holdings: &WalInventory, on: Option<Timeline>) -> Option<(ReplayPosition, ReplayRange)> {
     let timelines: Vec<_> = holdings.timelines().collect();
     let of_server = on.filter(|on| holdings.count(*on) > 0);
     let with_any = || timelines.into_iter().rev().find(|timeline| holdings.count(*timeline) > 0);
     let newest = of_server.or_else(with_any)?;
     let since = holdings.whole_since(newest)?;
-    Some((since, holdings.reach(since, Follow::Timeline(newest))))
+    Some((since, holdings.reach(since, TimelineTarget::Timeline(newest))))
 }
 
-impl Standing {
+impl ArchiveStatus {
     pub fn has_gaps(&self) -> bool {
         self.timelines.iter().any(|timeline| !timeline.gaps.is_empty() || timeline.lacks_history)
     }
@@ -166,16 +166,16 @@ impl Standing {
         Some((now - complete).to_std().unwrap_or_default())
     }
 
-    pub fn verdict(&self, rpo: Duration, now: DateTime<Utc>) -> Verdict {
+    pub fn verdict(&self, rpo: Duration, now: DateTime<Utc>) -> ArchiveHealth {
         match self.behind(now) {
-            None if self.reach.is_none() => Verdict::Nothing,
-            None if self.is_broken() => Verdict::Gap,
-            None => Verdict::UnknownTime,
-            Some(behind) if behind > rpo => Verdict::ObjectiveMissed,
-            Some(_) if self.lost.is_some() => Verdict::Lost,
-            Some(_) if self.is_broken() => Verdict::Gap,
-            Some(behind) if behind > rpo * 3 / 4 => Verdict::Late,
-            Some(_) => Verdict::Ok,
+            None if self.reach.is_none() => ArchiveHealth::Nothing,
+            None if self.is_broken() => ArchiveHealth::Gap,
+            None => ArchiveHealth::UnknownTime,
+            Some(behind) if behind > rpo => ArchiveHealth::ObjectiveMissed,
+            Some(_) if self.lost.is_some() => ArchiveHealth::Lost,
+            Some(_) if self.is_broken() => ArchiveHealth::Gap,
+            Some(behind) if behind > rpo * 3 / 4 => ArchiveHealth::Late,
+            Some(_) => ArchiveHealth::Ok,
         }
     }
 }
@@ -188,24 +188,24 @@ mod tests {
     fn what_is_late_is_said_before_the_objective_is_missed() {
         let now: DateTime<Utc> = "2026-11-20T12:00:00Z".parse().unwrap();
         let hour = Duration::from_secs(3600);
-        let standing = |minutes: Option<i64>| Standing {
+        let standing = |minutes: Option<i64>| ArchiveStatus {
             timelines: vec![],
             whole_since: None,
             reach: None,
             lost: None,
             beside: None,
             base: None,
-            moment: Moment {
+            moment: CommitTimes {
                 complete: minutes.map(|minutes| now - chrono::TimeDelta::minutes(minutes)),
                 newest_commit: None,
             },
         };
         for (minutes, verdict) in [
-            (Some(-5), Verdict::Ok),
-            (Some(45), Verdict::Ok),
-            (Some(46), Verdict::Late),
-            (Some(61), Verdict::ObjectiveMissed),
-            (None, Verdict::Nothing),
+            (Some(-5), ArchiveHealth::Ok),
+            (Some(45), ArchiveHealth::Ok),
+            (Some(46), ArchiveHealth::Late),
+            (Some(61), ArchiveHealth::ObjectiveMissed),
+            (None, ArchiveHealth::Nothing),
         ] {
             assert_eq!(standing(minutes).verdict(hour, now), verdict, "{minutes:?}");
         }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use crate::model::{Lsn, Segment, SegmentSize};
-use crate::postgres::{CommitScan, Kind, MadeTablespace, SEGMENT_HEADER, SegmentHeader};
+use crate::postgres::{CommitScan, MadeTablespace, RecordKind, SEGMENT_HEADER, SegmentHeader};
 
 /// Whole pages, of whatever size.
 const CHUNK: usize = 1 << 20;
@@ -49,7 +49,7 @@ pub(super) fn confine(path: &Path, segment: Segment, mapped: &[Lsn]) -> Result<(
         }
     });
     looking.map_err(Unconfined::Read)?;
-    if let Some((at, Kind::Tablespace)) = scan.cut()
+    if let Some((at, RecordKind::Tablespace)) = scan.cut()
         && !mapped.contains(&at)
     {
         return Err(Unconfined::Cut(at));
@@ -111,7 +111,7 @@ fn header(path: &Path) -> io::Result<SegmentHeader> {
 fn each_record(
     path: &Path,
     scan: &mut CommitScan,
-    mut each: impl FnMut(&crate::postgres::Record<'_>),
+    mut each: impl FnMut(&crate::postgres::WalRecord<'_>),
 ) -> io::Result<()> {
     let mut file = File::open(path)?;
     let mut buffer = vec![0; CHUNK];

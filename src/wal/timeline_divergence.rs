@@ -2,31 +2,31 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::Holdings;
+use super::WalInventory;
 use crate::model::Timeline;
 
 /// The archive goes on along another timeline than its server: another server archives, too, or this one has not
 /// archived since it changed its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Beside {
+pub struct TimelineDivergence {
     /// The newest one in the archive.
     pub newest: Timeline,
     pub server: Timeline,
 }
 
-impl Beside {
+impl TimelineDivergence {
     /// `None`: the newest one is the server's own.
     pub fn of(newest: Option<Timeline>, server: Timeline) -> Option<Self> {
         let newest = newest.filter(|newest| *newest != server)?;
         Some(Self { newest, server })
     }
 
-    pub fn of_held(held: &Holdings, server: Timeline) -> Option<Self> {
+    pub fn of_held(held: &WalInventory, server: Timeline) -> Option<Self> {
         Self::of(held.timelines().last(), server)
     }
 }
 
-impl fmt::Display for Beside {
+impl fmt::Display for TimelineDivergence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { newest, server } = self;
         if newest > server {
@@ -50,9 +50,11 @@ mod tests {
     #[test]
     fn only_another_timeline_is_told_and_in_which_way_it_is_another() {
         let timeline = |number| Timeline::new(number).unwrap();
-        assert_eq!(Beside::of(None, timeline(1)), None);
-        assert_eq!(Beside::of(Some(timeline(2)), timeline(2)), None);
-        let told = |newest, server| Beside::of(Some(timeline(newest)), timeline(server)).unwrap().to_string();
+        assert_eq!(TimelineDivergence::of(None, timeline(1)), None);
+        assert_eq!(TimelineDivergence::of(Some(timeline(2)), timeline(2)), None);
+        let told = |newest, server| {
+            TimelineDivergence::of(Some(timeline(newest)), timeline(server)).unwrap().to_string()
+        };
         assert!(told(3, 1).contains("another server"));
         assert!(told(1, 2).contains("of which nothing is archived"));
     }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use drctl::aws::Patience;
+use drctl::aws::S3Timeouts;
 use drctl::store::s3::S3Store;
 use drctl::store::{Precondition, PutOptions, Store, StoreError, StoreErrorKind, list_all};
 
@@ -23,11 +23,11 @@ struct Stage {
     _keys: [Keys; 2],
 }
 
-fn patience() -> Patience {
-    Patience { attempts: 3, backoff: Duration::from_millis(50), ..Patience::default() }
+fn patience() -> S3Timeouts {
+    S3Timeouts { attempts: 3, backoff: Duration::from_millis(50), ..S3Timeouts::default() }
 }
 
-async fn open_with(patience: Patience) -> Outcome<Stage> {
+async fn open_with(patience: S3Timeouts) -> Outcome<Stage> {
     let server = S3Server::start().await?;
     let proxy = FaultProxy::to(server.address).await?;
     let keys = [Keys::new(proxy.address, BUCKET)?, server.place()?];
@@ -126,7 +126,7 @@ async fn a_refusal_is_not_asked_again() -> Outcome<()> {
 
 #[tokio::test]
 async fn a_store_that_hangs_is_given_up() -> Outcome<()> {
-    let hasty = Patience {
+    let hasty = S3Timeouts {
         attempts: 2,
         answer: Duration::from_millis(400),
         finish: Duration::from_millis(400),
@@ -360,7 +360,7 @@ async fn why_there_was_no_answer_is_told() -> Outcome<()> {
     ] {
         let mut keys = server.place()?;
         keys.place.endpoint = Some(endpoint.parse()?);
-        let store = S3Store::open_with(&keys.place, Patience { attempts: 100, ..patience() }).await?;
+        let store = S3Store::open_with(&keys.place, S3Timeouts { attempts: 100, ..patience() }).await?;
         // Whoever does not wait for the last attempt knows as well.
         let waited = tokio::time::timeout(Duration::from_secs(2), store.get("key", 9)).await;
         assert!(waited.is_err(), "{endpoint}: {waited:?}");

@@ -4,7 +4,7 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::types::ObjectLockMode;
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Timelike as _, Utc};
-use drctl::aws::{Patience, s3_client};
+use drctl::aws::{S3Timeouts, s3_client};
 use drctl::platform::{Clock as _, SystemClock};
 use drctl::policy::{Checksum, LockMode};
 use drctl::store::s3::S3Store;
@@ -120,7 +120,8 @@ async fn allow_writing(owner: &Client, bucket: &str) -> Outcome<()> {
 #[tokio::test]
 async fn who_may_only_write_can_write() -> Outcome<()> {
     let stage = open("write-only").await?;
-    let owner = s3_client(&stage.keys.place, &Patience::default(), drctl::aws::Trouble::default()).await?;
+    let owner =
+        s3_client(&stage.keys.place, &S3Timeouts::default(), drctl::aws::LastAttempt::default()).await?;
     allow_writing(&owner, "write-only").await?;
     let address = tokio::task::spawn_blocking(radosgw::address).await??;
     let keys = Keys::of(address, "write-only", OTHER.0, OTHER.1)?;
@@ -168,7 +169,8 @@ async fn a_locked_object_cannot_be_deleted() -> Outcome<()> {
         let upload = store.begin_upload(&name, &options).await?;
         upload.part(1, Bytes::from_static(b"x")).await?;
         let completed = upload.complete().await?;
-        let client = s3_client(&keys.place, &Patience::default(), drctl::aws::Trouble::default()).await?;
+        let client =
+            s3_client(&keys.place, &S3Timeouts::default(), drctl::aws::LastAttempt::default()).await?;
         for (key, version) in [(key, put.version), (name.as_str(), completed.version)] {
             let full = format!("{}/{key}", keys.place.prefix);
             let head = client.head_object().bucket("locked").key(&full).send().await?;

@@ -1,6 +1,6 @@
 //! S3 by `s3s-fs`, in this process.
 
-use drctl::aws::Patience;
+use drctl::aws::S3Timeouts;
 use drctl::policy::{Checksum, Credentials};
 use drctl::store::s3::S3Store;
 use drctl::store::{Precondition, PutOptions, Store, StoreErrorKind};
@@ -113,7 +113,7 @@ async fn a_server_without_tls_is_unreachable_by_https() -> Outcome<()> {
     let keys = stage.server.place()?;
     let mut place = keys.place.clone();
     place.endpoint = Some(format!("https://{}", stage.server.address).parse()?);
-    let patience = Patience { attempts: 2, ..Patience::default() };
+    let patience = S3Timeouts { attempts: 2, ..S3Timeouts::default() };
     let error = S3Store::open_with(&place, patience).await?.head("s/a").await.expect_err("no TLS there");
     assert_eq!(error.kind, StoreErrorKind::Unreachable, "{error}");
     Ok(())

@@ -7,11 +7,11 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use drctl::platform::{CancellationToken, Clock as _, SystemClock};
 use drctl::store::directory::DirectoryStore;
-use drctl::store::probe::capability::{Ability, Capabilities, probe};
+use drctl::store::probe::capability::{Capabilities, Capability, probe};
 use drctl::store::s3::S3Store;
 use drctl::store::{
-    Guard, ObjectInfo, Page, Precondition, Proof, PutOptions, Store, StoreError, Upload, UploadInfo, Written,
-    list_all,
+    ChecksumSupport, ObjectInfo, Page, Precondition, PutOptions, Store, StoreError, StoreProtection, Upload,
+    UploadInfo, Written, list_all,
 };
 
 use crate::support::Outcome;
@@ -28,7 +28,7 @@ async fn found(store: &dyn Store) -> Outcome<Capabilities> {
 
 /// Which of the checksums the store takes, and which it compares.
 fn sums(found: &Capabilities) -> (Vec<&'static str>, Vec<&'static str>) {
-    let of = |ability: fn(&drctl::store::probe::checksum::ChecksumFound) -> &Ability| {
+    let of = |ability: fn(&drctl::store::probe::checksum::ChecksumProbe) -> &Capability| {
         found.checksums.iter().filter(|sum| ability(sum).is_yes()).map(|sum| sum.checksum).collect()
     };
     (of(|sum| &sum.taken), of(|sum| &sum.compared))
@@ -50,7 +50,7 @@ async fn radosgw_can_do_everything() -> Outcome<()> {
     ] {
         assert!(ability.is_yes(), "{found:?}");
     }
-    assert_eq!(found.guard, Guard { keeps_versions: Some(true), locks_objects: Some(true) });
+    assert_eq!(found.guard, StoreProtection { keeps_versions: Some(true), locks_objects: Some(true) });
     let three = vec!["crc64nvme", "crc32c", "sha256"];
     assert_eq!(sums(&found), ([three.clone(), vec!["none"]].concat(), three));
     Ok(())
@@ -61,7 +61,7 @@ async fn s3s_cannot_list_uploads() -> Outcome<()> {
     let server = S3Server::start().await?;
     let keys = server.place()?;
     let found = found(&S3Store::open(&keys.place).await?).await?;
-    assert!(matches!(found.pending_uploads, Ability::No(_)), "{found:?}");
+    assert!(matches!(found.pending_uploads, Capability::No(_)), "{found:?}");
     assert!(
         found.conditional_put.is_yes() && found.compare_and_swap.is_yes() && found.multipart.is_yes(),
         "{found:?}"
@@ -75,7 +75,7 @@ async fn a_directory_has_no_checksums_to_choose() -> Outcome<()> {
     let root = crate::support::scratch::folder()?;
     let found = found(&DirectoryStore::create(root.path()).await?).await?;
     assert!(found.checksums.is_empty(), "{found:?}");
-    assert_eq!(found.guard, Guard::default());
+    assert_eq!(found.guard, StoreProtection::default());
     Ok(())
 }
 
@@ -137,9 +137,9 @@ impl Store for Careless {
         self.0.now().await
     }
     /// And compares nothing.
-    fn proofs(&self) -> Vec<Proof> {
+    fn proofs(&self) -> Vec<ChecksumSupport> {
         let checksum = drctl::policy::Checksum::Crc32c;
-        vec![Proof { checksum, right: Arc::clone(&self.0), wrong: Arc::clone(&self.0) }]
+        vec![ChecksumSupport { checksum, right: Arc::clone(&self.0), wrong: Arc::clone(&self.0) }]
     }
 }
 
@@ -149,7 +149,7 @@ async fn a_store_that_ignores_what_it_is_asked_is_found_out() -> Outcome<()> {
     let store = Careless(Arc::new(DirectoryStore::create(root.path()).await?));
     let found = found(&store).await?;
     for ability in [&found.conditional_put, &found.compare_and_swap, &found.conditional_multipart] {
-        assert!(matches!(ability, Ability::No(_)), "{found:?}");
+        assert!(matches!(ability, Capability::No(_)), "{found:?}");
     }
     assert!(found.multipart.is_yes(), "{found:?}");
     assert_eq!(sums(&found), (vec!["crc32c"], vec![]), "{found:?}");
@@ -173,7 +173,10 @@ async fn a_probe_of_a_store_that_fills_up_leaves_no_unfinished_upload() -> Outco
     let keys = Keys::new(proxy.address, BUCKET)?;
     proxy.fail(When::method("PUT").with("partNumber="), Fault::Status(403, "QuotaExceeded"));
     let found = found(&S3Store::open(&keys.place).await?).await?;
-    assert!(matches!(&found.multipart, Ability::Unknown(why) if why.contains("QuotaExceeded")), "{found:?}");
+    assert!(
+        matches!(&found.multipart, Capability::Unknown(why) if why.contains("QuotaExceeded")),
+        "{found:?}"
+    );
     assert_eq!(unfinished(&server)?, 0);
     // Also where the last step fails, not the first.
     proxy.heal();
@@ -214,7 +217,7 @@ async fn a_role_that_may_not_delete_leaves_the_same_few_objects_each_time() -> O
         {
             assert!(ability.is_yes(), "{found:?}");
         }
-        assert!(matches!(found.deletes, Ability::No(_)), "{found:?}");
+        assert!(matches!(found.deletes, Capability::No(_)), "{found:?}");
         let objects = list_all(&store, "").await?;
         assert_eq!(found.left_objects, objects.len());
         assert_eq!(found.left_bytes, objects.iter().map(|object| object.size).sum::<u64>());

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use drctl::event::Events;
 use drctl::model::{BackupId, BackupKind, Manifest, Protection, RunId, SourceName, SystemName, ToolFacts};
-use drctl::pipeline::{FromMemory, NewIdentity, Recipe};
+use drctl::pipeline::{MemoryProducer, NewIdentity, Recipe};
 use drctl::platform::{CancellationToken, ExposeSecret as _};
 use drctl::policy::{Compression, Encryption, Recipient, Transfer};
 use drctl::repository::{BackupWriter, Repositories, Repository, layout};
@@ -85,8 +85,10 @@ async fn a_backup_of_several_objects_comes_back_without_drctl() -> Outcome<()> {
         CancellationToken::new(),
     );
     let artifacts = vec![
-        writer.store("database.dump", Box::new(FromMemory::new(dump.stdout)), None).await?,
-        writer.store("details.json", Box::new(FromMemory::new(b"{\"tables\": 1}".to_vec())), None).await?,
+        writer.store("database.dump", Box::new(MemoryProducer::new(dump.stdout)), None).await?,
+        writer
+            .store("details.json", Box::new(MemoryProducer::new(b"{\"tables\": 1}".to_vec())), None)
+            .await?,
     ];
     assert!(artifacts[0].objects.len() > 2);
     let manifest = Manifest {

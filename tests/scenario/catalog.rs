@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
-use drctl::catalog::{Catalog, CatalogError, Depth, Filter, Location, refresh};
+use drctl::catalog::{Catalog, CatalogError, CatalogLocation, Depth, Filter, refresh};
 use drctl::model::{
-    Artifact, BackupId, BackupKind, CheckDepth, CopyCheck, Digest, Encoding, Fault, Manifest, ObjectFault,
-    ObjectPart, Outcome as RunOutcome, Protection, RunId, SourceName, State, SystemName, ToolFacts,
+    Artifact, AssuranceLevel, BackupId, BackupKind, CheckDepth, CopyCheck, CopyFault, Digest, Encoding,
+    Manifest, ObjectFault, ObjectPart, Outcome as RunOutcome, Protection, RunId, SourceName, SystemName,
+    ToolFacts,
 };
 use drctl::platform::SecretString;
 use drctl::repository::{Repositories, Repository, journal, layout, manifest};
@@ -78,7 +79,7 @@ async fn a_fleet_shares_one_catalog_in_postgresql() -> Outcome<()> {
     cluster.execute("postgres", &["CREATE DATABASE catalog"]).await?;
     let url = format!("postgres://postgres@127.0.0.1:{}/catalog", cluster.port());
     let location =
-        Location::of(Some(&url), Some(&SecretString::from("p@ss/word".to_owned())), Path::new("/"))?;
+        CatalogLocation::of(Some(&url), Some(&SecretString::from("p@ss/word".to_owned())), Path::new("/"))?;
 
     // Both hosts open it for the first time at once.
     let system_name = system()?;
@@ -95,7 +96,7 @@ async fn a_fleet_shares_one_catalog_in_postgresql() -> Outcome<()> {
     let refreshed = refresh(&one, &system()?, &set, Depth::New, noon()?).await?;
     assert_eq!((refreshed.found.len(), refreshed.refused.len()), (3, 0));
 
-    let fault = ObjectFault { object: "x".to_owned(), fault: Fault::Altered, detail: String::new() };
+    let fault = ObjectFault { object: "x".to_owned(), fault: CopyFault::Altered, detail: String::new() };
     let check = |repository: &Repository, faults: &[ObjectFault], at| CopyCheck {
         backup: older.clone(),
         repository: repository.name.clone(),
@@ -104,7 +105,7 @@ async fn a_fleet_shares_one_catalog_in_postgresql() -> Outcome<()> {
         faults: faults.to_vec(),
     };
     let begun = noon()? + TimeDelta::hours(1);
-    let record = journal::Record {
+    let record = journal::JournalRecord {
         format: String::new(),
         run: RunId::new(begun, 9),
         verb: "verify".to_owned(),
@@ -125,7 +126,7 @@ async fn a_fleet_shares_one_catalog_in_postgresql() -> Outcome<()> {
 
     let entries = one.backups(&Filter::default()).await?;
     assert_eq!(entries.iter().map(|entry| entry.id()).collect::<Vec<_>>(), [&newer, &older]);
-    assert_eq!(entries[1].copy(&primary.name).ok_or("copy")?.state, State::Checked);
+    assert_eq!(entries[1].copy(&primary.name).ok_or("copy")?.state, AssuranceLevel::Checked);
     assert!(!entries[1].copy(&copy.name).ok_or("copy")?.is_good());
     assert_eq!(one.runs(None).await?, [record]);
 

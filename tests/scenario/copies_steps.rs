@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use drctl::catalog::{Catalog, Depth, Filter, Location, refresh};
+use drctl::catalog::{Catalog, CatalogLocation, Depth, Filter, refresh};
 use drctl::copies::backups;
 use drctl::event::Events;
 use drctl::model::{
@@ -116,7 +116,7 @@ impl Bench {
     }
 
     async fn sync_with(&self, list: Vec<Repository>) -> Outcome<bool> {
-        let location = Location::of(None, None, &self.root.path().join("state"))?;
+        let location = CatalogLocation::of(None, None, &self.root.path().join("state"))?;
         let catalog = Catalog::open(&location, &self.system).await?;
         let now = SystemClock.now();
         let id = catalog.repository_id().await?;

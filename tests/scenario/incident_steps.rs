@@ -9,13 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drctl::backup::{self, BackupReport, SourceOutcome};
-use drctl::catalog::{Catalog, Filter, Location};
+use drctl::catalog::{Catalog, CatalogLocation, Filter};
 use drctl::event::Events;
 use drctl::model::{BackupId, Manifest, Outcome as RunOutcome};
 use drctl::pipeline::{Identities, unseal};
 use drctl::platform::{CancellationToken, SystemClock, seed};
 use drctl::policy::{self, Policy, SourceConfig};
-use drctl::repository::reader::{self, Window};
+use drctl::repository::reader;
+use drctl::repository::reader::ReadWindow;
 use drctl::repository::{Repositories, Repository, layout, manifest};
 use drctl::store::directory::DirectoryStore;
 use drctl::store::{Store, list_all};
@@ -70,7 +71,7 @@ impl Bench {
             let store = Arc::new(DirectoryStore::open(files.repository(name)));
             stores.push(Ordered::new(store, Arc::clone(&order)));
         }
-        let location = Location::of(None, None, &files.path().join("state"))?;
+        let location = CatalogLocation::of(None, None, &files.path().join("state"))?;
         let catalog = Catalog::open(&location, &policy.system).await?;
         let identities = Identities::read(std::slice::from_ref(&files.operational))?;
         Ok(Self { _cluster: cluster, files, policy, stores, order, catalog, identities })
@@ -138,7 +139,7 @@ impl Bench {
         let (manifest, _) = manifest::read(&**store, &self.policy.system, id).await?;
         let folder = layout::backup(&self.policy.system, id);
         for artifact in manifest.artifacts {
-            let window = Window { chunk: 5000, parallel: 2 };
+            let window = ReadWindow { chunk: 5000, parallel: 2 };
             let stream =
                 reader::stream(Arc::clone(store), &folder, &artifact, window, CancellationToken::new());
             let identities = self.identities.clone();

@@ -7,7 +7,7 @@ use drctl::event::Events;
 use drctl::model::{Artifact, DatabaseFacts, Details, TableKind};
 use drctl::pipeline::Produce;
 use drctl::platform::CancellationToken;
-use drctl::policy::{LogicalDump, Password, PostgresSource, RowCounts};
+use drctl::policy::{LogicalDump, PasswordSource, PostgresSource, RowCounts};
 use drctl::postgres::{ConnectionParameters, Tools, count_rows, read_facts};
 use drctl::source::postgres_dump::capture;
 use drctl::source::{ArtifactSink, Captured, LogicalError, SinkError, Unreadable};
@@ -514,7 +514,7 @@ async fn a_password_by_reference_is_used() -> Outcome<()> {
     );
     for url in [cluster.url("postgres"), socket] {
         let mut source = source(&url)?;
-        source.password = Some(Password::Secret(format!("file:{}", secret.path().display()).parse()?));
+        source.password = Some(PasswordSource::Secret(format!("file:{}", secret.path().display()).parse()?));
         let prepared = capture::prepare(&source).await?;
         let mut sink = MemorySink::default();
         capture::capture(prepared, &dump(), &mut sink, &Events::default(), &CancellationToken::new()).await?;
@@ -522,7 +522,7 @@ async fn a_password_by_reference_is_used() -> Outcome<()> {
     }
     let mut wrong = source(&cluster.url("postgres"))?;
     std::fs::write(secret.path(), "wrong\n")?;
-    wrong.password = Some(Password::Secret(format!("file:{}", secret.path().display()).parse()?));
+    wrong.password = Some(PasswordSource::Secret(format!("file:{}", secret.path().display()).parse()?));
     let text = chain(&capture::prepare(&wrong).await.err().ok_or("it was let in")?);
     assert!(text.contains("password authentication failed"), "{text}");
     Ok(())

@@ -7,7 +7,7 @@ use aws_sdk_rds::types::{ApplyMethod, DbInstance, DbSnapshot, Parameter, Tag};
 use drctl::aws::backup::AwsBackup;
 use drctl::aws::rds::{Changes, Rds, SnapshotId};
 use drctl::aws::{AwsFailure, FailureKind};
-use drctl::policy::{AwsPlace, Credentials};
+use drctl::policy::{AwsLocation, Credentials};
 
 use super::support::Outcome;
 use super::support::moto::{ACCOUNT, Moto};
@@ -125,7 +125,7 @@ security_groups = ["sg-west"]
 }
 
 /// drctl's own way there.
-fn place(moto: &Moto, folder: &std::path::Path, region: &str) -> Outcome<AwsPlace> {
+fn place(moto: &Moto, folder: &std::path::Path, region: &str) -> Outcome<AwsLocation> {
     let word = |name: &str, text: &str| -> Outcome<_> {
         let path = folder.join(name);
         if !path.exists() {
@@ -133,7 +133,7 @@ fn place(moto: &Moto, folder: &std::path::Path, region: &str) -> Outcome<AwsPlac
         }
         Ok(format!("file:{}", path.display()).parse()?)
     };
-    Ok(AwsPlace {
+    Ok(AwsLocation {
         region: region.to_owned(),
         endpoint: Some(moto.url().parse()?),
         credentials: Credentials::Keys {

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use aws_sdk_rds::types::{ApplyMethod, Parameter};
 use drctl::aws::rds::{
-    Changes, Database, NewCluster, NewInstance, NewMember, Origin, Rds, Refusal, Removal, SnapshotId,
+    Changes, Database, DeleteRefusal, NewCluster, NewInstance, NewMember, Origin, Rds, Removal, SnapshotId,
 };
-use drctl::aws::{EXPIRES, MANAGED, NAME, SYSTEM, Tags};
+use drctl::aws::{AwsTags, EXPIRES, MANAGED, NAME, SYSTEM};
 use drctl::platform::{Clock as _, SystemClock};
-use drctl::policy::{AwsPlace, Credentials, RdsDatabase};
+use drctl::policy::{AwsLocation, Credentials, RdsDatabase};
 
 use super::support::Outcome;
 use super::support::moto::Moto;
@@ -63,7 +63,7 @@ async fn rds(moto: &Moto, folder: &std::path::Path) -> Outcome<Rds> {
         write_private(&path, text)?;
         Ok(format!("file:{}", path.display()).parse()?)
     };
-    let place = AwsPlace {
+    let place = AwsLocation {
         region: HOME.to_owned(),
         endpoint: Some(moto.url().parse()?),
         credentials: Credentials::Keys {
@@ -104,7 +104,7 @@ async fn a_cluster_is_described_restored_with_groups_made_anew_renamed_and_remov
     );
 
     // Groups are made of what is recorded, each of its kind.
-    let tags: Tags = [(MANAGED, "true"), (SYSTEM, "shop"), (EXPIRES, "2026-01-01T00:00:00Z")]
+    let tags: AwsTags = [(MANAGED, "true"), (SYSTEM, "shop"), (EXPIRES, "2026-01-01T00:00:00Z")]
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .into_iter()
         .collect();
@@ -173,7 +173,7 @@ async fn a_cluster_is_described_restored_with_groups_made_anew_renamed_and_remov
     assert_eq!((listed.id.identifier(), &listed.members[..]), ("fresh", &["fresh-1".to_owned()][..]));
     let others: drctl::model::SystemName = "other".parse()?;
     let refused = rds.remove(listed, &others, now).await?;
-    assert_eq!(refused, Removal::Refused(Refusal::OtherSystem));
+    assert_eq!(refused, Removal::Refused(DeleteRefusal::OtherSystem));
     assert_eq!(rds.remove(listed, &system, now).await?, Removal::Begun);
     assert!(rds.database(&cluster("fresh")).await?.is_none() && rds.database(&instance).await?.is_none());
 

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use drctl::aws::backup::{AwsBackup, Validation};
-use drctl::aws::{AwsFailure, FailureKind, Tags};
+use drctl::aws::{AwsFailure, AwsTags, FailureKind};
 use drctl::model::{BackupId, RunId};
-use drctl::policy::{AwsPlace, Credentials};
+use drctl::policy::{AwsLocation, Credentials};
 
 use super::recovery_point::{EAST, Stage};
 use super::support::Outcome;
@@ -24,7 +24,7 @@ async fn client(stage: &Stage) -> Outcome<AwsBackup> {
         secret_access_key: word("secret", "secret")?,
         session_token: None,
     };
-    let place = AwsPlace {
+    let place = AwsLocation {
         region: EAST.to_owned(),
         endpoint: Some(stage.aws.url().parse()?),
         credentials,
@@ -63,7 +63,7 @@ async fn a_removal_that_aws_only_says_it_did_is_found_out_and_foreign_ones_are_l
     let aws = client(&stage).await?;
     let backup: BackupId = "20261120T220251Z-database-recovery-point-7f3k".parse()?;
     let run: RunId = RunId::new(backup.begun(), 7);
-    aws.tag(&own, &Tags::of_backup(&"shop".parse()?, &"database".parse()?, &backup, &run)).await?;
+    aws.tag(&own, &AwsTags::of_backup(&"shop".parse()?, &"database".parse()?, &backup, &run)).await?;
 
     let refused = aws.delete_point("daily", &foreign).await;
     assert!(matches!(refused, Err(AwsFailure { kind: FailureKind::Forbidden, .. })), "{refused:?}");

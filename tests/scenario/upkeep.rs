@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use drctl::event::Events;
 use drctl::model::{BackupId, BackupKind, Manifest, Protection, RunId, SourceName, ToolFacts};
-use drctl::pipeline::{FromMemory, NewIdentity, Recipe};
+use drctl::pipeline::{MemoryProducer, NewIdentity, Recipe};
 use drctl::platform::{CancellationToken, Clock as _, ExposeSecret as _, SystemClock, seed};
 use drctl::repository::{BackupWriter, Repositories, Repository};
 use drctl::store::directory::DirectoryStore;
@@ -189,7 +189,7 @@ async fn store_large(system: &System) -> Outcome<()> {
     let mut noise = vec![0; LARGE];
     let mut random = fastrand::Rng::with_seed(1);
     random.fill(&mut noise);
-    let artifact = writer.store("database.dump", Box::new(FromMemory::new(noise)), None).await?;
+    let artifact = writer.store("database.dump", Box::new(MemoryProducer::new(noise)), None).await?;
     let manifest = Manifest {
         format: "1.0".to_owned(),
         repository_id,

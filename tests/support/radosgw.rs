@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use aws_sdk_s3::types::{
     BucketLocationConstraint, CreateBucketConfiguration, ObjectLockConfiguration, ObjectLockEnabled,
 };
-use drctl::aws::{Patience, s3_client};
+use drctl::aws::{S3Timeouts, s3_client};
 
 use super::Outcome;
 use super::s3::Keys;
@@ -65,7 +65,7 @@ fn start() -> Outcome<Radosgw> {
 pub(crate) async fn bucket(name: &str, lock: bool) -> Outcome<Keys> {
     let address = tokio::task::spawn_blocking(address).await??;
     let keys = Keys::new(address, name)?;
-    let client = s3_client(&keys.place, &Patience::default(), drctl::aws::Trouble::default()).await?;
+    let client = s3_client(&keys.place, &S3Timeouts::default(), drctl::aws::LastAttempt::default()).await?;
     let region = BucketLocationConstraint::from("default");
     client
         .create_bucket()

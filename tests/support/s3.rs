@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use drctl::platform::SecretRef;
-use drctl::policy::{Checksum, Credentials, S3Place};
+use drctl::policy::{Checksum, Credentials, S3Location};
 use tempfile::TempDir;
 
 use super::Outcome;
@@ -61,7 +61,7 @@ impl Drop for S3Server {
 /// A place with keys in files, which live as long as this.
 #[derive(Debug)]
 pub(crate) struct Keys {
-    pub(crate) place: S3Place,
+    pub(crate) place: S3Location,
     _files: TempDir,
 }
 
@@ -73,7 +73,7 @@ impl Keys {
 
     pub(crate) fn of(address: SocketAddr, bucket: &str, id: &str, secret: &str) -> Outcome<Self> {
         let files = super::scratch::folder()?;
-        let place = S3Place {
+        let place = S3Location {
             bucket: bucket.to_owned(),
             prefix: PREFIX.to_owned(),
             region: "us-east-1".to_owned(),

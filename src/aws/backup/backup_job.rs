@@ -3,8 +3,8 @@ use std::time::Duration;
 use aws_sdk_backup::types::{BackupJob as Listed, BackupJobState};
 
 use super::super::convert::found;
-use super::super::poll::{Progress, Seen};
-use super::super::{AwsFailure, Tags};
+use super::super::poll::{PollProgress, PolledState};
+use super::super::{AwsFailure, AwsTags};
 use super::AwsBackup;
 use super::convert::{kept_for, message, percent};
 
@@ -35,17 +35,17 @@ pub struct BackupRequest<'a> {
     pub start_window: Duration,
     /// Days after which AWS deletes it; `None` is never.
     pub keep_for: Option<u32>,
-    pub tags: &'a Tags,
+    pub tags: &'a AwsTags,
 }
 
 impl BackupJob {
-    pub fn seen(self) -> Seen<Self> {
+    pub fn seen(self) -> PolledState<Self> {
         let progress =
-            Progress { status: self.state.clone(), percent: self.percent, detail: self.message.clone() };
+            PollProgress { status: self.state.clone(), percent: self.percent, detail: self.message.clone() };
         match self.state.as_str() {
-            "COMPLETED" => Seen::Done(self),
-            "FAILED" | "ABORTED" | "EXPIRED" | "PARTIAL" => Seen::Failed(progress),
-            _ => Seen::Working(progress),
+            "COMPLETED" => PolledState::Done(self),
+            "FAILED" | "ABORTED" | "EXPIRED" | "PARTIAL" => PolledState::Failed(progress),
+            _ => PolledState::Working(progress),
         }
     }
 }

@@ -2,7 +2,7 @@ use aws_sdk_backup::types::CopyJob as Described;
 
 use super::super::AwsFailure;
 use super::super::convert::found;
-use super::super::poll::{Progress, Seen};
+use super::super::poll::{PollProgress, PolledState};
 use super::AwsBackup;
 use super::convert::{kept_for, message};
 
@@ -20,7 +20,7 @@ pub struct CopyJob {
 
 /// A job to be begun.
 #[derive(Clone, Debug)]
-pub struct CopyRequest<'a> {
+pub struct PointCopyRequest<'a> {
     pub point: &'a str,
     pub vault: &'a str,
     /// ARN of the other vault.
@@ -37,19 +37,20 @@ impl CopyJob {
         matches!(self.state.as_str(), "FAILED" | "PARTIAL")
     }
 
-    pub fn seen(self) -> Seen<Self> {
-        let progress = Progress { status: self.state.clone(), percent: None, detail: self.message.clone() };
+    pub fn seen(self) -> PolledState<Self> {
+        let progress =
+            PollProgress { status: self.state.clone(), percent: None, detail: self.message.clone() };
         match () {
-            () if self.state == "COMPLETED" => Seen::Done(self),
-            () if self.is_lost() => Seen::Failed(progress),
-            () => Seen::Working(progress),
+            () if self.state == "COMPLETED" => PolledState::Done(self),
+            () if self.is_lost() => PolledState::Failed(progress),
+            () => PolledState::Working(progress),
         }
     }
 }
 
 impl AwsBackup {
     /// Begins a copy of what is in this region, and says which job does it.
-    pub async fn start_copy(&self, request: &CopyRequest<'_>) -> Result<String, AwsFailure> {
+    pub async fn start_copy(&self, request: &PointCopyRequest<'_>) -> Result<String, AwsFailure> {
         let operation = "StartCopyJob";
         let call = self
             .client

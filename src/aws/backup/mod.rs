@@ -21,12 +21,12 @@ mod vault;
 
 use aws_sdk_backup::Client;
 
-use super::{AwsError, Pace, paced_config};
-use crate::policy::AwsPlace;
+use super::{AwsError, CallPace, paced_config};
+use crate::policy::AwsLocation;
 
 pub use backup_job::{BackupJob, BackupRequest};
-pub use copy_job::{CopyJob, CopyRequest};
-pub use plan::{Coverage, Plan, Selection};
+pub use copy_job::{CopyJob, PointCopyRequest};
+pub use plan::{AwsBackupPlan, BackupPlanSelection, Coverage};
 pub use recovery_point::{RecoveryPoint, is_continuous};
 pub use restore_job::{RestoreJob, RestoreRequest};
 pub use tags::has_known_tags;
@@ -44,16 +44,16 @@ pub struct AwsBackup {
 
 impl AwsBackup {
     /// Nothing is asked yet.
-    pub async fn of(place: &AwsPlace) -> Result<Self, AwsError> {
-        Self::at(place, Pace::Work).await
+    pub async fn of(place: &AwsLocation) -> Result<Self, AwsError> {
+        Self::at(place, CallPace::Work).await
     }
 
     /// For whoever only asks what there is, of a region that may be gone.
-    pub async fn to_look(place: &AwsPlace) -> Result<Self, AwsError> {
-        Self::at(place, Pace::Look).await
+    pub async fn to_look(place: &AwsLocation) -> Result<Self, AwsError> {
+        Self::at(place, CallPace::Look).await
     }
 
-    async fn at(place: &AwsPlace, pace: Pace) -> Result<Self, AwsError> {
+    async fn at(place: &AwsLocation, pace: CallPace) -> Result<Self, AwsError> {
         let config = paced_config(place, pace).await?;
         let (client, rds) = (Client::new(&config), aws_sdk_rds::Client::new(&config));
         Ok(Self { client, rds, region: place.region.clone() })

@@ -3,17 +3,17 @@ use super::AwsBackup;
 
 /// A plan of AWS Backup.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Plan {
+pub struct AwsBackupPlan {
     pub id: String,
     pub name: String,
     /// The vaults its rules write to.
     pub vaults: Vec<String>,
-    pub selections: Vec<Selection>,
+    pub selections: Vec<BackupPlanSelection>,
 }
 
 /// What a plan takes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Selection {
+pub struct BackupPlanSelection {
     pub name: String,
     /// ARNs, or patterns of them.
     pub resources: Vec<String>,
@@ -31,7 +31,7 @@ pub enum Coverage {
     Unknown,
 }
 
-impl Plan {
+impl AwsBackupPlan {
     pub fn covers(&self, resource: &str) -> Coverage {
         let each = self.selections.iter().map(|selection| selection.covers(resource));
         each.fold(Coverage::NotCovered, |sum, one| match (sum, one) {
@@ -42,7 +42,7 @@ impl Plan {
     }
 }
 
-impl Selection {
+impl BackupPlanSelection {
     /// As AWS reads it: tags are asked only of what the patterns name, and patterns of nothing name
     /// everything where there are tags.
     fn covers(&self, resource: &str) -> Coverage {
@@ -75,7 +75,7 @@ fn fits(pattern: &str, text: &str) -> bool {
 
 impl AwsBackup {
     /// By its name or its id.
-    pub async fn plan(&self, named: &str) -> Result<Option<Plan>, AwsFailure> {
+    pub async fn plan(&self, named: &str) -> Result<Option<AwsBackupPlan>, AwsFailure> {
         let mut pages = self.client.list_backup_plans().into_paginator().send();
         while let Some(page) = pages.next().await {
             let page = page.map_err(self.failed("ListBackupPlans"))?;
@@ -91,7 +91,7 @@ impl AwsBackup {
         Ok(None)
     }
 
-    async fn plan_of_id(&self, id: String) -> Result<Plan, AwsFailure> {
+    async fn plan_of_id(&self, id: String) -> Result<AwsBackupPlan, AwsFailure> {
         let operation = "GetBackupPlan";
         let asked = self.client.get_backup_plan().backup_plan_id(&id).send().await;
         let plan = asked.map_err(self.failed(operation))?.backup_plan;
@@ -100,10 +100,10 @@ impl AwsBackup {
         vaults.sort();
         vaults.dedup();
         let selections = self.selections(&id).await?;
-        Ok(Plan { id, name: plan.backup_plan_name, vaults, selections })
+        Ok(AwsBackupPlan { id, name: plan.backup_plan_name, vaults, selections })
     }
 
-    async fn selections(&self, plan: &str) -> Result<Vec<Selection>, AwsFailure> {
+    async fn selections(&self, plan: &str) -> Result<Vec<BackupPlanSelection>, AwsFailure> {
         let mut pages = self.client.list_backup_selections().backup_plan_id(plan).into_paginator().send();
         let mut selections = Vec::new();
         while let Some(page) = pages.next().await {
@@ -125,7 +125,7 @@ impl AwsBackup {
                     .any(|list| !list.is_empty())
                 });
                 let by_tags = conditions || selection.list_of_tags.is_some_and(|tags| !tags.is_empty());
-                selections.push(Selection {
+                selections.push(BackupPlanSelection {
                     name: selection.selection_name,
                     resources: selection.resources.unwrap_or_default(),
                     without: selection.not_resources.unwrap_or_default(),
@@ -143,9 +143,14 @@ mod tests {
 
     const RESOURCE: &str = "arn:aws:s3:::shop-files";
 
-    fn selection(resources: &[&str], without: &[&str], by_tags: bool) -> Selection {
+    fn selection(resources: &[&str], without: &[&str], by_tags: bool) -> BackupPlanSelection {
         let owned = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect();
-        Selection { name: "all".to_owned(), resources: owned(resources), without: owned(without), by_tags }
+        BackupPlanSelection {
+            name: "all".to_owned(),
+            resources: owned(resources),
+            without: owned(without),
+            by_tags,
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 
 use super::super::AwsFailure;
 use super::super::convert::{found, time};
-use super::super::poll::{Progress, Seen};
+use super::super::poll::{PollProgress, PolledState};
 use super::AwsBackup;
 use super::convert::{message, number, percent};
 
@@ -47,13 +47,13 @@ impl RestoreJob {
         self.status == "COMPLETED"
     }
 
-    pub fn seen(self) -> Seen<Self> {
+    pub fn seen(self) -> PolledState<Self> {
         let progress =
-            Progress { status: self.status.clone(), percent: self.percent, detail: self.message.clone() };
+            PollProgress { status: self.status.clone(), percent: self.percent, detail: self.message.clone() };
         match () {
-            () if self.is_over() => Seen::Done(self),
-            () if self.is_lost() => Seen::Failed(progress),
-            () => Seen::Working(progress),
+            () if self.is_over() => PolledState::Done(self),
+            () if self.is_lost() => PolledState::Failed(progress),
+            () => PolledState::Working(progress),
         }
     }
 }

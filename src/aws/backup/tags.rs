@@ -1,9 +1,9 @@
-use super::super::{AwsFailure, Tags};
+use super::super::{AwsFailure, AwsTags};
 use super::AwsBackup;
 
 /// Who has the tags of a recovery point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Keeper {
+enum RetainedBy {
     AwsBackup,
     Rds,
     /// A service that drctl does not speak to: EC2 for volumes, DynamoDB for tables without AWS Backup's advanced
@@ -11,7 +11,7 @@ enum Keeper {
     Another,
 }
 
-impl Keeper {
+impl RetainedBy {
     fn of(arn: &str) -> Self {
         match arn.split(':').nth(2) {
             Some("backup") => Self::AwsBackup,
@@ -23,20 +23,20 @@ impl Keeper {
 
 /// Whether its tags can be asked for.
 pub fn has_known_tags(arn: &str) -> bool {
-    Keeper::of(arn) != Keeper::Another
+    RetainedBy::of(arn) != RetainedBy::Another
 }
 
 impl AwsBackup {
     /// Of a recovery point; `None` where drctl cannot ask who has them.
-    pub async fn tags(&self, arn: &str) -> Result<Option<Tags>, AwsFailure> {
-        match Keeper::of(arn) {
-            Keeper::AwsBackup => {}
-            Keeper::Rds => {
+    pub async fn tags(&self, arn: &str) -> Result<Option<AwsTags>, AwsFailure> {
+        match RetainedBy::of(arn) {
+            RetainedBy::AwsBackup => {}
+            RetainedBy::Rds => {
                 let asked = self.rds.list_tags_for_resource().resource_name(arn).send().await;
                 let answer = asked.map_err(self.failed("ListTagsForResource"))?;
                 return Ok(Some(answer.tag_list.into()));
             }
-            Keeper::Another => return Ok(None),
+            RetainedBy::Another => return Ok(None),
         }
         let mut pages = self.client.list_tags().resource_arn(arn).into_paginator().send();
         let mut tags = Vec::new();
@@ -47,8 +47,8 @@ impl AwsBackup {
     }
 
     /// Only of what drctl made, and of what has [known tags](has_known_tags).
-    pub async fn tag(&self, arn: &str, tags: &Tags) -> Result<(), AwsFailure> {
-        if Keeper::of(arn) == Keeper::Rds {
+    pub async fn tag(&self, arn: &str, tags: &AwsTags) -> Result<(), AwsFailure> {
+        if RetainedBy::of(arn) == RetainedBy::Rds {
             let call = self.rds.add_tags_to_resource().resource_name(arn).set_tags(Some(tags.into()));
             return call.send().await.map(drop).map_err(self.failed("AddTagsToResource"));
         }
@@ -67,15 +67,18 @@ mod tests {
     #[test]
     fn tags_are_asked_of_the_service_that_a_recovery_point_belongs_to() {
         for (arn, keeper) in [
-            ("arn:aws:backup:us-east-1:123456789012:recovery-point:1EB3B5E7", Keeper::AwsBackup),
-            ("arn:aws-cn:backup:cn-north-1:123456789012:recovery-point:1EB3B5E7", Keeper::AwsBackup),
-            ("arn:aws:backup:us-east-1:123456789012:recovery-point:continuous:db-AB-1f", Keeper::AwsBackup),
-            ("arn:aws:rds:us-east-1:123456789012:snapshot:awsbackup:job-1", Keeper::Rds),
-            ("arn:aws:rds:us-east-1:123456789012:cluster-snapshot:awsbackup:job-1", Keeper::Rds),
-            ("arn:aws:dynamodb:us-east-1:123456789012:table/shop/backup/0154", Keeper::Another),
-            ("arn:aws:ec2:us-east-1::snapshot/snap-0a1b", Keeper::Another),
+            ("arn:aws:backup:us-east-1:123456789012:recovery-point:1EB3B5E7", RetainedBy::AwsBackup),
+            ("arn:aws-cn:backup:cn-north-1:123456789012:recovery-point:1EB3B5E7", RetainedBy::AwsBackup),
+            (
+                "arn:aws:backup:us-east-1:123456789012:recovery-point:continuous:db-AB-1f",
+                RetainedBy::AwsBackup,
+            ),
+            ("arn:aws:rds:us-east-1:123456789012:snapshot:awsbackup:job-1", RetainedBy::Rds),
+            ("arn:aws:rds:us-east-1:123456789012:cluster-snapshot:awsbackup:job-1", RetainedBy::Rds),
+            ("arn:aws:dynamodb:us-east-1:123456789012:table/shop/backup/0154", RetainedBy::Another),
+            ("arn:aws:ec2:us-east-1::snapshot/snap-0a1b", RetainedBy::Another),
         ] {
-            assert_eq!(Keeper::of(arn), keeper, "{arn}");
+            assert_eq!(RetainedBy::of(arn), keeper, "{arn}");
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::policy::RdsDatabase;
 
 /// A database that had the name of another until a blue/green switchover.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Predecessor {
+pub struct SwitchedOver {
     /// The name that it has now.
     pub identifier: String,
     pub resource_id: String,
@@ -16,7 +16,7 @@ pub struct Predecessor {
 impl Rds {
     /// Those that a blue/green switchover renamed when it gave their name to the database that has it now, the last
     /// first. Nothing but the names says so once the deployment itself was removed.
-    pub async fn predecessors(&self, of: &RdsDatabase) -> Result<Vec<Predecessor>, AwsFailure> {
+    pub async fn predecessors(&self, of: &RdsDatabase) -> Result<Vec<SwitchedOver>, AwsFailure> {
         let all = match of {
             RdsDatabase::Instance(_) => self.instances().await?,
             RdsDatabase::Cluster(_) => self.clusters().await?,
@@ -25,12 +25,12 @@ impl Rds {
     }
 }
 
-fn among(all: Vec<Database>, name: &str) -> Vec<Predecessor> {
-    let mut found: Vec<(u32, Predecessor)> = { all.into_iter() }
+fn among(all: Vec<Database>, name: &str) -> Vec<SwitchedOver> {
+    let mut found: Vec<(u32, SwitchedOver)> = { all.into_iter() }
         .filter_map(|database| {
             let identifier = database.id.identifier().to_owned();
             let number = number(&identifier, name)?;
-            Some((number, Predecessor { identifier, resource_id: database.resource_id }))
+            Some((number, SwitchedOver { identifier, resource_id: database.resource_id }))
         })
         .collect();
     found.sort_by_key(|(number, _)| std::cmp::Reverse(*number));

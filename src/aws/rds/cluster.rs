@@ -3,8 +3,8 @@ use aws_sdk_rds::types::{DbCluster, DbClusterMember};
 use super::super::AwsFailure;
 use super::super::convert::{found, time};
 use super::convert::gib;
-use super::{Database, Endpoint, Rds};
-use crate::aws::tags::Tags;
+use super::{Database, DatabaseEndpoint, Rds};
+use crate::aws::tags::AwsTags;
 use crate::model::{
     ClusterMember, ClusterProfile, FeatureRole, Monitoring, ParameterGroup, PerformanceInsights,
     RestoreProfile, StorageProfile,
@@ -67,7 +67,7 @@ fn database(cluster: DbCluster, members: Vec<ClusterMember>) -> Result<Database,
         arn: cluster.db_cluster_arn.ok_or("ARN")?,
         resource_id: cluster.db_cluster_resource_id.ok_or("DbClusterResourceId")?,
         status: cluster.status.ok_or("status")?,
-        endpoint: cluster.endpoint.zip(port).map(|(host, port)| Endpoint { host, port }),
+        endpoint: cluster.endpoint.zip(port).map(|(host, port)| DatabaseEndpoint { host, port }),
         latest_restorable: time(cluster.latest_restorable_time),
         earliest_restorable: time(cluster.earliest_restorable_time),
         // Its volume is shared and is there at once.
@@ -147,7 +147,7 @@ fn profile(cluster: &DbCluster, members: Vec<ClusterMember>) -> RestoreProfile {
             })
             .collect(),
         replicas: cluster.read_replica_identifiers.clone().unwrap_or_default(),
-        tags: Tags::from(cluster.tag_list.clone())
+        tags: AwsTags::from(cluster.tag_list.clone())
             .iter()
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .collect(),

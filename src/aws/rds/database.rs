@@ -1,9 +1,9 @@
 use chrono::{DateTime, Utc};
 
 use super::super::AwsFailure;
-use super::super::poll::{Progress, Seen};
+use super::super::poll::{PollProgress, PolledState};
 use super::{Changes, Rds};
-use crate::aws::tags::Tags;
+use crate::aws::tags::AwsTags;
 use crate::model::RestoreProfile;
 use crate::policy::RdsDatabase;
 
@@ -15,7 +15,7 @@ pub struct Database {
     /// `DbiResourceId` or `DbClusterResourceId`: another database of the same name has another.
     pub resource_id: String,
     pub status: String,
-    pub endpoint: Option<Endpoint>,
+    pub endpoint: Option<DatabaseEndpoint>,
     /// RDS can bring back everything until then. Absent without automated backups, and before the first.
     pub latest_restorable: Option<DateTime<Utc>>,
     /// Only clusters say it here.
@@ -26,7 +26,7 @@ pub struct Database {
     pub needs_restart: bool,
     /// ARNs of automated backups that are replicated to other regions.
     pub replicated: Vec<String>,
-    pub tags: Tags,
+    pub tags: AwsTags,
     /// The cluster that it is an instance of.
     pub cluster: Option<String>,
     /// ARN of the secret in which RDS keeps the master password, where it does.
@@ -36,7 +36,7 @@ pub struct Database {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Endpoint {
+pub struct DatabaseEndpoint {
     pub host: String,
     pub port: u16,
 }
@@ -80,23 +80,23 @@ impl Database {
     }
 
     /// What a wait for it sees: whether it is available, or will be.
-    pub fn seen(self) -> Seen<Self> {
-        let progress = Progress { status: self.status.clone(), ..Progress::default() };
+    pub fn seen(self) -> PolledState<Self> {
+        let progress = PollProgress { status: self.status.clone(), ..PollProgress::default() };
         match () {
-            () if self.is_available() => Seen::Done(self),
+            () if self.is_available() => PolledState::Done(self),
             () if self.is_stopped() => {
                 let detail =
                     Some(format!("start it, {}, and run the same command again", self.start_command()));
-                Seen::Failed(Progress { detail, ..progress })
+                PolledState::Failed(PollProgress { detail, ..progress })
             }
-            () if self.is_lost() => Seen::Failed(progress),
-            () => Seen::Working(progress),
+            () if self.is_lost() => PolledState::Failed(progress),
+            () => PolledState::Working(progress),
         }
     }
 
     /// What a wait for whoever uses it sees: whether it can be logged in to, or will be.
-    pub fn seen_by_users(self) -> Seen<Self> {
-        if self.takes_logins() { Seen::Done(self) } else { self.seen() }
+    pub fn seen_by_users(self) -> PolledState<Self> {
+        if self.takes_logins() { PolledState::Done(self) } else { self.seen() }
     }
 
     /// States that it does not leave by itself, and in which nobody can use it.

@@ -11,7 +11,7 @@
 use chrono::{DateTime, Utc};
 use thiserror::Error;
 
-use super::super::{AwsFailure, EXPIRES, FailureKind, MANAGED, NAME, SYSTEM, Tags};
+use super::super::{AwsFailure, AwsTags, EXPIRES, FailureKind, MANAGED, NAME, SYSTEM};
 use super::{Database, Rds};
 use crate::model::SystemName;
 use crate::policy::RdsDatabase;
@@ -23,7 +23,7 @@ pub struct Temporary {
     pub status: String,
     /// What RDS calls it for ever: another of the same name has another.
     pub resource_id: String,
-    pub tags: Tags,
+    pub tags: AwsTags,
     /// RDS refuses to delete it until somebody turns that off.
     pub is_protected: bool,
     /// Of a cluster: the instances that go before it, those that only read first.
@@ -32,7 +32,7 @@ pub struct Temporary {
 
 /// Why something is not removed.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-pub enum Refusal {
+pub enum DeleteRefusal {
     #[error("it has no tag `{MANAGED}`: drctl did not make it")]
     NotManaged,
     #[error("its tag `{SYSTEM}` is not this system's")]
@@ -50,7 +50,7 @@ pub enum Refusal {
     #[error("another one has its name now")]
     Another,
     #[error("instance `{name}` in it is not to go: {}", .why)]
-    Member { name: String, why: Box<Refusal> },
+    Member { name: String, why: Box<DeleteRefusal> },
     #[error("it is `{0}` already")]
     Going(String),
 }
@@ -72,7 +72,7 @@ pub enum Removal {
     Waits,
     /// It is not there any more.
     Gone,
-    Refused(Refusal),
+    Refused(DeleteRefusal),
 }
 
 impl Temporary {
@@ -88,23 +88,23 @@ impl Temporary {
     }
 
     /// What speaks against its removal.
-    pub fn refusal(&self, system: &SystemName, now: DateTime<Utc>) -> Option<Refusal> {
+    pub fn refusal(&self, system: &SystemName, now: DateTime<Utc>) -> Option<DeleteRefusal> {
         if !self.tags.is_managed() {
-            return Some(Refusal::NotManaged);
+            return Some(DeleteRefusal::NotManaged);
         }
         if self.tags.get(SYSTEM) != Some(system.as_str()) {
-            return Some(Refusal::OtherSystem);
+            return Some(DeleteRefusal::OtherSystem);
         }
         let named = self.tags.get(NAME).unwrap_or_default();
         if named != self.id.identifier() {
-            return Some(Refusal::Inherited(named.to_owned()));
+            return Some(DeleteRefusal::Inherited(named.to_owned()));
         }
-        let Some(text) = self.tags.get(EXPIRES) else { return Some(Refusal::Stays) };
-        let Some(expires) = self.expires() else { return Some(Refusal::NoTime(text.to_owned())) };
+        let Some(text) = self.tags.get(EXPIRES) else { return Some(DeleteRefusal::Stays) };
+        let Some(expires) = self.expires() else { return Some(DeleteRefusal::NoTime(text.to_owned())) };
         match self.status.as_str() {
-            _ if expires > now => Some(Refusal::NotYet(expires)),
-            "deleting" | "deleted" => Some(Refusal::Going(self.status.clone())),
-            _ if self.is_protected => Some(Refusal::Protected),
+            _ if expires > now => Some(DeleteRefusal::NotYet(expires)),
+            "deleting" | "deleted" => Some(DeleteRefusal::Going(self.status.clone())),
+            _ if self.is_protected => Some(DeleteRefusal::Protected),
             _ => None,
         }
     }
@@ -157,7 +157,7 @@ impl Rds {
         let standing = self.database(&listed.id).await?.map(Temporary::from);
         let Some(standing) = standing else { return Ok(Removal::Gone) };
         if standing.resource_id != listed.resource_id {
-            return Ok(Removal::Refused(Refusal::Another));
+            return Ok(Removal::Refused(DeleteRefusal::Another));
         }
         if let Some(refusal) = standing.refusal(system, now) {
             return Ok(Removal::Refused(refusal));
@@ -190,15 +190,17 @@ impl Rds {
         cluster: &Temporary,
         system: &SystemName,
         now: DateTime<Utc>,
-    ) -> Result<Result<Vec<String>, Refusal>, AwsFailure> {
+    ) -> Result<Result<Vec<String>, DeleteRefusal>, AwsFailure> {
         let mut members = Vec::new();
         for name in &cluster.members {
             let member = self.database(&RdsDatabase::Instance(name.clone())).await?;
             let Some(member) = member.map(Temporary::from) else { continue };
             match member.refusal(system, now) {
-                None | Some(Refusal::Protected) => members.push(name.clone()),
-                Some(Refusal::Going(_)) => {}
-                Some(why) => return Ok(Err(Refusal::Member { name: name.clone(), why: Box::new(why) })),
+                None | Some(DeleteRefusal::Protected) => members.push(name.clone()),
+                Some(DeleteRefusal::Going(_)) => {}
+                Some(why) => {
+                    return Ok(Err(DeleteRefusal::Member { name: name.clone(), why: Box::new(why) }));
+                }
             }
         }
         Ok(Ok(members))
@@ -232,14 +234,17 @@ mod tests {
 
     const NOW: &str = "2026-11-21T12:00:00Z";
 
-    fn refusal(tags: &[(&str, &str)], status: &str, is_protected: bool) -> Option<Refusal> {
+    fn refusal(tags: &[(&str, &str)], status: &str, is_protected: bool) -> Option<DeleteRefusal> {
         let tags = tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         let id = RdsDatabase::Instance("drctl-drill-1".to_owned());
         let (status, members) = (status.to_owned(), vec![]);
         let temporary = Temporary { id, status, resource_id: "db-1".to_owned(), tags, is_protected, members };
         let refusal = temporary.refusal(&"shop".parse().unwrap(), NOW.parse().unwrap());
         // What is not of this system and for a while is not even listed.
-        let stays = matches!(refusal, Some(Refusal::NotManaged | Refusal::OtherSystem | Refusal::Stays));
+        let stays = matches!(
+            refusal,
+            Some(DeleteRefusal::NotManaged | DeleteRefusal::OtherSystem | DeleteRefusal::Stays)
+        );
         assert_eq!(temporary.is_of(&"shop".parse().unwrap()), !stays);
         refusal
     }
@@ -251,27 +256,33 @@ mod tests {
         let name = (NAME, "drctl-drill-1");
         let all = [managed, system, name, past];
         assert_eq!(refusal(&all, "available", false), None);
-        assert_eq!(refusal(&[system, past], "available", false), Some(Refusal::NotManaged));
-        assert_eq!(refusal(&[(MANAGED, "yes"), system, past], "available", false), Some(Refusal::NotManaged));
-        assert_eq!(refusal(&[managed, past], "available", false), Some(Refusal::OtherSystem));
+        assert_eq!(refusal(&[system, past], "available", false), Some(DeleteRefusal::NotManaged));
+        assert_eq!(
+            refusal(&[(MANAGED, "yes"), system, past], "available", false),
+            Some(DeleteRefusal::NotManaged)
+        );
+        assert_eq!(refusal(&[managed, past], "available", false), Some(DeleteRefusal::OtherSystem));
         let other = (SYSTEM, "shopping");
-        assert_eq!(refusal(&[managed, other, past], "available", false), Some(Refusal::OtherSystem));
-        assert_eq!(refusal(&[managed, system, name], "available", false), Some(Refusal::Stays));
+        assert_eq!(refusal(&[managed, other, past], "available", false), Some(DeleteRefusal::OtherSystem));
+        assert_eq!(refusal(&[managed, system, name], "available", false), Some(DeleteRefusal::Stays));
         for named in ["", "drctl-drill-2"] {
             let inherited = [managed, system, (NAME, named), past];
-            assert_eq!(refusal(&inherited, "available", false), Some(Refusal::Inherited(named.to_owned())));
+            assert_eq!(
+                refusal(&inherited, "available", false),
+                Some(DeleteRefusal::Inherited(named.to_owned()))
+            );
         }
         let future = (EXPIRES, "2026-11-21T12:00:01Z");
         assert!(matches!(
             refusal(&[managed, system, name, future], "available", false),
-            Some(Refusal::NotYet(_))
+            Some(DeleteRefusal::NotYet(_))
         ));
         let odd = (EXPIRES, "yesterday");
         assert!(matches!(
             refusal(&[managed, system, name, odd], "available", false),
-            Some(Refusal::NoTime(_))
+            Some(DeleteRefusal::NoTime(_))
         ));
-        assert_eq!(refusal(&all, "available", true), Some(Refusal::Protected));
-        assert!(matches!(refusal(&all, "deleting", false), Some(Refusal::Going(_))));
+        assert_eq!(refusal(&all, "available", true), Some(DeleteRefusal::Protected));
+        assert!(matches!(refusal(&all, "deleting", false), Some(DeleteRefusal::Going(_))));
     }
 }

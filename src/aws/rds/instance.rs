@@ -3,8 +3,8 @@ use aws_sdk_rds::types::DbInstance;
 use super::super::AwsFailure;
 use super::super::convert::{found, time};
 use super::convert::{gib, percent};
-use super::{Database, Endpoint, Hydration, Rds};
-use crate::aws::tags::Tags;
+use super::{Database, DatabaseEndpoint, Hydration, Rds};
+use crate::aws::tags::AwsTags;
 use crate::model::{
     FeatureRole, Monitoring, ParameterGroup, PerformanceInsights, RestoreProfile, StorageProfile,
 };
@@ -39,7 +39,7 @@ impl Rds {
 fn database(instance: DbInstance) -> Result<Database, &'static str> {
     let profile = profile(&instance);
     let endpoint = instance.endpoint.and_then(|endpoint| {
-        Some(Endpoint { host: endpoint.address?, port: u16::try_from(endpoint.port?).ok()? })
+        Some(DatabaseEndpoint { host: endpoint.address?, port: u16::try_from(endpoint.port?).ok()? })
     });
     let needs_restart = instance.db_parameter_groups.iter().flatten();
     let needs_restart =
@@ -133,7 +133,7 @@ fn profile(instance: &DbInstance) -> RestoreProfile {
             })
             .collect(),
         replicas: instance.read_replica_db_instance_identifiers.clone().unwrap_or_default(),
-        tags: Tags::from(instance.tag_list.clone())
+        tags: AwsTags::from(instance.tag_list.clone())
             .iter()
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .collect(),

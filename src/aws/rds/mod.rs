@@ -24,16 +24,16 @@ mod token;
 
 use aws_sdk_rds::Client;
 
-use super::{AwsError, Pace, paced_config};
-use crate::policy::AwsPlace;
+use super::{AwsError, CallPace, paced_config};
+use crate::policy::AwsLocation;
 
 pub use automated::{AutomatedBackup, RestoreWindow};
-pub use blue_green::Predecessor;
-pub use database::{Database, Endpoint, Hydration};
-pub use delete::{Refusal, Removal, Temporary};
-pub use restore::{Changes, Moment, NewInstance, Origin};
+pub use blue_green::SwitchedOver;
+pub use database::{Database, DatabaseEndpoint, Hydration};
+pub use delete::{DeleteRefusal, Removal, Temporary};
+pub use restore::{Changes, NewInstance, Origin, RestoreMoment};
 pub use restore_cluster::{NewCluster, NewMember};
-pub use snapshot::{CopyRequest, Snapshot, SnapshotId};
+pub use snapshot::{Snapshot, SnapshotCopyRequest, SnapshotId};
 pub use token::{TokenError, TokenSigner};
 
 /// RDS in one region.
@@ -45,16 +45,16 @@ pub struct Rds {
 
 impl Rds {
     /// Nothing is asked yet.
-    pub async fn of(place: &AwsPlace) -> Result<Self, AwsError> {
-        Self::at(place, Pace::Work).await
+    pub async fn of(place: &AwsLocation) -> Result<Self, AwsError> {
+        Self::at(place, CallPace::Work).await
     }
 
     /// For whoever only asks what there is, of a region that may be gone.
-    pub async fn to_look(place: &AwsPlace) -> Result<Self, AwsError> {
-        Self::at(place, Pace::Look).await
+    pub async fn to_look(place: &AwsLocation) -> Result<Self, AwsError> {
+        Self::at(place, CallPace::Look).await
     }
 
-    async fn at(place: &AwsPlace, pace: Pace) -> Result<Self, AwsError> {
+    async fn at(place: &AwsLocation, pace: CallPace) -> Result<Self, AwsError> {
         Ok(Self { client: Client::new(&paced_config(place, pace).await?), region: place.region.clone() })
     }
 

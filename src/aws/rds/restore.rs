@@ -3,7 +3,7 @@ use chrono::{DateTime, Utc};
 
 use super::super::AwsFailure;
 use super::Rds;
-use crate::aws::tags::Tags;
+use crate::aws::tags::AwsTags;
 
 /// An instance that is to be made. What is `None` or empty is left to AWS, whose defaults are those of nobody's
 /// application: the default security group, one zone, no protection.
@@ -36,7 +36,7 @@ pub struct NewInstance {
     pub dedicated_log_volume: Option<bool>,
     /// Of one that is in one zone only.
     pub zone: Option<String>,
-    pub tags: Tags,
+    pub tags: AwsTags,
 }
 
 /// Where RDS takes the data from.
@@ -45,15 +45,15 @@ pub enum Origin {
     /// By identifier, or by ARN where another account shares it.
     Snapshot(String),
     /// Automated backups of the region the instance is in, or was: by `DbiResourceId`.
-    Automated { resource_id: String, moment: Moment },
+    Automated { resource_id: String, moment: RestoreMoment },
     /// Automated backups replicated to this region, by their ARN.
-    Replicated { arn: String, moment: Moment },
+    Replicated { arn: String, moment: RestoreMoment },
     /// A cluster that is there, which keeps its backups itself.
-    Live { identifier: String, resource_id: String, moment: Moment },
+    Live { identifier: String, resource_id: String, moment: RestoreMoment },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Moment {
+pub enum RestoreMoment {
     /// The latest that RDS can restore.
     Latest,
     At(DateTime<Utc>),
@@ -142,7 +142,7 @@ impl Rds {
     async fn restore_to_moment(
         &self,
         from: &Origin,
-        moment: Moment,
+        moment: RestoreMoment,
         new: &NewInstance,
     ) -> Result<(), AwsFailure> {
         let call = self.client.restore_db_instance_to_point_in_time();
@@ -153,8 +153,10 @@ impl Rds {
             Origin::Snapshot(_) => call,
         };
         let call = match moment {
-            Moment::Latest => call.use_latest_restorable_time(true),
-            Moment::At(time) => call.restore_time(aws_smithy_types::DateTime::from_secs(time.timestamp())),
+            RestoreMoment::Latest => call.use_latest_restorable_time(true),
+            RestoreMoment::At(time) => {
+                call.restore_time(aws_smithy_types::DateTime::from_secs(time.timestamp()))
+            }
         };
         let call = call
             .target_db_instance_identifier(&new.identifier)

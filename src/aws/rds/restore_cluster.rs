@@ -6,8 +6,8 @@ use aws_sdk_rds::types::{
 
 use super::super::AwsFailure;
 use super::restore::{list, number};
-use super::{Changes, Moment, NewInstance, Origin, Rds};
-use crate::aws::tags::Tags;
+use super::{Changes, NewInstance, Origin, Rds, RestoreMoment};
+use crate::aws::tags::AwsTags;
 
 /// What a new cluster has beside what a new instance has.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -93,7 +93,7 @@ impl Rds {
     async fn restore_cluster_to_moment(
         &self,
         from: &Origin,
-        moment: Moment,
+        moment: RestoreMoment,
         new: &NewInstance,
         cluster: &NewCluster,
     ) -> Result<(), AwsFailure> {
@@ -104,8 +104,10 @@ impl Rds {
             Origin::Snapshot(_) | Origin::Replicated { .. } => call,
         };
         let call = match moment {
-            Moment::Latest => call.use_latest_restorable_time(true),
-            Moment::At(time) => call.restore_to_time(aws_smithy_types::DateTime::from_secs(time.timestamp())),
+            RestoreMoment::Latest => call.use_latest_restorable_time(true),
+            RestoreMoment::At(time) => {
+                call.restore_to_time(aws_smithy_types::DateTime::from_secs(time.timestamp()))
+            }
         };
         let call = call
             // A clone would share its volume with what it is restored from.
@@ -139,7 +141,7 @@ impl Rds {
         cluster: &str,
         engine: &str,
         member: &NewMember,
-        tags: &Tags,
+        tags: &AwsTags,
     ) -> Result<(), AwsFailure> {
         let call = self.client.create_db_instance();
         let call = call

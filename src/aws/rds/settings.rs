@@ -5,7 +5,7 @@ use aws_sdk_rds::types::{ApplyMethod, Parameter as SdkParameter};
 use super::super::convert::found;
 use super::super::{AwsFailure, FailureKind};
 use super::Rds;
-use crate::aws::tags::Tags;
+use crate::aws::tags::AwsTags;
 use crate::event::told;
 use crate::model::{ClusterMember, Parameter, ParameterGroup};
 
@@ -48,7 +48,7 @@ impl Rds {
         let Some(arn) = arn else { return Ok(false) };
         let asked = self.client.list_tags_for_resource().resource_name(arn).send().await;
         let answer = asked.map_err(self.failed("ListTagsForResource"))?;
-        Ok(Tags::from(answer.tag_list).is_managed())
+        Ok(AwsTags::from(answer.tag_list).is_managed())
     }
 
     /// The groups that instances of a cluster have, but AWS's own; and those that whoever asks may not read, with
@@ -95,7 +95,7 @@ impl Rds {
         group: &ParameterGroup,
         family: &str,
         of_cluster: bool,
-        tags: &Tags,
+        tags: &AwsTags,
     ) -> Result<(), AwsFailure> {
         let made = if of_cluster {
             let call = self.client.create_db_cluster_parameter_group();

@@ -2,11 +2,11 @@ use aws_sdk_rds::types::{DbClusterSnapshot, DbSnapshot};
 use chrono::{DateTime, Utc};
 
 use super::super::convert::{found, time};
-use super::super::poll::{Progress, Seen};
+use super::super::poll::{PollProgress, PolledState};
 use super::super::{AwsFailure, FailureKind};
 use super::Rds;
 use super::convert::{gib, percent};
-use crate::aws::tags::Tags;
+use crate::aws::tags::AwsTags;
 use crate::policy::RdsDatabase;
 
 /// A snapshot by its identifier, which an instance's and a cluster's may share.
@@ -54,7 +54,7 @@ pub struct Snapshot {
     pub allocated_gib: Option<u64>,
     /// Of a copy from another region: the ARN of what was copied.
     pub copied_from: Option<String>,
-    pub tags: Tags,
+    pub tags: AwsTags,
 }
 
 impl Snapshot {
@@ -73,26 +73,26 @@ impl Snapshot {
             || self.status.starts_with("incompatible-")
     }
 
-    pub fn seen(self) -> Seen<Self> {
-        let progress = Progress { status: self.status.clone(), percent: self.percent, detail: None };
+    pub fn seen(self) -> PolledState<Self> {
+        let progress = PollProgress { status: self.status.clone(), percent: self.percent, detail: None };
         match () {
-            () if self.is_available() => Seen::Done(self),
-            () if self.is_lost() => Seen::Failed(progress),
-            () => Seen::Working(progress),
+            () if self.is_available() => PolledState::Done(self),
+            () if self.is_lost() => PolledState::Failed(progress),
+            () => PolledState::Working(progress),
         }
     }
 }
 
 /// A copy to the region that is asked for it.
 #[derive(Clone, Debug)]
-pub struct CopyRequest {
+pub struct SnapshotCopyRequest {
     /// ARN in the region it comes from.
     pub from: String,
     pub to: SnapshotId,
     /// Of the region it goes to; needed where the snapshot is encrypted.
     pub kms_key: Option<String>,
     pub option_group: Option<String>,
-    pub tags: Tags,
+    pub tags: AwsTags,
 }
 
 impl Rds {
@@ -153,7 +153,7 @@ impl Rds {
         &self,
         of: &RdsDatabase,
         id: &SnapshotId,
-        tags: &Tags,
+        tags: &AwsTags,
     ) -> Result<(), AwsFailure> {
         let (identifier, tags) = (of.identifier(), Some(tags.into()));
         match id {
@@ -171,7 +171,7 @@ impl Rds {
     }
 
     /// Begins a copy to this region.
-    pub async fn copy_snapshot(&self, copy: &CopyRequest) -> Result<(), AwsFailure> {
+    pub async fn copy_snapshot(&self, copy: &SnapshotCopyRequest) -> Result<(), AwsFailure> {
         // Set in so many words: RDS copies no tags unless told to.
         let tags = Some((&copy.tags).into());
         match &copy.to {

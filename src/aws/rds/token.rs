@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::super::{AwsError, sdk_config};
 use crate::platform::SecretString;
-use crate::policy::AwsPlace;
+use crate::policy::AwsLocation;
 
 /// Credentials may come from STS or from the instance.
 const WITHIN: Duration = Duration::from_secs(60);
@@ -35,7 +35,7 @@ pub struct TokenSigner {
 }
 
 impl TokenSigner {
-    pub async fn of(place: &AwsPlace) -> Result<Self, AwsError> {
+    pub async fn of(place: &AwsLocation) -> Result<Self, AwsError> {
         let config = sdk_config(place).await?.into_builder().time_source(SystemTimeSource::new()).build();
         let credentials = place.credentials.to_string();
         Ok(Self { config, region: place.region.clone(), credentials })
@@ -103,7 +103,7 @@ mod tests {
             std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
             format!("file:{}", path.display()).parse().unwrap()
         };
-        let place = AwsPlace {
+        let place = AwsLocation {
             region: "us-east-1".to_owned(),
             endpoint: None,
             credentials: Credentials::Keys {

@@ -7,7 +7,7 @@ const APPLICATION: &str = include_str!("application.sql");
 
 /// One table as it was: what two databases have to agree on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Table {
+pub(super) struct DemoTable {
     pub(super) name: String,
     pub(super) rows: i64,
     /// Of every row's text, whatever order they are in.
@@ -43,7 +43,7 @@ pub(super) async fn text(connection: &mut PgConnection, query: &'static str) -> 
 }
 
 /// Every table of the application, read whole.
-pub(super) async fn tables(connection: &mut PgConnection) -> Result<Vec<Table>, CommandError> {
+pub(super) async fn tables(connection: &mut PgConnection) -> Result<Vec<DemoTable>, CommandError> {
     let names: Vec<String> = sqlx::query_scalar(
         "SELECT relname::text FROM pg_class
           WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' ORDER BY relname",
@@ -61,7 +61,7 @@ pub(super) async fn tables(connection: &mut PgConnection) -> Result<Vec<Table>, 
             .fetch_one(&mut *connection)
             .await
             .map_err(CommandError::failed)?;
-        tables.push(Table { name, rows, digest });
+        tables.push(DemoTable { name, rows, digest });
     }
     Ok(tables)
 }

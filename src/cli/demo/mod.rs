@@ -19,7 +19,7 @@ use super::Context;
 use super::error::CommandError;
 use super::exit::Exit;
 
-use sandbox::Stage;
+use sandbox::DemoSandbox;
 
 /// Back up a throw-away database, lose it, and get it back
 ///
@@ -42,7 +42,7 @@ pub(super) async fn run(args: DemoArgs, context: &Context) -> Result<Exit, Comma
     if args.within.is_none() && rustix::process::geteuid().is_root() {
         return Err(drop_privileges::go_on(&context.cancel).await);
     }
-    let mut stage = Stage::set(context, args.within).await?;
+    let mut stage = DemoSandbox::set(context, args.within).await?;
     let told = script::tell(&mut stage).await;
     if args.keep && told.is_ok() {
         stage.leave();

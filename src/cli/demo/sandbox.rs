@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Parser as _;
 
-use super::server::{Server, stop_command};
+use super::server::{DemoServer, stop_command};
 use crate::cli::args::{Cli, dispatch};
 use crate::cli::error::CommandError;
 use crate::cli::exit::Exit;
@@ -13,9 +13,9 @@ use crate::cli::output::style;
 use crate::cli::{Context, Global};
 
 /// The folder, the servers, and whoever speaks.
-pub(super) struct Stage {
+pub(super) struct DemoSandbox {
     // Dropped after the servers have ended.
-    pub(super) server: Server,
+    pub(super) server: DemoServer,
     /// Data directories of servers that a restore started.
     recovered: Vec<PathBuf>,
     context: Context,
@@ -36,7 +36,7 @@ impl Drop for Folder {
     }
 }
 
-impl Stage {
+impl DemoSandbox {
     /// `within`: a folder that was made for it.
     pub(super) async fn set(context: &Context, within: Option<PathBuf>) -> Result<Self, CommandError> {
         let path = match within {
@@ -48,7 +48,7 @@ impl Stage {
                 .keep(),
         };
         let folder = Folder { path, is_kept: false };
-        let server = Server::start(&folder.path.join("server"), &context.cancel).await?;
+        let server = DemoServer::start(&folder.path.join("server"), &context.cancel).await?;
         let global = Global { policy: Some(folder.path.join("drctl.toml")), ..context.global.clone() };
         let context = Context {
             global,

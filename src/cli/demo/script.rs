@@ -1,7 +1,8 @@
 use std::time::Duration;
 
-use super::database::{self, Table};
-use super::sandbox::Stage;
+use super::database;
+use super::database::DemoTable;
+use super::sandbox::DemoSandbox;
 use crate::cli::error::CommandError;
 use crate::cli::exit::Exit;
 use crate::cli::output::count;
@@ -15,7 +16,7 @@ const FROM_COPY: &str = "shop_from_the_copy";
 const ARCHIVED_WITHIN: Duration = Duration::from_secs(60);
 const STEP: Duration = Duration::from_millis(100);
 
-pub(super) async fn tell(stage: &mut Stage) -> Result<(), CommandError> {
+pub(super) async fn tell(stage: &mut DemoSandbox) -> Result<(), CommandError> {
     let dumped = application(stage).await?;
     policy(stage).await?;
 
@@ -44,7 +45,7 @@ pub(super) async fn tell(stage: &mut Stage) -> Result<(), CommandError> {
     compare(stage, &stage.server.url(FROM_COPY), FROM_COPY, &dumped, "when it was dumped").await
 }
 
-async fn application(stage: &Stage) -> Result<Vec<Table>, CommandError> {
+async fn application(stage: &DemoSandbox) -> Result<Vec<DemoTable>, CommandError> {
     stage.heading("1. An application's database");
     let mut server = database::connect(&stage.server.url("postgres")).await?;
     database::run(&mut server, &format!("CREATE DATABASE {DATABASE}")).await?;
@@ -60,7 +61,7 @@ async fn application(stage: &Stage) -> Result<Vec<Table>, CommandError> {
     Ok(tables)
 }
 
-async fn policy(stage: &Stage) -> Result<(), CommandError> {
+async fn policy(stage: &DemoSandbox) -> Result<(), CommandError> {
     stage.heading("2. A policy, and two keys");
     stage.say("Two directories stand for two regions. The second key is for the safe.");
     stage.make_places()?;
@@ -98,7 +99,7 @@ async fn policy(stage: &Stage) -> Result<(), CommandError> {
 }
 
 /// What the database was the moment before, and the moment.
-async fn disaster(stage: &Stage) -> Result<(Vec<Table>, String), CommandError> {
+async fn disaster(stage: &DemoSandbox) -> Result<(Vec<DemoTable>, String), CommandError> {
     stage.heading("5. The application goes on, and somebody is in the wrong window");
     let mut shop = database::connect(&stage.server.url(DATABASE)).await?;
     database::run(&mut shop, ONE_MORE_DAY).await?;
@@ -143,7 +144,7 @@ async fn archived(connection: &mut sqlx::PgConnection) -> Result<(), CommandErro
 }
 
 /// Back to the moment before, beside the server that goes on.
-async fn recover(stage: &mut Stage, before: &[Table], moment: &str) -> Result<(), CommandError> {
+async fn recover(stage: &mut DemoSandbox, before: &[DemoTable], moment: &str) -> Result<(), CommandError> {
     stage.heading("7. Back to the second before, on a server of its own");
     let (data, identity) = (stage.recovered(), stage.operational());
     let port = std::net::TcpListener::bind("127.0.0.1:0")
@@ -173,10 +174,10 @@ async fn recover(stage: &mut Stage, before: &[Table], moment: &str) -> Result<()
 
 /// Whether the databases hold the same is asked of them, not of drctl.
 async fn compare(
-    stage: &Stage,
+    stage: &DemoSandbox,
     url: &str,
     name: &str,
-    original: &[Table],
+    original: &[DemoTable],
     when: &str,
 ) -> Result<(), CommandError> {
     let mut restored = database::connect(url).await?;
@@ -192,7 +193,7 @@ async fn compare(
     Ok(())
 }
 
-fn rows(tables: &[Table]) -> String {
+fn rows(tables: &[DemoTable]) -> String {
     let list: Vec<String> = tables
         .iter()
         .map(|table| format!("{} ({})", table.name, count(table.rows.unsigned_abs(), "row")))

@@ -13,13 +13,13 @@ const INITDB_WITHIN: Duration = Duration::from_secs(120);
 const PG_CTL_WITHIN: Duration = Duration::from_secs(90);
 
 /// A throw-away PostgreSQL server that listens on a socket only this user (and its own) can reach.
-pub(super) struct Server {
+pub(super) struct DemoServer {
     directory: PathBuf,
     tools: Tools,
     started: bool,
 }
 
-impl Server {
+impl DemoServer {
     /// Makes a cluster in `directory`, which must not exist, and starts it.
     pub(super) async fn start(directory: &Path, cancel: &CancellationToken) -> Result<Self, CommandError> {
         let tools = Tools::find_server().await.map_err(CommandError::failed)?;

@@ -10,8 +10,9 @@ use super::error::CommandError;
 use super::exit::Exit;
 use super::keys;
 use super::output::size;
-use crate::init::{Draft, Found, KeysPlan, probe};
-use crate::policy::{self, Lint, Place, Policy, SourceConfig};
+use crate::init::{KeysPlan, PolicyTemplate, ProbeResult, probe};
+use crate::policy;
+use crate::policy::{Lint, Policy, RepositoryLocation, SourceConfig};
 
 /// Write a first policy and its keys
 ///
@@ -108,7 +109,7 @@ pub(super) async fn run(args: InitArgs, context: &Context) -> Result<Exit, Comma
 
 fn next(path: &Path, policy: &Policy) -> String {
     let directories = policy.repositories.iter().filter_map(|repository| match &repository.place {
-        Place::Directory(path) if !path.is_dir() => Some(path.display().to_string()),
+        RepositoryLocation::Directory(path) if !path.is_dir() => Some(path.display().to_string()),
         _ => None,
     });
     let mut text = format!("\nNext: read {}", path.display());
@@ -124,7 +125,7 @@ fn next(path: &Path, policy: &Policy) -> String {
 fn create_directories(policy: &Policy, context: &Context) -> Result<(), CommandError> {
     use std::os::unix::fs::DirBuilderExt as _;
     for repository in &policy.repositories {
-        let Place::Directory(directory) = &repository.place else { continue };
+        let RepositoryLocation::Directory(directory) = &repository.place else { continue };
         if directory.is_dir() {
             continue;
         }
@@ -145,7 +146,7 @@ const STAND_INS: [&str; 2] = [
 ];
 
 /// The draft as a policy, or its faults by key: its lines mean nothing to whoever gave flags.
-fn checked(path: &Path, draft: &Draft) -> Result<Policy, CommandError> {
+fn checked(path: &Path, draft: &PolicyTemplate) -> Result<Policy, CommandError> {
     policy::parse(path, &draft.text()).map_err(|faults| {
         let mut text = "the answers do not make a policy".to_owned();
         for fault in &faults.faults {
@@ -159,7 +160,7 @@ fn checked(path: &Path, draft: &Draft) -> Result<Policy, CommandError> {
     })
 }
 
-async fn look(policy: &Policy) -> Result<Found, CommandError> {
+async fn look(policy: &Policy) -> Result<ProbeResult, CommandError> {
     let postgres = policy.sources.iter().find_map(|source| match &source.config {
         SourceConfig::Postgres(postgres) => Some(postgres),
         _ => None,
@@ -171,7 +172,7 @@ async fn look(policy: &Policy) -> Result<Found, CommandError> {
     })
 }
 
-fn report(found: &Found, context: &Context) {
+fn report(found: &ProbeResult, context: &Context) {
     let standby = if found.is_standby { ", a standby" } else { "" };
     let note =
         format!("Found {}: PostgreSQL {}, {}{standby}.", found.database, found.version, size(found.bytes));
@@ -199,7 +200,7 @@ fn report(found: &Found, context: &Context) {
 /// Keys first, since the policy names them; if the policy then cannot be written, they go again.
 fn write(
     path: &Path,
-    mut draft: Draft,
+    mut draft: PolicyTemplate,
     keys: Option<&KeysPlan>,
     context: &Context,
 ) -> Result<Policy, CommandError> {

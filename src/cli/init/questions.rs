@@ -6,12 +6,12 @@ use crate::cli::Context;
 use crate::cli::error::CommandError;
 use crate::cli::exit::Exit;
 use crate::cli::keys::refused;
-use crate::init::{Draft, DraftPlace, KeysError, KeysPlan};
+use crate::init::{KeysError, KeysPlan, PolicyTemplate, TemplateRepository};
 
 /// Everything `init` has to know.
 #[derive(Debug)]
 pub(super) struct Answers {
-    pub(super) draft: Draft,
+    pub(super) draft: PolicyTemplate,
     /// Where new identities go; `None` with recipients of one's own.
     identities: Option<(PathBuf, PathBuf)>,
     danger_same_place: bool,
@@ -31,7 +31,7 @@ impl Answers {
 /// The flags' answers, and on a terminal the user's for the rest.
 pub(super) async fn complete(args: InitArgs, context: &Context) -> Result<Answers, CommandError> {
     if std::io::stdin().is_terminal() && std::io::stderr().is_terminal() {
-        let questions = tokio::task::spawn_blocking(move || until_right(args, &mut Terminal));
+        let questions = tokio::task::spawn_blocking(move || until_right(args, &mut PromptTerminal));
         // A question that nobody answers must not keep Ctrl-C from ending the program.
         return tokio::select! {
             answers = questions => answers.map_err(CommandError::failed)?,
@@ -57,9 +57,9 @@ trait Ask {
     }
 }
 
-struct Terminal;
+struct PromptTerminal;
 
-impl Ask for Terminal {
+impl Ask for PromptTerminal {
     fn refuse(&mut self, why: &str) -> Result<(), CommandError> {
         let failed = |source: std::io::Error| CommandError::failed(source).context("failed to ask");
         writeln!(anstream::stderr(), "That is not right: {why}.").map_err(failed)
@@ -222,8 +222,9 @@ impl Answers {
         let copy = self.draft.copies.into_iter().next().map(|(_, place)| place).unwrap_or_default();
         let primary = self.draft.primary;
         // With a region, an endpoint that is empty was left out, and is not to be asked for again.
-        let endpoint =
-            |place: &DraftPlace| place.endpoint.clone().or_else(|| place.region.is_some().then(String::new));
+        let endpoint = |place: &TemplateRepository| {
+            place.endpoint.clone().or_else(|| place.region.is_some().then(String::new))
+        };
         let (operational, escrow) = self.identities.unzip();
         InitArgs {
             database: Some(self.draft.database),
@@ -294,7 +295,7 @@ fn answers(args: InitArgs, ask: &mut impl Ask) -> Result<Answers, CommandError> 
         create_directories = matches!(answer.to_lowercase().as_str(), "y" | "yes");
     }
     ask.end()?;
-    let draft = Draft {
+    let draft = PolicyTemplate {
         system,
         database,
         password: Some(password).filter(|password| !password.is_empty()),
@@ -319,20 +320,25 @@ fn place<F>(
     endpoint: Option<String>,
     [region_flag, endpoint_flag]: [&str; 2],
     or_ask: &mut F,
-) -> Result<DraftPlace, CommandError>
+) -> Result<TemplateRepository, CommandError>
 where
     F: FnMut(Option<String>, &str, &str, Option<&str>) -> Result<String, CommandError>,
 {
     if !place.contains("://") {
         let place = if is_slip(&place) { place } else { absolute(place)? };
         let mount = crate::store::directory::is_mounted(std::path::Path::new(&place));
-        return Ok(DraftPlace { place, mount, region, endpoint: endpoint.filter(|text| !text.is_empty()) });
+        return Ok(TemplateRepository {
+            place,
+            mount,
+            region,
+            endpoint: endpoint.filter(|text| !text.is_empty()),
+        });
     }
     let endpoint = or_ask(endpoint, "  Address of its server (empty: AWS)", endpoint_flag, Some(""))?;
     let default = if endpoint.contains("r2.cloudflarestorage.com") { Some("auto") } else { None };
     let region = or_ask(region, "  Region of the bucket", region_flag, default)?;
     let endpoint = Some(endpoint).filter(|text| !text.is_empty());
-    Ok(DraftPlace { place, mount: false, region: Some(region), endpoint })
+    Ok(TemplateRepository { place, mount: false, region: Some(region), endpoint })
 }
 
 /// Whether it is written almost like a bucket. `s3:/bucket` is no directory of this shell's: the policy says so.

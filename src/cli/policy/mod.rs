@@ -11,17 +11,18 @@ use super::Context;
 use super::error::CommandError;
 use super::exit::Exit;
 use super::output::{count, style};
-use crate::policy::{self, Fault, Lint, PolicyFaults};
+use crate::policy;
+use crate::policy::{Lint, PolicyFault, PolicyFaults};
 
 /// Check, show or describe the policy
 #[derive(Debug, clap::Args)]
 pub struct PolicyArgs {
     #[command(subcommand)]
-    what: What,
+    what: PolicyCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum What {
+enum PolicyCommand {
     /// Say everything that is wrong with a policy, and what is unwise
     ///
     /// Each fault has its line, column and key. A fault makes the exit status 2; warnings do not.
@@ -38,9 +39,9 @@ enum What {
 
 pub(super) fn run(args: PolicyArgs, context: &Context) -> Result<Exit, CommandError> {
     match args.what {
-        What::Check { files } if files.is_empty() => check(&[context.policy_path()?], context),
-        What::Check { files } => check(&files, context),
-        What::Show => {
+        PolicyCommand::Check { files } if files.is_empty() => check(&[context.policy_path()?], context),
+        PolicyCommand::Check { files } => check(&files, context),
+        PolicyCommand::Show => {
             let policy = context.policy()?;
             if context.output.is_json() {
                 context.output.document("policy", &show::document(&policy));
@@ -49,7 +50,7 @@ pub(super) fn run(args: PolicyArgs, context: &Context) -> Result<Exit, CommandEr
             }
             Ok(Exit::Done)
         }
-        What::Schema => {
+        PolicyCommand::Schema => {
             let text = serde_json::to_string_pretty(&policy::schema()).map_err(CommandError::failed)?;
             context.output.line(text);
             Ok(Exit::Done)
@@ -59,24 +60,26 @@ pub(super) fn run(args: PolicyArgs, context: &Context) -> Result<Exit, CommandEr
 
 /// What came out for one file.
 #[derive(Serialize)]
-struct Checked<'a> {
+struct CheckedPolicy<'a> {
     path: &'a Path,
     system: Option<String>,
-    faults: Vec<Fault>,
+    faults: Vec<PolicyFault>,
     warnings: Vec<Lint>,
 }
 
 fn check(files: &[PathBuf], context: &Context) -> Result<Exit, CommandError> {
-    let checked: Vec<Checked<'_>> = files
+    let checked: Vec<CheckedPolicy<'_>> = files
         .iter()
         .map(|path| match policy::load(path) {
-            Ok(policy) => Checked {
+            Ok(policy) => CheckedPolicy {
                 path,
                 system: Some(policy.system.to_string()),
                 faults: vec![],
                 warnings: policy::lint(&policy).into_iter().chain(policy::dormant(&policy)).collect(),
             },
-            Err(PolicyFaults { faults, .. }) => Checked { path, system: None, faults, warnings: vec![] },
+            Err(PolicyFaults { faults, .. }) => {
+                CheckedPolicy { path, system: None, faults, warnings: vec![] }
+            }
         })
         .collect();
     if context.output.is_json() {
@@ -88,20 +91,20 @@ fn check(files: &[PathBuf], context: &Context) -> Result<Exit, CommandError> {
     }
     Ok(if checked.iter().any(|checked| !checked.faults.is_empty()) {
         Exit::Usage
-    } else if checked.iter().any(Checked::misses_objective) {
+    } else if checked.iter().any(CheckedPolicy::misses_objective) {
         Exit::ObjectiveMissed
     } else {
         Exit::Done
     })
 }
 
-impl Checked<'_> {
+impl CheckedPolicy<'_> {
     fn misses_objective(&self) -> bool {
         self.warnings.iter().any(|warning| warning.misses_objective)
     }
 }
 
-fn print(checked: &Checked<'_>, context: &Context) {
+fn print(checked: &CheckedPolicy<'_>, context: &Context) {
     let path = checked.path.display();
     for fault in &checked.faults {
         let one = PolicyFaults { path: checked.path.to_owned(), faults: vec![fault.clone()] };

@@ -2,9 +2,9 @@ use serde_json::{Value, json};
 
 use crate::cli::output::{count, size, style};
 use crate::policy::{
-    AwsBackupSource, BaseThrough, Credentials, CronLine, Drill, Encryption, Notify, Password, Place, Policy,
-    PostgresSource, Probe, RdsDatabase, RdsSource, Route, Rules, ServerSideEncryption, Source, SourceConfig,
-    WalArchiving, WalThrough, period,
+    AwsBackupSource, BaseMethod, Credentials, CronLine, Drill, Encryption, Notify, NotifyRoute,
+    PasswordSource, Policy, PostgresSource, Probe, RdsDatabase, RdsSource, RepositoryLocation, Rules,
+    ServerSideEncryption, Source, SourceConfig, WalArchiving, WalMethod, period,
 };
 
 const LATER: &str = "acted on by a later version";
@@ -84,10 +84,10 @@ fn transfer(policy: &Policy) -> String {
     )
 }
 
-fn place(place: &Place) -> String {
+fn place(place: &RepositoryLocation) -> String {
     let place = match place {
-        Place::Directory(path) => return path.display().to_string(),
-        Place::S3(place) => place,
+        RepositoryLocation::Directory(path) => return path.display().to_string(),
+        RepositoryLocation::S3(place) => place,
     };
     let mut text = format!("s3://{}", place.bucket);
     if !place.prefix.is_empty() {
@@ -183,8 +183,8 @@ fn postgres(postgres: &PostgresSource) -> Vec<String> {
         (None, None) => {}
     }
     match &postgres.password {
-        Some(Password::Secret(password)) => text.push_str(&format!(", password from {password}")),
-        Some(Password::IamToken(place)) => {
+        Some(PasswordSource::Secret(password)) => text.push_str(&format!(", password from {password}")),
+        Some(PasswordSource::IamToken(place)) => {
             text.push_str(&format!(", by an IAM token of {}", place.credentials));
         }
         None => {}
@@ -200,8 +200,8 @@ fn postgres(postgres: &PostgresSource) -> Vec<String> {
     }
     if let Some(base) = &postgres.base {
         let through = match &base.through {
-            BaseThrough::Replication => "over a replication connection".to_owned(),
-            BaseThrough::DataDirectory { path } => format!("from the files in {}", path.display()),
+            BaseMethod::Replication => "over a replication connection".to_owned(),
+            BaseMethod::DataDirectory { path } => format!("from the files in {}", path.display()),
         };
         let of = match (&base.url, &base.url_ref) {
             (Some(url), _) => format!(" of {url}"),
@@ -220,8 +220,8 @@ fn postgres(postgres: &PostgresSource) -> Vec<String> {
 
 fn wal(wal: &WalArchiving) -> String {
     let through = match &wal.through {
-        WalThrough::Archive => "by the server's archive_command",
-        WalThrough::Stream { .. } => return "wal: this version cannot stream it".to_owned(),
+        WalMethod::Archive => "by the server's archive_command",
+        WalMethod::Stream { .. } => return "wal: this version cannot stream it".to_owned(),
     };
     let mut text = format!(
         "wal: {through}, {} at a time, at most {} fetched ahead",
@@ -292,11 +292,11 @@ fn notify(notify: &Notify) -> Vec<(String, String)> {
     let kind = |name: &String| {
         let channel = notify.channels.iter().find(|channel| channel.name == *name);
         let kind = channel.map_or("", |channel| match &channel.route {
-            Route::Slack { .. } => "Slack",
-            Route::PagerDuty { .. } => "PagerDuty",
-            Route::Email(_) => "mail",
-            Route::Sns { .. } => "SNS",
-            Route::Webhook { .. } => "webhook",
+            NotifyRoute::Slack { .. } => "Slack",
+            NotifyRoute::PagerDuty { .. } => "PagerDuty",
+            NotifyRoute::Email(_) => "mail",
+            NotifyRoute::Sns { .. } => "SNS",
+            NotifyRoute::Webhook { .. } => "webhook",
         });
         format!("{name} ({kind})")
     };
@@ -329,8 +329,8 @@ pub(super) fn document(policy: &Policy) -> Value {
     });
     let repositories = policy.repositories.iter().map(|repository| {
         let mut repository_document = match &repository.place {
-            Place::Directory(path) => json!({ "directory": path }),
-            Place::S3(place) => json!({
+            RepositoryLocation::Directory(path) => json!({ "directory": path }),
+            RepositoryLocation::S3(place) => json!({
                 "bucket": place.bucket,
                 "prefix": place.prefix,
                 "region": place.region,

@@ -6,9 +6,9 @@ use crate::cli::Context;
 use crate::cli::error::CommandError;
 use crate::cli::exit::{self, Exit};
 use crate::cli::output::style;
-use crate::cli::table::{Cell, Table};
+use crate::cli::table::{Cell, TextTable};
 use crate::policy::SourceConfig;
-use crate::rds_admin::cleanup::{Leftover, Plan, plan, remove};
+use crate::rds_admin::cleanup::{CleanupPlan, TemporaryLeftover, plan, remove};
 
 /// Remove instances and clusters that drctl made for a while and left behind
 ///
@@ -18,14 +18,14 @@ use crate::rds_admin::cleanup::{Leftover, Plan, plan, remove};
 /// of them is to stay.
 #[derive(Debug, clap::Args)]
 #[command(after_help = exit::HELP)]
-pub(super) struct ReapArgs {
+pub(super) struct CleanupArgs {
     /// Remove what is shown
     #[arg(long)]
     apply: bool,
 }
 
 #[derive(Serialize)]
-struct Row<'a> {
+struct CleanupRow<'a> {
     region: &'a str,
     kind: &'static str,
     name: &'a str,
@@ -40,9 +40,9 @@ struct Row<'a> {
 }
 
 #[derive(Serialize)]
-struct Document<'a> {
+struct CleanupDocument<'a> {
     applied: bool,
-    leftovers: Vec<Row<'a>>,
+    leftovers: Vec<CleanupRow<'a>>,
     unknown: Vec<Unknown<'a>>,
 }
 
@@ -52,7 +52,7 @@ struct Unknown<'a> {
     reason: &'a str,
 }
 
-pub(super) async fn run(args: ReapArgs, context: &Context) -> Result<Exit, CommandError> {
+pub(super) async fn run(args: CleanupArgs, context: &Context) -> Result<Exit, CommandError> {
     let policy = context.policy()?;
     if !policy.sources.iter().any(|source| matches!(source.config, SourceConfig::Rds(_))) {
         return Err(CommandError::usage("the policy has no source of kind `rds`"));
@@ -81,7 +81,7 @@ pub(super) async fn run(args: ReapArgs, context: &Context) -> Result<Exit, Comma
     let failed = rows.iter().any(|row| matches!(row.outcome, "failed" | "waiting"));
     if context.output.is_json() {
         let unknown = plan.unknown.iter().map(|(region, reason)| Unknown { region, reason });
-        let document = Document { applied: args.apply, leftovers: rows, unknown: unknown.collect() };
+        let document = CleanupDocument { applied: args.apply, leftovers: rows, unknown: unknown.collect() };
         context.output.document("rds-reap", &document);
     } else {
         show(context, &plan, &rows, args.apply);
@@ -93,9 +93,9 @@ pub(super) async fn run(args: ReapArgs, context: &Context) -> Result<Exit, Comma
     })
 }
 
-fn row<'a>(leftover: &'a Leftover, outcome: &'static str, reason: Option<String>) -> Row<'a> {
+fn row<'a>(leftover: &'a TemporaryLeftover, outcome: &'static str, reason: Option<String>) -> CleanupRow<'a> {
     let temporary = &leftover.temporary;
-    Row {
+    CleanupRow {
         region: &leftover.region,
         kind: temporary.id.noun(),
         name: temporary.id.identifier(),
@@ -107,7 +107,7 @@ fn row<'a>(leftover: &'a Leftover, outcome: &'static str, reason: Option<String>
     }
 }
 
-fn show(context: &Context, plan: &Plan, rows: &[Row<'_>], applied: bool) {
+fn show(context: &Context, plan: &CleanupPlan, rows: &[CleanupRow<'_>], applied: bool) {
     let output = &context.output;
     if rows.is_empty() {
         if !plan.asked.is_empty() {
@@ -115,7 +115,7 @@ fn show(context: &Context, plan: &Plan, rows: &[Row<'_>], applied: bool) {
         }
         return;
     }
-    let mut table = Table::head(["REGION", "WHAT", "NAME", "OWNER", "EXPIRES", "OUTCOME"].map(Cell::new));
+    let mut table = TextTable::head(["REGION", "WHAT", "NAME", "OWNER", "EXPIRES", "OUTCOME"].map(Cell::new));
     for row in rows {
         let expires = row.expires.map(|expires| expires.format("%Y-%m-%d %H:%M UTC").to_string());
         let colour = match row.outcome {

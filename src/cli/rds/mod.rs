@@ -19,7 +19,7 @@ pub struct RdsArgs {
 enum RdsCommand {
     Promote(promote::PromoteArgs),
     ReplicateAutomatedBackups(replicate::ReplicateArgs),
-    Reap(cleanup::ReapArgs),
+    Reap(cleanup::CleanupArgs),
 }
 
 pub(super) async fn run(args: RdsArgs, context: &Context) -> Result<Exit, CommandError> {

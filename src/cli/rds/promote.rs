@@ -10,9 +10,10 @@ use crate::model::{Outcome, RunId, SourceName};
 use crate::platform::{host_name, seed};
 use crate::policy::SourceConfig;
 use crate::rds_admin::promote::{
-    Done, Facts, PromoteError, PromoteRefusal, PromoteRequest, Promoter, Promotion, plan,
+    CompletedStep, PromoteError, PromoteRefusal, PromoteRequest, Promoter, Promotion, PromotionSurvey, plan,
 };
-use crate::repository::journal::{self, Detail, Record};
+use crate::repository::journal;
+use crate::repository::journal::{Detail, JournalRecord};
 
 const NOT_READY: &str = "Correct the source's `url` and `password`, have AWS let this role read the secret (`drctl iam show break-glass` prints what it needs), or run it where the database can be reached; then promote again.";
 
@@ -50,7 +51,7 @@ struct PromotionDocument<'a> {
     #[serde(flatten)]
     plan: &'a Promotion,
     applied: bool,
-    done: &'a [Done],
+    done: &'a [CompletedStep],
 }
 
 pub(super) async fn run(args: PromoteArgs, context: &Context) -> Result<Exit, CommandError> {
@@ -72,7 +73,7 @@ pub(super) async fn run(args: PromoteArgs, context: &Context) -> Result<Exit, Co
     };
     let events = context.output.events();
     let promoter = Promoter::of(&request, &events, &context.cancel).await.map_err(CommandError::failed)?;
-    let facts: Facts = promoter.look().await.map_err(CommandError::failed)?;
+    let facts: PromotionSurvey = promoter.look().await.map_err(CommandError::failed)?;
     let plan = plan(&request, &facts).map_err(refused)?;
     show_plan(&context.output, &plan, args.apply);
     let ready = promoter.ready(&facts, &plan).await;
@@ -88,7 +89,7 @@ pub(super) async fn run(args: PromoteArgs, context: &Context) -> Result<Exit, Co
     }
     ready.map_err(|error| CommandError::failed(error).hint(NOT_READY))?;
     let begun = context.clock.now();
-    let mut done: Vec<Done> = Vec::new();
+    let mut done: Vec<CompletedStep> = Vec::new();
     let outcome = promoter
         .execute(&plan, |step| {
             show_done(&context.output, step);
@@ -139,7 +140,7 @@ fn show_plan(output: &Output, plan: &Promotion, applies: bool) {
     }
 }
 
-fn show_done(output: &Output, done: &Done) {
+fn show_done(output: &Output, done: &CompletedStep) {
     if output.is_json() {
         return;
     }
@@ -155,7 +156,7 @@ async fn record(
     context: &Context,
     policy: &crate::policy::Policy,
     times: (chrono::DateTime<chrono::Utc>, chrono::DateTime<chrono::Utc>),
-    done: &[Done],
+    done: &[CompletedStep],
     failed: Option<&PromoteError>,
 ) {
     let outcome = match failed {
@@ -169,7 +170,7 @@ async fn record(
         ..Detail::default()
     };
     let run = RunId::new(times.0, seed());
-    let record = Record::new(&run, "promote", times, &host_name(), outcome, detail);
+    let record = JournalRecord::new(&run, "promote", times, &host_name(), outcome, detail);
     let (catalog, repositories) = context.recall(policy).await;
     let repositories = repositories.for_reading(&policy.system, None).await;
     match journal::append(&repositories, &policy.system, record.clone()).await {

@@ -7,7 +7,7 @@ use crate::cli::exit::{self, Exit};
 use crate::event::told;
 use crate::model::SourceName;
 use crate::policy::SourceConfig;
-use crate::rds_admin::replicate::{ReplicateError, Step, What, begin, plan};
+use crate::rds_admin::replicate::{ReplicateError, ReplicateStep, ReplicationAction, begin, plan};
 
 /// Have RDS replicate an instance's automated backups to other regions
 ///
@@ -24,7 +24,7 @@ pub(super) struct ReplicateArgs {
 }
 
 #[derive(Serialize)]
-struct Row {
+struct ReplicateRow {
     region: String,
     /// `stands`, `to-begin`, `begun`, `refused`, `unknown`
     outcome: &'static str,
@@ -45,10 +45,10 @@ pub(super) async fn run(args: ReplicateArgs, context: &Context) -> Result<Exit, 
     let mut rows = Vec::new();
     for step in &plan.steps {
         rows.push(match &step.what {
-            What::Begin { days, kms_key } if args.apply => {
+            ReplicationAction::Begin { days, kms_key } if args.apply => {
                 match begin(rds, &plan, &step.region, *days, kms_key.as_deref()).await {
-                    Ok(()) => Row { outcome: "begun", ..row(step) },
-                    Err(error) => Row { outcome: "refused", detail: told(&error), ..row(step) },
+                    Ok(()) => ReplicateRow { outcome: "begun", ..row(step) },
+                    Err(error) => ReplicateRow { outcome: "refused", detail: told(&error), ..row(step) },
                 }
             }
             _ => row(step),
@@ -77,9 +77,9 @@ pub(super) async fn run(args: ReplicateArgs, context: &Context) -> Result<Exit, 
     Ok(if is_whole { Exit::Done } else { Exit::Partly })
 }
 
-fn row(step: &Step) -> Row {
+fn row(step: &ReplicateStep) -> ReplicateRow {
     let (outcome, detail) = match &step.what {
-        What::Stands(backup) => {
+        ReplicationAction::Stands(backup) => {
             let until = backup.window.map(|window| {
                 format!(", reaches until {}", window.latest.to_rfc3339_opts(SecondsFormat::Secs, true))
             });
@@ -88,20 +88,20 @@ fn row(step: &Step) -> Row {
                 format!("RDS replicates to it (`{}`{days}{})", backup.status, until.unwrap_or_default());
             ("stands", detail)
         }
-        What::Begin { days, kms_key } => {
+        ReplicationAction::Begin { days, kms_key } => {
             let key = kms_key.as_ref().map(|key| format!(", encrypted with {key}")).unwrap_or_default();
             ("to-begin", format!("RDS is to replicate to it, kept {days} days{key}"))
         }
-        What::NoKey => (
+        ReplicationAction::NoKey => (
             "refused",
             format!(
                 "the database is encrypted, and the policy names no key there: add `kms_key` to `copy_to.{}`",
                 step.region
             ),
         ),
-        What::Unknown(reason) => ("unknown", format!("could not be asked: {reason}")),
+        ReplicationAction::Unknown(reason) => ("unknown", format!("could not be asked: {reason}")),
     };
-    Row { region: step.region.clone(), outcome, detail }
+    ReplicateRow { region: step.region.clone(), outcome, detail }
 }
 
 fn refused(error: ReplicateError) -> CommandError {

@@ -2,10 +2,10 @@
 
 use super::super::output::{Output, duration, style};
 use crate::cli::restore::seconds;
-use crate::restore::aws_backup::{Earlier, Report, ResourcePlan};
+use crate::restore::aws_backup::{EarlierJob, ResourceRestorePlan, ResourceRestoreReport};
 
 /// The plan: the result of `--plan`, otherwise said beside it.
-pub(crate) fn show_plan(output: &Output, plan: &ResourcePlan, is_result: bool) {
+pub(crate) fn show_plan(output: &Output, plan: &ResourceRestorePlan, is_result: bool) {
     if output.is_json() {
         output.document("restore-plan", plan);
         return;
@@ -15,7 +15,7 @@ pub(crate) fn show_plan(output: &Output, plan: &ResourcePlan, is_result: bool) {
     }
 }
 
-fn plan_lines(plan: &ResourcePlan) -> Vec<String> {
+fn plan_lines(plan: &ResourceRestorePlan) -> Vec<String> {
     let row = |label: &str, text: String| format!("{}{label:>12}{:#} {text}", style::NAME, style::NAME);
     let age = duration(seconds(plan.age_seconds as f64));
     let mut lines = vec![
@@ -36,7 +36,7 @@ fn plan_lines(plan: &ResourcePlan) -> Vec<String> {
     lines
 }
 
-fn earlier_text(earlier: &Earlier) -> String {
+fn earlier_text(earlier: &EarlierJob) -> String {
     let begun = earlier.begun.map(|time| time.format(" at %F %T UTC").to_string()).unwrap_or_default();
     match (earlier.is_over, earlier.is_there) {
         (true, Some(_)) => format!(
@@ -51,7 +51,7 @@ fn earlier_text(earlier: &Earlier) -> String {
     }
 }
 
-pub(crate) fn show_report(output: &Output, report: &Report) {
+pub(crate) fn show_report(output: &Output, report: &ResourceRestoreReport) {
     if output.is_json() {
         output.document("restore-report", report);
         return;

@@ -3,13 +3,15 @@
 use super::super::output::{Output, count, duration, size, style};
 use crate::cli::restore::seconds;
 use crate::model::Judgement;
-use crate::restore::logical::{Leftover, LoadsInto, Report, RestorePlan, Route};
+use crate::restore::logical::{
+    DumpRestorePlan, DumpRestoreReport, DumpTransfer, LeftoverDatabase, LoadsInto,
+};
 
 /// Reasons that a person is shown.
 const REASONS: usize = 200;
 
 /// The plan: the result of `--plan`, otherwise said beside it.
-pub(crate) fn show_plan(output: &Output, plan: &RestorePlan, is_result: bool) {
+pub(crate) fn show_plan(output: &Output, plan: &DumpRestorePlan, is_result: bool) {
     if output.is_json() {
         output.document("restore-plan", plan);
         return;
@@ -19,7 +21,7 @@ pub(crate) fn show_plan(output: &Output, plan: &RestorePlan, is_result: bool) {
     }
 }
 
-fn plan_lines(plan: &RestorePlan) -> Vec<String> {
+fn plan_lines(plan: &DumpRestorePlan) -> Vec<String> {
     let row = |label: &str, text: String| format!("{}{label:>12}{:#} {text}", style::NAME, style::NAME);
     let age = duration(seconds(plan.age_seconds as f64));
     let from: Vec<&str> = plan.repositories.iter().map(|name| name.as_str()).collect();
@@ -81,7 +83,7 @@ fn plan_lines(plan: &RestorePlan) -> Vec<String> {
     lines
 }
 
-fn new_or_empty(plan: &RestorePlan) -> &'static str {
+fn new_or_empty(plan: &DumpRestorePlan) -> &'static str {
     match (plan.loads_into, plan.replaces_empty) {
         (LoadsInto::Existing, _) => "the empty database of that name",
         (_, true) => "a new database (the empty one of that name is replaced)",
@@ -89,7 +91,7 @@ fn new_or_empty(plan: &RestorePlan) -> &'static str {
     }
 }
 
-fn loads_as(plan: &RestorePlan) -> String {
+fn loads_as(plan: &DumpRestorePlan) -> String {
     let mark = "whose comment says that it is not complete until it was compared,";
     match plan.loads_into {
         LoadsInto::Temporary => plan.temporary.clone(),
@@ -98,16 +100,16 @@ fn loads_as(plan: &RestorePlan) -> String {
     }
 }
 
-fn scratch(plan: &RestorePlan) -> String {
+fn scratch(plan: &DumpRestorePlan) -> String {
     match &plan.route {
-        Route::Scratch { directory, needed, free } => {
+        DumpTransfer::Scratch { directory, needed, free } => {
             format!("{} in {}, where {} are free", size(*needed), directory.display(), size(*free))
         }
-        Route::Stream => "none: streamed into pg_restore".to_owned(),
+        DumpTransfer::Stream => "none: streamed into pg_restore".to_owned(),
     }
 }
 
-fn estimate(plan: &RestorePlan) -> String {
+fn estimate(plan: &DumpRestorePlan) -> String {
     match plan.estimated_seconds {
         Some(estimated) => {
             let runs = count(plan.measured_by.runs as u64, "restore");
@@ -117,8 +119,8 @@ fn estimate(plan: &RestorePlan) -> String {
     }
 }
 
-fn leftover_text(leftover: &Leftover, drop: bool) -> String {
-    let Leftover { database, connections, .. } = leftover;
+fn leftover_text(leftover: &LeftoverDatabase, drop: bool) -> String {
+    let LeftoverDatabase { database, connections, .. } = leftover;
     match (leftover.may_be_dropped(), drop) {
         (true, true) => format!("{database}, of a restore that was killed: will be dropped"),
         (true, false) => format!(
@@ -134,7 +136,7 @@ fn leftover_text(leftover: &Leftover, drop: bool) -> String {
     }
 }
 
-pub(crate) fn show_report(output: &Output, report: &Report) {
+pub(crate) fn show_report(output: &Output, report: &DumpRestoreReport) {
     if output.is_json() {
         output.document("restore-report", report);
         return;

@@ -2,10 +2,10 @@
 
 use super::super::output::{Output, count, duration, size, style};
 use crate::cli::restore::seconds;
-use crate::restore::physical::{Goal, RecoveryPlan, Report, shown};
+use crate::restore::physical::{PhysicalRestorePlan, PhysicalRestoreReport, ResolvedTarget, shown};
 
 /// The plan: the result of `--plan`, otherwise said beside it.
-pub(crate) fn show_plan(output: &Output, plan: &RecoveryPlan, is_result: bool) {
+pub(crate) fn show_plan(output: &Output, plan: &PhysicalRestorePlan, is_result: bool) {
     if output.is_json() {
         output.document("recovery-plan", plan);
         return;
@@ -15,7 +15,7 @@ pub(crate) fn show_plan(output: &Output, plan: &RecoveryPlan, is_result: bool) {
     }
 }
 
-fn plan_lines(plan: &RecoveryPlan) -> Vec<String> {
+fn plan_lines(plan: &PhysicalRestorePlan) -> Vec<String> {
     let row = |label: &str, text: String| format!("{}{label:>12}{:#} {text}", style::NAME, style::NAME);
     let names = |names: &[crate::model::RepositoryName]| {
         names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", then ")
@@ -90,22 +90,24 @@ fn plan_lines(plan: &RecoveryPlan) -> Vec<String> {
     lines
 }
 
-fn ends(goal: &Goal, exclusive: bool) -> String {
+fn ends(goal: &ResolvedTarget, exclusive: bool) -> String {
     match goal {
-        Goal::End => "where the archive ends".to_owned(),
-        Goal::Until(lsn) => format!("at {lsn}, where the archive ends now"),
-        Goal::Time(time) if exclusive => format!("before the first commit at {} or after it", shown(*time)),
-        Goal::Lsn(_) | Goal::Transaction(_) | Goal::Name(_) if exclusive => {
+        ResolvedTarget::End => "where the archive ends".to_owned(),
+        ResolvedTarget::Until(lsn) => format!("at {lsn}, where the archive ends now"),
+        ResolvedTarget::Time(time) if exclusive => {
+            format!("before the first commit at {} or after it", shown(*time))
+        }
+        ResolvedTarget::Lsn(_) | ResolvedTarget::Transaction(_) | ResolvedTarget::Name(_) if exclusive => {
             format!("just before: {}", ends(goal, false))
         }
-        Goal::Time(time) => format!("before the first commit after {}", shown(*time)),
-        Goal::Lsn(lsn) => format!("at {lsn}"),
-        Goal::Transaction(number) => format!("with transaction {number}"),
-        Goal::Name(name) => format!("at restore point `{name}`"),
+        ResolvedTarget::Time(time) => format!("before the first commit after {}", shown(*time)),
+        ResolvedTarget::Lsn(lsn) => format!("at {lsn}"),
+        ResolvedTarget::Transaction(number) => format!("with transaction {number}"),
+        ResolvedTarget::Name(name) => format!("at restore point `{name}`"),
     }
 }
 
-pub(crate) fn show_report(output: &Output, report: &Report) {
+pub(crate) fn show_report(output: &Output, report: &PhysicalRestoreReport) {
     if output.is_json() {
         output.document("recovery-report", report);
         return;

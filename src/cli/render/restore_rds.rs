@@ -3,10 +3,12 @@
 use serde::Serialize;
 
 use super::super::output::{Output, duration, style};
-use crate::checks::Verdict;
+use crate::checks::CheckVerdict;
 use crate::cli::restore::seconds;
 use crate::restore::physical::shown;
-use crate::restore::rds::{Changed, InstancePlan, NewGroup, Report, Setting, Via};
+use crate::restore::rds::{
+    Changed, NewGroup, PlannedSetting, RdsRestorePlan, RdsRestoreReport, RestoreSource,
+};
 
 #[derive(Serialize)]
 struct PlanDocument<'a> {
@@ -18,7 +20,7 @@ struct PlanDocument<'a> {
     until: String,
     resumed: bool,
     cost: &'a str,
-    settings: Vec<Setting>,
+    settings: Vec<PlannedSetting>,
     changed: &'a [Changed],
     begun_otherwise: &'a [String],
     notes: &'a [String],
@@ -26,7 +28,7 @@ struct PlanDocument<'a> {
 }
 
 /// The plan: the result of `--plan`, otherwise said beside it.
-pub(crate) fn show_plan(output: &Output, plan: &InstancePlan, is_result: bool) {
+pub(crate) fn show_plan(output: &Output, plan: &RdsRestorePlan, is_result: bool) {
     if output.is_json() {
         output.document("instance-plan", &document(plan));
         return;
@@ -36,14 +38,14 @@ pub(crate) fn show_plan(output: &Output, plan: &InstancePlan, is_result: bool) {
     }
 }
 
-fn document(plan: &InstancePlan) -> PlanDocument<'_> {
+fn document(plan: &RdsRestorePlan) -> PlanDocument<'_> {
     PlanDocument {
         source: plan.source.as_str(),
         region: &plan.chosen.region,
         instance: plan.to(),
         via: match plan.chosen.via {
-            Via::Snapshot { .. } => "snapshot",
-            Via::Automated { .. } => "automated-backups",
+            RestoreSource::Snapshot { .. } => "snapshot",
+            RestoreSource::Automated { .. } => "automated-backups",
         },
         from: plan.chosen.via.tag(),
         until: shown(plan.until).to_string(),
@@ -57,7 +59,7 @@ fn document(plan: &InstancePlan) -> PlanDocument<'_> {
     }
 }
 
-fn lines(plan: &InstancePlan) -> Vec<String> {
+fn lines(plan: &RdsRestorePlan) -> Vec<String> {
     let row = |label: &str, text: String| format!("{}{label:>20}{:#} {text}", style::NAME, style::NAME);
     let what = plan.id.noun();
     let mut lines = vec![
@@ -94,7 +96,7 @@ fn told(changed: &Changed) -> String {
     format!("{changed}{}", was.unwrap_or_default())
 }
 
-pub(crate) fn show_report(output: &Output, report: &Report) {
+pub(crate) fn show_report(output: &Output, report: &RdsRestoreReport) {
     if output.is_json() {
         output.document("instance-restored", report);
         return;
@@ -142,16 +144,18 @@ pub(crate) fn show_report(output: &Output, report: &Report) {
     for finding in &report.checks {
         let name = &finding.check;
         output.line(match &finding.verdict {
-            Verdict::Pass { found } => format!("  check `{name}`: {good}holds{good:#}, it is {found}"),
-            Verdict::Fail { reason } => format!("  check `{name}`: {bad}failed{bad:#}, {reason}"),
-            Verdict::Undetermined { reason } => format!("  check `{name}`: could not be asked, {reason}"),
+            CheckVerdict::Pass { found } => format!("  check `{name}`: {good}holds{good:#}, it is {found}"),
+            CheckVerdict::Fail { reason } => format!("  check `{name}`: {bad}failed{bad:#}, {reason}"),
+            CheckVerdict::Undetermined { reason } => {
+                format!("  check `{name}`: could not be asked, {reason}")
+            }
         });
     }
     report.notes.iter().for_each(|note| output.line(format!("  {note}")));
     report.not_reproduced.iter().for_each(|words| output.note(format!("note: {words}")));
 }
 
-fn unvalidated(report: &Report) -> String {
+fn unvalidated(report: &RdsRestoreReport) -> String {
     match (report.server.is_some(), report.checks.is_empty()) {
         (false, _) => "not known".to_owned(),
         (true, true) => "not asked: the policy's drill has no queries for this source".to_owned(),

@@ -4,7 +4,7 @@ use chrono::SecondsFormat;
 use clap::Args;
 
 use super::super::Context;
-use super::super::catalog_view::{Known, warn_lost};
+use super::super::catalog_view::{CatalogView, warn_lost};
 use super::super::error::CommandError;
 use super::super::exit::Exit;
 use super::RestoreArgs;
@@ -14,7 +14,10 @@ use crate::model::{Manifest, RepositoryName, RunId, SourceName};
 use crate::platform::{host_name, seed};
 use crate::policy::{AwsBackupSource, Policy, SourceConfig};
 use crate::repository::SmallError;
-use crate::restore::aws_backup::{Failure, Refusal, Request, ResourceError, Run, assignment, plan};
+use crate::restore::aws_backup::{
+    ResourceRefusal, ResourceRestoreError, ResourceRestoreFailure, ResourceRestoreRequest, Run, assignment,
+    plan,
+};
 
 /// What the new resource is
 #[derive(Debug, Args)]
@@ -50,7 +53,7 @@ pub(super) async fn run(
     let policy = context.policy()?;
     let request = request(&args, source, &policy)?;
     let identities = context.identities(&args.identity).await?;
-    let known = Known::open(context, false).await?;
+    let known = CatalogView::open(context, false).await?;
     let backups: Vec<(Manifest, Vec<RepositoryName>)> = known
         .entries()
         .await?
@@ -74,7 +77,7 @@ pub(super) async fn run(
     };
     let situation = run.survey(&request, &backups).await.map_err(refused)?;
     let plan = plan(&request, situation, context.clock.now())
-        .map_err(|refusals| refused(ResourceError::Refused(refusals)))?;
+        .map_err(|refusals| refused(ResourceRestoreError::Refused(refusals)))?;
     restore_aws_backup::show_plan(&context.output, &plan, args.plan);
     if args.plan {
         return Ok(Exit::Done);
@@ -97,7 +100,11 @@ pub(super) async fn run(
     }
 }
 
-fn request(args: &RestoreArgs, source: &SourceName, policy: &Policy) -> Result<Request, CommandError> {
+fn request(
+    args: &RestoreArgs,
+    source: &SourceName,
+    policy: &Policy,
+) -> Result<ResourceRestoreRequest, CommandError> {
     let config = config(source, policy)?;
     let changes = args.resource.to_resource.iter().map(|text| {
         assignment(text).ok_or_else(|| {
@@ -111,7 +118,7 @@ fn request(args: &RestoreArgs, source: &SourceName, policy: &Policy) -> Result<R
     {
         changes.push(("RestoreTime".to_owned(), time.to_rfc3339_opts(SecondsFormat::Secs, true)));
     }
-    Ok(Request {
+    Ok(ResourceRestoreRequest {
         system: policy.system.clone(),
         source: source.clone(),
         config,
@@ -134,22 +141,22 @@ fn config(source: &SourceName, policy: &Policy) -> Result<AwsBackupSource, Comma
     }
 }
 
-fn refused(error: ResourceError) -> CommandError {
-    let ResourceError::Refused(refusals) = &error else { return of_error(error) };
-    let is_nothing = refusals.iter().any(Refusal::is_nothing);
-    let mut hints: Vec<_> = refusals.iter().map(Refusal::hint).collect();
+fn refused(error: ResourceRestoreError) -> CommandError {
+    let ResourceRestoreError::Refused(refusals) = &error else { return of_error(error) };
+    let is_nothing = refusals.iter().any(ResourceRefusal::is_nothing);
+    let mut hints: Vec<_> = refusals.iter().map(ResourceRefusal::hint).collect();
     hints.dedup();
     let exit = if is_nothing { Exit::Nothing } else { Exit::Usage };
     hints.into_iter().fold(CommandError::new(exit, error), CommandError::hint)
 }
 
-fn failed(failure: Failure) -> CommandError {
+fn failed(failure: ResourceRestoreFailure) -> CommandError {
     let context = failure.to_string();
     let hint = match &failure.source {
         error if error.is_taken() => {
             Some("Name another with `--to-resource`; drctl restores over nothing that is there.")
         }
-        ResourceError::Failed { .. } => Some(
+        ResourceRestoreError::Failed { .. } => Some(
             "AWS Backup's console says more of the job. Mostly the policy's `role` lacks a permission, or a name in the metadata is not there in this region.",
         ),
         _ => None,
@@ -158,17 +165,17 @@ fn failed(failure: Failure) -> CommandError {
     hint.into_iter().fold(error, CommandError::hint)
 }
 
-fn of_error(error: ResourceError) -> CommandError {
+fn of_error(error: ResourceRestoreError) -> CommandError {
     if error.is_interruption() {
         return CommandError::new(Exit::Interrupted, error)
             .hint("A job that was begun goes on in AWS; the same command goes on with it.");
     }
     let hint = match &error {
-        ResourceError::Details(SmallError::CannotDecrypt { .. }) => {
+        ResourceRestoreError::Details(SmallError::CannotDecrypt { .. }) => {
             return CommandError::new(Exit::CannotDecrypt, error)
                 .hint("Leave `--identity` out: the region that is restored in says what was recorded, too.");
         }
-        ResourceError::Region { others, .. } if !others.is_empty() => {
+        ResourceRestoreError::Region { others, .. } if !others.is_empty() => {
             format!("Restore in another region: `--from {}`.", others.first().map_or("", String::as_str))
         }
         _ => return CommandError::failed(error),

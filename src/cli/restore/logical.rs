@@ -16,8 +16,9 @@ use crate::platform::{SecretRef, host_name, seed};
 use crate::policy::{Policy, PostgresSource, SourceConfig};
 use crate::postgres::{ConnectionParameters, Password, split_quoted};
 use crate::restore::logical::{
-    Aftermath, Exclusion, Failure, Known, Rates, Refusal, RefusalClass, Report, Request, RestoreError, Run,
-    Selection, Weight, Which, plan,
+    BackupSelector, CatalogHints, DumpCleanup, DumpRefusal, DumpRefusalClass, DumpRestoreError,
+    DumpRestoreFailure, DumpRestoreReport, DumpRestoreRequest, EntrySelection, Exclusion, LoadCost, Rates,
+    Run, plan,
 };
 
 /// How far back earlier restores are looked at, for how long this one will take.
@@ -36,7 +37,7 @@ pub(super) async fn run(
     let (catalog, repositories) = context.recall(&policy).await;
     let known = match &catalog {
         Some(catalog) => known(catalog, context, source).await,
-        None => Known::default(),
+        None => CatalogHints::default(),
     };
     let repositories = match &args.from {
         Some(name) => repositories.only(name),
@@ -57,7 +58,7 @@ pub(super) async fn run(
     };
     let situation = run.survey(&request, known).await.map_err(refused)?;
     let plan = plan(&request, situation, context.clock.now(), seed())
-        .map_err(|refusals| refused(RestoreError::Refused(refusals)))?;
+        .map_err(|refusals| refused(DumpRestoreError::Refused(refusals)))?;
     restore_logical::show_plan(&context.output, &plan, args.plan);
     if args.plan {
         return Ok(Exit::Done);
@@ -84,7 +85,7 @@ pub(super) async fn run(
     }
 }
 
-fn ending(report: &Report) -> Exit {
+fn ending(report: &DumpRestoreReport) -> Exit {
     match report.verdict.outcome {
         Judgement::Fail => Exit::DrillFailed,
         Judgement::Undetermined => Exit::Undetermined,
@@ -93,20 +94,24 @@ fn ending(report: &Report) -> Exit {
     }
 }
 
-fn request(args: &RestoreArgs, source: &SourceName, database: String) -> Result<Request, CommandError> {
+fn request(
+    args: &RestoreArgs,
+    source: &SourceName,
+    database: String,
+) -> Result<DumpRestoreRequest, CommandError> {
     let tables = args.table.iter().map(|text| table(text)).collect::<Result<_, _>>()?;
     let table_data = args.exclude_table_data.iter().map(|text| table(text)).collect::<Result<_, _>>()?;
     let incomplete = args.continues.clone().map(|name| name.unwrap_or_else(|| incomplete_name(&database)));
-    Ok(Request {
+    Ok(DumpRestoreRequest {
         source: source.clone(),
         backup: match args.backup.as_deref() {
-            None | Some("latest") => Which::Latest,
-            Some(prefix) => Which::Prefix(prefix.to_owned()),
+            None | Some("latest") => BackupSelector::Latest,
+            Some(prefix) => BackupSelector::Prefix(prefix.to_owned()),
         },
         from: args.from.clone(),
         database,
         jobs: args.jobs.unwrap_or_else(default_jobs),
-        selection: Selection { tables, schemas: args.schema.clone() },
+        selection: EntrySelection { tables, schemas: args.schema.clone() },
         exclusion: Exclusion { table_data, schemas: args.exclude_schema.clone() },
         locale: args.locale.clone(),
         globals: args.globals,
@@ -198,99 +203,103 @@ pub(super) fn tools(source: &SourceName, policy: &Policy) -> Option<PathBuf> {
 
 /// What the catalog knows: copies that were found bad, how fast earlier restores were. It helps, and a restore goes
 /// on without it.
-async fn known(catalog: &Catalog, context: &Context, source: &SourceName) -> Known {
+async fn known(catalog: &Catalog, context: &Context, source: &SourceName) -> CatalogHints {
     let entries = catalog.backups(&Filter { source: Some(source.clone()), vanished: false }).await;
     let since = context.clock.now().checked_sub_days(MEASURED_WITHIN);
     let (entries, records) = match (entries, catalog.runs(since).await) {
         (Ok(entries), Ok(records)) => (entries, records),
         (Err(error), _) | (_, Err(error)) => {
             context.output.warn(format!("going on without the catalog: {}", crate::event::told(&error)));
-            return Known::default();
+            return CatalogHints::default();
         }
     };
     let doubtful = super::doubtful(&entries);
-    let weigh = |entry: &BackupEntry| Weight {
+    let weigh = |entry: &BackupEntry| LoadCost {
         stored: entry.manifest.stored_size(),
         plain: entry.manifest.plain_size(),
     };
     let rates = Rates::measure(&records, |id| entries.iter().find(|entry| entry.id() == id).map(weigh));
-    Known { doubtful, rates }
+    CatalogHints { doubtful, rates }
 }
 
 /// A restore that was not begun.
-fn refused(error: RestoreError) -> CommandError {
+fn refused(error: DumpRestoreError) -> CommandError {
     let (exit, hints) = match &error {
-        RestoreError::Refused(refusals) => (exit(refusals), hints(refusals)),
-        RestoreError::CannotDecrypt { .. } => (
+        DumpRestoreError::Refused(refusals) => (exit(refusals), hints(refusals)),
+        DumpRestoreError::CannotDecrypt { .. } => (
             Exit::CannotDecrypt,
             vec![
                 "Name the file that holds an identity with `--identity`; `drctl show` says whose recipients the backup has.",
             ],
         ),
         // What a dump is compared with is lost; the dump itself may be whole.
-        RestoreError::Details { .. } => (
+        DumpRestoreError::Details { .. } => (
             Exit::Failed,
             vec![
                 "`drctl verify` says what is left of it; `drctl show` has the commands that restore the dump by hand.",
             ],
         ),
-        RestoreError::Interrupted => (Exit::Interrupted, vec![]),
-        RestoreError::Tools(_) => (Exit::Failed, vec!["`drctl doctor` says which versions are here."]),
+        DumpRestoreError::Interrupted => (Exit::Interrupted, vec![]),
+        DumpRestoreError::Tools(_) => (Exit::Failed, vec!["`drctl doctor` says which versions are here."]),
         _ => (Exit::Failed, vec![]),
     };
     hints.into_iter().fold(CommandError::new(exit, error), CommandError::hint)
 }
 
-fn exit(refusals: &[Refusal]) -> Exit {
+fn exit(refusals: &[DumpRefusal]) -> Exit {
     let any = |class| refusals.iter().any(|refusal| refusal.class() == class);
     match () {
-        () if any(RefusalClass::Nothing) => Exit::Nothing,
-        () if any(RefusalClass::Usage) => Exit::Usage,
+        () if any(DumpRefusalClass::Nothing) => Exit::Nothing,
+        () if any(DumpRefusalClass::Usage) => Exit::Usage,
         () => Exit::Failed,
     }
 }
 
-fn hints(refusals: &[Refusal]) -> Vec<&'static str> {
+fn hints(refusals: &[DumpRefusal]) -> Vec<&'static str> {
     let hints: BTreeSet<&'static str> = refusals.iter().filter_map(hint).collect();
     hints.into_iter().collect()
 }
 
-fn hint(refusal: &Refusal) -> Option<&'static str> {
+fn hint(refusal: &DumpRefusal) -> Option<&'static str> {
     Some(match refusal {
-        Refusal::NoBackup { .. } | Refusal::UnknownBackup { .. } => "`drctl list` shows what there is.",
-        Refusal::Kind { kind: BackupKind::Snapshot } => {
+        DumpRefusal::NoBackup { .. } | DumpRefusal::UnknownBackup { .. } => {
+            "`drctl list` shows what there is."
+        }
+        DumpRefusal::Kind { kind: BackupKind::Snapshot } => {
             "`--to-instance NAME` makes an instance of what RDS keeps."
         }
-        Refusal::Ambiguous { .. } => "Give more of the id; `drctl list` shows how much is enough.",
-        Refusal::NotEmpty { .. }
-        | Refusal::Closed { .. }
-        | Refusal::InUse { .. }
-        | Refusal::NotMine { .. } => {
+        DumpRefusal::Ambiguous { .. } => "Give more of the id; `drctl list` shows how much is enough.",
+        DumpRefusal::NotEmpty { .. }
+        | DumpRefusal::Closed { .. }
+        | DumpRefusal::InUse { .. }
+        | DumpRefusal::NotMine { .. } => {
             "Name a database that does not exist with `--to`, and rename the two by hand when you have looked at it."
         }
-        Refusal::LeftOfRestore { .. } => {
+        DumpRefusal::LeftOfRestore { .. } => {
             "`--drop-leftovers` drops what drctl made. A database that was there before, empty by hand (DROP SCHEMA … CASCADE), or drop it and make it anew."
         }
-        Refusal::Taken { .. } => "`--continue=NAME` gives what is incomplete another name.",
-        Refusal::CronElsewhere { .. } => {
+        DumpRefusal::Taken { .. } => "`--continue=NAME` gives what is incomplete another name.",
+        DumpRefusal::CronElsewhere { .. } => {
             "Set `cron.database_name` to the database on the target server, and load under that name: `--no-rename`. `--continue` restores the rest without it."
         }
-        Refusal::Reserved(_) => "`--no-rename` loads into the database `postgres` where it is empty.",
-        Refusal::MeantRoles(_) => "`--globals` makes the missing roles.",
-        Refusal::Roles(_) => "`--globals` makes the missing roles; `--no-owner` does without them.",
-        Refusal::Tablespaces(_) => {
+        DumpRefusal::Reserved(_) => "`--no-rename` loads into the database `postgres` where it is empty.",
+        DumpRefusal::MeantRoles(_) => "`--globals` makes the missing roles.",
+        DumpRefusal::Roles(_) => "`--globals` makes the missing roles; `--no-owner` does without them.",
+        DumpRefusal::Tablespaces(_) => {
             "`--globals` makes the missing tablespaces; `--no-tablespaces` does without them."
         }
-        Refusal::Extensions(_) => "Install their packages on the target server.",
-        Refusal::NoCreateDatabase { .. } => {
+        DumpRefusal::Extensions(_) => "Install their packages on the target server.",
+        DumpRefusal::NoCreateDatabase { .. } => {
             "Restore with a role that has CREATEDB, or into an empty database of its own with `--no-rename`."
         }
-        Refusal::NoCreateRole { .. } => "Restore with a role that has CREATEROLE, or with `--no-owner`.",
-        Refusal::NotMemberOfOwner { .. } | Refusal::NotMemberOfOwners { .. } => {
+        DumpRefusal::NoCreateRole { .. } => "Restore with a role that has CREATEROLE, or with `--no-owner`.",
+        DumpRefusal::NotMemberOfOwner { .. } | DumpRefusal::NotMemberOfOwners { .. } => {
             "Grant it the membership, or restore with `--no-owner`."
         }
-        Refusal::Scratch { .. } => "`--scratch` names another directory; `--jobs 1` needs no scratch disk.",
-        Refusal::Locale { .. } => {
+        DumpRefusal::Scratch { .. } => {
+            "`--scratch` names another directory; `--jobs 1` needs no scratch disk."
+        }
+        DumpRefusal::Locale { .. } => {
             "Install the locale on the target server, and restart PostgreSQL; or name one that it has with `--locale`."
         }
         _ => return None,
@@ -298,9 +307,9 @@ fn hint(refusal: &Refusal) -> Option<&'static str> {
 }
 
 /// A restore that was begun and given up, or is not published. `continues`: what does not load was passed over.
-fn failed(failure: Failure, continues: bool) -> CommandError {
+fn failed(failure: DumpRestoreFailure, continues: bool) -> CommandError {
     let exit = match &failure.aftermath {
-        Aftermath::Kept { .. } | Aftermath::Published { .. } => Exit::Partly,
+        DumpCleanup::Kept { .. } | DumpCleanup::Published { .. } => Exit::Partly,
         _ if failure.source.is_interruption() => Exit::Interrupted,
         _ => Exit::Failed,
     };
@@ -310,22 +319,22 @@ fn failed(failure: Failure, continues: bool) -> CommandError {
     };
     let mut hints: Vec<String> = made.into_iter().collect();
     match &failure.aftermath {
-        Aftermath::Left { database, .. } => {
+        DumpCleanup::Left { database, .. } => {
             hints.push(format!("Drop it by hand: DROP DATABASE \"{database}\" WITH (FORCE);"));
         }
-        Aftermath::Kept { database, by_hand, .. } => {
+        DumpCleanup::Kept { database, by_hand, .. } => {
             hints.push(format!("Do not drop {database}: nothing but its name is missing."));
             hints.push(format!("When others are not connected to it: {by_hand}"));
         }
-        Aftermath::Marked { .. } => {
+        DumpCleanup::Marked { .. } => {
             hints.push(
                 "Empty the database by hand, or drop it and make it anew, before the next try.".to_owned(),
             );
         }
-        Aftermath::NothingMade | Aftermath::Dropped { .. } | Aftermath::Published { .. } => {}
+        DumpCleanup::NothingMade | DumpCleanup::Dropped { .. } | DumpCleanup::Published { .. } => {}
     }
     match &failure.source {
-        RestoreError::LoadObject { .. } | RestoreError::Load(_) | RestoreError::Different(_)
+        DumpRestoreError::LoadObject { .. } | DumpRestoreError::Load(_) | DumpRestoreError::Different(_)
             if !continues && !failure.source.is_interruption() =>
         {
             hints.push(

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use self::source::Way;
+use self::source::RestoreMethod;
 use super::Context;
 use super::error::CommandError;
 use super::exit::Exit;
@@ -133,12 +133,12 @@ const MOMENTS: &str = "`--point-in-time`, `--to-lsn`, `--to-xid`, `--to-name` or
 
 impl RestoreArgs {
     /// What the options, without a source, say is restored.
-    fn way(&self) -> Way {
+    fn way(&self) -> RestoreMethod {
         match () {
-            () if self.instance.is_given() => Way::Instance,
-            () if self.resource.is_given() => Way::Resource,
-            () if self.moment.is_given() => Way::Directory,
-            () => Way::Dump,
+            () if self.instance.is_given() => RestoreMethod::Instance,
+            () if self.resource.is_given() => RestoreMethod::Resource,
+            () if self.moment.is_given() => RestoreMethod::Directory,
+            () => RestoreMethod::Dump,
         }
     }
 

@@ -17,10 +17,11 @@ use crate::event::told;
 use crate::model::{Lsn, RepositoryName, RunId, SourceName, Timeline};
 use crate::pipeline::Identities;
 use crate::platform::{expand_home, host_name, seed};
-use crate::policy::{Credentials, Place, Policy};
+use crate::policy::{Credentials, Policy, RepositoryLocation};
 use crate::restore::physical::{
-    Aftermath, Failure, Mapping, Owner, RecoveryError, Refusal, RefusalClass, Request, RestoreCommand, Run,
-    ServerLeft, Start, Target, Which, parse_name, parse_time, parse_transaction, plan,
+    BaseBackupSelector, DirectoryCleanup, DirectoryOwner, PhysicalRefusal, PhysicalRefusalClass,
+    PhysicalRestoreError, PhysicalRestoreFailure, PhysicalRestoreRequest, RecoveryTarget, RestoreCommand,
+    Run, ServerState, Start, TablespaceMapping, parse_name, parse_time, parse_transaction, plan,
 };
 
 /// To which moment, and what comes after
@@ -106,19 +107,19 @@ impl MomentArgs {
         &self,
     ) -> Result<Option<Option<chrono::DateTime<chrono::Utc>>>, CommandError> {
         match self.target()? {
-            Target::Time(time) => Ok(Some(Some(time))),
-            Target::Latest => Ok(Some(None)),
+            RecoveryTarget::Time(time) => Ok(Some(Some(time))),
+            RecoveryTarget::Latest => Ok(Some(None)),
             _ => Ok(None),
         }
     }
 
-    fn target(&self) -> Result<Target, CommandError> {
+    fn target(&self) -> Result<RecoveryTarget, CommandError> {
         let target = match self {
-            Self { point_in_time: Some(text), .. } => parse_time(text).map(Target::Time),
-            Self { to_lsn: Some(lsn), .. } => Ok(Target::Lsn(*lsn)),
-            Self { to_xid: Some(text), .. } => parse_transaction(text).map(Target::Transaction),
-            Self { to_name: Some(text), .. } => parse_name(text).map(Target::Name),
-            _ => Ok(Target::Latest),
+            Self { point_in_time: Some(text), .. } => parse_time(text).map(RecoveryTarget::Time),
+            Self { to_lsn: Some(lsn), .. } => Ok(RecoveryTarget::Lsn(*lsn)),
+            Self { to_xid: Some(text), .. } => parse_transaction(text).map(RecoveryTarget::Transaction),
+            Self { to_name: Some(text), .. } => parse_name(text).map(RecoveryTarget::Name),
+            _ => Ok(RecoveryTarget::Latest),
         };
         target.map_err(CommandError::usage)
     }
@@ -158,7 +159,7 @@ pub(super) async fn run(
     };
     let situation = run.survey(&request).await.map_err(|error| refused(error, &request))?;
     let plan = plan(&request, situation, context.clock.now())
-        .map_err(|refusals| refused(RecoveryError::Refused(refusals), &request))?;
+        .map_err(|refusals| refused(PhysicalRestoreError::Refused(refusals), &request))?;
     restore_physical::show_plan(&context.output, &plan, args.plan);
     if args.plan {
         return Ok(Exit::Done);
@@ -189,7 +190,7 @@ async fn request(
     source: &SourceName,
     context: &Context,
     policy: &Policy,
-) -> Result<Request, CommandError> {
+) -> Result<PhysicalRestoreRequest, CommandError> {
     let moment = &args.moment;
     let absolute = |path: &Path| {
         let path = expand_home(path).map_err(CommandError::usage)?;
@@ -198,19 +199,19 @@ async fn request(
     let owner = match &moment.owner {
         Some(name) => {
             let unknown = || CommandError::usage(format!("there is no user `{name}` on this host"));
-            Some(Owner::find(name).await.ok_or_else(unknown)?)
+            Some(DirectoryOwner::find(name).await.ok_or_else(unknown)?)
         }
         None => None,
     };
     let tablespaces = moment.tablespace.iter().map(|text| mapping(text)).collect::<Result<_, _>>()?;
-    Ok(Request {
+    Ok(PhysicalRestoreRequest {
         source: source.clone(),
         target: moment.target()?,
         exclusive: moment.exclusive,
         timeline: moment.timeline,
         backup: match args.backup.as_deref() {
-            None | Some("latest") => Which::Fitting,
-            Some(prefix) => Which::Prefix(prefix.to_owned()),
+            None | Some("latest") => BaseBackupSelector::Fitting,
+            Some(prefix) => BaseBackupSelector::Prefix(prefix.to_owned()),
         },
         doubtful: BTreeSet::new(),
         from: args.from.clone(),
@@ -238,17 +239,17 @@ fn directories(policy: &Policy) -> Vec<(RepositoryName, PathBuf)> {
     let repositories = policy.repositories.iter();
     repositories
         .filter_map(|repository| match &repository.place {
-            Place::Directory(path) => Some((repository.name.clone(), path.clone())),
-            Place::S3(_) => None,
+            RepositoryLocation::Directory(path) => Some((repository.name.clone(), path.clone())),
+            RepositoryLocation::S3(_) => None,
         })
         .collect()
 }
 
-fn mapping(text: &str) -> Result<Mapping, CommandError> {
+fn mapping(text: &str) -> Result<TablespaceMapping, CommandError> {
     match text.split_once('=') {
         Some((which, directory)) if !which.is_empty() && !directory.is_empty() => {
             let directory = expand_home(Path::new(directory)).map_err(CommandError::usage)?;
-            Ok(Mapping { which: which.to_owned(), directory })
+            Ok(TablespaceMapping { which: which.to_owned(), directory })
         }
         _ => Err(CommandError::usage(format!("`{text}` does not say where a tablespace goes"))
             .hint("Write `--tablespace 16401=/new/directory`, with its number or where it was.")),
@@ -259,7 +260,7 @@ fn mapping(text: &str) -> Result<Mapping, CommandError> {
 fn environment(policy: &Policy) -> Vec<String> {
     let mut names = BTreeSet::new();
     for repository in &policy.repositories {
-        let Place::S3(place) = &repository.place else { continue };
+        let RepositoryLocation::S3(place) = &repository.place else { continue };
         let Credentials::Keys { access_key_id, secret_access_key, session_token } = &place.credentials else {
             continue;
         };
@@ -271,18 +272,18 @@ fn environment(policy: &Policy) -> Vec<String> {
 }
 
 /// A recovery that was not begun.
-fn refused(error: RecoveryError, request: &Request) -> CommandError {
+fn refused(error: PhysicalRestoreError, request: &PhysicalRestoreRequest) -> CommandError {
     let (exit, hints) = match &error {
-        RecoveryError::Refused(refusals) => (exit(refusals), hints(refusals, request)),
-        RecoveryError::CannotDecrypt { .. } => (
+        PhysicalRestoreError::Refused(refusals) => (exit(refusals), hints(refusals, request)),
+        PhysicalRestoreError::CannotDecrypt { .. } => (
             Exit::CannotDecrypt,
             BTreeSet::from([
                 "Name the file that holds an identity with `--identity`; `drctl show` says whose recipients the backup has."
                     .to_owned(),
             ]),
         ),
-        RecoveryError::Interrupted => (Exit::Interrupted, BTreeSet::new()),
-        RecoveryError::NoLog(_) => {
+        PhysicalRestoreError::Interrupted => (Exit::Interrupted, BTreeSet::new()),
+        PhysicalRestoreError::NoLog(_) => {
             (Exit::Nothing, BTreeSet::from(["`drctl wal status` shows what log each repository has.".to_owned()]))
         }
         _ => (Exit::Failed, BTreeSet::new()),
@@ -290,61 +291,61 @@ fn refused(error: RecoveryError, request: &Request) -> CommandError {
     hints.into_iter().fold(CommandError::new(exit, error), CommandError::hint)
 }
 
-fn exit(refusals: &[Refusal]) -> Exit {
+fn exit(refusals: &[PhysicalRefusal]) -> Exit {
     let any = |class| refusals.iter().any(|refusal| refusal.class() == class);
     match () {
-        () if any(RefusalClass::Nothing) => Exit::Nothing,
-        () if any(RefusalClass::Usage) => Exit::Usage,
+        () if any(PhysicalRefusalClass::Nothing) => Exit::Nothing,
+        () if any(PhysicalRefusalClass::Usage) => Exit::Usage,
         () => Exit::Failed,
     }
 }
 
-fn hints(refusals: &[Refusal], request: &Request) -> BTreeSet<String> {
+fn hints(refusals: &[PhysicalRefusal], request: &PhysicalRestoreRequest) -> BTreeSet<String> {
     let mut hints = BTreeSet::new();
     for refusal in refusals {
         let words = match refusal {
-            Refusal::OnlyDumps { backup, .. } => format!(
+            PhysicalRefusal::OnlyDumps { backup, .. } => format!(
                 "drctl restore {} --backup {backup} --to NEW_DATABASE restores that dump; base backups and archived log (`methods = [\"base\", \"wal\"]`) lose less.",
                 request.source
             ),
-            Refusal::NoBackup { .. } | Refusal::UnknownBackup { .. } => {
+            PhysicalRefusal::NoBackup { .. } | PhysicalRefusal::UnknownBackup { .. } => {
                 "`drctl list` shows what there is.".to_owned()
             }
-            Refusal::TooLate { .. } => "`--latest` restores as much as there is. Where the server still lives, `SELECT pg_switch_wal()` there has what it wrote last archived now.".to_owned(),
-            Refusal::TooEarly { .. } if matches!(request.target, Target::Transaction(_)) => "What had ended when a backup was complete is in it and no target; of a transaction that was open then, the backup has to say so, which those of a standby and of older versions do not. Give the time or the position of its commit in place of its number (`--point-in-time`, `--to-lsn`; `pg_waldump --rmgr=Transaction` has both), or an older backup (`--backup`).".to_owned(),
-            Refusal::TooEarly { .. } => "Choose a moment inside of one of these; an older dump may be nearer (`drctl list`).".to_owned(),
-            Refusal::Gap { .. } => {
+            PhysicalRefusal::TooLate { .. } => "`--latest` restores as much as there is. Where the server still lives, `SELECT pg_switch_wal()` there has what it wrote last archived now.".to_owned(),
+            PhysicalRefusal::TooEarly { .. } if matches!(request.target, RecoveryTarget::Transaction(_)) => "What had ended when a backup was complete is in it and no target; of a transaction that was open then, the backup has to say so, which those of a standby and of older versions do not. Give the time or the position of its commit in place of its number (`--point-in-time`, `--to-lsn`; `pg_waldump --rmgr=Transaction` has both), or an older backup (`--backup`).".to_owned(),
+            PhysicalRefusal::TooEarly { .. } => "Choose a moment inside of one of these; an older dump may be nearer (`drctl list`).".to_owned(),
+            PhysicalRefusal::Gap { .. } => {
                 "Restore to a moment before the gap, or complete the repositories first (`drctl copies sync`, `drctl wal status`).".to_owned()
             }
-            Refusal::Forked { branches, .. } => {
+            PhysicalRefusal::Forked { branches, .. } => {
                 let furthest = branches.iter().max_by_key(|branch| branch.until).map(|branch| branch.timeline.to_string());
                 format!("`--timeline {}` recovers the latest; the others are of servers that were restored or promoted, and archived to the same place.", furthest.unwrap_or_default())
             }
-            Refusal::TwoTimelines { child, other, .. } => format!(
+            PhysicalRefusal::TwoTimelines { child, other, .. } => format!(
                 "`--timeline {other}` recovers what was committed there by then; `--timeline {child}`, the state that timeline {child} began with."
             ),
-            Refusal::NoRestorePoint { .. } => "`--point-in-time` and `--to-lsn` name a moment without one.".to_owned(),
-            Refusal::Unmappable { at, .. } => format!(
+            PhysicalRefusal::NoRestorePoint { .. } => "`--point-in-time` and `--to-lsn` name a moment without one.".to_owned(),
+            PhysicalRefusal::Unmappable { at, .. } => format!(
                 "Recover to before it (`--to-lsn {at} --exclusive`), or begin from a base backup that was taken after it (`--backup`)."
             ),
-            Refusal::Unusable { .. } => "`--timeline` and `--backup` choose another way; `drctl wal status` shows the timelines.".to_owned(),
-            Refusal::PortTaken { .. } => "Without `--port` one that is free is chosen.".to_owned(),
-            Refusal::Runs { path, file } => format!(
+            PhysicalRefusal::Unusable { .. } => "`--timeline` and `--backup` choose another way; `drctl wal status` shows the timelines.".to_owned(),
+            PhysicalRefusal::PortTaken { .. } => "Without `--port` one that is free is chosen.".to_owned(),
+            PhysicalRefusal::Runs { path, file } => format!(
                 "Stop it first (`pg_ctl -D {} stop`). Only if you are sure that no server runs there, in no container either, remove {}.",
                 path.display(),
                 file.display()
             ),
-            Refusal::OtherCluster { .. } => "Name another directory; drctl never writes over another cluster's data.".to_owned(),
-            Refusal::AtWork { .. } => "Wait for it to end, or name another directory.".to_owned(),
-            Refusal::LeftOver { .. } => "`--drop-leftovers` removes it first.".to_owned(),
-            Refusal::NotEmpty(_) | Refusal::Restored(_) | Refusal::Overlaps { .. } | Refusal::InRepository { .. } | Refusal::NotADirectory { .. } => {
+            PhysicalRefusal::OtherCluster { .. } => "Name another directory; drctl never writes over another cluster's data.".to_owned(),
+            PhysicalRefusal::AtWork { .. } => "Wait for it to end, or name another directory.".to_owned(),
+            PhysicalRefusal::LeftOver { .. } => "`--drop-leftovers` removes it first.".to_owned(),
+            PhysicalRefusal::NotEmpty(_) | PhysicalRefusal::Restored(_) | PhysicalRefusal::Overlaps { .. } | PhysicalRefusal::InRepository { .. } | PhysicalRefusal::NotADirectory { .. } => {
                 "Name a directory that does not exist or is empty. Only `--delta` writes over something: the data of the same cluster, once its server is stopped.".to_owned()
             }
-            Refusal::UnknownTablespace { .. } => "Without `--tablespace` they go beside the directory.".to_owned(),
-            Refusal::NoServer { major, .. } => format!("`apt-get install postgresql-{major}`, or restore without `--start` and start it elsewhere."),
-            Refusal::RootOwns => "Say `--owner postgres`, or run drctl as that user.".to_owned(),
-            Refusal::Unreadable { user, .. } => format!("Give {user} a copy of a key that only {user} can read (`install -o {user} -m 600`), or run drctl as {user}."),
-            Refusal::NoCombine { full, major, .. } => format!("`apt-get install postgresql-{major} postgresql-client-{major}`, or name the directory of the programs as `tools` in the policy. `--backup {full}` does without them, over more log."),
+            PhysicalRefusal::UnknownTablespace { .. } => "Without `--tablespace` they go beside the directory.".to_owned(),
+            PhysicalRefusal::NoServer { major, .. } => format!("`apt-get install postgresql-{major}`, or restore without `--start` and start it elsewhere."),
+            PhysicalRefusal::RootOwns => "Say `--owner postgres`, or run drctl as that user.".to_owned(),
+            PhysicalRefusal::Unreadable { user, .. } => format!("Give {user} a copy of a key that only {user} can read (`install -o {user} -m 600`), or run drctl as {user}."),
+            PhysicalRefusal::NoCombine { full, major, .. } => format!("`apt-get install postgresql-{major} postgresql-client-{major}`, or name the directory of the programs as `tools` in the policy. `--backup {full}` does without them, over more log."),
             _ => continue,
         };
         hints.insert(words);
@@ -353,27 +354,31 @@ fn hints(refusals: &[Refusal], request: &Request) -> BTreeSet<String> {
 }
 
 /// A recovery that was begun and given up.
-fn failed(failure: Failure) -> CommandError {
+fn failed(failure: PhysicalRestoreFailure) -> CommandError {
     let exit = if failure.source.is_interruption() { Exit::Interrupted } else { Exit::Failed };
     let hint = match &failure.aftermath {
-        Aftermath::Restored { to, server } => Some(match server {
-            ServerLeft::NotStarted => format!("RECOVER-BY-HAND.txt in {} says how to go on.", to.display()),
-            ServerLeft::Stopped => {
+        DirectoryCleanup::Restored { to, server } => Some(match server {
+            ServerState::NotStarted => format!("RECOVER-BY-HAND.txt in {} says how to go on.", to.display()),
+            ServerState::Stopped => {
                 format!(
                     "Its log is in {}. The same command resumes there: the files are not fetched again.",
                     to.display()
                 )
             }
-            ServerLeft::MayRun(_) => format!(
+            ServerState::MayRun(_) => format!(
                 "Stop it before anyone works with it: `pg_ctl stop -D {} -m immediate`.",
                 to.display()
             ),
         }),
-        Aftermath::Left { .. } => Some("`--drop-leftovers` removes it before the next try.".to_owned()),
-        Aftermath::HalfChanged { .. } | Aftermath::Removed { .. } | Aftermath::Untouched { .. } => None,
+        DirectoryCleanup::Left { .. } => {
+            Some("`--drop-leftovers` removes it before the next try.".to_owned())
+        }
+        DirectoryCleanup::HalfChanged { .. }
+        | DirectoryCleanup::Removed { .. }
+        | DirectoryCleanup::Untouched { .. } => None,
     };
     // What is damaged is damaged the next time, too.
-    let elsewhere = matches!(failure.source, RecoveryError::Fetch { .. } | RecoveryError::Unpack { .. })
+    let elsewhere = matches!(failure.source, PhysicalRestoreError::Fetch { .. } | PhysicalRestoreError::Unpack { .. })
         .then(|| "Another base backup from before the moment leads there too, over more log: `drctl list`, then `--backup ID`. `drctl verify` says which are whole.".to_owned());
     hint.into_iter().chain(elsewhere).fold(CommandError::new(exit, failure), CommandError::hint)
 }

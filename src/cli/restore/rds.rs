@@ -9,15 +9,15 @@ use super::super::catalog_view::warn_lost;
 use super::super::error::CommandError;
 use super::super::exit::Exit;
 use super::RestoreArgs;
-use crate::checks::Verdict;
+use crate::checks::CheckVerdict;
 use crate::cli::render::restore_rds;
 use crate::event::told;
 use crate::model::{RunId, SourceName};
 use crate::platform::{host_name, seed};
 use crate::policy::{Check, Drill, Policy, Probe, RdsSource, SourceConfig};
 use crate::restore::rds::{
-    Failure, InstanceError, InstancePlan, Key, Lifetime, OverrideError, Overrides, Request, Run, Target,
-    plan, way_on,
+    Lifetime, OverrideError, OverrideKey, Overrides, RdsRestoreError, RdsRestoreFailure, RdsRestorePlan,
+    RdsRestoreRequest, RdsTarget, Run, plan, way_on,
 };
 
 /// Into which instance
@@ -90,7 +90,7 @@ pub(super) async fn run(
         warn_lost(context, lost);
     }
     let situation = run.survey(&request).await.map_err(refused)?;
-    let plan = plan(&request, situation).map_err(|refusals| refused(InstanceError::Refused(refusals)))?;
+    let plan = plan(&request, situation).map_err(|refusals| refused(RdsRestoreError::Refused(refusals)))?;
     restore_rds::show_plan(&context.output, &plan, args.plan);
     if args.plan {
         return Ok(Exit::Done);
@@ -108,7 +108,7 @@ pub(super) async fn run(
     }
     let report = outcome.map_err(|failure| failed(&plan, failure))?;
     restore_rds::show_report(&context.output, &report);
-    let failed = report.checks.iter().any(|finding| matches!(finding.verdict, Verdict::Fail { .. }));
+    let failed = report.checks.iter().any(|finding| matches!(finding.verdict, CheckVerdict::Fail { .. }));
     Ok(match report.is_sound() {
         true => Exit::Done,
         false if failed => Exit::Failed,
@@ -122,7 +122,7 @@ fn request(
     source: &SourceName,
     policy: &Policy,
     context: &Context,
-) -> Result<Request, CommandError> {
+) -> Result<RdsRestoreRequest, CommandError> {
     args.fits_instance()?;
     let config = config(source, policy)?;
     let region = args.from.as_ref().map(|region| region.to_string());
@@ -137,10 +137,10 @@ fn request(
         );
     }
     let target = match (&args.backup, args.moment.is_given()) {
-        (Some(prefix), false) => Target::Backup(prefix.clone()),
+        (Some(prefix), false) => RdsTarget::Backup(prefix.clone()),
         (None, true) => match args.moment.time_or_latest()? {
-            Some(Some(time)) => Target::Time(time),
-            Some(None) => Target::Latest,
+            Some(Some(time)) => RdsTarget::Time(time),
+            Some(None) => RdsTarget::Latest,
             None => {
                 return Err(CommandError::usage("RDS restores to a time, and not to a position in the log")
                     .hint("Use `--point-in-time` or `--latest`."));
@@ -154,7 +154,7 @@ fn request(
     let overrides = Overrides::parse(&args.instance.set).map_err(unsettable)?;
     let now = context.clock.now();
     let lifetime = args.instance.expires.map(|period| Lifetime { until: now + period, owner: host_name() });
-    Ok(Request {
+    Ok(RdsRestoreRequest {
         system: policy.system.clone(),
         source: source.clone(),
         config: config.clone(),
@@ -212,12 +212,12 @@ impl RestoreArgs {
 }
 
 /// A restore that was not begun.
-fn refused(error: InstanceError) -> CommandError {
-    let InstanceError::Refused(refusals) = &error else {
+fn refused(error: RdsRestoreError) -> CommandError {
+    let RdsRestoreError::Refused(refusals) = &error else {
         let exit = if error.is_interruption() { Exit::Interrupted } else { Exit::Failed };
         return CommandError::new(exit, error);
     };
-    let exit = if refusals.iter().any(crate::restore::rds::Refusal::is_nothing) {
+    let exit = if refusals.iter().any(crate::restore::rds::RdsRefusal::is_nothing) {
         Exit::Nothing
     } else {
         Exit::Failed
@@ -229,7 +229,7 @@ fn refused(error: InstanceError) -> CommandError {
     hints.into_iter().fold(CommandError::new(exit, error), CommandError::hint)
 }
 
-fn failed(plan: &InstancePlan, failure: Failure) -> CommandError {
+fn failed(plan: &RdsRestorePlan, failure: RdsRestoreFailure) -> CommandError {
     let exit = if failure.source.is_interruption() { Exit::Interrupted } else { Exit::Failed };
     let hints = way_on(plan, &failure);
     hints.into_iter().fold(CommandError::new(exit, failure), CommandError::hint)
@@ -238,5 +238,5 @@ fn failed(plan: &InstancePlan, failure: Failure) -> CommandError {
 fn unsettable(error: OverrideError) -> CommandError {
     let is_unknown = matches!(error, OverrideError::Unknown(_));
     let error = CommandError::usage(error);
-    if is_unknown { error.hint(format!("`--set` takes {}.", Key::listed())) } else { error }
+    if is_unknown { error.hint(format!("`--set` takes {}.", OverrideKey::listed())) } else { error }
 }

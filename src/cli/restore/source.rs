@@ -6,14 +6,14 @@ use crate::policy::{Policy, Source, SourceConfig};
 
 /// What is restored into what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Way {
+pub(super) enum RestoreMethod {
     Dump,
     Directory,
     Instance,
     Resource,
 }
 
-impl Way {
+impl RestoreMethod {
     fn takes(self, source: &Source) -> bool {
         match (self, &source.config) {
             (Self::Dump, SourceConfig::Postgres(postgres)) => postgres.logical.is_some(),
@@ -39,23 +39,30 @@ impl Way {
 
 /// A source that was taken because there is no other.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Chosen {
+pub(super) struct SelectedSource {
     pub(super) name: SourceName,
     /// For the plan.
     pub(super) why: String,
 }
 
 /// The only source that can be restored so; where a backup is named, the one that its id names.
-pub(super) fn only(policy: &Policy, way: Way, backup: Option<&str>) -> Result<Chosen, CommandError> {
+pub(super) fn only(
+    policy: &Policy,
+    way: RestoreMethod,
+    backup: Option<&str>,
+) -> Result<SelectedSource, CommandError> {
     let all: Vec<&Source> = policy.sources.iter().filter(|source| way.takes(source)).collect();
     let named = |source: &&&Source| backup.is_some_and(|id| names(id, &source.name));
     // `shop-orders` is of `shop` too, by its beginning: the longest name is the one.
     if let Some(source) = all.iter().filter(named).max_by_key(|source| source.name.as_str().len()) {
-        return Ok(Chosen { name: source.name.clone(), why: "the one whose backup is named".to_owned() });
+        return Ok(SelectedSource {
+            name: source.name.clone(),
+            why: "the one whose backup is named".to_owned(),
+        });
     }
     let listed = all.iter().map(|source| format!("`{}`", source.name)).collect::<Vec<_>>().join(", ");
     match all.as_slice() {
-        [source] => Ok(Chosen {
+        [source] => Ok(SelectedSource {
             name: source.name.clone(),
             why: format!("the only one of the policy that {}", way.needs()),
         }),
@@ -93,7 +100,7 @@ mod tests {
         )
     }
 
-    fn chosen(policy: &Policy, way: Way, backup: Option<&str>) -> Result<String, (Exit, String)> {
+    fn chosen(policy: &Policy, way: RestoreMethod, backup: Option<&str>) -> Result<String, (Exit, String)> {
         only(policy, way, backup)
             .map(|chosen| chosen.name.to_string())
             .map_err(|error| (error.exit, error.to_string()))
@@ -103,17 +110,17 @@ mod tests {
     fn the_only_source_that_can_is_taken_and_several_are_listed() {
         let all = r#""logical", "base", "wal""#;
         let one = policy(&[postgres("shop", all), postgres("auth", r#""logical""#)].concat());
-        assert_eq!(chosen(&one, Way::Directory, None).unwrap(), "shop");
-        let (exit, said) = chosen(&one, Way::Dump, None).unwrap_err();
+        assert_eq!(chosen(&one, RestoreMethod::Directory, None).unwrap(), "shop");
+        let (exit, said) = chosen(&one, RestoreMethod::Dump, None).unwrap_err();
         assert_eq!(
             (exit, said.as_str()),
             (Exit::Usage, "several sources could be restored so: `shop`, `auth`")
         );
-        let (exit, said) = chosen(&one, Way::Instance, None).unwrap_err();
+        let (exit, said) = chosen(&one, RestoreMethod::Instance, None).unwrap_err();
         assert_eq!((exit, said.as_str()), (Exit::Usage, "no source of the policy is of kind `rds`"));
         let dumps = policy(&postgres("auth", r#""logical""#));
-        assert!(chosen(&dumps, Way::Directory, None).is_err());
-        assert_eq!(chosen(&dumps, Way::Dump, None).unwrap(), "auth");
+        assert!(chosen(&dumps, RestoreMethod::Directory, None).is_err());
+        assert_eq!(chosen(&dumps, RestoreMethod::Dump, None).unwrap(), "auth");
     }
 
     #[test]
@@ -121,9 +128,9 @@ mod tests {
         let two =
             policy(&[postgres("shop", r#""logical""#), postgres("shop-orders", r#""logical""#)].concat());
         let id = |source: &str| format!("20261120T220251Z-{source}-logical-7f3k");
-        assert_eq!(chosen(&two, Way::Dump, Some(&id("shop"))).unwrap(), "shop");
-        assert_eq!(chosen(&two, Way::Dump, Some(&id("shop-orders"))).unwrap(), "shop-orders");
-        assert!(chosen(&two, Way::Dump, Some("20261120")).is_err());
-        assert!(chosen(&two, Way::Dump, Some("latest")).is_err());
+        assert_eq!(chosen(&two, RestoreMethod::Dump, Some(&id("shop"))).unwrap(), "shop");
+        assert_eq!(chosen(&two, RestoreMethod::Dump, Some(&id("shop-orders"))).unwrap(), "shop-orders");
+        assert!(chosen(&two, RestoreMethod::Dump, Some("20261120")).is_err());
+        assert!(chosen(&two, RestoreMethod::Dump, Some("latest")).is_err());
     }
 }

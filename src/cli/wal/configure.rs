@@ -7,7 +7,8 @@ use super::super::error::CommandError;
 use super::super::exit::Exit;
 use super::super::output::{count, style};
 use crate::configure::{
-    Applied, Finding, Remedy, Server, State, Takes, Wanted, Weight, apply, plan, push_command,
+    Applied, DesiredSettings, Effect, FindingWeight, Fix, ServerSession, SettingFinding, SettingState, apply,
+    plan, push_command,
 };
 use crate::model::SourceName;
 use crate::policy::{Policy, PostgresSource, SourceConfig};
@@ -40,10 +41,10 @@ pub(super) struct ConfigureArgs {
 }
 
 #[derive(Serialize)]
-struct Document<'a> {
+struct ConfigureDocument<'a> {
     source: &'a SourceName,
     server: String,
-    findings: &'a [Finding],
+    findings: &'a [SettingFinding],
     applied: &'a [Applied],
     open: usize,
     waits_for_restart: Vec<&'static str>,
@@ -54,14 +55,19 @@ pub(super) async fn run(args: ConfigureArgs, context: &Context) -> Result<Exit, 
     let (source, _) = super::archived(&policy, args.source.as_ref())?;
     let postgres = postgres(&policy, source)?;
     let parameters = ConnectionParameters::resolve(postgres).await.map_err(CommandError::failed)?;
-    let wanted =
-        Wanted::of(postgres, &parameters, policy.objectives.rpo, push_line(&policy, source, context)?);
-    let server = Server { parameters, administrator: args.administrator, tools: postgres.tools.clone() };
+    let wanted = DesiredSettings::of(
+        postgres,
+        &parameters,
+        policy.objectives.rpo,
+        push_line(&policy, source, context)?,
+    );
+    let server =
+        ServerSession { parameters, administrator: args.administrator, tools: postgres.tools.clone() };
     let mut connection = server.connect().await.map_err(failed)?;
     let facts = server.facts(&mut connection, wanted.replicates, &context.cancel).await.map_err(failed)?;
     let mut findings = plan(&facts, &wanted);
     let mut applied = vec![];
-    if args.apply && findings.iter().any(Finding::is_open) {
+    if args.apply && findings.iter().any(SettingFinding::is_open) {
         let outcome =
             apply(&server, &mut connection, &wanted, &findings, args.replace, &context.cancel).await;
         (applied, findings) = outcome.map_err(failed)?;
@@ -72,8 +78,8 @@ pub(super) async fn run(args: ConfigureArgs, context: &Context) -> Result<Exit, 
     }
     let open = findings.iter().filter(|finding| finding.is_open()).count();
     if context.output.is_json() {
-        let waits = findings.iter().filter(|finding| finding.state == State::WaitsForRestart);
-        let document = Document {
+        let waits = findings.iter().filter(|finding| finding.state == SettingState::WaitsForRestart);
+        let document = ConfigureDocument {
             source,
             server: server.parameters.to_string(),
             findings: &findings,
@@ -117,14 +123,14 @@ fn push_line(policy: &Policy, source: &SourceName, context: &Context) -> Result<
     Ok(push_command(&program, &path, is_one_of_many.then_some(source)))
 }
 
-fn can_be_applied(findings: &[Finding]) -> bool {
-    let by_sql = |finding: &Finding| {
-        finding.state == State::Missing && matches!(finding.remedy, Some(Remedy::Sql { .. }))
+fn can_be_applied(findings: &[SettingFinding]) -> bool {
+    let by_sql = |finding: &SettingFinding| {
+        finding.state == SettingState::Missing && matches!(finding.remedy, Some(Fix::Sql { .. }))
     };
     findings.iter().any(by_sql)
 }
 
-fn show(context: &Context, findings: &[Finding], applied: &[Applied], open: usize) {
+fn show(context: &Context, findings: &[SettingFinding], applied: &[Applied], open: usize) {
     let output = &context.output;
     for Applied { statement, error } in applied {
         match error {
@@ -137,13 +143,13 @@ fn show(context: &Context, findings: &[Finding], applied: &[Applied], open: usiz
     }
     for finding in findings {
         let (word, colour) = match (finding.state, finding.weight) {
-            (State::Fine, _) => ("good", style::GOOD),
-            (State::Idle, _) => ("idle", style::WARN),
-            (State::WaitsForRestart, _) => ("restart", style::WARN),
-            (State::Missing, Weight::Needed) => ("missing", style::BAD),
-            (State::Missing, Weight::Advised) => ("advised", style::WARN),
-            (State::Foreign, _) => ("foreign", style::BAD),
-            (State::Unknown, _) => ("unknown", style::WARN),
+            (SettingState::Fine, _) => ("good", style::GOOD),
+            (SettingState::Idle, _) => ("idle", style::WARN),
+            (SettingState::WaitsForRestart, _) => ("restart", style::WARN),
+            (SettingState::Missing, FindingWeight::Needed) => ("missing", style::BAD),
+            (SettingState::Missing, FindingWeight::Advised) => ("advised", style::WARN),
+            (SettingState::Foreign, _) => ("foreign", style::BAD),
+            (SettingState::Unknown, _) => ("unknown", style::WARN),
         };
         output.line(format!("{colour}{word:>7}{colour:#}  {}: {}", finding.name, finding.found));
         if finding.is_open() {
@@ -153,14 +159,14 @@ fn show(context: &Context, findings: &[Finding], applied: &[Applied], open: usiz
     }
     let waiting: Vec<_> = findings
         .iter()
-        .filter(|f| f.state == State::WaitsForRestart)
+        .filter(|f| f.state == SettingState::WaitsForRestart)
         .map(|f| format!("`{}`", f.name))
         .collect();
     if !waiting.is_empty() {
         output.line(format!("In force after a restart of the server: {}.", waiting.join(", ")));
     }
     match open {
-        0 if findings.iter().any(|finding| finding.state == State::Idle) => output.line(
+        0 if findings.iter().any(|finding| finding.state == SettingState::Idle) => output.line(
             "Nothing is missing in the server, and its log does not come while nobody follows the slot: `drctl wal stream` has to run.",
         ),
         0 => output.line("Nothing is missing."),
@@ -168,23 +174,23 @@ fn show(context: &Context, findings: &[Finding], applied: &[Applied], open: usiz
     }
 }
 
-fn remedy(finding: &Finding) -> Vec<String> {
-    let when = |takes: Takes| format!("in force {}", takes.as_str());
+fn remedy(finding: &SettingFinding) -> Vec<String> {
+    let when = |takes: Effect| format!("in force {}", takes.as_str());
     let mut lines = match &finding.remedy {
         None => vec![],
-        Some(Remedy::Sql { statements, takes }) => {
+        Some(Fix::Sql { statements, takes }) => {
             let mut lines: Vec<_> = statements.iter().map(|statement| format!("{statement};")).collect();
             lines.push(when(*takes));
             lines
         }
-        Some(Remedy::ByHand { lines, place, takes }) => {
+        Some(Fix::ByHand { lines, place, takes }) => {
             let mut words = vec![format!("in {place}:")];
             words.extend(lines.iter().map(|line| format!("  {line}")));
             words.push(when(*takes));
             words
         }
     };
-    if finding.state == State::Foreign && matches!(finding.remedy, Some(Remedy::Sql { .. })) {
+    if finding.state == SettingState::Foreign && matches!(finding.remedy, Some(Fix::Sql { .. })) {
         lines.push("It is replaced with `--apply --replace` only.".to_owned());
     }
     lines

@@ -13,7 +13,7 @@ use super::Context;
 use super::context::open_catalog;
 use super::error::CommandError;
 use super::exit::Exit;
-use crate::aws::Patience;
+use crate::aws::S3Timeouts;
 use crate::catalog::Catalog;
 use crate::model::SourceName;
 use crate::pipeline::Recipe;
@@ -33,7 +33,7 @@ pub struct WalArgs {
 enum WalCommand {
     Push(push::PushArgs),
     Fetch(fetch::FetchArgs),
-    Status(status::StatusArgs),
+    Status(status::WalStatusArgs),
     Configure(configure::ConfigureArgs),
     Stream(stream::StreamArgs),
 }
@@ -142,6 +142,6 @@ impl CatalogMemory {
 
 /// PostgreSQL calls again by itself when a push fails, and a fetch has other copies to ask: neither waits
 /// long for a store that is in trouble.
-fn patience() -> Patience {
-    Patience { attempts: 5, slowest: 128 << 10, ..Patience::within(Duration::from_secs(40)) }
+fn patience() -> S3Timeouts {
+    S3Timeouts { attempts: 5, slowest: 128 << 10, ..S3Timeouts::within(Duration::from_secs(40)) }
 }

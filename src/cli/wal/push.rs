@@ -7,7 +7,7 @@ use super::super::error::CommandError;
 use super::super::exit::Exit;
 use super::super::output::{count, duration, size};
 use crate::model::SourceName;
-use crate::wal::{Backlog, PushError, Pushed};
+use crate::wal::{Backlog, PushError, PushResult};
 
 /// For how long other files are begun after the one that was asked for.
 const DRAIN_FOR: Duration = Duration::from_secs(30);
@@ -66,7 +66,7 @@ pub(super) async fn run(args: PushArgs, context: &Context) -> Result<Exit, Comma
     }
 }
 
-fn said(context: &Context, pushed: &Pushed) {
+fn said(context: &Context, pushed: &PushResult) {
     for lost in &pushed.behind {
         let words = format!("`{}` is not in `{}`: {}", pushed.name, lost.name, lost.reason());
         context.output.warn(words);

@@ -8,14 +8,14 @@ use super::super::Context;
 use super::super::error::CommandError;
 use super::super::exit::Exit;
 use super::super::output::{count, duration, size, style};
-use super::super::table::{Cell, Table};
+use super::super::table::{Cell, TextTable};
 use crate::event::told;
 use crate::model::{SourceName, SystemIdentifier};
-use crate::policy::{Policy, PostgresSource, SourceConfig, WalThrough};
+use crate::policy::{Policy, PostgresSource, SourceConfig, WalMethod};
 use crate::postgres::{ConnectionParameters, close};
 use crate::repository::{Repositories, Repository};
-use crate::wal::status::{Standing, Verdict, standing};
-use crate::wal::{Acknowledged, Archive, Gap, ServerFacts, Stall, cluster, server_facts};
+use crate::wal::status::{ArchiveHealth, ArchiveStatus, standing};
+use crate::wal::{Archive, ArchiverFacts, Gap, LastArchived, Stall, cluster, server_facts};
 
 const LOST: &str = "\
 hint: Where `archive_command` says so without archiving, `drctl wal configure` has the right one. Then take a base
@@ -24,7 +24,7 @@ backup (`drctl backup --kind base`) at once: what the server was told is archive
 /// Say up to when each repository could bring the data back, and how the server archives
 #[derive(Debug, clap::Args)]
 #[command(after_help = super::super::exit::HELP)]
-pub(super) struct StatusArgs {
+pub(super) struct WalStatusArgs {
     /// The source, where the policy archives more than one
     source: Option<SourceName>,
     /// Whose log [default: the server's, or the one the repositories were first given]
@@ -33,12 +33,12 @@ pub(super) struct StatusArgs {
 }
 
 /// One repository, or why it is not known what it has.
-struct Place {
+struct LocationRow {
     name: String,
-    standing: Result<Standing, String>,
+    standing: Result<ArchiveStatus, String>,
 }
 
-pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, CommandError> {
+pub(super) async fn run(args: WalStatusArgs, context: &Context) -> Result<Exit, CommandError> {
     let policy = context.policy()?;
     let (source, archiving) = super::archived(&policy, args.source.as_ref())?;
     let (repositories, server) =
@@ -51,7 +51,7 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
     let archive = Archive { system: policy.system.clone(), source: source.clone(), cluster: identifier };
     let told = match (&server, policy.source(source).map(|source| &source.config)) {
         (Ok(facts), Some(SourceConfig::Postgres(postgres))) => {
-            Acknowledged::of(postgres, facts, archive.clone())
+            LastArchived::of(postgres, facts, archive.clone())
         }
         _ => None,
     };
@@ -63,16 +63,16 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
         repositories
             .lost()
             .iter()
-            .map(|lost| Place { name: lost.name.to_string(), standing: Err(lost.reason()) }),
+            .map(|lost| LocationRow { name: lost.name.to_string(), standing: Err(lost.reason()) }),
     );
     let (rpo, now) = (policy.objectives.rpo, context.clock.now());
-    let verdict = |place: &Place| match &place.standing {
+    let verdict = |place: &LocationRow| match &place.standing {
         Ok(standing) => standing.verdict(rpo, now),
-        Err(_) => Verdict::NotReached,
+        Err(_) => ArchiveHealth::NotReached,
     };
     let stall = server.as_ref().ok().and_then(|facts| Stall::of(&archiving.through, facts));
-    let stalled = stall.as_ref().map(|_| Verdict::Stalled);
-    let worst = places.iter().map(verdict).chain(stalled).max().unwrap_or(Verdict::Nothing);
+    let stalled = stall.as_ref().map(|_| ArchiveHealth::Stalled);
+    let worst = places.iter().map(verdict).chain(stalled).max().unwrap_or(ArchiveHealth::Nothing);
     if context.output.is_json() {
         let document = json!({
             "source": source, "system_identifier": identifier, "as_of": now, "rpo_seconds": rpo.as_secs(),
@@ -100,22 +100,22 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
         }
     }
     Ok(match worst {
-        Verdict::Ok | Verdict::Late => Exit::Done,
-        Verdict::Stalled => Exit::Partly,
-        Verdict::UnknownTime | Verdict::NotReached => Exit::Undetermined,
-        Verdict::Gap | Verdict::Lost | Verdict::ObjectiveMissed => Exit::ObjectiveMissed,
-        Verdict::Nothing => Exit::Nothing,
+        ArchiveHealth::Ok | ArchiveHealth::Late => Exit::Done,
+        ArchiveHealth::Stalled => Exit::Partly,
+        ArchiveHealth::UnknownTime | ArchiveHealth::NotReached => Exit::Undetermined,
+        ArchiveHealth::Gap | ArchiveHealth::Lost | ArchiveHealth::ObjectiveMissed => Exit::ObjectiveMissed,
+        ArchiveHealth::Nothing => Exit::Nothing,
     })
 }
 
 async fn ask(
     repository: &Repository,
     archive: &Archive,
-    told_server: Option<&Acknowledged>,
-    server: Option<&ServerFacts>,
-) -> Place {
+    told_server: Option<&LastArchived>,
+    server: Option<&ArchiverFacts>,
+) -> LocationRow {
     let standing = standing(repository, archive, told_server, server).await.map_err(|error| told(&error));
-    Place { name: repository.name.to_string(), standing }
+    LocationRow { name: repository.name.to_string(), standing }
 }
 
 async fn first_cluster(
@@ -143,7 +143,7 @@ async fn first_cluster(
     })
 }
 
-async fn ask_server(policy: &Policy, source: &SourceName) -> Result<ServerFacts, String> {
+async fn ask_server(policy: &Policy, source: &SourceName) -> Result<ArchiverFacts, String> {
     let config = policy.source(source).map(|source| &source.config);
     let Some(SourceConfig::Postgres(postgres)) = config else {
         return Err("it is not PostgreSQL".to_owned());
@@ -158,9 +158,14 @@ async fn ask_server(policy: &Policy, source: &SourceName) -> Result<ServerFacts,
     asked(postgres).await
 }
 
-fn show(context: &Context, places: &[Place], verdict: impl Fn(&Place) -> Verdict, now: DateTime<Utc>) {
+fn show(
+    context: &Context,
+    places: &[LocationRow],
+    verdict: impl Fn(&LocationRow) -> ArchiveHealth,
+    now: DateTime<Utc>,
+) {
     let output = &context.output;
-    let mut table = Table::head(
+    let mut table = TextTable::head(
         ["REPOSITORY", "NEWEST SEGMENT", "ALL UNTIL", "AGO", "NEWEST COMMIT", "VERDICT"].map(Cell::new),
     );
     for place in places {
@@ -187,7 +192,7 @@ fn show(context: &Context, places: &[Place], verdict: impl Fn(&Place) -> Verdict
     }
 }
 
-fn details(place: &Place, standing: &Standing) -> Vec<String> {
+fn details(place: &LocationRow, standing: &ArchiveStatus) -> Vec<String> {
     let mut lines = Vec::new();
     if let (Some(since), Some(reach)) = (standing.whole_since, &standing.reach) {
         let forks = standing.timelines.len().saturating_sub(1);
@@ -232,8 +237,8 @@ fn details(place: &Place, standing: &Standing) -> Vec<String> {
 
 fn show_server(
     context: &Context,
-    server: &Result<ServerFacts, String>,
-    through: &WalThrough,
+    server: &Result<ArchiverFacts, String>,
+    through: &WalMethod,
     rpo: Duration,
     now: DateTime<Utc>,
 ) {
@@ -245,7 +250,7 @@ fn show_server(
     let role = if facts.is_standby { "standby " } else { "" };
     output.line(format!("server: {role}at {} on timeline {}", facts.lsn, facts.timeline));
     // A server that is followed hands nothing over itself, and keeps for the slot what was not taken yet.
-    if let WalThrough::Stream { slot: name } = through {
+    if let WalMethod::Stream { slot: name } = through {
         if let Some(slot) = facts.slots.iter().find(|slot| slot.name == *name) {
             let status = slot.wal_status.as_deref().unwrap_or("not used yet");
             let active = if slot.is_active { "followed" } else { "not followed now" };
@@ -279,7 +284,7 @@ fn waiting(files: u64) -> String {
     format!("{} wait{}", count(files, "file"), if files == 1 { "s" } else { "" })
 }
 
-fn warnings(facts: &ServerFacts, rpo: Duration) -> Vec<String> {
+fn warnings(facts: &ArchiverFacts, rpo: Duration) -> Vec<String> {
     let mut warnings = Vec::new();
     let command = facts.archive_command.as_deref().unwrap_or_default();
     if facts.archive_mode == "off" {
@@ -306,15 +311,21 @@ fn time(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
-fn colour(verdict: Verdict) -> anstyle::Style {
+fn colour(verdict: ArchiveHealth) -> anstyle::Style {
     match verdict {
-        Verdict::Ok => style::GOOD,
-        Verdict::Late | Verdict::Stalled | Verdict::UnknownTime | Verdict::NotReached => style::WARN,
-        Verdict::Gap | Verdict::Lost | Verdict::ObjectiveMissed | Verdict::Nothing => style::BAD,
+        ArchiveHealth::Ok => style::GOOD,
+        ArchiveHealth::Late
+        | ArchiveHealth::Stalled
+        | ArchiveHealth::UnknownTime
+        | ArchiveHealth::NotReached => style::WARN,
+        ArchiveHealth::Gap
+        | ArchiveHealth::Lost
+        | ArchiveHealth::ObjectiveMissed
+        | ArchiveHealth::Nothing => style::BAD,
     }
 }
 
-fn row_document(place: &Place, verdict: Verdict, now: DateTime<Utc>) -> Value {
+fn row_document(place: &LocationRow, verdict: ArchiveHealth, now: DateTime<Utc>) -> Value {
     let standing = match &place.standing {
         Ok(standing) => standing,
         Err(why) => return json!({ "repository": place.name, "verdict": verdict, "error": why }),
@@ -338,7 +349,7 @@ fn row_document(place: &Place, verdict: Verdict, now: DateTime<Utc>) -> Value {
     })
 }
 
-fn server_document(facts: &ServerFacts) -> Value {
+fn server_document(facts: &ArchiverFacts) -> Value {
     json!({
         "lsn": facts.lsn, "timeline": facts.timeline, "standby": facts.is_standby,
         "archive_mode": facts.archive_mode, "archive_timeout_seconds": facts.archive_timeout.as_secs(),

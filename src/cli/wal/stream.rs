@@ -5,9 +5,9 @@ use super::super::error::CommandError;
 use super::super::exit::Exit;
 use crate::model::SourceName;
 use crate::platform::{CancellationToken, state_directory};
-use crate::policy::{SourceConfig, WalThrough};
+use crate::policy::{SourceConfig, WalMethod};
 use crate::postgres::ConnectionParameters;
-use crate::wal::stream::{Stream, StreamError};
+use crate::wal::stream::{StreamError, WalStream};
 
 const HELP: &str = "\
 Runs until it is ended (SIGTERM), through whatever happens to the server and to the repositories: let the
@@ -33,7 +33,7 @@ pub(super) struct StreamArgs {
 pub(super) async fn run(args: StreamArgs, context: &Context) -> Result<Exit, CommandError> {
     let policy = context.policy()?;
     let (source, archiving) = super::archived(&policy, args.source.as_ref())?;
-    let WalThrough::Stream { slot } = &archiving.through else {
+    let WalMethod::Stream { slot } = &archiving.through else {
         let words = format!("the policy has the log of {source} archived by the server, not streamed");
         return Err(CommandError::usage(words)
             .hint(format!("Set `through = \"stream\"` in `[sources.{source}.wal]` to stream it.")));
@@ -45,7 +45,7 @@ pub(super) async fn run(args: StreamArgs, context: &Context) -> Result<Exit, Com
     let pusher = super::pusher(context, &policy, source, archiving, CancellationToken::new()).await?;
     let directory = state_directory().join("stream").join(policy.system.as_str()).join(source.as_str());
     let directory = std::path::absolute(directory).map_err(CommandError::failed)?;
-    let stream = Stream {
+    let stream = WalStream {
         parameters: ConnectionParameters::resolve(postgres).await.map_err(CommandError::failed)?,
         tools: postgres.tools.clone(),
         slot: slot.clone(),

@@ -1,26 +1,30 @@
 use std::time::Duration;
 
-use super::{Base, number, repository, source};
+use super::{ResolveBase, number, repository, source};
 use crate::model::BackupKind;
 use crate::policy::automation::{
     BackupTimes, Check, CronLine, Drill, Expectation, Pick, Probe, Retention, Rules, Schedule,
 };
-use crate::policy::decode::{At, Log, Several};
+use crate::policy::decode::{Diagnostics, OneOrMany, Spanned};
 use crate::policy::schema::{CheckTable, DrillTable, RetentionTable, ScheduleEntry, ScheduleTable};
 use crate::policy::settings::{Objectives, RepositoryConfig, Source};
 use crate::policy::suggest::suggestion;
-use crate::policy::value::{Period, Whole};
+use crate::policy::value::{Period, WholeNumber};
 
 const KEEP_LAST: u32 = 3;
 
 /// What these settings refer to.
-pub(super) struct Context<'p> {
+pub(super) struct ResolveContext<'p> {
     pub(super) sources: &'p [Source],
     pub(super) repositories: &'p [RepositoryConfig],
     pub(super) objectives: Option<Objectives>,
 }
 
-pub(super) fn retention(table: &RetentionTable, context: &Context<'_>, log: &mut Log<'_>) -> Retention {
+pub(super) fn retention(
+    table: &RetentionTable,
+    context: &ResolveContext<'_>,
+    log: &mut Diagnostics<'_>,
+) -> Retention {
     let rules = rules(&table.keep_last, &table.daily, &table.weekly, &table.monthly, &table.pitr);
     let mut sources = Vec::new();
     for (name, table) in table.sources.iter().flat_map(|sources| &sources.0) {
@@ -32,11 +36,11 @@ pub(super) fn retention(table: &RetentionTable, context: &Context<'_>, log: &mut
 }
 
 fn rules<const A: i64, const B: i64, const C: i64, const D: i64>(
-    keep_last: &Option<At<Whole<1, A>>>,
-    daily: &Option<At<Whole<1, B>>>,
-    weekly: &Option<At<Whole<1, C>>>,
-    monthly: &Option<At<Whole<1, D>>>,
-    pitr: &Option<At<Period>>,
+    keep_last: &Option<Spanned<WholeNumber<1, A>>>,
+    daily: &Option<Spanned<WholeNumber<1, B>>>,
+    weekly: &Option<Spanned<WholeNumber<1, C>>>,
+    monthly: &Option<Spanned<WholeNumber<1, D>>>,
+    pitr: &Option<Spanned<Period>>,
 ) -> Rules {
     Rules {
         keep_last: number(keep_last).unwrap_or(KEEP_LAST),
@@ -47,7 +51,11 @@ fn rules<const A: i64, const B: i64, const C: i64, const D: i64>(
     }
 }
 
-pub(super) fn schedule(table: &ScheduleTable, context: &Context<'_>, log: &mut Log<'_>) -> Schedule {
+pub(super) fn schedule(
+    table: &ScheduleTable,
+    context: &ResolveContext<'_>,
+    log: &mut Diagnostics<'_>,
+) -> Schedule {
     let mut backups = Vec::new();
     for (name, entry) in table.sources.iter().flat_map(|sources| &sources.0) {
         let Some(source) = source::known(&name.value, &name.spot, context.sources, log) else { continue };
@@ -86,20 +94,20 @@ pub(super) fn schedule(table: &ScheduleTable, context: &Context<'_>, log: &mut L
     }
 }
 
-fn backup_times(source: &Source, kind: BackupKind, times: &Several<CronLine>) -> Option<BackupTimes> {
+fn backup_times(source: &Source, kind: BackupKind, times: &OneOrMany<CronLine>) -> Option<BackupTimes> {
     let lines: Vec<CronLine> = times.0.iter().map(|line| line.value.clone()).collect();
     (!lines.is_empty()).then(|| BackupTimes { source: source.name.clone(), kind, lines })
 }
 
-fn lines(times: &Option<At<Several<CronLine>>>) -> Vec<CronLine> {
+fn lines(times: &Option<Spanned<OneOrMany<CronLine>>>) -> Vec<CronLine> {
     times.iter().flat_map(|times| &times.0).map(|line| line.value.clone()).collect()
 }
 
 pub(super) fn drill(
-    table: &At<DrillTable>,
-    context: &Context<'_>,
-    base: Base<'_>,
-    log: &mut Log<'_>,
+    table: &Spanned<DrillTable>,
+    context: &ResolveContext<'_>,
+    base: ResolveBase<'_>,
+    log: &mut Diagnostics<'_>,
 ) -> Option<Drill> {
     let source = match (&table.source, context.sources) {
         (Some(name), sources) => source::known(&name.value, &name.spot, sources, log),
@@ -131,7 +139,7 @@ pub(super) fn drill(
     })
 }
 
-fn check(table: &At<CheckTable>, log: &mut Log<'_>) -> Option<Check> {
+fn check(table: &Spanned<CheckTable>, log: &mut Diagnostics<'_>) -> Option<Check> {
     let faulty = log.has_faults_at(&table.spot);
     let mut expectations = Vec::new();
     expectations.extend(table.equals.as_deref().cloned().map(Expectation::Equals));
@@ -169,7 +177,7 @@ fn check(table: &At<CheckTable>, log: &mut Log<'_>) -> Option<Check> {
     Some(Check { name: table.name.as_deref()?.clone(), probe })
 }
 
-fn unexpected(table: &At<CheckTable>, expectations: &[Expectation], log: &mut Log<'_>) {
+fn unexpected(table: &Spanned<CheckTable>, expectations: &[Expectation], log: &mut Diagnostics<'_>) {
     if !expectations.is_empty() {
         let hint = "`equals`, `at_least`, `at_most` and `newer_than` go with `sql`";
         log.fault(&table.spot, "expects a value, and is not a query", hint);

@@ -1,14 +1,14 @@
 use std::time::Duration;
 
-use super::Base;
+use super::ResolveBase;
 use super::login;
 use super::repository::credentials;
 use super::source::methods;
-use crate::policy::address::{Arn, Endpoint, Region};
+use crate::policy::address::{Arn, Region, S3Endpoint};
 use crate::policy::aws::{
-    AwsBackupSource, AwsPlace, PromoteHooks, RdsDatabase, RdsNames, RdsRegion, RdsSource, VaultCopy,
+    AwsBackupSource, AwsLocation, PromoteHooks, RdsDatabase, RdsNames, RdsRegion, RdsSource, VaultCopy,
 };
-use crate::policy::decode::{At, Log};
+use crate::policy::decode::{Diagnostics, Spanned};
 use crate::policy::schema::{AwsBackupTable, CredentialsTable, RdsMethodWord, RdsRegionTable, RdsTable};
 use crate::policy::value::Period;
 
@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// A first copy of terabytes to another region takes many hours.
 const DEADLINE: Duration = Duration::from_secs(24 * 3600);
 
-pub(super) fn rds(table: &At<RdsTable>, base: Base<'_>, log: &mut Log<'_>) -> RdsSource {
+pub(super) fn rds(table: &Spanned<RdsTable>, base: ResolveBase<'_>, log: &mut Diagnostics<'_>) -> RdsSource {
     let database = database(table, log);
     for account in table.share_with.iter().flat_map(|accounts| &accounts.value) {
         if account.len() != 12 || !account.bytes().all(|b| b.is_ascii_digit()) {
@@ -57,9 +57,9 @@ pub(super) fn rds(table: &At<RdsTable>, base: Base<'_>, log: &mut Log<'_>) -> Rd
     }
 }
 
-fn hooks(table: &RdsTable, log: &mut Log<'_>) -> PromoteHooks {
+fn hooks(table: &RdsTable, log: &mut Diagnostics<'_>) -> PromoteHooks {
     let Some(table) = &table.promote else { return PromoteHooks::default() };
-    let mut hook = |command: &Option<At<Vec<At<String>>>>| {
+    let mut hook = |command: &Option<Spanned<Vec<Spanned<String>>>>| {
         let Some(command) = command else { return vec![] };
         if command.is_empty() && !log.has_faults_at(&command.spot) {
             let hint = "write it like `[\"/usr/local/bin/stop-writers\"]`, or remove the setting";
@@ -72,20 +72,20 @@ fn hooks(table: &RdsTable, log: &mut Log<'_>) -> PromoteHooks {
 
 /// How long AWS is waited for.
 struct Waits<'a> {
-    poll: Option<&'a At<Period>>,
-    deadline: Option<&'a At<Period>>,
-    patience: Option<&'a At<Period>>,
+    poll: Option<&'a Spanned<Period>>,
+    deadline: Option<&'a Spanned<Period>>,
+    patience: Option<&'a Spanned<Period>>,
 }
 
 fn place(
     region: &str,
-    endpoint: Option<&At<Endpoint>>,
-    table: Option<&At<CredentialsTable>>,
+    endpoint: Option<&Spanned<S3Endpoint>>,
+    table: Option<&Spanned<CredentialsTable>>,
     waits: Waits<'_>,
-    base: Base<'_>,
-    log: &mut Log<'_>,
-) -> AwsPlace {
-    AwsPlace {
+    base: ResolveBase<'_>,
+    log: &mut Diagnostics<'_>,
+) -> AwsLocation {
+    AwsLocation {
         region: region.to_owned(),
         endpoint: endpoint.map(|endpoint| endpoint.0.clone()),
         credentials: credentials(table, base, log),
@@ -95,7 +95,7 @@ fn place(
     }
 }
 
-fn database(table: &At<RdsTable>, log: &mut Log<'_>) -> RdsDatabase {
+fn database(table: &Spanned<RdsTable>, log: &mut Diagnostics<'_>) -> RdsDatabase {
     match (&table.instance, &table.cluster) {
         (Some(_), Some(cluster)) => {
             log.fault(&cluster.spot, "is given, and `instance` too", "a source is one of the two");
@@ -115,7 +115,7 @@ fn database(table: &At<RdsTable>, log: &mut Log<'_>) -> RdsDatabase {
         log.fault(&identifier.spot, message, hint);
     }
     // As RDS stores them.
-    let word = |at: &At<String>| at.value.to_ascii_lowercase();
+    let word = |at: &Spanned<String>| at.value.to_ascii_lowercase();
     match &table.cluster {
         Some(cluster) => RdsDatabase::Cluster(word(cluster)),
         None => RdsDatabase::Instance(table.instance.as_ref().map(word).unwrap_or_default()),
@@ -130,11 +130,11 @@ fn is_identifier(text: &str) -> bool {
         && !text.ends_with('-')
 }
 
-fn region(own: &str, name: &At<Region>, table: &RdsRegionTable, log: &mut Log<'_>) -> RdsRegion {
+fn region(own: &str, name: &Spanned<Region>, table: &RdsRegionTable, log: &mut Diagnostics<'_>) -> RdsRegion {
     if name.0 == own {
         log.fault(&name.spot, "is the region the database is in", "name another region");
     }
-    let word = |setting: &Option<At<String>>| setting.as_deref().cloned();
+    let word = |setting: &Option<Spanned<String>>| setting.as_deref().cloned();
     let groups = table.security_groups.as_ref();
     RdsRegion {
         name: name.0.clone(),
@@ -149,12 +149,16 @@ fn region(own: &str, name: &At<Region>, table: &RdsRegionTable, log: &mut Log<'_
     }
 }
 
-pub(super) fn aws_backup(table: &AwsBackupTable, base: Base<'_>, log: &mut Log<'_>) -> AwsBackupSource {
+pub(super) fn aws_backup(
+    table: &AwsBackupTable,
+    base: ResolveBase<'_>,
+    log: &mut Diagnostics<'_>,
+) -> AwsBackupSource {
     if let Some(role) = table.role.as_ref().filter(|role| role.service() != "iam") {
         let hint = "write it like `arn:aws:iam::123456789012:role/backup`";
         log.fault(&role.spot, "is not the ARN of a role", hint);
     }
-    let global = |resource: &&At<Arn>| resource.region().is_empty();
+    let global = |resource: &&Spanned<Arn>| resource.region().is_empty();
     if let Some(resource) = table.resource.as_ref().filter(global).filter(|_| table.region.is_none()) {
         let hint = "add `region = \"us-east-1\"`: the ARN does not say where the resource is";
         log.fault(&resource.spot, "names no region", hint);
@@ -163,7 +167,7 @@ pub(super) fn aws_backup(table: &AwsBackupTable, base: Base<'_>, log: &mut Log<'
     if let Some(window) = window.filter(|window| window.0 < LEAST_START_WINDOW) {
         log.fault(&window.spot, "is less than AWS Backup takes", "write `1h` or more");
     }
-    let arn = |setting: &Option<At<Arn>>| setting.as_ref().map(|arn| arn.0.clone()).unwrap_or_default();
+    let arn = |setting: &Option<Spanned<Arn>>| setting.as_ref().map(|arn| arn.0.clone()).unwrap_or_default();
     let named = table.region.as_ref().map(|region| region.0.as_str());
     let own = named.or(table.resource.as_ref().map(|arn| arn.region())).unwrap_or_default().to_owned();
     let mut copies = Vec::new();

@@ -1,9 +1,9 @@
-use crate::policy::decode::{At, Log};
+use crate::policy::decode::{Diagnostics, Spanned};
 use crate::policy::schema::{EncryptionTable, RecipientEntry};
 use crate::policy::settings::{Encryption, Recipient};
 
-pub(super) fn encryption(table: &At<EncryptionTable>, log: &mut Log<'_>) -> Option<Encryption> {
-    let asked = |danger: &Option<At<bool>>| danger.as_deref().copied().unwrap_or(false);
+pub(super) fn encryption(table: &Spanned<EncryptionTable>, log: &mut Diagnostics<'_>) -> Option<Encryption> {
+    let asked = |danger: &Option<Spanned<bool>>| danger.as_deref().copied().unwrap_or(false);
     let unencrypted = asked(&table.danger_unencrypted);
     let list = table.recipients.as_ref();
     let spot = list.map_or_else(|| table.spot.below("recipients"), |list| list.spot.clone());

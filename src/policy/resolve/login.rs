@@ -1,19 +1,19 @@
 //! How an RDS database is logged in to.
 
-use super::Base;
+use super::ResolveBase;
 use super::source::{logical_dump, unused, url_or_ref};
 use crate::policy::address::{PostgresUrl, UrlOrRef};
-use crate::policy::aws::AwsPlace;
-use crate::policy::decode::{At, Log};
+use crate::policy::aws::AwsLocation;
+use crate::policy::decode::{Diagnostics, Spanned};
 use crate::policy::schema::{AuthenticationWord, RdsTable};
-use crate::policy::settings::{Password, PostgresSource};
+use crate::policy::settings::{PasswordSource, PostgresSource};
 
 pub(super) fn login(
-    table: &At<RdsTable>,
-    place: &AwsPlace,
+    table: &Spanned<RdsTable>,
+    place: &AwsLocation,
     dumps: bool,
-    base: Base<'_>,
-    log: &mut Log<'_>,
+    base: ResolveBase<'_>,
+    log: &mut Diagnostics<'_>,
 ) -> Option<Box<PostgresSource>> {
     if !dumps {
         unused(&table.logical, "it goes with `methods = [\"snapshot\", \"logical\"]`", log);
@@ -31,9 +31,9 @@ pub(super) fn login(
         let hint = "with `authentication = \"iam\"` the password is a token: remove one of the two";
         unused(&table.password, hint, log);
         token_url(url, place, log);
-        Some(Password::IamToken(Box::new(place.clone())))
+        Some(PasswordSource::IamToken(Box::new(place.clone())))
     } else {
-        base.secret(&table.password).map(Password::Secret)
+        base.secret(&table.password).map(PasswordSource::Secret)
     };
     let (url, url_ref) = url_or_ref(Some(url), base);
     Some(Box::new(PostgresSource {
@@ -49,7 +49,7 @@ pub(super) fn login(
 
 /// A token lets in whoever shows it for a quarter of an hour, so it goes to no server but a verified one; and
 /// RDS takes it only where role, host and port are what it was signed for.
-fn token_url(at: &At<PostgresUrl>, place: &AwsPlace, log: &mut Log<'_>) {
+fn token_url(at: &Spanned<PostgresUrl>, place: &AwsLocation, log: &mut Diagnostics<'_>) {
     let UrlOrRef::Url(url) = &at.0 else {
         let hint = "write the URL itself: with `authentication = \"iam\"` it holds no secret";
         return log.fault(&at.spot, "is a reference, and a token is signed for what it says", hint);
@@ -69,7 +69,7 @@ fn token_url(at: &At<PostgresUrl>, place: &AwsPlace, log: &mut Log<'_>) {
 }
 
 /// An alias is in no certificate of RDS, and no token is good for one.
-fn of_rds(host: &str, place: &AwsPlace, at: &At<PostgresUrl>, log: &mut Log<'_>) {
+fn of_rds(host: &str, place: &AwsLocation, at: &Spanned<PostgresUrl>, log: &mut Diagnostics<'_>) {
     let host = host.to_ascii_lowercase();
     let Some((before, _)) = host.split_once(".rds.") else {
         let hint = "write the endpoint as RDS names it, like `shop.abcdefghijkl.us-east-1.rds.amazonaws.com`";
@@ -123,7 +123,7 @@ authentication = "iam"
     fn a_token_is_signed_by_the_place_of_the_source() {
         let policy = url(&format!("postgres://drctl@{HOST}/shop?sslmode=verify-full")).unwrap();
         let SourceConfig::Rds(rds) = &policy.sources[0].config else { panic!("another kind") };
-        let Some(Password::IamToken(place)) = &rds.login.as_ref().unwrap().password else {
+        let Some(PasswordSource::IamToken(place)) = &rds.login.as_ref().unwrap().password else {
             panic!("another password")
         };
         assert_eq!(place.region, "us-east-1");

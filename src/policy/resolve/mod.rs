@@ -12,11 +12,11 @@ mod source;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::decode::{At, Log};
+use super::decode::{Diagnostics, Spanned};
 use super::prices::Prices;
 use super::schema::{ObjectivesTable, PolicyTable, PricesTable, TransferTable};
 use super::settings::{Compression, Objectives, Policy, Transfer};
-use super::value::Whole;
+use super::value::WholeNumber;
 use crate::platform::SecretRef;
 
 const MIB: u64 = 1024 * 1024;
@@ -30,15 +30,15 @@ const PARALLEL: usize = 3;
 const STALL: Duration = Duration::from_secs(120);
 
 /// The policy, if the tables hold no fault. Relative paths are relative to the directory of `path`.
-pub(super) fn policy(table: PolicyTable, path: &Path, log: &mut Log<'_>) -> Option<Policy> {
-    let base = Base(path.parent().unwrap_or(Path::new("")));
+pub(super) fn policy(table: PolicyTable, path: &Path, log: &mut Diagnostics<'_>) -> Option<Policy> {
+    let base = ResolveBase(path.parent().unwrap_or(Path::new("")));
     let objectives = table.objectives.as_ref().and_then(|objectives| self::objectives(objectives, log));
     let repositories = table.repository.as_ref().map(|table| repository::repositories(table, base, log));
     let encryption = table.encryption.as_ref().and_then(|table| encryption::encryption(table, log));
     let transfer = transfer(table.transfer.as_deref(), log);
     let places = repositories.as_deref().unwrap_or_default();
     let sources = table.sources.as_ref().map(|table| source::sources(table, places, base, log));
-    let context = automation::Context {
+    let context = automation::ResolveContext {
         sources: sources.as_deref().unwrap_or_default(),
         repositories: repositories.as_deref().unwrap_or_default(),
         objectives,
@@ -81,15 +81,15 @@ pub(super) fn policy(table: PolicyTable, path: &Path, log: &mut Log<'_>) -> Opti
 
 /// The directory relative paths begin at.
 #[derive(Clone, Copy)]
-struct Base<'p>(&'p Path);
+struct ResolveBase<'p>(&'p Path);
 
-impl Base<'_> {
+impl ResolveBase<'_> {
     fn path(self, path: &Path) -> PathBuf {
         // Not `canonicalize`: whether it exists is for whoever opens it.
         self.0.join(path)
     }
 
-    fn secret(self, reference: &Option<At<SecretRef>>) -> Option<SecretRef> {
+    fn secret(self, reference: &Option<Spanned<SecretRef>>) -> Option<SecretRef> {
         reference.as_deref().map(|reference| self.secret_ref(reference))
     }
 
@@ -111,7 +111,9 @@ impl Base<'_> {
     }
 }
 
-fn number<const MIN: i64, const MAX: i64, N: TryFrom<i64>>(whole: &Option<At<Whole<MIN, MAX>>>) -> Option<N> {
+fn number<const MIN: i64, const MAX: i64, N: TryFrom<i64>>(
+    whole: &Option<Spanned<WholeNumber<MIN, MAX>>>,
+) -> Option<N> {
     whole.as_ref().and_then(|whole| N::try_from(whole.0).ok())
 }
 
@@ -125,7 +127,7 @@ fn prices(table: &PricesTable) -> Option<Prices> {
     })
 }
 
-fn objectives(table: &ObjectivesTable, log: &mut Log<'_>) -> Option<Objectives> {
+fn objectives(table: &ObjectivesTable, log: &mut Diagnostics<'_>) -> Option<Objectives> {
     let (rto, rpo) = (table.rto.as_ref()?, table.rpo.as_ref()?);
     let longest = Duration::from_secs(366 * 24 * 3600);
     for (at, objective) in [(rto, rto.0), (rpo, rpo.0)] {
@@ -136,7 +138,7 @@ fn objectives(table: &ObjectivesTable, log: &mut Log<'_>) -> Option<Objectives> 
     Some(Objectives { rto: rto.0, rpo: rpo.0 })
 }
 
-fn transfer(table: Option<&TransferTable>, log: &mut Log<'_>) -> Option<Transfer> {
+fn transfer(table: Option<&TransferTable>, log: &mut Diagnostics<'_>) -> Option<Transfer> {
     let part = table.and_then(|table| table.part_size.as_ref());
     let part_size = part.map_or(PART_SIZE, |size| size.0);
     if let Some(part) = part.filter(|part| !PART_SIZES.contains(&part.0)) {

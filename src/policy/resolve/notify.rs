@@ -1,11 +1,15 @@
-use super::Base;
+use super::ResolveBase;
 use super::repository::credentials;
-use crate::policy::automation::{Channel, Mail, MailTls, Notify, Route};
-use crate::policy::decode::{At, Log};
+use crate::policy::automation::{Channel, Mail, MailTls, Notify, NotifyRoute};
+use crate::policy::decode::{Diagnostics, Spanned};
 use crate::policy::schema::{ChannelTable, NotifyTable};
 use crate::policy::suggest::suggestion;
 
-pub(super) fn notify(table: &At<NotifyTable>, base: Base<'_>, log: &mut Log<'_>) -> Notify {
+pub(super) fn notify(
+    table: &Spanned<NotifyTable>,
+    base: ResolveBase<'_>,
+    log: &mut Diagnostics<'_>,
+) -> Notify {
     let given = table.channels.as_ref().map(|channels| channels.0.as_slice()).unwrap_or_default();
     let names: Vec<&str> = given.iter().map(|(name, _)| name.as_str()).collect();
     // A channel that was refused is not one that does not exist.
@@ -38,10 +42,10 @@ pub(super) fn notify(table: &At<NotifyTable>, base: Base<'_>, log: &mut Log<'_>)
     Notify { channels, routes, heartbeat: base.secret(&table.heartbeat) }
 }
 
-fn route(table: &ChannelTable, base: Base<'_>, log: &mut Log<'_>) -> Option<Route> {
+fn route(table: &ChannelTable, base: ResolveBase<'_>, log: &mut Diagnostics<'_>) -> Option<NotifyRoute> {
     Some(match table {
-        ChannelTable::Slack(slack) => Route::Slack { url: base.secret(&slack.url)? },
-        ChannelTable::PagerDuty(duty) => Route::PagerDuty {
+        ChannelTable::Slack(slack) => NotifyRoute::Slack { url: base.secret(&slack.url)? },
+        ChannelTable::PagerDuty(duty) => NotifyRoute::PagerDuty {
             routing_key: base.secret(&duty.routing_key)?,
             endpoint: duty.endpoint.as_ref().map(|endpoint| endpoint.0.clone()),
         },
@@ -71,7 +75,7 @@ fn route(table: &ChannelTable, base: Base<'_>, log: &mut Log<'_>) -> Option<Rout
                 MailTls::Implicit => 465,
                 MailTls::None => 25,
             };
-            Route::Email(Mail {
+            NotifyRoute::Email(Mail {
                 host: mail.host.as_deref()?.clone(),
                 port: super::number(&mail.port).unwrap_or(usual),
                 tls,
@@ -92,7 +96,7 @@ fn route(table: &ChannelTable, base: Base<'_>, log: &mut Log<'_>) -> Option<Rout
                 );
             }
             let own = topic.region().to_owned();
-            Route::Sns {
+            NotifyRoute::Sns {
                 topic: topic.0.clone(),
                 region: sns.region.as_ref().map_or(own, |region| region.0.clone()),
                 endpoint: sns.endpoint.as_ref().map(|endpoint| endpoint.0.clone()),
@@ -101,7 +105,7 @@ fn route(table: &ChannelTable, base: Base<'_>, log: &mut Log<'_>) -> Option<Rout
         }
         ChannelTable::Webhook(hook) => {
             let headers = hook.headers.as_ref().map(|headers| headers.0.as_slice()).unwrap_or_default();
-            Route::Webhook {
+            NotifyRoute::Webhook {
                 url: base.secret(&hook.url)?,
                 headers: headers
                     .iter()
@@ -112,7 +116,7 @@ fn route(table: &ChannelTable, base: Base<'_>, log: &mut Log<'_>) -> Option<Rout
     })
 }
 
-fn address_of(address: &At<String>, log: &mut Log<'_>) {
+fn address_of(address: &Spanned<String>, log: &mut Diagnostics<'_>) {
     let parts = address.trim_end_matches('>').rsplit_once('@');
     if !parts.is_some_and(|(who, host)| !who.is_empty() && !host.is_empty()) {
         log.fault(

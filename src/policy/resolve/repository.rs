@@ -1,11 +1,11 @@
 use std::path::{Component, Path, PathBuf};
 
-use super::Base;
+use super::ResolveBase;
 use crate::model::RepositoryName;
-use crate::policy::decode::{At, Log, Spot, Table as _};
+use crate::policy::decode::{Diagnostics, KeyLocation, Spanned, TomlTable as _};
 use crate::policy::schema::{CredentialsTable, RepositoriesTable, RepositoryTable, SseWord};
 use crate::policy::settings::{
-    Checksum, Credentials, ObjectLock, Place, RepositoryConfig, S3Place, ServerSideEncryption,
+    Checksum, Credentials, ObjectLock, RepositoryConfig, RepositoryLocation, S3Location, ServerSideEncryption,
 };
 use crate::policy::suggest::suggestion;
 
@@ -27,10 +27,10 @@ const FROZEN_CLASSES: [&str; 2] = ["GLACIER", "DEEP_ARCHIVE"];
 /// The primary first, then the copies.
 pub(super) fn repositories(
     table: &RepositoriesTable,
-    base: Base<'_>,
-    log: &mut Log<'_>,
+    base: ResolveBase<'_>,
+    log: &mut Diagnostics<'_>,
 ) -> Vec<RepositoryConfig> {
-    let mut all: Vec<(RepositoryConfig, Spot)> = Vec::new();
+    let mut all: Vec<(RepositoryConfig, KeyLocation)> = Vec::new();
     let primary = PRIMARY.parse().ok().zip(table.primary.as_ref());
     let copies = table.copies.iter().flat_map(|copies| copies.0.iter());
     for (name, _) in copies.clone().filter(|(name, _)| name.as_str() == PRIMARY) {
@@ -50,10 +50,12 @@ pub(super) fn repositories(
     all.into_iter().map(|(repository, _)| repository).collect()
 }
 
-fn same_place(one: &Place, other: &Place) -> bool {
+fn same_place(one: &RepositoryLocation, other: &RepositoryLocation) -> bool {
     match (one, other) {
-        (Place::Directory(one), Place::Directory(other)) => plain(one) == plain(other),
-        (Place::S3(one), Place::S3(other)) => {
+        (RepositoryLocation::Directory(one), RepositoryLocation::Directory(other)) => {
+            plain(one) == plain(other)
+        }
+        (RepositoryLocation::S3(one), RepositoryLocation::S3(other)) => {
             one.bucket == other.bucket && one.prefix == other.prefix && server(one) == server(other)
         }
         _ => false,
@@ -61,7 +63,7 @@ fn same_place(one: &Place, other: &Place) -> bool {
 }
 
 /// The server by one of its names: an address of this host, and AWS's own endpoints, have several.
-fn server(place: &S3Place) -> Option<(String, u16)> {
+fn server(place: &S3Location) -> Option<(String, u16)> {
     let endpoint = place.endpoint.as_ref()?;
     let host = endpoint.host_str()?.trim_end_matches('.').to_ascii_lowercase();
     let is_aws = host.ends_with(".amazonaws.com") || host.ends_with(".amazonaws.com.cn");
@@ -92,7 +94,11 @@ fn plain(path: &Path) -> PathBuf {
     plain
 }
 
-fn place(table: &At<RepositoryTable>, base: Base<'_>, log: &mut Log<'_>) -> Option<(Place, Spot)> {
+fn place(
+    table: &Spanned<RepositoryTable>,
+    base: ResolveBase<'_>,
+    log: &mut Diagnostics<'_>,
+) -> Option<(RepositoryLocation, KeyLocation)> {
     match (&table.url, &table.directory) {
         (Some(_), Some(directory)) => {
             log.fault(&directory.spot, "is given, and `url` too", "a repository is one of the two");
@@ -115,7 +121,7 @@ fn place(table: &At<RepositoryTable>, base: Base<'_>, log: &mut Log<'_>) -> Opti
             {
                 log.fault(spot, "is for buckets, and this repository is a directory", "remove it");
             }
-            Some((Place::Directory(base.path(directory)), directory.spot.clone()))
+            Some((RepositoryLocation::Directory(base.path(directory)), directory.spot.clone()))
         }
         (Some(url), None) => {
             if table.region.is_none() && !log.has_faults_at(&table.spot.below("region")) {
@@ -126,7 +132,7 @@ fn place(table: &At<RepositoryTable>, base: Base<'_>, log: &mut Log<'_>) -> Opti
             }
             let settings = bucket_settings(table, log);
             let endpoint = table.endpoint.as_ref().map(|endpoint| endpoint.0.clone());
-            let place = S3Place {
+            let place = S3Location {
                 bucket: url.bucket.clone(),
                 prefix: url.prefix.clone(),
                 region: table.region.as_ref().map(|region| region.0.clone()).unwrap_or_default(),
@@ -138,14 +144,14 @@ fn place(table: &At<RepositoryTable>, base: Base<'_>, log: &mut Log<'_>) -> Opti
                 server_side_encryption: settings.0,
                 object_lock: settings.1,
             };
-            Some((Place::S3(Box::new(place)), url.spot.clone()))
+            Some((RepositoryLocation::S3(Box::new(place)), url.spot.clone()))
         }
     }
 }
 
 fn bucket_settings(
-    table: &At<RepositoryTable>,
-    log: &mut Log<'_>,
+    table: &Spanned<RepositoryTable>,
+    log: &mut Diagnostics<'_>,
 ) -> (Option<ServerSideEncryption>, Option<ObjectLock>) {
     if let Some(class) = &table.storage_class {
         let name = class.as_str();
@@ -188,9 +194,9 @@ fn bucket_settings(
 
 /// The SDK's chain, or just one of a profile, a role and a pair of keys.
 pub(super) fn credentials(
-    table: Option<&At<CredentialsTable>>,
-    base: Base<'_>,
-    log: &mut Log<'_>,
+    table: Option<&Spanned<CredentialsTable>>,
+    base: ResolveBase<'_>,
+    log: &mut Diagnostics<'_>,
 ) -> Credentials {
     let Some(table) = table else { return Credentials::Default };
     let keys =
@@ -239,7 +245,11 @@ pub(super) fn credentials(
 }
 
 /// Whether `name` is one of them, with a fault and a hint if not.
-pub(super) fn known(at: &At<RepositoryName>, repositories: &[RepositoryConfig], log: &mut Log<'_>) -> bool {
+pub(super) fn known(
+    at: &Spanned<RepositoryName>,
+    repositories: &[RepositoryConfig],
+    log: &mut Diagnostics<'_>,
+) -> bool {
     let names: Vec<&str> = repositories.iter().map(|repository| repository.name.as_str()).collect();
     let known = names.contains(&at.as_str());
     if !known {

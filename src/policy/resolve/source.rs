@@ -3,18 +3,18 @@ use std::time::Duration;
 use url::Url;
 
 use super::repository::credentials;
-use super::{Base, aws, number};
+use super::{ResolveBase, aws, number};
 use crate::model::{BackupKind, SourceName};
 use crate::platform::SecretRef;
 use crate::policy::address::{PostgresUrl, UrlOrRef};
-use crate::policy::decode::{At, Kind as _, Log, Named, Spot};
+use crate::policy::decode::{Diagnostics, KeyLocation, KeyedTable, Spanned, TableKind as _};
 use crate::policy::schema::{
     BaseTable, BaseWord, CommandTable, CredentialsTable, LogicalTable, MethodWord, PostgresTable,
     SourceTable, WalTable, WalWord,
 };
 use crate::policy::settings::{
-    BaseBackup, BaseThrough, LogicalDump, Password, PostgresSource, RepositoryConfig, RowCounts, Source,
-    SourceConfig, WalArchiving, WalThrough,
+    BaseBackup, BaseMethod, LogicalDump, PasswordSource, PostgresSource, RepositoryConfig, RowCounts, Source,
+    SourceConfig, WalArchiving, WalMethod,
 };
 
 /// Names that mean something else in a repository.
@@ -27,10 +27,10 @@ const WAL_PARALLEL: usize = 4;
 const WAL_PREFETCH: usize = 8;
 
 pub(super) fn sources(
-    table: &At<Named<SourceName, SourceTable>>,
+    table: &Spanned<KeyedTable<SourceName, SourceTable>>,
     repositories: &[RepositoryConfig],
-    base: Base<'_>,
-    log: &mut Log<'_>,
+    base: ResolveBase<'_>,
+    log: &mut Diagnostics<'_>,
 ) -> Vec<Source> {
     if table.0.is_empty() && !log.has_faults_at(&table.spot) {
         log.fault(&table.spot, "names nothing to back up", "add a table like `[sources.database]`");
@@ -82,7 +82,7 @@ fn asked(kinds: [(bool, BackupKind); 2]) -> Vec<BackupKind> {
 }
 
 /// Faults a setting that nothing reads.
-pub(super) fn unused<T>(setting: &Option<At<T>>, hint: &str, log: &mut Log<'_>) {
+pub(super) fn unused<T>(setting: &Option<Spanned<T>>, hint: &str, log: &mut Diagnostics<'_>) {
     if let Some(at) = setting {
         log.fault(&at.spot, "is not used", hint);
     }
@@ -90,9 +90,9 @@ pub(super) fn unused<T>(setting: &Option<At<T>>, hint: &str, log: &mut Log<'_>) 
 
 /// The methods asked for, or `otherwise`; none twice, and not none at all.
 pub(super) fn methods<T: Copy + PartialEq>(
-    given: &Option<At<Vec<At<T>>>>,
+    given: &Option<Spanned<Vec<Spanned<T>>>>,
     otherwise: T,
-    log: &mut Log<'_>,
+    log: &mut Diagnostics<'_>,
 ) -> Vec<T> {
     let Some(given) = given else { return vec![otherwise] };
     if given.is_empty() && !log.has_faults_at(&given.spot) {
@@ -109,10 +109,10 @@ pub(super) fn methods<T: Copy + PartialEq>(
 }
 
 fn postgres(
-    table: &At<PostgresTable>,
+    table: &Spanned<PostgresTable>,
     repositories: &[RepositoryConfig],
-    base: Base<'_>,
-    log: &mut Log<'_>,
+    base: ResolveBase<'_>,
+    log: &mut Diagnostics<'_>,
 ) -> PostgresSource {
     let methods = methods(&table.methods, MethodWord::Logical, log);
     let [logical, base_backup, wal] =
@@ -140,7 +140,7 @@ fn postgres(
     PostgresSource {
         url,
         url_ref,
-        password: base.secret(&table.password).map(Password::Secret),
+        password: base.secret(&table.password).map(PasswordSource::Secret),
         tools: table.tools.as_deref().map(|path| base.path(path)),
         logical: logical.then(|| logical_dump(table.logical.as_deref())),
         base: base_backup.then_some(copying),
@@ -156,7 +156,10 @@ pub(super) fn logical_dump(table: Option<&LogicalTable>) -> LogicalDump {
     }
 }
 
-pub(super) fn url_or_ref(url: Option<&At<PostgresUrl>>, base: Base<'_>) -> (Option<Url>, Option<SecretRef>) {
+pub(super) fn url_or_ref(
+    url: Option<&Spanned<PostgresUrl>>,
+    base: ResolveBase<'_>,
+) -> (Option<Url>, Option<SecretRef>) {
     match url.map(|url| &url.0) {
         Some(UrlOrRef::Url(url)) => (Some(url.clone()), None),
         Some(UrlOrRef::Ref(reference)) => (None, Some(base.secret_ref(reference))),
@@ -164,25 +167,29 @@ pub(super) fn url_or_ref(url: Option<&At<PostgresUrl>>, base: Base<'_>) -> (Opti
     }
 }
 
-fn base_settings(table: Option<&At<BaseTable>>, base: Base<'_>, log: &mut Log<'_>) -> BaseBackup {
+fn base_settings(
+    table: Option<&Spanned<BaseTable>>,
+    base: ResolveBase<'_>,
+    log: &mut Diagnostics<'_>,
+) -> BaseBackup {
     let through = table.and_then(|table| table.through.as_deref()).copied();
     let through = match through.unwrap_or(BaseWord::Replication) {
-        BaseWord::Replication => BaseThrough::Replication,
+        BaseWord::Replication => BaseMethod::Replication,
         BaseWord::DataDirectory => {
             let path = table.and_then(|table| table.data_directory.as_deref());
-            BaseThrough::DataDirectory { path: path.map(|path| base.path(path)).unwrap_or_default() }
+            BaseMethod::DataDirectory { path: path.map(|path| base.path(path)).unwrap_or_default() }
         }
     };
     let mut copying = BaseBackup { through, url: None, url_ref: None, incrementals: 0, log_wait: LOG_WAIT };
     let Some(table) = table else { return copying };
-    if copying.through == BaseThrough::Replication {
+    if copying.through == BaseMethod::Replication {
         unused(&table.data_directory, "it goes with `through = \"data-directory\"`", log);
     } else if table.data_directory.is_none() && !log.has_faults_at(&table.spot.below("data_directory")) {
         log.missing(&table.spot, "data_directory", "\"/var/lib/postgresql/16/main\"");
     }
     (copying.url, copying.url_ref) = url_or_ref(table.url.as_ref(), base);
     copying.incrementals = number(&table.incrementals).unwrap_or(0);
-    if copying.through != BaseThrough::Replication && copying.incrementals > 0 {
+    if copying.through != BaseMethod::Replication && copying.incrementals > 0 {
         unused(&table.incrementals, "it goes with `through = \"replication\"`", log);
     }
     copying.log_wait = table.log_wait.as_ref().map_or(LOG_WAIT, |wait| wait.0);
@@ -192,7 +199,7 @@ fn base_settings(table: Option<&At<BaseTable>>, base: Base<'_>, log: &mut Log<'_
 fn wal_settings(
     table: Option<&WalTable>,
     repositories: &[RepositoryConfig],
-    log: &mut Log<'_>,
+    log: &mut Diagnostics<'_>,
 ) -> WalArchiving {
     let through = table.and_then(|table| table.through.as_deref()).copied().unwrap_or(WalWord::Archive);
     let slot = table.and_then(|table| table.slot.as_ref());
@@ -217,9 +224,9 @@ fn wal_settings(
     }
     WalArchiving {
         through: match through {
-            WalWord::Archive => WalThrough::Archive,
+            WalWord::Archive => WalMethod::Archive,
             WalWord::Stream => {
-                WalThrough::Stream { slot: slot.map_or("drctl", |slot| slot.value.as_str()).to_owned() }
+                WalMethod::Stream { slot: slot.map_or("drctl", |slot| slot.value.as_str()).to_owned() }
             }
         },
         parallel: table.and_then(|table| number(&table.parallel)).unwrap_or(WAL_PARALLEL),
@@ -229,7 +236,7 @@ fn wal_settings(
 }
 
 /// The kinds whose backups are files.
-fn files(table: &SourceTable, base: Base<'_>, log: &mut Log<'_>) {
+fn files(table: &SourceTable, base: ResolveBase<'_>, log: &mut Diagnostics<'_>) {
     match table {
         SourceTable::Files(table) => {
             if let Some(paths) = table.paths.as_ref().filter(|paths| paths.0.is_empty())
@@ -269,7 +276,7 @@ fn files(table: &SourceTable, base: Base<'_>, log: &mut Log<'_>) {
     }
 }
 
-fn command(table: &CommandTable, log: &mut Log<'_>) {
+fn command(table: &CommandTable, log: &mut Diagnostics<'_>) {
     for command in [&table.command, &table.restore_command].into_iter().flatten() {
         if command.is_empty() && !log.has_faults_at(&command.spot) {
             log.fault(
@@ -287,7 +294,11 @@ fn command(table: &CommandTable, log: &mut Log<'_>) {
     }
 }
 
-fn check_credentials(table: Option<&At<CredentialsTable>>, base: Base<'_>, log: &mut Log<'_>) {
+fn check_credentials(
+    table: Option<&Spanned<CredentialsTable>>,
+    base: ResolveBase<'_>,
+    log: &mut Diagnostics<'_>,
+) {
     // What they say is for the version that runs the source.
     let _later = credentials(table, base, log);
 }
@@ -295,9 +306,9 @@ fn check_credentials(table: Option<&At<CredentialsTable>>, base: Base<'_>, log: 
 /// The source called this, with a fault and a hint if there is none.
 pub(super) fn known<'s>(
     name: &SourceName,
-    spot: &Spot,
+    spot: &KeyLocation,
     sources: &'s [Source],
-    log: &mut Log<'_>,
+    log: &mut Diagnostics<'_>,
 ) -> Option<&'s Source> {
     let source = sources.iter().find(|source| source.name == *name);
     if source.is_none() {

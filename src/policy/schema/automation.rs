@@ -3,10 +3,10 @@ use schemars::JsonSchema;
 use super::CredentialsTable;
 use crate::model::{RepositoryName, SourceName};
 use crate::platform::SecretRef;
-use crate::policy::address::{Arn, Endpoint, Region};
-use crate::policy::decode::{At, Log, Named, Node, Read, Several};
+use crate::policy::address::{Arn, Region, S3Endpoint};
+use crate::policy::decode::{Decode, Diagnostics, KeyedTable, Node, OneOrMany, Spanned};
 use crate::policy::macros::{kinds, table};
-use crate::policy::value::{Period, Whole, Zone};
+use crate::policy::value::{Period, WholeNumber, Zone};
 use crate::policy::{CronLine, MailTls, Pick};
 
 table! {
@@ -16,17 +16,17 @@ table! {
         required {}
         optional {
             /// The newest backups, however old, of each source in each repository. 3 unless given.
-            keep_last: Whole<1, 10_000>,
+            keep_last: WholeNumber<1, 10_000>,
             /// Days for which one backup a day is kept (UTC).
-            daily: Whole<1, 3_660>,
+            daily: WholeNumber<1, 3_660>,
             /// Weeks for which one backup a week is kept (ISO weeks, UTC). Six months are 27.
-            weekly: Whole<1, 1_040>,
+            weekly: WholeNumber<1, 1_040>,
             /// Months for which one backup a month is kept (UTC).
-            monthly: Whole<1, 240>,
+            monthly: WholeNumber<1, 240>,
             /// How far back any moment can be restored, where a source archives continuously, like `7d`.
             pitr: Period,
             /// Rules that replace the ones above for one source.
-            sources: Named<SourceName, RulesTable>,
+            sources: KeyedTable<SourceName, RulesTable>,
         }
     }
 }
@@ -37,13 +37,13 @@ table! {
         required {}
         optional {
             /// The newest backups, however old, in each repository. 3 unless given.
-            keep_last: Whole<1, 10_000>,
+            keep_last: WholeNumber<1, 10_000>,
             /// Days for which one backup a day is kept (UTC).
-            daily: Whole<1, 3_660>,
+            daily: WholeNumber<1, 3_660>,
             /// Weeks for which one backup a week is kept (ISO weeks, UTC).
-            weekly: Whole<1, 1_040>,
+            weekly: WholeNumber<1, 1_040>,
             /// Months for which one backup a month is kept (UTC).
-            monthly: Whole<1, 240>,
+            monthly: WholeNumber<1, 240>,
             /// How far back any moment can be restored, like `7d`.
             pitr: Period,
         }
@@ -59,11 +59,11 @@ table! {
             timezone: Zone,
             /// When each source is backed up: cron lines, or cron lines for each of its methods, like
             /// `{ logical = "15 * * * *", base = "0 2 * * *" }`.
-            sources: Named<SourceName, ScheduleEntry>,
+            sources: KeyedTable<SourceName, ScheduleEntry>,
             /// When stored backups are read again and compared.
-            verify: Several<CronLine>,
+            verify: OneOrMany<CronLine>,
             /// When `retention` is applied.
-            retention: Several<CronLine>,
+            retention: OneOrMany<CronLine>,
         }
     }
 }
@@ -72,18 +72,18 @@ table! {
 #[derive(Clone, Debug, JsonSchema)]
 #[schemars(untagged)]
 pub(in crate::policy) enum ScheduleEntry {
-    All(Several<CronLine>),
-    ByMethod(Named<String, Several<CronLine>>),
+    All(OneOrMany<CronLine>),
+    ByMethod(KeyedTable<String, OneOrMany<CronLine>>),
 }
 
-impl Read for ScheduleEntry {
+impl Decode for ScheduleEntry {
     const EXAMPLE: &'static str = "\"15 3 * * *\"";
 
-    fn read(node: &Node<'_>, log: &mut Log<'_>) -> Option<Self> {
+    fn read(node: &Node<'_>, log: &mut Diagnostics<'_>) -> Option<Self> {
         if node.value.is_table() {
-            return Named::read(node, log).map(Self::ByMethod);
+            return KeyedTable::read(node, log).map(Self::ByMethod);
         }
-        Several::read(node, log).map(Self::All)
+        OneOrMany::read(node, log).map(Self::All)
     }
 }
 
@@ -94,7 +94,7 @@ table! {
         required {}
         optional {
             /// Cron lines, in the schedule's time zone. By hand only unless given.
-            schedule: Several<CronLine>,
+            schedule: OneOrMany<CronLine>,
             /// What is restored; the policy's only source unless given.
             source: SourceName,
             /// The repository it is restored from: `primary` or a copy. The farthest unless given.
@@ -106,7 +106,7 @@ table! {
             /// How long it may take before it has failed; the RTO unless given.
             deadline: Period,
             /// What must be true of what was restored.
-            checks: Vec<At<CheckTable>>,
+            checks: Vec<Spanned<CheckTable>>,
         }
     }
 }
@@ -122,15 +122,15 @@ table! {
             /// A query that gives one value.
             sql: String,
             /// A program and its arguments, no shell; it passes with exit status 0.
-            command: Vec<At<String>>,
+            command: Vec<Spanned<String>>,
             /// A URL of the restored application; it passes with a status of 200 to 299.
-            http: Endpoint,
+            http: S3Endpoint,
             /// The query's value, as text.
             equals: String,
             /// The query's value is a number and at least this.
-            at_least: Whole<{ i64::MIN }, { i64::MAX }>,
+            at_least: WholeNumber<{ i64::MIN }, { i64::MAX }>,
             /// The query's value is a number and at most this.
-            at_most: Whole<{ i64::MIN }, { i64::MAX }>,
+            at_most: WholeNumber<{ i64::MIN }, { i64::MAX }>,
             /// The query's value is a time, and no older than this before the recovery point.
             newer_than: Period,
         }
@@ -143,15 +143,15 @@ table! {
         required {}
         optional {
             /// The channels there are, each by a name of its own.
-            channels: Named<String, ChannelTable>,
+            channels: KeyedTable<String, ChannelTable>,
             /// Channels for data loss, an outage, no valid backup inside the RPO.
-            p1: Vec<At<String>>,
+            p1: Vec<Spanned<String>>,
             /// Channels for an RPO at risk, a failed backup, copy or drill.
-            p2: Vec<At<String>>,
+            p2: Vec<Spanned<String>>,
             /// Channels for a failure that recovered, a forecast RTO near its objective.
-            p3: Vec<At<String>>,
+            p3: Vec<Spanned<String>>,
             /// Channels for drift and leftovers.
-            p4: Vec<At<String>>,
+            p4: Vec<Spanned<String>>,
             /// A URL that is called after every good run, by reference, for a monitor that alarms when the
             /// calls stop: a dead host tells nobody.
             heartbeat: SecretRef,
@@ -195,7 +195,7 @@ table! {
         }
         optional {
             /// `https://events.pagerduty.com` unless given (`https://events.eu.pagerduty.com` for the EU).
-            endpoint: Endpoint,
+            endpoint: S3Endpoint,
         }
     }
 }
@@ -209,11 +209,11 @@ table! {
             /// The sender's address.
             from: String,
             /// Addresses.
-            to: Several<String>,
+            to: OneOrMany<String>,
         }
         optional {
             /// 587 unless given; 465 for `tls = "implicit"`, 25 for `tls = "none"`.
-            port: Whole<1, 65_535>,
+            port: WholeNumber<1, 65_535>,
             /// `starttls` unless given.
             tls: MailTls,
             /// By default nobody logs in.
@@ -235,7 +235,7 @@ table! {
             /// The topic's own region unless given.
             region: Region,
             /// The service's address, for anything that is not AWS.
-            endpoint: Endpoint,
+            endpoint: S3Endpoint,
             /// Where credentials come from; the SDK's own chain unless given.
             credentials: CredentialsTable,
         }
@@ -251,7 +251,7 @@ table! {
         }
         optional {
             /// Headers, each value by reference.
-            headers: Named<String, SecretRef>,
+            headers: KeyedTable<String, SecretRef>,
         }
     }
 }

@@ -21,9 +21,9 @@ pub(super) use source::{
 };
 
 use super::address::CatalogUrl;
-use super::decode::Named;
+use super::decode::KeyedTable;
 use super::macros::table;
-use super::value::{Amount, Day, Period, Size, Whole};
+use super::value::{Day, Period, Quantity, Size, WholeNumber};
 use crate::model::{SourceName, SystemName};
 use crate::platform::SecretRef;
 
@@ -40,7 +40,7 @@ table! {
             /// Who can read the backups.
             encryption: EncryptionTable,
             /// What is backed up, each by a name of its own. `journal` and `leases` are not names of sources.
-            sources: Named<SourceName, SourceTable>,
+            sources: KeyedTable<SourceName, SourceTable>,
         }
         optional {
             /// How backups are compressed.
@@ -106,9 +106,9 @@ table! {
         }
         optional {
             /// An hour of an instance in one zone, by its class: `{ "db.m7g.large" = 0.178 }`.
-            classes: Named<String, Amount>,
+            classes: KeyedTable<String, Quantity>,
             /// A GiB of an instance's storage for a month, in one zone.
-            storage: Amount,
+            storage: Quantity,
         }
     }
 }
@@ -119,9 +119,9 @@ table! {
         required {}
         optional {
             /// 1 (fast) to 19 (small). 3 unless given.
-            level: Whole<1, 19>,
+            level: WholeNumber<1, 19>,
             /// Threads that compress; 0 (the default) is one for each processor, up to four.
-            threads: Whole<0, 64>,
+            threads: WholeNumber<0, 64>,
         }
     }
 }
@@ -134,7 +134,7 @@ table! {
             /// Size of an upload's parts, 5 MiB to 64 MiB. `8MiB` unless given. Memory grows with it.
             part_size: Size,
             /// Parts on their way to one repository at a time, 1 to 32. 3 unless given. Memory grows with it.
-            parallel: Whole<1, 32>,
+            parallel: WholeNumber<1, 32>,
             /// Bytes a second to each repository, like `50MiB`. Unlimited unless given.
             bandwidth: Size,
             /// A repository that accepts or answers nothing for this long is given up. `2m` unless given.

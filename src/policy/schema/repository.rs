@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 
 use crate::model::RepositoryName;
 use crate::platform::SecretRef;
-use crate::policy::address::{Arn, Endpoint, ObjectUrl, Region};
-use crate::policy::decode::{At, Log, Named, Node, Read};
+use crate::policy::address::{Arn, ObjectUrl, Region, S3Endpoint};
+use crate::policy::decode::{Decode, Diagnostics, KeyedTable, Node, Spanned};
 use crate::policy::macros::{table, words};
 use crate::policy::value::{Period, RecipientKey};
 use crate::policy::{Checksum, LockMode};
@@ -20,7 +20,7 @@ table! {
         optional {
             /// Further places, each whole in itself, by name: another region, another provider, another
             /// site. A backup goes to all of them at once.
-            copies: Named<RepositoryName, RepositoryTable>,
+            copies: KeyedTable<RepositoryName, RepositoryTable>,
         }
     }
 }
@@ -40,7 +40,7 @@ table! {
             /// The bucket's region, like `us-east-1`; Cloudflare R2 has `auto`.
             region: Region,
             /// The server's address, for anything that is not AWS.
-            endpoint: Endpoint,
+            endpoint: S3Endpoint,
             /// The bucket in the path and not in the host's name. True where there is an `endpoint`, unless
             /// given.
             path_style: bool,
@@ -113,7 +113,7 @@ table! {
         required {}
         optional {
             /// age public keys. `drctl keys generate` makes them.
-            recipients: Vec<At<RecipientEntry>>,
+            recipients: Vec<Spanned<RecipientEntry>>,
             /// Accepts a single recipient: whoever loses that key loses every backup.
             danger_single_recipient: bool,
             /// Accepts no encryption: whoever reads the repository reads the data.
@@ -144,10 +144,10 @@ table! {
     }
 }
 
-impl Read for RecipientEntry {
+impl Decode for RecipientEntry {
     const EXAMPLE: &'static str = "\"age1…\"";
 
-    fn read(node: &Node<'_>, log: &mut Log<'_>) -> Option<Self> {
+    fn read(node: &Node<'_>, log: &mut Diagnostics<'_>) -> Option<Self> {
         if node.value.is_table() {
             return RecipientTable::read(node, log).map(Self::Held);
         }

@@ -4,10 +4,10 @@ use super::CredentialsTable;
 use crate::model::RepositoryName;
 use crate::platform::SecretRef;
 use crate::policy::RowCounts;
-use crate::policy::address::{Arn, Endpoint, ObjectUrl, PostgresUrl, RedisUrl, Region};
-use crate::policy::decode::{At, Named, Several};
+use crate::policy::address::{Arn, ObjectUrl, PostgresUrl, RedisUrl, Region, S3Endpoint};
+use crate::policy::decode::{KeyedTable, OneOrMany, Spanned};
 use crate::policy::macros::{kinds, table, words};
-use crate::policy::value::{Period, Whole};
+use crate::policy::value::{Period, WholeNumber};
 
 kinds! {
     /// One thing in the system that is backed up.
@@ -46,7 +46,7 @@ table! {
             /// By reference: `env:NAME`, `file:/path`, `command:…`.
             password: SecretRef,
             /// How it is backed up. `["logical"]` unless given.
-            methods: Vec<At<MethodWord>>,
+            methods: Vec<Spanned<MethodWord>>,
             /// A directory to look in for `pg_dump` and its kin before the usual places; relative to the
             /// policy file.
             tools: PathBuf,
@@ -101,7 +101,7 @@ table! {
             url: PostgresUrl,
             /// How many backups of what changed may follow a full one, at most (PostgreSQL 17 and later with
             /// `summarize_wal`, through `replication`). A restore needs all of them. 0 unless given.
-            incrementals: Whole<0, 30>,
+            incrementals: WholeNumber<0, 30>,
             /// How long a backup waits, once it is stored, for the log it needs; it is not yet restorable
             /// where the log has not come by then. `2m` unless given.
             log_wait: Period,
@@ -129,15 +129,15 @@ table! {
             /// The replication slot, for `through = "stream"`. `drctl` unless given.
             slot: String,
             /// Files on their way to the repositories at a time, where several wait. 4 unless given.
-            parallel: Whole<1, 32>,
+            parallel: WholeNumber<1, 32>,
             /// Segments fetched ahead of a server that recovers, at most; they lie beside its `pg_wal`
             /// files. 8 unless given.
-            prefetch: Whole<0, 64>,
+            prefetch: WholeNumber<0, 64>,
             /// Repositories that need not confirm a file for it to count as archived, like `["west"]`.
             /// None unless given: while a copy cannot be reached the server keeps its log, until its disk
             /// is full. A copy named here is completed by `drctl copies sync`, and what it lacks until
             /// then is lost with the others.
-            may_lag: Vec<At<RepositoryName>>,
+            may_lag: Vec<Spanned<RepositoryName>>,
         }
     }
 }
@@ -172,15 +172,15 @@ table! {
             /// `status`, `doctor` and the plan of a restore. `15s` unless given.
             patience: Period,
             /// The service's address, for anything that is not AWS.
-            endpoint: Endpoint,
+            endpoint: S3Endpoint,
             /// Where credentials come from; the SDK's own chain unless given.
             credentials: CredentialsTable,
             /// How it is backed up. `["snapshot"]` unless given.
-            methods: Vec<At<RdsMethodWord>>,
+            methods: Vec<Spanned<RdsMethodWord>>,
             /// Other regions, each with the names things have there.
-            copy_to: Named<Region, RdsRegionTable>,
+            copy_to: KeyedTable<Region, RdsRegionTable>,
             /// Accounts a snapshot is shared with, 12 digits each.
-            share_with: Vec<At<String>>,
+            share_with: Vec<Spanned<String>>,
             /// How to log in, as for kind `postgres`: to dump it by method `logical`, and to see that what is
             /// restored can be used (the host is that of the restored one then).
             url: PostgresUrl,
@@ -204,11 +204,11 @@ table! {
         required {}
         optional {
             /// Stops everything that writes, before anything else is done.
-            freeze: Vec<At<String>>,
+            freeze: Vec<Spanned<String>>,
             /// Leads applications to the new instance, e.g. by a DNS record.
-            redirect: Vec<At<String>>,
+            redirect: Vec<Spanned<String>>,
             /// Lets writers back, last.
-            reopen: Vec<At<String>>,
+            reopen: Vec<Spanned<String>>,
         }
     }
 }
@@ -247,7 +247,7 @@ table! {
             /// DB subnet group a restore uses.
             subnet_group: String,
             /// VPC security groups a restore uses.
-            security_groups: Vec<At<String>>,
+            security_groups: Vec<Spanned<String>>,
             /// DB parameter group a restore uses.
             parameter_group: String,
             /// Option group a restore uses.
@@ -278,11 +278,11 @@ table! {
             /// `status`, `doctor` and the plan of a restore. `15s` unless given.
             patience: Period,
             /// The service's address, for anything that is not AWS.
-            endpoint: Endpoint,
+            endpoint: S3Endpoint,
             /// Where credentials come from; the SDK's own chain unless given.
             credentials: CredentialsTable,
             /// Vaults of other regions that recovery points are copied to, by region.
-            copy_to: Named<Region, VaultTable>,
+            copy_to: KeyedTable<Region, VaultTable>,
             /// A job that has not begun after this long has failed. `8h` unless given.
             start_window: Period,
             /// An existing AWS Backup plan whose recovery points count as this source's.
@@ -311,11 +311,11 @@ table! {
     FilesTable {
         required {
             /// Files or directories; relative to the policy file.
-            paths: Several<PathBuf>,
+            paths: OneOrMany<PathBuf>,
         }
         optional {
             /// Patterns of what is left out, like `**/cache/**`.
-            exclude: Vec<At<String>>,
+            exclude: Vec<Spanned<String>>,
             /// Whether to stay on the file system each path is on. False unless given.
             one_file_system: bool,
         }
@@ -377,14 +377,14 @@ table! {
         }
         optional {
             /// The server's address, for anything that is not AWS.
-            endpoint: Endpoint,
+            endpoint: S3Endpoint,
             /// The bucket in the path and not in the host's name. True where there is an `endpoint`, unless
             /// given.
             path_style: bool,
             /// Where credentials come from; the SDK's own chain unless given.
             credentials: CredentialsTable,
             /// Patterns of keys that are left out.
-            exclude: Vec<At<String>>,
+            exclude: Vec<Spanned<String>>,
         }
     }
 }
@@ -394,15 +394,15 @@ table! {
     CommandTable {
         required {
             /// The program and its arguments, no shell.
-            command: Vec<At<String>>,
+            command: Vec<Spanned<String>>,
         }
         optional {
             /// The program that reads it back on its standard input, and its arguments.
-            restore_command: Vec<At<String>>,
+            restore_command: Vec<Spanned<String>>,
             /// Name of the file it is stored as, before `.zst.age`. `output` unless given.
             file_name: String,
             /// Environment of both commands, each value by reference.
-            environment: Named<String, SecretRef>,
+            environment: KeyedTable<String, SecretRef>,
             /// How long it may run. `6h` unless given.
             deadline: Period,
         }

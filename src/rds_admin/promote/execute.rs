@@ -5,15 +5,15 @@ use serde::Serialize;
 use thiserror::Error;
 
 use super::plan::{OVER, WAS};
-use super::{Facts, MemberFacts, PromoteRequest, Promotion, Rename, Step};
-use crate::aws::rds::{Changes, Database, Endpoint, Rds};
-use crate::aws::{AwsFailure, EXPIRES, FailureKind, Poll, PollError, Progress, Seen, Tags};
+use super::{MemberFacts, PromoteRequest, Promotion, PromotionStep, PromotionSurvey, Rename};
+use crate::aws::rds::{Changes, Database, DatabaseEndpoint, Rds};
+use crate::aws::{AwsFailure, AwsTags, EXPIRES, FailureKind, Poll, PollError, PollProgress, PolledState};
 use crate::event::{Events, told};
 use crate::platform::{CancellationToken, Program};
 use crate::policy::RdsDatabase;
-use crate::restore::rds::InstanceError;
+use crate::restore::rds::RdsRestoreError;
 use crate::restore::rds::login::{Login, log_in, look};
-use crate::restore::rds::run::Server;
+use crate::restore::rds::run::RdsEndpoint;
 use crate::restore::rds::settings::RETENTION;
 
 /// RDS takes no more than 50 on one thing; two are left for the marks.
@@ -36,19 +36,19 @@ pub enum PromoteError {
     NotReady {
         instance: String,
         #[source]
-        source: Box<InstanceError>,
+        source: Box<RdsRestoreError>,
     },
     #[error("`{name}` is another one now than when it was looked at, so it is left alone")]
     Changed { name: String },
     #[error(transparent)]
-    Instance(#[from] InstanceError),
+    Instance(#[from] RdsRestoreError),
 }
 
 impl PromoteError {
     /// Whether RDS does not find what was waited for, as when it has another name by now.
     fn is_absence(&self) -> bool {
         let gone = |wait: &PollError| matches!(wait, PollError::Gone { .. } | PollError::NeverCame { .. });
-        matches!(self, Self::Instance(InstanceError::Wait(wait)) if gone(wait))
+        matches!(self, Self::Instance(RdsRestoreError::Wait(wait)) if gone(wait))
     }
 }
 
@@ -60,12 +60,12 @@ impl From<AwsFailure> for PromoteError {
 
 /// A step that was done.
 #[derive(Clone, Debug, Serialize)]
-pub struct Done {
+pub struct CompletedStep {
     #[serde(flatten)]
-    pub step: Step,
+    pub step: PromotionStep,
     pub seconds: f64,
     /// Of a login.
-    pub server: Option<Server>,
+    pub server: Option<RdsEndpoint>,
 }
 
 /// Puts what was restored in production's place.
@@ -83,13 +83,13 @@ impl<'a> Promoter<'a> {
         cancel: &'a CancellationToken,
     ) -> Result<Self, PromoteError> {
         let place = request.config.place.in_region(&request.region);
-        let rds = Rds::of(&place).await.map_err(InstanceError::Client)?;
+        let rds = Rds::of(&place).await.map_err(RdsRestoreError::Client)?;
         Ok(Self { request, rds, events, cancel })
     }
 
     /// What RDS has there now; nothing is changed.
-    pub async fn look(&self) -> Result<Facts, PromoteError> {
-        let mut facts = Facts {
+    pub async fn look(&self) -> Result<PromotionSurvey, PromoteError> {
+        let mut facts = PromotionSurvey {
             restored: self.rds.database(&self.called(&self.request.instance)).await?,
             production: self.rds.database(&self.request.config.database).await?,
             put_aside: self.rds.database(&self.called(&self.request.put_aside_as)).await?,
@@ -104,16 +104,16 @@ impl<'a> Promoter<'a> {
 
     /// Whether its last steps can be done: writers that are stopped wait for them. Logs in to what was restored, where it
     /// is; a promotion that is gone on with after production was put aside may have it between two names.
-    pub async fn ready(&self, facts: &Facts, plan: &Promotion) -> Result<(), PromoteError> {
+    pub async fn ready(&self, facts: &PromotionSurvey, plan: &Promotion) -> Result<(), PromoteError> {
         let database = facts.promoted(self.request).filter(|database| database.endpoint.is_some());
         let (Some(login), Some(database)) = (&self.request.config.login, database) else { return Ok(()) };
         let ready = async {
             let login = Login::of(login, database, &self.request.region).await?;
-            let has_stayed = plan.steps.iter().any(|step| matches!(step, Step::PutAside { .. }));
+            let has_stayed = plan.steps.iter().any(|step| matches!(step, PromotionStep::PutAside { .. }));
             if plan.resumed && !has_stayed {
-                return login.is_at_hand().await.map_err(InstanceError::Unresolved);
+                return login.is_at_hand().await.map_err(RdsRestoreError::Unresolved);
             }
-            let refused = |source| InstanceError::Login { waited: Duration::ZERO, source };
+            let refused = |source| RdsRestoreError::Login { waited: Duration::ZERO, source };
             login.attempt().await.map(drop).map_err(refused)
         };
         ready.await.map_err(|source| PromoteError::NotReady {
@@ -124,7 +124,11 @@ impl<'a> Promoter<'a> {
 
     /// Does what is left, one step after the other, and stops at the first that fails. `tell`: of each that is
     /// done, when it is.
-    pub async fn execute(&self, plan: &Promotion, mut tell: impl FnMut(&Done)) -> Result<(), PromoteError> {
+    pub async fn execute(
+        &self,
+        plan: &Promotion,
+        mut tell: impl FnMut(&CompletedStep),
+    ) -> Result<(), PromoteError> {
         for step in &plan.steps {
             self.events.notice(step.told());
             let begun = Instant::now();
@@ -132,29 +136,31 @@ impl<'a> Promoter<'a> {
                 what: format!("`{}`", step.told()),
                 source: Box::new(source),
             })?;
-            tell(&Done { step: step.clone(), seconds: begun.elapsed().as_secs_f64(), server });
+            tell(&CompletedStep { step: step.clone(), seconds: begun.elapsed().as_secs_f64(), server });
         }
         Ok(())
     }
 
-    async fn act(&self, step: &Step, plan: &Promotion) -> Result<Option<Server>, PromoteError> {
+    async fn act(&self, step: &PromotionStep, plan: &Promotion) -> Result<Option<RdsEndpoint>, PromoteError> {
         match step {
-            Step::Keep => self.keep(plan).await?,
-            Step::PutAside { from, to } => {
+            PromotionStep::Keep => self.keep(plan).await?,
+            PromotionStep::PutAside { from, to } => {
                 let production = plan.production.as_deref().unwrap_or_default();
                 self.rename(&self.called(from), to, production, steps_aside).await?;
             }
-            Step::TakeName { from, to } => {
+            PromotionStep::TakeName { from, to } => {
                 self.rename(&self.called(from), to, &plan.restored, Database::seen).await?;
             }
-            Step::PutInstancesAside { renames } => self.rename_all(renames, steps_aside).await?,
-            Step::TakeInstanceNames { renames } => self.rename_all(renames, Database::seen).await?,
-            Step::KeepBackups { days } => self.keep_backups(plan, *days).await?,
-            Step::LogIn => return self.log_in(plan).await.map(Some),
+            PromotionStep::PutInstancesAside { renames } => self.rename_all(renames, steps_aside).await?,
+            PromotionStep::TakeInstanceNames { renames } => self.rename_all(renames, Database::seen).await?,
+            PromotionStep::KeepBackups { days } => self.keep_backups(plan, *days).await?,
+            PromotionStep::LogIn => return self.log_in(plan).await.map(Some),
             // Where production's region is gone there is nothing of it to be told of.
-            Step::Freeze { command } => self.hook(command, plan, plan.production.is_some()).await?,
-            Step::Redirect { command } | Step::Reopen { command } => self.hook(command, plan, true).await?,
-            Step::Finish => {
+            PromotionStep::Freeze { command } => self.hook(command, plan, plan.production.is_some()).await?,
+            PromotionStep::Redirect { command } | PromotionStep::Reopen { command } => {
+                self.hook(command, plan, true).await?
+            }
+            PromotionStep::Finish => {
                 let promoted = self.reached(&self.called(&plan.name), Database::seen_by_users).await?;
                 self.rds.remove_tags(&promoted.arn, &[WAS, OVER, RETENTION]).await?;
             }
@@ -200,15 +206,17 @@ impl<'a> Promoter<'a> {
         // For a moment RDS still shows it as before.
         let subject = format!("automated backups of `{}` in {}", plan.name, self.rds.region());
         let ask = async || {
-            let Some(database) = self.rds.database(&id).await? else { return Ok(Seen::Absent) };
+            let Some(database) = self.rds.database(&id).await? else { return Ok(PolledState::Absent) };
             let is_on = database.profile.backup_retention_days == Some(days);
             Ok(match is_on || database.is_lost() {
                 true => database.seen_by_users(),
-                false => Seen::Working(Progress { status: database.status, ..Progress::default() }),
+                false => {
+                    PolledState::Working(PollProgress { status: database.status, ..PollProgress::default() })
+                }
             })
         };
         let waited = self.poll().wait(&subject, self.events, self.cancel, ask).await;
-        waited.map(drop).map_err(|error| InstanceError::Wait(error).into())
+        waited.map(drop).map_err(|error| RdsRestoreError::Wait(error).into())
     }
 
     fn called(&self, name: &str) -> RdsDatabase {
@@ -216,7 +224,7 @@ impl<'a> Promoter<'a> {
     }
 
     /// Instances of one cluster, all at a time: each takes RDS minutes.
-    async fn rename_all(&self, renames: &[Rename], sees: Sees) -> Result<(), PromoteError> {
+    async fn rename_all(&self, renames: &[Rename], sees: RenameVisibility) -> Result<(), PromoteError> {
         let renamed = renames.iter().map(async |Rename { from, to, resource_id }| {
             self.rename(&RdsDatabase::Instance(from.clone()), to, resource_id, sees).await
         });
@@ -229,7 +237,7 @@ impl<'a> Promoter<'a> {
         from: &RdsDatabase,
         to: &str,
         resource_id: &str,
-        sees: Sees,
+        sees: RenameVisibility,
     ) -> Result<(), PromoteError> {
         let to = from.called(to);
         // A run that was killed may have had it begun.
@@ -252,7 +260,7 @@ impl<'a> Promoter<'a> {
         from: &RdsDatabase,
         to: &RdsDatabase,
         resource_id: &str,
-        sees: Sees,
+        sees: RenameVisibility,
     ) -> Result<(), PromoteError> {
         let (old, new) = (from.identifier(), to.identifier());
         let subject = format!("`{old}`, to be `{new}`, in {}", self.rds.region());
@@ -262,10 +270,10 @@ impl<'a> Promoter<'a> {
             }
             let status =
                 self.rds.database(from).await?.map_or("renaming".to_owned(), |database| database.status);
-            Ok(Seen::Working(Progress { status, ..Progress::default() }))
+            Ok(PolledState::Working(PollProgress { status, ..PollProgress::default() }))
         };
         let waited = self.poll().wait(&subject, self.events, self.cancel, ask).await;
-        if waited.map_err(InstanceError::Wait)?.resource_id != resource_id {
+        if waited.map_err(RdsRestoreError::Wait)?.resource_id != resource_id {
             return Err(PromoteError::Changed { name: new.to_owned() });
         }
         Ok(())
@@ -276,7 +284,12 @@ impl<'a> Promoter<'a> {
         Poll { every: place.poll, deadline: place.deadline }
     }
 
-    async fn change(&self, id: &RdsDatabase, changes: &Changes, sees: Sees) -> Result<(), PromoteError> {
+    async fn change(
+        &self,
+        id: &RdsDatabase,
+        changes: &Changes,
+        sees: RenameVisibility,
+    ) -> Result<(), PromoteError> {
         let mut left = TRIES;
         loop {
             match self.rds.change(id, changes).await {
@@ -316,16 +329,16 @@ impl<'a> Promoter<'a> {
         self.reached(id, Database::seen).await
     }
 
-    async fn reached(&self, id: &RdsDatabase, sees: Sees) -> Result<Database, PromoteError> {
+    async fn reached(&self, id: &RdsDatabase, sees: RenameVisibility) -> Result<Database, PromoteError> {
         let subject = format!("`{}` in {}", id.identifier(), self.rds.region());
-        let ask = async || Ok(self.rds.database(id).await?.map_or(Seen::Absent, sees));
-        Ok(self.poll().wait(&subject, self.events, self.cancel, ask).await.map_err(InstanceError::Wait)?)
+        let ask = async || Ok(self.rds.database(id).await?.map_or(PolledState::Absent, sees));
+        Ok(self.poll().wait(&subject, self.events, self.cancel, ask).await.map_err(RdsRestoreError::Wait)?)
     }
 
-    async fn log_in(&self, plan: &Promotion) -> Result<Server, PromoteError> {
+    async fn log_in(&self, plan: &Promotion) -> Result<RdsEndpoint, PromoteError> {
         let place = &self.request.config.place;
         let database = self.reached(&self.called(&plan.name), Database::seen_by_users).await?;
-        let Some(login) = &self.request.config.login else { return Err(InstanceError::NoEndpoint.into()) };
+        let Some(login) = &self.request.config.login else { return Err(RdsRestoreError::NoEndpoint.into()) };
         let parameters =
             log_in(login, &database, &self.request.region, place.poll, self.events, self.cancel).await?;
         Ok(look(&parameters).await?)
@@ -346,10 +359,10 @@ impl<'a> Promoter<'a> {
         // Where it cannot be said, no hook is run: a record that leads nowhere is worse than the old one.
         let database = self.rds.database(&self.called(&plan.name)).await?;
         match database.and_then(|database| database.endpoint) {
-            Some(Endpoint { host, port }) => {
+            Some(DatabaseEndpoint { host, port }) => {
                 program = program.env("DRCTL_HOST", host).env("DRCTL_PORT", port.to_string());
             }
-            None if needs_endpoint => return Err(InstanceError::NoEndpoint.into()),
+            None if needs_endpoint => return Err(RdsRestoreError::NoEndpoint.into()),
             None => {}
         }
         let run = program.run(HOOK, self.cancel).await;
@@ -362,15 +375,15 @@ impl<'a> Promoter<'a> {
 }
 
 /// What a wait makes of a state.
-type Sees = fn(Database) -> Seen<Database>;
+type RenameVisibility = fn(Database) -> PolledState<Database>;
 
 /// Nobody needs the old one to be of use: a full one is renamed, too.
-fn steps_aside(database: Database) -> Seen<Database> {
-    if database.takes_changes() { Seen::Done(database) } else { database.seen() }
+fn steps_aside(database: Database) -> PolledState<Database> {
+    if database.takes_changes() { PolledState::Done(database) } else { database.seen() }
 }
 
 /// What production has and this has not: one that was only to live a while has none of it.
-fn inherited(production: &Tags, own: &Tags) -> Tags {
+fn inherited(production: &AwsTags, own: &AwsTags) -> AwsTags {
     let theirs = production
         .iter()
         .filter(|(key, _)| !key.starts_with("aws:") && !key.starts_with("drctl:") && own.get(key).is_none());

@@ -8,9 +8,9 @@
 use serde::Serialize;
 
 use super::plan::old;
-use super::{Facts, PromoteRefusal, PromoteRequest};
+use super::{PromoteRefusal, PromoteRequest, PromotionSurvey};
 use crate::aws::rds::{Database, Rds};
-use crate::aws::{AwsFailure, Tags};
+use crate::aws::{AwsFailure, AwsTags};
 use crate::policy::RdsDatabase;
 use crate::restore::rds::settings::STANDS_FOR;
 
@@ -45,7 +45,11 @@ pub(super) struct Renames {
 
 impl MemberFacts {
     /// Asks of the instances of the cluster that was restored, whatever its name is by now.
-    pub(super) async fn look(rds: &Rds, request: &PromoteRequest, facts: &Facts) -> Result<Self, AwsFailure> {
+    pub(super) async fn look(
+        rds: &Rds,
+        request: &PromoteRequest,
+        facts: &PromotionSurvey,
+    ) -> Result<Self, AwsFailure> {
         let mut found = Self::default();
         let Some(cluster) = facts.promoted(request) else { return Ok(found) };
         for member in cluster.profile.cluster.iter().flat_map(|cluster| &cluster.members) {
@@ -72,7 +76,7 @@ async fn instance(rds: &Rds, name: &str) -> Result<Option<Database>, AwsFailure>
     rds.database(&RdsDatabase::Instance(name.to_owned())).await
 }
 
-pub(super) fn renames(request: &PromoteRequest, facts: &Facts) -> Renames {
+pub(super) fn renames(request: &PromoteRequest, facts: &PromotionSurvey) -> Renames {
     let mut renames = Renames::default();
     let Some(cluster) = facts.promoted(request) else { return renames };
     let members = &facts.members;
@@ -121,7 +125,7 @@ pub(super) fn renames(request: &PromoteRequest, facts: &Facts) -> Renames {
     renames
 }
 
-fn stands_for(tags: &Tags) -> Option<&str> {
+fn stands_for(tags: &AwsTags) -> Option<&str> {
     tags.get(STANDS_FOR)
 }
 

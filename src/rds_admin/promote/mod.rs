@@ -14,6 +14,6 @@ mod execute;
 mod members;
 mod plan;
 
-pub use execute::{Done, PromoteError, Promoter};
+pub use execute::{CompletedStep, PromoteError, Promoter};
 pub use members::{MemberFacts, Rename};
-pub use plan::{Facts, PromoteRefusal, PromoteRequest, Promotion, Step, plan};
+pub use plan::{PromoteRefusal, PromoteRequest, Promotion, PromotionStep, PromotionSurvey, plan};

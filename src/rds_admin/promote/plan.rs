@@ -3,7 +3,7 @@ use thiserror::Error;
 
 use super::members::{MemberFacts, Rename, Renames, renames};
 use crate::aws::rds::Database;
-use crate::aws::{EXPIRES, Tags};
+use crate::aws::{AwsTags, EXPIRES};
 use crate::model::{SourceName, SystemName};
 use crate::policy::{RdsDatabase, RdsSource};
 use crate::restore::rds::login::is_of_master;
@@ -33,7 +33,7 @@ pub struct PromoteRequest {
 
 /// What RDS has there now.
 #[derive(Clone, Debug, Default)]
-pub struct Facts {
+pub struct PromotionSurvey {
     pub restored: Option<Database>,
     /// What has production's name.
     pub production: Option<Database>,
@@ -43,7 +43,7 @@ pub struct Facts {
     pub members: MemberFacts,
 }
 
-impl Facts {
+impl PromotionSurvey {
     /// A rename that ended while they were looked at shows the same one under both of its names.
     pub(super) fn forget_old_names(&mut self) {
         let is = |one: &Option<Database>, other: &Option<Database>| {
@@ -72,7 +72,7 @@ impl Facts {
 }
 
 /// The one whose place is taken, where it is known to be it.
-pub(super) fn old<'f>(request: &PromoteRequest, facts: &'f Facts) -> Option<&'f Database> {
+pub(super) fn old<'f>(request: &PromoteRequest, facts: &'f PromotionSurvey) -> Option<&'f Database> {
     if facts.has_name(request).is_none() && facts.production.is_some() {
         return facts.production.as_ref();
     }
@@ -82,7 +82,7 @@ pub(super) fn old<'f>(request: &PromoteRequest, facts: &'f Facts) -> Option<&'f 
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "step", rename_all = "kebab-case")]
-pub enum Step {
+pub enum PromotionStep {
     /// It is no longer temporary, and protected from deletion.
     Keep,
     /// The policy's command that stops writers.
@@ -122,7 +122,7 @@ pub enum Step {
     Finish,
 }
 
-impl Step {
+impl PromotionStep {
     /// What it does, for a person.
     pub fn told(&self) -> String {
         match self {
@@ -173,7 +173,7 @@ pub struct Promotion {
     #[serde(skip)]
     pub(super) production: Option<String>,
     pub put_aside_as: String,
-    pub steps: Vec<Step>,
+    pub steps: Vec<PromotionStep>,
     /// An earlier run did the first of them.
     pub resumed: bool,
     pub notes: Vec<String>,
@@ -182,7 +182,7 @@ pub struct Promotion {
 impl Promotion {
     /// Whether anybody will have seen that the new production can be used.
     pub fn logs_in(&self) -> bool {
-        self.steps.contains(&Step::LogIn)
+        self.steps.contains(&PromotionStep::LogIn)
     }
 }
 
@@ -245,7 +245,7 @@ impl PromoteRefusal {
 }
 
 /// Decides, or says everything that stands against it.
-pub fn plan(request: &PromoteRequest, facts: &Facts) -> Result<Promotion, Vec<PromoteRefusal>> {
+pub fn plan(request: &PromoteRequest, facts: &PromotionSurvey) -> Result<Promotion, Vec<PromoteRefusal>> {
     let name = request.config.database.identifier().to_owned();
     let has_name = facts.has_name(request);
     let hooks = &request.config.promote;
@@ -286,7 +286,7 @@ pub fn plan(request: &PromoteRequest, facts: &Facts) -> Result<Promotion, Vec<Pr
                 refusals.push(PromoteRefusal::NameTaken { what, name });
             }
             if !(begun && is_kept(restored, facts)) {
-                steps.push(Step::Keep);
+                steps.push(PromotionStep::Keep);
             }
             begun
         }
@@ -302,26 +302,26 @@ pub fn plan(request: &PromoteRequest, facts: &Facts) -> Result<Promotion, Vec<Pr
     let renames = facts.restored.is_some();
     // Once production is aside nothing can write to it any more.
     let freezes = renames && (facts.production.is_some() || !resumed);
-    steps.extend(hook(&hooks.freeze).filter(|_| freezes).map(|command| Step::Freeze { command }));
+    steps.extend(hook(&hooks.freeze).filter(|_| freezes).map(|command| PromotionStep::Freeze { command }));
     if renames && facts.production.is_some() {
-        steps.push(Step::PutAside { from: name.clone(), to: request.put_aside_as.clone() });
+        steps.push(PromotionStep::PutAside { from: name.clone(), to: request.put_aside_as.clone() });
     }
     if !members.put_aside.is_empty() {
-        steps.push(Step::PutInstancesAside { renames: members.put_aside });
+        steps.push(PromotionStep::PutInstancesAside { renames: members.put_aside });
     }
     if renames {
-        steps.push(Step::TakeName { from: request.instance.clone(), to: name.clone() });
+        steps.push(PromotionStep::TakeName { from: request.instance.clone(), to: name.clone() });
     }
     if !members.take.is_empty() {
-        steps.push(Step::TakeInstanceNames { renames: members.take });
+        steps.push(PromotionStep::TakeInstanceNames { renames: members.take });
     }
-    steps.extend(backups(request, facts).map(|days| Step::KeepBackups { days }));
+    steps.extend(backups(request, facts).map(|days| PromotionStep::KeepBackups { days }));
     if request.config.login.is_some() {
-        steps.push(Step::LogIn);
+        steps.push(PromotionStep::LogIn);
     }
-    steps.extend(hook(&hooks.redirect).map(|command| Step::Redirect { command }));
-    steps.extend(hook(&hooks.reopen).map(|command| Step::Reopen { command }));
-    steps.push(Step::Finish);
+    steps.extend(hook(&hooks.redirect).map(|command| PromotionStep::Redirect { command }));
+    steps.extend(hook(&hooks.reopen).map(|command| PromotionStep::Reopen { command }));
+    steps.push(PromotionStep::Finish);
     let resource_id = |database: &Database| database.resource_id.clone();
     Ok(Promotion {
         region: request.region.clone(),
@@ -337,7 +337,7 @@ pub fn plan(request: &PromoteRequest, facts: &Facts) -> Result<Promotion, Vec<Pr
 }
 
 /// For how many days they are to be kept of what has none: as was recorded, or as of the one whose place it takes.
-fn backups(request: &PromoteRequest, facts: &Facts) -> Option<u32> {
+fn backups(request: &PromoteRequest, facts: &PromotionSurvey) -> Option<u32> {
     let promoted = facts.promoted(request)?;
     let has_none = promoted.profile.cluster.is_none() && promoted.profile.backup_retention_days == Some(0);
     let old = || old(request, facts)?.profile.backup_retention_days;
@@ -373,7 +373,7 @@ fn hook(command: &[String]) -> impl Iterator<Item = Vec<String>> {
 }
 
 /// Whether an earlier run came to the end of that step: what is being renamed cannot be asked for it again.
-fn is_kept(restored: &Database, facts: &Facts) -> bool {
+fn is_kept(restored: &Database, facts: &PromotionSurvey) -> bool {
     let mut members = facts.members.restored.iter();
     restored.profile.deletion_protection == Some(true)
         && restored.tags.get(EXPIRES).is_none()
@@ -381,7 +381,7 @@ fn is_kept(restored: &Database, facts: &Facts) -> bool {
 }
 
 /// The name that it was restored under, where a promotion of it was begun.
-fn was(tags: &Tags) -> Option<&str> {
+fn was(tags: &AwsTags) -> Option<&str> {
     tags.get(WAS)
 }
 
@@ -414,7 +414,7 @@ fn unfit(request: &PromoteRequest, restored: &Database, name: &str) -> Vec<Promo
     refusals
 }
 
-fn notes(request: &PromoteRequest, facts: &Facts) -> Vec<String> {
+fn notes(request: &PromoteRequest, facts: &PromotionSurvey) -> Vec<String> {
     let mut notes = Vec::new();
     if let Some(restored) = &facts.restored {
         let tag = |key| restored.tags.get(key).unwrap_or("what is not known");

@@ -1,6 +1,6 @@
 use thiserror::Error;
 
-use super::Refused;
+use super::InvalidMetadata;
 use crate::aws::{AwsError, AwsFailure, FailureKind, PollError};
 use crate::event::listed;
 use crate::model::{BackupId, SourceName};
@@ -8,7 +8,7 @@ use crate::repository::SmallError;
 
 /// Why a restore is not begun. Nothing was made.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-pub enum Refusal {
+pub enum ResourceRefusal {
     #[error("no recovery point of `{0}` is known")]
     Nothing(SourceName),
     #[error("no continuous recovery point of `{0}` is known, and others have one moment each")]
@@ -26,14 +26,14 @@ pub enum Refusal {
     #[error("drctl does not restore `{0}`: AWS's own tools do")]
     UnknownKind(String),
     #[error(transparent)]
-    Key(#[from] Refused),
+    Key(#[from] InvalidMetadata),
 }
 
 fn list(ids: &[BackupId]) -> String {
     ids.iter().map(|id| id.as_str()).collect::<Vec<_>>().join(", ")
 }
 
-impl Refusal {
+impl ResourceRefusal {
     /// Whether there is nothing to restore, rather than something wrong with what is asked.
     pub fn is_nothing(&self) -> bool {
         matches!(
@@ -68,9 +68,9 @@ impl Refusal {
 
 /// Why a restore was given up.
 #[derive(Debug, Error)]
-pub enum ResourceError {
+pub enum ResourceRestoreError {
     #[error("refused, and nothing was touched: {}", listed(.0))]
-    Refused(Vec<Refusal>),
+    Refused(Vec<ResourceRefusal>),
     #[error("failed to speak to AWS")]
     Client(#[from] AwsError),
     #[error("{region} cannot be asked for the recovery point{}", elsewhere(.others))]
@@ -98,7 +98,7 @@ fn elsewhere(others: &[String]) -> String {
     if others.is_empty() { String::new() } else { format!(" (it is in {} too)", others.join(" and ")) }
 }
 
-impl ResourceError {
+impl ResourceRestoreError {
     pub fn is_interruption(&self) -> bool {
         matches!(
             self,

@@ -2,7 +2,7 @@
 
 /// The words of a restore, for one kind of resource. AWS takes them in any case.
 #[derive(Debug)]
-pub(super) struct Kind {
+pub(super) struct ResourceKind {
     pub(super) name: &'static str,
     /// The key that says what is made; whoever restores gives it.
     pub(super) target: &'static [&'static str],
@@ -17,7 +17,7 @@ pub(super) struct Kind {
     pub(super) lists: &'static [&'static str],
 }
 
-const RDS: Kind = Kind {
+const RDS: ResourceKind = ResourceKind {
     name: "RDS",
     target: &["DBInstanceIdentifier"],
     keys: &[
@@ -84,7 +84,7 @@ const RDS: Kind = Kind {
     lists: &["EnableCloudwatchLogsExports", "ProcessorFeatures", "VpcSecurityGroupIds"],
 };
 
-const AURORA: Kind = Kind {
+const AURORA: ResourceKind = ResourceKind {
     name: "Aurora",
     target: &["DBClusterIdentifier"],
     keys: &[
@@ -131,7 +131,7 @@ const AURORA: Kind = Kind {
     lists: &["AvailabilityZones", "EnableCloudwatchLogsExports", "VpcSecurityGroupIds"],
 };
 
-const EFS: Kind = Kind {
+const EFS: ResourceKind = ResourceKind {
     name: "EFS",
     target: &["newFileSystem", "file-system-id"],
     keys: &[
@@ -151,7 +151,7 @@ const EFS: Kind = Kind {
     lists: &["ItemsToRestore"],
 };
 
-const S3: Kind = Kind {
+const S3: ResourceKind = ResourceKind {
     name: "S3",
     target: &["DestinationBucketName"],
     keys: &[
@@ -170,7 +170,7 @@ const S3: Kind = Kind {
     lists: &["ItemsToRestore"],
 };
 
-const DYNAMODB: Kind = Kind {
+const DYNAMODB: ResourceKind = ResourceKind {
     name: "DynamoDB",
     target: &["targetTableName"],
     keys: &["encryptionType", "kmsMasterKeyArn", "targetTableName"],
@@ -185,7 +185,7 @@ pub(super) const TIME: &str = "RestoreTime";
 /// As far as it reaches.
 pub(super) const LATEST: &str = "UseLatestRestorableTime";
 
-impl Kind {
+impl ResourceKind {
     /// Whether AWS must be told the moment of a continuous one; of a bucket it takes the latest.
     pub(super) fn needs_moment(&self) -> bool {
         self.key(LATEST).is_some()
@@ -193,7 +193,7 @@ impl Kind {
 
     /// By AWS Backup's word for it.
     pub(super) fn find(resource_type: &str) -> Option<&'static Self> {
-        const KINDS: [&Kind; 5] = [&RDS, &AURORA, &EFS, &S3, &DYNAMODB];
+        const KINDS: [&ResourceKind; 5] = [&RDS, &AURORA, &EFS, &S3, &DYNAMODB];
         KINDS.into_iter().find(|kind| kind.name.eq_ignore_ascii_case(resource_type))
     }
 

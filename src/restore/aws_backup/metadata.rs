@@ -6,7 +6,7 @@ use chrono::DateTime;
 use serde::Serialize;
 use thiserror::Error;
 
-use super::kind::{Kind, LATEST, TIME, find};
+use super::kind::{LATEST, ResourceKind, TIME, find};
 use crate::model::ResourceProfile;
 
 /// What AWS takes of a list of items.
@@ -14,7 +14,7 @@ const MOST_ITEMS: usize = 5;
 
 /// A key that AWS gave and is not given back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct LeftOut {
+pub struct OmittedSetting {
     pub key: String,
     pub value: String,
     pub reason: &'static str,
@@ -22,7 +22,7 @@ pub struct LeftOut {
 
 /// Why a key is not taken.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-pub enum Refused {
+pub enum InvalidMetadata {
     #[error("a restore of {kind} takes no `{key}`; it takes {}", .known.join(", "))]
     UnknownKey { kind: &'static str, key: String, known: &'static [&'static str] },
     #[error("`{0}` is given twice")]
@@ -55,21 +55,21 @@ pub enum Refused {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Edited {
     pub(super) metadata: BTreeMap<String, String>,
-    pub(super) left_out: Vec<LeftOut>,
+    pub(super) left_out: Vec<OmittedSetting>,
 }
 
 /// `region`: where it is restored. Everything that is wrong at once.
 pub(super) fn edit(
-    kind: &'static Kind,
+    kind: &'static ResourceKind,
     profile: &ResourceProfile,
     is_continuous: bool,
     region: &str,
     changes: &[(String, String)],
-) -> Result<Edited, Vec<Refused>> {
+) -> Result<Edited, Vec<InvalidMetadata>> {
     let mut refused = Vec::new();
     let changes = read(kind, changes, &mut refused);
     if !kind.target.iter().any(|target| changes.get(target).is_some_and(|value| !value.is_empty())) {
-        refused.push(Refused::NoTarget(kind.target));
+        refused.push(InvalidMetadata::NoTarget(kind.target));
     }
     let mut edited = Edited::default();
     for (word, value) in &profile.metadata {
@@ -81,7 +81,7 @@ pub(super) fn edit(
         };
         match reason {
             Some(reason) => {
-                edited.left_out.push(LeftOut { key: word.clone(), value: value.clone(), reason });
+                edited.left_out.push(OmittedSetting { key: word.clone(), value: value.clone(), reason });
             }
             None => drop(edited.metadata.insert(word.clone(), value.clone())),
         }
@@ -94,7 +94,12 @@ pub(super) fn edit(
 }
 
 /// Why a value that was recorded is not said again.
-fn why_not(kind: &'static Kind, key: &'static str, value: &str, is_elsewhere: bool) -> Option<&'static str> {
+fn why_not(
+    kind: &'static ResourceKind,
+    key: &'static str,
+    value: &str,
+    is_elsewhere: bool,
+) -> Option<&'static str> {
     match key {
         // It was of another resource, and whoever restores says what is made.
         key if kind.target.contains(&key) => Some("it names what was backed up"),
@@ -109,14 +114,18 @@ fn why_not(kind: &'static Kind, key: &'static str, value: &str, is_elsewhere: bo
 
 /// The changes by the words AWS has for them.
 fn read(
-    kind: &'static Kind,
+    kind: &'static ResourceKind,
     changes: &[(String, String)],
-    refused: &mut Vec<Refused>,
+    refused: &mut Vec<InvalidMetadata>,
 ) -> BTreeMap<&'static str, String> {
     let mut read = BTreeMap::new();
     for (word, value) in changes {
         let Some(key) = kind.key(word) else {
-            refused.push(Refused::UnknownKey { kind: kind.name, key: word.clone(), known: kind.keys });
+            refused.push(InvalidMetadata::UnknownKey {
+                kind: kind.name,
+                key: word.clone(),
+                known: kind.keys,
+            });
             continue;
         };
         let value = match value_of(kind, key, value) {
@@ -127,58 +136,65 @@ fn read(
             }
         };
         if read.insert(key, value).is_some() {
-            refused.push(Refused::Twice(key));
+            refused.push(InvalidMetadata::Twice(key));
         }
     }
     read
 }
 
-fn value_of(kind: &'static Kind, key: &'static str, value: &str) -> Result<String, Refused> {
+fn value_of(kind: &'static ResourceKind, key: &'static str, value: &str) -> Result<String, InvalidMetadata> {
     if value.is_empty() {
         return Ok(String::new());
     }
     if find(kind.switches, key).is_some() {
         let word = value.to_ascii_lowercase();
         let is_switch = word == "true" || word == "false";
-        return if is_switch { Ok(word) } else { Err(Refused::NotASwitch { key, value: value.to_owned() }) };
+        return if is_switch {
+            Ok(word)
+        } else {
+            Err(InvalidMetadata::NotASwitch { key, value: value.to_owned() })
+        };
     }
     if find(kind.lists, key).is_none() {
         return Ok(value.to_owned());
     }
     let items: Vec<serde_json::Value> = match value.starts_with(['[', '{']) {
-        true => {
-            serde_json::from_str(value).map_err(|_| Refused::NotAList { key, value: value.to_owned() })?
-        }
+        true => serde_json::from_str(value)
+            .map_err(|_| InvalidMetadata::NotAList { key, value: value.to_owned() })?,
         false => value.split(',').map(|item| item.trim().into()).collect(),
     };
     match items.len() {
-        many if key == "ItemsToRestore" && many > MOST_ITEMS => Err(Refused::TooMany(many)),
+        many if key == "ItemsToRestore" && many > MOST_ITEMS => Err(InvalidMetadata::TooMany(many)),
         _ => Ok(serde_json::Value::from(items).to_string()),
     }
 }
 
 /// What is wrong with the moment.
-fn moment(kind: &Kind, is_continuous: bool, metadata: &BTreeMap<String, String>) -> Option<Refused> {
+fn moment(
+    kind: &ResourceKind,
+    is_continuous: bool,
+    metadata: &BTreeMap<String, String>,
+) -> Option<InvalidMetadata> {
     let time = metadata.get(TIME);
     let latest = metadata.get(LATEST).is_some_and(|value| value == "true");
     match (time, latest) {
-        (Some(_), _) if !is_continuous => Some(Refused::OneMoment(TIME)),
-        (_, true) if !is_continuous => Some(Refused::OneMoment(LATEST)),
-        (Some(_), true) => Some(Refused::TwoMoments),
+        (Some(_), _) if !is_continuous => Some(InvalidMetadata::OneMoment(TIME)),
+        (_, true) if !is_continuous => Some(InvalidMetadata::OneMoment(LATEST)),
+        (Some(_), true) => Some(InvalidMetadata::TwoMoments),
         (Some(time), _) if DateTime::parse_from_rfc3339(time).is_err() => {
-            Some(Refused::NotATime(time.clone()))
+            Some(InvalidMetadata::NotATime(time.clone()))
         }
-        (None, false) if is_continuous && kind.needs_moment() => Some(Refused::NoMoment),
+        (None, false) if is_continuous && kind.needs_moment() => Some(InvalidMetadata::NoMoment),
         _ => None,
     }
 }
 
 /// A new one needs no old one's name, and one with a key is encrypted.
 fn of_file_system(
-    kind: &Kind,
+    kind: &ResourceKind,
     changes: &BTreeMap<&'static str, String>,
     edited: &mut Edited,
-    refused: &mut Vec<Refused>,
+    refused: &mut Vec<InvalidMetadata>,
 ) {
     if kind.name != "EFS" {
         return;
@@ -189,7 +205,7 @@ fn of_file_system(
     }
     if edited.metadata.contains_key("KmsKeyId") {
         if changes.get("Encrypted").is_some_and(|value| value == "false") {
-            refused.push(Refused::KeyAndNotEncrypted);
+            refused.push(InvalidMetadata::KeyAndNotEncrypted);
         }
         edited.metadata.insert("Encrypted".to_owned(), "true".to_owned());
     }
@@ -211,8 +227,8 @@ mod tests {
         profile: &ResourceProfile,
         region: &str,
         changes: &[(&str, &str)],
-    ) -> Result<BTreeMap<String, String>, Vec<Refused>> {
-        let kind = Kind::find(&profile.resource_type).unwrap();
+    ) -> Result<BTreeMap<String, String>, Vec<InvalidMetadata>> {
+        let kind = ResourceKind::find(&profile.resource_type).unwrap();
         let changes: Vec<_> =
             changes.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         edit(kind, profile, false, region, &changes).map(|edited| edited.metadata)
@@ -271,10 +287,10 @@ mod tests {
     fn everything_that_is_wrong_is_refused_at_once() {
         let changes = [("Bucket", "x"), ("MultiAZ", "yes"), ("Port", "5432"), ("port", "5433")];
         let refused = edited(&database(), "us-east-1", &changes).unwrap_err();
-        assert!(matches!(refused[0], Refused::UnknownKey { .. }), "{refused:?}");
-        assert!(matches!(refused[1], Refused::NotASwitch { .. }), "{refused:?}");
-        assert_eq!(refused[2], Refused::Twice("Port"));
-        assert_eq!(refused[3], Refused::NoTarget(&["DBInstanceIdentifier"]));
+        assert!(matches!(refused[0], InvalidMetadata::UnknownKey { .. }), "{refused:?}");
+        assert!(matches!(refused[1], InvalidMetadata::NotASwitch { .. }), "{refused:?}");
+        assert_eq!(refused[2], InvalidMetadata::Twice("Port"));
+        assert_eq!(refused[3], InvalidMetadata::NoTarget(&["DBInstanceIdentifier"]));
     }
 
     #[test]
@@ -290,7 +306,7 @@ mod tests {
             pairs(&[("file-system-id", "fs-2"), ("Encrypted", "false"), ("newFileSystem", "false")]);
         assert_eq!(named, expected);
         let both = [("newFileSystem", "true"), ("KmsKeyId", "key"), ("Encrypted", "false")];
-        assert_eq!(edited(&known, "us-east-1", &both).unwrap_err(), [Refused::KeyAndNotEncrypted]);
+        assert_eq!(edited(&known, "us-east-1", &both).unwrap_err(), [InvalidMetadata::KeyAndNotEncrypted]);
     }
 
     #[test]
@@ -298,7 +314,7 @@ mod tests {
         let cluster = profile("Aurora", &[("Engine", "aurora-postgresql")]);
         for (known, name) in [(database(), "DBInstanceIdentifier"), (cluster, "DBClusterIdentifier")] {
             let told = |is_continuous: bool, more: &[(&str, &str)]| {
-                let kind = Kind::find(&known.resource_type).unwrap();
+                let kind = ResourceKind::find(&known.resource_type).unwrap();
                 let changes = [&[(name, "shop-2")], more].concat().into_iter();
                 let changes: Vec<_> =
                     changes.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
@@ -308,12 +324,12 @@ mod tests {
             let latest = ("UseLatestRestorableTime", "true");
             assert_eq!(told(true, &[time]).unwrap()["RestoreTime"], "2026-11-20T14:05:00Z");
             assert_eq!(told(true, &[latest]).unwrap()["UseLatestRestorableTime"], "true");
-            assert_eq!(told(true, &[]).unwrap_err(), [Refused::NoMoment]);
-            assert_eq!(told(true, &[time, latest]).unwrap_err(), [Refused::TwoMoments]);
+            assert_eq!(told(true, &[]).unwrap_err(), [InvalidMetadata::NoMoment]);
+            assert_eq!(told(true, &[time, latest]).unwrap_err(), [InvalidMetadata::TwoMoments]);
             let noon = ("RestoreTime", "noon");
-            assert_eq!(told(true, &[noon]).unwrap_err(), [Refused::NotATime("noon".to_owned())]);
-            assert_eq!(told(false, &[time]).unwrap_err(), [Refused::OneMoment(TIME)]);
-            assert_eq!(told(false, &[latest]).unwrap_err(), [Refused::OneMoment(LATEST)]);
+            assert_eq!(told(true, &[noon]).unwrap_err(), [InvalidMetadata::NotATime("noon".to_owned())]);
+            assert_eq!(told(false, &[time]).unwrap_err(), [InvalidMetadata::OneMoment(TIME)]);
+            assert_eq!(told(false, &[latest]).unwrap_err(), [InvalidMetadata::OneMoment(LATEST)]);
             assert!(told(false, &[]).is_ok());
         }
     }
@@ -326,6 +342,6 @@ mod tests {
         let expected = pairs(&[to, ("ItemsToRestore", "[\"a\",\"b\"]")]);
         assert_eq!(some.unwrap(), expected);
         let many = edited(&known, "us-east-1", &[to, ("ItemsToRestore", "1,2,3,4,5,6")]);
-        assert_eq!(many.unwrap_err(), [Refused::TooMany(6)]);
+        assert_eq!(many.unwrap_err(), [InvalidMetadata::TooMany(6)]);
     }
 }

@@ -25,11 +25,11 @@ mod run;
 mod select;
 mod survey;
 
-pub use error::{Refusal, ResourceError};
-pub use metadata::{LeftOut, Refused};
-pub use plan::{Earlier, ResourcePlan, plan};
-pub use request::{Request, assignment};
-pub use run::{Failure, Report, Run};
-pub use survey::Situation;
+pub use error::{ResourceRefusal, ResourceRestoreError};
+pub use metadata::{InvalidMetadata, OmittedSetting};
+pub use plan::{EarlierJob, ResourceRestorePlan, plan};
+pub use request::{ResourceRestoreRequest, assignment};
+pub use run::{ResourceRestoreFailure, ResourceRestoreReport, Run};
+pub use survey::ResourceSurvey;
 
 const VERB: &str = "restore";

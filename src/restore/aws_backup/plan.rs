@@ -3,16 +3,16 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::kind::{Kind, TIME};
+use super::kind::{ResourceKind, TIME};
 use super::metadata::edit;
-use super::survey::Begun;
-use super::{LeftOut, Refusal, Request, Situation};
+use super::survey::RunningJob;
+use super::{OmittedSetting, ResourceRefusal, ResourceRestoreRequest, ResourceSurvey};
 use crate::aws::backup::is_continuous;
 use crate::model::BackupId;
 
 /// What a restore is going to do.
 #[derive(Clone, Debug, Serialize)]
-pub struct ResourcePlan {
+pub struct ResourceRestorePlan {
     pub backup: BackupId,
     /// The moment whose data it holds.
     pub recovery_point: DateTime<Utc>,
@@ -29,15 +29,15 @@ pub struct ResourcePlan {
     pub role: String,
     /// What AWS is told of the new resource.
     pub metadata: BTreeMap<String, String>,
-    pub left_out: Vec<LeftOut>,
+    pub left_out: Vec<OmittedSetting>,
     /// A job that was told the same: it is gone on with, or it was the restore.
-    pub earlier: Option<Earlier>,
+    pub earlier: Option<EarlierJob>,
     pub notes: Vec<String>,
 }
 
 /// A job of an earlier run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Earlier {
+pub struct EarlierJob {
     pub job: String,
     pub is_over: bool,
     pub begun: Option<DateTime<Utc>>,
@@ -47,27 +47,27 @@ pub struct Earlier {
 
 /// Decides, or says everything that is wrong.
 pub fn plan(
-    request: &Request,
-    situation: Situation,
+    request: &ResourceRestoreRequest,
+    situation: ResourceSurvey,
     now: DateTime<Utc>,
-) -> Result<ResourcePlan, Vec<Refusal>> {
-    let Situation { manifest, place, point, profile, jobs } = situation;
+) -> Result<ResourceRestorePlan, Vec<ResourceRefusal>> {
+    let ResourceSurvey { manifest, place, point, profile, jobs } = situation;
     let (arn, region) = (place.arn, place.region);
     let mut refused = Vec::new();
     match &point {
-        None => refused.push(Refusal::Gone { arn: arn.clone(), region: region.clone() }),
+        None => refused.push(ResourceRefusal::Gone { arn: arn.clone(), region: region.clone() }),
         Some(point) if !point.is_whole() => {
-            refused.push(Refusal::NotWhole { arn: arn.clone(), status: point.status.clone() });
+            refused.push(ResourceRefusal::NotWhole { arn: arn.clone(), status: point.status.clone() });
         }
         Some(_) => {}
     }
-    let kind = Kind::find(&profile.resource_type);
+    let kind = ResourceKind::find(&profile.resource_type);
     let edited = match kind {
         Some(kind) => edit(kind, &profile, is_continuous(&arn), &region, &request.changes)
-            .map_err(|wrong| refused.extend(wrong.into_iter().map(Refusal::Key)))
+            .map_err(|wrong| refused.extend(wrong.into_iter().map(ResourceRefusal::Key)))
             .ok(),
         None => {
-            refused.push(Refusal::UnknownKind(profile.resource_type.clone()));
+            refused.push(ResourceRefusal::UnknownKind(profile.resource_type.clone()));
             None
         }
     };
@@ -84,7 +84,7 @@ pub fn plan(
         );
     }
     let recovery_point = time.map_or(manifest.recovery_point, |time| time.to_utc());
-    Ok(ResourcePlan {
+    Ok(ResourceRestorePlan {
         age_seconds: (now - recovery_point).num_seconds(),
         backup: manifest.id,
         recovery_point,
@@ -102,7 +102,7 @@ pub fn plan(
 }
 
 /// The newest job, unless what it made was removed meanwhile: that is to be made anew.
-fn earlier(same: Vec<Begun>, notes: &mut Vec<String>) -> Option<Earlier> {
+fn earlier(same: Vec<RunningJob>, notes: &mut Vec<String>) -> Option<EarlierJob> {
     let begun = same.into_iter().next()?;
     let job = begun.job;
     if begun.is_there == Some(false) {
@@ -110,12 +110,12 @@ fn earlier(same: Vec<Begun>, notes: &mut Vec<String>) -> Option<Earlier> {
         notes.push(format!("job {} made {made}, which is not there any more: it is made anew", job.id));
         return None;
     }
-    Some(Earlier { is_over: job.is_over(), job: job.id, begun: job.created, is_there: begun.is_there })
+    Some(EarlierJob { is_over: job.is_over(), job: job.id, begun: job.created, is_there: begun.is_there })
 }
 
 /// AWS gives keys back in other cases than it was given, and may add some of its own.
 fn says_the_same(
-    kind: &'static Kind,
+    kind: &'static ResourceKind,
     told: &BTreeMap<String, String>,
     metadata: &BTreeMap<String, String>,
 ) -> bool {
@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn a_job_is_the_same_when_it_was_told_the_same() {
-        let kind = Kind::find("EFS").unwrap();
+        let kind = ResourceKind::find("EFS").unwrap();
         let words = |pairs: &[(&str, &str)]| {
             pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
         };

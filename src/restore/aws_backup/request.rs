@@ -3,7 +3,7 @@ use crate::policy::AwsBackupSource;
 
 /// What is asked for.
 #[derive(Clone, Debug)]
-pub struct Request {
+pub struct ResourceRestoreRequest {
     pub system: SystemName,
     pub source: SourceName,
     pub config: AwsBackupSource,

@@ -3,13 +3,14 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::{ResourceError, VERB};
+use super::{ResourceRestoreError, VERB};
 use crate::event::{Events, told};
 use crate::model::{BackupId, Outcome, RunId, SystemName};
 use crate::pipeline::Identities;
 use crate::platform::{CancellationToken, Clock};
-use crate::repository::journal::{self, Detail, Record};
-use crate::repository::{Lost, Repositories};
+use crate::repository::journal;
+use crate::repository::journal::{Detail, JournalRecord};
+use crate::repository::{Repositories, Unavailable};
 
 /// What a restore works with.
 pub struct Run {
@@ -26,7 +27,7 @@ pub struct Run {
 
 /// A restore whose job completed.
 #[derive(Clone, Debug, Serialize)]
-pub struct Report {
+pub struct ResourceRestoreReport {
     pub run: RunId,
     pub backup: BackupId,
     pub recovery_point: DateTime<Utc>,
@@ -45,7 +46,7 @@ pub struct Report {
     pub notes: Vec<String>,
 }
 
-impl Report {
+impl ResourceRestoreReport {
     /// Why it is not called done, in words. Empty: it is.
     pub fn shortcomings(&self) -> Vec<String> {
         let said = self.issues.iter().map(|issue| format!("AWS Backup says the job completed, and: {issue}"));
@@ -62,11 +63,11 @@ impl Report {
 /// A restore that was given up.
 #[derive(Debug, thiserror::Error)]
 #[error("failed to restore `{backup}` in {region}")]
-pub struct Failure {
+pub struct ResourceRestoreFailure {
     pub backup: BackupId,
     pub region: String,
     #[source]
-    pub source: ResourceError,
+    pub source: ResourceRestoreError,
 }
 
 impl Run {
@@ -76,8 +77,8 @@ impl Run {
         &self,
         begun: DateTime<Utc>,
         backup: &BackupId,
-        outcome: Result<&Report, &Failure>,
-    ) -> (Record, Vec<Lost>) {
+        outcome: Result<&ResourceRestoreReport, &ResourceRestoreFailure>,
+    ) -> (JournalRecord, Vec<Unavailable>) {
         let (word, reasons) = match outcome {
             Ok(report) => match report.shortcomings() {
                 none if none.is_empty() => (Outcome::Succeeded, vec![]),
@@ -88,7 +89,7 @@ impl Run {
         };
         let times = (begun, self.clock.now());
         let detail = Detail::restored(backup, &[], reasons);
-        let record = Record::new(&self.id, VERB, times, &self.host, word, detail);
+        let record = JournalRecord::new(&self.id, VERB, times, &self.host, word, detail);
         match journal::append(&self.repositories, &self.system, record.clone()).await {
             Ok(lost) => (record, lost),
             Err(error) => {

@@ -1,15 +1,18 @@
 //! Which backup, and in which region.
 
 use super::kind::{LATEST, TIME};
-use super::{Refusal, Request};
+use super::{ResourceRefusal, ResourceRestoreRequest};
 use crate::aws::backup::is_continuous;
-use crate::model::{BackupId, BackupKind, ManagedCopy, Manifest};
+use crate::model::{BackupId, BackupKind, CloudBackupCopy, Manifest};
 
 /// How many ids a refusal names.
 const NAMED: usize = 3;
 
 /// `manifests`: in any order, of any source.
-pub(super) fn choose<'m>(manifests: &[&'m Manifest], request: &Request) -> Result<&'m Manifest, Refusal> {
+pub(super) fn choose<'m>(
+    manifests: &[&'m Manifest],
+    request: &ResourceRestoreRequest,
+) -> Result<&'m Manifest, ResourceRefusal> {
     let mut own: Vec<&Manifest> = manifests
         .iter()
         .copied()
@@ -18,7 +21,7 @@ pub(super) fn choose<'m>(manifests: &[&'m Manifest], request: &Request) -> Resul
     own.sort_by(|a, b| b.id.cmp(&a.id));
     let names =
         |list: &[&Manifest]| list.iter().take(NAMED).map(|one| one.id.clone()).collect::<Vec<BackupId>>();
-    let Some(newest) = own.first() else { return Err(Refusal::Nothing(request.source.clone())) };
+    let Some(newest) = own.first() else { return Err(ResourceRefusal::Nothing(request.source.clone())) };
     let Some(prefix) = &request.backup else {
         if !asks_for_a_moment(request) {
             return Ok(newest);
@@ -27,34 +30,34 @@ pub(super) fn choose<'m>(manifests: &[&'m Manifest], request: &Request) -> Resul
             one.managed.iter().flat_map(|managed| managed.held.first()).any(|copy| is_continuous(&copy.arn))
         };
         let continuous = own.iter().copied().find(|one| held(one));
-        return continuous.ok_or_else(|| Refusal::NotContinuous(request.source.clone()));
+        return continuous.ok_or_else(|| ResourceRefusal::NotContinuous(request.source.clone()));
     };
     let found: Vec<_> = own.iter().copied().filter(|one| one.id.as_str().starts_with(prefix)).collect();
     match found.as_slice() {
         [only] => Ok(only),
-        [] => Err(Refusal::Unknown {
+        [] => Err(ResourceRefusal::Unknown {
             source_name: request.source.clone(),
             prefix: prefix.clone(),
             newest: names(&own),
         }),
-        several => Err(Refusal::Ambiguous { prefix: prefix.clone(), found: names(several) }),
+        several => Err(ResourceRefusal::Ambiguous { prefix: prefix.clone(), found: names(several) }),
     }
 }
 
 /// Only a continuous one has it.
-fn asks_for_a_moment(request: &Request) -> bool {
+fn asks_for_a_moment(request: &ResourceRestoreRequest) -> bool {
     let given = request.changes.iter().filter(|(_, value)| !value.is_empty());
     given.map(|(key, _)| key).any(|key| [TIME, LATEST].iter().any(|known| known.eq_ignore_ascii_case(key)))
 }
 
 /// Where it is restored: what is named, or where it was made.
-pub(super) fn place(manifest: &Manifest, region: Option<&str>) -> Result<ManagedCopy, Refusal> {
+pub(super) fn place(manifest: &Manifest, region: Option<&str>) -> Result<CloudBackupCopy, ResourceRefusal> {
     let held = manifest.managed.as_ref().map(|managed| managed.held.as_slice()).unwrap_or_default();
     let found = match region {
         Some(region) => held.iter().find(|copy| copy.region == region),
         None => held.first(),
     };
-    found.cloned().ok_or_else(|| Refusal::NotHeld {
+    found.cloned().ok_or_else(|| ResourceRefusal::NotHeld {
         backup: manifest.id.clone(),
         region: region.unwrap_or("any region").to_owned(),
         held: held.iter().map(|copy| copy.region.clone()).collect(),

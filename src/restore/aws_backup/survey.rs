@@ -1,28 +1,28 @@
 use std::collections::BTreeMap;
 
 use super::select::{choose, place};
-use super::{Refusal, Request, ResourceError, Run};
+use super::{ResourceRefusal, ResourceRestoreError, ResourceRestoreRequest, Run};
 use crate::aws::backup::{AwsBackup, RecoveryPoint, RestoreJob};
 use crate::event::told as told_of;
-use crate::model::{Details, ManagedCopy, Manifest, RepositoryName, ResourceProfile};
+use crate::model::{CloudBackupCopy, Details, Manifest, RepositoryName, ResourceProfile};
 use crate::repository::SmallReader;
 use crate::source::postgres_dump::capture::DETAILS;
 
 /// Everything a plan needs.
 #[derive(Clone, Debug)]
-pub struct Situation {
+pub struct ResourceSurvey {
     pub(super) manifest: Manifest,
     /// Where it is restored.
-    pub(super) place: ManagedCopy,
+    pub(super) place: CloudBackupCopy,
     pub(super) point: Option<RecoveryPoint>,
     pub(super) profile: ResourceProfile,
     /// Of this recovery point, newest first.
-    pub(super) jobs: Vec<Begun>,
+    pub(super) jobs: Vec<RunningJob>,
 }
 
 /// A job of an earlier run that did not come to nothing.
 #[derive(Clone, Debug)]
-pub(super) struct Begun {
+pub(super) struct RunningJob {
     pub(super) job: RestoreJob,
     /// What it was told.
     pub(super) told: BTreeMap<String, String>,
@@ -36,10 +36,10 @@ impl Run {
     /// `known`: the backups there are, and which repositories hold each.
     pub async fn survey(
         &self,
-        request: &Request,
+        request: &ResourceRestoreRequest,
         known: &[(Manifest, Vec<RepositoryName>)],
-    ) -> Result<Situation, ResourceError> {
-        let refused = |refusal: Refusal| ResourceError::Refused(vec![refusal]);
+    ) -> Result<ResourceSurvey, ResourceRestoreError> {
+        let refused = |refusal: ResourceRefusal| ResourceRestoreError::Refused(vec![refusal]);
         let manifests: Vec<_> = known.iter().map(|(manifest, _)| manifest).collect();
         let manifest = choose(&manifests, request).map_err(refused)?.clone();
         let place = place(&manifest, request.region.as_deref()).map_err(refused)?;
@@ -52,7 +52,7 @@ impl Run {
             let held = manifest.managed.iter().flat_map(|managed| &managed.held);
             held.filter(|copy| copy.region != place.region).map(|copy| copy.region.clone()).collect()
         };
-        let point = aws.point(&vault, &place.arn).await.map_err(|source| ResourceError::Region {
+        let point = aws.point(&vault, &place.arn).await.map_err(|source| ResourceRestoreError::Region {
             region: place.region.clone(),
             others: others(),
             source,
@@ -80,17 +80,17 @@ impl Run {
                 }),
                 None => None,
             };
-            jobs.push(Begun { job, told, is_there });
+            jobs.push(RunningJob { job, told, is_there });
         }
-        Ok(Situation { manifest, place, point, profile, jobs })
+        Ok(ResourceSurvey { manifest, place, point, profile, jobs })
     }
 
     async fn recorded(
         &self,
         manifest: &Manifest,
         holders: &[RepositoryName],
-    ) -> Result<ResourceProfile, ResourceError> {
-        let not_understood = |artifact: &str, reason: &str| ResourceError::NotUnderstood {
+    ) -> Result<ResourceProfile, ResourceRestoreError> {
+        let not_understood = |artifact: &str, reason: &str| ResourceRestoreError::NotUnderstood {
             artifact: artifact.to_owned(),
             reason: reason.to_owned(),
         };

@@ -47,7 +47,7 @@ const FORCE_ROW_SECURITY: &str = " FORCE ROW LEVEL SECURITY;";
 
 /// One line of the contents: something that can be created or loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(super) struct TocEntry {
     pub(super) id: u32,
     /// `TABLE`, `TABLE DATA`, `FK CONSTRAINT`, …
     pub(super) kind: String,
@@ -68,7 +68,7 @@ pub(super) struct Entry {
 }
 
 #[cfg(test)]
-impl Entry {
+impl TocEntry {
     pub(super) fn for_test(id: u32, kind: &str, schema: &str, name: &str, needs: &[u32]) -> Self {
         let schema = (!schema.is_empty()).then(|| schema.to_owned());
         let (kind, name, needs) = (kind.to_owned(), name.to_owned(), needs.to_vec());
@@ -90,7 +90,7 @@ impl Entry {
 /// What an archive holds and where.
 #[derive(Debug)]
 pub(super) struct Index {
-    pub(super) entries: Vec<Entry>,
+    pub(super) entries: Vec<TocEntry>,
     /// PostgreSQL's name of the one that its texts are in.
     pub(super) encoding: String,
     /// Names of entries as they are in the archive, where they are not plain ASCII: schema and name, by id.
@@ -114,8 +114,8 @@ impl Index {
     }
 
     /// The entries with the names that were converted.
-    pub(super) fn converted(&self, names: &BTreeMap<Vec<u8>, String>) -> Vec<Entry> {
-        let convert = |entry: &Entry| {
+    pub(super) fn converted(&self, names: &BTreeMap<Vec<u8>, String>) -> Vec<TocEntry> {
+        let convert = |entry: &TocEntry| {
             let mut entry = entry.clone();
             if let Some((schema, name)) = self.foreign.get(&entry.id) {
                 let of = |bytes: &Vec<u8>| names.get(bytes).cloned();
@@ -148,7 +148,7 @@ impl Index {
 /// Reads an archive to its end.
 pub(super) fn index(archive: impl BufRead) -> Result<Index, ArchiveError> {
     let mut bytes = Bytes { source: archive, position: 0, int_size: 4 };
-    let Contents { entries, encoding, foreign, offset_size } = read_contents(&mut bytes)?;
+    let TableOfContents { entries, encoding, foreign, offset_size } = read_contents(&mut bytes)?;
     let mut blocks = Vec::new();
     loop {
         let position = bytes.position;
@@ -168,20 +168,20 @@ pub(super) fn index(archive: impl BufRead) -> Result<Index, ArchiveError> {
 }
 
 /// Reads no further than the table of contents, which is the beginning.
-pub(super) fn contents(archive: impl BufRead) -> Result<Vec<Entry>, ArchiveError> {
+pub(super) fn contents(archive: impl BufRead) -> Result<Vec<TocEntry>, ArchiveError> {
     let mut bytes = Bytes { source: archive, position: 0, int_size: 4 };
     Ok(read_contents(&mut bytes)?.entries)
 }
 
 /// The table of contents; the fields are those of [`Index`].
-struct Contents {
-    entries: Vec<Entry>,
+struct TableOfContents {
+    entries: Vec<TocEntry>,
     encoding: String,
     foreign: BTreeMap<u32, (Vec<u8>, Vec<u8>)>,
     offset_size: u8,
 }
 
-fn read_contents<R: BufRead>(bytes: &mut Bytes<R>) -> Result<Contents, ArchiveError> {
+fn read_contents<R: BufRead>(bytes: &mut Bytes<R>) -> Result<TableOfContents, ArchiveError> {
     let (minor, offset_size) = head(bytes)?;
     let count = bytes.int()?;
     let count = u32::try_from(count).map_err(|_| ArchiveError::Layout("a negative number of entries"))?;
@@ -199,7 +199,7 @@ fn read_contents<R: BufRead>(bytes: &mut Bytes<R>) -> Result<Contents, ArchiveEr
         }
         entries.push(read.entry);
     }
-    Ok(Contents { entries, encoding, foreign, offset_size })
+    Ok(TableOfContents { entries, encoding, foreign, offset_size })
 }
 
 /// The minor version, and how many bytes an offset has.
@@ -237,15 +237,15 @@ fn head<R: BufRead>(bytes: &mut Bytes<R>) -> Result<(u8, u8), ArchiveError> {
 }
 
 /// An entry, and its names as they are in the archive.
-struct Read {
-    entry: Entry,
+struct TocReader {
+    entry: TocEntry,
     schema: Vec<u8>,
     name: Vec<u8>,
     /// What sets the archive's encoding, in the one entry that does.
     encoding: Option<String>,
 }
 
-fn entry<R: BufRead>(bytes: &mut Bytes<R>, minor: u8, offset_size: u8) -> Result<Read, ArchiveError> {
+fn entry<R: BufRead>(bytes: &mut Bytes<R>, minor: u8, offset_size: u8) -> Result<TocReader, ArchiveError> {
     let id = bytes.id()?;
     bytes.int()?;
     // The catalog's and the object's oid.
@@ -287,7 +287,7 @@ fn entry<R: BufRead>(bytes: &mut Bytes<R>, minor: u8, offset_size: u8) -> Result
     let offset_flag = bytes.byte()?;
     bytes.skip(u64::from(offset_size))?;
     let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let entry = Entry {
+    let entry = TocEntry {
         id,
         kind,
         schema: (!schema.is_empty()).then(|| lossy(&schema)),
@@ -299,7 +299,7 @@ fn entry<R: BufRead>(bytes: &mut Bytes<R>, minor: u8, offset_size: u8) -> Result
         offset_at,
         offset_flag,
     };
-    Ok(Read { entry, schema, name, encoding })
+    Ok(TocReader { entry, schema, name, encoding })
 }
 
 /// The one line of a table's definition that says that row-level security is for its owner, too. The rest may

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 use thiserror::Error;
 
-use super::selection::Chosen;
-use crate::model::{DatabaseFacts, SequenceBound, SequenceState, Table, TableKind};
+use super::selection::SelectedEntries;
+use crate::model::{DatabaseFacts, SequenceBound, SequenceState, TableFacts, TableKind};
 
 /// One thing in which the restored database is not the one that was dumped.
 #[derive(Clone, Debug, Error, PartialEq, Eq, Serialize)]
@@ -50,12 +50,12 @@ pub struct Compared {
 pub(super) fn compare(
     recorded: &DatabaseFacts,
     found: &DatabaseFacts,
-    chosen: Option<&Chosen>,
+    chosen: Option<&SelectedEntries>,
     descending: &BTreeSet<(String, String)>,
 ) -> Result<Compared, Vec<Difference>> {
     let mut differences = Vec::new();
     let mut compared = Compared::default();
-    let of_tables = |facts: &DatabaseFacts| -> BTreeMap<(String, String), Table> {
+    let of_tables = |facts: &DatabaseFacts| -> BTreeMap<(String, String), TableFacts> {
         let tables = facts.tables.iter().cloned();
         tables.map(|table| ((table.schema.clone(), table.name.clone()), table)).collect()
     };
@@ -108,11 +108,11 @@ pub(super) fn compare(
         };
         let (recorded, now) = (sequence.last_value, found.last_value);
         match standing(sequence, found, descending.contains(&key)) {
-            Standing::Fits => compared.sequences += 1,
-            Standing::Behind => {
+            ComparisonState::Fits => compared.sequences += 1,
+            ComparisonState::Behind => {
                 differences.push(Difference::Behind { sequence: name, recorded, found: now });
             }
-            Standing::Undetermined(why) => compared.notes.push(format!(
+            ComparisonState::Undetermined(why) => compared.notes.push(format!(
                 "sequence {name} is at {now} and was at {recorded} before it was dumped: {why}, so that it cannot be judged"
             )),
         }
@@ -147,30 +147,30 @@ pub(super) fn compare(
 
 /// What can be said of a sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
+enum ComparisonState {
     Fits,
     Behind,
     Undetermined(&'static str),
 }
 
-fn standing(recorded: &SequenceState, found: &SequenceState, descending: bool) -> Standing {
+fn standing(recorded: &SequenceState, found: &SequenceState, descending: bool) -> ComparisonState {
     let descending = recorded.increment.map_or(descending, |increment| increment < 0);
     let before = SequenceBound { last_value: recorded.last_value, is_called: recorded.is_called };
     let now = SequenceBound { last_value: found.last_value, is_called: found.is_called };
     if !is_behind(before, now, descending) {
-        return Standing::Fits;
+        return ComparisonState::Fits;
     }
     // Only of one that was left alone it is known what the dump holds.
     match recorded.after {
-        None => Standing::Undetermined("where it was after the dump is not recorded"),
-        _ if recorded.cycles == Some(true) => Standing::Undetermined("it begins again at its end"),
+        None => ComparisonState::Undetermined("where it was after the dump is not recorded"),
+        _ if recorded.cycles == Some(true) => ComparisonState::Undetermined("it begins again at its end"),
         Some(_) if recorded.restarted != Some(false) => {
-            Standing::Undetermined("it was restarted or altered meanwhile")
+            ComparisonState::Undetermined("it was restarted or altered meanwhile")
         }
         Some(after) if after != before => {
-            Standing::Undetermined("it was used and may have been set back meanwhile")
+            ComparisonState::Undetermined("it was used and may have been set back meanwhile")
         }
-        Some(_) => Standing::Behind,
+        Some(_) => ComparisonState::Behind,
     }
 }
 
@@ -188,7 +188,7 @@ mod tests {
     use crate::model::Extension;
 
     fn facts() -> DatabaseFacts {
-        let table = |name: &str, rows| Table {
+        let table = |name: &str, rows| TableFacts {
             schema: "public".to_owned(),
             name: name.to_owned(),
             kind: TableKind::Table,
@@ -257,13 +257,13 @@ mod tests {
     #[test]
     fn a_sequence_may_be_ahead_in_its_direction_but_never_behind() {
         let behind = |found: SequenceState, descending: bool| {
-            standing(&sequence(7, true), &found, descending) == Standing::Behind
+            standing(&sequence(7, true), &found, descending) == ComparisonState::Behind
         };
         assert!(!behind(sequence(9, true), false) && behind(sequence(5, true), false));
         assert!(behind(sequence(9, true), true) && !behind(sequence(5, true), true));
         assert!(behind(sequence(7, false), false) && !behind(sequence(7, true), false));
         let by_its_own = SequenceState { increment: Some(-2), ..sequence(7, true) };
-        assert_eq!(standing(&by_its_own, &sequence(5, true), false), Standing::Fits);
+        assert_eq!(standing(&by_its_own, &sequence(5, true), false), ComparisonState::Fits);
     }
 
     #[test]
@@ -284,7 +284,7 @@ mod tests {
         ];
         for case in cases {
             let judged = standing(&case, &sequence(43, true), false);
-            assert!(matches!(judged, Standing::Undetermined(_)), "{judged:?} of {case:?}");
+            assert!(matches!(judged, ComparisonState::Undetermined(_)), "{judged:?} of {case:?}");
         }
         let mut dumped = facts();
         dumped.sequences[0].cycles = Some(true);
@@ -310,8 +310,10 @@ mod tests {
 
     #[test]
     fn what_is_loaded_under_a_name_that_is_not_recorded_is_said() {
-        let chosen =
-            Chosen { loaded: [("public".to_owned(), "K\u{fffd}ufe".to_owned())].into(), ..Chosen::default() };
+        let chosen = SelectedEntries {
+            loaded: [("public".to_owned(), "K\u{fffd}ufe".to_owned())].into(),
+            ..SelectedEntries::default()
+        };
         let compared = compare(&facts(), &facts(), Some(&chosen), &BTreeSet::new()).unwrap();
         assert!(compared.notes[0].contains("was loaded and not compared"), "{:?}", compared.notes);
     }
@@ -319,7 +321,7 @@ mod tests {
     #[test]
     fn of_a_selection_only_what_was_chosen_counts() {
         let key = |name: &str| ("public".to_owned(), name.to_owned());
-        let chosen = Chosen { loaded: [key("a")].into(), ..Chosen::default() };
+        let chosen = SelectedEntries { loaded: [key("a")].into(), ..SelectedEntries::default() };
         let mut found = facts();
         found.tables.truncate(1);
         found.sequences.clear();

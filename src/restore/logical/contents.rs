@@ -6,9 +6,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::archive_toc::Entry;
-use super::globals_sql::{Statement, split};
-use super::selection::Chosen;
+use super::archive_toc::TocEntry;
+use super::globals_sql::{SqlStatement, split};
+use super::selection::SelectedEntries;
 
 /// Kinds that are given to their owner with a statement.
 const OWNED: [&str; 29] = [
@@ -47,8 +47,8 @@ const NOT_READABLE: char = '\u{fffd}';
 
 /// The table of contents of a dump.
 #[derive(Clone, Debug, Default)]
-pub struct Contents {
-    pub(super) entries: Vec<Entry>,
+pub struct ArchiveSummary {
+    pub(super) entries: Vec<TocEntry>,
 }
 
 /// Roles that must be there for the dump to load.
@@ -72,7 +72,7 @@ impl NamedRoles {
 
 /// Who will count rows.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Reader<'a> {
+pub(super) struct ArchiveReader<'a> {
     pub(super) role: &'a str,
     pub(super) member_of: &'a BTreeSet<String>,
     /// Row-level security is not for it.
@@ -81,14 +81,14 @@ pub(super) struct Reader<'a> {
     pub(super) owners: bool,
 }
 
-impl Contents {
-    fn taken(&self, chosen: Option<&Chosen>) -> impl Iterator<Item = &Entry> {
-        let ids = chosen.map(Chosen::all);
+impl ArchiveSummary {
+    fn taken(&self, chosen: Option<&SelectedEntries>) -> impl Iterator<Item = &TocEntry> {
+        let ids = chosen.map(SelectedEntries::all);
         self.entries.iter().filter(move |entry| ids.as_ref().is_none_or(|ids| ids.contains(&entry.id)))
     }
 
     /// Roles that are named by what is restored.
-    pub(super) fn roles(&self, chosen: Option<&Chosen>) -> NamedRoles {
+    pub(super) fn roles(&self, chosen: Option<&SelectedEntries>) -> NamedRoles {
         let mut named = NamedRoles::default();
         for entry in self.taken(chosen) {
             if OWNED.contains(&entry.kind.as_str()) {
@@ -107,7 +107,7 @@ impl Contents {
     }
 
     /// Extensions that the chosen entries are known to need.
-    pub(super) fn needed_extensions(&self, chosen: &Chosen) -> BTreeSet<String> {
+    pub(super) fn needed_extensions(&self, chosen: &SelectedEntries) -> BTreeSet<String> {
         let needed = self.entries.iter().filter(|entry| chosen.needed_extensions.contains(&entry.id));
         needed.map(|entry| entry.name.clone()).collect()
     }
@@ -115,10 +115,10 @@ impl Contents {
     /// Tables whose rows nobody but others may count, and why.
     pub(super) fn uncountable(
         &self,
-        chosen: Option<&Chosen>,
-        reader: Reader<'_>,
+        chosen: Option<&SelectedEntries>,
+        reader: ArchiveReader<'_>,
     ) -> BTreeMap<(String, String), &'static str> {
-        let key = |entry: &Entry, name: &str| (entry.schema.clone().unwrap_or_default(), name.to_owned());
+        let key = |entry: &TocEntry, name: &str| (entry.schema.clone().unwrap_or_default(), name.to_owned());
         let (mut tables, mut found) = (BTreeMap::new(), BTreeMap::new());
         for entry in self.taken(chosen) {
             match entry.kind.as_str() {
@@ -131,8 +131,8 @@ impl Contents {
                 }
                 "ROW SECURITY" if !reader.sees_all_rows => {
                     let table = key(entry, &entry.name);
-                    let is_forced = |table: &&Entry| !table.definition.is_empty();
-                    let owned = |table: &&Entry| !reader.owners || is_like(reader, &table.owner);
+                    let is_forced = |table: &&TocEntry| !table.definition.is_empty();
+                    let owned = |table: &&TocEntry| !reader.owners || is_like(reader, &table.owner);
                     if tables.get(&table).is_none_or(|table| is_forced(table) || !owned(table)) {
                         found.insert(table, "row-level security hides rows");
                     }
@@ -144,18 +144,18 @@ impl Contents {
     }
 }
 
-fn is_like(reader: Reader<'_>, role: &str) -> bool {
+fn is_like(reader: ArchiveReader<'_>, role: &str) -> bool {
     reader.role == role || reader.member_of.contains(role)
 }
 
 /// Whether an ACL takes SELECT from its table's owner, and gives it to nobody the reader could pass for.
-fn takes_from_owner(acl: &Entry, reader: Reader<'_>) -> bool {
+fn takes_from_owner(acl: &TocEntry, reader: ArchiveReader<'_>) -> bool {
     let statements = split(&acl.definition);
-    let reads = |statement: &Statement| {
+    let reads = |statement: &SqlStatement| {
         statement.is(1, "ALL")
             || statement.find(1, "SELECT").is_some_and(|at| statement.find(0, "ON") > Some(at))
     };
-    let is_public = |statement: &Statement, at: usize| statement.is(at + 1, "PUBLIC");
+    let is_public = |statement: &SqlStatement, at: usize| statement.is(at + 1, "PUBLIC");
     let revoked = statements.iter().any(|statement| {
         let from = statement.find_last("FROM");
         statement.is(0, "REVOKE")
@@ -178,7 +178,7 @@ fn is_users(role: &str) -> bool {
 }
 
 /// Roles that a statement of an ACL, a policy or a user mapping names.
-fn roles_in(statement: &Statement) -> Vec<&str> {
+fn roles_in(statement: &SqlStatement) -> Vec<&str> {
     if statement.begins(&["SET", "SESSION", "AUTHORIZATION", "?"]) {
         return if statement.is(3, "DEFAULT") { vec![] } else { statement.roles(3) };
     }
@@ -210,13 +210,13 @@ pub(super) mod tests {
         name: &str,
         owner: &str,
         definition: &str,
-    ) -> Entry {
-        let mut entry = Entry::for_test(id, kind, "s", name, &[]);
+    ) -> TocEntry {
+        let mut entry = TocEntry::for_test(id, kind, "s", name, &[]);
         (entry.owner, entry.definition) = (owner.to_owned(), definition.to_owned());
         entry
     }
 
-    fn contents() -> Contents {
+    fn contents() -> ArchiveSummary {
         let acl = "SET SESSION AUTHORIZATION \"azure pg\"\"admin\";\nGRANT SELECT ON TABLE s.t TO reader;\n\
                    RESET SESSION AUTHORIZATION;\nREVOKE ALL(\"to\") ON TABLE s.t FROM \"from\";\n\
                    GRANT ALL ON FUNCTION s.f(a text) TO PUBLIC;\nGRANT ALL ON TABLE s.t TO granted WITH GRANT OPTION;\n\
@@ -224,7 +224,7 @@ pub(super) mod tests {
         let policy = "CREATE POLICY p ON s.\"to\" AS RESTRICTIVE FOR SELECT TO tenant, \"Ten ant\" \
                       USING ((a = (SELECT b FROM s.u)));";
         let policy_of_all = "CREATE POLICY p ON s.t USING ((EXISTS ( SELECT 1 TO x)));";
-        Contents {
+        ArchiveSummary {
             entries: vec![
                 entry(1, "EXTENSION", "hstore", "", ""),
                 entry(2, "TABLE", "t", "app", ""),
@@ -268,7 +268,7 @@ pub(super) mod tests {
         );
         assert_eq!(sorted(&roles.meant), ["Ten ant", "mapped", "tenant"]);
         assert_eq!(sorted(&roles.needed(false)), ["Ten ant", "mapped", "tenant"]);
-        let chosen = Chosen { ids: vec![2], ..Chosen::default() };
+        let chosen = SelectedEntries { ids: vec![2], ..SelectedEntries::default() };
         assert_eq!(sorted(&contents().roles(Some(&chosen)).needed(true)), ["app"]);
     }
 
@@ -278,7 +278,7 @@ pub(super) mod tests {
             |id, name: &str, owner: &str, definition: &str| entry(id, "TABLE", name, owner, definition);
         let secure = |id, name: &str| entry(id, "ROW SECURITY", name, "", "");
         let acl = |id, name: &str, text: &str| entry(id, "ACL", &format!("TABLE {name}"), "app", text);
-        let contents = Contents {
+        let contents = ArchiveSummary {
             entries: vec![
                 table(1, "forced", "app", "ALTER TABLE ONLY s.forced FORCE ROW LEVEL SECURITY;"),
                 table(2, "own", "app", ""),
@@ -313,7 +313,7 @@ pub(super) mod tests {
         };
         let member_of = BTreeSet::from(["app".to_owned()]);
         let names = |sees_all_rows, owners| -> Vec<String> {
-            let reader = Reader { role: "me", member_of: &member_of, sees_all_rows, owners };
+            let reader = ArchiveReader { role: "me", member_of: &member_of, sees_all_rows, owners };
             contents.uncountable(None, reader).into_keys().map(|(_, name)| name).collect()
         };
         assert_eq!(names(false, true), ["forced", "foreign", "less", "revoked"]);

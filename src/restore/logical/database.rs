@@ -6,10 +6,10 @@ use std::time::Duration;
 use sqlx::{AssertSqlSafe, PgConnection};
 use tokio::time::Instant;
 
-use super::plan::{LoadsInto, RestorePlan, Steps};
+use super::plan::{DumpRestorePlan, DumpRestoreSteps, LoadsInto};
 use super::progress::close;
 use super::target::{BEING_RESTORED, HOLDS_A_PART, ask, contents, maintenance};
-use super::{RestoreError, Run};
+use super::{DumpRestoreError, Run};
 use crate::model::{DatabaseFacts, RoleSetting};
 use crate::postgres::{ConnectionParameters, identifier, literal, split_quoted};
 
@@ -27,23 +27,23 @@ pub(super) async fn execute(
     connection: &mut PgConnection,
     what: &str,
     sql: String,
-) -> Result<(), RestoreError> {
+) -> Result<(), DumpRestoreError> {
     let done = sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection);
     match tokio::time::timeout(WITHIN, done).await {
         Ok(outcome) => {
-            outcome.map(drop).map_err(|source| RestoreError::Statement { what: what.to_owned(), source })
+            outcome.map(drop).map_err(|source| DumpRestoreError::Statement { what: what.to_owned(), source })
         }
-        Err(_) => Err(RestoreError::StatementSilent { what: what.to_owned(), waited: WITHIN }),
+        Err(_) => Err(DumpRestoreError::StatementSilent { what: what.to_owned(), waited: WITHIN }),
     }
 }
 
 /// A connection for this one purpose: one that was held through hours of loading may be dead.
-pub(super) async fn connect(target: &ConnectionParameters) -> Result<PgConnection, RestoreError> {
-    maintenance(target).await.map_err(RestoreError::Connect)
+pub(super) async fn connect(target: &ConnectionParameters) -> Result<PgConnection, DumpRestoreError> {
+    maintenance(target).await.map_err(DumpRestoreError::Connect)
 }
 
 /// Makes the empty database. Where there is one, looks once more whether it is empty.
-pub(super) async fn create(run: &Run, plan: &RestorePlan) -> Result<(), RestoreError> {
+pub(super) async fn create(run: &Run, plan: &DumpRestorePlan) -> Result<(), DumpRestoreError> {
     if plan.loads_into == LoadsInto::Existing {
         return refuse_occupied(run, &plan.database, &plan.database).await;
     }
@@ -54,17 +54,21 @@ pub(super) async fn create(run: &Run, plan: &RestorePlan) -> Result<(), RestoreE
     created
 }
 
-pub(super) async fn refuse_occupied(run: &Run, database: &str, told_as: &str) -> Result<(), RestoreError> {
+pub(super) async fn refuse_occupied(
+    run: &Run,
+    database: &str,
+    told_as: &str,
+) -> Result<(), DumpRestoreError> {
     let holds = contents(&run.target.with_database(database)).await?;
     if holds.is_empty() {
         Ok(())
     } else {
-        Err(RestoreError::Occupied { database: told_as.to_owned(), holds })
+        Err(DumpRestoreError::Occupied { database: told_as.to_owned(), holds })
     }
 }
 
 /// Says in the database's comment what it is. Where it has its final name already, others are kept out of it.
-pub(super) async fn mark(run: &Run, plan: &RestorePlan) -> Result<(), RestoreError> {
+pub(super) async fn mark(run: &Run, plan: &DumpRestorePlan) -> Result<(), DumpRestoreError> {
     let mut connection = connect(&run.target).await?;
     let begin = match plan.loads_into {
         LoadsInto::Existing => HOLDS_A_PART,
@@ -91,7 +95,7 @@ pub(super) async fn mark(run: &Run, plan: &RestorePlan) -> Result<(), RestoreErr
 }
 
 /// From `template0`: any other may hold things, and has its own encoding.
-fn create_statement(name: &str, steps: &Steps) -> String {
+fn create_statement(name: &str, steps: &DumpRestoreSteps) -> String {
     let recorded = &steps.recorded;
     let mut sql = format!("CREATE DATABASE {} TEMPLATE template0", identifier(name));
     if steps.owners {
@@ -122,7 +126,7 @@ fn create_statement(name: &str, steps: &Steps) -> String {
 
 /// Drops a database of ours, ends whoever is in it, and waits for those whom it may not end. That it is not there
 /// is a success.
-pub(super) async fn drop_database(target: &ConnectionParameters, name: &str) -> Result<(), RestoreError> {
+pub(super) async fn drop_database(target: &ConnectionParameters, name: &str) -> Result<(), DumpRestoreError> {
     let mut connection = connect(target).await?;
     let dropped = drop_within(&mut connection, target, name).await;
     close(connection).await;
@@ -133,7 +137,7 @@ async fn drop_within(
     connection: &mut PgConnection,
     target: &ConnectionParameters,
     name: &str,
-) -> Result<(), RestoreError> {
+) -> Result<(), DumpRestoreError> {
     detach(connection, target, name).await?;
     let what = format!("drop the database `{name}`");
     when_free(connection, name, &what, &format!("DROP DATABASE IF EXISTS {}", identifier(name))).await
@@ -145,7 +149,7 @@ async fn detach(
     connection: &mut PgConnection,
     target: &ConnectionParameters,
     name: &str,
-) -> Result<(), RestoreError> {
+) -> Result<(), DumpRestoreError> {
     let subscriptions: Vec<String> = ask(sqlx::query_scalar(
         "SELECT subname::text FROM pg_subscription JOIN pg_database d ON d.oid = subdbid WHERE d.datname = $1",
     )
@@ -163,7 +167,7 @@ async fn detach(
     // It may have been closed by a try before.
     let open = format!("ALTER DATABASE {} ALLOW_CONNECTIONS true", identifier(name));
     execute(connection, &format!("enter the database `{name}`"), open).await?;
-    let mut inside = target.with_database(name).connect().await.map_err(RestoreError::Connect)?;
+    let mut inside = target.with_database(name).connect().await.map_err(DumpRestoreError::Connect)?;
     for subscription in subscriptions {
         let name = identifier(&subscription);
         let what = format!("drop the subscription `{subscription}`");
@@ -186,7 +190,7 @@ pub(super) async fn when_free(
     name: &str,
     what: &str,
     sql: &str,
-) -> Result<(), RestoreError> {
+) -> Result<(), DumpRestoreError> {
     let begun = Instant::now();
     loop {
         evict(connection, name).await?;
@@ -199,13 +203,13 @@ pub(super) async fn when_free(
     }
 }
 
-fn is_in_use(error: &RestoreError) -> bool {
-    matches!(error, RestoreError::Statement { source: sqlx::Error::Database(error), .. }
+fn is_in_use(error: &DumpRestoreError) -> bool {
+    matches!(error, DumpRestoreError::Statement { source: sqlx::Error::Database(error), .. }
         if error.code().is_some_and(|code| code == IN_USE))
 }
 
 /// Lets nobody in any more, and ends the sessions that this role may end.
-async fn evict(connection: &mut PgConnection, name: &str) -> Result<(), RestoreError> {
+async fn evict(connection: &mut PgConnection, name: &str) -> Result<(), DumpRestoreError> {
     let close = format!("ALTER DATABASE {} ALLOW_CONNECTIONS false", identifier(name));
     // Not there, or not ours: the statement that comes next says so.
     let _closed = execute(connection, "keep others out", close).await;
@@ -234,7 +238,10 @@ pub(super) async fn is_gone(target: &ConnectionParameters, name: &str) -> bool {
 
 /// Gives the temporary database what the recorded one had beside its contents. What cannot be applied comes
 /// back in words: the data is right without it.
-pub(super) async fn apply_properties(run: &Run, plan: &RestorePlan) -> Result<Vec<String>, RestoreError> {
+pub(super) async fn apply_properties(
+    run: &Run,
+    plan: &DumpRestorePlan,
+) -> Result<Vec<String>, DumpRestoreError> {
     let (recorded, owners) = (&plan.steps.recorded, plan.steps.owners);
     let mut connection = connect(&run.target).await?;
     let mut left_out = Vec::new();
@@ -246,7 +253,7 @@ pub(super) async fn apply_properties(run: &Run, plan: &RestorePlan) -> Result<Ve
     for (what, sql) in settings.chain(grants) {
         match execute(&mut connection, "apply", sql).await {
             Ok(()) => {}
-            Err(RestoreError::Statement { source: sqlx::Error::Database(error), .. }) => {
+            Err(DumpRestoreError::Statement { source: sqlx::Error::Database(error), .. }) => {
                 left_out.push(format!("{what}: {}", error.message()));
             }
             Err(error) => return Err(error),

@@ -3,21 +3,21 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::{Difference, Refusal};
+use super::{Difference, DumpRefusal};
 use crate::event::listed;
 use crate::model::{BackupId, RepositoryName};
 use crate::pipeline::OpenError;
-use crate::platform::{FeedError, ProcessError};
+use crate::platform::{PipeStdinError, ProcessError};
 use crate::postgres::{ConnectError, FactsError, ToolsError};
-use crate::repository::{Lost, ManifestError};
+use crate::repository::{ManifestError, Unavailable};
 
 /// Why a restore did not come about.
 #[derive(Debug, Error)]
-pub enum RestoreError {
+pub enum DumpRestoreError {
     #[error("refused, and nothing was touched: {}", listed(.0))]
-    Refused(Vec<Refusal>),
-    #[error("failed to read any repository{}", Lost::reasons(.0))]
-    NoRepository(Vec<Lost>),
+    Refused(Vec<DumpRefusal>),
+    #[error("failed to read any repository{}", Unavailable::reasons(.0))]
+    NoRepository(Vec<Unavailable>),
     #[error("failed to read the manifest of `{backup}` from any repository that lists it")]
     Manifest {
         backup: BackupId,
@@ -70,7 +70,7 @@ pub enum RestoreError {
         source: ProcessError,
     },
     #[error("failed to read the dump while it was loaded")]
-    LoadInput(#[source] FeedError),
+    LoadInput(#[source] PipeStdinError),
     #[error("failed to load the dump: the target server has not answered for {}", humantime::format_duration(*.waited))]
     ServerLost { waited: Duration },
     #[error("failed to load the dump: pg_restore passed over errors")]
@@ -85,7 +85,7 @@ pub enum RestoreError {
     Interrupted,
 }
 
-impl RestoreError {
+impl DumpRestoreError {
     /// Whether `pg_restore` could not load something.
     pub(super) fn is_of_load(&self) -> bool {
         matches!(self, Self::Load(_) | Self::LoadObject { .. } | Self::PassedOver(_))

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::event::Phase;
 use crate::model::{BackupId, Outcome};
-use crate::repository::journal::Record;
+use crate::repository::journal::JournalRecord;
 
 /// The verb in the journal.
 pub const VERB: &str = "restore";
@@ -13,7 +13,7 @@ const COUNTED: usize = 5;
 
 /// What a backup weighs, bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Weight {
+pub struct LoadCost {
     pub stored: u64,
     pub plain: u64,
 }
@@ -31,7 +31,7 @@ pub struct Rates {
 
 impl Rates {
     /// Measures restores that succeeded; `records` come newest first. `weigh` knows the backups.
-    pub fn measure(records: &[Record], weigh: impl Fn(&BackupId) -> Option<Weight>) -> Self {
+    pub fn measure(records: &[JournalRecord], weigh: impl Fn(&BackupId) -> Option<LoadCost>) -> Self {
         let (mut stored, mut plain, mut fetching, mut loading, mut runs) = (0.0, 0.0, 0.0, 0.0, 0);
         let good =
             records.iter().filter(|record| record.verb == VERB && record.outcome == Outcome::Succeeded);
@@ -69,7 +69,7 @@ impl Rates {
     }
 
     /// Seconds; `None` where nothing was measured. `streamed`: fetching and loading go on at once.
-    pub(super) fn estimate(&self, weight: Weight, streamed: bool) -> Option<f64> {
+    pub(super) fn estimate(&self, weight: LoadCost, streamed: bool) -> Option<f64> {
         let load = weight.plain as f64 / self.load?;
         match self.fetch {
             Some(fetch) if !streamed => Some(load + weight.stored as f64 / fetch),
@@ -85,11 +85,11 @@ mod tests {
     use crate::model::{BackupKind, RunId};
     use crate::repository::journal::Detail;
 
-    fn record(outcome: Outcome, phases: &[(&str, f64)]) -> Record {
+    fn record(outcome: Outcome, phases: &[(&str, f64)]) -> JournalRecord {
         let begun = "2026-11-20T22:02:51Z".parse().unwrap();
         let backup = BackupId::new(begun, &"database".parse().unwrap(), BackupKind::Logical, 1);
         let phases = phases.iter().map(|(name, seconds)| ((*name).to_owned(), *seconds)).collect();
-        Record {
+        JournalRecord {
             format: String::new(),
             run: RunId::new(begun, 1),
             verb: VERB.to_owned(),
@@ -104,14 +104,14 @@ mod tests {
 
     #[test]
     fn only_restores_that_succeeded_are_measured() {
-        let weigh = |_: &BackupId| Some(Weight { stored: 1000, plain: 4000 });
+        let weigh = |_: &BackupId| Some(LoadCost { stored: 1000, plain: 4000 });
         let records = [
             record(Outcome::Failed, &[("fetch", 1.0), ("load", 1.0)]),
             record(Outcome::Succeeded, &[("fetch", 10.0), ("load", 30.0), ("analyze", 10.0)]),
         ];
         let rates = Rates::measure(&records, weigh);
         assert_eq!(rates, Rates { fetch: Some(100.0), load: Some(100.0), runs: 1 });
-        let weight = Weight { stored: 2000, plain: 8000 };
+        let weight = LoadCost { stored: 2000, plain: 8000 };
         assert_eq!(rates.estimate(weight, false), Some(100.0));
         assert_eq!(rates.estimate(weight, true), Some(80.0));
     }
@@ -119,6 +119,6 @@ mod tests {
     #[test]
     fn without_a_measurement_nothing_is_invented() {
         let rates = Rates::measure(&[], |_| None);
-        assert_eq!(rates.estimate(Weight { stored: 1, plain: 1 }, false), None);
+        assert_eq!(rates.estimate(LoadCost { stored: 1, plain: 1 }, false), None);
     }
 }

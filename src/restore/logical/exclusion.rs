@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use super::Refusal;
-use super::archive_toc::Entry;
-use super::selection::Chosen;
+use super::DumpRefusal;
+use super::archive_toc::TocEntry;
+use super::selection::SelectedEntries;
 use crate::model::DatabaseFacts;
 
 /// What is not to be restored.
@@ -29,8 +29,8 @@ impl Exclusion {
     }
 
     /// Names that the backup does not have: whoever misspells one would get what was to stay out.
-    pub(super) fn unknown(&self, recorded: &DatabaseFacts) -> Vec<Refusal> {
-        let unknown = |what: &'static str, name: String| Refusal::Unknown { what, name, near: vec![] };
+    pub(super) fn unknown(&self, recorded: &DatabaseFacts) -> Vec<DumpRefusal> {
+        let unknown = |what: &'static str, name: String| DumpRefusal::Unknown { what, name, near: vec![] };
         let has_table = |(schema, name): &&(String, String)| {
             recorded.tables.iter().any(|table| table.schema == *schema && table.name == *name)
         };
@@ -52,37 +52,41 @@ impl fmt::Display for Exclusion {
 }
 
 /// Everything in an archive.
-pub(super) fn everything(entries: &[Entry]) -> Chosen {
+pub(super) fn everything(entries: &[TocEntry]) -> SelectedEntries {
     let named = |kinds: &[&str]| {
         let of_kind = entries.iter().filter(|entry| kinds.contains(&entry.kind.as_str()));
         of_kind.map(name_of).collect::<BTreeSet<_>>()
     };
-    Chosen {
+    SelectedEntries {
         ids: entries.iter().map(|entry| entry.id).collect(),
         loaded: named(&["TABLE DATA", "MATERIALIZED VIEW DATA"]),
         sequences: named(&["SEQUENCE SET"]),
-        ..Chosen::default()
+        ..SelectedEntries::default()
     }
 }
 
-fn name_of(entry: &Entry) -> (String, String) {
+fn name_of(entry: &TocEntry) -> (String, String) {
     (entry.schema.clone().unwrap_or_default(), entry.name.clone())
 }
 
 /// Takes out of what was chosen what is excluded, and what cannot be without it: everything that needs
 /// something in an excluded schema, and foreign keys to tables that come back empty.
-pub(super) fn exclude(entries: &[Entry], chosen: Chosen, exclusion: &Exclusion) -> Chosen {
+pub(super) fn exclude(
+    entries: &[TocEntry],
+    chosen: SelectedEntries,
+    exclusion: &Exclusion,
+) -> SelectedEntries {
     let mut out: BTreeSet<u32> =
         entries.iter().filter(|entry| is_excluded(entry, exclusion)).map(|entry| entry.id).collect();
     // A table without its rows is there, and what needs it can be made.
-    let is_definition = |entry: &&Entry| out.contains(&entry.id) && entry.kind != "TABLE DATA";
+    let is_definition = |entry: &&TocEntry| out.contains(&entry.id) && entry.kind != "TABLE DATA";
     let mut unmade: BTreeSet<u32> = entries.iter().filter(is_definition).map(|entry| entry.id).collect();
     let mut left_out = Vec::new();
     loop {
-        let lacks = |entry: &&Entry| {
+        let lacks = |entry: &&TocEntry| {
             !unmade.contains(&entry.id) && entry.needs.iter().any(|need| unmade.contains(need))
         };
-        let next: Vec<&Entry> = entries.iter().filter(lacks).collect();
+        let next: Vec<&TocEntry> = entries.iter().filter(lacks).collect();
         if next.is_empty() {
             break;
         }
@@ -111,7 +115,7 @@ pub(super) fn exclude(entries: &[Entry], chosen: Chosen, exclusion: &Exclusion) 
     chosen
 }
 
-fn is_excluded(entry: &Entry, exclusion: &Exclusion) -> bool {
+fn is_excluded(entry: &TocEntry, exclusion: &Exclusion) -> bool {
     match &entry.schema {
         Some(schema) => {
             exclusion.schemas.contains(schema)
@@ -128,20 +132,21 @@ fn is_excluded(entry: &Entry, exclusion: &Exclusion) -> bool {
 }
 
 /// Whether a foreign key is from a table with rows to one that comes back without.
-fn refers_to_nothing(key: &Entry, entries: &[Entry], exclusion: &Exclusion) -> bool {
-    let is_empty =
-        |table: &Entry| table.schema.as_ref().is_some_and(|schema| exclusion.leaves_out(schema, &table.name));
+fn refers_to_nothing(key: &TocEntry, entries: &[TocEntry], exclusion: &Exclusion) -> bool {
+    let is_empty = |table: &TocEntry| {
+        table.schema.as_ref().is_some_and(|schema| exclusion.leaves_out(schema, &table.name))
+    };
     let tables = entries.iter().filter(|entry| entry.kind == "TABLE" && key.needs.contains(&entry.id));
     // The name of a key is its table's name and its own.
-    let is_its_own = |table: &&Entry| {
+    let is_its_own = |table: &&TocEntry| {
         table.schema == key.schema
             && key.name.strip_prefix(table.name.as_str()).is_some_and(|rest| rest.starts_with(' '))
     };
-    let (own, referred): (Vec<&Entry>, Vec<&Entry>) = tables.partition(is_its_own);
+    let (own, referred): (Vec<&TocEntry>, Vec<&TocEntry>) = tables.partition(is_its_own);
     referred.into_iter().any(is_empty) && !own.into_iter().any(is_empty)
 }
 
-fn words(entry: &Entry) -> String {
+fn words(entry: &TocEntry) -> String {
     let kind = entry.kind.to_lowercase().replace("fk constraint", "foreign key");
     match &entry.schema {
         Some(schema) => format!("{kind} {schema}.{}", entry.name),
@@ -154,8 +159,8 @@ mod tests {
     use super::*;
 
     /// A table, one that refers to it, and a view in another schema over it.
-    fn entries() -> Vec<Entry> {
-        let entry = |id, kind, schema, name, needs| Entry::for_test(id, kind, schema, name, needs);
+    fn entries() -> Vec<TocEntry> {
+        let entry = |id, kind, schema, name, needs| TocEntry::for_test(id, kind, schema, name, needs);
         vec![
             entry(1, "SCHEMA", "", "s", &[]),
             entry(2, "ACL", "", "SCHEMA s", &[1]),
@@ -171,7 +176,7 @@ mod tests {
         ]
     }
 
-    fn without(table_data: &[(&str, &str)], schemas: &[&str]) -> Chosen {
+    fn without(table_data: &[(&str, &str)], schemas: &[&str]) -> SelectedEntries {
         let exclusion = Exclusion {
             table_data: table_data.iter().map(|(s, t)| ((*s).to_owned(), (*t).to_owned())).collect(),
             schemas: schemas.iter().map(|schema| (*schema).to_owned()).collect(),

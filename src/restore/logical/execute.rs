@@ -1,14 +1,14 @@
-use super::archive_toc::Entry;
+use super::archive_toc::TocEntry;
 use super::database;
 use super::fetch::{Scratch, lost, to_scratch};
 use super::inspect::inspect;
 use super::load::{self, StreamFailure};
 use super::pg_restore_errors::PassedOver;
-use super::plan::{LoadsInto, RestorePlan, Route};
-use super::progress::Watch;
+use super::plan::{DumpRestorePlan, DumpTransfer, LoadsInto};
+use super::progress::LoadProgress;
 use super::publish::{Publication, drop_replaced, publish};
-use super::selection::Chosen;
-use super::{Aftermath, Compared, Failure, Report, RestoreError, Run, VERB};
+use super::selection::SelectedEntries;
+use super::{Compared, DumpCleanup, DumpRestoreError, DumpRestoreFailure, DumpRestoreReport, Run, VERB};
 use crate::event::{Event, Phase, told};
 use crate::model::{Cause, Judgement, RepositoryName, Verdict};
 use crate::repository::Phases;
@@ -16,12 +16,12 @@ use crate::repository::Phases;
 impl Run {
     /// Does what was planned. Until the last step the restored database has a name of its own, or a comment that
     /// says that it is not complete; whatever fails before, it is dropped.
-    pub async fn execute(&self, plan: RestorePlan) -> Result<Report, Failure> {
+    pub async fn execute(&self, plan: DumpRestorePlan) -> Result<DumpRestoreReport, DumpRestoreFailure> {
         self.events.emit(&Event::RunBegan { run: self.id.clone(), verb: VERB });
         let mut phases = Phases::new(&*self.clock, &self.events);
         let mut globals_made = Vec::new();
         let begun = self.clock.now();
-        let mut made = Made::Nothing;
+        let mut made = CreatedObjects::Nothing;
         let outcome = self.steps(&plan, &mut phases, &mut globals_made, &mut made).await;
         let phase = phases.current();
         let done = match outcome {
@@ -29,11 +29,11 @@ impl Run {
             Err(source) => {
                 let aftermath = self.take_back(&plan, made).await;
                 let (backup, phases) = (plan.backup.clone(), phases.ended());
-                return Err(Failure { backup, phase, aftermath, globals_made, phases, source });
+                return Err(DumpRestoreFailure { backup, phase, aftermath, globals_made, phases, source });
             }
         };
         let phases = phases.ended();
-        Ok(Report {
+        Ok(DumpRestoreReport {
             run: self.id.clone(),
             backup: plan.backup.clone(),
             recovery_point: plan.recovery_point,
@@ -57,11 +57,11 @@ impl Run {
 
     async fn steps(
         &self,
-        plan: &RestorePlan,
+        plan: &DumpRestorePlan,
         phases: &mut Phases<'_>,
         globals_made: &mut Vec<String>,
-        made: &mut Made,
-    ) -> Result<Done, RestoreError> {
+        made: &mut CreatedObjects,
+    ) -> Result<CompletedLoad, DumpRestoreError> {
         if plan.drop_leftovers {
             phases.begin(Phase::Prepare);
             self.drop_leftovers(plan).await?;
@@ -72,14 +72,14 @@ impl Run {
             not_made = self.make_globals(plan, globals_made).await?;
         }
         let loaded = match &plan.route {
-            Route::Scratch { directory, .. } => {
+            DumpTransfer::Scratch { directory, .. } => {
                 phases.begin(Phase::Fetch);
                 let (scratch, repository) = to_scratch(self, plan, directory).await?;
                 let chosen = load::chosen(self, plan, &scratch).await?;
                 load::tell_left_out(self, chosen.as_ref());
                 self.load_file(plan, phases, made, (scratch, repository, chosen)).await?
             }
-            Route::Stream => self.load_stream(plan, phases, made).await?,
+            DumpTransfer::Stream => self.load_stream(plan, phases, made).await?,
         };
         let finished = self.finish(plan, phases, &loaded).await;
         loaded.watch.end().await;
@@ -87,18 +87,18 @@ impl Run {
         phases.begin(Phase::Publish);
         let publication = Publication::of(plan, &finished.verdict);
         // From here on it is good, or as good as was asked for, and nothing may take it back.
-        *made = Made::Judged(publication.clone());
+        *made = CreatedObjects::Judged(publication.clone());
         let not_applied = database::apply_properties(self, plan).await?;
         let left_out = not_made.into_iter().chain(not_applied).collect();
         publish(self, &publication).await?;
-        *made = Made::Nothing;
+        *made = CreatedObjects::Nothing;
         let left_behind = loaded.chosen.iter().flat_map(|chosen| &chosen.left_out);
         let left_behind = left_behind.map(|text| format!("left out: {text}"));
         let mut notes: Vec<String> = left_behind.chain(loaded.notes).chain(finished.notes).collect();
         if let Some(aside) = &publication.aside {
             notes.extend(drop_replaced(self, aside).await);
         }
-        Ok(Done {
+        Ok(CompletedLoad {
             repository: loaded.repository,
             database: publication.database,
             compared: finished.compared,
@@ -110,38 +110,38 @@ impl Run {
 
     async fn create(
         &self,
-        plan: &RestorePlan,
+        plan: &DumpRestorePlan,
         phases: &mut Phases<'_>,
-        made: &mut Made,
-    ) -> Result<Watch, RestoreError> {
+        made: &mut CreatedObjects,
+    ) -> Result<LoadProgress, DumpRestoreError> {
         self.check_interruption()?;
         phases.begin(Phase::CreateDatabase);
         // Nobody else has the temporary name. Of another one it is ours only if we know that we made it.
         if plan.loads_into == LoadsInto::Temporary {
-            *made = Made::Database;
+            *made = CreatedObjects::Database;
         }
         if let Err(error) = database::create(self, plan).await {
             // The server said no; otherwise nobody knows what it did.
-            if matches!(&error, RestoreError::Statement { source: sqlx::Error::Database(_), .. }) {
-                *made = Made::Nothing;
+            if matches!(&error, DumpRestoreError::Statement { source: sqlx::Error::Database(_), .. }) {
+                *made = CreatedObjects::Nothing;
             }
             return Err(error);
         }
-        *made = Made::Database;
+        *made = CreatedObjects::Database;
         database::mark(self, plan).await?;
         let database = plan.inside(&self.target);
         let is_everything = plan.selection.is_none() && plan.exclusion.is_none();
         let expected = is_everything.then_some(plan.database_bytes);
-        Ok(Watch::begin(database, expected, self.events.clone(), &self.cancel))
+        Ok(LoadProgress::begin(database, expected, self.events.clone(), &self.cancel))
     }
 
     async fn load_file(
         &self,
-        plan: &RestorePlan,
+        plan: &DumpRestorePlan,
         phases: &mut Phases<'_>,
-        made: &mut Made,
-        (scratch, repository, chosen): (Scratch, RepositoryName, Option<Chosen>),
-    ) -> Result<Loaded, RestoreError> {
+        made: &mut CreatedObjects,
+        (scratch, repository, chosen): (Scratch, RepositoryName, Option<SelectedEntries>),
+    ) -> Result<Loaded, DumpRestoreError> {
         let mut jobs = plan.jobs;
         let mut notes = Vec::new();
         loop {
@@ -167,7 +167,7 @@ impl Run {
                     why.unwrap_or_default()
                 ));
                 database::drop_database(&self.target, &plan.temporary).await?;
-                *made = Made::Nothing;
+                *made = CreatedObjects::Nothing;
                 notes.push(format!("loaded with one job, since {jobs} at a time failed"));
                 jobs = 1;
                 continue;
@@ -189,10 +189,10 @@ impl Run {
     /// Tries one repository after the other, each time into a new database.
     async fn load_stream(
         &self,
-        plan: &RestorePlan,
+        plan: &DumpRestorePlan,
         phases: &mut Phases<'_>,
-        made: &mut Made,
-    ) -> Result<Loaded, RestoreError> {
+        made: &mut CreatedObjects,
+    ) -> Result<Loaded, DumpRestoreError> {
         let mut tries = Vec::new();
         for name in &plan.repositories {
             let Some(repository) = self.repositories.find(name) else { continue };
@@ -212,17 +212,17 @@ impl Run {
                     watch.end().await;
                     self.check_interruption()?;
                     database::drop_database(&self.target, &plan.temporary).await?;
-                    *made = Made::Nothing;
+                    *made = CreatedObjects::Nothing;
                     tries.push((name.clone(), reason.clone()));
                     lost(self, plan, name, reason);
                 }
             }
         }
-        Err(RestoreError::Fetch { artifact: plan.steps.dump.name.clone(), tries })
+        Err(DumpRestoreError::Fetch { artifact: plan.steps.dump.name.clone(), tries })
     }
 
     /// What was passed over, in words, and said as it is known.
-    fn told_of(passed_over: PassedOver, entries: Option<&[Entry]>) -> Vec<String> {
+    fn told_of(passed_over: PassedOver, entries: Option<&[TocEntry]>) -> Vec<String> {
         let mut told: Vec<String> =
             passed_over.complaints.iter().map(|complaint| complaint.text(entries)).collect();
         if passed_over.untold > 0 {
@@ -236,12 +236,12 @@ impl Run {
 
     async fn finish(
         &self,
-        plan: &RestorePlan,
+        plan: &DumpRestorePlan,
         phases: &mut Phases<'_>,
         loaded: &Loaded,
-    ) -> Result<Finished, RestoreError> {
+    ) -> Result<LoadOutcome, DumpRestoreError> {
         let passes_over = plan.incomplete.is_some();
-        let mut finished = Finished::default();
+        let mut finished = LoadOutcome::default();
         for text in &loaded.passed_over {
             self.events.warning(format!("not loaded: {text}"));
             finished.verdict.add(Judgement::Fail, Cause::Backup, "not-loaded", text);
@@ -256,7 +256,7 @@ impl Run {
                 }
                 finished.compared = Some(compared);
             }
-            Err(RestoreError::Different(all)) if passes_over => {
+            Err(DumpRestoreError::Different(all)) if passes_over => {
                 for difference in all {
                     finished.verdict.add(Judgement::Fail, Cause::Backup, "different", difference.to_string());
                 }
@@ -271,30 +271,32 @@ impl Run {
     }
 
     /// After a failure: nothing that looks complete and is not may stay, and nothing that is complete may go.
-    async fn take_back(&self, plan: &RestorePlan, made: Made) -> Aftermath {
+    async fn take_back(&self, plan: &DumpRestorePlan, made: CreatedObjects) -> DumpCleanup {
         let database = plan.temporary.clone();
         match made {
-            Made::Nothing => Aftermath::NothingMade,
+            CreatedObjects::Nothing => DumpCleanup::NothingMade,
             // A connection that broke in the last step says nothing about whether the server took it.
-            Made::Judged(publication)
+            CreatedObjects::Judged(publication)
                 if publication.database != database && database::is_gone(&self.target, &database).await =>
             {
-                Aftermath::Published { database: publication.database }
+                DumpCleanup::Published { database: publication.database }
             }
-            Made::Judged(publication) => Aftermath::Kept {
+            CreatedObjects::Judged(publication) => DumpCleanup::Kept {
                 database,
                 is_complete: publication.is_complete,
                 by_hand: publication.by_hand(),
             },
-            Made::Database if plan.loads_into == LoadsInto::Existing => Aftermath::Marked { database },
-            Made::Database => match database::drop_database(&self.target, &database).await {
-                Ok(()) => Aftermath::Dropped { database },
-                Err(error) => Aftermath::Left { database, reason: told(&error) },
+            CreatedObjects::Database if plan.loads_into == LoadsInto::Existing => {
+                DumpCleanup::Marked { database }
+            }
+            CreatedObjects::Database => match database::drop_database(&self.target, &database).await {
+                Ok(()) => DumpCleanup::Dropped { database },
+                Err(error) => DumpCleanup::Left { database, reason: told(&error) },
             },
         }
     }
 
-    async fn drop_leftovers(&self, plan: &RestorePlan) -> Result<(), RestoreError> {
+    async fn drop_leftovers(&self, plan: &DumpRestorePlan) -> Result<(), DumpRestoreError> {
         for leftover in plan.leftovers.iter().filter(|leftover| leftover.may_be_dropped()) {
             database::drop_database(&self.target, &leftover.database).await?;
             self.events.notice(format!("dropped {}, left by an earlier restore", leftover.database));
@@ -304,7 +306,7 @@ impl Run {
 }
 
 /// How far a restore came.
-enum Made {
+enum CreatedObjects {
     Nothing,
     /// A database that is not to stay.
     Database,
@@ -314,9 +316,9 @@ enum Made {
 
 /// A database that was loaded.
 struct Loaded {
-    watch: Watch,
+    watch: LoadProgress,
     repository: RepositoryName,
-    chosen: Option<Chosen>,
+    chosen: Option<SelectedEntries>,
     /// What did not load, in words.
     passed_over: Vec<String>,
     /// What a person should know of the load.
@@ -325,14 +327,14 @@ struct Loaded {
 
 /// A database that was judged.
 #[derive(Default)]
-struct Finished {
+struct LoadOutcome {
     compared: Option<Compared>,
     verdict: Verdict,
     notes: Vec<String>,
 }
 
 /// A database that was published.
-struct Done {
+struct CompletedLoad {
     repository: RepositoryName,
     database: String,
     compared: Option<Compared>,

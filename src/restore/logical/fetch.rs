@@ -11,20 +11,20 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::archive_toc::{ArchiveError, Entry, Index, contents, index};
-use super::plan::RestorePlan;
-use super::{Contents, RestoreError, Run};
+use super::archive_toc::{ArchiveError, Index, TocEntry, contents, index};
+use super::plan::DumpRestorePlan;
+use super::{ArchiveSummary, DumpRestoreError, Run};
 use crate::event::{Event, told};
 use crate::model::{Artifact, Digest, Manifest, RepositoryName};
 use crate::pipeline::{OpenError, unseal_ahead};
-use crate::repository::reader::{Window, stream_to_open};
+use crate::repository::reader::{ReadWindow, stream_to_open};
 use crate::repository::{Repository, is_interruption, layout};
 
 const BUFFER: usize = 256 << 10;
 const TOLD_EVERY: Duration = Duration::from_millis(250);
 
 /// How a table of contents is read: it is seldom longer than this.
-const BEGINNING: Window = Window { chunk: 1 << 20, parallel: 1 };
+const BEGINNING: ReadWindow = ReadWindow { chunk: 1 << 20, parallel: 1 };
 
 /// The unpacked dump in a file that has no name: it is gone with the last process that has it open,
 /// whatever ends that process.
@@ -36,7 +36,7 @@ pub(super) struct Scratch {
 
 impl Scratch {
     /// The archive's contents, where they are understood.
-    pub(super) fn entries(&self) -> Option<&[Entry]> {
+    pub(super) fn entries(&self) -> Option<&[TocEntry]> {
         self.index.as_ref().ok().map(|index| index.entries.as_slice())
     }
 
@@ -54,19 +54,19 @@ struct ScratchWrite(#[source] io::Error);
 /// Fetches and unpacks the dump into `directory`, from the first repository that has it right.
 pub(super) async fn to_scratch(
     run: &Run,
-    plan: &RestorePlan,
+    plan: &DumpRestorePlan,
     directory: &Path,
-) -> Result<(Scratch, RepositoryName), RestoreError> {
+) -> Result<(Scratch, RepositoryName), DumpRestoreError> {
     let mut tries = Vec::new();
     for name in &plan.repositories {
         run.check_interruption()?;
         let Some(repository) = run.repositories.find(name) else { continue };
-        let scratch = |source| RestoreError::Scratch { directory: directory.to_owned(), source };
+        let scratch = |source| DumpRestoreError::Scratch { directory: directory.to_owned(), source };
         let file = tempfile::tempfile_in(directory).map_err(scratch)?;
         let opened = unpack(run, plan, repository, file).await;
         match opened {
             Ok(found) => return Ok((found, name.clone())),
-            Err(error) if is_interruption(&error) => return Err(RestoreError::Interrupted),
+            Err(error) if is_interruption(&error) => return Err(DumpRestoreError::Interrupted),
             Err(error) => {
                 if let Some(source) = scratch_failure(&error) {
                     return Err(scratch(source));
@@ -76,11 +76,11 @@ pub(super) async fn to_scratch(
             }
         }
     }
-    Err(RestoreError::Fetch { artifact: plan.steps.dump.name.clone(), tries })
+    Err(DumpRestoreError::Fetch { artifact: plan.steps.dump.name.clone(), tries })
 }
 
 /// Tells that a repository is given up for this restore, and what comes next.
-pub(super) fn lost(run: &Run, plan: &RestorePlan, name: &RepositoryName, reason: String) {
+pub(super) fn lost(run: &Run, plan: &DumpRestorePlan, name: &RepositoryName, reason: String) {
     run.events.emit(&Event::RepositoryLost { repository: name.clone(), reason });
     let next = plan.repositories.iter().skip_while(|other| *other != name).nth(1);
     if let Some(next) = next {
@@ -101,10 +101,10 @@ fn scratch_failure(error: &OpenError) -> Option<io::Error> {
 /// The plain dump as a stream. An error at its end says that it was not the right one.
 pub(super) fn plain(
     run: &Run,
-    plan: &RestorePlan,
+    plan: &DumpRestorePlan,
     repository: &Repository,
 ) -> impl FnOnce() -> Result<Box<dyn BufRead + Send>, OpenError> + Send + 'static {
-    plain_of(run, &plan.steps.manifest, &plan.steps.dump, repository, Window::default())
+    plain_of(run, &plan.steps.manifest, &plan.steps.dump, repository, ReadWindow::default())
 }
 
 /// The same for a dump of which nothing is planned yet.
@@ -113,7 +113,7 @@ fn plain_of(
     manifest: &Manifest,
     dump: &Artifact,
     repository: &Repository,
-    window: Window,
+    window: ReadWindow,
 ) -> impl FnOnce() -> Result<Box<dyn BufRead + Send>, OpenError> + Send + 'static {
     let dump = dump.clone();
     let folder = layout::backup(&manifest.system, &manifest.id);
@@ -130,12 +130,12 @@ pub(super) async fn read_ahead(
     manifest: &Manifest,
     dump: &Artifact,
     repositories: &[RepositoryName],
-) -> Option<Contents> {
+) -> Option<ArchiveSummary> {
     for repository in repositories.iter().filter_map(|name| run.repositories.find(name)) {
         let begin = plain_of(run, manifest, dump, repository, BEGINNING);
         let reading = tokio::task::spawn_blocking(move || contents(begin().ok()?).ok());
         if let Ok(Some(entries)) = reading.await {
-            return Some(Contents { entries });
+            return Some(ArchiveSummary { entries });
         }
     }
     None
@@ -143,7 +143,7 @@ pub(super) async fn read_ahead(
 
 async fn unpack(
     run: &Run,
-    plan: &RestorePlan,
+    plan: &DumpRestorePlan,
     repository: &Repository,
     file: File,
 ) -> Result<Scratch, OpenError> {
@@ -152,7 +152,7 @@ async fn unpack(
     let copying = {
         let written = Arc::clone(&written);
         tokio::task::spawn_blocking(move || -> Result<Scratch, OpenError> {
-            let plain = Keeping { plain: begin()?, file, written };
+            let plain = ScratchRetention { plain: begin()?, file, written };
             let mut plain = BufReader::with_capacity(BUFFER, plain);
             let index = match index(&mut plain) {
                 Err(ArchiveError::Read(source)) => return Err(OpenError::Read(source)),
@@ -196,13 +196,13 @@ pub(super) async fn tell<T>(
 }
 
 /// Gives on what it reads, and keeps it in the file.
-struct Keeping<R> {
+struct ScratchRetention<R> {
     plain: R,
     file: File,
     written: Arc<AtomicU64>,
 }
 
-impl<R: Read> Read for Keeping<R> {
+impl<R: Read> Read for ScratchRetention<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.plain.read(buffer)?;
         self.file.write_all(&buffer[..count]).map_err(|error| io::Error::other(ScratchWrite(error)))?;

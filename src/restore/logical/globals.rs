@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::globals_sql::{Statement, split};
+use super::globals_sql::{SqlStatement, split};
 
 /// What will be made.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -26,17 +26,17 @@ pub struct GlobalsPlan {
     pub left_out: Vec<String>,
     /// Run in one transaction.
     #[serde(skip)]
-    pub(super) role_steps: Vec<Step>,
+    pub(super) role_steps: Vec<GlobalsStep>,
     /// Run one after the other: a tablespace cannot be made in a transaction.
     #[serde(skip)]
-    pub(super) tablespace_steps: Vec<Step>,
+    pub(super) tablespace_steps: Vec<GlobalsStep>,
 }
 
 /// A statement, and whether nothing may come after it where it fails. A setting or a comment that the server
 /// does not take is no reason to restore nothing.
 #[derive(Clone, Debug)]
-pub(super) struct Step {
-    pub(super) statement: Statement,
+pub(super) struct GlobalsStep {
+    pub(super) statement: SqlStatement,
     pub(super) is_needed: bool,
 }
 
@@ -118,7 +118,7 @@ pub(super) fn plan(script: &str, existing: Existing<'_>, needs: Needs<'_>) -> Gl
         for role in &joined {
             // Who makes a role may grant it, and is no member of it yet.
             let sql = format!("GRANT {} TO CURRENT_USER", crate::postgres::identifier(role));
-            let grants = split(&sql).into_iter().map(|statement| Step { statement, is_needed: true });
+            let grants = split(&sql).into_iter().map(|statement| GlobalsStep { statement, is_needed: true });
             plan.role_steps.extend(grants);
         }
         plan.joined = joined;
@@ -130,25 +130,25 @@ pub(super) fn plan(script: &str, existing: Existing<'_>, needs: Needs<'_>) -> Gl
 /// The position of the first attribute in `ALTER ROLE name WITH …`.
 const ATTRIBUTES: usize = 4;
 
-fn sets_attributes(statement: &Statement) -> bool {
+fn sets_attributes(statement: &SqlStatement) -> bool {
     statement.begins(&["ALTER", "ROLE", "?", "WITH"])
 }
 
-fn has_attribute(statement: &Statement, attribute: &str) -> bool {
+fn has_attribute(statement: &SqlStatement, attribute: &str) -> bool {
     sets_attributes(statement) && statement.find(ATTRIBUTES, attribute).is_some()
 }
 
-fn superusers(statements: &[Statement]) -> BTreeSet<&str> {
+fn superusers(statements: &[SqlStatement]) -> BTreeSet<&str> {
     let superusers = statements.iter().filter(|statement| has_attribute(statement, "SUPERUSER"));
     superusers.map(|statement| statement.name(2)).collect()
 }
 
 fn need_password(
-    statements: &[Statement],
+    statements: &[SqlStatement],
     new_roles: &BTreeSet<String>,
     bare: &BTreeSet<String>,
 ) -> Vec<String> {
-    let logs_in_without = |statement: &&Statement| {
+    let logs_in_without = |statement: &&SqlStatement| {
         has_attribute(statement, "LOGIN")
             && !has_attribute(statement, "PASSWORD")
             && new_roles.contains(statement.name(2))
@@ -184,7 +184,7 @@ struct Decide<'a> {
 }
 
 impl Decide<'_> {
-    fn about(&self, statement: &Statement, plan: &mut GlobalsPlan) {
+    fn about(&self, statement: &SqlStatement, plan: &mut GlobalsPlan) {
         let begins = |pattern: &[&str]| statement.begins(pattern);
         if begins(&["SET"]) || begins(&["RESET"]) || begins(&["SELECT", "pg_catalog"]) {
             // The session that makes them has its own.
@@ -216,15 +216,15 @@ impl Decide<'_> {
         self.new_roles.contains(role) || self.existing.roles.contains(role)
     }
 
-    fn role(&self, role: &str, statement: &Statement, is_needed: bool, plan: &mut GlobalsPlan) {
+    fn role(&self, role: &str, statement: &SqlStatement, is_needed: bool, plan: &mut GlobalsPlan) {
         if self.new_roles.contains(role) && (is_needed || !self.bare.contains(role)) {
-            plan.role_steps.push(Step { statement: statement.clone(), is_needed });
+            plan.role_steps.push(GlobalsStep { statement: statement.clone(), is_needed });
         }
     }
 
     /// Without the attributes that the restoring role may not give; naming them, even to deny them, is as much
     /// forbidden. Each that the role had is said.
-    fn attributes(&self, statement: &Statement, plan: &mut GlobalsPlan) {
+    fn attributes(&self, statement: &SqlStatement, plan: &mut GlobalsPlan) {
         let role = statement.name(2);
         if !self.new_roles.contains(role) || self.bare.contains(role) {
             return;
@@ -239,7 +239,7 @@ impl Decide<'_> {
             }
         }
         out.sort_unstable();
-        plan.role_steps.push(Step { statement: statement.without(&out), is_needed: true });
+        plan.role_steps.push(GlobalsStep { statement: statement.without(&out), is_needed: true });
     }
 
     fn forbidden(&self) -> impl Iterator<Item = &'static str> {
@@ -256,13 +256,13 @@ impl Decide<'_> {
 
     /// A new role may become a member of what is there. A role that exists does not become one of more:
     /// that would change what it may do.
-    fn membership(&self, statement: &Statement, plan: &mut GlobalsPlan) {
+    fn membership(&self, statement: &SqlStatement, plan: &mut GlobalsPlan) {
         let (group, member) = (statement.name(1), statement.name(3));
         match (self.new_roles.contains(member), self.is_there(group)) {
             (true, true) if self.bare.contains(member) => {}
             (true, true) => {
                 let statement = self.granted_by(statement, plan);
-                plan.role_steps.push(Step { statement, is_needed: false });
+                plan.role_steps.push(GlobalsStep { statement, is_needed: false });
             }
             (true, false) => {
                 plan.left_out.push(format!("membership of {member} in {group}, which is not there"));
@@ -277,7 +277,7 @@ impl Decide<'_> {
     /// A grantor must be here and be allowed to, and the restoring role must be allowed to speak for it: so is
     /// a new role, whose own memberships were made first. In another's place the restoring role grants it;
     /// that is no difference where a superuser did.
-    fn granted_by(&self, statement: &Statement, plan: &mut GlobalsPlan) -> Statement {
+    fn granted_by(&self, statement: &SqlStatement, plan: &mut GlobalsPlan) -> SqlStatement {
         let Some(position) = statement.find(4, "GRANTED").filter(|at| statement.is(at + 1, "BY")) else {
             return statement.clone();
         };
@@ -298,7 +298,7 @@ impl Decide<'_> {
         statement.before(position)
     }
 
-    fn tablespace(&self, name: &str, statement: &Statement, plan: &mut GlobalsPlan) {
+    fn tablespace(&self, name: &str, statement: &SqlStatement, plan: &mut GlobalsPlan) {
         if !self.new_tablespaces.contains(name) {
             return;
         }
@@ -307,21 +307,21 @@ impl Decide<'_> {
         if is_needed && statement.is(3, "OWNER") && !self.is_there(statement.name(4)) {
             let (owner, role) = (statement.name(4), self.existing.role);
             plan.left_out.push(format!("owner of tablespace {name}: {owner} is not there, and it is {role}"));
-            plan.tablespace_steps.push(Step { statement: statement.without(&[3, 4]), is_needed });
+            plan.tablespace_steps.push(GlobalsStep { statement: statement.without(&[3, 4]), is_needed });
         } else {
-            plan.tablespace_steps.push(Step { statement: statement.clone(), is_needed });
+            plan.tablespace_steps.push(GlobalsStep { statement: statement.clone(), is_needed });
         }
     }
 }
 
 /// The position of the name in `… ON KIND name …`.
-fn object_of(statement: &Statement, kind: &str) -> Option<usize> {
+fn object_of(statement: &SqlStatement, kind: &str) -> Option<usize> {
     let on = statement.find(1, "ON").filter(|on| statement.is(on + 1, kind))?;
     Some(on + 2)
 }
 
 /// The tablespace that a statement makes, changes or grants.
-fn tablespace_of(statement: &Statement) -> Option<&str> {
+fn tablespace_of(statement: &SqlStatement) -> Option<&str> {
     let is_of = |verb: &str| statement.is(0, verb);
     if (is_of("CREATE") || is_of("ALTER")) && statement.is(1, "TABLESPACE") {
         return Some(statement.name(2));
@@ -389,7 +389,7 @@ DROP DATABASE shop;
         plan(script, existing, Needs { roles: &named, owners: &named, tablespaces: true })
     }
 
-    fn sql(steps: &[Step]) -> Vec<&str> {
+    fn sql(steps: &[GlobalsStep]) -> Vec<&str> {
         steps.iter().map(|step| step.statement.sql()).collect()
     }
 

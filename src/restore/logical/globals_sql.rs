@@ -7,35 +7,35 @@ use std::ops::Range;
 
 /// A statement without its `;`. It may hold a password's hash, so it is never shown.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct Statement {
+pub(super) struct SqlStatement {
     text: String,
-    words: Vec<Word>,
+    words: Vec<Token>,
 }
 
 #[derive(Clone, PartialEq, Eq)]
-struct Word {
-    kind: WordKind,
+struct Token {
+    kind: TokenKind,
     /// A name without its quotes; anything else as it stands.
     value: String,
     span: Range<usize>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum WordKind {
+enum TokenKind {
     Plain,
     Quoted,
     Constant,
     Sign,
 }
 
-impl Statement {
+impl SqlStatement {
     pub(super) fn sql(&self) -> &str {
         &self.text
     }
 
     /// The first words, for people: enough to know it by, and never a constant.
     pub(super) fn gist(&self) -> String {
-        let words = self.words.iter().take(5).take_while(|word| word.kind != WordKind::Constant);
+        let words = self.words.iter().take(5).take_while(|word| word.kind != TokenKind::Constant);
         words.map(|word| &self.text[word.span.clone()]).collect::<Vec<_>>().join(" ") + " …"
     }
 
@@ -43,7 +43,7 @@ impl Statement {
     pub(super) fn begins(&self, pattern: &[&str]) -> bool {
         self.words.len() >= pattern.len()
             && pattern.iter().enumerate().all(|(position, expected)| match *expected {
-                "?" => matches!(self.words[position].kind, WordKind::Plain | WordKind::Quoted),
+                "?" => matches!(self.words[position].kind, TokenKind::Plain | TokenKind::Quoted),
                 keyword => self.is(position, keyword),
             })
     }
@@ -57,7 +57,7 @@ impl Statement {
     /// in which a name may be is never asked for.
     pub(super) fn is(&self, position: usize, keyword: &str) -> bool {
         let word = self.words.get(position);
-        word.is_some_and(|word| word.kind == WordKind::Plain && word.value.eq_ignore_ascii_case(keyword))
+        word.is_some_and(|word| word.kind == TokenKind::Plain && word.value.eq_ignore_ascii_case(keyword))
     }
 
     /// The first such key word from a position on that is in no parentheses.
@@ -75,8 +75,8 @@ impl Statement {
         let mut depth = 0_usize;
         self.words.iter().enumerate().filter_map(move |(position, word)| {
             match (word.kind, word.value.as_str()) {
-                (WordKind::Sign, "(") => depth += 1,
-                (WordKind::Sign, ")") => depth = depth.saturating_sub(1),
+                (TokenKind::Sign, "(") => depth += 1,
+                (TokenKind::Sign, ")") => depth = depth.saturating_sub(1),
                 _ => {}
             }
             (depth == 0).then_some(position)
@@ -88,12 +88,12 @@ impl Statement {
         let mut roles = Vec::new();
         for pair in self.words.get(from..).unwrap_or_default().chunks(2) {
             match pair[0].kind {
-                WordKind::Quoted => roles.push(pair[0].value.as_str()),
-                WordKind::Plain if !pair[0].value.eq_ignore_ascii_case("PUBLIC") => {
+                TokenKind::Quoted => roles.push(pair[0].value.as_str()),
+                TokenKind::Plain if !pair[0].value.eq_ignore_ascii_case("PUBLIC") => {
                     roles.push(pair[0].value.as_str());
                 }
-                WordKind::Plain => {}
-                WordKind::Constant | WordKind::Sign => break,
+                TokenKind::Plain => {}
+                TokenKind::Constant | TokenKind::Sign => break,
             }
             if pair.get(1).is_none_or(|sign| sign.value != ",") {
                 break;
@@ -120,16 +120,16 @@ impl Statement {
     }
 }
 
-impl std::fmt::Debug for Statement {
+impl std::fmt::Debug for SqlStatement {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Statement({})", self.gist())
     }
 }
 
 /// Splits a script into statements. Comments, and lines that are for psql (`\restrict`), are left out.
-pub(super) fn split(script: &str) -> Vec<Statement> {
+pub(super) fn split(script: &str) -> Vec<SqlStatement> {
     let mut statements = Vec::new();
-    let mut words: Vec<Word> = Vec::new();
+    let mut words: Vec<Token> = Vec::new();
     let bytes = script.as_bytes();
     let mut at = 0;
     while at < bytes.len() {
@@ -141,25 +141,25 @@ pub(super) fn split(script: &str) -> Vec<Statement> {
                 end_statement(script, &mut words, &mut statements);
                 (None, 1)
             }
-            [b'\'', ..] => (Some(WordKind::Constant), quoted_end(rest, b'\'', false)),
-            [b'e' | b'E', b'\'', ..] => (Some(WordKind::Constant), 1 + quoted_end(&rest[1..], b'\'', true)),
-            [b'"', ..] => (Some(WordKind::Quoted), quoted_end(rest, b'"', false)),
+            [b'\'', ..] => (Some(TokenKind::Constant), quoted_end(rest, b'\'', false)),
+            [b'e' | b'E', b'\'', ..] => (Some(TokenKind::Constant), 1 + quoted_end(&rest[1..], b'\'', true)),
+            [b'"', ..] => (Some(TokenKind::Quoted), quoted_end(rest, b'"', false)),
             [b'$', ..] if dollar_quoted(rest).is_some() => {
-                (Some(WordKind::Constant), dollar_quoted(rest).unwrap_or(1))
+                (Some(TokenKind::Constant), dollar_quoted(rest).unwrap_or(1))
             }
             [first, ..] if first.is_ascii_whitespace() => (None, 1),
             [first, ..] if is_word(*first) => {
-                (Some(WordKind::Plain), rest.iter().take_while(|byte| is_word(**byte)).count())
+                (Some(TokenKind::Plain), rest.iter().take_while(|byte| is_word(**byte)).count())
             }
-            _ => (Some(WordKind::Sign), 1),
+            _ => (Some(TokenKind::Sign), 1),
         };
         if let Some(kind) = kind {
             let text = script.get(at..at + length).unwrap_or_default();
             let value = match kind {
-                WordKind::Quoted => unquoted(text).replace("\"\"", "\""),
+                TokenKind::Quoted => unquoted(text).replace("\"\"", "\""),
                 _ => text.to_owned(),
             };
-            words.push(Word { kind, value, span: at..at + length });
+            words.push(Token { kind, value, span: at..at + length });
         }
         at += length;
     }
@@ -167,14 +167,14 @@ pub(super) fn split(script: &str) -> Vec<Statement> {
     statements
 }
 
-fn end_statement(script: &str, words: &mut Vec<Word>, statements: &mut Vec<Statement>) {
+fn end_statement(script: &str, words: &mut Vec<Token>, statements: &mut Vec<SqlStatement>) {
     let (Some(first), Some(last)) = (words.first(), words.last()) else { return };
     let (begin, end) = (first.span.start, last.span.end);
     let mut words = std::mem::take(words);
     for word in &mut words {
         word.span = word.span.start - begin..word.span.end - begin;
     }
-    statements.push(Statement { text: script[begin..end].to_owned(), words });
+    statements.push(SqlStatement { text: script[begin..end].to_owned(), words });
 }
 
 fn is_word(byte: u8) -> bool {
@@ -223,7 +223,7 @@ mod tests {
         let script = "\\restrict a;b\n-- x; y\nCREATE ROLE \"we;i\"\"rd\";\nCOMMENT ON ROLE a IS 'it''s; -- \\';\n\
                       ALTER ROLE ä SET x TO E'\\';', 'b'";
         let statements = split(script);
-        let texts: Vec<&str> = statements.iter().map(Statement::sql).collect();
+        let texts: Vec<&str> = statements.iter().map(SqlStatement::sql).collect();
         assert_eq!(
             texts,
             [
@@ -262,7 +262,7 @@ mod tests {
     #[test]
     fn dollar_quotes_are_constants() {
         let statements = split("COMMENT ON ROLE a IS $x$ it's; $$ \"$x$; SELECT $1; SELECT $$;$$");
-        let texts: Vec<&str> = statements.iter().map(Statement::sql).collect();
+        let texts: Vec<&str> = statements.iter().map(SqlStatement::sql).collect();
         assert_eq!(texts, ["COMMENT ON ROLE a IS $x$ it's; $$ \"$x$", "SELECT $1", "SELECT $$;$$"]);
     }
 

@@ -6,40 +6,40 @@ use sqlx::PgConnection;
 
 use super::compare::compare;
 use super::database::execute;
-use super::plan::RestorePlan;
+use super::plan::DumpRestorePlan;
 use super::progress::close;
-use super::selection::Chosen;
+use super::selection::SelectedEntries;
 use super::target::ask;
-use super::{Compared, RestoreError, Run};
-use crate::model::{DatabaseFacts, Table};
+use super::{Compared, DumpRestoreError, Run};
+use crate::model::{DatabaseFacts, TableFacts};
 use crate::postgres::{count_rows, qualified, read_facts};
 use crate::source::{Unreadable, unreadable};
 
 /// Counts and compares.
 pub(super) async fn inspect(
     run: &Run,
-    plan: &RestorePlan,
-    chosen: Option<&Chosen>,
-) -> Result<Compared, RestoreError> {
+    plan: &DumpRestorePlan,
+    chosen: Option<&SelectedEntries>,
+) -> Result<Compared, DumpRestoreError> {
     tokio::select! {
         compared = read_and_compare(run, plan, chosen) => compared,
-        () = run.cancel.cancelled() => Err(RestoreError::Interrupted),
+        () = run.cancel.cancelled() => Err(DumpRestoreError::Interrupted),
     }
 }
 
 async fn read_and_compare(
     run: &Run,
-    plan: &RestorePlan,
-    chosen: Option<&Chosen>,
-) -> Result<Compared, RestoreError> {
-    let mut connection = plan.inside(&run.target).connect().await.map_err(RestoreError::Connect)?;
+    plan: &DumpRestorePlan,
+    chosen: Option<&SelectedEntries>,
+) -> Result<Compared, DumpRestoreError> {
+    let mut connection = plan.inside(&run.target).connect().await.map_err(DumpRestoreError::Connect)?;
     // Counting is all it does, and it may use what the load has used.
     let parallel = format!(
         "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL max_parallel_workers_per_gather = {}",
         plan.jobs.clamp(1, 8)
     );
     execute(&mut connection, "prepare to count", parallel).await?;
-    let mut found = read_facts(&mut connection).await.map_err(RestoreError::TargetFacts)?;
+    let mut found = read_facts(&mut connection).await.map_err(DumpRestoreError::TargetFacts)?;
     let mut recorded = plan.steps.recorded.clone();
     let unreadable = unreadable(&mut connection, plan.steps.target_major);
     let unreadable = ask(unreadable).await?;
@@ -50,13 +50,14 @@ async fn read_and_compare(
         .filter(|table| table.rows.is_some())
         .map(|table| (table.schema.as_str(), table.name.as_str()))
         .collect();
-    let is_wanted = |table: &Table| {
+    let is_wanted = |table: &TableFacts| {
         let is_chosen =
             chosen.is_none_or(|chosen| chosen.loaded.contains(&(table.schema.clone(), table.name.clone())));
         is_chosen && counted.contains(&(table.schema.as_str(), table.name.as_str()))
     };
-    let (mut wanted, others): (Vec<Table>, Vec<Table>) = found.tables.into_iter().partition(is_wanted);
-    let uncounted = count_rows(&mut connection, &mut wanted).await.map_err(RestoreError::TargetFacts)?;
+    let (mut wanted, others): (Vec<TableFacts>, Vec<TableFacts>) =
+        found.tables.into_iter().partition(is_wanted);
+    let uncounted = count_rows(&mut connection, &mut wanted).await.map_err(DumpRestoreError::TargetFacts)?;
     for table in &mut recorded.tables {
         if uncounted.contains(&qualified(&table.schema, &table.name)) {
             table.rows = None;
@@ -65,7 +66,7 @@ async fn read_and_compare(
     found.tables = wanted.into_iter().chain(others).collect();
     let descending = descending(&mut connection).await?;
     close(connection).await;
-    let compared = compare(&recorded, &found, chosen, &descending).map_err(RestoreError::Different)?;
+    let compared = compare(&recorded, &found, chosen, &descending).map_err(DumpRestoreError::Different)?;
     let unlocked =
         uncounted.iter().map(|name| format!("rows of {name} not counted: no lock on it was to be had"));
     Ok(Compared { undetermined: undetermined.into_iter().chain(unlocked).collect(), ..compared })
@@ -76,7 +77,7 @@ async fn read_and_compare(
 fn set_aside(
     recorded: &mut DatabaseFacts,
     unreadable: &[Unreadable],
-    chosen: Option<&Chosen>,
+    chosen: Option<&SelectedEntries>,
 ) -> Vec<String> {
     let reason = |schema: &str, name: &str| {
         unreadable.iter().find(|item| match item {
@@ -108,7 +109,7 @@ fn set_aside(
 }
 
 /// Sequences that count downwards.
-async fn descending(connection: &mut PgConnection) -> Result<BTreeSet<(String, String)>, RestoreError> {
+async fn descending(connection: &mut PgConnection) -> Result<BTreeSet<(String, String)>, DumpRestoreError> {
     let rows: Vec<(String, String)> = ask(sqlx::query_as(
         "SELECT n.nspname::text, c.relname::text
            FROM pg_sequence s JOIN pg_class c ON c.oid = s.seqrelid JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -151,7 +152,7 @@ mod tests {
         );
         assert_eq!((recorded.tables[0].rows, recorded.tables[1].rows), (None, Some(4)));
         assert_eq!(recorded.sequences, [sequence("b")]);
-        let nothing_chosen = Chosen::default();
+        let nothing_chosen = SelectedEntries::default();
         assert!(
             set_aside(
                 &mut situation().recorded,

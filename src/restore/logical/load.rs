@@ -6,36 +6,36 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use super::archive_toc::{Entry, Index};
+use super::archive_toc::{Index, TocEntry};
 use super::fetch::{Scratch, plain, tell};
 use super::passes::passes;
 use super::pg_restore_errors;
 use super::pg_restore_errors::{PassedOver, STDERR_LINES};
-use super::plan::{RestorePlan, Route, choose_from};
-use super::progress::{LOST_AFTER, Watch, close};
-use super::selection::Chosen;
+use super::plan::{DumpRestorePlan, DumpTransfer, choose_from};
+use super::progress::{LOST_AFTER, LoadProgress, close};
+use super::selection::SelectedEntries;
 use super::target::{ask, maintenance};
-use super::{RestoreError, Run};
+use super::{DumpRestoreError, Run};
 use crate::event::Event;
-use crate::pipeline::{Counting, OpenError};
-use crate::platform::{FeedError, Finished, ProcessError, Program};
+use crate::pipeline::{CountingReader, OpenError};
+use crate::platform::{PipeStdinError, ProcessError, ProcessOutcome, Program};
 use crate::repository::Repository;
 
 /// A load may take days; what must not happen is that nobody notices that it stands still. The watch does.
 const WITHIN: Duration = Duration::from_secs(14 * 24 * 3600);
 
 /// A program of the right version that works on the temporary database.
-async fn program(run: &Run, plan: &RestorePlan, name: &'static str) -> Result<Program, RestoreError> {
-    let program = plan.steps.tools.program(name).map_err(RestoreError::Tools)?;
+async fn program(run: &Run, plan: &DumpRestorePlan, name: &'static str) -> Result<Program, DumpRestoreError> {
+    let program = plan.steps.tools.program(name).map_err(DumpRestoreError::Tools)?;
     let program = plan
         .inside(&run.target)
         .apply_lasting(program, plan.steps.tools.major)
         .await
-        .map_err(RestoreError::Connect)?;
+        .map_err(DumpRestoreError::Connect)?;
     Ok(program.arg("--no-password").arg(format!("--dbname={}", plan.temporary)))
 }
 
-async fn pg_restore(run: &Run, plan: &RestorePlan, is_strict: bool) -> Result<Program, RestoreError> {
+async fn pg_restore(run: &Run, plan: &DumpRestorePlan, is_strict: bool) -> Result<Program, DumpRestoreError> {
     // Only then it names the object that it has something to say of.
     let program = program(run, plan, "pg_restore").await?.arg("--verbose");
     let mut program = program.keep_stderr(STDERR_LINES).keep_stderr_where(pg_restore_errors::is_no_chatter);
@@ -60,14 +60,15 @@ async fn pg_restore(run: &Run, plan: &RestorePlan, is_strict: bool) -> Result<Pr
 /// Chooses out of the archive what was asked for; `None` is everything.
 pub(super) async fn chosen(
     run: &Run,
-    plan: &RestorePlan,
+    plan: &DumpRestorePlan,
     scratch: &Scratch,
-) -> Result<Option<Chosen>, RestoreError> {
+) -> Result<Option<SelectedEntries>, DumpRestoreError> {
     let (selection, exclusion) = (&plan.steps.selection, &plan.steps.exclusion);
     if selection.is_everything() && exclusion.is_nothing() {
         return Ok(None);
     }
-    let index = scratch.index.as_ref().map_err(|error| RestoreError::Choose { reason: error.to_string() })?;
+    let index =
+        scratch.index.as_ref().map_err(|error| DumpRestoreError::Choose { reason: error.to_string() })?;
     let converted;
     let entries = if index.is_plain() {
         &index.entries
@@ -77,16 +78,16 @@ pub(super) async fn chosen(
     };
     let chosen = choose_from(entries, selection, exclusion);
     if chosen.as_ref().is_some_and(|chosen| chosen.ids.is_empty()) {
-        return Err(RestoreError::Choose { reason: "it has nothing of what was named".to_owned() });
+        return Err(DumpRestoreError::Choose { reason: "it has nothing of what was named".to_owned() });
     }
     Ok(chosen)
 }
 
 /// The entries of an archive in another encoding, with names as everything else has them. PostgreSQL converts
 /// them: whichever server it is, it knows all of its encodings.
-async fn in_utf8(run: &Run, index: &Index) -> Result<Vec<Entry>, RestoreError> {
+async fn in_utf8(run: &Run, index: &Index) -> Result<Vec<TocEntry>, DumpRestoreError> {
     let names = index.foreign_names();
-    let mut connection = maintenance(&run.target).await.map_err(RestoreError::Connect)?;
+    let mut connection = maintenance(&run.target).await.map_err(DumpRestoreError::Connect)?;
     let converted: Vec<Vec<u8>> = ask(sqlx::query_scalar(
         "SELECT pg_catalog.convert(n.name, $2::name, 'UTF8')
            FROM unnest($1::bytea[]) WITH ORDINALITY n(name, place) ORDER BY n.place",
@@ -110,11 +111,11 @@ pub(super) struct FileLoad {
 /// Loads from the file, with as many connections as given.
 pub(super) async fn from_scratch(
     run: &Run,
-    plan: &RestorePlan,
+    plan: &DumpRestorePlan,
     scratch: &Scratch,
-    chosen: Option<&Chosen>,
-    (watch, jobs): (&Watch, u32),
-) -> Result<FileLoad, RestoreError> {
+    chosen: Option<&SelectedEntries>,
+    (watch, jobs): (&LoadProgress, u32),
+) -> Result<FileLoad, DumpRestoreError> {
     let entries = scratch.entries();
     let mut loaded = FileLoad { passed_over: PassedOver::default(), missing: vec![] };
     for pass in passes(entries, chosen, jobs) {
@@ -146,22 +147,22 @@ pub(super) async fn from_scratch(
 /// Extensions that were not made, in words; `None` where one of them is known to be needed.
 async fn unneeded(
     run: &Run,
-    plan: &RestorePlan,
-    entries: &[Entry],
-    chosen: &Chosen,
-) -> Result<Option<Vec<String>>, RestoreError> {
-    let mut connection = plan.inside(&run.target).connect().await.map_err(RestoreError::Connect)?;
+    plan: &DumpRestorePlan,
+    entries: &[TocEntry],
+    chosen: &SelectedEntries,
+) -> Result<Option<Vec<String>>, DumpRestoreError> {
+    let mut connection = plan.inside(&run.target).connect().await.map_err(DumpRestoreError::Connect)?;
     let query = sqlx::query_scalar("SELECT extname::text FROM pg_extension").fetch_all(&mut connection);
     let made: Vec<String> = ask(query).await?;
     close(connection).await;
-    let is_missing = |entry: &&Entry| {
+    let is_missing = |entry: &&TocEntry| {
         entry.kind == "EXTENSION" && chosen.first.contains(&entry.id) && !made.contains(&entry.name)
     };
-    let missing: Vec<&Entry> = entries.iter().filter(is_missing).collect();
+    let missing: Vec<&TocEntry> = entries.iter().filter(is_missing).collect();
     if missing.iter().any(|entry| chosen.needed_extensions.contains(&entry.id)) {
         return Ok(None);
     }
-    let words = |entry: &&Entry| {
+    let words = |entry: &&TocEntry| {
         format!(
             "extension {}: the target did not make it, and nothing chosen is known to need it",
             entry.name
@@ -172,10 +173,10 @@ async fn unneeded(
 
 /// Whether one job may load what several at a time could not: it keeps to the dump's own order, in which rows
 /// come after those that a constraint or a trigger looks for.
-pub(super) fn may_be_of_order(error: &RestoreError) -> bool {
-    let (RestoreError::Load(error)
-    | RestoreError::PassedOver(error)
-    | RestoreError::LoadObject { source: error, .. }) = error
+pub(super) fn may_be_of_order(error: &DumpRestoreError) -> bool {
+    let (DumpRestoreError::Load(error)
+    | DumpRestoreError::PassedOver(error)
+    | DumpRestoreError::LoadObject { source: error, .. }) = error
     else {
         return false;
     };
@@ -184,34 +185,34 @@ pub(super) fn may_be_of_order(error: &RestoreError) -> bool {
 }
 
 /// What `--use-list` reads: an id a line, in the archive's order.
-fn list(plan: &RestorePlan, ids: &[u32]) -> Result<std::fs::File, RestoreError> {
+fn list(plan: &DumpRestorePlan, ids: &[u32]) -> Result<std::fs::File, DumpRestoreError> {
     let directory = match &plan.route {
-        Route::Scratch { directory, .. } => directory.clone(),
-        Route::Stream => std::env::temp_dir(),
+        DumpTransfer::Scratch { directory, .. } => directory.clone(),
+        DumpTransfer::Stream => std::env::temp_dir(),
     };
     let lines: String = ids.iter().map(|id| format!("{id};\n")).collect();
     let written = tempfile::tempfile_in(&directory)
         .and_then(|mut file| file.write_all(lines.as_bytes()).map(|()| file));
-    written.map_err(|source| RestoreError::Scratch { directory, source })
+    written.map_err(|source| DumpRestoreError::Scratch { directory, source })
 }
 
 /// Why a streamed load failed.
 pub(super) enum StreamFailure {
     /// The repository did not give the dump, or not the right one.
     Input(String),
-    Load(Box<RestoreError>),
+    Load(Box<DumpRestoreError>),
 }
 
-fn in_load(error: RestoreError) -> StreamFailure {
+fn in_load(error: DumpRestoreError) -> StreamFailure {
     StreamFailure::Load(Box::new(error))
 }
 
 /// Loads straight from a repository, with one connection.
 pub(super) async fn from_stream(
     run: &Run,
-    plan: &RestorePlan,
+    plan: &DumpRestorePlan,
     repository: &Repository,
-    watch: &Watch,
+    watch: &LoadProgress,
 ) -> Result<PassedOver, StreamFailure> {
     let program = pg_restore(run, plan, true).await.map_err(in_load)?;
     let begin = plain(run, plan, repository);
@@ -219,39 +220,43 @@ pub(super) async fn from_stream(
     let opened = opened.unwrap_or_else(|error| Err(OpenError::Read(std::io::Error::other(error))));
     let plain = opened.map_err(|error| StreamFailure::Input(crate::event::told(&error)))?;
     let count = Arc::<AtomicU64>::default();
-    let input = Counting { plain, count: Arc::clone(&count) };
+    let input = CountingReader { plain, count: Arc::clone(&count) };
     let feeding = program.feed(input, WITHIN, watch.token());
     let fed = tell(run, "Loading", &count, plan.steps.dump.plain.size, feeding).await;
     match fed {
-        Err(FeedError::Input { source, .. }) if !run.cancel.is_cancelled() => {
+        Err(PipeStdinError::Input { source, .. }) if !run.cancel.is_cancelled() => {
             Err(StreamFailure::Input(crate::event::told(&source)))
         }
-        Err(FeedError::Input { .. }) => Err(in_load(RestoreError::Interrupted)),
-        Err(FeedError::Process(error)) => judge(Err(error), run, plan, (watch, 1), None).map_err(in_load),
+        Err(PipeStdinError::Input { .. }) => Err(in_load(DumpRestoreError::Interrupted)),
+        Err(PipeStdinError::Process(error)) => {
+            judge(Err(error), run, plan, (watch, 1), None).map_err(in_load)
+        }
         Ok(finished) => judge(Ok(finished), run, plan, (watch, 1), None).map_err(in_load),
     }
 }
 
 fn judge(
-    outcome: Result<Finished, ProcessError>,
+    outcome: Result<ProcessOutcome, ProcessError>,
     run: &Run,
-    plan: &RestorePlan,
-    (watch, jobs): (&Watch, u32),
-    entries: Option<&[Entry]>,
-) -> Result<PassedOver, RestoreError> {
+    plan: &DumpRestorePlan,
+    (watch, jobs): (&LoadProgress, u32),
+    entries: Option<&[TocEntry]>,
+) -> Result<PassedOver, DumpRestoreError> {
     match outcome {
         Ok(finished) => {
             Ok(pg_restore_errors::passed_over(&finished.stderr, jobs, plan.steps.tolerates_settings))
         }
-        Err(_) if watch.is_lost() => Err(RestoreError::ServerLost { waited: LOST_AFTER }),
-        Err(_) if run.cancel.is_cancelled() => Err(RestoreError::Interrupted),
+        Err(_) if watch.is_lost() => Err(DumpRestoreError::ServerLost { waited: LOST_AFTER }),
+        Err(_) if run.cancel.is_cancelled() => Err(DumpRestoreError::Interrupted),
         Err(source) => {
-            let ProcessError::Failed { stderr, .. } = &source else { return Err(RestoreError::Load(source)) };
+            let ProcessError::Failed { stderr, .. } = &source else {
+                return Err(DumpRestoreError::Load(source));
+            };
             let object = pg_restore_errors::first(stderr).and_then(|complaint| complaint.object(entries));
             Err(match object {
-                Some(object) if plan.incomplete.is_none() => RestoreError::LoadObject { object, source },
-                _ if plan.steps.tolerates_settings => RestoreError::PassedOver(source),
-                _ => RestoreError::Load(source),
+                Some(object) if plan.incomplete.is_none() => DumpRestoreError::LoadObject { object, source },
+                _ if plan.steps.tolerates_settings => DumpRestoreError::PassedOver(source),
+                _ => DumpRestoreError::Load(source),
             })
         }
     }
@@ -261,9 +266,9 @@ fn judge(
 /// the data is right without them.
 pub(super) async fn analyze(
     run: &Run,
-    plan: &RestorePlan,
-    watch: &Watch,
-) -> Result<Option<String>, RestoreError> {
+    plan: &DumpRestorePlan,
+    watch: &LoadProgress,
+) -> Result<Option<String>, DumpRestoreError> {
     let program = match program(run, plan, "vacuumdb").await {
         Ok(program) => program,
         Err(error) => return Ok(Some(unplanned(run, &error))),
@@ -271,13 +276,13 @@ pub(super) async fn analyze(
     let program = program.args(["--analyze-only", "--quiet"]).arg(format!("--jobs={}", plan.jobs));
     match program.run(WITHIN, watch.token()).await {
         Ok(_) => Ok(None),
-        Err(_) if watch.is_lost() => Err(RestoreError::ServerLost { waited: LOST_AFTER }),
-        Err(_) if run.cancel.is_cancelled() => Err(RestoreError::Interrupted),
-        Err(error) => Ok(Some(unplanned(run, &RestoreError::Analyze(error)))),
+        Err(_) if watch.is_lost() => Err(DumpRestoreError::ServerLost { waited: LOST_AFTER }),
+        Err(_) if run.cancel.is_cancelled() => Err(DumpRestoreError::Interrupted),
+        Err(error) => Ok(Some(unplanned(run, &DumpRestoreError::Analyze(error)))),
     }
 }
 
-fn unplanned(run: &Run, error: &RestoreError) -> String {
+fn unplanned(run: &Run, error: &DumpRestoreError) -> String {
     let text = format!(
         "{}; until `vacuumdb --analyze-only` succeeds in it, queries may be slow",
         crate::event::told(error)
@@ -287,7 +292,7 @@ fn unplanned(run: &Run, error: &RestoreError) -> String {
 }
 
 /// Says what a choice leaves out.
-pub(super) fn tell_left_out(run: &Run, chosen: Option<&Chosen>) {
+pub(super) fn tell_left_out(run: &Run, chosen: Option<&SelectedEntries>) {
     for text in chosen.iter().flat_map(|chosen| &chosen.left_out) {
         run.events.emit(&Event::Notice { message: format!("left out: {text}") });
     }

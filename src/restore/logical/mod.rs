@@ -53,38 +53,38 @@ mod survey;
 mod target;
 
 pub use compare::{Compared, Difference};
-pub use contents::Contents;
-pub use error::RestoreError;
-pub use estimate::{Rates, VERB, Weight};
+pub use contents::ArchiveSummary;
+pub use error::DumpRestoreError;
+pub use estimate::{LoadCost, Rates, VERB};
 pub use exclusion::Exclusion;
 pub use globals::GlobalsPlan;
-pub use plan::{LoadsInto, RestorePlan, Route, Situation, plan};
-pub use refusal::{Refusal, RefusalClass};
-pub use request::{Request, Which};
-pub use run::{Aftermath, Failure, Report, Run};
-pub use select::Doubtful;
-pub use selection::Selection;
-pub use survey::Known;
-pub use target::{ExistingDatabase, Leftover, TargetFacts};
+pub use plan::{DumpRestorePlan, DumpSurvey, DumpTransfer, LoadsInto, plan};
+pub use refusal::{DumpRefusal, DumpRefusalClass};
+pub use request::{BackupSelector, DumpRestoreRequest};
+pub use run::{DumpCleanup, DumpRestoreFailure, DumpRestoreReport, Run};
+pub use select::SuspectCopies;
+pub use selection::EntrySelection;
+pub use survey::CatalogHints;
+pub use target::{DatabaseServerFacts, ExistingDatabase, LeftoverDatabase};
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::{
         Artifact, BackupId, BackupKind, DatabaseFacts, Digest, Encoding, Extension, Manifest, Protection,
-        RunId, Table, TableKind, ToolFacts,
+        RunId, TableFacts, TableKind, ToolFacts,
     };
     use crate::postgres::Tools;
 
     /// The latest backup of `database` into `restored`, with two jobs.
-    pub(super) fn request() -> Request {
-        Request {
+    pub(super) fn request() -> DumpRestoreRequest {
+        DumpRestoreRequest {
             source: "database".parse().unwrap(),
-            backup: Which::Latest,
+            backup: BackupSelector::Latest,
             from: None,
             database: "restored".to_owned(),
             jobs: 2,
-            selection: Selection::default(),
+            selection: EntrySelection::default(),
             exclusion: Exclusion::default(),
             locale: None,
             globals: false,
@@ -98,8 +98,8 @@ mod tests {
     }
 
     /// A backup of two tables, and a server on this host that could take it.
-    pub(super) fn situation() -> Situation {
-        let table = |name: &str, rows| Table {
+    pub(super) fn situation() -> DumpSurvey {
+        let table = |name: &str, rows| TableFacts {
             schema: "public".to_owned(),
             name: name.to_owned(),
             kind: TableKind::Table,
@@ -125,7 +125,7 @@ mod tests {
         };
         let owned = contents::tests::entry(1, "TABLE", "orders", "app", "");
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        let target = TargetFacts {
+        let target = DatabaseServerFacts {
             server: "localhost:5432".to_owned(),
             version: "15.18".to_owned(),
             major: 15,
@@ -136,13 +136,13 @@ mod tests {
             roles: names(&["postgres", "app"]),
             tablespaces: names(&["pg_default", "fast"]),
             extensions: [("hstore".to_owned(), "1.8".to_owned())].into(),
-            ..TargetFacts::default()
+            ..DatabaseServerFacts::default()
         };
-        Situation {
+        DumpSurvey {
             manifest: manifest(),
             repositories: vec!["primary".parse().unwrap(), "west".parse().unwrap()],
             recorded,
-            contents: Some(Contents { entries: vec![owned] }),
+            contents: Some(ArchiveSummary { entries: vec![owned] }),
             globals: None,
             target,
             tools: Tools {

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::archive_toc::Entry;
-use super::selection::Chosen;
+use super::archive_toc::TocEntry;
+use super::selection::SelectedEntries;
 
 /// One run of `pg_restore`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub(super) struct Pass {
 /// The tables of an extension are there, with their foreign keys and triggers, before their rows are loaded.
 /// The dump has them in an order in which that goes well, and several jobs would not keep to it: an entry of
 /// data depends on its table alone. So these rows go first, one table after the other.
-pub(super) fn passes(entries: Option<&[Entry]>, chosen: Option<&Chosen>, jobs: u32) -> Vec<Pass> {
+pub(super) fn passes(entries: Option<&[TocEntry]>, chosen: Option<&SelectedEntries>, jobs: u32) -> Vec<Pass> {
     let strict = |ids, jobs| Pass { ids, jobs, is_strict: true };
     let mut passes = Vec::new();
     if let Some(chosen) = chosen.filter(|chosen| !chosen.first.is_empty()) {
@@ -29,13 +29,14 @@ pub(super) fn passes(entries: Option<&[Entry]>, chosen: Option<&Chosen>, jobs: u
     }
     let taken = chosen.map(|chosen| chosen.ids.iter().copied().collect::<BTreeSet<u32>>());
     let is_taken = |id: u32| taken.as_ref().is_none_or(|taken| taken.contains(&id));
-    let entries: Vec<&Entry> =
+    let entries: Vec<&TocEntry> =
         entries.unwrap_or_default().iter().filter(|entry| is_taken(entry.id)).collect();
     let in_order = rows_of_extensions(&entries);
     if jobs > 1 && in_order.len() > 1 {
-        let goes_first = |entry: &&&Entry| entry.is_before_data || in_order.contains(&entry.id);
-        let (first, rest): (Vec<&Entry>, Vec<&Entry>) = entries.iter().partition(|entry| goes_first(entry));
-        let ids = |entries: Vec<&Entry>| Some(entries.into_iter().map(|entry| entry.id).collect());
+        let goes_first = |entry: &&&TocEntry| entry.is_before_data || in_order.contains(&entry.id);
+        let (first, rest): (Vec<&TocEntry>, Vec<&TocEntry>) =
+            entries.iter().partition(|entry| goes_first(entry));
+        let ids = |entries: Vec<&TocEntry>| Some(entries.into_iter().map(|entry| entry.id).collect());
         passes.push(strict(ids(first), 1));
         passes.push(strict(ids(rest), jobs));
     } else {
@@ -45,13 +46,13 @@ pub(super) fn passes(entries: Option<&[Entry]>, chosen: Option<&Chosen>, jobs: u
 }
 
 /// Rows whose tables the dump does not make: an extension does.
-fn rows_of_extensions(entries: &[&Entry]) -> BTreeSet<u32> {
+fn rows_of_extensions(entries: &[&TocEntry]) -> BTreeSet<u32> {
     let made: BTreeSet<_> = entries
         .iter()
         .filter(|entry| entry.kind == "TABLE")
         .map(|entry| (entry.schema.as_deref(), entry.name.as_str()))
         .collect();
-    let is_foreign = |entry: &&&Entry| {
+    let is_foreign = |entry: &&&TocEntry| {
         entry.kind == "TABLE DATA" && !made.contains(&(entry.schema.as_deref(), entry.name.as_str()))
     };
     entries.iter().filter(is_foreign).map(|entry| entry.id).collect()
@@ -61,13 +62,13 @@ fn rows_of_extensions(entries: &[&Entry]) -> BTreeSet<u32> {
 mod tests {
     use super::*;
 
-    fn entry(id: u32, kind: &str, name: &str) -> Entry {
-        let mut entry = Entry::for_test(id, kind, "s", name, &[]);
+    fn entry(id: u32, kind: &str, name: &str) -> TocEntry {
+        let mut entry = TocEntry::for_test(id, kind, "s", name, &[]);
         entry.is_before_data = ["EXTENSION", "TABLE"].contains(&kind);
         entry
     }
 
-    fn entries() -> Vec<Entry> {
+    fn entries() -> Vec<TocEntry> {
         vec![
             entry(1, "EXTENSION", "x"),
             entry(2, "TABLE", "t"),
@@ -101,10 +102,10 @@ mod tests {
     #[test]
     fn extensions_go_before_what_was_chosen_and_may_fail() {
         let entries = entries();
-        let chosen = Chosen { ids: vec![2, 5], first: vec![1], ..Chosen::default() };
+        let chosen = SelectedEntries { ids: vec![2, 5], first: vec![1], ..SelectedEntries::default() };
         let found = passes(Some(&entries), Some(&chosen), 2);
         assert_eq!(found.iter().map(ids).collect::<Vec<_>>(), [(&[1][..], 1, false), (&[2, 5], 2, true)]);
-        let chosen = Chosen { ids: vec![2, 4, 5, 6], first: vec![1], ..Chosen::default() };
+        let chosen = SelectedEntries { ids: vec![2, 4, 5, 6], first: vec![1], ..SelectedEntries::default() };
         let found = passes(Some(&entries), Some(&chosen), 2);
         assert_eq!(
             found.iter().map(ids).collect::<Vec<_>>(),

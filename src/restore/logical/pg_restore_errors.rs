@@ -1,6 +1,6 @@
 //! What `pg_restore` says of what it could not do, where it goes on all the same.
 
-use super::archive_toc::Entry;
+use super::archive_toc::TocEntry;
 
 /// Lines of stderr that are kept; the last ones.
 pub(super) const STDERR_LINES: usize = 20_000;
@@ -24,18 +24,18 @@ pub(super) struct Complaint {
 
 impl Complaint {
     /// What could not be made or loaded: with its schema where the archive's contents are known.
-    pub(super) fn object(&self, entries: Option<&[Entry]>) -> Option<String> {
+    pub(super) fn object(&self, entries: Option<&[TocEntry]>) -> Option<String> {
         let (id, text) = self.entry.as_ref()?;
         let entry = entries.and_then(|entries| entries.iter().find(|entry| entry.id == *id));
         Some(match entry {
-            Some(Entry { kind, schema: Some(schema), name, .. }) => format!("{kind} {schema}.{name}"),
-            Some(Entry { kind, schema: None, name, .. }) => format!("{kind} {name}"),
+            Some(TocEntry { kind, schema: Some(schema), name, .. }) => format!("{kind} {schema}.{name}"),
+            Some(TocEntry { kind, schema: None, name, .. }) => format!("{kind} {name}"),
             None => text.clone(),
         })
     }
 
     /// The object, and what the server said of it.
-    pub(super) fn text(&self, entries: Option<&[Entry]>) -> String {
+    pub(super) fn text(&self, entries: Option<&[TocEntry]>) -> String {
         match self.object(entries) {
             Some(object) => format!("{object}: {}", self.message),
             None => self.message.clone(),
@@ -196,7 +196,7 @@ pg_restore: warning: errors ignored on restore: 5";
         assert!(is_no_chatter("CONTEXT:  COPY child, line 1") && !is_account("CONTEXT:  COPY child, line 1"));
         assert!(went_to_its_end(&kept) && !went_to_its_end(&kept[..3]));
         let account = passed_over(&kept, 1, false);
-        let entries = [Entry::for_test(3450, "MATERIALIZED VIEW DATA", "public", "mirror", &[])];
+        let entries = [TocEntry::for_test(3450, "MATERIALIZED VIEW DATA", "public", "mirror", &[])];
         let told: Vec<String> =
             account.complaints.iter().map(|complaint| complaint.text(Some(&entries))).collect();
         assert_eq!(

@@ -3,17 +3,20 @@ use std::path::PathBuf;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::archive_toc::Entry;
-use super::contents::{NamedRoles, Reader};
-use super::estimate::Weight;
+use super::archive_toc::TocEntry;
+use super::contents::{ArchiveReader, NamedRoles};
+use super::estimate::LoadCost;
 use super::exclusion::{everything, exclude};
 use super::globals::{self, Existing, Needs};
 use super::preflight::refusals;
-use super::selection::{Chosen, choose};
-use super::target::{ExistingDatabase, RESTORING, TargetFacts};
-use super::{Contents, Exclusion, GlobalsPlan, Leftover, Rates, Refusal, Request, Selection};
+use super::selection::{SelectedEntries, choose};
+use super::target::{DatabaseServerFacts, ExistingDatabase, RESTORING};
+use super::{
+    ArchiveSummary, DumpRefusal, DumpRestoreRequest, EntrySelection, Exclusion, GlobalsPlan,
+    LeftoverDatabase, Rates,
+};
 use crate::model::{
-    Artifact, BackupId, DatabaseFacts, Extension, Manifest, RepositoryName, SourceName, Table, TableKind,
+    Artifact, BackupId, DatabaseFacts, Extension, Manifest, RepositoryName, SourceName, TableFacts, TableKind,
 };
 use crate::postgres::{ConnectionParameters, Tools};
 use crate::source::postgres_dump::capture::DATABASE;
@@ -29,17 +32,17 @@ const FIRST_WITH_EVENT_TRIGGERS: u32 = 17;
 
 /// Everything that was found out before deciding.
 #[derive(Clone, Debug)]
-pub struct Situation {
+pub struct DumpSurvey {
     pub manifest: Manifest,
     /// Those that hold the backup, in the order they are to be tried.
     pub repositories: Vec<RepositoryName>,
     /// What the database was when it was dumped.
     pub recorded: DatabaseFacts,
     /// The dump's own table of contents; absent where it cannot be read ahead.
-    pub contents: Option<Contents>,
+    pub contents: Option<ArchiveSummary>,
     /// The script of roles and tablespaces, where it was asked for and there is one.
     pub globals: Option<String>,
-    pub target: TargetFacts,
+    pub target: DatabaseServerFacts,
     pub tools: Tools,
     /// Bytes free in the scratch directory.
     pub scratch_free: u64,
@@ -49,7 +52,7 @@ pub struct Situation {
 /// How the dump gets into `pg_restore`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "mode")]
-pub enum Route {
+pub enum DumpTransfer {
     /// Unpacked into a file without a name, and proven, before anything is loaded.
     Scratch { directory: PathBuf, needed: u64, free: u64 },
     /// Straight into its standard input; proven when the last byte went by, before it is published.
@@ -70,7 +73,7 @@ pub enum LoadsInto {
 
 /// What will be done, in every detail that a person may want to know first.
 #[derive(Clone, Debug, Serialize)]
-pub struct RestorePlan {
+pub struct DumpRestorePlan {
     pub backup: BackupId,
     pub source: SourceName,
     /// The moment whose data comes back.
@@ -98,7 +101,7 @@ pub struct RestorePlan {
     pub database_bytes: u64,
     pub tables: u64,
     pub rows: u64,
-    pub route: Route,
+    pub route: DumpTransfer,
     pub jobs: u32,
     pub tool: String,
     /// Seconds, by what earlier restores took; absent where there was none.
@@ -110,23 +113,23 @@ pub struct RestorePlan {
     pub exclusion: Option<String>,
     pub globals: Option<GlobalsPlan>,
     /// What earlier restores have left on the server.
-    pub leftovers: Vec<Leftover>,
+    pub leftovers: Vec<LeftoverDatabase>,
     pub drop_leftovers: bool,
     /// What a person should know before.
     pub notes: Vec<String>,
     #[serde(skip)]
-    pub(super) steps: Steps,
+    pub(super) steps: DumpRestoreSteps,
 }
 
 /// What only the execution needs.
 #[derive(Clone, Debug)]
-pub(super) struct Steps {
+pub(super) struct DumpRestoreSteps {
     pub(super) manifest: Manifest,
     pub(super) dump: Artifact,
     pub(super) recorded: DatabaseFacts,
     pub(super) target_major: u32,
     pub(super) tools: Tools,
-    pub(super) selection: Selection,
+    pub(super) selection: EntrySelection,
     pub(super) exclusion: Exclusion,
     pub(super) owners: bool,
     pub(super) tablespaces: bool,
@@ -142,12 +145,12 @@ pub(super) struct Steps {
 ///
 /// `seed`: any random number; it keeps two restores on one server apart.
 pub fn plan(
-    request: &Request,
-    situation: Situation,
+    request: &DumpRestoreRequest,
+    situation: DumpSurvey,
     now: DateTime<Utc>,
     seed: u32,
-) -> Result<RestorePlan, Vec<Refusal>> {
-    let Situation { manifest, repositories, recorded, globals, target, tools, .. } = &situation;
+) -> Result<DumpRestorePlan, Vec<DumpRefusal>> {
+    let DumpSurvey { manifest, repositories, recorded, globals, target, tools, .. } = &situation;
     let foreseen = Foreseen::of(request, &situation);
     let globals_plan = globals.as_ref().map(|script| {
         let needed = foreseen
@@ -163,7 +166,7 @@ pub fn plan(
     let dump = manifest.artifact_of(DATABASE);
     let Some(dump) = dump.filter(|_| refusals.is_empty()).cloned() else {
         let backup = manifest.id.clone();
-        let missing = dump.is_none().then_some(Refusal::NoArtifact { backup, artifact: DATABASE });
+        let missing = dump.is_none().then_some(DumpRefusal::NoArtifact { backup, artifact: DATABASE });
         return Err(refusals.into_iter().chain(missing).collect());
     };
     let selected = |schema: &str, name: &str| {
@@ -171,12 +174,12 @@ pub fn plan(
             && !request.exclusion.leaves_out(schema, name)
     };
     let tables = recorded.tables.iter().filter(|table| selected(&table.schema, &table.name));
-    let weight = Weight { stored: manifest.stored_size(), plain: manifest.plain_size() };
+    let weight = LoadCost { stored: manifest.stored_size(), plain: manifest.plain_size() };
     let loads_into = loads_into(request, target);
     let route = route(request, &dump, loads_into, situation.scratch_free);
     let tolerates_settings =
         tools.major >= FIRST_WITH_TRANSACTION_TIMEOUT && target.major < FIRST_WITH_TRANSACTION_TIMEOUT;
-    Ok(RestorePlan {
+    Ok(DumpRestorePlan {
         backup: manifest.id.clone(),
         source: manifest.source.clone(),
         recovery_point: manifest.recovery_point,
@@ -202,7 +205,7 @@ pub fn plan(
         database_bytes: recorded.size,
         tables: tables.clone().count() as u64,
         rows: tables.filter_map(|table| table.rows).sum(),
-        estimated_seconds: situation.rates.estimate(weight, route == Route::Stream),
+        estimated_seconds: situation.rates.estimate(weight, route == DumpTransfer::Stream),
         measured_by: situation.rates,
         jobs: request.jobs,
         tool: tools.version.replace("pg_dump", "pg_restore"),
@@ -213,7 +216,7 @@ pub fn plan(
         notes: notes(request, &situation, &foreseen, tolerates_settings),
         globals: globals_plan,
         route,
-        steps: Steps {
+        steps: DumpRestoreSteps {
             session: session(target),
             manifest: manifest.clone(),
             dump,
@@ -231,7 +234,11 @@ pub fn plan(
 }
 
 /// What is restored of an archive; `None` is everything.
-pub(super) fn choose_from(entries: &[Entry], selection: &Selection, exclusion: &Exclusion) -> Option<Chosen> {
+pub(super) fn choose_from(
+    entries: &[TocEntry],
+    selection: &EntrySelection,
+    exclusion: &Exclusion,
+) -> Option<SelectedEntries> {
     if selection.is_everything() && exclusion.is_nothing() {
         return None;
     }
@@ -243,7 +250,7 @@ pub(super) fn choose_from(entries: &[Entry], selection: &Selection, exclusion: &
 #[derive(Clone, Debug, Default)]
 pub(super) struct Foreseen {
     /// `None` is everything, or not known.
-    pub(super) chosen: Option<Chosen>,
+    pub(super) chosen: Option<SelectedEntries>,
     /// `None` where the contents could not be read ahead.
     pub(super) roles: Option<NamedRoles>,
     /// Extensions that chosen tables are known to need.
@@ -253,21 +260,21 @@ pub(super) struct Foreseen {
 }
 
 impl Foreseen {
-    fn of(request: &Request, situation: &Situation) -> Self {
+    fn of(request: &DumpRestoreRequest, situation: &DumpSurvey) -> Self {
         let Some(contents) = &situation.contents else { return Self::default() };
         let chosen = choose_from(&contents.entries, &request.selection, &request.exclusion)
             .filter(|chosen| !chosen.ids.is_empty());
         let target = &situation.target;
         let mut uncountable = vec![];
         if !target.superuser {
-            let reader = Reader {
+            let reader = ArchiveReader {
                 role: &target.role,
                 member_of: &target.member_of,
                 sees_all_rows: target.bypasses_row_security,
                 owners: request.owners,
             };
             let counted = |schema: &str, name: &str| {
-                let is_it = |table: &&Table| table.schema == schema && table.name == name;
+                let is_it = |table: &&TableFacts| table.schema == schema && table.name == name;
                 situation.recorded.tables.iter().find(is_it).is_some_and(|table| table.rows.is_some())
             };
             let found = contents.uncountable(chosen.as_ref(), reader).into_iter();
@@ -283,7 +290,7 @@ impl Foreseen {
     }
 }
 
-fn existing(target: &TargetFacts) -> Existing<'_> {
+fn existing(target: &DatabaseServerFacts) -> Existing<'_> {
     Existing {
         major: target.major,
         roles: &target.roles,
@@ -297,18 +304,24 @@ fn existing(target: &TargetFacts) -> Existing<'_> {
 }
 
 /// The database that has the final name when the load begins.
-pub(super) fn standing<'a>(request: &Request, target: &'a TargetFacts) -> Option<&'a ExistingDatabase> {
-    let is_dropped =
-        request.drop_leftovers && left_under_the_name(request, target).is_some_and(Leftover::may_be_dropped);
+pub(super) fn standing<'a>(
+    request: &DumpRestoreRequest,
+    target: &'a DatabaseServerFacts,
+) -> Option<&'a ExistingDatabase> {
+    let is_dropped = request.drop_leftovers
+        && left_under_the_name(request, target).is_some_and(LeftoverDatabase::may_be_dropped);
     target.existing.as_ref().filter(|_| !is_dropped)
 }
 
 /// What a restore that did not end has left under the final name.
-pub(super) fn left_under_the_name<'a>(request: &Request, target: &'a TargetFacts) -> Option<&'a Leftover> {
+pub(super) fn left_under_the_name<'a>(
+    request: &DumpRestoreRequest,
+    target: &'a DatabaseServerFacts,
+) -> Option<&'a LeftoverDatabase> {
     target.leftovers.iter().find(|leftover| leftover.database == request.database)
 }
 
-pub(super) fn loads_into(request: &Request, target: &TargetFacts) -> LoadsInto {
+pub(super) fn loads_into(request: &DumpRestoreRequest, target: &DatabaseServerFacts) -> LoadsInto {
     match (request.keeps_name, standing(request, target)) {
         (false, _) => LoadsInto::Temporary,
         (true, None) => LoadsInto::New,
@@ -316,14 +329,19 @@ pub(super) fn loads_into(request: &Request, target: &TargetFacts) -> LoadsInto {
     }
 }
 
-pub(super) fn route(request: &Request, dump: &Artifact, into: LoadsInto, free: u64) -> Route {
+pub(super) fn route(
+    request: &DumpRestoreRequest,
+    dump: &Artifact,
+    into: LoadsInto,
+    free: u64,
+) -> DumpTransfer {
     // Choosing tables takes the archive's contents, and those may come only with its last byte. And into what
     // cannot be dropped again nothing is loaded before it is proven.
     if request.jobs <= 1 && request.is_everything() && into != LoadsInto::Existing {
-        return Route::Stream;
+        return DumpTransfer::Stream;
     }
     let needed = dump.plain.size.saturating_add(SCRATCH_MARGIN);
-    Route::Scratch { directory: request.scratch.clone(), needed, free }
+    DumpTransfer::Scratch { directory: request.scratch.clone(), needed, free }
 }
 
 /// Settings of the sessions that work in the database. All are safe, because nothing depends on the database until it is
@@ -333,7 +351,7 @@ pub(super) fn route(request: &Request, dump: &Artifact, into: LoadsInto, free: u
 /// - `maintenance_work_mem` is left as the server has it. More of it was measured to make a load slower, by a
 ///   quarter with 1 GB: more processes work at an index than there are processors for.
 /// - `event_triggers`: those that came with the dump are not for what a restore does. Only superusers may set it.
-fn session(target: &TargetFacts) -> Vec<(&'static str, String)> {
+fn session(target: &DatabaseServerFacts) -> Vec<(&'static str, String)> {
     let mut settings = vec![("synchronous_commit", "off".to_owned())];
     if target.superuser && target.major >= FIRST_WITH_EVENT_TRIGGERS {
         settings.push(("event_triggers", "off".to_owned()));
@@ -341,7 +359,7 @@ fn session(target: &TargetFacts) -> Vec<(&'static str, String)> {
     settings
 }
 
-impl RestorePlan {
+impl DumpRestorePlan {
     /// How the database that is being restored is reached, by whatever works in it.
     pub(super) fn inside(&self, target: &ConnectionParameters) -> ConnectionParameters {
         let mut database = target.with_database(&self.temporary);
@@ -351,8 +369,8 @@ impl RestorePlan {
 }
 
 fn notes(
-    request: &Request,
-    situation: &Situation,
+    request: &DumpRestoreRequest,
+    situation: &DumpSurvey,
     foreseen: &Foreseen,
     tolerates_settings: bool,
 ) -> Vec<String> {
@@ -389,7 +407,7 @@ fn notes(
 }
 
 /// What follows from the name it is loaded under, and from the one it gets.
-fn naming_notes(request: &Request, situation: &Situation) -> Vec<String> {
+fn naming_notes(request: &DumpRestoreRequest, situation: &DumpSurvey) -> Vec<String> {
     let (target, recorded) = (&situation.target, &situation.recorded);
     let mut notes = Vec::new();
     let is_named = |name: &str| recorded.extensions.iter().any(|extension| extension.name == name);
@@ -430,7 +448,7 @@ fn naming_notes(request: &Request, situation: &Situation) -> Vec<String> {
     notes
 }
 
-fn of_contents(request: &Request, situation: &Situation, foreseen: &Foreseen) -> Vec<String> {
+fn of_contents(request: &DumpRestoreRequest, situation: &DumpSurvey, foreseen: &Foreseen) -> Vec<String> {
     let (target, recorded) = (&situation.target, &situation.recorded);
     let mut notes = Vec::new();
     if foreseen.roles.is_none() {
@@ -474,7 +492,7 @@ mod tests {
         "2026-11-21T22:02:51Z".parse().unwrap()
     }
 
-    fn planned(change: impl FnOnce(&mut Request, &mut Situation)) -> RestorePlan {
+    fn planned(change: impl FnOnce(&mut DumpRestoreRequest, &mut DumpSurvey)) -> DumpRestorePlan {
         let (mut request, mut situation) = (request(), situation());
         change(&mut request, &mut situation);
         plan(&request, situation, now(), 5).unwrap()
@@ -485,23 +503,23 @@ mod tests {
         let plan = planned(|_, _| {});
         assert_eq!((plan.age_seconds, plan.rows, plan.tables), (86_400, 7, 2));
         assert_eq!(plan.temporary, "drctl_restoring_20261121220251_000005");
-        assert!(matches!(plan.route, Route::Scratch { .. }));
+        assert!(matches!(plan.route, DumpTransfer::Scratch { .. }));
         assert_eq!(plan.estimated_seconds, None, "nothing was measured");
         assert_eq!(plan.tool, "pg_restore (PostgreSQL) 15.18");
     }
 
     #[test]
     fn one_job_needs_no_scratch_disk_unless_tables_are_chosen() {
-        let none_free = |request: &mut Request, situation: &mut Situation| {
+        let none_free = |request: &mut DumpRestoreRequest, situation: &mut DumpSurvey| {
             request.jobs = 1;
             situation.scratch_free = 0;
         };
-        assert_eq!(planned(none_free).route, Route::Stream);
+        assert_eq!(planned(none_free).route, DumpTransfer::Stream);
         let chosen = planned(|request, _| {
             request.jobs = 1;
             request.selection.schemas.push("public".to_owned());
         });
-        assert!(matches!(chosen.route, Route::Scratch { .. }));
+        assert!(matches!(chosen.route, DumpTransfer::Scratch { .. }));
     }
 
     fn empty() -> ExistingDatabase {
@@ -526,7 +544,7 @@ mod tests {
             situation.target.existing = Some(ExistingDatabase { encoding: "LATIN1".to_owned(), ..empty() });
         });
         assert_eq!((into.loads_into, into.replaces_empty), (LoadsInto::Existing, false));
-        assert!(matches!(into.route, Route::Scratch { .. }), "it is proven before it is loaded");
+        assert!(matches!(into.route, DumpTransfer::Scratch { .. }), "it is proven before it is loaded");
         assert!(into.notes.iter().any(|note| note.contains("is in LATIN1")), "{:?}", into.notes);
         let replaced = planned(|_, situation| situation.target.existing = Some(empty()));
         assert_eq!((replaced.loads_into, replaced.replaces_empty), (LoadsInto::Temporary, true));
@@ -538,7 +556,7 @@ mod tests {
             (request.keeps_name, request.drop_leftovers) = (true, true);
             situation.target.existing =
                 Some(ExistingDatabase { holds: vec!["table t".to_owned()], ..empty() });
-            situation.target.leftovers.push(Leftover {
+            situation.target.leftovers.push(LeftoverDatabase {
                 database: "restored".to_owned(),
                 comment: Some("drctl: being restored from x".to_owned()),
                 connections: 0,

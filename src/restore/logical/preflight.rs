@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::plan::{
-    Foreseen, LoadsInto, PG_CRON, Route, Situation, left_under_the_name, loads_into, route, standing,
+    DumpSurvey, DumpTransfer, Foreseen, LoadsInto, PG_CRON, left_under_the_name, loads_into, route, standing,
 };
-use super::{GlobalsPlan, Refusal, Request, Selection};
+use super::{DumpRefusal, DumpRestoreRequest, EntrySelection, GlobalsPlan};
 use crate::model::DatabaseFacts;
 use crate::source::postgres_dump::capture::DATABASE;
 
@@ -17,11 +17,11 @@ const TEMPLATES: [&str; 2] = ["template0", "template1"];
 const EVERYONES: &str = "postgres";
 
 pub(super) fn refusals(
-    request: &Request,
-    situation: &Situation,
+    request: &DumpRestoreRequest,
+    situation: &DumpSurvey,
     foreseen: &Foreseen,
     globals: Option<&GlobalsPlan>,
-) -> Vec<Refusal> {
+) -> Vec<DumpRefusal> {
     let mut refusals = Vec::new();
     refusals.extend(of_name(&request.database, request.keeps_name));
     refusals.extend(of_naming(request, situation));
@@ -31,24 +31,25 @@ pub(super) fn refusals(
     refusals.extend(request.exclusion.unknown(&situation.recorded));
     let into = loads_into(request, &situation.target);
     if let Some(dump) = situation.manifest.artifact_of(DATABASE)
-        && let Route::Scratch { directory, needed, free } = route(request, dump, into, situation.scratch_free)
+        && let DumpTransfer::Scratch { directory, needed, free } =
+            route(request, dump, into, situation.scratch_free)
         && needed > free
     {
-        refusals.push(Refusal::Scratch { directory, needed, free });
+        refusals.push(DumpRefusal::Scratch { directory, needed, free });
     }
     refusals
 }
 
 /// What stands against the name that it gets if something is missing, and against the one that it is loaded
 /// under.
-fn of_naming(request: &Request, situation: &Situation) -> Vec<Refusal> {
+fn of_naming(request: &DumpRestoreRequest, situation: &DumpSurvey) -> Vec<DumpRefusal> {
     let (target, recorded) = (&situation.target, &situation.recorded);
     let mut refusals = Vec::new();
     let other = request.incomplete.as_ref().filter(|name| **name != request.database);
     if let Some(name) = other.filter(|_| !request.keeps_name) {
         refusals.extend(of_name(name, false));
         if target.databases.contains(name) {
-            refusals.push(Refusal::Taken { database: name.clone() });
+            refusals.push(DumpRefusal::Taken { database: name.clone() });
         }
     }
     let has_cron = recorded.extensions.iter().any(|extension| extension.name == PG_CRON);
@@ -62,72 +63,72 @@ fn of_naming(request: &Request, situation: &Situation) -> Vec<Refusal> {
     if has_cron && is_there && !fits && request.incomplete.is_none() && request.selection.is_everything() {
         let loaded =
             loaded.map_or_else(|| "a database with a temporary name".to_owned(), |name| format!("`{name}`"));
-        refusals.push(Refusal::CronElsewhere { bound: target.cron_database.clone(), loaded });
+        refusals.push(DumpRefusal::CronElsewhere { bound: target.cron_database.clone(), loaded });
     }
     refusals
 }
 
-fn of_name(name: &str, keeps_name: bool) -> Option<Refusal> {
+fn of_name(name: &str, keeps_name: bool) -> Option<DumpRefusal> {
     if TEMPLATES.contains(&name) || name == EVERYONES && !keeps_name {
-        return Some(Refusal::Reserved(name.to_owned()));
+        return Some(DumpRefusal::Reserved(name.to_owned()));
     }
     let is_name = !name.is_empty() && name.len() <= NAME_BYTES && !name.contains('\0');
-    (!is_name).then(|| Refusal::Name(name.to_owned()))
+    (!is_name).then(|| DumpRefusal::Name(name.to_owned()))
 }
 
-fn of_target(request: &Request, situation: &Situation) -> Vec<Refusal> {
+fn of_target(request: &DumpRestoreRequest, situation: &DumpSurvey) -> Vec<DumpRefusal> {
     let (target, recorded) = (&situation.target, &situation.recorded);
     let mut refusals = Vec::new();
     if target.major < recorded.major {
-        refusals.push(Refusal::OlderServer { target: target.major, dumped: recorded.major });
+        refusals.push(DumpRefusal::OlderServer { target: target.major, dumped: recorded.major });
     }
     let into = loads_into(request, target);
     if !target.may_create_databases && into != LoadsInto::Existing {
-        refusals.push(Refusal::NoCreateDatabase { role: target.role.clone() });
+        refusals.push(DumpRefusal::NoCreateDatabase { role: target.role.clone() });
     }
     if let Some(reason) = target.locale_problem.clone().filter(|_| into != LoadsInto::Existing) {
         let (locale, provider) =
             (recorded.icu_locale.as_ref().unwrap_or(&recorded.collate), &recorded.locale_provider);
-        refusals.push(Refusal::Locale { locale: locale.clone(), provider: provider.clone(), reason });
+        refusals.push(DumpRefusal::Locale { locale: locale.clone(), provider: provider.clone(), reason });
     }
     let Some(existing) = standing(request, target) else { return refusals };
     let database = request.database.clone();
     if let Some(leftover) = left_under_the_name(request, target) {
         refusals.push(match leftover.connections {
-            0 => Refusal::LeftOfRestore { database },
-            _ => Refusal::BeingRestored { database },
+            0 => DumpRefusal::LeftOfRestore { database },
+            _ => DumpRefusal::BeingRestored { database },
         });
     } else if !existing.takes_connections {
-        refusals.push(Refusal::Closed { database });
+        refusals.push(DumpRefusal::Closed { database });
     } else if !existing.holds.is_empty() {
-        refusals.push(Refusal::NotEmpty { database, holds: existing.holds.clone() });
+        refusals.push(DumpRefusal::NotEmpty { database, holds: existing.holds.clone() });
     } else if existing.connections > 0 && into != LoadsInto::Existing {
-        refusals.push(Refusal::InUse { database, connections: existing.connections });
+        refusals.push(DumpRefusal::InUse { database, connections: existing.connections });
     } else if !target.superuser && !target.member_of.contains(&existing.owner) {
         let (owner, role) = (existing.owner.clone(), target.role.clone());
-        refusals.push(Refusal::NotMine { database, owner, role });
+        refusals.push(DumpRefusal::NotMine { database, owner, role });
     }
     refusals
 }
 
 fn of_what_it_needs(
-    request: &Request,
-    situation: &Situation,
+    request: &DumpRestoreRequest,
+    situation: &DumpSurvey,
     foreseen: &Foreseen,
     globals: Option<&GlobalsPlan>,
-) -> Vec<Refusal> {
+) -> Vec<DumpRefusal> {
     let (target, recorded) = (&situation.target, &situation.recorded);
     let made = |names: fn(&GlobalsPlan) -> &Vec<String>| -> BTreeSet<&String> {
         globals.map(|globals| names(globals).iter().collect()).unwrap_or_default()
     };
     let mut refusals = Vec::new();
     if request.globals && globals.is_none() {
-        refusals.push(Refusal::NoGlobals);
+        refusals.push(DumpRefusal::NoGlobals);
     }
     let new_roles = made(|globals| &globals.roles);
     if !new_roles.is_empty() && !target.may_create_roles {
         let missing = new_roles.iter().map(|role| (*role).clone()).collect();
-        refusals.push(Refusal::NoCreateRole { role: target.role.clone(), missing });
+        refusals.push(DumpRefusal::NoCreateRole { role: target.role.clone(), missing });
     }
     refusals.extend(of_roles(request, situation, foreseen, &new_roles));
     if request.tablespaces {
@@ -138,7 +139,7 @@ fn of_what_it_needs(
             .filter(|name| !target.tablespaces.contains(*name) && !new.contains(name));
         let missing: Vec<String> = missing.cloned().collect();
         if !missing.is_empty() {
-            refusals.push(Refusal::Tablespaces(missing));
+            refusals.push(DumpRefusal::Tablespaces(missing));
         }
     }
     // A few tables may need others than they are known to; if they do, the load says so.
@@ -150,18 +151,18 @@ fn of_what_it_needs(
     let missing: Vec<String> =
         needed.into_iter().filter(|name| !target.extensions.contains_key(name)).collect();
     if !missing.is_empty() && request.incomplete.is_none() {
-        refusals.push(Refusal::Extensions(missing));
+        refusals.push(DumpRefusal::Extensions(missing));
     }
     refusals
 }
 
 /// Only roles that the dump names: who made an extension and owns what is in it is in no dump.
 fn of_roles(
-    request: &Request,
-    situation: &Situation,
+    request: &DumpRestoreRequest,
+    situation: &DumpSurvey,
     foreseen: &Foreseen,
     new_roles: &BTreeSet<&String>,
-) -> Vec<Refusal> {
+) -> Vec<DumpRefusal> {
     let (target, owner) = (&situation.target, &situation.recorded.owner);
     let named = foreseen.roles.clone().unwrap_or_default();
     let missing = |roles: BTreeSet<String>| -> Vec<String> {
@@ -171,24 +172,24 @@ fn of_roles(
     let mut refusals = Vec::new();
     if !request.owners {
         let missing = missing(named.needed(false));
-        refusals.extend((!missing.is_empty()).then_some(Refusal::MeantRoles(missing)));
+        refusals.extend((!missing.is_empty()).then_some(DumpRefusal::MeantRoles(missing)));
         return refusals;
     }
     let is_foreign = |role: &String| target.roles.contains(role) && !target.member_of.contains(role);
     if !target.superuser && is_foreign(owner) {
-        refusals.push(Refusal::NotMemberOfOwner { role: target.role.clone(), owner: owner.clone() });
+        refusals.push(DumpRefusal::NotMemberOfOwner { role: target.role.clone(), owner: owner.clone() });
     }
     let foreign: Vec<String> =
         named.owners.iter().filter(|role| *role != owner && is_foreign(role)).cloned().collect();
     if !target.superuser && !foreign.is_empty() {
-        refusals.push(Refusal::NotMemberOfOwners { role: target.role.clone(), owners: foreign });
+        refusals.push(DumpRefusal::NotMemberOfOwners { role: target.role.clone(), owners: foreign });
     }
     let missing = missing(named.needed(true).into_iter().chain([owner.clone()]).collect());
-    refusals.extend((!missing.is_empty()).then_some(Refusal::Roles(missing)));
+    refusals.extend((!missing.is_empty()).then_some(DumpRefusal::Roles(missing)));
     refusals
 }
 
-fn of_selection(selection: &Selection, recorded: &DatabaseFacts) -> Vec<Refusal> {
+fn of_selection(selection: &EntrySelection, recorded: &DatabaseFacts) -> Vec<DumpRefusal> {
     let table_names: Vec<String> =
         recorded.tables.iter().map(|table| format!("{}.{}", table.schema, table.name)).collect();
     let sequences = recorded.sequences.iter().map(|sequence| (&sequence.schema, &sequence.name));
@@ -197,11 +198,11 @@ fn of_selection(selection: &Selection, recorded: &DatabaseFacts) -> Vec<Refusal>
     let tables = selection.tables.iter().filter(|(schema, name)| !known.contains(&(schema, name))).map(
         |(schema, name)| {
             let name = format!("{schema}.{name}");
-            Refusal::Unknown { what: "table", near: near(&name, &table_names), name }
+            DumpRefusal::Unknown { what: "table", near: near(&name, &table_names), name }
         },
     );
     let schemas = selection.schemas.iter().filter(|name| !recorded.schemas.contains(name)).map(|name| {
-        Refusal::Unknown { what: "schema", near: near(name, &recorded.schemas), name: name.clone() }
+        DumpRefusal::Unknown { what: "schema", near: near(name, &recorded.schemas), name: name.clone() }
     });
     tables.chain(schemas).collect()
 }
@@ -221,17 +222,17 @@ fn near(name: &str, all: &[String]) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::restore::logical::tests::{request, situation};
-    use crate::restore::logical::{ExistingDatabase, RefusalClass, plan};
+    use crate::restore::logical::{DumpRefusalClass, ExistingDatabase, plan};
 
     /// What is refused after `change`, as it is told.
-    fn refused(change: impl FnOnce(&mut Request, &mut Situation)) -> Vec<String> {
+    fn refused(change: impl FnOnce(&mut DumpRestoreRequest, &mut DumpSurvey)) -> Vec<String> {
         let (mut request, mut situation) = (request(), situation());
         change(&mut request, &mut situation);
         let planned = plan(&request, situation, "2026-11-21T22:02:51Z".parse().unwrap(), 5);
         planned.err().unwrap_or_default().iter().map(ToString::to_string).collect()
     }
 
-    fn existing(situation: &mut Situation) -> &mut ExistingDatabase {
+    fn existing(situation: &mut DumpSurvey) -> &mut ExistingDatabase {
         situation.target.existing.insert(ExistingDatabase {
             owner: "app".to_owned(),
             takes_connections: true,
@@ -268,7 +269,7 @@ mod tests {
 
     #[test]
     fn an_empty_database_of_ones_own_needs_no_right_to_make_one() {
-        let weak = |situation: &mut Situation| {
+        let weak = |situation: &mut DumpSurvey| {
             situation.target.may_create_databases = false;
             situation.target.locale_problem = Some("no such file".to_owned());
         };
@@ -295,7 +296,7 @@ mod tests {
             refused(|request, situation| {
                 request.drop_leftovers = drop;
                 existing(situation).holds.push("table t".to_owned());
-                situation.target.leftovers.push(crate::restore::logical::Leftover {
+                situation.target.leftovers.push(crate::restore::logical::LeftoverDatabase {
                     database: "restored".to_owned(),
                     comment: Some("drctl: being restored from x".to_owned()),
                     connections: 0,
@@ -387,7 +388,7 @@ mod tests {
     #[test]
     fn roles_and_tablespaces_that_will_be_made_are_not_missing() {
         let script = "CREATE ROLE app; CREATE TABLESPACE fast OWNER app LOCATION '/mnt';";
-        let bare = |situation: &mut Situation| {
+        let bare = |situation: &mut DumpSurvey| {
             situation.target.roles.remove("app");
             situation.target.tablespaces.clear();
         };
@@ -419,14 +420,14 @@ mod tests {
 
     #[test]
     fn only_what_the_dump_names_is_needed_whatever_was_recorded() {
-        let recorded = |situation: &mut Situation| situation.recorded.roles.push("rdsadmin".to_owned());
+        let recorded = |situation: &mut DumpSurvey| situation.recorded.roles.push("rdsadmin".to_owned());
         assert_eq!(refused(|_, situation| recorded(situation)), Vec::<String>::new());
         let unknown = refused(|_, situation| {
             recorded(situation);
             situation.contents = None;
         });
         assert_eq!(unknown, Vec::<String>::new(), "what cannot be known is not refused");
-        let named = |situation: &mut Situation, definition: &str, kind: &str| {
+        let named = |situation: &mut DumpSurvey, definition: &str, kind: &str| {
             let entry = crate::restore::logical::contents::tests::entry(9, kind, "x", "app", definition);
             situation.contents.as_mut().unwrap().entries.push(entry);
         };
@@ -485,7 +486,7 @@ mod tests {
             request.exclusion.schemas.push("nothing".to_owned());
         });
         assert_eq!(excluded.len(), 2, "{excluded:?}");
-        assert_eq!(Refusal::Name(String::new()).class(), RefusalClass::Usage);
+        assert_eq!(DumpRefusal::Name(String::new()).class(), DumpRefusalClass::Usage);
     }
 
     #[test]

@@ -21,7 +21,7 @@ const WITHIN: Duration = Duration::from_secs(30);
 /// A server that has not answered for this long is given up.
 pub(super) const LOST_AFTER: Duration = Duration::from_secs(300);
 
-pub(super) struct Watch {
+pub(super) struct LoadProgress {
     stop: CancellationToken,
     /// Cancelled with the run, and when the server is lost.
     work: CancellationToken,
@@ -30,7 +30,7 @@ pub(super) struct Watch {
     task: JoinHandle<()>,
 }
 
-impl Watch {
+impl LoadProgress {
     /// `expected`: the bytes the database is likely to have when it is loaded.
     pub(super) fn begin(
         database: ConnectionParameters,
@@ -40,7 +40,7 @@ impl Watch {
     ) -> Self {
         let (stop, work) = (CancellationToken::new(), cancel.child_token());
         let (is_loading, is_lost) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
-        let watcher = Watcher {
+        let watcher = LoadMonitor {
             database,
             expected,
             events,
@@ -81,7 +81,7 @@ impl Watch {
     }
 }
 
-struct Watcher {
+struct LoadMonitor {
     database: ConnectionParameters,
     expected: Option<u64>,
     events: Events,
@@ -90,7 +90,7 @@ struct Watcher {
     is_lost: Arc<AtomicBool>,
 }
 
-impl Watcher {
+impl LoadMonitor {
     async fn run(&self) {
         let mut connection: Option<PgConnection> = None;
         let mut answered = Instant::now();

@@ -4,10 +4,10 @@
 //! kept, and its comment has the statement that gives it the name.
 
 use super::database::{connect, drop_database, execute, refuse_occupied, when_free};
-use super::plan::{LoadsInto, RestorePlan};
+use super::plan::{DumpRestorePlan, LoadsInto};
 use super::progress::close;
 use super::target::{COMMENT, REPLACED, RESTORING, WAS_EMPTY};
-use super::{RestoreError, Run};
+use super::{DumpRestoreError, Run};
 use crate::event::told;
 use crate::model::Verdict;
 use crate::postgres::{identifier, literal};
@@ -31,7 +31,7 @@ pub(super) struct Publication {
 
 impl Publication {
     /// Decides. What did not pass gets the name for what is incomplete, and a comment with what is missing.
-    pub(super) fn of(plan: &RestorePlan, verdict: &Verdict) -> Self {
+    pub(super) fn of(plan: &DumpRestorePlan, verdict: &Verdict) -> Self {
         let recorded = &plan.steps.recorded;
         let keeps_name = plan.loads_into != LoadsInto::Temporary;
         let (database, comment) = match (&plan.incomplete, verdict.has_passed()) {
@@ -56,7 +56,7 @@ impl Publication {
     }
 
     /// Sent as one message, and so one transaction.
-    fn statements(&self, plan: &RestorePlan) -> Vec<String> {
+    fn statements(&self, plan: &DumpRestorePlan) -> Vec<String> {
         let recorded = &plan.steps.recorded;
         let (loaded, database) = (identifier(&self.loaded_as), identifier(&self.database));
         let mut statements = Vec::new();
@@ -105,7 +105,7 @@ impl Publication {
     }
 }
 
-fn incomplete_comment(plan: &RestorePlan, verdict: &Verdict) -> String {
+fn incomplete_comment(plan: &DumpRestorePlan, verdict: &Verdict) -> String {
     let all = &verdict.reasons;
     let mut text = format!(
         "{COMMENT}incomplete ({}): restored from {}, and this is missing or different:",
@@ -125,7 +125,7 @@ fn incomplete_comment(plan: &RestorePlan, verdict: &Verdict) -> String {
 }
 
 /// Publishes; what must not be there before is gone in the same transaction.
-pub(super) async fn publish(run: &Run, publication: &Publication) -> Result<(), RestoreError> {
+pub(super) async fn publish(run: &Run, publication: &Publication) -> Result<(), DumpRestoreError> {
     let Publication { database, loaded_as, .. } = publication;
     let mut connection = connect(&run.target).await?;
     let what = format!("give the restored database the name `{database}`");
@@ -171,9 +171,12 @@ mod tests {
     use super::*;
     use crate::model::{Cause, Judgement};
     use crate::restore::logical::tests::{request, situation};
-    use crate::restore::logical::{ExistingDatabase, Request, Situation, plan};
+    use crate::restore::logical::{DumpRestoreRequest, DumpSurvey, ExistingDatabase, plan};
 
-    fn published(verdict: &Verdict, change: impl FnOnce(&mut Request, &mut Situation)) -> Publication {
+    fn published(
+        verdict: &Verdict,
+        change: impl FnOnce(&mut DumpRestoreRequest, &mut DumpSurvey),
+    ) -> Publication {
         let (mut request, mut situation) = (request(), situation());
         (situation.recorded.comment, situation.recorded.connection_limit) = (Some("the shop".to_owned()), -1);
         change(&mut request, &mut situation);

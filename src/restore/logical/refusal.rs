@@ -6,7 +6,7 @@ use crate::model::{BackupId, BackupKind, RepositoryName, SourceName};
 
 /// Why a restore is not begun. Nothing was touched.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-pub enum Refusal {
+pub enum DumpRefusal {
     #[error("there is no backup of `{source_name}`{}", in_repository(.from))]
     NoBackup { source_name: SourceName, from: Option<RepositoryName> },
     #[error("no backup of `{source_name}` has an id that begins with `{asked}`{}; {}", in_repository(.from), newest_are(.newest))]
@@ -81,7 +81,7 @@ pub enum Refusal {
 
 /// How a refusal is to be taken by whoever asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RefusalClass {
+pub enum DumpRefusalClass {
     /// There is nothing that could be restored.
     Nothing,
     /// What was asked for is not clear or not there.
@@ -90,14 +90,14 @@ pub enum RefusalClass {
     NotReady,
 }
 
-impl Refusal {
-    pub fn class(&self) -> RefusalClass {
+impl DumpRefusal {
+    pub fn class(&self) -> DumpRefusalClass {
         match self {
-            Self::NoBackup { .. } | Self::UnknownBackup { .. } => RefusalClass::Nothing,
+            Self::NoBackup { .. } | Self::UnknownBackup { .. } => DumpRefusalClass::Nothing,
             Self::Ambiguous { .. } | Self::Unknown { .. } | Self::Reserved(_) | Self::Name(_) => {
-                RefusalClass::Usage
+                DumpRefusalClass::Usage
             }
-            _ => RefusalClass::NotReady,
+            _ => DumpRefusalClass::NotReady,
         }
     }
 }

@@ -1,20 +1,20 @@
 use std::path::PathBuf;
 
-use super::{Exclusion, Selection};
+use super::{EntrySelection, Exclusion};
 use crate::model::{DatabaseFacts, RepositoryName, SourceName};
 
 /// What someone wants restored, and where to.
 #[derive(Clone, Debug)]
-pub struct Request {
+pub struct DumpRestoreRequest {
     pub source: SourceName,
-    pub backup: Which,
+    pub backup: BackupSelector,
     /// Read from this repository only.
     pub from: Option<RepositoryName>,
     /// The name the restored database gets. The server is told beside it.
     pub database: String,
     /// Connections that load at a time. One needs no scratch disk.
     pub jobs: u32,
-    pub selection: Selection,
+    pub selection: EntrySelection,
     pub exclusion: Exclusion,
     /// A locale of the C library for the new database, in the place of the recorded one.
     pub locale: Option<String>,
@@ -34,7 +34,7 @@ pub struct Request {
     pub drop_leftovers: bool,
 }
 
-impl Request {
+impl DumpRestoreRequest {
     /// Whether all of the dump is restored.
     pub(super) fn is_everything(&self) -> bool {
         self.selection.is_everything() && self.exclusion.is_nothing()
@@ -52,7 +52,7 @@ impl Request {
 
 /// Which backup of a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Which {
+pub enum BackupSelector {
     Latest,
     /// The only one whose id begins so.
     Prefix(String),

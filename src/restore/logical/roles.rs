@@ -3,22 +3,22 @@
 use sqlx::PgConnection;
 
 use super::database::execute;
-use super::globals::{GlobalsPlan, Step};
-use super::plan::RestorePlan;
+use super::globals::{GlobalsPlan, GlobalsStep};
+use super::plan::DumpRestorePlan;
 use super::progress::close;
 use super::target::maintenance;
-use super::{RestoreError, Run};
+use super::{DumpRestoreError, Run};
 
 impl Run {
     /// Adds to `made` what stays whatever comes, and gives what the server did not take, in words.
     pub(super) async fn make_globals(
         &self,
-        plan: &RestorePlan,
+        plan: &DumpRestorePlan,
         made: &mut Vec<String>,
-    ) -> Result<Vec<String>, RestoreError> {
+    ) -> Result<Vec<String>, DumpRestoreError> {
         let Some(globals) = &plan.globals else { return Ok(vec![]) };
         self.check_interruption()?;
-        let mut connection = maintenance(&self.target).await.map_err(RestoreError::Connect)?;
+        let mut connection = maintenance(&self.target).await.map_err(DumpRestoreError::Connect)?;
         let constants = "SET standard_conforming_strings = on; SET client_encoding = 'UTF8'".to_owned();
         execute(&mut connection, "prepare for roles", constants).await?;
         let mut not_made = Vec::new();
@@ -64,7 +64,10 @@ impl Run {
 }
 
 /// Within a transaction that a statement nobody needs must not end.
-async fn make_role(connection: &mut PgConnection, step: &Step) -> Result<Option<String>, RestoreError> {
+async fn make_role(
+    connection: &mut PgConnection,
+    step: &GlobalsStep,
+) -> Result<Option<String>, DumpRestoreError> {
     const WHAT: &str = "make roles";
     if step.is_needed {
         return make(connection, WHAT, step).await;
@@ -79,12 +82,12 @@ async fn make_role(connection: &mut PgConnection, step: &Step) -> Result<Option<
 async fn make(
     connection: &mut PgConnection,
     what: &str,
-    step: &Step,
-) -> Result<Option<String>, RestoreError> {
+    step: &GlobalsStep,
+) -> Result<Option<String>, DumpRestoreError> {
     let gist = step.statement.gist();
     match execute(connection, &format!("{what} (`{gist}`)"), step.statement.sql().to_owned()).await {
         Ok(()) => Ok(None),
-        Err(RestoreError::Statement { source: sqlx::Error::Database(error), .. }) if !step.is_needed => {
+        Err(DumpRestoreError::Statement { source: sqlx::Error::Database(error), .. }) if !step.is_needed => {
             Ok(Some(format!("`{gist}`: {}", error.message())))
         }
         Err(error) => Err(error),

@@ -4,14 +4,15 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::{Compared, GlobalsPlan, RestoreError, VERB};
+use super::{Compared, DumpRestoreError, GlobalsPlan, VERB};
 use crate::event::{Events, Phase, told};
 use crate::model::{BackupId, Outcome, RepositoryName, RunId, SystemName, Verdict};
 use crate::pipeline::Identities;
 use crate::platform::{CancellationToken, Clock};
 use crate::postgres::ConnectionParameters;
-use crate::repository::journal::{self, Detail, Record};
-use crate::repository::{Lost, PhaseSeconds, Repositories};
+use crate::repository::journal;
+use crate::repository::journal::{Detail, JournalRecord};
+use crate::repository::{PhaseSeconds, Repositories, Unavailable};
 
 /// What a restore works with.
 pub struct Run {
@@ -32,7 +33,7 @@ pub struct Run {
 
 /// A restore that was published.
 #[derive(Clone, Debug, Serialize)]
-pub struct Report {
+pub struct DumpRestoreReport {
     pub run: RunId,
     pub backup: BackupId,
     pub recovery_point: DateTime<Utc>,
@@ -57,20 +58,20 @@ pub struct Report {
 /// A restore that was given up, or whose database could not be published.
 #[derive(Debug, thiserror::Error)]
 #[error("failed to restore `{backup}` ({}); {aftermath}", .phase.as_str())]
-pub struct Failure {
+pub struct DumpRestoreFailure {
     pub backup: BackupId,
     pub phase: Phase,
-    pub aftermath: Aftermath,
+    pub aftermath: DumpCleanup,
     /// Roles and tablespaces that were made before it failed; they stay.
     pub globals_made: Vec<String>,
     pub phases: Vec<PhaseSeconds>,
     #[source]
-    pub source: RestoreError,
+    pub source: DumpRestoreError,
 }
 
 /// What is left on the target server.
 #[derive(Debug)]
-pub enum Aftermath {
+pub enum DumpCleanup {
     NothingMade,
     Dropped {
         database: String,
@@ -96,7 +97,7 @@ pub enum Aftermath {
     },
 }
 
-impl std::fmt::Display for Aftermath {
+impl std::fmt::Display for DumpCleanup {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::NothingMade => write!(f, "no database was made"),
@@ -131,21 +132,22 @@ impl Run {
         &self,
         begun: DateTime<Utc>,
         backup: &BackupId,
-        outcome: Result<&Report, &Failure>,
-    ) -> (Record, Vec<Lost>) {
+        outcome: Result<&DumpRestoreReport, &DumpRestoreFailure>,
+    ) -> (JournalRecord, Vec<Unavailable>) {
         let phases = outcome.map_or_else(|failure| &failure.phases, |report| &report.phases);
         let outcome_word = match &outcome {
             Ok(report) if report.left_out.is_empty() && report.verdict.has_passed() => Outcome::Succeeded,
             Ok(_) => Outcome::Degraded,
-            Err(Failure { aftermath: Aftermath::Kept { .. } | Aftermath::Published { .. }, .. }) => {
-                Outcome::Degraded
-            }
+            Err(DumpRestoreFailure {
+                aftermath: DumpCleanup::Kept { .. } | DumpCleanup::Published { .. },
+                ..
+            }) => Outcome::Degraded,
             Err(failure) if failure.source.is_interruption() => Outcome::Interrupted,
             Err(_) => Outcome::Failed,
         };
         let times = (begun, self.clock.now());
         let detail = Detail::restored(backup, phases, reasons(&outcome));
-        let record = Record::new(&self.id, VERB, times, &self.host, outcome_word, detail);
+        let record = JournalRecord::new(&self.id, VERB, times, &self.host, outcome_word, detail);
         match journal::append(&self.repositories, &self.system, record.clone()).await {
             Ok(lost) => (record, lost),
             Err(error) => {
@@ -155,13 +157,13 @@ impl Run {
         }
     }
 
-    pub(super) fn check_interruption(&self) -> Result<(), RestoreError> {
-        if self.cancel.is_cancelled() { Err(RestoreError::Interrupted) } else { Ok(()) }
+    pub(super) fn check_interruption(&self) -> Result<(), DumpRestoreError> {
+        if self.cancel.is_cancelled() { Err(DumpRestoreError::Interrupted) } else { Ok(()) }
     }
 }
 
 /// The journal is in clear: a failure is told by its phase and kind, without names of tables.
-fn reasons(outcome: &Result<&Report, &Failure>) -> Vec<String> {
+fn reasons(outcome: &Result<&DumpRestoreReport, &DumpRestoreFailure>) -> Vec<String> {
     match outcome {
         Ok(report) => match report.verdict.reasons.len() {
             0 => vec![],
@@ -169,9 +171,9 @@ fn reasons(outcome: &Result<&Report, &Failure>) -> Vec<String> {
         },
         Err(failure) => {
             let why = match &failure.source {
-                RestoreError::Different(all) => format!("{} differences to what was dumped", all.len()),
-                RestoreError::Fetch { .. } => failure.source.to_string(),
-                RestoreError::Interrupted => "interrupted".to_owned(),
+                DumpRestoreError::Different(all) => format!("{} differences to what was dumped", all.len()),
+                DumpRestoreError::Fetch { .. } => failure.source.to_string(),
+                DumpRestoreError::Interrupted => "interrupted".to_owned(),
                 _ => "failed".to_owned(),
             };
             vec![format!("{}: {why}", failure.phase.as_str())]

@@ -2,18 +2,18 @@
 
 use std::collections::BTreeSet;
 
-use super::{Refusal, Request, Which};
+use super::{BackupSelector, DumpRefusal, DumpRestoreRequest};
 use crate::model::{BackupId, BackupKind, RepositoryName};
 
 /// The backups of a source that a repository holds.
 #[derive(Clone, Debug)]
-pub(super) struct Holding {
+pub(super) struct RepositoryCopy {
     pub(super) repository: RepositoryName,
     pub(super) backups: BTreeSet<BackupId>,
 }
 
 /// A backup in a repository whose last check found it bad.
-pub type Doubtful = BTreeSet<(BackupId, RepositoryName)>;
+pub type SuspectCopies = BTreeSet<(BackupId, RepositoryName)>;
 
 /// How many ids a refusal names.
 const NAMED: usize = 5;
@@ -21,30 +21,32 @@ const NAMED: usize = 5;
 /// Chooses among what the repositories hold, which come in the policy's order. Gives the repositories in the
 /// order they are to be tried: those that are doubtful last.
 pub(super) fn choose(
-    holdings: &[Holding],
-    request: &Request,
-    doubtful: &Doubtful,
-) -> Result<(BackupId, Vec<RepositoryName>), Refusal> {
+    holdings: &[RepositoryCopy],
+    request: &DumpRestoreRequest,
+    doubtful: &SuspectCopies,
+) -> Result<(BackupId, Vec<RepositoryName>), DumpRefusal> {
     let from = || request.from.clone();
-    let usable: Vec<&Holding> = holdings
+    let usable: Vec<&RepositoryCopy> = holdings
         .iter()
         .filter(|holding| request.from.as_ref().is_none_or(|from| *from == holding.repository))
         .collect();
     let all: BTreeSet<&BackupId> = usable.iter().flat_map(|holding| &holding.backups).collect();
     let source_name = request.source.clone();
     let id = match &request.backup {
-        Which::Latest => match all.iter().rev().find(|id| id.kind() == BackupKind::Logical).or(all.last()) {
-            Some(id) => (*id).clone(),
-            None => return Err(Refusal::NoBackup { source_name, from: from() }),
-        },
-        Which::Prefix(asked) => {
+        BackupSelector::Latest => {
+            match all.iter().rev().find(|id| id.kind() == BackupKind::Logical).or(all.last()) {
+                Some(id) => (*id).clone(),
+                None => return Err(DumpRefusal::NoBackup { source_name, from: from() }),
+            }
+        }
+        BackupSelector::Prefix(asked) => {
             let found: Vec<&BackupId> =
                 all.iter().copied().filter(|id| id.as_str().starts_with(asked)).collect();
             match found[..] {
                 [only] => only.clone(),
                 [] => {
                     let newest = all.iter().rev().take(NAMED).map(|id| (*id).clone()).collect();
-                    return Err(Refusal::UnknownBackup {
+                    return Err(DumpRefusal::UnknownBackup {
                         source_name,
                         asked: asked.clone(),
                         from: from(),
@@ -53,13 +55,13 @@ pub(super) fn choose(
                 }
                 _ => {
                     let found = found.into_iter().rev().take(NAMED).cloned().collect();
-                    return Err(Refusal::Ambiguous { asked: asked.clone(), found });
+                    return Err(DumpRefusal::Ambiguous { asked: asked.clone(), found });
                 }
             }
         }
     };
     if id.kind() != BackupKind::Logical {
-        return Err(Refusal::Kind { kind: id.kind() });
+        return Err(DumpRefusal::Kind { kind: id.kind() });
     }
     let holders = usable.iter().filter(|holding| holding.backups.contains(&id));
     let mut holders: Vec<RepositoryName> = holders.map(|holding| holding.repository.clone()).collect();
@@ -77,8 +79,8 @@ mod tests {
         BackupId::new(begun, &"database".parse().unwrap(), BackupKind::Logical, seed)
     }
 
-    fn holdings() -> Vec<Holding> {
-        let holding = |name: &str, backups: &[BackupId]| Holding {
+    fn holdings() -> Vec<RepositoryCopy> {
+        let holding = |name: &str, backups: &[BackupId]| RepositoryCopy {
             repository: name.parse().unwrap(),
             backups: backups.iter().cloned().collect(),
         };
@@ -91,33 +93,39 @@ mod tests {
 
     #[test]
     fn the_newest_anywhere_is_the_latest() {
-        let (chosen, from) = choose(&holdings(), &request(), &Doubtful::new()).unwrap();
+        let (chosen, from) = choose(&holdings(), &request(), &SuspectCopies::new()).unwrap();
         assert_eq!((chosen, names(&from)), (id(3, 3), vec!["second"]));
     }
 
     #[test]
     fn the_primary_goes_first_unless_it_is_known_to_be_bad_there() {
-        let request = Request { backup: Which::Prefix(id(2, 2).as_str()[..10].to_owned()), ..request() };
-        let (chosen, from) = choose(&holdings(), &request, &Doubtful::new()).unwrap();
+        let request = DumpRestoreRequest {
+            backup: BackupSelector::Prefix(id(2, 2).as_str()[..10].to_owned()),
+            ..request()
+        };
+        let (chosen, from) = choose(&holdings(), &request, &SuspectCopies::new()).unwrap();
         assert_eq!((chosen, names(&from)), (id(2, 2), vec!["primary", "second"]));
-        let doubtful = Doubtful::from([(id(2, 2), "primary".parse().unwrap())]);
+        let doubtful = SuspectCopies::from([(id(2, 2), "primary".parse().unwrap())]);
         let (_, from) = choose(&holdings(), &request, &doubtful).unwrap();
         assert_eq!(names(&from), ["second", "primary"]);
     }
 
     #[test]
     fn unknown_ambiguous_and_nothing_are_refused_with_what_there_is() {
-        let asked = |text: &str| Request { backup: Which::Prefix(text.to_owned()), ..request() };
-        let refused = |request: &Request| choose(&holdings(), request, &Doubtful::new()).unwrap_err();
+        let asked =
+            |text: &str| DumpRestoreRequest { backup: BackupSelector::Prefix(text.to_owned()), ..request() };
+        let refused =
+            |request: &DumpRestoreRequest| choose(&holdings(), request, &SuspectCopies::new()).unwrap_err();
         assert!(
-            matches!(refused(&asked("202611")), Refusal::Ambiguous { found, .. } if found[0] == id(3, 3))
+            matches!(refused(&asked("202611")), DumpRefusal::Ambiguous { found, .. } if found[0] == id(3, 3))
         );
         assert!(
-            matches!(refused(&asked("2027")), Refusal::UnknownBackup { newest, .. } if newest.len() == 3)
+            matches!(refused(&asked("2027")), DumpRefusal::UnknownBackup { newest, .. } if newest.len() == 3)
         );
-        let in_primary = Request { from: Some("primary".parse().unwrap()), ..asked(id(3, 3).as_str()) };
+        let in_primary =
+            DumpRestoreRequest { from: Some("primary".parse().unwrap()), ..asked(id(3, 3).as_str()) };
         let refusal = refused(&in_primary);
         assert!(refusal.to_string().contains("in repository `primary`"), "{refusal}");
-        assert!(matches!(choose(&[], &request(), &Doubtful::new()), Err(Refusal::NoBackup { .. })));
+        assert!(matches!(choose(&[], &request(), &SuspectCopies::new()), Err(DumpRefusal::NoBackup { .. })));
     }
 }

@@ -3,17 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::archive_toc::Entry;
+use super::archive_toc::TocEntry;
 
 /// What is to be restored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Selection {
+pub struct EntrySelection {
     /// Schema and name.
     pub tables: Vec<(String, String)>,
     pub schemas: Vec<String>,
 }
 
-impl Selection {
+impl EntrySelection {
     /// Whether nothing was named: the whole database.
     pub fn is_everything(&self) -> bool {
         self.tables.is_empty() && self.schemas.is_empty()
@@ -25,7 +25,7 @@ impl Selection {
     }
 }
 
-impl fmt::Display for Selection {
+impl fmt::Display for EntrySelection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let tables = self.tables.iter().map(|(schema, name)| format!("{schema}.{name}"));
         let schemas = self.schemas.iter().map(|schema| format!("{schema}.*"));
@@ -35,7 +35,7 @@ impl fmt::Display for Selection {
 
 /// Entries that were chosen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Chosen {
+pub(super) struct SelectedEntries {
     /// Ids, in the order of the archive, but for those that go first.
     pub ids: Vec<u32>,
     /// Ids of every extension and of the schemas they are in, in the order of the archive. What a table needs of
@@ -52,7 +52,7 @@ pub(super) struct Chosen {
     pub left_out: Vec<String>,
 }
 
-impl Chosen {
+impl SelectedEntries {
     /// Ids of everything that is restored.
     pub(super) fn all(&self) -> BTreeSet<u32> {
         self.ids.iter().chain(&self.first).copied().collect()
@@ -93,8 +93,8 @@ const NEVER: [&str; 2] = ["PUBLICATION TABLE", "PUBLICATION TABLES IN SCHEMA"];
 
 /// Takes what is named, what that needs to exist (as definitions only: types, functions, schemas, the tables
 /// under a view), and what belongs to it.
-pub(super) fn choose(entries: &[Entry], selection: &Selection) -> Chosen {
-    let mut work = Work {
+pub(super) fn choose(entries: &[TocEntry], selection: &EntrySelection) -> SelectedEntries {
+    let mut work = Traversal {
         by_id: entries.iter().map(|entry| (entry.id, entry)).collect(),
         dependents: BTreeMap::new(),
         taken: BTreeSet::new(),
@@ -109,7 +109,7 @@ pub(super) fn choose(entries: &[Entry], selection: &Selection) -> Chosen {
         work.take_whole(entry);
     }
     let left_out = work.close();
-    let extensions: Vec<&Entry> = entries.iter().filter(|entry| entry.kind == "EXTENSION").collect();
+    let extensions: Vec<&TocEntry> = entries.iter().filter(|entry| entry.kind == "EXTENSION").collect();
     let needed_extensions =
         extensions.iter().map(|entry| entry.id).filter(|id| work.taken.contains(id)).collect();
     let first = work.first(&extensions);
@@ -120,7 +120,7 @@ pub(super) fn choose(entries: &[Entry], selection: &Selection) -> Chosen {
             .map(|entry| (entry.schema.clone().unwrap_or_default(), entry.name.clone()))
             .collect::<Vec<_>>()
     };
-    Chosen {
+    SelectedEntries {
         loaded: named("TABLE DATA").into_iter().chain(named("MATERIALIZED VIEW DATA")).collect(),
         sequences: named("SEQUENCE SET").into_iter().collect(),
         ids: ids_of(&|id| work.taken.contains(id) && !first.contains(id)),
@@ -130,7 +130,7 @@ pub(super) fn choose(entries: &[Entry], selection: &Selection) -> Chosen {
     }
 }
 
-fn is_named(entry: &Entry, selection: &Selection) -> bool {
+fn is_named(entry: &TocEntry, selection: &EntrySelection) -> bool {
     let Some(schema) = &entry.schema else {
         return entry.kind == "SCHEMA" && selection.schemas.contains(&entry.name);
     };
@@ -143,22 +143,22 @@ fn is_named(entry: &Entry, selection: &Selection) -> bool {
     is_relation && selection.tables.iter().any(|(named, table)| named == schema && *table == entry.name)
 }
 
-struct Work<'a> {
-    by_id: BTreeMap<u32, &'a Entry>,
-    dependents: BTreeMap<u32, Vec<&'a Entry>>,
+struct Traversal<'a> {
+    by_id: BTreeMap<u32, &'a TocEntry>,
+    dependents: BTreeMap<u32, Vec<&'a TocEntry>>,
     taken: BTreeSet<u32>,
     /// Those of `taken` that come with all that belongs to them.
     whole: BTreeSet<u32>,
 }
 
-impl<'a> Work<'a> {
-    fn take_whole(&mut self, entry: &'a Entry) {
+impl<'a> Traversal<'a> {
+    fn take_whole(&mut self, entry: &'a TocEntry) {
         self.take(entry);
         self.whole.insert(entry.id);
     }
 
     /// Takes an entry and, as definitions, whatever it needs. A sequence is nothing without its value.
-    fn take(&mut self, entry: &'a Entry) {
+    fn take(&mut self, entry: &'a TocEntry) {
         let mut next = vec![entry];
         while let Some(entry) = next.pop() {
             if self.taken.insert(entry.id) {
@@ -171,9 +171,9 @@ impl<'a> Work<'a> {
     }
 
     /// Extensions, what they need, and what is said of them.
-    fn first(&self, extensions: &[&Entry]) -> BTreeSet<u32> {
+    fn first(&self, extensions: &[&TocEntry]) -> BTreeSet<u32> {
         let mut first: BTreeSet<u32> = extensions.iter().map(|entry| entry.id).collect();
-        let of = |entry: &&Entry| self.dependents.get(&entry.id).into_iter().flatten().copied();
+        let of = |entry: &&TocEntry| self.dependents.get(&entry.id).into_iter().flatten().copied();
         first.extend(
             extensions.iter().flat_map(of).filter(|entry| entry.kind == "COMMENT").map(|entry| entry.id),
         );
@@ -206,7 +206,7 @@ impl<'a> Work<'a> {
                 && entry.needs.iter().any(|need| self.whole.contains(need) && self.is_relation(*need))
                 && self.owner_is_whole(entry)
         });
-        let words = |entry: &&Entry| match entry.kind.as_str() {
+        let words = |entry: &&TocEntry| match entry.kind.as_str() {
             "FK CONSTRAINT" => format!("foreign key {}", entry.name),
             _ => format!("rows of the materialised view {}", entry.name),
         };
@@ -218,7 +218,7 @@ impl<'a> Work<'a> {
     }
 
     /// Whether the relation an entry is a part of (the first word of its name) comes whole.
-    fn owner_is_whole(&self, entry: &Entry) -> bool {
+    fn owner_is_whole(&self, entry: &TocEntry) -> bool {
         entry.needs.iter().filter(|need| self.whole.contains(need)).any(|need| {
             self.by_id.get(need).is_some_and(|owner| {
                 owner.schema == entry.schema
@@ -230,7 +230,7 @@ impl<'a> Work<'a> {
         })
     }
 
-    fn follow(&mut self, entry: &'a Entry, of_whole: bool) {
+    fn follow(&mut self, entry: &'a TocEntry, of_whole: bool) {
         let kind = entry.kind.as_str();
         if kind == "TABLE ATTACH" {
             self.follow_partition(entry);
@@ -244,7 +244,7 @@ impl<'a> Work<'a> {
 
     /// A partition comes whole with the table it is part of. (The parent of one that was named comes as a
     /// definition: the partition needs it.)
-    fn follow_partition(&mut self, attach: &'a Entry) {
+    fn follow_partition(&mut self, attach: &'a TocEntry) {
         let tables = attach.needs.iter().filter_map(|id| self.by_id.get(id).copied());
         let (partition, parent): (Vec<_>, Vec<_>) =
             tables.partition(|table| table.name == attach.name && table.schema == attach.schema);
@@ -254,7 +254,7 @@ impl<'a> Work<'a> {
     }
 
     /// Whether everything it needs comes along; tables with their rows, where it is about rows.
-    fn is_complete(&self, entry: &Entry) -> bool {
+    fn is_complete(&self, entry: &TocEntry) -> bool {
         let mut next = entry.needs.clone();
         let mut seen = BTreeSet::new();
         while let Some(need) = next.pop() {
@@ -282,8 +282,8 @@ mod tests {
 
     /// Contents as `pg_dump` writes them for two tables with a foreign key, a partitioned table, a view
     /// and a materialised view.
-    fn entries() -> Vec<Entry> {
-        let entry = |id, kind, schema, name, needs| Entry::for_test(id, kind, schema, name, needs);
+    fn entries() -> Vec<TocEntry> {
+        let entry = |id, kind, schema, name, needs| TocEntry::for_test(id, kind, schema, name, needs);
         vec![
             entry(6, "SCHEMA", "", "s", &[]),
             entry(7, "SCHEMA", "", "other", &[]),
@@ -321,10 +321,10 @@ mod tests {
         ]
     }
 
-    fn chosen(tables: &[&str], schemas: &[&str]) -> Chosen {
+    fn chosen(tables: &[&str], schemas: &[&str]) -> SelectedEntries {
         let tables = tables.iter().map(|name| ("s".to_owned(), (*name).to_owned())).collect();
         let schemas = schemas.iter().map(|name| (*name).to_owned()).collect();
-        choose(&entries(), &Selection { tables, schemas })
+        choose(&entries(), &EntrySelection { tables, schemas })
     }
 
     #[test]
@@ -363,7 +363,7 @@ mod tests {
 
     #[test]
     fn every_extension_goes_first_with_its_schema() {
-        let entry = |id, kind, name, needs| Entry::for_test(id, kind, "", name, needs);
+        let entry = |id, kind, name, needs| TocEntry::for_test(id, kind, "", name, needs);
         let mut all = vec![
             entry(1, "SCHEMA", "ext", &[]),
             entry(2, "EXTENSION", "btree_gist", &[1]),
@@ -371,9 +371,11 @@ mod tests {
             entry(4, "EXTENSION", "hstore", &[]),
         ];
         all.extend(entries());
-        all.push(Entry::for_test(80, "TABLE", "s", "with_hstore", &[4, 6]));
-        let named =
-            |table: &str| Selection { tables: vec![("s".to_owned(), table.to_owned())], schemas: vec![] };
+        all.push(TocEntry::for_test(80, "TABLE", "s", "with_hstore", &[4, 6]));
+        let named = |table: &str| EntrySelection {
+            tables: vec![("s".to_owned(), table.to_owned())],
+            schemas: vec![],
+        };
         let chosen = choose(&all, &named("with_hstore"));
         assert_eq!((chosen.first, chosen.ids), (vec![1, 2, 3, 4], vec![6, 80]));
         assert_eq!(chosen.needed_extensions.into_iter().collect::<Vec<_>>(), [4]);

@@ -3,20 +3,20 @@
 use futures_util::future::join_all;
 
 use super::fetch::read_ahead;
-use super::select::{Doubtful, Holding, choose};
-use super::{Rates, Refusal, Request, RestoreError, Run, Situation, target};
+use super::select::{RepositoryCopy, SuspectCopies, choose};
+use super::{DumpRefusal, DumpRestoreError, DumpRestoreRequest, DumpSurvey, Rates, Run, target};
 use crate::event::told;
 use crate::model::{Artifact, BackupId, Details, Manifest, RepositoryName};
 use crate::platform::free_space;
 use crate::postgres::Tools;
-use crate::repository::{Lost, ManifestError, SmallError, SmallReader, layout, manifest};
+use crate::repository::{ManifestError, SmallError, SmallReader, Unavailable, layout, manifest};
 use crate::source::postgres_dump::capture::{DATABASE, DETAILS, GLOBALS};
 use crate::store::list_all;
 
 /// What is known from earlier runs.
 #[derive(Clone, Debug, Default)]
-pub struct Known {
-    pub doubtful: Doubtful,
+pub struct CatalogHints {
+    pub doubtful: SuspectCopies,
     pub rates: Rates,
 }
 
@@ -25,17 +25,21 @@ impl Run {
     ///
     /// The details are opened here already: they are small, and prove that the identity opens the backup
     /// before anything is touched.
-    pub async fn survey(&self, request: &Request, known: Known) -> Result<Situation, RestoreError> {
+    pub async fn survey(
+        &self,
+        request: &DumpRestoreRequest,
+        known: CatalogHints,
+    ) -> Result<DumpSurvey, DumpRestoreError> {
         let holdings = self.holdings(request).await?;
         let (id, holders) = choose(&holdings, request, &known.doubtful)
-            .map_err(|refusal| RestoreError::Refused(vec![refusal]))?;
+            .map_err(|refusal| DumpRestoreError::Refused(vec![refusal]))?;
         let (manifest, repositories) = self.manifest(&id, holders).await?;
         let details = manifest.artifact_of(DETAILS).ok_or_else(|| {
-            RestoreError::Refused(vec![Refusal::NoArtifact { backup: id.clone(), artifact: DETAILS }])
+            DumpRestoreError::Refused(vec![DumpRefusal::NoArtifact { backup: id.clone(), artifact: DETAILS }])
         })?;
         let text = self.read_small(&manifest, details, &repositories).await?;
         let not_understood =
-            |reason: String| RestoreError::Details { artifact: details.name.clone(), reason };
+            |reason: String| DumpRestoreError::Details { artifact: details.name.clone(), reason };
         let parsed: Details =
             serde_json::from_slice(&text).map_err(|error| not_understood(error.to_string()))?;
         let mut recorded =
@@ -55,11 +59,11 @@ impl Run {
         let target = target::inspect(&self.target, &recorded).await?;
         // An archive is read by a pg_restore of the version of the pg_dump that wrote it, or a newer one.
         let written_by = producer_major(&manifest.tool.producer).unwrap_or(recorded.major);
-        let tools = Tools::find(self.tools.as_deref(), written_by).await.map_err(RestoreError::Tools)?;
-        tools.program("pg_restore").and(tools.program("vacuumdb")).map_err(RestoreError::Tools)?;
+        let tools = Tools::find(self.tools.as_deref(), written_by).await.map_err(DumpRestoreError::Tools)?;
+        tools.program("pg_restore").and(tools.program("vacuumdb")).map_err(DumpRestoreError::Tools)?;
         let scratch_free = free_space(&request.scratch)
-            .map_err(|source| RestoreError::Scratch { directory: request.scratch.clone(), source })?;
-        Ok(Situation {
+            .map_err(|source| DumpRestoreError::Scratch { directory: request.scratch.clone(), source })?;
+        Ok(DumpSurvey {
             manifest,
             repositories,
             recorded,
@@ -72,7 +76,7 @@ impl Run {
         })
     }
 
-    async fn holdings(&self, request: &Request) -> Result<Vec<Holding>, RestoreError> {
+    async fn holdings(&self, request: &DumpRestoreRequest) -> Result<Vec<RepositoryCopy>, DumpRestoreError> {
         let prefix = layout::backups(&self.system, &request.source);
         let listed = join_all(
             self.repositories
@@ -84,18 +88,18 @@ impl Run {
         let mut holdings = Vec::new();
         for (repository, outcome) in listed {
             match outcome {
-                Ok(objects) => holdings.push(Holding {
+                Ok(objects) => holdings.push(RepositoryCopy {
                     repository: repository.name,
                     backups: objects
                         .iter()
                         .filter_map(|object| layout::parse_manifest(&object.key))
                         .collect(),
                 }),
-                Err(error) => lost.push(Lost::new(&repository, error)),
+                Err(error) => lost.push(Unavailable::new(&repository, error)),
             }
         }
         if holdings.is_empty() {
-            return Err(RestoreError::NoRepository(lost));
+            return Err(DumpRestoreError::NoRepository(lost));
         }
         for lost in lost {
             self.events.warning(format!("repository {} cannot be read: {}", lost.name, lost.reason()));
@@ -108,7 +112,7 @@ impl Run {
         &self,
         id: &BackupId,
         holders: Vec<RepositoryName>,
-    ) -> Result<(Manifest, Vec<RepositoryName>), RestoreError> {
+    ) -> Result<(Manifest, Vec<RepositoryName>), DumpRestoreError> {
         let mut first: Option<Manifest> = None;
         let mut same = Vec::new();
         let mut failed: Option<ManifestError> = None;
@@ -132,8 +136,8 @@ impl Run {
         }
         match (first, failed) {
             (Some(manifest), _) => Ok((manifest, same)),
-            (None, Some(source)) => Err(RestoreError::Manifest { backup: id.clone(), source }),
-            (None, None) => Err(RestoreError::NoRepository(self.repositories.lost().to_vec())),
+            (None, Some(source)) => Err(DumpRestoreError::Manifest { backup: id.clone(), source }),
+            (None, None) => Err(DumpRestoreError::NoRepository(self.repositories.lost().to_vec())),
         }
     }
 
@@ -143,7 +147,7 @@ impl Run {
         manifest: &Manifest,
         artifact: &Artifact,
         repositories: &[RepositoryName],
-    ) -> Result<Vec<u8>, RestoreError> {
+    ) -> Result<Vec<u8>, DumpRestoreError> {
         let reader = SmallReader {
             repositories: &self.repositories,
             identities: &self.identities,
@@ -152,10 +156,10 @@ impl Run {
         };
         reader.read(manifest, artifact, repositories).await.map_err(|error| match error {
             SmallError::CannotDecrypt { source, .. } => {
-                RestoreError::CannotDecrypt { backup: manifest.id.clone(), source }
+                DumpRestoreError::CannotDecrypt { backup: manifest.id.clone(), source }
             }
-            SmallError::Fetch { artifact, tries } => RestoreError::Fetch { artifact, tries },
-            SmallError::Interrupted => RestoreError::Interrupted,
+            SmallError::Fetch { artifact, tries } => DumpRestoreError::Fetch { artifact, tries },
+            SmallError::Interrupted => DumpRestoreError::Interrupted,
         })
     }
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, Connection as _, FromRow, PgConnection};
 
-use super::RestoreError;
+use super::DumpRestoreError;
 use super::progress::close;
 use crate::model::DatabaseFacts;
 use crate::postgres::{ConnectError, ConnectionParameters, literal};
@@ -34,7 +34,7 @@ pub(super) const AT_WORK: i32 = 0x6472_6374;
 
 /// The target server as it was found.
 #[derive(Clone, Debug, Default)]
-pub struct TargetFacts {
+pub struct DatabaseServerFacts {
     /// `host:port`.
     pub server: String,
     pub version: String,
@@ -60,7 +60,7 @@ pub struct TargetFacts {
     pub extensions: BTreeMap<String, String>,
     /// Why the recorded locale cannot be had; `None` where it can, or where only trying can tell.
     pub locale_problem: Option<String>,
-    pub leftovers: Vec<Leftover>,
+    pub leftovers: Vec<LeftoverDatabase>,
 }
 
 /// A database that has the name the restored one is to get.
@@ -78,14 +78,14 @@ pub struct ExistingDatabase {
 
 /// What a restore that was killed has left on the server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Leftover {
+pub struct LeftoverDatabase {
     pub database: String,
     pub comment: Option<String>,
     /// Of restores that are going on. Others may look into it: monitoring is in every database.
     pub connections: u64,
 }
 
-impl Leftover {
+impl LeftoverDatabase {
     /// Whether drctl made it and nobody is using it any more.
     pub fn may_be_dropped(&self) -> bool {
         let is_disposable =
@@ -122,8 +122,8 @@ pub(super) async fn maintenance(target: &ConnectionParameters) -> Result<PgConne
 pub(super) async fn inspect(
     target: &ConnectionParameters,
     recorded: &DatabaseFacts,
-) -> Result<TargetFacts, RestoreError> {
-    let mut connection = maintenance(target).await.map_err(RestoreError::Connect)?;
+) -> Result<DatabaseServerFacts, DumpRestoreError> {
+    let mut connection = maintenance(target).await.map_err(DumpRestoreError::Connect)?;
     let facts = read(&mut connection, target, recorded).await;
     close(connection).await;
     facts
@@ -133,9 +133,9 @@ async fn read(
     connection: &mut PgConnection,
     target: &ConnectionParameters,
     recorded: &DatabaseFacts,
-) -> Result<TargetFacts, RestoreError> {
+) -> Result<DatabaseServerFacts, DumpRestoreError> {
     let (version, major) =
-        crate::postgres::server_major(connection).await.map_err(RestoreError::TargetFacts)?;
+        crate::postgres::server_major(connection).await.map_err(DumpRestoreError::TargetFacts)?;
     let (role, superuser, may_create_databases, may_create_roles, may_replicate, bypasses_row_security): (
         String,
         bool,
@@ -154,7 +154,7 @@ async fn read(
         all(connection, "SELECT name::text, default_version FROM pg_available_extensions").await?;
     // Before a look into the existing database, whose own session would be taken for another restore.
     let leftovers = leftovers(connection, &target.database).await?;
-    Ok(TargetFacts {
+    Ok(DatabaseServerFacts {
         server: format!("{}:{}", target.host, target.port),
         version,
         major,
@@ -191,7 +191,7 @@ async fn read(
 async fn existing(
     connection: &mut PgConnection,
     target: &ConnectionParameters,
-) -> Result<Option<ExistingDatabase>, RestoreError> {
+) -> Result<Option<ExistingDatabase>, DumpRestoreError> {
     let row: Option<(String, bool, i64, String, String, String)> = ask(sqlx::query_as(
         "SELECT pg_get_userbyid(d.datdba)::text, d.datallowconn,
                 (SELECT count(*) FROM pg_stat_activity a WHERE a.datid = d.oid),
@@ -210,8 +210,8 @@ async fn existing(
 }
 
 /// Some of what a database holds that a new one would not, in words. None: it is empty.
-pub(super) async fn contents(database: &ConnectionParameters) -> Result<Vec<String>, RestoreError> {
-    let mut connection = database.connect().await.map_err(RestoreError::Connect)?;
+pub(super) async fn contents(database: &ConnectionParameters) -> Result<Vec<String>, DumpRestoreError> {
+    let mut connection = database.connect().await.map_err(DumpRestoreError::Connect)?;
     let found = all::<(String,)>(&mut connection, CONTENTS).await;
     close(connection).await;
     Ok(found?.into_iter().map(|(text,)| text).collect())
@@ -235,7 +235,10 @@ SELECT pg_describe_object(classid, objid, 0) FROM (
 
 /// Databases with names that only drctl gives, and the one with the final name where drctl's comment says that
 /// it is not complete.
-async fn leftovers(connection: &mut PgConnection, database: &str) -> Result<Vec<Leftover>, RestoreError> {
+async fn leftovers(
+    connection: &mut PgConnection,
+    database: &str,
+) -> Result<Vec<LeftoverDatabase>, DumpRestoreError> {
     let query = format!(
         "SELECT d.datname::text, c.comment,
                 (SELECT count(*) FROM (
@@ -255,7 +258,7 @@ async fn leftovers(connection: &mut PgConnection, database: &str) -> Result<Vec<
     );
     let rows: Vec<(String, Option<String>, i64)> =
         ask(sqlx::query_as(AssertSqlSafe(query)).fetch_all(connection)).await?;
-    let leftover = |(database, comment, connections)| Leftover {
+    let leftover = |(database, comment, connections)| LeftoverDatabase {
         database,
         comment,
         connections: u64::try_from(connections).unwrap_or_default(),
@@ -268,7 +271,7 @@ async fn leftovers(connection: &mut PgConnection, database: &str) -> Result<Vec<
 async fn locale_problem(
     connection: &mut PgConnection,
     recorded: &DatabaseFacts,
-) -> Result<Option<String>, RestoreError> {
+) -> Result<Option<String>, DumpRestoreError> {
     let (encoding, has_icu): (String, bool) = one(
         connection,
         "SELECT current_setting('server_encoding'), EXISTS (SELECT FROM pg_collation WHERE collprovider = 'i')",
@@ -301,28 +304,31 @@ async fn locale_problem(
 
 pub(super) async fn ask<T>(
     question: impl Future<Output = Result<T, sqlx::Error>>,
-) -> Result<T, RestoreError> {
+) -> Result<T, DumpRestoreError> {
     match tokio::time::timeout(WITHIN, question).await {
-        Ok(answered) => answered.map_err(RestoreError::Target),
-        Err(_) => Err(RestoreError::TargetSilent { waited: WITHIN }),
+        Ok(answered) => answered.map_err(DumpRestoreError::Target),
+        Err(_) => Err(DumpRestoreError::TargetSilent { waited: WITHIN }),
     }
 }
 
-async fn one<T>(connection: &mut PgConnection, query: &'static str) -> Result<T, RestoreError>
+async fn one<T>(connection: &mut PgConnection, query: &'static str) -> Result<T, DumpRestoreError>
 where
     T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
 {
     ask(sqlx::query_as(query).fetch_one(connection)).await
 }
 
-async fn all<T>(connection: &mut PgConnection, query: &'static str) -> Result<Vec<T>, RestoreError>
+async fn all<T>(connection: &mut PgConnection, query: &'static str) -> Result<Vec<T>, DumpRestoreError>
 where
     T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
 {
     ask(sqlx::query_as(query).fetch_all(connection)).await
 }
 
-async fn names(connection: &mut PgConnection, query: &'static str) -> Result<BTreeSet<String>, RestoreError> {
+async fn names(
+    connection: &mut PgConnection,
+    query: &'static str,
+) -> Result<BTreeSet<String>, DumpRestoreError> {
     let rows: Vec<(String,)> = all(connection, query).await?;
     Ok(rows.into_iter().map(|(name,)| name).collect())
 }

@@ -3,11 +3,11 @@
 use chrono::{DateTime, Utc};
 
 use super::replay_effects::each_record_of;
-use super::select::Base;
-use super::wal_survey::Log;
-use super::{RecoveryError, Refusal, Run, Target};
+use super::select::BaseBackup;
+use super::wal_survey::WalArchives;
+use super::{PhysicalRefusal, PhysicalRestoreError, RecoveryTarget, Run};
 use crate::model::{Ancestor, Lsn, Timeline};
-use crate::wal::{Follow, Position};
+use crate::wal::{ReplayPosition, TimelineTarget};
 
 /// A commit, and where its record begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,14 +19,14 @@ struct Commit {
 /// Whether what was committed by the target depends on a timeline that nobody chose; then both are named.
 pub(super) async fn two_have_it(
     run: &Run,
-    log: &Log,
-    base: &Base,
+    log: &WalArchives,
+    base: &BaseBackup,
     goal: Timeline,
-    target: &Target,
-) -> Result<Option<Refusal>, RecoveryError> {
+    target: &RecoveryTarget,
+) -> Result<Option<PhysicalRefusal>, PhysicalRestoreError> {
     for (left, child) in forks(log, base.physical.timeline, goal) {
         let (is_on_child, rival) = match target {
-            Target::Time(time) => {
+            RecoveryTarget::Time(time) => {
                 let begun = first_commit(run, log, child, left.until).await?;
                 if begun.is_some_and(|begun| begun.time <= *time) {
                     // It is in the life of the newer one.
@@ -34,7 +34,7 @@ pub(super) async fn two_have_it(
                 }
                 (begun, rival_at(run, log, left, child, *time).await?)
             }
-            Target::Lsn(lsn) if *lsn > left.until => {
+            RecoveryTarget::Lsn(lsn) if *lsn > left.until => {
                 let went_on = first_commit(run, log, left.timeline, left.until).await?;
                 let reached = went_on.filter(|commit| commit.at <= *lsn);
                 let begun = first_commit(run, log, child, left.until).await?;
@@ -42,7 +42,7 @@ pub(super) async fn two_have_it(
             }
             _ => return Ok(None),
         };
-        return Ok(rival.map(|(other, commit)| Refusal::TwoTimelines {
+        return Ok(rival.map(|(other, commit)| PhysicalRefusal::TwoTimelines {
             target: target.to_string(),
             child,
             left: left.until,
@@ -55,7 +55,7 @@ pub(super) async fn two_have_it(
 }
 
 /// Where the way from a timeline to another leaves each, and for which one; in order.
-fn forks(log: &Log, from: Timeline, goal: Timeline) -> Vec<(Ancestor, Timeline)> {
+fn forks(log: &WalArchives, from: Timeline, goal: Timeline) -> Vec<(Ancestor, Timeline)> {
     let (mut child, mut forks) = (goal, Vec::new());
     while child != from
         && let Some(left) = log.together.parent(child).filter(|left| left.timeline < child)
@@ -70,11 +70,11 @@ fn forks(log: &Log, from: Timeline, goal: Timeline) -> Vec<(Ancestor, Timeline)>
 /// Another timeline than `child` on which something was committed since the place where that begins, until `time`.
 async fn rival_at(
     run: &Run,
-    log: &Log,
+    log: &WalArchives,
     left: Ancestor,
     child: Timeline,
     time: DateTime<Utc>,
-) -> Result<Option<(Timeline, Commit)>, RecoveryError> {
+) -> Result<Option<(Timeline, Commit)>, PhysicalRestoreError> {
     let in_time = |commit: &Commit| commit.time <= time;
     if let Some(commit) = first_commit(run, log, left.timeline, left.until).await?.filter(in_time) {
         return Ok(Some((left.timeline, commit)));
@@ -96,8 +96,15 @@ async fn rival_at(
 }
 
 /// Whether a timeline went on after the last commit before the place where another one was left.
-async fn is_later(run: &Run, log: &Log, left: Ancestor, other: Timeline) -> Result<bool, RecoveryError> {
-    let reach = |timeline, lsn| log.together.reach(Position { timeline, lsn }, Follow::Timeline(timeline));
+async fn is_later(
+    run: &Run,
+    log: &WalArchives,
+    left: Ancestor,
+    other: Timeline,
+) -> Result<bool, PhysicalRestoreError> {
+    let reach = |timeline, lsn| {
+        log.together.reach(ReplayPosition { timeline, lsn }, TimelineTarget::Timeline(timeline))
+    };
     let segment = log.together.segment_size().begin_of(log.together.segment_size().number_of(left.until));
     let mut last = None;
     each_record_of(run, log, &reach(left.timeline, segment), |record| {
@@ -117,11 +124,12 @@ async fn is_later(run: &Run, log: &Log, left: Ancestor, other: Timeline) -> Resu
 /// The first commit on a timeline from a position on, as far as its log is there.
 async fn first_commit(
     run: &Run,
-    log: &Log,
+    log: &WalArchives,
     timeline: Timeline,
     from: Lsn,
-) -> Result<Option<Commit>, RecoveryError> {
-    let reach = log.together.reach(Position { timeline, lsn: from }, Follow::Timeline(timeline));
+) -> Result<Option<Commit>, PhysicalRestoreError> {
+    let reach =
+        log.together.reach(ReplayPosition { timeline, lsn: from }, TimelineTarget::Timeline(timeline));
     let mut first = None;
     each_record_of(run, log, &reach, |record| {
         let ended = record.transaction_end().filter(|(_, is_commit)| *is_commit);

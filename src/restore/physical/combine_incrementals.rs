@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::execute::wrote;
-use super::plan::RecoveryPlan;
+use super::plan::PhysicalRestorePlan;
 use super::unpack::{CONTROL, CONTROL_KEPT, FOLDERS, TABLESPACES, is_left_out, make_folder};
-use super::{RecoveryError, Run};
+use super::{PhysicalRestoreError, Run};
 use crate::platform::{self, Program};
 
 pub(super) const COMBINE: &str = "pg_combinebackup";
@@ -25,12 +25,12 @@ const RESULT: &str = "data";
 const WITHIN: Duration = Duration::from_secs(24 * 3600);
 
 /// Where the `n`th backup of the chain is unpacked.
-pub(super) fn part(plan: &RecoveryPlan, n: usize) -> PathBuf {
+pub(super) fn part(plan: &PhysicalRestorePlan, n: usize) -> PathBuf {
     plan.to.join(WORK).join(n.to_string())
 }
 
 /// The same of one of its tablespaces, which may be one that there was only then.
-pub(super) fn tablespace_part(plan: &RecoveryPlan, n: usize, oid: u32) -> PathBuf {
+pub(super) fn tablespace_part(plan: &PhysicalRestorePlan, n: usize, oid: u32) -> PathBuf {
     match plan.tablespaces.iter().find(|space| space.oid == oid) {
         Some(space) => space.to.join(WORK).join(n.to_string()),
         None => plan.to.join(WORK).join(format!("{n}-{oid}")),
@@ -38,17 +38,17 @@ pub(super) fn tablespace_part(plan: &RecoveryPlan, n: usize, oid: u32) -> PathBu
 }
 
 /// Makes what is missing on the way to a folder, and the folder.
-pub(super) fn make_folders(plan: &RecoveryPlan, folder: &Path) -> Result<(), RecoveryError> {
-    let failed = |source| RecoveryError::Unpack { artifact: folder.display().to_string(), source };
+pub(super) fn make_folders(plan: &PhysicalRestorePlan, folder: &Path) -> Result<(), PhysicalRestoreError> {
+    let failed = |source| PhysicalRestoreError::Unpack { artifact: folder.display().to_string(), source };
     folder.parent().map_or(Ok(()), |work| make_folder(work, plan.steps.owner)).map_err(failed)?;
     make_folder(folder, plan.steps.owner).map_err(failed)
 }
 
 impl Run {
     /// Leaves what a single backup would have been unpacked to.
-    pub(super) async fn combine(&self, plan: &RecoveryPlan) -> Result<(), RecoveryError> {
+    pub(super) async fn combine(&self, plan: &PhysicalRestorePlan) -> Result<(), PhysicalRestoreError> {
         let tools = plan.steps.combining.as_ref();
-        let missing = || RecoveryError::NotUnderstood {
+        let missing = || PhysicalRestoreError::NotUnderstood {
             artifact: plan.backup.to_string(),
             reason: format!("{COMBINE} is not here"),
         };
@@ -57,18 +57,18 @@ impl Run {
         link(plan)?;
         self.check_interruption()?;
         let combining = command(plan, program(COMBINE)?);
-        combining.run(WITHIN, &self.cancel).await.map_err(RecoveryError::Program)?;
+        combining.run(WITHIN, &self.cancel).await.map_err(PhysicalRestoreError::Program)?;
         // Every file against the sums that the server made of it, and those made while it was put together.
         let verifying = program(VERIFY)?.args(["--no-parse-wal", "--exit-on-error", "--quiet"]).arg(&result);
-        verifying.run(WITHIN, &self.cancel).await.map_err(RecoveryError::Program)?;
+        verifying.run(WITHIN, &self.cancel).await.map_err(PhysicalRestoreError::Program)?;
         self.check_interruption()?;
         let plan = plan.clone();
-        tokio::task::spawn_blocking(move || take_over(&plan)).await.map_err(RecoveryError::Worker)?
+        tokio::task::spawn_blocking(move || take_over(&plan)).await.map_err(PhysicalRestoreError::Worker)?
     }
 }
 
 /// Tells each part where its tablespaces are.
-fn link(plan: &RecoveryPlan) -> Result<(), RecoveryError> {
+fn link(plan: &PhysicalRestorePlan) -> Result<(), PhysicalRestoreError> {
     let physicals = plan.steps.parents.iter().map(|parent| &parent.physical).chain([&plan.steps.physical]);
     for (n, physical) in physicals.enumerate() {
         for space in &physical.tablespaces {
@@ -81,21 +81,21 @@ fn link(plan: &RecoveryPlan) -> Result<(), RecoveryError> {
 }
 
 /// What names the result, and no other.
-fn output(plan: &RecoveryPlan) -> OsString {
+fn output(plan: &PhysicalRestorePlan) -> OsString {
     let mut output = OsString::from("--output=");
     output.push(plan.to.join(WORK).join(RESULT));
     output
 }
 
 /// Ends what a run left at work that was killed: it would write into what the next one makes.
-pub(super) async fn end_left_behind(plan: &RecoveryPlan) {
+pub(super) async fn end_left_behind(plan: &PhysicalRestorePlan) {
     let ended = platform::end_left_behind(COMBINE, &output(plan)).await;
     if ended > 0 {
         tracing::info!("ended {ended} {COMBINE} that an earlier run left in {}", plan.to.display());
     }
 }
 
-fn command(plan: &RecoveryPlan, program: Program) -> Program {
+fn command(plan: &PhysicalRestorePlan, program: Program) -> Program {
     // Made durable with everything else.
     let mut program = program.arg("--no-sync").arg(output(plan));
     let last = plan.chain.len();
@@ -113,7 +113,7 @@ fn mapped(path: &Path) -> String {
 }
 
 /// Puts what came out where it belongs, without what would start a server, and removes everything else.
-fn take_over(plan: &RecoveryPlan) -> Result<(), RecoveryError> {
+fn take_over(plan: &PhysicalRestorePlan) -> Result<(), PhysicalRestoreError> {
     let work = plan.to.join(WORK);
     let result = work.join(RESULT);
     let control = (result.join(CONTROL), result.join(CONTROL_KEPT));
@@ -130,7 +130,7 @@ fn take_over(plan: &RecoveryPlan) -> Result<(), RecoveryError> {
     for folder in FOLDERS {
         for part in Path::new(folder).ancestors().collect::<Vec<_>>().into_iter().rev().skip(1) {
             make_folder(&plan.to.join(part), plan.steps.owner)
-                .map_err(|source| RecoveryError::Unpack { artifact: folder.to_owned(), source })?;
+                .map_err(|source| PhysicalRestoreError::Unpack { artifact: folder.to_owned(), source })?;
         }
     }
     let Some(owner) = plan.steps.owner else { return Ok(()) };
@@ -138,7 +138,7 @@ fn take_over(plan: &RecoveryPlan) -> Result<(), RecoveryError> {
     roots.try_for_each(|root| give(root, owner).map_err(|source| wrote(root, source)))
 }
 
-fn move_out(from: &Path, to: &Path, leaves_out: impl Fn(&Path) -> bool) -> Result<(), RecoveryError> {
+fn move_out(from: &Path, to: &Path, leaves_out: impl Fn(&Path) -> bool) -> Result<(), PhysicalRestoreError> {
     let entries = fs::read_dir(from).map_err(|source| wrote(from, source))?;
     for entry in entries {
         let entry = entry.map_err(|source| wrote(from, source))?;

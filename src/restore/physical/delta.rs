@@ -10,7 +10,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
-use super::host::{Hold, MARKER, Marker};
+use super::host::{DirectoryLock, DirectoryMarker, MARKER};
 use super::unpack::{CONTROL, create};
 use crate::model::SystemIdentifier;
 use crate::postgres::system_identifier_in;
@@ -21,7 +21,7 @@ const PROCESS: &str = "postmaster.pid";
 
 /// A data directory that stands where one is to be restored.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Standing {
+pub(super) struct ReuseState {
     pub(super) cluster: SystemIdentifier,
     /// The server's file that says that it runs.
     pub(super) process_file: Option<PathBuf>,
@@ -29,7 +29,7 @@ pub(super) struct Standing {
     pub(super) unarchived: usize,
 }
 
-impl Standing {
+impl ReuseState {
     /// `None`: it is none.
     pub(super) fn look(directory: &Path) -> io::Result<Option<Self>> {
         let Ok(cluster) = system_identifier_in(directory) else { return Ok(None) };
@@ -68,21 +68,26 @@ pub(super) fn keeps_log(directory: &Path) -> bool {
 /// Marks a directory that is to be changed, and takes it. `None`: another run has it.
 ///
 /// The mark is whole or not there, since what says that nothing may be dropped there is in it.
-pub(super) fn mark(directory: &Path, marker: &Marker, owner: Option<(u32, u32)>) -> io::Result<Option<Hold>> {
+pub(super) fn mark(
+    directory: &Path,
+    marker: &DirectoryMarker,
+    owner: Option<(u32, u32)>,
+) -> io::Result<Option<DirectoryLock>> {
     let path = directory.join(MARKER);
     let earlier = match fs::read(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         bytes => Some(bytes?),
     };
     let held = match &earlier {
-        Some(_) => match Hold::take(directory)? {
+        Some(_) => match DirectoryLock::take(directory)? {
             None => return Ok(None),
             held => held,
         },
         None => None,
     };
     let is_same = |bytes: &Vec<u8>| {
-        serde_json::from_slice::<Marker>(bytes).is_ok_and(|earlier| earlier.changes == marker.changes)
+        serde_json::from_slice::<DirectoryMarker>(bytes)
+            .is_ok_and(|earlier| earlier.changes == marker.changes)
     };
     if earlier.as_ref().is_some_and(is_same) {
         return Ok(held);
@@ -99,7 +104,7 @@ pub(super) fn mark(directory: &Path, marker: &Marker, owner: Option<(u32, u32)>)
         placed => placed?,
     }
     sync(directory)?;
-    Hold::take(directory)
+    DirectoryLock::take(directory)
 }
 
 /// What the files take that are likely to be there afterwards: those of its databases.
@@ -201,14 +206,14 @@ fn sync(folder: &Path) -> io::Result<()> {
 
 /// Files of one directory that are as they should be.
 #[derive(Debug, Default)]
-pub(super) struct Kept {
+pub(super) struct RetainedFile {
     inodes: HashSet<u64>,
     /// Bytes that were there already.
     pub(super) bytes: u64,
 }
 
 /// A file that is being changed into another one.
-pub(super) struct Over {
+pub(super) struct ReplacedFile {
     file: File,
     is_new: bool,
     at: u64,
@@ -216,7 +221,7 @@ pub(super) struct Over {
     theirs: Vec<u8>,
 }
 
-impl Over {
+impl ReplacedFile {
     pub(super) fn open(path: &Path, owner: Option<(u32, u32)>) -> io::Result<Self> {
         let found = match fs::symlink_metadata(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -262,7 +267,7 @@ impl Over {
         Ok(())
     }
 
-    pub(super) fn end(self, kept: &mut Kept) -> io::Result<()> {
+    pub(super) fn end(self, kept: &mut RetainedFile) -> io::Result<()> {
         let found = self.file.metadata()?;
         if found.len() != self.at {
             self.file.set_len(self.at)?;
@@ -302,11 +307,16 @@ pub(super) fn clear_way(folder: &Path) -> io::Result<()> {
 }
 
 /// Removes what does not belong to what was restored. `folders` are those that do, from the root.
-pub(super) fn sweep(root: &Path, folders: &BTreeSet<PathBuf>, kept: &Kept) -> io::Result<()> {
+pub(super) fn sweep(root: &Path, folders: &BTreeSet<PathBuf>, kept: &RetainedFile) -> io::Result<()> {
     folders.iter().try_for_each(|folder| sweep_folder(root, folder, folders, kept))
 }
 
-fn sweep_folder(root: &Path, folder: &Path, folders: &BTreeSet<PathBuf>, kept: &Kept) -> io::Result<()> {
+fn sweep_folder(
+    root: &Path,
+    folder: &Path,
+    folders: &BTreeSet<PathBuf>,
+    kept: &RetainedFile,
+) -> io::Result<()> {
     let is_root = folder.as_os_str().is_empty();
     for entry in fs::read_dir(root.join(folder))? {
         let entry = entry?;
@@ -350,7 +360,7 @@ mod tests {
         let inode = |name: &str| fs::metadata(at(name)).unwrap().ino();
         let before = ["base/same", "base/other", "base/long"].map(inode);
 
-        let mut kept = Kept::default();
+        let mut kept = RetainedFile::default();
         for (name, text) in [
             ("base/same", "12345678"),
             ("base/other", "1234xx78"),
@@ -359,7 +369,7 @@ mod tests {
             ("base/twice", "1234xx78"),
             ("base/new", "new"),
         ] {
-            let mut over = Over::open(&at(name), None).unwrap();
+            let mut over = ReplacedFile::open(&at(name), None).unwrap();
             for some in text.as_bytes().chunks(4) {
                 over.put(some).unwrap();
             }
@@ -389,11 +399,11 @@ mod tests {
         fs::write(root.path().join(CONTROL), control).unwrap();
         fs::write(root.path().join("pg_wal/archive_status/000000010000000000000001.ready"), "").unwrap();
         fs::write(root.path().join(PROCESS), format!("{}\n", std::process::id())).unwrap();
-        let standing = Standing::look(root.path()).unwrap().unwrap();
+        let standing = ReuseState::look(root.path()).unwrap().unwrap();
         let process_file = Some(root.path().join(PROCESS));
-        assert_eq!(standing, Standing { cluster: SystemIdentifier(7), process_file, unarchived: 1 });
+        assert_eq!(standing, ReuseState { cluster: SystemIdentifier(7), process_file, unarchived: 1 });
         assert_eq!(reusable_bytes(root.path()).unwrap(), 12);
-        let marker = Marker {
+        let marker = DirectoryMarker {
             run: "r1".to_owned(),
             backup: String::new(),
             what: String::new(),
@@ -410,7 +420,7 @@ mod tests {
         let aside = begin(root.path(), "r1").unwrap().unwrap();
         assert!(keeps_log(root.path()));
         assert!(aside.join("archive_status/000000010000000000000001.ready").exists());
-        assert_eq!(Standing::look(root.path()).unwrap(), None);
+        assert_eq!(ReuseState::look(root.path()).unwrap(), None);
         assert_eq!(begin(root.path(), "r2").unwrap(), None);
     }
 

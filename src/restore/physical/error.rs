@@ -3,24 +3,24 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use super::Refusal;
+use super::PhysicalRefusal;
 use super::unpack::UnpackError;
 use crate::event::listed;
 use crate::model::{BackupId, RepositoryName};
 use crate::pipeline::OpenError;
 use crate::platform::ProcessError;
-use crate::repository::Lost;
+use crate::repository::Unavailable;
 use crate::store::StoreError;
 
 /// Why a recovery did not come about.
 #[derive(Debug, Error)]
-pub enum RecoveryError {
+pub enum PhysicalRestoreError {
     #[error("refused, and nothing was touched: {}", listed(.0))]
-    Refused(Vec<Refusal>),
-    #[error("failed to read any repository{}", Lost::reasons(.0))]
-    NoRepository(Vec<Lost>),
-    #[error("failed to find any write-ahead log of the cluster that was backed up{}", Lost::reasons(.0))]
-    NoLog(Vec<Lost>),
+    Refused(Vec<PhysicalRefusal>),
+    #[error("failed to read any repository{}", Unavailable::reasons(.0))]
+    NoRepository(Vec<Unavailable>),
+    #[error("failed to find any write-ahead log of the cluster that was backed up{}", Unavailable::reasons(.0))]
+    NoLog(Vec<Unavailable>),
     #[error("failed to ask when a segment was written")]
     Tags(#[source] StoreError),
     #[error("failed to open `{backup}`")]
@@ -63,7 +63,7 @@ pub enum RecoveryError {
     Interrupted,
 }
 
-impl RecoveryError {
+impl PhysicalRestoreError {
     pub fn is_interruption(&self) -> bool {
         matches!(self, Self::Interrupted | Self::Program(ProcessError::Interrupted { .. }))
     }

@@ -8,16 +8,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::fetch::ahead;
-use super::host::{Hold, MARKER, Marker, Place, Standing};
-use super::plan::RecoveryPlan;
-use super::unpack::{CONTROL, CONTROL_KEPT, Unpacked, Unpacker, What, create};
+use super::host::{DirectoryLock, DirectoryMarker, DirectoryState, DirectorySurvey, MARKER};
+use super::plan::PhysicalRestorePlan;
+use super::unpack::{CONTROL, CONTROL_KEPT, UnpackMode, Unpacked, Unpacker, create};
 use super::{
-    Aftermath, Failure, RecoveryError, Refusal, Report, Run, ServerLeft, VERB, combine_incrementals, delta,
-    manual_restore, release, resume, settings, start,
+    DirectoryCleanup, PhysicalRefusal, PhysicalRestoreError, PhysicalRestoreFailure, PhysicalRestoreReport,
+    Run, ServerState, VERB, combine_incrementals, delta, manual_restore, release, resume, settings, start,
 };
 use crate::event::{Event, Phase};
 use crate::model::{Artifact, Manifest, RepositoryName};
-use crate::pipeline::Counting;
+use crate::pipeline::CountingReader;
 use crate::repository::Phases;
 use crate::source::postgres_base::BASE;
 
@@ -28,13 +28,16 @@ const TOLD_EVERY: Duration = Duration::from_millis(250);
 impl Run {
     /// Does what was planned. Until the last step nothing in the directory can be started; whatever fails
     /// before, it is removed.
-    pub async fn execute(&self, plan: RecoveryPlan) -> Result<Report, Failure> {
+    pub async fn execute(
+        &self,
+        plan: PhysicalRestorePlan,
+    ) -> Result<PhysicalRestoreReport, PhysicalRestoreFailure> {
         self.events.emit(&Event::RunBegan { run: self.id.clone(), verb: VERB });
         let begun = self.clock.now();
         let mut phases = Phases::new(&*self.clock, &self.events);
-        let mut state = State::default();
+        let mut state = CleanupState::default();
         match self.steps(&plan, &mut phases, &mut state).await {
-            Ok((unpacked, repository, started)) => Ok(Report {
+            Ok((unpacked, repository, started)) => Ok(PhysicalRestoreReport {
                 run: self.id.clone(),
                 backup: plan.backup.clone(),
                 repository,
@@ -53,24 +56,24 @@ impl Run {
                 let phase = phases.current();
                 let to = plan.to.clone();
                 let aftermath = match take_back(&state.filling) {
-                    Ok(()) if state.changes && !state.is_whole => Aftermath::HalfChanged { to },
-                    Ok(()) if state.is_untouched() => Aftermath::Untouched { to },
-                    _ if state.is_whole => Aftermath::Restored { to, server: state.server },
-                    Ok(()) => Aftermath::Removed { to },
-                    Err(error) => Aftermath::Left { to, reason: error.to_string() },
+                    Ok(()) if state.changes && !state.is_whole => DirectoryCleanup::HalfChanged { to },
+                    Ok(()) if state.is_untouched() => DirectoryCleanup::Untouched { to },
+                    _ if state.is_whole => DirectoryCleanup::Restored { to, server: state.server },
+                    Ok(()) => DirectoryCleanup::Removed { to },
+                    Err(error) => DirectoryCleanup::Left { to, reason: error.to_string() },
                 };
                 let (backup, phases) = (plan.backup.clone(), phases.ended());
-                Err(Failure { backup, phase, aftermath, phases, source })
+                Err(PhysicalRestoreFailure { backup, phase, aftermath, phases, source })
             }
         }
     }
 
     async fn steps(
         &self,
-        plan: &RecoveryPlan,
+        plan: &PhysicalRestorePlan,
         phases: &mut Phases<'_>,
-        state: &mut State,
-    ) -> Result<(Unpacked, RepositoryName, Option<start::Started>), RecoveryError> {
+        state: &mut CleanupState,
+    ) -> Result<(Unpacked, RepositoryName, Option<start::Started>), PhysicalRestoreError> {
         phases.begin(Phase::Prepare);
         if plan.resumes {
             return self.resume(plan, phases, state).await;
@@ -90,7 +93,7 @@ impl Run {
             let plan = plan.clone();
             tokio::task::spawn_blocking(move || publish(&plan))
         };
-        let published = publishing.await.map_err(RecoveryError::Worker).flatten();
+        let published = publishing.await.map_err(PhysicalRestoreError::Worker).flatten();
         // Once the control file is there, nothing may be taken back.
         if published.is_ok() || plan.to.join(CONTROL).exists() {
             state.filling.clear();
@@ -103,10 +106,10 @@ impl Run {
 
     async fn start(
         &self,
-        plan: &RecoveryPlan,
+        plan: &PhysicalRestorePlan,
         phases: &mut Phases<'_>,
-        state: &mut State,
-    ) -> Result<Option<start::Started>, RecoveryError> {
+        state: &mut CleanupState,
+    ) -> Result<Option<start::Started>, PhysicalRestoreError> {
         if plan.steps.start.is_none() {
             return Ok(None);
         }
@@ -127,10 +130,10 @@ impl Run {
     /// Goes on with what stands there: only what recovery is told is new.
     async fn resume(
         &self,
-        plan: &RecoveryPlan,
+        plan: &PhysicalRestorePlan,
         phases: &mut Phases<'_>,
-        state: &mut State,
-    ) -> Result<(Unpacked, RepositoryName, Option<start::Started>), RecoveryError> {
+        state: &mut CleanupState,
+    ) -> Result<(Unpacked, RepositoryName, Option<start::Started>), PhysicalRestoreError> {
         state.is_whole = true;
         let held = resume::hold(&plan.to).map_err(|source| wrote(&plan.to, source))?;
         let _held = held.ok_or_else(|| came_first(&plan.to))?;
@@ -140,19 +143,23 @@ impl Run {
             made.and_then(|()| own_folder(path, plan)).map_err(|source| wrote(path, source))?;
         }
         phases.begin(Phase::Settings);
-        let known = serde_json::to_vec(&resume::State::of(plan)).unwrap_or_default();
+        let known = serde_json::to_vec(&resume::ResumeState::of(plan)).unwrap_or_default();
         // In place: whoever holds it holds the file.
         fs::write(plan.to.join(resume::STATE), known).map_err(|source| wrote(&plan.to, source))?;
         write_recovery(plan)?;
         let started = self.start(plan, phases, state).await?;
         let repository = plan.repositories.first().cloned();
-        let none = || RecoveryError::Fetch { artifact: BASE.to_owned(), tries: vec![] };
+        let none = || PhysicalRestoreError::Fetch { artifact: BASE.to_owned(), tries: vec![] };
         Ok((Unpacked::default(), repository.ok_or_else(none)?, started))
     }
 
     /// Makes the directories, and marks them as what they are until they are whole.
-    async fn prepare(&self, plan: &RecoveryPlan, state: &mut State) -> Result<(), RecoveryError> {
-        let marker = Marker {
+    async fn prepare(
+        &self,
+        plan: &PhysicalRestorePlan,
+        state: &mut CleanupState,
+    ) -> Result<(), PhysicalRestoreError> {
+        let marker = DirectoryMarker {
             run: self.id.to_string(),
             backup: plan.backup.to_string(),
             what: "drctl was restoring here and has not ended: this is not whole, and no server starts in it"
@@ -161,31 +168,35 @@ impl Run {
         };
         for directory in directories(plan) {
             // Once more: someone may have come first.
-            match Place::look(directory)?.standing {
-                Standing::Absent | Standing::Empty => {}
-                Standing::Data | Standing::Restored | Standing::Begun(_)
+            match DirectorySurvey::look(directory)?.standing {
+                DirectoryState::Absent | DirectoryState::Empty => {}
+                DirectoryState::Data | DirectoryState::Restored | DirectoryState::Begun(_)
                     if plan.changes
                         && (directory == plan.to || delta::is_tablespace_of(&plan.to, directory)) =>
                 {
                     self.begin_changing(directory, plan, &marker, state)?;
                     continue;
                 }
-                Standing::Changed(cluster) if plan.changes && cluster == plan.system_identifier => {
+                DirectoryState::Changed(cluster) if plan.changes && cluster == plan.system_identifier => {
                     self.begin_changing(directory, plan, &marker, state)?;
                     continue;
                 }
-                Standing::LeftOver(_) if plan.replaces_left_over => {
+                DirectoryState::LeftOver(_) if plan.replaces_left_over => {
                     // Held until it is gone: two runs must not both think that they have it.
-                    let hold = Hold::take(directory).map_err(|source| wrote(directory, source))?;
+                    let hold = DirectoryLock::take(directory).map_err(|source| wrote(directory, source))?;
                     let _hold = hold.ok_or_else(|| came_first(directory))?;
                     combine_incrementals::end_left_behind(plan).await;
                     take_back(&[directory.to_owned()]).map_err(|source| wrote(directory, source))?;
                 }
-                Standing::AtWork(run) => {
+                DirectoryState::AtWork(run) => {
                     let path = directory.to_owned();
-                    return Err(RecoveryError::Refused(vec![Refusal::AtWork { path, run }]));
+                    return Err(PhysicalRestoreError::Refused(vec![PhysicalRefusal::AtWork { path, run }]));
                 }
-                _ => return Err(RecoveryError::Refused(vec![Refusal::NotEmpty(directory.to_owned())])),
+                _ => {
+                    return Err(PhysicalRestoreError::Refused(vec![PhysicalRefusal::NotEmpty(
+                        directory.to_owned(),
+                    )]));
+                }
             }
             let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
             made.and_then(|()| own_folder(directory, plan)).map_err(|source| wrote(directory, source))?;
@@ -197,7 +208,7 @@ impl Run {
                 io::ErrorKind::AlreadyExists => came_first(directory),
                 _ => wrote(directory, source),
             })?;
-            let hold = Hold::take(directory).map_err(|source| wrote(directory, source))?;
+            let hold = DirectoryLock::take(directory).map_err(|source| wrote(directory, source))?;
             state.holds.push(hold.ok_or_else(|| came_first(directory))?);
             state.filling.push(directory.to_owned());
             mark.write_all(&text)
@@ -212,19 +223,20 @@ impl Run {
     fn begin_changing(
         &self,
         directory: &Path,
-        plan: &RecoveryPlan,
-        marker: &Marker,
-        state: &mut State,
-    ) -> Result<(), RecoveryError> {
+        plan: &PhysicalRestorePlan,
+        marker: &DirectoryMarker,
+        state: &mut CleanupState,
+    ) -> Result<(), PhysicalRestoreError> {
         let hold = delta::mark(directory, marker, plan.steps.owner);
         let hold = hold.map_err(|source| wrote(&directory.join(MARKER), source))?;
         state.holds.push(hold.ok_or_else(|| came_first(directory))?);
         if directory == plan.to {
             let begun = match delta::process_file(directory) {
                 // A server that came up since the plan was made.
-                Some(file) => {
-                    Err(RecoveryError::Refused(vec![Refusal::Runs { path: directory.to_owned(), file }]))
-                }
+                Some(file) => Err(PhysicalRestoreError::Refused(vec![PhysicalRefusal::Runs {
+                    path: directory.to_owned(),
+                    file,
+                }])),
                 None => {
                     delta::begin(directory, &self.id.to_string()).map_err(|source| wrote(directory, source))
                 }
@@ -244,7 +256,10 @@ impl Run {
         Ok(())
     }
 
-    async fn unpack(&self, plan: &RecoveryPlan) -> Result<(Unpacked, RepositoryName), RecoveryError> {
+    async fn unpack(
+        &self,
+        plan: &PhysicalRestorePlan,
+    ) -> Result<(Unpacked, RepositoryName), PhysicalRestoreError> {
         let of_parents = plan.steps.parents.iter().map(|parent| (&parent.manifest, &parent.holders));
         let backups: Vec<_> = of_parents.chain([(&plan.steps.manifest, &plan.repositories)]).collect();
         let mut work = Vec::new();
@@ -257,8 +272,8 @@ impl Run {
         let mut unpacked = Unpacked::default();
         let mut from = None;
         for (manifest, mut repositories, archives) in work {
-            for Archive { tar, root, what } in archives {
-                if what != What::DataDirectory && !root.exists() {
+            for UnpackedArchive { tar, root, what } in archives {
+                if what != UnpackMode::DataDirectory && !root.exists() {
                     combine_incrementals::make_folders(plan, &root)?;
                 }
                 let unpacker = Unpacker { root, owner: plan.steps.owner, what, changes: plan.changes };
@@ -270,7 +285,7 @@ impl Run {
             }
             from = repositories.into_iter().next();
         }
-        let none = || RecoveryError::Fetch { artifact: BASE.to_owned(), tries: vec![] };
+        let none = || PhysicalRestoreError::Fetch { artifact: BASE.to_owned(), tries: vec![] };
         Ok((unpacked, from.ok_or_else(none)?))
     }
 
@@ -282,7 +297,7 @@ impl Run {
         unpacker: Unpacker,
         repositories: &mut Vec<RepositoryName>,
         (count, total): (&Arc<AtomicU64>, u64),
-    ) -> Result<Unpacked, RecoveryError> {
+    ) -> Result<Unpacked, PhysicalRestoreError> {
         let mut tries = Vec::new();
         let before = count.load(Ordering::Relaxed);
         while let Some(name) = repositories.first().cloned() {
@@ -296,13 +311,13 @@ impl Run {
             let (work, counted) = (unpacker.clone(), Arc::clone(count));
             let working = tokio::task::spawn_blocking(move || {
                 let plain = begin().map_err(super::unpack::UnpackError::Read)?;
-                work.unpack(Counting { plain, count: counted })
+                work.unpack(CountingReader { plain, count: counted })
             });
-            match self.tell(count, total, working).await.map_err(RecoveryError::Worker)? {
+            match self.tell(count, total, working).await.map_err(PhysicalRestoreError::Worker)? {
                 Ok(unpacked) => return Ok(unpacked),
-                Err(error) if error.is_interruption() => return Err(RecoveryError::Interrupted),
+                Err(error) if error.is_interruption() => return Err(PhysicalRestoreError::Interrupted),
                 Err(error @ super::unpack::UnpackError::Write { .. }) => {
-                    return Err(RecoveryError::Unpack { artifact: tar.name.clone(), source: error });
+                    return Err(PhysicalRestoreError::Unpack { artifact: tar.name.clone(), source: error });
                 }
                 Err(error) => {
                     let reason = error.told();
@@ -323,7 +338,7 @@ impl Run {
                 }
             }
         }
-        Err(RecoveryError::Fetch { artifact: tar.name.clone(), tries })
+        Err(PhysicalRestoreError::Fetch { artifact: tar.name.clone(), tries })
     }
 
     async fn tell<T>(&self, bytes: &AtomicU64, total: u64, work: impl Future<Output = T>) -> T {
@@ -343,7 +358,7 @@ impl Run {
 }
 
 /// What a restored server lives with until it is let go.
-fn apart_note(plan: &RecoveryPlan) -> String {
+fn apart_note(plan: &PhysicalRestorePlan) -> String {
     format!(
         "it archives nothing, follows nobody and waits for no standby: before it takes production's place, `drctl recovery release {}` takes that out of its configuration (shown first, done with --apply); then restart it and take a base backup at once",
         crate::postgres::shell(&plan.to.to_string_lossy())
@@ -351,42 +366,42 @@ fn apart_note(plan: &RecoveryPlan) -> String {
 }
 
 /// Something to be unpacked, and where to.
-struct Archive<'p> {
+struct UnpackedArchive<'p> {
     tar: &'p Artifact,
     root: PathBuf,
-    what: What,
+    what: UnpackMode,
 }
 
 /// What there is of a backup, which is the `n`th of those that are put together, or the only one.
 fn archives<'p>(
-    plan: &RecoveryPlan,
+    plan: &PhysicalRestorePlan,
     manifest: &'p Manifest,
     n: usize,
-) -> Result<Vec<Archive<'p>>, RecoveryError> {
+) -> Result<Vec<UnpackedArchive<'p>>, PhysicalRestoreError> {
     let named = |name: &str| {
-        manifest.artifact_of(name).ok_or_else(|| RecoveryError::NotUnderstood {
+        manifest.artifact_of(name).ok_or_else(|| PhysicalRestoreError::NotUnderstood {
             artifact: format!("the manifest of {}", manifest.id),
             reason: format!("it has no `{name}`"),
         })
     };
     let is_chain = !plan.chain.is_empty();
     let (root, what) = match is_chain {
-        true => (combine_incrementals::part(plan, n), What::Part),
-        false => (plan.to.clone(), What::DataDirectory),
+        true => (combine_incrementals::part(plan, n), UnpackMode::Part),
+        false => (plan.to.clone(), UnpackMode::DataDirectory),
     };
-    let mut archives = vec![Archive { tar: named(BASE)?, root, what }];
+    let mut archives = vec![UnpackedArchive { tar: named(BASE)?, root, what }];
     for space in manifest.physical.iter().flat_map(|physical| &physical.tablespaces) {
         let tar = named(&format!("{}.tar", space.oid))?;
         let root = match plan.tablespaces.iter().find(|planned| planned.oid == space.oid) {
             Some(planned) if !is_chain => planned.to.clone(),
             _ => combine_incrementals::tablespace_part(plan, n, space.oid),
         };
-        archives.push(Archive { tar, root, what: What::Tablespace });
+        archives.push(UnpackedArchive { tar, root, what: UnpackMode::Tablespace });
     }
     Ok(archives)
 }
 
-impl State {
+impl CleanupState {
     fn is_untouched(&self) -> bool {
         self.filling.is_empty() && !self.changes && !self.is_whole
     }
@@ -394,38 +409,38 @@ impl State {
 
 /// What was done so far, for the case that it ends.
 #[derive(Default)]
-struct State {
+struct CleanupState {
     /// Directories that hold nothing but what this run wrote.
     filling: Vec<PathBuf>,
-    holds: Vec<Hold>,
+    holds: Vec<DirectoryLock>,
     /// What stood there is being changed.
     changes: bool,
     is_whole: bool,
-    server: ServerLeft,
+    server: ServerState,
     /// What a person should know afterwards.
     notes: Vec<String>,
 }
 
-fn directories(plan: &RecoveryPlan) -> impl Iterator<Item = &Path> {
+fn directories(plan: &PhysicalRestorePlan) -> impl Iterator<Item = &Path> {
     std::iter::once(plan.to.as_path()).chain(apart(plan))
 }
 
 /// Those beside the data directory.
-fn apart(plan: &RecoveryPlan) -> impl Iterator<Item = &Path> {
+fn apart(plan: &PhysicalRestorePlan) -> impl Iterator<Item = &Path> {
     let wal = plan.wal_directory.as_deref().filter(|_| !plan.steps.keeps_wal_directory);
     plan.tablespaces.iter().map(|space| space.to.as_path()).chain(wal)
 }
 
-fn came_first(directory: &Path) -> RecoveryError {
+fn came_first(directory: &Path) -> PhysicalRestoreError {
     let run = "unknown".to_owned();
-    RecoveryError::Refused(vec![Refusal::AtWork { path: directory.to_owned(), run }])
+    PhysicalRestoreError::Refused(vec![PhysicalRefusal::AtWork { path: directory.to_owned(), run }])
 }
 
-pub(super) fn wrote(path: &Path, source: io::Error) -> RecoveryError {
-    RecoveryError::Write { path: path.to_owned(), source }
+pub(super) fn wrote(path: &Path, source: io::Error) -> PhysicalRestoreError {
+    PhysicalRestoreError::Write { path: path.to_owned(), source }
 }
 
-fn own_folder(path: &Path, plan: &RecoveryPlan) -> io::Result<()> {
+fn own_folder(path: &Path, plan: &PhysicalRestorePlan) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     // A server refuses a directory that others may enter.
     fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
@@ -435,7 +450,7 @@ fn own_folder(path: &Path, plan: &RecoveryPlan) -> io::Result<()> {
     }
 }
 
-fn write_new(path: &Path, text: &[u8], plan: &RecoveryPlan) -> Result<(), RecoveryError> {
+fn write_new(path: &Path, text: &[u8], plan: &PhysicalRestorePlan) -> Result<(), PhysicalRestoreError> {
     let written = create(path, plan.steps.owner).and_then(|mut file| {
         file.write_all(text)?;
         file.sync_all()
@@ -444,7 +459,7 @@ fn write_new(path: &Path, text: &[u8], plan: &RecoveryPlan) -> Result<(), Recove
 }
 
 /// What the server is told, and what people are. Gives what was taken out of its configuration.
-fn write_settings(plan: &RecoveryPlan) -> Result<Vec<String>, RecoveryError> {
+fn write_settings(plan: &PhysicalRestorePlan) -> Result<Vec<String>, PhysicalRestoreError> {
     let to = &plan.to;
     let mut taken = Vec::new();
     for name in [CONFIGURATION, "pg_hba.conf", "pg_ident.conf"] {
@@ -470,7 +485,7 @@ fn write_settings(plan: &RecoveryPlan) -> Result<Vec<String>, RecoveryError> {
     taken.extend(stay_inside(to)?);
     write_new(
         &to.join(resume::STATE),
-        &serde_json::to_vec(&resume::State::of(plan)).unwrap_or_default(),
+        &serde_json::to_vec(&resume::ResumeState::of(plan)).unwrap_or_default(),
         plan,
     )?;
     write_recovery(plan)?;
@@ -485,7 +500,7 @@ fn write_settings(plan: &RecoveryPlan) -> Result<Vec<String>, RecoveryError> {
 }
 
 /// What recovery is told, in place of what an earlier try was, and where the tablespaces are.
-fn write_recovery(plan: &RecoveryPlan) -> Result<(), RecoveryError> {
+fn write_recovery(plan: &PhysicalRestorePlan) -> Result<(), PhysicalRestoreError> {
     let auto = plan.to.join(release::FILE);
     let was = match fs::read(&auto) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(vec![]),
@@ -510,7 +525,7 @@ fn write_recovery(plan: &RecoveryPlan) -> Result<(), RecoveryError> {
 }
 
 /// Puts the directory for the log where it is to be, with a link in its place.
-fn move_wal(plan: &RecoveryPlan) -> io::Result<()> {
+fn move_wal(plan: &PhysicalRestorePlan) -> io::Result<()> {
     let Some(there) = &plan.wal_directory else { return Ok(()) };
     let (here, owner) = (plan.to.join(WAL), plan.steps.owner);
     let status = there.join("archive_status");
@@ -528,7 +543,7 @@ fn move_wal(plan: &RecoveryPlan) -> io::Result<()> {
 
 /// Takes out of the configuration what names another directory: of each file, and what it includes. Gives the files
 /// and the settings.
-fn stay_inside(to: &Path) -> Result<Vec<(String, String)>, RecoveryError> {
+fn stay_inside(to: &Path) -> Result<Vec<(String, String)>, PhysicalRestoreError> {
     let mut taken = Vec::new();
     let mut files = vec![to.join(CONFIGURATION), to.join(release::FILE)];
     let mut seen = BTreeSet::new();
@@ -576,7 +591,7 @@ fn end_recovery(to: &Path) -> io::Result<()> {
 }
 
 /// Makes everything durable, then puts the control file in its place, which makes it a data directory.
-fn publish(plan: &RecoveryPlan) -> Result<(), RecoveryError> {
+fn publish(plan: &PhysicalRestorePlan) -> Result<(), PhysicalRestoreError> {
     for directory in directories(plan) {
         let synced = fs::File::open(directory).and_then(|folder| Ok(rustix::fs::syncfs(folder)?));
         synced.map_err(|source| wrote(directory, source))?;
@@ -592,7 +607,7 @@ fn publish(plan: &RecoveryPlan) -> Result<(), RecoveryError> {
     unmark(&plan.to)
 }
 
-fn unmark(directory: &Path) -> Result<(), RecoveryError> {
+fn unmark(directory: &Path) -> Result<(), PhysicalRestoreError> {
     let unmarked = fs::remove_file(directory.join(MARKER)).and_then(|()| sync_folder(directory));
     unmarked.map_err(|source| wrote(directory, source))
 }

@@ -4,10 +4,10 @@
 use std::io::{self, BufRead};
 use std::sync::Arc;
 
-use super::{RecoveryError, Run};
+use super::{PhysicalRestoreError, Run};
 use crate::model::{Artifact, Manifest, RepositoryName};
 use crate::pipeline::{OpenError, unseal_ahead};
-use crate::repository::reader::{Window, stream_to_open};
+use crate::repository::reader::{ReadWindow, stream_to_open};
 use crate::repository::{Repository, SmallError, SmallReader, layout};
 
 /// The plain bytes of a small artifact, from the first repository that has them right.
@@ -16,7 +16,7 @@ pub(super) async fn read_small(
     manifest: &Manifest,
     artifact: &Artifact,
     repositories: &[RepositoryName],
-) -> Result<Vec<u8>, RecoveryError> {
+) -> Result<Vec<u8>, PhysicalRestoreError> {
     let reader = SmallReader {
         repositories: &run.repositories,
         identities: &run.identities,
@@ -25,10 +25,10 @@ pub(super) async fn read_small(
     };
     reader.read(manifest, artifact, repositories).await.map_err(|error| match error {
         SmallError::CannotDecrypt { source, .. } => {
-            RecoveryError::CannotDecrypt { backup: manifest.id.clone(), source }
+            PhysicalRestoreError::CannotDecrypt { backup: manifest.id.clone(), source }
         }
-        SmallError::Fetch { artifact, tries } => RecoveryError::Fetch { artifact, tries },
-        SmallError::Interrupted => RecoveryError::Interrupted,
+        SmallError::Fetch { artifact, tries } => PhysicalRestoreError::Fetch { artifact, tries },
+        SmallError::Interrupted => PhysicalRestoreError::Interrupted,
     })
 }
 
@@ -42,7 +42,7 @@ pub(super) fn ahead(
 ) -> impl FnOnce() -> io::Result<Box<dyn BufRead + Send>> + Send + use<> {
     let folder = layout::backup(&manifest.system, &manifest.id);
     let store = Arc::clone(&repository.store);
-    let stream = stream_to_open(store, &folder, artifact, Window::default(), run.cancel.clone());
+    let stream = stream_to_open(store, &folder, artifact, ReadWindow::default(), run.cancel.clone());
     let (identities, artifact) = (run.identities.clone(), artifact.clone());
     move || {
         unseal_ahead(stream.into_reader(), &artifact.encoding, &identities, artifact.plain).map_err(|error| {

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::combine_incrementals::{COMBINE, VERIFY};
-use super::{RecoveryError, Request, delta, manual_restore, resume};
+use super::{PhysicalRestoreError, PhysicalRestoreRequest, delta, manual_restore, resume};
 use crate::model::{RepositoryName, SystemIdentifier};
 use crate::platform::{CancellationToken, Program, free_space};
 use crate::postgres::Tools;
@@ -23,7 +23,7 @@ const ID_WITHIN: Duration = Duration::from_secs(10);
 
 /// What the marker says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Marker {
+pub(super) struct DirectoryMarker {
     pub(super) run: String,
     pub(super) backup: String,
     pub(super) what: String,
@@ -34,13 +34,13 @@ pub(super) struct Marker {
 
 /// Who files are to belong to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Owner {
+pub struct DirectoryOwner {
     pub name: String,
     pub user: u32,
     pub group: u32,
 }
 
-impl Owner {
+impl DirectoryOwner {
     /// `None`: there is no such user.
     pub async fn find(name: &str) -> Option<Self> {
         let ask = async |flag: &str| {
@@ -69,7 +69,7 @@ impl Owner {
 
 /// What stands where something is to be restored.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(super) enum DirectoryState {
     Absent,
     Empty,
     /// Of a run that did not end.
@@ -81,17 +81,17 @@ pub(super) enum Standing {
     /// A cluster that drctl has put there, whether or not it was started since.
     Restored,
     /// The same, and its recovery did not come to its end.
-    Begun(resume::State),
+    Begun(resume::ResumeState),
     Data,
     NotADirectory,
 }
 
 /// A directory that is to be filled.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub(super) struct DirectorySurvey {
     /// Without links, as far as it exists.
     pub(super) path: PathBuf,
-    pub(super) standing: Standing,
+    pub(super) standing: DirectoryState,
     pub(super) free: u64,
     /// Which file system it is on.
     pub(super) device: u64,
@@ -101,14 +101,14 @@ pub(super) struct Place {
     pub(super) is_reusable: bool,
 }
 
-impl Place {
+impl DirectorySurvey {
     /// What a restore put there whose recovery did not come to its end.
-    pub(super) fn begun(&self) -> Option<&resume::State> {
-        if let Standing::Begun(state) = &self.standing { Some(state) } else { None }
+    pub(super) fn begun(&self) -> Option<&resume::ResumeState> {
+        if let DirectoryState::Begun(state) = &self.standing { Some(state) } else { None }
     }
 
-    pub(super) fn look(path: &Path) -> Result<Self, RecoveryError> {
-        let failed = |source| RecoveryError::Look { path: path.to_owned(), source };
+    pub(super) fn look(path: &Path) -> Result<Self, PhysicalRestoreError> {
+        let failed = |source| PhysicalRestoreError::Look { path: path.to_owned(), source };
         let resolved = resolve(path).map_err(failed)?;
         let existing = resolved.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
         let device = std::fs::metadata(existing).map_err(failed)?.dev();
@@ -141,20 +141,20 @@ pub(super) fn resolve(path: &Path) -> io::Result<PathBuf> {
     Ok(resolved)
 }
 
-fn standing(path: &Path) -> io::Result<Standing> {
+fn standing(path: &Path) -> io::Result<DirectoryState> {
     let found = match std::fs::symlink_metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Standing::Absent),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(DirectoryState::Absent),
         found => found?,
     };
     if !found.is_dir() {
-        return Ok(Standing::NotADirectory);
+        return Ok(DirectoryState::NotADirectory);
     }
     // A file system of its own has this one from the beginning.
     let holds = |entry: &io::Result<std::fs::DirEntry>| {
         entry.as_ref().map_or(true, |entry| entry.file_name() != "lost+found")
     };
     if !std::fs::read_dir(path)?.any(|entry| holds(&entry)) {
-        return Ok(Standing::Empty);
+        return Ok(DirectoryState::Empty);
     }
     // With its control file it is a data directory, whatever else lies in it.
     match std::fs::read(path.join(MARKER)) {
@@ -164,38 +164,38 @@ fn standing(path: &Path) -> io::Result<Standing> {
                 && delta::keeps_log(path)
                 && changes(&bytes).is_none() =>
         {
-            Ok(Standing::Data)
+            Ok(DirectoryState::Data)
         }
         Ok(bytes) if !path.join("global/pg_control").exists() => {
             // It may have been cut short itself.
-            let marker = serde_json::from_slice::<Marker>(&bytes).ok();
+            let marker = serde_json::from_slice::<DirectoryMarker>(&bytes).ok();
             let changes = changes(&bytes);
             let run = marker.map_or_else(|| "unknown".to_owned(), |marker| marker.run);
-            Ok(match (Hold::take(path)?, changes) {
-                (None, _) => Standing::AtWork(run),
-                (Some(_), Some(cluster)) => Standing::Changed(cluster),
-                (Some(_), None) => Standing::LeftOver(run),
+            Ok(match (DirectoryLock::take(path)?, changes) {
+                (None, _) => DirectoryState::AtWork(run),
+                (Some(_), Some(cluster)) => DirectoryState::Changed(cluster),
+                (Some(_), None) => DirectoryState::LeftOver(run),
             })
         }
         _ if path.join(manual_restore::FILE).exists() => {
-            Ok(resume::look(path).map_or(Standing::Restored, Standing::Begun))
+            Ok(resume::look(path).map_or(DirectoryState::Restored, DirectoryState::Begun))
         }
-        _ => Ok(Standing::Data),
+        _ => Ok(DirectoryState::Data),
     }
 }
 
 fn changes(mark: &[u8]) -> Option<SystemIdentifier> {
-    serde_json::from_slice::<Marker>(mark).ok()?.changes
+    serde_json::from_slice::<DirectoryMarker>(mark).ok()?.changes
 }
 
 /// That a directory's mark is held by this process. Whoever holds it is at work there; the system lets it go
 /// when the process ends, however that is.
 #[derive(Debug)]
-pub(super) struct Hold {
+pub(super) struct DirectoryLock {
     _mark: File,
 }
 
-impl Hold {
+impl DirectoryLock {
     /// `None`: another process holds it.
     pub(super) fn take(directory: &Path) -> io::Result<Option<Self>> {
         let path = directory.join(MARKER);
@@ -213,12 +213,12 @@ impl Hold {
 
 /// What was found out of this host.
 #[derive(Clone, Debug)]
-pub(super) struct Here {
-    pub(super) to: Place,
+pub(super) struct HostFacts {
+    pub(super) to: DirectorySurvey,
     /// In the order of the backup's tablespaces.
-    pub(super) tablespaces: Vec<Place>,
+    pub(super) tablespaces: Vec<DirectorySurvey>,
     /// Where `pg_wal` is to go.
-    pub(super) wal: Option<Place>,
+    pub(super) wal: Option<DirectorySurvey>,
     /// Where that of the data directory is that is changed.
     pub(super) wal_link: Option<PathBuf>,
     pub(super) is_root: bool,
@@ -231,52 +231,53 @@ pub(super) struct Here {
     /// Repositories that are directories of this host, without links.
     pub(super) repositories: Vec<(RepositoryName, PathBuf)>,
     /// The data directory that is to be changed.
-    pub(super) reusable: Option<delta::Standing>,
+    pub(super) reusable: Option<delta::ReuseState>,
     /// What the files take that are to be changed.
     pub(super) reusable_bytes: u64,
     /// The port that was asked for, where something else has it, and what the system says to that.
     pub(super) port_taken: Option<(u16, String)>,
 }
 
-impl Here {
+impl HostFacts {
     /// `combined_by`: the major of the programs that have to put a chain together.
     pub(super) async fn look(
-        request: &Request,
+        request: &PhysicalRestoreRequest,
         tablespaces: &[PathBuf],
         combined_by: Option<u32>,
-    ) -> Result<Self, RecoveryError> {
+    ) -> Result<Self, PhysicalRestoreError> {
         let command = &request.command;
         let needed = command.identities.iter().chain([&command.policy, &command.drctl]);
         let unreadable = match &request.owner {
             Some(owner) => needed.filter(|path| !owner.may_read(path)).cloned().collect(),
             None => vec![],
         };
-        let to = Place::look(&request.to)?;
-        let is_data = matches!(to.standing, Standing::Data | Standing::Restored | Standing::Begun(_));
-        let is_changed = is_data || matches!(to.standing, Standing::Changed(_));
+        let to = DirectorySurvey::look(&request.to)?;
+        let is_data =
+            matches!(to.standing, DirectoryState::Data | DirectoryState::Restored | DirectoryState::Begun(_));
+        let is_changed = is_data || matches!(to.standing, DirectoryState::Changed(_));
         let look = |path: &Path| {
-            delta::Standing::look(path)
-                .map_err(|source| RecoveryError::Look { path: path.to_owned(), source })
+            delta::ReuseState::look(path)
+                .map_err(|source| PhysicalRestoreError::Look { path: path.to_owned(), source })
         };
         Ok(Self {
             reusable_bytes: if request.delta && is_changed {
                 delta::reusable_bytes(&to.path)
-                    .map_err(|source| RecoveryError::Look { path: to.path.clone(), source })?
+                    .map_err(|source| PhysicalRestoreError::Look { path: to.path.clone(), source })?
             } else {
                 0
             },
             reusable: if request.delta && is_data { look(&to.path)? } else { None },
-            wal: request.wal_directory.as_deref().map(Place::look).transpose()?,
+            wal: request.wal_directory.as_deref().map(DirectorySurvey::look).transpose()?,
             wal_link: if request.delta && is_changed { delta::wal_volume(&to.path) } else { None },
             to,
             tablespaces: tablespaces
                 .iter()
                 .map(|path| {
-                    let place = Place::look(path)?;
+                    let place = DirectorySurvey::look(path)?;
                     let is_reusable = request.delta && delta::is_tablespace_of(&request.to, &place.path);
-                    Ok(Place { is_reusable, ..place })
+                    Ok(DirectorySurvey { is_reusable, ..place })
                 })
-                .collect::<Result<_, RecoveryError>>()?,
+                .collect::<Result<_, PhysicalRestoreError>>()?,
             is_root: rustix::process::geteuid().is_root(),
             servers: Tools::servers(request.tools.as_deref()).await,
             combining: match combined_by {
@@ -307,29 +308,33 @@ mod tests {
     fn what_was_left_is_told_from_what_holds_data() {
         let root = tempfile::tempdir().unwrap();
         let to = root.path().join("data");
-        assert_eq!(Place::look(&to).unwrap().standing, Standing::Absent);
+        assert_eq!(DirectorySurvey::look(&to).unwrap().standing, DirectoryState::Absent);
         std::fs::create_dir(&to).unwrap();
-        assert_eq!(Place::look(&to).unwrap().standing, Standing::Empty);
-        let marker =
-            Marker { run: "r1".to_owned(), backup: String::new(), what: String::new(), changes: None };
+        assert_eq!(DirectorySurvey::look(&to).unwrap().standing, DirectoryState::Empty);
+        let marker = DirectoryMarker {
+            run: "r1".to_owned(),
+            backup: String::new(),
+            what: String::new(),
+            changes: None,
+        };
         std::fs::write(to.join(MARKER), serde_json::to_vec(&marker).unwrap()).unwrap();
-        let hold = Hold::take(&to).unwrap();
+        let hold = DirectoryLock::take(&to).unwrap();
         assert!(hold.is_some());
-        assert_eq!(Place::look(&to).unwrap().standing, Standing::AtWork("r1".to_owned()));
+        assert_eq!(DirectorySurvey::look(&to).unwrap().standing, DirectoryState::AtWork("r1".to_owned()));
         drop(hold);
-        assert_eq!(Place::look(&to).unwrap().standing, Standing::LeftOver("r1".to_owned()));
+        assert_eq!(DirectorySurvey::look(&to).unwrap().standing, DirectoryState::LeftOver("r1".to_owned()));
         std::fs::create_dir(to.join("global")).unwrap();
         std::fs::write(to.join("global/pg_control"), "").unwrap();
-        assert_eq!(Place::look(&to).unwrap().standing, Standing::Data);
+        assert_eq!(DirectorySurvey::look(&to).unwrap().standing, DirectoryState::Data);
         std::fs::write(to.join(manual_restore::FILE), "").unwrap();
-        assert_eq!(Place::look(&to).unwrap().standing, Standing::Restored);
+        assert_eq!(DirectorySurvey::look(&to).unwrap().standing, DirectoryState::Restored);
         std::fs::write(to.join("PG_VERSION"), "15\n").unwrap();
-        let inner = Place::look(&to.join("base/../new/deep")).unwrap();
+        let inner = DirectorySurvey::look(&to.join("base/../new/deep")).unwrap();
         assert_eq!(inner.path, to.join("new/deep"));
         assert_eq!(inner.inside.as_deref(), Some(to.as_path()));
         let link = root.path().join("link");
         std::os::unix::fs::symlink(&to, &link).unwrap();
-        assert_eq!(Place::look(&link.join("new")).unwrap().inside, Some(to));
+        assert_eq!(DirectorySurvey::look(&link.join("new")).unwrap().inside, Some(to));
     }
 
     #[test]
@@ -339,8 +344,11 @@ mod tests {
         std::fs::write(&key, "").unwrap();
         std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
         let found = std::fs::metadata(&key).unwrap();
-        let owner =
-            |user: u32| Owner { name: String::new(), user, group: found.gid().wrapping_add(1).max(1) };
+        let owner = |user: u32| DirectoryOwner {
+            name: String::new(),
+            user,
+            group: found.gid().wrapping_add(1).max(1),
+        };
         assert!(!owner(found.uid() + 4711).may_read(&key));
         assert_eq!(owner(found.uid()).may_read(&key), std::fs::read(&key).is_ok());
     }

@@ -1,6 +1,6 @@
 //! The same recovery without drctl, to be kept beside the data. Pure.
 
-use super::plan::RecoveryPlan;
+use super::plan::PhysicalRestorePlan;
 use super::settings::headline;
 use crate::model::{Artifact, Encoding, Manifest};
 use crate::postgres::shell;
@@ -8,7 +8,7 @@ use crate::repository::layout;
 
 pub(super) const FILE: &str = "RECOVER-BY-HAND.txt";
 
-pub(super) fn text(plan: &RecoveryPlan) -> String {
+pub(super) fn text(plan: &PhysicalRestorePlan) -> String {
     let manifest = &plan.steps.manifest;
     let log = format!("{}{}", layout::wal(&manifest.system, &manifest.source), plan.system_identifier);
     let sealed = plan.steps.manifest.artifacts.iter().any(|a| a.encoding.contains(&Encoding::Age));
@@ -107,7 +107,7 @@ fn unpacked(manifest: &Manifest, to: &str, place: impl Fn(u32) -> String) -> Vec
 }
 
 /// A chain: each backup into a directory of its own, then all of them into one.
-fn combined(plan: &RecoveryPlan, to: &str) -> Vec<String> {
+fn combined(plan: &PhysicalRestorePlan, to: &str) -> Vec<String> {
     let parents = plan.steps.parents.iter().map(|parent| &parent.manifest);
     let backups: Vec<&Manifest> = parents.chain([&plan.steps.manifest]).collect();
     let part = |n: usize| format!("\"$PARTS/{n}\"");
@@ -137,19 +137,21 @@ fn combined(plan: &RecoveryPlan, to: &str) -> Vec<String> {
     lines
 }
 
-fn target(plan: &RecoveryPlan) -> Vec<String> {
-    use super::plan::Goal;
+fn target(plan: &PhysicalRestorePlan) -> Vec<String> {
+    use super::plan::ResolvedTarget;
     let line = match &plan.goal {
-        Goal::End => return vec![],
+        ResolvedTarget::End => return vec![],
         // Where the old timeline went on, this stops just where it was left.
-        Goal::Until(lsn) if plan.steps.leaves => format!("recovery_target_lsn = '{lsn}'"),
-        Goal::Until(_) => return vec![],
-        Goal::Time(time) => format!("recovery_target_time = '{}'", time.format("%Y-%m-%d %H:%M:%S%.6f+00")),
-        Goal::Lsn(lsn) => format!("recovery_target_lsn = '{lsn}'"),
-        Goal::Transaction(number) => format!("recovery_target_xid = '{number}'"),
-        Goal::Name(name) => format!("recovery_target_name = '{}'", name.replace('\'', "''")),
+        ResolvedTarget::Until(lsn) if plan.steps.leaves => format!("recovery_target_lsn = '{lsn}'"),
+        ResolvedTarget::Until(_) => return vec![],
+        ResolvedTarget::Time(time) => {
+            format!("recovery_target_time = '{}'", time.format("%Y-%m-%d %H:%M:%S%.6f+00"))
+        }
+        ResolvedTarget::Lsn(lsn) => format!("recovery_target_lsn = '{lsn}'"),
+        ResolvedTarget::Transaction(number) => format!("recovery_target_xid = '{number}'"),
+        ResolvedTarget::Name(name) => format!("recovery_target_name = '{}'", name.replace('\'', "''")),
     };
-    let exclusive = plan.exclusive || matches!(plan.goal, Goal::Until(_));
+    let exclusive = plan.exclusive || matches!(plan.goal, ResolvedTarget::Until(_));
     let just_before = exclusive.then(|| "recovery_target_inclusive = 'off'".to_owned());
     [line].into_iter().chain(just_before).collect()
 }

@@ -4,24 +4,24 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::host::Standing;
-use super::refusal::Refusal;
-use super::select::{Base, abandoned};
-use super::survey::Situation;
+use super::host::DirectoryState;
+use super::refusal::PhysicalRefusal;
+use super::select::{BaseBackup, abandoned};
+use super::survey::PhysicalSurvey;
 use super::target::{shown, whole_transaction};
 use super::window::why;
-use super::{Request, RestoreCommand, Start, Target, preflight};
+use super::{PhysicalRestoreRequest, RecoveryTarget, RestoreCommand, Start, preflight};
 use crate::model::{
     Artifact, BackupId, ClusterFacts, Lsn, Manifest, Physical, RepositoryName, SourceName, SystemIdentifier,
     Tablespace, Timeline,
 };
 use crate::postgres::Tools;
-use crate::wal::{Position, Stop};
+use crate::wal::{ReplayEnd, ReplayPosition};
 
 /// Where PostgreSQL is told to stop.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "at", content = "value")]
-pub enum Goal {
+pub enum ResolvedTarget {
     /// Where the archive ends, which may have grown by then.
     End,
     /// Where the archive ends now: nothing later is given to it.
@@ -49,7 +49,7 @@ pub struct TablespacePlan {
 
 /// What will be done, in every detail that a person may want to know first.
 #[derive(Clone, Debug, Serialize)]
-pub struct RecoveryPlan {
+pub struct PhysicalRestorePlan {
     pub backup: BackupId,
     /// What it builds on, the full one first: put together with it. Empty: it is whole by itself.
     pub chain: Vec<BackupId>,
@@ -59,13 +59,13 @@ pub struct RecoveryPlan {
     pub recovery_point: DateTime<Utc>,
     /// In the order they are tried.
     pub repositories: Vec<RepositoryName>,
-    pub target: Target,
+    pub target: RecoveryTarget,
     pub exclusive: bool,
-    pub goal: Goal,
+    pub goal: ResolvedTarget,
     pub timeline: Timeline,
-    pub begins: Position,
+    pub begins: ReplayPosition,
     /// How far the log is proven.
-    pub proven: Position,
+    pub proven: ReplayPosition,
     /// Everything committed before is in the proven log, by the clock of the host that archived it.
     pub complete_until: Option<DateTime<Utc>>,
     pub newest_commit: Option<DateTime<Utc>>,
@@ -96,15 +96,15 @@ pub struct RecoveryPlan {
     /// What a person should know before.
     pub notes: Vec<String>,
     #[serde(skip)]
-    pub(super) steps: Steps,
+    pub(super) steps: PhysicalRestoreSteps,
 }
 
 /// What only the execution needs.
 #[derive(Clone, Debug)]
-pub(super) struct Steps {
+pub(super) struct PhysicalRestoreSteps {
     pub(super) manifest: Manifest,
     /// What it builds on, the full one first, and who has each.
-    pub(super) parents: Vec<Base>,
+    pub(super) parents: Vec<BaseBackup>,
     pub(super) combining: Option<Tools>,
     pub(super) physical: Physical,
     pub(super) facts: ClusterFacts,
@@ -122,7 +122,7 @@ pub(super) struct Steps {
     pub(super) keeps_wal_directory: bool,
 }
 
-impl RecoveryPlan {
+impl PhysicalRestorePlan {
     /// Tablespaces that are in the backup.
     pub(super) fn backed_up(&self) -> impl Iterator<Item = &TablespacePlan> {
         self.tablespaces.iter().filter(|space| space.made_at.is_none())
@@ -135,11 +135,11 @@ const MARGIN: u64 = 64 << 20;
 
 /// Decides. Every reason against it comes at once.
 pub fn plan(
-    request: &Request,
-    situation: Situation,
+    request: &PhysicalRestoreRequest,
+    situation: PhysicalSurvey,
     now: DateTime<Utc>,
-) -> Result<RecoveryPlan, Vec<Refusal>> {
-    let Situation { base, reach, here, .. } = &situation;
+) -> Result<PhysicalRestorePlan, Vec<PhysicalRefusal>> {
+    let PhysicalSurvey { base, reach, here, .. } = &situation;
     let (manifest, physical) = (&base.manifest, &base.physical);
     let mut refusals = Vec::new();
     let goal = match goal(request, &situation, now) {
@@ -174,18 +174,18 @@ pub fn plan(
     let server = here.servers.iter().find(|tools| tools.major == major).cloned();
     let Some(goal) = goal.filter(|_| refusals.is_empty()) else { return Err(refusals) };
     let until = match &goal {
-        Goal::Until(lsn) => Some(*lsn),
+        ResolvedTarget::Until(lsn) => Some(*lsn),
         _ => reach.left_in().map(|_| reach.end.lsn),
     };
     let size = physical.segment_size;
     let stops_at = match (&goal, situation.after) {
-        (Goal::Time(_), Some(after)) => after.number(size),
-        (Goal::Lsn(lsn), _) => Some(size.number_of(*lsn)),
+        (ResolvedTarget::Time(_), Some(after)) => after.number(size),
+        (ResolvedTarget::Lsn(lsn), _) => Some(size.number_of(*lsn)),
         _ => None,
     };
     let begin = size.number_of(physical.start);
     let segments = stops_at.map_or(reach.segments(), |last| last.saturating_sub(begin) + 1);
-    Ok(RecoveryPlan {
+    Ok(PhysicalRestorePlan {
         backup: manifest.id.clone(),
         chain: situation.parents.iter().map(|parent| parent.manifest.id.clone()).collect(),
         source: manifest.source.clone(),
@@ -214,9 +214,9 @@ pub fn plan(
         replaces_left_over: request.drop_leftovers,
         resumes: preflight::resumes(request, &situation),
         wal_directory: here.wal.as_ref().map(|place| place.path.clone()).or(here.wal_link.clone()),
-        changes: here.reusable.is_some() || matches!(here.to.standing, Standing::Changed(_)),
+        changes: here.reusable.is_some() || matches!(here.to.standing, DirectoryState::Changed(_)),
         notes: notes(request, &situation, &goal, server.is_some(), major),
-        steps: Steps {
+        steps: PhysicalRestoreSteps {
             manifest: manifest.clone(),
             parents: situation.parents.clone(),
             combining: here.combining.clone(),
@@ -237,62 +237,70 @@ pub fn plan(
 }
 
 /// Where a tablespace is made on the way that is not in the backup.
-fn made_at(situation: &Situation, oid: u32) -> Option<Lsn> {
+fn made_at(situation: &PhysicalSurvey, oid: u32) -> Option<Lsn> {
     let is_backed_up = situation.base.physical.tablespaces.iter().any(|space| space.oid == oid);
     let made = situation.way.tablespaces.iter().find(|made| made.oid == oid);
     made.filter(|_| !is_backed_up).map(|made| made.at)
 }
 
 /// What PostgreSQL is to be told, if the log leads there.
-fn goal(request: &Request, situation: &Situation, now: DateTime<Utc>) -> Result<Goal, Refusal> {
-    let Situation { base, reach, moment, .. } = situation;
+fn goal(
+    request: &PhysicalRestoreRequest,
+    situation: &PhysicalSurvey,
+    now: DateTime<Utc>,
+) -> Result<ResolvedTarget, PhysicalRefusal> {
+    let PhysicalSurvey { base, reach, moment, .. } = situation;
     let target = request.target.to_string();
     let windows = || situation.windows.clone();
-    let gap = |why: String| Refusal::Gap { target: target.clone(), why, windows: windows() };
+    let gap = |why: String| PhysicalRefusal::Gap { target: target.clone(), why, windows: windows() };
     let ends_there = why(&reach.stop);
     match &request.target {
-        Target::Latest | Target::Name(_) | Target::Transaction(_) if ends_there.is_some() => {
+        RecoveryTarget::Latest | RecoveryTarget::Name(_) | RecoveryTarget::Transaction(_)
+            if ends_there.is_some() =>
+        {
             Err(gap(ends_there.unwrap_or_default()))
         }
         // Behind the place where a timeline is left comes its own log, which is another story.
-        Target::Latest if reach.left_in().is_some() => Ok(Goal::Until(reach.end.lsn)),
-        Target::Latest => Ok(Goal::End),
-        Target::Name(name) => Ok(Goal::Name(name.clone())),
-        Target::Transaction(given) => {
+        RecoveryTarget::Latest if reach.left_in().is_some() => Ok(ResolvedTarget::Until(reach.end.lsn)),
+        RecoveryTarget::Latest => Ok(ResolvedTarget::End),
+        RecoveryTarget::Name(name) => Ok(ResolvedTarget::Name(name.clone())),
+        RecoveryTarget::Transaction(given) => {
             let whole = whole_transaction(*given, base.physical.next_transaction);
             // The setting knows no epochs.
-            Ok(Goal::Transaction(u32::try_from(whole & 0xFFFF_FFFF).unwrap_or_default()))
+            Ok(ResolvedTarget::Transaction(u32::try_from(whole & 0xFFFF_FFFF).unwrap_or_default()))
         }
-        Target::Lsn(lsn) if reach.covers(*lsn) => {
-            Ok(if situation.goes_on { Goal::Lsn(*lsn) } else { Goal::Until(reach.end.lsn) })
-        }
-        Target::Lsn(_) => Err(match ends_there {
+        RecoveryTarget::Lsn(lsn) if reach.covers(*lsn) => Ok(if situation.goes_on {
+            ResolvedTarget::Lsn(*lsn)
+        } else {
+            ResolvedTarget::Until(reach.end.lsn)
+        }),
+        RecoveryTarget::Lsn(_) => Err(match ends_there {
             Some(why) => gap(why),
             None => {
                 let why = format!("the archive ends at position {}", reach.end.lsn);
-                Refusal::TooLate { target, why, windows: windows() }
+                PhysicalRefusal::TooLate { target, why, windows: windows() }
             }
         }),
-        Target::Time(time) if situation.after.is_some() => Ok(Goal::Time(*time)),
-        Target::Time(time) if moment.complete.is_some_and(|complete| *time <= complete) => {
-            Ok(Goal::Until(reach.end.lsn))
+        RecoveryTarget::Time(time) if situation.after.is_some() => Ok(ResolvedTarget::Time(*time)),
+        RecoveryTarget::Time(time) if moment.complete.is_some_and(|complete| *time <= complete) => {
+            Ok(ResolvedTarget::Until(reach.end.lsn))
         }
-        Target::Time(time) => Err(match (ends_there, moment.complete) {
+        RecoveryTarget::Time(time) => Err(match (ends_there, moment.complete) {
             (Some(why), _) => gap(why),
             (None, _) if *time > now => {
                 let why = format!("it is {} now", shown(now));
-                Refusal::TooLate { target, why, windows: windows() }
+                PhysicalRefusal::TooLate { target, why, windows: windows() }
             }
             (None, Some(until)) => {
                 let why = format!(
                     "the archive is complete until {}, and nobody knows what was committed between then and the target",
                     shown(until)
                 );
-                Refusal::TooLate { target, why, windows: windows() }
+                PhysicalRefusal::TooLate { target, why, windows: windows() }
             }
             (None, None) => {
                 let why = "the repositories do not say when the last segments were written".to_owned();
-                Refusal::TooLate { target, why, windows: windows() }
+                PhysicalRefusal::TooLate { target, why, windows: windows() }
             }
         }),
     }
@@ -300,25 +308,31 @@ fn goal(request: &Request, situation: &Situation, now: DateTime<Utc>) -> Result<
 
 /// The repositories the restored server is to ask; empty where it may ask all: one that cannot be read now
 /// would keep it from ever coming to the end.
-fn log_from(request: &Request, situation: &Situation) -> Vec<RepositoryName> {
+fn log_from(request: &PhysicalRestoreRequest, situation: &PhysicalSurvey) -> Vec<RepositoryName> {
     if request.from.is_none() && situation.lost.is_empty() {
         return vec![];
     }
     situation.holders.clone()
 }
 
-fn notes(request: &Request, situation: &Situation, goal: &Goal, has_server: bool, major: u32) -> Vec<String> {
-    let Situation { base, reach, timeline, .. } = situation;
+fn notes(
+    request: &PhysicalRestoreRequest,
+    situation: &PhysicalSurvey,
+    goal: &ResolvedTarget,
+    has_server: bool,
+    major: u32,
+) -> Vec<String> {
+    let PhysicalSurvey { base, reach, timeline, .. } = situation;
     let mut notes = Vec::new();
     match (&request.target, goal) {
-        (Target::Time(time), Goal::Until(lsn)) => notes.push(format!(
+        (RecoveryTarget::Time(time), ResolvedTarget::Until(lsn)) => notes.push(format!(
             "nothing was committed after {} in the archive, which is complete until later: recovery goes to the end of what is proven now, {lsn}",
             shown(*time)
         )),
-        (Target::Lsn(_), Goal::Until(lsn)) => notes.push(format!(
+        (RecoveryTarget::Lsn(_), ResolvedTarget::Until(lsn)) => notes.push(format!(
             "no record begins there: the segment was ended early. Recovery goes to the end of what is proven now, {lsn}"
         )),
-        (Target::Transaction(_) | Target::Name(_), _) => notes.push(
+        (RecoveryTarget::Transaction(_) | RecoveryTarget::Name(_), _) => notes.push(
             "whether the log has it is known only when it is replayed: PostgreSQL then stops with an error, and does not go past it"
                 .to_owned(),
         ),
@@ -329,8 +343,8 @@ fn notes(request: &Request, situation: &Situation, goal: &Goal, has_server: bool
         notes.push(format!("{backup} is not used: {why}"));
     }
     let needed = match goal {
-        Goal::Lsn(lsn) => *lsn,
-        Goal::Time(_) => {
+        ResolvedTarget::Lsn(lsn) => *lsn,
+        ResolvedTarget::Time(_) => {
             situation.after.and_then(|s| s.begin(base.physical.segment_size)).unwrap_or_default()
         }
         _ => Lsn(reach.end.lsn.0.saturating_sub(1)),
@@ -353,7 +367,7 @@ fn notes(request: &Request, situation: &Situation, goal: &Goal, has_server: bool
             "timeline {other} went on after timeline {timeline} left it: `--timeline {other}` recovers along that one"
         ));
     }
-    if reach.end.timeline != *timeline && reach.stop == Stop::End {
+    if reach.end.timeline != *timeline && reach.stop == ReplayEnd::End {
         notes.push(format!("of timeline {timeline} nothing but its history is archived"));
     }
     if !base.physical.damaged.is_empty() {
@@ -381,7 +395,7 @@ fn notes(request: &Request, situation: &Situation, goal: &Goal, has_server: bool
 }
 
 /// What the WAL on the way has that a person should know.
-fn on_the_way(request: &Request, situation: &Situation) -> Vec<String> {
+fn on_the_way(request: &PhysicalRestoreRequest, situation: &PhysicalSurvey) -> Vec<String> {
     let way = &situation.way;
     let mut notes = Vec::new();
     if way.unread > 0 {
@@ -390,7 +404,7 @@ fn on_the_way(request: &Request, situation: &Situation) -> Vec<String> {
             way.unread
         ));
     }
-    if let (Some(back), Target::Time(_)) = (&way.set_back, &request.target) {
+    if let (Some(back), RecoveryTarget::Time(_)) = (&way.set_back, &request.target) {
         notes.push(format!(
             "the server's clock was set back, from {} to {}, in or before segment {}: a time may be in the WAL twice, and recovery stops at the first commit that is later; `--to-lsn` and `--to-xid` name one position only",
             shown(back.from),
@@ -411,9 +425,9 @@ fn on_the_way(request: &Request, situation: &Situation) -> Vec<String> {
 }
 
 /// What changing a data directory does to what stands there.
-fn changing(situation: &Situation) -> Vec<String> {
+fn changing(situation: &PhysicalSurvey) -> Vec<String> {
     let here = &situation.here;
-    if here.reusable.is_none() && !matches!(here.to.standing, Standing::Changed(_)) {
+    if here.reusable.is_none() && !matches!(here.to.standing, DirectoryState::Changed(_)) {
         return vec![];
     }
     let mut notes = vec![format!(
@@ -435,7 +449,7 @@ fn changing(situation: &Situation) -> Vec<String> {
 
 /// Where each tablespace goes: where it is told to, or beside the data directory.
 pub(super) fn tablespace_directories<'p>(
-    request: &Request,
+    request: &PhysicalRestoreRequest,
     tablespaces: &'p [Tablespace],
 ) -> Vec<(&'p Tablespace, PathBuf)> {
     let mut beside = request.to.file_name().unwrap_or_default().to_owned();
@@ -455,13 +469,13 @@ pub(super) fn of_tablespace(manifest: &Manifest, oid: u32) -> Option<&Artifact> 
 }
 
 /// Everything that has to be read, the full one first.
-fn parts(situation: &Situation) -> impl Iterator<Item = &Manifest> {
+fn parts(situation: &PhysicalSurvey) -> impl Iterator<Item = &Manifest> {
     situation.parents.iter().chain([&situation.base]).map(|part| &part.manifest)
 }
 
 /// What is unpacked, and what it takes beside that while a chain is put together. How large the result is
 /// cannot be known before: not larger than all parts.
-pub(super) fn sizes(situation: &Situation) -> (u64, u64) {
+pub(super) fn sizes(situation: &PhysicalSurvey) -> (u64, u64) {
     let plain = parts(situation).map(Manifest::plain_size).sum();
     (plain, if situation.parents.is_empty() { 0 } else { plain })
 }

@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::host::{Place, Standing};
+use super::host::{DirectoryState, DirectorySurvey};
 use super::plan::{TablespacePlan, room, sizes};
-use super::survey::Situation;
-use super::{Refusal, Request, delta};
+use super::survey::PhysicalSurvey;
+use super::{PhysicalRefusal, PhysicalRestoreRequest, delta};
 use crate::model::SystemIdentifier;
 use crate::postgres::MadeTablespace;
 
@@ -15,33 +15,34 @@ const MAPS_SINCE: u32 = 15;
 const LIVE: &str = "where the cluster that was backed up has its data";
 
 pub(super) fn objections(
-    request: &Request,
-    situation: &Situation,
+    request: &PhysicalRestoreRequest,
+    situation: &PhysicalSurvey,
     tablespaces: &[TablespacePlan],
     major: u32,
-) -> Vec<Refusal> {
-    let Situation { base, here, .. } = situation;
+) -> Vec<PhysicalRefusal> {
+    let PhysicalSurvey { base, here, .. } = situation;
     let mut refusals = Vec::new();
     if let (Some(full), None) = (situation.parents.first(), &here.combining) {
         let (backup, full) = (base.manifest.id.clone(), full.manifest.id.clone());
-        refusals.push(Refusal::NoCombine { backup, full, major });
+        refusals.push(PhysicalRefusal::NoCombine { backup, full, major });
     }
     refusals.extend(unknown_mappings(request, situation));
     refusals.extend(unmappable(situation, major));
-    let places: Vec<&Place> = std::iter::once(&here.to).chain(&here.tablespaces).chain(&here.wal).collect();
+    let places: Vec<&DirectorySurvey> =
+        std::iter::once(&here.to).chain(&here.tablespaces).chain(&here.wal).collect();
     for (place, asked) in places.iter().zip(asked(request, tablespaces)) {
         refusals.extend(place_objection(place, request, situation));
         if !asked.is_absolute() {
-            refusals.push(Refusal::Relative(asked.to_owned()));
+            refusals.push(PhysicalRefusal::Relative(asked.to_owned()));
         }
         if place.path.to_string_lossy().contains(['\n', '\r']) {
-            refusals.push(Refusal::LineBreak(place.path.clone()));
+            refusals.push(PhysicalRefusal::LineBreak(place.path.clone()));
         }
         for space in &situation.tablespaces {
             let live = Path::new(&space.location);
             if let Some(relation) = relation(&place.path, live) {
                 let (path, of) = (place.path.clone(), live.to_owned());
-                refusals.push(Refusal::Overlaps { path, relation, of, what: LIVE });
+                refusals.push(PhysicalRefusal::Overlaps { path, relation, of, what: LIVE });
             }
         }
     }
@@ -49,7 +50,7 @@ pub(super) fn objections(
         refusals.extend(here.repositories.iter().filter_map(|(repository, of)| {
             let relation = relation(&place.path, of)?;
             let (path, of, repository) = (place.path.clone(), of.clone(), repository.clone());
-            Some(Refusal::InRepository { path, relation, of, repository })
+            Some(PhysicalRefusal::InRepository { path, relation, of, repository })
         }));
     }
     for (n, place) in places.iter().enumerate() {
@@ -57,7 +58,7 @@ pub(super) fn objections(
             if let Some(relation) = relation(&other.path, &place.path) {
                 let what = "which is to be filled too";
                 let (path, of) = (other.path.clone(), place.path.clone());
-                refusals.push(Refusal::Overlaps { path, relation, of, what });
+                refusals.push(PhysicalRefusal::Overlaps { path, relation, of, what });
             }
         }
     }
@@ -66,7 +67,10 @@ pub(super) fn objections(
     refusals
 }
 
-fn asked<'a>(request: &'a Request, tablespaces: &'a [TablespacePlan]) -> impl Iterator<Item = &'a Path> {
+fn asked<'a>(
+    request: &'a PhysicalRestoreRequest,
+    tablespaces: &'a [TablespacePlan],
+) -> impl Iterator<Item = &'a Path> {
     let mapped = tablespaces.iter().map(|space| {
         let mapping = request
             .tablespaces
@@ -78,13 +82,13 @@ fn asked<'a>(request: &'a Request, tablespaces: &'a [TablespacePlan]) -> impl It
 }
 
 /// Whether what stands there is gone on with: the same backup, and its recovery is open.
-pub(super) fn resumes(request: &Request, situation: &Situation) -> bool {
+pub(super) fn resumes(request: &PhysicalRestoreRequest, situation: &PhysicalSurvey) -> bool {
     let begun = situation.here.to.begun();
     !request.delta && begun.is_some_and(|begun| begun.backup == situation.base.manifest.id)
 }
 
 /// Tablespaces that can be made nowhere but where the live cluster has them.
-fn unmappable(situation: &Situation, major: u32) -> Vec<Refusal> {
+fn unmappable(situation: &PhysicalSurvey, major: u32) -> Vec<PhysicalRefusal> {
     let way = &situation.way;
     let refusal = |made: &MadeTablespace| {
         let why = if major < MAPS_SINCE {
@@ -95,12 +99,12 @@ fn unmappable(situation: &Situation, major: u32) -> Vec<Refusal> {
             return None;
         };
         let (oid, path, at) = (made.oid, made.path.clone(), made.at);
-        Some(Refusal::Unmappable { oid, path, at, why })
+        Some(PhysicalRefusal::Unmappable { oid, path, at, why })
     };
     way.tablespaces.iter().filter_map(refusal).collect()
 }
 
-fn unknown_mappings(request: &Request, situation: &Situation) -> Vec<Refusal> {
+fn unknown_mappings(request: &PhysicalRestoreRequest, situation: &PhysicalSurvey) -> Vec<PhysicalRefusal> {
     let spaces = &situation.tablespaces;
     let is_known = |which: &str| {
         spaces.iter().any(|s| s.oid.to_string() == which || Path::new(&s.location) == Path::new(which))
@@ -108,17 +112,24 @@ fn unknown_mappings(request: &Request, situation: &Situation) -> Vec<Refusal> {
     let known: Vec<String> = spaces.iter().map(|s| format!("{} (at `{}`)", s.oid, s.location)).collect();
     let unknown = request.tablespaces.iter().filter(|mapping| !is_known(&mapping.which));
     unknown
-        .map(|mapping| Refusal::UnknownTablespace { which: mapping.which.clone(), known: known.clone() })
+        .map(|mapping| PhysicalRefusal::UnknownTablespace {
+            which: mapping.which.clone(),
+            known: known.clone(),
+        })
         .collect()
 }
 
-fn place_objection(place: &Place, request: &Request, situation: &Situation) -> Option<Refusal> {
+fn place_objection(
+    place: &DirectorySurvey,
+    request: &PhysicalRestoreRequest,
+    situation: &PhysicalSurvey,
+) -> Option<PhysicalRefusal> {
     let path = place.path.clone();
     if resumes(request, situation) {
         let begun = situation.here.to.begun();
         if path == situation.here.to.path {
             let file = delta::process_file(&path);
-            return file.map(|file| Refusal::Runs { path, file });
+            return file.map(|file| PhysicalRefusal::Runs { path, file });
         }
         if begun.is_some_and(|begun| begun.has(&path)) {
             return None;
@@ -126,39 +137,45 @@ fn place_objection(place: &Place, request: &Request, situation: &Situation) -> O
     }
     if let Some(of) = place.inside.clone() {
         let what = "which is a data directory";
-        return Some(Refusal::Overlaps { path, relation: "is inside", of, what });
+        return Some(PhysicalRefusal::Overlaps { path, relation: "is inside", of, what });
     }
     match &place.standing {
-        Standing::Absent | Standing::Empty => None,
-        Standing::LeftOver(_) if request.drop_leftovers => None,
-        Standing::LeftOver(run) => Some(Refusal::LeftOver { path, run: run.clone() }),
-        Standing::AtWork(run) => Some(Refusal::AtWork { path, run: run.clone() }),
-        Standing::Changed(cluster) if request.delta => other_cluster(path, *cluster, situation),
-        Standing::Changed(_) => Some(Refusal::HalfChanged(path)),
-        Standing::Data | Standing::Restored | Standing::Begun(_)
+        DirectoryState::Absent | DirectoryState::Empty => None,
+        DirectoryState::LeftOver(_) if request.drop_leftovers => None,
+        DirectoryState::LeftOver(run) => Some(PhysicalRefusal::LeftOver { path, run: run.clone() }),
+        DirectoryState::AtWork(run) => Some(PhysicalRefusal::AtWork { path, run: run.clone() }),
+        DirectoryState::Changed(cluster) if request.delta => other_cluster(path, *cluster, situation),
+        DirectoryState::Changed(_) => Some(PhysicalRefusal::HalfChanged(path)),
+        DirectoryState::Data | DirectoryState::Restored | DirectoryState::Begun(_)
             if let Some(found) = reusable(place, situation) =>
         {
             match &found.process_file {
-                Some(file) => Some(Refusal::Runs { path, file: file.clone() }),
+                Some(file) => Some(PhysicalRefusal::Runs { path, file: file.clone() }),
                 None => other_cluster(path, found.cluster, situation),
             }
         }
-        Standing::Data | Standing::Restored | Standing::Begun(_) if place.is_reusable => None,
-        Standing::Restored | Standing::Begun(_) => Some(Refusal::Restored(path)),
-        Standing::Data => Some(Refusal::NotEmpty(path)),
-        Standing::NotADirectory => Some(Refusal::NotADirectory { path }),
+        DirectoryState::Data | DirectoryState::Restored | DirectoryState::Begun(_) if place.is_reusable => {
+            None
+        }
+        DirectoryState::Restored | DirectoryState::Begun(_) => Some(PhysicalRefusal::Restored(path)),
+        DirectoryState::Data => Some(PhysicalRefusal::NotEmpty(path)),
+        DirectoryState::NotADirectory => Some(PhysicalRefusal::NotADirectory { path }),
     }
 }
 
 /// The data directory that may be changed, if this is it.
-fn reusable<'s>(place: &Place, situation: &'s Situation) -> Option<&'s delta::Standing> {
+fn reusable<'s>(place: &DirectorySurvey, situation: &'s PhysicalSurvey) -> Option<&'s delta::ReuseState> {
     let here = &situation.here;
     here.reusable.as_ref().filter(|_| place.path == here.to.path)
 }
 
-fn other_cluster(path: PathBuf, found: SystemIdentifier, situation: &Situation) -> Option<Refusal> {
+fn other_cluster(
+    path: PathBuf,
+    found: SystemIdentifier,
+    situation: &PhysicalSurvey,
+) -> Option<PhysicalRefusal> {
     let expected = situation.base.cluster;
-    (found != expected).then_some(Refusal::OtherCluster { path, found, expected })
+    (found != expected).then_some(PhysicalRefusal::OtherCluster { path, found, expected })
 }
 
 /// How one path is in the other's way.
@@ -172,8 +189,8 @@ fn relation(path: &Path, other: &Path) -> Option<&'static str> {
 }
 
 /// Whether each file system has room for everything that goes there.
-fn space(situation: &Situation, tablespaces: &[TablespacePlan]) -> Vec<Refusal> {
-    let Situation { base, here, .. } = situation;
+fn space(situation: &PhysicalSurvey, tablespaces: &[TablespacePlan]) -> Vec<PhysicalRefusal> {
+    let PhysicalSurvey { base, here, .. } = situation;
     if here.to.begun().is_some() && here.reusable.is_none() {
         return vec![];
     }
@@ -195,35 +212,37 @@ fn space(situation: &Situation, tablespaces: &[TablespacePlan]) -> Vec<Refusal> 
         if needed > place.free && !told.contains(&place.device) {
             told.push(place.device);
             let directory: PathBuf = place.path.clone();
-            refusals.push(Refusal::Space { directory, needed, free: place.free });
+            refusals.push(PhysicalRefusal::Space { directory, needed, free: place.free });
         }
     }
     refusals
 }
 
 /// What stands against running a server here.
-fn running(request: &Request, situation: &Situation, major: u32) -> Vec<Refusal> {
+fn running(request: &PhysicalRestoreRequest, situation: &PhysicalSurvey, major: u32) -> Vec<PhysicalRefusal> {
     let here = &situation.here;
     let mut refusals = Vec::new();
     if let Some(owner) = &request.owner {
         if !here.is_root {
-            refusals.push(Refusal::NotRoot(owner.name.clone()));
+            refusals.push(PhysicalRefusal::NotRoot(owner.name.clone()));
         }
         let unreadable = here.unreadable.iter();
         refusals.extend(
-            unreadable.map(|path| Refusal::Unreadable { path: path.clone(), user: owner.name.clone() }),
+            unreadable
+                .map(|path| PhysicalRefusal::Unreadable { path: path.clone(), user: owner.name.clone() }),
         );
     }
     if request.start.is_some() {
         if here.is_root && request.owner.as_ref().is_none_or(|owner| owner.user == 0) {
-            refusals.push(Refusal::RootOwns);
+            refusals.push(PhysicalRefusal::RootOwns);
         }
         if here.servers.iter().all(|tools| tools.major != major) {
             let found = here.servers.iter().map(|tools| tools.major).collect();
-            refusals.push(Refusal::NoServer { major, found });
+            refusals.push(PhysicalRefusal::NoServer { major, found });
         }
         let taken = here.port_taken.iter();
-        refusals.extend(taken.map(|(port, why)| Refusal::PortTaken { port: *port, why: why.clone() }));
+        refusals
+            .extend(taken.map(|(port, why)| PhysicalRefusal::PortTaken { port: *port, why: why.clone() }));
     }
     refusals
 }

@@ -5,12 +5,12 @@ use thiserror::Error;
 
 use super::manual_restore::FILE;
 use super::target::shown;
-use super::{Branch, Window};
+use super::{Branch, RecoveryWindow};
 use crate::model::{BackupId, Lsn, RepositoryName, SourceName, SystemIdentifier, Timeline};
 
 /// A reason against restoring. Nothing was touched.
 #[derive(Clone, Debug, Error)]
-pub enum Refusal {
+pub enum PhysicalRefusal {
     #[error("there is no base backup of `{source_name}`{}", in_repository(.from))]
     NoBackup { source_name: SourceName, from: Option<RepositoryName> },
     #[error(
@@ -30,16 +30,16 @@ pub enum Refusal {
     #[error("`{asked}` is the beginning of several backups: {}", listed(.found))]
     Ambiguous { asked: String, found: Vec<BackupId> },
     #[error("{target} is before the end of every base backup there is{}", can_be(.windows))]
-    TooEarly { target: String, windows: Vec<Window> },
+    TooEarly { target: String, windows: Vec<RecoveryWindow> },
     #[error("{target} is later than what is known: {why}{}", can_be(.windows))]
-    TooLate { target: String, why: String, windows: Vec<Window> },
+    TooLate { target: String, why: String, windows: Vec<RecoveryWindow> },
     #[error("the log does not lead to {target}: {why}{}", can_be(.windows))]
-    Gap { target: String, why: String, windows: Vec<Window> },
+    Gap { target: String, why: String, windows: Vec<RecoveryWindow> },
     #[error(
         "backup `{backup}` cannot be used for {target}: {why}{}",
         if *.is_last { can_be(.windows) } else { String::new() }
     )]
-    Unusable { backup: BackupId, target: String, why: String, windows: Vec<Window>, is_last: bool },
+    Unusable { backup: BackupId, target: String, why: String, windows: Vec<RecoveryWindow>, is_last: bool },
     #[error(
         "the newest timeline, {newest}, is not the one that leads to the latest there is, and nobody said which one is wanted:{}",
         listed_branches(.branches)
@@ -116,7 +116,7 @@ pub enum Refusal {
 
 /// How a refusal is to be taken by whoever asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RefusalClass {
+pub enum PhysicalRefusalClass {
     /// There is nothing that could be restored to that moment.
     Nothing,
     /// What was asked for is not clear or not there.
@@ -125,8 +125,8 @@ pub enum RefusalClass {
     NotReady,
 }
 
-impl Refusal {
-    pub fn class(&self) -> RefusalClass {
+impl PhysicalRefusal {
+    pub fn class(&self) -> PhysicalRefusalClass {
         match self {
             Self::NoBackup { .. }
             | Self::OnlyDumps { .. }
@@ -135,7 +135,7 @@ impl Refusal {
             | Self::TooLate { .. }
             | Self::Gap { .. }
             | Self::NoRestorePoint { .. }
-            | Self::Unusable { .. } => RefusalClass::Nothing,
+            | Self::Unusable { .. } => PhysicalRefusalClass::Nothing,
             Self::Ambiguous { .. }
             | Self::Forked { .. }
             | Self::TwoTimelines { .. }
@@ -143,8 +143,8 @@ impl Refusal {
             | Self::Relative(_)
             | Self::LineBreak(_)
             | Self::NotRoot(_)
-            | Self::UnknownTablespace { .. } => RefusalClass::Usage,
-            _ => RefusalClass::NotReady,
+            | Self::UnknownTablespace { .. } => PhysicalRefusalClass::Usage,
+            _ => PhysicalRefusalClass::NotReady,
         }
     }
 }
@@ -161,7 +161,7 @@ fn listed_branches(branches: &[Branch]) -> String {
     branches.iter().map(|branch| format!("\n    {branch}")).collect()
 }
 
-fn can_be(windows: &[Window]) -> String {
+fn can_be(windows: &[RecoveryWindow]) -> String {
     if windows.is_empty() {
         return "; nothing can be restored to any moment".to_owned();
     }

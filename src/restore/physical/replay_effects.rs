@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::stream::{self, StreamExt as _};
 
-use super::select::Base;
+use super::select::BaseBackup;
 use super::wal_scan::{content, is_of};
-use super::wal_survey::{Log, files};
-use super::{RecoveryError, Request, Run, Target};
+use super::wal_survey::{WalArchives, files};
+use super::{PhysicalRestoreError, PhysicalRestoreRequest, RecoveryTarget, Run};
 use crate::model::{Lsn, Segment, SegmentSize, Tablespace, WalName};
-use crate::postgres::{CommitScan, MadeTablespace, Notable, Record};
-use crate::wal::{Reach, Tags};
+use crate::postgres::{CommitScan, MadeTablespace, Notable, WalRecord};
+use crate::wal::{ReplayRange, SegmentTags};
 
 /// Questions to the stores at a time.
 const ASKED_AT_ONCE: usize = 64;
@@ -28,7 +28,7 @@ const OUT_OF_ORDER: TimeDelta = TimeDelta::minutes(1);
 
 /// What was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Way {
+pub(super) struct ReplayEffects {
     /// Those that recovery comes to make.
     pub(super) tablespaces: Vec<MadeTablespace>,
     /// Records of the same kind that are in the files, and that it does not come to.
@@ -53,20 +53,20 @@ pub(super) struct SetBack {
 }
 
 /// A segment, or its pieces, and what is kept with it.
-struct File {
+struct WalFileSource {
     segment: Segment,
     names: Vec<WalName>,
-    tags: Option<Tags>,
+    tags: Option<SegmentTags>,
 }
 
-impl File {
+impl WalFileSource {
     /// `None`: nobody said.
     fn notable(&self) -> Option<Notable> {
         self.tags.as_ref().and_then(|tags| tags.notable)
     }
 }
 
-impl Way {
+impl ReplayEffects {
     /// The positions whose records are made harmless, for `restore_command`.
     pub(super) fn mapped(&self) -> Vec<Lsn> {
         let made = self.tablespaces.iter().map(|made| made.at);
@@ -74,7 +74,7 @@ impl Way {
     }
 
     /// All tablespaces that there will be: of the backup, and made on the way.
-    pub(super) fn all_tablespaces(&self, base: &Base) -> Vec<Tablespace> {
+    pub(super) fn all_tablespaces(&self, base: &BaseBackup) -> Vec<Tablespace> {
         let mut all = base.physical.tablespaces.clone();
         for made in &self.tablespaces {
             if all.iter().all(|space| space.oid != made.oid) {
@@ -87,12 +87,12 @@ impl Way {
 
 /// The first segment with a commit after a time, by what is kept with all of them: where a clock was set back, one
 /// that comes early may have it.
-fn first_after(found: &[File], time: DateTime<Utc>) -> Option<Segment> {
-    let is_after = |tags: &Tags| tags.newest_commit.is_some_and(|newest| newest > time);
+fn first_after(found: &[WalFileSource], time: DateTime<Utc>) -> Option<Segment> {
+    let is_after = |tags: &SegmentTags| tags.newest_commit.is_some_and(|newest| newest > time);
     found.iter().find(|file| file.tags.as_ref().is_some_and(is_after)).map(|file| file.segment)
 }
 
-fn set_back(files: &[File]) -> Option<SetBack> {
+fn set_back(files: &[WalFileSource]) -> Option<SetBack> {
     let mut newest: Option<DateTime<Utc>> = None;
     for file in files {
         let Some(here) = file.tags.as_ref().and_then(|tags| tags.newest_commit) else { continue };
@@ -108,42 +108,47 @@ fn set_back(files: &[File]) -> Option<SetBack> {
 /// gives it back, corrected.
 pub(super) async fn look(
     run: &Run,
-    request: &Request,
-    log: &Log,
-    base: &Base,
-    reach: &Reach,
+    request: &PhysicalRestoreRequest,
+    log: &WalArchives,
+    base: &BaseBackup,
+    reach: &ReplayRange,
     after: Option<Segment>,
     time: Option<DateTime<Utc>>,
-) -> Result<(Way, Option<Segment>), RecoveryError> {
+) -> Result<(ReplayEffects, Option<Segment>), PhysicalRestoreError> {
     let size = log.together.segment_size();
     let all = every_file(log, reach).await?;
-    let mut way = Way { set_back: set_back(&all), ..Way::default() };
+    let mut way = ReplayEffects { set_back: set_back(&all), ..ReplayEffects::default() };
     let earlier = time.and_then(|time| first_after(&all, time));
     let number = |segment: Segment| segment.number(size);
     let after = [after, earlier].into_iter().flatten().min_by_key(|segment| number(*segment));
     // Where recovery stops at the latest.
     let last = match (&request.target, after) {
-        (Target::Time(_), Some(after)) => number(after),
+        (RecoveryTarget::Time(_), Some(after)) => number(after),
         // The record after the position may be in the next.
-        (Target::Lsn(lsn), _) => Some(size.number_of(*lsn) + 1),
+        (RecoveryTarget::Lsn(lsn), _) => Some(size.number_of(*lsn) + 1),
         _ => None,
     };
-    let on_the_way: Vec<&File> =
+    let on_the_way: Vec<&WalFileSource> =
         all.iter().filter(|file| last.is_none_or(|last| number(file.segment) <= Some(last))).collect();
     let chosen = chosen(&on_the_way, |notable| notable.tablespace || notable.parameters, size);
     way.unread = chosen.unread;
-    let mut sees = Sees { request, size, way, begins: base.physical.start, stopped: false };
+    let mut sees = Visibility { request, size, way, begins: base.physical.start, stopped: false };
     sees.look(run, log, reach, &chosen.files).await?;
     // Where a name or a transaction is only the log says, all of it.
-    let is_open = matches!(request.target, Target::Name(_) | Target::Transaction(_));
+    let is_open = matches!(request.target, RecoveryTarget::Name(_) | RecoveryTarget::Transaction(_));
     if let (true, Some(made)) = (is_open && !sees.stopped, sees.way.tablespaces.last()) {
         let last = size.number_of(made.at) + 1;
-        let begin: Vec<&File> =
+        let begin: Vec<&WalFileSource> =
             on_the_way.iter().copied().filter(|file| number(file.segment) <= Some(last)).collect();
         if begin.len() <= READ_AT_MOST {
             let limits = sees.way.limits.clone();
-            let way = Way { limits, unread: sees.way.unread, set_back: sees.way.set_back, ..Way::default() };
-            sees = Sees { way, ..sees };
+            let way = ReplayEffects {
+                limits,
+                unread: sees.way.unread,
+                set_back: sees.way.set_back,
+                ..ReplayEffects::default()
+            };
+            sees = Visibility { way, ..sees };
             sees.look(run, log, reach, &begin).await?;
         }
     }
@@ -153,11 +158,11 @@ pub(super) async fn look(
 /// The names that were given to positions on the way, in order. `None`: not everything was looked into.
 pub(super) async fn names_given(
     run: &Run,
-    log: &Log,
-    reach: &Reach,
-) -> Result<Option<Vec<(String, Lsn)>>, RecoveryError> {
+    log: &WalArchives,
+    reach: &ReplayRange,
+) -> Result<Option<Vec<(String, Lsn)>>, PhysicalRestoreError> {
     let all = every_file(log, reach).await?;
-    let all: Vec<&File> = all.iter().collect();
+    let all: Vec<&WalFileSource> = all.iter().collect();
     let chosen = chosen(&all, |notable| notable.restore_point, log.together.segment_size());
     let mut found = Vec::new();
     tell(run, &chosen.files);
@@ -169,24 +174,24 @@ pub(super) async fn names_given(
     Ok((chosen.unread == 0).then_some(found))
 }
 
-struct Sees<'r> {
-    request: &'r Request,
+struct Visibility<'r> {
+    request: &'r PhysicalRestoreRequest,
     size: SegmentSize,
-    way: Way,
+    way: ReplayEffects,
     /// Where recovery begins.
     begins: Lsn,
     /// It does not come to what is behind.
     stopped: bool,
 }
 
-impl Sees<'_> {
+impl Visibility<'_> {
     async fn look(
         &mut self,
         run: &Run,
-        log: &Log,
-        reach: &Reach,
-        files: &[&File],
-    ) -> Result<(), RecoveryError> {
+        log: &WalArchives,
+        reach: &ReplayRange,
+        files: &[&WalFileSource],
+    ) -> Result<(), PhysicalRestoreError> {
         tell(run, files);
         each_record(run, log, reach, files, |record| {
             self.see(record);
@@ -195,7 +200,7 @@ impl Sees<'_> {
         .await
     }
 
-    fn see(&mut self, record: &Record<'_>) {
+    fn see(&mut self, record: &WalRecord<'_>) {
         if record.begins < self.begins {
             return;
         }
@@ -212,7 +217,7 @@ impl Sees<'_> {
             let largest = self.way.limits.entry(name).or_insert(value);
             *largest = (*largest).max(value);
         }
-        if let Target::Name(name) = &self.request.target
+        if let RecoveryTarget::Name(name) = &self.request.target
             && record.restore_point().as_ref() == Some(name)
         {
             self.way.named.push(record.begins);
@@ -222,44 +227,47 @@ impl Sees<'_> {
 }
 
 /// Whether a server that is told this stops before a record, as PostgreSQL does.
-fn stops_before(target: &Target, exclusive: bool, record: &Record<'_>) -> bool {
+fn stops_before(target: &RecoveryTarget, exclusive: bool, record: &WalRecord<'_>) -> bool {
     match target {
-        Target::Time(time) => record
+        RecoveryTarget::Time(time) => record
             .transaction_end()
             .is_some_and(|(ended, _)| if exclusive { ended >= *time } else { ended > *time }),
-        Target::Lsn(lsn) => exclusive && record.begins >= *lsn,
-        Target::Transaction(number) => exclusive && ends(*number, record),
-        Target::Name(_) | Target::Latest => false,
+        RecoveryTarget::Lsn(lsn) => exclusive && record.begins >= *lsn,
+        RecoveryTarget::Transaction(number) => exclusive && ends(*number, record),
+        RecoveryTarget::Name(_) | RecoveryTarget::Latest => false,
     }
 }
 
 /// Whether it stops when it has replayed the record.
-fn stops_with(target: &Target, exclusive: bool, record: &Record<'_>) -> bool {
+fn stops_with(target: &RecoveryTarget, exclusive: bool, record: &WalRecord<'_>) -> bool {
     match target {
-        Target::Lsn(lsn) => !exclusive && record.begins >= *lsn,
-        Target::Transaction(number) => !exclusive && ends(*number, record),
-        Target::Name(name) => record.restore_point().as_ref() == Some(name),
-        Target::Time(_) | Target::Latest => false,
+        RecoveryTarget::Lsn(lsn) => !exclusive && record.begins >= *lsn,
+        RecoveryTarget::Transaction(number) => !exclusive && ends(*number, record),
+        RecoveryTarget::Name(name) => record.restore_point().as_ref() == Some(name),
+        RecoveryTarget::Time(_) | RecoveryTarget::Latest => false,
     }
 }
 
-fn ends(transaction: u64, record: &Record<'_>) -> bool {
+fn ends(transaction: u64, record: &WalRecord<'_>) -> bool {
     u64::from(record.transaction()) == transaction & 0xFFFF_FFFF && record.transaction_end().is_some()
 }
 
-fn every_segment(reach: &Reach) -> Vec<File> {
+fn every_segment(reach: &ReplayRange) -> Vec<WalFileSource> {
     let (mut names, left_in) = files(reach);
     names.extend(left_in);
     let mut found = Vec::new();
     for some in names.chunk_by(|one, other| is_of(*one).is_some() && is_of(*one) == is_of(*other)) {
         let Some(segment) = some.first().and_then(|name| is_of(*name)) else { continue };
-        found.push(File { segment, names: some.to_vec(), tags: None });
+        found.push(WalFileSource { segment, names: some.to_vec(), tags: None });
     }
     found
 }
 
 /// Everything on the way, with what is kept with it.
-async fn every_file(log: &Log, reach: &Reach) -> Result<Vec<File>, RecoveryError> {
+async fn every_file(
+    log: &WalArchives,
+    reach: &ReplayRange,
+) -> Result<Vec<WalFileSource>, PhysicalRestoreError> {
     let mut found = every_segment(reach);
     let whole: Vec<usize> =
         (0..found.len()).filter(|n| matches!(found[*n].names[..], [WalName::Segment(_)])).collect();
@@ -279,17 +287,21 @@ async fn every_file(log: &Log, reach: &Reach) -> Result<Vec<File>, RecoveryError
 }
 
 /// What is to be read.
-struct Chosen<'f> {
-    files: Vec<&'f File>,
+struct SelectedSegments<'f> {
+    files: Vec<&'f WalFileSource>,
     unread: usize,
 }
 
 /// Files that have what is wanted, or may have it, with their neighbours: a record may go over a border.
-fn chosen<'f>(all: &[&'f File], wanted: impl Fn(Notable) -> bool, size: SegmentSize) -> Chosen<'f> {
+fn chosen<'f>(
+    all: &[&'f WalFileSource],
+    wanted: impl Fn(Notable) -> bool,
+    size: SegmentSize,
+) -> SelectedSegments<'f> {
     let unsaid = all.iter().filter(|file| file.notable().is_none()).count();
     let reads_unsaid = unsaid <= READ_AT_MOST;
-    let is_wanted = |file: &File| file.notable().map_or(reads_unsaid, &wanted);
-    let near = |one: &File, other: &File| {
+    let is_wanted = |file: &WalFileSource| file.notable().map_or(reads_unsaid, &wanted);
+    let near = |one: &WalFileSource, other: &WalFileSource| {
         let numbers = one.segment.number(size).zip(other.segment.number(size));
         numbers.is_some_and(|(one, other)| one.abs_diff(other) <= 1)
     };
@@ -300,10 +312,10 @@ fn chosen<'f>(all: &[&'f File], wanted: impl Fn(Notable) -> bool, size: SegmentS
             files.push(*file);
         }
     }
-    Chosen { files, unread: if reads_unsaid { 0 } else { unsaid } }
+    SelectedSegments { files, unread: if reads_unsaid { 0 } else { unsaid } }
 }
 
-fn tell(run: &Run, files: &[&File]) {
+fn tell(run: &Run, files: &[&WalFileSource]) {
     if files.len() > MANY {
         run.events.notice(format!(
             "reading {} segments for what recovery will create and demand, which takes a while",
@@ -315,27 +327,30 @@ fn tell(run: &Run, files: &[&File]) {
 /// Reads what is reached in order, and gives each record that is whole; until `each` says that it is enough.
 pub(super) async fn each_record_of(
     run: &Run,
-    log: &Log,
-    reach: &Reach,
-    each: impl FnMut(&Record<'_>) -> bool,
-) -> Result<(), RecoveryError> {
+    log: &WalArchives,
+    reach: &ReplayRange,
+    each: impl FnMut(&WalRecord<'_>) -> bool,
+) -> Result<(), PhysicalRestoreError> {
     let all = every_segment(reach);
-    let all: Vec<&File> = all.iter().collect();
+    let all: Vec<&WalFileSource> = all.iter().collect();
     each_record(run, log, reach, &all, each).await
 }
 
 async fn each_record(
     run: &Run,
-    log: &Log,
-    reach: &Reach,
-    files: &[&File],
-    mut each: impl FnMut(&Record<'_>) -> bool,
-) -> Result<(), RecoveryError> {
+    log: &WalArchives,
+    reach: &ReplayRange,
+    files: &[&WalFileSource],
+    mut each: impl FnMut(&WalRecord<'_>) -> bool,
+) -> Result<(), PhysicalRestoreError> {
     let size = log.together.segment_size();
     let at_once = usize::try_from(IN_MEMORY / size.bytes()).unwrap_or(1).max(1);
     let reading = files.iter().map(async |file| {
         run.check_interruption()?;
-        Ok::<_, RecoveryError>((file.segment, content(run, log, reach, file.segment, &file.names).await?))
+        Ok::<_, PhysicalRestoreError>((
+            file.segment,
+            content(run, log, reach, file.segment, &file.names).await?,
+        ))
     });
     let mut reading = std::pin::pin!(stream::iter(reading).buffered(at_once));
     let mut scan: Option<(CommitScan, Option<Lsn>)> = None;
@@ -359,9 +374,9 @@ mod tests {
     use super::*;
     use crate::model::{Digest, Timeline};
 
-    fn file(n: u64, minute: Option<u32>, notable: Option<Notable>) -> File {
+    fn file(n: u64, minute: Option<u32>, notable: Option<Notable>) -> WalFileSource {
         let segment = Segment::new(Timeline::FIRST, n, SegmentSize::DEFAULT);
-        let tags = Tags {
+        let tags = SegmentTags {
             plain: Digest::of(b""),
             stored: None,
             completed: "2026-11-20T13:00:00Z".parse().unwrap(),
@@ -371,7 +386,7 @@ mod tests {
             notable,
             parent: None,
         };
-        File { segment, names: vec![WalName::Segment(segment)], tags: Some(tags) }
+        WalFileSource { segment, names: vec![WalName::Segment(segment)], tags: Some(tags) }
     }
 
     fn at(minute: u32) -> DateTime<Utc> {
@@ -381,12 +396,13 @@ mod tests {
     #[test]
     fn only_what_may_have_it_is_read_and_what_lies_beside_it() {
         let (none, made) = (Notable::default(), Notable { tablespace: true, ..Notable::default() });
-        let files: Vec<File> = [Some(none), Some(none), Some(made), Some(none), Some(none), None, Some(none)]
-            .into_iter()
-            .enumerate()
-            .map(|(n, notable)| file(n as u64, None, notable))
-            .collect();
-        let files: Vec<&File> = files.iter().collect();
+        let files: Vec<WalFileSource> =
+            [Some(none), Some(none), Some(made), Some(none), Some(none), None, Some(none)]
+                .into_iter()
+                .enumerate()
+                .map(|(n, notable)| file(n as u64, None, notable))
+                .collect();
+        let files: Vec<&WalFileSource> = files.iter().collect();
         let size = SegmentSize::DEFAULT;
         let chosen = chosen(&files, |notable| notable.tablespace, size);
         let numbers: Vec<_> = chosen.files.iter().filter_map(|file| file.segment.number(size)).collect();
@@ -395,15 +411,15 @@ mod tests {
 
     #[test]
     fn a_long_log_of_which_nothing_is_said_is_left_to_the_recovery() {
-        let files: Vec<File> = (0..=READ_AT_MOST as u64).map(|n| file(n, None, None)).collect();
-        let files: Vec<&File> = files.iter().collect();
+        let files: Vec<WalFileSource> = (0..=READ_AT_MOST as u64).map(|n| file(n, None, None)).collect();
+        let files: Vec<&WalFileSource> = files.iter().collect();
         let chosen = chosen(&files, |notable| notable.tablespace, SegmentSize::DEFAULT);
         assert_eq!((chosen.files.len(), chosen.unread), (0, READ_AT_MOST + 1));
     }
 
     #[test]
     fn a_clock_that_was_set_back_is_seen() {
-        let files = |minutes: &[Option<u32>]| -> Vec<File> {
+        let files = |minutes: &[Option<u32>]| -> Vec<WalFileSource> {
             minutes.iter().enumerate().map(|(n, minute)| file(n as u64, *minute, None)).collect()
         };
         let back = files(&[Some(10), None, Some(50), Some(20), Some(55)]);

@@ -1,33 +1,33 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use super::{Owner, Target};
+use super::{DirectoryOwner, RecoveryTarget};
 use crate::model::{BackupId, RepositoryName, SourceName, Timeline};
 
 /// What someone wants back, and where to.
 #[derive(Clone, Debug)]
-pub struct Request {
+pub struct PhysicalRestoreRequest {
     pub source: SourceName,
-    pub target: Target,
+    pub target: RecoveryTarget,
     /// Stop just before the target instead of just after it.
     pub exclusive: bool,
     /// `None`: the newest there is.
     pub timeline: Option<Timeline>,
-    pub backup: Which,
+    pub backup: BaseBackupSelector,
     /// Backups that were found bad, and where: they are the last to be used.
     pub doubtful: BTreeSet<(BackupId, RepositoryName)>,
     /// Read from this repository only.
     pub from: Option<RepositoryName>,
     /// The data directory that is to be. Absolute.
     pub to: PathBuf,
-    pub tablespaces: Vec<Mapping>,
+    pub tablespaces: Vec<TablespaceMapping>,
     /// Where `pg_wal` goes, with a link to it in the data directory. `None`: into that itself.
     pub wal_directory: Option<PathBuf>,
     /// Repositories that are directories of this host, which nothing may be restored into.
     pub repositories: Vec<(RepositoryName, PathBuf)>,
     pub start: Option<Start>,
     /// Who the files are to belong to; only root can say so.
-    pub owner: Option<Owner>,
+    pub owner: Option<DirectoryOwner>,
     /// Change the data directory that stands there into what was backed up.
     pub delta: bool,
     /// Remove what a restore that was killed has left in the directory.
@@ -39,7 +39,7 @@ pub struct Request {
 
 /// Which base backup to begin from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Which {
+pub enum BaseBackupSelector {
     /// The last one before the target that leads there.
     Fitting,
     /// The only one whose id begins so.
@@ -48,7 +48,7 @@ pub enum Which {
 
 /// Where a tablespace goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mapping {
+pub struct TablespaceMapping {
     /// Its number, or where it was.
     pub which: String,
     pub directory: PathBuf,

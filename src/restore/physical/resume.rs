@@ -9,8 +9,8 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::host::resolve;
-use super::plan::RecoveryPlan;
-use super::{Mapping, RecoveryError, Request, Which};
+use super::plan::PhysicalRestorePlan;
+use super::{BaseBackupSelector, PhysicalRestoreError, PhysicalRestoreRequest, TablespaceMapping};
 use crate::model::BackupId;
 
 /// In a directory that was restored, until its recovery is proven.
@@ -18,7 +18,7 @@ pub(super) const STATE: &str = "drctl-recovery.json";
 
 /// What stands there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct State {
+pub(super) struct ResumeState {
     pub(super) backup: BackupId,
     #[serde(default)]
     pub(super) tablespaces: Vec<Placed>,
@@ -33,8 +33,8 @@ pub(super) struct Placed {
     pub(super) to: PathBuf,
 }
 
-impl State {
-    pub(super) fn of(plan: &RecoveryPlan) -> Self {
+impl ResumeState {
+    pub(super) fn of(plan: &PhysicalRestorePlan) -> Self {
         let placed = |space: &super::TablespacePlan| Placed { oid: space.oid, to: space.to.clone() };
         Self {
             backup: plan.backup.clone(),
@@ -50,7 +50,7 @@ impl State {
 }
 
 /// `None`: nothing to go on with.
-pub(super) fn look(directory: &Path) -> Option<State> {
+pub(super) fn look(directory: &Path) -> Option<ResumeState> {
     let recovers =
         directory.join("recovery.signal").exists() && directory.join(super::unpack::CONTROL).exists();
     let state = std::fs::read(directory.join(STATE)).ok().filter(|_| recovers)?;
@@ -58,19 +58,25 @@ pub(super) fn look(directory: &Path) -> Option<State> {
 }
 
 /// What is asked for, of the backup that stands there already and with its tablespaces where they are.
-pub(super) fn with_its_backup(request: &Request) -> Result<Option<Request>, RecoveryError> {
-    let failed = |source| RecoveryError::Look { path: request.to.clone(), source };
+pub(super) fn with_its_backup(
+    request: &PhysicalRestoreRequest,
+) -> Result<Option<PhysicalRestoreRequest>, PhysicalRestoreError> {
+    let failed = |source| PhysicalRestoreError::Look { path: request.to.clone(), source };
     let to = resolve(&request.to).map_err(failed)?;
-    let Some(state) = look(&to).filter(|_| request.backup == Which::Fitting && !request.delta) else {
+    let Some(state) = look(&to).filter(|_| request.backup == BaseBackupSelector::Fitting && !request.delta)
+    else {
         return Ok(None);
     };
-    let mut request = Request { backup: Which::Prefix(state.backup.to_string()), ..request.clone() };
+    let mut request = PhysicalRestoreRequest {
+        backup: BaseBackupSelector::Prefix(state.backup.to_string()),
+        ..request.clone()
+    };
     request.wal_directory = request.wal_directory.or(state.wal_directory);
     // What is said now comes first, and is refused where it is another place.
     let placed = state.tablespaces.into_iter();
-    request
-        .tablespaces
-        .extend(placed.map(|placed| Mapping { which: placed.oid.to_string(), directory: placed.to }));
+    request.tablespaces.extend(
+        placed.map(|placed| TablespaceMapping { which: placed.oid.to_string(), directory: placed.to }),
+    );
     Ok(Some(request))
 }
 
@@ -104,7 +110,7 @@ mod tests {
         let at = |name: &str| folder.path().join(name);
         assert_eq!(look(folder.path()), None);
         std::fs::create_dir(at("global")).unwrap();
-        let state = State {
+        let state = ResumeState {
             backup: "20261120T115900Z-database-base-2222".parse().unwrap(),
             tablespaces: vec![Placed { oid: 16401, to: "/srv/a".into() }],
             wal_directory: None,

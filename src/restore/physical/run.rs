@@ -4,13 +4,14 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::{RecoveryError, Started};
+use super::{PhysicalRestoreError, Started};
 use crate::event::{Events, Phase, told};
 use crate::model::{BackupId, Outcome, RepositoryName, RunId, SystemName};
 use crate::pipeline::Identities;
 use crate::platform::{CancellationToken, Clock};
-use crate::repository::journal::{self, Detail, Record};
-use crate::repository::{Lost, PhaseSeconds, Repositories};
+use crate::repository::journal;
+use crate::repository::journal::{Detail, JournalRecord};
+use crate::repository::{PhaseSeconds, Repositories, Unavailable};
 
 /// What a recovery is called in the journal.
 pub const VERB: &str = "recover";
@@ -30,7 +31,7 @@ pub struct Run {
 
 /// A directory that a server can be started in, or was.
 #[derive(Clone, Debug, Serialize)]
-pub struct Report {
+pub struct PhysicalRestoreReport {
     pub run: RunId,
     pub backup: BackupId,
     pub repository: RepositoryName,
@@ -50,18 +51,18 @@ pub struct Report {
 /// A recovery that was given up.
 #[derive(Debug, thiserror::Error)]
 #[error("failed to recover `{backup}` ({}); {aftermath}", .phase.as_str())]
-pub struct Failure {
+pub struct PhysicalRestoreFailure {
     pub backup: BackupId,
     pub phase: Phase,
-    pub aftermath: Aftermath,
+    pub aftermath: DirectoryCleanup,
     pub phases: Vec<PhaseSeconds>,
     #[source]
-    pub source: RecoveryError,
+    pub source: PhysicalRestoreError,
 }
 
 /// What is left on this host.
 #[derive(Debug)]
-pub enum Aftermath {
+pub enum DirectoryCleanup {
     Removed {
         to: PathBuf,
     },
@@ -72,7 +73,7 @@ pub enum Aftermath {
     /// The files are whole.
     Restored {
         to: PathBuf,
-        server: ServerLeft,
+        server: ServerState,
     },
     /// Nothing of it was this run's yet.
     Untouched {
@@ -86,7 +87,7 @@ pub enum Aftermath {
 
 /// What became of the server that was to be started.
 #[derive(Clone, Debug, Default)]
-pub enum ServerLeft {
+pub enum ServerState {
     #[default]
     NotStarted,
     Stopped,
@@ -94,7 +95,7 @@ pub enum ServerLeft {
     MayRun(String),
 }
 
-impl std::fmt::Display for Aftermath {
+impl std::fmt::Display for DirectoryCleanup {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Removed { to } => write!(f, "what was written to `{}` was removed", to.display()),
@@ -112,9 +113,9 @@ impl std::fmt::Display for Aftermath {
             Self::Restored { to, server } => {
                 write!(f, "the files in `{}` are whole and stay there", to.display())?;
                 match server {
-                    ServerLeft::NotStarted => Ok(()),
-                    ServerLeft::Stopped => write!(f, "; the server was stopped"),
-                    ServerLeft::MayRun(reason) => {
+                    ServerState::NotStarted => Ok(()),
+                    ServerState::Stopped => write!(f, "; the server was stopped"),
+                    ServerState::MayRun(reason) => {
                         write!(f, "; THE SERVER MAY STILL RUN, it could not be stopped: {reason}")
                     }
                 }
@@ -130,8 +131,8 @@ impl Run {
         &self,
         begun: DateTime<Utc>,
         backup: &BackupId,
-        outcome: Result<&Report, &Failure>,
-    ) -> (Record, Vec<Lost>) {
+        outcome: Result<&PhysicalRestoreReport, &PhysicalRestoreFailure>,
+    ) -> (JournalRecord, Vec<Unavailable>) {
         let phases = outcome.map_or_else(|failure| &failure.phases, |report| &report.phases);
         let outcome_word = match &outcome {
             Ok(_) => Outcome::Succeeded,
@@ -140,7 +141,7 @@ impl Run {
         };
         let times = (begun, self.clock.now());
         let detail = Detail::restored(backup, phases, reasons(&outcome));
-        let record = Record::new(&self.id, VERB, times, &self.host, outcome_word, detail);
+        let record = JournalRecord::new(&self.id, VERB, times, &self.host, outcome_word, detail);
         match journal::append(&self.repositories, &self.system, record.clone()).await {
             Ok(lost) => (record, lost),
             Err(error) => {
@@ -150,18 +151,18 @@ impl Run {
         }
     }
 
-    pub(super) fn check_interruption(&self) -> Result<(), RecoveryError> {
-        if self.cancel.is_cancelled() { Err(RecoveryError::Interrupted) } else { Ok(()) }
+    pub(super) fn check_interruption(&self) -> Result<(), PhysicalRestoreError> {
+        if self.cancel.is_cancelled() { Err(PhysicalRestoreError::Interrupted) } else { Ok(()) }
     }
 }
 
 /// The journal is in clear: a server's own words stay out of it.
-fn reasons(outcome: &Result<&Report, &Failure>) -> Vec<String> {
+fn reasons(outcome: &Result<&PhysicalRestoreReport, &PhysicalRestoreFailure>) -> Vec<String> {
     let Err(failure) = outcome else { return vec![] };
     let why = match &failure.source {
-        RecoveryError::Fetch { .. } => failure.source.to_string(),
-        RecoveryError::Start { why, .. } | RecoveryError::Proof { why, .. } => why.clone(),
-        RecoveryError::Interrupted => "interrupted".to_owned(),
+        PhysicalRestoreError::Fetch { .. } => failure.source.to_string(),
+        PhysicalRestoreError::Start { why, .. } | PhysicalRestoreError::Proof { why, .. } => why.clone(),
+        PhysicalRestoreError::Interrupted => "interrupted".to_owned(),
         _ => "failed".to_owned(),
     };
     vec![format!("{}: {why}", failure.phase.as_str())]

@@ -4,18 +4,18 @@ use std::collections::BTreeSet;
 
 use super::target::whole_transaction;
 use super::window::why;
-use super::{Refusal, Request, Target, Which};
+use super::{BaseBackupSelector, PhysicalRefusal, PhysicalRestoreRequest, RecoveryTarget};
 use crate::model::{
     BackupId, BrokenChain, Lsn, Manifest, Physical, RepositoryName, SystemIdentifier, Timeline, chain,
 };
-use crate::wal::{Follow, Holdings, Position, Reach, Stop};
+use crate::wal::{ReplayEnd, ReplayPosition, ReplayRange, TimelineTarget, WalInventory};
 
 /// How many ids a refusal names.
 const NAMED: usize = 5;
 
 /// A base backup, and who has it.
 #[derive(Clone, Debug)]
-pub(super) struct Base {
+pub(super) struct BaseBackup {
     pub(super) manifest: Manifest,
     pub(super) physical: Physical,
     pub(super) cluster: SystemIdentifier,
@@ -23,9 +23,9 @@ pub(super) struct Base {
     pub(super) holders: Vec<RepositoryName>,
 }
 
-impl Base {
-    pub(super) fn begins(&self) -> Position {
-        Position { timeline: self.physical.timeline, lsn: self.physical.start }
+impl BaseBackup {
+    pub(super) fn begins(&self) -> ReplayPosition {
+        ReplayPosition { timeline: self.physical.timeline, lsn: self.physical.start }
     }
 
     /// Whether none that has it has it whole, as far as is known.
@@ -35,12 +35,12 @@ impl Base {
     }
 
     /// Whether the target is not before what this backup holds.
-    pub(super) fn is_before(&self, target: &Target) -> bool {
+    pub(super) fn is_before(&self, target: &RecoveryTarget) -> bool {
         match target {
-            Target::Latest | Target::Name(_) => true,
-            Target::Time(time) => self.manifest.recovery_point <= *time,
-            Target::Lsn(lsn) => self.physical.stop <= *lsn,
-            Target::Transaction(given) => {
+            RecoveryTarget::Latest | RecoveryTarget::Name(_) => true,
+            RecoveryTarget::Time(time) => self.manifest.recovery_point <= *time,
+            RecoveryTarget::Lsn(lsn) => self.physical.stop <= *lsn,
+            RecoveryTarget::Transaction(given) => {
                 let next = self.physical.next_transaction;
                 let whole = whole_transaction(*given, next);
                 // One that was open when the copy was complete ended after it.
@@ -52,37 +52,44 @@ impl Base {
 }
 
 /// Those that may be used, the best first; `bases` come with the newest first.
-pub(super) fn candidates(bases: &[Base], request: &Request) -> Result<Vec<Base>, Refusal> {
-    let asked: Vec<&Base> = match &request.backup {
-        Which::Fitting => bases.iter().collect(),
-        Which::Prefix(asked) => {
+pub(super) fn candidates(
+    bases: &[BaseBackup],
+    request: &PhysicalRestoreRequest,
+) -> Result<Vec<BaseBackup>, PhysicalRefusal> {
+    let asked: Vec<&BaseBackup> = match &request.backup {
+        BaseBackupSelector::Fitting => bases.iter().collect(),
+        BaseBackupSelector::Prefix(asked) => {
             let found: Vec<_> =
                 bases.iter().filter(|base| base.manifest.id.as_str().starts_with(asked)).collect();
             if found.len() > 1 {
                 let found = found.into_iter().take(NAMED).map(|base| base.manifest.id.clone()).collect();
-                return Err(Refusal::Ambiguous { asked: asked.clone(), found });
+                return Err(PhysicalRefusal::Ambiguous { asked: asked.clone(), found });
             }
             if found.is_empty() && !bases.is_empty() {
                 let (source_name, from) = (request.source.clone(), request.from.clone());
-                return Err(Refusal::UnknownBackup { source_name, asked: asked.clone(), from });
+                return Err(PhysicalRefusal::UnknownBackup { source_name, asked: asked.clone(), from });
             }
             found
         }
     };
-    let mut fitting: Vec<Base> =
+    let mut fitting: Vec<BaseBackup> =
         asked.into_iter().filter(|base| base.is_before(&request.target)).cloned().collect();
     // Nobody knows where in the log a name is: from the oldest on every one is met.
-    if matches!(request.target, Target::Name(_)) {
+    if matches!(request.target, RecoveryTarget::Name(_)) {
         fitting.reverse();
     }
     Ok(fitting)
 }
 
 /// The timeline to follow: the newest there is, unless another one is asked for.
-pub(super) fn goal(bases: &[Base], log: &Holdings, asked: Option<Timeline>) -> Result<Timeline, Refusal> {
+pub(super) fn goal(
+    bases: &[BaseBackup],
+    log: &WalInventory,
+    asked: Option<Timeline>,
+) -> Result<Timeline, PhysicalRefusal> {
     let known: Vec<_> = log.timelines().chain(bases.iter().map(|base| base.physical.timeline)).collect();
     match asked {
-        Some(asked) if !known.contains(&asked) => Err(Refusal::NoTimeline(asked)),
+        Some(asked) if !known.contains(&asked) => Err(PhysicalRefusal::NoTimeline(asked)),
         Some(asked) => Ok(asked),
         None => Ok(known.into_iter().max().unwrap_or(Timeline::FIRST)),
     }
@@ -90,18 +97,18 @@ pub(super) fn goal(bases: &[Base], log: &Holdings, asked: Option<Timeline>) -> R
 
 /// Why a backup does not lead anywhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Unfit {
+pub(super) enum IncompatibleBackup {
     /// The timeline does not go through it.
     NotOnTheWay,
     /// Log it needs itself is not there.
-    Incomplete(Stop),
+    Incomplete(ReplayEnd),
     /// The history of this timeline is not there.
     NoHistory(Timeline),
     /// A backup that it builds on is not there.
     Broken(BrokenChain),
 }
 
-impl Unfit {
+impl IncompatibleBackup {
     pub(super) fn why(&self, goal: Timeline) -> String {
         match self {
             Self::NotOnTheWay => format!("timeline {goal} does not come from it"),
@@ -120,32 +127,40 @@ impl Unfit {
 /// What a backup builds on, the full one first; nothing for one that is whole by itself. `all`: those that can
 /// be read.
 pub(super) fn parents<'b>(
-    base: &Base,
-    all: impl Iterator<Item = &'b Base> + Clone,
-) -> Result<Vec<Base>, Unfit> {
+    base: &BaseBackup,
+    all: impl Iterator<Item = &'b BaseBackup> + Clone,
+) -> Result<Vec<BaseBackup>, IncompatibleBackup> {
     let find =
         |id: &BackupId| all.clone().find(|other| other.manifest.id == *id).map(|other| &other.manifest);
-    let chain = chain(&base.manifest, find).map_err(Unfit::Broken)?;
+    let chain = chain(&base.manifest, find).map_err(IncompatibleBackup::Broken)?;
     let whole = |manifest: &&Manifest| all.clone().find(|other| other.manifest.id == manifest.id).cloned();
     Ok(chain.iter().take(chain.len().saturating_sub(1)).filter_map(whole).collect())
 }
 
 /// How far the log leads from a backup along the way to `goal`.
-pub(super) fn along(base: &Base, goal: Timeline, log: &Holdings) -> Result<Reach, Unfit> {
-    let reach = log.reach(base.begins(), Follow::Timeline(goal));
+pub(super) fn along(
+    base: &BaseBackup,
+    goal: Timeline,
+    log: &WalInventory,
+) -> Result<ReplayRange, IncompatibleBackup> {
+    let reach = log.reach(base.begins(), TimelineTarget::Timeline(goal));
     match reach.stop {
-        Stop::NotAChild(_) => return Err(Unfit::NotOnTheWay),
-        Stop::NoHistory(timeline) => return Err(Unfit::NoHistory(timeline)),
+        ReplayEnd::NotAChild(_) => return Err(IncompatibleBackup::NotOnTheWay),
+        ReplayEnd::NoHistory(timeline) => return Err(IncompatibleBackup::NoHistory(timeline)),
         _ => {}
     }
     if leaves(base.physical.timeline, goal, log).is_some_and(|left| left < base.physical.stop) {
-        return Err(Unfit::NotOnTheWay);
+        return Err(IncompatibleBackup::NotOnTheWay);
     }
-    if reach.end.lsn < base.physical.stop { Err(Unfit::Incomplete(reach.stop)) } else { Ok(reach) }
+    if reach.end.lsn < base.physical.stop {
+        Err(IncompatibleBackup::Incomplete(reach.stop))
+    } else {
+        Ok(reach)
+    }
 }
 
 /// Where the way to `goal` leaves `timeline`; `None` where it does not.
-fn leaves(timeline: Timeline, goal: Timeline, log: &Holdings) -> Option<Lsn> {
+fn leaves(timeline: Timeline, goal: Timeline, log: &WalInventory) -> Option<Lsn> {
     let mut child = goal;
     while child != timeline {
         let parent = log.parent(child)?;
@@ -158,7 +173,7 @@ fn leaves(timeline: Timeline, goal: Timeline, log: &Holdings) -> Option<Lsn> {
 }
 
 /// Timelines of the way to `goal` that went on after it left them, for people who may have wanted those.
-pub(super) fn abandoned(goal: Timeline, log: &Holdings) -> Vec<Timeline> {
+pub(super) fn abandoned(goal: Timeline, log: &WalInventory) -> Vec<Timeline> {
     let (mut child, mut found) = (goal, Vec::new());
     while let Some(parent) = log.parent(child).filter(|parent| parent.timeline < child) {
         let fork = log.segment_size().number_of(parent.until);
@@ -188,7 +203,7 @@ mod tests {
     }
 
     /// Taken at that minute, from the begin of its first segment to into its last.
-    fn base(minute: u32, on: u32, first: u64, last: u64) -> Base {
+    fn base(minute: u32, on: u32, first: u64, last: u64) -> BaseBackup {
         let begun = format!("2026-11-20T12:{minute:02}:00Z").parse().unwrap();
         let source: crate::model::SourceName = "database".parse().unwrap();
         let physical = Physical {
@@ -215,15 +230,15 @@ mod tests {
             artifacts: vec![],
             by_hand: vec![],
         };
-        Base { manifest, physical, cluster: SystemIdentifier(7), holders: vec![] }
+        BaseBackup { manifest, physical, cluster: SystemIdentifier(7), holders: vec![] }
     }
 
-    fn holdings(segments: &[(u32, std::ops::Range<u64>)], forks: &[(u32, u32, Lsn)]) -> Holdings {
+    fn holdings(segments: &[(u32, std::ops::Range<u64>)], forks: &[(u32, u32, Lsn)]) -> WalInventory {
         let names = segments.iter().flat_map(|(on, numbers)| {
             numbers.clone().map(|n| WalName::Segment(Segment::new(timeline(*on), n, SIZE)))
         });
         let histories = forks.iter().map(|(child, ..)| WalName::History(timeline(*child)));
-        let mut holdings = Holdings::new(SIZE, names.chain(histories));
+        let mut holdings = WalInventory::new(SIZE, names.chain(histories));
         for (child, parent, until) in forks {
             holdings.came_from(timeline(*child), Ancestor { timeline: timeline(*parent), until: *until });
         }
@@ -233,21 +248,29 @@ mod tests {
     #[test]
     fn a_backup_is_used_for_what_comes_after_it_only() {
         let base = base(30, 1, 5, 6);
-        let at = |text: &str| Target::Time(text.parse().unwrap());
+        let at = |text: &str| RecoveryTarget::Time(text.parse().unwrap());
         assert!(!base.is_before(&at("2026-11-20T12:29:59Z")) && base.is_before(&at("2026-11-20T12:30:00Z")));
-        assert!(!base.is_before(&Target::Lsn(lsn(6, 299))) && base.is_before(&Target::Lsn(lsn(6, 300))));
-        assert!(!base.is_before(&Target::Transaction(1029)) && base.is_before(&Target::Transaction(1030)));
+        assert!(
+            !base.is_before(&RecoveryTarget::Lsn(lsn(6, 299)))
+                && base.is_before(&RecoveryTarget::Lsn(lsn(6, 300)))
+        );
+        assert!(
+            !base.is_before(&RecoveryTarget::Transaction(1029))
+                && base.is_before(&RecoveryTarget::Transaction(1030))
+        );
         let mut open = base.clone();
         open.physical.open_transactions = Some(vec![1007, 1020]);
-        let fits = |number| open.is_before(&Target::Transaction(number));
+        let fits = |number| open.is_before(&RecoveryTarget::Transaction(number));
         assert!(fits(1007) && fits(1020) && fits(1030) && !fits(1008) && !fits(1029));
         // Of the same, 32 bits: the epoch is that of the backup.
         let epochs = |number: u64| number + (3 << 32);
         open.physical.next_transaction = epochs(1030);
         open.physical.open_transactions = Some(vec![epochs(1007)]);
-        let fits = |number| open.is_before(&Target::Transaction(number));
+        let fits = |number| open.is_before(&RecoveryTarget::Transaction(number));
         assert!(fits(1007) && fits(epochs(1007)) && !fits(1008) && !fits(epochs(1008)));
-        assert!(base.is_before(&Target::Latest) && base.is_before(&Target::Name("x".to_owned())));
+        assert!(
+            base.is_before(&RecoveryTarget::Latest) && base.is_before(&RecoveryTarget::Name("x".to_owned()))
+        );
     }
 
     #[test]
@@ -257,11 +280,11 @@ mod tests {
         let second = goal(&[], &log, None).unwrap();
         assert_eq!(second, timeline(2));
         let fits = along(&base(1, 1, 5, 6), second, &log).unwrap();
-        assert_eq!(fits.end, Position { timeline: second, lsn: lsn(10, 0) });
+        assert_eq!(fits.end, ReplayPosition { timeline: second, lsn: lsn(10, 0) });
         assert!(along(&base(2, 2, 7, 8), second, &log).is_ok());
         // Begun before the fork and whole only after it; begun after it.
-        assert_eq!(along(&base(3, 1, 7, 8), second, &log), Err(Unfit::NotOnTheWay));
-        assert_eq!(along(&base(4, 1, 8, 9), second, &log), Err(Unfit::NotOnTheWay));
+        assert_eq!(along(&base(3, 1, 7, 8), second, &log), Err(IncompatibleBackup::NotOnTheWay));
+        assert_eq!(along(&base(4, 1, 8, 9), second, &log), Err(IncompatibleBackup::NotOnTheWay));
         assert!(along(&base(4, 1, 8, 9), timeline(1), &log).is_ok());
         assert_eq!(abandoned(second, &log), [timeline(1)]);
         // The rest of the very segment it was left in is log that was left behind, too.
@@ -271,14 +294,20 @@ mod tests {
         assert_eq!(abandoned(second, &none), []);
         // Log between its begin and its end is missing, or has not come yet.
         let torn = holdings(&[(1, 5..6), (1, 7..9)], &[]);
-        assert!(matches!(along(&base(5, 1, 5, 6), timeline(1), &torn), Err(Unfit::Incomplete(Stop::Gap(_)))));
-        assert_eq!(along(&base(6, 1, 7, 9), timeline(1), &torn), Err(Unfit::Incomplete(Stop::End)));
-        assert!(matches!(goal(&[], &log, Some(timeline(3))), Err(Refusal::NoTimeline(_))));
+        assert!(matches!(
+            along(&base(5, 1, 5, 6), timeline(1), &torn),
+            Err(IncompatibleBackup::Incomplete(ReplayEnd::Gap(_)))
+        ));
+        assert_eq!(
+            along(&base(6, 1, 7, 9), timeline(1), &torn),
+            Err(IncompatibleBackup::Incomplete(ReplayEnd::End))
+        );
+        assert!(matches!(goal(&[], &log, Some(timeline(3))), Err(PhysicalRefusal::NoTimeline(_))));
     }
 
     #[test]
     fn what_a_backup_builds_on_comes_from_those_that_can_be_read() {
-        let server = |mut base: Base, parent: Option<&Base>| {
+        let server = |mut base: BaseBackup, parent: Option<&BaseBackup>| {
             base.manifest.server = Some(crate::model::ServerFacts {
                 version: String::new(),
                 major: 17,
@@ -293,11 +322,11 @@ mod tests {
         let first = server(base(2, 1, 4, 5), Some(&full));
         let second = server(base(3, 1, 6, 7), Some(&first));
         let all = [second.clone(), first.clone(), full.clone()];
-        let ids = |bases: Vec<Base>| bases.into_iter().map(|base| base.manifest.id).collect::<Vec<_>>();
+        let ids = |bases: Vec<BaseBackup>| bases.into_iter().map(|base| base.manifest.id).collect::<Vec<_>>();
         let found = parents(&second, all.iter()).unwrap();
         assert_eq!(ids(found), [full.manifest.id.clone(), first.manifest.id.clone()]);
         assert!(parents(&full, all.iter()).unwrap().is_empty());
         let broken = parents(&second, [&second, &full].into_iter());
-        assert_eq!(broken.unwrap_err(), Unfit::Broken(BrokenChain::Missing(first.manifest.id)));
+        assert_eq!(broken.unwrap_err(), IncompatibleBackup::Broken(BrokenChain::Missing(first.manifest.id)));
     }
 }

@@ -2,14 +2,14 @@
 
 use chrono::{DateTime, Utc};
 
-use super::plan::{Goal, RecoveryPlan};
+use super::plan::{PhysicalRestorePlan, ResolvedTarget};
 use super::start::is_named;
-use super::target::{Target, parse_time, shown};
+use super::target::{RecoveryTarget, parse_time, shown};
 use crate::model::{Lsn, Timeline};
 
 /// How a recovery ended, in the server's words.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Ended {
+pub(super) struct ReplayResult {
     /// The timeline it began.
     pub(super) timeline: Timeline,
     /// The one it left, and where: from the history it wrote.
@@ -20,7 +20,7 @@ pub(super) struct Ended {
     pub(super) last_commit: Option<DateTime<Utc>>,
 }
 
-impl Ended {
+impl ReplayResult {
     pub(super) fn read(log: &str, control: &str) -> Result<Self, String> {
         // Of this start: a log that is there from before is added to.
         let log = log.rfind("starting PostgreSQL ").map_or(log, |at| &log[at..]);
@@ -52,7 +52,7 @@ impl Ended {
 }
 
 /// Whether it ended where the plan says; why not, in words.
-pub(super) fn prove(plan: &RecoveryPlan, ended: &Ended) -> Result<(), String> {
+pub(super) fn prove(plan: &PhysicalRestorePlan, ended: &ReplayResult) -> Result<(), String> {
     if ended.parent > plan.timeline || ended.timeline <= plan.timeline {
         return Err(format!(
             "it left timeline {} for {}, and was to follow {}",
@@ -73,7 +73,7 @@ pub(super) fn prove(plan: &RecoveryPlan, ended: &Ended) -> Result<(), String> {
         });
     }
     // Whatever it was told, this is what was wanted.
-    if let Target::Time(time) = &plan.target
+    if let RecoveryTarget::Time(time) = &plan.target
         && let Some(last) = ended.last_commit
         && (last > *time || (plan.exclusive && last == *time))
     {
@@ -81,20 +81,20 @@ pub(super) fn prove(plan: &RecoveryPlan, ended: &Ended) -> Result<(), String> {
     }
     let stopped = stopped.unwrap_or_default();
     let fits = match &plan.goal {
-        Goal::End | Goal::Until(_) => return reached_the_end(plan, ended),
-        Goal::Time(_) => stopped.starts_with("before "),
-        Goal::Lsn(lsn) => {
+        ResolvedTarget::End | ResolvedTarget::Until(_) => return reached_the_end(plan, ended),
+        ResolvedTarget::Time(_) => stopped.starts_with("before "),
+        ResolvedTarget::Lsn(lsn) => {
             let words = if plan.exclusive { "before WAL location" } else { "after WAL location" };
             stopped.starts_with(words) && (plan.exclusive || ended.at > *lsn)
         }
-        Goal::Transaction(number) => stopped.contains(&format!("of transaction {number},")),
-        Goal::Name(name) => stopped.starts_with(&format!("at restore point \"{name}\"")),
+        ResolvedTarget::Transaction(number) => stopped.contains(&format!("of transaction {number},")),
+        ResolvedTarget::Name(name) => stopped.starts_with(&format!("at restore point \"{name}\"")),
     };
     if fits { Ok(()) } else { Err(format!("it stopped {stopped}")) }
 }
 
 /// Of the last proven segment at least something was replayed, and nothing that was not to be.
-fn reached_the_end(plan: &RecoveryPlan, ended: &Ended) -> Result<(), String> {
+fn reached_the_end(plan: &PhysicalRestorePlan, ended: &ReplayResult) -> Result<(), String> {
     let size = plan.steps.physical.segment_size;
     let last = size.begin_of(size.number_of(Lsn(plan.proven.lsn.0.saturating_sub(1))));
     if ended.at <= last {
@@ -120,15 +120,15 @@ mod tests {
 
     #[test]
     fn a_log_says_how_it_ended() {
-        let ended = Ended::read(LOG, CONTROL).unwrap();
+        let ended = ReplayResult::read(LOG, CONTROL).unwrap();
         assert_eq!(ended.timeline.number(), 2);
         assert_eq!(
             ended.stopped.as_deref(),
             Some("before commit of transaction 741, time 2026-11-20 11:00:00.5+00")
         );
         assert_eq!(ended.last_commit.map(shown).as_deref(), Some("2026-11-20T10:59:59.250Z"));
-        assert!(Ended::read(LOG, "Database cluster state:   in archive recovery\n").is_err());
-        assert!(Ended::read(&LOG.replace("archive recovery complete", ""), CONTROL).is_err());
-        assert!(Ended::read(&LOG.replace("selected new", ""), CONTROL).is_err());
+        assert!(ReplayResult::read(LOG, "Database cluster state:   in archive recovery\n").is_err());
+        assert!(ReplayResult::read(&LOG.replace("archive recovery complete", ""), CONTROL).is_err());
+        assert!(ReplayResult::read(&LOG.replace("selected new", ""), CONTROL).is_err());
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::plan::{Goal, RecoveryPlan};
+use super::plan::{PhysicalRestorePlan, ResolvedTarget};
 use super::target::shown;
 use super::{RestoreCommand, release};
 use crate::model::{ClusterFacts, ConfigurationFile, Lsn, RepositoryName, SourceName};
@@ -50,7 +50,7 @@ const OF_THE_HOST: &str = "unix_socket_directories";
 ///
 /// The first of them are taken out when the recovery is proven ([`release::recovered`]), the last when the server
 /// takes another's place ([`release::released`]).
-pub(super) fn recovery(plan: &RecoveryPlan, facts: &ClusterFacts, command: &RestoreCommand) -> String {
+pub(super) fn recovery(plan: &PhysicalRestorePlan, facts: &ClusterFacts, command: &RestoreCommand) -> String {
     let mut lines = vec![
         String::new(),
         release::RECOVERY[0].to_owned(),
@@ -61,13 +61,13 @@ pub(super) fn recovery(plan: &RecoveryPlan, facts: &ClusterFacts, command: &Rest
         setting("recovery_target_action", "promote"),
     ];
     let target = match &plan.goal {
-        Goal::End | Goal::Until(_) => None,
-        Goal::Time(time) => {
+        ResolvedTarget::End | ResolvedTarget::Until(_) => None,
+        ResolvedTarget::Time(time) => {
             Some(("recovery_target_time", time.format("%Y-%m-%d %H:%M:%S%.6f+00").to_string()))
         }
-        Goal::Lsn(lsn) => Some(("recovery_target_lsn", lsn.to_string())),
-        Goal::Transaction(number) => Some(("recovery_target_xid", number.to_string())),
-        Goal::Name(name) => Some(("recovery_target_name", name.clone())),
+        ResolvedTarget::Lsn(lsn) => Some(("recovery_target_lsn", lsn.to_string())),
+        ResolvedTarget::Transaction(number) => Some(("recovery_target_xid", number.to_string())),
+        ResolvedTarget::Name(name) => Some(("recovery_target_name", name.clone())),
     };
     // Those of an earlier recovery. The one that counts comes last: an empty one after it would be refused as
     // a second target.
@@ -78,7 +78,7 @@ pub(super) fn recovery(plan: &RecoveryPlan, facts: &ClusterFacts, command: &Rest
         "# No queries before the end: until then it is neither the one state nor the other.".to_owned(),
     );
     lines.push(setting("hot_standby", "off"));
-    if plan.major >= 15 && plan.goal != Goal::End {
+    if plan.major >= 15 && plan.goal != ResolvedTarget::End {
         lines.push("# It would ask for log behind the target, which need not be there.".to_owned());
         lines.push(setting("recovery_prefetch", "off"));
     }
@@ -122,7 +122,7 @@ fn demanded(facts: &ClusterFacts, limits: &BTreeMap<&'static str, i64>) -> Vec<(
     DEMANDED.iter().filter_map(|name| Some((*name, value(name)?))).collect()
 }
 
-fn restore_command(plan: &RecoveryPlan, command: &RestoreCommand) -> String {
+fn restore_command(plan: &PhysicalRestorePlan, command: &RestoreCommand) -> String {
     let until = plan.until.map(|lsn| lsn.to_string());
     let cluster = plan.system_identifier.to_string();
     command_line(command, &plan.source, &plan.log_from, &cluster, until, &plan.steps.mapped)
@@ -218,7 +218,7 @@ fn confined(text: &str, more: &[&str], is_inside: impl Fn(&str) -> bool) -> Conf
 }
 
 /// For `backup_label`'s neighbours: when and what, in one line.
-pub(super) fn headline(plan: &RecoveryPlan) -> String {
+pub(super) fn headline(plan: &PhysicalRestorePlan) -> String {
     format!("{} (data of {}) to {}", plan.backup, shown(plan.recovery_point), plan.target)
 }
 

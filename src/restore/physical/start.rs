@@ -9,9 +9,9 @@ use rustix::process::Pid;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::plan::{Goal, RecoveryPlan};
-use super::server_log::{Ended, prove};
-use super::{RecoveryError, Run, ServerLeft};
+use super::plan::{PhysicalRestorePlan, ResolvedTarget};
+use super::server_log::{ReplayResult, prove};
+use super::{PhysicalRestoreError, Run, ServerState};
 use crate::event::told;
 use crate::model::{History, Lsn, Timeline};
 use crate::platform::{CancellationToken, Program, is_alive};
@@ -48,10 +48,10 @@ pub struct Started {
 /// `left`: what became of the server, for the case that it is not where it should be.
 pub(super) async fn start(
     run: &Run,
-    plan: &RecoveryPlan,
-    left: &mut ServerLeft,
+    plan: &PhysicalRestorePlan,
+    left: &mut ServerState,
     notes: &mut Vec<String>,
-) -> Result<Started, RecoveryError> {
+) -> Result<Started, PhysicalRestoreError> {
     let fixed = plan.steps.start.as_ref().and_then(|start| start.port);
     let mut attempt = 1;
     loop {
@@ -59,7 +59,7 @@ pub(super) async fn start(
             Some(port) => port,
             None => free_port()?,
         };
-        let mut server = Server::new(plan, port)?;
+        let mut server = ScratchServer::new(plan, port)?;
         if let Some(missing) = server.missing_certificate().await {
             server.without_tls = true;
             if attempt == 1 {
@@ -72,7 +72,7 @@ pub(super) async fn start(
         let outcome = server.run(run, plan, left).await;
         match outcome {
             Ok(started) => return Ok(started),
-            Err(RecoveryError::Start { log, .. })
+            Err(PhysicalRestoreError::Start { log, .. })
                 if fixed.is_none()
                     && attempt < ATTEMPTS
                     && log.iter().any(|line| line.contains("could not bind")) =>
@@ -84,23 +84,25 @@ pub(super) async fn start(
     }
 }
 
-fn free_port() -> Result<u16, RecoveryError> {
+fn free_port() -> Result<u16, PhysicalRestoreError> {
     let bound = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
     let why = |error: std::io::Error| format!("no port is free: {error}");
-    bound.map(|address| address.port()).map_err(|error| RecoveryError::Start { why: why(error), log: vec![] })
+    bound
+        .map(|address| address.port())
+        .map_err(|error| PhysicalRestoreError::Start { why: why(error), log: vec![] })
 }
 
-struct Server<'p> {
-    plan: &'p RecoveryPlan,
+struct ScratchServer<'p> {
+    plan: &'p PhysicalRestorePlan,
     programs: &'p Path,
     port: u16,
     log: PathBuf,
     without_tls: bool,
 }
 
-impl<'p> Server<'p> {
-    fn new(plan: &'p RecoveryPlan, port: u16) -> Result<Self, RecoveryError> {
-        let tools = plan.steps.server.as_ref().ok_or_else(|| RecoveryError::Start {
+impl<'p> ScratchServer<'p> {
+    fn new(plan: &'p PhysicalRestorePlan, port: u16) -> Result<Self, PhysicalRestoreError> {
+        let tools = plan.steps.server.as_ref().ok_or_else(|| PhysicalRestoreError::Start {
             why: format!("the server programs of PostgreSQL {} are not here", plan.major),
             log: vec![],
         })?;
@@ -110,9 +112,9 @@ impl<'p> Server<'p> {
     async fn run(
         &self,
         run: &Run,
-        plan: &RecoveryPlan,
-        left: &mut ServerLeft,
-    ) -> Result<Started, RecoveryError> {
+        plan: &PhysicalRestorePlan,
+        left: &mut ServerState,
+    ) -> Result<Started, PhysicalRestoreError> {
         let mut seen = None;
         let begun = match self.begin().await {
             Ok(()) => self.wait(run, &mut seen).await,
@@ -122,7 +124,7 @@ impl<'p> Server<'p> {
             Ok(process) => process,
             Err(error) => {
                 *left = match self.stop("immediate").await {
-                    ServerLeft::Stopped if seen.is_none() && error.is_interruption() => ServerLeft::MayRun(
+                    ServerState::Stopped if seen.is_none() && error.is_interruption() => ServerState::MayRun(
                         "it has not said which process it is, and may be about to begin".to_owned(),
                     ),
                     left => left,
@@ -208,7 +210,7 @@ impl<'p> Server<'p> {
         None
     }
 
-    async fn begin(&self) -> Result<(), RecoveryError> {
+    async fn begin(&self) -> Result<(), PhysicalRestoreError> {
         let program = self.program("pg_ctl").arg("start").arg("--no-wait").arg("-D").arg(&self.plan.to);
         let program = program.arg("-l").arg(&self.log).arg("-o").arg(self.options());
         // It takes an instant. Interrupted, nobody would know whether there is a server.
@@ -217,12 +219,12 @@ impl<'p> Server<'p> {
     }
 
     /// Until it takes connections, which it does only out of recovery. Gives its first process.
-    async fn wait(&self, run: &Run, process: &mut Option<i32>) -> Result<i32, RecoveryError> {
+    async fn wait(&self, run: &Run, process: &mut Option<i32>) -> Result<i32, PhysicalRestoreError> {
         let mut heard = (0, Instant::now());
         loop {
             // A server that has not said yet which process it is could not be stopped.
             if run.cancel.is_cancelled() && (process.is_some() || heard.1.elapsed() > KNOWN_WITHIN) {
-                return Err(RecoveryError::Interrupted);
+                return Err(PhysicalRestoreError::Interrupted);
             }
             let text = std::fs::read_to_string(self.plan.to.join("postmaster.pid")).unwrap_or_default();
             let named =
@@ -252,17 +254,17 @@ impl<'p> Server<'p> {
     }
 
     /// Where it says that it ended.
-    async fn ended(&self) -> Result<Ended, RecoveryError> {
+    async fn ended(&self) -> Result<ReplayResult, PhysicalRestoreError> {
         let control = self.program("pg_controldata").arg("-D").arg(&self.plan.to);
         let control = control.run(PROGRAM_WITHIN, &CancellationToken::new()).await;
-        let control = control.map_err(RecoveryError::Program)?.stdout;
+        let control = control.map_err(PhysicalRestoreError::Program)?.stdout;
         let log = std::fs::read(&self.log)
-            .map_err(|source| RecoveryError::Look { path: self.log.clone(), source })?;
+            .map_err(|source| PhysicalRestoreError::Look { path: self.log.clone(), source })?;
         let log = String::from_utf8_lossy(&log);
-        let mut ended = Ended::read(&log, &control).map_err(|why| self.unproven(why))?;
+        let mut ended = ReplayResult::read(&log, &control).map_err(|why| self.unproven(why))?;
         let path = self.plan.to.join(format!("pg_wal/{}.history", ended.timeline.in_names()));
         let history = std::fs::read_to_string(&path)
-            .map_err(|source| RecoveryError::Look { path: path.clone(), source })?;
+            .map_err(|source| PhysicalRestoreError::Look { path: path.clone(), source })?;
         let history =
             History::parse(ended.timeline, &history).map_err(|error| self.unproven(told(&error)))?;
         match history.parent() {
@@ -274,21 +276,21 @@ impl<'p> Server<'p> {
         }
     }
 
-    async fn stop(&self, mode: &str) -> ServerLeft {
+    async fn stop(&self, mode: &str) -> ServerState {
         let program = self.program("pg_ctl").arg("stop").arg("-D").arg(&self.plan.to).arg("-m").arg(mode);
         match program.run(PROGRAM_WITHIN, &CancellationToken::new()).await {
-            Err(error) if self.plan.to.join("postmaster.pid").exists() => ServerLeft::MayRun(told(&error)),
+            Err(error) if self.plan.to.join("postmaster.pid").exists() => ServerState::MayRun(told(&error)),
             // It had ended by itself, or never began.
-            _ => ServerLeft::Stopped,
+            _ => ServerState::Stopped,
         }
     }
 
-    fn failed(&self, why: String) -> RecoveryError {
-        RecoveryError::Start { why, log: self.last_lines() }
+    fn failed(&self, why: String) -> PhysicalRestoreError {
+        PhysicalRestoreError::Start { why, log: self.last_lines() }
     }
 
-    fn unproven(&self, why: String) -> RecoveryError {
-        RecoveryError::Proof { why, log: self.last_lines() }
+    fn unproven(&self, why: String) -> PhysicalRestoreError {
+        PhysicalRestoreError::Proof { why, log: self.last_lines() }
     }
 
     fn last_lines(&self) -> Vec<String> {
@@ -300,6 +302,6 @@ impl<'p> Server<'p> {
 }
 
 /// Whether the goal is one PostgreSQL says it stopped at.
-pub(super) fn is_named(goal: &Goal) -> bool {
-    !matches!(goal, Goal::End | Goal::Until(_))
+pub(super) fn is_named(goal: &ResolvedTarget) -> bool {
+    !matches!(goal, ResolvedTarget::End | ResolvedTarget::Until(_))
 }

@@ -8,44 +8,47 @@ use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt as _};
 
 use super::fetch::read_small;
-use super::host::Here;
+use super::host::HostFacts;
 use super::plan::tablespace_directories;
-use super::refusal::Refusal;
+use super::refusal::PhysicalRefusal;
 use super::replay_effects;
-use super::replay_effects::Way;
-use super::select::{Base, along, candidates, goal, parents};
+use super::replay_effects::ReplayEffects;
+use super::select::{BaseBackup, along, candidates, goal, parents};
 use super::timelines::{branches, ends_early};
-use super::wal_survey::{Found, Log};
-use super::window::{Window, why};
-use super::{RecoveryError, Request, Run, Target, Which, ambiguous_time, resume, wal_scan};
+use super::wal_survey::{CommitSearch, WalArchives};
+use super::window::{RecoveryWindow, why};
+use super::{
+    BaseBackupSelector, PhysicalRestoreError, PhysicalRestoreRequest, RecoveryTarget, Run, ambiguous_time,
+    resume, wal_scan,
+};
 use crate::event::told;
 use crate::model::{
     BackupId, BackupKind, ClusterFacts, Details, RepositoryName, Segment, SystemIdentifier, Tablespace,
     Timeline,
 };
-use crate::repository::{Lost, layout, manifest};
+use crate::repository::{Unavailable, layout, manifest};
 use crate::source::postgres_base::DETAILS;
 use crate::store::list_all;
-use crate::wal::{Archive, Holdings, ListError, Moment, Reach, Stop};
+use crate::wal::{Archive, CommitTimes, ListError, ReplayEnd, ReplayRange, WalInventory};
 
 const MANIFESTS_AT_ONCE: usize = 8;
 
 /// Everything that was found out before deciding.
 #[derive(Clone, Debug)]
-pub struct Situation {
-    pub(super) base: Base,
+pub struct PhysicalSurvey {
+    pub(super) base: BaseBackup,
     /// What it builds on, the full one first.
-    pub(super) parents: Vec<Base>,
+    pub(super) parents: Vec<BaseBackup>,
     /// The best one is not used, and why.
     pub(super) passed: Vec<(BackupId, String)>,
     pub(super) facts: ClusterFacts,
     pub(super) timeline: Timeline,
-    pub(super) log: Holdings,
+    pub(super) log: WalInventory,
     /// How far the repositories' log leads together.
-    pub(super) reach: Reach,
+    pub(super) reach: ReplayRange,
     /// And each alone.
-    pub(super) alone: Vec<(RepositoryName, Reach)>,
-    pub(super) moment: Moment,
+    pub(super) alone: Vec<(RepositoryName, ReplayRange)>,
+    pub(super) moment: CommitTimes,
     /// Of a time: the first segment with a commit after it.
     pub(super) after: Option<Segment>,
     /// Of a position: whether a record begins there or after it.
@@ -54,19 +57,19 @@ pub struct Situation {
     pub(super) holders: Vec<RepositoryName>,
     /// Repositories that cannot be read, or have no log: they may have more.
     pub(super) lost: Vec<RepositoryName>,
-    pub(super) windows: Vec<Window>,
-    pub(super) way: Way,
+    pub(super) windows: Vec<RecoveryWindow>,
+    pub(super) way: ReplayEffects,
     /// All that there will be: of the backup, and made on the way.
     pub(super) tablespaces: Vec<Tablespace>,
     /// Two timelines have the target.
-    pub(super) parted: Option<Refusal>,
-    pub(super) here: Here,
+    pub(super) parted: Option<PhysicalRefusal>,
+    pub(super) here: HostFacts,
 }
 
 /// The backups of a source that there are.
-struct Stock {
+struct BackupInventory {
     /// The newest first.
-    bases: Vec<Base>,
+    bases: Vec<BaseBackup>,
     /// The newest first.
     dumps: Vec<BackupId>,
 }
@@ -75,19 +78,21 @@ struct Stock {
 const MANY: usize = 32;
 
 /// Whether every one was asked, and has no log of the cluster.
-fn has_none(lost: &[Lost]) -> bool {
+fn has_none(lost: &[Unavailable]) -> bool {
     lost.iter().all(|lost| lost.error.downcast_ref::<ListError>().is_some_and(ListError::is_of_no_log))
 }
 
 /// The backups that fit and all others of each cluster, that of the best one first.
-fn clusters_of(fitting: &[Base], all: &[Base]) -> Vec<(Vec<Base>, Vec<Base>)> {
+fn clusters_of(fitting: &[BaseBackup], all: &[BaseBackup]) -> Vec<(Vec<BaseBackup>, Vec<BaseBackup>)> {
     let mut clusters: Vec<SystemIdentifier> = Vec::new();
     for base in fitting.iter().chain(all) {
         if !clusters.contains(&base.cluster) {
             clusters.push(base.cluster);
         }
     }
-    let of = |cluster, bases: &[Base]| bases.iter().filter(|base| base.cluster == cluster).cloned().collect();
+    let of = |cluster, bases: &[BaseBackup]| {
+        bases.iter().filter(|base| base.cluster == cluster).cloned().collect()
+    };
     clusters.into_iter().map(|cluster| (of(cluster, fitting), of(cluster, all))).collect()
 }
 
@@ -96,8 +101,11 @@ impl Run {
     ///
     /// The details are opened here already: they are small, and prove that the identity opens the backup
     /// before anything is touched.
-    pub async fn survey(&self, request: &Request) -> Result<Situation, RecoveryError> {
-        let refused = |refusal| RecoveryError::Refused(vec![refusal]);
+    pub async fn survey(
+        &self,
+        request: &PhysicalRestoreRequest,
+    ) -> Result<PhysicalSurvey, PhysicalRestoreError> {
+        let refused = |refusal| PhysicalRestoreError::Refused(vec![refusal]);
         // What stands there already is of a backup.
         let resumed = resume::with_its_backup(request)?;
         let request = resumed.as_ref().unwrap_or(request);
@@ -114,9 +122,9 @@ impl Run {
             match self.log(reference, &bases).await {
                 Ok((log, lost)) => break (fitting, bases, log, lost),
                 // Only where each of them has said so: one that cannot be asked may have the log.
-                Err(RecoveryError::NoLog(lost))
+                Err(PhysicalRestoreError::NoLog(lost))
                     if !clusters.is_empty()
-                        && matches!(request.backup, Which::Fitting)
+                        && matches!(request.backup, BaseBackupSelector::Fitting)
                         && has_none(&lost) =>
                 {
                     self.events.warning(format!(
@@ -128,7 +136,7 @@ impl Run {
             }
         };
         let timeline = goal(&bases, &log.together, request.timeline).map_err(refused)?;
-        if request.target == Target::Latest && request.timeline.is_none() {
+        if request.target == RecoveryTarget::Latest && request.timeline.is_none() {
             let branches = branches(&bases, &log).await?;
             if let Some(refusal) = ends_early(timeline, &branches) {
                 return Err(refused(refusal));
@@ -137,7 +145,7 @@ impl Run {
         let windows = self.windows(&log, &bases, timeline).await?;
         let target = request.target.to_string();
         if fitting.is_empty() {
-            return Err(refused(Refusal::TooEarly { target, windows }));
+            return Err(refused(PhysicalRefusal::TooEarly { target, windows }));
         }
         let mut passed = Vec::new();
         let (mut chosen, mut doubted) = (None, None);
@@ -156,8 +164,8 @@ impl Run {
             match parents.and_then(|parents| Ok((parents, along(&base, timeline, &log.together)?))) {
                 // Of a name nobody knows whether it is before the gap or after it, and one that is before is
                 // not met from here: PostgreSQL says so, and nothing is started.
-                Ok((_, Reach { stop: stop @ Stop::Gap(_), .. }))
-                    if matches!(request.target, Target::Name(_)) && fitting.peek().is_some() =>
+                Ok((_, ReplayRange { stop: stop @ ReplayEnd::Gap(_), .. }))
+                    if matches!(request.target, RecoveryTarget::Name(_)) && fitting.peek().is_some() =>
                 {
                     let why = why(&stop).unwrap_or_default();
                     passed.push((base.manifest.id.clone(), format!("in the log after it {why}")));
@@ -165,7 +173,7 @@ impl Run {
                 Ok((parents, reach)) => {
                     let bad =
                         std::iter::once(&base).chain(&parents).find(|base| base.is_bad(&request.doubtful));
-                    let Some(bad) = bad.filter(|_| request.backup == Which::Fitting) else {
+                    let Some(bad) = bad.filter(|_| request.backup == BaseBackupSelector::Fitting) else {
                         chosen = Some((base, parents, reach));
                         break;
                     };
@@ -186,25 +194,26 @@ impl Run {
         }
         let Some((base, parents, reach)) = chosen.or(doubted) else {
             let last = passed.len().saturating_sub(1);
-            let unusable = passed.into_iter().enumerate().map(|(n, (backup, why))| Refusal::Unusable {
-                backup,
-                target: target.clone(),
-                why,
-                // Once is enough.
-                windows: if n == last { windows.clone() } else { vec![] },
-                is_last: n == last,
-            });
-            return Err(RecoveryError::Refused(unusable.collect()));
+            let unusable =
+                passed.into_iter().enumerate().map(|(n, (backup, why))| PhysicalRefusal::Unusable {
+                    backup,
+                    target: target.clone(),
+                    why,
+                    // Once is enough.
+                    windows: if n == last { windows.clone() } else { vec![] },
+                    is_last: n == last,
+                });
+            return Err(PhysicalRestoreError::Refused(unusable.collect()));
         };
         let time = match &request.target {
             // Just before it, a commit of that very moment is one to stop at.
-            Target::Time(time) if request.exclusive => Some(*time - TimeDelta::microseconds(1)),
-            Target::Time(time) => Some(*time),
+            RecoveryTarget::Time(time) if request.exclusive => Some(*time - TimeDelta::microseconds(1)),
+            RecoveryTarget::Time(time) => Some(*time),
             _ => None,
         };
         let mut found = match time {
             Some(time) => log.find(&reach, time).await?,
-            None => Found { after: None, moment: log.moment(&reach).await?, unsaid: vec![] },
+            None => CommitSearch { after: None, moment: log.moment(&reach).await?, unsaid: vec![] },
         };
         if let Some(time) = time.filter(|_| found.after.is_none()) {
             if found.unsaid.len() > MANY {
@@ -226,7 +235,7 @@ impl Run {
         found.moment.newest_commit = found.moment.newest_commit.max(newest);
         found.moment.complete = found.moment.complete.max(newest);
         let goes_on = match &request.target {
-            Target::Lsn(lsn) => wal_scan::goes_on(self, &log, &reach, *lsn).await?,
+            RecoveryTarget::Lsn(lsn) => wal_scan::goes_on(self, &log, &reach, *lsn).await?,
             _ => true,
         };
         let alone = log.holders.iter().filter_map(|(repository, held)| {
@@ -238,7 +247,7 @@ impl Run {
         let tablespaces = way.all_tablespaces(&base);
         let directories: Vec<PathBuf> =
             tablespace_directories(request, &tablespaces).into_iter().map(|(_, path)| path).collect();
-        Ok(Situation {
+        Ok(PhysicalSurvey {
             holders: log.holders.iter().map(|(repository, _)| repository.name.clone()).collect(),
             alone: alone.collect(),
             facts,
@@ -252,7 +261,7 @@ impl Run {
             way,
             tablespaces,
             parted,
-            here: Here::look(request, &directories, combined_by).await?,
+            here: HostFacts::look(request, &directories, combined_by).await?,
             parents,
             log: log.together,
             passed,
@@ -263,25 +272,25 @@ impl Run {
     /// Of a name: those from before the last time that it was given first, the newest of these first of all.
     async fn nearest_to_name(
         &self,
-        request: &Request,
-        mut fitting: Vec<Base>,
+        request: &PhysicalRestoreRequest,
+        mut fitting: Vec<BaseBackup>,
         timeline: Timeline,
-        log: &Log,
-    ) -> Result<Vec<Base>, RecoveryError> {
-        let Target::Name(name) = &request.target else { return Ok(fitting) };
+        log: &WalArchives,
+    ) -> Result<Vec<BaseBackup>, PhysicalRestoreError> {
+        let RecoveryTarget::Name(name) = &request.target else { return Ok(fitting) };
         // From the oldest that leads anywhere, over everything.
         let reach = fitting.iter().find_map(|base| along(base, timeline, &log.together).ok());
         let Some(reach) = reach else { return Ok(fitting) };
         let Some(given) = replay_effects::names_given(self, log, &reach).await? else { return Ok(fitting) };
         let Some((_, last)) = given.iter().rfind(|(other, _)| other == name) else {
             // Behind a gap there may be more.
-            if reach.stop != Stop::End {
+            if reach.stop != ReplayEnd::End {
                 return Ok(fitting);
             }
             let mut known: Vec<String> = given.into_iter().map(|(name, _)| name).collect();
             known.dedup();
             let name = name.clone();
-            return Err(RecoveryError::Refused(vec![Refusal::NoRestorePoint { name, known }]));
+            return Err(PhysicalRestoreError::Refused(vec![PhysicalRefusal::NoRestorePoint { name, known }]));
         };
         fitting.sort_by_key(|base| {
             let is_behind = base.physical.stop > *last;
@@ -290,7 +299,7 @@ impl Run {
         Ok(fitting)
     }
 
-    async fn stock(&self, request: &Request) -> Result<Stock, RecoveryError> {
+    async fn stock(&self, request: &PhysicalRestoreRequest) -> Result<BackupInventory, PhysicalRestoreError> {
         let prefix = layout::backups(&self.system, &request.source);
         let listed = join_all(
             self.repositories
@@ -309,35 +318,35 @@ impl Run {
                         holders.entry(id).or_default().push(repository.name.clone());
                     }
                 }
-                Err(error) => lost.push(Lost::new(&repository, error)),
+                Err(error) => lost.push(Unavailable::new(&repository, error)),
             }
         }
         if read == 0 {
-            return Err(RecoveryError::NoRepository(lost));
+            return Err(PhysicalRestoreError::NoRepository(lost));
         }
         self.warn_lost(&lost);
         let (bases, others): (Vec<_>, Vec<_>) =
             holders.into_iter().rev().partition(|(id, _)| id.kind() == BackupKind::Base);
         let read =
             stream::iter(bases).map(|(id, holders)| self.base(id, holders)).buffered(MANIFESTS_AT_ONCE);
-        let mut bases: Vec<Base> = read.collect::<Vec<_>>().await.into_iter().flatten().collect();
+        let mut bases: Vec<BaseBackup> = read.collect::<Vec<_>>().await.into_iter().flatten().collect();
         for base in &mut bases {
             let id = base.manifest.id.clone();
             base.holders.sort_by_key(|name| request.doubtful.contains(&(id.clone(), name.clone())));
         }
         let dumps = others.into_iter().map(|(id, _)| id).filter(|id| id.kind() == BackupKind::Logical);
-        Ok(Stock { bases, dumps: dumps.collect() })
+        Ok(BackupInventory { bases, dumps: dumps.collect() })
     }
 
-    fn warn_lost(&self, lost: &[Lost]) {
+    fn warn_lost(&self, lost: &[Unavailable]) {
         for lost in lost {
             self.events.warning(format!("repository {} cannot be used: {}", lost.name, lost.reason()));
         }
     }
 
     /// The manifest, and the repositories that have just this one.
-    async fn base(&self, id: BackupId, holders: Vec<RepositoryName>) -> Option<Base> {
-        let mut base: Option<Base> = None;
+    async fn base(&self, id: BackupId, holders: Vec<RepositoryName>) -> Option<BaseBackup> {
+        let mut base: Option<BaseBackup> = None;
         for name in holders {
             let Some(repository) = self.repositories.find(&name) else { continue };
             match (manifest::read(&*repository.store, &self.system, &id).await, &mut base) {
@@ -347,7 +356,7 @@ impl Run {
                     .warning(format!("repository {name} has another manifest of {id} and is left out")),
                 (Ok((read, _)), None) => match (read.physical.clone(), read.cluster()) {
                     (Some(physical), Some(cluster)) => {
-                        base = Some(Base { manifest: read, physical, cluster, holders: vec![name] });
+                        base = Some(BaseBackup { manifest: read, physical, cluster, holders: vec![name] });
                     }
                     _ => self.events.warning(format!(
                         "the manifest of {id} does not say which cluster it is of, or which log it needs"
@@ -360,17 +369,21 @@ impl Run {
     }
 
     /// What can be had where there is no base backup.
-    async fn without_bases(&self, request: &Request, stock: &Stock) -> Refusal {
+    async fn without_bases(
+        &self,
+        request: &PhysicalRestoreRequest,
+        stock: &BackupInventory,
+    ) -> PhysicalRefusal {
         let (source_name, from) = (request.source.clone(), request.from.clone());
         let wanted = match &request.target {
-            Target::Time(time) => Some(*time),
-            Target::Latest => Some(self.clock.now()),
+            RecoveryTarget::Time(time) => Some(*time),
+            RecoveryTarget::Latest => Some(self.clock.now()),
             _ => None,
         };
         // The id has when it was begun; the snapshot is taken a moment later.
         let fitting = stock.dumps.iter().find(|id| wanted.is_some_and(|wanted| id.begun() <= wanted));
         let (Some(id), Some(wanted)) = (fitting, wanted) else {
-            return Refusal::NoBackup { source_name, from };
+            return PhysicalRefusal::NoBackup { source_name, from };
         };
         let mut recovery_point = id.begun();
         for repository in self.repositories.iter() {
@@ -379,7 +392,7 @@ impl Run {
                 break;
             }
         }
-        Refusal::OnlyDumps {
+        PhysicalRefusal::OnlyDumps {
             source_name,
             from,
             target: request.target.to_string(),
@@ -389,7 +402,11 @@ impl Run {
         }
     }
 
-    async fn log(&self, reference: &Base, bases: &[Base]) -> Result<(Log, Vec<Lost>), RecoveryError> {
+    async fn log(
+        &self,
+        reference: &BaseBackup,
+        bases: &[BaseBackup],
+    ) -> Result<(WalArchives, Vec<Unavailable>), PhysicalRestoreError> {
         let archive = Archive {
             system: self.system.clone(),
             source: reference.manifest.source.clone(),
@@ -401,7 +418,8 @@ impl Run {
         });
         // Everything of a timeline sorts after its begin, and what came before the oldest is of no use.
         let since = oldest.min();
-        let (log, without) = Log::gather(&self.repositories, archive, since, &self.identities).await?;
+        let (log, without) =
+            WalArchives::gather(&self.repositories, archive, since, &self.identities).await?;
         self.warn_lost(&without);
         let lost = self.repositories.lost().iter().cloned().chain(without).collect();
         Ok((log, lost))
@@ -410,18 +428,18 @@ impl Run {
     /// What each repository alone can bring back.
     async fn windows(
         &self,
-        log: &Log,
-        bases: &[Base],
+        log: &WalArchives,
+        bases: &[BaseBackup],
         timeline: Timeline,
-    ) -> Result<Vec<Window>, RecoveryError> {
-        let mut windows: Vec<Window> = Vec::new();
+    ) -> Result<Vec<RecoveryWindow>, PhysicalRestoreError> {
+        let mut windows: Vec<RecoveryWindow> = Vec::new();
         for (repository, held) in &log.holders {
-            let own = Log {
+            let own = WalArchives {
                 archive: log.archive.clone(),
                 holders: vec![(repository.clone(), held.clone())],
                 together: held.clone(),
             };
-            let mut last: Option<Reach> = None;
+            let mut last: Option<ReplayRange> = None;
             let there = bases.iter().filter(|base| base.holders.contains(&repository.name));
             for base in there.clone().rev() {
                 let reach = parents(base, there.clone()).and_then(|_| along(base, timeline, held));
@@ -432,18 +450,18 @@ impl Run {
                 }
                 let (id, from) = (base.manifest.id.clone(), base.manifest.recovery_point);
                 let moment = own.moment(&reach).await?;
-                windows.push(Window::new(repository.name.clone(), id, from, &reach, moment));
+                windows.push(RecoveryWindow::new(repository.name.clone(), id, from, &reach, moment));
                 last = Some(reach);
             }
         }
         Ok(windows)
     }
 
-    async fn facts(&self, base: &Base) -> Result<ClusterFacts, RecoveryError> {
+    async fn facts(&self, base: &BaseBackup) -> Result<ClusterFacts, PhysicalRestoreError> {
         let Some(details) = base.manifest.artifact_of(DETAILS) else { return Ok(ClusterFacts::default()) };
         let bytes = read_small(self, &base.manifest, details, &base.holders).await?;
         let parsed: Details = serde_json::from_slice(&bytes).map_err(|error| {
-            RecoveryError::NotUnderstood { artifact: details.name.clone(), reason: error.to_string() }
+            PhysicalRestoreError::NotUnderstood { artifact: details.name.clone(), reason: error.to_string() }
         })?;
         Ok(parsed.cluster.unwrap_or_default())
     }

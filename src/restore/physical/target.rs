@@ -9,7 +9,7 @@ use crate::model::Lsn;
 /// Which moment someone wants back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Target {
+pub enum RecoveryTarget {
     /// As much as there is.
     Latest,
     /// Everything committed until then, by the server's clock.
@@ -23,7 +23,7 @@ pub enum Target {
 
 /// Why a text is not a moment.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-pub enum TargetError {
+pub enum RecoveryTargetError {
     #[error(
         "`{text}` does not say which time zone it is in; write it with one: `{utc}` for UTC, `{east}` for two hours east of it"
     )]
@@ -39,7 +39,7 @@ pub enum TargetError {
 }
 
 /// Reads a moment that says its time zone.
-pub fn parse_time(text: &str) -> Result<DateTime<Utc>, TargetError> {
+pub fn parse_time(text: &str) -> Result<DateTime<Utc>, RecoveryTargetError> {
     let text = text.trim();
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
         return Ok(to_microseconds(time.to_utc()));
@@ -62,10 +62,10 @@ pub fn parse_time(text: &str) -> Result<DateTime<Utc>, TargetError> {
         if let Ok(time) = NaiveDateTime::parse_from_str(text, format) {
             let plain = time.format("%Y-%m-%dT%H:%M:%S%.f");
             let (utc, east) = (format!("{plain}Z"), format!("{plain}+02:00"));
-            return Err(TargetError::NoOffset { text: text.to_owned(), utc, east });
+            return Err(RecoveryTargetError::NoOffset { text: text.to_owned(), utc, east });
         }
     }
-    Err(TargetError::NotATime(text.to_owned()))
+    Err(RecoveryTargetError::NotATime(text.to_owned()))
 }
 
 /// As precisely as PostgreSQL writes the times of commits.
@@ -73,14 +73,14 @@ fn to_microseconds(time: DateTime<Utc>) -> DateTime<Utc> {
     time.trunc_subsecs(6)
 }
 
-pub fn parse_transaction(text: &str) -> Result<u64, TargetError> {
+pub fn parse_transaction(text: &str) -> Result<u64, RecoveryTargetError> {
     let number = text.parse().ok().filter(|number: &u64| *number & 0xFFFF_FFFF >= 3);
-    number.ok_or_else(|| TargetError::NotATransaction(text.to_owned()))
+    number.ok_or_else(|| RecoveryTargetError::NotATransaction(text.to_owned()))
 }
 
-pub fn parse_name(text: &str) -> Result<String, TargetError> {
+pub fn parse_name(text: &str) -> Result<String, RecoveryTargetError> {
     let is_one = !text.is_empty() && text.len() < 64 && !text.contains(['\n', '\r', '\0']);
-    if is_one { Ok(text.to_owned()) } else { Err(TargetError::NotAName(text.to_owned())) }
+    if is_one { Ok(text.to_owned()) } else { Err(RecoveryTargetError::NotAName(text.to_owned())) }
 }
 
 /// The whole number of a transaction whose last 32 bits are given, or all of it: the first that is not before
@@ -95,7 +95,7 @@ pub(super) fn whole_transaction(given: u64, next: u64) -> u64 {
     if ahead < 1 << 31 { next + ahead } else { (next + ahead).saturating_sub(1 << 32) }
 }
 
-impl fmt::Display for Target {
+impl fmt::Display for RecoveryTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Latest => f.write_str("as much as there is"),
@@ -150,7 +150,7 @@ mod tests {
             "UTC",
             "",
         ] {
-            assert_eq!(parse_time(text), Err(TargetError::NotATime(text.to_owned())));
+            assert_eq!(parse_time(text), Err(RecoveryTargetError::NotATime(text.to_owned())));
         }
     }
 

@@ -4,10 +4,10 @@ use std::fmt;
 
 use chrono::{DateTime, Utc};
 
-use super::select::{Base, along, parents};
+use super::select::{BaseBackup, along, parents};
 use super::target::shown;
-use super::wal_survey::Log;
-use super::{RecoveryError, Refusal};
+use super::wal_survey::WalArchives;
+use super::{PhysicalRefusal, PhysicalRestoreError};
 use crate::model::{BackupId, Lsn, Timeline};
 
 /// How far a timeline can be followed from a base backup.
@@ -29,7 +29,10 @@ impl fmt::Display for Branch {
 }
 
 /// Those that any of the backups leads along. `bases`: the newest first.
-pub(super) async fn branches(bases: &[Base], log: &Log) -> Result<Vec<Branch>, RecoveryError> {
+pub(super) async fn branches(
+    bases: &[BaseBackup],
+    log: &WalArchives,
+) -> Result<Vec<Branch>, PhysicalRestoreError> {
     let mut branches = Vec::new();
     for timeline in log.together.timelines() {
         let fit = bases.iter().find_map(|base| {
@@ -50,10 +53,10 @@ pub(super) async fn branches(bases: &[Base], log: &Log) -> Result<Vec<Branch>, R
 
 /// The newest timeline is the way to the latest there is only where none that it left behind, or that went on beside
 /// it, leads further: a restored server that archived for a while must not take the place of production.
-pub(super) fn ends_early(newest: Timeline, branches: &[Branch]) -> Option<Refusal> {
+pub(super) fn ends_early(newest: Timeline, branches: &[Branch]) -> Option<PhysicalRefusal> {
     let own = branches.iter().find(|branch| branch.timeline == newest)?;
     let furthest = branches.iter().max_by_key(|branch| branch.until)?;
-    (furthest.until > own.until).then(|| Refusal::Forked { newest, branches: branches.to_vec() })
+    (furthest.until > own.until).then(|| PhysicalRefusal::Forked { newest, branches: branches.to_vec() })
 }
 
 #[cfg(test)]

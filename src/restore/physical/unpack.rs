@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 
 use thiserror::Error;
 
-use super::delta::{Kept, Over, clear_way, sweep};
+use super::delta::{ReplacedFile, RetainedFile, clear_way, sweep};
 use crate::event::told;
 use crate::repository::is_interrupted_read;
 
@@ -84,7 +84,7 @@ impl UnpackError {
 
 /// What an archive is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum What {
+pub(super) enum UnpackMode {
     /// What makes it one must be there. Without what says how a server is to begin, and with its control file
     /// under another name.
     DataDirectory,
@@ -98,7 +98,7 @@ pub(super) enum What {
 pub(super) struct Unpacker {
     pub(super) root: PathBuf,
     pub(super) owner: Option<(u32, u32)>,
-    pub(super) what: What,
+    pub(super) what: UnpackMode,
     /// Something stands there, and is changed into what is unpacked.
     pub(super) changes: bool,
 }
@@ -118,7 +118,7 @@ impl Unpacker {
         let mut archive = tar::Archive::new(stream);
         let mut unpacked = Unpacked::default();
         let mut made = BTreeSet::from([PathBuf::new()]);
-        let (mut seen, mut kept) = (BTreeSet::new(), Kept::default());
+        let (mut seen, mut kept) = (BTreeSet::new(), RetainedFile::default());
         let mut buffer = vec![0; BUFFER];
         for entry in archive.entries().map_err(UnpackError::Read)? {
             let mut entry = entry.map_err(UnpackError::Read)?;
@@ -133,7 +133,7 @@ impl Unpacker {
                 self.folders(path.parent().unwrap_or(Path::new("")), &mut made)?;
                 unpacked.bytes += self.file(&path, &mut entry, &mut buffer, &mut kept)?;
                 unpacked.files += 1;
-                if self.what != What::Tablespace {
+                if self.what != UnpackMode::Tablespace {
                     seen.extend(NEEDED.into_iter().filter(|needed| path == Path::new(needed)));
                 }
             } else {
@@ -144,11 +144,13 @@ impl Unpacker {
         while rest.read(&mut buffer).map_err(UnpackError::Read)? > 0 {}
         let missing = NEEDED.into_iter().find(|needed| !seen.contains(needed));
         match (self.what, missing) {
-            (What::DataDirectory | What::Part, Some(missing)) => return Err(UnpackError::NotWhole(missing)),
-            (What::DataDirectory, None) => {
+            (UnpackMode::DataDirectory | UnpackMode::Part, Some(missing)) => {
+                return Err(UnpackError::NotWhole(missing));
+            }
+            (UnpackMode::DataDirectory, None) => {
                 FOLDERS.iter().try_for_each(|folder| self.folders(Path::new(folder), &mut made))?;
             }
-            (What::Part | What::Tablespace, _) => {}
+            (UnpackMode::Part | UnpackMode::Tablespace, _) => {}
         }
         if self.changes {
             sweep(&self.root, &made, &kept)
@@ -162,9 +164,9 @@ impl Unpacker {
         // The links of tablespaces lead to where they were.
         let is_link = path.parent() == Some(Path::new(TABLESPACES));
         match self.what {
-            What::DataDirectory => is_link || is_left_out(path),
-            What::Part => is_link,
-            What::Tablespace => false,
+            UnpackMode::DataDirectory => is_link || is_left_out(path),
+            UnpackMode::Part => is_link,
+            UnpackMode::Tablespace => false,
         }
     }
 
@@ -194,13 +196,13 @@ impl Unpacker {
         path: &Path,
         entry: &mut impl Read,
         buffer: &mut [u8],
-        kept: &mut Kept,
+        kept: &mut RetainedFile,
     ) -> Result<u64, UnpackError> {
-        let is_control = self.what == What::DataDirectory && path == Path::new(CONTROL);
+        let is_control = self.what == UnpackMode::DataDirectory && path == Path::new(CONTROL);
         let path = self.root.join(if is_control { Path::new(CONTROL_KEPT) } else { path });
         let write = |source| UnpackError::Write { path: path.clone(), source };
         let mut file = if self.changes {
-            Sink::Over(Over::open(&path, self.owner).map_err(write)?)
+            Sink::Over(ReplacedFile::open(&path, self.owner).map_err(write)?)
         } else {
             Sink::New(create(&path, self.owner).map_err(write)?)
         };
@@ -240,7 +242,7 @@ pub(super) fn is_left_out(path: &Path) -> bool {
 /// Where a file's bytes go.
 enum Sink {
     New(File),
-    Over(Over),
+    Over(ReplacedFile),
 }
 
 const NEEDED: [&str; 4] = ["PG_VERSION", "backup_label", CONTROL, MANIFEST];
@@ -299,7 +301,7 @@ mod tests {
     }
 
     fn unpacker(root: &Path) -> Unpacker {
-        Unpacker { root: root.to_owned(), owner: None, what: What::DataDirectory, changes: false }
+        Unpacker { root: root.to_owned(), owner: None, what: UnpackMode::DataDirectory, changes: false }
     }
 
     const WHOLE: [(&str, &str); 5] = [

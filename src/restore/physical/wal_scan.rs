@@ -4,21 +4,26 @@ use std::io::Read as _;
 
 use chrono::{DateTime, Utc};
 
-use super::wal_survey::{Log, files};
-use super::{RecoveryError, Run};
+use super::wal_survey::{WalArchives, files};
+use super::{PhysicalRestoreError, Run};
 use crate::event::told;
 use crate::model::{Encoding, Lsn, Segment, WalName};
 use crate::pipeline::unseal;
 use crate::postgres::{CommitScan, SEGMENT_HEADER, SegmentHeader};
 use crate::store::StoreErrorKind;
-use crate::wal::Reach;
+use crate::wal::ReplayRange;
 
 /// More than any segment.
 const LIMIT: u64 = 2 << 30;
 
 /// Whether a record begins at a position or after it, as a server needs one to stop there. The end of a
 /// segment may hold none: it was ended early.
-pub(super) async fn goes_on(run: &Run, log: &Log, reach: &Reach, lsn: Lsn) -> Result<bool, RecoveryError> {
+pub(super) async fn goes_on(
+    run: &Run,
+    log: &WalArchives,
+    reach: &ReplayRange,
+    lsn: Lsn,
+) -> Result<bool, PhysicalRestoreError> {
     let Some(last) = reach.backwards().next() else { return Ok(reach.covers(lsn)) };
     let size = log.together.segment_size();
     // In any segment but the last there is a later one with records.
@@ -34,9 +39,9 @@ pub(super) async fn goes_on(run: &Run, log: &Log, reach: &Reach, lsn: Lsn) -> Re
 /// The newest commit in what is on the way of a segment in which the timeline is left.
 pub(super) async fn newest_before_leaving(
     run: &Run,
-    log: &Log,
-    reach: &Reach,
-) -> Result<Option<DateTime<Utc>>, RecoveryError> {
+    log: &WalArchives,
+    reach: &ReplayRange,
+) -> Result<Option<DateTime<Utc>>, PhysicalRestoreError> {
     let (_, left_in) = files(reach);
     let Some(segment) = left_in.first().and_then(|name| is_of(*name)) else { return Ok(None) };
     let (bytes, header) = content(run, log, reach, segment, &left_in).await?;
@@ -48,11 +53,11 @@ pub(super) async fn newest_before_leaving(
 /// The first of these segments, which follow one another, in which a commit after `time` ends.
 pub(super) async fn commit_after(
     run: &Run,
-    log: &Log,
-    reach: &Reach,
+    log: &WalArchives,
+    reach: &ReplayRange,
     names: &[WalName],
     time: DateTime<Utc>,
-) -> Result<Option<Segment>, RecoveryError> {
+) -> Result<Option<Segment>, PhysicalRestoreError> {
     let size = log.together.segment_size();
     let mut scan: Option<(CommitScan, Option<Lsn>)> = None;
     for some in names.chunk_by(|one, other| is_of(*one).is_some() && is_of(*one) == is_of(*other)) {
@@ -82,11 +87,11 @@ pub(super) fn is_of(name: WalName) -> Option<Segment> {
 /// What is on the way of a segment, of which these are the files.
 pub(super) async fn content(
     run: &Run,
-    log: &Log,
-    reach: &Reach,
+    log: &WalArchives,
+    reach: &ReplayRange,
     number: Segment,
     files: &[WalName],
-) -> Result<(Vec<u8>, SegmentHeader), RecoveryError> {
+) -> Result<(Vec<u8>, SegmentHeader), PhysicalRestoreError> {
     let (mut bytes, header) = match files {
         [WalName::Segment(whole)] => segment(run, log, *whole).await?,
         pieces => put_together(run, log, number, pieces).await?,
@@ -100,10 +105,10 @@ pub(super) async fn content(
 /// What there is of a segment that was still being written.
 async fn put_together(
     run: &Run,
-    log: &Log,
+    log: &WalArchives,
     segment: Segment,
     pieces: &[WalName],
-) -> Result<(Vec<u8>, SegmentHeader), RecoveryError> {
+) -> Result<(Vec<u8>, SegmentHeader), PhysicalRestoreError> {
     let mut bytes = Vec::new();
     for name in pieces {
         let WalName::Piece { begin, .. } = *name else { continue };
@@ -117,13 +122,22 @@ async fn put_together(
     header(log, segment, bytes)
 }
 
-async fn segment(run: &Run, log: &Log, segment: Segment) -> Result<(Vec<u8>, SegmentHeader), RecoveryError> {
+async fn segment(
+    run: &Run,
+    log: &WalArchives,
+    segment: Segment,
+) -> Result<(Vec<u8>, SegmentHeader), PhysicalRestoreError> {
     header(log, segment, read(run, log, WalName::Segment(segment)).await?)
 }
 
 /// A segment that is not what its name says would hide commits.
-fn header(log: &Log, segment: Segment, bytes: Vec<u8>) -> Result<(Vec<u8>, SegmentHeader), RecoveryError> {
-    let not_it = |reason: String| RecoveryError::NotUnderstood { artifact: segment.to_string(), reason };
+fn header(
+    log: &WalArchives,
+    segment: Segment,
+    bytes: Vec<u8>,
+) -> Result<(Vec<u8>, SegmentHeader), PhysicalRestoreError> {
+    let not_it =
+        |reason: String| PhysicalRestoreError::NotUnderstood { artifact: segment.to_string(), reason };
     let header = SegmentHeader::parse(&bytes[..SEGMENT_HEADER.min(bytes.len())])
         .and_then(|header| header.check(segment).map(|()| header))
         .map_err(|error| not_it(told(&error)))?;
@@ -134,7 +148,7 @@ fn header(log: &Log, segment: Segment, bytes: Vec<u8>) -> Result<(Vec<u8>, Segme
 }
 
 /// A file of the log, whole, from the first repository that has it.
-async fn read(run: &Run, log: &Log, name: WalName) -> Result<Vec<u8>, RecoveryError> {
+async fn read(run: &Run, log: &WalArchives, name: WalName) -> Result<Vec<u8>, PhysicalRestoreError> {
     let mut tries = Vec::new();
     for (repository, _) in &log.holders {
         for (suffix, encoding) in
@@ -156,11 +170,11 @@ async fn read(run: &Run, log: &Log, name: WalName) -> Result<Vec<u8>, RecoveryEr
                 stream.take(LIMIT).read_to_end(&mut plain).map_err(|error| told(&error))?;
                 Ok(plain)
             });
-            match opened.await.map_err(RecoveryError::Worker)? {
+            match opened.await.map_err(PhysicalRestoreError::Worker)? {
                 Ok(plain) => return Ok(plain),
                 Err(reason) => tries.push((repository.name.clone(), reason)),
             }
         }
     }
-    Err(RecoveryError::Fetch { artifact: name.to_string(), tries })
+    Err(PhysicalRestoreError::Fetch { artifact: name.to_string(), tries })
 }

@@ -1,12 +1,12 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join_all;
 
-use super::RecoveryError;
+use super::PhysicalRestoreError;
 use crate::model::{Segment, WalName};
 use crate::pipeline::Identities;
-use crate::repository::{Lost, Repositories, Repository};
+use crate::repository::{Repositories, Repository, Unavailable};
 use crate::store::StoreError;
-use crate::wal::{Archive, Holdings, Moment, Reach, Tags, holdings, tags};
+use crate::wal::{Archive, CommitTimes, ReplayRange, SegmentTags, WalInventory, holdings, tags};
 
 /// Questions to the stores at a time.
 const AT_ONCE: usize = 16;
@@ -18,32 +18,32 @@ const LOOK_BACK: usize = 64;
 /// The log of one cluster: what each of the repositories holds, and what they hold together. A segment that one
 /// lacks is fetched from another.
 #[derive(Clone, Debug)]
-pub(super) struct Log {
+pub(super) struct WalArchives {
     pub(super) archive: Archive,
-    pub(super) holders: Vec<(Repository, Holdings)>,
-    pub(super) together: Holdings,
+    pub(super) holders: Vec<(Repository, WalInventory)>,
+    pub(super) together: WalInventory,
 }
 
 /// What is known of a moment in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Found {
+pub(super) struct CommitSearch {
     /// The first segment with a commit after the moment, as far as what is kept with segments says: a server
     /// that is told the time stops there.
     pub(super) after: Option<Segment>,
-    pub(super) moment: Moment,
+    pub(super) moment: CommitTimes,
     /// Where there may be one that nothing is said of, in order: its record may begin in one segment and end
     /// in the next, or what was kept with a segment may be lost.
     pub(super) unsaid: Vec<WalName>,
 }
 
-impl Log {
+impl WalArchives {
     /// Asks every repository. Those that cannot say, or never had any, are lost to this run.
     pub(super) async fn gather(
         repositories: &Repositories,
         archive: Archive,
         since: Option<Segment>,
         identities: &Identities,
-    ) -> Result<(Self, Vec<Lost>), RecoveryError> {
+    ) -> Result<(Self, Vec<Unavailable>), PhysicalRestoreError> {
         let asked = join_all(repositories.iter().map(async |repository| {
             (repository.clone(), holdings(&*repository.store, &archive, since, identities).await)
         }));
@@ -51,12 +51,12 @@ impl Log {
         for (repository, outcome) in asked.await {
             match outcome {
                 Ok(held) => holders.push((repository, held)),
-                Err(error) => lost.push(Lost::new(&repository, error)),
+                Err(error) => lost.push(Unavailable::new(&repository, error)),
             }
         }
         let Some((_, first)) = holders.first() else {
             lost.splice(0..0, repositories.lost().iter().cloned());
-            return Err(RecoveryError::NoLog(lost));
+            return Err(PhysicalRestoreError::NoLog(lost));
         };
         let mut together = first.clone();
         holders.iter().skip(1).for_each(|(_, held)| together.merge(held));
@@ -64,7 +64,7 @@ impl Log {
     }
 
     /// Of the first repository that has the file.
-    async fn tags(&self, name: WalName) -> Result<Option<Tags>, StoreError> {
+    async fn tags(&self, name: WalName) -> Result<Option<SegmentTags>, StoreError> {
         let mut failed = None;
         for (repository, _) in &self.holders {
             match tags(&*repository.store, &self.archive, name).await {
@@ -76,14 +76,17 @@ impl Log {
         failed.map_or(Ok(None), Err)
     }
 
-    pub(super) async fn tags_of(&self, names: &[WalName]) -> Result<Vec<Option<Tags>>, RecoveryError> {
+    pub(super) async fn tags_of(
+        &self,
+        names: &[WalName],
+    ) -> Result<Vec<Option<SegmentTags>>, PhysicalRestoreError> {
         let asked = join_all(names.iter().map(|name| self.tags(*name))).await;
-        asked.into_iter().collect::<Result<_, _>>().map_err(RecoveryError::Tags)
+        asked.into_iter().collect::<Result<_, _>>().map_err(PhysicalRestoreError::Tags)
     }
 
     /// Up to when what is reached goes.
-    pub(super) async fn moment(&self, reach: &Reach) -> Result<Moment, RecoveryError> {
-        let mut moment = Moment { complete: None, newest_commit: None };
+    pub(super) async fn moment(&self, reach: &ReplayRange) -> Result<CommitTimes, PhysicalRestoreError> {
+        let mut moment = CommitTimes { complete: None, newest_commit: None };
         let begin: Vec<_> = files(reach).0.into_iter().rev().take(LOOK_BACK).collect();
         for some in begin.chunks(AT_ONCE) {
             for tags in self.tags_of(some).await?.into_iter().flatten() {
@@ -98,7 +101,11 @@ impl Log {
     }
 
     /// Where in what is reached a moment is.
-    pub(super) async fn find(&self, reach: &Reach, time: DateTime<Utc>) -> Result<Found, RecoveryError> {
+    pub(super) async fn find(
+        &self,
+        reach: &ReplayRange,
+        time: DateTime<Utc>,
+    ) -> Result<CommitSearch, PhysicalRestoreError> {
         let moment = self.moment(reach).await?;
         let (mut names, left_in) = files(reach);
         // What was complete long before has no later commit; where it is not known, everything is looked at.
@@ -117,19 +124,19 @@ impl Log {
                     let (WalName::Segment(segment) | WalName::Piece { segment, .. }) = *name else {
                         continue;
                     };
-                    return Ok(Found { after: Some(segment), moment, unsaid: vec![] });
+                    return Ok(CommitSearch { after: Some(segment), moment, unsaid: vec![] });
                 }
             }
         }
         let mut unsaid = names.split_off(first.saturating_sub(1));
         unsaid.extend(left_in);
-        Ok(Found { after: None, moment, unsaid })
+        Ok(CommitSearch { after: None, moment, unsaid })
     }
 }
 
 /// What is reached, in order: files that are on the way whole, and those of a segment that is left within it.
 /// What is kept with the latter is of commits that may be behind that place.
-pub(super) fn files(reach: &Reach) -> (Vec<WalName>, Vec<WalName>) {
+pub(super) fn files(reach: &ReplayRange) -> (Vec<WalName>, Vec<WalName>) {
     let mut names: Vec<_> = reach.backwards().map(WalName::Segment).collect();
     names.reverse();
     if let Some((segment, pieces)) = &reach.pieces {

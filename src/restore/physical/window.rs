@@ -5,36 +5,36 @@ use serde::Serialize;
 
 use super::target::shown;
 use crate::model::{BackupId, RepositoryName};
-use crate::wal::{Gap, Moment, Position, Reach, Stop};
+use crate::wal::{CommitTimes, Gap, ReplayEnd, ReplayPosition, ReplayRange};
 
 /// What one repository alone can bring back: every moment from the one to the other.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Window {
+pub struct RecoveryWindow {
     pub repository: RepositoryName,
     /// The oldest backup that leads through it.
     pub backup: BackupId,
     pub from: DateTime<Utc>,
     /// `None`: it is not known when the last of its log was complete.
     pub until: Option<DateTime<Utc>>,
-    pub end: Position,
+    pub end: ReplayPosition,
     /// Why it goes no further, where that is not simply the end.
     pub cut_by: Option<String>,
 }
 
-impl Window {
+impl RecoveryWindow {
     pub(super) fn new(
         repository: RepositoryName,
         backup: BackupId,
         from: DateTime<Utc>,
-        reach: &Reach,
-        moment: Moment,
+        reach: &ReplayRange,
+        moment: CommitTimes,
     ) -> Self {
         let until = moment.complete;
         Self { repository, backup, from, until, end: reach.end, cut_by: why(&reach.stop) }
     }
 }
 
-impl fmt::Display for Window {
+impl fmt::Display for RecoveryWindow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "`{}` has everything from {} to ", self.repository, shown(self.from))?;
         match self.until {
@@ -50,14 +50,14 @@ impl fmt::Display for Window {
 }
 
 /// In words that follow "where"; `None` for the end of the log.
-pub(super) fn why(stop: &Stop) -> Option<String> {
+pub(super) fn why(stop: &ReplayEnd) -> Option<String> {
     match stop {
-        Stop::End => None,
-        Stop::Gap(gap) => Some(format!("{} missing", missing(gap))),
-        Stop::NoHistory(timeline) => Some(format!(
+        ReplayEnd::End => None,
+        ReplayEnd::Gap(gap) => Some(format!("{} missing", missing(gap))),
+        ReplayEnd::NoHistory(timeline) => Some(format!(
             "the history of timeline {timeline} is missing, so that nobody knows where it came from"
         )),
-        Stop::NotAChild(timeline) => Some(format!("timeline {timeline} did not come from there")),
+        ReplayEnd::NotAChild(timeline) => Some(format!("timeline {timeline} did not come from there")),
     }
 }
 

@@ -7,12 +7,15 @@ use std::collections::BTreeMap;
 
 use super::overrides::begun_otherwise;
 use super::plan::{NewGroup, is_identifier, is_own};
-use super::select::{Automated, Region, Stored};
+use super::select::{AutomatedBackups, ManualSnapshot, RegionBackups};
 use super::settings::{FROM, STANDS_FOR, Settings, is_default};
-use super::survey::{Lacks, Situation, lacks};
-use super::{InstanceError, InstancePlan, Key, Overrides, Refusal, Request, Run, Setting, Via};
-use crate::aws::rds::{Database, Moment, NewCluster, NewMember, Origin, Rds, RestoreWindow};
-use crate::aws::{AwsFailure, FailureKind, NAME, Poll, Progress, Seen, Tags};
+use super::survey::{MissingSettings, RdsSurvey, lacks};
+use super::{
+    OverrideKey, Overrides, PlannedSetting, RdsRefusal, RdsRestoreError, RdsRestorePlan, RdsRestoreRequest,
+    RestoreSource, Run,
+};
+use crate::aws::rds::{Database, NewCluster, NewMember, Origin, Rds, RestoreMoment, RestoreWindow};
+use crate::aws::{AwsFailure, AwsTags, FailureKind, NAME, Poll, PollProgress, PolledState};
 use crate::model::{ClusterMember, ParameterGroup, RestoreProfile};
 use crate::policy::{Prices, RdsDatabase};
 
@@ -22,16 +25,16 @@ pub(super) struct Members {
     /// What has one of their names already.
     existing: Vec<Database>,
     /// Of each parameter group that the instances had, how it stands there.
-    groups: BTreeMap<String, Standing>,
+    groups: BTreeMap<String, ClusterState>,
 }
 
 /// How a parameter group stands in a region.
 #[derive(Clone, Debug)]
-enum Standing {
+enum ClusterState {
     There,
     Missing,
     /// It is there, and does not set what was recorded.
-    Lacks(Lacks),
+    Lacks(MissingSettings),
     Unknown,
 }
 
@@ -50,7 +53,7 @@ impl Members {
             let Some(group) = group.filter(|group| !found.groups.contains_key(*group)) else { continue };
             let standing = match standing(rds, group, profile, is_home).await {
                 // Nothing is refused for it: the instance gets the default, and that is said.
-                Err(failure) if failure.kind == FailureKind::Forbidden => Standing::Unknown,
+                Err(failure) if failure.kind == FailureKind::Forbidden => ClusterState::Unknown,
                 standing => standing?,
             };
             found.groups.insert(group.clone(), standing);
@@ -61,9 +64,9 @@ impl Members {
     /// Those that are made anew: what is not there, or what an earlier run began to make.
     pub(super) fn missing_groups(&self, profile: &RestoreProfile) -> Vec<NewGroup> {
         let is_missing = |group: &&ParameterGroup| match self.groups.get(&group.name) {
-            Some(Standing::Missing) => true,
-            Some(Standing::Lacks(lacks)) => lacks.is_ours,
-            Some(Standing::There | Standing::Unknown) | None => false,
+            Some(ClusterState::Missing) => true,
+            Some(ClusterState::Lacks(lacks)) => lacks.is_ours,
+            Some(ClusterState::There | ClusterState::Unknown) | None => false,
         };
         let recorded = profile.cluster.iter().flat_map(|cluster| &cluster.parameter_groups);
         recorded.filter(is_missing).filter_map(|group| NewGroup::of(group, false)).collect()
@@ -72,11 +75,11 @@ impl Members {
     /// Whether an instance can have it, now or once it is made.
     fn has_group(&self, name: &str, profile: &RestoreProfile) -> bool {
         match self.groups.get(name) {
-            Some(Standing::There | Standing::Lacks(_)) => true,
-            Some(Standing::Missing) => {
+            Some(ClusterState::There | ClusterState::Lacks(_)) => true,
+            Some(ClusterState::Missing) => {
                 self.missing_groups(profile).iter().any(|made| made.group.name == name)
             }
-            Some(Standing::Unknown) | None => false,
+            Some(ClusterState::Unknown) | None => false,
         }
     }
 }
@@ -86,16 +89,16 @@ async fn standing(
     group: &str,
     profile: &RestoreProfile,
     is_home: bool,
-) -> Result<Standing, AwsFailure> {
+) -> Result<ClusterState, AwsFailure> {
     if !rds.has_parameter_group(group).await? {
-        return Ok(Standing::Missing);
+        return Ok(ClusterState::Missing);
     }
     let mut recorded = profile.cluster.iter().flat_map(|cluster| &cluster.parameter_groups);
     // At home it is the group itself.
     let Some(recorded) = recorded.find(|recorded| recorded.name == group).filter(|_| !is_home) else {
-        return Ok(Standing::There);
+        return Ok(ClusterState::There);
     };
-    Ok(lacks(rds, recorded, false).await?.map_or(Standing::There, Standing::Lacks))
+    Ok(lacks(rds, recorded, false).await?.map_or(ClusterState::There, ClusterState::Lacks))
 }
 
 /// The part of a plan that only clusters have.
@@ -111,7 +114,7 @@ pub(super) struct ClusterPart {
 
 impl ClusterPart {
     /// Takes from the settings what only instances have.
-    pub(super) fn of(request: &Request, found: &Situation, settings: &mut Settings) -> Self {
+    pub(super) fn of(request: &RdsRestoreRequest, found: &RdsSurvey, settings: &mut Settings) -> Self {
         let profile = &found.profile;
         let is_aurora = is_aurora(profile);
         let (new, changes) = (&mut settings.new, &mut settings.changes);
@@ -122,7 +125,9 @@ impl ClusterPart {
             changes.minor_upgrades = profile.minor_upgrades;
         }
         let is_encrypted = match &found.chosen.via {
-            Via::Snapshot { encrypted, .. } | Via::Automated { encrypted, .. } => *encrypted,
+            RestoreSource::Snapshot { encrypted, .. } | RestoreSource::Automated { encrypted, .. } => {
+                *encrypted
+            }
         };
         let of_region = request.config.region(&found.chosen.region).and_then(|region| region.kms_key.clone());
         let overrides = &request.overrides;
@@ -131,9 +136,9 @@ impl ClusterPart {
             false => of_region.or_else(|| found.names.kms_key.clone()),
         };
         // What was not encrypted becomes so only where somebody says it.
-        let wanted = overrides.get(Key::KmsKey).map(str::to_owned);
+        let wanted = overrides.get(OverrideKey::KmsKey).map(str::to_owned);
         let kms_key = wanted.or_else(|| recorded.filter(|_| is_encrypted));
-        let is_said = found.profile_of.is_some() || overrides.get(Key::EngineVersion).is_some();
+        let is_said = found.profile_of.is_some() || overrides.get(OverrideKey::EngineVersion).is_some();
         let members = members(found, &request.to, settings, overrides);
         Self {
             new: NewCluster {
@@ -153,18 +158,18 @@ impl ClusterPart {
         }
     }
 
-    pub(super) fn objections(&self, found: &Situation, tags: &Tags) -> Vec<Refusal> {
+    pub(super) fn objections(&self, found: &RdsSurvey, tags: &AwsTags) -> Vec<RdsRefusal> {
         let mut refusals = Vec::new();
         if self.is_aurora && self.members.is_empty() {
-            refusals.push(Refusal::NoMembers);
+            refusals.push(RdsRefusal::NoMembers);
         }
         // The cluster's own name is looked at apart.
         let last = self.members.last().map(|member| &member.identifier);
         refusals.extend(
-            last.filter(|name| name.len() > 63 || !is_identifier(name)).cloned().map(Refusal::Identifier),
+            last.filter(|name| name.len() > 63 || !is_identifier(name)).cloned().map(RdsRefusal::Identifier),
         );
         let others = found.members.existing.iter().filter(|existing| !is_own(existing, found, tags));
-        refusals.extend(others.map(|existing| Refusal::Taken {
+        refusals.extend(others.map(|existing| RdsRefusal::Taken {
             what: existing.id.kind(),
             to: existing.id.identifier().to_owned(),
             region: found.chosen.region.clone(),
@@ -173,7 +178,7 @@ impl ClusterPart {
     }
 
     /// Its instances that an earlier run made otherwise than they would be made now.
-    pub(super) fn begun(&self, found: &Situation, overrides: &Overrides) -> Vec<String> {
+    pub(super) fn begun(&self, found: &RdsSurvey, overrides: &Overrides) -> Vec<String> {
         let of = |existing: &Database| {
             let name = existing.id.identifier();
             let wanted = self.members.iter().find(|member| member.identifier == name)?;
@@ -187,8 +192,8 @@ impl ClusterPart {
         found.members.existing.iter().filter_map(of).flatten().collect()
     }
 
-    pub(super) fn shown(&self) -> Vec<Setting> {
-        let mut shown = vec![Setting {
+    pub(super) fn shown(&self) -> Vec<PlannedSetting> {
+        let mut shown = vec![PlannedSetting {
             name: "engine",
             value: [Some(&self.new.engine), self.new.engine_version.as_ref()]
                 .into_iter()
@@ -198,9 +203,9 @@ impl ClusterPart {
                 .join(" "),
         }];
         let capacity = self.new.capacity.map(|(least, most)| format!("{least} to {most} units"));
-        shown.extend(capacity.map(|value| Setting { name: "capacity", value }));
-        shown.extend(self.new.kms_key.clone().map(|value| Setting { name: "key", value }));
-        shown.extend(self.members.iter().map(|member| Setting {
+        shown.extend(capacity.map(|value| PlannedSetting { name: "capacity", value }));
+        shown.extend(self.new.kms_key.clone().map(|value| PlannedSetting { name: "key", value }));
+        shown.extend(self.members.iter().map(|member| PlannedSetting {
             name: "instance",
             value: format!("`{}`, {}", member.identifier, member.class),
         }));
@@ -248,7 +253,7 @@ fn recorded(profile: &RestoreProfile) -> Vec<&ClusterMember> {
     members
 }
 
-fn members(found: &Situation, to: &str, settings: &mut Settings, overrides: &Overrides) -> Vec<NewMember> {
+fn members(found: &RdsSurvey, to: &str, settings: &mut Settings, overrides: &Overrides) -> Vec<NewMember> {
     let profile = &found.profile;
     let recorded = recorded(profile);
     // One that was being made then said no class.
@@ -274,11 +279,11 @@ fn members(found: &Situation, to: &str, settings: &mut Settings, overrides: &Ove
             parameter_group,
             minor_upgrades: profile.minor_upgrades,
             ca_certificate: profile.ca_certificate.clone(),
-            zone: overrides.get(Key::Zone).map(str::to_owned),
+            zone: overrides.get(OverrideKey::Zone).map(str::to_owned),
         });
     }
     for (group, standing) in &found.members.groups {
-        if let Standing::Lacks(lacks) = standing
+        if let ClusterState::Lacks(lacks) = standing
             && !lacks.is_ours
         {
             settings.not_reproduced.push(format!(
@@ -297,7 +302,7 @@ fn members(found: &Situation, to: &str, settings: &mut Settings, overrides: &Ove
 }
 
 /// What a cluster that is there can be restored to.
-pub(super) fn live(database: Option<Database>) -> Vec<Automated> {
+pub(super) fn live(database: Option<Database>) -> Vec<AutomatedBackups> {
     let live = database.and_then(|database| {
         let window =
             RestoreWindow { earliest: database.earliest_restorable?, latest: database.latest_restorable? };
@@ -305,17 +310,20 @@ pub(super) fn live(database: Option<Database>) -> Vec<Automated> {
         let origin = Origin::Live {
             identifier: database.id.identifier().to_owned(),
             resource_id: resource_id.clone(),
-            moment: Moment::Latest,
+            moment: RestoreMoment::Latest,
         };
         let (identifier, encrypted) = (database.id.identifier().to_owned(), database.profile.encrypted);
-        Some(Automated { identifier, resource_id, origin, window, encrypted })
+        Some(AutomatedBackups { identifier, resource_id, origin, window, encrypted })
     });
     live.into_iter().collect()
 }
 
 /// With those that are gone and whose backups RDS kept. One that is there may be among them, too: it is restored
 /// by its name. Of another region's nothing can be restored here.
-pub(super) fn with_retained(mut live: Vec<Automated>, retained: Vec<Automated>) -> Vec<Automated> {
+pub(super) fn with_retained(
+    mut live: Vec<AutomatedBackups>,
+    retained: Vec<AutomatedBackups>,
+) -> Vec<AutomatedBackups> {
     for one in retained {
         let is_known = live.iter().any(|known| known.resource_id == one.resource_id);
         if !is_known && matches!(one.origin, Origin::Automated { .. }) {
@@ -327,7 +335,7 @@ pub(super) fn with_retained(mut live: Vec<Automated>, retained: Vec<Automated>) 
 
 /// A copy of a cluster's snapshot says when it was copied, and not of when its data is: that is recorded. Where it
 /// cannot be read, the data is at least of when the backup was begun.
-pub(super) fn date_copies(regions: &mut [Region], stored: &[Stored]) {
+pub(super) fn date_copies(regions: &mut [RegionBackups], stored: &[ManualSnapshot]) {
     for (backup, snapshot) in regions.iter_mut().flat_map(|region| &mut region.snapshots) {
         if snapshot.database_time.is_none() && snapshot.copied_from.is_some() {
             let recorded = stored.iter().find(|stored| stored.manifest.id == *backup);
@@ -337,7 +345,7 @@ pub(super) fn date_copies(regions: &mut [Region], stored: &[Stored]) {
     }
 }
 
-impl InstancePlan {
+impl RdsRestorePlan {
     /// What it is now; of a Multi-AZ cluster with the blocks that its instances have yet to fetch.
     pub(super) async fn ask(&self, rds: &Rds) -> Result<Option<Database>, AwsFailure> {
         let Some(mut database) = rds.database(&self.id).await? else { return Ok(None) };
@@ -351,12 +359,12 @@ impl InstancePlan {
     }
 
     /// Somebody may have made one of that name while this was begun.
-    pub(super) fn own(&self, rds: &Rds, database: Database) -> Result<Database, InstanceError> {
+    pub(super) fn own(&self, rds: &Rds, database: Database) -> Result<Database, RdsRestoreError> {
         if database.tags.get(FROM) == self.settings.new.tags.get(FROM) {
             return Ok(database);
         }
         let (to, region) = (database.id.identifier().to_owned(), rds.region().to_owned());
-        Err(InstanceError::Refused(vec![Refusal::Taken { what: database.id.kind(), to, region }]))
+        Err(RdsRestoreError::Refused(vec![RdsRefusal::Taken { what: database.id.kind(), to, region }]))
     }
 }
 
@@ -371,9 +379,9 @@ impl Run {
     pub(super) async fn begin_members(
         &self,
         rds: &Rds,
-        plan: &InstancePlan,
+        plan: &RdsRestorePlan,
         cluster: &ClusterPart,
-    ) -> Result<(), InstanceError> {
+    ) -> Result<(), RdsRestoreError> {
         if !cluster.is_aurora {
             return self.brought(rds, plan, cluster.brings.0).await;
         }
@@ -388,7 +396,7 @@ impl Run {
                 let call = async || rds.create_member(plan.to(), &cluster.new.engine, member, &tags).await;
                 match self.repeat(rds, plan, call).await {
                     // The answer to an earlier attempt was lost; whose it is, is seen when it can be seen.
-                    Err(InstanceError::Aws(failure)) if failure.kind == FailureKind::Exists => {}
+                    Err(RdsRestoreError::Aws(failure)) if failure.kind == FailureKind::Exists => {}
                     made => made?,
                 }
             }
@@ -404,9 +412,9 @@ impl Run {
     pub(super) async fn await_members(
         &self,
         rds: &Rds,
-        plan: &InstancePlan,
+        plan: &RdsRestorePlan,
         cluster: &ClusterPart,
-    ) -> Result<(), InstanceError> {
+    ) -> Result<(), RdsRestoreError> {
         for member in &cluster.members {
             let member = self.member(rds, plan, &member.identifier).await?;
             plan.own(rds, member)?;
@@ -414,23 +422,28 @@ impl Run {
         Ok(())
     }
 
-    async fn member(&self, rds: &Rds, plan: &InstancePlan, name: &str) -> Result<Database, InstanceError> {
+    async fn member(
+        &self,
+        rds: &Rds,
+        plan: &RdsRestorePlan,
+        name: &str,
+    ) -> Result<Database, RdsRestoreError> {
         let id = RdsDatabase::Instance(name.to_owned());
         let subject = format!("`{name}` in {}", rds.region());
         let poll = Poll { every: plan.place.poll, deadline: plan.place.deadline };
-        let ask = async || Ok(rds.database(&id).await?.map_or(Seen::Absent, Database::seen));
+        let ask = async || Ok(rds.database(&id).await?.map_or(PolledState::Absent, Database::seen));
         Ok(poll.wait(&subject, &self.events, &self.cancel, ask).await?)
     }
 
-    async fn brought(&self, rds: &Rds, plan: &InstancePlan, count: usize) -> Result<(), InstanceError> {
+    async fn brought(&self, rds: &Rds, plan: &RdsRestorePlan, count: usize) -> Result<(), RdsRestoreError> {
         let subject = format!("the instances of `{}` in {}", plan.to(), rds.region());
         let poll = Poll { every: plan.place.poll, deadline: plan.place.deadline };
         let ask = async || {
-            let Some(database) = rds.database(&plan.id).await? else { return Ok(Seen::Absent) };
+            let Some(database) = rds.database(&plan.id).await? else { return Ok(PolledState::Absent) };
             let names = names(&database);
             let status = format!("{}, {} of {count} instances", database.status, names.len());
-            let working = Progress { status, ..Progress::default() };
-            Ok(if names.len() < count { Seen::Working(working) } else { Seen::Done(names) })
+            let working = PollProgress { status, ..PollProgress::default() };
+            Ok(if names.len() < count { PolledState::Working(working) } else { PolledState::Done(names) })
         };
         let names = poll.wait(&subject, &self.events, &self.cancel, ask).await?;
         for name in names {

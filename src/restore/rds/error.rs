@@ -2,16 +2,16 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::Refusal;
+use super::RdsRefusal;
 use crate::aws::{AwsError, AwsFailure, PollError};
 use crate::event::{lasting, listed};
 use crate::repository::SmallError;
 
 /// Why a restore into an instance was given up.
 #[derive(Debug, Error)]
-pub enum InstanceError {
+pub enum RdsRestoreError {
     #[error("refused, and nothing was touched: {}", listed(.0))]
-    Refused(Vec<Refusal>),
+    Refused(Vec<RdsRefusal>),
     #[error("failed to speak to AWS")]
     Client(#[from] AwsError),
     #[error(transparent)]
@@ -45,7 +45,7 @@ pub enum InstanceError {
     Interrupted,
 }
 
-impl InstanceError {
+impl RdsRestoreError {
     pub fn is_interruption(&self) -> bool {
         matches!(
             self,

@@ -1,12 +1,12 @@
 use std::time::Instant;
 
 use super::login::{is_of_master, log_in, look, validate};
-use super::run::{Failure, Marks, Report, Run, Server};
+use super::run::{Milestones, RdsEndpoint, RdsRestoreFailure, RdsRestoreReport, Run};
 use super::settings::{CHECKS, DONE};
-use super::{Backups, InstanceError, InstancePlan, NewGroup};
+use super::{Backups, NewGroup, RdsRestoreError, RdsRestorePlan};
 use crate::aws::rds::{Changes, Database, Rds};
-use crate::aws::{AwsFailure, FailureKind, Poll, PollError, Progress, Seen, Tags};
-use crate::checks::Finding;
+use crate::aws::{AwsFailure, AwsTags, FailureKind, Poll, PollError, PollProgress, PolledState};
+use crate::checks::CheckResult;
 use crate::event::{Phase, told};
 use crate::repository::Phases;
 
@@ -15,21 +15,21 @@ pub(super) const SETTLING: u32 = 30;
 
 /// What was reached so far.
 #[derive(Debug, Default)]
-pub(super) struct Reached {
+pub(super) struct ReachedState {
     begun: bool,
-    pub(super) marks: Marks,
-    server: Option<Server>,
-    checks: Vec<Finding>,
+    pub(super) marks: Milestones,
+    server: Option<RdsEndpoint>,
+    checks: Vec<CheckResult>,
     pub(super) notes: Vec<String>,
 }
 
 impl Run {
     /// Makes the instance, sets it up, logs in, and waits until it is whole.
-    pub async fn execute(&self, plan: &InstancePlan) -> Result<Report, Failure> {
+    pub async fn execute(&self, plan: &RdsRestorePlan) -> Result<RdsRestoreReport, RdsRestoreFailure> {
         let clock = self.clock.clone();
         let mut phases = Phases::new(&*clock, &self.events);
         let notes = plan.other_database.iter().chain(&plan.begun_otherwise).cloned().collect();
-        let mut reached = Reached { begun: plan.resumed, notes, ..Reached::default() };
+        let mut reached = ReachedState { begun: plan.resumed, notes, ..ReachedState::default() };
         let outcome = self.act(plan, &mut phases, &mut reached).await;
         let phase = phases.current();
         let phases = phases.ended();
@@ -38,7 +38,7 @@ impl Run {
                 let endpoint = database.endpoint;
                 let (host, port) =
                     endpoint.map_or_else(Default::default, |endpoint| (endpoint.host, endpoint.port));
-                Ok(Report {
+                Ok(RdsRestoreReport {
                     run: self.id.clone(),
                     region: plan.chosen.region.clone(),
                     from: plan.chosen.via.words(),
@@ -60,7 +60,7 @@ impl Run {
                     notes: reached.notes,
                 })
             }
-            Err(source) => Err(Failure {
+            Err(source) => Err(RdsRestoreFailure {
                 to: plan.to().to_owned(),
                 region: plan.chosen.region.clone(),
                 phase,
@@ -73,10 +73,10 @@ impl Run {
 
     async fn act(
         &self,
-        plan: &InstancePlan,
+        plan: &RdsRestorePlan,
         phases: &mut Phases<'_>,
-        reached: &mut Reached,
-    ) -> Result<Database, InstanceError> {
+        reached: &mut ReachedState,
+    ) -> Result<Database, RdsRestoreError> {
         let began = Instant::now();
         let since = || Some(began.elapsed().as_secs_f64());
         let rds = Rds::of(&plan.place).await?;
@@ -136,7 +136,7 @@ impl Run {
                 ));
                 phases.begin(Phase::Validate);
                 reached.checks = validate(&parameters, plan, &self.events).await?;
-                if !reached.checks.is_empty() && reached.checks.iter().all(Finding::has_passed) {
+                if !reached.checks.is_empty() && reached.checks.iter().all(CheckResult::has_passed) {
                     reached.marks.validated = since();
                 }
             }
@@ -167,7 +167,7 @@ impl Run {
         if reached.marks.backed_up.is_some() {
             reached.marks.backed_up = since();
         }
-        let mut done = Tags::default().with(DONE, plan.until.format("%FT%TZ").to_string());
+        let mut done = AwsTags::default().with(DONE, plan.until.format("%FT%TZ").to_string());
         if !reached.checks.is_empty() {
             let held = reached.checks.iter().filter(|finding| finding.has_passed()).count();
             done = done.with(CHECKS, format!("{held}/{}", reached.checks.len()));
@@ -179,9 +179,9 @@ impl Run {
     async fn create(
         &self,
         rds: &Rds,
-        plan: &InstancePlan,
-        reached: &mut Reached,
-    ) -> Result<(), InstanceError> {
+        plan: &RdsRestorePlan,
+        reached: &mut ReachedState,
+    ) -> Result<(), RdsRestoreError> {
         let new = &plan.settings.new;
         reached.begun = true;
         let origin = plan.chosen.via.origin();
@@ -206,24 +206,28 @@ impl Run {
     }
 
     /// Until RDS takes changes of it.
-    pub(super) async fn available(&self, rds: &Rds, plan: &InstancePlan) -> Result<Database, InstanceError> {
+    pub(super) async fn available(
+        &self,
+        rds: &Rds,
+        plan: &RdsRestorePlan,
+    ) -> Result<Database, RdsRestoreError> {
         self.await_state(rds, plan, Database::seen).await
     }
 
     /// Until it can be logged in to.
-    pub(super) async fn open(&self, rds: &Rds, plan: &InstancePlan) -> Result<Database, InstanceError> {
+    pub(super) async fn open(&self, rds: &Rds, plan: &RdsRestorePlan) -> Result<Database, RdsRestoreError> {
         self.await_state(rds, plan, Database::seen_by_users).await
     }
 
     async fn await_state(
         &self,
         rds: &Rds,
-        plan: &InstancePlan,
-        sees: fn(Database) -> Seen<Database>,
-    ) -> Result<Database, InstanceError> {
+        plan: &RdsRestorePlan,
+        sees: fn(Database) -> PolledState<Database>,
+    ) -> Result<Database, RdsRestoreError> {
         let subject = format!("`{}` in {}", plan.to(), rds.region());
         let poll = Poll { every: plan.place.poll, deadline: plan.place.deadline };
-        let ask = async || Ok(plan.ask(rds).await?.map_or(Seen::Absent, sees));
+        let ask = async || Ok(plan.ask(rds).await?.map_or(PolledState::Absent, sees));
         let database = poll.wait(&subject, &self.events, &self.cancel, ask).await?;
         // Somebody may have made one of that name while this was begun.
         plan.own(rds, database)
@@ -233,16 +237,16 @@ impl Run {
     async fn set_up(
         &self,
         rds: &Rds,
-        plan: &InstancePlan,
+        plan: &RdsRestorePlan,
         mut database: Database,
-        reached: &mut Reached,
-    ) -> Result<Database, InstanceError> {
+        reached: &mut ReachedState,
+    ) -> Result<Database, RdsRestoreError> {
         let mut changes = plan.settings.changes.clone();
         if !changes.is_empty() && !is_set_up(&changes, &database) {
             let made = self.repeat(rds, plan, async || rds.change(&plan.id, &changes).await).await;
             match made {
                 // What is measured of it is no reason to be without the database.
-                Err(InstanceError::Aws(refused)) => {
+                Err(RdsRestoreError::Aws(refused)) => {
                     let Some(note) = without_measurements(plan, &mut changes, &refused) else {
                         return Err(refused.into());
                     };
@@ -270,11 +274,11 @@ impl Run {
     pub(super) async fn settled(
         &self,
         rds: &Rds,
-        plan: &InstancePlan,
-        reached: &mut Reached,
-        sees: fn(Database) -> Seen<Database>,
+        plan: &RdsRestorePlan,
+        reached: &mut ReachedState,
+        sees: fn(Database) -> PolledState<Database>,
         is_so: impl Fn(&Database) -> bool,
-    ) -> Result<Database, InstanceError> {
+    ) -> Result<Database, RdsRestoreError> {
         let begun = Instant::now();
         loop {
             let database = self.await_state(rds, plan, sees).await?;
@@ -296,9 +300,9 @@ impl Run {
     pub(super) async fn repeat<F>(
         &self,
         rds: &Rds,
-        plan: &InstancePlan,
+        plan: &RdsRestorePlan,
         mut call: F,
-    ) -> Result<(), InstanceError>
+    ) -> Result<(), RdsRestoreError>
     where
         F: AsyncFnMut() -> Result<(), crate::aws::AwsFailure>,
     {
@@ -321,10 +325,10 @@ impl Run {
     async fn hydrated(
         &self,
         rds: &Rds,
-        plan: &InstancePlan,
+        plan: &RdsRestorePlan,
         database: Database,
-        reached: &mut Reached,
-    ) -> Result<Database, InstanceError> {
+        reached: &mut ReachedState,
+    ) -> Result<Database, RdsRestoreError> {
         if plan.cluster.as_ref().is_some_and(|cluster| cluster.is_aurora) {
             reached.notes.push(
                 "Aurora fetches no blocks afterwards: its volume is whole when it is available".to_owned(),
@@ -348,7 +352,7 @@ impl Run {
         }
         let subject = format!("storage of `{}`", plan.to());
         let poll = Poll { every: plan.place.poll, deadline: plan.place.deadline };
-        let ask = async || Ok(plan.ask(rds).await?.map_or(Seen::Absent, hydrating));
+        let ask = async || Ok(plan.ask(rds).await?.map_or(PolledState::Absent, hydrating));
         match poll.wait(&subject, &self.events, &self.cancel, ask).await {
             Ok(database) => {
                 reached.marks.hydrated = Some(0.0);
@@ -367,7 +371,11 @@ impl Run {
 /// Takes from the changes what is measured, where AWS refuses that; in words, what it lacks then. `None`: it is refused for
 /// something else. The role that writes the measurements may not be passed, or is not there; the class of the instance,
 /// or its version, may not have these insights.
-fn without_measurements(plan: &InstancePlan, changes: &mut Changes, refused: &AwsFailure) -> Option<String> {
+fn without_measurements(
+    plan: &RdsRestorePlan,
+    changes: &mut Changes,
+    refused: &AwsFailure,
+) -> Option<String> {
     let detail = refused.detail.to_ascii_lowercase();
     let says = |words: &[&str]| words.iter().any(|word| detail.contains(word));
     if !matches!(refused.kind, FailureKind::Forbidden | FailureKind::Invalid) {
@@ -390,7 +398,7 @@ fn without_measurements(plan: &InstancePlan, changes: &mut Changes, refused: &Aw
     None
 }
 
-fn without_monitoring(plan: &InstancePlan, wanted: &(u32, Option<String>), refused: &AwsFailure) -> String {
+fn without_monitoring(plan: &RdsRestorePlan, wanted: &(u32, Option<String>), refused: &AwsFailure) -> String {
     let (noun, (interval, role)) = (plan.id.noun(), wanted);
     format!(
         "it has no Enhanced Monitoring, which AWS refused ({}): `aws rds modify-db-{noun} --db-{noun}-identifier {} --region {} --monitoring-interval {interval} --monitoring-role-arn {}` turns it on",
@@ -415,10 +423,10 @@ fn is_set_up(changes: &Changes, database: &Database) -> bool {
         && (!changes.manage_password || now.password_is_managed)
 }
 
-fn hydrating(database: Database) -> Seen<Database> {
+fn hydrating(database: Database) -> PolledState<Database> {
     match &database.hydration {
-        None => Seen::Done(database),
-        Some(hydration) => Seen::Working(Progress {
+        None => PolledState::Done(database),
+        Some(hydration) => PolledState::Working(PollProgress {
             status: hydration.status.clone(),
             percent: hydration.percent,
             detail: None,

@@ -3,16 +3,16 @@
 
 use std::time::Instant;
 
-use super::execute::{Reached, SETTLING};
-use super::{Backups, InstanceError, InstancePlan, Run};
+use super::execute::{ReachedState, SETTLING};
+use super::{Backups, RdsRestoreError, RdsRestorePlan, Run};
 use crate::aws::rds::{Changes, Database, Rds};
-use crate::aws::{Poll, PollError, Progress, Seen};
+use crate::aws::{Poll, PollError, PollProgress, PolledState};
 use crate::event::told;
 
 impl Run {
     /// Whether its settings have to wait until RDS has backed it up: whoever needs it need not wait for them. A master
     /// whose password RDS makes anew can log in only afterwards.
-    pub(super) fn puts_off(&self, plan: &InstancePlan, database: &Database) -> bool {
+    pub(super) fn puts_off(&self, plan: &RdsRestorePlan, database: &Database) -> bool {
         let is_put_off = !database.is_available() && !plan.makes_new_password;
         if is_put_off {
             self.events.notice(format!(
@@ -27,17 +27,17 @@ impl Run {
     pub(super) async fn turn_on_backups(
         &self,
         rds: &Rds,
-        plan: &InstancePlan,
+        plan: &RdsRestorePlan,
         days: u32,
-        reached: &mut Reached,
-    ) -> Result<Database, InstanceError> {
+        reached: &mut ReachedState,
+    ) -> Result<Database, RdsRestoreError> {
         let changes = Changes { backup_retention_days: Some(days), ..Changes::default() };
         match self.repeat(rds, plan, async || rds.change(&plan.id, &changes).await).await {
             Ok(()) => {
                 let is_on = |database: &Database| database.profile.backup_retention_days == Some(days);
                 self.settled(rds, plan, reached, Database::seen_by_users, is_on).await
             }
-            Err(InstanceError::Aws(refused)) => {
+            Err(RdsRestoreError::Aws(refused)) => {
                 let words = without(plan, Some(&refused.detail), days);
                 self.events.warning(words.clone());
                 reached.notes.push(words);
@@ -51,10 +51,10 @@ impl Run {
     pub(super) async fn backed_up(
         &self,
         rds: &Rds,
-        plan: &InstancePlan,
+        plan: &RdsRestorePlan,
         database: Database,
-        reached: &mut Reached,
-    ) -> Result<Database, InstanceError> {
+        reached: &mut ReachedState,
+    ) -> Result<Database, RdsRestoreError> {
         match plan.backups {
             Backups::None => {
                 reached.notes.push("RDS keeps no automated backups of it".to_owned());
@@ -81,7 +81,7 @@ impl Run {
         let (mut since, patience) = (None, plan.place.poll * SETTLING);
         let ask = async || {
             let now = plan.ask(rds).await?;
-            Ok(now.map_or(Seen::Absent, |database| backed_up(database, &mut since, patience)))
+            Ok(now.map_or(PolledState::Absent, |database| backed_up(database, &mut since, patience)))
         };
         match poll.wait(&subject, &self.events, &self.cancel, ask).await {
             Ok(database) => {
@@ -119,23 +119,23 @@ fn backed_up(
     database: Database,
     since: &mut Option<Instant>,
     patience: std::time::Duration,
-) -> Seen<Database> {
+) -> PolledState<Database> {
     if database.is_available() {
         let since = *since.get_or_insert_with(Instant::now);
         if database.latest_restorable.is_some() || since.elapsed() > patience {
-            return Seen::Done(database);
+            return PolledState::Done(database);
         }
         let status = "available, and not restorable yet".to_owned();
-        return Seen::Working(Progress { status, ..Progress::default() });
+        return PolledState::Working(PollProgress { status, ..PollProgress::default() });
     }
     match database.takes_logins() {
-        true => Seen::Working(Progress { status: database.status, ..Progress::default() }),
+        true => PolledState::Working(PollProgress { status: database.status, ..PollProgress::default() }),
         false => database.seen(),
     }
 }
 
 /// What turns them on, for a person.
-fn without(plan: &InstancePlan, refused: Option<&str>, days: u32) -> String {
+fn without(plan: &RdsRestorePlan, refused: Option<&str>, days: u32) -> String {
     let command = format!(
         "`aws rds modify-db-instance --db-instance-identifier {} --region {} --backup-retention-period {days} --apply-immediately`",
         plan.to(),

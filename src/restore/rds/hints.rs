@@ -1,7 +1,7 @@
 //! What to set otherwise where AWS refuses what was recorded.
 
-use super::run::Failure;
-use super::{InstanceError, InstancePlan};
+use super::run::RdsRestoreFailure;
+use super::{RdsRestoreError, RdsRestorePlan};
 use crate::aws::{AwsFailure, PollError};
 
 /// Makes an instance of a cluster that stands.
@@ -14,11 +14,11 @@ const RESTORES: [&str; 4] = [
 ];
 
 /// What to run next, for a person; nothing where no setting helps.
-pub fn way_on(plan: &InstancePlan, failure: &Failure) -> Vec<String> {
+pub fn way_on(plan: &RdsRestorePlan, failure: &RdsRestoreFailure) -> Vec<String> {
     match &failure.source {
-        InstanceError::Aws(refused) if refused.operation == MEMBER => of_member(plan, refused),
-        InstanceError::Aws(refused) if RESTORES.contains(&refused.operation) => of_refusal(plan, refused),
-        InstanceError::Wait(PollError::Failed { status, .. }) => of_status(plan, status),
+        RdsRestoreError::Aws(refused) if refused.operation == MEMBER => of_member(plan, refused),
+        RdsRestoreError::Aws(refused) if RESTORES.contains(&refused.operation) => of_refusal(plan, refused),
+        RdsRestoreError::Wait(PollError::Failed { status, .. }) => of_status(plan, status),
         _ => vec![],
     }
 }
@@ -35,7 +35,7 @@ const CLASS: [&str; 2] = ["instanceclass", "instance class"];
 const ZONE: [&str; 2] = ["availability zone", "availabilityzone"];
 
 /// The cluster has its network, key and version by then.
-fn of_member(plan: &InstancePlan, refused: &AwsFailure) -> Vec<String> {
+fn of_member(plan: &RdsRestorePlan, refused: &AwsFailure) -> Vec<String> {
     let (code, says) = words(refused);
     match code {
         "InsufficientDBInstanceCapacity" => class(plan).into_iter().chain(zone(plan)).collect(),
@@ -50,7 +50,7 @@ fn of_member(plan: &InstancePlan, refused: &AwsFailure) -> Vec<String> {
     }
 }
 
-fn of_refusal(plan: &InstancePlan, refused: &AwsFailure) -> Vec<String> {
+fn of_refusal(plan: &RdsRestorePlan, refused: &AwsFailure) -> Vec<String> {
     let (code, says) = words(refused);
     match code {
         "InsufficientDBInstanceCapacity" | "InsufficientDBClusterCapacity" => capacity(plan),
@@ -81,7 +81,7 @@ fn of_refusal(plan: &InstancePlan, refused: &AwsFailure) -> Vec<String> {
             () if says(&ZONE) => zones(plan),
             () => vec![format!(
                 "If it is one of these that AWS refuses, the same command with `--set KEY=VALUE` takes another: {}.",
-                super::Key::listed()
+                super::OverrideKey::listed()
             )],
         },
         _ => vec![],
@@ -89,7 +89,7 @@ fn of_refusal(plan: &InstancePlan, refused: &AwsFailure) -> Vec<String> {
 }
 
 /// What it does not get out of by itself: it is made anew under another name.
-fn of_status(plan: &InstancePlan, status: &str) -> Vec<String> {
+fn of_status(plan: &RdsRestorePlan, status: &str) -> Vec<String> {
     let hints = match status {
         "insufficient-capacity" => capacity(plan),
         "incompatible-network" => network(plan),
@@ -102,7 +102,7 @@ fn of_status(plan: &InstancePlan, status: &str) -> Vec<String> {
     std::iter::once(another).chain(hints).collect()
 }
 
-fn capacity(plan: &InstancePlan) -> Vec<String> {
+fn capacity(plan: &RdsRestorePlan) -> Vec<String> {
     let mut hints = class(plan);
     if plan.settings.new.multi_az == Some(true) {
         hints.push("`--set multi_az=no` needs room for one instance, and not for two; it can be made Multi-AZ afterwards.".to_owned());
@@ -113,11 +113,11 @@ fn capacity(plan: &InstancePlan) -> Vec<String> {
     hints
 }
 
-fn zone(plan: &InstancePlan) -> Vec<String> {
+fn zone(plan: &RdsRestorePlan) -> Vec<String> {
     vec![format!("Another zone may have room: `--set zone={}a`.", plan.chosen.region)]
 }
 
-fn class(plan: &InstancePlan) -> Vec<String> {
+fn class(plan: &RdsRestorePlan) -> Vec<String> {
     let version = plan.engine.1.as_ref().map(|version| format!(" --engine-version {version}"));
     vec![format!(
         "The same command with `--set class=CLASS` takes another; `aws rds describe-orderable-db-instance-options --region {} --engine {}{} --query 'OrderableDBInstanceOptions[].DBInstanceClass' --output text` lists those that there are.",
@@ -131,14 +131,14 @@ fn certificate() -> Vec<String> {
     vec!["The same command with `--set ca=default` takes the certificate authority that AWS gives to new ones, or `--set ca=NAME` another: what connects must trust it.".to_owned()]
 }
 
-fn version(plan: &InstancePlan) -> Vec<String> {
+fn version(plan: &RdsRestorePlan) -> Vec<String> {
     match &plan.cluster {
         Some(_) => vec!["The same command with `--set engine_version=default` takes the snapshot's own, or `--set engine_version=VERSION` a newer one.".to_owned()],
         None => vec!["RDS gives an instance the version of its snapshot: `aws rds modify-db-snapshot --engine-version VERSION` upgrades that; then run the same command.".to_owned()],
     }
 }
 
-fn key(plan: &InstancePlan) -> Vec<String> {
+fn key(plan: &RdsRestorePlan) -> Vec<String> {
     let mut hints = Vec::new();
     if plan.cluster.is_some() {
         hints.push("The same command with `--set kms_key=ARN` encrypts it with another key of that region; the snapshot's own must be usable all the same, to read it.".to_owned());
@@ -147,7 +147,7 @@ fn key(plan: &InstancePlan) -> Vec<String> {
     hints
 }
 
-fn zones(plan: &InstancePlan) -> Vec<String> {
+fn zones(plan: &RdsRestorePlan) -> Vec<String> {
     let mut hints = network(plan);
     if plan.settings.new.multi_az == Some(true) {
         hints.push("`--set multi_az=no` needs one zone only; it can be made Multi-AZ afterwards.".to_owned());
@@ -155,7 +155,7 @@ fn zones(plan: &InstancePlan) -> Vec<String> {
     hints
 }
 
-fn network(plan: &InstancePlan) -> Vec<String> {
+fn network(plan: &RdsRestorePlan) -> Vec<String> {
     vec![format!(
         "The same command with `--set subnet_group=NAME --set security_groups=GROUP,GROUP` takes another network; `aws rds describe-db-subnet-groups --region {}` lists what there is.",
         plan.chosen.region
@@ -175,7 +175,7 @@ fn storage() -> Vec<String> {
 }
 
 /// Where else the policy has backups of it.
-fn elsewhere(plan: &InstancePlan, why: &str) -> Vec<String> {
+fn elsewhere(plan: &RdsRestorePlan, why: &str) -> Vec<String> {
     let other = plan.elsewhere.iter().map(|region| format!("`--from {region}`")).collect::<Vec<_>>();
     if other.is_empty() {
         return vec![];

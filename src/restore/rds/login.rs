@@ -3,15 +3,15 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use sqlx::Connection as _;
 
-use super::run::Server;
-use super::{InstanceError, InstancePlan};
+use super::run::RdsEndpoint;
+use super::{RdsRestoreError, RdsRestorePlan};
 use crate::aws::rds::Database;
 use crate::checks;
-use crate::checks::Finding;
+use crate::checks::CheckResult;
 use crate::event::{Events, lasting, told};
 use crate::model::RestoreProfile;
 use crate::platform::{CancellationToken, SecretRef};
-use crate::policy::{Password, PostgresSource};
+use crate::policy::{PasswordSource, PostgresSource};
 use crate::postgres::{self, ConnectError, ConnectionParameters, close};
 
 /// The name of a new instance is known everywhere only after minutes.
@@ -32,10 +32,10 @@ impl Login {
         login: &PostgresSource,
         database: &Database,
         region: &str,
-    ) -> Result<Self, InstanceError> {
-        let endpoint = database.endpoint.as_ref().ok_or(InstanceError::NoEndpoint)?;
+    ) -> Result<Self, RdsRestoreError> {
+        let endpoint = database.endpoint.as_ref().ok_or(RdsRestoreError::NoEndpoint)?;
         let bare = PostgresSource { password: None, ..login.clone() };
-        let by_token = matches!(login.password, Some(Password::IamToken(_)));
+        let by_token = matches!(login.password, Some(PasswordSource::IamToken(_)));
         let mut kept_by_rds = None;
         if let Some(secret) = database.master_secret.as_ref().filter(|_| !by_token) {
             let user = resolve(&bare).await?.user;
@@ -48,7 +48,7 @@ impl Login {
         };
         // Waiting would not turn it on.
         if by_token && database.profile.iam_authentication == Some(false) {
-            return Err(InstanceError::NoIam { instance: database.id.identifier().to_owned() });
+            return Err(RdsRestoreError::NoIam { instance: database.id.identifier().to_owned() });
         }
         Ok(Self { parameters: resolved.at(&endpoint.host, endpoint.port, region), kept_by_rds })
     }
@@ -76,13 +76,13 @@ impl Login {
     }
 }
 
-async fn resolve(login: &PostgresSource) -> Result<ConnectionParameters, InstanceError> {
-    ConnectionParameters::resolve(login).await.map_err(InstanceError::Unresolved)
+async fn resolve(login: &PostgresSource) -> Result<ConnectionParameters, RdsRestoreError> {
+    ConnectionParameters::resolve(login).await.map_err(RdsRestoreError::Unresolved)
 }
 
 /// Whether the policy's login, by a password, is that of the master; where it says so itself.
 pub(crate) fn is_of_master(login: &PostgresSource, profile: &RestoreProfile) -> bool {
-    let by_token = matches!(login.password, Some(Password::IamToken(_)));
+    let by_token = matches!(login.password, Some(PasswordSource::IamToken(_)));
     let user = login.url.as_ref().and_then(|url| ConnectionParameters::from_url(url).ok());
     !by_token && user.is_some_and(|parameters| Some(parameters.user) == profile.master_username)
 }
@@ -95,7 +95,7 @@ pub(crate) async fn log_in(
     every: Duration,
     events: &Events,
     cancel: &CancellationToken,
-) -> Result<ConnectionParameters, InstanceError> {
+) -> Result<ConnectionParameters, RdsRestoreError> {
     let login = Login::of(login, database, region).await?;
     let patience = PATIENCE.mul_f64((every.as_secs_f64() / USUAL.as_secs_f64()).min(1.0)).max(every * 10);
     let begun = Instant::now();
@@ -104,7 +104,7 @@ pub(crate) async fn log_in(
         match login.attempt().await {
             Ok(parameters) => return Ok(parameters),
             Err(source) if begun.elapsed() > patience => {
-                return Err(InstanceError::Login { waited: patience, source });
+                return Err(RdsRestoreError::Login { waited: patience, source });
             }
             Err(error) => {
                 // Whoever waits sees at once what stands in the way; it may be the password.
@@ -120,17 +120,17 @@ pub(crate) async fn log_in(
         }
         tokio::select! {
             () = tokio::time::sleep(every) => {}
-            () = cancel.cancelled() => return Err(InstanceError::Interrupted),
+            () = cancel.cancelled() => return Err(RdsRestoreError::Interrupted),
         }
     }
 }
 
 /// Reads what only a whole server can answer.
-pub(crate) async fn look(parameters: &ConnectionParameters) -> Result<Server, InstanceError> {
-    let unsound = |error: sqlx::Error| InstanceError::Unsound(error.to_string());
+pub(crate) async fn look(parameters: &ConnectionParameters) -> Result<RdsEndpoint, RdsRestoreError> {
+    let unsound = |error: sqlx::Error| RdsRestoreError::Unsound(error.to_string());
     let connection = parameters.connect().await;
     let mut connection =
-        connection.map_err(|source| InstanceError::Login { waited: Duration::ZERO, source })?;
+        connection.map_err(|source| RdsRestoreError::Login { waited: Duration::ZERO, source })?;
     let (recovering, version, tls): (bool, String, bool) = sqlx::query_as(
         "SELECT pg_is_in_recovery(), current_setting('server_version'),
                 coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false)",
@@ -139,7 +139,7 @@ pub(crate) async fn look(parameters: &ConnectionParameters) -> Result<Server, In
     .await
     .map_err(unsound)?;
     if recovering {
-        return Err(InstanceError::Unsound("it is still in recovery, and takes no writes".to_owned()));
+        return Err(RdsRestoreError::Unsound("it is still in recovery, and takes no writes".to_owned()));
     }
     let tables: i64 = sqlx::query_scalar(
         "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -150,21 +150,21 @@ pub(crate) async fn look(parameters: &ConnectionParameters) -> Result<Server, In
     .map_err(unsound)?;
     let newest_commit = newest_commit(&mut connection).await.map_err(unsound)?;
     let _closed = connection.close().await;
-    Ok(Server { version, tls, tables: tables.unsigned_abs(), newest_commit })
+    Ok(RdsEndpoint { version, tls, tables: tables.unsigned_abs(), newest_commit })
 }
 
 /// Asks what the policy says must be true of it.
 pub(super) async fn validate(
     parameters: &ConnectionParameters,
-    plan: &InstancePlan,
+    plan: &RdsRestorePlan,
     events: &Events,
-) -> Result<Vec<Finding>, InstanceError> {
+) -> Result<Vec<CheckResult>, RdsRestoreError> {
     if plan.checks.is_empty() {
         return Ok(vec![]);
     }
     let connection = parameters.connect().await;
     let mut connection =
-        connection.map_err(|source| InstanceError::Login { waited: Duration::ZERO, source })?;
+        connection.map_err(|source| RdsRestoreError::Login { waited: Duration::ZERO, source })?;
     let findings = checks::run(&mut connection, &plan.checks, plan.until).await;
     close(connection).await;
     for finding in &findings {

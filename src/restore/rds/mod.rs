@@ -38,11 +38,11 @@ mod select;
 pub(crate) mod settings;
 mod survey;
 
-pub use error::InstanceError;
+pub use error::RdsRestoreError;
 pub use hints::way_on;
-pub use overrides::{Changed, Key, OverrideError, Overrides};
-pub use plan::{Backups, InstancePlan, NewGroup, Setting, plan};
-pub use refusal::Refusal;
-pub use request::{Lifetime, Request, Target};
-pub use run::{Failure, Marks, Report, Run, VERB};
-pub use select::{Chosen, Via};
+pub use overrides::{Changed, OverrideError, OverrideKey, Overrides};
+pub use plan::{Backups, NewGroup, PlannedSetting, RdsRestorePlan, plan};
+pub use refusal::RdsRefusal;
+pub use request::{Lifetime, RdsRestoreRequest, RdsTarget};
+pub use run::{Milestones, RdsRestoreFailure, RdsRestoreReport, Run, VERB};
+pub use select::{RestoreSource, SelectedBackup};

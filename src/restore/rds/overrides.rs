@@ -7,7 +7,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 use super::settings::is_default;
-use super::{Refusal, Via};
+use super::{RdsRefusal, RestoreSource};
 use crate::aws::rds::Database;
 use crate::model::{RegionNames, RestoreProfile};
 
@@ -17,7 +17,7 @@ const DEFAULT: &str = "default";
 /// What can be set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Key {
+pub enum OverrideKey {
     Ca,
     Class,
     EngineVersion,
@@ -32,7 +32,7 @@ pub enum Key {
     Zone,
 }
 
-impl Key {
+impl OverrideKey {
     pub const ALL: [Self; 12] = [
         Self::Ca,
         Self::Class,
@@ -84,7 +84,7 @@ impl Key {
     }
 }
 
-impl fmt::Display for Key {
+impl fmt::Display for OverrideKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
@@ -97,19 +97,19 @@ pub enum OverrideError {
     #[error("`{0}` is nothing that a restore can set")]
     Unknown(String),
     #[error("`{0}` is set twice")]
-    Twice(Key),
+    Twice(OverrideKey),
     #[error("`{key}={value}`: {why}")]
-    Value { key: Key, value: String, why: &'static str },
+    Value { key: OverrideKey, value: String, why: &'static str },
 }
 
 /// What somebody wants otherwise, by key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Overrides(BTreeMap<Key, String>);
+pub struct Overrides(BTreeMap<OverrideKey, String>);
 
 /// One of them, beside what it would have been.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Changed {
-    pub key: Key,
+    pub key: OverrideKey,
     pub value: String,
     /// `None`: nothing would have been said, or nothing is known.
     pub was: Option<String>,
@@ -123,13 +123,13 @@ impl fmt::Display for Changed {
 
 /// What kinds of database take different things.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Shape {
+enum RdsTopology {
     Instance,
     Aurora,
     MultiAzCluster,
 }
 
-impl Shape {
+impl RdsTopology {
     fn of(profile: &RestoreProfile) -> Self {
         match (&profile.cluster, profile.engine.starts_with("aurora")) {
             (None, _) => Self::Instance,
@@ -147,7 +147,7 @@ impl Overrides {
             let form = || OverrideError::Form(text.clone());
             let (name, value) = text.split_once('=').ok_or_else(form)?;
             let (name, value) = (name.trim(), value.trim());
-            let known = Key::ALL.into_iter().find(|key| key.as_str() == name);
+            let known = OverrideKey::ALL.into_iter().find(|key| key.as_str() == name);
             let key = known.ok_or_else(|| OverrideError::Unknown(name.to_owned()))?;
             if value.is_empty() {
                 return Err(form());
@@ -163,35 +163,35 @@ impl Overrides {
     }
 
     /// `None`: nobody wants it otherwise.
-    pub(super) fn get(&self, key: Key) -> Option<&str> {
+    pub(super) fn get(&self, key: OverrideKey) -> Option<&str> {
         self.0.get(&key).map(String::as_str)
     }
 
     /// What is set instead; `Some(None)`: it is left to AWS.
-    fn instead(&self, key: Key) -> Option<Option<String>> {
+    fn instead(&self, key: OverrideKey) -> Option<Option<String>> {
         self.get(key).map(|value| (value != DEFAULT).then(|| value.to_owned()))
     }
 
     /// How it is set up, with what is wanted otherwise.
     pub(super) fn onto(&self, mut profile: RestoreProfile) -> RestoreProfile {
-        if let Some(class) = self.instead(Key::Class) {
+        if let Some(class) = self.instead(OverrideKey::Class) {
             let members = profile.cluster.iter_mut().flat_map(|cluster| &mut cluster.members);
             members.for_each(|member| member.class.clone_from(&class));
             profile.class = class;
         }
-        if let Some(ca) = self.instead(Key::Ca) {
+        if let Some(ca) = self.instead(OverrideKey::Ca) {
             profile.ca_certificate = ca;
         }
-        if let Some(version) = self.instead(Key::EngineVersion) {
+        if let Some(version) = self.instead(OverrideKey::EngineVersion) {
             profile.engine_version = version;
         }
-        if let Some(answer) = self.get(Key::MultiAz) {
+        if let Some(answer) = self.get(OverrideKey::MultiAz) {
             profile.multi_az = Some(answer == "yes");
         }
-        if let Some(network) = self.instead(Key::NetworkType) {
+        if let Some(network) = self.instead(OverrideKey::NetworkType) {
             profile.network_type = network;
         }
-        if let Some(kind) = self.instead(Key::StorageType) {
+        if let Some(kind) = self.instead(OverrideKey::StorageType) {
             // The speed that was bought of one kind is refused for another.
             if kind != profile.storage.kind {
                 (profile.storage.iops, profile.storage.throughput) = (None, None);
@@ -204,11 +204,11 @@ impl Overrides {
     /// The names that are used in the region, with those that are wanted instead.
     pub(super) fn names(&self, mut names: RegionNames) -> RegionNames {
         let word = |key| self.get(key).map(str::to_owned);
-        names.kms_key = word(Key::KmsKey).or(names.kms_key);
-        names.subnet_group = word(Key::SubnetGroup).or(names.subnet_group);
-        names.parameter_group = word(Key::ParameterGroup).or(names.parameter_group);
-        names.option_group = word(Key::OptionGroup).or(names.option_group);
-        let groups = self.get(Key::SecurityGroups);
+        names.kms_key = word(OverrideKey::KmsKey).or(names.kms_key);
+        names.subnet_group = word(OverrideKey::SubnetGroup).or(names.subnet_group);
+        names.parameter_group = word(OverrideKey::ParameterGroup).or(names.parameter_group);
+        names.option_group = word(OverrideKey::OptionGroup).or(names.option_group);
+        let groups = self.get(OverrideKey::SecurityGroups);
         let groups = groups.map(|list| list.split(',').map(|group| group.trim().to_owned()).collect());
         names.security_groups = groups.or(names.security_groups);
         names
@@ -224,24 +224,26 @@ impl Overrides {
         let home = |name: &Option<String>| name.clone().filter(|_| is_home);
         let list = |groups: &[String]| (!groups.is_empty()).then(|| groups.join(", "));
         let was = |key| match key {
-            Key::Ca => recorded.ca_certificate.clone(),
-            Key::Class => recorded.class.clone().or_else(|| classes(recorded)),
-            Key::EngineVersion => recorded.engine_version.clone(),
-            Key::KmsKey => names.kms_key.clone().or_else(|| home(&recorded.kms_key)),
-            Key::MultiAz => recorded.multi_az.map(|answer| if answer { "yes" } else { "no" }.to_owned()),
-            Key::NetworkType => recorded.network_type.clone(),
-            Key::OptionGroup => names.option_group.clone().or_else(|| home(&recorded.option_group)),
-            Key::ParameterGroup => {
+            OverrideKey::Ca => recorded.ca_certificate.clone(),
+            OverrideKey::Class => recorded.class.clone().or_else(|| classes(recorded)),
+            OverrideKey::EngineVersion => recorded.engine_version.clone(),
+            OverrideKey::KmsKey => names.kms_key.clone().or_else(|| home(&recorded.kms_key)),
+            OverrideKey::MultiAz => {
+                recorded.multi_az.map(|answer| if answer { "yes" } else { "no" }.to_owned())
+            }
+            OverrideKey::NetworkType => recorded.network_type.clone(),
+            OverrideKey::OptionGroup => names.option_group.clone().or_else(|| home(&recorded.option_group)),
+            OverrideKey::ParameterGroup => {
                 let group = recorded.parameter_group.as_ref().map(|group| group.name.clone());
                 names.parameter_group.clone().or(group)
             }
-            Key::SecurityGroups => match &names.security_groups {
+            OverrideKey::SecurityGroups => match &names.security_groups {
                 Some(groups) => list(groups),
                 None => list(&recorded.security_groups).filter(|_| is_home),
             },
-            Key::StorageType => recorded.storage.kind.clone(),
-            Key::SubnetGroup => names.subnet_group.clone().or_else(|| home(&recorded.subnet_group)),
-            Key::Zone => None,
+            OverrideKey::StorageType => recorded.storage.kind.clone(),
+            OverrideKey::SubnetGroup => names.subnet_group.clone().or_else(|| home(&recorded.subnet_group)),
+            OverrideKey::Zone => None,
         };
         self.0
             .iter()
@@ -250,28 +252,41 @@ impl Overrides {
     }
 
     /// What RDS does not take of this kind of database, or not so.
-    pub(super) fn objections(&self, profile: &RestoreProfile, via: &Via, region: &str) -> Vec<Refusal> {
-        let shape = Shape::of(profile);
-        let is_snapshot = matches!(via, Via::Snapshot { .. });
+    pub(super) fn objections(
+        &self,
+        profile: &RestoreProfile,
+        via: &RestoreSource,
+        region: &str,
+    ) -> Vec<RdsRefusal> {
+        let shape = RdsTopology::of(profile);
+        let is_snapshot = matches!(via, RestoreSource::Snapshot { .. });
         let is_encrypted = match via {
-            Via::Snapshot { encrypted, .. } | Via::Automated { encrypted, .. } => *encrypted,
+            RestoreSource::Snapshot { encrypted, .. } | RestoreSource::Automated { encrypted, .. } => {
+                *encrypted
+            }
         };
-        let mut refusals: Vec<Refusal> = { self.0.keys() }
-            .filter_map(|key| Some(Refusal::NotSettable { key: *key, why: unfit(*key, shape, is_snapshot)? }))
+        let mut refusals: Vec<RdsRefusal> = { self.0.keys() }
+            .filter_map(|key| {
+                Some(RdsRefusal::NotSettable { key: *key, why: unfit(*key, shape, is_snapshot)? })
+            })
             .collect();
-        if self.get(Key::KmsKey).is_some() && shape != Shape::Instance && !is_encrypted && !is_snapshot {
-            refusals.push(Refusal::NotSettable {
-                key: Key::KmsKey,
+        if self.get(OverrideKey::KmsKey).is_some()
+            && shape != RdsTopology::Instance
+            && !is_encrypted
+            && !is_snapshot
+        {
+            refusals.push(RdsRefusal::NotSettable {
+                key: OverrideKey::KmsKey,
                 why: "RDS encrypts what is not encrypted only where a snapshot is restored: use `--backup`",
             });
         }
-        if let Some(zone) = self.get(Key::Zone) {
+        if let Some(zone) = self.get(OverrideKey::Zone) {
             if !zone.starts_with(region) {
-                refusals.push(Refusal::OtherZone { zone: zone.to_owned(), region: region.to_owned() });
+                refusals.push(RdsRefusal::OtherZone { zone: zone.to_owned(), region: region.to_owned() });
             }
-            if shape == Shape::Instance && profile.multi_az == Some(true) {
-                refusals.push(Refusal::NotSettable {
-                    key: Key::Zone,
+            if shape == RdsTopology::Instance && profile.multi_az == Some(true) {
+                refusals.push(RdsRefusal::NotSettable {
+                    key: OverrideKey::Zone,
                     why: "a Multi-AZ instance is in two, which RDS chooses: add `--set multi_az=no`, and make it Multi-AZ afterwards",
                 });
             }
@@ -289,24 +304,24 @@ fn classes(profile: &RestoreProfile) -> Option<String> {
     (!classes.is_empty()).then(|| classes.join(", "))
 }
 
-fn unfit(key: Key, shape: Shape, is_snapshot: bool) -> Option<&'static str> {
+fn unfit(key: OverrideKey, shape: RdsTopology, is_snapshot: bool) -> Option<&'static str> {
     match (key, shape) {
-        (Key::EngineVersion, Shape::Instance) => Some(
+        (OverrideKey::EngineVersion, RdsTopology::Instance) => Some(
             "RDS gives an instance the version of its snapshot; `aws rds modify-db-snapshot --engine-version` upgrades the snapshot before",
         ),
-        (Key::EngineVersion, _) if !is_snapshot => {
+        (OverrideKey::EngineVersion, _) if !is_snapshot => {
             Some("RDS takes a version only where a snapshot is restored: use `--backup`")
         }
-        (Key::KmsKey, Shape::Instance) => Some(
+        (OverrideKey::KmsKey, RdsTopology::Instance) => Some(
             "RDS encrypts an instance with the key of its snapshot; the copy in another region has another (`--from REGION`), and so has one made by `aws rds copy-db-snapshot --kms-key-id`",
         ),
-        (Key::MultiAz, Shape::Aurora | Shape::MultiAzCluster) => {
+        (OverrideKey::MultiAz, RdsTopology::Aurora | RdsTopology::MultiAzCluster) => {
             Some("a cluster is in as many zones as it has instances")
         }
-        (Key::OptionGroup, Shape::Aurora | Shape::MultiAzCluster) => {
+        (OverrideKey::OptionGroup, RdsTopology::Aurora | RdsTopology::MultiAzCluster) => {
             Some("a cluster of PostgreSQL has no option group")
         }
-        (Key::Ca | Key::Zone, Shape::MultiAzCluster) => {
+        (OverrideKey::Ca | OverrideKey::Zone, RdsTopology::MultiAzCluster) => {
             Some("RDS chooses it itself for the instances of a Multi-AZ cluster")
         }
         _ => None,
@@ -332,7 +347,7 @@ pub(super) fn begun_otherwise(
         "storage" => has.storage.kind.clone(),
         "key" => has.kms_key.clone(),
         "engine version" => {
-            has.engine_version.clone().filter(|_| overrides.get(Key::EngineVersion).is_some())
+            has.engine_version.clone().filter(|_| overrides.get(OverrideKey::EngineVersion).is_some())
         }
         _ => None,
     };
@@ -359,7 +374,7 @@ mod tests {
         assert!(matches!(parsed(&["class"]), Err(OverrideError::Form(_))));
         assert!(matches!(parsed(&["class="]), Err(OverrideError::Form(_))));
         assert_eq!(parsed(&["clas=db.r6g.large"]), Err(OverrideError::Unknown("clas".to_owned())));
-        assert_eq!(parsed(&["ca=a", "ca=b"]), Err(OverrideError::Twice(Key::Ca)));
+        assert_eq!(parsed(&["ca=a", "ca=b"]), Err(OverrideError::Twice(OverrideKey::Ca)));
         for wrong in ["class=r6g.large", "class=default", "multi_az=true", "zone=default", "kms_key=default"]
         {
             assert!(matches!(parsed(&[wrong]), Err(OverrideError::Value { .. })), "{wrong}");
@@ -394,7 +409,7 @@ mod tests {
 
     #[test]
     fn what_a_kind_of_database_does_not_take_is_said() {
-        let via = Via::Automated {
+        let via = RestoreSource::Automated {
             origin: crate::aws::rds::Origin::Snapshot("s".to_owned()),
             identifier: "shop".to_owned(),
             resource_id: "db-1".to_owned(),
@@ -417,14 +432,14 @@ mod tests {
         assert_eq!(refused(&["zone=us-west-2a", "kms_key=k"], &cluster("aurora-postgresql")), 0);
         assert_eq!(refused(&["multi_az=no", "engine_version=15.4"], &cluster("aurora-postgresql")), 2);
         assert_eq!(refused(&["ca=x", "zone=us-west-2a"], &cluster("postgres")), 2);
-        let plain = |via: Via| {
+        let plain = |via: RestoreSource| {
             let overrides = parsed(&["kms_key=k"]).unwrap();
             overrides.objections(&cluster("aurora-postgresql"), &via, "us-west-2").len()
         };
-        let Via::Automated { origin, identifier, resource_id, until, .. } = via.clone() else {
+        let RestoreSource::Automated { origin, identifier, resource_id, until, .. } = via.clone() else {
             unreachable!()
         };
-        let moment = Via::Automated { origin, identifier, resource_id, until, encrypted: false };
+        let moment = RestoreSource::Automated { origin, identifier, resource_id, until, encrypted: false };
         assert_eq!(plain(moment), 1, "only a snapshot is encrypted by a restore");
     }
 }

@@ -5,20 +5,20 @@ use super::aurora_cluster::ClusterPart;
 use super::login::is_of_master;
 use super::overrides::begun_otherwise;
 use super::settings::{DONE, FROM, Settings, checks, settings, tags};
-use super::survey::Situation;
-use super::{Changed, Chosen, Key, Refusal, Request};
+use super::survey::RdsSurvey;
+use super::{Changed, OverrideKey, RdsRefusal, RdsRestoreRequest, SelectedBackup};
 use crate::aws::rds::Database;
-use crate::aws::{SOURCE, SYSTEM, Tags};
+use crate::aws::{AwsTags, SOURCE, SYSTEM};
 use crate::iam::{may_be_restored_as, restored_names};
 use crate::model::{BackupId, ParameterGroup, RestoreProfile, SourceName};
-use crate::policy::{AwsPlace, Check, PostgresSource, Prices, RdsDatabase};
+use crate::policy::{AwsLocation, Check, PostgresSource, Prices, RdsDatabase};
 
 /// What is going to be done.
 #[derive(Clone, Debug)]
-pub struct InstancePlan {
+pub struct RdsRestorePlan {
     pub source: SourceName,
-    pub place: AwsPlace,
-    pub chosen: Chosen,
+    pub place: AwsLocation,
+    pub chosen: SelectedBackup,
     /// The backup that says how it is set up; `None`: the database as it is now.
     pub profile_of: Option<BackupId>,
     /// What is made.
@@ -67,7 +67,7 @@ pub enum Backups {
 }
 
 impl Backups {
-    fn of(request: &Request, profile: &RestoreProfile) -> Self {
+    fn of(request: &RdsRestoreRequest, profile: &RestoreProfile) -> Self {
         match (&profile.cluster, profile.backup_retention_days) {
             (Some(_), _) => Self::Kept,
             _ if request.lifetime.is_some() => Self::None,
@@ -106,12 +106,12 @@ impl NewGroup {
 
 /// A line of the plan: what RDS is told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Setting {
+pub struct PlannedSetting {
     pub name: &'static str,
     pub value: String,
 }
 
-impl InstancePlan {
+impl RdsRestorePlan {
     pub fn to(&self) -> &str {
         &self.settings.new.identifier
     }
@@ -122,7 +122,7 @@ impl InstancePlan {
     }
 
     /// The settings that a person looks at before it is made.
-    pub fn shown(&self) -> Vec<Setting> {
+    pub fn shown(&self) -> Vec<PlannedSetting> {
         let new = &self.settings.new;
         let word = |value: &Option<String>| value.clone();
         let yes = |value: Option<bool>| value.map(|value| if value { "yes" } else { "no" }.to_owned());
@@ -139,15 +139,15 @@ impl InstancePlan {
             ("public", yes(new.publicly_accessible)),
             ("deletion protection", yes(new.deletion_protection)),
         ];
-        let some = some.into_iter().filter_map(|(name, value)| Some(Setting { name, value: value? }));
-        let backups = self.backups.told().map(|value| Setting { name: "automated backups", value });
+        let some = some.into_iter().filter_map(|(name, value)| Some(PlannedSetting { name, value: value? }));
+        let backups = self.backups.told().map(|value| PlannedSetting { name: "automated backups", value });
         let some = some.chain(backups);
         some.chain(self.cluster.iter().flat_map(ClusterPart::shown)).collect()
     }
 }
 
 /// Decides, or says everything that stands against it.
-pub fn plan(request: &Request, mut found: Situation) -> Result<InstancePlan, Vec<Refusal>> {
+pub fn plan(request: &RdsRestoreRequest, mut found: RdsSurvey) -> Result<RdsRestorePlan, Vec<RdsRefusal>> {
     let overrides = &request.overrides;
     let changed = overrides.changed(&found.profile, &found.policy_names, found.is_home);
     found.profile = overrides.onto(found.profile);
@@ -162,7 +162,7 @@ pub fn plan(request: &Request, mut found: Situation) -> Result<InstancePlan, Vec
         tags.clone(),
         lifetime,
     );
-    settings.new.zone = overrides.get(Key::Zone).map(str::to_owned);
+    settings.new.zone = overrides.get(OverrideKey::Zone).map(str::to_owned);
     let cluster = match request.config.database {
         RdsDatabase::Cluster(_) => Some(ClusterPart::of(request, &found, &mut settings)),
         RdsDatabase::Instance(_) => None,
@@ -199,7 +199,7 @@ pub fn plan(request: &Request, mut found: Situation) -> Result<InstancePlan, Vec
     let config = &request.config;
     let all = std::iter::once(&config.place.region).chain(config.regions.iter().map(|region| &region.name));
     let elsewhere = all.filter(|region| **region != found.chosen.region).cloned().collect();
-    Ok(InstancePlan {
+    Ok(RdsRestorePlan {
         changed,
         begun_otherwise,
         other_database,
@@ -227,7 +227,7 @@ pub fn plan(request: &Request, mut found: Situation) -> Result<InstancePlan, Vec
 }
 
 /// Who may make it is AWS's to say; the role that drctl draws up may make only what has such a name.
-fn beyond_role(request: &Request, region: &str) -> Option<String> {
+fn beyond_role(request: &RdsRestoreRequest, region: &str) -> Option<String> {
     if may_be_restored_as(&request.config, region, &request.to) {
         return None;
     }
@@ -241,7 +241,7 @@ fn beyond_role(request: &Request, region: &str) -> Option<String> {
 }
 
 /// The policy's password is not that of a master whose password RDS makes anew.
-fn new_secret(request: &Request, profile: &RestoreProfile) -> Option<String> {
+fn new_secret(request: &RdsRestoreRequest, profile: &RestoreProfile) -> Option<String> {
     let login = request.config.login.as_ref()?;
     (profile.password_is_managed && is_of_master(login, profile)).then(|| {
         "drctl logs in as the master with the password that RDS makes for the new one and keeps in Secrets Manager, and not with the policy's: whoever restores may read that secret (`drctl iam show restorer`); when it takes production's place, `password` in the policy has to name it"
@@ -251,10 +251,10 @@ fn new_secret(request: &Request, profile: &RestoreProfile) -> Option<String> {
 
 /// What is there of an earlier run, beside what would be made now.
 fn begun(
-    found: &Situation,
+    found: &RdsSurvey,
     settings: &Settings,
     cluster: Option<&ClusterPart>,
-    request: &Request,
+    request: &RdsRestoreRequest,
 ) -> Vec<String> {
     let new = &settings.new;
     let mut wanted = vec![
@@ -277,7 +277,7 @@ fn begun(
 }
 
 /// What the instance costs for as long as it is there, by the policy's prices.
-fn cost(request: &Request, profile: &RestoreProfile, cluster: Option<&ClusterPart>) -> String {
+fn cost(request: &RdsRestoreRequest, profile: &RestoreProfile, cluster: Option<&ClusterPart>) -> String {
     let Some(prices) = &request.prices else {
         return "not estimated: the policy has no `[prices]`".to_owned();
     };
@@ -299,7 +299,7 @@ fn cost(request: &Request, profile: &RestoreProfile, cluster: Option<&ClusterPar
 
 /// What was recorded of a parameter group, where the region has none of its name, or one that an earlier run
 /// began to make.
-fn missing_group(found: &Situation, settings: &Settings) -> Option<NewGroup> {
+fn missing_group(found: &RdsSurvey, settings: &Settings) -> Option<NewGroup> {
     let is_half_made = found.group_lacks.as_ref().is_some_and(|lacks| lacks.is_ours);
     let is_missing = found.has_parameter_group == Some(false) || is_half_made;
     if !is_missing || found.names.parameter_group.is_some() {
@@ -310,47 +310,52 @@ fn missing_group(found: &Situation, settings: &Settings) -> Option<NewGroup> {
     NewGroup::of(group, found.profile.cluster.is_some()).filter(|_| is_used)
 }
 
-fn objections(request: &Request, found: &Situation, settings: &Settings, tags: &Tags) -> Vec<Refusal> {
+fn objections(
+    request: &RdsRestoreRequest,
+    found: &RdsSurvey,
+    settings: &Settings,
+    tags: &AwsTags,
+) -> Vec<RdsRefusal> {
     let mut refusals = Vec::new();
     let region = || found.chosen.region.clone();
     if !is_identifier(&request.to) {
-        refusals.push(Refusal::Identifier(request.to.clone()));
+        refusals.push(RdsRefusal::Identifier(request.to.clone()));
     }
     let is_production = found.is_home && request.to == request.config.database.identifier();
     let (what, to, taken_in) = (request.config.database.kind(), request.to.clone(), region());
     match &found.existing {
-        _ if is_production => refusals.push(Refusal::Taken { what, to, region: taken_in }),
+        _ if is_production => refusals.push(RdsRefusal::Taken { what, to, region: taken_in }),
         None => {}
         Some(existing) if !is_own(existing, found, tags) => {
-            refusals.push(Refusal::Taken { what, to, region: taken_in })
+            refusals.push(RdsRefusal::Taken { what, to, region: taken_in })
         }
         Some(existing) => {
             // Checks that did not hold, or could not be asked, are asked again.
             let is_wanting = checks(&existing.tags).is_some_and(|(held, asked)| held < asked);
             if let Some(until) = existing.tags.get(DONE).filter(|_| !is_wanting) {
-                refusals.push(Refusal::Done { to, region: taken_in, until: until.to_owned() });
+                refusals.push(RdsRefusal::Done { to, region: taken_in, until: until.to_owned() });
             }
         }
     }
     if settings.new.subnet_group.is_none() && !found.is_home {
-        refusals.push(Refusal::NoNames { what: "`subnet_group`", region: region() });
+        refusals.push(RdsRefusal::NoNames { what: "`subnet_group`", region: region() });
     }
     if settings.new.security_groups.is_empty() && !found.is_home {
-        refusals.push(Refusal::NoNames { what: "`security_groups`", region: region() });
+        refusals.push(RdsRefusal::NoNames { what: "`security_groups`", region: region() });
     }
     if let (Some(false), Some(name)) = (found.has_subnet_group, &settings.new.subnet_group) {
-        refusals.push(Refusal::NoGroup { what: "subnet group", name: name.clone(), region: region() });
+        refusals.push(RdsRefusal::NoGroup { what: "subnet group", name: name.clone(), region: region() });
     }
     if let (Some(false), None, Some(name)) =
         (found.has_parameter_group, missing_group(found, settings), &settings.new.parameter_group)
     {
-        refusals.push(Refusal::NoGroup { what: "parameter group", name: name.clone(), region: region() });
+        refusals.push(RdsRefusal::NoGroup { what: "parameter group", name: name.clone(), region: region() });
     }
     refusals
 }
 
 /// Whether this very restore began to make it.
-pub(super) fn is_own(existing: &Database, found: &Situation, tags: &Tags) -> bool {
+pub(super) fn is_own(existing: &Database, found: &RdsSurvey, tags: &AwsTags) -> bool {
     existing.tags.is_managed()
         && existing.tags.get(SYSTEM) == tags.get(SYSTEM)
         && existing.tags.get(SOURCE) == tags.get(SOURCE)

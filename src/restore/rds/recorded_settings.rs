@@ -2,8 +2,8 @@
 
 use std::cmp::Reverse;
 
-use super::select::{Chosen, Stored, Via};
-use super::{InstanceError, Refusal, Request, Run};
+use super::select::{ManualSnapshot, RestoreSource, SelectedBackup};
+use super::{RdsRefusal, RdsRestoreError, RdsRestoreRequest, Run};
 use crate::aws::FailureKind;
 use crate::aws::rds::{Database, Rds};
 use crate::event::told;
@@ -16,7 +16,7 @@ const TRIES: usize = 10;
 
 /// What was found.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Found {
+pub(super) struct RecordedSettings {
     pub(super) profile: RestoreProfile,
     /// The backup it was recorded with; `None`: the database was asked now.
     pub(super) of: Option<BackupId>,
@@ -26,13 +26,13 @@ pub(super) struct Found {
 
 /// The backups whose records come nearest to what is restored, the nearest first: that very backup, older ones, and
 /// then newer ones; of each those of the same database before those of others that had its name.
-fn nearest<'s>(via: &Via, stored: &'s [Stored]) -> Vec<&'s Stored> {
+fn nearest<'s>(via: &RestoreSource, stored: &'s [ManualSnapshot]) -> Vec<&'s ManualSnapshot> {
     let (own, resource_id) = match via {
-        Via::Snapshot { backup, resource_id, .. } => (Some(backup), resource_id.as_deref()),
-        Via::Automated { resource_id, .. } => (None, Some(resource_id.as_str())),
+        RestoreSource::Snapshot { backup, resource_id, .. } => (Some(backup), resource_id.as_deref()),
+        RestoreSource::Automated { resource_id, .. } => (None, Some(resource_id.as_str())),
     };
     let until = via.until();
-    let rank = |stored: &&Stored| {
+    let rank = |stored: &&ManualSnapshot| {
         let manifest = &stored.manifest;
         let of = manifest.managed.as_ref().and_then(|managed| managed.resource_id.as_deref());
         let is_other = of.zip(resource_id).is_some_and(|(of, id)| of != id);
@@ -40,7 +40,7 @@ fn nearest<'s>(via: &Via, stored: &'s [Stored]) -> Vec<&'s Stored> {
         let far = if is_newer { point - until } else { until - point };
         (Some(&manifest.id) != own, is_other, is_newer, far, Reverse(manifest.id.clone()))
     };
-    let mut nearest: Vec<&Stored> = stored.iter().collect();
+    let mut nearest: Vec<&ManualSnapshot> = stored.iter().collect();
     nearest.sort_by_key(rank);
     nearest
 }
@@ -49,24 +49,24 @@ impl Run {
     /// `live`: the database as it is now, where its region answers.
     pub(super) async fn profile(
         &self,
-        request: &Request,
-        chosen: &Chosen,
-        stored: &[Stored],
+        request: &RdsRestoreRequest,
+        chosen: &SelectedBackup,
+        stored: &[ManualSnapshot],
         live: Option<&Database>,
-    ) -> Result<Found, InstanceError> {
-        let mut failed: Option<(BackupId, InstanceError)> = None;
+    ) -> Result<RecordedSettings, RdsRestoreError> {
+        let mut failed: Option<(BackupId, RdsRestoreError)> = None;
         for candidate in nearest(&chosen.via, stored).into_iter().take(TRIES) {
             let id = &candidate.manifest.id;
             let error = match self.recorded(candidate).await {
                 Ok(profile) => {
                     let notes = substituted(&chosen.via, candidate, failed.as_ref());
                     notes.iter().for_each(|note| self.events.warning(note.clone()));
-                    return Ok(Found { profile, of: Some(id.clone()), notes });
+                    return Ok(RecordedSettings { profile, of: Some(id.clone()), notes });
                 }
                 Err(error) if error.is_interruption() => return Err(error),
                 Err(error) => error,
             };
-            let is_closed = matches!(error, InstanceError::Details(SmallError::CannotDecrypt { .. }));
+            let is_closed = matches!(error, RdsRestoreError::Details(SmallError::CannotDecrypt { .. }));
             failed.get_or_insert((id.clone(), error));
             // Without any identity the others stay closed, too.
             if is_closed && self.identities.is_empty() {
@@ -84,7 +84,7 @@ impl Run {
                 Ok((profile, lacks)) => {
                     self.events.warning(format!("it is set up as the database is now, since {reason}"));
                     lacks.iter().for_each(|words| self.events.warning(words.clone()));
-                    return Ok(Found { profile, of: None, notes: lacks });
+                    return Ok(RecordedSettings { profile, of: None, notes: lacks });
                 }
                 Err(failure) => self.events.warning(told(&failure)),
             }
@@ -93,23 +93,23 @@ impl Run {
             None => {
                 "`drctl list` shows which backups have a manifest, and `drctl doctor` what keeps a repository from being read. AWS's own command line restores the snapshot, too: `aws rds describe-db-snapshots` (a cluster's: `describe-db-cluster-snapshots`) names it."
             }
-            Some((_, InstanceError::Details(SmallError::CannotDecrypt { .. })))
+            Some((_, RdsRestoreError::Details(SmallError::CannotDecrypt { .. })))
                 if self.identities.is_empty() =>
             {
                 "Name the file that holds an identity with `--identity`."
             }
-            Some((_, InstanceError::Details(SmallError::CannotDecrypt { .. }))) => {
+            Some((_, RdsRestoreError::Details(SmallError::CannotDecrypt { .. }))) => {
                 "Name the identity of one of the recipients that the backup was encrypted to; `drctl show` names them."
             }
             Some(_) => "`drctl verify` says which copies of the backup are good.",
         };
-        Err(InstanceError::Refused(vec![Refusal::NoProfile { reason, remedy }]))
+        Err(RdsRestoreError::Refused(vec![RdsRefusal::NoProfile { reason, remedy }]))
     }
 
-    async fn recorded(&self, stored: &Stored) -> Result<RestoreProfile, InstanceError> {
+    async fn recorded(&self, stored: &ManualSnapshot) -> Result<RestoreProfile, RdsRestoreError> {
         let artifact = stored.manifest.artifact_of(DETAILS);
         let artifact =
-            artifact.ok_or_else(|| InstanceError::NotUnderstood(stored.manifest.id.to_string()))?;
+            artifact.ok_or_else(|| RdsRestoreError::NotUnderstood(stored.manifest.id.to_string()))?;
         let reader = SmallReader {
             repositories: &self.repositories,
             identities: &self.identities,
@@ -119,28 +119,32 @@ impl Run {
         let bytes = reader.read(&stored.manifest, artifact, &stored.holders).await?;
         let details: Option<Details> = serde_json::from_slice(&bytes).ok();
         let profile = details.and_then(|details| details.profile);
-        profile.ok_or_else(|| InstanceError::NotUnderstood(artifact.name.clone()))
+        profile.ok_or_else(|| RdsRestoreError::NotUnderstood(artifact.name.clone()))
     }
 }
 
 /// In words, where a snapshot is set up as another backup says.
-fn substituted(via: &Via, used: &Stored, failed: Option<&(BackupId, InstanceError)>) -> Vec<String> {
+fn substituted(
+    via: &RestoreSource,
+    used: &ManualSnapshot,
+    failed: Option<&(BackupId, RdsRestoreError)>,
+) -> Vec<String> {
     let manifest = &used.manifest;
     let of = format!("{} of {}", manifest.id, manifest.recovery_point.format("%FT%TZ"));
     match (via, failed) {
-        (Via::Snapshot { backup, .. }, _) if *backup == manifest.id => vec![],
-        (Via::Snapshot { backup, .. }, Some((failed, error))) if failed == backup => vec![format!(
+        (RestoreSource::Snapshot { backup, .. }, _) if *backup == manifest.id => vec![],
+        (RestoreSource::Snapshot { backup, .. }, Some((failed, error))) if failed == backup => vec![format!(
             "how the database was set up at {backup} cannot be read ({}): it is set up as recorded with {of}",
             told(error)
         )],
-        (Via::Snapshot { backup, .. }, _) => vec![format!(
+        (RestoreSource::Snapshot { backup, .. }, _) => vec![format!(
             "{backup} has no manifest that can be read, so that how the database was set up then is not known: it is set up as recorded with {of}"
         )],
-        (Via::Automated { .. }, Some((failed, error))) => vec![format!(
+        (RestoreSource::Automated { .. }, Some((failed, error))) => vec![format!(
             "how the database was set up at {failed} cannot be read ({}): it is set up as recorded with {of}",
             told(error)
         )],
-        (Via::Automated { .. }, None) => vec![],
+        (RestoreSource::Automated { .. }, None) => vec![],
     }
 }
 
@@ -174,13 +178,13 @@ fn parameters_unknown(group: &str, reason: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Managed;
+    use crate::model::CloudBackup;
     use crate::repository::fixtures::{backup, noon};
     use chrono::TimeDelta;
 
-    fn stored(minutes: i64, resource_id: &str) -> Stored {
+    fn stored(minutes: i64, resource_id: &str) -> ManualSnapshot {
         let mut manifest = backup(minutes).0;
-        manifest.managed = Some(Managed {
+        manifest.managed = Some(CloudBackup {
             resource: "arn".to_owned(),
             resource_id: Some(resource_id.to_owned()),
             encrypted: true,
@@ -188,17 +192,17 @@ mod tests {
             allocated_gib: None,
             held: vec![],
         });
-        Stored { manifest, holders: vec![] }
+        ManualSnapshot { manifest, holders: vec![] }
     }
 
     #[test]
     fn what_was_recorded_is_taken_from_the_nearest_older_backup_of_the_same_database() {
         let all = [stored(60, "db-1"), stored(40, "db-1"), stored(30, "db-2"), stored(20, "db-1")];
-        let order = |via: &Via| -> Vec<i64> {
-            let minutes = |one: &Stored| (one.manifest.recovery_point - noon()).num_minutes();
+        let order = |via: &RestoreSource| -> Vec<i64> {
+            let minutes = |one: &ManualSnapshot| (one.manifest.recovery_point - noon()).num_minutes();
             nearest(via, &all).into_iter().map(minutes).collect()
         };
-        let snapshot = |own: &BackupId, minutes| Via::Snapshot {
+        let snapshot = |own: &BackupId, minutes| RestoreSource::Snapshot {
             backup: own.clone(),
             identifier: "s".to_owned(),
             arn: "arn:s".to_owned(),
@@ -211,7 +215,7 @@ mod tests {
         // None of its own: the next older one, whatever came after it, and another database's last.
         let unrecorded = stored(50, "db-1").manifest.id;
         assert_eq!(order(&snapshot(&unrecorded, 50)), [40, 20, 60, 30]);
-        let automated = Via::Automated {
+        let automated = RestoreSource::Automated {
             origin: crate::aws::rds::Origin::Snapshot("s".to_owned()),
             identifier: "shop".to_owned(),
             resource_id: "db-2".to_owned(),

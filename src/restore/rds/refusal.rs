@@ -1,13 +1,13 @@
 use chrono::{DateTime, Utc};
 use thiserror::Error;
 
-use super::Key;
+use super::OverrideKey;
 use crate::aws::rds::RestoreWindow;
 use crate::model::{BackupId, SourceName};
 
 /// Why a restore is not begun. Nothing was made.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-pub enum Refusal {
+pub enum RdsRefusal {
     #[error("`{source_name}` has no backup that begins with `{prefix}`")]
     UnknownBackup { prefix: String, source_name: SourceName },
     #[error("`{prefix}` is the beginning of several backups: {}", list(.ids))]
@@ -54,14 +54,14 @@ pub enum Refusal {
     )]
     NoMembers,
     #[error("`--set {key}=…` does not go with it: {why}")]
-    NotSettable { key: Key, why: &'static str },
+    NotSettable { key: OverrideKey, why: &'static str },
     #[error("zone `{zone}` is not in {region}")]
     OtherZone { zone: String, region: String },
     #[error("nothing says how the instance was set up: {reason}")]
     NoProfile { reason: String, remedy: &'static str },
 }
 
-impl Refusal {
+impl RdsRefusal {
     /// Whether there is nothing to restore, rather than something in the way.
     pub fn is_nothing(&self) -> bool {
         matches!(

@@ -6,11 +6,11 @@ use crate::policy::{Check, Prices, RdsSource};
 
 /// What is asked for.
 #[derive(Clone, Debug)]
-pub struct Request {
+pub struct RdsRestoreRequest {
     pub system: SystemName,
     pub source: SourceName,
     pub config: RdsSource,
-    pub target: Target,
+    pub target: RdsTarget,
     /// Only from there, and there.
     pub region: Option<String>,
     /// Identifier of the new instance.
@@ -31,7 +31,7 @@ pub struct Request {
 
 /// Which data.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
+pub enum RdsTarget {
     /// The beginning of a backup's id.
     Backup(String),
     /// As much as there is.

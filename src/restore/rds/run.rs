@@ -3,15 +3,16 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::{Changed, InstanceError, InstancePlan};
+use super::{Changed, RdsRestoreError, RdsRestorePlan};
 use crate::aws::PollError;
-use crate::checks::Finding;
+use crate::checks::CheckResult;
 use crate::event::{Events, Phase, told};
 use crate::model::{Outcome, RunId, SystemName};
 use crate::pipeline::Identities;
 use crate::platform::{CancellationToken, Clock};
-use crate::repository::journal::{self, Detail, Record};
-use crate::repository::{Lost, PhaseSeconds, Repositories};
+use crate::repository::journal;
+use crate::repository::journal::{Detail, JournalRecord};
+use crate::repository::{PhaseSeconds, Repositories, Unavailable};
 
 /// What a restore into an instance is called in the journal.
 pub const VERB: &str = "restore-instance";
@@ -31,7 +32,7 @@ pub struct Run {
 
 /// Seconds from the beginning to each moment that counts; `None` is not reached, or not tried.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct Marks {
+pub struct Milestones {
     /// RDS calls it available, or backs it up and lets it be used meanwhile.
     pub available: Option<f64>,
     /// Somebody logged in and read.
@@ -46,7 +47,7 @@ pub struct Marks {
 
 /// An instance that was made.
 #[derive(Clone, Debug, Serialize)]
-pub struct Report {
+pub struct RdsRestoreReport {
     pub run: RunId,
     pub region: String,
     /// What it was made from, in words.
@@ -60,11 +61,11 @@ pub struct Report {
     pub until: DateTime<Utc>,
     /// An earlier run made it, and this one went on.
     pub resumed: bool,
-    pub marks: Marks,
+    pub marks: Milestones,
     /// What the server said of itself; `None`: the policy has no way to log in.
-    pub server: Option<Server>,
+    pub server: Option<RdsEndpoint>,
     /// What came of the policy's checks; empty: it has none for this source, or nobody could log in.
-    pub checks: Vec<Finding>,
+    pub checks: Vec<CheckResult>,
     /// For how many days RDS keeps automated backups of it; `None`: for none yet, or nothing is known.
     pub backups: Option<u32>,
     pub not_reproduced: Vec<String>,
@@ -74,16 +75,16 @@ pub struct Report {
     pub notes: Vec<String>,
 }
 
-impl Report {
+impl RdsRestoreReport {
     /// Somebody logged in, and nothing that was asked was found otherwise than it should be.
     pub fn is_sound(&self) -> bool {
-        self.server.is_some() && self.checks.iter().all(Finding::has_passed)
+        self.server.is_some() && self.checks.iter().all(CheckResult::has_passed)
     }
 }
 
 /// What whoever logged in saw.
 #[derive(Clone, Debug, Serialize)]
-pub struct Server {
+pub struct RdsEndpoint {
     pub version: String,
     /// Whether the connection was encrypted.
     pub tls: bool,
@@ -96,7 +97,7 @@ pub struct Server {
 /// A restore that was given up.
 #[derive(Debug, thiserror::Error)]
 #[error("failed to restore into `{to}` in {region} ({}); {}", .phase.as_str(), aftermath(*.begun, .source))]
-pub struct Failure {
+pub struct RdsRestoreFailure {
     pub to: String,
     pub region: String,
     pub phase: Phase,
@@ -104,12 +105,12 @@ pub struct Failure {
     pub begun: bool,
     pub phases: Vec<PhaseSeconds>,
     #[source]
-    pub source: InstanceError,
+    pub source: RdsRestoreError,
 }
 
-fn aftermath(begun: bool, source: &InstanceError) -> &'static str {
+fn aftermath(begun: bool, source: &RdsRestoreError) -> &'static str {
     match (begun, source) {
-        (true, InstanceError::Wait(PollError::Failed { .. })) => {
+        (true, RdsRestoreError::Wait(PollError::Failed { .. })) => {
             "it will not get out of that by itself: look into it, or remove it and restore under another name; it costs while it is there"
         }
         (true, _) => "what RDS has made of it stays, and costs: the same command goes on with it",
@@ -122,12 +123,12 @@ impl Run {
     pub async fn conclude(
         &self,
         begun: DateTime<Utc>,
-        plan: &InstancePlan,
-        outcome: Result<&Report, &Failure>,
-    ) -> (Record, Vec<Lost>) {
+        plan: &RdsRestorePlan,
+        outcome: Result<&RdsRestoreReport, &RdsRestoreFailure>,
+    ) -> (JournalRecord, Vec<Unavailable>) {
         let phases = outcome.map_or_else(|failure| &failure.phases, |report| &report.phases);
         let word = match &outcome {
-            Ok(report) if report.checks.iter().all(Finding::has_passed) => Outcome::Succeeded,
+            Ok(report) if report.checks.iter().all(CheckResult::has_passed) => Outcome::Succeeded,
             Ok(_) => Outcome::Degraded,
             Err(failure) if failure.source.is_interruption() => Outcome::Interrupted,
             Err(_) => Outcome::Failed,
@@ -137,13 +138,13 @@ impl Run {
             phases: phases.iter().map(|phase| (phase.phase.as_str().to_owned(), phase.seconds)).collect(),
             changed: plan.changed.iter().map(ToString::to_string).collect(),
             reasons: match outcome {
-                Ok(report) => report.checks.iter().filter_map(Finding::reason).collect(),
+                Ok(report) => report.checks.iter().filter_map(CheckResult::reason).collect(),
                 Err(failure) => vec![told(failure)],
             },
             ..Detail::default()
         };
         let times = (begun, self.clock.now());
-        let record = Record::new(&self.id, VERB, times, &self.host, word, detail);
+        let record = JournalRecord::new(&self.id, VERB, times, &self.host, word, detail);
         match journal::append(&self.repositories, &self.system, record.clone()).await {
             Ok(lost) => (record, lost),
             Err(error) => {

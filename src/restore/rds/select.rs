@@ -5,24 +5,24 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, SubsecRound as _, Utc};
 
-use super::{Refusal, Request, Target};
-use crate::aws::rds::{Moment, Origin, Predecessor, RestoreWindow, Snapshot};
+use super::{RdsRefusal, RdsRestoreRequest, RdsTarget};
+use crate::aws::rds::{Origin, RestoreMoment, RestoreWindow, Snapshot, SwitchedOver};
 use crate::model::{BackupId, Manifest, RepositoryName};
 use crate::policy::RdsDatabase;
 
 /// What a region that was asked has of the database.
 #[derive(Clone, Debug)]
-pub(super) struct Region {
+pub(super) struct RegionBackups {
     pub(super) name: String,
     /// drctl's snapshots that can be restored, by their backup.
     pub(super) snapshots: Vec<(BackupId, Snapshot)>,
     /// One of each database that had the name: the one that is there now, and those that are gone.
-    pub(super) automated: Vec<Automated>,
+    pub(super) automated: Vec<AutomatedBackups>,
 }
 
 /// RDS's own backups there.
 #[derive(Clone, Debug)]
-pub(super) struct Automated {
+pub(super) struct AutomatedBackups {
     /// The name it has, or had last.
     pub(super) identifier: String,
     pub(super) resource_id: String,
@@ -40,7 +40,7 @@ pub(super) struct Lineage {
     /// Those that were backed up, the newest backup's first.
     pub(super) backed_up: Vec<String>,
     /// Those of them whose name a blue/green switchover gave to the one that has it now, the last first.
-    pub(super) switched: Vec<Predecessor>,
+    pub(super) switched: Vec<SwitchedOver>,
 }
 
 impl Lineage {
@@ -64,16 +64,22 @@ impl Lineage {
 
     /// Of a moment that two databases have, or that only another has than the one that has the name now: whose
     /// data it is, in words.
-    pub(super) fn note(&self, request: &Request, via: &Via, regions: &[Region]) -> Option<String> {
+    pub(super) fn note(
+        &self,
+        request: &RdsRestoreRequest,
+        via: &RestoreSource,
+        regions: &[RegionBackups],
+    ) -> Option<String> {
         if let Some(before) =
             self.switched.iter().find(|before| Some(before.resource_id.as_str()) == via.of())
         {
-            let Predecessor { identifier, resource_id } = before;
+            let SwitchedOver { identifier, resource_id } = before;
             return Some(format!(
                 "the data is of `{identifier}` ({resource_id}), which had the name until a blue/green switchover: what was committed to the database that has it now is not in it"
             ));
         }
-        let (Target::Time(_), Via::Automated { identifier, resource_id, until, .. }) = (&request.target, via)
+        let (RdsTarget::Time(_), RestoreSource::Automated { identifier, resource_id, until, .. }) =
+            (&request.target, via)
         else {
             return None;
         };
@@ -120,20 +126,20 @@ impl Lineage {
 
 /// A backup whose manifest was read.
 #[derive(Clone, Debug)]
-pub(super) struct Stored {
+pub(super) struct ManualSnapshot {
     pub(super) manifest: Manifest,
     pub(super) holders: Vec<RepositoryName>,
 }
 
 /// What is restored, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Chosen {
+pub struct SelectedBackup {
     pub region: String,
-    pub via: Via,
+    pub via: RestoreSource,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Via {
+pub enum RestoreSource {
     /// A snapshot of drctl's.
     Snapshot {
         backup: BackupId,
@@ -155,7 +161,7 @@ pub enum Via {
     },
 }
 
-impl Via {
+impl RestoreSource {
     /// The moment whose data will be there.
     pub fn until(&self) -> DateTime<Utc> {
         match self {
@@ -198,11 +204,11 @@ impl Via {
                     Origin::Automated { resource_id, moment } => (resource_id, moment),
                     Origin::Replicated { arn, moment } => (arn, moment),
                     Origin::Live { resource_id, moment, .. } => (resource_id, moment),
-                    Origin::Snapshot(name) => (name, &Moment::Latest),
+                    Origin::Snapshot(name) => (name, &RestoreMoment::Latest),
                 };
                 match moment {
-                    Moment::Latest => format!("{of} latest {}", self.until().format("%FT%TZ")),
-                    Moment::At(time) => format!("{of} {}", time.format("%FT%TZ")),
+                    RestoreMoment::Latest => format!("{of} latest {}", self.until().format("%FT%TZ")),
+                    RestoreMoment::At(time) => format!("{of} {}", time.format("%FT%TZ")),
                 }
             }
         }
@@ -222,20 +228,25 @@ impl Via {
 /// The backup that reaches furthest, or to the very moment that is asked for. The database's own region, the
 /// first of `regions`, is preferred where it does not matter.
 pub(super) fn choose(
-    request: &Request,
-    regions: &[Region],
-    stored: &[Stored],
+    request: &RdsRestoreRequest,
+    regions: &[RegionBackups],
+    stored: &[ManualSnapshot],
     lineage: &Lineage,
-) -> Result<Chosen, Refusal> {
+) -> Result<SelectedBackup, RdsRefusal> {
     match &request.target {
-        Target::Backup(prefix) => by_id(request, prefix, regions, stored),
-        Target::Latest => latest(request, regions, lineage),
+        RdsTarget::Backup(prefix) => by_id(request, prefix, regions, stored),
+        RdsTarget::Latest => latest(request, regions, lineage),
         // RDS counts in seconds; a part of one more could be the mistake.
-        Target::Time(time) => at(request, time.trunc_subsecs(0), regions, lineage),
+        RdsTarget::Time(time) => at(request, time.trunc_subsecs(0), regions, lineage),
     }
 }
 
-fn by_id(request: &Request, prefix: &str, regions: &[Region], stored: &[Stored]) -> Result<Chosen, Refusal> {
+fn by_id(
+    request: &RdsRestoreRequest,
+    prefix: &str,
+    regions: &[RegionBackups],
+    stored: &[ManualSnapshot],
+) -> Result<SelectedBackup, RdsRefusal> {
     // Where no repository can be read, the snapshots say themselves which backups they are.
     let tagged = regions.iter().flat_map(|region| region.snapshots.iter().map(|(id, _)| id));
     let all: BTreeSet<&BackupId> = stored.iter().map(|backup| &backup.manifest.id).chain(tagged).collect();
@@ -247,11 +258,11 @@ fn by_id(request: &Request, prefix: &str, regions: &[Region], stored: &[Stored])
         [id] => id,
         [] => {
             let source_name = request.source.clone();
-            return Err(Refusal::UnknownBackup { prefix: prefix.to_owned(), source_name });
+            return Err(RdsRefusal::UnknownBackup { prefix: prefix.to_owned(), source_name });
         }
         _ => {
             let ids = found.into_iter().cloned().collect();
-            return Err(Refusal::Ambiguous { prefix: prefix.to_owned(), ids });
+            return Err(RdsRefusal::Ambiguous { prefix: prefix.to_owned(), ids });
         }
     };
     let held = regions.iter().find_map(|region| {
@@ -259,11 +270,11 @@ fn by_id(request: &Request, prefix: &str, regions: &[Region], stored: &[Stored])
         of_snapshot(region, id, snapshot)
     });
     let asked = regions.iter().map(|region| region.name.clone()).collect();
-    held.ok_or_else(|| Refusal::NotHeld { backup: id.clone(), regions: asked })
+    held.ok_or_else(|| RdsRefusal::NotHeld { backup: id.clone(), regions: asked })
 }
 
-fn of_snapshot(region: &Region, backup: &BackupId, snapshot: &Snapshot) -> Option<Chosen> {
-    let via = Via::Snapshot {
+fn of_snapshot(region: &RegionBackups, backup: &BackupId, snapshot: &Snapshot) -> Option<SelectedBackup> {
+    let via = RestoreSource::Snapshot {
         backup: backup.clone(),
         identifier: snapshot.id.as_str().to_owned(),
         arn: snapshot.arn.clone(),
@@ -271,11 +282,15 @@ fn of_snapshot(region: &Region, backup: &BackupId, snapshot: &Snapshot) -> Optio
         recovery_point: snapshot.recovery_point()?,
         encrypted: snapshot.encrypted,
     };
-    Some(Chosen { region: region.name.clone(), via })
+    Some(SelectedBackup { region: region.name.clone(), via })
 }
 
-fn of_automated(region: &Region, automated: &Automated, time: Option<DateTime<Utc>>) -> Chosen {
-    let moment = time.map_or(Moment::Latest, Moment::At);
+fn of_automated(
+    region: &RegionBackups,
+    automated: &AutomatedBackups,
+    time: Option<DateTime<Utc>>,
+) -> SelectedBackup {
+    let moment = time.map_or(RestoreMoment::Latest, RestoreMoment::At);
     let origin = match &automated.origin {
         Origin::Automated { resource_id, .. } => {
             Origin::Automated { resource_id: resource_id.clone(), moment }
@@ -287,19 +302,19 @@ fn of_automated(region: &Region, automated: &Automated, time: Option<DateTime<Ut
         Origin::Snapshot(name) => Origin::Snapshot(name.clone()),
     };
     let until = time.unwrap_or(automated.window.latest);
-    let via = Via::Automated {
+    let via = RestoreSource::Automated {
         origin,
         identifier: automated.identifier.clone(),
         resource_id: automated.resource_id.clone(),
         until,
         encrypted: automated.encrypted,
     };
-    Chosen { region: region.name.clone(), via }
+    SelectedBackup { region: region.name.clone(), via }
 }
 
 /// Everything of that database that could be restored as a whole, in the order of the regions; of every one
 /// where none is named.
-fn whole<'r>(regions: &'r [Region], of: Option<&'r str>) -> impl Iterator<Item = Chosen> + 'r {
+fn whole<'r>(regions: &'r [RegionBackups], of: Option<&'r str>) -> impl Iterator<Item = SelectedBackup> + 'r {
     regions.iter().flat_map(move |region| {
         let is_of = move |id: Option<&str>| of.is_none() || id.is_none() || of == id;
         let automated = region.automated.iter().filter(move |automated| is_of(Some(&automated.resource_id)));
@@ -311,9 +326,13 @@ fn whole<'r>(regions: &'r [Region], of: Option<&'r str>) -> impl Iterator<Item =
     })
 }
 
-fn latest(request: &Request, regions: &[Region], lineage: &Lineage) -> Result<Chosen, Refusal> {
+fn latest(
+    request: &RdsRestoreRequest,
+    regions: &[RegionBackups],
+    lineage: &Lineage,
+) -> Result<SelectedBackup, RdsRefusal> {
     if lineage.is_torn() {
-        return Err(Refusal::Torn {
+        return Err(RdsRefusal::Torn {
             name: request.config.database.identifier().to_owned(),
             live: lineage.live.clone().unwrap_or_default(),
             backed_up: lineage.backed_up.clone(),
@@ -326,7 +345,8 @@ fn latest(request: &Request, regions: &[Region], lineage: &Lineage) -> Result<Ch
     // Of the one that a switchover renamed there is more by now, in which nothing is new: its snapshots come first.
     let before = || {
         let snapshots = |of: &str| {
-            let all = whole(regions, Some(of)).filter(|chosen| matches!(chosen.via, Via::Snapshot { .. }));
+            let all = whole(regions, Some(of))
+                .filter(|chosen| matches!(chosen.via, RestoreSource::Snapshot { .. }));
             all.max_by_key(|chosen| chosen.via.until())
         };
         lineage
@@ -336,15 +356,15 @@ fn latest(request: &Request, regions: &[Region], lineage: &Lineage) -> Result<Ch
     };
     best(lineage.current())
         .or_else(before)
-        .ok_or_else(|| Refusal::Nothing { source_name: request.source.clone() })
+        .ok_or_else(|| RdsRefusal::Nothing { source_name: request.source.clone() })
 }
 
 fn at(
-    request: &Request,
+    request: &RdsRestoreRequest,
     time: DateTime<Utc>,
-    regions: &[Region],
+    regions: &[RegionBackups],
     lineage: &Lineage,
-) -> Result<Chosen, Refusal> {
+) -> Result<SelectedBackup, RdsRefusal> {
     let reaches = regions.iter().enumerate().flat_map(|(position, region)| {
         let automated = region.automated.iter().filter(|automated| automated.window.holds(time));
         automated.map(move |automated| (position, region, automated))
@@ -360,13 +380,13 @@ fn at(
     let windows = regions
         .iter()
         .flat_map(|region| region.automated.iter().map(|automated| (region.name.clone(), automated.window)));
-    let before = whole(regions, None).filter(|chosen| matches!(chosen.via, Via::Snapshot { .. }));
+    let before = whole(regions, None).filter(|chosen| matches!(chosen.via, RestoreSource::Snapshot { .. }));
     let before = before.filter(|chosen| chosen.via.until() <= time).max_by_key(|chosen| chosen.via.until());
     let nearest = before.and_then(|chosen| match chosen.via {
-        Via::Snapshot { backup, recovery_point, .. } => Some((backup, recovery_point)),
-        Via::Automated { .. } => None,
+        RestoreSource::Snapshot { backup, recovery_point, .. } => Some((backup, recovery_point)),
+        RestoreSource::Automated { .. } => None,
     });
-    Err(Refusal::OutOfReach {
+    Err(RdsRefusal::OutOfReach {
         source_name: request.source.clone(),
         time,
         windows: windows.collect(),
@@ -377,17 +397,17 @@ fn at(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::aws::Tags;
+    use crate::aws::AwsTags;
     use crate::aws::rds::SnapshotId;
     use crate::model::BackupKind;
-    use crate::policy::{AwsPlace, Credentials, PromoteHooks, RdsSource};
+    use crate::policy::{AwsLocation, Credentials, PromoteHooks, RdsSource};
 
     fn time(minute: u32) -> DateTime<Utc> {
         format!("2026-11-20T12:{minute:02}:00Z").parse().unwrap()
     }
 
-    fn request(target: Target) -> Request {
-        let place = AwsPlace {
+    fn request(target: RdsTarget) -> RdsRestoreRequest {
+        let place = AwsLocation {
             region: "us-east-1".to_owned(),
             endpoint: None,
             credentials: Credentials::Default,
@@ -395,7 +415,7 @@ mod tests {
             deadline: std::time::Duration::from_secs(60),
             patience: std::time::Duration::from_secs(15),
         };
-        Request {
+        RdsRestoreRequest {
             system: "shop".parse().unwrap(),
             source: "instance".parse().unwrap(),
             config: RdsSource {
@@ -437,27 +457,27 @@ mod tests {
             kms_key: None,
             allocated_gib: None,
             copied_from: None,
-            tags: Tags::default(),
+            tags: AwsTags::default(),
         };
         (id, snapshot)
     }
 
-    fn automated(resource_id: &str, from: u32, to: u32) -> Automated {
-        Automated {
+    fn automated(resource_id: &str, from: u32, to: u32) -> AutomatedBackups {
+        AutomatedBackups {
             identifier: "shop".to_owned(),
             resource_id: resource_id.to_owned(),
-            origin: Origin::Automated { resource_id: resource_id.to_owned(), moment: Moment::Latest },
+            origin: Origin::Automated { resource_id: resource_id.to_owned(), moment: RestoreMoment::Latest },
             window: RestoreWindow { earliest: time(from), latest: time(to) },
             encrypted: true,
         }
     }
 
-    fn region(name: &str, snapshots: &[u32], automated: Vec<Automated>) -> Region {
+    fn region(name: &str, snapshots: &[u32], automated: Vec<AutomatedBackups>) -> RegionBackups {
         let snapshots = snapshots.iter().map(|minute| snapshot(*minute)).collect();
-        Region { name: name.to_owned(), snapshots, automated }
+        RegionBackups { name: name.to_owned(), snapshots, automated }
     }
 
-    fn chosen(target: Target, regions: &[Region]) -> (String, DateTime<Utc>) {
+    fn chosen(target: RdsTarget, regions: &[RegionBackups]) -> (String, DateTime<Utc>) {
         let chosen = choose(&request(target), regions, &[], &Lineage::default()).unwrap();
         (chosen.region, chosen.via.until())
     }
@@ -466,15 +486,19 @@ mod tests {
     fn the_latest_is_what_reaches_furthest_wherever_it_is() {
         let east = |to| region("us-east-1", &[10], vec![automated("db-1", 0, to)]);
         let west = region("us-west-2", &[10, 30], vec![]);
-        let latest = |regions: &[Region]| chosen(Target::Latest, regions);
+        let latest = |regions: &[RegionBackups]| chosen(RdsTarget::Latest, regions);
         assert_eq!(latest(&[east(40), west.clone()]), ("us-east-1".to_owned(), time(40)));
         assert_eq!(latest(&[east(20), west.clone()]), ("us-west-2".to_owned(), time(30)));
         // The same in both is taken where the database is.
         let same = [region("us-east-1", &[30], vec![]), west];
         assert_eq!(latest(&same), ("us-east-1".to_owned(), time(30)));
-        let nothing =
-            choose(&request(Target::Latest), &[region("us-east-1", &[], vec![])], &[], &Lineage::default());
-        assert!(matches!(nothing, Err(Refusal::Nothing { .. })));
+        let nothing = choose(
+            &request(RdsTarget::Latest),
+            &[region("us-east-1", &[], vec![])],
+            &[],
+            &Lineage::default(),
+        );
+        assert!(matches!(nothing, Err(RdsRefusal::Nothing { .. })));
     }
 
     #[test]
@@ -482,15 +506,15 @@ mod tests {
         let east = region("us-east-1", &[5], vec![automated("db-1", 10, 40)]);
         let west = region("us-west-2", &[5], vec![automated("db-1", 10, 50)]);
         let both = [east, west];
-        assert_eq!(chosen(Target::Time(time(20)), &both), ("us-east-1".to_owned(), time(20)));
-        assert_eq!(chosen(Target::Time(time(45)), &both), ("us-west-2".to_owned(), time(45)));
+        assert_eq!(chosen(RdsTarget::Time(time(20)), &both), ("us-east-1".to_owned(), time(20)));
+        assert_eq!(chosen(RdsTarget::Time(time(45)), &both), ("us-west-2".to_owned(), time(45)));
         let part = time(20) + chrono::TimeDelta::milliseconds(900);
-        assert_eq!(chosen(Target::Time(part), &both).1, time(20), "RDS counts in seconds");
+        assert_eq!(chosen(RdsTarget::Time(part), &both).1, time(20), "RDS counts in seconds");
         // RDS takes only what is before the end of its window.
         for (minute, nearest) in [(50, Some(5)), (9, Some(5)), (4, None)] {
             let refused =
-                choose(&request(Target::Time(time(minute))), &both, &[], &Lineage::default()).unwrap_err();
-            let Refusal::OutOfReach { windows, nearest: found, .. } = refused else { panic!("{refused}") };
+                choose(&request(RdsTarget::Time(time(minute))), &both, &[], &Lineage::default()).unwrap_err();
+            let RdsRefusal::OutOfReach { windows, nearest: found, .. } = refused else { panic!("{refused}") };
             assert_eq!((windows.len(), found.map(|found| found.1)), (2, nearest.map(time)), "{minute}");
         }
     }
@@ -500,7 +524,7 @@ mod tests {
         let all = vec![automated("db-old", 0, 20), automated("db-new", 25, 50)];
         let regions = [region("us-east-1", &[], all)];
         let of = |minute| {
-            choose(&request(Target::Time(time(minute))), &regions, &[], &Lineage::default())
+            choose(&request(RdsTarget::Time(time(minute))), &regions, &[], &Lineage::default())
                 .unwrap()
                 .via
                 .tag()
@@ -512,14 +536,14 @@ mod tests {
     #[test]
     fn a_time_is_of_the_database_in_production_and_not_of_one_put_aside() {
         // The old one was put aside and still runs, a little further.
-        let old = Automated { identifier: "shop-old".to_owned(), ..automated("db-old", 0, 40) };
+        let old = AutomatedBackups { identifier: "shop-old".to_owned(), ..automated("db-old", 0, 40) };
         let east = region("us-east-1", &[], vec![old.clone(), automated("db-new", 20, 39)]);
         let west = region("us-west-2", &[], vec![automated("db-new", 10, 35)]);
-        let chosen = |minute, live: Option<&str>, regions: &[Region]| {
+        let chosen = |minute, live: Option<&str>, regions: &[RegionBackups]| {
             let backed_up = vec!["db-new".to_owned(), "db-old".to_owned()];
             let lineage = Lineage { live: live.map(str::to_owned), backed_up, switched: vec![] };
-            let chosen = choose(&request(Target::Time(time(minute))), regions, &[], &lineage).unwrap();
-            let note = lineage.note(&request(Target::Time(time(minute))), &chosen.via, regions);
+            let chosen = choose(&request(RdsTarget::Time(time(minute))), regions, &[], &lineage).unwrap();
+            let note = lineage.note(&request(RdsTarget::Time(time(minute))), &chosen.via, regions);
             (chosen.via.words(), chosen.region, note.unwrap_or_default())
         };
         let (both, live) = ([east, west], Some("db-new"));
@@ -539,7 +563,7 @@ mod tests {
             "{note}"
         );
         // Of those that are not, the one that was backed up later.
-        let older = Automated { identifier: "shop-older".to_owned(), ..automated("db-older", 0, 50) };
+        let older = AutomatedBackups { identifier: "shop-older".to_owned(), ..automated("db-older", 0, 50) };
         let east = [region("us-east-1", &[], vec![older, old])];
         assert_eq!(chosen(30, live, &east).0, "RDS's automated backups of `shop-old` (db-old)");
     }
@@ -551,12 +575,12 @@ mod tests {
         let latest = |live: Option<&str>, backed_up: &[&str]| {
             let backed_up = backed_up.iter().map(|id| (*id).to_owned()).collect();
             let lineage = Lineage { live: live.map(str::to_owned), backed_up, switched: vec![] };
-            choose(&request(Target::Latest), &regions, &[], &lineage).map(|chosen| chosen.via.until())
+            choose(&request(RdsTarget::Latest), &regions, &[], &lineage).map(|chosen| chosen.via.until())
         };
         assert_eq!(latest(Some("db-1"), &["db-1"]).unwrap(), time(20));
         assert_eq!(latest(None, &["db-1"]).unwrap(), time(20), "its region is gone");
         assert_eq!(latest(Some("db-new"), &["db-new", "db-1"]).unwrap(), time(50));
-        assert!(matches!(latest(Some("db-new"), &["db-1"]), Err(Refusal::Torn { .. })));
+        assert!(matches!(latest(Some("db-new"), &["db-1"]), Err(RdsRefusal::Torn { .. })));
         let only_live = Lineage { live: Some("db-1".to_owned()), ..Lineage::default() };
         assert!(only_live.holds("db-1", false, false) && !only_live.holds("db-2", true, true));
         assert!(
@@ -567,15 +591,15 @@ mod tests {
     #[test]
     fn after_a_switchover_the_latest_is_of_the_new_one_and_else_what_there_was_before() {
         let switched =
-            vec![Predecessor { identifier: "shop-old1".to_owned(), resource_id: "db-1".to_owned() }];
+            vec![SwitchedOver { identifier: "shop-old1".to_owned(), resource_id: "db-1".to_owned() }];
         let lineage =
             Lineage { live: Some("db-new".to_owned()), backed_up: vec!["db-1".to_owned()], switched };
         // What was put aside goes on, and RDS backs it up still.
         let old = automated("db-1", 0, 50);
         let both = [region("us-east-1", &[10, 20], vec![old.clone(), automated("db-new", 25, 40)])];
-        let latest = |regions: &[Region]| {
-            let chosen = choose(&request(Target::Latest), regions, &[], &lineage).unwrap();
-            let note = lineage.note(&request(Target::Latest), &chosen.via, regions);
+        let latest = |regions: &[RegionBackups]| {
+            let chosen = choose(&request(RdsTarget::Latest), regions, &[], &lineage).unwrap();
+            let note = lineage.note(&request(RdsTarget::Latest), &chosen.via, regions);
             (chosen.via.until(), note)
         };
         assert_eq!(latest(&both), (time(40), None));
@@ -588,15 +612,17 @@ mod tests {
 
     #[test]
     fn a_restore_of_the_latest_is_the_same_however_much_has_come_since() {
-        let via = |to, moment| Via::Automated {
+        let via = |to, moment| RestoreSource::Automated {
             origin: Origin::Automated { resource_id: "db-1".to_owned(), moment },
             identifier: "shop".to_owned(),
             resource_id: "db-1".to_owned(),
             until: time(to),
             encrypted: true,
         };
-        assert!(via(20, Moment::Latest).is_begun_as(&via(10, Moment::Latest).tag()));
-        assert!(!via(20, Moment::At(time(20))).is_begun_as(&via(20, Moment::Latest).tag()));
-        assert!(!via(20, Moment::At(time(20))).is_begun_as(&via(10, Moment::At(time(10))).tag()));
+        assert!(via(20, RestoreMoment::Latest).is_begun_as(&via(10, RestoreMoment::Latest).tag()));
+        assert!(!via(20, RestoreMoment::At(time(20))).is_begun_as(&via(20, RestoreMoment::Latest).tag()));
+        assert!(
+            !via(20, RestoreMoment::At(time(20))).is_begun_as(&via(10, RestoreMoment::At(time(10))).tag())
+        );
     }
 }

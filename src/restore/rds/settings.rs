@@ -1,8 +1,8 @@
 //! From how a database was set up to what RDS is told of a new one.
 
-use super::{Chosen, Lifetime, Via};
+use super::{Lifetime, RestoreSource, SelectedBackup};
 use crate::aws::rds::{Changes, NewInstance};
-use crate::aws::{EXPIRES, MANAGED, NAME, OWNER, RESTORED_FROM, SOURCE, SYSTEM, Tags};
+use crate::aws::{AwsTags, EXPIRES, MANAGED, NAME, OWNER, RESTORED_FROM, SOURCE, SYSTEM};
 use crate::model::{ParameterGroup, RegionNames, RestoreProfile, SourceName, SystemName};
 
 /// On a restored instance: what it was made from.
@@ -19,12 +19,12 @@ pub(crate) const RETENTION: &str = "drctl:backup-retention-days";
 const OWN_TAGS: usize = 50 - 11;
 
 /// For how many days RDS is to keep automated backups of what takes production's place, where it was made without.
-pub(crate) fn retention(tags: &Tags) -> Option<u32> {
+pub(crate) fn retention(tags: &AwsTags) -> Option<u32> {
     tags.get(RETENTION)?.parse().ok().filter(|days| *days > 0)
 }
 
 /// How many checks of a database's data held when it was restored, of how many.
-pub(crate) fn checks(tags: &Tags) -> Option<(u64, u64)> {
+pub(crate) fn checks(tags: &AwsTags) -> Option<(u64, u64)> {
     let (held, asked) = tags.get(CHECKS)?.split_once('/')?;
     Some((held.parse().ok()?, asked.parse().ok()?))
 }
@@ -52,16 +52,16 @@ pub(super) struct Settings {
 
 pub(super) fn settings(
     profile: &RestoreProfile,
-    chosen: &Chosen,
+    chosen: &SelectedBackup,
     names: &RegionNames,
     is_home: bool,
     to: &str,
-    tags: Tags,
+    tags: AwsTags,
     lifetime: Option<&Lifetime>,
 ) -> Settings {
     // What is to go again must be easy to remove, and is nobody's production.
     let stays = lifetime.is_none();
-    let to_moment = matches!(chosen.via, Via::Automated { .. });
+    let to_moment = matches!(chosen.via, RestoreSource::Automated { .. });
     let own = |name: &Option<String>| name.clone().filter(|_| is_home);
     let tunable = match profile.storage.kind.as_deref() {
         Some("gp3") => profile.storage.allocated_gib.is_some_and(|gib| gib >= GP3_TUNABLE),
@@ -144,12 +144,12 @@ pub(super) fn tags(
     system: &SystemName,
     source: &SourceName,
     to: &str,
-    chosen: &Chosen,
+    chosen: &SelectedBackup,
     lifetime: Option<&Lifetime>,
-) -> Tags {
+) -> AwsTags {
     // What only lives a while must not look like what it was copied from to those who select by tags.
     let own = inheritable(profile).take(if lifetime.is_none() { OWN_TAGS } else { 0 });
-    let own: Tags = own.map(|(key, value)| (key.clone(), value.clone())).collect();
+    let own: AwsTags = own.map(|(key, value)| (key.clone(), value.clone())).collect();
     let tags = own
         .with(MANAGED, "true")
         .with(SYSTEM, system.as_str())

@@ -6,11 +6,11 @@ use futures_util::future::{join, join_all, ready};
 use futures_util::stream::{self, StreamExt as _};
 
 use super::aurora_cluster::{Members, date_copies, live, with_retained};
-use super::recorded_settings::Found;
-use super::select::{Automated, Chosen, Lineage, Region, Stored, choose};
+use super::recorded_settings::RecordedSettings;
+use super::select::{AutomatedBackups, Lineage, ManualSnapshot, RegionBackups, SelectedBackup, choose};
 use super::settings::is_default;
-use super::{InstanceError, Refusal, Request, Run, Target};
-use crate::aws::rds::{AutomatedBackup, Database, Moment, Origin, Rds, Snapshot};
+use super::{RdsRefusal, RdsRestoreError, RdsRestoreRequest, RdsTarget, Run};
+use crate::aws::rds::{AutomatedBackup, Database, Origin, Rds, RestoreMoment, Snapshot};
 use crate::aws::{AwsFailure, while_asked};
 use crate::event::told;
 use crate::model::{
@@ -26,8 +26,8 @@ const MANIFESTS_AT_ONCE: usize = 8;
 
 /// Everything that was found out before deciding.
 #[derive(Clone, Debug)]
-pub struct Situation {
-    pub(super) chosen: Chosen,
+pub struct RdsSurvey {
+    pub(super) chosen: SelectedBackup,
     /// Where databases that had the name one after the other may be confused: whose it is, in words.
     pub(super) other_database: Option<String>,
     pub(super) profile: RestoreProfile,
@@ -45,7 +45,7 @@ pub struct Situation {
     pub(super) has_subnet_group: Option<bool>,
     pub(super) has_parameter_group: Option<bool>,
     /// The region has a group of the recorded name, and it does not set what was recorded.
-    pub(super) group_lacks: Option<Lacks>,
+    pub(super) group_lacks: Option<MissingSettings>,
     /// Of a cluster.
     pub(super) members: Members,
     /// Regions that could not be asked, and why: they may have more.
@@ -54,14 +54,14 @@ pub struct Situation {
 
 /// A parameter group that is not as it was recorded.
 #[derive(Clone, Debug)]
-pub(super) struct Lacks {
+pub(super) struct MissingSettings {
     /// drctl made it, and an earlier run may have come no further.
     pub(super) is_ours: bool,
     pub(super) parameters: Vec<String>,
 }
 
 impl Run {
-    pub async fn survey(&self, request: &Request) -> Result<Situation, InstanceError> {
+    pub async fn survey(&self, request: &RdsRestoreRequest) -> Result<RdsSurvey, RdsRestoreError> {
         // A region that is gone keeps nobody waiting but while the others and the repositories are read.
         let (stored, asked) = join(self.stored(request), self.ask(request)).await;
         let live = asked.live.as_ref();
@@ -78,12 +78,13 @@ impl Run {
         }
         date_copies(&mut regions, &stored);
         if regions.is_empty() {
-            return Err(InstanceError::Refused(vec![Refusal::NobodyAsked(not_asked)]));
+            return Err(RdsRestoreError::Refused(vec![RdsRefusal::NobodyAsked(not_asked)]));
         }
         let chosen = choose(request, &regions, &stored, &lineage);
-        let chosen = chosen.map_err(|refusal| InstanceError::Refused(vec![refusal]))?;
+        let chosen = chosen.map_err(|refusal| RdsRestoreError::Refused(vec![refusal]))?;
         let is_home = chosen.region == request.config.place.region;
-        let Found { profile, of: profile_of, notes } = self.profile(request, &chosen, &stored, live).await?;
+        let RecordedSettings { profile, of: profile_of, notes } =
+            self.profile(request, &chosen, &stored, live).await?;
         let policy_names = names(request, &chosen.region, &profile);
         let names = request.overrides.names(policy_names.clone());
 
@@ -115,7 +116,7 @@ impl Run {
             true => Members::survey(&rds, &request.to, &profile, is_home).await?,
             false => Members::default(),
         };
-        Ok(Situation {
+        Ok(RdsSurvey {
             other_database: lineage.note(request, &chosen.via, &regions),
             profile_notes: notes,
             chosen,
@@ -134,7 +135,7 @@ impl Run {
     }
 
     /// The backups of the source whose manifests can be read, the newest first.
-    async fn stored(&self, request: &Request) -> Vec<Stored> {
+    async fn stored(&self, request: &RdsRestoreRequest) -> Vec<ManualSnapshot> {
         let prefix = layout::backups(&self.system, &request.source);
         let listed =
             self.repositories.iter().map(async |repository| list_all(&*repository.store, &prefix).await);
@@ -157,11 +158,11 @@ impl Run {
     }
 
     /// From the first repository where it can be read.
-    async fn read(&self, id: BackupId, holders: Vec<RepositoryName>) -> Option<Stored> {
+    async fn read(&self, id: BackupId, holders: Vec<RepositoryName>) -> Option<ManualSnapshot> {
         for name in &holders {
             let Some(repository) = self.repositories.find(name) else { continue };
             match manifest::read(&*repository.store, &self.system, &id).await {
-                Ok((manifest, _)) => return Some(Stored { manifest, holders }),
+                Ok((manifest, _)) => return Some(ManualSnapshot { manifest, holders }),
                 Err(error) => self.events.warning(format!("repository {name}: {}", told(&error))),
             }
         }
@@ -170,7 +171,7 @@ impl Run {
 
     /// What each region of the policy has, the database's own first, and the database itself. All are asked at a time,
     /// each once, and none that gives no answer is waited for.
-    async fn ask(&self, request: &Request) -> Asked {
+    async fn ask(&self, request: &RdsRestoreRequest) -> SurveyResults {
         let config = &request.config;
         let all =
             std::iter::once(&config.place.region).chain(config.regions.iter().map(|region| &region.name));
@@ -183,7 +184,7 @@ impl Run {
             let asking = rds.database(&config.database);
             // Where it is asked what it has, that says already whom is waited for.
             match is_home_wanted {
-                true => Ok::<_, InstanceError>(asking.await?),
+                true => Ok::<_, RdsRestoreError>(asking.await?),
                 false => Ok(while_asked(&config.place, &self.events, asking).await?),
             }
         };
@@ -198,11 +199,16 @@ impl Run {
             self.events.warning(format!("which database has the name `{name}` now is not known: {reason}"));
             None
         });
-        Asked { live, regions: names.into_iter().cloned().zip(regions).collect() }
+        SurveyResults { live, regions: names.into_iter().cloned().zip(regions).collect() }
     }
 
     /// Which databases had the name: by the manifests, and by the region where it is.
-    async fn lineage(&self, request: &Request, live: Option<&Database>, stored: &[Stored]) -> Lineage {
+    async fn lineage(
+        &self,
+        request: &RdsRestoreRequest,
+        live: Option<&Database>,
+        stored: &[ManualSnapshot],
+    ) -> Lineage {
         let mut backed_up: Vec<String> = Vec::new();
         for id in stored.iter().filter_map(|stored| stored.manifest.managed.as_ref()?.resource_id.clone()) {
             if !backed_up.contains(&id) {
@@ -213,7 +219,7 @@ impl Run {
         if let Some(live) = live.filter(|live| !backed_up.contains(&live.resource_id)) {
             let asked = async {
                 let rds = Rds::to_look(&request.config.place).await?;
-                Ok::<_, InstanceError>(rds.predecessors(&live.id).await?)
+                Ok::<_, RdsRestoreError>(rds.predecessors(&live.id).await?)
             };
             switched = asked.await.unwrap_or_else(|error| {
                 self.events.warning(told(&error));
@@ -225,13 +231,13 @@ impl Run {
     }
 
     /// In words, why it could not be asked.
-    async fn ask_region(&self, request: &Request, name: &str) -> Result<Answer, String> {
+    async fn ask_region(&self, request: &RdsRestoreRequest, name: &str) -> Result<RegionReply, String> {
         let place = request.config.place.in_region(name);
         let rds = Rds::to_look(&place).await.map_err(|error| told(&error))?;
         let database = &request.config.database;
         let automated = async {
             match (&request.target, database) {
-                (Target::Backup(_), _) => Ok(vec![]),
+                (RdsTarget::Backup(_), _) => Ok(vec![]),
                 (_, RdsDatabase::Instance(_)) => rds.automated_backups(database).await,
                 (_, RdsDatabase::Cluster(_)) => {
                     // The one that is there is restored all the same.
@@ -248,30 +254,30 @@ impl Run {
         let asking = join(rds.manual_snapshots(database), automated);
         let (snapshots, automated) = while_asked(&place, &self.events, asking).await;
         let failed = |failure: AwsFailure| told(&failure);
-        Ok(Answer { snapshots: snapshots.map_err(failed)?, automated: automated.map_err(failed)? })
+        Ok(RegionReply { snapshots: snapshots.map_err(failed)?, automated: automated.map_err(failed)? })
     }
 }
 
 /// What AWS was asked before anything is chosen.
-struct Asked {
+struct SurveyResults {
     /// What has the database's name in its own region now; `None`: nothing, or nobody could be asked.
     live: Option<Database>,
     /// Those that are restored from, in the order of the policy; in words why one could not be asked.
-    regions: Vec<(String, Result<Answer, String>)>,
+    regions: Vec<(String, Result<RegionReply, String>)>,
 }
 
-struct Answer {
+struct RegionReply {
     snapshots: Vec<Snapshot>,
     automated: Vec<AutomatedBackup>,
 }
 
 /// What of a region's is of this source.
 fn region(
-    request: &Request,
+    request: &RdsRestoreRequest,
     name: String,
-    answer: Answer,
-    (live_now, stored, lineage): (Option<&Database>, &[Stored], &Lineage),
-) -> Region {
+    answer: RegionReply,
+    (live_now, stored, lineage): (Option<&Database>, &[ManualSnapshot], &Lineage),
+) -> RegionBackups {
     let config = &request.config;
     let own = answer.snapshots.into_iter().filter(Snapshot::is_available).filter_map(|snapshot| {
         let backup = backup_of(&snapshot, &request.system, &request.source)?;
@@ -283,11 +289,11 @@ fn region(
     let retained = automated(answer.automated, &name, config, lineage);
     let is_home = name == config.place.region;
     let automated = match (&request.target, &config.database) {
-        (Target::Backup(_), _) => vec![],
+        (RdsTarget::Backup(_), _) => vec![],
         (_, RdsDatabase::Instance(_)) => retained,
         (_, RdsDatabase::Cluster(_)) => with_retained(live(live_now.filter(|_| is_home).cloned()), retained),
     };
-    Region { name, snapshots, automated }
+    RegionBackups { name, snapshots, automated }
 }
 
 /// The automated backups in a region of every database that is or was this source's.
@@ -296,18 +302,18 @@ fn automated(
     region: &str,
     config: &RdsSource,
     lineage: &Lineage,
-) -> Vec<Automated> {
+) -> Vec<AutomatedBackups> {
     let (name, home) = (config.database.identifier(), config.place.region.as_str());
     let automated = known.into_iter().filter_map(|backup| {
         let of_region = backup.database_region.as_deref().unwrap_or(region);
         lineage.holds(&backup.resource_id, backup.of == name, of_region == home).then_some(())?;
-        let (resource_id, moment) = (backup.resource_id, Moment::Latest);
+        let (resource_id, moment) = (backup.resource_id, RestoreMoment::Latest);
         let origin = if of_region == region {
             Origin::Automated { resource_id: resource_id.clone(), moment }
         } else {
             Origin::Replicated { arn: backup.arn, moment }
         };
-        Some(Automated {
+        Some(AutomatedBackups {
             identifier: backup.of,
             resource_id,
             origin,
@@ -322,7 +328,7 @@ pub(super) async fn lacks(
     rds: &Rds,
     recorded: &ParameterGroup,
     of_cluster: bool,
-) -> Result<Option<Lacks>, AwsFailure> {
+) -> Result<Option<MissingSettings>, AwsFailure> {
     let there = rds.parameters(&recorded.name, of_cluster).await?.parameters;
     let is_there = |parameter: &&Parameter| {
         there.iter().any(|known| known.name == parameter.name && known.value == parameter.value)
@@ -333,11 +339,11 @@ pub(super) async fn lacks(
         return Ok(None);
     }
     let is_ours = rds.made_parameter_group(&recorded.name, of_cluster).await?;
-    Ok(Some(Lacks { is_ours, parameters }))
+    Ok(Some(MissingSettings { is_ours, parameters }))
 }
 
 /// What the policy says now, and where it says nothing, what it said then.
-fn names(request: &Request, region: &str, profile: &RestoreProfile) -> RegionNames {
+fn names(request: &RdsRestoreRequest, region: &str, profile: &RestoreProfile) -> RegionNames {
     let recorded = profile.regions.get(region).cloned().unwrap_or_default();
     let Some(now) = request.config.region(region).map(|region| region.names.clone()) else { return recorded };
     RegionNames {

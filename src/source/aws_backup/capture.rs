@@ -1,13 +1,13 @@
-use super::super::phase_timer::Timed;
+use super::super::phase_timer::PhaseTimer;
 use super::super::{ArtifactSink, Captured, Naming, SinkError};
 use super::prepare::is_restored;
 use super::resume::backup_of;
-use super::{Prepared, RecoveryPointError, copies, manual_restore, plan_points};
+use super::{RecoveryPointCapture, RecoveryPointError, copies, manual_restore, plan_points};
 use crate::aws::backup::{BackupJob, BackupRequest, RecoveryPoint};
-use crate::aws::{PollError, Progress, Seen, Tags};
+use crate::aws::{AwsTags, PollError, PollProgress, PolledState};
 use crate::event::{Events, Phase};
-use crate::model::{Artifact, Details, Managed, ManagedCopy, ResourceProfile};
-use crate::pipeline::FromMemory;
+use crate::model::{Artifact, CloudBackup, CloudBackupCopy, Details, ResourceProfile};
+use crate::pipeline::MemoryProducer;
 use crate::platform::CancellationToken;
 use crate::source::postgres_dump::capture::DETAILS;
 
@@ -16,15 +16,15 @@ const CLOCKS: chrono::TimeDelta = chrono::TimeDelta::minutes(15);
 
 /// Makes the recovery point, or goes on with the one that an earlier run began for this backup, and copies it.
 pub async fn capture(
-    prepared: Prepared<'_>,
+    prepared: RecoveryPointCapture<'_>,
     naming: Naming<'_>,
     sink: &mut dyn ArtifactSink,
     events: &Events,
     cancel: &CancellationToken,
 ) -> Result<Captured, RecoveryPointError> {
-    let tags = Tags::of_backup(naming.system, naming.source, naming.backup, naming.run);
+    let tags = AwsTags::of_backup(naming.system, naming.source, naming.backup, naming.run);
 
-    let phase = Timed::begin(Phase::RecoveryPoint, events);
+    let phase = PhaseTimer::begin(Phase::RecoveryPoint, events);
     let (point, said) = match earlier(&prepared, naming).await? {
         Some(point) if point.plan.is_some() => {
             events.notice(format!("adopting recovery point {}, which a plan had made", point.arn));
@@ -52,7 +52,7 @@ pub async fn capture(
             point.resource_type
         ));
     }
-    let mut held = vec![ManagedCopy {
+    let mut held = vec![CloudBackupCopy {
         region: prepared.aws.region().to_owned(),
         arn: point.arn.clone(),
         vault: Some(point.vault.clone()),
@@ -71,7 +71,7 @@ pub async fn capture(
         recovery_point,
         server: None,
         physical: None,
-        managed: Some(Managed {
+        managed: Some(CloudBackup {
             resource: prepared.source.resource.clone(),
             resource_id: None,
             encrypted: point.encrypted,
@@ -95,7 +95,7 @@ pub(super) fn issue(region: &str, said: &str) -> String {
 
 /// What an earlier run began for this very backup.
 async fn earlier(
-    prepared: &Prepared<'_>,
+    prepared: &RecoveryPointCapture<'_>,
     naming: Naming<'_>,
 ) -> Result<Option<RecoveryPoint>, RecoveryPointError> {
     let mut plans = plan_points::points(&prepared.aws, prepared.source).await?.points.into_iter();
@@ -119,15 +119,15 @@ async fn earlier(
 }
 
 /// The recovery point, and what AWS said of it although it completed.
-type Made = (RecoveryPoint, Option<String>);
+type CreatedJob = (RecoveryPoint, Option<String>);
 
 async fn make(
-    prepared: &Prepared<'_>,
+    prepared: &RecoveryPointCapture<'_>,
     naming: Naming<'_>,
-    tags: &Tags,
+    tags: &AwsTags,
     events: &Events,
     cancel: &CancellationToken,
-) -> Result<Made, RecoveryPointError> {
+) -> Result<CreatedJob, RecoveryPointError> {
     let source = prepared.source;
     let keep_for = prepared.vault.keep_for();
     if let Some(days) = keep_for {
@@ -153,11 +153,11 @@ async fn make(
 
 /// Waits for what an earlier run began; its job, where AWS still has it among those under way, says more.
 async fn finish(
-    prepared: &Prepared<'_>,
+    prepared: &RecoveryPointCapture<'_>,
     point: RecoveryPoint,
     events: &Events,
     cancel: &CancellationToken,
-) -> Result<Made, RecoveryPointError> {
+) -> Result<CreatedJob, RecoveryPointError> {
     if point.is_whole() {
         return Ok((point.clone(), point.message));
     }
@@ -168,7 +168,8 @@ async fn finish(
         return Ok((whole(prepared, &point.arn).await?, job.message));
     }
     let subject = format!("recovery point {}", point.arn);
-    let ask = async || Ok(prepared.aws.point(&point.vault, &point.arn).await?.map_or(Seen::Absent, seen));
+    let ask =
+        async || Ok(prepared.aws.point(&point.vault, &point.arn).await?.map_or(PolledState::Absent, seen));
     match prepared.poll.wait(&subject, events, cancel, ask).await {
         Ok(point) => Ok((point.clone(), point.message)),
         Err(PollError::Gone { .. }) => Err(RecoveryPointError::Removed { arn: point.arn }),
@@ -176,29 +177,30 @@ async fn finish(
     }
 }
 
-fn seen(point: RecoveryPoint) -> Seen<RecoveryPoint> {
-    let progress = Progress { status: point.status.clone(), percent: None, detail: point.message.clone() };
+fn seen(point: RecoveryPoint) -> PolledState<RecoveryPoint> {
+    let progress =
+        PollProgress { status: point.status.clone(), percent: None, detail: point.message.clone() };
     match () {
-        () if point.is_whole() => Seen::Done(point),
-        () if point.is_lost() => Seen::Failed(progress),
-        () => Seen::Working(progress),
+        () if point.is_whole() => PolledState::Done(point),
+        () if point.is_lost() => PolledState::Failed(progress),
+        () => PolledState::Working(progress),
     }
 }
 
 async fn wait_for_job(
-    prepared: &Prepared<'_>,
+    prepared: &RecoveryPointCapture<'_>,
     id: &str,
     events: &Events,
     cancel: &CancellationToken,
 ) -> Result<BackupJob, RecoveryPointError> {
     let subject = format!("backup job {id} in {}", prepared.aws.region());
-    let ask = async || Ok(prepared.aws.backup_job(id).await?.map_or(Seen::Absent, BackupJob::seen));
+    let ask = async || Ok(prepared.aws.backup_job(id).await?.map_or(PolledState::Absent, BackupJob::seen));
     let waited = prepared.poll.wait(&subject, events, cancel, ask).await;
     waited.map_err(|error| RecoveryPointError::of_job(error, prepared.source.start_window))
 }
 
 /// A job that completed is not yet a recovery point that can be restored.
-async fn whole(prepared: &Prepared<'_>, arn: &str) -> Result<RecoveryPoint, RecoveryPointError> {
+async fn whole(prepared: &RecoveryPointCapture<'_>, arn: &str) -> Result<RecoveryPoint, RecoveryPointError> {
     match prepared.aws.point(&prepared.source.vault, arn).await? {
         Some(point) if point.is_whole() => Ok(point),
         Some(point) => Err(RecoveryPointError::NotWhole {
@@ -215,11 +217,12 @@ async fn store_details(
     sink: &mut dyn ArtifactSink,
     events: &Events,
 ) -> Result<Artifact, RecoveryPointError> {
-    let phase = Timed::begin(Phase::Details, events);
+    let phase = PhaseTimer::begin(Phase::Details, events);
     let details = Details { resource: Some(profile), ..Details::default() };
     let json = serde_json::to_vec_pretty(&details).map_err(RecoveryPointError::Details)?;
     let size = json.len() as u64;
-    let stored: Result<_, SinkError> = sink.store(DETAILS, Box::new(FromMemory::new(json)), Some(size)).await;
+    let stored: Result<_, SinkError> =
+        sink.store(DETAILS, Box::new(MemoryProducer::new(json)), Some(size)).await;
     phase.end();
     stored.map_err(RecoveryPointError::Sink)
 }

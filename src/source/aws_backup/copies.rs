@@ -1,35 +1,35 @@
 use futures_util::future::join_all;
 
-use super::super::phase_timer::Timed;
-use super::super::{Naming, NotHeld};
+use super::super::phase_timer::PhaseTimer;
+use super::super::{MissingCopy, Naming};
 use super::capture::issue;
 use super::prepare::vault;
-use super::{Prepared, RecoveryPointError};
-use crate::aws::backup::{AwsBackup, CopyJob, CopyRequest, RecoveryPoint, Vault};
-use crate::aws::{AwsFailure, FailureKind, PollError, Seen, Tags};
+use super::{RecoveryPointCapture, RecoveryPointError};
+use crate::aws::backup::{AwsBackup, CopyJob, PointCopyRequest, RecoveryPoint, Vault};
+use crate::aws::{AwsFailure, AwsTags, FailureKind, PollError, PolledState};
 use crate::event::{Events, Phase, told};
-use crate::model::ManagedCopy;
+use crate::model::CloudBackupCopy;
 use crate::platform::CancellationToken;
 use crate::policy::VaultCopy;
 
 /// What became of the copies.
 #[derive(Debug, Default)]
-pub(super) struct Copied {
-    pub(super) made: Vec<ManagedCopy>,
-    pub(super) failed: Vec<NotHeld>,
+pub(super) struct RecoveryPointCopy {
+    pub(super) made: Vec<CloudBackupCopy>,
+    pub(super) failed: Vec<MissingCopy>,
     pub(super) issues: Vec<String>,
 }
 
 /// Copies the recovery point to every vault of the policy, all at a time. Only an interruption is an error.
 pub(super) async fn copy(
-    prepared: &Prepared<'_>,
+    prepared: &RecoveryPointCapture<'_>,
     point: &RecoveryPoint,
     naming: Naming<'_>,
-    tags: &Tags,
+    tags: &AwsTags,
     events: &Events,
     cancel: &CancellationToken,
-) -> Result<Copied, RecoveryPointError> {
-    let mut copied = Copied::default();
+) -> Result<RecoveryPointCopy, RecoveryPointError> {
+    let mut copied = RecoveryPointCopy::default();
     let places = &prepared.source.copies;
     if places.is_empty() {
         return Ok(copied);
@@ -37,14 +37,14 @@ pub(super) async fn copy(
     if point.is_continuous() {
         let reason =
             "AWS Backup copies no continuous recovery point; run `drctl backup` again for one that it copies";
-        let lacks = |place: &VaultCopy| NotHeld {
+        let lacks = |place: &VaultCopy| MissingCopy {
             place: format!("region {}", place.region),
             reason: reason.to_owned(),
         };
         copied.failed = places.iter().map(lacks).collect();
         return Ok(copied);
     }
-    let phase = Timed::begin(Phase::CopyToRegions, events);
+    let phase = PhaseTimer::begin(Phase::CopyToRegions, events);
     let each = places.iter().map(|place| one(prepared, point, place, naming, tags, events, cancel));
     for (place, outcome) in places.iter().zip(join_all(each).await) {
         match outcome {
@@ -55,7 +55,7 @@ pub(super) async fn copy(
             Err(_) if cancel.is_cancelled() => return Err(RecoveryPointError::Interrupted),
             Err(error) => {
                 let place = format!("region {}", place.region);
-                copied.failed.push(NotHeld { place, reason: told(&error) });
+                copied.failed.push(MissingCopy { place, reason: told(&error) });
             }
         }
     }
@@ -64,7 +64,7 @@ pub(super) async fn copy(
 }
 
 #[derive(Debug, thiserror::Error)]
-enum CopyError {
+enum RecoveryPointCopyError {
     #[error(transparent)]
     There(#[from] RecoveryPointError),
     #[error(
@@ -83,29 +83,29 @@ enum CopyError {
 }
 
 async fn one(
-    prepared: &Prepared<'_>,
+    prepared: &RecoveryPointCapture<'_>,
     point: &RecoveryPoint,
     place: &VaultCopy,
     naming: Naming<'_>,
-    tags: &Tags,
+    tags: &AwsTags,
     events: &Events,
     cancel: &CancellationToken,
-) -> Result<(ManagedCopy, Vec<String>), CopyError> {
+) -> Result<(CloudBackupCopy, Vec<String>), RecoveryPointCopyError> {
     let there = prepared.source.place.in_region(&place.region);
     let there = AwsBackup::of(&there).await.map_err(RecoveryPointError::from)?;
     let vault = vault(&there, &place.vault, "copy_to").await?;
     let job = job(prepared, point, &vault, naming).await?;
     let subject = format!("copy job {job} from {} to {}", prepared.aws.region(), place.region);
     // A copy belongs to the region it comes from.
-    let ask = async || Ok(prepared.aws.copy_job(&job).await?.map_or(Seen::Absent, CopyJob::seen));
+    let ask = async || Ok(prepared.aws.copy_job(&job).await?.map_or(PolledState::Absent, CopyJob::seen));
     let done = match prepared.poll.wait(&subject, events, cancel, ask).await {
         Ok(done) => done,
         Err(PollError::Failed { status, detail, .. }) => {
-            return Err(CopyError::Failed { status, said: detail });
+            return Err(RecoveryPointCopyError::Failed { status, said: detail });
         }
-        Err(error) => return Err(CopyError::Wait(error)),
+        Err(error) => return Err(RecoveryPointCopyError::Wait(error)),
     };
-    let arn = done.point.ok_or(CopyError::Nothing)?;
+    let arn = done.point.ok_or(RecoveryPointCopyError::Nothing)?;
     let mut issues: Vec<_> = done.message.iter().map(|said| issue(&place.region, said)).collect();
     // The manifest knows it without them.
     if !done.by_plan
@@ -120,10 +120,10 @@ async fn one(
     let copy = there.point(&place.vault, &arn).await.map_err(RecoveryPointError::from)?;
     let copy = match copy {
         Some(copy) if copy.is_whole() => copy,
-        Some(copy) => return Err(CopyError::Failed { status: copy.status, said: copy.message }),
-        None => return Err(CopyError::There(RecoveryPointError::Removed { arn })),
+        Some(copy) => return Err(RecoveryPointCopyError::Failed { status: copy.status, said: copy.message }),
+        None => return Err(RecoveryPointCopyError::There(RecoveryPointError::Removed { arn })),
     };
-    let held = ManagedCopy {
+    let held = CloudBackupCopy {
         region: place.region.clone(),
         arn: copy.arn,
         vault: Some(place.vault.clone()),
@@ -135,19 +135,19 @@ async fn one(
 /// The job that copies it there, begun by an earlier run or now. One that failed is not gone on with: it gets
 /// a successor with a token of its own.
 async fn job(
-    prepared: &Prepared<'_>,
+    prepared: &RecoveryPointCapture<'_>,
     point: &RecoveryPoint,
     to: &Vault,
     naming: Naming<'_>,
-) -> Result<String, CopyError> {
-    let jobs = prepared.aws.copy_jobs(&point.arn, &to.arn).await.map_err(CopyError::Jobs)?;
+) -> Result<String, RecoveryPointCopyError> {
+    let jobs = prepared.aws.copy_jobs(&point.arn, &to.arn).await.map_err(RecoveryPointCopyError::Jobs)?;
     let (lost, live): (Vec<_>, Vec<_>) = jobs.into_iter().partition(CopyJob::is_lost);
     if let Some(job) = live.into_iter().next() {
         return Ok(job.id);
     }
     let region = to.arn.split(':').nth(3).unwrap_or_default();
     let token = format!("{}-{region}-{}", naming.backup, lost.len());
-    let request = CopyRequest {
+    let request = PointCopyRequest {
         point: &point.arn,
         vault: &point.vault,
         to: &to.arn,
@@ -155,11 +155,16 @@ async fn job(
         token: &token,
         keep_for: to.keep_for(),
     };
-    prepared.aws.start_copy(&request).await.map_err(CopyError::Start)
+    prepared.aws.start_copy(&request).await.map_err(RecoveryPointCopyError::Start)
 }
 
 /// AWS copies the tags of some kinds of resources, and not of others.
-async fn give_tags(there: &AwsBackup, arn: &str, naming: Naming<'_>, tags: &Tags) -> Result<(), AwsFailure> {
+async fn give_tags(
+    there: &AwsBackup,
+    arn: &str,
+    naming: Naming<'_>,
+    tags: &AwsTags,
+) -> Result<(), AwsFailure> {
     match there.tags(arn).await? {
         Some(known) if known.backup(naming.system, naming.source).as_ref() != Some(naming.backup) => {
             there.tag(arn, tags).await

@@ -2,26 +2,26 @@ use std::collections::BTreeSet;
 
 use super::RecoveryPointError;
 use super::plan_points;
-use super::plan_points::Made;
+use super::plan_points::PlanPoint;
 use super::prepare::vault;
 use super::resume::{NEWEST, backup_of};
 use crate::aws::backup::{AwsBackup, RecoveryPoint, Vault, has_known_tags};
 use crate::aws::while_asked;
 use crate::event::{Events, told};
 use crate::model::{SourceName, SystemName};
-use crate::policy::{AwsBackupSource, AwsPlace};
+use crate::policy::{AwsBackupSource, AwsLocation};
 
 /// What a region has of a resource.
 #[derive(Debug)]
-pub struct InRegion {
+pub struct RegionPoint {
     pub region: String,
     pub vault: String,
     /// In words, where it could not be asked.
-    pub found: Result<Found, String>,
+    pub found: Result<LatestPoint, String>,
 }
 
 #[derive(Debug)]
-pub struct Found {
+pub struct LatestPoint {
     pub vault: Vault,
     /// The newest that can be restored and counts: drctl's own, or of the source's plan.
     pub newest: Option<RecoveryPoint>,
@@ -36,7 +36,7 @@ pub struct Found {
 
 /// Whose a recovery point may be.
 #[derive(Clone, Copy, Debug)]
-struct Owner<'a> {
+struct PointOwner<'a> {
     system: &'a SystemName,
     name: &'a SourceName,
     recorded: &'a BTreeSet<String>,
@@ -50,8 +50,8 @@ pub async fn in_each_region(
     name: &SourceName,
     recorded: &BTreeSet<String>,
     events: &Events,
-) -> Vec<InRegion> {
-    let owner = Owner { system, name, recorded };
+) -> Vec<RegionPoint> {
+    let owner = PointOwner { system, name, recorded };
     let home = (source.place.region.as_str(), source.vault.as_str());
     let copies = source.copies.iter().map(|copy| (copy.region.as_str(), copy.vault.as_str()));
     let each = std::iter::once(home).chain(copies).map(async |(region, vault)| {
@@ -64,24 +64,24 @@ pub async fn in_each_region(
             Ok(found) => found.map_err(|error| told(&error)),
             Err(_) => Err(format!("it gave no answer in {}", humantime::format_duration(within))),
         };
-        InRegion { region: region.to_owned(), vault: vault.to_owned(), found }
+        RegionPoint { region: region.to_owned(), vault: vault.to_owned(), found }
     });
     futures_util::future::join_all(each).await
 }
 
 async fn ask(
     source: &AwsBackupSource,
-    place: &AwsPlace,
+    place: &AwsLocation,
     name_of_vault: &str,
-    owner: Owner<'_>,
-) -> Result<Found, RecoveryPointError> {
+    owner: PointOwner<'_>,
+) -> Result<LatestPoint, RecoveryPointError> {
     let aws = AwsBackup::to_look(place).await?;
     let is_home = place.region == source.place.region;
     let vault = vault(&aws, name_of_vault, if is_home { "vault" } else { "copy_to" }).await?;
     // Plans belong to the region of the resource; their copies carry the plan's id, and none of our tags.
-    let made = if is_home { plan_points::points(&aws, source).await? } else { Made::default() };
+    let made = if is_home { plan_points::points(&aws, source).await? } else { PlanPoint::default() };
     let continuous = made.points.iter().find(|point| point.is_continuous()).cloned();
-    let Made { mut points, unread } = made;
+    let PlanPoint { mut points, unread } = made;
     points.truncate(1);
     let mut others = aws.points(name_of_vault, &source.resource).await?;
     let counts_plans = !is_home && source.plan.is_some();
@@ -107,7 +107,7 @@ async fn ask(
             break;
         }
     }
-    Ok(Found {
+    Ok(LatestPoint {
         vault,
         newest: points.into_iter().max_by_key(|point| point.created),
         is_untold,

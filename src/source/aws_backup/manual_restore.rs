@@ -1,4 +1,4 @@
-use crate::model::{Artifact, ManagedCopy};
+use crate::model::{Artifact, CloudBackupCopy};
 use crate::source::postgres_dump::manual_restore::plain;
 
 /// The commands that restore a recovery point with AWS's own command line, for the manifest.
@@ -6,7 +6,7 @@ pub(super) fn lines(
     details: &Artifact,
     resource_type: &str,
     role: &str,
-    held: &[ManagedCopy],
+    held: &[CloudBackupCopy],
 ) -> Vec<String> {
     let mut lines = vec![
         format!(

@@ -33,6 +33,6 @@ mod resume;
 
 pub use capture::capture;
 pub use error::RecoveryPointError;
-pub use latest::{Found, InRegion, in_each_region};
-pub use prepare::{Prepared, prepare};
+pub use latest::{LatestPoint, RegionPoint, in_each_region};
+pub use prepare::{RecoveryPointCapture, prepare};
 pub use resume::begun;

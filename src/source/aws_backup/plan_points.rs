@@ -10,7 +10,7 @@ use crate::policy::AwsBackupSource;
 
 /// What a plan has made.
 #[derive(Debug, Default)]
-pub(super) struct Made {
+pub(super) struct PlanPoint {
     /// Those that can be restored, newest first.
     pub(super) points: Vec<RecoveryPoint>,
     /// In words: vaults of the plan that cannot be listed, so that what is in them does not count.
@@ -18,14 +18,17 @@ pub(super) struct Made {
 }
 
 /// Those of the source's plan, in whichever vault it puts them. The policy's own vault must be there to see.
-pub(super) async fn points(aws: &AwsBackup, source: &AwsBackupSource) -> Result<Made, RecoveryPointError> {
-    let Some(named) = &source.plan else { return Ok(Made::default()) };
+pub(super) async fn points(
+    aws: &AwsBackup,
+    source: &AwsBackupSource,
+) -> Result<PlanPoint, RecoveryPointError> {
+    let Some(named) = &source.plan else { return Ok(PlanPoint::default()) };
     let plan = aws
         .plan(named)
         .await?
         .ok_or_else(|| RecoveryPointError::NoPlan { plan: named.clone(), region: aws.region().to_owned() })?;
     let vaults: BTreeSet<&String> = plan.vaults.iter().chain([&source.vault]).collect();
-    let mut made = Made::default();
+    let mut made = PlanPoint::default();
     for vault in vaults {
         match aws.points(vault, &source.resource).await {
             Ok(listed) => made.points.extend(listed),
@@ -42,7 +45,7 @@ pub(super) async fn points(aws: &AwsBackup, source: &AwsBackupSource) -> Result<
     Ok(made)
 }
 
-impl Made {
+impl PlanPoint {
     /// What is adopted: the newest, and the continuous one, without which nothing restores to a time.
     pub(super) fn newest(&self) -> impl Iterator<Item = &RecoveryPoint> {
         let continuous = self.points.iter().find(|point| point.is_continuous());

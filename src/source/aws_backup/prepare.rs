@@ -6,20 +6,20 @@ use crate::policy::AwsBackupSource;
 
 /// A resource whose vault is there.
 #[derive(Debug)]
-pub struct Prepared<'p> {
+pub struct RecoveryPointCapture<'p> {
     pub(super) aws: AwsBackup,
     pub(super) source: &'p AwsBackupSource,
     pub(super) vault: Vault,
     pub(super) poll: Poll,
 }
 
-pub async fn prepare(source: &AwsBackupSource) -> Result<Prepared<'_>, RecoveryPointError> {
+pub async fn prepare(source: &AwsBackupSource) -> Result<RecoveryPointCapture<'_>, RecoveryPointError> {
     let aws = AwsBackup::of(&source.place).await?;
     if let Some(kind) = unrestored(&aws, source).await {
         return Err(RecoveryPointError::NotRestored { kind, resource: source.resource.clone() });
     }
     let vault = vault(&aws, &source.vault, "vault").await?;
-    Ok(Prepared { aws, source, vault, poll: poll(source) })
+    Ok(RecoveryPointCapture { aws, source, vault, poll: poll(source) })
 }
 
 /// What it is, where drctl would not restore it and nobody says that AWS's own tools are to. An ARN of a cluster of RDS

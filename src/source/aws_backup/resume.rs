@@ -4,7 +4,7 @@ use super::RecoveryPointError;
 use super::plan_points;
 use super::prepare::poll;
 use crate::aws::backup::{AwsBackup, BackupJob, RecoveryPoint, has_known_tags};
-use crate::aws::{FailureKind, PollError, Progress, Seen};
+use crate::aws::{FailureKind, PollError, PollProgress, PolledState};
 use crate::event::Events;
 use crate::model::{BackupId, SourceName, SystemName};
 use crate::platform::CancellationToken;
@@ -77,14 +77,16 @@ async fn until_it_has_a_point(
     let subject = format!("backup job {} in {}", job.id, aws.region());
     let ask = async || {
         Ok(match aws.backup_job(&job.id).await? {
-            Some(job) if job.point.is_some() => Seen::Done(()),
+            Some(job) if job.point.is_some() => PolledState::Done(()),
             Some(job) => match job.seen() {
-                Seen::Done(_) => Seen::Done(()),
-                Seen::Working(progress) => Seen::Working(progress),
-                Seen::Failed(progress) => Seen::Failed(progress),
-                Seen::Absent => Seen::Absent,
+                PolledState::Done(_) => PolledState::Done(()),
+                PolledState::Working(progress) => PolledState::Working(progress),
+                PolledState::Failed(progress) => PolledState::Failed(progress),
+                PolledState::Absent => PolledState::Absent,
             },
-            None => Seen::Failed(Progress { status: "gone".to_owned(), ..Progress::default() }),
+            None => {
+                PolledState::Failed(PollProgress { status: "gone".to_owned(), ..PollProgress::default() })
+            }
         })
     };
     match poll(source).wait(&subject, events, cancel, ask).await {

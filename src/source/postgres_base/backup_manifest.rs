@@ -23,7 +23,7 @@ pub enum RangeError {
 }
 
 #[derive(Deserialize)]
-struct Entry {
+struct ManifestEntry {
     #[serde(rename = "Timeline")]
     timeline: Timeline,
     #[serde(rename = "Start-LSN")]
@@ -37,11 +37,13 @@ pub(super) fn wal_range(tail: &[u8]) -> Result<WalRange, RangeError> {
     const KEY: &str = "\"WAL-Ranges\":";
     let text = String::from_utf8_lossy(tail);
     let (_, rest) = text.rsplit_once(KEY).ok_or(RangeError::None)?;
-    let mut ranges = serde_json::Deserializer::from_str(rest).into_iter::<Vec<Entry>>();
+    let mut ranges = serde_json::Deserializer::from_str(rest).into_iter::<Vec<ManifestEntry>>();
     let ranges = ranges.next().ok_or(RangeError::None)?.map_err(RangeError::Json)?;
     match ranges.as_slice() {
         [] => Err(RangeError::None),
-        [Entry { timeline, start, stop }] => Ok(WalRange { timeline: *timeline, start: *start, stop: *stop }),
+        [ManifestEntry { timeline, start, stop }] => {
+            Ok(WalRange { timeline: *timeline, start: *start, stop: *stop })
+        }
         _ => Err(RangeError::Several),
     }
 }

@@ -4,33 +4,35 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::backup_manifest::WalRange;
-use super::completeness::{Database, Presence, databases, throughout};
+use super::completeness::{Completeness, DatabaseFiles, databases, throughout};
 use super::error::BaseError;
-use super::prepare::{Prepared, Reader, ask};
+use super::prepare::{BaseBackupCapture, SettingsReader, ask};
 use super::replication::Expected;
-use super::{Ancestry, DETAILS, Lacking, data_directory, increment, manual_restore, replication, settings};
+use super::{
+    DETAILS, IncrementalBase, MissingFiles, data_directory, increment, manual_restore, replication, settings,
+};
 use crate::event::{Events, Phase};
-use crate::model::{Artifact, DamagedPage, Details, Digest, LeftOut, Manifest, Physical};
-use crate::pipeline::FromMemory;
+use crate::model::{Artifact, DamagedPage, Details, Digest, Excluded, Manifest, Physical};
+use crate::pipeline::MemoryProducer;
 use crate::platform::CancellationToken;
 use crate::postgres::close;
-use crate::source::phase_timer::Timed;
+use crate::source::phase_timer::PhaseTimer;
 use crate::source::{ArtifactSink, Captured};
 
 /// A database's files are removed a moment before it is gone from the catalog.
 const SETTLED_WITHIN: Duration = Duration::from_secs(2);
 
 /// A copy that was stored whole.
-pub(super) struct Copied {
+pub(super) struct BaseBackupCopy {
     /// `base.tar` and those of the tablespaces.
     pub(super) artifacts: Vec<Artifact>,
     pub(super) range: WalRange,
     pub(super) damaged: Vec<DamagedPage>,
     /// What the data directory has and the copy does not.
-    pub(super) left_out: Vec<LeftOut>,
+    pub(super) left_out: Vec<Excluded>,
     /// Of that, what PostgreSQL needs.
-    pub(super) lacking: Vec<Lacking>,
-    pub(super) presence: Presence,
+    pub(super) lacking: Vec<MissingFiles>,
+    pub(super) presence: Completeness,
     /// What made it, by version.
     pub(super) producer: String,
     /// PostgreSQL's list of its files, where that was kept.
@@ -39,8 +41,8 @@ pub(super) struct Copied {
 
 /// Copies the cluster into `sink`: all of it, or what changed since an earlier copy.
 pub async fn capture(
-    prepared: Prepared,
-    ancestry: &Ancestry,
+    prepared: BaseBackupCapture,
+    ancestry: &IncrementalBase,
     sink: &mut dyn ArtifactSink,
     events: &Events,
     cancel: &CancellationToken,
@@ -55,29 +57,29 @@ pub async fn capture(
 }
 
 async fn run(
-    mut prepared: Prepared,
-    ancestry: &Ancestry,
+    mut prepared: BaseBackupCapture,
+    ancestry: &IncrementalBase,
     sink: &mut dyn ArtifactSink,
     events: &Events,
     stop: &CancellationToken,
 ) -> Result<Captured, BaseError> {
     let server = prepared.parameters.to_string();
-    let timed = Timed::begin(Phase::Inspect, events);
+    let timed = PhaseTimer::begin(Phase::Inspect, events);
     let local = match &prepared.reader {
-        Reader::DataDirectory(root) => Some(root.as_path()),
-        Reader::Replication(_) => None,
+        SettingsReader::DataDirectory(root) => Some(root.as_path()),
+        SettingsReader::Replication(_) => None,
     };
     let (major, connection) = (prepared.server.major, &mut prepared.connection);
     let (mut facts, configuration) = settings::read(connection, &server, major, local).await?;
-    let presence = Presence::wanting(configuration.inside());
+    let presence = Completeness::wanting(configuration.inside());
     let before = databases(&mut prepared.connection, &server).await?;
     let estimate = ask(&server, expected_bytes(&mut prepared.connection)).await?;
     timed.end();
 
-    let timed = Timed::begin(Phase::BaseBackup, events);
+    let timed = PhaseTimer::begin(Phase::BaseBackup, events);
     let mut chain: &[Manifest] = &[];
     let copied = match prepared.reader.clone() {
-        Reader::Replication(tools) => {
+        SettingsReader::Replication(tools) => {
             let begun;
             (begun, chain) = increment::begin(&prepared, &tools, ancestry, events, stop).await?;
             // Of the changes it is not known how many there are.
@@ -90,7 +92,7 @@ async fn run(
             }
             copied?
         }
-        Reader::DataDirectory(root) => {
+        SettingsReader::DataDirectory(root) => {
             increment::refuse_files(&prepared, ancestry)?;
             data_directory::copy(&mut prepared, &root, presence, Some(estimate), sink, stop).await?
         }
@@ -103,7 +105,7 @@ async fn run(
     timed.end();
     close(prepared.connection).await;
 
-    let timed = Timed::begin(Phase::Details, events);
+    let timed = PhaseTimer::begin(Phase::Details, events);
     let recovery_point = facts.stop_time;
     let mut artifacts = copied.artifacts;
     let (files, unread) = configuration.kept(&copied.presence);
@@ -134,7 +136,7 @@ async fn run(
     };
     let not_included = physical.left_out.iter().map(ToString::to_string).collect();
     let by_hand = manual_restore::commands(&artifacts, &physical, &prepared.server, chain);
-    let stored = sink.store(DETAILS, Box::new(FromMemory::new(json)), None).await;
+    let stored = sink.store(DETAILS, Box::new(MemoryProducer::new(json)), None).await;
     artifacts.push(stored.map_err(|source| BaseError::Store { server, source })?);
     timed.end();
     Ok(Captured {
@@ -154,12 +156,12 @@ async fn run(
 /// Compares what was copied with what the server says it has. The last of a database may still be on its way out:
 /// that is waited for a moment.
 async fn refuse_incomplete(
-    prepared: &mut Prepared,
-    copied: &Copied,
-    before: &[Database],
+    prepared: &mut BaseBackupCapture,
+    copied: &BaseBackupCopy,
+    before: &[DatabaseFiles],
 ) -> Result<(), BaseError> {
     let server = prepared.parameters.to_string();
-    let over_replication = matches!(prepared.reader, Reader::Replication(_));
+    let over_replication = matches!(prepared.reader, SettingsReader::Replication(_));
     for is_last in [false, true] {
         let after = databases(&mut prepared.connection, &server).await?;
         let mut lacking = copied.presence.lacking(&throughout(before, &after));

@@ -8,7 +8,7 @@ pub(super) const CHUNK: usize = 1 << 20;
 /// On their way at a time, so that reading goes on while they are encoded.
 const CHUNKS: usize = 4;
 
-type Fault = Box<dyn std::error::Error + Send + Sync>;
+type ChunkFault = Box<dyn std::error::Error + Send + Sync>;
 
 /// Where a thread that reads puts its bytes.
 pub(super) struct Chunks {
@@ -58,16 +58,16 @@ impl Chunks {
 }
 
 /// A thread that reads, as a producer. Dropping it makes the thread end at its next chunk.
-pub(super) struct FromThread {
+pub(super) struct ThreadProducer {
     full: Receiver<Vec<u8>>,
     spare: SyncSender<Vec<u8>>,
     chunk: Vec<u8>,
     at: usize,
-    thread: JoinHandle<Result<(), Fault>>,
+    thread: JoinHandle<Result<(), ChunkFault>>,
 }
 
-impl FromThread {
-    pub(super) fn start(work: impl FnOnce(&mut Chunks) -> Result<(), Fault> + Send + 'static) -> Self {
+impl ThreadProducer {
+    pub(super) fn start(work: impl FnOnce(&mut Chunks) -> Result<(), ChunkFault> + Send + 'static) -> Self {
         let (full, taken) = sync_channel(CHUNKS);
         let (give_back, spare) = sync_channel(CHUNKS + 1);
         for _ in 0..CHUNKS - 1 {
@@ -82,7 +82,7 @@ impl FromThread {
     }
 }
 
-impl Read for FromThread {
+impl Read for ThreadProducer {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.at == self.chunk.len() {
             // Its end, or its failure: the thread says which.
@@ -100,8 +100,8 @@ impl Read for FromThread {
     }
 }
 
-impl Produce for FromThread {
-    fn finish(self: Box<Self>) -> Result<Vec<String>, Fault> {
+impl Produce for ThreadProducer {
+    fn finish(self: Box<Self>) -> Result<Vec<String>, ChunkFault> {
         drop((self.full, self.spare));
         match self.thread.join() {
             Ok(ended) => ended.map(|()| vec![]),
@@ -118,7 +118,7 @@ mod tests {
     fn what_a_thread_writes_is_read_in_order() {
         let bytes: Vec<u8> = (0..5_000_000_u32).map(|n| (n % 253) as u8).collect();
         let expected = bytes.clone();
-        let mut produced = Box::new(FromThread::start(move |chunks| {
+        let mut produced = Box::new(ThreadProducer::start(move |chunks| {
             chunks.write(&bytes)?;
             Ok(chunks.zeros(1000)?)
         }));
@@ -130,15 +130,15 @@ mod tests {
 
     #[test]
     fn a_thread_that_fails_is_no_end() {
-        let mut produced = Box::new(FromThread::start(|chunks| {
+        let mut produced = Box::new(ThreadProducer::start(|chunks| {
             chunks.write(b"some")?;
             Err("the disk".into())
         }));
         produced.read_to_end(&mut Vec::new()).unwrap();
         assert_eq!(produced.finish().unwrap_err().to_string(), "the disk");
         // And one that nobody listens to ends.
-        let idle = FromThread::start(|chunks| Ok(chunks.zeros(1 << 40)?));
-        let FromThread { full, spare, thread, .. } = idle;
+        let idle = ThreadProducer::start(|chunks| Ok(chunks.zeros(1 << 40)?));
+        let ThreadProducer { full, spare, thread, .. } = idle;
         drop((full, spare));
         assert!(thread.join().unwrap().is_err());
     }

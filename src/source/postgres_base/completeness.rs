@@ -35,17 +35,17 @@ const INCREMENTAL: &str = "INCREMENTAL.";
 /// What of a copy has come: as much as tells whether anything that PostgreSQL needs is missing. It takes no more
 /// memory the more files there are.
 #[derive(Debug, Default)]
-pub(super) struct Presence {
+pub(super) struct Completeness {
     needed: BTreeSet<&'static str>,
     filled: BTreeSet<&'static str>,
     /// By tablespace and database.
-    databases: BTreeMap<(u32, u32), Files>,
+    databases: BTreeMap<(u32, u32), SeenFiles>,
     /// Files that somebody asks for, by their paths, and whether they have come.
     wanted: BTreeMap<String, bool>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Files {
+struct SeenFiles {
     version: bool,
     map: bool,
     relations: u32,
@@ -53,7 +53,7 @@ struct Files {
 
 /// A database, and where the server has its files.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
-pub(super) struct Database {
+pub(super) struct DatabaseFiles {
     oid: i64,
     name: String,
     tablespace: i64,
@@ -61,7 +61,7 @@ pub(super) struct Database {
 
 /// What PostgreSQL needs and a copy does not have.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lacking {
+pub struct MissingFiles {
     /// From the data directory on.
     pub path: String,
     /// Whose files they are, where they are one's.
@@ -70,7 +70,7 @@ pub struct Lacking {
     pub why: &'static str,
 }
 
-impl fmt::Display for Lacking {
+impl fmt::Display for MissingFiles {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.database {
             Some(name) => write!(f, "database `{name}`: `{}` {}", self.path, self.why),
@@ -79,7 +79,7 @@ impl fmt::Display for Lacking {
     }
 }
 
-impl Presence {
+impl Completeness {
     /// To be asked for these files, too.
     pub(super) fn wanting(paths: impl IntoIterator<Item = String>) -> Self {
         Self { wanted: paths.into_iter().map(|path| (path, false)).collect(), ..Self::default() }
@@ -125,12 +125,12 @@ impl Presence {
     }
 
     /// What is missing of what a server needs, and of these databases.
-    pub(super) fn lacking(&self, databases: &[Database]) -> Vec<Lacking> {
+    pub(super) fn lacking(&self, databases: &[DatabaseFiles]) -> Vec<MissingFiles> {
         let needed = NEEDED.iter().filter(|path| !self.needed.contains(*path));
         // What is in a folder that is not there is told of with it.
         let needed = needed
             .filter(|path| path.rsplit_once('/').is_none_or(|(folder, _)| self.needed.contains(folder)));
-        let lacks = |path: &&str, why| Lacking { path: (*path).to_owned(), database: None, why };
+        let lacks = |path: &&str, why| MissingFiles { path: (*path).to_owned(), database: None, why };
         let mut list: Vec<_> = needed.map(|path| lacks(path, "is not in it")).collect();
         let empty = FILLED.iter().filter(|path| self.needed.contains(*path) && !self.filled.contains(*path));
         list.extend(empty.map(|path| lacks(path, "has nothing in it")));
@@ -138,7 +138,7 @@ impl Presence {
         list
     }
 
-    fn lacks(&self, database: &Database) -> Option<Lacking> {
+    fn lacks(&self, database: &DatabaseFiles) -> Option<MissingFiles> {
         let key = (u32::try_from(database.tablespace).ok()?, u32::try_from(database.oid).ok()?);
         let path = match key {
             (DEFAULT_TABLESPACE, oid) => format!("base/{oid}"),
@@ -146,12 +146,14 @@ impl Presence {
         };
         let why = match self.databases.get(&key) {
             None => "is not in it",
-            Some(Files { version: false, .. }) => "is in it without its `PG_VERSION`",
-            Some(Files { map: false, .. }) => "is in it without its `pg_filenode.map`",
-            Some(Files { relations, .. }) if *relations < PLAUSIBLE => "is in it without most of its files",
+            Some(SeenFiles { version: false, .. }) => "is in it without its `PG_VERSION`",
+            Some(SeenFiles { map: false, .. }) => "is in it without its `pg_filenode.map`",
+            Some(SeenFiles { relations, .. }) if *relations < PLAUSIBLE => {
+                "is in it without most of its files"
+            }
             Some(_) => return None,
         };
-        Some(Lacking { path, database: Some(database.name.clone()), why })
+        Some(MissingFiles { path, database: Some(database.name.clone()), why })
     }
 }
 
@@ -164,14 +166,15 @@ SELECT oid::int8, datname::text AS name, dattablespace::int8 AS tablespace
 pub(super) async fn databases(
     connection: &mut PgConnection,
     server: &str,
-) -> Result<Vec<Database>, BaseError> {
+) -> Result<Vec<DatabaseFiles>, BaseError> {
     ask(server, sqlx::query_as(DATABASES).fetch_all(connection)).await
 }
 
 /// Those that were there, at the same place, before a copy and after it: of the others the WAL says what became.
-pub(super) fn throughout(before: &[Database], after: &[Database]) -> Vec<Database> {
-    let same =
-        |of: &&Database| after.iter().any(|other| (other.oid, other.tablespace) == (of.oid, of.tablespace));
+pub(super) fn throughout(before: &[DatabaseFiles], after: &[DatabaseFiles]) -> Vec<DatabaseFiles> {
+    let same = |of: &&DatabaseFiles| {
+        after.iter().any(|other| (other.oid, other.tablespace) == (of.oid, of.tablespace))
+    };
     before.iter().filter(same).cloned().collect()
 }
 
@@ -191,13 +194,13 @@ pub(super) fn mapped(map: &str) -> Vec<u32> {
 mod tests {
     use super::*;
 
-    fn database(oid: i64, name: &str, tablespace: i64) -> Database {
-        Database { oid, name: name.to_owned(), tablespace }
+    fn database(oid: i64, name: &str, tablespace: i64) -> DatabaseFiles {
+        DatabaseFiles { oid, name: name.to_owned(), tablespace }
     }
 
     /// Everything of a small cluster, but what `without` says.
-    fn copy(without: &dyn Fn(&str) -> bool) -> Presence {
-        let mut presence = Presence::wanting(["postgresql.conf".to_owned(), "conf.d/a.conf".to_owned()]);
+    fn copy(without: &dyn Fn(&str) -> bool) -> Completeness {
+        let mut presence = Completeness::wanting(["postgresql.conf".to_owned(), "conf.d/a.conf".to_owned()]);
         let needed = NEEDED.iter().map(|path| (*path).to_owned());
         let filled = FILLED.iter().map(|path| format!("{path}/0000"));
         let of = |folder: &'static str, prefix: &'static str| {

@@ -2,11 +2,11 @@ use std::path::{Path, PathBuf};
 
 use sqlx::PgConnection;
 
-use super::completeness::Presence;
+use super::completeness::Completeness;
 use super::error::BaseError;
-use super::includes::{Found, Grammar, Leads, Sources, flatten, leads, setting};
+use super::includes::{Grammar, IncludedFile, Leads, Sources, flatten, leads, setting};
 use super::prepare::ask;
-use crate::model::{ConfigurationFile, LeftOut};
+use crate::model::{ConfigurationFile, Excluded};
 
 /// More than any configuration file that a person wrote.
 const FILE_LIMIT: i64 = 1 << 20;
@@ -33,13 +33,13 @@ const FOLDER: &str = "SELECT name FROM pg_ls_dir($1, true, false) name ORDER BY 
 #[derive(Debug, Default)]
 pub(super) struct Configuration {
     data_directory: Option<PathBuf>,
-    files: Vec<File>,
+    files: Vec<CapturedFile>,
     known: Vec<(String, String, Option<String>)>,
 }
 
 /// One of [`FILES`], with everything that it includes.
 #[derive(Debug)]
-struct File {
+struct CapturedFile {
     name: &'static str,
     /// `None` where the role may not see it.
     path: Option<PathBuf>,
@@ -65,7 +65,7 @@ pub(super) async fn read(
     };
     // A role that may not see it copies what stands there by itself.
     let data_directory = place("data_directory").or_else(|| local.map(Path::to_owned));
-    let here = Here { data_directory: data_directory.clone(), local: local.map(Path::to_owned) };
+    let here = ConfigurationHost { data_directory: data_directory.clone(), local: local.map(Path::to_owned) };
     let mut files = Vec::new();
     for (setting, name) in FILES {
         let grammar = match setting {
@@ -84,18 +84,18 @@ pub(super) async fn read(
             }
             None => Sources::new(),
         };
-        files.push(File { name, path, grammar, sources });
+        files.push(CapturedFile { name, path, grammar, sources });
     }
     Ok(Configuration { data_directory, files, known })
 }
 
 /// What of a server's disk can be read on this host.
-struct Here {
+struct ConfigurationHost {
     data_directory: Option<PathBuf>,
     local: Option<PathBuf>,
 }
 
-impl Here {
+impl ConfigurationHost {
     /// The files that wait to be read, and everything they lead to.
     async fn gather(
         &self,
@@ -113,16 +113,16 @@ impl Here {
                 Leads::Folder(path) => self.folder(connection, path).await,
             };
             match &found {
-                Found::Text(text) => waiting.extend(leads(text, next.path(), grammar)),
-                Found::Folder(files) => waiting.extend(files.iter().cloned().map(Leads::File)),
-                Found::Missing | Found::Unreadable => {}
+                IncludedFile::Text(text) => waiting.extend(leads(text, next.path(), grammar)),
+                IncludedFile::Folder(files) => waiting.extend(files.iter().cloned().map(Leads::File)),
+                IncludedFile::Missing | IncludedFile::Unreadable => {}
             }
             sources.insert(next.path().to_owned(), found);
         }
         sources
     }
 
-    async fn text(&self, connection: &mut PgConnection, path: &Path) -> Found {
+    async fn text(&self, connection: &mut PgConnection, path: &Path) -> IncludedFile {
         let asked = sqlx::query_scalar("SELECT pg_read_file($1, 0, $2, true)")
             .bind(path.to_string_lossy())
             .bind(FILE_LIMIT)
@@ -131,28 +131,28 @@ impl Here {
         match text {
             // It may go on.
             Ok(Some(text)) if i64::try_from(text.len()).is_ok_and(|length| length >= FILE_LIMIT) => {
-                Found::Unreadable
+                IncludedFile::Unreadable
             }
-            Ok(text) => text.map_or(Found::Missing, Found::Text),
-            Err(_) => self.path(path).map_or(Found::Unreadable, |path| text_here(&path)),
+            Ok(text) => text.map_or(IncludedFile::Missing, IncludedFile::Text),
+            Err(_) => self.path(path).map_or(IncludedFile::Unreadable, |path| text_here(&path)),
         }
     }
 
-    async fn folder(&self, connection: &mut PgConnection, path: &Path) -> Found {
+    async fn folder(&self, connection: &mut PgConnection, path: &Path) -> IncludedFile {
         let asked = sqlx::query_scalar(FOLDER).bind(path.to_string_lossy()).fetch_all(connection);
         let names: Result<Vec<String>, _> = asked.await;
         let mut names = match (names, self.path(path)) {
             (Ok(names), _) => names,
             (Err(_), Some(path)) => match names_here(&path) {
                 Ok(names) => names,
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Found::Missing,
-                Err(_) => return Found::Unreadable,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return IncludedFile::Missing,
+                Err(_) => return IncludedFile::Unreadable,
             },
-            (Err(_), None) => return Found::Unreadable,
+            (Err(_), None) => return IncludedFile::Unreadable,
         };
         names.retain(|name| !name.starts_with('.') && name.ends_with(".conf"));
         names.sort();
-        Found::Folder(names.into_iter().map(|name| path.join(name)).collect())
+        IncludedFile::Folder(names.into_iter().map(|name| path.join(name)).collect())
     }
 
     /// Where a path of the server is on this host. A server that calls its data directory otherwise, as one in a
@@ -167,15 +167,15 @@ impl Here {
     }
 }
 
-fn text_here(path: &Path) -> Found {
+fn text_here(path: &Path) -> IncludedFile {
     let read = std::fs::metadata(path).and_then(|file| {
         let is_small = i64::try_from(file.len()).is_ok_and(|length| length <= FILE_LIMIT);
         if is_small { std::fs::read(path) } else { Err(std::io::ErrorKind::FileTooLarge.into()) }
     });
     match read {
-        Ok(bytes) => Found::Text(String::from_utf8_lossy(&bytes).into_owned()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Found::Missing,
-        Err(_) => Found::Unreadable,
+        Ok(bytes) => IncludedFile::Text(String::from_utf8_lossy(&bytes).into_owned()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => IncludedFile::Missing,
+        Err(_) => IncludedFile::Unreadable,
     }
 }
 
@@ -187,7 +187,7 @@ impl Configuration {
     /// The files of it that are, by their paths, in the data directory: below that.
     pub(super) fn inside(&self) -> Vec<String> {
         let of_server = self.files.iter().flat_map(|file| file.sources.iter());
-        let files = of_server.filter(|(_, found)| !matches!(found, Found::Folder(_)));
+        let files = of_server.filter(|(_, found)| !matches!(found, IncludedFile::Folder(_)));
         let files = files.filter_map(|(path, _)| self.below(path));
         // Where the server does not say where they are.
         files.chain(FILES.map(|(_, name)| name.to_owned())).collect()
@@ -200,13 +200,13 @@ impl Configuration {
 
     /// What a restore is given, each file whole: those that the copy does not have with everything they include. And
     /// what could not be had.
-    pub(super) fn kept(&self, copied: &Presence) -> (Vec<ConfigurationFile>, Vec<LeftOut>) {
+    pub(super) fn kept(&self, copied: &Completeness) -> (Vec<ConfigurationFile>, Vec<Excluded>) {
         let (mut kept, mut unread) = (Vec::new(), Vec::new());
         for file in &self.files {
             let Some(path) = &file.path else {
                 // Then it is where it was made, or elsewhere.
                 if !copied.has(file.name) {
-                    unread.push(LeftOut {
+                    unread.push(Excluded {
                         path: file.name.to_owned(),
                         why: "which is elsewhere: the role may not see where (pg_read_all_settings)"
                             .to_owned(),
@@ -215,28 +215,31 @@ impl Configuration {
                 }
                 continue;
             };
-            let is_copied = |(path, found): (&PathBuf, &Found)| match found {
-                Found::Folder(_) | Found::Missing => true,
-                Found::Text(_) | Found::Unreadable => self.below(path).is_some_and(|path| copied.has(&path)),
+            let is_copied = |(path, found): (&PathBuf, &IncludedFile)| match found {
+                IncludedFile::Folder(_) | IncludedFile::Missing => true,
+                IncludedFile::Text(_) | IncludedFile::Unreadable => {
+                    self.below(path).is_some_and(|path| copied.has(&path))
+                }
             };
             if file.sources.iter().all(is_copied) {
                 continue;
             }
-            let unreadable = |(_, found): &(&PathBuf, &Found)| matches!(found, Found::Unreadable);
+            let unreadable =
+                |(_, found): &(&PathBuf, &IncludedFile)| matches!(found, IncludedFile::Unreadable);
             let others = file
                 .sources
                 .iter()
                 .filter(unreadable)
                 .filter(|(path, _)| !self.below(path).is_some_and(|path| copied.has(&path)));
             unread.extend(others.map(|(path, _)| {
-                LeftOut {
+                Excluded {
                     path: path.display().to_string(),
                     why: "which the role may not read (EXECUTE on pg_read_file, and pg_read_server_files)"
                         .to_owned(),
                 }
             }));
             match file.sources.get(path) {
-                Some(Found::Text(_)) => kept.push(ConfigurationFile {
+                Some(IncludedFile::Text(_)) => kept.push(ConfigurationFile {
                     name: file.name.to_owned(),
                     path: path.display().to_string(),
                     text: flatten(path, &file.sources, file.grammar, &|path| self.of_file(path)),
@@ -251,7 +254,7 @@ impl Configuration {
     /// Whether what stands at a path in the data directory is kept, so that it is not left out.
     pub(super) fn covers(&self, path: &str) -> bool {
         let all = self.files.iter().flat_map(|file| &file.sources);
-        let read = all.filter(|(_, found)| !matches!(found, Found::Unreadable));
+        let read = all.filter(|(_, found)| !matches!(found, IncludedFile::Unreadable));
         read.filter_map(|(file, _)| self.below(file)).any(|file| Path::new(&file).starts_with(path))
     }
 
@@ -265,7 +268,7 @@ impl Configuration {
     }
 
     /// In place of a `postgresql.conf` that could not be read: the settings that the server has of files.
-    fn as_known(&self, file: &File) -> Option<ConfigurationFile> {
+    fn as_known(&self, file: &CapturedFile) -> Option<ConfigurationFile> {
         if file.grammar != Grammar::Settings {
             return None;
         }
@@ -286,7 +289,7 @@ impl Configuration {
 mod tests {
     use super::*;
 
-    fn configuration(hba: Option<&str>, sources: &[(&str, Found)]) -> Configuration {
+    fn configuration(hba: Option<&str>, sources: &[(&str, IncludedFile)]) -> Configuration {
         let sources = |first: &str| -> Sources {
             let of_it =
                 sources.iter().filter(|(path, _)| path.ends_with("hba.conf") == first.ends_with("hba.conf"));
@@ -296,13 +299,13 @@ mod tests {
         Configuration {
             data_directory: Some("/data".into()),
             files: vec![
-                File {
+                CapturedFile {
                     name: "postgresql.conf",
                     path: Some(main.into()),
                     grammar: Grammar::Settings,
                     sources: sources(main),
                 },
-                File {
+                CapturedFile {
                     name: "pg_hba.conf",
                     path: hba.map(PathBuf::from),
                     grammar: Grammar::Records { may_include: false },
@@ -316,14 +319,14 @@ mod tests {
         }
     }
 
-    fn copied(configuration: &Configuration, files: &[&str]) -> Presence {
-        let mut copied = Presence::wanting(configuration.inside());
+    fn copied(configuration: &Configuration, files: &[&str]) -> Completeness {
+        let mut copied = Completeness::wanting(configuration.inside());
         files.iter().for_each(|file| copied.saw(file));
         copied
     }
 
-    fn text(text: &str) -> Found {
-        Found::Text(text.to_owned())
+    fn text(text: &str) -> IncludedFile {
+        IncludedFile::Text(text.to_owned())
     }
 
     #[test]
@@ -352,22 +355,24 @@ mod tests {
     fn what_could_not_be_read_is_said_and_the_settings_in_use_are_kept() {
         let included = [
             ("/data/postgresql.conf", text("include_dir '/etc/pg/conf.d'\n")),
-            ("/etc/pg/conf.d", Found::Folder(vec!["/etc/pg/conf.d/a.conf".into()])),
-            ("/etc/pg/conf.d/a.conf", Found::Unreadable),
+            ("/etc/pg/conf.d", IncludedFile::Folder(vec!["/etc/pg/conf.d/a.conf".into()])),
+            ("/etc/pg/conf.d/a.conf", IncludedFile::Unreadable),
         ];
         let one = configuration(None, &included);
         let (kept, unread) = one.kept(&copied(&one, &["postgresql.conf", "pg_hba.conf"]));
         assert!(kept[0].text.contains("port = '5433'\n") && !kept[0].text.contains("work_mem"), "{kept:?}");
         assert_eq!((kept.len(), unread.len(), unread[0].path.as_str()), (1, 1, "/etc/pg/conf.d/a.conf"));
         // Nor the one that includes it, which is in the copy.
-        let nothing =
-            [("/data/postgresql.conf", Found::Unreadable), ("/etc/pg/conf.d/a.conf", Found::Unreadable)];
+        let nothing = [
+            ("/data/postgresql.conf", IncludedFile::Unreadable),
+            ("/etc/pg/conf.d/a.conf", IncludedFile::Unreadable),
+        ];
         let none = configuration(Some("/data/pg_hba.conf"), &nothing);
         let (kept, unread) = none.kept(&copied(&none, &["postgresql.conf"]));
         assert!(kept[0].text.contains("port = '5433'\nwork_mem = '7MB'\n"), "{kept:?}");
         assert_eq!((unread.len(), unread[0].path.as_str()), (1, "/etc/pg/conf.d/a.conf"));
         // The main file itself, and one of which nothing is known.
-        let other = configuration(None, &[("/data/postgresql.conf", Found::Unreadable)]);
+        let other = configuration(None, &[("/data/postgresql.conf", IncludedFile::Unreadable)]);
         let (kept, unread) = other.kept(&copied(&other, &[]));
         assert!(kept[0].text.contains("port = '5433'\nwork_mem = '7MB'\n"), "{kept:?}");
         let paths: Vec<_> = unread.iter().map(|left| left.path.as_str()).collect();

@@ -7,29 +7,30 @@ use chrono::Utc;
 use tokio::sync::oneshot;
 
 use super::backup_manifest::RangeError;
-use super::capture::Copied;
-use super::chunks::{Chunks, FromThread};
-use super::completeness::{Presence, mapped};
+use super::capture::BaseBackupCopy;
+use super::chunks::{Chunks, ThreadProducer};
+use super::completeness::{Completeness, mapped};
 use super::file_list::FileList;
-use super::session::{self, Ended};
+use super::session;
+use super::session::BackupStopped;
 use super::tar_directory;
 use super::tar_directory::{PageCheck, Tree, TreeError};
-use super::{BASE, BaseError, Lacking, Prepared, prepare};
+use super::{BASE, BaseBackupCapture, BaseError, MissingFiles, prepare};
 use crate::model::Tablespace;
 use crate::platform::CancellationToken;
 use crate::source::ArtifactSink;
 
-type Fault = Box<dyn std::error::Error + Send + Sync>;
+type CopyDirectoryFault = Box<dyn std::error::Error + Send + Sync>;
 
 /// Reads the data directory while the server runs, and stores it.
 pub(super) async fn copy(
-    prepared: &mut Prepared,
+    prepared: &mut BaseBackupCapture,
     root: &Path,
-    presence: Presence,
+    presence: Completeness,
     estimate: Option<u64>,
     sink: &mut dyn ArtifactSink,
     stop: &CancellationToken,
-) -> Result<Copied, BaseError> {
+) -> Result<BaseBackupCopy, BaseError> {
     let server = prepared.parameters.to_string();
     let major = prepared.server.major;
     let pages = session::page_facts(&mut prepared.connection, &server).await?;
@@ -53,7 +54,7 @@ pub(super) async fn copy(
     for tablespace in &prepared.tablespaces {
         let (shared, version) = (Arc::clone(&shared), version.clone());
         let (place, oid) = (PathBuf::from(&tablespace.location), tablespace.oid);
-        let producer = FromThread::start(move |out| {
+        let producer = ThreadProducer::start(move |out| {
             let mut tree = shared.lock().unwrap_or_else(PoisonError::into_inner);
             tree.tablespace(&place, oid, &version, out)?;
             Ok(end_archive(out)?)
@@ -66,7 +67,7 @@ pub(super) async fn copy(
     let (tell, told) = channel();
     let producer = {
         let (shared, root) = (Arc::clone(&shared), root.to_owned());
-        FromThread::start(move |out| {
+        ThreadProducer::start(move |out| {
             let mut tree = shared.lock().unwrap_or_else(PoisonError::into_inner);
             base(&mut tree, &root, all_read, &told, out)
         })
@@ -74,7 +75,7 @@ pub(super) async fn copy(
     let connection = &mut prepared.connection;
     let ending = async {
         // Its thread ended before it had read all: why, the store of its bytes says.
-        let tell: Sender<Ended> = tell;
+        let tell: Sender<BackupStopped> = tell;
         if is_all_read.await.is_err() {
             return Ok::<_, BaseError>(None);
         }
@@ -92,7 +93,7 @@ pub(super) async fn copy(
     let ended = ended.ok_or_else(|| BaseError::Range { server: server.clone(), source: RangeError::None })?;
     let (absent, copied) = {
         let mut tree = shared.lock().unwrap_or_else(PoisonError::into_inner);
-        let copied = Copied {
+        let copied = BaseBackupCopy {
             artifacts,
             range: ended.range,
             damaged: std::mem::take(&mut tree.damaged),
@@ -111,12 +112,12 @@ pub(super) async fn copy(
     // Those that were dropped meanwhile are gone, as the WAL says too.
     let now = prepare::tablespaces(&mut prepared.connection, &server).await?;
     let missed = now.into_iter().filter(|space| missed.contains(&space.oid));
-    let lacking = missed.map(|space| Lacking {
+    let lacking = missed.map(|space| MissingFiles {
         path: space.location,
         database: None,
         why: "is a tablespace of which nothing was found",
     });
-    Ok(Copied { lacking: lacking.collect(), ..copied })
+    Ok(BaseBackupCopy { lacking: lacking.collect(), ..copied })
 }
 
 /// Pure. The tablespaces that were there when the copy began, by the server's `mapped` and by what was `copied`, and
@@ -131,9 +132,9 @@ fn base(
     tree: &mut Tree,
     root: &Path,
     all_read: oneshot::Sender<()>,
-    told: &Receiver<Ended>,
+    told: &Receiver<BackupStopped>,
     out: &mut Chunks,
-) -> Result<(), Fault> {
+) -> Result<(), CopyDirectoryFault> {
     tree.data_directory(root, out)?;
     // After all others, and before the copy is ended: on a standby it says from where on they are whole.
     let control = tar_directory::control(root)?;

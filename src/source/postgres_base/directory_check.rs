@@ -1,7 +1,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::Objection;
+use super::BasePreflight;
 use crate::model::Tablespace;
 use crate::postgres::{ControlFileError, system_identifier_in};
 
@@ -10,7 +10,7 @@ const BEGUN_WITHIN: i64 = 3600;
 
 /// What a running server says of itself.
 #[derive(Clone, Debug)]
-pub(super) struct Server<'a> {
+pub(super) struct ServerIdentity<'a> {
     pub(super) system_identifier: &'a str,
     pub(super) port: &'a str,
     /// Seconds since 1970.
@@ -18,8 +18,12 @@ pub(super) struct Server<'a> {
 }
 
 /// Why a directory is not the one the server runs in, or cannot be read by this user.
-pub(super) fn objections(root: &Path, tablespaces: &[Tablespace], server: &Server<'_>) -> Vec<Objection> {
-    let unreadable = |path: &Path, error: &std::io::Error| Objection::Unreadable {
+pub(super) fn objections(
+    root: &Path,
+    tablespaces: &[Tablespace],
+    server: &ServerIdentity<'_>,
+) -> Vec<BasePreflight> {
+    let unreadable = |path: &Path, error: &std::io::Error| BasePreflight::Unreadable {
         path: path.to_owned(),
         words: error.to_string(),
     };
@@ -27,19 +31,23 @@ pub(super) fn objections(root: &Path, tablespaces: &[Tablespace], server: &Serve
         Ok(found) => found,
         Err(ControlFileError::Read { path, source }) => return vec![unreadable(&path, &source)],
         Err(error) => {
-            return vec![Objection::Unreadable { path: root.to_owned(), words: error.to_string() }];
+            return vec![BasePreflight::Unreadable { path: root.to_owned(), words: error.to_string() }];
         }
     };
     if found.to_string() != server.system_identifier {
         let path = root.to_owned();
-        return vec![Objection::OtherCluster { path, found, server: server.system_identifier.to_owned() }];
+        return vec![BasePreflight::OtherCluster {
+            path,
+            found,
+            server: server.system_identifier.to_owned(),
+        }];
     }
     let mut list = Vec::new();
     match fs::read_to_string(root.join("postmaster.pid")) {
         Ok(text) if is_of(&text, server) => {}
-        Ok(_) => list.push(Objection::OtherServer { path: root.to_owned() }),
+        Ok(_) => list.push(BasePreflight::OtherServer { path: root.to_owned() }),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            list.push(Objection::OtherServer { path: root.to_owned() });
+            list.push(BasePreflight::OtherServer { path: root.to_owned() });
         }
         Err(error) => list.push(unreadable(&root.join("postmaster.pid"), &error)),
     }
@@ -53,7 +61,7 @@ pub(super) fn objections(root: &Path, tablespaces: &[Tablespace], server: &Serve
 }
 
 /// Whether a `postmaster.pid` was written by the server: a standby on the same host is of the same cluster.
-fn is_of(text: &str, server: &Server<'_>) -> bool {
+fn is_of(text: &str, server: &ServerIdentity<'_>) -> bool {
     let mut lines = text.lines().skip(2);
     let begun: Option<i64> = lines.next().and_then(|line| line.trim().parse().ok());
     let port = lines.next().map(str::trim);
@@ -67,7 +75,7 @@ mod tests {
 
     #[test]
     fn a_server_is_known_by_its_port_and_its_begin() {
-        let server = Server { system_identifier: "7", port: "5433", started: 1_790_000_005 };
+        let server = ServerIdentity { system_identifier: "7", port: "5433", started: 1_790_000_005 };
         let file = |begun: i64, port: &str| {
             format!("4711\n/data\n{begun}\n{port}\n/tmp\nlocalhost\n 1 2\nready   \n")
         };

@@ -3,7 +3,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::backup_manifest::RangeError;
-use super::{Lacking, Objection, WhyFull};
+use super::{BasePreflight, FullBackupReason, MissingFiles};
 use crate::platform::ProcessError;
 use crate::postgres::{ConnectError, FactsError, ToolsError};
 use crate::source::SinkError;
@@ -27,7 +27,7 @@ pub enum BaseError {
     #[error("failed to understand the server `{server}`: {what} is `{value}`")]
     Value { server: String, what: &'static str, value: String },
     #[error("a base backup of `{server}` could not be taken or not be restored:{}", listed(.list))]
-    Refused { server: String, list: Vec<Objection> },
+    Refused { server: String, list: Vec<BasePreflight> },
     #[error("failed to copy `{server}`")]
     Tools { server: String, source: ToolsError },
     #[error("failed to copy `{server}`")]
@@ -35,7 +35,7 @@ pub enum BaseError {
     #[error("failed to copy `{server}`")]
     Store { server: String, source: SinkError },
     #[error("an incremental base backup of `{server}` cannot be taken: {why}")]
-    NoIncremental { server: String, why: WhyFull },
+    NoIncremental { server: String, why: FullBackupReason },
     #[error("failed to tell what write-ahead log the copy of `{server}` needs")]
     Range { server: String, source: RangeError },
     #[error(
@@ -48,7 +48,7 @@ pub enum BaseError {
         listed(.lacking),
         remedy(*.over_replication)
     )]
-    Incomplete { server: String, lacking: Vec<Lacking>, over_replication: bool },
+    Incomplete { server: String, lacking: Vec<MissingFiles>, over_replication: bool },
     #[error("failed to write down what the copy of `{server}` needs")]
     Details { server: String, source: serde_json::Error },
     #[error("failed to go on with the copy of `{server}`: the run was interrupted")]

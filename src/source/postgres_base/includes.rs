@@ -17,7 +17,7 @@ pub(super) enum Grammar {
 
 /// What was found where a file leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum IncludedFile {
     Text(String),
     /// The files of a directory that are read, in their order.
     Folder(Vec<PathBuf>),
@@ -26,7 +26,7 @@ pub(super) enum Found {
 }
 
 /// Everything a configuration consists of, by path.
-pub(super) type Sources = BTreeMap<PathBuf, Found>;
+pub(super) type Sources = BTreeMap<PathBuf, IncludedFile>;
 
 /// Somewhere that a file leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,8 +89,8 @@ fn write(
         out.push('\n');
     };
     let text = match sources.get(path) {
-        Some(Found::Text(text)) if depth > 0 => text,
-        Some(Found::Unreadable) => {
+        Some(IncludedFile::Text(text)) if depth > 0 => text,
+        Some(IncludedFile::Unreadable) => {
             say(&format!("# {} could not be read; what the server has of it:", path.display()));
             known(path).iter().for_each(|(name, value)| say(&setting(name, value)));
             return;
@@ -110,7 +110,7 @@ fn write(
         let target = beside(path, &value);
         out.push_str(&format!("#drctl: {line}\n"));
         let files = match sources.get(&target) {
-            Some(Found::Folder(files)) if is_folder => files.clone(),
+            Some(IncludedFile::Folder(files)) if is_folder => files.clone(),
             _ => vec![target],
         };
         for file in files {
@@ -208,7 +208,7 @@ fn lists(line: &str, mut replaced: impl FnMut(&str) -> Option<String>) -> String
 
 /// What a file of names has, in one word of a line. `None` where that is not known.
 fn list(path: &Path, sources: &Sources, depth: usize) -> Option<String> {
-    let Some(Found::Text(text)) = sources.get(path).filter(|_| depth > 0) else { return None };
+    let Some(IncludedFile::Text(text)) = sources.get(path).filter(|_| depth > 0) else { return None };
     let mut names = Vec::new();
     for line in text.lines() {
         let mut rest = line;
@@ -239,9 +239,10 @@ mod tests {
     const RECORDS: Grammar = Grammar::Records { may_include: true };
 
     fn sources(files: &[(&str, &str)], folders: &[(&str, &[&str])]) -> Sources {
-        let files = files.iter().map(|(path, text)| (PathBuf::from(path), Found::Text((*text).to_owned())));
+        let files =
+            files.iter().map(|(path, text)| (PathBuf::from(path), IncludedFile::Text((*text).to_owned())));
         let folder = |(path, names): &(&str, &[&str])| {
-            (PathBuf::from(path), Found::Folder(names.iter().map(PathBuf::from).collect()))
+            (PathBuf::from(path), IncludedFile::Folder(names.iter().map(PathBuf::from).collect()))
         };
         files.chain(folders.iter().map(folder)).collect()
     }
@@ -267,7 +268,7 @@ mod tests {
             ],
             &[("/etc/pg/conf.d", &["/etc/pg/conf.d/1.conf", "/etc/pg/conf.d/2.conf"])],
         );
-        sources.insert("/etc/pg/conf.d/2.conf".into(), Found::Unreadable);
+        sources.insert("/etc/pg/conf.d/2.conf".into(), IncludedFile::Unreadable);
         let known = |path: &Path| match path.ends_with("2.conf") {
             true => vec![("log_line_prefix".to_owned(), r"it's \n".to_owned())],
             false => vec![],

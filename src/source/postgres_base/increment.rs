@@ -3,8 +3,9 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use super::error::BaseError;
-use super::prepare::Prepared;
-use super::replication::{self, Begun};
+use super::prepare::BaseBackupCapture;
+use super::replication;
+use super::replication::StartedCopy;
 use crate::event::{Events, told};
 use crate::model::{BackupId, Manifest, ServerFacts, parent};
 use crate::platform::{CancellationToken, ProcessError};
@@ -37,7 +38,7 @@ pub struct Candidate {
 
 /// What a base backup may build on.
 #[derive(Clone, Debug, Default)]
-pub struct Ancestry {
+pub struct IncrementalBase {
     pub extent: Extent,
     /// How many may build on a full one; 0: the policy asks for full ones only.
     pub most: u32,
@@ -49,7 +50,7 @@ pub struct Ancestry {
 
 /// Why a base backup is a full one.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-pub enum WhyFull {
+pub enum FullBackupReason {
     #[error(
         "the policy asks for none (`incrementals` of the source's `base` says how many may build on a full one)"
     )]
@@ -76,7 +77,7 @@ pub enum WhyFull {
     Denied { backup: BackupId, words: String },
 }
 
-impl WhyFull {
+impl FullBackupReason {
     /// Whether nothing is amiss: it is simply time for one.
     fn is_due(&self) -> bool {
         matches!(self, Self::NotAsked | Self::Files | Self::First | Self::EnoughOfThem(_))
@@ -85,24 +86,28 @@ impl WhyFull {
 
 /// What the next base backup builds on.
 #[derive(Debug)]
-struct Chosen<'a> {
+struct SelectedIncrement<'a> {
     backup: &'a Candidate,
     /// The full one first, and itself last.
     chain: &'a [Manifest],
     /// A newer one would have done, but for this.
-    passed: Option<WhyFull>,
+    passed: Option<FullBackupReason>,
 }
 
 /// Pure.
-fn choose<'a>(ancestry: &'a Ancestry, server: &ServerFacts, summarizes: bool) -> Result<Chosen<'a>, WhyFull> {
+fn choose<'a>(
+    ancestry: &'a IncrementalBase,
+    server: &ServerFacts,
+    summarizes: bool,
+) -> Result<SelectedIncrement<'a>, FullBackupReason> {
     if ancestry.most == 0 {
-        return Err(WhyFull::NotAsked);
+        return Err(FullBackupReason::NotAsked);
     }
     if server.major < FIRST_MAJOR {
-        return Err(WhyFull::Major(server.major));
+        return Err(FullBackupReason::Major(server.major));
     }
     if !summarizes {
-        return Err(WhyFull::NoSummaries);
+        return Err(FullBackupReason::NoSummaries);
     }
     let is_of_it = |candidate: &&Candidate| {
         candidate.manifest.server.as_ref().is_some_and(|of| {
@@ -113,38 +118,38 @@ fn choose<'a>(ancestry: &'a Ancestry, server: &ServerFacts, summarizes: bool) ->
     };
     let own: Vec<&Candidate> = ancestry.candidates.iter().filter(is_of_it).collect();
     if own.is_empty() {
-        return Err(WhyFull::First);
+        return Err(FullBackupReason::First);
     }
     // Nothing is built on what is older than the newest full one: the changes since would only be more.
     let full = own.iter().position(|candidate| parent(&candidate.manifest).is_none());
-    let full = full.ok_or(WhyFull::NoFull)?;
+    let full = full.ok_or(FullBackupReason::NoFull)?;
     let most = usize::try_from(ancestry.most).unwrap_or(usize::MAX);
     if full >= most {
-        return Err(WhyFull::EnoughOfThem(ancestry.most));
+        return Err(FullBackupReason::EnoughOfThem(ancestry.most));
     }
     let mut passed = None;
     for backup in &own[..=full] {
         match &backup.chain {
-            Ok(chain) if chain.len() <= most => return Ok(Chosen { backup, chain, passed }),
+            Ok(chain) if chain.len() <= most => return Ok(SelectedIncrement { backup, chain, passed }),
             Ok(_) => {}
             Err(why) => {
                 let (backup, why) = (backup.manifest.id.clone(), why.clone());
-                passed.get_or_insert(WhyFull::Unfit { backup, why });
+                passed.get_or_insert(FullBackupReason::Unfit { backup, why });
             }
         }
     }
-    Err(passed.unwrap_or(WhyFull::EnoughOfThem(ancestry.most)))
+    Err(passed.unwrap_or(FullBackupReason::EnoughOfThem(ancestry.most)))
 }
 
 /// Begins a copy of the changes, or of everything where there is a reason to, which is told. Gives what it
 /// builds on, the full one first; empty for a full one.
 pub(super) async fn begin<'a>(
-    prepared: &Prepared,
+    prepared: &BaseBackupCapture,
     tools: &Tools,
-    ancestry: &'a Ancestry,
+    ancestry: &'a IncrementalBase,
     events: &Events,
     stop: &CancellationToken,
-) -> Result<(Begun, &'a [Manifest]), BaseError> {
+) -> Result<(StartedCopy, &'a [Manifest]), BaseError> {
     let chosen = match ancestry.extent {
         Extent::Full => None,
         Extent::AsDue | Extent::Incremental => {
@@ -154,7 +159,7 @@ pub(super) async fn begin<'a>(
             }
         }
     };
-    if let Some(Chosen { backup: candidate, chain, passed }) = chosen {
+    if let Some(SelectedIncrement { backup: candidate, chain, passed }) = chosen {
         match replication::begin(prepared, tools, Some(&candidate.list), stop).await {
             Ok(begun) => {
                 if let Some(passed) = passed {
@@ -172,7 +177,7 @@ pub(super) async fn begin<'a>(
                     stderr.iter().filter(|line| !line.starts_with("WARNING:")).map(|line| line.trim());
                 let words = words.collect::<Vec<_>>().join(" ");
                 let backup = candidate.manifest.id.clone();
-                full_because(prepared, ancestry, WhyFull::Denied { backup, words }, events)?;
+                full_because(prepared, ancestry, FullBackupReason::Denied { backup, words }, events)?;
             }
             Err(error) => return Err(error),
         }
@@ -181,29 +186,32 @@ pub(super) async fn begin<'a>(
 }
 
 /// Files are always copied whole.
-pub(super) fn refuse_files(prepared: &Prepared, ancestry: &Ancestry) -> Result<(), BaseError> {
+pub(super) fn refuse_files(
+    prepared: &BaseBackupCapture,
+    ancestry: &IncrementalBase,
+) -> Result<(), BaseError> {
     match ancestry.extent {
-        Extent::Incremental => Err(no_incremental(prepared, WhyFull::Files)),
+        Extent::Incremental => Err(no_incremental(prepared, FullBackupReason::Files)),
         Extent::AsDue | Extent::Full => Ok(()),
     }
 }
 
-fn no_incremental(prepared: &Prepared, why: WhyFull) -> BaseError {
+fn no_incremental(prepared: &BaseBackupCapture, why: FullBackupReason) -> BaseError {
     BaseError::NoIncremental { server: prepared.parameters.to_string(), why }
 }
 
 /// Who asked for the changes in so many words is not given something else.
 fn full_because<'a>(
-    prepared: &Prepared,
-    ancestry: &Ancestry,
-    why: WhyFull,
+    prepared: &BaseBackupCapture,
+    ancestry: &IncrementalBase,
+    why: FullBackupReason,
     events: &Events,
-) -> Result<Option<Chosen<'a>>, BaseError> {
+) -> Result<Option<SelectedIncrement<'a>>, BaseError> {
     if ancestry.extent == Extent::Incremental {
         return Err(no_incremental(prepared, why));
     }
     match why {
-        WhyFull::NotAsked => {}
+        FullBackupReason::NotAsked => {}
         why if why.is_due() => events.notice(format!("taking a full base backup: {}", told(&why))),
         why => events
             .warning(format!("taking a full base backup in place of an incremental one: {}", told(&why))),
@@ -238,7 +246,7 @@ mod tests {
     }
 
     /// Backups in the order they were taken: whether each is a full one, and whether it is fit.
-    fn ancestry(most: u32, taken: &[(bool, bool)]) -> Ancestry {
+    fn ancestry(most: u32, taken: &[(bool, bool)]) -> IncrementalBase {
         let mut manifests: Vec<Manifest> = Vec::new();
         for (minute, (is_full, _)) in (1..).zip(taken) {
             let before = manifests.last().map(|manifest| manifest.id.clone());
@@ -260,7 +268,7 @@ mod tests {
         });
         let mut candidates: Vec<_> = candidates.collect();
         candidates.reverse();
-        Ancestry { extent: Extent::AsDue, most, candidates, keep: None }
+        IncrementalBase { extent: Extent::AsDue, most, candidates, keep: None }
     }
 
     const FULL: (bool, bool) = (true, true);
@@ -269,39 +277,39 @@ mod tests {
     #[test]
     fn the_newest_is_built_on_until_there_are_enough() {
         let of = server("7", 17);
-        let minute = |ancestry: &Ancestry| {
+        let minute = |ancestry: &IncrementalBase| {
             let chosen = choose(ancestry, &of, true)?;
-            Ok::<_, WhyFull>((chosen.backup.manifest.id.begun() - fixtures::noon()).num_minutes())
+            Ok::<_, FullBackupReason>((chosen.backup.manifest.id.begun() - fixtures::noon()).num_minutes())
         };
-        assert_eq!(minute(&ancestry(2, &[])), Err(WhyFull::First));
+        assert_eq!(minute(&ancestry(2, &[])), Err(FullBackupReason::First));
         assert_eq!(minute(&ancestry(2, &[FULL])), Ok(1));
         assert_eq!(minute(&ancestry(2, &[FULL, CHANGES])), Ok(2));
-        assert_eq!(minute(&ancestry(2, &[FULL, CHANGES, CHANGES])), Err(WhyFull::EnoughOfThem(2)));
+        assert_eq!(minute(&ancestry(2, &[FULL, CHANGES, CHANGES])), Err(FullBackupReason::EnoughOfThem(2)));
         assert_eq!(minute(&ancestry(2, &[FULL, CHANGES, CHANGES, FULL])), Ok(4));
-        assert_eq!(minute(&ancestry(0, &[FULL])), Err(WhyFull::NotAsked));
+        assert_eq!(minute(&ancestry(0, &[FULL])), Err(FullBackupReason::NotAsked));
         let mut gone = ancestry(6, &[FULL, CHANGES]);
         gone.candidates.pop();
-        assert_eq!(minute(&gone), Err(WhyFull::NoFull));
+        assert_eq!(minute(&gone), Err(FullBackupReason::NoFull));
         // One that is unfit is passed, and told of, where there is another; what builds on it is, too.
         let passed = ancestry(6, &[FULL, CHANGES, (false, false), CHANGES]);
         assert_eq!(minute(&passed), Ok(2));
         assert!(choose(&passed, &of, true).unwrap().passed.unwrap().to_string().contains("not whole"));
         let unfit = ancestry(6, &[FULL, CHANGES, (true, false)]);
-        assert!(matches!(minute(&unfit), Err(WhyFull::Unfit { why, .. }) if why == "unfit"));
+        assert!(matches!(minute(&unfit), Err(FullBackupReason::Unfit { why, .. }) if why == "unfit"));
     }
 
     #[test]
     fn a_server_that_cannot_or_is_another_one_is_copied_whole() {
         let one = ancestry(6, &[FULL]);
         let why = |of: &ServerFacts, summarizes| choose(&one, of, summarizes).map(drop);
-        assert_eq!(why(&server("7", 16), true), Err(WhyFull::Major(16)));
-        assert_eq!(why(&server("7", 17), false), Err(WhyFull::NoSummaries));
-        assert_eq!(why(&server("8", 17), true), Err(WhyFull::First));
+        assert_eq!(why(&server("7", 16), true), Err(FullBackupReason::Major(16)));
+        assert_eq!(why(&server("7", 17), false), Err(FullBackupReason::NoSummaries));
+        assert_eq!(why(&server("8", 17), true), Err(FullBackupReason::First));
         // Upgraded in place, or unknown.
-        assert_eq!(why(&server("7", 18), true), Err(WhyFull::First));
+        assert_eq!(why(&server("7", 18), true), Err(FullBackupReason::First));
         assert_eq!(
             why(&ServerFacts { system_identifier: None, ..server("7", 17) }, true),
-            Err(WhyFull::First)
+            Err(FullBackupReason::First)
         );
     }
 
@@ -315,7 +323,7 @@ mod tests {
         ) {
             let ancestry = ancestry(most, &taken);
             match choose(&ancestry, &server("7", 17), true) {
-                Ok(Chosen { backup, chain, passed }) => {
+                Ok(SelectedIncrement { backup, chain, passed }) => {
                     prop_assert!(chain.len() <= most as usize);
                     prop_assert!(parent(&chain[0]).is_none());
                     prop_assert_eq!(&chain[chain.len() - 1], &backup.manifest);
@@ -329,7 +337,7 @@ mod tests {
                     prop_assert!(newer.count() < most as usize);
                     prop_assert_eq!(passed.is_some(), ancestry.candidates[0].manifest != backup.manifest);
                 }
-                Err(why) => prop_assert!(most == 0 || why != WhyFull::NotAsked),
+                Err(why) => prop_assert!(most == 0 || why != FullBackupReason::NotAsked),
             }
         }
 

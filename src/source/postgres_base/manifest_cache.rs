@@ -12,12 +12,12 @@ const UNFINISHED: &str = "unfinished";
 /// since this one, and what is stored the host that takes it cannot open.
 ///
 /// What goes wrong with it is no reason against the copy itself.
-pub(super) struct Keeping {
+pub(super) struct ManifestCache {
     file: io::Result<File>,
     hasher: Hasher,
 }
 
-impl Keeping {
+impl ManifestCache {
     /// To be kept at `path`, at which [`publish`] puts it.
     pub(super) fn begin(path: &Path) -> Self {
         let made = path.parent().map_or(Ok(()), std::fs::create_dir_all);
@@ -75,7 +75,7 @@ mod tests {
     fn what_was_kept_is_known_again_and_what_was_changed_is_not() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("deep/x.backup_manifest");
-        let mut keeping = Keeping::begin(&path);
+        let mut keeping = ManifestCache::begin(&path);
         keeping.write(b"{ \"Files\": [");
         keeping.write(b"] }");
         let digest = keeping.end().unwrap();
@@ -86,7 +86,7 @@ mod tests {
         std::fs::write(&path, b"{ \"Files\": [[ }").unwrap();
         assert!(!is_kept(&path, &digest).unwrap());
         // Where it cannot be written, the end says so.
-        let mut keeping = Keeping::begin(&path.join("below a file"));
+        let mut keeping = ManifestCache::begin(&path.join("below a file"));
         keeping.write(b"x");
         assert!(keeping.end().is_err());
     }

@@ -39,12 +39,12 @@ mod tar_directory;
 mod tar_inspector;
 
 pub use capture::capture;
-pub use completeness::Lacking;
+pub use completeness::MissingFiles;
 pub use error::BaseError;
-pub use increment::{Ancestry, Candidate, Extent, WhyFull};
+pub use increment::{Candidate, Extent, FullBackupReason, IncrementalBase};
 pub use manifest_cache::{is_kept, publish};
-pub use preflight::Objection;
-pub use prepare::{Prepared, Reader, prepare};
+pub use preflight::BasePreflight;
+pub use prepare::{BaseBackupCapture, SettingsReader, prepare};
 
 /// Names of the artifacts, without the endings of their encoding. Those of tablespaces are
 /// `<oid>.tar`.

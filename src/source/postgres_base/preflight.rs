@@ -5,7 +5,7 @@ use crate::model::SystemIdentifier;
 
 /// Why a copy could not be taken, or would be of no use.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Objection {
+pub enum BasePreflight {
     /// Neither REPLICATION nor a superuser.
     NoReplication {
         role: String,
@@ -46,7 +46,7 @@ pub enum Objection {
     },
 }
 
-impl fmt::Display for Objection {
+impl fmt::Display for BasePreflight {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoReplication { role } => {

@@ -4,14 +4,14 @@ use std::time::Duration;
 use sqlx::PgConnection;
 
 use super::error::{BaseError, QUESTION_WITHIN};
-use super::{Objection, directory_check, replication};
+use super::{BasePreflight, directory_check, replication};
 use crate::model::{SegmentSize, ServerFacts, Tablespace};
-use crate::policy::{BaseBackup, BaseThrough, PostgresSource, WalThrough};
+use crate::policy::{BaseBackup, BaseMethod, PostgresSource, WalMethod};
 use crate::postgres::{ConnectionParameters, Tools, close, server_major};
 
 /// A server that can be copied, and its copy restored.
 #[derive(Debug)]
-pub struct Prepared {
+pub struct BaseBackupCapture {
     pub parameters: ConnectionParameters,
     pub server: ServerFacts,
     pub is_standby: bool,
@@ -22,19 +22,19 @@ pub struct Prepared {
     /// Whether it keeps what changed, so that a copy may hold the changes only.
     pub summarizes: bool,
     /// What reads it.
-    pub reader: Reader,
+    pub reader: SettingsReader,
     pub(super) connection: PgConnection,
 }
 
 /// Where the bytes come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reader {
+pub enum SettingsReader {
     Replication(Tools),
     DataDirectory(PathBuf),
 }
 
 #[derive(sqlx::FromRow)]
-struct Standing {
+struct SettingsSource {
     system_identifier: String,
     is_standby: bool,
     page_checksums: bool,
@@ -73,7 +73,7 @@ SELECT oid::int8, pg_tablespace_location(oid) FROM pg_tablespace
  WHERE pg_tablespace_location(oid) LIKE '/%' ORDER BY oid";
 
 /// Connects and refuses what could not be copied, or not be restored. Nothing is changed, and nothing stored.
-pub async fn prepare(source: &PostgresSource, base: &BaseBackup) -> Result<Prepared, BaseError> {
+pub async fn prepare(source: &PostgresSource, base: &BaseBackup) -> Result<BaseBackupCapture, BaseError> {
     let mut copied = source.clone();
     if base.url.is_some() || base.url_ref.is_some() {
         (copied.url, copied.url_ref) = (base.url.clone(), base.url_ref.clone());
@@ -85,7 +85,7 @@ pub async fn prepare(source: &PostgresSource, base: &BaseBackup) -> Result<Prepa
         .await
         .map_err(|source| BaseError::Facts { server: server.clone(), source })?;
     let standing = sqlx::query_as(STANDING).fetch_one(&mut connection);
-    let standing: Standing = ask(&server, standing).await?;
+    let standing: SettingsSource = ask(&server, standing).await?;
     let tablespaces = tablespaces(&mut connection, &server).await?;
     let segment_size = u64::try_from(standing.segment_size).ok().and_then(|size| SegmentSize::new(size).ok());
     let segment_size = segment_size.ok_or_else(|| BaseError::Value {
@@ -96,40 +96,40 @@ pub async fn prepare(source: &PostgresSource, base: &BaseBackup) -> Result<Prepa
 
     let mut objections = log_objections(source, &standing);
     let reader = match &base.through {
-        BaseThrough::Replication => {
+        BaseMethod::Replication => {
             let role = parameters.user.clone();
             if !standing.may_replicate {
-                objections.push(Objection::NoReplication { role });
+                objections.push(BasePreflight::NoReplication { role });
             }
             if !tablespaces.is_empty() {
                 let places = tablespaces.iter().map(|tablespace| tablespace.location.clone());
-                objections.push(Objection::Tablespaces(places.collect()));
+                objections.push(BasePreflight::Tablespaces(places.collect()));
             }
             match Tools::find_of(source.tools.as_deref(), major).await {
                 Ok(tools) => {
                     if standing.may_replicate {
                         objections.extend(replication::refusal(&parameters, &tools).await);
                     }
-                    Some(Reader::Replication(tools))
+                    Some(SettingsReader::Replication(tools))
                 }
                 Err(error) => {
-                    objections.push(Objection::NoProgram(error.to_string()));
+                    objections.push(BasePreflight::NoProgram(error.to_string()));
                     None
                 }
             }
         }
-        BaseThrough::DataDirectory { path } => {
+        BaseMethod::DataDirectory { path } => {
             if !standing.may_start {
                 let function = if major >= 15 { "pg_backup_start" } else { "pg_start_backup" };
-                objections.push(Objection::MayNotStart { role: parameters.user.clone(), function });
+                objections.push(BasePreflight::MayNotStart { role: parameters.user.clone(), function });
             }
-            let here = directory_check::Server {
+            let here = directory_check::ServerIdentity {
                 system_identifier: &standing.system_identifier,
                 port: &standing.port,
                 started: standing.started,
             };
             objections.extend(directory_check::objections(path, &tablespaces, &here));
-            Some(Reader::DataDirectory(path.clone()))
+            Some(SettingsReader::DataDirectory(path.clone()))
         }
     };
     let (Some(reader), []) = (reader, objections.as_slice()) else {
@@ -137,7 +137,7 @@ pub async fn prepare(source: &PostgresSource, base: &BaseBackup) -> Result<Prepa
         return Err(BaseError::Refused { server, list: objections });
     };
     let address = format!("{}:{}", parameters.host, parameters.port);
-    Ok(Prepared {
+    Ok(BaseBackupCapture {
         parameters,
         server: ServerFacts {
             version,
@@ -166,19 +166,19 @@ pub(super) async fn tablespaces(
 }
 
 /// Whether the log that the copy needs could be kept.
-fn log_objections(source: &PostgresSource, standing: &Standing) -> Vec<Objection> {
+fn log_objections(source: &PostgresSource, standing: &SettingsSource) -> Vec<BasePreflight> {
     let mut objections = vec![];
     if standing.wal_level == "minimal" {
-        objections.push(Objection::MinimalLog);
+        objections.push(BasePreflight::MinimalLog);
     }
     match source.wal.as_ref().map(|wal| &wal.through) {
-        None => objections.push(Objection::NoLogMethod),
+        None => objections.push(BasePreflight::NoLogMethod),
         // A standby's log is archived by its primary.
-        Some(WalThrough::Archive) if !standing.is_standby => {
+        Some(WalMethod::Archive) if !standing.is_standby => {
             if standing.archive_mode == "off" {
-                objections.push(Objection::ArchivingOff);
+                objections.push(BasePreflight::ArchivingOff);
             } else if standing.archive_command.trim().is_empty() && standing.archive_library.is_empty() {
-                objections.push(Objection::NoArchiveCommand);
+                objections.push(BasePreflight::NoArchiveCommand);
             }
         }
         Some(_) => {}

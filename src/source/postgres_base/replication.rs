@@ -8,14 +8,14 @@ use sqlx::PgConnection;
 use tokio::sync::Notify;
 
 use super::backup_manifest::{RangeError, WalRange, wal_range};
-use super::capture::Copied;
+use super::capture::BaseBackupCopy;
 use super::checksum_report::{damage_in, is_all};
-use super::completeness::Presence;
-use super::manifest_cache::Keeping;
+use super::completeness::Completeness;
+use super::manifest_cache::ManifestCache;
 use super::prepare::ask;
 use super::skipped_files::{Skipped, skipped_in};
 use super::tar_inspector::TarWatch;
-use super::{BASE, BaseError, Lacking, Objection, Prepared, Reader};
+use super::{BASE, BaseBackupCapture, BaseError, BasePreflight, MissingFiles, SettingsReader};
 use crate::event::Events;
 use crate::model::{DamagedPage, Digest};
 use crate::pipeline::Produce;
@@ -35,16 +35,16 @@ const FIRST: usize = 64 << 10;
 const TOLD_AFTER: Duration = Duration::from_secs(60);
 
 /// Why the server does not take a replication connection; asked with one.
-pub(super) async fn refusal(parameters: &ConnectionParameters, tools: &Tools) -> Option<Objection> {
+pub(super) async fn refusal(parameters: &ConnectionParameters, tools: &Tools) -> Option<BasePreflight> {
     let psql = match tools.program("psql") {
         Ok(psql) => psql,
-        Err(error) => return Some(Objection::NoProgram(error.to_string())),
+        Err(error) => return Some(BasePreflight::NoProgram(error.to_string())),
     };
     if let Err(error) = tools.program("pg_basebackup") {
-        return Some(Objection::NoProgram(error.to_string()));
+        return Some(BasePreflight::NoProgram(error.to_string()));
     }
     let psql = psql.args(["--no-psqlrc", "--no-password", "--quiet", "--command=IDENTIFY_SYSTEM"]);
-    let refused = |words| Objection::ReplicationRefused { role: parameters.user.clone(), words };
+    let refused = |words| BasePreflight::ReplicationRefused { role: parameters.user.clone(), words };
     let psql = match parameters.apply(psql.arg("--dbname=replication=true")).await {
         Ok(psql) => psql,
         Err(error) => return Some(refused(crate::event::told(&error))),
@@ -57,7 +57,7 @@ pub(super) async fn refusal(parameters: &ConnectionParameters, tools: &Tools) ->
 }
 
 /// A `pg_basebackup` whose first bytes have come: from then on the server has agreed to everything.
-pub(super) struct Begun {
+pub(super) struct StartedCopy {
     child: Piped,
     first: Vec<u8>,
     /// What the server knows its connection by.
@@ -66,11 +66,11 @@ pub(super) struct Begun {
 
 /// Begins a copy, or one of the changes since the copy whose list of files this is.
 pub(super) async fn begin(
-    prepared: &Prepared,
+    prepared: &BaseBackupCapture,
     tools: &Tools,
     since: Option<&Path>,
     stop: &CancellationToken,
-) -> Result<Begun, BaseError> {
+) -> Result<StartedCopy, BaseError> {
     let server = prepared.parameters.to_string();
     let name = format!("drctl base {:08x}", seed());
     let mut program = tools
@@ -94,7 +94,7 @@ pub(super) async fn begin(
         match child.read(&mut first) {
             Ok(count) if count > 0 => {
                 first.truncate(count);
-                Ok(Begun { child, first, name })
+                Ok(StartedCopy { child, first, name })
             }
             // Nothing came: its end says why.
             Ok(_) => Err(child.finish().err()),
@@ -116,7 +116,7 @@ pub(super) async fn begin(
     }
 }
 
-impl Begun {
+impl StartedCopy {
     pub(super) fn name(&self) -> String {
         self.name.clone()
     }
@@ -141,7 +141,7 @@ pub(super) async fn release(connection: &mut PgConnection, server: &str, name: &
 
 /// What is known of a copy before it begins.
 pub(super) struct Expected<'a> {
-    pub(super) presence: Presence,
+    pub(super) presence: Completeness,
     /// Bytes.
     pub(super) estimate: Option<u64>,
     /// Where the list of its files is kept.
@@ -150,23 +150,23 @@ pub(super) struct Expected<'a> {
 
 /// Stores what `pg_basebackup` writes.
 pub(super) async fn copy(
-    prepared: &Prepared,
-    begun: Begun,
+    prepared: &BaseBackupCapture,
+    begun: StartedCopy,
     Expected { presence, estimate, keep }: Expected<'_>,
     sink: &mut dyn ArtifactSink,
     events: &Events,
     stop: &CancellationToken,
-) -> Result<Copied, BaseError> {
+) -> Result<BaseBackupCopy, BaseError> {
     let server = prepared.parameters.to_string();
-    let Reader::Replication(tools) = &prepared.reader else {
+    let SettingsReader::Replication(tools) = &prepared.reader else {
         return Err(BaseError::Range { server, source: RangeError::None });
     };
-    let seen = Arc::new(Seen::default());
-    let stream = Stream {
+    let seen = Arc::new(CopyProgress::default());
+    let stream = ReplicationStream {
         child: begun.child,
         first: io::Cursor::new(begun.first),
         watch: TarWatch::new(presence),
-        keeping: keep.map(Keeping::begin),
+        keeping: keep.map(ManifestCache::begin),
         seen: Arc::clone(&seen),
         events: events.clone(),
     };
@@ -188,12 +188,12 @@ pub(super) async fn copy(
     let End { range, damaged, skipped, presence, kept } = end.take().ok_or_else(nothing)?;
     let range = range.map_err(|source| BaseError::Range { server: server.clone(), source })?;
     let producer = version(tools);
-    let lacking = skipped.needed.into_iter().map(|path| Lacking {
+    let lacking = skipped.needed.into_iter().map(|path| MissingFiles {
         path,
         database: None,
         why: "is a link, which a replication connection does not follow",
     });
-    Ok(Copied {
+    Ok(BaseBackupCopy {
         artifacts: vec![artifact],
         range,
         damaged,
@@ -206,7 +206,7 @@ pub(super) async fn copy(
 }
 
 /// Ends when the server has had all the time it gets to archive its log.
-async fn archived_too_late(seen: &Seen, events: &Events) {
+async fn archived_too_late(seen: &CopyProgress, events: &Events) {
     seen.all_files.notified().await;
     tokio::time::sleep(TOLD_AFTER).await;
     events.warning(format!(
@@ -222,7 +222,7 @@ fn version(tools: &Tools) -> String {
 
 /// What was seen of the stream.
 #[derive(Default)]
-struct Seen {
+struct CopyProgress {
     all_files: Notify,
     end: Mutex<Option<End>>,
 }
@@ -231,21 +231,21 @@ struct End {
     range: Result<WalRange, RangeError>,
     damaged: Vec<DamagedPage>,
     skipped: Skipped,
-    presence: Presence,
+    presence: Completeness,
     kept: Option<Digest>,
 }
 
 /// A running `pg_basebackup`, whose end is good only if all of the copy has come.
-struct Stream {
+struct ReplicationStream {
     child: Piped,
     first: io::Cursor<Vec<u8>>,
     watch: TarWatch,
-    keeping: Option<Keeping>,
-    seen: Arc<Seen>,
+    keeping: Option<ManifestCache>,
+    seen: Arc<CopyProgress>,
     events: Events,
 }
 
-impl Read for Stream {
+impl Read for ReplicationStream {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let count = match self.first.read(buffer)? {
             0 => self.child.read(buffer)?,
@@ -265,7 +265,7 @@ impl Read for Stream {
     }
 }
 
-impl Produce for Stream {
+impl Produce for ReplicationStream {
     fn finish(self: Box<Self>) -> Result<Vec<String>, Box<dyn std::error::Error + Send + Sync>> {
         let said = match self.child.finish() {
             Ok(said) => said,

@@ -23,7 +23,7 @@ pub(super) struct PageFacts {
 
 /// What a server said when a copy was ended.
 #[derive(Clone, Debug)]
-pub(super) struct Ended {
+pub(super) struct BackupStopped {
     pub(super) range: WalRange,
     pub(super) label: String,
     pub(super) map: String,
@@ -44,7 +44,11 @@ pub(super) async fn begin(connection: &mut PgConnection, server: &str, major: u3
 
 /// Tells the server that its files were copied. It does not wait for its log to be archived: every
 /// repository is asked about that.
-pub(super) async fn end(connection: &mut PgConnection, server: &str, major: u32) -> Result<Ended, BaseError> {
+pub(super) async fn end(
+    connection: &mut PgConnection,
+    server: &str,
+    major: u32,
+) -> Result<BackupStopped, BaseError> {
     let statement = if major >= 15 {
         "SELECT lsn::text, labelfile, spcmapfile FROM pg_backup_stop(false)"
     } else {
@@ -63,7 +67,7 @@ pub(super) async fn end(connection: &mut PgConnection, server: &str, major: u32)
     if u32::try_from(now).ok() != Some(timeline.number()) {
         return Err(BaseError::Range { server: server.to_owned(), source: RangeError::Several });
     }
-    Ok(Ended { range: WalRange { timeline, start, stop }, label, map: map.unwrap_or_default() })
+    Ok(BackupStopped { range: WalRange { timeline, start, stop }, label, map: map.unwrap_or_default() })
 }
 
 // On a standby, that of the position up to which its files may be.

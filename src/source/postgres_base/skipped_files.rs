@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use super::exclusions::{is_needed, is_of_a_socket};
-use crate::model::LeftOut;
+use crate::model::Excluded;
 
 /// What a server left out of a copy, as far as it says so in the warnings it gives while it is copied. It follows no
 /// link, and ends well all the same.
@@ -9,7 +9,7 @@ use crate::model::LeftOut;
 pub(super) struct Skipped {
     /// Paths, from the data directory on, of what a server needs.
     pub(super) needed: Vec<String>,
-    pub(super) left_out: Vec<LeftOut>,
+    pub(super) left_out: Vec<Excluded>,
 }
 
 pub(super) fn skipped_in(said: &[String]) -> Skipped {
@@ -28,7 +28,7 @@ pub(super) fn skipped_in(said: &[String]) -> Skipped {
         if is_needed(Path::new(path)) && self::path(line).is_some() {
             skipped.needed.push(path.to_owned());
         } else {
-            skipped.left_out.push(LeftOut { path: path.to_owned(), why });
+            skipped.left_out.push(Excluded { path: path.to_owned(), why });
         }
     }
     skipped

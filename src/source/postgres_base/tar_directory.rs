@@ -9,13 +9,13 @@ use crc_fast::{CrcAlgorithm, Digest};
 use thiserror::Error;
 
 use super::chunks::Chunks;
-use super::completeness::Presence;
+use super::completeness::Completeness;
 use super::exclusions::{
     RelationFile, is_emptied, is_followed, is_left_out, is_of_a_socket, is_temporary_relation,
 };
 use super::file_list::FileList;
 use super::page_checksum::is_sound;
-use crate::model::{DamagedPage, LeftOut, Lsn};
+use crate::model::{DamagedPage, Excluded, Lsn};
 
 const BLOCK: u64 = 512;
 /// Read at a time: a multiple of every size of pages.
@@ -59,8 +59,8 @@ pub(super) struct Tree {
     pub(super) list: FileList,
     pub(super) damaged: Vec<DamagedPage>,
     /// Not PostgreSQL's own, and left out.
-    pub(super) left_out: Vec<LeftOut>,
-    pub(super) presence: Presence,
+    pub(super) left_out: Vec<Excluded>,
+    pub(super) presence: Completeness,
     /// Tablespaces that had no directory.
     pub(super) absent: Vec<u32>,
     pub(super) check: Option<PageCheck>,
@@ -72,13 +72,13 @@ pub(super) struct Tree {
 }
 
 /// A directory on disk and what its paths begin with, in the archive and in the list of files.
-struct Place<'a> {
+struct TreePosition<'a> {
     root: &'a Path,
     listed: &'a Path,
 }
 
 impl Tree {
-    pub(super) fn new(list: FileList, presence: Presence, check: Option<PageCheck>) -> Self {
+    pub(super) fn new(list: FileList, presence: Completeness, check: Option<PageCheck>) -> Self {
         Self {
             list,
             damaged: vec![],
@@ -93,7 +93,7 @@ impl Tree {
 
     /// Everything in the data directory but `pg_control`.
     pub(super) fn data_directory(&mut self, root: &Path, out: &mut Chunks) -> Result<(), TreeError> {
-        let place = Place { root, listed: Path::new("") };
+        let place = TreePosition { root, listed: Path::new("") };
         self.folder(&place, Path::new(""), out)?;
         self.look_again(&place, out)
     }
@@ -107,7 +107,7 @@ impl Tree {
         out: &mut Chunks,
     ) -> Result<(), TreeError> {
         let listed = PathBuf::from(format!("{LINKS}/{oid}"));
-        let (place, within) = (Place { root, listed: &listed }, Path::new(version));
+        let (place, within) = (TreePosition { root, listed: &listed }, Path::new(version));
         let full = root.join(within);
         if vanished(fs::metadata(&full), &full)?.is_none() {
             self.absent.push(oid);
@@ -119,7 +119,7 @@ impl Tree {
     }
 
     /// At what was there and then was not: what has come back is copied.
-    fn look_again(&mut self, place: &Place<'_>, out: &mut Chunks) -> Result<(), TreeError> {
+    fn look_again(&mut self, place: &TreePosition<'_>, out: &mut Chunks) -> Result<(), TreeError> {
         for path in std::mem::take(&mut self.gone) {
             self.entry(place, &path, out)?;
         }
@@ -129,7 +129,7 @@ impl Tree {
     }
 
     /// What is in a folder.
-    fn folder(&mut self, place: &Place<'_>, within: &Path, out: &mut Chunks) -> Result<(), TreeError> {
+    fn folder(&mut self, place: &TreePosition<'_>, within: &Path, out: &mut Chunks) -> Result<(), TreeError> {
         let full = place.root.join(within);
         let Some(metadata) = vanished(fs::metadata(&full), &full)? else {
             self.gone.push(within.to_owned());
@@ -159,7 +159,7 @@ impl Tree {
     }
 
     /// A file, or a directory with what is in it.
-    fn entry(&mut self, place: &Place<'_>, path: &Path, out: &mut Chunks) -> Result<(), TreeError> {
+    fn entry(&mut self, place: &TreePosition<'_>, path: &Path, out: &mut Chunks) -> Result<(), TreeError> {
         let text = path.file_name().unwrap_or_default().to_string_lossy();
         let at_top = path.parent().is_none_or(|parent| parent.as_os_str().is_empty());
         let in_data_directory = place.listed.as_os_str().is_empty();
@@ -211,10 +211,15 @@ impl Tree {
     }
 
     fn leave(&mut self, listed: &Path, why: String) {
-        self.left_out.push(LeftOut { path: listed.display().to_string(), why });
+        self.left_out.push(Excluded { path: listed.display().to_string(), why });
     }
 
-    fn directory(&mut self, place: &Place<'_>, path: &Path, out: &mut Chunks) -> Result<(), TreeError> {
+    fn directory(
+        &mut self,
+        place: &TreePosition<'_>,
+        path: &Path,
+        out: &mut Chunks,
+    ) -> Result<(), TreeError> {
         let full = place.root.join(path);
         let mut header = tar::Header::new_ustar();
         header.set_entry_type(tar::EntryType::Directory);
@@ -230,7 +235,7 @@ impl Tree {
         write_header(header, &path.join(""), out)
     }
 
-    fn file(&mut self, place: &Place<'_>, path: &Path, out: &mut Chunks) -> Result<(), TreeError> {
+    fn file(&mut self, place: &TreePosition<'_>, path: &Path, out: &mut Chunks) -> Result<(), TreeError> {
         let full = place.root.join(path);
         let Some(file) = vanished(File::open(&full), &full)? else {
             self.gone.push(path.to_owned());
@@ -421,15 +426,15 @@ mod tests {
 
     use super::*;
     use crate::pipeline::Produce as _;
-    use crate::source::postgres_base::chunks::FromThread;
+    use crate::source::postgres_base::chunks::ThreadProducer;
 
     /// Reads a directory as a server's. Gives the names in the archive, and what was found.
     fn read(root: &Path, gone: &[&str]) -> Result<(Vec<String>, Tree), String> {
         let (root, gone) = (root.to_owned(), gone.iter().map(PathBuf::from).collect());
-        let tree = Tree::new(FileList::begin(15, "7").unwrap(), Presence::default(), None);
+        let tree = Tree::new(FileList::begin(15, "7").unwrap(), Completeness::default(), None);
         let tree = std::sync::Arc::new(std::sync::Mutex::new(Tree { gone, ..tree }));
         let shared = std::sync::Arc::clone(&tree);
-        let mut producer = Box::new(FromThread::start(move |out| {
+        let mut producer = Box::new(ThreadProducer::start(move |out| {
             shared.lock().unwrap().data_directory(&root, out)?;
             Ok(out.zeros(1024)?)
         }));
@@ -503,10 +508,10 @@ mod tests {
         write(&root.join("global/1"));
         let (names, _) = read(&root, &["global/1", "base/9/1"]).unwrap();
         assert_eq!(names.iter().filter(|name| *name == "global/1").count(), 2);
-        let mut tree = Tree::new(FileList::begin(15, "7").unwrap(), Presence::default(), None);
+        let mut tree = Tree::new(FileList::begin(15, "7").unwrap(), Completeness::default(), None);
         let place = folder.path().join("unmounted");
         fs::create_dir(&place).unwrap();
-        let producer = FromThread::start(move |out| {
+        let producer = ThreadProducer::start(move |out| {
             tree.tablespace(&place, 16400, "PG_15_202209061", out)?;
             if tree.absent == [16400] { Ok(()) } else { Err("it is not known".into()) }
         });

@@ -1,6 +1,6 @@
 use thiserror::Error;
 
-use super::completeness::Presence;
+use super::completeness::Completeness;
 
 const BLOCK: usize = 512;
 /// As much of the end of `backup_manifest` as is kept: what stands after the list of files.
@@ -21,7 +21,7 @@ pub(super) enum TarError {
 #[derive(Debug)]
 pub(super) struct TarWatch {
     header: Vec<u8>,
-    place: Place,
+    place: TarPosition,
     /// Bytes of the member that are still to come, without what fills its last block up.
     left: u64,
     padding: u64,
@@ -30,11 +30,11 @@ pub(super) struct TarWatch {
     label: bool,
     control: bool,
     manifest: Option<Vec<u8>>,
-    presence: Presence,
+    presence: Completeness,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum TarPosition {
     Header,
     /// In the bytes of a member; whether they are those of the manifest.
     Member {
@@ -46,10 +46,10 @@ enum Place {
 }
 
 impl TarWatch {
-    pub(super) fn new(presence: Presence) -> Self {
+    pub(super) fn new(presence: Completeness) -> Self {
         Self {
             header: Vec::with_capacity(BLOCK),
-            place: Place::Header,
+            place: TarPosition::Header,
             left: 0,
             padding: 0,
             at: 0,
@@ -65,9 +65,9 @@ impl TarWatch {
     pub(super) fn feed(&mut self, mut bytes: &[u8], mut listed: impl FnMut(&[u8])) {
         while !bytes.is_empty() {
             let taken = match self.place {
-                Place::End | Place::Lost => bytes.len(),
-                Place::Header => self.take_header(bytes),
-                Place::Member { manifest } => self.take_member(bytes, manifest, &mut listed),
+                TarPosition::End | TarPosition::Lost => bytes.len(),
+                TarPosition::Header => self.take_header(bytes),
+                TarPosition::Member { manifest } => self.take_member(bytes, manifest, &mut listed),
             };
             bytes = &bytes[taken..];
             self.at += taken as u64;
@@ -84,10 +84,10 @@ impl TarWatch {
         count
     }
 
-    fn read_header(&mut self) -> Place {
+    fn read_header(&mut self) -> TarPosition {
         let header = tar::Header::from_byte_slice(&self.header);
         if header.as_bytes().iter().all(|byte| *byte == 0) {
-            return Place::End;
+            return TarPosition::End;
         }
         let sum: u32 = self
             .header
@@ -96,7 +96,7 @@ impl TarWatch {
             .map(|(at, byte)| if (148..156).contains(&at) { 32 } else { u32::from(*byte) })
             .sum();
         let (Ok(size), true) = (header.entry_size(), header.cksum().is_ok_and(|own| own == sum)) else {
-            return Place::Lost;
+            return TarPosition::Lost;
         };
         if header.entry_type().is_file() {
             self.files += 1;
@@ -112,7 +112,7 @@ impl TarWatch {
         }
         self.left = size;
         self.padding = size.next_multiple_of(BLOCK as u64) - size;
-        if size == 0 { Place::Header } else { Place::Member { manifest } }
+        if size == 0 { TarPosition::Header } else { TarPosition::Member { manifest } }
     }
 
     fn take_member(&mut self, bytes: &[u8], manifest: bool, listed: &mut impl FnMut(&[u8])) -> usize {
@@ -134,7 +134,7 @@ impl TarWatch {
             count
         };
         if self.left == 0 && self.padding == 0 {
-            self.place = Place::Header;
+            self.place = TarPosition::Header;
         }
         count
     }
@@ -145,14 +145,16 @@ impl TarWatch {
     }
 
     /// The end of `backup_manifest` and what there was, once the archive has been read to its end.
-    pub(super) fn finish(self) -> Result<(Vec<u8>, Presence), TarError> {
+    pub(super) fn finish(self) -> Result<(Vec<u8>, Completeness), TarError> {
         match (self.place, self.manifest) {
-            (Place::Lost, _) => Err(TarError::NotTar { at: self.at }),
+            (TarPosition::Lost, _) => Err(TarError::NotTar { at: self.at }),
             (_, None) => Err(TarError::Cut { files: self.files }),
-            (Place::Header | Place::Member { .. }, Some(_)) => Err(TarError::Cut { files: self.files }),
-            (Place::End, Some(_)) if !self.label => Err(TarError::Lacks("backup_label")),
-            (Place::End, Some(_)) if !self.control => Err(TarError::Lacks("global/pg_control")),
-            (Place::End, Some(tail)) => Ok((tail, self.presence)),
+            (TarPosition::Header | TarPosition::Member { .. }, Some(_)) => {
+                Err(TarError::Cut { files: self.files })
+            }
+            (TarPosition::End, Some(_)) if !self.label => Err(TarError::Lacks("backup_label")),
+            (TarPosition::End, Some(_)) if !self.control => Err(TarError::Lacks("global/pg_control")),
+            (TarPosition::End, Some(tail)) => Ok((tail, self.presence)),
         }
     }
 }
@@ -173,7 +175,7 @@ mod tests {
     }
 
     fn watched(bytes: &[u8], step: usize) -> Result<Vec<u8>, TarError> {
-        let mut watch = TarWatch::new(Presence::wanting(["base/1/empty".to_owned()]));
+        let mut watch = TarWatch::new(Completeness::wanting(["base/1/empty".to_owned()]));
         bytes.chunks(step).for_each(|chunk| watch.feed(chunk, |_| {}));
         let (tail, presence) = watch.finish()?;
         assert!(presence.has("base/1/empty"));
@@ -202,7 +204,7 @@ mod tests {
     fn the_list_of_files_is_given_whole() {
         let bytes = archive(&WHOLE);
         for step in [511, 4096, bytes.len()] {
-            let (mut watch, mut list) = (TarWatch::new(Presence::default()), Vec::new());
+            let (mut watch, mut list) = (TarWatch::new(Completeness::default()), Vec::new());
             bytes.chunks(step).for_each(|chunk| watch.feed(chunk, |some| list.extend_from_slice(some)));
             assert!(
                 list.len() == 300_000 && list.iter().enumerate().all(|(n, byte)| *byte == (n % 251) as u8)

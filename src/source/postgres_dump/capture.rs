@@ -13,14 +13,14 @@ use super::manual_restore;
 use super::program::{Dump, DumpError, STDERR_LINES, check_globals, judge};
 use crate::event::{Events, Phase, told};
 use crate::model::{DatabaseFacts, Details, SequenceState, ServerFacts};
-use crate::pipeline::FromMemory;
+use crate::pipeline::MemoryProducer;
 use crate::platform::{CancellationToken, Piped, ProcessError};
 use crate::policy::{LogicalDump, PostgresSource, RowCounts};
 use crate::postgres::{
     ConnectError, ConnectionParameters, FactsError, Tools, ToolsError, close, count_rows, read_facts,
     read_sequences_again, server_major,
 };
-use crate::source::phase_timer::Timed;
+use crate::source::phase_timer::PhaseTimer;
 use crate::source::{ArtifactSink, Captured, KEEPALIVES, SinkError, Unreadable, unreadable};
 
 /// Names of the artifacts, without the endings of their encoding.
@@ -70,7 +70,7 @@ fn listed(list: &[Unreadable]) -> String {
 
 /// A database that can be dumped whole: reached, read by its role, and with a `pg_dump` that fits.
 #[derive(Debug)]
-pub struct Prepared {
+pub struct DumpCapture {
     pub parameters: ConnectionParameters,
     pub tools: Tools,
     pub server: ServerFacts,
@@ -81,7 +81,7 @@ pub struct Prepared {
 }
 
 /// Connects and refuses what could not be dumped whole. Nothing is changed, and nothing stored.
-pub async fn prepare(source: &PostgresSource) -> Result<Prepared, LogicalError> {
+pub async fn prepare(source: &PostgresSource) -> Result<DumpCapture, LogicalError> {
     let parameters = ConnectionParameters::resolve(source).await?;
     let mut connection = parameters.connect().await?;
     let database = parameters.database.clone();
@@ -114,12 +114,12 @@ pub async fn prepare(source: &PostgresSource) -> Result<Prepared, LogicalError> 
             .await;
     let address = Some(format!("{}:{}/{}", parameters.host, parameters.port, named?));
     let server = ServerFacts { version, major, system_identifier, address };
-    Ok(Prepared { parameters, tools, server, is_standby, reads_passwords, connection })
+    Ok(DumpCapture { parameters, tools, server, is_standby, reads_passwords, connection })
 }
 
 /// Dumps the database into `sink`.
 pub async fn capture(
-    prepared: Prepared,
+    prepared: DumpCapture,
     dump: &LogicalDump,
     sink: &mut dyn ArtifactSink,
     events: &Events,
@@ -135,14 +135,14 @@ pub async fn capture(
 }
 
 async fn run(
-    mut prepared: Prepared,
+    mut prepared: DumpCapture,
     dump: &LogicalDump,
     sink: &mut dyn ArtifactSink,
     events: &Events,
     stop: &CancellationToken,
 ) -> Result<Captured, LogicalError> {
     let database = prepared.parameters.database.clone();
-    let inspect = Timed::begin(Phase::Inspect, events);
+    let inspect = PhaseTimer::begin(Phase::Inspect, events);
     if prepared.parameters.reached().is_some_and(|reached| reached.pooled) {
         events.notice(
             "the server is read through a connection pooler, which keeps a connection for each session",
@@ -159,7 +159,7 @@ async fn run(
     // Taken while pg_dump sets out, so that the roles are those of its snapshot as nearly as can be.
     let globals = if dump.globals { Some(read_globals(&prepared, events, stop).await?) } else { None };
 
-    let timed = Timed::begin(Phase::Dump, events);
+    let timed = PhaseTimer::begin(Phase::Dump, events);
     let stored = Box::new(Dump::new(child, events.clone()));
     let connection = &mut prepared.connection;
     let counting = async {
@@ -203,12 +203,12 @@ async fn run(
 
     let mut artifacts = vec![stored];
     if let Some(sql) = globals {
-        let producer = Box::new(FromMemory::new(sql.into_bytes()));
+        let producer = Box::new(MemoryProducer::new(sql.into_bytes()));
         artifacts.push(sink.store(GLOBALS, producer, None).await.map_err(kept)?);
     }
     let by_hand = manual_restore::commands(&artifacts[0], artifacts.get(1), &facts);
     let not_included = facts.not_included.clone();
-    let timed = Timed::begin(Phase::Details, events);
+    let timed = PhaseTimer::begin(Phase::Details, events);
     artifacts.push(store_details(facts, sink, &database).await?);
     timed.end();
     Ok(Captured {
@@ -250,7 +250,7 @@ async fn bound_sequences(connection: &mut PgConnection, sequences: &mut [Sequenc
 /// Begins the transaction whose snapshot is dumped. The time is one before which every commit is in the
 /// snapshot.
 async fn export_snapshot(
-    prepared: &mut Prepared,
+    prepared: &mut DumpCapture,
     lock_wait: Duration,
 ) -> Result<(DateTime<Utc>, String), LogicalError> {
     let connection = &mut prepared.connection;
@@ -292,7 +292,7 @@ async fn expected_bytes(connection: &mut PgConnection) -> Result<u64, sqlx::Erro
 }
 
 async fn start_dump(
-    prepared: &Prepared,
+    prepared: &DumpCapture,
     dump: &LogicalDump,
     snapshot: &str,
     encoding: &str,
@@ -321,13 +321,13 @@ fn milliseconds(limit: Duration) -> i32 {
 }
 
 async fn read_globals(
-    prepared: &Prepared,
+    prepared: &DumpCapture,
     events: &Events,
     stop: &CancellationToken,
 ) -> Result<String, LogicalError> {
     let database = &prepared.parameters.database;
     let failed = |source| LogicalError::Globals { database: database.clone(), source };
-    let timed = Timed::begin(Phase::Globals, events);
+    let timed = PhaseTimer::begin(Phase::Globals, events);
     let program = prepared.tools.program("pg_dumpall").map_err(|source| LogicalError::Tools {
         database: database.clone(),
         version: prepared.server.version.clone(),
@@ -358,7 +358,7 @@ async fn store_details(
     let details = Details { database: Some(facts), ..Details::default() };
     let json = serde_json::to_vec_pretty(&details)
         .map_err(|source| LogicalError::Details { database: database.to_owned(), source })?;
-    sink.store(DETAILS, Box::new(FromMemory::new(json)), None)
+    sink.store(DETAILS, Box::new(MemoryProducer::new(json)), None)
         .await
         .map_err(|source| LogicalError::Store { database: database.to_owned(), source })
 }

@@ -1,12 +1,12 @@
-use super::super::phase_timer::Timed;
-use super::super::{ArtifactSink, Captured, Naming, NotHeld, SinkError};
-use super::{Prepared, SnapshotError, copies, identifier, manual_restore};
-use crate::aws::Tags;
+use super::super::phase_timer::PhaseTimer;
+use super::super::{ArtifactSink, Captured, MissingCopy, Naming, SinkError};
+use super::{SnapshotCapture, SnapshotError, copies, identifier, manual_restore};
+use crate::aws::AwsTags;
 use crate::aws::rds::{Database, Rds, Snapshot, SnapshotId};
-use crate::aws::{FailureKind, PollError, Seen, key};
+use crate::aws::{FailureKind, PollError, PolledState, key};
 use crate::event::{Events, Phase, told};
-use crate::model::{Artifact, Details, Managed, ManagedCopy, ServerFacts};
-use crate::pipeline::FromMemory;
+use crate::model::{Artifact, CloudBackup, CloudBackupCopy, Details, ServerFacts};
+use crate::pipeline::MemoryProducer;
 use crate::platform::CancellationToken;
 use crate::source::postgres_dump::capture::DETAILS;
 
@@ -15,21 +15,21 @@ const BEGINNINGS: u32 = 5;
 
 /// Takes the snapshot, or goes on with the one that an earlier run began for this backup, and copies it.
 pub async fn capture(
-    prepared: Prepared<'_>,
+    prepared: SnapshotCapture<'_>,
     naming: Naming<'_>,
     sink: &mut dyn ArtifactSink,
     events: &Events,
     cancel: &CancellationToken,
 ) -> Result<Captured, SnapshotError> {
     let id = identifier(&prepared.source.database, naming.system, naming.backup);
-    let tags = Tags::of_backup(naming.system, naming.source, naming.backup, naming.run);
+    let tags = AwsTags::of_backup(naming.system, naming.source, naming.backup, naming.run);
 
     for words in &prepared.profile.not_recorded {
         events.warning(format!(
             "not recorded with this backup: {words}; `drctl iam show writer` prints what the role should have"
         ));
     }
-    let phase = Timed::begin(Phase::Snapshot, events);
+    let phase = PhaseTimer::begin(Phase::Snapshot, events);
     begin(&prepared, &id, &tags, naming, events, cancel).await?;
     let snapshot = wait(&prepared.rds, &id, &prepared, events, cancel).await?;
     is_ours(&snapshot, &prepared, naming)?;
@@ -41,9 +41,9 @@ pub async fn capture(
     let mut not_held = copied.failed;
     if let Err(reason) = share(&prepared, &snapshot).await {
         let place = format!("account {}", prepared.source.share_with.join(", "));
-        not_held.push(NotHeld { place, reason });
+        not_held.push(MissingCopy { place, reason });
     }
-    let held = |region: &str, snapshot: &Snapshot| ManagedCopy {
+    let held = |region: &str, snapshot: &Snapshot| CloudBackupCopy {
         region: region.to_owned(),
         arn: snapshot.arn.clone(),
         vault: None,
@@ -64,7 +64,7 @@ pub async fn capture(
             address: None,
         }),
         physical: None,
-        managed: Some(Managed {
+        managed: Some(CloudBackup {
             resource: prepared.database.arn.clone(),
             resource_id: Some(prepared.database.resource_id.clone()),
             encrypted: snapshot.encrypted,
@@ -87,9 +87,9 @@ fn major(version: &str) -> Option<u32> {
 }
 
 async fn begin(
-    prepared: &Prepared<'_>,
+    prepared: &SnapshotCapture<'_>,
     id: &SnapshotId,
-    tags: &Tags,
+    tags: &AwsTags,
     naming: Naming<'_>,
     events: &Events,
     cancel: &CancellationToken,
@@ -119,7 +119,11 @@ async fn begin(
     Ok(())
 }
 
-fn is_ours(snapshot: &Snapshot, prepared: &Prepared<'_>, naming: Naming<'_>) -> Result<(), SnapshotError> {
+fn is_ours(
+    snapshot: &Snapshot,
+    prepared: &SnapshotCapture<'_>,
+    naming: Naming<'_>,
+) -> Result<(), SnapshotError> {
     let what = match () {
         () if snapshot.tags.backup(naming.system, naming.source).as_ref() != Some(naming.backup) => {
             "it does not have drctl's tags"
@@ -138,36 +142,36 @@ fn is_ours(snapshot: &Snapshot, prepared: &Prepared<'_>, naming: Naming<'_>) -> 
 
 /// RDS takes snapshots of a database only between its other work.
 async fn available(
-    prepared: &Prepared<'_>,
+    prepared: &SnapshotCapture<'_>,
     events: &Events,
     cancel: &CancellationToken,
 ) -> Result<(), SnapshotError> {
     let database = &prepared.source.database;
     let subject = format!("{} in {}", database.identifier(), prepared.rds.region());
-    let ask = async || Ok(prepared.rds.database(database).await?.map_or(Seen::Absent, seen));
+    let ask = async || Ok(prepared.rds.database(database).await?.map_or(PolledState::Absent, seen));
     prepared.poll.wait(&subject, events, cancel, ask).await?;
     Ok(())
 }
 
-fn seen(database: Database) -> Seen<Database> {
+fn seen(database: Database) -> PolledState<Database> {
     // RDS takes one of what is full all the same.
-    if database.takes_changes() { Seen::Done(database) } else { database.seen() }
+    if database.takes_changes() { PolledState::Done(database) } else { database.seen() }
 }
 
 pub(super) async fn wait(
     rds: &Rds,
     id: &SnapshotId,
-    prepared: &Prepared<'_>,
+    prepared: &SnapshotCapture<'_>,
     events: &Events,
     cancel: &CancellationToken,
 ) -> Result<Snapshot, PollError> {
     let subject = format!("snapshot `{}` in {}", id.as_str(), rds.region());
-    let ask = async || Ok(rds.snapshot(id).await?.map_or(Seen::Absent, Snapshot::seen));
+    let ask = async || Ok(rds.snapshot(id).await?.map_or(PolledState::Absent, Snapshot::seen));
     prepared.poll.wait(&subject, events, cancel, ask).await
 }
 
 /// In words, why it is not shared. What can never be is not tried.
-async fn share(prepared: &Prepared<'_>, snapshot: &Snapshot) -> Result<(), String> {
+async fn share(prepared: &SnapshotCapture<'_>, snapshot: &Snapshot) -> Result<(), String> {
     let source = prepared.source;
     if source.share_with.is_empty() {
         return Ok(());
@@ -202,15 +206,16 @@ pub(super) async fn warn_of_quota(rds: &Rds, like: &SnapshotId, events: &Events)
 }
 
 async fn store_details(
-    prepared: &Prepared<'_>,
+    prepared: &SnapshotCapture<'_>,
     sink: &mut dyn ArtifactSink,
     events: &Events,
 ) -> Result<Artifact, SnapshotError> {
-    let phase = Timed::begin(Phase::Details, events);
+    let phase = PhaseTimer::begin(Phase::Details, events);
     let details = Details { profile: Some(prepared.profile.clone()), ..Details::default() };
     let json = serde_json::to_vec_pretty(&details).map_err(SnapshotError::Details)?;
     let size = json.len() as u64;
-    let stored: Result<_, SinkError> = sink.store(DETAILS, Box::new(FromMemory::new(json)), Some(size)).await;
+    let stored: Result<_, SinkError> =
+        sink.store(DETAILS, Box::new(MemoryProducer::new(json)), Some(size)).await;
     phase.end();
     stored.map_err(SnapshotError::Sink)
 }

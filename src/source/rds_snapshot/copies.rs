@@ -1,37 +1,37 @@
 use futures_util::future::join_all;
 
-use super::super::NotHeld;
-use super::super::phase_timer::Timed;
+use super::super::MissingCopy;
+use super::super::phase_timer::PhaseTimer;
 use super::capture::{wait, warn_of_quota};
-use super::{Prepared, SnapshotError};
-use crate::aws::rds::{CopyRequest, Rds, Snapshot, SnapshotId};
-use crate::aws::{AwsFailure, FailureKind, PollError, Tags};
+use super::{SnapshotCapture, SnapshotError};
+use crate::aws::rds::{Rds, Snapshot, SnapshotCopyRequest, SnapshotId};
+use crate::aws::{AwsFailure, AwsTags, FailureKind, PollError};
 use crate::event::{Events, Phase, lasting, told};
 use crate::platform::CancellationToken;
 use crate::policy::RdsRegion;
 
 /// What became of the copies.
 #[derive(Debug, Default)]
-pub(super) struct Copied {
+pub(super) struct SnapshotCopy {
     /// The region, and the copy there.
     pub(super) made: Vec<(String, Snapshot)>,
-    pub(super) failed: Vec<NotHeld>,
+    pub(super) failed: Vec<MissingCopy>,
 }
 
 /// Copies the snapshot to every region of the policy, all at a time; RDS puts those of one database in a row.
 /// Only an interruption is an error.
 pub(super) async fn copy(
-    prepared: &Prepared<'_>,
+    prepared: &SnapshotCapture<'_>,
     snapshot: &Snapshot,
-    tags: &Tags,
+    tags: &AwsTags,
     events: &Events,
     cancel: &CancellationToken,
-) -> Result<Copied, SnapshotError> {
-    let mut copied = Copied::default();
+) -> Result<SnapshotCopy, SnapshotError> {
+    let mut copied = SnapshotCopy::default();
     if prepared.source.regions.is_empty() {
         return Ok(copied);
     }
-    let phase = Timed::begin(Phase::CopyToRegions, events);
+    let phase = PhaseTimer::begin(Phase::CopyToRegions, events);
     let regions = prepared.source.regions.iter();
     let outcomes =
         join_all(regions.map(|region| one(prepared, snapshot, region, tags, events, cancel))).await;
@@ -41,7 +41,7 @@ pub(super) async fn copy(
             Err(_) if cancel.is_cancelled() => return Err(SnapshotError::Interrupted),
             Err(error) => {
                 let place = format!("region {}", region.name);
-                copied.failed.push(NotHeld { place, reason: told(&error) });
+                copied.failed.push(MissingCopy { place, reason: told(&error) });
             }
         }
     }
@@ -50,7 +50,7 @@ pub(super) async fn copy(
 }
 
 #[derive(Debug, thiserror::Error)]
-enum CopyError {
+enum SnapshotCopyError {
     #[error(
         "the database is encrypted, and the policy names no key there: add `kms_key` to `copy_to.{region}`"
     )]
@@ -70,32 +70,32 @@ enum CopyError {
     Other(#[from] SnapshotError),
 }
 
-impl From<AwsFailure> for CopyError {
+impl From<AwsFailure> for SnapshotCopyError {
     fn from(failure: AwsFailure) -> Self {
         Self::Other(failure.into())
     }
 }
 
-impl From<PollError> for CopyError {
+impl From<PollError> for SnapshotCopyError {
     fn from(error: PollError) -> Self {
         Self::Other(error.into())
     }
 }
 
 async fn one(
-    prepared: &Prepared<'_>,
+    prepared: &SnapshotCapture<'_>,
     snapshot: &Snapshot,
     region: &RdsRegion,
-    tags: &Tags,
+    tags: &AwsTags,
     events: &Events,
     cancel: &CancellationToken,
-) -> Result<Snapshot, CopyError> {
+) -> Result<Snapshot, SnapshotCopyError> {
     if snapshot.encrypted && region.kms_key.is_none() {
-        return Err(CopyError::NoKey { region: region.name.clone() });
+        return Err(SnapshotCopyError::NoKey { region: region.name.clone() });
     }
     let is_aurora = snapshot.engine.as_deref().is_some_and(|engine| engine.starts_with("aurora"));
     if prepared.profile.cluster.is_some() && !is_aurora {
-        return Err(CopyError::NotCopied);
+        return Err(SnapshotCopyError::NotCopied);
     }
     let there = prepared.source.place.in_region(&region.name);
     let rds = Rds::of(&there).await.map_err(SnapshotError::Client)?;
@@ -123,13 +123,13 @@ fn key_of_copy(snapshot: &Snapshot, region: &RdsRegion) -> Option<String> {
 
 async fn begin(
     rds: &Rds,
-    prepared: &Prepared<'_>,
+    prepared: &SnapshotCapture<'_>,
     snapshot: &Snapshot,
     region: &RdsRegion,
-    tags: &Tags,
+    tags: &AwsTags,
     cancel: &CancellationToken,
-) -> Result<(), CopyError> {
-    let request = CopyRequest {
+) -> Result<(), SnapshotCopyError> {
+    let request = SnapshotCopyRequest {
         from: snapshot.arn.clone(),
         to: snapshot.id.clone(),
         kms_key: key_of_copy(snapshot, region),
@@ -157,7 +157,7 @@ async fn begin(
             return Err(failure.into());
         }
         if tokio::time::Instant::now() > until {
-            return Err(CopyError::Busy { waited: prepared.poll.deadline, said: failure });
+            return Err(SnapshotCopyError::Busy { waited: prepared.poll.deadline, said: failure });
         }
         tokio::select! {
             () = tokio::time::sleep(prepared.poll.every) => {}
@@ -166,11 +166,11 @@ async fn begin(
     }
 }
 
-fn is_copy(copy: &Snapshot, snapshot: &Snapshot, rds: &Rds) -> Result<(), CopyError> {
+fn is_copy(copy: &Snapshot, snapshot: &Snapshot, rds: &Rds) -> Result<(), SnapshotCopyError> {
     if copy.tags.is_managed() && copy.copied_from.as_ref().is_none_or(|from| *from == snapshot.arn) {
         return Ok(());
     }
-    Err(CopyError::Other(SnapshotError::Taken {
+    Err(SnapshotCopyError::Other(SnapshotError::Taken {
         identifier: copy.id.as_str().to_owned(),
         region: rds.region().to_owned(),
         what: "it is not drctl's copy of it",

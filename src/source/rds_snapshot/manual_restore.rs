@@ -1,10 +1,10 @@
-use crate::model::{Artifact, ManagedCopy};
+use crate::model::{Artifact, CloudBackupCopy};
 use crate::policy::RdsDatabase;
 use crate::source::postgres_dump::manual_restore::plain;
 
 /// The commands that restore a snapshot with AWS's own command line, for the manifest. They name nothing of
 /// how the database was set up: that is in the details, which only key holders can read.
-pub(super) fn lines(details: &Artifact, of: &RdsDatabase, id: &str, held: &[ManagedCopy]) -> Vec<String> {
+pub(super) fn lines(details: &Artifact, of: &RdsDatabase, id: &str, held: &[CloudBackupCopy]) -> Vec<String> {
     let regions: Vec<&str> = held.iter().map(|copy| copy.region.as_str()).collect();
     let region = regions.first().copied().unwrap_or("REGION");
     // Without tags of its own it inherits the snapshot's, and so do its snapshots: they would look like this backup.

@@ -19,4 +19,4 @@ mod prepare;
 pub use capture::capture;
 pub use error::SnapshotError;
 pub use name::{backup_of, identifier, identifier_prefixes, is_recorded};
-pub use prepare::{Prepared, begun, prepare};
+pub use prepare::{SnapshotCapture, begun, prepare};

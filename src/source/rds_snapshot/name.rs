@@ -1,5 +1,5 @@
 use crate::aws::rds::{Snapshot, SnapshotId};
-use crate::model::{BackupId, Digest, Managed, SourceName, SystemName};
+use crate::model::{BackupId, CloudBackup, Digest, SourceName, SystemName};
 use crate::policy::RdsDatabase;
 
 /// What RDS takes for a cluster's snapshot; for an instance's it takes 255 characters, and none is as long.
@@ -64,7 +64,7 @@ pub fn backup_of(snapshot: &Snapshot, system: &SystemName, source: &SourceName) 
 }
 
 /// Whether it is what a manifest says was kept: of that database, or a copy of what was kept of it.
-pub fn is_recorded(snapshot: &Snapshot, managed: &Managed) -> bool {
+pub fn is_recorded(snapshot: &Snapshot, managed: &CloudBackup) -> bool {
     match (&snapshot.copied_from, &snapshot.resource_id, &managed.resource_id) {
         (Some(from), _, _) => managed.held.iter().any(|copy| copy.arn == *from),
         (None, Some(id), Some(recorded)) => id == recorded,
@@ -98,8 +98,8 @@ fn short_prefix(system: &SystemName) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::aws::Tags;
-    use crate::model::{BackupKind, ManagedCopy, RunId};
+    use crate::aws::AwsTags;
+    use crate::model::{BackupKind, CloudBackupCopy, RunId};
 
     #[test]
     fn tags_that_were_inherited_make_no_backup() {
@@ -123,16 +123,20 @@ mod tests {
             kms_key: None,
             allocated_gib: None,
             copied_from: None,
-            tags: Tags::of_backup(&system, &source, &backup, &run),
+            tags: AwsTags::of_backup(&system, &source, &backup, &run),
         };
         let instance = RdsDatabase::Instance("shop".to_owned());
         let own = named(identifier(&instance, &system, &backup).as_str());
         assert_eq!(backup_of(&own, &system, &source), Some(backup.clone()));
         assert_eq!(backup_of(&named("before-the-experiment"), &system, &source), None);
 
-        let held =
-            ManagedCopy { region: "us-east-1".to_owned(), arn: arn("us-east-1"), vault: None, kms_key: None };
-        let managed = |id: Option<&str>| Managed {
+        let held = CloudBackupCopy {
+            region: "us-east-1".to_owned(),
+            arn: arn("us-east-1"),
+            vault: None,
+            kms_key: None,
+        };
+        let managed = |id: Option<&str>| CloudBackup {
             resource: "arn".to_owned(),
             resource_id: id.map(str::to_owned),
             encrypted: true,
@@ -207,7 +211,7 @@ mod tests {
                             kms_key: None,
                             allocated_gib: None,
                             copied_from: None,
-                            tags: Tags::of_backup(&system, &source, &backup, &RunId::new(begun, 1)),
+                            tags: AwsTags::of_backup(&system, &source, &backup, &RunId::new(begun, 1)),
                         };
                         assert_eq!(backup_of(&snapshot, &system, &source), Some(backup.clone()));
                     }

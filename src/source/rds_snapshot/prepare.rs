@@ -3,11 +3,11 @@ use crate::aws::rds::{Database, Rds};
 use crate::aws::{FailureKind, Poll};
 use crate::event::told;
 use crate::model::{BackupId, RegionNames, RestoreProfile, SourceName, SystemName};
-use crate::policy::{AwsPlace, RdsSource};
+use crate::policy::{AwsLocation, RdsSource};
 
 /// A database that was found, and how it is set up.
 #[derive(Debug)]
-pub struct Prepared<'p> {
+pub struct SnapshotCapture<'p> {
     pub(super) rds: Rds,
     pub(super) source: &'p RdsSource,
     pub(super) database: Database,
@@ -15,7 +15,7 @@ pub struct Prepared<'p> {
     pub(super) poll: Poll,
 }
 
-pub async fn prepare(source: &RdsSource) -> Result<Prepared<'_>, SnapshotError> {
+pub async fn prepare(source: &RdsSource) -> Result<SnapshotCapture<'_>, SnapshotError> {
     let rds = Rds::of(&source.place).await?;
     let database = rds.database(&source.database).await?;
     let database = database.ok_or_else(|| SnapshotError::NoDatabase {
@@ -39,10 +39,10 @@ pub async fn prepare(source: &RdsSource) -> Result<Prepared<'_>, SnapshotError> 
         return Err(SnapshotError::Unfit { identifier, status: database.status, advice });
     }
     let profile = profile(&rds, source, &database).await?;
-    Ok(Prepared { rds, source, database, profile, poll: poll(&source.place) })
+    Ok(SnapshotCapture { rds, source, database, profile, poll: poll(&source.place) })
 }
 
-pub(super) fn poll(place: &AwsPlace) -> Poll {
+pub(super) fn poll(place: &AwsLocation) -> Poll {
     Poll { every: place.poll, deadline: place.deadline }
 }
 

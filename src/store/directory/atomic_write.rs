@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use rustix::fs::{CWD, FlockOperation, RenameFlags, Timespec, Timestamps, flock, futimens, renameat_with};
 
 use super::super::object_store::{Precondition, PutOptions, StoreErrorKind, UploadInfo, Written};
-use super::super::testing::faulty::Fault;
-use super::object_file::{Files, bare_info, etag, new_file, sync_folder};
+use super::super::testing::faulty::InjectedFault;
+use super::object_file::{ObjectFiles, bare_info, etag, new_file, sync_folder};
 use crate::platform::give_to_folder_owner;
 
 /// How long to wait for another process that replaces or deletes an object.
@@ -19,15 +19,15 @@ const ATTEMPTS: usize = 16;
 
 /// A write on its way: a folder of its own with the bytes, and the key they will stand under.
 #[derive(Debug)]
-pub(super) struct Draft {
+pub(super) struct DraftFile {
     pub(super) folder: PathBuf,
     pub(super) file: File,
 }
 
-impl Files {
-    pub(super) fn begin(&self, key: &str, options: &PutOptions) -> Result<Draft, Fault> {
+impl ObjectFiles {
+    pub(super) fn begin(&self, key: &str, options: &PutOptions) -> Result<DraftFile, InjectedFault> {
         if options.lock.is_some() {
-            return Err(Fault::new(StoreErrorKind::Unsupported, "a directory has no object lock"));
+            return Err(InjectedFault::new(StoreErrorKind::Unsupported, "a directory has no object lock"));
         }
         self.path(key)?;
         let uploads = self.own_folder("uploads")?;
@@ -41,7 +41,7 @@ impl Files {
             new_file(&folder.join("object"))
         };
         match begin() {
-            Ok(file) => Ok(Draft { folder, file }),
+            Ok(file) => Ok(DraftFile { folder, file }),
             Err(error) => {
                 let _left_for_the_sweep = fs::remove_dir_all(&folder);
                 Err(error.into())
@@ -50,7 +50,12 @@ impl Files {
     }
 
     /// Makes the draft's file the object, durably. The draft is gone afterwards, also after a failure.
-    pub(super) fn publish(&self, key: &str, draft: &Draft, options: &PutOptions) -> Result<Written, Fault> {
+    pub(super) fn publish(
+        &self,
+        key: &str,
+        draft: &DraftFile,
+        options: &PutOptions,
+    ) -> Result<Written, InjectedFault> {
         let published = self.publish_file(key, draft, options);
         let removed = fs::remove_dir_all(&draft.folder);
         let written = published?;
@@ -62,7 +67,12 @@ impl Files {
         Ok(written)
     }
 
-    fn publish_file(&self, key: &str, draft: &Draft, options: &PutOptions) -> Result<Written, Fault> {
+    fn publish_file(
+        &self,
+        key: &str,
+        draft: &DraftFile,
+        options: &PutOptions,
+    ) -> Result<Written, InjectedFault> {
         let path = self.path(key)?;
         draft.file.sync_data()?;
         let new = self.stamp(key, &draft.file, options)?;
@@ -80,7 +90,7 @@ impl Files {
     /// The kernel stamps files in ticks of some milliseconds, and a freed inode number is used again at
     /// once: two writes of a key could have the same etag. So the time keeps its millisecond, which is
     /// the store's own clock, and the rest of it is random.
-    fn stamp(&self, key: &str, file: &File, options: &PutOptions) -> Result<Metadata, Fault> {
+    fn stamp(&self, key: &str, file: &File, options: &PutOptions) -> Result<Metadata, InjectedFault> {
         for _ in 0..ATTEMPTS {
             let written = file.metadata()?;
             let random = i64::from(crate::platform::seed() % 1_000_000);
@@ -94,7 +104,7 @@ impl Files {
                 return Ok(stamped);
             }
         }
-        Err(Fault::new(StoreErrorKind::Other, "no free name for its metadata"))
+        Err(InjectedFault::new(StoreErrorKind::Other, "no free name for its metadata"))
     }
 
     fn place(
@@ -104,7 +114,7 @@ impl Files {
         path: &Path,
         new: &Metadata,
         precondition: &Precondition,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), InjectedFault> {
         let folder = path.parent().unwrap_or(&self.root);
         for _ in 0..ATTEMPTS {
             self.check_root()?;
@@ -122,10 +132,16 @@ impl Files {
                 }
             }
         }
-        Err(Fault::new(StoreErrorKind::Other, "its folder is removed again and again"))
+        Err(InjectedFault::new(StoreErrorKind::Other, "its folder is removed again and again"))
     }
 
-    fn replace(&self, key: &str, draft: &Path, path: &Path, expected: Option<&str>) -> Result<(), Fault> {
+    fn replace(
+        &self,
+        key: &str,
+        draft: &Path,
+        path: &Path,
+        expected: Option<&str>,
+    ) -> Result<(), InjectedFault> {
         let _held = self.lock()?;
         let old = match fs::metadata(path) {
             Ok(old) => Some(old),
@@ -142,7 +158,7 @@ impl Files {
         Ok(())
     }
 
-    pub(super) fn delete(&self, key: &str) -> Result<(), Fault> {
+    pub(super) fn delete(&self, key: &str) -> Result<(), InjectedFault> {
         let path = self.path(key)?;
         if self.head(key)?.is_none() {
             return Ok(());
@@ -169,7 +185,7 @@ impl Files {
     }
 
     /// Held until the file is dropped; the kernel frees it if the process dies.
-    fn lock(&self) -> Result<File, Fault> {
+    fn lock(&self) -> Result<File, InjectedFault> {
         let path = self.own_folder("")?.join("lock");
         let file = File::options().create(true).append(true).open(&path)?;
         give_to_folder_owner(&path)?;
@@ -181,14 +197,17 @@ impl Files {
                     std::thread::sleep(LOCK_POLL);
                 }
                 Err(rustix::io::Errno::WOULDBLOCK) => {
-                    return Err(Fault::new(StoreErrorKind::Unavailable, "another process holds its lock"));
+                    return Err(InjectedFault::new(
+                        StoreErrorKind::Unavailable,
+                        "another process holds its lock",
+                    ));
                 }
                 Err(error) => return Err(error.into()),
             }
         }
     }
 
-    pub(super) fn pending(&self, prefix: &str) -> Result<Vec<UploadInfo>, Fault> {
+    pub(super) fn pending(&self, prefix: &str) -> Result<Vec<UploadInfo>, InjectedFault> {
         self.check_root()?;
         let entries = match fs::read_dir(self.root.join(super::object_file::OWN).join("uploads")) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(vec![]),
@@ -209,10 +228,13 @@ impl Files {
         Ok(uploads)
     }
 
-    pub(super) fn abort(&self, id: &str) -> Result<(), Fault> {
+    pub(super) fn abort(&self, id: &str) -> Result<(), InjectedFault> {
         self.check_root()?;
         if id.len() != 16 || !id.bytes().all(|b| b.is_ascii_hexdigit()) {
-            return Err(Fault::new(StoreErrorKind::Unsupported, "that is not an upload of this store"));
+            return Err(InjectedFault::new(
+                StoreErrorKind::Unsupported,
+                "that is not an upload of this store",
+            ));
         }
         match fs::remove_dir_all(self.root.join(super::object_file::OWN).join("uploads").join(id)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
@@ -222,7 +244,7 @@ impl Files {
 }
 
 /// Gives the draft its name where there is none: one of several racing writers succeeds.
-fn link(draft: &Path, path: &Path, new: &Metadata) -> Result<(), Fault> {
+fn link(draft: &Path, path: &Path, new: &Metadata) -> Result<(), InjectedFault> {
     let error = match fs::hard_link(draft, path) {
         Ok(()) => return Ok(()),
         Err(error) => error,

@@ -2,14 +2,14 @@ use std::fs;
 use std::io;
 
 use super::super::object_store::{ObjectInfo, Page};
-use super::super::testing::faulty::Fault;
-use super::object_file::{Files, OWN, bare_info};
+use super::super::testing::faulty::InjectedFault;
+use super::object_file::{OWN, ObjectFiles, bare_info};
 
 /// Objects of a page.
 const PAGE: usize = 1000;
 
-impl Files {
-    pub(super) fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page, Fault> {
+impl ObjectFiles {
+    pub(super) fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page, InjectedFault> {
         self.check_root()?;
         // Only the folder the prefix names is read, not its neighbours.
         let folder = match prefix.rsplit_once('/') {
@@ -19,7 +19,7 @@ impl Files {
             }
             None => String::new(),
         };
-        let mut listing = Listing { prefix, after, objects: Vec::new() };
+        let mut listing = DirectoryListing { prefix, after, objects: Vec::new() };
         listing.walk(self, &folder)?;
         let mut objects = listing.objects;
         let more = objects.len() > PAGE;
@@ -30,15 +30,15 @@ impl Files {
 }
 
 /// A walk in the order of keys that ends one object after a full page.
-struct Listing<'a> {
+struct DirectoryListing<'a> {
     prefix: &'a str,
     after: Option<&'a str>,
     objects: Vec<ObjectInfo>,
 }
 
-impl Listing<'_> {
+impl DirectoryListing<'_> {
     /// `folder` is a key with `/` at its end, or empty for the root.
-    fn walk(&mut self, files: &Files, folder: &str) -> Result<(), Fault> {
+    fn walk(&mut self, files: &ObjectFiles, folder: &str) -> Result<(), InjectedFault> {
         let entries = match fs::read_dir(files.root.join(folder)) {
             Err(error) if is_gone(&error) => return Ok(()),
             entries => entries?,

@@ -10,8 +10,8 @@ use chrono::{DateTime, Utc};
 use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
 use serde::{Deserialize, Serialize};
 
-use super::super::object_store::{Earlier, ObjectInfo, StoreErrorKind};
-use super::super::testing::faulty::{Fault, check_key};
+use super::super::object_store::{ObjectInfo, ObjectVersion, StoreErrorKind};
+use super::super::testing::faulty::{InjectedFault, check_key};
 use crate::model::Sha256Hex;
 use crate::platform::give_to_folder_owner;
 use crate::repository::layout;
@@ -21,7 +21,7 @@ pub(super) const OWN: &str = ".drctl";
 
 /// The directory that is the store, and the files in it. Everything here blocks.
 #[derive(Debug)]
-pub(super) struct Files {
+pub(super) struct ObjectFiles {
     pub(super) root: PathBuf,
     /// The root must be a mount point.
     is_mount: bool,
@@ -38,51 +38,56 @@ struct Sidecar {
     metadata: BTreeMap<String, String>,
 }
 
-impl Files {
+impl ObjectFiles {
     pub(super) fn new(root: PathBuf, is_mount: bool) -> Self {
         Self { root, is_mount, seen: Mutex::default(), sidecars: OnceLock::new() }
     }
 
     /// Fails where the root is not there (any more): a disk may have been taken out at any moment, and then
     /// there may be an empty directory where it was mounted.
-    pub(super) fn check_root(&self) -> Result<(), Fault> {
+    pub(super) fn check_root(&self) -> Result<(), InjectedFault> {
         match fs::metadata(&self.root) {
             Ok(root) if root.is_dir() => self.check_mount(&root),
-            Ok(_) => Err(Fault::new(StoreErrorKind::NoBucket, "it is not a directory")),
-            Err(error) if Fault::from(io::Error::from(error.kind())).kind == StoreErrorKind::NotFound => {
+            Ok(_) => Err(InjectedFault::new(StoreErrorKind::NoBucket, "it is not a directory")),
+            Err(error)
+                if InjectedFault::from(io::Error::from(error.kind())).kind == StoreErrorKind::NotFound =>
+            {
                 Err(StoreErrorKind::NoBucket.into())
             }
             Err(error) => Err(error.into()),
         }
     }
 
-    fn check_mount(&self, root: &Metadata) -> Result<(), Fault> {
+    fn check_mount(&self, root: &Metadata) -> Result<(), InjectedFault> {
         if self.is_mount && !is_mount_point(&self.root, root)? {
             let words = "nothing is mounted there, and the policy says `mount = true`";
-            return Err(Fault::new(StoreErrorKind::NoBucket, words));
+            return Err(InjectedFault::new(StoreErrorKind::NoBucket, words));
         }
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let found = (root.dev(), root.ino());
         if seen.is_some_and(|seen| seen != found) && !self.root.join(layout::MARKER).exists() {
             let words = "another directory is there than when this run began, without a repository in it";
-            return Err(Fault::new(StoreErrorKind::NoBucket, words));
+            return Err(InjectedFault::new(StoreErrorKind::NoBucket, words));
         }
         *seen = Some(found);
         Ok(())
     }
 
     /// Where the object is, or would be.
-    pub(super) fn path(&self, key: &str) -> Result<PathBuf, Fault> {
+    pub(super) fn path(&self, key: &str) -> Result<PathBuf, InjectedFault> {
         self.check_root()?;
         check_key(key)?;
         if key.split('/').any(|word| word == OWN) {
-            return Err(Fault::new(StoreErrorKind::Unsupported, "the store keeps its own files there"));
+            return Err(InjectedFault::new(
+                StoreErrorKind::Unsupported,
+                "the store keeps its own files there",
+            ));
         }
         Ok(self.root.join(key))
     }
 
     /// A folder of the store's own, made where it is not there yet.
-    pub(super) fn own_folder(&self, name: &str) -> Result<PathBuf, Fault> {
+    pub(super) fn own_folder(&self, name: &str) -> Result<PathBuf, InjectedFault> {
         self.check_root()?;
         let path = self.root.join(OWN).join(name);
         self.make_folders(&path)?;
@@ -107,18 +112,18 @@ impl Files {
         }
     }
 
-    pub(super) fn head(&self, key: &str) -> Result<Option<ObjectInfo>, Fault> {
+    pub(super) fn head(&self, key: &str) -> Result<Option<ObjectInfo>, InjectedFault> {
         match fs::metadata(self.path(key)?) {
             Ok(metadata) if metadata.is_file() => self.info(key, &metadata).map(Some),
             Ok(_) => Ok(None),
-            Err(error) => match Fault::from(error) {
+            Err(error) => match InjectedFault::from(error) {
                 fault if fault.kind == StoreErrorKind::NotFound => Ok(None),
                 fault => Err(fault),
             },
         }
     }
 
-    pub(super) fn get(&self, key: &str, limit: u64) -> Result<(Bytes, ObjectInfo), Fault> {
+    pub(super) fn get(&self, key: &str, limit: u64) -> Result<(Bytes, ObjectInfo), InjectedFault> {
         let (file, metadata) = self.open(key)?;
         if metadata.len() > limit {
             return Err(StoreErrorKind::TooLarge.into());
@@ -126,17 +131,17 @@ impl Files {
         let mut body = Vec::new();
         file.take(limit.saturating_add(1)).read_to_end(&mut body)?;
         if body.len() as u64 != metadata.len() {
-            return Err(Fault::new(StoreErrorKind::Corrupt, "its size changed while it was read"));
+            return Err(InjectedFault::new(StoreErrorKind::Corrupt, "its size changed while it was read"));
         }
         Ok((body.into(), self.info(key, &metadata)?))
     }
 
-    pub(super) fn get_range(&self, key: &str, range: std::ops::Range<u64>) -> Result<Bytes, Fault> {
+    pub(super) fn get_range(&self, key: &str, range: std::ops::Range<u64>) -> Result<Bytes, InjectedFault> {
         let (file, metadata) = self.open(key)?;
         if range.start > range.end || range.end > metadata.len() {
             let words =
                 format!("it has {} bytes, asked for {} to {}", metadata.len(), range.start, range.end);
-            return Err(Fault::new(StoreErrorKind::Corrupt, words));
+            return Err(InjectedFault::new(StoreErrorKind::Corrupt, words));
         }
         let length = usize::try_from(range.end - range.start).map_err(|_| StoreErrorKind::TooLarge)?;
         let mut body = vec![0; length];
@@ -144,18 +149,18 @@ impl Files {
         Ok(body.into())
     }
 
-    fn open(&self, key: &str) -> Result<(File, Metadata), Fault> {
+    fn open(&self, key: &str) -> Result<(File, Metadata), InjectedFault> {
         let file = File::open(self.path(key)?)?;
         let metadata = file.metadata()?;
         if metadata.is_file() { Ok((file, metadata)) } else { Err(StoreErrorKind::NotFound.into()) }
     }
 
-    fn info(&self, key: &str, file: &Metadata) -> Result<ObjectInfo, Fault> {
+    fn info(&self, key: &str, file: &Metadata) -> Result<ObjectInfo, InjectedFault> {
         let mut info = bare_info(key, file);
         match fs::read(self.sidecar(key, file)) {
             Ok(text) => match serde_json::from_slice::<Sidecar>(&text) {
                 Ok(sidecar) if sidecar.key == key => info.metadata = sidecar.metadata,
-                _ => return Err(Fault::new(StoreErrorKind::Corrupt, "its metadata cannot be read")),
+                _ => return Err(InjectedFault::new(StoreErrorKind::Corrupt, "its metadata cannot be read")),
             },
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error.into()),
@@ -171,7 +176,7 @@ impl Files {
     }
 
     /// What the sidecars of other writes of the key say. One stays where a file was changed by anyone but the store.
-    pub(super) fn earlier(&self, key: &str) -> Result<Vec<Earlier>, Fault> {
+    pub(super) fn earlier(&self, key: &str) -> Result<Vec<ObjectVersion>, InjectedFault> {
         self.check_root()?;
         let folder = self.root.join(OWN).join("metadata");
         let names = match self.sidecars.get() {
@@ -193,7 +198,7 @@ impl Files {
             };
             let sidecar = serde_json::from_slice::<Sidecar>(&text).ok().filter(|sidecar| sidecar.key == key);
             if let (Some(size), Some(sidecar)) = (size, sidecar) {
-                found.push(Earlier { size, metadata: sidecar.metadata });
+                found.push(ObjectVersion { size, metadata: sidecar.metadata });
             }
         }
         Ok(found)
@@ -205,7 +210,7 @@ impl Files {
         key: &str,
         file: &Metadata,
         metadata: &BTreeMap<String, String>,
-    ) -> Result<bool, Fault> {
+    ) -> Result<bool, InjectedFault> {
         let folder = self.own_folder("metadata")?;
         let sidecar = Sidecar { key: key.to_owned(), metadata: metadata.clone() };
         let text = serde_json::to_vec(&sidecar).map_err(io::Error::other)?;
@@ -293,12 +298,12 @@ mod tests {
     #[test]
     fn a_directory_that_is_to_be_a_mount_point_and_is_none_is_not_there() {
         let root = tempfile::tempdir().unwrap();
-        let fault = Files::new(root.path().to_owned(), true).check_root().unwrap_err();
+        let fault = ObjectFiles::new(root.path().to_owned(), true).check_root().unwrap_err();
         assert_eq!(fault.kind, StoreErrorKind::NoBucket);
         assert!(fault.detail.unwrap().contains("nothing is mounted"));
-        Files::new(root.path().to_owned(), false).check_root().unwrap();
+        ObjectFiles::new(root.path().to_owned(), false).check_root().unwrap();
         for mounted in ["/proc", "/"] {
-            Files::new(mounted.into(), true).check_root().unwrap();
+            ObjectFiles::new(mounted.into(), true).check_root().unwrap();
         }
     }
 
@@ -307,7 +312,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let (path, away) = (root.path().join("disk"), root.path().join("away"));
         fs::create_dir(&path).unwrap();
-        let files = Files::new(path.clone(), false);
+        let files = ObjectFiles::new(path.clone(), false);
         files.check_root().unwrap();
         fs::rename(&path, &away).unwrap();
         fs::create_dir(&path).unwrap();

@@ -11,10 +11,11 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
 use super::super::object_store::{
-    Earlier, ObjectInfo, Page, PutOptions, Store, StoreError, StoreErrorKind, Upload, UploadInfo, Written,
+    ObjectInfo, ObjectVersion, Page, PutOptions, Store, StoreError, StoreErrorKind, Upload, UploadInfo,
+    Written,
 };
-use super::super::testing::faulty::Fault;
-use super::object_file::{Files, bare_info, sync_folder};
+use super::super::testing::faulty::InjectedFault;
+use super::object_file::{ObjectFiles, bare_info, sync_folder};
 use super::upload::DirectoryUpload;
 use crate::platform::{Clock as _, SystemClock};
 
@@ -26,18 +27,18 @@ pub(super) const BODY: Duration = Duration::from_secs(600);
 /// A directory that keeps objects.
 #[derive(Clone, Debug)]
 pub struct DirectoryStore {
-    files: Arc<Files>,
+    files: Arc<ObjectFiles>,
 }
 
 impl DirectoryStore {
     /// Looks at nothing yet; where `root` is not there, every call says [`StoreErrorKind::NoBucket`].
     pub fn open(root: impl Into<PathBuf>) -> Self {
-        Self { files: Arc::new(Files::new(root.into(), false)) }
+        Self { files: Arc::new(ObjectFiles::new(root.into(), false)) }
     }
 
     /// The same, of a directory that must be a mount point: where nothing is mounted it is not there.
     pub fn open_mounted(root: impl Into<PathBuf>) -> Self {
-        Self { files: Arc::new(Files::new(root.into(), true)) }
+        Self { files: Arc::new(ObjectFiles::new(root.into(), true)) }
     }
 
     /// Makes the directory where it is not there yet; only its last element, so that a missing mount
@@ -48,7 +49,10 @@ impl DirectoryStore {
             .run("create", "", QUICK, |files| {
                 match fs::DirBuilder::new().mode(0o750).create(&files.root) {
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                        return Err(Fault::new(StoreErrorKind::NoBucket, "its parent directory is missing"));
+                        return Err(InjectedFault::new(
+                            StoreErrorKind::NoBucket,
+                            "its parent directory is missing",
+                        ));
                     }
                     Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error.into()),
                     Err(_) => {}
@@ -71,14 +75,14 @@ impl DirectoryStore {
         operation: &'static str,
         key: &str,
         deadline: Duration,
-        work: impl FnOnce(&Files) -> Result<T, Fault> + Send + 'static,
+        work: impl FnOnce(&ObjectFiles) -> Result<T, InjectedFault> + Send + 'static,
     ) -> Result<T, StoreError> {
         let files = Arc::clone(&self.files);
         let work = tokio::task::spawn_blocking(move || work(&files));
         let outcome = match tokio::time::timeout(deadline, work).await {
             Ok(Ok(outcome)) => outcome,
-            Ok(Err(stopped)) => Err(Fault::new(StoreErrorKind::Other, stopped.to_string())),
-            Err(_) => Err(Fault::new(
+            Ok(Err(stopped)) => Err(InjectedFault::new(StoreErrorKind::Other, stopped.to_string())),
+            Err(_) => Err(InjectedFault::new(
                 StoreErrorKind::Unreachable,
                 format!("no answer from the file system in {}", humantime::format_duration(deadline)),
             )),
@@ -137,7 +141,7 @@ impl Store for DirectoryStore {
         Ok(self.head(key).await?.map(|info| format!("file {}", info.etag)))
     }
 
-    async fn earlier(&self, key: &str) -> Result<Vec<Earlier>, StoreError> {
+    async fn earlier(&self, key: &str) -> Result<Vec<ObjectVersion>, StoreError> {
         let owned = key.to_owned();
         self.run("ask what was written before of", key, QUICK, move |files| files.earlier(&owned)).await
     }
@@ -165,7 +169,7 @@ impl Store for DirectoryStore {
             // It has no name, and nothing of it stays: the directory may turn out not to be the repository.
             match tempfile::tempfile_in(&files.root) {
                 Ok(file) => Ok(bare_info("", &file.metadata()?).modified),
-                Err(error) => match Fault::from(error) {
+                Err(error) => match InjectedFault::from(error) {
                     fault if fault.kind == StoreErrorKind::Forbidden => Ok(SystemClock.now()),
                     fault => Err(fault),
                 },
@@ -289,7 +293,7 @@ mod tests {
         }
         fs::write(root.path().join("s/a"), "").unwrap();
         assert!(store.head("s/a").await.unwrap().unwrap().metadata.is_empty());
-        assert_eq!(store.earlier("s/a").await.unwrap(), [Earlier { size: 4, metadata }]);
+        assert_eq!(store.earlier("s/a").await.unwrap(), [ObjectVersion { size: 4, metadata }]);
         assert_eq!(store.earlier("s/c").await.unwrap(), []);
     }
 
@@ -318,7 +322,7 @@ mod tests {
     #[test]
     fn a_full_disk_has_a_name() {
         for errno in [rustix::io::Errno::NOSPC, rustix::io::Errno::DQUOT, rustix::io::Errno::FBIG] {
-            assert_eq!(Fault::from(errno).kind, StoreErrorKind::Full);
+            assert_eq!(InjectedFault::from(errno).kind, StoreErrorKind::Full);
         }
     }
 }

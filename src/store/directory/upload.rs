@@ -7,9 +7,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::super::object_store::{PutOptions, StoreError, StoreErrorKind, Upload, Written};
-use super::super::testing::faulty::Fault;
-use super::atomic_write::Draft;
-use super::object_file::{Files, new_file};
+use super::super::testing::faulty::InjectedFault;
+use super::atomic_write::DraftFile;
+use super::object_file::{ObjectFiles, new_file};
 use super::store::{BODY, DirectoryStore};
 
 /// Bytes after which a part waits for the disk, so that little is left to write at the end.
@@ -22,12 +22,12 @@ pub(super) struct DirectoryUpload {
     store: DirectoryStore,
     key: String,
     options: PutOptions,
-    draft: Arc<Draft>,
-    parts: Arc<Mutex<Parts>>,
+    draft: Arc<DraftFile>,
+    parts: Arc<Mutex<UploadedParts>>,
 }
 
 #[derive(Debug, Default)]
-struct Parts {
+struct UploadedParts {
     /// The first part's size, from the moment it is given.
     size: Option<u64>,
     /// Sizes of the parts that are written.
@@ -40,7 +40,7 @@ struct Parts {
 }
 
 impl DirectoryUpload {
-    pub(super) fn new(store: DirectoryStore, key: &str, options: &PutOptions, draft: Draft) -> Self {
+    pub(super) fn new(store: DirectoryStore, key: &str, options: &PutOptions, draft: DraftFile) -> Self {
         Self {
             store,
             key: key.to_owned(),
@@ -51,13 +51,13 @@ impl DirectoryUpload {
     }
 }
 
-impl Parts {
-    fn go_on(&self) -> Result<(), Fault> {
+impl UploadedParts {
+    fn go_on(&self) -> Result<(), InjectedFault> {
         if self.ended { Err(refused("the upload has ended")) } else { Ok(()) }
     }
 
     /// Where in the file the part belongs; `None` where that is not known yet.
-    fn place(&mut self, number: u32, length: u64) -> Result<Option<u64>, Fault> {
+    fn place(&mut self, number: u32, length: u64) -> Result<Option<u64>, InjectedFault> {
         self.go_on()?;
         let before = number.checked_sub(1).ok_or_else(|| refused("parts are numbered from 1"))?;
         if before == 0 {
@@ -71,7 +71,7 @@ impl Parts {
     }
 
     /// The size of the object, if the parts make one.
-    fn total(&self) -> Result<u64, Fault> {
+    fn total(&self) -> Result<u64, InjectedFault> {
         let Some((&last, &last_length)) = self.written.last_key_value() else { return Ok(0) };
         let size = self.size.unwrap_or_default();
         let gap = self.written.len() != last as usize;
@@ -82,11 +82,16 @@ impl Parts {
     }
 }
 
-fn refused(words: &str) -> Fault {
-    Fault::new(StoreErrorKind::Other, words)
+fn refused(words: &str) -> InjectedFault {
+    InjectedFault::new(StoreErrorKind::Other, words)
 }
 
-fn write_part(draft: &Draft, parts: &Mutex<Parts>, number: u32, body: &[u8]) -> Result<(), Fault> {
+fn write_part(
+    draft: &DraftFile,
+    parts: &Mutex<UploadedParts>,
+    number: u32,
+    body: &[u8],
+) -> Result<(), InjectedFault> {
     let lock = || parts.lock().unwrap_or_else(PoisonError::into_inner);
     let length = body.len() as u64;
     let place = lock().place(number, length)?;
@@ -118,7 +123,7 @@ fn write_part(draft: &Draft, parts: &Mutex<Parts>, number: u32, body: &[u8]) -> 
     Ok(())
 }
 
-fn join(draft: &Draft, parts: &Mutex<Parts>) -> Result<(), Fault> {
+fn join(draft: &DraftFile, parts: &Mutex<UploadedParts>) -> Result<(), InjectedFault> {
     let mut parts = parts.lock().unwrap_or_else(PoisonError::into_inner);
     parts.go_on()?;
     let total = parts.total()?;
@@ -128,7 +133,7 @@ fn join(draft: &Draft, parts: &Mutex<Parts>) -> Result<(), Fault> {
     }
     let length = draft.file.metadata()?.len();
     if length != total {
-        return Err(Fault::new(
+        return Err(InjectedFault::new(
             StoreErrorKind::Corrupt,
             format!("{length} bytes are there, {total} were written"),
         ));
@@ -137,7 +142,7 @@ fn join(draft: &Draft, parts: &Mutex<Parts>) -> Result<(), Fault> {
     Ok(())
 }
 
-fn abort(draft: &Draft, parts: &Mutex<Parts>) -> Result<(), Fault> {
+fn abort(draft: &DraftFile, parts: &Mutex<UploadedParts>) -> Result<(), InjectedFault> {
     let mut parts = parts.lock().unwrap_or_else(PoisonError::into_inner);
     if !parts.ended {
         parts.ended = true;
@@ -159,7 +164,7 @@ impl Upload for DirectoryUpload {
             parts.lock().unwrap_or_else(PoisonError::into_inner).size = Some(body.len() as u64);
         }
         self.store
-            .run("write", &self.key, BODY, move |_: &Files| write_part(&draft, &parts, number, &body))
+            .run("write", &self.key, BODY, move |_: &ObjectFiles| write_part(&draft, &parts, number, &body))
             .await
     }
 

@@ -6,11 +6,11 @@ use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
-pub use super::checksum::ChecksumFound;
+pub use super::checksum::ChecksumProbe;
 use super::checksum::checksums;
 use crate::platform::CancellationToken;
 use crate::repository::layout;
-use crate::store::{Guard, Precondition, PutOptions, Store, StoreError, StoreErrorKind, list_all};
+use crate::store::{Precondition, PutOptions, Store, StoreError, StoreErrorKind, StoreProtection, list_all};
 
 /// S3 takes no smaller parts, the last one excepted.
 const PART: usize = 5 << 20;
@@ -23,7 +23,7 @@ const OLD: TimeDelta = TimeDelta::minutes(10);
 /// How one try ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "answer", content = "reason")]
-pub enum Ability {
+pub enum Capability {
     Yes,
     /// It was tried, and the store does not do it, in words.
     No(String),
@@ -31,7 +31,7 @@ pub enum Ability {
     Unknown(String),
 }
 
-impl Ability {
+impl Capability {
     pub fn is_yes(&self) -> bool {
         *self == Self::Yes
     }
@@ -41,27 +41,27 @@ impl Ability {
 #[derive(Clone, Debug, Serialize)]
 pub struct Capabilities {
     /// A second write "if absent" is refused, and the first one's bytes stand.
-    pub conditional_put: Ability,
+    pub conditional_put: Capability,
     /// A write "if unchanged" is refused after a change. Leases rest on it.
-    pub compare_and_swap: Ability,
+    pub compare_and_swap: Capability,
     /// Several parts make one object whose bytes are theirs.
-    pub multipart: Ability,
+    pub multipart: Capability,
     /// An upload "if absent" does not replace what stands.
-    pub conditional_multipart: Ability,
+    pub conditional_multipart: Capability,
     /// Unfinished uploads can be found and aborted.
-    pub pending_uploads: Ability,
-    pub ranged_reads: Ability,
+    pub pending_uploads: Capability,
+    pub ranged_reads: Capability,
     /// An object is in a listing as soon as it is written.
-    pub lists_at_once: Ability,
+    pub lists_at_once: Capability,
     /// What the store proves on arrival; empty where there is nothing to choose.
-    pub checksums: Vec<ChecksumFound>,
+    pub checksums: Vec<ChecksumProbe>,
     /// May this role delete? A backup host is better off without.
-    pub deletes: Ability,
+    pub deletes: Capability,
     /// What the probe leaves where it may not delete.
     pub left_objects: usize,
     pub left_bytes: u64,
     /// What the store does for an object after it is written, as it tells itself.
-    pub guard: Guard,
+    pub guard: StoreProtection,
     /// How far this host's clock is ahead of the store's.
     pub skew_seconds: i64,
 }
@@ -80,11 +80,11 @@ pub async fn probe(
     let random = layout::probe(crate::platform::seed());
     // There is nothing under it: a role that may not delete is told so all the same.
     let deletes = match store.delete(&format!("{random}nothing")).await {
-        Ok(()) => Ability::Yes,
-        Err(error) if error.kind == StoreErrorKind::Forbidden => Ability::No(error.to_string()),
+        Ok(()) => Capability::Yes,
+        Err(error) if error.kind == StoreErrorKind::Forbidden => Capability::No(error.to_string()),
         Err(error) => failed(error),
     };
-    let keeps = matches!(deletes, Ability::No(_));
+    let keeps = matches!(deletes, Capability::No(_));
     let folder = if keeps { layout::kept_probe().to_owned() } else { random };
     let ended = |detail: String| StoreError {
         operation: "probe",
@@ -112,12 +112,12 @@ async fn try_all(
     store: &dyn Store,
     folder: &str,
     now: impl Fn() -> DateTime<Utc>,
-    deletes: Ability,
+    deletes: Capability,
 ) -> Result<Capabilities, StoreError> {
     let skew: TimeDelta = now() - store.now().await?;
     let key = format!("{folder}object");
     let checksums = checksums(store, folder).await;
-    let keeps = matches!(deletes, Ability::No(_));
+    let keeps = matches!(deletes, Capability::No(_));
     let options = if keeps { PutOptions::default() } else { PutOptions::absent() };
     let written = match store.put(&key, Bytes::from_static(b"first"), &options).await {
         Ok(written) => written,
@@ -135,8 +135,8 @@ async fn try_all(
     }
     let lists_at_once = listed(store, folder, &key).await;
     let ranged_reads = match store.get_range(&key, 1..3).await {
-        Ok(bytes) if bytes == b"ir"[..] => Ability::Yes,
-        Ok(_) => Ability::No("it gave other bytes than were asked for".to_owned()),
+        Ok(bytes) if bytes == b"ir"[..] => Capability::Yes,
+        Ok(_) => Capability::No("it gave other bytes than were asked for".to_owned()),
         Err(error) => failed(error),
     };
     let again = store.put(&key, Bytes::from_static(b"second"), &PutOptions::absent()).await;
@@ -163,7 +163,7 @@ async fn try_all(
 }
 
 /// A store that takes other checksums than the policy's refuses every write, in words that do not say so.
-fn with_another_checksum(error: StoreError, checksums: &[ChecksumFound]) -> StoreError {
+fn with_another_checksum(error: StoreError, checksums: &[ChecksumProbe]) -> StoreError {
     match checksums.iter().find(|found| found.taken.is_yes()) {
         Some(found) => {
             let detail = error.detail.map(|detail| format!("{detail}; ")).unwrap_or_default();
@@ -174,37 +174,37 @@ fn with_another_checksum(error: StoreError, checksums: &[ChecksumFound]) -> Stor
     }
 }
 
-fn failed(error: StoreError) -> Ability {
+fn failed(error: StoreError) -> Capability {
     match error.kind {
-        StoreErrorKind::Unsupported => Ability::No(error.to_string()),
-        _ => Ability::Unknown(error.to_string()),
+        StoreErrorKind::Unsupported => Capability::No(error.to_string()),
+        _ => Capability::Unknown(error.to_string()),
     }
 }
 
 /// A write that must be refused.
-fn refused(outcome: Result<(), StoreError>, with: StoreErrorKind) -> Ability {
+fn refused(outcome: Result<(), StoreError>, with: StoreErrorKind) -> Capability {
     match outcome {
-        Ok(()) => Ability::No("the condition was ignored and the object replaced".to_owned()),
-        Err(error) if error.kind == with => Ability::Yes,
+        Ok(()) => Capability::No("the condition was ignored and the object replaced".to_owned()),
+        Err(error) if error.kind == with => Capability::Yes,
         Err(error) => failed(error),
     }
 }
 
-async fn listed(store: &dyn Store, folder: &str, key: &str) -> Ability {
+async fn listed(store: &dyn Store, folder: &str, key: &str) -> Capability {
     match list_all(store, folder).await {
-        Ok(objects) if objects.iter().any(|object| object.key == key) => Ability::Yes,
-        Ok(_) => Ability::No("an object that was just written is not in the listing".to_owned()),
+        Ok(objects) if objects.iter().any(|object| object.key == key) => Capability::Yes,
+        Ok(_) => Capability::No("an object that was just written is not in the listing".to_owned()),
         Err(error) => failed(error),
     }
 }
 
-async fn swap(store: &dyn Store, key: &str, etag: String) -> Ability {
+async fn swap(store: &dyn Store, key: &str, etag: String) -> Capability {
     let unchanged =
         |etag| PutOptions { precondition: Precondition::Unchanged(etag), ..PutOptions::default() };
     match store.put(key, Bytes::from_static(b"swapped"), &unchanged(etag.clone())).await {
         Err(error) => return failed(error),
         Ok(written) if written.etag == etag => {
-            return Ability::No("the entity tag stays the same when the bytes change".to_owned());
+            return Capability::No("the entity tag stays the same when the bytes change".to_owned());
         }
         Ok(_) => {}
     }
@@ -212,7 +212,7 @@ async fn swap(store: &dyn Store, key: &str, etag: String) -> Ability {
     refused(stale.map(|_| ()), StoreErrorKind::Changed)
 }
 
-async fn upload(store: &dyn Store, folder: &str, taken: &str) -> (Ability, Ability) {
+async fn upload(store: &dyn Store, folder: &str, taken: &str) -> (Capability, Capability) {
     let key = format!("{folder}parts");
     let first = Bytes::from(vec![b'a'; PART]);
     let begun = async {
@@ -226,8 +226,8 @@ async fn upload(store: &dyn Store, folder: &str, taken: &str) -> (Ability, Abili
         store.get_range(&key, PART as u64 - 1..PART as u64 + 3).await
     };
     let multipart = match begun.await {
-        Ok(bytes) if bytes == b"aend"[..] => Ability::Yes,
-        Ok(_) => Ability::No("the object is not its parts".to_owned()),
+        Ok(bytes) if bytes == b"aend"[..] => Capability::Yes,
+        Ok(_) => Capability::No("the object is not its parts".to_owned()),
         Err(error) => failed(error),
     };
     let over = send(store, taken, [(1, Bytes::from_static(b"over"))]).await;
@@ -254,7 +254,7 @@ async fn send(
     sent
 }
 
-async fn pending(store: &dyn Store, folder: &str) -> Ability {
+async fn pending(store: &dyn Store, folder: &str) -> Capability {
     let key = format!("{folder}pending");
     let tried = async {
         let upload = store.begin_upload(&key, &PutOptions::absent()).await?;
@@ -268,8 +268,8 @@ async fn pending(store: &dyn Store, folder: &str) -> Ability {
         uploads.map(|_| found)
     };
     match tried.await {
-        Ok(true) => Ability::Yes,
-        Ok(false) => Ability::No("an upload that was begun is not listed".to_owned()),
+        Ok(true) => Capability::Yes,
+        Ok(false) => Capability::No("an upload that was begun is not listed".to_owned()),
         Err(error) => failed(error),
     }
 }

@@ -3,38 +3,38 @@
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::capability::Ability;
+use super::capability::Capability;
 use crate::policy::Checksum;
-use crate::store::{Proof, PutOptions, Store, StoreError, StoreErrorKind};
+use crate::store::{ChecksumSupport, PutOptions, Store, StoreError, StoreErrorKind};
 
 /// What became of one of them.
 #[derive(Clone, Debug, Serialize)]
-pub struct ChecksumFound {
+pub struct ChecksumProbe {
     /// As the policy writes it.
     pub checksum: &'static str,
     /// The store takes objects with it, in one go and in parts.
-    pub taken: Ability,
+    pub taken: Capability,
     /// The store refuses bytes it is wrong for.
-    pub compared: Ability,
+    pub compared: Capability,
 }
 
 /// Tries each the store knows of, with one object below `folder` that is written again and again.
-pub(crate) async fn checksums(store: &dyn Store, folder: &str) -> Vec<ChecksumFound> {
+pub(crate) async fn checksums(store: &dyn Store, folder: &str) -> Vec<ChecksumProbe> {
     let mut found = Vec::new();
     for proof in store.proofs() {
         let name = proof.checksum.as_str();
         let taken = match write(&*proof.right, folder).await {
-            Ok(()) => Ability::Yes,
+            Ok(()) => Capability::Yes,
             Err(error) => refusal(&error),
         };
         let compared = match (&proof, &taken) {
-            (Proof { checksum: Checksum::None, .. }, _) => {
-                Ability::No("there is nothing to compare".to_owned())
+            (ChecksumSupport { checksum: Checksum::None, .. }, _) => {
+                Capability::No("there is nothing to compare".to_owned())
             }
-            (_, Ability::Yes) => compares(&*proof.wrong, folder).await,
-            _ => Ability::Unknown("it is not taken at all".to_owned()),
+            (_, Capability::Yes) => compares(&*proof.wrong, folder).await,
+            _ => Capability::Unknown("it is not taken at all".to_owned()),
         };
-        found.push(ChecksumFound { checksum: name, taken, compared });
+        found.push(ChecksumProbe { checksum: name, taken, compared });
     }
     found
 }
@@ -55,20 +55,20 @@ async fn write(store: &dyn Store, folder: &str) -> Result<(), StoreError> {
     sent
 }
 
-async fn compares(store: &dyn Store, folder: &str) -> Ability {
+async fn compares(store: &dyn Store, folder: &str) -> Capability {
     let key = format!("{folder}sum");
     match store.put(&key, Bytes::from_static(b"other bytes"), &PutOptions::default()).await {
-        Ok(_) => Ability::No("it took bytes whose checksum is another".to_owned()),
-        Err(error) if is_about_the_store(&error) => Ability::Unknown(error.to_string()),
-        Err(_) => Ability::Yes,
+        Ok(_) => Capability::No("it took bytes whose checksum is another".to_owned()),
+        Err(error) if is_about_the_store(&error) => Capability::Unknown(error.to_string()),
+        Err(_) => Capability::Yes,
     }
 }
 
-fn refusal(error: &StoreError) -> Ability {
+fn refusal(error: &StoreError) -> Capability {
     if is_about_the_store(error) {
-        Ability::Unknown(error.to_string())
+        Capability::Unknown(error.to_string())
     } else {
-        Ability::No(error.to_string())
+        Capability::No(error.to_string())
     }
 }
 

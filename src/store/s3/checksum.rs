@@ -7,14 +7,14 @@ use crate::policy::Checksum;
 
 /// The checksum of one body, as the store compares it with what arrives.
 #[derive(Clone, Debug)]
-pub(super) enum Sum {
+pub(super) enum PartChecksum {
     Crc64Nvme(u64),
     Crc32c(u32),
     Sha256(Sha256Hex),
     None,
 }
 
-impl Sum {
+impl PartChecksum {
     pub(super) fn of(checksum: Checksum, body: &[u8]) -> Self {
         match checksum {
             Checksum::Crc64Nvme => Self::Crc64Nvme(crc_fast::crc64_nvme(body)),
@@ -59,13 +59,13 @@ impl Sum {
 
 /// The CRC64NVME of the whole object from those of its parts, in order, each with its size. `None` where
 /// the parts have another sum: then the store proves each part, and no sum of the whole exists.
-pub(super) fn whole<'a>(parts: impl Iterator<Item = (&'a Sum, u64)>) -> Option<Sum> {
+pub(super) fn whole<'a>(parts: impl Iterator<Item = (&'a PartChecksum, u64)>) -> Option<PartChecksum> {
     let mut whole = crc_fast::crc64_nvme(&[]);
     for (sum, size) in parts {
-        let Sum::Crc64Nvme(sum) = sum else { return None };
+        let PartChecksum::Crc64Nvme(sum) = sum else { return None };
         whole = crc_fast::checksum_combine(CrcAlgorithm::Crc64Nvme, whole, *sum, size);
     }
-    Some(Sum::Crc64Nvme(whole))
+    Some(PartChecksum::Crc64Nvme(whole))
 }
 
 pub(super) fn algorithm(checksum: Checksum) -> Option<ChecksumAlgorithm> {
@@ -93,7 +93,7 @@ mod tests {
     #[test]
     fn sums_are_the_published_ones() {
         // The check values of the CRC catalogue, and of FIPS 180-4, for these bytes.
-        let of = |checksum| Sum::of(checksum, b"123456789");
+        let of = |checksum| PartChecksum::of(checksum, b"123456789");
         assert_eq!(
             of(Checksum::Crc64Nvme).crc64_nvme(),
             Some(base64::encode(0xae8b_1486_0a79_9888_u64.to_be_bytes()))
@@ -108,8 +108,8 @@ mod tests {
     #[test]
     fn the_sum_of_the_whole_is_that_of_the_parts_put_together() {
         let parts: [&[u8]; 4] = [b"1234", b"567", b"", b"89"];
-        let sums = parts.map(|part| (Sum::of(Checksum::Crc64Nvme, part), part.len() as u64));
+        let sums = parts.map(|part| (PartChecksum::of(Checksum::Crc64Nvme, part), part.len() as u64));
         let whole = whole(sums.iter().map(|(sum, size)| (sum, *size))).unwrap();
-        assert_eq!(whole.crc64_nvme(), Sum::of(Checksum::Crc64Nvme, b"123456789").crc64_nvme());
+        assert_eq!(whole.crc64_nvme(), PartChecksum::of(Checksum::Crc64Nvme, b"123456789").crc64_nvme());
     }
 }

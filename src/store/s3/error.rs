@@ -5,11 +5,11 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
 use super::super::object_store::StoreErrorKind;
-use super::super::testing::faulty::Fault;
+use super::super::testing::faulty::InjectedFault;
 
 /// A request that failed, after the retries.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub(super) struct S3ErrorKind {
     pub(super) kind: StoreErrorKind,
     pub(super) detail: Option<String>,
     /// Of the HTTP answer, if there was one.
@@ -18,7 +18,7 @@ pub(super) struct Refusal {
     pub(super) code: Option<String>,
 }
 
-impl Refusal {
+impl S3ErrorKind {
     /// Another write of the key is on its way, and neither is decided: AWS's and Ceph's word for it.
     pub(super) fn is_conflict(&self) -> bool {
         self.is("ConditionalRequestConflict") || self.is("ConcurrentModification")
@@ -29,13 +29,13 @@ impl Refusal {
     }
 }
 
-impl From<Refusal> for Fault {
-    fn from(refusal: Refusal) -> Self {
+impl From<S3ErrorKind> for InjectedFault {
+    fn from(refusal: S3ErrorKind) -> Self {
         Self { kind: refusal.kind, detail: refusal.detail }
     }
 }
 
-impl<E> From<SdkError<E, HttpResponse>> for Refusal
+impl<E> From<SdkError<E, HttpResponse>> for S3ErrorKind
 where
     E: ProvideErrorMetadata + Error + 'static,
 {
@@ -171,7 +171,7 @@ mod tests {
                 metadata = metadata.code(code).message("words");
             }
             let error = GetObjectError::generic(metadata.build());
-            Refusal::from(SdkError::service_error(error, answer)).detail.unwrap()
+            S3ErrorKind::from(SdkError::service_error(error, answer)).detail.unwrap()
         };
         for (status, code) in [
             (301, None),

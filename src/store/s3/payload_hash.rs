@@ -8,9 +8,9 @@ use crate::model::Sha256Hex;
 /// Signs a body by a digest that is known already, and does not hash it again. The store does, and refuses
 /// other bytes.
 #[derive(Clone, Debug)]
-pub(super) struct SignedBy(pub(super) Sha256Hex);
+pub(super) struct PayloadHash(pub(super) Sha256Hex);
 
-impl Intercept for SignedBy {
+impl Intercept for PayloadHash {
     fn name(&self) -> &'static str {
         "SignedBy"
     }

@@ -8,8 +8,8 @@ use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
 
 use super::super::object_store::{ObjectInfo, Page, StoreErrorKind, UploadInfo};
-use super::super::testing::faulty::{Fault, check_key};
-use super::error::{Refusal, words};
+use super::super::testing::faulty::{InjectedFault, check_key};
+use super::error::{S3ErrorKind, words};
 use super::store::S3Store;
 use super::write::NONCE;
 use crate::policy::Checksum;
@@ -21,15 +21,15 @@ const BODY_ATTEMPTS: u32 = 4;
 const EMPTY_PAGES: usize = 1000;
 
 /// How reading failed.
-enum Unread {
+enum RetryableRead {
     /// There was no answer, or it was a refusal.
-    Refused(Fault),
+    Refused(InjectedFault),
     /// The answer broke off or was not what it should be.
-    Broken(Fault),
+    Broken(InjectedFault),
 }
 
 impl S3Store {
-    pub(super) async fn look(&self, key: &str) -> Result<Option<ObjectInfo>, Fault> {
+    pub(super) async fn look(&self, key: &str) -> Result<Option<ObjectInfo>, InjectedFault> {
         check_key(key)?;
         match self.head_output(key, false).await? {
             Some(output) => Ok(Some(info(
@@ -47,21 +47,21 @@ impl S3Store {
         &self,
         key: &str,
         checksum: bool,
-    ) -> Result<Option<HeadObjectOutput>, Fault> {
+    ) -> Result<Option<HeadObjectOutput>, InjectedFault> {
         let request = self
             .client
             .head_object()
             .bucket(&self.place.bucket)
             .key(self.full(key))
             .set_checksum_mode(checksum.then_some(ChecksumMode::Enabled));
-        match request.clone().send().await.map_err(Refusal::from) {
+        match request.clone().send().await.map_err(S3ErrorKind::from) {
             Ok(output) => Ok(Some(output)),
             Err(refusal) if matches!(refusal.status, Some(300..=499)) => {
                 if self.is_absent(key).await? {
                     return Ok(None);
                 }
                 // It was written meanwhile.
-                Ok(Some(request.send().await.map_err(Refusal::from)?))
+                Ok(Some(request.send().await.map_err(S3ErrorKind::from)?))
             }
             Err(refusal) => Err(refusal.into()),
         }
@@ -69,17 +69,17 @@ impl S3Store {
 
     /// The answer to HEAD has no body, so it cannot say why: a missing bucket looks like a missing object,
     /// a wrong clock like missing permission. Asking for a byte of the object tells.
-    async fn is_absent(&self, key: &str) -> Result<bool, Fault> {
+    async fn is_absent(&self, key: &str) -> Result<bool, InjectedFault> {
         let request =
             self.client.get_object().bucket(&self.place.bucket).key(self.full(key)).range("bytes=0-0");
-        match request.send().await.map_err(Refusal::from) {
+        match request.send().await.map_err(S3ErrorKind::from) {
             Ok(_) => Ok(false),
             Err(reason) if reason.kind == StoreErrorKind::NotFound => Ok(true),
             // An object of no bytes has no first one.
             Err(reason) if reason.kind == StoreErrorKind::Corrupt => Ok(false),
             Err(reason) if reason.kind == StoreErrorKind::Forbidden => {
                 let words = reason.detail.unwrap_or_else(|| "AccessDenied".to_owned());
-                Err(Fault::new(
+                Err(InjectedFault::new(
                     reason.kind,
                     format!("{words}; without s3:ListBucket a missing object looks like this too"),
                 ))
@@ -88,9 +88,9 @@ impl S3Store {
         }
     }
 
-    pub(super) async fn read_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, Fault> {
+    pub(super) async fn read_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, InjectedFault> {
         if range.start > range.end {
-            return Err(Fault::new(StoreErrorKind::Unsupported, "the range ends before it begins"));
+            return Err(InjectedFault::new(StoreErrorKind::Unsupported, "the range ends before it begins"));
         }
         if range.is_empty() {
             // HTTP has no words for an empty range.
@@ -109,18 +109,18 @@ impl S3Store {
         key: &str,
         range: Option<&Range<u64>>,
         limit: u64,
-    ) -> Result<(Bytes, ObjectInfo), Fault> {
+    ) -> Result<(Bytes, ObjectInfo), InjectedFault> {
         check_key(key)?;
         let attempts = self.patience.attempts.clamp(1, BODY_ATTEMPTS);
         let mut attempt = 1;
         loop {
             match self.read_once(key, range, limit).await {
                 Ok(read) => return Ok(read),
-                Err(Unread::Broken(_)) if attempt < attempts => {
+                Err(RetryableRead::Broken(_)) if attempt < attempts => {
                     tokio::time::sleep(Duration::from_millis(50) * 2_u32.pow(attempt)).await;
                     attempt += 1;
                 }
-                Err(Unread::Broken(fault) | Unread::Refused(fault)) => return Err(fault),
+                Err(RetryableRead::Broken(fault) | RetryableRead::Refused(fault)) => return Err(fault),
             }
         }
     }
@@ -130,7 +130,7 @@ impl S3Store {
         key: &str,
         range: Option<&Range<u64>>,
         limit: u64,
-    ) -> Result<(Bytes, ObjectInfo), Unread> {
+    ) -> Result<(Bytes, ObjectInfo), RetryableRead> {
         let mut request = self.client.get_object().bucket(&self.place.bucket).key(self.full(key));
         match range {
             Some(range) => request = request.range(format!("bytes={}-{}", range.start, range.end - 1)),
@@ -140,15 +140,16 @@ impl S3Store {
             }
             None => {}
         }
-        let answer = request.send().await.map_err(|error| Unread::Refused(Refusal::from(error).into()))?;
-        let refused = Unread::Refused;
+        let answer =
+            request.send().await.map_err(|error| RetryableRead::Refused(S3ErrorKind::from(error).into()))?;
+        let refused = RetryableRead::Refused;
         let size = answer.content_length().and_then(|size| u64::try_from(size).ok());
         if range.is_none() && size.is_some_and(|size| size > limit) {
             return Err(refused(StoreErrorKind::TooLarge.into()));
         }
         if range.is_some() && size.is_some_and(|size| size != limit) {
             let words = format!("asked for {limit} bytes, the store has {}", size.unwrap_or_default());
-            return Err(refused(Fault::new(StoreErrorKind::Corrupt, words)));
+            return Err(refused(InjectedFault::new(StoreErrorKind::Corrupt, words)));
         }
         let info =
             info(key, answer.content_length(), answer.e_tag(), answer.last_modified(), answer.metadata())
@@ -159,7 +160,7 @@ impl S3Store {
             let mut body = BytesMut::with_capacity(expected.min(64 << 20));
             while let Some(bytes) = stream.next().await {
                 body.extend_from_slice(
-                    &bytes.map_err(|error| Fault::new(StoreErrorKind::Corrupt, words(&error)))?,
+                    &bytes.map_err(|error| InjectedFault::new(StoreErrorKind::Corrupt, words(&error)))?,
                 );
                 if body.len() as u64 > limit {
                     return Err(StoreErrorKind::TooLarge.into());
@@ -171,19 +172,19 @@ impl S3Store {
         let body = tokio::time::timeout(deadline, receive)
             .await
             .unwrap_or_else(|_| {
-                Err(Fault::new(StoreErrorKind::Unreachable, "the body did not arrive in time"))
+                Err(InjectedFault::new(StoreErrorKind::Unreachable, "the body did not arrive in time"))
             })
-            .map_err(Unread::Broken)?;
+            .map_err(RetryableRead::Broken)?;
         let arrived = body.len() as u64;
         let whole = if range.is_some() { arrived == limit } else { size.is_none_or(|size| arrived == size) };
         if !whole {
             let words = format!("{arrived} bytes arrived of {}", size.unwrap_or(limit));
-            return Err(Unread::Broken(Fault::new(StoreErrorKind::Corrupt, words)));
+            return Err(RetryableRead::Broken(InjectedFault::new(StoreErrorKind::Corrupt, words)));
         }
         Ok((body, info))
     }
 
-    pub(super) async fn page(&self, prefix: &str, after: Option<&str>) -> Result<Page, Fault> {
+    pub(super) async fn page(&self, prefix: &str, after: Option<&str>) -> Result<Page, InjectedFault> {
         let mut token: Option<String> = None;
         // A page may be empty and not the last, and then there is no key to go on from.
         for _ in 0..EMPTY_PAGES {
@@ -196,7 +197,7 @@ impl S3Store {
                 .set_continuation_token(token.take())
                 .send()
                 .await
-                .map_err(Refusal::from)?;
+                .map_err(S3ErrorKind::from)?;
             let mut objects = Vec::new();
             for object in answer.contents() {
                 // A key that ends with `/` is a folder some tools make.
@@ -219,10 +220,10 @@ impl S3Store {
                 break;
             }
         }
-        Err(Fault::new(StoreErrorKind::Other, "its listing does not go on"))
+        Err(InjectedFault::new(StoreErrorKind::Other, "its listing does not go on"))
     }
 
-    pub(super) async fn pending(&self, prefix: &str) -> Result<Vec<UploadInfo>, Fault> {
+    pub(super) async fn pending(&self, prefix: &str) -> Result<Vec<UploadInfo>, InjectedFault> {
         let mut uploads = Vec::new();
         let (mut key_marker, mut id_marker) = (None, None);
         loop {
@@ -235,7 +236,7 @@ impl S3Store {
                 .set_upload_id_marker(id_marker.take())
                 .send()
                 .await
-                .map_err(Refusal::from)?;
+                .map_err(S3ErrorKind::from)?;
             for upload in answer.uploads() {
                 let (Some(key), Some(id)) =
                     (upload.key().and_then(|key| self.relative(key)), upload.upload_id())
@@ -254,7 +255,7 @@ impl S3Store {
             key_marker = answer.next_key_marker().map(str::to_owned);
             id_marker = answer.next_upload_id_marker().map(str::to_owned);
             if key_marker.is_none() {
-                return Err(Fault::new(StoreErrorKind::Other, "its listing does not go on"));
+                return Err(InjectedFault::new(StoreErrorKind::Other, "its listing does not go on"));
             }
         }
     }
@@ -270,8 +271,9 @@ fn info(
     etag: Option<&str>,
     modified: Option<&aws_smithy_types::DateTime>,
     metadata: Option<&HashMap<String, String>>,
-) -> Result<ObjectInfo, Fault> {
-    let missing = |what: &str| Fault::new(StoreErrorKind::Corrupt, format!("the answer has no {what}"));
+) -> Result<ObjectInfo, InjectedFault> {
+    let missing =
+        |what: &str| InjectedFault::new(StoreErrorKind::Corrupt, format!("the answer has no {what}"));
     let mut metadata: BTreeMap<String, String> =
         metadata.into_iter().flatten().map(|(name, value)| (name.to_lowercase(), value.clone())).collect();
     metadata.remove(NONCE);

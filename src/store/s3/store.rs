@@ -6,43 +6,43 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
 use super::super::object_store::{
-    Guard, ObjectInfo, Page, Proof, PutOptions, Store, StoreError, StoreErrorKind, Upload, UploadInfo,
-    Written,
+    ChecksumSupport, ObjectInfo, Page, PutOptions, Store, StoreError, StoreErrorKind, StoreProtection,
+    Upload, UploadInfo, Written,
 };
-use super::super::testing::faulty::{Fault, check_key};
-use super::error::Refusal;
+use super::super::testing::faulty::{InjectedFault, check_key};
+use super::error::S3ErrorKind;
 use super::server_date::AnswerDate;
 use super::upload::S3Upload;
 use super::write::NONCE;
-use crate::aws::{AwsError, Patience, S3Client, Trouble, s3_client};
-use crate::policy::{Checksum, S3Place};
+use crate::aws::{AwsError, LastAttempt, S3Client, S3Timeouts, s3_client};
+use crate::policy::{Checksum, S3Location};
 
 /// A bucket, or the part of one below a prefix.
 #[derive(Clone, Debug)]
 pub struct S3Store {
     pub(super) client: S3Client,
-    pub(super) place: Arc<S3Place>,
-    pub(super) patience: Patience,
-    pub(super) trouble: Trouble,
+    pub(super) place: Arc<S3Location>,
+    pub(super) patience: S3Timeouts,
+    pub(super) trouble: LastAttempt,
     /// Sends wrong checksums, to find out whether anyone compares them.
     pub(super) wrong_sums: bool,
 }
 
 impl S3Store {
     /// Asks nothing of the store yet: keys given by reference are read, other credentials are not.
-    pub async fn open(place: &S3Place) -> Result<Self, AwsError> {
-        Self::open_with(place, Patience::default()).await
+    pub async fn open(place: &S3Location) -> Result<Self, AwsError> {
+        Self::open_with(place, S3Timeouts::default()).await
     }
 
-    pub async fn open_with(place: &S3Place, patience: Patience) -> Result<Self, AwsError> {
-        let trouble = Trouble::default();
+    pub async fn open_with(place: &S3Location, patience: S3Timeouts) -> Result<Self, AwsError> {
+        let trouble = LastAttempt::default();
         let client = s3_client(place, &patience, trouble.clone()).await?;
         Ok(Self { client, place: Arc::new(place.clone()), patience, trouble, wrong_sums: false })
     }
 
     /// The same place, asked to prove what arrives in another way.
     pub fn with_checksum(&self, checksum: Checksum) -> Self {
-        Self { place: Arc::new(S3Place { checksum, ..(*self.place).clone() }), ..self.clone() }
+        Self { place: Arc::new(S3Location { checksum, ..(*self.place).clone() }), ..self.clone() }
     }
 
     /// The whole key in the bucket.
@@ -62,7 +62,11 @@ impl S3Store {
     }
 
     /// Says what failed on what; of credentials also which they were.
-    pub(super) fn fault(&self, operation: &'static str, key: &str) -> impl Fn(Fault) -> StoreError + use<> {
+    pub(super) fn fault(
+        &self,
+        operation: &'static str,
+        key: &str,
+    ) -> impl Fn(InjectedFault) -> StoreError + use<> {
         let (key, location, credentials) =
             (key.to_owned(), self.location(), self.place.credentials.to_string());
         let trouble = self.trouble.clone();
@@ -81,7 +85,7 @@ impl S3Store {
     /// Whether the bucket keeps versions; `None` where the store does not tell.
     pub async fn keeps_versions(&self) -> Result<Option<bool>, StoreError> {
         let answer = self.client.get_bucket_versioning().bucket(&self.place.bucket).send().await;
-        match answer.map_err(Refusal::from) {
+        match answer.map_err(S3ErrorKind::from) {
             Ok(answer) => Ok(Some(answer.status().is_some_and(|status| status.as_str() == "Enabled"))),
             Err(refusal) if refusal.kind == StoreErrorKind::Unsupported => Ok(None),
             Err(refusal) => Err(self.fault("ask for the versioning of", "")(refusal.into())),
@@ -91,7 +95,7 @@ impl S3Store {
     /// Whether the bucket can lock objects; `None` where the store does not tell.
     pub async fn locks_objects(&self) -> Result<Option<bool>, StoreError> {
         let answer = self.client.get_object_lock_configuration().bucket(&self.place.bucket).send().await;
-        match answer.map_err(Refusal::from) {
+        match answer.map_err(S3ErrorKind::from) {
             Ok(answer) => Ok(Some(
                 answer
                     .object_lock_configuration()
@@ -121,22 +125,25 @@ impl Store for S3Store {
         self.trouble.last()
     }
 
-    fn proofs(&self) -> Vec<Proof> {
+    fn proofs(&self) -> Vec<ChecksumSupport> {
         [Checksum::Crc64Nvme, Checksum::Crc32c, Checksum::Sha256, Checksum::None]
             .map(|checksum| {
                 let right = self.with_checksum(checksum);
                 let wrong = Arc::new(Self { wrong_sums: true, ..right.clone() });
-                Proof { checksum, right: Arc::new(right), wrong }
+                ChecksumSupport { checksum, right: Arc::new(right), wrong }
             })
             .into()
     }
 
-    async fn guard(&self) -> Result<Guard, StoreError> {
-        Ok(Guard { keeps_versions: self.keeps_versions().await?, locks_objects: self.locks_objects().await? })
+    async fn guard(&self) -> Result<StoreProtection, StoreError> {
+        Ok(StoreProtection {
+            keeps_versions: self.keeps_versions().await?,
+            locks_objects: self.locks_objects().await?,
+        })
     }
 
     fn location(&self) -> String {
-        let S3Place { bucket, prefix, region, endpoint, .. } = &*self.place;
+        let S3Location { bucket, prefix, region, endpoint, .. } = &*self.place;
         let slash = if prefix.is_empty() { "" } else { "/" };
         let at =
             endpoint.as_ref().map_or(region.as_str(), |endpoint| endpoint.as_str().trim_end_matches('/'));
@@ -184,7 +191,7 @@ impl Store for S3Store {
         let fault = self.fault("delete", key);
         check_key(key).map_err(&fault)?;
         let request = self.client.delete_object().bucket(&self.place.bucket).key(self.full(key));
-        match request.send().await.map_err(Refusal::from) {
+        match request.send().await.map_err(S3ErrorKind::from) {
             Err(refusal) if refusal.kind != StoreErrorKind::NotFound => Err(fault(refusal.into())),
             _ => Ok(()),
         }
@@ -205,10 +212,12 @@ impl Store for S3Store {
         let request = self.client.head_object().bucket(&self.place.bucket).key(self.full(key));
         let answer = request.customize().interceptor(date.clone()).send().await;
         let fault = self.fault("ask the time of", "");
-        match (date.seen(), answer.map_err(Refusal::from)) {
+        match (date.seen(), answer.map_err(S3ErrorKind::from)) {
             (Some(date), _) => Ok(date),
             (None, Err(refusal)) => Err(fault(refusal.into())),
-            (None, Ok(_)) => Err(fault(Fault::new(StoreErrorKind::Unsupported, "its answers have no date"))),
+            (None, Ok(_)) => {
+                Err(fault(InjectedFault::new(StoreErrorKind::Unsupported, "its answers have no date")))
+            }
         }
     }
 }

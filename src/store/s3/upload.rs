@@ -10,9 +10,10 @@ use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart, StorageClass};
 use bytes::Bytes;
 
 use super::super::object_store::{Precondition, PutOptions, StoreError, StoreErrorKind, Upload, Written};
-use super::super::testing::faulty::{Fault, check_key};
-use super::checksum::{self, Sum};
-use super::error::Refusal;
+use super::super::testing::faulty::{InjectedFault, check_key};
+use super::checksum;
+use super::checksum::PartChecksum;
+use super::error::S3ErrorKind;
 use super::store::S3Store;
 use super::write::{NONCE, conditions, judge, lock, nonce, written};
 
@@ -29,21 +30,25 @@ pub(super) struct S3Upload {
     id: String,
     nonce: String,
     precondition: Precondition,
-    parts: Mutex<BTreeMap<u32, Part>>,
+    parts: Mutex<BTreeMap<u32, UploadedPart>>,
     /// Aborted: some servers refuse to hear it twice.
     aborted: AtomicBool,
 }
 
 /// A part the store has.
 #[derive(Clone, Debug)]
-struct Part {
+struct UploadedPart {
     size: u64,
     etag: String,
-    sum: Sum,
+    sum: PartChecksum,
 }
 
 impl S3Upload {
-    pub(super) async fn begin(store: &S3Store, key: &str, options: &PutOptions) -> Result<Self, Fault> {
+    pub(super) async fn begin(
+        store: &S3Store,
+        key: &str,
+        options: &PutOptions,
+    ) -> Result<Self, InjectedFault> {
         check_key(key)?;
         let place = &store.place;
         let nonce = nonce();
@@ -66,10 +71,10 @@ impl S3Upload {
             .set_ssekms_key_id(kms_key)
             .send()
             .await
-            .map_err(Refusal::from)?;
+            .map_err(S3ErrorKind::from)?;
         let id = answer
             .upload_id()
-            .ok_or_else(|| Fault::new(StoreErrorKind::Unsupported, "its answer names no upload"))?;
+            .ok_or_else(|| InjectedFault::new(StoreErrorKind::Unsupported, "its answer names no upload"))?;
         Ok(Self {
             store: store.clone(),
             key: key.to_owned(),
@@ -82,18 +87,18 @@ impl S3Upload {
     }
 
     /// Some servers take a call for an upload that is gone for one they have to wait for.
-    fn go_on(&self) -> Result<(), Fault> {
+    fn go_on(&self) -> Result<(), InjectedFault> {
         if self.aborted.load(Ordering::SeqCst) {
-            return Err(Fault::new(StoreErrorKind::Other, "the upload was aborted"));
+            return Err(InjectedFault::new(StoreErrorKind::Other, "the upload was aborted"));
         }
         Ok(())
     }
 
-    async fn send(&self, number: u32, body: Bytes) -> Result<(), Fault> {
+    async fn send(&self, number: u32, body: Bytes) -> Result<(), InjectedFault> {
         self.go_on()?;
         if !(1..=MOST_PARTS).contains(&number) {
             let words = format!("part {number}; an object has parts 1 to {MOST_PARTS}");
-            return Err(Fault::new(StoreErrorKind::Unsupported, words));
+            return Err(InjectedFault::new(StoreErrorKind::Unsupported, words));
         }
         let place = &self.store.place;
         let size = body.len();
@@ -115,17 +120,17 @@ impl S3Upload {
             .config_override(self.store.settings(size));
         let request =
             if self.store.leaves_body_unsigned() { request.disable_payload_signing() } else { request };
-        let answer = request.send().await.map_err(Refusal::from)?;
+        let answer = request.send().await.map_err(S3ErrorKind::from)?;
         let etag = answer
             .e_tag()
-            .ok_or_else(|| Fault::new(StoreErrorKind::Unsupported, "its answer has no etag"))?
+            .ok_or_else(|| InjectedFault::new(StoreErrorKind::Unsupported, "its answer has no etag"))?
             .to_owned();
-        let part = Part { size: size as u64, etag, sum };
+        let part = UploadedPart { size: size as u64, etag, sum };
         self.parts.lock().unwrap_or_else(PoisonError::into_inner).insert(number, part);
         Ok(())
     }
 
-    async fn finish(&self) -> Result<Written, Fault> {
+    async fn finish(&self) -> Result<Written, InjectedFault> {
         self.go_on()?;
         let sent = || self.parts.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if sent().is_empty() {
@@ -134,7 +139,7 @@ impl S3Upload {
         }
         let parts = sent();
         if !parts.keys().copied().eq(1..=parts.len() as u32) {
-            return Err(Fault::new(StoreErrorKind::Other, "a part is missing"));
+            return Err(InjectedFault::new(StoreErrorKind::Other, "a part is missing"));
         }
         let size = parts.values().map(|part| part.size).sum();
         let whole = checksum::whole(parts.values().map(|part| (&part.sum, part.size)));
@@ -166,7 +171,7 @@ impl S3Upload {
         &self,
         completed: CompletedMultipartUpload,
         whole: Option<&str>,
-    ) -> Result<CompleteMultipartUploadOutput, Refusal> {
+    ) -> Result<CompleteMultipartUploadOutput, S3ErrorKind> {
         let (none_match, match_) = conditions(&self.precondition);
         let patience = self.store.patience;
         let request = self
@@ -196,12 +201,13 @@ impl S3Upload {
         answer: &CompleteMultipartUploadOutput,
         size: u64,
         whole: Option<&str>,
-    ) -> Result<Written, Fault> {
+    ) -> Result<Written, InjectedFault> {
         match self.store.head_output(&self.key, whole.is_some()).await {
             Ok(Some(head)) => confirm(&head, size, whole),
-            Ok(None) => {
-                Err(Fault::new(StoreErrorKind::Corrupt, "the store completed it, and does not have it"))
-            }
+            Ok(None) => Err(InjectedFault::new(
+                StoreErrorKind::Corrupt,
+                "the store completed it, and does not have it",
+            )),
             // Who may only write has the store's word for the sum of the whole, or nothing.
             Err(fault)
                 if fault.kind == StoreErrorKind::Forbidden
@@ -215,7 +221,7 @@ impl S3Upload {
     }
 }
 
-impl Part {
+impl UploadedPart {
     fn completed(&self, number: u32) -> CompletedPart {
         CompletedPart::builder()
             .part_number(i32::try_from(number).unwrap_or(i32::MAX))
@@ -228,15 +234,15 @@ impl Part {
 }
 
 /// Compares what the store says it has with what was sent.
-fn confirm(head: &HeadObjectOutput, size: u64, whole: Option<&str>) -> Result<Written, Fault> {
+fn confirm(head: &HeadObjectOutput, size: u64, whole: Option<&str>) -> Result<Written, InjectedFault> {
     let has = head.content_length().and_then(|size| u64::try_from(size).ok());
     if has != Some(size) {
         let words = format!("{size} bytes were sent, the store has {}", has.unwrap_or_default());
-        return Err(Fault::new(StoreErrorKind::Corrupt, words));
+        return Err(InjectedFault::new(StoreErrorKind::Corrupt, words));
     }
     // With `-` and a number at its end it is a sum of the parts' sums, which some stores give instead.
     match (head.checksum_crc64_nvme().filter(|sum| !sum.contains('-')), whole) {
-        (Some(has), Some(sent)) if has != sent => Err(Fault::new(
+        (Some(has), Some(sent)) if has != sent => Err(InjectedFault::new(
             StoreErrorKind::Corrupt,
             format!("its CRC64NVME is {has}, that of what was sent {sent}"),
         )),
@@ -245,10 +251,10 @@ fn confirm(head: &HeadObjectOutput, size: u64, whole: Option<&str>) -> Result<Wr
 }
 
 impl S3Store {
-    pub(super) async fn abort(&self, key: &str, id: &str) -> Result<(), Fault> {
+    pub(super) async fn abort(&self, key: &str, id: &str) -> Result<(), InjectedFault> {
         let request =
             self.client.abort_multipart_upload().bucket(&self.place.bucket).key(self.full(key)).upload_id(id);
-        match request.send().await.map_err(Refusal::from) {
+        match request.send().await.map_err(S3ErrorKind::from) {
             Err(refusal) if refusal.kind != StoreErrorKind::NotFound => Err(refusal.into()),
             _ => Ok(()),
         }

@@ -8,10 +8,11 @@ use aws_smithy_types::DateTime;
 use bytes::Bytes;
 
 use super::super::object_store::{Lock, Precondition, PutOptions, StoreErrorKind, Written};
-use super::super::testing::faulty::{Fault, check_key};
-use super::checksum::{self, Sum};
-use super::error::Refusal;
-use super::payload_hash::SignedBy;
+use super::super::testing::faulty::{InjectedFault, check_key};
+use super::checksum;
+use super::checksum::PartChecksum;
+use super::error::S3ErrorKind;
+use super::payload_hash::PayloadHash;
 use super::store::S3Store;
 use crate::policy::{self, Checksum, LockMode};
 
@@ -35,7 +36,7 @@ pub(super) fn conditions(precondition: &Precondition) -> (Option<String>, Option
 }
 
 /// What a refusal means for a write under this condition.
-pub(super) fn judge(refusal: Refusal, precondition: &Precondition) -> Fault {
+pub(super) fn judge(refusal: S3ErrorKind, precondition: &Precondition) -> InjectedFault {
     let kind = match (refusal.kind, precondition) {
         (StoreErrorKind::Changed, Precondition::Absent) => StoreErrorKind::Exists,
         // The object whose etag was asked for is not there any more.
@@ -45,7 +46,7 @@ pub(super) fn judge(refusal: Refusal, precondition: &Precondition) -> Fault {
     match kind {
         // The kind says it already.
         StoreErrorKind::Exists | StoreErrorKind::Changed => kind.into(),
-        kind => Fault { kind, detail: refusal.detail },
+        kind => InjectedFault { kind, detail: refusal.detail },
     }
 }
 
@@ -53,9 +54,9 @@ pub(super) fn judge(refusal: Refusal, precondition: &Precondition) -> Fault {
 pub(super) fn lock(
     lock: Option<Lock>,
     checksum: Checksum,
-) -> Result<(Option<ObjectLockMode>, Option<DateTime>), Fault> {
+) -> Result<(Option<ObjectLockMode>, Option<DateTime>), InjectedFault> {
     match lock {
-        Some(_) if checksum == Checksum::None => Err(Fault::new(
+        Some(_) if checksum == Checksum::None => Err(InjectedFault::new(
             StoreErrorKind::Unsupported,
             "object lock needs a checksum, and the policy asks for none",
         )),
@@ -79,8 +80,8 @@ impl S3Store {
     }
 
     /// What the store is to compare `body` with.
-    pub(super) fn sum(&self, body: &[u8]) -> Sum {
-        let sum = Sum::of(self.place.checksum, body);
+    pub(super) fn sum(&self, body: &[u8]) -> PartChecksum {
+        let sum = PartChecksum::of(self.place.checksum, body);
         if self.wrong_sums { sum.wrong() } else { sum }
     }
 
@@ -103,7 +104,12 @@ impl S3Store {
 
     /// Writes an object in one go. No storage class: what is written so is small, and small objects cost
     /// more anywhere but in the standard class, or cannot be read at once.
-    pub(super) async fn write(&self, key: &str, body: Bytes, options: &PutOptions) -> Result<Written, Fault> {
+    pub(super) async fn write(
+        &self,
+        key: &str,
+        body: Bytes,
+        options: &PutOptions,
+    ) -> Result<Written, InjectedFault> {
         check_key(key)?;
         let nonce = nonce();
         let sum = self.sum(&body);
@@ -134,11 +140,11 @@ impl S3Store {
                 .customize()
                 .config_override(self.settings(body.len()));
             let request = match options.sha256 {
-                Some(sha256) => request.interceptor(SignedBy(sha256)),
+                Some(sha256) => request.interceptor(PayloadHash(sha256)),
                 None if self.leaves_body_unsigned() => request.disable_payload_signing(),
                 None => request,
             };
-            let refusal = match request.send().await.map_err(Refusal::from) {
+            let refusal = match request.send().await.map_err(S3ErrorKind::from) {
                 Ok(answer) => {
                     return written(answer.e_tag(), answer.version_id());
                 }
@@ -170,9 +176,9 @@ impl S3Store {
     }
 }
 
-pub(super) fn written(etag: Option<&str>, version: Option<&str>) -> Result<Written, Fault> {
+pub(super) fn written(etag: Option<&str>, version: Option<&str>) -> Result<Written, InjectedFault> {
     match etag {
         Some(etag) => Ok(Written { etag: etag.to_owned(), version: version.map(str::to_owned) }),
-        None => Err(Fault::new(StoreErrorKind::Unsupported, "its answer has no etag")),
+        None => Err(InjectedFault::new(StoreErrorKind::Unsupported, "its answer has no etag")),
     }
 }

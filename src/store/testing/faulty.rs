@@ -4,12 +4,12 @@ use crate::store::object_store::{StoreError, StoreErrorKind};
 
 /// Why a call failed, before it is known which call it was.
 #[derive(Debug)]
-pub(crate) struct Fault {
+pub(crate) struct InjectedFault {
     pub(crate) kind: StoreErrorKind,
     pub(crate) detail: Option<String>,
 }
 
-impl Fault {
+impl InjectedFault {
     pub(crate) fn new(kind: StoreErrorKind, detail: impl Into<String>) -> Self {
         Self { kind, detail: Some(detail.into()) }
     }
@@ -20,22 +20,22 @@ impl Fault {
 }
 
 /// Keys are made by `layout` alone; what has another shape is refused by every store alike.
-pub(crate) fn check_key(key: &str) -> Result<(), Fault> {
+pub(crate) fn check_key(key: &str) -> Result<(), InjectedFault> {
     let is_word = |word: &str| !matches!(word, "" | "." | "..") && !word.contains('\0');
     if key.split('/').all(is_word) {
         Ok(())
     } else {
-        Err(Fault::new(StoreErrorKind::Unsupported, "that is not a key"))
+        Err(InjectedFault::new(StoreErrorKind::Unsupported, "that is not a key"))
     }
 }
 
-impl From<StoreErrorKind> for Fault {
+impl From<StoreErrorKind> for InjectedFault {
     fn from(kind: StoreErrorKind) -> Self {
         Self { kind, detail: None }
     }
 }
 
-impl From<io::Error> for Fault {
+impl From<io::Error> for InjectedFault {
     fn from(error: io::Error) -> Self {
         use io::ErrorKind;
         let kind = match error.kind() {
@@ -57,7 +57,7 @@ impl From<io::Error> for Fault {
     }
 }
 
-impl From<rustix::io::Errno> for Fault {
+impl From<rustix::io::Errno> for InjectedFault {
     fn from(error: rustix::io::Errno) -> Self {
         io::Error::from(error).into()
     }

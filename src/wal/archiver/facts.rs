@@ -27,7 +27,7 @@ pub enum ServerError {
 
 /// A server, as far as it archives.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServerFacts {
+pub struct ArchiverFacts {
     /// When it was asked, by its own clock.
     pub asked: DateTime<Utc>,
     pub system_identifier: SystemIdentifier,
@@ -76,7 +76,7 @@ pub struct Waiting {
 }
 
 #[derive(sqlx::FromRow)]
-struct Row {
+struct ServerFactsRow {
     asked: i64,
     system_identifier: i64,
     timeline: i32,
@@ -127,8 +127,8 @@ SELECT slot_name::text AS name, active AS is_active, wal_status
   FROM pg_replication_slots WHERE slot_type = 'physical'";
 
 /// Asks a server how it archives.
-pub async fn server_facts(connection: &mut PgConnection) -> Result<ServerFacts, ServerError> {
-    let row: Row = bounded(sqlx::query_as(FACTS).fetch_one(&mut *connection)).await?;
+pub async fn server_facts(connection: &mut PgConnection) -> Result<ArchiverFacts, ServerError> {
+    let row: ServerFactsRow = bounded(sqlx::query_as(FACTS).fetch_one(&mut *connection)).await?;
     let slots = bounded(sqlx::query_as(SLOTS).fetch_all(&mut *connection)).await?;
     let mut backlog = Waiting::default();
     if row.looks {
@@ -148,7 +148,7 @@ pub async fn server_facts(connection: &mut PgConnection) -> Result<ServerFacts, 
     let timeline = u32::try_from(row.timeline).ok().and_then(Timeline::new);
     let size = number("wal_segment_size", row.segment_size)?;
     let asked = DateTime::from_timestamp_millis(row.asked);
-    Ok(ServerFacts {
+    Ok(ArchiverFacts {
         asked: asked.ok_or(ServerError::Value("the time", row.asked.to_string()))?,
         system_identifier: SystemIdentifier(row.system_identifier.cast_unsigned()),
         timeline: timeline.ok_or(ServerError::Value("the timeline", row.timeline.to_string()))?,
@@ -178,8 +178,8 @@ async fn bounded<T>(question: impl Future<Output = Result<T, sqlx::Error>>) -> R
 
 /// A server that has archived nothing, and failed at nothing.
 #[cfg(test)]
-pub(crate) fn facts_for_tests() -> ServerFacts {
-    ServerFacts {
+pub(crate) fn facts_for_tests() -> ArchiverFacts {
+    ArchiverFacts {
         asked: "2026-11-20T12:00:00Z".parse().unwrap_or_default(),
         system_identifier: SystemIdentifier(7),
         timeline: Timeline::FIRST,

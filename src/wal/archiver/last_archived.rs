@@ -2,20 +2,20 @@ use chrono::{DateTime, Utc};
 use thiserror::Error;
 
 use crate::model::{RepositoryName, SystemName, WalName};
-use crate::policy::{PostgresSource, Source, SourceConfig, WalThrough};
+use crate::policy::{PostgresSource, Source, SourceConfig, WalMethod};
 use crate::postgres::{ConnectError, ConnectionParameters, close};
 use crate::repository::Repository;
 use crate::store::StoreError;
 use crate::wal::archive::SUFFIXES;
 use crate::wal::cluster;
 use crate::wal::cluster::ClusterError;
-use crate::wal::{Archive, ServerError, ServerFacts, Stall, server_facts};
+use crate::wal::{Archive, ArchiverFacts, ServerError, Stall, server_facts};
 
 /// The file that a server was last told is archived: it is free to delete its own.
 ///
 /// Where a command says so and archives nothing, nobody sees it but by asking the repositories.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Acknowledged {
+pub struct LastArchived {
     pub file: WalName,
     pub at: DateTime<Utc>,
     archive: Archive,
@@ -40,10 +40,10 @@ pub enum KeptError {
     Store(WalName, #[source] StoreError),
 }
 
-impl Acknowledged {
+impl LastArchived {
     /// `None`: the server has archived nothing, or not by `archive_command`.
-    pub fn of(source: &PostgresSource, facts: &ServerFacts, archive: Archive) -> Option<Self> {
-        let wal = source.wal.as_ref().filter(|wal| wal.through == WalThrough::Archive)?;
+    pub fn of(source: &PostgresSource, facts: &ArchiverFacts, archive: Archive) -> Option<Self> {
+        let wal = source.wal.as_ref().filter(|wal| wal.through == WalMethod::Archive)?;
         let (file, at) = (facts.last_archived_file?, facts.last_archived?);
         let is_of_it = facts.system_identifier == archive.cluster;
         is_of_it.then(|| Self { file, at, archive, may_lag: wal.may_lag.clone() })
@@ -72,15 +72,15 @@ impl Acknowledged {
 
 /// What a server says of itself and of its archiving.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Said {
-    pub facts: ServerFacts,
-    pub acknowledged: Option<Acknowledged>,
+pub struct ArchiverReport {
+    pub facts: ArchiverFacts,
+    pub acknowledged: Option<LastArchived>,
     /// What keeps its log from coming.
     pub stall: Option<Stall>,
 }
 
 /// Asks the server of a source, where the policy has its log archived.
-pub async fn said(system: &SystemName, source: &Source) -> Result<Option<Said>, AskError> {
+pub async fn said(system: &SystemName, source: &Source) -> Result<Option<ArchiverReport>, AskError> {
     let SourceConfig::Postgres(postgres) = &source.config else { return Ok(None) };
     let Some(wal) = &postgres.wal else { return Ok(None) };
     let parameters = ConnectionParameters::resolve(postgres).await?;
@@ -91,6 +91,6 @@ pub async fn said(system: &SystemName, source: &Source) -> Result<Option<Said>, 
     let cluster = facts.system_identifier;
     let archive = Archive { system: system.clone(), source: source.name.clone(), cluster };
     let stall = Stall::of(&wal.through, &facts);
-    let acknowledged = Acknowledged::of(postgres, &facts, archive);
-    Ok(Some(Said { facts, acknowledged, stall }))
+    let acknowledged = LastArchived::of(postgres, &facts, archive);
+    Ok(Some(ArchiverReport { facts, acknowledged, stall }))
 }

@@ -2,8 +2,8 @@ use std::fmt;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
-use crate::policy::WalThrough;
-use crate::wal::ServerFacts;
+use crate::policy::WalMethod;
+use crate::wal::ArchiverFacts;
 
 /// Why nothing is added to the archive now, however good what is there may be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,14 +25,14 @@ pub enum Stall {
 
 impl Stall {
     /// By what the server says. `None`: nothing that it says keeps the log from coming.
-    pub fn of(through: &WalThrough, facts: &ServerFacts) -> Option<Self> {
+    pub fn of(through: &WalMethod, facts: &ArchiverFacts) -> Option<Self> {
         match through {
-            WalThrough::Archive => Self::of_archiver(facts),
-            WalThrough::Stream { slot } => Self::of_slot(slot, facts),
+            WalMethod::Archive => Self::of_archiver(facts),
+            WalMethod::Stream { slot } => Self::of_slot(slot, facts),
         }
     }
 
-    fn of_archiver(facts: &ServerFacts) -> Option<Self> {
+    fn of_archiver(facts: &ArchiverFacts) -> Option<Self> {
         let at = facts.last_failed.filter(|_| facts.archive_mode != "off")?;
         let is_last = facts.last_archived.is_none_or(|archived| archived < at);
         is_last.then(|| Self::Failing {
@@ -42,7 +42,7 @@ impl Stall {
         })
     }
 
-    fn of_slot(name: &str, facts: &ServerFacts) -> Option<Self> {
+    fn of_slot(name: &str, facts: &ArchiverFacts) -> Option<Self> {
         let slot = facts.slots.iter().find(|slot| slot.name == name);
         match slot {
             None => Some(Self::NoSlot(name.to_owned())),
@@ -95,33 +95,36 @@ mod tests {
     fn archiving_stands_still_from_a_failure_until_something_is_archived() {
         let time = |text: &str| text.parse::<DateTime<Utc>>().ok();
         let (early, late) = (time("2026-11-20T12:00:00Z"), time("2026-11-20T12:01:00Z"));
-        let facts = |last_failed, last_archived| ServerFacts {
+        let facts = |last_failed, last_archived| ArchiverFacts {
             last_failed,
             last_archived,
             last_failed_file: Some("000000010000000000000007".to_owned()),
             failed_count: 3,
             ..facts_for_tests()
         };
-        let of = |facts: &ServerFacts| Stall::of(&WalThrough::Archive, facts);
+        let of = |facts: &ArchiverFacts| Stall::of(&WalMethod::Archive, facts);
         let failing = of(&facts(late, early)).unwrap().to_string();
         assert!(failing.contains("000000010000000000000007 was not archived"), "{failing}");
         assert!(failing.contains("2026-11-20T12:01:00Z; 3 attempts"), "{failing}");
         assert!(of(&facts(early, None)).is_some());
         assert_eq!(of(&facts(early, late)), None);
         assert_eq!(of(&facts(None, None)), None);
-        assert_eq!(of(&ServerFacts { archive_mode: "off".to_owned(), ..facts(late, early) }), None);
+        assert_eq!(of(&ArchiverFacts { archive_mode: "off".to_owned(), ..facts(late, early) }), None);
     }
 
     #[test]
     fn a_stream_stands_still_without_a_slot_that_someone_follows() {
-        let through = WalThrough::Stream { slot: "drctl".to_owned() };
+        let through = WalMethod::Stream { slot: "drctl".to_owned() };
         let of = |slots: &[(&str, bool, &str)]| {
             let slot = |(name, is_active, status): &(&str, bool, &str)| SlotFacts {
                 name: (*name).to_owned(),
                 is_active: *is_active,
                 wal_status: Some((*status).to_owned()),
             };
-            Stall::of(&through, &ServerFacts { slots: slots.iter().map(slot).collect(), ..facts_for_tests() })
+            Stall::of(
+                &through,
+                &ArchiverFacts { slots: slots.iter().map(slot).collect(), ..facts_for_tests() },
+            )
         };
         let name = || "drctl".to_owned();
         assert_eq!(of(&[("other", true, "reserved")]), Some(Stall::NoSlot(name())));

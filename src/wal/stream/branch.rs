@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-use super::Stream;
+use super::WalStream;
 use crate::event::told;
 use crate::model::{History, Lsn, Segment, Timeline};
 use crate::platform::CancellationToken;
 use crate::postgres::Tools;
-use crate::wal::ServerFacts;
+use crate::wal::ArchiverFacts;
 
 const HISTORY_WITHIN: Duration = Duration::from_secs(30);
 
 /// How what comes next of what was received stands to a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(super) enum BranchState {
     /// The server leads through it.
     OnTheWay,
     /// The server's timeline left the received one before it; `None`: it never came from it.
@@ -26,27 +26,27 @@ pub(super) enum Standing {
 
 /// Pure. `next`: what a receiver asks for first; `history`: of the server's timeline, where that is another one and
 /// could be had.
-pub(super) fn standing(next: Segment, server: &ServerFacts, history: Option<&History>) -> Standing {
-    let Some(begin) = next.begin(server.segment_size) else { return Standing::OnTheWay };
+pub(super) fn standing(next: Segment, server: &ArchiverFacts, history: Option<&History>) -> BranchState {
+    let Some(begin) = next.begin(server.segment_size) else { return BranchState::OnTheWay };
     // A standby may be behind its primary, and comes to it.
     if server.is_standby {
-        return Standing::OnTheWay;
+        return BranchState::OnTheWay;
     }
     if next.timeline == server.timeline {
-        return if begin > server.lsn { Standing::SetBack } else { Standing::OnTheWay };
+        return if begin > server.lsn { BranchState::SetBack } else { BranchState::OnTheWay };
     }
     if next.timeline > server.timeline {
-        return Standing::Older;
+        return BranchState::Older;
     }
-    let Some(history) = history else { return Standing::OnTheWay };
+    let Some(history) = history else { return BranchState::OnTheWay };
     match history.ancestors.iter().find(|ancestor| ancestor.timeline == next.timeline) {
-        None => Standing::Abandoned { left: None },
-        Some(ancestor) if begin > ancestor.until => Standing::Abandoned { left: Some(ancestor.until) },
-        Some(_) => Standing::OnTheWay,
+        None => BranchState::Abandoned { left: None },
+        Some(ancestor) if begin > ancestor.until => BranchState::Abandoned { left: Some(ancestor.until) },
+        Some(_) => BranchState::OnTheWay,
     }
 }
 
-impl Stream {
+impl WalStream {
     /// Where the server's timeline came from, over a connection of the kind that its receiver has.
     pub(super) async fn history(&self, tools: &Tools, timeline: Timeline) -> Result<History, String> {
         let psql = tools.program("psql").map_err(|error| told(&error))?;
@@ -69,8 +69,8 @@ mod tests {
 
     const SIZE: SegmentSize = SegmentSize::DEFAULT;
 
-    fn server(timeline: u32, lsn: Lsn) -> ServerFacts {
-        ServerFacts {
+    fn server(timeline: u32, lsn: Lsn) -> ArchiverFacts {
+        ArchiverFacts {
             asked: "2026-11-20T12:00:00Z".parse().unwrap(),
             system_identifier: SystemIdentifier(7),
             timeline: Timeline::new(timeline).unwrap(),
@@ -102,25 +102,25 @@ mod tests {
         let from_second = history("1\t0/5000060\tno recovery target specified\n\n2\t0/7000000\tbefore\n");
         let stands = |segment| standing(segment, &third, Some(&from_second));
         // Where a promoted standby goes on, in the very segment, and at its border.
-        assert_eq!(stands(next(1, 5)), Standing::OnTheWay);
-        assert_eq!(stands(next(2, 7)), Standing::OnTheWay);
-        assert_eq!(stands(next(1, 6)), Standing::Abandoned { left: Some(at(5, 0x60)) });
-        assert_eq!(stands(next(2, 8)), Standing::Abandoned { left: Some(at(7, 0)) });
+        assert_eq!(stands(next(1, 5)), BranchState::OnTheWay);
+        assert_eq!(stands(next(2, 7)), BranchState::OnTheWay);
+        assert_eq!(stands(next(1, 6)), BranchState::Abandoned { left: Some(at(5, 0x60)) });
+        assert_eq!(stands(next(2, 8)), BranchState::Abandoned { left: Some(at(7, 0)) });
         // A sibling of the server's own parent.
         let from_first = history("1\t0/5000060\n");
-        assert_eq!(standing(next(2, 5), &third, Some(&from_first)), Standing::Abandoned { left: None });
+        assert_eq!(standing(next(2, 5), &third, Some(&from_first)), BranchState::Abandoned { left: None });
         // Without a history nothing is said, and the server has the last word.
-        assert_eq!(standing(next(1, 6), &third, None), Standing::OnTheWay);
-        assert_eq!(standing(next(4, 6), &third, None), Standing::Older);
+        assert_eq!(standing(next(1, 6), &third, None), BranchState::OnTheWay);
+        assert_eq!(standing(next(4, 6), &third, None), BranchState::Older);
     }
 
     #[test]
     fn a_server_that_was_set_back_on_its_timeline_is_told_from_a_standby_that_is_behind() {
         let begin = SIZE.begin_of(6);
-        assert_eq!(standing(next(1, 6), &server(1, begin), None), Standing::OnTheWay);
+        assert_eq!(standing(next(1, 6), &server(1, begin), None), BranchState::OnTheWay);
         let behind = server(1, Lsn(begin.0 - 8));
-        assert_eq!(standing(next(1, 6), &behind, None), Standing::SetBack);
-        let standby = ServerFacts { is_standby: true, ..behind };
-        assert_eq!(standing(next(1, 6), &standby, None), Standing::OnTheWay);
+        assert_eq!(standing(next(1, 6), &behind, None), BranchState::SetBack);
+        let standby = ArchiverFacts { is_standby: true, ..behind };
+        assert_eq!(standing(next(1, 6), &standby, None), BranchState::OnTheWay);
     }
 }

@@ -4,12 +4,12 @@ use std::time::Duration;
 use sqlx::PgConnection;
 use tokio::sync::watch;
 
-use super::Stream;
+use super::WalStream;
 use crate::model::{Lsn, Timeline};
 use crate::platform::CancellationToken;
 use crate::postgres::close;
-use crate::wal::Horizon;
-use crate::wal::flush_history::Sighting;
+use crate::wal::LsnTimeline;
+use crate::wal::flush_history::LsnSample;
 
 /// Between two looks, at most.
 const LOOK: Duration = Duration::from_secs(5);
@@ -25,15 +25,15 @@ SELECT substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) AS timeline,
  WHERE s.slot_name = $1 AND NOT pg_is_in_recovery()";
 
 #[derive(sqlx::FromRow)]
-struct Row {
+struct LsnRow {
     timeline: String,
     end: String,
     received: String,
 }
 
-impl Stream {
+impl WalStream {
     /// Asks the server again and again where its log is, until `stop`. One that is away is told of by the receiver.
-    pub(super) async fn sight(&self, sightings: &watch::Sender<Arc<Horizon>>, stop: &CancellationToken) {
+    pub(super) async fn sight(&self, sightings: &watch::Sender<Arc<LsnTimeline>>, stop: &CancellationToken) {
         let pause = self.every.min(LOOK);
         while !stop.is_cancelled() {
             if let Ok(mut connection) = self.parameters.connect().await {
@@ -56,9 +56,9 @@ impl Stream {
     }
 
     /// `None`: nobody follows it, or it is a standby.
-    async fn look(&self, connection: &mut PgConnection) -> Result<Option<Sighting>, sqlx::Error> {
+    async fn look(&self, connection: &mut PgConnection) -> Result<Option<LsnSample>, sqlx::Error> {
         let at = self.pusher.clock.now();
-        let asked = sqlx::query_as::<_, Row>(SIGHT).bind(&self.slot).fetch_optional(connection);
+        let asked = sqlx::query_as::<_, LsnRow>(SIGHT).bind(&self.slot).fetch_optional(connection);
         let row = match tokio::time::timeout(ANSWER_WITHIN, asked).await {
             Ok(answer) => answer?,
             Err(_) => return Err(sqlx::Error::PoolTimedOut),
@@ -66,7 +66,7 @@ impl Stream {
         Ok(row.and_then(|row| {
             let timeline = u32::from_str_radix(&row.timeline, 16).ok().and_then(Timeline::new)?;
             let lsn = |text: String| text.parse::<Lsn>().ok();
-            Some(Sighting { at, timeline, end: lsn(row.end)?, received: lsn(row.received)? })
+            Some(LsnSample { at, timeline, end: lsn(row.end)?, received: lsn(row.received)? })
         }))
     }
 }

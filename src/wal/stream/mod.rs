@@ -29,7 +29,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::watch;
 
-use super::{Horizon, Pusher};
+use super::{LsnTimeline, Pusher};
 use crate::event::{Event, Events};
 use crate::model::SystemIdentifier;
 use crate::platform::CancellationToken;
@@ -55,17 +55,17 @@ pub enum StreamError {
 }
 
 /// What the server has said of where its log was.
-type Sightings = watch::Receiver<Arc<Horizon>>;
+type LsnSamples = watch::Receiver<Arc<LsnTimeline>>;
 
 /// A server that is followed.
-pub struct Stream {
+pub struct WalStream {
     pub parameters: ConnectionParameters,
     /// Where to look for `pg_receivewal` first.
     pub tools: Option<PathBuf>,
     pub slot: String,
     /// What is received lies here until it is archived.
     pub directory: PathBuf,
-    /// Its own token ends a push that is on its way; `cancel` of [`Stream::run`] does not.
+    /// Its own token ends a push that is on its way; `cancel` of [`WalStream::run`] does not.
     pub pusher: Pusher,
     /// What its options are made of anew from time to time: objects may be locked for so long from when they
     /// are written.
@@ -75,7 +75,7 @@ pub struct Stream {
     pub events: Events,
 }
 
-impl Stream {
+impl WalStream {
     /// Follows the server until `cancel`, through whatever happens to it and to the repositories.
     ///
     /// # Errors
@@ -101,7 +101,7 @@ impl Stream {
     }
 
     /// The pusher, with options of now and what the server has said until now.
-    fn pusher(&self, horizon: &Sightings) -> Pusher {
+    fn pusher(&self, horizon: &LsnSamples) -> Pusher {
         let given = &self.pusher;
         Pusher {
             system: given.system.clone(),

@@ -1,9 +1,9 @@
 use std::time::{Duration, Instant};
 
-use super::branch::{Standing, standing};
+use super::branch::{BranchState, standing};
 use super::slot::{has_segment, slot_facts};
 use super::spool::Directory;
-use super::{Stream, StreamError};
+use super::{StreamError, WalStream};
 use crate::event::told;
 use crate::platform::{CancellationToken, ProcessError, Program, end_left_behind};
 use crate::postgres::{Tools, close, server_major};
@@ -25,10 +25,10 @@ const KEEPALIVES: &str = "keepalives=1 keepalives_idle=10 keepalives_interval=5 
 const REMOVED: &str = "has already been removed";
 
 /// Why a receiver does not run, in words; waiting may mend it.
-type Trouble = String;
+type ReceiveError = String;
 
 /// What a receiver begins with.
-struct Prepared {
+struct PreparedReceiver {
     /// The programs that fit the server.
     tools: Tools,
     slot_is_there: bool,
@@ -36,7 +36,7 @@ struct Prepared {
     is_first: bool,
 }
 
-impl Stream {
+impl WalStream {
     /// Keeps a receiver running until `stop`.
     pub(super) async fn receive(
         &self,
@@ -87,7 +87,7 @@ impl Stream {
         &self,
         directory: &Directory,
         is_removed: bool,
-    ) -> Result<Result<Prepared, Trouble>, StreamError> {
+    ) -> Result<Result<PreparedReceiver, ReceiveError>, StreamError> {
         let mut connection = match self.parameters.connect().await {
             Ok(connection) => connection,
             Err(error) => return Ok(Err(told(&error))),
@@ -116,7 +116,7 @@ impl Stream {
             };
             Ok((facts, slot, tools, next, has.unwrap_or(!is_removed), stands))
         };
-        let asked: Result<_, Trouble> = asked.await;
+        let asked: Result<_, ReceiveError> = asked.await;
         close(connection).await;
         let (facts, slot, tools, next, has_next, stands) = match asked {
             Ok(asked) => asked,
@@ -136,7 +136,7 @@ impl Stream {
         }
         let now = facts.timeline;
         match next.zip(stands) {
-            Some((received, Standing::Abandoned { left })) => {
+            Some((received, BranchState::Abandoned { left })) => {
                 let _turn = directory.turn.lock().await;
                 directory.set_aside().map_err(failed)?;
                 let of = received.timeline;
@@ -148,21 +148,21 @@ impl Stream {
                     "the server is on timeline {now}, {left}, before what was received: it was recovered to an earlier moment, or took over before it had everything. What was received of timeline {of} is set aside and still archived, and timeline {now} is followed from where slot `{}` begins; a base backup is needed (`drctl backup --kind base`)",
                     self.slot
                 ));
-                return Ok(Ok(Prepared { tools, slot_is_there: slot.is_some(), is_first: false }));
+                return Ok(Ok(PreparedReceiver { tools, slot_is_there: slot.is_some(), is_first: false }));
             }
-            Some((received, Standing::SetBack)) => {
+            Some((received, BranchState::SetBack)) => {
                 return Ok(Err(format!(
                     "the server is at {} of timeline {now}, and {received} comes next of what was received: it was set back without a recovery, and what it writes now cannot follow what is archived. `drctl restore` recovers it onto a timeline of its own",
                     facts.lsn
                 )));
             }
-            Some((received, Standing::Older)) => {
+            Some((received, BranchState::Older)) => {
                 return Ok(Err(format!(
                     "the server is on timeline {now}, and timeline {} was received: it is not the server that was followed, or was set back. Let the policy's `url` lead to the one that took over",
                     received.timeline
                 )));
             }
-            Some((_, Standing::OnTheWay)) | None => {}
+            Some((_, BranchState::OnTheWay)) | None => {}
         }
         if let Some(missed) = next.filter(|_| !has_next) {
             let _turn = directory.turn.lock().await;
@@ -172,18 +172,18 @@ impl Stream {
                 self.slot
             ));
         }
-        Ok(Ok(Prepared { tools, slot_is_there: slot.is_some(), is_first: next.is_none() }))
+        Ok(Ok(PreparedReceiver { tools, slot_is_there: slot.is_some(), is_first: next.is_none() }))
     }
 
     /// Runs one receiver to its end.
     async fn follow(
         &self,
-        prepared: &Prepared,
+        prepared: &PreparedReceiver,
         mark: &std::ffi::OsStr,
         stop: &CancellationToken,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), ReceiveError> {
         let trouble = |error: ProcessError| told(&error);
-        let program = async || -> Result<Program, Trouble> {
+        let program = async || -> Result<Program, ReceiveError> {
             let program = prepared.tools.program("pg_receivewal").map_err(|error| told(&error))?;
             let program = program.arg(format!("--slot={}", self.slot)).arg("--no-password");
             let program = self.parameters.apply(program.arg(format!("--dbname={KEEPALIVES}"))).await;

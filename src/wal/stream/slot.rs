@@ -3,11 +3,11 @@ use std::time::Duration;
 
 use sqlx::PgConnection;
 
-use super::Stream;
+use super::WalStream;
 use crate::model::Segment;
 use crate::platform::{CancellationToken, free_space};
 use crate::postgres::close;
-use crate::wal::ServerFacts;
+use crate::wal::ArchiverFacts;
 
 const LOOK: Duration = Duration::from_secs(30);
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
@@ -16,7 +16,7 @@ const SHARE: u64 = 4;
 
 /// A slot, as the server sees it.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
-pub(super) struct SlotFacts {
+pub(super) struct SlotState {
     pub(super) wal_status: Option<String>,
     /// Bytes that the server keeps for it.
     kept: Option<i64>,
@@ -37,7 +37,7 @@ SELECT wal_status, safe_wal_size AS left,
 pub(super) async fn slot_facts(
     connection: &mut PgConnection,
     name: &str,
-) -> Result<Option<SlotFacts>, sqlx::Error> {
+) -> Result<Option<SlotState>, sqlx::Error> {
     let asked = sqlx::query_as(SLOT).bind(name).fetch_optional(connection);
     match tokio::time::timeout(ANSWER_WITHIN, asked).await {
         Ok(answer) => answer,
@@ -55,7 +55,7 @@ const HAS: &str = "SELECT EXISTS (SELECT FROM pg_ls_waldir() WHERE substr(name, 
 pub(super) async fn has_segment(
     connection: &mut PgConnection,
     segment: Segment,
-    server: &ServerFacts,
+    server: &ArchiverFacts,
 ) -> Result<Option<bool>, sqlx::Error> {
     let size = server.segment_size;
     if segment.number(size).is_none_or(|number| number >= size.number_of(server.lsn)) {
@@ -76,7 +76,7 @@ pub(super) async fn has_segment(
 }
 
 /// What is wrong with it; `free`: bytes free where the server's log is.
-fn objection(slot: &SlotFacts, free: Option<u64>) -> Option<String> {
+fn objection(slot: &SlotState, free: Option<u64>) -> Option<String> {
     let kept = slot.kept.and_then(|kept| u64::try_from(kept).ok()).unwrap_or(0);
     match slot.wal_status.as_deref() {
         Some("reserved" | "extended") | None => {}
@@ -100,7 +100,7 @@ fn objection(slot: &SlotFacts, free: Option<u64>) -> Option<String> {
     Some(format!("the server keeps {} MiB for it, and gives it up after {} MiB more", mib(kept), mib(left)))
 }
 
-impl Stream {
+impl WalStream {
     /// Warns when the server keeps too much for the slot, or gives it up; until `stop`.
     pub(super) async fn watch_slot(&self, stop: &CancellationToken) {
         let mut was_bad = false;
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn a_slot_is_warned_of_before_it_is_lost() {
-        let slot = |status: &str, kept: i64, left| SlotFacts {
+        let slot = |status: &str, kept: i64, left| SlotState {
             wal_status: Some(status.to_owned()),
             kept: Some(kept << 20),
             left,

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 
 use super::spool::{Directory, Received, cut_piece, next_piece};
-use super::{Sightings, Stream};
+use super::{LsnSamples, WalStream};
 use crate::event::told;
 use crate::model::{Segment, WalName};
 use crate::platform::CancellationToken;
@@ -21,7 +21,7 @@ const SETTLE: Duration = Duration::from_millis(20);
 
 /// What need not be asked for again.
 #[derive(Default)]
-pub(super) struct Shipped {
+pub(super) struct UploadResult {
     /// Whole files that are archived and stay.
     kept: HashSet<WalName>,
     /// How far the segment that is being written is shipped.
@@ -29,15 +29,15 @@ pub(super) struct Shipped {
     until: u32,
 }
 
-impl Stream {
+impl WalStream {
     /// Archives what is received, until `stop`.
     pub(super) async fn ship(
         &self,
         directory: &Directory,
-        horizon: &Sightings,
+        horizon: &LsnSamples,
         stop: &CancellationToken,
-    ) -> Shipped {
-        let mut shipped = Shipped::default();
+    ) -> UploadResult {
+        let mut shipped = UploadResult::default();
         let mut piece_at = Instant::now();
         let mut wait = AGAIN;
         while !stop.is_cancelled() {
@@ -57,7 +57,12 @@ impl Stream {
     }
 
     /// Once more after the receiver has ended.
-    pub(super) async fn ship_last(&self, directory: &Directory, horizon: &Sightings, mut shipped: Shipped) {
+    pub(super) async fn ship_last(
+        &self,
+        directory: &Directory,
+        horizon: &LsnSamples,
+        mut shipped: UploadResult,
+    ) {
         self.round(directory, horizon, &mut shipped, true).await;
     }
 
@@ -65,8 +70,8 @@ impl Stream {
     async fn round(
         &self,
         directory: &Directory,
-        horizon: &Sightings,
-        shipped: &mut Shipped,
+        horizon: &LsnSamples,
+        shipped: &mut UploadResult,
         with_piece: bool,
     ) -> bool {
         let _turn = directory.turn.lock().await;
@@ -92,13 +97,13 @@ impl Stream {
     async fn ship_ended(&self, pusher: &Pusher, received: &Received) -> bool {
         let mut good = true;
         for file in &received.ended {
-            let is_shipped = self.ship_piece(pusher, file, &mut Shipped::default()).await;
+            let is_shipped = self.ship_piece(pusher, file, &mut UploadResult::default()).await;
             good &= is_shipped && self.delete(file);
         }
         good
     }
 
-    async fn archive(&self, pusher: &Pusher, received: &Received, shipped: &mut Shipped) -> bool {
+    async fn archive(&self, pusher: &Pusher, received: &Received, shipped: &mut UploadResult) -> bool {
         let mut good = true;
         let (stayed, waiting): (Vec<_>, Vec<_>) =
             received.whole.iter().partition(|file| shipped.kept.contains(&file.name));
@@ -138,7 +143,7 @@ impl Stream {
     }
 
     /// Deletes a file that is archived, unless a receiver needs it.
-    fn forget(&self, file: &WalFile, received: &Received, shipped: &mut Shipped) -> bool {
+    fn forget(&self, file: &WalFile, received: &Received, shipped: &mut UploadResult) -> bool {
         if Some(file.name) == received.newest || matches!(file.name, WalName::History(_)) {
             shipped.kept.insert(file.name);
             return true;
@@ -160,7 +165,7 @@ impl Stream {
         }
     }
 
-    async fn ship_piece(&self, pusher: &Pusher, current: &WalFile, shipped: &mut Shipped) -> bool {
+    async fn ship_piece(&self, pusher: &Pusher, current: &WalFile, shipped: &mut UploadResult) -> bool {
         let WalName::Partial(segment) = current.name else { return true };
         if shipped.segment != Some(segment) {
             (shipped.segment, shipped.until) = (Some(segment), 0);
