@@ -1,6 +1,6 @@
 //! How plans and reports look on a terminal.
 
-pub mod restore_aws_backup;
-pub mod restore_logical;
-pub mod restore_physical;
-pub mod restore_rds;
+pub(super) mod restore_aws_backup;
+pub(super) mod restore_logical;
+pub(super) mod restore_physical;
+pub(super) mod restore_rds;
