@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -10,9 +10,8 @@ use crate::event::told;
 use crate::model::{BackupId, BackupKind, Manifest, RepositoryName, SourceName, chain, parent};
 use crate::platform::state_directory;
 use crate::policy::{Source, SourceConfig};
-use crate::repository::{layout, manifest};
+use crate::repository::{BackupRecord, Listing, RejectedManifest, Repository};
 use crate::source::postgres_base::{Candidate, Extent, IncrementalBase, is_kept, publish};
-use crate::store::list_all;
 
 const LIST: &str = "backup_manifest";
 
@@ -46,33 +45,23 @@ impl Run<'_> {
 
     /// From the newest base backup back to the newest full one.
     async fn newest(&self, source: &SourceName) -> Vec<AncestorCandidates> {
-        let prefix = layout::backups(&self.policy.system, source);
-        let listed = join_all(
-            self.repositories.iter().map(async |repository| list_all(&*repository.store, &prefix).await),
-        );
-        let mut holders: BTreeMap<BackupId, BTreeSet<&RepositoryName>> = BTreeMap::new();
-        for (repository, listed) in self.repositories.iter().zip(listed.await) {
-            match listed {
-                Ok(objects) => {
-                    let ids = objects.iter().filter_map(|object| layout::parse_manifest(&object.key));
-                    for id in ids.filter(|id| id.kind() == BackupKind::Base) {
-                        holders.entry(id).or_default().insert(&repository.name);
-                    }
-                }
-                // Then it is not known to have any of them.
-                Err(error) => self.events.warning(format!(
-                    "repository {} did not say which base backups it has: {}",
-                    repository.name,
-                    told(&error)
-                )),
-            }
+        let listing = Listing::of_source(&self.repositories, &self.policy.system, source).await;
+        for lost in &listing.unlisted {
+            // Then it is not known to have any of them.
+            self.events.warning(format!(
+                "repository {} did not say which base backups it has: {}",
+                lost.name,
+                lost.reason()
+            ));
         }
         let bad = self.known_to_be_bad(source).await;
         let mut found: Vec<AncestorCandidates> = Vec::new();
-        for (id, holders) in holders.iter().rev() {
-            let Some(base) = self.read(id, holders, &bad).await else { continue };
-            let is_full = parent(&base.manifest).is_none();
-            found.push(base);
+        for (id, holders) in listing.holders().iter().rev().filter(|(id, _)| id.kind() == BackupKind::Base) {
+            let (record, rejected) = BackupRecord::read(holders, &self.policy.system, id).await;
+            let Some(record) = record else { continue };
+            let against = self.against(&record, &rejected, &bad);
+            let is_full = parent(&record.manifest).is_none();
+            found.push(AncestorCandidates { manifest: record.manifest, against });
             if is_full {
                 break;
             }
@@ -80,41 +69,23 @@ impl Run<'_> {
         found
     }
 
-    /// `None` where no manifest can be read.
-    async fn read(
+    /// Returns why the first repository that has not just this backup intact keeps it from being built on.
+    fn against(
         &self,
-        id: &BackupId,
-        holders: &BTreeSet<&RepositoryName>,
+        record: &BackupRecord,
+        rejected: &[RejectedManifest],
         bad: &BTreeSet<(BackupId, RepositoryName)>,
-    ) -> Option<AncestorCandidates> {
-        let read = join_all(
-            self.repositories
-                .iter()
-                .map(async |repository| manifest::read(&*repository.store, &self.policy.system, id).await),
-        );
-        let mut found: Option<Manifest> = None;
-        let mut against = None;
-        for (repository, read) in self.repositories.iter().zip(read.await) {
-            let name = &repository.name;
-            let why = match (read, &found) {
-                (_, _) if !holders.contains(name) => {
-                    format!("`{name}` does not have it (`drctl copies sync`)")
-                }
-                (Err(error), _) => format!("its manifest in `{name}`: {}", told(&error)),
-                (Ok((read, _)), Some(other)) if read != *other => {
-                    format!("`{name}` has another manifest of it")
-                }
-                (Ok((read, _)), _) => {
-                    found.get_or_insert(read);
-                    if !bad.contains(&(id.clone(), name.clone())) {
-                        continue;
-                    }
-                    format!("the last check found it bad in `{name}`")
-                }
-            };
-            against.get_or_insert(why);
-        }
-        Some(AncestorCandidates { manifest: found?, against })
+    ) -> Option<String> {
+        self.repositories.iter().find_map(|Repository { name, .. }| {
+            if let Some(rejected) = rejected.iter().find(|rejected| rejected.repository == *name) {
+                return Some(format!("its manifest in `{name}`: {}", told(&rejected.error)));
+            }
+            if !record.is_held_by(name) {
+                return Some(format!("`{name}` does not have it (`drctl copies sync`)"));
+            }
+            let is_bad = bad.contains(&(record.id().clone(), name.clone()));
+            is_bad.then(|| format!("the last check found it bad in `{name}`"))
+        })
     }
 
     async fn known_to_be_bad(&self, source: &SourceName) -> BTreeSet<(BackupId, RepositoryName)> {

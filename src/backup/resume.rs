@@ -1,15 +1,12 @@
 use std::collections::BTreeSet;
 
 use chrono::TimeDelta;
-use futures_util::future::join_all;
 
 use super::execute::Run;
-use crate::event::told;
 use crate::model::{BackupId, BackupKind};
 use crate::policy::Source;
-use crate::repository::layout;
+use crate::repository::Listing;
 use crate::source::{self, SourceError};
-use crate::store::list_all;
 
 /// A snapshot that is older was not left by a run of these days: its manifest was lost, and is not made up.
 /// AWS Backup itself says how a resource was set up, whatever a recovery point's age.
@@ -63,21 +60,11 @@ impl Run<'_> {
             unknown(lost.name.as_str(), lost.reason());
             return None;
         }
-        let prefix = layout::backups(&self.policy.system, &source.name);
-        let listed =
-            self.repositories.iter().map(async |repository| list_all(&*repository.store, &prefix).await);
-        let mut committed = BTreeSet::new();
-        for (repository, listed) in self.repositories.iter().zip(join_all(listed).await) {
-            match listed {
-                Ok(objects) => {
-                    committed.extend(objects.iter().filter_map(|object| layout::parse_manifest(&object.key)));
-                }
-                Err(error) => {
-                    unknown(repository.name.as_str(), told(&error));
-                    return None;
-                }
-            }
+        let listing = Listing::of_source(&self.repositories, &self.policy.system, &source.name).await;
+        if let Some(lost) = listing.unlisted.first() {
+            unknown(lost.name.as_str(), lost.reason());
+            return None;
         }
-        Some(committed)
+        Some(listing.holders().into_keys().collect())
     }
 }

@@ -19,4 +19,4 @@ pub use connection::Catalog;
 pub use error::CatalogError;
 pub use find::{BackupEntry, CopyEntry, Filter, RepositoryEntry};
 pub use location::CatalogLocation;
-pub use refresh::{Depth, Refreshed, RejectedManifest, refresh};
+pub use refresh::{Depth, Refreshed, refresh};

@@ -6,8 +6,11 @@ use futures_util::stream;
 
 use super::{Catalog, CatalogError};
 use crate::model::{BackupId, RepositoryName, RunId, SystemName};
-use crate::repository::{ManifestError, Repositories, Repository, Unavailable, journal, layout, manifest};
-use crate::store::{StoreError, StoreErrorKind, list_all};
+use crate::repository::{
+    Listing, ManifestError, RejectedManifest, Repositories, Repository, RepositoryListing, Unavailable,
+    journal, manifest,
+};
+use crate::store::StoreErrorKind;
 
 /// Manifests or records that are read at a time; each is at most a few MiB.
 const PARALLEL: usize = 8;
@@ -48,14 +51,6 @@ impl Refreshed {
     }
 }
 
-/// A manifest that was not entered.
-#[derive(Debug)]
-pub struct RejectedManifest {
-    pub repository: RepositoryName,
-    pub backup: BackupId,
-    pub error: ManifestError,
-}
-
 /// Brings the catalog up to what the repositories hold.
 ///
 /// `repositories` is the policy's whole set, as [`Repositories::for_reading`] left it.
@@ -69,30 +64,20 @@ pub async fn refresh(
     depth: Depth,
     now: DateTime<Utc>,
 ) -> Result<Refreshed, CatalogError> {
-    let mut refreshed = Refreshed { lost: repositories.lost().to_vec(), ..Refreshed::default() };
-    let listings = stream::iter(repositories.iter().cloned()).map(async |repository| {
-        let listing = list(&repository, system).await;
-        (repository, listing)
-    });
-    let listings: Vec<_> = listings.buffered(PARALLEL).collect().await;
-
+    let Listing { repositories: listings, unlisted } = Listing::of_system(repositories, system).await;
+    let lost = repositories.lost().iter().cloned().chain(unlisted).collect();
+    let mut refreshed = Refreshed { lost, ..Refreshed::default() };
     if depth == Depth::Whole {
         catalog.clear_runs().await?;
     }
     let mut runs = BTreeMap::new();
-    for (repository, listing) in listings {
-        match listing {
-            Ok(listing) => {
-                if depth == Depth::Whole {
-                    catalog.clear_repository(&repository.name).await?;
-                }
-                enter(catalog, system, repositories, &repository, listing.backups, now, &mut refreshed)
-                    .await?;
-                for run in listing.runs {
-                    runs.entry(run).or_insert_with(|| repository.clone());
-                }
-            }
-            Err(error) => refreshed.lost.push(Unavailable::new(&repository, error)),
+    for RepositoryListing { repository, backups, runs: listed } in listings {
+        if depth == Depth::Whole {
+            catalog.clear_repository(&repository.name).await?;
+        }
+        enter(catalog, system, repositories, &repository, backups, now, &mut refreshed).await?;
+        for run in listed {
+            runs.entry(run).or_insert_with(|| repository.clone());
         }
     }
     if depth == Depth::Whole {
@@ -105,21 +90,6 @@ pub async fn refresh(
     read_journal(catalog, system, runs, &mut refreshed).await?;
     apply_checks(catalog, &refreshed).await?;
     Ok(refreshed)
-}
-
-/// What a repository holds, by its keys.
-struct RepositoryListing {
-    backups: BTreeSet<BackupId>,
-    runs: Vec<RunId>,
-}
-
-async fn list(repository: &Repository, system: &SystemName) -> Result<RepositoryListing, StoreError> {
-    let objects = list_all(&*repository.store, &layout::system(system)).await?;
-    let keys = || objects.iter().map(|object| object.key.as_str());
-    Ok(RepositoryListing {
-        backups: keys().filter_map(layout::parse_manifest).collect(),
-        runs: keys().filter_map(layout::parse_journal_record).collect(),
-    })
 }
 
 async fn enter(
@@ -253,6 +223,7 @@ mod tests {
     use crate::model::{AssuranceLevel, CheckDepth, CopyCheck, CopyFault, ObjectFault, Outcome};
     use crate::repository::fixtures::{noon, repositories, store_backup, system};
     use crate::repository::journal::{Detail, JournalRecord};
+    use crate::repository::layout;
     use crate::store::PutOptions;
 
     async fn catalog(root: &std::path::Path) -> Catalog {

@@ -14,6 +14,7 @@ mod copier;
 #[cfg(test)]
 pub(crate) mod fixtures;
 mod header;
+mod inventory;
 pub mod journal;
 mod known_locations;
 pub mod layout;
@@ -29,6 +30,7 @@ mod writer;
 pub use copier::{Copier, CopyOutcome, ObjectCopyError};
 
 pub use header::{MarkerError, RepositoryMarker};
+pub use inventory::{BackupRecord, Inventory, Listing, RejectedManifest, RepositoryListing};
 pub use known_locations::KnownLocations;
 pub use manifest::{FormatError, FormatVersion, ManifestError};
 pub use phase_timer::{PhaseSeconds, Phases};

@@ -4,14 +4,14 @@ use super::cloud::CloudFinding;
 use super::read_copy::{Examined, examine};
 use super::wal;
 use super::wal::{WalFinding, WalItem};
-use crate::catalog::{BackupEntry, CopyEntry, RejectedManifest};
+use crate::catalog::{BackupEntry, CopyEntry};
 use crate::event::{Event, Phase, told};
 use crate::model::{
     BackupId, BrokenChain, CheckDepth, CopyCheck, Manifest, Outcome, RepositoryName, chain, parent,
 };
 use crate::pipeline::Identities;
 use crate::repository::journal::Detail;
-use crate::repository::{ManifestError, Unavailable, layout};
+use crate::repository::{ManifestError, RejectedManifest, Unavailable, layout};
 use crate::run::{Run, RunError};
 
 /// One backup in one repository, to be read.

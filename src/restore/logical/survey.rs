@@ -1,7 +1,5 @@
 //! Finds out everything a plan needs, and changes nothing anywhere.
 
-use futures_util::future::join_all;
-
 use super::fetch::read_ahead;
 use super::select::{RepositoryCopy, SuspectCopies, choose};
 use super::{DumpRefusal, DumpRestoreError, DumpRestoreRequest, DumpSurvey, Rates, Run, target};
@@ -9,9 +7,8 @@ use crate::event::told;
 use crate::model::{Artifact, BackupId, Details, Manifest, RepositoryName};
 use crate::platform::free_space;
 use crate::postgres::Tools;
-use crate::repository::{ManifestError, SmallError, SmallReader, Unavailable, layout, manifest};
+use crate::repository::{BackupRecord, Listing, RejectedManifest, SmallError, SmallReader};
 use crate::source::postgres_dump::capture::{DATABASE, DETAILS, GLOBALS};
-use crate::store::list_all;
 
 /// What is known from earlier runs.
 #[derive(Clone, Debug, Default)]
@@ -77,34 +74,19 @@ impl Run {
     }
 
     async fn holdings(&self, request: &DumpRestoreRequest) -> Result<Vec<RepositoryCopy>, DumpRestoreError> {
-        let prefix = layout::backups(&self.system, &request.source);
-        let listed = join_all(
-            self.repositories
-                .iter()
-                .map(async |repository| (repository.clone(), list_all(&*repository.store, &prefix).await)),
-        )
-        .await;
-        let mut lost = self.repositories.lost().to_vec();
-        let mut holdings = Vec::new();
-        for (repository, outcome) in listed {
-            match outcome {
-                Ok(objects) => holdings.push(RepositoryCopy {
-                    repository: repository.name,
-                    backups: objects
-                        .iter()
-                        .filter_map(|object| layout::parse_manifest(&object.key))
-                        .collect(),
-                }),
-                Err(error) => lost.push(Unavailable::new(&repository, error)),
-            }
-        }
-        if holdings.is_empty() {
+        let listing = Listing::of_source(&self.repositories, &self.system, &request.source).await;
+        let lost: Vec<_> = self.repositories.lost().iter().cloned().chain(listing.unlisted).collect();
+        if listing.repositories.is_empty() {
             return Err(DumpRestoreError::NoRepository(lost));
         }
         for lost in lost {
             self.events.warning(format!("repository {} cannot be read: {}", lost.name, lost.reason()));
         }
-        Ok(holdings)
+        let holdings = listing
+            .repositories
+            .into_iter()
+            .map(|listed| RepositoryCopy { repository: listed.repository.name, backups: listed.backups });
+        Ok(holdings.collect())
     }
 
     /// The manifest, and the repositories that have just this one.
@@ -113,30 +95,17 @@ impl Run {
         id: &BackupId,
         holders: Vec<RepositoryName>,
     ) -> Result<(Manifest, Vec<RepositoryName>), DumpRestoreError> {
-        let mut first: Option<Manifest> = None;
-        let mut same = Vec::new();
-        let mut failed: Option<ManifestError> = None;
-        for name in holders {
-            let Some(repository) = self.repositories.find(&name) else { continue };
-            match manifest::read(&*repository.store, &self.system, id).await {
-                Ok((read, _)) => match &first {
-                    Some(first) if *first != read => self
-                        .events
-                        .warning(format!("repository {name} has another manifest of {id} and is left out")),
-                    _ => {
-                        first = Some(read);
-                        same.push(name);
-                    }
-                },
-                Err(error) => {
-                    self.events.warning(format!("repository {name}: {}", told(&error)));
-                    failed = Some(error);
-                }
-            }
+        let holders: Vec<_> =
+            holders.iter().filter_map(|name| self.repositories.find(name)).cloned().collect();
+        let (record, mut rejected) = BackupRecord::read(&holders, &self.system, id).await;
+        for RejectedManifest { repository, error, .. } in &rejected {
+            self.events.warning(format!("repository {repository}: {}", told(error)));
         }
-        match (first, failed) {
-            (Some(manifest), _) => Ok((manifest, same)),
-            (None, Some(source)) => Err(DumpRestoreError::Manifest { backup: id.clone(), source }),
+        match (record, rejected.pop()) {
+            (Some(record), _) => Ok((record.manifest, record.holders)),
+            (None, Some(rejected)) => {
+                Err(DumpRestoreError::Manifest { backup: id.clone(), source: rejected.error })
+            }
             (None, None) => Err(DumpRestoreError::NoRepository(self.repositories.lost().to_vec())),
         }
     }

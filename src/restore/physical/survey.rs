@@ -1,11 +1,8 @@
 //! Finds out everything a plan needs, and changes nothing anywhere.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use chrono::TimeDelta;
-use futures_util::future::join_all;
-use futures_util::stream::{self, StreamExt as _};
 
 use super::fetch::read_small;
 use super::host::HostFacts;
@@ -26,12 +23,9 @@ use crate::model::{
     BackupId, BackupKind, ClusterFacts, Details, RepositoryName, Segment, SystemIdentifier, Tablespace,
     Timeline,
 };
-use crate::repository::{Unavailable, layout, manifest};
+use crate::repository::{BackupRecord, Inventory, Listing, RejectedManifest, Unavailable, manifest};
 use crate::source::postgres_base::DETAILS;
-use crate::store::list_all;
 use crate::wal::{Archive, CommitTimes, ListError, ReplayEnd, ReplayRange, WalInventory};
-
-const MANIFESTS_AT_ONCE: usize = 8;
 
 /// Everything that was found out before deciding.
 #[derive(Clone, Debug)]
@@ -300,41 +294,30 @@ impl Run {
     }
 
     async fn stock(&self, request: &PhysicalRestoreRequest) -> Result<BackupInventory, PhysicalRestoreError> {
-        let prefix = layout::backups(&self.system, &request.source);
-        let listed = join_all(
-            self.repositories
-                .iter()
-                .map(async |repository| (repository.clone(), list_all(&*repository.store, &prefix).await)),
-        )
-        .await;
-        let mut lost = self.repositories.lost().to_vec();
-        let mut holders: BTreeMap<BackupId, Vec<RepositoryName>> = BTreeMap::new();
-        let mut read = 0;
-        for (repository, outcome) in listed {
-            match outcome {
-                Ok(objects) => {
-                    read += 1;
-                    for id in objects.iter().filter_map(|object| layout::parse_manifest(&object.key)) {
-                        holders.entry(id).or_default().push(repository.name.clone());
-                    }
-                }
-                Err(error) => lost.push(Unavailable::new(&repository, error)),
-            }
-        }
-        if read == 0 {
+        let listing = Listing::of_source(&self.repositories, &self.system, &request.source).await;
+        let lost: Vec<_> = self.repositories.lost().iter().chain(&listing.unlisted).cloned().collect();
+        if listing.repositories.is_empty() {
             return Err(PhysicalRestoreError::NoRepository(lost));
         }
         self.warn_lost(&lost);
-        let (bases, others): (Vec<_>, Vec<_>) =
-            holders.into_iter().rev().partition(|(id, _)| id.kind() == BackupKind::Base);
-        let read =
-            stream::iter(bases).map(|(id, holders)| self.base(id, holders)).buffered(MANIFESTS_AT_ONCE);
-        let mut bases: Vec<BaseBackup> = read.collect::<Vec<_>>().await.into_iter().flatten().collect();
-        for base in &mut bases {
-            let id = base.manifest.id.clone();
-            base.holders.sort_by_key(|name| request.doubtful.contains(&(id.clone(), name.clone())));
+        let inventory = Inventory::load(&listing, &self.system, &[BackupKind::Base]).await;
+        for RejectedManifest { repository, error, .. } in &inventory.rejected {
+            self.events.warning(format!("repository {repository}: {}", told(error)));
         }
-        let dumps = others.into_iter().map(|(id, _)| id).filter(|id| id.kind() == BackupKind::Logical);
+        let mut bases = Vec::new();
+        for BackupRecord { manifest, mut holders } in inventory.backups {
+            let (Some(physical), Some(cluster)) = (manifest.physical.clone(), manifest.cluster()) else {
+                self.events.warning(format!(
+                    "the manifest of {} does not say which cluster it is of, or which log it needs",
+                    manifest.id
+                ));
+                continue;
+            };
+            holders.sort_by_key(|name| request.doubtful.contains(&(manifest.id.clone(), name.clone())));
+            bases.push(BaseBackup { manifest, physical, cluster, holders });
+        }
+        let listed = listing.holders().into_keys().rev();
+        let dumps = listed.filter(|id| id.kind() == BackupKind::Logical);
         Ok(BackupInventory { bases, dumps: dumps.collect() })
     }
 
@@ -342,30 +325,6 @@ impl Run {
         for lost in lost {
             self.events.warning(format!("repository {} cannot be used: {}", lost.name, lost.reason()));
         }
-    }
-
-    /// The manifest, and the repositories that have just this one.
-    async fn base(&self, id: BackupId, holders: Vec<RepositoryName>) -> Option<BaseBackup> {
-        let mut base: Option<BaseBackup> = None;
-        for name in holders {
-            let Some(repository) = self.repositories.find(&name) else { continue };
-            match (manifest::read(&*repository.store, &self.system, &id).await, &mut base) {
-                (Ok((read, _)), Some(base)) if base.manifest == read => base.holders.push(name),
-                (Ok(_), Some(_)) => self
-                    .events
-                    .warning(format!("repository {name} has another manifest of {id} and is left out")),
-                (Ok((read, _)), None) => match (read.physical.clone(), read.cluster()) {
-                    (Some(physical), Some(cluster)) => {
-                        base = Some(BaseBackup { manifest: read, physical, cluster, holders: vec![name] });
-                    }
-                    _ => self.events.warning(format!(
-                        "the manifest of {id} does not say which cluster it is of, or which log it needs"
-                    )),
-                },
-                (Err(error), _) => self.events.warning(format!("repository {name}: {}", told(&error))),
-            }
-        }
-        base
     }
 
     /// What can be had where there is no base backup.

@@ -1,9 +1,6 @@
 //! Finds out everything a plan needs, and changes nothing anywhere.
 
-use std::collections::BTreeMap;
-
-use futures_util::future::{join, join_all, ready};
-use futures_util::stream::{self, StreamExt as _};
+use futures_util::future::{join, join_all};
 
 use super::aurora_cluster::{Members, date_copies, live, with_retained};
 use super::recorded_settings::RecordedSettings;
@@ -13,16 +10,10 @@ use super::{RdsRefusal, RdsRestoreError, RdsRestoreRequest, RdsTarget, Run};
 use crate::aws::rds::{AutomatedBackup, Database, Origin, Rds, RestoreMoment, Snapshot};
 use crate::aws::{AwsFailure, while_asked};
 use crate::event::told;
-use crate::model::{
-    BackupId, BackupKind, Parameter, ParameterGroup, RegionNames, RepositoryName, RestoreProfile,
-};
+use crate::model::{BackupId, BackupKind, Parameter, ParameterGroup, RegionNames, RestoreProfile};
 use crate::policy::{RdsDatabase, RdsSource};
-use crate::repository::{layout, manifest};
+use crate::repository::{BackupRecord, Inventory, Listing, RejectedManifest};
 use crate::source::rds_snapshot::{backup_of, is_recorded};
-use crate::store::list_all;
-
-/// Requests to a repository at a time.
-const MANIFESTS_AT_ONCE: usize = 8;
 
 /// Everything that was found out before deciding.
 #[derive(Clone, Debug)]
@@ -136,37 +127,16 @@ impl Run {
 
     /// The backups of the source whose manifests can be read, the newest first.
     async fn stored(&self, request: &RdsRestoreRequest) -> Vec<ManualSnapshot> {
-        let prefix = layout::backups(&self.system, &request.source);
-        let listed =
-            self.repositories.iter().map(async |repository| list_all(&*repository.store, &prefix).await);
-        let mut holders: BTreeMap<BackupId, Vec<RepositoryName>> = BTreeMap::new();
-        for (repository, listed) in self.repositories.iter().zip(join_all(listed).await) {
-            match listed {
-                Ok(objects) => {
-                    let ids = objects.iter().filter_map(|object| layout::parse_manifest(&object.key));
-                    for id in ids.filter(|id| id.kind() == BackupKind::Snapshot) {
-                        holders.entry(id).or_default().push(repository.name.clone());
-                    }
-                }
-                Err(error) => {
-                    self.events.warning(format!("repository {}: {}", repository.name, told(&error)))
-                }
-            }
+        let listing = Listing::of_source(&self.repositories, &self.system, &request.source).await;
+        for lost in &listing.unlisted {
+            self.events.warning(format!("repository {}: {}", lost.name, lost.reason()));
         }
-        let read = holders.into_iter().rev().map(|(id, holders)| self.read(id, holders));
-        stream::iter(read).buffered(MANIFESTS_AT_ONCE).filter_map(ready).collect().await
-    }
-
-    /// From the first repository where it can be read.
-    async fn read(&self, id: BackupId, holders: Vec<RepositoryName>) -> Option<ManualSnapshot> {
-        for name in &holders {
-            let Some(repository) = self.repositories.find(name) else { continue };
-            match manifest::read(&*repository.store, &self.system, &id).await {
-                Ok((manifest, _)) => return Some(ManualSnapshot { manifest, holders }),
-                Err(error) => self.events.warning(format!("repository {name}: {}", told(&error))),
-            }
+        let inventory = Inventory::load(&listing, &self.system, &[BackupKind::Snapshot]).await;
+        for RejectedManifest { repository, error, .. } in &inventory.rejected {
+            self.events.warning(format!("repository {repository}: {}", told(error)));
         }
-        None
+        let stored = inventory.backups.into_iter();
+        stored.map(|BackupRecord { manifest, holders }| ManualSnapshot { manifest, holders }).collect()
     }
 
     /// What each region of the policy has, the database's own first, and the database itself. All are asked at a time,
