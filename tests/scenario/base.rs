@@ -46,7 +46,7 @@ pub(crate) fn unpack(
         stored.extend(std::fs::read(folder.join(&object.name))?);
     }
     let identities = Identities::read(std::slice::from_ref(&archiving.system.escrow))?;
-    let mut plain = open(&stored[..], &artifact.encoding, &identities, Some(artifact.plain))?;
+    let mut plain = unseal(&stored[..], &artifact.encoding, &identities, Some(artifact.plain))?;
     let file = archiving.system.path().join("unpacked.tar");
     std::io::copy(&mut plain, &mut std::fs::File::create(&file)?)?;
     let output = Command::new("tar").arg("-xpf").arg(&file).arg("-C").arg(into).output()?;

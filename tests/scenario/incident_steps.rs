@@ -145,7 +145,7 @@ impl Bench {
             let identities = self.identities.clone();
             let plain = tokio::task::spawn_blocking(move || -> Outcome<u64> {
                 let mut plain =
-                    open(stream.into_reader(), &artifact.encoding, &identities, Some(artifact.plain))?;
+                    unseal(stream.into_reader(), &artifact.encoding, &identities, Some(artifact.plain))?;
                 let mut bytes = vec![];
                 plain.read_to_end(&mut bytes)?;
                 Ok(bytes.len() as u64)
