@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::MissingRepository;
 use super::execute::Run;
-use crate::event::{Event, Phase, told};
+use crate::event::{Phase, PhaseTimer, told};
 use crate::model::{Manifest, Physical, RepositoryName, SourceName};
 use crate::pipeline::Identities;
 use crate::policy::SourceConfig;
@@ -32,7 +32,8 @@ impl Run<'_> {
         };
         let within = self.log_wait(&manifest.source);
         let begun = std::time::Instant::now();
-        self.events.emit(&Event::PhaseBegan { phase: Phase::AwaitLog });
+        let mut phases = PhaseTimer::new(self.events);
+        phases.begin(Phase::AwaitLog);
         let mut waiting: Vec<&Repository> =
             self.repositories.iter().filter(|repository| held.contains(&repository.name)).collect();
         let missing = loop {
@@ -53,8 +54,7 @@ impl Run<'_> {
                 () = self.cancel.cancelled() => break missing,
             }
         };
-        let seconds = begun.elapsed().as_secs_f64();
-        self.events.emit(&Event::PhaseEnded { phase: Phase::AwaitLog, seconds });
+        phases.end();
         missing
     }
 

@@ -6,11 +6,15 @@
 //!
 //! *Not here.* How an event looks: [`crate::cli`].
 
+mod phase_timer;
+
 use std::sync::Arc;
 
 use serde::Serialize;
 
 use crate::model::{BackupId, RepositoryName, RunId, SourceName};
+
+pub use phase_timer::{PhaseSeconds, PhaseTimer};
 
 /// One thing that happened. Serialised with its name as `kind`; consumers ignore what they do not know.
 #[derive(Clone, Debug, Serialize)]

@@ -6,8 +6,9 @@ use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::layout;
 use super::{FormatError, FormatVersion, Repositories, Unavailable};
-use super::{PhaseSeconds, layout};
+use crate::event::PhaseSeconds;
 use crate::model::{CopyCheck, Outcome, RepositoryName, RunId, Sha256Hex, SystemName, WalCheck};
 use crate::store::list_all;
 use crate::store::{PutOptions, Store, StoreError, StoreErrorKind};

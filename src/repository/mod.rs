@@ -20,7 +20,6 @@ mod known_locations;
 pub mod layout;
 pub mod lease;
 pub mod manifest;
-mod phase_timer;
 pub mod reader;
 mod repositories;
 mod small_artifact;
@@ -33,7 +32,6 @@ pub use header::{MarkerError, RepositoryMarker};
 pub use inventory::{BackupRecord, Inventory, Listing, RejectedManifest, RepositoryListing};
 pub use known_locations::KnownLocations;
 pub use manifest::{FormatError, FormatVersion, ManifestError};
-pub use phase_timer::{PhaseSeconds, Phases};
 
 pub use repositories::{Repositories, Repository, Unavailable, write_options};
 pub use small_artifact::{SmallError, SmallReader, is_interrupted_read, is_interruption};

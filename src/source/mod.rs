@@ -12,7 +12,6 @@
 
 pub mod aws_backup;
 mod capture;
-mod phase_timer;
 pub mod postgres_base;
 pub mod postgres_dump;
 pub mod rds_snapshot;

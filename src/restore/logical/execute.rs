@@ -9,16 +9,15 @@ use super::progress::LoadProgress;
 use super::publish::{Publication, drop_replaced, publish};
 use super::selection::SelectedEntries;
 use super::{Compared, DumpCleanup, DumpRestoreError, DumpRestoreFailure, DumpRestoreReport, Run, VERB};
-use crate::event::{Event, Phase, told};
+use crate::event::{Event, Phase, PhaseTimer, told};
 use crate::model::{Cause, Judgement, RepositoryName, Verdict};
-use crate::repository::Phases;
 
 impl Run {
     /// Does what was planned. Until the last step the restored database has a name of its own, or a comment that
     /// says that it is not complete; whatever fails before, it is dropped.
     pub async fn execute(&self, plan: DumpRestorePlan) -> Result<DumpRestoreReport, DumpRestoreFailure> {
         self.events.emit(&Event::RunBegan { run: self.id.clone(), verb: VERB });
-        let mut phases = Phases::new(&*self.clock, &self.events);
+        let mut phases = PhaseTimer::new(&self.events);
         let mut globals_made = Vec::new();
         let begun = self.clock.now();
         let mut made = CreatedObjects::Nothing;
@@ -58,7 +57,7 @@ impl Run {
     async fn steps(
         &self,
         plan: &DumpRestorePlan,
-        phases: &mut Phases<'_>,
+        phases: &mut PhaseTimer<'_>,
         globals_made: &mut Vec<String>,
         made: &mut CreatedObjects,
     ) -> Result<CompletedLoad, DumpRestoreError> {
@@ -111,7 +110,7 @@ impl Run {
     async fn create(
         &self,
         plan: &DumpRestorePlan,
-        phases: &mut Phases<'_>,
+        phases: &mut PhaseTimer<'_>,
         made: &mut CreatedObjects,
     ) -> Result<LoadProgress, DumpRestoreError> {
         self.check_interruption()?;
@@ -138,7 +137,7 @@ impl Run {
     async fn load_file(
         &self,
         plan: &DumpRestorePlan,
-        phases: &mut Phases<'_>,
+        phases: &mut PhaseTimer<'_>,
         made: &mut CreatedObjects,
         (scratch, repository, chosen): (Scratch, RepositoryName, Option<SelectedEntries>),
     ) -> Result<Loaded, DumpRestoreError> {
@@ -190,7 +189,7 @@ impl Run {
     async fn load_stream(
         &self,
         plan: &DumpRestorePlan,
-        phases: &mut Phases<'_>,
+        phases: &mut PhaseTimer<'_>,
         made: &mut CreatedObjects,
     ) -> Result<Loaded, DumpRestoreError> {
         let mut tries = Vec::new();
@@ -237,7 +236,7 @@ impl Run {
     async fn finish(
         &self,
         plan: &DumpRestorePlan,
-        phases: &mut Phases<'_>,
+        phases: &mut PhaseTimer<'_>,
         loaded: &Loaded,
     ) -> Result<LoadOutcome, DumpRestoreError> {
         let passes_over = plan.incomplete.is_some();

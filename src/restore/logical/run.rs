@@ -5,14 +5,14 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::{Compared, DumpRestoreError, GlobalsPlan, VERB};
-use crate::event::{Events, Phase, told};
+use crate::event::{Events, Phase, PhaseSeconds, told};
 use crate::model::{BackupId, Outcome, RepositoryName, RunId, SystemName, Verdict};
 use crate::pipeline::Identities;
 use crate::platform::{CancellationToken, Clock};
 use crate::postgres::ConnectionParameters;
 use crate::repository::journal;
 use crate::repository::journal::{Detail, JournalRecord};
-use crate::repository::{PhaseSeconds, Repositories, Unavailable};
+use crate::repository::{Repositories, Unavailable};
 
 /// What a restore works with.
 pub struct Run {

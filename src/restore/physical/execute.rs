@@ -15,10 +15,9 @@ use super::{
     DirectoryCleanup, PhysicalRefusal, PhysicalRestoreError, PhysicalRestoreFailure, PhysicalRestoreReport,
     Run, ServerState, VERB, combine_incrementals, delta, manual_restore, release, resume, settings, start,
 };
-use crate::event::{Event, Phase};
+use crate::event::{Event, Phase, PhaseTimer};
 use crate::model::{Artifact, Manifest, RepositoryName};
 use crate::pipeline::CountingReader;
-use crate::repository::Phases;
 use crate::source::postgres_base::BASE;
 
 const CONFIGURATION: &str = "postgresql.conf";
@@ -34,7 +33,7 @@ impl Run {
     ) -> Result<PhysicalRestoreReport, PhysicalRestoreFailure> {
         self.events.emit(&Event::RunBegan { run: self.id.clone(), verb: VERB });
         let begun = self.clock.now();
-        let mut phases = Phases::new(&*self.clock, &self.events);
+        let mut phases = PhaseTimer::new(&self.events);
         let mut state = CleanupState::default();
         match self.steps(&plan, &mut phases, &mut state).await {
             Ok((unpacked, repository, started)) => Ok(PhysicalRestoreReport {
@@ -71,7 +70,7 @@ impl Run {
     async fn steps(
         &self,
         plan: &PhysicalRestorePlan,
-        phases: &mut Phases<'_>,
+        phases: &mut PhaseTimer<'_>,
         state: &mut CleanupState,
     ) -> Result<(Unpacked, RepositoryName, Option<start::Started>), PhysicalRestoreError> {
         phases.begin(Phase::Prepare);
@@ -107,7 +106,7 @@ impl Run {
     async fn start(
         &self,
         plan: &PhysicalRestorePlan,
-        phases: &mut Phases<'_>,
+        phases: &mut PhaseTimer<'_>,
         state: &mut CleanupState,
     ) -> Result<Option<start::Started>, PhysicalRestoreError> {
         if plan.steps.start.is_none() {
@@ -131,7 +130,7 @@ impl Run {
     async fn resume(
         &self,
         plan: &PhysicalRestorePlan,
-        phases: &mut Phases<'_>,
+        phases: &mut PhaseTimer<'_>,
         state: &mut CleanupState,
     ) -> Result<(Unpacked, RepositoryName, Option<start::Started>), PhysicalRestoreError> {
         state.is_whole = true;

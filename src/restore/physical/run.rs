@@ -5,13 +5,13 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::{PhysicalRestoreError, Started};
-use crate::event::{Events, Phase, told};
+use crate::event::{Events, Phase, PhaseSeconds, told};
 use crate::model::{BackupId, Outcome, RepositoryName, RunId, SystemName};
 use crate::pipeline::Identities;
 use crate::platform::{CancellationToken, Clock};
 use crate::repository::journal;
 use crate::repository::journal::{Detail, JournalRecord};
-use crate::repository::{PhaseSeconds, Repositories, Unavailable};
+use crate::repository::{Repositories, Unavailable};
 
 /// What a recovery is called in the journal.
 pub const VERB: &str = "recover";

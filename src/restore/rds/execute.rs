@@ -7,8 +7,7 @@ use super::{Backups, NewGroup, RdsRestoreError, RdsRestorePlan};
 use crate::aws::rds::{Changes, Database, Rds};
 use crate::aws::{AwsFailure, AwsTags, FailureKind, Poll, PollError, PollProgress, PolledState};
 use crate::checks::CheckResult;
-use crate::event::{Phase, told};
-use crate::repository::Phases;
+use crate::event::{Phase, PhaseTimer, told};
 
 /// Polls after which a change that is not to be seen is told of: ten minutes at the usual pace.
 pub(super) const SETTLING: u32 = 30;
@@ -26,8 +25,7 @@ pub(super) struct ReachedState {
 impl Run {
     /// Makes the instance, sets it up, logs in, and waits until it is whole.
     pub async fn execute(&self, plan: &RdsRestorePlan) -> Result<RdsRestoreReport, RdsRestoreFailure> {
-        let clock = self.clock.clone();
-        let mut phases = Phases::new(&*clock, &self.events);
+        let mut phases = PhaseTimer::new(&self.events);
         let notes = plan.other_database.iter().chain(&plan.begun_otherwise).cloned().collect();
         let mut reached = ReachedState { begun: plan.resumed, notes, ..ReachedState::default() };
         let outcome = self.act(plan, &mut phases, &mut reached).await;
@@ -74,7 +72,7 @@ impl Run {
     async fn act(
         &self,
         plan: &RdsRestorePlan,
-        phases: &mut Phases<'_>,
+        phases: &mut PhaseTimer<'_>,
         reached: &mut ReachedState,
     ) -> Result<Database, RdsRestoreError> {
         let began = Instant::now();

@@ -6,13 +6,13 @@ use serde::Serialize;
 use super::{Changed, RdsRestoreError, RdsRestorePlan};
 use crate::aws::PollError;
 use crate::checks::CheckResult;
-use crate::event::{Events, Phase, told};
+use crate::event::{Events, Phase, PhaseSeconds, told};
 use crate::model::{Outcome, RunId, SystemName};
 use crate::pipeline::Identities;
 use crate::platform::{CancellationToken, Clock};
 use crate::repository::journal;
 use crate::repository::journal::{Detail, JournalRecord};
-use crate::repository::{PhaseSeconds, Repositories, Unavailable};
+use crate::repository::{Repositories, Unavailable};
 
 /// What a restore into an instance is called in the journal.
 pub const VERB: &str = "restore-instance";

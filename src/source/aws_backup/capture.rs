@@ -1,11 +1,10 @@
-use super::super::phase_timer::PhaseTimer;
 use super::super::{ArtifactSink, Captured, Naming, SinkError};
 use super::prepare::is_restored;
 use super::resume::backup_of;
 use super::{RecoveryPointCapture, RecoveryPointError, copies, manual_restore, plan_points};
 use crate::aws::backup::{BackupJob, BackupRequest, RecoveryPoint};
 use crate::aws::{AwsTags, PollError, PollProgress, PolledState};
-use crate::event::{Events, Phase};
+use crate::event::{Events, Phase, PhaseTimer};
 use crate::model::{Artifact, CloudBackup, CloudBackupCopy, Details, ResourceProfile};
 use crate::pipeline::MemoryProducer;
 use crate::platform::CancellationToken;
@@ -24,7 +23,8 @@ pub async fn capture(
 ) -> Result<Captured, RecoveryPointError> {
     let tags = AwsTags::of_backup(naming.system, naming.source, naming.backup, naming.run);
 
-    let phase = PhaseTimer::begin(Phase::RecoveryPoint, events);
+    let mut phases = PhaseTimer::new(events);
+    phases.begin(Phase::RecoveryPoint);
     let (point, said) = match earlier(&prepared, naming).await? {
         Some(point) if point.plan.is_some() => {
             events.notice(format!("adopting recovery point {}, which a plan had made", point.arn));
@@ -36,7 +36,7 @@ pub async fn capture(
         }
         None => make(&prepared, naming, &tags, events, cancel).await?,
     };
-    phase.end();
+    phases.end();
     let recovery_point = point.created.ok_or(RecoveryPointError::NoTime)?;
     let metadata = prepared.aws.restore_metadata(&point.vault, &point.arn).await?;
 
@@ -217,12 +217,13 @@ async fn store_details(
     sink: &mut dyn ArtifactSink,
     events: &Events,
 ) -> Result<Artifact, RecoveryPointError> {
-    let phase = PhaseTimer::begin(Phase::Details, events);
+    let mut phases = PhaseTimer::new(events);
+    phases.begin(Phase::Details);
     let details = Details { resource: Some(profile), ..Details::default() };
     let json = serde_json::to_vec_pretty(&details).map_err(RecoveryPointError::Details)?;
     let size = json.len() as u64;
     let stored: Result<_, SinkError> =
         sink.store(DETAILS, Box::new(MemoryProducer::new(json)), Some(size)).await;
-    phase.end();
+    phases.end();
     stored.map_err(RecoveryPointError::Sink)
 }

@@ -1,13 +1,12 @@
 use futures_util::future::join_all;
 
-use super::super::phase_timer::PhaseTimer;
 use super::super::{MissingCopy, Naming};
 use super::capture::issue;
 use super::prepare::vault;
 use super::{RecoveryPointCapture, RecoveryPointError};
 use crate::aws::backup::{AwsBackup, CopyJob, PointCopyRequest, RecoveryPoint, Vault};
 use crate::aws::{AwsFailure, AwsTags, FailureKind, PollError, PolledState};
-use crate::event::{Events, Phase, told};
+use crate::event::{Events, Phase, PhaseTimer, told};
 use crate::model::CloudBackupCopy;
 use crate::platform::CancellationToken;
 use crate::policy::VaultCopy;
@@ -44,7 +43,8 @@ pub(super) async fn copy(
         copied.failed = places.iter().map(lacks).collect();
         return Ok(copied);
     }
-    let phase = PhaseTimer::begin(Phase::CopyToRegions, events);
+    let mut phases = PhaseTimer::new(events);
+    phases.begin(Phase::CopyToRegions);
     let each = places.iter().map(|place| one(prepared, point, place, naming, tags, events, cancel));
     for (place, outcome) in places.iter().zip(join_all(each).await) {
         match outcome {
@@ -59,7 +59,7 @@ pub(super) async fn copy(
             }
         }
     }
-    phase.end();
+    phases.end();
     Ok(copied)
 }
 

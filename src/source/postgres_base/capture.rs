@@ -11,12 +11,11 @@ use super::replication::Expected;
 use super::{
     DETAILS, IncrementalBase, MissingFiles, data_directory, increment, manual_restore, replication, settings,
 };
-use crate::event::{Events, Phase};
+use crate::event::{Events, Phase, PhaseTimer};
 use crate::model::{Artifact, DamagedPage, Details, Digest, Excluded, Manifest, Physical};
 use crate::pipeline::MemoryProducer;
 use crate::platform::CancellationToken;
 use crate::postgres::close;
-use crate::source::phase_timer::PhaseTimer;
 use crate::source::{ArtifactSink, Captured};
 
 /// A database's files are removed a moment before it is gone from the catalog.
@@ -64,7 +63,8 @@ async fn run(
     stop: &CancellationToken,
 ) -> Result<Captured, BaseError> {
     let server = prepared.parameters.to_string();
-    let timed = PhaseTimer::begin(Phase::Inspect, events);
+    let mut phases = PhaseTimer::new(events);
+    phases.begin(Phase::Inspect);
     let local = match &prepared.reader {
         SettingsReader::DataDirectory(root) => Some(root.as_path()),
         SettingsReader::Replication(_) => None,
@@ -74,9 +74,8 @@ async fn run(
     let presence = Completeness::wanting(configuration.inside());
     let before = databases(&mut prepared.connection, &server).await?;
     let estimate = ask(&server, expected_bytes(&mut prepared.connection)).await?;
-    timed.end();
 
-    let timed = PhaseTimer::begin(Phase::BaseBackup, events);
+    phases.begin(Phase::BaseBackup);
     let mut chain: &[Manifest] = &[];
     let copied = match prepared.reader.clone() {
         SettingsReader::Replication(tools) => {
@@ -102,10 +101,10 @@ async fn run(
     let moment = sqlx::query_as(MOMENT).fetch_one(&mut prepared.connection);
     let (time, next_transaction, open): (i64, i64, Option<Vec<i64>>) = ask(&server, moment).await?;
     facts.stop_time = DateTime::<Utc>::from_timestamp_micros(time).unwrap_or_default();
-    timed.end();
+    phases.end();
     close(prepared.connection).await;
 
-    let timed = PhaseTimer::begin(Phase::Details, events);
+    phases.begin(Phase::Details);
     let recovery_point = facts.stop_time;
     let mut artifacts = copied.artifacts;
     let (files, unread) = configuration.kept(&copied.presence);
@@ -138,7 +137,7 @@ async fn run(
     let by_hand = manual_restore::commands(&artifacts, &physical, &prepared.server, chain);
     let stored = sink.store(DETAILS, Box::new(MemoryProducer::new(json)), None).await;
     artifacts.push(stored.map_err(|source| BaseError::Store { server, source })?);
-    timed.end();
+    phases.end();
     Ok(Captured {
         recovery_point,
         server: Some(prepared.server),

@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use super::manual_restore;
 use super::program::{Dump, DumpError, STDERR_LINES, check_globals, judge};
-use crate::event::{Events, Phase, told};
+use crate::event::{Events, Phase, PhaseTimer, told};
 use crate::model::{DatabaseFacts, Details, SequenceState, ServerFacts};
 use crate::pipeline::MemoryProducer;
 use crate::platform::{CancellationToken, Piped, ProcessError};
@@ -20,7 +20,6 @@ use crate::postgres::{
     ConnectError, ConnectionParameters, FactsError, Tools, ToolsError, close, count_rows, read_facts,
     read_sequences_again, server_major,
 };
-use crate::source::phase_timer::PhaseTimer;
 use crate::source::{ArtifactSink, Captured, KEEPALIVES, SinkError, Unreadable, unreadable};
 
 /// Names of the artifacts, without the endings of their encoding.
@@ -142,7 +141,8 @@ async fn run(
     stop: &CancellationToken,
 ) -> Result<Captured, LogicalError> {
     let database = prepared.parameters.database.clone();
-    let inspect = PhaseTimer::begin(Phase::Inspect, events);
+    let mut phases = PhaseTimer::new(events);
+    phases.begin(Phase::Inspect);
     if prepared.parameters.reached().is_some_and(|reached| reached.pooled) {
         events.notice(
             "the server is read through a connection pooler, which keeps a connection for each session",
@@ -153,13 +153,13 @@ async fn run(
     let mut facts = read_facts(&mut prepared.connection).await.map_err(described)?;
     facts.snapshot_time = recovery_point;
     let estimate = ask(&database, expected_bytes(&mut prepared.connection)).await?;
-    inspect.end();
+    phases.end();
 
     let child = start_dump(&prepared, dump, &snapshot, &facts.encoding, stop).await?;
     // Taken while pg_dump sets out, so that the roles are those of its snapshot as nearly as can be.
     let globals = if dump.globals { Some(read_globals(&prepared, events, stop).await?) } else { None };
 
-    let timed = PhaseTimer::begin(Phase::Dump, events);
+    phases.begin(Phase::Dump);
     let stored = Box::new(Dump::new(child, events.clone()));
     let connection = &mut prepared.connection;
     let counting = async {
@@ -195,7 +195,7 @@ async fn run(
     let Some(uncounted) = counted else {
         return Err(LogicalError::Interrupted { database });
     };
-    timed.end();
+    phases.end();
     tell_uncounted(&uncounted, events);
     // The snapshot was needed up to here.
     bound_sequences(&mut prepared.connection, &mut facts.sequences, events).await;
@@ -208,9 +208,9 @@ async fn run(
     }
     let by_hand = manual_restore::commands(&artifacts[0], artifacts.get(1), &facts);
     let not_included = facts.not_included.clone();
-    let timed = PhaseTimer::begin(Phase::Details, events);
+    phases.begin(Phase::Details);
     artifacts.push(store_details(facts, sink, &database).await?);
-    timed.end();
+    phases.end();
     Ok(Captured {
         recovery_point,
         server: Some(prepared.server),
@@ -327,7 +327,8 @@ async fn read_globals(
 ) -> Result<String, LogicalError> {
     let database = &prepared.parameters.database;
     let failed = |source| LogicalError::Globals { database: database.clone(), source };
-    let timed = PhaseTimer::begin(Phase::Globals, events);
+    let mut phases = PhaseTimer::new(events);
+    phases.begin(Phase::Globals);
     let program = prepared.tools.program("pg_dumpall").map_err(|source| LogicalError::Tools {
         database: database.clone(),
         version: prepared.server.version.clone(),
@@ -346,7 +347,7 @@ async fn read_globals(
     let finished = program.run(GLOBALS_WITHIN, stop).await.map_err(|source| failed(source.into()))?;
     judge("pg_dumpall", &finished.stderr, events).map_err(failed)?;
     check_globals(&finished.stdout).map_err(failed)?;
-    timed.end();
+    phases.end();
     Ok(finished.stdout)
 }
 

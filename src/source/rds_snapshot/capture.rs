@@ -1,10 +1,9 @@
-use super::super::phase_timer::PhaseTimer;
 use super::super::{ArtifactSink, Captured, MissingCopy, Naming, SinkError};
 use super::{SnapshotCapture, SnapshotError, copies, identifier, manual_restore};
 use crate::aws::AwsTags;
 use crate::aws::rds::{Database, Rds, Snapshot, SnapshotId};
 use crate::aws::{FailureKind, PollError, PolledState, key};
-use crate::event::{Events, Phase, told};
+use crate::event::{Events, Phase, PhaseTimer, told};
 use crate::model::{Artifact, CloudBackup, CloudBackupCopy, Details, ServerFacts};
 use crate::pipeline::MemoryProducer;
 use crate::platform::CancellationToken;
@@ -29,11 +28,12 @@ pub async fn capture(
             "not recorded with this backup: {words}; `drctl iam show writer` prints what the role should have"
         ));
     }
-    let phase = PhaseTimer::begin(Phase::Snapshot, events);
+    let mut phases = PhaseTimer::new(events);
+    phases.begin(Phase::Snapshot);
     begin(&prepared, &id, &tags, naming, events, cancel).await?;
     let snapshot = wait(&prepared.rds, &id, &prepared, events, cancel).await?;
     is_ours(&snapshot, &prepared, naming)?;
-    phase.end();
+    phases.end();
     let recovery_point = snapshot.recovery_point().ok_or(SnapshotError::NoTime)?;
     warn_of_quota(&prepared.rds, &id, events).await;
 
@@ -210,12 +210,13 @@ async fn store_details(
     sink: &mut dyn ArtifactSink,
     events: &Events,
 ) -> Result<Artifact, SnapshotError> {
-    let phase = PhaseTimer::begin(Phase::Details, events);
+    let mut phases = PhaseTimer::new(events);
+    phases.begin(Phase::Details);
     let details = Details { profile: Some(prepared.profile.clone()), ..Details::default() };
     let json = serde_json::to_vec_pretty(&details).map_err(SnapshotError::Details)?;
     let size = json.len() as u64;
     let stored: Result<_, SinkError> =
         sink.store(DETAILS, Box::new(MemoryProducer::new(json)), Some(size)).await;
-    phase.end();
+    phases.end();
     stored.map_err(SnapshotError::Sink)
 }

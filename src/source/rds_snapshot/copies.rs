@@ -1,12 +1,11 @@
 use futures_util::future::join_all;
 
 use super::super::MissingCopy;
-use super::super::phase_timer::PhaseTimer;
 use super::capture::{wait, warn_of_quota};
 use super::{SnapshotCapture, SnapshotError};
 use crate::aws::rds::{Rds, Snapshot, SnapshotCopyRequest, SnapshotId};
 use crate::aws::{AwsFailure, AwsTags, FailureKind, PollError};
-use crate::event::{Events, Phase, lasting, told};
+use crate::event::{Events, Phase, PhaseTimer, lasting, told};
 use crate::platform::CancellationToken;
 use crate::policy::RdsRegion;
 
@@ -31,7 +30,8 @@ pub(super) async fn copy(
     if prepared.source.regions.is_empty() {
         return Ok(copied);
     }
-    let phase = PhaseTimer::begin(Phase::CopyToRegions, events);
+    let mut phases = PhaseTimer::new(events);
+    phases.begin(Phase::CopyToRegions);
     let regions = prepared.source.regions.iter();
     let outcomes =
         join_all(regions.map(|region| one(prepared, snapshot, region, tags, events, cancel))).await;
@@ -45,7 +45,7 @@ pub(super) async fn copy(
             }
         }
     }
-    phase.end();
+    phases.end();
     Ok(copied)
 }
 
