@@ -1,7 +1,8 @@
 use chrono::{DateTime, Utc};
+use crc_fast::{CrcAlgorithm, Digest};
 
 use super::wal_header::{CONTINUED, Fields, GIVEN_UP, LONG, PAGE_HEADER, SEGMENT_HEADER, SegmentHeader};
-use super::wal_record::{HEAD, HEADER, Notable, RecordKind, WalRecord};
+use super::wal_record::{CHECKSUM, HEAD, HEADER, Notable, RecordKind, WalRecord};
 use crate::model::Lsn;
 
 /// Records of a notable kind are shorter than this.
@@ -11,8 +12,8 @@ const LONGEST: usize = 2048;
 /// several that follow one another. A commit whose record ends in the next segment is not in this one, and in
 /// the next only where both are seen.
 ///
-/// It believes what it reads: a server that archives the file has written it, and checks it when it reads
-/// it again.
+/// Also finds where WAL is damaged: a record whose checksum is wrong, or pages that do not continue a record, with
+/// intact WAL after it. Without any after it, it is where the server stopped writing.
 #[derive(Clone, Debug)]
 pub struct CommitScan {
     little_endian: bool,
@@ -33,6 +34,11 @@ pub struct CommitScan {
     newest: Option<DateTime<Utc>>,
     notable: Notable,
     end: Lsn,
+    /// Checksum of what was seen of the record under way, its header excepted.
+    contents: Digest,
+    /// Where the first record begins that is not intact.
+    suspect: Option<Lsn>,
+    damaged: Option<Lsn>,
 }
 
 impl CommitScan {
@@ -51,6 +57,9 @@ impl CommitScan {
             newest: None,
             notable: Notable::default(),
             end: header.begin,
+            contents: Digest::new(CrcAlgorithm::Crc32Iscsi),
+            suspect: None,
+            damaged: None,
         }
     }
 
@@ -64,10 +73,13 @@ impl CommitScan {
     pub fn records(&mut self, bytes: &[u8], mut each: impl FnMut(&WalRecord<'_>)) {
         for page in bytes.chunks(self.page_size) {
             if self.ended {
-                return;
+                // A recycled segment holds pages of other addresses behind the end.
+                if self.is_in_place(page) {
+                    self.damaged = self.damaged.or(self.suspect).or(Some(self.end));
+                }
+            } else {
+                self.ended = self.page(page, &mut each).is_none();
             }
-            // What does not go on as log does is what the file held before.
-            self.ended = self.page(page, &mut each).is_none();
             self.address.0 += self.page_size as u64;
         }
     }
@@ -86,6 +98,11 @@ impl CommitScan {
     /// Where the last whole record ends: there is nothing behind it.
     pub fn end(&self) -> Lsn {
         self.end
+    }
+
+    /// Returns where recovery would end early: the first record that is not intact though intact WAL follows.
+    pub fn damaged(&self) -> Option<Lsn> {
+        self.damaged
     }
 
     /// Of which kinds records are, or may be, that are in it whole or in part.
@@ -111,12 +128,18 @@ impl CommitScan {
         self.length.min(if is_notable { LONGEST } else { HEAD })
     }
 
+    /// Whether a page has the header that belongs at this address.
+    fn is_in_place(&self, page: &[u8]) -> bool {
+        let fields = Fields { bytes: page, little_endian: self.little_endian };
+        page.len() >= PAGE_HEADER && fields.u16(0) == self.magic && fields.u64(8) == self.address.0
+    }
+
     /// `None`: the log ends here.
     fn page(&mut self, page: &[u8], each: &mut impl FnMut(&WalRecord<'_>)) -> Option<()> {
-        let fields = Fields { bytes: page, little_endian: self.little_endian };
-        if page.len() < PAGE_HEADER || fields.u16(0) != self.magic || fields.u64(8) != self.address.0 {
+        if !self.is_in_place(page) {
             return None;
         }
+        let fields = Fields { bytes: page, little_endian: self.little_endian };
         let info = fields.u16(2);
         let continued = if info & CONTINUED == 0 { 0 } else { fields.u32(16) as usize };
         let mut at = if info & LONG == 0 { PAGE_HEADER } else { SEGMENT_HEADER };
@@ -126,6 +149,7 @@ impl CommitScan {
                 self.note_rest(page.get(at..).unwrap_or_default().get(..continued).unwrap_or_default());
             }
         } else if self.left != continued {
+            self.damaged = self.damaged.or(self.suspect).or(self.begins).or(Some(self.end));
             return None;
         }
         self.fresh = false;
@@ -142,6 +166,7 @@ impl CommitScan {
                 (self.left, self.length) = (length, length);
                 self.begins = Some(Lsn(self.address.0 + at as u64));
                 self.head.clear();
+                self.contents.reset();
             }
             let end = at + self.left.min(page.len() - at);
             if self.begins.is_some() {
@@ -152,6 +177,10 @@ impl CommitScan {
                     self.head.extend_from_slice(&page[from..from + more]);
                     from += more;
                 }
+            }
+            if self.begins.is_some() {
+                let of_header = HEADER.saturating_sub(self.length - self.left).min(end - at);
+                self.contents.update(&page[at + of_header..end]);
             }
             self.left -= end - at;
             at = end;
@@ -165,7 +194,19 @@ impl CommitScan {
         Some(())
     }
 
+    /// Compares the checksum of a record that was seen whole.
+    fn verify(&mut self, begins: Lsn) {
+        self.contents.update(self.head.get(..CHECKSUM).unwrap_or_default());
+        let expected = Fields { bytes: &self.head, little_endian: self.little_endian }.u32(CHECKSUM);
+        if self.contents.finalize() == u64::from(expected) {
+            self.damaged = self.damaged.or(self.suspect);
+        } else {
+            self.suspect = self.suspect.or(Some(begins));
+        }
+    }
+
     fn whole(&mut self, begins: Lsn, each: &mut impl FnMut(&WalRecord<'_>)) {
+        self.verify(begins);
         let head = std::mem::take(&mut self.head);
         let record = WalRecord {
             begins,
@@ -226,6 +267,8 @@ mod tests {
         record.extend_from_slice(contents);
         let length = u32::try_from(record.len()).unwrap();
         record[..4].copy_from_slice(&length.to_le_bytes());
+        let checksum = crate::postgres::wal_record::checksum(&record).to_le_bytes();
+        record[CHECKSUM..HEADER].copy_from_slice(&checksum);
         record
     }
 
@@ -313,10 +356,7 @@ mod tests {
         contents.extend(16_401_u32.to_le_bytes());
         contents.extend(path.as_bytes());
         contents.push(0);
-        let mut record = record(5, 0, &contents);
-        let sum = crate::postgres::wal_record::checksum(&record).to_le_bytes();
-        record[20..24].copy_from_slice(&sum);
-        record
+        record(5, 0, &contents)
     }
 
     #[test]
@@ -369,12 +409,43 @@ mod tests {
         }
 
         #[test]
+        fn damage_is_found_where_intact_wal_follows_it_and_only_there(
+            rest in 0_usize..20_000, sizes in prop::collection::vec(0_usize..9_000, 2..40), chunk in 1_usize..5,
+            at in any::<prop::sample::Index>(), bit in 0_u8..8,
+        ) {
+            let records: Vec<_> = sizes.iter().map(|size| record(10, 0, &vec![255; *size])).collect();
+            let mut log = pages(rest, &records);
+            log.resize(log.len().next_multiple_of(PAGE) + 2 * PAGE, 0);
+            prop_assert_eq!(scanned(&log, chunk).damaged(), None);
+            let mut placed = Vec::new();
+            let mut scan = CommitScan::new(&segment_header());
+            scan.records(&log, |record| placed.push(record.begins));
+            let damaged = placed[at.index(placed.len() - 1)];
+            // A bit of its checksum, and one of its length.
+            for offset in [CHECKSUM, 0] {
+                let place = usize::try_from(damaged.0 - (1 << 24)).unwrap() + offset;
+                if place % PAGE < offset { continue; }
+                let mut bad = log.clone();
+                bad[place] ^= 1 << bit;
+                let found = scanned(&bad, chunk).damaged();
+                let is_cut_off = offset == 0 && bad.len() - place < 3 * PAGE;
+                prop_assert!(is_cut_off || found.is_some_and(|found| found <= damaged), "{:?}", (found, damaged, offset));
+            }
+            // The last record: here the server stopped writing.
+            let last = usize::try_from(placed[placed.len() - 1].0 - (1 << 24)).unwrap();
+            if last % PAGE + HEADER <= PAGE {
+                log[last + CHECKSUM] ^= 1 << bit;
+                prop_assert_eq!(scanned(&log, chunk).damaged(), None);
+            }
+        }
+
+        #[test]
         fn no_bytes_make_it_panic(mut log in prop::collection::vec(any::<u8>(), 0..20_000), at in any::<prop::sample::Index>()) {
             let good = pages(0, &[commit(1, false), record(10, 0, &[0; 5000])]);
             let place = at.index(log.len() + 1);
             log.splice(..place, good);
             let scan = scanned(&log, 1);
-            let _any = (scan.newest(), scan.notable());
+            let _any = (scan.newest(), scan.notable(), scan.damaged());
         }
     }
 }

@@ -7,8 +7,8 @@ use crate::model::Lsn;
 pub(super) const HEAD: usize = 48;
 /// Bytes before a record's own contents.
 pub(super) const HEADER: usize = 24;
-/// Where its sum is, in its header.
-const SUM: usize = 20;
+/// Offset of a record's checksum in its header.
+pub(super) const CHECKSUM: usize = 20;
 /// The resource manager of the log itself.
 const LOG: u8 = 0;
 /// Of transactions.
@@ -161,7 +161,7 @@ impl WalRecord<'_> {
         bytes[at + 4..].fill(0);
         let sum = checksum(&bytes);
         let sum = if self.little_endian { sum.to_le_bytes() } else { sum.to_be_bytes() };
-        bytes[SUM..HEADER].copy_from_slice(&sum);
+        bytes[CHECKSUM..HEADER].copy_from_slice(&sum);
         self.laid_out(&bytes, page_size as u64)
     }
 
@@ -200,12 +200,12 @@ impl WalRecord<'_> {
     fn is_intact(&self) -> bool {
         self.bytes.len() == self.length
             && self.length >= HEADER
-            && checksum(self.bytes) == self.fields().u32(SUM)
+            && checksum(self.bytes) == self.fields().u32(CHECKSUM)
     }
 }
 
 /// The sum of a whole record, as its header is to have it.
 pub(super) fn checksum(record: &[u8]) -> u32 {
     let (header, contents) = record.split_at(HEADER.min(record.len()));
-    crc_fast::crc32_iscsi(&[contents, header.get(..SUM).unwrap_or_default()].concat())
+    crc_fast::crc32_iscsi(&[contents, header.get(..CHECKSUM).unwrap_or_default()].concat())
 }
