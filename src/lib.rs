@@ -31,6 +31,7 @@
 //! | [`policy`] | TOML → validated policy, every fault with file, line and a hint |
 //! | [`event`] | everything a use case can report while it runs, as data |
 //! | [`platform`] | the only door to ambient state: clock, child processes, secrets |
+//! | [`text`] | durations, sizes, times, error chains, suggestions: one way each |
 //! | [`model`] | the vocabulary, as plain values |
 
 pub mod aws;
@@ -57,5 +58,6 @@ pub mod run;
 pub mod source;
 pub mod status;
 pub mod store;
+pub mod text;
 pub mod verify;
 pub mod wal;

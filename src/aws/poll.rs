@@ -4,8 +4,9 @@ use thiserror::Error;
 use tokio::time::Instant;
 
 use super::{AwsFailure, FailureKind};
-use crate::event::{Event, Events, lasting, told};
+use crate::event::{Event, Events};
 use crate::platform::CancellationToken;
+use crate::text::{error_chain, format_duration};
 
 /// How often AWS is asked while it works, and for how long.
 ///
@@ -59,7 +60,7 @@ pub enum PollError {
     Gone { subject: String },
     #[error("{subject} was begun, and AWS does not find it")]
     NeverCame { subject: String },
-    #[error("{subject} is still `{status}` after {}; AWS goes on with it", lasting(*.waited))]
+    #[error("{subject} is still `{status}` after {}; AWS goes on with it", format_duration(*.waited))]
     Deadline { subject: String, status: String, waited: Duration },
     #[error("interrupted while {subject} was `{status}`; AWS goes on with it")]
     Interrupted { subject: String, status: String },
@@ -119,7 +120,7 @@ impl Poll {
                     if trouble >= TROUBLE {
                         return Err(PollError::Trouble { subject: named(), source });
                     }
-                    tracing::info!("asking for {subject}: {}", told(&source));
+                    tracing::info!("asking for {subject}: {}", error_chain(&source));
                 }
                 Err(source) => return Err(PollError::Refused { subject: named(), source }),
             }

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use crate::event::{Events, lasting};
+use crate::event::Events;
 use crate::policy::AwsLocation;
+use crate::text::format_duration;
 
 /// Whoever waits for longer wonders for what.
 const SILENCE: Duration = Duration::from_secs(3);
@@ -28,8 +29,8 @@ pub async fn while_asked<T>(place: &AwsLocation, events: &Events, asking: impl F
 /// `15s`, `700ms`
 fn patience(place: &AwsLocation) -> String {
     match place.patience.subsec_nanos() {
-        0 => lasting(place.patience),
-        _ => humantime::format_duration(place.patience).to_string(),
+        0 => format_duration(place.patience),
+        _ => format_duration(place.patience).to_string(),
     }
 }
 

@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::{BackupPlan, BackupReport, MissingRepository, PlannedSource, SourceOutcome, SourceReport};
 use crate::catalog::{BackupEntry, Catalog, CopyEntry, Filter};
-use crate::event::{Event, Events, told};
+use crate::event::{Event, Events};
 use crate::model::{
     BackupId, BackupKind, Manifest, Protection, RecipientPrint, RepositoryName, RunId, ToolFacts, parent,
 };
@@ -22,6 +22,7 @@ use crate::repository::{
 use crate::source::postgres_base::Extent;
 use crate::source::{self, Naming, SourceError};
 use crate::store::probe::capability::sweep_old;
+use crate::text::{error_chain, format_duration};
 use crate::wal::cluster::ClusterError;
 
 /// How far this host's clock may be from a store's. S3 itself refuses at 15 minutes; backup ids, object
@@ -42,7 +43,7 @@ pub enum BackupError {
     Repositories(#[source] MarkerError),
     #[error(
         "this host's clock is {} {} that of repository `{repository}`",
-        humantime::format_duration(Duration::from_secs(.skew.num_seconds().unsigned_abs())),
+        format_duration(Duration::from_secs(.skew.num_seconds().unsigned_abs())),
         if *.skew > TimeDelta::zero() { "ahead of" } else { "behind" }
     )]
     Clock { repository: RepositoryName, skew: TimeDelta },
@@ -107,7 +108,7 @@ pub async fn execute(
                 }
                 Err(_) if cancel.is_cancelled() => SourceOutcome::Interrupted,
                 Err(error) => {
-                    let reason = told(&error);
+                    let reason = error_chain(&error);
                     events.emit(&Event::SourceFailed { source: name.clone(), reason: reason.clone() });
                     SourceOutcome::Failed { reason }
                 }
@@ -145,7 +146,7 @@ async fn tell_what_changed(
     }
     let Some(catalog) = catalog else { return };
     if let Err(error) = catalog.record_marked(repositories, now).await {
-        events.warning(format!("the catalog does not know the repositories yet: {}", told(&error)));
+        events.warning(format!("the catalog does not know the repositories yet: {}", error_chain(&error)));
         return;
     }
     let Ok(entries) = catalog.backups(&Filter::default()).await else { return };
@@ -277,7 +278,7 @@ impl Run<'_> {
                         "the lease of `{}` cannot be taken in repository {}: {}",
                         planned.source.name,
                         repository.name,
-                        told(&error)
+                        error_chain(&error)
                     ));
                     failed = Some(error);
                 }
@@ -300,7 +301,7 @@ impl Run<'_> {
             () = tokio::time::sleep(QUIET_WAIT) => self.events.notice(format!(
                 "another run works on `{}`, or died while it did: waiting for up to {} to see which",
                 planned.source.name,
-                humantime::format_duration(lease::TIME_TO_LIVE),
+                format_duration(lease::TIME_TO_LIVE),
             )),
         }
         taken.await
@@ -448,7 +449,7 @@ impl Run<'_> {
                     ));
                 }
             }
-            Err(error) => self.events.warning(format!("the run was not recorded: {}", told(&error))),
+            Err(error) => self.events.warning(format!("the run was not recorded: {}", error_chain(&error))),
         }
         let Some(catalog) = catalog else { return };
         for (manifest, repositories) in manifests {
@@ -456,12 +457,12 @@ impl Run<'_> {
                 self.events.warning(format!(
                     "the catalog does not know {} yet: {}",
                     manifest.id,
-                    told(&error)
+                    error_chain(&error)
                 ));
             }
         }
         if let Err(error) = catalog.record_run(&record).await {
-            self.events.warning(format!("the catalog does not know this run: {}", told(&error)));
+            self.events.warning(format!("the catalog does not know this run: {}", error_chain(&error)));
         }
     }
 }
@@ -496,8 +497,8 @@ async fn check_clocks(
     let asked = repositories
         .iter()
         .map(async |repository| (repository, tokio::time::timeout(within, repository.store.now()).await));
-    for (repository, told) in join_all(asked).await {
-        let Ok(Ok(theirs)) = told else { continue };
+    for (repository, answer) in join_all(asked).await {
+        let Ok(Ok(theirs)) = answer else { continue };
         let skew = clock.now() - theirs;
         if skew.abs() > CLOCK_TOLERANCE {
             return Err(BackupError::Clock { repository: repository.name.clone(), skew });

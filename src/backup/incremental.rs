@@ -6,12 +6,12 @@ use futures_util::future::join_all;
 
 use super::execute::Run;
 use crate::catalog::{CopyEntry, Filter};
-use crate::event::told;
 use crate::model::{BackupId, BackupKind, Manifest, RepositoryName, SourceName, chain, parent};
 use crate::platform::state_directory;
 use crate::policy::{Source, SourceConfig};
 use crate::repository::{BackupRecord, Listing, RejectedManifest, Repository};
 use crate::source::postgres_base::{Candidate, Extent, IncrementalBase, is_kept, publish};
+use crate::text::error_chain;
 
 const LIST: &str = "backup_manifest";
 
@@ -78,7 +78,7 @@ impl Run<'_> {
     ) -> Option<String> {
         self.repositories.iter().find_map(|Repository { name, .. }| {
             if let Some(rejected) = rejected.iter().find(|rejected| rejected.repository == *name) {
-                return Some(format!("its manifest in `{name}`: {}", told(&rejected.error)));
+                return Some(format!("its manifest in `{name}`: {}", error_chain(&rejected.error)));
             }
             if !record.is_held_by(name) {
                 return Some(format!("`{name}` does not have it (`drctl copies sync`)"));
@@ -94,7 +94,8 @@ impl Run<'_> {
         let entries = match catalog.backups(&filter).await {
             Ok(entries) => entries,
             Err(error) => {
-                self.events.warning(format!("the catalog does not say what was found bad: {}", told(&error)));
+                self.events
+                    .warning(format!("the catalog does not say what was found bad: {}", error_chain(&error)));
                 vec![]
             }
         };

@@ -4,6 +4,7 @@ use serde::Serialize;
 use crate::model::{BackupId, BackupKind, DamagedPage, Outcome, RepositoryName, RunId, SourceName};
 use crate::repository::Unavailable;
 use crate::source::MissingCopy;
+use crate::text::format_time;
 
 /// How a run ended.
 #[derive(Clone, Debug, Serialize)]
@@ -119,10 +120,7 @@ impl SourceOutcome {
                     .collect()
             }
             Self::Busy { host, run, since } => {
-                vec![format!(
-                    "run {run} on {host} has been working on it since {}",
-                    since.format("%F %T UTC")
-                )]
+                vec![format!("run {run} on {host} has been working on it since {}", format_time(*since))]
             }
             Self::Failed { reason } => vec![reason.clone()],
             Self::Interrupted => vec!["interrupted".to_owned()],

@@ -2,11 +2,12 @@ use std::time::Duration;
 
 use super::MissingRepository;
 use super::execute::Run;
-use crate::event::{Phase, PhaseTimer, told};
+use crate::event::{Phase, PhaseTimer};
 use crate::model::{Manifest, Physical, RepositoryName, SourceName};
 use crate::pipeline::Identities;
 use crate::policy::SourceConfig;
 use crate::repository::Repository;
+use crate::text::{error_chain, format_duration};
 use crate::wal::{self, Archive};
 
 const STEP: Duration = Duration::from_millis(500);
@@ -72,10 +73,9 @@ async fn lacking(repository: &Repository, archive: &Archive, physical: &Physical
     let asked = wal::lacking(&*repository.store, archive, physical, &identities);
     match tokio::time::timeout(ASKED_WITHIN, asked).await {
         Ok(Ok(lacking)) => lacking.map(|lacking| lacking.to_string()),
-        Ok(Err(error)) => Some(told(&error)),
-        Err(_) => Some(format!(
-            "it did not say what write-ahead log it has in {}",
-            humantime::format_duration(ASKED_WITHIN)
-        )),
+        Ok(Err(error)) => Some(error_chain(&error)),
+        Err(_) => {
+            Some(format!("it did not say what write-ahead log it has in {}", format_duration(ASKED_WITHIN)))
+        }
     }
 }

@@ -2,6 +2,7 @@ use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 use serde::Serialize;
 
 use crate::policy::Expectation;
+use crate::text::{format_duration, format_time};
 
 /// What is to be thought of an answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -52,11 +53,9 @@ fn words(expectation: &Expectation, until: DateTime<Utc>) -> String {
         Expectation::Equals(expected) => format!("should be {expected}"),
         Expectation::AtLeast(least) => format!("should be at least {least}"),
         Expectation::AtMost(most) => format!("should be at most {most}"),
-        Expectation::NewerThan(age) => format!(
-            "should be no older than {} before {}",
-            humantime::format_duration(*age),
-            until.format("%F %T UTC")
-        ),
+        Expectation::NewerThan(age) => {
+            format!("should be no older than {} before {}", format_duration(*age), format_time(until))
+        }
     }
 }
 

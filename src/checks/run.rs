@@ -5,6 +5,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use super::{CheckResult, CheckVerdict, evaluate};
 use crate::policy::{Check, Probe};
+use crate::text::format_duration;
 
 /// One query may not take longer.
 const WITHIN: Duration = Duration::from_secs(600);
@@ -22,10 +23,10 @@ pub async fn run(connection: &mut PgConnection, checks: &[Check], until: DateTim
         let Probe::Sql { query, expectations } = &check.probe else { continue };
         let verdict = match tokio::time::timeout(WITHIN, ask(connection, query)).await {
             Ok(Ok(rows)) => evaluate(&rows, expectations, until),
-            Ok(Err(error)) => CheckVerdict::Undetermined { reason: crate::event::told(&error) },
-            Err(_) => CheckVerdict::Undetermined {
-                reason: format!("no answer within {}", humantime::format_duration(WITHIN)),
-            },
+            Ok(Err(error)) => CheckVerdict::Undetermined { reason: crate::text::error_chain(&error) },
+            Err(_) => {
+                CheckVerdict::Undetermined { reason: format!("no answer within {}", format_duration(WITHIN)) }
+            }
         };
         findings.push(CheckResult { check: check.name.clone(), verdict });
     }

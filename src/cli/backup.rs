@@ -2,11 +2,12 @@ use super::Context;
 use super::catalog_view::hint_lost;
 use super::error::CommandError;
 use super::exit::Exit;
-use super::output::{count, duration, size, style};
+use super::output::style;
 use crate::backup::{self, BackupError, BackupPlan, BackupReport, SourceOutcome};
 use crate::model::{BackupKind, Outcome, SourceName};
 use crate::repository::MarkerError;
 use crate::source::postgres_base::Extent;
+use crate::text::{approximate_duration, count, format_size, format_time};
 
 /// Back up every source of the policy, or those named
 #[derive(Debug, clap::Args)]
@@ -133,7 +134,7 @@ fn show(report: &BackupReport, context: &Context) {
                 repositories,
                 ..
             } => {
-                let took = duration(std::time::Duration::from_secs_f64(*seconds));
+                let took = approximate_duration(std::time::Duration::from_secs_f64(*seconds));
                 let held =
                     count(repositories.len() as u64, "repository").replace("repositorys", "repositories");
                 let (word, style) = if source.outcome.reasons().is_empty() {
@@ -143,14 +144,14 @@ fn show(report: &BackupReport, context: &Context) {
                 };
                 output.line(format!(
                     "{style}{word}{style:#} {backup} in {held}: {} from {}, {took}",
-                    size(*stored_bytes),
-                    size(*plain_bytes),
+                    format_size(*stored_bytes),
+                    format_size(*plain_bytes),
                 ));
                 if let Some(server) = read_from {
                     output.line(format!("  read from {server}"));
                 }
                 if backup.kind().is_managed() {
-                    output.line(format!("  data until {}", recovery_point.format("%F %T UTC")));
+                    output.line(format!("  data until {}", format_time(*recovery_point)));
                 }
                 if let Some(parent) = parent {
                     output.line(format!("  what changed since {parent}, which a restore needs too"));

@@ -5,9 +5,10 @@ use super::catalog_view::warn;
 use super::context::catalog_location;
 use super::error::CommandError;
 use super::exit::Exit;
-use super::output::{count, style};
+use super::output::style;
 use crate::catalog::{Catalog, CatalogError, Depth, Filter, refresh};
 use crate::repository::KnownLocations;
+use crate::text::count;
 
 /// Look after the catalog: the database of what the repositories hold
 #[derive(Debug, clap::Args)]

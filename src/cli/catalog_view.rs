@@ -1,6 +1,6 @@
 use super::Context;
 use super::error::CommandError;
-use super::output::{count, style};
+use super::output::style;
 use crate::catalog::{
     BackupEntry, Catalog, CatalogError, CatalogLocation, CopyEntry, Depth, Filter, Refreshed, refresh,
 };
@@ -8,6 +8,7 @@ use crate::model::{BackupId, RepositoryName};
 use crate::policy::Policy;
 use crate::repository::{MarkerError, Repositories, Unavailable};
 use crate::status::assess::KnownRepository;
+use crate::text::count;
 
 /// Where a verb's knowledge comes from
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -131,7 +132,7 @@ pub(super) fn warn(context: &Context, refreshed: &Refreshed) {
         warn_lost(context, lost);
     }
     for refused in &refreshed.refused {
-        let reason = crate::event::told(&refused.error);
+        let reason = crate::text::error_chain(&refused.error);
         context
             .output
             .warn(format!("`{}` holds what is not accepted as a backup: {reason}", refused.repository));

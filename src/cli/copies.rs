@@ -4,18 +4,19 @@ use super::Context;
 use super::catalog_view::{brought_up, not_opened, recall, say_created, warn, warn_lost};
 use super::error::CommandError;
 use super::exit::Exit;
-use super::output::{count, size, style};
+use super::output::style;
 use crate::catalog::{Filter, Refreshed};
 use crate::copies::backups::{SyncReport, execute, names, plan};
 use crate::copies::wal;
 use crate::copies::wal::SyncedWal;
-use crate::event::told;
 use crate::model::{BackupId, RepositoryName, RunId, SourceName};
 use crate::platform::{host_name, seed};
 use crate::policy::{Policy, SourceConfig};
 use crate::repository::{Unavailable, write_options};
 use crate::run::Run;
 use crate::store::PutOptions;
+use crate::text::error_chain;
+use crate::text::{count, format_size};
 
 /// Look after the copies
 #[derive(Debug, clap::Args)]
@@ -85,7 +86,7 @@ async fn sync(context: &Context) -> Result<Exit, CommandError> {
 fn reasons(report: &SyncReport, logs: &[WalCopyDocument<'_>]) -> Vec<String> {
     let backups = report.backups.iter().filter_map(|synced| {
         let error = synced.result.as_ref().err()?;
-        Some(format!("{} was not copied to {}: {}", synced.backup, synced.to, told(error)))
+        Some(format!("{} was not copied to {}: {}", synced.backup, synced.to, error_chain(error)))
     });
     let files = logs.iter().flat_map(|log| &log.synced.failed);
     let files = files.map(|(lacking, lost)| {
@@ -150,7 +151,7 @@ fn show_log(context: &Context, log: &WalCopyDocument<'_>) {
         (0, false) => return,
         (copied, _) => {
             let files = count(*copied as u64, "file");
-            format!("{files} of write-ahead log of {} copied, {}.", log.source, size(*bytes))
+            format!("{files} of write-ahead log of {} copied, {}.", log.source, format_size(*bytes))
         }
     };
     output.line(format!("{faint}{line}{faint:#}"));
@@ -166,16 +167,19 @@ fn show(context: &Context, report: &SyncReport, read_whole: bool) {
                     0 => String::new(),
                     stood => format!(", {} stood there already", count(stood as u64, "object")),
                 };
-                let (good, bytes, from) = (style::GOOD, size(copied.bytes), &copied.from);
+                let (good, bytes, from) = (style::GOOD, format_size(copied.bytes), &copied.from);
                 output.line(format!("{good}copied{good:#} {backup} to {to} from {from}, {bytes}{stood}"));
             }
             Err(error) => {
                 let bad = style::BAD;
                 output.line(format!("{bad}failed{bad:#} {backup} to {to}"));
-                output.line(format!("       {}", told(error)));
+                output.line(format!("       {}", error_chain(error)));
             }
         }
-        synced.tried.iter().for_each(|error| output.line(format!("       before that: {}", told(error))));
+        synced
+            .tried
+            .iter()
+            .for_each(|error| output.line(format!("       before that: {}", error_chain(error))));
     }
     for reason in &report.records_failed {
         output.warn(format!("a record of the journal was not copied: {reason}"));
@@ -250,7 +254,7 @@ fn document<'a>(
             to: &synced.to,
             from: copied.map(|copied| &copied.from),
             copied_bytes: copied.map(|copied| copied.bytes),
-            error: synced.result.as_ref().err().map(|error| told(error)),
+            error: synced.result.as_ref().err().map(|error| error_chain(error)),
         }
     });
     SyncDocument {

@@ -6,10 +6,11 @@ use super::Context;
 use super::error::CommandError;
 use super::exit::Exit;
 use super::iam::RoleArg;
-use super::output::{count, style};
+use super::output::style;
 use crate::doctor;
 use crate::doctor::{DoctorFinding, FindingSeverity};
 use crate::platform::state_directory;
+use crate::text::count;
 
 /// Look whether this host can do what the policy asks, by trying it
 #[derive(Debug, clap::Args)]

@@ -9,9 +9,9 @@ use super::error::CommandError;
 use super::exit::Exit;
 use super::output::style;
 use crate::catalog::BackupEntry;
-use crate::event::told;
 use crate::model::{BackupId, Protection, RepositoryName, SourceName};
 use crate::pipeline::Identities;
+use crate::text::error_chain;
 use crate::verify::identity::opens;
 
 /// Prove that an identity opens a backup
@@ -120,7 +120,7 @@ async fn check(
         repository: repository.name.clone(),
         opens: outcome.is_ok(),
         wrong_key: outcome.as_ref().is_err_and(|error| error.is_wrong_key()),
-        reason: outcome.err().map(|error| told(&error)),
+        reason: outcome.err().map(|error| error_chain(&error)),
     })
 }
 

@@ -6,13 +6,14 @@ use super::catalog_view::{CatalogView, Freshness, prefix_length, word_style};
 use super::error::CommandError;
 use super::exit::Exit;
 use super::missing_wal::MissingWal;
-use super::output::{count, duration, size, style};
+use super::output::style;
 use super::table::{Cell, TextTable};
 use crate::catalog::BackupEntry;
 use crate::model::{
     AssuranceLevel, BackupId, BackupKind, CloudBackupCopy, RepositoryName, SourceName, parent,
 };
 use crate::status::assess::KnownRepository;
+use crate::text::{approximate_duration, count, format_size};
 
 /// List the backups, newest first, and where each is
 #[derive(Debug, clap::Args)]
@@ -92,8 +93,8 @@ fn show(
         let cells = [
             Cell::new(manifest.id.as_str()).strong(prefix_length(&manifest.id, ids)),
             Cell::new(age_of(manifest.recovery_point, now).unwrap_or_else(|| FUTURE.to_owned())).right(),
-            Cell::new(size(manifest.plain_size())).right(),
-            Cell::new(size(manifest.stored_size())).right(),
+            Cell::new(format_size(manifest.plain_size())).right(),
+            Cell::new(format_size(manifest.stored_size())).right(),
         ];
         let states = places.iter().map(|place| {
             let word = lacking.word(entry, place);
@@ -119,7 +120,7 @@ fn show(
     let faint = style::FAINT;
     let of = if total > shown.len() { format!(" of {total}") } else { String::new() };
     let backups = count(shown.len() as u64, "backup");
-    output.line(format!("{faint}{backups}{of}, {} stored{faint:#}", size(stored)));
+    output.line(format!("{faint}{backups}{of}, {} stored{faint:#}", format_size(stored)));
 }
 
 /// Of a moment that is still to come: some clock is wrong.
@@ -127,7 +128,7 @@ pub(super) const FUTURE: &str = "in the future";
 
 /// `3 h 2 min`; `None` of a moment that is still to come.
 pub(super) fn age_of(time: DateTime<Utc>, now: DateTime<Utc>) -> Option<String> {
-    (now - time).to_std().ok().map(duration)
+    (now - time).to_std().ok().map(approximate_duration)
 }
 
 #[derive(Serialize)]

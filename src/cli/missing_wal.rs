@@ -3,11 +3,11 @@ use std::time::Duration;
 
 use super::catalog_view::{CatalogView, copy_word};
 use crate::catalog::{BackupEntry, CopyEntry};
-use crate::event::told;
 use crate::model::{BackupId, Manifest, Physical, RepositoryName, chain};
 use crate::pipeline::Identities;
 use crate::repository::Repository;
 use crate::status::assess::KnownRepository;
+use crate::text::error_chain;
 use crate::wal::{self, Archive, ListError};
 
 const ASKED_WITHIN: Duration = Duration::from_secs(60);
@@ -106,8 +106,8 @@ async fn wants<'a>(
         Ok(Ok(holdings)) => {
             all(&|physical| holdings.lacks(physical).map(|lacking| not_yet(lacking.to_string())))
         }
-        Ok(Err(error @ ListError::Never { .. })) => all(&|_| Some(not_yet(told(&error)))),
-        Ok(Err(error)) => all(&|_| Some(unknown(told(&error)))),
+        Ok(Err(error @ ListError::Never { .. })) => all(&|_| Some(not_yet(error_chain(&error)))),
+        Ok(Err(error)) => all(&|_| Some(unknown(error_chain(&error)))),
         Err(_) => all(&|_| Some(unknown("it did not say what write-ahead log it has".to_owned()))),
     }
 }

@@ -3,8 +3,9 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::output::{duration, size, style};
+use super::output::style;
 use crate::event::{Event, Observer};
+use crate::text::{approximate_duration, format_size};
 
 /// A run shown on stderr: a line for what happened, and on a terminal a moving line for what is going on.
 pub(super) struct ProgressTerminal {
@@ -67,16 +68,16 @@ impl ProgressTerminal {
             moving.bar.set_draw_target(ProgressDrawTarget::stderr());
         }
         let rate = bytes as f64 / elapsed.as_secs_f64().max(0.001);
-        let mut text = format!("{}, {}/s", size(bytes), size(rate as u64));
+        let mut text = format!("{}, {}/s", format_size(bytes), format_size(rate as u64));
         if let Some(total) = total.filter(|total| *total >= bytes && rate > 0.0) {
             let left = Duration::from_secs_f64((total - bytes) as f64 / rate);
             let about = if estimated { "about " } else { "" };
             text = format!(
                 "{} of {about}{}, {}/s, {} left",
-                size(bytes),
-                size(total),
-                size(rate as u64),
-                duration(left)
+                format_size(bytes),
+                format_size(total),
+                format_size(rate as u64),
+                approximate_duration(left)
             );
         }
         moving.bar.set_message(text);
@@ -110,7 +111,8 @@ impl Observer for ProgressTerminal {
             }
             Event::ArtifactStored { artifact, plain_bytes, stored_bytes, .. } => {
                 self.end_bar();
-                let text = format!("{artifact}: {} from {}", size(*stored_bytes), size(*plain_bytes));
+                let text =
+                    format!("{artifact}: {} from {}", format_size(*stored_bytes), format_size(*plain_bytes));
                 self.say("Stored", style::GOOD, &text);
             }
             Event::RepositoryLost { repository, reason } => {

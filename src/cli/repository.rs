@@ -66,7 +66,7 @@ async fn create(name: &RepositoryName, context: &Context) -> Result<Exit, Comman
     if let Some(catalog) = catalog {
         let catalog = catalog.of_repository(repositories.id());
         if let Err(error) = catalog.record_marked(&repositories, begun).await {
-            context.output.warn(crate::event::told(&error));
+            context.output.warn(crate::text::error_chain(&error));
         }
         catalog.close().await;
     }
@@ -98,6 +98,6 @@ async fn record(context: &Context, policy: &Policy, repositories: &Repositories)
     );
     match journal::append(repositories, &policy.system, record).await {
         Ok(lost) => lost.iter().for_each(|lost| super::catalog_view::warn_lost(context, lost)),
-        Err(error) => context.output.warn(crate::event::told(&error)),
+        Err(error) => context.output.warn(crate::text::error_chain(&error)),
     }
 }

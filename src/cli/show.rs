@@ -7,12 +7,13 @@ use super::error::CommandError;
 use super::exit::Exit;
 use super::list::{FUTURE, age_of};
 use super::missing_wal::MissingWal;
-use super::output::{duration, size, style};
+use super::output::style;
 use super::table::{Cell, TextTable};
 use crate::catalog::{BackupEntry, RepositoryEntry};
 use crate::model::{CheckDepth, CopyCheck, Manifest, Protection, RepositoryName};
 use crate::repository::layout;
 use crate::status::assess::KnownRepository;
+use crate::text::{approximate_duration, format_size, format_time};
 
 /// Show one backup whole, and how to restore it by hand
 #[derive(Debug, clap::Args)]
@@ -120,15 +121,17 @@ fn facts(context: &Context, manifest: &Manifest) -> TextTable {
     let mut fact = |name: &str, text: String| {
         table.row([Cell::new(name).style(style::FAINT), Cell::new(text)]);
     };
-    let time = |time: DateTime<Utc>| time.format("%Y-%m-%d %H:%M:%S UTC").to_string();
     let ago = match age_of(manifest.recovery_point, context.clock.now()) {
         Some(age) => format!("{age} ago"),
         None => FUTURE.to_owned(),
     };
     let took = (manifest.ended - manifest.begun).to_std().unwrap_or_default();
     fact("source", format!("{} ({})", manifest.source, manifest.kind));
-    fact("data of", format!("{}, {ago}", time(manifest.recovery_point)));
-    fact("taken", format!("on {}, in {}, by run {}", manifest.host, duration(took), manifest.run));
+    fact("data of", format!("{}, {ago}", format_time(manifest.recovery_point)));
+    fact(
+        "taken",
+        format!("on {}, in {}, by run {}", manifest.host, approximate_duration(took), manifest.run),
+    );
     if let Some(server) = &manifest.server {
         let at = server.address.as_ref().map(|address| format!(" at {address}")).unwrap_or_default();
         fact("server", format!("PostgreSQL {}{at}", server.version));
@@ -171,7 +174,10 @@ fn facts(context: &Context, manifest: &Manifest) -> TextTable {
     }
     fact("tools", format!("drctl {}, {}", manifest.tool.drctl, manifest.tool.producer));
     fact("opened by", opened_by(&manifest.protection));
-    fact("size", format!("{}, {} stored", size(manifest.plain_size()), size(manifest.stored_size())));
+    fact(
+        "size",
+        format!("{}, {} stored", format_size(manifest.plain_size()), format_size(manifest.stored_size())),
+    );
     table
 }
 
@@ -191,8 +197,8 @@ fn artifacts(manifest: &Manifest) -> TextTable {
     for artifact in &manifest.artifacts {
         table.row([
             Cell::new(&artifact.name),
-            Cell::new(size(artifact.plain.size)).right(),
-            Cell::new(size(artifact.stored_size())).right(),
+            Cell::new(format_size(artifact.plain.size)).right(),
+            Cell::new(format_size(artifact.stored_size())).right(),
             Cell::new(artifact.objects.len().to_string()).right(),
             Cell::new(artifact.plain.sha256.to_string()).style(style::FAINT),
         ]);

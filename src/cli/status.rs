@@ -1,14 +1,14 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::Context;
 use super::catalog_view::{CatalogView, Freshness, word_style};
 use super::error::CommandError;
 use super::exit::Exit;
-use super::output::{duration, style};
+use super::output::style;
 use super::table::{Cell, TextTable};
 use crate::catalog::BackupEntry;
 use crate::model::WalCheck;
@@ -19,6 +19,7 @@ use crate::recoverability::wal::{ForeignCluster, WalArchivesStatus, enter_said, 
 use crate::status::assess::{
     LocationStatus, LossImpact, ObjectiveVerdict, ReplacedCluster, SourceStatus, assess,
 };
+use crate::text::{approximate_duration, format_duration, format_time};
 
 /// Say where we stand: what each repository could give back now, and what the loss of each would cost
 #[derive(Debug, clap::Args)]
@@ -101,7 +102,7 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
                 context.output.note(format!(
                     "note: AWS Backup backs {source} up continuously in {} since {}, which brings back moments of the last 35 days at most (`drctl restore {source} --point-in-time TIME`); up to which one it does not say, so that here it counts only as of its beginning",
                     region.region,
-                    time(since)
+                    format_time(since)
                 ));
             }
             for unread in &region.unread {
@@ -240,7 +241,7 @@ fn show(
 
 /// What the worst verdict means.
 fn told_verdict(known: &CatalogView, standings: &[SourceStatus], worst: ObjectiveVerdict) -> String {
-    let rpo = humantime::format_duration(known.policy.objectives.rpo);
+    let rpo = format_duration(known.policy.objectives.rpo);
     match worst {
         ObjectiveVerdict::Ok => format!("every {} could give back data of the last {rpo}", kinds(standings)),
         ObjectiveVerdict::Late => {
@@ -343,16 +344,16 @@ fn details(place: &LocationStatus) -> Vec<String> {
     let name = &place.keeper;
     let mut lines = Vec::new();
     if let Some(automated) = &place.automated {
-        let from = automated.earliest.map(|from| format!(" from {}", time(from))).unwrap_or_default();
-        let until = time(automated.until);
+        let from = automated.earliest.map(|from| format!(" from {}", format_time(from))).unwrap_or_default();
+        let until = format_time(automated.until);
         lines.push(format!("  {name}: any moment{from} until {until}, by RDS's automated backups"));
     }
     if let Some(log) = &place.log {
         let commit = match log.newest_commit {
-            Some(commit) => format!("newest commit {}", time(commit)),
+            Some(commit) => format!("newest commit {}", format_time(commit)),
             None => "no commit is known after the base backup".to_owned(),
         };
-        lines.push(format!("  {name}: everything until {}, {commit}", time(log.until)));
+        lines.push(format!("  {name}: everything until {}, {commit}", format_time(log.until)));
         let is_bad = |gap: &str| place.bad_log.iter().any(|file| gap.ends_with(file.as_str()));
         if let Some(gap) = log.gap.as_ref().filter(|gap| !is_bad(gap)) {
             lines.push(format!("  {name}: later log is there and of no use: {gap} is missing before it"));
@@ -367,7 +368,7 @@ fn details(place: &LocationStatus) -> Vec<String> {
         ));
     }
     if let Some(ReplacedCluster { live, kept }) = &place.replaced {
-        let (until, old) = (time(kept.until), &kept.resource_id);
+        let (until, old) = (format_time(kept.until), &kept.resource_id);
         lines.push(format!(
             "  {name}: what AWS has there until {until} is of {old}, which had the name before, and brings nothing back of {live}, which has it now"
         ));
@@ -390,7 +391,7 @@ fn cost(standing: &SourceStatus, lost: &LossImpact) -> String {
     match (lost.loses_seconds, &lost.left) {
         (Some(seconds), Some(left)) => format!(
             "if {repository} burned now with {source}, you would lose {} (restored from {left})",
-            duration(Duration::from_secs(seconds))
+            approximate_duration(Duration::from_secs(seconds))
         ),
         _ => match lost.unknown.first() {
             None => format!("if {repository} burned now with {source}, you would lose everything"),
@@ -401,14 +402,10 @@ fn cost(standing: &SourceStatus, lost: &LossImpact) -> String {
     }
 }
 
-fn time(time: DateTime<Utc>) -> String {
-    time.to_rfc3339_opts(SecondsFormat::Secs, true)
-}
-
 /// One that is no backup of drctl's, or not yet.
 fn told(point: &NewestPoint) -> String {
     let whose = if point.of_plan { ", of the plan" } else { "" };
-    format!("recovery point of {}{whose}", time(point.created))
+    format!("recovery point of {}{whose}", format_time(point.created))
 }
 
 fn row(source: &str, place: &LocationStatus) -> [Cell; 6] {
@@ -424,7 +421,7 @@ fn row(source: &str, place: &LocationStatus) -> [Cell; 6] {
         (None, _) if place.point.is_some() => (place.point.as_ref().map(told).unwrap_or_default(), ""),
         (None, _) => ("none".to_owned(), ""),
     };
-    let loses = place.loses().map(duration).unwrap_or_default();
+    let loses = place.loses().map(approximate_duration).unwrap_or_default();
     let mut verdict = place.verdict.as_str().to_owned();
     if place.behind && !matches!(place.verdict, ObjectiveVerdict::Behind | ObjectiveVerdict::Nothing) {
         verdict.push_str(", behind");

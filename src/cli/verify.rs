@@ -1,17 +1,18 @@
 use std::path::PathBuf;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::Context;
 use super::catalog_view::{CatalogView, warn_lost};
 use super::error::CommandError;
 use super::exit::Exit;
-use super::output::{Output, size, style};
+use super::output::{Output, style};
 use crate::catalog::BackupEntry;
 use crate::model::{BackupId, BackupKind, CheckDepth, RepositoryName, RunId, SourceName};
 use crate::platform::{host_name, seed};
 use crate::run::Run;
+use crate::text::{format_size, format_time};
 use crate::verify::backups::{
     CopyVerdict, VerifyFinding, VerifyItem, VerifyReport, execute, place, plan, unaccepted,
 };
@@ -201,7 +202,7 @@ fn show(context: &Context, report: &VerifyReport, items: &[VerifyItem]) {
             }
         };
         let bytes =
-            manifest.map(|manifest| format!(", {}", size(manifest.stored_size()))).unwrap_or_default();
+            manifest.map(|manifest| format!(", {}", format_size(manifest.stored_size()))).unwrap_or_default();
         let depth = match &finding.verdict {
             CopyVerdict::Checked(check) if check.depth == CheckDepth::Plain => ", decrypted",
             _ => "",
@@ -284,8 +285,7 @@ fn show_log(output: &Output, item: &WalItem, finding: &WalFinding) {
         () => ("good", style::GOOD),
     };
     let files = finding.good + finding.unproven;
-    let until =
-        finding.until.map(|until| format!(", until {}", until.to_rfc3339_opts(SecondsFormat::Secs, true)));
+    let until = finding.until.map(|until| format!(", until {}", format_time(until)));
     let depth = if files > 0 && finding.decrypted == files { ", decrypted" } else { "" };
     output.line(format!(
         "{style}{word:<7}{style:#} log of {} in {} since {}, {}{}{depth}",

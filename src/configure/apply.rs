@@ -6,8 +6,8 @@ use sqlx::{AssertSqlSafe, PgConnection};
 use super::finding::{Effect, Fix, SettingFinding, SettingState};
 use super::plan::{DesiredSettings, plan};
 use super::server::{ConfigureError, ServerSession};
-use crate::event::told;
 use crate::platform::CancellationToken;
+use crate::text::error_chain;
 
 /// How long a server may take to read its files again.
 const READ_AGAIN_WITHIN: Duration = Duration::from_secs(5);
@@ -82,9 +82,9 @@ async fn run(server: &ServerSession, connection: &mut PgConnection, statement: &
     // Every part of it that is not ours is quoted.
     let ran = server.ask(sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(connection)).await;
     ran.err().map(|error| match error {
-        ConfigureError::Question { source, .. } => {
-            source.as_database_error().map_or_else(|| told(&source), |error| error.message().to_owned())
-        }
-        error => told(&error),
+        ConfigureError::Question { source, .. } => source
+            .as_database_error()
+            .map_or_else(|| error_chain(&source), |error| error.message().to_owned()),
+        error => error_chain(&error),
     })
 }

@@ -8,6 +8,7 @@ use thiserror::Error;
 use super::facts::{Access, HbaRule, ServerRole, ServerSetting, SettingFacts, Slot};
 use crate::platform::{CancellationToken, ProcessError};
 use crate::postgres::{ConnectError, ConnectionParameters, FactsError, Tools, server_major};
+use crate::text::format_duration;
 
 const QUESTION_WITHIN: Duration = Duration::from_secs(10);
 const LET_IN_WITHIN: Duration = Duration::from_secs(15);
@@ -21,10 +22,7 @@ pub enum ConfigureError {
     Question { server: String, source: sqlx::Error },
     #[error("failed to ask `{server}` of which version it is")]
     Version { server: String, source: FactsError },
-    #[error(
-        "failed to ask `{server}` how it is set up: no answer in {}",
-        humantime::format_duration(QUESTION_WITHIN)
-    )]
+    #[error("failed to ask `{server}` how it is set up: no answer in {}", format_duration(QUESTION_WITHIN))]
     NoAnswer { server: String },
 }
 
@@ -159,14 +157,14 @@ impl ServerSession {
         let psql = psql.args(["--no-psqlrc", "--no-password", "--quiet", "--command=IDENTIFY_SYSTEM"]);
         let psql = match self.parameters.apply(psql.arg("--dbname=replication=true")).await {
             Ok(psql) => psql,
-            Err(error) => return Access::Unknown(crate::event::told(&error)),
+            Err(error) => return Access::Unknown(crate::text::error_chain(&error)),
         };
         match psql.run(LET_IN_WITHIN, cancel).await {
             Ok(_) => Access::LetIn,
             Err(ProcessError::Failed { stderr, .. }) if !stderr.is_empty() => {
                 Access::Refused(stderr.join(" "))
             }
-            Err(error) => Access::Unknown(crate::event::told(&error)),
+            Err(error) => Access::Unknown(crate::text::error_chain(&error)),
         }
     }
 

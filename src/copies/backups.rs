@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use thiserror::Error;
 
 use crate::catalog::{BackupEntry, CopyEntry};
-use crate::event::{Event, Phase, told};
+use crate::event::{Event, Phase};
 use crate::model::{BackupId, CheckDepth, CopyCheck, CopyFault, Manifest, Outcome, RepositoryName, RunId};
 use crate::pipeline::Identities;
 use crate::policy::Transfer;
@@ -17,6 +17,7 @@ use crate::repository::{
 };
 use crate::run::{Run, RunError};
 use crate::store::PutOptions;
+use crate::text::error_chain;
 use crate::verify::read_copy::{Examined, examine};
 
 /// A backup that a repository lacks, whole or in part.
@@ -159,7 +160,7 @@ pub async fn execute(
 
     let failures = backups.iter().filter_map(|synced| {
         let error = synced.result.as_ref().err()?;
-        Some(format!("{}: {}: {}", synced.to, synced.backup, told(error)))
+        Some(format!("{}: {}: {}", synced.to, synced.backup, error_chain(error)))
     });
     let reasons: Vec<_> = failures.chain(records_failed.iter().cloned()).collect();
     let done = backups.iter().filter(|synced| synced.result.is_ok());
@@ -193,7 +194,7 @@ async fn sync(
                         "the catalog does not know {} in {} yet: {}",
                         item.manifest.id,
                         item.to,
-                        told(&error)
+                        error_chain(&error)
                     ));
                 }
                 return Ok(copied);
@@ -294,7 +295,7 @@ async fn sync_journal(run: &Run, failed: &mut Vec<String>) -> usize {
         for (to, _) in lacking {
             match copy_record(run, from, to, &id).await {
                 Ok(()) => copied += 1,
-                Err(error) => failed.push(format!("{}: {}", to.name, told(&error))),
+                Err(error) => failed.push(format!("{}: {}", to.name, error_chain(&error))),
             }
         }
     }

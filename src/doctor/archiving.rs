@@ -1,8 +1,8 @@
 use super::{Area, DoctorFinding};
-use crate::event::told;
 use crate::model::SystemName;
 use crate::policy::Source;
 use crate::repository::Repositories;
+use crate::text::error_chain;
 use crate::wal::cluster::ClusterError;
 use crate::wal::{ArchiverReport, KeptError, LastArchived, said};
 
@@ -28,13 +28,13 @@ pub(super) async fn examine(
             Err(error @ KeptError::Cluster(ClusterError::Other { .. })) => findings.push(DoctorFinding::fault(
                 Area::Source,
                 subject,
-                told(&error),
+                error_chain(&error),
                 "A cluster that took another's place, made anew or upgraded, gets a source of its own in the policy.",
             )),
             Err(error) => findings.push(DoctorFinding::fault(
                 Area::Source,
                 subject,
-                format!("repository `{}`: {}", repository.name, told(&error)),
+                format!("repository `{}`: {}", repository.name, error_chain(&error)),
                 "Check that the repository answers.",
             )),
         }

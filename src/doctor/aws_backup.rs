@@ -7,9 +7,10 @@ use futures_util::future::join;
 
 use super::{Area, DoctorFinding};
 use crate::aws::backup::{AwsBackup, AwsBackupPlan, Coverage, Vault};
-use crate::event::{Events, told};
+use crate::event::Events;
 use crate::policy::{AwsBackupSource, Policy, Rules, Source, SourceConfig};
 use crate::source::aws_backup::{LatestPoint, RegionPoint, in_each_region};
+use crate::text::{error_chain, format_duration};
 
 const DAYS_OF_A_WEEK: u64 = 7;
 const DAYS_OF_A_MONTH: u64 = 31;
@@ -146,13 +147,13 @@ fn describe_newest(
         );
     };
     let age = (now - created).to_std().unwrap_or_default();
-    let told = humantime::format_duration(std::time::Duration::from_secs(age.as_secs()));
+    let told = format_duration(std::time::Duration::from_secs(age.as_secs()));
     let whose = point.plan.as_ref().map(|_| ", of the plan").unwrap_or_default();
     let message = format!("the newest recovery point in {place} is {told} old{whose}");
     if age <= rpo {
         return DoctorFinding::good(Area::Source, subject, message);
     }
-    let message = format!("{message}, and the policy allows to lose {}", humantime::format_duration(rpo));
+    let message = format!("{message}, and the policy allows to lose {}", format_duration(rpo));
     DoctorFinding::warning(
         Area::Source,
         subject,
@@ -164,8 +165,8 @@ fn describe_newest(
 async fn plan(subject: &str, config: &AwsBackupSource) -> Option<DoctorFinding> {
     let named = config.plan.as_ref()?;
     let asked = match AwsBackup::to_look(&config.place).await {
-        Ok(aws) => aws.plan(named).await.map_err(|error| told(&error)),
-        Err(error) => Err(told(&error)),
+        Ok(aws) => aws.plan(named).await.map_err(|error| error_chain(&error)),
+        Err(error) => Err(error_chain(&error)),
     };
     Some(match asked {
         Ok(Some(plan)) => covers(subject, &plan, &config.resource),

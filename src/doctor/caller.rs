@@ -2,10 +2,10 @@
 
 use super::{Area, DoctorFinding};
 use crate::aws::{ContextType, Decision, SimulationContext, SimulationRequest, caller, simulate};
-use crate::event::told;
 use crate::iam;
 use crate::iam::{Effect, IamRole, IamStatement};
 use crate::policy::{AwsLocation, Policy};
+use crate::text::error_chain;
 
 /// What ends backups: nobody but retention should be able to.
 const ENDS: [&str; 3] = ["rds:DeleteDBSnapshot", "rds:DeleteDBClusterSnapshot", "s3:DeleteObjectVersion"];
@@ -22,7 +22,7 @@ pub(super) async fn examine(
             return vec![DoctorFinding::fault(
                 Area::Source,
                 subject,
-                told(&error),
+                error_chain(&error),
                 "Give the host credentials, or name them in the source.",
             )];
         }
@@ -34,7 +34,7 @@ pub(super) async fn examine(
     let document = match iam::document(&at_aws(policy), role, own.as_ref()) {
         Ok(document) => document,
         Err(error) => {
-            findings.push(DoctorFinding::note(Area::Source, subject, told(&error)));
+            findings.push(DoctorFinding::note(Area::Source, subject, error_chain(&error)));
             return findings;
         }
     };
@@ -49,7 +49,7 @@ pub(super) async fn examine(
         match simulate(place, &principal, &question(statement)).await {
             Ok(decisions) => missing.extend(actions(decisions, false)),
             Err(error) => {
-                findings.push(cannot_ask(subject, role, &told(&error)));
+                findings.push(cannot_ask(subject, role, &error_chain(&error)));
                 return findings;
             }
         }

@@ -3,7 +3,6 @@ use std::time::Duration;
 use super::{Area, DoctorFinding, restores};
 use crate::configure;
 use crate::configure::{ConfigureError, DesiredSettings, FindingWeight, ServerSession, SettingState};
-use crate::event::told;
 use crate::platform::CancellationToken;
 use crate::policy::{PostgresSource, Source, SourceConfig};
 use crate::postgres::{ConnectError, ConnectionParameters, close};
@@ -11,6 +10,7 @@ use crate::source::postgres_base;
 use crate::source::postgres_base::{BaseError, BasePreflight};
 use crate::source::postgres_dump::capture;
 use crate::source::postgres_dump::capture::{DumpCapture, LogicalError};
+use crate::text::error_chain;
 
 /// Connects as a backup would and looks at what it would need.
 pub(super) async fn examine(source: &Source, rpo: Duration) -> Vec<DoctorFinding> {
@@ -41,7 +41,12 @@ pub(super) async fn examine_postgres(
                 findings.extend(restores::examine(subject, &prepared.parameters).await);
             }
             Err(error) => {
-                findings.push(DoctorFinding::fault(Area::Source, subject, told(&error), remedy(&error)));
+                findings.push(DoctorFinding::fault(
+                    Area::Source,
+                    subject,
+                    error_chain(&error),
+                    remedy(&error),
+                ));
             }
         }
     }
@@ -52,7 +57,7 @@ pub(super) async fn examine_postgres(
             Err(error) => {
                 let remedy =
                     "Check that the server runs, and the url, password and TLS settings of the source.";
-                return vec![DoctorFinding::fault(Area::Source, subject, told(&error), remedy)];
+                return vec![DoctorFinding::fault(Area::Source, subject, error_chain(&error), remedy)];
             }
         };
         configured = true;
@@ -78,13 +83,18 @@ pub(super) async fn examine_postgres(
                     findings.push(DoctorFinding::fault(
                         Area::Source,
                         subject,
-                        told(&error),
+                        error_chain(&error),
                         base_remedy(&error),
                     ));
                 }
             }
             Err(error) => {
-                findings.push(DoctorFinding::fault(Area::Source, subject, told(&error), base_remedy(&error)));
+                findings.push(DoctorFinding::fault(
+                    Area::Source,
+                    subject,
+                    error_chain(&error),
+                    base_remedy(&error),
+                ));
             }
         }
     }

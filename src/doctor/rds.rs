@@ -8,8 +8,9 @@ use futures_util::future::{join, join_all};
 use super::{Area, DoctorFinding};
 use crate::aws::rds::{AutomatedBackup, Database, Rds, SnapshotId};
 use crate::aws::{AwsFailure, KmsKey, key};
-use crate::event::told;
-use crate::policy::{Policy, RdsDatabase, RdsRegion, RdsSource, Source, period};
+use crate::policy::{Policy, RdsDatabase, RdsRegion, RdsSource, Source};
+use crate::text::error_chain;
+use crate::text::format_duration;
 
 /// RDS uploads log every five minutes; so long behind, something holds it up.
 const LAG: Duration = Duration::from_secs(15 * 60);
@@ -90,17 +91,17 @@ pub(super) async fn examine(
 async fn ask_home(source: &RdsSource) -> AtHome {
     let rds = match Rds::to_look(&source.place).await {
         Ok(rds) => rds,
-        Err(error) => return AtHome { database: Err(told(&error)), shared_key: None, quota: None },
+        Err(error) => return AtHome { database: Err(error_chain(&error)), shared_key: None, quota: None },
     };
     let (database, quota) = join(rds.database(&source.database), ask_quota(&rds, source)).await;
-    let database = database.map_err(|failure| told(&failure));
+    let database = database.map_err(|failure| error_chain(&failure));
     let named = database.as_ref().ok().and_then(Option::as_ref);
     let named = named.and_then(|database| database.profile.kms_key.as_ref());
     let shared_key = match named.filter(|_| source.snapshots && !source.share_with.is_empty()) {
         Some(named) => match key(&source.place, named).await {
             Ok(Some(key)) => Some(Ok(key)),
             Ok(None) => Some(Err(format!("there is no key {named}"))),
-            Err(error) => Some(Err(told(&error))),
+            Err(error) => Some(Err(error_chain(&error))),
         },
         None => None,
     };
@@ -108,8 +109,9 @@ async fn ask_home(source: &RdsSource) -> AtHome {
 }
 
 async fn ask(source: &RdsSource, region: &RdsRegion) -> Result<RegionFacts, String> {
-    let rds = Rds::to_look(&source.place.in_region(&region.name)).await.map_err(|error| told(&error))?;
-    let failed = |failure: AwsFailure| told(&failure);
+    let rds =
+        Rds::to_look(&source.place.in_region(&region.name)).await.map_err(|error| error_chain(&error))?;
+    let failed = |failure: AwsFailure| error_chain(&failure);
     let of_cluster = matches!(source.database, RdsDatabase::Cluster(_));
     // RDS replicates those of instances only.
     let kept =
@@ -254,7 +256,7 @@ fn retention(found: &mut Findings<'_>, policy: &Policy, source: &Source, databas
     let remedy = "Raise the instance's backup retention (1 to 35 days).";
     match (database.profile.backup_retention_days, wanted) {
         (Some(0), wanted) => {
-            let asked = wanted.map(|wanted| format!(", and the policy asks for {}", period(wanted)));
+            let asked = wanted.map(|wanted| format!(", and the policy asks for {}", format_duration(wanted)));
             found.fault(
                 format!(
                     "RDS keeps no automated backups of `{name}` (retention 0): no moment between snapshots can be restored{}",
@@ -267,7 +269,7 @@ fn retention(found: &mut Findings<'_>, policy: &Policy, source: &Source, databas
             found.warning(
                 format!(
                     "RDS keeps automated backups of `{name}` for {days} days, and the policy asks for {}",
-                    period(wanted)
+                    format_duration(wanted)
                 ),
                 remedy,
             );
@@ -293,10 +295,12 @@ fn lag(
         );
     };
     let behind = (now - latest).to_std().unwrap_or_default();
-    let said = format!("automated backups in {region} reach until {} ago", period(whole(behind)));
+    let said = format!("automated backups in {region} reach until {} ago", format_duration(whole(behind)));
     let remedy = "RDS ships log every five minutes while the instance is available and has room: look at its state, its storage and its events.";
     match () {
-        () if behind > rpo => found.fault(format!("{said}, more than the RPO of {}", period(rpo)), remedy),
+        () if behind > rpo => {
+            found.fault(format!("{said}, more than the RPO of {}", format_duration(rpo)), remedy)
+        }
         () if behind > LAG.min(rpo * 3 / 4) => found.warning(said, remedy),
         () => found.good(said),
     }

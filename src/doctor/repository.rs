@@ -3,12 +3,12 @@ use std::path::Path;
 use chrono::TimeDelta;
 
 use super::{Area, DoctorFinding};
-use crate::event::told;
 use crate::platform::{CancellationToken, Clock, free_space};
 use crate::policy::{Policy, RepositoryConfig, RepositoryLocation};
 use crate::repository::{MarkerError, Repositories, RepositoryMarker, layout};
 use crate::store::StoreErrorKind;
 use crate::store::probe::capability::{Capabilities, Capability, probe};
+use crate::text::error_chain;
 
 /// Few databases worth a backup fit into less.
 const LITTLE_SPACE: u64 = 1 << 30;
@@ -61,7 +61,7 @@ pub(super) async fn examine(
                 findings.push(DoctorFinding::fault(
                     Area::Repository,
                     name,
-                    told(&error),
+                    error_chain(&error),
                     "Give this system a bucket or prefix of its own, or use the version of drctl that wrote it.",
                 ));
                 // Someone else's: nothing is tried in it.
@@ -69,7 +69,7 @@ pub(super) async fn examine(
             }
         }
         Err(error) => {
-            findings.push(DoctorFinding::fault(Area::Repository, name, told(&error), remedy(&error)));
+            findings.push(DoctorFinding::fault(Area::Repository, name, error_chain(&error), remedy(&error)));
             return findings;
         }
     }
@@ -78,7 +78,7 @@ pub(super) async fn examine(
         Err(error) => findings.push(DoctorFinding::fault(
             Area::Repository,
             name,
-            told(&error),
+            error_chain(&error),
             "A backup writes, reads back and lists: grant the role those, and see that the store answers.",
         )),
     }

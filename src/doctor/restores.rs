@@ -4,8 +4,8 @@
 use sqlx::PgConnection;
 
 use super::{Area, DoctorFinding};
-use crate::event::told;
 use crate::postgres::{ConnectionParameters, close};
+use crate::text::error_chain;
 
 /// What the role may do there, and what the database needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, sqlx::FromRow)]
@@ -46,7 +46,7 @@ pub(super) async fn examine(subject: &str, parameters: &ConnectionParameters) ->
     };
     let mut connection = match parameters.connect().await {
         Ok(connection) => connection,
-        Err(error) => return unknown(told(&error)),
+        Err(error) => return unknown(error_chain(&error)),
     };
     let facts = read(&mut connection).await;
     close(connection).await;

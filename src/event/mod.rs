@@ -192,32 +192,3 @@ impl std::fmt::Debug for Events {
         write!(f, "Events({} observers)", self.0.len())
     }
 }
-
-/// What stands against something: one thing as it is, several on lines of their own.
-pub fn listed(objections: &[impl std::fmt::Display]) -> String {
-    match objections {
-        [only] => only.to_string(),
-        several => several.iter().map(|objection| format!("\n- {objection}")).collect(),
-    }
-}
-
-/// How long something was waited for, in whole seconds.
-pub fn lasting(duration: std::time::Duration) -> String {
-    let seconds = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);
-    humantime::format_duration(std::time::Duration::from_secs(seconds)).to_string()
-}
-
-/// An error and its causes in one line, for events, reports and records; a cause that the words before it
-/// already tell is left out.
-pub fn told(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        if !text.contains(&next) {
-            text = format!("{text}: {next}");
-        }
-        cause = error.source();
-    }
-    text
-}

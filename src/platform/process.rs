@@ -13,6 +13,8 @@ use thiserror::Error;
 
 use super::CancellationToken;
 
+use crate::text::format_duration;
+
 /// How much of a child's stderr an error shows.
 const TAIL_LINES: usize = 20;
 /// How long a line of stderr may be before it is cut.
@@ -37,7 +39,7 @@ pub enum ProcessError {
     },
     #[error("`{program}` {how}{}", tail(.stderr))]
     Failed { program: String, how: String, code: Option<i32>, stderr: Vec<String> },
-    #[error("`{program}` was still running after {} and was stopped", humantime::format_duration(*.deadline))]
+    #[error("`{program}` was still running after {} and was stopped", format_duration(*.deadline))]
     Deadline { program: String, deadline: Duration },
     #[error("`{program}` was stopped because the run was interrupted")]
     Interrupted { program: String },

@@ -6,8 +6,8 @@ use url::Url;
 
 use super::decode::{InvalidValue, ParseText};
 use super::macros::{text_schemas, text_values};
-use super::suggest::suggestion;
 use crate::platform::SecretRef;
+use crate::text::suggest;
 
 /// A region: `us-east-1`, `auto`, `garage`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -228,13 +228,13 @@ impl ParseText for PostgresUrl {
         }
         if let Some((name, _)) = given.query_pairs().find(|(name, _)| !PARAMETERS.contains(&&**name)) {
             // `password` is known, so that it is refused for what it is; it is not a suggestion.
-            let hint = suggestion("parameters", &name, &PARAMETERS[..PARAMETERS.len() - 1]);
+            let hint = suggest("parameters", &name, &PARAMETERS[..PARAMETERS.len() - 1]);
             return InvalidValue::new(format!("`{name}` is not a parameter of a connection"), hint);
         }
         if let Some(mode) = named("sslmode").filter(|mode| !SSL_MODES.contains(&&**mode)) {
             return InvalidValue::new(
                 format!("`{mode}` is not an sslmode"),
-                suggestion("possible values", &mode, &SSL_MODES),
+                suggest("possible values", &mode, &SSL_MODES),
             );
         }
         Ok(Self(url))

@@ -8,7 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use toml::de::{DeTable, DeValue};
 
 use super::fault::{PolicyFault, TextPosition};
-use super::suggest::suggestion;
+use crate::text::suggest;
 
 /// Where a setting stands: its dotted key, and its byte offset in the file.
 #[derive(Clone, Debug, Default)]
@@ -109,7 +109,7 @@ impl<'t> Diagnostics<'t> {
             let name: &str = key.get_ref();
             if !known.contains(&name) {
                 let spot = KeyLocation { offset: key.span().start, ..at.below(name) };
-                self.fault(&spot, "is not a setting drctl knows", suggestion("settings here", name, known));
+                self.fault(&spot, "is not a setting drctl knows", suggest("settings here", name, known));
             }
         }
     }

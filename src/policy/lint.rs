@@ -11,8 +11,8 @@ use super::automation::CronLine;
 use super::aws::RdsDatabase;
 use super::fault::TextPosition;
 use super::settings::{Encryption, Policy, RepositoryLocation, S3Location, Source, SourceConfig};
-use super::value::period;
 use crate::model::RepositoryName;
+use crate::text::format_duration;
 
 /// A warning: the policy is valid, and recovery may be worse than it hopes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -162,7 +162,7 @@ fn regions(policy: &Policy, lint: &mut impl FnMut(String, String, &str)) {
         if let Some(pitr) = pitr.filter(|_| can && !replicates) {
             let message = format!(
                 "any moment of the last {} is to be restorable, and in another region there are only snapshots of `{name}`",
-                period(pitr)
+                format_duration(pitr)
             );
             lint(key, message, "add `automated_backups = true` to a region under `copy_to`");
         }
@@ -211,11 +211,11 @@ fn objectives(policy: &Policy) -> Vec<Lint> {
         }
         let apart = widest_gap(&lines);
         if !source.continuous && apart.is_none_or(|apart| apart > rpo) {
-            let apart = apart.map_or("more than two months".to_owned(), period);
+            let apart = apart.map_or("more than two months".to_owned(), format_duration);
             let message = format!(
                 "`{}` cannot meet the RPO of {}: its backups are up to {apart} apart",
                 source.name,
-                period(rpo),
+                format_duration(rpo),
             );
             lints.push(Lint { misses_objective: true, at: None, key, message, hint: remedy(source) });
         }
@@ -301,8 +301,8 @@ fn routine(policy: &Policy, lint: &mut impl FnMut(String, String, &str)) {
     if let Some(drill) = policy.drill.as_ref().filter(|drill| drill.deadline > policy.objectives.rto) {
         let message = format!(
             "a drill may take {}, more than the RTO of {}",
-            period(drill.deadline),
-            period(policy.objectives.rto)
+            format_duration(drill.deadline),
+            format_duration(policy.objectives.rto)
         );
         lint("drill.deadline".to_owned(), message, "a drill that misses the RTO has failed: shorten it");
     }

@@ -3,7 +3,7 @@
 use toml::de::DeTable;
 
 use super::decode::{Diagnostics, InvalidValue, KeyLocation, Node};
-use super::suggest::{listed, nearest, suggestion};
+use crate::text::{nearest, quoted_list, suggest};
 
 /// A JSON Schema for a string of some form.
 macro_rules! text_schemas {
@@ -204,7 +204,7 @@ pub(super) const fn first(words: &[&'static str]) -> &'static str {
 
 pub(super) fn not_one_of<T>(text: &str, words: &[&str]) -> Result<T, InvalidValue> {
     let hint = nearest(text, words.iter().copied()).map(|near| format!("did you mean `{near}`?"));
-    InvalidValue::new(format!("`{text}` is not one of {}", listed(words)), hint.unwrap_or_default())
+    InvalidValue::new(format!("`{text}` is not one of {}", quoted_list(words)), hint.unwrap_or_default())
 }
 
 /// The `kind` of a table, if it is one of `kinds`.
@@ -215,16 +215,12 @@ pub(super) fn kind<'n>(
     log: &mut Diagnostics<'_>,
 ) -> Option<&'n str> {
     let Some(node) = Node::child(table, at, "kind") else {
-        log.fault(&at.below("kind"), "is missing", format!("kinds: {}", listed(kinds)));
+        log.fault(&at.below("kind"), "is missing", format!("kinds: {}", quoted_list(kinds)));
         return None;
     };
     let kind = node.text(&format!("{:?}", kinds.first().unwrap_or(&"")), log)?;
     if !kinds.contains(&kind) {
-        log.fault(
-            &node.spot,
-            format!("`{kind}` is not a kind drctl knows"),
-            suggestion("kinds", kind, kinds),
-        );
+        log.fault(&node.spot, format!("`{kind}` is not a kind drctl knows"), suggest("kinds", kind, kinds));
         return None;
     }
     Some(kind)

@@ -27,7 +27,6 @@ mod resolve;
 mod samples;
 mod schema;
 mod settings;
-mod suggest;
 mod unclosed_bracket;
 mod value;
 
@@ -50,4 +49,3 @@ pub use settings::{
     RepositoryLocation, RowCounts, S3Location, ServerSideEncryption, Source, SourceConfig, Transfer,
     WalArchiving, WalMethod,
 };
-pub use value::period;

@@ -183,17 +183,6 @@ impl ParseText for Period {
     }
 }
 
-/// A duration as a policy writes it: in the largest unit that leaves nothing over.
-pub fn period(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    for (length, unit) in [(86_400, "d"), (3_600, "h"), (60, "m"), (1, "s")] {
-        if seconds >= length && seconds.is_multiple_of(length) && duration.subsec_nanos() == 0 {
-            return format!("{}{unit}", seconds / length);
-        }
-    }
-    humantime::format_duration(duration).to_string()
-}
-
 /// A number of bytes, more than zero: `8MiB`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Size(pub(super) u64);
@@ -243,7 +232,7 @@ impl ParseText for Zone {
             return Ok(Self(zone));
         }
         let all = chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name());
-        let hint = super::suggest::nearest(text, all).map_or_else(
+        let hint = crate::text::nearest(text, all).map_or_else(
             || "use a name of the IANA database, like `UTC` or `Europe/Madrid`".to_owned(),
             |near| format!("did you mean `{near}`?"),
         );
@@ -352,14 +341,6 @@ text_schemas! {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_print_as_they_were_written() {
-        for text in ["35d", "4h", "90m", "45s", "500ms", "1d", "25h"] {
-            let Ok(Period(duration)) = Period::from_text(text) else { panic!("{text}") };
-            assert_eq!(period(duration), text);
-        }
-    }
 
     #[test]
     fn recipients_are_told_from_what_looks_like_them() {

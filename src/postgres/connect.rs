@@ -17,6 +17,7 @@ use crate::aws::AwsError;
 use crate::aws::rds::{TokenError, TokenSigner};
 use crate::platform::{Program, SecretError};
 use crate::policy::{self, PostgresSource};
+use crate::text::format_duration;
 
 const APPLICATION: &str = "drctl";
 /// SQLSTATEs of a login that is refused.
@@ -102,7 +103,7 @@ pub enum ConnectError {
         #[source]
         source: sqlx::Error,
     },
-    #[error("failed to connect to `{to}`: no answer in {}", humantime::format_duration(*.waited))]
+    #[error("failed to connect to `{to}`: no answer in {}", format_duration(*.waited))]
     NoAnswer { to: String, waited: Duration },
     #[error(
         "`{to}` is a connection pooler that gives each transaction another connection: what drctl and pg_dump set for their sessions (an empty search_path, no timeouts) would stay on connections that others use next, so name the server itself, or a pool in session mode, in the URL"

@@ -10,8 +10,8 @@ use tokio::task::JoinHandle;
 
 use super::{ConnectError, ConnectionParameters, SslMode};
 use crate::aws::rds::TokenSigner;
-use crate::event::told;
 use crate::platform::Program;
+use crate::text::error_chain;
 
 /// A token opens connections for a quarter of an hour.
 const RENEWED_EVERY: Duration = Duration::from_secs(5 * 60);
@@ -98,9 +98,11 @@ async fn renew(parameters: ConnectionParameters, file: Arc<File>) {
         next = RENEWED_EVERY;
         let written = match parameters.password_now().await {
             // One write over the old line, so that nobody reads half of each.
-            Ok(Some(token)) => file.write_all_at(line(&token).as_bytes(), 0).map_err(|error| told(&error)),
+            Ok(Some(token)) => {
+                file.write_all_at(line(&token).as_bytes(), 0).map_err(|error| error_chain(&error))
+            }
             Ok(None) => return,
-            Err(error) => Err(told(&error)),
+            Err(error) => Err(error_chain(&error)),
         };
         if let Err(reason) = written {
             tracing::warn!("the IAM token for `{parameters}` could not be renewed: {reason}");

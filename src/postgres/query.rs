@@ -6,6 +6,8 @@ use sqlx::postgres::PgRow;
 use sqlx::{FromRow, PgConnection};
 use thiserror::Error;
 
+use crate::text::format_duration;
+
 /// How long a question to the catalogs may take.
 const QUESTION_WITHIN: Duration = Duration::from_secs(600);
 
@@ -24,7 +26,7 @@ pub enum FactsError {
         #[source]
         source: sqlx::Error,
     },
-    #[error("failed to read {what} of the database: no answer in {}", humantime::format_duration(*.waited))]
+    #[error("failed to read {what} of the database: no answer in {}", format_duration(*.waited))]
     Deadline { what: String, waited: Duration },
 }
 

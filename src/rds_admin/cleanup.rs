@@ -9,9 +9,9 @@ use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
 
 use crate::aws::rds::{DeleteRefusal, Rds, Removal, Temporary};
-use crate::event::told;
 use crate::platform::CancellationToken;
 use crate::policy::{AwsLocation, Policy, RdsDatabase, SourceConfig};
+use crate::text::error_chain;
 
 /// One thing, and whether it is to go.
 #[derive(Clone, Debug)]
@@ -54,8 +54,8 @@ pub async fn plan(policy: &Policy, now: DateTime<Utc>) -> CleanupPlan {
         }
     }
     let looked = places.iter().map(async |(place, with_clusters)| {
-        let rds = Rds::to_look(place).await.map_err(|error| told(&error))?;
-        rds.temporary(&policy.system, *with_clusters).await.map_err(|failure| told(&failure))
+        let rds = Rds::to_look(place).await.map_err(|error| error_chain(&error))?;
+        rds.temporary(&policy.system, *with_clusters).await.map_err(|failure| error_chain(&failure))
     });
     let mut plan = CleanupPlan::default();
     for ((place, _), found) in places.iter().zip(join_all(looked).await) {
@@ -90,11 +90,11 @@ pub async fn remove(
     now: DateTime<Utc>,
     cancel: &CancellationToken,
 ) -> Result<Removal, String> {
-    let rds = Rds::of(&leftover.place).await.map_err(|error| told(&error))?;
+    let rds = Rds::of(&leftover.place).await.map_err(|error| error_chain(&error))?;
     let begun = Instant::now();
     loop {
         let removal = rds.remove(&leftover.temporary, &policy.system, now).await;
-        match removal.map_err(|failure| told(&failure))? {
+        match removal.map_err(|failure| error_chain(&failure))? {
             Removal::Waits if begun.elapsed() < leftover.place.deadline && !cancel.is_cancelled() => {}
             removal => return Ok(removal),
         }

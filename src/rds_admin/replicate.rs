@@ -7,9 +7,9 @@ use thiserror::Error;
 
 use crate::aws::rds::{AutomatedBackup, Rds};
 use crate::aws::{AwsError, AwsFailure, key};
-use crate::event::told;
 use crate::model::{RestoreProfile, SourceName};
 use crate::policy::{Policy, RdsDatabase, RdsRegion, RdsSource};
+use crate::text::error_chain;
 
 /// What RDS keeps replicated backups for where the policy says nothing, and at most.
 const USUAL_DAYS: u32 = 7;
@@ -113,8 +113,9 @@ async fn look(
     profile: &RestoreProfile,
     days: u32,
 ) -> Result<ReplicationAction, String> {
-    let rds = Rds::to_look(&source.place.in_region(&region.name)).await.map_err(|error| told(&error))?;
-    let kept = rds.automated_backups_of(&source.database).await.map_err(|error| told(&error))?;
+    let rds =
+        Rds::to_look(&source.place.in_region(&region.name)).await.map_err(|error| error_chain(&error))?;
+    let kept = rds.automated_backups_of(&source.database).await.map_err(|error| error_chain(&error))?;
     let standing = kept.into_iter().find(|kept| kept.resource_id == resource_id && kept.status != "retained");
     Ok(match (standing, &region.kms_key) {
         (Some(standing), _) => ReplicationAction::Stands(standing),
@@ -135,7 +136,7 @@ async fn arn(source: &RdsSource, region: &RdsRegion, named: &str) -> Result<Stri
     let why = match key(&place, named).await {
         Ok(Some(key)) => return Ok(key.arn),
         Ok(None) => format!("there is no key `{named}`"),
-        Err(error) => told(&error),
+        Err(error) => error_chain(&error),
     };
     Err(format!(
         "RDS takes the ARN of a key here, which `{named}` is not, and KMS does not say which it means ({why}); write that of `aws kms describe-key --key-id {named} --region {}` as `kms_key`",

@@ -7,10 +7,11 @@ use super::cloud::{AutomatedReach, ForeignBackup, LiveDatabase, RegionInventory}
 use crate::aws::rds::{AutomatedBackup, Database, Rds, Snapshot};
 use crate::aws::{AwsFailure, RESTORED_FROM, while_asked};
 use crate::catalog::BackupEntry;
-use crate::event::{Events, told};
+use crate::event::Events;
 use crate::model::{BackupId, SourceName, SystemName};
 use crate::policy::{RdsDatabase, RdsSource};
 use crate::source::rds_snapshot::{backup_of, is_recorded};
+use crate::text::error_chain;
 
 /// What a region said.
 struct RdsAnswer {
@@ -41,9 +42,9 @@ impl RdsQueryResults<'_> {
     ) -> (Option<LiveDatabase>, Vec<RegionInventory>) {
         let asked = regions.map(async |region| {
             let place = self.source.place.in_region(region);
-            let answer = match Rds::to_look(&place).await.map_err(|error| told(&error)) {
+            let answer = match Rds::to_look(&place).await.map_err(|error| error_chain(&error)) {
                 Ok(rds) => {
-                    while_asked(&place, events, self.one(&rds)).await.map_err(|failure| told(&failure))
+                    while_asked(&place, events, self.one(&rds)).await.map_err(|failure| error_chain(&failure))
                 }
                 Err(reason) => Err(reason),
             };

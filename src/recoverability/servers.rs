@@ -2,9 +2,9 @@ use std::collections::BTreeMap;
 
 use futures_util::future::join_all;
 
-use crate::event::told;
 use crate::model::SourceName;
 use crate::policy::Policy;
+use crate::text::error_chain;
 use crate::wal::{ArchiverReport, said};
 
 /// What the servers say themselves whose log the policy has archived: whose log it is, along which timeline it goes
@@ -26,7 +26,7 @@ impl Servers {
                     servers.asked.insert(source.name.clone(), said);
                 }
                 Ok(None) => {}
-                Err(error) => servers.not_asked.push((source.name.clone(), told(&error))),
+                Err(error) => servers.not_asked.push((source.name.clone(), error_chain(&error))),
             }
         }
         servers

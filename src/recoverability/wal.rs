@@ -5,7 +5,6 @@ use serde::Serialize;
 
 use super::servers::Servers;
 use crate::catalog::BackupEntry;
-use crate::event::told;
 use crate::model::{
     BackupId, Manifest, Physical, RepositoryName, SourceName, SystemIdentifier, WalCheck, WalName, bad_files,
     chain,
@@ -13,6 +12,7 @@ use crate::model::{
 use crate::pipeline::Identities;
 use crate::repository::{Repositories, Repository};
 use crate::status::assess::is_restorable;
+use crate::text::error_chain;
 use crate::wal::cluster::ClusterError;
 use crate::wal::{
     Archive, ArchiverFacts, CommitTimes, ListError, ReplayEnd, ReplayPosition, ReplayRange,
@@ -87,8 +87,10 @@ pub async fn logs(
             let of_it = |check: &&WalCheck| check.source == *source && check.repository == repository.name;
             let checks: Vec<_> = checks.iter().filter(of_it).collect();
             let standing = log_of(repository, &manifests, server, &checks).await;
-            let standing = standing
-                .unwrap_or_else(|error| WalStatus { unknown: Some(told(&error)), ..WalStatus::default() });
+            let standing = standing.unwrap_or_else(|error| WalStatus {
+                unknown: Some(error_chain(&error)),
+                ..WalStatus::default()
+            });
             logs.insert((source.clone(), repository.name.clone()), standing);
         }
     }
@@ -109,7 +111,7 @@ pub async fn enter_said(servers: &Servers, repositories: &Repositories, logs: &m
             match told_server.is_lost_from(repository).await {
                 Ok(true) => standing.lost = Some(told_server.file.to_string()),
                 Ok(false) => {}
-                Err(error) => standing.unknown = standing.unknown.take().or(Some(told(&error))),
+                Err(error) => standing.unknown = standing.unknown.take().or(Some(error_chain(&error))),
             }
         }
     }

@@ -6,6 +6,7 @@ use thiserror::Error;
 use super::{FormatError, FormatVersion, Unavailable, layout};
 use crate::model::{RepositoryName, SystemName};
 use crate::store::{PutOptions, Store, StoreError, StoreErrorKind};
+use crate::text::format_time;
 
 const MARKER_LIMIT: u64 = 64 * 1024;
 
@@ -42,7 +43,7 @@ pub enum MarkerError {
     OtherRepository { location: String, found: String, expected: String },
     #[error(
         "{location} has no `{}`, and was repository `{name}` {}", layout::MARKER,
-        match .seen { Some(seen) => format!("on {}", seen.format("%F %T UTC")), None => "before".to_owned() }
+        match .seen { Some(seen) => format!("on {}", format_time(*seen)), None => "before".to_owned() }
     )]
     Emptied { location: String, name: RepositoryName, seen: Option<DateTime<Utc>> },
     #[error(

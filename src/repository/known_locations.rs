@@ -64,7 +64,7 @@ impl KnownLocations {
                         *seen = at.max(*seen);
                     }
                 }
-                Err(error) => tracing::info!("{}", crate::event::told(&error)),
+                Err(error) => tracing::info!("{}", crate::text::error_chain(&error)),
             }
         }
         WasRepository(was)

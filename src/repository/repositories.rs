@@ -13,6 +13,7 @@ use crate::model::{RepositoryName, SystemName};
 use crate::policy::{RepositoryConfig, RepositoryLocation};
 use crate::store::same_location::{LocationProbe, twin};
 use crate::store::{Lock, PutOptions, Store, StoreError, StoreErrorKind};
+use crate::text::format_duration;
 
 /// How long a reader waits for a repository's first answer.
 const ANSWER: Duration = Duration::from_secs(15);
@@ -38,7 +39,7 @@ impl Unavailable {
 
     /// The whole chain in one line.
     pub fn reason(&self) -> String {
-        crate::event::told(&*self.error)
+        crate::text::error_chain(&*self.error)
     }
 
     /// Each of them, to be put behind what failed.
@@ -384,7 +385,7 @@ impl Repositories {
 
 /// What is said of a store that did not answer in time: why its last attempt failed, where it did.
 fn unanswered(store: &dyn Store, patience: Duration) -> String {
-    let patience = humantime::format_duration(patience);
+    let patience = format_duration(patience);
     match store.trouble() {
         Some(trouble) => format!("{trouble}; tried for {patience}"),
         None => format!("no answer in {patience}"),
@@ -553,7 +554,7 @@ mod tests {
             ] {
                 assert_eq!((opened.iter().len(), opened.created().count()), (2, 0));
                 assert_eq!(opened.id(), begun.id());
-                assert!(opened.lost()[0].reason().contains("on 2026-11-20 12:00:00 UTC"), "{opened:?}");
+                assert!(opened.lost()[0].reason().contains("on 2026-11-20T12:00:00Z"), "{opened:?}");
             }
             assert!(is_empty(root.path(), away));
             let name = away.parse().unwrap();
@@ -674,7 +675,7 @@ mod tests {
         let set = Repositories::of(vec![Repository { name: "primary".parse().unwrap(), store }]);
         let found = set.markers(Some(Duration::from_secs(2))).await;
         let Err(error) = &found[0].1 else { panic!("{found:?}") };
-        let told = crate::event::told(error);
+        let told = crate::text::error_chain(error);
         assert!(told.to_lowercase().contains("connection refused") && told.contains("2s"), "{told}");
     }
 }

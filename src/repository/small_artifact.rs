@@ -5,10 +5,11 @@ use thiserror::Error;
 
 use super::reader::{ReadError, ReadWindow, stream};
 use super::{Repositories, Repository, layout};
-use crate::event::{Events, told};
+use crate::event::Events;
 use crate::model::{Artifact, Manifest, RepositoryName};
 use crate::pipeline::{Identities, OpenError, unseal};
 use crate::platform::CancellationToken;
+use crate::text::error_chain;
 
 /// Small artifacts are read into memory; more than this is not one.
 const MOST: u64 = 256 << 20;
@@ -58,7 +59,7 @@ impl SmallReader<'_> {
                 }
                 Err(error) if is_interruption(&error) => return Err(SmallError::Interrupted),
                 Err(error) => {
-                    let reason = told(&error);
+                    let reason = error_chain(&error);
                     self.events.warning(format!("{} cannot be read from {name}: {reason}", artifact.name));
                     failed.push((name.clone(), reason));
                 }

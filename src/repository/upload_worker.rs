@@ -11,6 +11,7 @@ use crate::pipeline::{Piece, SealedPart};
 use crate::platform::CancellationToken;
 use crate::policy::Transfer;
 use crate::store::{PutOptions, Store, StoreError, StoreErrorKind, Upload};
+use crate::text::format_duration;
 
 /// How long taking back an upload may take before it is left to the store's own clean-up.
 const ABORT_DEADLINE: Duration = Duration::from_secs(20);
@@ -229,7 +230,7 @@ impl Worker {
         kind: StoreErrorKind,
         stall: Option<Duration>,
     ) -> StoreError {
-        let detail = stall.map(|stall| format!("it took nothing for {}", humantime::format_duration(stall)));
+        let detail = stall.map(|stall| format!("it took nothing for {}", format_duration(stall)));
         StoreError { operation, key: key.to_owned(), location: self.store.location(), kind, detail }
     }
 

@@ -4,12 +4,13 @@ use chrono::{DateTime, Utc};
 use thiserror::Error;
 
 use crate::catalog::Catalog;
-use crate::event::{Events, told};
+use crate::event::Events;
 use crate::model::{Outcome, RunId, SystemName};
 use crate::platform::{CancellationToken, Clock};
 use crate::repository::journal;
 use crate::repository::journal::{Detail, JournalError, JournalRecord};
 use crate::repository::{Repositories, Unavailable};
+use crate::text::error_chain;
 
 /// What a run works with.
 #[derive(Clone)]
@@ -44,7 +45,7 @@ impl Run {
         let lost = journal::append(&self.repositories, &self.system, record.clone()).await;
         let lost = lost.map_err(RunError::Journal)?;
         if let Err(error) = self.catalog.record_run(&record).await {
-            self.events.warning(format!("the catalog does not know this run: {}", told(&error)));
+            self.events.warning(format!("the catalog does not know this run: {}", error_chain(&error)));
         }
         Ok(lost)
     }

@@ -5,7 +5,7 @@ use super::read_copy::{Examined, examine};
 use super::wal;
 use super::wal::{WalFinding, WalItem};
 use crate::catalog::{BackupEntry, CopyEntry};
-use crate::event::{Event, Phase, told};
+use crate::event::{Event, Phase};
 use crate::model::{
     BackupId, BrokenChain, CheckDepth, CopyCheck, Manifest, Outcome, RepositoryName, chain, parent,
 };
@@ -13,6 +13,7 @@ use crate::pipeline::Identities;
 use crate::repository::journal::Detail;
 use crate::repository::{ManifestError, RejectedManifest, Unavailable, layout};
 use crate::run::{Run, RunError};
+use crate::text::error_chain;
 
 /// One backup in one repository, to be read.
 #[derive(Clone, Debug, PartialEq)]
@@ -126,7 +127,7 @@ impl CopyVerdict {
 ///
 /// One of a format that this version does not know says nothing about the backup.
 pub fn unaccepted(refused: &RejectedManifest) -> VerifyFinding {
-    let reason = told(&refused.error);
+    let reason = error_chain(&refused.error);
     let verdict = match &refused.error {
         ManifestError::Format { .. } => CopyVerdict::Undetermined { reasons: vec![reason] },
         _ => CopyVerdict::Unaccepted { reason },

@@ -9,10 +9,10 @@ use serde::Serialize;
 
 use crate::aws::backup::AwsBackup;
 use crate::aws::rds::{Rds, Snapshot, SnapshotId};
-use crate::event::told;
 use crate::model::{BackupId, CloudBackupCopy, Manifest, SourceName};
 use crate::policy::{Policy, RdsSource, SourceConfig};
 use crate::source::rds_snapshot::{backup_of, is_recorded};
+use crate::text::{error_chain, format_duration};
 
 /// Where the policy does not say how long an answer is waited for.
 const USUAL: Duration = Duration::from_secs(15);
@@ -164,7 +164,7 @@ async fn ask(
     // A region that is gone is not waited for; there may be many snapshots whose sharing is asked for.
     let within = patience * 4;
     let all = tokio::time::timeout(within, all(policy, source, region, vault)).await;
-    all.unwrap_or_else(|_| Err(format!("no answer came in {}", humantime::format_duration(within))))
+    all.unwrap_or_else(|_| Err(format!("no answer came in {}", format_duration(within))))
 }
 
 async fn all(
@@ -177,9 +177,10 @@ async fn all(
         |is_fit: bool, status: String| if is_fit { CloudCopy::There } else { CloudCopy::Unfit { status } };
     match policy.source(source).map(|source| &source.config) {
         Some(SourceConfig::AwsBackup(config)) => {
-            let aws =
-                AwsBackup::to_look(&config.place.in_region(region)).await.map_err(|error| told(&error))?;
-            let points = aws.points(vault, &config.resource).await.map_err(|error| told(&error))?;
+            let aws = AwsBackup::to_look(&config.place.in_region(region))
+                .await
+                .map_err(|error| error_chain(&error))?;
+            let points = aws.points(vault, &config.resource).await.map_err(|error| error_chain(&error))?;
             let of = |point: crate::aws::backup::RecoveryPoint| {
                 let kept = state(point.is_whole(), point.status.clone());
                 (point.arn, CloudPresence { kept, marks: None })
@@ -187,8 +188,10 @@ async fn all(
             Ok(points.into_iter().map(of).collect())
         }
         Some(SourceConfig::Rds(config)) => {
-            let rds = Rds::to_look(&config.place.in_region(region)).await.map_err(|error| told(&error))?;
-            let snapshots = rds.manual_snapshots(&config.database).await.map_err(|error| told(&error))?;
+            let rds =
+                Rds::to_look(&config.place.in_region(region)).await.map_err(|error| error_chain(&error))?;
+            let snapshots =
+                rds.manual_snapshots(&config.database).await.map_err(|error| error_chain(&error))?;
             let of = async |snapshot: Snapshot| {
                 let backup = backup_of(&snapshot, &policy.system, source);
                 let mut kept = state(snapshot.is_available(), snapshot.status.clone());
@@ -211,7 +214,8 @@ async fn sharing(rds: &Rds, config: &RdsSource, id: &SnapshotId) -> CloudCopy {
     let shared = match rds.shared_with(id).await {
         Ok(shared) => shared,
         Err(failure) => {
-            let reason = format!("it is there, and with whom it is shared is not known: {}", told(&failure));
+            let reason =
+                format!("it is there, and with whom it is shared is not known: {}", error_chain(&failure));
             return CloudCopy::Unknown { reason };
         }
     };

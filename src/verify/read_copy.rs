@@ -3,13 +3,13 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::event::told;
 use crate::model::{Artifact, CheckDepth, CopyFault, Encoding, Manifest, ObjectFault, ObjectPart};
 use crate::pipeline::{Identities, OpenError, unseal};
 use crate::platform::CancellationToken;
 use crate::repository::reader::{ReadError, ReadWindow, stream, stream_object};
 use crate::repository::{ManifestError, Repository, layout, manifest};
 use crate::store::StoreErrorKind;
+use crate::text::error_chain;
 
 /// Smaller than a restore's, which is in more of a hurry than it is short of memory.
 const WINDOW: ReadWindow = ReadWindow { chunk: 2 << 20, parallel: 4 };
@@ -81,9 +81,9 @@ async fn check_manifest(repository: &Repository, expected: &Manifest) -> Result<
         Err(ManifestError::Read { source, .. }) => Err(match source.kind {
             StoreErrorKind::NotFound => bad(CopyFault::Missing, String::new()),
             StoreErrorKind::Corrupt | StoreErrorKind::TooLarge => bad(CopyFault::Altered, source.to_string()),
-            _ => ReadFailure::Unread(told(&source)),
+            _ => ReadFailure::Unread(error_chain(&source)),
         }),
-        Err(error) => Err(bad(CopyFault::Altered, told(&error))),
+        Err(error) => Err(bad(CopyFault::Altered, error_chain(&error))),
     }
 }
 
@@ -191,11 +191,11 @@ fn decode_error(error: OpenError) -> DecodeError {
         OpenError::Read(source) | OpenError::Header(source) => {
             let inner = source.get_ref().and_then(|inner| inner.downcast_ref::<ReadError>());
             if let Some(inner) = inner {
-                return DecodeError::Read(told(inner));
+                return DecodeError::Read(error_chain(inner));
             }
         }
     }
-    DecodeError::Undecodable(told(&error))
+    DecodeError::Undecodable(error_chain(&error))
 }
 
 fn judge(object: &str, error: &ReadError) -> ReadFailure {
@@ -213,8 +213,8 @@ fn judge(object: &str, error: &ReadError) -> ReadFailure {
             StoreErrorKind::Corrupt => {
                 ReadFailure::Fault(fault(object, CopyFault::Altered, source.to_string()))
             }
-            _ => ReadFailure::Unread(told(source)),
+            _ => ReadFailure::Unread(error_chain(source)),
         },
-        ReadError::Interrupted => ReadFailure::Unread(told(error)),
+        ReadError::Interrupted => ReadFailure::Unread(error_chain(error)),
     }
 }

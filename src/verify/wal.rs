@@ -7,11 +7,12 @@ use chrono::{DateTime, Utc};
 use futures_util::StreamExt as _;
 
 use crate::catalog::BackupEntry;
-use crate::event::{Event, Phase, told};
+use crate::event::{Event, Phase};
 use crate::model::{BackupId, Physical, RepositoryName, Segment, SourceName, WalCheck, WalName};
 use crate::pipeline::Identities;
 use crate::repository::{Repository, Unavailable};
 use crate::run::Run;
+use crate::text::error_chain;
 use crate::wal::{
     Archive, CheckedSegment, ReplayEnd, ReplayPosition, ReplayRange, TimelineTarget, WalInventory,
 };
@@ -138,9 +139,9 @@ pub async fn read(run: &Run, item: &WalItem, identities: &Identities) -> WalFind
     let held = match all_listed(&*repository.store, archive, first, identities).await {
         Ok(held) => held,
         Err(error) if error.is_of_no_log() => {
-            return WalFinding { faults: vec![told(&error)], ..WalFinding::default() };
+            return WalFinding { faults: vec![error_chain(&error)], ..WalFinding::default() };
         }
-        Err(error) => return WalFinding::unread(told(&error)),
+        Err(error) => return WalFinding::unread(error_chain(&error)),
     };
     let mut finding = WalFinding { since: first, ..WalFinding::default() };
     let (names, faults, newest) = files(item, &held);
@@ -148,7 +149,7 @@ pub async fn read(run: &Run, item: &WalItem, identities: &Identities) -> WalFind
     if let Some(reach) = newest {
         match moment(&*repository.store, archive, &reach).await {
             Ok(moment) => finding.until = moment.complete,
-            Err(error) => finding.unread.push(told(&error)),
+            Err(error) => finding.unread.push(error_chain(&error)),
         }
     }
     read_all(run, (repository, archive), item, &names, identities, &mut finding).await;
@@ -226,9 +227,9 @@ async fn read_all(
             Ok(CheckedSegment::Nothing) => finding.unproven += 1,
             Err(error) if error.is_damage() || error.is_absence() => {
                 finding.bad.extend(error.is_damage().then_some(name));
-                finding.faults.push(told(&error));
+                finding.faults.push(error_chain(&error));
             }
-            Err(error) => finding.unread.push(format!("{name}: {}", told(&error))),
+            Err(error) => finding.unread.push(format!("{name}: {}", error_chain(&error))),
         }
         done += segment;
         if told_at.is_none_or(|at| at.elapsed() >= TOLD_EVERY) {

@@ -139,7 +139,7 @@ pub async fn admit(
             Ok(false) => match (&mut refused, begun.lost().iter().find(|l| l.name == repository.name)) {
                 (Some(ClusterError::Lost(words)), _) => Err(ClusterError::Lost(words.clone())),
                 (Some(error), _) => {
-                    let words = ClusterError::Lost(crate::event::told(error));
+                    let words = ClusterError::Lost(crate::text::error_chain(error));
                     Err(std::mem::replace(error, words))
                 }
                 (None, Some(lost)) => Err(ClusterError::Unusable(lost.clone())),

@@ -233,7 +233,7 @@ async fn at_every_step(mishap: Mishap) -> Outcome<()> {
 fn outcome_of(report: &Option<Result<BackupReport, backup::BackupError>>) -> String {
     match report {
         None => "stopped".to_owned(),
-        Some(Err(error)) => drctl::event::told(error),
+        Some(Err(error)) => drctl::text::error_chain(error),
         Some(Ok(report)) => {
             let reasons: Vec<_> = report.sources.iter().flat_map(|source| source.outcome.reasons()).collect();
             format!("{:?} {}", report.outcome, reasons.join("; "))

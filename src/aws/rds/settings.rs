@@ -6,8 +6,8 @@ use super::super::convert::found;
 use super::super::{AwsFailure, FailureKind};
 use super::Rds;
 use crate::aws::tags::AwsTags;
-use crate::event::told;
 use crate::model::{ClusterMember, Parameter, ParameterGroup};
+use crate::text::error_chain;
 
 /// RDS takes no more in a call.
 const PARAMETERS_AT_ONCE: usize = 20;
@@ -64,7 +64,7 @@ impl Rds {
             match self.instance_parameters(name).await {
                 Ok(group) => groups.push(group),
                 Err(failure) if failure.kind == FailureKind::Forbidden => {
-                    unread.push((name.clone(), told(&failure)));
+                    unread.push((name.clone(), error_chain(&failure)));
                 }
                 Err(failure) => return Err(failure),
             }

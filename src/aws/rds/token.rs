@@ -8,6 +8,7 @@ use thiserror::Error;
 use super::super::{AwsError, sdk_config};
 use crate::platform::SecretString;
 use crate::policy::AwsLocation;
+use crate::text::format_duration;
 
 /// Credentials may come from STS or from the instance.
 const WITHIN: Duration = Duration::from_secs(60);
@@ -72,10 +73,8 @@ impl TokenSigner {
         let generator = AuthTokenGenerator::new(config);
         match tokio::time::timeout(WITHIN, generator.auth_token(&self.config)).await {
             Ok(Ok(token)) => Ok(SecretString::from(token.as_str())),
-            Ok(Err(error)) => Err(unsigned(crate::event::told(&*error))),
-            Err(_) => {
-                Err(unsigned(format!("nobody gave credentials in {}", humantime::format_duration(WITHIN))))
-            }
+            Ok(Err(error)) => Err(unsigned(crate::text::error_chain(&*error))),
+            Err(_) => Err(unsigned(format!("nobody gave credentials in {}", format_duration(WITHIN)))),
         }
     }
 }

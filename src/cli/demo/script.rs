@@ -5,7 +5,7 @@ use super::database::DemoTable;
 use super::sandbox::DemoSandbox;
 use crate::cli::error::CommandError;
 use crate::cli::exit::Exit;
-use crate::cli::output::count;
+use crate::text::count;
 
 /// The application's database.
 const DATABASE: &str = "shop";

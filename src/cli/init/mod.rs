@@ -9,10 +9,10 @@ use super::Context;
 use super::error::CommandError;
 use super::exit::Exit;
 use super::keys;
-use super::output::size;
 use crate::init::{KeysPlan, PolicyTemplate, ProbeResult, probe};
 use crate::policy;
 use crate::policy::{Lint, Policy, RepositoryLocation, SourceConfig};
+use crate::text::format_size;
 
 /// Write a first policy and its keys
 ///
@@ -93,8 +93,11 @@ pub(super) async fn run(args: InitArgs, context: &Context) -> Result<Exit, Comma
     if !answers.no_probe {
         let found = look(&policy).await?;
         report(&found, context);
-        draft.remark =
-            Some(format!("PostgreSQL {}, {}, when this was written.", found.version, size(found.bytes)));
+        draft.remark = Some(format!(
+            "PostgreSQL {}, {}, when this was written.",
+            found.version,
+            format_size(found.bytes)
+        ));
     }
     if answers.create_directories {
         create_directories(&policy, context)?;
@@ -174,8 +177,12 @@ async fn look(policy: &Policy) -> Result<ProbeResult, CommandError> {
 
 fn report(found: &ProbeResult, context: &Context) {
     let standby = if found.is_standby { ", a standby" } else { "" };
-    let note =
-        format!("Found {}: PostgreSQL {}, {}{standby}.", found.database, found.version, size(found.bytes));
+    let note = format!(
+        "Found {}: PostgreSQL {}, {}{standby}.",
+        found.database,
+        found.version,
+        format_size(found.bytes)
+    );
     context.output.note(note);
     match &found.tools {
         Ok(tools) => {

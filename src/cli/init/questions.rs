@@ -212,7 +212,7 @@ impl Answers {
                 }
                 _ => Question::Escrow,
             };
-            wrong.push((Some(question), crate::event::told(&error)));
+            wrong.push((Some(question), crate::text::error_chain(&error)));
         }
         wrong
     }

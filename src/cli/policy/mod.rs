@@ -10,9 +10,10 @@ use serde::Serialize;
 use super::Context;
 use super::error::CommandError;
 use super::exit::Exit;
-use super::output::{count, style};
+use super::output::style;
 use crate::policy;
 use crate::policy::{Lint, PolicyFault, PolicyFaults};
+use crate::text::count;
 
 /// Check, show or describe the policy
 #[derive(Debug, clap::Args)]

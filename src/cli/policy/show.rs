@@ -1,11 +1,13 @@
 use serde_json::{Value, json};
 
-use crate::cli::output::{count, size, style};
+use crate::cli::output::style;
 use crate::policy::{
     AwsBackupSource, BaseMethod, Credentials, CronLine, Drill, Encryption, Notify, NotifyRoute,
     PasswordSource, Policy, PostgresSource, Probe, RdsDatabase, RdsSource, RepositoryLocation, Rules,
-    ServerSideEncryption, Source, SourceConfig, WalArchiving, WalMethod, period,
+    ServerSideEncryption, Source, SourceConfig, WalArchiving, WalMethod,
 };
+use crate::text::format_duration;
+use crate::text::{count, format_size};
 
 const LATER: &str = "acted on by a later version";
 
@@ -22,7 +24,11 @@ pub(super) fn lines(policy: &Policy) -> Vec<String> {
     }
     line(
         "objectives",
-        format!("RTO {}, RPO {}", period(policy.objectives.rto), period(policy.objectives.rpo)),
+        format!(
+            "RTO {}, RPO {}",
+            format_duration(policy.objectives.rto),
+            format_duration(policy.objectives.rpo)
+        ),
     );
     line("encryption", encryption(&policy.encryption));
     let threads = match policy.compression.threads {
@@ -73,14 +79,15 @@ fn encryption(encryption: &Encryption) -> String {
 
 fn transfer(policy: &Policy) -> String {
     let transfer = &policy.transfer;
-    let bandwidth =
-        transfer.bandwidth.map_or("no limit".to_owned(), |bytes| format!("{} a second each", size(bytes)));
+    let bandwidth = transfer
+        .bandwidth
+        .map_or("no limit".to_owned(), |bytes| format!("{} a second each", format_size(bytes)));
     format!(
         "parts of {}, {} at a time, objects of up to {}, {bandwidth}, given up after {} of silence",
-        size(transfer.part_size),
+        format_size(transfer.part_size),
         transfer.parallel,
-        size(transfer.object_size),
-        period(transfer.stall)
+        format_size(transfer.object_size),
+        format_duration(transfer.stall)
     )
 }
 
@@ -115,7 +122,7 @@ fn place(place: &RepositoryLocation) -> String {
         }
     }
     if let Some(lock) = &place.object_lock {
-        text.push_str(&format!(", locked for {} ({})", period(lock.retain), lock.mode.as_str()));
+        text.push_str(&format!(", locked for {} ({})", format_duration(lock.retain), lock.mode.as_str()));
     }
     text
 }
@@ -195,7 +202,7 @@ fn postgres(postgres: &PostgresSource) -> Vec<String> {
         lines.push(format!(
             "logical: row counts {}, {globals} roles and tablespaces, waits {} for a lock",
             dump.row_counts.as_str(),
-            period(dump.lock_wait)
+            format_duration(dump.lock_wait)
         ));
     }
     if let Some(base) = &postgres.base {
@@ -212,7 +219,10 @@ fn postgres(postgres: &PostgresSource) -> Vec<String> {
             0 => String::new(),
             most => format!(", up to {most} of what changed after a full one"),
         };
-        lines.push(format!("base: {through}{of}{changes}, waits {} for its log", period(base.log_wait)));
+        lines.push(format!(
+            "base: {through}{of}{changes}, waits {} for its log",
+            format_duration(base.log_wait)
+        ));
     }
     lines.extend(postgres.wal.as_ref().map(wal));
     lines
@@ -262,7 +272,7 @@ fn rules(rules: &Rules) -> String {
         }
     }
     if let Some(pitr) = rules.pitr {
-        text.push_str(&format!(", any moment of the last {}", period(pitr)));
+        text.push_str(&format!(", any moment of the last {}", format_duration(pitr)));
     }
     text
 }
@@ -273,7 +283,7 @@ fn drill(drill: &Drill) -> Vec<(String, String)> {
         "the {} backup of {} from {from}, within {}",
         drill.pick.as_str(),
         drill.source,
-        period(drill.deadline)
+        format_duration(drill.deadline)
     );
     let when = if drill.schedule.is_empty() { "by hand".to_owned() } else { cron(&drill.schedule) };
     let mut entries = vec![("restores".to_owned(), what), ("when".to_owned(), when)];

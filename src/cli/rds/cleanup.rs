@@ -9,6 +9,7 @@ use crate::cli::output::style;
 use crate::cli::table::{Cell, TextTable};
 use crate::policy::SourceConfig;
 use crate::rds_admin::cleanup::{CleanupPlan, TemporaryLeftover, plan, remove};
+use crate::text::format_time;
 
 /// Remove instances and clusters that drctl made for a while and left behind
 ///
@@ -117,7 +118,7 @@ fn show(context: &Context, plan: &CleanupPlan, rows: &[CleanupRow<'_>], applied:
     }
     let mut table = TextTable::head(["REGION", "WHAT", "NAME", "OWNER", "EXPIRES", "OUTCOME"].map(Cell::new));
     for row in rows {
-        let expires = row.expires.map(|expires| expires.format("%Y-%m-%d %H:%M UTC").to_string());
+        let expires = row.expires.map(format_time);
         let colour = match row.outcome {
             "failed" => style::BAD,
             "expired" => style::WARN,

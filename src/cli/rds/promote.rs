@@ -4,8 +4,7 @@ use super::super::Context;
 use super::super::catalog_view::warn_lost;
 use super::super::error::CommandError;
 use super::super::exit::Exit;
-use super::super::output::{Output, duration, style};
-use crate::event::{listed, told};
+use super::super::output::{Output, style};
 use crate::model::{Outcome, RunId, SourceName};
 use crate::platform::{host_name, seed};
 use crate::policy::SourceConfig;
@@ -14,6 +13,8 @@ use crate::rds_admin::promote::{
 };
 use crate::repository::journal;
 use crate::repository::journal::{Detail, JournalRecord};
+use crate::text::approximate_duration;
+use crate::text::{bullet_list, error_chain};
 
 const NOT_READY: &str = "Correct the source's `url` and `password`, have AWS let this role read the secret (`drctl iam show break-glass` prints what it needs), or run it where the database can be reached; then promote again.";
 
@@ -79,7 +80,7 @@ pub(super) async fn run(args: PromoteArgs, context: &Context) -> Result<Exit, Co
     let ready = promoter.ready(&facts, &plan).await;
     if !args.apply {
         if let Err(error) = ready {
-            context.output.warn(told(&error));
+            context.output.warn(error_chain(&error));
         }
         if context.output.is_json() {
             let document = PromotionDocument { plan: &plan, applied: false, done: &[] };
@@ -144,7 +145,7 @@ fn show_done(output: &Output, done: &CompletedStep) {
     if output.is_json() {
         return;
     }
-    let took = duration(std::time::Duration::try_from_secs_f64(done.seconds).unwrap_or_default());
+    let took = approximate_duration(std::time::Duration::try_from_secs_f64(done.seconds).unwrap_or_default());
     output.line(format!("{}done{:#} {} ({took})", style::GOOD, style::GOOD, done.step.told()));
     if let Some(server) = &done.server {
         output.line(format!("     PostgreSQL {}, {} tables", server.version, server.tables));
@@ -166,7 +167,7 @@ async fn record(
     };
     let detail = Detail {
         phases: done.iter().map(|done| (done.step.told(), done.seconds)).collect(),
-        reasons: failed.map(|error| told(error)).into_iter().collect(),
+        reasons: failed.map(|error| error_chain(error)).into_iter().collect(),
         ..Detail::default()
     };
     let run = RunId::new(times.0, seed());
@@ -175,18 +176,18 @@ async fn record(
     let repositories = repositories.for_reading(&policy.system, None).await;
     match journal::append(&repositories, &policy.system, record.clone()).await {
         Ok(lost) => lost.iter().for_each(|lost| warn_lost(context, lost)),
-        Err(error) => context.output.warn(told(&error)),
+        Err(error) => context.output.warn(error_chain(&error)),
     }
     if let Some(catalog) = catalog {
         if let Err(error) = catalog.record_run(&record).await {
-            context.output.warn(told(&error));
+            context.output.warn(error_chain(&error));
         }
         catalog.close().await;
     }
 }
 
 fn refused(refusals: Vec<PromoteRefusal>) -> CommandError {
-    let words = format!("refused, and nothing was touched: {}", listed(&refusals));
+    let words = format!("refused, and nothing was touched: {}", bullet_list(&refusals));
     let mut hints: Vec<_> = refusals.iter().map(PromoteRefusal::hint).collect();
     hints.dedup();
     hints.into_iter().fold(CommandError::new(Exit::Failed, words), |error, hint| error.hint(hint))

@@ -1,13 +1,12 @@
-use chrono::SecondsFormat;
 use serde::Serialize;
 
 use crate::cli::Context;
 use crate::cli::error::CommandError;
 use crate::cli::exit::{self, Exit};
-use crate::event::told;
 use crate::model::SourceName;
 use crate::policy::SourceConfig;
 use crate::rds_admin::replicate::{ReplicateError, ReplicateStep, ReplicationAction, begin, plan};
+use crate::text::{error_chain, format_time};
 
 /// Have RDS replicate an instance's automated backups to other regions
 ///
@@ -48,7 +47,9 @@ pub(super) async fn run(args: ReplicateArgs, context: &Context) -> Result<Exit, 
             ReplicationAction::Begin { days, kms_key } if args.apply => {
                 match begin(rds, &plan, &step.region, *days, kms_key.as_deref()).await {
                     Ok(()) => ReplicateRow { outcome: "begun", ..row(step) },
-                    Err(error) => ReplicateRow { outcome: "refused", detail: told(&error), ..row(step) },
+                    Err(error) => {
+                        ReplicateRow { outcome: "refused", detail: error_chain(&error), ..row(step) }
+                    }
                 }
             }
             _ => row(step),
@@ -80,9 +81,7 @@ pub(super) async fn run(args: ReplicateArgs, context: &Context) -> Result<Exit, 
 fn row(step: &ReplicateStep) -> ReplicateRow {
     let (outcome, detail) = match &step.what {
         ReplicationAction::Stands(backup) => {
-            let until = backup.window.map(|window| {
-                format!(", reaches until {}", window.latest.to_rfc3339_opts(SecondsFormat::Secs, true))
-            });
+            let until = backup.window.map(|window| format!(", reaches until {}", format_time(window.latest)));
             let days = backup.retention_days.map(|days| format!(", kept {days} days")).unwrap_or_default();
             let detail =
                 format!("RDS replicates to it (`{}`{days}{})", backup.status, until.unwrap_or_default());

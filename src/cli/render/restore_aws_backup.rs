@@ -1,8 +1,9 @@
 //! How the plan and the report of a resource's restore look.
 
-use super::super::output::{Output, duration, style};
+use super::super::output::{Output, style};
 use crate::cli::restore::seconds;
 use crate::restore::aws_backup::{EarlierJob, ResourceRestorePlan, ResourceRestoreReport};
+use crate::text::{approximate_duration, format_time};
 
 /// The plan: the result of `--plan`, otherwise said beside it.
 pub(crate) fn show_plan(output: &Output, plan: &ResourceRestorePlan, is_result: bool) {
@@ -17,10 +18,10 @@ pub(crate) fn show_plan(output: &Output, plan: &ResourceRestorePlan, is_result: 
 
 fn plan_lines(plan: &ResourceRestorePlan) -> Vec<String> {
     let row = |label: &str, text: String| format!("{}{label:>12}{:#} {text}", style::NAME, style::NAME);
-    let age = duration(seconds(plan.age_seconds as f64));
+    let age = approximate_duration(seconds(plan.age_seconds as f64));
     let mut lines = vec![
         row("Backup", plan.backup.to_string()),
-        row("Data of", format!("{} ({age} ago)", plan.recovery_point.format("%Y-%m-%d %H:%M:%S UTC"))),
+        row("Data of", format!("{} ({age} ago)", format_time(plan.recovery_point))),
         row("Of", format!("{} ({})", plan.resource, plan.resource_type)),
         row("From", format!("{} in vault `{}`, {}", plan.point, plan.vault, plan.region)),
         row("As", plan.role.clone()),
@@ -37,7 +38,7 @@ fn plan_lines(plan: &ResourceRestorePlan) -> Vec<String> {
 }
 
 fn earlier_text(earlier: &EarlierJob) -> String {
-    let begun = earlier.begun.map(|time| time.format(" at %F %T UTC").to_string()).unwrap_or_default();
+    let begun = earlier.begun.map(|time| format!(" at {}", format_time(time))).unwrap_or_default();
     match (earlier.is_over, earlier.is_there) {
         (true, Some(_)) => format!(
             "{}, begun{begun}, was told just this and has ended, and what it made is there: nothing is begun without `--again`",
@@ -57,7 +58,8 @@ pub(crate) fn show_report(output: &Output, report: &ResourceRestoreReport) {
         return;
     }
     let created = report.created.as_deref().unwrap_or("a resource that AWS Backup does not name");
-    let took = report.seconds.map(|took| format!(" in {}", duration(seconds(took)))).unwrap_or_default();
+    let took =
+        report.seconds.map(|took| format!(" in {}", approximate_duration(seconds(took)))).unwrap_or_default();
     let (word, style) = match (report.issues.is_empty(), report.was_over) {
         (true, false) => ("restored", style::GOOD),
         (true, true) if report.is_unseen => ("was restored before:", style::WARN),

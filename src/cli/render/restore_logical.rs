@@ -1,11 +1,12 @@
 //! How the plan and the report of a dump's restore look.
 
-use super::super::output::{Output, count, duration, size, style};
+use super::super::output::{Output, style};
 use crate::cli::restore::seconds;
 use crate::model::Judgement;
 use crate::restore::logical::{
     DumpRestorePlan, DumpRestoreReport, DumpTransfer, LeftoverDatabase, LoadsInto,
 };
+use crate::text::{approximate_duration, count, format_size, format_time};
 
 /// Reasons that a person is shown.
 const REASONS: usize = 200;
@@ -23,11 +24,11 @@ pub(crate) fn show_plan(output: &Output, plan: &DumpRestorePlan, is_result: bool
 
 fn plan_lines(plan: &DumpRestorePlan) -> Vec<String> {
     let row = |label: &str, text: String| format!("{}{label:>12}{:#} {text}", style::NAME, style::NAME);
-    let age = duration(seconds(plan.age_seconds as f64));
+    let age = approximate_duration(seconds(plan.age_seconds as f64));
     let from: Vec<&str> = plan.repositories.iter().map(|name| name.as_str()).collect();
     let mut lines = vec![
         row("Backup", plan.backup.to_string()),
-        row("Data of", format!("{} ({age} ago)", plan.recovery_point.format("%Y-%m-%d %H:%M:%S UTC"))),
+        row("Data of", format!("{} ({age} ago)", format_time(plan.recovery_point))),
         row("From", from.join(", then ")),
         row(
             "To",
@@ -45,10 +46,13 @@ fn plan_lines(plan: &DumpRestorePlan) -> Vec<String> {
                 "{} with {} rows, {} on disk where it was dumped",
                 count(plan.tables, "table"),
                 plan.rows,
-                size(plan.database_bytes)
+                format_size(plan.database_bytes)
             ),
         ),
-        row("Transfers", format!("{}, unpacked {}", size(plan.stored_bytes), size(plan.plain_bytes))),
+        row(
+            "Transfers",
+            format!("{}, unpacked {}", format_size(plan.stored_bytes), format_size(plan.plain_bytes)),
+        ),
         row(
             "Loads as",
             format!("{} with {}, {}", loads_as(plan), count(u64::from(plan.jobs), "job"), plan.tool),
@@ -103,7 +107,12 @@ fn loads_as(plan: &DumpRestorePlan) -> String {
 fn scratch(plan: &DumpRestorePlan) -> String {
     match &plan.route {
         DumpTransfer::Scratch { directory, needed, free } => {
-            format!("{} in {}, where {} are free", size(*needed), directory.display(), size(*free))
+            format!(
+                "{} in {}, where {} are free",
+                format_size(*needed),
+                directory.display(),
+                format_size(*free)
+            )
         }
         DumpTransfer::Stream => "none: streamed into pg_restore".to_owned(),
     }
@@ -113,7 +122,7 @@ fn estimate(plan: &DumpRestorePlan) -> String {
     match plan.estimated_seconds {
         Some(estimated) => {
             let runs = count(plan.measured_by.runs as u64, "restore");
-            format!("about {}, by {runs} before", duration(seconds(estimated)))
+            format!("about {}, by {runs} before", approximate_duration(seconds(estimated)))
         }
         None => "unknown: no restore was measured yet".to_owned(),
     }
@@ -170,9 +179,13 @@ pub(crate) fn show_report(output: &Output, report: &DumpRestoreReport) {
         ));
     }
     for phase in &report.phases {
-        output.line(format!("{:>16}  {}", phase.phase.as_str(), duration(seconds(phase.seconds))));
+        output.line(format!(
+            "{:>16}  {}",
+            phase.phase.as_str(),
+            approximate_duration(seconds(phase.seconds))
+        ));
     }
-    output.line(format!("{:>16}  {}", "in all", duration(seconds(report.seconds))));
+    output.line(format!("{:>16}  {}", "in all", approximate_duration(seconds(report.seconds))));
     for text in &report.left_out {
         output.warn(format!("not restored: {text}"));
     }

@@ -1,8 +1,9 @@
 //! How the plan and the report of a recovery look.
 
-use super::super::output::{Output, count, duration, size, style};
+use super::super::output::{Output, style};
 use crate::cli::restore::seconds;
 use crate::restore::physical::{PhysicalRestorePlan, PhysicalRestoreReport, ResolvedTarget, shown};
+use crate::text::{approximate_duration, count, format_size};
 
 /// The plan: the result of `--plan`, otherwise said beside it.
 pub(crate) fn show_plan(output: &Output, plan: &PhysicalRestorePlan, is_result: bool) {
@@ -46,7 +47,7 @@ fn plan_lines(plan: &PhysicalRestorePlan) -> Vec<String> {
             format!(
                 "{} ({}) from {} on timeline {}, read from {log_from}",
                 count(plan.segments, "segment"),
-                size(plan.log_bytes),
+                format_size(plan.log_bytes),
                 plan.begins.lsn,
                 plan.begins.timeline
             ),
@@ -60,16 +61,19 @@ fn plan_lines(plan: &PhysicalRestorePlan) -> Vec<String> {
             if plan.changes { "Changes" } else { "To" },
             format!("{}, a data directory of PostgreSQL {}", plan.to.display(), plan.major),
         ),
-        row("Transfers", format!("{}, unpacked {}", size(plan.stored_bytes), size(plan.plain_bytes))),
+        row(
+            "Transfers",
+            format!("{}, unpacked {}", format_size(plan.stored_bytes), format_size(plan.plain_bytes)),
+        ),
     ]);
     if plan.scratch_bytes > 0 {
-        let text = format!("{} more, at most, until they are put together", size(plan.scratch_bytes));
+        let text = format!("{} more, at most, until they are put together", format_size(plan.scratch_bytes));
         lines.push(row("Scratch", text));
     }
     for space in &plan.tablespaces {
         let what = match space.made_at {
             Some(at) => format!("created by the WAL at {at}"),
-            None => size(space.bytes),
+            None => format_size(space.bytes),
         };
         let text = format!("{} ({what}), was at {}: to {}", space.oid, space.was, space.to.display());
         lines.push(row("Tablespace", text));
@@ -120,10 +124,10 @@ pub(crate) fn show_report(output: &Output, report: &PhysicalRestoreReport) {
         report.backup,
         report.repository,
         count(report.files, "file"),
-        size(report.plain_bytes)
+        format_size(report.plain_bytes)
     ));
     if report.reused_bytes > 0 {
-        output.line(format!("         {} of it stood there already", size(report.reused_bytes)));
+        output.line(format!("         {} of it stood there already", format_size(report.reused_bytes)));
     }
     match &report.started {
         Some(started) => {
@@ -143,9 +147,13 @@ pub(crate) fn show_report(output: &Output, report: &PhysicalRestoreReport) {
         None => output.line(format!("         start it with: pg_ctl -D {to} start")),
     }
     for phase in &report.phases {
-        output.line(format!("{:>16}  {}", phase.phase.as_str(), duration(seconds(phase.seconds))));
+        output.line(format!(
+            "{:>16}  {}",
+            phase.phase.as_str(),
+            approximate_duration(seconds(phase.seconds))
+        ));
     }
-    output.line(format!("{:>16}  {}", "in all", duration(seconds(report.seconds))));
+    output.line(format!("{:>16}  {}", "in all", approximate_duration(seconds(report.seconds))));
     let note = |text: &str| output.note(format!("{}note:{:#} {text}", style::NAME, style::NAME));
     report.notes.iter().for_each(|text| note(text));
     if report.started.is_some() {

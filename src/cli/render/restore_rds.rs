@@ -2,13 +2,14 @@
 
 use serde::Serialize;
 
-use super::super::output::{Output, duration, style};
+use super::super::output::{Output, style};
 use crate::checks::CheckVerdict;
 use crate::cli::restore::seconds;
 use crate::restore::physical::shown;
 use crate::restore::rds::{
     Changed, NewGroup, PlannedSetting, RdsRestorePlan, RdsRestoreReport, RestoreSource,
 };
+use crate::text::approximate_duration;
 
 #[derive(Serialize)]
 struct PlanDocument<'a> {
@@ -101,7 +102,7 @@ pub(crate) fn show_report(output: &Output, report: &RdsRestoreReport) {
         output.document("instance-restored", report);
         return;
     }
-    let mark = |mark: Option<f64>| mark.map(|mark| format!("after {}", duration(seconds(mark))));
+    let mark = |mark: Option<f64>| mark.map(|mark| format!("after {}", approximate_duration(seconds(mark))));
     let good = style::GOOD;
     output.line(format!(
         "{good}restored{good:#} `{}` in {}: {}:{}, data until {}",

@@ -1,6 +1,5 @@
 //! A recovery point of AWS Backup, into a new resource.
 
-use chrono::SecondsFormat;
 use clap::Args;
 
 use super::super::Context;
@@ -9,7 +8,6 @@ use super::super::error::CommandError;
 use super::super::exit::Exit;
 use super::RestoreArgs;
 use crate::cli::render::restore_aws_backup;
-use crate::event::told;
 use crate::model::{Manifest, RepositoryName, RunId, SourceName};
 use crate::platform::{host_name, seed};
 use crate::policy::{AwsBackupSource, Policy, SourceConfig};
@@ -18,6 +16,7 @@ use crate::restore::aws_backup::{
     ResourceRefusal, ResourceRestoreError, ResourceRestoreFailure, ResourceRestoreRequest, Run, assignment,
     plan,
 };
+use crate::text::{error_chain, format_time};
 
 /// What the new resource is
 #[derive(Debug, Args)]
@@ -88,7 +87,7 @@ pub(super) async fn run(
         warn_lost(context, lost);
     }
     if let Err(error) = known.catalog.record_run(&record).await {
-        context.output.warn(told(&error));
+        context.output.warn(error_chain(&error));
     }
     known.catalog.close().await;
     match outcome {
@@ -116,7 +115,7 @@ fn request(
     if args.moment.is_time()
         && let Some(Some(time)) = args.moment.time_or_latest()?
     {
-        changes.push(("RestoreTime".to_owned(), time.to_rfc3339_opts(SecondsFormat::Secs, true)));
+        changes.push(("RestoreTime".to_owned(), format_time(time)));
     }
     Ok(ResourceRestoreRequest {
         system: policy.system.clone(),

@@ -72,7 +72,7 @@ pub(super) async fn run(
     if let Some(catalog) = catalog {
         let catalog = catalog.of_repository(run.repositories.id());
         if let Err(error) = catalog.record_run(&record).await {
-            context.output.warn(crate::event::told(&error));
+            context.output.warn(crate::text::error_chain(&error));
         }
         catalog.close().await;
     }
@@ -209,7 +209,9 @@ async fn known(catalog: &Catalog, context: &Context, source: &SourceName) -> Cat
     let (entries, records) = match (entries, catalog.runs(since).await) {
         (Ok(entries), Ok(records)) => (entries, records),
         (Err(error), _) | (_, Err(error)) => {
-            context.output.warn(format!("going on without the catalog: {}", crate::event::told(&error)));
+            context
+                .output
+                .warn(format!("going on without the catalog: {}", crate::text::error_chain(&error)));
             return CatalogHints::default();
         }
     };

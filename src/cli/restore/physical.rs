@@ -13,7 +13,6 @@ use super::super::exit::Exit;
 use super::{RestoreArgs, logical};
 use crate::catalog::Filter;
 use crate::cli::render::restore_physical;
-use crate::event::told;
 use crate::model::{Lsn, RepositoryName, RunId, SourceName, Timeline};
 use crate::pipeline::Identities;
 use crate::platform::{expand_home, host_name, seed};
@@ -23,6 +22,7 @@ use crate::restore::physical::{
     PhysicalRestoreError, PhysicalRestoreFailure, PhysicalRestoreRequest, RecoveryTarget, RestoreCommand,
     Run, ServerState, Start, TablespaceMapping, parse_name, parse_time, parse_transaction, plan,
 };
+use crate::text::error_chain;
 
 /// To which moment, and what comes after
 #[derive(Debug, Args)]
@@ -139,7 +139,9 @@ pub(super) async fn run(
         let filter = Filter { source: Some(source.clone()), vanished: false };
         match catalog.backups(&filter).await {
             Ok(entries) => request.doubtful = super::doubtful(&entries),
-            Err(error) => context.output.warn(format!("going on without the catalog: {}", told(&error))),
+            Err(error) => {
+                context.output.warn(format!("going on without the catalog: {}", error_chain(&error)))
+            }
         }
     }
     let repositories = match &args.from {
@@ -172,7 +174,7 @@ pub(super) async fn run(
     }
     if let Some(catalog) = catalog {
         if let Err(error) = catalog.record_run(&record).await {
-            context.output.warn(told(&error));
+            context.output.warn(error_chain(&error));
         }
         catalog.close().await;
     }

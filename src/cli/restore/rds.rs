@@ -11,7 +11,6 @@ use super::super::exit::Exit;
 use super::RestoreArgs;
 use crate::checks::CheckVerdict;
 use crate::cli::render::restore_rds;
-use crate::event::told;
 use crate::model::{RunId, SourceName};
 use crate::platform::{host_name, seed};
 use crate::policy::{Check, Drill, Policy, Probe, RdsSource, SourceConfig};
@@ -19,6 +18,7 @@ use crate::restore::rds::{
     Lifetime, OverrideError, OverrideKey, Overrides, RdsRestoreError, RdsRestoreFailure, RdsRestorePlan,
     RdsRestoreRequest, RdsTarget, Run, plan, way_on,
 };
+use crate::text::error_chain;
 
 /// Into which instance
 #[derive(Debug, Args)]
@@ -102,7 +102,7 @@ pub(super) async fn run(
     }
     if let Some(catalog) = catalog {
         if let Err(error) = catalog.record_run(&record).await {
-            context.output.warn(told(&error));
+            context.output.warn(error_chain(&error));
         }
         catalog.close().await;
     }

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::super::Context;
 use super::super::error::CommandError;
 use super::super::exit::Exit;
-use super::super::output::{count, style};
+use super::super::output::style;
 use crate::configure::{
     Applied, DesiredSettings, Effect, FindingWeight, Fix, ServerSession, SettingFinding, SettingState, apply,
     plan, push_command,
@@ -13,6 +13,7 @@ use crate::configure::{
 use crate::model::SourceName;
 use crate::policy::{Policy, PostgresSource, SourceConfig};
 use crate::postgres::{ConnectionParameters, close};
+use crate::text::count;
 
 const HELP: &str = "\
 Changes nothing without --apply. pg_hba.conf is never written: a line for it is shown.

@@ -4,10 +4,10 @@ use super::super::Context;
 use super::super::context::no_identity;
 use super::super::error::CommandError;
 use super::super::exit::Exit;
-use super::super::output::size;
 use crate::model::{Lsn, RepositoryName, SourceName, SystemIdentifier, WalError, WalName};
 use crate::pipeline::Identities;
 use crate::postgres::system_identifier_in;
+use crate::text::format_size;
 use crate::wal::{FetchError, Fetched, Fetcher};
 
 const HELP: &str = "\
@@ -116,7 +116,7 @@ fn told(context: &Context, name: WalName, fetched: &Fetched) -> Exit {
         Fetched::Partly { from, bytes } => {
             context.output.note(format!(
                 "`{name}` was never completed; `{from}` has the first {} of it",
-                size((*bytes).into())
+                format_size((*bytes).into())
             ));
             Exit::Done
         }

@@ -112,7 +112,7 @@ impl Memory for CatalogMemory {
         match catalog.remember(&repositories).await {
             Ok((_, remembered)) => repositories.remembering(remembered),
             Err(error) => {
-                tracing::info!("{}", crate::event::told(&error));
+                tracing::info!("{}", crate::text::error_chain(&error));
                 repositories
             }
         }
@@ -122,7 +122,7 @@ impl Memory for CatalogMemory {
         let Some(catalog) = self.catalog().await else { return };
         let catalog = catalog.of_repository(repositories.id());
         if let Err(error) = catalog.record_marked(repositories, SystemClock.now()).await {
-            tracing::info!("{}", crate::event::told(&error));
+            tracing::info!("{}", crate::text::error_chain(&error));
         }
         catalog.close().await;
     }

@@ -5,8 +5,8 @@ use super::super::Context;
 use super::super::catalog_view::hint_lost;
 use super::super::error::CommandError;
 use super::super::exit::Exit;
-use super::super::output::{count, duration, size};
 use crate::model::SourceName;
+use crate::text::{approximate_duration, count, format_size};
 use crate::wal::{Backlog, PushError, PushResult};
 
 /// For how long other files are begun after the one that was asked for.
@@ -53,7 +53,7 @@ pub(super) async fn run(args: PushArgs, context: &Context) -> Result<Exit, Comma
             tracing::info!("{} more archived", count(drained.archived as u64, "file"));
         }
         for error in drained.failed {
-            tracing::info!("{}", crate::event::told(&error));
+            tracing::info!("{}", crate::text::error_chain(&error));
         }
     }
     match pushed {
@@ -136,11 +136,11 @@ fn pressure(backlog: &Backlog, context: &Context) -> String {
         "{} wait{} to be archived, the oldest for {}; {} are free for the log",
         count(backlog.files.len() as u64, "file"),
         if backlog.files.len() == 1 { "s" } else { "" },
-        duration(waits.unwrap_or_default()),
-        size(backlog.free),
+        approximate_duration(waits.unwrap_or_default()),
+        format_size(backlog.free),
     );
     if let Some(lasts) = backlog.disk_lasts() {
-        words.push_str(&format!(", which lasts for about {} at this rate", duration(lasts)));
+        words.push_str(&format!(", which lasts for about {} at this rate", approximate_duration(lasts)));
     }
     format!("{words}. When nothing is free any more, the server stops.")
 }

@@ -1,19 +1,20 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::super::Context;
 use super::super::error::CommandError;
 use super::super::exit::Exit;
-use super::super::output::{count, duration, size, style};
+use super::super::output::style;
 use super::super::table::{Cell, TextTable};
-use crate::event::told;
 use crate::model::{SourceName, SystemIdentifier};
 use crate::policy::{Policy, PostgresSource, SourceConfig, WalMethod};
 use crate::postgres::{ConnectionParameters, close};
 use crate::repository::{Repositories, Repository};
+use crate::text::error_chain;
+use crate::text::{approximate_duration, count, format_size, format_time};
 use crate::wal::status::{ArchiveHealth, ArchiveStatus, standing};
 use crate::wal::{Archive, ArchiverFacts, Gap, LastArchived, Stall, cluster, server_facts};
 
@@ -114,7 +115,8 @@ async fn ask(
     told_server: Option<&LastArchived>,
     server: Option<&ArchiverFacts>,
 ) -> LocationRow {
-    let standing = standing(repository, archive, told_server, server).await.map_err(|error| told(&error));
+    let standing =
+        standing(repository, archive, told_server, server).await.map_err(|error| error_chain(&error));
     LocationRow { name: repository.name.to_string(), standing }
 }
 
@@ -130,7 +132,7 @@ async fn first_cluster(
         match cluster::first(&*repository.store, &archive).await {
             Ok(Some(record)) => return Ok(record.system_identifier),
             Ok(None) => {}
-            Err(error) => reasons.push(told(&error)),
+            Err(error) => reasons.push(error_chain(&error)),
         }
     }
     Err(match reasons.first() {
@@ -149,9 +151,10 @@ async fn ask_server(policy: &Policy, source: &SourceName) -> Result<ArchiverFact
         return Err("it is not PostgreSQL".to_owned());
     };
     let asked = async |postgres: &PostgresSource| {
-        let parameters = ConnectionParameters::resolve(postgres).await.map_err(|error| told(&error))?;
-        let mut connection = parameters.connect().await.map_err(|error| told(&error))?;
-        let facts = server_facts(&mut connection).await.map_err(|error| told(&error));
+        let parameters =
+            ConnectionParameters::resolve(postgres).await.map_err(|error| error_chain(&error))?;
+        let mut connection = parameters.connect().await.map_err(|error| error_chain(&error))?;
+        let facts = server_facts(&mut connection).await.map_err(|error| error_chain(&error));
         close(connection).await;
         facts
     };
@@ -177,9 +180,9 @@ fn show(
         table.row([
             Cell::new(place.name.as_str()).style(style::STRONG),
             Cell::new(newest.map_or("none".to_owned(), |segment| segment.to_string())),
-            Cell::new(moment.and_then(|moment| moment.complete).map(time).unwrap_or_default()),
-            Cell::new(behind.map(duration).unwrap_or_default()).right(),
-            Cell::new(moment.and_then(|moment| moment.newest_commit).map(time).unwrap_or_default()),
+            Cell::new(moment.and_then(|moment| moment.complete).map(format_time).unwrap_or_default()),
+            Cell::new(behind.map(approximate_duration).unwrap_or_default()).right(),
+            Cell::new(moment.and_then(|moment| moment.newest_commit).map(format_time).unwrap_or_default()),
             Cell::new(verdict.as_str()).style(colour(verdict)),
         ]);
     }
@@ -264,15 +267,19 @@ fn show_server(
         (Some(0), _) => "nothing waits to be archived".to_owned(),
         (Some(files), oldest) => {
             let since = oldest.and_then(|oldest| (now - oldest).to_std().ok()).unwrap_or_default();
-            let bytes = size(files * facts.segment_size.bytes());
-            format!("{} to be archived ({bytes} at most), the oldest for {}", waiting(files), duration(since))
+            let bytes = format_size(files * facts.segment_size.bytes());
+            format!(
+                "{} to be archived ({bytes} at most), the oldest for {}",
+                waiting(files),
+                approximate_duration(since)
+            )
         }
     };
     if let Some(free) = backlog.free {
-        waits.push_str(&format!("; {} are free for the log", size(free)));
+        waits.push_str(&format!("; {} are free for the log", format_size(free)));
     }
     if let Some(lasts) = backlog.lasts {
-        waits.push_str(&format!(", which lasts for about {} at this rate", duration(lasts)));
+        waits.push_str(&format!(", which lasts for about {} at this rate", approximate_duration(lasts)));
     }
     output.line(format!("server: {waits}"));
     for warning in warnings(facts, rpo) {
@@ -297,18 +304,14 @@ fn warnings(facts: &ArchiverFacts, rpo: Duration) -> Vec<String> {
     if facts.archive_mode != "off" && (facts.archive_timeout.is_zero() || facts.archive_timeout > rpo) {
         let words = match facts.archive_timeout {
             Duration::ZERO => "is off".to_owned(),
-            timeout => format!("is {}", duration(timeout)),
+            timeout => format!("is {}", approximate_duration(timeout)),
         };
         warnings.push(format!(
             "`archive_timeout` {words}: a server that writes little ends no segment within the RPO of {}",
-            duration(rpo)
+            approximate_duration(rpo)
         ));
     }
     warnings
-}
-
-fn time(time: DateTime<Utc>) -> String {
-    time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 fn colour(verdict: ArchiveHealth) -> anstyle::Style {

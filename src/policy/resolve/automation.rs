@@ -8,8 +8,8 @@ use crate::policy::automation::{
 use crate::policy::decode::{Diagnostics, OneOrMany, Spanned};
 use crate::policy::schema::{CheckTable, DrillTable, RetentionTable, ScheduleEntry, ScheduleTable};
 use crate::policy::settings::{Objectives, RepositoryConfig, Source};
-use crate::policy::suggest::suggestion;
 use crate::policy::value::{Period, WholeNumber};
+use crate::text::suggest;
 
 const KEEP_LAST: u32 = 3;
 
@@ -79,7 +79,7 @@ pub(super) fn schedule(
                         Some(kind) => backups.extend(backup_times(source, *kind, times)),
                         None => {
                             let message = format!("`{}` is not a method of `{}`", method.value, source.name);
-                            log.fault(&method.spot, message, suggestion("its methods", method, &kinds));
+                            log.fault(&method.spot, message, suggest("its methods", method, &kinds));
                         }
                     }
                 }

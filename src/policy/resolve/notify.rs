@@ -3,7 +3,7 @@ use super::repository::credentials;
 use crate::policy::automation::{Channel, Mail, MailTls, Notify, NotifyRoute};
 use crate::policy::decode::{Diagnostics, Spanned};
 use crate::policy::schema::{ChannelTable, NotifyTable};
-use crate::policy::suggest::suggestion;
+use crate::text::suggest;
 
 pub(super) fn notify(
     table: &Spanned<NotifyTable>,
@@ -19,7 +19,7 @@ pub(super) fn notify(
         for name in route.iter().flat_map(|route| &route.value) {
             if whole && !names.contains(&name.as_str()) {
                 let message = format!("there is no channel `{}`", name.value);
-                log.fault(&name.spot, message, suggestion("channels", name, &names));
+                log.fault(&name.spot, message, suggest("channels", name, &names));
             }
             if !told.contains(&name.value) {
                 told.push(name.value.clone());

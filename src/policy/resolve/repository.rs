@@ -7,7 +7,7 @@ use crate::policy::schema::{CredentialsTable, RepositoriesTable, RepositoryTable
 use crate::policy::settings::{
     Checksum, Credentials, ObjectLock, RepositoryConfig, RepositoryLocation, S3Location, ServerSideEncryption,
 };
-use crate::policy::suggest::suggestion;
+use crate::text::suggest;
 
 const PRIMARY: &str = "primary";
 
@@ -162,7 +162,7 @@ fn bucket_settings(
             log.fault(
                 &class.spot,
                 format!("`{name}` is not a storage class"),
-                suggestion("classes", name, &AWS_CLASSES),
+                suggest("classes", name, &AWS_CLASSES),
             );
         }
     }
@@ -256,7 +256,7 @@ pub(super) fn known(
         log.fault(
             &at.spot,
             format!("there is no repository `{}`", at.value),
-            suggestion("repositories", at.as_str(), &names),
+            suggest("repositories", at.as_str(), &names),
         );
     }
     known

@@ -313,7 +313,7 @@ pub(super) fn known<'s>(
     let source = sources.iter().find(|source| source.name == *name);
     if source.is_none() {
         let names: Vec<&str> = sources.iter().map(|source| source.name.as_str()).collect();
-        let hint = crate::policy::suggest::suggestion("sources", name.as_str(), &names);
+        let hint = crate::text::suggest("sources", name.as_str(), &names);
         log.fault(spot, format!("there is no source `{name}`"), hint);
     }
     source

@@ -8,13 +8,14 @@ use super::plan::{OVER, WAS};
 use super::{MemberFacts, PromoteRequest, Promotion, PromotionStep, PromotionSurvey, Rename};
 use crate::aws::rds::{Changes, Database, DatabaseEndpoint, Rds};
 use crate::aws::{AwsFailure, AwsTags, EXPIRES, FailureKind, Poll, PollError, PollProgress, PolledState};
-use crate::event::{Events, told};
+use crate::event::Events;
 use crate::platform::{CancellationToken, Program};
 use crate::policy::RdsDatabase;
 use crate::restore::rds::RdsRestoreError;
 use crate::restore::rds::login::{Login, log_in, look};
 use crate::restore::rds::run::RdsEndpoint;
 use crate::restore::rds::settings::RETENTION;
+use crate::text::error_chain;
 
 /// RDS takes no more than 50 on one thing; two are left for the marks.
 const MOST_TAGS: usize = 48;
@@ -299,7 +300,7 @@ impl<'a> Promoter<'a> {
                     if changes.identifier.is_some()
                         && matches!(failure.kind, FailureKind::NotFound | FailureKind::State) =>
                 {
-                    tracing::info!("{}", told(&failure));
+                    tracing::info!("{}", error_chain(&failure));
                     if failure.kind == FailureKind::State {
                         tokio::time::sleep(self.request.config.place.poll).await;
                     }

@@ -2,9 +2,9 @@ use thiserror::Error;
 
 use super::InvalidMetadata;
 use crate::aws::{AwsError, AwsFailure, FailureKind, PollError};
-use crate::event::listed;
 use crate::model::{BackupId, SourceName};
 use crate::repository::SmallError;
+use crate::text::bullet_list;
 
 /// Why a restore is not begun. Nothing was made.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -69,7 +69,7 @@ impl ResourceRefusal {
 /// Why a restore was given up.
 #[derive(Debug, Error)]
 pub enum ResourceRestoreError {
-    #[error("refused, and nothing was touched: {}", listed(.0))]
+    #[error("refused, and nothing was touched: {}", bullet_list(.0))]
     Refused(Vec<ResourceRefusal>),
     #[error("failed to speak to AWS")]
     Client(#[from] AwsError),

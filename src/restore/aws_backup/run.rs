@@ -4,13 +4,14 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::{ResourceRestoreError, VERB};
-use crate::event::{Events, told};
+use crate::event::Events;
 use crate::model::{BackupId, Outcome, RunId, SystemName};
 use crate::pipeline::Identities;
 use crate::platform::{CancellationToken, Clock};
 use crate::repository::journal;
 use crate::repository::journal::{Detail, JournalRecord};
 use crate::repository::{Repositories, Unavailable};
+use crate::text::error_chain;
 
 /// What a restore works with.
 pub struct Run {
@@ -85,7 +86,7 @@ impl Run {
                 some => (Outcome::Degraded, some),
             },
             Err(failure) if failure.source.is_interruption() => (Outcome::Interrupted, vec![]),
-            Err(failure) => (Outcome::Failed, vec![told(&failure.source)]),
+            Err(failure) => (Outcome::Failed, vec![error_chain(&failure.source)]),
         };
         let times = (begun, self.clock.now());
         let detail = Detail::restored(backup, &[], reasons);
@@ -93,7 +94,7 @@ impl Run {
         match journal::append(&self.repositories, &self.system, record.clone()).await {
             Ok(lost) => (record, lost),
             Err(error) => {
-                self.events.warning(told(&error));
+                self.events.warning(error_chain(&error));
                 (record, vec![])
             }
         }

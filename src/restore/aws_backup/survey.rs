@@ -3,10 +3,10 @@ use std::collections::BTreeMap;
 use super::select::{choose, place};
 use super::{ResourceRefusal, ResourceRestoreError, ResourceRestoreRequest, Run};
 use crate::aws::backup::{AwsBackup, RecoveryPoint, RestoreJob};
-use crate::event::told as told_of;
 use crate::model::{CloudBackupCopy, Details, Manifest, RepositoryName, ResourceProfile};
 use crate::repository::SmallReader;
 use crate::source::postgres_dump::capture::DETAILS;
+use crate::text::error_chain as told_of;
 
 /// Everything a plan needs.
 #[derive(Clone, Debug)]

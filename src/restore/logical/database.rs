@@ -12,6 +12,7 @@ use super::target::{BEING_RESTORED, HOLDS_A_PART, ask, contents, maintenance};
 use super::{DumpRestoreError, Run};
 use crate::model::{DatabaseFacts, RoleSetting};
 use crate::postgres::{ConnectionParameters, identifier, literal, split_quoted};
+use crate::text::format_time;
 
 /// Making or dropping a database may wait for a checkpoint.
 const WITHIN: Duration = Duration::from_secs(600);
@@ -78,7 +79,7 @@ pub(super) async fn mark(run: &Run, plan: &DumpRestorePlan) -> Result<(), DumpRe
         "{begin} from {} by {} since {}; not complete, and of no use to anyone else",
         plan.backup,
         run.host,
-        run.clock.now().format("%Y-%m-%d %H:%M:%S UTC"),
+        format_time(run.clock.now()),
     );
     let name = identifier(&plan.temporary);
     let mut sql = format!("COMMENT ON DATABASE {name} IS {}", literal(&comment));

@@ -4,17 +4,17 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::{Difference, DumpRefusal};
-use crate::event::listed;
 use crate::model::{BackupId, RepositoryName};
 use crate::pipeline::OpenError;
 use crate::platform::{PipeStdinError, ProcessError};
 use crate::postgres::{ConnectError, FactsError, ToolsError};
 use crate::repository::{ManifestError, Unavailable};
+use crate::text::{bullet_list, format_duration};
 
 /// Why a restore did not come about.
 #[derive(Debug, Error)]
 pub enum DumpRestoreError {
-    #[error("refused, and nothing was touched: {}", listed(.0))]
+    #[error("refused, and nothing was touched: {}", bullet_list(.0))]
     Refused(Vec<DumpRefusal>),
     #[error("failed to read any repository{}", Unavailable::reasons(.0))]
     NoRepository(Vec<Unavailable>),
@@ -38,7 +38,7 @@ pub enum DumpRestoreError {
     Connect(#[source] ConnectError),
     #[error("failed to ask the target server")]
     Target(#[source] sqlx::Error),
-    #[error("failed to ask the target server: no answer in {}", humantime::format_duration(*.waited))]
+    #[error("failed to ask the target server: no answer in {}", format_duration(*.waited))]
     TargetSilent { waited: Duration },
     #[error("failed to describe the database")]
     TargetFacts(#[source] FactsError),
@@ -58,7 +58,7 @@ pub enum DumpRestoreError {
         #[source]
         source: sqlx::Error,
     },
-    #[error("failed to {what}: no answer in {}", humantime::format_duration(*.waited))]
+    #[error("failed to {what}: no answer in {}", format_duration(*.waited))]
     StatementSilent { what: String, waited: Duration },
     #[error("failed to load the dump")]
     Load(#[source] ProcessError),
@@ -71,7 +71,7 @@ pub enum DumpRestoreError {
     },
     #[error("failed to read the dump while it was loaded")]
     LoadInput(#[source] PipeStdinError),
-    #[error("failed to load the dump: the target server has not answered for {}", humantime::format_duration(*.waited))]
+    #[error("failed to load the dump: the target server has not answered for {}", format_duration(*.waited))]
     ServerLost { waited: Duration },
     #[error("failed to load the dump: pg_restore passed over errors")]
     PassedOver(#[source] ProcessError),

@@ -9,8 +9,9 @@ use super::progress::LoadProgress;
 use super::publish::{Publication, drop_replaced, publish};
 use super::selection::SelectedEntries;
 use super::{Compared, DumpCleanup, DumpRestoreError, DumpRestoreFailure, DumpRestoreReport, Run, VERB};
-use crate::event::{Event, Phase, PhaseTimer, told};
+use crate::event::{Event, Phase, PhaseTimer};
 use crate::model::{Cause, Judgement, RepositoryName, Verdict};
+use crate::text::error_chain;
 
 impl Run {
     /// Does what was planned. Until the last step the restored database has a name of its own, or a comment that
@@ -159,7 +160,7 @@ impl Run {
                     Ok(loaded) => {
                         loaded.passed_over.complaints.first().map(|first| first.text(scratch.entries()))
                     }
-                    Err(error) => Some(told(error)),
+                    Err(error) => Some(error_chain(error)),
                 };
                 self.events.warning(format!(
                     "{jobs} jobs could not load it, and one does so now, in the dump's own order: {}",
@@ -261,7 +262,12 @@ impl Run {
                 }
             }
             Err(error) if passes_over && !error.is_interruption() => {
-                finished.verdict.add(Judgement::Undetermined, Cause::Tool, "not-compared", told(&error));
+                finished.verdict.add(
+                    Judgement::Undetermined,
+                    Cause::Tool,
+                    "not-compared",
+                    error_chain(&error),
+                );
             }
             Err(error) => return Err(error),
         }
@@ -290,7 +296,7 @@ impl Run {
             }
             CreatedObjects::Database => match database::drop_database(&self.target, &database).await {
                 Ok(()) => DumpCleanup::Dropped { database },
-                Err(error) => DumpCleanup::Left { database, reason: told(&error) },
+                Err(error) => DumpCleanup::Left { database, reason: error_chain(&error) },
             },
         }
     }

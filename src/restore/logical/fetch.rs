@@ -14,11 +14,12 @@ use thiserror::Error;
 use super::archive_toc::{ArchiveError, Index, TocEntry, contents, index};
 use super::plan::DumpRestorePlan;
 use super::{ArchiveSummary, DumpRestoreError, Run};
-use crate::event::{Event, told};
+use crate::event::Event;
 use crate::model::{Artifact, Digest, Manifest, RepositoryName};
 use crate::pipeline::{OpenError, unseal_ahead};
 use crate::repository::reader::{ReadWindow, stream_to_open};
 use crate::repository::{Repository, is_interruption, layout};
+use crate::text::error_chain;
 
 const BUFFER: usize = 256 << 10;
 const TOLD_EVERY: Duration = Duration::from_millis(250);
@@ -71,8 +72,8 @@ pub(super) async fn to_scratch(
                 if let Some(source) = scratch_failure(&error) {
                     return Err(scratch(source));
                 }
-                tries.push((name.clone(), told(&error)));
-                lost(run, plan, name, told(&error));
+                tries.push((name.clone(), error_chain(&error)));
+                lost(run, plan, name, error_chain(&error));
             }
         }
     }

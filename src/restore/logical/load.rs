@@ -218,14 +218,14 @@ pub(super) async fn from_stream(
     let begin = plain(run, plan, repository);
     let opened = tokio::task::spawn_blocking(begin).await;
     let opened = opened.unwrap_or_else(|error| Err(OpenError::Read(std::io::Error::other(error))));
-    let plain = opened.map_err(|error| StreamFailure::Input(crate::event::told(&error)))?;
+    let plain = opened.map_err(|error| StreamFailure::Input(crate::text::error_chain(&error)))?;
     let count = Arc::<AtomicU64>::default();
     let input = CountingReader { plain, count: Arc::clone(&count) };
     let feeding = program.feed(input, WITHIN, watch.token());
     let fed = tell(run, "Loading", &count, plan.steps.dump.plain.size, feeding).await;
     match fed {
         Err(PipeStdinError::Input { source, .. }) if !run.cancel.is_cancelled() => {
-            Err(StreamFailure::Input(crate::event::told(&source)))
+            Err(StreamFailure::Input(crate::text::error_chain(&source)))
         }
         Err(PipeStdinError::Input { .. }) => Err(in_load(DumpRestoreError::Interrupted)),
         Err(PipeStdinError::Process(error)) => {
@@ -285,7 +285,7 @@ pub(super) async fn analyze(
 fn unplanned(run: &Run, error: &DumpRestoreError) -> String {
     let text = format!(
         "{}; until `vacuumdb --analyze-only` succeeds in it, queries may be slow",
-        crate::event::told(error)
+        crate::text::error_chain(error)
     );
     run.events.warning(text.clone());
     text

@@ -8,9 +8,9 @@ use super::plan::{DumpRestorePlan, LoadsInto};
 use super::progress::close;
 use super::target::{COMMENT, REPLACED, RESTORING, WAS_EMPTY};
 use super::{DumpRestoreError, Run};
-use crate::event::told;
 use crate::model::Verdict;
 use crate::postgres::{identifier, literal};
+use crate::text::error_chain;
 
 /// How many of the things that are missing a database's comment names.
 const NAMED: usize = 50;
@@ -162,7 +162,7 @@ pub(super) async fn drop_replaced(run: &Run, aside: &str) -> Option<String> {
         Err(error) => Err(error),
     };
     dropped.err().map(|error| {
-        format!("the empty database that stood in its place is kept as `{aside}`: {}", told(&error))
+        format!("the empty database that stood in its place is kept as `{aside}`: {}", error_chain(&error))
     })
 }
 

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::{Compared, DumpRestoreError, GlobalsPlan, VERB};
-use crate::event::{Events, Phase, PhaseSeconds, told};
+use crate::event::{Events, Phase, PhaseSeconds};
 use crate::model::{BackupId, Outcome, RepositoryName, RunId, SystemName, Verdict};
 use crate::pipeline::Identities;
 use crate::platform::{CancellationToken, Clock};
@@ -13,6 +13,7 @@ use crate::postgres::ConnectionParameters;
 use crate::repository::journal;
 use crate::repository::journal::{Detail, JournalRecord};
 use crate::repository::{Repositories, Unavailable};
+use crate::text::error_chain;
 
 /// What a restore works with.
 pub struct Run {
@@ -151,7 +152,7 @@ impl Run {
         match journal::append(&self.repositories, &self.system, record.clone()).await {
             Ok(lost) => (record, lost),
             Err(error) => {
-                self.events.warning(told(&error));
+                self.events.warning(error_chain(&error));
                 (record, vec![])
             }
         }

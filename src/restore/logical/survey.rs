@@ -3,12 +3,12 @@
 use super::fetch::read_ahead;
 use super::select::{RepositoryCopy, SuspectCopies, choose};
 use super::{DumpRefusal, DumpRestoreError, DumpRestoreRequest, DumpSurvey, Rates, Run, target};
-use crate::event::told;
 use crate::model::{Artifact, BackupId, Details, Manifest, RepositoryName};
 use crate::platform::free_space;
 use crate::postgres::Tools;
 use crate::repository::{BackupRecord, Listing, RejectedManifest, SmallError, SmallReader};
 use crate::source::postgres_dump::capture::{DATABASE, DETAILS, GLOBALS};
+use crate::text::error_chain;
 
 /// What is known from earlier runs.
 #[derive(Clone, Debug, Default)]
@@ -99,7 +99,7 @@ impl Run {
             holders.iter().filter_map(|name| self.repositories.find(name)).cloned().collect();
         let (record, mut rejected) = BackupRecord::read(&holders, &self.system, id).await;
         for RejectedManifest { repository, error, .. } in &rejected {
-            self.events.warning(format!("repository {repository}: {}", told(error)));
+            self.events.warning(format!("repository {repository}: {}", error_chain(error)));
         }
         match (record, rejected.pop()) {
             (Some(record), _) => Ok((record.manifest, record.holders)),

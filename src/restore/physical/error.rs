@@ -5,17 +5,17 @@ use thiserror::Error;
 
 use super::PhysicalRefusal;
 use super::unpack::UnpackError;
-use crate::event::listed;
 use crate::model::{BackupId, RepositoryName};
 use crate::pipeline::OpenError;
 use crate::platform::ProcessError;
 use crate::repository::Unavailable;
 use crate::store::StoreError;
+use crate::text::bullet_list;
 
 /// Why a recovery did not come about.
 #[derive(Debug, Error)]
 pub enum PhysicalRestoreError {
-    #[error("refused, and nothing was touched: {}", listed(.0))]
+    #[error("refused, and nothing was touched: {}", bullet_list(.0))]
     Refused(Vec<PhysicalRefusal>),
     #[error("failed to read any repository{}", Unavailable::reasons(.0))]
     NoRepository(Vec<Unavailable>),

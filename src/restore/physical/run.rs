@@ -5,13 +5,14 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::{PhysicalRestoreError, Started};
-use crate::event::{Events, Phase, PhaseSeconds, told};
+use crate::event::{Events, Phase, PhaseSeconds};
 use crate::model::{BackupId, Outcome, RepositoryName, RunId, SystemName};
 use crate::pipeline::Identities;
 use crate::platform::{CancellationToken, Clock};
 use crate::repository::journal;
 use crate::repository::journal::{Detail, JournalRecord};
 use crate::repository::{Repositories, Unavailable};
+use crate::text::error_chain;
 
 /// What a recovery is called in the journal.
 pub const VERB: &str = "recover";
@@ -145,7 +146,7 @@ impl Run {
         match journal::append(&self.repositories, &self.system, record.clone()).await {
             Ok(lost) => (record, lost),
             Err(error) => {
-                self.events.warning(told(&error));
+                self.events.warning(error_chain(&error));
                 (record, vec![])
             }
         }

@@ -12,10 +12,10 @@ use tokio::time::Instant;
 use super::plan::{PhysicalRestorePlan, ResolvedTarget};
 use super::server_log::{ReplayResult, prove};
 use super::{PhysicalRestoreError, Run, ServerState};
-use crate::event::told;
 use crate::model::{History, Lsn, Timeline};
 use crate::platform::{CancellationToken, Program, is_alive};
 use crate::postgres::shell;
+use crate::text::{error_chain, format_duration};
 
 pub(super) const LOG: &str = "drctl-recovery.log";
 const STEP: Duration = Duration::from_millis(100);
@@ -215,7 +215,7 @@ impl<'p> ScratchServer<'p> {
         let program = program.arg("-l").arg(&self.log).arg("-o").arg(self.options());
         // It takes an instant. Interrupted, nobody would know whether there is a server.
         let begun = program.run(PROGRAM_WITHIN, &CancellationToken::new()).await;
-        begun.map(drop).map_err(|error| self.failed(told(&error)))
+        begun.map(drop).map_err(|error| self.failed(error_chain(&error)))
     }
 
     /// Until it takes connections, which it does only out of recovery. Gives its first process.
@@ -246,7 +246,7 @@ impl<'p> ScratchServer<'p> {
                 return Err(self.failed("it ended".to_owned()));
             }
             if silent > SILENT {
-                let silent = humantime::format_duration(SILENT);
+                let silent = format_duration(SILENT);
                 return Err(self.failed(format!("it has said nothing for {silent} and is still not ready")));
             }
             tokio::time::sleep(STEP).await;
@@ -266,7 +266,7 @@ impl<'p> ScratchServer<'p> {
         let history = std::fs::read_to_string(&path)
             .map_err(|source| PhysicalRestoreError::Look { path: path.clone(), source })?;
         let history =
-            History::parse(ended.timeline, &history).map_err(|error| self.unproven(told(&error)))?;
+            History::parse(ended.timeline, &history).map_err(|error| self.unproven(error_chain(&error)))?;
         match history.parent() {
             Some(parent) => {
                 (ended.parent, ended.at) = (parent.timeline, parent.until);
@@ -279,7 +279,9 @@ impl<'p> ScratchServer<'p> {
     async fn stop(&self, mode: &str) -> ServerState {
         let program = self.program("pg_ctl").arg("stop").arg("-D").arg(&self.plan.to).arg("-m").arg(mode);
         match program.run(PROGRAM_WITHIN, &CancellationToken::new()).await {
-            Err(error) if self.plan.to.join("postmaster.pid").exists() => ServerState::MayRun(told(&error)),
+            Err(error) if self.plan.to.join("postmaster.pid").exists() => {
+                ServerState::MayRun(error_chain(&error))
+            }
             // It had ended by itself, or never began.
             _ => ServerState::Stopped,
         }

@@ -18,13 +18,13 @@ use super::{
     BaseBackupSelector, PhysicalRestoreError, PhysicalRestoreRequest, RecoveryTarget, Run, ambiguous_time,
     resume, wal_scan,
 };
-use crate::event::told;
 use crate::model::{
     BackupId, BackupKind, ClusterFacts, Details, RepositoryName, Segment, SystemIdentifier, Tablespace,
     Timeline,
 };
 use crate::repository::{BackupRecord, Inventory, Listing, RejectedManifest, Unavailable, manifest};
 use crate::source::postgres_base::DETAILS;
+use crate::text::error_chain;
 use crate::wal::{Archive, CommitTimes, ListError, ReplayEnd, ReplayRange, WalInventory};
 
 /// Everything that was found out before deciding.
@@ -302,7 +302,7 @@ impl Run {
         self.warn_lost(&lost);
         let inventory = Inventory::load(&listing, &self.system, &[BackupKind::Base]).await;
         for RejectedManifest { repository, error, .. } in &inventory.rejected {
-            self.events.warning(format!("repository {repository}: {}", told(error)));
+            self.events.warning(format!("repository {repository}: {}", error_chain(error)));
         }
         let mut bases = Vec::new();
         for BackupRecord { manifest, mut holders } in inventory.backups {

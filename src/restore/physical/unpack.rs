@@ -9,8 +9,8 @@ use std::path::{Component, Path, PathBuf};
 use thiserror::Error;
 
 use super::delta::{ReplacedFile, RetainedFile, clear_way, sweep};
-use crate::event::told;
 use crate::repository::is_interrupted_read;
+use crate::text::error_chain;
 
 /// Under this name until everything else is durable: without it no server starts.
 pub(super) const CONTROL: &str = "global/pg_control";
@@ -78,7 +78,7 @@ impl UnpackError {
 
     /// The whole chain in one line.
     pub(super) fn told(&self) -> String {
-        told(self)
+        error_chain(self)
     }
 }
 

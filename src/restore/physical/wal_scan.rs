@@ -6,11 +6,11 @@ use chrono::{DateTime, Utc};
 
 use super::wal_survey::{WalArchives, files};
 use super::{PhysicalRestoreError, Run};
-use crate::event::told;
 use crate::model::{Encoding, Lsn, Segment, WalName};
 use crate::pipeline::unseal;
 use crate::postgres::{CommitScan, SEGMENT_HEADER, SegmentHeader};
 use crate::store::StoreErrorKind;
+use crate::text::error_chain;
 use crate::wal::ReplayRange;
 
 /// More than any segment.
@@ -140,7 +140,7 @@ fn header(
         |reason: String| PhysicalRestoreError::NotUnderstood { artifact: segment.to_string(), reason };
     let header = SegmentHeader::parse(&bytes[..SEGMENT_HEADER.min(bytes.len())])
         .and_then(|header| header.check(segment).map(|()| header))
-        .map_err(|error| not_it(told(&error)))?;
+        .map_err(|error| not_it(error_chain(&error)))?;
     if header.system_identifier != log.archive.cluster {
         return Err(not_it(format!("it is of the cluster {}", header.system_identifier)));
     }
@@ -158,7 +158,7 @@ async fn read(run: &Run, log: &WalArchives, name: WalName) -> Result<Vec<u8>, Ph
                 Ok((stored, _)) => stored,
                 Err(error) if error.kind == StoreErrorKind::NotFound => continue,
                 Err(error) => {
-                    tries.push((repository.name.clone(), told(&error)));
+                    tries.push((repository.name.clone(), error_chain(&error)));
                     continue;
                 }
             };
@@ -166,8 +166,8 @@ async fn read(run: &Run, log: &WalArchives, name: WalName) -> Result<Vec<u8>, Ph
             let opened = tokio::task::spawn_blocking(move || {
                 let mut plain = Vec::new();
                 let stream =
-                    unseal(&stored[..], encoding, &identities, None).map_err(|error| told(&error))?;
-                stream.take(LIMIT).read_to_end(&mut plain).map_err(|error| told(&error))?;
+                    unseal(&stored[..], encoding, &identities, None).map_err(|error| error_chain(&error))?;
+                stream.take(LIMIT).read_to_end(&mut plain).map_err(|error| error_chain(&error))?;
                 Ok(plain)
             });
             match opened.await.map_err(PhysicalRestoreError::Worker)? {

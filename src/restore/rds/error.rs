@@ -4,13 +4,13 @@ use thiserror::Error;
 
 use super::RdsRefusal;
 use crate::aws::{AwsError, AwsFailure, PollError};
-use crate::event::{lasting, listed};
 use crate::repository::SmallError;
+use crate::text::{bullet_list, format_duration};
 
 /// Why a restore into an instance was given up.
 #[derive(Debug, Error)]
 pub enum RdsRestoreError {
-    #[error("refused, and nothing was touched: {}", listed(.0))]
+    #[error("refused, and nothing was touched: {}", bullet_list(.0))]
     Refused(Vec<RdsRefusal>),
     #[error("failed to speak to AWS")]
     Client(#[from] AwsError),
@@ -58,5 +58,5 @@ impl RdsRestoreError {
 
 /// ` in 10m`; nothing where it was tried once.
 fn within(waited: Duration) -> String {
-    if waited.is_zero() { String::new() } else { format!(" in {}", lasting(waited)) }
+    if waited.is_zero() { String::new() } else { format!(" in {}", format_duration(waited)) }
 }

@@ -7,7 +7,8 @@ use super::{Backups, NewGroup, RdsRestoreError, RdsRestorePlan};
 use crate::aws::rds::{Changes, Database, Rds};
 use crate::aws::{AwsFailure, AwsTags, FailureKind, Poll, PollError, PollProgress, PolledState};
 use crate::checks::CheckResult;
-use crate::event::{Phase, PhaseTimer, told};
+use crate::event::{Phase, PhaseTimer};
+use crate::text::{error_chain, format_time};
 
 /// Polls after which a change that is not to be seen is told of: ten minutes at the usual pace.
 pub(super) const SETTLING: u32 = 30;
@@ -165,7 +166,7 @@ impl Run {
         if reached.marks.backed_up.is_some() {
             reached.marks.backed_up = since();
         }
-        let mut done = AwsTags::default().with(DONE, plan.until.format("%FT%TZ").to_string());
+        let mut done = AwsTags::default().with(DONE, format_time(plan.until));
         if !reached.checks.is_empty() {
             let held = reached.checks.iter().filter(|finding| finding.has_passed()).count();
             done = done.with(CHECKS, format!("{held}/{}", reached.checks.len()));
@@ -310,7 +311,7 @@ impl Run {
                 Ok(()) => return Ok(()),
                 Err(failure) if failure.kind == FailureKind::State && left > 0 => {
                     left -= 1;
-                    tracing::info!("{}", told(&failure));
+                    tracing::info!("{}", error_chain(&failure));
                     tokio::time::sleep(plan.place.poll).await;
                     self.available(rds, plan).await?;
                 }
@@ -358,7 +359,7 @@ impl Run {
             }
             // It can be used; that it became slow to wait for is no failure of the restore.
             Err(error @ PollError::Deadline { .. }) => {
-                reached.notes.push(told(&error));
+                reached.notes.push(error_chain(&error));
                 Ok(database)
             }
             Err(error) => Err(error.into()),

@@ -7,7 +7,7 @@ use super::execute::{ReachedState, SETTLING};
 use super::{Backups, RdsRestoreError, RdsRestorePlan, Run};
 use crate::aws::rds::{Changes, Database, Rds};
 use crate::aws::{Poll, PollError, PollProgress, PolledState};
-use crate::event::told;
+use crate::text::error_chain;
 
 impl Run {
     /// Whether its settings have to wait until RDS has backed it up: whoever needs it need not wait for them. A master
@@ -96,7 +96,7 @@ impl Run {
             }
             // It can be used; that RDS is slow to back it up is no failure of the restore.
             Err(error @ PollError::Deadline { .. }) => {
-                reached.notes.push(told(&error));
+                reached.notes.push(error_chain(&error));
                 Ok(database)
             }
             Err(error) => Err(error.into()),

@@ -8,11 +8,12 @@ use super::{RdsRestoreError, RdsRestorePlan};
 use crate::aws::rds::Database;
 use crate::checks;
 use crate::checks::CheckResult;
-use crate::event::{Events, lasting, told};
+use crate::event::Events;
 use crate::model::RestoreProfile;
 use crate::platform::{CancellationToken, SecretRef};
 use crate::policy::{PasswordSource, PostgresSource};
 use crate::postgres::{self, ConnectError, ConnectionParameters, close};
+use crate::text::{error_chain, format_duration};
 
 /// The name of a new instance is known everywhere only after minutes.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -108,11 +109,11 @@ pub(crate) async fn log_in(
             }
             Err(error) => {
                 // Whoever waits sees at once what stands in the way; it may be the password.
-                let reason = told(&error);
+                let reason = error_chain(&error);
                 if reason != last {
                     events.notice(format!(
                         "nobody can log in yet, and it is tried for {}: {reason}",
-                        lasting(patience)
+                        format_duration(patience)
                     ));
                     last = reason;
                 }

@@ -6,10 +6,10 @@ use super::select::{ManualSnapshot, RestoreSource, SelectedBackup};
 use super::{RdsRefusal, RdsRestoreError, RdsRestoreRequest, Run};
 use crate::aws::FailureKind;
 use crate::aws::rds::{Database, Rds};
-use crate::event::told;
 use crate::model::{BackupId, Details, RestoreProfile};
 use crate::repository::{SmallError, SmallReader};
 use crate::source::postgres_dump::capture::DETAILS;
+use crate::text::{error_chain, format_time};
 
 /// Records that are tried where one after the other cannot be read.
 const TRIES: usize = 10;
@@ -74,7 +74,7 @@ impl Run {
             }
         }
         let reason = match &failed {
-            Some((_, error)) => told(error),
+            Some((_, error)) => error_chain(error),
             None => "no manifest of it can be read".to_owned(),
         };
         // The next best is how it is set up now, where its region lives.
@@ -86,7 +86,7 @@ impl Run {
                     lacks.iter().for_each(|words| self.events.warning(words.clone()));
                     return Ok(RecordedSettings { profile, of: None, notes: lacks });
                 }
-                Err(failure) => self.events.warning(told(&failure)),
+                Err(failure) => self.events.warning(error_chain(&failure)),
             }
         }
         let remedy = match &failed {
@@ -130,19 +130,19 @@ fn substituted(
     failed: Option<&(BackupId, RdsRestoreError)>,
 ) -> Vec<String> {
     let manifest = &used.manifest;
-    let of = format!("{} of {}", manifest.id, manifest.recovery_point.format("%FT%TZ"));
+    let of = format!("{} of {}", manifest.id, format_time(manifest.recovery_point));
     match (via, failed) {
         (RestoreSource::Snapshot { backup, .. }, _) if *backup == manifest.id => vec![],
         (RestoreSource::Snapshot { backup, .. }, Some((failed, error))) if failed == backup => vec![format!(
             "how the database was set up at {backup} cannot be read ({}): it is set up as recorded with {of}",
-            told(error)
+            error_chain(error)
         )],
         (RestoreSource::Snapshot { backup, .. }, _) => vec![format!(
             "{backup} has no manifest that can be read, so that how the database was set up then is not known: it is set up as recorded with {of}"
         )],
         (RestoreSource::Automated { .. }, Some((failed, error))) => vec![format!(
             "how the database was set up at {failed} cannot be read ({}): it is set up as recorded with {of}",
-            told(error)
+            error_chain(error)
         )],
         (RestoreSource::Automated { .. }, None) => vec![],
     }
@@ -157,7 +157,7 @@ async fn now(rds: &Rds, live: &Database) -> Result<(RestoreProfile, Vec<String>)
         match rds.parameters(&group.name, of_cluster).await {
             Ok(known) => profile.parameter_group = Some(known),
             Err(failure) if failure.kind == FailureKind::Forbidden => {
-                lacks.push(parameters_unknown(&group.name, &told(&failure)));
+                lacks.push(parameters_unknown(&group.name, &error_chain(&failure)));
             }
             Err(failure) => return Err(failure),
         }

@@ -4,6 +4,7 @@ use thiserror::Error;
 use super::OverrideKey;
 use crate::aws::rds::RestoreWindow;
 use crate::model::{BackupId, SourceName};
+use crate::text::{format_duration, format_time};
 
 /// Why a restore is not begun. Nothing was made.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -20,7 +21,7 @@ pub enum RdsRefusal {
     Nothing { source_name: SourceName },
     #[error(
         "nothing restores `{source_name}` to {}: {}{}",
-        .time.format("%FT%TZ"), told_windows(.windows), told_nearest(.nearest, .time)
+        format_time(*.time), told_windows(.windows), told_nearest(.nearest, .time)
     )]
     OutOfReach {
         source_name: SourceName,
@@ -111,7 +112,7 @@ fn told_windows(windows: &[(String, RestoreWindow)]) -> String {
         return "there are no automated backups".to_owned();
     }
     let one = |(region, window): &(String, RestoreWindow)| {
-        format!("{region} has {} to {}", window.earliest.format("%FT%TZ"), window.latest.format("%FT%TZ"))
+        format!("{region} has {} to {}", format_time(window.earliest), format_time(window.latest))
     };
     windows.iter().map(one).collect::<Vec<_>>().join(", ")
 }
@@ -121,10 +122,8 @@ fn told_nearest(nearest: &Option<(BackupId, DateTime<Utc>)>, time: &DateTime<Utc
         None => "; no snapshot is from before it".to_owned(),
         Some((backup, point)) => format!(
             "; the nearest snapshot before it is {backup} of {}, which loses {}",
-            point.format("%FT%TZ"),
-            humantime::format_duration(std::time::Duration::from_secs(
-                (*time - *point).num_seconds().unsigned_abs()
-            ))
+            format_time(*point),
+            format_duration(std::time::Duration::from_secs((*time - *point).num_seconds().unsigned_abs()))
         ),
     }
 }

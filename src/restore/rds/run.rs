@@ -6,13 +6,14 @@ use serde::Serialize;
 use super::{Changed, RdsRestoreError, RdsRestorePlan};
 use crate::aws::PollError;
 use crate::checks::CheckResult;
-use crate::event::{Events, Phase, PhaseSeconds, told};
+use crate::event::{Events, Phase, PhaseSeconds};
 use crate::model::{Outcome, RunId, SystemName};
 use crate::pipeline::Identities;
 use crate::platform::{CancellationToken, Clock};
 use crate::repository::journal;
 use crate::repository::journal::{Detail, JournalRecord};
 use crate::repository::{Repositories, Unavailable};
+use crate::text::error_chain;
 
 /// What a restore into an instance is called in the journal.
 pub const VERB: &str = "restore-instance";
@@ -139,7 +140,7 @@ impl Run {
             changed: plan.changed.iter().map(ToString::to_string).collect(),
             reasons: match outcome {
                 Ok(report) => report.checks.iter().filter_map(CheckResult::reason).collect(),
-                Err(failure) => vec![told(failure)],
+                Err(failure) => vec![error_chain(failure)],
             },
             ..Detail::default()
         };
@@ -148,7 +149,7 @@ impl Run {
         match journal::append(&self.repositories, &self.system, record.clone()).await {
             Ok(lost) => (record, lost),
             Err(error) => {
-                self.events.warning(told(&error));
+                self.events.warning(error_chain(&error));
                 (record, vec![])
             }
         }

@@ -9,6 +9,7 @@ use super::{RdsRefusal, RdsRestoreRequest, RdsTarget};
 use crate::aws::rds::{Origin, RestoreMoment, RestoreWindow, Snapshot, SwitchedOver};
 use crate::model::{BackupId, Manifest, RepositoryName};
 use crate::policy::RdsDatabase;
+use crate::text::format_time;
 
 /// What a region that was asked has of the database.
 #[derive(Clone, Debug)]
@@ -207,8 +208,8 @@ impl RestoreSource {
                     Origin::Snapshot(name) => (name, &RestoreMoment::Latest),
                 };
                 match moment {
-                    RestoreMoment::Latest => format!("{of} latest {}", self.until().format("%FT%TZ")),
-                    RestoreMoment::At(time) => format!("{of} {}", time.format("%FT%TZ")),
+                    RestoreMoment::Latest => format!("{of} latest {}", format_time(self.until())),
+                    RestoreMoment::At(time) => format!("{of} {}", format_time(*time)),
                 }
             }
         }

@@ -4,6 +4,7 @@ use super::{Lifetime, RestoreSource, SelectedBackup};
 use crate::aws::rds::{Changes, NewInstance};
 use crate::aws::{AwsTags, EXPIRES, MANAGED, NAME, OWNER, RESTORED_FROM, SOURCE, SYSTEM};
 use crate::model::{ParameterGroup, RegionNames, RestoreProfile, SourceName, SystemName};
+use crate::text::format_time;
 
 /// On a restored instance: what it was made from.
 pub(crate) const FROM: &str = RESTORED_FROM;
@@ -162,9 +163,7 @@ pub(super) fn tags(
         None => tags,
     };
     match lifetime {
-        Some(lifetime) => {
-            tags.with(OWNER, &lifetime.owner).with(EXPIRES, lifetime.until.format("%FT%TZ").to_string())
-        }
+        Some(lifetime) => tags.with(OWNER, &lifetime.owner).with(EXPIRES, format_time(lifetime.until)),
         None => tags,
     }
 }

@@ -9,11 +9,11 @@ use super::settings::is_default;
 use super::{RdsRefusal, RdsRestoreError, RdsRestoreRequest, RdsTarget, Run};
 use crate::aws::rds::{AutomatedBackup, Database, Origin, Rds, RestoreMoment, Snapshot};
 use crate::aws::{AwsFailure, while_asked};
-use crate::event::told;
 use crate::model::{BackupId, BackupKind, Parameter, ParameterGroup, RegionNames, RestoreProfile};
 use crate::policy::{RdsDatabase, RdsSource};
 use crate::repository::{BackupRecord, Inventory, Listing, RejectedManifest};
 use crate::source::rds_snapshot::{backup_of, is_recorded};
+use crate::text::error_chain;
 
 /// Everything that was found out before deciding.
 #[derive(Clone, Debug)]
@@ -133,7 +133,7 @@ impl Run {
         }
         let inventory = Inventory::load(&listing, &self.system, &[BackupKind::Snapshot]).await;
         for RejectedManifest { repository, error, .. } in &inventory.rejected {
-            self.events.warning(format!("repository {repository}: {}", told(error)));
+            self.events.warning(format!("repository {repository}: {}", error_chain(error)));
         }
         let stored = inventory.backups.into_iter();
         stored.map(|BackupRecord { manifest, holders }| ManualSnapshot { manifest, holders }).collect()
@@ -165,7 +165,7 @@ impl Run {
             }
         }
         let live = home.unwrap_or_else(|error| {
-            let (name, reason) = (config.database.identifier(), told(&error));
+            let (name, reason) = (config.database.identifier(), error_chain(&error));
             self.events.warning(format!("which database has the name `{name}` now is not known: {reason}"));
             None
         });
@@ -192,7 +192,7 @@ impl Run {
                 Ok::<_, RdsRestoreError>(rds.predecessors(&live.id).await?)
             };
             switched = asked.await.unwrap_or_else(|error| {
-                self.events.warning(told(&error));
+                self.events.warning(error_chain(&error));
                 vec![]
             });
             switched.retain(|before| backed_up.contains(&before.resource_id));
@@ -203,7 +203,7 @@ impl Run {
     /// In words, why it could not be asked.
     async fn ask_region(&self, request: &RdsRestoreRequest, name: &str) -> Result<RegionReply, String> {
         let place = request.config.place.in_region(name);
-        let rds = Rds::to_look(&place).await.map_err(|error| told(&error))?;
+        let rds = Rds::to_look(&place).await.map_err(|error| error_chain(&error))?;
         let database = &request.config.database;
         let automated = async {
             match (&request.target, database) {
@@ -214,7 +214,7 @@ impl Run {
                     Ok(rds.automated_backups(database).await.unwrap_or_else(|failure| {
                         self.events.warning(format!(
                             "it is not known which backups of deleted clusters {name} has: {}",
-                            told(&failure)
+                            error_chain(&failure)
                         ));
                         vec![]
                     }))
@@ -223,7 +223,7 @@ impl Run {
         };
         let asking = join(rds.manual_snapshots(database), automated);
         let (snapshots, automated) = while_asked(&place, &self.events, asking).await;
-        let failed = |failure: AwsFailure| told(&failure);
+        let failed = |failure: AwsFailure| error_chain(&failure);
         Ok(RegionReply { snapshots: snapshots.map_err(failed)?, automated: automated.map_err(failed)? })
     }
 }

@@ -6,10 +6,11 @@ use super::prepare::vault;
 use super::{RecoveryPointCapture, RecoveryPointError};
 use crate::aws::backup::{AwsBackup, CopyJob, PointCopyRequest, RecoveryPoint, Vault};
 use crate::aws::{AwsFailure, AwsTags, FailureKind, PollError, PolledState};
-use crate::event::{Events, Phase, PhaseTimer, told};
+use crate::event::{Events, Phase, PhaseTimer};
 use crate::model::CloudBackupCopy;
 use crate::platform::CancellationToken;
 use crate::policy::VaultCopy;
+use crate::text::error_chain;
 
 /// What became of the copies.
 #[derive(Debug, Default)]
@@ -55,7 +56,7 @@ pub(super) async fn copy(
             Err(_) if cancel.is_cancelled() => return Err(RecoveryPointError::Interrupted),
             Err(error) => {
                 let place = format!("region {}", place.region);
-                copied.failed.push(MissingCopy { place, reason: told(&error) });
+                copied.failed.push(MissingCopy { place, reason: error_chain(&error) });
             }
         }
     }
@@ -114,7 +115,7 @@ async fn one(
         issues.push(format!(
             "the copy in {} is there, and could not be given drctl's tags: {}",
             place.region,
-            told(&failure)
+            error_chain(&failure)
         ));
     }
     let copy = there.point(&place.vault, &arn).await.map_err(RecoveryPointError::from)?;

@@ -4,6 +4,7 @@ use thiserror::Error;
 
 use crate::aws::{AwsError, AwsFailure, FailureKind, PollError};
 use crate::source::SinkError;
+use crate::text::format_duration;
 
 /// Why there is no recovery point.
 #[derive(Debug, Error)]
@@ -34,7 +35,7 @@ pub enum RecoveryPointError {
     Start(#[source] AwsFailure),
     #[error(
         "AWS Backup did not begin the job within its start window of {}{}: see in its console what else runs on the resource, or give it longer with `start_window`, and run it again",
-        humantime::format_duration(*.window), detail(.said)
+        format_duration(*.window), detail(.said)
     )]
     Expired { window: Duration, said: Option<String> },
     #[error(

@@ -7,9 +7,10 @@ use super::prepare::vault;
 use super::resume::{NEWEST, backup_of};
 use crate::aws::backup::{AwsBackup, RecoveryPoint, Vault, has_known_tags};
 use crate::aws::while_asked;
-use crate::event::{Events, told};
+use crate::event::Events;
 use crate::model::{SourceName, SystemName};
 use crate::policy::{AwsBackupSource, AwsLocation};
+use crate::text::{error_chain, format_duration};
 
 /// What a region has of a resource.
 #[derive(Debug)]
@@ -61,8 +62,8 @@ pub async fn in_each_region(
         let asked = tokio::time::timeout(within, ask(source, &place, vault, owner));
         let asked = while_asked(&place, events, asked).await;
         let found = match asked {
-            Ok(found) => found.map_err(|error| told(&error)),
-            Err(_) => Err(format!("it gave no answer in {}", humantime::format_duration(within))),
+            Ok(found) => found.map_err(|error| error_chain(&error)),
+            Err(_) => Err(format!("it gave no answer in {}", format_duration(within))),
         };
         RegionPoint { region: region.to_owned(), vault: vault.to_owned(), found }
     });

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use super::RecoveryPointError;
 use crate::aws::backup::{AwsBackup, RecoveryPoint};
-use crate::event::told;
 use crate::model::{BackupId, BackupKind, Sha256Hex, SourceName};
 use crate::policy::AwsBackupSource;
+use crate::text::error_chain;
 
 /// What a plan has made.
 #[derive(Debug, Default)]
@@ -35,7 +35,7 @@ pub(super) async fn points(
             Err(failure) if *vault != source.vault => made.unread.push(format!(
                 "what plan `{named}` put into vault `{vault}` in {} does not count: {}",
                 aws.region(),
-                told(&failure)
+                error_chain(&failure)
             )),
             Err(failure) => return Err(failure.into()),
         }

@@ -1,8 +1,8 @@
 use super::RecoveryPointError;
 use crate::aws::Poll;
 use crate::aws::backup::{AwsBackup, Vault};
-use crate::event::told;
 use crate::policy::AwsBackupSource;
+use crate::text::error_chain;
 
 /// A resource whose vault is there.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ async fn unrestored(aws: &AwsBackup, source: &AwsBackupSource) -> Option<String>
         Ok(None) => None,
         // It is seen when the recovery point is there.
         Err(failure) => {
-            tracing::info!("{}", told(&failure));
+            tracing::info!("{}", error_chain(&failure));
             None
         }
     }

@@ -7,6 +7,7 @@ use super::{BasePreflight, FullBackupReason, MissingFiles};
 use crate::platform::ProcessError;
 use crate::postgres::{ConnectError, FactsError, ToolsError};
 use crate::source::SinkError;
+use crate::text::format_duration;
 
 pub(super) const QUESTION_WITHIN: Duration = Duration::from_secs(60);
 
@@ -21,7 +22,7 @@ pub enum BaseError {
     Facts { server: String, source: FactsError },
     #[error(
         "failed to find out about the server `{server}`: no answer in {}",
-        humantime::format_duration(QUESTION_WITHIN)
+        format_duration(QUESTION_WITHIN)
     )]
     NoAnswer { server: String },
     #[error("failed to understand the server `{server}`: {what} is `{value}`")]
@@ -40,7 +41,7 @@ pub enum BaseError {
     Range { server: String, source: RangeError },
     #[error(
         "failed to end the copy of `{server}`: for {} the server has waited for its write-ahead log to be archived (`drctl wal status` says why)",
-        humantime::format_duration(*.waited)
+        format_duration(*.waited)
     )]
     NotArchived { server: String, waited: Duration },
     #[error(

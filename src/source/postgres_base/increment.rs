@@ -6,10 +6,11 @@ use super::error::BaseError;
 use super::prepare::BaseBackupCapture;
 use super::replication;
 use super::replication::StartedCopy;
-use crate::event::{Events, told};
+use crate::event::Events;
 use crate::model::{BackupId, Manifest, ServerFacts, parent};
 use crate::platform::{CancellationToken, ProcessError};
 use crate::postgres::Tools;
+use crate::text::error_chain;
 
 /// The first major that can be copied by its changes.
 const FIRST_MAJOR: u32 = 17;
@@ -212,9 +213,11 @@ fn full_because<'a>(
     }
     match why {
         FullBackupReason::NotAsked => {}
-        why if why.is_due() => events.notice(format!("taking a full base backup: {}", told(&why))),
-        why => events
-            .warning(format!("taking a full base backup in place of an incremental one: {}", told(&why))),
+        why if why.is_due() => events.notice(format!("taking a full base backup: {}", error_chain(&why))),
+        why => events.warning(format!(
+            "taking a full base backup in place of an incremental one: {}",
+            error_chain(&why)
+        )),
     }
     Ok(None)
 }

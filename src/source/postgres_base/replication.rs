@@ -22,6 +22,7 @@ use crate::pipeline::Produce;
 use crate::platform::{CancellationToken, Piped, ProcessError, seed};
 use crate::postgres::{ConnectionParameters, Tools};
 use crate::source::{ArtifactSink, KEEPALIVES};
+use crate::text::format_duration;
 
 const IDENTIFY_WITHIN: Duration = Duration::from_secs(30);
 /// At most five lines a damaged file, and what else there is to say.
@@ -47,12 +48,12 @@ pub(super) async fn refusal(parameters: &ConnectionParameters, tools: &Tools) ->
     let refused = |words| BasePreflight::ReplicationRefused { role: parameters.user.clone(), words };
     let psql = match parameters.apply(psql.arg("--dbname=replication=true")).await {
         Ok(psql) => psql,
-        Err(error) => return Some(refused(crate::event::told(&error))),
+        Err(error) => return Some(refused(crate::text::error_chain(&error))),
     };
     match psql.run(IDENTIFY_WITHIN, &CancellationToken::new()).await {
         Ok(_) => None,
         Err(ProcessError::Failed { stderr, .. }) if !stderr.is_empty() => Some(refused(stderr.join(" "))),
-        Err(error) => Some(refused(crate::event::told(&error))),
+        Err(error) => Some(refused(crate::text::error_chain(&error))),
     }
 }
 
@@ -134,7 +135,7 @@ pub(super) async fn release(connection: &mut PgConnection, server: &str, name: &
     if let Err(error) = ask(server, ended).await {
         events.warning(format!(
             "what the server still does for the copy could not be ended (it is `{name}` in pg_stat_activity): {}",
-            crate::event::told(&error)
+            crate::text::error_chain(&error)
         ));
     }
 }
@@ -211,7 +212,7 @@ async fn archived_too_late(seen: &CopyProgress, events: &Events) {
     tokio::time::sleep(TOLD_AFTER).await;
     events.warning(format!(
         "everything is copied, and the server still waits for its write-ahead log to be archived (`drctl wal status` says why); giving up in {}",
-        humantime::format_duration(ARCHIVED_WITHIN - TOLD_AFTER)
+        format_duration(ARCHIVED_WITHIN - TOLD_AFTER)
     ));
     tokio::time::sleep(ARCHIVED_WITHIN - TOLD_AFTER).await;
 }

@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use super::manual_restore;
 use super::program::{Dump, DumpError, STDERR_LINES, check_globals, judge};
-use crate::event::{Events, Phase, PhaseTimer, told};
+use crate::event::{Events, Phase, PhaseTimer};
 use crate::model::{DatabaseFacts, Details, SequenceState, ServerFacts};
 use crate::pipeline::MemoryProducer;
 use crate::platform::{CancellationToken, Piped, ProcessError};
@@ -21,6 +21,7 @@ use crate::postgres::{
     read_sequences_again, server_major,
 };
 use crate::source::{ArtifactSink, Captured, KEEPALIVES, SinkError, Unreadable, unreadable};
+use crate::text::{error_chain, format_duration};
 
 /// Names of the artifacts, without the endings of their encoding.
 pub const DATABASE: &str = "database.dump";
@@ -39,10 +40,7 @@ pub enum LogicalError {
     Tools { database: String, version: String, source: ToolsError },
     #[error("failed to find out about `{database}`")]
     Question { database: String, source: sqlx::Error },
-    #[error(
-        "failed to find out about `{database}`: no answer in {}",
-        humantime::format_duration(QUESTION_WITHIN)
-    )]
+    #[error("failed to find out about `{database}`: no answer in {}", format_duration(QUESTION_WITHIN))]
     NoAnswer { database: String },
     #[error(
         "role `{role}` may not read all of `{database}`, and a backup without it would not be one:{}",
@@ -238,8 +236,8 @@ fn tell_uncounted(tables: &[String], events: &Events) {
 /// Ends the transaction and reads the sequences' other bound, which a restore can do without.
 async fn bound_sequences(connection: &mut PgConnection, sequences: &mut [SequenceState], events: &Events) {
     let read = async {
-        sqlx::raw_sql("ROLLBACK").execute(&mut *connection).await.map_err(|error| told(&error))?;
-        read_sequences_again(&mut *connection, sequences).await.map_err(|error| told(&error))
+        sqlx::raw_sql("ROLLBACK").execute(&mut *connection).await.map_err(|error| error_chain(&error))?;
+        read_sequences_again(&mut *connection, sequences).await.map_err(|error| error_chain(&error))
     };
     let read = tokio::time::timeout(QUESTION_WITHIN, read).await;
     if let Err(reason) = read.unwrap_or_else(|_| Err("no answer".to_owned())) {

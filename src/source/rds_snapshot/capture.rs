@@ -3,11 +3,12 @@ use super::{SnapshotCapture, SnapshotError, copies, identifier, manual_restore};
 use crate::aws::AwsTags;
 use crate::aws::rds::{Database, Rds, Snapshot, SnapshotId};
 use crate::aws::{FailureKind, PollError, PolledState, key};
-use crate::event::{Events, Phase, PhaseTimer, told};
+use crate::event::{Events, Phase, PhaseTimer};
 use crate::model::{Artifact, CloudBackup, CloudBackupCopy, Details, ServerFacts};
 use crate::pipeline::MemoryProducer;
 use crate::platform::CancellationToken;
 use crate::source::postgres_dump::capture::DETAILS;
+use crate::text::error_chain;
 
 /// An instance that is being changed or backed up becomes available between its steps.
 const BEGINNINGS: u32 = 5;
@@ -106,7 +107,7 @@ async fn begin(
             // The answer to an earlier attempt was lost. Whose it is, is seen when it can be seen.
             Err(failure) if failure.kind == FailureKind::Exists => return Ok(()),
             Err(failure) if failure.kind == FailureKind::State && left > 0 => {
-                tracing::info!("{}", told(&failure));
+                tracing::info!("{}", error_chain(&failure));
                 tokio::time::sleep(prepared.poll.every).await;
             }
             // Where no answer came, it may have been begun all the same.
@@ -186,10 +187,14 @@ async fn share(prepared: &SnapshotCapture<'_>, snapshot: &Snapshot) -> Result<()
             }
             Ok(_) => {}
             // RDS says it then.
-            Err(error) => tracing::info!("{}", told(&error)),
+            Err(error) => tracing::info!("{}", error_chain(&error)),
         }
     }
-    prepared.rds.share_snapshot(&snapshot.id, &source.share_with).await.map_err(|failure| told(&failure))
+    prepared
+        .rds
+        .share_snapshot(&snapshot.id, &source.share_with)
+        .await
+        .map_err(|failure| error_chain(&failure))
 }
 
 /// Old ones are removed by nobody but retention, and a quota that is reached ends the backups.
@@ -201,7 +206,7 @@ pub(super) async fn warn_of_quota(rds: &Rds, like: &SnapshotId, events: &Events)
             rds.region()
         )),
         Ok(_) => {}
-        Err(failure) => tracing::info!("{}", told(&failure)),
+        Err(failure) => tracing::info!("{}", error_chain(&failure)),
     }
 }
 

@@ -5,9 +5,10 @@ use super::capture::{wait, warn_of_quota};
 use super::{SnapshotCapture, SnapshotError};
 use crate::aws::rds::{Rds, Snapshot, SnapshotCopyRequest, SnapshotId};
 use crate::aws::{AwsFailure, AwsTags, FailureKind, PollError};
-use crate::event::{Events, Phase, PhaseTimer, lasting, told};
+use crate::event::{Events, Phase, PhaseTimer};
 use crate::platform::CancellationToken;
 use crate::policy::RdsRegion;
+use crate::text::{error_chain, format_duration};
 
 /// What became of the copies.
 #[derive(Debug, Default)]
@@ -41,7 +42,7 @@ pub(super) async fn copy(
             Err(_) if cancel.is_cancelled() => return Err(SnapshotError::Interrupted),
             Err(error) => {
                 let place = format!("region {}", region.name);
-                copied.failed.push(MissingCopy { place, reason: told(&error) });
+                copied.failed.push(MissingCopy { place, reason: error_chain(&error) });
             }
         }
     }
@@ -59,7 +60,7 @@ enum SnapshotCopyError {
     NotCopied,
     #[error(
         "RDS would not begin it for {}, as it makes 20 copies to a region at a time, and keeps so many manual snapshots there",
-        lasting(*.waited)
+        format_duration(*.waited)
     )]
     Busy {
         waited: std::time::Duration,

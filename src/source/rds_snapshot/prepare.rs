@@ -1,9 +1,9 @@
 use super::{SnapshotError, backup_of};
 use crate::aws::rds::{Database, Rds};
 use crate::aws::{FailureKind, Poll};
-use crate::event::told;
 use crate::model::{BackupId, RegionNames, RestoreProfile, SourceName, SystemName};
 use crate::policy::{AwsLocation, RdsSource};
+use crate::text::error_chain;
 
 /// A database that was found, and how it is set up.
 #[derive(Debug)]
@@ -81,7 +81,7 @@ async fn profile(
             Ok(known) => profile.parameter_group = Some(known),
             // A snapshot without them is better than none.
             Err(failure) if failure.kind == FailureKind::Forbidden => {
-                let words = unknown(&group.name, &told(&failure));
+                let words = unknown(&group.name, &error_chain(&failure));
                 profile.not_recorded.push(words);
             }
             Err(failure) => return Err(failure.into()),

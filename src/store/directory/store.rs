@@ -18,6 +18,7 @@ use super::super::testing::faulty::InjectedFault;
 use super::object_file::{ObjectFiles, bare_info, sync_folder};
 use super::upload::DirectoryUpload;
 use crate::platform::{Clock as _, SystemClock};
+use crate::text::format_duration;
 
 /// How long a call that moves no body may take: a mount may hang.
 const QUICK: Duration = Duration::from_secs(60);
@@ -84,7 +85,7 @@ impl DirectoryStore {
             Ok(Err(stopped)) => Err(InjectedFault::new(StoreErrorKind::Other, stopped.to_string())),
             Err(_) => Err(InjectedFault::new(
                 StoreErrorKind::Unreachable,
-                format!("no answer from the file system in {}", humantime::format_duration(deadline)),
+                format!("no answer from the file system in {}", format_duration(deadline)),
             )),
         };
         outcome.map_err(|fault| fault.of(operation, key, self.location()))

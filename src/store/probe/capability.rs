@@ -11,6 +11,7 @@ use super::checksum::checksums;
 use crate::platform::CancellationToken;
 use crate::repository::layout;
 use crate::store::{Precondition, PutOptions, Store, StoreError, StoreErrorKind, StoreProtection, list_all};
+use crate::text::format_duration;
 
 /// S3 takes no smaller parts, the last one excepted.
 const PART: usize = 5 << 20;
@@ -95,7 +96,7 @@ pub async fn probe(
     };
     let found = tokio::select! {
         found = tokio::time::timeout(DEADLINE, try_all(store, &folder, now, deletes)) => found
-            .unwrap_or_else(|_| Err(ended(format!("not done after {}", humantime::format_duration(DEADLINE))))),
+            .unwrap_or_else(|_| Err(ended(format!("not done after {}", format_duration(DEADLINE))))),
         () = cancel.cancelled() => Err(ended("interrupted".to_owned())),
     };
     let swept = tokio::time::timeout(SWEEP_DEADLINE, sweep(store, &folder, keeps)).await;

@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use crate::model::{Lsn, SegmentSize, SystemIdentifier, Timeline, WalName};
 use crate::platform::free_space;
+use crate::text::format_duration;
 use crate::wal::Backlog;
 
 const QUESTION_WITHIN: Duration = Duration::from_secs(10);
@@ -16,10 +17,7 @@ const QUESTION_WITHIN: Duration = Duration::from_secs(10);
 pub enum ServerError {
     #[error("failed to ask the server how it archives")]
     Question(#[source] sqlx::Error),
-    #[error(
-        "failed to ask the server how it archives: no answer in {}",
-        humantime::format_duration(QUESTION_WITHIN)
-    )]
+    #[error("failed to ask the server how it archives: no answer in {}", format_duration(QUESTION_WITHIN))]
     NoAnswer,
     #[error("failed to understand the server: {0} is `{1}`")]
     Value(&'static str, String),

@@ -1,8 +1,9 @@
 use std::fmt;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 
 use crate::policy::WalMethod;
+use crate::text::format_time;
 use crate::wal::ArchiverFacts;
 
 /// Why nothing is added to the archive now, however good what is there may be.
@@ -73,7 +74,7 @@ impl fmt::Display for Stall {
         match self {
             Self::Failing { file, at, times } => {
                 let file = file.as_deref().unwrap_or("a file");
-                let at = at.to_rfc3339_opts(SecondsFormat::Secs, true);
+                let at = format_time(*at);
                 write!(f, "archiving fails: {file} was not archived, last tried at {at}; ")?;
                 write!(f, "{times} attempts failed since the server's counters began")
             }

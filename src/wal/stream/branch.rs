@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::WalStream;
-use crate::event::told;
 use crate::model::{History, Lsn, Segment, Timeline};
 use crate::platform::CancellationToken;
 use crate::postgres::Tools;
+use crate::text::error_chain;
 use crate::wal::ArchiverFacts;
 
 const HISTORY_WITHIN: Duration = Duration::from_secs(30);
@@ -49,16 +49,16 @@ pub(super) fn standing(next: Segment, server: &ArchiverFacts, history: Option<&H
 impl WalStream {
     /// Where the server's timeline came from, over a connection of the kind that its receiver has.
     pub(super) async fn history(&self, tools: &Tools, timeline: Timeline) -> Result<History, String> {
-        let psql = tools.program("psql").map_err(|error| told(&error))?;
+        let psql = tools.program("psql").map_err(|error| error_chain(&error))?;
         let psql = psql.args(["--no-psqlrc", "--no-password", "--quiet", "--tuples-only", "--no-align"]);
         let psql = psql.arg(format!("--command=TIMELINE_HISTORY {timeline}"));
         let psql = self.parameters.apply(psql.arg("--dbname=replication=true")).await;
-        let psql = psql.map_err(|error| told(&error))?;
+        let psql = psql.map_err(|error| error_chain(&error))?;
         let finished = psql.run(HISTORY_WITHIN, &CancellationToken::new()).await;
-        let text = finished.map_err(|error| told(&error))?.stdout;
+        let text = finished.map_err(|error| error_chain(&error))?.stdout;
         // The file's name comes before what is in it.
         let (_, text) = text.split_once('|').ok_or_else(|| format!("`{}` is no history", text.trim()))?;
-        History::parse(timeline, text).map_err(|error| told(&error))
+        History::parse(timeline, text).map_err(|error| error_chain(&error))
     }
 }
 

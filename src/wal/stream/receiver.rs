@@ -4,9 +4,9 @@ use super::branch::{BranchState, standing};
 use super::slot::{has_segment, slot_facts};
 use super::spool::Directory;
 use super::{StreamError, WalStream};
-use crate::event::told;
 use crate::platform::{CancellationToken, ProcessError, Program, end_left_behind};
 use crate::postgres::{Tools, close, server_major};
+use crate::text::{error_chain, format_duration};
 use crate::wal::server_facts;
 
 /// After a failure; each further one waits twice as long, up to the most.
@@ -72,7 +72,7 @@ impl WalStream {
                 Err(trouble) => trouble,
             };
             is_removed = words.contains(REMOVED);
-            self.warn(format!("{words}; again in {}", humantime::format_duration(wait)));
+            self.warn(format!("{words}; again in {}", format_duration(wait)));
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = stop.cancelled() => return Ok(()),
@@ -90,14 +90,15 @@ impl WalStream {
     ) -> Result<Result<PreparedReceiver, ReceiveError>, StreamError> {
         let mut connection = match self.parameters.connect().await {
             Ok(connection) => connection,
-            Err(error) => return Ok(Err(told(&error))),
+            Err(error) => return Ok(Err(error_chain(&error))),
         };
         let asked = async {
-            let (_, major) = server_major(&mut connection).await.map_err(|error| told(&error))?;
-            let facts = server_facts(&mut connection).await.map_err(|error| told(&error))?;
-            let slot = slot_facts(&mut connection, &self.slot).await.map_err(|error| told(&error))?;
-            let tools = Tools::find_of(self.tools.as_deref(), major).await.map_err(|error| told(&error))?;
-            let next = directory.next(facts.segment_size).map_err(|error| told(&error))?;
+            let (_, major) = server_major(&mut connection).await.map_err(|error| error_chain(&error))?;
+            let facts = server_facts(&mut connection).await.map_err(|error| error_chain(&error))?;
+            let slot = slot_facts(&mut connection, &self.slot).await.map_err(|error| error_chain(&error))?;
+            let tools =
+                Tools::find_of(self.tools.as_deref(), major).await.map_err(|error| error_chain(&error))?;
+            let next = directory.next(facts.segment_size).map_err(|error| error_chain(&error))?;
             let history = match next.filter(|next| next.timeline < facts.timeline) {
                 Some(_) => self.history(&tools, facts.timeline).await.map(Some),
                 None => Ok(None),
@@ -110,7 +111,7 @@ impl WalStream {
             let stands = next.map(|next| standing(next, &facts, history.as_ref()));
             let has = match next.filter(|_| !is_removed) {
                 Some(next) => {
-                    has_segment(&mut connection, next, &facts).await.map_err(|error| told(&error))?
+                    has_segment(&mut connection, next, &facts).await.map_err(|error| error_chain(&error))?
                 }
                 None => None,
             };
@@ -182,12 +183,12 @@ impl WalStream {
         mark: &std::ffi::OsStr,
         stop: &CancellationToken,
     ) -> Result<(), ReceiveError> {
-        let trouble = |error: ProcessError| told(&error);
+        let trouble = |error: ProcessError| error_chain(&error);
         let program = async || -> Result<Program, ReceiveError> {
-            let program = prepared.tools.program("pg_receivewal").map_err(|error| told(&error))?;
+            let program = prepared.tools.program("pg_receivewal").map_err(|error| error_chain(&error))?;
             let program = program.arg(format!("--slot={}", self.slot)).arg("--no-password");
             let program = self.parameters.apply(program.arg(format!("--dbname={KEEPALIVES}"))).await;
-            program.map_err(|error| told(&error))
+            program.map_err(|error| error_chain(&error))
         };
         if !prepared.slot_is_there {
             let create = program().await?.args(["--create-slot", "--if-not-exists"]);

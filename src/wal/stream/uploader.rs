@@ -5,9 +5,9 @@ use futures_util::future::join_all;
 
 use super::spool::{Directory, Received, cut_piece, next_piece};
 use super::{LsnSamples, WalStream};
-use crate::event::told;
 use crate::model::{Segment, WalName};
 use crate::platform::CancellationToken;
+use crate::text::error_chain;
 use crate::wal::flush_history::LONGEST_PIECE;
 use crate::wal::{Pusher, WalFile};
 
@@ -130,7 +130,7 @@ impl WalStream {
                         good &= self.forget(file, received, shipped);
                     }
                     Err(error) => {
-                        self.warn(told(&error));
+                        self.warn(error_chain(&error));
                         good = false;
                     }
                 }
@@ -204,7 +204,7 @@ impl WalStream {
                     }
                 }
                 Err(error) => {
-                    self.warn(told(&error));
+                    self.warn(error_chain(&error));
                     return false;
                 }
             }

@@ -1,5 +1,7 @@
-/// The candidate someone probably meant by `word`, if any is near.
-pub(super) fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
+use super::quoted_list;
+
+/// Returns the candidate most like `word`, if any is near enough to be meant.
+pub fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     let limit = (word.chars().count() / 3).max(1);
     let word = word.to_lowercase().replace('-', "_");
     candidates
@@ -12,18 +14,13 @@ pub(super) fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c s
         .map(|(_, candidate)| candidate)
 }
 
-/// `` did you mean `x`? `` where something is near, otherwise what there is.
-pub(super) fn suggestion(what: &str, word: &str, candidates: &[&str]) -> String {
+/// Returns `` did you mean `x`? `` where a candidate is near, otherwise the list of candidates.
+pub fn suggest(what: &str, word: &str, candidates: &[&str]) -> String {
     match nearest(word, candidates.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
         None if candidates.is_empty() => format!("there are no {what}"),
-        None => format!("{what}: {}", listed(candidates)),
+        None => format!("{what}: {}", quoted_list(candidates)),
     }
-}
-
-/// `` `a`, `b` ``
-pub(super) fn listed(words: &[&str]) -> String {
-    words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
