@@ -295,6 +295,7 @@ mod tests {
             known_until: Some("2026-11-20T11:59:00Z".parse().unwrap()),
             newest_commit: None,
             notable: None,
+            damaged: None,
             parent: None,
         };
         let key = |n: u32| format!("shop/db/wal/7/00000001/0000000100000000000000{n:02}.zst");

@@ -218,7 +218,8 @@ impl CommitScan {
         if let Some(kind) = record.kind() {
             self.notable.note(kind);
         }
-        if let Some((time, true)) = record.transaction_end() {
+        // Recovery ends at the first record that is not intact.
+        if let (None, Some((time, true))) = (self.suspect, record.transaction_end()) {
             self.newest = self.newest.max(Some(time));
         }
         each(&record);

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
 use crate::model::{
-    Ancestor, Digest, Manifest, Sha256Hex, SourceName, SystemIdentifier, SystemName, Timeline, WalName,
+    Ancestor, Digest, Lsn, Manifest, Sha256Hex, SourceName, SystemIdentifier, SystemName, Timeline, WalName,
 };
 use crate::postgres::Notable;
 use crate::repository::layout;
@@ -59,6 +59,8 @@ pub struct SegmentTags {
     pub newest_commit: Option<DateTime<Utc>>,
     /// Of a segment: which kinds of records that a restore has to know are in it. `None`: nobody looked.
     pub notable: Option<Notable>,
+    /// Of a segment: where it was damaged before it was archived, so that recovery ends there.
+    pub damaged: Option<Lsn>,
     /// Of a history: the timeline it came from.
     pub parent: Option<Ancestor>,
 }
@@ -71,6 +73,7 @@ const UNWITNESSED: &str = "unwitnessed";
 const COMPLETE_UNTIL: &str = "complete-until";
 const NEWEST_COMMIT: &str = "newest-commit";
 const NOTABLE: &str = "notable-records";
+const DAMAGED: &str = "damaged-at";
 const PARENT: &str = "parent";
 
 /// The words for kinds of records.
@@ -87,6 +90,9 @@ impl SegmentTags {
     pub fn complete_until(&self) -> Option<DateTime<Utc>> {
         // A commit cannot be later than the file it is in, unless the clocks differ.
         let newest = self.newest_commit.map(|newest| newest.min(self.completed));
+        if self.damaged.is_some() {
+            return newest;
+        }
         newest.max(self.witnessed.then_some(self.completed - WHILE_WRITTEN)).max(self.known_until)
     }
 
@@ -102,6 +108,7 @@ impl SegmentTags {
             (COMPLETE_UNTIL, self.known_until.map(time)),
             (NEWEST_COMMIT, self.newest_commit.map(time)),
             (NOTABLE, self.notable.map(in_words)),
+            (DAMAGED, self.damaged.map(|at| at.to_string())),
             (PARENT, self.parent.map(parent)),
         ]
         .into_iter()
@@ -126,6 +133,7 @@ impl SegmentTags {
             known_until: metadata.get(COMPLETE_UNTIL).and_then(|text| text.parse().ok()),
             newest_commit: metadata.get(NEWEST_COMMIT).and_then(|text| text.parse().ok()),
             notable: metadata.get(NOTABLE).map(|words| of_words(words)),
+            damaged: metadata.get(DAMAGED).and_then(|text| text.parse().ok()),
             parent: metadata.get(PARENT).and_then(parent),
         })
     }
@@ -160,6 +168,7 @@ mod tests {
             known_until: Some("2026-11-20T11:59:45Z".parse().unwrap()),
             newest_commit: Some("2026-11-20T11:59:59.5Z".parse().unwrap()),
             notable: Some(Notable { tablespace: true, parameters: true, ..Notable::default() }),
+            damaged: Some("0/3000060".parse().unwrap()),
             parent: Some(Ancestor { timeline: Timeline::FIRST, until: "0/3000060".parse().unwrap() }),
         };
         let bare = SegmentTags {
@@ -168,6 +177,7 @@ mod tests {
             known_until: None,
             newest_commit: None,
             notable: None,
+            damaged: None,
             parent: None,
             ..full.clone()
         };
@@ -189,6 +199,7 @@ mod tests {
             known_until: None,
             newest_commit,
             notable: None,
+            damaged: None,
             parent: None,
         };
         let received =
@@ -197,5 +208,7 @@ mod tests {
         assert_eq!(tags(true, commit).complete_until(), "2026-11-20T11:59:50Z".parse().ok());
         assert_eq!(tags(false, commit).complete_until(), commit);
         assert_eq!(tags(false, None).complete_until(), None);
+        let damaged = SegmentTags { damaged: Some(Lsn(1)), ..tags(true, commit) };
+        assert_eq!(damaged.complete_until(), commit);
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use super::{Archive, SegmentTags};
-use crate::model::{Digest, Encoding, Hasher, Segment, Sha256Hex, SystemIdentifier, WalName};
+use crate::model::{Digest, Encoding, Hasher, Lsn, Segment, Sha256Hex, SystemIdentifier, WalName};
 use crate::pipeline::{Identities, OpenError, unseal};
 use crate::postgres::{HeaderError, SegmentHeader};
 use crate::store::{StoreError, StoreErrorKind};
@@ -29,6 +29,8 @@ pub enum Unusable {
     Cluster { key: String, found: SystemIdentifier },
     #[error("`{key}` holds {found} bytes, and a segment of its cluster has {expected}")]
     Size { key: String, found: u64, expected: u64 },
+    #[error("WAL in `{key}` is damaged at {at}: recovery ends there")]
+    Damaged { key: String, at: Lsn },
     /// Not the repository's fault.
     #[error("failed to write `{path}`")]
     Write { path: PathBuf, source: io::Error },

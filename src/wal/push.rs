@@ -13,7 +13,7 @@ use super::archive::WHILE_WRITTEN;
 use super::cluster::{self, ClusterError};
 use super::multipart;
 use super::{Archive, Backlog, FileError, LsnTimeline, SealedFile, SegmentTags, WalFile, WalOrigin};
-use crate::model::{Digest, RepositoryName, SourceName, SystemIdentifier, SystemName, WalName};
+use crate::model::{Digest, Lsn, RepositoryName, SourceName, SystemIdentifier, SystemName, WalName};
 use crate::pipeline::Recipe;
 use crate::platform::{CancellationToken, Clock};
 use crate::repository::{MarkerError, Repositories, Repository, Unavailable};
@@ -173,6 +173,8 @@ pub struct PushResult {
     pub stood: Vec<RepositoryName>,
     /// Those that do not have it, and need not.
     pub behind: Vec<Unavailable>,
+    /// Where its WAL is damaged, when it was read just now.
+    pub damaged: Option<Lsn>,
 }
 
 /// What a drain did.
@@ -182,6 +184,8 @@ pub struct BacklogResult {
     pub archived: usize,
     /// Why others are not; PostgreSQL will call for them.
     pub failed: Vec<PushError>,
+    /// Segments whose WAL is damaged, and where.
+    pub damaged: Vec<(WalName, Lsn)>,
 }
 
 impl Pusher {
@@ -267,7 +271,10 @@ impl Pusher {
                 running.spawn(async move { takers.push_file(&file, false).await });
             }
             match running.join_next().await {
-                Some(Ok(Ok(_))) => drained.archived += 1,
+                Some(Ok(Ok(pushed))) => {
+                    drained.archived += 1;
+                    drained.damaged.extend(pushed.damaged.map(|at| (pushed.name, at)));
+                }
                 Some(Ok(Err(error))) => drained.failed.push(error),
                 Some(Err(error)) => drained.failed.push(PushError::Worker(error)),
                 None => return drained,
@@ -397,6 +404,7 @@ impl Pusher {
         let (name, tags) = prepared.name_and_tags_mut();
         let until =
             self.horizon.as_ref().and_then(|horizon| horizon.complete_until(name, whose.segment_size));
+        ledger.damaged = tags.damaged;
         tags.known_until = until.map(|until| until - WHILE_WRITTEN);
         let put = async |repository: &Repository| self.put(repository, archive, &prepared).await;
         let outcomes = join_all(wanting.iter().zip(asked).map(async |(repository, asked)| {
@@ -490,7 +498,7 @@ impl Pusher {
     }
 
     fn settle(&self, name: WalName, whose: WalOrigin, ledger: PushProgress) -> Result<PushResult, PushError> {
-        let PushProgress { stored, stood, lost } = ledger;
+        let PushProgress { stored, stood, lost, damaged } = ledger;
         let (behind, lost): (Vec<_>, Vec<_>) =
             lost.into_iter().partition(|lost| self.may_lag.contains(&lost.name));
         let held: Vec<_> = stored.iter().chain(&stood).cloned().collect();
@@ -499,7 +507,7 @@ impl Pusher {
             let lost = lost.into_iter().chain(behind).collect();
             return Err(PushError::NotEverywhere { name, held, lost });
         }
-        Ok(PushResult { name, whose, stored, stood, behind })
+        Ok(PushResult { name, whose, stored, stood, behind, damaged })
     }
 }
 
@@ -508,6 +516,7 @@ struct PushProgress {
     stored: Vec<RepositoryName>,
     stood: Vec<RepositoryName>,
     lost: Vec<Unavailable>,
+    damaged: Option<Lsn>,
 }
 
 enum UploadRequest {
@@ -518,7 +527,7 @@ enum UploadRequest {
 
 impl PushProgress {
     fn of(repositories: &Repositories) -> Self {
-        Self { stored: vec![], stood: vec![], lost: repositories.lost().to_vec() }
+        Self { stored: vec![], stood: vec![], lost: repositories.lost().to_vec(), damaged: None }
     }
 
     fn enter(&mut self, repository: &Repository, outcome: Result<UploadRequest, PushRejection>) {

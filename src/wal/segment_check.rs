@@ -1,12 +1,13 @@
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::Path;
 
 use super::archive::SUFFIXES;
 use super::decode::{Arrived, Unusable};
 use super::listing::strays;
 use super::{Archive, SegmentTags, multipart};
-use crate::model::{Sha256Hex, WalName};
+use crate::model::{Lsn, Sha256Hex, WalName};
 use crate::pipeline::{Identities, OpenError};
+use crate::postgres::{CommitScan, SegmentHeader};
 use crate::repository::Repository;
 use crate::store::{StoreError, StoreErrorKind};
 
@@ -102,9 +103,53 @@ fn as_stored(
 
 /// The plain bytes, where they can be had; otherwise what was `checked` before.
 fn prove<R: Read + Send>(
+    arrived: Arrived<'_, R>,
+    identities: &Identities,
+    checked: CheckedSegment,
+) -> Result<CheckedSegment, Unusable> {
+    let key = arrived.key.clone();
+    let is_segment = matches!(arrived.name, WalName::Segment(_));
+    let damaged = arrived.tags.as_ref().and_then(|tags| tags.damaged);
+    let mut scan = WalScan::default();
+    let checked = compare(arrived, identities, checked, &mut scan)?;
+    match scan.damaged().or(damaged).filter(|_| is_segment) {
+        Some(at) => Err(Unusable::Damaged { key, at }),
+        None => Ok(checked),
+    }
+}
+
+/// Reads the WAL of a segment as its bytes pass.
+#[derive(Default)]
+struct WalScan(Option<CommitScan>);
+
+impl WalScan {
+    fn damaged(&self) -> Option<Lsn> {
+        self.0.as_ref().and_then(CommitScan::damaged)
+    }
+}
+
+impl Write for WalScan {
+    /// Takes whole pages, as [`Arrived::prove`] writes them.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0.is_none() {
+            self.0 = SegmentHeader::parse(bytes).ok().map(|header| CommitScan::new(&header));
+        }
+        if let Some(scan) = &mut self.0 {
+            scan.take(bytes);
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn compare<R: Read + Send>(
     mut arrived: Arrived<'_, R>,
     identities: &Identities,
     checked: CheckedSegment,
+    sink: &mut impl Write,
 ) -> Result<CheckedSegment, Unusable> {
     let is_sealed = arrived.key.ends_with(".age");
     if is_sealed && identities.is_empty() {
@@ -114,7 +159,7 @@ fn prove<R: Read + Send>(
             Err(source) => Err(Unusable::Read { key, source }),
         };
     }
-    match arrived.prove(identities, &mut io::sink(), Path::new("")) {
+    match arrived.prove(identities, sink, Path::new("")) {
         Ok(_) => Ok(CheckedSegment::Plain),
         Err(Unusable::Open { source: OpenError::NoIdentity | OpenError::WrongIdentity, .. }) => Ok(checked),
         Err(error) => Err(error),

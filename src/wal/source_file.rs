@@ -269,6 +269,7 @@ impl<'f> SourceReader<'f> {
             known_until: None,
             newest_commit: self.commits.as_ref().and_then(CommitScan::newest),
             notable: self.commits.as_ref().map(CommitScan::notable),
+            damaged: self.commits.as_ref().and_then(CommitScan::damaged),
             parent: parent(self.of, &self.text)?,
         })
     }

@@ -102,3 +102,39 @@ async fn what_is_not_where_the_server_was_told_is_seen_by_everyone_who_looks() -
     assert_eq!(verdicts(archiving, 21).await?, ["gap", "gap"]);
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wal_that_was_damaged_before_it_was_archived_is_told_from_intact_wal() -> Outcome<()> {
+    let history = History::begin(&TWO).await?;
+    let archiving = &history.archiving;
+    let cluster = &archiving.cluster;
+    let command = cluster.text("postgres", "SELECT current_setting('archive_command')").await?;
+    let keep = ["ALTER SYSTEM SET archive_command = '/bin/false'", "SELECT pg_reload_conf()"];
+    cluster.execute("postgres", &keep).await?;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+
+    // A record in the middle of a segment that waits to be archived.
+    let segment = cluster.text("postgres", "SELECT pg_walfile_name(pg_current_wal_insert_lsn())").await?;
+    let marked = "INSERT INTO ledger (note) VALUES ('on a bad sector')";
+    let row = "INSERT INTO ledger (note) VALUES ('row')";
+    cluster.execute("postgres", &[marked, row, "SELECT pg_switch_wal()"]).await?;
+    let path = archiving.pg_wal().join(&segment);
+    let mut bytes = std::fs::read(&path)?;
+    let at = bytes.windows(15).position(|window| window == b"on a bad sector").ok_or("not in it")?;
+    bytes[at] ^= 1;
+    std::fs::write(&path, bytes)?;
+
+    let again = format!("ALTER SYSTEM SET archive_command = '{command}'");
+    cluster.execute("postgres", &[&again, "SELECT pg_reload_conf()"]).await?;
+    end_segment(archiving).await?;
+    let west = archiving.system.repository("west");
+    assert!(contents(&west)?.keys().any(|path| path.ends_with(&format!("{segment}.zst.age"))));
+
+    let verified = shown(archiving, 1, &["verify"]).await?;
+    verified.says("WAL in `shop/database/wal")?;
+    verified.says(&format!("{segment}.zst.age` is damaged at 0/"))?;
+    let status = archiving.run_as_server(&["status"]).await?;
+    assert_ne!(status.code, Some(0), "{status:#?}");
+    assert!(status.stdout.contains(&segment) || status.stderr.contains(&segment), "{status:#?}");
+    Ok(())
+}

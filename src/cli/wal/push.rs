@@ -5,7 +5,7 @@ use super::super::Context;
 use super::super::catalog_view::hint_lost;
 use super::super::error::CommandError;
 use super::super::exit::Exit;
-use crate::model::SourceName;
+use crate::model::{Lsn, SourceName, WalName};
 use crate::text::{approximate_duration, count, format_size};
 use crate::wal::{Backlog, PushError, PushResult};
 
@@ -52,6 +52,7 @@ pub(super) async fn run(args: PushArgs, context: &Context) -> Result<Exit, Comma
         if drained.archived > 0 {
             tracing::info!("{} more archived", count(drained.archived as u64, "file"));
         }
+        warn_of_damage(context, drained.damaged);
         for error in drained.failed {
             tracing::info!("{}", crate::text::error_chain(&error));
         }
@@ -67,6 +68,7 @@ pub(super) async fn run(args: PushArgs, context: &Context) -> Result<Exit, Comma
 }
 
 fn said(context: &Context, pushed: &PushResult) {
+    warn_of_damage(context, pushed.damaged.map(|at| (pushed.name, at)));
     for lost in &pushed.behind {
         let words = format!("`{}` is not in `{}`: {}", pushed.name, lost.name, lost.reason());
         context.output.warn(words);
@@ -77,6 +79,15 @@ fn said(context: &Context, pushed: &PushResult) {
             "behind": pushed.behind.iter().map(|lost| &lost.name).collect::<Vec<_>>(),
         });
         context.output.document("wal-push", &data);
+    }
+}
+
+/// The server archives what it has: keeping it back would fill its disk, and what comes before the damage is needed.
+fn warn_of_damage(context: &Context, damaged: impl IntoIterator<Item = (WalName, Lsn)>) {
+    for (name, at) in damaged {
+        context.output.warn(format!(
+            "WAL in `{name}` is damaged at {at}, and was archived as it is: recovery ends there; take a base backup (`drctl backup --kind base`) and check the server's storage"
+        ));
     }
 }
 

@@ -384,6 +384,7 @@ mod tests {
             known_until: None,
             newest_commit: minute.map(at),
             notable,
+            damaged: None,
             parent: None,
         };
         WalFileSource { segment, names: vec![WalName::Segment(segment)], tags: Some(tags) }
