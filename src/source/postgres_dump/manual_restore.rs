@@ -64,7 +64,7 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Digest, ObjectPart};
+    use crate::model::{Digest, Encoding, ObjectPart};
 
     #[test]
     fn every_object_and_every_step_is_named() {
