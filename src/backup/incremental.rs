@@ -4,14 +4,15 @@ use std::path::{Path, PathBuf};
 
 use futures_util::future::join_all;
 
-use super::execute::Run;
+use super::run::Run;
 use crate::catalog::{CopyEntry, Filter};
 use crate::model::{BackupId, BackupKind, Manifest, RepositoryName, SourceName, chain, parent};
 use crate::platform::state_directory;
-use crate::policy::{Source, SourceConfig};
+use crate::policy::Source;
 use crate::repository::{BackupRecord, Listing, RejectedManifest, Repository};
-use crate::source::postgres_base::{Candidate, Extent, IncrementalBase, is_kept, publish};
-use crate::text::error_chain;
+use crate::source::incremental::{self, BasePlan, Candidate, Candidates, Extent};
+use crate::source::postgres_base::{BaseError, is_kept, publish};
+use crate::source::{Requirements, SourceError};
 
 const LIST: &str = "backup_manifest";
 
@@ -21,26 +22,42 @@ struct AncestorCandidates {
     against: Option<String>,
 }
 
+/// What a base backup copies.
+#[derive(Debug, Default)]
+pub(super) struct PlannedBase {
+    pub(super) plan: BasePlan,
+    /// The lists of files of those that it could have built on.
+    lists: Vec<PathBuf>,
+}
+
 impl Run<'_> {
-    /// What the next base backup of a source may build on: what every repository has that this run writes to.
-    pub(super) async fn ancestry(&self, source: &Source, backup: &BackupId) -> IncrementalBase {
-        let most = match &source.config {
-            SourceConfig::Postgres(postgres) => postgres.base.as_ref().map_or(0, |base| base.incrementals),
-            _ => 0,
-        };
-        if most == 0 || backup.kind() != BackupKind::Base {
-            return IncrementalBase { extent: self.extent, ..IncrementalBase::default() };
-        }
+    /// Decides whether a base backup is a full one. It builds only on what every repository has that this run writes
+    /// to.
+    pub(super) async fn plan_base(
+        &self,
+        source: &Source,
+        requirements: &Requirements,
+        backup: &BackupId,
+    ) -> Result<PlannedBase, SourceError> {
+        let Some(support) = &requirements.incremental else { return Ok(PlannedBase::default()) };
+        let most = source.base().map_or(0, |base| base.incrementals);
         let folder = self.lists(&source.name);
-        let keep = Some(list_of(&folder, backup));
-        // Its list of files is kept all the same: the next one may build on it.
-        let found = match self.extent {
-            Extent::Full => vec![],
-            Extent::AsDue | Extent::Incremental => self.newest(&source.name).await,
+        let backups = match self.extent {
+            Extent::AsDue | Extent::Incremental if most > 0 => {
+                let found = self.newest(&source.name).await;
+                join_all(found.iter().map(|base| candidate(base, &found, &folder))).await
+            }
+            _ => vec![],
         };
-        let candidates = found.iter().map(|base| candidate(base, &found, &folder));
-        let candidates = join_all(candidates).await;
-        IncrementalBase { extent: self.extent, most, candidates, keep }
+        let lists = backups.iter().map(|candidate| candidate.list.clone()).collect();
+        let scope = incremental::decide(self.extent, &Candidates { most, backups }, support);
+        let scope = scope.map_err(|why| {
+            SourceError::new(BaseError::NoIncremental { server: support.name.clone(), why })
+        })?;
+        // Its list of files is kept of a full one, too: the next one may build on it.
+        let keep = (most > 0).then(|| list_of(&folder, backup));
+        let plan = BasePlan { scope, is_strict: self.extent == Extent::Incremental, keep };
+        Ok(PlannedBase { plan, lists })
     }
 
     /// From the newest base backup back to the newest full one.
@@ -89,7 +106,7 @@ impl Run<'_> {
     }
 
     async fn known_to_be_bad(&self, source: &SourceName) -> BTreeSet<(BackupId, RepositoryName)> {
-        let Some(catalog) = self.catalog else { return BTreeSet::new() };
+        let Some(catalog) = &self.catalog else { return BTreeSet::new() };
         let filter = Filter { source: Some(source.clone()), ..Filter::default() };
         let entries = match catalog.backups(&filter).await {
             Ok(entries) => entries,
@@ -109,8 +126,8 @@ impl Run<'_> {
     }
 
     /// Once a backup stands: its list is there for the next one, and those that no other can need are gone.
-    pub(super) fn keep_list(&self, manifest: &Manifest, ancestry: &IncrementalBase) {
-        let (Some(path), Some(physical)) = (&ancestry.keep, &manifest.physical) else { return };
+    pub(super) fn keep_list(&self, manifest: &Manifest, base: &PlannedBase) {
+        let (Some(path), Some(physical)) = (&base.plan.keep, &manifest.physical) else { return };
         let published = match physical.backup_manifest {
             Some(_) => publish(path),
             None => return,
@@ -122,9 +139,8 @@ impl Run<'_> {
             ));
         }
         let folder = self.lists(&manifest.source);
-        let builds_on = physical.parent.as_ref().map(|_| &ancestry.candidates);
-        let mut needed: BTreeSet<PathBuf> =
-            builds_on.into_iter().flatten().map(|candidate| candidate.list.clone()).collect();
+        let builds_on = physical.parent.as_ref().map(|_| &base.lists);
+        let mut needed: BTreeSet<PathBuf> = builds_on.into_iter().flatten().cloned().collect();
         needed.insert(path.clone());
         for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
             if !needed.contains(&entry.path())

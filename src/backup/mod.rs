@@ -1,23 +1,37 @@
-//! Taking backups: [`plan`] decides, [`execute`] acts.
+//! Taking backups: [`plan`] selects what is asked for, each source's turn is decided by what the service, the
+//! repositories and the server have ([`SourcePlan`], [`incremental`](crate::source::incremental)), [`execute`] acts.
+//! [`preview`] decides the same, and takes nothing.
 //!
 //! *Invariants.* A backup is reported stored only when its manifest stands, and succeeded only when it
 //! stands in every repository of the policy; otherwise it is degraded, and says where it is missing and why.
 //! A source that fails does not stop the others, and leaves nothing that looks like a backup.
-//! What AWS makes, and goes on with after a run was killed, is finished by the next run, and not made twice.
+//! What AWS completes after a run was killed is resumed by the next run, and not created twice.
 //! A base backup of what changed builds only on what stands in every repository that this run writes to.
 //!
 //! *Not here.* Where the bytes come from ([`crate::source`]) and how they are written
 //! ([`crate::repository`]).
 
 mod artifact_sink;
+mod capture;
+mod clock_skew;
+mod error;
 mod execute;
 mod incremental;
+mod lease;
+mod orphaned_uploads;
 mod plan;
+mod preview;
+mod record;
 mod report;
+mod repository_changes;
 mod resume;
+mod run;
 mod wait_for_wal;
 mod wal_archive_check;
 
-pub use execute::{BackupError, execute};
-pub use plan::{BackupPlan, PlanError, PlannedSource, plan};
+pub use error::BackupError;
+pub use execute::execute;
+pub use plan::{BackupPlan, PlanError, PlannedSource, SourcePlan, plan};
+pub use preview::{BackupPreview, BackupStep, SourcePreview, preview};
 pub use report::{BackupReport, MissingRepository, SourceOutcome, SourceReport};
+pub use run::BackupContext;

@@ -1,12 +1,21 @@
-use chrono::{DateTime, Utc};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
 use thiserror::Error;
 
-use crate::model::{BackupKind, RunId, SourceName};
+use crate::model::{BackupId, BackupKind, RunId, SourceName};
 use crate::policy::{Policy, Source};
 use crate::source;
-use crate::source::postgres_base::Extent;
+use crate::source::incremental::Extent;
 
-/// What a run is going to do.
+/// An orphaned snapshot that is older was not left by a run of these days: its manifest was lost, and is not made
+/// up. AWS Backup itself says how a resource was set up, whatever a recovery point's age.
+const RESUMED_WITHIN: TimeDelta = TimeDelta::hours(48);
+
+/// What a run is asked to take. What each source's turn takes is decided once nobody else works on it: see
+/// [`SourcePlan`].
 #[derive(Clone, Debug)]
 pub struct BackupPlan {
     pub run: RunId,
@@ -19,6 +28,8 @@ pub struct BackupPlan {
 #[derive(Clone, Debug)]
 pub struct PlannedSource {
     pub source: Source,
+    /// What captures it.
+    pub opened: Arc<dyn source::Source>,
     /// `None` where this version can take no backup of it: the run says so, and does not succeed.
     pub kind: Option<BackupKind>,
 }
@@ -55,8 +66,9 @@ pub fn plan(
     let mut sources = Vec::new();
     let mut without = Vec::new();
     for source in &wanted {
-        let of_kind = |kind| PlannedSource { source: (*source).clone(), kind };
-        match source::kinds(source) {
+        let opened = source::open(source);
+        let of_kind = |kind| PlannedSource { source: (*source).clone(), opened: Arc::clone(&opened), kind };
+        match opened.kinds() {
             Ok(kinds) => {
                 let kinds: Vec<_> =
                     kinds.iter().filter(|kind| only.is_none_or(|only| **kind == only)).collect();
@@ -76,5 +88,78 @@ pub fn plan(
         }
         _ if sources.is_empty() => Err(PlanError::NoSource),
         _ => Ok(BackupPlan { run: RunId::new(now, seed), extent: Extent::default(), sources }),
+    }
+}
+
+/// The backups that one source's turn takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourcePlan {
+    /// Begun by interrupted runs and not committed; oldest first.
+    pub resumed: Vec<BackupId>,
+    /// Whether a resumed one that is committed stands for a new one: its data is inside of the RPO.
+    pub is_enough: bool,
+    /// Begun by interrupted runs too, and too old to be resumed.
+    pub orphaned: Vec<BackupId>,
+}
+
+impl SourcePlan {
+    /// Decides what to resume of the backups that the service has, and whether a new one is due. `committed`: those
+    /// that have a manifest; `None` where that is not known, so that nothing is resumed.
+    pub fn of(
+        kind: BackupKind,
+        in_flight: Vec<BackupId>,
+        committed: Option<&BTreeSet<BackupId>>,
+        rpo: Duration,
+        now: DateTime<Utc>,
+    ) -> Self {
+        // A manifest that cannot be seen now may exist all the same, and a second one would contradict it.
+        let Some(committed) = committed else {
+            return Self { resumed: vec![], is_enough: false, orphaned: vec![] };
+        };
+        let (resumed, orphaned): (Vec<_>, Vec<_>) = in_flight
+            .into_iter()
+            .filter(|backup| !committed.contains(backup))
+            .partition(|backup| kind != BackupKind::Snapshot || now - backup.begun() < RESUMED_WITHIN);
+        let age = resumed.last().and_then(|newest| (now - newest.begun()).to_std().ok());
+        Self { resumed, is_enough: age.is_some_and(|age| age < rpo), orphaned }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_begun_is_resumed_unless_it_was_committed_or_is_too_old() {
+        let now: DateTime<Utc> = "2026-11-20T22:02:51Z".parse().unwrap();
+        let source = "database".parse().unwrap();
+        let begun = |kind, minutes| BackupId::new(now - TimeDelta::minutes(minutes), &source, kind, 1);
+        let plan = |kind, minutes: &[i64], committed: &[i64]| {
+            let in_flight = minutes.iter().map(|minutes| begun(kind, *minutes)).collect();
+            let committed = committed.iter().map(|minutes| begun(kind, *minutes)).collect();
+            let rpo = Duration::from_secs(3600);
+            let plan = SourcePlan::of(kind, in_flight, Some(&committed), rpo, now);
+            let ages = |backups: &[BackupId]| -> Vec<i64> {
+                backups.iter().map(|backup| (now - backup.begun()).num_minutes()).collect()
+            };
+            (ages(&plan.resumed), plan.is_enough, ages(&plan.orphaned))
+        };
+        use BackupKind::{RecoveryPoint, Snapshot};
+        assert_eq!(plan(Snapshot, &[], &[]), (vec![], false, vec![]));
+        assert_eq!(plan(Snapshot, &[90, 30], &[]), (vec![90, 30], true, vec![]));
+        assert_eq!(plan(Snapshot, &[90, 30], &[30]), (vec![90], false, vec![]));
+        assert_eq!(plan(Snapshot, &[90], &[90]), (vec![], false, vec![]));
+        assert_eq!(plan(Snapshot, &[2880, 2879], &[]), (vec![2879], false, vec![2880]));
+        assert_eq!(plan(RecoveryPoint, &[2881], &[]), (vec![2881], false, vec![]));
+        // From the future, as after a clock was set back: resumed, and nothing is said of its age.
+        assert_eq!(plan(Snapshot, &[-10], &[]), (vec![-10], false, vec![]));
+    }
+
+    #[test]
+    fn nothing_is_resumed_where_what_was_committed_is_not_known() {
+        let now: DateTime<Utc> = "2026-11-20T22:02:51Z".parse().unwrap();
+        let backup = BackupId::new(now, &"database".parse().unwrap(), BackupKind::Snapshot, 1);
+        let plan = SourcePlan::of(BackupKind::Snapshot, vec![backup], None, Duration::from_secs(3600), now);
+        assert_eq!(plan, SourcePlan { resumed: vec![], is_enough: false, orphaned: vec![] });
     }
 }

@@ -1,11 +1,11 @@
 use std::time::Duration;
 
 use super::MissingRepository;
-use super::execute::Run;
-use crate::event::{Phase, PhaseTimer};
+use super::run::Run;
+use crate::event::{Phase, PhaseTimer, told};
 use crate::model::{Manifest, Physical, RepositoryName, SourceName};
 use crate::pipeline::Identities;
-use crate::policy::SourceConfig;
+use crate::policy::Source;
 use crate::repository::Repository;
 use crate::text::{error_chain, format_duration};
 use crate::wal::{self, Archive};
@@ -60,11 +60,8 @@ impl Run<'_> {
     }
 
     fn log_wait(&self, source: &SourceName) -> Duration {
-        let wait = match self.policy.source(source).map(|source| &source.config) {
-            Some(SourceConfig::Postgres(postgres)) => postgres.base.as_ref().map(|base| base.log_wait),
-            _ => None,
-        };
-        wait.unwrap_or_default()
+        let base = self.policy.source(source).and_then(Source::base);
+        base.map(|base| base.log_wait).unwrap_or_default()
     }
 }
 

@@ -1,6 +1,6 @@
 use futures_util::future::join_all;
 
-use super::execute::Run;
+use super::run::{Run, SMALL_CALL};
 use crate::model::{SourceName, SystemIdentifier};
 use crate::wal::Archive;
 use crate::wal::cluster::{self, ClusterError};
@@ -16,7 +16,7 @@ impl Run<'_> {
         let archive = Archive { system: self.policy.system.clone(), source: source.clone(), cluster };
         let asked = self.repositories.iter().map(async |repository| {
             let known = cluster::known(&*repository.store, &archive);
-            tokio::time::timeout(super::execute::SMALL_CALL, known).await.ok()
+            tokio::time::timeout(SMALL_CALL, known).await.ok()
         });
         let said: Vec<_> = join_all(asked).await.into_iter().flatten().collect();
         if said.iter().any(Result::is_ok) {

@@ -2,12 +2,14 @@ use super::Context;
 use super::catalog_view::hint_lost;
 use super::error::CommandError;
 use super::exit::Exit;
-use super::output::style;
-use crate::backup::{self, BackupError, BackupPlan, BackupReport, SourceOutcome};
+use super::output::{count, duration, size, style};
+use crate::backup::{
+    self, BackupContext, BackupError, BackupPlan, BackupPreview, BackupReport, BackupStep, SourceOutcome,
+    SourcePreview,
+};
 use crate::model::{BackupKind, Outcome, SourceName};
 use crate::repository::MarkerError;
-use crate::source::postgres_base::Extent;
-use crate::text::{approximate_duration, count, format_size, format_time};
+use crate::source::incremental::Extent;
 
 /// Back up every source of the policy, or those named
 #[derive(Debug, clap::Args)]
@@ -25,6 +27,9 @@ pub struct BackupArgs {
     /// Base backups only, and nothing where what changed since the one before cannot be had
     #[arg(long, conflicts_with_all = ["kind", "full"])]
     incremental: bool,
+    /// Show what would be taken and why, and take nothing
+    #[arg(long)]
+    plan: bool,
 }
 
 pub(super) async fn run(args: BackupArgs, context: &Context) -> Result<Exit, CommandError> {
@@ -45,24 +50,90 @@ pub(super) async fn run(args: BackupArgs, context: &Context) -> Result<Exit, Com
     let plan = BackupPlan { extent, ..plan };
     let (catalog, repositories) = context.recall(&policy).await;
     let events = context.output.events();
-    let report = backup::execute(
-        plan,
-        &policy,
+    let work = BackupContext {
+        policy: &policy,
         repositories,
-        catalog.as_ref(),
-        context.clock.clone(),
-        &events,
-        &context.cancel,
-    )
-    .await
-    .map_err(|error| refused(error, context))?;
+        catalog: catalog.as_ref(),
+        clock: context.clock.clone(),
+        events: &events,
+        cancel: &context.cancel,
+    };
+    let exit = if args.plan {
+        backup::preview(plan, work).await.map(|preview| {
+            show_preview(&preview, context);
+            exit_of_preview(&preview)
+        })
+    } else {
+        backup::execute(plan, work).await.map(|report| {
+            show(&report, context);
+            reasons(&report).iter().for_each(|reason| context.output.reason(reason));
+            exit(&report)
+        })
+    };
+    let exit = exit.map_err(|error| refused(error, context))?;
     if let Some(catalog) = catalog {
         catalog.close().await;
     }
-    drop(events);
-    show(&report, context);
-    reasons(&report).iter().for_each(|reason| context.output.reason(reason));
-    Ok(exit(&report))
+    Ok(exit)
+}
+
+fn exit_of_preview(preview: &BackupPreview) -> Exit {
+    let rejected = preview.sources.iter().filter(|source| source.rejected.is_some()).count();
+    match rejected {
+        0 => Exit::Done,
+        _ if rejected == preview.sources.len() => Exit::Failed,
+        _ => Exit::Partly,
+    }
+}
+
+fn show_preview(preview: &BackupPreview, context: &Context) {
+    let output = &context.output;
+    preview.lost.iter().for_each(|lost| hint_lost(context, lost));
+    if output.is_json() {
+        output.document("backup-plan", preview);
+    } else {
+        for source in &preview.sources {
+            let subject = subject(source);
+            for step in &source.steps {
+                output.line(format!("{subject}: {}", describe_step(step, source.kind)));
+            }
+            if source.rejected.is_some() {
+                output.line(format!("{subject}: {}nothing{:#}", style::BAD, style::BAD));
+            }
+        }
+    }
+    for source in &preview.sources {
+        if let Some(reason) = &source.rejected {
+            output.reason(format!("{} would fail: {reason}", subject(source)));
+        }
+    }
+}
+
+/// The source, with the kind of backup where that is not a dump.
+fn subject(source: &SourcePreview) -> String {
+    match source.kind {
+        Some(BackupKind::Logical) | None => source.source.to_string(),
+        Some(kind) => format!("{} ({kind})", source.source),
+    }
+}
+
+fn describe_step(step: &BackupStep, kind: Option<BackupKind>) -> String {
+    match step {
+        BackupStep::Resume { backup } => format!("resume {backup}, which an interrupted run began"),
+        BackupStep::NothingDue { rpo } => {
+            format!(
+                "nothing newer, because that is inside of the RPO of {}",
+                humantime::format_duration(*rpo)
+            )
+        }
+        BackupStep::New => format!("new {} backup", kind.map(|kind| kind.to_string()).unwrap_or_default()),
+        BackupStep::Full { because: None } => "full, as asked".to_owned(),
+        BackupStep::Full { because: Some(why) } => format!("full, because {why}"),
+        BackupStep::Incremental { since, because: None } => format!("incremental, since {since}"),
+        BackupStep::Incremental { since, because: Some(why) } => {
+            format!("incremental, since {since}, because {why}")
+        }
+    }
 }
 
 fn refused(error: BackupError, context: &Context) -> CommandError {

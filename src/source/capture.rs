@@ -1,18 +1,86 @@
+use std::error::Error;
+use std::fmt::Debug;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use serde::Serialize;
 use thiserror::Error;
 
-use super::aws_backup;
-use super::aws_backup::RecoveryPointError;
-use super::postgres_base;
-use super::postgres_base::{BaseError, IncrementalBase};
-use super::postgres_dump::capture;
-use super::postgres_dump::capture::LogicalError;
-use super::rds_snapshot;
-use super::rds_snapshot::SnapshotError;
-use super::{ArtifactSink, Captured, Naming};
+use super::incremental::{BasePlan, IncrementalSupport};
 use crate::event::Events;
-use crate::model::{BackupId, BackupKind, SystemIdentifier, SystemName};
+use crate::model::{
+    Artifact, BackupId, BackupKind, CloudBackup, Physical, RunId, ServerFacts, SourceName, SystemIdentifier,
+    SystemName,
+};
+use crate::pipeline::Produce;
 use crate::platform::CancellationToken;
-use crate::policy::{LogicalDump, PostgresSource, Source, SourceConfig};
+
+/// Something that can be captured, in one or several kinds of backups.
+///
+/// A run awaits its sources itself and spawns none, so that what they do need not be [`Send`].
+#[async_trait(?Send)]
+pub trait Source: Send + Sync + Debug {
+    /// Returns the kinds of backups that the policy asks for, each a backup of its own.
+    fn kinds(&self) -> Result<&[BackupKind], SourceError>;
+
+    /// Returns the backups that earlier runs began and that the service completes by itself, whatever becomes of
+    /// the run that began them; oldest first. Those that were committed are among them.
+    async fn in_flight(
+        &self,
+        _kind: BackupKind,
+        _context: &SourceContext<'_>,
+    ) -> Result<Vec<BackupId>, SourceError> {
+        Ok(vec![])
+    }
+
+    /// Connects, and rejects what cannot be captured completely as one of its [`kinds`](Self::kinds). Nothing is
+    /// stored.
+    async fn prepare(&self, kind: BackupKind) -> Result<Box<dyn Capture + '_>, SourceError>;
+}
+
+/// A source that was connected to, and that can be captured.
+#[async_trait(?Send)]
+pub trait Capture: Send {
+    /// Returns what has to be decided before it runs.
+    fn requirements(&self) -> Requirements {
+        Requirements::default()
+    }
+
+    /// Captures the source into `sink`.
+    async fn run(
+        self: Box<Self>,
+        context: &CaptureContext<'_>,
+        sink: &mut dyn ArtifactSink,
+    ) -> Result<Captured, SourceError>;
+}
+
+/// What a backup depends on beside its source.
+#[derive(Clone, Debug, Default)]
+pub struct Requirements {
+    /// The cluster whose WAL makes it restorable; `None` where it needs none.
+    pub wal: Option<SystemIdentifier>,
+    /// `None` where a backup is always a full one.
+    pub incremental: Option<IncrementalSupport>,
+}
+
+/// Which source is asked, and for which system.
+#[derive(Clone, Copy, Debug)]
+pub struct SourceContext<'a> {
+    pub system: &'a SystemName,
+    pub source: &'a SourceName,
+    pub events: &'a Events,
+    pub cancel: &'a CancellationToken,
+}
+
+/// What a capture works with.
+#[derive(Clone, Copy, Debug)]
+pub struct CaptureContext<'a> {
+    pub naming: Naming<'a>,
+    /// What a base backup builds on.
+    pub base: &'a BasePlan,
+    pub events: &'a Events,
+    pub cancel: &'a CancellationToken,
+}
 
 /// Why a source could not be captured.
 #[derive(Debug, Error)]
@@ -22,120 +90,70 @@ pub enum SourceError {
     #[error("the policy asks for no backup of kind `{0}` of it")]
     NotAsked(BackupKind),
     #[error(transparent)]
-    Logical(#[from] LogicalError),
-    #[error(transparent)]
-    Base(#[from] BaseError),
-    #[error(transparent)]
-    Snapshot(#[from] SnapshotError),
-    #[error(transparent)]
-    RecoveryPoint(#[from] RecoveryPointError),
+    Failed(Box<dyn Error + Send + Sync>),
 }
 
-/// The kinds of backups that the policy asks for of a source, each a backup of its own.
-pub fn kinds(source: &Source) -> Result<&[BackupKind], SourceError> {
-    match &source.config {
-        SourceConfig::Postgres(_) | SourceConfig::Rds(_) | SourceConfig::AwsBackup(_) => Ok(&source.kinds),
-        other => Err(SourceError::NotBuilt { kind: other.kind() }),
+impl SourceError {
+    /// Wraps the error of one kind of source.
+    pub fn new(error: impl Error + Send + Sync + 'static) -> Self {
+        Self::Failed(Box::new(error))
     }
 }
 
-/// A source that was connected to, and that can be captured.
-#[derive(Debug)]
-pub struct PreparedCapture<'p>(CaptureMethod<'p>);
+/// The artifact that every backup has: what only key holders may read. Without the endings of its encoding.
+pub const DETAILS: &str = "details.json";
 
-#[derive(Debug)]
-enum CaptureMethod<'p> {
-    Logical(Box<capture::DumpCapture>, &'p LogicalDump),
-    Base(Box<postgres_base::BaseBackupCapture>),
-    Snapshot(Box<rds_snapshot::SnapshotCapture<'p>>),
-    RecoveryPoint(Box<aws_backup::RecoveryPointCapture<'p>>),
+/// Why a sink did not take an artifact; for a source it is only ever passed on.
+pub type SinkError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Something that keeps artifacts.
+#[async_trait]
+pub trait ArtifactSink: Send {
+    /// Reads `producer` to its end, asks it whether it ended well, and keeps what it gave as `name` (without
+    /// the endings of the encoding). `estimate`: how many bytes are expected, for progress only.
+    async fn store(
+        &mut self,
+        name: &str,
+        producer: Box<dyn Produce>,
+        estimate: Option<u64>,
+    ) -> Result<Artifact, SinkError>;
 }
 
-impl PreparedCapture<'_> {
-    /// Whose log it will need; `None` where it needs none.
-    pub fn cluster(&self) -> Option<SystemIdentifier> {
-        match &self.0 {
-            CaptureMethod::Logical(..) | CaptureMethod::Snapshot(_) | CaptureMethod::RecoveryPoint(_) => None,
-            CaptureMethod::Base(prepared) => prepared.server.system_identifier.as_deref()?.parse().ok(),
-        }
-    }
+/// A source that was captured whole: what its manifest says of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Captured {
+    /// The moment whose data it holds.
+    pub recovery_point: DateTime<Utc>,
+    pub server: Option<ServerFacts>,
+    /// Of a base backup.
+    pub physical: Option<Physical>,
+    /// Of a backup that AWS keeps.
+    pub managed: Option<CloudBackup>,
+    /// Regions and accounts of the policy that do not have it.
+    pub not_held: Vec<MissingCopy>,
+    /// What went wrong although the backup is there, in words.
+    pub issues: Vec<String>,
+    /// The program whose output is stored, by version.
+    pub producer: String,
+    pub artifacts: Vec<Artifact>,
+    pub by_hand: Vec<String>,
+    /// What the database has and the backup does not, in words.
+    pub not_included: Vec<String>,
 }
 
-/// Backups of that kind that were begun in AWS, oldest first: AWS goes on with them, whatever becomes of the
-/// run that began them. Those that were committed are among them.
-pub async fn begun(
-    source: &Source,
-    kind: BackupKind,
-    system: &SystemName,
-    events: &Events,
-    cancel: &CancellationToken,
-) -> Result<Vec<BackupId>, SourceError> {
-    match (&source.config, kind) {
-        (SourceConfig::Rds(rds), BackupKind::Snapshot) => {
-            Ok(rds_snapshot::begun(rds, system, &source.name).await?)
-        }
-        (SourceConfig::AwsBackup(resource), BackupKind::RecoveryPoint) => {
-            Ok(aws_backup::begun(resource, system, &source.name, events, cancel).await?)
-        }
-        _ => Ok(vec![]),
-    }
+/// A place in AWS that should have a backup and does not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct MissingCopy {
+    /// `region us-west-2`, `account 123456789012`
+    pub place: String,
+    pub reason: String,
 }
 
-/// Connects to a source, and refuses what cannot be captured by that one of its [`kinds`]. Nothing is stored.
-pub async fn prepare(source: &Source, kind: BackupKind) -> Result<PreparedCapture<'_>, SourceError> {
-    match (&source.config, kind) {
-        (SourceConfig::Postgres(postgres), kind) => of_postgres(postgres, kind).await,
-        (SourceConfig::Rds(rds), BackupKind::Snapshot) if rds.snapshots => {
-            Ok(PreparedCapture(CaptureMethod::Snapshot(Box::new(rds_snapshot::prepare(rds).await?))))
-        }
-        (SourceConfig::Rds(rds), kind) => match &rds.login {
-            Some(postgres) => of_postgres(postgres, kind).await,
-            None => Err(SourceError::NotAsked(kind)),
-        },
-        (SourceConfig::AwsBackup(resource), BackupKind::RecoveryPoint) => {
-            Ok(PreparedCapture(CaptureMethod::RecoveryPoint(Box::new(aws_backup::prepare(resource).await?))))
-        }
-        (other, _) => Err(SourceError::NotBuilt { kind: other.kind() }),
-    }
-}
-
-async fn of_postgres(
-    postgres: &PostgresSource,
-    kind: BackupKind,
-) -> Result<PreparedCapture<'_>, SourceError> {
-    let way = match (kind, &postgres.logical, &postgres.base) {
-        (BackupKind::Logical, Some(dump), _) => {
-            CaptureMethod::Logical(Box::new(capture::prepare(postgres).await?), dump)
-        }
-        (BackupKind::Base, _, Some(copy)) => {
-            CaptureMethod::Base(Box::new(postgres_base::prepare(postgres, copy).await?))
-        }
-        _ => return Err(SourceError::NotAsked(kind)),
-    };
-    Ok(PreparedCapture(way))
-}
-
-/// Captures a source into `sink`. `ancestry`: what a base backup may build on.
-pub async fn capture(
-    prepared: PreparedCapture<'_>,
-    naming: Naming<'_>,
-    ancestry: &IncrementalBase,
-    sink: &mut dyn ArtifactSink,
-    events: &Events,
-    cancel: &CancellationToken,
-) -> Result<Captured, SourceError> {
-    match prepared.0 {
-        CaptureMethod::Logical(prepared, dump) => {
-            Ok(capture::capture(*prepared, dump, sink, events, cancel).await?)
-        }
-        CaptureMethod::Base(prepared) => {
-            Ok(postgres_base::capture(*prepared, ancestry, sink, events, cancel).await?)
-        }
-        CaptureMethod::Snapshot(prepared) => {
-            Ok(rds_snapshot::capture(*prepared, naming, sink, events, cancel).await?)
-        }
-        CaptureMethod::RecoveryPoint(prepared) => {
-            Ok(aws_backup::capture(*prepared, naming, sink, events, cancel).await?)
-        }
-    }
+/// What a backup is called, for those that must say so elsewhere than in a repository.
+#[derive(Clone, Copy, Debug)]
+pub struct Naming<'a> {
+    pub system: &'a SystemName,
+    pub source: &'a SourceName,
+    pub backup: &'a BackupId,
+    pub run: &'a RunId,
 }

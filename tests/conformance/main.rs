@@ -11,5 +11,6 @@ mod faults;
 mod gateway;
 mod in_process;
 mod leases;
+mod memory;
 mod probes;
 mod suite;

@@ -8,6 +8,7 @@ pub(crate) mod archiving;
 pub(crate) mod backup_vaults;
 pub(crate) mod classboard;
 pub(crate) mod cluster_template;
+pub(crate) mod fake_source;
 pub(crate) mod fault_proxy;
 pub(crate) mod ledger;
 pub(crate) mod moto;

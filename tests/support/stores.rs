@@ -216,6 +216,12 @@ pub(crate) enum Mishap {
     DownFromHere,
     /// It is done, and then nothing more: the process was killed after it.
     StopsAfter,
+    /// It fails for this reason, and so does everything after it.
+    FailsFromHere(StoreErrorKind),
+    /// No space is left from here on: what writes fails, and reading and deleting go on.
+    FullFromHere,
+    /// Somebody stops the run while it is under way.
+    Interrupted,
 }
 
 /// The operations of all the stores of a run, in the order they began, and which of them goes wrong.
@@ -224,29 +230,47 @@ pub(crate) struct Fate {
     count: AtomicUsize,
     at: usize,
     mishap: Mishap,
+    /// The only store whose operations count; all where there is none.
+    store: Option<String>,
     told: Mutex<BTreeMap<usize, String>>,
     /// Cancelled where the process is to be taken for dead.
     pub(crate) stopped: CancellationToken,
+    /// Cancelled where the run is interrupted: what a run is given to stop it.
+    pub(crate) interrupted: CancellationToken,
 }
+
+/// What needs space.
+const WRITES: [&str; 4] = ["put", "begin", "part", "complete"];
 
 /// What [`Faulty`] does with one operation.
 enum Verdict {
     Go,
     GoAndFail,
     GoAndStop,
-    Fail,
+    Fail(StoreErrorKind),
 }
 
 impl Fate {
     /// Operation number `at`, from 0, meets with `mishap`.
     pub(crate) fn new(at: usize, mishap: Mishap) -> Arc<Self> {
-        Arc::new(Self {
+        Arc::new(Self::with(at, mishap, None))
+    }
+
+    /// The same of the operations of one store, by its location.
+    pub(crate) fn of_store(at: usize, mishap: Mishap, location: String) -> Arc<Self> {
+        Arc::new(Self::with(at, mishap, Some(location)))
+    }
+
+    fn with(at: usize, mishap: Mishap, store: Option<String>) -> Self {
+        Self {
             count: AtomicUsize::new(0),
             at,
             mishap,
+            store,
             told: Mutex::default(),
             stopped: CancellationToken::new(),
-        })
+            interrupted: CancellationToken::new(),
+        }
     }
 
     /// Whether the operation came up at all.
@@ -263,15 +287,25 @@ impl Fate {
         if self.stopped.is_cancelled() {
             return std::future::pending().await;
         }
+        if self.store.as_ref().is_some_and(|store| store != location) {
+            return Verdict::Go;
+        }
         let number = self.count.fetch_add(1, Ordering::SeqCst);
         if number == self.at {
             lock(&self.told).insert(number, format!("{operation} `{key}` in {location}"));
         }
         match self.mishap {
             _ if number < self.at => Verdict::Go,
-            Mishap::DownFromHere => Verdict::Fail,
+            Mishap::DownFromHere => Verdict::Fail(StoreErrorKind::Unavailable),
+            Mishap::FailsFromHere(kind) => Verdict::Fail(kind),
+            Mishap::FullFromHere if WRITES.contains(&operation) => Verdict::Fail(StoreErrorKind::Full),
+            Mishap::FullFromHere => Verdict::Go,
             _ if number > self.at => Verdict::Go,
-            Mishap::Fails => Verdict::Fail,
+            Mishap::Fails => Verdict::Fail(StoreErrorKind::Unavailable),
+            Mishap::Interrupted => {
+                self.interrupted.cancel();
+                Verdict::Go
+            }
             Mishap::AnswerLost => Verdict::GoAndFail,
             Mishap::StopsAfter => Verdict::GoAndStop,
         }
@@ -289,7 +323,7 @@ impl Fate {
         let failed = |kind| StoreError { operation, key: key.to_owned(), location, kind, detail };
         match verdict {
             Verdict::Go => call.await,
-            Verdict::Fail => Err(failed(StoreErrorKind::Unavailable)),
+            Verdict::Fail(kind) => Err(failed(kind)),
             Verdict::GoAndFail => {
                 let _lost = call.await;
                 Err(failed(StoreErrorKind::Unreachable))

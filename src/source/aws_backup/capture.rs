@@ -1,20 +1,37 @@
-use super::super::{ArtifactSink, Captured, Naming, SinkError};
-use super::prepare::is_restored;
+use async_trait::async_trait;
+
+use super::copies::issue;
+use super::error::RecoveryPointError;
+use super::prepare::{RecoveryPointCapture, is_restored};
 use super::resume::backup_of;
-use super::{RecoveryPointCapture, RecoveryPointError, copies, manual_restore, plan_points};
+use super::{copies, manual_restore, plan_points};
 use crate::aws::backup::{BackupJob, BackupRequest, RecoveryPoint};
 use crate::aws::{AwsTags, PollError, PollProgress, PolledState};
 use crate::event::{Events, Phase, PhaseTimer};
 use crate::model::{Artifact, CloudBackup, CloudBackupCopy, Details, ResourceProfile};
 use crate::pipeline::MemoryProducer;
 use crate::platform::CancellationToken;
-use crate::source::postgres_dump::capture::DETAILS;
+use crate::source::capture::{
+    ArtifactSink, Capture, CaptureContext, Captured, DETAILS, Naming, SinkError, SourceError,
+};
 
 /// How far AWS's clock and this host's may be from another.
 const CLOCKS: chrono::TimeDelta = chrono::TimeDelta::minutes(15);
 
-/// Makes the recovery point, or goes on with the one that an earlier run began for this backup, and copies it.
-pub async fn capture(
+#[async_trait(?Send)]
+impl Capture for RecoveryPointCapture<'_> {
+    async fn run(
+        self: Box<Self>,
+        context: &CaptureContext<'_>,
+        sink: &mut dyn ArtifactSink,
+    ) -> Result<Captured, SourceError> {
+        let captured = capture(*self, context.naming, sink, context.events, context.cancel).await;
+        captured.map_err(SourceError::new)
+    }
+}
+
+/// Creates the recovery point, or resumes the one that an earlier run began for this backup, and copies it.
+async fn capture(
     prepared: RecoveryPointCapture<'_>,
     naming: Naming<'_>,
     sink: &mut dyn ArtifactSink,
@@ -86,11 +103,6 @@ pub async fn capture(
         by_hand,
         not_included: vec![],
     })
-}
-
-/// A job that completed, and has something to say.
-pub(super) fn issue(region: &str, said: &str) -> String {
-    format!("AWS Backup completed the job in {region} and says: {}", said.trim_end_matches('.'))
 }
 
 /// What an earlier run began for this very backup.

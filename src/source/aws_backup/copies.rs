@@ -1,16 +1,14 @@
 use futures_util::future::join_all;
 
-use super::super::{MissingCopy, Naming};
-use super::capture::issue;
-use super::prepare::vault;
-use super::{RecoveryPointCapture, RecoveryPointError};
+use super::error::RecoveryPointError;
+use super::prepare::{RecoveryPointCapture, vault};
 use crate::aws::backup::{AwsBackup, CopyJob, PointCopyRequest, RecoveryPoint, Vault};
 use crate::aws::{AwsFailure, AwsTags, FailureKind, PollError, PolledState};
 use crate::event::{Events, Phase, PhaseTimer};
 use crate::model::CloudBackupCopy;
 use crate::platform::CancellationToken;
 use crate::policy::VaultCopy;
-use crate::text::error_chain;
+use crate::source::capture::{MissingCopy, Naming};
 
 /// What became of the copies.
 #[derive(Debug, Default)]
@@ -172,4 +170,9 @@ async fn give_tags(
         }
         _ => Ok(()),
     }
+}
+
+/// Returns what a job that completed has to say all the same.
+pub(super) fn issue(region: &str, said: &str) -> String {
+    format!("AWS Backup completed the job in {region} and says: {}", said.trim_end_matches('.'))
 }

@@ -3,8 +3,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::aws::{AwsError, AwsFailure, FailureKind, PollError};
-use crate::source::SinkError;
-use crate::text::format_duration;
+use crate::source::capture::SinkError;
 
 /// Why there is no recovery point.
 #[derive(Debug, Error)]

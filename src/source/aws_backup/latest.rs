@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use super::RecoveryPointError;
+use super::error::RecoveryPointError;
 use super::plan_points;
 use super::plan_points::PlanPoint;
 use super::prepare::vault;

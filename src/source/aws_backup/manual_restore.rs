@@ -1,5 +1,5 @@
 use crate::model::{Artifact, CloudBackupCopy};
-use crate::source::postgres_dump::manual_restore::plain;
+use crate::source::manual_restore::plain;
 
 /// The commands that restore a recovery point with AWS's own command line, for the manifest.
 pub(super) fn lines(

@@ -30,9 +30,8 @@ mod manual_restore;
 mod plan_points;
 mod prepare;
 mod resume;
+mod source;
 
-pub use capture::capture;
 pub use error::RecoveryPointError;
 pub use latest::{LatestPoint, RegionPoint, in_each_region};
-pub use prepare::{RecoveryPointCapture, prepare};
-pub use resume::begun;
+pub(super) use source::RecoveryPointSource;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::RecoveryPointError;
+use super::error::RecoveryPointError;
 use crate::aws::backup::{AwsBackup, RecoveryPoint};
 use crate::model::{BackupId, BackupKind, Sha256Hex, SourceName};
 use crate::policy::AwsBackupSource;

@@ -1,4 +1,4 @@
-use super::RecoveryPointError;
+use super::error::RecoveryPointError;
 use crate::aws::Poll;
 use crate::aws::backup::{AwsBackup, Vault};
 use crate::policy::AwsBackupSource;
@@ -6,14 +6,16 @@ use crate::text::error_chain;
 
 /// A resource whose vault is there.
 #[derive(Debug)]
-pub struct RecoveryPointCapture<'p> {
+pub(super) struct RecoveryPointCapture<'p> {
     pub(super) aws: AwsBackup,
     pub(super) source: &'p AwsBackupSource,
     pub(super) vault: Vault,
     pub(super) poll: Poll,
 }
 
-pub async fn prepare(source: &AwsBackupSource) -> Result<RecoveryPointCapture<'_>, RecoveryPointError> {
+pub(super) async fn prepare(
+    source: &AwsBackupSource,
+) -> Result<RecoveryPointCapture<'_>, RecoveryPointError> {
     let aws = AwsBackup::of(&source.place).await?;
     if let Some(kind) = unrestored(&aws, source).await {
         return Err(RecoveryPointError::NotRestored { kind, resource: source.resource.clone() });

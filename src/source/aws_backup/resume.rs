@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use super::RecoveryPointError;
+use super::error::RecoveryPointError;
 use super::plan_points;
 use super::prepare::poll;
 use crate::aws::backup::{AwsBackup, BackupJob, RecoveryPoint, has_known_tags};
@@ -15,7 +15,7 @@ pub(super) const NEWEST: usize = 10;
 
 /// The backups of which there are recovery points, oldest first, but those that came to nothing. Which of them
 /// were committed is in the repositories.
-pub async fn begun(
+pub(super) async fn in_flight(
     source: &AwsBackupSource,
     system: &SystemName,
     name: &SourceName,

@@ -1,47 +1,57 @@
 use std::time::Duration;
 
+use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::backup_manifest::WalRange;
 use super::completeness::{Completeness, DatabaseFiles, databases, throughout};
+use super::copied::BaseBackupCopy;
 use super::error::BaseError;
-use super::prepare::{BaseBackupCapture, SettingsReader, ask};
+use super::prepare::{BaseBackupCapture, SettingsReader};
+use super::query::ask;
 use super::replication::Expected;
-use super::{
-    DETAILS, IncrementalBase, MissingFiles, data_directory, increment, manual_restore, replication, settings,
-};
+use super::{data_directory, increment, manual_restore, replication, settings};
 use crate::event::{Events, Phase, PhaseTimer};
-use crate::model::{Artifact, DamagedPage, Details, Digest, Excluded, Manifest, Physical};
+use crate::model::{Details, Manifest, Physical};
 use crate::pipeline::MemoryProducer;
 use crate::platform::CancellationToken;
 use crate::postgres::close;
-use crate::source::{ArtifactSink, Captured};
+use crate::source::capture::{
+    ArtifactSink, Capture, CaptureContext, Captured, DETAILS, Requirements, SourceError,
+};
+use crate::source::incremental::{BasePlan, IncrementalSupport};
 
 /// A database's files are removed a moment before it is gone from the catalog.
 const SETTLED_WITHIN: Duration = Duration::from_secs(2);
 
-/// A copy that was stored whole.
-pub(super) struct BaseBackupCopy {
-    /// `base.tar` and those of the tablespaces.
-    pub(super) artifacts: Vec<Artifact>,
-    pub(super) range: WalRange,
-    pub(super) damaged: Vec<DamagedPage>,
-    /// What the data directory has and the copy does not.
-    pub(super) left_out: Vec<Excluded>,
-    /// Of that, what PostgreSQL needs.
-    pub(super) lacking: Vec<MissingFiles>,
-    pub(super) presence: Completeness,
-    /// What made it, by version.
-    pub(super) producer: String,
-    /// PostgreSQL's list of its files, where that was kept.
-    pub(super) kept: Option<Digest>,
+#[async_trait(?Send)]
+impl Capture for BaseBackupCapture {
+    fn requirements(&self) -> Requirements {
+        Requirements {
+            wal: self.server.system_identifier.as_deref().and_then(|identifier| identifier.parse().ok()),
+            incremental: Some(IncrementalSupport {
+                name: self.parameters.to_string(),
+                server: self.server.clone(),
+                summarizes: self.summarizes,
+                from_files: matches!(self.reader, SettingsReader::DataDirectory(_)),
+            }),
+        }
+    }
+
+    async fn run(
+        self: Box<Self>,
+        context: &CaptureContext<'_>,
+        sink: &mut dyn ArtifactSink,
+    ) -> Result<Captured, SourceError> {
+        let captured = capture(*self, context.base, sink, context.events, context.cancel).await;
+        captured.map_err(SourceError::new)
+    }
 }
 
 /// Copies the cluster into `sink`: all of it, or what changed since an earlier copy.
-pub async fn capture(
+async fn capture(
     prepared: BaseBackupCapture,
-    ancestry: &IncrementalBase,
+    plan: &BasePlan,
     sink: &mut dyn ArtifactSink,
     events: &Events,
     cancel: &CancellationToken,
@@ -50,14 +60,14 @@ pub async fn capture(
     // Whatever ends this ends the children too.
     let stop = cancel.child_token();
     let _stop_on_return = stop.clone().drop_guard();
-    let outcome = run(prepared, ancestry, sink, events, &stop).await;
+    let outcome = run(prepared, plan, sink, events, &stop).await;
     // What a cancelled run trips over on its way out is not what went wrong.
     if cancel.is_cancelled() { Err(BaseError::Interrupted { server }) } else { outcome }
 }
 
 async fn run(
     mut prepared: BaseBackupCapture,
-    ancestry: &IncrementalBase,
+    plan: &BasePlan,
     sink: &mut dyn ArtifactSink,
     events: &Events,
     stop: &CancellationToken,
@@ -80,10 +90,10 @@ async fn run(
     let copied = match prepared.reader.clone() {
         SettingsReader::Replication(tools) => {
             let begun;
-            (begun, chain) = increment::begin(&prepared, &tools, ancestry, events, stop).await?;
+            (begun, chain) = increment::begin(&prepared, &tools, plan, events, stop).await?;
             // Of the changes it is not known how many there are.
             let estimate = Some(estimate).filter(|_| chain.is_empty());
-            let expected = Expected { presence, estimate, keep: ancestry.keep.as_deref() };
+            let expected = Expected { presence, estimate, keep: plan.keep.as_deref() };
             let name = begun.name();
             let copied = replication::copy(&prepared, begun, expected, sink, events, stop).await;
             if copied.is_err() {
@@ -92,7 +102,6 @@ async fn run(
             copied?
         }
         SettingsReader::DataDirectory(root) => {
-            increment::refuse_files(&prepared, ancestry)?;
             data_directory::copy(&mut prepared, &root, presence, Some(estimate), sink, stop).await?
         }
     };

@@ -1,11 +1,11 @@
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
 use sqlx::PgConnection;
 
 use super::error::BaseError;
 use super::exclusions::RelationFile;
-use super::prepare::ask;
+use super::missing_files::MissingFiles;
+use super::query::ask;
 
 /// A server does not work, or forgets what was committed, where one of these is missing.
 const NEEDED: [&str; 13] = [
@@ -57,26 +57,6 @@ pub(super) struct DatabaseFiles {
     oid: i64,
     name: String,
     tablespace: i64,
-}
-
-/// What PostgreSQL needs and a copy does not have.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MissingFiles {
-    /// From the data directory on.
-    pub path: String,
-    /// Whose files they are, where they are one's.
-    pub database: Option<String>,
-    /// What is known of it.
-    pub why: &'static str,
-}
-
-impl fmt::Display for MissingFiles {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.database {
-            Some(name) => write!(f, "database `{name}`: `{}` {}", self.path, self.why),
-            None => write!(f, "`{}` {}", self.path, self.why),
-        }
-    }
 }
 
 impl Completeness {

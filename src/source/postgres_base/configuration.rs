@@ -5,7 +5,7 @@ use sqlx::PgConnection;
 use super::completeness::Completeness;
 use super::error::BaseError;
 use super::includes::{Grammar, IncludedFile, Leads, Sources, flatten, leads, setting};
-use super::prepare::ask;
+use super::query::ask;
 use crate::model::{ConfigurationFile, Excluded};
 
 /// More than any configuration file that a person wrote.

@@ -7,18 +7,21 @@ use chrono::Utc;
 use tokio::sync::oneshot;
 
 use super::backup_manifest::RangeError;
-use super::capture::BaseBackupCopy;
 use super::chunks::{Chunks, ThreadProducer};
 use super::completeness::{Completeness, mapped};
+use super::copied::{BASE, BaseBackupCopy};
+use super::error::BaseError;
 use super::file_list::FileList;
+use super::missing_files::MissingFiles;
+use super::prepare;
+use super::prepare::BaseBackupCapture;
 use super::session;
 use super::session::BackupStopped;
 use super::tar_directory;
 use super::tar_directory::{PageCheck, Tree, TreeError};
-use super::{BASE, BaseBackupCapture, BaseError, MissingFiles, prepare};
 use crate::model::Tablespace;
 use crate::platform::CancellationToken;
-use crate::source::ArtifactSink;
+use crate::source::capture::ArtifactSink;
 
 type CopyDirectoryFault = Box<dyn std::error::Error + Send + Sync>;
 

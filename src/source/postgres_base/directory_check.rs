@@ -1,7 +1,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::BasePreflight;
+use super::preflight::BasePreflight;
 use crate::model::Tablespace;
 use crate::postgres::{ControlFileError, system_identifier_in};
 

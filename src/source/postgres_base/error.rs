@@ -3,11 +3,12 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::backup_manifest::RangeError;
-use super::{BasePreflight, FullBackupReason, MissingFiles};
+use super::missing_files::MissingFiles;
+use super::preflight::BasePreflight;
 use crate::platform::ProcessError;
 use crate::postgres::{ConnectError, FactsError, ToolsError};
-use crate::source::SinkError;
-use crate::text::format_duration;
+use crate::source::capture::SinkError;
+use crate::source::incremental::FullBackupReason;
 
 pub(super) const QUESTION_WITHIN: Duration = Duration::from_secs(60);
 

@@ -1,5 +1,5 @@
 use crate::model::{Artifact, Encoding, Lsn, Manifest, Physical, Segment, ServerFacts};
-use crate::source::postgres_dump::manual_restore::plain_in;
+use crate::source::manual_restore::plain_in;
 
 /// The commands that restore a copy with standard tools, for the manifest. `chain`: what it builds on, the
 /// full one first.

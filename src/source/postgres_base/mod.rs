@@ -3,10 +3,10 @@
 //! The bytes come from `pg_basebackup` over a replication connection, or from the data directory itself
 //! where drctl runs beside the server. What is stored is the same either way, see FORMAT.md.
 //!
-//! PostgreSQL 17 and later give what changed since an earlier copy, over replication only. What that one is, is
-//! chosen here out of what the backup found; the server has the last word, before anything is stored.
+//! PostgreSQL 17 and later give what changed since an earlier copy, over replication only. Which copy that is,
+//! [`incremental`](crate::source::incremental) decides; the server has the last word, before anything is stored.
 //!
-//! *Invariants.* What could not be restored is refused before a byte is stored, with every reason at once.
+//! *Invariants.* What could not be restored is rejected before a byte is stored, with every reason at once.
 //! A copy is whole only with its `backup_manifest`, and with every database and tablespace that the server says
 //! it has. What it does not hold beside PostgreSQL's own data is in the manifest. A page whose checksum does not fit is named by file and
 //! block, and the copy is kept: it may be the last there is of the others.
@@ -19,6 +19,7 @@ mod checksum_report;
 mod chunks;
 mod completeness;
 mod configuration;
+mod copied;
 mod data_directory;
 mod directory_check;
 mod error;
@@ -28,25 +29,23 @@ mod includes;
 mod increment;
 mod manifest_cache;
 mod manual_restore;
+mod missing_files;
 mod page_checksum;
 mod preflight;
 mod prepare;
+mod query;
 mod replication;
+mod replication_check;
 mod session;
 mod settings;
 mod skipped_files;
 mod tar_directory;
 mod tar_inspector;
 
-pub use capture::capture;
-pub use completeness::MissingFiles;
+pub use crate::source::capture::DETAILS;
+pub use copied::BASE;
 pub use error::BaseError;
-pub use increment::{Candidate, Extent, FullBackupReason, IncrementalBase};
 pub use manifest_cache::{is_kept, publish};
+pub use missing_files::MissingFiles;
 pub use preflight::BasePreflight;
 pub use prepare::{BaseBackupCapture, SettingsReader, prepare};
-
-/// Names of the artifacts, without the endings of their encoding. Those of tablespaces are
-/// `<oid>.tar`.
-pub const BASE: &str = "base.tar";
-pub const DETAILS: &str = "details.json";

@@ -1,10 +1,11 @@
 use std::path::PathBuf;
-use std::time::Duration;
 
 use sqlx::PgConnection;
 
-use super::error::{BaseError, QUESTION_WITHIN};
-use super::{BasePreflight, directory_check, replication};
+use super::error::BaseError;
+use super::preflight::BasePreflight;
+use super::query::ask;
+use super::{directory_check, replication_check};
 use crate::model::{SegmentSize, ServerFacts, Tablespace};
 use crate::policy::{BaseBackup, BaseMethod, PostgresSource, WalMethod};
 use crate::postgres::{ConnectionParameters, Tools, close, server_major};
@@ -108,7 +109,7 @@ pub async fn prepare(source: &PostgresSource, base: &BaseBackup) -> Result<BaseB
             match Tools::find_of(source.tools.as_deref(), major).await {
                 Ok(tools) => {
                     if standing.may_replicate {
-                        objections.extend(replication::refusal(&parameters, &tools).await);
+                        objections.extend(replication_check::rejection(&parameters, &tools).await);
                     }
                     Some(SettingsReader::Replication(tools))
                 }
@@ -184,22 +185,4 @@ fn log_objections(source: &PostgresSource, standing: &SettingsSource) -> Vec<Bas
         Some(_) => {}
     }
     objections
-}
-
-pub(super) async fn ask<T>(
-    server: &str,
-    asked: impl Future<Output = Result<T, sqlx::Error>>,
-) -> Result<T, BaseError> {
-    ask_within(QUESTION_WITHIN, server, asked).await
-}
-
-pub(super) async fn ask_within<T>(
-    deadline: Duration,
-    server: &str,
-    asked: impl Future<Output = Result<T, sqlx::Error>>,
-) -> Result<T, BaseError> {
-    match tokio::time::timeout(deadline, asked).await {
-        Ok(answered) => answered.map_err(|source| BaseError::Question { server: server.to_owned(), source }),
-        Err(_) => Err(BaseError::NoAnswer { server: server.to_owned() }),
-    }
 }

@@ -8,23 +8,24 @@ use sqlx::PgConnection;
 use tokio::sync::Notify;
 
 use super::backup_manifest::{RangeError, WalRange, wal_range};
-use super::capture::BaseBackupCopy;
 use super::checksum_report::{damage_in, is_all};
 use super::completeness::Completeness;
+use super::copied::{BASE, BaseBackupCopy};
+use super::error::BaseError;
 use super::manifest_cache::ManifestCache;
-use super::prepare::ask;
+use super::missing_files::MissingFiles;
+use super::prepare::{BaseBackupCapture, SettingsReader};
+use super::query::ask;
 use super::skipped_files::{Skipped, skipped_in};
 use super::tar_inspector::TarWatch;
-use super::{BASE, BaseBackupCapture, BaseError, BasePreflight, MissingFiles, SettingsReader};
 use crate::event::Events;
 use crate::model::{DamagedPage, Digest};
 use crate::pipeline::Produce;
 use crate::platform::{CancellationToken, Piped, ProcessError, seed};
-use crate::postgres::{ConnectionParameters, Tools};
-use crate::source::{ArtifactSink, KEEPALIVES};
-use crate::text::format_duration;
+use crate::postgres::Tools;
+use crate::source::capture::ArtifactSink;
+use crate::source::libpq::KEEPALIVES;
 
-const IDENTIFY_WITHIN: Duration = Duration::from_secs(30);
 /// At most five lines a damaged file, and what else there is to say.
 const STDERR_LINES: usize = 5_000;
 /// The server waits without end for its log to be archived before it ends a copy.
@@ -34,28 +35,6 @@ const BEGUN_WITHIN: Duration = Duration::from_secs(3600);
 /// Waited for before anything is stored.
 const FIRST: usize = 64 << 10;
 const TOLD_AFTER: Duration = Duration::from_secs(60);
-
-/// Why the server does not take a replication connection; asked with one.
-pub(super) async fn refusal(parameters: &ConnectionParameters, tools: &Tools) -> Option<BasePreflight> {
-    let psql = match tools.program("psql") {
-        Ok(psql) => psql,
-        Err(error) => return Some(BasePreflight::NoProgram(error.to_string())),
-    };
-    if let Err(error) = tools.program("pg_basebackup") {
-        return Some(BasePreflight::NoProgram(error.to_string()));
-    }
-    let psql = psql.args(["--no-psqlrc", "--no-password", "--quiet", "--command=IDENTIFY_SYSTEM"]);
-    let refused = |words| BasePreflight::ReplicationRefused { role: parameters.user.clone(), words };
-    let psql = match parameters.apply(psql.arg("--dbname=replication=true")).await {
-        Ok(psql) => psql,
-        Err(error) => return Some(refused(crate::text::error_chain(&error))),
-    };
-    match psql.run(IDENTIFY_WITHIN, &CancellationToken::new()).await {
-        Ok(_) => None,
-        Err(ProcessError::Failed { stderr, .. }) if !stderr.is_empty() => Some(refused(stderr.join(" "))),
-        Err(error) => Some(refused(crate::text::error_chain(&error))),
-    }
-}
 
 /// A `pg_basebackup` whose first bytes have come: from then on the server has agreed to everything.
 pub(super) struct StartedCopy {

@@ -4,7 +4,7 @@ use sqlx::PgConnection;
 
 use super::backup_manifest::{RangeError, WalRange};
 use super::error::BaseError;
-use super::prepare::{ask, ask_within};
+use super::query::{ask, ask_within};
 use crate::model::{Lsn, Timeline};
 
 /// A checkpoint of a large server that writes all it has.

@@ -5,7 +5,7 @@ use sqlx::PgConnection;
 
 use super::configuration::{self, Configuration};
 use super::error::BaseError;
-use super::prepare::ask;
+use super::query::ask;
 use crate::model::ClusterFacts;
 
 // A setting from the file or the command line is what a restored server has to be given.

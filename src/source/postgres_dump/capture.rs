@@ -10,6 +10,7 @@ use sqlx::PgConnection;
 use thiserror::Error;
 
 use super::manual_restore;
+use super::privileges::{Unreadable, unreadable};
 use super::program::{Dump, DumpError, STDERR_LINES, check_globals, judge};
 use crate::event::{Events, Phase, PhaseTimer};
 use crate::model::{DatabaseFacts, Details, SequenceState, ServerFacts};
@@ -20,13 +21,13 @@ use crate::postgres::{
     ConnectError, ConnectionParameters, FactsError, Tools, ToolsError, close, count_rows, read_facts,
     read_sequences_again, server_major,
 };
-use crate::source::{ArtifactSink, Captured, KEEPALIVES, SinkError, Unreadable, unreadable};
-use crate::text::{error_chain, format_duration};
+use crate::source::capture::{ArtifactSink, Captured, SinkError};
+use crate::source::libpq::KEEPALIVES;
 
 /// Names of the artifacts, without the endings of their encoding.
 pub const DATABASE: &str = "database.dump";
 pub const GLOBALS: &str = "globals.sql";
-pub const DETAILS: &str = "details.json";
+pub use crate::source::capture::DETAILS;
 
 const GLOBALS_WITHIN: Duration = Duration::from_secs(600);
 const QUESTION_WITHIN: Duration = Duration::from_secs(600);

@@ -1,4 +1,5 @@
-use crate::model::{Artifact, DatabaseFacts, Encoding};
+use crate::model::{Artifact, DatabaseFacts};
+use crate::source::manual_restore::plain;
 
 /// The commands that restore a dump with standard tools, for the manifest. They name nothing of what the
 /// database holds.
@@ -24,25 +25,6 @@ pub(crate) fn commands(dump: &Artifact, globals: Option<&Artifact>, facts: &Data
     );
     lines.push("vacuumdb --analyze-only --dbname=restored".to_owned());
     lines
-}
-
-/// A pipe that gives an artifact's plain bytes.
-pub(crate) fn plain(artifact: &Artifact) -> String {
-    plain_in(artifact, "")
-}
-
-/// The same of objects in another folder, whose path ends with `/`.
-pub(crate) fn plain_in(artifact: &Artifact, folder: &str) -> String {
-    let names: Vec<String> =
-        artifact.objects.iter().map(|object| format!("{folder}{}", object.name)).collect();
-    let mut pipe = format!("cat {}", names.join(" "));
-    for encoding in artifact.encoding.iter().rev() {
-        pipe.push_str(match encoding {
-            Encoding::Age => " | age -d -i identity.txt",
-            Encoding::Zstd => " | zstd -d",
-        });
-    }
-    pipe
 }
 
 fn locale(facts: &DatabaseFacts) -> String {
@@ -82,7 +64,7 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Digest, ObjectPart};
+    use crate::model::{Digest, Encoding, ObjectPart};
 
     #[test]
     fn every_object_and_every_step_is_named() {

@@ -1,20 +1,38 @@
-use super::super::{ArtifactSink, Captured, MissingCopy, Naming, SinkError};
-use super::{SnapshotCapture, SnapshotError, copies, identifier, manual_restore};
+use async_trait::async_trait;
+
+use super::await_snapshot::{wait, warn_of_quota};
+use super::error::SnapshotError;
+use super::name::identifier;
+use super::prepare::SnapshotCapture;
+use super::{copies, manual_restore};
 use crate::aws::AwsTags;
-use crate::aws::rds::{Database, Rds, Snapshot, SnapshotId};
-use crate::aws::{FailureKind, PollError, PolledState, key};
-use crate::event::{Events, Phase, PhaseTimer};
+use crate::aws::rds::{Database, Snapshot, SnapshotId};
+use crate::aws::{FailureKind, PolledState, key};
+use crate::event::{Events, Phase, PhaseTimer, told};
 use crate::model::{Artifact, CloudBackup, CloudBackupCopy, Details, ServerFacts};
 use crate::pipeline::MemoryProducer;
 use crate::platform::CancellationToken;
-use crate::source::postgres_dump::capture::DETAILS;
-use crate::text::error_chain;
+use crate::source::capture::{
+    ArtifactSink, Capture, CaptureContext, Captured, DETAILS, MissingCopy, Naming, SinkError, SourceError,
+};
 
 /// An instance that is being changed or backed up becomes available between its steps.
 const BEGINNINGS: u32 = 5;
 
-/// Takes the snapshot, or goes on with the one that an earlier run began for this backup, and copies it.
-pub async fn capture(
+#[async_trait(?Send)]
+impl Capture for SnapshotCapture<'_> {
+    async fn run(
+        self: Box<Self>,
+        context: &CaptureContext<'_>,
+        sink: &mut dyn ArtifactSink,
+    ) -> Result<Captured, SourceError> {
+        let captured = capture(*self, context.naming, sink, context.events, context.cancel).await;
+        captured.map_err(SourceError::new)
+    }
+}
+
+/// Takes the snapshot, or resumes the one that an earlier run began for this backup, and copies it.
+async fn capture(
     prepared: SnapshotCapture<'_>,
     naming: Naming<'_>,
     sink: &mut dyn ArtifactSink,
@@ -159,18 +177,6 @@ fn seen(database: Database) -> PolledState<Database> {
     if database.takes_changes() { PolledState::Done(database) } else { database.seen() }
 }
 
-pub(super) async fn wait(
-    rds: &Rds,
-    id: &SnapshotId,
-    prepared: &SnapshotCapture<'_>,
-    events: &Events,
-    cancel: &CancellationToken,
-) -> Result<Snapshot, PollError> {
-    let subject = format!("snapshot `{}` in {}", id.as_str(), rds.region());
-    let ask = async || Ok(rds.snapshot(id).await?.map_or(PolledState::Absent, Snapshot::seen));
-    prepared.poll.wait(&subject, events, cancel, ask).await
-}
-
 /// In words, why it is not shared. What can never be is not tried.
 async fn share(prepared: &SnapshotCapture<'_>, snapshot: &Snapshot) -> Result<(), String> {
     let source = prepared.source;
@@ -195,19 +201,6 @@ async fn share(prepared: &SnapshotCapture<'_>, snapshot: &Snapshot) -> Result<()
         .share_snapshot(&snapshot.id, &source.share_with)
         .await
         .map_err(|failure| error_chain(&failure))
-}
-
-/// Old ones are removed by nobody but retention, and a quota that is reached ends the backups.
-pub(super) async fn warn_of_quota(rds: &Rds, like: &SnapshotId, events: &Events) {
-    match rds.snapshot_quota(like).await {
-        Ok(Some((used, most))) if used * 5 >= most * 4 => events.warning(format!(
-            "{used} of {most} manual snapshots{} are used in {}: have AWS raise the quota, or remove old ones, before it ends the backups",
-            if matches!(like, SnapshotId::Cluster(_)) { " of clusters" } else { "" },
-            rds.region()
-        )),
-        Ok(_) => {}
-        Err(failure) => tracing::info!("{}", error_chain(&failure)),
-    }
 }
 
 async fn store_details(

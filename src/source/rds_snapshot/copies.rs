@@ -1,14 +1,14 @@
 use futures_util::future::join_all;
 
-use super::super::MissingCopy;
-use super::capture::{wait, warn_of_quota};
-use super::{SnapshotCapture, SnapshotError};
+use super::await_snapshot::{wait, warn_of_quota};
+use super::error::SnapshotError;
+use super::prepare::SnapshotCapture;
 use crate::aws::rds::{Rds, Snapshot, SnapshotCopyRequest, SnapshotId};
 use crate::aws::{AwsFailure, AwsTags, FailureKind, PollError};
 use crate::event::{Events, Phase, PhaseTimer};
 use crate::platform::CancellationToken;
 use crate::policy::RdsRegion;
-use crate::text::{error_chain, format_duration};
+use crate::source::capture::MissingCopy;
 
 /// What became of the copies.
 #[derive(Debug, Default)]

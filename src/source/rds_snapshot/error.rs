@@ -1,7 +1,7 @@
 use thiserror::Error;
 
 use crate::aws::{AwsError, AwsFailure, PollError};
-use crate::source::SinkError;
+use crate::source::capture::SinkError;
 
 /// Why there is no snapshot.
 #[derive(Debug, Error)]

@@ -1,6 +1,6 @@
 use crate::model::{Artifact, CloudBackupCopy};
 use crate::policy::RdsDatabase;
-use crate::source::postgres_dump::manual_restore::plain;
+use crate::source::manual_restore::plain;
 
 /// The commands that restore a snapshot with AWS's own command line, for the manifest. They name nothing of
 /// how the database was set up: that is in the details, which only key holders can read.

@@ -1,4 +1,5 @@
-use super::{SnapshotError, backup_of};
+use super::error::SnapshotError;
+use super::name::backup_of;
 use crate::aws::rds::{Database, Rds};
 use crate::aws::{FailureKind, Poll};
 use crate::model::{BackupId, RegionNames, RestoreProfile, SourceName, SystemName};
@@ -7,7 +8,7 @@ use crate::text::error_chain;
 
 /// A database that was found, and how it is set up.
 #[derive(Debug)]
-pub struct SnapshotCapture<'p> {
+pub(super) struct SnapshotCapture<'p> {
     pub(super) rds: Rds,
     pub(super) source: &'p RdsSource,
     pub(super) database: Database,
@@ -15,7 +16,7 @@ pub struct SnapshotCapture<'p> {
     pub(super) poll: Poll,
 }
 
-pub async fn prepare(source: &RdsSource) -> Result<SnapshotCapture<'_>, SnapshotError> {
+pub(super) async fn prepare(source: &RdsSource) -> Result<SnapshotCapture<'_>, SnapshotError> {
     let rds = Rds::of(&source.place).await?;
     let database = rds.database(&source.database).await?;
     let database = database.ok_or_else(|| SnapshotError::NoDatabase {
@@ -48,7 +49,7 @@ pub(super) fn poll(place: &AwsLocation) -> Poll {
 
 /// The backups of which there are snapshots, oldest first, but those that came to nothing. Which of them were
 /// committed is in the repositories.
-pub async fn begun(
+pub(super) async fn in_flight(
     source: &RdsSource,
     system: &SystemName,
     name: &SourceName,

@@ -1,3 +1,4 @@
 //! Stores for tests.
 
 pub mod faulty;
+pub mod memory;

@@ -1,0 +1,163 @@
+use std::time::Instant;
+
+use chrono::{DateTime, Utc};
+
+use super::error::TakeError;
+use super::incremental::PlannedBase;
+use super::record::CommittedBackup;
+use super::run::Run;
+use super::{MissingRepository, PlannedSource, SourceOutcome};
+use crate::event::Event;
+use crate::model::{BackupId, Manifest, Protection, RecipientPrint, ToolFacts, parent};
+use crate::platform::{CancellationToken, host_name};
+use crate::policy::Encryption;
+use crate::repository::{BackupWriter, FormatVersion, Unavailable, write_options};
+use crate::source::{Capture, CaptureContext, Captured, Naming};
+
+/// What became of a backup, and its manifest where that was committed.
+pub(super) type CaptureResult = Result<(SourceOutcome, Option<CommittedBackup>), TakeError>;
+
+impl Run<'_> {
+    /// Takes one backup of a source whose lease is held. `is_resumed`: an interrupted run began it, and may have left
+    /// objects of it.
+    pub(super) async fn capture(
+        &self,
+        planned: &PlannedSource,
+        backup: BackupId,
+        is_resumed: bool,
+        cancel: &CancellationToken,
+    ) -> CaptureResult {
+        let (began, begun) = (Instant::now(), self.clock.now());
+        let source = &planned.source.name;
+        self.events.emit(&Event::SourceBegan { source: source.clone(), backup: backup.clone() });
+        let (prepared, base) = self.prepare(planned, &backup).await?;
+        self.abort_orphaned_uploads(source).await;
+        let writer = self.writer(&backup, begun, cancel);
+        if is_resumed && let Some(kept) = writer.clear().await.first() {
+            let (repository, reason) = (kept.name.clone(), kept.reason());
+            return Err(TakeError::Leftovers { backup, repository, reason });
+        }
+        let (writer, captured) = self.capture_into(writer, prepared, &backup, &base, cancel).await?;
+        let (missing_copies, issues, excluded) =
+            (captured.not_held.clone(), captured.issues.clone(), captured.not_included.clone());
+        let manifest = self.manifest(&backup, begun, captured);
+        let held = writer.commit(&manifest).await.map_err(TakeError::Commit)?;
+        self.keep_list(&manifest, &base);
+        let repositories: Vec<_> = held.iter().map(|repository| repository.name.clone()).collect();
+        self.events.emit(&Event::BackupStored { backup: backup.clone(), repositories: repositories.clone() });
+        let outcome = SourceOutcome::Stored {
+            parent: parent(&manifest).cloned().map(Box::new),
+            backup,
+            recovery_point: manifest.recovery_point,
+            read_from: manifest.server.as_ref().and_then(|server| server.address.clone()),
+            plain_bytes: manifest.plain_size(),
+            stored_bytes: manifest.stored_size(),
+            seconds: began.elapsed().as_secs_f64(),
+            repositories: repositories.clone(),
+            missing: held.lost().iter().map(missing).collect(),
+            damaged: manifest.physical.as_ref().map(|physical| physical.damaged.clone()).unwrap_or_default(),
+            not_restorable: vec![],
+            not_held: missing_copies,
+            issues,
+            not_included: excluded,
+        };
+        Ok((outcome, Some((manifest, repositories))))
+    }
+
+    /// Connects to the source, rejects what could never be restored, and decides what it builds on. Nothing is
+    /// stored.
+    pub(super) async fn prepare<'s>(
+        &self,
+        planned: &'s PlannedSource,
+        backup: &BackupId,
+    ) -> Result<(Box<dyn Capture + 's>, PlannedBase), TakeError> {
+        let prepared = planned.opened.prepare(backup.kind()).await.map_err(TakeError::Source)?;
+        let requirements = prepared.requirements();
+        if let Some(cluster) = requirements.wal {
+            self.refuse_without_log(&planned.source.name, cluster).await.map_err(TakeError::OtherCluster)?;
+        }
+        let base = self.plan_base(&planned.source, &requirements, backup).await;
+        Ok((prepared, base.map_err(TakeError::Source)?))
+    }
+
+    fn writer(&self, backup: &BackupId, begun: DateTime<Utc>, cancel: &CancellationToken) -> BackupWriter {
+        BackupWriter::new(
+            self.repositories.clone(),
+            self.policy.system.clone(),
+            backup.clone(),
+            self.recipe.clone(),
+            self.policy.transfer,
+            write_options(&self.policy.repositories, begun),
+            self.events.clone(),
+            cancel.clone(),
+        )
+    }
+
+    /// Stores the artifacts; where that fails, what was stored is removed.
+    async fn capture_into(
+        &self,
+        mut writer: BackupWriter,
+        prepared: Box<dyn Capture + '_>,
+        backup: &BackupId,
+        base: &PlannedBase,
+        cancel: &CancellationToken,
+    ) -> Result<(BackupWriter, Captured), TakeError> {
+        let naming = Naming { system: &self.policy.system, source: backup.source(), backup, run: &self.id };
+        let context = CaptureContext { naming, base: &base.plan, events: self.events, cancel };
+        match prepared.run(&context, &mut writer).await {
+            Ok(captured) => Ok((writer, captured)),
+            Err(error) => {
+                for kept in writer.discard().await {
+                    self.events.notice(format!(
+                        "repository {} keeps objects of {backup} that no manifest names: {}",
+                        kept.name,
+                        kept.reason()
+                    ));
+                }
+                Err(TakeError::Source(error))
+            }
+        }
+    }
+
+    fn manifest(&self, backup: &BackupId, begun: DateTime<Utc>, captured: Captured) -> Manifest {
+        Manifest {
+            format: FormatVersion::CURRENT.to_string(),
+            repository_id: self.repositories.id().unwrap_or_default().to_owned(),
+            system: self.policy.system.clone(),
+            source: backup.source().clone(),
+            id: backup.clone(),
+            kind: backup.kind(),
+            run: self.id.clone(),
+            recovery_point: captured.recovery_point,
+            begun,
+            ended: self.clock.now(),
+            host: host_name(),
+            tool: ToolFacts { drctl: env!("CARGO_PKG_VERSION").to_owned(), producer: captured.producer },
+            server: captured.server,
+            physical: captured.physical,
+            managed: captured.managed,
+            protection: protection(&self.policy.encryption),
+            artifacts: captured.artifacts,
+            by_hand: captured.by_hand,
+        }
+    }
+}
+
+fn missing(lost: &Unavailable) -> MissingRepository {
+    MissingRepository { repository: lost.name.clone(), reason: lost.reason() }
+}
+
+fn protection(encryption: &Encryption) -> Protection {
+    match encryption {
+        Encryption::None => Protection::None,
+        Encryption::Age { recipients } => Protection::Age {
+            recipients: recipients
+                .iter()
+                .map(|recipient| RecipientPrint {
+                    recipient: recipient.key.clone(),
+                    holder: recipient.holder.clone(),
+                })
+                .collect(),
+        },
+    }
+}

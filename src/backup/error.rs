@@ -1,0 +1,49 @@
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use thiserror::Error;
+
+use crate::model::{BackupId, RepositoryName};
+use crate::pipeline::RecipeError;
+use crate::repository::{MarkerError, WriteError};
+use crate::source::SourceError;
+use crate::store::StoreError;
+use crate::wal::cluster::ClusterError;
+
+/// Why a run did not even begin.
+#[derive(Debug, Error)]
+pub enum BackupError {
+    #[error("failed to open the repositories")]
+    Repositories(#[source] MarkerError),
+    #[error(
+        "this host's clock is {} {} that of repository `{repository}`",
+        humantime::format_duration(Duration::from_secs(.skew.num_seconds().unsigned_abs())),
+        if *.skew > TimeDelta::zero() { "ahead of" } else { "behind" }
+    )]
+    Clock { repository: RepositoryName, skew: TimeDelta },
+    #[error("failed to prepare compression and encryption")]
+    Recipe(#[source] RecipeError),
+}
+
+/// Why a backup of one source was not taken.
+#[derive(Debug, Error)]
+pub(super) enum TakeError {
+    #[error("failed to take the lease of the source")]
+    Lease(#[source] StoreError),
+    #[error("another run took over the lease of the source, so this one stopped")]
+    LeaseLost,
+    #[error(transparent)]
+    Source(SourceError),
+    #[error("nothing was planned for the source")]
+    NothingPlanned,
+    #[error(
+        "refused, since no repository takes the log it needs (a cluster that took another's place, made anew or upgraded, gets a source of its own in the policy)"
+    )]
+    OtherCluster(#[source] ClusterError),
+    #[error(
+        "cannot commit {backup} of an interrupted run: failed to remove its leftovers from repository {repository} ({reason})"
+    )]
+    Leftovers { backup: BackupId, repository: RepositoryName, reason: String },
+    #[error("failed to commit the backup")]
+    Commit(#[source] WriteError),
+}

@@ -1,0 +1,77 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::clock_skew::check_clocks;
+use super::error::BackupError;
+use crate::catalog::Catalog;
+use crate::event::Events;
+use crate::model::RunId;
+use crate::pipeline::Recipe;
+use crate::platform::{CancellationToken, Clock};
+use crate::policy::Policy;
+use crate::repository::Repositories;
+use crate::source::incremental::Extent;
+
+/// For each of the small calls around a backup that have no deadline of their own.
+pub(super) const SMALL_CALL: Duration = Duration::from_secs(120);
+
+/// What a backup works with.
+#[derive(Debug)]
+pub struct BackupContext<'a> {
+    pub policy: &'a Policy,
+    /// All of the policy's, as opened.
+    pub repositories: Repositories,
+    /// One that cannot be written is a warning: it can be rebuilt from the repositories.
+    pub catalog: Option<&'a Catalog>,
+    pub clock: Arc<dyn Clock>,
+    pub events: &'a Events,
+    pub cancel: &'a CancellationToken,
+}
+
+/// A run whose repositories are open.
+#[derive(Debug)]
+pub(super) struct Run<'a> {
+    pub(super) policy: &'a Policy,
+    pub(super) repositories: Repositories,
+    pub(super) recipe: Recipe,
+    pub(super) id: RunId,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) events: &'a Events,
+    pub(super) cancel: &'a CancellationToken,
+    pub(super) catalog: Option<Catalog>,
+    pub(super) extent: Extent,
+}
+
+impl<'a> Run<'a> {
+    /// Opens the repositories for writing. Nothing is written where this fails.
+    pub(super) async fn begin(
+        id: RunId,
+        extent: Extent,
+        context: BackupContext<'a>,
+    ) -> Result<Self, BackupError> {
+        let run = Self::new(id, extent, context)?;
+        check_clocks(&run.repositories, run.policy.transfer.stall, &*run.clock).await?;
+        let repositories = run.repositories.for_writing(&run.policy.system, None, run.clock.now()).await;
+        let repositories = repositories.map_err(BackupError::Repositories)?;
+        let catalog = run.catalog.map(|catalog| catalog.of_repository(repositories.id()));
+        Ok(Self { repositories, catalog, ..run })
+    }
+
+    /// Opens the repositories for reading: nothing is written by it.
+    pub(super) async fn look(
+        id: RunId,
+        extent: Extent,
+        context: BackupContext<'a>,
+    ) -> Result<Self, BackupError> {
+        let run = Self::new(id, extent, context)?;
+        let repositories = run.repositories.for_reading(&run.policy.system, None).await;
+        Ok(Self { repositories, ..run })
+    }
+
+    fn new(id: RunId, extent: Extent, context: BackupContext<'a>) -> Result<Self, BackupError> {
+        let BackupContext { policy, repositories, catalog, clock, events, cancel } = context;
+        let recipe = Recipe::new(policy.compression, &policy.encryption).map_err(BackupError::Recipe)?;
+        let catalog = catalog.cloned();
+        Ok(Self { policy, repositories, recipe, id, clock, events, cancel, catalog, extent })
+    }
+}

@@ -1,0 +1,20 @@
+use crate::model::{Artifact, Encoding};
+
+/// Returns a pipe that gives an artifact's plain bytes.
+pub(super) fn plain(artifact: &Artifact) -> String {
+    plain_in(artifact, "")
+}
+
+/// Returns the same of objects in another folder, whose path ends with `/`.
+pub(super) fn plain_in(artifact: &Artifact, folder: &str) -> String {
+    let names: Vec<String> =
+        artifact.objects.iter().map(|object| format!("{folder}{}", object.name)).collect();
+    let mut pipe = format!("cat {}", names.join(" "));
+    for encoding in artifact.encoding.iter().rev() {
+        pipe.push_str(match encoding {
+            Encoding::Age => " | age -d -i identity.txt",
+            Encoding::Zstd => " | zstd -d",
+        });
+    }
+    pipe
+}

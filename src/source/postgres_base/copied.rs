@@ -1,0 +1,24 @@
+use super::backup_manifest::WalRange;
+use super::completeness::Completeness;
+use super::missing_files::MissingFiles;
+use crate::model::{Artifact, DamagedPage, Digest, Excluded};
+
+/// The artifact of the data directory, without the endings of its encoding. Those of tablespaces are `<oid>.tar`.
+pub const BASE: &str = "base.tar";
+
+/// A copy that was stored completely.
+pub(super) struct BaseBackupCopy {
+    /// `base.tar` and those of the tablespaces.
+    pub(super) artifacts: Vec<Artifact>,
+    pub(super) range: WalRange,
+    pub(super) damaged: Vec<DamagedPage>,
+    /// What the data directory has and the copy does not.
+    pub(super) left_out: Vec<Excluded>,
+    /// Of that, what PostgreSQL needs.
+    pub(super) lacking: Vec<MissingFiles>,
+    pub(super) presence: Completeness,
+    /// What made it, by version.
+    pub(super) producer: String,
+    /// PostgreSQL's list of its files, where that was kept.
+    pub(super) kept: Option<Digest>,
+}
