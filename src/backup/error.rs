@@ -8,6 +8,7 @@ use crate::pipeline::RecipeError;
 use crate::repository::{MarkerError, WriteError};
 use crate::source::SourceError;
 use crate::store::StoreError;
+use crate::text::format_duration;
 use crate::wal::cluster::ClusterError;
 
 /// Why a run did not even begin.
@@ -17,7 +18,7 @@ pub enum BackupError {
     Repositories(#[source] MarkerError),
     #[error(
         "this host's clock is {} {} that of repository `{repository}`",
-        humantime::format_duration(Duration::from_secs(.skew.num_seconds().unsigned_abs())),
+        format_duration(Duration::from_secs(.skew.num_seconds().unsigned_abs())),
         if *.skew > TimeDelta::zero() { "ahead of" } else { "behind" }
     )]
     Clock { repository: RepositoryName, skew: TimeDelta },

@@ -4,11 +4,12 @@ use super::capture::CaptureResult;
 use super::error::{BackupError, TakeError};
 use super::run::{BackupContext, Run};
 use super::{BackupPlan, BackupReport, PlannedSource, SourceOutcome, SourceReport};
-use crate::event::{Event, told};
+use crate::event::Event;
 use crate::model::{BackupId, BackupKind};
 use crate::platform::{CancellationToken, seed};
 use crate::repository::lease::{Acquired, Lease};
 use crate::store::probe::capability::sweep_old;
+use crate::text::error_chain;
 
 /// Takes the planned backups one after the other, writes the journal and the catalog, and reports.
 pub async fn execute(plan: BackupPlan, context: BackupContext<'_>) -> Result<BackupReport, BackupError> {
@@ -33,7 +34,7 @@ pub async fn execute(plan: BackupPlan, context: BackupContext<'_>) -> Result<Bac
                 }
                 Err(_) if run.cancel.is_cancelled() => SourceOutcome::Interrupted,
                 Err(error) => {
-                    let reason = told(&error);
+                    let reason = error_chain(&error);
                     run.events.emit(&Event::SourceFailed { source: name.clone(), reason: reason.clone() });
                     SourceOutcome::Failed { reason }
                 }

@@ -13,6 +13,7 @@ use crate::repository::{BackupRecord, Listing, RejectedManifest, Repository};
 use crate::source::incremental::{self, BasePlan, Candidate, Candidates, Extent};
 use crate::source::postgres_base::{BaseError, is_kept, publish};
 use crate::source::{Requirements, SourceError};
+use crate::text::error_chain;
 
 const LIST: &str = "backup_manifest";
 

@@ -3,11 +3,11 @@ use std::time::Duration;
 
 use super::PlannedSource;
 use super::run::Run;
-use crate::event::told;
 use crate::platform::CancellationToken;
 use crate::repository::layout;
 use crate::repository::lease::{self, Acquired};
 use crate::store::{StoreError, StoreErrorKind};
+use crate::text::{error_chain, format_duration};
 
 /// A wait that is longer is reported.
 const QUIET_WAIT: Duration = Duration::from_secs(3);
@@ -40,7 +40,7 @@ impl Run<'_> {
                         "the lease of `{}` cannot be taken in repository {}: {}",
                         planned.source.name,
                         repository.name,
-                        told(&error)
+                        error_chain(&error)
                     ));
                     failed = Some(error);
                 }
@@ -63,7 +63,7 @@ impl Run<'_> {
             () = tokio::time::sleep(QUIET_WAIT) => self.events.notice(format!(
                 "another run works on `{}`, or died while it did: waiting for up to {} to see which",
                 planned.source.name,
-                humantime::format_duration(lease::TIME_TO_LIVE),
+                format_duration(lease::TIME_TO_LIVE),
             )),
         }
         taken.await

@@ -5,11 +5,11 @@ use serde::Serialize;
 use super::error::{BackupError, TakeError};
 use super::run::{BackupContext, Run};
 use super::{BackupPlan, PlannedSource};
-use crate::event::told;
 use crate::model::{BackupId, BackupKind, SourceName};
 use crate::platform::seed;
 use crate::repository::Unavailable;
 use crate::source::incremental::BaseScope;
+use crate::text::error_chain;
 
 /// What a run would take now.
 #[derive(Clone, Debug, Serialize)]
@@ -71,7 +71,7 @@ pub async fn preview(plan: BackupPlan, context: BackupContext<'_>) -> Result<Bac
     let mut sources = Vec::new();
     for planned in &plan.sources {
         let mut steps = Vec::new();
-        let rejected = run.preview_source(planned, &mut steps).await.err().map(|error| told(&error));
+        let rejected = run.preview_source(planned, &mut steps).await.err().map(|error| error_chain(&error));
         let (source, kind) = (planned.source.name.clone(), planned.kind);
         sources.push(SourcePreview { source, kind, steps, rejected });
     }
@@ -96,10 +96,10 @@ impl Run<'_> {
         let (prepared, base) = self.prepare(planned, &backup).await?;
         steps.push(match base.plan.scope {
             _ if prepared.requirements().incremental.is_none() => BackupStep::New,
-            BaseScope::Full(because) => BackupStep::Full { because: because.map(|why| told(&why)) },
+            BaseScope::Full(because) => BackupStep::Full { because: because.map(|why| error_chain(&why)) },
             BaseScope::Incremental { since, passed_over } => BackupStep::Incremental {
                 since: since.manifest.id,
-                because: passed_over.map(|why| told(&why)),
+                because: passed_over.map(|why| error_chain(&why)),
             },
         });
         Ok(())

@@ -1,9 +1,9 @@
 use super::report::BackupReport;
 use super::run::Run;
-use crate::event::told;
 use crate::model::{Manifest, RepositoryName};
 use crate::platform::host_name;
 use crate::repository::journal;
+use crate::text::error_chain;
 
 /// A manifest, and the repositories that have it.
 pub(super) type CommittedBackup = (Manifest, Vec<RepositoryName>);
@@ -33,7 +33,7 @@ impl Run<'_> {
                     ));
                 }
             }
-            Err(error) => self.events.warning(format!("the run was not recorded: {}", told(&error))),
+            Err(error) => self.events.warning(format!("the run was not recorded: {}", error_chain(&error))),
         }
         let Some(catalog) = &self.catalog else { return };
         for (manifest, repositories) in manifests {
@@ -41,12 +41,12 @@ impl Run<'_> {
                 self.events.warning(format!(
                     "the catalog does not know {} yet: {}",
                     manifest.id,
-                    told(&error)
+                    error_chain(&error)
                 ));
             }
         }
         if let Err(error) = catalog.record_run(&record).await {
-            self.events.warning(format!("the catalog does not know this run: {}", told(&error)));
+            self.events.warning(format!("the catalog does not know this run: {}", error_chain(&error)));
         }
     }
 }

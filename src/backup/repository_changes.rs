@@ -2,8 +2,8 @@ use chrono::{DateTime, Utc};
 
 use super::run::{Run, SMALL_CALL};
 use crate::catalog::{BackupEntry, CopyEntry, Filter};
-use crate::event::told;
 use crate::repository::layout;
+use crate::text::error_chain;
 
 impl Run<'_> {
     /// Reports which repositories were created, and which no longer hold what they held; and has the catalog
@@ -25,7 +25,8 @@ impl Run<'_> {
         }
         let Some(catalog) = &self.catalog else { return };
         if let Err(error) = catalog.record_marked(repositories, now).await {
-            events.warning(format!("the catalog does not know the repositories yet: {}", told(&error)));
+            events
+                .warning(format!("the catalog does not know the repositories yet: {}", error_chain(&error)));
             return;
         }
         let Ok(entries) = catalog.backups(&Filter::default()).await else { return };

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::MissingRepository;
 use super::run::Run;
-use crate::event::{Phase, PhaseTimer, told};
+use crate::event::{Phase, PhaseTimer};
 use crate::model::{Manifest, Physical, RepositoryName, SourceName};
 use crate::pipeline::Identities;
 use crate::policy::Source;

@@ -2,7 +2,7 @@ use super::Context;
 use super::catalog_view::hint_lost;
 use super::error::CommandError;
 use super::exit::Exit;
-use super::output::{count, duration, size, style};
+use super::output::style;
 use crate::backup::{
     self, BackupContext, BackupError, BackupPlan, BackupPreview, BackupReport, BackupStep, SourceOutcome,
     SourcePreview,
@@ -10,6 +10,7 @@ use crate::backup::{
 use crate::model::{BackupKind, Outcome, SourceName};
 use crate::repository::MarkerError;
 use crate::source::incremental::Extent;
+use crate::text::{approximate_duration, count, format_duration, format_size, format_time};
 
 /// Back up every source of the policy, or those named
 #[derive(Debug, clap::Args)]
@@ -121,10 +122,7 @@ fn describe_step(step: &BackupStep, kind: Option<BackupKind>) -> String {
     match step {
         BackupStep::Resume { backup } => format!("resume {backup}, which an interrupted run began"),
         BackupStep::NothingDue { rpo } => {
-            format!(
-                "nothing newer, because that is inside of the RPO of {}",
-                humantime::format_duration(*rpo)
-            )
+            format!("nothing newer, because that is inside of the RPO of {}", format_duration(*rpo))
         }
         BackupStep::New => format!("new {} backup", kind.map(|kind| kind.to_string()).unwrap_or_default()),
         BackupStep::Full { because: None } => "full, as asked".to_owned(),

@@ -9,6 +9,7 @@ use crate::model::CloudBackupCopy;
 use crate::platform::CancellationToken;
 use crate::policy::VaultCopy;
 use crate::source::capture::{MissingCopy, Naming};
+use crate::text::error_chain;
 
 /// What became of the copies.
 #[derive(Debug, Default)]

@@ -4,6 +4,7 @@ use thiserror::Error;
 
 use crate::aws::{AwsError, AwsFailure, FailureKind, PollError};
 use crate::source::capture::SinkError;
+use crate::text::format_duration;
 
 /// Why there is no recovery point.
 #[derive(Debug, Error)]

@@ -9,6 +9,7 @@ use crate::platform::ProcessError;
 use crate::postgres::{ConnectError, FactsError, ToolsError};
 use crate::source::capture::SinkError;
 use crate::source::incremental::FullBackupReason;
+use crate::text::format_duration;
 
 pub(super) const QUESTION_WITHIN: Duration = Duration::from_secs(60);
 

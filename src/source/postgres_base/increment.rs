@@ -2,11 +2,12 @@ use super::error::BaseError;
 use super::prepare::BaseBackupCapture;
 use super::replication;
 use super::replication::StartedCopy;
-use crate::event::{Events, told};
+use crate::event::Events;
 use crate::model::Manifest;
 use crate::platform::{CancellationToken, ProcessError};
 use crate::postgres::Tools;
 use crate::source::incremental::{BasePlan, BaseScope, Candidate, FullBackupReason};
+use crate::text::error_chain;
 
 /// Begins the copy that was planned; one of everything where the server does not give the changes. Returns what
 /// it builds on, the full one first; empty for a full one.
@@ -60,7 +61,7 @@ fn report_full(why: &FullBackupReason, events: &Events) {
     if why.is_silent() {
         return;
     }
-    let text = told(why);
+    let text = error_chain(why);
     if why.is_due() {
         events.notice(format!("taking a full base backup: {text}"));
     } else {

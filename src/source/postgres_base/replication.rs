@@ -25,6 +25,7 @@ use crate::platform::{CancellationToken, Piped, ProcessError, seed};
 use crate::postgres::Tools;
 use crate::source::capture::ArtifactSink;
 use crate::source::libpq::KEEPALIVES;
+use crate::text::format_duration;
 
 /// At most five lines a damaged file, and what else there is to say.
 const STDERR_LINES: usize = 5_000;

@@ -1,9 +1,9 @@
 use std::time::Duration;
 
 use super::preflight::BasePreflight;
-use crate::event::told;
 use crate::platform::{CancellationToken, ProcessError};
 use crate::postgres::{ConnectionParameters, Tools};
+use crate::text::error_chain;
 
 const IDENTIFY_WITHIN: Duration = Duration::from_secs(30);
 
@@ -20,11 +20,11 @@ pub(super) async fn rejection(parameters: &ConnectionParameters, tools: &Tools) 
     let rejected = |words| BasePreflight::ReplicationRefused { role: parameters.user.clone(), words };
     let psql = match parameters.apply(psql.arg("--dbname=replication=true")).await {
         Ok(psql) => psql,
-        Err(error) => return Some(rejected(told(&error))),
+        Err(error) => return Some(rejected(error_chain(&error))),
     };
     match psql.run(IDENTIFY_WITHIN, &CancellationToken::new()).await {
         Ok(_) => None,
         Err(ProcessError::Failed { stderr, .. }) if !stderr.is_empty() => Some(rejected(stderr.join(" "))),
-        Err(error) => Some(rejected(told(&error))),
+        Err(error) => Some(rejected(error_chain(&error))),
     }
 }

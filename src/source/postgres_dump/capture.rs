@@ -23,6 +23,7 @@ use crate::postgres::{
 };
 use crate::source::capture::{ArtifactSink, Captured, SinkError};
 use crate::source::libpq::KEEPALIVES;
+use crate::text::{error_chain, format_duration};
 
 /// Names of the artifacts, without the endings of their encoding.
 pub const DATABASE: &str = "database.dump";

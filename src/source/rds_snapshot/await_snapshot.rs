@@ -1,8 +1,9 @@
 use super::prepare::SnapshotCapture;
 use crate::aws::rds::{Rds, Snapshot, SnapshotId};
 use crate::aws::{PollError, PolledState};
-use crate::event::{Events, told};
+use crate::event::Events;
 use crate::platform::CancellationToken;
+use crate::text::error_chain;
 
 /// Waits until a snapshot, or its copy in another region, is available.
 pub(super) async fn wait(
@@ -26,6 +27,6 @@ pub(super) async fn warn_of_quota(rds: &Rds, like: &SnapshotId, events: &Events)
             rds.region()
         )),
         Ok(_) => {}
-        Err(failure) => tracing::info!("{}", told(&failure)),
+        Err(failure) => tracing::info!("{}", error_chain(&failure)),
     }
 }

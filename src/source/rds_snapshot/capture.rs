@@ -8,13 +8,14 @@ use super::{copies, manual_restore};
 use crate::aws::AwsTags;
 use crate::aws::rds::{Database, Snapshot, SnapshotId};
 use crate::aws::{FailureKind, PolledState, key};
-use crate::event::{Events, Phase, PhaseTimer, told};
+use crate::event::{Events, Phase, PhaseTimer};
 use crate::model::{Artifact, CloudBackup, CloudBackupCopy, Details, ServerFacts};
 use crate::pipeline::MemoryProducer;
 use crate::platform::CancellationToken;
 use crate::source::capture::{
     ArtifactSink, Capture, CaptureContext, Captured, DETAILS, MissingCopy, Naming, SinkError, SourceError,
 };
+use crate::text::error_chain;
 
 /// An instance that is being changed or backed up becomes available between its steps.
 const BEGINNINGS: u32 = 5;

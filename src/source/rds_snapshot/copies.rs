@@ -9,6 +9,7 @@ use crate::event::{Events, Phase, PhaseTimer};
 use crate::platform::CancellationToken;
 use crate::policy::RdsRegion;
 use crate::source::capture::MissingCopy;
+use crate::text::{error_chain, format_duration};
 
 /// What became of the copies.
 #[derive(Debug, Default)]
