@@ -11,7 +11,7 @@ use crate::copies::wal;
 use crate::copies::wal::SyncedWal;
 use crate::model::{BackupId, RepositoryName, RunId, SourceName};
 use crate::platform::{host_name, seed};
-use crate::policy::{Policy, SourceConfig};
+use crate::policy::Policy;
 use crate::repository::{Unavailable, write_options};
 use crate::run::Run;
 use crate::store::PutOptions;
@@ -114,8 +114,7 @@ async fn logs<'p>(
 ) -> Vec<WalCopyDocument<'p>> {
     let mut logs = Vec::new();
     for source in &policy.sources {
-        let SourceConfig::Postgres(postgres) = &source.config else { continue };
-        if let Some(wal) = &postgres.wal {
+        if let Some(wal) = source.wal() {
             let (set, parallel) = (&run.repositories, wal.parallel);
             let synced = wal::sync(set, &policy.system, &source.name, locks, parallel, &run.cancel).await;
             logs.push(WalCopyDocument { source: &source.name, synced });

@@ -8,7 +8,7 @@ use futures_util::future::join;
 use super::{Area, DoctorFinding};
 use crate::aws::backup::{AwsBackup, AwsBackupPlan, Coverage, Vault};
 use crate::event::Events;
-use crate::policy::{AwsBackupSource, Policy, Rules, Source, SourceConfig};
+use crate::policy::{AwsBackupSource, Policy, Rules, Source};
 use crate::source::aws_backup::{LatestPoint, RegionPoint, in_each_region};
 use crate::text::{error_chain, format_duration};
 
@@ -16,7 +16,7 @@ const DAYS_OF_A_WEEK: u64 = 7;
 const DAYS_OF_A_MONTH: u64 = 31;
 
 pub(super) async fn examine(policy: &Policy, source: &Source, now: DateTime<Utc>) -> Vec<DoctorFinding> {
-    let SourceConfig::AwsBackup(config) = &source.config else { return vec![] };
+    let Some(config) = source.aws_backup() else { return vec![] };
     let subject = source.name.as_str();
     let recorded = BTreeSet::new();
     let events = Events::default();

@@ -2,7 +2,7 @@ use std::path::Path;
 
 use super::{Area, DoctorFinding};
 use crate::platform::{available_memory, free_space, scratch_directory};
-use crate::policy::{Encryption, Policy, SourceConfig, WalMethod};
+use crate::policy::{Encryption, Policy, WalMethod};
 
 /// What drctl itself and zstd need beside the parts.
 const BASE_MEMORY: u64 = 72 << 20;
@@ -61,14 +61,12 @@ pub(super) fn examine(policy: &Policy, state: &Path) -> Vec<DoctorFinding> {
 fn writable(state: &Path, policy: &Policy) -> Vec<DoctorFinding> {
     let mut findings = vec![];
     if let Err(error) = try_file(state) {
-        let streams = policy.sources.iter().any(|source| {
-            let SourceConfig::Postgres(postgres) = &source.config else { return false };
-            postgres.wal.as_ref().is_some_and(|wal| matches!(wal.through, WalMethod::Stream { .. }))
-        });
-        let incremental = policy.sources.iter().any(|source| {
-            let SourceConfig::Postgres(postgres) = &source.config else { return false };
-            postgres.base.as_ref().is_some_and(|base| base.incrementals > 0)
-        });
+        let streams = policy
+            .sources
+            .iter()
+            .any(|source| source.wal().is_some_and(|wal| matches!(wal.through, WalMethod::Stream { .. })));
+        let incremental =
+            policy.sources.iter().any(|source| source.base().is_some_and(|base| base.incrementals > 0));
         let mut lost = vec!["nothing is remembered from one run to the next without a catalog"];
         if policy.catalog.is_some() {
             lost.clear();

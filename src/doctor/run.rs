@@ -6,7 +6,7 @@ use futures_util::future::{join, join_all};
 use super::{Area, DoctorFinding, archiving, aws_backup, caller, database, host, rds, repository};
 use crate::iam::IamRole;
 use crate::platform::{CancellationToken, Clock};
-use crate::policy::{self, Lint, Policy, Source, SourceConfig};
+use crate::policy::{self, Lint, Policy, Source};
 use crate::repository::Repositories;
 
 /// Looks at everything. `role`: what the caller's rights in AWS are compared with. Findings come in the order of the areas.
@@ -65,7 +65,7 @@ async fn examine_source(
     now: DateTime<Utc>,
     role: IamRole,
 ) -> Vec<DoctorFinding> {
-    let SourceConfig::Rds(config) = &source.config else {
+    let Some(config) = source.rds() else {
         return database::examine(source, policy.objectives.rpo).await;
     };
     let subject = source.name.as_str();

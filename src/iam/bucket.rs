@@ -1,7 +1,7 @@
 use super::builder::Builder;
 use super::role::{Account, IamRole, partition};
 use super::{Conditions, IamError, key};
-use crate::policy::{Checksum, RepositoryLocation, S3Location, ServerSideEncryption, SourceConfig};
+use crate::policy::{Checksum, RepositoryLocation, S3Location, ServerSideEncryption};
 use crate::repository::layout;
 
 /// Rights in each bucket of AWS. Other servers have keys of their own, and IAM does not reach them.
@@ -117,9 +117,7 @@ fn list(builder: &mut Builder<'_>, bucket: &str, below: &str) {
 }
 
 fn archives_log(builder: &Builder<'_>) -> bool {
-    let archives =
-        |config: &SourceConfig| matches!(config, SourceConfig::Postgres(postgres) if postgres.wal.is_some());
-    builder.policy.sources.iter().any(|source| archives(&source.config))
+    builder.policy.sources.iter().any(|source| source.wal().is_some())
 }
 
 /// Objects that must be brought back before they can be read.

@@ -193,10 +193,10 @@ copy_to = {{ us-west-2 = {{ vault = "shop-dr" }} }}
                 let (_, verb) = action.split_once(':').unwrap();
                 let words = ["Delete", "Bypass", "Stop", "Disassociate", "Restore", "Reboot", "Schedule"];
                 assert!(!words.iter().any(|word| verb.starts_with(word)), "{role} may {action}");
-                let shares = policy.sources.iter().any(|source| match &source.config {
-                    SourceConfig::Rds(rds) => !rds.share_with.is_empty(),
-                    _ => false,
-                });
+                let shares = policy
+                    .sources
+                    .iter()
+                    .any(|source| source.rds().is_some_and(|rds| !rds.share_with.is_empty()));
                 let shares = shares && verb.ends_with("SnapshotAttribute") && role == IamRole::Writer;
                 assert!(shares || !verb.starts_with("Modify"), "{role} may {action}");
             }

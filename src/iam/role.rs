@@ -101,11 +101,7 @@ pub(super) fn roles(policy: &Policy) -> Vec<String> {
         RepositoryLocation::S3(place) => Some(&place.credentials),
         RepositoryLocation::Directory(_) => None,
     });
-    let sources = policy.sources.iter().filter_map(|source| match &source.config {
-        SourceConfig::Rds(rds) => Some(&rds.place.credentials),
-        SourceConfig::AwsBackup(backup) => Some(&backup.place.credentials),
-        SourceConfig::Postgres(_) | SourceConfig::NotBuilt { .. } => None,
-    });
+    let sources = policy.sources.iter().filter_map(|source| Some(&source.aws_location()?.credentials));
     let role = |credentials: &Credentials| match credentials {
         Credentials::Role { arn, .. } => Some(arn.clone()),
         _ => None,

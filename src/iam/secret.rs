@@ -2,7 +2,7 @@ use super::builder::Builder;
 use super::role::{IamRole, partition};
 use super::{Conditions, IamError};
 use crate::platform::SecretRef;
-use crate::policy::{Credentials, PasswordSource, PostgresSource, RepositoryLocation, SourceConfig};
+use crate::policy::{Credentials, PasswordSource, PostgresSource, RepositoryLocation, Source};
 
 /// The right to read what the policy keeps in Secrets Manager, each role its own.
 pub(super) fn add(builder: &mut Builder<'_>) -> Result<(), IamError> {
@@ -39,10 +39,7 @@ fn references<'p>(builder: &Builder<'p>) -> Vec<&'p SecretRef> {
     let (policy, role) = (builder.policy, builder.role);
     if role == IamRole::BreakGlass {
         // Whoever promotes speaks to RDS as the source says, and then logs in to what has production's name.
-        let databases = policy.sources.iter().filter_map(|source| match &source.config {
-            SourceConfig::Rds(rds) => Some(rds),
-            _ => None,
-        });
+        let databases = policy.sources.iter().filter_map(Source::rds);
         let asked = databases.flat_map(|rds| {
             let login = rds.login.iter().flat_map(|login| of_database(login));
             of_credentials(&rds.place.credentials).into_iter().chain(login)
@@ -55,20 +52,17 @@ fn references<'p>(builder: &Builder<'p>) -> Vec<&'p SecretRef> {
         known.extend(of_credentials(&place.credentials));
     }
     for source in &policy.sources {
-        match &source.config {
-            SourceConfig::Rds(rds) => known.extend(of_credentials(&rds.place.credentials)),
-            SourceConfig::AwsBackup(backup) => known.extend(of_credentials(&backup.place.credentials)),
-            SourceConfig::Postgres(_) | SourceConfig::NotBuilt { .. } => {}
+        if let Some(location) = source.aws_location() {
+            known.extend(of_credentials(&location.credentials));
         }
         // Who takes backups speaks to the databases, and who restores an instance to what is in it.
-        match &source.config {
-            SourceConfig::Postgres(postgres) if role == IamRole::Writer => {
-                known.extend(of_database(postgres))
-            }
-            SourceConfig::Rds(rds) if matches!(role, IamRole::Writer | IamRole::Restorer) => {
-                known.extend(rds.login.iter().flat_map(|login| of_database(login)));
-            }
-            _ => {}
+        let is_asked = match role {
+            IamRole::Writer => true,
+            IamRole::Restorer => source.rds().is_some(),
+            _ => false,
+        };
+        if is_asked {
+            known.extend(source.login().into_iter().flat_map(of_database));
         }
     }
     if role == IamRole::Restorer {

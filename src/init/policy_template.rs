@@ -211,7 +211,7 @@ mod tests {
     use super::*;
     use crate::pipeline::NewIdentity;
     use crate::policy;
-    use crate::policy::{RepositoryLocation, SourceConfig};
+    use crate::policy::RepositoryLocation;
 
     fn draft() -> PolicyTemplate {
         let key = || NewIdentity::generate().recipient();
@@ -243,7 +243,7 @@ mod tests {
         let policy = policy::parse(Path::new("/etc/drctl/policy.toml"), &draft().text()).unwrap();
         assert_eq!(policy.system.as_str(), "shop");
         assert_eq!(policy.repositories.len(), 2);
-        let SourceConfig::Postgres(source) = &policy.sources[0].config else { panic!() };
+        let source = policy.sources[0].postgres().unwrap();
         assert_eq!(source.url.as_ref().unwrap().as_str(), "postgres://drctl@localhost:5432/shop");
         let warnings: Vec<String> = policy::lint(&policy).into_iter().map(|lint| lint.key).collect();
         assert_eq!(warnings, ["repository", "notify"], "no lock and no channel, as its comments say");
@@ -253,7 +253,7 @@ mod tests {
     fn with_log_it_archives_and_its_schedule_meets_its_objective() {
         let draft = PolicyTemplate { point_in_time: true, ..draft() };
         let policy = policy::parse(Path::new("policy.toml"), &draft.text()).unwrap();
-        let SourceConfig::Postgres(source) = &policy.sources[0].config else { panic!() };
+        let source = policy.sources[0].postgres().unwrap();
         assert!(source.logical.is_some() && source.base.is_some() && source.wal.is_some());
         assert!(!policy::lint(&policy).iter().any(|lint| lint.misses_objective));
     }

@@ -114,8 +114,7 @@ fn copies(policy: &Policy, lint: &mut impl FnMut(String, String, &str)) {
 /// What is backed up must come back: no time is met by what nobody restores.
 fn unrestorable(policy: &Policy) -> Vec<Lint> {
     let one = |source: &Source| {
-        let SourceConfig::AwsBackup(config) = &source.config else { return None };
-        let kind = config.unrestorable()?;
+        let kind = source.aws_backup()?.unrestorable()?;
         Some(Lint {
             misses_objective: true,
             at: None,
@@ -130,7 +129,7 @@ fn unrestorable(policy: &Policy) -> Vec<Lint> {
 /// What RDS keeps, beside what the policy wants of it.
 fn regions(policy: &Policy, lint: &mut impl FnMut(String, String, &str)) {
     for source in &policy.sources {
-        let SourceConfig::Rds(rds) = &source.config else { continue };
+        let Some(rds) = source.rds() else { continue };
         let (name, key) = (&source.name, format!("sources.{}.copy_to", source.name));
         if rds.snapshots && rds.regions.is_empty() {
             let message = format!("snapshots of `{name}` are in one region, with the database itself");
@@ -259,7 +258,7 @@ fn widest_gap(lines: &[&CronLine]) -> Option<Duration> {
 
 fn transport(policy: &Policy, lint: &mut impl FnMut(String, String, &str)) {
     for source in &policy.sources {
-        let SourceConfig::Postgres(postgres) = &source.config else { continue };
+        let Some(postgres) = source.postgres() else { continue };
         let Some(url) = &postgres.url else { continue };
         let mode = url.query_pairs().find(|(name, _)| name == "sslmode").map(|(_, mode)| mode.into_owned());
         let checked = mode.as_deref().is_some_and(|mode| mode.starts_with("verify-"));

@@ -115,7 +115,7 @@ mod tests {
     use crate::model::BackupKind;
     use crate::platform::SecretRef;
     use crate::policy::samples::{POLICY, with};
-    use crate::policy::{Credentials, Encryption, RepositoryLocation, RowCounts, SourceConfig};
+    use crate::policy::{Credentials, Encryption, RepositoryLocation, RowCounts};
 
     const BROKEN: &str = include_str!("../../tests/fixtures/policies/broken.toml");
 
@@ -148,7 +148,7 @@ mod tests {
         assert_eq!(policy.transfer.stall, Duration::from_secs(120));
         assert_eq!(policy.transfer.object_size, 9_000 * (8 << 20));
         assert_eq!(policy.transfer.bandwidth, None);
-        let SourceConfig::Postgres(source) = &policy.sources[0].config else { panic!() };
+        let source = policy.sources[0].postgres().unwrap();
         let dump = source.logical.as_ref().unwrap();
         assert_eq!(
             (dump.row_counts, dump.globals, dump.lock_wait),
@@ -169,7 +169,7 @@ mod tests {
             )
         };
         let policy = parse(Path::new("shop.toml"), &wal("[\"west\"]")).unwrap();
-        let SourceConfig::Postgres(source) = &policy.sources[0].config else { panic!() };
+        let source = policy.sources[0].postgres().unwrap();
         let archiving = source.wal.as_ref().unwrap();
         assert_eq!((archiving.parallel, archiving.prefetch), (4, 8));
         assert_eq!(archiving.may_lag[0].as_str(), "west");

@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 
 use crate::aws::rds::{DeleteRefusal, Rds, Removal, Temporary};
 use crate::platform::CancellationToken;
-use crate::policy::{AwsLocation, Policy, RdsDatabase, SourceConfig};
+use crate::policy::{AwsLocation, Policy, RdsDatabase};
 use crate::text::error_chain;
 
 /// One thing, and whether it is to go.
@@ -43,7 +43,7 @@ impl CleanupPlan {
 pub async fn plan(policy: &Policy, now: DateTime<Utc>) -> CleanupPlan {
     let mut places: Vec<(AwsLocation, bool)> = Vec::new();
     for source in &policy.sources {
-        let SourceConfig::Rds(rds) = &source.config else { continue };
+        let Some(rds) = source.rds() else { continue };
         let is_cluster = matches!(rds.database, RdsDatabase::Cluster(_));
         let others = rds.regions.iter().map(|region| rds.place.in_region(&region.name));
         for place in [rds.place.clone()].into_iter().chain(others) {

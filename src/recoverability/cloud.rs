@@ -172,10 +172,7 @@ fn of_the_same<'p>(policy: &'p Policy, rds: &RdsSource) -> Vec<&'p SourceName> {
             && other.place.region == rds.place.region
             && other.place.endpoint == rds.place.endpoint
     };
-    let sources = policy
-        .sources
-        .iter()
-        .filter(|source| matches!(&source.config, SourceConfig::Rds(other) if is_same(other)));
+    let sources = policy.sources.iter().filter(|source| source.rds().is_some_and(is_same));
     sources.map(|source| &source.name).collect()
 }
 

@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::aws::backup::AwsBackup;
 use crate::aws::rds::{Rds, Snapshot, SnapshotId};
 use crate::model::{BackupId, CloudBackupCopy, Manifest, SourceName};
-use crate::policy::{Policy, RdsSource, SourceConfig};
+use crate::policy::{Policy, RdsSource, Source, SourceConfig};
 use crate::source::rds_snapshot::{backup_of, is_recorded};
 use crate::text::{error_chain, format_duration};
 
@@ -156,11 +156,8 @@ async fn ask(
     region: &str,
     vault: &str,
 ) -> Result<BTreeMap<String, CloudPresence>, String> {
-    let patience = match policy.source(source).map(|source| &source.config) {
-        Some(SourceConfig::AwsBackup(config)) => config.place.patience,
-        Some(SourceConfig::Rds(config)) => config.place.patience,
-        _ => USUAL,
-    };
+    let location = policy.source(source).and_then(Source::aws_location);
+    let patience = location.map_or(USUAL, |location| location.patience);
     // A region that is gone is not waited for; there may be many snapshots whose sharing is asked for.
     let within = patience * 4;
     let all = tokio::time::timeout(within, all(policy, source, region, vault)).await;

@@ -11,7 +11,7 @@ use super::exit::Exit;
 use super::keys;
 use crate::init::{KeysPlan, PolicyTemplate, ProbeResult, probe};
 use crate::policy;
-use crate::policy::{Lint, Policy, RepositoryLocation, SourceConfig};
+use crate::policy::{Lint, Policy, RepositoryLocation, Source};
 use crate::text::format_size;
 
 /// Write a first policy and its keys
@@ -164,10 +164,7 @@ fn checked(path: &Path, draft: &PolicyTemplate) -> Result<Policy, CommandError> 
 }
 
 async fn look(policy: &Policy) -> Result<ProbeResult, CommandError> {
-    let postgres = policy.sources.iter().find_map(|source| match &source.config {
-        SourceConfig::Postgres(postgres) => Some(postgres),
-        _ => None,
-    });
+    let postgres = policy.sources.iter().find_map(Source::postgres);
     let Some(postgres) = postgres else { return Err(CommandError::failed("the draft has no database")) };
     probe(postgres).await.map_err(|error| {
         CommandError::failed(error)

@@ -7,7 +7,6 @@ use crate::cli::error::CommandError;
 use crate::cli::exit::{self, Exit};
 use crate::cli::output::style;
 use crate::cli::table::{Cell, TextTable};
-use crate::policy::SourceConfig;
 use crate::rds_admin::cleanup::{CleanupPlan, TemporaryLeftover, plan, remove};
 use crate::text::format_time;
 
@@ -55,7 +54,7 @@ struct Unknown<'a> {
 
 pub(super) async fn run(args: CleanupArgs, context: &Context) -> Result<Exit, CommandError> {
     let policy = context.policy()?;
-    if !policy.sources.iter().any(|source| matches!(source.config, SourceConfig::Rds(_))) {
+    if !policy.sources.iter().any(|source| source.rds().is_some()) {
         return Err(CommandError::usage("the policy has no source of kind `rds`"));
     }
     let plan = plan(&policy, context.clock.now()).await;

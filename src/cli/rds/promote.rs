@@ -7,7 +7,7 @@ use super::super::exit::Exit;
 use super::super::output::{Output, style};
 use crate::model::{Outcome, RunId, SourceName};
 use crate::platform::{host_name, seed};
-use crate::policy::SourceConfig;
+use crate::policy::Source;
 use crate::rds_admin::promote::{
     CompletedStep, PromoteError, PromoteRefusal, PromoteRequest, Promoter, Promotion, PromotionSurvey, plan,
 };
@@ -57,7 +57,7 @@ struct PromotionDocument<'a> {
 
 pub(super) async fn run(args: PromoteArgs, context: &Context) -> Result<Exit, CommandError> {
     let policy = context.policy()?;
-    let Some(SourceConfig::Rds(rds)) = policy.source(&args.source).map(|source| &source.config) else {
+    let Some(rds) = policy.source(&args.source).and_then(Source::rds) else {
         let words = format!("the policy has no source `{}` of kind `rds`", args.source);
         return Err(CommandError::usage(words).hint("`drctl policy show` lists the sources."));
     };
@@ -65,7 +65,7 @@ pub(super) async fn run(args: PromoteArgs, context: &Context) -> Result<Exit, Co
     let request = PromoteRequest {
         system: policy.system.clone(),
         source: args.source.clone(),
-        config: (**rds).clone(),
+        config: rds.clone(),
         region: args.region.unwrap_or_else(|| rds.place.region.clone()),
         instance: args.instance.to_ascii_lowercase(),
         put_aside_as: args.put_aside_as.unwrap_or_else(|| format!("{name}-old")).to_ascii_lowercase(),

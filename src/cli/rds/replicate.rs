@@ -4,7 +4,6 @@ use crate::cli::Context;
 use crate::cli::error::CommandError;
 use crate::cli::exit::{self, Exit};
 use crate::model::SourceName;
-use crate::policy::SourceConfig;
 use crate::rds_admin::replicate::{ReplicateError, ReplicateStep, ReplicationAction, begin, plan};
 use crate::text::{error_chain, format_time};
 
@@ -36,7 +35,7 @@ pub(super) async fn run(args: ReplicateArgs, context: &Context) -> Result<Exit, 
         CommandError::usage(format!("the policy has no source `{}`", args.source))
             .hint("`drctl policy show` shows the sources there are.")
     })?;
-    let SourceConfig::Rds(rds) = &source.config else {
+    let Some(rds) = source.rds() else {
         let kind = source.config.kind();
         return Err(CommandError::usage(format!("source `{}` is of kind `{kind}`, not `rds`", source.name)));
     };

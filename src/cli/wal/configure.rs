@@ -11,7 +11,7 @@ use crate::configure::{
     plan, push_command,
 };
 use crate::model::SourceName;
-use crate::policy::{Policy, PostgresSource, SourceConfig};
+use crate::policy::{Policy, PostgresSource, Source};
 use crate::postgres::{ConnectionParameters, close};
 use crate::text::count;
 
@@ -104,10 +104,8 @@ pub(super) async fn run(args: ConfigureArgs, context: &Context) -> Result<Exit, 
 }
 
 fn postgres<'p>(policy: &'p Policy, source: &SourceName) -> Result<&'p PostgresSource, CommandError> {
-    match policy.source(source).map(|source| &source.config) {
-        Some(SourceConfig::Postgres(postgres)) => Ok(postgres),
-        _ => Err(CommandError::usage(format!("{source} is not PostgreSQL"))),
-    }
+    let postgres = policy.source(source).and_then(Source::postgres);
+    postgres.ok_or_else(|| CommandError::usage(format!("{source} is not PostgreSQL")))
 }
 
 /// What the server is to run: this program, with this policy.
@@ -117,9 +115,7 @@ fn push_line(policy: &Policy, source: &SourceName, context: &Context) -> Result<
     };
     let program = std::env::current_exe().map_err(own)?;
     let path = std::path::absolute(Path::new(&context.policy_path()?)).map_err(own)?;
-    let archived = policy.sources.iter().filter(
-        |source| matches!(&source.config, SourceConfig::Postgres(postgres) if postgres.wal.is_some()),
-    );
+    let archived = policy.sources.iter().filter(|source| source.wal().is_some());
     let is_one_of_many = archived.count() > 1;
     Ok(push_command(&program, &path, is_one_of_many.then_some(source)))
 }

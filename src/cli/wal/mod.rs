@@ -18,7 +18,7 @@ use crate::catalog::Catalog;
 use crate::model::SourceName;
 use crate::pipeline::Recipe;
 use crate::platform::{CancellationToken, Clock as _, SystemClock};
-use crate::policy::{Policy, SourceConfig, WalArchiving};
+use crate::policy::{Policy, WalArchiving};
 use crate::repository::{Repositories, write_options};
 use crate::wal::{Memory, Pusher};
 
@@ -53,10 +53,7 @@ fn archived<'p>(
     policy: &'p Policy,
     named: Option<&SourceName>,
 ) -> Result<(&'p SourceName, &'p WalArchiving), CommandError> {
-    let mut archived = policy.sources.iter().filter_map(|source| match &source.config {
-        SourceConfig::Postgres(postgres) => postgres.wal.as_ref().map(|wal| (&source.name, wal)),
-        _ => None,
-    });
+    let mut archived = policy.sources.iter().filter_map(|source| Some((&source.name, source.wal()?)));
     let hint = "A source whose log is archived has `methods = [\"base\", \"wal\"]` in the policy.";
     match named {
         Some(name) => archived.find(|(known, _)| *known == name).ok_or_else(|| {

@@ -10,7 +10,7 @@ use super::super::exit::Exit;
 use super::super::output::style;
 use super::super::table::{Cell, TextTable};
 use crate::model::{SourceName, SystemIdentifier};
-use crate::policy::{Policy, PostgresSource, SourceConfig, WalMethod};
+use crate::policy::{Policy, PostgresSource, Source, WalMethod};
 use crate::postgres::{ConnectionParameters, close};
 use crate::repository::{Repositories, Repository};
 use crate::text::error_chain;
@@ -50,10 +50,8 @@ pub(super) async fn run(args: WalStatusArgs, context: &Context) -> Result<Exit, 
         (None, Err(_)) => first_cluster(&policy, source, &repositories).await?,
     };
     let archive = Archive { system: policy.system.clone(), source: source.clone(), cluster: identifier };
-    let told = match (&server, policy.source(source).map(|source| &source.config)) {
-        (Ok(facts), Some(SourceConfig::Postgres(postgres))) => {
-            LastArchived::of(postgres, facts, archive.clone())
-        }
+    let told = match (&server, policy.source(source).and_then(Source::postgres)) {
+        (Ok(facts), Some(postgres)) => LastArchived::of(postgres, facts, archive.clone()),
         _ => None,
     };
     let own = server.as_ref().ok().filter(|facts| facts.system_identifier == identifier);
@@ -146,8 +144,7 @@ async fn first_cluster(
 }
 
 async fn ask_server(policy: &Policy, source: &SourceName) -> Result<ArchiverFacts, String> {
-    let config = policy.source(source).map(|source| &source.config);
-    let Some(SourceConfig::Postgres(postgres)) = config else {
+    let Some(postgres) = policy.source(source).and_then(Source::postgres) else {
         return Err("it is not PostgreSQL".to_owned());
     };
     let asked = async |postgres: &PostgresSource| {

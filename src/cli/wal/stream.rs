@@ -5,7 +5,7 @@ use super::super::error::CommandError;
 use super::super::exit::Exit;
 use crate::model::SourceName;
 use crate::platform::{CancellationToken, state_directory};
-use crate::policy::{SourceConfig, WalMethod};
+use crate::policy::{Source, WalMethod};
 use crate::postgres::ConnectionParameters;
 use crate::wal::stream::{StreamError, WalStream};
 
@@ -38,7 +38,7 @@ pub(super) async fn run(args: StreamArgs, context: &Context) -> Result<Exit, Com
         return Err(CommandError::usage(words)
             .hint(format!("Set `through = \"stream\"` in `[sources.{source}.wal]` to stream it.")));
     };
-    let Some(SourceConfig::Postgres(postgres)) = policy.source(source).map(|source| &source.config) else {
+    let Some(postgres) = policy.source(source).and_then(Source::postgres) else {
         return Err(CommandError::usage(format!("{source} is not PostgreSQL")));
     };
     // What is received last is still archived after the end was asked for.

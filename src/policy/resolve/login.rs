@@ -88,7 +88,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::policy::{Policy, SourceConfig, parse};
+    use crate::policy::{Policy, parse};
 
     const HOST: &str = "shop.abcdefghijkl.us-east-1.rds.amazonaws.com";
 
@@ -122,7 +122,7 @@ authentication = "iam"
     #[test]
     fn a_token_is_signed_by_the_place_of_the_source() {
         let policy = url(&format!("postgres://drctl@{HOST}/shop?sslmode=verify-full")).unwrap();
-        let SourceConfig::Rds(rds) = &policy.sources[0].config else { panic!("another kind") };
+        let rds = policy.sources[0].rds().unwrap();
         let Some(PasswordSource::IamToken(place)) = &rds.login.as_ref().unwrap().password else {
             panic!("another password")
         };

@@ -2,7 +2,7 @@ use chrono::{DateTime, Utc};
 use thiserror::Error;
 
 use crate::model::{RepositoryName, SystemName, WalName};
-use crate::policy::{PostgresSource, Source, SourceConfig, WalMethod};
+use crate::policy::{PostgresSource, Source, WalMethod};
 use crate::postgres::{ConnectError, ConnectionParameters, close};
 use crate::repository::Repository;
 use crate::store::StoreError;
@@ -81,7 +81,7 @@ pub struct ArchiverReport {
 
 /// Asks the server of a source, where the policy has its log archived.
 pub async fn said(system: &SystemName, source: &Source) -> Result<Option<ArchiverReport>, AskError> {
-    let SourceConfig::Postgres(postgres) = &source.config else { return Ok(None) };
+    let Some(postgres) = source.postgres() else { return Ok(None) };
     let Some(wal) = &postgres.wal else { return Ok(None) };
     let parameters = ConnectionParameters::resolve(postgres).await?;
     let mut connection = parameters.connect().await?;
