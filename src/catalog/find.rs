@@ -7,7 +7,7 @@ use sqlx::any::AnyRow;
 use super::record::time;
 use super::{Catalog, CatalogError};
 use crate::model::{AssuranceLevel, BackupId, CopyCheck, Manifest, RepositoryName, RunId, SourceName};
-use crate::repository::{KnownLocations, Repositories, journal};
+use crate::repository::{BackupRecord, Inventory, KnownLocations, Repositories, journal};
 
 /// A backup, and where it is.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,6 +56,17 @@ impl CopyEntry {
     pub fn is_good(&self) -> bool {
         self.is_held() && self.last_check.as_ref().is_none_or(CopyCheck::is_good)
     }
+}
+
+/// Returns the copies that are held and of which nothing bad is known. `entries`: the newest first.
+pub fn intact_copies(entries: &[BackupEntry]) -> Inventory {
+    let records = entries.iter().map(|entry| {
+        let good = entry.copies.iter().filter(|copy| copy.is_good());
+        let holders: Vec<_> = good.map(|copy| copy.repository.clone()).collect();
+        BackupRecord { manifest: entry.manifest.clone(), holders }
+    });
+    let backups = records.filter(|record| !record.holders.is_empty()).collect();
+    Inventory { backups, rejected: vec![] }
 }
 
 /// What is known of a repository.

@@ -17,6 +17,6 @@ mod refresh;
 
 pub use connection::Catalog;
 pub use error::CatalogError;
-pub use find::{BackupEntry, CopyEntry, Filter, RepositoryEntry};
+pub use find::{BackupEntry, CopyEntry, Filter, RepositoryEntry, intact_copies};
 pub use location::CatalogLocation;
 pub use refresh::{Depth, Refreshed, refresh};

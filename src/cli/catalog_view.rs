@@ -2,12 +2,15 @@ use super::Context;
 use super::error::CommandError;
 use super::output::style;
 use crate::catalog::{
-    BackupEntry, Catalog, CatalogError, CatalogLocation, CopyEntry, Depth, Filter, Refreshed, refresh,
+    BackupEntry, Catalog, CatalogError, CatalogLocation, CopyEntry, Depth, Filter, Refreshed, intact_copies,
+    refresh,
 };
 use crate::model::{BackupId, RepositoryName};
 use crate::policy::Policy;
+use crate::recoverability::assess::KnownRepository;
+use crate::recoverability::missing_wal::{MissingWal, Obstacle};
+use crate::recoverability::survey::missing_wal;
 use crate::repository::{MarkerError, Repositories, Unavailable};
-use crate::status::assess::KnownRepository;
 use crate::text::count;
 
 /// Where a verb's knowledge comes from
@@ -69,6 +72,13 @@ impl CatalogView {
         };
         let names = self.policy.repositories.iter().map(|config| config.name.clone());
         names.map(|name| KnownRepository { reached: reached(&name), name }).collect()
+    }
+
+    /// What keeps base backups among these from being restored. `all`: what they may build on is among these.
+    pub(super) async fn missing_wal(&self, entries: &[&BackupEntry], all: &[BackupEntry]) -> MissingWal {
+        let ids: Vec<&BackupId> = entries.iter().map(|entry| entry.id()).collect();
+        let names = self.policy.repositories.iter().map(|config| &config.name);
+        missing_wal(&self.repositories, &intact_copies(all), &ids, names).await
     }
 
     /// Why a repository could not be asked.
@@ -199,6 +209,20 @@ pub(super) fn say_created(context: &Context, repositories: &Repositories) {
             repository.name,
             repository.store.location()
         ));
+    }
+}
+
+/// A copy in one word, with what keeps it from being restored.
+pub(super) fn state_word(
+    entry: &BackupEntry,
+    repository: &KnownRepository,
+    missing: &MissingWal,
+) -> &'static str {
+    match missing.of(entry.id(), &repository.name) {
+        Some(Obstacle::Broken(_)) => "broken",
+        Some(Obstacle::MissingWal(_)) => "not yet restorable",
+        Some(Obstacle::Unknown(_)) => "unknown",
+        None => copy_word(entry.copy(&repository.name), repository.reached),
     }
 }
 

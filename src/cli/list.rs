@@ -2,17 +2,17 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::Context;
-use super::catalog_view::{CatalogView, Freshness, prefix_length, word_style};
+use super::catalog_view::{CatalogView, Freshness, prefix_length, state_word, word_style};
 use super::error::CommandError;
 use super::exit::Exit;
-use super::missing_wal::MissingWal;
 use super::output::style;
 use super::table::{Cell, TextTable};
 use crate::catalog::BackupEntry;
 use crate::model::{
     AssuranceLevel, BackupId, BackupKind, CloudBackupCopy, RepositoryName, SourceName, parent,
 };
-use crate::status::assess::KnownRepository;
+use crate::recoverability::assess::KnownRepository;
+use crate::recoverability::missing_wal::MissingWal;
 use crate::text::{approximate_duration, count, format_size};
 
 /// List the backups, newest first, and where each is
@@ -41,7 +41,7 @@ pub(super) async fn run(args: ListArgs, context: &Context) -> Result<Exit, Comma
     let chosen: Vec<_> = all.iter().filter(|entry| wanted(entry)).collect();
     let shown = &chosen[..args.limit.unwrap_or(chosen.len()).min(chosen.len())];
     let places = known.places();
-    let lacking = known.lacking(shown, &all).await;
+    let lacking = known.missing_wal(shown, &all).await;
     if context.output.is_json() {
         context.output.document("backups", &document(&known, shown, &places, &ids, &lacking));
     } else {
@@ -97,7 +97,7 @@ fn show(
             Cell::new(format_size(manifest.stored_size())).right(),
         ];
         let states = places.iter().map(|place| {
-            let word = lacking.word(entry, place);
+            let word = state_word(entry, place, lacking);
             Cell::new(word).style(word_style(word))
         });
         table.row(cells.into_iter().chain(states));
@@ -112,7 +112,7 @@ fn show(
     for (entry, place) in shown.iter().flat_map(|entry| places.iter().map(move |place| (entry, place))) {
         if let Some(reason) = lacking.reason(entry.id(), &place.name) {
             let prefix = &entry.id().as_str()[..prefix_length(entry.id(), ids)];
-            let word = lacking.word(entry, place);
+            let word = state_word(entry, place, lacking);
             context.output.warn(format!("{prefix} in `{}` is {word}: {reason}", place.name));
         }
     }
@@ -199,8 +199,8 @@ fn document<'a>(
             let copy = entry.copy(&place.name);
             CopyRow {
                 repository: place.name.clone(),
-                state: lacking.word(entry, place),
-                lacking: lacking.reason(entry.id(), &place.name).map(str::to_owned),
+                state: state_word(entry, place, lacking),
+                lacking: lacking.reason(entry.id(), &place.name),
                 checked_at: copy.and_then(|copy| copy.last_check.as_ref()).map(|check| check.at),
             }
         };

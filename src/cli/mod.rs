@@ -24,7 +24,6 @@ mod init;
 mod keys;
 mod keys_check;
 mod list;
-mod missing_wal;
 pub mod output;
 mod policy;
 mod progress;

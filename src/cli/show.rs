@@ -2,17 +2,17 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::Context;
-use super::catalog_view::{CatalogView, Freshness, word_style};
+use super::catalog_view::{CatalogView, Freshness, state_word, word_style};
 use super::error::CommandError;
 use super::exit::Exit;
 use super::list::{FUTURE, age_of};
-use super::missing_wal::MissingWal;
 use super::output::style;
 use super::table::{Cell, TextTable};
 use crate::catalog::{BackupEntry, RepositoryEntry};
 use crate::model::{CheckDepth, CopyCheck, Manifest, Protection, RepositoryName};
+use crate::recoverability::assess::KnownRepository;
+use crate::recoverability::missing_wal::MissingWal;
 use crate::repository::layout;
-use crate::status::assess::KnownRepository;
 use crate::text::{approximate_duration, format_size, format_time};
 
 /// Show one backup whole, and how to restore it by hand
@@ -31,7 +31,7 @@ pub(super) async fn run(args: ShowArgs, context: &Context) -> Result<Exit, Comma
     let entry = known.find(&args.backup).await?;
     let stores = known.catalog.repositories().await?;
     let places = known.places();
-    let lacking = known.lacking(&[&entry], &known.entries().await?).await;
+    let lacking = known.missing_wal(&[&entry], &known.entries().await?).await;
     if context.output.is_json() {
         context.output.document("backup", &document(&entry, &places, &stores, &lacking));
     } else {
@@ -53,7 +53,7 @@ struct CopyDetailRow<'a> {
     state: &'static str,
     /// What it needs before it can be restored from there.
     #[serde(skip_serializing_if = "Option::is_none")]
-    lacking: Option<&'a str>,
+    lacking: Option<String>,
     location: Option<&'a str>,
     folder: String,
     vanished: Option<DateTime<Utc>>,
@@ -70,7 +70,7 @@ fn document<'a>(
         let copy = entry.copy(&place.name);
         CopyDetailRow {
             repository: &place.name,
-            state: lacking.word(entry, place),
+            state: state_word(entry, place, lacking),
             lacking: lacking.reason(entry.id(), &place.name),
             location: location(stores, &place.name),
             folder: layout::backup(&entry.manifest.system, entry.id()),
@@ -104,7 +104,7 @@ fn show(
     copies(entry, places, stores, lacking).lines().iter().for_each(|line| output.line(format!("  {line}")));
     for place in places {
         if let Some(reason) = lacking.reason(entry.id(), &place.name) {
-            let word = lacking.word(entry, place);
+            let word = state_word(entry, place, lacking);
             output.line(format!("  From {} it is {word}: {reason}.", place.name));
         }
     }
@@ -216,7 +216,7 @@ fn copies(
     let folder = layout::backup(&entry.manifest.system, entry.id());
     for place in places {
         let copy = entry.copy(&place.name);
-        let word = lacking.word(entry, place);
+        let word = state_word(entry, place, lacking);
         let name = match place.reached {
             true => place.name.to_string(),
             false => format!("{} (not reached)", place.name),

@@ -11,13 +11,10 @@ use super::exit::Exit;
 use super::output::style;
 use super::table::{Cell, TextTable};
 use crate::catalog::BackupEntry;
-use crate::model::WalCheck;
-use crate::recoverability::cloud;
 use crate::recoverability::cloud::{NewestPoint, Regions, Service};
-use crate::recoverability::servers::Servers;
-use crate::recoverability::wal::{ForeignCluster, WalArchivesStatus, enter_said, logs};
-use crate::status::assess::{
-    LocationStatus, LossImpact, ObjectiveVerdict, ReplacedCluster, SourceStatus, assess,
+use crate::recoverability::wal::ForeignCluster;
+use crate::status::{
+    LocationStatus, LossImpact, ObjectiveVerdict, ReplacedCluster, SourceStatus, StatusSurvey, assess,
 };
 use crate::text::{approximate_duration, format_duration, format_time};
 
@@ -34,36 +31,68 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
     let entries = known.entries().await?;
     let sources: Vec<_> = known.policy.sources.iter().map(|source| source.name.clone()).collect();
     let rpo = known.policy.objectives.rpo;
-    let logs = match &known.refreshed {
+    let survey = match &known.refreshed {
         Some(_) => {
-            let servers = Servers::ask(&known.policy).await;
-            let checks = log_checks(&known, &entries).await?;
-            let mut logs = logs(&known.repositories, &entries, &servers, &checks).await;
-            enter_said(&servers, &known.repositories, &mut logs).await;
-            for (source, why) in servers.not_asked {
-                context.output.note(format!(
-                    "note: the server of {source} could not be asked whose log it writes, and how it archives: {why}"
-                ));
-            }
-            logs
+            let events = context.output.events();
+            StatusSurvey::ask(&known.policy, &known.repositories, &known.catalog, &entries, &events).await?
         }
-        None => {
-            if entries.iter().any(|entry| entry.manifest.physical.is_some()) {
-                context.output.note(
-                    "note: `--offline` asks no repository for its log, so base backups count for nothing here",
-                );
-            }
-            WalArchivesStatus::new()
-        }
+        None => StatusSurvey::offline(&known.policy, &entries),
     };
-    for ((source, repository), standing) in &logs {
+    say_unknown(context, &known, &entries, &survey);
+    let now = context.clock.now();
+    let standings = assess(&sources, &known.places(), &entries, &survey, rpo, now);
+    let worst = standings.iter().map(|standing| standing.verdict).max().unwrap_or(ObjectiveVerdict::Nothing);
+    if context.output.is_json() {
+        let document = StatusDocument {
+            system: known.policy.system.as_str(),
+            refreshed: known.refreshed.is_some(),
+            as_of: context.clock.now(),
+            rpo_seconds: rpo.as_secs(),
+            rto_seconds: known.policy.objectives.rto.as_secs(),
+            verdict: worst,
+            sources: &standings,
+        };
+        context.output.document("status", &document);
+    } else {
+        show(context, &known, &standings, &survey.cloud, worst);
+    }
+    let exit = match worst {
+        ObjectiveVerdict::Ok | ObjectiveVerdict::Late => Exit::Done,
+        ObjectiveVerdict::Behind | ObjectiveVerdict::Stalled | ObjectiveVerdict::NotReached => Exit::Partly,
+        ObjectiveVerdict::Gap
+        | ObjectiveVerdict::BadLog
+        | ObjectiveVerdict::Lost
+        | ObjectiveVerdict::ObjectiveMissed
+        | ObjectiveVerdict::OtherCluster => Exit::ObjectiveMissed,
+        ObjectiveVerdict::Nothing => Exit::Nothing,
+    };
+    if exit != Exit::Done {
+        context.output.reason(format!("{}: {}", worst.as_str(), told_verdict(&known, &standings, worst)));
+    }
+    known.catalog.close().await;
+    Ok(exit)
+}
+
+/// What could not be asked, and what that leaves unsaid.
+fn say_unknown(context: &Context, known: &CatalogView, entries: &[BackupEntry], survey: &StatusSurvey) {
+    for (source, why) in &survey.servers_not_asked {
+        context.output.note(format!(
+            "note: the server of {source} could not be asked whose log it writes, and how it archives: {why}"
+        ));
+    }
+    if known.refreshed.is_none() && entries.iter().any(|entry| entry.manifest.physical.is_some()) {
+        context
+            .output
+            .note("note: `--offline` asks no repository for its log, so base backups count for nothing here");
+    }
+    for ((source, repository), standing) in &survey.wal {
         if let Some(reason) = &standing.unknown {
             context.output.warn(format!(
                 "the log of {source} in repository `{repository}` could not be asked: {reason}"
             ));
         }
     }
-    let beside = logs.iter().filter_map(|((source, _), standing)| Some((source, standing.beside?)));
+    let beside = survey.wal.iter().filter_map(|((source, _), standing)| Some((source, standing.beside?)));
     for (source, beside) in beside.collect::<BTreeSet<_>>() {
         context.output.warn(format!("{source}: {beside}"));
         context.output.note(if beside.newest > beside.server {
@@ -75,16 +104,12 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
             "hint: `drctl wal configure` says whether it archives.".to_owned()
         });
     }
-    let of_aws = match &known.refreshed {
-        Some(_) => cloud::ask(&known.policy, &entries, &context.output.events()).await,
-        None => cloud::as_recorded(&known.policy, &entries),
-    };
-    if known.refreshed.is_none() && !of_aws.is_empty() {
+    if known.refreshed.is_none() && !survey.cloud.is_empty() {
         context.output.note(
             "note: `--offline` does not ask AWS: of what AWS keeps it is shown where it stood when it was taken; automated backups and those of plans count for nothing here",
         );
     }
-    for (source, kept) in &of_aws {
+    for (source, kept) in &survey.cloud {
         for before in kept.live.iter().flat_map(|live| &live.predecessors) {
             context.output.note(format!(
                 "note: {source} was switched over (blue/green): the database that has its name now is another to RDS, with the data of `{}` ({}), which the backups before it are of. RDS's automated backups of it, and their replication to other regions, began anew",
@@ -110,46 +135,6 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
             }
         }
     }
-    let now = context.clock.now();
-    let standings = assess(&sources, &known.places(), &entries, (&logs, &of_aws), rpo, now);
-    let worst = standings.iter().map(|standing| standing.verdict).max().unwrap_or(ObjectiveVerdict::Nothing);
-    if context.output.is_json() {
-        let document = StatusDocument {
-            system: known.policy.system.as_str(),
-            refreshed: known.refreshed.is_some(),
-            as_of: context.clock.now(),
-            rpo_seconds: rpo.as_secs(),
-            rto_seconds: known.policy.objectives.rto.as_secs(),
-            verdict: worst,
-            sources: &standings,
-        };
-        context.output.document("status", &document);
-    } else {
-        show(context, &known, &standings, &of_aws, worst);
-    }
-    let exit = match worst {
-        ObjectiveVerdict::Ok | ObjectiveVerdict::Late => Exit::Done,
-        ObjectiveVerdict::Behind | ObjectiveVerdict::Stalled | ObjectiveVerdict::NotReached => Exit::Partly,
-        ObjectiveVerdict::Gap
-        | ObjectiveVerdict::BadLog
-        | ObjectiveVerdict::Lost
-        | ObjectiveVerdict::ObjectiveMissed
-        | ObjectiveVerdict::OtherCluster => Exit::ObjectiveMissed,
-        ObjectiveVerdict::Nothing => Exit::Nothing,
-    };
-    if exit != Exit::Done {
-        context.output.reason(format!("{}: {}", worst.as_str(), told_verdict(&known, &standings, worst)));
-    }
-    known.catalog.close().await;
-    Ok(exit)
-}
-
-/// What was found when log was read again, as far as there are base backups that it matters to.
-async fn log_checks(known: &CatalogView, entries: &[BackupEntry]) -> Result<Vec<WalCheck>, CommandError> {
-    let bases = entries.iter().filter(|entry| entry.manifest.physical.is_some());
-    let Some(oldest) = bases.map(|entry| entry.id().begun()).min() else { return Ok(vec![]) };
-    let runs = known.catalog.runs(Some(oldest)).await?;
-    Ok(runs.into_iter().flat_map(|run| run.detail.log_checks).collect())
 }
 
 #[derive(Serialize)]
@@ -196,7 +181,7 @@ fn show(
     let (words, style) = (told_verdict(known, standings, worst), word_style(worst.as_str()));
     output.line(format!("{style}{}{style:#}: {words}", worst.as_str()));
     let is_late = |place: &LocationStatus| {
-        place.keeper.is_region()
+        place.location.is_region()
             && matches!(
                 place.verdict,
                 ObjectiveVerdict::Late | ObjectiveVerdict::ObjectiveMissed | ObjectiveVerdict::Nothing
@@ -273,7 +258,7 @@ fn told_verdict(known: &CatalogView, standings: &[SourceStatus], worst: Objectiv
 /// What completes the copies that are behind. What AWS keeps is copied by the run that made it, and by no other.
 fn copying(standings: &[SourceStatus], too_old: bool) -> Vec<&'static str> {
     let is_behind =
-        |is_region| places(standings).any(|place| place.behind && place.keeper.is_region() == is_region);
+        |is_region| places(standings).any(|place| place.behind && place.location.is_region() == is_region);
     let mut hints = Vec::new();
     if is_behind(false) {
         hints.push(match too_old {
@@ -306,12 +291,12 @@ fn is_replaced(standings: &[SourceStatus]) -> bool {
 }
 
 fn has_regions(standings: &[SourceStatus]) -> bool {
-    places(standings).any(|place| place.keeper.is_region())
+    places(standings).any(|place| place.location.is_region())
 }
 
 /// What kinds of places there are.
 fn kinds(standings: &[SourceStatus]) -> &'static str {
-    let has_repositories = places(standings).any(|place| !place.keeper.is_region());
+    let has_repositories = places(standings).any(|place| !place.location.is_region());
     match (has_regions(standings), has_repositories) {
         (true, true) => "region and repository",
         (true, false) => "region",
@@ -332,7 +317,7 @@ fn missed(standings: &[SourceStatus], rpo: &str) -> String {
     if deciding().all(misses) {
         return format!("a restore now would lose more than the last {rpo}");
     }
-    let mut names: Vec<_> = deciding().filter(|place| misses(place)).map(|place| &place.keeper).collect();
+    let mut names: Vec<_> = deciding().filter(|place| misses(place)).map(|place| &place.location).collect();
     names.sort();
     names.dedup();
     let names = names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(" or ");
@@ -341,7 +326,7 @@ fn missed(standings: &[SourceStatus], rpo: &str) -> String {
 
 /// What log adds in a place, and what stands in its way.
 fn details(place: &LocationStatus) -> Vec<String> {
-    let name = &place.keeper;
+    let name = &place.location;
     let mut lines = Vec::new();
     if let Some(automated) = &place.automated {
         let from = automated.earliest.map(|from| format!(" from {}", format_time(from))).unwrap_or_default();
@@ -387,7 +372,7 @@ fn details(place: &LocationStatus) -> Vec<String> {
 }
 
 fn cost(standing: &SourceStatus, lost: &LossImpact) -> String {
-    let (source, repository) = (&standing.source, &lost.keeper);
+    let (source, repository) = (&standing.source, &lost.location);
     match (lost.loses_seconds, &lost.left) {
         (Some(seconds), Some(left)) => format!(
             "if {repository} burned now with {source}, you would lose {} (restored from {left})",
@@ -431,9 +416,9 @@ fn row(source: &str, place: &LocationStatus) -> [Cell; 6] {
     }
     [
         Cell::new(source).style(style::STRONG),
-        Cell::new(match place.keeper.is_region() {
-            true => format!("region {}", place.keeper),
-            false => place.keeper.to_string(),
+        Cell::new(match place.location.is_region() {
+            true => format!("region {}", place.location),
+            false => place.location.to_string(),
         }),
         Cell::new(id),
         Cell::new(loses).right(),

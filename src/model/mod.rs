@@ -12,6 +12,7 @@ mod cloud_backup;
 mod database_inventory;
 mod digest;
 mod id;
+mod location;
 mod manifest;
 mod resource_profile;
 mod restore_profile;
@@ -28,6 +29,7 @@ pub use database_inventory::{
 };
 pub use digest::{Digest, Hasher, Sha256Hex};
 pub use id::{BackupId, BackupKind, IdError, RepositoryName, RunId, SourceName, SystemName};
+pub use location::Location;
 pub use manifest::{
     Artifact, AssuranceLevel, DamagedPage, Encoding, Excluded, Manifest, ObjectPart, Physical, Protection,
     RecipientPrint, ServerFacts, Tablespace, ToolFacts,

@@ -1,23 +1,20 @@
+//! Up to when a repository could bring a cluster back by base backup and WAL. Pure: what has to be known comes as
+//! [`Evidence`].
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::servers::Servers;
-use crate::catalog::BackupEntry;
+use super::assess::RecoveryWindow;
+use super::evidence::{Evidence, ListedWal, Question};
 use crate::model::{
     BackupId, Manifest, Physical, RepositoryName, SourceName, SystemIdentifier, WalCheck, WalName, bad_files,
     chain,
 };
-use crate::pipeline::Identities;
-use crate::repository::{Repositories, Repository};
-use crate::status::assess::is_restorable;
-use crate::text::error_chain;
-use crate::wal::cluster::ClusterError;
 use crate::wal::{
-    Archive, ArchiverFacts, CommitTimes, ListError, ReplayEnd, ReplayPosition, ReplayRange,
-    TimelineDivergence, TimelineTarget, WalInventory, complete_by_server, first_segment, holdings, modified,
-    moment,
+    Archive, ArchiverFacts, CommitTimes, ReplayEnd, ReplayPosition, ReplayRange, TimelineDivergence,
+    TimelineTarget, WalInventory, complete_by_server, first_segment,
 };
 
 /// Up to when one repository, alone, could bring a cluster back by base backup and log.
@@ -65,128 +62,109 @@ pub struct WalReach {
 /// Where a source's log was asked.
 pub type WalArchivesStatus = BTreeMap<(SourceName, RepositoryName), WalStatus>;
 
-/// Asks every repository that could be reached for the log of every source that has base backups. `checks`: what was
-/// found when log was read again.
-pub async fn logs(
-    repositories: &Repositories,
-    entries: &[BackupEntry],
-    servers: &Servers,
-    checks: &[WalCheck],
-) -> WalArchivesStatus {
-    let mut bases: BTreeMap<&SourceName, Vec<&BackupEntry>> = BTreeMap::new();
-    for entry in entries.iter().filter(|entry| entry.manifest.physical.is_some()) {
-        bases.entry(&entry.manifest.source).or_default().push(entry);
-    }
-    let mut logs = WalArchivesStatus::new();
-    for (source, mut own) in bases {
-        own.sort_by_key(|entry| std::cmp::Reverse(entry.manifest.recovery_point));
-        let server = servers.asked.get(source).map(|said| &said.facts);
-        for repository in repositories.iter() {
-            let there = own.iter().filter(|entry| is_restorable(entry, &repository.name));
-            let manifests: Vec<&Manifest> = there.map(|entry| &entry.manifest).collect();
-            let of_it = |check: &&WalCheck| check.source == *source && check.repository == repository.name;
-            let checks: Vec<_> = checks.iter().filter(of_it).collect();
-            let standing = log_of(repository, &manifests, server, &checks).await;
-            let standing = standing.unwrap_or_else(|error| WalStatus {
-                unknown: Some(error_chain(&error)),
-                ..WalStatus::default()
-            });
-            logs.insert((source.clone(), repository.name.clone()), standing);
-        }
-    }
-    logs
+/// One base backup in one repository, by the WAL that is there.
+enum AssessedBase {
+    /// The server is another cluster.
+    Foreign(ForeignCluster),
+    /// It cannot be restored, and why.
+    Waiting(String),
+    Restorable {
+        reach: WalReach,
+        end: ReplayPosition,
+    },
 }
 
-/// Enters where what the servers were told is archived is not, and what keeps their log from coming.
-pub async fn enter_said(servers: &Servers, repositories: &Repositories, logs: &mut WalArchivesStatus) {
-    for (source, said) in &servers.asked {
-        for repository in repositories.iter() {
-            let standing = logs.entry((source.clone(), repository.name.clone())).or_default();
-            standing.stalled = said.stall.as_ref().map(ToString::to_string);
-            let Some(told_server) = &said.acknowledged else { continue };
-            // It was told of its own log, and that has no place there.
-            if standing.stranger.is_some() {
-                continue;
-            }
-            match told_server.is_lost_from(repository).await {
-                Ok(true) => standing.lost = Some(told_server.file.to_string()),
-                Ok(false) => {}
-                Err(error) => standing.unknown = standing.unknown.take().or(Some(error_chain(&error))),
-            }
-        }
-    }
-}
-
-/// `bases`: newest first.
-async fn log_of(
-    repository: &Repository,
+/// Assesses up to when a repository, alone, could bring a cluster back. `bases`: its intact ones, the newest first;
+/// older ones are looked at only where the newer ones cannot be used.
+pub fn assess_wal(
     bases: &[&Manifest],
+    evidence: &Evidence,
     server: Option<&ArchiverFacts>,
     checks: &[&WalCheck],
-) -> Result<WalStatus, ListError> {
-    let mut standing = WalStatus::default();
-    for manifest in bases {
-        let (Some(archive), Some(physical)) = (Archive::of(manifest), &manifest.physical) else { continue };
-        if let Some(server) = server.filter(|server| server.system_identifier != archive.cluster) {
-            let stranger = ForeignCluster { server: server.system_identifier, kept: archive.cluster };
-            standing.stranger.get_or_insert(stranger);
-            continue;
-        }
-        let find = |id: &BackupId| bases.iter().copied().find(|other| other.id == *id);
-        if let Err(broken) = chain(manifest, find) {
-            standing.waiting.push((manifest.id.clone(), broken.to_string()));
-            continue;
-        }
-        let identities = Identities::default();
-        let first = first_segment(physical);
-        // Only the log since this backup is listed: older ones are asked for only where it cannot be used.
-        let held = match holdings(&*repository.store, &archive, Some(first), &identities).await {
-            Ok(held) => held,
-            Err(ListError::Never { .. }) => {
-                standing.waiting.push((manifest.id.clone(), "no log was ever archived there".to_owned()));
-                continue;
+) -> Result<WalStatus, Question> {
+    let mut status = WalStatus::default();
+    for base in bases {
+        match assess_base(base, bases, evidence, server, checks, &mut status)? {
+            None => {}
+            Some(AssessedBase::Foreign(foreign)) => {
+                status.stranger.get_or_insert(foreign);
             }
-            // Of a server that was made anew and never archived: what is there of the one before still counts.
-            Err(ListError::Cluster(ClusterError::Other { recorded, .. })) => {
-                let why = format!("the log there is of another cluster, {recorded}");
-                standing.waiting.push((manifest.id.clone(), why));
-                continue;
+            Some(AssessedBase::Waiting(why)) => status.waiting.push((base.id.clone(), why)),
+            Some(AssessedBase::Restorable { reach, .. }) => {
+                status.reach = Some(reach);
+                status.stranger = None;
+                break;
             }
-            Err(error) => return Err(error),
-        };
-        if let Some(lacking) = held.lacks(physical) {
-            standing.waiting.push((manifest.id.clone(), lacking.to_string()));
-            continue;
         }
-        standing.beside =
-            standing.beside.or(server.and_then(|server| TimelineDivergence::of_held(&held, server.timeline)));
-        let way = match way(&held, physical, server) {
-            Ok(way) => way,
-            Err(why) => {
-                standing.waiting.push((manifest.id.clone(), why));
-                continue;
-            }
-        };
-        // What is bad leads nowhere, just as what is missing.
-        let bad = bad_on(&way, &archive, repository, checks).await?;
-        let mut good = held.clone();
-        bad.iter().for_each(|name| good.forget(*name));
-        standing.bad.extend(bad.iter().map(WalName::to_string));
-        if good.lacks(physical).is_some() {
-            let names: Vec<_> = bad.iter().map(WalName::to_string).collect();
-            let why = format!("the last `drctl verify` found log bad that it needs: {}", names.join(", "));
-            standing.waiting.push((manifest.id.clone(), why));
-            continue;
-        }
-        let way = WalSource { reach: good.reach(way.begin, way.follow), ..way };
-        let mut reach = reach(repository, &archive, manifest, &way, &good).await?;
-        let by_server = server.and_then(|server| complete_by_server(server, &way.reach));
-        reach.until = reach.until.max(by_server.unwrap_or_default());
-        standing.reach = Some(reach);
-        standing.stranger = None;
-        break;
     }
-    Ok(standing)
+    Ok(status)
+}
+
+/// Returns every window that base backups and WAL of a repository, alone, bring back, the newest first.
+pub fn wal_windows(
+    bases: &[&Manifest],
+    evidence: &Evidence,
+    server: Option<&ArchiverFacts>,
+    checks: &[&WalCheck],
+) -> Result<Vec<RecoveryWindow>, Question> {
+    let mut windows: Vec<(ReplayPosition, RecoveryWindow)> = Vec::new();
+    for base in bases {
+        let assessed = assess_base(base, bases, evidence, server, checks, &mut WalStatus::default())?;
+        let Some(AssessedBase::Restorable { reach, end }) = assessed else { continue };
+        let from = base.recovery_point;
+        match windows.iter_mut().find(|(known, _)| *known == end) {
+            // The older one leads through the newer ones.
+            Some((_, window)) => (window.backup, window.from) = (Some(reach.base), Some(from)),
+            None => windows.push((end, RecoveryWindow::of_wal(&reach, from))),
+        }
+    }
+    Ok(windows.into_iter().map(|(_, window)| window).collect())
+}
+
+/// `None`: it is no base backup that says which WAL it needs.
+fn assess_base(
+    base: &Manifest,
+    bases: &[&Manifest],
+    evidence: &Evidence,
+    server: Option<&ArchiverFacts>,
+    checks: &[&WalCheck],
+    status: &mut WalStatus,
+) -> Result<Option<AssessedBase>, Question> {
+    let (Some(archive), Some(physical)) = (Archive::of(base), &base.physical) else { return Ok(None) };
+    if let Some(server) = server.filter(|server| server.system_identifier != archive.cluster) {
+        let foreign = ForeignCluster { server: server.system_identifier, kept: archive.cluster };
+        return Ok(Some(AssessedBase::Foreign(foreign)));
+    }
+    let waiting = |why: String| Ok(Some(AssessedBase::Waiting(why)));
+    if let Err(broken) = chain(base, |id| bases.iter().copied().find(|other| other.id == *id)) {
+        return waiting(broken.to_string());
+    }
+    let held = match evidence.wal(&archive, first_segment(physical))? {
+        ListedWal::Held(held) => held,
+        ListedWal::None(why) => return waiting(why.clone()),
+    };
+    if let Some(missing) = held.lacks(physical) {
+        return waiting(missing.to_string());
+    }
+    let divergence = server.and_then(|server| TimelineDivergence::of_held(held, server.timeline));
+    status.beside = status.beside.or(divergence);
+    let way = match way(held, physical, server) {
+        Ok(way) => way,
+        Err(why) => return waiting(why),
+    };
+    // What is bad leads nowhere, just as what is missing.
+    let bad = bad_on(&way, &archive, evidence, checks)?;
+    let mut good = held.clone();
+    bad.iter().for_each(|name| good.forget(*name));
+    status.bad.extend(bad.iter().map(WalName::to_string));
+    if good.lacks(physical).is_some() {
+        let names: Vec<_> = bad.iter().map(WalName::to_string).collect();
+        return waiting(format!("the last `drctl verify` found WAL bad that it needs: {}", names.join(", ")));
+    }
+    let way = WalSource { reach: good.reach(way.begin, way.follow), ..way };
+    let times = evidence.times(&archive, &way.reach)?;
+    let reach = reach(base, &way, &good, times, server);
+    Ok(Some(AssessedBase::Restorable { reach, end: way.reach.end }))
 }
 
 /// Where a server would come from a base backup.
@@ -224,12 +202,12 @@ fn way(
 }
 
 /// Files on the way that were bad when they were last read, and have not been written since.
-async fn bad_on(
+fn bad_on(
     way: &WalSource,
     archive: &Archive,
-    repository: &Repository,
+    evidence: &Evidence,
     checks: &[&WalCheck],
-) -> Result<Vec<WalName>, ListError> {
+) -> Result<Vec<WalName>, Question> {
     let of_it = checks.iter().copied().filter(|check| check.system_identifier == archive.cluster);
     let mut bad = Vec::new();
     for (name, found) in bad_files(of_it) {
@@ -244,25 +222,24 @@ async fn bad_on(
             WalName::Partial(_) | WalName::BackupLabel { .. } => false,
         };
         if is_on_it {
-            let written = modified(&*repository.store, archive, name).await.map_err(ListError::Store)?;
+            let written = evidence.written(archive, name)?;
             bad.extend(written.is_some_and(|written| written <= found).then_some(name));
         }
     }
     Ok(bad)
 }
 
-async fn reach(
-    repository: &Repository,
-    archive: &Archive,
-    manifest: &Manifest,
+fn reach(
+    base: &Manifest,
     way: &WalSource,
     held: &WalInventory,
-) -> Result<WalReach, ListError> {
-    let CommitTimes { complete, newest_commit } =
-        moment(&*repository.store, archive, &way.reach).await.map_err(ListError::Store)?;
-    Ok(WalReach {
-        base: manifest.id.clone(),
-        until: complete.unwrap_or_default().max(manifest.recovery_point),
+    CommitTimes { complete, newest_commit }: CommitTimes,
+    server: Option<&ArchiverFacts>,
+) -> WalReach {
+    let by_server = server.and_then(|server| complete_by_server(server, &way.reach));
+    WalReach {
+        base: base.id.clone(),
+        until: complete.max(by_server).unwrap_or_default().max(base.recovery_point),
         newest_commit,
         gap: match way.reach.stop {
             // A server stays on the timeline that it begins on, where it does not learn of a later one.
@@ -274,5 +251,5 @@ async fn reach(
             ReplayEnd::NoHistory(timeline) => Some(format!("{}.history", timeline.in_names())),
             ReplayEnd::NotAChild(timeline) => Some(format!("the way to timeline {timeline}")),
         },
-    })
+    }
 }

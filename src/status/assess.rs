@@ -1,54 +1,18 @@
-//! Where a system stands: what each repository could give back right now, and how old it is.
+//! How good what can be recovered is, by the objectives: each source in each location. Pure.
 
-use std::collections::BTreeSet;
-use std::fmt;
+use std::cmp::Reverse;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use crate::catalog::BackupEntry;
-use crate::model::{AssuranceLevel, BackupId, Excluded, RepositoryName, SourceName};
-use crate::recoverability::cloud::{
-    AutomatedReach, CloudInventory, ForeignBackup, LiveDatabase, NewestPoint, RegionInventory, Regions,
-};
-use crate::recoverability::wal::{ForeignCluster, WalArchivesStatus, WalReach, WalStatus};
-use crate::wal::TimelineDivergence;
-
-/// A repository of the policy, and whether it could be asked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KnownRepository {
-    pub name: RepositoryName,
-    /// False where what is known of it may be old.
-    pub reached: bool,
-}
-
-/// Where backups of a source are: a repository of the policy, or a region where AWS keeps them.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum LocationSet {
-    Repository(RepositoryName),
-    Region(String),
-}
-
-impl LocationSet {
-    pub fn as_str(&self) -> &str {
-        match self {
-            Self::Repository(name) => name.as_str(),
-            Self::Region(name) => name,
-        }
-    }
-
-    pub fn is_region(&self) -> bool {
-        matches!(self, Self::Region(_))
-    }
-}
-
-impl fmt::Display for LocationSet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+use super::location::{LocationStatus, Objective, in_region, in_repository};
+use super::{ObjectiveVerdict, StatusSurvey};
+use crate::catalog::{BackupEntry, intact_copies};
+use crate::model::{Location, SourceName};
+use crate::recoverability::assess::{KnownRepository, Recoverability};
+use crate::recoverability::cloud::CloudInventory;
+use crate::repository::Inventory;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SourceStatus {
@@ -68,15 +32,15 @@ impl SourceStatus {
 }
 
 fn deciding(places: &[LocationStatus]) -> impl Iterator<Item = &LocationStatus> {
-    let has_regions = places.iter().any(|place| place.keeper.is_region());
-    places.iter().filter(move |place| place.keeper.is_region() == has_regions)
+    let has_regions = places.iter().any(|place| place.location.is_region());
+    places.iter().filter(move |place| place.location.is_region() == has_regions)
 }
 
-/// A place is gone, and what it protected with it.
+/// A location is lost, and what it protected with it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LossImpact {
     #[serde(flatten)]
-    pub keeper: LocationSet,
+    pub location: Location,
     /// The other one that would bring back the most; `None`: none that was reached could bring back anything.
     pub left: Option<String>,
     /// Others that could not be reached, so that nothing is promised of them.
@@ -85,200 +49,83 @@ pub struct LossImpact {
     pub loses_seconds: Option<u64>,
 }
 
-/// One source in one place.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct LocationStatus {
-    #[serde(flatten)]
-    pub keeper: LocationSet,
-    pub verdict: ObjectiveVerdict,
-    /// The newest that can be restored from there. A base backup counts only with the log it needs.
-    pub newest: Option<Newest>,
-    /// What archived log adds to it.
-    pub log: Option<WalReach>,
-    /// What RDS's automated backups bring back there.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub automated: Option<AutomatedReach>,
-    /// The newest of AWS Backup there.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub point: Option<NewestPoint>,
-    /// The server was told that this file is archived, and it is not there.
-    pub lost: Option<String>,
-    /// What keeps the server's log from coming, by its own words.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub stalled: Option<String>,
-    /// The server is another cluster than the one whose base backups are there: those bring nothing of it back.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub stranger: Option<ForeignCluster>,
-    /// Another database has the name now than the one that the newest of what AWS has there is of: that brings
-    /// nothing of it back.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub replaced: Option<ReplacedCluster>,
-    /// The newest log there is not of the server's own timeline, and counts for nothing.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub beside: Option<TimelineDivergence>,
-    /// Files of the log that were bad when they were last read.
-    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
-    pub bad_log: BTreeSet<String>,
-    /// The data of this long would be lost if this place, alone, were restored from now.
-    pub loses_seconds: Option<u64>,
-    /// A newer one is elsewhere.
-    pub behind: bool,
-    /// Newer ones there that cannot be restored: the last check found them bad.
-    pub bad: usize,
-    /// Newer base backups there that cannot be restored yet, and why.
-    pub waiting: Vec<(BackupId, String)>,
-    /// What the server has and the newest that can be restored from there does not hold.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub left_out: Vec<Excluded>,
-}
-
-impl LocationStatus {
-    /// Of the newest backup, whoever made it.
-    fn recovery_point(&self) -> Option<DateTime<Utc>> {
-        let newest = self.newest.as_ref().map(|newest| newest.recovery_point);
-        newest.max(self.point.as_ref().map(|point| point.created))
-    }
-
-    pub fn loses(&self) -> Option<Duration> {
-        self.loses_seconds.map(Duration::from_secs)
-    }
-}
-
-/// Two databases that had the name one after the other.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct ReplacedCluster {
-    /// The resource id of the one that has it now.
-    pub live: String,
-    /// The newest that is there of the other.
-    #[serde(flatten)]
-    pub kept: ForeignBackup,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Newest {
-    pub backup: BackupId,
-    pub recovery_point: DateTime<Utc>,
-    pub state: AssuranceLevel,
-}
-
-/// From best to worst.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ObjectiveVerdict {
-    Ok,
-    /// Three quarters of the objective are gone.
-    Late,
-    /// Inside the objective, but a newer backup is elsewhere.
-    Behind,
-    /// Inside the objective, and the server's log does not come any more.
-    Stalled,
-    /// It could not be reached, so nothing is promised.
-    NotReached,
-    /// What is archived now cannot be recovered: some log before it is missing.
-    Gap,
-    /// Some log was bad when it was last read: what comes after it cannot be recovered.
-    BadLog,
-    /// The server was told that some log is archived there, and it is not.
-    Lost,
-    /// Restoring it now would lose more than the objective allows.
-    ObjectiveMissed,
-    /// What there is to restore is of another cluster than the server of the policy, or of another database than
-    /// the one that has its name now.
-    OtherCluster,
-    /// There is nothing to restore.
-    Nothing,
-}
-
-impl ObjectiveVerdict {
-    /// Where restoring would lose so much.
-    pub(crate) fn of_loss(loses: Duration, rpo: Duration) -> Self {
-        match loses {
-            loses if loses > rpo => Self::ObjectiveMissed,
-            loses if loses > rpo * 3 / 4 => Self::Late,
-            _ => Self::Ok,
-        }
-    }
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Late => "late",
-            Self::Behind => "behind",
-            Self::Stalled => "stalled",
-            Self::NotReached => "not reached",
-            Self::Gap => "gap",
-            Self::BadLog => "bad log",
-            Self::Lost => "lost",
-            Self::ObjectiveMissed => "objective missed",
-            Self::OtherCluster => "another cluster",
-            Self::Nothing => "nothing to restore",
-        }
-    }
-}
-
-/// Judges each source in each repository. A source is as good as its worst place, since any of the others may
-/// be the one that is lost; but it has nothing to restore only where every place that was reached has nothing.
+/// Judges each source in each location. A source is as good as its worst location, since any of the others may be the
+/// one that is lost; but it has nothing to restore only where every location that was reached has nothing.
 ///
-/// `logs`: of every source and place whose log was asked. Without it a base backup counts for nothing.
-/// `regions`: of every source whose backups AWS keeps. It stands or falls by them: of those backups the
-/// repositories hold only how the database was set up.
+/// A source whose backups AWS keeps is judged by its regions: of those backups the repositories hold only how the
+/// database was set up.
 pub fn assess(
     sources: &[SourceName],
-    places: &[KnownRepository],
+    repositories: &[KnownRepository],
     entries: &[BackupEntry],
-    (logs, regions): (&WalArchivesStatus, &Regions),
+    survey: &StatusSurvey,
     rpo: Duration,
     now: DateTime<Utc>,
 ) -> Vec<SourceStatus> {
-    let assess = |source| assess_source(source, places, entries, (logs, regions.get(source)), rpo, now);
+    let inventory = intact_copies(entries);
+    let objective = Objective { rpo, now };
+    let assess = |source| assess_source(source, repositories, (entries, &inventory), survey, objective);
     sources.iter().map(assess).collect()
-}
-
-/// Whether a repository holds it, and no check found it bad there.
-pub(crate) fn is_restorable(entry: &BackupEntry, repository: &RepositoryName) -> bool {
-    entry.copy(repository).is_some_and(|copy| copy.is_held() && copy.is_good())
 }
 
 fn assess_source(
     source: &SourceName,
-    places: &[KnownRepository],
-    entries: &[BackupEntry],
-    (logs, kept): (&WalArchivesStatus, Option<&CloudInventory>),
-    rpo: Duration,
-    now: DateTime<Utc>,
+    repositories: &[KnownRepository],
+    (entries, inventory): (&[BackupEntry], &Inventory),
+    survey: &StatusSurvey,
+    objective: Objective,
 ) -> SourceStatus {
-    let mut own: Vec<_> = entries.iter().filter(|entry| entry.manifest.source == *source).collect();
-    own.sort_by_key(|entry| std::cmp::Reverse((entry.manifest.recovery_point, entry.id().clone())));
-    let regions = kept.iter().flat_map(|kept| &kept.regions);
-    let live = kept.and_then(|kept| kept.live.as_ref());
-    let mut standings: Vec<_> = regions.map(|region| assess_region(region, live, &own, rpo, now)).collect();
-    mark_behind(&mut standings);
-    if kept.is_none_or(|kept| kept.is_dumped) {
-        own.retain(|entry| kept.is_none() || entry.manifest.managed.is_none());
-        let log = |place: &KnownRepository| logs.get(&(source.clone(), place.name.clone()));
-        let mut repositories: Vec<_> =
-            places.iter().map(|place| assess_place(place, &own, log(place), rpo, now)).collect();
-        mark_behind(&mut repositories);
-        standings.append(&mut repositories);
-    }
-    let has_any = deciding(&standings).any(|place| place.loses_seconds.is_some());
-    let worst = deciding(&standings).map(|place| match place.verdict {
-        // A place that has nothing misses the objective; the source has something elsewhere.
+    let cloud = survey.cloud.get(source);
+    let recoverable =
+        crate::recoverability::assess::assess(source, repositories, inventory, &survey.wal, cloud);
+    let mut places = locations(source, &recoverable, cloud, entries, survey, objective);
+    let regions = places.iter().filter(|place| place.location.is_region()).count();
+    let (in_regions, in_repositories) = places.split_at_mut(regions);
+    mark_behind(in_regions);
+    mark_behind(in_repositories);
+    let has_any = deciding(&places).any(|place| place.loses_seconds.is_some());
+    let worst = deciding(&places).map(|place| match place.verdict {
+        // A location that has nothing misses the objective; the source has something elsewhere.
         ObjectiveVerdict::Nothing if has_any => ObjectiveVerdict::ObjectiveMissed,
         verdict => verdict,
     });
     let worst = worst.max().unwrap_or(ObjectiveVerdict::Nothing);
-    let verdict =
-        if !has_any && deciding(&standings).any(|place| place.verdict == ObjectiveVerdict::NotReached) {
-            ObjectiveVerdict::NotReached
-        } else {
-            worst
-        };
-    let if_lost = standings.iter().map(|place| if_lost(&place.keeper, &standings)).collect();
-    SourceStatus { source: source.clone(), verdict, places: standings, if_lost }
+    let is_unknown = deciding(&places).any(|place| place.verdict == ObjectiveVerdict::NotReached);
+    SourceStatus {
+        source: source.clone(),
+        verdict: if !has_any && is_unknown { ObjectiveVerdict::NotReached } else { worst },
+        if_lost: places.iter().map(|place| if_lost(&place.location, &recoverable, objective.now)).collect(),
+        places,
+    }
 }
 
-/// Log goes on while copies of it are on their way: only the backups themselves are compared.
+fn locations(
+    source: &SourceName,
+    recoverable: &Recoverability,
+    cloud: Option<&CloudInventory>,
+    entries: &[BackupEntry],
+    survey: &StatusSurvey,
+    objective: Objective,
+) -> Vec<LocationStatus> {
+    let mut own: Vec<_> = entries.iter().filter(|entry| entry.manifest.source == *source).collect();
+    own.sort_by_key(|entry| Reverse((entry.manifest.recovery_point, entry.id().clone())));
+    let mut in_repositories = own.clone();
+    in_repositories.retain(|entry| cloud.is_none() || entry.manifest.managed.is_none());
+    let assessed = recoverable.locations.iter().filter_map(|location| match &location.location {
+        Location::Region(name) => {
+            let cloud = cloud?;
+            let region = cloud.regions.iter().find(|region| region.region == *name)?;
+            Some(in_region(location, region, cloud.live.as_ref(), &own, objective))
+        }
+        Location::Repository(name) => {
+            let archive = survey.wal.get(&(source.clone(), name.clone()));
+            Some(in_repository(location, name, &in_repositories, archive, objective))
+        }
+    });
+    assessed.collect()
+}
+
+/// WAL grows while copies of it are on their way: only the backups themselves are compared.
 fn mark_behind(standings: &mut [LocationStatus]) {
     let best = standings.iter().filter_map(LocationStatus::recovery_point).max();
     for place in standings {
@@ -289,149 +136,13 @@ fn mark_behind(standings: &mut [LocationStatus]) {
     }
 }
 
-fn if_lost(lost: &LocationSet, standings: &[LocationStatus]) -> LossImpact {
-    let others = standings.iter().filter(|place| place.keeper != *lost);
-    let (unknown, known): (Vec<_>, Vec<_>) =
-        others.partition(|place| place.verdict == ObjectiveVerdict::NotReached);
-    let left = known
-        .into_iter()
-        .filter_map(|place| Some((place.loses_seconds?, &place.keeper)))
-        .min_by_key(|(seconds, _)| *seconds);
+fn if_lost(lost: &Location, recoverable: &Recoverability, now: DateTime<Utc>) -> LossImpact {
+    let loss = recoverable.loss_if_lost(std::slice::from_ref(lost), now);
     LossImpact {
-        keeper: lost.clone(),
-        left: left.map(|(_, keeper)| keeper.to_string()),
-        unknown: unknown.into_iter().map(|place| place.keeper.to_string()).collect(),
-        loses_seconds: left.map(|(seconds, _)| seconds),
-    }
-}
-
-/// `own`: newest first. `live`: the database that has the name now, where it is known. A snapshot without its
-/// manifest is not a backup yet; a recovery point that AWS Backup calls whole can be restored without one.
-fn assess_region(
-    region: &RegionInventory,
-    live: Option<&LiveDatabase>,
-    own: &[&BackupEntry],
-    rpo: Duration,
-    now: DateTime<Utc>,
-) -> LocationStatus {
-    let of_another = |entry: &BackupEntry| {
-        let id = entry.manifest.managed.as_ref()?.resource_id.as_ref()?;
-        live?
-            .is_another_than(id)
-            .then(|| ForeignBackup { resource_id: id.clone(), until: entry.manifest.recovery_point })
-    };
-    let newest = own.iter().filter(|entry| of_another(entry).is_none()).find_map(|entry| {
-        let held = entry.manifest.managed.as_ref().and_then(|managed| managed.held_in(&region.region));
-        let is_point =
-            held.is_some_and(|held| Some(&held.arn) == region.point.as_ref().map(|point| &point.arn));
-        (is_point || region.backups.contains(entry.id())).then_some(())?;
-        let (backup, recovery_point) = (entry.id().clone(), entry.manifest.recovery_point);
-        Some(Newest { backup, recovery_point, state: entry.state()? })
-    });
-    let point = newest.as_ref().map(|newest| newest.recovery_point);
-    let until = point.max(region.automated.map(|automated| automated.until));
-    let until = until.max(region.point.as_ref().map(|point| point.created));
-    let loses = until.map(|until| (now - until).to_std().unwrap_or_default());
-    let others = own.iter().filter(|entry| region.backups.contains(entry.id()));
-    let other = others.filter_map(|entry| of_another(entry)).chain(region.of_other.clone());
-    let other = other.max_by_key(|other| other.until).filter(|other| Some(other.until) > until);
-    let replaced =
-        live.zip(other).map(|(live, kept)| ReplacedCluster { live: live.resource_id.clone(), kept });
-    LocationStatus {
-        keeper: LocationSet::Region(region.region.clone()),
-        verdict: match loses {
-            _ if region.unknown.is_some() => ObjectiveVerdict::NotReached,
-            None if replaced.is_some() => ObjectiveVerdict::OtherCluster,
-            loses => by_age(loses, rpo),
-        },
-        newest,
-        log: None,
-        automated: region.automated,
-        point: region.point.clone(),
-        lost: None,
-        stalled: None,
-        stranger: None,
-        replaced,
-        beside: None,
-        bad_log: BTreeSet::new(),
-        loses_seconds: loses.map(|loses| loses.as_secs()),
-        behind: false,
-        bad: 0,
-        waiting: vec![],
-        left_out: vec![],
-    }
-}
-
-fn by_age(loses: Option<Duration>, rpo: Duration) -> ObjectiveVerdict {
-    loses.map_or(ObjectiveVerdict::Nothing, |loses| ObjectiveVerdict::of_loss(loses, rpo))
-}
-
-fn assess_place(
-    place: &KnownRepository,
-    own: &[&BackupEntry],
-    log: Option<&WalStatus>,
-    rpo: Duration,
-    now: DateTime<Utc>,
-) -> LocationStatus {
-    let held: Vec<_> = own
-        .iter()
-        .filter_map(|entry| Some((entry, entry.copy(&place.name).filter(|copy| copy.is_held())?)))
-        .collect();
-    let reach = log.and_then(|log| log.reach.clone());
-    let stranger = log.and_then(|log| log.stranger);
-    let is_strange = |entry: &BackupEntry| {
-        stranger.is_some_and(|stranger| entry.manifest.cluster() == Some(stranger.kept))
-    };
-    // Of base backups the log says which is the newest that can be restored.
-    let counts = |entry: &BackupEntry| match &entry.manifest.physical {
-        None => !is_strange(entry),
-        Some(_) => reach.as_ref().is_some_and(|reach| reach.base == *entry.id()),
-    };
-    let newest = held.iter().find(|(entry, copy)| copy.is_good() && counts(entry));
-    let point = newest.map(|(entry, _)| entry.manifest.recovery_point);
-    let bad = held
-        .iter()
-        .filter(|(entry, copy)| !copy.is_good() && Some(entry.manifest.recovery_point) > point)
-        .count();
-    let until = point.max(reach.as_ref().map(|reach| reach.until));
-    let loses = until.map(|until| (now - until).to_std().unwrap_or_default());
-    let verdict = match loses {
-        _ if !place.reached || log.is_some_and(|log| log.unknown.is_some()) => ObjectiveVerdict::NotReached,
-        Some(loses) if loses > rpo => ObjectiveVerdict::ObjectiveMissed,
-        None if stranger.is_some() => ObjectiveVerdict::OtherCluster,
-        Some(_) if log.is_some_and(|log| log.lost.is_some()) => ObjectiveVerdict::Lost,
-        Some(_) if log.is_some_and(|log| !log.bad.is_empty()) => ObjectiveVerdict::BadLog,
-        Some(_) if reach.as_ref().is_some_and(|reach| reach.gap.is_some()) => ObjectiveVerdict::Gap,
-        Some(loses) if loses <= rpo && log.is_some_and(|log| log.stalled.is_some()) => {
-            ObjectiveVerdict::Stalled
-        }
-        loses => by_age(loses, rpo),
-    };
-    LocationStatus {
-        keeper: LocationSet::Repository(place.name.clone()),
-        verdict,
-        newest: newest.map(|(entry, copy)| Newest {
-            backup: entry.id().clone(),
-            recovery_point: entry.manifest.recovery_point,
-            state: copy.state,
-        }),
-        log: reach,
-        automated: None,
-        point: None,
-        lost: log.and_then(|log| log.lost.clone()),
-        stalled: log.and_then(|log| log.stalled.clone()),
-        stranger,
-        replaced: None,
-        beside: log.and_then(|log| log.beside),
-        bad_log: log.map(|log| log.bad.clone()).unwrap_or_default(),
-        loses_seconds: loses.map(|loses| loses.as_secs()),
-        behind: false,
-        bad,
-        waiting: log.map(|log| log.waiting.clone()).unwrap_or_default(),
-        left_out: newest
-            .and_then(|(entry, _)| entry.manifest.physical.as_ref())
-            .map(|physical| physical.left_out.clone())
-            .unwrap_or_default(),
+        location: lost.clone(),
+        left: loss.left.map(ToString::to_string),
+        unknown: loss.unknown.iter().map(ToString::to_string).collect(),
+        loses_seconds: loss.age.map(|age| age.as_secs()),
     }
 }
 
@@ -439,12 +150,23 @@ fn assess_place(
 mod tests {
     use super::*;
     use crate::catalog::CopyEntry;
-    use crate::model::{CheckDepth, CopyCheck, CopyFault, ObjectFault};
-    use crate::recoverability::cloud::Service;
+    use crate::model::{AssuranceLevel, CheckDepth, CopyCheck, CopyFault, ObjectFault, RepositoryName};
+    use crate::recoverability::cloud::{
+        AutomatedReach, ForeignBackup, LiveDatabase, NewestPoint, RegionInventory, Regions, Service,
+    };
+    use crate::recoverability::wal::{WalArchivesStatus, WalReach, WalStatus};
     use crate::repository::fixtures::{backup, noon};
     use chrono::TimeDelta;
 
     const RPO: Duration = Duration::from_secs(3600);
+
+    fn with_wal(wal: &WalArchivesStatus) -> StatusSurvey {
+        StatusSurvey { wal: wal.clone(), ..StatusSurvey::default() }
+    }
+
+    fn in_cloud(cloud: &Regions) -> StatusSurvey {
+        StatusSurvey { cloud: cloud.clone(), ..StatusSurvey::default() }
+    }
 
     fn entry(minutes: i64, copies: &[(&str, bool)]) -> BackupEntry {
         let manifest = backup(minutes).0;
@@ -473,9 +195,7 @@ mod tests {
         let places = [place("primary", reached[0]), place("copy", reached[1])];
         let source = "database".parse().unwrap();
         let now = noon() + TimeDelta::minutes(minutes);
-        let standing =
-            assess(&[source], &places, entries, (&WalArchivesStatus::new(), &Regions::new()), RPO, now)
-                .remove(0);
+        let standing = assess(&[source], &places, entries, &StatusSurvey::default(), RPO, now).remove(0);
         (standing.verdict, standing.places[0].verdict, standing.places[1].verdict)
     }
 
@@ -539,8 +259,7 @@ mod tests {
         let now = noon() + TimeDelta::minutes(120);
         let entries = [old, new];
         let standing =
-            assess(std::slice::from_ref(&source), &places, &entries, (&logs, &Regions::new()), RPO, now)
-                .remove(0);
+            assess(std::slice::from_ref(&source), &places, &entries, &with_wal(&logs), RPO, now).remove(0);
         let [primary, copy] = &standing.places[..] else { panic!("{standing:?}") };
         assert_eq!((primary.verdict, primary.loses_seconds), (ObjectiveVerdict::Ok, Some(60)));
         assert_eq!((copy.verdict, copy.loses_seconds), (ObjectiveVerdict::Behind, Some(30 * 60)));
@@ -551,15 +270,12 @@ mod tests {
         let unknown = WalStatus { unknown: Some("timed out".to_owned()), ..WalStatus::default() };
         logs.insert((source.clone(), name("copy")), unknown);
         let standing =
-            assess(std::slice::from_ref(&source), &places, &entries, (&logs, &Regions::new()), RPO, now)
-                .remove(0);
+            assess(std::slice::from_ref(&source), &places, &entries, &with_wal(&logs), RPO, now).remove(0);
         assert_eq!(standing.places[0].verdict, ObjectiveVerdict::Ok);
         assert_eq!(standing.places[1].verdict, ObjectiveVerdict::NotReached);
         assert_eq!(standing.if_lost[0].unknown, ["copy"]);
         // Without having asked for the log, nothing is promised of base backups.
-        let standing =
-            assess(&[source], &places, &entries, (&WalArchivesStatus::new(), &Regions::new()), RPO, now)
-                .remove(0);
+        let standing = assess(&[source], &places, &entries, &StatusSurvey::default(), RPO, now).remove(0);
         assert_eq!(standing.verdict, ObjectiveVerdict::Nothing);
     }
 
@@ -599,7 +315,7 @@ mod tests {
             let now = noon() + TimeDelta::minutes(120);
             let sources = std::slice::from_ref(&source);
             let entries = std::slice::from_ref(&snapshot);
-            assess(sources, &places, entries, (&WalArchivesStatus::new(), &kept), RPO, now).remove(0)
+            assess(sources, &places, entries, &in_cloud(&kept), RPO, now).remove(0)
         };
         let verdicts =
             |standing: &SourceStatus| standing.places.iter().map(|place| place.verdict).collect::<Vec<_>>();
@@ -608,7 +324,7 @@ mod tests {
         assert_eq!(verdicts(&standing), [ObjectiveVerdict::Ok, ObjectiveVerdict::Late]);
         assert_eq!(standing.verdict, ObjectiveVerdict::Late);
         let east = &standing.if_lost[0];
-        assert_eq!((east.keeper.as_str(), east.left.as_deref()), ("east", Some("west")));
+        assert_eq!((east.location.as_str(), east.left.as_deref()), ("east", Some("west")));
         assert_eq!(east.loses_seconds, Some(50 * 60));
         // Snapshots alone lose two hours, one that is not there everything.
         let standing = judge(vec![holding("east", true, Some(115)), holding("west", true, None)], false);
@@ -673,8 +389,7 @@ mod tests {
             let kept = CloudInventory { service: Service::Rds, live, regions: vec![east], is_dumped: false };
             let kept = Regions::from([(source.clone(), kept)]);
             let (sources, entries) = (std::slice::from_ref(&source), std::slice::from_ref(&snapshot));
-            let standing =
-                assess(sources, &[], entries, (&WalArchivesStatus::new(), &kept), RPO, minute(30)).remove(0);
+            let standing = assess(sources, &[], entries, &in_cloud(&kept), RPO, minute(30)).remove(0);
             let place = standing.places[0].clone();
             assert_eq!(standing.verdict, place.verdict);
             (place.verdict, place.loses_seconds, place.replaced.map(|replaced| replaced.kept.until))

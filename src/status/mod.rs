@@ -1,3 +1,15 @@
-//! What is at risk: what can be restored, against the objectives of the policy.
+//! Whether what can be recovered now meets the objectives, location by location, and what the loss of each would cost.
+//!
+//! *Invariants.* [`assess`] is pure; [`StatusSurvey`] asks, and changes nothing.
+//!
+//! *Not here.* What can be recovered: [`crate::recoverability`].
 
-pub mod assess;
+mod assess;
+mod location;
+mod survey;
+mod verdict;
+
+pub use assess::{LossImpact, SourceStatus, assess};
+pub use location::{LocationStatus, Newest, ReplacedCluster};
+pub use survey::StatusSurvey;
+pub use verdict::ObjectiveVerdict;

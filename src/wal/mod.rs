@@ -46,7 +46,7 @@ pub use flush_history::LsnTimeline;
 pub use idle_server::complete_by_server;
 pub use listing::{CommitTimes, ListError, all_listed, holdings, modified, moment, tags};
 pub use push::{BacklogResult, Memory, PushError, PushResult, Pusher, SeenSegments};
-pub use required::{MissingRequiredWal, first_segment, lacking};
+pub use required::{MissingRequiredWal, first_segment};
 pub use segment_check::{CheckedSegment, check_segment};
 pub use source_file::{FileError, SealedFile, WalFile, WalOrigin};
 pub use tablespace_guard::Unconfined;

@@ -1,9 +1,7 @@
 use std::fmt;
 
-use super::{Archive, ListError, ReplayPosition, TimelineTarget, WalInventory, holdings};
+use super::{ReplayPosition, TimelineTarget, WalInventory};
 use crate::model::{Lsn, Physical, Segment, Timeline};
-use crate::pipeline::Identities;
-use crate::store::Store;
 
 /// What keeps a base backup from being restored at all: the first of the log it needs that is not there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,21 +40,6 @@ impl WalInventory {
 /// Where the log of a base backup begins.
 pub fn first_segment(physical: &Physical) -> Segment {
     Segment::holding(physical.timeline, physical.start, physical.segment_size)
-}
-
-/// What a base backup of the archive's cluster needs and a repository does not hold.
-pub async fn lacking(
-    store: &dyn Store,
-    archive: &Archive,
-    physical: &Physical,
-    identities: &Identities,
-) -> Result<Option<MissingRequiredWal>, ListError> {
-    let first = first_segment(physical);
-    match holdings(store, archive, Some(first), identities).await {
-        Ok(holdings) => Ok(holdings.lacks(physical)),
-        Err(ListError::Never { .. }) => Ok(Some(MissingRequiredWal::Segment(first))),
-        Err(error) => Err(error),
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,431 @@
+//! What each location can give back, and what is lost with it. Pure.
+
+use std::cmp::Reverse;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::cloud::{CloudInventory, LiveDatabase, RegionInventory};
+use super::wal::{WalArchivesStatus, WalReach, WalStatus};
+use crate::model::{BackupId, Location, RepositoryName, SourceName};
+use crate::repository::{BackupRecord, Inventory};
+
+/// A repository of the policy, and whether it could be asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownRepository {
+    pub name: RepositoryName,
+    /// False where what is known of it may be old.
+    pub reached: bool,
+}
+
+/// What of one source can be recovered, from each location alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Recoverability {
+    /// Regions first, where there are any.
+    pub locations: Vec<LocationRecoverability>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LocationRecoverability {
+    pub location: Location,
+    /// Every moment of a window can be recovered. The newest first.
+    pub windows: Vec<RecoveryWindow>,
+    /// Backups that can be restored as they are. The newest first.
+    pub points: Vec<RecoverablePoint>,
+    /// It could not be asked, so that nothing is promised of it.
+    pub is_unknown: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RecoveryWindow {
+    /// `None`: it is not known how far back it goes.
+    pub from: Option<DateTime<Utc>>,
+    pub until: DateTime<Utc>,
+    /// The oldest base backup that leads through it; `None`: AWS keeps it.
+    pub backup: Option<BackupId>,
+    /// What is missing behind it, where there is later WAL.
+    pub gap: Option<String>,
+}
+
+impl RecoveryWindow {
+    pub(super) fn of_wal(reach: &WalReach, from: DateTime<Utc>) -> Self {
+        let (until, gap) = (reach.until, reach.gap.clone());
+        Self { from: Some(from), until, backup: Some(reach.base.clone()), gap }
+    }
+
+    pub fn contains(&self, time: DateTime<Utc>) -> bool {
+        self.from.is_none_or(|from| from <= time) && time <= self.until
+    }
+}
+
+/// The data of one moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RecoverablePoint {
+    /// `None`: AWS Backup has it, and no manifest knows it.
+    pub backup: Option<BackupId>,
+    pub at: DateTime<Utc>,
+}
+
+/// How a moment is best come by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route<'r> {
+    pub location: &'r Location,
+    /// `None`: AWS keeps what it is recovered from.
+    pub backup: Option<&'r BackupId>,
+    /// The newest data that it brings back, not after the moment.
+    pub at: DateTime<Utc>,
+}
+
+/// What the loss of locations costs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loss<'r> {
+    /// What is left, and brings back the most; `None`: nothing that is known to.
+    pub left: Option<&'r Location>,
+    /// The data of so long is lost.
+    pub age: Option<Duration>,
+    /// What is left, and could not be asked.
+    pub unknown: Vec<&'r Location>,
+}
+
+/// Assesses one source. `inventory`: intact copies. `archives`: WAL that was asked for; a base backup counts for nothing
+/// without it. `cloud`: of a source whose backups AWS keeps.
+pub fn assess(
+    source: &SourceName,
+    repositories: &[KnownRepository],
+    inventory: &Inventory,
+    archives: &WalArchivesStatus,
+    cloud: Option<&CloudInventory>,
+) -> Recoverability {
+    let mut own: Vec<&BackupRecord> = inventory.backups_of(source).collect();
+    own.sort_by_key(|record| Reverse((record.manifest.recovery_point, record.id())));
+    let live = cloud.and_then(|cloud| cloud.live.as_ref());
+    let regions = cloud.iter().flat_map(|cloud| &cloud.regions);
+    let mut locations: Vec<_> = regions.map(|region| in_region(region, live, &own)).collect();
+    // Of backups that AWS keeps, repositories have only how the database was set up.
+    if cloud.is_none_or(|cloud| cloud.is_dumped) {
+        own.retain(|record| cloud.is_none() || record.manifest.managed.is_none());
+        locations.extend(repositories.iter().map(|repository| {
+            in_repository(repository, &own, archives.get(&(source.clone(), repository.name.clone())))
+        }));
+    }
+    Recoverability { locations }
+}
+
+/// A snapshot without its manifest is not a backup yet; a recovery point that AWS Backup calls complete can be restored
+/// without one.
+fn in_region(
+    region: &RegionInventory,
+    live: Option<&LiveDatabase>,
+    own: &[&BackupRecord],
+) -> LocationRecoverability {
+    let there = own.iter().filter(|record| {
+        let managed = record.manifest.managed.as_ref();
+        let id = managed.and_then(|managed| managed.resource_id.as_ref());
+        let is_of_another = live.zip(id).is_some_and(|(live, id)| live.is_another_than(id));
+        let held = managed.and_then(|managed| managed.held_in(&region.region));
+        let is_newest_point =
+            held.is_some_and(|held| region.point.as_ref().is_some_and(|point| point.arn == held.arn));
+        !is_of_another && (is_newest_point || region.backups.contains(record.id()))
+    });
+    let mut points: Vec<_> = there.map(|record| point(record)).collect();
+    if let Some(point) = &region.point {
+        points.push(RecoverablePoint { backup: None, at: point.created });
+        points.sort_by_key(|point| Reverse(point.at));
+    }
+    let windows = region.automated.map(|automated| RecoveryWindow {
+        from: automated.earliest,
+        until: automated.until,
+        backup: None,
+        gap: None,
+    });
+    LocationRecoverability {
+        location: Location::Region(region.region.clone()),
+        windows: windows.into_iter().collect(),
+        points,
+        is_unknown: region.unknown.is_some(),
+    }
+}
+
+fn in_repository(
+    repository: &KnownRepository,
+    own: &[&BackupRecord],
+    archive: Option<&WalStatus>,
+) -> LocationRecoverability {
+    let reach = archive.and_then(|archive| archive.reach.as_ref());
+    let foreign = archive.and_then(|archive| archive.stranger);
+    let counts = |record: &BackupRecord| match &record.manifest.physical {
+        None => foreign.is_none_or(|foreign| record.manifest.cluster() != Some(foreign.kept)),
+        // The WAL says which is the newest that can be restored.
+        Some(_) => reach.is_some_and(|reach| reach.base == *record.id()),
+    };
+    let there = own.iter().filter(|record| record.is_held_by(&repository.name) && counts(record));
+    let from = |reach: &WalReach| {
+        let base = own.iter().find(|record| *record.id() == reach.base);
+        base.map_or(reach.until, |base| base.manifest.recovery_point)
+    };
+    LocationRecoverability {
+        location: Location::Repository(repository.name.clone()),
+        windows: reach.map(|reach| RecoveryWindow::of_wal(reach, from(reach))).into_iter().collect(),
+        points: there.map(|record| point(record)).collect(),
+        is_unknown: !repository.reached || archive.is_some_and(|archive| archive.unknown.is_some()),
+    }
+}
+
+fn point(record: &BackupRecord) -> RecoverablePoint {
+    RecoverablePoint { backup: Some(record.id().clone()), at: record.manifest.recovery_point }
+}
+
+impl LocationRecoverability {
+    /// Returns up to when data can be brought back.
+    pub fn newest(&self) -> Option<DateTime<Utc>> {
+        let windows = self.windows.iter().map(|window| window.until);
+        windows.chain(self.points.iter().map(|point| point.at)).max()
+    }
+
+    /// Returns the newest backup that can be restored.
+    pub fn newest_backup(&self) -> Option<&BackupId> {
+        self.points.iter().find_map(|point| point.backup.as_ref())
+    }
+
+    /// Returns how old the newest data is; no clock makes it younger than none.
+    pub fn age(&self, now: DateTime<Utc>) -> Option<Duration> {
+        self.newest().map(|newest| (now - newest).to_std().unwrap_or_default())
+    }
+
+    fn route(&self, time: DateTime<Utc>) -> Option<Route<'_>> {
+        let route = |backup, at| Route { location: &self.location, backup, at };
+        let windows = self.windows.iter().filter(|window| window.from.is_none_or(|from| from <= time));
+        let windows = windows.map(|window| route(window.backup.as_ref(), window.until.min(time)));
+        let points = self.points.iter().filter(|point| point.at <= time);
+        let points = points.map(|point| route(point.backup.as_ref(), point.at));
+        windows.chain(points).max_by_key(|route| route.at)
+    }
+}
+
+impl Recoverability {
+    /// Returns where the most of the data that there was at a time can be recovered from. `None`: nothing from before
+    /// it can.
+    pub fn can_reach(&self, time: DateTime<Utc>) -> Option<Route<'_>> {
+        let routes = self.locations.iter().rev().filter_map(|location| location.route(time));
+        routes.max_by_key(|route| route.at)
+    }
+
+    /// Returns what is left without these locations.
+    pub fn without(&self, lost: &[Location]) -> Self {
+        let left = self.locations.iter().filter(|location| !lost.contains(&location.location));
+        Self { locations: left.cloned().collect() }
+    }
+
+    /// Returns what it would cost if these locations, and the source with them, were lost now.
+    pub fn loss_if_lost(&self, lost: &[Location], now: DateTime<Utc>) -> Loss<'_> {
+        let left = self.locations.iter().filter(|location| !lost.contains(&location.location));
+        let (unknown, known): (Vec<_>, Vec<_>) = left.partition(|location| location.is_unknown);
+        let aged = known.into_iter().filter_map(|known| Some((known.age(now)?, &known.location)));
+        let best = aged.min_by_key(|(age, _)| age.as_secs());
+        Loss {
+            left: best.map(|(_, location)| location),
+            age: best.map(|(age, _)| age),
+            unknown: unknown.into_iter().map(|unknown| &unknown.location).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use chrono::TimeDelta;
+
+    use super::*;
+    use crate::model::{Lsn, Manifest, Physical, Segment, SegmentSize, ServerFacts, Timeline, WalName};
+    use crate::recoverability::evidence::{Evidence, ListedWal, Question};
+    use crate::recoverability::wal::{assess_wal, wal_windows};
+    use crate::repository::fixtures::{backup, noon};
+    use crate::wal::{CommitTimes, WalInventory};
+
+    const SIZE: SegmentSize = SegmentSize::DEFAULT;
+    const MINUTES: u64 = 40;
+
+    fn minute(minutes: u64) -> DateTime<Utc> {
+        noon() + TimeDelta::minutes(i64::try_from(minutes).unwrap())
+    }
+
+    /// A segment of WAL is written a minute; a base backup takes one, and may build on an earlier one.
+    fn base(at: u64, on: Option<u64>) -> Manifest {
+        let id = |at: u64| -> BackupId {
+            let dump = backup(i64::try_from(at).unwrap()).0.id;
+            dump.as_str().replace("-logical-", "-base-").parse().unwrap()
+        };
+        let mut manifest = backup(i64::try_from(at).unwrap()).0;
+        manifest.id = id(at);
+        manifest.server = Some(ServerFacts {
+            version: "17.5".to_owned(),
+            major: 17,
+            system_identifier: Some("7".to_owned()),
+            address: None,
+        });
+        let start = SIZE.begin_of(at);
+        let physical = Physical::sample(1, Lsn(start.0 + 40), Lsn(start.0 + 300));
+        manifest.physical = Some(Physical { parent: on.map(id), ..physical });
+        manifest
+    }
+
+    fn answer(question: Question, segments: &BTreeSet<u64>, evidence: &mut Evidence) {
+        match question {
+            Question::Wal { archive, since } => {
+                let segment = |number: &u64| WalName::Segment(Segment::new(Timeline::FIRST, *number, SIZE));
+                let held = WalInventory::new(SIZE, segments.iter().map(segment));
+                evidence.enter_wal(archive, since, ListedWal::Held(held));
+            }
+            Question::CommitTimes { archive, range } => {
+                let complete = Some(minute(SIZE.number_of(range.end.lsn)));
+                evidence.enter_times(archive, range, CommitTimes { complete, newest_commit: None });
+            }
+            Question::Written { archive, file } => evidence.enter_written(archive, file, None),
+        }
+    }
+
+    fn settled<T>(segments: &BTreeSet<u64>, assess: impl Fn(&Evidence) -> Result<T, Question>) -> T {
+        let mut evidence = Evidence::default();
+        loop {
+            match assess(&evidence) {
+                Ok(assessed) => return assessed,
+                Err(question) => answer(question, segments, &mut evidence),
+            }
+        }
+    }
+
+    fn windows(bases: &[Manifest], segments: &BTreeSet<u64>) -> Vec<RecoveryWindow> {
+        let bases: Vec<&Manifest> = bases.iter().rev().collect();
+        settled(segments, |evidence| wal_windows(&bases, evidence, None, &[]))
+    }
+
+    fn shown(windows: &[RecoveryWindow]) -> Vec<(i64, i64)> {
+        let minutes = |time: DateTime<Utc>| (time - noon()).num_minutes();
+        windows.iter().map(|window| (minutes(window.from.unwrap()), minutes(window.until))).collect()
+    }
+
+    #[test]
+    fn a_window_goes_from_the_oldest_backup_that_leads_through_it_to_what_is_missing() {
+        let all: BTreeSet<u64> = (1..20).collect();
+        let bases = [base(2, None), base(5, Some(2)), base(12, None)];
+        assert_eq!(shown(&windows(&bases, &all)), [(2, 20)]);
+        let with_gap = &all - &BTreeSet::from([8]);
+        let found = windows(&bases, &with_gap);
+        assert_eq!(shown(&found), [(12, 20), (2, 8)]);
+        assert!(found[0].gap.is_none() && found[1].gap.as_ref().unwrap().contains("08"), "{found:?}");
+        // Without the full one the other cannot be restored.
+        assert_eq!(shown(&windows(&bases[1..], &with_gap)), [(12, 20)]);
+        // One whose own WAL is missing leads nowhere.
+        assert_eq!(shown(&windows(&bases, &(&all - &BTreeSet::from([12])))), [(2, 12)]);
+    }
+
+    #[test]
+    fn without_a_backup_or_a_segment_no_window_is_larger() {
+        let mut random = fastrand::Rng::with_seed(11);
+        for _ in 0..300 {
+            let mut bases: Vec<Manifest> = Vec::new();
+            let mut earlier: Vec<u64> = Vec::new();
+            for at in 1..MINUTES {
+                if random.u8(..) < 40 {
+                    let on = earlier.last().copied().filter(|_| random.bool());
+                    bases.push(base(at, on));
+                    earlier.push(at);
+                }
+            }
+            let segments: BTreeSet<u64> = (1..MINUTES).filter(|_| random.u8(..) > 20).collect();
+            let before = windows(&bases, &segments);
+            let is_inside = |after: &[RecoveryWindow]| {
+                let inside = |window: &RecoveryWindow| {
+                    before.iter().any(|had| had.contains(window.from.unwrap()) && had.contains(window.until))
+                };
+                after.iter().all(inside)
+            };
+            for n in 0..bases.len() {
+                let mut left = bases.clone();
+                left.remove(n);
+                let after = windows(&left, &segments);
+                assert!(is_inside(&after), "without {n}: {before:?}\n{after:?}");
+            }
+            for segment in &segments {
+                let after = windows(&bases, &(&segments - &BTreeSet::from([*segment])));
+                assert!(is_inside(&after), "without {segment}: {before:?}\n{after:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_newest_window_is_what_status_says() {
+        let segments: BTreeSet<u64> = (1..20).filter(|number| *number != 15).collect();
+        let bases = [base(2, None), base(12, None), base(15, None)];
+        let newest_first: Vec<&Manifest> = bases.iter().rev().collect();
+        let status = settled(&segments, |evidence| assess_wal(&newest_first, evidence, None, &[]));
+        let reach = status.reach.unwrap();
+        assert_eq!((reach.base, reach.until), (bases[1].id.clone(), minute(15)));
+        assert_eq!(status.waiting.len(), 1);
+        assert_eq!(windows(&bases, &segments)[0].until, reach.until);
+    }
+
+    fn location(name: &str, points: &[u64], window: Option<(u64, u64)>) -> LocationRecoverability {
+        let points = points.iter().rev().map(|at| RecoverablePoint { backup: None, at: minute(*at) });
+        let window = window.map(|(from, until)| RecoveryWindow {
+            from: Some(minute(from)),
+            until: minute(until),
+            backup: None,
+            gap: None,
+        });
+        LocationRecoverability {
+            location: Location::Repository(name.parse().unwrap()),
+            windows: window.into_iter().collect(),
+            points: points.collect(),
+            is_unknown: false,
+        }
+    }
+
+    fn lost(names: &[&str]) -> Vec<Location> {
+        names.iter().map(|name| Location::Repository(name.parse().unwrap())).collect()
+    }
+
+    #[test]
+    fn a_moment_is_reached_from_where_the_least_is_lost() {
+        let locations = vec![location("west", &[3, 9], None), location("east", &[5], Some((5, 20)))];
+        let all = Recoverability { locations };
+        let route = |all: &Recoverability, at: u64| {
+            all.can_reach(minute(at)).map(|route| (route.location.to_string(), route.at))
+        };
+        assert_eq!(route(&all, 2), None);
+        assert_eq!(route(&all, 4), Some(("west".to_owned(), minute(3))));
+        assert_eq!(route(&all, 7), Some(("east".to_owned(), minute(7))));
+        // The first of two that are as good.
+        assert_eq!(route(&all, 9), Some(("west".to_owned(), minute(9))));
+        assert_eq!(route(&all, 30), Some(("east".to_owned(), minute(20))));
+        assert_eq!(route(&all.without(&lost(&["east"])), 30), Some(("west".to_owned(), minute(9))));
+    }
+
+    #[test]
+    fn the_more_is_lost_the_less_is_left() {
+        let mut random = fastrand::Rng::with_seed(5);
+        let now = minute(60);
+        for _ in 0..500 {
+            let names = ["a", "b", "c", "d"];
+            let locations = names.map(|name| {
+                let points: Vec<u64> = (0..50).filter(|_| random.u8(..) < 20).collect();
+                let from = random.u64(0..50);
+                let window = random.bool().then(|| (from, random.u64(from..60)));
+                let is_unknown = random.u8(..) < 40;
+                LocationRecoverability { is_unknown, ..location(name, &points, window) }
+            });
+            let all = Recoverability { locations: locations.to_vec() };
+            let some: Vec<_> = lost(&names).into_iter().filter(|_| random.bool()).collect();
+            let more: Vec<_> = some.iter().cloned().chain(lost(&names[..1])).collect();
+            let age = |lost: &[Location]| all.loss_if_lost(lost, now).age.unwrap_or(Duration::MAX);
+            assert!(age(&some) <= age(&more), "{all:?}");
+            let left = all.without(&some);
+            assert_eq!(left.loss_if_lost(&[], now), all.loss_if_lost(&some, now));
+            let at = minute(random.u64(0..60));
+            let reached = |of: &Recoverability| of.can_reach(at).map(|route| route.at);
+            assert!(reached(&all.without(&more)) <= reached(&left), "{all:?}");
+        }
+    }
+}

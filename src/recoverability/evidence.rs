@@ -1,0 +1,66 @@
+//! What is known of the WAL in one repository. An assessment that needs more says what to ask next.
+
+use chrono::{DateTime, Utc};
+
+use crate::model::{Segment, WalName};
+use crate::wal::{Archive, CommitTimes, ReplayRange, WalInventory};
+
+/// What an assessment needs to know, and has not been asked yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// Which WAL of the archive there is, from this segment on.
+    Wal { archive: Archive, since: Segment },
+    /// Up to when the data of this range goes.
+    CommitTimes { archive: Archive, range: ReplayRange },
+    /// When this file was written.
+    Written { archive: Archive, file: WalName },
+}
+
+/// The WAL of one cluster in one repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListedWal {
+    Held(WalInventory),
+    /// The repository was asked, and has none: why.
+    None(String),
+}
+
+/// The answers so far.
+#[derive(Clone, Debug, Default)]
+pub struct Evidence {
+    wal: Vec<(Archive, Segment, ListedWal)>,
+    times: Vec<(Archive, ReplayRange, CommitTimes)>,
+    written: Vec<(Archive, WalName, Option<DateTime<Utc>>)>,
+}
+
+impl Evidence {
+    pub fn enter_wal(&mut self, archive: Archive, since: Segment, listed: ListedWal) {
+        self.wal.push((archive, since, listed));
+    }
+
+    pub fn enter_times(&mut self, archive: Archive, range: ReplayRange, times: CommitTimes) {
+        self.times.push((archive, range, times));
+    }
+
+    pub fn enter_written(&mut self, archive: Archive, file: WalName, written: Option<DateTime<Utc>>) {
+        self.written.push((archive, file, written));
+    }
+
+    /// Returns the shortest listing that has everything from `since` on.
+    pub fn wal(&self, archive: &Archive, since: Segment) -> Result<&ListedWal, Question> {
+        let of_it = self.wal.iter().filter(|(known, from, _)| known == archive && *from <= since);
+        let listed = of_it.max_by_key(|(_, from, _)| *from).map(|(.., listed)| listed);
+        listed.ok_or_else(|| Question::Wal { archive: archive.clone(), since })
+    }
+
+    pub fn times(&self, archive: &Archive, range: &ReplayRange) -> Result<CommitTimes, Question> {
+        let found = self.times.iter().find(|(known, of, _)| known == archive && of == range);
+        let question = || Question::CommitTimes { archive: archive.clone(), range: range.clone() };
+        found.map(|(.., times)| *times).ok_or_else(question)
+    }
+
+    /// Returns when a file was written; `None`: there is none.
+    pub fn written(&self, archive: &Archive, file: WalName) -> Result<Option<DateTime<Utc>>, Question> {
+        let found = self.written.iter().find(|(known, of, _)| known == archive && *of == file);
+        found.map(|(.., at)| *at).ok_or_else(|| Question::Written { archive: archive.clone(), file })
+    }
+}

@@ -1,0 +1,83 @@
+//! What keeps a copy of a base backup from being restored: WAL that it needs, or a backup that it builds on.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::evidence::{Evidence, ListedWal, Question};
+use crate::model::{BackupId, BrokenChain, Physical, RepositoryName};
+use crate::repository::Inventory;
+use crate::wal::{Archive, first_segment};
+
+/// Why an intact copy cannot be restored now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Obstacle {
+    Broken(BrokenChain),
+    /// It may still be archived.
+    MissingWal(String),
+    /// The repository could not be asked.
+    Unknown(String),
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Broken(broken) => write!(f, "{broken}"),
+            Self::MissingWal(reason) | Self::Unknown(reason) => f.write_str(reason),
+        }
+    }
+}
+
+/// The obstacles of base backups, by repository.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MissingWal(BTreeMap<(BackupId, RepositoryName), Obstacle>);
+
+impl MissingWal {
+    pub fn of(&self, backup: &BackupId, repository: &RepositoryName) -> Option<&Obstacle> {
+        self.0.get(&(backup.clone(), repository.clone()))
+    }
+
+    pub fn reason(&self, backup: &BackupId, repository: &RepositoryName) -> Option<String> {
+        self.of(backup, repository).map(ToString::to_string)
+    }
+
+    /// Enters an obstacle, unless a worse one is known: WAL may still come.
+    pub(super) fn enter(&mut self, backup: &BackupId, repository: &RepositoryName, obstacle: Obstacle) {
+        self.0.entry((backup.clone(), repository.clone())).or_insert(obstacle);
+    }
+}
+
+/// Returns the copies of these backups in these repositories that build on one that is not there.
+pub(super) fn with_broken_chains<'n>(
+    inventory: &Inventory,
+    backups: &[&BackupId],
+    names: impl Iterator<Item = &'n RepositoryName>,
+) -> MissingWal {
+    let mut missing = MissingWal::default();
+    for name in names {
+        for record in backups.iter().filter_map(|id| inventory.find(id)) {
+            if record.is_held_by(name)
+                && let Err(broken) = inventory.chain_in(record, name)
+            {
+                missing.enter(record.id(), name, Obstacle::Broken(broken));
+            }
+        }
+    }
+    missing
+}
+
+/// Returns the base backups of a cluster whose WAL is not all there, and what of it is missing.
+pub fn missing_required<'b>(
+    archive: &Archive,
+    bases: &[(&'b BackupId, &Physical)],
+    evidence: &Evidence,
+) -> Result<Vec<(&'b BackupId, String)>, Question> {
+    let Some(since) = bases.iter().map(|(_, physical)| first_segment(physical)).min() else {
+        return Ok(vec![]);
+    };
+    let listed = evidence.wal(archive, since)?;
+    let missing = bases.iter().filter_map(|(backup, physical)| match listed {
+        ListedWal::Held(held) => Some((*backup, held.lacks(physical)?.to_string())),
+        ListedWal::None(why) => Some((*backup, why.clone())),
+    });
+    Ok(missing.collect())
+}

@@ -1,0 +1,182 @@
+//! Asks the repositories what the assessments need to know.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::evidence::{Evidence, ListedWal, Question};
+use super::missing_wal::{MissingWal, Obstacle, missing_required, with_broken_chains};
+use super::servers::Servers;
+use super::wal::{WalArchivesStatus, WalStatus, assess_wal};
+use crate::model::{BackupId, Manifest, Physical, RepositoryName, SourceName, WalCheck};
+use crate::pipeline::Identities;
+use crate::repository::{Inventory, Repositories, Repository};
+use crate::text::error_chain;
+use crate::wal::cluster::ClusterError;
+use crate::wal::{Archive, ListError, holdings, modified, moment};
+
+/// For the listing that says whether base backups can be restored.
+const LISTED_WITHIN: Duration = Duration::from_secs(60);
+
+/// Asks a repository until an assessment has everything that it needs.
+pub async fn settle<T>(
+    repository: &Repository,
+    evidence: &mut Evidence,
+    assess: impl Fn(&Evidence) -> Result<T, Question>,
+) -> Result<T, ListError> {
+    loop {
+        match assess(evidence) {
+            Ok(assessed) => return Ok(assessed),
+            Err(question) => answer(repository, question, evidence).await?,
+        }
+    }
+}
+
+async fn answer(
+    repository: &Repository,
+    question: Question,
+    evidence: &mut Evidence,
+) -> Result<(), ListError> {
+    let store = &*repository.store;
+    match question {
+        Question::Wal { archive, since } => {
+            let listed = match holdings(store, &archive, Some(since), &Identities::default()).await {
+                Ok(held) => ListedWal::Held(held),
+                Err(ListError::Never { .. }) => ListedWal::None("no WAL has been archived there".to_owned()),
+                // Of a server that was recreated and never archived: what is there of the one before still counts.
+                Err(ListError::Cluster(ClusterError::Other { recorded, .. })) => {
+                    ListedWal::None(format!("the WAL there is of another cluster, {recorded}"))
+                }
+                Err(error) => return Err(error),
+            };
+            evidence.enter_wal(archive, since, listed);
+        }
+        Question::CommitTimes { archive, range } => {
+            let times = moment(store, &archive, &range).await.map_err(ListError::Store)?;
+            evidence.enter_times(archive, range, times);
+        }
+        Question::Written { archive, file } => {
+            let written = modified(store, &archive, file).await.map_err(ListError::Store)?;
+            evidence.enter_written(archive, file, written);
+        }
+    }
+    Ok(())
+}
+
+/// Assesses the WAL of every source that has base backups in every repository that is in use. `inventory`: intact
+/// copies. `checks`: what was found when WAL was read again.
+pub async fn wal_archives(
+    repositories: &Repositories,
+    inventory: &Inventory,
+    servers: &Servers,
+    checks: &[WalCheck],
+) -> WalArchivesStatus {
+    let bases = inventory.backups.iter().filter(|record| record.manifest.physical.is_some());
+    let mut of_sources: BTreeMap<&SourceName, Vec<_>> = BTreeMap::new();
+    for record in bases {
+        of_sources.entry(&record.manifest.source).or_default().push(record);
+    }
+    let mut archives = WalArchivesStatus::new();
+    for (source, mut own) in of_sources {
+        own.sort_by_key(|record| std::cmp::Reverse(record.manifest.recovery_point));
+        let server = servers.asked.get(source).map(|said| &said.facts);
+        for repository in repositories.iter() {
+            let there = own.iter().filter(|record| record.is_held_by(&repository.name));
+            let bases: Vec<&Manifest> = there.map(|record| &record.manifest).collect();
+            let of_it = |check: &&WalCheck| check.source == *source && check.repository == repository.name;
+            let checks: Vec<_> = checks.iter().filter(of_it).collect();
+            let mut evidence = Evidence::default();
+            let status =
+                settle(repository, &mut evidence, |known| assess_wal(&bases, known, server, &checks)).await;
+            let status = status.unwrap_or_else(|error| WalStatus {
+                unknown: Some(error_chain(&error)),
+                ..WalStatus::default()
+            });
+            archives.insert((source.clone(), repository.name.clone()), status);
+        }
+    }
+    archives
+}
+
+/// Enters which WAL the servers were told is archived and is not there, and what keeps theirs from coming.
+pub async fn enter_server_reports(
+    servers: &Servers,
+    repositories: &Repositories,
+    archives: &mut WalArchivesStatus,
+) {
+    for (source, said) in &servers.asked {
+        for repository in repositories.iter() {
+            let status = archives.entry((source.clone(), repository.name.clone())).or_default();
+            status.stalled = said.stall.as_ref().map(ToString::to_string);
+            let Some(last_archived) = &said.acknowledged else { continue };
+            // It was told of its own WAL, and that does not belong there.
+            if status.stranger.is_some() {
+                continue;
+            }
+            match last_archived.is_lost_from(repository).await {
+                Ok(true) => status.lost = Some(last_archived.file.to_string()),
+                Ok(false) => {}
+                Err(error) => status.unknown = status.unknown.take().or(Some(error_chain(&error))),
+            }
+        }
+    }
+}
+
+/// Returns what keeps these base backups from being restored from each repository that has an intact copy of them.
+/// `inventory`: intact copies of all that they may build on. No repository in use is asked nothing.
+pub async fn missing_wal(
+    repositories: &Repositories,
+    inventory: &Inventory,
+    backups: &[&BackupId],
+    names: impl Iterator<Item = &RepositoryName>,
+) -> MissingWal {
+    let mut missing = with_broken_chains(inventory, backups, names);
+    for repository in repositories.iter() {
+        // One listing, from where the oldest begins, does for all backups of a cluster.
+        let mut clusters: Vec<(Archive, Vec<(&BackupId, &Physical)>)> = Vec::new();
+        for record in backups.iter().filter_map(|id| inventory.find(id)) {
+            let (Some(archive), Some(physical)) = (Archive::of(&record.manifest), &record.manifest.physical)
+            else {
+                continue;
+            };
+            if !record.is_held_by(&repository.name) {
+                continue;
+            }
+            match clusters.iter_mut().find(|(known, _)| *known == archive) {
+                Some((_, bases)) => bases.push((record.id(), physical)),
+                None => clusters.push((archive, vec![(record.id(), physical)])),
+            }
+        }
+        for (archive, bases) in clusters {
+            for (backup, obstacle) in obstacles(repository, &archive, &bases).await {
+                missing.enter(backup, &repository.name, obstacle);
+            }
+        }
+    }
+    missing
+}
+
+async fn obstacles<'b>(
+    repository: &Repository,
+    archive: &Archive,
+    bases: &[(&'b BackupId, &Physical)],
+) -> Vec<(&'b BackupId, Obstacle)> {
+    let mut evidence = Evidence::default();
+    let asked = settle(repository, &mut evidence, |known| missing_required(archive, bases, known));
+    let unknown = |reason: String| {
+        bases.iter().map(move |(backup, _)| (*backup, Obstacle::Unknown(reason.clone()))).collect()
+    };
+    match tokio::time::timeout(LISTED_WITHIN, asked).await {
+        Ok(Ok(missing)) => {
+            missing.into_iter().map(|(backup, reason)| (backup, Obstacle::MissingWal(reason))).collect()
+        }
+        Ok(Err(error)) => unknown(error_chain(&error)),
+        Err(_) => unknown(format!("its WAL was not listed within {} s", LISTED_WITHIN.as_secs())),
+    }
+}
+
+/// Returns why a repository does not have all the WAL that a base backup needs; `None`: it has.
+pub async fn missing_of(repository: &Repository, archive: &Archive, base: &Manifest) -> Option<String> {
+    let physical = base.physical.as_ref()?;
+    let obstacles = obstacles(repository, archive, &[(&base.id, physical)]).await;
+    obstacles.into_iter().next().map(|(_, obstacle)| obstacle.to_string())
+}

@@ -1,0 +1,212 @@
+//! One source in one location: what it can give back, and what stands in the way.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::ObjectiveVerdict;
+use crate::catalog::{BackupEntry, CopyEntry};
+use crate::model::{AssuranceLevel, BackupId, Excluded, Location, RepositoryName};
+use crate::recoverability::assess::LocationRecoverability;
+use crate::recoverability::cloud::{
+    AutomatedReach, ForeignBackup, LiveDatabase, NewestPoint, RegionInventory,
+};
+use crate::recoverability::wal::{ForeignCluster, WalReach, WalStatus};
+use crate::wal::TimelineDivergence;
+
+/// One source in one location.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LocationStatus {
+    #[serde(flatten)]
+    pub location: Location,
+    pub verdict: ObjectiveVerdict,
+    /// The newest that can be restored from there. A base backup counts only with the log it needs.
+    pub newest: Option<Newest>,
+    /// What archived log adds to it.
+    pub log: Option<WalReach>,
+    /// What RDS's automated backups bring back there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub automated: Option<AutomatedReach>,
+    /// The newest of AWS Backup there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub point: Option<NewestPoint>,
+    /// The server was told that this file is archived, and it is not there.
+    pub lost: Option<String>,
+    /// What keeps the server's log from coming, by its own words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stalled: Option<String>,
+    /// The server is another cluster than the one whose base backups are there: those bring nothing of it back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stranger: Option<ForeignCluster>,
+    /// Another database has the name now than the one that the newest of what AWS has there is of: that brings
+    /// nothing of it back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replaced: Option<ReplacedCluster>,
+    /// The newest log there is not of the server's own timeline, and counts for nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub beside: Option<TimelineDivergence>,
+    /// Files of the log that were bad when they were last read.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub bad_log: BTreeSet<String>,
+    /// The data of this long would be lost if this place, alone, were restored from now.
+    pub loses_seconds: Option<u64>,
+    /// A newer one is elsewhere.
+    pub behind: bool,
+    /// Newer ones there that cannot be restored: the last check found them bad.
+    pub bad: usize,
+    /// Newer base backups there that cannot be restored yet, and why.
+    pub waiting: Vec<(BackupId, String)>,
+    /// What the server has and the newest that can be restored from there does not hold.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<Excluded>,
+}
+
+impl LocationStatus {
+    fn new(
+        recoverable: &LocationRecoverability,
+        verdict: ObjectiveVerdict,
+        newest: Option<Newest>,
+        objective: Objective,
+    ) -> Self {
+        Self {
+            location: recoverable.location.clone(),
+            verdict,
+            newest,
+            log: None,
+            automated: None,
+            point: None,
+            lost: None,
+            stalled: None,
+            stranger: None,
+            replaced: None,
+            beside: None,
+            bad_log: BTreeSet::new(),
+            loses_seconds: recoverable.age(objective.now).map(|age| age.as_secs()),
+            behind: false,
+            bad: 0,
+            waiting: vec![],
+            left_out: vec![],
+        }
+    }
+
+    /// Of the newest backup, whoever made it.
+    pub(super) fn recovery_point(&self) -> Option<DateTime<Utc>> {
+        let newest = self.newest.as_ref().map(|newest| newest.recovery_point);
+        newest.max(self.point.as_ref().map(|point| point.created))
+    }
+
+    pub fn loses(&self) -> Option<Duration> {
+        self.loses_seconds.map(Duration::from_secs)
+    }
+}
+
+/// Two databases that had the name one after the other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ReplacedCluster {
+    /// The resource id of the one that has it now.
+    pub live: String,
+    /// The newest that is there of the other.
+    #[serde(flatten)]
+    pub kept: ForeignBackup,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Newest {
+    pub backup: BackupId,
+    pub recovery_point: DateTime<Utc>,
+    pub state: AssuranceLevel,
+}
+
+/// The objective, and when it is asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Objective {
+    pub(super) rpo: Duration,
+    pub(super) now: DateTime<Utc>,
+}
+
+/// `own`: newest first. `live`: the database that has the name now, where it is known.
+pub(super) fn in_region(
+    recoverable: &LocationRecoverability,
+    region: &RegionInventory,
+    live: Option<&LiveDatabase>,
+    own: &[&BackupEntry],
+    objective: Objective,
+) -> LocationStatus {
+    let of_another = |entry: &BackupEntry| {
+        let id = entry.manifest.managed.as_ref()?.resource_id.as_ref()?;
+        live?
+            .is_another_than(id)
+            .then(|| ForeignBackup { resource_id: id.clone(), until: entry.manifest.recovery_point })
+    };
+    let others = own.iter().filter(|entry| region.backups.contains(entry.id()));
+    let other = others.filter_map(|entry| of_another(entry)).chain(region.of_other.clone());
+    let other = other.max_by_key(|other| other.until);
+    let other = other.filter(|other| Some(other.until) > recoverable.newest());
+    let replaced =
+        live.zip(other).map(|(live, kept)| ReplacedCluster { live: live.resource_id.clone(), kept });
+    let verdict = match recoverable.age(objective.now) {
+        _ if recoverable.is_unknown => ObjectiveVerdict::NotReached,
+        None if replaced.is_some() => ObjectiveVerdict::OtherCluster,
+        age => ObjectiveVerdict::of_age(age, objective.rpo),
+    };
+    let newest = newest(recoverable, own, BackupEntry::state);
+    LocationStatus {
+        automated: region.automated,
+        point: region.point.clone(),
+        replaced,
+        ..LocationStatus::new(recoverable, verdict, newest, objective)
+    }
+}
+
+/// `own`: newest first. `archive`: its WAL there, where it was asked for.
+pub(super) fn in_repository(
+    recoverable: &LocationRecoverability,
+    repository: &RepositoryName,
+    own: &[&BackupEntry],
+    archive: Option<&WalStatus>,
+    objective: Objective,
+) -> LocationStatus {
+    let known = archive.cloned().unwrap_or_default();
+    let verdict = match recoverable.age(objective.now) {
+        _ if recoverable.is_unknown => ObjectiveVerdict::NotReached,
+        Some(age) if age > objective.rpo => ObjectiveVerdict::ObjectiveMissed,
+        None if known.stranger.is_some() => ObjectiveVerdict::OtherCluster,
+        Some(_) if known.lost.is_some() => ObjectiveVerdict::Lost,
+        Some(_) if !known.bad.is_empty() => ObjectiveVerdict::BadLog,
+        Some(_) if recoverable.windows.iter().any(|window| window.gap.is_some()) => ObjectiveVerdict::Gap,
+        Some(_) if known.stalled.is_some() => ObjectiveVerdict::Stalled,
+        age => ObjectiveVerdict::of_age(age, objective.rpo),
+    };
+    let state = |entry: &BackupEntry| entry.copy(repository).map(|copy| copy.state);
+    let newest = newest(recoverable, own, state);
+    let point = newest.as_ref().map(|newest| newest.recovery_point);
+    let is_bad = |copy: &CopyEntry| copy.is_held() && !copy.is_good();
+    let newer = own.iter().filter(|entry| Some(entry.manifest.recovery_point) > point);
+    let of_newest = own.iter().find(|entry| Some(entry.id()) == recoverable.newest_backup());
+    let physical = of_newest.and_then(|entry| entry.manifest.physical.as_ref());
+    LocationStatus {
+        bad: newer.filter(|entry| entry.copy(repository).is_some_and(is_bad)).count(),
+        left_out: physical.map(|physical| physical.left_out.clone()).unwrap_or_default(),
+        log: known.reach,
+        lost: known.lost,
+        stalled: known.stalled,
+        stranger: known.stranger,
+        beside: known.beside,
+        bad_log: known.bad,
+        waiting: known.waiting,
+        ..LocationStatus::new(recoverable, verdict, newest, objective)
+    }
+}
+
+fn newest(
+    recoverable: &LocationRecoverability,
+    own: &[&BackupEntry],
+    state: impl Fn(&BackupEntry) -> Option<AssuranceLevel>,
+) -> Option<Newest> {
+    let backup = recoverable.newest_backup()?;
+    let entry = own.iter().find(|entry| entry.id() == backup)?;
+    let recovery_point = entry.manifest.recovery_point;
+    Some(Newest { backup: backup.clone(), recovery_point, state: state(entry)? })
+}
