@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::cloud::{CloudInventory, LiveDatabase, RegionInventory};
 use super::wal::{WalArchivesStatus, WalReach, WalStatus};
+use super::window::RecoveryWindow;
 use crate::model::{BackupId, Location, RepositoryName, SourceName};
 use crate::repository::{BackupRecord, Inventory};
 
@@ -35,28 +36,6 @@ pub struct LocationRecoverability {
     pub points: Vec<RecoverablePoint>,
     /// It could not be asked, so that nothing is promised of it.
     pub is_unknown: bool,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct RecoveryWindow {
-    /// `None`: it is not known how far back it goes.
-    pub from: Option<DateTime<Utc>>,
-    pub until: DateTime<Utc>,
-    /// The oldest base backup that leads through it; `None`: AWS keeps it.
-    pub backup: Option<BackupId>,
-    /// What is missing behind it, where there is later WAL.
-    pub gap: Option<String>,
-}
-
-impl RecoveryWindow {
-    pub(super) fn of_wal(reach: &WalReach, from: DateTime<Utc>) -> Self {
-        let (until, gap) = (reach.until, reach.gap.clone());
-        Self { from: Some(from), until, backup: Some(reach.base.clone()), gap }
-    }
-
-    pub fn contains(&self, time: DateTime<Utc>) -> bool {
-        self.from.is_none_or(|from| from <= time) && time <= self.until
-    }
 }
 
 /// The data of one moment.
@@ -166,7 +145,7 @@ fn in_repository(
     };
     LocationRecoverability {
         location: Location::Repository(repository.name.clone()),
-        windows: reach.map(|reach| RecoveryWindow::of_wal(reach, from(reach))).into_iter().collect(),
+        windows: reach.map(|reach| reach.window(from(reach))).into_iter().collect(),
         points: there.map(|record| point(record)).collect(),
         is_unknown: !repository.reached || archive.is_some_and(|archive| archive.unknown.is_some()),
     }

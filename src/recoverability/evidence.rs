@@ -8,8 +8,8 @@ use crate::wal::{Archive, CommitTimes, ReplayRange, WalInventory};
 /// What an assessment needs to know, and has not been asked yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Question {
-    /// Which WAL of the archive there is, from this segment on.
-    Wal { archive: Archive, since: Segment },
+    /// Which WAL of the archive there is, from this segment on; `None`: all of it.
+    Wal { archive: Archive, since: Option<Segment> },
     /// Up to when the data of this range goes.
     CommitTimes { archive: Archive, range: ReplayRange },
     /// When this file was written.
@@ -27,13 +27,13 @@ pub enum ListedWal {
 /// The answers so far.
 #[derive(Clone, Debug, Default)]
 pub struct Evidence {
-    wal: Vec<(Archive, Segment, ListedWal)>,
+    wal: Vec<(Archive, Option<Segment>, ListedWal)>,
     times: Vec<(Archive, ReplayRange, CommitTimes)>,
     written: Vec<(Archive, WalName, Option<DateTime<Utc>>)>,
 }
 
 impl Evidence {
-    pub fn enter_wal(&mut self, archive: Archive, since: Segment, listed: ListedWal) {
+    pub fn enter_wal(&mut self, archive: Archive, since: Option<Segment>, listed: ListedWal) {
         self.wal.push((archive, since, listed));
     }
 
@@ -46,7 +46,7 @@ impl Evidence {
     }
 
     /// Returns the shortest listing that has everything from `since` on.
-    pub fn wal(&self, archive: &Archive, since: Segment) -> Result<&ListedWal, Question> {
+    pub fn wal(&self, archive: &Archive, since: Option<Segment>) -> Result<&ListedWal, Question> {
         let of_it = self.wal.iter().filter(|(known, from, _)| known == archive && *from <= since);
         let listed = of_it.max_by_key(|(_, from, _)| *from).map(|(.., listed)| listed);
         listed.ok_or_else(|| Question::Wal { archive: archive.clone(), since })

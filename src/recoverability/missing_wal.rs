@@ -71,9 +71,10 @@ pub fn missing_required<'b>(
     bases: &[(&'b BackupId, &Physical)],
     evidence: &Evidence,
 ) -> Result<Vec<(&'b BackupId, String)>, Question> {
-    let Some(since) = bases.iter().map(|(_, physical)| first_segment(physical)).min() else {
+    let since = bases.iter().map(|(_, physical)| first_segment(physical)).min();
+    if since.is_none() {
         return Ok(vec![]);
-    };
+    }
     let listed = evidence.wal(archive, since)?;
     let missing = bases.iter().filter_map(|(backup, physical)| match listed {
         ListedWal::Held(held) => Some((*backup, held.lacks(physical)?.to_string())),

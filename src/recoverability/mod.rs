@@ -1,10 +1,11 @@
 //! What each location (a repository, a region) can give back, and up to when; what is lost if locations are lost.
 //!
-//! *Invariants.* [`assess`](mod@assess) and [`wal`] are pure: what has to be known comes as data, and what is not known yet
+//! *Invariants.* [`assess`](mod@assess), [`wal`], [`archive`] and [`missing_wal`] are pure: what has to be known comes as data, and what is not known yet
 //! is asked for as an [`evidence::Question`]. Asking is for [`survey`], [`servers`] and [`cloud`].
 //!
 //! *Not here.* Whether that is good enough: [`crate::status`].
 
+pub mod archive;
 pub mod assess;
 pub mod aws_backup;
 pub mod cloud;
@@ -14,3 +15,4 @@ pub mod rds;
 pub mod servers;
 pub mod survey;
 pub mod wal;
+pub mod window;

@@ -3,16 +3,17 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::archive::{ArchiveStatus, assess_archive, base_after_gaps};
 use super::evidence::{Evidence, ListedWal, Question};
 use super::missing_wal::{MissingWal, Obstacle, missing_required, with_broken_chains};
 use super::servers::Servers;
 use super::wal::{WalArchivesStatus, WalStatus, assess_wal};
-use crate::model::{BackupId, Manifest, Physical, RepositoryName, SourceName, WalCheck};
+use crate::event::told;
+use crate::model::{BackupId, BackupKind, Manifest, Physical, RepositoryName, SourceName, WalCheck};
 use crate::pipeline::Identities;
-use crate::repository::{Inventory, Repositories, Repository};
-use crate::text::error_chain;
+use crate::repository::{Inventory, Listing, Repositories, Repository};
 use crate::wal::cluster::ClusterError;
-use crate::wal::{Archive, ListError, holdings, modified, moment};
+use crate::wal::{Archive, ArchiverFacts, LastArchived, ListError, holdings, modified, moment};
 
 /// For the listing that says whether base backups can be restored.
 const LISTED_WITHIN: Duration = Duration::from_secs(60);
@@ -39,7 +40,7 @@ async fn answer(
     let store = &*repository.store;
     match question {
         Question::Wal { archive, since } => {
-            let listed = match holdings(store, &archive, Some(since), &Identities::default()).await {
+            let listed = match holdings(store, &archive, since, &Identities::default()).await {
                 Ok(held) => ListedWal::Held(held),
                 Err(ListError::Never { .. }) => ListedWal::None("no WAL has been archived there".to_owned()),
                 // Of a server that was recreated and never archived: what is there of the one before still counts.
@@ -119,6 +120,39 @@ pub async fn enter_server_reports(
             }
         }
     }
+}
+
+/// Asks one repository what it has of a cluster's WAL. What the server was told must have been asked before; `server`: what
+/// it says itself, if it is the one whose WAL this is.
+///
+/// # Errors
+/// In words, why it is not known, or that there is none.
+pub async fn archive_status(
+    repository: &Repository,
+    archive: &Archive,
+    last_archived: Option<&LastArchived>,
+    server: Option<&ArchiverFacts>,
+) -> Result<ArchiveStatus, String> {
+    let mut evidence = Evidence::default();
+    let assessed = settle(repository, &mut evidence, |known| assess_archive(archive, known, server)).await;
+    let mut status = assessed.map_err(|error| told(&error))??;
+    if let Some(last_archived) = last_archived {
+        let is_lost = last_archived.is_lost_from(repository).await.map_err(|error| told(&error))?;
+        status.lost = is_lost.then_some(last_archived.file);
+    }
+    let listed = evidence.wal(archive, None);
+    if let (Ok(ListedWal::Held(held)), Some(reach), true) = (listed, &status.reach, status.has_gaps()) {
+        let alone = Repositories::of(vec![repository.clone()]);
+        let listing = Listing::of_source(&alone, &archive.system, &archive.source).await;
+        if let Some(unlisted) = listing.unlisted.first() {
+            return Err(format!("failed to look for base backups: {}", unlisted.reason()));
+        }
+        // `drctl verify` reports manifests that cannot be read.
+        let inventory = Inventory::load(&listing, &archive.system, &[BackupKind::Base]).await;
+        let bases = inventory.backups.iter().map(|record| &record.manifest);
+        status.base = base_after_gaps(archive, held, reach, bases).cloned();
+    }
+    Ok(status)
 }
 
 /// Returns what keeps these base backups from being restored from each repository that has an intact copy of them.

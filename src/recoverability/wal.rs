@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::assess::RecoveryWindow;
 use super::evidence::{Evidence, ListedWal, Question};
+use super::window::RecoveryWindow;
 use crate::model::{
     BackupId, Manifest, Physical, RepositoryName, SourceName, SystemIdentifier, WalCheck, WalName, bad_files,
     chain,
@@ -59,7 +59,15 @@ pub struct WalReach {
     pub gap: Option<String>,
 }
 
-/// Where a source's log was asked.
+impl WalReach {
+    /// `from`: the moment of the base backup.
+    pub(super) fn window(&self, from: DateTime<Utc>) -> RecoveryWindow {
+        let (backup, gap) = (Some(self.base.clone()), self.gap.clone());
+        RecoveryWindow { from: Some(from), until: self.until, backup, gap }
+    }
+}
+
+/// Where a source's WAL was asked for.
 pub type WalArchivesStatus = BTreeMap<(SourceName, RepositoryName), WalStatus>;
 
 /// One base backup in one repository, by the WAL that is there.
@@ -115,7 +123,7 @@ pub fn wal_windows(
         match windows.iter_mut().find(|(known, _)| *known == end) {
             // The older one leads through the newer ones.
             Some((_, window)) => (window.backup, window.from) = (Some(reach.base), Some(from)),
-            None => windows.push((end, RecoveryWindow::of_wal(&reach, from))),
+            None => windows.push((end, reach.window(from))),
         }
     }
     Ok(windows.into_iter().map(|(_, window)| window).collect())
@@ -139,7 +147,7 @@ fn assess_base(
     if let Err(broken) = chain(base, |id| bases.iter().copied().find(|other| other.id == *id)) {
         return waiting(broken.to_string());
     }
-    let held = match evidence.wal(&archive, first_segment(physical))? {
+    let held = match evidence.wal(&archive, Some(first_segment(physical)))? {
         ListedWal::Held(held) => held,
         ListedWal::None(why) => return waiting(why.clone()),
     };

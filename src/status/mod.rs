@@ -4,6 +4,7 @@
 //!
 //! *Not here.* What can be recovered: [`crate::recoverability`].
 
+pub mod archive;
 mod assess;
 mod location;
 mod survey;

@@ -14,7 +14,6 @@
 mod archive;
 mod archive_status_trust;
 pub(crate) mod archiver;
-mod base_after_gap;
 pub mod cluster;
 mod coverage;
 mod decode;
@@ -29,7 +28,6 @@ mod push;
 mod required;
 mod segment_check;
 mod source_file;
-pub mod status;
 pub mod stream;
 mod tablespace_guard;
 mod timeline_divergence;

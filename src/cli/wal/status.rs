@@ -10,13 +10,10 @@ use super::super::exit::Exit;
 use super::super::output::style;
 use super::super::table::{Cell, TextTable};
 use crate::model::{SourceName, SystemIdentifier};
-use crate::policy::{Policy, PostgresSource, Source, WalMethod};
-use crate::postgres::{ConnectionParameters, close};
-use crate::repository::{Repositories, Repository};
-use crate::text::error_chain;
-use crate::text::{approximate_duration, count, format_size, format_time};
-use crate::wal::status::{ArchiveHealth, ArchiveStatus, standing};
-use crate::wal::{Archive, ArchiverFacts, Gap, LastArchived, Stall, cluster, server_facts};
+use crate::policy::WalMethod;
+use crate::recoverability::archive::ArchiveStatus;
+use crate::status::archive::{ArchiveHealth, ArchiveReport, RepositoryArchive, UnknownCluster, ask_server};
+use crate::wal::{ArchiverFacts, Gap};
 
 const LOST: &str = "\
 hint: Where `archive_command` says so without archiving, `drctl wal configure` has the right one. Then take a base
@@ -33,68 +30,40 @@ pub(super) struct WalStatusArgs {
     system_identifier: Option<SystemIdentifier>,
 }
 
-/// One repository, or why it is not known what it has.
-struct LocationRow {
-    name: String,
-    standing: Result<ArchiveStatus, String>,
-}
-
 pub(super) async fn run(args: WalStatusArgs, context: &Context) -> Result<Exit, CommandError> {
     let policy = context.policy()?;
     let (source, archiving) = super::archived(&policy, args.source.as_ref())?;
     let (repositories, server) =
         tokio::join!(context.repositories_with(&policy, super::patience()), ask_server(&policy, source));
-    let identifier = match (args.system_identifier, &server) {
-        (Some(identifier), _) => identifier,
-        (None, Ok(facts)) => facts.system_identifier,
-        (None, Err(_)) => first_cluster(&policy, source, &repositories).await?,
-    };
-    let archive = Archive { system: policy.system.clone(), source: source.clone(), cluster: identifier };
-    let told = match (&server, policy.source(source).and_then(Source::postgres)) {
-        (Ok(facts), Some(postgres)) => LastArchived::of(postgres, facts, archive.clone()),
-        _ => None,
-    };
-    let own = server.as_ref().ok().filter(|facts| facts.system_identifier == identifier);
-    let asked = repositories.iter().map(|repository| ask(repository, &archive, told.as_ref(), own));
-    let asked = futures_util::future::join_all(asked);
-    let mut places = asked.await;
-    places.extend(
-        repositories
-            .lost()
-            .iter()
-            .map(|lost| LocationRow { name: lost.name.to_string(), standing: Err(lost.reason()) }),
-    );
     let (rpo, now) = (policy.objectives.rpo, context.clock.now());
-    let verdict = |place: &LocationRow| match &place.standing {
-        Ok(standing) => standing.verdict(rpo, now),
-        Err(_) => ArchiveHealth::NotReached,
-    };
-    let stall = server.as_ref().ok().and_then(|facts| Stall::of(&archiving.through, facts));
-    let stalled = stall.as_ref().map(|_| ArchiveHealth::Stalled);
-    let worst = places.iter().map(verdict).chain(stalled).max().unwrap_or(ArchiveHealth::Nothing);
+    let archived = (source, &archiving.through);
+    let report = ArchiveReport::ask(&policy, archived, &repositories, server, args.system_identifier, now);
+    let report = report.await.map_err(unknown_cluster)?;
+    let worst = report.health();
     if context.output.is_json() {
         let document = json!({
-            "source": source, "system_identifier": identifier, "as_of": now, "rpo_seconds": rpo.as_secs(),
-            "verdict": worst, "stalled": stall.as_ref().map(ToString::to_string),
-            "repositories": places.iter().map(|place| row_document(place, verdict(place), now)).collect::<Vec<_>>(),
-            "server": server.as_ref().map_or_else(|why| json!({ "error": why }), server_document),
+            "source": source, "system_identifier": report.system_identifier, "as_of": now, "rpo_seconds": rpo.as_secs(),
+            "verdict": worst, "stalled": report.stall.as_ref().map(ToString::to_string),
+            "repositories": report.repositories.iter().map(|row| row_document(row, now)).collect::<Vec<_>>(),
+            "server": report.server.as_ref().map_or_else(|why| json!({ "error": why }), server_document),
         });
         context.output.document("wal-status", &document);
     } else {
         context.output.line(format!(
-            "{strong}{source}{strong:#}, system identifier {identifier}",
+            "{strong}{source}{strong:#}, system identifier {}",
+            report.system_identifier,
             strong = style::STRONG
         ));
-        show(context, &places, verdict, now);
-        show_server(context, &server, &archiving.through, rpo, now);
-        if let Some(stall) = &stall {
+        show(context, &report.repositories, now);
+        show_server(context, &report.server, &archiving.through, rpo, now);
+        if let Some(stall) = &report.stall {
             context.output.warn(stall.to_string());
             context.output.note(format!("hint: {}", stall.remedy()));
         }
-        let standings = places.iter().filter_map(|place| place.standing.as_ref().ok());
-        let beside: BTreeSet<_> = standings.filter_map(|standing| standing.beside).collect();
+        let known = || report.repositories.iter().filter_map(|row| row.status.as_ref().ok());
+        let beside: BTreeSet<_> = known().filter_map(|status| status.beside).collect();
         beside.iter().for_each(|beside| context.output.warn(beside.to_string()));
-        if places.iter().any(|place| place.standing.as_ref().is_ok_and(|standing| standing.lost.is_some())) {
+        if known().any(|status| status.lost.is_some()) {
             context.output.note(LOST);
         }
     }
@@ -107,92 +76,43 @@ pub(super) async fn run(args: WalStatusArgs, context: &Context) -> Result<Exit, 
     })
 }
 
-async fn ask(
-    repository: &Repository,
-    archive: &Archive,
-    told_server: Option<&LastArchived>,
-    server: Option<&ArchiverFacts>,
-) -> LocationRow {
-    let standing =
-        standing(repository, archive, told_server, server).await.map_err(|error| error_chain(&error));
-    LocationRow { name: repository.name.to_string(), standing }
-}
-
-async fn first_cluster(
-    policy: &Policy,
-    source: &SourceName,
-    repositories: &Repositories,
-) -> Result<SystemIdentifier, CommandError> {
-    let any = SystemIdentifier(0);
-    let archive = Archive { system: policy.system.clone(), source: source.clone(), cluster: any };
-    let mut reasons: Vec<_> = repositories.lost().iter().map(|lost| lost.reason()).collect();
-    for repository in repositories.iter() {
-        match cluster::first(&*repository.store, &archive).await {
-            Ok(Some(record)) => return Ok(record.system_identifier),
-            Ok(None) => {}
-            Err(error) => reasons.push(error_chain(&error)),
-        }
-    }
-    Err(match reasons.first() {
-        None => CommandError::new(Exit::Nothing, format!("no write-ahead log of {source} was ever archived"))
+fn unknown_cluster(error: UnknownCluster) -> CommandError {
+    match error {
+        UnknownCluster::NeverArchived(_) => CommandError::new(Exit::Nothing, error.to_string())
             .hint("`drctl wal push --help` says how PostgreSQL is told to."),
-        Some(reason) => {
-            let words = format!("failed to tell which cluster's log is archived: {reason}");
-            CommandError::new(Exit::Undetermined, words)
-        }
-    })
+        UnknownCluster::Unasked(_) => CommandError::new(Exit::Undetermined, error.to_string()),
+    }
 }
 
-async fn ask_server(policy: &Policy, source: &SourceName) -> Result<ArchiverFacts, String> {
-    let Some(postgres) = policy.source(source).and_then(Source::postgres) else {
-        return Err("it is not PostgreSQL".to_owned());
-    };
-    let asked = async |postgres: &PostgresSource| {
-        let parameters =
-            ConnectionParameters::resolve(postgres).await.map_err(|error| error_chain(&error))?;
-        let mut connection = parameters.connect().await.map_err(|error| error_chain(&error))?;
-        let facts = server_facts(&mut connection).await.map_err(|error| error_chain(&error));
-        close(connection).await;
-        facts
-    };
-    asked(postgres).await
-}
-
-fn show(
-    context: &Context,
-    places: &[LocationRow],
-    verdict: impl Fn(&LocationRow) -> ArchiveHealth,
-    now: DateTime<Utc>,
-) {
+fn show(context: &Context, places: &[RepositoryArchive], now: DateTime<Utc>) {
     let output = &context.output;
     let mut table = TextTable::head(
         ["REPOSITORY", "NEWEST SEGMENT", "ALL UNTIL", "AGO", "NEWEST COMMIT", "VERDICT"].map(Cell::new),
     );
     for place in places {
-        let verdict = verdict(place);
-        let standing = place.standing.as_ref().ok();
+        let standing = place.status.as_ref().ok();
         let newest = standing.and_then(|standing| standing.timelines.iter().rev().find_map(|t| t.newest));
         let moment = standing.map(|standing| standing.moment);
         let behind = standing.and_then(|standing| standing.behind(now));
         table.row([
             Cell::new(place.name.as_str()).style(style::STRONG),
             Cell::new(newest.map_or("none".to_owned(), |segment| segment.to_string())),
-            Cell::new(moment.and_then(|moment| moment.complete).map(format_time).unwrap_or_default()),
-            Cell::new(behind.map(approximate_duration).unwrap_or_default()).right(),
-            Cell::new(moment.and_then(|moment| moment.newest_commit).map(format_time).unwrap_or_default()),
-            Cell::new(verdict.as_str()).style(colour(verdict)),
+            Cell::new(moment.and_then(|moment| moment.complete).map(time).unwrap_or_default()),
+            Cell::new(behind.map(duration).unwrap_or_default()).right(),
+            Cell::new(moment.and_then(|moment| moment.newest_commit).map(time).unwrap_or_default()),
+            Cell::new(place.health.as_str()).style(colour(place.health)),
         ]);
     }
     table.lines().iter().for_each(|line| output.line(line));
     for place in places {
-        match &place.standing {
+        match &place.status {
             Err(why) => output.line(format!("  {}: {why}", place.name)),
             Ok(standing) => details(place, standing).iter().for_each(|line| output.line(line)),
         }
     }
 }
 
-fn details(place: &LocationRow, standing: &ArchiveStatus) -> Vec<String> {
+fn details(place: &RepositoryArchive, standing: &ArchiveStatus) -> Vec<String> {
     let mut lines = Vec::new();
     if let (Some(since), Some(reach)) = (standing.whole_since, &standing.reach) {
         let forks = standing.timelines.len().saturating_sub(1);
@@ -325,8 +245,9 @@ fn colour(verdict: ArchiveHealth) -> anstyle::Style {
     }
 }
 
-fn row_document(place: &LocationRow, verdict: ArchiveHealth, now: DateTime<Utc>) -> Value {
-    let standing = match &place.standing {
+fn row_document(place: &RepositoryArchive, now: DateTime<Utc>) -> Value {
+    let verdict = place.health;
+    let standing = match &place.status {
         Ok(standing) => standing,
         Err(why) => return json!({ "repository": place.name, "verdict": verdict, "error": why }),
     };

@@ -1,0 +1,138 @@
+//! What one repository has of a cluster's WAL, timeline by timeline. Pure.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use super::evidence::{Evidence, ListedWal, Question};
+use crate::model::{BackupId, Manifest, Segment, Timeline, WalName};
+use crate::wal::{
+    Archive, ArchiverFacts, CommitTimes, Gap, ReplayEnd, ReplayPosition, ReplayRange, TimelineDivergence,
+    TimelineTarget, WalInventory, complete_by_server,
+};
+
+/// The WAL of one cluster in one repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArchiveStatus {
+    /// The oldest first.
+    pub timelines: Vec<TimelineStatus>,
+    /// From here on everything up to the end is there: what begins later can be brought to it.
+    pub whole_since: Option<ReplayPosition>,
+    /// Where it ends; `None` where there is nothing.
+    pub reach: Option<ReplayRange>,
+    pub moment: CommitTimes,
+    /// Where WAL is missing: the newest base backup after it, which can be brought to the end.
+    pub base: Option<BackupId>,
+    /// The server was told that this is archived, and it is not there.
+    pub lost: Option<WalName>,
+    /// The newest WAL is not of the server's own timeline.
+    pub beside: Option<TimelineDivergence>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TimelineStatus {
+    pub timeline: Timeline,
+    /// Whole segments.
+    pub segments: u64,
+    pub newest: Option<Segment>,
+    pub gaps: Vec<Gap>,
+    /// No server finds the way to it.
+    pub lacks_history: bool,
+}
+
+/// Assesses everything there is. `server`: what it says itself, if it is the one whose WAL this is.
+///
+/// The inner error says why the repository has none. What the server was told is archived, and base backups after a
+/// gap, are for the caller to enter.
+pub fn assess_archive(
+    archive: &Archive,
+    evidence: &Evidence,
+    server: Option<&ArchiverFacts>,
+) -> Result<Result<ArchiveStatus, String>, Question> {
+    let held = match evidence.wal(archive, None)? {
+        ListedWal::Held(held) => held,
+        ListedWal::None(why) => return Ok(Err(why.clone())),
+    };
+    let on = server.map(|server| server.timeline);
+    let end = end(held, on);
+    let mut moment = match &end {
+        Some((_, reach)) => evidence.times(archive, reach)?,
+        None => CommitTimes { complete: None, newest_commit: None },
+    };
+    if let (Some((_, reach)), Some(server)) = (&end, server) {
+        moment.complete = moment.complete.max(complete_by_server(server, reach));
+    }
+    let timelines = held.timelines().map(|timeline| TimelineStatus {
+        timeline,
+        segments: held.count(timeline),
+        newest: held.newest(timeline),
+        gaps: held.gaps(timeline),
+        lacks_history: held.without_history().any(|without| without == timeline),
+    });
+    Ok(Ok(ArchiveStatus {
+        lost: None,
+        base: None,
+        beside: on.and_then(|on| TimelineDivergence::of_held(held, on)),
+        timelines: timelines.collect(),
+        whole_since: end.as_ref().map(|(since, _)| *since),
+        reach: end.map(|(_, reach)| reach),
+        moment,
+    }))
+}
+
+/// From where everything is there up to the end of the server's timeline, and that end; of the newest one with any
+/// segment where the server's has none.
+fn end(held: &WalInventory, on: Option<Timeline>) -> Option<(ReplayPosition, ReplayRange)> {
+    let timelines: Vec<_> = held.timelines().collect();
+    let of_server = on.filter(|on| held.count(*on) > 0);
+    let with_any = || timelines.into_iter().rev().find(|timeline| held.count(*timeline) > 0);
+    let newest = of_server.or_else(with_any)?;
+    let since = held.whole_since(newest)?;
+    Some((since, held.reach(since, TimelineTarget::Timeline(newest))))
+}
+
+/// Returns the newest base backup that begins after every gap on the way to `reach`, and has all the WAL up to it: with
+/// it the gaps only keep older moments from being recovered. `bases`: those there, the newest first.
+pub fn base_after_gaps<'b>(
+    archive: &Archive,
+    held: &WalInventory,
+    reach: &ReplayRange,
+    bases: impl Iterator<Item = &'b Manifest>,
+) -> Option<&'b BackupId> {
+    let mut bases = bases.filter_map(|base| Some((base, leads_to(base, archive, held, reach)?)));
+    // Those that are older than one that does not lead there are before the gap, too.
+    bases.next().filter(|(_, leads)| *leads).map(|(base, _)| &base.id)
+}
+
+/// `None`: it is not a base backup of the cluster, or not one that can be restored by itself.
+fn leads_to(
+    manifest: &Manifest,
+    archive: &Archive,
+    held: &WalInventory,
+    reach: &ReplayRange,
+) -> Option<bool> {
+    let physical = manifest.physical.as_ref().filter(|_| manifest.cluster() == Some(archive.cluster))?;
+    if physical.parent.is_some() || held.lacks(physical).is_some() {
+        return None;
+    }
+    let begin = ReplayPosition { timeline: physical.timeline, lsn: physical.start };
+    let found = held.reach(begin, TimelineTarget::Timeline(reach.end.timeline));
+    Some(found.stop == ReplayEnd::End && found.end == reach.end)
+}
+
+impl ArchiveStatus {
+    pub fn has_gaps(&self) -> bool {
+        self.timelines.iter().any(|timeline| !timeline.gaps.is_empty() || timeline.lacks_history)
+    }
+
+    /// Whether WAL is missing that no base backup makes up for.
+    pub fn is_broken(&self) -> bool {
+        self.has_gaps() && self.base.is_none()
+    }
+
+    /// Returns how long ago the moment was up to which everything is there.
+    pub fn behind(&self, now: DateTime<Utc>) -> Option<Duration> {
+        let complete = self.moment.complete?;
+        Some((now - complete).to_std().unwrap_or_default())
+    }
+}
