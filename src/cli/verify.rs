@@ -9,14 +9,13 @@ use super::error::CommandError;
 use super::exit::Exit;
 use super::output::{Output, style};
 use crate::catalog::BackupEntry;
-use crate::model::{BackupId, BackupKind, CheckDepth, RepositoryName, RunId, SourceName};
+use crate::model::{BackupId, CheckDepth, RepositoryName, RunId, SourceName};
 use crate::platform::{host_name, seed};
 use crate::run::Run;
-use crate::text::{format_size, format_time};
-use crate::verify::backups::{
-    CopyVerdict, VerifyFinding, VerifyItem, VerifyReport, execute, place, plan, unaccepted,
-};
-use crate::verify::cloud::{CloudCopy, CloudFinding, kept};
+use crate::verify::backups::{VerifyReport, execute, place};
+use crate::verify::cloud::{CloudCopy, CloudFinding};
+use crate::verify::finding::{CopyVerdict, VerifyFinding};
+use crate::verify::plan::{VerifyItem, VerifyScope, plan};
 use crate::verify::wal::{WalFinding, WalItem};
 
 /// Read backups and archived log again, every byte in every copy, and compare
@@ -51,20 +50,22 @@ pub(super) async fn run(args: VerifyArgs, context: &Context) -> Result<Exit, Com
     {
         return Err(CommandError::usage(format!("the policy has no repository `{name}`")));
     }
-    let found = found(&args, &known);
-    let chosen = match chosen(&args, &known).await {
-        // Named, and nowhere but where its manifest is not accepted.
-        Err(_) if !found.is_empty() && !args.backups.is_empty() => vec![],
-        chosen => chosen?,
-    };
+    let scope =
+        VerifyScope { prefixes: args.backups, source: args.source, latest: args.latest, only: args.from };
+    let rejected = known.refreshed.iter().flat_map(|refreshed| &refreshed.refused);
+    let found = scope.rejected(rejected);
     let all = known.entries().await?;
-    let plan = plan(&chosen, &all, args.from.as_ref());
-    if plan.is_empty() && found.is_empty() {
+    let named = match named(&scope.prefixes, &known).await {
+        // It is nowhere but where its manifest is not accepted.
+        Err(_) if !found.is_empty() => vec![],
+        named => named?,
+    };
+    let chosen = if scope.prefixes.is_empty() { scope.select(&all) } else { named.iter().collect() };
+    let plan = plan(&chosen, &all, found, scope.only.as_ref());
+    if plan.is_empty() {
         return Err(CommandError::new(Exit::Nothing, "there is no backup to verify"));
     }
     let items = plan.copies.clone();
-    let manifests: Vec<_> = chosen.iter().map(|entry| &entry.manifest).collect();
-    let kept = kept(&known.policy, &manifests).await;
     let run = Run {
         id: RunId::new(context.clock.now(), seed()),
         system: known.policy.system.clone(),
@@ -75,7 +76,8 @@ pub(super) async fn run(args: VerifyArgs, context: &Context) -> Result<Exit, Com
         events: context.output.events(),
         cancel: context.cancel.clone(),
     };
-    let report = execute(&run, plan, (found, kept), &identities).await.map_err(CommandError::failed)?;
+    let report = execute(&run, plan, &known.policy.sources, &identities).await;
+    let report = report.map_err(CommandError::failed)?;
     run.catalog.clone().close().await;
     for lost in &report.unrecorded {
         warn_lost(context, lost);
@@ -90,39 +92,11 @@ pub(super) async fn run(args: VerifyArgs, context: &Context) -> Result<Exit, Com
     Ok(exit(&report))
 }
 
-/// Manifests that were not accepted, of the backups asked for. With `--latest`, all of them: one that cannot
-/// be read may be the newest.
-fn found(args: &VerifyArgs, known: &CatalogView) -> Vec<VerifyFinding> {
-    let refused = known.refreshed.iter().flat_map(|refreshed| &refreshed.refused);
-    refused
-        .filter(|refused| args.from.as_ref().is_none_or(|only| *only == refused.repository))
-        .filter(|refused| args.source.as_ref().is_none_or(|source| source == refused.backup.source()))
-        .filter(|refused| {
-            args.backups.is_empty()
-                || args.backups.iter().any(|text| refused.backup.as_str().starts_with(text.as_str()))
-        })
-        .map(unaccepted)
-        .collect()
-}
-
-async fn chosen(args: &VerifyArgs, known: &CatalogView) -> Result<Vec<BackupEntry>, CommandError> {
-    let mut entries = Vec::new();
-    if !args.backups.is_empty() {
-        for text in &args.backups {
-            let entry = known.find(text).await?;
-            if !entries.iter().any(|chosen: &BackupEntry| chosen.id() == entry.id()) {
-                entries.push(entry);
-            }
-        }
-        return Ok(entries);
-    }
-    let mut seen: Vec<(SourceName, BackupKind)> = Vec::new();
-    for entry in known.entries().await? {
-        let source = &entry.manifest.source;
-        let of_kind = (source.clone(), entry.manifest.kind);
-        let is_older = args.latest && seen.contains(&of_kind);
-        seen.push(of_kind);
-        if !is_older && args.source.as_ref().is_none_or(|wanted| wanted == source) {
+async fn named(prefixes: &[String], known: &CatalogView) -> Result<Vec<BackupEntry>, CommandError> {
+    let mut entries: Vec<BackupEntry> = Vec::new();
+    for prefix in prefixes {
+        let entry = known.find(prefix).await?;
+        if !entries.iter().any(|named| named.id() == entry.id()) {
             entries.push(entry);
         }
     }

@@ -345,13 +345,8 @@ mod tests {
         assert_eq!(keys(&bench, 0).await, keys(&bench, 1).await);
         let entries = bench.entries().await;
         assert!(entries.iter().all(|entry| entry.copies.len() == 2));
-        let checked = backups::execute(
-            &bench.run,
-            backups::plan(&entries, &entries, None),
-            Default::default(),
-            &bench.identity.identities(),
-        )
-        .await;
+        let checked =
+            backups::execute(&bench.run, bench.verify_plan().await, &[], &bench.identity.identities()).await;
         assert!(checked.unwrap().is_good());
         // Nothing is left to do.
         assert_eq!(plan(&entries, &names(&bench.run.repositories)), []);
@@ -416,13 +411,8 @@ mod tests {
         let bench = TestBench::new(&["primary", "copy"]).await;
         let manifest = bench.store(0, &["primary", "copy"]).await;
         fs::remove_file(bench.path("copy", &manifest, &manifest.artifacts[0].objects[1].name)).unwrap();
-        let items = backups::plan(&bench.entries().await, &[], None);
-        assert!(
-            !backups::execute(&bench.run, items, Default::default(), &Identities::default())
-                .await
-                .unwrap()
-                .is_good()
-        );
+        let items = bench.verify_plan().await;
+        assert!(!backups::execute(&bench.run, items, &[], &Identities::default()).await.unwrap().is_good());
         let mut later = bench.run.clone();
         later.id = RunId::new(manifest.begun, 3);
         let plan = plan(&bench.entries().await, &names(&later.repositories));
@@ -441,8 +431,8 @@ mod tests {
         let alone = bench.run.repositories.clone().only(&"primary".parse().unwrap());
         let mut run = bench.run.clone();
         (run.repositories, run.id) = (alone, RunId::new(bench.run.id.begun(), 1));
-        let items = backups::plan(&bench.entries().await, &[], None);
-        backups::execute(&run, items, Default::default(), &Identities::default()).await.unwrap();
+        let items = bench.verify_plan().await;
+        backups::execute(&run, items, &[], &Identities::default()).await.unwrap();
         let report = sync_all(&bench).await;
         assert_eq!((report.records, report.records_failed.len()), (1, 0));
         let copy = bench.run.repositories.iter().nth(1).unwrap();

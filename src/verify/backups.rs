@@ -1,140 +1,19 @@
 //! Reads what is stored again, byte for byte, in every copy.
 
-use super::cloud::CloudFinding;
+use super::cloud::{CloudFinding, kept};
+use super::finding::{CopyVerdict, VerifyFinding};
+use super::plan::{VerifyItem, VerifyPlan};
 use super::read_copy::{Examined, examine};
 use super::wal;
 use super::wal::{WalFinding, WalItem};
-use crate::catalog::{BackupEntry, CopyEntry};
 use crate::event::{Event, Phase};
-use crate::model::{
-    BackupId, BrokenChain, CheckDepth, CopyCheck, Manifest, Outcome, RepositoryName, chain, parent,
-};
+use crate::model::{CheckDepth, CopyCheck, Manifest, Outcome};
 use crate::pipeline::Identities;
+use crate::policy::Source;
 use crate::repository::journal::Detail;
-use crate::repository::{ManifestError, RejectedManifest, Unavailable, layout};
+use crate::repository::{Unavailable, layout};
 use crate::run::{Run, RunError};
 use crate::text::error_chain;
-
-/// One backup in one repository, to be read.
-#[derive(Clone, Debug, PartialEq)]
-pub struct VerifyItem {
-    pub repository: RepositoryName,
-    pub manifest: Manifest,
-    /// Why it could not be restored from there, whatever its own bytes are.
-    pub broken: Option<BrokenChain>,
-}
-
-/// What is to be read.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct VerifyPlan {
-    pub copies: Vec<VerifyItem>,
-    pub logs: Vec<WalItem>,
-}
-
-impl VerifyPlan {
-    pub fn is_empty(&self) -> bool {
-        self.copies.is_empty() && self.logs.is_empty()
-    }
-}
-
-/// Every copy of the backups, in their order, then of those that they build on; and the log that base backups
-/// among them are brought on with. `only`: in this repository. `all`: everything there is.
-pub fn plan(entries: &[BackupEntry], all: &[BackupEntry], only: Option<&RepositoryName>) -> VerifyPlan {
-    let mut copies = Vec::new();
-    for entry in with_chains(entries, all) {
-        for copy in entry.copies.iter().filter(|copy| copy.is_held()) {
-            if only.is_none_or(|only| *only == copy.repository) {
-                let held = |id: &BackupId| {
-                    let entry = all.iter().find(|entry| entry.id() == id)?;
-                    entry.copy(&copy.repository).is_some_and(CopyEntry::is_held).then_some(&entry.manifest)
-                };
-                copies.push(VerifyItem {
-                    repository: copy.repository.clone(),
-                    manifest: entry.manifest.clone(),
-                    broken: chain(&entry.manifest, held).err(),
-                });
-            }
-        }
-    }
-    VerifyPlan { copies, logs: wal::plan(entries, only) }
-}
-
-/// With those that they build on: without them they are worth nothing.
-fn with_chains<'e>(chosen: &'e [BackupEntry], all: &'e [BackupEntry]) -> Vec<&'e BackupEntry> {
-    let mut entries: Vec<&BackupEntry> = chosen.iter().collect();
-    let mut at = 0;
-    while let Some(entry) = entries.get(at) {
-        let parent = parent(&entry.manifest).and_then(|id| all.iter().find(|entry| entry.id() == id));
-        if let Some(parent) = parent.filter(|parent| entries.iter().all(|known| known.id() != parent.id())) {
-            entries.push(parent);
-        }
-        at += 1;
-    }
-    entries
-}
-
-/// What was found about one copy.
-#[derive(Clone, Debug, PartialEq)]
-pub struct VerifyFinding {
-    pub backup: BackupId,
-    pub repository: RepositoryName,
-    pub verdict: CopyVerdict,
-    /// A backup that it builds on is not there: it cannot be restored from this copy.
-    pub broken: Option<BrokenChain>,
-    /// Identities were given and none opens it: its stored bytes were compared all the same.
-    pub not_opened: bool,
-}
-
-impl VerifyFinding {
-    pub fn is_good(&self) -> bool {
-        self.verdict.is_good() && self.broken.is_none()
-    }
-
-    pub fn is_bad(&self) -> bool {
-        self.verdict.is_bad() || self.broken.is_some()
-    }
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub enum CopyVerdict {
-    Checked(CopyCheck),
-    /// A manifest stands there and is not one that can be accepted, so nothing can be restored from this
-    /// copy, whatever its objects are.
-    Unaccepted {
-        reason: String,
-    },
-    /// It could not be read to its end, for reasons that are not its own.
-    Undetermined {
-        reasons: Vec<String>,
-    },
-}
-
-impl CopyVerdict {
-    pub fn is_good(&self) -> bool {
-        matches!(self, Self::Checked(check) if check.is_good())
-    }
-
-    pub fn is_bad(&self) -> bool {
-        match self {
-            Self::Checked(check) => !check.is_good(),
-            Self::Unaccepted { .. } => true,
-            Self::Undetermined { .. } => false,
-        }
-    }
-}
-
-/// What is to be said of manifests that the catalog did not take: no entry has them, and so no plan.
-///
-/// One of a format that this version does not know says nothing about the backup.
-pub fn unaccepted(refused: &RejectedManifest) -> VerifyFinding {
-    let reason = error_chain(&refused.error);
-    let verdict = match &refused.error {
-        ManifestError::Format { .. } => CopyVerdict::Undetermined { reasons: vec![reason] },
-        _ => CopyVerdict::Unaccepted { reason },
-    };
-    let (backup, repository) = (refused.backup.clone(), refused.repository.clone());
-    VerifyFinding { backup, repository, verdict, broken: None, not_opened: false }
-}
 
 #[derive(Debug)]
 pub struct VerifyReport {
@@ -159,16 +38,15 @@ impl VerifyReport {
 /// Reads everything in the plan, and records what was found.
 ///
 /// Without identities the stored bytes are compared with their digests; with some, they are also decrypted
-/// and unpacked, and the plain bytes compared. `found` are what is known to be wrong before, `kept` what AWS said of
-/// what it keeps.
+/// and unpacked, and the plain bytes compared. `sources`: of the policy, which say how AWS is asked.
 pub async fn execute(
     run: &Run,
     plan: VerifyPlan,
-    (found, kept): (Vec<VerifyFinding>, Vec<CloudFinding>),
+    sources: &[Source],
     identities: &Identities,
 ) -> Result<VerifyReport, RunError> {
     let begun = run.clock.now();
-    let mut findings = found;
+    let mut findings = plan.found;
     run.events.emit(&Event::RunBegan { run: run.id.clone(), verb: "verify" });
     for item in plan.copies {
         if run.cancel.is_cancelled() {
@@ -176,6 +54,7 @@ pub async fn execute(
         }
         findings.push(check(run, &item, identities).await);
     }
+    let kept = kept(sources, &run.system, &plan.cloud).await;
     let mut logs = Vec::new();
     for item in plan.logs {
         if run.cancel.is_cancelled() {
@@ -293,9 +172,8 @@ mod tests {
     use crate::verify::fixtures::TestBench;
 
     async fn verify(bench: &TestBench, identities: &Identities) -> VerifyReport {
-        let entries = bench.entries().await;
-        let plan = plan(&entries, &entries, None);
-        execute(&bench.run, plan, Default::default(), identities).await.unwrap()
+        let plan = bench.verify_plan().await;
+        execute(&bench.run, plan, &[], identities).await.unwrap()
     }
 
     fn faults(report: &VerifyReport) -> Vec<(String, String, CopyFault)> {
@@ -393,10 +271,9 @@ mod tests {
     async fn what_cannot_be_reached_is_neither_good_nor_bad() {
         let bench = TestBench::new(&["primary", "copy"]).await;
         bench.store(0, &["primary", "copy"]).await;
-        let entries = bench.entries().await;
-        let plan = plan(&entries, &entries, None);
+        let plan = bench.verify_plan().await;
         fs::rename(bench.root.path().join("copy"), bench.root.path().join("away")).unwrap();
-        let report = execute(&bench.run, plan, Default::default(), &Identities::default()).await.unwrap();
+        let report = execute(&bench.run, plan, &[], &Identities::default()).await.unwrap();
         let copy = report.findings.iter().find(|finding| finding.repository.as_str() == "copy").unwrap();
         assert!(matches!(copy.verdict, CopyVerdict::Undetermined { .. }), "{copy:?}");
         assert!(!report.is_good());
@@ -407,9 +284,8 @@ mod tests {
     async fn an_interrupted_check_proves_nothing() {
         let bench = TestBench::new(&["primary"]).await;
         bench.store(0, &["primary"]).await;
-        let entries = bench.entries().await;
+        let item = bench.verify_plan().await.copies.remove(0);
         bench.run.cancel.cancel();
-        let item = plan(&entries, &entries, None).copies.remove(0);
         let finding = check(&bench.run, &item, &Identities::default()).await;
         assert!(matches!(finding.verdict, CopyVerdict::Undetermined { .. }), "{finding:?}");
     }

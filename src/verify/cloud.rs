@@ -9,8 +9,9 @@ use serde::Serialize;
 
 use crate::aws::backup::AwsBackup;
 use crate::aws::rds::{Rds, Snapshot, SnapshotId};
-use crate::model::{BackupId, CloudBackupCopy, Manifest, SourceName};
-use crate::policy::{Policy, RdsSource, Source, SourceConfig};
+use crate::event::told;
+use crate::model::{BackupId, CloudBackupCopy, Manifest, SourceName, SystemName};
+use crate::policy::{RdsSource, Source, SourceConfig};
 use crate::source::rds_snapshot::{backup_of, is_recorded};
 use crate::text::{error_chain, format_duration};
 
@@ -83,12 +84,12 @@ impl CloudFinding {
     }
 }
 
-/// Of each of the backups that AWS keeps, in each region. A place is asked once for all of them.
-pub async fn kept(policy: &Policy, manifests: &[&Manifest]) -> Vec<CloudFinding> {
+/// Asks AWS for each of the backups that it keeps, in each region; once for all that are in one place.
+pub async fn kept(sources: &[Source], system: &SystemName, manifests: &[Manifest]) -> Vec<CloudFinding> {
     let copies: Vec<(&Manifest, &CloudBackupCopy)> = manifests
         .iter()
         .flat_map(|manifest| {
-            manifest.managed.iter().flat_map(|managed| &managed.held).map(move |copy| (*manifest, copy))
+            manifest.managed.iter().flat_map(|managed| &managed.held).map(move |copy| (manifest, copy))
         })
         .collect();
     let mut places: Vec<(&SourceName, &str, &str)> =
@@ -96,7 +97,8 @@ pub async fn kept(policy: &Policy, manifests: &[&Manifest]) -> Vec<CloudFinding>
     places.sort_unstable();
     places.dedup();
     let asked =
-        join_all(places.iter().map(|(source, region, vault)| ask(policy, source, region, vault))).await;
+        join_all(places.iter().map(|(source, region, vault)| ask(sources, system, (source, region, vault))))
+            .await;
     let known: BTreeMap<_, _> = places.into_iter().zip(asked).collect();
     let of = |(manifest, copy): (&Manifest, &CloudBackupCopy)| {
         let kept = match known.get(&place(manifest, copy)) {
@@ -151,28 +153,30 @@ impl CloudPresence {
 
 /// By ARN, all that is there of the source; in words, why nobody could say it.
 async fn ask(
-    policy: &Policy,
-    source: &SourceName,
-    region: &str,
-    vault: &str,
+    sources: &[Source],
+    system: &SystemName,
+    (source, region, vault): (&SourceName, &str, &str),
 ) -> Result<BTreeMap<String, CloudPresence>, String> {
-    let location = policy.source(source).and_then(Source::aws_location);
-    let patience = location.map_or(USUAL, |location| location.patience);
+    let config = sources.iter().find(|known| known.name == *source).map(|source| &source.config);
+    let patience = match config {
+        Some(SourceConfig::AwsBackup(config)) => config.place.patience,
+        Some(SourceConfig::Rds(config)) => config.place.patience,
+        _ => USUAL,
+    };
     // A region that is gone is not waited for; there may be many snapshots whose sharing is asked for.
     let within = patience * 4;
-    let all = tokio::time::timeout(within, all(policy, source, region, vault)).await;
-    all.unwrap_or_else(|_| Err(format!("no answer came in {}", format_duration(within))))
+    let all = tokio::time::timeout(within, all(config, system, (source, region, vault))).await;
+    all.unwrap_or_else(|_| Err(format!("no answer came in {}", humantime::format_duration(within))))
 }
 
 async fn all(
-    policy: &Policy,
-    source: &SourceName,
-    region: &str,
-    vault: &str,
+    config: Option<&SourceConfig>,
+    system: &SystemName,
+    (source, region, vault): (&SourceName, &str, &str),
 ) -> Result<BTreeMap<String, CloudPresence>, String> {
     let state =
         |is_fit: bool, status: String| if is_fit { CloudCopy::There } else { CloudCopy::Unfit { status } };
-    match policy.source(source).map(|source| &source.config) {
+    match config {
         Some(SourceConfig::AwsBackup(config)) => {
             let aws = AwsBackup::to_look(&config.place.in_region(region))
                 .await
@@ -190,7 +194,7 @@ async fn all(
             let snapshots =
                 rds.manual_snapshots(&config.database).await.map_err(|error| error_chain(&error))?;
             let of = async |snapshot: Snapshot| {
-                let backup = backup_of(&snapshot, &policy.system, source);
+                let backup = backup_of(&snapshot, system, source);
                 let mut kept = state(snapshot.is_available(), snapshot.status.clone());
                 if kept == CloudCopy::There && backup.is_some() {
                     kept = sharing(&rds, config, &snapshot.id).await;
@@ -199,7 +203,7 @@ async fn all(
             };
             Ok(stream::iter(snapshots).map(of).buffer_unordered(AT_ONCE).collect().await)
         }
-        _ => Err(format!("the policy does not say any more how to ask for what is of `{source}`")),
+        _ => Err(format!("source `{source}` is no longer in the policy")),
     }
 }
 

@@ -14,6 +14,7 @@ use crate::repository::fixtures;
 use crate::repository::fixtures::{noon, repositories, system};
 use crate::repository::{BackupWriter, Repositories, layout};
 use crate::run::Run;
+use crate::verify::plan::{VerifyPlan, plan};
 
 pub(crate) struct TestBench {
     pub(crate) root: tempfile::TempDir,
@@ -89,6 +90,12 @@ impl TestBench {
         let (catalog, set) = (&self.run.catalog, &self.run.repositories);
         refresh(catalog, &system(), set, Depth::New, noon()).await.unwrap();
         catalog.backups(&Filter::default()).await.unwrap()
+    }
+
+    /// To verify everything.
+    pub(crate) async fn verify_plan(&self) -> VerifyPlan {
+        let entries = self.entries().await;
+        plan(&entries.iter().collect::<Vec<_>>(), &entries, vec![], None)
     }
 
     pub(crate) fn path(&self, repository: &str, manifest: &Manifest, object: &str) -> PathBuf {

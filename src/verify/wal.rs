@@ -35,9 +35,9 @@ pub struct WalItem {
 
 /// Of each repository and cluster the log of those of these base backups that the repository holds. `only`: in
 /// this repository.
-pub fn plan(entries: &[BackupEntry], only: Option<&RepositoryName>) -> Vec<WalItem> {
+pub fn plan(entries: &[&BackupEntry], only: Option<&RepositoryName>) -> Vec<WalItem> {
     let mut entries: Vec<&BackupEntry> =
-        entries.iter().filter(|entry| entry.manifest.physical.is_some()).collect();
+        entries.iter().copied().filter(|entry| entry.manifest.physical.is_some()).collect();
     entries.sort_by_key(|entry| entry.manifest.recovery_point);
     let mut items: Vec<WalItem> = Vec::new();
     for entry in entries {
