@@ -6,17 +6,14 @@ use super::error::CommandError;
 use super::exit::Exit;
 use super::output::style;
 use crate::catalog::{Filter, Refreshed};
-use crate::copies::backups::{SyncReport, execute, names, plan};
-use crate::copies::wal;
+use crate::copies::backups::SyncReport;
 use crate::copies::wal::SyncedWal;
+use crate::copies::{self, CopiesReport, SourceWal};
+use crate::event::told;
 use crate::model::{BackupId, RepositoryName, RunId, SourceName};
 use crate::platform::{host_name, seed};
-use crate::policy::Policy;
-use crate::repository::{Unavailable, write_options};
+use crate::repository::Unavailable;
 use crate::run::Run;
-use crate::store::PutOptions;
-use crate::text::error_chain;
-use crate::text::{count, format_size};
 
 /// Look after the copies
 #[derive(Debug, clap::Args)]
@@ -48,7 +45,6 @@ async fn sync(context: &Context) -> Result<Exit, CommandError> {
     let (catalog, refreshed) = brought_up(context, &policy, catalog, &repositories).await?;
     warn(context, &refreshed);
     let entries = catalog.backups(&Filter::default()).await?;
-    let plan = plan(&entries, &names(&repositories));
     let run = Run {
         id: RunId::new(now, seed()),
         system: policy.system.clone(),
@@ -59,23 +55,21 @@ async fn sync(context: &Context) -> Result<Exit, CommandError> {
         events: context.output.events(),
         cancel: context.cancel.clone(),
     };
-    let locks = write_options(&policy.repositories, now);
-    let report = execute(&run, plan, policy.transfer, &locks).await.map_err(CommandError::failed)?;
-    let logs = if report.interrupted { vec![] } else { logs(&policy, &run, &locks).await };
+    let report = copies::sync(&run, &policy, &entries).await.map_err(CommandError::failed)?;
+    let CopiesReport { backups, wal } = &report;
     run.catalog.clone().close().await;
-    report.unrecorded.iter().for_each(|lost| warn_lost(context, lost));
+    backups.unrecorded.iter().for_each(|lost| warn_lost(context, lost));
     if context.output.is_json() {
-        context.output.document("copies-sync", &document(&report, &refreshed, &logs));
+        context.output.document("copies-sync", &document(&report, &refreshed));
     } else {
-        show(context, &report, refreshed.is_complete());
-        logs.iter().for_each(|log| show_log(context, log));
+        show(context, backups, refreshed.is_complete());
+        wal.iter().for_each(|wal| show_wal(context, wal));
     }
-    reasons(&report, &logs).iter().for_each(|reason| context.output.reason(reason));
-    let is_complete = report.is_complete() && logs.iter().all(WalCopyDocument::is_complete);
+    reasons(backups, wal).iter().for_each(|reason| context.output.reason(reason));
     Ok(match () {
-        () if report.interrupted => Exit::Interrupted,
-        () if is_complete && refreshed.is_complete() && report.unrecorded.is_empty() => Exit::Done,
-        () if !report.backups.is_empty() && report.backups.iter().all(|synced| synced.result.is_err()) => {
+        () if backups.interrupted => Exit::Interrupted,
+        () if report.is_complete() && refreshed.is_complete() && backups.unrecorded.is_empty() => Exit::Done,
+        () if !backups.backups.is_empty() && backups.backups.iter().all(|synced| synced.result.is_err()) => {
             Exit::Failed
         }
         () => Exit::Partly,
@@ -83,49 +77,21 @@ async fn sync(context: &Context) -> Result<Exit, CommandError> {
 }
 
 /// Why it did not end well. What could not be asked is told by the warnings.
-fn reasons(report: &SyncReport, logs: &[WalCopyDocument<'_>]) -> Vec<String> {
+fn reasons(report: &SyncReport, wal: &[SourceWal]) -> Vec<String> {
     let backups = report.backups.iter().filter_map(|synced| {
         let error = synced.result.as_ref().err()?;
         Some(format!("{} was not copied to {}: {}", synced.backup, synced.to, error_chain(error)))
     });
-    let files = logs.iter().flat_map(|log| &log.synced.failed);
+    let files = wal.iter().flat_map(|wal| &wal.synced.failed);
     let files = files.map(|(lacking, lost)| {
         format!("{} was not copied to {}: {}", lacking.key, lacking.to, lost.reason())
     });
     backups.chain(files).collect()
 }
 
-/// The write-ahead log of one source, after it was copied.
-struct WalCopyDocument<'p> {
-    source: &'p SourceName,
-    synced: SyncedWal,
-}
-
-impl WalCopyDocument<'_> {
-    fn is_complete(&self) -> bool {
-        self.synced.failed.is_empty() && self.synced.unlisted.is_empty()
-    }
-}
-
-async fn logs<'p>(
-    policy: &'p Policy,
-    run: &Run,
-    locks: &[(RepositoryName, PutOptions)],
-) -> Vec<WalCopyDocument<'p>> {
-    let mut logs = Vec::new();
-    for source in &policy.sources {
-        if let Some(wal) = source.wal() {
-            let (set, parallel) = (&run.repositories, wal.parallel);
-            let synced = wal::sync(set, &policy.system, &source.name, locks, parallel, &run.cancel).await;
-            logs.push(WalCopyDocument { source: &source.name, synced });
-        }
-    }
-    logs
-}
-
-fn show_log(context: &Context, log: &WalCopyDocument<'_>) {
+fn show_wal(context: &Context, wal: &SourceWal) {
     let output = &context.output;
-    let SyncedWal { copied, mended, bytes, failed, unlisted } = &log.synced;
+    let SyncedWal { copied, mended, bytes, failed, unlisted } = &wal.synced;
     for (lacking, lost) in failed {
         let bad = style::BAD;
         output.line(format!("{bad}failed{bad:#} {} to {}", lacking.key, lacking.to));
@@ -141,16 +107,16 @@ fn show_log(context: &Context, log: &WalCopyDocument<'_>) {
         let files = count(*mended as u64, "file");
         output.line(format!(
             "{good}mended{good:#} {files} of write-ahead log of {} that did not have the size that was stored",
-            log.source
+            wal.source
         ));
     }
-    let line = match (copied, log.is_complete()) {
+    let line = match (copied, wal.is_complete()) {
         (0, true) if *mended > 0 => return,
-        (0, true) => format!("No write-ahead log of {} is lacking anywhere.", log.source),
+        (0, true) => format!("No write-ahead log of {} is lacking anywhere.", wal.source),
         (0, false) => return,
         (copied, _) => {
             let files = count(*copied as u64, "file");
-            format!("{files} of write-ahead log of {} copied, {}.", log.source, format_size(*bytes))
+            format!("{files} of write-ahead log of {} copied, {}.", wal.source, size(*bytes))
         }
     };
     output.line(format!("{faint}{line}{faint:#}"));
@@ -240,13 +206,10 @@ struct SyncedRow<'a> {
     error: Option<String>,
 }
 
-fn document<'a>(
-    report: &'a SyncReport,
-    refreshed: &'a Refreshed,
-    logs: &'a [WalCopyDocument<'a>],
-) -> SyncDocument<'a> {
+fn document<'a>(report: &'a CopiesReport, refreshed: &'a Refreshed) -> SyncDocument<'a> {
+    let CopiesReport { backups: synced_backups, wal } = report;
     let lost_row = |lost: &'a Unavailable| LostRow { repository: &lost.name, reason: lost.reason() };
-    let backups = report.backups.iter().map(|synced| {
+    let backups = synced_backups.backups.iter().map(|synced| {
         let copied = synced.result.as_ref().ok();
         SyncedRow {
             backup: &synced.backup,
@@ -257,23 +220,21 @@ fn document<'a>(
         }
     });
     SyncDocument {
-        complete: report.is_complete()
-            && refreshed.is_complete()
-            && logs.iter().all(WalCopyDocument::is_complete),
-        interrupted: report.interrupted,
-        records_copied: report.records,
-        records_failed: &report.records_failed,
+        complete: report.is_complete() && refreshed.is_complete(),
+        interrupted: synced_backups.interrupted,
+        records_copied: synced_backups.records,
+        records_failed: &synced_backups.records_failed,
         not_reached: refreshed.lost.iter().map(lost_row).collect(),
         backups: backups.collect(),
-        wal: logs
+        wal: wal
             .iter()
-            .map(|log| WalCopyRow {
-                source: log.source,
-                complete: log.is_complete(),
-                files_copied: log.synced.copied,
-                files_mended: log.synced.mended,
-                copied_bytes: log.synced.bytes,
-                failed: log.synced.failed.iter().map(|(lacking, _)| lacking.key.clone()).collect(),
+            .map(|wal| WalCopyRow {
+                source: &wal.source,
+                complete: wal.is_complete(),
+                files_copied: wal.synced.copied,
+                files_mended: wal.synced.mended,
+                copied_bytes: wal.synced.bytes,
+                failed: wal.synced.failed.iter().map(|(lacking, _)| lacking.key.clone()).collect(),
             })
             .collect(),
     }

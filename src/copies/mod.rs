@@ -4,5 +4,8 @@
 //! stored, which an intact one replaces.
 
 pub mod backups;
+mod sync;
 pub mod wal;
 pub mod wal_repair;
+
+pub use sync::{CopiesReport, SourceWal, sync};

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use futures_util::stream::{self, StreamExt as _};
 use thiserror::Error;
 
-use super::wal_repair::{differing, mend};
+use super::wal_repair::{DifferingCopies, differing, mend};
 use crate::model::{RepositoryName, Sha256Hex, SourceName, SystemName, WalName};
 use crate::platform::CancellationToken;
 use crate::repository::{Repositories, Repository, Unavailable, layout};
@@ -43,10 +43,49 @@ pub struct MissingWalCopies {
     pub from: Vec<RepositoryName>,
 }
 
-/// What is missing where, the oldest first: what says whose the log is, then the log.
-///
+/// The WAL files of one source in each repository that could be listed, and their sizes.
+#[derive(Debug, Default)]
+pub struct WalListing {
+    pub held: Vec<(RepositoryName, BTreeMap<String, u64>)>,
+    pub unlisted: Vec<Unavailable>,
+}
+
+/// What is done about one source's WAL, in this order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WalSyncPlan {
+    /// Files of which not every copy can be what was stored.
+    pub differing: Vec<DifferingCopies>,
+    /// The oldest first: what says which cluster it is of, then the WAL.
+    pub missing: Vec<MissingWalCopies>,
+}
+
+/// Lists the WAL of one source in every repository that may be written to.
+pub async fn survey(repositories: &Repositories, system: &SystemName, source: &SourceName) -> WalListing {
+    let mut listing = WalListing::default();
+    for repository in repositories.writable() {
+        match list_all(&*repository.store, &layout::wal(system, source)).await {
+            Ok(objects) => {
+                let files = objects.into_iter().filter(|object| is_ours(&object.key));
+                let files = files.map(|object| (object.key, object.size)).collect();
+                listing.held.push((repository.name.clone(), files));
+            }
+            Err(error) => listing.unlisted.push(Unavailable::new(repository, error)),
+        }
+    }
+    listing
+}
+
+pub fn plan(listing: &WalListing) -> WalSyncPlan {
+    let differing = differing(&listing.held).into_iter().filter(|differing| is_wal(&differing.key));
+    let keys = |(name, files): &(RepositoryName, BTreeMap<String, u64>)| {
+        (name.clone(), files.keys().cloned().collect::<BTreeSet<_>>())
+    };
+    let held: Vec<_> = listing.held.iter().map(keys).collect();
+    WalSyncPlan { differing: differing.collect(), missing: missing(&held) }
+}
+
 /// `held`: the keys of each repository.
-pub fn plan(held: &[(RepositoryName, BTreeSet<String>)]) -> Vec<MissingWalCopies> {
+fn missing(held: &[(RepositoryName, BTreeSet<String>)]) -> Vec<MissingWalCopies> {
     let mut holders: BTreeMap<&String, Vec<&RepositoryName>> = BTreeMap::new();
     for (name, keys) in held {
         keys.iter().for_each(|key| holders.entry(key).or_default().push(name));
@@ -84,35 +123,22 @@ pub struct SyncedWal {
     pub bytes: u64,
     /// What was not copied, where to, and why.
     pub failed: Vec<(MissingWalCopies, Unavailable)>,
-    /// Repositories whose log could not be listed.
+    /// Repositories whose WAL could not be listed.
     pub unlisted: Vec<Unavailable>,
 }
 
-/// Copies the log of one source to every repository that lacks some of it, as it is stored and without keys, and mends
-/// copies whose size shows that they are not what was stored.
+/// Repairs and copies what is planned, as it is stored and without keys.
 ///
 /// `repositories` must come from [`Repositories::for_writing`].
-pub async fn sync(
+pub async fn execute(
     repositories: &Repositories,
-    system: &SystemName,
-    source: &SourceName,
+    plan: WalSyncPlan,
     options: &[(RepositoryName, PutOptions)],
     parallel: usize,
     cancel: &CancellationToken,
 ) -> SyncedWal {
     let mut synced = SyncedWal::default();
-    let mut held = Vec::new();
-    for repository in repositories.writable() {
-        match list_all(&*repository.store, &layout::wal(system, source)).await {
-            Ok(objects) => {
-                let files = objects.into_iter().filter(|object| is_ours(&object.key));
-                let files: BTreeMap<_, _> = files.map(|object| (object.key, object.size)).collect();
-                held.push((repository.name.clone(), files));
-            }
-            Err(error) => synced.unlisted.push(Unavailable::new(repository, error)),
-        }
-    }
-    for differing in differing(&held).into_iter().filter(|differing| is_log(&differing.key)) {
+    for differing in plan.differing {
         if cancel.is_cancelled() {
             break;
         }
@@ -126,36 +152,34 @@ pub async fn sync(
             }
         }
     }
-    let held: Vec<_> =
-        held.into_iter().map(|(name, files)| (name, files.into_keys().collect::<BTreeSet<_>>())).collect();
     let (records, files): (Vec<_>, Vec<_>) =
-        plan(&held).into_iter().partition(|lacking| layout::parse_wal_file(&lacking.key).is_none());
-    for (lackings, parallel) in [(records, 1), (files, parallel.max(1))] {
-        let mut outcomes = stream::iter(lackings)
-            .map(|lacking| async move {
-                let outcome = copy(repositories, &lacking, options, cancel).await;
-                (lacking, outcome)
+        plan.missing.into_iter().partition(|missing| !is_wal(&missing.key));
+    for (missing, parallel) in [(records, 1), (files, parallel.max(1))] {
+        let mut outcomes = stream::iter(missing)
+            .map(|missing| async move {
+                let outcome = copy(repositories, &missing, options, cancel).await;
+                (missing, outcome)
             })
             .buffered(parallel);
-        while let Some((lacking, outcome)) = outcomes.next().await {
+        while let Some((missing, outcome)) = outcomes.next().await {
             match outcome {
                 Ok(bytes) => {
                     synced.copied += 1;
                     synced.bytes += bytes;
                 }
-                Err(lost) => synced.failed.push((lacking, lost)),
+                Err(lost) => synced.failed.push((missing, lost)),
             }
         }
     }
     synced
 }
 
-fn is_log(key: &str) -> bool {
+fn is_wal(key: &str) -> bool {
     layout::parse_wal_file(key).is_some()
 }
 
 fn is_ours(key: &str) -> bool {
-    is_log(key) || layout::is_wal_cluster(key)
+    is_wal(key) || layout::is_wal_cluster(key)
 }
 
 /// Copies from the first repository that has it whole. Gives how many bytes that was.
@@ -274,7 +298,7 @@ mod tests {
             ("west".parse().unwrap(), BTreeSet::new()),
             ("east".parse().unwrap(), keys(&all[..1])),
         ];
-        let planned: Vec<_> = plan(&held).into_iter().map(|l| (l.key, l.to.to_string())).collect();
+        let planned: Vec<_> = missing(&held).into_iter().map(|l| (l.key, l.to.to_string())).collect();
         let expected = [(3, "west"), (3, "east"), (0, "west"), (2, "west"), (2, "east")]
             .map(|(n, to)| (format!("{base}/{}", all[n]), to.to_owned()));
         assert_eq!(planned, expected);
@@ -305,13 +329,17 @@ mod tests {
         }
         let cancel = CancellationToken::new();
         let (system, source) = (system(), "db".parse().unwrap());
-        let synced = sync(&set, &system, &source, &[], 2, &cancel).await;
+        let sync = async || {
+            let planned = super::plan(&survey(&set, &system, &source).await);
+            execute(&set, planned, &[], 2, &cancel).await
+        };
+        let synced = sync().await;
         // The one whose bytes are not what was stored goes nowhere.
         assert_eq!((synced.copied, synced.failed.len()), (4, 2), "{synced:?}");
         assert!(synced.failed.iter().all(|(lacking, _)| lacking.key == key(2)));
         let (bytes, info) = west.store.get(&key(1), 99).await.unwrap();
         assert_eq!((&bytes[..], SegmentTags::of(&info.metadata)), (&b"stored"[..], Some(tags(b"stored"))));
-        let again = sync(&set, &system, &source, &[], 2, &cancel).await;
+        let again = sync().await;
         assert_eq!((again.copied, again.failed.len()), (0, 2));
     }
 }

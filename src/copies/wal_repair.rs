@@ -11,14 +11,14 @@ use crate::wal::listing::strays;
 
 /// A file that has another size in one repository than in another.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Differing {
-    pub(crate) key: String,
-    pub(crate) holders: Vec<RepositoryName>,
+pub struct DifferingCopies {
+    pub key: String,
+    pub holders: Vec<RepositoryName>,
 }
 
 /// Of the files of each repository, and their sizes, those that cannot all be what was stored, unless they were
 /// sealed more than once.
-pub(crate) fn differing(held: &[(RepositoryName, BTreeMap<String, u64>)]) -> Vec<Differing> {
+pub(crate) fn differing(held: &[(RepositoryName, BTreeMap<String, u64>)]) -> Vec<DifferingCopies> {
     let mut sizes: BTreeMap<&String, Vec<(&RepositoryName, u64)>> = BTreeMap::new();
     for (name, files) in held {
         files.iter().for_each(|(key, size)| sizes.entry(key).or_default().push((name, *size)));
@@ -26,7 +26,7 @@ pub(crate) fn differing(held: &[(RepositoryName, BTreeMap<String, u64>)]) -> Vec
     sizes
         .into_iter()
         .filter(|(_, sizes)| sizes.iter().any(|(_, size)| sizes.iter().any(|(_, other)| size != other)))
-        .map(|(key, sizes)| Differing {
+        .map(|(key, sizes)| DifferingCopies {
             key: key.clone(),
             holders: sizes.into_iter().map(|(name, _)| name.clone()).collect(),
         })
@@ -66,7 +66,7 @@ async fn look(repository: &Repository, key: &str) -> Result<Copy, SyncFault> {
 /// it from being done, for each copy that is not.
 pub(crate) async fn mend(
     repositories: &Repositories,
-    differing: &Differing,
+    differing: &DifferingCopies,
     options: &[(RepositoryName, PutOptions)],
 ) -> Vec<Result<u64, (MissingWalCopies, SyncFault)>> {
     let key = &differing.key;

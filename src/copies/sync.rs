@@ -1,0 +1,54 @@
+use super::backups::{self, SyncReport, names};
+use super::wal::{self, SyncedWal};
+use crate::catalog::BackupEntry;
+use crate::model::SourceName;
+use crate::policy::{Policy, SourceConfig};
+use crate::repository::write_options;
+use crate::run::{Run, RunError};
+
+/// What came of completing the copies.
+#[derive(Debug)]
+pub struct CopiesReport {
+    pub backups: SyncReport,
+    /// Of every source whose WAL is archived; none where the run was interrupted before.
+    pub wal: Vec<SourceWal>,
+}
+
+/// The WAL of one source, after it was copied.
+#[derive(Debug)]
+pub struct SourceWal {
+    pub source: SourceName,
+    pub synced: SyncedWal,
+}
+
+impl SourceWal {
+    pub fn is_complete(&self) -> bool {
+        self.synced.failed.is_empty() && self.synced.unlisted.is_empty()
+    }
+}
+
+impl CopiesReport {
+    pub fn is_complete(&self) -> bool {
+        self.backups.is_complete() && self.wal.iter().all(SourceWal::is_complete)
+    }
+}
+
+/// Completes the copies of all backups, then of the WAL: what is archived meanwhile is looked for after the backups.
+///
+/// `run.repositories` must come from [`crate::repository::Repositories::for_writing`].
+pub async fn sync(run: &Run, policy: &Policy, entries: &[BackupEntry]) -> Result<CopiesReport, RunError> {
+    let locks = write_options(&policy.repositories, run.clock.now());
+    let planned = backups::plan(entries, &names(&run.repositories));
+    let backups = backups::execute(run, planned, policy.transfer, &locks).await?;
+    let mut synced = Vec::new();
+    for source in policy.sources.iter().filter(|_| !backups.interrupted) {
+        let SourceConfig::Postgres(postgres) = &source.config else { continue };
+        let Some(archiving) = &postgres.wal else { continue };
+        let listing = wal::survey(&run.repositories, &policy.system, &source.name).await;
+        let planned = wal::plan(&listing);
+        let done = wal::execute(&run.repositories, planned, &locks, archiving.parallel, &run.cancel).await;
+        let done = SyncedWal { unlisted: listing.unlisted, ..done };
+        synced.push(SourceWal { source: source.name.clone(), synced: done });
+    }
+    Ok(CopiesReport { backups, wal: synced })
+}
