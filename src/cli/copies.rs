@@ -9,11 +9,10 @@ use crate::catalog::{Filter, Refreshed};
 use crate::copies::backups::{SyncReport, execute, names, plan};
 use crate::copies::wal;
 use crate::copies::wal::SyncedWal;
-use crate::model::{BackupId, RepositoryName, RunId, SourceName};
-use crate::platform::{host_name, seed};
+use crate::model::{BackupId, RepositoryName, SourceName};
 use crate::policy::{Policy, SourceConfig};
 use crate::repository::{Unavailable, write_options};
-use crate::run::Run;
+use crate::run::RunContext;
 use crate::store::PutOptions;
 use crate::text::error_chain;
 use crate::text::{count, format_size};
@@ -49,20 +48,18 @@ async fn sync(context: &Context) -> Result<Exit, CommandError> {
     warn(context, &refreshed);
     let entries = catalog.backups(&Filter::default()).await?;
     let plan = plan(&entries, &names(&repositories));
-    let run = Run {
-        id: RunId::new(now, seed()),
-        system: policy.system.clone(),
-        host: host_name(),
-        clock: context.clock.clone(),
+    let run = RunContext::begin(
+        policy.system.clone(),
         repositories,
-        catalog,
-        events: context.output.events(),
-        cancel: context.cancel.clone(),
-    };
+        Some(catalog),
+        context.clock.clone(),
+        context.output.events(),
+        context.cancel.clone(),
+    );
     let locks = write_options(&policy.repositories, now);
-    let report = execute(&run, plan, policy.transfer, &locks).await.map_err(CommandError::failed)?;
+    let report = execute(&run, plan, policy.transfer, &locks).await;
     let logs = if report.interrupted { vec![] } else { logs(&policy, &run, &locks).await };
-    run.catalog.clone().close().await;
+    run.clone().close().await;
     report.unrecorded.iter().for_each(|lost| warn_lost(context, lost));
     if context.output.is_json() {
         context.output.document("copies-sync", &document(&report, &refreshed, &logs));
@@ -109,7 +106,7 @@ impl WalCopyDocument<'_> {
 
 async fn logs<'p>(
     policy: &'p Policy,
-    run: &Run,
+    run: &RunContext,
     locks: &[(RepositoryName, PutOptions)],
 ) -> Vec<WalCopyDocument<'p>> {
     let mut logs = Vec::new();

@@ -9,9 +9,8 @@ use super::error::CommandError;
 use super::exit::Exit;
 use super::output::{Output, style};
 use crate::catalog::BackupEntry;
-use crate::model::{BackupId, BackupKind, CheckDepth, RepositoryName, RunId, SourceName};
-use crate::platform::{host_name, seed};
-use crate::run::Run;
+use crate::model::{BackupId, BackupKind, CheckDepth, RepositoryName, SourceName};
+use crate::run::RunContext;
 use crate::text::{format_size, format_time};
 use crate::verify::backups::{
     CopyVerdict, VerifyFinding, VerifyItem, VerifyReport, execute, place, plan, unaccepted,
@@ -65,18 +64,16 @@ pub(super) async fn run(args: VerifyArgs, context: &Context) -> Result<Exit, Com
     let items = plan.copies.clone();
     let manifests: Vec<_> = chosen.iter().map(|entry| &entry.manifest).collect();
     let kept = kept(&known.policy, &manifests).await;
-    let run = Run {
-        id: RunId::new(context.clock.now(), seed()),
-        system: known.policy.system.clone(),
-        host: host_name(),
-        clock: context.clock.clone(),
-        repositories: known.repositories,
-        catalog: known.catalog,
-        events: context.output.events(),
-        cancel: context.cancel.clone(),
-    };
-    let report = execute(&run, plan, (found, kept), &identities).await.map_err(CommandError::failed)?;
-    run.catalog.clone().close().await;
+    let run = RunContext::begin(
+        known.policy.system.clone(),
+        known.repositories,
+        Some(known.catalog),
+        context.clock.clone(),
+        context.output.events(),
+        context.cancel.clone(),
+    );
+    let report = execute(&run, plan, (found, kept), &identities).await;
+    run.clone().close().await;
     for lost in &report.unrecorded {
         warn_lost(context, lost);
     }

@@ -12,7 +12,7 @@ use crate::model::{
 use crate::pipeline::Identities;
 use crate::repository::journal::Detail;
 use crate::repository::{ManifestError, RejectedManifest, Unavailable, layout};
-use crate::run::{Run, RunError};
+use crate::run::RunContext;
 use crate::text::error_chain;
 
 /// One backup in one repository, to be read.
@@ -162,12 +162,11 @@ impl VerifyReport {
 /// and unpacked, and the plain bytes compared. `found` are what is known to be wrong before, `kept` what AWS said of
 /// what it keeps.
 pub async fn execute(
-    run: &Run,
+    run: &RunContext,
     plan: VerifyPlan,
     (found, kept): (Vec<VerifyFinding>, Vec<CloudFinding>),
     identities: &Identities,
-) -> Result<VerifyReport, RunError> {
-    let begun = run.clock.now();
+) -> VerifyReport {
     let mut findings = found;
     run.events.emit(&Event::RunBegan { run: run.id.clone(), verb: "verify" });
     for item in plan.copies {
@@ -225,8 +224,8 @@ pub async fn execute(
     let at = run.clock.now();
     let log_checks = logs.iter().filter_map(|(item, finding)| item.check(finding, at)).collect();
     let detail = Detail { checks, log_checks, reasons, ..Detail::default() };
-    let unrecorded = run.conclude("verify", begun, outcome, detail).await?;
-    Ok(VerifyReport { findings, logs, kept, interrupted, unrecorded })
+    let unrecorded = run.conclude("verify", outcome, detail).await;
+    VerifyReport { findings, logs, kept, interrupted, unrecorded }
 }
 
 fn told_of(finding: &VerifyFinding, reasons: &[String]) -> Vec<String> {
@@ -234,7 +233,7 @@ fn told_of(finding: &VerifyFinding, reasons: &[String]) -> Vec<String> {
     reasons.iter().map(told).collect()
 }
 
-async fn check(run: &Run, item: &VerifyItem, identities: &Identities) -> VerifyFinding {
+async fn check(run: &RunContext, item: &VerifyItem, identities: &Identities) -> VerifyFinding {
     let (backup, name) = (&item.manifest.id, &item.repository);
     let finding = |verdict, not_opened| VerifyFinding {
         backup: backup.clone(),
@@ -295,7 +294,7 @@ mod tests {
     async fn verify(bench: &TestBench, identities: &Identities) -> VerifyReport {
         let entries = bench.entries().await;
         let plan = plan(&entries, &entries, None);
-        execute(&bench.run, plan, Default::default(), identities).await.unwrap()
+        execute(&bench.run, plan, Default::default(), identities).await
     }
 
     fn faults(report: &VerifyReport) -> Vec<(String, String, CopyFault)> {
@@ -396,7 +395,7 @@ mod tests {
         let entries = bench.entries().await;
         let plan = plan(&entries, &entries, None);
         fs::rename(bench.root.path().join("copy"), bench.root.path().join("away")).unwrap();
-        let report = execute(&bench.run, plan, Default::default(), &Identities::default()).await.unwrap();
+        let report = execute(&bench.run, plan, Default::default(), &Identities::default()).await;
         let copy = report.findings.iter().find(|finding| finding.repository.as_str() == "copy").unwrap();
         assert!(matches!(copy.verdict, CopyVerdict::Undetermined { .. }), "{copy:?}");
         assert!(!report.is_good());
