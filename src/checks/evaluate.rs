@@ -1,12 +1,9 @@
-use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
-use serde::Serialize;
-
 use crate::policy::Expectation;
 use crate::text::{format_duration, format_time};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 
-/// What is to be thought of an answer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(tag = "verdict", rename_all = "kebab-case")]
+/// What an answer says of what is expected.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CheckVerdict {
     Pass { found: String },
     Fail { reason: String },

@@ -4,8 +4,9 @@ use chrono::{DateTime, Utc};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use super::{CheckResult, CheckVerdict, evaluate};
-use crate::policy::{Check, Probe};
-use crate::text::format_duration;
+use crate::policy::{Check, Expectation, Probe};
+use crate::postgres::{ConnectionParameters, close};
+use crate::text::{error_chain, format_duration};
 
 /// One query may not take longer.
 const WITHIN: Duration = Duration::from_secs(600);
@@ -14,23 +15,58 @@ const WITHIN: Duration = Duration::from_secs(600);
 const SETTINGS: &str = "SET LOCAL search_path TO DEFAULT; SET LOCAL TimeZone TO 'UTC';
     SET LOCAL DateStyle TO 'ISO'; SET LOCAL statement_timeout TO ";
 
-/// Asks a database what can be asked of one, in the policy's order; other checks are left out.
+/// Asks a database the policy's checks, in the policy's order; checks of other kinds are left out.
 ///
-/// `until`: the moment that was restored to.
-pub async fn run(connection: &mut PgConnection, checks: &[Check], until: DateTime<Utc>) -> Vec<CheckResult> {
-    let mut findings = Vec::new();
+/// `ways`: how it may be reached, of which the first that leads there counts, or why it cannot be; `until`: the moment
+/// that was restored to.
+pub async fn run(
+    ways: Result<Vec<ConnectionParameters>, String>,
+    checks: &[Check],
+    until: DateTime<Utc>,
+) -> Vec<CheckResult> {
+    let mut reached = match ways {
+        Ok(ways) => connect(&ways).await,
+        Err(reason) => Err(reason),
+    };
+    let mut results = Vec::new();
     for check in checks {
         let Probe::Sql { query, expectations } = &check.probe else { continue };
-        let verdict = match tokio::time::timeout(WITHIN, ask(connection, query)).await {
-            Ok(Ok(rows)) => evaluate(&rows, expectations, until),
-            Ok(Err(error)) => CheckVerdict::Undetermined { reason: crate::text::error_chain(&error) },
-            Err(_) => {
-                CheckVerdict::Undetermined { reason: format!("no answer within {}", format_duration(WITHIN)) }
-            }
+        let answer = match &mut reached {
+            Ok(connection) => ask_within(connection, query, expectations, until).await,
+            Err(reason) => CheckVerdict::Undetermined { reason: reason.clone() },
         };
-        findings.push(CheckResult { check: check.name.clone(), verdict });
+        results.push(CheckResult::of_policy(&check.name, answer));
     }
-    findings
+    if let Ok(connection) = reached {
+        close(connection).await;
+    }
+    results
+}
+
+async fn connect(ways: &[ConnectionParameters]) -> Result<PgConnection, String> {
+    let mut reasons = Vec::new();
+    for way in ways {
+        match way.connect().await {
+            Ok(connection) => return Ok(connection),
+            Err(error) => reasons.push(error_chain(&error)),
+        }
+    }
+    Err(format!("failed to log in: {}", reasons.join("; ")))
+}
+
+async fn ask_within(
+    connection: &mut PgConnection,
+    query: &str,
+    expectations: &[Expectation],
+    until: DateTime<Utc>,
+) -> CheckVerdict {
+    match tokio::time::timeout(WITHIN, ask(connection, query)).await {
+        Ok(Ok(rows)) => evaluate(&rows, expectations, until),
+        Ok(Err(error)) => CheckVerdict::Undetermined { reason: error_chain(&error) },
+        Err(_) => {
+            CheckVerdict::Undetermined { reason: format!("no answer within {}", format_duration(WITHIN)) }
+        }
+    }
 }
 
 /// The rows of the query's only column, as text.

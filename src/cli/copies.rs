@@ -5,15 +5,14 @@ use super::catalog_view::{brought_up, not_opened, recall, say_created, warn, war
 use super::error::CommandError;
 use super::exit::Exit;
 use super::output::style;
+use crate::text::error_chain;
 use crate::catalog::{Filter, Refreshed};
 use crate::copies::backups::SyncReport;
 use crate::copies::wal::SyncedWal;
 use crate::copies::{self, CopiesReport, SourceWal};
-use crate::event::told;
-use crate::model::{BackupId, RepositoryName, RunId, SourceName};
-use crate::platform::{host_name, seed};
+use crate::model::{BackupId, RepositoryName, SourceName};
 use crate::repository::Unavailable;
-use crate::run::Run;
+use crate::run::RunContext;
 
 /// Look after the copies
 #[derive(Debug, clap::Args)]
@@ -45,19 +44,17 @@ async fn sync(context: &Context) -> Result<Exit, CommandError> {
     let (catalog, refreshed) = brought_up(context, &policy, catalog, &repositories).await?;
     warn(context, &refreshed);
     let entries = catalog.backups(&Filter::default()).await?;
-    let run = Run {
-        id: RunId::new(now, seed()),
-        system: policy.system.clone(),
-        host: host_name(),
-        clock: context.clock.clone(),
+    let run = RunContext::begin(
+        policy.system.clone(),
         repositories,
-        catalog,
-        events: context.output.events(),
-        cancel: context.cancel.clone(),
-    };
-    let report = copies::sync(&run, &policy, &entries).await.map_err(CommandError::failed)?;
+        Some(catalog),
+        context.clock.clone(),
+        context.output.events(),
+        context.cancel.clone(),
+    );
+    let report = copies::sync(&run, &policy, &entries).await;
     let CopiesReport { backups, wal } = &report;
-    run.catalog.clone().close().await;
+    run.clone().close().await;
     backups.unrecorded.iter().for_each(|lost| warn_lost(context, lost));
     if context.output.is_json() {
         context.output.document("copies-sync", &document(&report, &refreshed));

@@ -19,6 +19,7 @@ pub mod error;
 pub mod exit;
 mod generate;
 mod global;
+mod hints;
 mod iam;
 mod init;
 mod keys;

@@ -9,9 +9,8 @@ use super::error::CommandError;
 use super::exit::Exit;
 use super::output::{Output, style};
 use crate::catalog::BackupEntry;
-use crate::model::{BackupId, CheckDepth, RepositoryName, RunId, SourceName};
-use crate::platform::{host_name, seed};
-use crate::run::Run;
+use crate::model::{BackupId, CheckDepth, RepositoryName, SourceName};
+use crate::run::RunContext;
 use crate::verify::backups::{VerifyReport, execute, place};
 use crate::verify::cloud::{CloudCopy, CloudFinding};
 use crate::verify::finding::{CopyVerdict, VerifyFinding};
@@ -66,19 +65,16 @@ pub(super) async fn run(args: VerifyArgs, context: &Context) -> Result<Exit, Com
         return Err(CommandError::new(Exit::Nothing, "there is no backup to verify"));
     }
     let items = plan.copies.clone();
-    let run = Run {
-        id: RunId::new(context.clock.now(), seed()),
-        system: known.policy.system.clone(),
-        host: host_name(),
-        clock: context.clock.clone(),
-        repositories: known.repositories,
-        catalog: known.catalog,
-        events: context.output.events(),
-        cancel: context.cancel.clone(),
-    };
+    let run = RunContext::begin(
+        known.policy.system.clone(),
+        known.repositories,
+        Some(known.catalog),
+        context.clock.clone(),
+        context.output.events(),
+        context.cancel.clone(),
+    );
     let report = execute(&run, plan, &known.policy.sources, &identities).await;
-    let report = report.map_err(CommandError::failed)?;
-    run.catalog.clone().close().await;
+    run.clone().close().await;
     for lost in &report.unrecorded {
         warn_lost(context, lost);
     }

@@ -15,7 +15,7 @@ use crate::repository::{
     Copier, CopyOutcome, ManifestError, ObjectCopyError, Repositories, Repository, Unavailable, layout,
     manifest,
 };
-use crate::run::{Run, RunError};
+use crate::run::RunContext;
 use crate::store::PutOptions;
 use crate::text::error_chain;
 use crate::verify::read_copy::{Examined, examine};
@@ -120,12 +120,11 @@ impl SyncReport {
 /// does. `locks`: how each repository's objects are written; those not named get
 /// [`PutOptions::absent`].
 pub async fn execute(
-    run: &Run,
+    run: &RunContext,
     plan: Vec<SyncItem>,
     transfer: Transfer,
     locks: &[(RepositoryName, PutOptions)],
-) -> Result<SyncReport, RunError> {
-    let begun = run.clock.now();
+) -> SyncReport {
     run.events.emit(&Event::RunBegan { run: run.id.clone(), verb: "copies-sync" });
     let copiers: Vec<_> = run
         .repositories
@@ -173,12 +172,12 @@ pub async fn execute(
         () => Outcome::Degraded,
     };
     let detail = Detail { checks, backups: done.into_iter().collect(), reasons, ..Detail::default() };
-    let unrecorded = run.conclude("copies-sync", begun, outcome, detail).await?;
-    Ok(SyncReport { backups, records, records_failed, interrupted, unrecorded })
+    let unrecorded = run.conclude("copies-sync", outcome, detail).await;
+    SyncReport { backups, records, records_failed, interrupted, unrecorded }
 }
 
 async fn sync(
-    run: &Run,
+    run: &RunContext,
     copier: &Copier,
     item: &SyncItem,
     tried: &mut Vec<SyncError>,
@@ -189,7 +188,9 @@ async fn sync(
         match copy_backup(run, copier, from, &item.manifest).await {
             Ok(copied) => {
                 let holders = [item.to.clone()];
-                if let Err(error) = run.catalog.record_backup(&item.manifest, &holders).await {
+                if let Some(catalog) = &run.catalog
+                    && let Err(error) = catalog.record_backup(&item.manifest, &holders).await
+                {
                     run.events.warning(format!(
                         "the catalog does not know {} in {} yet: {}",
                         item.manifest.id,
@@ -220,7 +221,7 @@ async fn sync(
 }
 
 async fn copy_backup(
-    run: &Run,
+    run: &RunContext,
     copier: &Copier,
     from: &Repository,
     expected: &Manifest,
@@ -259,7 +260,7 @@ async fn copy_backup(
 }
 
 /// A finding about a copy is answered by another finding, never dropped.
-async fn check_again(run: &Run, repository: &Repository, manifest: &Manifest) -> Option<CopyCheck> {
+async fn check_again(run: &RunContext, repository: &Repository, manifest: &Manifest) -> Option<CopyCheck> {
     let identities = Identities::default();
     let Examined { faults, unread, depth, .. } =
         examine(repository, manifest, &identities, &run.cancel, &|_, _| {}).await;
@@ -273,7 +274,7 @@ async fn check_again(run: &Run, repository: &Repository, manifest: &Manifest) ->
 }
 
 /// A record is small, and the same everywhere.
-async fn sync_journal(run: &Run, failed: &mut Vec<String>) -> usize {
+async fn sync_journal(run: &RunContext, failed: &mut Vec<String>) -> usize {
     let mut held: Vec<(&Repository, BTreeSet<RunId>)> = Vec::new();
     for repository in run.repositories.iter() {
         match journal::runs(&*repository.store, &run.system).await {
@@ -302,7 +303,12 @@ async fn sync_journal(run: &Run, failed: &mut Vec<String>) -> usize {
     copied
 }
 
-async fn copy_record(run: &Run, from: &Repository, to: &Repository, id: &RunId) -> Result<(), JournalError> {
+async fn copy_record(
+    run: &RunContext,
+    from: &Repository,
+    to: &Repository,
+    id: &RunId,
+) -> Result<(), JournalError> {
     let (_, bytes) = journal::read(&*from.store, &run.system, id).await?;
     journal::write(&*to.store, &run.system, id, bytes).await
 }
@@ -324,7 +330,7 @@ mod tests {
 
     async fn sync_all(bench: &TestBench) -> SyncReport {
         let plan = plan(&bench.entries().await, &names(&bench.run.repositories));
-        execute(&bench.run, plan, transfer(), &[]).await.unwrap()
+        execute(&bench.run, plan, transfer(), &[]).await
     }
 
     async fn keys(bench: &TestBench, n: usize) -> Vec<(String, u64)> {
@@ -347,7 +353,7 @@ mod tests {
         assert!(entries.iter().all(|entry| entry.copies.len() == 2));
         let checked =
             backups::execute(&bench.run, bench.verify_plan().await, &[], &bench.identity.identities()).await;
-        assert!(checked.unwrap().is_good());
+        assert!(checked.is_good());
         // Nothing is left to do.
         assert_eq!(plan(&entries, &names(&bench.run.repositories)), []);
     }
@@ -401,7 +407,7 @@ mod tests {
         let mut again = bench.run.clone();
         again.id = RunId::new(manifest.begun, 3);
         let plan = plan(&bench.entries().await, &names(&again.repositories));
-        let report = execute(&again, plan, transfer(), &[]).await.unwrap();
+        let report = execute(&again, plan, transfer(), &[]).await;
         assert_eq!(report.backups[0].result.as_ref().unwrap().stood, 1);
         assert!(report.is_complete(), "{report:?}");
     }
@@ -412,12 +418,12 @@ mod tests {
         let manifest = bench.store(0, &["primary", "copy"]).await;
         fs::remove_file(bench.path("copy", &manifest, &manifest.artifacts[0].objects[1].name)).unwrap();
         let items = bench.verify_plan().await;
-        assert!(!backups::execute(&bench.run, items, &[], &Identities::default()).await.unwrap().is_good());
+        assert!(!backups::execute(&bench.run, items, &[], &Identities::default()).await.is_good());
         let mut later = bench.run.clone();
         later.id = RunId::new(manifest.begun, 3);
         let plan = plan(&bench.entries().await, &names(&later.repositories));
         assert!(plan[0].is_repair);
-        let report = execute(&later, plan, transfer(), &[]).await.unwrap();
+        let report = execute(&later, plan, transfer(), &[]).await;
         assert!(report.is_complete(), "{report:?}");
         let entry = bench.entries().await.remove(0);
         let copy = entry.copy(&"copy".parse().unwrap()).unwrap();
@@ -432,7 +438,7 @@ mod tests {
         let mut run = bench.run.clone();
         (run.repositories, run.id) = (alone, RunId::new(bench.run.id.begun(), 1));
         let items = bench.verify_plan().await;
-        backups::execute(&run, items, &[], &Identities::default()).await.unwrap();
+        backups::execute(&run, items, &[], &Identities::default()).await;
         let report = sync_all(&bench).await;
         assert_eq!((report.records, report.records_failed.len()), (1, 0));
         let copy = bench.run.repositories.iter().nth(1).unwrap();

@@ -4,7 +4,7 @@ use crate::catalog::BackupEntry;
 use crate::model::SourceName;
 use crate::policy::{Policy, SourceConfig};
 use crate::repository::write_options;
-use crate::run::{Run, RunError};
+use crate::run::RunContext;
 
 /// What came of completing the copies.
 #[derive(Debug)]
@@ -36,10 +36,10 @@ impl CopiesReport {
 /// Completes the copies of all backups, then of the WAL: what is archived meanwhile is looked for after the backups.
 ///
 /// `run.repositories` must come from [`crate::repository::Repositories::for_writing`].
-pub async fn sync(run: &Run, policy: &Policy, entries: &[BackupEntry]) -> Result<CopiesReport, RunError> {
+pub async fn sync(run: &RunContext, policy: &Policy, entries: &[BackupEntry]) -> CopiesReport {
     let locks = write_options(&policy.repositories, run.clock.now());
     let planned = backups::plan(entries, &names(&run.repositories));
-    let backups = backups::execute(run, planned, policy.transfer, &locks).await?;
+    let backups = backups::execute(run, planned, policy.transfer, &locks).await;
     let mut synced = Vec::new();
     for source in policy.sources.iter().filter(|_| !backups.interrupted) {
         let SourceConfig::Postgres(postgres) = &source.config else { continue };
@@ -50,5 +50,5 @@ pub async fn sync(run: &Run, policy: &Policy, entries: &[BackupEntry]) -> Result
         let done = SyncedWal { unlisted: listing.unlisted, ..done };
         synced.push(SourceWal { source: source.name.clone(), synced: done });
     }
-    Ok(CopiesReport { backups, wal: synced })
+    CopiesReport { backups, wal: synced }
 }

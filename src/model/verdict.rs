@@ -1,6 +1,6 @@
 use serde::Serialize;
 
-/// What is to be thought of something that was checked. The worst of several is their maximum.
+/// The outcome of a check. The worst of several is their maximum.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Judgement {
@@ -21,12 +21,14 @@ impl Judgement {
     }
 }
 
-/// What a reason against a pass is to be looked for in.
+/// Where to look for what keeps something from passing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cause {
     /// What was backed up.
     Backup,
+    /// What was promised: a recovery point or time objective, a check of the policy.
+    Objective,
     /// Where it was restored to.
     Environment,
     /// drctl, or a program that it runs.
@@ -42,7 +44,7 @@ pub struct Reason {
     pub message: String,
 }
 
-/// A judgement, and everything that speaks against a pass.
+/// A judgement, with every reason against a pass.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Verdict {
     pub outcome: Judgement,
@@ -52,6 +54,16 @@ pub struct Verdict {
 impl Verdict {
     pub fn has_passed(&self) -> bool {
         self.outcome == Judgement::Pass
+    }
+
+    /// Returns the worst of several, with all of their reasons.
+    pub fn worst<'v>(all: impl IntoIterator<Item = &'v Self>) -> Self {
+        let mut worst = Self::default();
+        for verdict in all {
+            worst.outcome = worst.outcome.max(verdict.outcome);
+            worst.reasons.extend(verdict.reasons.iter().cloned());
+        }
+        worst
     }
 
     /// Adds a reason for a judgement that is no better than `judgement`.
@@ -78,5 +90,7 @@ mod tests {
         verdict.add(Judgement::Fail, Cause::Backup, "not-loaded", "a");
         verdict.add(Judgement::Undetermined, Cause::Tool, "not-compared", "b");
         assert_eq!((verdict.outcome.as_str(), verdict.reasons.len()), ("fail", 2));
+        let worst = Verdict::worst([&Verdict::default(), &verdict]);
+        assert_eq!(worst, verdict);
     }
 }

@@ -276,6 +276,15 @@ impl ConnectionParameters {
         there
     }
 
+    /// The same role and database on a server of this host, which need not have a certificate for that name.
+    pub fn locally(&self, host: &str, port: u16) -> Self {
+        let ssl_mode = match self.ssl_mode {
+            SslMode::Disable | SslMode::Allow => self.ssl_mode,
+            _ => SslMode::Prefer,
+        };
+        Self { host: host.to_owned(), port, ssl_mode, reached: Arc::default(), ..self.clone() }
+    }
+
     /// Whether `host` is the directory of a Unix socket.
     pub fn is_socket(&self) -> bool {
         self.host.starts_with('/')

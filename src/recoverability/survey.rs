@@ -8,7 +8,7 @@ use super::evidence::{Evidence, ListedWal, Question};
 use super::missing_wal::{MissingWal, Obstacle, missing_required, with_broken_chains};
 use super::servers::Servers;
 use super::wal::{WalArchivesStatus, WalStatus, assess_wal};
-use crate::event::told;
+use crate::text::error_chain;
 use crate::model::{BackupId, BackupKind, Manifest, Physical, RepositoryName, SourceName, WalCheck};
 use crate::pipeline::Identities;
 use crate::repository::{Inventory, Listing, Repositories, Repository};
@@ -135,9 +135,9 @@ pub async fn archive_status(
 ) -> Result<ArchiveStatus, String> {
     let mut evidence = Evidence::default();
     let assessed = settle(repository, &mut evidence, |known| assess_archive(archive, known, server)).await;
-    let mut status = assessed.map_err(|error| told(&error))??;
+    let mut status = assessed.map_err(|error| error_chain(&error))??;
     if let Some(last_archived) = last_archived {
-        let is_lost = last_archived.is_lost_from(repository).await.map_err(|error| told(&error))?;
+        let is_lost = last_archived.is_lost_from(repository).await.map_err(|error| error_chain(&error))?;
         status.lost = is_lost.then_some(last_archived.file);
     }
     let listed = evidence.wal(archive, None);

@@ -53,10 +53,16 @@ impl JournalRecord {
 }
 
 impl Detail {
-    /// Of a run that restored a backup.
-    pub fn restored(backup: &crate::model::BackupId, phases: &[PhaseSeconds], reasons: Vec<String>) -> Self {
+    /// Of a run that restored backups.
+    pub fn restored(
+        method: &str,
+        backups: Vec<crate::model::BackupId>,
+        phases: &[PhaseSeconds],
+        reasons: Vec<String>,
+    ) -> Self {
         Self {
-            backups: vec![backup.clone()],
+            method: Some(method.to_owned()),
+            backups,
             phases: phases.iter().map(|phase| (phase.phase.as_str().to_owned(), phase.seconds)).collect(),
             reasons,
             ..Self::default()
@@ -76,6 +82,9 @@ pub struct Detail {
     /// Backups that were taken, copied or restored.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub backups: Vec<crate::model::BackupId>,
+    /// How a restore was done: `logical`, `physical`, `rds`, `aws-backup`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<String>,
     /// Why it failed or is degraded, a line each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<String>,

@@ -7,10 +7,23 @@
 //! | [`rds`] | a snapshot or automated backups of RDS | a new RDS instance or Aurora cluster |
 //! | [`aws_backup`] | a recovery point of AWS Backup | a new resource |
 //!
-//! Each has the same road: `survey` reads everything that the decision needs and changes nothing, `plan` decides and is
-//! pure, `execute` carries out the plan and nothing else.
+//! Each implements [`Restorer`]: `survey` reads everything that the decision needs and changes nothing, `plan` decides and
+//! is pure, `execute` carries out the plan and nothing else. [`prepare()`] and [`PreparedRestore::run`] are the one way
+//! through them: every restore ends with a [`RestoreReport`] whose verdict is the worst of its checks, the method's own and
+//! the policy's.
 
 pub mod aws_backup;
 pub mod logical;
 pub mod physical;
+mod prepare;
 pub mod rds;
+mod refusal;
+mod report;
+
+pub use prepare::{
+    Concluded, PlanDocument, PreparedRestore, RestorePlan, RestoreProgress, Restorer, prepare,
+};
+pub use refusal::{Refusal, RefusalClass};
+pub use report::{
+    Aftermath, Method, PlanSummary, RestoreError, RestoreFailed, RestoreReport, Restored, Stopped, VERB,
+};

@@ -6,47 +6,82 @@ use thiserror::Error;
 use crate::catalog::Catalog;
 use crate::event::Events;
 use crate::model::{Outcome, RunId, SystemName};
-use crate::platform::{CancellationToken, Clock};
+use crate::pipeline::Identities;
+use crate::platform::{CancellationToken, Clock, host_name, seed};
 use crate::repository::journal;
-use crate::repository::journal::{Detail, JournalError, JournalRecord};
+use crate::repository::journal::{Detail, JournalRecord};
 use crate::repository::{Repositories, Unavailable};
 use crate::text::error_chain;
 
-/// What a run works with.
+/// What a use case works with, from its beginning to its record in the journal.
 #[derive(Clone)]
-pub struct Run {
+pub struct RunContext {
     pub id: RunId,
+    pub begun: DateTime<Utc>,
     pub system: SystemName,
     pub host: String,
     pub clock: Arc<dyn Clock>,
+    /// Opened, and checked to be this system's.
     pub repositories: Repositories,
-    pub catalog: Catalog,
+    /// They open backups; none where nothing is opened.
+    pub identities: Identities,
+    /// Absent where it cannot be used: a run does its work without one.
+    pub catalog: Option<Catalog>,
     pub events: Events,
     pub cancel: CancellationToken,
 }
 
-#[derive(Debug, Error)]
-pub enum RunError {
-    #[error("failed to record what was found")]
-    Journal(#[source] JournalError),
-}
+/// The run was cancelled.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("interrupted")]
+pub struct Interrupted;
 
-impl Run {
-    /// Writes the journal's record, then the catalog's. Gives back the repositories without a record.
-    pub(crate) async fn conclude(
-        &self,
-        verb: &str,
-        begun: DateTime<Utc>,
-        outcome: Outcome,
-        detail: Detail,
-    ) -> Result<Vec<Unavailable>, RunError> {
-        let record =
-            JournalRecord::new(&self.id, verb, (begun, self.clock.now()), &self.host, outcome, detail);
-        let lost = journal::append(&self.repositories, &self.system, record.clone()).await;
-        let lost = lost.map_err(RunError::Journal)?;
-        if let Err(error) = self.catalog.record_run(&record).await {
-            self.events.warning(format!("the catalog does not know this run: {}", error_chain(&error)));
+impl RunContext {
+    /// Begins a run of this process, now.
+    pub fn begin(
+        system: SystemName,
+        repositories: Repositories,
+        catalog: Option<Catalog>,
+        clock: Arc<dyn Clock>,
+        events: Events,
+        cancel: CancellationToken,
+    ) -> Self {
+        let begun = clock.now();
+        let (id, host, identities) = (RunId::new(begun, seed()), host_name(), Identities::default());
+        Self { id, begun, system, host, clock, repositories, identities, catalog, events, cancel }
+    }
+
+    pub fn with_identities(self, identities: Identities) -> Self {
+        Self { identities, ..self }
+    }
+
+    pub fn check_interruption(&self) -> Result<(), Interrupted> {
+        if self.cancel.is_cancelled() { Err(Interrupted) } else { Ok(()) }
+    }
+
+    /// Records the run, in the journal and then in the catalog. Returns the repositories that did not take the record:
+    /// whoever restores may be allowed to read only.
+    pub async fn conclude(&self, verb: &str, outcome: Outcome, detail: Detail) -> Vec<Unavailable> {
+        let times = (self.begun, self.clock.now());
+        let record = JournalRecord::new(&self.id, verb, times, &self.host, outcome, detail);
+        let unrecorded =
+            journal::append(&self.repositories, &self.system, record.clone()).await.unwrap_or_else(|error| {
+                self.events.warning(error_chain(&error));
+                vec![]
+            });
+        if let Some(catalog) = &self.catalog {
+            let catalog = catalog.clone().of_repository(self.repositories.id());
+            if let Err(error) = catalog.record_run(&record).await {
+                self.events.warning(format!("the catalog does not know this run: {}", error_chain(&error)));
+            }
         }
-        Ok(lost)
+        unrecorded
+    }
+
+    /// Closes the catalog.
+    pub async fn close(self) {
+        if let Some(catalog) = self.catalog {
+            catalog.close().await;
+        }
     }
 }

@@ -1,5 +1,5 @@
 //! What every use case works with.
 
-pub mod context;
+mod context;
 
-pub use context::{Run, RunError};
+pub use context::{Interrupted, RunContext};

@@ -6,8 +6,7 @@ use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
 use serde::Serialize;
 use thiserror::Error;
-
-use crate::event::told;
+use crate::text::error_chain;
 use crate::model::{RepositoryName, SourceName, SystemIdentifier};
 use crate::policy::{Policy, PostgresSource, SourceConfig, WalMethod};
 use crate::postgres::{ConnectionParameters, close};
@@ -153,7 +152,7 @@ async fn first_cluster(
         match cluster::first(&*repository.store, &archive).await {
             Ok(Some(record)) => return Ok(record.system_identifier),
             Ok(None) => {}
-            Err(error) => reasons.push(told(&error)),
+            Err(error) => reasons.push(error_chain(&error)),
         }
     }
     Err(match reasons.into_iter().next() {
@@ -172,9 +171,9 @@ pub async fn ask_server(policy: &Policy, source: &SourceName) -> Result<Archiver
         return Err("it is not PostgreSQL".to_owned());
     };
     let asked = async |postgres: &PostgresSource| {
-        let parameters = ConnectionParameters::resolve(postgres).await.map_err(|error| told(&error))?;
-        let mut connection = parameters.connect().await.map_err(|error| told(&error))?;
-        let facts = server_facts(&mut connection).await.map_err(|error| told(&error));
+        let parameters = ConnectionParameters::resolve(postgres).await.map_err(|error| error_chain(&error))?;
+        let mut connection = parameters.connect().await.map_err(|error| error_chain(&error))?;
+        let facts = server_facts(&mut connection).await.map_err(|error| error_chain(&error));
         close(connection).await;
         facts
     };

@@ -12,7 +12,7 @@ use crate::pipeline::Identities;
 use crate::policy::Source;
 use crate::repository::journal::Detail;
 use crate::repository::{Unavailable, layout};
-use crate::run::{Run, RunError};
+use crate::run::RunContext;
 use crate::text::error_chain;
 
 #[derive(Debug)]
@@ -40,12 +40,11 @@ impl VerifyReport {
 /// Without identities the stored bytes are compared with their digests; with some, they are also decrypted
 /// and unpacked, and the plain bytes compared. `sources`: of the policy, which say how AWS is asked.
 pub async fn execute(
-    run: &Run,
+    run: &RunContext,
     plan: VerifyPlan,
     sources: &[Source],
     identities: &Identities,
-) -> Result<VerifyReport, RunError> {
-    let begun = run.clock.now();
+) -> VerifyReport {
     let mut findings = plan.found;
     run.events.emit(&Event::RunBegan { run: run.id.clone(), verb: "verify" });
     for item in plan.copies {
@@ -104,8 +103,8 @@ pub async fn execute(
     let at = run.clock.now();
     let log_checks = logs.iter().filter_map(|(item, finding)| item.check(finding, at)).collect();
     let detail = Detail { checks, log_checks, reasons, ..Detail::default() };
-    let unrecorded = run.conclude("verify", begun, outcome, detail).await?;
-    Ok(VerifyReport { findings, logs, kept, interrupted, unrecorded })
+    let unrecorded = run.conclude("verify", outcome, detail).await;
+    VerifyReport { findings, logs, kept, interrupted, unrecorded }
 }
 
 fn told_of(finding: &VerifyFinding, reasons: &[String]) -> Vec<String> {
@@ -113,7 +112,7 @@ fn told_of(finding: &VerifyFinding, reasons: &[String]) -> Vec<String> {
     reasons.iter().map(told).collect()
 }
 
-async fn check(run: &Run, item: &VerifyItem, identities: &Identities) -> VerifyFinding {
+async fn check(run: &RunContext, item: &VerifyItem, identities: &Identities) -> VerifyFinding {
     let (backup, name) = (&item.manifest.id, &item.repository);
     let finding = |verdict, not_opened| VerifyFinding {
         backup: backup.clone(),
@@ -173,7 +172,7 @@ mod tests {
 
     async fn verify(bench: &TestBench, identities: &Identities) -> VerifyReport {
         let plan = bench.verify_plan().await;
-        execute(&bench.run, plan, &[], identities).await.unwrap()
+        execute(&bench.run, plan, &[], identities).await
     }
 
     fn faults(report: &VerifyReport) -> Vec<(String, String, CopyFault)> {
@@ -273,7 +272,7 @@ mod tests {
         bench.store(0, &["primary", "copy"]).await;
         let plan = bench.verify_plan().await;
         fs::rename(bench.root.path().join("copy"), bench.root.path().join("away")).unwrap();
-        let report = execute(&bench.run, plan, &[], &Identities::default()).await.unwrap();
+        let report = execute(&bench.run, plan, &[], &Identities::default()).await;
         let copy = report.findings.iter().find(|finding| finding.repository.as_str() == "copy").unwrap();
         assert!(matches!(copy.verdict, CopyVerdict::Undetermined { .. }), "{copy:?}");
         assert!(!report.is_good());

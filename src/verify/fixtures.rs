@@ -7,18 +7,18 @@ use std::time::Duration;
 use crate::catalog::{BackupEntry, Catalog, CatalogLocation, Depth, Filter, refresh};
 use crate::event::Events;
 use crate::model::{Manifest, RunId};
-use crate::pipeline::{MemoryProducer, NewIdentity, Recipe};
+use crate::pipeline::{Identities, MemoryProducer, NewIdentity, Recipe};
 use crate::platform::{CancellationToken, FixedClock};
 use crate::policy::{Compression, Encryption, Recipient, Transfer};
 use crate::repository::fixtures;
 use crate::repository::fixtures::{noon, repositories, system};
 use crate::repository::{BackupWriter, Repositories, layout};
-use crate::run::Run;
+use crate::run::RunContext;
 use crate::verify::plan::{VerifyPlan, plan};
 
 pub(crate) struct TestBench {
     pub(crate) root: tempfile::TempDir,
-    pub(crate) run: Run,
+    pub(crate) run: RunContext,
     pub(crate) identity: NewIdentity,
 }
 
@@ -44,13 +44,15 @@ impl TestBench {
         let location = CatalogLocation::Sqlite(root.path().join("state/catalog.db"));
         let set = repositories(root.path(), names).await;
         let set = set.for_writing(&system(), Some(fixtures::REPOSITORY_ID), noon()).await.unwrap();
-        let run = Run {
+        let run = RunContext {
+            begun: noon(),
+            identities: Identities::default(),
             id: RunId::new(noon(), 77),
             system: system(),
             host: "host".to_owned(),
             clock: Arc::new(FixedClock::at(noon())),
             repositories: set,
-            catalog: Catalog::open(&location, &system()).await.unwrap(),
+            catalog: Some(Catalog::open(&location, &system()).await.unwrap()),
             events: Events::default(),
             cancel: CancellationToken::new(),
         };
@@ -87,7 +89,7 @@ impl TestBench {
     }
 
     pub(crate) async fn entries(&self) -> Vec<BackupEntry> {
-        let (catalog, set) = (&self.run.catalog, &self.run.repositories);
+        let (catalog, set) = (self.run.catalog.as_ref().unwrap(), &self.run.repositories);
         refresh(catalog, &system(), set, Depth::New, noon()).await.unwrap();
         catalog.backups(&Filter::default()).await.unwrap()
     }

@@ -3,8 +3,8 @@
 use super::finding::{CopyVerdict, VerifyFinding};
 use super::wal;
 use super::wal::WalItem;
+use crate::text::error_chain;
 use crate::catalog::{BackupEntry, CopyEntry};
-use crate::event::told;
 use crate::model::{BackupId, BackupKind, BrokenChain, Manifest, RepositoryName, SourceName, chain, parent};
 use crate::repository::{ManifestError, RejectedManifest};
 
@@ -119,7 +119,7 @@ fn with_chains<'e>(chosen: &[&'e BackupEntry], all: &'e [BackupEntry]) -> Vec<&'
 
 /// One of a format that this version does not know says nothing about the backup.
 fn unaccepted(refused: &RejectedManifest) -> VerifyFinding {
-    let reason = told(&refused.error);
+    let reason = error_chain(&refused.error);
     let verdict = match &refused.error {
         ManifestError::Format { .. } => CopyVerdict::Undetermined { reasons: vec![reason] },
         _ => CopyVerdict::Unaccepted { reason },

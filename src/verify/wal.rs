@@ -11,7 +11,7 @@ use crate::event::{Event, Phase};
 use crate::model::{BackupId, Physical, RepositoryName, Segment, SourceName, WalCheck, WalName};
 use crate::pipeline::Identities;
 use crate::repository::{Repository, Unavailable};
-use crate::run::Run;
+use crate::run::RunContext;
 use crate::text::error_chain;
 use crate::wal::{
     Archive, CheckedSegment, ReplayEnd, ReplayPosition, ReplayRange, TimelineTarget, WalInventory,
@@ -124,7 +124,7 @@ impl WalItem {
 /// newest that came from it.
 ///
 /// A gap, and what a base backup needs and is not there, are faults; that the log ends is none.
-pub async fn read(run: &Run, item: &WalItem, identities: &Identities) -> WalFinding {
+pub async fn read(run: &RunContext, item: &WalItem, identities: &Identities) -> WalFinding {
     let Some(repository) = run.repositories.find(&item.repository) else {
         let lost = run.repositories.lost().iter().find(|lost| lost.name == item.repository);
         return WalFinding::unread(lost.map_or_else(|| "it is not in use".to_owned(), Unavailable::reason));
@@ -200,7 +200,7 @@ fn fault(stop: &ReplayEnd) -> Option<String> {
 }
 
 async fn read_all(
-    run: &Run,
+    run: &RunContext,
     (repository, archive): (&Repository, &Archive),
     item: &WalItem,
     names: &[WalName],

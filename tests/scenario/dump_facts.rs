@@ -64,7 +64,7 @@ async fn sequences_that_are_set_back_while_they_are_dumped_do_not_spoil_the_dump
         let run =
             restore(&system, 0, &["--backup", id, "--to", &format!("new{n}"), "--output", "json"]).await?;
         let report = report(&run)?;
-        assert!(report["compared"]["sequences"].as_u64() >= Some(1), "{report}");
+        assert!(report["details"]["compared"]["sequences"].as_u64() >= Some(1), "{report}");
     }
     assert_eq!(cluster.text("new0", "SELECT last_value FROM still").await?, "7");
     Ok(())
@@ -85,8 +85,8 @@ async fn more_tables_and_indexes_than_there_is_room_for_locks_are_counted() -> O
     system.expect(0, &["backup"]).await?;
     let run = restore(&system, 0, &["--to", "new", "--jobs", "1", "--output", "json"]).await?;
     let report = report(&run)?;
-    assert_eq!(report["compared"]["counted"], 201, "{report}");
-    assert_eq!(report["compared"]["rows"], 2, "{report}");
+    assert_eq!(report["details"]["compared"]["counted"], 201, "{report}");
+    assert_eq!(report["details"]["compared"]["rows"], 2, "{report}");
     Ok(())
 }
 
@@ -106,7 +106,7 @@ async fn a_count_that_gets_no_lock_does_not_cost_the_dump() -> Outcome<()> {
     let run = restore(&system, 0, &["--to", "new", "--output", "json"]).await?;
     let report = report(&run)?;
     assert_eq!(
-        (&report["compared"]["tables"], &report["compared"]["counted"]),
+        (&report["details"]["compared"]["tables"], &report["details"]["compared"]["counted"]),
         (&2.into(), &1.into()),
         "{report}"
     );
@@ -158,7 +158,7 @@ async fn event_triggers_of_what_is_restored_are_off_where_the_server_can() -> Ou
         let report = report(&run)?;
         assert!(!report["notes"].to_string().contains("audit"), "{report}");
         assert!(!report["notes"].to_string().contains("login"), "{report}");
-        assert_eq!(report["compared"]["counted"], 4, "{report}");
+        assert_eq!(report["details"]["compared"]["counted"], 4, "{report}");
     }
     Ok(())
 }
@@ -183,7 +183,7 @@ async fn names_with_umlauts_are_chosen_and_compared_whatever_the_encoding() -> O
     ] {
         let run = restore(&system, 0, &[&["--to", to, "--output", "json"][..], arguments].concat()).await?;
         let report = report(&run)?;
-        assert_eq!(report["compared"]["rows"], rows, "{report}");
+        assert_eq!(report["details"]["compared"]["rows"], rows, "{report}");
         assert!(!report["notes"].to_string().contains("not compared"), "{report}");
     }
     assert_eq!(

@@ -251,7 +251,7 @@ async fn a_chain_brings_back_what_was_there_and_nothing_else() -> Outcome<()> {
 
 /// Every table and index of all databases of a restored server.
 fn amcheck(restored: &Restored) -> Outcome<Vec<String>> {
-    let port = restored.report["started"]["port"].as_i64().ok_or("no port")?;
+    let port = restored.report["details"]["started"]["port"].as_i64().ok_or("no port")?;
     let words = ["--all", "--install-missing", "--host=127.0.0.1", "--username=postgres"];
     Ok(words.iter().map(ToString::to_string).chain([format!("--port={port}")]).collect())
 }

@@ -15,7 +15,7 @@ async fn back_up(board: &Classboard) -> Outcome<(String, String)> {
 }
 
 fn mark(run: &Run, name: &str) -> Outcome<f64> {
-    let marks = run.document()?["marks"].clone();
+    let marks = run.document()?["details"]["marks"].clone();
     marks[name].as_f64().ok_or_else(|| format!("no mark `{name}` in {marks}").into())
 }
 

@@ -88,7 +88,7 @@ async fn what_was_set_instead_is_shown_made_and_reported() -> Outcome<()> {
     assert!(board.server.look_up(HOME, "classboard-new").is_err(), "a plan makes nothing");
 
     let run = restore(&board, &backup, "new", 0, &[&set[..], &["--output", "json"]].concat()).await?;
-    let changed = run.document()?["changed"].clone();
+    let changed = run.document()?["details"]["changed"].clone();
     assert_eq!(changed.as_array().map(Vec::len), Some(6), "{run:#?}");
     assert_eq!(changed[1]["key"], "class", "{changed:#}");
     assert_eq!(changed[1]["was"], "db.m6g.large", "{changed:#}");

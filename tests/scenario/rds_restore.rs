@@ -234,11 +234,11 @@ async fn what_must_be_true_of_the_data_is_asked_and_said() -> Outcome<()> {
         words.map(str::to_owned)
     };
     let run = board.system.expect(0, &restore("sound").each_ref().map(String::as_str)).await?;
-    run.says("validated: after")?.says("`ada is there`: holds, it is ada")?;
+    run.says("validated: after")?.says("check `ada is there` passed: ada")?;
 
     board.system.append(&check("enough", "sql = \"SELECT count(*) FROM pupils\"\nat_least = 30"))?;
-    let run = board.system.expect(1, &restore("short").each_ref().map(String::as_str)).await?;
-    run.says("usable: after")?.says("`enough`: failed, it is 1, and should be at least 30")?;
+    let run = board.system.expect(20, &restore("short").each_ref().map(String::as_str)).await?;
+    run.says("usable: after")?.says("check `enough` failed: it is 1, and should be at least 30")?;
     let promote = |to: &'static str| ["rds", "promote", "instance", to, "--writers-stopped"];
     let shown = board.system.expect(0, &promote("sound")).await?;
     shown.says("1 of 1 checks of its data held")?;
@@ -253,11 +253,11 @@ async fn what_must_be_true_of_the_data_is_asked_and_said() -> Outcome<()> {
         .system
         .expect(0, &restore("short").each_ref().map(String::as_str))
         .await?
-        .says("`enough`: holds")?;
+        .says("check `enough` passed")?;
     board.system.expect(0, &promote("short")).await?.says("2 of 2 checks of its data held")?;
     board.system.append(&check("gone", "sql = \"SELECT count(*) FROM teachers\"\nat_least = 1"))?;
     let run = board.system.expect(22, &restore("unclear").each_ref().map(String::as_str)).await?;
-    run.says("`gone`: could not be asked")?.says("\"teachers\" does not exist")?;
+    run.says("check `gone` could not be asked")?.says("\"teachers\" does not exist")?;
     // A query that writes is refused by the database itself.
     board.system.rewrite("SELECT count(*) FROM teachers", "DELETE FROM pupils RETURNING 1")?;
     board.system.expect(22, &restore("unharmed").each_ref().map(String::as_str)).await?;

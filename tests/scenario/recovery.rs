@@ -346,7 +346,7 @@ async fn without_the_primary_a_copy_is_enough() -> Outcome<()> {
     std::fs::write(base, bytes)?;
     let restored = archiving.recovered("other", &["--latest"]).await?;
     let restored = insists(restored, &history.numbers(5)).await?;
-    assert_eq!(restored.report["repository"], "west");
+    assert_eq!(restored.report["details"]["repository"], "west");
     drop(restored);
     // Nor is it restored at all where both are.
     let west = files.keys().find(|path| path.to_string_lossy().contains("base.tar")).ok_or("no base")?;
@@ -392,7 +392,7 @@ async fn two_promotions_are_followed() -> Outcome<()> {
     );
 
     let restored = archiving.recovered("latest", &["--latest"]).await?;
-    assert_eq!(restored.report["started"]["timeline"], 4);
+    assert_eq!(restored.report["details"]["started"]["timeline"], 4);
     insists(restored, &all).await?;
     let times: Vec<_> = marks.iter().map(|(_, at)| time(*at)).collect();
     for (n, options) in [
@@ -565,7 +565,7 @@ async fn a_data_directory_is_changed_into_what_was_backed_up() -> Outcome<()> {
     let run = archiving.run_as_server(&[&command[..], &["--start", "--output", "json"]].concat()).await?;
     assert_eq!(run.code, Some(0), "{run:#?}");
     let restored = Restored::of(data.clone(), run.document()?)?;
-    assert!(restored.report["reused_bytes"].as_u64() > Some(10 << 20), "{:#}", restored.report);
+    assert!(restored.report["details"]["reused_bytes"].as_u64() > Some(10 << 20), "{:#}", restored.report);
     assert!(!data.join("base/stray").exists());
     let aside = |entry: std::io::Result<std::fs::DirEntry>| {
         entry.is_ok_and(|entry| entry.file_name().to_string_lossy().starts_with("pg_wal.before-"))

@@ -122,7 +122,7 @@ async fn a_recovered_server_that_took_over_is_recovered_again() -> Outcome<()> {
     ];
     for (n, (options, expected, timeline)) in cases.into_iter().enumerate() {
         let restored = archiving.recovered(&format!("again-{n}"), options).await?;
-        assert_eq!(restored.report["started"]["timeline"], timeline, "{options:?}");
+        assert_eq!(restored.report["details"]["started"]["timeline"], timeline, "{options:?}");
         insists(restored, expected).await.map_err(|error| format!("{options:?}: {error}"))?;
     }
     Ok(())
@@ -216,7 +216,7 @@ async fn a_promotion_while_no_repository_is_there_is_archived_later() -> Outcome
     archiving.compare(&[primary, west])?;
     let all = numbers(&archiving.cluster).await?;
     let restored = archiving.recovered("latest", &["--latest"]).await?;
-    assert_eq!(restored.report["started"]["timeline"], 3);
+    assert_eq!(restored.report["details"]["started"]["timeline"], 3);
     insists(restored, &all).await?;
     Ok(())
 }

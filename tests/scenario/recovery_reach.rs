@@ -177,7 +177,7 @@ async fn a_restored_server_leaves_live_files_alone_and_a_standby_of_it_stays_one
     // Its standby starts, follows, and does not promote itself at the old target.
     let mut standby = cluster.blank()?;
     standby.hand_over()?;
-    let port = restored.report["started"]["port"].to_string();
+    let port = restored.report["details"]["started"]["port"].to_string();
     let copy = Command::new(cluster.programs().join("pg_basebackup"))
         .args(["-R", "-c", "fast", "-h", "127.0.0.1", "-U", "postgres", "-p", &port, "-D"])
         .arg(standby.data())

@@ -100,8 +100,8 @@ async fn a_database_with_hard_things_comes_back_byte_for_byte() -> Outcome<()> {
         let last = run.stdout.lines().last().unwrap_or_default();
         let report: serde_json::Value = serde_json::from_str(last)?;
         assert_eq!(report["kind"], "restore-report", "{report}");
-        assert_eq!(report["compared"]["large_objects"], 3);
-        assert_eq!(report["compared"]["counted"], 18);
+        assert_eq!(report["details"]["compared"]["large_objects"], 3);
+        assert_eq!(report["details"]["compared"]["counted"], 18);
         assert_eq!(report["left_out"], serde_json::json!([]));
         let is_fetched = report["phases"]
             .as_array()
@@ -137,7 +137,7 @@ async fn what_is_not_ready_is_refused_and_nothing_is_touched() -> Outcome<()> {
         "{unknown:?}"
     );
     let ambiguous = system.restore(2, &["--to", "new", "--backup", "2"]).await?;
-    assert!(ambiguous.stderr.contains("`2` could be any of"), "{ambiguous:?}");
+    assert!(ambiguous.stderr.contains("`2` is the beginning of several backups"), "{ambiguous:?}");
     let table = system.restore(2, &["--to", "new", "--table", "public.tt"]).await?;
     assert!(table.stderr.contains("no table `public.tt`; near it: `public.t`"), "{table:?}");
     let elsewhere = system.restore(2, &["--to", "new", "--from", "nowhere"]).await?;

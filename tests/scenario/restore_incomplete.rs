@@ -59,7 +59,7 @@ async fn what_cannot_load_does_not_take_the_rest_along() -> Outcome<()> {
         let run = system.restore(20, &arguments).await?;
         let report = run.document()?;
         assert_eq!(report["verdict"]["outcome"], "fail", "{report}");
-        assert_eq!(report["database"], format!("{name}_incomplete"), "{report}");
+        assert_eq!(report["details"]["database"], format!("{name}_incomplete"), "{report}");
         let missing = missing(&run)?;
         let is_named = |words: &str| missing.iter().any(|message| message.contains(words));
         let expected = ["orders_quarter", "mirror", "known"];
@@ -109,7 +109,7 @@ async fn what_loads_whole_gets_its_own_name_with_continue_too() -> Outcome<()> {
         let arguments = ["--to", &name, "--continue", "--jobs", jobs, "--output", "json"];
         let report = system.restore(0, &arguments).await?.document()?;
         assert_eq!(report["verdict"], serde_json::json!({ "outcome": "pass", "reasons": [] }));
-        assert_eq!(report["database"], name);
+        assert_eq!(report["details"]["database"], name);
     }
     assert_eq!(databases(&cluster).await?, "new1 new2");
 

@@ -43,7 +43,7 @@ async fn rows_that_the_restoring_role_may_not_count_are_undetermined_and_not_los
         let to = cluster.url_as("restorer", &name);
         let run = restore(&system, 22, &["--to", &to, "--jobs", jobs, "--output", "json"]).await?;
         let report: serde_json::Value = serde_json::from_str(run.stdout.lines().last().unwrap_or_default())?;
-        let undetermined = report["compared"]["undetermined"].to_string();
+        let undetermined = report["details"]["compared"]["undetermined"].to_string();
         for what in [
             "rows not counted: table \\\"public\\\".\\\"forced\\\" (row-level",
             "closed\\\" (no SELECT)",
@@ -51,7 +51,7 @@ async fn rows_that_the_restoring_role_may_not_count_are_undetermined_and_not_los
         ] {
             assert!(undetermined.contains(what), "{what}: {report}");
         }
-        assert_eq!(report["compared"]["counted"], 2, "{report}");
+        assert_eq!(report["details"]["compared"]["counted"], 2, "{report}");
         assert_eq!(cluster.text(&name, "SELECT count(*) FROM forced").await?, "30");
         assert_eq!(cluster.text(&name, "SELECT count(*) FROM closed").await?, "2");
     }

@@ -259,7 +259,7 @@ async fn a_promoted_standby_is_followed_onto_its_timeline() -> Outcome<()> {
     let drctl = system.hand_to_server()?;
     let archiving = Archiving { system, cluster, drctl };
     let restored = archiving.recovered("latest", &["--latest"]).await?;
-    assert_eq!(restored.report["started"]["timeline"], 3);
+    assert_eq!(restored.report["details"]["started"]["timeline"], 3);
     insists(restored, &all).await?;
     let restored = archiving.recovered("before", &["--point-in-time", &before]).await?;
     insists(restored, &all[..3]).await?;

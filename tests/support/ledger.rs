@@ -156,7 +156,7 @@ pub(crate) struct Restored {
 impl Restored {
     /// By the report of the command.
     pub(crate) fn of(to: PathBuf, report: serde_json::Value) -> Outcome<Self> {
-        let started = &report["started"];
+        let started = &report["details"]["started"];
         let number = |name: &str| started[name].as_i64().ok_or_else(|| format!("no {name}: {report:#}"));
         let (port, process) = (u16::try_from(number("port")?)?, i32::try_from(number("process")?)?);
         Ok(Self { to, port, process, report })

@@ -1,6 +1,7 @@
 //! How plans and reports look on a terminal.
 
-pub(super) mod restore_aws_backup;
-pub(super) mod restore_logical;
-pub(super) mod restore_physical;
-pub(super) mod restore_rds;
+pub(super) mod restore;
+mod restore_aws_backup;
+mod restore_logical;
+mod restore_physical;
+mod restore_rds;

@@ -1,90 +1,89 @@
 //! How the plan and the report of a dump's restore look.
 
-use super::super::output::{Output, style};
+use super::restore::{Render, notes};
 use crate::cli::restore::seconds;
-use crate::model::Judgement;
+use crate::restore::RestoreReport;
 use crate::restore::logical::{
-    DumpRestorePlan, DumpRestoreReport, DumpTransfer, LeftoverDatabase, LoadsInto,
+    DumpDetails, DumpRestorePlan, DumpRestoreRequest, DumpTransfer, LeftoverDatabase, LoadsInto,
 };
 use crate::text::{approximate_duration, count, format_size, format_time};
 
-/// Reasons that a person is shown.
-const REASONS: usize = 200;
-
-/// The plan: the result of `--plan`, otherwise said beside it.
-pub(crate) fn show_plan(output: &Output, plan: &DumpRestorePlan, is_result: bool) {
-    if output.is_json() {
-        output.document("restore-plan", plan);
-        return;
-    }
-    for line in plan_lines(plan) {
-        if is_result { output.line(line) } else { output.note(line) }
-    }
-}
-
-fn plan_lines(plan: &DumpRestorePlan) -> Vec<String> {
-    let row = |label: &str, text: String| format!("{}{label:>12}{:#} {text}", style::NAME, style::NAME);
-    let age = approximate_duration(seconds(plan.age_seconds as f64));
-    let from: Vec<&str> = plan.repositories.iter().map(|name| name.as_str()).collect();
-    let mut lines = vec![
-        row("Backup", plan.backup.to_string()),
-        row("Data of", format!("{} ({age} ago)", format_time(plan.recovery_point))),
-        row("From", from.join(", then ")),
-        row(
-            "To",
-            format!(
-                "{}, {} on {} (PostgreSQL {})",
-                plan.database,
-                new_or_empty(plan),
-                plan.server,
-                plan.server_version
+impl Render for DumpRestoreRequest {
+    fn plan_rows(plan: &DumpRestorePlan) -> Vec<(&'static str, String)> {
+        let age = approximate_duration(seconds(plan.age_seconds as f64));
+        let from: Vec<&str> = plan.repositories.iter().map(|name| name.as_str()).collect();
+        let mut lines = vec![
+            ("Backup", plan.backup.to_string()),
+            ("Data of", format!("{} ({age} ago)", format_time(plan.recovery_point))),
+            ("From", from.join(", then ")),
+            (
+                "To",
+                format!(
+                    "{}, {} on {} (PostgreSQL {})",
+                    plan.database,
+                    new_or_empty(plan),
+                    plan.server,
+                    plan.server_version
+                ),
             ),
-        ),
-        row(
-            "Holds",
-            format!(
-                "{} with {} rows, {} on disk where it was dumped",
-                count(plan.tables, "table"),
-                plan.rows,
-                format_size(plan.database_bytes)
+            (
+                "Holds",
+                format!(
+                    "{} with {} rows, {} on disk where it was dumped",
+                    count(plan.tables, "table"),
+                    plan.rows,
+                    format_size(plan.database_bytes)
+                ),
             ),
-        ),
-        row(
-            "Transfers",
-            format!("{}, unpacked {}", format_size(plan.stored_bytes), format_size(plan.plain_bytes)),
-        ),
-        row(
-            "Loads as",
-            format!("{} with {}, {}", loads_as(plan), count(u64::from(plan.jobs), "job"), plan.tool),
-        ),
-        row("Scratch", scratch(plan)),
-        row("Takes", estimate(plan)),
-    ];
-    if let Some(selection) = &plan.selection {
-        lines.push(row("Only", selection.clone()));
-    }
-    if let Some(exclusion) = &plan.exclusion {
-        lines.push(row("Without", exclusion.clone()));
-    }
-    if let Some(globals) = &plan.globals {
-        let made: Vec<String> = globals
-            .roles
-            .iter()
-            .map(|role| format!("role {role}"))
-            .chain(globals.tablespaces.iter().map(|name| format!("tablespace {name}")))
-            .collect();
-        let none = "nothing, all of them exist".to_owned();
-        lines.push(row("Makes first", if made.is_empty() { none } else { made.join(", ") }));
-        lines.extend(globals.left_out.iter().map(|text| row("Leaves out", text.clone())));
-        if !globals.joined.is_empty() {
-            lines.push(row("Joins", format!("{}, to give them what they own", globals.joined.join(", "))));
+            (
+                "Transfers",
+                format!("{}, unpacked {}", format_size(plan.stored_bytes), format_size(plan.plain_bytes)),
+            ),
+            (
+                "Loads as",
+                format!("{} with {}, {}", loads_as(plan), count(u64::from(plan.jobs), "job"), plan.tool),
+            ),
+            ("Scratch", scratch(plan)),
+            ("Takes", estimate(plan)),
+        ];
+        if let Some(selection) = &plan.selection {
+            lines.push(("Only", selection.clone()));
         }
+        if let Some(exclusion) = &plan.exclusion {
+            lines.push(("Without", exclusion.clone()));
+        }
+        if let Some(globals) = &plan.globals {
+            let made: Vec<String> = globals
+                .roles
+                .iter()
+                .map(|role| format!("role {role}"))
+                .chain(globals.tablespaces.iter().map(|name| format!("tablespace {name}")))
+                .collect();
+            let none = "nothing, all of them exist".to_owned();
+            lines.push(("Makes first", if made.is_empty() { none } else { made.join(", ") }));
+            lines.extend(globals.left_out.iter().map(|text| ("Leaves out", text.clone())));
+            if !globals.joined.is_empty() {
+                lines.push(("Joins", format!("{}, to give them what they own", globals.joined.join(", "))));
+            }
+        }
+        lines.extend(
+            plan.leftovers.iter().map(|leftover| ("Left over", leftover_text(leftover, plan.drop_leftovers))),
+        );
+        lines.extend(notes(&plan.notes));
+        lines
     }
-    lines.extend(
-        plan.leftovers.iter().map(|leftover| row("Left over", leftover_text(leftover, plan.drop_leftovers))),
-    );
-    lines.extend(plan.notes.iter().map(|note| row("Note", note.clone())));
-    lines
+
+    fn report_lines(report: &RestoreReport<DumpDetails>) -> (String, Vec<String>) {
+        let backup = report.backup.as_ref().map(ToString::to_string).unwrap_or_default();
+        (format!("{backup} into {} from {}", report.to, report.details.repository), vec![])
+    }
+
+    fn warnings(report: &RestoreReport<DumpDetails>) -> Vec<String> {
+        let globals = report.details.globals.iter().filter(|globals| !globals.need_password.is_empty());
+        globals
+            .map(|globals| format!("these roles need a password now: {}", globals.need_password.join(", ")))
+            .collect()
+    }
 }
 
 fn new_or_empty(plan: &DumpRestorePlan) -> &'static str {
@@ -142,57 +141,5 @@ fn leftover_text(leftover: &LeftoverDatabase, drop: bool) -> String {
         (false, _) => {
             format!("{database}, without drctl's comment: look at it, then DROP DATABASE \"{database}\"")
         }
-    }
-}
-
-pub(crate) fn show_report(output: &Output, report: &DumpRestoreReport) {
-    if output.is_json() {
-        output.document("restore-report", report);
-        return;
-    }
-    let (word, colour) = match report.verdict.outcome {
-        Judgement::Pass => ("restored", style::GOOD),
-        Judgement::Undetermined => ("restored, undetermined:", style::WARN),
-        Judgement::Fail => ("restored, incomplete:", style::BAD),
-    };
-    output.line(format!(
-        "{colour}{word}{colour:#} {} into {} on {} from {}",
-        report.backup, report.database, report.server, report.repository
-    ));
-    for reason in report.verdict.reasons.iter().take(REASONS) {
-        let what = if reason.code == "not-compared" { "undetermined" } else { "missing or different" };
-        output.line(format!("         {what}: {}", reason.message));
-    }
-    if report.verdict.reasons.len() > REASONS {
-        let more = report.verdict.reasons.len() - REASONS;
-        output.line(format!("         and {more} more, which `--output json` has"));
-    }
-    if let Some(compared) = &report.compared {
-        output.line(format!(
-            "         the same as dumped: {} ({} counted, {} rows), {}, {}, {}",
-            count(compared.tables, "table"),
-            compared.counted,
-            compared.rows,
-            count(compared.sequences, "sequence"),
-            count(compared.extensions, "extension"),
-            count(compared.large_objects, "large object"),
-        ));
-    }
-    for phase in &report.phases {
-        output.line(format!(
-            "{:>16}  {}",
-            phase.phase.as_str(),
-            approximate_duration(seconds(phase.seconds))
-        ));
-    }
-    output.line(format!("{:>16}  {}", "in all", approximate_duration(seconds(report.seconds))));
-    for text in &report.left_out {
-        output.warn(format!("not restored: {text}"));
-    }
-    for text in &report.notes {
-        output.note(format!("{}note:{:#} {text}", style::NAME, style::NAME));
-    }
-    if let Some(globals) = report.globals.as_ref().filter(|globals| !globals.need_password.is_empty()) {
-        output.warn(format!("these roles need a password now: {}", globals.need_password.join(", ")));
     }
 }

@@ -1,22 +1,15 @@
 //! A recovery point of AWS Backup, into a new resource.
 
+use chrono::SecondsFormat;
 use clap::Args;
 
-use super::super::Context;
-use super::super::catalog_view::{CatalogView, warn_lost};
+use super::super::catalog_view::CatalogView;
 use super::super::error::CommandError;
-use super::super::exit::Exit;
-use super::RestoreArgs;
-use crate::cli::render::restore_aws_backup;
-use crate::model::{Manifest, RepositoryName, RunId, SourceName};
-use crate::platform::{host_name, seed};
+use super::RestoreCommand;
+use crate::model::SourceName;
 use crate::policy::{AwsBackupSource, Policy, SourceConfig};
-use crate::repository::SmallError;
-use crate::restore::aws_backup::{
-    ResourceRefusal, ResourceRestoreError, ResourceRestoreFailure, ResourceRestoreRequest, Run, assignment,
-    plan,
-};
-use crate::text::{error_chain, format_time};
+use crate::restore::aws_backup::{ResourceRestoreRequest, assignment};
+use crate::run::RunContext;
 
 /// What the new resource is
 #[derive(Debug, Args)]
@@ -37,23 +30,14 @@ impl ResourceArgs {
     }
 }
 
-/// Of that kind in the policy.
-pub(super) fn is_of_aws_backup(source: &SourceName, context: &Context) -> Result<bool, CommandError> {
-    let policy = context.policy()?;
-    let source = policy.source(source);
-    Ok(source.is_some_and(|source| matches!(source.config, SourceConfig::AwsBackup(_))))
-}
-
-pub(super) async fn run(
-    args: RestoreArgs,
-    source: &SourceName,
-    context: &Context,
-) -> Result<Exit, CommandError> {
-    let policy = context.policy()?;
-    let request = request(&args, source, &policy)?;
-    let identities = context.identities(&args.identity).await?;
-    let known = CatalogView::open(context, false).await?;
-    let backups: Vec<(Manifest, Vec<RepositoryName>)> = known
+pub(super) async fn begin(
+    command: &RestoreCommand<'_>,
+) -> Result<(RunContext, ResourceRestoreRequest), CommandError> {
+    let context = command.context;
+    let mut request = request(command)?;
+    let identities = context.identities(&command.args.identity).await?;
+    let view = CatalogView::open(context, false).await?;
+    request.known = view
         .entries()
         .await?
         .into_iter()
@@ -63,47 +47,12 @@ pub(super) async fn run(
             (entry.manifest, held)
         })
         .collect();
-    let begun = context.clock.now();
-    let run = Run {
-        id: RunId::new(begun, seed()),
-        system: policy.system.clone(),
-        host: host_name(),
-        clock: context.clock.clone(),
-        repositories: known.repositories.clone(),
-        identities,
-        events: context.output.events(),
-        cancel: context.cancel.clone(),
-    };
-    let situation = run.survey(&request, &backups).await.map_err(refused)?;
-    let plan = plan(&request, situation, context.clock.now())
-        .map_err(|refusals| refused(ResourceRestoreError::Refused(refusals)))?;
-    restore_aws_backup::show_plan(&context.output, &plan, args.plan);
-    if args.plan {
-        return Ok(Exit::Done);
-    }
-    let outcome = run.execute(&request, &plan).await;
-    let (record, unrecorded) = run.conclude(begun, &plan.backup, outcome.as_ref()).await;
-    for lost in &unrecorded {
-        warn_lost(context, lost);
-    }
-    if let Err(error) = known.catalog.record_run(&record).await {
-        context.output.warn(error_chain(&error));
-    }
-    known.catalog.close().await;
-    match outcome {
-        Ok(report) => {
-            restore_aws_backup::show_report(&context.output, &report);
-            Ok(if report.shortcomings().is_empty() { Exit::Done } else { Exit::Partly })
-        }
-        Err(failure) => Err(failed(failure)),
-    }
+    let run = command.run(view.repositories, Some(view.catalog)).with_identities(identities);
+    Ok((run, request))
 }
 
-fn request(
-    args: &RestoreArgs,
-    source: &SourceName,
-    policy: &Policy,
-) -> Result<ResourceRestoreRequest, CommandError> {
+fn request(command: &RestoreCommand<'_>) -> Result<ResourceRestoreRequest, CommandError> {
+    let RestoreCommand { args, source, policy, .. } = command;
     let config = config(source, policy)?;
     let changes = args.resource.to_resource.iter().map(|text| {
         assignment(text).ok_or_else(|| {
@@ -115,16 +64,17 @@ fn request(
     if args.moment.is_time()
         && let Some(Some(time)) = args.moment.time_or_latest()?
     {
-        changes.push(("RestoreTime".to_owned(), format_time(time)));
+        changes.push(("RestoreTime".to_owned(), time.to_rfc3339_opts(SecondsFormat::Secs, true)));
     }
     Ok(ResourceRestoreRequest {
         system: policy.system.clone(),
-        source: source.clone(),
+        source: (*source).clone(),
         config,
         backup: args.backup.clone().filter(|text| text != "latest"),
         region: args.from.as_ref().map(|name| name.as_str().to_owned()),
         changes,
         again: args.resource.again,
+        known: vec![],
     })
 }
 
@@ -138,46 +88,4 @@ fn config(source: &SourceName, policy: &Policy) -> Result<AwsBackupSource, Comma
         .hint("Say where to with `--to`.")),
         None => Err(CommandError::usage(format!("the policy has no source `{source}`"))),
     }
-}
-
-fn refused(error: ResourceRestoreError) -> CommandError {
-    let ResourceRestoreError::Refused(refusals) = &error else { return of_error(error) };
-    let is_nothing = refusals.iter().any(ResourceRefusal::is_nothing);
-    let mut hints: Vec<_> = refusals.iter().map(ResourceRefusal::hint).collect();
-    hints.dedup();
-    let exit = if is_nothing { Exit::Nothing } else { Exit::Usage };
-    hints.into_iter().fold(CommandError::new(exit, error), CommandError::hint)
-}
-
-fn failed(failure: ResourceRestoreFailure) -> CommandError {
-    let context = failure.to_string();
-    let hint = match &failure.source {
-        error if error.is_taken() => {
-            Some("Name another with `--to-resource`; drctl restores over nothing that is there.")
-        }
-        ResourceRestoreError::Failed { .. } => Some(
-            "AWS Backup's console says more of the job. Mostly the policy's `role` lacks a permission, or a name in the metadata is not there in this region.",
-        ),
-        _ => None,
-    };
-    let error = of_error(failure.source).context(context);
-    hint.into_iter().fold(error, CommandError::hint)
-}
-
-fn of_error(error: ResourceRestoreError) -> CommandError {
-    if error.is_interruption() {
-        return CommandError::new(Exit::Interrupted, error)
-            .hint("A job that was begun goes on in AWS; the same command goes on with it.");
-    }
-    let hint = match &error {
-        ResourceRestoreError::Details(SmallError::CannotDecrypt { .. }) => {
-            return CommandError::new(Exit::CannotDecrypt, error)
-                .hint("Leave `--identity` out: the region that is restored in says what was recorded, too.");
-        }
-        ResourceRestoreError::Region { others, .. } if !others.is_empty() => {
-            format!("Restore in another region: `--from {}`.", others.first().map_or("", String::as_str))
-        }
-        _ => return CommandError::failed(error),
-    };
-    CommandError::failed(error).hint(hint)
 }

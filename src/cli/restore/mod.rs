@@ -15,11 +15,20 @@ use clap::Args;
 
 use self::source::RestoreMethod;
 use super::Context;
+use super::catalog_view::warn_lost;
 use super::error::CommandError;
 use super::exit::Exit;
-use crate::catalog::BackupEntry;
-use crate::model::{BackupId, RepositoryName, SourceName};
-use crate::policy::Policy;
+use super::hints;
+use super::hints::Hints;
+use super::render::restore::{Render, show_plan, show_report};
+use crate::catalog::{BackupEntry, Catalog};
+use crate::checks;
+use crate::model::{BackupId, Judgement, RepositoryName, SourceName};
+use crate::pipeline::Identities;
+use crate::policy::{Policy, PostgresSource, SourceConfig};
+use crate::repository::Repositories;
+use crate::restore::{Aftermath as _, RestoreError as _, prepare};
+use crate::run::RunContext;
 
 /// Restore a dump into a new database, a whole cluster to a point in time into a directory, or what AWS keeps into
 /// something new
@@ -104,27 +113,116 @@ pub struct RestoreArgs {
 }
 
 pub(super) async fn run(args: RestoreArgs, context: &Context) -> Result<Exit, CommandError> {
+    let policy = context.policy()?;
     let source = match &args.source {
         Some(source) => source.clone(),
         None => {
-            let chosen = source::only(&context.policy()?, args.way(), args.backup.as_deref())?;
+            let chosen = source::only(&policy, args.method(), args.backup.as_deref())?;
             context.output.note(format!("Source {}: {}.", chosen.name, chosen.why));
             chosen.name
         }
     };
-    if args.instance.is_given() {
-        return rds::run(args, &source, context).await;
+    let config = policy.source(&source).map(|source| &source.config);
+    let method = match args.method() {
+        RestoreMethod::Instance => RestoreMethod::Instance,
+        _ if matches!(config, Some(SourceConfig::AwsBackup(_))) => RestoreMethod::Resource,
+        method => method,
+    };
+    args.check_options(method)?;
+    let command = RestoreCommand { args: &args, source: &source, policy: &policy, context };
+    match method {
+        RestoreMethod::Dump => command.carry_out(logical::begin(&command).await?).await,
+        RestoreMethod::Directory => command.carry_out(physical::begin(&command).await?).await,
+        RestoreMethod::Instance => command.carry_out(rds::begin(&command).await?).await,
+        RestoreMethod::Resource => command.carry_out(aws_backup::begin(&command).await?).await,
     }
-    args.instance.fits_elsewhere()?;
-    if args.resource.is_given() || aws_backup::is_of_aws_backup(&source, context)? {
-        args.fits_resource()?;
-        aws_backup::run(args, &source, context).await
-    } else if args.moment.is_given() {
-        args.fits_directory()?;
-        physical::run(args, &source, context).await
-    } else {
-        args.fits_dump()?;
-        logical::run(args, &source, context).await
+}
+
+/// What a restore is asked for with.
+struct RestoreCommand<'a> {
+    args: &'a RestoreArgs,
+    source: &'a SourceName,
+    policy: &'a Policy,
+    context: &'a Context,
+}
+
+impl RestoreCommand<'_> {
+    /// One way for every method: a plan that nothing stands against, shown, carried out, and its report.
+    async fn carry_out<M: Render + Hints>(
+        &self,
+        (run, request): (RunContext, M),
+    ) -> Result<Exit, CommandError> {
+        let output = &self.context.output;
+        let checks = checks::of_source(self.policy.drill.as_ref(), self.source);
+        let prepared = prepare(&run, &request, &checks).await.map_err(|error| {
+            let (exit, hints) = hints::of_refused::<M>(&error);
+            hints.into_iter().fold(CommandError::new(exit, error), CommandError::hint)
+        })?;
+        show_plan(output, &prepared, self.args.plan);
+        if self.args.plan {
+            return Ok(Exit::Done);
+        }
+        let (outcome, unrecorded) = prepared.run(&run).await;
+        unrecorded.iter().for_each(|lost| warn_lost(self.context, lost));
+        run.close().await;
+        match outcome {
+            Ok(report) => {
+                show_report::<M>(output, &report);
+                report.verdict.reasons.iter().for_each(|reason| output.reason(&reason.message));
+                Ok(match report.verdict.outcome {
+                    Judgement::Fail => Exit::DrillFailed,
+                    Judgement::Undetermined => Exit::Undetermined,
+                    Judgement::Pass if report.left_out.is_empty() => Exit::Done,
+                    Judgement::Pass => Exit::Partly,
+                })
+            }
+            Err(failed) => {
+                let exit = match () {
+                    () if failed.aftermath.is_usable() => Exit::Partly,
+                    () if failed.error.is_interruption() => Exit::Interrupted,
+                    () => Exit::Failed,
+                };
+                let hints = M::after(prepared.plan(), &failed);
+                Err(hints.into_iter().fold(CommandError::new(exit, failed), CommandError::hint))
+            }
+        }
+    }
+
+    /// The repositories that are read, and what this run works with.
+    async fn open(&self, identities: Identities) -> Result<RunContext, CommandError> {
+        let context = self.context;
+        let from = self.args.from.as_ref();
+        if let Some(name) = from.filter(|name| self.policy.repository(name).is_none()) {
+            return Err(CommandError::usage(format!("the policy has no repository `{name}`")));
+        }
+        let (catalog, repositories) = context.recall(self.policy).await;
+        let repositories = match from {
+            Some(name) => repositories.only(name),
+            None => repositories,
+        };
+        let repositories = repositories.for_restoring(&self.policy.system, None).await;
+        Ok(self.run(repositories, catalog).with_identities(identities))
+    }
+
+    fn run(&self, repositories: Repositories, catalog: Option<Catalog>) -> RunContext {
+        let context = self.context;
+        RunContext::begin(
+            self.policy.system.clone(),
+            repositories,
+            catalog,
+            context.clock.clone(),
+            context.output.events(),
+            context.cancel.clone(),
+        )
+    }
+
+    /// How to log in to the source's own server.
+    fn login(&self) -> Option<&PostgresSource> {
+        match &self.policy.source(self.source)?.config {
+            SourceConfig::Postgres(postgres) => Some(postgres),
+            SourceConfig::Rds(rds) => rds.login.as_deref(),
+            _ => None,
+        }
     }
 }
 
@@ -133,7 +231,7 @@ const MOMENTS: &str = "`--point-in-time`, `--to-lsn`, `--to-xid`, `--to-name` or
 
 impl RestoreArgs {
     /// What the options, without a source, say is restored.
-    fn way(&self) -> RestoreMethod {
+    fn method(&self) -> RestoreMethod {
         match () {
             () if self.instance.is_given() => RestoreMethod::Instance,
             () if self.resource.is_given() => RestoreMethod::Resource,
@@ -147,62 +245,74 @@ impl RestoreArgs {
         self.to.as_deref().unwrap_or_default()
     }
 
-    /// What belongs to databases does not go with a resource of AWS Backup.
-    fn fits_resource(&self) -> Result<(), CommandError> {
-        let given = [
-            ("--to", self.to.is_some()),
-            (
-                "`--to-lsn`, `--to-xid` or `--to-name`",
-                self.moment.is_given() && !self.moment.is_latest() && !self.moment.is_time(),
-            ),
-            ("--password", self.password.is_some()),
-            ("--jobs", self.jobs.is_some()),
-            ("--table", !self.table.is_empty()),
-            ("--schema", !self.schema.is_empty()),
-            ("--exclude-table-data", !self.exclude_table_data.is_empty()),
-            ("--exclude-schema", !self.exclude_schema.is_empty()),
-            ("--locale", self.locale.is_some()),
-            ("--globals", self.globals),
-            ("--no-owner", self.no_owner),
-            ("--no-tablespaces", self.no_tablespaces),
-            ("--no-rename", self.no_rename),
-            ("--continue", self.continues.is_some()),
-            ("--drop-leftovers", self.drop_leftovers),
+    /// Options that are given, of those that not every method takes, each with the methods that take it.
+    fn given(&self) -> impl Iterator<Item = (&'static str, &'static [RestoreMethod])> {
+        use RestoreMethod::{Directory, Dump};
+        let own: [(&'static str, bool, &'static [RestoreMethod]); 15] = [
+            ("--to", self.to.is_some(), &[Dump, Directory]),
+            ("--password", self.password.is_some(), &[Dump]),
+            ("--jobs", self.jobs.is_some(), &[Dump]),
+            ("--table", !self.table.is_empty(), &[Dump]),
+            ("--schema", !self.schema.is_empty(), &[Dump]),
+            ("--exclude-table-data", !self.exclude_table_data.is_empty(), &[Dump]),
+            ("--exclude-schema", !self.exclude_schema.is_empty(), &[Dump]),
+            ("--locale", self.locale.is_some(), &[Dump]),
+            ("--globals", self.globals, &[Dump]),
+            ("--no-owner", self.no_owner, &[Dump]),
+            ("--no-tablespaces", self.no_tablespaces, &[Dump]),
+            ("--no-rename", self.no_rename, &[Dump]),
+            ("--continue", self.continues.is_some(), &[Dump]),
+            ("--drop-leftovers", self.drop_leftovers, &[Dump, Directory]),
+            ("--to-lsn, --to-xid or --to-name", self.moment.is_position(), &[Directory]),
         ];
-        let given: Vec<_> = given.iter().filter(|(_, is_given)| *is_given).map(|(name, _)| *name).collect();
-        match (given.is_empty(), self.moment.needs_moment()) {
-            (true, None) => Ok(()),
-            (_, option) => Err(CommandError::usage(format!(
-                "{} does not go with a resource that AWS Backup keeps: say what is made with `--to-resource KEY=VALUE`",
-                given.into_iter().chain(option).collect::<Vec<_>>().join(", ")
-            ))),
+        let own = own.into_iter().filter(|(_, is_given, _)| *is_given).map(|(name, _, takes)| (name, takes));
+        let of_moment = self.moment.needs_moment().into_iter().map(|name| (name, &[Directory][..]));
+        let of_instance =
+            self.instance.options().into_iter().map(|name| (name, &[RestoreMethod::Instance][..]));
+        own.chain(of_moment).chain(of_instance)
+    }
+
+    /// Whether every option that is given is one of this method.
+    fn check_options(&self, method: RestoreMethod) -> Result<(), CommandError> {
+        let of_others: Vec<_> =
+            self.given().filter(|(_, takes)| !takes.contains(&method)).map(|(name, _)| name).collect();
+        let listed = of_others.join(", ");
+        let of_instance = self.instance.options();
+        if method != RestoreMethod::Instance && !of_instance.is_empty() {
+            return Err(CommandError::usage(format!(
+                "{} goes only with `--to-instance`",
+                of_instance.join(", ")
+            ))
+            .hint("`--to-instance NAME` makes an instance of what RDS keeps."));
+        }
+        if !of_others.is_empty() {
+            return Err(match method {
+                RestoreMethod::Resource => CommandError::usage(format!(
+                    "{listed} does not go with a resource that AWS Backup keeps: say what is made with `--to-resource KEY=VALUE`"
+                )),
+                RestoreMethod::Instance => {
+                    CommandError::usage(format!("{listed} does not go with `--to-instance`")).hint(
+                        "RDS restores a whole instance; take what you need from there with `pg_dump`.",
+                    )
+                }
+                RestoreMethod::Directory => CommandError::usage(format!(
+                    "{listed} is for dumps, and a point in time restores a whole cluster"
+                ))
+                .hint("Restore the cluster into a directory with `--start`, and take what you need from there with pg_dump."),
+                RestoreMethod::Dump => CommandError::usage(format!(
+                    "`{listed}` is for restoring a cluster to a point in time, and none is given"
+                ))
+                .hint(format!("Say which with {MOMENTS}.")),
+            });
+        }
+        match method {
+            RestoreMethod::Directory => self.check_directory(),
+            RestoreMethod::Dump => self.check_database(),
+            RestoreMethod::Instance | RestoreMethod::Resource => Ok(()),
         }
     }
 
-    /// What belongs to dumps only does not go with a point in time.
-    fn fits_directory(&self) -> Result<(), CommandError> {
-        let given = [
-            ("--password", self.password.is_some()),
-            ("--jobs", self.jobs.is_some()),
-            ("--table", !self.table.is_empty()),
-            ("--schema", !self.schema.is_empty()),
-            ("--exclude-table-data", !self.exclude_table_data.is_empty()),
-            ("--exclude-schema", !self.exclude_schema.is_empty()),
-            ("--locale", self.locale.is_some()),
-            ("--globals", self.globals),
-            ("--no-owner", self.no_owner),
-            ("--no-tablespaces", self.no_tablespaces),
-            ("--no-rename", self.no_rename),
-            ("--continue", self.continues.is_some()),
-        ];
-        let given: Vec<_> = given.iter().filter(|(_, is_given)| *is_given).map(|(name, _)| *name).collect();
-        if !given.is_empty() {
-            let words =
-                format!("{} is for dumps, and a point in time restores a whole cluster", given.join(", "));
-            return Err(CommandError::usage(words).hint(
-                "Restore the cluster into a directory with `--start`, and take what you need from there with pg_dump.",
-            ));
-        }
+    fn check_directory(&self) -> Result<(), CommandError> {
         let to = self.to();
         if to.contains("://") || !to.contains('/') {
             let words = format!("`{to}` is not a directory: a point in time restores a whole cluster");
@@ -212,13 +322,7 @@ impl RestoreArgs {
         Ok(())
     }
 
-    /// The other way round.
-    fn fits_dump(&self) -> Result<(), CommandError> {
-        if let Some(option) = self.moment.needs_moment() {
-            let words =
-                format!("`{option}` is for restoring a cluster to a point in time, and none is given");
-            return Err(CommandError::usage(words).hint(format!("Say which with {MOMENTS}.")));
-        }
+    fn check_database(&self) -> Result<(), CommandError> {
         if self.no_rename && matches!(self.continues, Some(Some(_))) {
             return Err(CommandError::usage(
                 "`--continue=NAME` does not go with `--no-rename`, which keeps the name",
@@ -233,15 +337,6 @@ impl RestoreArgs {
             )));
         }
         Ok(())
-    }
-}
-
-fn check_from(from: Option<&RepositoryName>, policy: &Policy) -> Result<(), CommandError> {
-    match from {
-        Some(name) if policy.repository(name).is_none() => {
-            Err(CommandError::usage(format!("the policy has no repository `{name}`")))
-        }
-        _ => Ok(()),
     }
 }
 

@@ -3,25 +3,22 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use chrono::{DateTime, Utc};
 use clap::Args;
 
-use super::super::Context;
-use super::super::catalog_view::warn_lost;
 use super::super::context::no_identity;
 use super::super::error::CommandError;
-use super::super::exit::Exit;
-use super::{RestoreArgs, logical};
+use super::RestoreCommand;
 use crate::catalog::Filter;
-use crate::cli::render::restore_physical;
-use crate::model::{Lsn, RepositoryName, RunId, SourceName, Timeline};
+use crate::model::{Lsn, RepositoryName, Timeline};
 use crate::pipeline::Identities;
-use crate::platform::{expand_home, host_name, seed};
+use crate::platform::expand_home;
 use crate::policy::{Credentials, Policy, RepositoryLocation};
 use crate::restore::physical::{
-    BaseBackupSelector, DirectoryCleanup, DirectoryOwner, PhysicalRefusal, PhysicalRefusalClass,
-    PhysicalRestoreError, PhysicalRestoreFailure, PhysicalRestoreRequest, RecoveryTarget, RestoreCommand,
-    Run, ServerState, Start, TablespaceMapping, parse_name, parse_time, parse_transaction, plan,
+    BaseBackupSelector, DirectoryOwner, PhysicalRestoreRequest, RecoveryTarget, RestoreCommand as WalCommand,
+    Start, TablespaceMapping, parse_name, parse_time, parse_transaction,
 };
+use crate::run::RunContext;
 use crate::text::error_chain;
 
 /// To which moment, and what comes after
@@ -72,8 +69,9 @@ pub(super) struct MomentArgs {
 }
 
 impl MomentArgs {
-    pub(super) fn is_latest(&self) -> bool {
-        self.latest
+    /// Whether a moment is given in a way that only WAL knows.
+    pub(super) fn is_position(&self) -> bool {
+        self.to_lsn.is_some() || self.to_xid.is_some() || self.to_name.is_some()
     }
 
     pub(super) fn is_time(&self) -> bool {
@@ -81,11 +79,7 @@ impl MomentArgs {
     }
 
     pub(super) fn is_given(&self) -> bool {
-        self.latest
-            || self.point_in_time.is_some()
-            || self.to_lsn.is_some()
-            || self.to_xid.is_some()
-            || self.to_name.is_some()
+        self.latest || self.is_time() || self.is_position()
     }
 
     /// An option that means nothing without a moment.
@@ -103,9 +97,7 @@ impl MomentArgs {
     }
 
     /// The moment, where a time or the latest is asked for: what RDS can be told.
-    pub(super) fn time_or_latest(
-        &self,
-    ) -> Result<Option<Option<chrono::DateTime<chrono::Utc>>>, CommandError> {
+    pub(super) fn time_or_latest(&self) -> Result<Option<Option<DateTime<Utc>>>, CommandError> {
         match self.target()? {
             RecoveryTarget::Time(time) => Ok(Some(Some(time))),
             RecoveryTarget::Latest => Ok(Some(None)),
@@ -125,18 +117,16 @@ impl MomentArgs {
     }
 }
 
-pub(super) async fn run(
-    args: RestoreArgs,
-    source: &SourceName,
-    context: &Context,
-) -> Result<Exit, CommandError> {
-    let policy = context.policy()?;
-    super::check_from(args.from.as_ref(), &policy)?;
-    let identities = Identities::read(&args.identity).map_err(no_identity)?;
-    let mut request = request(&args, source, context, &policy).await?;
-    let (catalog, repositories) = context.recall(&policy).await;
-    if let Some(catalog) = &catalog {
-        let filter = Filter { source: Some(source.clone()), vanished: false };
+pub(super) async fn begin(
+    command: &RestoreCommand<'_>,
+) -> Result<(RunContext, PhysicalRestoreRequest), CommandError> {
+    let context = command.context;
+    // The restored server opens its WAL with them, and nobody is there then to say a passphrase.
+    let identities = Identities::read(&command.args.identity).map_err(no_identity)?;
+    let mut request = request(command).await?;
+    let run = command.open(identities).await?;
+    if let Some(catalog) = &run.catalog {
+        let filter = Filter { source: Some(command.source.clone()), vanished: false };
         match catalog.backups(&filter).await {
             Ok(entries) => request.doubtful = super::doubtful(&entries),
             Err(error) => {
@@ -144,55 +134,11 @@ pub(super) async fn run(
             }
         }
     }
-    let repositories = match &args.from {
-        Some(name) => repositories.only(name),
-        None => repositories,
-    };
-    let begun = context.clock.now();
-    let run = Run {
-        id: RunId::new(begun, seed()),
-        system: policy.system.clone(),
-        host: host_name(),
-        clock: context.clock.clone(),
-        repositories: repositories.for_restoring(&policy.system, None).await,
-        identities,
-        events: context.output.events(),
-        cancel: context.cancel.clone(),
-    };
-    let situation = run.survey(&request).await.map_err(|error| refused(error, &request))?;
-    let plan = plan(&request, situation, context.clock.now())
-        .map_err(|refusals| refused(PhysicalRestoreError::Refused(refusals), &request))?;
-    restore_physical::show_plan(&context.output, &plan, args.plan);
-    if args.plan {
-        return Ok(Exit::Done);
-    }
-    let backup = plan.backup.clone();
-    let outcome = run.execute(plan).await;
-    let (record, unrecorded) = run.conclude(begun, &backup, outcome.as_ref()).await;
-    for lost in &unrecorded {
-        warn_lost(context, lost);
-    }
-    if let Some(catalog) = catalog {
-        if let Err(error) = catalog.record_run(&record).await {
-            context.output.warn(error_chain(&error));
-        }
-        catalog.close().await;
-    }
-    match outcome {
-        Ok(report) => {
-            restore_physical::show_report(&context.output, &report);
-            Ok(Exit::Done)
-        }
-        Err(failure) => Err(failed(failure)),
-    }
+    Ok((run, request))
 }
 
-async fn request(
-    args: &RestoreArgs,
-    source: &SourceName,
-    context: &Context,
-    policy: &Policy,
-) -> Result<PhysicalRestoreRequest, CommandError> {
+async fn request(command: &RestoreCommand<'_>) -> Result<PhysicalRestoreRequest, CommandError> {
+    let RestoreCommand { args, source, policy, context } = command;
     let moment = &args.moment;
     let absolute = |path: &Path| {
         let path = expand_home(path).map_err(CommandError::usage)?;
@@ -207,7 +153,7 @@ async fn request(
     };
     let tablespaces = moment.tablespace.iter().map(|text| mapping(text)).collect::<Result<_, _>>()?;
     Ok(PhysicalRestoreRequest {
-        source: source.clone(),
+        source: (*source).clone(),
         target: moment.target()?,
         exclusive: moment.exclusive,
         timeline: moment.timeline,
@@ -225,7 +171,7 @@ async fn request(
         owner,
         delta: moment.delta,
         drop_leftovers: args.drop_leftovers,
-        command: RestoreCommand {
+        command: WalCommand {
             drctl: std::env::current_exe().map_err(|error| {
                 CommandError::failed(error).context("failed to find this drctl's own path")
             })?,
@@ -233,7 +179,8 @@ async fn request(
             identities: args.identity.iter().map(|path| absolute(path)).collect::<Result<_, _>>()?,
             environment: environment(policy),
         },
-        tools: logical::tools(source, policy),
+        tools: command.login().and_then(|login| login.tools.clone()),
+        login: command.login().cloned().map(Box::new),
     })
 }
 
@@ -271,116 +218,4 @@ fn environment(policy: &Policy) -> Vec<String> {
         }
     }
     names.into_iter().collect()
-}
-
-/// A recovery that was not begun.
-fn refused(error: PhysicalRestoreError, request: &PhysicalRestoreRequest) -> CommandError {
-    let (exit, hints) = match &error {
-        PhysicalRestoreError::Refused(refusals) => (exit(refusals), hints(refusals, request)),
-        PhysicalRestoreError::CannotDecrypt { .. } => (
-            Exit::CannotDecrypt,
-            BTreeSet::from([
-                "Name the file that holds an identity with `--identity`; `drctl show` says whose recipients the backup has."
-                    .to_owned(),
-            ]),
-        ),
-        PhysicalRestoreError::Interrupted => (Exit::Interrupted, BTreeSet::new()),
-        PhysicalRestoreError::NoLog(_) => {
-            (Exit::Nothing, BTreeSet::from(["`drctl wal status` shows what log each repository has.".to_owned()]))
-        }
-        _ => (Exit::Failed, BTreeSet::new()),
-    };
-    hints.into_iter().fold(CommandError::new(exit, error), CommandError::hint)
-}
-
-fn exit(refusals: &[PhysicalRefusal]) -> Exit {
-    let any = |class| refusals.iter().any(|refusal| refusal.class() == class);
-    match () {
-        () if any(PhysicalRefusalClass::Nothing) => Exit::Nothing,
-        () if any(PhysicalRefusalClass::Usage) => Exit::Usage,
-        () => Exit::Failed,
-    }
-}
-
-fn hints(refusals: &[PhysicalRefusal], request: &PhysicalRestoreRequest) -> BTreeSet<String> {
-    let mut hints = BTreeSet::new();
-    for refusal in refusals {
-        let words = match refusal {
-            PhysicalRefusal::OnlyDumps { backup, .. } => format!(
-                "drctl restore {} --backup {backup} --to NEW_DATABASE restores that dump; base backups and archived log (`methods = [\"base\", \"wal\"]`) lose less.",
-                request.source
-            ),
-            PhysicalRefusal::NoBackup { .. } | PhysicalRefusal::UnknownBackup { .. } => {
-                "`drctl list` shows what there is.".to_owned()
-            }
-            PhysicalRefusal::TooLate { .. } => "`--latest` restores as much as there is. Where the server still lives, `SELECT pg_switch_wal()` there has what it wrote last archived now.".to_owned(),
-            PhysicalRefusal::TooEarly { .. } if matches!(request.target, RecoveryTarget::Transaction(_)) => "What had ended when a backup was complete is in it and no target; of a transaction that was open then, the backup has to say so, which those of a standby and of older versions do not. Give the time or the position of its commit in place of its number (`--point-in-time`, `--to-lsn`; `pg_waldump --rmgr=Transaction` has both), or an older backup (`--backup`).".to_owned(),
-            PhysicalRefusal::TooEarly { .. } => "Choose a moment inside of one of these; an older dump may be nearer (`drctl list`).".to_owned(),
-            PhysicalRefusal::Gap { .. } => {
-                "Restore to a moment before the gap, or complete the repositories first (`drctl copies sync`, `drctl wal status`).".to_owned()
-            }
-            PhysicalRefusal::Forked { branches, .. } => {
-                let furthest = branches.iter().max_by_key(|branch| branch.until).map(|branch| branch.timeline.to_string());
-                format!("`--timeline {}` recovers the latest; the others are of servers that were restored or promoted, and archived to the same place.", furthest.unwrap_or_default())
-            }
-            PhysicalRefusal::TwoTimelines { child, other, .. } => format!(
-                "`--timeline {other}` recovers what was committed there by then; `--timeline {child}`, the state that timeline {child} began with."
-            ),
-            PhysicalRefusal::NoRestorePoint { .. } => "`--point-in-time` and `--to-lsn` name a moment without one.".to_owned(),
-            PhysicalRefusal::Unmappable { at, .. } => format!(
-                "Recover to before it (`--to-lsn {at} --exclusive`), or begin from a base backup that was taken after it (`--backup`)."
-            ),
-            PhysicalRefusal::Unusable { .. } => "`--timeline` and `--backup` choose another way; `drctl wal status` shows the timelines.".to_owned(),
-            PhysicalRefusal::PortTaken { .. } => "Without `--port` one that is free is chosen.".to_owned(),
-            PhysicalRefusal::Runs { path, file } => format!(
-                "Stop it first (`pg_ctl -D {} stop`). Only if you are sure that no server runs there, in no container either, remove {}.",
-                path.display(),
-                file.display()
-            ),
-            PhysicalRefusal::OtherCluster { .. } => "Name another directory; drctl never writes over another cluster's data.".to_owned(),
-            PhysicalRefusal::AtWork { .. } => "Wait for it to end, or name another directory.".to_owned(),
-            PhysicalRefusal::LeftOver { .. } => "`--drop-leftovers` removes it first.".to_owned(),
-            PhysicalRefusal::NotEmpty(_) | PhysicalRefusal::Restored(_) | PhysicalRefusal::Overlaps { .. } | PhysicalRefusal::InRepository { .. } | PhysicalRefusal::NotADirectory { .. } => {
-                "Name a directory that does not exist or is empty. Only `--delta` writes over something: the data of the same cluster, once its server is stopped.".to_owned()
-            }
-            PhysicalRefusal::UnknownTablespace { .. } => "Without `--tablespace` they go beside the directory.".to_owned(),
-            PhysicalRefusal::NoServer { major, .. } => format!("`apt-get install postgresql-{major}`, or restore without `--start` and start it elsewhere."),
-            PhysicalRefusal::RootOwns => "Say `--owner postgres`, or run drctl as that user.".to_owned(),
-            PhysicalRefusal::Unreadable { user, .. } => format!("Give {user} a copy of a key that only {user} can read (`install -o {user} -m 600`), or run drctl as {user}."),
-            PhysicalRefusal::NoCombine { full, major, .. } => format!("`apt-get install postgresql-{major} postgresql-client-{major}`, or name the directory of the programs as `tools` in the policy. `--backup {full}` does without them, over more log."),
-            _ => continue,
-        };
-        hints.insert(words);
-    }
-    hints
-}
-
-/// A recovery that was begun and given up.
-fn failed(failure: PhysicalRestoreFailure) -> CommandError {
-    let exit = if failure.source.is_interruption() { Exit::Interrupted } else { Exit::Failed };
-    let hint = match &failure.aftermath {
-        DirectoryCleanup::Restored { to, server } => Some(match server {
-            ServerState::NotStarted => format!("RECOVER-BY-HAND.txt in {} says how to go on.", to.display()),
-            ServerState::Stopped => {
-                format!(
-                    "Its log is in {}. The same command resumes there: the files are not fetched again.",
-                    to.display()
-                )
-            }
-            ServerState::MayRun(_) => format!(
-                "Stop it before anyone works with it: `pg_ctl stop -D {} -m immediate`.",
-                to.display()
-            ),
-        }),
-        DirectoryCleanup::Left { .. } => {
-            Some("`--drop-leftovers` removes it before the next try.".to_owned())
-        }
-        DirectoryCleanup::HalfChanged { .. }
-        | DirectoryCleanup::Removed { .. }
-        | DirectoryCleanup::Untouched { .. } => None,
-    };
-    // What is damaged is damaged the next time, too.
-    let elsewhere = matches!(failure.source, PhysicalRestoreError::Fetch { .. } | PhysicalRestoreError::Unpack { .. })
-        .then(|| "Another base backup from before the moment leads there too, over more log: `drctl list`, then `--backup ID`. `drctl verify` says which are whole.".to_owned());
-    hint.into_iter().chain(elsewhere).fold(CommandError::new(exit, failure), CommandError::hint)
 }

@@ -4,21 +4,14 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::super::Context;
 use super::super::catalog_view::warn_lost;
 use super::super::error::CommandError;
-use super::super::exit::Exit;
-use super::RestoreArgs;
-use crate::checks::CheckVerdict;
-use crate::cli::render::restore_rds;
-use crate::model::{RunId, SourceName};
-use crate::platform::{host_name, seed};
-use crate::policy::{Check, Drill, Policy, Probe, RdsSource, SourceConfig};
-use crate::restore::rds::{
-    Lifetime, OverrideError, OverrideKey, Overrides, RdsRestoreError, RdsRestoreFailure, RdsRestorePlan,
-    RdsRestoreRequest, RdsTarget, Run, plan, way_on,
-};
-use crate::text::error_chain;
+use super::RestoreCommand;
+use crate::model::SourceName;
+use crate::platform::host_name;
+use crate::policy::{Policy, RdsSource, SourceConfig};
+use crate::restore::rds::{Lifetime, OverrideError, OverrideKey, Overrides, RdsRestoreRequest, RdsTarget};
+use crate::run::RunContext;
 
 /// Into which instance
 #[derive(Debug, Args)]
@@ -49,81 +42,35 @@ impl InstanceArgs {
         self.to_instance.is_some()
     }
 
-    /// The parser lets them pass beside `--to`, since that goes with no `--to-instance` that they need.
-    pub(super) fn fits_elsewhere(&self) -> Result<(), CommandError> {
-        let given = [
+    /// Those that are given. The parser lets them pass beside `--to`, since that goes with no `--to-instance` that they
+    /// need.
+    pub(super) fn options(&self) -> Vec<&'static str> {
+        let all = [
             ("--set", !self.set.is_empty()),
             ("--expires", self.expires.is_some()),
             ("--no-hydrate", self.no_hydrate),
             ("--backups-later", self.backups_later),
         ];
-        let given: Vec<_> = given.iter().filter(|(_, is_given)| *is_given).map(|(name, _)| *name).collect();
-        if given.is_empty() {
-            return Ok(());
-        }
-        Err(CommandError::usage(format!("{} goes only with `--to-instance`", given.join(", ")))
-            .hint("`--to-instance NAME` makes an instance of what RDS keeps."))
+        all.into_iter().filter(|(_, is_given)| *is_given).map(|(name, _)| name).collect()
     }
 }
 
-pub(super) async fn run(
-    args: RestoreArgs,
-    source: &SourceName,
-    context: &Context,
-) -> Result<Exit, CommandError> {
-    let policy = context.policy()?;
-    let request = request(&args, source, &policy, context)?;
-    let identities = context.identities(&args.identity).await?;
-    let (catalog, repositories) = context.recall(&policy).await;
-    let begun = context.clock.now();
-    let run = Run {
-        id: RunId::new(begun, seed()),
-        system: policy.system.clone(),
-        host: host_name(),
-        clock: context.clock.clone(),
-        repositories: repositories.for_restoring(&policy.system, None).await,
-        identities,
-        events: context.output.events(),
-        cancel: context.cancel.clone(),
-    };
-    for lost in run.repositories.lost() {
-        warn_lost(context, lost);
-    }
-    let situation = run.survey(&request).await.map_err(refused)?;
-    let plan = plan(&request, situation).map_err(|refusals| refused(RdsRestoreError::Refused(refusals)))?;
-    restore_rds::show_plan(&context.output, &plan, args.plan);
-    if args.plan {
-        return Ok(Exit::Done);
-    }
-    let outcome = run.execute(&plan).await;
-    let (record, unrecorded) = run.conclude(begun, &plan, outcome.as_ref()).await;
-    for lost in &unrecorded {
-        warn_lost(context, lost);
-    }
-    if let Some(catalog) = catalog {
-        if let Err(error) = catalog.record_run(&record).await {
-            context.output.warn(error_chain(&error));
-        }
-        catalog.close().await;
-    }
-    let report = outcome.map_err(|failure| failed(&plan, failure))?;
-    restore_rds::show_report(&context.output, &report);
-    let failed = report.checks.iter().any(|finding| matches!(finding.verdict, CheckVerdict::Fail { .. }));
-    Ok(match report.is_sound() {
-        true => Exit::Done,
-        false if failed => Exit::Failed,
-        // Nobody has seen that it can be used, or that it is what it should be.
-        false => Exit::Undetermined,
-    })
+pub(super) async fn begin(
+    command: &RestoreCommand<'_>,
+) -> Result<(RunContext, RdsRestoreRequest), CommandError> {
+    let context = command.context;
+    let request = request(command)?;
+    let identities = context.identities(&command.args.identity).await?;
+    // `--from` names a region here.
+    let (catalog, repositories) = context.recall(command.policy).await;
+    let repositories = repositories.for_restoring(&command.policy.system, None).await;
+    let run = command.run(repositories, catalog).with_identities(identities);
+    run.repositories.lost().iter().for_each(|lost| warn_lost(context, lost));
+    Ok((run, request))
 }
 
-fn request(
-    args: &RestoreArgs,
-    source: &SourceName,
-    policy: &Policy,
-    context: &Context,
-) -> Result<RdsRestoreRequest, CommandError> {
-    args.fits_instance()?;
+fn request(command: &RestoreCommand<'_>) -> Result<RdsRestoreRequest, CommandError> {
+    let RestoreCommand { args, source, policy, context } = command;
     let config = config(source, policy)?;
     let region = args.from.as_ref().map(|region| region.to_string());
     if let Some(region) =
@@ -156,7 +103,7 @@ fn request(
     let lifetime = args.instance.expires.map(|period| Lifetime { until: now + period, owner: host_name() });
     Ok(RdsRestoreRequest {
         system: policy.system.clone(),
-        source: source.clone(),
+        source: (*source).clone(),
         config: config.clone(),
         target,
         region,
@@ -164,16 +111,9 @@ fn request(
         overrides,
         lifetime,
         prices: policy.prices.clone(),
-        checks: checks(&policy.drill, source),
         hydrate: !args.instance.no_hydrate,
         backups_later: args.instance.backups_later,
     })
-}
-
-/// What the policy's drill would ask of the database, where its drill is of this source.
-fn checks(drill: &Option<Drill>, source: &SourceName) -> Vec<Check> {
-    let own = drill.iter().filter(|drill| drill.source == *source).flat_map(|drill| &drill.checks);
-    own.filter(|check| matches!(check.probe, Probe::Sql { .. })).cloned().collect()
 }
 
 fn config<'p>(source: &SourceName, policy: &'p Policy) -> Result<&'p RdsSource, CommandError> {
@@ -186,53 +126,6 @@ fn config<'p>(source: &SourceName, policy: &'p Policy) -> Result<&'p RdsSource, 
         }
         None => Err(CommandError::usage(format!("the policy has no source `{source}`")).hint(hint)),
     }
-}
-
-impl RestoreArgs {
-    /// What belongs to dumps and directories does not go with an instance.
-    fn fits_instance(&self) -> Result<(), CommandError> {
-        let given = [
-            ("--password", self.password.is_some()),
-            ("--jobs", self.jobs.is_some()),
-            ("--table", !self.table.is_empty()),
-            ("--schema", !self.schema.is_empty()),
-            ("--globals", self.globals),
-            ("--no-owner", self.no_owner),
-            ("--no-tablespaces", self.no_tablespaces),
-            ("--drop-leftovers", self.drop_leftovers),
-        ];
-        let given = given.iter().filter(|(_, is_given)| *is_given).map(|(name, _)| *name);
-        let given: Vec<_> = given.chain(self.moment.needs_moment()).collect();
-        if given.is_empty() {
-            return Ok(());
-        }
-        Err(CommandError::usage(format!("{} does not go with `--to-instance`", given.join(", ")))
-            .hint("RDS restores a whole instance; take what you need from there with `pg_dump`."))
-    }
-}
-
-/// A restore that was not begun.
-fn refused(error: RdsRestoreError) -> CommandError {
-    let RdsRestoreError::Refused(refusals) = &error else {
-        let exit = if error.is_interruption() { Exit::Interrupted } else { Exit::Failed };
-        return CommandError::new(exit, error);
-    };
-    let exit = if refusals.iter().any(crate::restore::rds::RdsRefusal::is_nothing) {
-        Exit::Nothing
-    } else {
-        Exit::Failed
-    };
-    let mut hints: Vec<&str> =
-        refusals.iter().map(|refusal| refusal.hint()).filter(|hint| !hint.is_empty()).collect();
-    hints.dedup();
-    let hints: Vec<String> = hints.into_iter().map(str::to_owned).collect();
-    hints.into_iter().fold(CommandError::new(exit, error), CommandError::hint)
-}
-
-fn failed(plan: &RdsRestorePlan, failure: RdsRestoreFailure) -> CommandError {
-    let exit = if failure.source.is_interruption() { Exit::Interrupted } else { Exit::Failed };
-    let hints = way_on(plan, &failure);
-    hints.into_iter().fold(CommandError::new(exit, failure), CommandError::hint)
 }
 
 fn unsettable(error: OverrideError) -> CommandError {

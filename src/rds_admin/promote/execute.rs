@@ -11,9 +11,9 @@ use crate::aws::{AwsFailure, AwsTags, EXPIRES, FailureKind, Poll, PollError, Pol
 use crate::event::Events;
 use crate::platform::{CancellationToken, Program};
 use crate::policy::RdsDatabase;
+use crate::restore::rds::RdsEndpoint;
 use crate::restore::rds::RdsRestoreError;
 use crate::restore::rds::login::{Login, log_in, look};
-use crate::restore::rds::run::RdsEndpoint;
 use crate::restore::rds::settings::RETENTION;
 use crate::text::error_chain;
 

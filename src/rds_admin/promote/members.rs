@@ -105,7 +105,7 @@ pub(super) fn renames(request: &PromoteRequest, facts: &PromotionSurvey) -> Rena
                 continue;
             }
             let to = aside(request, name);
-            if !crate::restore::rds::plan::is_identifier(&to) {
+            if !crate::restore::rds::is_identifier(&to) {
                 renames.refusals.push(PromoteRefusal::Identifier(to.clone()));
             }
             if members.put_aside.iter().any(|taken| taken.id.identifier() == to) {

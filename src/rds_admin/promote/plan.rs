@@ -6,8 +6,8 @@ use crate::aws::rds::Database;
 use crate::aws::{AwsTags, EXPIRES};
 use crate::model::{SourceName, SystemName};
 use crate::policy::{RdsDatabase, RdsSource};
+use crate::restore::rds::is_identifier;
 use crate::restore::rds::login::is_of_master;
-use crate::restore::rds::plan::is_identifier;
 use crate::restore::rds::settings::{DONE, FROM, checks, retention};
 
 /// On what is taking production's place, for as long as that takes: the name that it was restored under.

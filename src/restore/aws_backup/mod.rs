@@ -1,6 +1,6 @@
 //! Restoring a resource that AWS Backup keeps: a job of AWS's makes a new one from a recovery point.
 //!
-//! [`Run::survey`] finds out, [`plan`] decides, [`Run::execute`] acts.
+//! [`ResourceRestoreRequest`] is the way through it.
 //!
 //! *Invariants.*
 //! - The region that was lost is not asked: what a restore has to say was recorded with the backup, and is read
@@ -20,16 +20,14 @@ mod execute;
 mod kind;
 mod metadata;
 mod plan;
+mod report;
 mod request;
-mod run;
 mod select;
 mod survey;
 
-pub use error::{ResourceRefusal, ResourceRestoreError};
+pub use error::ResourceRestoreError;
 pub use metadata::{InvalidMetadata, OmittedSetting};
 pub use plan::{EarlierJob, ResourceRestorePlan, plan};
+pub use report::{ResourceAftermath, ResourceDetails};
 pub use request::{ResourceRestoreRequest, assignment};
-pub use run::{ResourceRestoreFailure, ResourceRestoreReport, Run};
 pub use survey::ResourceSurvey;
-
-const VERB: &str = "restore";

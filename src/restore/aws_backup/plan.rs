@@ -4,15 +4,19 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::kind::{ResourceKind, TIME};
-use super::metadata::edit;
+use super::metadata::{InvalidMetadata, edit};
 use super::survey::RunningJob;
-use super::{OmittedSetting, ResourceRefusal, ResourceRestoreRequest, ResourceSurvey};
+use super::{OmittedSetting, ResourceRestoreRequest, ResourceSurvey};
 use crate::aws::backup::is_continuous;
-use crate::model::BackupId;
+use crate::event::Phase;
+use crate::model::{BackupId, SourceName};
+use crate::policy::AwsLocation;
+use crate::restore::{PlanSummary, Refusal, RestorePlan};
 
 /// What a restore is going to do.
 #[derive(Clone, Debug, Serialize)]
 pub struct ResourceRestorePlan {
+    pub source: SourceName,
     pub backup: BackupId,
     /// The moment whose data it holds.
     pub recovery_point: DateTime<Utc>,
@@ -33,6 +37,29 @@ pub struct ResourceRestorePlan {
     /// A job that was told the same: it is gone on with, or it was the restore.
     pub earlier: Option<EarlierJob>,
     pub notes: Vec<String>,
+    /// How AWS is asked there.
+    #[serde(skip)]
+    pub(super) place: AwsLocation,
+}
+
+impl RestorePlan for ResourceRestorePlan {
+    fn summary(&self) -> PlanSummary {
+        PlanSummary {
+            source: self.source.clone(),
+            backup: Some(self.backup.clone()),
+            subject: format!("`{}` in {}", self.backup, self.region),
+            to: self.region.clone(),
+            changed: vec![],
+        }
+    }
+
+    fn steps(&self, _validates: bool) -> Vec<Phase> {
+        vec![Phase::RestoreJob]
+    }
+
+    fn without_checks(&self) -> Option<&'static str> {
+        Some("drctl does not log in to a resource of AWS Backup")
+    }
 }
 
 /// A job of an earlier run.
@@ -50,24 +77,32 @@ pub fn plan(
     request: &ResourceRestoreRequest,
     situation: ResourceSurvey,
     now: DateTime<Utc>,
-) -> Result<ResourceRestorePlan, Vec<ResourceRefusal>> {
+) -> Result<ResourceRestorePlan, Vec<Refusal>> {
     let ResourceSurvey { manifest, place, point, profile, jobs } = situation;
     let (arn, region) = (place.arn, place.region);
     let mut refused = Vec::new();
     match &point {
-        None => refused.push(ResourceRefusal::Gone { arn: arn.clone(), region: region.clone() }),
+        None => refused.push(Refusal::nothing(
+            "recovery-point-gone",
+            format!("AWS Backup does not have {arn} in {region} any more"),
+        )),
         Some(point) if !point.is_whole() => {
-            refused.push(ResourceRefusal::NotWhole { arn: arn.clone(), status: point.status.clone() });
+            let message = format!("{arn} is `{}`, and can be restored only when it is whole", point.status);
+            refused.push(Refusal::nothing("recovery-point-gone", message));
         }
         Some(_) => {}
     }
     let kind = ResourceKind::find(&profile.resource_type);
     let edited = match kind {
         Some(kind) => edit(kind, &profile, is_continuous(&arn), &region, &request.changes)
-            .map_err(|wrong| refused.extend(wrong.into_iter().map(ResourceRefusal::Key)))
+            .map_err(|wrong| {
+                let refusal = |wrong: &InvalidMetadata| Refusal::usage("invalid-metadata", wrong.to_string());
+                refused.extend(wrong.iter().map(refusal));
+            })
             .ok(),
         None => {
-            refused.push(ResourceRefusal::UnknownKind(profile.resource_type.clone()));
+            let message = format!("drctl does not restore `{}`: AWS's own tools do", profile.resource_type);
+            refused.push(Refusal::usage("unknown-resource-type", message));
             None
         }
     };
@@ -86,6 +121,8 @@ pub fn plan(
     let recovery_point = time.map_or(manifest.recovery_point, |time| time.to_utc());
     Ok(ResourceRestorePlan {
         age_seconds: (now - recovery_point).num_seconds(),
+        source: manifest.source,
+        place: request.config.place.in_region(&region),
         backup: manifest.id,
         recovery_point,
         resource: manifest.managed.map(|managed| managed.resource).unwrap_or_default(),

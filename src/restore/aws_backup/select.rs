@@ -1,9 +1,12 @@
 //! Which backup, and in which region.
 
+use super::ResourceRestoreRequest;
 use super::kind::{LATEST, TIME};
-use super::{ResourceRefusal, ResourceRestoreRequest};
 use crate::aws::backup::is_continuous;
 use crate::model::{BackupId, BackupKind, CloudBackupCopy, Manifest};
+use crate::restore::refusal::ambiguous;
+use crate::restore::{Refusal, RefusalClass};
+use crate::text::quoted_list;
 
 /// How many ids a refusal names.
 const NAMED: usize = 3;
@@ -12,7 +15,7 @@ const NAMED: usize = 3;
 pub(super) fn choose<'m>(
     manifests: &[&'m Manifest],
     request: &ResourceRestoreRequest,
-) -> Result<&'m Manifest, ResourceRefusal> {
+) -> Result<&'m Manifest, Refusal> {
     let mut own: Vec<&Manifest> = manifests
         .iter()
         .copied()
@@ -21,7 +24,10 @@ pub(super) fn choose<'m>(
     own.sort_by(|a, b| b.id.cmp(&a.id));
     let names =
         |list: &[&Manifest]| list.iter().take(NAMED).map(|one| one.id.clone()).collect::<Vec<BackupId>>();
-    let Some(newest) = own.first() else { return Err(ResourceRefusal::Nothing(request.source.clone())) };
+    let Some(newest) = own.first() else {
+        let message = format!("no recovery point of `{}` is known", request.source);
+        return Err(Refusal::nothing("no-recovery-point", message));
+    };
     let Some(prefix) = &request.backup else {
         if !asks_for_a_moment(request) {
             return Ok(newest);
@@ -30,17 +36,26 @@ pub(super) fn choose<'m>(
             one.managed.iter().flat_map(|managed| managed.held.first()).any(|copy| is_continuous(&copy.arn))
         };
         let continuous = own.iter().copied().find(|one| held(one));
-        return continuous.ok_or_else(|| ResourceRefusal::NotContinuous(request.source.clone()));
+        return continuous.ok_or_else(|| {
+            let message = format!(
+                "no continuous recovery point of `{}` is known, and others have one moment each",
+                request.source
+            );
+            Refusal::nothing("not-continuous", message)
+        });
     };
     let found: Vec<_> = own.iter().copied().filter(|one| one.id.as_str().starts_with(prefix)).collect();
     match found.as_slice() {
         [only] => Ok(only),
-        [] => Err(ResourceRefusal::Unknown {
-            source_name: request.source.clone(),
-            prefix: prefix.clone(),
-            newest: names(&own),
-        }),
-        several => Err(ResourceRefusal::Ambiguous { prefix: prefix.clone(), found: names(several) }),
+        [] => {
+            let message = format!(
+                "`{}` has no recovery point that begins with `{prefix}`; the newest are {}",
+                request.source,
+                quoted_list(&names(&own))
+            );
+            Err(Refusal::usage("no-backup", message))
+        }
+        several => Err(ambiguous(RefusalClass::Usage, prefix, &names(several))),
     }
 }
 
@@ -51,15 +66,20 @@ fn asks_for_a_moment(request: &ResourceRestoreRequest) -> bool {
 }
 
 /// Where it is restored: what is named, or where it was made.
-pub(super) fn place(manifest: &Manifest, region: Option<&str>) -> Result<CloudBackupCopy, ResourceRefusal> {
+pub(super) fn place(manifest: &Manifest, region: Option<&str>) -> Result<CloudBackupCopy, Refusal> {
     let held = manifest.managed.as_ref().map(|managed| managed.held.as_slice()).unwrap_or_default();
     let found = match region {
         Some(region) => held.iter().find(|copy| copy.region == region),
         None => held.first(),
     };
-    found.cloned().ok_or_else(|| ResourceRefusal::NotHeld {
-        backup: manifest.id.clone(),
-        region: region.unwrap_or("any region").to_owned(),
-        held: held.iter().map(|copy| copy.region.clone()).collect(),
+    found.cloned().ok_or_else(|| {
+        let held: Vec<_> = held.iter().map(|copy| copy.region.as_str()).collect();
+        let message = format!(
+            "{} is not in {}; it is in {}",
+            manifest.id,
+            region.unwrap_or("any region"),
+            held.join(" and ")
+        );
+        Refusal::nothing("not-in-region", message)
     })
 }

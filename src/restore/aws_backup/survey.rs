@@ -1,10 +1,12 @@
 use std::collections::BTreeMap;
 
 use super::select::{choose, place};
-use super::{ResourceRefusal, ResourceRestoreError, ResourceRestoreRequest, Run};
+use super::{ResourceRestoreError, ResourceRestoreRequest};
 use crate::aws::backup::{AwsBackup, RecoveryPoint, RestoreJob};
 use crate::model::{CloudBackupCopy, Details, Manifest, RepositoryName, ResourceProfile};
 use crate::repository::SmallReader;
+use crate::restore::Refusal;
+use crate::run::RunContext;
 use crate::source::postgres_dump::capture::DETAILS;
 use crate::text::error_chain as told_of;
 
@@ -30,82 +32,75 @@ pub(super) struct RunningJob {
     pub(super) is_there: Option<bool>,
 }
 
-impl Run {
-    /// Finds out, and changes nothing. Only the region that is restored in is asked.
-    ///
-    /// `known`: the backups there are, and which repositories hold each.
-    pub async fn survey(
-        &self,
-        request: &ResourceRestoreRequest,
-        known: &[(Manifest, Vec<RepositoryName>)],
-    ) -> Result<ResourceSurvey, ResourceRestoreError> {
-        let refused = |refusal: ResourceRefusal| ResourceRestoreError::Refused(vec![refusal]);
-        let manifests: Vec<_> = known.iter().map(|(manifest, _)| manifest).collect();
-        let manifest = choose(&manifests, request).map_err(refused)?.clone();
-        let place = place(&manifest, request.region.as_deref()).map_err(refused)?;
-        let holders = known.iter().find(|(one, _)| one.id == manifest.id);
-        let holders = holders.map(|(_, holders)| holders.as_slice()).unwrap_or_default();
+/// Finds out, and changes nothing. Only the region that is restored in is asked.
+pub(super) async fn survey(
+    run: &RunContext,
+    request: &ResourceRestoreRequest,
+) -> Result<ResourceSurvey, ResourceRestoreError> {
+    let refused = |refusal: Refusal| ResourceRestoreError::Refused(vec![refusal]);
+    let manifests: Vec<_> = request.known.iter().map(|(manifest, _)| manifest).collect();
+    let manifest = choose(&manifests, request).map_err(refused)?.clone();
+    let place = place(&manifest, request.region.as_deref()).map_err(refused)?;
+    let holders = request.known.iter().find(|(one, _)| one.id == manifest.id);
+    let holders = holders.map(|(_, holders)| holders.as_slice()).unwrap_or_default();
 
-        let aws = AwsBackup::to_look(&request.config.place.in_region(&place.region)).await?;
-        let vault = place.vault.clone().unwrap_or_default();
-        let others = || {
-            let held = manifest.managed.iter().flat_map(|managed| &managed.held);
-            held.filter(|copy| copy.region != place.region).map(|copy| copy.region.clone()).collect()
+    let aws = AwsBackup::to_look(&request.config.place.in_region(&place.region)).await?;
+    let vault = place.vault.clone().unwrap_or_default();
+    let others = || {
+        let held = manifest.managed.iter().flat_map(|managed| &managed.held);
+        held.filter(|copy| copy.region != place.region).map(|copy| copy.region.clone()).collect()
+    };
+    let point = aws.point(&vault, &place.arn).await.map_err(|source| ResourceRestoreError::Region {
+        region: place.region.clone(),
+        others: others(),
+        source,
+    })?;
+    let profile = match (run.identities.is_empty(), &point) {
+        (false, _) | (_, None) => recorded(run, &manifest, holders).await?,
+        // Whoever cannot open the backup asks the region that is restored in.
+        (true, Some(point)) => ResourceProfile {
+            resource_type: point.resource_type.clone(),
+            region: home(&manifest),
+            metadata: aws.restore_metadata(&vault, &place.arn).await?,
+        },
+    };
+    let mut jobs = Vec::new();
+    for job in aws.restore_jobs(&place.arn).await?.into_iter().filter(|job| !job.is_lost()) {
+        let told = aws.restore_job_metadata(&job.id).await?;
+        let is_there = match job.made.as_deref().filter(|_| job.is_over()) {
+            // Who may not look does not know, and is told so.
+            Some(made) => aws.is_there(made).await.unwrap_or_else(|failure| {
+                run.events
+                    .warning(format!("whether {made} is still there is not known: {}", told_of(&failure)));
+                None
+            }),
+            None => None,
         };
-        let point = aws.point(&vault, &place.arn).await.map_err(|source| ResourceRestoreError::Region {
-            region: place.region.clone(),
-            others: others(),
-            source,
-        })?;
-        let profile = match (self.identities.is_empty(), &point) {
-            (false, _) | (_, None) => self.recorded(&manifest, holders).await?,
-            // Whoever cannot open the backup asks the region that is restored in.
-            (true, Some(point)) => ResourceProfile {
-                resource_type: point.resource_type.clone(),
-                region: home(&manifest),
-                metadata: aws.restore_metadata(&vault, &place.arn).await?,
-            },
-        };
-        let mut jobs = Vec::new();
-        for job in aws.restore_jobs(&place.arn).await?.into_iter().filter(|job| !job.is_lost()) {
-            let told = aws.restore_job_metadata(&job.id).await?;
-            let is_there = match job.made.as_deref().filter(|_| job.is_over()) {
-                // Who may not look does not know, and is told so.
-                Some(made) => aws.is_there(made).await.unwrap_or_else(|failure| {
-                    self.events.warning(format!(
-                        "whether {made} is still there is not known: {}",
-                        told_of(&failure)
-                    ));
-                    None
-                }),
-                None => None,
-            };
-            jobs.push(RunningJob { job, told, is_there });
-        }
-        Ok(ResourceSurvey { manifest, place, point, profile, jobs })
+        jobs.push(RunningJob { job, told, is_there });
     }
+    Ok(ResourceSurvey { manifest, place, point, profile, jobs })
+}
 
-    async fn recorded(
-        &self,
-        manifest: &Manifest,
-        holders: &[RepositoryName],
-    ) -> Result<ResourceProfile, ResourceRestoreError> {
-        let not_understood = |artifact: &str, reason: &str| ResourceRestoreError::NotUnderstood {
-            artifact: artifact.to_owned(),
-            reason: reason.to_owned(),
-        };
-        let artifact = manifest.artifact_of(DETAILS).ok_or_else(|| not_understood(DETAILS, "is missing"))?;
-        let reader = SmallReader {
-            repositories: &self.repositories,
-            identities: &self.identities,
-            events: &self.events,
-            cancel: &self.cancel,
-        };
-        let text = reader.read(manifest, artifact, holders).await?;
-        let details: Details = serde_json::from_slice(&text)
-            .map_err(|error| not_understood(&artifact.name, &error.to_string()))?;
-        details.resource.ok_or_else(|| not_understood(&artifact.name, "describes no resource"))
-    }
+async fn recorded(
+    run: &RunContext,
+    manifest: &Manifest,
+    holders: &[RepositoryName],
+) -> Result<ResourceProfile, ResourceRestoreError> {
+    let not_understood = |artifact: &str, reason: &str| ResourceRestoreError::NotUnderstood {
+        artifact: artifact.to_owned(),
+        reason: reason.to_owned(),
+    };
+    let artifact = manifest.artifact_of(DETAILS).ok_or_else(|| not_understood(DETAILS, "is missing"))?;
+    let reader = SmallReader {
+        repositories: &run.repositories,
+        identities: &run.identities,
+        events: &run.events,
+        cancel: &run.cancel,
+    };
+    let text = reader.read(manifest, artifact, holders).await?;
+    let details: Details =
+        serde_json::from_slice(&text).map_err(|error| not_understood(&artifact.name, &error.to_string()))?;
+    details.resource.ok_or_else(|| not_understood(&artifact.name, "describes no resource"))
 }
 
 /// The region it was made in.

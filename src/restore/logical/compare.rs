@@ -42,6 +42,16 @@ pub struct Compared {
     pub undetermined: Vec<String>,
 }
 
+impl Compared {
+    /// What is the same, for a person.
+    pub(super) fn words(&self) -> String {
+        let Self { tables, counted, rows, sequences, extensions, large_objects, .. } = self;
+        format!(
+            "{tables} tables ({counted} counted, {rows} rows), {sequences} sequences, {extensions} extensions, {large_objects} large objects"
+        )
+    }
+}
+
 /// Compares everything, or only what was chosen.
 ///
 /// Sequences are not part of a snapshot: while a dump runs they go on, so a restored one may be further than it

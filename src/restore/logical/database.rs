@@ -6,12 +6,13 @@ use std::time::Duration;
 use sqlx::{AssertSqlSafe, PgConnection};
 use tokio::time::Instant;
 
+use super::DumpRestoreError;
 use super::plan::{DumpRestorePlan, DumpRestoreSteps, LoadsInto};
 use super::progress::close;
 use super::target::{BEING_RESTORED, HOLDS_A_PART, ask, contents, maintenance};
-use super::{DumpRestoreError, Run};
 use crate::model::{DatabaseFacts, RoleSetting};
 use crate::postgres::{ConnectionParameters, identifier, literal, split_quoted};
+use crate::run::RunContext;
 use crate::text::format_time;
 
 /// Making or dropping a database may wait for a checkpoint.
@@ -44,11 +45,11 @@ pub(super) async fn connect(target: &ConnectionParameters) -> Result<PgConnectio
 }
 
 /// Makes the empty database. Where there is one, looks once more whether it is empty.
-pub(super) async fn create(run: &Run, plan: &DumpRestorePlan) -> Result<(), DumpRestoreError> {
+pub(super) async fn create(plan: &DumpRestorePlan) -> Result<(), DumpRestoreError> {
     if plan.loads_into == LoadsInto::Existing {
-        return refuse_occupied(run, &plan.database, &plan.database).await;
+        return refuse_occupied(plan, &plan.database, &plan.database).await;
     }
-    let mut connection = connect(&run.target).await?;
+    let mut connection = connect(&plan.steps.target).await?;
     let what = format!("create the database `{}`", plan.temporary);
     let created = execute(&mut connection, &what, create_statement(&plan.temporary, &plan.steps)).await;
     close(connection).await;
@@ -56,11 +57,11 @@ pub(super) async fn create(run: &Run, plan: &DumpRestorePlan) -> Result<(), Dump
 }
 
 pub(super) async fn refuse_occupied(
-    run: &Run,
+    plan: &DumpRestorePlan,
     database: &str,
     told_as: &str,
 ) -> Result<(), DumpRestoreError> {
-    let holds = contents(&run.target.with_database(database)).await?;
+    let holds = contents(&plan.steps.target.with_database(database)).await?;
     if holds.is_empty() {
         Ok(())
     } else {
@@ -69,8 +70,8 @@ pub(super) async fn refuse_occupied(
 }
 
 /// Says in the database's comment what it is. Where it has its final name already, others are kept out of it.
-pub(super) async fn mark(run: &Run, plan: &DumpRestorePlan) -> Result<(), DumpRestoreError> {
-    let mut connection = connect(&run.target).await?;
+pub(super) async fn mark(run: &RunContext, plan: &DumpRestorePlan) -> Result<(), DumpRestoreError> {
+    let mut connection = connect(&plan.steps.target).await?;
     let begin = match plan.loads_into {
         LoadsInto::Existing => HOLDS_A_PART,
         LoadsInto::Temporary | LoadsInto::New => BEING_RESTORED,
@@ -239,12 +240,9 @@ pub(super) async fn is_gone(target: &ConnectionParameters, name: &str) -> bool {
 
 /// Gives the temporary database what the recorded one had beside its contents. What cannot be applied comes
 /// back in words: the data is right without it.
-pub(super) async fn apply_properties(
-    run: &Run,
-    plan: &DumpRestorePlan,
-) -> Result<Vec<String>, DumpRestoreError> {
+pub(super) async fn apply_properties(plan: &DumpRestorePlan) -> Result<Vec<String>, DumpRestoreError> {
     let (recorded, owners) = (&plan.steps.recorded, plan.steps.owners);
-    let mut connection = connect(&run.target).await?;
+    let mut connection = connect(&plan.steps.target).await?;
     let mut left_out = Vec::new();
     let wanted = recorded.settings.iter().filter(|setting| owners || setting.role.is_none());
     let settings = wanted

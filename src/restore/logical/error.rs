@@ -3,19 +3,21 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::{Difference, DumpRefusal};
+use super::Difference;
 use crate::model::{BackupId, RepositoryName};
 use crate::pipeline::OpenError;
 use crate::platform::{PipeStdinError, ProcessError};
 use crate::postgres::{ConnectError, FactsError, ToolsError};
 use crate::repository::{ManifestError, Unavailable};
+use crate::restore::{Refusal, RestoreError};
+use crate::run::Interrupted;
 use crate::text::{bullet_list, format_duration};
 
 /// Why a restore did not come about.
 #[derive(Debug, Error)]
 pub enum DumpRestoreError {
     #[error("refused, and nothing was touched: {}", bullet_list(.0))]
-    Refused(Vec<DumpRefusal>),
+    Refused(Vec<Refusal>),
     #[error("failed to read any repository{}", Unavailable::reasons(.0))]
     NoRepository(Vec<Unavailable>),
     #[error("failed to read the manifest of `{backup}` from any repository that lists it")]
@@ -90,8 +92,18 @@ impl DumpRestoreError {
     pub(super) fn is_of_load(&self) -> bool {
         matches!(self, Self::Load(_) | Self::LoadObject { .. } | Self::PassedOver(_))
     }
+}
 
-    pub fn is_interruption(&self) -> bool {
+impl RestoreError for DumpRestoreError {
+    fn refused(refusals: Vec<Refusal>) -> Self {
+        Self::Refused(refusals)
+    }
+
+    fn refusals(&self) -> &[Refusal] {
+        if let Self::Refused(refusals) = self { refusals } else { &[] }
+    }
+
+    fn is_interruption(&self) -> bool {
         match self {
             Self::Interrupted => true,
             Self::Load(error)
@@ -101,6 +113,14 @@ impl DumpRestoreError {
                 matches!(error, ProcessError::Interrupted { .. })
             }
             _ => false,
+        }
+    }
+
+    fn journal_reason(&self) -> String {
+        match self {
+            Self::Different(all) => format!("{} differences to what was dumped", all.len()),
+            Self::Fetch { .. } => self.to_string(),
+            _ => "failed".to_owned(),
         }
     }
 }
@@ -118,4 +138,10 @@ fn differences(all: &[Difference]) -> String {
         text.push_str(&format!("\n- and {} more", all.len() - NAMED));
     }
     text
+}
+
+impl From<Interrupted> for DumpRestoreError {
+    fn from(_: Interrupted) -> Self {
+        Self::Interrupted
+    }
 }

@@ -3,11 +3,10 @@
 use serde::Serialize;
 
 use crate::event::Phase;
-use crate::model::{BackupId, Outcome};
+use crate::model::{BackupId, BackupKind, Outcome};
 use crate::repository::journal::JournalRecord;
+use crate::restore::VERB;
 
-/// The verb in the journal.
-pub const VERB: &str = "restore";
 /// How many of the newest restores count.
 const COUNTED: usize = 5;
 
@@ -37,6 +36,9 @@ impl Rates {
             records.iter().filter(|record| record.verb == VERB && record.outcome == Outcome::Succeeded);
         for record in good {
             let [backup] = &record.detail.backups[..] else { continue };
+            if backup.kind() != BackupKind::Logical {
+                continue;
+            }
             let Some(weight) = weigh(backup) else { continue };
             let seconds = |phases: &[Phase]| -> f64 {
                 let of = record
@@ -82,7 +84,7 @@ impl Rates {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{BackupKind, RunId};
+    use crate::model::RunId;
     use crate::repository::journal::Detail;
 
     fn record(outcome: Outcome, phases: &[(&str, f64)]) -> JournalRecord {

@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use super::DumpRefusal;
 use super::archive_toc::TocEntry;
+use super::preflight;
 use super::selection::SelectedEntries;
 use crate::model::DatabaseFacts;
+use crate::restore::Refusal;
 
 /// What is not to be restored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,8 +30,8 @@ impl Exclusion {
     }
 
     /// Names that the backup does not have: whoever misspells one would get what was to stay out.
-    pub(super) fn unknown(&self, recorded: &DatabaseFacts) -> Vec<DumpRefusal> {
-        let unknown = |what: &'static str, name: String| DumpRefusal::Unknown { what, name, near: vec![] };
+    pub(super) fn unknown(&self, recorded: &DatabaseFacts) -> Vec<Refusal> {
+        let unknown = |what: &'static str, name: String| preflight::unknown(what, &name, &[]);
         let has_table = |(schema, name): &&(String, String)| {
             recorded.tables.iter().any(|table| table.schema == *schema && table.name == *name)
         };

@@ -13,12 +13,13 @@ use thiserror::Error;
 
 use super::archive_toc::{ArchiveError, Index, TocEntry, contents, index};
 use super::plan::DumpRestorePlan;
-use super::{ArchiveSummary, DumpRestoreError, Run};
+use super::{ArchiveSummary, DumpRestoreError};
 use crate::event::Event;
 use crate::model::{Artifact, Digest, Manifest, RepositoryName};
 use crate::pipeline::{OpenError, unseal_ahead};
 use crate::repository::reader::{ReadWindow, stream_to_open};
 use crate::repository::{Repository, is_interruption, layout};
+use crate::run::RunContext;
 use crate::text::error_chain;
 
 const BUFFER: usize = 256 << 10;
@@ -54,7 +55,7 @@ struct ScratchWrite(#[source] io::Error);
 
 /// Fetches and unpacks the dump into `directory`, from the first repository that has it right.
 pub(super) async fn to_scratch(
-    run: &Run,
+    run: &RunContext,
     plan: &DumpRestorePlan,
     directory: &Path,
 ) -> Result<(Scratch, RepositoryName), DumpRestoreError> {
@@ -81,7 +82,7 @@ pub(super) async fn to_scratch(
 }
 
 /// Tells that a repository is given up for this restore, and what comes next.
-pub(super) fn lost(run: &Run, plan: &DumpRestorePlan, name: &RepositoryName, reason: String) {
+pub(super) fn lost(run: &RunContext, plan: &DumpRestorePlan, name: &RepositoryName, reason: String) {
     run.events.emit(&Event::RepositoryLost { repository: name.clone(), reason });
     let next = plan.repositories.iter().skip_while(|other| *other != name).nth(1);
     if let Some(next) = next {
@@ -101,7 +102,7 @@ fn scratch_failure(error: &OpenError) -> Option<io::Error> {
 
 /// The plain dump as a stream. An error at its end says that it was not the right one.
 pub(super) fn plain(
-    run: &Run,
+    run: &RunContext,
     plan: &DumpRestorePlan,
     repository: &Repository,
 ) -> impl FnOnce() -> Result<Box<dyn BufRead + Send>, OpenError> + Send + 'static {
@@ -110,7 +111,7 @@ pub(super) fn plain(
 
 /// The same for a dump of which nothing is planned yet.
 fn plain_of(
-    run: &Run,
+    run: &RunContext,
     manifest: &Manifest,
     dump: &Artifact,
     repository: &Repository,
@@ -127,7 +128,7 @@ fn plain_of(
 /// Reads the beginning of a dump, where its table of contents is, from the first repository that gives it.
 /// Nothing is proven by it, and it decides over no data: that is for the restore, which says what is wrong.
 pub(super) async fn read_ahead(
-    run: &Run,
+    run: &RunContext,
     manifest: &Manifest,
     dump: &Artifact,
     repositories: &[RepositoryName],
@@ -143,7 +144,7 @@ pub(super) async fn read_ahead(
 }
 
 async fn unpack(
-    run: &Run,
+    run: &RunContext,
     plan: &DumpRestorePlan,
     repository: &Repository,
     file: File,
@@ -176,7 +177,7 @@ async fn unpack(
 
 /// Tells how far the bytes are while `work` goes on.
 pub(super) async fn tell<T>(
-    run: &Run,
+    run: &RunContext,
     subject: &str,
     bytes: &AtomicU64,
     total: u64,

@@ -10,29 +10,29 @@ use super::plan::DumpRestorePlan;
 use super::progress::close;
 use super::selection::SelectedEntries;
 use super::target::ask;
-use super::{Compared, DumpRestoreError, Run};
+use super::{Compared, DumpRestoreError};
 use crate::model::{DatabaseFacts, TableFacts};
 use crate::postgres::{count_rows, qualified, read_facts};
+use crate::run::RunContext;
 use crate::source::{Unreadable, unreadable};
 
 /// Counts and compares.
 pub(super) async fn inspect(
-    run: &Run,
+    run: &RunContext,
     plan: &DumpRestorePlan,
     chosen: Option<&SelectedEntries>,
 ) -> Result<Compared, DumpRestoreError> {
     tokio::select! {
-        compared = read_and_compare(run, plan, chosen) => compared,
+        compared = read_and_compare(plan, chosen) => compared,
         () = run.cancel.cancelled() => Err(DumpRestoreError::Interrupted),
     }
 }
 
 async fn read_and_compare(
-    run: &Run,
     plan: &DumpRestorePlan,
     chosen: Option<&SelectedEntries>,
 ) -> Result<Compared, DumpRestoreError> {
-    let mut connection = plan.inside(&run.target).connect().await.map_err(DumpRestoreError::Connect)?;
+    let mut connection = plan.inside().connect().await.map_err(DumpRestoreError::Connect)?;
     // Counting is all it does, and it may use what the load has used.
     let parallel = format!(
         "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL max_parallel_workers_per_gather = {}",

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use super::DumpRestoreError;
 use super::archive_toc::{Index, TocEntry};
 use super::fetch::{Scratch, plain, tell};
 use super::passes::passes;
@@ -15,29 +16,29 @@ use super::plan::{DumpRestorePlan, DumpTransfer, choose_from};
 use super::progress::{LOST_AFTER, LoadProgress, close};
 use super::selection::SelectedEntries;
 use super::target::{ask, maintenance};
-use super::{DumpRestoreError, Run};
 use crate::event::Event;
 use crate::pipeline::{CountingReader, OpenError};
 use crate::platform::{PipeStdinError, ProcessError, ProcessOutcome, Program};
 use crate::repository::Repository;
+use crate::run::RunContext;
 
 /// A load may take days; what must not happen is that nobody notices that it stands still. The watch does.
 const WITHIN: Duration = Duration::from_secs(14 * 24 * 3600);
 
 /// A program of the right version that works on the temporary database.
-async fn program(run: &Run, plan: &DumpRestorePlan, name: &'static str) -> Result<Program, DumpRestoreError> {
+async fn program(plan: &DumpRestorePlan, name: &'static str) -> Result<Program, DumpRestoreError> {
     let program = plan.steps.tools.program(name).map_err(DumpRestoreError::Tools)?;
     let program = plan
-        .inside(&run.target)
+        .inside()
         .apply_lasting(program, plan.steps.tools.major)
         .await
         .map_err(DumpRestoreError::Connect)?;
     Ok(program.arg("--no-password").arg(format!("--dbname={}", plan.temporary)))
 }
 
-async fn pg_restore(run: &Run, plan: &DumpRestorePlan, is_strict: bool) -> Result<Program, DumpRestoreError> {
+async fn pg_restore(plan: &DumpRestorePlan, is_strict: bool) -> Result<Program, DumpRestoreError> {
     // Only then it names the object that it has something to say of.
-    let program = program(run, plan, "pg_restore").await?.arg("--verbose");
+    let program = program(plan, "pg_restore").await?.arg("--verbose");
     let mut program = program.keep_stderr(STDERR_LINES).keep_stderr_where(pg_restore_errors::is_no_chatter);
     if plan.incomplete.is_some() {
         program = program
@@ -59,7 +60,6 @@ async fn pg_restore(run: &Run, plan: &DumpRestorePlan, is_strict: bool) -> Resul
 
 /// Chooses out of the archive what was asked for; `None` is everything.
 pub(super) async fn chosen(
-    run: &Run,
     plan: &DumpRestorePlan,
     scratch: &Scratch,
 ) -> Result<Option<SelectedEntries>, DumpRestoreError> {
@@ -73,7 +73,7 @@ pub(super) async fn chosen(
     let entries = if index.is_plain() {
         &index.entries
     } else {
-        converted = in_utf8(run, index).await?;
+        converted = in_utf8(plan, index).await?;
         &converted
     };
     let chosen = choose_from(entries, selection, exclusion);
@@ -85,9 +85,9 @@ pub(super) async fn chosen(
 
 /// The entries of an archive in another encoding, with names as everything else has them. PostgreSQL converts
 /// them: whichever server it is, it knows all of its encodings.
-async fn in_utf8(run: &Run, index: &Index) -> Result<Vec<TocEntry>, DumpRestoreError> {
+async fn in_utf8(plan: &DumpRestorePlan, index: &Index) -> Result<Vec<TocEntry>, DumpRestoreError> {
     let names = index.foreign_names();
-    let mut connection = maintenance(&run.target).await.map_err(DumpRestoreError::Connect)?;
+    let mut connection = maintenance(&plan.steps.target).await.map_err(DumpRestoreError::Connect)?;
     let converted: Vec<Vec<u8>> = ask(sqlx::query_scalar(
         "SELECT pg_catalog.convert(n.name, $2::name, 'UTF8')
            FROM unnest($1::bytea[]) WITH ORDINALITY n(name, place) ORDER BY n.place",
@@ -110,7 +110,7 @@ pub(super) struct FileLoad {
 
 /// Loads from the file, with as many connections as given.
 pub(super) async fn from_scratch(
-    run: &Run,
+    run: &RunContext,
     plan: &DumpRestorePlan,
     scratch: &Scratch,
     chosen: Option<&SelectedEntries>,
@@ -119,7 +119,7 @@ pub(super) async fn from_scratch(
     let entries = scratch.entries();
     let mut loaded = FileLoad { passed_over: PassedOver::default(), missing: vec![] };
     for pass in passes(entries, chosen, jobs) {
-        let mut program = pg_restore(run, plan, pass.is_strict).await?.arg(format!("--jobs={}", pass.jobs));
+        let mut program = pg_restore(plan, pass.is_strict).await?.arg(format!("--jobs={}", pass.jobs));
         let list = pass.ids.as_ref().map(|ids| list(plan, ids)).transpose()?;
         if let Some(list) = &list {
             program = program.arg(format!("--use-list=/proc/{}/fd/{}", std::process::id(), list.as_raw_fd()));
@@ -134,7 +134,7 @@ pub(super) async fn from_scratch(
             Err(error) => error.is_of_load(),
         };
         if let Some(chosen) = chosen.filter(|_| lacks_something && !pass.is_strict)
-            && let Some(missing) = unneeded(run, plan, entries.unwrap_or_default(), chosen).await?
+            && let Some(missing) = unneeded(plan, entries.unwrap_or_default(), chosen).await?
         {
             loaded.missing = missing;
             continue;
@@ -146,12 +146,11 @@ pub(super) async fn from_scratch(
 
 /// Extensions that were not made, in words; `None` where one of them is known to be needed.
 async fn unneeded(
-    run: &Run,
     plan: &DumpRestorePlan,
     entries: &[TocEntry],
     chosen: &SelectedEntries,
 ) -> Result<Option<Vec<String>>, DumpRestoreError> {
-    let mut connection = plan.inside(&run.target).connect().await.map_err(DumpRestoreError::Connect)?;
+    let mut connection = plan.inside().connect().await.map_err(DumpRestoreError::Connect)?;
     let query = sqlx::query_scalar("SELECT extname::text FROM pg_extension").fetch_all(&mut connection);
     let made: Vec<String> = ask(query).await?;
     close(connection).await;
@@ -209,12 +208,12 @@ fn in_load(error: DumpRestoreError) -> StreamFailure {
 
 /// Loads straight from a repository, with one connection.
 pub(super) async fn from_stream(
-    run: &Run,
+    run: &RunContext,
     plan: &DumpRestorePlan,
     repository: &Repository,
     watch: &LoadProgress,
 ) -> Result<PassedOver, StreamFailure> {
-    let program = pg_restore(run, plan, true).await.map_err(in_load)?;
+    let program = pg_restore(plan, true).await.map_err(in_load)?;
     let begin = plain(run, plan, repository);
     let opened = tokio::task::spawn_blocking(begin).await;
     let opened = opened.unwrap_or_else(|error| Err(OpenError::Read(std::io::Error::other(error))));
@@ -237,7 +236,7 @@ pub(super) async fn from_stream(
 
 fn judge(
     outcome: Result<ProcessOutcome, ProcessError>,
-    run: &Run,
+    run: &RunContext,
     plan: &DumpRestorePlan,
     (watch, jobs): (&LoadProgress, u32),
     entries: Option<&[TocEntry]>,
@@ -265,11 +264,11 @@ fn judge(
 /// Gathers statistics, so that the first queries are planned as they should be. Gives words where there are none:
 /// the data is right without them.
 pub(super) async fn analyze(
-    run: &Run,
+    run: &RunContext,
     plan: &DumpRestorePlan,
     watch: &LoadProgress,
 ) -> Result<Option<String>, DumpRestoreError> {
-    let program = match program(run, plan, "vacuumdb").await {
+    let program = match program(plan, "vacuumdb").await {
         Ok(program) => program,
         Err(error) => return Ok(Some(unplanned(run, &error))),
     };
@@ -282,7 +281,7 @@ pub(super) async fn analyze(
     }
 }
 
-fn unplanned(run: &Run, error: &DumpRestoreError) -> String {
+fn unplanned(run: &RunContext, error: &DumpRestoreError) -> String {
     let text = format!(
         "{}; until `vacuumdb --analyze-only` succeeds in it, queries may be slow",
         crate::text::error_chain(error)
@@ -292,7 +291,7 @@ fn unplanned(run: &Run, error: &DumpRestoreError) -> String {
 }
 
 /// Says what a choice leaves out.
-pub(super) fn tell_left_out(run: &Run, chosen: Option<&SelectedEntries>) {
+pub(super) fn tell_left_out(run: &RunContext, chosen: Option<&SelectedEntries>) {
     for text in chosen.iter().flat_map(|chosen| &chosen.left_out) {
         run.events.emit(&Event::Notice { message: format!("left out: {text}") });
     }

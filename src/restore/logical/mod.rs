@@ -4,7 +4,7 @@
 //! survey ─▶ plan ─▶ globals ─▶ fetch ─▶ create ─▶ load ─▶ analyze ─▶ compare ─▶ publish
 //! ```
 //!
-//! [`Run::survey`] finds out, [`plan()`] decides, [`Run::execute`] acts.
+//! [`DumpRestoreRequest`] is the way through them.
 //!
 //! *Invariants.*
 //! - Nothing is touched before the plan stands, and what refuses it is told all at once.
@@ -43,10 +43,9 @@ mod plan;
 mod preflight;
 mod progress;
 mod publish;
-mod refusal;
+mod report;
 mod request;
 mod roles;
-mod run;
 mod select;
 mod selection;
 mod survey;
@@ -55,13 +54,12 @@ mod target;
 pub use compare::{Compared, Difference};
 pub use contents::ArchiveSummary;
 pub use error::DumpRestoreError;
-pub use estimate::{LoadCost, Rates, VERB};
+pub use estimate::{LoadCost, Rates};
 pub use exclusion::Exclusion;
 pub use globals::GlobalsPlan;
 pub use plan::{DumpRestorePlan, DumpSurvey, DumpTransfer, LoadsInto, plan};
-pub use refusal::{DumpRefusal, DumpRefusalClass};
+pub use report::{DumpAftermath, DumpCleanup, DumpDetails};
 pub use request::{BackupSelector, DumpRestoreRequest};
-pub use run::{DumpCleanup, DumpRestoreFailure, DumpRestoreReport, Run};
 pub use select::SuspectCopies;
 pub use selection::EntrySelection;
 pub use survey::CatalogHints;
@@ -74,7 +72,7 @@ mod tests {
         Artifact, BackupId, BackupKind, DatabaseFacts, Digest, Encoding, Extension, Manifest, Protection,
         RunId, TableFacts, TableKind, ToolFacts,
     };
-    use crate::postgres::Tools;
+    use crate::postgres::{ConnectionParameters, Tools};
 
     /// The latest backup of `database` into `restored`, with two jobs.
     pub(super) fn request() -> DumpRestoreRequest {
@@ -82,6 +80,11 @@ mod tests {
             source: "database".parse().unwrap(),
             backup: BackupSelector::Latest,
             from: None,
+            target: ConnectionParameters::from_url(
+                &"postgres://postgres@localhost/restored".parse().unwrap(),
+            )
+            .unwrap(),
+            tools: None,
             database: "restored".to_owned(),
             jobs: 2,
             selection: EntrySelection::default(),
@@ -94,6 +97,7 @@ mod tests {
             incomplete: None,
             scratch: "/tmp".into(),
             drop_leftovers: false,
+            known: CatalogHints::default(),
         }
     }
 

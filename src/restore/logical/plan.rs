@@ -12,13 +12,14 @@ use super::preflight::refusals;
 use super::selection::{SelectedEntries, choose};
 use super::target::{DatabaseServerFacts, ExistingDatabase, RESTORING};
 use super::{
-    ArchiveSummary, DumpRefusal, DumpRestoreRequest, EntrySelection, Exclusion, GlobalsPlan,
-    LeftoverDatabase, Rates,
+    ArchiveSummary, DumpRestoreRequest, EntrySelection, Exclusion, GlobalsPlan, LeftoverDatabase, Rates,
 };
+use crate::event::Phase;
 use crate::model::{
     Artifact, BackupId, DatabaseFacts, Extension, Manifest, RepositoryName, SourceName, TableFacts, TableKind,
 };
 use crate::postgres::{ConnectionParameters, Tools};
+use crate::restore::{PlanSummary, Refusal, RestorePlan};
 use crate::source::postgres_dump::capture::DATABASE;
 
 /// The extension that is in one database of a server only, by its name.
@@ -126,6 +127,8 @@ pub struct DumpRestorePlan {
 pub(super) struct DumpRestoreSteps {
     pub(super) manifest: Manifest,
     pub(super) dump: Artifact,
+    /// The server and the role, and the database that is to be.
+    pub(super) target: ConnectionParameters,
     pub(super) recorded: DatabaseFacts,
     pub(super) target_major: u32,
     pub(super) tools: Tools,
@@ -149,7 +152,7 @@ pub fn plan(
     situation: DumpSurvey,
     now: DateTime<Utc>,
     seed: u32,
-) -> Result<DumpRestorePlan, Vec<DumpRefusal>> {
+) -> Result<DumpRestorePlan, Vec<Refusal>> {
     let DumpSurvey { manifest, repositories, recorded, globals, target, tools, .. } = &situation;
     let foreseen = Foreseen::of(request, &situation);
     let globals_plan = globals.as_ref().map(|script| {
@@ -165,8 +168,7 @@ pub fn plan(
     let refusals = refusals(request, &situation, &foreseen, globals_plan.as_ref());
     let dump = manifest.artifact_of(DATABASE);
     let Some(dump) = dump.filter(|_| refusals.is_empty()).cloned() else {
-        let backup = manifest.id.clone();
-        let missing = dump.is_none().then_some(DumpRefusal::NoArtifact { backup, artifact: DATABASE });
+        let missing = dump.is_none().then(|| no_artifact(&manifest.id, DATABASE));
         return Err(refusals.into_iter().chain(missing).collect());
     };
     let selected = |schema: &str, name: &str| {
@@ -220,6 +222,7 @@ pub fn plan(
             session: session(target),
             manifest: manifest.clone(),
             dump,
+            target: request.target.clone(),
             recorded: recorded.clone(),
             target_major: target.major,
             tools: tools.clone(),
@@ -231,6 +234,10 @@ pub fn plan(
             tolerates_settings,
         },
     })
+}
+
+pub(super) fn no_artifact(backup: &BackupId, artifact: &str) -> Refusal {
+    Refusal::not_ready("no-artifact", format!("`{backup}` has no artifact `{artifact}`"))
 }
 
 /// What is restored of an archive; `None` is everything.
@@ -359,10 +366,37 @@ fn session(target: &DatabaseServerFacts) -> Vec<(&'static str, String)> {
     settings
 }
 
+impl RestorePlan for DumpRestorePlan {
+    fn summary(&self) -> PlanSummary {
+        PlanSummary {
+            source: self.source.clone(),
+            backup: Some(self.backup.clone()),
+            subject: format!("`{}`", self.backup),
+            to: format!("{} on {}", self.database, self.server),
+            changed: vec![],
+        }
+    }
+
+    fn steps(&self, validates: bool) -> Vec<Phase> {
+        let mut steps = Vec::new();
+        steps.extend(self.drop_leftovers.then_some(Phase::Prepare));
+        steps.extend(self.globals.as_ref().map(|_| Phase::Globals));
+        steps.extend(matches!(self.route, DumpTransfer::Scratch { .. }).then_some(Phase::Fetch));
+        steps.extend([Phase::CreateDatabase, Phase::Load, Phase::Analyze, Phase::Compare, Phase::Publish]);
+        steps.extend(validates.then_some(Phase::Validate));
+        steps
+    }
+
+    fn without_checks(&self) -> Option<&'static str> {
+        let is_part = self.selection.is_some() || self.exclusion.is_some();
+        is_part.then_some("only a part of the database is restored")
+    }
+}
+
 impl DumpRestorePlan {
     /// How the database that is being restored is reached, by whatever works in it.
-    pub(super) fn inside(&self, target: &ConnectionParameters) -> ConnectionParameters {
-        let mut database = target.with_database(&self.temporary);
+    pub(super) fn inside(&self) -> ConnectionParameters {
+        let mut database = self.steps.target.with_database(&self.temporary);
         database.settings.extend(self.steps.session.iter().cloned());
         database
     }

@@ -5,9 +5,11 @@ use std::collections::BTreeSet;
 use super::plan::{
     DumpSurvey, DumpTransfer, Foreseen, LoadsInto, PG_CRON, left_under_the_name, loads_into, route, standing,
 };
-use super::{DumpRefusal, DumpRestoreRequest, EntrySelection, GlobalsPlan};
+use super::{DumpRestoreRequest, EntrySelection, GlobalsPlan};
 use crate::model::DatabaseFacts;
+use crate::restore::Refusal;
 use crate::source::postgres_dump::capture::DATABASE;
+use crate::text::quoted_list;
 
 /// PostgreSQL's `NAMEDATALEN`, less the NUL.
 const NAME_BYTES: usize = 63;
@@ -21,7 +23,7 @@ pub(super) fn refusals(
     situation: &DumpSurvey,
     foreseen: &Foreseen,
     globals: Option<&GlobalsPlan>,
-) -> Vec<DumpRefusal> {
+) -> Vec<Refusal> {
     let mut refusals = Vec::new();
     refusals.extend(of_name(&request.database, request.keeps_name));
     refusals.extend(of_naming(request, situation));
@@ -35,21 +37,32 @@ pub(super) fn refusals(
             route(request, dump, into, situation.scratch_free)
         && needed > free
     {
-        refusals.push(DumpRefusal::Scratch { directory, needed, free });
+        refusals.push(Refusal::not_ready(
+            "no-scratch-space",
+            format!(
+                "the unpacked dump needs {} in `{}`, where {} are free",
+                bytesize::ByteSize(needed).display().iec(),
+                directory.display(),
+                bytesize::ByteSize(free).display().iec()
+            ),
+        ));
     }
     refusals
 }
 
 /// What stands against the name that it gets if something is missing, and against the one that it is loaded
 /// under.
-fn of_naming(request: &DumpRestoreRequest, situation: &DumpSurvey) -> Vec<DumpRefusal> {
+fn of_naming(request: &DumpRestoreRequest, situation: &DumpSurvey) -> Vec<Refusal> {
     let (target, recorded) = (&situation.target, &situation.recorded);
     let mut refusals = Vec::new();
     let other = request.incomplete.as_ref().filter(|name| **name != request.database);
     if let Some(name) = other.filter(|_| !request.keeps_name) {
         refusals.extend(of_name(name, false));
         if target.databases.contains(name) {
-            refusals.push(DumpRefusal::Taken { database: name.clone() });
+            refusals.push(Refusal::not_ready(
+                "incomplete-name-taken",
+                format!("database `{name}` exists, and what is restored incompletely would get that name"),
+            ));
         }
     }
     let has_cron = recorded.extensions.iter().any(|extension| extension.name == PG_CRON);
@@ -63,51 +76,102 @@ fn of_naming(request: &DumpRestoreRequest, situation: &DumpSurvey) -> Vec<DumpRe
     if has_cron && is_there && !fits && request.incomplete.is_none() && request.selection.is_everything() {
         let loaded =
             loaded.map_or_else(|| "a database with a temporary name".to_owned(), |name| format!("`{name}`"));
-        refusals.push(DumpRefusal::CronElsewhere { bound: target.cron_database.clone(), loaded });
+        let bound = match &target.cron_database {
+            Some(database) => format!("database `{database}` (`cron.database_name`)"),
+            None => "the database that `cron.database_name` names".to_owned(),
+        };
+        refusals.push(Refusal::not_ready(
+            "cron-elsewhere",
+            format!("extension pg_cron can be in {bound} only, and the dump is loaded into {loaded}"),
+        ));
     }
     refusals
 }
 
-fn of_name(name: &str, keeps_name: bool) -> Option<DumpRefusal> {
+fn of_name(name: &str, keeps_name: bool) -> Option<Refusal> {
     if TEMPLATES.contains(&name) || name == EVERYONES && !keeps_name {
-        return Some(DumpRefusal::Reserved(name.to_owned()));
+        let message =
+            format!("`{name}` cannot be the name of a restored database: the server needs that one itself");
+        return Some(Refusal::usage("reserved-name", message));
     }
     let is_name = !name.is_empty() && name.len() <= NAME_BYTES && !name.contains('\0');
-    (!is_name).then(|| DumpRefusal::Name(name.to_owned()))
+    (!is_name).then(|| {
+        let message = format!(
+            "`{name}` cannot be the name of a database: it is empty, has a NUL in it or is longer than {NAME_BYTES} bytes"
+        );
+        Refusal::usage("invalid-name", message)
+    })
 }
 
-fn of_target(request: &DumpRestoreRequest, situation: &DumpSurvey) -> Vec<DumpRefusal> {
+fn of_target(request: &DumpRestoreRequest, situation: &DumpSurvey) -> Vec<Refusal> {
     let (target, recorded) = (&situation.target, &situation.recorded);
     let mut refusals = Vec::new();
     if target.major < recorded.major {
-        refusals.push(DumpRefusal::OlderServer { target: target.major, dumped: recorded.major });
+        refusals.push(Refusal::not_ready(
+            "older-server",
+            format!(
+                "the target server is PostgreSQL {}, the dump is of PostgreSQL {}: it may not load into an older one",
+                target.major, recorded.major
+            ),
+        ));
     }
     let into = loads_into(request, target);
     if !target.may_create_databases && into != LoadsInto::Existing {
-        refusals.push(DumpRefusal::NoCreateDatabase { role: target.role.clone() });
+        let message = format!("role `{}` may not create databases on the target server", target.role);
+        refusals.push(Refusal::not_ready("no-createdb", message));
     }
     if let Some(reason) = target.locale_problem.clone().filter(|_| into != LoadsInto::Existing) {
         let (locale, provider) =
             (recorded.icu_locale.as_ref().unwrap_or(&recorded.collate), &recorded.locale_provider);
-        refusals.push(DumpRefusal::Locale { locale: locale.clone(), provider: provider.clone(), reason });
+        let message = format!("the target server does not have the locale `{locale}` ({provider}): {reason}");
+        refusals.push(Refusal::not_ready("no-locale", message));
     }
     let Some(existing) = standing(request, target) else { return refusals };
-    let database = request.database.clone();
-    if let Some(leftover) = left_under_the_name(request, target) {
-        refusals.push(match leftover.connections {
-            0 => DumpRefusal::LeftOfRestore { database },
-            _ => DumpRefusal::BeingRestored { database },
-        });
+    let database = &request.database;
+    let refusal = if let Some(leftover) = left_under_the_name(request, target) {
+        match leftover.connections {
+            0 => Refusal::not_ready(
+                "leftover-database",
+                format!("database `{database}` is left of a restore that did not end, and is not complete"),
+            ),
+            _ => Refusal::not_ready(
+                "being-restored",
+                format!("database `{database}` is being restored by another run"),
+            ),
+        }
     } else if !existing.takes_connections {
-        refusals.push(DumpRefusal::Closed { database });
+        Refusal::not_ready(
+            "database-closed",
+            format!(
+                "database `{database}` exists and does not take connections, so nobody knows what it holds"
+            ),
+        )
     } else if !existing.holds.is_empty() {
-        refusals.push(DumpRefusal::NotEmpty { database, holds: existing.holds.clone() });
+        let holds = existing.holds.join(", ");
+        Refusal::not_ready(
+            "database-not-empty",
+            format!("database `{database}` is not empty: it has {holds}"),
+        )
     } else if existing.connections > 0 && into != LoadsInto::Existing {
-        refusals.push(DumpRefusal::InUse { database, connections: existing.connections });
+        Refusal::not_ready(
+            "database-in-use",
+            format!(
+                "database `{database}` exists, is empty, and is in use by {} connections",
+                existing.connections
+            ),
+        )
     } else if !target.superuser && !target.member_of.contains(&existing.owner) {
-        let (owner, role) = (existing.owner.clone(), target.role.clone());
-        refusals.push(DumpRefusal::NotMine { database, owner, role });
-    }
+        Refusal::not_ready(
+            "database-not-owned",
+            format!(
+                "database `{database}` exists and belongs to `{}`, whose databases `{}` may not replace",
+                existing.owner, target.role
+            ),
+        )
+    } else {
+        return refusals;
+    };
+    refusals.push(refusal);
     refusals
 }
 
@@ -116,19 +180,24 @@ fn of_what_it_needs(
     situation: &DumpSurvey,
     foreseen: &Foreseen,
     globals: Option<&GlobalsPlan>,
-) -> Vec<DumpRefusal> {
+) -> Vec<Refusal> {
     let (target, recorded) = (&situation.target, &situation.recorded);
     let made = |names: fn(&GlobalsPlan) -> &Vec<String>| -> BTreeSet<&String> {
         globals.map(|globals| names(globals).iter().collect()).unwrap_or_default()
     };
     let mut refusals = Vec::new();
     if request.globals && globals.is_none() {
-        refusals.push(DumpRefusal::NoGlobals);
+        let message = "the backup has no roles and tablespaces in it (`globals.sql`)";
+        refusals.push(Refusal::not_ready("no-globals", message));
     }
     let new_roles = made(|globals| &globals.roles);
     if !new_roles.is_empty() && !target.may_create_roles {
-        let missing = new_roles.iter().map(|role| (*role).clone()).collect();
-        refusals.push(DumpRefusal::NoCreateRole { role: target.role.clone(), missing });
+        let missing = new_roles.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(", ");
+        let message = format!(
+            "role `{}` may not create roles on the target server, and {missing} are missing",
+            target.role
+        );
+        refusals.push(Refusal::not_ready("no-createrole", message));
     }
     refusals.extend(of_roles(request, situation, foreseen, &new_roles));
     if request.tablespaces {
@@ -139,7 +208,8 @@ fn of_what_it_needs(
             .filter(|name| !target.tablespaces.contains(*name) && !new.contains(name));
         let missing: Vec<String> = missing.cloned().collect();
         if !missing.is_empty() {
-            refusals.push(DumpRefusal::Tablespaces(missing));
+            let message = format!("the target server has no {}", with_noun("tablespace", &missing));
+            refusals.push(Refusal::not_ready("no-tablespace", message));
         }
     }
     // A few tables may need others than they are known to; if they do, the load says so.
@@ -151,7 +221,9 @@ fn of_what_it_needs(
     let missing: Vec<String> =
         needed.into_iter().filter(|name| !target.extensions.contains_key(name)).collect();
     if !missing.is_empty() && request.incomplete.is_none() {
-        refusals.push(DumpRefusal::Extensions(missing));
+        let message =
+            format!("the target server does not have the files of the {}", with_noun("extension", &missing));
+        refusals.push(Refusal::not_ready("no-extension", message));
     }
     refusals
 }
@@ -162,7 +234,7 @@ fn of_roles(
     situation: &DumpSurvey,
     foreseen: &Foreseen,
     new_roles: &BTreeSet<&String>,
-) -> Vec<DumpRefusal> {
+) -> Vec<Refusal> {
     let (target, owner) = (&situation.target, &situation.recorded.owner);
     let named = foreseen.roles.clone().unwrap_or_default();
     let missing = |roles: BTreeSet<String>| -> Vec<String> {
@@ -172,24 +244,42 @@ fn of_roles(
     let mut refusals = Vec::new();
     if !request.owners {
         let missing = missing(named.needed(false));
-        refusals.extend((!missing.is_empty()).then_some(DumpRefusal::MeantRoles(missing)));
+        if !missing.is_empty() {
+            let message = format!(
+                "the target server has no {}, for which there are policies or user mappings",
+                with_noun("role", &missing)
+            );
+            refusals.push(Refusal::not_ready("no-meant-role", message));
+        }
         return refusals;
     }
     let is_foreign = |role: &String| target.roles.contains(role) && !target.member_of.contains(role);
     if !target.superuser && is_foreign(owner) {
-        refusals.push(DumpRefusal::NotMemberOfOwner { role: target.role.clone(), owner: owner.clone() });
+        let message = format!(
+            "role `{}` is not a member of `{owner}`, which the database is to belong to",
+            target.role
+        );
+        refusals.push(Refusal::not_ready("not-member-of-owner", message));
     }
     let foreign: Vec<String> =
         named.owners.iter().filter(|role| *role != owner && is_foreign(role)).cloned().collect();
     if !target.superuser && !foreign.is_empty() {
-        refusals.push(DumpRefusal::NotMemberOfOwners { role: target.role.clone(), owners: foreign });
+        let message = format!(
+            "role `{}` is not a member of {}, to which objects of the dump belong",
+            target.role,
+            with_noun("role", &foreign)
+        );
+        refusals.push(Refusal::not_ready("not-member-of-owner", message));
     }
     let missing = missing(named.needed(true).into_iter().chain([owner.clone()]).collect());
-    refusals.extend((!missing.is_empty()).then_some(DumpRefusal::Roles(missing)));
+    if !missing.is_empty() {
+        let message = format!("the target server has no {}", with_noun("role", &missing));
+        refusals.push(Refusal::not_ready("no-role", message));
+    }
     refusals
 }
 
-fn of_selection(selection: &EntrySelection, recorded: &DatabaseFacts) -> Vec<DumpRefusal> {
+fn of_selection(selection: &EntrySelection, recorded: &DatabaseFacts) -> Vec<Refusal> {
     let table_names: Vec<String> =
         recorded.tables.iter().map(|table| format!("{}.{}", table.schema, table.name)).collect();
     let sequences = recorded.sequences.iter().map(|sequence| (&sequence.schema, &sequence.name));
@@ -198,13 +288,26 @@ fn of_selection(selection: &EntrySelection, recorded: &DatabaseFacts) -> Vec<Dum
     let tables = selection.tables.iter().filter(|(schema, name)| !known.contains(&(schema, name))).map(
         |(schema, name)| {
             let name = format!("{schema}.{name}");
-            DumpRefusal::Unknown { what: "table", near: near(&name, &table_names), name }
+            unknown("table", &name, &near(&name, &table_names))
         },
     );
-    let schemas = selection.schemas.iter().filter(|name| !recorded.schemas.contains(name)).map(|name| {
-        DumpRefusal::Unknown { what: "schema", near: near(name, &recorded.schemas), name: name.clone() }
-    });
+    let schemas = selection
+        .schemas
+        .iter()
+        .filter(|name| !recorded.schemas.contains(name))
+        .map(|name| unknown("schema", name, &near(name, &recorded.schemas)));
     tables.chain(schemas).collect()
+}
+
+/// A name that the backup does not have, and those near it.
+pub(super) fn unknown(what: &str, name: &str, near: &[String]) -> Refusal {
+    let near = if near.is_empty() { String::new() } else { format!("; near it: {}", quoted_list(near)) };
+    Refusal::usage("unknown-name", format!("the backup has no {what} `{name}`{near}"))
+}
+
+fn with_noun(noun: &str, names: &[String]) -> String {
+    let plural = if names.len() == 1 { "" } else { "s" };
+    format!("{noun}{plural} {}", quoted_list(names))
 }
 
 /// The three that look most like it, if they do.
@@ -222,7 +325,7 @@ fn near(name: &str, all: &[String]) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::restore::logical::tests::{request, situation};
-    use crate::restore::logical::{DumpRefusalClass, ExistingDatabase, plan};
+    use crate::restore::logical::{ExistingDatabase, plan};
 
     /// What is refused after `change`, as it is told.
     fn refused(change: impl FnOnce(&mut DumpRestoreRequest, &mut DumpSurvey)) -> Vec<String> {
@@ -486,7 +589,6 @@ mod tests {
             request.exclusion.schemas.push("nothing".to_owned());
         });
         assert_eq!(excluded.len(), 2, "{excluded:?}");
-        assert_eq!(DumpRefusal::Name(String::new()).class(), DumpRefusalClass::Usage);
     }
 
     #[test]

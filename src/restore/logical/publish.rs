@@ -3,11 +3,11 @@
 //! *Invariants.* What comes here was compared and judged, and is never dropped. If it cannot get its name, it is
 //! kept, and its comment has the statement that gives it the name.
 
+use super::DumpRestoreError;
 use super::database::{connect, drop_database, execute, refuse_occupied, when_free};
 use super::plan::{DumpRestorePlan, LoadsInto};
 use super::progress::close;
 use super::target::{COMMENT, REPLACED, RESTORING, WAS_EMPTY};
-use super::{DumpRestoreError, Run};
 use crate::model::Verdict;
 use crate::postgres::{identifier, literal};
 use crate::text::error_chain;
@@ -125,9 +125,12 @@ fn incomplete_comment(plan: &DumpRestorePlan, verdict: &Verdict) -> String {
 }
 
 /// Publishes; what must not be there before is gone in the same transaction.
-pub(super) async fn publish(run: &Run, publication: &Publication) -> Result<(), DumpRestoreError> {
+pub(super) async fn publish(
+    plan: &DumpRestorePlan,
+    publication: &Publication,
+) -> Result<(), DumpRestoreError> {
     let Publication { database, loaded_as, .. } = publication;
-    let mut connection = connect(&run.target).await?;
+    let mut connection = connect(&plan.steps.target).await?;
     let what = format!("give the restored database the name `{database}`");
     if loaded_as == database {
         let what = format!("publish the restored database `{database}`");
@@ -140,7 +143,7 @@ pub(super) async fn publish(run: &Run, publication: &Publication) -> Result<(), 
     let keep = format!("COMMENT ON DATABASE {} IS {comment}", identifier(loaded_as));
     execute(&mut connection, "mark the restored database", keep).await?;
     let mut done = match &publication.aside {
-        Some(_) => refuse_occupied(run, database, database).await,
+        Some(_) => refuse_occupied(plan, database, database).await,
         None => Ok(()),
     };
     if done.is_ok() {
@@ -155,10 +158,10 @@ pub(super) async fn publish(run: &Run, publication: &Publication) -> Result<(), 
 }
 
 /// Drops the empty database that stood in the place, after one more look. Gives words where it stays.
-pub(super) async fn drop_replaced(run: &Run, aside: &str) -> Option<String> {
-    let checked = refuse_occupied(run, aside, aside).await;
+pub(super) async fn drop_replaced(plan: &DumpRestorePlan, aside: &str) -> Option<String> {
+    let checked = refuse_occupied(plan, aside, aside).await;
     let dropped = match checked {
-        Ok(()) => drop_database(&run.target, aside).await,
+        Ok(()) => drop_database(&plan.steps.target, aside).await,
         Err(error) => Err(error),
     };
     dropped.err().map(|error| {

@@ -1,7 +1,17 @@
 use std::path::PathBuf;
 
-use super::{EntrySelection, Exclusion};
+use chrono::{DateTime, Utc};
+
+use super::execute::execute;
+use super::survey::survey;
+use super::{
+    CatalogHints, DumpAftermath, DumpDetails, DumpRestoreError, DumpRestorePlan, DumpSurvey, EntrySelection,
+    Exclusion, plan,
+};
 use crate::model::{DatabaseFacts, RepositoryName, SourceName};
+use crate::postgres::ConnectionParameters;
+use crate::restore::{Method, Refusal, RestoreProgress, Restored, Restorer, Stopped};
+use crate::run::RunContext;
 
 /// What someone wants restored, and where to.
 #[derive(Clone, Debug)]
@@ -10,7 +20,10 @@ pub struct DumpRestoreRequest {
     pub backup: BackupSelector,
     /// Read from this repository only.
     pub from: Option<RepositoryName>,
-    /// The name the restored database gets. The server is told beside it.
+    /// The server and the role; its database is the one that is to be made.
+    pub target: ConnectionParameters,
+    /// Where to look for `pg_restore` first.
+    pub tools: Option<PathBuf>,
     pub database: String,
     /// Connections that load at a time. One needs no scratch disk.
     pub jobs: u32,
@@ -32,6 +45,38 @@ pub struct DumpRestoreRequest {
     pub scratch: PathBuf,
     /// Drop what earlier restores that were killed have left on the server.
     pub drop_leftovers: bool,
+    /// What the catalog knows of earlier runs.
+    pub known: CatalogHints,
+}
+
+impl Restorer for DumpRestoreRequest {
+    const METHOD: Method = Method::Logical;
+    type Survey = DumpSurvey;
+    type Plan = DumpRestorePlan;
+    type Details = DumpDetails;
+    type Error = DumpRestoreError;
+    type Aftermath = DumpAftermath;
+
+    async fn survey(&self, run: &RunContext) -> Result<DumpSurvey, DumpRestoreError> {
+        survey(run, self).await
+    }
+
+    fn plan(
+        &self,
+        survey: DumpSurvey,
+        now: DateTime<Utc>,
+        seed: u32,
+    ) -> Result<DumpRestorePlan, Vec<Refusal>> {
+        plan(self, survey, now, seed)
+    }
+
+    async fn execute(
+        run: &RunContext,
+        plan: &DumpRestorePlan,
+        progress: &mut RestoreProgress<'_>,
+    ) -> Result<Restored<DumpDetails>, Stopped<DumpRestoreError, DumpAftermath>> {
+        execute(run, plan, progress).await
+    }
 }
 
 impl DumpRestoreRequest {

@@ -2,64 +2,63 @@
 
 use sqlx::PgConnection;
 
+use super::DumpRestoreError;
 use super::database::execute;
 use super::globals::{GlobalsPlan, GlobalsStep};
 use super::plan::DumpRestorePlan;
 use super::progress::close;
 use super::target::maintenance;
-use super::{DumpRestoreError, Run};
+use crate::run::RunContext;
 
-impl Run {
-    /// Adds to `made` what stays whatever comes, and gives what the server did not take, in words.
-    pub(super) async fn make_globals(
-        &self,
-        plan: &DumpRestorePlan,
-        made: &mut Vec<String>,
-    ) -> Result<Vec<String>, DumpRestoreError> {
-        let Some(globals) = &plan.globals else { return Ok(vec![]) };
-        self.check_interruption()?;
-        let mut connection = maintenance(&self.target).await.map_err(DumpRestoreError::Connect)?;
-        let constants = "SET standard_conforming_strings = on; SET client_encoding = 'UTF8'".to_owned();
-        execute(&mut connection, "prepare for roles", constants).await?;
-        let mut not_made = Vec::new();
-        execute(&mut connection, "make roles", "BEGIN".to_owned()).await?;
-        for step in &globals.role_steps {
-            not_made.extend(make_role(&mut connection, step).await?);
-        }
-        execute(&mut connection, "make roles", "COMMIT".to_owned()).await?;
-        made.extend(globals.roles.iter().map(|role| format!("role {role}")));
-        for step in &globals.tablespace_steps {
-            not_made.extend(make(&mut connection, "make tablespaces", step).await?);
-            if step.is_needed {
-                made.push(format!("tablespace {}", step.statement.name(2)));
-            }
-        }
-        close(connection).await;
-        self.tell_globals(globals);
-        Ok(not_made)
+/// Adds to `made` what stays whatever comes, and gives what the server did not take, in words.
+pub(super) async fn make_globals(
+    run: &RunContext,
+    plan: &DumpRestorePlan,
+    made: &mut Vec<String>,
+) -> Result<Vec<String>, DumpRestoreError> {
+    let Some(globals) = &plan.globals else { return Ok(vec![]) };
+    run.check_interruption()?;
+    let mut connection = maintenance(&plan.steps.target).await.map_err(DumpRestoreError::Connect)?;
+    let constants = "SET standard_conforming_strings = on; SET client_encoding = 'UTF8'".to_owned();
+    execute(&mut connection, "prepare for roles", constants).await?;
+    let mut not_made = Vec::new();
+    execute(&mut connection, "make roles", "BEGIN".to_owned()).await?;
+    for step in &globals.role_steps {
+        not_made.extend(make_role(&mut connection, step).await?);
     }
+    execute(&mut connection, "make roles", "COMMIT".to_owned()).await?;
+    made.extend(globals.roles.iter().map(|role| format!("role {role}")));
+    for step in &globals.tablespace_steps {
+        not_made.extend(make(&mut connection, "make tablespaces", step).await?);
+        if step.is_needed {
+            made.push(format!("tablespace {}", step.statement.name(2)));
+        }
+    }
+    close(connection).await;
+    tell_globals(run, plan, globals);
+    Ok(not_made)
+}
 
-    fn tell_globals(&self, globals: &GlobalsPlan) {
-        if !globals.existing_roles.is_empty() {
-            self.events
-                .notice(format!("left as they are, since they exist: {}", globals.existing_roles.join(", ")));
-        }
-        if !globals.joined.is_empty() {
-            self.events.notice(format!(
-                "{} is a member now, to give them what they own, of {}",
-                self.target.user,
-                globals.joined.join(", ")
-            ));
-        }
-        for text in &globals.left_out {
-            self.events.warning(format!("left out of the roles and tablespaces: {text}"));
-        }
-        if !globals.need_password.is_empty() {
-            self.events.warning(format!(
-                "these roles may log in and need a password, which the backup does not hold: {}",
-                globals.need_password.join(", ")
-            ));
-        }
+fn tell_globals(run: &RunContext, plan: &DumpRestorePlan, globals: &GlobalsPlan) {
+    if !globals.existing_roles.is_empty() {
+        run.events
+            .notice(format!("left as they are, since they exist: {}", globals.existing_roles.join(", ")));
+    }
+    if !globals.joined.is_empty() {
+        run.events.notice(format!(
+            "{} is a member now, to give them what they own, of {}",
+            plan.steps.target.user,
+            globals.joined.join(", ")
+        ));
+    }
+    for text in &globals.left_out {
+        run.events.warning(format!("left out of the roles and tablespaces: {text}"));
+    }
+    if !globals.need_password.is_empty() {
+        run.events.warning(format!(
+            "these roles may log in and need a password, which the backup does not hold: {}",
+            globals.need_password.join(", ")
+        ));
     }
 }
 

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::{BackupSelector, DumpRefusal, DumpRestoreRequest};
+use super::{BackupSelector, DumpRestoreRequest};
 use crate::model::{BackupId, BackupKind, RepositoryName};
+use crate::restore::refusal::{ambiguous, in_repository};
+use crate::restore::{Refusal, RefusalClass};
+use crate::text::quoted_list;
 
 /// The backups of a source that a repository holds.
 #[derive(Clone, Debug)]
@@ -24,19 +27,22 @@ pub(super) fn choose(
     holdings: &[RepositoryCopy],
     request: &DumpRestoreRequest,
     doubtful: &SuspectCopies,
-) -> Result<(BackupId, Vec<RepositoryName>), DumpRefusal> {
-    let from = || request.from.clone();
+) -> Result<(BackupId, Vec<RepositoryName>), Refusal> {
+    let within = in_repository(request.from.as_ref());
     let usable: Vec<&RepositoryCopy> = holdings
         .iter()
         .filter(|holding| request.from.as_ref().is_none_or(|from| *from == holding.repository))
         .collect();
     let all: BTreeSet<&BackupId> = usable.iter().flat_map(|holding| &holding.backups).collect();
-    let source_name = request.source.clone();
+    let source = &request.source;
     let id = match &request.backup {
         BackupSelector::Latest => {
             match all.iter().rev().find(|id| id.kind() == BackupKind::Logical).or(all.last()) {
                 Some(id) => (*id).clone(),
-                None => return Err(DumpRefusal::NoBackup { source_name, from: from() }),
+                None => {
+                    let message = format!("there is no backup of `{source}`{within}");
+                    return Err(Refusal::nothing("no-backup", message));
+                }
             }
         }
         BackupSelector::Prefix(asked) => {
@@ -45,23 +51,29 @@ pub(super) fn choose(
             match found[..] {
                 [only] => only.clone(),
                 [] => {
-                    let newest = all.iter().rev().take(NAMED).map(|id| (*id).clone()).collect();
-                    return Err(DumpRefusal::UnknownBackup {
-                        source_name,
-                        asked: asked.clone(),
-                        from: from(),
-                        newest,
-                    });
+                    let newest = match all.is_empty() {
+                        true => "there is none at all".to_owned(),
+                        false => format!(
+                            "the newest are {}",
+                            quoted_list(&all.iter().rev().take(NAMED).collect::<Vec<_>>())
+                        ),
+                    };
+                    let message = format!(
+                        "no backup of `{source}` has an id that begins with `{asked}`{within}; {newest}"
+                    );
+                    return Err(Refusal::nothing("no-backup", message));
                 }
                 _ => {
-                    let found = found.into_iter().rev().take(NAMED).cloned().collect();
-                    return Err(DumpRefusal::Ambiguous { asked: asked.clone(), found });
+                    let found: Vec<_> = found.into_iter().rev().take(NAMED).cloned().collect();
+                    return Err(ambiguous(RefusalClass::Usage, asked, &found));
                 }
             }
         }
     };
     if id.kind() != BackupKind::Logical {
-        return Err(DumpRefusal::Kind { kind: id.kind() });
+        let code = if id.kind() == BackupKind::Snapshot { "rds-snapshot" } else { "not-a-dump" };
+        let message = format!("this version cannot restore a backup of kind `{}` into a database", id.kind());
+        return Err(Refusal::not_ready(code, message));
     }
     let holders = usable.iter().filter(|holding| holding.backups.contains(&id));
     let mut holders: Vec<RepositoryName> = holders.map(|holding| holding.repository.clone()).collect();
@@ -116,16 +128,16 @@ mod tests {
             |text: &str| DumpRestoreRequest { backup: BackupSelector::Prefix(text.to_owned()), ..request() };
         let refused =
             |request: &DumpRestoreRequest| choose(&holdings(), request, &SuspectCopies::new()).unwrap_err();
-        assert!(
-            matches!(refused(&asked("202611")), DumpRefusal::Ambiguous { found, .. } if found[0] == id(3, 3))
-        );
-        assert!(
-            matches!(refused(&asked("2027")), DumpRefusal::UnknownBackup { newest, .. } if newest.len() == 3)
-        );
+        let several = refused(&asked("202611"));
+        assert_eq!((several.code, several.class), ("ambiguous-backup", RefusalClass::Usage));
+        assert!(several.message.contains(&format!(": `{}`, ", id(3, 3))), "{several}");
+        let unknown = refused(&asked("2027"));
+        assert_eq!((unknown.code, unknown.class), ("no-backup", RefusalClass::Nothing));
+        assert_eq!(unknown.message.matches("-database-logical-").count(), 3, "{unknown}");
         let in_primary =
             DumpRestoreRequest { from: Some("primary".parse().unwrap()), ..asked(id(3, 3).as_str()) };
         let refusal = refused(&in_primary);
         assert!(refusal.to_string().contains("in repository `primary`"), "{refusal}");
-        assert!(matches!(choose(&[], &request(), &SuspectCopies::new()), Err(DumpRefusal::NoBackup { .. })));
+        assert_eq!(choose(&[], &request(), &SuspectCopies::new()).unwrap_err().code, "no-backup");
     }
 }

@@ -4,9 +4,12 @@ use chrono::{DateTime, Utc};
 
 use super::replay_effects::each_record_of;
 use super::select::BaseBackup;
+use super::target::shown;
 use super::wal_survey::WalArchives;
-use super::{PhysicalRefusal, PhysicalRestoreError, RecoveryTarget, Run};
+use super::{PhysicalRestoreError, RecoveryTarget};
 use crate::model::{Ancestor, Lsn, Timeline};
+use crate::restore::Refusal;
+use crate::run::RunContext;
 use crate::wal::{ReplayPosition, TimelineTarget};
 
 /// A commit, and where its record begins.
@@ -18,12 +21,12 @@ struct Commit {
 
 /// Whether what was committed by the target depends on a timeline that nobody chose; then both are named.
 pub(super) async fn two_have_it(
-    run: &Run,
+    run: &RunContext,
     log: &WalArchives,
     base: &BaseBackup,
     goal: Timeline,
     target: &RecoveryTarget,
-) -> Result<Option<PhysicalRefusal>, PhysicalRestoreError> {
+) -> Result<Option<Refusal>, PhysicalRestoreError> {
     for (left, child) in forks(log, base.physical.timeline, goal) {
         let (is_on_child, rival) = match target {
             RecoveryTarget::Time(time) => {
@@ -42,13 +45,17 @@ pub(super) async fn two_have_it(
             }
             _ => return Ok(None),
         };
-        return Ok(rival.map(|(other, commit)| PhysicalRefusal::TwoTimelines {
-            target: target.to_string(),
-            child,
-            left: left.until,
-            begun: is_on_child.map(|begun| begun.time),
-            other,
-            committed: commit.time,
+        return Ok(rival.map(|(other, commit)| {
+            let nothing_until = match is_on_child {
+                Some(begun) => format!("nothing until {},", shown(begun.time)),
+                None => "nothing that is archived,".to_owned(),
+            };
+            let message = format!(
+                "{target} is on two timelines: timeline {child} was forked at {} and committed {nothing_until} and timeline {other} has a commit of {}",
+                left.until,
+                shown(commit.time)
+            );
+            Refusal::usage("two-timelines", message).with("child", child).with("other", other)
         }));
     }
     Ok(None)
@@ -69,7 +76,7 @@ fn forks(log: &WalArchives, from: Timeline, goal: Timeline) -> Vec<(Ancestor, Ti
 
 /// Another timeline than `child` on which something was committed since the place where that begins, until `time`.
 async fn rival_at(
-    run: &Run,
+    run: &RunContext,
     log: &WalArchives,
     left: Ancestor,
     child: Timeline,
@@ -97,7 +104,7 @@ async fn rival_at(
 
 /// Whether a timeline went on after the last commit before the place where another one was left.
 async fn is_later(
-    run: &Run,
+    run: &RunContext,
     log: &WalArchives,
     left: Ancestor,
     other: Timeline,
@@ -123,7 +130,7 @@ async fn is_later(
 
 /// The first commit on a timeline from a position on, as far as its log is there.
 async fn first_commit(
-    run: &Run,
+    run: &RunContext,
     log: &WalArchives,
     timeline: Timeline,
     from: Lsn,

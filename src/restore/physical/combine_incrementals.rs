@@ -10,11 +10,12 @@ use std::os::unix::fs::lchown;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::PhysicalRestoreError;
 use super::execute::wrote;
 use super::plan::PhysicalRestorePlan;
 use super::unpack::{CONTROL, CONTROL_KEPT, FOLDERS, TABLESPACES, is_left_out, make_folder};
-use super::{PhysicalRestoreError, Run};
 use crate::platform::{self, Program};
+use crate::run::RunContext;
 
 pub(super) const COMBINE: &str = "pg_combinebackup";
 pub(super) const VERIFY: &str = "pg_verifybackup";
@@ -44,27 +45,28 @@ pub(super) fn make_folders(plan: &PhysicalRestorePlan, folder: &Path) -> Result<
     make_folder(folder, plan.steps.owner).map_err(failed)
 }
 
-impl Run {
-    /// Leaves what a single backup would have been unpacked to.
-    pub(super) async fn combine(&self, plan: &PhysicalRestorePlan) -> Result<(), PhysicalRestoreError> {
-        let tools = plan.steps.combining.as_ref();
-        let missing = || PhysicalRestoreError::NotUnderstood {
-            artifact: plan.backup.to_string(),
-            reason: format!("{COMBINE} is not here"),
-        };
-        let program = |name| tools.and_then(|tools| tools.program(name).ok()).ok_or_else(missing);
-        let result = plan.to.join(WORK).join(RESULT);
-        link(plan)?;
-        self.check_interruption()?;
-        let combining = command(plan, program(COMBINE)?);
-        combining.run(WITHIN, &self.cancel).await.map_err(PhysicalRestoreError::Program)?;
-        // Every file against the sums that the server made of it, and those made while it was put together.
-        let verifying = program(VERIFY)?.args(["--no-parse-wal", "--exit-on-error", "--quiet"]).arg(&result);
-        verifying.run(WITHIN, &self.cancel).await.map_err(PhysicalRestoreError::Program)?;
-        self.check_interruption()?;
-        let plan = plan.clone();
-        tokio::task::spawn_blocking(move || take_over(&plan)).await.map_err(PhysicalRestoreError::Worker)?
-    }
+/// Leaves what a single backup would have been unpacked to.
+pub(super) async fn combine(
+    run: &RunContext,
+    plan: &PhysicalRestorePlan,
+) -> Result<(), PhysicalRestoreError> {
+    let tools = plan.steps.combining.as_ref();
+    let missing = || PhysicalRestoreError::NotUnderstood {
+        artifact: plan.backup.to_string(),
+        reason: format!("{COMBINE} is not here"),
+    };
+    let program = |name| tools.and_then(|tools| tools.program(name).ok()).ok_or_else(missing);
+    let result = plan.to.join(WORK).join(RESULT);
+    link(plan)?;
+    run.check_interruption()?;
+    let combining = command(plan, program(COMBINE)?);
+    combining.run(WITHIN, &run.cancel).await.map_err(PhysicalRestoreError::Program)?;
+    // Every file against the sums that the server made of it, and those made while it was put together.
+    let verifying = program(VERIFY)?.args(["--no-parse-wal", "--exit-on-error", "--quiet"]).arg(&result);
+    verifying.run(WITHIN, &run.cancel).await.map_err(PhysicalRestoreError::Program)?;
+    run.check_interruption()?;
+    let plan = plan.clone();
+    tokio::task::spawn_blocking(move || take_over(&plan)).await.map_err(PhysicalRestoreError::Worker)?
 }
 
 /// Tells each part where its tablespaces are.

@@ -3,12 +3,13 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use super::PhysicalRefusal;
 use super::unpack::UnpackError;
 use crate::model::{BackupId, RepositoryName};
 use crate::pipeline::OpenError;
 use crate::platform::ProcessError;
 use crate::repository::Unavailable;
+use crate::restore::{Refusal, RestoreError};
+use crate::run::Interrupted;
 use crate::store::StoreError;
 use crate::text::bullet_list;
 
@@ -16,7 +17,7 @@ use crate::text::bullet_list;
 #[derive(Debug, Error)]
 pub enum PhysicalRestoreError {
     #[error("refused, and nothing was touched: {}", bullet_list(.0))]
-    Refused(Vec<PhysicalRefusal>),
+    Refused(Vec<Refusal>),
     #[error("failed to read any repository{}", Unavailable::reasons(.0))]
     NoRepository(Vec<Unavailable>),
     #[error("failed to find any write-ahead log of the cluster that was backed up{}", Unavailable::reasons(.0))]
@@ -63,9 +64,26 @@ pub enum PhysicalRestoreError {
     Interrupted,
 }
 
-impl PhysicalRestoreError {
-    pub fn is_interruption(&self) -> bool {
+impl RestoreError for PhysicalRestoreError {
+    fn refused(refusals: Vec<Refusal>) -> Self {
+        Self::Refused(refusals)
+    }
+
+    fn refusals(&self) -> &[Refusal] {
+        if let Self::Refused(refusals) = self { refusals } else { &[] }
+    }
+
+    fn is_interruption(&self) -> bool {
         matches!(self, Self::Interrupted | Self::Program(ProcessError::Interrupted { .. }))
+    }
+
+    /// A server's own words stay out of it.
+    fn journal_reason(&self) -> String {
+        match self {
+            Self::Fetch { .. } => self.to_string(),
+            Self::Start { why, .. } | Self::Proof { why, .. } => why.clone(),
+            _ => "failed".to_owned(),
+        }
     }
 }
 
@@ -78,5 +96,11 @@ fn log_lines(lines: &[String]) -> String {
         String::new()
     } else {
         format!("; its log ends with\n    {}", lines.join("\n    "))
+    }
+}
+
+impl From<Interrupted> for PhysicalRestoreError {
+    fn from(_: Interrupted) -> Self {
+        Self::Interrupted
     }
 }

@@ -7,351 +7,367 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::combine_incrementals::combine;
 use super::fetch::ahead;
 use super::host::{DirectoryLock, DirectoryMarker, DirectoryState, DirectorySurvey, MARKER};
 use super::plan::PhysicalRestorePlan;
+use super::preflight::{at_work, not_empty, runs};
 use super::unpack::{CONTROL, CONTROL_KEPT, UnpackMode, Unpacked, Unpacker, create};
 use super::{
-    DirectoryCleanup, PhysicalRefusal, PhysicalRestoreError, PhysicalRestoreFailure, PhysicalRestoreReport,
-    Run, ServerState, VERB, combine_incrementals, delta, manual_restore, release, resume, settings, start,
+    DirectoryCleanup, PhysicalDetails, PhysicalRestoreError, RecoveryTarget, ServerState, Started,
+    combine_incrementals, delta, manual_restore, release, resume, settings, start,
 };
-use crate::event::{Event, Phase, PhaseTimer};
+use crate::checks::CheckResult;
+use crate::event::{Event, Phase};
 use crate::model::{Artifact, Manifest, RepositoryName};
 use crate::pipeline::CountingReader;
+use crate::postgres::ConnectionParameters;
+use crate::restore::{RestoreProgress, Restored, Stopped};
+use crate::run::RunContext;
 use crate::source::postgres_base::BASE;
+use crate::text::error_chain;
 
 const CONFIGURATION: &str = "postgresql.conf";
 const WAL: &str = "pg_wal";
 const TOLD_EVERY: Duration = Duration::from_millis(250);
 
-impl Run {
-    /// Does what was planned. Until the last step nothing in the directory can be started; whatever fails
-    /// before, it is removed.
-    pub async fn execute(
-        &self,
-        plan: PhysicalRestorePlan,
-    ) -> Result<PhysicalRestoreReport, PhysicalRestoreFailure> {
-        self.events.emit(&Event::RunBegan { run: self.id.clone(), verb: VERB });
-        let begun = self.clock.now();
-        let mut phases = PhaseTimer::new(&self.events);
-        let mut state = CleanupState::default();
-        match self.steps(&plan, &mut phases, &mut state).await {
-            Ok((unpacked, repository, started)) => Ok(PhysicalRestoreReport {
-                run: self.id.clone(),
-                backup: plan.backup.clone(),
-                repository,
-                to: plan.to.clone(),
-                files: unpacked.files,
-                plain_bytes: plan.plain_bytes,
-                reused_bytes: unpacked.reused,
-                stored_bytes: plan.stored_bytes,
-                segments: plan.segments,
-                started,
-                phases: phases.ended(),
-                seconds: (self.clock.now() - begun).as_seconds_f64().max(0.0),
-                notes: plan.notes.iter().chain(&state.notes).cloned().chain([apart_note(&plan)]).collect(),
-            }),
-            Err(source) => {
-                let phase = phases.current();
-                let to = plan.to.clone();
-                let aftermath = match take_back(&state.filling) {
-                    Ok(()) if state.changes && !state.is_whole => DirectoryCleanup::HalfChanged { to },
-                    Ok(()) if state.is_untouched() => DirectoryCleanup::Untouched { to },
-                    _ if state.is_whole => DirectoryCleanup::Restored { to, server: state.server },
-                    Ok(()) => DirectoryCleanup::Removed { to },
-                    Err(error) => DirectoryCleanup::Left { to, reason: error.to_string() },
-                };
-                let (backup, phases) = (plan.backup.clone(), phases.ended());
-                Err(PhysicalRestoreFailure { backup, phase, aftermath, phases, source })
-            }
+/// Does what was planned. Until the last step nothing in the directory can be started; whatever fails
+/// before, it is removed.
+pub(super) async fn execute(
+    run: &RunContext,
+    plan: &PhysicalRestorePlan,
+    progress: &mut RestoreProgress<'_>,
+) -> Result<Restored<PhysicalDetails>, Stopped<PhysicalRestoreError, DirectoryCleanup>> {
+    let mut state = CleanupState::default();
+    let (unpacked, repository, started) = match steps(run, plan, progress, &mut state).await {
+        Ok(done) => done,
+        Err(error) => {
+            let to = plan.to.clone();
+            let aftermath = match take_back(&state.filling) {
+                Ok(()) if state.changes && !state.is_whole => DirectoryCleanup::HalfChanged { to },
+                Ok(()) if state.is_untouched() => DirectoryCleanup::Untouched { to },
+                _ if state.is_whole => DirectoryCleanup::Restored { to, server: state.server },
+                Ok(()) => DirectoryCleanup::Removed { to },
+                Err(error) => DirectoryCleanup::Left { to, reason: error.to_string() },
+            };
+            return Err(Stopped { error, aftermath });
         }
+    };
+    let found = format!("{} files of {} bytes", unpacked.files, plan.plain_bytes);
+    progress.checks.push(CheckResult::passed("as-stored", found));
+    let last_commit = started.as_ref().and_then(|started| started.last_commit);
+    let recovery_point = match &plan.target {
+        RecoveryTarget::Time(time) => *time,
+        _ => last_commit.unwrap_or(plan.recovery_point),
+    };
+    if let Some(started) = &started {
+        let found = format!("{} on timeline {}", started.ended_at, started.timeline);
+        progress.checks.push(CheckResult::passed("reached-target", found));
+        progress.validate(ways_in(plan, started).await, recovery_point).await;
     }
+    Ok(Restored {
+        to: plan.to.display().to_string(),
+        recovery_point,
+        left_out: vec![],
+        notes: plan.notes.iter().chain(&state.notes).cloned().chain([apart_note(plan)]).collect(),
+        details: PhysicalDetails {
+            repository,
+            to: plan.to.clone(),
+            files: unpacked.files,
+            plain_bytes: plan.plain_bytes,
+            reused_bytes: unpacked.reused,
+            stored_bytes: plan.stored_bytes,
+            segments: plan.segments,
+            started,
+        },
+    })
+}
 
-    async fn steps(
-        &self,
-        plan: &PhysicalRestorePlan,
-        phases: &mut PhaseTimer<'_>,
-        state: &mut CleanupState,
-    ) -> Result<(Unpacked, RepositoryName, Option<start::Started>), PhysicalRestoreError> {
-        phases.begin(Phase::Prepare);
-        if plan.resumes {
-            return self.resume(plan, phases, state).await;
-        }
-        self.prepare(plan, state).await?;
-        phases.begin(Phase::Fetch);
-        let (unpacked, repository) = self.unpack(plan).await?;
-        if !plan.chain.is_empty() {
-            phases.begin(Phase::Combine);
-            self.combine(plan).await?;
-        }
-        phases.begin(Phase::Settings);
-        state.notes.extend(write_settings(plan)?);
-        phases.begin(Phase::Publish);
-        self.check_interruption()?;
-        let publishing = {
-            let plan = plan.clone();
-            tokio::task::spawn_blocking(move || publish(&plan))
-        };
-        let published = publishing.await.map_err(PhysicalRestoreError::Worker).flatten();
-        // Once the control file is there, nothing may be taken back.
-        if published.is_ok() || plan.to.join(CONTROL).exists() {
-            state.filling.clear();
-            state.is_whole = true;
-        }
-        published?;
-        let started = self.start(plan, phases, state).await?;
-        Ok((unpacked, repository, started))
+/// How the started server may be logged in to: as the policy says of the one that was backed up, since roles and
+/// passwords are those of then. It listens on this host only, and maybe without TLS.
+async fn ways_in(plan: &PhysicalRestorePlan, started: &Started) -> Result<Vec<ConnectionParameters>, String> {
+    let login = plan.steps.login.as_ref().filter(|login| login.url.is_some() || login.url_ref.is_some());
+    let login = login.ok_or("the policy has no `url` for the source")?;
+    let own = ConnectionParameters::resolve(login).await.map_err(|error| error_chain(&error))?;
+    let socket = started.socket_directory.iter().map(|path| path.to_string_lossy().into_owned());
+    let hosts = std::iter::once("127.0.0.1".to_owned()).chain(socket);
+    Ok(hosts.map(|host| own.locally(&host, started.port)).collect())
+}
+
+async fn steps(
+    run: &RunContext,
+    plan: &PhysicalRestorePlan,
+    progress: &mut RestoreProgress<'_>,
+    state: &mut CleanupState,
+) -> Result<(Unpacked, RepositoryName, Option<start::Started>), PhysicalRestoreError> {
+    progress.begin(Phase::Prepare);
+    if plan.resumes {
+        return resume(run, plan, progress, state).await;
     }
-
-    async fn start(
-        &self,
-        plan: &PhysicalRestorePlan,
-        phases: &mut PhaseTimer<'_>,
-        state: &mut CleanupState,
-    ) -> Result<Option<start::Started>, PhysicalRestoreError> {
-        if plan.steps.start.is_none() {
-            return Ok(None);
-        }
-        phases.begin(Phase::Recover);
-        let started = start::start(self, plan, &mut state.server, &mut state.notes).await?;
-        // It is proven, whatever becomes of the file.
-        if let Err(error) = end_recovery(&plan.to) {
-            let words = format!(
-                "the settings of the recovery could not be taken out of {} ({error}): `drctl recovery release` does it, before a standby is made",
-                release::FILE
-            );
-            self.events.warning(words.clone());
-            state.notes.push(words);
-        }
-        Ok(Some(started))
+    prepare(run, plan, state).await?;
+    progress.begin(Phase::Fetch);
+    let (unpacked, repository) = unpack(run, plan).await?;
+    if !plan.chain.is_empty() {
+        progress.begin(Phase::Combine);
+        combine(run, plan).await?;
     }
-
-    /// Goes on with what stands there: only what recovery is told is new.
-    async fn resume(
-        &self,
-        plan: &PhysicalRestorePlan,
-        phases: &mut PhaseTimer<'_>,
-        state: &mut CleanupState,
-    ) -> Result<(Unpacked, RepositoryName, Option<start::Started>), PhysicalRestoreError> {
+    progress.begin(Phase::Settings);
+    state.notes.extend(write_settings(plan)?);
+    progress.begin(Phase::Publish);
+    run.check_interruption()?;
+    let publishing = {
+        let plan = plan.clone();
+        tokio::task::spawn_blocking(move || publish(&plan))
+    };
+    let published = publishing.await.map_err(PhysicalRestoreError::Worker).flatten();
+    // Once the control file is there, nothing may be taken back.
+    if published.is_ok() || plan.to.join(CONTROL).exists() {
+        state.filling.clear();
         state.is_whole = true;
-        let held = resume::hold(&plan.to).map_err(|source| wrote(&plan.to, source))?;
-        let _held = held.ok_or_else(|| came_first(&plan.to))?;
-        for space in &plan.tablespaces {
-            let path = &space.to;
-            let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
-            made.and_then(|()| own_folder(path, plan)).map_err(|source| wrote(path, source))?;
-        }
-        phases.begin(Phase::Settings);
-        let known = serde_json::to_vec(&resume::ResumeState::of(plan)).unwrap_or_default();
-        // In place: whoever holds it holds the file.
-        fs::write(plan.to.join(resume::STATE), known).map_err(|source| wrote(&plan.to, source))?;
-        write_recovery(plan)?;
-        let started = self.start(plan, phases, state).await?;
-        let repository = plan.repositories.first().cloned();
-        let none = || PhysicalRestoreError::Fetch { artifact: BASE.to_owned(), tries: vec![] };
-        Ok((Unpacked::default(), repository.ok_or_else(none)?, started))
     }
+    published?;
+    let started = start(run, plan, progress, state).await?;
+    Ok((unpacked, repository, started))
+}
 
-    /// Makes the directories, and marks them as what they are until they are whole.
-    async fn prepare(
-        &self,
-        plan: &PhysicalRestorePlan,
-        state: &mut CleanupState,
-    ) -> Result<(), PhysicalRestoreError> {
-        let marker = DirectoryMarker {
-            run: self.id.to_string(),
-            backup: plan.backup.to_string(),
-            what: "drctl was restoring here and has not ended: this is not whole, and no server starts in it"
-                .to_owned(),
-            changes: plan.changes.then_some(plan.system_identifier),
-        };
-        for directory in directories(plan) {
-            // Once more: someone may have come first.
-            match DirectorySurvey::look(directory)?.standing {
-                DirectoryState::Absent | DirectoryState::Empty => {}
-                DirectoryState::Data | DirectoryState::Restored | DirectoryState::Begun(_)
-                    if plan.changes
-                        && (directory == plan.to || delta::is_tablespace_of(&plan.to, directory)) =>
-                {
-                    self.begin_changing(directory, plan, &marker, state)?;
-                    continue;
-                }
-                DirectoryState::Changed(cluster) if plan.changes && cluster == plan.system_identifier => {
-                    self.begin_changing(directory, plan, &marker, state)?;
-                    continue;
-                }
-                DirectoryState::LeftOver(_) if plan.replaces_left_over => {
-                    // Held until it is gone: two runs must not both think that they have it.
-                    let hold = DirectoryLock::take(directory).map_err(|source| wrote(directory, source))?;
-                    let _hold = hold.ok_or_else(|| came_first(directory))?;
-                    combine_incrementals::end_left_behind(plan).await;
-                    take_back(&[directory.to_owned()]).map_err(|source| wrote(directory, source))?;
-                }
-                DirectoryState::AtWork(run) => {
-                    let path = directory.to_owned();
-                    return Err(PhysicalRestoreError::Refused(vec![PhysicalRefusal::AtWork { path, run }]));
-                }
-                _ => {
-                    return Err(PhysicalRestoreError::Refused(vec![PhysicalRefusal::NotEmpty(
-                        directory.to_owned(),
-                    )]));
-                }
-            }
-            let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
-            made.and_then(|()| own_folder(directory, plan)).map_err(|source| wrote(directory, source))?;
-            let text = serde_json::to_vec(&marker).unwrap_or_default();
-            // Whoever makes the mark has the directory: another run that came between has it, and what it
-            // wrote is not to be taken back here.
-            let marking = create(&directory.join(MARKER), plan.steps.owner);
-            let mut mark = marking.map_err(|source| match source.kind() {
-                io::ErrorKind::AlreadyExists => came_first(directory),
-                _ => wrote(directory, source),
-            })?;
-            let hold = DirectoryLock::take(directory).map_err(|source| wrote(directory, source))?;
-            state.holds.push(hold.ok_or_else(|| came_first(directory))?);
-            state.filling.push(directory.to_owned());
-            mark.write_all(&text)
-                .and_then(|()| mark.sync_all())
-                .map_err(|source| wrote(&directory.join(MARKER), source))?;
-            sync_folder(directory).map_err(|source| wrote(directory, source))?;
-        }
-        Ok(())
+async fn start(
+    run: &RunContext,
+    plan: &PhysicalRestorePlan,
+    progress: &mut RestoreProgress<'_>,
+    state: &mut CleanupState,
+) -> Result<Option<start::Started>, PhysicalRestoreError> {
+    if plan.steps.start.is_none() {
+        return Ok(None);
     }
-
-    /// Marks what stands there, so that the next run knows it, and makes that no server starts in it.
-    fn begin_changing(
-        &self,
-        directory: &Path,
-        plan: &PhysicalRestorePlan,
-        marker: &DirectoryMarker,
-        state: &mut CleanupState,
-    ) -> Result<(), PhysicalRestoreError> {
-        let hold = delta::mark(directory, marker, plan.steps.owner);
-        let hold = hold.map_err(|source| wrote(&directory.join(MARKER), source))?;
-        state.holds.push(hold.ok_or_else(|| came_first(directory))?);
-        if directory == plan.to {
-            let begun = match delta::process_file(directory) {
-                // A server that came up since the plan was made.
-                Some(file) => Err(PhysicalRestoreError::Refused(vec![PhysicalRefusal::Runs {
-                    path: directory.to_owned(),
-                    file,
-                }])),
-                None => {
-                    delta::begin(directory, &self.id.to_string()).map_err(|source| wrote(directory, source))
-                }
-            };
-            // With its control file and its log it is what it was, and no mark is to say otherwise.
-            state.changes = delta::is_begun(directory);
-            if !state.changes {
-                unmark(directory)?;
-            }
-            if let Some(aside) = begun? {
-                self.events.notice(format!(
-                    "the log that was there is kept as {}; base backups carry it along until you remove it",
-                    aside.display()
-                ));
-            }
-        }
-        Ok(())
+    progress.begin(Phase::Recover);
+    let started = start::start(run, plan, &mut state.server, &mut state.notes).await?;
+    // It is proven, whatever becomes of the file.
+    if let Err(error) = end_recovery(&plan.to) {
+        let words = format!(
+            "the settings of the recovery could not be taken out of {} ({error}): `drctl recovery release` does it, before a standby is made",
+            release::FILE
+        );
+        run.events.warning(words.clone());
+        state.notes.push(words);
     }
+    Ok(Some(started))
+}
 
-    async fn unpack(
-        &self,
-        plan: &PhysicalRestorePlan,
-    ) -> Result<(Unpacked, RepositoryName), PhysicalRestoreError> {
-        let of_parents = plan.steps.parents.iter().map(|parent| (&parent.manifest, &parent.holders));
-        let backups: Vec<_> = of_parents.chain([(&plan.steps.manifest, &plan.repositories)]).collect();
-        let mut work = Vec::new();
-        for (n, (manifest, holders)) in backups.iter().enumerate() {
-            work.push((*manifest, (*holders).clone(), archives(plan, manifest, n)?));
-        }
-        let archives = work.iter().flat_map(|(_, _, archives)| archives);
-        let total = archives.map(|archive| archive.tar.plain.size).sum();
-        let count = Arc::new(AtomicU64::new(0));
-        let mut unpacked = Unpacked::default();
-        let mut from = None;
-        for (manifest, mut repositories, archives) in work {
-            for UnpackedArchive { tar, root, what } in archives {
-                if what != UnpackMode::DataDirectory && !root.exists() {
-                    combine_incrementals::make_folders(plan, &root)?;
-                }
-                let unpacker = Unpacker { root, owner: plan.steps.owner, what, changes: plan.changes };
-                let counted = (&count, total);
-                let some = self.unpack_one(manifest, tar, unpacker, &mut repositories, counted).await?;
-                unpacked.files += some.files;
-                unpacked.bytes += some.bytes;
-                unpacked.reused += some.reused;
-            }
-            from = repositories.into_iter().next();
-        }
-        let none = || PhysicalRestoreError::Fetch { artifact: BASE.to_owned(), tries: vec![] };
-        Ok((unpacked, from.ok_or_else(none)?))
+/// Goes on with what stands there: only what recovery is told is new.
+async fn resume(
+    run: &RunContext,
+    plan: &PhysicalRestorePlan,
+    progress: &mut RestoreProgress<'_>,
+    state: &mut CleanupState,
+) -> Result<(Unpacked, RepositoryName, Option<start::Started>), PhysicalRestoreError> {
+    state.is_whole = true;
+    let held = resume::hold(&plan.to).map_err(|source| wrote(&plan.to, source))?;
+    let _held = held.ok_or_else(|| came_first(&plan.to))?;
+    for space in &plan.tablespaces {
+        let path = &space.to;
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+        made.and_then(|()| own_folder(path, plan)).map_err(|source| wrote(path, source))?;
     }
+    progress.begin(Phase::Settings);
+    let known = serde_json::to_vec(&resume::ResumeState::of(plan)).unwrap_or_default();
+    // In place: whoever holds it holds the file.
+    fs::write(plan.to.join(resume::STATE), known).map_err(|source| wrote(&plan.to, source))?;
+    write_recovery(plan)?;
+    let started = start(run, plan, progress, state).await?;
+    let repository = plan.repositories.first().cloned();
+    let none = || PhysicalRestoreError::Fetch { artifact: BASE.to_owned(), tries: vec![] };
+    Ok((Unpacked::default(), repository.ok_or_else(none)?, started))
+}
 
-    /// From the first repository that has it right. Those that have not are left out for the rest.
-    async fn unpack_one(
-        &self,
-        manifest: &Manifest,
-        tar: &Artifact,
-        unpacker: Unpacker,
-        repositories: &mut Vec<RepositoryName>,
-        (count, total): (&Arc<AtomicU64>, u64),
-    ) -> Result<Unpacked, PhysicalRestoreError> {
-        let mut tries = Vec::new();
-        let before = count.load(Ordering::Relaxed);
-        while let Some(name) = repositories.first().cloned() {
-            self.check_interruption()?;
-            let Some(repository) = self.repositories.find(&name) else {
-                repositories.remove(0);
+/// Makes the directories, and marks them as what they are until they are whole.
+async fn prepare(
+    run: &RunContext,
+    plan: &PhysicalRestorePlan,
+    state: &mut CleanupState,
+) -> Result<(), PhysicalRestoreError> {
+    let marker = DirectoryMarker {
+        run: run.id.to_string(),
+        backup: plan.backup.to_string(),
+        what: "drctl was restoring here and has not ended: this is not whole, and no server starts in it"
+            .to_owned(),
+        changes: plan.changes.then_some(plan.system_identifier),
+    };
+    for directory in directories(plan) {
+        // Once more: someone may have come first.
+        match DirectorySurvey::look(directory)?.standing {
+            DirectoryState::Absent | DirectoryState::Empty => {}
+            DirectoryState::Data | DirectoryState::Restored | DirectoryState::Begun(_)
+                if plan.changes && (directory == plan.to || delta::is_tablespace_of(&plan.to, directory)) =>
+            {
+                begin_changing(run, directory, plan, &marker, state)?;
                 continue;
-            };
-            count.store(before, Ordering::Relaxed);
-            let begin = ahead(self, manifest, tar, repository);
-            let (work, counted) = (unpacker.clone(), Arc::clone(count));
-            let working = tokio::task::spawn_blocking(move || {
-                let plain = begin().map_err(super::unpack::UnpackError::Read)?;
-                work.unpack(CountingReader { plain, count: counted })
-            });
-            match self.tell(count, total, working).await.map_err(PhysicalRestoreError::Worker)? {
-                Ok(unpacked) => return Ok(unpacked),
-                Err(error) if error.is_interruption() => return Err(PhysicalRestoreError::Interrupted),
-                Err(error @ super::unpack::UnpackError::Write { .. }) => {
-                    return Err(PhysicalRestoreError::Unpack { artifact: tar.name.clone(), source: error });
+            }
+            DirectoryState::Changed(cluster) if plan.changes && cluster == plan.system_identifier => {
+                begin_changing(run, directory, plan, &marker, state)?;
+                continue;
+            }
+            DirectoryState::LeftOver(_) if plan.replaces_left_over => {
+                // Held until it is gone: two runs must not both think that they have it.
+                let hold = DirectoryLock::take(directory).map_err(|source| wrote(directory, source))?;
+                let _hold = hold.ok_or_else(|| came_first(directory))?;
+                combine_incrementals::end_left_behind(plan).await;
+                take_back(&[directory.to_owned()]).map_err(|source| wrote(directory, source))?;
+            }
+            DirectoryState::AtWork(run) => {
+                return Err(PhysicalRestoreError::Refused(vec![at_work(directory, &run)]));
+            }
+            _ => {
+                return Err(PhysicalRestoreError::Refused(vec![not_empty(directory)]));
+            }
+        }
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
+        made.and_then(|()| own_folder(directory, plan)).map_err(|source| wrote(directory, source))?;
+        let text = serde_json::to_vec(&marker).unwrap_or_default();
+        // Whoever makes the mark has the directory: another run that came between has it, and what it
+        // wrote is not to be taken back here.
+        let marking = create(&directory.join(MARKER), plan.steps.owner);
+        let mut mark = marking.map_err(|source| match source.kind() {
+            io::ErrorKind::AlreadyExists => came_first(directory),
+            _ => wrote(directory, source),
+        })?;
+        let hold = DirectoryLock::take(directory).map_err(|source| wrote(directory, source))?;
+        state.holds.push(hold.ok_or_else(|| came_first(directory))?);
+        state.filling.push(directory.to_owned());
+        mark.write_all(&text)
+            .and_then(|()| mark.sync_all())
+            .map_err(|source| wrote(&directory.join(MARKER), source))?;
+        sync_folder(directory).map_err(|source| wrote(directory, source))?;
+    }
+    Ok(())
+}
+
+/// Marks what stands there, so that the next run knows it, and makes that no server starts in it.
+fn begin_changing(
+    run: &RunContext,
+    directory: &Path,
+    plan: &PhysicalRestorePlan,
+    marker: &DirectoryMarker,
+    state: &mut CleanupState,
+) -> Result<(), PhysicalRestoreError> {
+    let hold = delta::mark(directory, marker, plan.steps.owner);
+    let hold = hold.map_err(|source| wrote(&directory.join(MARKER), source))?;
+    state.holds.push(hold.ok_or_else(|| came_first(directory))?);
+    if directory == plan.to {
+        let begun = match delta::process_file(directory) {
+            // A server that came up since the plan was made.
+            Some(file) => Err(PhysicalRestoreError::Refused(vec![runs(directory, &file)])),
+            None => delta::begin(directory, &run.id.to_string()).map_err(|source| wrote(directory, source)),
+        };
+        // With its control file and its log it is what it was, and no mark is to say otherwise.
+        state.changes = delta::is_begun(directory);
+        if !state.changes {
+            unmark(directory)?;
+        }
+        if let Some(aside) = begun? {
+            run.events.notice(format!(
+                "the log that was there is kept as {}; base backups carry it along until you remove it",
+                aside.display()
+            ));
+        }
+    }
+    Ok(())
+}
+
+async fn unpack(
+    run: &RunContext,
+    plan: &PhysicalRestorePlan,
+) -> Result<(Unpacked, RepositoryName), PhysicalRestoreError> {
+    let of_parents = plan.steps.parents.iter().map(|parent| (&parent.manifest, &parent.holders));
+    let backups: Vec<_> = of_parents.chain([(&plan.steps.manifest, &plan.repositories)]).collect();
+    let mut work = Vec::new();
+    for (n, (manifest, holders)) in backups.iter().enumerate() {
+        work.push((*manifest, (*holders).clone(), archives(plan, manifest, n)?));
+    }
+    let archives = work.iter().flat_map(|(_, _, archives)| archives);
+    let total = archives.map(|archive| archive.tar.plain.size).sum();
+    let count = Arc::new(AtomicU64::new(0));
+    let mut unpacked = Unpacked::default();
+    let mut from = None;
+    for (manifest, mut repositories, archives) in work {
+        for UnpackedArchive { tar, root, what } in archives {
+            if what != UnpackMode::DataDirectory && !root.exists() {
+                combine_incrementals::make_folders(plan, &root)?;
+            }
+            let unpacker = Unpacker { root, owner: plan.steps.owner, what, changes: plan.changes };
+            let counted = (&count, total);
+            let some = unpack_one(run, manifest, tar, unpacker, &mut repositories, counted).await?;
+            unpacked.files += some.files;
+            unpacked.bytes += some.bytes;
+            unpacked.reused += some.reused;
+        }
+        from = repositories.into_iter().next();
+    }
+    let none = || PhysicalRestoreError::Fetch { artifact: BASE.to_owned(), tries: vec![] };
+    Ok((unpacked, from.ok_or_else(none)?))
+}
+
+/// From the first repository that has it right. Those that have not are left out for the rest.
+async fn unpack_one(
+    run: &RunContext,
+    manifest: &Manifest,
+    tar: &Artifact,
+    unpacker: Unpacker,
+    repositories: &mut Vec<RepositoryName>,
+    (count, total): (&Arc<AtomicU64>, u64),
+) -> Result<Unpacked, PhysicalRestoreError> {
+    let mut tries = Vec::new();
+    let before = count.load(Ordering::Relaxed);
+    while let Some(name) = repositories.first().cloned() {
+        run.check_interruption()?;
+        let Some(repository) = run.repositories.find(&name) else {
+            repositories.remove(0);
+            continue;
+        };
+        count.store(before, Ordering::Relaxed);
+        let begin = ahead(run, manifest, tar, repository);
+        let (work, counted) = (unpacker.clone(), Arc::clone(count));
+        let working = tokio::task::spawn_blocking(move || {
+            let plain = begin().map_err(super::unpack::UnpackError::Read)?;
+            work.unpack(CountingReader { plain, count: counted })
+        });
+        match tell(run, count, total, working).await.map_err(PhysicalRestoreError::Worker)? {
+            Ok(unpacked) => return Ok(unpacked),
+            Err(error) if error.is_interruption() => return Err(PhysicalRestoreError::Interrupted),
+            Err(error @ super::unpack::UnpackError::Write { .. }) => {
+                return Err(PhysicalRestoreError::Unpack { artifact: tar.name.clone(), source: error });
+            }
+            Err(error) => {
+                let reason = error.told();
+                run.events.emit(&Event::RepositoryLost { repository: name.clone(), reason: reason.clone() });
+                tries.push((name, reason));
+                repositories.remove(0);
+                // What is there already is right as far as it goes, or is written over.
+                if !unpacker.changes {
+                    empty_but_marker(&unpacker.root).map_err(|source| wrote(&unpacker.root, source))?;
                 }
-                Err(error) => {
-                    let reason = error.told();
-                    self.events
-                        .emit(&Event::RepositoryLost { repository: name.clone(), reason: reason.clone() });
-                    tries.push((name, reason));
-                    repositories.remove(0);
-                    // What is there already is right as far as it goes, or is written over.
-                    if !unpacker.changes {
-                        empty_but_marker(&unpacker.root).map_err(|source| wrote(&unpacker.root, source))?;
-                    }
-                    if let Some(next) = repositories.first() {
-                        self.events.warning(format!(
-                            "reading {} again, from its beginning, from repository {next}",
-                            tar.name
-                        ));
-                    }
+                if let Some(next) = repositories.first() {
+                    run.events.warning(format!(
+                        "reading {} again, from its beginning, from repository {next}",
+                        tar.name
+                    ));
                 }
             }
         }
-        Err(PhysicalRestoreError::Fetch { artifact: tar.name.clone(), tries })
     }
+    Err(PhysicalRestoreError::Fetch { artifact: tar.name.clone(), tries })
+}
 
-    async fn tell<T>(&self, bytes: &AtomicU64, total: u64, work: impl Future<Output = T>) -> T {
-        tokio::pin!(work);
-        loop {
-            tokio::select! {
-                done = &mut work => return done,
-                () = tokio::time::sleep(TOLD_EVERY) => self.events.emit(&Event::Progress {
-                    subject: "Unpacking".to_owned(),
-                    bytes: bytes.load(Ordering::Relaxed),
-                    total: Some(total),
-                    estimated: false,
-                }),
-            }
+async fn tell<T>(run: &RunContext, bytes: &AtomicU64, total: u64, work: impl Future<Output = T>) -> T {
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return done,
+            () = tokio::time::sleep(TOLD_EVERY) => run.events.emit(&Event::Progress {
+                subject: "Unpacking".to_owned(),
+                bytes: bytes.load(Ordering::Relaxed),
+                total: Some(total),
+                estimated: false,
+            }),
         }
     }
 }
@@ -431,8 +447,7 @@ fn apart(plan: &PhysicalRestorePlan) -> impl Iterator<Item = &Path> {
 }
 
 fn came_first(directory: &Path) -> PhysicalRestoreError {
-    let run = "unknown".to_owned();
-    PhysicalRestoreError::Refused(vec![PhysicalRefusal::AtWork { path: directory.to_owned(), run }])
+    PhysicalRestoreError::Refused(vec![at_work(directory, "unknown")])
 }
 
 pub(super) fn wrote(path: &Path, source: io::Error) -> PhysicalRestoreError {

@@ -4,15 +4,16 @@
 use std::io::{self, BufRead};
 use std::sync::Arc;
 
-use super::{PhysicalRestoreError, Run};
+use super::PhysicalRestoreError;
 use crate::model::{Artifact, Manifest, RepositoryName};
 use crate::pipeline::{OpenError, unseal_ahead};
 use crate::repository::reader::{ReadWindow, stream_to_open};
 use crate::repository::{Repository, SmallError, SmallReader, layout};
+use crate::run::RunContext;
 
 /// The plain bytes of a small artifact, from the first repository that has them right.
 pub(super) async fn read_small(
-    run: &Run,
+    run: &RunContext,
     manifest: &Manifest,
     artifact: &Artifact,
     repositories: &[RepositoryName],
@@ -35,7 +36,7 @@ pub(super) async fn read_small(
 /// The plain bytes of an artifact, decoded and hashed ahead of whoever reads them. Only the end that [`Read`]
 /// gives says that they were the right ones. Blocks.
 pub(super) fn ahead(
-    run: &Run,
+    run: &RunContext,
     manifest: &Manifest,
     artifact: &Artifact,
     repository: &Repository,

@@ -4,7 +4,7 @@
 //! survey ─▶ plan ─▶ fetch (decode ▸ write) ─▶ combine (a chain) ─▶ settings ─▶ publish (pg_control) ─▶ start ─▶ prove
 //! ```
 //!
-//! [`Run::survey`] finds out, [`plan()`] decides, [`Run::execute`] acts.
+//! [`PhysicalRestoreRequest`] is the way through them.
 //!
 //! *Invariants.*
 //! - Nothing is written before the log is known to lead, without a gap, from the backup to the moment. What
@@ -32,12 +32,11 @@ mod host;
 mod manual_restore;
 mod plan;
 mod preflight;
-mod refusal;
 mod release;
 mod replay_effects;
+mod report;
 mod request;
 mod resume;
-mod run;
 mod select;
 mod server_log;
 mod settings;
@@ -53,10 +52,9 @@ mod window;
 pub use error::PhysicalRestoreError;
 pub use host::DirectoryOwner;
 pub use plan::{PhysicalRestorePlan, ResolvedTarget, TablespacePlan, plan};
-pub use refusal::{PhysicalRefusal, PhysicalRefusalClass};
 pub use release::{Release, ReleaseError, release};
+pub use report::{DirectoryCleanup, PhysicalDetails, ServerState};
 pub use request::{BaseBackupSelector, PhysicalRestoreRequest, RestoreCommand, Start, TablespaceMapping};
-pub use run::{DirectoryCleanup, PhysicalRestoreFailure, PhysicalRestoreReport, Run, ServerState, VERB};
 pub use start::Started;
 pub use survey::PhysicalSurvey;
 pub use target::{RecoveryTarget, RecoveryTargetError, parse_name, parse_time, parse_transaction, shown};

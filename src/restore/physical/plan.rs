@@ -5,17 +5,19 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::host::DirectoryState;
-use super::refusal::PhysicalRefusal;
 use super::select::{BaseBackup, abandoned};
 use super::survey::PhysicalSurvey;
 use super::target::{shown, whole_transaction};
-use super::window::why;
+use super::window::{restorable, why};
 use super::{PhysicalRestoreRequest, RecoveryTarget, RestoreCommand, Start, preflight};
+use crate::event::Phase;
 use crate::model::{
     Artifact, BackupId, ClusterFacts, Lsn, Manifest, Physical, RepositoryName, SourceName, SystemIdentifier,
     Tablespace, Timeline,
 };
+use crate::policy::PostgresSource;
 use crate::postgres::Tools;
+use crate::restore::{PlanSummary, Refusal, RestorePlan};
 use crate::wal::{ReplayEnd, ReplayPosition};
 
 /// Where PostgreSQL is told to stop.
@@ -111,6 +113,8 @@ pub(super) struct PhysicalRestoreSteps {
     pub(super) owner: Option<(u32, u32)>,
     pub(super) start: Option<Start>,
     pub(super) server: Option<Tools>,
+    /// How the policy logs in to the source's own server.
+    pub(super) login: Option<Box<PostgresSource>>,
     pub(super) command: RestoreCommand,
     /// The log on the way ends where its timeline is left.
     pub(super) leaves: bool,
@@ -120,6 +124,36 @@ pub(super) struct PhysicalRestoreSteps {
     pub(super) limits: BTreeMap<&'static str, i64>,
     /// What lies where `pg_wal` goes stays.
     pub(super) keeps_wal_directory: bool,
+}
+
+impl RestorePlan for PhysicalRestorePlan {
+    fn summary(&self) -> PlanSummary {
+        PlanSummary {
+            source: self.source.clone(),
+            backup: Some(self.backup.clone()),
+            subject: format!("`{}`", self.backup),
+            to: self.to.display().to_string(),
+            changed: vec![],
+        }
+    }
+
+    fn steps(&self, validates: bool) -> Vec<Phase> {
+        let mut steps = vec![Phase::Prepare];
+        if self.resumes {
+            steps.push(Phase::Settings);
+        } else {
+            steps.push(Phase::Fetch);
+            steps.extend((!self.chain.is_empty()).then_some(Phase::Combine));
+            steps.extend([Phase::Settings, Phase::Publish]);
+        }
+        steps.extend(self.start.then_some(Phase::Recover));
+        steps.extend(validates.then_some(Phase::Validate));
+        steps
+    }
+
+    fn without_checks(&self) -> Option<&'static str> {
+        (!self.start).then_some("no server was started (`--start`)")
+    }
 }
 
 impl PhysicalRestorePlan {
@@ -138,7 +172,7 @@ pub fn plan(
     request: &PhysicalRestoreRequest,
     situation: PhysicalSurvey,
     now: DateTime<Utc>,
-) -> Result<PhysicalRestorePlan, Vec<PhysicalRefusal>> {
+) -> Result<PhysicalRestorePlan, Vec<Refusal>> {
     let PhysicalSurvey { base, reach, here, .. } = &situation;
     let (manifest, physical) = (&base.manifest, &base.physical);
     let mut refusals = Vec::new();
@@ -225,6 +259,7 @@ pub fn plan(
             owner: request.owner.as_ref().map(|owner| (owner.user, owner.group)),
             start: request.start.clone(),
             server,
+            login: request.login.clone(),
             command: request.command.clone(),
             leaves: reach.left_in().is_some(),
             mapped: situation.way.mapped(),
@@ -248,11 +283,15 @@ fn goal(
     request: &PhysicalRestoreRequest,
     situation: &PhysicalSurvey,
     now: DateTime<Utc>,
-) -> Result<ResolvedTarget, PhysicalRefusal> {
+) -> Result<ResolvedTarget, Refusal> {
     let PhysicalSurvey { base, reach, moment, .. } = situation;
     let target = request.target.to_string();
-    let windows = || situation.windows.clone();
-    let gap = |why: String| PhysicalRefusal::Gap { target: target.clone(), why, windows: windows() };
+    let windows = restorable(&situation.windows);
+    let gap =
+        |why: String| Refusal::nothing("gap", format!("the log does not lead to {target}: {why}{windows}"));
+    let too_late = |why: String| {
+        Refusal::nothing("too-late", format!("{target} is later than what is known: {why}{windows}"))
+    };
     let ends_there = why(&reach.stop);
     match &request.target {
         RecoveryTarget::Latest | RecoveryTarget::Name(_) | RecoveryTarget::Transaction(_)
@@ -276,10 +315,7 @@ fn goal(
         }),
         RecoveryTarget::Lsn(_) => Err(match ends_there {
             Some(why) => gap(why),
-            None => {
-                let why = format!("the archive ends at position {}", reach.end.lsn);
-                PhysicalRefusal::TooLate { target, why, windows: windows() }
-            }
+            None => too_late(format!("the archive ends at position {}", reach.end.lsn)),
         }),
         RecoveryTarget::Time(time) if situation.after.is_some() => Ok(ResolvedTarget::Time(*time)),
         RecoveryTarget::Time(time) if moment.complete.is_some_and(|complete| *time <= complete) => {
@@ -287,20 +323,13 @@ fn goal(
         }
         RecoveryTarget::Time(time) => Err(match (ends_there, moment.complete) {
             (Some(why), _) => gap(why),
-            (None, _) if *time > now => {
-                let why = format!("it is {} now", shown(now));
-                PhysicalRefusal::TooLate { target, why, windows: windows() }
-            }
-            (None, Some(until)) => {
-                let why = format!(
-                    "the archive is complete until {}, and nobody knows what was committed between then and the target",
-                    shown(until)
-                );
-                PhysicalRefusal::TooLate { target, why, windows: windows() }
-            }
+            (None, _) if *time > now => too_late(format!("it is {} now", shown(now))),
+            (None, Some(until)) => too_late(format!(
+                "the archive is complete until {}, and nobody knows what was committed between then and the target",
+                shown(until)
+            )),
             (None, None) => {
-                let why = "the repositories do not say when the last segments were written".to_owned();
-                PhysicalRefusal::TooLate { target, why, windows: windows() }
+                too_late("the repositories do not say when the last segments were written".to_owned())
             }
         }),
     }

@@ -1,13 +1,14 @@
 //! What stands against restoring onto this host. Pure.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::host::{DirectoryState, DirectorySurvey};
 use super::plan::{TablespacePlan, room, sizes};
 use super::survey::PhysicalSurvey;
-use super::{PhysicalRefusal, PhysicalRestoreRequest, delta};
+use super::{PhysicalRestoreRequest, delta, manual_restore};
 use crate::model::SystemIdentifier;
 use crate::postgres::MadeTablespace;
+use crate::restore::Refusal;
 
 /// The first major that makes a tablespace whose record has no path where the data directory has a link for it.
 const MAPS_SINCE: u32 = 15;
@@ -19,12 +20,16 @@ pub(super) fn objections(
     situation: &PhysicalSurvey,
     tablespaces: &[TablespacePlan],
     major: u32,
-) -> Vec<PhysicalRefusal> {
+) -> Vec<Refusal> {
     let PhysicalSurvey { base, here, .. } = situation;
     let mut refusals = Vec::new();
     if let (Some(full), None) = (situation.parents.first(), &here.combining) {
-        let (backup, full) = (base.manifest.id.clone(), full.manifest.id.clone());
-        refusals.push(PhysicalRefusal::NoCombine { backup, full, major });
+        let message = format!(
+            "`{}` holds only what changed since another backup, and what puts them together (pg_combinebackup and pg_verifybackup of PostgreSQL {major}) is not on this host",
+            base.manifest.id
+        );
+        let refusal = Refusal::not_ready("no-combine", message);
+        refusals.push(refusal.with("full", &full.manifest.id).with("major", major));
     }
     refusals.extend(unknown_mappings(request, situation));
     refusals.extend(unmappable(situation, major));
@@ -33,32 +38,35 @@ pub(super) fn objections(
     for (place, asked) in places.iter().zip(asked(request, tablespaces)) {
         refusals.extend(place_objection(place, request, situation));
         if !asked.is_absolute() {
-            refusals.push(PhysicalRefusal::Relative(asked.to_owned()));
+            let message =
+                format!("`{}` does not say where from the root of the file system it is", asked.display());
+            refusals.push(Refusal::usage("relative-path", message));
         }
         if place.path.to_string_lossy().contains(['\n', '\r']) {
-            refusals.push(PhysicalRefusal::LineBreak(place.path.clone()));
+            let message = format!(
+                "`{}` has a line break in it, which PostgreSQL's settings cannot say",
+                place.path.display()
+            );
+            refusals.push(Refusal::usage("line-break", message));
         }
         for space in &situation.tablespaces {
             let live = Path::new(&space.location);
             if let Some(relation) = relation(&place.path, live) {
-                let (path, of) = (place.path.clone(), live.to_owned());
-                refusals.push(PhysicalRefusal::Overlaps { path, relation, of, what: LIVE });
+                refusals.push(overlaps(&place.path, relation, live, LIVE));
             }
         }
     }
     for place in &places {
         refusals.extend(here.repositories.iter().filter_map(|(repository, of)| {
             let relation = relation(&place.path, of)?;
-            let (path, of, repository) = (place.path.clone(), of.clone(), repository.clone());
-            Some(PhysicalRefusal::InRepository { path, relation, of, repository })
+            let what = format!("where repository `{repository}` keeps the backups");
+            Some(overlaps(&place.path, relation, of, &what))
         }));
     }
     for (n, place) in places.iter().enumerate() {
         for other in &places[n + 1..] {
             if let Some(relation) = relation(&other.path, &place.path) {
-                let what = "which is to be filled too";
-                let (path, of) = (other.path.clone(), place.path.clone());
-                refusals.push(PhysicalRefusal::Overlaps { path, relation, of, what });
+                refusals.push(overlaps(&other.path, relation, &place.path, "which is to be filled too"));
             }
         }
     }
@@ -88,7 +96,7 @@ pub(super) fn resumes(request: &PhysicalRestoreRequest, situation: &PhysicalSurv
 }
 
 /// Tablespaces that can be made nowhere but where the live cluster has them.
-fn unmappable(situation: &PhysicalSurvey, major: u32) -> Vec<PhysicalRefusal> {
+fn unmappable(situation: &PhysicalSurvey, major: u32) -> Vec<Refusal> {
     let way = &situation.way;
     let refusal = |made: &MadeTablespace| {
         let why = if major < MAPS_SINCE {
@@ -98,23 +106,30 @@ fn unmappable(situation: &PhysicalSurvey, major: u32) -> Vec<PhysicalRefusal> {
         } else {
             return None;
         };
-        let (oid, path, at) = (made.oid, made.path.clone(), made.at);
-        Some(PhysicalRefusal::Unmappable { oid, path, at, why })
+        let message = format!(
+            "the WAL creates tablespace {} at `{}` (record at {}), and {why}",
+            made.oid, made.path, made.at
+        );
+        Some(Refusal::not_ready("unmappable-tablespace", message).with("at", made.at))
     };
     way.tablespaces.iter().filter_map(refusal).collect()
 }
 
-fn unknown_mappings(request: &PhysicalRestoreRequest, situation: &PhysicalSurvey) -> Vec<PhysicalRefusal> {
+fn unknown_mappings(request: &PhysicalRestoreRequest, situation: &PhysicalSurvey) -> Vec<Refusal> {
     let spaces = &situation.tablespaces;
     let is_known = |which: &str| {
         spaces.iter().any(|s| s.oid.to_string() == which || Path::new(&s.location) == Path::new(which))
     };
     let known: Vec<String> = spaces.iter().map(|s| format!("{} (at `{}`)", s.oid, s.location)).collect();
+    let known = match known.is_empty() {
+        true => "; it has none".to_owned(),
+        false => format!("; it has {}", known.join(", ")),
+    };
     let unknown = request.tablespaces.iter().filter(|mapping| !is_known(&mapping.which));
     unknown
-        .map(|mapping| PhysicalRefusal::UnknownTablespace {
-            which: mapping.which.clone(),
-            known: known.clone(),
+        .map(|mapping| {
+            let message = format!("the backup has no tablespace `{}`{known}", mapping.which);
+            Refusal::usage("unknown-tablespace", message)
         })
         .collect()
 }
@@ -123,43 +138,61 @@ fn place_objection(
     place: &DirectorySurvey,
     request: &PhysicalRestoreRequest,
     situation: &PhysicalSurvey,
-) -> Option<PhysicalRefusal> {
-    let path = place.path.clone();
+) -> Option<Refusal> {
+    let path = place.path.as_path();
     if resumes(request, situation) {
         let begun = situation.here.to.begun();
         if path == situation.here.to.path {
-            let file = delta::process_file(&path);
-            return file.map(|file| PhysicalRefusal::Runs { path, file });
+            let file = delta::process_file(path);
+            return file.map(|file| runs(path, &file));
         }
-        if begun.is_some_and(|begun| begun.has(&path)) {
+        if begun.is_some_and(|begun| begun.has(path)) {
             return None;
         }
     }
     if let Some(of) = place.inside.clone() {
-        let what = "which is a data directory";
-        return Some(PhysicalRefusal::Overlaps { path, relation: "is inside", of, what });
+        return Some(overlaps(path, "is inside", &of, "which is a data directory"));
     }
     match &place.standing {
         DirectoryState::Absent | DirectoryState::Empty => None,
         DirectoryState::LeftOver(_) if request.drop_leftovers => None,
-        DirectoryState::LeftOver(run) => Some(PhysicalRefusal::LeftOver { path, run: run.clone() }),
-        DirectoryState::AtWork(run) => Some(PhysicalRefusal::AtWork { path, run: run.clone() }),
+        DirectoryState::LeftOver(run) => {
+            let message = format!("`{}` is left of a restore that did not end (run `{run}`)", path.display());
+            Some(Refusal::not_ready("leftover-directory", message))
+        }
+        DirectoryState::AtWork(run) => Some(at_work(path, run)),
         DirectoryState::Changed(cluster) if request.delta => other_cluster(path, *cluster, situation),
-        DirectoryState::Changed(_) => Some(PhysicalRefusal::HalfChanged(path)),
+        DirectoryState::Changed(_) => {
+            let message = format!(
+                "`{}` is a data directory that a restore with `--delta` was changing and did not end: only `--delta` goes on with it",
+                path.display()
+            );
+            Some(Refusal::not_ready("half-changed", message))
+        }
         DirectoryState::Data | DirectoryState::Restored | DirectoryState::Begun(_)
             if let Some(found) = reusable(place, situation) =>
         {
             match &found.process_file {
-                Some(file) => Some(PhysicalRefusal::Runs { path, file: file.clone() }),
+                Some(file) => Some(runs(path, file)),
                 None => other_cluster(path, found.cluster, situation),
             }
         }
         DirectoryState::Data | DirectoryState::Restored | DirectoryState::Begun(_) if place.is_reusable => {
             None
         }
-        DirectoryState::Restored | DirectoryState::Begun(_) => Some(PhysicalRefusal::Restored(path)),
-        DirectoryState::Data => Some(PhysicalRefusal::NotEmpty(path)),
-        DirectoryState::NotADirectory => Some(PhysicalRefusal::NotADirectory { path }),
+        DirectoryState::Restored | DirectoryState::Begun(_) => {
+            let message = format!(
+                "`{}` holds a cluster that drctl has restored; `{}` in it says how to start it",
+                path.display(),
+                manual_restore::FILE
+            );
+            Some(Refusal::not_ready("directory-not-empty", message))
+        }
+        DirectoryState::Data => Some(not_empty(path)),
+        DirectoryState::NotADirectory => {
+            let message = format!("`{}` is not a directory", path.display());
+            Some(Refusal::not_ready("directory-not-empty", message))
+        }
     }
 }
 
@@ -169,13 +202,35 @@ fn reusable<'s>(place: &DirectorySurvey, situation: &'s PhysicalSurvey) -> Optio
     here.reusable.as_ref().filter(|_| place.path == here.to.path)
 }
 
-fn other_cluster(
-    path: PathBuf,
-    found: SystemIdentifier,
-    situation: &PhysicalSurvey,
-) -> Option<PhysicalRefusal> {
+fn other_cluster(path: &Path, found: SystemIdentifier, situation: &PhysicalSurvey) -> Option<Refusal> {
     let expected = situation.base.cluster;
-    (found != expected).then_some(PhysicalRefusal::OtherCluster { path, found, expected })
+    let message = || {
+        format!(
+            "`{}` is a data directory of another cluster: its system identifier is {found}, and {expected} was backed up",
+            path.display()
+        )
+    };
+    (found != expected).then(|| Refusal::not_ready("other-cluster", message()))
+}
+
+pub(super) fn at_work(path: &Path, run: &str) -> Refusal {
+    let message = format!("a restore is at work in `{}` (run `{run}`)", path.display());
+    Refusal::not_ready("restore-at-work", message)
+}
+
+pub(super) fn not_empty(path: &Path) -> Refusal {
+    Refusal::not_ready("directory-not-empty", format!("`{}` is not empty", path.display()))
+}
+
+pub(super) fn runs(path: &Path, file: &Path) -> Refusal {
+    let (path, file) = (path.display(), file.display());
+    let message = format!("a server runs in `{path}`, or has ended without being stopped: `{file}` is there");
+    Refusal::not_ready("server-runs", message).with("path", path).with("file", file)
+}
+
+fn overlaps(path: &Path, relation: &str, of: &Path, what: &str) -> Refusal {
+    let message = format!("`{}` {relation} `{}`, {what}", path.display(), of.display());
+    Refusal::not_ready("directory-not-empty", message)
 }
 
 /// How one path is in the other's way.
@@ -189,7 +244,7 @@ fn relation(path: &Path, other: &Path) -> Option<&'static str> {
 }
 
 /// Whether each file system has room for everything that goes there.
-fn space(situation: &PhysicalSurvey, tablespaces: &[TablespacePlan]) -> Vec<PhysicalRefusal> {
+fn space(situation: &PhysicalSurvey, tablespaces: &[TablespacePlan]) -> Vec<Refusal> {
     let PhysicalSurvey { base, here, .. } = situation;
     if here.to.begun().is_some() && here.reusable.is_none() {
         return vec![];
@@ -211,38 +266,53 @@ fn space(situation: &PhysicalSurvey, tablespaces: &[TablespacePlan]) -> Vec<Phys
             needs.iter().filter(|(other, _)| other.device == place.device).map(|(_, bytes)| bytes).sum();
         if needed > place.free && !told.contains(&place.device) {
             told.push(place.device);
-            let directory: PathBuf = place.path.clone();
-            refusals.push(PhysicalRefusal::Space { directory, needed, free: place.free });
+            let message = format!(
+                "the backup needs {} in `{}`, where {} are free",
+                bytesize::ByteSize(needed).display().iec(),
+                place.path.display(),
+                bytesize::ByteSize(place.free).display().iec()
+            );
+            refusals.push(Refusal::not_ready("no-space", message));
         }
     }
     refusals
 }
 
 /// What stands against running a server here.
-fn running(request: &PhysicalRestoreRequest, situation: &PhysicalSurvey, major: u32) -> Vec<PhysicalRefusal> {
+fn running(request: &PhysicalRestoreRequest, situation: &PhysicalSurvey, major: u32) -> Vec<Refusal> {
     let here = &situation.here;
     let mut refusals = Vec::new();
     if let Some(owner) = &request.owner {
         if !here.is_root {
-            refusals.push(PhysicalRefusal::NotRoot(owner.name.clone()));
+            let message = format!("only root can give files to another user (`{}`)", owner.name);
+            refusals.push(Refusal::usage("not-root", message));
         }
-        let unreadable = here.unreadable.iter();
-        refusals.extend(
-            unreadable
-                .map(|path| PhysicalRefusal::Unreadable { path: path.clone(), user: owner.name.clone() }),
-        );
+        refusals.extend(here.unreadable.iter().map(|path| {
+            let (path, user) = (path.display(), &owner.name);
+            let message = format!("`{path}` cannot be read by `{user}`, who runs `restore_command`");
+            Refusal::not_ready("unreadable-file", message).with("user", user)
+        }));
     }
     if request.start.is_some() {
         if here.is_root && request.owner.as_ref().is_none_or(|owner| owner.user == 0) {
-            refusals.push(PhysicalRefusal::RootOwns);
+            let message =
+                "PostgreSQL does not run as root, and it was not said who the files are to belong to";
+            refusals.push(Refusal::not_ready("root-owns", message));
         }
         if here.servers.iter().all(|tools| tools.major != major) {
-            let found = here.servers.iter().map(|tools| tools.major).collect();
-            refusals.push(PhysicalRefusal::NoServer { major, found });
+            let found: Vec<_> = here.servers.iter().map(|tools| tools.major.to_string()).collect();
+            let found = match found.is_empty() {
+                true => "; there are none".to_owned(),
+                false => format!("; here is {}", found.join(", ")),
+            };
+            let message =
+                format!("to start it, the server programs of PostgreSQL {major} are needed here{found}");
+            refusals.push(Refusal::not_ready("no-server", message).with("major", major));
         }
-        let taken = here.port_taken.iter();
-        refusals
-            .extend(taken.map(|(port, why)| PhysicalRefusal::PortTaken { port: *port, why: why.clone() }));
+        refusals.extend(here.port_taken.iter().map(|(port, why)| {
+            let message = format!("no server can listen on port {port} of 127.0.0.1: {why}");
+            Refusal::not_ready("port-taken", message)
+        }));
     }
     refusals
 }

@@ -9,9 +9,10 @@ use futures_util::stream::{self, StreamExt as _};
 use super::select::BaseBackup;
 use super::wal_scan::{content, is_of};
 use super::wal_survey::{WalArchives, files};
-use super::{PhysicalRestoreError, PhysicalRestoreRequest, RecoveryTarget, Run};
+use super::{PhysicalRestoreError, PhysicalRestoreRequest, RecoveryTarget};
 use crate::model::{Lsn, Segment, SegmentSize, Tablespace, WalName};
 use crate::postgres::{CommitScan, MadeTablespace, Notable, WalRecord};
+use crate::run::RunContext;
 use crate::wal::{ReplayRange, SegmentTags};
 
 /// Questions to the stores at a time.
@@ -107,7 +108,7 @@ fn set_back(files: &[WalFileSource]) -> Option<SetBack> {
 /// Looks at what recovery will go over. `after`: the first segment with a commit after the time that is wanted;
 /// gives it back, corrected.
 pub(super) async fn look(
-    run: &Run,
+    run: &RunContext,
     request: &PhysicalRestoreRequest,
     log: &WalArchives,
     base: &BaseBackup,
@@ -157,7 +158,7 @@ pub(super) async fn look(
 
 /// The names that were given to positions on the way, in order. `None`: not everything was looked into.
 pub(super) async fn names_given(
-    run: &Run,
+    run: &RunContext,
     log: &WalArchives,
     reach: &ReplayRange,
 ) -> Result<Option<Vec<(String, Lsn)>>, PhysicalRestoreError> {
@@ -187,7 +188,7 @@ struct Visibility<'r> {
 impl Visibility<'_> {
     async fn look(
         &mut self,
-        run: &Run,
+        run: &RunContext,
         log: &WalArchives,
         reach: &ReplayRange,
         files: &[&WalFileSource],
@@ -315,7 +316,7 @@ fn chosen<'f>(
     SelectedSegments { files, unread: if reads_unsaid { 0 } else { unsaid } }
 }
 
-fn tell(run: &Run, files: &[&WalFileSource]) {
+fn tell(run: &RunContext, files: &[&WalFileSource]) {
     if files.len() > MANY {
         run.events.notice(format!(
             "reading {} segments for what recovery will create and demand, which takes a while",
@@ -326,7 +327,7 @@ fn tell(run: &Run, files: &[&WalFileSource]) {
 
 /// Reads what is reached in order, and gives each record that is whole; until `each` says that it is enough.
 pub(super) async fn each_record_of(
-    run: &Run,
+    run: &RunContext,
     log: &WalArchives,
     reach: &ReplayRange,
     each: impl FnMut(&WalRecord<'_>) -> bool,
@@ -337,7 +338,7 @@ pub(super) async fn each_record_of(
 }
 
 async fn each_record(
-    run: &Run,
+    run: &RunContext,
     log: &WalArchives,
     reach: &ReplayRange,
     files: &[&WalFileSource],

@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 
 use super::target::whole_transaction;
 use super::window::why;
-use super::{BaseBackupSelector, PhysicalRefusal, PhysicalRestoreRequest, RecoveryTarget};
+use super::{BaseBackupSelector, PhysicalRestoreRequest, RecoveryTarget};
 use crate::model::{
     BackupId, BrokenChain, Lsn, Manifest, Physical, RepositoryName, SystemIdentifier, Timeline, chain,
 };
+use crate::restore::refusal::{ambiguous, in_repository};
+use crate::restore::{Refusal, RefusalClass};
 use crate::wal::{ReplayEnd, ReplayPosition, ReplayRange, TimelineTarget, WalInventory};
 
 /// How many ids a refusal names.
@@ -55,19 +57,24 @@ impl BaseBackup {
 pub(super) fn candidates(
     bases: &[BaseBackup],
     request: &PhysicalRestoreRequest,
-) -> Result<Vec<BaseBackup>, PhysicalRefusal> {
+) -> Result<Vec<BaseBackup>, Refusal> {
     let asked: Vec<&BaseBackup> = match &request.backup {
         BaseBackupSelector::Fitting => bases.iter().collect(),
         BaseBackupSelector::Prefix(asked) => {
             let found: Vec<_> =
                 bases.iter().filter(|base| base.manifest.id.as_str().starts_with(asked)).collect();
             if found.len() > 1 {
-                let found = found.into_iter().take(NAMED).map(|base| base.manifest.id.clone()).collect();
-                return Err(PhysicalRefusal::Ambiguous { asked: asked.clone(), found });
+                let found: Vec<_> =
+                    found.into_iter().take(NAMED).map(|base| base.manifest.id.clone()).collect();
+                return Err(ambiguous(RefusalClass::Usage, asked, &found));
             }
             if found.is_empty() && !bases.is_empty() {
-                let (source_name, from) = (request.source.clone(), request.from.clone());
-                return Err(PhysicalRefusal::UnknownBackup { source_name, asked: asked.clone(), from });
+                let message = format!(
+                    "there is no base backup of `{}` whose id begins with `{asked}`{}",
+                    request.source,
+                    in_repository(request.from.as_ref())
+                );
+                return Err(Refusal::nothing("no-backup", message));
             }
             found
         }
@@ -86,10 +93,12 @@ pub(super) fn goal(
     bases: &[BaseBackup],
     log: &WalInventory,
     asked: Option<Timeline>,
-) -> Result<Timeline, PhysicalRefusal> {
+) -> Result<Timeline, Refusal> {
     let known: Vec<_> = log.timelines().chain(bases.iter().map(|base| base.physical.timeline)).collect();
     match asked {
-        Some(asked) if !known.contains(&asked) => Err(PhysicalRefusal::NoTimeline(asked)),
+        Some(asked) if !known.contains(&asked) => {
+            Err(Refusal::usage("no-timeline", format!("there is no timeline {asked} in the log")))
+        }
         Some(asked) => Ok(asked),
         None => Ok(known.into_iter().max().unwrap_or(Timeline::FIRST)),
     }
@@ -302,7 +311,7 @@ mod tests {
             along(&base(6, 1, 7, 9), timeline(1), &torn),
             Err(IncompatibleBackup::Incomplete(ReplayEnd::End))
         );
-        assert!(matches!(goal(&[], &log, Some(timeline(3))), Err(PhysicalRefusal::NoTimeline(_))));
+        assert_eq!(goal(&[], &log, Some(timeline(3))).unwrap_err().code, "no-timeline");
     }
 
     #[test]

@@ -11,10 +11,12 @@ use tokio::time::Instant;
 
 use super::plan::{PhysicalRestorePlan, ResolvedTarget};
 use super::server_log::{ReplayResult, prove};
-use super::{PhysicalRestoreError, Run, ServerState};
+use super::{PhysicalRestoreError, ServerState};
 use crate::model::{History, Lsn, Timeline};
 use crate::platform::{CancellationToken, Program, is_alive};
 use crate::postgres::shell;
+use crate::restore::RestoreError as _;
+use crate::run::RunContext;
 use crate::text::{error_chain, format_duration};
 
 pub(super) const LOG: &str = "drctl-recovery.log";
@@ -47,7 +49,7 @@ pub struct Started {
 
 /// `left`: what became of the server, for the case that it is not where it should be.
 pub(super) async fn start(
-    run: &Run,
+    run: &RunContext,
     plan: &PhysicalRestorePlan,
     left: &mut ServerState,
     notes: &mut Vec<String>,
@@ -111,7 +113,7 @@ impl<'p> ScratchServer<'p> {
 
     async fn run(
         &self,
-        run: &Run,
+        run: &RunContext,
         plan: &PhysicalRestorePlan,
         left: &mut ServerState,
     ) -> Result<Started, PhysicalRestoreError> {
@@ -219,7 +221,7 @@ impl<'p> ScratchServer<'p> {
     }
 
     /// Until it takes connections, which it does only out of recovery. Gives its first process.
-    async fn wait(&self, run: &Run, process: &mut Option<i32>) -> Result<i32, PhysicalRestoreError> {
+    async fn wait(&self, run: &RunContext, process: &mut Option<i32>) -> Result<i32, PhysicalRestoreError> {
         let mut heard = (0, Instant::now());
         loop {
             // A server that has not said yet which process it is could not be stopped.

@@ -7,24 +7,27 @@ use chrono::TimeDelta;
 use super::fetch::read_small;
 use super::host::HostFacts;
 use super::plan::tablespace_directories;
-use super::refusal::PhysicalRefusal;
 use super::replay_effects;
 use super::replay_effects::ReplayEffects;
 use super::select::{BaseBackup, along, candidates, goal, parents};
+use super::target::shown;
 use super::timelines::{branches, ends_early};
 use super::wal_survey::{CommitSearch, WalArchives};
-use super::window::{RecoveryWindow, why};
+use super::window::{RecoveryWindow, restorable, why};
 use super::{
-    BaseBackupSelector, PhysicalRestoreError, PhysicalRestoreRequest, RecoveryTarget, Run, ambiguous_time,
-    resume, wal_scan,
+    BaseBackupSelector, PhysicalRestoreError, PhysicalRestoreRequest, RecoveryTarget, ambiguous_time, resume,
+    wal_scan,
 };
 use crate::model::{
     BackupId, BackupKind, ClusterFacts, Details, RepositoryName, Segment, SystemIdentifier, Tablespace,
     Timeline,
 };
 use crate::repository::{BackupRecord, Inventory, Listing, RejectedManifest, Unavailable, manifest};
+use crate::restore::Refusal;
+use crate::restore::refusal::in_repository;
+use crate::run::RunContext;
 use crate::source::postgres_base::DETAILS;
-use crate::text::error_chain;
+use crate::text::{error_chain, quoted_list};
 use crate::wal::{Archive, CommitTimes, ListError, ReplayEnd, ReplayRange, WalInventory};
 
 /// Everything that was found out before deciding.
@@ -56,7 +59,7 @@ pub struct PhysicalSurvey {
     /// All that there will be: of the backup, and made on the way.
     pub(super) tablespaces: Vec<Tablespace>,
     /// Two timelines have the target.
-    pub(super) parted: Option<PhysicalRefusal>,
+    pub(super) parted: Option<Refusal>,
     pub(super) here: HostFacts,
 }
 
@@ -90,338 +93,353 @@ fn clusters_of(fitting: &[BaseBackup], all: &[BaseBackup]) -> Vec<(Vec<BaseBacku
     clusters.into_iter().map(|cluster| (of(cluster, fitting), of(cluster, all))).collect()
 }
 
-impl Run {
-    /// Looks at the repositories, the backups, their log, and this host.
-    ///
-    /// The details are opened here already: they are small, and prove that the identity opens the backup
-    /// before anything is touched.
-    pub async fn survey(
-        &self,
-        request: &PhysicalRestoreRequest,
-    ) -> Result<PhysicalSurvey, PhysicalRestoreError> {
-        let refused = |refusal| PhysicalRestoreError::Refused(vec![refusal]);
-        // What stands there already is of a backup.
-        let resumed = resume::with_its_backup(request)?;
-        let request = resumed.as_ref().unwrap_or(request);
-        let stock = self.stock(request).await?;
-        let mut clusters = clusters_of(&candidates(&stock.bases, request).map_err(refused)?, &stock.bases);
-        clusters.reverse();
-        // A cluster that took another's place has log of its own; one whose backups have none, as of a server
-        // that was made anew and never archived, must not hide the others.
-        let (fitting, bases, log, lost) = loop {
-            let Some((fitting, bases)) = clusters.pop() else {
-                return Err(refused(self.without_bases(request, &stock).await));
-            };
-            let Some(reference) = fitting.first().or(bases.first()) else { continue };
-            match self.log(reference, &bases).await {
-                Ok((log, lost)) => break (fitting, bases, log, lost),
-                // Only where each of them has said so: one that cannot be asked may have the log.
-                Err(PhysicalRestoreError::NoLog(lost))
-                    if !clusters.is_empty()
-                        && matches!(request.backup, BaseBackupSelector::Fitting)
-                        && has_none(&lost) =>
-                {
-                    self.events.warning(format!(
-                        "{} is not used: there is no log of its cluster, {}",
-                        reference.manifest.id, reference.cluster
-                    ))
-                }
-                Err(error) => return Err(error),
-            }
+/// Looks at the repositories, the backups, their log, and this host.
+///
+/// The details are opened here already: they are small, and prove that the identity opens the backup
+/// before anything is touched.
+pub(super) async fn survey(
+    run: &RunContext,
+    request: &PhysicalRestoreRequest,
+) -> Result<PhysicalSurvey, PhysicalRestoreError> {
+    let refused = |refusal| PhysicalRestoreError::Refused(vec![refusal]);
+    // What stands there already is of a backup.
+    let resumed = resume::with_its_backup(request)?;
+    let request = resumed.as_ref().unwrap_or(request);
+    let stock = stock(run, request).await?;
+    let mut clusters = clusters_of(&candidates(&stock.bases, request).map_err(refused)?, &stock.bases);
+    clusters.reverse();
+    // A cluster that took another's place has log of its own; one whose backups have none, as of a server
+    // that was made anew and never archived, must not hide the others.
+    let (fitting, bases, log, lost) = loop {
+        let Some((fitting, bases)) = clusters.pop() else {
+            return Err(refused(without_bases(run, request, &stock).await));
         };
-        let timeline = goal(&bases, &log.together, request.timeline).map_err(refused)?;
-        if request.target == RecoveryTarget::Latest && request.timeline.is_none() {
-            let branches = branches(&bases, &log).await?;
-            if let Some(refusal) = ends_early(timeline, &branches) {
-                return Err(refused(refusal));
+        let Some(reference) = fitting.first().or(bases.first()) else { continue };
+        match log(run, reference, &bases).await {
+            Ok((log, lost)) => break (fitting, bases, log, lost),
+            // Only where each of them has said so: one that cannot be asked may have the log.
+            Err(PhysicalRestoreError::NoLog(lost))
+                if !clusters.is_empty()
+                    && matches!(request.backup, BaseBackupSelector::Fitting)
+                    && has_none(&lost) =>
+            {
+                run.events.warning(format!(
+                    "{} is not used: there is no log of its cluster, {}",
+                    reference.manifest.id, reference.cluster
+                ))
             }
+            Err(error) => return Err(error),
         }
-        let windows = self.windows(&log, &bases, timeline).await?;
-        let target = request.target.to_string();
-        if fitting.is_empty() {
-            return Err(refused(PhysicalRefusal::TooEarly { target, windows }));
+    };
+    let timeline = goal(&bases, &log.together, request.timeline).map_err(refused)?;
+    if request.target == RecoveryTarget::Latest && request.timeline.is_none() {
+        let branches = branches(&bases, &log).await?;
+        if let Some(refusal) = ends_early(timeline, &branches) {
+            return Err(refused(refusal));
         }
-        let mut passed = Vec::new();
-        let (mut chosen, mut doubted) = (None, None);
-        let fitting = self.nearest_to_name(request, fitting, timeline, &log).await?;
-        let mut fitting = fitting.into_iter().peekable();
-        while let Some(base) = fitting.next() {
-            // An older one leads to the same moment, over more log; so it does where one that it builds on is gone.
-            if let (true, Some(parent)) = (request.delta, &base.physical.parent) {
-                let why = format!(
-                    "with `--delta` it would have to be whole by itself, and it holds what changed since {parent}"
-                );
+    }
+    let windows = windows(&log, &bases, timeline).await?;
+    let target = request.target.to_string();
+    if fitting.is_empty() {
+        let code = match request.target {
+            RecoveryTarget::Transaction(_) => "transaction-too-early",
+            _ => "too-early",
+        };
+        let message =
+            format!("{target} is before the end of every base backup there is{}", restorable(&windows));
+        return Err(refused(Refusal::nothing(code, message)));
+    }
+    let mut passed = Vec::new();
+    let (mut chosen, mut doubted) = (None, None);
+    let fitting = nearest_to_name(run, request, fitting, timeline, &log).await?;
+    let mut fitting = fitting.into_iter().peekable();
+    while let Some(base) = fitting.next() {
+        // An older one leads to the same moment, over more log; so it does where one that it builds on is gone.
+        if let (true, Some(parent)) = (request.delta, &base.physical.parent) {
+            let why = format!(
+                "with `--delta` it would have to be whole by itself, and it holds what changed since {parent}"
+            );
+            passed.push((base.manifest.id.clone(), why));
+            continue;
+        }
+        let parents = parents(&base, bases.iter());
+        match parents.and_then(|parents| Ok((parents, along(&base, timeline, &log.together)?))) {
+            // Of a name nobody knows whether it is before the gap or after it, and one that is before is
+            // not met from here: PostgreSQL says so, and nothing is started.
+            Ok((_, ReplayRange { stop: stop @ ReplayEnd::Gap(_), .. }))
+                if matches!(request.target, RecoveryTarget::Name(_)) && fitting.peek().is_some() =>
+            {
+                let why = why(&stop).unwrap_or_default();
+                passed.push((base.manifest.id.clone(), format!("in the log after it {why}")));
+            }
+            Ok((parents, reach)) => {
+                let bad = std::iter::once(&base).chain(&parents).find(|base| base.is_bad(&request.doubtful));
+                let Some(bad) = bad.filter(|_| request.backup == BaseBackupSelector::Fitting) else {
+                    chosen = Some((base, parents, reach));
+                    break;
+                };
+                let why =
+                    format!("the last `drctl verify` found {} bad in every repository", bad.manifest.id);
                 passed.push((base.manifest.id.clone(), why));
-                continue;
+                doubted.get_or_insert((base, parents, reach));
             }
-            let parents = parents(&base, bases.iter());
-            match parents.and_then(|parents| Ok((parents, along(&base, timeline, &log.together)?))) {
-                // Of a name nobody knows whether it is before the gap or after it, and one that is before is
-                // not met from here: PostgreSQL says so, and nothing is started.
-                Ok((_, ReplayRange { stop: stop @ ReplayEnd::Gap(_), .. }))
-                    if matches!(request.target, RecoveryTarget::Name(_)) && fitting.peek().is_some() =>
-                {
-                    let why = why(&stop).unwrap_or_default();
-                    passed.push((base.manifest.id.clone(), format!("in the log after it {why}")));
-                }
-                Ok((parents, reach)) => {
-                    let bad =
-                        std::iter::once(&base).chain(&parents).find(|base| base.is_bad(&request.doubtful));
-                    let Some(bad) = bad.filter(|_| request.backup == BaseBackupSelector::Fitting) else {
-                        chosen = Some((base, parents, reach));
-                        break;
-                    };
-                    let why =
-                        format!("the last `drctl verify` found {} bad in every repository", bad.manifest.id);
-                    passed.push((base.manifest.id.clone(), why));
-                    doubted.get_or_insert((base, parents, reach));
-                }
-                Err(unfit) => passed.push((base.manifest.id.clone(), unfit.why(timeline))),
-            }
+            Err(unfit) => passed.push((base.manifest.id.clone(), unfit.why(timeline))),
         }
-        if let (None, Some((base, ..))) = (&chosen, &doubted) {
-            self.events.warning(format!(
-                "{} is used, although the last `drctl verify` found it, or one that it builds on, bad in every repository: nothing else leads there",
-                base.manifest.id
+    }
+    if let (None, Some((base, ..))) = (&chosen, &doubted) {
+        run.events.warning(format!(
+            "{} is used, although the last `drctl verify` found it, or one that it builds on, bad in every repository: nothing else leads there",
+            base.manifest.id
+        ));
+        passed.retain(|(id, _)| *id != base.manifest.id);
+    }
+    let Some((base, parents, reach)) = chosen.or(doubted) else {
+        let last = passed.len().saturating_sub(1);
+        let unusable = passed.into_iter().enumerate().map(|(n, (backup, why))| {
+            // Once is enough.
+            let windows = if n == last { restorable(&windows) } else { String::new() };
+            let message = format!("backup `{backup}` cannot be used for {target}: {why}{windows}");
+            Refusal::nothing("unusable-backup", message)
+        });
+        return Err(PhysicalRestoreError::Refused(unusable.collect()));
+    };
+    let time = match &request.target {
+        // Just before it, a commit of that very moment is one to stop at.
+        RecoveryTarget::Time(time) if request.exclusive => Some(*time - TimeDelta::microseconds(1)),
+        RecoveryTarget::Time(time) => Some(*time),
+        _ => None,
+    };
+    let mut found = match time {
+        Some(time) => log.find(&reach, time).await?,
+        None => CommitSearch { after: None, moment: log.moment(&reach).await?, unsaid: vec![] },
+    };
+    if let Some(time) = time.filter(|_| found.after.is_none()) {
+        if found.unsaid.len() > MANY {
+            run.events.notice(format!(
+                "looking for the moment in {} segments, which takes a while: what was kept with them is lost",
+                found.unsaid.len()
             ));
-            passed.retain(|(id, _)| *id != base.manifest.id);
         }
-        let Some((base, parents, reach)) = chosen.or(doubted) else {
-            let last = passed.len().saturating_sub(1);
-            let unusable =
-                passed.into_iter().enumerate().map(|(n, (backup, why))| PhysicalRefusal::Unusable {
-                    backup,
-                    target: target.clone(),
-                    why,
-                    // Once is enough.
-                    windows: if n == last { windows.clone() } else { vec![] },
-                    is_last: n == last,
-                });
-            return Err(PhysicalRestoreError::Refused(unusable.collect()));
-        };
-        let time = match &request.target {
-            // Just before it, a commit of that very moment is one to stop at.
-            RecoveryTarget::Time(time) if request.exclusive => Some(*time - TimeDelta::microseconds(1)),
-            RecoveryTarget::Time(time) => Some(*time),
-            _ => None,
-        };
-        let mut found = match time {
-            Some(time) => log.find(&reach, time).await?,
-            None => CommitSearch { after: None, moment: log.moment(&reach).await?, unsaid: vec![] },
-        };
-        if let Some(time) = time.filter(|_| found.after.is_none()) {
-            if found.unsaid.len() > MANY {
-                self.events.notice(format!(
-                    "looking for the moment in {} segments, which takes a while: what was kept with them is lost",
-                    found.unsaid.len()
-                ));
-            }
-            found.after = wal_scan::commit_after(self, &log, &reach, &found.unsaid, time).await?;
-        }
-        let (way, after) =
-            replay_effects::look(self, request, &log, &base, &reach, found.after, time).await?;
-        found.after = after;
-        let parted = match request.timeline {
-            Some(_) => None,
-            None => ambiguous_time::two_have_it(self, &log, &base, timeline, &request.target).await?,
-        };
-        let newest = wal_scan::newest_before_leaving(self, &log, &reach).await?;
-        found.moment.newest_commit = found.moment.newest_commit.max(newest);
-        found.moment.complete = found.moment.complete.max(newest);
-        let goes_on = match &request.target {
-            RecoveryTarget::Lsn(lsn) => wal_scan::goes_on(self, &log, &reach, *lsn).await?,
-            _ => true,
-        };
-        let alone = log.holders.iter().filter_map(|(repository, held)| {
-            Some((repository.name.clone(), along(&base, timeline, held).ok()?))
-        });
-        let facts = self.facts(&base).await?;
-        let combined_by = base.manifest.server.as_ref().map(|server| server.major);
-        let combined_by = combined_by.filter(|_| !parents.is_empty());
-        let tablespaces = way.all_tablespaces(&base);
-        let directories: Vec<PathBuf> =
-            tablespace_directories(request, &tablespaces).into_iter().map(|(_, path)| path).collect();
-        Ok(PhysicalSurvey {
-            holders: log.holders.iter().map(|(repository, _)| repository.name.clone()).collect(),
-            alone: alone.collect(),
-            facts,
-            timeline,
-            reach,
-            moment: found.moment,
-            after: found.after,
-            goes_on,
-            lost: lost.into_iter().map(|lost| lost.name).collect(),
-            windows,
-            way,
-            tablespaces,
-            parted,
-            here: HostFacts::look(request, &directories, combined_by).await?,
-            parents,
-            log: log.together,
-            passed,
-            base,
-        })
+        found.after = wal_scan::commit_after(run, &log, &reach, &found.unsaid, time).await?;
     }
+    let (way, after) = replay_effects::look(run, request, &log, &base, &reach, found.after, time).await?;
+    found.after = after;
+    let parted = match request.timeline {
+        Some(_) => None,
+        None => ambiguous_time::two_have_it(run, &log, &base, timeline, &request.target).await?,
+    };
+    let newest = wal_scan::newest_before_leaving(run, &log, &reach).await?;
+    found.moment.newest_commit = found.moment.newest_commit.max(newest);
+    found.moment.complete = found.moment.complete.max(newest);
+    let goes_on = match &request.target {
+        RecoveryTarget::Lsn(lsn) => wal_scan::goes_on(run, &log, &reach, *lsn).await?,
+        _ => true,
+    };
+    let alone = log
+        .holders
+        .iter()
+        .filter_map(|(repository, held)| Some((repository.name.clone(), along(&base, timeline, held).ok()?)));
+    let facts = facts(run, &base).await?;
+    let combined_by = base.manifest.server.as_ref().map(|server| server.major);
+    let combined_by = combined_by.filter(|_| !parents.is_empty());
+    let tablespaces = way.all_tablespaces(&base);
+    let directories: Vec<PathBuf> =
+        tablespace_directories(request, &tablespaces).into_iter().map(|(_, path)| path).collect();
+    Ok(PhysicalSurvey {
+        holders: log.holders.iter().map(|(repository, _)| repository.name.clone()).collect(),
+        alone: alone.collect(),
+        facts,
+        timeline,
+        reach,
+        moment: found.moment,
+        after: found.after,
+        goes_on,
+        lost: lost.into_iter().map(|lost| lost.name).collect(),
+        windows,
+        way,
+        tablespaces,
+        parted,
+        here: HostFacts::look(request, &directories, combined_by).await?,
+        parents,
+        log: log.together,
+        passed,
+        base,
+    })
+}
 
-    /// Of a name: those from before the last time that it was given first, the newest of these first of all.
-    async fn nearest_to_name(
-        &self,
-        request: &PhysicalRestoreRequest,
-        mut fitting: Vec<BaseBackup>,
-        timeline: Timeline,
-        log: &WalArchives,
-    ) -> Result<Vec<BaseBackup>, PhysicalRestoreError> {
-        let RecoveryTarget::Name(name) = &request.target else { return Ok(fitting) };
-        // From the oldest that leads anywhere, over everything.
-        let reach = fitting.iter().find_map(|base| along(base, timeline, &log.together).ok());
-        let Some(reach) = reach else { return Ok(fitting) };
-        let Some(given) = replay_effects::names_given(self, log, &reach).await? else { return Ok(fitting) };
-        let Some((_, last)) = given.iter().rfind(|(other, _)| other == name) else {
-            // Behind a gap there may be more.
-            if reach.stop != ReplayEnd::End {
-                return Ok(fitting);
-            }
-            let mut known: Vec<String> = given.into_iter().map(|(name, _)| name).collect();
-            known.dedup();
-            let name = name.clone();
-            return Err(PhysicalRestoreError::Refused(vec![PhysicalRefusal::NoRestorePoint { name, known }]));
+/// Of a name: those from before the last time that it was given first, the newest of these first of all.
+async fn nearest_to_name(
+    run: &RunContext,
+    request: &PhysicalRestoreRequest,
+    mut fitting: Vec<BaseBackup>,
+    timeline: Timeline,
+    log: &WalArchives,
+) -> Result<Vec<BaseBackup>, PhysicalRestoreError> {
+    let RecoveryTarget::Name(name) = &request.target else { return Ok(fitting) };
+    // From the oldest that leads anywhere, over everything.
+    let reach = fitting.iter().find_map(|base| along(base, timeline, &log.together).ok());
+    let Some(reach) = reach else { return Ok(fitting) };
+    let Some(given) = replay_effects::names_given(run, log, &reach).await? else { return Ok(fitting) };
+    let Some((_, last)) = given.iter().rfind(|(other, _)| other == name) else {
+        // Behind a gap there may be more.
+        if reach.stop != ReplayEnd::End {
+            return Ok(fitting);
+        }
+        let mut known: Vec<String> = given.into_iter().map(|(name, _)| name).collect();
+        known.dedup();
+        let known = match known.is_empty() {
+            true => "; it has none".to_owned(),
+            false => format!("; it has {}", quoted_list(&known)),
         };
-        fitting.sort_by_key(|base| {
-            let is_behind = base.physical.stop > *last;
-            (is_behind, std::cmp::Reverse(base.physical.stop))
-        });
-        Ok(fitting)
-    }
+        let message = format!("there is no restore point `{name}` in the archived WAL{known}");
+        return Err(PhysicalRestoreError::Refused(vec![Refusal::nothing("no-restore-point", message)]));
+    };
+    fitting.sort_by_key(|base| {
+        let is_behind = base.physical.stop > *last;
+        (is_behind, std::cmp::Reverse(base.physical.stop))
+    });
+    Ok(fitting)
+}
 
-    async fn stock(&self, request: &PhysicalRestoreRequest) -> Result<BackupInventory, PhysicalRestoreError> {
-        let listing = Listing::of_source(&self.repositories, &self.system, &request.source).await;
-        let lost: Vec<_> = self.repositories.lost().iter().chain(&listing.unlisted).cloned().collect();
-        if listing.repositories.is_empty() {
-            return Err(PhysicalRestoreError::NoRepository(lost));
+async fn stock(
+    run: &RunContext,
+    request: &PhysicalRestoreRequest,
+) -> Result<BackupInventory, PhysicalRestoreError> {
+    let listing = Listing::of_source(&run.repositories, &run.system, &request.source).await;
+    let lost: Vec<_> = run.repositories.lost().iter().chain(&listing.unlisted).cloned().collect();
+    if listing.repositories.is_empty() {
+        return Err(PhysicalRestoreError::NoRepository(lost));
+    }
+    warn_lost(run, &lost);
+    let inventory = Inventory::load(&listing, &run.system, &[BackupKind::Base]).await;
+    for RejectedManifest { repository, error, .. } in &inventory.rejected {
+        run.events.warning(format!("repository {repository}: {}", error_chain(error)));
+    }
+    let mut bases = Vec::new();
+    for BackupRecord { manifest, mut holders } in inventory.backups {
+        let (Some(physical), Some(cluster)) = (manifest.physical.clone(), manifest.cluster()) else {
+            run.events.warning(format!(
+                "the manifest of {} does not say which cluster it is of, or which log it needs",
+                manifest.id
+            ));
+            continue;
+        };
+        holders.sort_by_key(|name| request.doubtful.contains(&(manifest.id.clone(), name.clone())));
+        bases.push(BaseBackup { manifest, physical, cluster, holders });
+    }
+    let listed = listing.holders().into_keys().rev();
+    let dumps = listed.filter(|id| id.kind() == BackupKind::Logical);
+    Ok(BackupInventory { bases, dumps: dumps.collect() })
+}
+
+fn warn_lost(run: &RunContext, lost: &[Unavailable]) {
+    for lost in lost {
+        run.events.warning(format!("repository {} cannot be used: {}", lost.name, lost.reason()));
+    }
+}
+
+/// `90 s`, `12 minutes`, `5 h 10 min`.
+fn minutes(seconds: i64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} seconds"),
+        120..7200 => format!("{} minutes", seconds / 60),
+        _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
+/// What can be had where there is no base backup.
+async fn without_bases(
+    run: &RunContext,
+    request: &PhysicalRestoreRequest,
+    stock: &BackupInventory,
+) -> Refusal {
+    let (source, within) = (&request.source, in_repository(request.from.as_ref()));
+    let wanted = match &request.target {
+        RecoveryTarget::Time(time) => Some(*time),
+        RecoveryTarget::Latest => Some(run.clock.now()),
+        _ => None,
+    };
+    // The id has when it was begun; the snapshot is taken a moment later.
+    let fitting = stock.dumps.iter().find(|id| wanted.is_some_and(|wanted| id.begun() <= wanted));
+    let (Some(id), Some(wanted)) = (fitting, wanted) else {
+        let message = format!("there is no base backup of `{source}`{within}");
+        return Refusal::nothing("no-backup", message);
+    };
+    let mut recovery_point = id.begun();
+    for repository in run.repositories.iter() {
+        if let Ok((read, _)) = manifest::read(&*repository.store, &run.system, id).await {
+            recovery_point = read.recovery_point;
+            break;
         }
-        self.warn_lost(&lost);
-        let inventory = Inventory::load(&listing, &self.system, &[BackupKind::Base]).await;
-        for RejectedManifest { repository, error, .. } in &inventory.rejected {
-            self.events.warning(format!("repository {repository}: {}", error_chain(error)));
-        }
-        let mut bases = Vec::new();
-        for BackupRecord { manifest, mut holders } in inventory.backups {
-            let (Some(physical), Some(cluster)) = (manifest.physical.clone(), manifest.cluster()) else {
-                self.events.warning(format!(
-                    "the manifest of {} does not say which cluster it is of, or which log it needs",
-                    manifest.id
-                ));
+    }
+    let lost_seconds = (wanted - recovery_point).num_seconds().max(0);
+    let message = format!(
+        "there is no base backup of `{source}`{within}, only dumps: the last one before {} has the data of {} and would lose what was committed in the {} after it",
+        request.target,
+        shown(recovery_point),
+        minutes(lost_seconds)
+    );
+    Refusal::nothing("only-dumps", message).with("source", source).with("backup", id)
+}
+
+async fn log(
+    run: &RunContext,
+    reference: &BaseBackup,
+    bases: &[BaseBackup],
+) -> Result<(WalArchives, Vec<Unavailable>), PhysicalRestoreError> {
+    let archive = Archive {
+        system: run.system.clone(),
+        source: reference.manifest.source.clone(),
+        cluster: reference.cluster,
+    };
+    let oldest = bases.iter().map(|base| {
+        let physical = &base.physical;
+        Segment::holding(physical.timeline, physical.start, physical.segment_size)
+    });
+    // Everything of a timeline sorts after its begin, and what came before the oldest is of no use.
+    let since = oldest.min();
+    let (log, without) = WalArchives::gather(&run.repositories, archive, since, &run.identities).await?;
+    warn_lost(run, &without);
+    let lost = run.repositories.lost().iter().cloned().chain(without).collect();
+    Ok((log, lost))
+}
+
+/// What each repository alone can bring back.
+async fn windows(
+    log: &WalArchives,
+    bases: &[BaseBackup],
+    timeline: Timeline,
+) -> Result<Vec<RecoveryWindow>, PhysicalRestoreError> {
+    let mut windows: Vec<RecoveryWindow> = Vec::new();
+    for (repository, held) in &log.holders {
+        let own = WalArchives {
+            archive: log.archive.clone(),
+            holders: vec![(repository.clone(), held.clone())],
+            together: held.clone(),
+        };
+        let mut last: Option<ReplayRange> = None;
+        let there = bases.iter().filter(|base| base.holders.contains(&repository.name));
+        for base in there.clone().rev() {
+            let reach = parents(base, there.clone()).and_then(|_| along(base, timeline, held));
+            let Ok(reach) = reach else { continue };
+            // An older backup leads through this one.
+            if last.as_ref().is_some_and(|last| last.end == reach.end) {
                 continue;
-            };
-            holders.sort_by_key(|name| request.doubtful.contains(&(manifest.id.clone(), name.clone())));
-            bases.push(BaseBackup { manifest, physical, cluster, holders });
-        }
-        let listed = listing.holders().into_keys().rev();
-        let dumps = listed.filter(|id| id.kind() == BackupKind::Logical);
-        Ok(BackupInventory { bases, dumps: dumps.collect() })
-    }
-
-    fn warn_lost(&self, lost: &[Unavailable]) {
-        for lost in lost {
-            self.events.warning(format!("repository {} cannot be used: {}", lost.name, lost.reason()));
-        }
-    }
-
-    /// What can be had where there is no base backup.
-    async fn without_bases(
-        &self,
-        request: &PhysicalRestoreRequest,
-        stock: &BackupInventory,
-    ) -> PhysicalRefusal {
-        let (source_name, from) = (request.source.clone(), request.from.clone());
-        let wanted = match &request.target {
-            RecoveryTarget::Time(time) => Some(*time),
-            RecoveryTarget::Latest => Some(self.clock.now()),
-            _ => None,
-        };
-        // The id has when it was begun; the snapshot is taken a moment later.
-        let fitting = stock.dumps.iter().find(|id| wanted.is_some_and(|wanted| id.begun() <= wanted));
-        let (Some(id), Some(wanted)) = (fitting, wanted) else {
-            return PhysicalRefusal::NoBackup { source_name, from };
-        };
-        let mut recovery_point = id.begun();
-        for repository in self.repositories.iter() {
-            if let Ok((read, _)) = manifest::read(&*repository.store, &self.system, id).await {
-                recovery_point = read.recovery_point;
-                break;
             }
-        }
-        PhysicalRefusal::OnlyDumps {
-            source_name,
-            from,
-            target: request.target.to_string(),
-            backup: id.clone(),
-            recovery_point,
-            lost_seconds: (wanted - recovery_point).num_seconds().max(0),
+            let (id, from) = (base.manifest.id.clone(), base.manifest.recovery_point);
+            let moment = own.moment(&reach).await?;
+            windows.push(RecoveryWindow::new(repository.name.clone(), id, from, &reach, moment));
+            last = Some(reach);
         }
     }
+    Ok(windows)
+}
 
-    async fn log(
-        &self,
-        reference: &BaseBackup,
-        bases: &[BaseBackup],
-    ) -> Result<(WalArchives, Vec<Unavailable>), PhysicalRestoreError> {
-        let archive = Archive {
-            system: self.system.clone(),
-            source: reference.manifest.source.clone(),
-            cluster: reference.cluster,
-        };
-        let oldest = bases.iter().map(|base| {
-            let physical = &base.physical;
-            Segment::holding(physical.timeline, physical.start, physical.segment_size)
-        });
-        // Everything of a timeline sorts after its begin, and what came before the oldest is of no use.
-        let since = oldest.min();
-        let (log, without) =
-            WalArchives::gather(&self.repositories, archive, since, &self.identities).await?;
-        self.warn_lost(&without);
-        let lost = self.repositories.lost().iter().cloned().chain(without).collect();
-        Ok((log, lost))
-    }
-
-    /// What each repository alone can bring back.
-    async fn windows(
-        &self,
-        log: &WalArchives,
-        bases: &[BaseBackup],
-        timeline: Timeline,
-    ) -> Result<Vec<RecoveryWindow>, PhysicalRestoreError> {
-        let mut windows: Vec<RecoveryWindow> = Vec::new();
-        for (repository, held) in &log.holders {
-            let own = WalArchives {
-                archive: log.archive.clone(),
-                holders: vec![(repository.clone(), held.clone())],
-                together: held.clone(),
-            };
-            let mut last: Option<ReplayRange> = None;
-            let there = bases.iter().filter(|base| base.holders.contains(&repository.name));
-            for base in there.clone().rev() {
-                let reach = parents(base, there.clone()).and_then(|_| along(base, timeline, held));
-                let Ok(reach) = reach else { continue };
-                // An older backup leads through this one.
-                if last.as_ref().is_some_and(|last| last.end == reach.end) {
-                    continue;
-                }
-                let (id, from) = (base.manifest.id.clone(), base.manifest.recovery_point);
-                let moment = own.moment(&reach).await?;
-                windows.push(RecoveryWindow::new(repository.name.clone(), id, from, &reach, moment));
-                last = Some(reach);
-            }
-        }
-        Ok(windows)
-    }
-
-    async fn facts(&self, base: &BaseBackup) -> Result<ClusterFacts, PhysicalRestoreError> {
-        let Some(details) = base.manifest.artifact_of(DETAILS) else { return Ok(ClusterFacts::default()) };
-        let bytes = read_small(self, &base.manifest, details, &base.holders).await?;
-        let parsed: Details = serde_json::from_slice(&bytes).map_err(|error| {
-            PhysicalRestoreError::NotUnderstood { artifact: details.name.clone(), reason: error.to_string() }
-        })?;
-        Ok(parsed.cluster.unwrap_or_default())
-    }
+async fn facts(run: &RunContext, base: &BaseBackup) -> Result<ClusterFacts, PhysicalRestoreError> {
+    let Some(details) = base.manifest.artifact_of(DETAILS) else { return Ok(ClusterFacts::default()) };
+    let bytes = read_small(run, &base.manifest, details, &base.holders).await?;
+    let parsed: Details = serde_json::from_slice(&bytes).map_err(|error| {
+        PhysicalRestoreError::NotUnderstood { artifact: details.name.clone(), reason: error.to_string() }
+    })?;
+    Ok(parsed.cluster.unwrap_or_default())
 }

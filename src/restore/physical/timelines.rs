@@ -4,11 +4,12 @@ use std::fmt;
 
 use chrono::{DateTime, Utc};
 
+use super::PhysicalRestoreError;
 use super::select::{BaseBackup, along, parents};
 use super::target::shown;
 use super::wal_survey::WalArchives;
-use super::{PhysicalRefusal, PhysicalRestoreError};
 use crate::model::{BackupId, Lsn, Timeline};
+use crate::restore::Refusal;
 
 /// How far a timeline can be followed from a base backup.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,10 +54,16 @@ pub(super) async fn branches(
 
 /// The newest timeline is the way to the latest there is only where none that it left behind, or that went on beside
 /// it, leads further: a restored server that archived for a while must not take the place of production.
-pub(super) fn ends_early(newest: Timeline, branches: &[Branch]) -> Option<PhysicalRefusal> {
+pub(super) fn ends_early(newest: Timeline, branches: &[Branch]) -> Option<Refusal> {
     let own = branches.iter().find(|branch| branch.timeline == newest)?;
     let furthest = branches.iter().max_by_key(|branch| branch.until)?;
-    (furthest.until > own.until).then(|| PhysicalRefusal::Forked { newest, branches: branches.to_vec() })
+    (furthest.until > own.until).then(|| {
+        let branches: String = branches.iter().map(|branch| format!("\n    {branch}")).collect();
+        let message = format!(
+            "the newest timeline, {newest}, is not the one that leads to the latest there is, and nobody said which one is wanted:{branches}"
+        );
+        Refusal::usage("forked", message).with("furthest", furthest.timeline)
+    })
 }
 
 #[cfg(test)]

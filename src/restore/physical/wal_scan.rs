@@ -4,11 +4,12 @@ use std::io::Read as _;
 
 use chrono::{DateTime, Utc};
 
+use super::PhysicalRestoreError;
 use super::wal_survey::{WalArchives, files};
-use super::{PhysicalRestoreError, Run};
 use crate::model::{Encoding, Lsn, Segment, WalName};
 use crate::pipeline::unseal;
 use crate::postgres::{CommitScan, SEGMENT_HEADER, SegmentHeader};
+use crate::run::RunContext;
 use crate::store::StoreErrorKind;
 use crate::text::error_chain;
 use crate::wal::ReplayRange;
@@ -19,7 +20,7 @@ const LIMIT: u64 = 2 << 30;
 /// Whether a record begins at a position or after it, as a server needs one to stop there. The end of a
 /// segment may hold none: it was ended early.
 pub(super) async fn goes_on(
-    run: &Run,
+    run: &RunContext,
     log: &WalArchives,
     reach: &ReplayRange,
     lsn: Lsn,
@@ -38,7 +39,7 @@ pub(super) async fn goes_on(
 
 /// The newest commit in what is on the way of a segment in which the timeline is left.
 pub(super) async fn newest_before_leaving(
-    run: &Run,
+    run: &RunContext,
     log: &WalArchives,
     reach: &ReplayRange,
 ) -> Result<Option<DateTime<Utc>>, PhysicalRestoreError> {
@@ -52,7 +53,7 @@ pub(super) async fn newest_before_leaving(
 
 /// The first of these segments, which follow one another, in which a commit after `time` ends.
 pub(super) async fn commit_after(
-    run: &Run,
+    run: &RunContext,
     log: &WalArchives,
     reach: &ReplayRange,
     names: &[WalName],
@@ -86,7 +87,7 @@ pub(super) fn is_of(name: WalName) -> Option<Segment> {
 
 /// What is on the way of a segment, of which these are the files.
 pub(super) async fn content(
-    run: &Run,
+    run: &RunContext,
     log: &WalArchives,
     reach: &ReplayRange,
     number: Segment,
@@ -104,7 +105,7 @@ pub(super) async fn content(
 
 /// What there is of a segment that was still being written.
 async fn put_together(
-    run: &Run,
+    run: &RunContext,
     log: &WalArchives,
     segment: Segment,
     pieces: &[WalName],
@@ -123,7 +124,7 @@ async fn put_together(
 }
 
 async fn segment(
-    run: &Run,
+    run: &RunContext,
     log: &WalArchives,
     segment: Segment,
 ) -> Result<(Vec<u8>, SegmentHeader), PhysicalRestoreError> {
@@ -148,7 +149,7 @@ fn header(
 }
 
 /// A file of the log, whole, from the first repository that has it.
-async fn read(run: &Run, log: &WalArchives, name: WalName) -> Result<Vec<u8>, PhysicalRestoreError> {
+async fn read(run: &RunContext, log: &WalArchives, name: WalName) -> Result<Vec<u8>, PhysicalRestoreError> {
     let mut tries = Vec::new();
     for (repository, _) in &log.holders {
         for (suffix, encoding) in

@@ -49,6 +49,14 @@ impl fmt::Display for RecoveryWindow {
     }
 }
 
+/// What can be restored, a line each, to end a refusal.
+pub(super) fn restorable(windows: &[RecoveryWindow]) -> String {
+    if windows.is_empty() {
+        return "; nothing can be restored to any moment".to_owned();
+    }
+    windows.iter().map(|window| format!("\n    {window}")).collect()
+}
+
 /// In words that follow "where"; `None` for the end of the log.
 pub(super) fn why(stop: &ReplayEnd) -> Option<String> {
     match stop {

@@ -5,19 +5,22 @@
 
 use std::collections::BTreeMap;
 
+use super::execute::repeat;
+use super::identifier::{invalid, is_identifier, taken};
 use super::overrides::begun_otherwise;
-use super::plan::{NewGroup, is_identifier, is_own};
+use super::plan::{NewGroup, is_own};
 use super::select::{AutomatedBackups, ManualSnapshot, RegionBackups};
 use super::settings::{FROM, STANDS_FOR, Settings, is_default};
 use super::survey::{MissingSettings, RdsSurvey, lacks};
 use super::{
-    OverrideKey, Overrides, PlannedSetting, RdsRefusal, RdsRestoreError, RdsRestorePlan, RdsRestoreRequest,
-    RestoreSource, Run,
+    OverrideKey, Overrides, PlannedSetting, RdsRestoreError, RdsRestorePlan, RdsRestoreRequest, RestoreSource,
 };
 use crate::aws::rds::{Database, NewCluster, NewMember, Origin, Rds, RestoreMoment, RestoreWindow};
 use crate::aws::{AwsFailure, AwsTags, FailureKind, NAME, Poll, PollProgress, PolledState};
 use crate::model::{ClusterMember, ParameterGroup, RestoreProfile};
 use crate::policy::{Prices, RdsDatabase};
+use crate::restore::Refusal;
+use crate::run::RunContext;
 
 /// What a region has of the instances that are to be in the cluster.
 #[derive(Clone, Debug, Default)]
@@ -158,22 +161,18 @@ impl ClusterPart {
         }
     }
 
-    pub(super) fn objections(&self, found: &RdsSurvey, tags: &AwsTags) -> Vec<RdsRefusal> {
+    pub(super) fn objections(&self, found: &RdsSurvey, tags: &AwsTags) -> Vec<Refusal> {
         let mut refusals = Vec::new();
         if self.is_aurora && self.members.is_empty() {
-            refusals.push(RdsRefusal::NoMembers);
+            let message = "nothing says which instances the cluster had, and Aurora's API makes none: nobody could log in to it";
+            refusals.push(Refusal::not_ready("no-members", message));
         }
         // The cluster's own name is looked at apart.
         let last = self.members.last().map(|member| &member.identifier);
-        refusals.extend(
-            last.filter(|name| name.len() > 63 || !is_identifier(name)).cloned().map(RdsRefusal::Identifier),
-        );
+        refusals.extend(last.filter(|name| !is_identifier(name)).map(|name| invalid(name)));
         let others = found.members.existing.iter().filter(|existing| !is_own(existing, found, tags));
-        refusals.extend(others.map(|existing| RdsRefusal::Taken {
-            what: existing.id.kind(),
-            to: existing.id.identifier().to_owned(),
-            region: found.chosen.region.clone(),
-        }));
+        let region = &found.chosen.region;
+        refusals.extend(others.map(|existing| taken(existing.id.kind(), existing.id.identifier(), region)));
         refusals
     }
 
@@ -363,8 +362,8 @@ impl RdsRestorePlan {
         if database.tags.get(FROM) == self.settings.new.tags.get(FROM) {
             return Ok(database);
         }
-        let (to, region) = (database.id.identifier().to_owned(), rds.region().to_owned());
-        Err(RdsRestoreError::Refused(vec![RdsRefusal::Taken { what: database.id.kind(), to, region }]))
+        let refusal = taken(database.id.kind(), database.id.identifier(), rds.region());
+        Err(RdsRestoreError::Refused(vec![refusal]))
     }
 }
 
@@ -373,84 +372,87 @@ fn names(database: &Database) -> Vec<String> {
     members.map(|member| member.identifier.clone()).collect()
 }
 
-impl Run {
-    /// Has the instances made that are missing. The first is waited for, since the first that comes writes; a
-    /// Multi-AZ cluster's all are, since it makes them at once.
-    pub(super) async fn begin_members(
-        &self,
-        rds: &Rds,
-        plan: &RdsRestorePlan,
-        cluster: &ClusterPart,
-    ) -> Result<(), RdsRestoreError> {
-        if !cluster.is_aurora {
-            return self.brought(rds, plan, cluster.brings.0).await;
-        }
-        let tags = &plan.settings.new.tags;
-        for (number, member) in cluster.members.iter().enumerate() {
-            let id = RdsDatabase::Instance(member.identifier.clone());
-            if let Some(existing) = rds.database(&id).await? {
-                plan.own(rds, existing)?;
-            } else {
-                self.events.notice(format!("making instance `{}`, {}", member.identifier, member.class));
-                let tags = tags.clone().with(NAME, &member.identifier).with(STANDS_FOR, &member.stands_for);
-                let call = async || rds.create_member(plan.to(), &cluster.new.engine, member, &tags).await;
-                match self.repeat(rds, plan, call).await {
-                    // The answer to an earlier attempt was lost; whose it is, is seen when it can be seen.
-                    Err(RdsRestoreError::Aws(failure)) if failure.kind == FailureKind::Exists => {}
-                    made => made?,
-                }
-            }
-            if number == 0 {
-                let first = self.member(rds, plan, &member.identifier).await?;
-                plan.own(rds, first)?;
+/// Has the instances made that are missing. The first is waited for, since the first that comes writes; a
+/// Multi-AZ cluster's all are, since it makes them at once.
+pub(super) async fn begin_members(
+    run: &RunContext,
+    rds: &Rds,
+    plan: &RdsRestorePlan,
+    cluster: &ClusterPart,
+) -> Result<(), RdsRestoreError> {
+    if !cluster.is_aurora {
+        return brought(run, rds, plan, cluster.brings.0).await;
+    }
+    let tags = &plan.settings.new.tags;
+    for (number, member) in cluster.members.iter().enumerate() {
+        let id = RdsDatabase::Instance(member.identifier.clone());
+        if let Some(existing) = rds.database(&id).await? {
+            plan.own(rds, existing)?;
+        } else {
+            run.events.notice(format!("making instance `{}`, {}", member.identifier, member.class));
+            let tags = tags.clone().with(NAME, &member.identifier).with(STANDS_FOR, &member.stands_for);
+            let call = async || rds.create_member(plan.to(), &cluster.new.engine, member, &tags).await;
+            match repeat(run, rds, plan, call).await {
+                // The answer to an earlier attempt was lost; whose it is, is seen when it can be seen.
+                Err(RdsRestoreError::Aws(failure)) if failure.kind == FailureKind::Exists => {}
+                made => made?,
             }
         }
-        Ok(())
-    }
-
-    /// Waits for the others.
-    pub(super) async fn await_members(
-        &self,
-        rds: &Rds,
-        plan: &RdsRestorePlan,
-        cluster: &ClusterPart,
-    ) -> Result<(), RdsRestoreError> {
-        for member in &cluster.members {
-            let member = self.member(rds, plan, &member.identifier).await?;
-            plan.own(rds, member)?;
+        if number == 0 {
+            let first = await_member(run, rds, plan, &member.identifier).await?;
+            plan.own(rds, first)?;
         }
-        Ok(())
     }
+    Ok(())
+}
 
-    async fn member(
-        &self,
-        rds: &Rds,
-        plan: &RdsRestorePlan,
-        name: &str,
-    ) -> Result<Database, RdsRestoreError> {
-        let id = RdsDatabase::Instance(name.to_owned());
-        let subject = format!("`{name}` in {}", rds.region());
-        let poll = Poll { every: plan.place.poll, deadline: plan.place.deadline };
-        let ask = async || Ok(rds.database(&id).await?.map_or(PolledState::Absent, Database::seen));
-        Ok(poll.wait(&subject, &self.events, &self.cancel, ask).await?)
+/// Waits for the others.
+pub(super) async fn await_members(
+    run: &RunContext,
+    rds: &Rds,
+    plan: &RdsRestorePlan,
+    cluster: &ClusterPart,
+) -> Result<(), RdsRestoreError> {
+    for member in &cluster.members {
+        let member = await_member(run, rds, plan, &member.identifier).await?;
+        plan.own(rds, member)?;
     }
+    Ok(())
+}
 
-    async fn brought(&self, rds: &Rds, plan: &RdsRestorePlan, count: usize) -> Result<(), RdsRestoreError> {
-        let subject = format!("the instances of `{}` in {}", plan.to(), rds.region());
-        let poll = Poll { every: plan.place.poll, deadline: plan.place.deadline };
-        let ask = async || {
-            let Some(database) = rds.database(&plan.id).await? else { return Ok(PolledState::Absent) };
-            let names = names(&database);
-            let status = format!("{}, {} of {count} instances", database.status, names.len());
-            let working = PollProgress { status, ..PollProgress::default() };
-            Ok(if names.len() < count { PolledState::Working(working) } else { PolledState::Done(names) })
-        };
-        let names = poll.wait(&subject, &self.events, &self.cancel, ask).await?;
-        for name in names {
-            self.member(rds, plan, &name).await?;
-        }
-        Ok(())
+async fn await_member(
+    run: &RunContext,
+    rds: &Rds,
+    plan: &RdsRestorePlan,
+    name: &str,
+) -> Result<Database, RdsRestoreError> {
+    let id = RdsDatabase::Instance(name.to_owned());
+    let subject = format!("`{name}` in {}", rds.region());
+    let poll = Poll { every: plan.place.poll, deadline: plan.place.deadline };
+    let ask = async || Ok(rds.database(&id).await?.map_or(PolledState::Absent, Database::seen));
+    Ok(poll.wait(&subject, &run.events, &run.cancel, ask).await?)
+}
+
+async fn brought(
+    run: &RunContext,
+    rds: &Rds,
+    plan: &RdsRestorePlan,
+    count: usize,
+) -> Result<(), RdsRestoreError> {
+    let subject = format!("the instances of `{}` in {}", plan.to(), rds.region());
+    let poll = Poll { every: plan.place.poll, deadline: plan.place.deadline };
+    let ask = async || {
+        let Some(database) = rds.database(&plan.id).await? else { return Ok(PolledState::Absent) };
+        let names = names(&database);
+        let status = format!("{}, {} of {count} instances", database.status, names.len());
+        let working = PollProgress { status, ..PollProgress::default() };
+        Ok(if names.len() < count { PolledState::Working(working) } else { PolledState::Done(names) })
+    };
+    let names = poll.wait(&subject, &run.events, &run.cancel, ask).await?;
+    for name in names {
+        await_member(run, rds, plan, &name).await?;
     }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -2,16 +2,17 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::RdsRefusal;
 use crate::aws::{AwsError, AwsFailure, PollError};
 use crate::repository::SmallError;
-use crate::text::{bullet_list, format_duration};
+use crate::restore::{Refusal, RestoreError};
+use crate::run::Interrupted;
+use crate::text::{bullet_list, error_chain, format_duration};
 
 /// Why a restore into an instance was given up.
 #[derive(Debug, Error)]
 pub enum RdsRestoreError {
     #[error("refused, and nothing was touched: {}", bullet_list(.0))]
-    Refused(Vec<RdsRefusal>),
+    Refused(Vec<Refusal>),
     #[error("failed to speak to AWS")]
     Client(#[from] AwsError),
     #[error(transparent)]
@@ -45,8 +46,21 @@ pub enum RdsRestoreError {
     Interrupted,
 }
 
-impl RdsRestoreError {
-    pub fn is_interruption(&self) -> bool {
+impl RestoreError for RdsRestoreError {
+    fn refused(refusals: Vec<Refusal>) -> Self {
+        Self::Refused(refusals)
+    }
+
+    fn refusals(&self) -> &[Refusal] {
+        if let Self::Refused(refusals) = self { refusals } else { &[] }
+    }
+
+    /// AWS's words say nothing of the data.
+    fn journal_reason(&self) -> String {
+        error_chain(self)
+    }
+
+    fn is_interruption(&self) -> bool {
         matches!(
             self,
             Self::Interrupted
@@ -59,4 +73,10 @@ impl RdsRestoreError {
 /// ` in 10m`; nothing where it was tried once.
 fn within(waited: Duration) -> String {
     if waited.is_zero() { String::new() } else { format!(" in {}", format_duration(waited)) }
+}
+
+impl From<Interrupted> for RdsRestoreError {
+    fn from(_: Interrupted) -> Self {
+        Self::Interrupted
+    }
 }

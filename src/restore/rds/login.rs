@@ -3,16 +3,14 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use sqlx::Connection as _;
 
-use super::run::RdsEndpoint;
-use super::{RdsRestoreError, RdsRestorePlan};
+use super::RdsRestoreError;
+use super::report::RdsEndpoint;
 use crate::aws::rds::Database;
-use crate::checks;
-use crate::checks::CheckResult;
 use crate::event::Events;
 use crate::model::RestoreProfile;
 use crate::platform::{CancellationToken, SecretRef};
 use crate::policy::{PasswordSource, PostgresSource};
-use crate::postgres::{self, ConnectError, ConnectionParameters, close};
+use crate::postgres::{self, ConnectError, ConnectionParameters};
 use crate::text::{error_chain, format_duration};
 
 /// The name of a new instance is known everywhere only after minutes.
@@ -152,29 +150,6 @@ pub(crate) async fn look(parameters: &ConnectionParameters) -> Result<RdsEndpoin
     let newest_commit = newest_commit(&mut connection).await.map_err(unsound)?;
     let _closed = connection.close().await;
     Ok(RdsEndpoint { version, tls, tables: tables.unsigned_abs(), newest_commit })
-}
-
-/// Asks what the policy says must be true of it.
-pub(super) async fn validate(
-    parameters: &ConnectionParameters,
-    plan: &RdsRestorePlan,
-    events: &Events,
-) -> Result<Vec<CheckResult>, RdsRestoreError> {
-    if plan.checks.is_empty() {
-        return Ok(vec![]);
-    }
-    let connection = parameters.connect().await;
-    let mut connection =
-        connection.map_err(|source| RdsRestoreError::Login { waited: Duration::ZERO, source })?;
-    let findings = checks::run(&mut connection, &plan.checks, plan.until).await;
-    close(connection).await;
-    for finding in &findings {
-        match finding.reason() {
-            None => events.notice(format!("check `{}` holds", finding.check)),
-            Some(reason) => events.warning(reason),
-        }
-    }
-    Ok(findings)
 }
 
 /// Only where `track_commit_timestamp` is on.

@@ -4,7 +4,7 @@
 //! survey ─▶ plan ─▶ create ─▶ available ─▶ settings ─▶ (members) ─▶ backups on ─▶ login ─▶ hydrate ─▶ backed up
 //! ```
 //!
-//! [`Run::survey`] finds out, [`plan()`] decides, [`Run::execute`] acts.
+//! [`RdsRestoreRequest`] is the way through them.
 //!
 //! *Invariants.*
 //! - Only a new instance is made; nothing that exists is changed, but what an earlier run of the very same
@@ -26,23 +26,22 @@ mod aurora_cluster;
 mod error;
 mod execute;
 mod first_backup;
-mod hints;
+mod identifier;
 pub(crate) mod login;
 mod overrides;
-pub(crate) mod plan;
+mod plan;
 mod recorded_settings;
-mod refusal;
+mod report;
 mod request;
-pub(crate) mod run;
 mod select;
 pub(crate) mod settings;
 mod survey;
 
 pub use error::RdsRestoreError;
-pub use hints::way_on;
+pub(crate) use identifier::is_identifier;
 pub use overrides::{Changed, OverrideError, OverrideKey, Overrides};
 pub use plan::{Backups, NewGroup, PlannedSetting, RdsRestorePlan, plan};
-pub use refusal::RdsRefusal;
+pub use report::{Milestones, RdsAftermath, RdsDetails, RdsEndpoint};
 pub use request::{Lifetime, RdsRestoreRequest, RdsTarget};
-pub use run::{Milestones, RdsRestoreFailure, RdsRestoreReport, Run, VERB};
 pub use select::{RestoreSource, SelectedBackup};
+pub use survey::RdsSurvey;

@@ -6,10 +6,11 @@ use std::fmt;
 use serde::Serialize;
 use thiserror::Error;
 
+use super::RestoreSource;
 use super::settings::is_default;
-use super::{RdsRefusal, RestoreSource};
 use crate::aws::rds::Database;
 use crate::model::{RegionNames, RestoreProfile};
+use crate::restore::Refusal;
 
 /// Leaves it to AWS, which takes what it takes where nobody says anything.
 const DEFAULT: &str = "default";
@@ -257,7 +258,7 @@ impl Overrides {
         profile: &RestoreProfile,
         via: &RestoreSource,
         region: &str,
-    ) -> Vec<RdsRefusal> {
+    ) -> Vec<Refusal> {
         let shape = RdsTopology::of(profile);
         let is_snapshot = matches!(via, RestoreSource::Snapshot { .. });
         let is_encrypted = match via {
@@ -265,34 +266,37 @@ impl Overrides {
                 *encrypted
             }
         };
-        let mut refusals: Vec<RdsRefusal> = { self.0.keys() }
-            .filter_map(|key| {
-                Some(RdsRefusal::NotSettable { key: *key, why: unfit(*key, shape, is_snapshot)? })
-            })
+        let mut refusals: Vec<Refusal> = { self.0.keys() }
+            .filter_map(|key| Some(not_settable(*key, unfit(*key, shape, is_snapshot)?)))
             .collect();
         if self.get(OverrideKey::KmsKey).is_some()
             && shape != RdsTopology::Instance
             && !is_encrypted
             && !is_snapshot
         {
-            refusals.push(RdsRefusal::NotSettable {
-                key: OverrideKey::KmsKey,
-                why: "RDS encrypts what is not encrypted only where a snapshot is restored: use `--backup`",
-            });
+            refusals.push(not_settable(
+                OverrideKey::KmsKey,
+                "RDS encrypts what is not encrypted only where a snapshot is restored: use `--backup`",
+            ));
         }
         if let Some(zone) = self.get(OverrideKey::Zone) {
             if !zone.starts_with(region) {
-                refusals.push(RdsRefusal::OtherZone { zone: zone.to_owned(), region: region.to_owned() });
+                let message = format!("zone `{zone}` is not in {region}");
+                refusals.push(Refusal::not_ready("other-zone", message));
             }
             if shape == RdsTopology::Instance && profile.multi_az == Some(true) {
-                refusals.push(RdsRefusal::NotSettable {
-                    key: OverrideKey::Zone,
-                    why: "a Multi-AZ instance is in two, which RDS chooses: add `--set multi_az=no`, and make it Multi-AZ afterwards",
-                });
+                refusals.push(not_settable(
+                    OverrideKey::Zone,
+                    "a Multi-AZ instance is in two, which RDS chooses: add `--set multi_az=no`, and make it Multi-AZ afterwards",
+                ));
             }
         }
         refusals
     }
+}
+
+fn not_settable(key: OverrideKey, why: &str) -> Refusal {
+    Refusal::not_ready("not-settable", format!("`--set {key}=…` does not go with it: {why}"))
 }
 
 /// Of a cluster's instances.

@@ -2,16 +2,19 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::aurora_cluster::ClusterPart;
+use super::identifier::{invalid, is_identifier, taken};
 use super::login::is_of_master;
 use super::overrides::begun_otherwise;
 use super::settings::{DONE, FROM, Settings, checks, settings, tags};
 use super::survey::RdsSurvey;
-use super::{Changed, OverrideKey, RdsRefusal, RdsRestoreRequest, SelectedBackup};
+use super::{Changed, OverrideKey, RdsRestoreRequest, RestoreSource, SelectedBackup};
 use crate::aws::rds::Database;
 use crate::aws::{AwsTags, SOURCE, SYSTEM};
+use crate::event::Phase;
 use crate::iam::{may_be_restored_as, restored_names};
 use crate::model::{BackupId, ParameterGroup, RestoreProfile, SourceName};
-use crate::policy::{AwsLocation, Check, PostgresSource, Prices, RdsDatabase};
+use crate::policy::{AwsLocation, PostgresSource, Prices, RdsDatabase};
+use crate::restore::{PlanSummary, Refusal, RestorePlan};
 
 /// What is going to be done.
 #[derive(Clone, Debug)]
@@ -30,7 +33,6 @@ pub struct RdsRestorePlan {
     /// What an earlier run of the same restore made is gone on with.
     pub resumed: bool,
     pub login: Option<Box<PostgresSource>>,
-    pub checks: Vec<Check>,
     pub hydrate: bool,
     pub backups: Backups,
     /// Whether the policy's login is that of a master whose password RDS makes anew when it is set up.
@@ -48,9 +50,9 @@ pub struct RdsRestorePlan {
     /// That, and what may stand in the way, in words.
     pub notes: Vec<String>,
     /// The engine, and its version where it is known.
-    pub(super) engine: (String, Option<String>),
+    pub engine: (String, Option<String>),
     /// Other regions of the policy that may have backups of it.
-    pub(super) elsewhere: Vec<String>,
+    pub elsewhere: Vec<String>,
 }
 
 /// RDS's automated backups of what is made.
@@ -111,7 +113,91 @@ pub struct PlannedSetting {
     pub value: String,
 }
 
+/// As programs get it.
+#[derive(Serialize)]
+struct PlanFields<'a> {
+    source: &'a SourceName,
+    region: &'a str,
+    instance: &'a str,
+    via: &'static str,
+    from: String,
+    until: DateTime<Utc>,
+    resumed: bool,
+    cost: &'a str,
+    settings: Vec<PlannedSetting>,
+    changed: &'a [Changed],
+    begun_otherwise: &'a [String],
+    notes: &'a [String],
+    not_reproduced: &'a [String],
+}
+
+impl Serialize for RdsRestorePlan {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let fields = PlanFields {
+            source: &self.source,
+            region: &self.chosen.region,
+            instance: self.to(),
+            via: match self.chosen.via {
+                RestoreSource::Snapshot { .. } => "snapshot",
+                RestoreSource::Automated { .. } => "automated-backups",
+            },
+            from: self.chosen.via.tag(),
+            until: self.until,
+            resumed: self.resumed,
+            cost: &self.cost,
+            settings: self.shown(),
+            changed: &self.changed,
+            begun_otherwise: &self.begun_otherwise,
+            notes: &self.notes,
+            not_reproduced: self.not_reproduced(),
+        };
+        fields.serialize(serializer)
+    }
+}
+
+impl RestorePlan for RdsRestorePlan {
+    fn summary(&self) -> PlanSummary {
+        let backup = match &self.chosen.via {
+            RestoreSource::Snapshot { backup, .. } => Some(backup.clone()),
+            RestoreSource::Automated { .. } => None,
+        };
+        let to = format!("`{}` in {}", self.to(), self.chosen.region);
+        PlanSummary {
+            source: self.source.clone(),
+            backup,
+            subject: format!("into {to}"),
+            to,
+            changed: self.changed.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    fn steps(&self, validates: bool) -> Vec<Phase> {
+        let mut steps = vec![Phase::CreateInstance, Phase::Available, Phase::Settings];
+        steps.extend(self.cluster.as_ref().map(|_| Phase::Members));
+        steps.extend(matches!(self.backups, Backups::TurnedOn(_)).then_some(Phase::TurnOnBackups));
+        steps.push(Phase::LogIn);
+        steps.extend(validates.then_some(Phase::Validate));
+        steps.push(Phase::Hydrate);
+        steps.extend(
+            (!matches!(self.backups, Backups::None | Backups::Later(_))).then_some(Phase::FirstBackup),
+        );
+        steps
+    }
+
+    fn without_checks(&self) -> Option<&'static str> {
+        self.login.is_none().then_some("the policy has no `url` for the source")
+    }
+}
+
 impl RdsRestorePlan {
+    pub fn is_cluster(&self) -> bool {
+        self.cluster.is_some()
+    }
+
+    pub fn is_multi_az(&self) -> bool {
+        self.settings.new.multi_az == Some(true)
+    }
+
     pub fn to(&self) -> &str {
         &self.settings.new.identifier
     }
@@ -147,7 +233,7 @@ impl RdsRestorePlan {
 }
 
 /// Decides, or says everything that stands against it.
-pub fn plan(request: &RdsRestoreRequest, mut found: RdsSurvey) -> Result<RdsRestorePlan, Vec<RdsRefusal>> {
+pub fn plan(request: &RdsRestoreRequest, mut found: RdsSurvey) -> Result<RdsRestorePlan, Vec<Refusal>> {
     let overrides = &request.overrides;
     let changed = overrides.changed(&found.profile, &found.policy_names, found.is_home);
     found.profile = overrides.onto(found.profile);
@@ -218,7 +304,6 @@ pub fn plan(request: &RdsRestoreRequest, mut found: RdsSurvey) -> Result<RdsRest
         parameter_groups,
         resumed: found.existing.is_some(),
         login: request.config.login.clone(),
-        checks: request.checks.clone(),
         backups,
         makes_new_password,
         hydrate: request.hydrate,
@@ -315,43 +400,53 @@ fn objections(
     found: &RdsSurvey,
     settings: &Settings,
     tags: &AwsTags,
-) -> Vec<RdsRefusal> {
+) -> Vec<Refusal> {
     let mut refusals = Vec::new();
-    let region = || found.chosen.region.clone();
+    let region = &found.chosen.region;
     if !is_identifier(&request.to) {
-        refusals.push(RdsRefusal::Identifier(request.to.clone()));
+        refusals.push(invalid(&request.to));
     }
     let is_production = found.is_home && request.to == request.config.database.identifier();
-    let (what, to, taken_in) = (request.config.database.kind(), request.to.clone(), region());
+    let (what, to) = (request.config.database.kind(), &request.to);
     match &found.existing {
-        _ if is_production => refusals.push(RdsRefusal::Taken { what, to, region: taken_in }),
+        _ if is_production => refusals.push(taken(what, to, region)),
         None => {}
-        Some(existing) if !is_own(existing, found, tags) => {
-            refusals.push(RdsRefusal::Taken { what, to, region: taken_in })
-        }
+        Some(existing) if !is_own(existing, found, tags) => refusals.push(taken(what, to, region)),
         Some(existing) => {
             // Checks that did not hold, or could not be asked, are asked again.
             let is_wanting = checks(&existing.tags).is_some_and(|(held, asked)| held < asked);
             if let Some(until) = existing.tags.get(DONE).filter(|_| !is_wanting) {
-                refusals.push(RdsRefusal::Done { to, region: taken_in, until: until.to_owned() });
+                let message = format!("`{to}` in {region} was restored already, with the data until {until}");
+                refusals.push(Refusal::not_ready("already-restored", message));
             }
         }
     }
     if settings.new.subnet_group.is_none() && !found.is_home {
-        refusals.push(RdsRefusal::NoNames { what: "`subnet_group`", region: region() });
+        refusals.push(no_names("`subnet_group`", region));
     }
     if settings.new.security_groups.is_empty() && !found.is_home {
-        refusals.push(RdsRefusal::NoNames { what: "`security_groups`", region: region() });
+        refusals.push(no_names("`security_groups`", region));
     }
     if let (Some(false), Some(name)) = (found.has_subnet_group, &settings.new.subnet_group) {
-        refusals.push(RdsRefusal::NoGroup { what: "subnet group", name: name.clone(), region: region() });
+        refusals.push(no_group("subnet group", name, region));
     }
     if let (Some(false), None, Some(name)) =
         (found.has_parameter_group, missing_group(found, settings), &settings.new.parameter_group)
     {
-        refusals.push(RdsRefusal::NoGroup { what: "parameter group", name: name.clone(), region: region() });
+        refusals.push(no_group("parameter group", name, region));
     }
     refusals
+}
+
+fn no_names(what: &str, region: &str) -> Refusal {
+    let message = format!(
+        "the policy names no {what} for {region}, where the names of the other region mean nothing: nobody could reach the instance"
+    );
+    Refusal::not_ready("no-group", message)
+}
+
+fn no_group(what: &str, name: &str, region: &str) -> Refusal {
+    Refusal::not_ready("no-group", format!("{region} has no {what} `{name}`"))
 }
 
 /// Whether this very restore began to make it.
@@ -360,12 +455,4 @@ pub(super) fn is_own(existing: &Database, found: &RdsSurvey, tags: &AwsTags) -> 
         && existing.tags.get(SYSTEM) == tags.get(SYSTEM)
         && existing.tags.get(SOURCE) == tags.get(SOURCE)
         && existing.tags.get(FROM).is_some_and(|tag| found.chosen.via.is_begun_as(tag))
-}
-
-pub(crate) fn is_identifier(text: &str) -> bool {
-    text.len() <= 63
-        && text.starts_with(|c: char| c.is_ascii_lowercase())
-        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-        && !text.contains("--")
-        && !text.ends_with('-')
 }

@@ -3,11 +3,13 @@
 use std::cmp::Reverse;
 
 use super::select::{ManualSnapshot, RestoreSource, SelectedBackup};
-use super::{RdsRefusal, RdsRestoreError, RdsRestoreRequest, Run};
+use super::{RdsRestoreError, RdsRestoreRequest};
 use crate::aws::FailureKind;
 use crate::aws::rds::{Database, Rds};
 use crate::model::{BackupId, Details, RestoreProfile};
 use crate::repository::{SmallError, SmallReader};
+use crate::restore::{Refusal, RestoreError as _};
+use crate::run::RunContext;
 use crate::source::postgres_dump::capture::DETAILS;
 use crate::text::{error_chain, format_time};
 
@@ -45,82 +47,76 @@ fn nearest<'s>(via: &RestoreSource, stored: &'s [ManualSnapshot]) -> Vec<&'s Man
     nearest
 }
 
-impl Run {
-    /// `live`: the database as it is now, where its region answers.
-    pub(super) async fn profile(
-        &self,
-        request: &RdsRestoreRequest,
-        chosen: &SelectedBackup,
-        stored: &[ManualSnapshot],
-        live: Option<&Database>,
-    ) -> Result<RecordedSettings, RdsRestoreError> {
-        let mut failed: Option<(BackupId, RdsRestoreError)> = None;
-        for candidate in nearest(&chosen.via, stored).into_iter().take(TRIES) {
-            let id = &candidate.manifest.id;
-            let error = match self.recorded(candidate).await {
-                Ok(profile) => {
-                    let notes = substituted(&chosen.via, candidate, failed.as_ref());
-                    notes.iter().for_each(|note| self.events.warning(note.clone()));
-                    return Ok(RecordedSettings { profile, of: Some(id.clone()), notes });
-                }
-                Err(error) if error.is_interruption() => return Err(error),
-                Err(error) => error,
-            };
-            let is_closed = matches!(error, RdsRestoreError::Details(SmallError::CannotDecrypt { .. }));
-            failed.get_or_insert((id.clone(), error));
-            // Without any identity the others stay closed, too.
-            if is_closed && self.identities.is_empty() {
-                break;
+/// `live`: the database as it is now, where its region answers.
+pub(super) async fn recorded_settings(
+    run: &RunContext,
+    request: &RdsRestoreRequest,
+    chosen: &SelectedBackup,
+    stored: &[ManualSnapshot],
+    live: Option<&Database>,
+) -> Result<RecordedSettings, RdsRestoreError> {
+    let mut failed: Option<(BackupId, RdsRestoreError)> = None;
+    for candidate in nearest(&chosen.via, stored).into_iter().take(TRIES) {
+        let id = &candidate.manifest.id;
+        let error = match recorded(run, candidate).await {
+            Ok(profile) => {
+                let notes = substituted(&chosen.via, candidate, failed.as_ref());
+                notes.iter().for_each(|note| run.events.warning(note.clone()));
+                return Ok(RecordedSettings { profile, of: Some(id.clone()), notes });
             }
-        }
-        let reason = match &failed {
-            Some((_, error)) => error_chain(error),
-            None => "no manifest of it can be read".to_owned(),
+            Err(error) if error.is_interruption() => return Err(error),
+            Err(error) => error,
         };
-        // The next best is how it is set up now, where its region lives.
-        if let Some(live) = live {
-            let rds = Rds::to_look(&request.config.place).await?;
-            match now(&rds, live).await {
-                Ok((profile, lacks)) => {
-                    self.events.warning(format!("it is set up as the database is now, since {reason}"));
-                    lacks.iter().for_each(|words| self.events.warning(words.clone()));
-                    return Ok(RecordedSettings { profile, of: None, notes: lacks });
-                }
-                Err(failure) => self.events.warning(error_chain(&failure)),
-            }
+        let is_closed = matches!(error, RdsRestoreError::Details(SmallError::CannotDecrypt { .. }));
+        failed.get_or_insert((id.clone(), error));
+        // Without any identity the others stay closed, too.
+        if is_closed && run.identities.is_empty() {
+            break;
         }
-        let remedy = match &failed {
-            None => {
-                "`drctl list` shows which backups have a manifest, and `drctl doctor` what keeps a repository from being read. AWS's own command line restores the snapshot, too: `aws rds describe-db-snapshots` (a cluster's: `describe-db-cluster-snapshots`) names it."
-            }
-            Some((_, RdsRestoreError::Details(SmallError::CannotDecrypt { .. })))
-                if self.identities.is_empty() =>
-            {
-                "Name the file that holds an identity with `--identity`."
-            }
-            Some((_, RdsRestoreError::Details(SmallError::CannotDecrypt { .. }))) => {
-                "Name the identity of one of the recipients that the backup was encrypted to; `drctl show` names them."
-            }
-            Some(_) => "`drctl verify` says which copies of the backup are good.",
-        };
-        Err(RdsRestoreError::Refused(vec![RdsRefusal::NoProfile { reason, remedy }]))
     }
+    let reason = match &failed {
+        Some((_, error)) => error_chain(error),
+        None => "no manifest of it can be read".to_owned(),
+    };
+    // The next best is how it is set up now, where its region lives.
+    if let Some(live) = live {
+        let rds = Rds::to_look(&request.config.place).await?;
+        match now(&rds, live).await {
+            Ok((profile, lacks)) => {
+                run.events.warning(format!("it is set up as the database is now, since {reason}"));
+                lacks.iter().for_each(|words| run.events.warning(words.clone()));
+                return Ok(RecordedSettings { profile, of: None, notes: lacks });
+            }
+            Err(failure) => run.events.warning(error_chain(&failure)),
+        }
+    }
+    let code = match &failed {
+        None => "no-manifest",
+        Some((_, RdsRestoreError::Details(SmallError::CannotDecrypt { .. })))
+            if run.identities.is_empty() =>
+        {
+            "no-identity"
+        }
+        Some((_, RdsRestoreError::Details(SmallError::CannotDecrypt { .. }))) => "wrong-identity",
+        Some(_) => "damaged-settings",
+    };
+    let message = format!("nothing says how the instance was set up: {reason}");
+    Err(RdsRestoreError::Refused(vec![Refusal::not_ready(code, message)]))
+}
 
-    async fn recorded(&self, stored: &ManualSnapshot) -> Result<RestoreProfile, RdsRestoreError> {
-        let artifact = stored.manifest.artifact_of(DETAILS);
-        let artifact =
-            artifact.ok_or_else(|| RdsRestoreError::NotUnderstood(stored.manifest.id.to_string()))?;
-        let reader = SmallReader {
-            repositories: &self.repositories,
-            identities: &self.identities,
-            events: &self.events,
-            cancel: &self.cancel,
-        };
-        let bytes = reader.read(&stored.manifest, artifact, &stored.holders).await?;
-        let details: Option<Details> = serde_json::from_slice(&bytes).ok();
-        let profile = details.and_then(|details| details.profile);
-        profile.ok_or_else(|| RdsRestoreError::NotUnderstood(artifact.name.clone()))
-    }
+async fn recorded(run: &RunContext, stored: &ManualSnapshot) -> Result<RestoreProfile, RdsRestoreError> {
+    let artifact = stored.manifest.artifact_of(DETAILS);
+    let artifact = artifact.ok_or_else(|| RdsRestoreError::NotUnderstood(stored.manifest.id.to_string()))?;
+    let reader = SmallReader {
+        repositories: &run.repositories,
+        identities: &run.identities,
+        events: &run.events,
+        cancel: &run.cancel,
+    };
+    let bytes = reader.read(&stored.manifest, artifact, &stored.holders).await?;
+    let details: Option<Details> = serde_json::from_slice(&bytes).ok();
+    let profile = details.and_then(|details| details.profile);
+    profile.ok_or_else(|| RdsRestoreError::NotUnderstood(artifact.name.clone()))
 }
 
 /// In words, where a snapshot is set up as another backup says.

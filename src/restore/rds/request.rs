@@ -1,8 +1,12 @@
 use chrono::{DateTime, Utc};
 
-use super::Overrides;
+use super::execute::execute;
+use super::survey::{RdsSurvey, survey};
+use super::{Overrides, RdsAftermath, RdsDetails, RdsRestoreError, RdsRestorePlan, plan};
 use crate::model::{SourceName, SystemName};
-use crate::policy::{Check, Prices, RdsSource};
+use crate::policy::{Prices, RdsSource};
+use crate::restore::{Method, Refusal, RestoreProgress, Restored, Restorer, Stopped};
+use crate::run::RunContext;
 
 /// What is asked for.
 #[derive(Clone, Debug)]
@@ -21,12 +25,40 @@ pub struct RdsRestoreRequest {
     pub lifetime: Option<Lifetime>,
     /// What AWS charges; `None` where the policy does not say.
     pub prices: Option<Prices>,
-    /// What is asked of the database when it can be used.
-    pub checks: Vec<Check>,
     /// Whether to wait until every block is there, and RDS's first backup of it is whole.
     pub hydrate: bool,
     /// Whether RDS is to keep automated backups of it only when it takes production's place.
     pub backups_later: bool,
+}
+
+impl Restorer for RdsRestoreRequest {
+    const METHOD: Method = Method::Rds;
+    type Survey = RdsSurvey;
+    type Plan = RdsRestorePlan;
+    type Details = RdsDetails;
+    type Error = RdsRestoreError;
+    type Aftermath = RdsAftermath;
+
+    async fn survey(&self, run: &RunContext) -> Result<RdsSurvey, RdsRestoreError> {
+        survey(run, self).await
+    }
+
+    fn plan(
+        &self,
+        survey: RdsSurvey,
+        _now: DateTime<Utc>,
+        _seed: u32,
+    ) -> Result<RdsRestorePlan, Vec<Refusal>> {
+        plan(self, survey)
+    }
+
+    async fn execute(
+        run: &RunContext,
+        plan: &RdsRestorePlan,
+        progress: &mut RestoreProgress<'_>,
+    ) -> Result<Restored<RdsDetails>, Stopped<RdsRestoreError, RdsAftermath>> {
+        execute(run, plan, progress).await
+    }
 }
 
 /// Which data.

@@ -5,11 +5,13 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, SubsecRound as _, Utc};
 
-use super::{RdsRefusal, RdsRestoreRequest, RdsTarget};
+use super::{RdsRestoreRequest, RdsTarget};
 use crate::aws::rds::{Origin, RestoreMoment, RestoreWindow, Snapshot, SwitchedOver};
 use crate::model::{BackupId, Manifest, RepositoryName};
 use crate::policy::RdsDatabase;
-use crate::text::format_time;
+use crate::restore::refusal::ambiguous;
+use crate::restore::{Refusal, RefusalClass};
+use crate::text::{format_duration, format_time};
 
 /// What a region that was asked has of the database.
 #[derive(Clone, Debug)]
@@ -233,7 +235,7 @@ pub(super) fn choose(
     regions: &[RegionBackups],
     stored: &[ManualSnapshot],
     lineage: &Lineage,
-) -> Result<SelectedBackup, RdsRefusal> {
+) -> Result<SelectedBackup, Refusal> {
     match &request.target {
         RdsTarget::Backup(prefix) => by_id(request, prefix, regions, stored),
         RdsTarget::Latest => latest(request, regions, lineage),
@@ -247,7 +249,7 @@ fn by_id(
     prefix: &str,
     regions: &[RegionBackups],
     stored: &[ManualSnapshot],
-) -> Result<SelectedBackup, RdsRefusal> {
+) -> Result<SelectedBackup, Refusal> {
     // Where no repository can be read, the snapshots say themselves which backups they are.
     let tagged = regions.iter().flat_map(|region| region.snapshots.iter().map(|(id, _)| id));
     let all: BTreeSet<&BackupId> = stored.iter().map(|backup| &backup.manifest.id).chain(tagged).collect();
@@ -258,20 +260,23 @@ fn by_id(
     let id = match found[..] {
         [id] => id,
         [] => {
-            let source_name = request.source.clone();
-            return Err(RdsRefusal::UnknownBackup { prefix: prefix.to_owned(), source_name });
+            let message = format!("`{}` has no backup that begins with `{prefix}`", request.source);
+            return Err(Refusal::nothing("no-backup", message));
         }
         _ => {
-            let ids = found.into_iter().cloned().collect();
-            return Err(RdsRefusal::Ambiguous { prefix: prefix.to_owned(), ids });
+            let found: Vec<_> = found.into_iter().cloned().collect();
+            return Err(ambiguous(RefusalClass::NotReady, prefix, &found));
         }
     };
     let held = regions.iter().find_map(|region| {
         let (_, snapshot) = region.snapshots.iter().find(|(backup, _)| backup == id)?;
         of_snapshot(region, id, snapshot)
     });
-    let asked = regions.iter().map(|region| region.name.clone()).collect();
-    held.ok_or_else(|| RdsRefusal::NotHeld { backup: id.clone(), regions: asked })
+    held.ok_or_else(|| {
+        let asked: Vec<_> = regions.iter().map(|region| region.name.as_str()).collect();
+        let message = format!("no snapshot of {id} can be restored in {}", asked.join(" or "));
+        Refusal::nothing("no-backup", message)
+    })
 }
 
 fn of_snapshot(region: &RegionBackups, backup: &BackupId, snapshot: &Snapshot) -> Option<SelectedBackup> {
@@ -331,13 +336,15 @@ fn latest(
     request: &RdsRestoreRequest,
     regions: &[RegionBackups],
     lineage: &Lineage,
-) -> Result<SelectedBackup, RdsRefusal> {
+) -> Result<SelectedBackup, Refusal> {
     if lineage.is_torn() {
-        return Err(RdsRefusal::Torn {
-            name: request.config.database.identifier().to_owned(),
-            live: lineage.live.clone().unwrap_or_default(),
-            backed_up: lineage.backed_up.clone(),
-        });
+        let message = format!(
+            "the database that has the name `{}` now ({}) is another than the one that was backed up ({}), so that it cannot be said whose latest data is meant",
+            request.config.database.identifier(),
+            lineage.live.as_deref().unwrap_or_default(),
+            lineage.backed_up.join(", ")
+        );
+        return Err(Refusal::not_ready("other-database", message));
     }
     // Of several that reach as far, the first.
     let best = |of: Option<&str>| {
@@ -355,9 +362,13 @@ fn latest(
             .iter()
             .find_map(|before| snapshots(&before.resource_id).or_else(|| best(Some(&before.resource_id))))
     };
-    best(lineage.current())
-        .or_else(before)
-        .ok_or_else(|| RdsRefusal::Nothing { source_name: request.source.clone() })
+    best(lineage.current()).or_else(before).ok_or_else(|| {
+        let message = format!(
+            "there is nothing to restore of `{}`: no snapshot of drctl's, and no automated backup",
+            request.source
+        );
+        Refusal::nothing("no-backup", message)
+    })
 }
 
 fn at(
@@ -365,7 +376,7 @@ fn at(
     time: DateTime<Utc>,
     regions: &[RegionBackups],
     lineage: &Lineage,
-) -> Result<SelectedBackup, RdsRefusal> {
+) -> Result<SelectedBackup, Refusal> {
     let reaches = regions.iter().enumerate().flat_map(|(position, region)| {
         let automated = region.automated.iter().filter(|automated| automated.window.holds(time));
         automated.map(move |automated| (position, region, automated))
@@ -378,21 +389,45 @@ fn at(
     if let Some((_, region, automated)) = best {
         return Ok(of_automated(region, automated, Some(time)));
     }
-    let windows = regions
+    let windows: Vec<_> = regions
         .iter()
-        .flat_map(|region| region.automated.iter().map(|automated| (region.name.clone(), automated.window)));
+        .flat_map(|region| region.automated.iter().map(|automated| (region.name.as_str(), automated.window)))
+        .collect();
     let before = whole(regions, None).filter(|chosen| matches!(chosen.via, RestoreSource::Snapshot { .. }));
     let before = before.filter(|chosen| chosen.via.until() <= time).max_by_key(|chosen| chosen.via.until());
     let nearest = before.and_then(|chosen| match chosen.via {
         RestoreSource::Snapshot { backup, recovery_point, .. } => Some((backup, recovery_point)),
         RestoreSource::Automated { .. } => None,
     });
-    Err(RdsRefusal::OutOfReach {
-        source_name: request.source.clone(),
-        time,
-        windows: windows.collect(),
-        nearest,
-    })
+    let message = format!(
+        "nothing restores `{}` to {}: {}{}",
+        request.source,
+        format_time(time),
+        describe_windows(&windows),
+        describe_nearest(nearest, time)
+    );
+    Err(Refusal::nothing("out-of-reach", message))
+}
+
+fn describe_windows(windows: &[(&str, RestoreWindow)]) -> String {
+    if windows.is_empty() {
+        return "there are no automated backups".to_owned();
+    }
+    let one = |(region, window): &(&str, RestoreWindow)| {
+        format!("{region} has {} to {}", format_time(window.earliest), format_time(window.latest))
+    };
+    windows.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+fn describe_nearest(nearest: Option<(BackupId, DateTime<Utc>)>, time: DateTime<Utc>) -> String {
+    match nearest {
+        None => "; no snapshot is from before it".to_owned(),
+        Some((backup, point)) => format!(
+            "; the nearest snapshot before it is {backup} of {}, which loses {}",
+            format_time(point),
+            format_duration(std::time::Duration::from_secs((time - point).num_seconds().unsigned_abs()))
+        ),
+    }
 }
 
 #[cfg(test)]
@@ -434,7 +469,6 @@ mod tests {
             overrides: Default::default(),
             lifetime: None,
             prices: None,
-            checks: vec![],
             hydrate: true,
             backups_later: false,
         }
@@ -499,7 +533,7 @@ mod tests {
             &[],
             &Lineage::default(),
         );
-        assert!(matches!(nothing, Err(RdsRefusal::Nothing { .. })));
+        assert_eq!(nothing.unwrap_err().code, "no-backup");
     }
 
     #[test]
@@ -515,8 +549,15 @@ mod tests {
         for (minute, nearest) in [(50, Some(5)), (9, Some(5)), (4, None)] {
             let refused =
                 choose(&request(RdsTarget::Time(time(minute))), &both, &[], &Lineage::default()).unwrap_err();
-            let RdsRefusal::OutOfReach { windows, nearest: found, .. } = refused else { panic!("{refused}") };
-            assert_eq!((windows.len(), found.map(|found| found.1)), (2, nearest.map(time)), "{minute}");
+            assert_eq!(refused.code, "out-of-reach");
+            assert_eq!(
+                refused.message.matches("-2 has ").count() + refused.message.matches("-1 has ").count(),
+                2
+            );
+            let found =
+                nearest.map(|nearest| format!(" of {}, which loses ", time(nearest).format("%FT%TZ")));
+            let found = found.unwrap_or_else(|| "; no snapshot is from before it".to_owned());
+            assert!(refused.message.contains(&found), "{minute}: {refused}");
         }
     }
 
@@ -581,7 +622,7 @@ mod tests {
         assert_eq!(latest(Some("db-1"), &["db-1"]).unwrap(), time(20));
         assert_eq!(latest(None, &["db-1"]).unwrap(), time(20), "its region is gone");
         assert_eq!(latest(Some("db-new"), &["db-new", "db-1"]).unwrap(), time(50));
-        assert!(matches!(latest(Some("db-new"), &["db-1"]), Err(RdsRefusal::Torn { .. })));
+        assert_eq!(latest(Some("db-new"), &["db-1"]).unwrap_err().code, "other-database");
         let only_live = Lineage { live: Some("db-1".to_owned()), ..Lineage::default() };
         assert!(only_live.holds("db-1", false, false) && !only_live.holds("db-2", true, true));
         assert!(

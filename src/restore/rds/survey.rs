@@ -3,15 +3,17 @@
 use futures_util::future::{join, join_all};
 
 use super::aurora_cluster::{Members, date_copies, live, with_retained};
-use super::recorded_settings::RecordedSettings;
+use super::recorded_settings::{RecordedSettings, recorded_settings};
 use super::select::{AutomatedBackups, Lineage, ManualSnapshot, RegionBackups, SelectedBackup, choose};
 use super::settings::is_default;
-use super::{RdsRefusal, RdsRestoreError, RdsRestoreRequest, RdsTarget, Run};
+use super::{RdsRestoreError, RdsRestoreRequest, RdsTarget};
 use crate::aws::rds::{AutomatedBackup, Database, Origin, Rds, RestoreMoment, Snapshot};
 use crate::aws::{AwsFailure, while_asked};
 use crate::model::{BackupId, BackupKind, Parameter, ParameterGroup, RegionNames, RestoreProfile};
 use crate::policy::{RdsDatabase, RdsSource};
 use crate::repository::{BackupRecord, Inventory, Listing, RejectedManifest};
+use crate::restore::Refusal;
+use crate::run::RunContext;
 use crate::source::rds_snapshot::{backup_of, is_recorded};
 use crate::text::error_chain;
 
@@ -51,181 +53,184 @@ pub(super) struct MissingSettings {
     pub(super) parameters: Vec<String>,
 }
 
-impl Run {
-    pub async fn survey(&self, request: &RdsRestoreRequest) -> Result<RdsSurvey, RdsRestoreError> {
-        // A region that is gone keeps nobody waiting but while the others and the repositories are read.
-        let (stored, asked) = join(self.stored(request), self.ask(request)).await;
-        let live = asked.live.as_ref();
-        let lineage = self.lineage(request, live, &stored).await;
-        let mut not_asked = Vec::new();
-        let mut regions = Vec::new();
-        for (name, answer) in asked.regions {
-            match answer {
-                Ok(answer) => {
-                    regions.push(region(request, name, answer, (live, stored.as_slice(), &lineage)))
-                }
-                Err(reason) => not_asked.push((name, reason)),
-            }
+pub(super) async fn survey(
+    run: &RunContext,
+    request: &RdsRestoreRequest,
+) -> Result<RdsSurvey, RdsRestoreError> {
+    // A region that is gone keeps nobody waiting but while the others and the repositories are read.
+    let (stored, asked) = join(stored(run, request), ask(run, request)).await;
+    let live = asked.live.as_ref();
+    let lineage = lineage(run, request, live, &stored).await;
+    let mut not_asked = Vec::new();
+    let mut regions = Vec::new();
+    for (name, answer) in asked.regions {
+        match answer {
+            Ok(answer) => regions.push(region(request, name, answer, (live, stored.as_slice(), &lineage))),
+            Err(reason) => not_asked.push((name, reason)),
         }
-        date_copies(&mut regions, &stored);
-        if regions.is_empty() {
-            return Err(RdsRestoreError::Refused(vec![RdsRefusal::NobodyAsked(not_asked)]));
-        }
-        let chosen = choose(request, &regions, &stored, &lineage);
-        let chosen = chosen.map_err(|refusal| RdsRestoreError::Refused(vec![refusal]))?;
-        let is_home = chosen.region == request.config.place.region;
-        let RecordedSettings { profile, of: profile_of, notes } =
-            self.profile(request, &chosen, &stored, live).await?;
-        let policy_names = names(request, &chosen.region, &profile);
-        let names = request.overrides.names(policy_names.clone());
-
-        let rds = Rds::of(&request.config.place.in_region(&chosen.region)).await?;
-        let existing = rds.database(&request.config.database.called(&request.to)).await?;
-        let subnet_group = names.subnet_group.as_ref().or(profile.subnet_group.as_ref().filter(|_| is_home));
-        let has_subnet_group = match subnet_group {
-            Some(name) => Some(rds.has_subnet_group(name).await?),
-            None => None,
-        };
-        let recorded = profile.parameter_group.as_ref().map(|group| &group.name);
-        let parameter_group = names.parameter_group.as_ref().or(recorded);
-        let is_cluster = matches!(request.config.database, RdsDatabase::Cluster(_));
-        let has_parameter_group = match parameter_group.filter(|name| !is_default(name)) {
-            Some(name) if is_cluster => Some(rds.has_cluster_parameter_group(name).await?),
-            Some(name) => Some(rds.has_parameter_group(name).await?),
-            None => None,
-        };
-        let group_lacks = match &profile.parameter_group {
-            // The policy's own choice is nobody's copy, and at home it is the group itself.
-            Some(group)
-                if has_parameter_group == Some(true) && !is_home && names.parameter_group.is_none() =>
-            {
-                lacks(&rds, group, is_cluster).await?
-            }
-            _ => None,
-        };
-        let members = match is_cluster {
-            true => Members::survey(&rds, &request.to, &profile, is_home).await?,
-            false => Members::default(),
-        };
-        Ok(RdsSurvey {
-            other_database: lineage.note(request, &chosen.via, &regions),
-            profile_notes: notes,
-            chosen,
-            profile,
-            profile_of,
-            names,
-            policy_names,
-            is_home,
-            existing,
-            has_subnet_group,
-            has_parameter_group,
-            group_lacks,
-            members,
-            not_asked,
-        })
     }
-
-    /// The backups of the source whose manifests can be read, the newest first.
-    async fn stored(&self, request: &RdsRestoreRequest) -> Vec<ManualSnapshot> {
-        let listing = Listing::of_source(&self.repositories, &self.system, &request.source).await;
-        for lost in &listing.unlisted {
-            self.events.warning(format!("repository {}: {}", lost.name, lost.reason()));
-        }
-        let inventory = Inventory::load(&listing, &self.system, &[BackupKind::Snapshot]).await;
-        for RejectedManifest { repository, error, .. } in &inventory.rejected {
-            self.events.warning(format!("repository {repository}: {}", error_chain(error)));
-        }
-        let stored = inventory.backups.into_iter();
-        stored.map(|BackupRecord { manifest, holders }| ManualSnapshot { manifest, holders }).collect()
+    date_copies(&mut regions, &stored);
+    if regions.is_empty() {
+        let reasons: String =
+            not_asked.iter().map(|(region, reason)| format!("; {region}: {reason}")).collect();
+        let message = format!("no region of the policy could be asked{reasons}");
+        return Err(RdsRestoreError::Refused(vec![Refusal::not_ready("no-region", message)]));
     }
+    let chosen = choose(request, &regions, &stored, &lineage);
+    let chosen = chosen.map_err(|refusal| RdsRestoreError::Refused(vec![refusal]))?;
+    let is_home = chosen.region == request.config.place.region;
+    let RecordedSettings { profile, of: profile_of, notes } =
+        recorded_settings(run, request, &chosen, &stored, live).await?;
+    let policy_names = names(request, &chosen.region, &profile);
+    let names = request.overrides.names(policy_names.clone());
 
-    /// What each region of the policy has, the database's own first, and the database itself. All are asked at a time,
-    /// each once, and none that gives no answer is waited for.
-    async fn ask(&self, request: &RdsRestoreRequest) -> SurveyResults {
-        let config = &request.config;
-        let all =
-            std::iter::once(&config.place.region).chain(config.regions.iter().map(|region| &region.name));
-        let wanted = |name: &&String| request.region.as_ref().is_none_or(|only| only == *name);
-        let names: Vec<&String> = all.filter(wanted).collect();
-        let regions = join_all(names.iter().map(|name| self.ask_region(request, name)));
-        let is_home_wanted = names.contains(&&config.place.region);
-        let home = async {
-            let rds = Rds::to_look(&config.place).await?;
-            let asking = rds.database(&config.database);
-            // Where it is asked what it has, that says already whom is waited for.
-            match is_home_wanted {
-                true => Ok::<_, RdsRestoreError>(asking.await?),
-                false => Ok(while_asked(&config.place, &self.events, asking).await?),
-            }
-        };
-        let (home, regions) = join(home, regions).await;
-        for (name, answer) in names.iter().zip(&regions) {
-            if let Err(reason) = answer {
-                self.events.warning(format!("{name} cannot be asked what it has: {reason}"));
-            }
+    let rds = Rds::of(&request.config.place.in_region(&chosen.region)).await?;
+    let existing = rds.database(&request.config.database.called(&request.to)).await?;
+    let subnet_group = names.subnet_group.as_ref().or(profile.subnet_group.as_ref().filter(|_| is_home));
+    let has_subnet_group = match subnet_group {
+        Some(name) => Some(rds.has_subnet_group(name).await?),
+        None => None,
+    };
+    let recorded = profile.parameter_group.as_ref().map(|group| &group.name);
+    let parameter_group = names.parameter_group.as_ref().or(recorded);
+    let is_cluster = matches!(request.config.database, RdsDatabase::Cluster(_));
+    let has_parameter_group = match parameter_group.filter(|name| !is_default(name)) {
+        Some(name) if is_cluster => Some(rds.has_cluster_parameter_group(name).await?),
+        Some(name) => Some(rds.has_parameter_group(name).await?),
+        None => None,
+    };
+    let group_lacks = match &profile.parameter_group {
+        // The policy's own choice is nobody's copy, and at home it is the group itself.
+        Some(group) if has_parameter_group == Some(true) && !is_home && names.parameter_group.is_none() => {
+            lacks(&rds, group, is_cluster).await?
         }
-        let live = home.unwrap_or_else(|error| {
-            let (name, reason) = (config.database.identifier(), error_chain(&error));
-            self.events.warning(format!("which database has the name `{name}` now is not known: {reason}"));
-            None
+        _ => None,
+    };
+    let members = match is_cluster {
+        true => Members::survey(&rds, &request.to, &profile, is_home).await?,
+        false => Members::default(),
+    };
+    Ok(RdsSurvey {
+        other_database: lineage.note(request, &chosen.via, &regions),
+        profile_notes: notes,
+        chosen,
+        profile,
+        profile_of,
+        names,
+        policy_names,
+        is_home,
+        existing,
+        has_subnet_group,
+        has_parameter_group,
+        group_lacks,
+        members,
+        not_asked,
+    })
+}
+
+/// The backups of the source whose manifests can be read, the newest first.
+async fn stored(run: &RunContext, request: &RdsRestoreRequest) -> Vec<ManualSnapshot> {
+    let listing = Listing::of_source(&run.repositories, &run.system, &request.source).await;
+    for lost in &listing.unlisted {
+        run.events.warning(format!("repository {}: {}", lost.name, lost.reason()));
+    }
+    let inventory = Inventory::load(&listing, &run.system, &[BackupKind::Snapshot]).await;
+    for RejectedManifest { repository, error, .. } in &inventory.rejected {
+        run.events.warning(format!("repository {repository}: {}", error_chain(error)));
+    }
+    let stored = inventory.backups.into_iter();
+    stored.map(|BackupRecord { manifest, holders }| ManualSnapshot { manifest, holders }).collect()
+}
+
+/// What each region of the policy has, the database's own first, and the database itself. All are asked at a time,
+/// each once, and none that gives no answer is waited for.
+async fn ask(run: &RunContext, request: &RdsRestoreRequest) -> SurveyResults {
+    let config = &request.config;
+    let all = std::iter::once(&config.place.region).chain(config.regions.iter().map(|region| &region.name));
+    let wanted = |name: &&String| request.region.as_ref().is_none_or(|only| only == *name);
+    let names: Vec<&String> = all.filter(wanted).collect();
+    let regions = join_all(names.iter().map(|name| ask_region(run, request, name)));
+    let is_home_wanted = names.contains(&&config.place.region);
+    let home = async {
+        let rds = Rds::to_look(&config.place).await?;
+        let asking = rds.database(&config.database);
+        // Where it is asked what it has, that says already whom is waited for.
+        match is_home_wanted {
+            true => Ok::<_, RdsRestoreError>(asking.await?),
+            false => Ok(while_asked(&config.place, &run.events, asking).await?),
+        }
+    };
+    let (home, regions) = join(home, regions).await;
+    for (name, answer) in names.iter().zip(&regions) {
+        if let Err(reason) = answer {
+            run.events.warning(format!("{name} cannot be asked what it has: {reason}"));
+        }
+    }
+    let live = home.unwrap_or_else(|error| {
+        let (name, reason) = (config.database.identifier(), error_chain(&error));
+        run.events.warning(format!("which database has the name `{name}` now is not known: {reason}"));
+        None
+    });
+    SurveyResults { live, regions: names.into_iter().cloned().zip(regions).collect() }
+}
+
+/// Which databases had the name: by the manifests, and by the region where it is.
+async fn lineage(
+    run: &RunContext,
+    request: &RdsRestoreRequest,
+    live: Option<&Database>,
+    stored: &[ManualSnapshot],
+) -> Lineage {
+    let mut backed_up: Vec<String> = Vec::new();
+    for id in stored.iter().filter_map(|stored| stored.manifest.managed.as_ref()?.resource_id.clone()) {
+        if !backed_up.contains(&id) {
+            backed_up.push(id);
+        }
+    }
+    let mut switched = Vec::new();
+    if let Some(live) = live.filter(|live| !backed_up.contains(&live.resource_id)) {
+        let asked = async {
+            let rds = Rds::to_look(&request.config.place).await?;
+            Ok::<_, RdsRestoreError>(rds.predecessors(&live.id).await?)
+        };
+        switched = asked.await.unwrap_or_else(|error| {
+            run.events.warning(error_chain(&error));
+            vec![]
         });
-        SurveyResults { live, regions: names.into_iter().cloned().zip(regions).collect() }
+        switched.retain(|before| backed_up.contains(&before.resource_id));
     }
+    Lineage { live: live.map(|database| database.resource_id.clone()), backed_up, switched }
+}
 
-    /// Which databases had the name: by the manifests, and by the region where it is.
-    async fn lineage(
-        &self,
-        request: &RdsRestoreRequest,
-        live: Option<&Database>,
-        stored: &[ManualSnapshot],
-    ) -> Lineage {
-        let mut backed_up: Vec<String> = Vec::new();
-        for id in stored.iter().filter_map(|stored| stored.manifest.managed.as_ref()?.resource_id.clone()) {
-            if !backed_up.contains(&id) {
-                backed_up.push(id);
+/// In words, why it could not be asked.
+async fn ask_region(
+    run: &RunContext,
+    request: &RdsRestoreRequest,
+    name: &str,
+) -> Result<RegionReply, String> {
+    let place = request.config.place.in_region(name);
+    let rds = Rds::to_look(&place).await.map_err(|error| error_chain(&error))?;
+    let database = &request.config.database;
+    let automated = async {
+        match (&request.target, database) {
+            (RdsTarget::Backup(_), _) => Ok(vec![]),
+            (_, RdsDatabase::Instance(_)) => rds.automated_backups(database).await,
+            (_, RdsDatabase::Cluster(_)) => {
+                // The one that is there is restored all the same.
+                Ok(rds.automated_backups(database).await.unwrap_or_else(|failure| {
+                    run.events.warning(format!(
+                        "it is not known which backups of deleted clusters {name} has: {}",
+                        error_chain(&failure)
+                    ));
+                    vec![]
+                }))
             }
         }
-        let mut switched = Vec::new();
-        if let Some(live) = live.filter(|live| !backed_up.contains(&live.resource_id)) {
-            let asked = async {
-                let rds = Rds::to_look(&request.config.place).await?;
-                Ok::<_, RdsRestoreError>(rds.predecessors(&live.id).await?)
-            };
-            switched = asked.await.unwrap_or_else(|error| {
-                self.events.warning(error_chain(&error));
-                vec![]
-            });
-            switched.retain(|before| backed_up.contains(&before.resource_id));
-        }
-        Lineage { live: live.map(|database| database.resource_id.clone()), backed_up, switched }
-    }
-
-    /// In words, why it could not be asked.
-    async fn ask_region(&self, request: &RdsRestoreRequest, name: &str) -> Result<RegionReply, String> {
-        let place = request.config.place.in_region(name);
-        let rds = Rds::to_look(&place).await.map_err(|error| error_chain(&error))?;
-        let database = &request.config.database;
-        let automated = async {
-            match (&request.target, database) {
-                (RdsTarget::Backup(_), _) => Ok(vec![]),
-                (_, RdsDatabase::Instance(_)) => rds.automated_backups(database).await,
-                (_, RdsDatabase::Cluster(_)) => {
-                    // The one that is there is restored all the same.
-                    Ok(rds.automated_backups(database).await.unwrap_or_else(|failure| {
-                        self.events.warning(format!(
-                            "it is not known which backups of deleted clusters {name} has: {}",
-                            error_chain(&failure)
-                        ));
-                        vec![]
-                    }))
-                }
-            }
-        };
-        let asking = join(rds.manual_snapshots(database), automated);
-        let (snapshots, automated) = while_asked(&place, &self.events, asking).await;
-        let failed = |failure: AwsFailure| error_chain(&failure);
-        Ok(RegionReply { snapshots: snapshots.map_err(failed)?, automated: automated.map_err(failed)? })
-    }
+    };
+    let asking = join(rds.manual_snapshots(database), automated);
+    let (snapshots, automated) = while_asked(&place, &run.events, asking).await;
+    let failed = |failure: AwsFailure| error_chain(&failure);
+    Ok(RegionReply { snapshots: snapshots.map_err(failed)?, automated: automated.map_err(failed)? })
 }
 
 /// What AWS was asked before anything is chosen.

@@ -1,8 +1,10 @@
 //! What to set otherwise where AWS refuses what was recorded.
 
-use super::run::RdsRestoreFailure;
-use super::{RdsRestoreError, RdsRestorePlan};
+use super::Hints;
 use crate::aws::{AwsFailure, PollError};
+use crate::cli::exit::Exit;
+use crate::restore::RestoreFailed;
+use crate::restore::rds::{OverrideKey, RdsAftermath, RdsRestoreError, RdsRestorePlan, RdsRestoreRequest};
 
 /// Makes an instance of a cluster that stands.
 const MEMBER: &str = "CreateDBInstance";
@@ -13,13 +15,21 @@ const RESTORES: [&str; 4] = [
     "RestoreDBClusterToPointInTime",
 ];
 
-/// What to run next, for a person; nothing where no setting helps.
-pub fn way_on(plan: &RdsRestorePlan, failure: &RdsRestoreFailure) -> Vec<String> {
-    match &failure.source {
-        RdsRestoreError::Aws(refused) if refused.operation == MEMBER => of_member(plan, refused),
-        RdsRestoreError::Aws(refused) if RESTORES.contains(&refused.operation) => of_refusal(plan, refused),
-        RdsRestoreError::Wait(PollError::Failed { status, .. }) => of_status(plan, status),
-        _ => vec![],
+impl Hints for RdsRestoreRequest {
+    fn before(_error: &RdsRestoreError) -> (Exit, Vec<String>) {
+        (Exit::Failed, vec![])
+    }
+
+    /// Nothing where no setting helps.
+    fn after(plan: &RdsRestorePlan, failed: &RestoreFailed<RdsRestoreError, RdsAftermath>) -> Vec<String> {
+        match &failed.error {
+            RdsRestoreError::Aws(refused) if refused.operation == MEMBER => of_member(plan, refused),
+            RdsRestoreError::Aws(refused) if RESTORES.contains(&refused.operation) => {
+                of_refusal(plan, refused)
+            }
+            RdsRestoreError::Wait(PollError::Failed { status, .. }) => of_status(plan, status),
+            _ => vec![],
+        }
     }
 }
 
@@ -81,7 +91,7 @@ fn of_refusal(plan: &RdsRestorePlan, refused: &AwsFailure) -> Vec<String> {
             () if says(&ZONE) => zones(plan),
             () => vec![format!(
                 "If it is one of these that AWS refuses, the same command with `--set KEY=VALUE` takes another: {}.",
-                super::OverrideKey::listed()
+                OverrideKey::listed()
             )],
         },
         _ => vec![],
@@ -104,9 +114,9 @@ fn of_status(plan: &RdsRestorePlan, status: &str) -> Vec<String> {
 
 fn capacity(plan: &RdsRestorePlan) -> Vec<String> {
     let mut hints = class(plan);
-    if plan.settings.new.multi_az == Some(true) {
+    if plan.is_multi_az() {
         hints.push("`--set multi_az=no` needs room for one instance, and not for two; it can be made Multi-AZ afterwards.".to_owned());
-    } else if plan.cluster.is_none() {
+    } else if !plan.is_cluster() {
         hints.extend(zone(plan));
     }
     hints.extend(elsewhere(plan, "No class may have room there"));
@@ -132,15 +142,15 @@ fn certificate() -> Vec<String> {
 }
 
 fn version(plan: &RdsRestorePlan) -> Vec<String> {
-    match &plan.cluster {
-        Some(_) => vec!["The same command with `--set engine_version=default` takes the snapshot's own, or `--set engine_version=VERSION` a newer one.".to_owned()],
-        None => vec!["RDS gives an instance the version of its snapshot: `aws rds modify-db-snapshot --engine-version VERSION` upgrades that; then run the same command.".to_owned()],
+    match plan.is_cluster() {
+        true => vec!["The same command with `--set engine_version=default` takes the snapshot's own, or `--set engine_version=VERSION` a newer one.".to_owned()],
+        false => vec!["RDS gives an instance the version of its snapshot: `aws rds modify-db-snapshot --engine-version VERSION` upgrades that; then run the same command.".to_owned()],
     }
 }
 
 fn key(plan: &RdsRestorePlan) -> Vec<String> {
     let mut hints = Vec::new();
-    if plan.cluster.is_some() {
+    if plan.is_cluster() {
         hints.push("The same command with `--set kms_key=ARN` encrypts it with another key of that region; the snapshot's own must be usable all the same, to read it.".to_owned());
     }
     hints.extend(elsewhere(plan, "A snapshot is read with its own key, and a copy elsewhere has another"));
@@ -149,7 +159,7 @@ fn key(plan: &RdsRestorePlan) -> Vec<String> {
 
 fn zones(plan: &RdsRestorePlan) -> Vec<String> {
     let mut hints = network(plan);
-    if plan.settings.new.multi_az == Some(true) {
+    if plan.is_multi_az() {
         hints.push("`--set multi_az=no` needs one zone only; it can be made Multi-AZ afterwards.".to_owned());
     }
     hints

@@ -1,0 +1,30 @@
+//! What a person may do next, by the code of what went wrong: only the command line knows its commands.
+
+mod aws_backup;
+mod logical;
+mod physical;
+mod rds;
+mod refusal;
+
+pub(super) use refusal::{exit_of_refusals, hints_for_refusals};
+
+use super::exit::Exit;
+use crate::restore::{RestoreError, RestoreFailed, Restorer};
+
+/// The advice of one method of restore.
+pub(super) trait Hints: Restorer {
+    /// Of what ended it before anything was touched, beside refusals.
+    fn before(error: &Self::Error) -> (Exit, Vec<String>);
+
+    /// Of what ended it on the way.
+    fn after(plan: &Self::Plan, failed: &RestoreFailed<Self::Error, Self::Aftermath>) -> Vec<String>;
+}
+
+/// The status and the advice of a restore that was not begun.
+pub(super) fn of_refused<M: Hints>(error: &M::Error) -> (Exit, Vec<String>) {
+    match error.refusals() {
+        _ if error.is_interruption() => (Exit::Interrupted, M::before(error).1),
+        [] => M::before(error),
+        refusals => (exit_of_refusals(refusals), hints_for_refusals(refusals)),
+    }
+}

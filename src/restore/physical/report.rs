@@ -1,0 +1,88 @@
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::Started;
+use crate::model::RepositoryName;
+use crate::restore::Aftermath;
+
+/// What is said of a restored data directory alone.
+#[derive(Clone, Debug, Serialize)]
+pub struct PhysicalDetails {
+    pub repository: RepositoryName,
+    pub to: PathBuf,
+    pub files: u64,
+    pub plain_bytes: u64,
+    pub stored_bytes: u64,
+    /// Of `plain_bytes`, what stood there already.
+    pub reused_bytes: u64,
+    pub segments: u64,
+    /// Absent where no server was to be started.
+    pub started: Option<Started>,
+}
+
+/// What is left on this host.
+#[derive(Debug)]
+pub enum DirectoryCleanup {
+    Removed {
+        to: PathBuf,
+    },
+    Left {
+        to: PathBuf,
+        reason: String,
+    },
+    /// The files are whole.
+    Restored {
+        to: PathBuf,
+        server: ServerState,
+    },
+    /// Nothing of it was this run's yet.
+    Untouched {
+        to: PathBuf,
+    },
+    /// A data directory that was being changed.
+    HalfChanged {
+        to: PathBuf,
+    },
+}
+
+/// What became of the server that was to be started.
+#[derive(Clone, Debug, Default)]
+pub enum ServerState {
+    #[default]
+    NotStarted,
+    Stopped,
+    /// It could not be stopped, and why.
+    MayRun(String),
+}
+
+impl std::fmt::Display for DirectoryCleanup {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Removed { to } => write!(f, "what was written to `{}` was removed", to.display()),
+            Self::Left { to, reason } => write!(
+                f,
+                "`{}` is not whole and no server starts in it, but it could not be removed: {reason}",
+                to.display()
+            ),
+            Self::Untouched { to } => write!(f, "`{}` was not touched", to.display()),
+            Self::HalfChanged { to } => write!(
+                f,
+                "`{}` is half changed and no server starts in it; with `--delta` the next run goes on with it",
+                to.display()
+            ),
+            Self::Restored { to, server } => {
+                write!(f, "the files in `{}` are whole and stay there", to.display())?;
+                match server {
+                    ServerState::NotStarted => Ok(()),
+                    ServerState::Stopped => write!(f, "; the server was stopped"),
+                    ServerState::MayRun(reason) => {
+                        write!(f, "; THE SERVER MAY STILL RUN, it could not be stopped: {reason}")
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Aftermath for DirectoryCleanup {}

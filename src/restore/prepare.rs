@@ -1,0 +1,194 @@
+use std::fmt::Debug;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::Refusal;
+use super::report::{
+    Aftermath, Method, PlanSummary, RestoreError, RestoreFailed, RestoreReport, Restored, Stopped, VERB,
+};
+use crate::checks;
+use crate::checks::CheckResult;
+use crate::event::{Event, Phase, PhaseTimer};
+use crate::model::Verdict;
+use crate::platform::seed;
+use crate::policy::Check;
+use crate::postgres::ConnectionParameters;
+use crate::repository::Unavailable;
+use crate::run::RunContext;
+
+/// One way to bring data back, with what is asked of it. Used through [`prepare`] only.
+#[allow(async_fn_in_trait, reason = "restores are awaited where they are begun, and never spawned")]
+pub trait Restorer {
+    const METHOD: Method;
+    type Survey;
+    type Plan: RestorePlan;
+    type Details: Serialize + Debug;
+    type Error: RestoreError;
+    type Aftermath: Aftermath;
+
+    /// Reads everything that the decision needs, and changes nothing.
+    async fn survey(&self, run: &RunContext) -> Result<Self::Survey, Self::Error>;
+
+    /// Decides. Pure; every reason against it comes at once. `seed`: any random number.
+    fn plan(&self, survey: Self::Survey, now: DateTime<Utc>, seed: u32) -> Result<Self::Plan, Vec<Refusal>>;
+
+    /// Carries out the plan, and nothing else: the request is not read again.
+    async fn execute(
+        run: &RunContext,
+        plan: &Self::Plan,
+        progress: &mut RestoreProgress<'_>,
+    ) -> Result<Restored<Self::Details>, Stopped<Self::Error, Self::Aftermath>>;
+}
+
+/// What is going to be done.
+pub trait RestorePlan: Serialize {
+    fn summary(&self) -> PlanSummary;
+
+    /// What it goes through, in order. `validates`: there are checks to be asked.
+    fn steps(&self, validates: bool) -> Vec<Phase>;
+
+    /// Why the policy's checks cannot be asked of what this restores.
+    fn without_checks(&self) -> Option<&'static str> {
+        None
+    }
+}
+
+/// The plan of a restore that nothing stands against.
+#[derive(Debug)]
+pub struct PreparedRestore<'c, R: Restorer> {
+    plan: R::Plan,
+    /// Those that can be asked of what is restored.
+    checks: &'c [Check],
+    /// Why the policy's are not asked; absent where they are, or where it has none.
+    unasked: Option<&'static str>,
+}
+
+/// A plan as programs get it.
+#[derive(Debug, Serialize)]
+pub struct PlanDocument<'p, P> {
+    method: Method,
+    steps: Vec<Phase>,
+    #[serde(flatten)]
+    plan: &'p P,
+}
+
+/// What came of a restore, and the repositories that did not take its record.
+pub type Concluded<R> = (
+    Result<
+        RestoreReport<<R as Restorer>::Details>,
+        RestoreFailed<<R as Restorer>::Error, <R as Restorer>::Aftermath>,
+    >,
+    Vec<Unavailable>,
+);
+
+/// Surveys and decides. `checks`: the policy's, which are asked of what was restored.
+pub async fn prepare<'c, R: Restorer>(
+    run: &RunContext,
+    restorer: &R,
+    checks: &'c [Check],
+) -> Result<PreparedRestore<'c, R>, R::Error> {
+    let survey = restorer.survey(run).await?;
+    let plan = restorer.plan(survey, run.clock.now(), seed()).map_err(R::Error::refused)?;
+    let unasked = plan.without_checks().filter(|_| !checks.is_empty());
+    let checks = if unasked.is_some() { &[] } else { checks };
+    Ok(PreparedRestore { plan, checks, unasked })
+}
+
+impl<R: Restorer> PreparedRestore<'_, R> {
+    pub fn plan(&self) -> &R::Plan {
+        &self.plan
+    }
+
+    pub fn steps(&self) -> Vec<Phase> {
+        self.plan.steps(!self.checks.is_empty())
+    }
+
+    pub fn document(&self) -> PlanDocument<'_, R::Plan> {
+        PlanDocument { method: R::METHOD, steps: self.steps(), plan: &self.plan }
+    }
+
+    fn unasked_note(&self) -> Option<String> {
+        self.unasked.map(|why| format!("the policy's checks were not asked: {why}"))
+    }
+
+    /// Carries out the plan, asks the checks, and records the run.
+    pub async fn run(&self, run: &RunContext) -> Concluded<R> {
+        run.events.emit(&Event::RunBegan { run: run.id.clone(), verb: VERB });
+        let begun = run.clock.now();
+        let mut progress = RestoreProgress {
+            phases: PhaseTimer::new(&run.events),
+            checks: vec![],
+            policy: self.checks,
+            run,
+        };
+        let outcome = R::execute(run, &self.plan, &mut progress).await;
+        let phase = progress.phases.current();
+        let (phases, checks) = (progress.phases.ended(), progress.checks);
+        let summary = self.plan.summary();
+        let outcome = match outcome {
+            Ok(restored) => Ok(RestoreReport {
+                run: run.id.clone(),
+                method: R::METHOD,
+                source: summary.source.clone(),
+                backup: summary.backup.clone(),
+                to: restored.to,
+                recovery_point: restored.recovery_point,
+                verdict: Verdict::worst(checks.iter().map(|check| &check.verdict)),
+                checks,
+                phases,
+                seconds: (run.clock.now() - begun).as_seconds_f64().max(0.0),
+                left_out: restored.left_out,
+                notes: restored.notes.into_iter().chain(self.unasked_note()).collect(),
+                details: restored.details,
+            }),
+            Err(Stopped { error, aftermath }) => {
+                let subject = summary.subject.clone();
+                Err(RestoreFailed { subject, phase, phases, aftermath, error })
+            }
+        };
+        let (word, detail) = match &outcome {
+            Ok(report) => (report.outcome(), report.detail(summary.changed)),
+            Err(failed) => (failed.outcome(), failed.detail(R::METHOD, &summary)),
+        };
+        let unrecorded = run.conclude(VERB, word, detail).await;
+        (outcome, unrecorded)
+    }
+}
+
+/// How far a restore is, and what was found out of what it restored.
+pub struct RestoreProgress<'r> {
+    pub(super) phases: PhaseTimer<'r>,
+    pub(super) checks: Vec<CheckResult>,
+    policy: &'r [Check],
+    run: &'r RunContext,
+}
+
+impl RestoreProgress<'_> {
+    pub(super) fn begin(&mut self, phase: Phase) {
+        self.phases.begin(phase);
+    }
+
+    /// Asks the policy's checks of a restored database, as soon as it can be used. Returns their results, which are in
+    /// the report, too. `ways`: how it may be reached, the first that leads there counts; `until`: the moment that was
+    /// restored to.
+    pub(super) async fn validate(
+        &mut self,
+        ways: Result<Vec<ConnectionParameters>, String>,
+        until: DateTime<Utc>,
+    ) -> Vec<CheckResult> {
+        if self.policy.is_empty() {
+            return vec![];
+        }
+        self.phases.begin(Phase::Validate);
+        let results = checks::run(ways, self.policy, until).await;
+        for result in &results {
+            match result.verdict.reasons.first() {
+                None => self.run.events.notice(format!("check `{}` holds", result.check)),
+                Some(reason) => self.run.events.warning(reason.message.clone()),
+            }
+        }
+        self.checks.extend(results.iter().cloned());
+        results
+    }
+}

@@ -1,0 +1,92 @@
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::{Changed, RdsRestoreError};
+use crate::aws::PollError;
+use crate::restore::Aftermath;
+
+/// Seconds from the beginning to each moment that counts; `None` is not reached, or not tried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Milestones {
+    /// RDS calls it available, or backs it up and lets it be used meanwhile.
+    pub available: Option<f64>,
+    /// Somebody logged in and read.
+    pub usable: Option<f64>,
+    /// The policy's checks were asked, and all of them held.
+    pub validated: Option<f64>,
+    /// Every block is there.
+    pub hydrated: Option<f64>,
+    /// RDS's first automated backup of it is whole: from then on it can be restored to any moment.
+    pub backed_up: Option<f64>,
+}
+
+/// What is said of a restored instance or cluster alone.
+#[derive(Clone, Debug, Serialize)]
+pub struct RdsDetails {
+    pub region: String,
+    /// What it was made from, in words.
+    pub from: String,
+    pub instance: String,
+    /// Of a cluster.
+    pub members: Vec<String>,
+    pub host: String,
+    pub port: u16,
+    /// An earlier run made it, and this one resumed.
+    pub resumed: bool,
+    pub marks: Milestones,
+    /// What the server said of itself; absent where the policy has no way to log in.
+    pub server: Option<RdsEndpoint>,
+    /// For how many days RDS keeps automated backups of it; absent where it keeps none yet, or nothing is known.
+    pub backups: Option<u32>,
+    pub not_reproduced: Vec<String>,
+    /// What was set otherwise than it was recorded.
+    pub changed: Vec<Changed>,
+}
+
+/// What whoever logged in saw.
+#[derive(Clone, Debug, Serialize)]
+pub struct RdsEndpoint {
+    pub version: String,
+    /// Whether the connection was encrypted.
+    pub tls: bool,
+    /// Tables that are not the system's.
+    pub tables: u64,
+    /// The newest commit that the server knows the time of.
+    pub newest_commit: Option<DateTime<Utc>>,
+}
+
+/// What a failed restore leaves in AWS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RdsAftermath {
+    NotMade,
+    /// RDS was told to make it.
+    Made,
+    /// It is in a state that it does not leave by itself.
+    Stuck,
+}
+
+impl RdsAftermath {
+    pub(super) fn of(begun: bool, error: &RdsRestoreError) -> Self {
+        match (begun, error) {
+            (true, RdsRestoreError::Wait(PollError::Failed { .. })) => Self::Stuck,
+            (true, _) => Self::Made,
+            (false, _) => Self::NotMade,
+        }
+    }
+}
+
+impl fmt::Display for RdsAftermath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotMade => "no instance was made",
+            Self::Made => "what RDS has made of it stays, and costs: the same command goes on with it",
+            Self::Stuck => {
+                "it will not get out of that by itself: look into it, or remove it and restore under another name; it costs while it is there"
+            }
+        })
+    }
+}
+
+impl Aftermath for RdsAftermath {}

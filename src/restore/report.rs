@@ -1,0 +1,180 @@
+use std::fmt::Display;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use thiserror::Error;
+
+use super::Refusal;
+use crate::checks::CheckResult;
+use crate::event::{Phase, PhaseSeconds};
+use crate::model::{BackupId, Outcome, RunId, SourceName, Verdict};
+use crate::repository::journal::Detail;
+
+/// What a restore is called in the journal.
+pub const VERB: &str = "restore";
+
+/// How data is brought back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Method {
+    /// A dump into a database.
+    Logical,
+    /// A base backup and WAL into a data directory.
+    Physical,
+    /// A snapshot or automated backups of RDS into an instance or Aurora cluster.
+    Rds,
+    /// A recovery point of AWS Backup into a resource.
+    AwsBackup,
+}
+
+impl Method {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Logical => "logical",
+            Self::Physical => "physical",
+            Self::Rds => "rds",
+            Self::AwsBackup => "aws-backup",
+        }
+    }
+}
+
+/// What every plan says, whatever the method.
+#[derive(Clone, Debug)]
+pub struct PlanSummary {
+    pub source: SourceName,
+    /// Absent where RDS's own automated backups are restored.
+    pub backup: Option<BackupId>,
+    /// What is restored, to finish "failed to restore …".
+    pub subject: String,
+    /// Where to, in words.
+    pub to: String,
+    /// What is made otherwise than it was recorded, for the journal.
+    pub changed: Vec<String>,
+}
+
+/// What a method has restored.
+#[derive(Clone, Debug)]
+pub struct Restored<D> {
+    /// Where it is, in words.
+    pub to: String,
+    /// The moment whose data it has.
+    pub recovery_point: DateTime<Utc>,
+    /// What the original had and the restored one has not.
+    pub left_out: Vec<String>,
+    pub notes: Vec<String>,
+    /// What only this method can say.
+    pub details: D,
+}
+
+/// A restore that came to its end. The same for every method, but for `details`.
+#[derive(Clone, Debug, Serialize)]
+pub struct RestoreReport<D> {
+    pub run: RunId,
+    pub method: Method,
+    pub source: SourceName,
+    pub backup: Option<BackupId>,
+    pub to: String,
+    pub recovery_point: DateTime<Utc>,
+    /// The worst of the checks.
+    pub verdict: Verdict,
+    /// What was checked of what was restored: by the method itself, and by the policy's checks.
+    pub checks: Vec<CheckResult>,
+    pub phases: Vec<PhaseSeconds>,
+    pub seconds: f64,
+    pub left_out: Vec<String>,
+    pub notes: Vec<String>,
+    pub details: D,
+}
+
+impl<D> RestoreReport<D> {
+    /// Whether everything is there, and nothing that was checked is otherwise than it should be.
+    pub fn is_sound(&self) -> bool {
+        self.verdict.has_passed() && self.left_out.is_empty()
+    }
+
+    pub(super) fn outcome(&self) -> Outcome {
+        if self.is_sound() { Outcome::Succeeded } else { Outcome::Degraded }
+    }
+
+    /// Says nothing of the data, since the journal is in clear: neither what a query found nor the name of a table.
+    pub(super) fn detail(&self, changed: Vec<String>) -> Detail {
+        let failed = self.checks.iter().filter(|check| !check.has_passed()).map(|check| {
+            let outcome = check.verdict.outcome.as_str();
+            match check.verdict.reasons.len() {
+                1 => format!("check `{}`: {outcome}", check.check),
+                count => format!("check `{}`: {outcome}, for {count} reasons", check.check),
+            }
+        });
+        let missing = self.left_out.len();
+        let missing = (missing > 0).then(|| format!("not restored: {missing} of what the original had"));
+        Detail {
+            changed,
+            ..Detail::restored(
+                self.method.as_str(),
+                self.backup.iter().cloned().collect(),
+                &self.phases,
+                failed.chain(missing).collect(),
+            )
+        }
+    }
+}
+
+/// Why a method gave up.
+pub trait RestoreError: std::error::Error + Send + Sync + Sized + 'static {
+    fn refused(refusals: Vec<Refusal>) -> Self;
+
+    fn refusals(&self) -> &[Refusal];
+
+    fn is_interruption(&self) -> bool;
+
+    /// Why, without anything of the data: for the journal, which is in clear.
+    fn journal_reason(&self) -> String;
+}
+
+/// What is left where a method gave up.
+pub trait Aftermath: Display + std::fmt::Debug + Send + Sync + 'static {
+    /// Whether what was restored is there all the same.
+    fn is_usable(&self) -> bool {
+        false
+    }
+}
+
+/// What a method gives back that gave up.
+#[derive(Debug)]
+pub struct Stopped<E, A> {
+    pub error: E,
+    pub aftermath: A,
+}
+
+/// A restore that was begun and given up.
+#[derive(Debug, Error)]
+#[error("failed to restore {subject} ({}); {aftermath}", .phase.as_str())]
+pub struct RestoreFailed<E: RestoreError, A: Aftermath> {
+    pub subject: String,
+    pub phase: Phase,
+    pub phases: Vec<PhaseSeconds>,
+    pub aftermath: A,
+    #[source]
+    pub error: E,
+}
+
+impl<E: RestoreError, A: Aftermath> RestoreFailed<E, A> {
+    pub(super) fn outcome(&self) -> Outcome {
+        match () {
+            () if self.aftermath.is_usable() => Outcome::Degraded,
+            () if self.error.is_interruption() => Outcome::Interrupted,
+            () => Outcome::Failed,
+        }
+    }
+
+    pub(super) fn detail(&self, method: Method, summary: &PlanSummary) -> Detail {
+        let why =
+            if self.error.is_interruption() { "interrupted".to_owned() } else { self.error.journal_reason() };
+        let reasons = vec![format!("{}: {why}", self.phase.as_str())];
+        let backups = summary.backup.iter().cloned().collect();
+        Detail {
+            changed: summary.changed.clone(),
+            ..Detail::restored(method.as_str(), backups, &self.phases, reasons)
+        }
+    }
+}
