@@ -20,20 +20,24 @@ help: ## Show this list
 .PHONY: demo
 demo: ## Back up a throw-away database, lose it, and get it back
 	@.ci/install build demo
-	@[ -x target/debug/drctl ] || echo "Building drctl and its 400 crates, which takes some minutes the first time:"
+	@[ -x target/debug/drctl ] || echo "Building drctl and its 400 crates. On two processors that takes some nine minutes, the first time only:"
 	$(CARGO) run --locked -- demo
 
 .PHONY: test
-test: deps fmt clippy lint unit doc deny ## Everything CI runs
+test: deps fmt clippy lint unit doc deny stores scenarios ## Everything CI runs
 	@echo "All checks passed."
 
 .PHONY: check
-check: fmt clippy ## Formatting and lints only: quick
+check: compiler fmt clippy unit ## What needs no server: formatting, lints, unit tests, the layout of the code
 
 .PHONY: bench
 bench: ## Measure against pipes and scripts (QUICK=1: small; GROUP=dump|base|wal: only that)
 	@.ci/install build bench
 	DRCTL_TEST_SCRATCH=/tmp $(CARGO) bench --locked --bench against-pipes -- $(if $(QUICK),--quick) $(GROUP)
+
+.PHONY: compiler
+compiler:
+	@.ci/install build
 
 .PHONY: deps
 deps:
@@ -52,10 +56,20 @@ lint: ## Shell scripts and the project's layout
 	@.ci/install test
 	.ci/lint
 
-# Documentation examples are among these.
 .PHONY: unit
 unit:
-	$(UNUSUAL) RUST_TEST_THREADS=$(THREADS) .ci/unchanged $(CARGO) test --locked
+	$(UNUSUAL) .ci/unchanged $(CARGO) test --locked --lib --bins --test cli --test documents --test format --test layers
+
+# One server is shared by all of these, so they run in one process. Examples in the documentation go with them.
+.PHONY: stores
+stores: ## What every store promises, asked of each
+	$(UNUSUAL) RUST_TEST_THREADS=$(THREADS) .ci/unchanged $(CARGO) test --locked --test conformance
+	$(UNUSUAL) $(CARGO) test --locked --doc
+
+.PHONY: scenarios
+scenarios: ## drctl against real servers (ONLY=name: some of them)
+	@.ci/install build test
+	$(UNUSUAL) NEXTEST_TEST_THREADS=$(THREADS) .ci/unchanged .ci/scenarios $(ONLY)
 
 .PHONY: doc
 doc:

@@ -1,11 +1,12 @@
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join_all;
 
 use super::error::BackupError;
 use crate::platform::Clock;
-use crate::repository::Repositories;
+use crate::repository::{Repositories, Repository};
+use crate::store::{StoreError, require_admin};
 
 /// How far this host's clock may be from a store's. S3 itself refuses at 15 minutes; backup ids, object
 /// locks and retention go wrong before.
@@ -23,7 +24,7 @@ pub(super) async fn check_clocks(
     let within = (stall / 8).min(CLOCK_WITHIN);
     let asked = repositories
         .iter()
-        .map(async |repository| (repository, tokio::time::timeout(within, repository.store.now()).await));
+        .map(async |repository| (repository, tokio::time::timeout(within, server_time(repository)).await));
     for (repository, told) in join_all(asked).await {
         let Ok(Ok(theirs)) = told else { continue };
         let skew = clock.now() - theirs;
@@ -32,4 +33,8 @@ pub(super) async fn check_clocks(
         }
     }
     Ok(())
+}
+
+async fn server_time(repository: &Repository) -> Result<DateTime<Utc>, StoreError> {
+    require_admin(&*repository.store)?.server_time().await
 }

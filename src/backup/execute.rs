@@ -8,7 +8,7 @@ use crate::event::Event;
 use crate::model::{BackupId, BackupKind};
 use crate::platform::{CancellationToken, seed};
 use crate::repository::lease::{Acquired, Lease};
-use crate::store::probe::capability::sweep_old;
+use crate::repository::store_probe::capability::sweep_old;
 use crate::text::error_chain;
 
 /// Takes the planned backups one after the other, writes the journal and the catalog, and reports.

@@ -1,7 +1,7 @@
 use super::run::{Run, SMALL_CALL};
 use crate::model::SourceName;
 use crate::repository::layout;
-use crate::store::StoreError;
+use crate::store::{StoreError, require_admin};
 
 impl Run<'_> {
     /// Aborts the uploads that a killed run left behind: they cost money, and no listing shows them. Whoever holds the
@@ -10,9 +10,10 @@ impl Run<'_> {
         let prefix = layout::backups(&self.policy.system, source);
         for repository in self.repositories.iter() {
             let swept = tokio::time::timeout(SMALL_CALL, async {
-                let uploads = repository.store.pending_uploads(&prefix).await?;
+                let admin = require_admin(&*repository.store)?;
+                let uploads = admin.pending_uploads(&prefix).await?;
                 for upload in &uploads {
-                    repository.store.abort_pending(upload).await?;
+                    admin.abort_upload(upload).await?;
                 }
                 Ok::<_, StoreError>(uploads.len())
             });

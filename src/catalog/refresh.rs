@@ -340,7 +340,7 @@ mod tests {
         catalog.record_run(&verified(vec![check(&id, "copy", vec![bad])])).await.unwrap();
 
         let key = layout::manifest(&system(), &id);
-        copy.store.delete(&key).await.unwrap();
+        crate::store::delete_object(&*copy.store, &key).await.unwrap();
         let refreshed = run(&catalog, &set, Depth::New).await;
         assert_eq!(refreshed.vanished, [(copy.name.clone(), id.clone())]);
         let entry = catalog.find(id.as_str()).await.unwrap();

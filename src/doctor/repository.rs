@@ -5,9 +5,9 @@ use chrono::TimeDelta;
 use super::{Area, DoctorFinding};
 use crate::platform::{CancellationToken, Clock, free_space};
 use crate::policy::{Policy, RepositoryConfig, RepositoryLocation};
+use crate::repository::store_probe::capability::{Capabilities, Capability, probe};
 use crate::repository::{MarkerError, Repositories, RepositoryMarker, layout};
 use crate::store::StoreErrorKind;
-use crate::store::probe::capability::{Capabilities, Capability, probe};
 use crate::text::error_chain;
 
 /// Few databases worth a backup fit into less.

@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::Repository;
 use super::reader;
 use super::reader::{ReadError, ReadWindow};
-use super::upload_worker::{Throttle, UploadWorker};
+use super::upload_worker::{UploadWorker, for_uploads};
 use crate::model::ObjectPart;
 use crate::pipeline::{Budget, Piece};
 use crate::platform::CancellationToken;
@@ -52,7 +52,8 @@ pub struct Copier {
     to: Repository,
     transfer: Transfer,
     options: PutOptions,
-    throttle: Arc<Throttle>,
+    /// The same as it is uploaded to.
+    upload: Repository,
     budget: Budget,
     cancel: CancellationToken,
 }
@@ -61,10 +62,10 @@ impl Copier {
     /// `options`: the lock that the repository asks for; the precondition is always "absent".
     pub fn new(to: Repository, transfer: Transfer, options: PutOptions, cancel: CancellationToken) -> Self {
         Self {
+            upload: for_uploads(&to, &transfer),
             to,
             transfer,
             options: PutOptions { precondition: crate::store::Precondition::Absent, ..options },
-            throttle: Arc::new(Throttle::new(transfer.bandwidth)),
             // An object's first part waits for its second, which decides how it is sent.
             budget: Budget::of_parts(transfer.parallel.max(2)),
             cancel,
@@ -99,11 +100,10 @@ impl Copier {
         let mut stream =
             reader::stream_object(Arc::clone(&from.store), folder, object, READ, self.cancel.clone());
         let target = UploadWorker::begin(
-            &self.to,
+            &self.upload,
             key,
             self.options.clone(),
-            self.transfer,
-            Arc::clone(&self.throttle),
+            self.transfer.parallel,
             self.cancel.clone(),
         );
         let mut parts = CopyParts { size: part_size, buffer: BytesMut::new(), number: 0 };

@@ -4,7 +4,7 @@ use chrono::{DateTime, Datelike as _, Utc};
 
 use crate::model::{BackupId, RunId, SourceName, SystemIdentifier, SystemName, Timeline, WalName};
 
-pub const MARKER: &str = "drctl-repository.json";
+pub use crate::store::MARKER;
 pub const BY_HAND: &str = "RESTORE-BY-HAND.txt";
 pub const MANIFEST: &str = "manifest.json";
 const WAL_CLUSTER: &str = "cluster.json";

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::FormatVersion;
 use crate::model::RunId;
 use crate::platform::{CancellationToken, Clock};
-use crate::store::{ObjectInfo, Precondition, PutOptions, Store, StoreError, StoreErrorKind};
+use crate::store::{ObjectInfo, Precondition, PutOptions, Store, StoreError, StoreErrorKind, require_admin};
 
 /// How long a lease holds without being renewed.
 pub const TIME_TO_LIVE: Duration = Duration::from_secs(60);
@@ -135,7 +135,7 @@ async fn wait_for_expiry(
         return Ok(Ok(info.etag));
     }
     let ttl = Duration::from_secs(found.ttl_seconds).min(10 * TIME_TO_LIVE);
-    let age = store.now().await? - info.modified;
+    let age = require_admin(store)?.server_time().await? - info.modified;
     if age > TimeDelta::from_std(ttl).unwrap_or(TimeDelta::MAX) {
         return Ok(Ok(info.etag));
     }

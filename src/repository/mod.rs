@@ -22,7 +22,9 @@ pub mod lease;
 pub mod manifest;
 pub mod reader;
 mod repositories;
+mod same_location;
 mod small_artifact;
+pub mod store_probe;
 mod upload_worker;
 mod writer;
 

@@ -9,9 +9,9 @@ use super::header;
 use super::header::{MarkerError, RepositoryMarker};
 use super::known_locations::{KnownLocations, WasRepository};
 use super::layout;
+use super::same_location::{LocationProbe, twin};
 use crate::model::{RepositoryName, SystemName};
 use crate::policy::{RepositoryConfig, RepositoryLocation};
-use crate::store::same_location::{LocationProbe, twin};
 use crate::store::{Lock, PutOptions, Store, StoreError, StoreErrorKind};
 use crate::text::format_duration;
 
@@ -386,7 +386,7 @@ impl Repositories {
 /// What is said of a store that did not answer in time: why its last attempt failed, where it did.
 fn unanswered(store: &dyn Store, patience: Duration) -> String {
     let patience = format_duration(patience);
-    match store.trouble() {
+    match store.admin().and_then(|admin| admin.last_failure()) {
         Some(trouble) => format!("{trouble}; tried for {patience}"),
         None => format!("no answer in {patience}"),
     }

@@ -1,17 +1,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::Instant;
 
 use super::{Repository, layout};
 use crate::model::{Digest, RepositoryName};
 use crate::pipeline::{Piece, SealedPart};
 use crate::platform::CancellationToken;
 use crate::policy::Transfer;
-use crate::store::{PutOptions, Store, StoreError, StoreErrorKind, Upload};
-use crate::text::format_duration;
+use crate::store::{Deadline, PutOptions, Store, StoreError, StoreErrorKind, Throttled, Upload};
 
 /// How long taking back an upload may take before it is left to the store's own clean-up.
 const ABORT_DEADLINE: Duration = Duration::from_secs(20);
@@ -25,25 +23,27 @@ pub(super) struct UploadWorker {
     location: String,
 }
 
+/// A repository as it is uploaded to: at the policy's bandwidth over all uploads together, and given up on where it
+/// stalls.
+pub(super) fn for_uploads(repository: &Repository, transfer: &Transfer) -> Repository {
+    let bounded = Deadline::new(Arc::clone(&repository.store), transfer.stall);
+    let store = Throttled::new(Arc::new(bounded), transfer.bandwidth.unwrap_or_default());
+    Repository { name: repository.name.clone(), store: Arc::new(store) }
+}
+
 impl UploadWorker {
+    /// `repository`: as [`for_uploads`] gives it.
     pub(super) fn begin(
         repository: &Repository,
         key: String,
         options: PutOptions,
-        transfer: Transfer,
-        throttle: Arc<Throttle>,
+        parallel: usize,
         cancel: CancellationToken,
     ) -> Self {
         let (sender, receiver) = mpsc::channel(1);
         let give_up = cancel.child_token();
-        let worker = Worker {
-            store: Arc::clone(&repository.store),
-            key,
-            options,
-            transfer,
-            throttle,
-            give_up: give_up.clone(),
-        };
+        let worker =
+            Worker { store: Arc::clone(&repository.store), key, options, parallel, give_up: give_up.clone() };
         Self {
             name: repository.name.clone(),
             pieces: sender,
@@ -84,8 +84,7 @@ struct Worker {
     store: Arc<dyn Store>,
     key: String,
     options: PutOptions,
-    transfer: Transfer,
-    throttle: Arc<Throttle>,
+    parallel: usize,
     give_up: CancellationToken,
 }
 
@@ -142,7 +141,7 @@ impl Worker {
                 match std::mem::replace(open, OpenUpload::Nothing) {
                     OpenUpload::Nothing => *open = OpenUpload::First(part),
                     OpenUpload::First(first) => {
-                        let begun = self.bounded(key, self.store.begin_upload(key, &self.options)).await?;
+                        let begun = self.store.begin_upload(key, &self.options).await?;
                         *open = OpenUpload::Upload(Arc::from(begun), JoinSet::new());
                         self.upload(open, first).await?;
                         self.upload(open, part).await?;
@@ -164,17 +163,15 @@ impl Worker {
 
     async fn upload(&self, open: &mut OpenUpload, part: SealedPart) -> Result<(), StoreError> {
         let OpenUpload::Upload(upload, parts) = open else { return Ok(()) };
-        while parts.len() >= self.transfer.parallel {
+        while parts.len() >= self.parallel {
             joined(parts.join_next().await, || self.stopped())?;
         }
-        self.throttle.wait(part.bytes.len() as u64).await;
-        let (upload, stall) = (Arc::clone(upload), self.transfer.stall);
-        let stalled = self.error("write", &self.key, StoreErrorKind::Unreachable, Some(stall));
+        let upload = Arc::clone(upload);
         parts.spawn(async move {
             let permit = part.permit();
-            let sent = tokio::time::timeout(stall, upload.part(part.number, part.bytes)).await;
+            let sent = upload.part(part.number, part.bytes).await;
             drop(permit);
-            sent.unwrap_or(Err(stalled))
+            sent
         });
         Ok(())
     }
@@ -182,11 +179,10 @@ impl Worker {
     async fn complete(&self, key: &str, open: &mut OpenUpload, digest: Digest) -> Result<(), StoreError> {
         match open {
             OpenUpload::Nothing => {
-                self.bounded(key, self.store.put(key, bytes::Bytes::new(), &self.options)).await?;
+                self.store.put(key, bytes::Bytes::new(), &self.options).await?;
             }
             OpenUpload::First(part) => {
-                self.throttle.wait(part.bytes.len() as u64).await;
-                self.bounded(key, self.store.put(key, part.bytes.clone(), &self.options)).await?;
+                self.store.put(key, part.bytes.clone(), &self.options).await?;
             }
             OpenUpload::Upload(upload, parts) => {
                 while !parts.is_empty() {
@@ -195,7 +191,7 @@ impl Worker {
                 upload.complete().await?;
             }
         }
-        let found = match self.bounded(key, self.store.head(key)).await {
+        let found = match self.store.head(key).await {
             Ok(found) => found.map(|info| info.size),
             // A role that may only write has the store's word, which the store's checksum backs.
             Err(error) if error.kind == StoreErrorKind::Forbidden => return Ok(()),
@@ -204,40 +200,20 @@ impl Worker {
         if found == Some(digest.size) {
             return Ok(());
         }
-        let mut error = self.error("confirm", key, StoreErrorKind::Corrupt, None);
-        error.detail = Some(match found {
+        let detail = match found {
             Some(found) => format!("{found} bytes stand there, {} were sent", digest.size),
             None => "nothing stands there after the write succeeded".to_owned(),
-        });
-        Err(error)
+        };
+        Err(self.error("confirm", key, StoreErrorKind::Corrupt, detail))
     }
 
-    async fn bounded<T>(
-        &self,
-        key: &str,
-        call: impl Future<Output = Result<T, StoreError>>,
-    ) -> Result<T, StoreError> {
-        let stall = self.transfer.stall;
-        tokio::time::timeout(stall, call)
-            .await
-            .unwrap_or_else(|_| Err(self.error("write", key, StoreErrorKind::Unreachable, Some(stall))))
-    }
-
-    fn error(
-        &self,
-        operation: &'static str,
-        key: &str,
-        kind: StoreErrorKind,
-        stall: Option<Duration>,
-    ) -> StoreError {
-        let detail = stall.map(|stall| format!("it took nothing for {}", format_duration(stall)));
-        StoreError { operation, key: key.to_owned(), location: self.store.location(), kind, detail }
+    fn error(&self, operation: &'static str, key: &str, kind: StoreErrorKind, detail: String) -> StoreError {
+        let location = self.store.location();
+        StoreError { operation, key: key.to_owned(), location, kind, detail: Some(detail) }
     }
 
     fn stopped(&self) -> StoreError {
-        let mut error = self.error("write", &self.key, StoreErrorKind::Other, None);
-        error.detail = Some("the run was stopped".to_owned());
-        error
+        self.error("write", &self.key, StoreErrorKind::Other, "the run was stopped".to_owned())
     }
 }
 
@@ -249,28 +225,5 @@ fn joined(
         None => Ok(()),
         Some(Ok(result)) => result,
         Some(Err(_)) => Err(stopped()),
-    }
-}
-
-/// Holds one repository's uploads to so many bytes a second.
-#[derive(Debug, Default)]
-pub(super) struct Throttle {
-    rate: Option<u64>,
-    free_at: Mutex<Option<Instant>>,
-}
-
-impl Throttle {
-    pub(super) fn new(rate: Option<u64>) -> Self {
-        Self { rate, free_at: Mutex::default() }
-    }
-
-    /// Returns when `bytes` more may go.
-    async fn wait(&self, bytes: u64) {
-        let Some(rate) = self.rate.filter(|rate| *rate > 0) else { return };
-        let mut free_at = self.free_at.lock().await;
-        let begin = free_at.unwrap_or_else(Instant::now).max(Instant::now());
-        *free_at = Some(begin + Duration::from_secs_f64(bytes as f64 / rate as f64));
-        drop(free_at);
-        tokio::time::sleep_until(begin).await;
     }
 }

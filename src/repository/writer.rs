@@ -5,8 +5,8 @@ use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::upload_worker::{Throttle, UploadWorker};
-use super::{Repositories, Unavailable, layout, manifest};
+use super::upload_worker::{UploadWorker, for_uploads};
+use super::{Repositories, Repository, Unavailable, layout, manifest};
 use crate::event::{Event, Events};
 use crate::model::{Artifact, BackupId, Manifest, ObjectPart, RepositoryName, SystemName};
 use crate::pipeline::{Budget, PartLayout, Piece, PipelineError, Produce, Recipe, SealProgress, seal};
@@ -44,7 +44,8 @@ pub struct BackupWriter {
     recipe: Recipe,
     transfer: Transfer,
     options: Vec<(RepositoryName, PutOptions)>,
-    throttles: Vec<(RepositoryName, Arc<Throttle>)>,
+    /// The repositories as they are uploaded to.
+    uploads: Vec<Repository>,
     budget: Budget,
     written: Vec<String>,
     events: Events,
@@ -68,10 +69,7 @@ impl BackupWriter {
         events: Events,
         cancel: CancellationToken,
     ) -> Self {
-        let throttles = repositories
-            .iter()
-            .map(|repository| (repository.name.clone(), Arc::new(Throttle::new(transfer.bandwidth))))
-            .collect();
+        let uploads = repositories.iter().map(|repository| for_uploads(repository, &transfer)).collect();
         Self {
             repositories,
             system,
@@ -79,7 +77,7 @@ impl BackupWriter {
             recipe,
             transfer,
             options: locks,
-            throttles,
+            uploads,
             budget: Budget::of_parts(transfer.parallel + PARTS_IN_HAND),
             written: vec![],
             events,
@@ -188,25 +186,18 @@ impl BackupWriter {
 
     fn begin_targets(&self, artifact: &str) -> Vec<UploadWorker> {
         let folder = layout::backup(&self.system, &self.backup);
-        self.repositories
-            .iter()
-            .map(|repository| {
-                let throttle = self
-                    .throttles
-                    .iter()
-                    .find(|(name, _)| *name == repository.name)
-                    .map(|(_, throttle)| Arc::clone(throttle))
-                    .unwrap_or_default();
-                UploadWorker::begin(
-                    repository,
-                    format!("{folder}{artifact}"),
-                    self.options_for(&repository.name),
-                    self.transfer,
-                    throttle,
-                    self.cancel.clone(),
-                )
-            })
-            .collect()
+        let is_usable = |name: &RepositoryName| self.repositories.iter().any(|usable| usable.name == *name);
+        let uploads = self.uploads.iter().filter(|repository| is_usable(&repository.name));
+        let begin = |repository: &Repository| {
+            UploadWorker::begin(
+                repository,
+                format!("{folder}{artifact}"),
+                self.options_for(&repository.name),
+                self.transfer.parallel,
+                self.cancel.clone(),
+            )
+        };
+        uploads.map(begin).collect()
     }
 
     fn options_for(&self, name: &RepositoryName) -> PutOptions {
@@ -309,15 +300,16 @@ impl BackupWriter {
 }
 
 async fn clear(store: &dyn crate::store::Store, folder: &str) -> Result<(), crate::store::StoreError> {
-    for object in crate::store::list_all(store, folder).await? {
-        store.delete(&object.key).await?;
-    }
-    match store.pending_uploads(folder).await {
+    let objects = crate::store::list_all(store, folder).await?;
+    let keys: Vec<String> = objects.into_iter().map(|object| object.key).collect();
+    store.delete(&keys).await.into_iter().collect::<Result<(), _>>()?;
+    let Some(admin) = store.admin() else { return Ok(()) };
+    match admin.pending_uploads(folder).await {
         Err(error) if error.kind == StoreErrorKind::Unsupported => Ok(()),
         Err(error) => Err(error),
         Ok(uploads) => {
             for upload in uploads {
-                store.abort_pending(&upload).await?;
+                admin.abort_upload(&upload).await?;
             }
             Ok(())
         }

@@ -5,14 +5,25 @@
 //!
 //! *Not here.* Which objects a repository consists of ([`crate::repository`]).
 
+mod blocked;
+mod deadline;
 pub mod directory;
-pub mod object_store;
-pub mod probe;
+mod error;
+mod fault;
+mod object;
+mod object_store;
 pub mod s3;
-pub mod same_location;
 pub mod testing;
+mod throttled;
 
-pub use object_store::{
-    ChecksumSupport, Lock, ObjectInfo, ObjectVersion, Page, Precondition, PutOptions, Store, StoreError,
-    StoreErrorKind, StoreProtection, Upload, UploadInfo, Written, list_all,
+pub use blocked::Blocked;
+pub use deadline::Deadline;
+pub use error::{StoreError, StoreErrorKind};
+pub use object::{
+    DetachedMetadata, Lock, ObjectInfo, ObjectVersion, Page, Precondition, PutOptions, StoreProtection,
+    UploadInfo, Written,
 };
+pub use object_store::{
+    ChecksumSupport, MARKER, Store, StoreAdmin, Upload, delete_object, list_all, require_admin,
+};
+pub use throttled::Throttled;

@@ -152,7 +152,8 @@ pub(crate) async fn strays(
     if SegmentTags::of(&info.metadata).is_some() {
         return Ok(vec![]);
     }
-    let earlier = store.earlier(key).await?;
+    let Some(admin) = store.admin() else { return Ok(vec![]) };
+    let earlier = admin.detached_metadata(key).await?;
     Ok(earlier
         .into_iter()
         .filter_map(|earlier| Some((earlier.size, SegmentTags::of(&earlier.metadata)?)))

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use bytes::Bytes;
 use drctl::store::directory::DirectoryStore;
-use drctl::store::{PutOptions, Store, StoreErrorKind, list_all};
+use drctl::store::{PutOptions, Store, StoreAdmin as _, StoreErrorKind, list_all};
 use tempfile::TempDir;
 
 use crate::suite::{self, conforms};
@@ -35,6 +35,9 @@ conforms! { open:
     a_long_listing_is_whole_and_sorted,
     keys_may_have_any_letters,
     what_is_no_key_is_refused,
+    many_objects_are_deleted_at_once,
+    an_object_has_one_version,
+    what_is_not_locked_cannot_be_locked_longer,
 }
 
 #[tokio::test]

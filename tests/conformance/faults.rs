@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use drctl::aws::S3Timeouts;
 use drctl::store::s3::S3Store;
-use drctl::store::{Precondition, PutOptions, Store, StoreError, StoreErrorKind, list_all};
+use drctl::store::{
+    Precondition, PutOptions, Store, StoreAdmin as _, StoreError, StoreErrorKind, delete_object, list_all,
+};
 
 use crate::suite::{PART, noise};
 use crate::support::Outcome;
@@ -53,7 +55,7 @@ async fn every_call(store: &dyn Store) -> Vec<(&'static str, Result<(), StoreErr
         ("get", store.get("s/there", 99).await.map(drop)),
         ("get_range", store.get_range("s/there", 0..3).await.map(drop)),
         ("list", store.list("s/", None).await.map(drop)),
-        ("delete", store.delete("s/gone").await),
+        ("delete", delete_object(store, "s/gone").await),
     ];
     let upload = async {
         let upload = store.begin_upload("s/upload", &absent).await?;
@@ -267,7 +269,7 @@ async fn an_answer_that_is_lost(store: &S3Store, direct: &S3Store, proxy: &Fault
     assert_eq!((head.etag, head.size), (joined.etag, PART as u64 + 10));
 
     lose("DELETE");
-    store.delete("s/a").await?;
+    delete_object(store, "s/a").await?;
     assert_eq!(direct.head("s/a").await?, None);
 
     // The other way round: what is there is someone else's.
@@ -318,7 +320,10 @@ async fn a_wrong_clock_has_its_own_name() -> Outcome<()> {
     }
     stage.proxy.heal();
     stage.proxy.fail(When::any(), Fault::Date("Sat, 21 Nov 2020 07:28:00 GMT"));
-    assert_eq!(stage.store.now().await?, "2020-11-21T07:28:00Z".parse::<chrono::DateTime<chrono::Utc>>()?);
+    assert_eq!(
+        stage.store.server_time().await?,
+        "2020-11-21T07:28:00Z".parse::<chrono::DateTime<chrono::Utc>>()?
+    );
     Ok(())
 }
 
@@ -364,7 +369,7 @@ async fn why_there_was_no_answer_is_told() -> Outcome<()> {
         // Whoever does not wait for the last attempt knows as well.
         let waited = tokio::time::timeout(Duration::from_secs(2), store.get("key", 9)).await;
         assert!(waited.is_err(), "{endpoint}: {waited:?}");
-        let trouble = store.trouble().ok_or("no trouble")?;
+        let trouble = store.last_failure().ok_or("no trouble")?;
         assert!(trouble.contains(words), "{endpoint}: {trouble}");
         let store = S3Store::open_with(&keys.place, patience()).await?;
         let error = store.get("key", 9).await.expect_err("no answer").to_string();

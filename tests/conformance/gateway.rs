@@ -8,7 +8,9 @@ use drctl::aws::{S3Timeouts, s3_client};
 use drctl::platform::{Clock as _, SystemClock};
 use drctl::policy::{Checksum, LockMode};
 use drctl::store::s3::S3Store;
-use drctl::store::{Lock, PutOptions, Store, StoreErrorKind, list_all};
+use drctl::store::{
+    Lock, ObjectVersion, PutOptions, Store, StoreAdmin as _, StoreErrorKind, delete_object, list_all,
+};
 
 use crate::suite::{self, conforms};
 use crate::support::Outcome;
@@ -41,6 +43,9 @@ conforms! { open:
     a_long_listing_is_whole_and_sorted,
     keys_may_have_any_letters,
     what_is_no_key_is_refused,
+    many_objects_are_deleted_at_once,
+    an_object_has_one_version,
+    what_is_not_locked_cannot_be_locked_longer,
 }
 
 #[tokio::test]
@@ -82,7 +87,7 @@ async fn wrong_keys_and_missing_permission_have_names_of_their_own() -> Outcome<
             store.head("s/a").await.map(drop),
             store.get("s/a", 9).await.map(drop),
             store.list("", None).await.map(drop),
-            store.delete("s/a").await,
+            delete_object(&store, "s/a").await,
             store.put("s/b", Bytes::from_static(b"x"), &PutOptions::absent()).await.map(drop),
             store.begin_upload("s/b", &PutOptions::absent()).await.map(drop),
         ];
@@ -190,6 +195,119 @@ async fn a_locked_object_cannot_be_deleted() -> Outcome<()> {
         .await
         .expect_err("no checksum");
     assert_eq!(error.kind, StoreErrorKind::Unsupported, "{error}");
+    Ok(())
+}
+
+/// When the newest version of an object may be deleted, and whether it is held.
+async fn retention(keys: &Keys, key: &str) -> Outcome<(Option<i64>, bool)> {
+    let client = s3_client(&keys.place, &S3Timeouts::default(), drctl::aws::LastAttempt::default()).await?;
+    let full = format!("{}/{key}", keys.place.prefix);
+    let head = client.head_object().bucket(&keys.place.bucket).key(full).send().await?;
+    let is_held = head.object_lock_legal_hold_status().is_some_and(|status| status.as_str() == "ON");
+    Ok((head.object_lock_retain_until_date().map(|date| date.secs()), is_held))
+}
+
+#[tokio::test]
+async fn a_lock_gets_longer_and_never_shorter() -> Outcome<()> {
+    let keys = radosgw::bucket("longer", true).await?;
+    let store = S3Store::open(&keys.place).await?;
+    let in_days = |days| (SystemClock.now() + TimeDelta::days(days)).with_nanosecond(0).expect("in range");
+    for (key, mode) in [("s/governance", LockMode::Governance), ("s/compliance", LockMode::Compliance)] {
+        let (first, longer) = (in_days(2), in_days(5));
+        let options = PutOptions { lock: Some(Lock { mode, until: first }), ..PutOptions::absent() };
+        store.put(key, Bytes::from_static(b"x"), &options).await?;
+        store.extend_lock(key, longer).await?;
+        assert_eq!(retention(&keys, key).await?, (Some(longer.timestamp()), false), "{key}");
+        store.extend_lock(key, first).await?;
+        assert_eq!(retention(&keys, key).await?.0, Some(longer.timestamp()), "{key}");
+        let client =
+            s3_client(&keys.place, &S3Timeouts::default(), drctl::aws::LastAttempt::default()).await?;
+        let full = format!("{}/{key}", keys.place.prefix);
+        let mode = client.head_object().bucket("longer").key(full).send().await?;
+        let expected = match key {
+            "s/governance" => ObjectLockMode::Governance,
+            _ => ObjectLockMode::Compliance,
+        };
+        assert_eq!(mode.object_lock_mode(), Some(&expected));
+    }
+    store.put("s/unlocked", Bytes::from_static(b"x"), &PutOptions::absent()).await?;
+    let error = store.extend_lock("s/unlocked", in_days(1)).await.expect_err("it is not locked");
+    assert_eq!(error.kind, StoreErrorKind::Unsupported, "{error}");
+    store.extend_lock("s/none", in_days(1)).await.expect_err("it is not there");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_held_is_kept_until_the_hold_is_taken_off() -> Outcome<()> {
+    let keys = radosgw::bucket("held", true).await?;
+    let store = S3Store::open(&keys.place).await?;
+    let written = store.put("s/a", Bytes::from_static(b"x"), &PutOptions::absent()).await?;
+    let client = s3_client(&keys.place, &S3Timeouts::default(), drctl::aws::LastAttempt::default()).await?;
+    let full = format!("{}/s/a", keys.place.prefix);
+    let version = written.version.expect("the bucket keeps versions");
+    let delete = || client.delete_object().bucket("held").key(&full).version_id(&version).send();
+    store.set_legal_hold("s/a", true).await?;
+    assert_eq!(retention(&keys, "s/a").await?, (None, true));
+    delete().await.expect_err("it is held");
+    store.set_legal_hold("s/a", false).await?;
+    assert_eq!(retention(&keys, "s/a").await?, (None, false));
+    delete().await?;
+    assert_eq!(store.versions("s/a").await?, []);
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_was_overwritten_or_deleted_is_a_version() -> Outcome<()> {
+    let store = S3Store::open(&radosgw::bucket("versions", true).await?.place).await?;
+    let mut ids = Vec::new();
+    for body in ["one", "three"] {
+        let body = Bytes::from_static(body.as_bytes());
+        ids.push(store.put("s/a", body, &PutOptions::default()).await?.version.expect("it keeps versions"));
+        store.put("s/ab", Bytes::from_static(b"another"), &PutOptions::default()).await?;
+    }
+    let shown = |versions: Vec<ObjectVersion>| -> Vec<_> {
+        versions.into_iter().map(|one| (one.id.unwrap_or_default(), one.size, one.is_latest)).collect()
+    };
+    let expected = |latest| [(ids[1].clone(), Some(5), latest), (ids[0].clone(), Some(3), false)];
+    assert_eq!(shown(store.versions("s/a").await?), expected(true));
+    delete_object(&store, "s/a").await?;
+    assert_eq!(store.head("s/a").await?, None);
+    let versions = shown(store.versions("s/a").await?);
+    assert_eq!((versions[0].1, versions[0].2), (None, true), "{versions:?}");
+    assert_eq!(versions[1..], expected(false));
+    Ok(())
+}
+
+/// One that may not be deleted does not keep the others, and whoever may delete none of them is told so of each.
+#[tokio::test]
+async fn of_objects_to_be_deleted_each_has_its_own_answer() -> Outcome<()> {
+    let stage = open("deleted").await?;
+    let owner =
+        s3_client(&stage.keys.place, &S3Timeouts::default(), drctl::aws::LastAttempt::default()).await?;
+    let object = |key: &str| format!("arn:aws:s3:::deleted/{}/{key}", stage.keys.place.prefix);
+    let statement = |effect: &str, resource: String| {
+        let other = serde_json::json!({"AWS": ["arn:aws:iam:::user/other"]});
+        serde_json::json!({"Effect": effect, "Principal": other, "Action": ["s3:DeleteObject"], "Resource": [resource]})
+    };
+    let statements = [statement("Allow", object("*")), statement("Deny", object("s/kept"))];
+    let policy = serde_json::json!({"Version": "2012-10-17", "Statement": statements});
+    owner.put_bucket_policy().bucket("deleted").policy(policy.to_string()).send().await?;
+    let keys = ["s/a", "s/kept", "s/none", "s/z"].map(str::to_owned);
+    for key in ["s/a", "s/kept", "s/z"] {
+        stage.store.put(key, Bytes::from_static(b"x"), &PutOptions::absent()).await?;
+    }
+    let address = tokio::task::spawn_blocking(radosgw::address).await??;
+    let other = S3Store::open(&Keys::of(address, "deleted", OTHER.0, OTHER.1)?.place).await?;
+    let kinds = |outcomes: Vec<Result<(), drctl::store::StoreError>>| -> Vec<_> {
+        outcomes.into_iter().map(|outcome| outcome.err().map(|error| (error.key, error.kind))).collect()
+    };
+    let denied = ("s/kept".to_owned(), StoreErrorKind::Forbidden);
+    assert_eq!(kinds(other.delete(&keys).await), [None, Some(denied), None, None]);
+    let left: Vec<_> = list_all(&stage.store, "").await?.into_iter().map(|object| object.key).collect();
+    assert_eq!(left, ["s/kept"]);
+    let stranger = Keys::of(address, "deleted", "AKIANOBODY", "secrettest")?;
+    let refused = S3Store::open(&stranger.place).await?.delete(&keys).await;
+    assert!(refused.iter().all(|outcome| outcome.is_err()), "{refused:?}");
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use drctl::aws::S3Timeouts;
 use drctl::policy::{Checksum, Credentials};
 use drctl::store::s3::S3Store;
-use drctl::store::{Precondition, PutOptions, Store, StoreErrorKind};
+use drctl::store::{Precondition, PutOptions, Store, StoreAdmin as _, StoreErrorKind};
 
 use crate::suite::{self, conforms};
 use crate::support::Outcome;
@@ -35,6 +35,7 @@ conforms! { open:
     a_long_listing_is_whole_and_sorted,
     keys_may_have_any_letters,
     what_is_no_key_is_refused,
+    many_objects_are_deleted_at_once,
 }
 
 /// What this server cannot do: it looks whether there is an object, and then writes one. What its writers

@@ -29,4 +29,7 @@ conforms! { open:
     a_long_listing_is_whole_and_sorted,
     keys_may_have_any_letters,
     what_is_no_key_is_refused,
+    many_objects_are_deleted_at_once,
+    an_object_has_one_version,
+    what_is_not_locked_cannot_be_locked_longer,
 }

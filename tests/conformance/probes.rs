@@ -6,12 +6,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use drctl::platform::{CancellationToken, Clock as _, SystemClock};
+use drctl::repository::store_probe::capability::{Capabilities, Capability, probe};
 use drctl::store::directory::DirectoryStore;
-use drctl::store::probe::capability::{Capabilities, Capability, probe};
 use drctl::store::s3::S3Store;
 use drctl::store::{
-    ChecksumSupport, ObjectInfo, Page, Precondition, PutOptions, Store, StoreError, StoreProtection, Upload,
-    UploadInfo, Written, list_all,
+    ChecksumSupport, ObjectInfo, ObjectVersion, Page, Precondition, PutOptions, Store, StoreAdmin,
+    StoreError, StoreProtection, Upload, UploadInfo, Written, list_all, require_admin,
 };
 
 use crate::support::Outcome;
@@ -28,7 +28,7 @@ async fn found(store: &dyn Store) -> Outcome<Capabilities> {
 
 /// Which of the checksums the store takes, and which it compares.
 fn sums(found: &Capabilities) -> (Vec<&'static str>, Vec<&'static str>) {
-    let of = |ability: fn(&drctl::store::probe::checksum::ChecksumProbe) -> &Capability| {
+    let of = |ability: fn(&drctl::repository::store_probe::checksum::ChecksumProbe) -> &Capability| {
         found.checksums.iter().filter(|sum| ability(sum).is_yes()).map(|sum| sum.checksum).collect()
     };
     (of(|sum| &sum.taken), of(|sum| &sum.compared))
@@ -124,20 +124,36 @@ impl Store for Careless {
     async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page, StoreError> {
         self.0.list(prefix, after).await
     }
-    async fn delete(&self, key: &str) -> Result<(), StoreError> {
-        self.0.delete(key).await
+    async fn delete(&self, keys: &[String]) -> Vec<Result<(), StoreError>> {
+        self.0.delete(keys).await
+    }
+    fn admin(&self) -> Option<&dyn StoreAdmin> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl StoreAdmin for Careless {
+    async fn server_time(&self) -> Result<DateTime<Utc>, StoreError> {
+        require_admin(&*self.0)?.server_time().await
     }
     async fn pending_uploads(&self, prefix: &str) -> Result<Vec<UploadInfo>, StoreError> {
-        self.0.pending_uploads(prefix).await
+        require_admin(&*self.0)?.pending_uploads(prefix).await
     }
-    async fn abort_pending(&self, upload: &UploadInfo) -> Result<(), StoreError> {
-        self.0.abort_pending(upload).await
+    async fn abort_upload(&self, upload: &UploadInfo) -> Result<(), StoreError> {
+        require_admin(&*self.0)?.abort_upload(upload).await
     }
-    async fn now(&self) -> Result<DateTime<Utc>, StoreError> {
-        self.0.now().await
+    async fn versions(&self, key: &str) -> Result<Vec<ObjectVersion>, StoreError> {
+        require_admin(&*self.0)?.versions(key).await
+    }
+    async fn extend_lock(&self, key: &str, until: DateTime<Utc>) -> Result<(), StoreError> {
+        require_admin(&*self.0)?.extend_lock(key, until).await
+    }
+    async fn set_legal_hold(&self, key: &str, is_held: bool) -> Result<(), StoreError> {
+        require_admin(&*self.0)?.set_legal_hold(key, is_held).await
     }
     /// And compares nothing.
-    fn proofs(&self) -> Vec<ChecksumSupport> {
+    fn checksums(&self) -> Vec<ChecksumSupport> {
         let checksum = drctl::policy::Checksum::Crc32c;
         vec![ChecksumSupport { checksum, right: Arc::clone(&self.0), wrong: Arc::clone(&self.0) }]
     }

@@ -1,8 +1,12 @@
-//! What every store promises (`repository::Store`), asked of `&dyn Store`.
+//! What every store promises (`store::Store`), asked of `&dyn Store`.
 
 use bytes::Bytes;
+use chrono::TimeDelta;
 use drctl::model::Sha256Hex;
-use drctl::store::{Page, Precondition, PutOptions, Store, StoreErrorKind, list_all};
+use drctl::platform::{Clock as _, SystemClock};
+use drctl::store::{
+    Page, Precondition, PutOptions, Store, StoreErrorKind, delete_object, list_all, require_admin,
+};
 use futures_util::future::join_all;
 
 use crate::support::Outcome;
@@ -50,7 +54,7 @@ pub(crate) async fn what_is_written_is_read_back(store: &dyn Store) -> Outcome<(
         let (read, info) = store.get(&key, LIMIT).await?;
         assert_eq!(Sha256Hex::of(&read), Sha256Hex::of(&body));
         assert_eq!(info, head);
-        let age = store.now().await? - head.modified;
+        let age = require_admin(store)?.server_time().await? - head.modified;
         assert!(age.num_seconds().abs() < 10, "written {age} ago by the store's clock");
     }
     Ok(())
@@ -90,9 +94,75 @@ pub(crate) async fn what_is_not_there_is_said_to_be_not_there(store: &dyn Store)
     assert_eq!(kind(store.get("s/none", 9).await), Some(StoreErrorKind::NotFound));
     assert_eq!(kind(store.get_range("s/none", 0..1).await), Some(StoreErrorKind::NotFound));
     assert_eq!(kind(store.get_range("s/none", 0..0).await), Some(StoreErrorKind::NotFound));
-    store.delete("s/none").await?;
+    delete_object(store, "s/none").await?;
     assert_eq!(list_all(store, "s/").await?, []);
     assert_eq!(list_all(store, "nowhere/at/all/").await?, []);
+    Ok(())
+}
+
+/// More objects than go into one request, some that are not there, and what is no key.
+pub(crate) async fn many_objects_are_deleted_at_once(store: &dyn Store) -> Outcome<()> {
+    let key = |n: usize| format!("s/many/{n:04}");
+    for some in (0..1100).collect::<Vec<_>>().chunks(50) {
+        let written = some.iter().map(|n| async move {
+            let (key, options) = (format!("s/many/{n:04}"), PutOptions::absent());
+            store.put(&key, Bytes::from_static(b"x"), &options).await
+        });
+        for outcome in join_all(written).await {
+            outcome?;
+        }
+    }
+    assert_eq!(store.delete(&[]).await.len(), 0);
+    let mut keys: Vec<String> = (0..1099).map(key).collect();
+    keys.insert(7, "s/none & <none>".to_owned());
+    keys.insert(9, "../outside".to_owned());
+    let outcomes = store.delete(&keys).await;
+    assert_eq!(outcomes.len(), keys.len());
+    for (key, outcome) in keys.iter().zip(outcomes) {
+        match outcome {
+            Ok(()) => assert_ne!(key, "../outside"),
+            Err(error) => {
+                assert_eq!(
+                    (key.as_str(), error.kind),
+                    ("../outside", StoreErrorKind::Unsupported),
+                    "{error}"
+                );
+                assert_eq!(error.key, *key);
+            }
+        }
+    }
+    let left: Vec<_> = list_all(store, "").await?.into_iter().map(|object| object.key).collect();
+    assert_eq!(left, [key(1099)]);
+    Ok(())
+}
+
+/// Of a store that keeps no versions.
+pub(crate) async fn an_object_has_one_version(store: &dyn Store) -> Outcome<()> {
+    let admin = require_admin(store)?;
+    assert_eq!(admin.versions("s/a").await?, []);
+    for body in ["one", "three"] {
+        store.put("s/a", Bytes::from_static(body.as_bytes()), &PutOptions::default()).await?;
+        store.put("s/ab", Bytes::from_static(b"another"), &PutOptions::default()).await?;
+        let versions = admin.versions("s/a").await?;
+        assert_eq!(versions.len(), 1, "{versions:?}");
+        assert_eq!((versions[0].size, versions[0].is_latest), (Some(body.len() as u64), true));
+    }
+    delete_object(store, "s/a").await?;
+    assert_eq!(admin.versions("s/a").await?, []);
+    Ok(())
+}
+
+/// Of a store that locks nothing.
+pub(crate) async fn what_is_not_locked_cannot_be_locked_longer(store: &dyn Store) -> Outcome<()> {
+    store.put("s/a", Bytes::from_static(b"x"), &PutOptions::absent()).await?;
+    let admin = require_admin(store)?;
+    let until = SystemClock.now() + TimeDelta::days(1);
+    for outcome in [admin.extend_lock("s/a", until).await, admin.set_legal_hold("s/a", true).await] {
+        let error = outcome.expect_err("there is no lock");
+        assert!(matches!(error.kind, StoreErrorKind::Unsupported | StoreErrorKind::Other), "{error}");
+    }
+    delete_object(store, "s/a").await?;
+    assert_eq!(store.head("s/a").await?, None);
     Ok(())
 }
 
@@ -110,7 +180,7 @@ pub(crate) async fn an_object_is_not_overwritten(store: &dyn Store) -> Outcome<(
     assert_eq!(store.get("s/a", 99).await?.0, first);
     // Unless it is asked for, or the object is gone.
     store.put("s/a", Bytes::from_static(b"fourth"), &PutOptions::default()).await?;
-    store.delete("s/a").await?;
+    delete_object(store, "s/a").await?;
     store.put("s/a", Bytes::from_static(b"fifth"), &PutOptions::absent()).await?;
     assert_eq!(store.get("s/a", 99).await?.0, "fifth");
     Ok(())
@@ -145,7 +215,7 @@ pub(crate) async fn one_of_many_writers_at_once_succeeds(store: &dyn Store) -> O
         assert_eq!(winners(store, Precondition::Absent).await?, 1);
         let etag = store.head("s/raced").await?.expect("written").etag;
         assert_eq!(winners(store, Precondition::Unchanged(etag)).await?, 1);
-        store.delete("s/raced").await?;
+        delete_object(store, "s/raced").await?;
     }
     Ok(())
 }
@@ -163,7 +233,7 @@ pub(crate) async fn a_change_by_someone_else_is_noticed(store: &dyn Store) -> Ou
         Some(StoreErrorKind::Changed)
     );
     assert_eq!(store.get("s/a", 9).await?.0, "2");
-    store.delete("s/a").await?;
+    delete_object(store, "s/a").await?;
     assert_eq!(
         kind(store.put("s/a", Bytes::from_static(b"4"), &unchanged(&second.etag)).await),
         Some(StoreErrorKind::Changed)
@@ -207,14 +277,14 @@ pub(crate) async fn uploads_on_their_way_can_be_found_and_ended(store: &dyn Stor
     one.part(1, Bytes::from_static(b"x")).await?;
     drop(one);
     drop(store.begin_upload("t/two", &PutOptions::absent()).await?);
-    let pending = store.pending_uploads("s/").await?;
+    let pending = require_admin(store)?.pending_uploads("s/").await?;
     assert_eq!(pending.iter().map(|upload| upload.key.as_str()).collect::<Vec<_>>(), ["s/one"]);
-    let age = store.now().await? - pending[0].begun;
+    let age = require_admin(store)?.server_time().await? - pending[0].begun;
     assert!(age.num_seconds().abs() < 10, "begun {age} ago");
-    assert_eq!(store.pending_uploads("").await?.len(), 2);
-    store.abort_pending(&pending[0]).await?;
-    store.abort_pending(&pending[0]).await?;
-    assert_eq!(store.pending_uploads("s/").await?, []);
+    assert_eq!(require_admin(store)?.pending_uploads("").await?.len(), 2);
+    require_admin(store)?.abort_upload(&pending[0]).await?;
+    require_admin(store)?.abort_upload(&pending[0]).await?;
+    assert_eq!(require_admin(store)?.pending_uploads("s/").await?, []);
     assert_eq!(list_all(store, "").await?, []);
     Ok(())
 }
@@ -304,7 +374,7 @@ pub(crate) async fn keys_may_have_any_letters(store: &dyn Store) -> Outcome<()> 
     assert_eq!(list_all(store, "s/").await?.into_iter().map(|object| object.key).collect::<Vec<_>>(), keys);
     for key in &keys {
         assert_eq!(store.get(key, 99).await?.0, key.as_bytes(), "{key}");
-        store.delete(key).await?;
+        delete_object(store, key).await?;
         assert_eq!(store.head(key).await?, None, "{key}");
     }
     Ok(())
@@ -315,7 +385,7 @@ pub(crate) async fn what_is_no_key_is_refused(store: &dyn Store) -> Outcome<()> 
         let put = store.put(key, Bytes::from_static(b"x"), &PutOptions::default()).await;
         assert_eq!(kind(put), Some(StoreErrorKind::Unsupported), "{key}");
         assert_eq!(kind(store.get(key, 9).await), Some(StoreErrorKind::Unsupported), "{key}");
-        assert_eq!(kind(store.delete(key).await), Some(StoreErrorKind::Unsupported), "{key}");
+        assert_eq!(kind(delete_object(store, key).await), Some(StoreErrorKind::Unsupported), "{key}");
         assert_eq!(
             kind(store.begin_upload(key, &PutOptions::default()).await),
             Some(StoreErrorKind::Unsupported),

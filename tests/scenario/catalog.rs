@@ -13,8 +13,8 @@ use drctl::model::{
 };
 use drctl::platform::SecretString;
 use drctl::repository::{Repositories, Repository, journal, layout, manifest};
-use drctl::store::PutOptions;
 use drctl::store::directory::DirectoryStore;
+use drctl::store::{PutOptions, delete_object};
 
 use crate::support::Outcome;
 use crate::support::postgres::{Cluster, ClusterOptions};
@@ -132,7 +132,7 @@ async fn a_fleet_shares_one_catalog_in_postgresql() -> Outcome<()> {
 
     assert!(matches!(one.find("20261120T12").await, Err(CatalogError::Ambiguous { .. })));
     assert_eq!(one.find("20261120T1201").await?.id(), &newer);
-    copy.store.delete(&layout::manifest(&system()?, &older)).await?;
+    delete_object(&*copy.store, &layout::manifest(&system()?, &older)).await?;
     let refreshed = refresh(&one, &system()?, &set, Depth::New, noon()?).await?;
     assert_eq!(refreshed.vanished.len(), 1);
     // The record was in no repository: rebuilt from them, nothing is known of it.

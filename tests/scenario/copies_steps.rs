@@ -22,7 +22,8 @@ use drctl::store::directory::DirectoryStore;
 use drctl::store::{PutOptions, Store, list_all};
 
 use crate::support::Outcome;
-use crate::support::stores::{Fate, Faulty, Mishap, Order, Ordered, missing_objects};
+use crate::support::stores::{Order, Ordered, missing_objects};
+use drctl::store::testing::faulty::{Fate, Faulty, Mishap};
 
 const NAMES: [&str; 2] = ["primary", "west"];
 /// A run that does fewer things than this did not copy: the count would prove nothing.

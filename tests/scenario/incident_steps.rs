@@ -23,13 +23,14 @@ use drctl::repository::reader;
 use drctl::repository::reader::ReadWindow;
 use drctl::repository::{Repositories, Repository, layout, manifest};
 use drctl::store::directory::DirectoryStore;
+use drctl::store::testing::faulty::{Fate, Faulty, Mishap};
 use drctl::store::testing::memory::MemoryStore;
-use drctl::store::{Store, StoreErrorKind, list_all};
+use drctl::store::{Store, StoreErrorKind, list_all, require_admin};
 
 use crate::support::Outcome;
 use crate::support::fake_source::{FakeFault, FakeSource};
 use crate::support::postgres::Cluster;
-use crate::support::stores::{Fate, Faulty, Mishap, Order, Ordered, missing_objects};
+use crate::support::stores::{Order, Ordered, missing_objects};
 use crate::support::system::{Place, System};
 
 const NAMES: [&str; 2] = ["primary", "west"];
@@ -219,7 +220,7 @@ impl Bench {
             let folders: Vec<_> = keys.iter().filter_map(|key| key.strip_suffix(layout::MANIFEST)).collect();
             let is_left = |key: &&String| !folders.iter().any(|folder| key.starts_with(folder));
             left.extend(keys.iter().filter(is_left).map(|key| format!("{name}: {key}")));
-            let uploads = store.pending_uploads("").await?;
+            let uploads = require_admin(&**store)?.pending_uploads("").await?;
             left.extend(uploads.into_iter().map(|upload| format!("{name}: upload of {}", upload.key)));
         }
         Ok(left)
@@ -287,7 +288,7 @@ impl Bench {
         }
         state.before = self.back_up_well().await.map_err(|error| format!("{told}: {error}"))?;
         for (name, store) in NAMES.iter().zip(&self.stores) {
-            let left = store.pending_uploads("").await?;
+            let left = require_admin(&**store)?.pending_uploads("").await?;
             assert!(left.is_empty(), "{told}: uploads are left in {name}: {left:?}");
         }
         Ok(Some(()))

@@ -19,8 +19,10 @@ const PARTS: &str = "DO $$ BEGIN FOR n IN 1..2000 LOOP
     BEGIN INSERT INTO parts VALUES (n); EXCEPTION WHEN division_by_zero THEN NULL; END;
 END LOOP; END $$";
 /// Writes until less is left of the segment than that record takes.
-const TO_THE_BORDER: &str = "DO $$ DECLARE room int8; BEGIN LOOP
-    room := 16777216 - (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::int8 % 16777216;
+const TO_THE_BORDER: &str =
+    "DO $$ DECLARE room int8; size int8 := pg_size_bytes(current_setting('wal_segment_size'));
+    BEGIN LOOP
+    room := size - (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::int8 % size;
     EXIT WHEN room < 5000;
     PERFORM pg_logical_emit_message(false, 'fill', repeat('x', (greatest(room - 4500, 100) * 0.99)::int));
 END LOOP; END $$";

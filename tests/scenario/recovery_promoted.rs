@@ -281,8 +281,9 @@ async fn a_strangers_cluster_is_neither_copied_nor_in_the_way() -> Outcome<()> {
     refused.says("has the write-ahead log of the cluster with system identifier")?;
     refused.says("a source of its own in the policy")?;
     assert!((contents(&primary)?, contents(&west)?) == before, "something of it was stored");
-    let segment = archiving.system.path().join("000000010000000000000001");
-    std::fs::copy(stranger.data().join("pg_wal/000000010000000000000001"), &segment)?;
+    let strange = stranger.oldest_segment()?;
+    let segment = archiving.system.path().join(strange.file_name().ok_or("no name")?);
+    std::fs::copy(strange, &segment)?;
     crate::wal::readable(&segment)?;
     let segment = segment.display().to_string();
     let (_, said) = archiving.as_server(&["wal", "push", &segment]).await?;

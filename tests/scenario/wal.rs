@@ -31,8 +31,8 @@ fn directories(archiving: &Archiving) -> [PathBuf; 2] {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_server_was_told_is_archived_is_in_every_copy() -> Outcome<()> {
-    let archiving = Archiving::start(&TWO, "", pg15()).await?;
-    archiving.prepare_pgbench()?;
+    let archiving = Archiving::start(&TWO, "", pg15().segment_size(16)).await?;
+    archiving.prepare_pgbench(1)?;
     let bench = archiving.pgbench(Some(2000))?;
     archiving.write(4).await?;
     bench.end().await?;
@@ -112,8 +112,9 @@ async fn the_same_file_again_is_a_success_and_another_one_is_refused() -> Outcom
     // The log of another cluster.
     let other = Cluster::start(15).await?;
     other.execute("postgres", &["SELECT pg_switch_wal()"]).await?;
-    let foreign = archiving.system.path().join("000000010000000000000001");
-    std::fs::copy(other.data().join("pg_wal/000000010000000000000001"), &foreign)?;
+    let segment = other.oldest_segment()?;
+    let foreign = archiving.system.path().join(segment.file_name().ok_or("no name")?);
+    std::fs::copy(segment, &foreign)?;
     readable(&foreign)?;
     let foreign = foreign.display().to_string();
     let (code, said) = archiving.as_server(&["wal", "push", &foreign]).await?;
@@ -257,7 +258,7 @@ async fn a_copy_that_may_lag_holds_nobody_up() -> Outcome<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn segments_of_another_size_are_archived_and_fetched() -> Outcome<()> {
-    let archiving = Archiving::start(&TWO, "", pg15().initdb("--wal-segsize=64")).await?;
+    let archiving = Archiving::start(&TWO, "", pg15().segment_size(64)).await?;
     archiving.write(2).await?;
     archiving.settle().await?;
     assert!(archiving.compare(&directories(&archiving))? >= 2);
@@ -282,7 +283,7 @@ async fn whatever_dies_nothing_that_was_acknowledged_is_lost() -> Outcome<()> {
     let command = format!("{} wal push %p || exit 1", archiving.drctl.display());
     let set = format!("ALTER SYSTEM SET archive_command = '{command}'");
     archiving.cluster.execute("postgres", &[&set, "SELECT pg_reload_conf()"]).await?;
-    archiving.prepare_pgbench()?;
+    archiving.prepare_pgbench(1)?;
     let mut bench = Some(archiving.pgbench(None)?);
     let (mut killed, mut dead) = (0, None);
     for round in 0..24 {
@@ -433,7 +434,7 @@ async fn a_store_in_trouble_is_never_taken_for_the_end_of_the_log() -> Outcome<(
         Fault::Status(500, "InternalError"),
         Fault::Status(503, "SlowDown"),
         Fault::Status(403, "AccessDenied"),
-        Fault::CutBody(700),
+        Fault::CutBody(100),
         Fault::Refuse,
     ] {
         bucketed.proxies.iter().for_each(|proxy| proxy.fail(gets(3), fault.clone()));

@@ -102,7 +102,7 @@ impl Archiving {
     /// Fills some segments, and ends the last.
     pub(crate) async fn write(&self, segments: u32) -> Outcome<()> {
         let statement =
-            "INSERT INTO filler SELECT g, repeat(md5(random()::text), 8) FROM generate_series(1, 10000) g";
+            "INSERT INTO filler SELECT g, repeat(md5(random()::text), 8) FROM generate_series(1, 1500) g";
         for _ in 0..segments {
             self.cluster
                 .execute(
@@ -119,9 +119,10 @@ impl Archiving {
         Ok(())
     }
 
-    /// Makes pgbench's tables.
-    pub(crate) fn prepare_pgbench(&self) -> Outcome<()> {
-        let output = self.cluster.client("pgbench").args(["-i", "-q", "-s", "5", "postgres"]).output()?;
+    /// Makes pgbench's tables, of 15 MB each time.
+    pub(crate) fn prepare_pgbench(&self, times: u32) -> Outcome<()> {
+        let times = times.to_string();
+        let output = self.cluster.client("pgbench").args(["-i", "-q", "-s", &times, "postgres"]).output()?;
         if !output.status.success() {
             return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
         }

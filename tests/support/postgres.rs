@@ -42,8 +42,17 @@ pub(crate) struct ClusterOptions {
 }
 
 impl ClusterOptions {
+    /// Segments have 1 MB: each is written, archived and fetched as a whole, and a test that switches between them
+    /// waits for nothing else. [`Self::segment_size`] gives them another size.
     pub(crate) fn new(major: u32) -> Self {
-        Self { major, auth: Auth::Trust, settings: vec![], initdb: vec![], extensions: vec![] }
+        let initdb = vec![segment_option(1)];
+        Self { major, auth: Auth::Trust, settings: vec![], initdb, extensions: vec![] }
+    }
+
+    /// In MB.
+    pub(crate) fn segment_size(mut self, size: u32) -> Self {
+        self.initdb[0] = segment_option(size);
+        self
     }
 
     pub(crate) fn scram(mut self, password: &str) -> Self {
@@ -65,6 +74,10 @@ impl ClusterOptions {
         self.initdb.push(argument.to_owned());
         self
     }
+}
+
+fn segment_option(size: u32) -> String {
+    format!("--wal-segsize={size}")
 }
 
 /// A running server. Dropping it ends the server and deletes its directory.
@@ -263,6 +276,13 @@ impl Cluster {
             }
             std::thread::sleep(STEP);
         }
+    }
+
+    /// The oldest segment that the server has.
+    pub(crate) fn oldest_segment(&self) -> Outcome<PathBuf> {
+        let files = std::fs::read_dir(self.data().join("pg_wal"))?.collect::<Result<Vec<_>, _>>()?;
+        let files = files.into_iter().map(|entry| entry.path()).filter(|path| path.is_file());
+        files.min().ok_or_else(|| "a server without a segment".into())
     }
 
     /// Turns TLS on with a certificate for `localhost`, and gives the authority that signed it.

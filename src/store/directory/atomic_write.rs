@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{CWD, FlockOperation, RenameFlags, Timespec, Timestamps, flock, futimens, renameat_with};
 
-use super::super::object_store::{Precondition, PutOptions, StoreErrorKind, UploadInfo, Written};
-use super::super::testing::faulty::InjectedFault;
+use super::super::fault::StoreFault;
+use super::super::{Precondition, PutOptions, StoreErrorKind, UploadInfo, Written};
 use super::object_file::{ObjectFiles, bare_info, etag, new_file, sync_folder};
 use crate::platform::give_to_folder_owner;
 
@@ -25,9 +25,9 @@ pub(super) struct DraftFile {
 }
 
 impl ObjectFiles {
-    pub(super) fn begin(&self, key: &str, options: &PutOptions) -> Result<DraftFile, InjectedFault> {
+    pub(super) fn begin(&self, key: &str, options: &PutOptions) -> Result<DraftFile, StoreFault> {
         if options.lock.is_some() {
-            return Err(InjectedFault::new(StoreErrorKind::Unsupported, "a directory has no object lock"));
+            return Err(StoreFault::new(StoreErrorKind::Unsupported, "a directory has no object lock"));
         }
         self.path(key)?;
         let uploads = self.own_folder("uploads")?;
@@ -55,7 +55,7 @@ impl ObjectFiles {
         key: &str,
         draft: &DraftFile,
         options: &PutOptions,
-    ) -> Result<Written, InjectedFault> {
+    ) -> Result<Written, StoreFault> {
         let published = self.publish_file(key, draft, options);
         let removed = fs::remove_dir_all(&draft.folder);
         let written = published?;
@@ -72,7 +72,7 @@ impl ObjectFiles {
         key: &str,
         draft: &DraftFile,
         options: &PutOptions,
-    ) -> Result<Written, InjectedFault> {
+    ) -> Result<Written, StoreFault> {
         let path = self.path(key)?;
         draft.file.sync_data()?;
         let new = self.stamp(key, &draft.file, options)?;
@@ -90,7 +90,7 @@ impl ObjectFiles {
     /// The kernel stamps files in ticks of some milliseconds, and a freed inode number is used again at
     /// once: two writes of a key could have the same etag. So the time keeps its millisecond, which is
     /// the store's own clock, and the rest of it is random.
-    fn stamp(&self, key: &str, file: &File, options: &PutOptions) -> Result<Metadata, InjectedFault> {
+    fn stamp(&self, key: &str, file: &File, options: &PutOptions) -> Result<Metadata, StoreFault> {
         for _ in 0..ATTEMPTS {
             let written = file.metadata()?;
             let random = i64::from(crate::platform::seed() % 1_000_000);
@@ -104,7 +104,7 @@ impl ObjectFiles {
                 return Ok(stamped);
             }
         }
-        Err(InjectedFault::new(StoreErrorKind::Other, "no free name for its metadata"))
+        Err(StoreFault::new(StoreErrorKind::Other, "no free name for its metadata"))
     }
 
     fn place(
@@ -114,7 +114,7 @@ impl ObjectFiles {
         path: &Path,
         new: &Metadata,
         precondition: &Precondition,
-    ) -> Result<(), InjectedFault> {
+    ) -> Result<(), StoreFault> {
         let folder = path.parent().unwrap_or(&self.root);
         for _ in 0..ATTEMPTS {
             self.check_root()?;
@@ -132,7 +132,7 @@ impl ObjectFiles {
                 }
             }
         }
-        Err(InjectedFault::new(StoreErrorKind::Other, "its folder is removed again and again"))
+        Err(StoreFault::new(StoreErrorKind::Other, "its folder is removed again and again"))
     }
 
     fn replace(
@@ -141,7 +141,7 @@ impl ObjectFiles {
         draft: &Path,
         path: &Path,
         expected: Option<&str>,
-    ) -> Result<(), InjectedFault> {
+    ) -> Result<(), StoreFault> {
         let _held = self.lock()?;
         let old = match fs::metadata(path) {
             Ok(old) => Some(old),
@@ -158,7 +158,7 @@ impl ObjectFiles {
         Ok(())
     }
 
-    pub(super) fn delete(&self, key: &str) -> Result<(), InjectedFault> {
+    pub(super) fn delete(&self, key: &str) -> Result<(), StoreFault> {
         let path = self.path(key)?;
         if self.head(key)?.is_none() {
             return Ok(());
@@ -185,7 +185,7 @@ impl ObjectFiles {
     }
 
     /// Held until the file is dropped; the kernel frees it if the process dies.
-    fn lock(&self) -> Result<File, InjectedFault> {
+    fn lock(&self) -> Result<File, StoreFault> {
         let path = self.own_folder("")?.join("lock");
         let file = File::options().create(true).append(true).open(&path)?;
         give_to_folder_owner(&path)?;
@@ -197,7 +197,7 @@ impl ObjectFiles {
                     std::thread::sleep(LOCK_POLL);
                 }
                 Err(rustix::io::Errno::WOULDBLOCK) => {
-                    return Err(InjectedFault::new(
+                    return Err(StoreFault::new(
                         StoreErrorKind::Unavailable,
                         "another process holds its lock",
                     ));
@@ -207,7 +207,7 @@ impl ObjectFiles {
         }
     }
 
-    pub(super) fn pending(&self, prefix: &str) -> Result<Vec<UploadInfo>, InjectedFault> {
+    pub(super) fn pending(&self, prefix: &str) -> Result<Vec<UploadInfo>, StoreFault> {
         self.check_root()?;
         let entries = match fs::read_dir(self.root.join(super::object_file::OWN).join("uploads")) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(vec![]),
@@ -228,13 +228,10 @@ impl ObjectFiles {
         Ok(uploads)
     }
 
-    pub(super) fn abort(&self, id: &str) -> Result<(), InjectedFault> {
+    pub(super) fn abort(&self, id: &str) -> Result<(), StoreFault> {
         self.check_root()?;
         if id.len() != 16 || !id.bytes().all(|b| b.is_ascii_hexdigit()) {
-            return Err(InjectedFault::new(
-                StoreErrorKind::Unsupported,
-                "that is not an upload of this store",
-            ));
+            return Err(StoreFault::new(StoreErrorKind::Unsupported, "that is not an upload of this store"));
         }
         match fs::remove_dir_all(self.root.join(super::object_file::OWN).join("uploads").join(id)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
@@ -244,7 +241,7 @@ impl ObjectFiles {
 }
 
 /// Gives the draft its name where there is none: one of several racing writers succeeds.
-fn link(draft: &Path, path: &Path, new: &Metadata) -> Result<(), InjectedFault> {
+fn link(draft: &Path, path: &Path, new: &Metadata) -> Result<(), StoreFault> {
     let error = match fs::hard_link(draft, path) {
         Ok(()) => return Ok(()),
         Err(error) => error,

@@ -1,15 +1,15 @@
 use std::fs;
 use std::io;
 
-use super::super::object_store::{ObjectInfo, Page};
-use super::super::testing::faulty::InjectedFault;
+use super::super::fault::StoreFault;
+use super::super::{ObjectInfo, Page};
 use super::object_file::{OWN, ObjectFiles, bare_info};
 
 /// Objects of a page.
 const PAGE: usize = 1000;
 
 impl ObjectFiles {
-    pub(super) fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page, InjectedFault> {
+    pub(super) fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page, StoreFault> {
         self.check_root()?;
         // Only the folder the prefix names is read, not its neighbours.
         let folder = match prefix.rsplit_once('/') {
@@ -38,7 +38,7 @@ struct DirectoryListing<'a> {
 
 impl DirectoryListing<'_> {
     /// `folder` is a key with `/` at its end, or empty for the root.
-    fn walk(&mut self, files: &ObjectFiles, folder: &str) -> Result<(), InjectedFault> {
+    fn walk(&mut self, files: &ObjectFiles, folder: &str) -> Result<(), StoreFault> {
         let entries = match fs::read_dir(files.root.join(folder)) {
             Err(error) if is_gone(&error) => return Ok(()),
             entries => entries?,

@@ -16,10 +16,11 @@
 //! *Not here.* Object lock: a directory has none, and asking for it is refused.
 
 mod atomic_write;
+mod folder;
 mod listing;
 mod object_file;
 mod store;
 mod upload;
 
+pub use folder::DirectoryStore;
 pub use object_file::is_mounted;
-pub use store::DirectoryStore;

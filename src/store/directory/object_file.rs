@@ -10,11 +10,10 @@ use chrono::{DateTime, Utc};
 use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
 use serde::{Deserialize, Serialize};
 
-use super::super::object_store::{ObjectInfo, ObjectVersion, StoreErrorKind};
-use super::super::testing::faulty::{InjectedFault, check_key};
+use super::super::fault::{StoreFault, check_key};
+use super::super::{DetachedMetadata, MARKER, ObjectInfo, StoreErrorKind};
 use crate::model::Sha256Hex;
 use crate::platform::give_to_folder_owner;
-use crate::repository::layout;
 
 /// The store's own folder.
 pub(super) const OWN: &str = ".drctl";
@@ -45,12 +44,12 @@ impl ObjectFiles {
 
     /// Fails where the root is not there (any more): a disk may have been taken out at any moment, and then
     /// there may be an empty directory where it was mounted.
-    pub(super) fn check_root(&self) -> Result<(), InjectedFault> {
+    pub(super) fn check_root(&self) -> Result<(), StoreFault> {
         match fs::metadata(&self.root) {
             Ok(root) if root.is_dir() => self.check_mount(&root),
-            Ok(_) => Err(InjectedFault::new(StoreErrorKind::NoBucket, "it is not a directory")),
+            Ok(_) => Err(StoreFault::new(StoreErrorKind::NoBucket, "it is not a directory")),
             Err(error)
-                if InjectedFault::from(io::Error::from(error.kind())).kind == StoreErrorKind::NotFound =>
+                if StoreFault::from(io::Error::from(error.kind())).kind == StoreErrorKind::NotFound =>
             {
                 Err(StoreErrorKind::NoBucket.into())
             }
@@ -58,36 +57,33 @@ impl ObjectFiles {
         }
     }
 
-    fn check_mount(&self, root: &Metadata) -> Result<(), InjectedFault> {
+    fn check_mount(&self, root: &Metadata) -> Result<(), StoreFault> {
         if self.is_mount && !is_mount_point(&self.root, root)? {
             let words = "nothing is mounted there, and the policy says `mount = true`";
-            return Err(InjectedFault::new(StoreErrorKind::NoBucket, words));
+            return Err(StoreFault::new(StoreErrorKind::NoBucket, words));
         }
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let found = (root.dev(), root.ino());
-        if seen.is_some_and(|seen| seen != found) && !self.root.join(layout::MARKER).exists() {
+        if seen.is_some_and(|seen| seen != found) && !self.root.join(MARKER).exists() {
             let words = "another directory is there than when this run began, without a repository in it";
-            return Err(InjectedFault::new(StoreErrorKind::NoBucket, words));
+            return Err(StoreFault::new(StoreErrorKind::NoBucket, words));
         }
         *seen = Some(found);
         Ok(())
     }
 
     /// Where the object is, or would be.
-    pub(super) fn path(&self, key: &str) -> Result<PathBuf, InjectedFault> {
+    pub(super) fn path(&self, key: &str) -> Result<PathBuf, StoreFault> {
         self.check_root()?;
         check_key(key)?;
         if key.split('/').any(|word| word == OWN) {
-            return Err(InjectedFault::new(
-                StoreErrorKind::Unsupported,
-                "the store keeps its own files there",
-            ));
+            return Err(StoreFault::new(StoreErrorKind::Unsupported, "the store keeps its own files there"));
         }
         Ok(self.root.join(key))
     }
 
     /// A folder of the store's own, made where it is not there yet.
-    pub(super) fn own_folder(&self, name: &str) -> Result<PathBuf, InjectedFault> {
+    pub(super) fn own_folder(&self, name: &str) -> Result<PathBuf, StoreFault> {
         self.check_root()?;
         let path = self.root.join(OWN).join(name);
         self.make_folders(&path)?;
@@ -112,18 +108,18 @@ impl ObjectFiles {
         }
     }
 
-    pub(super) fn head(&self, key: &str) -> Result<Option<ObjectInfo>, InjectedFault> {
+    pub(super) fn head(&self, key: &str) -> Result<Option<ObjectInfo>, StoreFault> {
         match fs::metadata(self.path(key)?) {
             Ok(metadata) if metadata.is_file() => self.info(key, &metadata).map(Some),
             Ok(_) => Ok(None),
-            Err(error) => match InjectedFault::from(error) {
+            Err(error) => match StoreFault::from(error) {
                 fault if fault.kind == StoreErrorKind::NotFound => Ok(None),
                 fault => Err(fault),
             },
         }
     }
 
-    pub(super) fn get(&self, key: &str, limit: u64) -> Result<(Bytes, ObjectInfo), InjectedFault> {
+    pub(super) fn get(&self, key: &str, limit: u64) -> Result<(Bytes, ObjectInfo), StoreFault> {
         let (file, metadata) = self.open(key)?;
         if metadata.len() > limit {
             return Err(StoreErrorKind::TooLarge.into());
@@ -131,17 +127,17 @@ impl ObjectFiles {
         let mut body = Vec::new();
         file.take(limit.saturating_add(1)).read_to_end(&mut body)?;
         if body.len() as u64 != metadata.len() {
-            return Err(InjectedFault::new(StoreErrorKind::Corrupt, "its size changed while it was read"));
+            return Err(StoreFault::new(StoreErrorKind::Corrupt, "its size changed while it was read"));
         }
         Ok((body.into(), self.info(key, &metadata)?))
     }
 
-    pub(super) fn get_range(&self, key: &str, range: std::ops::Range<u64>) -> Result<Bytes, InjectedFault> {
+    pub(super) fn get_range(&self, key: &str, range: std::ops::Range<u64>) -> Result<Bytes, StoreFault> {
         let (file, metadata) = self.open(key)?;
         if range.start > range.end || range.end > metadata.len() {
             let words =
                 format!("it has {} bytes, asked for {} to {}", metadata.len(), range.start, range.end);
-            return Err(InjectedFault::new(StoreErrorKind::Corrupt, words));
+            return Err(StoreFault::new(StoreErrorKind::Corrupt, words));
         }
         let length = usize::try_from(range.end - range.start).map_err(|_| StoreErrorKind::TooLarge)?;
         let mut body = vec![0; length];
@@ -149,18 +145,18 @@ impl ObjectFiles {
         Ok(body.into())
     }
 
-    fn open(&self, key: &str) -> Result<(File, Metadata), InjectedFault> {
+    fn open(&self, key: &str) -> Result<(File, Metadata), StoreFault> {
         let file = File::open(self.path(key)?)?;
         let metadata = file.metadata()?;
         if metadata.is_file() { Ok((file, metadata)) } else { Err(StoreErrorKind::NotFound.into()) }
     }
 
-    fn info(&self, key: &str, file: &Metadata) -> Result<ObjectInfo, InjectedFault> {
+    fn info(&self, key: &str, file: &Metadata) -> Result<ObjectInfo, StoreFault> {
         let mut info = bare_info(key, file);
         match fs::read(self.sidecar(key, file)) {
             Ok(text) => match serde_json::from_slice::<Sidecar>(&text) {
                 Ok(sidecar) if sidecar.key == key => info.metadata = sidecar.metadata,
-                _ => return Err(InjectedFault::new(StoreErrorKind::Corrupt, "its metadata cannot be read")),
+                _ => return Err(StoreFault::new(StoreErrorKind::Corrupt, "its metadata cannot be read")),
             },
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error.into()),
@@ -176,7 +172,7 @@ impl ObjectFiles {
     }
 
     /// What the sidecars of other writes of the key say. One stays where a file was changed by anyone but the store.
-    pub(super) fn earlier(&self, key: &str) -> Result<Vec<ObjectVersion>, InjectedFault> {
+    pub(super) fn detached_metadata(&self, key: &str) -> Result<Vec<DetachedMetadata>, StoreFault> {
         self.check_root()?;
         let folder = self.root.join(OWN).join("metadata");
         let names = match self.sidecars.get() {
@@ -198,7 +194,7 @@ impl ObjectFiles {
             };
             let sidecar = serde_json::from_slice::<Sidecar>(&text).ok().filter(|sidecar| sidecar.key == key);
             if let (Some(size), Some(sidecar)) = (size, sidecar) {
-                found.push(ObjectVersion { size, metadata: sidecar.metadata });
+                found.push(DetachedMetadata { size, metadata: sidecar.metadata });
             }
         }
         Ok(found)
@@ -210,7 +206,7 @@ impl ObjectFiles {
         key: &str,
         file: &Metadata,
         metadata: &BTreeMap<String, String>,
-    ) -> Result<bool, InjectedFault> {
+    ) -> Result<bool, StoreFault> {
         let folder = self.own_folder("metadata")?;
         let sidecar = Sidecar { key: key.to_owned(), metadata: metadata.clone() };
         let text = serde_json::to_vec(&sidecar).map_err(io::Error::other)?;
@@ -318,7 +314,7 @@ mod tests {
         fs::create_dir(&path).unwrap();
         assert_eq!(files.check_root().unwrap_err().kind, StoreErrorKind::NoBucket);
         // Mounted again, perhaps under another device number.
-        fs::write(path.join(layout::MARKER), "").unwrap();
+        fs::write(path.join(MARKER), "").unwrap();
         files.check_root().unwrap();
     }
 }

@@ -1,101 +1,28 @@
 use std::fs;
-use std::io;
 use std::ops::Range;
-use std::os::unix::fs::{DirBuilderExt as _, FileExt as _};
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
+use std::os::unix::fs::FileExt as _;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
-use super::super::object_store::{
-    ObjectInfo, ObjectVersion, Page, PutOptions, Store, StoreError, StoreErrorKind, Upload, UploadInfo,
-    Written,
+use super::super::fault::StoreFault;
+use super::super::{
+    DetachedMetadata, ObjectInfo, ObjectVersion, Page, PutOptions, Store, StoreAdmin, StoreError,
+    StoreErrorKind, Upload, UploadInfo, Written,
 };
-use super::super::testing::faulty::InjectedFault;
-use super::object_file::{ObjectFiles, bare_info, sync_folder};
+use super::folder::{BODY, DirectoryStore, QUICK};
+use super::object_file::bare_info;
 use super::upload::DirectoryUpload;
 use crate::platform::{Clock as _, SystemClock};
-use crate::text::format_duration;
 
-/// How long a call that moves no body may take: a mount may hang.
-const QUICK: Duration = Duration::from_secs(60);
-/// How long one that does may take.
-pub(super) const BODY: Duration = Duration::from_secs(600);
-
-/// A directory that keeps objects.
-#[derive(Clone, Debug)]
-pub struct DirectoryStore {
-    files: Arc<ObjectFiles>,
-}
-
-impl DirectoryStore {
-    /// Looks at nothing yet; where `root` is not there, every call says [`StoreErrorKind::NoBucket`].
-    pub fn open(root: impl Into<PathBuf>) -> Self {
-        Self { files: Arc::new(ObjectFiles::new(root.into(), false)) }
-    }
-
-    /// The same, of a directory that must be a mount point: where nothing is mounted it is not there.
-    pub fn open_mounted(root: impl Into<PathBuf>) -> Self {
-        Self { files: Arc::new(ObjectFiles::new(root.into(), true)) }
-    }
-
-    /// Makes the directory where it is not there yet; only its last element, so that a missing mount
-    /// point shows.
-    pub async fn create(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
-        let store = Self::open(root);
-        store
-            .run("create", "", QUICK, |files| {
-                match fs::DirBuilder::new().mode(0o750).create(&files.root) {
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                        return Err(InjectedFault::new(
-                            StoreErrorKind::NoBucket,
-                            "its parent directory is missing",
-                        ));
-                    }
-                    Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error.into()),
-                    Err(_) => {}
-                    Ok(()) => {
-                        if let Some(parent) = files.root.parent().filter(|path| !path.as_os_str().is_empty())
-                        {
-                            sync_folder(parent)?;
-                        }
-                    }
-                }
-                files.check_root()
-            })
-            .await?;
-        Ok(store)
-    }
-
-    /// Does blocking work aside, and gives up waiting for it at the deadline.
-    pub(super) async fn run<T: Send + 'static>(
-        &self,
-        operation: &'static str,
-        key: &str,
-        deadline: Duration,
-        work: impl FnOnce(&ObjectFiles) -> Result<T, InjectedFault> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        let files = Arc::clone(&self.files);
-        let work = tokio::task::spawn_blocking(move || work(&files));
-        let outcome = match tokio::time::timeout(deadline, work).await {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(stopped)) => Err(InjectedFault::new(StoreErrorKind::Other, stopped.to_string())),
-            Err(_) => Err(InjectedFault::new(
-                StoreErrorKind::Unreachable,
-                format!("no answer from the file system in {}", format_duration(deadline)),
-            )),
-        };
-        outcome.map_err(|fault| fault.of(operation, key, self.location()))
-    }
-}
+/// How many files are deleted within one deadline.
+const DELETED_AT_ONCE: usize = 100;
 
 #[async_trait]
 impl Store for DirectoryStore {
     fn location(&self) -> String {
-        self.files.root.display().to_string()
+        self.path()
     }
 
     async fn put(&self, key: &str, body: Bytes, options: &PutOptions) -> Result<Written, StoreError> {
@@ -137,19 +64,60 @@ impl Store for DirectoryStore {
         self.run("list", prefix, QUICK, move |files| files.list(&owned, after.as_deref())).await
     }
 
+    async fn delete(&self, keys: &[String]) -> Vec<Result<(), StoreError>> {
+        let mut outcomes = Vec::with_capacity(keys.len());
+        for batch in keys.chunks(DELETED_AT_ONCE) {
+            let owned = batch.to_vec();
+            let deleted = self.run("delete", &batch[0], QUICK, move |files| {
+                Ok(owned.iter().map(|key| files.delete(key)).collect::<Vec<_>>())
+            });
+            match deleted.await {
+                Ok(deleted) => {
+                    outcomes.extend(batch.iter().zip(deleted).map(|(key, outcome)| {
+                        outcome.map_err(|fault| fault.of("delete", key, self.location()))
+                    }))
+                }
+                Err(error) => outcomes
+                    .extend(batch.iter().map(|key| Err(StoreError { key: key.clone(), ..error.clone() }))),
+            }
+        }
+        outcomes
+    }
+
+    fn admin(&self) -> Option<&dyn StoreAdmin> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl StoreAdmin for DirectoryStore {
     /// Inode, size and time of the file: one that is reached by two paths has the same.
-    async fn print(&self, key: &str) -> Result<Option<String>, StoreError> {
+    async fn write_id(&self, key: &str) -> Result<Option<String>, StoreError> {
         Ok(self.head(key).await?.map(|info| format!("file {}", info.etag)))
     }
 
-    async fn earlier(&self, key: &str) -> Result<Vec<ObjectVersion>, StoreError> {
+    async fn detached_metadata(&self, key: &str) -> Result<Vec<DetachedMetadata>, StoreError> {
         let owned = key.to_owned();
-        self.run("ask what was written before of", key, QUICK, move |files| files.earlier(&owned)).await
+        self.run("read the metadata of", key, QUICK, move |files| files.detached_metadata(&owned)).await
     }
 
-    async fn delete(&self, key: &str) -> Result<(), StoreError> {
-        let owned = key.to_owned();
-        self.run("delete", key, QUICK, move |files| files.delete(&owned)).await
+    /// Returns the file that is there: a directory keeps no others.
+    async fn versions(&self, key: &str) -> Result<Vec<ObjectVersion>, StoreError> {
+        let version = |info: ObjectInfo| ObjectVersion {
+            id: None,
+            modified: info.modified,
+            size: Some(info.size),
+            is_latest: true,
+        };
+        Ok(self.head(key).await?.map(version).into_iter().collect())
+    }
+
+    async fn extend_lock(&self, key: &str, _until: DateTime<Utc>) -> Result<(), StoreError> {
+        Err(self.no_lock("extend the lock of", key))
+    }
+
+    async fn set_legal_hold(&self, key: &str, _is_held: bool) -> Result<(), StoreError> {
+        Err(self.no_lock("hold", key))
     }
 
     async fn pending_uploads(&self, prefix: &str) -> Result<Vec<UploadInfo>, StoreError> {
@@ -157,20 +125,20 @@ impl Store for DirectoryStore {
         self.run("list the uploads below", prefix, QUICK, move |files| files.pending(&owned)).await
     }
 
-    async fn abort_pending(&self, upload: &UploadInfo) -> Result<(), StoreError> {
+    async fn abort_upload(&self, upload: &UploadInfo) -> Result<(), StoreError> {
         let id = upload.id.clone();
         self.run("abort the upload of", &upload.key, QUICK, move |files| files.abort(&id)).await
     }
 
     /// The time a new file gets: over a network file system that is the server's clock, as it is in
     /// [`ObjectInfo::modified`]. Where nothing may be written it is this host's.
-    async fn now(&self) -> Result<DateTime<Utc>, StoreError> {
-        self.run("ask the time of", "", QUICK, |files| {
+    async fn server_time(&self) -> Result<DateTime<Utc>, StoreError> {
+        self.run("read the time of", "", QUICK, |files| {
             files.check_root()?;
             // It has no name, and nothing of it stays: the directory may turn out not to be the repository.
             match tempfile::tempfile_in(&files.root) {
                 Ok(file) => Ok(bare_info("", &file.metadata()?).modified),
-                Err(error) => match InjectedFault::from(error) {
+                Err(error) => match StoreFault::from(error) {
                     fault if fault.kind == StoreErrorKind::Forbidden => Ok(SystemClock.now()),
                     fault => Err(fault),
                 },
@@ -185,7 +153,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::store::{Lock, list_all};
+    use crate::store::{Lock, delete_object, list_all};
 
     async fn store() -> (tempfile::TempDir, DirectoryStore) {
         let root = tempfile::tempdir().unwrap();
@@ -204,8 +172,8 @@ mod tests {
             store.head("s/b").await.map(drop),
             store.get("s/b", 9).await.map(drop),
             store.list("", None).await.map(drop),
-            store.delete("s/b").await,
-            store.now().await.map(drop),
+            delete_object(&store, "s/b").await,
+            store.server_time().await.map(drop),
             upload.complete().await.map(drop),
         ];
         for fault in faults {
@@ -257,8 +225,8 @@ mod tests {
         assert_eq!(list_all(&store, "").await.unwrap(), []);
         let pending = store.pending_uploads("s/").await.unwrap();
         assert_eq!(pending.iter().map(|upload| upload.key.as_str()).collect::<Vec<_>>(), ["s/a"]);
-        store.abort_pending(&pending[0]).await.unwrap();
-        store.abort_pending(&pending[0]).await.unwrap();
+        store.abort_upload(&pending[0]).await.unwrap();
+        store.abort_upload(&pending[0]).await.unwrap();
         assert_eq!(store.pending_uploads("").await.unwrap(), []);
         assert_eq!(fs::read_dir(root.path().join(".drctl/uploads")).unwrap().count(), 0);
     }
@@ -274,7 +242,7 @@ mod tests {
             store.put("s/a", Bytes::from_static(b"x"), &with(value)).await.unwrap();
             assert_eq!(store.head("s/a").await.unwrap().unwrap().metadata["word"], value);
         }
-        let refused = PutOptions { precondition: super::super::super::Precondition::Absent, ..with("three") };
+        let refused = PutOptions { precondition: crate::store::Precondition::Absent, ..with("three") };
         store.put("s/a", Bytes::from_static(b"x"), &refused).await.unwrap_err();
         assert_eq!(store.get("s/a", 9).await.unwrap().1.metadata["word"], "two");
         let sidecars = || fs::read_dir(root.path().join(".drctl/metadata")).unwrap().count();
@@ -285,7 +253,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_kept_with_a_file_that_was_changed_from_outside_is_still_told() {
+    async fn metadata_of_a_file_that_was_changed_from_outside_is_still_found() {
         let (root, store) = store().await;
         let metadata = BTreeMap::from([("word".to_owned(), "one".to_owned())]);
         let options = PutOptions { metadata: metadata.clone(), ..PutOptions::absent() };
@@ -294,8 +262,8 @@ mod tests {
         }
         fs::write(root.path().join("s/a"), "").unwrap();
         assert!(store.head("s/a").await.unwrap().unwrap().metadata.is_empty());
-        assert_eq!(store.earlier("s/a").await.unwrap(), [ObjectVersion { size: 4, metadata }]);
-        assert_eq!(store.earlier("s/c").await.unwrap(), []);
+        assert_eq!(store.detached_metadata("s/a").await.unwrap(), [DetachedMetadata { size: 4, metadata }]);
+        assert_eq!(store.detached_metadata("s/c").await.unwrap(), []);
     }
 
     #[tokio::test]
@@ -306,7 +274,7 @@ mod tests {
             let written = store.put("s/a", Bytes::from_static(b"x"), &PutOptions::default()).await.unwrap();
             assert_eq!(store.head("s/a").await.unwrap().unwrap().etag, written.etag);
             assert!(seen.insert(written.etag));
-            store.delete("s/a").await.unwrap();
+            delete_object(&store, "s/a").await.unwrap();
         }
     }
 
@@ -323,7 +291,7 @@ mod tests {
     #[test]
     fn a_full_disk_has_a_name() {
         for errno in [rustix::io::Errno::NOSPC, rustix::io::Errno::DQUOT, rustix::io::Errno::FBIG] {
-            assert_eq!(InjectedFault::from(errno).kind, StoreErrorKind::Full);
+            assert_eq!(StoreFault::from(errno).kind, StoreErrorKind::Full);
         }
     }
 }

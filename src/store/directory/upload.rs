@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::super::object_store::{PutOptions, StoreError, StoreErrorKind, Upload, Written};
-use super::super::testing::faulty::InjectedFault;
+use super::super::fault::StoreFault;
+use super::super::{PutOptions, StoreError, StoreErrorKind, Upload, Written};
 use super::atomic_write::DraftFile;
+use super::folder::{BODY, DirectoryStore};
 use super::object_file::{ObjectFiles, new_file};
-use super::store::{BODY, DirectoryStore};
 
 /// Bytes after which a part waits for the disk, so that little is left to write at the end.
 const SYNC_EVERY: u64 = 256 << 20;
@@ -52,12 +52,12 @@ impl DirectoryUpload {
 }
 
 impl UploadedParts {
-    fn go_on(&self) -> Result<(), InjectedFault> {
+    fn go_on(&self) -> Result<(), StoreFault> {
         if self.ended { Err(refused("the upload has ended")) } else { Ok(()) }
     }
 
     /// Where in the file the part belongs; `None` where that is not known yet.
-    fn place(&mut self, number: u32, length: u64) -> Result<Option<u64>, InjectedFault> {
+    fn place(&mut self, number: u32, length: u64) -> Result<Option<u64>, StoreFault> {
         self.go_on()?;
         let before = number.checked_sub(1).ok_or_else(|| refused("parts are numbered from 1"))?;
         if before == 0 {
@@ -71,7 +71,7 @@ impl UploadedParts {
     }
 
     /// The size of the object, if the parts make one.
-    fn total(&self) -> Result<u64, InjectedFault> {
+    fn total(&self) -> Result<u64, StoreFault> {
         let Some((&last, &last_length)) = self.written.last_key_value() else { return Ok(0) };
         let size = self.size.unwrap_or_default();
         let gap = self.written.len() != last as usize;
@@ -82,8 +82,8 @@ impl UploadedParts {
     }
 }
 
-fn refused(words: &str) -> InjectedFault {
-    InjectedFault::new(StoreErrorKind::Other, words)
+fn refused(words: &str) -> StoreFault {
+    StoreFault::new(StoreErrorKind::Other, words)
 }
 
 fn write_part(
@@ -91,7 +91,7 @@ fn write_part(
     parts: &Mutex<UploadedParts>,
     number: u32,
     body: &[u8],
-) -> Result<(), InjectedFault> {
+) -> Result<(), StoreFault> {
     let lock = || parts.lock().unwrap_or_else(PoisonError::into_inner);
     let length = body.len() as u64;
     let place = lock().place(number, length)?;
@@ -123,7 +123,7 @@ fn write_part(
     Ok(())
 }
 
-fn join(draft: &DraftFile, parts: &Mutex<UploadedParts>) -> Result<(), InjectedFault> {
+fn join(draft: &DraftFile, parts: &Mutex<UploadedParts>) -> Result<(), StoreFault> {
     let mut parts = parts.lock().unwrap_or_else(PoisonError::into_inner);
     parts.go_on()?;
     let total = parts.total()?;
@@ -133,7 +133,7 @@ fn join(draft: &DraftFile, parts: &Mutex<UploadedParts>) -> Result<(), InjectedF
     }
     let length = draft.file.metadata()?.len();
     if length != total {
-        return Err(InjectedFault::new(
+        return Err(StoreFault::new(
             StoreErrorKind::Corrupt,
             format!("{length} bytes are there, {total} were written"),
         ));
@@ -142,7 +142,7 @@ fn join(draft: &DraftFile, parts: &Mutex<UploadedParts>) -> Result<(), InjectedF
     Ok(())
 }
 
-fn abort(draft: &DraftFile, parts: &Mutex<UploadedParts>) -> Result<(), InjectedFault> {
+fn abort(draft: &DraftFile, parts: &Mutex<UploadedParts>) -> Result<(), StoreFault> {
     let mut parts = parts.lock().unwrap_or_else(PoisonError::into_inner);
     if !parts.ended {
         parts.ended = true;

@@ -4,12 +4,12 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
-use super::super::object_store::StoreErrorKind;
-use super::super::testing::faulty::InjectedFault;
+use super::super::StoreErrorKind;
+use super::super::fault::StoreFault;
 
 /// A request that failed, after the retries.
 #[derive(Debug)]
-pub(super) struct S3ErrorKind {
+pub(super) struct S3Error {
     pub(super) kind: StoreErrorKind,
     pub(super) detail: Option<String>,
     /// Of the HTTP answer, if there was one.
@@ -18,10 +18,25 @@ pub(super) struct S3ErrorKind {
     pub(super) code: Option<String>,
 }
 
-impl S3ErrorKind {
+impl S3Error {
     /// Another write of the key is on its way, and neither is decided: AWS's and Ceph's word for it.
     pub(super) fn is_conflict(&self) -> bool {
         self.is("ConditionalRequestConflict") || self.is("ConcurrentModification")
+    }
+
+    /// A failure that no answer tells of.
+    pub(super) fn other(detail: String) -> Self {
+        Self { kind: StoreErrorKind::Other, detail: Some(detail), status: None, code: None }
+    }
+
+    /// What an answer says of one of several objects.
+    pub(super) fn from_code(code: Option<&str>, message: Option<&str>) -> Self {
+        let words: Vec<&str> =
+            [code, message].into_iter().flatten().filter(|word| !word.is_empty()).collect();
+        let detail = (!words.is_empty()).then(|| words.join(": "));
+        // It has no status of its own, and this code stands for one.
+        let status = (code == Some("AccessDenied")).then_some(403);
+        Self { kind: kind(code, status), detail, status, code: code.map(str::to_owned) }
     }
 
     pub(super) fn is(&self, code: &str) -> bool {
@@ -29,13 +44,13 @@ impl S3ErrorKind {
     }
 }
 
-impl From<S3ErrorKind> for InjectedFault {
-    fn from(refusal: S3ErrorKind) -> Self {
+impl From<S3Error> for StoreFault {
+    fn from(refusal: S3Error) -> Self {
         Self { kind: refusal.kind, detail: refusal.detail }
     }
 }
 
-impl<E> From<SdkError<E, HttpResponse>> for S3ErrorKind
+impl<E> From<SdkError<E, HttpResponse>> for S3Error
 where
     E: ProvideErrorMetadata + Error + 'static,
 {
@@ -171,7 +186,7 @@ mod tests {
                 metadata = metadata.code(code).message("words");
             }
             let error = GetObjectError::generic(metadata.build());
-            S3ErrorKind::from(SdkError::service_error(error, answer)).detail.unwrap()
+            S3Error::from(SdkError::service_error(error, answer)).detail.unwrap()
         };
         for (status, code) in [
             (301, None),

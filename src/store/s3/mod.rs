@@ -8,13 +8,16 @@
 //!
 //! *Not here.* Client, credentials, deadlines and retries: [`crate::aws`].
 
+mod bucket;
 mod checksum;
+mod delete;
 mod error;
 mod payload_hash;
 mod read;
+mod retain;
 mod server_date;
 mod store;
 mod upload;
 mod write;
 
-pub use store::S3Store;
+pub use bucket::S3Store;

@@ -7,10 +7,10 @@ use aws_sdk_s3::types::ChecksumMode;
 use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
 
-use super::super::object_store::{ObjectInfo, Page, StoreErrorKind, UploadInfo};
-use super::super::testing::faulty::{InjectedFault, check_key};
-use super::error::{S3ErrorKind, words};
-use super::store::S3Store;
+use super::super::fault::{StoreFault, check_key};
+use super::super::{ObjectInfo, Page, StoreErrorKind, UploadInfo};
+use super::bucket::S3Store;
+use super::error::{S3Error, words};
 use super::write::NONCE;
 use crate::policy::Checksum;
 
@@ -23,13 +23,13 @@ const EMPTY_PAGES: usize = 1000;
 /// How reading failed.
 enum RetryableRead {
     /// There was no answer, or it was a refusal.
-    Refused(InjectedFault),
+    Refused(StoreFault),
     /// The answer broke off or was not what it should be.
-    Broken(InjectedFault),
+    Broken(StoreFault),
 }
 
 impl S3Store {
-    pub(super) async fn look(&self, key: &str) -> Result<Option<ObjectInfo>, InjectedFault> {
+    pub(super) async fn look(&self, key: &str) -> Result<Option<ObjectInfo>, StoreFault> {
         check_key(key)?;
         match self.head_output(key, false).await? {
             Some(output) => Ok(Some(info(
@@ -47,21 +47,21 @@ impl S3Store {
         &self,
         key: &str,
         checksum: bool,
-    ) -> Result<Option<HeadObjectOutput>, InjectedFault> {
+    ) -> Result<Option<HeadObjectOutput>, StoreFault> {
         let request = self
             .client
             .head_object()
             .bucket(&self.place.bucket)
             .key(self.full(key))
             .set_checksum_mode(checksum.then_some(ChecksumMode::Enabled));
-        match request.clone().send().await.map_err(S3ErrorKind::from) {
+        match request.clone().send().await.map_err(S3Error::from) {
             Ok(output) => Ok(Some(output)),
             Err(refusal) if matches!(refusal.status, Some(300..=499)) => {
                 if self.is_absent(key).await? {
                     return Ok(None);
                 }
                 // It was written meanwhile.
-                Ok(Some(request.send().await.map_err(S3ErrorKind::from)?))
+                Ok(Some(request.send().await.map_err(S3Error::from)?))
             }
             Err(refusal) => Err(refusal.into()),
         }
@@ -69,17 +69,17 @@ impl S3Store {
 
     /// The answer to HEAD has no body, so it cannot say why: a missing bucket looks like a missing object,
     /// a wrong clock like missing permission. Asking for a byte of the object tells.
-    async fn is_absent(&self, key: &str) -> Result<bool, InjectedFault> {
+    async fn is_absent(&self, key: &str) -> Result<bool, StoreFault> {
         let request =
             self.client.get_object().bucket(&self.place.bucket).key(self.full(key)).range("bytes=0-0");
-        match request.send().await.map_err(S3ErrorKind::from) {
+        match request.send().await.map_err(S3Error::from) {
             Ok(_) => Ok(false),
             Err(reason) if reason.kind == StoreErrorKind::NotFound => Ok(true),
             // An object of no bytes has no first one.
             Err(reason) if reason.kind == StoreErrorKind::Corrupt => Ok(false),
             Err(reason) if reason.kind == StoreErrorKind::Forbidden => {
                 let words = reason.detail.unwrap_or_else(|| "AccessDenied".to_owned());
-                Err(InjectedFault::new(
+                Err(StoreFault::new(
                     reason.kind,
                     format!("{words}; without s3:ListBucket a missing object looks like this too"),
                 ))
@@ -88,9 +88,9 @@ impl S3Store {
         }
     }
 
-    pub(super) async fn read_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, InjectedFault> {
+    pub(super) async fn read_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, StoreFault> {
         if range.start > range.end {
-            return Err(InjectedFault::new(StoreErrorKind::Unsupported, "the range ends before it begins"));
+            return Err(StoreFault::new(StoreErrorKind::Unsupported, "the range ends before it begins"));
         }
         if range.is_empty() {
             // HTTP has no words for an empty range.
@@ -109,7 +109,7 @@ impl S3Store {
         key: &str,
         range: Option<&Range<u64>>,
         limit: u64,
-    ) -> Result<(Bytes, ObjectInfo), InjectedFault> {
+    ) -> Result<(Bytes, ObjectInfo), StoreFault> {
         check_key(key)?;
         let attempts = self.patience.attempts.clamp(1, BODY_ATTEMPTS);
         let mut attempt = 1;
@@ -141,7 +141,7 @@ impl S3Store {
             None => {}
         }
         let answer =
-            request.send().await.map_err(|error| RetryableRead::Refused(S3ErrorKind::from(error).into()))?;
+            request.send().await.map_err(|error| RetryableRead::Refused(S3Error::from(error).into()))?;
         let refused = RetryableRead::Refused;
         let size = answer.content_length().and_then(|size| u64::try_from(size).ok());
         if range.is_none() && size.is_some_and(|size| size > limit) {
@@ -149,7 +149,7 @@ impl S3Store {
         }
         if range.is_some() && size.is_some_and(|size| size != limit) {
             let words = format!("asked for {limit} bytes, the store has {}", size.unwrap_or_default());
-            return Err(refused(InjectedFault::new(StoreErrorKind::Corrupt, words)));
+            return Err(refused(StoreFault::new(StoreErrorKind::Corrupt, words)));
         }
         let info =
             info(key, answer.content_length(), answer.e_tag(), answer.last_modified(), answer.metadata())
@@ -160,7 +160,7 @@ impl S3Store {
             let mut body = BytesMut::with_capacity(expected.min(64 << 20));
             while let Some(bytes) = stream.next().await {
                 body.extend_from_slice(
-                    &bytes.map_err(|error| InjectedFault::new(StoreErrorKind::Corrupt, words(&error)))?,
+                    &bytes.map_err(|error| StoreFault::new(StoreErrorKind::Corrupt, words(&error)))?,
                 );
                 if body.len() as u64 > limit {
                     return Err(StoreErrorKind::TooLarge.into());
@@ -172,19 +172,19 @@ impl S3Store {
         let body = tokio::time::timeout(deadline, receive)
             .await
             .unwrap_or_else(|_| {
-                Err(InjectedFault::new(StoreErrorKind::Unreachable, "the body did not arrive in time"))
+                Err(StoreFault::new(StoreErrorKind::Unreachable, "the body did not arrive in time"))
             })
             .map_err(RetryableRead::Broken)?;
         let arrived = body.len() as u64;
         let whole = if range.is_some() { arrived == limit } else { size.is_none_or(|size| arrived == size) };
         if !whole {
             let words = format!("{arrived} bytes arrived of {}", size.unwrap_or(limit));
-            return Err(RetryableRead::Broken(InjectedFault::new(StoreErrorKind::Corrupt, words)));
+            return Err(RetryableRead::Broken(StoreFault::new(StoreErrorKind::Corrupt, words)));
         }
         Ok((body, info))
     }
 
-    pub(super) async fn page(&self, prefix: &str, after: Option<&str>) -> Result<Page, InjectedFault> {
+    pub(super) async fn page(&self, prefix: &str, after: Option<&str>) -> Result<Page, StoreFault> {
         let mut token: Option<String> = None;
         // A page may be empty and not the last, and then there is no key to go on from.
         for _ in 0..EMPTY_PAGES {
@@ -197,7 +197,7 @@ impl S3Store {
                 .set_continuation_token(token.take())
                 .send()
                 .await
-                .map_err(S3ErrorKind::from)?;
+                .map_err(S3Error::from)?;
             let mut objects = Vec::new();
             for object in answer.contents() {
                 // A key that ends with `/` is a folder some tools make.
@@ -220,10 +220,10 @@ impl S3Store {
                 break;
             }
         }
-        Err(InjectedFault::new(StoreErrorKind::Other, "its listing does not go on"))
+        Err(StoreFault::new(StoreErrorKind::Other, "its listing does not go on"))
     }
 
-    pub(super) async fn pending(&self, prefix: &str) -> Result<Vec<UploadInfo>, InjectedFault> {
+    pub(super) async fn pending(&self, prefix: &str) -> Result<Vec<UploadInfo>, StoreFault> {
         let mut uploads = Vec::new();
         let (mut key_marker, mut id_marker) = (None, None);
         loop {
@@ -236,7 +236,7 @@ impl S3Store {
                 .set_upload_id_marker(id_marker.take())
                 .send()
                 .await
-                .map_err(S3ErrorKind::from)?;
+                .map_err(S3Error::from)?;
             for upload in answer.uploads() {
                 let (Some(key), Some(id)) =
                     (upload.key().and_then(|key| self.relative(key)), upload.upload_id())
@@ -255,13 +255,13 @@ impl S3Store {
             key_marker = answer.next_key_marker().map(str::to_owned);
             id_marker = answer.next_upload_id_marker().map(str::to_owned);
             if key_marker.is_none() {
-                return Err(InjectedFault::new(StoreErrorKind::Other, "its listing does not go on"));
+                return Err(StoreFault::new(StoreErrorKind::Other, "its listing does not go on"));
             }
         }
     }
 }
 
-fn time(time: Option<&aws_smithy_types::DateTime>) -> DateTime<Utc> {
+pub(super) fn time(time: Option<&aws_smithy_types::DateTime>) -> DateTime<Utc> {
     time.and_then(|time| DateTime::from_timestamp(time.secs(), time.subsec_nanos())).unwrap_or_default()
 }
 
@@ -271,9 +271,8 @@ fn info(
     etag: Option<&str>,
     modified: Option<&aws_smithy_types::DateTime>,
     metadata: Option<&HashMap<String, String>>,
-) -> Result<ObjectInfo, InjectedFault> {
-    let missing =
-        |what: &str| InjectedFault::new(StoreErrorKind::Corrupt, format!("the answer has no {what}"));
+) -> Result<ObjectInfo, StoreFault> {
+    let missing = |what: &str| StoreFault::new(StoreErrorKind::Corrupt, format!("the answer has no {what}"));
     let mut metadata: BTreeMap<String, String> =
         metadata.into_iter().flatten().map(|(name, value)| (name.to_lowercase(), value.clone())).collect();
     metadata.remove(NONCE);

@@ -9,12 +9,12 @@ use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart, StorageClass};
 use bytes::Bytes;
 
-use super::super::object_store::{Precondition, PutOptions, StoreError, StoreErrorKind, Upload, Written};
-use super::super::testing::faulty::{InjectedFault, check_key};
+use super::super::fault::{StoreFault, check_key};
+use super::super::{Precondition, PutOptions, StoreError, StoreErrorKind, Upload, Written};
+use super::bucket::S3Store;
 use super::checksum;
 use super::checksum::PartChecksum;
-use super::error::S3ErrorKind;
-use super::store::S3Store;
+use super::error::S3Error;
 use super::write::{NONCE, conditions, judge, lock, nonce, written};
 
 /// What S3 takes as one object's parts.
@@ -44,11 +44,7 @@ struct UploadedPart {
 }
 
 impl S3Upload {
-    pub(super) async fn begin(
-        store: &S3Store,
-        key: &str,
-        options: &PutOptions,
-    ) -> Result<Self, InjectedFault> {
+    pub(super) async fn begin(store: &S3Store, key: &str, options: &PutOptions) -> Result<Self, StoreFault> {
         check_key(key)?;
         let place = &store.place;
         let nonce = nonce();
@@ -71,10 +67,10 @@ impl S3Upload {
             .set_ssekms_key_id(kms_key)
             .send()
             .await
-            .map_err(S3ErrorKind::from)?;
+            .map_err(S3Error::from)?;
         let id = answer
             .upload_id()
-            .ok_or_else(|| InjectedFault::new(StoreErrorKind::Unsupported, "its answer names no upload"))?;
+            .ok_or_else(|| StoreFault::new(StoreErrorKind::Unsupported, "its answer names no upload"))?;
         Ok(Self {
             store: store.clone(),
             key: key.to_owned(),
@@ -87,18 +83,18 @@ impl S3Upload {
     }
 
     /// Some servers take a call for an upload that is gone for one they have to wait for.
-    fn go_on(&self) -> Result<(), InjectedFault> {
+    fn go_on(&self) -> Result<(), StoreFault> {
         if self.aborted.load(Ordering::SeqCst) {
-            return Err(InjectedFault::new(StoreErrorKind::Other, "the upload was aborted"));
+            return Err(StoreFault::new(StoreErrorKind::Other, "the upload was aborted"));
         }
         Ok(())
     }
 
-    async fn send(&self, number: u32, body: Bytes) -> Result<(), InjectedFault> {
+    async fn send(&self, number: u32, body: Bytes) -> Result<(), StoreFault> {
         self.go_on()?;
         if !(1..=MOST_PARTS).contains(&number) {
             let words = format!("part {number}; an object has parts 1 to {MOST_PARTS}");
-            return Err(InjectedFault::new(StoreErrorKind::Unsupported, words));
+            return Err(StoreFault::new(StoreErrorKind::Unsupported, words));
         }
         let place = &self.store.place;
         let size = body.len();
@@ -120,17 +116,17 @@ impl S3Upload {
             .config_override(self.store.settings(size));
         let request =
             if self.store.leaves_body_unsigned() { request.disable_payload_signing() } else { request };
-        let answer = request.send().await.map_err(S3ErrorKind::from)?;
+        let answer = request.send().await.map_err(S3Error::from)?;
         let etag = answer
             .e_tag()
-            .ok_or_else(|| InjectedFault::new(StoreErrorKind::Unsupported, "its answer has no etag"))?
+            .ok_or_else(|| StoreFault::new(StoreErrorKind::Unsupported, "its answer has no etag"))?
             .to_owned();
         let part = UploadedPart { size: size as u64, etag, sum };
         self.parts.lock().unwrap_or_else(PoisonError::into_inner).insert(number, part);
         Ok(())
     }
 
-    async fn finish(&self) -> Result<Written, InjectedFault> {
+    async fn finish(&self) -> Result<Written, StoreFault> {
         self.go_on()?;
         let sent = || self.parts.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if sent().is_empty() {
@@ -139,7 +135,7 @@ impl S3Upload {
         }
         let parts = sent();
         if !parts.keys().copied().eq(1..=parts.len() as u32) {
-            return Err(InjectedFault::new(StoreErrorKind::Other, "a part is missing"));
+            return Err(StoreFault::new(StoreErrorKind::Other, "a part is missing"));
         }
         let size = parts.values().map(|part| part.size).sum();
         let whole = checksum::whole(parts.values().map(|part| (&part.sum, part.size)));
@@ -171,7 +167,7 @@ impl S3Upload {
         &self,
         completed: CompletedMultipartUpload,
         whole: Option<&str>,
-    ) -> Result<CompleteMultipartUploadOutput, S3ErrorKind> {
+    ) -> Result<CompleteMultipartUploadOutput, S3Error> {
         let (none_match, match_) = conditions(&self.precondition);
         let patience = self.store.patience;
         let request = self
@@ -201,13 +197,12 @@ impl S3Upload {
         answer: &CompleteMultipartUploadOutput,
         size: u64,
         whole: Option<&str>,
-    ) -> Result<Written, InjectedFault> {
+    ) -> Result<Written, StoreFault> {
         match self.store.head_output(&self.key, whole.is_some()).await {
             Ok(Some(head)) => confirm(&head, size, whole),
-            Ok(None) => Err(InjectedFault::new(
-                StoreErrorKind::Corrupt,
-                "the store completed it, and does not have it",
-            )),
+            Ok(None) => {
+                Err(StoreFault::new(StoreErrorKind::Corrupt, "the store completed it, and does not have it"))
+            }
             // Who may only write has the store's word for the sum of the whole, or nothing.
             Err(fault)
                 if fault.kind == StoreErrorKind::Forbidden
@@ -234,15 +229,15 @@ impl UploadedPart {
 }
 
 /// Compares what the store says it has with what was sent.
-fn confirm(head: &HeadObjectOutput, size: u64, whole: Option<&str>) -> Result<Written, InjectedFault> {
+fn confirm(head: &HeadObjectOutput, size: u64, whole: Option<&str>) -> Result<Written, StoreFault> {
     let has = head.content_length().and_then(|size| u64::try_from(size).ok());
     if has != Some(size) {
         let words = format!("{size} bytes were sent, the store has {}", has.unwrap_or_default());
-        return Err(InjectedFault::new(StoreErrorKind::Corrupt, words));
+        return Err(StoreFault::new(StoreErrorKind::Corrupt, words));
     }
     // With `-` and a number at its end it is a sum of the parts' sums, which some stores give instead.
     match (head.checksum_crc64_nvme().filter(|sum| !sum.contains('-')), whole) {
-        (Some(has), Some(sent)) if has != sent => Err(InjectedFault::new(
+        (Some(has), Some(sent)) if has != sent => Err(StoreFault::new(
             StoreErrorKind::Corrupt,
             format!("its CRC64NVME is {has}, that of what was sent {sent}"),
         )),
@@ -251,10 +246,10 @@ fn confirm(head: &HeadObjectOutput, size: u64, whole: Option<&str>) -> Result<Wr
 }
 
 impl S3Store {
-    pub(super) async fn abort(&self, key: &str, id: &str) -> Result<(), InjectedFault> {
+    pub(super) async fn abort(&self, key: &str, id: &str) -> Result<(), StoreFault> {
         let request =
             self.client.abort_multipart_upload().bucket(&self.place.bucket).key(self.full(key)).upload_id(id);
-        match request.send().await.map_err(S3ErrorKind::from) {
+        match request.send().await.map_err(S3Error::from) {
             Err(refusal) if refusal.kind != StoreErrorKind::NotFound => Err(refusal.into()),
             _ => Ok(()),
         }

@@ -7,13 +7,13 @@ use aws_sdk_s3::types::{ObjectLockMode, ServerSideEncryption};
 use aws_smithy_types::DateTime;
 use bytes::Bytes;
 
-use super::super::object_store::{Lock, Precondition, PutOptions, StoreErrorKind, Written};
-use super::super::testing::faulty::{InjectedFault, check_key};
+use super::super::fault::{StoreFault, check_key};
+use super::super::{Lock, Precondition, PutOptions, StoreErrorKind, Written};
+use super::bucket::S3Store;
 use super::checksum;
 use super::checksum::PartChecksum;
-use super::error::S3ErrorKind;
+use super::error::S3Error;
 use super::payload_hash::PayloadHash;
-use super::store::S3Store;
 use crate::policy::{self, Checksum, LockMode};
 
 /// The metadata key of a writer's random word. Not shown to callers.
@@ -36,7 +36,7 @@ pub(super) fn conditions(precondition: &Precondition) -> (Option<String>, Option
 }
 
 /// What a refusal means for a write under this condition.
-pub(super) fn judge(refusal: S3ErrorKind, precondition: &Precondition) -> InjectedFault {
+pub(super) fn judge(refusal: S3Error, precondition: &Precondition) -> StoreFault {
     let kind = match (refusal.kind, precondition) {
         (StoreErrorKind::Changed, Precondition::Absent) => StoreErrorKind::Exists,
         // The object whose etag was asked for is not there any more.
@@ -46,7 +46,7 @@ pub(super) fn judge(refusal: S3ErrorKind, precondition: &Precondition) -> Inject
     match kind {
         // The kind says it already.
         StoreErrorKind::Exists | StoreErrorKind::Changed => kind.into(),
-        kind => InjectedFault { kind, detail: refusal.detail },
+        kind => StoreFault { kind, detail: refusal.detail },
     }
 }
 
@@ -54,9 +54,9 @@ pub(super) fn judge(refusal: S3ErrorKind, precondition: &Precondition) -> Inject
 pub(super) fn lock(
     lock: Option<Lock>,
     checksum: Checksum,
-) -> Result<(Option<ObjectLockMode>, Option<DateTime>), InjectedFault> {
+) -> Result<(Option<ObjectLockMode>, Option<DateTime>), StoreFault> {
     match lock {
-        Some(_) if checksum == Checksum::None => Err(InjectedFault::new(
+        Some(_) if checksum == Checksum::None => Err(StoreFault::new(
             StoreErrorKind::Unsupported,
             "object lock needs a checksum, and the policy asks for none",
         )),
@@ -109,7 +109,7 @@ impl S3Store {
         key: &str,
         body: Bytes,
         options: &PutOptions,
-    ) -> Result<Written, InjectedFault> {
+    ) -> Result<Written, StoreFault> {
         check_key(key)?;
         let nonce = nonce();
         let sum = self.sum(&body);
@@ -144,7 +144,7 @@ impl S3Store {
                 None if self.leaves_body_unsigned() => request.disable_payload_signing(),
                 None => request,
             };
-            let refusal = match request.send().await.map_err(S3ErrorKind::from) {
+            let refusal = match request.send().await.map_err(S3Error::from) {
                 Ok(answer) => {
                     return written(answer.e_tag(), answer.version_id());
                 }
@@ -176,9 +176,9 @@ impl S3Store {
     }
 }
 
-pub(super) fn written(etag: Option<&str>, version: Option<&str>) -> Result<Written, InjectedFault> {
+pub(super) fn written(etag: Option<&str>, version: Option<&str>) -> Result<Written, StoreFault> {
     match etag {
         Some(etag) => Ok(Written { etag: etag.to_owned(), version: version.map(str::to_owned) }),
-        None => Err(InjectedFault::new(StoreErrorKind::Unsupported, "its answer has no etag")),
+        None => Err(StoreFault::new(StoreErrorKind::Unsupported, "its answer has no etag")),
     }
 }

@@ -1,64 +1,269 @@
-use std::io;
+//! A store whose operations are counted, and one of which meets with a [`Mishap`].
 
-use crate::store::object_store::{StoreError, StoreErrorKind};
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Why a call failed, before it is known which call it was.
+use async_trait::async_trait;
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+
+use crate::platform::CancellationToken;
+use crate::store::{
+    ObjectInfo, ObjectVersion, Page, PutOptions, Store, StoreAdmin, StoreError, StoreErrorKind, Upload,
+    UploadInfo, Written, delete_object, require_admin,
+};
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What happens to the operation whose number comes up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mishap {
+    /// It fails, and nothing was done; the next ones work again.
+    Fails,
+    /// It is done, and reported as failed.
+    AnswerLost,
+    /// It fails and so does everything after it.
+    DownFromHere,
+    /// It is done, and then nothing more: the process was killed after it.
+    StopsAfter,
+    /// It fails for this reason, and so does everything after it.
+    FailsFromHere(StoreErrorKind),
+    /// No space is left from here on: what writes fails, and reading and deleting go on.
+    FullFromHere,
+    /// Somebody stops the run while it is under way.
+    Interrupted,
+}
+
+/// The operations of all the stores of a run, in the order they began, and which of them goes wrong.
 #[derive(Debug)]
-pub(crate) struct InjectedFault {
-    pub(crate) kind: StoreErrorKind,
-    pub(crate) detail: Option<String>,
+pub struct Fate {
+    count: AtomicUsize,
+    at: usize,
+    mishap: Mishap,
+    /// The only store whose operations count; all where there is none.
+    store: Option<String>,
+    told: Mutex<BTreeMap<usize, String>>,
+    /// Cancelled where the process is to be taken for dead.
+    pub stopped: CancellationToken,
+    /// Cancelled where the run is interrupted: what a run is given to stop it.
+    pub interrupted: CancellationToken,
 }
 
-impl InjectedFault {
-    pub(crate) fn new(kind: StoreErrorKind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: Some(detail.into()) }
-    }
+/// What needs space.
+const WRITES: [&str; 4] = ["put", "begin", "part", "complete"];
 
-    pub(crate) fn of(self, operation: &'static str, key: &str, location: String) -> StoreError {
-        StoreError { operation, key: key.to_owned(), location, kind: self.kind, detail: self.detail }
-    }
+/// What [`Faulty`] does with one operation.
+enum Verdict {
+    Go,
+    GoAndFail,
+    GoAndStop,
+    Fail(StoreErrorKind),
 }
 
-/// Keys are made by `layout` alone; what has another shape is refused by every store alike.
-pub(crate) fn check_key(key: &str) -> Result<(), InjectedFault> {
-    let is_word = |word: &str| !matches!(word, "" | "." | "..") && !word.contains('\0');
-    if key.split('/').all(is_word) {
-        Ok(())
-    } else {
-        Err(InjectedFault::new(StoreErrorKind::Unsupported, "that is not a key"))
+impl Fate {
+    /// Operation number `at`, from 0, meets with `mishap`.
+    pub fn new(at: usize, mishap: Mishap) -> Arc<Self> {
+        Arc::new(Self::with(at, mishap, None))
     }
-}
 
-impl From<StoreErrorKind> for InjectedFault {
-    fn from(kind: StoreErrorKind) -> Self {
-        Self { kind, detail: None }
+    /// The same of the operations of one store, by its location.
+    pub fn of_store(at: usize, mishap: Mishap, location: String) -> Arc<Self> {
+        Arc::new(Self::with(at, mishap, Some(location)))
     }
-}
 
-impl From<io::Error> for InjectedFault {
-    fn from(error: io::Error) -> Self {
-        use io::ErrorKind;
-        let kind = match error.kind() {
-            ErrorKind::NotFound | ErrorKind::NotADirectory => StoreErrorKind::NotFound,
-            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => StoreErrorKind::Forbidden,
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
-                StoreErrorKind::Full
+    fn with(at: usize, mishap: Mishap, store: Option<String>) -> Self {
+        Self {
+            count: AtomicUsize::new(0),
+            at,
+            mishap,
+            store,
+            told: Mutex::default(),
+            stopped: CancellationToken::new(),
+            interrupted: CancellationToken::new(),
+        }
+    }
+
+    /// Whether the operation came up at all.
+    pub fn came_up(&self) -> bool {
+        self.count.load(Ordering::SeqCst) > self.at
+    }
+
+    /// What the operation was: `put shop/leases/database.json in /…`.
+    pub fn operation(&self) -> String {
+        lock(&self.told).get(&self.at).cloned().unwrap_or_default()
+    }
+
+    async fn decide(&self, operation: &str, key: &str, location: &str) -> Verdict {
+        if self.stopped.is_cancelled() {
+            return std::future::pending().await;
+        }
+        if self.store.as_ref().is_some_and(|store| store != location) {
+            return Verdict::Go;
+        }
+        let number = self.count.fetch_add(1, Ordering::SeqCst);
+        if number == self.at {
+            lock(&self.told).insert(number, format!("{operation} `{key}` in {location}"));
+        }
+        match self.mishap {
+            _ if number < self.at => Verdict::Go,
+            Mishap::DownFromHere => Verdict::Fail(StoreErrorKind::Unavailable),
+            Mishap::FailsFromHere(kind) => Verdict::Fail(kind),
+            Mishap::FullFromHere if WRITES.contains(&operation) => Verdict::Fail(StoreErrorKind::Full),
+            Mishap::FullFromHere => Verdict::Go,
+            _ if number > self.at => Verdict::Go,
+            Mishap::Fails => Verdict::Fail(StoreErrorKind::Unavailable),
+            Mishap::Interrupted => {
+                self.interrupted.cancel();
+                Verdict::Go
             }
-            ErrorKind::StaleNetworkFileHandle | ErrorKind::TimedOut | ErrorKind::HostUnreachable => {
-                StoreErrorKind::Unreachable
+            Mishap::AnswerLost => Verdict::GoAndFail,
+            Mishap::StopsAfter => Verdict::GoAndStop,
+        }
+    }
+
+    async fn pass<T>(
+        &self,
+        operation: &'static str,
+        key: &str,
+        location: String,
+        call: impl Future<Output = Result<T, StoreError>> + Send,
+    ) -> Result<T, StoreError> {
+        let verdict = self.decide(operation, key, &location).await;
+        let detail = Some("as told".to_owned());
+        let failed = |kind| StoreError { operation, key: key.to_owned(), location, kind, detail };
+        match verdict {
+            Verdict::Go => call.await,
+            Verdict::Fail(kind) => Err(failed(kind)),
+            Verdict::GoAndFail => {
+                let _lost = call.await;
+                Err(failed(StoreErrorKind::Unreachable))
             }
-            ErrorKind::Unsupported | ErrorKind::InvalidFilename => StoreErrorKind::Unsupported,
-            ErrorKind::UnexpectedEof => StoreErrorKind::Corrupt,
-            _ => StoreErrorKind::Other,
-        };
-        // The kind says it already.
-        let detail = (kind != StoreErrorKind::NotFound).then(|| error.to_string());
-        Self { kind, detail }
+            Verdict::GoAndStop => {
+                let _unseen = call.await;
+                self.stopped.cancel();
+                std::future::pending().await
+            }
+        }
     }
 }
 
-impl From<rustix::io::Errno> for InjectedFault {
-    fn from(error: rustix::io::Errno) -> Self {
-        io::Error::from(error).into()
+/// A store whose operations are counted and may go wrong.
+#[derive(Debug)]
+pub struct Faulty {
+    inner: Arc<dyn Store>,
+    fate: Arc<Fate>,
+}
+
+impl Faulty {
+    pub fn new(inner: Arc<dyn Store>, fate: Arc<Fate>) -> Arc<Self> {
+        Arc::new(Self { inner, fate })
+    }
+}
+
+#[async_trait]
+impl Store for Faulty {
+    fn location(&self) -> String {
+        self.inner.location()
+    }
+
+    async fn put(&self, key: &str, body: Bytes, options: &PutOptions) -> Result<Written, StoreError> {
+        self.fate.pass("put", key, self.location(), self.inner.put(key, body, options)).await
+    }
+
+    async fn begin_upload(&self, key: &str, options: &PutOptions) -> Result<Box<dyn Upload>, StoreError> {
+        let begun = self.inner.begin_upload(key, options);
+        let inner = self.fate.pass("begin", key, self.location(), begun).await?;
+        let (fate, location) = (Arc::clone(&self.fate), self.location());
+        Ok(Box::new(FaultyUpload { inner, fate, location, key: key.to_owned() }))
+    }
+
+    async fn head(&self, key: &str) -> Result<Option<ObjectInfo>, StoreError> {
+        self.fate.pass("head", key, self.location(), self.inner.head(key)).await
+    }
+
+    async fn get(&self, key: &str, limit: u64) -> Result<(Bytes, ObjectInfo), StoreError> {
+        self.fate.pass("get", key, self.location(), self.inner.get(key, limit)).await
+    }
+
+    async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
+        self.fate.pass("get", key, self.location(), self.inner.get_range(key, range)).await
+    }
+
+    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page, StoreError> {
+        self.fate.pass("list", prefix, self.location(), self.inner.list(prefix, after)).await
+    }
+
+    /// Each object is an operation of its own: a store may stop after any of them.
+    async fn delete(&self, keys: &[String]) -> Vec<Result<(), StoreError>> {
+        let mut outcomes = Vec::with_capacity(keys.len());
+        for key in keys {
+            let deleted = delete_object(&*self.inner, key);
+            outcomes.push(self.fate.pass("delete", key, self.location(), deleted).await);
+        }
+        outcomes
+    }
+
+    fn admin(&self) -> Option<&dyn StoreAdmin> {
+        self.inner.admin().map(|_| self as &dyn StoreAdmin)
+    }
+}
+
+#[async_trait]
+impl StoreAdmin for Faulty {
+    async fn server_time(&self) -> Result<DateTime<Utc>, StoreError> {
+        self.fate.pass("now", "", self.location(), require_admin(&*self.inner)?.server_time()).await
+    }
+
+    async fn pending_uploads(&self, prefix: &str) -> Result<Vec<UploadInfo>, StoreError> {
+        let listed = require_admin(&*self.inner)?.pending_uploads(prefix);
+        self.fate.pass("list uploads", prefix, self.location(), listed).await
+    }
+
+    async fn abort_upload(&self, upload: &UploadInfo) -> Result<(), StoreError> {
+        let aborted = require_admin(&*self.inner)?.abort_upload(upload);
+        self.fate.pass("abort", &upload.key, self.location(), aborted).await
+    }
+
+    async fn versions(&self, key: &str) -> Result<Vec<ObjectVersion>, StoreError> {
+        self.fate
+            .pass("list versions", key, self.location(), require_admin(&*self.inner)?.versions(key))
+            .await
+    }
+
+    async fn extend_lock(&self, key: &str, until: DateTime<Utc>) -> Result<(), StoreError> {
+        let extended = require_admin(&*self.inner)?.extend_lock(key, until);
+        self.fate.pass("extend lock", key, self.location(), extended).await
+    }
+
+    async fn set_legal_hold(&self, key: &str, is_held: bool) -> Result<(), StoreError> {
+        let held = require_admin(&*self.inner)?.set_legal_hold(key, is_held);
+        self.fate.pass("hold", key, self.location(), held).await
+    }
+}
+
+#[derive(Debug)]
+struct FaultyUpload {
+    inner: Box<dyn Upload>,
+    fate: Arc<Fate>,
+    location: String,
+    key: String,
+}
+
+#[async_trait]
+impl Upload for FaultyUpload {
+    async fn part(&self, number: u32, body: Bytes) -> Result<(), StoreError> {
+        self.fate.pass("part", &self.key, self.location.clone(), self.inner.part(number, body)).await
+    }
+
+    async fn complete(&self) -> Result<Written, StoreError> {
+        self.fate.pass("complete", &self.key, self.location.clone(), self.inner.complete()).await
+    }
+
+    async fn abort(&self) -> Result<(), StoreError> {
+        self.fate.pass("abort", &self.key, self.location.clone(), self.inner.abort()).await
     }
 }

@@ -9,8 +9,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::model::Sha256Hex;
 use crate::platform::{Clock, SystemClock};
 use crate::store::{
-    ObjectInfo, Page, Precondition, PutOptions, Store, StoreError, StoreErrorKind, Upload, UploadInfo,
-    Written,
+    ObjectInfo, ObjectVersion, Page, Precondition, PutOptions, Store, StoreAdmin, StoreError, StoreErrorKind,
+    Upload, UploadInfo, Written,
 };
 
 /// Few, so that listings have several pages.
@@ -197,12 +197,22 @@ impl Store for MemoryStore {
         Ok(Page { objects, next })
     }
 
-    async fn delete(&self, key: &str) -> Result<(), StoreError> {
-        self.check_key("delete", key)?;
-        self.shelf().objects.remove(key);
-        Ok(())
+    async fn delete(&self, keys: &[String]) -> Vec<Result<(), StoreError>> {
+        let delete = |key: &String| {
+            self.check_key("delete", key)?;
+            self.shelf().objects.remove(key);
+            Ok(())
+        };
+        keys.iter().map(delete).collect()
     }
 
+    fn admin(&self) -> Option<&dyn StoreAdmin> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl StoreAdmin for MemoryStore {
     async fn pending_uploads(&self, prefix: &str) -> Result<Vec<UploadInfo>, StoreError> {
         let shelf = self.shelf();
         let below = shelf.uploads.iter().filter(|(_, upload)| upload.key.starts_with(prefix));
@@ -214,15 +224,33 @@ impl Store for MemoryStore {
         Ok(below.map(info).collect())
     }
 
-    async fn abort_pending(&self, upload: &UploadInfo) -> Result<(), StoreError> {
+    async fn abort_upload(&self, upload: &UploadInfo) -> Result<(), StoreError> {
         if let Ok(id) = upload.id.parse::<u64>() {
             self.shelf().uploads.remove(&id);
         }
         Ok(())
     }
 
-    async fn now(&self) -> Result<DateTime<Utc>, StoreError> {
+    async fn server_time(&self) -> Result<DateTime<Utc>, StoreError> {
         Ok(SystemClock.now())
+    }
+
+    async fn versions(&self, key: &str) -> Result<Vec<ObjectVersion>, StoreError> {
+        let version = |info: ObjectInfo| ObjectVersion {
+            id: None,
+            modified: info.modified,
+            size: Some(info.size),
+            is_latest: true,
+        };
+        Ok(self.head(key).await?.map(version).into_iter().collect())
+    }
+
+    async fn extend_lock(&self, key: &str, _until: DateTime<Utc>) -> Result<(), StoreError> {
+        Err(self.error("extend the lock of", key, StoreErrorKind::Unsupported))
+    }
+
+    async fn set_legal_hold(&self, key: &str, _is_held: bool) -> Result<(), StoreError> {
+        Err(self.error("hold", key, StoreErrorKind::Unsupported))
     }
 }
 

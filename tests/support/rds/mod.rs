@@ -2,7 +2,7 @@
 //!
 //! Owns: the wire (Query protocol, XML, RDS's error codes), regions that know nothing of each other, the
 //! statuses things go through, and the defaults RDS gives to a restore that says nothing. A snapshot is a
-//! physical copy, a restore is a server started from it, an automated backup is archived log.
+//! copy of a volume at one moment, a restore is a server started from it, an automated backup is archived log.
 //!
 //! *Invariants.* Nothing is answered as done that was not: a parameter this double does not know is an
 //! error, not ignored. Where AWS's own behaviour differs from what one would wish (tags that a copy loses, a

@@ -8,11 +8,14 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::net::TcpListener;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::super::Outcome;
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::super::usage::tree;
+use super::super::{Outcome, cluster_template};
 use super::front::{Behind, Front};
 use super::settings::{DEFAULT_SECURITY_GROUP, Settings};
 use super::storage::{Folder, Storage, run};
@@ -48,7 +51,15 @@ impl Postgres {
     /// A new cluster with the master user and the first database. Not started.
     pub(super) fn create(storage: &Arc<Storage>, settings: &Settings) -> Outcome<Self> {
         let volume = storage.folder("volume")?;
-        storage.initdb(&volume.path().join("data"))?;
+        let data = volume.path().join("data");
+        let database = settings.database.as_deref().unwrap_or_default();
+        let template = storage.template(&[&settings.master_user, &settings.master_password, database])?;
+        if cluster_template::copy_from(&template, &data)? {
+            let server = Self::on(volume)?;
+            server.configure(&BTreeMap::new(), None, None)?;
+            return Ok(server);
+        }
+        storage.initdb(&data)?;
         let server = Self::on(volume)?;
         server.configure(&BTreeMap::new(), None, None)?;
         server.start(false)?;
@@ -76,6 +87,7 @@ impl Postgres {
             &["CREATE TABLE rds_heartbeat2 (id int PRIMARY KEY, value timestamptz)".to_owned()],
         )?;
         server.stop();
+        cluster_template::keep(&data, &template)?;
         Ok(server)
     }
 
@@ -237,17 +249,22 @@ impl Postgres {
         Ok(run(psql)?.trim().to_owned())
     }
 
-    /// A physical copy of it as it is, with the log it needs.
+    /// A copy of its volume as it is at one moment, as a storage system takes it. What starts from it recovers as
+    /// after a crash.
     pub(super) fn copy(&self, kind: &str) -> Outcome<Folder> {
-        if !self.is_running() {
-            return self.volume.copy(kind);
-        }
+        let server = lock(&self.server);
+        let Some(server) = server.as_ref() else { return self.volume.copy(kind) };
         let copy = self.volume.storage().folder(kind)?;
-        let mut command = self.volume.storage().program("pg_basebackup");
-        command.args(["-X", "fetch", "-c", "fast", "--no-sync", "-U", "rdsadmin", "-h"]);
-        command.arg(self.volume.path()).arg("-p").arg(self.port.to_string());
-        command.arg("-D").arg(copy.path().join("data"));
+        let stopped = Stopped::all_of(server.id())?;
+        let mut command = Command::new("cp");
+        command.arg("-a").arg("--reflink=auto").arg(self.volume.path().join("data")).arg(copy.path());
         run(command)?;
+        drop(stopped);
+        let data = copy.path().join("data");
+        std::fs::remove_file(data.join("postmaster.pid"))?;
+        for entry in std::fs::read_dir(data.join("pg_wal/archive_status"))? {
+            std::fs::remove_file(entry?.path())?;
+        }
         Ok(copy)
     }
 
@@ -260,9 +277,8 @@ impl Postgres {
     /// Ends it. The volume stays.
     pub(super) fn stop(&self) {
         let Some(mut server) = lock(&self.server).take() else { return };
-        let process = i32::try_from(server.id()).ok().and_then(rustix::process::Pid::from_raw);
-        if let Some(process) = process {
-            let _gone = rustix::process::kill_process(process, rustix::process::Signal::INT);
+        if let Some(process) = i32::try_from(server.id()).ok().and_then(Pid::from_raw) {
+            let _gone = kill_process(process, Signal::INT);
         }
         let begun = Instant::now();
         while begun.elapsed() < GONE_WITHIN {
@@ -285,6 +301,49 @@ impl Postgres {
         let text = String::from_utf8_lossy(&text);
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(30)..].join("\n")
+    }
+}
+
+/// Processes that do nothing until this is dropped.
+struct Stopped(Vec<Pid>);
+
+impl Stopped {
+    /// The server first: it begins no other process then.
+    fn all_of(server: u32) -> Outcome<Self> {
+        let mut stopped = Self(vec![]);
+        stopped.add(server)?;
+        for process in tree(server).into_iter().filter(|process| *process != server) {
+            stopped.add(process)?;
+        }
+        Ok(stopped)
+    }
+
+    fn add(&mut self, process: u32) -> Outcome<()> {
+        let Some(pid) = Pid::from_raw(i32::try_from(process)?) else { return Ok(()) };
+        if kill_process(pid, Signal::STOP).is_err() {
+            // It has ended by itself.
+            return Ok(());
+        }
+        self.0.push(pid);
+        let begun = Instant::now();
+        while begun.elapsed() < GONE_WITHIN {
+            let state = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+            // After the name in brackets.
+            let state = state.rsplit_once(") ").map_or("", |(_, state)| state);
+            if state.is_empty() || state.starts_with(['T', 'Z', 'X']) {
+                return Ok(());
+            }
+            std::thread::yield_now();
+        }
+        Err(format!("process {process} does not stop").into())
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        for process in &self.0 {
+            let _gone = kill_process(*process, Signal::CONT);
+        }
     }
 }
 

@@ -13,6 +13,9 @@ use super::super::cluster_template;
 use super::super::postgres::{owner, programs};
 use super::Shared;
 
+/// Small segments: a switch of segments costs one, and tests switch often.
+const INITDB: [&str; 3] = ["--username=rdsadmin", "--wal-segsize=1", "--auth=trust"];
+
 /// Everything this control plane keeps. Gone with the last thing that stands in it.
 #[derive(Debug)]
 pub(super) struct Storage {
@@ -64,20 +67,16 @@ impl Storage {
 
     /// A new cluster that `rdsadmin` owns.
     pub(super) fn initdb(&self, data: &Path) -> Outcome<()> {
-        // Small segments: a log switch costs one, and tests switch often.
-        let arguments = ["--username=rdsadmin", "--wal-segsize=1", "--auth=trust"].map(str::to_owned);
-        let template = cluster_template::template(&self.programs, &arguments)?;
-        if cluster_template::copy_from(&template, data)? {
-            return Ok(());
-        }
         let mut initdb = self.program("initdb");
-        initdb
-            .args(["--no-sync", "--encoding=UTF8", "--locale=C.UTF-8"])
-            .args(&arguments)
-            .arg("-D")
-            .arg(data);
+        initdb.args(["--no-sync", "--encoding=UTF8", "--locale=C.UTF-8"]).args(INITDB).arg("-D").arg(data);
         run(initdb)?;
-        cluster_template::keep(data, &template)
+        Ok(())
+    }
+
+    /// Where clusters are kept that were made with these words; none may be there yet.
+    pub(super) fn template(&self, words: &[&str]) -> Outcome<PathBuf> {
+        let arguments: Vec<String> = INITDB.iter().chain(words).map(|word| (*word).to_owned()).collect();
+        cluster_template::template(&self.programs, &arguments)
     }
 
     /// A program of PostgreSQL's, run as the user that may run servers.

@@ -6,11 +6,15 @@ use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
+use super::super::layout;
+pub use super::answer::Capability;
 pub use super::checksum::ChecksumProbe;
 use super::checksum::checksums;
 use crate::platform::CancellationToken;
-use crate::repository::layout;
-use crate::store::{Precondition, PutOptions, Store, StoreError, StoreErrorKind, StoreProtection, list_all};
+use crate::store::{
+    Precondition, PutOptions, Store, StoreError, StoreErrorKind, StoreProtection, delete_object, list_all,
+    require_admin,
+};
 use crate::text::format_duration;
 
 /// S3 takes no smaller parts, the last one excepted.
@@ -20,23 +24,6 @@ const DEADLINE: Duration = Duration::from_secs(180);
 const SWEEP_DEADLINE: Duration = Duration::from_secs(20);
 /// A probe is over by then, and a host's clock plays no part: both times are the store's.
 const OLD: TimeDelta = TimeDelta::minutes(10);
-
-/// How one try ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case", tag = "answer", content = "reason")]
-pub enum Capability {
-    Yes,
-    /// It was tried, and the store does not do it, in words.
-    No(String),
-    /// It could not be tried, in words.
-    Unknown(String),
-}
-
-impl Capability {
-    pub fn is_yes(&self) -> bool {
-        *self == Self::Yes
-    }
-}
 
 /// What was found.
 #[derive(Clone, Debug, Serialize)]
@@ -80,7 +67,7 @@ pub async fn probe(
     sweep_old(store).await;
     let random = layout::probe(crate::platform::seed());
     // There is nothing under it: a role that may not delete is told so all the same.
-    let deletes = match store.delete(&format!("{random}nothing")).await {
+    let deletes = match delete_object(store, &format!("{random}nothing")).await {
         Ok(()) => Capability::Yes,
         Err(error) if error.kind == StoreErrorKind::Forbidden => Capability::No(error.to_string()),
         Err(error) => failed(error),
@@ -115,7 +102,7 @@ async fn try_all(
     now: impl Fn() -> DateTime<Utc>,
     deletes: Capability,
 ) -> Result<Capabilities, StoreError> {
-    let skew: TimeDelta = now() - store.now().await?;
+    let skew: TimeDelta = now() - require_admin(store)?.server_time().await?;
     let key = format!("{folder}object");
     let checksums = checksums(store, folder).await;
     let keeps = matches!(deletes, Capability::No(_));
@@ -145,7 +132,7 @@ async fn try_all(
     let compare_and_swap = swap(store, &key, written.etag).await;
     let (multipart, conditional_multipart) = upload(store, folder, &key).await;
     let pending_uploads = pending(store, folder).await;
-    let guard = store.guard().await.unwrap_or_default();
+    let guard = require_admin(store)?.protection().await.unwrap_or_default();
     Ok(Capabilities {
         conditional_put,
         compare_and_swap,
@@ -261,7 +248,7 @@ async fn pending(store: &dyn Store, folder: &str) -> Capability {
         let upload = store.begin_upload(&key, &PutOptions::absent()).await?;
         let sent = upload.part(1, Bytes::from_static(b"left behind")).await;
         let uploads = match sent {
-            Ok(()) => store.pending_uploads(folder).await,
+            Ok(()) => require_admin(store)?.pending_uploads(folder).await,
             Err(error) => Err(error),
         };
         let found = uploads.as_ref().is_ok_and(|uploads| uploads.iter().any(|upload| upload.key == key));
@@ -277,13 +264,14 @@ async fn pending(store: &dyn Store, folder: &str) -> Capability {
 
 /// Takes back uploads, and objects unless they are to be kept. Gives how many are left, and their bytes.
 async fn sweep(store: &dyn Store, folder: &str, keeps: bool) -> Result<(usize, u64), StoreError> {
-    for upload in store.pending_uploads(folder).await.unwrap_or_default() {
-        let _left = store.abort_pending(&upload).await;
+    if let Some(admin) = store.admin() {
+        for upload in admin.pending_uploads(folder).await.unwrap_or_default() {
+            let _left = admin.abort_upload(&upload).await;
+        }
     }
     if !keeps {
-        for object in list_all(store, folder).await? {
-            store.delete(&object.key).await?;
-        }
+        let keys: Vec<String> = list_all(store, folder).await?.into_iter().map(|object| object.key).collect();
+        store.delete(&keys).await.into_iter().collect::<Result<(), _>>()?;
     }
     let left = list_all(store, folder).await?;
     Ok((left.len(), left.iter().map(|object| object.size).sum()))
@@ -292,18 +280,17 @@ async fn sweep(store: &dyn Store, folder: &str, keeps: bool) -> Result<(usize, u
 /// What probes left that were killed: older than any that may still go on.
 pub async fn sweep_old(store: &dyn Store) {
     let swept = async {
-        let before = store.now().await? - OLD;
-        for upload in store.pending_uploads(layout::probes()).await.unwrap_or_default() {
+        let admin = require_admin(store)?;
+        let before = admin.server_time().await? - OLD;
+        for upload in admin.pending_uploads(layout::probes()).await.unwrap_or_default() {
             if upload.begun < before {
-                store.abort_pending(&upload).await?;
+                admin.abort_upload(&upload).await?;
             }
         }
-        for object in list_all(store, layout::probes()).await? {
-            if object.modified < before && !object.key.starts_with(layout::kept_probe()) {
-                store.delete(&object.key).await?;
-            }
-        }
-        Ok::<_, StoreError>(())
+        let objects = list_all(store, layout::probes()).await?.into_iter();
+        let old = objects.filter(|one| one.modified < before && !one.key.starts_with(layout::kept_probe()));
+        let keys: Vec<String> = old.map(|object| object.key).collect();
+        store.delete(&keys).await.into_iter().collect::<Result<(), StoreError>>()
     };
     match tokio::time::timeout(SWEEP_DEADLINE, swept).await {
         Ok(Err(error)) => tracing::info!("{error}"),
@@ -323,7 +310,7 @@ mod tests {
     async fn a_directory_can_do_all_of_it_and_nothing_is_left() {
         let root = tempfile::tempdir().unwrap();
         let store = DirectoryStore::create(root.path().join("store")).await.unwrap();
-        let now = store.now().await.unwrap();
+        let now = require_admin(&store).unwrap().server_time().await.unwrap();
         let found = probe(&store, || now + TimeDelta::hours(1), &CancellationToken::new()).await.unwrap();
         let all = [
             &found.conditional_put,

@@ -1,4 +1,5 @@
 //! What a store can do, found by trying it.
 
+mod answer;
 pub mod capability;
 pub mod checksum;

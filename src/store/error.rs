@@ -1,0 +1,51 @@
+use thiserror::Error;
+
+/// A call to a store that failed, after the retries.
+#[derive(Clone, Debug, Error)]
+#[error("failed to {operation} `{key}` in {location}: {kind}{}", in_brackets(.detail))]
+pub struct StoreError {
+    /// A verb: `read`, `write`, `list`, …
+    pub operation: &'static str,
+    pub key: String,
+    pub location: String,
+    pub kind: StoreErrorKind,
+    /// The store's own words, where they add something: `SlowDown: Please reduce your request rate`.
+    pub detail: Option<String>,
+}
+
+fn in_brackets(text: &Option<String>) -> String {
+    text.as_ref().map(|text| format!(" ({text})")).unwrap_or_default()
+}
+
+/// Why, as far as it decides what to do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum StoreErrorKind {
+    #[error("there is no such object")]
+    NotFound,
+    #[error("there is no such bucket or directory")]
+    NoBucket,
+    #[error("there is an object already, and nothing is ever overwritten")]
+    Exists,
+    #[error("someone else changed it meanwhile")]
+    Changed,
+    #[error("access is denied")]
+    Forbidden,
+    #[error("the credentials were not accepted, or there are none")]
+    Credentials,
+    #[error("this host's clock differs too much from the store's")]
+    ClockSkew,
+    #[error("no space is left")]
+    Full,
+    #[error("the store did not answer in time, or could not be reached")]
+    Unreachable,
+    #[error("the store answered that it cannot do it now")]
+    Unavailable,
+    #[error("what arrived is not what was sent")]
+    Corrupt,
+    #[error("it is larger than expected")]
+    TooLarge,
+    #[error("the store cannot do this")]
+    Unsupported,
+    #[error("the request failed")]
+    Other,
+}

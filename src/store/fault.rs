@@ -1,0 +1,64 @@
+use std::io;
+
+use super::error::{StoreError, StoreErrorKind};
+
+/// Why a call failed, before it is known which call it was.
+#[derive(Debug)]
+pub(crate) struct StoreFault {
+    pub(crate) kind: StoreErrorKind,
+    pub(crate) detail: Option<String>,
+}
+
+impl StoreFault {
+    pub(crate) fn new(kind: StoreErrorKind, detail: impl Into<String>) -> Self {
+        Self { kind, detail: Some(detail.into()) }
+    }
+
+    pub(crate) fn of(self, operation: &'static str, key: &str, location: String) -> StoreError {
+        StoreError { operation, key: key.to_owned(), location, kind: self.kind, detail: self.detail }
+    }
+}
+
+/// Keys are made by `layout` alone; what has another shape is refused by every store alike.
+pub(crate) fn check_key(key: &str) -> Result<(), StoreFault> {
+    let is_word = |word: &str| !matches!(word, "" | "." | "..") && !word.contains('\0');
+    if key.split('/').all(is_word) {
+        Ok(())
+    } else {
+        Err(StoreFault::new(StoreErrorKind::Unsupported, "that is not a key"))
+    }
+}
+
+impl From<StoreErrorKind> for StoreFault {
+    fn from(kind: StoreErrorKind) -> Self {
+        Self { kind, detail: None }
+    }
+}
+
+impl From<io::Error> for StoreFault {
+    fn from(error: io::Error) -> Self {
+        use io::ErrorKind;
+        let kind = match error.kind() {
+            ErrorKind::NotFound | ErrorKind::NotADirectory => StoreErrorKind::NotFound,
+            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => StoreErrorKind::Forbidden,
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+                StoreErrorKind::Full
+            }
+            ErrorKind::StaleNetworkFileHandle | ErrorKind::TimedOut | ErrorKind::HostUnreachable => {
+                StoreErrorKind::Unreachable
+            }
+            ErrorKind::Unsupported | ErrorKind::InvalidFilename => StoreErrorKind::Unsupported,
+            ErrorKind::UnexpectedEof => StoreErrorKind::Corrupt,
+            _ => StoreErrorKind::Other,
+        };
+        // The kind says it already.
+        let detail = (kind != StoreErrorKind::NotFound).then(|| error.to_string());
+        Self { kind, detail }
+    }
+}
+
+impl From<rustix::io::Errno> for StoreFault {
+    fn from(error: rustix::io::Errno) -> Self {
+        io::Error::from(error).into()
+    }
+}

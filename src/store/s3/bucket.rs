@@ -1,0 +1,118 @@
+use std::sync::Arc;
+
+use super::super::fault::StoreFault;
+use super::super::{StoreError, StoreErrorKind};
+use super::error::S3Error;
+use crate::aws::{AwsError, LastAttempt, S3Client, S3Timeouts, s3_client};
+use crate::policy::{Checksum, S3Location};
+
+/// A bucket, or the part of one below a prefix.
+#[derive(Clone, Debug)]
+pub struct S3Store {
+    pub(super) client: S3Client,
+    pub(super) place: Arc<S3Location>,
+    pub(super) patience: S3Timeouts,
+    pub(super) trouble: LastAttempt,
+    /// Sends wrong checksums, to find out whether anyone compares them.
+    pub(super) wrong_sums: bool,
+}
+
+impl S3Store {
+    /// Asks nothing of the store yet: keys given by reference are read, other credentials are not.
+    pub async fn open(place: &S3Location) -> Result<Self, AwsError> {
+        Self::open_with(place, S3Timeouts::default()).await
+    }
+
+    pub async fn open_with(place: &S3Location, patience: S3Timeouts) -> Result<Self, AwsError> {
+        let trouble = LastAttempt::default();
+        let client = s3_client(place, &patience, trouble.clone()).await?;
+        Ok(Self { client, place: Arc::new(place.clone()), patience, trouble, wrong_sums: false })
+    }
+
+    /// The same place, asked to prove what arrives in another way.
+    pub fn with_checksum(&self, checksum: Checksum) -> Self {
+        Self { place: Arc::new(S3Location { checksum, ..(*self.place).clone() }), ..self.clone() }
+    }
+
+    /// The whole key in the bucket.
+    pub(super) fn full(&self, key: &str) -> String {
+        match self.place.prefix.as_str() {
+            "" => key.to_owned(),
+            prefix => format!("{prefix}/{key}"),
+        }
+    }
+
+    /// The key below the root; `None` for what is not below it.
+    pub(super) fn relative<'a>(&self, full: &'a str) -> Option<&'a str> {
+        match self.place.prefix.as_str() {
+            "" => Some(full),
+            prefix => full.strip_prefix(prefix)?.strip_prefix('/'),
+        }
+    }
+
+    /// Where this is, for people.
+    pub(super) fn place_name(&self) -> String {
+        let S3Location { bucket, prefix, region, endpoint, .. } = &*self.place;
+        let slash = if prefix.is_empty() { "" } else { "/" };
+        let at =
+            endpoint.as_ref().map_or(region.as_str(), |endpoint| endpoint.as_str().trim_end_matches('/'));
+        format!("s3://{bucket}{slash}{prefix} ({at})")
+    }
+
+    /// Says what failed on what; of credentials also which they were.
+    pub(super) fn fault(
+        &self,
+        operation: &'static str,
+        key: &str,
+    ) -> impl Fn(StoreFault) -> StoreError + use<> {
+        let (key, location, credentials) =
+            (key.to_owned(), self.place_name(), self.place.credentials.to_string());
+        let trouble = self.trouble.clone();
+        move |mut fault| {
+            if fault.kind == StoreErrorKind::Unreachable {
+                fault.detail = told_with(fault.detail, trouble.last());
+            }
+            if fault.kind == StoreErrorKind::Credentials {
+                let words = fault.detail.map(|words| format!("; {words}")).unwrap_or_default();
+                fault.detail = Some(format!("{credentials}{words}"));
+            }
+            fault.of(operation, &key, location.clone())
+        }
+    }
+
+    /// Whether the bucket keeps versions; `None` where the store does not tell.
+    pub async fn keeps_versions(&self) -> Result<Option<bool>, StoreError> {
+        let answer = self.client.get_bucket_versioning().bucket(&self.place.bucket).send().await;
+        match answer.map_err(S3Error::from) {
+            Ok(answer) => Ok(Some(answer.status().is_some_and(|status| status.as_str() == "Enabled"))),
+            Err(refusal) if refusal.kind == StoreErrorKind::Unsupported => Ok(None),
+            Err(refusal) => Err(self.fault("ask for the versioning of", "")(refusal.into())),
+        }
+    }
+
+    /// Whether the bucket can lock objects; `None` where the store does not tell.
+    pub async fn locks_objects(&self) -> Result<Option<bool>, StoreError> {
+        let answer = self.client.get_object_lock_configuration().bucket(&self.place.bucket).send().await;
+        match answer.map_err(S3Error::from) {
+            Ok(answer) => Ok(Some(
+                answer
+                    .object_lock_configuration()
+                    .and_then(|configuration| configuration.object_lock_enabled())
+                    .is_some_and(|enabled| enabled.as_str() == "Enabled"),
+            )),
+            Err(refusal) if refusal.is("ObjectLockConfigurationNotFoundError") => Ok(Some(false)),
+            Err(refusal) if refusal.kind == StoreErrorKind::Unsupported => Ok(None),
+            Err(refusal) => Err(self.fault("ask for the object lock of", "")(refusal.into())),
+        }
+    }
+}
+
+/// A deadline says only that it is over; why attempts failed until then is known beside it.
+fn told_with(detail: Option<String>, trouble: Option<String>) -> Option<String> {
+    match (detail, trouble) {
+        (Some(detail), Some(trouble)) if detail.contains("timeout") && !detail.contains(&trouble) => {
+            Some(format!("{trouble}; {detail}"))
+        }
+        (detail, trouble) => detail.or(trouble),
+    }
+}

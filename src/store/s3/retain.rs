@@ -1,0 +1,95 @@
+//! What keeps an object from being lost after it was written: its versions, locks and holds.
+
+use aws_sdk_s3::types::{
+    ObjectLockLegalHold, ObjectLockLegalHoldStatus, ObjectLockRetention, ObjectLockRetentionMode,
+};
+use aws_smithy_types::DateTime as SmithyDateTime;
+use chrono::{DateTime, Utc};
+
+use super::super::fault::{StoreFault, check_key};
+use super::super::{ObjectVersion, StoreErrorKind};
+use super::bucket::S3Store;
+use super::error::S3Error;
+use super::read::time;
+
+impl S3Store {
+    pub(super) async fn versions_of(&self, key: &str) -> Result<Vec<ObjectVersion>, StoreFault> {
+        check_key(key)?;
+        let full = self.full(key);
+        let mut versions = Vec::new();
+        let (mut key_marker, mut id_marker) = (None, None);
+        loop {
+            let answer = self
+                .client
+                .list_object_versions()
+                .bucket(&self.place.bucket)
+                .prefix(&full)
+                .set_key_marker(key_marker.take())
+                .set_version_id_marker(id_marker.take())
+                .send()
+                .await
+                .map_err(S3Error::from)?;
+            let objects = answer.versions().iter().filter(|one| one.key() == Some(&full));
+            versions.extend(objects.map(|one| ObjectVersion {
+                id: one.version_id().map(str::to_owned),
+                modified: time(one.last_modified()),
+                size: one.size().and_then(|size| u64::try_from(size).ok()),
+                is_latest: one.is_latest().unwrap_or_default(),
+            }));
+            let markers = answer.delete_markers().iter().filter(|one| one.key() == Some(&full));
+            versions.extend(markers.map(|one| ObjectVersion {
+                id: one.version_id().map(str::to_owned),
+                modified: time(one.last_modified()),
+                size: None,
+                is_latest: one.is_latest().unwrap_or_default(),
+            }));
+            key_marker = answer.next_key_marker().map(str::to_owned);
+            // A listing is sorted by key: after this one come others that begin with it.
+            let goes_on = key_marker.as_ref().is_some_and(|next| *next <= full);
+            if !answer.is_truncated().unwrap_or_default() || !goes_on {
+                break;
+            }
+            id_marker = answer.next_version_id_marker().map(str::to_owned);
+        }
+        versions.sort_by_key(|version| std::cmp::Reverse((version.is_latest, version.modified)));
+        Ok(versions)
+    }
+
+    pub(super) async fn extend_retention(&self, key: &str, until: DateTime<Utc>) -> Result<(), StoreFault> {
+        check_key(key)?;
+        let (bucket, full) = (&self.place.bucket, self.full(key));
+        let answer = self.client.get_object_retention().bucket(bucket).key(&full).send().await;
+        let unlocked = || StoreFault::new(StoreErrorKind::Unsupported, "the object is not locked");
+        let retention = match answer.map_err(S3Error::from) {
+            Ok(answer) => answer.retention.ok_or_else(unlocked)?,
+            // AWS's and Ceph's word for it.
+            Err(refusal)
+                if refusal.is("NoSuchObjectLockConfiguration")
+                    || refusal.is("ObjectLockConfigurationNotFoundError") =>
+            {
+                return Err(unlocked());
+            }
+            Err(refusal) => return Err(refusal.into()),
+        };
+        if time(retention.retain_until_date()) >= until {
+            return Ok(());
+        }
+        let mode = retention.mode().cloned().unwrap_or(ObjectLockRetentionMode::Governance);
+        let retention = ObjectLockRetention::builder()
+            .mode(mode)
+            .retain_until_date(SmithyDateTime::from_millis(until.timestamp_millis()))
+            .build();
+        let request = self.client.put_object_retention().bucket(bucket).key(full).retention(retention);
+        request.send().await.map_err(S3Error::from)?;
+        Ok(())
+    }
+
+    pub(super) async fn put_legal_hold(&self, key: &str, is_held: bool) -> Result<(), StoreFault> {
+        check_key(key)?;
+        let status = if is_held { ObjectLockLegalHoldStatus::On } else { ObjectLockLegalHoldStatus::Off };
+        let hold = ObjectLockLegalHold::builder().status(status).build();
+        let request = self.client.put_object_legal_hold().bucket(&self.place.bucket).key(self.full(key));
+        request.legal_hold(hold).send().await.map_err(S3Error::from)?;
+        Ok(())
+    }
+}
