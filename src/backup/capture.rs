@@ -38,8 +38,8 @@ impl Run<'_> {
             return Err(TakeError::Leftovers { backup, repository, reason });
         }
         let (writer, captured) = self.capture_into(writer, prepared, &backup, &base, cancel).await?;
-        let (missing_copies, issues, excluded) =
-            (captured.not_held.clone(), captured.issues.clone(), captured.not_included.clone());
+        let (missing_copies, warnings, excluded) =
+            (captured.missing_copies.clone(), captured.warnings.clone(), captured.excluded.clone());
         let manifest = self.manifest(&backup, begun, captured);
         let held = writer.commit(&manifest).await.map_err(TakeError::Commit)?;
         self.keep_list(&manifest, &base);
@@ -58,7 +58,7 @@ impl Run<'_> {
             damaged: manifest.physical.as_ref().map(|physical| physical.damaged.clone()).unwrap_or_default(),
             not_restorable: vec![],
             not_held: missing_copies,
-            issues,
+            issues: warnings,
             not_included: excluded,
         };
         Ok((outcome, Some((manifest, repositories))))
@@ -74,7 +74,7 @@ impl Run<'_> {
         let prepared = planned.opened.prepare(backup.kind()).await.map_err(TakeError::Source)?;
         let requirements = prepared.requirements();
         if let Some(cluster) = requirements.wal {
-            self.refuse_without_log(&planned.source.name, cluster).await.map_err(TakeError::OtherCluster)?;
+            self.reject_without_wal(&planned.source.name, cluster).await.map_err(TakeError::OtherCluster)?;
         }
         let base = self.plan_base(&planned.source, &requirements, backup).await;
         Ok((prepared, base.map_err(TakeError::Source)?))
@@ -138,7 +138,7 @@ impl Run<'_> {
             managed: captured.managed,
             protection: protection(&self.policy.encryption),
             artifacts: captured.artifacts,
-            by_hand: captured.by_hand,
+            by_hand: captured.manual_restore,
         }
     }
 }

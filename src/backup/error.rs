@@ -38,7 +38,7 @@ pub(super) enum TakeError {
     #[error("nothing was planned for the source")]
     NothingPlanned,
     #[error(
-        "refused, since no repository takes the log it needs (a cluster that took another's place, made anew or upgraded, gets a source of its own in the policy)"
+        "no repository takes the WAL of this cluster (a cluster that was re-initialised or upgraded has a new system identifier, and gets a source of its own in the policy)"
     )]
     OtherCluster(#[source] ClusterError),
     #[error(

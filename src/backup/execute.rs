@@ -69,7 +69,7 @@ impl Run<'_> {
                 Err(_) if was_lost => *taken = Err(TakeError::LeaseLost),
                 // Nobody else has to wait for it.
                 Ok((SourceOutcome::Stored { not_restorable, .. }, Some((manifest, repositories)))) => {
-                    *not_restorable = self.await_log(manifest, repositories).await;
+                    *not_restorable = self.wait_for_wal(manifest, repositories).await;
                 }
                 _ => {}
             }

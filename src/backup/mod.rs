@@ -2,11 +2,11 @@
 //! repositories and the server have ([`SourcePlan`], [`incremental`](crate::source::incremental)), [`execute`] acts.
 //! [`preview`] decides the same, and takes nothing.
 //!
-//! *Invariants.* A backup is reported stored only when its manifest stands, and succeeded only when it
-//! stands in every repository of the policy; otherwise it is degraded, and says where it is missing and why.
+//! *Invariants.* A backup is reported stored only when its manifest is committed, and succeeded only when it is
+//! in every repository of the policy; otherwise it is degraded, and says where it is missing and why.
 //! A source that fails does not stop the others, and leaves nothing that looks like a backup.
 //! What AWS completes after a run was killed is resumed by the next run, and not created twice.
-//! A base backup of what changed builds only on what stands in every repository that this run writes to.
+//! An incremental base backup builds only on what every repository has that this run writes to.
 //!
 //! *Not here.* Where the bytes come from ([`crate::source`]) and how they are written
 //! ([`crate::repository`]).

@@ -50,18 +50,18 @@ pub enum SourceOutcome {
         missing: Vec<MissingRepository>,
         /// Pages of the cluster that were damaged when they were copied.
         damaged: Vec<DamagedPage>,
-        /// Where the backup is and the log it needs is not yet.
+        /// Repositories that have the backup, and not yet the WAL it needs.
         not_restorable: Vec<MissingRepository>,
-        /// Regions and accounts that AWS has not given it to.
+        /// Regions and accounts that lack it.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         not_held: Vec<MissingCopy>,
-        /// What AWS said went wrong although it completed.
+        /// What AWS reported although it completed.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         issues: Vec<String>,
-        /// What the source has and the backup does not, in words.
+        /// What the source has and the backup does not.
         not_included: Vec<String>,
     },
-    /// Another run works on it.
+    /// Another run holds its lease.
     Busy {
         host: String,
         run: RunId,

@@ -12,9 +12,9 @@ use crate::wal::Archive;
 const STEP: Duration = Duration::from_millis(500);
 
 impl Run<'_> {
-    /// Waits until the WAL that a base backup needs is in every repository that has the backup. Gives those
-    /// where it is not, and why.
-    pub(super) async fn await_log(
+    /// Waits until the WAL that a base backup needs is in every repository that has the backup. Returns those
+    /// where it is missing, and why.
+    pub(super) async fn wait_for_wal(
         &self,
         manifest: &Manifest,
         held: &[RepositoryName],
@@ -23,7 +23,7 @@ impl Run<'_> {
             return vec![];
         }
         let Some(archive) = Archive::of(manifest) else {
-            let reason = "nobody knows whose log it needs: the server's system identifier could not be read";
+            let reason = "the WAL it needs is not known: the server's system identifier could not be read";
             let missing = |name: &RepositoryName| MissingRepository {
                 repository: name.clone(),
                 reason: reason.to_owned(),

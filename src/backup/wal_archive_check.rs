@@ -6,9 +6,9 @@ use crate::wal::Archive;
 use crate::wal::cluster::{self, ClusterError};
 
 impl Run<'_> {
-    /// Refuses a base backup that could never be restored, since no repository takes the log of its cluster.
-    /// One that cannot say whose log it has is asked again by whoever waits for it.
-    pub(super) async fn refuse_without_log(
+    /// Rejects a base backup that could never be restored, since no repository takes the WAL of its cluster.
+    /// A repository that cannot say whose WAL it has is asked again once the backup waits for it.
+    pub(super) async fn reject_without_wal(
         &self,
         source: &SourceName,
         cluster: SystemIdentifier,

@@ -25,7 +25,7 @@ pub struct BackupArgs {
     /// Base backups only, and full ones
     #[arg(long, conflicts_with = "kind")]
     full: bool,
-    /// Base backups only, and nothing where what changed since the one before cannot be had
+    /// Base backups only, and incremental ones: nothing where that cannot be done
     #[arg(long, conflicts_with_all = ["kind", "full"])]
     incremental: bool,
     /// Show what would be taken and why, and take nothing
@@ -223,7 +223,7 @@ fn show(report: &BackupReport, context: &Context) {
                     output.line(format!("  data until {}", format_time(*recovery_point)));
                 }
                 if let Some(parent) = parent {
-                    output.line(format!("  what changed since {parent}, which a restore needs too"));
+                    output.line(format!("  incremental since {parent}, which a restore needs too"));
                 }
             }
             SourceOutcome::Busy { .. } => {
@@ -250,7 +250,7 @@ fn show(report: &BackupReport, context: &Context) {
     if any(
         |outcome| matches!(outcome, SourceOutcome::Stored { not_restorable, .. } if !not_restorable.is_empty()),
     ) {
-        output.note("hint: `drctl wal status` says why write-ahead log is not archived; `drctl list` says once it is. The last segment that a copy of a standby needs is archived when its primary has filled it, or ends it: `archive_timeout`, or SELECT pg_switch_wal() there.");
+        output.note("hint: `drctl wal status` says why WAL is not archived; `drctl list` says once it is. The last segment that a copy of a standby needs is archived when its primary has filled it, or ends it: `archive_timeout`, or SELECT pg_switch_wal() there.");
     }
     if any(|outcome| matches!(outcome, SourceOutcome::Stored { damaged, .. } if !damaged.is_empty())) {
         output.note(

@@ -130,15 +130,15 @@ pub struct Captured {
     /// Of a backup that AWS keeps.
     pub managed: Option<CloudBackup>,
     /// Regions and accounts of the policy that do not have it.
-    pub not_held: Vec<MissingCopy>,
+    pub missing_copies: Vec<MissingCopy>,
     /// What went wrong although the backup is there, in words.
-    pub issues: Vec<String>,
+    pub warnings: Vec<String>,
     /// The program whose output is stored, by version.
     pub producer: String,
     pub artifacts: Vec<Artifact>,
-    pub by_hand: Vec<String>,
+    pub manual_restore: Vec<String>,
     /// What the database has and the backup does not, in words.
-    pub not_included: Vec<String>,
+    pub excluded: Vec<String>,
 }
 
 /// A place in AWS that should have a backup and does not.

@@ -4,12 +4,12 @@
 //! stored. Then its [`Capture`] hands the artifacts to an [`ArtifactSink`], one after the other. To add a kind,
 //! implement the two and name it in [`open()`], the only place that matches on the kinds of the policy.
 //!
-//! *Invariants.* What a source leaves out is a failure, or stands in
-//! [`DatabaseFacts::not_included`](crate::model::DatabaseFacts::not_included); it is never only a line in a
-//! log. A producer that failed fails its artifact ([`Produce::finish`]), and with it the backup. Children
-//! that were started are gone when a capture returns.
+//! *Invariants.* What a source leaves out is a failure, or is in [`Captured::excluded`]; it is never only a line in
+//! a log. A producer that failed fails its artifact ([`Produce::finish`](crate::pipeline::Produce::finish)), and with
+//! it the backup. Children that were started are gone when a capture returns.
 //!
-//! *Not here.* Whether a backup is a full one ([`crate::backup`] decides by [`incremental`]). Encoding and storing ([`crate::pipeline`], [`crate::repository`]), and the manifest.
+//! *Not here.* Which of the two a base backup is, full or incremental: [`crate::backup`] decides by [`incremental`].
+//! Encoding and storing ([`crate::pipeline`], [`crate::repository`]), and the manifest.
 
 pub mod aws_backup;
 pub mod capture;

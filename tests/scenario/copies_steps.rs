@@ -18,7 +18,7 @@ use drctl::platform::{CancellationToken, Clock as _, SystemClock, seed};
 use drctl::policy::Transfer;
 use drctl::repository::{Repositories, Repository, layout, manifest};
 use drctl::run::Run;
-use drctl::store::directory::DirectoryStore;
+use drctl::store::testing::memory::MemoryStore;
 use drctl::store::{PutOptions, Store, list_all};
 
 use crate::support::Outcome;
@@ -32,6 +32,7 @@ const STEPS_AT_MOST: usize = 150;
 const RUN_WITHIN: Duration = Duration::from_secs(60);
 
 struct Bench {
+    /// For the catalog.
     root: tempfile::TempDir,
     system: SystemName,
     stores: Vec<Arc<dyn Store>>,
@@ -47,7 +48,7 @@ impl Bench {
         let mut stores: Vec<Arc<dyn Store>> = Vec::new();
         let mut list = Vec::new();
         for name in NAMES {
-            let store = Arc::new(DirectoryStore::create(root.path().join(name)).await?);
+            let store = Arc::new(MemoryStore::new(name));
             list.push(Repository { name: name.parse()?, store: store.clone() });
             stores.push(Ordered::new(store, Arc::clone(&order)));
         }

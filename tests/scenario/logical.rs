@@ -129,7 +129,7 @@ async fn hard_things_are_dumped_and_counted() -> Outcome<()> {
     assert!(globals.contains(r#"CREATE ROLE "hard ""Writer"" ä";"#), "{globals}");
     assert!(captured.producer.starts_with("pg_dump (PostgreSQL) "));
     assert!(captured.server.is_some_and(|server| server.major == 15 && server.system_identifier.is_some()));
-    assert!(captured.by_hand.iter().any(|line| line.contains("pg_restore")));
+    assert!(captured.manual_restore.iter().any(|line| line.contains("pg_restore")));
 
     let facts = facts(&sink)?;
     let rows: BTreeMap<&str, Option<u64>> =

@@ -3,11 +3,11 @@
 use std::io::{self, Cursor, Read};
 
 use async_trait::async_trait;
-use drctl::model::BackupKind;
+use drctl::model::{BackupId, BackupKind};
 use drctl::pipeline::Produce;
 use drctl::platform::{Clock as _, SystemClock};
 use drctl::source::{
-    ArtifactSink, Capture, CaptureContext, Captured, DETAILS, SinkError, Source, SourceError,
+    ArtifactSink, Capture, CaptureContext, Captured, DETAILS, SinkError, Source, SourceContext, SourceError,
 };
 
 /// What a source does that cannot be captured.
@@ -38,15 +38,27 @@ pub(crate) struct FakeSource {
     /// Names and sizes.
     artifacts: Vec<(&'static str, usize)>,
     fault: Option<FakeFault>,
+    /// Begun by earlier runs.
+    in_flight: Vec<BackupId>,
 }
 
 impl FakeSource {
     pub(crate) fn new(artifacts: &[(&'static str, usize)]) -> Self {
-        Self { kinds: vec![BackupKind::Logical], artifacts: artifacts.to_vec(), fault: None }
+        Self {
+            kinds: vec![BackupKind::Logical],
+            artifacts: artifacts.to_vec(),
+            fault: None,
+            in_flight: vec![],
+        }
     }
 
     pub(crate) fn failing(self, fault: FakeFault) -> Self {
         Self { fault: Some(fault), ..self }
+    }
+
+    /// One whose service completes these by itself.
+    pub(crate) fn completing(self, in_flight: Vec<BackupId>) -> Self {
+        Self { in_flight, ..self }
     }
 
     /// How many artifacts it has, with the details.
@@ -71,6 +83,14 @@ pub(crate) fn noise(name: &str, size: usize) -> Vec<u8> {
 impl Source for FakeSource {
     fn kinds(&self) -> Result<&[BackupKind], SourceError> {
         Ok(&self.kinds)
+    }
+
+    async fn in_flight(
+        &self,
+        _kind: BackupKind,
+        _context: &SourceContext<'_>,
+    ) -> Result<Vec<BackupId>, SourceError> {
+        Ok(self.in_flight.clone())
     }
 
     async fn prepare(&self, _kind: BackupKind) -> Result<Box<dyn Capture + '_>, SourceError> {
@@ -109,12 +129,12 @@ impl Capture for FakeCapture<'_> {
             server: None,
             physical: None,
             managed: None,
-            not_held: vec![],
-            issues: vec![],
+            missing_copies: vec![],
+            warnings: vec![],
             producer: "fake".to_owned(),
             artifacts,
-            by_hand: vec![],
-            not_included: vec![],
+            manual_restore: vec![],
+            excluded: vec![],
         })
     }
 }

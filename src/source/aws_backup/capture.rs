@@ -58,13 +58,13 @@ async fn capture(
     let metadata = prepared.aws.restore_metadata(&point.vault, &point.arn).await?;
 
     let copied = copies::copy(&prepared, &point, naming, &tags, events, cancel).await?;
-    let mut issues: Vec<_> = said.map(|said| issue(prepared.aws.region(), &said)).into_iter().collect();
-    issues.extend(copied.issues);
+    let mut warnings: Vec<_> = said.map(|said| issue(prepared.aws.region(), &said)).into_iter().collect();
+    warnings.extend(copied.issues);
     if !prepared.source.restored_by_aws
         && !point.resource_type.is_empty()
         && !is_restored(&point.resource_type)
     {
-        issues.push(format!(
+        warnings.push(format!(
             "drctl does not restore {}: say `restored_by_aws = true` in the source if AWS's console, or its command line, is to",
             point.resource_type
         ));
@@ -83,7 +83,7 @@ async fn capture(
         metadata,
     };
     let details = store_details(profile, sink, events).await?;
-    let by_hand = manual_restore::lines(&details, &point.resource_type, &prepared.source.role, &held);
+    let commands = manual_restore::lines(&details, &point.resource_type, &prepared.source.role, &held);
     Ok(Captured {
         recovery_point,
         server: None,
@@ -96,12 +96,12 @@ async fn capture(
             allocated_gib: None,
             held,
         }),
-        not_held: copied.failed,
-        issues,
+        missing_copies: copied.failed,
+        warnings,
         producer: format!("AWS Backup ({})", point.resource_type),
         artifacts: vec![details],
-        by_hand,
-        not_included: vec![],
+        manual_restore: commands,
+        excluded: vec![],
     })
 }
 

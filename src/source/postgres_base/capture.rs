@@ -142,8 +142,8 @@ async fn run(
         parent: chain.last().map(|parent| parent.id.clone()),
         backup_manifest: copied.kept,
     };
-    let not_included = physical.left_out.iter().map(ToString::to_string).collect();
-    let by_hand = manual_restore::commands(&artifacts, &physical, &prepared.server, chain);
+    let excluded = physical.left_out.iter().map(ToString::to_string).collect();
+    let commands = manual_restore::commands(&artifacts, &physical, &prepared.server, chain);
     let stored = sink.store(DETAILS, Box::new(MemoryProducer::new(json)), None).await;
     artifacts.push(stored.map_err(|source| BaseError::Store { server, source })?);
     phases.end();
@@ -152,12 +152,12 @@ async fn run(
         server: Some(prepared.server),
         physical: Some(physical),
         managed: None,
-        not_held: vec![],
-        issues: vec![],
+        missing_copies: vec![],
+        warnings: vec![],
         producer: copied.producer,
         artifacts,
-        by_hand,
-        not_included,
+        manual_restore: commands,
+        excluded,
     })
 }
 

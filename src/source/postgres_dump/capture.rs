@@ -206,8 +206,8 @@ async fn run(
         let producer = Box::new(MemoryProducer::new(sql.into_bytes()));
         artifacts.push(sink.store(GLOBALS, producer, None).await.map_err(kept)?);
     }
-    let by_hand = manual_restore::commands(&artifacts[0], artifacts.get(1), &facts);
-    let not_included = facts.not_included.clone();
+    let commands = manual_restore::commands(&artifacts[0], artifacts.get(1), &facts);
+    let excluded = facts.not_included.clone();
     phases.begin(Phase::Details);
     artifacts.push(store_details(facts, sink, &database).await?);
     phases.end();
@@ -216,12 +216,12 @@ async fn run(
         server: Some(prepared.server),
         physical: None,
         managed: None,
-        not_held: vec![],
-        issues: vec![],
+        missing_copies: vec![],
+        warnings: vec![],
         producer: prepared.tools.version,
         artifacts,
-        by_hand,
-        not_included,
+        manual_restore: commands,
+        excluded,
     })
 }
 

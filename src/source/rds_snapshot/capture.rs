@@ -58,10 +58,10 @@ async fn capture(
     warn_of_quota(&prepared.rds, &id, events).await;
 
     let copied = copies::copy(&prepared, &snapshot, &tags, events, cancel).await?;
-    let mut not_held = copied.failed;
+    let mut missing_copies = copied.failed;
     if let Err(reason) = share(&prepared, &snapshot).await {
         let place = format!("account {}", prepared.source.share_with.join(", "));
-        not_held.push(MissingCopy { place, reason });
+        missing_copies.push(MissingCopy { place, reason });
     }
     let held = |region: &str, snapshot: &Snapshot| CloudBackupCopy {
         region: region.to_owned(),
@@ -73,7 +73,7 @@ async fn capture(
     everywhere.extend(copied.made.iter().map(|(region, copy)| held(region, copy)));
 
     let details = store_details(&prepared, sink, events).await?;
-    let by_hand = manual_restore::lines(&details, &prepared.source.database, id.as_str(), &everywhere);
+    let commands = manual_restore::lines(&details, &prepared.source.database, id.as_str(), &everywhere);
     let version = snapshot.engine_version.clone().unwrap_or_default();
     Ok(Captured {
         recovery_point,
@@ -92,12 +92,12 @@ async fn capture(
             allocated_gib: snapshot.allocated_gib,
             held: everywhere,
         }),
-        not_held,
-        issues: vec![],
+        missing_copies,
+        warnings: vec![],
         producer: format!("Amazon RDS ({})", snapshot.engine.as_deref().unwrap_or("engine unknown")),
         artifacts: vec![details],
-        by_hand,
-        not_included: prepared.profile.not_recorded.clone(),
+        manual_restore: commands,
+        excluded: prepared.profile.not_recorded.clone(),
     })
 }
 

@@ -2,9 +2,10 @@
 //! lies how the database was set up, for a restore when its region cannot be asked.
 //!
 //! *Invariants.* What was begun is known by its tags and its identifier, in RDS itself: a run that was killed
-//! anywhere leaves a snapshot that the next one resumes ([`Source::in_flight`](super::Source::in_flight)), and makes no second one. Identifiers follow
-//! from the backup's id, so a call whose answer was lost is found again; what has the identifier and is not this backup
-//! is refused, never adopted. Nothing is changed but what this backup made, and nothing is deleted.
+//! anywhere leaves a snapshot that the next one resumes ([`Source::in_flight`](super::Source::in_flight)), and makes no
+//! second one. Identifiers follow from the backup's id, so a call whose answer was lost is found again; what has the
+//! identifier and is not this backup is refused, never adopted. Nothing is changed but what this backup made, and
+//! nothing is deleted.
 //! A copy that fails costs the copy, not the backup.
 //!
 //! *Not here.* Restoring one, and removing old ones.
