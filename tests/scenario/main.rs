@@ -62,6 +62,7 @@ mod recovery_trust;
 mod reference_policies;
 mod repositories;
 mod restore;
+mod restore_checks;
 mod restore_extensions;
 mod restore_final_name;
 mod restore_incomplete;

@@ -22,6 +22,7 @@ mod metadata;
 mod plan;
 mod report;
 mod request;
+mod restorer;
 mod select;
 mod survey;
 

@@ -45,6 +45,7 @@ mod progress;
 mod publish;
 mod report;
 mod request;
+mod restorer;
 mod roles;
 mod select;
 mod selection;

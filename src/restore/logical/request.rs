@@ -1,17 +1,8 @@
 use std::path::PathBuf;
 
-use chrono::{DateTime, Utc};
-
-use super::execute::execute;
-use super::survey::survey;
-use super::{
-    CatalogHints, DumpAftermath, DumpDetails, DumpRestoreError, DumpRestorePlan, DumpSurvey, EntrySelection,
-    Exclusion, plan,
-};
+use super::{CatalogHints, EntrySelection, Exclusion};
 use crate::model::{DatabaseFacts, RepositoryName, SourceName};
 use crate::postgres::ConnectionParameters;
-use crate::restore::{Method, Refusal, RestoreProgress, Restored, Restorer, Stopped};
-use crate::run::RunContext;
 
 /// What someone wants restored, and where to.
 #[derive(Clone, Debug)]
@@ -47,36 +38,6 @@ pub struct DumpRestoreRequest {
     pub drop_leftovers: bool,
     /// What the catalog knows of earlier runs.
     pub known: CatalogHints,
-}
-
-impl Restorer for DumpRestoreRequest {
-    const METHOD: Method = Method::Logical;
-    type Survey = DumpSurvey;
-    type Plan = DumpRestorePlan;
-    type Details = DumpDetails;
-    type Error = DumpRestoreError;
-    type Aftermath = DumpAftermath;
-
-    async fn survey(&self, run: &RunContext) -> Result<DumpSurvey, DumpRestoreError> {
-        survey(run, self).await
-    }
-
-    fn plan(
-        &self,
-        survey: DumpSurvey,
-        now: DateTime<Utc>,
-        seed: u32,
-    ) -> Result<DumpRestorePlan, Vec<Refusal>> {
-        plan(self, survey, now, seed)
-    }
-
-    async fn execute(
-        run: &RunContext,
-        plan: &DumpRestorePlan,
-        progress: &mut RestoreProgress<'_>,
-    ) -> Result<Restored<DumpDetails>, Stopped<DumpRestoreError, DumpAftermath>> {
-        execute(run, plan, progress).await
-    }
 }
 
 impl DumpRestoreRequest {

@@ -11,14 +11,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::PhysicalRestoreError;
-use super::execute::wrote;
+use super::error::write_error;
+use super::host::{COMBINE, VERIFY};
+use super::layout::{CONTROL, CONTROL_KEPT, TABLESPACES};
 use super::plan::PhysicalRestorePlan;
-use super::unpack::{CONTROL, CONTROL_KEPT, FOLDERS, TABLESPACES, is_left_out, make_folder};
+use super::unpack::{FOLDERS, is_left_out, make_folder};
 use crate::platform::{self, Program};
 use crate::run::RunContext;
 
-pub(super) const COMBINE: &str = "pg_combinebackup";
-pub(super) const VERIFY: &str = "pg_verifybackup";
 /// In each directory that is being filled, until it is.
 const WORK: &str = "drctl-chain";
 const RESULT: &str = "data";
@@ -76,7 +76,7 @@ fn link(plan: &PhysicalRestorePlan) -> Result<(), PhysicalRestoreError> {
         for space in &physical.tablespaces {
             let link = part(plan, n).join(TABLESPACES).join(space.oid.to_string());
             let target = tablespace_part(plan, n, space.oid);
-            std::os::unix::fs::symlink(target, &link).map_err(|source| wrote(&link, source))?;
+            std::os::unix::fs::symlink(target, &link).map_err(|source| write_error(&link, source))?;
         }
     }
     Ok(())
@@ -119,16 +119,16 @@ fn take_over(plan: &PhysicalRestorePlan) -> Result<(), PhysicalRestoreError> {
     let work = plan.to.join(WORK);
     let result = work.join(RESULT);
     let control = (result.join(CONTROL), result.join(CONTROL_KEPT));
-    fs::rename(&control.0, &control.1).map_err(|source| wrote(&control.1, source))?;
+    fs::rename(&control.0, &control.1).map_err(|source| write_error(&control.1, source))?;
     for space in plan.backed_up() {
         let link = result.join(TABLESPACES).join(space.oid.to_string());
-        fs::remove_file(&link).map_err(|source| wrote(&link, source))?;
+        fs::remove_file(&link).map_err(|source| write_error(&link, source))?;
         let work = space.to.join(WORK);
         move_out(&work.join(RESULT), &space.to, |_| false)?;
-        fs::remove_dir_all(&work).map_err(|source| wrote(&work, source))?;
+        fs::remove_dir_all(&work).map_err(|source| write_error(&work, source))?;
     }
     move_out(&result, &plan.to, is_left_out)?;
-    fs::remove_dir_all(&work).map_err(|source| wrote(&work, source))?;
+    fs::remove_dir_all(&work).map_err(|source| write_error(&work, source))?;
     for folder in FOLDERS {
         for part in Path::new(folder).ancestors().collect::<Vec<_>>().into_iter().rev().skip(1) {
             make_folder(&plan.to.join(part), plan.steps.owner)
@@ -137,18 +137,18 @@ fn take_over(plan: &PhysicalRestorePlan) -> Result<(), PhysicalRestoreError> {
     }
     let Some(owner) = plan.steps.owner else { return Ok(()) };
     let mut roots = plan.tablespaces.iter().map(|space| &space.to).chain([&plan.to]);
-    roots.try_for_each(|root| give(root, owner).map_err(|source| wrote(root, source)))
+    roots.try_for_each(|root| give(root, owner).map_err(|source| write_error(root, source)))
 }
 
 fn move_out(from: &Path, to: &Path, leaves_out: impl Fn(&Path) -> bool) -> Result<(), PhysicalRestoreError> {
-    let entries = fs::read_dir(from).map_err(|source| wrote(from, source))?;
+    let entries = fs::read_dir(from).map_err(|source| write_error(from, source))?;
     for entry in entries {
-        let entry = entry.map_err(|source| wrote(from, source))?;
+        let entry = entry.map_err(|source| write_error(from, source))?;
         if leaves_out(Path::new(&entry.file_name())) {
             continue;
         }
         let place = to.join(entry.file_name());
-        fs::rename(entry.path(), &place).map_err(|source| wrote(&place, source))?;
+        fs::rename(entry.path(), &place).map_err(|source| write_error(&place, source))?;
     }
     Ok(())
 }

@@ -10,8 +10,9 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
-use super::host::{DirectoryLock, DirectoryMarker, MARKER};
-use super::unpack::{CONTROL, create};
+use super::directory_lock::{DirectoryLock, DirectoryMarker};
+use super::layout::{CONTROL, MARKER};
+use super::owned_file::create;
 use crate::model::SystemIdentifier;
 use crate::postgres::system_identifier_in;
 

@@ -1,5 +1,5 @@
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
@@ -97,6 +97,10 @@ fn log_lines(lines: &[String]) -> String {
     } else {
         format!("; its log ends with\n    {}", lines.join("\n    "))
     }
+}
+
+pub(super) fn write_error(path: &Path, source: io::Error) -> PhysicalRestoreError {
+    PhysicalRestoreError::Write { path: path.to_owned(), source }
 }
 
 impl From<Interrupted> for PhysicalRestoreError {

@@ -8,14 +8,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::combine_incrementals::combine;
+use super::directory_lock::{DirectoryLock, DirectoryMarker};
+use super::error::write_error;
 use super::fetch::ahead;
-use super::host::{DirectoryLock, DirectoryMarker, DirectoryState, DirectorySurvey, MARKER};
+use super::host::{DirectoryState, DirectorySurvey};
+use super::layout::{AUTO_CONFIGURATION, CONTROL, CONTROL_KEPT, MANUAL_RESTORE, MARKER, RESUME_STATE};
+use super::owned_file::create;
 use super::plan::PhysicalRestorePlan;
 use super::preflight::{at_work, not_empty, runs};
-use super::unpack::{CONTROL, CONTROL_KEPT, UnpackMode, Unpacked, Unpacker, create};
+use super::resume::{Placed, ResumeState};
+use super::unpack::{UnpackError, UnpackMode, Unpacked, Unpacker};
 use super::{
     DirectoryCleanup, PhysicalDetails, PhysicalRestoreError, RecoveryTarget, ServerState, Started,
-    combine_incrementals, delta, manual_restore, release, resume, settings, start,
+    TablespacePlan, combine_incrementals, delta, manual_restore, release, resume, settings, start,
 };
 use crate::checks::CheckResult;
 use crate::event::{Event, Phase};
@@ -145,7 +150,7 @@ async fn start(
     if let Err(error) = end_recovery(&plan.to) {
         let words = format!(
             "the settings of the recovery could not be taken out of {} ({error}): `drctl recovery release` does it, before a standby is made",
-            release::FILE
+            AUTO_CONFIGURATION
         );
         run.events.warning(words.clone());
         state.notes.push(words);
@@ -161,17 +166,17 @@ async fn resume(
     state: &mut CleanupState,
 ) -> Result<(Unpacked, RepositoryName, Option<start::Started>), PhysicalRestoreError> {
     state.is_whole = true;
-    let held = resume::hold(&plan.to).map_err(|source| wrote(&plan.to, source))?;
+    let held = resume::hold(&plan.to).map_err(|source| write_error(&plan.to, source))?;
     let _held = held.ok_or_else(|| came_first(&plan.to))?;
     for space in &plan.tablespaces {
         let path = &space.to;
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
-        made.and_then(|()| own_folder(path, plan)).map_err(|source| wrote(path, source))?;
+        made.and_then(|()| own_folder(path, plan)).map_err(|source| write_error(path, source))?;
     }
     progress.begin(Phase::Settings);
-    let known = serde_json::to_vec(&resume::ResumeState::of(plan)).unwrap_or_default();
+    let known = serde_json::to_vec(&resume_state(plan)).unwrap_or_default();
     // In place: whoever holds it holds the file.
-    fs::write(plan.to.join(resume::STATE), known).map_err(|source| wrote(&plan.to, source))?;
+    fs::write(plan.to.join(RESUME_STATE), known).map_err(|source| write_error(&plan.to, source))?;
     write_recovery(plan)?;
     let started = start(run, plan, progress, state).await?;
     let repository = plan.repositories.first().cloned();
@@ -208,10 +213,10 @@ async fn prepare(
             }
             DirectoryState::LeftOver(_) if plan.replaces_left_over => {
                 // Held until it is gone: two runs must not both think that they have it.
-                let hold = DirectoryLock::take(directory).map_err(|source| wrote(directory, source))?;
+                let hold = DirectoryLock::take(directory).map_err(|source| write_error(directory, source))?;
                 let _hold = hold.ok_or_else(|| came_first(directory))?;
                 combine_incrementals::end_left_behind(plan).await;
-                take_back(&[directory.to_owned()]).map_err(|source| wrote(directory, source))?;
+                take_back(&[directory.to_owned()]).map_err(|source| write_error(directory, source))?;
             }
             DirectoryState::AtWork(run) => {
                 return Err(PhysicalRestoreError::Refused(vec![at_work(directory, &run)]));
@@ -221,22 +226,22 @@ async fn prepare(
             }
         }
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
-        made.and_then(|()| own_folder(directory, plan)).map_err(|source| wrote(directory, source))?;
+        made.and_then(|()| own_folder(directory, plan)).map_err(|source| write_error(directory, source))?;
         let text = serde_json::to_vec(&marker).unwrap_or_default();
         // Whoever makes the mark has the directory: another run that came between has it, and what it
         // wrote is not to be taken back here.
         let marking = create(&directory.join(MARKER), plan.steps.owner);
         let mut mark = marking.map_err(|source| match source.kind() {
             io::ErrorKind::AlreadyExists => came_first(directory),
-            _ => wrote(directory, source),
+            _ => write_error(directory, source),
         })?;
-        let hold = DirectoryLock::take(directory).map_err(|source| wrote(directory, source))?;
+        let hold = DirectoryLock::take(directory).map_err(|source| write_error(directory, source))?;
         state.holds.push(hold.ok_or_else(|| came_first(directory))?);
         state.filling.push(directory.to_owned());
         mark.write_all(&text)
             .and_then(|()| mark.sync_all())
-            .map_err(|source| wrote(&directory.join(MARKER), source))?;
-        sync_folder(directory).map_err(|source| wrote(directory, source))?;
+            .map_err(|source| write_error(&directory.join(MARKER), source))?;
+        sync_folder(directory).map_err(|source| write_error(directory, source))?;
     }
     Ok(())
 }
@@ -250,13 +255,15 @@ fn begin_changing(
     state: &mut CleanupState,
 ) -> Result<(), PhysicalRestoreError> {
     let hold = delta::mark(directory, marker, plan.steps.owner);
-    let hold = hold.map_err(|source| wrote(&directory.join(MARKER), source))?;
+    let hold = hold.map_err(|source| write_error(&directory.join(MARKER), source))?;
     state.holds.push(hold.ok_or_else(|| came_first(directory))?);
     if directory == plan.to {
         let begun = match delta::process_file(directory) {
             // A server that came up since the plan was made.
             Some(file) => Err(PhysicalRestoreError::Refused(vec![runs(directory, &file)])),
-            None => delta::begin(directory, &run.id.to_string()).map_err(|source| wrote(directory, source)),
+            None => {
+                delta::begin(directory, &run.id.to_string()).map_err(|source| write_error(directory, source))
+            }
         };
         // With its control file and its log it is what it was, and no mark is to say otherwise.
         state.changes = delta::is_begun(directory);
@@ -327,13 +334,13 @@ async fn unpack_one(
         let begin = ahead(run, manifest, tar, repository);
         let (work, counted) = (unpacker.clone(), Arc::clone(count));
         let working = tokio::task::spawn_blocking(move || {
-            let plain = begin().map_err(super::unpack::UnpackError::Read)?;
+            let plain = begin().map_err(UnpackError::Read)?;
             work.unpack(CountingReader { plain, count: counted })
         });
         match tell(run, count, total, working).await.map_err(PhysicalRestoreError::Worker)? {
             Ok(unpacked) => return Ok(unpacked),
             Err(error) if error.is_interruption() => return Err(PhysicalRestoreError::Interrupted),
-            Err(error @ super::unpack::UnpackError::Write { .. }) => {
+            Err(error @ UnpackError::Write { .. }) => {
                 return Err(PhysicalRestoreError::Unpack { artifact: tar.name.clone(), source: error });
             }
             Err(error) => {
@@ -343,7 +350,7 @@ async fn unpack_one(
                 repositories.remove(0);
                 // What is there already is right as far as it goes, or is written over.
                 if !unpacker.changes {
-                    empty_but_marker(&unpacker.root).map_err(|source| wrote(&unpacker.root, source))?;
+                    empty_but_marker(&unpacker.root).map_err(|source| write_error(&unpacker.root, source))?;
                 }
                 if let Some(next) = repositories.first() {
                     run.events.warning(format!(
@@ -369,6 +376,16 @@ async fn tell<T>(run: &RunContext, bytes: &AtomicU64, total: u64, work: impl Fut
                 estimated: false,
             }),
         }
+    }
+}
+
+/// What a later run has to know to resume there.
+fn resume_state(plan: &PhysicalRestorePlan) -> ResumeState {
+    let placed = |space: &TablespacePlan| Placed { oid: space.oid, to: space.to.clone() };
+    ResumeState {
+        backup: plan.backup.clone(),
+        tablespaces: plan.tablespaces.iter().map(placed).collect(),
+        wal_directory: plan.wal_directory.clone(),
     }
 }
 
@@ -450,10 +467,6 @@ fn came_first(directory: &Path) -> PhysicalRestoreError {
     PhysicalRestoreError::Refused(vec![at_work(directory, "unknown")])
 }
 
-pub(super) fn wrote(path: &Path, source: io::Error) -> PhysicalRestoreError {
-    PhysicalRestoreError::Write { path: path.to_owned(), source }
-}
-
 fn own_folder(path: &Path, plan: &PhysicalRestorePlan) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     // A server refuses a directory that others may enter.
@@ -469,7 +482,7 @@ fn write_new(path: &Path, text: &[u8], plan: &PhysicalRestorePlan) -> Result<(),
         file.write_all(text)?;
         file.sync_all()
     });
-    written.map_err(|source| wrote(path, source))
+    written.map_err(|source| write_error(path, source))
 }
 
 /// What the server is told, and what people are. Gives what was taken out of its configuration.
@@ -484,7 +497,7 @@ fn write_settings(plan: &PhysicalRestorePlan) -> Result<Vec<String>, PhysicalRes
                 // What the server did not use was in the way of what it did.
                 if path.exists() {
                     let aside = to.join(format!("{name}.not-in-use"));
-                    fs::rename(&path, &aside).map_err(|source| wrote(&aside, source))?;
+                    fs::rename(&path, &aside).map_err(|source| write_error(&aside, source))?;
                 }
                 let own = settings::own_file(file);
                 taken.extend(own.taken.into_iter().map(|setting| (name.to_owned(), setting)));
@@ -497,15 +510,11 @@ fn write_settings(plan: &PhysicalRestorePlan) -> Result<Vec<String>, PhysicalRes
         write_new(&path, text.as_bytes(), plan)?;
     }
     taken.extend(stay_inside(to)?);
-    write_new(
-        &to.join(resume::STATE),
-        &serde_json::to_vec(&resume::ResumeState::of(plan)).unwrap_or_default(),
-        plan,
-    )?;
+    write_new(&to.join(RESUME_STATE), &serde_json::to_vec(&resume_state(plan)).unwrap_or_default(), plan)?;
     write_recovery(plan)?;
-    write_new(&to.join(manual_restore::FILE), manual_restore::text(plan).as_bytes(), plan)?;
+    write_new(&to.join(MANUAL_RESTORE), manual_restore::text(plan).as_bytes(), plan)?;
     write_new(&to.join("recovery.signal"), b"", plan)?;
-    move_wal(plan).map_err(|source| wrote(&to.join(WAL), source))?;
+    move_wal(plan).map_err(|source| write_error(&to.join(WAL), source))?;
     let said = |(file, setting)| {
         format!("{file} named what is not this server's, and is without it (`#drctl:`): {setting}")
     };
@@ -515,15 +524,15 @@ fn write_settings(plan: &PhysicalRestorePlan) -> Result<Vec<String>, PhysicalRes
 
 /// What recovery is told, in place of what an earlier try was, and where the tablespaces are.
 fn write_recovery(plan: &PhysicalRestorePlan) -> Result<(), PhysicalRestoreError> {
-    let auto = plan.to.join(release::FILE);
+    let auto = plan.to.join(AUTO_CONFIGURATION);
     let was = match fs::read(&auto) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(vec![]),
         bytes => bytes,
     };
-    let was = was.map_err(|source| wrote(&auto, source))?;
+    let was = was.map_err(|source| write_error(&auto, source))?;
     let (was, _) = release::without_ours(&String::from_utf8_lossy(&was));
     let text = was + &settings::recovery(plan, &plan.steps.facts, &plan.steps.command);
-    release::replace(&auto, &text, plan.steps.owner).map_err(|source| wrote(&auto, source))?;
+    release::replace(&auto, &text, plan.steps.owner).map_err(|source| write_error(&auto, source))?;
     for space in &plan.tablespaces {
         let link = plan.to.join(format!("pg_tblspc/{}", space.oid));
         if fs::read_link(&link).is_ok_and(|target| target == space.to) {
@@ -533,7 +542,7 @@ fn write_recovery(plan: &PhysicalRestorePlan) -> Result<(), PhysicalRestoreError
             Some((user, group)) => lchown(&link, Some(user), Some(group)),
             None => Ok(()),
         });
-        made.map_err(|source| wrote(&link, source))?;
+        made.map_err(|source| write_error(&link, source))?;
     }
     Ok(())
 }
@@ -559,7 +568,7 @@ fn move_wal(plan: &PhysicalRestorePlan) -> io::Result<()> {
 /// and the settings.
 fn stay_inside(to: &Path) -> Result<Vec<(String, String)>, PhysicalRestoreError> {
     let mut taken = Vec::new();
-    let mut files = vec![to.join(CONFIGURATION), to.join(release::FILE)];
+    let mut files = vec![to.join(CONFIGURATION), to.join(AUTO_CONFIGURATION)];
     let mut seen = BTreeSet::new();
     while let Some(path) = files.pop() {
         if !seen.insert(path.clone()) || !path.is_file() {
@@ -572,19 +581,19 @@ fn stay_inside(to: &Path) -> Result<Vec<(String, String)>, PhysicalRestoreError>
             let target = target(included).canonicalize();
             target.is_ok_and(|target| to.canonicalize().is_ok_and(|to| target.starts_with(to)))
         };
-        let bytes = fs::read(&path).map_err(|source| wrote(&path, source))?;
+        let bytes = fs::read(&path).map_err(|source| write_error(&path, source))?;
         let text = String::from_utf8_lossy(&bytes);
         let inner = settings::inner_file(&text, is_inside);
         if !inner.taken.is_empty() {
             // The same file: its owner and mode stay.
-            fs::write(&path, &inner.text).map_err(|source| wrote(&path, source))?;
+            fs::write(&path, &inner.text).map_err(|source| write_error(&path, source))?;
         }
         let name = path.strip_prefix(to).unwrap_or(&path).display().to_string();
         taken.extend(inner.taken.into_iter().map(|setting| (name.clone(), setting)));
         for include in inner.includes {
             let target = target(&include.path);
             if include.is_folder {
-                let entries = fs::read_dir(&target).map_err(|source| wrote(&target, source))?;
+                let entries = fs::read_dir(&target).map_err(|source| write_error(&target, source))?;
                 let paths = entries.flatten().map(|entry| entry.path());
                 files.extend(paths.filter(|path| path.extension().is_some_and(|ending| ending == "conf")));
             } else {
@@ -597,7 +606,7 @@ fn stay_inside(to: &Path) -> Result<Vec<(String, String)>, PhysicalRestoreError>
 
 /// Takes out again what only the recovery needs: a standby that is made of this server would obey it, too.
 fn end_recovery(to: &Path) -> io::Result<()> {
-    let auto = to.join(release::FILE);
+    let auto = to.join(AUTO_CONFIGURATION);
     let text = fs::read_to_string(&auto)?;
     let (kept, _) = release::recovered(&text);
     release::replace(&auto, &kept, None)?;
@@ -608,7 +617,7 @@ fn end_recovery(to: &Path) -> io::Result<()> {
 fn publish(plan: &PhysicalRestorePlan) -> Result<(), PhysicalRestoreError> {
     for directory in directories(plan) {
         let synced = fs::File::open(directory).and_then(|folder| Ok(rustix::fs::syncfs(folder)?));
-        synced.map_err(|source| wrote(directory, source))?;
+        synced.map_err(|source| write_error(directory, source))?;
     }
     // A tablespace that is in use must not look like something left over.
     for directory in apart(plan) {
@@ -617,13 +626,13 @@ fn publish(plan: &PhysicalRestorePlan) -> Result<(), PhysicalRestoreError> {
     let control = plan.to.join(CONTROL);
     let placed = fs::rename(plan.to.join(CONTROL_KEPT), &control)
         .and_then(|()| sync_folder(control.parent().unwrap_or(&plan.to)));
-    placed.map_err(|source| wrote(&control, source))?;
+    placed.map_err(|source| write_error(&control, source))?;
     unmark(&plan.to)
 }
 
 fn unmark(directory: &Path) -> Result<(), PhysicalRestoreError> {
     let unmarked = fs::remove_file(directory.join(MARKER)).and_then(|()| sync_folder(directory));
-    unmarked.map_err(|source| wrote(directory, source))
+    unmarked.map_err(|source| write_error(directory, source))
 }
 
 fn sync_folder(folder: &Path) -> io::Result<()> {

@@ -1,71 +1,21 @@
-//! What this host has to say: the directories, the programs, and who will run them.
+//! What this host has: the directories that are to be filled, the programs, and what their user can read.
 
-use std::fs::File;
 use std::io;
 use std::net::TcpListener;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::path::{Component, Path, PathBuf};
-use std::time::Duration;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
-use rustix::io::Errno;
-use serde::{Deserialize, Serialize};
-
-use super::combine_incrementals::{COMBINE, VERIFY};
-use super::{PhysicalRestoreError, PhysicalRestoreRequest, delta, manual_restore, resume};
+use super::directory_lock::{DirectoryLock, DirectoryMarker};
+use super::layout::{MANUAL_RESTORE, MARKER};
+use super::resolve::resolve;
+use super::{PhysicalRestoreError, PhysicalRestoreRequest, delta, resume};
 use crate::model::{RepositoryName, SystemIdentifier};
-use crate::platform::{CancellationToken, Program, free_space};
+use crate::platform::free_space;
 use crate::postgres::Tools;
 
-/// In a directory that is being restored, until it is whole.
-pub(super) const MARKER: &str = "drctl-unfinished.json";
-const ID_WITHIN: Duration = Duration::from_secs(10);
-
-/// What the marker says.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct DirectoryMarker {
-    pub(super) run: String,
-    pub(super) backup: String,
-    pub(super) what: String,
-    /// Of a data directory that was being changed into another one: whose it was.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) changes: Option<SystemIdentifier>,
-}
-
-/// Who files are to belong to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DirectoryOwner {
-    pub name: String,
-    pub user: u32,
-    pub group: u32,
-}
-
-impl DirectoryOwner {
-    /// `None`: there is no such user.
-    pub async fn find(name: &str) -> Option<Self> {
-        let ask = async |flag: &str| {
-            let program = Program::new("id").arg(flag).arg("--").arg(name);
-            program.run(ID_WITHIN, &CancellationToken::new()).await.ok()?.stdout.trim().parse().ok()
-        };
-        Some(Self { name: name.to_owned(), user: ask("-u").await?, group: ask("-g").await? })
-    }
-
-    /// Whether the bits of a file and of the folders above it let this user read it. Groups beside the user's
-    /// own are not looked at.
-    fn may_read(&self, path: &Path) -> bool {
-        let allows = |path: &Path, bit: u32| {
-            std::fs::metadata(path).is_ok_and(|found| {
-                let shift = match () {
-                    () if found.uid() == self.user => 6,
-                    () if found.gid() == self.group => 3,
-                    () => 0,
-                };
-                found.permissions().mode() >> shift & bit != 0
-            })
-        };
-        self.user == 0 || (allows(path, 4) && path.ancestors().skip(1).all(|folder| allows(folder, 1)))
-    }
-}
+/// They put a chain together.
+pub(super) const COMBINE: &str = "pg_combinebackup";
+pub(super) const VERIFY: &str = "pg_verifybackup";
 
 /// What stands where something is to be restored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,23 +74,6 @@ impl DirectorySurvey {
     }
 }
 
-/// Follows links as far as the path exists.
-pub(super) fn resolve(path: &Path) -> io::Result<PathBuf> {
-    let existing = path.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
-    let rest = path.strip_prefix(existing).unwrap_or(Path::new(""));
-    let mut resolved = existing.canonicalize()?;
-    for part in rest.components() {
-        match part {
-            Component::ParentDir => {
-                resolved.pop();
-            }
-            Component::Normal(name) => resolved.push(name),
-            _ => {}
-        }
-    }
-    Ok(resolved)
-}
-
 fn standing(path: &Path) -> io::Result<DirectoryState> {
     let found = match std::fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(DirectoryState::Absent),
@@ -177,7 +110,7 @@ fn standing(path: &Path) -> io::Result<DirectoryState> {
                 (Some(_), None) => DirectoryState::LeftOver(run),
             })
         }
-        _ if path.join(manual_restore::FILE).exists() => {
+        _ if path.join(MANUAL_RESTORE).exists() => {
             Ok(resume::look(path).map_or(DirectoryState::Restored, DirectoryState::Begun))
         }
         _ => Ok(DirectoryState::Data),
@@ -186,29 +119,6 @@ fn standing(path: &Path) -> io::Result<DirectoryState> {
 
 fn changes(mark: &[u8]) -> Option<SystemIdentifier> {
     serde_json::from_slice::<DirectoryMarker>(mark).ok()?.changes
-}
-
-/// That a directory's mark is held by this process. Whoever holds it is at work there; the system lets it go
-/// when the process ends, however that is.
-#[derive(Debug)]
-pub(super) struct DirectoryLock {
-    _mark: File,
-}
-
-impl DirectoryLock {
-    /// `None`: another process holds it.
-    pub(super) fn take(directory: &Path) -> io::Result<Option<Self>> {
-        let path = directory.join(MARKER);
-        let mark = File::open(&path)?;
-        match flock(&mark, FlockOperation::NonBlockingLockExclusive) {
-            Err(Errno::WOULDBLOCK) => return Ok(None),
-            locked => locked?,
-        }
-        // Whoever held it may have removed it, and someone else may have made another one since.
-        let (held, named) = (mark.metadata()?, std::fs::metadata(&path));
-        let is_same = named.is_ok_and(|named| (named.dev(), named.ino()) == (held.dev(), held.ino()));
-        Ok(is_same.then_some(Self { _mark: mark }))
-    }
 }
 
 /// What was found out of this host.
@@ -326,7 +236,7 @@ mod tests {
         std::fs::create_dir(to.join("global")).unwrap();
         std::fs::write(to.join("global/pg_control"), "").unwrap();
         assert_eq!(DirectorySurvey::look(&to).unwrap().standing, DirectoryState::Data);
-        std::fs::write(to.join(manual_restore::FILE), "").unwrap();
+        std::fs::write(to.join(MANUAL_RESTORE), "").unwrap();
         assert_eq!(DirectorySurvey::look(&to).unwrap().standing, DirectoryState::Restored);
         std::fs::write(to.join("PG_VERSION"), "15\n").unwrap();
         let inner = DirectorySurvey::look(&to.join("base/../new/deep")).unwrap();
@@ -335,21 +245,5 @@ mod tests {
         let link = root.path().join("link");
         std::os::unix::fs::symlink(&to, &link).unwrap();
         assert_eq!(DirectorySurvey::look(&link.join("new")).unwrap().inside, Some(to));
-    }
-
-    #[test]
-    fn a_key_that_its_user_cannot_read_is_seen() {
-        let folder = tempfile::tempdir().unwrap();
-        let key = folder.path().join("key");
-        std::fs::write(&key, "").unwrap();
-        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
-        let found = std::fs::metadata(&key).unwrap();
-        let owner = |user: u32| DirectoryOwner {
-            name: String::new(),
-            user,
-            group: found.gid().wrapping_add(1).max(1),
-        };
-        assert!(!owner(found.uid() + 4711).may_read(&key));
-        assert_eq!(owner(found.uid()).may_read(&key), std::fs::read(&key).is_ok());
     }
 }

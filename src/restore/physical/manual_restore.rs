@@ -6,8 +6,6 @@ use crate::model::{Artifact, Encoding, Manifest};
 use crate::postgres::shell;
 use crate::repository::layout;
 
-pub(super) const FILE: &str = "RECOVER-BY-HAND.txt";
-
 pub(super) fn text(plan: &PhysicalRestorePlan) -> String {
     let manifest = &plan.steps.manifest;
     let log = format!("{}{}", layout::wal(&manifest.system, &manifest.source), plan.system_identifier);

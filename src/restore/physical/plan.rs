@@ -1,19 +1,21 @@
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::host::DirectoryState;
+use super::preflight::{parts, sizes};
 use super::select::{BaseBackup, abandoned};
 use super::survey::PhysicalSurvey;
+use super::tablespaces::{TablespacePlan, tablespace_directories};
 use super::target::{shown, whole_transaction};
 use super::window::{restorable, why};
 use super::{PhysicalRestoreRequest, RecoveryTarget, RestoreCommand, Start, preflight};
 use crate::event::Phase;
 use crate::model::{
     Artifact, BackupId, ClusterFacts, Lsn, Manifest, Physical, RepositoryName, SourceName, SystemIdentifier,
-    Tablespace, Timeline,
+    Timeline,
 };
 use crate::policy::PostgresSource;
 use crate::postgres::Tools;
@@ -35,18 +37,11 @@ pub enum ResolvedTarget {
     Name(String),
 }
 
-/// Where a tablespace goes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct TablespacePlan {
-    pub oid: u32,
-    pub was: String,
-    pub to: PathBuf,
-    /// The position of the record that makes it; absent where it is in the backup.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub made_at: Option<Lsn>,
-    pub bytes: u64,
-    /// What a chain takes there beside it until it is put together.
-    pub scratch_bytes: u64,
+impl ResolvedTarget {
+    /// Whether PostgreSQL says that it stopped at it.
+    pub(super) fn is_named(&self) -> bool {
+        !matches!(self, Self::End | Self::Until(_))
+    }
 }
 
 /// What will be done, in every detail that a person may want to know first.
@@ -162,10 +157,6 @@ impl PhysicalRestorePlan {
         self.tablespaces.iter().filter(|space| space.made_at.is_none())
     }
 }
-
-/// Room for the log that a server has beside its data while it recovers.
-const LOG_SEGMENTS: u64 = 16;
-const MARGIN: u64 = 64 << 20;
 
 /// Decides. Every reason against it comes at once.
 pub fn plan(
@@ -476,41 +467,6 @@ fn changing(situation: &PhysicalSurvey) -> Vec<String> {
     notes
 }
 
-/// Where each tablespace goes: where it is told to, or beside the data directory.
-pub(super) fn tablespace_directories<'p>(
-    request: &PhysicalRestoreRequest,
-    tablespaces: &'p [Tablespace],
-) -> Vec<(&'p Tablespace, PathBuf)> {
-    let mut beside = request.to.file_name().unwrap_or_default().to_owned();
-    beside.push("-tablespaces");
-    let beside = request.to.with_file_name(beside);
-    let place = |space: &Tablespace| {
-        let mapped = request.tablespaces.iter().find(|mapping| {
-            mapping.which == space.oid.to_string() || Path::new(&mapping.which) == Path::new(&space.location)
-        });
-        mapped.map_or_else(|| beside.join(space.oid.to_string()), |mapping| mapping.directory.clone())
-    };
-    tablespaces.iter().map(|space| (space, place(space))).collect()
-}
-
 pub(super) fn of_tablespace(manifest: &Manifest, oid: u32) -> Option<&Artifact> {
     manifest.artifact_of(&format!("{oid}.tar"))
-}
-
-/// Everything that has to be read, the full one first.
-fn parts(situation: &PhysicalSurvey) -> impl Iterator<Item = &Manifest> {
-    situation.parents.iter().chain([&situation.base]).map(|part| &part.manifest)
-}
-
-/// What is unpacked, and what it takes beside that while a chain is put together. How large the result is
-/// cannot be known before: not larger than all parts.
-pub(super) fn sizes(situation: &PhysicalSurvey) -> (u64, u64) {
-    let plain = parts(situation).map(Manifest::plain_size).sum();
-    (plain, if situation.parents.is_empty() { 0 } else { plain })
-}
-
-/// What a file system must have free for what goes there.
-pub(super) fn room(plain: u64, is_data_directory: bool, physical: &Physical) -> u64 {
-    let log = if is_data_directory { LOG_SEGMENTS * physical.segment_size.bytes() } else { 0 };
-    plain + log + MARGIN
 }

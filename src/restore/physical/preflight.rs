@@ -3,15 +3,20 @@
 use std::path::Path;
 
 use super::host::{DirectoryState, DirectorySurvey};
-use super::plan::{TablespacePlan, room, sizes};
+use super::layout::MANUAL_RESTORE;
 use super::survey::PhysicalSurvey;
-use super::{PhysicalRestoreRequest, delta, manual_restore};
-use crate::model::SystemIdentifier;
+use super::tablespaces::TablespacePlan;
+use super::{PhysicalRestoreRequest, delta};
+use crate::model::{Manifest, Physical, SystemIdentifier};
 use crate::postgres::MadeTablespace;
 use crate::restore::Refusal;
 
 /// The first major that makes a tablespace whose record has no path where the data directory has a link for it.
 const MAPS_SINCE: u32 = 15;
+
+/// Room for the log that a server has beside its data while it recovers.
+const LOG_SEGMENTS: u64 = 16;
+const MARGIN: u64 = 64 << 20;
 
 const LIVE: &str = "where the cluster that was backed up has its data";
 
@@ -184,7 +189,7 @@ fn place_objection(
             let message = format!(
                 "`{}` holds a cluster that drctl has restored; `{}` in it says how to start it",
                 path.display(),
-                manual_restore::FILE
+                MANUAL_RESTORE
             );
             Some(Refusal::not_ready("directory-not-empty", message))
         }
@@ -276,6 +281,24 @@ fn space(situation: &PhysicalSurvey, tablespaces: &[TablespacePlan]) -> Vec<Refu
         }
     }
     refusals
+}
+
+/// Everything that has to be read, the full one first.
+pub(super) fn parts(situation: &PhysicalSurvey) -> impl Iterator<Item = &Manifest> {
+    situation.parents.iter().chain([&situation.base]).map(|part| &part.manifest)
+}
+
+/// What is unpacked, and what it takes beside that while a chain is put together. How large the result is
+/// cannot be known before: not larger than all parts.
+pub(super) fn sizes(situation: &PhysicalSurvey) -> (u64, u64) {
+    let plain = parts(situation).map(Manifest::plain_size).sum();
+    (plain, if situation.parents.is_empty() { 0 } else { plain })
+}
+
+/// What a file system must have free for what goes there.
+fn room(plain: u64, is_data_directory: bool, physical: &Physical) -> u64 {
+    let log = if is_data_directory { LOG_SEGMENTS * physical.segment_size.bytes() } else { 0 };
+    plain + log + MARGIN
 }
 
 /// What stands against running a server here.

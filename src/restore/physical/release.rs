@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use super::layout::{AUTO_CONFIGURATION, CONTROL};
 use super::resume;
 
-pub(super) const FILE: &str = "postgresql.auto.conf";
 /// What comes between them is taken out once the recovery is proven.
 pub(super) const RECOVERY: [&str; 2] = [
     "# drctl: what this recovery needs. Once it is proven, drctl takes it out again.",
@@ -45,13 +45,13 @@ pub struct Release {
 
 /// Lets a restored cluster take another's place: shows what it lives with as a copy, and takes it out with `apply`.
 pub fn release(directory: &Path, apply: bool) -> Result<Release, ReleaseError> {
-    if !directory.join(super::unpack::CONTROL).exists() {
+    if !directory.join(CONTROL).exists() {
         return Err(ReleaseError::NoDataDirectory(directory.to_owned()));
     }
     if directory.join("recovery.signal").exists() {
         return Err(ReleaseError::Recovering(directory.to_owned()));
     }
-    let file = directory.join(FILE);
+    let file = directory.join(AUTO_CONFIGURATION);
     let text =
         fs::read_to_string(&file).map_err(|source| ReleaseError::Read { path: file.clone(), source })?;
     let (kept, settings) = released(&text);
@@ -225,11 +225,11 @@ mod tests {
         fs::create_dir(directory.join("global")).unwrap();
         fs::write(directory.join("global/pg_control"), "").unwrap();
         fs::write(directory.join("recovery.signal"), "").unwrap();
-        fs::write(directory.join(FILE), written()).unwrap();
+        fs::write(directory.join(AUTO_CONFIGURATION), written()).unwrap();
         assert!(matches!(release(directory, true), Err(ReleaseError::Recovering(_))));
         fs::remove_file(directory.join("recovery.signal")).unwrap();
         assert!(!release(directory, false).unwrap().applied);
-        assert_eq!(fs::read_to_string(directory.join(FILE)).unwrap(), written());
+        assert_eq!(fs::read_to_string(directory.join(AUTO_CONFIGURATION)).unwrap(), written());
         assert_eq!(release(directory, true).unwrap().settings.len(), 4);
         assert_eq!(release(directory, true).unwrap().settings.len(), 0);
     }

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::Started;
+use super::{ServerState, Started};
 use crate::model::RepositoryName;
 use crate::restore::Aftermath;
 
@@ -44,16 +44,6 @@ pub enum DirectoryCleanup {
     HalfChanged {
         to: PathBuf,
     },
-}
-
-/// What became of the server that was to be started.
-#[derive(Clone, Debug, Default)]
-pub enum ServerState {
-    #[default]
-    NotStarted,
-    Stopped,
-    /// It could not be stopped, and why.
-    MayRun(String),
 }
 
 impl std::fmt::Display for DirectoryCleanup {

@@ -1,18 +1,9 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use chrono::{DateTime, Utc};
-
-use super::execute::execute;
-use super::survey::survey;
-use super::{
-    DirectoryCleanup, DirectoryOwner, PhysicalDetails, PhysicalRestoreError, PhysicalRestorePlan,
-    PhysicalSurvey, RecoveryTarget, plan,
-};
+use super::{DirectoryOwner, RecoveryTarget};
 use crate::model::{BackupId, RepositoryName, SourceName, Timeline};
 use crate::policy::PostgresSource;
-use crate::restore::{Method, Refusal, RestoreProgress, Restored, Restorer, Stopped};
-use crate::run::RunContext;
 
 /// What someone wants back, and where to.
 #[derive(Clone, Debug)]
@@ -47,36 +38,6 @@ pub struct PhysicalRestoreRequest {
     pub tools: Option<PathBuf>,
     /// How the policy logs in to the source's own server: the checks log in so to the restored one.
     pub login: Option<Box<PostgresSource>>,
-}
-
-impl Restorer for PhysicalRestoreRequest {
-    const METHOD: Method = Method::Physical;
-    type Survey = PhysicalSurvey;
-    type Plan = PhysicalRestorePlan;
-    type Details = PhysicalDetails;
-    type Error = PhysicalRestoreError;
-    type Aftermath = DirectoryCleanup;
-
-    async fn survey(&self, run: &RunContext) -> Result<PhysicalSurvey, PhysicalRestoreError> {
-        survey(run, self).await
-    }
-
-    fn plan(
-        &self,
-        survey: PhysicalSurvey,
-        now: DateTime<Utc>,
-        _seed: u32,
-    ) -> Result<PhysicalRestorePlan, Vec<Refusal>> {
-        plan(self, survey, now)
-    }
-
-    async fn execute(
-        run: &RunContext,
-        plan: &PhysicalRestorePlan,
-        progress: &mut RestoreProgress<'_>,
-    ) -> Result<Restored<PhysicalDetails>, Stopped<PhysicalRestoreError, DirectoryCleanup>> {
-        execute(run, plan, progress).await
-    }
 }
 
 /// Which base backup to begin from.

@@ -8,13 +8,10 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::host::resolve;
-use super::plan::PhysicalRestorePlan;
+use super::layout::{CONTROL, RESUME_STATE};
+use super::resolve::resolve;
 use super::{BaseBackupSelector, PhysicalRestoreError, PhysicalRestoreRequest, TablespaceMapping};
 use crate::model::BackupId;
-
-/// In a directory that was restored, until its recovery is proven.
-pub(super) const STATE: &str = "drctl-recovery.json";
 
 /// What stands there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,15 +31,6 @@ pub(super) struct Placed {
 }
 
 impl ResumeState {
-    pub(super) fn of(plan: &PhysicalRestorePlan) -> Self {
-        let placed = |space: &super::TablespacePlan| Placed { oid: space.oid, to: space.to.clone() };
-        Self {
-            backup: plan.backup.clone(),
-            tablespaces: plan.tablespaces.iter().map(placed).collect(),
-            wal_directory: plan.wal_directory.clone(),
-        }
-    }
-
     pub(super) fn has(&self, directory: &Path) -> bool {
         let mut known = self.tablespaces.iter().map(|placed| &placed.to).chain(&self.wal_directory);
         known.any(|known| known == directory)
@@ -51,9 +39,8 @@ impl ResumeState {
 
 /// `None`: nothing to go on with.
 pub(super) fn look(directory: &Path) -> Option<ResumeState> {
-    let recovers =
-        directory.join("recovery.signal").exists() && directory.join(super::unpack::CONTROL).exists();
-    let state = std::fs::read(directory.join(STATE)).ok().filter(|_| recovers)?;
+    let recovers = directory.join("recovery.signal").exists() && directory.join(CONTROL).exists();
+    let state = std::fs::read(directory.join(RESUME_STATE)).ok().filter(|_| recovers)?;
     serde_json::from_slice(&state).ok()
 }
 
@@ -82,7 +69,7 @@ pub(super) fn with_its_backup(
 
 /// Takes a directory for this process. `None`: another one has it.
 pub(super) fn hold(directory: &Path) -> io::Result<Option<File>> {
-    let state = File::open(directory.join(STATE))?;
+    let state = File::open(directory.join(RESUME_STATE))?;
     match flock(&state, FlockOperation::NonBlockingLockExclusive) {
         Err(Errno::WOULDBLOCK) => Ok(None),
         locked => {
@@ -94,7 +81,7 @@ pub(super) fn hold(directory: &Path) -> io::Result<Option<File>> {
 
 /// Nothing is to be gone on with any more.
 pub(super) fn end(directory: &Path) -> io::Result<()> {
-    match std::fs::remove_file(directory.join(STATE)) {
+    match std::fs::remove_file(directory.join(RESUME_STATE)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
@@ -115,7 +102,7 @@ mod tests {
             tablespaces: vec![Placed { oid: 16401, to: "/srv/a".into() }],
             wal_directory: None,
         };
-        std::fs::write(at(STATE), serde_json::to_vec(&state).unwrap()).unwrap();
+        std::fs::write(at(RESUME_STATE), serde_json::to_vec(&state).unwrap()).unwrap();
         std::fs::write(at("global/pg_control"), "").unwrap();
         assert_eq!(look(folder.path()), None);
         std::fs::write(at("recovery.signal"), "").unwrap();

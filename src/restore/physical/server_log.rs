@@ -3,7 +3,6 @@
 use chrono::{DateTime, Utc};
 
 use super::plan::{PhysicalRestorePlan, ResolvedTarget};
-use super::start::is_named;
 use super::target::{RecoveryTarget, parse_time, shown};
 use crate::model::{Lsn, Timeline};
 
@@ -66,7 +65,7 @@ pub(super) fn prove(plan: &PhysicalRestorePlan, ended: &ReplayResult) -> Result<
         return Err(format!("it ended at {}, and was to go to {until}", ended.at));
     }
     let stopped = ended.stopped.as_deref();
-    if is_named(&plan.goal) != stopped.is_some() {
+    if plan.goal.is_named() != stopped.is_some() {
         return Err(match stopped {
             Some(words) => format!("it stopped {words}, and was not told to"),
             None => "it did not say that it stopped at the target".to_owned(),

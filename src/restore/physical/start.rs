@@ -9,9 +9,10 @@ use rustix::process::Pid;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::plan::{PhysicalRestorePlan, ResolvedTarget};
+use super::PhysicalRestoreError;
+use super::layout::SERVER_LOG;
+use super::plan::PhysicalRestorePlan;
 use super::server_log::{ReplayResult, prove};
-use super::{PhysicalRestoreError, ServerState};
 use crate::model::{History, Lsn, Timeline};
 use crate::platform::{CancellationToken, Program, is_alive};
 use crate::postgres::shell;
@@ -19,7 +20,6 @@ use crate::restore::RestoreError as _;
 use crate::run::RunContext;
 use crate::text::{error_chain, format_duration};
 
-pub(super) const LOG: &str = "drctl-recovery.log";
 const STEP: Duration = Duration::from_millis(100);
 /// How long a server may work without saying anything: replaying a segment, writing a checkpoint.
 const SILENT: Duration = Duration::from_secs(15 * 60);
@@ -45,6 +45,16 @@ pub struct Started {
     pub ended_at: Lsn,
     /// Of the last transaction that was replayed; `None`: none was.
     pub last_commit: Option<DateTime<Utc>>,
+}
+
+/// What became of the server that was to be started.
+#[derive(Clone, Debug, Default)]
+pub enum ServerState {
+    #[default]
+    NotStarted,
+    Stopped,
+    /// It could not be stopped, and why.
+    MayRun(String),
 }
 
 /// `left`: what became of the server, for the case that it is not where it should be.
@@ -108,7 +118,7 @@ impl<'p> ScratchServer<'p> {
             why: format!("the server programs of PostgreSQL {} are not here", plan.major),
             log: vec![],
         })?;
-        Ok(Self { plan, programs: &tools.directory, port, log: plan.to.join(LOG), without_tls: false })
+        Ok(Self { plan, programs: &tools.directory, port, log: plan.to.join(SERVER_LOG), without_tls: false })
     }
 
     async fn run(
@@ -303,9 +313,4 @@ impl<'p> ScratchServer<'p> {
         let lines: Vec<_> = log.lines().map(str::to_owned).collect();
         lines[lines.len().saturating_sub(TOLD_LINES)..].to_vec()
     }
-}
-
-/// Whether the goal is one PostgreSQL says it stopped at.
-pub(super) fn is_named(goal: &ResolvedTarget) -> bool {
-    !matches!(goal, ResolvedTarget::End | ResolvedTarget::Until(_))
 }

@@ -6,10 +6,10 @@ use chrono::TimeDelta;
 
 use super::fetch::read_small;
 use super::host::HostFacts;
-use super::plan::tablespace_directories;
 use super::replay_effects;
 use super::replay_effects::ReplayEffects;
 use super::select::{BaseBackup, along, candidates, goal, parents};
+use super::tablespaces::tablespace_directories;
 use super::target::shown;
 use super::timelines::{branches, ends_early};
 use super::wal_survey::{CommitSearch, WalArchives};

@@ -1,22 +1,21 @@
 //! Unpacks an archive of a data directory or a tablespace. Blocks: run it on a thread of its own.
 
 use std::collections::BTreeSet;
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File};
 use std::io::{self, Read, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, chown, fchown};
+use std::os::unix::fs::{DirBuilderExt as _, chown};
 use std::path::{Component, Path, PathBuf};
 
 use thiserror::Error;
 
 use super::delta::{ReplacedFile, RetainedFile, clear_way, sweep};
+use super::layout::{
+    CONTROL, CONTROL_KEPT, MANIFEST, MANUAL_RESTORE, MARKER, RESUME_STATE, SERVER_LOG, TABLESPACES,
+};
+use super::owned_file::create;
 use crate::repository::is_interrupted_read;
 use crate::text::error_chain;
 
-/// Under this name until everything else is durable: without it no server starts.
-pub(super) const CONTROL: &str = "global/pg_control";
-pub(super) const CONTROL_KEPT: &str = "global/pg_control.drctl";
-pub(super) const MANIFEST: &str = "backup_manifest";
-pub(super) const TABLESPACES: &str = "pg_tblspc";
 const BUFFER: usize = 1 << 20;
 
 /// Folders that a server must find, and that an archive need not have.
@@ -49,10 +48,10 @@ const LEFT_OUT: [&str; 9] = [
     "tablespace_map",
     "postmaster.pid",
     "postmaster.opts",
-    super::manual_restore::FILE,
-    super::start::LOG,
-    super::host::MARKER,
-    super::resume::STATE,
+    MANUAL_RESTORE,
+    SERVER_LOG,
+    MARKER,
+    RESUME_STATE,
 ];
 
 /// Why an archive was not unpacked.
@@ -271,15 +270,6 @@ pub(super) fn make_folder(path: &Path, owner: Option<(u32, u32)>) -> Result<(), 
         Some((user, group)) => chown(path, Some(user), Some(group)).map_err(write),
         None => Ok(()),
     }
-}
-
-/// A new file for its owner alone.
-pub(super) fn create(path: &Path, owner: Option<(u32, u32)>) -> io::Result<File> {
-    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    if let Some((user, group)) = owner {
-        fchown(&file, Some(user), Some(group))?;
-    }
-    Ok(file)
 }
 
 #[cfg(test)]

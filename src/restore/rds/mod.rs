@@ -33,6 +33,7 @@ mod plan;
 mod recorded_settings;
 mod report;
 mod request;
+mod restorer;
 mod select;
 pub(crate) mod settings;
 mod survey;

@@ -1,12 +1,8 @@
 use chrono::{DateTime, Utc};
 
-use super::execute::execute;
-use super::survey::{RdsSurvey, survey};
-use super::{Overrides, RdsAftermath, RdsDetails, RdsRestoreError, RdsRestorePlan, plan};
+use super::Overrides;
 use crate::model::{SourceName, SystemName};
 use crate::policy::{Prices, RdsSource};
-use crate::restore::{Method, Refusal, RestoreProgress, Restored, Restorer, Stopped};
-use crate::run::RunContext;
 
 /// What is asked for.
 #[derive(Clone, Debug)]
@@ -29,36 +25,6 @@ pub struct RdsRestoreRequest {
     pub hydrate: bool,
     /// Whether RDS is to keep automated backups of it only when it takes production's place.
     pub backups_later: bool,
-}
-
-impl Restorer for RdsRestoreRequest {
-    const METHOD: Method = Method::Rds;
-    type Survey = RdsSurvey;
-    type Plan = RdsRestorePlan;
-    type Details = RdsDetails;
-    type Error = RdsRestoreError;
-    type Aftermath = RdsAftermath;
-
-    async fn survey(&self, run: &RunContext) -> Result<RdsSurvey, RdsRestoreError> {
-        survey(run, self).await
-    }
-
-    fn plan(
-        &self,
-        survey: RdsSurvey,
-        _now: DateTime<Utc>,
-        _seed: u32,
-    ) -> Result<RdsRestorePlan, Vec<Refusal>> {
-        plan(self, survey)
-    }
-
-    async fn execute(
-        run: &RunContext,
-        plan: &RdsRestorePlan,
-        progress: &mut RestoreProgress<'_>,
-    ) -> Result<Restored<RdsDetails>, Stopped<RdsRestoreError, RdsAftermath>> {
-        execute(run, plan, progress).await
-    }
 }
 
 /// Which data.

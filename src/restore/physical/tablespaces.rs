@@ -1,0 +1,37 @@
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::PhysicalRestoreRequest;
+use crate::model::{Lsn, Tablespace};
+
+/// Where a tablespace goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TablespacePlan {
+    pub oid: u32,
+    pub was: String,
+    pub to: PathBuf,
+    /// The position of the record that makes it; absent where it is in the backup.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub made_at: Option<Lsn>,
+    pub bytes: u64,
+    /// What a chain takes there beside it until it is put together.
+    pub scratch_bytes: u64,
+}
+
+/// Where each tablespace goes: where it is told to, or beside the data directory.
+pub(super) fn tablespace_directories<'p>(
+    request: &PhysicalRestoreRequest,
+    tablespaces: &'p [Tablespace],
+) -> Vec<(&'p Tablespace, PathBuf)> {
+    let mut beside = request.to.file_name().unwrap_or_default().to_owned();
+    beside.push("-tablespaces");
+    let beside = request.to.with_file_name(beside);
+    let place = |space: &Tablespace| {
+        let mapped = request.tablespaces.iter().find(|mapping| {
+            mapping.which == space.oid.to_string() || Path::new(&mapping.which) == Path::new(&space.location)
+        });
+        mapped.map_or_else(|| beside.join(space.oid.to_string()), |mapping| mapping.directory.clone())
+    };
+    tablespaces.iter().map(|space| (space, place(space))).collect()
+}
