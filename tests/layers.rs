@@ -23,8 +23,7 @@ const LAYERS: [&[&str]; 13] = [
 ];
 
 /// What breaks that rule still. The list may only shrink.
-const SIDEWAYS: [(&str, &str); 4] =
-    [("copies", "verify"), ("doctor", "configure"), ("rds_admin", "restore"), ("recoverability", "status")];
+const SIDEWAYS: [(&str, &str); 3] = [("copies", "verify"), ("doctor", "configure"), ("rds_admin", "restore")];
 
 /// Files of one module that import each other in a circle, a circle a line. The list may only shrink.
 const CIRCLES: &str = include_str!("circles.txt");
@@ -63,13 +62,13 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
 }
 
 /// The modules of the library, without comments and tests.
-fn modules() -> BTreeMap<ModulePath, Module> {
+fn modules() -> std::io::Result<BTreeMap<ModulePath, Module>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = Vec::new();
-    sources(&root, &mut files).unwrap();
+    sources(&root, &mut files)?;
     let mut modules = BTreeMap::new();
     for path in files {
-        let file = path.strip_prefix(&root).unwrap().to_owned();
+        let file = path.strip_prefix(&root).unwrap_or(&path).to_owned();
         if file.ends_with("main.rs") {
             continue;
         }
@@ -78,12 +77,12 @@ fn modules() -> BTreeMap<ModulePath, Module> {
         if file.ends_with("mod.rs") || file.ends_with("lib.rs") {
             name.pop();
         }
-        let text = std::fs::read_to_string(&path).unwrap();
+        let text = std::fs::read_to_string(&path)?;
         let code = without_tests(&without_comments(&text)).to_owned();
         let exports = exports(&code);
         modules.insert(name, Module { file, code, exports });
     }
-    modules
+    Ok(modules)
 }
 
 fn without_comments(text: &str) -> String {
@@ -210,7 +209,7 @@ fn resolve(path: &[String], modules: &BTreeMap<ModulePath, Module>, steps: usize
 
 #[test]
 fn imports_go_down() {
-    let modules = modules();
+    let modules = modules().unwrap();
     let (mut wrong, mut sideways, mut seen) = (BTreeSet::new(), BTreeSet::new(), 0);
     for (name, module) in &modules {
         let Some(own_module) = name.first() else { continue };
@@ -239,8 +238,8 @@ fn imports_go_down() {
 
 /// What each file of a module imports from other files of it. That a file uses what stands in the `mod.rs` above
 /// it is no import: a type that all share has its place there.
-fn imports() -> BTreeMap<PathBuf, BTreeSet<PathBuf>> {
-    let modules = modules();
+fn imports() -> std::io::Result<BTreeMap<PathBuf, BTreeSet<PathBuf>>> {
+    let modules = modules()?;
     let mut imports = BTreeMap::new();
     for (name, module) in modules.iter().filter(|(name, _)| !name.is_empty()) {
         let targets = paths(name, module, &modules).into_iter();
@@ -250,7 +249,7 @@ fn imports() -> BTreeMap<PathBuf, BTreeSet<PathBuf>> {
         });
         imports.insert(module.file.clone(), targets.map(|target| modules[&target].file.clone()).collect());
     }
-    imports
+    Ok(imports)
 }
 
 fn reachable<'a>(from: &'a Path, imports: &'a BTreeMap<PathBuf, BTreeSet<PathBuf>>) -> BTreeSet<&'a Path> {
@@ -275,7 +274,7 @@ fn circles(imports: &BTreeMap<PathBuf, BTreeSet<PathBuf>>) -> BTreeSet<BTreeSet<
 
 #[test]
 fn circles_between_files_only_get_fewer() {
-    let imports = imports();
+    let imports = imports().unwrap();
     let found = circles(&imports);
     let known: Vec<BTreeSet<PathBuf>> = CIRCLES
         .lines()
