@@ -318,7 +318,7 @@ async fn throttling_and_expired_credentials_in_the_middle_of_a_wait_pass() -> Ou
 #[tokio::test]
 async fn what_aws_refuses_is_told_with_what_to_do() -> Outcome<()> {
     for (operation, trouble, words) in [
-        ("StartBackupJob", Trouble::LimitExceeded, "have AWS raise that quota"),
+        ("StartBackupJob", Trouble::LimitExceeded, "request a quota increase"),
         ("StartBackupJob", Trouble::AccessDenied, "iam:PassRole"),
         ("StartBackupJob", Trouble::ExpiredCredentials, "renew the credentials that the policy names"),
         ("DescribeBackupVault", Trouble::AccessDenied, "the same of a vault that is not there"),

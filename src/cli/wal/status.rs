@@ -36,7 +36,7 @@ pub(super) async fn run(args: WalStatusArgs, context: &Context) -> Result<Exit, 
     let (repositories, server) =
         tokio::join!(context.repositories_with(&policy, super::patience()), ask_server(&policy, source));
     let (rpo, now) = (policy.objectives.rpo, context.clock.now());
-    let archived = (source, &archiving.through);
+    let archived = (source, &archiving.method);
     let report = ArchiveReport::ask(&policy, archived, &repositories, server, args.system_identifier, now);
     let report = report.await.map_err(unknown_cluster)?;
     let worst = report.health();
@@ -55,7 +55,7 @@ pub(super) async fn run(args: WalStatusArgs, context: &Context) -> Result<Exit, 
             strong = style::STRONG
         ));
         show(context, &report.repositories, now);
-        show_server(context, &report.server, &archiving.through, rpo, now);
+        show_server(context, &report.server, &archiving.method, rpo, now);
         if let Some(stall) = &report.stall {
             context.output.warn(stall.to_string());
             context.output.note(format!("hint: {}", stall.remedy()));
