@@ -5,7 +5,6 @@ use super::catalog_view::{brought_up, not_opened, recall, say_created, warn, war
 use super::error::CommandError;
 use super::exit::Exit;
 use super::output::style;
-use crate::text::error_chain;
 use crate::catalog::{Filter, Refreshed};
 use crate::copies::backups::SyncReport;
 use crate::copies::wal::SyncedWal;
@@ -13,6 +12,7 @@ use crate::copies::{self, CopiesReport, SourceWal};
 use crate::model::{BackupId, RepositoryName, SourceName};
 use crate::repository::Unavailable;
 use crate::run::RunContext;
+use crate::text::error_chain;
 
 /// Look after the copies
 #[derive(Debug, clap::Args)]

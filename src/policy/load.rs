@@ -248,7 +248,7 @@ mod tests {
     #[test]
     fn two_repositories_at_one_place_are_one_repository() {
         let twin = with("s3://shop-backups-west/drctl", "s3://shop-backups/drctl/");
-        assert_eq!(said(&twin), ["repository.copies.west.url: is the same place as repository `primary`"]);
+        assert_eq!(said(&twin), ["repository.copies.west.url: is the same location as repository `primary`"]);
         let primary = with("repository.copies.west", "repository.copies.primary");
         assert_eq!(said(&primary), ["repository.copies.primary: is the name of the first repository"]);
     }

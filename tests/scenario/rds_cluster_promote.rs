@@ -137,7 +137,7 @@ async fn no_cluster_takes_productions_place_but_a_finished_restore_of_it() -> Ou
         school.system.expect(1, &arguments).await
     };
     school.server.cluster(HOME, "foreign", school.settings.clone(), &["foreign-1"]).await?;
-    promote("foreign", &[]).await?.says("was not made by a restore of `cluster`")?;
+    promote("foreign", &[]).await?.says("was not restored from `cluster`")?;
     promote("school", &[]).await?.says("has the name of production already")?;
     // An instance of a restored cluster does not take the cluster's name.
     promote("fresh-1", &[]).await?.says("there is no cluster `fresh-1` in us-east-1")?;
@@ -150,7 +150,7 @@ async fn no_cluster_takes_productions_place_but_a_finished_restore_of_it() -> Ou
     promote("fresh", &["--put-aside-as", "gone"]).await?.says("there is an instance `gone-a` already")?;
     let tags = client.remove_tags_from_resource().resource_name(arn(HOME, "cluster", "fresh"));
     tags.tag_keys("drctl:restored-until").send().await?;
-    promote("fresh", &[]).await?.says("the restore of `fresh` did not come to its end")?;
+    promote("fresh", &[]).await?.says("the restore of `fresh` did not finish")?;
     assert_eq!(changes(&school).len(), before, "{:#?}", changes(&school));
     assert_eq!(
         (school.pupils(HOME, "school").await?, hooks(&school)),

@@ -103,7 +103,7 @@ async fn what_must_not_take_productions_place_does_not() -> Outcome<()> {
     let foreign = board.settings.clone();
     board.server.instance(HOME, "foreign", foreign).await?;
     let refused = board.system.expect(1, &["rds", "promote", "instance", "foreign", "--apply"]).await?;
-    refused.says("was not made by a restore of `instance`")?;
+    refused.says("was not restored from `instance`")?;
     let refused = board.system.expect(1, &["rds", "promote", "instance", "classboard", "--apply"]).await?;
     refused.says("has the name of production already")?;
     let taken = ["rds", "promote", "instance", "fresh", "--put-aside-as", "foreign", "--apply"];
@@ -145,10 +145,7 @@ async fn what_must_not_take_productions_place_does_not() -> Outcome<()> {
     stopped.says("`classboard` is `stopped`, and RDS takes no snapshot of it")?.says(start)?;
     board.server.set_status(HOME, "classboard", "incompatible-network")?;
     let stuck = board.system.expect(1, &applied).await?;
-    stuck
-        .says("is `incompatible-network`")?
-        .says("goes on without it")?
-        .says("`fresh` by its own address")?;
+    stuck.says("is `incompatible-network`")?.says("resumes without it")?.says("the address of `fresh`")?;
     assert_eq!(changes(&board).len() - before, touched, "nothing was touched");
     board.server.set_status(HOME, "classboard", "storage-full")?;
     board.system.expect(0, &applied).await?.says("is renamed anyway")?;

@@ -236,7 +236,7 @@ async fn doctor_says_what_falls_short_of_the_policy() -> Outcome<()> {
 
     board.server.fail(When::action("SimulatePrincipalPolicy"), Fault::DENIED);
     let run = board.system.expect(1, &["doctor"]).await?;
-    run.says("cannot be asked")?.says("SimulatePrincipalPolicy")?;
+    run.says("cannot be simulated")?.says("SimulatePrincipalPolicy")?;
     board.server.heal();
 
     board.system.rewrite("instance = \"classboard\"", "instance = \"clasboard\"")?;

@@ -167,7 +167,7 @@ async fn a_tables_recovery_points_are_known_by_the_manifests() -> Outcome<()> {
     assert_eq!(own.len(), 3);
     assert!(point.as_str().is_some_and(|arn| arn.starts_with(&table)) && *point != held, "{status:#?}");
     let doctor = stage.system.expect(3, &["doctor", "--output", "json"]).await?;
-    doctor.says("only the manifests say")?;
+    doctor.says("recorded in the manifests only")?;
     assert_eq!(stage.aws.world().count("ListTags"), 0);
     Ok(())
 }

@@ -138,7 +138,7 @@ async fn a_segment_that_is_still_written_is_refused_and_one_that_was_taken_can_b
     let within = format!("pg_wal/{current}");
     let (code, said) = archiving.as_server(&["wal", "push", &within]).await?;
     assert_eq!(code, 1, "{said}");
-    for words in ["may still be written", "pg_switch_wal()", "a folder of its own"] {
+    for words in ["may still be in use", "pg_switch_wal()", "a directory of its own"] {
         assert!(said.contains(words), "{words} is not in: {said}");
     }
     assert_eq!(crate::support::system::contents(&folders[0])?, before);
@@ -467,7 +467,7 @@ async fn damage_in_one_copy_is_passed_and_in_both_is_not_the_end_of_the_log() ->
     spoil(1, &segments[4])?;
     refuses(&mut copy)?;
     let log = copy.log_tail();
-    assert!(log.contains(&format!("`{}` was not had from `primary`", segments[1])), "{log}");
+    assert!(log.contains(&format!("failed to fetch `{}` from `primary`", segments[1])), "{log}");
     assert!(log.contains(&format!("failed to fetch `{}`", segments[4])), "{log}");
     spoil(1, &segments[4])?;
     recovers(&mut copy).await
