@@ -54,18 +54,16 @@ impl FailureKind {
 
     fn advice(self) -> &'static str {
         match self {
-            Self::Throttled => "; AWS gets too many calls from this account: run it again later",
-            Self::Credentials => "; renew the credentials that the policy names, and run it again",
+            Self::Throttled => "; AWS throttles this account: retry later",
+            Self::Credentials => "; renew the credentials that the policy names",
             Self::Forbidden => {
-                "; the role needs that permission: `drctl iam show` prints what each role should have"
+                "; the role needs that permission: `drctl iam show` prints the policy of each role"
             }
-            Self::Quota => "; have AWS raise that quota, or remove what is no longer needed",
+            Self::Quota => "; request a quota increase, or delete what is no longer needed",
             Self::Key => {
-                "; look at the key's state and its policy: RDS needs kms:DescribeKey, CreateGrant, Decrypt, Encrypt, GenerateDataKey and ReEncrypt on it, in that region"
+                "; check the key's state and its policy: RDS needs kms:DescribeKey, CreateGrant, Decrypt, Encrypt, GenerateDataKey and ReEncrypt on it, in that region"
             }
-            Self::Unreachable => {
-                "; look at the network, at the endpoint in the policy, and at AWS's status page"
-            }
+            Self::Unreachable => "; check the network, the endpoint in the policy, and the AWS status page",
             _ => "",
         }
     }
@@ -91,7 +89,7 @@ impl AwsFailure {
             (Some(code), None, _) => code.clone(),
             // AWS always has a word for it.
             (None, _, Some(status @ (404 | 405 | 501))) => format!(
-                "HTTP status {status}: what answers there does not have this call; look at the endpoint in the policy"
+                "HTTP status {status}: the server does not have this call; check the endpoint in the policy"
             ),
             (None, _, Some(status)) => format!("HTTP status {status}"),
             (None, _, None) => words(&error),

@@ -43,9 +43,9 @@ const KNOWN: [(&str, &str); 7] = [
     ("InvalidContentType", "the server speaks no TLS: is its address `http://`?"),
     ("invalid HTTP version parsed", "the server answers in TLS: is its address `https://`?"),
     ("UnknownIssuer", "this host does not trust the issuer of the server's certificate"),
-    ("CaUsedAsEndEntity", "this host does not trust the server's certificate, which signs itself"),
-    ("NotValidForName", "the server's certificate is of another host name"),
-    ("not valid for name", "the server's certificate is of another host name"),
+    ("CaUsedAsEndEntity", "this host does not trust the server's self-signed certificate"),
+    ("NotValidForName", "the server's certificate is for another host name"),
+    ("not valid for name", "the server's certificate is for another host name"),
     ("failed to lookup address", "the host name cannot be resolved"),
 ];
 

@@ -52,19 +52,19 @@ pub struct PollProgress {
 /// Why a wait ended without what was waited for. What AWS began goes on in AWS.
 #[derive(Debug, Error)]
 pub enum PollError {
-    #[error("failed to see how far {subject} is, {TROUBLE} times one after the other")]
+    #[error("failed to query the status of {subject} {TROUBLE} times in a row")]
     Trouble { subject: String, source: AwsFailure },
     #[error("{subject} is `{status}`{}", .detail.as_ref().map(|detail| format!(": {detail}")).unwrap_or_default())]
     Failed { subject: String, status: String, detail: Option<String> },
-    #[error("{subject} is gone: somebody removed it")]
+    #[error("{subject} was deleted while drctl waited for it")]
     Gone { subject: String },
-    #[error("{subject} was begun, and AWS does not find it")]
+    #[error("{subject} was started, and AWS does not find it")]
     NeverCame { subject: String },
-    #[error("{subject} is still `{status}` after {}; AWS goes on with it", format_duration(*.waited))]
+    #[error("{subject} is still `{status}` after {}; AWS continues it", format_duration(*.waited))]
     Deadline { subject: String, status: String, waited: Duration },
-    #[error("interrupted while {subject} was `{status}`; AWS goes on with it")]
+    #[error("interrupted while {subject} was `{status}`; AWS continues it")]
     Interrupted { subject: String, status: String },
-    #[error("failed to ask for {subject}")]
+    #[error("failed to query {subject}")]
     Refused { subject: String, source: AwsFailure },
 }
 
@@ -120,7 +120,7 @@ impl Poll {
                     if trouble >= TROUBLE {
                         return Err(PollError::Trouble { subject: named(), source });
                     }
-                    tracing::info!("asking for {subject}: {}", error_chain(&source));
+                    tracing::info!("querying {subject}: {}", error_chain(&source));
                 }
                 Err(source) => return Err(PollError::Refused { subject: named(), source }),
             }

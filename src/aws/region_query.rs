@@ -19,7 +19,7 @@ pub async fn while_asked<T>(place: &AwsLocation, events: &Events, asking: impl F
         () = tokio::time::sleep(soon) => {}
     }
     events.notice(format!(
-        "{} has not answered yet: no answer is waited for longer than {} (`patience` in the policy)",
+        "waiting for an answer from {}, up to {} (`patience` in the policy)",
         place.region,
         patience(place)
     ));

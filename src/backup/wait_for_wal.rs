@@ -60,6 +60,6 @@ impl Run<'_> {
 
     fn log_wait(&self, source: &SourceName) -> Duration {
         let base = self.policy.source(source).and_then(Source::base);
-        base.map(|base| base.log_wait).unwrap_or_default()
+        base.map(|base| base.wal_wait).unwrap_or_default()
     }
 }

@@ -10,7 +10,7 @@ use crate::catalog::{Catalog, CatalogError, Depth, Filter, refresh};
 use crate::repository::KnownLocations;
 use crate::text::count;
 
-/// Look after the catalog: the database of what the repositories hold
+/// Administer the catalog: the local index of the repositories
 #[derive(Debug, clap::Args)]
 pub struct CatalogArgs {
     #[command(subcommand)]
@@ -19,7 +19,7 @@ pub struct CatalogArgs {
 
 #[derive(Debug, clap::Subcommand)]
 enum CatalogCommand {
-    /// Make the catalog anew from the repositories; what is known of one that cannot be reached is kept
+    /// Rebuild the catalog from the repositories; entries of an unavailable one are kept
     #[command(after_help = super::exit::HELP)]
     Rebuild,
 }
@@ -48,7 +48,7 @@ async fn rebuild(context: &Context) -> Result<Exit, CommandError> {
     let catalog = match Catalog::open(&location, &policy.system).await {
         Err(CatalogError::Damaged { .. }) => {
             if let Some(aside) = Catalog::put_aside(&location, now)? {
-                context.output.note(format!("The damaged catalog was put aside as {}.", aside.display()));
+                context.output.note(format!("The damaged catalog was moved to {}.", aside.display()));
             }
             Catalog::open(&location, &policy.system).await
         }

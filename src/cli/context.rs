@@ -49,11 +49,8 @@ impl Context {
             return Ok(path.clone());
         }
         POLICY_PLACES.iter().map(Path::new).find(|path| path.exists()).map(Path::to_owned).ok_or_else(|| {
-            CommandError::usage(format!(
-                "no policy was named, and there is none at {}",
-                POLICY_PLACES.join(" or ")
-            ))
-            .hint("Name one with `--policy FILE` or DRCTL_POLICY, or write one with `drctl init`.")
+            CommandError::usage(format!("no policy found at {}", POLICY_PLACES.join(" or ")))
+                .hint("Name one with `--policy FILE` or DRCTL_POLICY, or create one with `drctl init`.")
         })
     }
 
@@ -84,7 +81,7 @@ impl Context {
                 ask_hidden(&format!("Passphrase for {}", path.display()), &self.cancel).await
             else {
                 if self.cancel.is_cancelled() {
-                    return Err(CommandError::new(Exit::Interrupted, "interrupted at a question"));
+                    return Err(CommandError::new(Exit::Interrupted, "interrupted at a prompt"));
                 }
                 break;
             };
@@ -122,7 +119,7 @@ impl Context {
         match catalog.remember(&repositories).await {
             Ok((catalog, remembered)) => (Some(catalog), repositories.remembering(remembered)),
             Err(error) => {
-                self.output.warn(format!("going on without the catalog: {}", CommandError::from(error)));
+                self.output.warn(format!("continuing without the catalog: {}", CommandError::from(error)));
                 (None, repositories)
             }
         }
@@ -133,7 +130,7 @@ impl Context {
         match self.catalog(policy).await {
             Ok(catalog) => Some(catalog),
             Err(error) => {
-                self.output.warn(format!("going on without the catalog: {error}"));
+                self.output.warn(format!("continuing without the catalog: {error}"));
                 None
             }
         }
@@ -209,7 +206,7 @@ fn listen(cancel: CancellationToken, output: Output) {
         let (cancel, output) = (cancel.clone(), output.clone());
         tokio::spawn(async move {
             if signals.recv().await.is_some() {
-                output.note("Interrupted: stopping what runs and taking back what is half done.");
+                output.note("Interrupted: stopping and rolling back incomplete work.");
                 cancel.cancel();
             }
         });

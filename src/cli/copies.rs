@@ -5,7 +5,6 @@ use super::catalog_view::{brought_up, not_opened, recall, say_created, warn, war
 use super::error::CommandError;
 use super::exit::Exit;
 use super::output::style;
-use crate::text::error_chain;
 use crate::catalog::{Filter, Refreshed};
 use crate::copies::backups::SyncReport;
 use crate::copies::wal::SyncedWal;
@@ -13,6 +12,7 @@ use crate::copies::{self, CopiesReport, SourceWal};
 use crate::model::{BackupId, RepositoryName, SourceName};
 use crate::repository::Unavailable;
 use crate::run::RunContext;
+use crate::text::{count, error_chain, format_size};
 
 /// Look after the copies
 #[derive(Debug, clap::Args)]
@@ -113,7 +113,7 @@ fn show_wal(context: &Context, wal: &SourceWal) {
         (0, false) => return,
         (copied, _) => {
             let files = count(*copied as u64, "file");
-            format!("{files} of write-ahead log of {} copied, {}.", wal.source, size(*bytes))
+            format!("{files} of write-ahead log of {} copied, {}.", wal.source, format_size(*bytes))
         }
     };
     output.line(format!("{faint}{line}{faint:#}"));

@@ -12,14 +12,14 @@ use crate::doctor::{DoctorFinding, FindingSeverity};
 use crate::platform::state_directory;
 use crate::text::count;
 
-/// Look whether this host can do what the policy asks, by trying it
+/// Check that this host can do what the policy asks, by trying it
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER)]
 pub struct DoctorArgs {
-    /// Show what is good, too
+    /// Also show what is good
     #[arg(long)]
     all: bool,
-    /// The role whose rights in AWS this host's are compared with
+    /// The role to compare this host's AWS permissions with
     #[arg(long, value_name = "ROLE", default_value = "writer")]
     role: RoleArg,
 }
@@ -27,8 +27,8 @@ pub struct DoctorArgs {
 const TAKING_BACK: Duration = Duration::from_secs(10);
 
 const AFTER: &str = "\
-Writes small objects below `.drctl-probe` in each repository and deletes them again, unless it may
-not; reads the databases only.
+Writes small objects below `.drctl-probe` in each repository and deletes them again, where it is
+allowed to. Only reads the databases.
 
 Exit status:
   0    nothing wrong
@@ -54,7 +54,7 @@ pub(super) async fn run(args: DoctorArgs, context: &Context) -> Result<Exit, Com
         () = context.cancel.cancelled() => {
             // What was written to try a store is taken back first.
             let _swept = tokio::time::timeout(TAKING_BACK, examining).await;
-            return Err(CommandError::new(Exit::Interrupted, "interrupted while looking"));
+            return Err(CommandError::new(Exit::Interrupted, "interrupted during the checks"));
         }
     };
     let worst = findings.iter().map(|finding| finding.severity).max().unwrap_or(FindingSeverity::Good);

@@ -58,9 +58,9 @@ impl CommandError {
 impl From<CatalogError> for CommandError {
     fn from(error: CatalogError) -> Self {
         let hint = match &error {
-            CatalogError::Damaged { .. } => "`drctl catalog rebuild` makes it anew from the repositories.",
+            CatalogError::Damaged { .. } => "`drctl catalog rebuild` rebuilds it from the repositories.",
             CatalogError::Create { .. } => {
-                "DRCTL_STATE_DIR names another directory for it; it is made anew from the repositories."
+                "DRCTL_STATE_DIR names another directory for it; it is rebuilt from the repositories."
             }
             CatalogError::Newer { .. } => "Use that version, or name another catalog in the policy.",
             CatalogError::Unknown(_) => "`drctl list` shows what there is.",

@@ -31,9 +31,9 @@ Exit status:
   10   there is nothing to restore
   11   another run holds the lease
   12   no identity given opens the backup
-  20   a drill failed, or what was restored is not complete
+  20   a drill or a check failed, or the restored data is not complete
   21   an objective is missed
-  22   it could not be determined
+  22   the result could not be determined
   130  interrupted
 Treat any other as a failure.";
 
@@ -48,9 +48,9 @@ impl Exit {
             Self::Nothing => "there is nothing to restore",
             Self::LeaseHeld => "another run holds the lease",
             Self::CannotDecrypt => "no identity given opens the backup",
-            Self::DrillFailed => "a drill failed, or what was restored is not complete",
+            Self::DrillFailed => "a drill or a check failed, or the restored data is not complete",
             Self::ObjectiveMissed => "an objective is missed",
-            Self::Undetermined => "it could not be determined",
+            Self::Undetermined => "the result could not be determined",
             Self::Interrupted => "interrupted",
         }
     }

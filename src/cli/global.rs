@@ -12,7 +12,7 @@ pub struct Global {
     /// How results are written
     #[arg(long, global = true, value_enum, default_value_t = Format::Human)]
     pub output: Format,
-    /// Write results, warnings and errors only: on stderr nothing but what is wrong, for cron
+    /// Write results, warnings and errors only; stderr has only problems, for cron
     #[arg(long, short, global = true)]
     pub quiet: bool,
     /// Say more on stderr; twice for debugging

@@ -7,7 +7,7 @@ use crate::iam;
 use crate::iam::{Account, INLINE_LIMIT, IamDocument, IamError, IamRole, MANAGED_LIMIT};
 use crate::policy::{Encryption, Policy, RepositoryLocation};
 
-/// Print what each role of drctl needs in AWS
+/// Print the AWS permissions that each role of drctl needs
 #[derive(Debug, clap::Args)]
 pub struct IamArgs {
     #[command(subcommand)]
@@ -19,11 +19,11 @@ enum IamCommand {
     Show(IamShowArgs),
 }
 
-/// Print the IAM policy of a role, made from the policy file
+/// Print the IAM policy of a role, generated from the policy file
 ///
 /// It allows what drctl does in that role with the buckets, databases, vaults and keys that the policy names,
-/// and denies what would end the backups, whatever else the role has. Give the roles to different principals:
-/// nobody should be able to write backups and to delete them.
+/// and denies what would destroy backups, whatever else the role may do. Give the roles to different principals:
+/// no principal should be able both to write backups and to delete them.
 #[derive(Debug, clap::Args)]
 #[command(after_help = super::exit::HELP)]
 struct IamShowArgs {
@@ -31,22 +31,22 @@ struct IamShowArgs {
     /// The account, where the policy names none in an ARN or more than one
     #[arg(long, value_name = "ID")]
     account: Option<Account>,
-    /// The part of it with this number, of as many as a managed policy's 6,144 characters need
+    /// Print only this part, where the policy exceeds a managed policy's 6,144 characters
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     part: Option<u16>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(super) enum RoleArg {
-    /// Takes backups and archives log; can neither read nor delete them
+    /// Takes backups and archives WAL; can neither read nor delete them
     Writer,
-    /// Restores and drills; changes only what it made
+    /// Restores and drills; changes only what it created
     Restorer,
-    /// Deletes what is no longer kept; cannot read a backup
+    /// Deletes expired backups; cannot read a backup
     Retention,
-    /// Reads what is stored and how AWS is set up, for `verify`; changes nothing
+    /// Reads repositories and the configuration in AWS, for `verify`; changes nothing
     Auditor,
-    /// Of people, on the day: puts a restored database in the place of the lost one
+    /// For people, in an incident: promotes a restored database to production
     BreakGlass,
 }
 
@@ -72,7 +72,7 @@ pub(super) fn run(args: &IamArgs, context: &Context) -> Result<Exit, CommandErro
         None => &document,
         Some(n) => parts.get(usize::from(n) - 1).ok_or_else(|| {
             CommandError::usage(format!("there is no part {n} of it"))
-                .hint(format!("`--part 1` to `--part {}` are all of it.", parts.len()))
+                .hint(format!("Its parts are `--part 1` to `--part {}`.", parts.len()))
         })?,
     };
     let text = match context.output.is_json() {
@@ -89,10 +89,10 @@ pub(super) fn run(args: &IamArgs, context: &Context) -> Result<Exit, CommandErro
 fn refused(error: IamError) -> CommandError {
     let hint = match &error {
         IamError::NoAccount { .. } => {
-            "`--account ID` says it: `aws sts get-caller-identity --query Account --output text` prints it."
+            "Name it with `--account ID`: `aws sts get-caller-identity --query Account --output text` prints it."
         }
         IamError::NothingInAws { .. } => {
-            "Stores that are not AWS have keys of their own: make one there that may do no more than this role."
+            "Stores other than AWS have their own keys: create one there with no more permissions than this role."
         }
     };
     CommandError::usage(error).hint(hint)
@@ -122,17 +122,17 @@ fn notes(
             && let Some(endpoint) = &place.endpoint
         {
             notes.push(format!(
-                "note: repository `{}` is at {endpoint}, which IAM does not reach: give the key it has there no more than this role.",
+                "note: repository `{}` is at {endpoint}, which IAM does not cover: give its key there no more permissions than this role.",
                 repository.name
             ));
         }
     }
     match (role, &policy.encryption) {
         (IamRole::Auditor, Encryption::Age { .. }) => notes.push(
-            "note: `drctl verify` works with this role alone; `drctl copies sync` needs it beside `writer`. What it reads is encrypted.".to_owned(),
+            "note: `drctl verify` needs only this role; `drctl copies sync` also needs `writer`. What it reads is encrypted.".to_owned(),
         ),
         (IamRole::Auditor | IamRole::Writer, Encryption::None) => notes.push(
-            "note: backups are not encrypted: whoever has `s3:GetObject` on them reads the data.".to_owned(),
+            "note: backups are not encrypted: `s3:GetObject` on them is access to the data.".to_owned(),
         ),
         _ => {}
     }

@@ -8,7 +8,7 @@ use super::exit::Exit;
 use super::keys_check::CheckArgs;
 use crate::init::{KeyFile, KeysError, KeysPlan};
 
-/// Make the keys that backups are encrypted to
+/// Generate and check the keys that backups are encrypted to
 #[derive(Debug, clap::Args)]
 pub struct KeysArgs {
     #[command(subcommand)]
@@ -21,19 +21,19 @@ enum KeysCommand {
     Check(CheckArgs),
 }
 
-/// Make an operational and an escrow key
+/// Generate an operational and an escrow key
 ///
 /// Writes the two identities (secret keys) with mode 0600, and prints the recipients (public keys) as the
-/// policy wants them. Either identity alone opens every backup; without both, nothing does.
+/// policy takes them. Either identity alone opens every backup; without both, nothing does.
 #[derive(Debug, clap::Args)]
 struct KeysGenerateArgs {
     /// File of the identity for restores and drills in daily work
     #[arg(long, value_name = "FILE", value_parser = super::args::path())]
     operational: PathBuf,
-    /// File of the identity that is put away, on another disk or a removable medium
+    /// File of the escrow identity, on another disk or a removable medium
     #[arg(long, value_name = "FILE", value_parser = super::args::path())]
     escrow: PathBuf,
-    /// Accept both in one directory: who loses it loses both
+    /// Accept both in one directory, which can be lost together
     #[arg(long)]
     danger_same_place: bool,
 }
@@ -89,13 +89,15 @@ pub(super) fn what_to_do(keys: &[KeyFile; 2]) -> String {
 /// `flag`: what accepts one place for both.
 pub(super) fn refused(error: KeysError, flag: &str) -> CommandError {
     match error {
-        KeysError::Exists { .. } => CommandError::usage(error)
-            .hint("Name a file that is not there, or move the old identity away yourself."),
+        KeysError::Exists { .. } => {
+            CommandError::usage(error).hint("Name a file that does not exist, or move the old identity away.")
+        }
         KeysError::SamePlace { .. } => CommandError::usage(error)
             .hint("Write the escrow identity to another disk or a removable medium.")
             .hint(format!("`{flag}` accepts two files in one directory.")),
-        KeysError::NoDirectory { .. } => CommandError::usage(error)
-            .hint("Make the directory first, readable by its owner alone (mode 0700)."),
-        KeysError::Write { .. } => CommandError::failed(error).hint("No identity was left behind."),
+        KeysError::NoDirectory { .. } => {
+            CommandError::usage(error).hint("Create the directory first, with mode 0700.")
+        }
+        KeysError::Write { .. } => CommandError::failed(error).hint("No identity was kept."),
     }
 }

@@ -17,7 +17,7 @@ use crate::verify::identity::opens;
 /// Prove that an identity opens a backup
 ///
 /// Decrypts and unpacks the smallest file of the newest backup of each source, or of the backups named,
-/// with each identity by itself. Nothing of it is shown or kept.
+/// with each identity separately. Nothing of it is shown or kept.
 #[derive(Debug, clap::Args)]
 #[command(after_help = super::exit::HELP)]
 pub(super) struct CheckArgs {
@@ -49,7 +49,7 @@ pub(super) async fn run(args: &CheckArgs, context: &Context) -> Result<Exit, Com
     let chosen = chosen(args, &known).await?;
     if chosen.is_empty() {
         return Err(CommandError::new(Exit::Nothing, "there is no backup to open")
-            .hint("Take one with `drctl backup`; the keys can be proven then."));
+            .hint("Take one with `drctl backup`, then check the keys."));
     }
     let mut checks = Vec::new();
     for path in &args.identity {
@@ -103,10 +103,7 @@ async fn check(
         .filter(|repository| args.from.as_ref().is_none_or(|from| *from == repository.name))
         .find(|repository| holds(&repository.name))
         .ok_or_else(|| {
-            CommandError::new(
-                Exit::Nothing,
-                format!("no repository that can be reached has `{}`", entry.id()),
-            )
+            CommandError::new(Exit::Nothing, format!("no reachable repository has `{}`", entry.id()))
         })?;
     if entry.manifest.protection == Protection::None {
         context.output.warn(format!("`{}` is not encrypted: it opens without any key", entry.id()));

@@ -56,7 +56,7 @@ pub fn run() -> ExitCode {
 fn run_for(caller: exit::CallerTerminal) -> ExitCode {
     let cli = match args::parse(std::env::args_os()) {
         Ok(cli) => cli,
-        Err(error) => return usage::refuse(&error, std::env::args_os(), caller),
+        Err(error) => return usage::refuse(error, std::env::args_os(), caller),
     };
     let output = output::Output::new(&cli.global);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

@@ -95,7 +95,7 @@ impl Output {
         let _gone = writeln!(stderr, "{warn}caused by:{warn:#} {error}");
         let _gone = writeln!(
             stderr,
-            "{name}hint:{name:#} What the command did stands: it ended with `{}`. Its result is not whole.",
+            "{name}hint:{name:#} Only the output is incomplete: the command itself ended with `{}`.",
             exit.meaning()
         );
         if exit == Exit::Done { Exit::Failed.into() } else { exit.into() }

@@ -10,7 +10,7 @@ use super::exit::Exit;
 use super::output::style;
 use crate::restore::physical::{ReleaseError, release};
 
-/// Let a restored cluster take production's place
+/// Prepare a restored cluster for production
 #[derive(Debug, clap::Args)]
 pub struct RecoveryArgs {
     #[command(subcommand)]
@@ -23,18 +23,17 @@ enum RecoveryCommand {
 }
 
 const HELP: &str = "\
-A restored server archives nothing, follows nobody and waits for no standby, so that it is in nobody's way. What drctl
-set for that in postgresql.auto.conf, and what is left of its recovery's settings, is taken out again. The server has
-to be restarted after it, and a base backup be taken at once: what was backed up before leads to the old timeline.
-Changes nothing without --apply.";
+A restored server is isolated: it archives nothing, follows no other server and waits for no standby. This removes the
+settings that drctl wrote for that to postgresql.auto.conf, and those of the recovery. Restart the server afterwards,
+and take a base backup at once: earlier backups lead to the old timeline. Changes nothing without --apply.";
 
-/// Take out of a restored cluster's configuration what keeps it apart from the others
+/// Remove the settings that isolate a restored cluster
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP)]
 struct ReleaseArgs {
     /// Its data directory
     directory: PathBuf,
-    /// Take it out
+    /// Remove them
     #[arg(long)]
     apply: bool,
 }
@@ -61,7 +60,7 @@ pub(super) async fn run(args: RecoveryArgs, context: &Context) -> Result<Exit, C
     }
     let file = released.file.display();
     if released.settings.is_empty() {
-        output.line(format!("{file} has nothing of a recovery: there is nothing to take out."));
+        output.line(format!("{file} has no recovery settings: nothing to remove."));
         return Ok(Exit::Done);
     }
     let (word, colour) =
@@ -72,7 +71,7 @@ pub(super) async fn run(args: RecoveryArgs, context: &Context) -> Result<Exit, C
     if released.applied {
         output.note("Restart the server, and take a base backup at once: `drctl backup SOURCE --kind base`.");
     } else {
-        output.note(format!("`--apply` takes it out of {file}."));
+        output.note(format!("`--apply` removes it from {file}."));
     }
     Ok(Exit::Done)
 }

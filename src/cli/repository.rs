@@ -9,7 +9,7 @@ use crate::policy::{Policy, RepositoryLocation};
 use crate::repository::{Repositories, journal};
 use crate::store::directory::DirectoryStore;
 
-/// Look after the repositories: the places where backups are kept
+/// Administer the repositories
 #[derive(Debug, clap::Args)]
 pub struct RepositoryArgs {
     #[command(subcommand)]
@@ -18,11 +18,11 @@ pub struct RepositoryArgs {
 
 #[derive(Debug, clap::Subcommand)]
 enum RepositoryCommand {
-    /// Create a repository where there is none, also where one was before
+    /// Create a repository in an empty location, also where one existed before
     ///
-    /// A backup creates repositories that are new by itself. One that was there before and is not any more is refused:
-    /// its file system may not be mounted. This creates it anew, and a missing directory with it; nothing that is
-    /// there is changed.
+    /// A backup creates new repositories by itself, and rejects one that existed before and is now empty:
+    /// its file system may not be mounted. This recreates it, with a missing directory; existing objects are not
+    /// changed.
     #[command(after_help = super::exit::HELP)]
     Create(CreateArgs),
 }
@@ -77,7 +77,7 @@ async fn create(name: &RepositoryName, context: &Context) -> Result<Exit, Comman
     } else if is_new {
         let good = style::GOOD;
         context.output.line(format!("{good}created{good:#} repository `{name}` in {location}"));
-        context.output.note("hint: `drctl copies sync` copies to it what the others hold.");
+        context.output.note("hint: `drctl copies sync` copies the existing backups to it.");
     } else {
         context.output.line(format!("{location} is repository `{name}` already"));
     }

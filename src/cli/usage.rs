@@ -4,15 +4,20 @@ use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue};
+
 use super::error::CommandError;
 use super::exit::{CallerTerminal, Exit};
 use super::global::Format;
 use super::output::Output;
 
-/// Shows what clap has to say, as the command line asked for it, and gives the exit status. `--help` and
+/// Commands and options that had another name before the first release: the old one, the new one.
+const RENAMED: [(&str, &str); 2] = [("reap", "cleanup"), ("--despite-checks", "--ignore-failed-checks")];
+
+/// Shows what clap reports, as the command line asked for it, and returns the exit status. `--help` and
 /// `--version` come this way too.
 pub(super) fn refuse(
-    error: &clap::Error,
+    mut error: clap::Error,
     arguments: impl Iterator<Item = OsString>,
     caller: CallerTerminal,
 ) -> ExitCode {
@@ -25,6 +30,7 @@ pub(super) fn refuse(
             _ => ExitCode::SUCCESS,
         };
     }
+    suggest_new_name(&mut error);
     let status = caller.failure(Exit::Usage);
     if asks_for_json(arguments) {
         let output = Output::with(Format::Json, false);
@@ -34,6 +40,26 @@ pub(super) fn refuse(
     // clap's own rendering has colours and the usage.
     let _gone = error.print();
     ExitCode::from(status)
+}
+
+/// Suggests the new name of a command or an option that was renamed.
+fn suggest_new_name(error: &mut clap::Error) {
+    for (unknown, suggested) in [
+        (ContextKind::InvalidSubcommand, ContextKind::SuggestedSubcommand),
+        (ContextKind::InvalidArg, ContextKind::SuggestedArg),
+    ] {
+        let Some(ContextValue::String(word)) = error.get(unknown) else { continue };
+        if let Some((_, new)) = RENAMED.iter().find(|(old, _)| old == word) {
+            let new = (*new).to_owned();
+            error.insert(
+                suggested,
+                match suggested {
+                    ContextKind::SuggestedSubcommand => ContextValue::Strings(vec![new]),
+                    _ => ContextValue::String(new),
+                },
+            );
+        }
+    }
 }
 
 /// What clap says, in parts.
@@ -77,7 +103,21 @@ fn asks_for_json(arguments: impl Iterator<Item = OsString>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
+
+    #[test]
+    fn the_old_name_of_a_command_or_an_option_leads_to_the_new_one() {
+        for (line, new) in [
+            (&["drctl", "rds", "reap"][..], "'cleanup'"),
+            (&["drctl", "rds", "promote", "shop", "new", "--despite-checks"], "'--ignore-failed-checks'"),
+        ] {
+            let mut error = crate::cli::Cli::try_parse_from(line).unwrap_err();
+            suggest_new_name(&mut error);
+            assert!(error.render().to_string().contains(new), "{error}");
+        }
+    }
 
     #[test]
     fn clap_s_words_are_told_apart() {

@@ -11,6 +11,7 @@ use super::output::{Output, style};
 use crate::catalog::BackupEntry;
 use crate::model::{BackupId, CheckDepth, RepositoryName, SourceName};
 use crate::run::RunContext;
+use crate::text::{format_size, format_time};
 use crate::verify::backups::{VerifyReport, execute, place};
 use crate::verify::cloud::{CloudCopy, CloudFinding};
 use crate::verify::finding::{CopyVerdict, VerifyFinding};

@@ -43,15 +43,15 @@ impl DesiredSettings {
         rpo: Duration,
         push: String,
     ) -> Self {
-        let through = source.wal.as_ref().map(|wal| wal.through.clone());
+        let through = source.wal.as_ref().map(|wal| wal.method.clone());
         // A server that is named for base backups only is another one.
         let base = source.base.as_ref().filter(|base| base.url.is_none() && base.url_ref.is_none());
-        let copies = base.is_some_and(|base| base.through == BaseMethod::Replication);
+        let copies = base.is_some_and(|base| base.method == BaseMethod::Replication);
         Self {
             role: parameters.user.clone(),
             replicates: copies || matches!(through, Some(WalMethod::Stream { .. })),
             through,
-            starts_backups: base.is_some_and(|base| base.through != BaseMethod::Replication),
+            starts_backups: base.is_some_and(|base| base.method != BaseMethod::Replication),
             incrementals: base.is_some_and(|base| base.incrementals > 0),
             rpo,
             push,
@@ -100,7 +100,7 @@ fn setting(
     target: &str,
 ) -> SettingFinding {
     let (state, found, takes) = match facts.settings.get(name) {
-        None => (SettingState::Unknown, "not to be seen by the role".to_owned(), Effect::Reload),
+        None => (SettingState::Unknown, "not visible to the role".to_owned(), Effect::Reload),
         Some(there) => {
             let in_file = facts.files.as_ref().and_then(|files| files.get(name));
             let waits = there.pending_restart && in_file.is_none_or(|value| value == target);
@@ -135,7 +135,7 @@ fn wal_level(facts: &SettingFacts) -> SettingFinding {
         facts,
         "wal_level",
         fine,
-        "`replica` or `logical`: with less, the log cannot be recovered from",
+        "`replica` or `logical`: with less, the WAL is not enough for a recovery",
         "replica",
     )
 }
@@ -152,7 +152,7 @@ fn archiving(facts: &SettingFacts, wanted: &DesiredSettings) -> Vec<SettingFindi
     let timeout = facts.number("archive_timeout").and_then(|timeout| u64::try_from(timeout).ok());
     let fine = timeout.is_some_and(|timeout| (1..=limit.as_secs()).contains(&timeout));
     let why = format!(
-        "{} s at most and not 0: else a server that writes little ends no segment within the RPO",
+        "1 to {} s: otherwise a server that writes little completes no segment within the RPO",
         limit.as_secs()
     );
     // What is set leaves room for a store that is away for a while.
@@ -176,7 +176,7 @@ fn command(facts: &SettingFacts, wanted: &DesiredSettings) -> SettingFinding {
         return finding;
     }
     if facts.value("archive_command") == Some("(disabled)") && facts.files.is_none() {
-        let found = "not to be seen by the role while `archive_mode` is off".to_owned();
+        let found = "not visible to the role while `archive_mode` is off".to_owned();
         return SettingFinding { state: SettingState::Unknown, found, ..finding };
     }
     finding.found = if there.is_empty() { "nothing".to_owned() } else { format!("`{there}`") };
@@ -202,7 +202,7 @@ fn streaming(facts: &SettingFacts, name: &str) -> Vec<SettingFinding> {
     let target = (taken + 5).max(10).to_string();
     findings.push(setting(facts, "max_replication_slots", fine, &why, &target));
     let kept = facts.number("max_slot_wal_keep_size");
-    let why = "a limit: without one, a slot that nobody reads fills the server's disk";
+    let why = "a limit: without one, an inactive slot fills the server's disk";
     let target = format!("{KEPT_FOR_SLOT}MB");
     let limit = setting(facts, "max_slot_wal_keep_size", kept.is_some_and(|kept| kept > 0), why, &target);
     findings.push(SettingFinding { weight: FindingWeight::Advised, ..limit });
@@ -216,13 +216,13 @@ fn streaming(facts: &SettingFacts, name: &str) -> Vec<SettingFinding> {
         }
         Some(slot) if slot.wal_status.as_deref() == Some("lost") => {
             let drop = format!("SELECT pg_drop_replication_slot({})", name_of.trim_start());
-            (SettingState::Missing, "a slot whose log is gone".to_owned(), vec![drop, create])
+            (SettingState::Missing, "a slot whose WAL was removed".to_owned(), vec![drop, create])
         }
         Some(slot) => {
             let status = slot.wal_status.as_deref().unwrap_or("not used yet");
             match slot.is_active {
                 true => (SettingState::Fine, format!("a slot ({status})"), vec![]),
-                false => (SettingState::Idle, format!("a slot ({status}) that nobody follows now"), vec![]),
+                false => (SettingState::Idle, format!("an inactive slot ({status})"), vec![]),
             }
         }
     };
@@ -231,7 +231,7 @@ fn streaming(facts: &SettingFacts, name: &str) -> Vec<SettingFinding> {
         weight: FindingWeight::Needed,
         state,
         found,
-        wanted: format!("a physical slot `{name}`: the server then keeps what was not received yet"),
+        wanted: format!("a physical slot `{name}`: the server then retains WAL until it is received"),
         remedy: match (state, statements.is_empty()) {
             (SettingState::Foreign, _) => Some(Fix::ByHand {
                 lines: vec!["slot = \"another_name\"".to_owned()],
@@ -256,7 +256,7 @@ fn senders(facts: &SettingFacts, wanted: &DesiredSettings) -> Vec<SettingFinding
     };
     let taken = i64::try_from(facts.senders).unwrap_or(i64::MAX) - i64::from(streams);
     let needed = taken + SENDERS as i64;
-    let why = format!("{needed} at least: {taken} are taken, and a backup and the log need one each");
+    let why = format!("{needed} at least: {taken} are taken, and a backup and the stream need one each");
     let target = needed.max(10).to_string();
     vec![setting(facts, "max_wal_senders", most >= needed, &why, &target)]
 }
@@ -294,7 +294,7 @@ fn role(facts: &SettingFacts, wanted: &DesiredSettings) -> Vec<SettingFinding> {
         FindingWeight::Advised,
         *is_superuser || *monitors,
         if *monitors { "has it".to_owned() } else { "not a member".to_owned() },
-        format!("`{}` a member: to see settings and what waits to be archived", wanted.role),
+        format!("`{}` a member, to read settings and the backlog of the archiver", wanted.role),
         format!("GRANT pg_monitor TO {name}"),
     )];
     if wanted.starts_backups {
@@ -319,7 +319,7 @@ fn role(facts: &SettingFacts, wanted: &DesiredSettings) -> Vec<SettingFinding> {
             FindingWeight::Needed,
             fine,
             if fine { "may replicate" } else { "may not replicate" }.to_owned(),
-            format!("`{}` may replicate: base backups and the stream come that way", wanted.role),
+            format!("`{}` may replicate, as base backups and the stream do", wanted.role),
             format!("ALTER ROLE {name} REPLICATION"),
         ));
         findings.push(access(facts, wanted));
@@ -347,8 +347,8 @@ fn access(facts: &SettingFacts, wanted: &DesiredSettings) -> SettingFinding {
         && let Some(rule) = rules.clone().find(meant)
     {
         place = match &rule.error {
-            Some(error) => format!("{place}, where line {} is not understood: {error}", rule.line),
-            None => format!("{place}, where line {} may be it already, and a reload is due", rule.line),
+            Some(error) => format!("{place}, where line {} is invalid: {error}", rule.line),
+            None => format!("{place}, where line {} may already be it after a reload", rule.line),
         };
     }
     if state == SettingState::Fine {
@@ -359,7 +359,10 @@ fn access(facts: &SettingFacts, wanted: &DesiredSettings) -> SettingFinding {
         weight: if facts.access == Access::NotTried { FindingWeight::Advised } else { FindingWeight::Needed },
         state,
         found,
-        wanted: format!("a line that lets `{}` in for replication; `all` does not mean that", wanted.role),
+        wanted: format!(
+            "an entry for replication connections by `{}`; `all` does not include them",
+            wanted.role
+        ),
         remedy: (!lines.is_empty()).then_some(Fix::ByHand { lines, place, takes: Effect::Reload }),
     }
 }

@@ -18,11 +18,11 @@ const LET_IN_WITHIN: Duration = Duration::from_secs(15);
 pub enum ConfigureError {
     #[error("failed to connect to the server")]
     Connect(#[from] ConnectError),
-    #[error("failed to ask `{server}` how it is set up")]
+    #[error("failed to query the settings of `{server}`")]
     Question { server: String, source: sqlx::Error },
-    #[error("failed to ask `{server}` of which version it is")]
+    #[error("failed to query the version of `{server}`")]
     Version { server: String, source: FactsError },
-    #[error("failed to ask `{server}` how it is set up: no answer in {}", format_duration(QUESTION_WITHIN))]
+    #[error("failed to query the settings of `{server}`: no answer in {}", format_duration(QUESTION_WITHIN))]
     NoAnswer { server: String },
 }
 

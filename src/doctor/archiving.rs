@@ -29,7 +29,7 @@ pub(super) async fn examine(
                 Area::Source,
                 subject,
                 error_chain(&error),
-                "A cluster that took another's place, made anew or upgraded, gets a source of its own in the policy.",
+                "A re-initialised or upgraded cluster has a new system identifier and needs its own source in the policy.",
             )),
             Err(error) => findings.push(DoctorFinding::fault(
                 Area::Source,
@@ -48,8 +48,8 @@ fn lost(subject: &str, repository: &str, told_server: &LastArchived) -> DoctorFi
         Area::Source,
         subject,
         format!(
-            "the server was told that {file} is archived, and repository `{repository}` does not have it"
+            "archive_command reported {file} as archived, and repository `{repository}` does not have it"
         ),
-        "Mend `archive_command` (`drctl wal configure`), then take a base backup at once: what the server was told is archived, it deletes.",
+        "Fix `archive_command` (`drctl wal configure`), then take a base backup at once: the server removes WAL that was reported as archived.",
     )
 }

@@ -38,8 +38,8 @@ pub(super) async fn examine(policy: &Policy, source: &Source, now: DateTime<Utc>
             Err(reason) => findings.push(DoctorFinding::fault(
                 Area::Source,
                 subject,
-                format!("{} cannot be asked: {reason}", region.region),
-                "Look at the region, the vault's name and the credentials in the policy; `drctl iam show auditor` prints the permissions.",
+                format!("failed to query {}: {reason}", region.region),
+                "Check the region, the vault's name and the credentials in the policy; `drctl iam show auditor` prints the permissions.",
             )),
         }
     }
@@ -48,7 +48,7 @@ pub(super) async fn examine(policy: &Policy, source: &Source, now: DateTime<Utc>
     findings.push(DoctorFinding::note(
         Area::Source,
         subject,
-        format!("whether {} may be passed to AWS Backup shows only when a job is begun", config.role),
+        format!("whether {} may be passed to AWS Backup is known only when a job starts", config.role),
     ));
     findings
 }
@@ -76,7 +76,7 @@ fn describe_vault(subject: &str, region: &RegionPoint, vault: &Vault, now: DateT
     DoctorFinding::good(
         Area::Source,
         subject,
-        format!("vault `{}` in {} is there, {lock}", vault.name, region.region),
+        format!("vault `{}` in {} exists, {lock}", vault.name, region.region),
     )
 }
 
@@ -93,7 +93,7 @@ fn retention(
         return Some(DoctorFinding::warning(
             Area::Source,
             subject,
-            format!("{place} keeps nothing for longer than {most} days, and `retention` wants {needed}"),
+            format!("{place} retains nothing for longer than {most} days, and `retention` requires {needed}"),
             "Choose a vault whose lock allows as long, or ask for less in `retention`.",
         ));
     }
@@ -101,7 +101,9 @@ fn retention(
         DoctorFinding::note(
             Area::Source,
             subject,
-            format!("{place} keeps everything for {least} days at least, and `retention` wants {needed}"),
+            format!(
+                "{place} retains everything for {least} days at least, and `retention` requires {needed}"
+            ),
         )
     })
 }
@@ -114,8 +116,8 @@ fn unlocked(subject: &str, regions: &[RegionPoint]) -> Option<DoctorFinding> {
         DoctorFinding::warning(
             Area::Source,
             subject,
-            "none of its vaults is locked: whoever takes over the account can delete every recovery point",
-            "Lock one in another region (`aws backup put-backup-vault-lock-configuration`); with `--changeable-for-days` it becomes compliance, which nobody can undo.",
+            "none of its vaults is locked: a compromised account can delete every recovery point",
+            "Lock one in another region (`aws backup put-backup-vault-lock-configuration`); with `--changeable-for-days` it becomes a compliance lock, which cannot be removed.",
         )
     })
 }
@@ -135,15 +137,15 @@ fn describe_newest(
                 Area::Source,
                 subject,
                 format!(
-                    "which recovery point in {place} is the newest of drctl's only the manifests say: `drctl status` reads them"
+                    "the newest of drctl's recovery points in {place} is recorded in the manifests only: `drctl status` reads them"
                 ),
             );
         }
         return DoctorFinding::warning(
             Area::Source,
             subject,
-            format!("there is nothing of it to restore in {place} yet"),
-            "`drctl backup` makes a recovery point, and its copies.",
+            format!("{place} has no recovery point of it yet"),
+            "`drctl backup` creates a recovery point and its copies.",
         );
     };
     let age = (now - created).to_std().unwrap_or_default();
@@ -153,13 +155,8 @@ fn describe_newest(
     if age <= rpo {
         return DoctorFinding::good(Area::Source, subject, message);
     }
-    let message = format!("{message}, and the policy allows to lose {}", format_duration(rpo));
-    DoctorFinding::warning(
-        Area::Source,
-        subject,
-        message,
-        "Run `drctl backup` as often as the objective needs it.",
-    )
+    let message = format!("{message}, more than the RPO of {}", format_duration(rpo));
+    DoctorFinding::warning(Area::Source, subject, message, "Run `drctl backup` more often.")
 }
 
 async fn plan(subject: &str, config: &AwsBackupSource) -> Option<DoctorFinding> {
@@ -174,12 +171,12 @@ async fn plan(subject: &str, config: &AwsBackupSource) -> Option<DoctorFinding> 
             Area::Source,
             subject,
             format!("there is no plan `{named}` in {}", config.place.region),
-            "Look at the source's `plan`: it is a plan's name or id in that region.",
+            "Is the source's `plan` the name or ID of a plan in that region?",
         ),
         Err(reason) => DoctorFinding::warning(
             Area::Source,
             subject,
-            format!("what plan `{named}` covers could not be asked: {reason}"),
+            format!("what plan `{named}` covers could not be queried: {reason}"),
             "Give the role what `drctl iam show auditor` prints.",
         ),
     })
@@ -194,7 +191,7 @@ fn covers(subject: &str, plan: &AwsBackupPlan, resource: &str) -> DoctorFinding 
         Coverage::NotCovered => DoctorFinding::warning(
             Area::Source,
             subject,
-            format!("plan `{name}` does not cover {resource}: none of its selections takes it"),
+            format!("plan `{name}` does not cover {resource}: none of its selections matches it"),
             "Add it to a selection of the plan; until then only drctl's own backups protect it.",
         ),
         Coverage::Unknown => DoctorFinding::note(

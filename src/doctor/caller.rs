@@ -28,7 +28,7 @@ pub(super) async fn examine(
         }
     };
     let mut findings =
-        vec![DoctorFinding::good(Area::Source, subject, format!("AWS is asked as {}", who.arn))];
+        vec![DoctorFinding::good(Area::Source, subject, format!("authenticated to AWS as {}", who.arn))];
     let own = who.account.parse().ok();
     // Of something that speaks like AWS, too: what drctl would ask of AWS there.
     let document = match iam::document(&at_aws(policy), role, own.as_ref()) {
@@ -58,14 +58,14 @@ pub(super) async fn examine(
     missing.sort();
     missing.dedup();
     findings.push(if missing.is_empty() {
-        let message = format!("it may do all of the {asked} actions that the {role} needs");
+        let message = format!("it has all {asked} permissions that the {role} needs");
         DoctorFinding::good(Area::Source, subject, message)
     } else {
         DoctorFinding::fault(
             Area::Source,
             subject,
-            format!("it may not do what the {role} needs: {}", missing.join(", ")),
-            format!("`drctl iam show {role}` prints the policy that the role should have."),
+            format!("it lacks permissions that the {role} needs: {}", missing.join(", ")),
+            format!("`drctl iam show {role}` prints the policy of that role."),
         )
     });
     if role != IamRole::Retention {
@@ -82,8 +82,8 @@ pub(super) async fn examine(
                 findings.push(DoctorFinding::warning(
                     Area::Source,
                     subject,
-                    format!("it may end backups, which the {role} must not: {}", may.join(", ")),
-                    format!("`drctl iam show {role}` prints the policy that denies it; whoever steals these credentials can delete."),
+                    format!("it may delete backups or their keys, which the {role} must not: {}", may.join(", ")),
+                    format!("`drctl iam show {role}` prints the policy that denies it. Stolen credentials could delete the backups."),
                 ));
             }
         }
@@ -101,9 +101,7 @@ fn actions(decisions: Vec<Decision>, allowed: bool) -> Vec<String> {
 }
 
 fn cannot_ask(subject: &str, role: IamRole, reason: &str) -> DoctorFinding {
-    let message = format!(
-        "whether it may do what the {role} needs cannot be asked: {reason}. It is seen when it is tried"
-    );
+    let message = format!("the permissions of the {role} cannot be simulated: {reason}");
     DoctorFinding::note(Area::Source, subject, message)
 }
 

@@ -23,7 +23,7 @@ pub(super) async fn examine(source: &Source, rpo: Duration) -> Vec<DoctorFinding
             Area::Source,
             subject,
             format!("this version of drctl cannot back up sources of kind `{}`", other.kind()),
-            "Back it up by other means until a version that can; every run of it here fails.",
+            "Back it up by other means: every run of it fails.",
         )],
     }
 }
@@ -137,7 +137,7 @@ fn describe_set_up(subject: &str, set_up: &[configure::SettingFinding]) -> Vec<D
         })
         .collect();
     if findings.is_empty() {
-        let message = "the server is set up to have its log archived, as the policy asks";
+        let message = "the server is configured to archive WAL as the policy asks";
         findings.push(DoctorFinding::good(Area::Source, subject, message));
     }
     findings
@@ -150,13 +150,16 @@ fn describe_base(subject: &str, prepared: &postgres_base::BaseBackupCapture) -> 
         }
         postgres_base::SettingsReader::DataDirectory(path) => format!("`{}` can be read", path.display()),
     };
-    let checked =
-        if prepared.page_checksums { "" } else { "; its pages have no checksums, so damage is not seen" };
+    let checked = if prepared.page_checksums {
+        ""
+    } else {
+        "; data checksums are off, so damaged pages are not detected"
+    };
     let version = &prepared.server.version;
     DoctorFinding::good(
         Area::Source,
         subject,
-        format!("the cluster is PostgreSQL {version} and can be copied whole: {through}{checked}"),
+        format!("base backups of the PostgreSQL {version} cluster can be taken: {through}{checked}"),
     )
 }
 
@@ -166,7 +169,7 @@ fn base_remedy(error: &BaseError) -> &'static str {
             "Check that the server runs, and the url, password and TLS settings of the source."
         }
         BaseError::Refused { .. } => "Each line says what to change.",
-        _ => "Try again with -v; if it stays, look into the server's log.",
+        _ => "Retry with -v; if it persists, check the server log.",
     }
 }
 
@@ -176,7 +179,7 @@ fn describe(subject: &str, prepared: &DumpCapture) -> Vec<DoctorFinding> {
         Area::Source,
         subject,
         format!(
-            "`{}` is PostgreSQL {}; `{}` may read all of it and {} dumps it",
+            "`{}` is PostgreSQL {}; `{}` can read all of it, and {} dumps it",
             parameters.database, prepared.server.version, parameters.user, prepared.tools.version
         ),
     )];
@@ -191,7 +194,7 @@ fn describe(subject: &str, prepared: &DumpCapture) -> Vec<DoctorFinding> {
         findings.push(DoctorFinding::note(
             Area::Source,
             subject,
-            "the role may not read password hashes: after a restore with --globals, passwords must be set again",
+            "the role cannot read password hashes: after a restore with --globals, passwords must be set again",
         ));
     }
     findings
@@ -200,7 +203,7 @@ fn describe(subject: &str, prepared: &DumpCapture) -> Vec<DoctorFinding> {
 fn remedy(error: &LogicalError) -> &'static str {
     match error {
         LogicalError::Connect(ConnectError::TokenRefused { .. }) => {
-            "As the message says; `drctl iam show` prints what the role in AWS needs, `rds-db:connect` among it."
+            "`drctl iam show` prints what the role in AWS needs, including `rds-db:connect`."
         }
         LogicalError::Connect(
             ConnectError::Pooler { .. }
@@ -221,6 +224,6 @@ fn remedy(error: &LogicalError) -> &'static str {
         LogicalError::Unreadable { .. } => {
             "Grant the role pg_read_all_data (and BYPASSRLS where row security is used), or back up as the owner."
         }
-        _ => "Try again with -v; if it stays, look into the server's log.",
+        _ => "Retry with -v; if it persists, check the server log.",
     }
 }

@@ -39,7 +39,7 @@ pub(super) fn examine(policy: &Policy, state: &Path) -> Vec<DoctorFinding> {
             Area::Host,
             "",
             format!("the state directory `{}` has {} MiB left", state.display(), mib(free)),
-            "Free some space, or set DRCTL_STATE_DIR to a place that has it.",
+            "Free some space, or set DRCTL_STATE_DIR to a directory that has it.",
         ),
         Ok(free) => DoctorFinding::good(
             Area::Host,
@@ -49,7 +49,7 @@ pub(super) fn examine(policy: &Policy, state: &Path) -> Vec<DoctorFinding> {
         Err(error) => DoctorFinding::warning(
             Area::Host,
             "",
-            format!("the state directory `{}` cannot be looked at: {error}", state.display()),
+            format!("the state directory `{}` cannot be inspected: {error}", state.display()),
             "Create it, or set DRCTL_STATE_DIR.",
         ),
     });
@@ -64,10 +64,10 @@ fn writable(state: &Path, policy: &Policy) -> Vec<DoctorFinding> {
         let streams = policy
             .sources
             .iter()
-            .any(|source| source.wal().is_some_and(|wal| matches!(wal.through, WalMethod::Stream { .. })));
+            .any(|source| source.wal().is_some_and(|wal| matches!(wal.method, WalMethod::Stream { .. })));
         let incremental =
             policy.sources.iter().any(|source| source.base().is_some_and(|base| base.incrementals > 0));
-        let mut lost = vec!["nothing is remembered from one run to the next without a catalog"];
+        let mut lost = vec!["without a catalog nothing is kept between runs"];
         if policy.catalog.is_some() {
             lost.clear();
         }
@@ -75,10 +75,10 @@ fn writable(state: &Path, policy: &Policy) -> Vec<DoctorFinding> {
             lost.push("every base backup is a full one");
         }
         if streams {
-            lost.push("`drctl wal stream` has no place for what it receives");
+            lost.push("`drctl wal stream` cannot store what it receives");
         }
         let message = format!(
-            "nothing can be written to the state directory `{}` ({error}){}{}",
+            "the state directory `{}` is not writable ({error}){}{}",
             state.display(),
             if lost.is_empty() { "" } else { ": " },
             lost.join("; ")

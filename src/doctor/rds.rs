@@ -59,13 +59,12 @@ pub(super) async fn examine(
             };
             found.fault(
                 format!("there is no {kind} `{name}` in {}", rds.place.region),
-                format!("Look at the source's `region` and `{kind}`."),
+                format!("Are the source's `region` and `{kind}` right?"),
             );
             None
         }
         Err(reason) => {
-            found
-                .fault(reason, "Look at the credentials and the endpoint of the source, and at the network.");
+            found.fault(reason, "Check the credentials and the endpoint of the source, and the network.");
             None
         }
     };
@@ -80,8 +79,8 @@ pub(super) async fn examine(
                 quota(&mut found, &region.name, there.quota);
             }
             Err(reason) => found.fault(
-                format!("{} could not be asked: {reason}", region.name),
-                "Backups there cannot be made, nor restored, before it can: look at the credentials and the region.",
+                format!("{} could not be queried: {reason}", region.name),
+                "Check the credentials and the region: backups there can be neither taken nor restored.",
             ),
         }
     }
@@ -192,7 +191,7 @@ fn of_database(
             found.fault(what, "drctl protects PostgreSQL: name another instance.");
         }
         () if database.is_lost() => {
-            found.fault(what, "Mend it, or restore it: `drctl list` shows from what.")
+            found.fault(what, "Repair it, or restore it: `drctl list` shows the backups.")
         }
         () if database.is_stopped() => found.fault(
             format!("{what}, and RDS takes no snapshot of it"),
@@ -206,7 +205,7 @@ fn of_database(
             RdsDatabase::Instance(_) => "A copy of a snapshot can be encrypted, and restored in its place: `kms_key` under `copy_to` makes one.".to_owned(),
             RdsDatabase::Cluster(_) => format!("A cluster is encrypted by a restore: {}.", encrypt_cluster(found.subject)),
         };
-        found.warning(format!("`{name}` is not encrypted, and its snapshots are not either"), remedy);
+        found.warning(format!("neither `{name}` nor its snapshots are encrypted"), remedy);
     }
     if profile.deletion_protection == Some(false) {
         found.warning(
@@ -259,10 +258,10 @@ fn retention(found: &mut Findings<'_>, policy: &Policy, source: &Source, databas
             let asked = wanted.map(|wanted| format!(", and the policy asks for {}", format_duration(wanted)));
             found.fault(
                 format!(
-                    "RDS keeps no automated backups of `{name}` (retention 0): no moment between snapshots can be restored{}",
+                    "RDS keeps no automated backups of `{name}` (retention 0): no time between snapshots can be restored{}",
                     asked.unwrap_or_default()
                 ),
-                format!("{remedy} RDS stops its I/O for a moment when it turns them on."),
+                format!("{remedy} RDS briefly suspends I/O when it turns them on."),
             );
         }
         (Some(days), Some(wanted)) if Duration::from_secs(u64::from(days) * 86_400) < wanted => {
@@ -290,13 +289,16 @@ fn lag(
     let rpo = policy.objectives.rpo;
     let Some(latest) = latest else {
         return found.warning(
-            format!("automated backups in {region} can restore no moment yet"),
-            "The first takes RDS a while; if it stays so, look at the instance's events.",
+            format!("automated backups in {region} have no restorable time yet"),
+            "The first takes RDS a while; if it persists, check the instance's events.",
         );
     };
     let behind = (now - latest).to_std().unwrap_or_default();
-    let said = format!("automated backups in {region} reach until {} ago", format_duration(whole(behind)));
-    let remedy = "RDS ships log every five minutes while the instance is available and has room: look at its state, its storage and its events.";
+    let said = format!(
+        "the latest restorable time of the automated backups in {region} is {} ago",
+        format_duration(whole(behind))
+    );
+    let remedy = "RDS uploads WAL every five minutes while the instance is available and has free storage: check its state, storage and events.";
     match () {
         () if behind > rpo => {
             found.fault(format!("{said}, more than the RPO of {}", format_duration(rpo)), remedy)
@@ -314,16 +316,16 @@ fn quota(found: &mut Findings<'_>, region: &str, quota: Quota) {
     match quota {
         Some(Some((used, most))) if used >= most => found.fault(
             format!("all {most} manual snapshots that the account may have in {region} are used"),
-            "Have AWS raise the quota, or remove old ones: the next backup fails.",
+            "Request a quota increase, or delete old ones: the next backup fails.",
         ),
         Some(Some((used, most))) if used * 5 >= most * 4 => found.warning(
             format!("{used} of {most} manual snapshots are used in {region}"),
-            "Have AWS raise the quota, or remove old ones, before it ends the backups.",
+            "Request a quota increase, or delete old ones, before backups fail.",
         ),
         Some(Some((used, most))) => {
             found.good(format!("{used} of {most} manual snapshots are used in {region}"))
         }
-        Some(None) => found.note(format!("the quota of snapshots in {region} cannot be asked")),
+        Some(None) => found.note(format!("the quota of snapshots in {region} cannot be queried")),
         None => {}
     }
 }
@@ -344,26 +346,26 @@ fn of_region(
             format!("Add `kms_key` to `copy_to.{name}`."),
         ),
         (Some(false), Some(_), RdsDatabase::Cluster(_)) => found.warning(
-            format!("the copies in {name} are not encrypted either: AWS encrypts no copy of an unencrypted cluster's snapshot, and `kms_key` is not used for it"),
+            format!("the copies in {name} are not encrypted: AWS encrypts no copy of an unencrypted cluster's snapshot, and `kms_key` is not used for it"),
             format!("Encrypt the cluster: {}.", encrypt_cluster(found.subject)),
         ),
         _ => {}
     }
     if let (Some(has), Some(group)) = (there.has_subnet_group, &region.names.subnet_group) {
         match has {
-            true => found.good(format!("subnet group `{group}` is there in {name}")),
+            true => found.good(format!("subnet group `{group}` exists in {name}")),
             false => found.fault(
                 format!("there is no subnet group `{group}` in {name}, which a restore there would use"),
-                "Make it, or name another: a restore needs it on the worst day.",
+                "Create it, or name another one.",
             ),
         }
     }
     if let (Some(has), Some(group)) = (there.has_parameter_group, &region.names.parameter_group) {
         match has {
-            true => found.good(format!("parameter group `{group}` is there in {name}")),
+            true => found.good(format!("parameter group `{group}` exists in {name}")),
             false => found.fault(
                 format!("there is no parameter group `{group}` in {name}, which a restore there would use"),
-                "Make it, or name another: a restore needs it on the worst day.",
+                "Create it, or name another one.",
             ),
         }
     }
@@ -380,8 +382,11 @@ fn of_region(
             lag(found, policy, name, backup.window.map(|window| window.latest), now);
         }
         None if region.automated_backups => found.fault(
-            format!("the policy asks for automated backups in {name}, and RDS does not replicate them there"),
-            format!("`drctl rds replicate-automated-backups {} --apply` has it do so.", found.subject),
+            format!("the policy asks for automated backups in {name}, and RDS does not replicate there"),
+            format!(
+                "`drctl rds replicate-automated-backups {} --apply` starts the replication.",
+                found.subject
+            ),
         ),
         None => {}
     }

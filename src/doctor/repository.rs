@@ -41,8 +41,8 @@ pub(super) async fn examine(
             findings.push(DoctorFinding::fault(
                 Area::Repository,
                 name,
-                format!("{location} was repository `{name}` before, and has no marker any more"),
-                format!("Is its file system not mounted, is it another bucket or prefix, or was it emptied? `drctl repository create {name}` creates it anew where that is meant."),
+                format!("{location} was repository `{name}`, and no longer has its marker"),
+                format!("Is its file system not mounted, is it another bucket or prefix, or was it emptied? `drctl repository create {name}` recreates it if that is intended."),
             ));
             // Nothing is written to what may be the disk below a mount point.
             return findings;
@@ -79,7 +79,7 @@ pub(super) async fn examine(
             Area::Repository,
             name,
             error_chain(&error),
-            "A backup writes, reads back and lists: grant the role those, and see that the store answers.",
+            "Grant the role permission to write, read and list, and check that the store answers.",
         )),
     }
     findings
@@ -122,23 +122,23 @@ fn judge(config: &RepositoryConfig, found: &Capabilities) -> Vec<DoctorFinding> 
             Capability::Unknown(why) => DoctorFinding::warning(
                 Area::Repository,
                 name,
-                format!("it could not be found out whether {}: {why}", does.replace("it ", "the store ")),
-                "Try again; if it stays, look into the store's log.",
+                format!("could not determine whether {}: {why}", does.replace("it ", "the store ")),
+                "Retry; if it persists, check the store's own log.",
             ),
         });
     };
     ability(
         &found.multipart,
-        "it takes objects in parts",
-        "it does not take objects in parts",
+        "it supports multipart uploads",
+        "it does not support multipart uploads",
         "A backup larger than one part cannot be stored here. Use another store.",
         true,
     );
     ability(
         &found.ranged_reads,
-        "it gives ranges of objects",
-        "it does not give ranges of objects",
-        "A restore reads ranges. Use another store.",
+        "it supports range reads",
+        "it does not support range reads",
+        "A restore needs range reads. Use another store.",
         true,
     );
     ability(
@@ -150,43 +150,43 @@ fn judge(config: &RepositoryConfig, found: &Capabilities) -> Vec<DoctorFinding> 
     );
     ability(
         &found.conditional_put,
-        "it refuses to overwrite when asked to",
-        "it overwrites although asked not to",
-        "drctl never writes a key twice, but nothing on the store's side enforces it. Use versioning, or another store.",
+        "it rejects conditional overwrites",
+        "it overwrites despite the condition",
+        "drctl never writes a key twice, but the store does not enforce it. Use versioning, or another store.",
         false,
     );
     ability(
         &found.conditional_multipart,
-        "it refuses to overwrite by an upload in parts",
-        "it overwrites by an upload in parts although asked not to",
-        "drctl never writes a key twice, but nothing on the store's side enforces it. Use versioning, or another store.",
+        "it rejects conditional overwrites by a multipart upload",
+        "it overwrites by a multipart upload despite the condition",
+        "drctl never writes a key twice, but the store does not enforce it. Use versioning, or another store.",
         false,
     );
     ability(
         &found.compare_and_swap,
-        "it can swap an object for another one safely, so leases hold",
-        "it cannot swap an object for another one safely",
+        "it supports compare-and-swap, so leases hold",
+        "it does not support compare-and-swap",
         "Two hosts may back up the same source at once: run backups from one host, or use another primary.",
         false,
     );
     ability(
         &found.pending_uploads,
-        "unfinished uploads can be found and taken back",
-        "unfinished uploads cannot be found",
-        "Set a lifecycle rule that aborts incomplete uploads after a week, or killed runs cost money for ever.",
+        "incomplete multipart uploads can be listed and aborted",
+        "incomplete multipart uploads cannot be listed",
+        "Set a lifecycle rule that aborts incomplete uploads after a week, or those of killed runs are billed for ever.",
         false,
     );
     findings.push(match &found.deletes {
         Capability::Yes => DoctorFinding::note(
             Area::Repository,
             name,
-            "this host may delete backups; whoever takes it over can, too (an object lock or a role without s3:DeleteObject prevents that)",
+            "this host may delete backups, and so can an intruder (an object lock or a role without s3:DeleteObject prevents that)",
         ),
         _ => good("this host may not delete backups"),
     });
     if found.left_objects > 0 {
         let text = format!(
-            "{} with {} bytes are left of this below `{}`, which this host may not delete; the next `drctl doctor` writes the same again",
+            "{} with {} bytes remain below `{}`, which this host may not delete; the next `drctl doctor` writes the same ones",
             match found.left_objects {
                 1 => "1 object".to_owned(),
                 several => format!("{several} objects"),
@@ -210,22 +210,20 @@ fn proof(config: &RepositoryConfig, found: &Capabilities) -> Option<DoctorFindin
     let asked = found.checksums.iter().find(|checksum| checksum.checksum == wanted)?;
     let better = found.checksums.iter().find(|checksum| checksum.compared.is_yes());
     Some(match (&asked.compared, better) {
-        (Capability::Yes, _) => DoctorFinding::good(
-            Area::Repository,
-            name,
-            format!("it refuses bytes that differ from their {wanted}"),
-        ),
+        (Capability::Yes, _) => {
+            DoctorFinding::good(Area::Repository, name, format!("it verifies uploads by their {wanted}"))
+        }
         (_, Some(better)) => DoctorFinding::warning(
             Area::Repository,
             name,
-            format!("it does not prove what arrives by the policy's checksum `{wanted}`"),
-            format!("Set `checksum = \"{}\"`: that one it compares.", better.checksum),
+            format!("it does not verify uploads by the policy's checksum `{wanted}`"),
+            format!("Set `checksum = \"{}\"`, which it verifies.", better.checksum),
         ),
         (_, None) => DoctorFinding::warning(
             Area::Repository,
             name,
-            "it compares no checksum with what arrives",
-            "Run `drctl verify` after each backup, or use another store: damage on the way shows only there.",
+            "it verifies no checksum of uploads",
+            "Run `drctl verify` after each backup, or use another store: only that detects damage in transit.",
         ),
     })
 }
@@ -245,7 +243,7 @@ fn protection(config: &RepositoryConfig, found: &Capabilities) -> Vec<DoctorFind
             Area::Repository,
             name,
             "the policy asks for an object lock, and the bucket does not say that it can",
-            "Make the bucket anew with object lock enabled, or remove `object_lock` from the policy.",
+            "Recreate the bucket with object lock enabled, or remove `object_lock` from the policy.",
         )),
         (None, Some(true)) => findings.push(DoctorFinding::note(
             Area::Repository,
@@ -270,14 +268,14 @@ fn protection(config: &RepositoryConfig, found: &Capabilities) -> Vec<DoctorFind
 
 fn directory(name: &str, root: &Path) -> Vec<DoctorFinding> {
     let unguarded =
-        format!("{} is a directory: nothing protects it from whoever can write there", root.display());
+        format!("{} is a directory: write access to it is enough to delete backups", root.display());
     let mut findings = vec![DoctorFinding::note(Area::Repository, name, unguarded)];
     match free_space(root) {
         Ok(free) if free < LITTLE_SPACE => findings.push(DoctorFinding::warning(
             Area::Repository,
             name,
             format!("{} has {} MiB left", root.display(), free >> 20),
-            "See that the next backup fits; one that does not is taken back, and the run ends degraded.",
+            "Free space for the next backup: one that does not fit is rolled back, and the run ends degraded.",
         )),
         Ok(free) => {
             findings.push(DoctorFinding::good(
@@ -306,6 +304,6 @@ fn clock(name: &str, found: &Capabilities) -> DoctorFinding {
         Area::Repository,
         name,
         text,
-        "Run an NTP client: from five minutes on backups are refused.",
+        "Run an NTP client: from five minutes on backups are rejected.",
     )
 }

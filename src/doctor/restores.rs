@@ -41,7 +41,8 @@ const FACTS: &str = "
 /// Asks what a restore on the source's own server would be refused.
 pub(super) async fn examine(subject: &str, parameters: &ConnectionParameters) -> Vec<DoctorFinding> {
     let unknown = |why: String| {
-        let message = format!("what a restore by `{}` would lack is not known: {why}", parameters.user);
+        let message =
+            format!("the permissions for a restore by `{}` could not be checked: {why}", parameters.user);
         vec![DoctorFinding::note(Area::Source, subject, message)]
     };
     let mut connection = match parameters.connect().await {
@@ -64,7 +65,7 @@ fn judge(subject: &str, facts: &RestorerFacts) -> Vec<DoctorFinding> {
     let RestorerFacts { role, owner, .. } = facts;
     let mut findings = vec![];
     if facts.is_standby {
-        let message = "the server is a standby: a restore to `--to NAME` would go there and be refused";
+        let message = "the server is a standby: a restore to `--to NAME` would be rejected";
         let remedy = format!(
             "Restore with `drctl restore {subject} --to postgres://ROLE@PRIMARY/NEW_DATABASE`, to a server that can be written to."
         );
@@ -78,14 +79,14 @@ fn judge(subject: &str, facts: &RestorerFacts) -> Vec<DoctorFinding> {
     );
     if !facts.creates_databases {
         let message = format!(
-            "`{role}` can back up and not restore: it may not create databases, so that `drctl restore {subject} --to NAME` is refused"
+            "`{role}` may not create databases: `drctl restore {subject} --to NAME` would be rejected"
         );
         let remedy = format!("ALTER ROLE {} CREATEDB; {elsewhere}.", crate::postgres::identifier(role));
         findings.push(DoctorFinding::warning(Area::Source, subject, message, remedy));
     }
     if !facts.extensions.is_empty() && !facts.is_rds {
         let message = format!(
-            "`{role}` could not make these extensions of the database again, which only a superuser may: {}",
+            "only a superuser, which `{role}` is not, can recreate these extensions of the database: {}",
             facts.extensions.join(", ")
         );
         let remedy = "Restore as a superuser: `--to postgres://SUPERUSER@SERVER/NEW_DATABASE`.";
@@ -93,14 +94,13 @@ fn judge(subject: &str, facts: &RestorerFacts) -> Vec<DoctorFinding> {
     }
     if !facts.is_of_owner {
         let message = format!(
-            "`{role}` is no member of `{owner}`, who owns the database: what it restores needs `--no-owner`, and belongs to it"
+            "`{role}` is not a member of the database's owner `{owner}`: it has to restore with `--no-owner`"
         );
         findings.push(DoctorFinding::note(Area::Source, subject, message));
     }
     if !facts.creates_roles {
-        let message = format!(
-            "`{role}` may not create roles: `--globals`, for a server that lacks them, takes one that may"
-        );
+        let message =
+            format!("`{role}` may not create roles, which `--globals` needs on a server that lacks them");
         findings.push(DoctorFinding::note(Area::Source, subject, message));
     }
     findings

@@ -29,35 +29,35 @@ pub(super) fn add(builder: &mut Builder<'_>, source: &AwsBackupSource) -> Result
         "backup:GetBackupVaultAccessPolicy",
         "backup:ListRecoveryPointsByBackupVault",
     ];
-    builder.document.allow("LookIntoTheVaults", &look, vaults, plain());
+    builder.document.allow("ListVaults", &look, vaults, plain());
     let read = ["backup:DescribeRecoveryPoint", "backup:ListTags"];
-    builder.document.allow("LookAtRecoveryPoints", &read, points.clone(), plain());
+    builder.document.allow("DescribeRecoveryPoints", &read, points.clone(), plain());
     // AWS Backup does not say the tags of what is RDS's.
     let snapshots: Vec<String> =
         points.iter().filter(|arn| arn.split(':').nth(2) == Some("rds")).cloned().collect();
     let read = ["rds:ListTagsForResource"];
-    builder.document.allow("ReadTagsOfSnapshotsOfAwsBackup", &read, snapshots.clone(), plain());
+    builder.document.allow("ReadTagsOfBackupSnapshots", &read, snapshots.clone(), plain());
     let ours = Conditions::when("StringEquals", format!("aws:ResourceTag/{MANAGED}"), &["true"]);
     let pass = Conditions::when("StringEquals", "iam:PassedToService", &["backup.amazonaws.com"]);
     match builder.role {
         IamRole::Writer => {
             builder.document.allow("TakeRecoveryPoints", &["backup:StartBackupJob"], [own], plain());
-            builder.document.allow("TagThem", &["backup:TagResource"], points.clone(), plain());
+            builder.document.allow("TagRecoveryPoints", &["backup:TagResource"], points.clone(), plain());
             let tag = ["rds:AddTagsToResource"];
-            builder.document.allow("TagSnapshotsOfAwsBackup", &tag, snapshots, plain());
+            builder.document.allow("TagBackupSnapshots", &tag, snapshots, plain());
             // Recorded beside the backup, for when the region cannot be asked.
             let read = ["backup:GetRecoveryPointRestoreMetadata"];
-            builder.document.allow("ReadWhatARestoreSays", &read, points.clone(), plain());
+            builder.document.allow("ReadRestoreMetadata", &read, points.clone(), plain());
             if !copies.is_empty() {
-                builder.document.allow("CopyThem", &["backup:StartCopyJob"], points, plain());
-                builder.document.allow("CopyIntoTheVaults", &["backup:CopyIntoBackupVault"], copies, plain());
+                builder.document.allow("CopyRecoveryPoints", &["backup:StartCopyJob"], points, plain());
+                builder.document.allow("CopyIntoVaults", &["backup:CopyIntoBackupVault"], copies, plain());
             }
             // An ARN does not say whether a cluster is one that drctl restores.
             if source.resource.contains(":rds:") && source.resource.contains(":cluster:") {
                 let look = ["rds:DescribeDBClusters"];
-                builder.document.allow("LookAtTheCluster", &look, [source.resource.clone()], plain());
+                builder.document.allow("DescribeCluster", &look, [source.resource.clone()], plain());
             }
-            builder.document.allow("ActAsAwsBackup", &["iam:PassRole"], [source.role.clone()], pass);
+            builder.document.allow("PassBackupRole", &["iam:PassRole"], [source.role.clone()], pass);
             builder.document.anywhere(&[
                 "backup:DescribeBackupJob",
                 "backup:DescribeCopyJob",
@@ -78,9 +78,9 @@ pub(super) fn add(builder: &mut Builder<'_>, source: &AwsBackupSource) -> Result
                 };
                 let look = ["rds:DescribeDBInstances", "rds:DescribeDBClusters"];
                 let databases = databases("db").chain(databases("cluster"));
-                builder.document.allow("LookAtWhatWasRestored", &look, databases, plain());
+                builder.document.allow("DescribeRestoredDatabases", &look, databases, plain());
             }
-            builder.document.allow("ActAsAwsBackup", &["iam:PassRole"], [source.role.clone()], pass);
+            builder.document.allow("PassBackupRole", &["iam:PassRole"], [source.role.clone()], pass);
             builder.document.anywhere(&[
                 "backup:DescribeRestoreJob",
                 "backup:GetRestoreJobMetadata",
@@ -106,9 +106,9 @@ pub(super) fn add(builder: &mut Builder<'_>, source: &AwsBackupSource) -> Result
         let plan = format!("arn:{}:backup:{home}:{}:backup-plan:*", partition(home), account.as_str());
         // Which vaults it writes to is in the plan, and may be changed there.
         let list = ["backup:ListRecoveryPointsByBackupVault"];
-        builder.document.allow("ListWhatThePlanMade", &list, [vault(home, "*")], plain());
+        builder.document.allow("ListRecoveryPointsOfPlan", &list, [vault(home, "*")], plain());
         let read = ["backup:GetBackupPlan", "backup:GetBackupSelection", "backup:ListBackupSelections"];
-        builder.document.allow("ReadThePlan", &read, [plan], plain());
+        builder.document.allow("ReadPlan", &read, [plan], plain());
         builder.document.anywhere(&["backup:ListBackupPlans"]);
     }
     Ok(())

@@ -51,7 +51,7 @@ fn of_bucket(builder: &mut Builder<'_>, place: &S3Location) -> Result<(), IamErr
             if locks {
                 allow(
                     builder,
-                    "LockWhatItWrites",
+                    "LockWrittenObjects",
                     &["s3:PutObjectRetention"],
                     vec![backups.clone(), log.clone()],
                 );
@@ -66,7 +66,7 @@ fn of_bucket(builder: &mut Builder<'_>, place: &S3Location) -> Result<(), IamErr
                 // The store's own sum of the whole says that an upload is good; without it one has to look.
                 read.push(backups);
             }
-            allow(builder, "ReadWhatSaysWhatIsThere", &["s3:GetObject"], read);
+            allow(builder, "ReadUnencryptedMetadata", &["s3:GetObject"], read);
         }
         IamRole::Restorer | IamRole::Auditor => {
             let mut read = vec!["s3:GetObject", "s3:GetObjectVersion"];
@@ -75,19 +75,19 @@ fn of_bucket(builder: &mut Builder<'_>, place: &S3Location) -> Result<(), IamErr
             } else if place.storage_class.as_deref().is_some_and(is_archive) {
                 read.push("s3:RestoreObject");
             }
-            allow(builder, "ReadTheRepository", &read, vec![object("*")]);
-            allow(builder, "RecordTheRun", &["s3:PutObject"], vec![journal]);
+            allow(builder, "ReadRepository", &read, vec![object("*")]);
+            allow(builder, "WriteJournal", &["s3:PutObject"], vec![journal]);
         }
         IamRole::Retention => {
-            allow(builder, "ReadWhatSaysWhatIsThere", &["s3:GetObject"], clear);
-            allow(builder, "RecordTheRunAndHoldTheLease", &["s3:PutObject"], vec![journal, leases]);
+            allow(builder, "ReadUnencryptedMetadata", &["s3:GetObject"], clear);
+            allow(builder, "WriteJournalAndLeases", &["s3:PutObject"], vec![journal, leases]);
             let mut delete = vec!["s3:AbortMultipartUpload", "s3:DeleteObject", "s3:DeleteObjectVersion"];
             delete.extend(["s3:GetObjectLegalHold", "s3:GetObjectRetention"]);
             if locks {
                 // Longer, never shorter: that takes `s3:BypassGovernanceRetention`.
                 delete.push("s3:PutObjectRetention");
             }
-            allow(builder, "DeleteBackupsUnread", &delete, vec![backups, log]);
+            allow(builder, "DeleteBackups", &delete, vec![backups, log]);
         }
         IamRole::BreakGlass => {}
     }
@@ -113,7 +113,7 @@ fn list(builder: &mut Builder<'_>, bucket: &str, below: &str) {
         "" => Conditions::default(),
         below => Conditions::when("StringLikeIfExists", "s3:prefix", &[&format!("{below}*")]),
     };
-    builder.document.allow("ListTheRepository", &actions, [bucket.to_owned()], condition);
+    builder.document.allow("ListRepository", &actions, [bucket.to_owned()], condition);
 }
 
 fn archives_log(builder: &Builder<'_>) -> bool {

@@ -12,7 +12,7 @@ pub enum IamError {
         if *.several { "several accounts" } else { "none" }
     )]
     NoAccount { what: &'static str, several: bool },
-    #[error("the {role} needs nothing in AWS: the policy names nothing there that it would use")]
+    #[error("the {role} needs no permissions in AWS: the policy names nothing there that it uses")]
     NothingInAws { role: IamRole },
 }
 
@@ -57,7 +57,7 @@ pub fn document(policy: &Policy, role: IamRole, given: Option<&Account>) -> Resu
         // `doctor` asks IAM what the role it runs as may do.
         let roles = super::role::roles(policy);
         builder.document.allow(
-            "AskWhatItMayDoItself",
+            "SimulateOwnPolicy",
             &["iam:SimulatePrincipalPolicy"],
             roles,
             Conditions::default(),
@@ -249,7 +249,7 @@ copy_to = {{ us-west-2 = {{ vault = "shop-dr" }} }}
                     continue;
                 }
                 let (_, verb) = action.split_once(':').unwrap();
-                assert_eq!(statement.sid, "ReadWhatAwsTakesNoResourceFor");
+                assert_eq!(statement.sid, "ListAndDescribe");
                 let reads = ["Describe", "List", "Get"].iter().any(|word| verb.starts_with(word));
                 // A job of one's own has no ARN to name.
                 assert!(reads || action == "backup:PutRestoreValidationResult", "{role} may {action} on all");

@@ -89,7 +89,7 @@ impl IamDocument {
     /// `Describe…`, which RDS asks with the caller's rights when it restores into a VPC. All of them read, but
     /// `PutRestoreValidationResult`, which says of a restore that it was checked.
     pub(super) fn anywhere(&mut self, actions: &[&str]) {
-        self.allow("ReadWhatAwsTakesNoResourceFor", actions, ["*".to_owned()], Conditions::default());
+        self.allow("ListAndDescribe", actions, ["*".to_owned()], Conditions::default());
     }
 
     pub(super) fn deny(&mut self, sid: &str, actions: &[&str], resources: impl IntoIterator<Item = String>) {
@@ -185,7 +185,7 @@ mod tests {
         document.anywhere(&["backup:ListBackupJobs"]);
         let told: Vec<_> =
             document.statements().iter().map(|s| (s.sid.as_str(), s.resource.join("+"))).collect();
-        let any = ("ReadWhatAwsTakesNoResourceFor", "*".to_owned());
+        let any = ("ListAndDescribe", "*".to_owned());
         let [one, two, three] = ["a+b", "c", "d"].map(str::to_owned);
         assert_eq!(told, [("Read", one), ("Read2", two), ("Read3", three), any]);
         assert_eq!(document.statements()[3].action.len(), 2);

@@ -53,10 +53,10 @@ pub(super) fn deny(builder: &mut Builder<'_>, shares: bool) {
             never.extend(SHARING.into_iter().chain(["rds:DeleteDBInstance", "rds:DeleteDBCluster"]))
         }
     }
-    builder.document.deny("NeverRemoveBackupsOrWhatGuardsThem", &never, everything());
+    builder.document.deny("DenyDestroyingBackups", &never, everything());
     if matches!(role, IamRole::Restorer | IamRole::Retention) {
         let databases = std::mem::take(&mut builder.production);
         let actions: Vec<&str> = CHANGES.into_iter().chain(["rds:RebootDB*", "rds:StopDB*"]).collect();
-        builder.document.deny("NeverTouchTheDatabaseThatIsProtected", &actions, databases);
+        builder.document.deny("DenyChangingProtectedDatabase", &actions, databases);
     }
 }

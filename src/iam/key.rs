@@ -83,13 +83,13 @@ pub(super) fn of_rds(
     let via = format!("rds.{region}.{}", suffix(region));
     let condition = key.condition.and("StringEquals", "kms:ViaService", &[&via]);
     builder.document.allow(
-        "UseTheKeysOfSnapshotsThroughRdsOnly",
+        "UseSnapshotKeysThroughRds",
         &RDS_ACTIONS,
         [key.resource.clone()],
         condition.clone(),
     );
     let condition = condition.and("Bool", "kms:GrantIsForAWSResource", &["true"]);
-    builder.document.allow("LetRdsUseTheKeysItself", &["kms:CreateGrant"], [key.resource], condition);
+    builder.document.allow("GrantKeysToRds", &["kms:CreateGrant"], [key.resource], condition);
     Ok(())
 }
 
@@ -107,7 +107,7 @@ pub(super) fn look(
             condition: Conditions::default(),
         },
     };
-    builder.document.allow("AskWhatAKeyIs", &["kms:DescribeKey"], [key.resource], key.condition);
+    builder.document.allow("DescribeKeys", &["kms:DescribeKey"], [key.resource], key.condition);
     Ok(())
 }
 

@@ -61,20 +61,25 @@ pub(super) fn add(builder: &mut Builder<'_>, source: &RdsSource) -> Result<(), I
             builder.document.allow("TakeTaggedSnapshots", &[names.create], create, asks.clone());
             if !source.regions.is_empty() {
                 builder.document.allow(
-                    "CopyThemToOtherRegions",
+                    "CopySnapshots",
                     &[names.copy],
                     snapshots.clone(),
                     Conditions::default(),
                 );
             }
             builder.document.allow(
-                "TagThem",
+                "TagSnapshots",
                 &["rds:AddTagsToResource"],
                 snapshots.clone(),
                 Conditions::default(),
             );
             if !source.share_with.is_empty() {
-                builder.document.allow("ShareThem", &[names.share], own_snapshots, Conditions::default());
+                builder.document.allow(
+                    "ShareSnapshots",
+                    &[names.share],
+                    own_snapshots,
+                    Conditions::default(),
+                );
                 // What is encrypted with a key of AWS's cannot be.
                 key::look(builder, None, home, &account)?;
             }
@@ -100,25 +105,25 @@ pub(super) fn add(builder: &mut Builder<'_>, source: &RdsSource) -> Result<(), I
             if !names.members.is_empty() {
                 let of_members = ["pg", "subgrp"].iter().flat_map(|kind| everywhere(kind, "*"));
                 let used = targets("db").into_iter().chain(made.clone()).chain(of_members);
-                builder.document.allow(
-                    "GiveARestoredClusterItsInstances",
-                    &names.members,
-                    used,
-                    asks.clone(),
-                );
+                builder.document.allow("CreateClusterInstances", &names.members, used, asks.clone());
                 made.extend(targets("db"));
             }
-            builder.document.allow("TagWhatItMakes", &["rds:AddTagsToResource"], made.clone(), asks.clone());
+            builder.document.allow(
+                "TagCreatedDatabases",
+                &["rds:AddTagsToResource"],
+                made.clone(),
+                asks.clone(),
+            );
             let change = [names.change, &["rds:AddTagsToResource"]].concat();
-            builder.document.allow("ChangeOnlyWhatItMade", &change, made.clone(), is_ours.clone());
-            builder.document.allow("GiveItGroups", names.modify, groups, Conditions::default());
-            builder.document.allow("RemoveOnlyWhatItMadeForAWhile", names.delete, made, expires);
+            builder.document.allow("ModifyCreatedDatabases", &change, made.clone(), is_ours.clone());
+            builder.document.allow("UseParameterGroups", names.modify, groups, Conditions::default());
+            builder.document.allow("DeleteExpiredTemporary", names.delete, made, expires);
             // What the database's own group sets is made anew where it is not; never beside the group itself.
             let away = |kind: &&str| regions.iter().skip(1).map(|region| arn(region, kind, "*")).collect();
             let away: Vec<Vec<String>> = names.groups.iter().map(away).collect();
             let make = [names.make_groups, &["rds:AddTagsToResource"]].concat();
-            builder.document.allow("MakeTaggedParameterGroupsElsewhere", &make, away.concat(), asks);
-            builder.document.allow("SetTheParametersOfWhatItMade", names.set_groups, away.concat(), is_ours);
+            builder.document.allow("CreateTaggedParameterGroups", &make, away.concat(), asks);
+            builder.document.allow("SetParametersOfCreatedGroups", names.set_groups, away.concat(), is_ours);
             builder.document.anywhere(&[
                 "ec2:DescribeAvailabilityZones",
                 "ec2:DescribeSecurityGroups",
@@ -130,21 +135,21 @@ pub(super) fn add(builder: &mut Builder<'_>, source: &RdsSource) -> Result<(), I
                 format!("arn:{}:secretsmanager:{region}:{}:secret:rds!*", partition(region), account.as_str())
             });
             let secret = ["secretsmanager:CreateSecret", "secretsmanager:TagResource"];
-            builder.document.allow("LetRdsKeepTheNewPassword", &secret, secrets, Conditions::default());
+            builder.document.allow("LetRdsManageThePassword", &secret, secrets, Conditions::default());
             read_new_password(builder, source, &account, Conditions::default());
             // Which role writes the measurements is recorded with the backup, and nowhere else; it can be passed
             // to nothing but that.
             let roles = format!("arn:{}:iam::{}:role/*", partition(home), account.as_str());
             let to =
                 Conditions::when("StringEquals", "iam:PassedToService", &["monitoring.rds.amazonaws.com"]);
-            builder.document.allow("HaveItMonitoredAsBefore", &["iam:PassRole"], [roles], to);
+            builder.document.allow("PassMonitoringRole", &["iam:PassRole"], [roles], to);
             keys(builder, source, &account)?;
         }
         IamRole::Retention => {
             builder.document.allow("DeleteTaggedSnapshots", &[names.delete_snapshot], snapshots, is_ours);
             let mut left = everywhere("db", "*");
             left.extend(everywhere(names.database, "*"));
-            builder.document.allow("RemoveExpiredLeftovers", names.delete, left, expires);
+            builder.document.allow("DeleteExpiredLeftovers", names.delete, left, expires);
         }
         IamRole::Auditor => {}
         IamRole::BreakGlass => {
@@ -155,24 +160,14 @@ pub(super) fn add(builder: &mut Builder<'_>, source: &RdsSource) -> Result<(), I
                 databases.extend(everywhere("db", "*"));
             }
             let by_hand = Conditions::when("Bool", "aws:MultiFactorAuthPresent", &["true"]);
-            builder.document.allow(
-                "PutARestoredDatabaseInItsPlace",
-                names.change,
-                databases,
-                by_hand.clone(),
-            );
+            builder.document.allow("PromoteRestoredDatabase", names.change, databases, by_hand.clone());
             let mut restored = everywhere("db", "*");
             restored.extend(everywhere(names.database, "*"));
             let ours = is_ours.and("Bool", "aws:MultiFactorAuthPresent", &["true"]);
-            builder.document.allow(
-                "PutARestoredDatabaseInItsPlace",
-                names.change,
-                restored.clone(),
-                ours.clone(),
-            );
+            builder.document.allow("PromoteRestoredDatabase", names.change, restored.clone(), ours.clone());
             read_new_password(builder, source, &account, by_hand.clone());
             let mark = ["rds:AddTagsToResource", "rds:RemoveTagsFromResource"];
-            builder.document.allow("MarkItAsThereToStay", &mark, restored, ours);
+            builder.document.allow("TagPromoted", &mark, restored, ours);
             if source.regions.iter().any(|region| region.automated_backups) {
                 let mut resources = vec![database];
                 resources.extend(everywhere("auto-backup", "*"));
@@ -213,7 +208,7 @@ fn describe(builder: &mut Builder<'_>, names: &Names<'_>, everywhere: &dyn Fn(&s
     for kind in names.described {
         resources.extend(everywhere(kind, "*"));
     }
-    builder.document.allow("DescribeWhatThereIs", names.describe, resources, Conditions::default());
+    builder.document.allow("DescribeDatabases", names.describe, resources, Conditions::default());
     if builder.role != IamRole::BreakGlass {
         builder.document.anywhere(&["rds:DescribeAccountAttributes"]);
     }
@@ -239,7 +234,7 @@ fn log_in(builder: &mut Builder<'_>, source: &RdsSource, account: &Account) {
         let (partition, account) = (partition(region), account.as_str());
         format!("arn:{partition}:rds-db:{region}:{account}:dbuser:*/{}", parameters.user)
     });
-    builder.document.allow("LogInToDatabasesByToken", &["rds-db:connect"], users, Conditions::default());
+    builder.document.allow("ConnectByToken", &["rds-db:connect"], users, Conditions::default());
 }
 
 /// Where RDS keeps the master's password, it makes another for what is restored; its name is RDS's own. Only where
@@ -262,7 +257,7 @@ fn read_new_password(builder: &mut Builder<'_>, source: &RdsSource, account: &Ac
         format!("arn:{partition}:secretsmanager:{region}:{account}:secret:rds!{kind}-*")
     });
     let read = ["secretsmanager:GetSecretValue"];
-    builder.document.allow("ReadThePasswordThatRdsKeeps", &read, secrets, when);
+    builder.document.allow("ReadPasswordManagedByRds", &read, secrets, when);
 }
 
 /// The database's own key, and that of each region.

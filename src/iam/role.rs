@@ -16,7 +16,7 @@ pub enum IamRole {
     Retention,
     /// Reads what is stored, and how AWS is set up, to verify it; changes nothing.
     Auditor,
-    /// Of people, on the day: puts a restored database in the place of the lost one.
+    /// For people, in an incident: promotes a restored database to production.
     BreakGlass,
 }
 

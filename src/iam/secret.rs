@@ -22,7 +22,7 @@ pub(super) fn add(builder: &mut Builder<'_>) -> Result<(), IamError> {
             }
         };
         let read = ["secretsmanager:GetSecretValue"];
-        builder.document.allow("ReadSecretsOfThePolicy", &read, [arn], Conditions::default());
+        builder.document.allow("ReadSecretsOfPolicy", &read, [arn], Conditions::default());
     }
     Ok(())
 }

@@ -10,9 +10,9 @@ use crate::postgres::{
 pub enum ProbeError {
     #[error("failed to reach the database")]
     Connect(#[source] ConnectError),
-    #[error("failed to ask the database what it is")]
+    #[error("failed to query the database")]
     Facts(#[source] FactsError),
-    #[error("failed to ask `{database}` about itself")]
+    #[error("failed to query `{database}`")]
     Ask {
         database: String,
         #[source]

@@ -10,7 +10,7 @@ use crate::platform::{ExposeSecret as _, SecretString};
 /// Why no keys were made. Nothing is left behind.
 #[derive(Debug, Error)]
 pub enum KeysError {
-    #[error("`{path}` is there already, and nothing is ever overwritten")]
+    #[error("`{path}` already exists, and nothing is ever overwritten")]
     Exists { path: PathBuf },
     #[error("`{path}` names no file in a directory that exists")]
     NoDirectory {

@@ -34,9 +34,9 @@ impl PolicyTemplate {
     /// The policy, commented for whoever opens it first.
     pub fn text(&self) -> String {
         let mut text = format!(
-            "# A drctl policy, begun by `drctl init`. `drctl policy check` says everything that is wrong with it,\n\
-             # `drctl policy show` what it comes to, `drctl policy schema` describes every setting.\n\
-             # Secrets never stand here, only where to find them: env:NAME, file:/path (mode 0600),\n\
+            "# A drctl policy, created by `drctl init`. `drctl policy check` reports every fault of it,\n\
+             # `drctl policy show` prints it with its defaults, `drctl policy schema` describes every setting.\n\
+             # No secrets here, only references to them: env:NAME, file:/path (mode 0600),\n\
              # command:program arg.\n\
              \n\
              [system]\n\
@@ -49,7 +49,7 @@ impl PolicyTemplate {
              # How much of the newest data may be lost, as time.\n\
              rpo = \"1h\"\n\
              \n\
-             # A backup goes to the primary and every copy at once.\n\
+             # A backup is written to the primary and every copy at once.\n\
              [repository.primary]\n\
              {primary}",
             system = quoted(&self.system),
@@ -60,7 +60,7 @@ impl PolicyTemplate {
         }
         if self.copies.is_empty() {
             text.push_str(
-                "\n# Without a copy, what takes the primary takes every backup.\n\
+                "\n# Without a copy, the loss of the primary is the loss of every backup.\n\
                  #[repository.copies.offsite]\n\
                  #url = \"s3://bucket/prefix\"\n\
                  #region = \"us-west-2\"\n",
@@ -88,7 +88,7 @@ impl PolicyTemplate {
             Some(password) => {
                 let _infallible = writeln!(text, "password = {}", quoted(password));
             }
-            None => text.push_str("# Without one, PGPASSWORD and ~/.pgpass are asked, as by psql.\n#password = \"env:DRCTL_DB_PASSWORD\"\n"),
+            None => text.push_str("# Without one, PGPASSWORD and ~/.pgpass are used, as by psql.\n#password = \"env:DRCTL_DB_PASSWORD\"\n"),
         }
         text.push_str(if self.point_in_time { POINT_IN_TIME } else { DUMPS_ONLY });
         text.push_str(ROUTINE);
@@ -98,7 +98,7 @@ impl PolicyTemplate {
     }
 }
 
-const POINT_IN_TIME: &str = r#"# Dumps, copies of the whole cluster, and its log: any moment can be recovered. The server has to archive:
+const POINT_IN_TIME: &str = r#"# Dumps, base backups and WAL, for point-in-time recovery. The server has to archive:
 #   wal_level = replica
 #   archive_mode = on          (needs a restart)
 #   archive_command = 'drctl --policy /path/of/this/file wal push "%p"'
@@ -106,8 +106,7 @@ const POINT_IN_TIME: &str = r#"# Dumps, copies of the whole cluster, and its log
 methods = ["logical", "base", "wal"]
 "#;
 
-const DUMPS_ONLY: &str = r#"# Of a server you run yourself, copies of the whole cluster and its log bring back any moment: `drctl init
-# --point-in-time` writes what that takes.
+const DUMPS_ONLY: &str = r#"# For point-in-time recovery of a server you run yourself: `drctl init --point-in-time` adds base backups and WAL.
 "#;
 
 const SCHEDULE_OF_DUMPS: &str = r#"database = "15 * * * *"
@@ -117,10 +116,10 @@ const SCHEDULE_WITH_LOG: &str = r#"database = { logical = "15 2 * * *", base = "
 "#;
 
 const ROUTINE: &str = r#"
-# Everything below is checked now and acted on by a later version. Until then let cron or a systemd timer
-# run `drctl backup`, and practise a restore by hand.
+# Everything below is checked now and used by a later version. Until then let cron or a systemd timer
+# run `drctl backup`, and practise restores manually.
 
-# Whatever any rule keeps. Without this table nothing is ever deleted.
+# A backup is kept if any rule keeps it. Without this table nothing is ever deleted.
 [retention]
 keep_last = 3
 daily = 30
@@ -133,10 +132,10 @@ weekly = 27
 const PEOPLE: &str = r#"
 [drill]
 schedule = "0 5 * * 0"
-# What must be true of what was restored.
+# Checks of the restored data.
 #checks = [{ name = "there are users", sql = "select count(*) from users", at_least = 1 }]
 
-# Who is told. P1: data loss. P2: a failed backup, copy or drill.
+# Notifications. P1: data loss. P2: a failed backup, copy or drill.
 #[notify]
 #p1 = ["team"]
 #p2 = ["team"]
@@ -172,7 +171,7 @@ impl TemplateRepository {
             text.push_str(
                 "# Credentials: the SDK's own chain (environment, profile, role) unless given.\n\
                  #credentials = { profile = \"backup\" }\n\
-                 # Lets nobody delete what was written, where the bucket was made for it.\n\
+                 # Prevents deletion, if the bucket was created with object lock.\n\
                  #object_lock = { mode = \"governance\", retain = \"35d\" }\n",
             );
         }

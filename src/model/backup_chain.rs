@@ -5,9 +5,9 @@ use super::{BackupId, Manifest};
 /// Why a backup cannot be put together.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum BrokenChain {
-    #[error("it builds on `{0}`, which is not there or not whole")]
+    #[error("its parent `{0}` is missing or incomplete")]
     Missing(BackupId),
-    #[error("it says that it builds on `{0}`, which is no base backup of that cluster from before it")]
+    #[error("its parent `{0}` is not an earlier base backup of the same cluster")]
     Unrelated(BackupId),
 }
 

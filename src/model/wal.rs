@@ -7,15 +7,15 @@ use thiserror::Error;
 /// Why a text is not what it was taken for.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum WalError {
-    #[error("`{0}` is not a position in write-ahead log (like `16/B374D848`)")]
+    #[error("`{0}` is not an LSN (like `16/B374D848`)")]
     Lsn(String),
     #[error("`{0}` is not a timeline (a number from 1)")]
     Timeline(String),
-    #[error("`{0}` is not a file of write-ahead log (like `000000010000001600000B37`)")]
+    #[error("`{0}` is not the name of a WAL file (like `000000010000001600000B37`)")]
     Name(String),
-    #[error("{0} is not a size of segments (a power of two from 1 MiB to 1 GiB)")]
+    #[error("{0} is not a WAL segment size (a power of two from 1 MiB to 1 GiB)")]
     SegmentSize(u64),
-    #[error("`{0}` is not the system identifier of a cluster (a number, as `pg_controldata` shows it)")]
+    #[error("`{0}` is not a system identifier (a number, as `pg_controldata` shows it)")]
     SystemIdentifier(String),
     #[error("line {line} of the history of timeline {timeline} is not `parent, position, reason`")]
     History { timeline: Timeline, line: usize },

@@ -26,7 +26,7 @@ pub enum IdentityError {
     Other { path: PathBuf, line: usize, is: Lookalike },
     #[error("`{path}` holds no age identity")]
     Empty { path: PathBuf },
-    #[error("the identity in `{path}` is protected by a passphrase, and nobody can be asked for it here")]
+    #[error("the identity in `{path}` is protected by a passphrase, and there is no terminal to ask for it")]
     Locked { path: PathBuf },
     #[error("the passphrase does not open the identity in `{path}`")]
     WrongPassphrase { path: PathBuf },
@@ -105,11 +105,11 @@ impl IdentityError {
             }
             Self::Other { is: Lookalike::Plugin(_), .. } => format!("No backup of drctl is encrypted to a plugin's recipient: name the X25519 identity of one of its recipients. {generate}"),
             Self::Other { is: Lookalike::Damaged, .. } => {
-                "Take it from where it was copied or written down from once more; `drctl keys check` proves one.".to_owned()
+                "Copy it from the original again; `drctl keys check` proves that it opens a backup.".to_owned()
             }
             Self::Other { .. } | Self::Empty { .. } => generate.to_owned(),
             Self::Locked { path } => format!(
-                "Run it on a terminal, or take the passphrase off a copy for its owner alone: `(umask 077; age -d {} > identity.key)`.",
+                "Run it on a terminal, or decrypt a copy that only its owner can read: `(umask 077; age -d {} > identity.key)`.",
                 path.display()
             ),
             Self::WrongPassphrase { .. } => "Try again: each run asks for it.".to_owned(),
@@ -118,7 +118,7 @@ impl IdentityError {
                 path.display()
             ),
             Self::Unopened { path, .. } => {
-                format!("`age -d {}` says whether it is whole.", path.display())
+                format!("`age -d {}` shows whether it is intact.", path.display())
             }
         })
     }

@@ -125,7 +125,7 @@ impl PartWriter {
 }
 
 fn stopped() -> io::Error {
-    io::Error::new(io::ErrorKind::BrokenPipe, "whoever took the parts has stopped")
+    io::Error::new(io::ErrorKind::BrokenPipe, "the consumer of the parts has stopped")
 }
 
 impl Write for PartWriter {

@@ -45,7 +45,8 @@ impl<R: Read + Send + 'static> ReadAhead<R> {
             let mut shown = false;
             while !shown {
                 let chunk = self.chunks.recv();
-                let chunk = chunk.unwrap_or_else(|_| Err(io::Error::other("what read ahead has stopped")));
+                let chunk =
+                    chunk.unwrap_or_else(|_| Err(io::Error::other("the read-ahead thread has stopped")));
                 let chunk = chunk.and_then(|chunk| look(&chunk).map(|()| chunk));
                 shown = chunk.as_ref().map_or(true, Vec::is_empty);
                 shown |= filled.send(chunk).is_err();
@@ -79,7 +80,7 @@ impl<R> BufRead for ReadAhead<R> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         while self.at == self.chunk.len() && !self.ended {
             let next = self.chunks.recv();
-            let next = next.unwrap_or_else(|_| Err(io::Error::other("what read ahead has stopped")))?;
+            let next = next.unwrap_or_else(|_| Err(io::Error::other("the read-ahead thread has stopped")))?;
             self.ended = next.is_empty();
             let used = std::mem::replace(&mut self.chunk, next);
             self.at = 0;

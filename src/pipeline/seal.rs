@@ -25,15 +25,15 @@ pub struct Sealed {
 /// Why a stream did not go through. No last piece was sent.
 #[derive(Debug, Error)]
 pub enum PipelineError {
-    #[error("failed to read what is to be stored")]
+    #[error("failed to read the data to store")]
     Read(#[source] io::Error),
     #[error("the producer of the data failed")]
     Producer(#[source] Box<dyn std::error::Error + Send + Sync>),
-    #[error("the producer wrote nothing and said it was done")]
+    #[error("the producer finished without writing anything")]
     Empty,
     #[error("failed to compress and encrypt")]
     Encode(#[source] io::Error),
-    #[error("whoever took the parts has stopped")]
+    #[error("the consumer of the parts has stopped")]
     Stopped,
 }
 

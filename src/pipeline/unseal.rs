@@ -16,9 +16,9 @@ pub enum OpenError {
     NoIdentity,
     #[error("none of the identities given is one of the backup's recipients")]
     WrongIdentity,
-    #[error("what is stored is not an age file, or its header is damaged")]
+    #[error("the stored object is not an age file, or its header is damaged")]
     Header(#[source] io::Error),
-    #[error("failed to read what is stored")]
+    #[error("failed to read the stored object")]
     Read(#[source] io::Error),
 }
 
@@ -138,7 +138,7 @@ fn compare(hasher: &Hasher, expected: Digest) -> io::Result<()> {
     Err(io::Error::new(
         io::ErrorKind::InvalidData,
         format!(
-            "the plain bytes are not those that were stored: {} bytes with SHA-256 {}, expected {} bytes with {}",
+            "the plain bytes are not those that were recorded: {} bytes with SHA-256 {}, expected {} bytes with {}",
             found.size, found.sha256, expected.size, expected.sha256
         ),
     ))

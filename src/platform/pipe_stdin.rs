@@ -13,7 +13,7 @@ const BUFFER: usize = 256 << 10;
 #[derive(Debug, Error)]
 pub enum PipeStdinError {
     /// The stream broke; the child was killed before it could take what it had for the whole.
-    #[error("failed to read what `{program}` was to be given")]
+    #[error("failed to read the input of `{program}`")]
     Input {
         program: String,
         #[source]

@@ -324,7 +324,7 @@ fn judge(program: &str, status: ExitStatus, stderr: &[String]) -> Result<(), Pro
     }
     let how = match (status.code(), status.signal()) {
         (Some(code), _) => format!("failed with exit status {code}"),
-        (None, Some(9)) => "was killed (signal 9: by hand, or by the kernel when memory ran out)".to_owned(),
+        (None, Some(9)) => "was killed (signal 9: manually, or by the kernel when memory ran out)".to_owned(),
         (None, Some(signal)) => format!("was ended by signal {signal}"),
         (None, None) => "ended in an unknown way".to_owned(),
     };

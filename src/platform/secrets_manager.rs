@@ -17,7 +17,7 @@ const WITHIN: Duration = Duration::from_secs(40);
 /// Why AWS Secrets Manager gave no secret. Never holds the secret.
 #[derive(Debug, Error)]
 pub enum SecretsManagerError {
-    #[error("nobody says which region it is in: name it by its ARN, or set AWS_REGION")]
+    #[error("its region is not known: name it by its ARN, or set AWS_REGION")]
     NoRegion,
     #[error(transparent)]
     Https(#[from] HttpsError),

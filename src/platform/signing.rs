@@ -8,9 +8,7 @@ use thiserror::Error;
 pub enum UnusableKey {
     #[error("the {0} is empty")]
     Empty(&'static str),
-    #[error(
-        "the {what} holds {found}, which no key has: it is read with more than the key, or not with all of it"
-    )]
+    #[error("the {what} holds {found}, which no key has: it is incomplete, or more than the key was read")]
     Character { what: &'static str, found: String },
 }
 

@@ -10,7 +10,10 @@ use toml::de::{DeTable, DeValue};
 use super::fault::{PolicyFault, TextPosition};
 use crate::text::suggest;
 
-/// Where a setting stands: its dotted key, and its byte offset in the file.
+/// Settings that had another name before the first release: the old one, the new one.
+const RENAMED: [(&str, &str); 3] = [("through", "method"), ("may_lag", "optional"), ("log_wait", "wal_wait")];
+
+/// Where a setting is: its dotted key, and its byte offset in the file.
 #[derive(Clone, Debug, Default)]
 pub(super) struct KeyLocation {
     pub(super) key: String,
@@ -109,7 +112,12 @@ impl<'t> Diagnostics<'t> {
             let name: &str = key.get_ref();
             if !known.contains(&name) {
                 let spot = KeyLocation { offset: key.span().start, ..at.below(name) };
-                self.fault(&spot, "is not a setting drctl knows", suggest("settings here", name, known));
+                let renamed = RENAMED.iter().find(|(old, new)| *old == name && known.contains(new));
+                let hint = match renamed {
+                    Some((_, new)) => format!("it is called `{new}` now"),
+                    None => suggest("settings here", name, known),
+                };
+                self.fault(&spot, "is not a setting drctl knows", hint);
             }
         }
     }

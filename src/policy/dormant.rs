@@ -21,26 +21,26 @@ const DORMANT: [Dormant; 4] = [
     Dormant {
         section: "retention",
         spot: |table| table.retention.as_ref().map(|section| &section.spot),
-        message: "nothing is deleted by these rules in this version: every backup and all archived WAL stay; `pitr` is asked of what RDS and AWS Backup keep",
-        hint: "watch the space; let the store's own rules delete nothing that a newer backup needs",
+        message: "this version deletes nothing by these rules: every backup and all archived WAL are kept; only `pitr` is compared with what RDS and AWS Backup keep",
+        hint: "watch the space; do not let lifecycle rules of the store delete what a newer backup needs",
     },
     Dormant {
         section: "schedule",
         spot: |table| table.schedule.as_ref().map(|section| &section.spot),
-        message: "nothing runs at these times in this version: they are held against the RPO, and that is all",
+        message: "this version runs nothing at these times: they are only compared with the RPO",
         hint: "let cron run `drctl backup -q`, as the README shows",
     },
     Dormant {
         section: "drill",
         spot: |table| table.drill.as_ref().map(|section| &section.spot),
-        message: "no drill runs by this in this version: its `sql` checks are asked of what `drctl restore --to-instance` made, and that is all",
-        hint: "practise a restore by hand, and ask what must be true of it yourself",
+        message: "this version runs no drills: only the `sql` checks are used, by `drctl restore --to-instance`",
+        hint: "practise a manual restore, and check the restored data",
     },
     Dormant {
         section: "notify",
         spot: |table| table.notify.as_ref().map(|section| &section.spot),
-        message: "nobody is told anything by this in this version",
-        hint: "have whoever watches your hosts look at the exit statuses of `drctl backup` and `drctl status`",
+        message: "this version sends no notifications",
+        hint: "monitor the exit statuses of `drctl backup` and `drctl status`",
     },
 ];
 

@@ -55,12 +55,12 @@ fn encryption(policy: &Policy, lint: &mut impl FnMut(String, String, &str)) {
     match &policy.encryption {
         Encryption::None => lint(
             "encryption".to_owned(),
-            "backups are not encrypted: whoever reads a repository reads the data".to_owned(),
+            "backups are not encrypted: read access to a repository is access to the data".to_owned(),
             "run `drctl keys generate`, and put the keys into `recipients`",
         ),
         Encryption::Age { recipients } if recipients.len() < 2 => lint(
             "encryption.recipients".to_owned(),
-            "backups have one recipient: whoever loses that key loses every backup".to_owned(),
+            "backups have one recipient: without its identity every backup is lost".to_owned(),
             "add a second key that is kept elsewhere",
         ),
         Encryption::Age { .. } => {}
@@ -72,7 +72,7 @@ fn copies(policy: &Policy, lint: &mut impl FnMut(String, String, &str)) {
     let key = "repository.copies".to_owned();
     if copies.is_empty() {
         let message =
-            "there is no copy: a region, an account or a bucket that is lost takes every backup with it";
+            "there is no copy: the loss of a region, an account or a bucket is the loss of every backup";
         lint(key, message.to_owned(), "add a `[repository.copies.…]` in another region");
     } else if !copies.iter().any(|copy| is_elsewhere(&primary.place, &copy.place)) {
         let message = match &primary.place {
@@ -87,9 +87,8 @@ fn copies(policy: &Policy, lint: &mut impl FnMut(String, String, &str)) {
     if !policy.repositories.iter().any(|repository| locked(&repository.place)) {
         lint(
             "repository".to_owned(),
-            "no repository is write-once: whoever steals this host's credentials can delete every backup"
-                .to_owned(),
-            "where a store can, set `object_lock`; where not, keep the right to delete off this host",
+            "no repository is write-once: stolen credentials of this host can delete every backup".to_owned(),
+            "set `object_lock` where the store supports it; otherwise deny this host the permission to delete",
         );
     }
     for repository in &policy.repositories {
@@ -149,8 +148,8 @@ fn regions(policy: &Policy, lint: &mut impl FnMut(String, String, &str)) {
                 names.iter().filter(|(_, is_missing)| *is_missing).map(|(name, _)| *name).collect();
             if !missing.is_empty() {
                 let message =
-                    format!("a restore of `{name}` there is refused without {}", missing.join(" and "));
-                let hint = "name them: what they are called where the database is means nothing there";
+                    format!("a restore of `{name}` there is rejected without {}", missing.join(" and "));
+                let hint = "name them: the names of the database's own region are not valid there";
                 lint(format!("{key}.{}", region.name), message, hint);
             }
         }
@@ -160,7 +159,7 @@ fn regions(policy: &Policy, lint: &mut impl FnMut(String, String, &str)) {
         let can = matches!(rds.database, RdsDatabase::Instance(_)) && !rds.regions.is_empty();
         if let Some(pitr) = pitr.filter(|_| can && !replicates) {
             let message = format!(
-                "any moment of the last {} is to be restorable, and in another region there are only snapshots of `{name}`",
+                "`pitr` is {}, and other regions have only snapshots of `{name}`",
                 format_duration(pitr)
             );
             lint(key, message, "add `automated_backups = true` to a region under `copy_to`");
@@ -203,7 +202,7 @@ fn objectives(policy: &Policy) -> Vec<Lint> {
             .flat_map(|times| &times.lines)
             .collect();
         if lines.is_empty() {
-            let message = format!("nothing says when `{}` is backed up", source.name);
+            let message = format!("`{}` has no backup schedule", source.name);
             let hint = "add cron lines for it".to_owned();
             lints.push(Lint { misses_objective: false, at: None, key, message, hint });
             continue;
@@ -223,7 +222,7 @@ fn objectives(policy: &Policy) -> Vec<Lint> {
 }
 
 fn remedy(source: &Source) -> String {
-    let more = "back it up more often, or state the RPO it has";
+    let more = "back it up more often, or raise the RPO";
     match &source.config {
         SourceConfig::Postgres(_) => {
             format!("{more}; continuous archiving (`methods = [\"base\", \"wal\"]`) loses seconds to minutes")
@@ -264,7 +263,7 @@ fn transport(policy: &Policy, lint: &mut impl FnMut(String, String, &str)) {
         let checked = mode.as_deref().is_some_and(|mode| mode.starts_with("verify-"));
         if !is_local(url) && !checked {
             let mode = mode.unwrap_or_else(|| "prefer".to_owned());
-            let message = format!("with `sslmode={mode}` nobody proves that the server is the right one");
+            let message = format!("`sslmode={mode}` does not verify the identity of the server");
             let hint = "say `sslmode=verify-full`, with `sslrootcert` where the certificate is not public";
             lint(format!("sources.{}.url", source.name), message, hint);
         }
@@ -273,7 +272,7 @@ fn transport(policy: &Policy, lint: &mut impl FnMut(String, String, &str)) {
         let RepositoryLocation::S3(place) = &repository.place else { continue };
         if let Some(endpoint) = place.endpoint.as_ref().filter(|url| url.scheme() == "http" && !is_local(url))
         {
-            let message = format!("`{endpoint}` is spoken to in clear");
+            let message = format!("connections to `{endpoint}` are not encrypted");
             lint(key_of(&repository.name), message, "use `https://`");
         }
     }
@@ -290,11 +289,11 @@ fn is_local(url: &Url) -> bool {
 
 fn routine(policy: &Policy, lint: &mut impl FnMut(String, String, &str)) {
     if policy.drill.is_none() {
-        let message = "no drill is planned: a backup nobody has restored is a hope";
+        let message = "no drill is scheduled: a backup that was never restored is not proven";
         lint(
             "drill".to_owned(),
             message.to_owned(),
-            "add a `[drill]`; until it runs by itself, restore by hand every month",
+            "add a `[drill]`; until drills run, practise a manual restore every month",
         );
     }
     if let Some(drill) = policy.drill.as_ref().filter(|drill| drill.deadline > policy.objectives.rto) {
@@ -306,7 +305,7 @@ fn routine(policy: &Policy, lint: &mut impl FnMut(String, String, &str)) {
         lint("drill.deadline".to_owned(), message, "a drill that misses the RTO has failed: shorten it");
     }
     if policy.retention.is_none() {
-        let message = "nothing says how long backups are kept: they are kept for ever";
+        let message = "no retention is set: backups are kept for ever";
         lint(
             "retention".to_owned(),
             message.to_owned(),
@@ -314,7 +313,7 @@ fn routine(policy: &Policy, lint: &mut impl FnMut(String, String, &str)) {
         );
     }
     if policy.notify.routes.iter().take(2).all(Vec::is_empty) {
-        let message = "nobody is told when a backup fails";
+        let message = "no notification is set for a backup that fails";
         lint("notify".to_owned(), message.to_owned(), "name channels in `p1` and `p2`");
     }
 }

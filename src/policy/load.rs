@@ -77,7 +77,7 @@ pub fn parse(path: &Path, text: &str) -> Result<Policy, PolicyFaults> {
         Some(policy) if log.is_clean() => Ok(policy),
         _ if log.is_clean() => Err(PolicyFaults::whole(
             path,
-            "was not understood, and drctl cannot say why".to_owned(),
+            "could not be parsed, for an unknown reason".to_owned(),
             "this is a defect of drctl: please report it, with the policy",
         )),
         _ => Err(refused(log.into_faults())),
@@ -91,7 +91,7 @@ fn not_closed(at: TextPosition, open: &unclosed_bracket::OpenBracket) -> PolicyF
         at: Some(at),
         key: open.key.clone(),
         message: format!("is not TOML: this `{}` is never closed", open.bracket),
-        hint: Some(format!("add `{closing}`{before}; the settings are checked when this is mended")),
+        hint: Some(format!("add `{closing}`{before}; other settings are checked afterwards")),
     }
 }
 
@@ -101,7 +101,7 @@ fn syntax_fault(text: &str, error: &toml::de::Error) -> PolicyFault {
         at: Some(TextPosition::of(text, offset)),
         key: String::new(),
         message: format!("is not TOML: {}", error.message()),
-        hint: Some("the settings are checked when this is mended".to_owned()),
+        hint: Some("fix the syntax error first; other settings are checked afterwards".to_owned()),
     }
 }
 
@@ -161,24 +161,37 @@ mod tests {
     }
 
     #[test]
-    fn which_copies_may_lag_is_checked_against_those_there_are() {
-        let wal = |may_lag: &str| {
+    fn optional_repositories_must_exist_and_not_be_all() {
+        let wal = |optional: &str| {
             with("methods = [\"logical\"]", "methods = [\"logical\", \"base\", \"wal\"]").replace(
                 "[retention]",
-                &format!("[sources.database.wal]\nmay_lag = {may_lag}\n\n[retention]"),
+                &format!("[sources.database.wal]\noptional = {optional}\n\n[retention]"),
             )
         };
         let policy = parse(Path::new("shop.toml"), &wal("[\"west\"]")).unwrap();
         let source = policy.sources[0].postgres().unwrap();
         let archiving = source.wal.as_ref().unwrap();
         assert_eq!((archiving.parallel, archiving.prefetch), (4, 8));
-        assert_eq!(archiving.may_lag[0].as_str(), "west");
+        assert_eq!(archiving.optional_repositories[0].as_str(), "west");
         let unknown = said(&wal("[\"wset\"]"));
         assert!(unknown[0].contains("there is no repository `wset`"), "{unknown:?}");
         assert_eq!(
             said(&wal("[\"primary\", \"west\"]")),
-            ["sources.database.wal.may_lag: are all the repositories there are"]
+            ["sources.database.wal.optional: are all repositories"]
         );
+    }
+
+    #[test]
+    fn a_setting_under_its_old_name_is_rejected_with_its_new_one() {
+        let text = with("methods = [\"logical\"]", "methods = [\"base\", \"wal\"]").replace(
+            "[retention]",
+            "[sources.database.base]\nthrough = \"replication\"\n\n[sources.database.wal]\nmay_lag = []\n\n[retention]",
+        );
+        let faults = parse(Path::new("shop.toml"), &text).unwrap_err().faults;
+        let hint =
+            |key: &str| faults.iter().find(|fault| fault.key == key).and_then(|fault| fault.hint.as_deref());
+        assert_eq!(hint("sources.database.base.through"), Some("it is called `method` now"));
+        assert_eq!(hint("sources.database.wal.may_lag"), Some("it is called `optional` now"));
     }
 
     #[test]
@@ -224,7 +237,7 @@ mod tests {
         let list = &POLICY[POLICY.find("recipients =").unwrap()..POLICY.find("[sources").unwrap()];
         assert_eq!(
             said(&with(list, "")),
-            ["encryption.recipients: are missing: nobody could read the backups"]
+            ["encryption.recipients: are missing: no key could open the backups"]
         );
         let none = parse(Path::new("shop.toml"), &with(list, "danger_unencrypted = true\n")).unwrap();
         assert!(matches!(none.encryption, Encryption::None));
@@ -235,7 +248,7 @@ mod tests {
     #[test]
     fn two_repositories_at_one_place_are_one_repository() {
         let twin = with("s3://shop-backups-west/drctl", "s3://shop-backups/drctl/");
-        assert_eq!(said(&twin), ["repository.copies.west.url: is the same place as repository `primary`"]);
+        assert_eq!(said(&twin), ["repository.copies.west.url: is the same location as repository `primary`"]);
         let primary = with("repository.copies.west", "repository.copies.primary");
         assert_eq!(said(&primary), ["repository.copies.primary: is the name of the first repository"]);
     }

@@ -302,22 +302,22 @@ pub struct PostgresSource {
     pub logical: Option<LogicalDump>,
     /// Set when physical copies of its cluster are taken.
     pub base: Option<BaseBackup>,
-    /// Set when its write-ahead log is archived.
+    /// Set when its WAL is archived.
     pub wal: Option<WalArchiving>,
 }
 
 /// A physical copy of the whole cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BaseBackup {
-    pub through: BaseMethod,
+    pub method: BaseMethod,
     /// The server that is copied where it is not the source's own, e.g. a standby. Just one of the two is
     /// set then.
     pub url: Option<Url>,
     pub url_ref: Option<SecretRef>,
     /// Incremental backups after a full one, at most.
     pub incrementals: u32,
-    /// How long a stored backup waits for its log.
-    pub log_wait: Duration,
+    /// How long a stored backup waits for its WAL.
+    pub wal_wait: Duration,
 }
 
 /// Where a physical copy is read.
@@ -329,19 +329,19 @@ pub enum BaseMethod {
     DataDirectory { path: PathBuf },
 }
 
-/// How write-ahead log is archived and fetched back.
+/// How WAL is archived and fetched back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WalArchiving {
-    pub through: WalMethod,
+    pub method: WalMethod,
     /// Files on their way at a time.
     pub parallel: usize,
     /// Segments fetched ahead of a server that recovers, at most.
     pub prefetch: usize,
     /// Repositories that need not confirm a file for it to count as archived.
-    pub may_lag: Vec<RepositoryName>,
+    pub optional_repositories: Vec<RepositoryName>,
 }
 
-/// How write-ahead log reaches the repositories.
+/// How WAL reaches the repositories.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WalMethod {
     /// The server's `archive_command`.

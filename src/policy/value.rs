@@ -286,7 +286,7 @@ impl ParseText for RecipientKey {
         if lower.starts_with("age-secret-key-") {
             let hint = "it was in a file that others may have read: make new keys, and put only the `age1…` line here";
             return InvalidValue::new(
-                "is an identity, which must never stand in a policy (it is not shown)",
+                "is an identity, which must never be in a policy (it is not shown)",
                 hint,
             );
         }

@@ -57,7 +57,7 @@ pub enum ConnectError {
     #[error("`{0}` in the environment is not UTF-8")]
     VariableEncoding(&'static str),
     #[error(
-        "`{name}` is set in the environment, and the URL of the database says otherwise: unset it for drctl, or leave `{parameter}` out of the URL"
+        "`{name}` is set in the environment and contradicts the URL of the database: unset it for drctl, or leave `{parameter}` out of the URL"
     )]
     Contradicted { name: &'static str, parameter: &'static str },
     #[error(
@@ -72,7 +72,7 @@ pub enum ConnectError {
     UrlSecret(#[source] SecretError),
     #[error("failed to get the password of the database")]
     Password(#[source] SecretError),
-    #[error("failed to get what signs the IAM token of the database")]
+    #[error("failed to get the credentials that sign the IAM token of the database")]
     Signer(#[source] AwsError),
     #[error("failed to connect to `{to}`")]
     Token {
@@ -81,7 +81,7 @@ pub enum ConnectError {
         source: TokenError,
     },
     #[error(
-        "no IAM token is shown to `{to}`, whose certificate would not be verified: say `sslmode=verify-full`"
+        "no IAM token is sent to `{to}`, whose certificate would not be verified: set `sslmode=verify-full`"
     )]
     Unverified { to: String },
     #[error("`{to}` refused the IAM token ({said}): {}", refused_token(.code, .said))]
@@ -116,7 +116,7 @@ fn refused_token(code: &str, said: &str) -> &'static str {
     if code == WRONG_PASSWORD || said.contains("password authentication failed") {
         return "RDS took it for a password: grant the role `rds_iam`";
     }
-    "turn IAM authentication on for the instance; grant the role `rds_iam`; allow `rds-db:connect` on it to whoever signs (`drctl iam show` prints the statement); name the endpoint and the region as RDS does; and look at this host's clock, since a token is good for 15 minutes"
+    "turn IAM authentication on for the instance; grant the role `rds_iam`; allow `rds-db:connect` on it to the AWS role that signs (`drctl iam show` prints the statement); name the endpoint and the region as RDS does; and check this host's clock, since a token is good for 15 minutes"
 }
 
 /// libpq's `sslmode`.

@@ -288,7 +288,7 @@ async fn not_included(
     }));
     let owned: Vec<(String, String)> = all(connection, "the extensions' tables", EXTENSION_TABLES).await?;
     lines.extend(owned.iter().map(|(extension, tables)| {
-        format!("tables of the extension {extension} that it does not mark for dumping ({tables}): creating the extension makes them anew")
+        format!("tables of the extension {extension} that it does not mark for dumping ({tables}): creating the extension recreates them")
     }));
     Ok(lines)
 }

@@ -51,7 +51,7 @@ impl fmt::Display for FoundTools {
 
 fn listed(found: &[FoundTools]) -> String {
     if found.is_empty() {
-        return "none was found at all".to_owned();
+        return "none was found".to_owned();
     }
     let list: Vec<String> = found.iter().map(ToString::to_string).collect();
     format!("found {}", list.join("; "))

@@ -22,17 +22,17 @@ const NEWEST: u16 = 0xD1FF;
 /// Why a file is not the segment its name says.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum HeaderError {
-    #[error("it ends before the header of a segment does")]
+    #[error("it is shorter than the header of a segment")]
     Short,
-    #[error("it does not begin as write-ahead log of PostgreSQL 13 or newer does (its number is {0:04X})")]
+    #[error("it does not begin with the magic number of WAL of PostgreSQL 13 or newer, but with {0:04X}")]
     Magic(u16),
-    #[error("its header says that {what} is {value}, which cannot be")]
+    #[error("its header has an invalid {what}: {value}")]
     Value { what: &'static str, value: u64 },
-    #[error("its header says that it begins at {found}, and a segment of its name begins at {expected}")]
+    #[error("its header has the start {found}, and a segment of its name starts at {expected}")]
     Address { found: Lsn, expected: Lsn },
-    #[error("its header says that it is of timeline {found}, later than that of its name, {expected}")]
+    #[error("its header has timeline {found}, later than that of its name, {expected}")]
     Timeline { found: Timeline, expected: Timeline },
-    #[error("there is no segment of this name where segments are {} bytes long", .0.bytes())]
+    #[error("no segment has this name where segments are {} bytes long", .0.bytes())]
     Name(SegmentSize),
 }
 
@@ -69,12 +69,11 @@ impl SegmentHeader {
             timeline: Timeline::new(timeline).ok_or(value("its timeline", timeline.into()))?,
             begin: Lsn(fields.u64(8)),
             system_identifier: SystemIdentifier(fields.u64(24)),
-            segment_size: SegmentSize::new(segment_size)
-                .map_err(|_| value("the size of segments", segment_size))?,
+            segment_size: SegmentSize::new(segment_size).map_err(|_| value("segment size", segment_size))?,
             page_size: if page_fits {
                 page_size as usize
             } else {
-                return Err(value("the size of pages", page_size.into()));
+                return Err(value("page size", page_size.into()));
             },
         })
     }
@@ -185,7 +184,7 @@ mod tests {
         assert_eq!(SegmentHeader::parse(&[0; 8192]), Err(HeaderError::Magic(0)));
         assert_eq!(SegmentHeader::parse(&[b'x'; 8192]), Err(HeaderError::Magic(0x7878)));
         let no_size = SegmentHeader::parse(&header(1, 0, 12345, false));
-        assert_eq!(no_size, Err(HeaderError::Value { what: "the size of segments", value: 12345 }));
+        assert_eq!(no_size, Err(HeaderError::Value { what: "segment size", value: 12345 }));
         assert!(SegmentHeader::parse(&header(0, 0, 16 << 20, false)).is_err());
     }
 

@@ -139,7 +139,7 @@ async fn arn(source: &RdsSource, region: &RdsRegion, named: &str) -> Result<Stri
         Err(error) => error_chain(&error),
     };
     Err(format!(
-        "RDS takes the ARN of a key here, which `{named}` is not, and KMS does not say which it means ({why}); write that of `aws kms describe-key --key-id {named} --region {}` as `kms_key`",
+        "RDS requires the ARN of a key here, which `{named}` is not, and KMS did not resolve it ({why}); write that of `aws kms describe-key --key-id {named} --region {}` as `kms_key`",
         region.name
     ))
 }

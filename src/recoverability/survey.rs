@@ -8,10 +8,10 @@ use super::evidence::{Evidence, ListedWal, Question};
 use super::missing_wal::{MissingWal, Obstacle, missing_required, with_broken_chains};
 use super::servers::Servers;
 use super::wal::{WalArchivesStatus, WalStatus, assess_wal};
-use crate::text::error_chain;
 use crate::model::{BackupId, BackupKind, Manifest, Physical, RepositoryName, SourceName, WalCheck};
 use crate::pipeline::Identities;
 use crate::repository::{Inventory, Listing, Repositories, Repository};
+use crate::text::error_chain;
 use crate::wal::cluster::ClusterError;
 use crate::wal::{Archive, ArchiverFacts, LastArchived, ListError, holdings, modified, moment};
 

@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
-use futures_util::future::join_all;
-use serde::Serialize;
-use thiserror::Error;
-use crate::text::error_chain;
 use crate::model::{RepositoryName, SourceName, SystemIdentifier};
 use crate::policy::{Policy, PostgresSource, SourceConfig, WalMethod};
 use crate::postgres::{ConnectionParameters, close};
 use crate::recoverability::archive::ArchiveStatus;
 use crate::recoverability::survey::archive_status;
 use crate::repository::Repositories;
+use crate::text::error_chain;
 use crate::wal::{Archive, ArchiverFacts, LastArchived, Stall, cluster, server_facts};
+use chrono::{DateTime, Utc};
+use futures_util::future::join_all;
+use serde::Serialize;
+use thiserror::Error;
 
 /// From best to worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -171,7 +171,8 @@ pub async fn ask_server(policy: &Policy, source: &SourceName) -> Result<Archiver
         return Err("it is not PostgreSQL".to_owned());
     };
     let asked = async |postgres: &PostgresSource| {
-        let parameters = ConnectionParameters::resolve(postgres).await.map_err(|error| error_chain(&error))?;
+        let parameters =
+            ConnectionParameters::resolve(postgres).await.map_err(|error| error_chain(&error))?;
         let mut connection = parameters.connect().await.map_err(|error| error_chain(&error))?;
         let facts = server_facts(&mut connection).await.map_err(|error| error_chain(&error));
         close(connection).await;

@@ -13,7 +13,6 @@ use crate::policy::Source;
 use crate::repository::journal::Detail;
 use crate::repository::{Unavailable, layout};
 use crate::run::RunContext;
-use crate::text::error_chain;
 
 #[derive(Debug)]
 pub struct VerifyReport {

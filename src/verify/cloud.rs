@@ -7,12 +7,12 @@ use futures_util::future::join_all;
 use futures_util::{StreamExt as _, stream};
 use serde::Serialize;
 
-use crate::text::{error_chain, format_duration};
 use crate::aws::backup::AwsBackup;
 use crate::aws::rds::{Rds, Snapshot, SnapshotId};
 use crate::model::{BackupId, CloudBackupCopy, Manifest, SourceName, SystemName};
 use crate::policy::{RdsSource, Source, SourceConfig};
 use crate::source::rds_snapshot::{backup_of, is_recorded};
+use crate::text::error_chain;
 
 /// Where the policy does not say how long an answer is waited for.
 const USUAL: Duration = Duration::from_secs(15);

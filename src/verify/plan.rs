@@ -3,10 +3,10 @@
 use super::finding::{CopyVerdict, VerifyFinding};
 use super::wal;
 use super::wal::WalItem;
-use crate::text::error_chain;
 use crate::catalog::{BackupEntry, CopyEntry};
 use crate::model::{BackupId, BackupKind, BrokenChain, Manifest, RepositoryName, SourceName, chain, parent};
 use crate::repository::{ManifestError, RejectedManifest};
+use crate::text::error_chain;
 
 /// Which backups are asked for.
 #[derive(Clone, Debug, Default)]

@@ -28,23 +28,21 @@ pub struct ClusterRecord {
 /// Why a cluster's log is not for this place.
 #[derive(Debug, Error)]
 pub enum ClusterError {
-    #[error("failed to read whose write-ahead log it has")]
+    #[error("failed to read the system identifier of its WAL")]
     Read(#[source] StoreError),
-    #[error("failed to record whose write-ahead log it has")]
+    #[error("failed to record the system identifier of its WAL")]
     Write(#[source] StoreError),
-    #[error("failed to understand `{key}` in {location}")]
+    #[error("failed to parse `{key}` in {location}")]
     Json { key: String, location: String, source: serde_json::Error },
     #[error("failed to accept `{key}` in {location}")]
     Format { key: String, location: String, source: FormatError },
-    #[error(
-        "{location} has the write-ahead log of the cluster with system identifier {recorded}, and this is of {found}"
-    )]
+    #[error("{location} has the WAL of system identifier {recorded}, and this is of {found}")]
     Other { location: String, recorded: SystemIdentifier, found: SystemIdentifier },
-    #[error("failed to begin to archive")]
+    #[error("failed to start archiving")]
     Marker(#[source] MarkerError),
-    #[error("failed to begin to archive: {0}")]
+    #[error("failed to start archiving: {0}")]
     Lost(String),
-    #[error("failed to begin to archive: {}", .0.reason())]
+    #[error("failed to start archiving: {}", .0.reason())]
     Unusable(Unavailable),
 }
 

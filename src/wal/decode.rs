@@ -15,17 +15,17 @@ use crate::store::{StoreError, StoreErrorKind};
 pub enum Unusable {
     #[error(transparent)]
     Store(StoreError),
-    #[error("`{key}` is not what was stored: it has SHA-256 {found}, and {expected} was stored")]
+    #[error("`{key}` is damaged: it has SHA-256 {found}, and {expected} was stored")]
     Altered { key: String, found: Sha256Hex, expected: Sha256Hex },
-    #[error("`{key}` is not what was stored: it has {found} bytes, and {expected} were stored")]
+    #[error("`{key}` is damaged: it has {found} bytes, and {expected} were stored")]
     Resized { key: String, found: u64, expected: u64 },
     #[error("failed to open `{key}`")]
     Open { key: String, source: OpenError },
     #[error("failed to read `{key}`")]
     Read { key: String, source: io::Error },
-    #[error("`{key}` is not the segment its name says")]
+    #[error("the header of `{key}` does not match its name")]
     Header { key: String, source: HeaderError },
-    #[error("`{key}` is of the cluster with system identifier {found}")]
+    #[error("`{key}` has system identifier {found}")]
     Cluster { key: String, found: SystemIdentifier },
     #[error("`{key}` holds {found} bytes, and a segment of its cluster has {expected}")]
     Size { key: String, found: u64, expected: u64 },

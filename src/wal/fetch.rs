@@ -38,27 +38,25 @@ const LINGER: Duration = Duration::from_secs(2);
 pub enum FetchError {
     #[error("failed to fetch `{name}`{}", Unavailable::reasons(.lost))]
     Unfetched { name: WalName, lost: Vec<Unavailable> },
-    #[error(
-        "`{name}` is missing, and `{later}` is there in {location}: this is a gap, not the end of the log"
-    )]
+    #[error("`{name}` is missing, and {location} has `{later}`: this is a gap, not the end of the WAL")]
     Gap { name: WalName, later: Segment, location: String },
-    #[error("failed to put `{name}` in its place")]
+    #[error("failed to write `{name}` to its target")]
     Place { name: WalName, source: Unusable },
-    #[error("failed to put `{name}` together from what was shipped of it")]
+    #[error("failed to assemble `{name}` from its partial segments")]
     Pieces { name: WalName, source: Unusable },
     #[error("`{name}` is not for this recovery")]
     Unconfined { name: WalName, source: Unconfined },
-    #[error("failed to tell which cluster's log is meant{}", Unavailable::reasons(.0))]
+    #[error("failed to determine the system identifier of the WAL{}", Unavailable::reasons(.0))]
     Whose(Vec<Unavailable>),
-    #[error("failed to go on: a worker ended without a result")]
+    #[error("a worker ended without a result")]
     Worker(#[source] tokio::task::JoinError),
-    #[error("failed to go on: the run was interrupted")]
+    #[error("the run was interrupted")]
     Interrupted,
 }
 
 /// That another repository was faster.
 #[derive(Debug, Error)]
-#[error("{location} took its time")]
+#[error("{location} did not answer in time")]
 struct SlowRepositories {
     location: String,
 }
@@ -70,9 +68,7 @@ enum Inconclusive {
     Cluster(#[from] ClusterError),
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error(
-        "{location} never had any write-ahead log of source `{source_name}`: this may be the wrong place"
-    )]
+    #[error("{location} never had WAL of source `{source_name}`: it may be the wrong location")]
     Never { location: String, source_name: SourceName },
 }
 

@@ -21,11 +21,11 @@ const LOOK_BACK: u64 = 64;
 /// Why it is not known what a repository holds.
 #[derive(Debug, Error)]
 pub enum ListError {
-    #[error("failed to list the write-ahead log")]
+    #[error("failed to list the WAL")]
     Store(#[source] StoreError),
-    #[error("failed to tell whose write-ahead log it is")]
+    #[error("failed to read the system identifier of the WAL")]
     Cluster(#[source] ClusterError),
-    #[error("{location} never had any write-ahead log of the source")]
+    #[error("{location} never had WAL of the source")]
     Never { location: String },
 }
 

@@ -29,7 +29,7 @@ const SEEN_BEFORE: Duration = Duration::from_secs(2);
 /// Why a file is not archived.
 #[derive(Debug, Error)]
 pub enum PushError {
-    #[error("failed to read what is to be archived")]
+    #[error("failed to read the file to archive")]
     File(#[source] FileError),
     #[error("failed to archive `{name}` in {}{}", listed(.lost), Unavailable::reasons(.lost))]
     NotEverywhere {
@@ -39,9 +39,9 @@ pub enum PushError {
         /// Those that do not, and why.
         lost: Vec<Unavailable>,
     },
-    #[error("failed to go on: a worker ended without a result")]
+    #[error("a worker ended without a result")]
     Worker(#[source] tokio::task::JoinError),
-    #[error("failed to go on: the run was interrupted")]
+    #[error("the run was interrupted")]
     Interrupted,
 }
 
@@ -104,15 +104,15 @@ pub(super) enum PushRejection {
     #[error(transparent)]
     Cluster(#[from] ClusterError),
     #[error(
-        "`{key}` in {location} is another file of that name: {} bytes with SHA-256 {}, and this one has {} bytes with {}",
+        "`{key}` already exists in {location} and is different: {} bytes with SHA-256 {}, and this one has {} bytes with {}",
         .found.size, .found.sha256, .given.size, .given.sha256
     )]
     Different { key: String, location: String, found: Digest, given: Digest },
     #[error(
-        "`{key}` stands in {location} without its metadata, so that nobody can tell whether it is the same file"
+        "`{key}` already exists in {location} without digest metadata: cannot verify that it is identical"
     )]
     Untold { key: String, location: String },
-    #[error("failed to read what is to be archived")]
+    #[error("failed to read the file to archive")]
     File(#[source] FileError),
 }
 
@@ -125,7 +125,7 @@ pub struct Pusher {
     /// How each repository's objects are written; those not named get [`PutOptions::absent`].
     pub options: Vec<(RepositoryName, PutOptions)>,
     /// Repositories that need not confirm.
-    pub may_lag: Vec<RepositoryName>,
+    pub optional_repositories: Vec<RepositoryName>,
     pub recipe: Recipe,
     /// Files on their way at a time.
     pub parallel: usize,
@@ -306,7 +306,7 @@ impl Pusher {
             source: self.source.clone(),
             repositories: Repositories::of(usable),
             options: self.options.clone(),
-            may_lag: vec![],
+            optional_repositories: vec![],
             recipe: if parallel > 1 { recipe.on_one_thread() } else { recipe },
             parallel,
             clock: Arc::clone(&self.clock),
@@ -500,7 +500,7 @@ impl Pusher {
     fn settle(&self, name: WalName, whose: WalOrigin, ledger: PushProgress) -> Result<PushResult, PushError> {
         let PushProgress { stored, stood, lost, damaged } = ledger;
         let (behind, lost): (Vec<_>, Vec<_>) =
-            lost.into_iter().partition(|lost| self.may_lag.contains(&lost.name));
+            lost.into_iter().partition(|lost| self.optional_repositories.contains(&lost.name));
         let held: Vec<_> = stored.iter().chain(&stood).cloned().collect();
         // However much may lag, the file is somewhere.
         if !lost.is_empty() || held.is_empty() {

@@ -28,19 +28,17 @@ pub enum FileError {
     Read { path: PathBuf, source: io::Error },
     #[error("failed to seal `{path}`")]
     Seal { path: PathBuf, source: PipelineError },
-    #[error("`{path}` is not the segment its name says")]
+    #[error("the header of `{path}` does not match its name")]
     Header { path: PathBuf, source: HeaderError },
     #[error("`{path}` has {found} bytes, and a segment of its cluster has {expected}")]
     Size { path: PathBuf, found: u64, expected: u64 },
     #[error("`{path}` has {found} bytes, more than a file of its kind can have")]
     Large { path: PathBuf, found: u64 },
-    #[error("failed to understand `{path}`")]
+    #[error("failed to parse `{path}`")]
     History { path: PathBuf, source: WalError },
-    #[error("failed to tell whose `{0}` is: there is no segment beside it")]
+    #[error("cannot determine the system identifier of `{0}`: there is no WAL segment in its directory")]
     Alone(PathBuf),
-    #[error(
-        "`{0}` may still be written: the server it lies with has noted neither that it waits to be archived nor that it was"
-    )]
+    #[error("`{0}` may still be in use: archive_status has neither a .ready nor a .done file for it")]
     Unfinished(PathBuf),
     #[error("`{0}` changed while it was read")]
     Changed(PathBuf),

@@ -16,7 +16,7 @@ const CHUNK: usize = 1 << 20;
 /// Why a segment is not for the server that asks for it.
 #[derive(Debug, Error)]
 pub enum Unconfined {
-    #[error("failed to look into it")]
+    #[error("failed to inspect it")]
     Read(#[source] io::Error),
     #[error("failed to change it")]
     Write(#[source] io::Error),

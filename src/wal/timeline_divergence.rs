@@ -32,12 +32,12 @@ impl fmt::Display for TimelineDivergence {
         if newest > server {
             write!(
                 f,
-                "log of timeline {newest} is archived, and the server of the policy is on timeline {server}: another server, such as a restored one, archives to the same place"
+                "timelines diverged: WAL of timeline {newest} is archived, and the policy's server is on timeline {server}; another server, such as a restored one, archives to the same location"
             )
         } else {
             write!(
                 f,
-                "the server is on timeline {server}, of which nothing is archived: the newest log there is of timeline {newest}"
+                "no WAL of the server's timeline {server} is archived: the newest is of timeline {newest}"
             )
         }
     }

@@ -127,7 +127,7 @@ async fn a_variable_that_is_empty_is_one_that_is_not_set() -> Outcome<()> {
     let mut command = shop.system.command(&["list"]);
     command.env("DRCTL_POLICY", "");
     let (code, said) = into(Stdio::null(), command)?;
-    assert!(code == Some(2) && said.contains("no policy was named"), "{said}");
+    assert!(code == Some(2) && said.contains("no policy found"), "{said}");
     Ok(())
 }
 

@@ -136,7 +136,7 @@ async fn over_replication_a_busy_server_of_17_is_copied_whole() -> Outcome<()> {
 }
 
 pub(crate) fn data_directory(archiving: &Archiving) -> String {
-    format!("through = \"data-directory\"\ndata_directory = \"{}\"", archiving.cluster.data().display())
+    format!("method = \"data-directory\"\ndata_directory = \"{}\"", archiving.cluster.data().display())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -185,7 +185,7 @@ async fn over_replication_a_standby_is_copied_while_its_primary_writes() -> Outc
 #[tokio::test(flavor = "multi_thread")]
 async fn from_its_files_a_standby_is_copied_while_its_primary_writes() -> Outcome<()> {
     let files = |standby: &Cluster| {
-        format!("through = \"data-directory\"\ndata_directory = \"{}\"", standby.data().display())
+        format!("method = \"data-directory\"\ndata_directory = \"{}\"", standby.data().display())
     };
     from_a_standby(files).await
 }
@@ -352,7 +352,7 @@ async fn memory_is_bounded_either_way() -> Outcome<()> {
     for through in ["data-directory", "replication"] {
         if through == "replication" {
             let files = data_directory(&archiving);
-            archiving.system.rewrite(&files, "through = \"replication\"")?;
+            archiving.system.rewrite(&files, "method = \"replication\"")?;
         }
         let _script = archiving.system.hand_to_server()?;
         let command = archiving.server_command(&["backup"])?;
@@ -476,9 +476,9 @@ async fn a_server_that_pg_hba_closes_to_replication_says_so() -> Outcome<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_its_log_lacks_is_told_until_it_is_there() -> Outcome<()> {
-    let archiving = Archiving::start(&TWO, "may_lag = [\"west\"]", options(15)).await?;
+    let archiving = Archiving::start(&TWO, "optional = [\"west\"]", options(15)).await?;
     // For the primary: the server is done with archiving before the copy ends.
-    archiving.base("log_wait = \"5s\"")?;
+    archiving.base("wal_wait = \"5s\"")?;
     archiving.write(1).await?;
     archiving.settle().await?;
     // The copy takes the backup, but none of the log.

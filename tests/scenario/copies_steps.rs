@@ -17,7 +17,7 @@ use drctl::model::{
 use drctl::platform::{CancellationToken, Clock as _, SystemClock, seed};
 use drctl::policy::Transfer;
 use drctl::repository::{Repositories, Repository, layout, manifest};
-use drctl::run::Run;
+use drctl::run::RunContext;
 use drctl::store::testing::memory::MemoryStore;
 use drctl::store::{PutOptions, Store, list_all};
 
@@ -127,16 +127,15 @@ impl Bench {
         let refreshed = refresh(&catalog, &self.system, &repositories, Depth::New, now).await?;
         let entries = catalog.backups(&Filter::default()).await?;
         let plan = backups::plan(&entries, &backups::names(&repositories));
-        let run = Run {
-            id: RunId::new(now, seed()),
-            system: self.system.clone(),
-            host: "a".to_owned(),
-            clock: Arc::new(SystemClock),
+        let (clock, cancel) = (Arc::new(SystemClock), CancellationToken::new());
+        let run = RunContext::begin(
+            self.system.clone(),
             repositories,
-            catalog,
-            events: Events::default(),
-            cancel: CancellationToken::new(),
-        };
+            Some(catalog),
+            clock,
+            Events::default(),
+            cancel,
+        );
         let transfer = Transfer {
             part_size: 4_096,
             parallel: 2,
@@ -144,8 +143,8 @@ impl Bench {
             stall: Duration::from_secs(20),
             object_size: 1 << 30,
         };
-        let report = backups::execute(&run, plan, transfer, &[]).await?;
-        run.catalog.close().await;
+        let report = backups::execute(&run, plan, transfer, &[]).await;
+        run.close().await;
         Ok(report.is_complete() && refreshed.is_complete() && report.unrecorded.is_empty())
     }
 

@@ -77,7 +77,7 @@ fn a_demo_that_is_kept_says_how_to_end_it() -> Outcome<()> {
     assert!(output.status.success(), "{told}{}", String::from_utf8_lossy(&output.stderr));
     let server = server_of(folder.path())?;
     assert!(runs(&server), "the server was not kept");
-    let (_, commands) = told.split_once("End it with:\n").ok_or("it does not say how to end it")?;
+    let (_, commands) = told.split_once("To clean up:\n").ok_or("it does not say how to end it")?;
     let ended = Command::new("bash").args(["-euc", commands]).output()?;
     assert!(ended.status.success(), "{commands}{}", String::from_utf8_lossy(&ended.stderr));
     assert!(is_gone(&server), "the server still runs");

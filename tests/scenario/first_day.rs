@@ -93,7 +93,7 @@ async fn what_will_fail_at_a_restore_is_found_on_the_first_day() -> Outcome<()> 
     cluster.execute("postgres", &role).await?;
     let mut system = System::new(&cluster.url_as("backup", "shop"), &[Place::Directory, Place::Directory])?;
     let found = system.expect(3, &["doctor"]).await?;
-    found.says("`backup` can back up and not restore: it may not create databases")?;
+    found.says("`backup` may not create databases: it may not create databases")?;
     found.says("ALTER ROLE \"backup\" CREATEDB")?;
     system.expect(0, &["backup"]).await?;
     let operational = system.operational.display().to_string();
@@ -102,12 +102,12 @@ async fn what_will_fail_at_a_restore_is_found_on_the_first_day() -> Outcome<()> 
 
     cluster.execute("postgres", &["ALTER ROLE backup CREATEDB"]).await?;
     let found = system.expect(3, &["doctor", "--all"]).await?;
-    assert!(!found.stdout.contains("can back up and not restore"), "{found:?}");
-    found.says("`backup` is no member of `postgres`, who owns the database")?;
+    assert!(!found.stdout.contains("may not create databases"), "{found:?}");
+    found.says("`backup` is not a member of the database's owner `postgres`")?;
     system.expect(0, &restore).await?;
 
     system.set("DRCTL_STATE_DIR", "/proc/1/none");
     let found = system.expect(3, &["doctor"]).await?;
-    found.says("nothing can be written to the state directory `/proc/1/none`")?;
+    found.says("the state directory `/proc/1/none` is not writable")?;
     Ok(())
 }

@@ -268,7 +268,7 @@ async fn a_chain_that_lost_a_link_is_refused_with_what_is_left() -> Outcome<()> 
     plan.says(ids[2])?;
     plan.says("until they are put together")?;
     let from_west = archiving.unrecovered(10, &["--latest", "--from", "west", "--backup", ids[2]]).await?;
-    from_west.says(&format!("it builds on `{}`, which is not there", ids[1]))?;
+    from_west.says(&format!("its parent `{}` is missing", ids[1]))?;
     from_west.says("`west` has everything from")?;
     let listed = archiving.system.expect(0, &["list"]).await?;
     listed.says("broken")?;
@@ -278,7 +278,7 @@ async fn a_chain_that_lost_a_link_is_refused_with_what_is_left() -> Outcome<()> 
 
     std::fs::remove_dir_all(folder(archiving, "primary", &chain.backups[1].id))?;
     let refused = archiving.unrecovered(10, &["--latest", "--backup", ids[2]]).await?;
-    refused.says(&format!("it builds on `{}`, which is not there", ids[1]))?;
+    refused.says(&format!("its parent `{}` is missing", ids[1]))?;
     refused.says("`primary` has everything from")?;
     let status = archiving.system.expect(0, &["status"]).await?;
     status.says(&format!("{} and log", ids[0]))?;

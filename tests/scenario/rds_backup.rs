@@ -113,7 +113,7 @@ async fn what_stands_in_the_way_is_said_and_nothing_foreign_is_touched() -> Outc
         Fault::Error(400, "SnapshotQuotaExceeded", "Cannot create more than 100 manual snapshots"),
     );
     let run = board.system.expect(1, &["backup", "instance"]).await?;
-    run.says("have AWS raise that quota")?;
+    run.says("request a quota increase")?;
     board.server.heal();
     board.server.fail(When::any(), Fault::EXPIRED);
     let run = board.system.expect(1, &["backup", "instance"]).await?;
@@ -185,7 +185,7 @@ async fn a_snapshot_that_somebody_removes_meanwhile_is_no_backup() -> Outcome<()
     board.server.take_snapshot_away(HOME, &id)?;
     let run = run.end().await?;
     assert_eq!(run.code, Some(1), "{run:#?}");
-    run.says("is gone: somebody removed it")?;
+    run.says("was deleted while drctl waited for it")?;
     assert_eq!(board.backups().len(), 0);
     board.system.expect(0, &["backup", "instance"]).await?;
     assert_eq!((board.snapshots(HOME).len(), board.backups().len()), (1, 1));
@@ -202,7 +202,7 @@ async fn a_copy_needs_a_key_that_can_be_used_there() -> Outcome<()> {
     );
     let run = board.system.expect(3, &["backup", "instance"]).await?;
     run.says("region us-west-2 does not have it")?.says("KMSKeyNotAccessibleFault")?;
-    run.says("look at the key's state and its policy")?;
+    run.says("check the key's state and its policy")?;
     board.server.heal();
     board.system.rewrite("kms_key = ", "# kms_key = ")?;
     let asked = board.server.calls().iter().filter(|call| call.action == "CopyDBSnapshot").count();

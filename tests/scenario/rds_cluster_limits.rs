@@ -52,7 +52,7 @@ async fn an_unencrypted_cluster_is_copied_as_it_is_and_encrypted_by_a_restore() 
     let school = School::start(Timing::default(), settings, &["school-a"], &copy_to).await?;
     school.server.add_subnet_group(AWAY, "school-west");
     let doctor = school.system.drctl(&["doctor"]).await?;
-    doctor.says("`school` is not encrypted")?.says("--set kms_key=")?;
+    doctor.says("neither `school` nor its snapshots are encrypted")?.says("--set kms_key=")?;
     doctor.says("the copies in us-west-2 are not encrypted either")?;
     assert!(!doctor.stdout.contains("`kms_key` under `copy_to` makes one"), "{doctor:#?}");
 

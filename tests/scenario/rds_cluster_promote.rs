@@ -137,7 +137,7 @@ async fn no_cluster_takes_productions_place_but_a_finished_restore_of_it() -> Ou
         school.system.expect(1, &arguments).await
     };
     school.server.cluster(HOME, "foreign", school.settings.clone(), &["foreign-1"]).await?;
-    promote("foreign", &[]).await?.says("was not made by a restore of `cluster`")?;
+    promote("foreign", &[]).await?.says("was not restored from `cluster`")?;
     promote("school", &[]).await?.says("has the name of production already")?;
     // An instance of a restored cluster does not take the cluster's name.
     promote("fresh-1", &[]).await?.says("there is no cluster `fresh-1` in us-east-1")?;
@@ -150,7 +150,7 @@ async fn no_cluster_takes_productions_place_but_a_finished_restore_of_it() -> Ou
     promote("fresh", &["--put-aside-as", "gone"]).await?.says("there is an instance `gone-a` already")?;
     let tags = client.remove_tags_from_resource().resource_name(arn(HOME, "cluster", "fresh"));
     tags.tag_keys("drctl:restored-until").send().await?;
-    promote("fresh", &[]).await?.says("the restore of `fresh` did not come to its end")?;
+    promote("fresh", &[]).await?.says("the restore of `fresh` did not finish")?;
     assert_eq!(changes(&school).len(), before, "{:#?}", changes(&school));
     assert_eq!(
         (school.pupils(HOME, "school").await?, hooks(&school)),
@@ -164,7 +164,7 @@ async fn a_rename_that_is_refused_ends_the_swap_and_the_same_command_goes_on() -
     let school = restored(Timing::default()).await?;
     school.server.fail(When::action("ModifyDBInstance").with("school-b"), Fault::DENIED);
     let refused = school.system.expect(1, &applied()).await?;
-    refused.says("nothing after it was done")?.says("AccessDenied")?;
+    refused.says("the steps after it were not executed")?.says("AccessDenied")?;
     assert!(school.server.look_up_cluster(HOME, "school").is_err(), "nothing has production's name yet");
     assert!(!hooks(&school).contains("reopen"), "{}", hooks(&school));
     school.server.heal();
@@ -172,7 +172,7 @@ async fn a_rename_that_is_refused_ends_the_swap_and_the_same_command_goes_on() -
     let busy = Fault::Error(400, "InvalidDBInstanceState", "Instance is not in available state.");
     school.server.fail(When::action("ModifyDBInstance").times(3), busy);
     school.server.fail(When::action("ModifyDBCluster").times(1), Fault::LoseAnswer);
-    school.system.expect(0, &applied()).await?.says("going on with what an earlier run began")?;
+    school.system.expect(0, &applied()).await?.says("resuming an earlier run")?;
     assert_eq!(school.members(HOME, "school"), ["school-a", "school-b"]);
     assert_eq!(school.pupils(HOME, "school").await?, "ada");
     Ok(())

@@ -424,7 +424,7 @@ async fn a_quota_of_snapshots_of_clusters_that_is_reached_is_told_and_not_waited
     school.server.set_quotas(AWAY, most(0));
     let run = school.system.expect(3, &["backup", "cluster"]).await?;
     run.says("1 of 1 manual snapshots of clusters are used in us-east-1")?;
-    run.says("SnapshotQuotaExceeded")?.says("have AWS raise that quota")?;
+    run.says("SnapshotQuotaExceeded")?.says("request a quota increase")?;
     let asked = school.server.calls().iter().filter(|call| call.action == "CopyDBClusterSnapshot").count();
     assert_eq!(asked, 1, "it is not asked for again and again");
     Ok(())

@@ -253,9 +253,9 @@ async fn a_restored_instance_takes_productions_place_and_nobody_claims_that_it_s
     stage.system.expect(22, &restore).await?;
     let promote = ["rds", "promote", "instance", "fresh", "--writers-stopped"];
     let shown = stage.system.expect(0, &promote).await?;
-    shown.says("nobody logs in to it: the policy has no `url`")?.says("nothing was changed")?;
+    shown.says("login not verified: the policy has no `url`")?.says("nothing was changed")?;
     let applied = stage.system.expect(22, &[&promote[..], &["--apply"]].concat()).await?;
-    applied.says("promoted")?.says("it is not known whether it can be used")?;
+    applied.says("promoted")?.says("login not verified")?;
     let now = stage.instance(HOME, "classboard").await?;
     let from = tag(now.tag_list.as_ref(), "drctl:restored-from");
     assert!(from.is_some_and(|from| from.contains(":snapshot:drctl-")), "{now:?}");

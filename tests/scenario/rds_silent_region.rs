@@ -54,8 +54,8 @@ async fn a_region_that_answers_nothing_is_asked_once_by_whatever_only_looks() ->
     assert!(took < SOON, "list took {took:?}: {run:#?}");
     let (run, took) = timed(board.system.drctl(&["verify"])).await?;
     assert!(took < SOON, "verify took {took:?}: {run:#?}");
-    let (run, took) = timed(board.system.drctl(&["rds", "reap"])).await?;
-    assert!(took < SOON, "reap took {took:?}: {run:#?}");
+    let (run, took) = timed(board.system.drctl(&["rds", "cleanup"])).await?;
+    assert!(took < SOON, "cleanup took {took:?}: {run:#?}");
     run.says("us-east-1")?;
     Ok(())
 }

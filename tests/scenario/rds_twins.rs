@@ -190,7 +190,7 @@ async fn only_a_restore_that_came_to_its_end_is_promoted() -> Outcome<()> {
     board.server.reached(HOME, "fresh", "available").await?;
     run.kill()?;
     let promote = ["rds", "promote", "instance", "fresh", "--writers-stopped", "--apply"];
-    board.system.expect(1, &promote).await?.says("the restore of `fresh` did not come to its end")?;
+    board.system.expect(1, &promote).await?.says("the restore of `fresh` did not finish")?;
     let refused = [&promote[..5], &["--put-aside-as", "bad_name", "--apply"]].concat();
     board.system.expect(1, &refused).await?.says("`bad_name` is not an identifier")?;
     assert_eq!(board.pupils(HOME, "classboard").await?, "ada");

@@ -105,7 +105,7 @@ async fn automated_backups_are_replicated_on_request_only() -> Outcome<()> {
     run.says("us-west-2: RDS is to replicate to it, kept 7 days")?.says("Nothing was changed")?;
     assert_eq!(changes(&board), Vec::<String>::new());
     let applied = [&replicate[..], &["--apply"]].concat();
-    board.system.expect(0, &applied).await?.says("The first copy takes RDS a while")?;
+    board.system.expect(0, &applied).await?.says("The first copy takes a while")?;
     assert_eq!(changes(&board), ["StartDBInstanceAutomatedBackupsReplication"]);
     // Again: it stands, and is left as it is.
     board.system.expect(0, &applied).await?.says("RDS replicates to it")?;
@@ -154,7 +154,7 @@ async fn only_what_is_ours_and_expired_is_reaped() -> Outcome<()> {
     .await?;
     let before = changes(&board);
 
-    let run = board.system.expect(0, &["rds", "reap"]).await?;
+    let run = board.system.expect(0, &["rds", "cleanup"]).await?;
     run.says("drctl-drill-left")?.says("ada")?.says("expired")?.says("Nothing was changed")?;
     run.says("deletion protection is on")?.says("it may stay until 2999")?;
     run.says("adas-own in us-west-2: its tag `drctl:name` says `drctl-drill-left`")?;
@@ -163,7 +163,7 @@ async fn only_what_is_ours_and_expired_is_reaped() -> Outcome<()> {
     }
     assert_eq!(changes(&board), before);
 
-    let run = board.system.expect(0, &["rds", "reap", "--apply"]).await?;
+    let run = board.system.expect(0, &["rds", "cleanup", "--apply"]).await?;
     run.says("deleting")?;
     let deletions: Vec<_> = changes(&board).split_off(before.len());
     assert_eq!(deletions, ["DeleteDBInstance"]);
@@ -177,7 +177,7 @@ async fn only_what_is_ours_and_expired_is_reaped() -> Outcome<()> {
     assert_eq!((board.snapshots(HOME).len(), board.snapshots(AWAY).len()), (1, 1));
     assert!(board.server.snapshots(AWAY).iter().any(|one| one.id == "kept-by-ada"));
     // Nothing is left to do.
-    board.system.expect(0, &["rds", "reap", "--apply"]).await?;
+    board.system.expect(0, &["rds", "cleanup", "--apply"]).await?;
     assert_eq!(changes(&board).len(), before.len() + 1);
     Ok(())
 }
@@ -196,7 +196,7 @@ async fn what_was_taken_over_meanwhile_is_left() -> Outcome<()> {
     // Listing asks for all of them, the look before the deletion for the one.
     let slow = Fault::Delay(Duration::from_secs(3));
     board.server.fail(When::action("DescribeDBInstances").in_region(AWAY).with("drctl-drill-left"), slow);
-    let run = async { board.system.drctl(&["rds", "reap", "--apply"]).await };
+    let run = async { board.system.drctl(&["rds", "cleanup", "--apply"]).await };
     let take_over = async {
         until("the look before the deletion waits", || board.server.taken() > 0).await?;
         let client = board.server.client(AWAY);
@@ -206,7 +206,7 @@ async fn what_was_taken_over_meanwhile_is_left() -> Outcome<()> {
     };
     let (run, taken) = tokio::join!(run, take_over);
     taken?;
-    run?.says("it is there to stay")?;
+    run?.says("it is not temporary")?;
     assert!(!changes(&board).contains(&"DeleteDBInstance".to_owned()));
     assert_eq!(board.server.instances(AWAY).len(), 1);
     Ok(())
@@ -218,7 +218,7 @@ async fn doctor_says_what_falls_short_of_the_policy() -> Outcome<()> {
     let run = board.system.drctl(&["doctor", "--all"]).await?;
     run.says("`classboard` in us-east-1 is postgres 15")?.says("for 7 days")?;
     run.says("subnet group `school-west` is there in us-west-2")?.says("AWS is asked as arn:aws:sts")?;
-    run.says("actions that the writer needs")?.says("it may end backups, which the writer must not")?;
+    run.says("actions that the writer needs")?.says("it may delete backups, which the writer must not")?;
 
     board
         .system
@@ -229,14 +229,14 @@ async fn doctor_says_what_falls_short_of_the_policy() -> Outcome<()> {
     }
     let run = board.system.expect(1, &["doctor"]).await?;
     run.says("there is no subnet group `gone` in us-west-2")?;
-    run.says("RDS does not replicate them there")?
+    run.says("RDS does not replicate there")?
         .says("drctl rds replicate-automated-backups instance --apply")?;
     run.says("it may not do what the writer needs: rds:CopyDBSnapshot")?.says("drctl iam show writer")?;
-    assert!(!format!("{run:?}").contains("may end backups"), "{run:#?}");
+    assert!(!format!("{run:?}").contains("may delete backups"), "{run:#?}");
 
     board.server.fail(When::action("SimulatePrincipalPolicy"), Fault::DENIED);
     let run = board.system.expect(1, &["doctor"]).await?;
-    run.says("cannot be asked")?.says("SimulatePrincipalPolicy")?;
+    run.says("cannot be simulated")?.says("SimulatePrincipalPolicy")?;
     board.server.heal();
 
     board.system.rewrite("instance = \"classboard\"", "instance = \"clasboard\"")?;

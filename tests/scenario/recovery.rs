@@ -614,7 +614,7 @@ async fn root_restores_for_another_user() -> Outcome<()> {
 async fn nothing_that_is_restored_leads_to_the_live_server() -> Outcome<()> {
     let archiving = Archiving::start(&TWO, "", options(15)).await?;
     let (cluster, data) = (&archiving.cluster, archiving.cluster.data());
-    archiving.base(&format!("through = \"data-directory\"\ndata_directory = \"{}\"", data.display()))?;
+    archiving.base(&format!("method = \"data-directory\"\ndata_directory = \"{}\"", data.display()))?;
     let places = ["fast", "100% slow"].map(|name| cluster.socket_directory().join(name));
     for (n, place) in places.iter().enumerate() {
         std::fs::create_dir(place)?;

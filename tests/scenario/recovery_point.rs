@@ -167,7 +167,7 @@ async fn a_tables_recovery_points_are_known_by_the_manifests() -> Outcome<()> {
     assert_eq!(own.len(), 3);
     assert!(point.as_str().is_some_and(|arn| arn.starts_with(&table)) && *point != held, "{status:#?}");
     let doctor = stage.system.expect(3, &["doctor", "--output", "json"]).await?;
-    doctor.says("only the manifests say")?;
+    doctor.says("recorded in the manifests only")?;
     assert_eq!(stage.aws.world().count("ListTags"), 0);
     Ok(())
 }
@@ -318,7 +318,7 @@ async fn throttling_and_expired_credentials_in_the_middle_of_a_wait_pass() -> Ou
 #[tokio::test]
 async fn what_aws_refuses_is_told_with_what_to_do() -> Outcome<()> {
     for (operation, trouble, words) in [
-        ("StartBackupJob", Trouble::LimitExceeded, "have AWS raise that quota"),
+        ("StartBackupJob", Trouble::LimitExceeded, "request a quota increase"),
         ("StartBackupJob", Trouble::AccessDenied, "iam:PassRole"),
         ("StartBackupJob", Trouble::ExpiredCredentials, "renew the credentials that the policy names"),
         ("DescribeBackupVault", Trouble::AccessDenied, "the same of a vault that is not there"),

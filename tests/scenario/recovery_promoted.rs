@@ -278,7 +278,7 @@ async fn a_strangers_cluster_is_neither_copied_nor_in_the_way() -> Outcome<()> {
         ["primary", "west"].map(|name| archiving.system.repository(name).join("shop/database"));
     let before = (contents(&primary)?, contents(&west)?);
     let refused = archiving.backup(1, &[]).await?;
-    refused.says("has the write-ahead log of the cluster with system identifier")?;
+    refused.says("has the WAL of system identifier")?;
     refused.says("a source of its own in the policy")?;
     assert!((contents(&primary)?, contents(&west)?) == before, "something of it was stored");
     let strange = stranger.oldest_segment()?;
@@ -287,7 +287,7 @@ async fn a_strangers_cluster_is_neither_copied_nor_in_the_way() -> Outcome<()> {
     crate::wal::readable(&segment)?;
     let segment = segment.display().to_string();
     let (_, said) = archiving.as_server(&["wal", "push", &segment]).await?;
-    assert!(said.contains("gets a source of its own in the policy"), "{said}");
+    assert!(said.contains("needs its own source in the policy"), "{said}");
 
     // Taken by an earlier version, or where no log was there to tell: it is passed over, and so told.
     let id = archiving.system.backups_in("primary").pop().ok_or("no backup")?;

@@ -21,7 +21,7 @@ async fn a_password_in_secrets_manager_opens_the_database_and_is_never_told() ->
     system.set("AWS_SECRET_ACCESS_KEY", "secret");
     system.set("AWS_EC2_METADATA_DISABLED", "true");
     let nowhere = system.expect(1, &["backup"]).await?;
-    nowhere.says("nobody says which region it is in")?.says("AWS_REGION")?;
+    nowhere.says("its region is not known")?.says("AWS_REGION")?;
     system.set("AWS_REGION", "us-east-1");
     system.expect(0, &["backup"]).await?;
 

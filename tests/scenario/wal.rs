@@ -95,13 +95,13 @@ async fn the_same_file_again_is_a_success_and_another_one_is_refused() -> Outcom
     std::fs::write(&forged, &bytes)?;
     let (code, said) = archiving.as_server(&["wal", "push", &forged.display().to_string()]).await?;
     assert!((1..=125).contains(&code), "{code}");
-    assert!(said.contains("is another file of that name"), "{said}");
+    assert!(said.contains("already exists in"), "{said}");
 
     // What is no segment, or not the one its name says.
     for (name, length, words) in [
         (segment.clone(), bytes.len() - 8192, "a segment of its cluster has"),
-        ("0000000100000000000000EE".to_owned(), bytes.len(), "is not the segment its name says"),
-        ("nonsense".to_owned(), bytes.len(), "is not a file of write-ahead log"),
+        ("0000000100000000000000EE".to_owned(), bytes.len(), "does not match its name"),
+        ("nonsense".to_owned(), bytes.len(), "is not the name of a WAL file"),
     ] {
         let path = archiving.system.path().join(&name);
         std::fs::write(&path, &bytes[..length])?;
@@ -119,7 +119,7 @@ async fn the_same_file_again_is_a_success_and_another_one_is_refused() -> Outcom
     let foreign = foreign.display().to_string();
     let (code, said) = archiving.as_server(&["wal", "push", &foreign]).await?;
     assert!((1..=125).contains(&code), "{code}");
-    assert!(said.contains("has the write-ahead log of the cluster with system identifier"), "{said}");
+    assert!(said.contains("has the WAL of system identifier"), "{said}");
     assert_eq!(crate::support::system::contents(&archiving.system.repository("west"))?, before);
     Ok(())
 }
@@ -138,7 +138,7 @@ async fn a_segment_that_is_still_written_is_refused_and_one_that_was_taken_can_b
     let within = format!("pg_wal/{current}");
     let (code, said) = archiving.as_server(&["wal", "push", &within]).await?;
     assert_eq!(code, 1, "{said}");
-    for words in ["may still be written", "pg_switch_wal()", "a folder of its own"] {
+    for words in ["may still be in use", "pg_switch_wal()", "a directory of its own"] {
         assert!(said.contains(words), "{words} is not in: {said}");
     }
     assert_eq!(crate::support::system::contents(&folders[0])?, before);
@@ -166,7 +166,7 @@ async fn a_segment_that_is_still_written_is_refused_and_one_that_was_taken_can_b
     };
     let path = stored(&key)?.pop().ok_or("it does not stand there")?;
     let name = path.strip_prefix(&folders[0])?.display().to_string();
-    for words in ["is another file of that name", "Look which is right", &format!("delete `{name}`")] {
+    for words in ["already exists in", "Which one is right", &format!("delete `{name}`")] {
         assert!(said.contains(words), "{words} is not in: {said}");
     }
     // The server's counter is told some time after its log.
@@ -236,7 +236,7 @@ async fn nothing_is_acknowledged_while_a_copy_is_gone_and_the_others_go_on() -> 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_that_may_lag_holds_nobody_up() -> Outcome<()> {
-    let archiving = Archiving::start(&TWO, "may_lag = [\"west\"]", pg15()).await?;
+    let archiving = Archiving::start(&TWO, "optional = [\"west\"]", pg15()).await?;
     let [primary, west] = directories(&archiving);
     std::fs::rename(&west, archiving.system.path().join("away"))?;
     archiving.write(2).await?;
@@ -447,7 +447,7 @@ async fn a_store_in_trouble_is_never_taken_for_the_end_of_the_log() -> Outcome<(
     bucketed.proxies[0].fail(gets(2), Fault::Hang);
     bucketed.proxies[0].fail(gets(4), Fault::Hang);
     recovers(&mut copy).await?;
-    assert!(copy.log_tail().contains("took its time"), "{}", copy.log_tail());
+    assert!(copy.log_tail().contains("did not answer in time"), "{}", copy.log_tail());
     Ok(())
 }
 
@@ -467,7 +467,7 @@ async fn damage_in_one_copy_is_passed_and_in_both_is_not_the_end_of_the_log() ->
     spoil(1, &segments[4])?;
     refuses(&mut copy)?;
     let log = copy.log_tail();
-    assert!(log.contains(&format!("`{}` was not had from `primary`", segments[1])), "{log}");
+    assert!(log.contains(&format!("failed to fetch `{}` from `primary`", segments[1])), "{log}");
     assert!(log.contains(&format!("failed to fetch `{}`", segments[4])), "{log}");
     spoil(1, &segments[4])?;
     recovers(&mut copy).await
@@ -483,7 +483,7 @@ async fn a_segment_missing_in_the_middle_is_not_the_end_of_the_log() -> Outcome<
     std::fs::remove_file(bucketed.stored(1, &segments[2]))?;
     refuses(&mut copy)?;
     let log = copy.log_tail();
-    assert!(log.contains("this is a gap, not the end of the log"), "{log}");
+    assert!(log.contains("this is a gap, not the end of the WAL"), "{log}");
     std::fs::rename(&kept, bucketed.stored(0, &segments[2]))?;
     recovers(&mut copy).await
 }
@@ -545,6 +545,6 @@ async fn the_wrong_key_and_the_wrong_place_are_not_the_end_of_the_log() -> Outco
     archiving.system.hand_to_server()?;
     let (code, said) = fetch(&["-i", &identity, "--from", "west", &next, &target]).await?;
     assert_eq!(code, 200);
-    assert!(said.contains("this may be the wrong place"), "{said}");
+    assert!(said.contains("it may be the wrong location"), "{said}");
     Ok(())
 }

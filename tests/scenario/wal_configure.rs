@@ -103,7 +103,7 @@ async fn a_fresh_server_is_told_what_it_lacks_and_archives_after_apply_and_a_res
             .map_err(|error| format!("{error}: {}", fresh.cluster.log_tail()))?;
     }
     let doctor = fresh.system.drctl(&["doctor", "--all"]).await?;
-    doctor.says("the server is set up to have its log archived")?;
+    doctor.says("the server is configured to archive WAL")?;
     Ok(())
 }
 
@@ -132,7 +132,7 @@ async fn a_command_of_someone_else_is_replaced_only_when_told() -> Outcome<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_is_given_its_slot_and_the_line_that_lets_it_in() -> Outcome<()> {
     let options = ClusterOptions::new(15).setting("password_encryption", "scram-sha-256");
-    let fresh = Fresh::start("through = \"stream\"\nslot = \"drctl_shop\"", options).await?;
+    let fresh = Fresh::start("method = \"stream\"\nslot = \"drctl_shop\"", options).await?;
     let hba = fresh.cluster.data().join("pg_hba.conf");
     let lines = std::fs::read_to_string(&hba)?;
     let ours: Vec<_> = lines.lines().filter(|line| !line.contains("replication")).collect();
@@ -149,8 +149,8 @@ async fn a_stream_is_given_its_slot_and_the_line_that_lets_it_in() -> Outcome<()
 
     // Once it is written, and before it is read.
     std::fs::write(&hba, ours.join("\n") + "\nhost replication backup 127.0.0.1/32 trust\n")?;
-    fresh.configure(3, &["--as", "postgres"]).await?.says("may be it already, and a reload is due")?;
+    fresh.configure(3, &["--as", "postgres"]).await?.says("may already be it after a reload")?;
     fresh.cluster.execute("postgres", &["SELECT pg_reload_conf()"]).await?;
-    fresh.configure(0, &[]).await?.says("`drctl wal stream` has to run")?;
+    fresh.configure(0, &[]).await?.says("start `drctl wal stream`")?;
     Ok(())
 }

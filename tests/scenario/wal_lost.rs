@@ -91,7 +91,7 @@ async fn what_is_not_where_the_server_was_told_is_seen_by_everyone_who_looks() -
     assert_eq!(verdicts(archiving, 21).await?, ["lost", "lost"]);
     let words = format!("the server was told that {lost} is archived");
     shown(archiving, 21, &["status"]).await?.says(&words)?.says("--kind base")?;
-    shown(archiving, 1, &["doctor"]).await?.says(&words)?;
+    shown(archiving, 1, &["doctor"]).await?.says(&format!("archive_command reported {lost} as archived"))?;
     let wal = shown(archiving, 21, &["wal", "status"]).await?;
     wal.says(&lost)?.says("does not run `drctl wal push`")?;
 

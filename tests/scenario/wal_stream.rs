@@ -142,13 +142,16 @@ async fn what_was_shipped_is_had_back_after_the_server_is_gone() -> Outcome<()> 
     let receiver = tree(running.id()).into_iter().find(|id| *id != running.id());
     kill(receiver.ok_or("no receiver")?)?;
     streaming.write(1).await?;
-    until("it is told", || running.stdout().is_ok_and(|said| said.contains("again in"))).await?;
+    until("it is told", || running.stdout().is_ok_and(|said| said.contains("retrying in"))).await?;
     streaming.is_followed(&running).await?;
     streaming.write(1).await?;
     running.kill()?;
     streaming.write(2).await?;
     let running = streaming.stream().await?;
-    until("it is told", || running.stdout().is_ok_and(|said| said.contains("left behind was ended"))).await?;
+    until("it is told", || {
+        running.stdout().is_ok_and(|said| said.contains("terminated an orphaned receiver"))
+    })
+    .await?;
     streaming.write(1).await?;
 
     // Rows in a segment that is never ended.
@@ -353,8 +356,8 @@ async fn a_stream_whose_slot_was_lost_goes_on_behind_a_gap_and_says_so() -> Outc
 
     // Nobody follows, and then there is nothing to follow.
     let status = streaming.system.expect(3, &["wal", "status"]).await?;
-    status.says(&format!("nobody follows slot `{SLOT}`"))?;
-    streaming.system.drctl(&["wal", "configure"]).await?.says("that nobody follows now")?;
+    status.says(&format!("slot `{SLOT}` is inactive"))?;
+    streaming.system.drctl(&["wal", "configure"]).await?.says("an inactive slot")?;
     let drop = format!("SELECT pg_drop_replication_slot('{SLOT}')");
     streaming.cluster.execute("postgres", &[&drop]).await?;
     streaming.write(3).await?;
@@ -390,7 +393,7 @@ async fn a_stream_whose_slot_was_lost_goes_on_behind_a_gap_and_says_so() -> Outc
         Ok(streaming.stored(repository)?.iter().any(|name| name.starts_with(&format!("{broken}."))))
     };
     assert!(pieces("primary")? && pieces("west")?);
-    assert!(!running.stdout()?.contains("again in"), "{}", running.stdout()?);
+    assert!(!running.stdout()?.contains("retrying in"), "{}", running.stdout()?);
     streaming.system.expect(21, &["wal", "status"]).await?.says(&format!("missing {broken}"))?;
     streaming.system.expect(21, &["status"]).await?.says("is missing before it")?;
 

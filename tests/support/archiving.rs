@@ -42,7 +42,7 @@ impl Archiving {
         Ok(Self { system, cluster, drctl })
     }
 
-    /// Settings of the policy's base backups, e.g. `through = "data-directory"`.
+    /// Settings of the policy's base backups, e.g. `method = "data-directory"`.
     pub(crate) fn base(&self, settings: &str) -> Outcome<()> {
         self.system.append(&format!("[sources.database.base]\n{settings}"))
     }

@@ -113,7 +113,7 @@ impl AwsBackup {
         };
         if let Some(why_not) = why_not {
             let kind = FailureKind::Forbidden;
-            let detail = format!("{arn} {why_not}, so it is not drctl's to remove");
+            let detail = format!("{arn} is not deleted: it {why_not}");
             return Err(AwsFailure { operation, region: self.region.clone(), kind, code: None, detail });
         }
         let asked =

@@ -33,23 +33,23 @@ pub struct Temporary {
 /// Why something is not removed.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum DeleteRefusal {
-    #[error("it has no tag `{MANAGED}`: drctl did not make it")]
+    #[error("it has no tag `{MANAGED}`: drctl did not create it")]
     NotManaged,
-    #[error("its tag `{SYSTEM}` is not this system's")]
+    #[error("its tag `{SYSTEM}` names another system")]
     OtherSystem,
-    #[error("it has no tag `{EXPIRES}`: it is there to stay")]
+    #[error("it has no tag `{EXPIRES}`: it is not temporary")]
     Stays,
-    #[error("{}: drctl did not make it, it has its tags from what it was made of; delete it yourself if it is to go", names(.0))]
+    #[error("{}: drctl did not create it, its tags were copied from its source; delete it manually if it is not needed", names(.0))]
     Inherited(String),
-    #[error("its tag `{EXPIRES}` is `{0}`, which is no time")]
+    #[error("its tag `{EXPIRES}` is not a time: `{0}`")]
     NoTime(String),
-    #[error("it may stay until {}", .0.to_rfc3339())]
+    #[error("it expires at {}", .0.to_rfc3339())]
     NotYet(DateTime<Utc>),
-    #[error("deletion protection is on: turn it off if it is to go")]
+    #[error("deletion protection is on")]
     Protected,
-    #[error("another one has its name now")]
+    #[error("another resource has its name now")]
     Another,
-    #[error("instance `{name}` in it is not to go: {}", .why)]
+    #[error("its instance `{name}` is not deleted: {}", .why)]
     Member { name: String, why: Box<DeleteRefusal> },
     #[error("it is `{0}` already")]
     Going(String),

@@ -11,7 +11,7 @@ use crate::text::error_chain;
 
 /// RDS takes no more in a call.
 const PARAMETERS_AT_ONCE: usize = 20;
-const DESCRIPTION: &str = "made by drctl from what was recorded with a backup";
+const DESCRIPTION: &str = "created by drctl from settings recorded with a backup";
 
 impl Rds {
     /// The group's family, and the parameters that somebody set.

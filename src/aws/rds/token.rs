@@ -16,7 +16,7 @@ const WITHIN: Duration = Duration::from_secs(60);
 /// Why no token was signed.
 #[derive(Debug, Error)]
 pub enum TokenError {
-    #[error("`{0}` is no host that RDS would name, so no IAM token is signed for it")]
+    #[error("cannot sign an IAM token for `{0}`: it is not an RDS endpoint")]
     Host(String),
     #[error("failed to sign an IAM token of {credentials} for `{user}` at {host}:{port}: {reason}")]
     Unsigned { credentials: String, user: String, host: String, port: u16, reason: String },
@@ -74,7 +74,7 @@ impl TokenSigner {
         match tokio::time::timeout(WITHIN, generator.auth_token(&self.config)).await {
             Ok(Ok(token)) => Ok(SecretString::from(token.as_str())),
             Ok(Err(error)) => Err(unsigned(crate::text::error_chain(&*error))),
-            Err(_) => Err(unsigned(format!("nobody gave credentials in {}", format_duration(WITHIN)))),
+            Err(_) => Err(unsigned(format!("no credentials within {}", format_duration(WITHIN)))),
         }
     }
 }

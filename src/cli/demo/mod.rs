@@ -23,14 +23,14 @@ use sandbox::DemoSandbox;
 
 /// Back up a throw-away database, lose it, and get it back
 ///
-/// Starts a PostgreSQL server of its own in a temporary folder, and needs nothing but PostgreSQL's programs.
+/// Starts its own PostgreSQL server in a temporary folder; needs only PostgreSQL's programs.
 #[derive(Debug, clap::Args)]
 #[command(after_help = super::exit::HELP)]
 pub struct DemoArgs {
-    /// Leave the server, the repositories and the keys there to explore, and say how
+    /// Keep the server, the repositories and the keys to explore, and print how
     #[arg(long)]
     keep: bool,
-    /// The folder that was made for it, when it goes on as another user
+    /// Its temporary folder, when it continues as another user
     #[arg(long, hide = true, value_name = "DIRECTORY")]
     within: Option<PathBuf>,
 }

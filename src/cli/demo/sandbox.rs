@@ -151,7 +151,7 @@ impl DemoSandbox {
         if ends.contains(&exit) {
             return Ok(());
         }
-        Err(CommandError::new(exit, format!("`{}` did not do all it should have", typed(arguments))))
+        Err(CommandError::new(exit, format!("`{}` failed", typed(arguments))))
     }
 
     /// Shows a command that is not drctl's.
@@ -167,7 +167,7 @@ impl DemoSandbox {
         }
         stopped = stopped.and(self.server.stop().await);
         if stopped.is_ok() {
-            self.heading("The servers are stopped and everything they left is deleted.");
+            self.heading("The servers are stopped and their files are deleted.");
         }
         stopped
     }
@@ -179,18 +179,18 @@ impl DemoSandbox {
         let program = std::env::current_exe().unwrap_or_else(|_| "drctl".into());
         let output = &self.context.output;
         output.line(format!(
-            "\n{}Everything is left in {}.{:#}",
+            "\n{}Everything is kept in {}.{:#}",
             style::STRONG,
             folder.display(),
             style::STRONG
         ));
         for line in [
-            "Go on with, for example:".to_owned(),
+            "To continue, for example:".to_owned(),
             format!("  alias drctl={}", program.display()),
             format!("  export DRCTL_POLICY={}", folder.join("drctl.toml").display()),
             "  drctl list".to_owned(),
             format!("  psql '{}'", self.server.url("shop_from_the_copy")),
-            "End it with:".to_owned(),
+            "To clean up:".to_owned(),
             format!("  {}", self.server.stop_command()),
         ] {
             output.line(line);

@@ -24,13 +24,13 @@ pub(super) async fn tell(stage: &mut DemoSandbox) -> Result<(), CommandError> {
     // It warns, and rightly: two directories on one disk are no disaster recovery.
     stage.drctl_ending(&["doctor"], &[Exit::Done, Exit::Partly]).await?;
 
-    stage.heading("4. A dump and a copy of the whole cluster, to both regions at once");
+    stage.heading("4. A dump and a base backup of the cluster, to both regions at once");
     stage.drctl(&["backup"]).await?;
     stage.drctl(&["list"]).await?;
 
     let (before, moment) = disaster(stage).await?;
 
-    stage.heading("6. Where do we stand?");
+    stage.heading("6. What can be recovered?");
     stage.drctl(&["status"]).await?;
 
     recover(stage, &before, &moment).await?;
@@ -38,7 +38,7 @@ pub(super) async fn tell(stage: &mut DemoSandbox) -> Result<(), CommandError> {
     stage.heading("8. The region is lost, and the operational key with it");
     stage.show(&format!("rm -r {} {}", stage.primary().display(), stage.operational().display()));
     stage.lose_region()?;
-    stage.say("What is left: the copy in us-west-2, and the key in the safe.");
+    stage.say("Remaining: the copy in us-west-2, and the key in the safe.");
     let escrow = stage.escrow();
     let escrow = escrow.to_string_lossy();
     stage.drctl(&["restore", SOURCE, "--to", FROM_COPY, "--identity", &escrow]).await?;
@@ -89,7 +89,7 @@ async fn policy(stage: &DemoSandbox) -> Result<(), CommandError> {
     ];
     stage.drctl(&arguments).await?;
     stage.keep_catalog_here()?;
-    stage.say("The server is told to hand over every piece of its log as it fills; here, every second:");
+    stage.say("The server archives each WAL segment when it is full; here, at least every second:");
     stage.drctl_ending(&["wal", "configure", "--apply"], &[Exit::Done, Exit::Partly]).await?;
     let mut server = database::connect(&stage.server.url("postgres")).await?;
     let statement = "ALTER SYSTEM SET archive_timeout = '1s'";
@@ -100,11 +100,11 @@ async fn policy(stage: &DemoSandbox) -> Result<(), CommandError> {
 
 /// What the database was the moment before, and the moment.
 async fn disaster(stage: &DemoSandbox) -> Result<(Vec<DemoTable>, String), CommandError> {
-    stage.heading("5. The application goes on, and somebody is in the wrong window");
+    stage.heading("5. The application keeps writing, and someone runs a statement in the wrong window");
     let mut shop = database::connect(&stage.server.url(DATABASE)).await?;
     database::run(&mut shop, ONE_MORE_DAY).await?;
     let before = database::tables(&mut shop).await?;
-    stage.say(format!("Since the backup there came more: {}.", rows(&before)));
+    stage.say(format!("Added since the backup: {}.", rows(&before)));
     let moment = database::text(
         &mut shop,
         "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')",
@@ -145,7 +145,7 @@ async fn archived(connection: &mut sqlx::PgConnection) -> Result<(), CommandErro
 
 /// Back to the moment before, beside the server that goes on.
 async fn recover(stage: &mut DemoSandbox, before: &[DemoTable], moment: &str) -> Result<(), CommandError> {
-    stage.heading("7. Back to the second before, on a server of its own");
+    stage.heading("7. Point-in-time recovery to the second before, on a separate server");
     let (data, identity) = (stage.recovered(), stage.operational());
     let port = std::net::TcpListener::bind("127.0.0.1:0")
         .and_then(|listener| listener.local_addr())
@@ -169,7 +169,7 @@ async fn recover(stage: &mut DemoSandbox, before: &[DemoTable], moment: &str) ->
         ])
         .await?;
     let url = format!("postgres:///{DATABASE}?host={to}&port={port}&user=postgres");
-    compare(stage, &url, "the recovered server", before, "the moment before").await
+    compare(stage, &url, "the recovered server", before, "just before").await
 }
 
 /// Whether the databases hold the same is asked of them, not of drctl.

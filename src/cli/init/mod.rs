@@ -16,8 +16,8 @@ use crate::text::format_size;
 
 /// Write a first policy and its keys
 ///
-/// Asks for what the flags leave out when it runs on a terminal. The policy goes to `--policy`, or to
-/// ./drctl.toml. Looks at the database first, and overwrites nothing.
+/// Asks for missing flags when it runs on a terminal. The policy is written to `--policy`, or to
+/// ./drctl.toml. Connects to the database first, and overwrites nothing.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct InitArgs {
     /// Name of the application: a-z, 0-9 and `-`
@@ -26,10 +26,10 @@ pub struct InitArgs {
     /// The database: postgres://user@host:port/database without a password, or env:NAME
     #[arg(long, value_name = "URL")]
     database: Option<String>,
-    /// Where its password is found: env:NAME, file:/path, command:…
+    /// Where its password is stored: env:NAME, file:/path, command:…
     #[arg(long, value_name = "REFERENCE")]
     password: Option<String>,
-    /// Where backups go: s3://bucket/prefix or a directory
+    /// The primary repository: s3://bucket/prefix or a directory
     #[arg(long, value_name = "PLACE")]
     primary: Option<String>,
     /// Region of the primary's bucket
@@ -38,7 +38,7 @@ pub struct InitArgs {
     /// Address of the primary's server, where it is not AWS
     #[arg(long, value_name = "URL")]
     endpoint: Option<String>,
-    /// Where a copy goes: s3://bucket/prefix or a directory, in another region
+    /// A copy in another region: s3://bucket/prefix or a directory
     #[arg(long, value_name = "PLACE")]
     copy: Option<String>,
     /// The copy's name
@@ -56,19 +56,19 @@ pub struct InitArgs {
     /// File of the new identity for restores and drills in daily work
     #[arg(long, value_name = "FILE", value_parser = super::args::path())]
     operational: Option<PathBuf>,
-    /// File of the new identity that is put away
+    /// File of the new escrow identity
     #[arg(long, value_name = "FILE", value_parser = super::args::path())]
     escrow: Option<PathBuf>,
-    /// Accept both identities in one directory: who loses it loses both
+    /// Accept both identities in one directory, which can be lost together
     #[arg(long)]
     danger_same_place: bool,
-    /// Base backups and archived log too, so that any moment can be recovered: of a server you run yourself
+    /// Add base backups and WAL archiving for point-in-time recovery, of a server you run yourself
     #[arg(long)]
     point_in_time: bool,
-    /// Create the directories that backups go to, where they are not there
+    /// Create missing directories of repositories
     #[arg(long)]
     create_directories: bool,
-    /// Do not look at the database
+    /// Do not connect to the database
     #[arg(long)]
     no_probe: bool,
 }
@@ -77,10 +77,10 @@ pub(super) async fn run(args: InitArgs, context: &Context) -> Result<Exit, Comma
     let path = context.global.policy.clone().unwrap_or_else(|| PathBuf::from("drctl.toml"));
     if std::fs::symlink_metadata(&path).is_ok() {
         return Err(CommandError::usage(format!(
-            "`{}` is there already, and nothing is ever overwritten",
+            "`{}` already exists, and nothing is ever overwritten",
             path.display()
         ))
-        .hint("Name another file with `--policy FILE`, or change the policy that is there."));
+        .hint("Name another file with `--policy FILE`, or edit the existing policy."));
     }
     let answers = questions::complete(args, context).await?;
     let keys = answers.keys_plan()?;
@@ -151,7 +151,7 @@ const STAND_INS: [&str; 2] = [
 /// The draft as a policy, or its faults by key: its lines mean nothing to whoever gave flags.
 fn checked(path: &Path, draft: &PolicyTemplate) -> Result<Policy, CommandError> {
     policy::parse(path, &draft.text()).map_err(|faults| {
-        let mut text = "the answers do not make a policy".to_owned();
+        let mut text = "the answers do not form a valid policy".to_owned();
         for fault in &faults.faults {
             text.push_str(&format!("\n{}: {}", fault.key, fault.message));
         }
@@ -168,7 +168,7 @@ async fn look(policy: &Policy) -> Result<ProbeResult, CommandError> {
     let Some(postgres) = postgres else { return Err(CommandError::failed("the draft has no database")) };
     probe(postgres).await.map_err(|error| {
         CommandError::failed(error)
-            .hint("Nothing was written. `--no-probe` writes the policy without looking.")
+            .hint("Nothing was written. `--no-probe` writes the policy without connecting.")
     })
 }
 
@@ -189,15 +189,15 @@ fn report(found: &ProbeResult, context: &Context) {
     }
     if !found.is_superuser {
         context.output.note(format!(
-            "Role {} is no superuser: the passwords of roles are not part of a backup, and a table it may not read \
-             fails the backup. `drctl doctor` looks.",
+            "Role {} is not a superuser: passwords of roles are not backed up, and a table it cannot read fails the \
+             backup. `drctl doctor` checks.",
             found.role
         ));
     }
     if found.is_rds {
         context
             .output
-            .note("Amazon RDS runs it: policies/template.toml shows a source of kind `rds` beside it.");
+            .note("It runs on Amazon RDS: policies/template.toml also shows a source of kind `rds`.");
     }
 }
 

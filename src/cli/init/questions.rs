@@ -35,7 +35,7 @@ pub(super) async fn complete(args: InitArgs, context: &Context) -> Result<Answer
         // A question that nobody answers must not keep Ctrl-C from ending the program.
         return tokio::select! {
             answers = questions => answers.map_err(CommandError::failed)?,
-            () = context.cancel.cancelled() => Err(CommandError::new(Exit::Interrupted, "interrupted at a question")),
+            () = context.cancel.cancelled() => Err(CommandError::new(Exit::Interrupted, "interrupted at a prompt")),
         };
     }
     answers(args, &mut Unattended::default())
@@ -103,7 +103,7 @@ impl Ask for Unattended {
             return Ok(());
         }
         let missing = self.missing.join(", ");
-        Err(CommandError::usage(format!("these are missing: {missing}"))
+        Err(CommandError::usage(format!("missing: {missing}"))
             .hint("Give the flags, or run `drctl init` on a terminal to be asked."))
     }
 }
@@ -258,14 +258,14 @@ fn answers(args: InitArgs, ask: &mut impl Ask) -> Result<Answers, CommandError> 
     let system = or_ask(args.system, "Name of the application", "--system", suggested.as_deref())?;
     let password = or_ask(
         args.password,
-        "Where its password is found (env:NAME, file:/path; empty: ~/.pgpass)",
+        "Where its password is stored (env:NAME, file:/path; empty: ~/.pgpass)",
         "--password",
         Some(""),
     )?;
     let primary =
-        or_ask(args.primary, "Where backups go (s3://bucket/prefix or a directory)", "--primary", None)?;
+        or_ask(args.primary, "Primary repository (s3://bucket/prefix or a directory)", "--primary", None)?;
     let primary = place(primary, args.region, args.endpoint, ["--region", "--endpoint"], &mut or_ask)?;
-    let copy = or_ask(args.copy, "Where a copy goes, in another region (empty: none)", "--copy", Some(""))?;
+    let copy = or_ask(args.copy, "Copy, in another region (empty: none)", "--copy", Some(""))?;
     let mut copies = Vec::new();
     if !copy.is_empty() {
         let flags = ["--copy-region", "--copy-endpoint"];
@@ -290,7 +290,7 @@ fn answers(args: InitArgs, ask: &mut impl Ask) -> Result<Answers, CommandError> 
     let mut create_directories = args.create_directories;
     if !missing.is_empty() && !create_directories {
         let question =
-            format!("Create {} (no where a file system is yet to be mounted)", missing.join(" and "));
+            format!("Create {} (no if a file system is still to be mounted there)", missing.join(" and "));
         let answer = ask.ask(&question, "--create-directories", Some("no"))?;
         create_directories = matches!(answer.to_lowercase().as_str(), "y" | "yes");
     }

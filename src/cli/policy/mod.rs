@@ -24,15 +24,15 @@ pub struct PolicyArgs {
 
 #[derive(Debug, Subcommand)]
 enum PolicyCommand {
-    /// Say everything that is wrong with a policy, and what is unwise
+    /// Report every fault of a policy, and warn of risks
     ///
     /// Each fault has its line, column and key. A fault makes the exit status 2; warnings do not.
     Check {
-        /// Policies to check [default: the one `--policy` or the usual places name]
+        /// Policies to check [default: the one that every command uses]
         #[arg(value_parser = super::args::path())]
         files: Vec<PathBuf>,
     },
-    /// Show what the policy comes to, defaults filled in
+    /// Show the policy with its defaults filled in
     Show,
     /// Print the JSON Schema of policies, for editors
     Schema,

@@ -68,7 +68,7 @@ pub(super) fn lines(policy: &Policy) -> Vec<String> {
 
 fn encryption(encryption: &Encryption) -> String {
     match encryption {
-        Encryption::None => "none: whoever reads a repository reads the data".to_owned(),
+        Encryption::None => "none: read access to a repository is access to the data".to_owned(),
         Encryption::Age { recipients } => {
             let holders: Vec<&str> =
                 recipients.iter().map(|r| r.holder.as_deref().unwrap_or(r.key.as_str())).collect();
@@ -206,7 +206,7 @@ fn postgres(postgres: &PostgresSource) -> Vec<String> {
         ));
     }
     if let Some(base) = &postgres.base {
-        let through = match &base.through {
+        let through = match &base.method {
             BaseMethod::Replication => "over a replication connection".to_owned(),
             BaseMethod::DataDirectory { path } => format!("from the files in {}", path.display()),
         };
@@ -217,11 +217,11 @@ fn postgres(postgres: &PostgresSource) -> Vec<String> {
         };
         let changes = match base.incrementals {
             0 => String::new(),
-            most => format!(", up to {most} of what changed after a full one"),
+            most => format!(", up to {most} incremental backups after a full one"),
         };
         lines.push(format!(
-            "base: {through}{of}{changes}, waits {} for its log",
-            format_duration(base.log_wait)
+            "base: {through}{of}{changes}, waits {} for its WAL",
+            format_duration(base.wal_wait)
         ));
     }
     lines.extend(postgres.wal.as_ref().map(wal));
@@ -229,7 +229,7 @@ fn postgres(postgres: &PostgresSource) -> Vec<String> {
 }
 
 fn wal(wal: &WalArchiving) -> String {
-    let through = match &wal.through {
+    let through = match &wal.method {
         WalMethod::Archive => "by the server's archive_command",
         WalMethod::Stream { .. } => return "wal: this version cannot stream it".to_owned(),
     };
@@ -238,9 +238,9 @@ fn wal(wal: &WalArchiving) -> String {
         count(wal.parallel as u64, "file"),
         count(wal.prefetch as u64, "segment"),
     );
-    if !wal.may_lag.is_empty() {
-        let names: Vec<_> = wal.may_lag.iter().map(|name| name.as_str()).collect();
-        text.push_str(&format!("; {} may stay behind", names.join(" and ")));
+    if !wal.optional_repositories.is_empty() {
+        let names: Vec<_> = wal.optional_repositories.iter().map(|name| name.as_str()).collect();
+        text.push_str(&format!("; {} optional", names.join(" and ")));
     }
     text
 }
@@ -272,7 +272,7 @@ fn rules(rules: &Rules) -> String {
         }
     }
     if let Some(pitr) = rules.pitr {
-        text.push_str(&format!(", any moment of the last {}", format_duration(pitr)));
+        text.push_str(&format!(", point-in-time recovery within the last {}", format_duration(pitr)));
     }
     text
 }

@@ -10,16 +10,16 @@ use crate::cli::table::{Cell, TextTable};
 use crate::rds_admin::cleanup::{CleanupPlan, TemporaryLeftover, plan, remove};
 use crate::text::format_time;
 
-/// Remove instances and clusters that drctl made for a while and left behind
+/// Delete expired instances and clusters that drctl created
 ///
-/// Shows what it would remove, and changes nothing without `--apply`. Removes only what carries drctl's tags, is
-/// of this policy's system, and whose time to stay is over; backups carry no such time. Each is looked at again
-/// just before it goes. Deletion protection is respected. A cluster goes with its instances, and stays where one
-/// of them is to stay.
+/// Shows what it would delete, and changes nothing without `--apply`. Deletes only what carries drctl's tags, is
+/// of this policy's system, and has expired; backups do not expire. Each is inspected again just before its
+/// deletion. Deletion protection is respected. A cluster is deleted with its instances, and kept where one of
+/// them has not expired.
 #[derive(Debug, clap::Args)]
 #[command(after_help = exit::HELP)]
 pub(super) struct CleanupArgs {
-    /// Remove what is shown
+    /// Delete what is shown
     #[arg(long)]
     apply: bool,
 }
@@ -59,7 +59,7 @@ pub(super) async fn run(args: CleanupArgs, context: &Context) -> Result<Exit, Co
     }
     let plan = plan(&policy, context.clock.now()).await;
     for (region, reason) in &plan.unknown {
-        context.output.warn(format!("RDS in {region} could not be asked: {reason}"));
+        context.output.warn(format!("failed to query RDS in {region}: {reason}"));
     }
     let mut rows = Vec::new();
     for leftover in &plan.leftovers {
@@ -69,9 +69,11 @@ pub(super) async fn run(args: CleanupArgs, context: &Context) -> Result<Exit, Co
             None if context.cancel.is_cancelled() => row(leftover, "kept", Some("interrupted".to_owned())),
             None => match remove(&policy, leftover, context.clock.now(), &context.cancel).await {
                 Ok(Removal::Begun) => row(leftover, "deleting", None),
-                Ok(Removal::Waits) => {
-                    row(leftover, "waiting", Some("RDS still deletes its instances: run it again".to_owned()))
-                }
+                Ok(Removal::Waits) => row(
+                    leftover,
+                    "waiting",
+                    Some("RDS is still deleting its instances: run it again".to_owned()),
+                ),
                 Ok(Removal::Gone) => row(leftover, "gone", None),
                 Ok(Removal::Refused(refusal)) => row(leftover, "kept", Some(refusal.to_string())),
                 Err(reason) => row(leftover, "failed", Some(reason)),
@@ -82,7 +84,7 @@ pub(super) async fn run(args: CleanupArgs, context: &Context) -> Result<Exit, Co
     if context.output.is_json() {
         let unknown = plan.unknown.iter().map(|(region, reason)| Unknown { region, reason });
         let document = CleanupDocument { applied: args.apply, leftovers: rows, unknown: unknown.collect() };
-        context.output.document("rds-reap", &document);
+        context.output.document("rds-cleanup", &document);
     } else {
         show(context, &plan, &rows, args.apply);
     }
@@ -111,7 +113,7 @@ fn show(context: &Context, plan: &CleanupPlan, rows: &[CleanupRow<'_>], applied:
     let output = &context.output;
     if rows.is_empty() {
         if !plan.asked.is_empty() {
-            output.line(format!("There is nothing temporary of this system in {}.", plan.asked.join(" or ")));
+            output.line(format!("This system has no temporary resources in {}.", plan.asked.join(" or ")));
         }
         return;
     }
@@ -143,12 +145,12 @@ fn show(context: &Context, plan: &CleanupPlan, rows: &[CleanupRow<'_>], applied:
         }
     }
     match plan.to_remove().count() {
-        0 => output.note("Nothing is to be removed."),
+        0 => output.note("Nothing to delete."),
         _ if applied => output.note(
-            "RDS deletes in minutes, without a last snapshot: `drctl rds reap` shows what is still there.",
+            "RDS deletes in minutes, without a final snapshot: `drctl rds cleanup` shows what remains.",
         ),
         count => output.note(format!(
-            "Nothing was changed. `drctl rds reap --apply` removes the {count} that expired, without a last snapshot."
+            "Nothing was changed. `drctl rds cleanup --apply` deletes the {count} that expired, without a final snapshot."
         )),
     }
 }

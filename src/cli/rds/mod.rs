@@ -8,7 +8,7 @@ use super::Context;
 use super::error::CommandError;
 use super::exit::Exit;
 
-/// Put a restored instance in production's place, and look after what RDS keeps
+/// Promote a restored instance to production, and administer what RDS keeps
 #[derive(Debug, clap::Args)]
 pub struct RdsArgs {
     #[command(subcommand)]
@@ -19,13 +19,13 @@ pub struct RdsArgs {
 enum RdsCommand {
     Promote(promote::PromoteArgs),
     ReplicateAutomatedBackups(replicate::ReplicateArgs),
-    Reap(cleanup::CleanupArgs),
+    Cleanup(cleanup::CleanupArgs),
 }
 
 pub(super) async fn run(args: RdsArgs, context: &Context) -> Result<Exit, CommandError> {
     match args.command {
         RdsCommand::Promote(args) => promote::run(args, context).await,
         RdsCommand::ReplicateAutomatedBackups(args) => replicate::run(args, context).await,
-        RdsCommand::Reap(args) => cleanup::run(args, context).await,
+        RdsCommand::Cleanup(args) => cleanup::run(args, context).await,
     }
 }

@@ -18,30 +18,30 @@ use crate::text::{bullet_list, error_chain};
 
 const NOT_READY: &str = "Correct the source's `url` and `password`, have AWS let this role read the secret (`drctl iam show break-glass` prints what it needs), or run it where the database can be reached; then promote again.";
 
-/// Put a restored instance or cluster in production's place
+/// Promote a restored instance or cluster to production
 ///
-/// The steps are shown, and done only with `--apply`: writers are stopped, the old one is renamed and kept, the
-/// restored one takes its name, somebody logs in, and applications are let back. The instances of an Aurora cluster
-/// take the names of those that they were made after. The same command goes on where an earlier one ended.
+/// Shows the steps, and executes them only with `--apply`: writers are stopped, the old one is renamed and kept, the
+/// restored one takes its name, drctl logs in, and applications continue. The instances of an Aurora cluster
+/// take the names of those that they replace. The same command resumes where an earlier one ended.
 #[derive(Debug, clap::Args)]
 #[command(after_help = super::super::exit::HELP)]
 pub(super) struct PromoteArgs {
     /// The source whose database is replaced
     source: SourceName,
-    /// The instance or the cluster that was restored
+    /// The restored instance or cluster
     instance: String,
-    /// Where it is [default: the source's own region]
+    /// Its region [default: the source's own region]
     #[arg(long, value_name = "REGION")]
     region: Option<String>,
-    /// What the old one is called afterwards [default: its name and `-old`]
+    /// The new name of the old one [default: its name and `-old`]
     #[arg(long, value_name = "IDENTIFIER")]
     put_aside_as: Option<String>,
-    /// Nothing writes to the old one any more: you have seen to it
+    /// Confirm that nothing writes to the old one any more
     #[arg(long)]
     writers_stopped: bool,
-    /// Put it there although checks of its data did not hold when it was restored
+    /// Promote it although checks of its data failed when it was restored
     #[arg(long)]
-    despite_checks: bool,
+    ignore_failed_checks: bool,
     /// Do it
     #[arg(long)]
     apply: bool,
@@ -70,7 +70,7 @@ pub(super) async fn run(args: PromoteArgs, context: &Context) -> Result<Exit, Co
         instance: args.instance.to_ascii_lowercase(),
         put_aside_as: args.put_aside_as.unwrap_or_else(|| format!("{name}-old")).to_ascii_lowercase(),
         writers_stopped: args.writers_stopped,
-        despite_checks: args.despite_checks,
+        ignore_failed_checks: args.ignore_failed_checks,
     };
     let events = context.output.events();
     let promoter = Promoter::of(&request, &events, &context.cancel).await.map_err(CommandError::failed)?;
@@ -110,7 +110,7 @@ pub(super) async fn run(args: PromoteArgs, context: &Context) -> Result<Exit, Co
         context.output.line(format!("{good}promoted{good:#} `{}` to `{}`", plan.instance, plan.name));
         plan.notes.iter().for_each(|note| context.output.note(format!("note: {note}")));
         if !plan.logs_in() {
-            context.output.note("note: nobody logged in to it: it is not known whether it can be used");
+            context.output.note("note: login not verified");
         }
     }
     // As for a restore: nobody has seen that it can be used.
@@ -121,14 +121,13 @@ fn show_plan(output: &Output, plan: &Promotion, applies: bool) {
     if output.is_json() {
         return;
     }
-    let mut lines =
-        vec![format!("`{}` in {} is to take the place of `{}`:", plan.instance, plan.region, plan.name)];
+    let mut lines = vec![format!("`{}` in {} is to replace `{}`:", plan.instance, plan.region, plan.name)];
     if plan.resumed {
-        lines.push("  going on with what an earlier run began".to_owned());
+        lines.push("  resuming an earlier run".to_owned());
     }
     lines.extend(plan.steps.iter().enumerate().map(|(n, step)| format!("{:>4}. {}", n + 1, step.told())));
     if !plan.logs_in() {
-        lines.push("  nobody logs in to it: the policy has no `url` for the source".to_owned());
+        lines.push("  login not verified: the policy has no `url` for the source".to_owned());
     }
     if !applies {
         lines.extend(plan.notes.iter().map(|note| format!("  {note}")));
@@ -187,7 +186,7 @@ async fn record(
 }
 
 fn refused(refusals: Vec<PromoteRefusal>) -> CommandError {
-    let words = format!("refused, and nothing was touched: {}", bullet_list(&refusals));
+    let words = format!("rejected, and nothing was changed: {}", bullet_list(&refusals));
     let mut hints: Vec<_> = refusals.iter().map(PromoteRefusal::hint).collect();
     hints.dedup();
     hints.into_iter().fold(CommandError::new(Exit::Failed, words), |error, hint| error.hint(hint))

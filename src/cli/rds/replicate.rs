@@ -7,16 +7,16 @@ use crate::model::SourceName;
 use crate::rds_admin::replicate::{ReplicateError, ReplicateStep, ReplicationAction, begin, plan};
 use crate::text::{error_chain, format_time};
 
-/// Have RDS replicate an instance's automated backups to other regions
+/// Replicate an instance's automated backups to other regions
 ///
-/// To those that have `automated_backups = true` in the policy. Shows what it would ask for, and changes nothing
-/// without `--apply`. A replication that is there is left as it is.
+/// Covers the regions with `automated_backups = true` in the policy. Shows what it would start, and changes nothing
+/// without `--apply`. An existing replication is not changed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = exit::HELP)]
 pub(super) struct ReplicateArgs {
     /// Name of the source in the policy
     source: SourceName,
-    /// Ask RDS for what is shown
+    /// Start the replications that are shown
     #[arg(long)]
     apply: bool,
 }
@@ -67,10 +67,10 @@ pub(super) async fn run(args: ReplicateArgs, context: &Context) -> Result<Exit, 
         match (args.apply, plan.to_begin()) {
             (_, 0) => {}
             (true, _) => context.output.note(
-                "The first copy takes RDS a while: `drctl status` shows until when it reaches in each region.",
+                "The first copy takes a while: `drctl status` shows the latest restorable time in each region.",
             ),
             (false, _) => context.output.note(
-                "Nothing was changed. The same with `--apply` asks RDS for it; replicated backups and their transfer cost money.",
+                "Nothing was changed. Run it with `--apply` to start replication; replicated backups and their transfer are billed.",
             ),
         }
     }
@@ -80,7 +80,8 @@ pub(super) async fn run(args: ReplicateArgs, context: &Context) -> Result<Exit, 
 fn row(step: &ReplicateStep) -> ReplicateRow {
     let (outcome, detail) = match &step.what {
         ReplicationAction::Stands(backup) => {
-            let until = backup.window.map(|window| format!(", reaches until {}", format_time(window.latest)));
+            let until =
+                backup.window.map(|window| format!(", restorable until {}", format_time(window.latest)));
             let days = backup.retention_days.map(|days| format!(", kept {days} days")).unwrap_or_default();
             let detail =
                 format!("RDS replicates to it (`{}`{days}{})", backup.status, until.unwrap_or_default());
@@ -88,7 +89,7 @@ fn row(step: &ReplicateStep) -> ReplicateRow {
         }
         ReplicationAction::Begin { days, kms_key } => {
             let key = kms_key.as_ref().map(|key| format!(", encrypted with {key}")).unwrap_or_default();
-            ("to-begin", format!("RDS is to replicate to it, kept {days} days{key}"))
+            ("to-begin", format!("replication to be started, kept {days} days{key}"))
         }
         ReplicationAction::NoKey => (
             "refused",
@@ -97,7 +98,7 @@ fn row(step: &ReplicateStep) -> ReplicateRow {
                 step.region
             ),
         ),
-        ReplicationAction::Unknown(reason) => ("unknown", format!("could not be asked: {reason}")),
+        ReplicationAction::Unknown(reason) => ("unknown", format!("could not be queried: {reason}")),
     };
     ReplicateRow { region: step.region.clone(), outcome, detail }
 }
@@ -115,9 +116,9 @@ fn refused(error: ReplicateError) -> CommandError {
         ReplicateError::Cluster(_) => CommandError::usage(error)
             .hint("Copies of snapshots reach other regions; for less loss than a day, take them more often."),
         ReplicateError::Off(_) => CommandError::failed(error)
-            .hint("Set the instance's backup retention first; RDS stops its I/O for a moment when it does."),
+            .hint("Set the instance's backup retention first; RDS briefly suspends I/O when it does."),
         ReplicateError::NoInstance { .. } => {
-            CommandError::failed(error).hint("Look at the source's `region` and `instance`.")
+            CommandError::failed(error).hint("Are the source's `region` and `instance` right?")
         }
         ReplicateError::Client(_) | ReplicateError::Aws(_) => CommandError::failed(error),
     }

@@ -24,19 +24,19 @@ Exit status:
   2    the command line or the policy is wrong
   3    something is missing, or waits for a restart of the server";
 
-/// Say what the server lacks for what the policy asks of it, and set it
+/// Check the server's settings against the policy, and set what is missing
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP)]
 pub(super) struct ConfigureArgs {
     /// The source, where the policy archives more than one
     source: Option<SourceName>,
-    /// Set what may be set (ALTER SYSTEM, GRANT, the slot), and reload the server
+    /// Set what SQL can set (ALTER SYSTEM, GRANT, the slot), and reload the server
     #[arg(long)]
     apply: bool,
-    /// Also in place of an archive_command or archive_library of someone else
+    /// Also replace an archive_command or archive_library that is not drctl's
     #[arg(long, requires = "apply")]
     replace: bool,
-    /// Ask and set as this role, e.g. a superuser; its password comes from PGPASSWORD or ~/.pgpass
+    /// Connect as this role, e.g. a superuser; its password comes from PGPASSWORD or ~/.pgpass
     #[arg(long = "as", value_name = "ROLE")]
     administrator: Option<String>,
 }
@@ -75,7 +75,7 @@ pub(super) async fn run(args: ConfigureArgs, context: &Context) -> Result<Exit, 
     }
     close(connection).await;
     if context.cancel.is_cancelled() {
-        return Err(CommandError::new(Exit::Interrupted, "interrupted while looking"));
+        return Err(CommandError::new(Exit::Interrupted, "interrupted during the checks"));
     }
     let open = findings.iter().filter(|finding| finding.is_open()).count();
     if context.output.is_json() {
@@ -92,9 +92,7 @@ pub(super) async fn run(args: ConfigureArgs, context: &Context) -> Result<Exit, 
     } else {
         show(context, &findings, &applied, open);
         if facts.is_standby {
-            context
-                .output
-                .note("The server is a standby: its primary archives, and is looked at by its own url.");
+            context.output.note("The server is a standby: configure its primary, by the primary's url.");
         }
         if open > 0 && !args.apply && can_be_applied(&findings) {
             context.output.note("`drctl wal configure --apply` does what SQL can do here.");
@@ -160,19 +158,18 @@ fn show(context: &Context, findings: &[SettingFinding], applied: &[Applied], ope
         .map(|f| format!("`{}`", f.name))
         .collect();
     if !waiting.is_empty() {
-        output.line(format!("In force after a restart of the server: {}.", waiting.join(", ")));
+        output.line(format!("Takes effect after a restart of the server: {}.", waiting.join(", ")));
     }
     match open {
-        0 if findings.iter().any(|finding| finding.state == SettingState::Idle) => output.line(
-            "Nothing is missing in the server, and its log does not come while nobody follows the slot: `drctl wal stream` has to run.",
-        ),
+        0 if findings.iter().any(|finding| finding.state == SettingState::Idle) => output
+            .line("Nothing is missing in the server, but the slot is inactive: start `drctl wal stream`."),
         0 => output.line("Nothing is missing."),
         open => output.line(format!("{} to be done.", count(open as u64, "thing"))),
     }
 }
 
 fn remedy(finding: &SettingFinding) -> Vec<String> {
-    let when = |takes: Effect| format!("in force {}", takes.as_str());
+    let when = |takes: Effect| format!("takes effect {}", takes.as_str());
     let mut lines = match &finding.remedy {
         None => vec![],
         Some(Fix::Sql { statements, takes }) => {
@@ -188,7 +185,7 @@ fn remedy(finding: &SettingFinding) -> Vec<String> {
         }
     };
     if finding.state == SettingState::Foreign && matches!(finding.remedy, Some(Fix::Sql { .. })) {
-        lines.push("It is replaced with `--apply --replace` only.".to_owned());
+        lines.push("Only `--apply --replace` replaces it.".to_owned());
     }
     lines
 }

@@ -15,34 +15,34 @@ In postgresql.conf, for a recovery:
   restore_command = 'drctl wal fetch --identity /path/to/identity %f %p'
 
 Exit status:
-  0    the file is in its place, whole
-  1    no repository has it: for PostgreSQL the end of the log
+  0    the file was fetched, and is intact
+  1    no repository has it: for PostgreSQL the end of the WAL
   200  anything else: PostgreSQL stops, instead of taking it for the end
-A repository that cannot be reached may have the file. To recover without it, name those to use with `--from`.";
+An unavailable repository may have the file. To recover without it, name those to use with `--from`.";
 
-/// Fetch a file of write-ahead log: what restore_command runs
+/// Fetch a WAL file, as restore_command
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP, override_usage = "drctl wal fetch [OPTIONS] [SOURCE] %f %p")]
 pub(super) struct FetchArgs {
-    /// The source (where the policy archives more than one), the file's name as PostgreSQL's %f, and where it
-    /// goes, as %p
+    /// The source (where the policy archives more than one), the file's name as PostgreSQL's %f, and its target
+    /// path, as %p
     #[arg(value_names = ["SOURCE", "%f", "%p"], num_args = 2..=3, required = true)]
     words: Vec<String>,
-    /// A file with an age identity that opens the log; may be given more than once
+    /// A file with an age identity that opens the WAL; may be given more than once
     #[arg(long, short, value_name = "FILE", env = "DRCTL_IDENTITY", value_parser = crate::cli::args::path())]
     identity: Vec<PathBuf>,
-    /// Ask this repository only; may be given more than once, in order
+    /// Use this repository only; may be given more than once, in order
     #[arg(long, value_name = "REPOSITORY")]
     from: Vec<RepositoryName>,
-    /// Treat everything from this position on as absent, so that a recovery ends there
+    /// Treat everything from this LSN on as absent, so that a recovery ends there
     #[arg(long, value_name = "LSN")]
     until: Option<Lsn>,
-    /// The positions of records that create tablespaces, with commas between them, or `none`: these are created where the
+    /// The LSNs of records that create tablespaces, separated by commas, or `none`: these are created where the
     /// data directory has a link for them, instead of at the path in the record; a segment with any other is
-    /// refused. `drctl restore` sets it, since recovery would write to the live server's directories
+    /// rejected. `drctl restore` sets it, since recovery would write to the live server's directories
     #[arg(long, value_name = "LSN,…|none", value_parser = positions)]
     mapped_tablespaces: Option<Positions>,
-    /// Whose log [default: that of the data directory this is run in]
+    /// The system identifier of the WAL [default: that of the data directory this is run in]
     #[arg(long, value_name = "NUMBER")]
     system_identifier: Option<SystemIdentifier>,
 }
@@ -61,7 +61,7 @@ pub(super) async fn run(args: FetchArgs, context: &Context) -> Result<Exit, Comm
     let (source, name, target) = match &*args.words {
         [source, name, target] => (Some(source), name, target),
         [name, target] => (None, name, target),
-        _ => return Err(CommandError::usage("a file's name and its place are needed")),
+        _ => return Err(CommandError::usage("a file name and a target path are required")),
     };
     let source: Option<SourceName> =
         source.map(|name| name.parse()).transpose().map_err(CommandError::usage)?;
@@ -109,13 +109,17 @@ fn told(context: &Context, name: WalName, fetched: &Fetched) -> Exit {
     match fetched {
         Fetched::Placed { passed, .. } => {
             for (name, lost) in passed {
-                context.output.warn(format!("`{name}` was not had from `{}`: {}", lost.name, lost.reason()));
+                context.output.warn(format!(
+                    "failed to fetch `{name}` from `{}`: {}",
+                    lost.name,
+                    lost.reason()
+                ));
             }
             Exit::Done
         }
         Fetched::Partly { from, bytes } => {
             context.output.note(format!(
-                "`{name}` was never completed; `{from}` has the first {} of it",
+                "`{name}` was never completed; `{from}` has its first {}",
                 format_size((*bytes).into())
             ));
             Exit::Done
@@ -129,12 +133,12 @@ fn failed(error: FetchError) -> CommandError {
     match error {
         FetchError::Interrupted => CommandError::new(Exit::Interrupted, error),
         FetchError::Gap { .. } => CommandError::failed(error)
-            .hint("A copy may have it: `drctl wal status` shows what each has, and `drctl copies sync` completes them.")
-            .hint("To recover up to the gap, give PostgreSQL a target before it."),
+            .hint("Does another repository have it? `drctl wal status` shows what each has, and `drctl copies sync` completes them.")
+            .hint("To recover up to the gap, set a recovery target before it."),
         FetchError::Unconfined { .. } => CommandError::failed(error)
-            .hint("Nothing was written there. Run the same `drctl restore` again: its plan then has the tablespace, and the recovery resumes."),
+            .hint("Run the same `drctl restore` again: its plan then has the tablespace, and the recovery resumes. Nothing was written there."),
         FetchError::Unfetched { .. } => CommandError::failed(error)
-            .hint("To recover without a repository that is gone, name the others with `--from`."),
+            .hint("To recover without a repository that is unavailable, name the others with `--from`."),
         error => CommandError::failed(error),
     }
 }

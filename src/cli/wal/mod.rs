@@ -22,7 +22,7 @@ use crate::policy::{Policy, WalArchiving};
 use crate::repository::{Repositories, write_options};
 use crate::wal::{Memory, Pusher};
 
-/// Archive write-ahead log, and fetch it back
+/// Archive WAL, and fetch it back
 #[derive(Debug, clap::Args)]
 pub struct WalArgs {
     #[command(subcommand)]
@@ -54,19 +54,17 @@ fn archived<'p>(
     named: Option<&SourceName>,
 ) -> Result<(&'p SourceName, &'p WalArchiving), CommandError> {
     let mut archived = policy.sources.iter().filter_map(|source| Some((&source.name, source.wal()?)));
-    let hint = "A source whose log is archived has `methods = [\"base\", \"wal\"]` in the policy.";
+    let hint = "A source whose WAL is archived has `methods = [\"base\", \"wal\"]` in the policy.";
     match named {
         Some(name) => archived.find(|(known, _)| *known == name).ok_or_else(|| {
-            let words = format!("the policy archives no write-ahead log of a source `{name}`");
+            let words = format!("the policy archives no WAL of a source `{name}`");
             CommandError::usage(words).hint(hint)
         }),
         None => match (archived.next(), archived.next()) {
             (Some(only), None) => Ok(only),
-            (None, _) => {
-                Err(CommandError::usage("the policy archives no source's write-ahead log").hint(hint))
-            }
+            (None, _) => Err(CommandError::usage("the policy archives no WAL").hint(hint)),
             (Some(_), Some(_)) => {
-                let words = "the policy archives the write-ahead log of more than one source";
+                let words = "the policy archives the WAL of more than one source";
                 Err(CommandError::usage(words)
                     .hint("Name the source before the file: `drctl wal push SOURCE %p`."))
             }
@@ -87,7 +85,7 @@ async fn pusher(
         source: source.clone(),
         repositories: context.repositories_with(policy, patience()).await,
         options: write_options(&policy.repositories, context.clock.now()),
-        may_lag: archiving.may_lag.clone(),
+        optional_repositories: archiving.optional_repositories.clone(),
         recipe: Recipe::new(policy.compression, &policy.encryption).map_err(CommandError::usage)?,
         parallel: archiving.parallel,
         clock: context.clock.clone(),
@@ -130,7 +128,7 @@ impl CatalogMemory {
         match open_catalog(&self.0).await {
             Ok(catalog) => Some(catalog),
             Err(error) => {
-                tracing::info!("going on without the catalog: {error}");
+                tracing::info!("continuing without the catalog: {error}");
                 None
             }
         }

@@ -19,10 +19,10 @@ In postgresql.conf:
 
 Exit status:
   0        every repository that must have the file has confirmed it
-  1..125   not archived; PostgreSQL keeps the file and calls again
-Never above, and never by a signal of its own: PostgreSQL would not count that as a failure.";
+  1..125   not archived; PostgreSQL keeps the file and retries
+Never above, and never ended by its own signal: PostgreSQL does not count those as failures.";
 
-/// Archive a file of write-ahead log: what archive_command runs
+/// Archive a WAL file, as archive_command
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP, allow_missing_positional = true)]
 pub(super) struct PushArgs {
@@ -31,7 +31,7 @@ pub(super) struct PushArgs {
     /// The file, as PostgreSQL's %p
     #[arg(value_name = "%p")]
     path: PathBuf,
-    /// How many other files that wait are archived with it, where they pile up
+    /// How many other waiting files to archive with it
     #[arg(long, value_name = "COUNT", default_value_t = 64)]
     drain: usize,
 }
@@ -102,7 +102,7 @@ fn failed(error: PushError, backlog: Option<&Backlog>, context: &Context) -> Com
     if !held.is_empty() {
         let names: Vec<_> = held.iter().map(|name| format!("`{name}`")).collect();
         error = error.hint(format!(
-            "It is in {}. PostgreSQL keeps it and calls again; a copy that may stay behind is named in `may_lag`.",
+            "It is in {}. PostgreSQL keeps it and tries again. A repository that may lag can be named in `optional`.",
             names.join(" and ")
         ));
     }
@@ -117,24 +117,24 @@ fn way_out(error: &PushError) -> Vec<String> {
     let mut hints = vec![];
     if error.is_of_another_cluster() {
         hints.push(
-            "A cluster that took another's place, made anew or upgraded, gets a source of its own in the policy."
+            "A re-initialised or upgraded cluster has a new system identifier and needs its own source in the policy."
                 .to_owned(),
         );
     }
     if error.is_unfinished() {
         hints.push(
-            "The server hands it over by itself once it is full, or after `SELECT pg_switch_wal()`. Where that server never runs again, copy the segment to a folder of its own and push it from there."
+            "The server archives it once it is full, or after `SELECT pg_switch_wal()`. If that server will never run again, copy the segment to a directory of its own and push it from there."
                 .to_owned(),
         );
     }
     if let Some(key) = error.another_stands_at() {
         hints.push(format!(
-            "Look which is right: `drctl wal fetch --identity FILE %f SOMEWHERE` brings back the archived one, and `pg_waldump` reads both. Where two servers archive here on one timeline, give the one that was copied a source of its own. Where the archived one is wrong, as one is that was pushed before it was complete, delete `{key}` from that repository: the next call archives the server's. Where it cannot be deleted, archive to a source of another name in the policy, and take a base backup (`drctl backup --kind base`)."
+            "Which one is right? `drctl wal fetch --identity FILE %f SOMEWHERE` fetches the archived one, and `pg_waldump` reads both. If two servers archive here on one timeline, give the copied one its own source. If the archived one is wrong, as when it was pushed before it was complete, delete `{key}` from that repository: the next call archives the server's. If it cannot be deleted, archive to a source of another name in the policy, and take a base backup (`drctl backup --kind base`)."
         ));
     }
     if let Some(key) = error.untold_stands_at() {
         hints.push(format!(
-            "Its metadata was lost, as where a directory was copied without it. `drctl wal fetch --identity FILE %f SOMEWHERE` brings it back to be compared with the server's (`cmp`); then delete `{key}` from that repository, and the next call archives the server's with its metadata."
+            "Was the directory copied without its metadata? `drctl wal fetch --identity FILE %f SOMEWHERE` fetches it for a comparison with the server's (`cmp`); then delete `{key}` from that repository, and the next call archives the server's with its metadata."
         ));
     }
     hints
@@ -144,14 +144,13 @@ fn way_out(error: &PushError) -> Vec<String> {
 fn pressure(backlog: &Backlog, context: &Context) -> String {
     let waits = backlog.oldest().and_then(|oldest| (context.clock.now() - oldest).to_std().ok());
     let mut words = format!(
-        "{} wait{} to be archived, the oldest for {}; {} are free for the log",
+        "backlog of {}, the oldest waiting for {}; {} are free for WAL",
         count(backlog.files.len() as u64, "file"),
-        if backlog.files.len() == 1 { "s" } else { "" },
         approximate_duration(waits.unwrap_or_default()),
         format_size(backlog.free),
     );
     if let Some(lasts) = backlog.disk_lasts() {
         words.push_str(&format!(", which lasts for about {} at this rate", approximate_duration(lasts)));
     }
-    format!("{words}. When nothing is free any more, the server stops.")
+    format!("{words}. PostgreSQL stops when its disk is full.")
 }

@@ -13,6 +13,7 @@ use crate::model::{SourceName, SystemIdentifier};
 use crate::policy::WalMethod;
 use crate::recoverability::archive::ArchiveStatus;
 use crate::status::archive::{ArchiveHealth, ArchiveReport, RepositoryArchive, UnknownCluster, ask_server};
+use crate::text::{approximate_duration, count, format_size, format_time};
 use crate::wal::{ArchiverFacts, Gap};
 
 const LOST: &str = "\
@@ -36,7 +37,7 @@ pub(super) async fn run(args: WalStatusArgs, context: &Context) -> Result<Exit, 
     let (repositories, server) =
         tokio::join!(context.repositories_with(&policy, super::patience()), ask_server(&policy, source));
     let (rpo, now) = (policy.objectives.rpo, context.clock.now());
-    let archived = (source, &archiving.through);
+    let archived = (source, &archiving.method);
     let report = ArchiveReport::ask(&policy, archived, &repositories, server, args.system_identifier, now);
     let report = report.await.map_err(unknown_cluster)?;
     let worst = report.health();
@@ -55,7 +56,7 @@ pub(super) async fn run(args: WalStatusArgs, context: &Context) -> Result<Exit, 
             strong = style::STRONG
         ));
         show(context, &report.repositories, now);
-        show_server(context, &report.server, &archiving.through, rpo, now);
+        show_server(context, &report.server, &archiving.method, rpo, now);
         if let Some(stall) = &report.stall {
             context.output.warn(stall.to_string());
             context.output.note(format!("hint: {}", stall.remedy()));
@@ -97,9 +98,9 @@ fn show(context: &Context, places: &[RepositoryArchive], now: DateTime<Utc>) {
         table.row([
             Cell::new(place.name.as_str()).style(style::STRONG),
             Cell::new(newest.map_or("none".to_owned(), |segment| segment.to_string())),
-            Cell::new(moment.and_then(|moment| moment.complete).map(time).unwrap_or_default()),
-            Cell::new(behind.map(duration).unwrap_or_default()).right(),
-            Cell::new(moment.and_then(|moment| moment.newest_commit).map(time).unwrap_or_default()),
+            Cell::new(moment.and_then(|moment| moment.complete).map(format_time).unwrap_or_default()),
+            Cell::new(behind.map(approximate_duration).unwrap_or_default()).right(),
+            Cell::new(moment.and_then(|moment| moment.newest_commit).map(format_time).unwrap_or_default()),
             Cell::new(place.health.as_str()).style(colour(place.health)),
         ]);
     }

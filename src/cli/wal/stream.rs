@@ -10,22 +10,22 @@ use crate::postgres::ConnectionParameters;
 use crate::wal::stream::{StreamError, WalStream};
 
 const HELP: &str = "\
-Runs until it is ended (SIGTERM), through whatever happens to the server and to the repositories: let the
-system's supervisor start it, and start it again. What was received and is not archived yet lies in the
-state directory, which has to outlive it.
+Runs until it is terminated (SIGTERM), and reconnects after failures of the server and the repositories. Let the
+system's supervisor start and restart it. WAL that was received and is not archived yet is in the state
+directory, which has to be persistent.
 
 Exit status:
-  0    it was ended
+  0    it was terminated
   1    failed
   2    the command line or the policy is wrong";
 
-/// Follow a server, and archive its log within seconds
+/// Stream WAL from a server, and archive it within seconds
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP)]
 pub(super) struct StreamArgs {
     /// The source, where the policy archives more than one
     source: Option<SourceName>,
-    /// Seconds between pieces of a segment that is being written
+    /// Seconds between uploads of a partial segment
     #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=3600))]
     every: u64,
 }
@@ -33,10 +33,10 @@ pub(super) struct StreamArgs {
 pub(super) async fn run(args: StreamArgs, context: &Context) -> Result<Exit, CommandError> {
     let policy = context.policy()?;
     let (source, archiving) = super::archived(&policy, args.source.as_ref())?;
-    let WalMethod::Stream { slot } = &archiving.through else {
-        let words = format!("the policy has the log of {source} archived by the server, not streamed");
+    let WalMethod::Stream { slot } = &archiving.method else {
+        let words = format!("the WAL of {source} is archived by archive_command, not streamed");
         return Err(CommandError::usage(words)
-            .hint(format!("Set `through = \"stream\"` in `[sources.{source}.wal]` to stream it.")));
+            .hint(format!("Set `method = \"stream\"` in `[sources.{source}.wal]` to stream it.")));
     };
     let Some(postgres) = policy.source(source).and_then(Source::postgres) else {
         return Err(CommandError::usage(format!("{source} is not PostgreSQL")));
@@ -58,7 +58,7 @@ pub(super) async fn run(args: StreamArgs, context: &Context) -> Result<Exit, Com
     match stream.run(&context.cancel).await {
         Ok(()) => Ok(Exit::Done),
         Err(error @ StreamError::OtherCluster { .. }) => Err(CommandError::failed(error)
-            .hint("Archive or move away what is there first: it is of a server that was there before.")),
+            .hint("Archive or move its contents first: they are from a previous cluster.")),
         Err(error) => Err(CommandError::failed(error)),
     }
 }

@@ -31,12 +31,12 @@ pub(super) fn encryption(table: &Spanned<EncryptionTable>, log: &mut Diagnostics
     match recipients.len() {
         0 => {
             let hint = "run `drctl keys generate` and put both `age1…` keys into `recipients`; or say \
-                        `danger_unencrypted = true`, and whoever reads the repository reads the data";
-            log.fault(&spot, "are missing: nobody could read the backups", hint);
+                        `danger_unencrypted = true`, and read access to a repository is access to the data";
+            log.fault(&spot, "are missing: no key could open the backups", hint);
         }
         1 if !asked(&table.danger_single_recipient) => {
             let hint = "add a second key that is kept elsewhere (escrow); or say `danger_single_recipient = true`, \
-                        and whoever loses that key loses every backup";
+                        and without its identity every backup is lost";
             log.fault(&spot, "hold one key only", hint);
         }
         _ => return Some(Encryption::Age { recipients }),

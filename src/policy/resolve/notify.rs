@@ -31,7 +31,7 @@ pub(super) fn notify(
         given.iter().filter(|(name, _)| whole && !routes.iter().flatten().any(|told| *told == name.value))
     {
         let hint = "name it in `p1`, `p2`, `p3` or `p4`, or remove it";
-        log.fault(&name.spot, "is a channel nobody is told by", hint);
+        log.fault(&name.spot, "is a channel that no priority uses", hint);
     }
     let channels = given
         .iter()

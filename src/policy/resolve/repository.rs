@@ -42,7 +42,7 @@ pub(super) fn repositories(
         let mount = table.mount.as_deref().copied().unwrap_or_default();
         let twin = all.iter().find(|(other, _)| same_place(&other.place, &place));
         if let Some((other, _)) = twin {
-            let message = format!("is the same place as repository `{}`", other.name);
+            let message = format!("is the same location as repository `{}`", other.name);
             log.fault(&spot, message, "a copy must be in another bucket, prefix or directory");
         }
         all.push((RepositoryConfig { name, place, mount }, spot));
@@ -110,7 +110,7 @@ fn place(
                 && !log.has_faults_at(&table.spot.below("directory"))
             {
                 let hint = "add `url = \"s3://bucket/prefix\"` or `directory = \"/path\"`";
-                log.fault(&table.spot, "names no place", hint);
+                log.fault(&table.spot, "names no location", hint);
             }
             bucket_settings(table, log);
             None
@@ -184,7 +184,7 @@ fn bucket_settings(
         let retain = lock.retain.as_ref()?;
         let ten_years = std::time::Duration::from_secs(3_653 * 24 * 3600);
         if retain.0 > ten_years {
-            let hint = "nobody can undo a lock in compliance mode: drctl refuses more than ten years";
+            let hint = "a compliance lock cannot be removed: drctl accepts at most ten years";
             log.fault(&retain.spot, "is more than ten years", hint);
         }
         Some(ObjectLock { mode: lock.mode.as_ref()?.value, retain: retain.0 })

@@ -22,7 +22,7 @@ const RESERVED: [&str; 2] = ["journal", "leases"];
 const LOCK_WAIT: Duration = Duration::from_secs(60);
 /// A server archives a segment within seconds where nothing is wrong; at the first that fails it waits for
 /// a minute after three attempts.
-const LOG_WAIT: Duration = Duration::from_secs(120);
+const WAL_WAIT: Duration = Duration::from_secs(120);
 const WAL_PARALLEL: usize = 4;
 const WAL_PREFETCH: usize = 8;
 
@@ -130,7 +130,7 @@ fn postgres(
             }
         }
         if let Some(methods) = table.methods.as_ref().filter(|_| wal && !base_backup) {
-            let hint = "add `\"base\"`: without a physical backup to begin at, archived log restores nothing";
+            let hint = "add `\"base\"`: archived WAL restores nothing without a base backup to start from";
             log.fault(&methods.spot, "name `wal` without `base`", hint);
         }
     }
@@ -172,27 +172,27 @@ fn base_settings(
     base: ResolveBase<'_>,
     log: &mut Diagnostics<'_>,
 ) -> BaseBackup {
-    let through = table.and_then(|table| table.through.as_deref()).copied();
-    let through = match through.unwrap_or(BaseWord::Replication) {
+    let method = table.and_then(|table| table.method.as_deref()).copied();
+    let method = match method.unwrap_or(BaseWord::Replication) {
         BaseWord::Replication => BaseMethod::Replication,
         BaseWord::DataDirectory => {
             let path = table.and_then(|table| table.data_directory.as_deref());
             BaseMethod::DataDirectory { path: path.map(|path| base.path(path)).unwrap_or_default() }
         }
     };
-    let mut copying = BaseBackup { through, url: None, url_ref: None, incrementals: 0, log_wait: LOG_WAIT };
+    let mut copying = BaseBackup { method, url: None, url_ref: None, incrementals: 0, wal_wait: WAL_WAIT };
     let Some(table) = table else { return copying };
-    if copying.through == BaseMethod::Replication {
-        unused(&table.data_directory, "it goes with `through = \"data-directory\"`", log);
+    if copying.method == BaseMethod::Replication {
+        unused(&table.data_directory, "it goes with `method = \"data-directory\"`", log);
     } else if table.data_directory.is_none() && !log.has_faults_at(&table.spot.below("data_directory")) {
         log.missing(&table.spot, "data_directory", "\"/var/lib/postgresql/16/main\"");
     }
     (copying.url, copying.url_ref) = url_or_ref(table.url.as_ref(), base);
     copying.incrementals = number(&table.incrementals).unwrap_or(0);
-    if copying.through != BaseMethod::Replication && copying.incrementals > 0 {
-        unused(&table.incrementals, "it goes with `through = \"replication\"`", log);
+    if copying.method != BaseMethod::Replication && copying.incrementals > 0 {
+        unused(&table.incrementals, "it goes with `method = \"replication\"`", log);
     }
-    copying.log_wait = table.log_wait.as_ref().map_or(LOG_WAIT, |wait| wait.0);
+    copying.wal_wait = table.wal_wait.as_ref().map_or(WAL_WAIT, |wait| wait.0);
     copying
 }
 
@@ -201,29 +201,29 @@ fn wal_settings(
     repositories: &[RepositoryConfig],
     log: &mut Diagnostics<'_>,
 ) -> WalArchiving {
-    let through = table.and_then(|table| table.through.as_deref()).copied().unwrap_or(WalWord::Archive);
+    let method = table.and_then(|table| table.method.as_deref()).copied().unwrap_or(WalWord::Archive);
     let slot = table.and_then(|table| table.slot.as_ref());
-    if let Some(table) = table.filter(|_| through != WalWord::Stream) {
-        unused(&table.slot, "it goes with `through = \"stream\"`", log);
+    if let Some(table) = table.filter(|_| method != WalWord::Stream) {
+        unused(&table.slot, "it goes with `method = \"stream\"`", log);
     }
     let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
     if let Some(slot) = slot.filter(|slot| slot.len() > 63 || !slot.bytes().all(fits)) {
         log.fault(&slot.spot, "is not the name of a slot", "use a-z, 0-9 and `_`, 63 characters at most");
     }
-    let lagging = table.and_then(|table| table.may_lag.as_ref());
-    let mut may_lag = Vec::new();
+    let lagging = table.and_then(|table| table.optional.as_ref());
+    let mut optional_repositories = Vec::new();
     for name in lagging.iter().flat_map(|names| &names.value) {
         if super::repository::known(name, repositories, log) {
-            may_lag.push(name.value.clone());
+            optional_repositories.push(name.value.clone());
         }
     }
-    let all = repositories.iter().all(|repository| may_lag.contains(&repository.name));
+    let all = repositories.iter().all(|repository| optional_repositories.contains(&repository.name));
     if let Some(names) = lagging.filter(|_| all && !repositories.is_empty()) {
-        let hint = "leave out the one that must have the log before the server lets go of it";
-        log.fault(&names.spot, "are all the repositories there are", hint);
+        let hint = "leave out the one that must have the WAL before the server removes it";
+        log.fault(&names.spot, "are all repositories", hint);
     }
     WalArchiving {
-        through: match through {
+        method: match method {
             WalWord::Archive => WalMethod::Archive,
             WalWord::Stream => {
                 WalMethod::Stream { slot: slot.map_or("drctl", |slot| slot.value.as_str()).to_owned() }
@@ -231,7 +231,7 @@ fn wal_settings(
         },
         parallel: table.and_then(|table| number(&table.parallel)).unwrap_or(WAL_PARALLEL),
         prefetch: table.and_then(|table| number(&table.prefetch)).unwrap_or(WAL_PREFETCH),
-        may_lag,
+        optional_repositories,
     }
 }
 

@@ -11,7 +11,7 @@ use crate::policy::{CronLine, MailTls, Pick};
 
 table! {
     /// How long backups are kept: whatever any rule keeps. The newest good backup is kept in any case.
-    /// Checked now, acted on by a later version.
+    /// Checked now, used by a later version.
     RetentionTable {
         required {}
         optional {
@@ -23,7 +23,7 @@ table! {
             weekly: WholeNumber<1, 1_040>,
             /// Months for which one backup a month is kept (UTC).
             monthly: WholeNumber<1, 240>,
-            /// How far back any moment can be restored, where a source archives continuously, like `7d`.
+            /// The window of point-in-time recovery, where a source archives continuously, like `7d`.
             pitr: Period,
             /// Rules that replace the ones above for one source.
             sources: KeyedTable<SourceName, RulesTable>,
@@ -44,14 +44,14 @@ table! {
             weekly: WholeNumber<1, 1_040>,
             /// Months for which one backup a month is kept (UTC).
             monthly: WholeNumber<1, 240>,
-            /// How far back any moment can be restored, like `7d`.
+            /// The window of point-in-time recovery, like `7d`.
             pitr: Period,
         }
     }
 }
 
 table! {
-    /// When things happen. Checked now, acted on by a later version.
+    /// Times of recurring jobs. Checked now, used by a later version.
     ScheduleTable {
         required {}
         optional {
@@ -88,8 +88,8 @@ impl Decode for ScheduleEntry {
 }
 
 table! {
-    /// The restore that is practised, and how it is judged. Checked now, acted on by a later version; the queries
-    /// among its checks are asked of an RDS instance that was restored.
+    /// A practice restore and its checks. Checked now, used by a later version; the queries
+    /// among its checks are run against a restored RDS instance.
     DrillTable {
         required {}
         optional {
@@ -138,7 +138,7 @@ table! {
 }
 
 table! {
-    /// Who is told, by severity. Checked now, acted on by a later version.
+    /// Notifications, by severity. Checked now, used by a later version.
     NotifyTable {
         required {}
         optional {
@@ -153,7 +153,7 @@ table! {
             /// Channels for drift and leftovers.
             p4: Vec<Spanned<String>>,
             /// A URL that is called after every good run, by reference, for a monitor that alarms when the
-            /// calls stop: a dead host tells nobody.
+            /// calls stop: a dead host sends no notification.
             heartbeat: SecretRef,
         }
     }
@@ -179,7 +179,7 @@ table! {
     /// An incoming webhook of Slack.
     SlackTable {
         required {
-            /// The webhook's URL, by reference: whoever has it can post.
+            /// The webhook's URL, by reference: it is enough to post.
             url: SecretRef,
         }
         optional {}
@@ -216,7 +216,7 @@ table! {
             port: WholeNumber<1, 65_535>,
             /// `starttls` unless given.
             tls: MailTls,
-            /// By default nobody logs in.
+            /// By default without a login.
             username: String,
             /// By reference; goes with `username`.
             password: SecretRef,

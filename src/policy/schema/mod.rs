@@ -47,20 +47,20 @@ table! {
             compression: CompressionTable,
             /// How bytes travel to the repositories.
             transfer: TransferTable,
-            /// The database of what is in the repositories and of every run. It can always be made again
+            /// The database of what is in the repositories and of every run. It can always be rebuilt
             /// from the repositories.
             catalog: CatalogTable,
-            /// How long backups are kept. Nothing is ever deleted without this table. Checked now, acted on
+            /// How long backups are kept. Nothing is ever deleted without this table. Checked now, used
             /// by a later version: this one deletes nothing.
             retention: RetentionTable,
-            /// When backups are taken. Checked now, acted on by a later version: until then, let cron or a
+            /// When backups are taken. Checked now, used by a later version: until then, let cron or a
             /// systemd timer run `drctl backup`.
             schedule: ScheduleTable,
-            /// The restore that is practised, and how it is judged. Checked now, acted on by a later version.
+            /// A practice restore and its checks. Checked now, used by a later version.
             drill: DrillTable,
             /// What AWS charges, as you looked it up: for estimates of what a restore costs.
             prices: PricesTable,
-            /// Who is told, by severity. Checked now, acted on by a later version.
+            /// Notifications, by severity. Checked now, used by a later version.
             notify: NotifyTable,
         }
     }
@@ -139,7 +139,7 @@ table! {
             bandwidth: Size,
             /// A repository that accepts or answers nothing for this long is given up. `2m` unless given.
             stall: Period,
-            /// Size after which an artifact goes on in another object, at most 10,000 parts. 9,000 parts
+            /// Size after which an artifact continues in another object, at most 10,000 parts. 9,000 parts
             /// unless given.
             object_size: Size,
         }

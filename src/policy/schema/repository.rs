@@ -19,7 +19,7 @@ table! {
         }
         optional {
             /// Further places, each whole in itself, by name: another region, another provider, another
-            /// site. A backup goes to all of them at once.
+            /// site. A backup is written to all of them at once.
             copies: KeyedTable<RepositoryName, RepositoryTable>,
         }
     }
@@ -47,7 +47,7 @@ table! {
             /// Where credentials come from. The SDK's own chain unless given: environment, profile
             /// `default`, web identity, container, instance.
             credentials: CredentialsTable,
-            /// The checksum the store is asked to prove on arrival. `crc64nvme` unless given.
+            /// The checksum by which the store verifies uploads. `crc64nvme` unless given.
             checksum: Checksum,
             /// Like `STANDARD_IA`; left to the bucket unless given. Classes that must be thawed before they
             /// can be read are refused.
@@ -56,7 +56,7 @@ table! {
             server_side_encryption: SseWord,
             /// Key for `aws:kms`; the account's own unless given.
             kms_key: String,
-            /// Asks the store to let nobody delete what was written.
+            /// Prevents deletion in the store (object lock).
             object_lock: ObjectLockTable,
         }
     }
@@ -114,9 +114,9 @@ table! {
         optional {
             /// age public keys. `drctl keys generate` makes them.
             recipients: Vec<Spanned<RecipientEntry>>,
-            /// Accepts a single recipient: whoever loses that key loses every backup.
+            /// Accepts a single recipient: without its identity every backup is lost.
             danger_single_recipient: bool,
-            /// Accepts no encryption: whoever reads the repository reads the data.
+            /// Accepts no encryption: read access to a repository is access to the data.
             danger_unencrypted: bool,
         }
     }

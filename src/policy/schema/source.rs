@@ -19,17 +19,17 @@ kinds! {
         /// A resource that AWS Backup protects, by recovery points and their copies in other regions. RDS, Aurora, EFS,
         /// S3 and DynamoDB are restored; others only with `restored_by_aws`.
         "aws-backup" => AwsBackup(AwsBackupTable),
-        /// Files and directories. Checked now, acted on by a later version: running it fails, saying so.
+        /// Files and directories. Checked now, supported by a later version: its backup fails.
         "files" => Files(FilesTable),
-        /// A SQLite database. Checked now, acted on by a later version: running it fails, saying so.
+        /// A SQLite database. Checked now, supported by a later version: its backup fails.
         "sqlite" => Sqlite(SqliteTable),
-        /// A Redis server. Checked now, acted on by a later version: running it fails, saying so.
+        /// A Redis server. Checked now, supported by a later version: its backup fails.
         "redis" => Redis(RedisTable),
-        /// A Git repository. Checked now, acted on by a later version: running it fails, saying so.
+        /// A Git repository. Checked now, supported by a later version: its backup fails.
         "git" => Git(GitTable),
-        /// The objects of a bucket. Checked now, acted on by a later version: running it fails, saying so.
+        /// The objects of a bucket. Checked now, supported by a later version: its backup fails.
         "bucket" => Bucket(BucketTable),
-        /// What a command writes. Checked now, acted on by a later version: running it fails, saying so.
+        /// What a command writes. Checked now, supported by a later version: its backup fails.
         "command" => Command(CommandTable),
     }
 }
@@ -65,7 +65,7 @@ words! {
     MethodWord {
         /// A dump by `pg_dump`.
         "logical" => Logical,
-        /// A physical copy of the whole cluster, to begin a recovery with; goes with `wal`.
+        /// A base backup of the whole cluster, where a recovery starts; goes with `wal`.
         "base" => Base,
         /// Continuous archiving, for point-in-time recovery; goes with `base`.
         "wal" => Wal,
@@ -93,24 +93,24 @@ table! {
     BaseTable {
         required {}
         optional {
-            /// Where the bytes are read. `replication` unless given.
-            through: BaseWord,
-            /// The server's data directory, for `through = "data-directory"`.
+            /// How the cluster is read. `replication` unless given.
+            method: BaseWord,
+            /// The server's data directory, for `method = "data-directory"`.
             data_directory: PathBuf,
             /// A server to copy instead, e.g. a standby.
             url: PostgresUrl,
-            /// How many backups of what changed may follow a full one, at most (PostgreSQL 17 and later with
-            /// `summarize_wal`, through `replication`). A restore needs all of them. 0 unless given.
+            /// How many incremental backups may follow a full one, at most (PostgreSQL 17 and later with
+            /// `summarize_wal`, by `replication`). A restore needs all of them. 0 unless given.
             incrementals: WholeNumber<0, 30>,
-            /// How long a backup waits, once it is stored, for the log it needs; it is not yet restorable
-            /// where the log has not come by then. `2m` unless given.
-            log_wait: Period,
+            /// How long a backup waits, once it is stored, for the WAL it needs; it is not yet restorable
+            /// where the WAL is not archived by then. `2m` unless given.
+            wal_wait: Period,
         }
     }
 }
 
 words! {
-    /// Where a physical copy is read.
+    /// How a base backup reads the cluster.
     BaseWord {
         /// Over a replication connection; works from another host.
         "replication" => Replication,
@@ -124,9 +124,9 @@ table! {
     WalTable {
         required {}
         optional {
-            /// How write-ahead log reaches the repositories. `archive` unless given.
-            through: WalWord,
-            /// The replication slot, for `through = "stream"`. `drctl` unless given.
+            /// How WAL reaches the repositories. `archive` unless given.
+            method: WalWord,
+            /// The replication slot, for `method = "stream"`. `drctl` unless given.
             slot: String,
             /// Files on their way to the repositories at a time, where several wait. 4 unless given.
             parallel: WholeNumber<1, 32>,
@@ -134,16 +134,16 @@ table! {
             /// files. 8 unless given.
             prefetch: WholeNumber<0, 64>,
             /// Repositories that need not confirm a file for it to count as archived, like `["west"]`.
-            /// None unless given: while a copy cannot be reached the server keeps its log, until its disk
-            /// is full. A copy named here is completed by `drctl copies sync`, and what it lacks until
-            /// then is lost with the others.
-            may_lag: Vec<Spanned<RepositoryName>>,
+            /// None unless given: while a repository is unavailable the server keeps its WAL, until its disk
+            /// is full. A copy named here is completed by `drctl copies sync`; what it lacks until then is
+            /// lost with the others.
+            optional: Vec<Spanned<RepositoryName>>,
         }
     }
 }
 
 words! {
-    /// How write-ahead log reaches the repositories.
+    /// How WAL reaches the repositories.
     WalWord {
         /// The server's `archive_command` runs `drctl wal push`.
         "archive" => Archive,
@@ -164,7 +164,7 @@ table! {
             instance: String,
             /// Identifier of a Multi-AZ or Aurora cluster.
             cluster: String,
-            /// How often AWS is asked how far it is. `20s` unless given.
+            /// How often the status in AWS is queried. `20s` unless given.
             poll: Period,
             /// How long a snapshot, a copy or a restore may take. `24h` unless given.
             deadline: Period,
@@ -218,7 +218,7 @@ words! {
     AuthenticationWord {
         /// By `password`, or by what libpq finds where there is none (`PGPASSWORD`, `~/.pgpass`).
         "password" => Password,
-        /// By a token that the source's AWS credentials sign, anew for each connection: the instance has IAM
+        /// By a token that the source's AWS credentials sign for each connection: the instance has IAM
         /// authentication on, the role is granted `rds_iam`, and IAM allows `rds-db:connect`. The `url` says
         /// `sslmode=verify-full`, and names the endpoint as RDS does.
         "iam" => Iam,
@@ -270,7 +270,7 @@ table! {
         optional {
             /// Where it is; the resource's own region unless given.
             region: Region,
-            /// How often AWS is asked how far it is. `20s` unless given.
+            /// How often the status in AWS is queried. `20s` unless given.
             poll: Period,
             /// How long a backup job, a copy or a restore may take. `24h` unless given.
             deadline: Period,

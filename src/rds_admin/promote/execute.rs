@@ -26,20 +26,20 @@ const HOOK: Duration = Duration::from_secs(600);
 
 #[derive(Debug, Error)]
 pub enum PromoteError {
-    #[error("{what} failed, and nothing after it was done; the same command goes on there")]
+    #[error("{what} failed, and the steps after it were not executed; the same command resumes there")]
     Step {
         /// What the step does.
         what: String,
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    #[error("nothing was touched, since nobody could log in to what takes production's place: `{instance}`")]
+    #[error("nothing was changed: the login to `{instance}`, which is to replace production, failed")]
     NotReady {
         instance: String,
         #[source]
         source: Box<RdsRestoreError>,
     },
-    #[error("`{name}` is another one now than when it was looked at, so it is left alone")]
+    #[error("`{name}` was replaced since it was inspected, and is left alone")]
     Changed { name: String },
     #[error(transparent)]
     Instance(#[from] RdsRestoreError),

@@ -93,7 +93,7 @@ pub(super) fn renames(request: &PromoteRequest, facts: &PromotionSurvey) -> Rena
         let named = members.named.iter().find(|named| named.id.identifier() == name);
         if let Some(named) = named {
             if old.is_none_or(|old| named.cluster.as_deref() != Some(old.id.identifier())) {
-                let words = "which is no instance of what is put aside";
+                let words = "which is not an instance of the old production";
                 renames.notes.push(format!("instance `{own}` keeps its name: there is a `{name}`, {words}"));
                 continue;
             }
@@ -120,7 +120,7 @@ pub(super) fn renames(request: &PromoteRequest, facts: &PromotionSurvey) -> Rena
     let unknown = members.restored.iter().filter(|member| stands_for(&member.tags).is_none());
     renames.notes.extend(unknown.map(|member| {
         let own = member.id.identifier();
-        format!("instance `{own}` keeps its name: nothing says which instance it was made after")
+        format!("instance `{own}` keeps its name: it is not recorded which instance it replaces")
     }));
     renames
 }

@@ -21,14 +21,14 @@ pub struct PromoteRequest {
     pub source: SourceName,
     pub config: RdsSource,
     pub region: String,
-    /// The instance or the cluster that was restored.
+    /// The restored instance or cluster.
     pub instance: String,
     /// What the old one is called afterwards.
     pub put_aside_as: String,
     /// Somebody says that nothing writes any more.
     pub writers_stopped: bool,
     /// Somebody wants it although its data was found wanting.
-    pub despite_checks: bool,
+    pub ignore_failed_checks: bool,
 }
 
 /// What RDS has there now.
@@ -127,7 +127,7 @@ impl PromotionStep {
     pub fn told(&self) -> String {
         match self {
             Self::Keep => {
-                "give what was restored production's tags, take its expiry away, and protect it from deletion"
+                "give the restored one production's tags, remove its expiry, and turn on its deletion protection"
                     .to_owned()
             }
             Self::Freeze { command } => format!("stop writers: {}", command.join(" ")),
@@ -144,12 +144,12 @@ impl PromotionStep {
                 format!("rename the restored instances, which restarts them: {}", told(renames))
             }
             Self::KeepBackups { days } => format!(
-                "have RDS keep automated backups of it for {days} days, which restarts it; the first is taken meanwhile"
+                "turn on its automated backups, kept for {days} days, which restarts it; the first is taken meanwhile"
             ),
             Self::LogIn => "log in at the new address, and read".to_owned(),
-            Self::Redirect { command } => format!("lead applications to it: {}", command.join(" ")),
-            Self::Reopen { command } => format!("let writers back: {}", command.join(" ")),
-            Self::Finish => "take the mark of this promotion from it".to_owned(),
+            Self::Redirect { command } => format!("redirect applications to it: {}", command.join(" ")),
+            Self::Reopen { command } => format!("let writers continue: {}", command.join(" ")),
+            Self::Finish => "remove the tag of this promotion from it".to_owned(),
         }
     }
 }
@@ -190,17 +190,17 @@ impl Promotion {
 pub enum PromoteRefusal {
     #[error("there is no {what} `{name}` in {region}")]
     Nothing { what: &'static str, name: String, region: String },
-    #[error(
-        "`{instance}` was not made by a restore of `{source_name}` by drctl, so it is not put in production's place"
-    )]
+    #[error("`{instance}` was not restored from `{source_name}` by drctl")]
     NotRestored { instance: String, source_name: SourceName },
-    #[error("the restore of `{instance}` did not come to its end, so that it is not set up whole")]
+    #[error("the restore of `{instance}` did not finish: it is not completely set up")]
     NotFinished { instance: String },
     #[error(
-        "only {held} of the policy's {asked} checks of the data in `{instance}` held when it was restored"
+        "only {held} of the policy's {asked} checks of the data in `{instance}` passed when it was restored"
     )]
     Wanting { instance: String, held: u64, asked: u64 },
-    #[error("`{name}` in {region} is not what this policy backs up, nor made from it: it is not put aside")]
+    #[error(
+        "`{name}` in {region} is neither what this policy backs up nor restored from it: it is not renamed"
+    )]
     Foreign { name: String, region: String },
     #[error("`{name}` is `{status}`, and RDS renames nothing in that state")]
     Stuck { name: String, status: String, way_on: String },
@@ -208,13 +208,13 @@ pub enum PromoteRefusal {
         "`{0}` is not an identifier that RDS takes: it begins with a letter, has letters, digits and single `-`, and 63 characters at most"
     )]
     Identifier(String),
-    #[error("`{instance}` is `{status}`: only what is available is promoted")]
+    #[error("`{instance}` is `{status}`: only an available one is promoted")]
     NotAvailable { instance: String, status: String },
     #[error("`{instance}` has the name of production already")]
     IsProduction { instance: String },
-    #[error("there is {what} `{name}` already, the name that the old one would get")]
+    #[error("{what} `{name}`, the name that the old one would get, already exists")]
     NameTaken { what: &'static str, name: String },
-    #[error("nothing stops the writers: what they commit to the old one from now on would be lost")]
+    #[error("the writers are not stopped: what they commit to the old one from now on would be lost")]
     WritersGoOn,
 }
 
@@ -226,18 +226,16 @@ impl PromoteRefusal {
                 "`drctl restore SOURCE --to-instance NAME` makes one."
             }
             Self::NotAvailable { status, .. } if status == "backing-up" => {
-                "RDS takes its first backup of it, and renames nothing meanwhile; it can be used at its own address. Promote it when it is `available`. A restore with `--backups-later` leaves that backup until it is promoted."
+                "RDS is taking its first backup, and renames nothing meanwhile; it can be used at its own address. Promote it when it is `available`. A restore with `--backups-later` postpones that backup until the promotion."
             }
-            Self::NotAvailable { .. } | Self::NotFinished { .. } => {
-                "Run the restore again: it goes on until it can be used."
-            }
+            Self::NotAvailable { .. } | Self::NotFinished { .. } => "Run the restore again: it resumes.",
             Self::Wanting { .. } => {
-                "The same restore again asks them once more, and says which do not hold and why. Restore another moment; or, if it is wanted as it is, say `--despite-checks`."
+                "The same restore again repeats them, and reports which fail and why. Restore another point in time, or accept it with `--ignore-failed-checks`."
             }
             Self::NameTaken { .. } | Self::Identifier(_) => "Name another with `--put-aside-as`.",
-            Self::Foreign { .. } => "Look at what it is; rename it if it is yours, and promote again.",
+            Self::Foreign { .. } => "Is it yours? Then rename it, and promote again.",
             Self::WritersGoOn => {
-                "Name a command in the policy, `promote = { freeze = [\"…\"] }` under the source, or stop them yourself and say `--writers-stopped`."
+                "Name a command in the policy, `promote = { freeze = [\"…\"] }` under the source, or stop them yourself and pass `--writers-stopped`."
             }
         };
         words.to_owned()
@@ -352,7 +350,7 @@ fn stuck(request: &PromoteRequest, production: &Database) -> Option<PromoteRefus
     let (name, region) = (production.id.identifier(), &request.region);
     let way_on = match production.status.as_str() {
         "deleting" | "deleted" => {
-            "Wait until it is gone; then the same command goes on without it.".to_owned()
+            "Wait until it is deleted; then the same command resumes without it.".to_owned()
         }
         _ if production.is_stopped() => {
             format!("Start it, {}, and promote again when it is available.", production.start_command())
@@ -360,7 +358,7 @@ fn stuck(request: &PromoteRequest, production: &Database) -> Option<PromoteRefus
         _ => {
             let noun = production.id.noun();
             format!(
-                "Mend it in RDS until it is available. Or, by hand, give it another name where the console does that, or turn its deletion protection off and delete it, and the same command goes on without it: `aws rds delete-db-{noun} --db-{noun}-identifier {name} --region {region} --skip-final-snapshot --no-delete-automated-backups` keeps the backups that RDS has of it. Where neither can be, lead the applications to `{}` by its own address.",
+                "Repair it in RDS until it is available. Or rename it in the console if possible, or turn its deletion protection off and delete it, and the same command resumes without it: `aws rds delete-db-{noun} --db-{noun}-identifier {name} --region {region} --skip-final-snapshot --no-delete-automated-backups` keeps the backups that RDS has of it. If neither is possible, redirect the applications to the address of `{}`.",
                 request.instance
             )
         }
@@ -404,7 +402,7 @@ fn unfit(request: &PromoteRequest, restored: &Database, name: &str) -> Vec<Promo
     let was_begun = was(&restored.tags).is_some();
     if let Some((held, asked)) = checks(&restored.tags)
         && held < asked
-        && !(request.despite_checks || was_begun)
+        && !(request.ignore_failed_checks || was_begun)
     {
         refusals.push(PromoteRefusal::Wanting { instance: instance.clone(), held, asked });
     }
@@ -417,13 +415,13 @@ fn unfit(request: &PromoteRequest, restored: &Database, name: &str) -> Vec<Promo
 fn notes(request: &PromoteRequest, facts: &PromotionSurvey) -> Vec<String> {
     let mut notes = Vec::new();
     if let Some(restored) = &facts.restored {
-        let tag = |key| restored.tags.get(key).unwrap_or("what is not known");
-        notes.push(format!("it was restored from {}, and has the data until {}", tag(FROM), tag(DONE)));
+        let tag = |key| restored.tags.get(key).unwrap_or("an unknown backup");
+        notes.push(format!("it was restored from {}, with data until {}", tag(FROM), tag(DONE)));
         notes.push(match checks(&restored.tags) {
-            Some((held, asked)) => format!("{held} of {asked} checks of its data held when it was restored"),
-            None => {
-                "nobody has checked its data: the policy's `[[drill.checks]]` were not asked of it".to_owned()
+            Some((held, asked)) => {
+                format!("{held} of {asked} checks of its data passed when it was restored")
             }
+            None => "its data was not checked: the policy's `[[drill.checks]]` were not run".to_owned(),
         });
     }
     if let Some(production) = facts.production.as_ref().filter(|_| facts.restored.is_some())
@@ -431,7 +429,7 @@ fn notes(request: &PromoteRequest, facts: &PromotionSurvey) -> Vec<String> {
     {
         let (name, status) = (production.id.identifier(), &production.status);
         notes.push(match production.takes_changes() {
-            true => format!("`{name}` is `{status}`, and is renamed all the same"),
+            true => format!("`{name}` is `{status}`, and is renamed anyway"),
             false => format!(
                 "`{name}` is `{status}`: it is renamed when that is over, and writers wait until then"
             ),
@@ -446,7 +444,7 @@ fn notes(request: &PromoteRequest, facts: &PromotionSurvey) -> Vec<String> {
         ));
     }
     notes.extend([
-        "take a backup of it at once: RDS's own backups of it begin anew".to_owned(),
+        "take a backup of it at once: RDS starts a new series of automated backups".to_owned(),
         match request.config.database {
             RdsDatabase::Instance(_) => "read replicas stay with the old instance",
             RdsDatabase::Cluster(_) => {
@@ -458,7 +456,7 @@ fn notes(request: &PromoteRequest, facts: &PromotionSurvey) -> Vec<String> {
     if facts.production.is_none() && facts.restored.is_some() && request.region != request.config.place.region
     {
         notes.push(format!(
-            "afterwards the policy's `region` is {}, and backups of it go on only when that is changed",
+            "set the policy's `region` to {} afterwards: it is not backed up before that",
             request.region
         ));
     }

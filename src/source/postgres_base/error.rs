@@ -61,7 +61,7 @@ pub enum BaseError {
 /// What may have been in the way, and what to do.
 fn remedy(over_replication: bool) -> &'static str {
     if over_replication {
-        "hint: Links inside the data directory are followed with `through = \"data-directory\"`, on the server's host; over a replication connection PostgreSQL leaves them out"
+        "hint: Links inside the data directory are followed with `method = \"data-directory\"`, on the server's host; over a replication connection PostgreSQL leaves them out"
     } else {
         "hint: Is every file system of the server mounted where drctl runs? Then try again: what was dropped meanwhile is not missed"
     }

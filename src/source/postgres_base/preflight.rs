@@ -74,7 +74,7 @@ impl fmt::Display for BasePreflight {
             Self::NoProgram(words) => f.write_str(words),
             Self::Tablespaces(places) => write!(
                 f,
-                "it has tablespaces ({}), which one stream cannot hold: use `through = \"data-directory\"` on the server's host",
+                "it has tablespaces ({}), which one stream cannot hold: use `method = \"data-directory\"` on the server's host",
                 places.join(", ")
             ),
             Self::Unreadable { path, words } => write!(f, "`{}` cannot be read: {words}", path.display()),

@@ -96,7 +96,7 @@ pub async fn prepare(source: &PostgresSource, base: &BaseBackup) -> Result<BaseB
     })?;
 
     let mut objections = log_objections(source, &standing);
-    let reader = match &base.through {
+    let reader = match &base.method {
         BaseMethod::Replication => {
             let role = parameters.user.clone();
             if !standing.may_replicate {
@@ -172,7 +172,7 @@ fn log_objections(source: &PostgresSource, standing: &SettingsSource) -> Vec<Bas
     if standing.wal_level == "minimal" {
         objections.push(BasePreflight::MinimalLog);
     }
-    match source.wal.as_ref().map(|wal| &wal.through) {
+    match source.wal.as_ref().map(|wal| &wal.method) {
         None => objections.push(BasePreflight::NoLogMethod),
         // A standby's log is archived by its primary.
         Some(WalMethod::Archive) if !standing.is_standby => {

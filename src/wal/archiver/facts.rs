@@ -15,11 +15,11 @@ const QUESTION_WITHIN: Duration = Duration::from_secs(10);
 /// Why the server did not say how it archives.
 #[derive(Debug, Error)]
 pub enum ServerError {
-    #[error("failed to ask the server how it archives")]
+    #[error("failed to query the archiver of the server")]
     Question(#[source] sqlx::Error),
-    #[error("failed to ask the server how it archives: no answer in {}", format_duration(QUESTION_WITHIN))]
+    #[error("failed to query the archiver of the server: no answer in {}", format_duration(QUESTION_WITHIN))]
     NoAnswer,
-    #[error("failed to understand the server: {0} is `{1}`")]
+    #[error("unexpected answer of the server: {0} is `{1}`")]
     Value(&'static str, String),
 }
 

@@ -19,7 +19,7 @@ pub struct LastArchived {
     pub file: WalName,
     pub at: DateTime<Utc>,
     archive: Archive,
-    may_lag: Vec<RepositoryName>,
+    optional_repositories: Vec<RepositoryName>,
 }
 
 /// Why it is not known what a server was told.
@@ -34,24 +34,24 @@ pub enum AskError {
 /// Why it is not known whether a repository has a file.
 #[derive(Debug, Error)]
 pub enum KeptError {
-    #[error("failed to tell whose write-ahead log it has")]
+    #[error("failed to read the system identifier of its WAL")]
     Cluster(#[from] ClusterError),
-    #[error("failed to look for `{0}`")]
+    #[error("failed to query `{0}`")]
     Store(WalName, #[source] StoreError),
 }
 
 impl LastArchived {
     /// `None`: the server has archived nothing, or not by `archive_command`.
     pub fn of(source: &PostgresSource, facts: &ArchiverFacts, archive: Archive) -> Option<Self> {
-        let wal = source.wal.as_ref().filter(|wal| wal.through == WalMethod::Archive)?;
+        let wal = source.wal.as_ref().filter(|wal| wal.method == WalMethod::Archive)?;
         let (file, at) = (facts.last_archived_file?, facts.last_archived?);
         let is_of_it = facts.system_identifier == archive.cluster;
-        is_of_it.then(|| Self { file, at, archive, may_lag: wal.may_lag.clone() })
+        is_of_it.then(|| Self { file, at, archive, optional_repositories: wal.optional_repositories.clone() })
     }
 
     /// Whether a repository should have the file, and does not.
     pub async fn is_lost_from(&self, repository: &Repository) -> Result<bool, KeptError> {
-        if self.may_lag.contains(&repository.name) {
+        if self.optional_repositories.contains(&repository.name) {
             return Ok(false);
         }
         let store = &*repository.store;
@@ -90,7 +90,7 @@ pub async fn said(system: &SystemName, source: &Source) -> Result<Option<Archive
     let facts = facts?;
     let cluster = facts.system_identifier;
     let archive = Archive { system: system.clone(), source: source.name.clone(), cluster };
-    let stall = Stall::of(&wal.through, &facts);
+    let stall = Stall::of(&wal.method, &facts);
     let acknowledged = LastArchived::of(postgres, &facts, archive);
     Ok(Some(ArchiverReport { facts, acknowledged, stall }))
 }

@@ -57,14 +57,12 @@ impl Stall {
     pub fn remedy(&self) -> &'static str {
         match self {
             Self::Failing { .. } => {
-                "The server's log has what drctl said; `drctl wal push` of that file says it again."
+                "The server log has the message of drctl; `drctl wal push` of that file repeats it."
             }
             Self::NoSlot(_) | Self::SlotLost(_) => {
-                "`drctl wal configure --apply` makes the slot anew; then take a base backup (`drctl backup --kind base`), since the log has a gap."
+                "`drctl wal configure --apply` recreates the slot; then take a base backup (`drctl backup --kind base`), since the WAL has a gap."
             }
-            Self::NotFollowed(_) => {
-                "`drctl wal stream` has to run; where it does, what it says tells what holds it up."
-            }
+            Self::NotFollowed(_) => "Is `drctl wal stream` running? If so, its messages have the cause.",
         }
     }
 }
@@ -78,11 +76,11 @@ impl fmt::Display for Stall {
                 write!(f, "archiving fails: {file} was not archived, last tried at {at}; ")?;
                 write!(f, "{times} attempts failed since the server's counters began")
             }
-            Self::NoSlot(name) => write!(f, "the log is not streamed: the server has no slot `{name}`"),
+            Self::NoSlot(name) => write!(f, "WAL is not streamed: the server has no slot `{name}`"),
             Self::SlotLost(name) => {
-                write!(f, "the log is not streamed: the server has given up what slot `{name}` kept")
+                write!(f, "WAL is not streamed: the server removed the WAL that slot `{name}` needs")
             }
-            Self::NotFollowed(name) => write!(f, "the log is not streamed now: nobody follows slot `{name}`"),
+            Self::NotFollowed(name) => write!(f, "WAL is not streamed: slot `{name}` is inactive"),
         }
     }
 }

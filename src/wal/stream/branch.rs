@@ -57,7 +57,8 @@ impl WalStream {
         let finished = psql.run(HISTORY_WITHIN, &CancellationToken::new()).await;
         let text = finished.map_err(|error| error_chain(&error))?.stdout;
         // The file's name comes before what is in it.
-        let (_, text) = text.split_once('|').ok_or_else(|| format!("`{}` is no history", text.trim()))?;
+        let (_, text) =
+            text.split_once('|').ok_or_else(|| format!("`{}` is not a timeline history", text.trim()))?;
         History::parse(timeline, text).map_err(|error| error_chain(&error))
     }
 }

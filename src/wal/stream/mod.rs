@@ -48,9 +48,7 @@ pub enum StreamError {
     Prepare { path: PathBuf, source: std::io::Error },
     #[error("another drctl streams into `{0}`")]
     Taken(PathBuf),
-    #[error(
-        "`{path}` holds the log of the cluster with system identifier {found}, and the server is of {server}"
-    )]
+    #[error("`{path}` holds the WAL of system identifier {found}, and the server has {server}")]
     OtherCluster { path: PathBuf, found: SystemIdentifier, server: SystemIdentifier },
 }
 
@@ -95,7 +93,7 @@ impl WalStream {
         let (outcome, shipped, (), ()) = tokio::join!(receive, ship, watch, sight);
         if tokio::time::timeout(LAST_WITHIN, self.ship_last(&directory, &horizon, shipped)).await.is_err() {
             self.pusher.cancel.cancel();
-            self.warn("not everything that was received is archived: it is when the stream goes on");
+            self.warn("some received WAL is not archived yet: the next `drctl wal stream` archives it");
         }
         outcome
     }
@@ -108,7 +106,7 @@ impl WalStream {
             source: given.source.clone(),
             repositories: given.repositories.clone(),
             options: write_options(&self.repositories, given.clock.now()),
-            may_lag: given.may_lag.clone(),
+            optional_repositories: given.optional_repositories.clone(),
             recipe: given.recipe.clone(),
             parallel: given.parallel,
             clock: Arc::clone(&given.clock),

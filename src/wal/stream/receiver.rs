@@ -50,7 +50,7 @@ impl WalStream {
         loop {
             let ended = end_left_behind("pg_receivewal", &mark).await;
             if ended > 0 {
-                self.note("a receiver that was left behind was ended");
+                self.note("terminated an orphaned receiver");
             }
             let begun = Instant::now();
             let outcome = tokio::select! {
@@ -68,11 +68,11 @@ impl WalStream {
                 wait = AGAIN;
             }
             let words = match outcome {
-                Ok(()) => "the server ended the connection".to_owned(),
+                Ok(()) => "the server closed the connection".to_owned(),
                 Err(trouble) => trouble,
             };
             is_removed = words.contains(REMOVED);
-            self.warn(format!("{words}; again in {}", format_duration(wait)));
+            self.warn(format!("{words}; retrying in {}", format_duration(wait)));
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = stop.cancelled() => return Ok(()),
@@ -105,7 +105,7 @@ impl WalStream {
             };
             // What is wrong with it the receiver says.
             let history = history.unwrap_or_else(|words| {
-                self.warn(format!("the history of timeline {} could not be had: {words}", facts.timeline));
+                self.warn(format!("failed to fetch the history of timeline {}: {words}", facts.timeline));
                 None
             });
             let stands = next.map(|next| standing(next, &facts, history.as_ref()));
@@ -131,7 +131,7 @@ impl WalStream {
         directory.mend(facts.segment_size).map_err(failed)?;
         if slot.as_ref().is_some_and(|slot| slot.wal_status.as_deref() == Some("lost")) {
             return Ok(Err(format!(
-                "slot `{}` is lost: `drctl wal configure` has how it is made anew, and then a base backup is needed",
+                "slot `{}` is lost: run `drctl wal configure` to recreate it, then take a base backup",
                 self.slot
             )));
         }
@@ -142,24 +142,24 @@ impl WalStream {
                 directory.set_aside().map_err(failed)?;
                 let of = received.timeline;
                 let left = left.map_or_else(
-                    || format!("which does not come from timeline {of}"),
-                    |left| format!("which left timeline {of} at {left}"),
+                    || format!("which did not fork from timeline {of}"),
+                    |left| format!("which forked from timeline {of} at {left}"),
                 );
                 self.warn(format!(
-                    "the server is on timeline {now}, {left}, before what was received: it was recovered to an earlier moment, or took over before it had everything. What was received of timeline {of} is set aside and still archived, and timeline {now} is followed from where slot `{}` begins; a base backup is needed (`drctl backup --kind base`)",
+                    "the server is on timeline {now}, {left}, before the end of the received WAL: it was recovered to an earlier point in time, or promoted before it had everything. The received WAL of timeline {of} is set aside and still archived, and timeline {now} is followed from the start of slot `{}`; a base backup is needed (`drctl backup --kind base`)",
                     self.slot
                 ));
                 return Ok(Ok(PreparedReceiver { tools, slot_is_there: slot.is_some(), is_first: false }));
             }
             Some((received, BranchState::SetBack)) => {
                 return Ok(Err(format!(
-                    "the server is at {} of timeline {now}, and {received} comes next of what was received: it was set back without a recovery, and what it writes now cannot follow what is archived. `drctl restore` recovers it onto a timeline of its own",
+                    "the server is at {} of timeline {now}, before the end of the received WAL at {received}: it was set back without a recovery, and its new WAL cannot follow the archived WAL. `drctl restore` recovers it onto a timeline of its own",
                     facts.lsn
                 )));
             }
             Some((received, BranchState::Older)) => {
                 return Ok(Err(format!(
-                    "the server is on timeline {now}, and timeline {} was received: it is not the server that was followed, or was set back. Let the policy's `url` lead to the one that took over",
+                    "the server is on timeline {now}, and timeline {} was received: it is another server, or was set back. Point the policy's `url` to the one that was promoted",
                     received.timeline
                 )));
             }
@@ -169,7 +169,7 @@ impl WalStream {
             let _turn = directory.turn.lock().await;
             directory.set_aside().map_err(failed)?;
             self.warn(format!(
-                "the server no longer has {missed}, which comes next: the log has a gap from there to where slot `{}` begins now, and a base backup is needed (`drctl backup --kind base`)",
+                "the server no longer has {missed}, which comes next: the WAL has a gap from there to the start of slot `{}`, and a base backup is needed (`drctl backup --kind base`)",
                 self.slot
             ));
         }
@@ -195,11 +195,11 @@ impl WalStream {
             create.run(SLOT_WITHIN, stop).await.map_err(trouble)?;
             if prepared.is_first {
                 self.warn(format!(
-                    "slot `{}` was not there and was made: the log before it is not streamed, so a base backup is needed",
+                    "created the missing slot `{}`: WAL before it is not streamed, so a base backup is needed",
                     self.slot
                 ));
             } else {
-                self.note(format!("slot `{}` was not there and was made", self.slot));
+                self.note(format!("created the missing slot `{}`", self.slot));
             }
         }
         self.note(format!("following {} through slot `{}`", self.parameters, self.slot));

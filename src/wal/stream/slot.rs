@@ -82,22 +82,26 @@ fn objection(slot: &SlotState, free: Option<u64>) -> Option<String> {
         Some("reserved" | "extended") | None => {}
         Some("lost") => {
             return Some(
-                "the server has given up its log: take a base backup, since what comes has a gap".to_owned(),
+                "the server removed its WAL: take a base backup, since the WAL has a gap".to_owned(),
             );
         }
-        Some(status) => return Some(format!("it is `{status}`: the server gives its log up soon")),
+        Some(status) => return Some(format!("it is `{status}`: the server removes its WAL soon")),
     }
     let mib = |bytes: u64| bytes >> 20;
     if let Some(free) = free.filter(|free| kept > free / SHARE) {
         return Some(format!(
-            "the server keeps {} MiB for it, and {} MiB are free there",
+            "the server retains {} MiB of WAL for it, and {} MiB are free there",
             mib(kept),
             mib(free)
         ));
     }
     let left = slot.left.and_then(|left| u64::try_from(left).ok());
     let left = left.filter(|left| kept > *left)?;
-    Some(format!("the server keeps {} MiB for it, and gives it up after {} MiB more", mib(kept), mib(left)))
+    Some(format!(
+        "the server retains {} MiB of WAL for it, and removes it after {} MiB more",
+        mib(kept),
+        mib(left)
+    ))
 }
 
 impl WalStream {
@@ -122,7 +126,7 @@ impl WalStream {
                     was_bad = true;
                 }
                 None if was_bad => {
-                    self.note(format!("slot `{}` is well again", self.slot));
+                    self.note(format!("slot `{}` has recovered", self.slot));
                     was_bad = false;
                 }
                 None => {}

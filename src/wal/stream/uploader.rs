@@ -188,7 +188,10 @@ impl WalStream {
                 Ok(path) => path,
                 Err(error) if is_gone(&error) => return true,
                 Err(error) => {
-                    self.warn(format!("no piece of `{}` can be made: {error}", current.path.display()));
+                    self.warn(format!(
+                        "no partial segment of `{}` can be created: {error}",
+                        current.path.display()
+                    ));
                     return false;
                 }
             };
@@ -196,7 +199,7 @@ impl WalStream {
             let _gone = std::fs::remove_file(&path);
             match outcome {
                 Ok(pushed) => {
-                    tracing::info!("{} is shipped", pushed.name);
+                    tracing::info!("{} is uploaded", pushed.name);
                     shipped.until = end;
                     // What was written meanwhile is in the next one, when that is due.
                     if end - begin < LONGEST_PIECE {

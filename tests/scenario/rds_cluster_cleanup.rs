@@ -74,7 +74,7 @@ async fn an_expired_cluster_goes_with_its_instances_and_nothing_else_does() -> O
     call.tag_keys("drctl:expires").send().await?;
     make(&school, "brief", aurora(&all), &["brief-1", "brief-2"]).await?;
 
-    let shown = school.system.expect(0, &["rds", "reap"]).await?;
+    let shown = school.system.expect(0, &["rds", "cleanup"]).await?;
     shown.says("brief in us-west-2 has the instances brief-2, brief-1")?.says("Nothing was changed")?;
     shown.says("protected in us-west-2: deletion protection is on")?;
     for hidden in ["unmanaged", "other", "lasting", "promoted"] {
@@ -82,7 +82,7 @@ async fn an_expired_cluster_goes_with_its_instances_and_nothing_else_does() -> O
     }
     assert_eq!(deleted(&school), Vec::<String>::new());
 
-    let applied = school.system.expect(0, &["rds", "reap", "--apply"]).await?;
+    let applied = school.system.expect(0, &["rds", "cleanup", "--apply"]).await?;
     applied.says("instance `shared-2` in it is not to go: it has no tag `drctl:expires`")?;
     assert_eq!(deleted(&school), ["brief-2", "brief-1", "brief"], "those that read, the one that writes, it");
     until("the cluster is gone", || school.server.look_up_cluster(AWAY, "brief").is_err()).await?;
@@ -102,7 +102,7 @@ async fn what_was_restored_for_a_while_is_reaped_when_its_time_is_over() -> Outc
     let key_file = school.identity();
     let restore = ["restore", "cluster", "--backup", &backup, "--to-instance", "brief", "--expires", "1s"];
     school.system.expect(0, &[&restore[..], &["-i", &key_file]].concat()).await?;
-    school.system.expect(0, &["rds", "reap", "--apply"]).await?.says("brief")?;
+    school.system.expect(0, &["rds", "cleanup", "--apply"]).await?.says("brief")?;
     until("the cluster is gone", || school.server.look_up_cluster(HOME, "brief").is_err()).await?;
     assert_eq!(left(&school, HOME), ["school-a", "school-b"]);
     assert_eq!(deleted(&school).len(), 3, "{:?}", deleted(&school));
@@ -117,10 +117,10 @@ async fn a_reap_of_a_cluster_that_was_killed_or_refused_is_gone_on_with() -> Out
     for (name, killed_at) in [("first", "first-2"), ("second", "second-1"), ("third", "third")] {
         let members = [format!("{name}-1"), format!("{name}-2")];
         make(&school, name, aurora(&all), &members.each_ref().map(String::as_str)).await?;
-        let mut run = school.system.start(&["rds", "reap", "--apply"])?;
+        let mut run = school.system.start(&["rds", "cleanup", "--apply"])?;
         school.server.reached(AWAY, killed_at, "deleting").await?;
         run.kill()?;
-        school.system.drctl(&["rds", "reap", "--apply"]).await?;
+        school.system.drctl(&["rds", "cleanup", "--apply"]).await?;
         until("the cluster is gone", || school.server.look_up_cluster(AWAY, name).is_err()).await?;
         let own = deleted(&school).into_iter().filter(|one| one.starts_with(name)).count();
         assert_eq!(own, 3, "{name}: {:?}", deleted(&school));
@@ -130,7 +130,7 @@ async fn a_reap_of_a_cluster_that_was_killed_or_refused_is_gone_on_with() -> Out
     let words = "Cluster cannot be deleted, it still contains DB instances in non-deleting state.";
     let refused = Fault::Error(400, "InvalidDBClusterStateFault", words);
     school.server.fail(When::action("DeleteDBCluster").times(3), refused);
-    school.system.expect(0, &["rds", "reap", "--apply"]).await?.says("deleting")?;
+    school.system.expect(0, &["rds", "cleanup", "--apply"]).await?.says("deleting")?;
     until("the cluster is gone", || school.server.look_up_cluster(AWAY, "last").is_err()).await?;
     assert_eq!(left(&school, AWAY), Vec::<String>::new());
     assert_eq!(school.server.failures(), Vec::<String>::new());
