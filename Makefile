@@ -58,7 +58,7 @@ lint: ## Shell scripts and the project's layout
 
 .PHONY: unit
 unit:
-	$(UNUSUAL) .ci/unchanged $(CARGO) test --locked --lib --bins --test cli --test documents --test format --test layers
+	$(UNUSUAL) .ci/unchanged $(CARGO) test --locked --lib --bins --test cli --test documents --test format --test glossary --test layers
 
 # One server is shared by all of these, so they run in one process. Examples in the documentation go with them.
 .PHONY: stores

@@ -237,7 +237,7 @@ mod tests {
             assert_eq!(listing.holders().len(), 3);
             let inventory = Inventory::load(&listing, &system(), &ALL).await;
             assert_eq!(ids(&inventory), [&new.id, &old.id]);
-            assert_eq!(inventory.backups[0].holders, [primary.name.clone()]);
+            assert_eq!(inventory.backups[0].holders, std::slice::from_ref(&primary.name));
             assert_eq!(inventory.backups[1].holders, [primary.name.clone(), copy.name.clone()]);
             let rejected: Vec<_> = inventory.rejected.iter().map(|rejected| &rejected.backup).collect();
             assert_eq!(rejected, [&bad, &new.id]);

@@ -18,7 +18,7 @@ use crate::repository::Unavailable;
 use crate::run::RunContext;
 
 /// One way to bring data back, with what is asked of it. Used through [`prepare`] only.
-#[allow(async_fn_in_trait, reason = "restores are awaited where they are begun, and never spawned")]
+#[expect(async_fn_in_trait, reason = "restores are awaited where they are begun, and never spawned")]
 pub trait Restorer {
     const METHOD: Method;
     type Survey;

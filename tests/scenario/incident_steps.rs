@@ -283,7 +283,7 @@ impl Bench {
         self.let_leases_expire()?;
         // After a mishap that was noticed, the run of the next step is the next run.
         let noticed = report.is_some();
-        if noticed && step % 8 != 0 {
+        if noticed && !step.is_multiple_of(8) {
             return Ok(Some(()));
         }
         state.before = self.back_up_well().await.map_err(|error| format!("{told}: {error}"))?;

@@ -128,7 +128,8 @@ async fn wal_that_was_damaged_before_it_was_archived_is_told_from_intact_wal() -
     cluster.execute("postgres", &[&again, "SELECT pg_reload_conf()"]).await?;
     end_segment(archiving).await?;
     let west = archiving.system.repository("west");
-    assert!(contents(&west)?.keys().any(|path| path.ends_with(&format!("{segment}.zst.age"))));
+    let stored = format!("{segment}.zst.age");
+    assert!(contents(&west)?.keys().any(|path| path.ends_with(&stored)));
 
     let verified = shown(archiving, 1, &["verify"]).await?;
     verified.says("WAL in `shop/database/wal")?;
