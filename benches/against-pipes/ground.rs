@@ -82,7 +82,7 @@ impl Ground {
             )
         };
         let files =
-            format!("through = \"data-directory\"\ndata_directory = \"{}\"", self.cluster.data().display());
+            format!("method = \"data-directory\"\ndata_directory = \"{}\"", self.cluster.data().display());
         let physical =
             |base: &str| format!("methods = [\"base\", \"wal\"]\n\n[sources.{DATABASE}.base]\n{base}\n");
         self.write_policy("dump", &repository("primary", "one"), "")?;

@@ -70,7 +70,7 @@ mod tests {
         let said = heard.0.lock().unwrap().clone();
         assert_eq!(said.len(), 1);
         assert!(
-            said[0].starts_with("us-east-1 has not answered yet") && said[0].contains("200ms"),
+            said[0].starts_with("waiting for an answer from us-east-1") && said[0].contains("200ms"),
             "{said:?}"
         );
     }

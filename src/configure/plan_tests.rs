@@ -170,7 +170,7 @@ fn a_stream_needs_a_slot_with_a_limit_and_a_way_in() {
     assert_eq!(place, "pg_hba.conf");
     let (databases, users) = (vec!["replication".to_owned()], vec!["backup".to_owned()]);
     facts.hba = Some(vec![HbaRule { line: 97, databases, users, error: None }]);
-    assert!(by_hand(&plan(&facts, &wanted)).1.contains("line 97 may be it already"));
+    assert!(by_hand(&plan(&facts, &wanted)).1.contains("line 97 may already be it"));
 
     let slot = |status: &str, kind: &str, is_active| Slot {
         name: "drctl".to_owned(),

@@ -154,7 +154,7 @@ mod tests {
         let plain = found("");
         assert_eq!(plain.len(), 1, "{plain:?}");
         assert!(plain[0].severity == FindingSeverity::Warning && plain[0].message.contains("`/proc/1/none`"));
-        let streams = found("methods = [\"base\", \"wal\"]\n[sources.database.wal]\nthrough = \"stream\"\n");
+        let streams = found("methods = [\"base\", \"wal\"]\n[sources.database.wal]\nmethod = \"stream\"\n");
         assert!(
             streams[0].severity == FindingSeverity::Fault && streams[0].message.contains("wal stream"),
             "{streams:?}"

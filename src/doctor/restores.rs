@@ -138,7 +138,7 @@ mod tests {
             (RestorerFacts { creates_databases: false, ..able() }, "may not create databases"),
             (
                 RestorerFacts { extensions: vec!["postgis".to_owned()], ..able() },
-                "only a superuser may: postgis",
+                "only a superuser, which `drctl` is not, can recreate these extensions of the database: postgis",
             ),
             (RestorerFacts { is_standby: true, superuser: true, ..able() }, "a standby"),
         ] {

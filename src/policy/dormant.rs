@@ -33,7 +33,7 @@ const DORMANT: [Dormant; 4] = [
     Dormant {
         section: "drill",
         spot: |table| table.drill.as_ref().map(|section| &section.spot),
-        message: "this version runs no drills: only the `sql` checks are used, by `drctl restore --to-instance`",
+        message: "this version runs no drills: only its `sql` checks are run, after each restore",
         hint: "practise a manual restore, and check the restored data",
     },
     Dormant {

@@ -64,7 +64,7 @@ mod tests {
         let schema = serde_json::to_value(schema()).unwrap();
         for section in ["retention", "schedule", "drill", "notify"] {
             let text = schema["properties"][section]["description"].as_str().unwrap();
-            assert!(text.contains("acted on by a later version"), "{section}: {text}");
+            assert!(text.contains("used by a later version"), "{section}: {text}");
         }
         assert!(!schema.to_string().contains("null"));
         assert_eq!(schema["additionalProperties"], false);

@@ -434,7 +434,7 @@ mod tests {
         let (artifact, bytes) = sealed(Some(&identity)).await;
         let other = Artifact { plain: Digest::of(b"other"), ..artifact };
         let error = opened(root.path(), &other, bytes, Some(&identity)).await.unwrap_err();
-        assert!(error.contains("the plain bytes are not those that were stored"), "{error}");
+        assert!(error.contains("the plain bytes are not those that were recorded"), "{error}");
     }
 
     #[tokio::test]

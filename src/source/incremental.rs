@@ -99,7 +99,7 @@ pub enum FullBackupReason {
     )]
     NotAsked,
     #[error(
-        "it is read from the data directory, and only a replication connection gives the changes (`through`)"
+        "it is read from the data directory, and only a replication connection gives the changes (`method`)"
     )]
     Files,
     #[error("the server is of PostgreSQL {0}, and needs to be of {FIRST_MAJOR} or later")]
@@ -287,7 +287,7 @@ mod tests {
         // One that is unfit is passed, and told of, where there is another; what builds on it is, too.
         let passed = candidates(6, &[FULL, CHANGES, (false, false), CHANGES]);
         assert_eq!(minute(&passed), Ok(2));
-        assert!(select(&passed, &of).unwrap().1.unwrap().to_string().contains("not whole"));
+        assert!(select(&passed, &of).unwrap().1.unwrap().to_string().contains("missing or incomplete"));
         let unfit = candidates(6, &[FULL, CHANGES, (true, false)]);
         assert!(matches!(minute(&unfit), Err(FullBackupReason::Unfit { why, .. }) if why == "unfit"));
     }

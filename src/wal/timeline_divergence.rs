@@ -56,6 +56,6 @@ mod tests {
             TimelineDivergence::of(Some(timeline(newest)), timeline(server)).unwrap().to_string()
         };
         assert!(told(3, 1).contains("another server"));
-        assert!(told(1, 2).contains("of which nothing is archived"));
+        assert!(told(1, 2).contains("is archived: the newest is of timeline 1"));
     }
 }

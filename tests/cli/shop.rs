@@ -154,7 +154,7 @@ pub(crate) fn redacted() -> insta::Settings {
     settings.set_prepend_module_to_snapshot(true);
     settings.add_filter(r"\d{8}T\d{6}Z", "20261120T220251Z");
     settings.add_filter(r"20261120T220251Z-[2-9b-z]{4}\b", "20261120T220251Z-7f3k");
-    settings.add_filter(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", "2026-11-20 22:02:51 UTC");
+    settings.add_filter(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "2026-11-20T22:02:51Z");
     settings.add_filter(r"\d{4}-\d\d-\d\d \d\d:\d\d:", "2026-11-20 22:02:");
     settings
 }

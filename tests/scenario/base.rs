@@ -559,10 +559,7 @@ async fn a_source_with_several_methods_is_backed_up_by_each() -> Outcome<()> {
         ["-logical-", "-base-"].map(|kind| ids.iter().filter(|id| id.contains(kind)).count()).to_vec()
     };
     assert_eq!(kinds(), [1, 1]);
-    archiving
-        .run_as_server(&["doctor", "--output", "json"])
-        .await?
-        .says("can be copied whole: pg_basebackup")?;
+    archiving.run_as_server(&["doctor", "--output", "json"]).await?.says("can be taken: pg_basebackup")?;
     archiving.backup(0, &["database", "--kind", "logical"]).await?;
     assert_eq!(kinds(), [2, 1]);
     archiving.backup(0, &["--kind", "base"]).await?;

@@ -93,7 +93,7 @@ async fn what_will_fail_at_a_restore_is_found_on_the_first_day() -> Outcome<()> 
     cluster.execute("postgres", &role).await?;
     let mut system = System::new(&cluster.url_as("backup", "shop"), &[Place::Directory, Place::Directory])?;
     let found = system.expect(3, &["doctor"]).await?;
-    found.says("`backup` may not create databases: it may not create databases")?;
+    found.says("`backup` may not create databases: `drctl restore")?;
     found.says("ALTER ROLE \"backup\" CREATEDB")?;
     system.expect(0, &["backup"]).await?;
     let operational = system.operational.display().to_string();

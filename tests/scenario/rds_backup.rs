@@ -161,7 +161,9 @@ async fn credentials_that_expire_in_the_middle_end_the_run_and_the_next_goes_on(
     board.server.fail(When::any(), Fault::EXPIRED);
     let run = run.end().await?;
     assert_eq!(run.code, Some(1), "{run:#?}");
-    run.says("failed to see how far snapshot")?.says("ExpiredToken")?.says("renew the credentials")?;
+    run.says("failed to query the status of snapshot")?
+        .says("ExpiredToken")?
+        .says("renew the credentials")?;
     let begun = board.snapshots(HOME);
     assert_eq!((begun.len(), board.backups().len()), (1, 0));
 

@@ -83,7 +83,7 @@ async fn an_expired_cluster_goes_with_its_instances_and_nothing_else_does() -> O
     assert_eq!(deleted(&school), Vec::<String>::new());
 
     let applied = school.system.expect(0, &["rds", "cleanup", "--apply"]).await?;
-    applied.says("instance `shared-2` in it is not to go: it has no tag `drctl:expires`")?;
+    applied.says("its instance `shared-2` is not deleted: it has no tag `drctl:expires`")?;
     assert_eq!(deleted(&school), ["brief-2", "brief-1", "brief"], "those that read, the one that writes, it");
     until("the cluster is gone", || school.server.look_up_cluster(AWAY, "brief").is_err()).await?;
     for name in ["unmanaged", "other", "lasting", "young", "protected", "shared", "promoted"] {

@@ -53,7 +53,7 @@ async fn an_unencrypted_cluster_is_copied_as_it_is_and_encrypted_by_a_restore() 
     school.server.add_subnet_group(AWAY, "school-west");
     let doctor = school.system.drctl(&["doctor"]).await?;
     doctor.says("neither `school` nor its snapshots are encrypted")?.says("--set kms_key=")?;
-    doctor.says("the copies in us-west-2 are not encrypted either")?;
+    doctor.says("the copies in us-west-2 are not encrypted")?;
     assert!(!doctor.stdout.contains("`kms_key` under `copy_to` makes one"), "{doctor:#?}");
 
     let run = school.system.expect(0, &["backup", "cluster"]).await?;

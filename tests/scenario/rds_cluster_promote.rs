@@ -141,13 +141,17 @@ async fn no_cluster_takes_productions_place_but_a_finished_restore_of_it() -> Ou
     promote("school", &[]).await?.says("has the name of production already")?;
     // An instance of a restored cluster does not take the cluster's name.
     promote("fresh-1", &[]).await?.says("there is no cluster `fresh-1` in us-east-1")?;
-    promote("fresh", &["--put-aside-as", "foreign"]).await?.says("there is a cluster `foreign` already")?;
+    promote("fresh", &["--put-aside-as", "foreign"])
+        .await?
+        .says("a cluster `foreign`, the name that the old one would get, already exists")?;
     promote("fresh", &["--put-aside-as", "bad_name"]).await?.says("`bad_name` is not an identifier")?;
     let client = school.server.client(HOME);
     let member =
         client.create_db_instance().db_instance_identifier("gone-a").db_cluster_identifier("foreign");
     member.engine("aurora-postgresql").db_instance_class("db.r6g.large").send().await?;
-    promote("fresh", &["--put-aside-as", "gone"]).await?.says("there is an instance `gone-a` already")?;
+    promote("fresh", &["--put-aside-as", "gone"])
+        .await?
+        .says("an instance `gone-a`, the name that the old one would get, already exists")?;
     let tags = client.remove_tags_from_resource().resource_name(arn(HOME, "cluster", "fresh"));
     tags.tag_keys("drctl:restored-until").send().await?;
     promote("fresh", &[]).await?.says("the restore of `fresh` did not finish")?;
@@ -207,7 +211,7 @@ async fn with_its_region_gone_a_cluster_takes_the_name_elsewhere_and_leaves_what
         .system
         .expect(1, &promote)
         .await?
-        .says("`school` in us-west-2 is not what this policy backs up")?;
+        .says("`school` in us-west-2 is neither what this policy backs up")?;
     Ok(())
 }
 

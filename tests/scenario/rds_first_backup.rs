@@ -108,7 +108,7 @@ async fn one_that_is_there_for_a_while_is_neither_backed_up_nor_protected() -> O
     assert_eq!((said("BackupRetentionPeriod"), said("DeletionProtection")), (Some("0"), Some("false")));
     // In production's place it is to be backed up as production was.
     let promote = ["rds", "promote", "instance", "brief", "--writers-stopped"];
-    board.system.expect(0, &promote).await?.says("keep automated backups of it for 7 days")?;
+    board.system.expect(0, &promote).await?.says("turn on its automated backups, kept for 7 days")?;
     board.server.hold(HOME, "classboard", "backing-up");
     let run = board.system.start(&[&promote[..], &["--apply"]].concat())?;
     board.server.reached(HOME, "classboard", "backing-up").await?;

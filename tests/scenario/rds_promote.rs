@@ -107,7 +107,11 @@ async fn what_must_not_take_productions_place_does_not() -> Outcome<()> {
     let refused = board.system.expect(1, &["rds", "promote", "instance", "classboard", "--apply"]).await?;
     refused.says("has the name of production already")?;
     let taken = ["rds", "promote", "instance", "fresh", "--put-aside-as", "foreign", "--apply"];
-    board.system.expect(1, &taken).await?.says("there is an instance `foreign` already")?;
+    board
+        .system
+        .expect(1, &taken)
+        .await?
+        .says("an instance `foreign`, the name that the old one would get, already exists")?;
     board.system.rewrite("freeze = [\"/bin/sh\"", "freeze = [\"/bin/false\"")?;
     let failed = board.system.expect(1, &["rds", "promote", "instance", "fresh", "--apply"]).await?;
     failed.says("the steps after it were not executed")?;

@@ -241,13 +241,13 @@ async fn what_must_be_true_of_the_data_is_asked_and_said() -> Outcome<()> {
     run.says("usable: after")?.says("check `enough` failed: it is 1, and should be at least 30")?;
     let promote = |to: &'static str| ["rds", "promote", "instance", to, "--writers-stopped"];
     let shown = board.system.expect(0, &promote("sound")).await?;
-    shown.says("1 of 1 checks of its data held")?;
+    shown.says("1 of 1 checks of its data passed")?;
     let refused = board.system.expect(1, &promote("short")).await?;
     refused
         .says("only 1 of the policy's 2 checks of the data in `short` held")?
         .says("--ignore-failed-checks")?;
     let despite = [&promote("short")[..], &["--ignore-failed-checks"]].concat();
-    board.system.expect(0, &despite).await?.says("1 of 2 checks of its data held")?;
+    board.system.expect(0, &despite).await?.says("1 of 2 checks of its data passed")?;
 
     board.system.rewrite("at_least = 30", "at_least = 1")?;
     // It was the check that was wrong.
@@ -256,7 +256,7 @@ async fn what_must_be_true_of_the_data_is_asked_and_said() -> Outcome<()> {
         .expect(0, &restore("short").each_ref().map(String::as_str))
         .await?
         .says("check `enough` passed")?;
-    board.system.expect(0, &promote("short")).await?.says("2 of 2 checks of its data held")?;
+    board.system.expect(0, &promote("short")).await?.says("2 of 2 checks of its data passed")?;
     board.system.append(&check("gone", "sql = \"SELECT count(*) FROM teachers\"\nat_least = 1"))?;
     let run = board.system.expect(22, &restore("unclear").each_ref().map(String::as_str)).await?;
     run.says("check `gone` could not be asked")?.says("\"teachers\" does not exist")?;

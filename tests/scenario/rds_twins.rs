@@ -44,7 +44,7 @@ async fn what_has_the_name_in_another_region_is_not_the_database() -> Outcome<()
     assert_eq!(board.pupils(AWAY, "fresh").await?, "ada");
     let promote = ["rds", "promote", "instance", "fresh", "--region", AWAY, "--writers-stopped", "--apply"];
     let refused = board.system.expect(1, &promote).await?;
-    refused.says("`classboard` in us-west-2 is not what this policy backs up")?;
+    refused.says("`classboard` in us-west-2 is neither what this policy backs up")?;
     assert_eq!(board.server.look_up(AWAY, "classboard")?.resource_id, foreign.resource_id);
     Ok(())
 }

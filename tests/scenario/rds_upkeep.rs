@@ -102,7 +102,7 @@ async fn automated_backups_are_replicated_on_request_only() -> Outcome<()> {
     run.says("has `automated_backups = true`")?;
     board.system.rewrite("subnet_group = ", "automated_backups = true\nsubnet_group = ")?;
     let run = board.system.expect(0, &replicate).await?;
-    run.says("us-west-2: RDS is to replicate to it, kept 7 days")?.says("Nothing was changed")?;
+    run.says("us-west-2: replication to be started, kept 7 days")?.says("Nothing was changed")?;
     assert_eq!(changes(&board), Vec::<String>::new());
     let applied = [&replicate[..], &["--apply"]].concat();
     board.system.expect(0, &applied).await?.says("The first copy takes a while")?;
@@ -156,7 +156,7 @@ async fn only_what_is_ours_and_expired_is_reaped() -> Outcome<()> {
 
     let run = board.system.expect(0, &["rds", "cleanup"]).await?;
     run.says("drctl-drill-left")?.says("ada")?.says("expired")?.says("Nothing was changed")?;
-    run.says("deletion protection is on")?.says("it may stay until 2999")?;
+    run.says("deletion protection is on")?.says("it expires at 2999")?;
     run.says("adas-own in us-west-2: its tag `drctl:name` says `drctl-drill-left`")?;
     for hidden in ["unmanaged", "other", "lasting", "kept-by-ada"] {
         assert!(!format!("{run:?}").contains(hidden), "{hidden}: {run:#?}");
@@ -217,8 +217,10 @@ async fn doctor_says_what_falls_short_of_the_policy() -> Outcome<()> {
     let board = Classboard::start(Timing::default()).await?;
     let run = board.system.drctl(&["doctor", "--all"]).await?;
     run.says("`classboard` in us-east-1 is postgres 15")?.says("for 7 days")?;
-    run.says("subnet group `school-west` is there in us-west-2")?.says("AWS is asked as arn:aws:sts")?;
-    run.says("actions that the writer needs")?.says("it may delete backups, which the writer must not")?;
+    run.says("subnet group `school-west` exists in us-west-2")?
+        .says("authenticated to AWS as arn:aws:sts")?;
+    run.says("permissions that the writer needs")?
+        .says("it may delete backups or their keys, which the writer must not")?;
 
     board
         .system

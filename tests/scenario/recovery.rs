@@ -427,7 +427,7 @@ async fn a_store_in_trouble_never_makes_a_server_that_stopped_early() -> Outcome
     let history = History::begin(&places).await?;
     let archiving = &history.archiving;
     for (n, fault) in
-        [Fault::Status(500, "InternalError"), Fault::CutBody(700), Fault::Refuse].into_iter().enumerate()
+        [Fault::Status(500, "InternalError"), Fault::CutBody(100), Fault::Refuse].into_iter().enumerate()
     {
         let segment = &history.rows[3].0;
         for proxy in &proxies {
@@ -711,7 +711,7 @@ async fn the_text_beside_the_data_recovers_without_drctl() -> Outcome<()> {
     assert!(output.status.success(), "{}\n{said}", script.join("\n"));
     let pid = std::fs::read_to_string(to.join("postmaster.pid"))?;
     let process: i32 = pid.lines().next().ok_or("no process")?.parse()?;
-    let report = serde_json::json!({ "started": { "port": port, "process": process } });
+    let report = serde_json::json!({ "details": { "started": { "port": port, "process": process } } });
     let restored = Restored::of(to.clone(), report)?;
     let begun = std::time::Instant::now();
     while restored.text("SELECT pg_is_in_recovery()").await.ok().as_deref() != Some("false") {

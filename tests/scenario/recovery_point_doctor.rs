@@ -28,7 +28,7 @@ fn plan(id: &str, name: &str, selected: &[&str]) -> Plan {
 async fn doctor_tells_of_vaults_and_their_locks() -> Outcome<()> {
     let stage = Stage::new().await?;
     let run = stage.system.expect(3, &DOCTOR).await?;
-    run.says("vault `daily` in us-east-1 is there, not locked")?;
+    run.says("vault `daily` in us-east-1 exists, not locked")?;
     run.says("none of its vaults is locked")?.says("nothing of it to restore in us-west-2 yet")?;
 
     stage.system.expect(0, &["backup"]).await?;
@@ -37,7 +37,7 @@ async fn doctor_tells_of_vaults_and_their_locks() -> Outcome<()> {
     lock(&stage, WEST, "away", lock_of(14, Some(SystemClock.now() - TimeDelta::days(1))));
     lock(&stage, EAST, "daily", lock_of(60, None));
     let run = stage.system.expect(3, &DOCTOR).await?;
-    run.says("vault `away` in us-west-2 is there, locked (compliance, 7 to 14 days)")?;
+    run.says("vault `away` in us-west-2 exists, locked (compliance, 7 to 14 days)")?;
     run.says("locked (governance, 7 to 60 days)")?;
     run.says("keeps nothing for longer than 14 days, and `retention` wants 30")?;
     run.says("the newest recovery point in us-west-2 is")?;

@@ -83,7 +83,7 @@ async fn what_several_jobs_cannot_load_is_loaded_by_one() -> Outcome<()> {
         CREATE FUNCTION is_known(int) RETURNS bool LANGUAGE sql AS 'SELECT EXISTS (SELECT FROM public.a WHERE id = $1)';
         CREATE TABLE b (a int CHECK (is_known(a)), text text);
         INSERT INTO b SELECT 300, repeat('x', 1000) FROM generate_series(1, 300);
-        CREATE TABLE c (text text); INSERT INTO c SELECT repeat('x', 1000) FROM generate_series(1, 250);";
+        CREATE TABLE c (text text); INSERT INTO c SELECT repeat('x', 1000) FROM generate_series(1, 10000);";
     cluster.psql("origin", script).await?;
     let system = System::new(&cluster.url("origin"), &[Place::Directory])?;
     system.expect(0, &["backup"]).await?;

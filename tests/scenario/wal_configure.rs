@@ -58,7 +58,7 @@ async fn a_fresh_server_is_told_what_it_lacks_and_archives_after_apply_and_a_res
     for words in [
         "archive_mode: `off`",
         "ALTER SYSTEM SET archive_mode = 'on';",
-        "in force after a restart of the server",
+        "takes effect after a restart of the server",
         "ALTER SYSTEM SET archive_timeout = '300';",
         "GRANT pg_monitor TO \"backup\";",
         "ALTER ROLE \"backup\" REPLICATION;",

@@ -38,7 +38,7 @@ impl Streaming {
         let tools = cluster.programs().display();
         system.append(&format!(
             "tools = \"{tools}\"\nmethods = [\"base\", \"wal\"]\n\n\
-             [sources.database.wal]\nthrough = \"stream\"\nslot = \"{SLOT}\""
+             [sources.database.wal]\nmethod = \"stream\"\nslot = \"{SLOT}\""
         ))?;
         Ok(Self { system, cluster })
     }

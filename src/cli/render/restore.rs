@@ -57,7 +57,7 @@ pub(crate) fn show_report<M: Render>(output: &Output, report: &RestoreReport<M::
         Judgement::Pass if report.left_out.is_empty() => ("restored", style::GOOD),
         Judgement::Pass => ("restored, not everything:", style::WARN),
         Judgement::Undetermined => ("restored, undetermined:", style::WARN),
-        Judgement::Fail => ("restored, and not as it should be:", style::BAD),
+        Judgement::Fail => ("restored, but incomplete, or its checks failed:", style::BAD),
     };
     let (headline, lines) = M::report_lines(report);
     output.line(format!("{colour}{word}{colour:#} {headline}"));
