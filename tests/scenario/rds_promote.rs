@@ -120,11 +120,11 @@ async fn what_must_not_take_productions_place_does_not() -> Outcome<()> {
     board.system.rewrite("freeze = [\"/bin/false\"", "freeze = [\"/bin/sh\"")?;
     let applied = ["rds", "promote", "instance", "fresh", "--apply"];
     let refused = board.system.expect(1, &applied).await?;
-    refused.says("nothing was touched")?.says("`NOBODY_SET_IT` is not set")?.says("break-glass")?;
+    refused.says("nothing was changed")?.says("`NOBODY_SET_IT` is not set")?.says("break-glass")?;
     board.system.expect(0, &applied[..4]).await?.says("`NOBODY_SET_IT` is not set")?;
     board.system.rewrite("env:NOBODY_SET_IT", "env:RDS_KEY")?;
     let refused = board.system.expect(1, &applied).await?;
-    refused.says("nothing was touched")?.says("password authentication failed")?;
+    refused.says("nothing was changed")?.says("password authentication failed")?;
     assert_eq!(hooks(&board), "", "no writer was stopped");
     board.system.rewrite("password = \"env:RDS_KEY\"", "password = \"env:RDS_PASSWORD\"")?;
     board.system.rewrite("freeze = ", "# freeze = ")?;

@@ -244,7 +244,7 @@ async fn what_must_be_true_of_the_data_is_asked_and_said() -> Outcome<()> {
     shown.says("1 of 1 checks of its data passed")?;
     let refused = board.system.expect(1, &promote("short")).await?;
     refused
-        .says("only 1 of the policy's 2 checks of the data in `short` held")?
+        .says("only 1 of the policy's 2 checks of the data in `short` passed")?
         .says("--ignore-failed-checks")?;
     let despite = [&promote("short")[..], &["--ignore-failed-checks"]].concat();
     board.system.expect(0, &despite).await?.says("1 of 2 checks of its data passed")?;

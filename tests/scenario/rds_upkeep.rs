@@ -233,8 +233,9 @@ async fn doctor_says_what_falls_short_of_the_policy() -> Outcome<()> {
     run.says("there is no subnet group `gone` in us-west-2")?;
     run.says("RDS does not replicate there")?
         .says("drctl rds replicate-automated-backups instance --apply")?;
-    run.says("it may not do what the writer needs: rds:CopyDBSnapshot")?.says("drctl iam show writer")?;
-    assert!(!format!("{run:?}").contains("may delete backups"), "{run:#?}");
+    run.says("it lacks permissions that the writer needs: rds:CopyDBSnapshot")?
+        .says("drctl iam show writer")?;
+    assert!(!format!("{run:?}").contains("may delete backups or their keys"), "{run:#?}");
 
     board.server.fail(When::action("SimulatePrincipalPolicy"), Fault::DENIED);
     let run = board.system.expect(1, &["doctor"]).await?;

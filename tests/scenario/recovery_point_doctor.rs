@@ -29,7 +29,7 @@ async fn doctor_tells_of_vaults_and_their_locks() -> Outcome<()> {
     let stage = Stage::new().await?;
     let run = stage.system.expect(3, &DOCTOR).await?;
     run.says("vault `daily` in us-east-1 exists, not locked")?;
-    run.says("none of its vaults is locked")?.says("nothing of it to restore in us-west-2 yet")?;
+    run.says("none of its vaults is locked")?.says("us-west-2 has no recovery point of it yet")?;
 
     stage.system.expect(0, &["backup"]).await?;
     stage.system.append("[retention]\nkeep_last = 3\ndaily = 30")?;
@@ -39,7 +39,7 @@ async fn doctor_tells_of_vaults_and_their_locks() -> Outcome<()> {
     let run = stage.system.expect(3, &DOCTOR).await?;
     run.says("vault `away` in us-west-2 exists, locked (compliance, 7 to 14 days)")?;
     run.says("locked (governance, 7 to 60 days)")?;
-    run.says("keeps nothing for longer than 14 days, and `retention` wants 30")?;
+    run.says("retains nothing for longer than 14 days, and `retention` requires 30")?;
     run.says("the newest recovery point in us-west-2 is")?;
     assert!(!run.stdout.contains("none of its vaults is locked"), "{run:#?}");
     Ok(())

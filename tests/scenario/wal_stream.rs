@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use drctl::model::{Lsn, SegmentSize, WalName};
+use drctl::model::{Lsn, WalName};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -19,6 +19,8 @@ use crate::support::system::{Place, Running, System, until};
 use crate::support::usage::tree;
 
 pub(crate) const SLOT: &str = "drctl_shop";
+/// Of the clusters of tests.
+const SEGMENT: u64 = 1 << 20;
 
 pub(crate) struct Streaming {
     pub(crate) system: System,
@@ -91,7 +93,7 @@ impl Streaming {
 
     /// Whether pieces of a segment reach to a position.
     pub(crate) fn has(&self, repository: &str, segment: &str, position: Lsn) -> bool {
-        let offset = position.0 % SegmentSize::DEFAULT.bytes();
+        let offset = position.0 % SEGMENT;
         self.stored(repository).is_ok_and(|stored| {
             stored.into_iter().any(|name| match name.parse() {
                 Ok(WalName::Piece { segment: of, end, .. }) => {
@@ -163,7 +165,7 @@ async fn what_was_shipped_is_had_back_after_the_server_is_gone() -> Outcome<()> 
     let segment =
         streaming.cluster.text("postgres", &format!("SELECT pg_walfile_name('{committed}')")).await?;
     streaming.cluster.execute("postgres", &["INSERT INTO ledger VALUES (3)"]).await?;
-    let offset = usize::try_from(committed.0 % SegmentSize::DEFAULT.bytes())?;
+    let offset = usize::try_from(committed.0 % SEGMENT)?;
     let reach = |repository: &str| -> Outcome<usize> {
         let ends = streaming.stored(repository)?.into_iter().filter_map(|name| match name.parse().ok()? {
             WalName::Piece { segment: of, end, .. } if of.to_string() == segment => Some(end),
