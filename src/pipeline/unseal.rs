@@ -37,7 +37,7 @@ pub fn unseal<'a>(
     Ok(proven(stream, expected))
 }
 
-/// As [`open`], with a thread for each step and one for the proof, for streams that are long.
+/// As [`unseal`], with a thread for each step and one for the proof, for streams that are long.
 pub fn unseal_ahead(
     stored: impl BufRead + Send + 'static,
     encoding: &[Encoding],

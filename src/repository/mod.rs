@@ -6,7 +6,7 @@
 //!
 //! *Invariants.* No object is ever overwritten but a lease, and a copy of log that is proven not to be what was
 //! stored; both only by compare-and-swap. A manifest is written after every artifact it names is confirmed. A
-//! [`Store`] never reports success for bytes it has not confirmed.
+//! [`Store`](crate::store::Store) never reports success for bytes it has not confirmed.
 //!
 //! *Not here.* What the bytes mean ([`crate::pipeline`], [`crate::source`]), and what to keep or delete.
 

@@ -8,7 +8,7 @@ use crate::model::Sha256Hex;
 #[derive(Clone, Debug, Default)]
 pub struct PutOptions {
     pub precondition: Precondition,
-    /// Kept with the object and given back by [`Store::head`]; keys are lower-case words with `-`.
+    /// Kept with the object and given back by [`Store::head`](super::Store::head); keys are lower-case words with `-`.
     pub metadata: BTreeMap<String, String>,
     /// Asks for write-once where the repository has it.
     pub lock: Option<Lock>,
@@ -59,7 +59,7 @@ pub struct ObjectInfo {
     pub etag: String,
     /// By the store's clock.
     pub modified: DateTime<Utc>,
-    /// Empty in listings: only [`Store::head`] and [`Store::get`] fill it.
+    /// Empty in listings: only [`Store::head`](super::Store::head) and [`Store::get`](super::Store::get) fill it.
     pub metadata: BTreeMap<String, String>,
 }
 

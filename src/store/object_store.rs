@@ -23,7 +23,7 @@ pub const MARKER: &str = "drctl-repository.json";
 ///
 /// - A write that returned `Ok` is durable, and its bytes are those given.
 /// - An object appears whole or not at all.
-/// - With [`Precondition::Absent`] just one of several racing writers succeeds (where the store can do it
+/// - With [`Precondition::Absent`](super::Precondition::Absent) just one of several racing writers succeeds (where the store can do it
 ///   at all: `drctl doctor` finds out), and the others get [`StoreErrorKind::Exists`]. A write that was
 ///   retried after its first attempt had in fact succeeded is a success.
 /// - Transient faults are retried inside, with a limit; what comes out is final for this run.

@@ -3,7 +3,7 @@
 //!
 //! *How a killed run's job is found again.* A job has no tags and does not give its token back, so a run that
 //! comes later cannot tell from a job alone whose it is. But what it makes carries our tags from its first
-//! moment. So [`resume`] looks at recovery points, and waits for jobs that have none yet until they have one or
+//! moment. So resuming looks at recovery points, and waits for jobs that have none yet until they have one or
 //! end: such a job can only be of a plan, or of somebody with our role, and AWS Backup would let ours wait
 //! behind it anyway. Within a run the token is the backup's id: a request whose answer was lost begins nothing
 //! when it is repeated. Nothing has to be written down before the first call.
