@@ -95,7 +95,7 @@ impl MemoryStore {
         let current = shelf.objects.get(key).map(|object| object.etag.as_str());
         let refused = match (&options.precondition, current) {
             (Precondition::Absent, Some(_)) => Some(StoreErrorKind::Exists),
-            (Precondition::Unchanged(_), None) => Some(StoreErrorKind::NotFound),
+            (Precondition::Unchanged(_), None) => Some(StoreErrorKind::Changed),
             (Precondition::Unchanged(etag), Some(now)) if etag != now => Some(StoreErrorKind::Changed),
             _ => None,
         };
