@@ -66,8 +66,10 @@ impl RunContext {
         let record = JournalRecord::new(&self.id, verb, times, &self.host, outcome, detail);
         let unrecorded =
             journal::append(&self.repositories, &self.system, record.clone()).await.unwrap_or_else(|error| {
-                self.events.warning(error_chain(&error));
-                vec![]
+                // No repository has it: that is no success.
+                let reason = error_chain(&error);
+                let all = self.repositories.writable();
+                all.map(|repository| Unavailable::new(repository, reason.clone())).collect()
             });
         if let Some(catalog) = &self.catalog {
             let catalog = catalog.clone().of_repository(self.repositories.id());
