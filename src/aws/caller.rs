@@ -57,7 +57,7 @@ pub struct Decision {
 pub async fn caller(place: &AwsLocation) -> Result<Caller, CallerError> {
     let client = aws_sdk_sts::Client::new(&paced_config(place, CallPace::Look).await?);
     let asked = client.get_caller_identity().send().await;
-    let answer = asked.map_err(|error| AwsFailure::of("GetCallerIdentity", &place.region, error))?;
+    let answer = asked.map_err(|error| AwsFailure::from_sdk("GetCallerIdentity", &place.region, error))?;
     let lacking = |what| AwsFailure::lacking("GetCallerIdentity", &place.region, what);
     let arn = answer.arn.ok_or_else(|| lacking("ARN"))?;
     let principal = match &place.credentials {
@@ -110,7 +110,8 @@ pub async fn simulate(
     let mut pages = asked.into_paginator().send();
     let mut decisions = Vec::new();
     while let Some(page) = pages.next().await {
-        let page = page.map_err(|error| AwsFailure::of("SimulatePrincipalPolicy", &place.region, error))?;
+        let page =
+            page.map_err(|error| AwsFailure::from_sdk("SimulatePrincipalPolicy", &place.region, error))?;
         decisions.extend(page.evaluation_results.into_iter().flatten().map(|result| Decision {
             is_allowed: result.eval_decision == PolicyEvaluationDecisionType::Allowed,
             action: result.eval_action_name,

@@ -71,7 +71,7 @@ impl FailureKind {
 
 impl AwsFailure {
     /// Of a call that the SDK gave up.
-    pub fn of<E>(operation: &'static str, region: &str, error: SdkError<E, HttpResponse>) -> Self
+    pub fn from_sdk<E>(operation: &'static str, region: &str, error: SdkError<E, HttpResponse>) -> Self
     where
         E: ProvideErrorMetadata + Error + 'static,
     {

@@ -22,7 +22,7 @@ pub enum KmsKeyError {
 /// The key of that ARN, id or alias (`alias/…`) in the place's region; `None`: there is none.
 pub async fn key(place: &AwsLocation, named: &str) -> Result<Option<KmsKey>, KmsKeyError> {
     let client = aws_sdk_kms::Client::new(&paced_config(place, CallPace::Look).await?);
-    let failed = |error| AwsFailure::of("DescribeKey", &place.region, error);
+    let failed = |error| AwsFailure::from_sdk("DescribeKey", &place.region, error);
     let asked = client.describe_key().key_id(named).send().await.map_err(failed);
     let Some(metadata) = found(asked)?.and_then(|answer| answer.key_metadata) else { return Ok(None) };
     let arn = metadata.arn.ok_or_else(|| AwsFailure::lacking("DescribeKey", &place.region, "ARN"))?;

@@ -105,7 +105,7 @@ pub struct SourcePlan {
 impl SourcePlan {
     /// Decides what to resume of the backups that the service has, and whether a new one is due. `committed`: those
     /// that have a manifest; `None` where that is not known, so that nothing is resumed.
-    pub fn of(
+    pub fn new(
         kind: BackupKind,
         in_flight: Vec<BackupId>,
         committed: Option<&BTreeSet<BackupId>>,
@@ -138,7 +138,7 @@ mod tests {
             let in_flight = minutes.iter().map(|minutes| begun(kind, *minutes)).collect();
             let committed = committed.iter().map(|minutes| begun(kind, *minutes)).collect();
             let rpo = Duration::from_secs(3600);
-            let plan = SourcePlan::of(kind, in_flight, Some(&committed), rpo, now);
+            let plan = SourcePlan::new(kind, in_flight, Some(&committed), rpo, now);
             let ages = |backups: &[BackupId]| -> Vec<i64> {
                 backups.iter().map(|backup| (now - backup.begun()).num_minutes()).collect()
             };
@@ -159,7 +159,7 @@ mod tests {
     fn nothing_is_resumed_where_what_was_committed_is_not_known() {
         let now: DateTime<Utc> = "2026-11-20T22:02:51Z".parse().unwrap();
         let backup = BackupId::new(now, &"database".parse().unwrap(), BackupKind::Snapshot, 1);
-        let plan = SourcePlan::of(BackupKind::Snapshot, vec![backup], None, Duration::from_secs(3600), now);
+        let plan = SourcePlan::new(BackupKind::Snapshot, vec![backup], None, Duration::from_secs(3600), now);
         assert_eq!(plan, SourcePlan { resumed: vec![], is_enough: false, orphaned: vec![] });
     }
 }

@@ -25,7 +25,7 @@ impl Run<'_> {
         let committed =
             if in_flight.is_empty() { Some(BTreeSet::new()) } else { self.committed(source).await };
         let (rpo, now) = (self.policy.objectives.rpo, self.clock.now());
-        let plan = SourcePlan::of(kind, in_flight, committed.as_ref(), rpo, now);
+        let plan = SourcePlan::new(kind, in_flight, committed.as_ref(), rpo, now);
         for backup in &plan.orphaned {
             self.events.warning(format!(
                 "orphaned snapshot {backup}: no repository has its manifest, and it is too old to be resumed, since its settings at that time are not known"

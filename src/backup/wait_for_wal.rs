@@ -22,7 +22,7 @@ impl Run<'_> {
         if manifest.physical.is_none() {
             return vec![];
         }
-        let Some(archive) = Archive::of(manifest) else {
+        let Some(archive) = Archive::from_manifest(manifest) else {
             let reason = "the WAL it needs is not known: the server's system identifier could not be read";
             let missing = |name: &RepositoryName| MissingRepository {
                 repository: name.clone(),

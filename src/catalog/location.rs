@@ -18,7 +18,7 @@ pub enum CatalogLocation {
 
 impl CatalogLocation {
     /// `url`: `sqlite:/path/file.db` or `postgres://…`; without one it is `catalog.db` in `state`.
-    pub fn of(
+    pub fn resolve(
         url: Option<&str>,
         password: Option<&SecretString>,
         state: &Path,
@@ -82,7 +82,7 @@ mod tests {
     fn a_password_is_sent_but_never_shown() {
         let password = SecretString::from("p@ss/word".to_owned());
         let url = "postgres://me@db.example/catalog?sslmode=require";
-        let location = CatalogLocation::of(Some(url), Some(&password), Path::new("/state")).unwrap();
+        let location = CatalogLocation::resolve(Some(url), Some(&password), Path::new("/state")).unwrap();
         let shown = format!("{location} {location:?}");
         assert!(!shown.contains("word"), "{shown}");
         assert_eq!(location.url().unwrap().password(), Some("p%40ss%2Fword"));
@@ -94,7 +94,7 @@ mod tests {
         for word in ["%41", "100%", "%", "a%2Fb%zz", "ä:@/?#[] "] {
             let password = SecretString::from(word.to_owned());
             let location =
-                CatalogLocation::of(Some("postgres://me@db/catalog"), Some(&password), Path::new("/s"))
+                CatalogLocation::resolve(Some("postgres://me@db/catalog"), Some(&password), Path::new("/s"))
                     .unwrap();
             let url = location.url().unwrap();
             let options = sqlx::postgres::PgConnectOptions::from_str(url.as_str()).unwrap();
@@ -107,10 +107,10 @@ mod tests {
 
     #[test]
     fn any_path_can_hold_the_file() {
-        let location = CatalogLocation::of(None, None, Path::new("/a b/50%?#")).unwrap();
+        let location = CatalogLocation::resolve(None, None, Path::new("/a b/50%?#")).unwrap();
         assert_eq!(location.url().unwrap().as_str(), "sqlite:///a%20b/50%25%3F%23/catalog.db?mode=rwc");
-        let location = CatalogLocation::of(Some("sqlite:/x/y.db"), None, Path::new("/state")).unwrap();
+        let location = CatalogLocation::resolve(Some("sqlite:/x/y.db"), None, Path::new("/state")).unwrap();
         assert!(matches!(location, CatalogLocation::Sqlite(path) if path == Path::new("/x/y.db")));
-        assert!(CatalogLocation::of(Some("mysql://x"), None, Path::new("/state")).is_err());
+        assert!(CatalogLocation::resolve(Some("mysql://x"), None, Path::new("/state")).is_err());
     }
 }

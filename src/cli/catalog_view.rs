@@ -218,7 +218,7 @@ pub(super) fn state_word(
     repository: &KnownRepository,
     missing: &MissingWal,
 ) -> &'static str {
-    match missing.of(entry.id(), &repository.name) {
+    match missing.obstacle(entry.id(), &repository.name) {
         Some(Obstacle::Broken(_)) => "broken",
         Some(Obstacle::MissingWal(_)) => "not yet restorable",
         Some(Obstacle::Unknown(_)) => "unknown",

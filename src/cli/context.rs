@@ -157,7 +157,7 @@ pub(super) async fn catalog_location(policy: &Policy) -> Result<CatalogLocation,
             })?),
             None => None,
         };
-    CatalogLocation::of(policy.catalog.as_deref(), password.as_ref(), &state_directory())
+    CatalogLocation::resolve(policy.catalog.as_deref(), password.as_ref(), &state_directory())
         .map_err(CommandError::usage)
 }
 

@@ -82,7 +82,7 @@ const PANIC: u8 = 101;
 
 impl CallerTerminal {
     /// By the arguments as they came: also what cannot be parsed has a caller.
-    pub(super) fn of(arguments: impl Iterator<Item = OsString>) -> Self {
+    pub(super) fn from_arguments(arguments: impl Iterator<Item = OsString>) -> Self {
         let mut words = arguments.skip_while(|word| word != "wal");
         match (words.next(), words.find(|word| word == "push" || word == "fetch")) {
             (Some(_), Some(verb)) if verb == "push" => Self::Archiver,
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     fn caller(words: &str) -> CallerTerminal {
-        CallerTerminal::of(words.split(' ').map(OsString::from))
+        CallerTerminal::from_arguments(words.split(' ').map(OsString::from))
     }
 
     #[test]

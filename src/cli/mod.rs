@@ -48,7 +48,7 @@ pub use global::{Format, Global};
 
 /// Parses the command line, runs it, and says how it ended.
 pub fn run() -> ExitCode {
-    let caller = exit::CallerTerminal::of(std::env::args_os());
+    let caller = exit::CallerTerminal::from_arguments(std::env::args_os());
     // A panic's own status would tell PostgreSQL that there is no more log.
     std::panic::catch_unwind(|| run_for(caller)).unwrap_or_else(|_| ExitCode::from(caller.panic()))
 }

@@ -37,7 +37,7 @@ pub struct DesiredSettings {
 
 impl DesiredSettings {
     /// `role` and the way to the server come from its connection.
-    pub fn of(
+    pub fn for_source(
         source: &PostgresSource,
         parameters: &crate::postgres::ConnectionParameters,
         rpo: Duration,

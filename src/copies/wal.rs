@@ -223,8 +223,8 @@ async fn copy_from(
     };
     match from.store.get(key, WHOLE).await {
         Ok((bytes, info)) => {
-            let (found, size) = (Sha256Hex::of(&bytes), info.size);
-            let expected = match SegmentTags::of(&info.metadata) {
+            let (found, size) = (Sha256Hex::digest(&bytes), info.size);
+            let expected = match SegmentTags::from_metadata(&info.metadata) {
                 Some(tags) => tags.stored,
                 None => {
                     let strays = strays(&*from.store, key, &info).await?;
@@ -312,8 +312,8 @@ mod tests {
         let cluster = "shop/db/wal/cluster.json";
         primary.store.put(cluster, Bytes::from_static(b"{}"), &PutOptions::absent()).await.unwrap();
         let tags = |stored: &[u8]| SegmentTags {
-            plain: crate::model::Digest::of(b"plain"),
-            stored: Some(Sha256Hex::of(stored)),
+            plain: crate::model::Digest::compute(b"plain"),
+            stored: Some(Sha256Hex::digest(stored)),
             completed: "2026-11-20T12:00:00Z".parse().unwrap(),
             witnessed: true,
             known_until: Some("2026-11-20T11:59:00Z".parse().unwrap()),
@@ -338,7 +338,10 @@ mod tests {
         assert_eq!((synced.copied, synced.failed.len()), (4, 2), "{synced:?}");
         assert!(synced.failed.iter().all(|(lacking, _)| lacking.key == key(2)));
         let (bytes, info) = west.store.get(&key(1), 99).await.unwrap();
-        assert_eq!((&bytes[..], SegmentTags::of(&info.metadata)), (&b"stored"[..], Some(tags(b"stored"))));
+        assert_eq!(
+            (&bytes[..], SegmentTags::from_metadata(&info.metadata)),
+            (&b"stored"[..], Some(tags(b"stored")))
+        );
         let again = sync().await;
         assert_eq!((again.copied, again.failed.len()), (0, 2));
     }

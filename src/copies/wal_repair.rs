@@ -46,8 +46,8 @@ async fn look(repository: &Repository, key: &str) -> Result<Copy, SyncFault> {
         Err(error) if error.kind == StoreErrorKind::TooLarge => return Ok(Copy::Unsaid),
         Err(error) => return Err(error.into()),
     };
-    let found = Sha256Hex::of(&bytes);
-    let own = SegmentTags::of(&info.metadata).and_then(|tags| tags.stored);
+    let found = Sha256Hex::digest(&bytes);
+    let own = SegmentTags::from_metadata(&info.metadata).and_then(|tags| tags.stored);
     let earlier = match own {
         Some(own) => Some(own),
         None => {

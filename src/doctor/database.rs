@@ -107,7 +107,7 @@ async fn lacking(
     rpo: Duration,
 ) -> Result<Vec<configure::SettingFinding>, ConfigureError> {
     let parameters = ConnectionParameters::resolve(postgres).await?;
-    let wanted = DesiredSettings::of(postgres, &parameters, rpo, "drctl wal push %p".to_owned());
+    let wanted = DesiredSettings::for_source(postgres, &parameters, rpo, "drctl wal push %p".to_owned());
     let server = ServerSession { parameters, administrator: None, tools: postgres.tools.clone() };
     let mut connection = server.connect().await?;
     let facts = server.facts(&mut connection, wanted.replicates, &CancellationToken::new()).await;

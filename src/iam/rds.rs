@@ -24,7 +24,7 @@ pub(super) fn add(builder: &mut Builder<'_>, source: &RdsSource) -> Result<(), I
     let home = source.place.region.as_str();
     let regions: Vec<&str> =
         std::iter::once(home).chain(source.regions.iter().map(|region| region.name.as_str())).collect();
-    let names = Names::of(source);
+    let names = Names::for_source(source);
     let prefixes = identifier_prefixes(&source.database, &builder.policy.system);
     let arn = |region: &str, kind: &str, name: &str| {
         format!("arn:{}:rds:{region}:{}:{kind}:{name}", partition(region), account.as_str())
@@ -296,7 +296,7 @@ struct Names<'s> {
 }
 
 impl<'s> Names<'s> {
-    fn of(source: &'s RdsSource) -> Self {
+    fn for_source(source: &'s RdsSource) -> Self {
         match &source.database {
             RdsDatabase::Instance(identifier) => Self {
                 identifier,

@@ -10,7 +10,7 @@ use sha2::Digest as _;
 pub struct Sha256Hex([u8; 32]);
 
 impl Sha256Hex {
-    pub fn of(bytes: &[u8]) -> Self {
+    pub fn digest(bytes: &[u8]) -> Self {
         Self(sha2::Sha256::digest(bytes).into())
     }
 
@@ -64,8 +64,8 @@ pub struct Digest {
 }
 
 impl Digest {
-    pub fn of(bytes: &[u8]) -> Self {
-        Self { size: bytes.len() as u64, sha256: Sha256Hex::of(bytes) }
+    pub fn compute(bytes: &[u8]) -> Self {
+        Self { size: bytes.len() as u64, sha256: Sha256Hex::digest(bytes) }
     }
 }
 

@@ -70,7 +70,7 @@ impl std::fmt::Display for Lookalike {
 
 impl Lookalike {
     /// By how it begins. What it says is a secret, and stays here.
-    fn of(line: &str) -> Self {
+    fn recognize(line: &str) -> Self {
         let upper = line.to_ascii_uppercase();
         let plugin = || upper.strip_prefix("AGE-PLUGIN-").and_then(|rest| rest.rsplit_once("-1"));
         match () {
@@ -224,7 +224,7 @@ impl Identities {
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
-            let identity = line.parse().map_err(|_| other(number + 1, Lookalike::of(line)))?;
+            let identity = line.parse().map_err(|_| other(number + 1, Lookalike::recognize(line)))?;
             identities.push(identity);
         }
         if identities.is_empty() {

@@ -118,8 +118,8 @@ mod tests {
         })
         .unwrap();
         assert_eq!(seen, [CHUNK, CHUNK, 77]);
-        assert_eq!(sealed.plain, Digest::of(&plain));
-        assert_eq!(sealed.stored, Sha256Hex::of(&sealed.bytes));
+        assert_eq!(sealed.plain, Digest::compute(&plain));
+        assert_eq!(sealed.stored, Sha256Hex::digest(&sealed.bytes));
         let mut back = Vec::new();
         unseal(&sealed.bytes[..], &recipe.encoding(), &identity.identities(), Some(sealed.plain))
             .unwrap()

@@ -146,7 +146,7 @@ mod tests {
                         open.extend_from_slice(&part.bytes);
                     }
                     Piece::ObjectEnd(digest) => {
-                        assert_eq!(digest, Digest::of(&open));
+                        assert_eq!(digest, Digest::compute(&open));
                         objects.push(std::mem::take(&mut open));
                     }
                 }
@@ -168,7 +168,7 @@ mod tests {
             let identity = NewIdentity::generate();
             let (objects, sizes, sealed) = run(Box::new(MemoryProducer::new(bytes.clone())), &recipe(&identity));
             let sealed = sealed.unwrap();
-            prop_assert_eq!(sealed.plain, Digest::of(&bytes));
+            prop_assert_eq!(sealed.plain, Digest::compute(&bytes));
             prop_assert_eq!(objects.len(), sealed.objects.len());
             prop_assert!(objects.iter().all(|object| !object.is_empty() && object.len() <= 3000));
             prop_assert!(sizes[..sizes.len() - 1].iter().all(|size| *size == 1000));

@@ -37,7 +37,7 @@ impl Program {
         let mut command = self.command();
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|source| self.start_failed(source))?;
-        let group = Group::of(&child);
+        let group = Group::from_child(&child);
         let stderr = Tail::follow(child.stderr.take(), self.stderr_lines, self.keeps);
         let stdin = child.stdin.take();
         let work = tokio::task::spawn_blocking(move || {

@@ -167,7 +167,7 @@ impl Program {
         command.stdin(if self.input.is_some() { Stdio::piped() } else { Stdio::null() });
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|source| self.start_failed(source))?;
-        let group = Group::of(&child);
+        let group = Group::from_child(&child);
         let stderr = Tail::follow(child.stderr.take(), self.stderr_lines, self.keeps);
         let stdout = child.stdout.take();
         let stdin = child.stdin.take();
@@ -228,7 +228,7 @@ impl Program {
         let mut command = self.command();
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|source| self.start_failed(source))?;
-        let group = Group::of(&child);
+        let group = Group::from_child(&child);
         let stderr = Tail::follow(child.stderr.take(), self.stderr_lines, self.keeps);
         let stdout = child
             .stdout
@@ -341,7 +341,7 @@ fn judge(program: &str, status: ExitStatus, stderr: &[String]) -> Result<(), Pro
 pub(super) struct Group(Option<Pid>);
 
 impl Group {
-    pub(super) fn of(child: &Child) -> Self {
+    pub(super) fn from_child(child: &Child) -> Self {
         Self(i32::try_from(child.id()).ok().and_then(Pid::from_raw))
     }
 

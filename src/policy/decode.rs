@@ -77,7 +77,7 @@ impl<'t> Diagnostics<'t> {
     pub(super) fn fault(&mut self, spot: &KeyLocation, message: impl Into<String>, hint: impl Into<String>) {
         let hint = hint.into();
         self.faults.push(PolicyFault {
-            at: Some(TextPosition::of(self.text, spot.offset)),
+            at: Some(TextPosition::from_offset(self.text, spot.offset)),
             key: spot.key.clone(),
             message: message.into(),
             hint: (!hint.is_empty()).then_some(hint),
@@ -85,7 +85,7 @@ impl<'t> Diagnostics<'t> {
     }
 
     pub(super) fn position(&self, spot: &KeyLocation) -> TextPosition {
-        TextPosition::of(self.text, spot.offset)
+        TextPosition::from_offset(self.text, spot.offset)
     }
 
     /// Whether a fault was found at a setting or below it.

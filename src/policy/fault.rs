@@ -31,7 +31,7 @@ pub struct TextPosition {
 }
 
 impl TextPosition {
-    pub(super) fn of(text: &str, offset: usize) -> Self {
+    pub(super) fn from_offset(text: &str, offset: usize) -> Self {
         let before = text.get(..offset).unwrap_or(text);
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
         Self {
@@ -80,10 +80,14 @@ mod tests {
     #[test]
     fn positions_count_lines_and_characters_from_one() {
         let text = "a = 1\nñandú = 2\n";
-        assert_eq!(TextPosition::of(text, 0), TextPosition { line: 1, column: 1 });
+        assert_eq!(TextPosition::from_offset(text, 0), TextPosition { line: 1, column: 1 });
         let two = text.find('2').unwrap();
-        assert_eq!(TextPosition::of(text, two), TextPosition { line: 2, column: 9 });
-        assert_eq!(TextPosition::of(text, text.len()), TextPosition { line: 3, column: 1 });
-        assert_eq!(TextPosition::of(text, text.len() + 40).line, 3, "an offset past the end is no panic");
+        assert_eq!(TextPosition::from_offset(text, two), TextPosition { line: 2, column: 9 });
+        assert_eq!(TextPosition::from_offset(text, text.len()), TextPosition { line: 3, column: 1 });
+        assert_eq!(
+            TextPosition::from_offset(text, text.len() + 40).line,
+            3,
+            "an offset past the end is no panic"
+        );
     }
 }

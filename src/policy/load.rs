@@ -63,7 +63,7 @@ pub fn parse(path: &Path, text: &str) -> Result<Policy, PolicyFaults> {
         faults.sort_by_key(|fault| fault.at);
         if let Some(open) = unclosed_bracket::never_closed(text) {
             // Everything behind it is read as a part of what it opens.
-            let at = TextPosition::of(text, open.offset);
+            let at = TextPosition::from_offset(text, open.offset);
             faults.retain(|fault| fault.at < Some(at));
             faults.push(not_closed(at, &open));
         }
@@ -98,7 +98,7 @@ fn not_closed(at: TextPosition, open: &unclosed_bracket::OpenBracket) -> PolicyF
 fn syntax_fault(text: &str, error: &toml::de::Error) -> PolicyFault {
     let offset = error.span().map_or(0, |span| span.start);
     PolicyFault {
-        at: Some(TextPosition::of(text, offset)),
+        at: Some(TextPosition::from_offset(text, offset)),
         key: String::new(),
         message: format!("is not TOML: {}", error.message()),
         hint: Some("fix the syntax error first; other settings are checked afterwards".to_owned()),

@@ -178,7 +178,7 @@ macro_rules! words {
             fn from_text(text: &str) -> Result<Self, $crate::policy::decode::InvalidValue> {
                 match text {
                     $($word => Ok(Self::$variant),)*
-                    _ => $crate::policy::macros::not_one_of(text, &[$($word),*]),
+                    _ => $crate::policy::macros::unknown_value(text, &[$($word),*]),
                 }
             }
         }
@@ -202,7 +202,7 @@ pub(super) const fn first(words: &[&'static str]) -> &'static str {
     }
 }
 
-pub(super) fn not_one_of<T>(text: &str, words: &[&str]) -> Result<T, InvalidValue> {
+pub(super) fn unknown_value<T>(text: &str, words: &[&str]) -> Result<T, InvalidValue> {
     let hint = nearest(text, words.iter().copied()).map(|near| format!("did you mean `{near}`?"));
     InvalidValue::new(format!("`{text}` is not one of {}", quoted_list(words)), hint.unwrap_or_default())
 }

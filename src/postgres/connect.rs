@@ -190,7 +190,7 @@ impl ConnectionParameters {
                 parameters.password = Some(Password::Known(password));
             }
             Some(policy::PasswordSource::IamToken(place)) => {
-                let signer = TokenSigner::of(place).await.map_err(ConnectError::Signer)?;
+                let signer = TokenSigner::load(place).await.map_err(ConnectError::Signer)?;
                 parameters.password = Some(Password::IamToken(Box::new(signer)));
             }
             None => {}

@@ -102,11 +102,11 @@ impl Environment {
             found.push((name, value));
         }
         let home = std::env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
-        Ok(Self { home, ..Self::of(found)? })
+        Ok(Self { home, ..Self::from_variables(found)? })
     }
 
     /// One with these variables. An empty one counts as one that is not set.
-    pub(super) fn of(
+    pub(super) fn from_variables(
         variables: impl IntoIterator<Item = (&'static str, String)>,
     ) -> Result<Self, ConnectError> {
         let mut parameters = BTreeMap::new();
@@ -141,7 +141,7 @@ impl Environment {
 #[cfg(test)]
 impl Environment {
     pub(super) fn for_test(variables: &[(&'static str, &str)]) -> Result<Self, ConnectError> {
-        Self::of(variables.iter().map(|(name, value)| (*name, (*value).to_owned())))
+        Self::from_variables(variables.iter().map(|(name, value)| (*name, (*value).to_owned())))
     }
 
     pub(super) fn at_home(mut self, home: &std::path::Path) -> Self {

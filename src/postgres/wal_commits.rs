@@ -116,7 +116,7 @@ impl CommitScan {
 
     /// Where the record begins that is not whole, and of which kind it is, where that is seen and notable.
     pub fn cut(&self) -> Option<(Lsn, RecordKind)> {
-        let kind = RecordKind::of(*self.head.get(17)?, *self.head.get(16)?)?;
+        let kind = RecordKind::from_header(*self.head.get(17)?, *self.head.get(16)?)?;
         (self.left > 0 && !self.ended).then_some((self.begins?, kind))
     }
 
@@ -124,7 +124,7 @@ impl CommitScan {
     fn wanted(&self) -> usize {
         let is_notable = self.length <= LONGEST
             && self.head.len() >= HEADER
-            && RecordKind::of(self.head[17], self.head[16]).is_some();
+            && RecordKind::from_header(self.head[17], self.head[16]).is_some();
         self.length.min(if is_notable { LONGEST } else { HEAD })
     }
 
@@ -231,7 +231,7 @@ impl CommitScan {
     fn note_rest(&mut self, rest: &[u8]) {
         for before in [8, 16] {
             if let (Some(info), Some(manager)) = (rest.get(16 - before), rest.get(17 - before))
-                && let Some(kind) = RecordKind::of(*manager, *info)
+                && let Some(kind) = RecordKind::from_header(*manager, *info)
             {
                 self.notable.note(kind);
             }

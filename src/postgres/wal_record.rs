@@ -41,7 +41,7 @@ pub enum RecordKind {
 }
 
 impl RecordKind {
-    pub(super) fn of(manager: u8, info: u8) -> Option<Self> {
+    pub(super) fn from_header(manager: u8, info: u8) -> Option<Self> {
         match (manager, info & INFO) {
             (TABLESPACES, TABLESPACE_CREATE) => Some(Self::Tablespace),
             (LOG, RESTORE_POINT) => Some(Self::RestorePoint),
@@ -93,7 +93,7 @@ pub struct WalRecord<'r> {
 
 impl WalRecord<'_> {
     pub fn kind(&self) -> Option<RecordKind> {
-        RecordKind::of(*self.bytes.get(17)?, *self.bytes.get(16)?)
+        RecordKind::from_header(*self.bytes.get(17)?, *self.bytes.get(16)?)
     }
 
     /// The number of the transaction that wrote it, without the epoch.

@@ -90,7 +90,7 @@ pub async fn remove(
     now: DateTime<Utc>,
     cancel: &CancellationToken,
 ) -> Result<Removal, String> {
-    let rds = Rds::of(&leftover.place).await.map_err(|error| error_chain(&error))?;
+    let rds = Rds::connect(&leftover.place).await.map_err(|error| error_chain(&error))?;
     let begun = Instant::now();
     loop {
         let removal = rds.remove(&leftover.temporary, &policy.system, now).await;

@@ -152,6 +152,6 @@ pub async fn begin(
     days: u32,
     kms_key: Option<&str>,
 ) -> Result<(), ReplicateError> {
-    let rds = Rds::of(&source.place.in_region(region)).await?;
+    let rds = Rds::connect(&source.place.in_region(region)).await?;
     Ok(rds.replicate_automated_backups(&plan.instance_arn, days, kms_key).await?)
 }

@@ -8,7 +8,7 @@ use super::evidence::{Evidence, ListedWal, Question};
 use crate::model::{BackupId, Manifest, Segment, Timeline, WalName};
 use crate::wal::{
     Archive, ArchiverFacts, CommitTimes, Gap, ReplayEnd, ReplayPosition, ReplayRange, TimelineDivergence,
-    TimelineTarget, WalInventory, complete_by_server,
+    TimelineTarget, WalInventory, complete_until_by_server,
 };
 
 /// The WAL of one cluster in one repository.
@@ -17,7 +17,7 @@ pub struct ArchiveStatus {
     /// The oldest first.
     pub timelines: Vec<TimelineStatus>,
     /// From here on everything up to the end is there: what begins later can be brought to it.
-    pub whole_since: Option<ReplayPosition>,
+    pub contiguous_since: Option<ReplayPosition>,
     /// Where it ends; `None` where there is nothing.
     pub reach: Option<ReplayRange>,
     pub moment: CommitTimes,
@@ -60,7 +60,7 @@ pub fn assess_archive(
         None => CommitTimes { complete: None, newest_commit: None },
     };
     if let (Some((_, reach)), Some(server)) = (&end, server) {
-        moment.complete = moment.complete.max(complete_by_server(server, reach));
+        moment.complete = moment.complete.max(complete_until_by_server(server, reach));
     }
     let timelines = held.timelines().map(|timeline| TimelineStatus {
         timeline,
@@ -74,7 +74,7 @@ pub fn assess_archive(
         base: None,
         beside: on.and_then(|on| TimelineDivergence::of_held(held, on)),
         timelines: timelines.collect(),
-        whole_since: end.as_ref().map(|(since, _)| *since),
+        contiguous_since: end.as_ref().map(|(since, _)| *since),
         reach: end.map(|(_, reach)| reach),
         moment,
     }))
@@ -87,7 +87,7 @@ fn end(held: &WalInventory, on: Option<Timeline>) -> Option<(ReplayPosition, Rep
     let of_server = on.filter(|on| held.count(*on) > 0);
     let with_any = || timelines.into_iter().rev().find(|timeline| held.count(*timeline) > 0);
     let newest = of_server.or_else(with_any)?;
-    let since = held.whole_since(newest)?;
+    let since = held.contiguous_since(newest)?;
     Some((since, held.reach(since, TimelineTarget::Timeline(newest))))
 }
 

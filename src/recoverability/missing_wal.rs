@@ -32,12 +32,12 @@ impl fmt::Display for Obstacle {
 pub struct MissingWal(BTreeMap<(BackupId, RepositoryName), Obstacle>);
 
 impl MissingWal {
-    pub fn of(&self, backup: &BackupId, repository: &RepositoryName) -> Option<&Obstacle> {
+    pub fn obstacle(&self, backup: &BackupId, repository: &RepositoryName) -> Option<&Obstacle> {
         self.0.get(&(backup.clone(), repository.clone()))
     }
 
     pub fn reason(&self, backup: &BackupId, repository: &RepositoryName) -> Option<String> {
-        self.of(backup, repository).map(ToString::to_string)
+        self.obstacle(backup, repository).map(ToString::to_string)
     }
 
     /// Enters an obstacle, unless a worse one is known: WAL may still come.

@@ -142,7 +142,7 @@ pub async fn archive_status(
     }
     let listed = evidence.wal(archive, None);
     if let (Ok(ListedWal::Held(held)), Some(reach), true) = (listed, &status.reach, status.has_gaps()) {
-        let alone = Repositories::of(vec![repository.clone()]);
+        let alone = Repositories::new(vec![repository.clone()]);
         let listing = Listing::of_source(&alone, &archive.system, &archive.source).await;
         if let Some(unlisted) = listing.unlisted.first() {
             return Err(format!("failed to look for base backups: {}", unlisted.reason()));
@@ -168,7 +168,8 @@ pub async fn missing_wal(
         // One listing, from where the oldest begins, does for all backups of a cluster.
         let mut clusters: Vec<(Archive, Vec<(&BackupId, &Physical)>)> = Vec::new();
         for record in backups.iter().filter_map(|id| inventory.find(id)) {
-            let (Some(archive), Some(physical)) = (Archive::of(&record.manifest), &record.manifest.physical)
+            let (Some(archive), Some(physical)) =
+                (Archive::from_manifest(&record.manifest), &record.manifest.physical)
             else {
                 continue;
             };

@@ -14,7 +14,7 @@ use crate::model::{
 };
 use crate::wal::{
     Archive, ArchiverFacts, CommitTimes, ReplayEnd, ReplayPosition, ReplayRange, TimelineDivergence,
-    TimelineTarget, WalInventory, complete_by_server, first_segment,
+    TimelineTarget, WalInventory, complete_until_by_server, first_segment,
 };
 
 /// Up to when one repository, alone, could bring a cluster back by base backup and log.
@@ -138,7 +138,9 @@ fn assess_base(
     checks: &[&WalCheck],
     status: &mut WalStatus,
 ) -> Result<Option<AssessedBase>, Question> {
-    let (Some(archive), Some(physical)) = (Archive::of(base), &base.physical) else { return Ok(None) };
+    let (Some(archive), Some(physical)) = (Archive::from_manifest(base), &base.physical) else {
+        return Ok(None);
+    };
     if let Some(server) = server.filter(|server| server.system_identifier != archive.cluster) {
         let foreign = ForeignCluster { server: server.system_identifier, kept: archive.cluster };
         return Ok(Some(AssessedBase::Foreign(foreign)));
@@ -244,7 +246,7 @@ fn reach(
     CommitTimes { complete, newest_commit }: CommitTimes,
     server: Option<&ArchiverFacts>,
 ) -> WalReach {
-    let by_server = server.and_then(|server| complete_by_server(server, &way.reach));
+    let by_server = server.and_then(|server| complete_until_by_server(server, &way.reach));
     WalReach {
         base: base.id.clone(),
         until: complete.max(by_server).unwrap_or_default().max(base.recovery_point),

@@ -35,7 +35,7 @@ pub(crate) async fn repositories(root: &Path, names: &[&str]) -> Repositories {
         };
         list.push(Repository { name: name.parse().unwrap(), store: Arc::new(store) });
     }
-    Repositories::of(list)
+    Repositories::new(list)
 }
 
 /// A backup of source `database` that began `minutes` after noon, and its objects' bytes.
@@ -47,7 +47,7 @@ pub(crate) fn backup(minutes: i64) -> (Manifest, Vec<(String, Bytes)>) {
         .map(|n| (layout::object_name(name, n), Bytes::from(format!("object {n} of {minutes}").repeat(1000))))
         .collect();
     let parts =
-        objects.iter().map(|(name, bytes)| ObjectPart { name: name.clone(), stored: Digest::of(bytes) });
+        objects.iter().map(|(name, bytes)| ObjectPart { name: name.clone(), stored: Digest::compute(bytes) });
     let manifest = Manifest {
         format: FormatVersion::CURRENT.to_string(),
         repository_id: REPOSITORY_ID.to_owned(),
@@ -67,7 +67,7 @@ pub(crate) fn backup(minutes: i64) -> (Manifest, Vec<(String, Bytes)>) {
         protection: Protection::Age { recipients: Vec::new() },
         artifacts: vec![Artifact {
             name: name.to_owned(),
-            plain: Digest::of(b"plain"),
+            plain: Digest::compute(b"plain"),
             encoding: vec![Encoding::Zstd, Encoding::Age],
             objects: parts.collect(),
         }],

@@ -236,7 +236,7 @@ async fn newest(
         .await
         .map_err(|source| JournalError::Read { run: newest.clone(), source })?;
     let named = parse(&bytes, &newest).map(|record| record.detail.repositories).unwrap_or_default();
-    Ok(Some((Sha256Hex::of(&bytes), named)))
+    Ok(Some((Sha256Hex::digest(&bytes), named)))
 }
 
 /// Repositories that the newest records name, and when they did.
@@ -287,7 +287,7 @@ mod tests {
             assert!(lost.is_empty(), "{lost:?}");
             let (read, bytes) = read(store, &system(), &record(minutes).run).await.unwrap();
             assert_eq!(read.previous, before);
-            before = Some(Sha256Hex::of(&bytes));
+            before = Some(Sha256Hex::digest(&bytes));
         }
         for repository in repositories.iter() {
             assert_eq!(runs(&*repository.store, &system()).await.unwrap().len(), 3);

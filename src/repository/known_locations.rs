@@ -41,7 +41,7 @@ impl WasRepository {
 
 impl KnownLocations {
     /// What is known of each store, with what the journals of those that are accepted say where that is needed.
-    pub(super) async fn of(
+    pub(super) async fn load(
         &self,
         found: &[HeaderLookup],
         system: &SystemName,

@@ -382,7 +382,7 @@ mod tests {
             }
         }
         let plain = sealing.await.unwrap().unwrap().plain;
-        let objects = vec![ObjectPart { name: "object".to_owned(), stored: Digest::of(&bytes) }];
+        let objects = vec![ObjectPart { name: "object".to_owned(), stored: Digest::compute(&bytes) }];
         (Artifact { name: "object".to_owned(), plain, encoding, objects }, bytes)
     }
 
@@ -432,7 +432,7 @@ mod tests {
         }
         // A backup of the same size that someone else made, for the same key.
         let (artifact, bytes) = sealed(Some(&identity)).await;
-        let other = Artifact { plain: Digest::of(b"other"), ..artifact };
+        let other = Artifact { plain: Digest::compute(b"other"), ..artifact };
         let error = opened(root.path(), &other, bytes, Some(&identity)).await.unwrap_err();
         assert!(error.contains("the plain bytes are not those that were recorded"), "{error}");
     }

@@ -103,7 +103,7 @@ impl Repositories {
     }
 
     /// As given, the primary first.
-    pub fn of(usable: Vec<Repository>) -> Self {
+    pub fn new(usable: Vec<Repository>) -> Self {
         Self { primary: usable.first().map(|first| first.name.clone()), usable, ..Self::default() }
     }
 
@@ -193,7 +193,7 @@ impl Repositories {
     /// As [`Self::for_reading`], for someone who must not be kept from what is there by what a catalog of this
     /// host says: where no repository has the id that it knows, it is of another one, and the first marker
     /// decides.
-    pub async fn for_restoring(mut self, system: &SystemName, known: Option<&str>) -> Self {
+    pub async fn open_for_restore(mut self, system: &SystemName, known: Option<&str>) -> Self {
         let known = known.map(str::to_owned).or_else(|| self.remembered.id.clone());
         let found = self.markers(Some(ANSWER)).await;
         let is_of = |id: &String| {
@@ -212,7 +212,7 @@ impl Repositories {
         system: &SystemName,
         known: Option<String>,
     ) -> Self {
-        let was = self.remembered.of(&found, system, known.as_deref()).await;
+        let was = self.remembered.load(&found, system, known.as_deref()).await;
         self.id = known;
         let mut accepted: Vec<(Repository, RepositoryMarker)> = Vec::new();
         for (repository, marker) in found {
@@ -269,7 +269,7 @@ impl Repositories {
     ) -> Result<Self, MarkerError> {
         let mut id = known.map(str::to_owned).or_else(|| self.remembered.id.clone());
         let found = self.markers(None).await;
-        let was = self.remembered.of(&found, system, id.as_deref()).await;
+        let was = self.remembered.load(&found, system, id.as_deref()).await;
         let mut unmarked = Vec::new();
         let mut accepted: Vec<(Repository, RepositoryMarker)> = Vec::new();
         for (repository, marker) in found {
@@ -501,11 +501,11 @@ mod tests {
         }
         let other = "f".repeat(32);
         assert_eq!(set.clone().for_reading(&system(), Some(&other)).await.iter().len(), 1);
-        let opened = set.clone().for_restoring(&system(), Some(&other)).await;
+        let opened = set.clone().open_for_restore(&system(), Some(&other)).await;
         assert_eq!((opened.id(), opened.iter().len()), (Some(&*id), 3));
         // Where one is the catalog's, the others are not.
         put_marker(set.iter().nth(2).unwrap(), |marker| marker["repository_id"] = other.clone().into()).await;
-        let opened = set.for_restoring(&system(), Some(&other)).await;
+        let opened = set.open_for_restore(&system(), Some(&other)).await;
         assert_eq!((opened.id(), opened.iter().len()), (Some(&*other), 1));
     }
 
@@ -627,7 +627,7 @@ mod tests {
         std::os::unix::fs::symlink(root.path().join("primary"), root.path().join("copy")).unwrap();
         let store = Arc::new(crate::store::directory::DirectoryStore::open(root.path().join("copy")));
         let copy = Repository { name: "copy".parse().unwrap(), store };
-        let both = Repositories::of([set.usable.clone(), vec![copy]].concat());
+        let both = Repositories::new([set.usable.clone(), vec![copy]].concat());
         let writing = both.clone().for_writing(&system(), None, noon()).await.unwrap();
         let reading = both.for_reading(&system(), None).await;
         for opened in [writing, reading] {
@@ -672,7 +672,7 @@ mod tests {
             object_lock: None,
         };
         let store = Arc::new(crate::store::s3::S3Store::open(&place).await.unwrap());
-        let set = Repositories::of(vec![Repository { name: "primary".parse().unwrap(), store }]);
+        let set = Repositories::new(vec![Repository { name: "primary".parse().unwrap(), store }]);
         let found = set.markers(Some(Duration::from_secs(2))).await;
         let Err(error) = &found[0].1 else { panic!("{found:?}") };
         let told = crate::text::error_chain(error);

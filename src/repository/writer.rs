@@ -355,7 +355,7 @@ mod tests {
             let begun = "2026-11-20T22:02:51Z".parse().unwrap();
             Self {
                 roots,
-                repositories: Repositories::of(repositories),
+                repositories: Repositories::new(repositories),
                 identity: NewIdentity::generate(),
                 system: "shop".parse().unwrap(),
                 backup: BackupId::new(begun, &"database".parse().unwrap(), BackupKind::Logical, 7),
@@ -448,7 +448,7 @@ mod tests {
         let mut writer = bench.writer(CancellationToken::new());
         let artifact =
             writer.store("data", Box::new(MemoryProducer::new(bytes.clone())), None).await.unwrap();
-        assert_eq!(artifact.plain, Digest::of(&bytes));
+        assert_eq!(artifact.plain, Digest::compute(&bytes));
         assert!(artifact.objects.len() > 3, "{artifact:?}");
         let held = writer.commit(&bench.manifest(vec![artifact.clone()])).await.unwrap();
         assert_eq!(held.iter().count(), 2);

@@ -36,7 +36,7 @@ pub enum ArchiveHealth {
 }
 
 impl ArchiveHealth {
-    pub fn of(status: &ArchiveStatus, rpo: Duration, now: DateTime<Utc>) -> Self {
+    pub fn assess(status: &ArchiveStatus, rpo: Duration, now: DateTime<Utc>) -> Self {
         match status.behind(now) {
             None if status.reach.is_none() => Self::Nothing,
             None if status.is_broken() => Self::Gap,
@@ -110,14 +110,14 @@ impl ArchiveReport {
         let archive = Archive { system: policy.system.clone(), source: source.clone(), cluster };
         let last_archived = match (&server, policy.source(source).map(|source| &source.config)) {
             (Ok(facts), Some(SourceConfig::Postgres(postgres))) => {
-                LastArchived::of(postgres, facts, archive.clone())
+                LastArchived::from_facts(postgres, facts, archive.clone())
             }
             _ => None,
         };
         let own = server.as_ref().ok().filter(|facts| facts.system_identifier == cluster);
         let row = |name: &RepositoryName, status: Result<ArchiveStatus, String>| {
             let health = match &status {
-                Ok(status) => ArchiveHealth::of(status, policy.objectives.rpo, now),
+                Ok(status) => ArchiveHealth::assess(status, policy.objectives.rpo, now),
                 Err(_) => ArchiveHealth::NotReached,
             };
             RepositoryArchive { name: name.clone(), status, health }
@@ -128,7 +128,7 @@ impl ArchiveReport {
         });
         let mut rows = join_all(asked).await;
         rows.extend(repositories.lost().iter().map(|lost| row(&lost.name, Err(lost.reason()))));
-        let stall = server.as_ref().ok().and_then(|facts| Stall::of(method, facts));
+        let stall = server.as_ref().ok().and_then(|facts| Stall::detect(method, facts));
         Ok(Self { system_identifier: cluster, server, stall, repositories: rows })
     }
 
@@ -209,7 +209,7 @@ mod tests {
             (Some(61), ArchiveHealth::ObjectiveMissed),
             (None, ArchiveHealth::Nothing),
         ] {
-            assert_eq!(ArchiveHealth::of(&standing(minutes), hour, now), verdict, "{minutes:?}");
+            assert_eq!(ArchiveHealth::assess(&standing(minutes), hour, now), verdict, "{minutes:?}");
         }
     }
 }

@@ -21,7 +21,7 @@ impl Blocked {
 
     fn lost(&self, operation: &'static str, key: &str) -> StoreError {
         let fault = StoreFault::new(StoreErrorKind::Unreachable, "location is lost");
-        fault.of(operation, key, self.location.clone())
+        fault.at(operation, key, self.location.clone())
     }
 }
 

@@ -35,7 +35,7 @@ impl Deadline {
 
 fn late(within: Duration, operation: &'static str, key: &str, location: String) -> StoreError {
     let words = format!("it took nothing for {}", format_duration(within));
-    StoreFault::new(StoreErrorKind::Unreachable, words).of(operation, key, location)
+    StoreFault::new(StoreErrorKind::Unreachable, words).at(operation, key, location)
 }
 
 #[async_trait]

@@ -14,7 +14,7 @@ impl StoreFault {
         Self { kind, detail: Some(detail.into()) }
     }
 
-    pub(crate) fn of(self, operation: &'static str, key: &str, location: String) -> StoreError {
+    pub(crate) fn at(self, operation: &'static str, key: &str, location: String) -> StoreError {
         StoreError { operation, key: key.to_owned(), location, kind: self.kind, detail: self.detail }
     }
 }

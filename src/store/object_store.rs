@@ -158,6 +158,6 @@ pub async fn delete_object(store: &dyn Store, key: &str) -> Result<(), StoreErro
 
 /// Returns [`Store::admin`] to callers that cannot do without: a store that has none cannot do it.
 pub fn require_admin(store: &dyn Store) -> Result<&dyn StoreAdmin, StoreError> {
-    let missing = || StoreFault::from(StoreErrorKind::Unsupported).of("administer", "", store.location());
+    let missing = || StoreFault::from(StoreErrorKind::Unsupported).at("administer", "", store.location());
     store.admin().ok_or_else(missing)
 }

@@ -257,7 +257,7 @@ mod tests {
         let bench = TestBench::new(&["primary"]).await;
         let manifest = bench.store(0, &["primary"]).await;
         let mut lying = manifest.clone();
-        lying.artifacts[1].plain = crate::model::Digest::of(b"something else");
+        lying.artifacts[1].plain = crate::model::Digest::compute(b"something else");
         let path = bench.path("primary", &manifest, layout::MANIFEST);
         fs::write(path, serde_json::to_vec(&lying).unwrap()).unwrap();
         let report = verify(&bench, &bench.identity.identities()).await;

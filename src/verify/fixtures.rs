@@ -67,7 +67,7 @@ impl TestBench {
             Recipe::new(Compression { level: 1, threads: 1 }, &Encryption::Age { recipients }).unwrap();
         let (mut manifest, _) = fixtures::backup(minutes);
         let mut writer = BackupWriter::new(
-            Repositories::of(chosen.cloned().collect()),
+            Repositories::new(chosen.cloned().collect()),
             system(),
             manifest.id.clone(),
             recipe,

@@ -42,7 +42,7 @@ pub fn plan(entries: &[&BackupEntry], only: Option<&RepositoryName>) -> Vec<WalI
     let mut items: Vec<WalItem> = Vec::new();
     for entry in entries {
         let Some(physical) = &entry.manifest.physical else { continue };
-        let (archive, source) = (Archive::of(&entry.manifest), entry.manifest.source.clone());
+        let (archive, source) = (Archive::from_manifest(&entry.manifest), entry.manifest.source.clone());
         let base = (entry.id().clone(), physical.clone());
         for copy in entry.copies.iter().filter(|copy| copy.is_held()) {
             if only.is_some_and(|only| *only != copy.repository) {
@@ -283,7 +283,7 @@ mod tests {
         let names = names.chain(with_history.then_some(WalName::History(second)));
         let mut held = WalInventory::new(SIZE, names);
         if with_history {
-            held.came_from(second, Ancestor { timeline: Timeline::FIRST, until: at(7, 500) });
+            held.forked_from(second, Ancestor { timeline: Timeline::FIRST, until: at(7, 500) });
         }
         let (names, faults, _) = files(&item(), &held);
         (names.len(), faults)

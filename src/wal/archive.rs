@@ -21,7 +21,7 @@ pub struct Archive {
 
 impl Archive {
     /// The log of the cluster that a base backup is of; `None` where it does not say which.
-    pub fn of(manifest: &Manifest) -> Option<Self> {
+    pub fn from_manifest(manifest: &Manifest) -> Option<Self> {
         let (system, source) = (manifest.system.clone(), manifest.source.clone());
         Some(Self { system, source, cluster: manifest.cluster()? })
     }
@@ -117,7 +117,7 @@ impl SegmentTags {
     }
 
     /// `None` where they are not there (a directory that was copied without them) or are not ours.
-    pub fn of(metadata: &BTreeMap<String, String>) -> Option<Self> {
+    pub fn from_metadata(metadata: &BTreeMap<String, String>) -> Option<Self> {
         let parent = |text: &String| {
             let (timeline, until) = text.split_once(' ')?;
             Some(Ancestor { timeline: timeline.parse().ok()?, until: until.parse().ok()? })
@@ -161,8 +161,8 @@ mod tests {
     #[test]
     fn tags_are_read_back_as_they_were_written() {
         let full = SegmentTags {
-            plain: Digest::of(b"plain"),
-            stored: Some(Sha256Hex::of(b"stored")),
+            plain: Digest::compute(b"plain"),
+            stored: Some(Sha256Hex::digest(b"stored")),
             completed: "2026-11-20T12:00:00.123456Z".parse().unwrap(),
             witnessed: true,
             known_until: Some("2026-11-20T11:59:45Z".parse().unwrap()),
@@ -183,16 +183,16 @@ mod tests {
         };
         let none = SegmentTags { notable: Some(Notable::default()), ..bare.clone() };
         for tags in [full, bare, none] {
-            assert_eq!(SegmentTags::of(&tags.to_metadata()), Some(tags));
+            assert_eq!(SegmentTags::from_metadata(&tags.to_metadata()), Some(tags));
         }
-        assert_eq!(SegmentTags::of(&BTreeMap::new()), None);
+        assert_eq!(SegmentTags::from_metadata(&BTreeMap::new()), None);
     }
 
     #[test]
     fn a_copy_says_nothing_of_when_its_file_was_complete() {
         let commit = "2026-11-20T11:00:00Z".parse().ok();
         let tags = |witnessed, newest_commit| SegmentTags {
-            plain: Digest::of(b""),
+            plain: Digest::compute(b""),
             stored: None,
             completed: "2026-11-20T12:00:00Z".parse().unwrap(),
             witnessed,

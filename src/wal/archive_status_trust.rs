@@ -17,7 +17,7 @@ const FOLLOWS: [&str; 2] = ["standby.signal", "recovery.signal"];
 ///
 /// The server's process file tells: it names the folder it was written in, and when the server was started.
 /// It stays where a server was killed. Without one nobody knows.
-pub(super) fn is_servers_own(pg_wal: &Path) -> bool {
+pub(super) fn archive_status_is_authoritative(pg_wal: &Path) -> bool {
     // As PostgreSQL names it, relative to the data directory, so that a link is not followed.
     let data = match pg_wal.parent() {
         Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn a_copy_is_not_the_servers_own() {
-        let is_own = |data: &Path| is_servers_own(&data.join("pg_wal"));
+        let is_own = |data: &Path| archive_status_is_authoritative(&data.join("pg_wal"));
         let own = data_directory(None, 5000);
         assert!(is_own(own.path()));
         let from_beside = data_directory(Some(Path::new("/nowhere/else")), 0);
@@ -81,6 +81,6 @@ mod tests {
         // Only the log was copied.
         std::fs::remove_file(own.path().join("postmaster.pid")).unwrap();
         assert!(!is_own(own.path()));
-        assert!(!is_servers_own(Path::new("/")));
+        assert!(!archive_status_is_authoritative(Path::new("/")));
     }
 }

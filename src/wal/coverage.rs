@@ -86,7 +86,7 @@ impl ReplayRange {
 
     /// The segment it ends in where the timeline is left there: what the old timeline wrote behind the end,
     /// in the whole segment or in pieces of it, is not on the way.
-    pub fn left_in(&self) -> Option<Segment> {
+    pub fn remaining_in(&self) -> Option<Segment> {
         let (last, written) = match &self.pieces {
             Some((segment, pieces)) => (*segment, pieces.iter().map(|(_, end)| u64::from(*end)).max()?),
             None => (self.backwards().next()?, self.size.bytes()),
@@ -132,7 +132,7 @@ impl WalInventory {
     }
 
     /// Enters what a timeline's history says.
-    pub fn came_from(&mut self, timeline: Timeline, parent: Ancestor) {
+    pub fn forked_from(&mut self, timeline: Timeline, parent: Ancestor) {
         self.timelines.entry(timeline).or_default().parent = Some(parent);
     }
 
@@ -245,7 +245,7 @@ impl WalInventory {
     }
 
     /// The oldest position from which the end of a timeline can be reached without a gap.
-    pub fn whole_since(&self, timeline: Timeline) -> Option<ReplayPosition> {
+    pub fn contiguous_since(&self, timeline: Timeline) -> Option<ReplayPosition> {
         let mut timeline = timeline;
         let mut number = *self.timelines.get(&timeline)?.segments.last()?;
         loop {
@@ -301,7 +301,7 @@ impl WalInventory {
                     return self.reached(ReplayPosition { timeline, lsn: until }, stretches, stop);
                 }
                 _ => {
-                    let shipped = self.shipped(timeline, next);
+                    let shipped = self.partial_segments(timeline, next);
                     let end = Lsn(self.size.begin_of(next).0 + u64::from(shipped.bytes()));
                     let end = ReplayPosition { timeline, lsn: until.map_or(end, |until| end.min(until)) };
                     let stop = match self.stop(timeline, next) {
@@ -357,9 +357,9 @@ impl WalInventory {
         ReplayRange { end, stretches, pieces: None, stop, size: self.size }
     }
 
-    fn shipped(&self, timeline: Timeline, number: u64) -> PartialSegments {
+    fn partial_segments(&self, timeline: Timeline, number: u64) -> PartialSegments {
         let all = self.timelines.get(&timeline).and_then(|held| held.pieces.get(&number));
-        PartialSegments::of(self.segment(timeline, number), self.size, all.cloned().unwrap_or_default())
+        PartialSegments::assemble(self.segment(timeline, number), self.size, all.cloned().unwrap_or_default())
     }
 
     fn stop(&self, timeline: Timeline, missing: u64) -> ReplayEnd {
@@ -377,7 +377,8 @@ impl WalInventory {
 
     /// Whether a timeline that was begun at `fork` has anything of its own in that segment.
     fn begins(&self, timeline: Timeline, number: u64, fork: Lsn) -> bool {
-        let shipped = self.size.begin_of(number).0 + u64::from(self.shipped(timeline, number).bytes());
+        let shipped =
+            self.size.begin_of(number).0 + u64::from(self.partial_segments(timeline, number).bytes());
         self.has(timeline, number) || shipped > fork.0
     }
 
@@ -430,7 +431,7 @@ mod tests {
         let histories = forks.iter().map(|(child, ..)| WalName::History(timeline(*child)));
         let mut holdings = WalInventory::new(SIZE, names.chain(histories));
         for (child, parent, until) in forks {
-            holdings.came_from(timeline(*child), Ancestor { timeline: timeline(*parent), until: *until });
+            holdings.forked_from(timeline(*child), Ancestor { timeline: timeline(*parent), until: *until });
         }
         holdings
     }
@@ -442,7 +443,7 @@ mod tests {
         assert_eq!((reach.end, reach.stop), (at(1, lsn(9, 0)), ReplayEnd::End));
         assert!(reach.covers(lsn(8, 100)) && !reach.covers(lsn(9, 0)));
         assert_eq!(reach.stretches[0].first.to_string(), "000000010000000000000006");
-        assert_eq!(held.whole_since(timeline(1)), Some(at(1, lsn(5, 0))));
+        assert_eq!(held.contiguous_since(timeline(1)), Some(at(1, lsn(5, 0))));
         assert_eq!(held.reach(at(1, lsn(3, 40)), TimelineTarget::Latest).end, at(1, lsn(3, 0)));
     }
 
@@ -454,7 +455,7 @@ mod tests {
         let ReplayEnd::Gap(gap) = reach.stop else { panic!("{reach:?}") };
         assert_eq!((gap.first.number(SIZE), gap.last.number(SIZE), gap.count), (Some(7), Some(8), 2));
         assert_eq!(held.gaps(timeline(1)), [gap]);
-        assert_eq!(held.whole_since(timeline(1)), Some(at(1, lsn(9, 0))));
+        assert_eq!(held.contiguous_since(timeline(1)), Some(at(1, lsn(9, 0))));
     }
 
     #[test]
@@ -470,7 +471,7 @@ mod tests {
             .map(|s| (s.first.timeline.number(), s.first.number(SIZE).unwrap(), s.last.number(SIZE).unwrap()))
             .collect();
         assert_eq!(stretches, [(1, 5, 6), (2, 7, 8), (3, 9, 10)]);
-        assert_eq!(held.whole_since(timeline(3)), Some(at(1, lsn(5, 0))));
+        assert_eq!(held.contiguous_since(timeline(3)), Some(at(1, lsn(5, 0))));
         // Staying on a timeline is another way.
         let stays = held.reach(at(1, lsn(5, 40)), TimelineTarget::Timeline(timeline(1)));
         assert_eq!(stays.end, at(1, lsn(12, 0)));
@@ -492,8 +493,8 @@ mod tests {
         let held = holdings(&[(1, 5..8)], &[(2, 1, lsn(7, 500))]);
         let reach = held.reach(at(1, lsn(5, 0)), TimelineTarget::Latest);
         assert_eq!((reach.end, reach.stop), (at(1, lsn(7, 500)), ReplayEnd::End));
-        assert_eq!(reach.left_in().and_then(|segment| segment.number(SIZE)), Some(7));
-        assert_eq!(held.reach(at(1, lsn(5, 0)), TimelineTarget::Timeline(timeline(1))).left_in(), None);
+        assert_eq!(reach.remaining_in().and_then(|segment| segment.number(SIZE)), Some(7));
+        assert_eq!(held.reach(at(1, lsn(5, 0)), TimelineTarget::Timeline(timeline(1))).remaining_in(), None);
         let held = holdings(&[(1, 5..6), (2, 7..9)], &[(2, 1, lsn(7, 500))]);
         let reach = held.reach(at(1, lsn(5, 0)), TimelineTarget::Latest);
         assert_eq!(reach.end, at(1, lsn(6, 0)));
@@ -542,16 +543,16 @@ mod tests {
             });
             let mut held =
                 WalInventory::new(SIZE, whole.chain(pieces).chain([WalName::History(timeline(2))]));
-            held.came_from(timeline(2), Ancestor { timeline: timeline(1), until: fork });
+            held.forked_from(timeline(2), Ancestor { timeline: timeline(1), until: fork });
             held.reach(at(1, lsn(5, 0)), TimelineTarget::Latest)
         };
         let both = held(&[(1, 0, 480), (2, 0, 900)], 5..7);
-        assert_eq!((both.end, both.stop, both.left_in()), (at(2, lsn(7, 900)), ReplayEnd::End, None));
+        assert_eq!((both.end, both.stop, both.remaining_in()), (at(2, lsn(7, 900)), ReplayEnd::End, None));
         // As long as they do not come as far, the parent leads further, and no further than the fork.
         let short = held(&[(1, 0, 480), (2, 0, 300)], 5..7);
-        assert_eq!((short.end, short.left_in()), (at(1, lsn(7, 480)), None));
+        assert_eq!((short.end, short.remaining_in()), (at(1, lsn(7, 480)), None));
         let on = held(&[(1, 0, 800), (2, 0, 300)], 5..7);
-        assert_eq!((on.end, on.left_in().is_some()), (at(1, fork), true));
+        assert_eq!((on.end, on.remaining_in().is_some()), (at(1, fork), true));
         let whole = held(&[(2, 0, 900)], 5..8);
         assert_eq!((whole.end, whole.stop), (at(2, lsn(7, 900)), ReplayEnd::End));
     }

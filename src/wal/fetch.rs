@@ -163,7 +163,7 @@ impl Fetcher {
         let archive = Arc::new(Archive { system: self.system.clone(), source: self.source.clone(), cluster });
         let ahead = Prefetch::beside(target, self.prefetch);
         let WalName::Segment(segment) = name else {
-            return self.ask_until_sure(&archive, name, target, &ahead).await;
+            return self.query_with_retry(&archive, name, target, &ahead).await;
         };
         let Some(until) = self.until else {
             return self.fetch_segment(archive, segment, target, ahead).await;
@@ -212,9 +212,9 @@ impl Fetcher {
             return Ok(Fetched::Placed { from: None, passed: vec![] });
         }
         ahead.sweep(segment);
-        let mut others = self.begin_ahead(&archive, &ahead, segment);
+        let mut others = self.start_prefetch(&archive, &ahead, segment);
         let asked = others.len();
-        let mut fetched = self.ask_until_sure(&archive, name, target, &ahead).await?;
+        let mut fetched = self.query_with_retry(&archive, name, target, &ahead).await?;
         let Fetched::Placed { passed, .. } = &mut fetched else { return Ok(fetched) };
         let rest = async {
             while let Some(other) = others.join_next().await {
@@ -235,7 +235,7 @@ impl Fetcher {
     }
 
     /// Fetches what is likely asked for next. What fails is asked for again when it is wanted.
-    fn begin_ahead(
+    fn start_prefetch(
         &self,
         archive: &Arc<Archive>,
         ahead: &Prefetch,
@@ -272,18 +272,18 @@ impl Fetcher {
         for repository in self.repositories.iter() {
             match cluster::first(&*repository.store, &archive).await {
                 Ok(Some(record)) => return Ok(record.system_identifier),
-                Ok(None) => lost.push(Unavailable::new(repository, self.never(repository))),
+                Ok(None) => lost.push(Unavailable::new(repository, self.cannot_know(repository))),
                 Err(error) => lost.push(Unavailable::new(repository, error)),
             }
         }
         Err(FetchError::Whose(lost))
     }
 
-    fn never(&self, repository: &Repository) -> Inconclusive {
+    fn cannot_know(&self, repository: &Repository) -> Inconclusive {
         Inconclusive::Never { location: repository.store.location(), source_name: self.source.clone() }
     }
 
-    async fn ask_until_sure(
+    async fn query_with_retry(
         &self,
         archive: &Archive,
         name: WalName,
@@ -351,7 +351,7 @@ impl Fetcher {
                         let location = repository.store.location();
                         return Err(FetchError::Gap { name, later, location });
                     }
-                    let shipped = PartialSegments::of(segment, size, behind.pieces);
+                    let shipped = PartialSegments::assemble(segment, size, behind.pieces);
                     let most = pieces.as_ref().map_or(0, |(_, pieces)| pieces.bytes());
                     if shipped.bytes() > most {
                         pieces = Some((repository.clone(), shipped));
@@ -380,7 +380,7 @@ impl Fetcher {
     async fn is_sure(&self, archive: &Archive, repository: &Repository) -> Result<SegmentSize, Inconclusive> {
         match cluster::known(&*repository.store, archive).await? {
             Some(record) => Ok(record.segment_size),
-            None => Err(self.never(repository)),
+            None => Err(self.cannot_know(repository)),
         }
     }
 
@@ -478,8 +478,8 @@ impl Fetcher {
         let unpacked = match got {
             Ok((bytes, info)) => {
                 tokio::task::spawn_blocking(move || {
-                    let found = Some(Sha256Hex::of(&bytes));
-                    let tags = SegmentTags::of(&info.metadata);
+                    let found = Some(Sha256Hex::digest(&bytes));
+                    let tags = SegmentTags::from_metadata(&info.metadata);
                     let stored = &bytes[..];
                     Arrived { archive: &archive, name, key, stored, found, tags }.unpack(&identities, &draft)
                 })

@@ -13,7 +13,7 @@ const ENDED_LATE: TimeDelta = TimeDelta::minutes(1);
 /// Everything committed before is in what is reached, as the server that writes the log lets one conclude: times
 /// of files say nothing for as long as nothing is written. What is reached must have been asked for after the
 /// server. `None`: nothing follows from what it says.
-pub fn complete_by_server(facts: &ArchiverFacts, reach: &ReplayRange) -> Option<DateTime<Utc>> {
+pub fn complete_until_by_server(facts: &ArchiverFacts, reach: &ReplayRange) -> Option<DateTime<Utc>> {
     // What a standby replays may be long behind what was committed.
     if facts.is_standby || reach.end.timeline != facts.timeline {
         return None;
@@ -58,7 +58,7 @@ mod tests {
             ..facts_for_tests()
         };
         let ago = |facts: &ArchiverFacts, reach| {
-            complete_by_server(facts, reach).map(|until| (facts.asked - until).num_seconds())
+            complete_until_by_server(facts, reach).map(|until| (facts.asked - until).num_seconds())
         };
         assert_eq!(ago(&facts(2 * SEGMENT, 0), &whole), Some(10));
         // Zeros at its end are not shipped.

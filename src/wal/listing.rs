@@ -94,7 +94,7 @@ async fn list(
     for timeline in holdings.histories().collect::<Vec<_>>() {
         let parent = parent(store, archive, timeline, identities).await.map_err(ListError::Store)?;
         if let Some(parent) = parent {
-            holdings.came_from(timeline, parent);
+            holdings.forked_from(timeline, parent);
         }
     }
     Ok(holdings)
@@ -137,7 +137,7 @@ pub async fn tags(
 ) -> Result<Option<SegmentTags>, StoreError> {
     for suffix in SUFFIXES {
         if let Some(info) = store.head(&archive.key(name, suffix)).await? {
-            return Ok(SegmentTags::of(&info.metadata));
+            return Ok(SegmentTags::from_metadata(&info.metadata));
         }
     }
     Ok(None)
@@ -149,14 +149,14 @@ pub(crate) async fn strays(
     key: &str,
     info: &ObjectInfo,
 ) -> Result<Vec<(u64, SegmentTags)>, StoreError> {
-    if SegmentTags::of(&info.metadata).is_some() {
+    if SegmentTags::from_metadata(&info.metadata).is_some() {
         return Ok(vec![]);
     }
     let Some(admin) = store.admin() else { return Ok(vec![]) };
     let earlier = admin.detached_metadata(key).await?;
     Ok(earlier
         .into_iter()
-        .filter_map(|earlier| Some((earlier.size, SegmentTags::of(&earlier.metadata)?)))
+        .filter_map(|earlier| Some((earlier.size, SegmentTags::from_metadata(&earlier.metadata)?)))
         .collect())
 }
 
@@ -192,8 +192,10 @@ pub async fn moment(
 ) -> Result<CommitTimes, StoreError> {
     let mut moment = CommitTimes { complete: None, newest_commit: None };
     let mut left = LOOK_BACK;
-    let left_in = reach.left_in();
-    if let Some((segment, pieces)) = reach.pieces.as_ref().filter(|(segment, _)| left_in != Some(*segment)) {
+    let remaining_in = reach.remaining_in();
+    if let Some((segment, pieces)) =
+        reach.pieces.as_ref().filter(|(segment, _)| remaining_in != Some(*segment))
+    {
         for &(begin, end) in pieces.iter().rev() {
             moment.take(tags(store, archive, WalName::Piece { segment: *segment, begin, end }).await?);
             if moment.newest_commit.is_some() {
@@ -201,7 +203,7 @@ pub async fn moment(
             }
         }
     }
-    for segment in reach.backwards().filter(|segment| left_in != Some(*segment)) {
+    for segment in reach.backwards().filter(|segment| remaining_in != Some(*segment)) {
         if left == 0 || (moment.complete.is_some() && moment.newest_commit.is_some()) {
             break;
         }

@@ -41,7 +41,7 @@ pub use coverage::{Gap, ReplayEnd, ReplayPosition, ReplayRange, SegmentRange, Ti
 pub use decode::Unusable;
 pub use fetch::{FetchError, Fetched, Fetcher};
 pub use flush_history::LsnTimeline;
-pub use idle_server::complete_by_server;
+pub use idle_server::complete_until_by_server;
 pub use listing::{CommitTimes, ListError, all_listed, holdings, modified, moment, tags};
 pub use push::{BacklogResult, Memory, PushError, PushResult, Pusher, SeenSegments};
 pub use required::{MissingRequiredWal, first_segment};

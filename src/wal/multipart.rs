@@ -119,7 +119,7 @@ pub(super) async fn reader(
         runtime: Handle::current(),
     };
     reader.go_ahead();
-    Ok((reader, SegmentTags::of(&info.metadata)))
+    Ok((reader, SegmentTags::from_metadata(&info.metadata)))
 }
 
 impl RangeReader {

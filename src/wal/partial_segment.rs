@@ -60,7 +60,7 @@ pub(super) struct PartialSegments {
 }
 
 impl PartialSegments {
-    pub(super) fn of(segment: Segment, size: SegmentSize, mut all: Vec<(u32, u32)>) -> Self {
+    pub(super) fn assemble(segment: Segment, size: SegmentSize, mut all: Vec<(u32, u32)>) -> Self {
         all.retain(|(begin, end)| begin < end && u64::from(*end) <= size.bytes());
         all.sort_unstable();
         let mut chain = Vec::new();
@@ -143,7 +143,11 @@ mod tests {
     use crate::model::Timeline;
 
     fn pieces(all: Vec<(u32, u32)>) -> PartialSegments {
-        PartialSegments::of(Segment::new(Timeline::FIRST, 1, SegmentSize::DEFAULT), SegmentSize::DEFAULT, all)
+        PartialSegments::assemble(
+            Segment::new(Timeline::FIRST, 1, SegmentSize::DEFAULT),
+            SegmentSize::DEFAULT,
+            all,
+        )
     }
 
     #[test]

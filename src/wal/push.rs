@@ -57,7 +57,7 @@ impl PushError {
     }
 
     /// Where another file stands under the name.
-    pub fn another_stands_at(&self) -> Option<&str> {
+    pub fn conflicting_object_at(&self) -> Option<&str> {
         self.refusals().find_map(|refusal| match refusal {
             PushRejection::Different { key, .. } => Some(&**key),
             _ => None,
@@ -65,7 +65,7 @@ impl PushError {
     }
 
     /// Where one stands that nobody can tell from another.
-    pub fn untold_stands_at(&self) -> Option<&str> {
+    pub fn unverifiable_object_at(&self) -> Option<&str> {
         self.refusals().find_map(|refusal| match refusal {
             PushRejection::Untold { key, .. } => Some(&**key),
             _ => None,
@@ -204,7 +204,7 @@ impl Pusher {
     /// history of the timeline it began; without it nobody finds the way to what it archives from then on.
     async fn push_forgotten_history(&self, file: &WalFile) -> Result<(), PushError> {
         let WalName::Segment(segment) = file.name else { return Ok(()) };
-        let Some(history) = file.history_nobody_noted(segment.timeline) else { return Ok(()) };
+        let Some(history) = file.unarchived_history_file(segment.timeline) else { return Ok(()) };
         self.push_file(&history, true).await?;
         // So that the next segment need not ask; without it the next one asks.
         let _noted = std::fs::File::create(history.done());
@@ -219,7 +219,7 @@ impl Pusher {
             })
             .await?;
             let archive = self.archive(whose);
-            let mut ledger = PushProgress::of(&self.repositories);
+            let mut ledger = PushProgress::new(&self.repositories);
             let mut wanting: Vec<Repository> = self.repositories.iter().cloned().collect();
             if seen {
                 wanting = self.look(&archive, file, &mut ledger).await?;
@@ -240,7 +240,7 @@ impl Pusher {
     ///
     /// PostgreSQL calls for each file all the same. It is then found where it stands, and that is what is
     /// reported: nothing is kept here about what was done.
-    pub async fn drain(
+    pub async fn archive_backlog(
         &self,
         backlog: &Backlog,
         pushed: &Result<PushResult, PushError>,
@@ -253,22 +253,22 @@ impl Pusher {
             Err(PushError::NotEverywhere { name, .. }) => *name,
             Err(_) => return drained,
         };
-        let takers = match self.takers(pushed) {
-            Some(takers) => Arc::new(takers),
+        let available = match self.available(pushed) {
+            Some(available) => Arc::new(available),
             None => return drained,
         };
         let waiting: Vec<_> =
             backlog.files.iter().map(|ready| &ready.file).filter(|f| f.name != own).collect();
-        let Some(missing) = takers.missing(&waiting).await else { return drained };
+        let Some(missing) = available.missing(&waiting).await else { return drained };
         let mut missing = missing.into_iter().take(at_most);
         let mut running = JoinSet::new();
         loop {
-            while running.len() < takers.parallel.max(1)
+            while running.len() < available.parallel.max(1)
                 && Instant::now() < until
                 && let Some(file) = missing.next()
             {
-                let takers = Arc::clone(&takers);
-                running.spawn(async move { takers.push_file(&file, false).await });
+                let available = Arc::clone(&available);
+                running.spawn(async move { available.push_file(&file, false).await });
             }
             match running.join_next().await {
                 Some(Ok(Ok(pushed))) => {
@@ -283,7 +283,7 @@ impl Pusher {
     }
 
     /// This, for the repositories that took the last file only.
-    fn takers(&self, pushed: &Result<PushResult, PushError>) -> Option<Self> {
+    fn available(&self, pushed: &Result<PushResult, PushError>) -> Option<Self> {
         let (held, size): (Vec<_>, _) = match pushed {
             Ok(pushed) => (
                 pushed.stored.iter().chain(&pushed.stood).cloned().collect(),
@@ -304,7 +304,7 @@ impl Pusher {
         Some(Self {
             system: self.system.clone(),
             source: self.source.clone(),
-            repositories: Repositories::of(usable),
+            repositories: Repositories::new(usable),
             options: self.options.clone(),
             optional_repositories: vec![],
             recipe: if parallel > 1 { recipe.on_one_thread() } else { recipe },
@@ -526,7 +526,7 @@ enum UploadRequest {
 }
 
 impl PushProgress {
-    fn of(repositories: &Repositories) -> Self {
+    fn new(repositories: &Repositories) -> Self {
         Self { stored: vec![], stood: vec![], lost: repositories.lost().to_vec(), damaged: None }
     }
 
@@ -576,7 +576,7 @@ fn is_same(
 ) -> Result<bool, PushRejection> {
     let Some(info) = found else { return Ok(false) };
     let (key, location) = (key.to_owned(), repository.store.location());
-    match SegmentTags::of(&info.metadata) {
+    match SegmentTags::from_metadata(&info.metadata) {
         None => Err(PushRejection::Untold { key, location }),
         Some(tags) if tags.plain == given => Ok(true),
         Some(tags) => Err(PushRejection::Different { key, location, found: tags.plain, given }),

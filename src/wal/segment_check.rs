@@ -45,8 +45,8 @@ pub async fn check_segment(
             Ok((bytes, info)) => {
                 let strays = strays(&**store, &key, &info).await.map_err(Unusable::Store)?;
                 tokio::task::spawn_blocking(move || {
-                    let found = Sha256Hex::of(&bytes);
-                    let tags = match SegmentTags::of(&info.metadata) {
+                    let found = Sha256Hex::digest(&bytes);
+                    let tags = match SegmentTags::from_metadata(&info.metadata) {
                         Some(tags) => Some(tags),
                         None => as_stored(&key, info.size, found, strays)?,
                     };

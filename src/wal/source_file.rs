@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use thiserror::Error;
 
 use super::SegmentTags;
-use super::archive_status_trust::is_servers_own;
+use super::archive_status_trust::archive_status_is_authoritative;
 use crate::model::{
     Ancestor, Digest, History, Segment, SegmentSize, Sha256Hex, SystemIdentifier, Timeline, WalError, WalName,
 };
@@ -84,14 +84,14 @@ impl WalFile {
     /// Whose it is. A segment says so itself; of anything else the segments beside it do.
     pub fn whose(&self) -> Result<WalOrigin, FileError> {
         if self.segment().is_some() {
-            return self.says_itself();
+            return self.read_segment_header();
         }
         let entries = std::fs::read_dir(self.folder());
         for entry in entries.map_err(|source| self.unreadable(source))?.flatten() {
             // Segments that are kept to be written over have new names and old headers: they do not pass.
             if let Ok(neighbour) = Self::at(&entry.path())
                 && neighbour.segment().is_some()
-                && let Ok(whose) = neighbour.says_itself()
+                && let Ok(whose) = neighbour.read_segment_header()
             {
                 return Ok(whose);
             }
@@ -99,7 +99,7 @@ impl WalFile {
         Err(FileError::Alone(self.path.clone()))
     }
 
-    fn says_itself(&self) -> Result<WalOrigin, FileError> {
+    fn read_segment_header(&self) -> Result<WalOrigin, FileError> {
         let segment = self.segment().ok_or_else(|| FileError::Alone(self.path.clone()))?;
         let header = self.header(&mut self.open()?, segment)?;
         Ok(WalOrigin { cluster: header.system_identifier, segment_size: header.segment_size })
@@ -170,7 +170,7 @@ impl WalFile {
 
     /// The history of a timeline beside this file, where the server has noted neither that it waits to be
     /// archived nor that it was.
-    pub(super) fn history_nobody_noted(&self, timeline: Timeline) -> Option<Self> {
+    pub(super) fn unarchived_history_file(&self, timeline: Timeline) -> Option<Self> {
         let name = WalName::History(timeline);
         let history = Self { path: self.path.with_file_name(name.to_string()), name };
         let is_noted = || history.ready().exists() || history.done().exists();
@@ -239,7 +239,7 @@ impl<'f> SourceReader<'f> {
         let written = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
         // A note that was lost is made anew, and says too late a time; nothing is written to a complete file.
         let completed = noted.map_or(written, |noted| noted.min(written)).into();
-        let witnessed = is_servers_own(of.folder());
+        let witnessed = archive_status_is_authoritative(of.folder());
         Ok(Self { of, file, size, completed, witnessed, commits, text: Vec::new() })
     }
 

@@ -16,13 +16,13 @@ pub struct TimelineDivergence {
 
 impl TimelineDivergence {
     /// `None`: the newest one is the server's own.
-    pub fn of(newest: Option<Timeline>, server: Timeline) -> Option<Self> {
+    pub fn detect(newest: Option<Timeline>, server: Timeline) -> Option<Self> {
         let newest = newest.filter(|newest| *newest != server)?;
         Some(Self { newest, server })
     }
 
     pub fn of_held(held: &WalInventory, server: Timeline) -> Option<Self> {
-        Self::of(held.timelines().last(), server)
+        Self::detect(held.timelines().last(), server)
     }
 }
 
@@ -50,10 +50,10 @@ mod tests {
     #[test]
     fn only_another_timeline_is_told_and_in_which_way_it_is_another() {
         let timeline = |number| Timeline::new(number).unwrap();
-        assert_eq!(TimelineDivergence::of(None, timeline(1)), None);
-        assert_eq!(TimelineDivergence::of(Some(timeline(2)), timeline(2)), None);
+        assert_eq!(TimelineDivergence::detect(None, timeline(1)), None);
+        assert_eq!(TimelineDivergence::detect(Some(timeline(2)), timeline(2)), None);
         let told = |newest, server| {
-            TimelineDivergence::of(Some(timeline(newest)), timeline(server)).unwrap().to_string()
+            TimelineDivergence::detect(Some(timeline(newest)), timeline(server)).unwrap().to_string()
         };
         assert!(told(3, 1).contains("another server"));
         assert!(told(1, 2).contains("is archived: the newest is of timeline 1"));

@@ -34,7 +34,7 @@ impl Shop {
         for name in ["primary", "west"] {
             both.push(Repository { name: name.parse()?, store: shop.store(name) });
         }
-        Repositories::of(both).for_writing(&shop.name()?, Some(REPOSITORY_ID), shop.now).await?;
+        Repositories::new(both).for_writing(&shop.name()?, Some(REPOSITORY_ID), shop.now).await?;
         Ok(shop)
     }
 
@@ -61,12 +61,15 @@ impl Shop {
                 let bytes =
                     Bytes::from(format!("{hours}{name}{n}").into_bytes().repeat(*size)).slice(..*size);
                 let name = layout::object_name(name, n);
-                parts.push(ObjectPart { name: name.clone(), stored: Digest::of(&bytes) });
+                parts.push(ObjectPart { name: name.clone(), stored: Digest::compute(&bytes) });
                 objects.push((name, bytes));
             }
             artifacts.push(Artifact {
                 name: name.to_owned(),
-                plain: Digest { size: 3 * sizes.iter().sum::<usize>() as u64, ..Digest::of(name.as_bytes()) },
+                plain: Digest {
+                    size: 3 * sizes.iter().sum::<usize>() as u64,
+                    ..Digest::compute(name.as_bytes())
+                },
                 encoding: vec![Encoding::Zstd, Encoding::Age],
                 objects: parts,
             });

@@ -52,7 +52,7 @@ pub(crate) async fn what_is_written_is_read_back(store: &dyn Store) -> Outcome<(
             (length as u64, written.etag.as_str(), key.as_str())
         );
         let (read, info) = store.get(&key, LIMIT).await?;
-        assert_eq!(Sha256Hex::of(&read), Sha256Hex::of(&body));
+        assert_eq!(Sha256Hex::digest(&read), Sha256Hex::digest(&body));
         assert_eq!(info, head);
         let age = require_admin(store)?.server_time().await? - head.modified;
         assert!(age.num_seconds().abs() < 10, "written {age} ago by the store's clock");
@@ -63,7 +63,8 @@ pub(crate) async fn what_is_written_is_read_back(store: &dyn Store) -> Outcome<(
 /// Of stores that want a signature over the body.
 pub(crate) async fn a_body_that_is_not_the_one_it_was_signed_as_is_refused(store: &dyn Store) -> Outcome<()> {
     let body = noise(100_000, 1);
-    let signed_as = |bytes: &Bytes| PutOptions { sha256: Some(Sha256Hex::of(bytes)), ..PutOptions::absent() };
+    let signed_as =
+        |bytes: &Bytes| PutOptions { sha256: Some(Sha256Hex::digest(bytes)), ..PutOptions::absent() };
     let refused = store.put("s/signed", noise(100_000, 2), &signed_as(&body)).await;
     assert!(refused.is_err(), "{refused:?}");
     assert_eq!(store.head("s/signed").await?, None);
@@ -254,9 +255,9 @@ pub(crate) async fn parts_may_come_in_any_order(store: &dyn Store) -> Outcome<()
     assert_eq!(store.head("s/big").await?.expect("complete").size, body.len() as u64);
     for range in [0..1, PART - 1..PART + 1, 3 * PART..body.len(), 0..body.len()] {
         let read = store.get_range("s/big", range.start as u64..range.end as u64).await?;
-        assert_eq!(Sha256Hex::of(&read), Sha256Hex::of(&body.slice(range)));
+        assert_eq!(Sha256Hex::digest(&read), Sha256Hex::digest(&body.slice(range)));
     }
-    assert_eq!(Sha256Hex::of(&store.get("s/big", LIMIT).await?.0), Sha256Hex::of(&body));
+    assert_eq!(Sha256Hex::digest(&store.get("s/big", LIMIT).await?.0), Sha256Hex::digest(&body));
     Ok(())
 }
 

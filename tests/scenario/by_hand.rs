@@ -65,7 +65,7 @@ async fn a_backup_of_several_objects_comes_back_without_drctl() -> Outcome<()> {
     let begun = "2026-11-20T22:02:51Z".parse()?;
     let id = BackupId::new(begun, &source, BackupKind::Logical, 7);
     let store = DirectoryStore::create(folder.path().join("primary")).await?;
-    let set = Repositories::of(vec![Repository { name: "primary".parse()?, store: Arc::new(store) }]);
+    let set = Repositories::new(vec![Repository { name: "primary".parse()?, store: Arc::new(store) }]);
     let set = set.for_writing(&system, None, begun).await?;
     let repository_id = set.id().ok_or("id")?.to_owned();
     let mut writer = BackupWriter::new(

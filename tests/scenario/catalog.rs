@@ -33,7 +33,7 @@ async fn repositories(root: &Path) -> Outcome<Repositories> {
         let store = DirectoryStore::create(root.join(name)).await?;
         list.push(Repository { name: name.parse()?, store: Arc::new(store) });
     }
-    Ok(Repositories::of(list))
+    Ok(Repositories::new(list))
 }
 
 async fn store_backup(repository: &Repository, minutes: i64) -> Outcome<BackupId> {
@@ -60,9 +60,9 @@ async fn store_backup(repository: &Repository, minutes: i64) -> Outcome<BackupId
         protection: Protection::Age { recipients: vec![] },
         artifacts: vec![Artifact {
             name: name.clone(),
-            plain: Digest::of(b"plain"),
+            plain: Digest::compute(b"plain"),
             encoding: vec![Encoding::Zstd, Encoding::Age],
-            objects: vec![ObjectPart { name: name.clone(), stored: Digest::of(&bytes) }],
+            objects: vec![ObjectPart { name: name.clone(), stored: Digest::compute(&bytes) }],
         }],
         by_hand: vec![],
     };
@@ -78,8 +78,11 @@ async fn a_fleet_shares_one_catalog_in_postgresql() -> Outcome<()> {
     let cluster = Cluster::start_with(ClusterOptions::new(15).scram("p@ss/word")).await?;
     cluster.execute("postgres", &["CREATE DATABASE catalog"]).await?;
     let url = format!("postgres://postgres@127.0.0.1:{}/catalog", cluster.port());
-    let location =
-        CatalogLocation::of(Some(&url), Some(&SecretString::from("p@ss/word".to_owned())), Path::new("/"))?;
+    let location = CatalogLocation::resolve(
+        Some(&url),
+        Some(&SecretString::from("p@ss/word".to_owned())),
+        Path::new("/"),
+    )?;
 
     // Both hosts open it for the first time at once.
     let system_name = system()?;

@@ -56,7 +56,7 @@ impl Bench {
         let begun = SystemClock.now();
         // Only the primary was ever used.
         list.truncate(1);
-        let set = Repositories::of(list).for_writing(&system, None, begun).await?;
+        let set = Repositories::new(list).for_writing(&system, None, begun).await?;
         let repository_id = set.id().ok_or("id")?.to_owned();
         let source: SourceName = "database".parse()?;
         let id = BackupId::new(begun, &source, BackupKind::Logical, seed());
@@ -68,13 +68,13 @@ impl Bench {
             for (n, size) in sizes.iter().enumerate() {
                 let name = layout::object_name(name, n);
                 let bytes = Bytes::from(name.as_bytes().repeat(*size)).slice(..*size);
-                objects.push(ObjectPart { name: name.clone(), stored: Digest::of(&bytes) });
+                objects.push(ObjectPart { name: name.clone(), stored: Digest::compute(&bytes) });
                 stores[0].put(&layout::object(&system, &id, &name), bytes, &PutOptions::absent()).await?;
             }
             let encoding = vec![Encoding::Zstd, Encoding::Age];
             artifacts.push(Artifact {
                 name: name.to_owned(),
-                plain: Digest::of(b"plain"),
+                plain: Digest::compute(b"plain"),
                 encoding,
                 objects,
             });
@@ -118,11 +118,11 @@ impl Bench {
     }
 
     async fn sync_with(&self, list: Vec<Repository>) -> Outcome<bool> {
-        let location = CatalogLocation::of(None, None, &self.root.path().join("state"))?;
+        let location = CatalogLocation::resolve(None, None, &self.root.path().join("state"))?;
         let catalog = Catalog::open(&location, &self.system).await?;
         let now = SystemClock.now();
         let id = catalog.repository_id().await?;
-        let repositories = Repositories::of(list).for_writing(&self.system, id.as_deref(), now).await;
+        let repositories = Repositories::new(list).for_writing(&self.system, id.as_deref(), now).await;
         let Ok(repositories) = repositories else { return Ok(false) };
         let refreshed = refresh(&catalog, &self.system, &repositories, Depth::New, now).await?;
         let entries = catalog.backups(&Filter::default()).await?;

@@ -107,7 +107,7 @@ impl Bench {
         policy.transfer.part_size = 4096;
         policy.transfer.object_size = 4096 * 3;
         policy.transfer.parallel = 2;
-        let location = CatalogLocation::of(None, None, &files.path().join("state"))?;
+        let location = CatalogLocation::resolve(None, None, &files.path().join("state"))?;
         let catalog = Catalog::open(&location, &policy.system).await?;
         let identities = Identities::read(std::slice::from_ref(&files.operational))?;
         Ok(Self { ground, files, policy, stores, order, catalog, identities })
@@ -137,7 +137,7 @@ impl Bench {
         });
         let context = BackupContext {
             policy: &self.policy,
-            repositories: Repositories::of(list.collect::<Outcome<_>>()?),
+            repositories: Repositories::new(list.collect::<Outcome<_>>()?),
             catalog: Some(&self.catalog),
             clock: Arc::new(SystemClock),
             events: &Events::default(),

@@ -500,7 +500,7 @@ fn store(archiving: &Archiving, from: &Path, full: &Manifest, spaces: Vec<Tables
     for name in names {
         let plain = std::fs::read(from.join(&name))?;
         let stored = zstd::encode_all(&plain[..], 1)?;
-        let object = ObjectPart { name: format!("{name}.zst"), stored: Digest::of(&stored) };
+        let object = ObjectPart { name: format!("{name}.zst"), stored: Digest::compute(&stored) };
         for repository in ["primary", "west"] {
             let folder = folder(archiving, repository, &manifest.id);
             std::fs::create_dir_all(&folder)?;
@@ -508,7 +508,7 @@ fn store(archiving: &Archiving, from: &Path, full: &Manifest, spaces: Vec<Tables
         }
         manifest.artifacts.push(Artifact {
             name: object.name.clone(),
-            plain: Digest::of(&plain),
+            plain: Digest::compute(&plain),
             encoding: vec![Encoding::Zstd],
             objects: vec![object],
         });

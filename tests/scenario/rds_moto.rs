@@ -164,7 +164,7 @@ async fn a_snapshot_is_taken_copied_shared_and_listed() -> Outcome<()> {
         assert!(snapshot.kms_key_id().is_some_and(|key| key.contains(region)), "{snapshot:?}");
     }
     let own = stage.snapshots(HOME).await?.remove(0).db_snapshot_identifier.ok_or("no identifier")?;
-    let rds = Rds::of(&place(&stage.moto, stage.system.path(), HOME)?).await?;
+    let rds = Rds::connect(&place(&stage.moto, stage.system.path(), HOME)?).await?;
     assert_eq!(rds.shared_with(&SnapshotId::Instance(own)).await?, [OTHER_ACCOUNT]);
     stage.system.expect(0, &["list"]).await?.says(&backup)?;
     let shown = stage.system.expect(0, &["show", &backup]).await?;
@@ -271,7 +271,7 @@ async fn what_it_does_not_have_is_a_failure_that_names_the_call() -> Outcome<()>
     stage.system.rewrite("instance = \"classboard\"", "instance = \"clasboard\"")?;
     let run = stage.system.expect(1, &["backup", "instance"]).await?;
     run.says("there is no instance `clasboard` in us-east-1")?;
-    let rds = Rds::of(&place(&stage.moto, stage.system.path(), AWAY)?).await?;
+    let rds = Rds::connect(&place(&stage.moto, stage.system.path(), AWAY)?).await?;
     let arn = format!("arn:aws:rds:{HOME}:{ACCOUNT}:db:classboard");
     let failed = rds.replicate_automated_backups(&arn, 7, None).await;
     let Err(failure) = failed else { return Err("moto replicates automated backups now".into()) };
@@ -281,7 +281,7 @@ async fn what_it_does_not_have_is_a_failure_that_names_the_call() -> Outcome<()>
     assert_eq!(none, None);
     assert!(!rds.has_parameter_group("none").await? && !rds.has_subnet_group("none").await?);
     let renamed = Changes { identifier: Some("board".to_owned()), ..Changes::default() };
-    let home = Rds::of(&place(&stage.moto, stage.system.path(), HOME)?).await?;
+    let home = Rds::connect(&place(&stage.moto, stage.system.path(), HOME)?).await?;
     home.change_instance("classboard", &renamed).await?;
     home.reboot_instance("board").await?;
     assert_eq!(home.instances().await?.len(), 1);
@@ -315,8 +315,8 @@ async fn vaults_plans_and_tags_of_aws_backup_are_read_and_jobs_are_refused_in_wo
     let mut system = System::of(&source, &[Place::Directory])?;
     system.set("AWS_KEY", "AKIDEXAMPLE");
     system.set("AWS_SECRET", "secret");
-    let home = AwsBackup::of(&place(&moto, system.path(), HOME)?).await?;
-    let away = AwsBackup::of(&place(&moto, system.path(), AWAY)?).await?;
+    let home = AwsBackup::connect(&place(&moto, system.path(), HOME)?).await?;
+    let away = AwsBackup::connect(&place(&moto, system.path(), AWAY)?).await?;
 
     let daily = home.vault("daily").await?.ok_or("no vault `daily`")?;
     assert_eq!(daily.lock, None);

@@ -75,7 +75,7 @@ async fn rds(moto: &Moto, folder: &std::path::Path) -> Outcome<Rds> {
         deadline: Duration::from_secs(60),
         patience: Duration::from_secs(15),
     };
-    Ok(Rds::of(&place).await?)
+    Ok(Rds::connect(&place).await?)
 }
 
 fn cluster(name: &str) -> RdsDatabase {

@@ -32,7 +32,7 @@ async fn client(stage: &Stage) -> Outcome<AwsBackup> {
         deadline: Duration::from_secs(60),
         patience: Duration::from_secs(15),
     };
-    Ok(AwsBackup::of(&place).await?)
+    Ok(AwsBackup::connect(&place).await?)
 }
 
 #[tokio::test]

@@ -167,7 +167,7 @@ async fn memory_is_bounded_whatever_the_size_of_a_backup() -> Outcome<()> {
 async fn store_large(system: &System) -> Outcome<()> {
     let policy = drctl::policy::load(&system.policy()).map_err(|faults| format!("{faults:?}"))?;
     let store = DirectoryStore::open(system.repository("west"));
-    let set = Repositories::of(vec![Repository { name: "west".parse()?, store: Arc::new(store) }]);
+    let set = Repositories::new(vec![Repository { name: "west".parse()?, store: Arc::new(store) }]);
     let begun = SystemClock.now();
     let set = set.for_writing(&policy.system, None, begun).await?;
     let repository_id = set.id().ok_or("id")?.to_owned();

@@ -35,7 +35,7 @@ impl ArtifactSink for MemorySink {
             Ok::<_, SinkError>(bytes)
         });
         let bytes = read.await??;
-        let digest = Digest::of(&bytes);
+        let digest = Digest::compute(&bytes);
         self.artifacts.push((name.to_owned(), bytes));
         Ok(Artifact {
             name: name.to_owned(),

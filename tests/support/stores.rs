@@ -97,7 +97,7 @@ pub(crate) async fn missing_objects(
             None => faults.push(format!("`{key}` is not there")),
             Some(info) => {
                 let bytes = store.get_range(&key, 0..info.size).await?;
-                if Digest::of(&bytes) != object.stored {
+                if Digest::compute(&bytes) != object.stored {
                     faults.push(format!("`{key}` is not what the manifest says"));
                 }
             }

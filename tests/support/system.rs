@@ -173,7 +173,7 @@ pub(crate) fn contents(folder: &Path) -> Outcome<BTreeMap<PathBuf, String>> {
             if path.is_dir() {
                 folders.push(path);
             } else {
-                let digest = Digest::of(&std::fs::read(&path)?);
+                let digest = Digest::compute(&std::fs::read(&path)?);
                 found.insert(path, digest.sha256.to_string());
             }
         }

@@ -97,14 +97,14 @@ impl AwsBackup {
             let mut pages = asked.by_backup_vault_name(vault).into_paginator().send();
             while let Some(page) = pages.next().await {
                 let page = page.map_err(self.failed("ListBackupJobs"))?;
-                jobs.extend(page.backup_jobs.into_iter().flatten().filter_map(of));
+                jobs.extend(page.backup_jobs.into_iter().flatten().filter_map(to_backup_job));
             }
         }
         Ok(jobs)
     }
 }
 
-fn of(job: Listed) -> Option<BackupJob> {
+fn to_backup_job(job: Listed) -> Option<BackupJob> {
     Some(BackupJob {
         id: job.backup_job_id?,
         state: job.state.map(|state| state.as_str().to_owned()).unwrap_or_default(),

@@ -68,7 +68,7 @@ impl AwsBackup {
     pub async fn copy_job(&self, id: &str) -> Result<Option<CopyJob>, AwsFailure> {
         let asked = self.client.describe_copy_job().copy_job_id(id).send().await;
         let answer = found(asked.map_err(self.failed("DescribeCopyJob")))?;
-        Ok(answer.and_then(|answer| answer.copy_job).and_then(of))
+        Ok(answer.and_then(|answer| answer.copy_job).and_then(to_copy_job))
     }
 
     /// Of a recovery point to a vault, as its ARN names it; in no order.
@@ -78,13 +78,13 @@ impl AwsBackup {
         let mut jobs = Vec::new();
         while let Some(page) = pages.next().await {
             let page = page.map_err(self.failed("ListCopyJobs"))?;
-            jobs.extend(page.copy_jobs.into_iter().flatten().filter_map(of));
+            jobs.extend(page.copy_jobs.into_iter().flatten().filter_map(to_copy_job));
         }
         Ok(jobs)
     }
 }
 
-fn of(job: Described) -> Option<CopyJob> {
+fn to_copy_job(job: Described) -> Option<CopyJob> {
     Some(CopyJob {
         id: job.copy_job_id?,
         state: job.state.map(|state| state.as_str().to_owned()).unwrap_or_default(),

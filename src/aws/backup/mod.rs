@@ -44,7 +44,7 @@ pub struct AwsBackup {
 
 impl AwsBackup {
     /// Nothing is asked yet.
-    pub async fn of(place: &AwsLocation) -> Result<Self, AwsError> {
+    pub async fn connect(place: &AwsLocation) -> Result<Self, AwsError> {
         Self::at(place, CallPace::Work).await
     }
 

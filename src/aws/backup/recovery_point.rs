@@ -61,7 +61,12 @@ impl AwsBackup {
         let mut points = Vec::new();
         while let Some(page) = pages.next().await {
             let page = page.map_err(self.failed("ListRecoveryPointsByBackupVault"))?;
-            points.extend(page.recovery_points.into_iter().flatten().filter_map(|point| of(point, vault)));
+            points.extend(
+                page.recovery_points
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|point| to_recovery_point(point, vault)),
+            );
         }
         Ok(points)
     }
@@ -123,7 +128,7 @@ impl AwsBackup {
     }
 }
 
-fn of(point: RecoveryPointByBackupVault, vault: &str) -> Option<RecoveryPoint> {
+fn to_recovery_point(point: RecoveryPointByBackupVault, vault: &str) -> Option<RecoveryPoint> {
     Some(RecoveryPoint {
         arn: point.recovery_point_arn?,
         vault: vault.to_owned(),

@@ -104,7 +104,7 @@ impl AwsBackup {
         let mut jobs: Vec<RestoreJob> = Vec::new();
         while let Some(page) = pages.next().await {
             let page = page.map_err(self.failed("ListRestoreJobs"))?;
-            let listed = page.restore_jobs.into_iter().flatten().filter_map(of);
+            let listed = page.restore_jobs.into_iter().flatten().filter_map(to_restore_job);
             jobs.extend(listed.filter(|job| job.point.as_deref() == Some(point)));
         }
         jobs.sort_by_key(|job| std::cmp::Reverse(job.created));
@@ -112,7 +112,7 @@ impl AwsBackup {
     }
 }
 
-fn of(job: RestoreJobsListMember) -> Option<RestoreJob> {
+fn to_restore_job(job: RestoreJobsListMember) -> Option<RestoreJob> {
     Some(RestoreJob {
         id: job.restore_job_id?,
         status: job.status.map(|status| status.as_str().to_owned()).unwrap_or_default(),

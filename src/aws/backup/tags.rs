@@ -12,7 +12,7 @@ enum RetainedBy {
 }
 
 impl RetainedBy {
-    fn of(arn: &str) -> Self {
+    fn from_arn(arn: &str) -> Self {
         match arn.split(':').nth(2) {
             Some("backup") => Self::AwsBackup,
             Some("rds") => Self::Rds,
@@ -23,13 +23,13 @@ impl RetainedBy {
 
 /// Whether its tags can be asked for.
 pub fn has_known_tags(arn: &str) -> bool {
-    RetainedBy::of(arn) != RetainedBy::Another
+    RetainedBy::from_arn(arn) != RetainedBy::Another
 }
 
 impl AwsBackup {
     /// Of a recovery point; `None` where drctl cannot ask who has them.
     pub async fn tags(&self, arn: &str) -> Result<Option<AwsTags>, AwsFailure> {
-        match RetainedBy::of(arn) {
+        match RetainedBy::from_arn(arn) {
             RetainedBy::AwsBackup => {}
             RetainedBy::Rds => {
                 let asked = self.rds.list_tags_for_resource().resource_name(arn).send().await;
@@ -48,7 +48,7 @@ impl AwsBackup {
 
     /// Only of what drctl made, and of what has [known tags](has_known_tags).
     pub async fn tag(&self, arn: &str, tags: &AwsTags) -> Result<(), AwsFailure> {
-        if RetainedBy::of(arn) == RetainedBy::Rds {
+        if RetainedBy::from_arn(arn) == RetainedBy::Rds {
             let call = self.rds.add_tags_to_resource().resource_name(arn).set_tags(Some(tags.into()));
             return call.send().await.map(drop).map_err(self.failed("AddTagsToResource"));
         }
@@ -78,7 +78,7 @@ mod tests {
             ("arn:aws:dynamodb:us-east-1:123456789012:table/shop/backup/0154", RetainedBy::Another),
             ("arn:aws:ec2:us-east-1::snapshot/snap-0a1b", RetainedBy::Another),
         ] {
-            assert_eq!(RetainedBy::of(arn), keeper, "{arn}");
+            assert_eq!(RetainedBy::from_arn(arn), keeper, "{arn}");
         }
     }
 }

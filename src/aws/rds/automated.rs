@@ -65,7 +65,7 @@ impl Rds {
         while let Some(page) = pages.next().await {
             let page = page.map_err(self.failed("DescribeDBClusterAutomatedBackups"));
             let Some(page) = found(page)? else { break };
-            known.extend(page.db_cluster_automated_backups.into_iter().flatten().filter_map(of_cluster));
+            known.extend(page.db_cluster_automated_backups.into_iter().flatten().filter_map(cluster_backup));
         }
         Ok(known)
     }
@@ -95,7 +95,7 @@ fn window(window: types::RestoreWindow) -> Option<RestoreWindow> {
     Some(RestoreWindow { earliest: time(window.earliest_time)?, latest: time(window.latest_time)? })
 }
 
-fn of_cluster(backup: DbClusterAutomatedBackup) -> Option<AutomatedBackup> {
+fn cluster_backup(backup: DbClusterAutomatedBackup) -> Option<AutomatedBackup> {
     Some(AutomatedBackup {
         arn: backup.db_cluster_automated_backups_arn.unwrap_or_default(),
         of: backup.db_cluster_identifier?,

@@ -14,7 +14,7 @@ impl Rds {
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {
-        move |error| AwsFailure::of(operation, &self.region, error)
+        move |error| AwsFailure::from_sdk(operation, &self.region, error)
     }
 
     pub(super) fn lacking(&self, operation: &'static str, what: &str) -> AwsFailure {

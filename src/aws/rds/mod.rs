@@ -45,7 +45,7 @@ pub struct Rds {
 
 impl Rds {
     /// Nothing is asked yet.
-    pub async fn of(place: &AwsLocation) -> Result<Self, AwsError> {
+    pub async fn connect(place: &AwsLocation) -> Result<Self, AwsError> {
         Self::at(place, CallPace::Work).await
     }
 

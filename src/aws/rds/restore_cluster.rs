@@ -28,7 +28,7 @@ pub struct NewCluster {
 pub struct NewMember {
     pub identifier: String,
     /// The name of the one that it is made after.
-    pub stands_for: String,
+    pub replaced_member: String,
     pub class: String,
     pub promotion_tier: Option<i32>,
     pub publicly_accessible: Option<bool>,

@@ -36,7 +36,7 @@ pub struct TokenSigner {
 }
 
 impl TokenSigner {
-    pub async fn of(place: &AwsLocation) -> Result<Self, AwsError> {
+    pub async fn load(place: &AwsLocation) -> Result<Self, AwsError> {
         let config = sdk_config(place).await?.into_builder().time_source(SystemTimeSource::new()).build();
         let credentials = place.credentials.to_string();
         Ok(Self { config, region: place.region.clone(), credentials })
@@ -114,7 +114,7 @@ mod tests {
             deadline: Duration::from_secs(60),
             patience: Duration::from_secs(15),
         };
-        TokenSigner::of(&place).await.unwrap()
+        TokenSigner::load(&place).await.unwrap()
     }
 
     async fn token(signer: &TokenSigner, host: &str, user: &str) -> String {

@@ -49,8 +49,8 @@ pub(super) async fn run(args: DemoArgs, context: &Context) -> Result<Exit, Comma
         return Ok(Exit::Done);
     }
     // The server ends before its files go, whatever happened.
-    let struck = stage.strike().await;
+    let torn_down = stage.teardown().await;
     told?;
-    struck?;
+    torn_down?;
     Ok(Exit::Done)
 }

@@ -160,7 +160,7 @@ impl DemoSandbox {
     }
 
     /// Ends the server, and everything is gone.
-    pub(super) async fn strike(mut self) -> Result<(), CommandError> {
+    pub(super) async fn teardown(mut self) -> Result<(), CommandError> {
         let mut stopped = Ok(());
         for data in &self.recovered {
             stopped = stopped.and(self.server.stop_in(data).await);

@@ -157,7 +157,7 @@ enum Question {
 
 impl Question {
     /// By the setting that a fault is at.
-    fn of(key: &str) -> Option<Self> {
+    fn from_key(key: &str) -> Option<Self> {
         if let Some(setting) = key.strip_prefix("repository.primary") {
             return Some(match setting {
                 ".region" => Self::Region,
@@ -197,7 +197,7 @@ impl Answers {
             .into_iter()
             .map(|fault| {
                 let hint = fault.hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
-                (Question::of(&fault.key), format!("{}{hint}", fault.message))
+                (Question::from_key(&fault.key), format!("{}{hint}", fault.message))
             })
             .collect();
         let Some((operational, escrow)) = &self.identities else { return wrong };

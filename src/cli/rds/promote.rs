@@ -73,7 +73,8 @@ pub(super) async fn run(args: PromoteArgs, context: &Context) -> Result<Exit, Co
         ignore_failed_checks: args.ignore_failed_checks,
     };
     let events = context.output.events();
-    let promoter = Promoter::of(&request, &events, &context.cancel).await.map_err(CommandError::failed)?;
+    let promoter =
+        Promoter::connect(&request, &events, &context.cancel).await.map_err(CommandError::failed)?;
     let facts: PromotionSurvey = promoter.look().await.map_err(CommandError::failed)?;
     let plan = plan(&request, &facts).map_err(refused)?;
     show_plan(&context.output, &plan, args.apply);

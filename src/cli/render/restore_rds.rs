@@ -25,7 +25,7 @@ impl Render for RdsRestoreRequest {
         lines.push(("Set up", set_up));
         lines.extend(plan.shown().into_iter().map(|setting| (setting.name, setting.value)));
         lines.extend(plan.changed.iter().map(|changed| ("Changed by you", told(changed))));
-        lines.extend(plan.begun_otherwise.iter().map(|words| ("Begun otherwise", words.clone())));
+        lines.extend(plan.settings_drift.iter().map(|words| ("Begun otherwise", words.clone())));
         for NewGroup { group, family, of_cluster } in &plan.parameter_groups {
             let what = if *of_cluster { "cluster parameter group" } else { "parameter group" };
             let text =

@@ -200,7 +200,7 @@ impl RestoreCommand<'_> {
             Some(name) => repositories.only(name),
             None => repositories,
         };
-        let repositories = repositories.for_restoring(&self.policy.system, None).await;
+        let repositories = repositories.open_for_restore(&self.policy.system, None).await;
         Ok(self.run(repositories, catalog).with_identities(identities))
     }
 

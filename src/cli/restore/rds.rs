@@ -63,7 +63,7 @@ pub(super) async fn begin(
     let identities = context.identities(&command.args.identity).await?;
     // `--from` names a region here.
     let (catalog, repositories) = context.recall(command.policy).await;
-    let repositories = repositories.for_restoring(&command.policy.system, None).await;
+    let repositories = repositories.open_for_restore(&command.policy.system, None).await;
     let run = command.run(repositories, catalog).with_identities(identities);
     run.repositories.lost().iter().for_each(|lost| warn_lost(context, lost));
     Ok((run, request))

@@ -56,7 +56,7 @@ pub(super) async fn run(args: ConfigureArgs, context: &Context) -> Result<Exit, 
     let (source, _) = super::archived(&policy, args.source.as_ref())?;
     let postgres = postgres(&policy, source)?;
     let parameters = ConnectionParameters::resolve(postgres).await.map_err(CommandError::failed)?;
-    let wanted = DesiredSettings::of(
+    let wanted = DesiredSettings::for_source(
         postgres,
         &parameters,
         policy.objectives.rpo,

@@ -10,7 +10,7 @@ use crate::text::{approximate_duration, count, format_size};
 use crate::wal::{Backlog, PushError, PushResult};
 
 /// For how long other files are begun after the one that was asked for.
-const DRAIN_FOR: Duration = Duration::from_secs(30);
+const BACKLOG_TIME: Duration = Duration::from_secs(30);
 
 const HELP: &str = "\
 In postgresql.conf:
@@ -48,7 +48,8 @@ pub(super) async fn run(args: PushArgs, context: &Context) -> Result<Exit, Comma
     if (is_new || pushed.is_err())
         && let Ok(backlog) = &backlog
     {
-        let drained = pusher.drain(backlog, &pushed, args.drain, Instant::now() + DRAIN_FOR).await;
+        let drained =
+            pusher.archive_backlog(backlog, &pushed, args.drain, Instant::now() + BACKLOG_TIME).await;
         if drained.archived > 0 {
             tracing::info!("{} more archived", count(drained.archived as u64, "file"));
         }
@@ -97,7 +98,7 @@ fn failed(error: PushError, backlog: Option<&Backlog>, context: &Context) -> Com
         _ => vec![],
     };
     error.unusable().for_each(|lost| hint_lost(context, lost));
-    let hints = way_out(&error);
+    let hints = hints(&error);
     let mut error = hints.into_iter().fold(CommandError::failed(error), CommandError::hint);
     if !held.is_empty() {
         let names: Vec<_> = held.iter().map(|name| format!("`{name}`")).collect();
@@ -107,13 +108,13 @@ fn failed(error: PushError, backlog: Option<&Backlog>, context: &Context) -> Com
         ));
     }
     match backlog.filter(|backlog| !backlog.files.is_empty()) {
-        Some(backlog) => error.hint(pressure(backlog, context)),
+        Some(backlog) => error.hint(disk_pressure_hint(backlog, context)),
         None => error,
     }
 }
 
 /// What a person has to do, where PostgreSQL's calling again mends nothing.
-fn way_out(error: &PushError) -> Vec<String> {
+fn hints(error: &PushError) -> Vec<String> {
     let mut hints = vec![];
     if error.is_of_another_cluster() {
         hints.push(
@@ -127,12 +128,12 @@ fn way_out(error: &PushError) -> Vec<String> {
                 .to_owned(),
         );
     }
-    if let Some(key) = error.another_stands_at() {
+    if let Some(key) = error.conflicting_object_at() {
         hints.push(format!(
             "Which one is right? `drctl wal fetch --identity FILE %f SOMEWHERE` fetches the archived one, and `pg_waldump` reads both. If two servers archive here on one timeline, give the copied one its own source. If the archived one is wrong, as when it was pushed before it was complete, delete `{key}` from that repository: the next call archives the server's. If it cannot be deleted, archive to a source of another name in the policy, and take a base backup (`drctl backup --kind base`)."
         ));
     }
-    if let Some(key) = error.untold_stands_at() {
+    if let Some(key) = error.unverifiable_object_at() {
         hints.push(format!(
             "Was the directory copied without its metadata? `drctl wal fetch --identity FILE %f SOMEWHERE` fetches it for a comparison with the server's (`cmp`); then delete `{key}` from that repository, and the next call archives the server's with its metadata."
         ));
@@ -141,7 +142,7 @@ fn way_out(error: &PushError) -> Vec<String> {
 }
 
 /// What the server's disk has to do with it.
-fn pressure(backlog: &Backlog, context: &Context) -> String {
+fn disk_pressure_hint(backlog: &Backlog, context: &Context) -> String {
     let waits = backlog.oldest().and_then(|oldest| (context.clock.now() - oldest).to_std().ok());
     let mut words = format!(
         "backlog of {}, the oldest waiting for {}; {} are free for WAL",

@@ -115,7 +115,7 @@ fn show(context: &Context, places: &[RepositoryArchive], now: DateTime<Utc>) {
 
 fn details(place: &RepositoryArchive, standing: &ArchiveStatus) -> Vec<String> {
     let mut lines = Vec::new();
-    if let (Some(since), Some(reach)) = (standing.whole_since, &standing.reach) {
+    if let (Some(since), Some(reach)) = (standing.contiguous_since, &standing.reach) {
         let forks = standing.timelines.len().saturating_sub(1);
         let timelines = if forks == 0 {
             String::new()
@@ -265,7 +265,7 @@ fn row_document(place: &RepositoryArchive, now: DateTime<Utc>) -> Value {
         "repository": place.name, "verdict": verdict,
         "all_until": standing.moment.complete, "newest_commit": standing.moment.newest_commit,
         "behind_seconds": standing.behind(now).map(|behind| behind.as_secs()),
-        "whole_since": standing.whole_since, "end": standing.reach.as_ref().map(|reach| reach.end),
+        "contiguous_since": standing.contiguous_since, "end": standing.reach.as_ref().map(|reach| reach.end),
         "timelines": timelines.collect::<Vec<_>>(), "lost": standing.lost.map(|file| file.to_string()),
         "beside": standing.beside, "base_behind_gaps": standing.base,
     })

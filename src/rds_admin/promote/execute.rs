@@ -78,13 +78,13 @@ pub struct Promoter<'a> {
 }
 
 impl<'a> Promoter<'a> {
-    pub async fn of(
+    pub async fn connect(
         request: &'a PromoteRequest,
         events: &'a Events,
         cancel: &'a CancellationToken,
     ) -> Result<Self, PromoteError> {
         let place = request.config.place.in_region(&request.region);
-        let rds = Rds::of(&place).await.map_err(RdsRestoreError::Client)?;
+        let rds = Rds::connect(&place).await.map_err(RdsRestoreError::Client)?;
         Ok(Self { request, rds, events, cancel })
     }
 
@@ -109,7 +109,7 @@ impl<'a> Promoter<'a> {
         let database = facts.promoted(self.request).filter(|database| database.endpoint.is_some());
         let (Some(login), Some(database)) = (&self.request.config.login, database) else { return Ok(()) };
         let ready = async {
-            let login = Login::of(login, database, &self.request.region).await?;
+            let login = Login::resolve(login, database, &self.request.region).await?;
             let has_stayed = plan.steps.iter().any(|step| matches!(step, PromotionStep::PutAside { .. }));
             if plan.resumed && !has_stayed {
                 return login.is_at_hand().await.map_err(RdsRestoreError::Unresolved);
@@ -147,12 +147,12 @@ impl<'a> Promoter<'a> {
             PromotionStep::Keep => self.keep(plan).await?,
             PromotionStep::PutAside { from, to } => {
                 let production = plan.production.as_deref().unwrap_or_default();
-                self.rename(&self.called(from), to, production, steps_aside).await?;
+                self.rename(&self.called(from), to, production, blocks_rename).await?;
             }
             PromotionStep::TakeName { from, to } => {
                 self.rename(&self.called(from), to, &plan.restored, Database::seen).await?;
             }
-            PromotionStep::PutInstancesAside { renames } => self.rename_all(renames, steps_aside).await?,
+            PromotionStep::PutInstancesAside { renames } => self.rename_all(renames, blocks_rename).await?,
             PromotionStep::TakeInstanceNames { renames } => self.rename_all(renames, Database::seen).await?,
             PromotionStep::KeepBackups { days } => self.keep_backups(plan, *days).await?,
             PromotionStep::LogIn => return self.log_in(plan).await.map(Some),
@@ -379,7 +379,7 @@ impl<'a> Promoter<'a> {
 type RenameVisibility = fn(Database) -> PolledState<Database>;
 
 /// Nobody needs the old one to be of use: a full one is renamed, too.
-fn steps_aside(database: Database) -> PolledState<Database> {
+fn blocks_rename(database: Database) -> PolledState<Database> {
     if database.takes_changes() { PolledState::Done(database) } else { database.seen() }
 }
 

@@ -117,7 +117,7 @@ pub(super) fn renames(request: &PromoteRequest, facts: &PromotionSurvey) -> Rena
         let resource_id = member.resource_id.clone();
         renames.take.push(Rename { from: own.to_owned(), to: name.to_owned(), resource_id });
     }
-    let unknown = members.restored.iter().filter(|member| stands_for(&member.tags).is_none());
+    let unknown = members.restored.iter().filter(|member| replaced_member(&member.tags).is_none());
     renames.notes.extend(unknown.map(|member| {
         let own = member.id.identifier();
         format!("instance `{own}` keeps its name: it is not recorded which instance it replaces")
@@ -125,14 +125,14 @@ pub(super) fn renames(request: &PromoteRequest, facts: &PromotionSurvey) -> Rena
     renames
 }
 
-fn stands_for(tags: &AwsTags) -> Option<&str> {
+fn replaced_member(tags: &AwsTags) -> Option<&str> {
     tags.get(STANDS_FOR)
 }
 
 /// Those that do not have the name yet that they are to have.
 fn wanted(restored: &[Database]) -> impl Iterator<Item = (&Database, &str)> {
     restored.iter().filter_map(|member| {
-        let name = stands_for(&member.tags)?;
+        let name = replaced_member(&member.tags)?;
         (member.id.identifier() != name).then_some((member, name))
     })
 }

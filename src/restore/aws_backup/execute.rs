@@ -49,7 +49,7 @@ async fn job(
     plan: &ResourceRestorePlan,
     begun: &mut Option<String>,
 ) -> Result<RestoreJob, ResourceRestoreError> {
-    let aws = AwsBackup::of(&plan.place).await?;
+    let aws = AwsBackup::connect(&plan.place).await?;
     let id = match begun {
         Some(id) => id.clone(),
         None => begun.insert(begin(run, &aws, plan).await?).clone(),

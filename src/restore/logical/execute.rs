@@ -86,7 +86,7 @@ async fn steps(
     loaded.watch.end().await;
     let finished = finished?;
     progress.begin(Phase::Publish);
-    let publication = Publication::of(plan, &finished.verdict);
+    let publication = Publication::for_plan(plan, &finished.verdict);
     // From here on it is good, or as good as was asked for, and nothing may take it back.
     *made = CreatedObjects::Judged(publication.clone());
     let not_applied = database::apply_properties(plan).await?;

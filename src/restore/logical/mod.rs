@@ -182,7 +182,7 @@ mod tests {
             protection: Protection::None,
             artifacts: vec![Artifact {
                 name: "database.dump.zst".to_owned(),
-                plain: Digest { size: 1 << 20, ..Digest::of(b"") },
+                plain: Digest { size: 1 << 20, ..Digest::compute(b"") },
                 encoding: vec![Encoding::Zstd],
                 objects: vec![],
             }],

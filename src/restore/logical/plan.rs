@@ -154,7 +154,7 @@ pub fn plan(
     seed: u32,
 ) -> Result<DumpRestorePlan, Vec<Refusal>> {
     let DumpSurvey { manifest, repositories, recorded, globals, target, tools, .. } = &situation;
-    let foreseen = Foreseen::of(request, &situation);
+    let foreseen = Foreseen::for_request(request, &situation);
     let globals_plan = globals.as_ref().map(|script| {
         let needed = foreseen
             .roles
@@ -267,7 +267,7 @@ pub(super) struct Foreseen {
 }
 
 impl Foreseen {
-    fn of(request: &DumpRestoreRequest, situation: &DumpSurvey) -> Self {
+    fn for_request(request: &DumpRestoreRequest, situation: &DumpSurvey) -> Self {
         let Some(contents) = &situation.contents else { return Self::default() };
         let chosen = choose_from(&contents.entries, &request.selection, &request.exclusion)
             .filter(|chosen| !chosen.ids.is_empty());

@@ -31,7 +31,7 @@ pub(super) struct Publication {
 
 impl Publication {
     /// Decides. What did not pass gets the name for what is incomplete, and a comment with what is missing.
-    pub(super) fn of(plan: &DumpRestorePlan, verdict: &Verdict) -> Self {
+    pub(super) fn for_plan(plan: &DumpRestorePlan, verdict: &Verdict) -> Self {
         let recorded = &plan.steps.recorded;
         let keeps_name = plan.loads_into != LoadsInto::Temporary;
         let (database, comment) = match (&plan.incomplete, verdict.has_passed()) {
@@ -184,7 +184,7 @@ mod tests {
         (situation.recorded.comment, situation.recorded.connection_limit) = (Some("the shop".to_owned()), -1);
         change(&mut request, &mut situation);
         let plan = plan(&request, situation, "2026-11-21T22:02:51Z".parse().unwrap(), 5).unwrap();
-        Publication::of(&plan, verdict)
+        Publication::for_plan(&plan, verdict)
     }
 
     fn failed() -> Verdict {

@@ -61,7 +61,7 @@ pub(super) fn is_tablespace_of(directory: &Path, tablespace: &Path) -> bool {
 }
 
 /// Whether log of an earlier change is kept there, which nothing may remove.
-pub(super) fn keeps_log(directory: &Path) -> bool {
+pub(super) fn preserves_wal(directory: &Path) -> bool {
     let mut entries = fs::read_dir(directory).into_iter().flatten().flatten();
     entries.any(|entry| entry.file_name().to_string_lossy().starts_with(LOG_ASIDE))
 }
@@ -146,7 +146,7 @@ pub(super) fn wal_volume(directory: &Path) -> Option<PathBuf> {
 }
 
 /// Whether anything of the cluster was taken out of its place: then no server may start there.
-pub(super) fn is_begun(directory: &Path) -> bool {
+pub(super) fn is_partial(directory: &Path) -> bool {
     !directory.join(CONTROL).exists() || !directory.join(LOG).exists()
 }
 
@@ -299,7 +299,7 @@ fn read_at(file: &File, buffer: &mut [u8], at: u64) -> io::Result<bool> {
 }
 
 /// What stands in a folder's place and is none would lead out of the directory.
-pub(super) fn clear_way(folder: &Path) -> io::Result<()> {
+pub(super) fn remove_conflict(folder: &Path) -> io::Result<()> {
     match fs::symlink_metadata(folder) {
         Ok(found) if !found.is_dir() => fs::remove_file(folder),
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -419,7 +419,7 @@ mod tests {
         assert!(fs::read_to_string(root.path().join(MARKER)).unwrap().contains("r1"));
         assert_eq!(fs::read_dir(root.path()).unwrap().count(), 4);
         let aside = begin(root.path(), "r1").unwrap().unwrap();
-        assert!(keeps_log(root.path()));
+        assert!(preserves_wal(root.path()));
         assert!(aside.join("archive_status/000000010000000000000001.ready").exists());
         assert_eq!(ReuseState::look(root.path()).unwrap(), None);
         assert_eq!(begin(root.path(), "r2").unwrap(), None);
@@ -442,7 +442,7 @@ mod tests {
             fs::read_to_string(data.join("pg_wal.before-r1/000000010000000000000001")).unwrap(),
             "log"
         );
-        assert!(keeps_log(&data) && is_begun(&data));
+        assert!(preserves_wal(&data) && is_partial(&data));
         assert_eq!(fs::read_dir(&volume).unwrap().count(), 1);
         // Where the next run goes on, it still knows.
         fs::write(data.join(MARKER), "").unwrap();

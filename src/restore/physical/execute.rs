@@ -266,9 +266,9 @@ fn begin_changing(
             }
         };
         // With its control file and its log it is what it was, and no mark is to say otherwise.
-        state.changes = delta::is_begun(directory);
+        state.changes = delta::is_partial(directory);
         if !state.changes {
-            unmark(directory)?;
+            remove_marker(directory)?;
         }
         if let Some(aside) = begun? {
             run.events.notice(format!(
@@ -509,7 +509,7 @@ fn write_settings(plan: &PhysicalRestorePlan) -> Result<Vec<String>, PhysicalRes
         };
         write_new(&path, text.as_bytes(), plan)?;
     }
-    taken.extend(stay_inside(to)?);
+    taken.extend(ensure_within(to)?);
     write_new(&to.join(RESUME_STATE), &serde_json::to_vec(&resume_state(plan)).unwrap_or_default(), plan)?;
     write_recovery(plan)?;
     write_new(&to.join(MANUAL_RESTORE), manual_restore::text(plan).as_bytes(), plan)?;
@@ -566,7 +566,7 @@ fn move_wal(plan: &PhysicalRestorePlan) -> io::Result<()> {
 
 /// Takes out of the configuration what names another directory: of each file, and what it includes. Gives the files
 /// and the settings.
-fn stay_inside(to: &Path) -> Result<Vec<(String, String)>, PhysicalRestoreError> {
+fn ensure_within(to: &Path) -> Result<Vec<(String, String)>, PhysicalRestoreError> {
     let mut taken = Vec::new();
     let mut files = vec![to.join(CONFIGURATION), to.join(AUTO_CONFIGURATION)];
     let mut seen = BTreeSet::new();
@@ -621,16 +621,16 @@ fn publish(plan: &PhysicalRestorePlan) -> Result<(), PhysicalRestoreError> {
     }
     // A tablespace that is in use must not look like something left over.
     for directory in apart(plan) {
-        unmark(directory)?;
+        remove_marker(directory)?;
     }
     let control = plan.to.join(CONTROL);
     let placed = fs::rename(plan.to.join(CONTROL_KEPT), &control)
         .and_then(|()| sync_folder(control.parent().unwrap_or(&plan.to)));
     placed.map_err(|source| write_error(&control, source))?;
-    unmark(&plan.to)
+    remove_marker(&plan.to)
 }
 
-fn unmark(directory: &Path) -> Result<(), PhysicalRestoreError> {
+fn remove_marker(directory: &Path) -> Result<(), PhysicalRestoreError> {
     let unmarked = fs::remove_file(directory.join(MARKER)).and_then(|()| sync_folder(directory));
     unmarked.map_err(|source| write_error(directory, source))
 }

@@ -94,7 +94,7 @@ fn standing(path: &Path) -> io::Result<DirectoryState> {
         // Whatever the mark says: what is kept there may be nowhere else.
         Ok(bytes)
             if !path.join("global/pg_control").exists()
-                && delta::keeps_log(path)
+                && delta::preserves_wal(path)
                 && changes(&bytes).is_none() =>
         {
             Ok(DirectoryState::Data)

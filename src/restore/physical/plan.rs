@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::host::DirectoryState;
 use super::preflight::{parts, sizes};
-use super::select::{BaseBackup, abandoned};
+use super::select::{BaseBackup, abandoned_timelines};
 use super::survey::PhysicalSurvey;
 use super::tablespaces::{TablespacePlan, tablespace_directories};
 use super::target::{shown, whole_transaction};
@@ -382,7 +382,7 @@ fn notes(
         let names: Vec<_> = situation.lost.iter().map(|name| name.as_str()).collect();
         notes.push(format!("{} cannot be used and may have newer log", names.join(", ")));
     }
-    for other in abandoned(*timeline, &situation.log) {
+    for other in abandoned_timelines(*timeline, &situation.log) {
         notes.push(format!(
             "timeline {other} went on after timeline {timeline} left it: `--timeline {other}` recovers along that one"
         ));

@@ -254,8 +254,8 @@ fn ends(transaction: u64, record: &WalRecord<'_>) -> bool {
 }
 
 fn every_segment(reach: &ReplayRange) -> Vec<WalFileSource> {
-    let (mut names, left_in) = files(reach);
-    names.extend(left_in);
+    let (mut names, remaining_in) = files(reach);
+    names.extend(remaining_in);
     let mut found = Vec::new();
     for some in names.chunk_by(|one, other| is_of(*one).is_some() && is_of(*one) == is_of(*other)) {
         let Some(segment) = some.first().and_then(|name| is_of(*name)) else { continue };
@@ -276,7 +276,7 @@ async fn every_file(
         let names: Vec<WalName> = some.iter().map(|n| found[*n].names[0]).collect();
         for (n, mut tags) in some.iter().zip(log.tags_of(&names).await?) {
             // Its newest commit may be behind the place where the timeline is left.
-            if reach.left_in() == Some(found[*n].segment)
+            if reach.remaining_in() == Some(found[*n].segment)
                 && let Some(tags) = &mut tags
             {
                 tags.newest_commit = None;
@@ -378,7 +378,7 @@ mod tests {
     fn file(n: u64, minute: Option<u32>, notable: Option<Notable>) -> WalFileSource {
         let segment = Segment::new(Timeline::FIRST, n, SegmentSize::DEFAULT);
         let tags = SegmentTags {
-            plain: Digest::of(b""),
+            plain: Digest::compute(b""),
             stored: None,
             completed: "2026-11-20T13:00:00Z".parse().unwrap(),
             witnessed: true,

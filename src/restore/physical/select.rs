@@ -147,7 +147,7 @@ pub(super) fn parents<'b>(
 }
 
 /// How far the log leads from a backup along the way to `goal`.
-pub(super) fn along(
+pub(super) fn replay_from(
     base: &BaseBackup,
     goal: Timeline,
     log: &WalInventory,
@@ -158,7 +158,7 @@ pub(super) fn along(
         ReplayEnd::NoHistory(timeline) => return Err(IncompatibleBackup::NoHistory(timeline)),
         _ => {}
     }
-    if leaves(base.physical.timeline, goal, log).is_some_and(|left| left < base.physical.stop) {
+    if fork_lsn(base.physical.timeline, goal, log).is_some_and(|left| left < base.physical.stop) {
         return Err(IncompatibleBackup::NotOnTheWay);
     }
     if reach.end.lsn < base.physical.stop {
@@ -169,7 +169,7 @@ pub(super) fn along(
 }
 
 /// Where the way to `goal` leaves `timeline`; `None` where it does not.
-fn leaves(timeline: Timeline, goal: Timeline, log: &WalInventory) -> Option<Lsn> {
+fn fork_lsn(timeline: Timeline, goal: Timeline, log: &WalInventory) -> Option<Lsn> {
     let mut child = goal;
     while child != timeline {
         let parent = log.parent(child)?;
@@ -182,7 +182,7 @@ fn leaves(timeline: Timeline, goal: Timeline, log: &WalInventory) -> Option<Lsn>
 }
 
 /// Timelines of the way to `goal` that went on after it left them, for people who may have wanted those.
-pub(super) fn abandoned(goal: Timeline, log: &WalInventory) -> Vec<Timeline> {
+pub(super) fn abandoned_timelines(goal: Timeline, log: &WalInventory) -> Vec<Timeline> {
     let (mut child, mut found) = (goal, Vec::new());
     while let Some(parent) = log.parent(child).filter(|parent| parent.timeline < child) {
         let fork = log.segment_size().number_of(parent.until);
@@ -249,7 +249,7 @@ mod tests {
         let histories = forks.iter().map(|(child, ..)| WalName::History(timeline(*child)));
         let mut holdings = WalInventory::new(SIZE, names.chain(histories));
         for (child, parent, until) in forks {
-            holdings.came_from(timeline(*child), Ancestor { timeline: timeline(*parent), until: *until });
+            holdings.forked_from(timeline(*child), Ancestor { timeline: timeline(*parent), until: *until });
         }
         holdings
     }
@@ -295,12 +295,12 @@ mod tests {
         assert_eq!(along(&base(3, 1, 7, 8), second, &log), Err(IncompatibleBackup::NotOnTheWay));
         assert_eq!(along(&base(4, 1, 8, 9), second, &log), Err(IncompatibleBackup::NotOnTheWay));
         assert!(along(&base(4, 1, 8, 9), timeline(1), &log).is_ok());
-        assert_eq!(abandoned(second, &log), [timeline(1)]);
+        assert_eq!(abandoned_timelines(second, &log), [timeline(1)]);
         // The rest of the very segment it was left in is log that was left behind, too.
         let rest = holdings(&[(1, 5..8), (2, 7..10)], &[(2, 1, lsn(7, 500))]);
-        assert_eq!(abandoned(second, &rest), [timeline(1)]);
+        assert_eq!(abandoned_timelines(second, &rest), [timeline(1)]);
         let none = holdings(&[(1, 5..7), (2, 7..10)], &[(2, 1, lsn(7, 500))]);
-        assert_eq!(abandoned(second, &none), []);
+        assert_eq!(abandoned_timelines(second, &none), []);
         // Log between its begin and its end is missing, or has not come yet.
         let torn = holdings(&[(1, 5..6), (1, 7..9)], &[]);
         assert!(matches!(

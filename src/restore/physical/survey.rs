@@ -8,7 +8,7 @@ use super::fetch::read_small;
 use super::host::HostFacts;
 use super::replay_effects;
 use super::replay_effects::ReplayEffects;
-use super::select::{BaseBackup, along, candidates, goal, parents};
+use super::select::{BaseBackup, candidates, goal, parents, replay_from};
 use super::tablespaces::tablespace_directories;
 use super::target::shown;
 use super::timelines::{branches, ends_early};
@@ -163,7 +163,7 @@ pub(super) async fn survey(
             continue;
         }
         let parents = parents(&base, bases.iter());
-        match parents.and_then(|parents| Ok((parents, along(&base, timeline, &log.together)?))) {
+        match parents.and_then(|parents| Ok((parents, replay_from(&base, timeline, &log.together)?))) {
             // Of a name nobody knows whether it is before the gap or after it, and one that is before is
             // not met from here: PostgreSQL says so, and nothing is started.
             Ok((_, ReplayRange { stop: stop @ ReplayEnd::Gap(_), .. }))
@@ -235,10 +235,9 @@ pub(super) async fn survey(
         RecoveryTarget::Lsn(lsn) => wal_scan::goes_on(run, &log, &reach, *lsn).await?,
         _ => true,
     };
-    let alone = log
-        .holders
-        .iter()
-        .filter_map(|(repository, held)| Some((repository.name.clone(), along(&base, timeline, held).ok()?)));
+    let alone = log.holders.iter().filter_map(|(repository, held)| {
+        Some((repository.name.clone(), replay_from(&base, timeline, held).ok()?))
+    });
     let facts = facts(run, &base).await?;
     let combined_by = base.manifest.server.as_ref().map(|server| server.major);
     let combined_by = combined_by.filter(|_| !parents.is_empty());
@@ -277,7 +276,7 @@ async fn nearest_to_name(
 ) -> Result<Vec<BaseBackup>, PhysicalRestoreError> {
     let RecoveryTarget::Name(name) = &request.target else { return Ok(fitting) };
     // From the oldest that leads anywhere, over everything.
-    let reach = fitting.iter().find_map(|base| along(base, timeline, &log.together).ok());
+    let reach = fitting.iter().find_map(|base| replay_from(base, timeline, &log.together).ok());
     let Some(reach) = reach else { return Ok(fitting) };
     let Some(given) = replay_effects::names_given(run, log, &reach).await? else { return Ok(fitting) };
     let Some((_, last)) = given.iter().rfind(|(other, _)| other == name) else {
@@ -420,7 +419,7 @@ async fn windows(
         let mut last: Option<ReplayRange> = None;
         let there = bases.iter().filter(|base| base.holders.contains(&repository.name));
         for base in there.clone().rev() {
-            let reach = parents(base, there.clone()).and_then(|_| along(base, timeline, held));
+            let reach = parents(base, there.clone()).and_then(|_| replay_from(base, timeline, held));
             let Ok(reach) = reach else { continue };
             // An older backup leads through this one.
             if last.as_ref().is_some_and(|last| last.end == reach.end) {

@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 
 use thiserror::Error;
 
-use super::delta::{ReplacedFile, RetainedFile, clear_way, sweep};
+use super::delta::{ReplacedFile, RetainedFile, remove_conflict, sweep};
 use super::layout::{
     CONTROL, CONTROL_KEPT, MANIFEST, MANUAL_RESTORE, MARKER, RESUME_STATE, SERVER_LOG, TABLESPACES,
 };
@@ -178,7 +178,7 @@ impl Unpacker {
         }
         let folder = self.root.join(path);
         if self.changes {
-            clear_way(&folder).map_err(|source| UnpackError::Write { path: folder.clone(), source })?;
+            remove_conflict(&folder).map_err(|source| UnpackError::Write { path: folder.clone(), source })?;
         }
         make_folder(&folder, self.owner)?;
         // Where it stood before it may be someone else's.

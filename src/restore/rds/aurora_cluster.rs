@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::execute::repeat;
 use super::identifier::{invalid, is_identifier, taken};
-use super::overrides::begun_otherwise;
+use super::overrides::settings_drift;
 use super::plan::{NewGroup, is_own};
 use super::select::{AutomatedBackups, ManualSnapshot, RegionBackups};
 use super::settings::{FROM, STANDS_FOR, Settings, is_default};
@@ -72,7 +72,7 @@ impl Members {
             Some(ClusterState::There | ClusterState::Unknown) | None => false,
         };
         let recorded = profile.cluster.iter().flat_map(|cluster| &cluster.parameter_groups);
-        recorded.filter(is_missing).filter_map(|group| NewGroup::of(group, false)).collect()
+        recorded.filter(is_missing).filter_map(|group| NewGroup::from_group(group, false)).collect()
     }
 
     /// Whether an instance can have it, now or once it is made.
@@ -117,7 +117,7 @@ pub(super) struct ClusterPart {
 
 impl ClusterPart {
     /// Takes from the settings what only instances have.
-    pub(super) fn of(request: &RdsRestoreRequest, found: &RdsSurvey, settings: &mut Settings) -> Self {
+    pub(super) fn plan(request: &RdsRestoreRequest, found: &RdsSurvey, settings: &mut Settings) -> Self {
         let profile = &found.profile;
         let is_aurora = is_aurora(profile);
         let (new, changes) = (&mut settings.new, &mut settings.changes);
@@ -186,7 +186,7 @@ impl ClusterPart {
                 ("certificate", wanted.ca_certificate.clone()),
                 ("parameter group", wanted.parameter_group.clone()),
             ];
-            Some(begun_otherwise(existing, &wanted, overrides))
+            Some(settings_drift(existing, &wanted, overrides))
         };
         found.members.existing.iter().filter_map(of).flatten().collect()
     }
@@ -271,7 +271,7 @@ fn members(found: &RdsSurvey, to: &str, settings: &mut Settings, overrides: &Ove
         }
         members.push(NewMember {
             identifier,
-            stands_for: member.identifier.clone(),
+            replaced_member: member.identifier.clone(),
             class,
             promotion_tier: member.promotion_tier,
             publicly_accessible: member.publicly_accessible,
@@ -390,7 +390,7 @@ pub(super) async fn begin_members(
             plan.own(rds, existing)?;
         } else {
             run.events.notice(format!("making instance `{}`, {}", member.identifier, member.class));
-            let tags = tags.clone().with(NAME, &member.identifier).with(STANDS_FOR, &member.stands_for);
+            let tags = tags.clone().with(NAME, &member.identifier).with(STANDS_FOR, &member.replaced_member);
             let call = async || rds.create_member(plan.to(), &cluster.new.engine, member, &tags).await;
             match repeat(run, rds, plan, call).await {
                 // The answer to an earlier attempt was lost; whose it is, is seen when it can be seen.

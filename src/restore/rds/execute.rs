@@ -36,12 +36,12 @@ pub(super) async fn execute(
     plan: &RdsRestorePlan,
     progress: &mut RestoreProgress<'_>,
 ) -> Result<Restored<RdsDetails>, Stopped<RdsRestoreError, RdsAftermath>> {
-    let notes = plan.other_database.iter().chain(&plan.begun_otherwise).cloned().collect();
+    let notes = plan.other_database.iter().chain(&plan.settings_drift).cloned().collect();
     let mut reached = ReachedState { begun: plan.resumed, notes, ..ReachedState::default() };
     let database = match act(run, plan, progress, &mut reached).await {
         Ok(database) => database,
         Err(error) => {
-            let aftermath = RdsAftermath::of(reached.begun, &error);
+            let aftermath = RdsAftermath::after_failure(reached.begun, &error);
             return Err(Stopped { error, aftermath });
         }
     };
@@ -79,7 +79,7 @@ async fn act(
 ) -> Result<Database, RdsRestoreError> {
     let began = Instant::now();
     let since = || Some(began.elapsed().as_secs_f64());
-    let rds = Rds::of(&plan.place).await?;
+    let rds = Rds::connect(&plan.place).await?;
     progress.begin(Phase::CreateInstance);
     for NewGroup { group, family, of_cluster } in &plan.parameter_groups {
         rds.create_parameter_group(group, family, *of_cluster, &plan.settings.new.tags).await?;

@@ -27,7 +27,7 @@ pub(crate) struct Login {
 
 impl Login {
     /// As the policy says, at the address of the database; but as a master whose password RDS keeps, with that.
-    pub(crate) async fn of(
+    pub(crate) async fn resolve(
         login: &PostgresSource,
         database: &Database,
         region: &str,
@@ -95,7 +95,7 @@ pub(crate) async fn log_in(
     events: &Events,
     cancel: &CancellationToken,
 ) -> Result<ConnectionParameters, RdsRestoreError> {
-    let login = Login::of(login, database, region).await?;
+    let login = Login::resolve(login, database, region).await?;
     let patience = PATIENCE.mul_f64((every.as_secs_f64() / USUAL.as_secs_f64()).min(1.0)).max(every * 10);
     let begun = Instant::now();
     let mut last = String::new();

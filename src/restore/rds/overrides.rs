@@ -131,7 +131,7 @@ enum RdsTopology {
 }
 
 impl RdsTopology {
-    fn of(profile: &RestoreProfile) -> Self {
+    fn from_profile(profile: &RestoreProfile) -> Self {
         match (&profile.cluster, profile.engine.starts_with("aurora")) {
             (None, _) => Self::Instance,
             (Some(_), true) => Self::Aurora,
@@ -259,7 +259,7 @@ impl Overrides {
         via: &RestoreSource,
         region: &str,
     ) -> Vec<Refusal> {
-        let shape = RdsTopology::of(profile);
+        let shape = RdsTopology::from_profile(profile);
         let is_snapshot = matches!(via, RestoreSource::Snapshot { .. });
         let is_encrypted = match via {
             RestoreSource::Snapshot { encrypted, .. } | RestoreSource::Automated { encrypted, .. } => {
@@ -334,7 +334,7 @@ fn unfit(key: OverrideKey, shape: RdsTopology, is_snapshot: bool) -> Option<&'st
 
 /// What one that an earlier run began has otherwise than it would be made now, in words. It stays so: only what
 /// is not there yet is made.
-pub(super) fn begun_otherwise(
+pub(super) fn settings_drift(
     existing: &Database,
     wanted: &[(&'static str, Option<String>)],
     overrides: &Overrides,

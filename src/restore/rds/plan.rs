@@ -4,7 +4,7 @@ use serde::Serialize;
 use super::aurora_cluster::ClusterPart;
 use super::identifier::{invalid, is_identifier, taken};
 use super::login::is_of_master;
-use super::overrides::begun_otherwise;
+use super::overrides::settings_drift;
 use super::settings::{DONE, FROM, Settings, checks, settings, tags};
 use super::survey::RdsSurvey;
 use super::{Changed, OverrideKey, RdsRestoreRequest, RestoreSource, SelectedBackup};
@@ -44,7 +44,7 @@ pub struct RdsRestorePlan {
     /// What somebody wants otherwise than it was recorded.
     pub changed: Vec<Changed>,
     /// What an earlier run made otherwise than it would be made now, in words.
-    pub begun_otherwise: Vec<String>,
+    pub settings_drift: Vec<String>,
     /// Where databases that had the name one after the other may be confused: whose data it is, in words.
     pub(super) other_database: Option<String>,
     /// That, and what may stand in the way, in words.
@@ -69,7 +69,7 @@ pub enum Backups {
 }
 
 impl Backups {
-    fn of(request: &RdsRestoreRequest, profile: &RestoreProfile) -> Self {
+    fn for_request(request: &RdsRestoreRequest, profile: &RestoreProfile) -> Self {
         match (&profile.cluster, profile.backup_retention_days) {
             (Some(_), _) => Self::Kept,
             _ if request.lifetime.is_some() => Self::None,
@@ -101,7 +101,7 @@ pub struct NewGroup {
 
 impl NewGroup {
     /// Nothing can be made of one whose family was not recorded.
-    pub(super) fn of(group: &ParameterGroup, of_cluster: bool) -> Option<Self> {
+    pub(super) fn from_group(group: &ParameterGroup, of_cluster: bool) -> Option<Self> {
         Some(Self { group: group.clone(), family: group.family.clone()?, of_cluster })
     }
 }
@@ -126,7 +126,7 @@ struct PlanFields<'a> {
     cost: &'a str,
     settings: Vec<PlannedSetting>,
     changed: &'a [Changed],
-    begun_otherwise: &'a [String],
+    settings_drift: &'a [String],
     notes: &'a [String],
     not_reproduced: &'a [String],
 }
@@ -147,7 +147,7 @@ impl Serialize for RdsRestorePlan {
             cost: &self.cost,
             settings: self.shown(),
             changed: &self.changed,
-            begun_otherwise: &self.begun_otherwise,
+            settings_drift: &self.settings_drift,
             notes: &self.notes,
             not_reproduced: self.not_reproduced(),
         };
@@ -250,7 +250,7 @@ pub fn plan(request: &RdsRestoreRequest, mut found: RdsSurvey) -> Result<RdsRest
     );
     settings.new.zone = overrides.get(OverrideKey::Zone).map(str::to_owned);
     let cluster = match request.config.database {
-        RdsDatabase::Cluster(_) => Some(ClusterPart::of(request, &found, &mut settings)),
+        RdsDatabase::Cluster(_) => Some(ClusterPart::plan(request, &found, &mut settings)),
         RdsDatabase::Instance(_) => None,
     };
     let mut refusals = objections(request, &found, &settings, &tags);
@@ -280,14 +280,14 @@ pub fn plan(request: &RdsRestoreRequest, mut found: RdsSurvey) -> Result<RdsRest
     let makes_new_password = new_secret.is_some();
     let notes = other_database.iter().cloned().chain(found.profile_notes.clone());
     let notes = notes.chain(beyond_role).chain(new_secret).collect();
-    let begun_otherwise = begun(&found, &settings, cluster.as_ref(), request);
-    let backups = Backups::of(request, &found.profile);
+    let settings_drift = begun(&found, &settings, cluster.as_ref(), request);
+    let backups = Backups::for_request(request, &found.profile);
     let config = &request.config;
     let all = std::iter::once(&config.place.region).chain(config.regions.iter().map(|region| &region.name));
     let elsewhere = all.filter(|region| **region != found.chosen.region).cloned().collect();
     Ok(RdsRestorePlan {
         changed,
-        begun_otherwise,
+        settings_drift,
         other_database,
         notes,
         engine: (found.profile.engine.clone(), found.profile.engine_version.clone()),
@@ -356,7 +356,7 @@ fn begun(
     }
     let database = found.existing.iter();
     let mut words: Vec<String> =
-        database.flat_map(|existing| begun_otherwise(existing, &wanted, &request.overrides)).collect();
+        database.flat_map(|existing| settings_drift(existing, &wanted, &request.overrides)).collect();
     words.extend(cluster.iter().flat_map(|cluster| cluster.begun(found, &request.overrides)));
     words
 }
@@ -392,7 +392,7 @@ fn missing_group(found: &RdsSurvey, settings: &Settings) -> Option<NewGroup> {
     }
     let group = found.profile.parameter_group.as_ref()?;
     let is_used = settings.new.parameter_group.as_ref() == Some(&group.name);
-    NewGroup::of(group, found.profile.cluster.is_some()).filter(|_| is_used)
+    NewGroup::from_group(group, found.profile.cluster.is_some()).filter(|_| is_used)
 }
 
 fn objections(

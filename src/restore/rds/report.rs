@@ -68,7 +68,7 @@ pub enum RdsAftermath {
 }
 
 impl RdsAftermath {
-    pub(super) fn of(begun: bool, error: &RdsRestoreError) -> Self {
+    pub(super) fn after_failure(begun: bool, error: &RdsRestoreError) -> Self {
         match (begun, error) {
             (true, RdsRestoreError::Wait(PollError::Failed { .. })) => Self::Stuck,
             (true, _) => Self::Made,

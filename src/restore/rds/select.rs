@@ -74,7 +74,7 @@ impl Lineage {
         regions: &[RegionBackups],
     ) -> Option<String> {
         if let Some(before) =
-            self.switched.iter().find(|before| Some(before.resource_id.as_str()) == via.of())
+            self.switched.iter().find(|before| Some(before.resource_id.as_str()) == via.resource_id())
         {
             let SwitchedOver { identifier, resource_id } = before;
             return Some(format!(
@@ -121,7 +121,7 @@ impl Lineage {
     }
 
     /// Another database has the name now than the one that was backed up: nobody can say whose latest is meant.
-    fn is_torn(&self) -> bool {
+    fn is_ambiguous(&self) -> bool {
         let backed_up = |live: &String| self.backed_up.is_empty() || self.backed_up.contains(live);
         self.live.as_ref().is_some_and(|live| !backed_up(live)) && self.switched.is_empty()
     }
@@ -181,7 +181,7 @@ impl RestoreSource {
     }
 
     /// What RDS calls the database that it is of for ever, where it is known.
-    pub fn of(&self) -> Option<&str> {
+    pub fn resource_id(&self) -> Option<&str> {
         match self {
             Self::Snapshot { resource_id, .. } => resource_id.as_deref(),
             Self::Automated { resource_id, .. } => Some(resource_id),
@@ -337,7 +337,7 @@ fn latest(
     regions: &[RegionBackups],
     lineage: &Lineage,
 ) -> Result<SelectedBackup, Refusal> {
-    if lineage.is_torn() {
+    if lineage.is_ambiguous() {
         let message = format!(
             "the database that has the name `{}` now ({}) is another than the one that was backed up ({}), so that it cannot be said whose latest data is meant",
             request.config.database.identifier(),

@@ -84,7 +84,7 @@ pub(super) async fn survey(
     let policy_names = names(request, &chosen.region, &profile);
     let names = request.overrides.names(policy_names.clone());
 
-    let rds = Rds::of(&request.config.place.in_region(&chosen.region)).await?;
+    let rds = Rds::connect(&request.config.place.in_region(&chosen.region)).await?;
     let existing = rds.database(&request.config.database.called(&request.to)).await?;
     let subnet_group = names.subnet_group.as_ref().or(profile.subnet_group.as_ref().filter(|_| is_home));
     let has_subnet_group = match subnet_group {

@@ -92,7 +92,7 @@ async fn one(
     cancel: &CancellationToken,
 ) -> Result<(CloudBackupCopy, Vec<String>), RecoveryPointCopyError> {
     let there = prepared.source.place.in_region(&place.region);
-    let there = AwsBackup::of(&there).await.map_err(RecoveryPointError::from)?;
+    let there = AwsBackup::connect(&there).await.map_err(RecoveryPointError::from)?;
     let vault = vault(&there, &place.vault, "copy_to").await?;
     let job = job(prepared, point, &vault, naming).await?;
     let subject = format!("copy job {job} from {} to {}", prepared.aws.region(), place.region);

@@ -55,7 +55,7 @@ impl PlanPoint {
 
 /// The id it has as a backup: the same in every run.
 pub(super) fn id(point: &RecoveryPoint, source: &SourceName) -> Option<BackupId> {
-    let digest = Sha256Hex::of(point.arn.as_bytes());
+    let digest = Sha256Hex::digest(point.arn.as_bytes());
     let seed = digest.as_bytes().iter().take(4).fold(0, |seed, byte| seed << 8 | u32::from(*byte));
     Some(BackupId::new(point.created?, source, BackupKind::RecoveryPoint, seed))
 }

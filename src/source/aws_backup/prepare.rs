@@ -16,7 +16,7 @@ pub(super) struct RecoveryPointCapture<'p> {
 pub(super) async fn prepare(
     source: &AwsBackupSource,
 ) -> Result<RecoveryPointCapture<'_>, RecoveryPointError> {
-    let aws = AwsBackup::of(&source.place).await?;
+    let aws = AwsBackup::connect(&source.place).await?;
     if let Some(kind) = unrestored(&aws, source).await {
         return Err(RecoveryPointError::NotRestored { kind, resource: source.resource.clone() });
     }

@@ -22,7 +22,7 @@ pub(super) async fn in_flight(
     events: &Events,
     cancel: &CancellationToken,
 ) -> Result<Vec<BackupId>, RecoveryPointError> {
-    let aws = AwsBackup::of(&source.place).await?;
+    let aws = AwsBackup::connect(&source.place).await?;
     let under_way = aws.backup_jobs_under_way(&source.resource, &source.vault).await?;
     for job in under_way.iter().filter(|job| is_perhaps_ours(job, source) && job.point.is_none()) {
         events.notice(format!(

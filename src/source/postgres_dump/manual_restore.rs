@@ -68,10 +68,10 @@ mod tests {
 
     #[test]
     fn every_object_and_every_step_is_named() {
-        let object = |name: &str| ObjectPart { name: name.to_owned(), stored: Digest::of(b"x") };
+        let object = |name: &str| ObjectPart { name: name.to_owned(), stored: Digest::compute(b"x") };
         let dump = Artifact {
             name: "database.dump.zst.age".to_owned(),
-            plain: Digest::of(b"plain"),
+            plain: Digest::compute(b"plain"),
             encoding: vec![Encoding::Zstd, Encoding::Age],
             objects: vec![object("database.dump.zst.age"), object("database.dump.zst.age.001")],
         };

@@ -100,7 +100,7 @@ async fn one(
         return Err(SnapshotCopyError::NotCopied);
     }
     let there = prepared.source.place.in_region(&region.name);
-    let rds = Rds::of(&there).await.map_err(SnapshotError::Client)?;
+    let rds = Rds::connect(&there).await.map_err(SnapshotError::Client)?;
     if region.kms_key.is_some() && key_of_copy(snapshot, region).is_none() {
         events.warning(format!(
             "the copy in {} is not encrypted, as the cluster is not: AWS encrypts no copy of an unencrypted cluster's snapshot, and `kms_key` is not used (`drctl doctor` says what encrypts it)",

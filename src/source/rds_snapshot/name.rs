@@ -45,7 +45,7 @@ fn beginning(text: &str, most: usize) -> &str {
 }
 
 fn digest(text: &str) -> String {
-    Digest::of(text.as_bytes()).sha256.to_string().chars().take(DIGEST).collect()
+    Digest::compute(text.as_bytes()).sha256.to_string().chars().take(DIGEST).collect()
 }
 
 /// The backup that a snapshot is, in whichever region, if it is one of this source's. Its tags alone say nothing:

@@ -17,7 +17,7 @@ pub(super) struct SnapshotCapture<'p> {
 }
 
 pub(super) async fn prepare(source: &RdsSource) -> Result<SnapshotCapture<'_>, SnapshotError> {
-    let rds = Rds::of(&source.place).await?;
+    let rds = Rds::connect(&source.place).await?;
     let database = rds.database(&source.database).await?;
     let database = database.ok_or_else(|| SnapshotError::NoDatabase {
         kind: source.database.noun(),
@@ -54,7 +54,7 @@ pub(super) async fn in_flight(
     system: &SystemName,
     name: &SourceName,
 ) -> Result<Vec<BackupId>, SnapshotError> {
-    let rds = Rds::of(&source.place).await?;
+    let rds = Rds::connect(&source.place).await?;
     let snapshots = rds.manual_snapshots(&source.database).await?;
     if snapshots.is_empty() {
         return Ok(vec![]);

@@ -83,11 +83,11 @@ impl DirectoryStore {
                 format!("no answer from the file system in {}", format_duration(deadline)),
             )),
         };
-        outcome.map_err(|fault| fault.of(operation, key, self.path()))
+        outcome.map_err(|fault| fault.at(operation, key, self.path()))
     }
 
     pub(super) fn no_lock(&self, operation: &'static str, key: &str) -> StoreError {
         let fault = StoreFault::new(StoreErrorKind::Unsupported, "a directory has no object lock");
-        fault.of(operation, key, self.path())
+        fault.at(operation, key, self.path())
     }
 }

@@ -167,7 +167,8 @@ impl ObjectFiles {
     /// Where the metadata of this very write of the key is kept. No inode in the name, so that a copy of
     /// the directory that keeps times keeps metadata.
     pub(super) fn sidecar(&self, key: &str, file: &Metadata) -> PathBuf {
-        let name = format!("{}-{:x}-{:x}.json", Sha256Hex::of(key.as_bytes()), nanoseconds(file), file.len());
+        let name =
+            format!("{}-{:x}-{:x}.json", Sha256Hex::digest(key.as_bytes()), nanoseconds(file), file.len());
         self.root.join(OWN).join("metadata").join(name)
     }
 
@@ -182,7 +183,7 @@ impl ObjectFiles {
                 self.sidecars.get_or_init(|| names)
             }
         };
-        let prefix = format!("{}-", Sha256Hex::of(key.as_bytes()));
+        let prefix = format!("{}-", Sha256Hex::digest(key.as_bytes()));
         let of_key = names.range(prefix.clone()..).take_while(|name| name.starts_with(&prefix));
         let mut found = Vec::new();
         for name in of_key {

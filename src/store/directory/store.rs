@@ -74,7 +74,7 @@ impl Store for DirectoryStore {
             match deleted.await {
                 Ok(deleted) => {
                     outcomes.extend(batch.iter().zip(deleted).map(|(key, outcome)| {
-                        outcome.map_err(|fault| fault.of("delete", key, self.location()))
+                        outcome.map_err(|fault| fault.at("delete", key, self.location()))
                     }))
                 }
                 Err(error) => outcomes

@@ -76,7 +76,7 @@ impl S3Store {
                 let words = fault.detail.map(|words| format!("; {words}")).unwrap_or_default();
                 fault.detail = Some(format!("{credentials}{words}"));
             }
-            fault.of(operation, &key, location.clone())
+            fault.at(operation, &key, location.clone())
         }
     }
 

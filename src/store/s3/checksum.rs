@@ -15,11 +15,11 @@ pub(super) enum PartChecksum {
 }
 
 impl PartChecksum {
-    pub(super) fn of(checksum: Checksum, body: &[u8]) -> Self {
+    pub(super) fn compute(checksum: Checksum, body: &[u8]) -> Self {
         match checksum {
             Checksum::Crc64Nvme => Self::Crc64Nvme(crc_fast::crc64_nvme(body)),
             Checksum::Crc32c => Self::Crc32c(crc_fast::crc32_iscsi(body)),
-            Checksum::Sha256 => Self::Sha256(Sha256Hex::of(body)),
+            Checksum::Sha256 => Self::Sha256(Sha256Hex::digest(body)),
             Checksum::None => Self::None,
         }
     }
@@ -29,7 +29,7 @@ impl PartChecksum {
         match self {
             Self::Crc64Nvme(sum) => Self::Crc64Nvme(!sum),
             Self::Crc32c(sum) => Self::Crc32c(!sum),
-            Self::Sha256(sum) => Self::Sha256(Sha256Hex::of(sum.as_bytes())),
+            Self::Sha256(sum) => Self::Sha256(Sha256Hex::digest(sum.as_bytes())),
             Self::None => Self::None,
         }
     }
@@ -93,7 +93,7 @@ mod tests {
     #[test]
     fn sums_are_the_published_ones() {
         // The check values of the CRC catalogue, and of FIPS 180-4, for these bytes.
-        let of = |checksum| PartChecksum::of(checksum, b"123456789");
+        let of = |checksum| PartChecksum::compute(checksum, b"123456789");
         assert_eq!(
             of(Checksum::Crc64Nvme).crc64_nvme(),
             Some(base64::encode(0xae8b_1486_0a79_9888_u64.to_be_bytes()))
@@ -108,8 +108,8 @@ mod tests {
     #[test]
     fn the_sum_of_the_whole_is_that_of_the_parts_put_together() {
         let parts: [&[u8]; 4] = [b"1234", b"567", b"", b"89"];
-        let sums = parts.map(|part| (PartChecksum::of(Checksum::Crc64Nvme, part), part.len() as u64));
+        let sums = parts.map(|part| (PartChecksum::compute(Checksum::Crc64Nvme, part), part.len() as u64));
         let whole = whole(sums.iter().map(|(sum, size)| (sum, *size))).unwrap();
-        assert_eq!(whole.crc64_nvme(), PartChecksum::of(Checksum::Crc64Nvme, b"123456789").crc64_nvme());
+        assert_eq!(whole.crc64_nvme(), PartChecksum::compute(Checksum::Crc64Nvme, b"123456789").crc64_nvme());
     }
 }

@@ -81,7 +81,7 @@ impl S3Store {
 
     /// What the store is to compare `body` with.
     pub(super) fn sum(&self, body: &[u8]) -> PartChecksum {
-        let sum = PartChecksum::of(self.place.checksum, body);
+        let sum = PartChecksum::compute(self.place.checksum, body);
         if self.wrong_sums { sum.wrong() } else { sum }
     }
 

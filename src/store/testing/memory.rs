@@ -141,7 +141,7 @@ impl Store for MemoryStore {
 
     async fn put(&self, key: &str, body: Bytes, options: &PutOptions) -> Result<Written, StoreError> {
         self.check_options("write", key, options)?;
-        if options.sha256.is_some_and(|sha256| sha256 != Sha256Hex::of(&body)) {
+        if options.sha256.is_some_and(|sha256| sha256 != Sha256Hex::digest(&body)) {
             return Err(self.error("write", key, StoreErrorKind::Corrupt));
         }
         self.write(key, body, options)

@@ -42,7 +42,7 @@ pub enum KeptError {
 
 impl LastArchived {
     /// `None`: the server has archived nothing, or not by `archive_command`.
-    pub fn of(source: &PostgresSource, facts: &ArchiverFacts, archive: Archive) -> Option<Self> {
+    pub fn from_facts(source: &PostgresSource, facts: &ArchiverFacts, archive: Archive) -> Option<Self> {
         let wal = source.wal.as_ref().filter(|wal| wal.method == WalMethod::Archive)?;
         let (file, at) = (facts.last_archived_file?, facts.last_archived?);
         let is_of_it = facts.system_identifier == archive.cluster;
@@ -90,7 +90,7 @@ pub async fn said(system: &SystemName, source: &Source) -> Result<Option<Archive
     let facts = facts?;
     let cluster = facts.system_identifier;
     let archive = Archive { system: system.clone(), source: source.name.clone(), cluster };
-    let stall = Stall::of(&wal.method, &facts);
-    let acknowledged = LastArchived::of(postgres, &facts, archive);
+    let stall = Stall::detect(&wal.method, &facts);
+    let acknowledged = LastArchived::from_facts(postgres, &facts, archive);
     Ok(Some(ArchiverReport { facts, acknowledged, stall }))
 }

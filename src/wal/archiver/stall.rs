@@ -26,7 +26,7 @@ pub enum Stall {
 
 impl Stall {
     /// By what the server says. `None`: nothing that it says keeps the log from coming.
-    pub fn of(through: &WalMethod, facts: &ArchiverFacts) -> Option<Self> {
+    pub fn detect(through: &WalMethod, facts: &ArchiverFacts) -> Option<Self> {
         match through {
             WalMethod::Archive => Self::of_archiver(facts),
             WalMethod::Stream { slot } => Self::of_slot(slot, facts),
@@ -101,7 +101,7 @@ mod tests {
             failed_count: 3,
             ..facts_for_tests()
         };
-        let of = |facts: &ArchiverFacts| Stall::of(&WalMethod::Archive, facts);
+        let of = |facts: &ArchiverFacts| Stall::detect(&WalMethod::Archive, facts);
         let failing = of(&facts(late, early)).unwrap().to_string();
         assert!(failing.contains("000000010000000000000007 was not archived"), "{failing}");
         assert!(failing.contains("2026-11-20T12:01:00Z; 3 attempts"), "{failing}");
@@ -120,7 +120,7 @@ mod tests {
                 is_active: *is_active,
                 wal_status: Some((*status).to_owned()),
             };
-            Stall::of(
+            Stall::detect(
                 &through,
                 &ArchiverFacts { slots: slots.iter().map(slot).collect(), ..facts_for_tests() },
             )
