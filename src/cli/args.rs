@@ -1,12 +1,8 @@
 use std::ffi::OsString;
-use std::path::PathBuf;
 
-use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-use super::Context;
-use super::error::CommandError;
-use super::exit::{self, Exit};
+use super::exit;
 use super::global::Global;
 
 /// Backup and disaster recovery for an application and its PostgreSQL database.
@@ -57,34 +53,4 @@ fn without_empty_variables(command: clap::Command) -> clap::Command {
     };
     let forget = |arg: clap::Arg| if is_empty(&arg) { arg.env(None::<&str>) } else { arg };
     command.mut_args(forget).mut_subcommands(without_empty_variables)
-}
-
-/// A path as a user writes it: `~/` is the home directory also where no shell has seen to it, as behind a `=`
-/// or in a variable.
-pub(super) fn path() -> impl TypedValueParser<Value = PathBuf> {
-    PathBufValueParser::new().try_map(|path| crate::platform::expand_home(&path))
-}
-
-pub(super) async fn dispatch(command: Command, context: &Context) -> Result<Exit, CommandError> {
-    match command {
-        Command::Init(args) => super::init::run(*args, context).await,
-        Command::Doctor(args) => super::doctor::run(args, context).await,
-        Command::Backup(args) => super::backup::run(args, context).await,
-        Command::Restore(args) => super::restore::run(*args, context).await,
-        Command::Recovery(args) => super::recovery::run(args, context).await,
-        Command::List(args) => super::list::run(args, context).await,
-        Command::Show(args) => super::show::run(args, context).await,
-        Command::Status(args) => super::status::run(args, context).await,
-        Command::Verify(args) => super::verify::run(args, context).await,
-        Command::Copies(args) => super::copies::run(args, context).await,
-        Command::Repository(args) => super::repository::run(args, context).await,
-        Command::Catalog(args) => super::catalog::run(args, context).await,
-        Command::Keys(args) => super::keys::run(&args, context).await,
-        Command::Iam(args) => super::iam::run(&args, context),
-        Command::Policy(args) => super::policy::run(args, context),
-        Command::Demo(args) => super::demo::run(args, context).await,
-        Command::Wal(args) => super::wal::run(args, context).await,
-        Command::Rds(args) => super::rds::run(args, context).await,
-        Command::Generate(args) => super::generate::run(&args, context),
-    }
 }

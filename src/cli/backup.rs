@@ -2,7 +2,7 @@ use super::Context;
 use super::catalog_view::hint_lost;
 use super::error::CommandError;
 use super::exit::Exit;
-use super::output::style;
+use super::style;
 use crate::backup::{
     self, BackupContext, BackupError, BackupPlan, BackupPreview, BackupReport, BackupStep, SourceOutcome,
     SourcePreview,

@@ -5,7 +5,7 @@ use super::catalog_view::warn;
 use super::context::catalog_location;
 use super::error::CommandError;
 use super::exit::Exit;
-use super::output::style;
+use super::style;
 use crate::catalog::{Catalog, CatalogError, Depth, Filter, refresh};
 use crate::repository::KnownLocations;
 use crate::text::count;

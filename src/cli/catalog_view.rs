@@ -1,6 +1,6 @@
 use super::Context;
 use super::error::CommandError;
-use super::output::style;
+use super::style;
 use crate::catalog::{
     BackupEntry, Catalog, CatalogError, CatalogLocation, CopyEntry, Depth, Filter, Refreshed, intact_copies,
     refresh,

@@ -4,7 +4,7 @@ use super::Context;
 use super::catalog_view::{brought_up, not_opened, recall, say_created, warn, warn_lost};
 use super::error::CommandError;
 use super::exit::Exit;
-use super::output::style;
+use super::style;
 use crate::catalog::{Filter, Refreshed};
 use crate::copies::backups::SyncReport;
 use crate::copies::wal::SyncedWal;

@@ -6,7 +6,7 @@ use super::Context;
 use super::error::CommandError;
 use super::exit::Exit;
 use super::iam::RoleArg;
-use super::output::style;
+use super::style;
 use crate::doctor;
 use crate::doctor::{DoctorFinding, FindingSeverity};
 use crate::platform::state_directory;

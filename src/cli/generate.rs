@@ -1,10 +1,9 @@
 use std::path::{Path, PathBuf};
 
-use clap::{CommandFactory as _, Subcommand};
+use clap::Subcommand;
 use clap_complete::Shell;
 
 use super::Context;
-use super::args::Cli;
 use super::error::CommandError;
 use super::exit::Exit;
 
@@ -21,13 +20,16 @@ enum GenerateCommand {
     Completions { shell: Shell },
     /// A man page for each command, into a directory
     Man {
-        #[arg(value_parser = super::args::path())]
+        #[arg(value_parser = super::path_arg::path())]
         directory: PathBuf,
     },
 }
 
-pub(super) fn run(args: &GenerateArgs, context: &Context) -> Result<Exit, CommandError> {
-    let mut command = Cli::command();
+pub(super) fn run(
+    args: &GenerateArgs,
+    mut command: clap::Command,
+    context: &Context,
+) -> Result<Exit, CommandError> {
     match &args.what {
         GenerateCommand::Completions { shell } => {
             let mut text = Vec::new();
@@ -60,7 +62,10 @@ fn write_pages(command: &clap::Command, name: &str, directory: &Path) -> std::io
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory as _;
+
     use super::*;
+    use crate::cli::Cli;
 
     fn synopsis(directory: &Path, page: &str) -> String {
         let page = std::fs::read_to_string(directory.join(page)).unwrap();

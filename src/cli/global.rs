@@ -7,7 +7,7 @@ use clap::ValueEnum;
 #[command(next_help_heading = "Global options")]
 pub struct Global {
     /// The policy file [default: drctl.toml, then /etc/drctl/policy.toml]
-    #[arg(long, short, global = true, env = "DRCTL_POLICY", value_name = "FILE", value_parser = super::args::path())]
+    #[arg(long, short, global = true, env = "DRCTL_POLICY", value_name = "FILE", value_parser = super::path_arg::path())]
     pub policy: Option<PathBuf>,
     /// How results are written
     #[arg(long, global = true, value_enum, default_value_t = Format::Human)]

@@ -28,10 +28,10 @@ enum KeysCommand {
 #[derive(Debug, clap::Args)]
 struct KeysGenerateArgs {
     /// File of the identity for restores and drills in daily work
-    #[arg(long, value_name = "FILE", value_parser = super::args::path())]
+    #[arg(long, value_name = "FILE", value_parser = super::path_arg::path())]
     operational: PathBuf,
     /// File of the escrow identity, on another disk or a removable medium
-    #[arg(long, value_name = "FILE", value_parser = super::args::path())]
+    #[arg(long, value_name = "FILE", value_parser = super::path_arg::path())]
     escrow: PathBuf,
     /// Accept both in one directory, which can be lost together
     #[arg(long)]

@@ -7,7 +7,7 @@ use super::Context;
 use super::catalog_view::CatalogView;
 use super::error::CommandError;
 use super::exit::Exit;
-use super::output::style;
+use super::style;
 use crate::catalog::BackupEntry;
 use crate::model::{BackupId, Protection, RepositoryName, SourceName};
 use crate::pipeline::Identities;
@@ -25,7 +25,7 @@ pub(super) struct CheckArgs {
     #[arg(value_name = "ID")]
     backups: Vec<String>,
     /// A file with identities; may be given more than once
-    #[arg(long, short, value_name = "FILE", required = true, env = "DRCTL_IDENTITY", value_parser = super::args::path())]
+    #[arg(long, short, value_name = "FILE", required = true, env = "DRCTL_IDENTITY", value_parser = super::path_arg::path())]
     identity: Vec<PathBuf>,
     /// From this repository [default: the first that has the backup]
     #[arg(long, value_name = "REPOSITORY")]

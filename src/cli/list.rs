@@ -5,7 +5,7 @@ use super::Context;
 use super::catalog_view::{CatalogView, Freshness, prefix_length, state_word, word_style};
 use super::error::CommandError;
 use super::exit::Exit;
-use super::output::style;
+use super::style;
 use super::table::{Cell, TextTable};
 use crate::catalog::BackupEntry;
 use crate::model::{

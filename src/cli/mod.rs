@@ -14,6 +14,7 @@ mod catalog_view;
 mod context;
 mod copies;
 mod demo;
+mod dispatch;
 mod doctor;
 pub mod error;
 pub mod exit;
@@ -26,6 +27,7 @@ mod keys;
 mod keys_check;
 mod list;
 pub mod output;
+mod path_arg;
 mod policy;
 mod progress;
 mod rds;
@@ -35,6 +37,7 @@ mod repository;
 mod restore;
 mod show;
 mod status;
+mod style;
 mod table;
 mod usage;
 mod verify;
@@ -68,7 +71,7 @@ fn run_for(caller: exit::CallerTerminal) -> ExitCode {
     };
     let exit = runtime.block_on(async {
         let context = Context::new(cli.global, output);
-        match args::dispatch(cli.command, &context).await {
+        match dispatch::dispatch(cli.command, &context).await {
             Ok(exit) => context.output.end(exit, caller),
             Err(error) => context.output.fail(&error, caller.failure(error.exit)),
         }

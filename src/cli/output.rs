@@ -2,30 +2,17 @@ use std::io::{self, IsTerminal as _, Write};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
 use super::error::CommandError;
 use super::exit::{CallerTerminal, Exit};
 use super::global::{Format, Global};
 use super::progress::ProgressTerminal;
+use super::style;
 use crate::event::{Event, Events, Observer};
 
 /// The version of the JSON documents. A field may be added without a new one.
 const DOCUMENT_VERSION: u32 = 1;
-
-/// What the colours mean, in one place. `anstream` drops them where they are not wanted (`NO_COLOR`, no
-/// terminal), so every text must make sense without them.
-pub mod style {
-    use super::{AnsiColor, Style};
-
-    pub const GOOD: Style = AnsiColor::Green.on_default();
-    pub const BAD: Style = AnsiColor::Red.on_default().bold();
-    pub const WARN: Style = AnsiColor::Yellow.on_default();
-    pub const NAME: Style = AnsiColor::Cyan.on_default();
-    pub const STRONG: Style = Style::new().bold();
-    pub const FAINT: Style = Style::new().dimmed();
-}
 
 /// The two streams of a command, in the format asked for.
 #[derive(Clone)]

@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::output::style;
+use super::style;
 use crate::event::{Event, Observer};
 use crate::text::{approximate_duration, format_size};
 

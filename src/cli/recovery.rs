@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::Context;
 use super::error::CommandError;
 use super::exit::Exit;
-use super::output::style;
+use super::style;
 use crate::restore::physical::{ReleaseError, release};
 
 /// Prepare a restored cluster for production

@@ -2,7 +2,7 @@ use super::Context;
 use super::catalog_view::{hint_lost, not_opened};
 use super::error::CommandError;
 use super::exit::Exit;
-use super::output::style;
+use super::style;
 use crate::model::{Outcome, RepositoryName, RunId};
 use crate::platform::{host_name, seed};
 use crate::policy::{Policy, RepositoryLocation};

@@ -6,7 +6,7 @@ use super::catalog_view::{CatalogView, Freshness, state_word, word_style};
 use super::error::CommandError;
 use super::exit::Exit;
 use super::list::{FUTURE, age_of};
-use super::output::style;
+use super::style;
 use super::table::{Cell, TextTable};
 use crate::catalog::{BackupEntry, RepositoryEntry};
 use crate::model::{CheckDepth, CopyCheck, Manifest, Protection, RepositoryName};

@@ -8,7 +8,7 @@ use super::Context;
 use super::catalog_view::{CatalogView, Freshness, word_style};
 use super::error::CommandError;
 use super::exit::Exit;
-use super::output::style;
+use super::style;
 use super::table::{Cell, TextTable};
 use crate::catalog::BackupEntry;
 use crate::recoverability::cloud::{NewestPoint, Regions, Service};

@@ -39,7 +39,7 @@ impl Cell {
 
     fn shown(&self) -> String {
         let (strong, rest) = self.text.split_at_checked(self.strong).unwrap_or(("", &self.text));
-        let bold = super::output::style::STRONG;
+        let bold = super::style::STRONG;
         let strong = if strong.is_empty() { String::new() } else { format!("{bold}{strong}{bold:#}") };
         format!("{strong}{style}{rest}{style:#}", style = self.style)
     }
@@ -47,7 +47,7 @@ impl Cell {
 
 impl TextTable {
     pub(super) fn head(names: impl IntoIterator<Item = Cell>) -> Self {
-        let head = names.into_iter().map(|cell| cell.style(super::output::style::FAINT));
+        let head = names.into_iter().map(|cell| cell.style(super::style::FAINT));
         Self { rows: vec![head.collect()] }
     }
 

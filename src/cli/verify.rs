@@ -7,7 +7,8 @@ use super::Context;
 use super::catalog_view::{CatalogView, warn_lost};
 use super::error::CommandError;
 use super::exit::Exit;
-use super::output::{Output, style};
+use super::output::Output;
+use super::style;
 use crate::catalog::BackupEntry;
 use crate::model::{BackupId, CheckDepth, RepositoryName, SourceName};
 use crate::run::RunContext;
@@ -38,7 +39,7 @@ pub struct VerifyArgs {
     #[arg(long, value_name = "REPOSITORY")]
     from: Option<RepositoryName>,
     /// Decrypt and unpack, too, with the identities in this file; may be given more than once
-    #[arg(long, short, value_name = "FILE", value_parser = super::args::path())]
+    #[arg(long, short, value_name = "FILE", value_parser = super::path_arg::path())]
     identity: Vec<PathBuf>,
 }
 

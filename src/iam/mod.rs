@@ -15,9 +15,11 @@ mod explicit_deny;
 mod key;
 mod rds;
 mod role;
+mod role_document;
 mod secret;
 
-pub use builder::{IamError, document};
+pub use builder::IamError;
 pub use document::{Conditions, Effect, INLINE_LIMIT, IamDocument, IamStatement, MANAGED_LIMIT};
 pub use rds::{may_be_restored_as, restored_names};
 pub use role::{Account, IamRole, account};
+pub use role_document::document;

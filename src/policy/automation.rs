@@ -6,8 +6,8 @@ use chrono_tz::Tz;
 use croner::Cron;
 use url::Url;
 
+use super::credentials::Credentials;
 use super::macros::words;
-use super::settings::Credentials;
 use crate::model::{BackupKind, RepositoryName, SourceName};
 use crate::platform::SecretRef;
 

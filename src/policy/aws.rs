@@ -2,31 +2,8 @@
 
 use std::time::Duration;
 
-use url::Url;
-
-use super::settings::{Credentials, PostgresSource};
-
-/// A region of AWS, or of something that speaks like it, and who asks.
-#[derive(Clone, Debug)]
-pub struct AwsLocation {
-    pub region: String,
-    /// Set for anything that is not AWS. It stands for every region: requests say which they mean.
-    pub endpoint: Option<Url>,
-    pub credentials: Credentials,
-    /// How often it is asked how far it is with what it does.
-    pub poll: Duration,
-    /// How long anything it does may take.
-    pub deadline: Duration,
-    /// How long an answer is waited for where it is only looked at: of a region that is gone none comes.
-    pub patience: Duration,
-}
-
-impl AwsLocation {
-    /// Another region, asked by the same.
-    pub fn in_region(&self, region: &str) -> Self {
-        Self { region: region.to_owned(), ..self.clone() }
-    }
-}
+use super::aws_location::AwsLocation;
+use super::postgres::PostgresSource;
 
 /// An RDS instance or cluster.
 #[derive(Clone, Debug)]
@@ -169,6 +146,13 @@ fn unrestorable(resource: &str) -> Option<&str> {
     }
 }
 
+/// A vault of another region that recovery points are copied to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VaultCopy {
+    pub region: String,
+    pub vault: String,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -195,11 +179,4 @@ mod tests {
             assert_eq!(unrestorable(resource), kind, "{resource}");
         }
     }
-}
-
-/// A vault of another region that recovery points are copied to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct VaultCopy {
-    pub region: String,
-    pub vault: String,
 }

@@ -10,7 +10,8 @@ use url::Url;
 use super::automation::CronLine;
 use super::aws::RdsDatabase;
 use super::fault::TextPosition;
-use super::settings::{Encryption, Policy, RepositoryLocation, S3Location, Source, SourceConfig};
+use super::settings::{Encryption, Policy, RepositoryLocation, S3Location};
+use super::source::{Source, SourceConfig};
 use crate::model::RepositoryName;
 use crate::text::format_duration;
 

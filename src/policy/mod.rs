@@ -14,6 +14,8 @@
 mod address;
 mod automation;
 mod aws;
+mod aws_location;
+mod credentials;
 mod decode;
 mod dormant;
 mod fault;
@@ -21,12 +23,14 @@ mod json_schema;
 mod lint;
 mod load;
 mod macros;
+mod postgres;
 mod prices;
 mod resolve;
 #[cfg(test)]
 mod samples;
 mod schema;
 mod settings;
+mod source;
 mod unclosed_bracket;
 mod value;
 
@@ -34,18 +38,20 @@ pub use automation::{
     BackupTimes, Channel, Check, CronLine, Drill, Expectation, Mail, MailTls, Notify, NotifyRoute, Pick,
     Probe, Retention, Rules, Schedule, Severity,
 };
-pub use aws::{
-    AwsBackupSource, AwsLocation, PromoteHooks, RdsDatabase, RdsNames, RdsRegion, RdsSource, VaultCopy,
-};
+pub use aws::{AwsBackupSource, PromoteHooks, RdsDatabase, RdsNames, RdsRegion, RdsSource, VaultCopy};
+pub use aws_location::AwsLocation;
+pub use credentials::Credentials;
 pub use dormant::dormant;
 pub use fault::{PolicyFault, PolicyFaults, TextPosition};
 pub use json_schema::schema;
 pub use lint::{Lint, lint};
 pub use load::{load, parse};
+pub use postgres::{
+    BaseBackup, BaseMethod, LogicalDump, PasswordSource, PostgresSource, RowCounts, WalArchiving, WalMethod,
+};
 pub use prices::{Estimate, Prices};
 pub use settings::{
-    BaseBackup, BaseMethod, Checksum, Compression, Credentials, Encryption, LockMode, LogicalDump,
-    ObjectLock, Objectives, PasswordSource, Policy, PostgresSource, Recipient, RepositoryConfig,
-    RepositoryLocation, RowCounts, S3Location, ServerSideEncryption, Source, SourceConfig, Transfer,
-    WalArchiving, WalMethod,
+    Checksum, Compression, Encryption, LockMode, ObjectLock, Objectives, Policy, Recipient, RepositoryConfig,
+    RepositoryLocation, S3Location, ServerSideEncryption, Transfer,
 };
+pub use source::{Source, SourceConfig};

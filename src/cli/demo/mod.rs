@@ -14,6 +14,7 @@ mod script;
 mod server;
 
 use std::path::PathBuf;
+use std::pin::Pin;
 
 use super::Context;
 use super::error::CommandError;
@@ -35,14 +36,20 @@ pub struct DemoArgs {
     within: Option<PathBuf>,
 }
 
-pub(super) async fn run(args: DemoArgs, context: &Context) -> Result<Exit, CommandError> {
+/// A command on its way, which ends with its exit status.
+pub(super) type RunCommand<'a> = Pin<Box<dyn Future<Output = Result<Exit, CommandError>> + 'a>>;
+
+/// Parses the words after `drctl` and runs them: given by the dispatcher, which knows all verbs.
+pub(super) type RunTyped = for<'a> fn(&[&str], &'a Context) -> RunCommand<'a>;
+
+pub(super) async fn run(args: DemoArgs, context: &Context, drctl: RunTyped) -> Result<Exit, CommandError> {
     if context.output.is_json() {
         return Err(CommandError::usage("the demo is for people to watch, and writes no JSON"));
     }
     if args.within.is_none() && rustix::process::geteuid().is_root() {
         return Err(drop_privileges::go_on(&context.cancel).await);
     }
-    let mut stage = DemoSandbox::set(context, args.within).await?;
+    let mut stage = DemoSandbox::set(context, drctl, args.within).await?;
     let told = script::tell(&mut stage).await;
     if args.keep && told.is_ok() {
         stage.leave();

@@ -3,22 +3,21 @@ use std::io::Write as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-use clap::Parser as _;
-
+use super::RunTyped;
 use super::server::{DemoServer, stop_command};
-use crate::cli::args::{Cli, dispatch};
 use crate::cli::error::CommandError;
 use crate::cli::exit::Exit;
-use crate::cli::output::style;
+use crate::cli::style;
 use crate::cli::{Context, Global};
 
-/// The folder, the servers, and whoever speaks.
+/// The folder, the servers, and how commands are run.
 pub(super) struct DemoSandbox {
     // Dropped after the servers have ended.
     pub(super) server: DemoServer,
     /// Data directories of servers that a restore started.
     recovered: Vec<PathBuf>,
     context: Context,
+    drctl: RunTyped,
     folder: Folder,
 }
 
@@ -38,7 +37,11 @@ impl Drop for Folder {
 
 impl DemoSandbox {
     /// `within`: a folder that was made for it.
-    pub(super) async fn set(context: &Context, within: Option<PathBuf>) -> Result<Self, CommandError> {
+    pub(super) async fn set(
+        context: &Context,
+        drctl: RunTyped,
+        within: Option<PathBuf>,
+    ) -> Result<Self, CommandError> {
         let path = match within {
             Some(path) => path,
             None => tempfile::Builder::new()
@@ -56,7 +59,7 @@ impl DemoSandbox {
             clock: context.clock.clone(),
             cancel: context.cancel.clone(),
         };
-        Ok(Self { server, recovered: vec![], context, folder })
+        Ok(Self { server, recovered: vec![], context, drctl, folder })
     }
 
     pub(super) fn folder(&self) -> &Path {
@@ -142,9 +145,7 @@ impl DemoSandbox {
     /// The same, for a command that may end otherwise.
     pub(super) async fn drctl_ending(&self, arguments: &[&str], ends: &[Exit]) -> Result<(), CommandError> {
         self.show(&typed(arguments));
-        let cli = Cli::try_parse_from(std::iter::once(&"drctl").chain(arguments))
-            .map_err(|error| CommandError::failed(error).context("the demo's own command is wrong"))?;
-        let exit = Box::pin(dispatch(cli.command, &self.context)).await?;
+        let exit = (self.drctl)(arguments, &self.context).await?;
         if self.context.cancel.is_cancelled() {
             return Err(CommandError::new(Exit::Interrupted, "interrupted"));
         }

@@ -54,10 +54,10 @@ pub struct InitArgs {
     #[arg(long, value_name = "AGE1", conflicts_with_all = ["operational", "escrow"])]
     recipient: Vec<String>,
     /// File of the new identity for restores and drills in daily work
-    #[arg(long, value_name = "FILE", value_parser = super::args::path())]
+    #[arg(long, value_name = "FILE", value_parser = super::path_arg::path())]
     operational: Option<PathBuf>,
     /// File of the new escrow identity
-    #[arg(long, value_name = "FILE", value_parser = super::args::path())]
+    #[arg(long, value_name = "FILE", value_parser = super::path_arg::path())]
     escrow: Option<PathBuf>,
     /// Accept both identities in one directory, which can be lost together
     #[arg(long)]

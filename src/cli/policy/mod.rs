@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::Context;
 use super::error::CommandError;
 use super::exit::Exit;
-use super::output::style;
+use super::style;
 use crate::policy;
 use crate::policy::{Lint, PolicyFault, PolicyFaults};
 use crate::text::count;
@@ -29,7 +29,7 @@ enum PolicyCommand {
     /// Each fault has its line, column and key. A fault makes the exit status 2; warnings do not.
     Check {
         /// Policies to check [default: the one that every command uses]
-        #[arg(value_parser = super::args::path())]
+        #[arg(value_parser = super::path_arg::path())]
         files: Vec<PathBuf>,
     },
     /// Show the policy with its defaults filled in

@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use crate::cli::output::style;
+use crate::cli::style;
 use crate::policy::{
     AwsBackupSource, BaseMethod, Credentials, CronLine, Drill, Encryption, Notify, NotifyRoute,
     PasswordSource, Policy, PostgresSource, Probe, RdsDatabase, RdsSource, RepositoryLocation, Rules,

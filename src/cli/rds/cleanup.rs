@@ -5,7 +5,7 @@ use crate::aws::rds::Removal;
 use crate::cli::Context;
 use crate::cli::error::CommandError;
 use crate::cli::exit::{self, Exit};
-use crate::cli::output::style;
+use crate::cli::style;
 use crate::cli::table::{Cell, TextTable};
 use crate::rds_admin::cleanup::{CleanupPlan, TemporaryLeftover, plan, remove};
 use crate::text::format_time;

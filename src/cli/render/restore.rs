@@ -1,6 +1,7 @@
 //! How the plan and the report of a restore look, whatever the method.
 
-use super::super::output::{Output, style};
+use super::super::output::Output;
+use super::super::style;
 use crate::cli::restore::seconds;
 use crate::event::Phase;
 use crate::model::{Judgement, Reason};

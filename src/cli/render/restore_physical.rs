@@ -1,6 +1,6 @@
 //! How the plan and the report of a recovery look.
 
-use super::super::output::style;
+use super::super::style;
 use super::restore::{Render, notes};
 use crate::restore::RestoreReport;
 use crate::restore::physical::{

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::super::Context;
 use super::super::error::CommandError;
 use super::super::exit::Exit;
-use super::super::output::style;
+use super::super::style;
 use crate::configure::{
     Applied, DesiredSettings, Effect, FindingWeight, Fix, ServerSession, SettingFinding, SettingState, apply,
     plan, push_command,

@@ -29,7 +29,7 @@ pub(super) struct FetchArgs {
     #[arg(value_names = ["SOURCE", "%f", "%p"], num_args = 2..=3, required = true)]
     words: Vec<String>,
     /// A file with an age identity that opens the WAL; may be given more than once
-    #[arg(long, short, value_name = "FILE", env = "DRCTL_IDENTITY", value_parser = crate::cli::args::path())]
+    #[arg(long, short, value_name = "FILE", env = "DRCTL_IDENTITY", value_parser = crate::cli::path_arg::path())]
     identity: Vec<PathBuf>,
     /// Use this repository only; may be given more than once, in order
     #[arg(long, value_name = "REPOSITORY")]

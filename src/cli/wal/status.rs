@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::super::Context;
 use super::super::error::CommandError;
 use super::super::exit::Exit;
-use super::super::output::style;
+use super::super::style;
 use super::super::table::{Cell, TextTable};
 use crate::model::{SourceName, SystemIdentifier};
 use crate::policy::WalMethod;

@@ -7,7 +7,8 @@ use crate::policy::automation::{
 };
 use crate::policy::decode::{Diagnostics, OneOrMany, Spanned};
 use crate::policy::schema::{CheckTable, DrillTable, RetentionTable, ScheduleEntry, ScheduleTable};
-use crate::policy::settings::{Objectives, RepositoryConfig, Source};
+use crate::policy::settings::{Objectives, RepositoryConfig};
+use crate::policy::source::Source;
 use crate::policy::value::{Period, WholeNumber};
 use crate::text::suggest;
 

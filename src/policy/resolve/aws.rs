@@ -2,12 +2,13 @@ use std::time::Duration;
 
 use super::ResolveBase;
 use super::login;
+use super::methods::methods;
 use super::repository::credentials;
-use super::source::methods;
 use crate::policy::address::{Arn, Region, S3Endpoint};
 use crate::policy::aws::{
-    AwsBackupSource, AwsLocation, PromoteHooks, RdsDatabase, RdsNames, RdsRegion, RdsSource, VaultCopy,
+    AwsBackupSource, PromoteHooks, RdsDatabase, RdsNames, RdsRegion, RdsSource, VaultCopy,
 };
+use crate::policy::aws_location::AwsLocation;
 use crate::policy::decode::{Diagnostics, Spanned};
 use crate::policy::schema::{AwsBackupTable, CredentialsTable, RdsMethodWord, RdsRegionTable, RdsTable};
 use crate::policy::value::Period;

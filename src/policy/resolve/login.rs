@@ -1,12 +1,13 @@
 //! How an RDS database is logged in to.
 
 use super::ResolveBase;
-use super::source::{logical_dump, unused, url_or_ref};
+use super::methods::unused;
+use super::postgres::{logical_dump, url_or_ref};
 use crate::policy::address::{PostgresUrl, UrlOrRef};
-use crate::policy::aws::AwsLocation;
+use crate::policy::aws_location::AwsLocation;
 use crate::policy::decode::{Diagnostics, Spanned};
+use crate::policy::postgres::{PasswordSource, PostgresSource};
 use crate::policy::schema::{AuthenticationWord, RdsTable};
-use crate::policy::settings::{PasswordSource, PostgresSource};
 
 pub(super) fn login(
     table: &Spanned<RdsTable>,

@@ -5,7 +5,9 @@ mod automation;
 mod aws;
 mod encryption;
 mod login;
+mod methods;
 mod notify;
+mod postgres;
 mod repository;
 mod source;
 

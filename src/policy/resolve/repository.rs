@@ -2,10 +2,11 @@ use std::path::{Component, Path, PathBuf};
 
 use super::ResolveBase;
 use crate::model::RepositoryName;
+use crate::policy::credentials::Credentials;
 use crate::policy::decode::{Diagnostics, KeyLocation, Spanned, TomlTable as _};
 use crate::policy::schema::{CredentialsTable, RepositoriesTable, RepositoryTable, SseWord};
 use crate::policy::settings::{
-    Checksum, Credentials, ObjectLock, RepositoryConfig, RepositoryLocation, S3Location, ServerSideEncryption,
+    Checksum, ObjectLock, RepositoryConfig, RepositoryLocation, S3Location, ServerSideEncryption,
 };
 use crate::text::suggest;
 

@@ -1,31 +1,14 @@
-use std::time::Duration;
-
-use url::Url;
-
 use super::repository::credentials;
-use super::{ResolveBase, aws, number};
+use super::{ResolveBase, aws, postgres};
 use crate::model::{BackupKind, SourceName};
-use crate::platform::SecretRef;
-use crate::policy::address::{PostgresUrl, UrlOrRef};
+use crate::policy::address::UrlOrRef;
 use crate::policy::decode::{Diagnostics, KeyLocation, KeyedTable, Spanned, TableKind as _};
-use crate::policy::schema::{
-    BaseTable, BaseWord, CommandTable, CredentialsTable, LogicalTable, MethodWord, PostgresTable,
-    SourceTable, WalTable, WalWord,
-};
-use crate::policy::settings::{
-    BaseBackup, BaseMethod, LogicalDump, PasswordSource, PostgresSource, RepositoryConfig, RowCounts, Source,
-    SourceConfig, WalArchiving, WalMethod,
-};
+use crate::policy::schema::{CommandTable, CredentialsTable, SourceTable};
+use crate::policy::settings::RepositoryConfig;
+use crate::policy::source::{Source, SourceConfig};
 
 /// Names that mean something else in a repository.
 const RESERVED: [&str; 2] = ["journal", "leases"];
-const LOCK_WAIT: Duration = Duration::from_secs(60);
-/// A server archives a segment within seconds where nothing is wrong; at the first that fails it waits for
-/// a minute after three attempts.
-const WAL_WAIT: Duration = Duration::from_secs(120);
-const WAL_PARALLEL: usize = 4;
-const WAL_PREFETCH: usize = 8;
-
 pub(super) fn sources(
     table: &Spanned<KeyedTable<SourceName, SourceTable>>,
     repositories: &[RepositoryConfig],
@@ -43,8 +26,8 @@ pub(super) fn sources(
         let mut config = SourceConfig::NotBuilt { kind: table.kind() };
         let mut continuous = false;
         let kinds = match &table.value {
-            SourceTable::Postgres(postgres) => {
-                let source = self::postgres(postgres, repositories, base, log);
+            SourceTable::Postgres(table) => {
+                let source = postgres::postgres(table, repositories, base, log);
                 continuous = source.wal.is_some();
                 let kinds = [
                     (source.logical.is_some(), BackupKind::Logical),
@@ -79,160 +62,6 @@ pub(super) fn sources(
 
 fn asked(kinds: [(bool, BackupKind); 2]) -> Vec<BackupKind> {
     kinds.into_iter().filter_map(|(asked, kind)| asked.then_some(kind)).collect()
-}
-
-/// Faults a setting that nothing reads.
-pub(super) fn unused<T>(setting: &Option<Spanned<T>>, hint: &str, log: &mut Diagnostics<'_>) {
-    if let Some(at) = setting {
-        log.fault(&at.spot, "is not used", hint);
-    }
-}
-
-/// The methods asked for, or `otherwise`; none twice, and not none at all.
-pub(super) fn methods<T: Copy + PartialEq>(
-    given: &Option<Spanned<Vec<Spanned<T>>>>,
-    otherwise: T,
-    log: &mut Diagnostics<'_>,
-) -> Vec<T> {
-    let Some(given) = given else { return vec![otherwise] };
-    if given.is_empty() && !log.has_faults_at(&given.spot) {
-        log.fault(&given.spot, "names no method", "name one, or remove the setting");
-    }
-    let mut methods = Vec::new();
-    for method in &given.value {
-        if methods.contains(&method.value) {
-            log.fault(&method.spot, "is there twice", "name each method once");
-        }
-        methods.push(method.value);
-    }
-    methods
-}
-
-fn postgres(
-    table: &Spanned<PostgresTable>,
-    repositories: &[RepositoryConfig],
-    base: ResolveBase<'_>,
-    log: &mut Diagnostics<'_>,
-) -> PostgresSource {
-    let methods = methods(&table.methods, MethodWord::Logical, log);
-    let [logical, base_backup, wal] =
-        [MethodWord::Logical, MethodWord::Base, MethodWord::Wal].map(|method| methods.contains(&method));
-    // A list with a fault in it may have meant to name the method.
-    if table.methods.is_none() || !log.has_faults_at(&table.spot.below("methods")) {
-        for (asked, name) in [(logical, "logical"), (base_backup, "base"), (wal, "wal")] {
-            let spot = match name {
-                "logical" => table.logical.as_ref().map(|at| &at.spot),
-                "base" => table.base.as_ref().map(|at| &at.spot),
-                _ => table.wal.as_ref().map(|at| &at.spot),
-            };
-            if let Some(spot) = spot.filter(|_| !asked) {
-                log.fault(spot, "is not used", format!("add `\"{name}\"` to `methods`, or remove the table"));
-            }
-        }
-        if let Some(methods) = table.methods.as_ref().filter(|_| wal && !base_backup) {
-            let hint = "add `\"base\"`: archived WAL restores nothing without a base backup to start from";
-            log.fault(&methods.spot, "name `wal` without `base`", hint);
-        }
-    }
-    let copying = base_settings(table.base.as_ref(), base, log);
-    let archiving = wal_settings(table.wal.as_deref(), repositories, log);
-    let (url, url_ref) = url_or_ref(table.url.as_ref(), base);
-    PostgresSource {
-        url,
-        url_ref,
-        password: base.secret(&table.password).map(PasswordSource::Secret),
-        tools: table.tools.as_deref().map(|path| base.path(path)),
-        logical: logical.then(|| logical_dump(table.logical.as_deref())),
-        base: base_backup.then_some(copying),
-        wal: wal.then_some(archiving),
-    }
-}
-
-pub(super) fn logical_dump(table: Option<&LogicalTable>) -> LogicalDump {
-    LogicalDump {
-        row_counts: table.and_then(|table| table.row_counts.as_deref()).copied().unwrap_or(RowCounts::Exact),
-        globals: table.and_then(|table| table.globals.as_deref()).copied().unwrap_or(true),
-        lock_wait: table.and_then(|table| table.lock_wait.as_ref()).map_or(LOCK_WAIT, |wait| wait.0),
-    }
-}
-
-pub(super) fn url_or_ref(
-    url: Option<&Spanned<PostgresUrl>>,
-    base: ResolveBase<'_>,
-) -> (Option<Url>, Option<SecretRef>) {
-    match url.map(|url| &url.0) {
-        Some(UrlOrRef::Url(url)) => (Some(url.clone()), None),
-        Some(UrlOrRef::Ref(reference)) => (None, Some(base.secret_ref(reference))),
-        None => (None, None),
-    }
-}
-
-fn base_settings(
-    table: Option<&Spanned<BaseTable>>,
-    base: ResolveBase<'_>,
-    log: &mut Diagnostics<'_>,
-) -> BaseBackup {
-    let method = table.and_then(|table| table.method.as_deref()).copied();
-    let method = match method.unwrap_or(BaseWord::Replication) {
-        BaseWord::Replication => BaseMethod::Replication,
-        BaseWord::DataDirectory => {
-            let path = table.and_then(|table| table.data_directory.as_deref());
-            BaseMethod::DataDirectory { path: path.map(|path| base.path(path)).unwrap_or_default() }
-        }
-    };
-    let mut copying = BaseBackup { method, url: None, url_ref: None, incrementals: 0, wal_wait: WAL_WAIT };
-    let Some(table) = table else { return copying };
-    if copying.method == BaseMethod::Replication {
-        unused(&table.data_directory, "it goes with `method = \"data-directory\"`", log);
-    } else if table.data_directory.is_none() && !log.has_faults_at(&table.spot.below("data_directory")) {
-        log.missing(&table.spot, "data_directory", "\"/var/lib/postgresql/16/main\"");
-    }
-    (copying.url, copying.url_ref) = url_or_ref(table.url.as_ref(), base);
-    copying.incrementals = number(&table.incrementals).unwrap_or(0);
-    if copying.method != BaseMethod::Replication && copying.incrementals > 0 {
-        unused(&table.incrementals, "it goes with `method = \"replication\"`", log);
-    }
-    copying.wal_wait = table.wal_wait.as_ref().map_or(WAL_WAIT, |wait| wait.0);
-    copying
-}
-
-fn wal_settings(
-    table: Option<&WalTable>,
-    repositories: &[RepositoryConfig],
-    log: &mut Diagnostics<'_>,
-) -> WalArchiving {
-    let method = table.and_then(|table| table.method.as_deref()).copied().unwrap_or(WalWord::Archive);
-    let slot = table.and_then(|table| table.slot.as_ref());
-    if let Some(table) = table.filter(|_| method != WalWord::Stream) {
-        unused(&table.slot, "it goes with `method = \"stream\"`", log);
-    }
-    let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
-    if let Some(slot) = slot.filter(|slot| slot.len() > 63 || !slot.bytes().all(fits)) {
-        log.fault(&slot.spot, "is not the name of a slot", "use a-z, 0-9 and `_`, 63 characters at most");
-    }
-    let lagging = table.and_then(|table| table.optional.as_ref());
-    let mut optional_repositories = Vec::new();
-    for name in lagging.iter().flat_map(|names| &names.value) {
-        if super::repository::known(name, repositories, log) {
-            optional_repositories.push(name.value.clone());
-        }
-    }
-    let all = repositories.iter().all(|repository| optional_repositories.contains(&repository.name));
-    if let Some(names) = lagging.filter(|_| all && !repositories.is_empty()) {
-        let hint = "leave out the one that must have the WAL before the server removes it";
-        log.fault(&names.spot, "are all repositories", hint);
-    }
-    WalArchiving {
-        method: match method {
-            WalWord::Archive => WalMethod::Archive,
-            WalWord::Stream => {
-                WalMethod::Stream { slot: slot.map_or("drctl", |slot| slot.value.as_str()).to_owned() }
-            }
-        },
-        parallel: table.and_then(|table| number(&table.parallel)).unwrap_or(WAL_PARALLEL),
-        prefetch: table.and_then(|table| number(&table.prefetch)).unwrap_or(WAL_PREFETCH),
-        optional_repositories,
-    }
 }
 
 /// The kinds whose backups are files.
