@@ -126,7 +126,8 @@ impl Run<'_> {
         state_directory().join("base").join(self.policy.system.as_str()).join(source.as_str())
     }
 
-    /// Once a backup stands: its list is there for the next one, and those that no other can need are gone.
+    /// Keeps the file list of a committed backup for the next incremental, and removes lists that no backup
+    /// needs any more.
     pub(super) fn keep_list(&self, manifest: &Manifest, base: &PlannedBase) {
         let (Some(path), Some(physical)) = (&base.plan.keep, &manifest.physical) else { return };
         let published = match physical.backup_manifest {

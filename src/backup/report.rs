@@ -99,7 +99,7 @@ impl BackupReport {
 }
 
 impl SourceOutcome {
-    /// Why it is not a whole success, a line each; empty for one that is.
+    /// Returns why the run is not a complete success, a line each; empty where it is.
     pub fn reasons(&self) -> Vec<String> {
         match self {
             Self::Stored { missing, damaged, not_restorable, not_held, issues, .. } => {
@@ -129,7 +129,7 @@ impl SourceOutcome {
 }
 
 impl SourceReport {
-    /// The source, with the kind of backup where that is not a dump.
+    /// Returns the source's name, with the kind of backup where that is not a dump.
     pub fn subject(&self) -> String {
         match self.kind {
             Some(BackupKind::Logical) | None => self.source.to_string(),

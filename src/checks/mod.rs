@@ -71,7 +71,7 @@ impl CheckResult {
     }
 }
 
-/// The policy's checks that can be asked of a database that a source was restored into.
+/// Returns the policy's checks that can run against a database restored from the source.
 pub fn of_source(drill: Option<&Drill>, source: &SourceName) -> Vec<Check> {
     let own = drill.into_iter().filter(|drill| drill.source == *source).flat_map(|drill| &drill.checks);
     own.filter(|check| matches!(check.probe, Probe::Sql { .. })).cloned().collect()

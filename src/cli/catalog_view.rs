@@ -49,12 +49,12 @@ impl CatalogView {
         Ok(Self { policy, catalog, repositories, refreshed: Some(refreshed) })
     }
 
-    /// Newest first.
+    /// Returns the entries, newest first.
     pub(super) async fn entries(&self) -> Result<Vec<BackupEntry>, CommandError> {
         Ok(self.catalog.backups(&Filter::default()).await?)
     }
 
-    /// The backup with this id or prefix.
+    /// Finds the backup with this id or prefix.
     pub(super) async fn find(&self, text: &str) -> Result<BackupEntry, CommandError> {
         self.catalog.find(text).await.map_err(|error| match error {
             CatalogError::Unknown(_) if self.refreshed.is_none() => {
@@ -64,7 +64,7 @@ impl CatalogView {
         })
     }
 
-    /// The policy's repositories, in its order.
+    /// Returns the policy's repositories, in its order.
     pub(super) fn places(&self) -> Vec<KnownRepository> {
         let reached = |name: &RepositoryName| match &self.refreshed {
             Some(refreshed) => refreshed.seen.contains(name),
@@ -81,7 +81,7 @@ impl CatalogView {
         missing_wal(&self.repositories, &intact_copies(all), &ids, names).await
     }
 
-    /// Why a repository could not be asked.
+    /// Returns why a repository could not be read.
     pub(super) fn problem(&self, name: &RepositoryName) -> Option<String> {
         let lost = self.refreshed.as_ref()?.lost.iter().find(|lost| lost.name == *name)?;
         Some(lost.reason())
@@ -169,7 +169,7 @@ pub(super) fn warn_lost(context: &Context, lost: &Unavailable) {
     hint_lost(context, lost);
 }
 
-/// What to do about a repository that is not what it was.
+/// Hints at what to do about a repository that is unavailable.
 pub(super) fn hint_lost(context: &Context, lost: &Unavailable) {
     let name = &lost.name;
     match lost.error.downcast_ref() {
@@ -194,7 +194,7 @@ pub(super) fn hint_lost(context: &Context, lost: &Unavailable) {
     }
 }
 
-/// Why none can be written to, with what to do about each.
+/// Returns the error for repositories of which none can be written to, with a hint for each.
 pub(super) fn not_opened(context: &Context, error: MarkerError) -> CommandError {
     if let MarkerError::NoneReachable(lost) | MarkerError::PrimaryNeeded(lost) = &error {
         lost.iter().for_each(|lost| hint_lost(context, lost));
@@ -212,7 +212,7 @@ pub(super) fn say_created(context: &Context, repositories: &Repositories) {
     }
 }
 
-/// A copy in one word, with what keeps it from being restored.
+/// Returns the state of a copy in one word, with what keeps it from being restored.
 pub(super) fn state_word(
     entry: &BackupEntry,
     repository: &KnownRepository,
@@ -226,7 +226,7 @@ pub(super) fn state_word(
     }
 }
 
-/// A copy in one word.
+/// Returns the state of a copy in one word.
 pub(super) fn copy_word(copy: Option<&CopyEntry>, reached: bool) -> &'static str {
     match copy {
         None if reached => "missing",
@@ -249,7 +249,7 @@ pub(super) fn word_style(word: &str) -> anstyle::Style {
     }
 }
 
-/// How many bytes of each id tell it from all the others; never fewer than its date.
+/// Returns how many bytes of an id tell it from all others; never fewer than its date.
 pub(super) fn prefix_length(id: &BackupId, sorted: &[BackupId]) -> usize {
     let shared = |other: &BackupId| {
         id.as_str().bytes().zip(other.as_str().bytes()).take_while(|(a, b)| a == b).count()

@@ -43,7 +43,7 @@ impl Context {
         Self { global, output, clock: Arc::new(SystemClock), cancel }
     }
 
-    /// The policy file that `--policy`, `DRCTL_POLICY` or the usual places name.
+    /// Returns the policy file that `--policy`, `DRCTL_POLICY` or the usual paths name.
     pub fn policy_path(&self) -> Result<PathBuf, CommandError> {
         if let Some(path) = &self.global.policy {
             return Ok(path.clone());
@@ -54,14 +54,15 @@ impl Context {
         })
     }
 
-    /// The policy, or all its faults.
+    /// Loads the policy, or reports all its faults.
     pub fn policy(&self) -> Result<Policy, CommandError> {
         let path = self.policy_path()?;
         policy::load(&path)
             .map_err(|faults| CommandError::usage(faults).hint("`drctl policy schema` describes every key."))
     }
 
-    /// The identities in these files. For one behind a passphrase somebody is asked, where there is a terminal.
+    /// Reads the identities in these files. Prompts for a passphrase where one is needed and there is a
+    /// terminal.
     pub async fn identities(&self, paths: &[PathBuf]) -> Result<Identities, CommandError> {
         let mut all = Identities::default();
         for path in paths {
@@ -97,22 +98,22 @@ impl Context {
         Err(no_identity(IdentityError::Locked { path: path.to_owned() }))
     }
 
-    /// Every repository of the policy, opened; those that could not be are lost.
+    /// Opens every repository of the policy; those that cannot be opened are unavailable.
     pub async fn repositories(&self, policy: &Policy) -> Repositories {
         self.repositories_with(policy, S3Timeouts::within(policy.transfer.stall)).await
     }
 
-    /// The same, with other patience for the stores.
+    /// Opens every repository of the policy with other timeouts.
     pub async fn repositories_with(&self, policy: &Policy, patience: S3Timeouts) -> Repositories {
         Repositories::open(&policy.repositories, |config| Box::pin(open_store(config, patience))).await
     }
 
-    /// The catalog the policy names, or the one in the state directory.
+    /// Opens the catalog that the policy names, or the one in the state directory.
     pub async fn catalog(&self, policy: &Policy) -> Result<Catalog, CommandError> {
         open_catalog(policy).await
     }
 
-    /// The catalog of the policy's repositories, or a warning, and the repositories with what it knows of them.
+    /// Opens the catalog, or warns, and gives the repositories what it knows of them.
     pub async fn recall(&self, policy: &Policy) -> (Option<Catalog>, Repositories) {
         let repositories = self.repositories(policy).await;
         let Some(catalog) = self.catalog_if_possible(policy).await else { return (None, repositories) };
@@ -125,7 +126,7 @@ impl Context {
         }
     }
 
-    /// The catalog, or a warning: for verbs that do their work without one.
+    /// Opens the catalog, or warns: for verbs that work without one.
     pub async fn catalog_if_possible(&self, policy: &Policy) -> Option<Catalog> {
         match self.catalog(policy).await {
             Ok(catalog) => Some(catalog),
@@ -137,18 +138,18 @@ impl Context {
     }
 }
 
-/// A file that gives no identity, and what to do about it.
+/// Returns the error for a file that holds no usable identity, with its hint.
 pub(super) fn no_identity(error: IdentityError) -> CommandError {
     let hint = error.hint();
     hint.into_iter().fold(CommandError::usage(error), CommandError::hint)
 }
 
-/// The catalog the policy names, or the one in the state directory.
+/// Opens the catalog that the policy names, or the one in the state directory.
 pub(super) async fn open_catalog(policy: &Policy) -> Result<Catalog, CommandError> {
     Ok(Catalog::open(&catalog_location(policy).await?, &policy.system).await?)
 }
 
-/// Where the policy's catalog is.
+/// Resolves where the policy's catalog is.
 pub(super) async fn catalog_location(policy: &Policy) -> Result<CatalogLocation, CommandError> {
     let password =
         match &policy.catalog_password {

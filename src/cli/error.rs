@@ -40,7 +40,7 @@ impl CommandError {
         self
     }
 
-    /// What failed, then each cause; a cause that the line before it already tells is left out.
+    /// Returns what failed, then each cause; a cause that the line before it already contains is left out.
     pub fn chain(&self) -> Vec<String> {
         let mut lines = self.context.clone();
         let mut next: Option<&(dyn Error + 'static)> = Some(&*self.error);

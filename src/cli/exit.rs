@@ -38,7 +38,7 @@ Exit status:
 Treat any other as a failure.";
 
 impl Exit {
-    /// As the help has it.
+    /// Returns the meaning as the help has it.
     pub fn meaning(self) -> &'static str {
         match self {
             Self::Done => "done",
@@ -81,7 +81,7 @@ const ASKED_TO_END: u8 = 143;
 const PANIC: u8 = 101;
 
 impl CallerTerminal {
-    /// By the arguments as they came: also what cannot be parsed has a caller.
+    /// Recognizes the caller by the raw arguments, since a command line that cannot be parsed has one too.
     pub(super) fn from_arguments(arguments: impl Iterator<Item = OsString>) -> Self {
         let mut words = arguments.skip_while(|word| word != "wal");
         match (words.next(), words.find(|word| word == "push" || word == "fetch")) {
@@ -91,7 +91,7 @@ impl CallerTerminal {
         }
     }
 
-    /// The status of a command that failed.
+    /// Returns the exit status of a command that failed.
     pub(super) fn failure(self, exit: Exit) -> u8 {
         match (self, exit) {
             (Self::Recovery, Exit::Interrupted) => ASKED_TO_END,

@@ -68,7 +68,7 @@ fn generate(args: &KeysGenerateArgs, context: &Context) -> Result<Exit, CommandE
     Ok(Exit::Done)
 }
 
-/// What to do with each file, for people.
+/// Describes for a person what to do with each file.
 pub(super) fn what_to_do(keys: &[KeyFile; 2]) -> String {
     let [operational, escrow] = keys.each_ref().map(|key| key.path.display());
     format!(
@@ -86,7 +86,7 @@ pub(super) fn what_to_do(keys: &[KeyFile; 2]) -> String {
     )
 }
 
-/// `flag`: what accepts one place for both.
+/// Returns the error of key generation; `flag` is the option that accepts one directory for both files.
 pub(super) fn refused(error: KeysError, flag: &str) -> CommandError {
     match error {
         KeysError::Exists { .. } => {

@@ -126,7 +126,7 @@ fn show(
 /// Of a moment that is still to come: some clock is wrong.
 pub(super) const FUTURE: &str = "in the future";
 
-/// `3 h 2 min`; `None` of a moment that is still to come.
+/// Formats an age as `3 h 2 min`; `None` for a time in the future.
 pub(super) fn age_of(time: DateTime<Utc>, now: DateTime<Utc>) -> Option<String> {
     (now - time).to_std().ok().map(approximate_duration)
 }

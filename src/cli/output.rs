@@ -36,7 +36,7 @@ impl Output {
         Self::with(global.output, global.quiet)
     }
 
-    /// For a command line that could not be read, and still says how its failure is to be written.
+    /// Creates the output of a command line that cannot be parsed and still says in which format to fail.
     pub fn with(format: Format, quiet: bool) -> Self {
         Self { format, quiet, heard: Arc::default() }
     }
@@ -92,7 +92,7 @@ impl Output {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A line beside the result; left out with `--quiet`.
+    /// Writes a line beside the result; left out with `--quiet`.
     pub fn note(&self, text: impl AsRef<str>) {
         if !self.quiet {
             let _gone = writeln!(anstream::stderr(), "{}", text.as_ref());
@@ -104,7 +104,7 @@ impl Output {
             writeln!(anstream::stderr(), "{}warning:{:#} {}", style::WARN, style::WARN, text.as_ref());
     }
 
-    /// The result as a versioned document: `{"drctl": 1, "kind": …, …}` with the fields of `data`.
+    /// Writes the result as a versioned document: `{"drctl": 1, "kind": …, …}` with the fields of `data`.
     pub fn document(&self, kind: &str, data: &impl Serialize) {
         #[derive(Serialize)]
         struct Document<'a, T> {

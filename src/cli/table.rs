@@ -25,13 +25,13 @@ impl Cell {
         self
     }
 
-    /// For sizes and numbers.
+    /// Aligns the cell to the right, for sizes and numbers.
     pub(super) fn right(mut self) -> Self {
         self.right = true;
         self
     }
 
-    /// For the part of an id that is enough to name it.
+    /// Emphasizes the first `bytes`: the part of an id that is enough to name it.
     pub(super) fn strong(mut self, bytes: usize) -> Self {
         self.strong = bytes.min(self.text.len());
         self

@@ -75,7 +75,7 @@ impl Effect {
 }
 
 impl SettingFinding {
-    /// Whether anything remains to be done.
+    /// Returns whether anything remains to be done.
     pub fn is_open(&self) -> bool {
         !matches!(self.state, SettingState::Fine | SettingState::Idle)
             && (self.state != SettingState::Unknown || self.weight == FindingWeight::Needed)

@@ -61,7 +61,7 @@ impl DesiredSettings {
     }
 }
 
-/// The line that archives with this policy, as the server's shell reads it.
+/// Returns the `archive_command` that archives with this policy, quoted for the server's shell.
 pub fn push_command(program: &Path, policy: &Path, source: Option<&SourceName>) -> String {
     // The server itself puts something in place of `%` and a letter.
     let word = |path: &Path| shell(&path.to_string_lossy()).replace('%', "%%");

@@ -69,7 +69,7 @@ SELECT line_number, coalesce(database, '{}'), coalesce(user_name, '{}'), error F
  ORDER BY line_number";
 
 impl ServerSession {
-    /// A connection of the role that asks.
+    /// Connects as the role that reads and changes the settings.
     pub async fn connect(&self) -> Result<PgConnection, ConfigureError> {
         let mut parameters = self.parameters.clone();
         if let Some(role) = &self.administrator {

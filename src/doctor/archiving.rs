@@ -6,7 +6,7 @@ use crate::text::error_chain;
 use crate::wal::cluster::ClusterError;
 use crate::wal::{ArchiverReport, KeptError, LastArchived, said};
 
-/// Whether a server's log comes, and whether what it was told is archived is where it should be.
+/// Examines whether a server's WAL arrives, and whether the repositories have what it reports as archived.
 pub(super) async fn examine(
     system: &SystemName,
     source: &Source,

@@ -9,7 +9,7 @@ const BASE_MEMORY: u64 = 72 << 20;
 /// The catalog and the journal of years are far smaller.
 const STATE_SPACE: u64 = 256 << 20;
 
-/// The memory a backup may take at most, by this policy.
+/// Computes the memory a backup may take at most under this policy, in bytes.
 pub(super) fn memory_needed(policy: &Policy) -> u64 {
     let parts = policy.transfer.parallel as u64 + 2;
     BASE_MEMORY + parts * policy.transfer.part_size

@@ -31,7 +31,7 @@ pub struct TemplateRepository {
 }
 
 impl PolicyTemplate {
-    /// The policy, commented for whoever opens it first.
+    /// Renders the policy, with comments for its first reader.
     pub fn text(&self) -> String {
         let mut text = format!(
             "# A drctl policy, created by `drctl init`. `drctl policy check` reports every fault of it,\n\

@@ -144,7 +144,7 @@ async fn arn(source: &RdsSource, region: &RdsRegion, named: &str) -> Result<Stri
     ))
 }
 
-/// Has RDS begin one.
+/// Has RDS start the replication.
 pub async fn begin(
     source: &RdsSource,
     plan: &ReplicatePlan,

@@ -37,12 +37,12 @@ pub(super) async fn run(connection: &mut PgConnection, statements: &str) -> Resu
     Ok(())
 }
 
-/// What a query that gives one text gives.
+/// Runs a query that gives one text.
 pub(super) async fn text(connection: &mut PgConnection, query: &'static str) -> Result<String, CommandError> {
     sqlx::query_scalar(query).fetch_one(connection).await.map_err(CommandError::failed)
 }
 
-/// Every table of the application, read whole.
+/// Reads every table of the application.
 pub(super) async fn tables(connection: &mut PgConnection) -> Result<Vec<DemoTable>, CommandError> {
     let names: Vec<String> = sqlx::query_scalar(
         "SELECT relname::text FROM pg_class

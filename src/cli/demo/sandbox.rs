@@ -36,7 +36,7 @@ impl Drop for Folder {
 }
 
 impl DemoSandbox {
-    /// `within`: a folder that was made for it.
+    /// Starts the sandbox, in the folder `within` where one was created for it.
     pub(super) async fn set(
         context: &Context,
         drctl: RunTyped,
@@ -70,7 +70,7 @@ impl DemoSandbox {
         self.folder.path.join("drctl.toml")
     }
 
-    /// The directory that stands for the first region.
+    /// Returns the directory in the role of the first region.
     pub(super) fn primary(&self) -> PathBuf {
         self.folder.path.join("us-east-1")
     }
@@ -83,17 +83,17 @@ impl DemoSandbox {
         self.folder.path.join("safe/escrow.key")
     }
 
-    /// Where the copy is, in the second region.
+    /// Returns the directory of the copy, in the role of the second region.
     pub(super) fn copy(&self) -> PathBuf {
         self.folder.path.join("us-west-2")
     }
 
-    /// Where the cluster is recovered to.
+    /// Returns the directory that the cluster is recovered to.
     pub(super) fn recovered(&self) -> PathBuf {
         self.folder.path.join("recovered")
     }
 
-    /// A server will run there, and has to be ended with the others.
+    /// Records that a server will run in this directory, to be stopped with the others.
     pub(super) fn note_recovered(&mut self, data: PathBuf) {
         self.recovered.push(data);
     }
@@ -112,7 +112,7 @@ impl DemoSandbox {
         Ok(())
     }
 
-    /// The catalog goes with everything else, and not into this host's own.
+    /// Puts the catalog into the sandbox rather than this host's state directory.
     pub(super) fn keep_catalog_here(&self) -> Result<(), CommandError> {
         let catalog = self.folder.path.join("catalog.db");
         OpenOptions::new()
@@ -142,7 +142,7 @@ impl DemoSandbox {
         self.drctl_ending(arguments, &[Exit::Done]).await
     }
 
-    /// The same, for a command that may end otherwise.
+    /// Runs a command that may end with any of these statuses.
     pub(super) async fn drctl_ending(&self, arguments: &[&str], ends: &[Exit]) -> Result<(), CommandError> {
         self.show(&typed(arguments));
         let exit = (self.drctl)(arguments, &self.context).await?;

@@ -79,7 +79,7 @@ impl DemoServer {
         format!("postgres:///{database}?host={}&user={ROLE}", self.directory.display())
     }
 
-    /// What ends it, for whoever keeps it.
+    /// Returns the command that stops the server, for a demo that is kept.
     pub(super) fn stop_command(&self) -> String {
         stop_command(&self.data())
     }
@@ -119,7 +119,7 @@ impl DemoServer {
     }
 }
 
-/// A command that ends the server of a data directory, also when root types it.
+/// Returns a command that stops the server of a data directory, also when root types it.
 pub(super) fn stop_command(data: &Path) -> String {
     format!("while kill -INT $(head -1 {}/postmaster.pid); do sleep 0.1; done 2>/dev/null", data.display())
 }

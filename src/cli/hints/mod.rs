@@ -20,7 +20,7 @@ pub(super) trait Hints: Restorer {
     fn after(plan: &Self::Plan, failed: &RestoreFailed<Self::Error, Self::Aftermath>) -> Vec<String>;
 }
 
-/// The status and the advice of a restore that was not begun.
+/// Returns the exit status and the hints of a restore that was not started.
 pub(super) fn of_refused<M: Hints>(error: &M::Error) -> (Exit, Vec<String>) {
     match error.refusals() {
         _ if error.is_interruption() => (Exit::Interrupted, M::before(error).1),

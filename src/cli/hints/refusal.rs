@@ -143,7 +143,7 @@ pub(crate) fn exit_of_refusals(refusals: &[Refusal]) -> Exit {
     }
 }
 
-/// What to do about them, each advice once.
+/// Returns the hints for these refusals, each once.
 pub(crate) fn hints_for_refusals(refusals: &[Refusal]) -> Vec<String> {
     let mut hints: Vec<String> = Vec::new();
     for hint in refusals.iter().filter_map(hint) {

@@ -28,7 +28,7 @@ impl Answers {
     }
 }
 
-/// The flags' answers, and on a terminal the user's for the rest.
+/// Collects the answers: from the flags, and on a terminal from the user for the rest.
 pub(super) async fn complete(args: InitArgs, context: &Context) -> Result<Answers, CommandError> {
     if std::io::stdin().is_terminal() && std::io::stderr().is_terminal() {
         let questions = tokio::task::spawn_blocking(move || until_right(args, &mut PromptTerminal));

@@ -11,7 +11,7 @@ use crate::text::{count, format_size};
 
 const LATER: &str = "acted on by a later version";
 
-/// What the policy comes to, for people.
+/// Describes what the policy resolves to, for people.
 pub(super) fn lines(policy: &Policy) -> Vec<String> {
     let strong = style::STRONG;
     let mut lines = vec![format!("{strong}{}{strong:#}  {}", policy.system, policy.path.display())];

@@ -69,7 +69,7 @@ pub(super) struct MomentArgs {
 }
 
 impl MomentArgs {
-    /// Whether a moment is given in a way that only WAL knows.
+    /// Returns whether the recovery target is one that only WAL knows.
     pub(super) fn is_position(&self) -> bool {
         self.to_lsn.is_some() || self.to_xid.is_some() || self.to_name.is_some()
     }
@@ -82,7 +82,7 @@ impl MomentArgs {
         self.latest || self.is_time() || self.is_position()
     }
 
-    /// An option that means nothing without a moment.
+    /// Returns an option that means nothing without a recovery target.
     pub(super) fn needs_moment(&self) -> Option<&'static str> {
         let given = [
             ("--exclusive", self.exclusive),
@@ -96,7 +96,7 @@ impl MomentArgs {
         given.into_iter().find(|(_, is_given)| *is_given).map(|(name, _)| name)
     }
 
-    /// The moment, where a time or the latest is asked for: what RDS can be told.
+    /// Returns the target where it is a time or the latest: RDS accepts no other.
     pub(super) fn time_or_latest(&self) -> Result<Option<Option<DateTime<Utc>>>, CommandError> {
         match self.target()? {
             RecoveryTarget::Time(time) => Ok(Some(Some(time))),

@@ -88,7 +88,7 @@ impl<'a> Promoter<'a> {
         Ok(Self { request, rds, events, cancel })
     }
 
-    /// What RDS has there now; nothing is changed.
+    /// Queries what RDS has there now; changes nothing.
     pub async fn look(&self) -> Result<PromotionSurvey, PromoteError> {
         let mut facts = PromotionSurvey {
             restored: self.rds.database(&self.called(&self.request.instance)).await?,

@@ -44,7 +44,7 @@ pub struct PromotionSurvey {
 }
 
 impl PromotionSurvey {
-    /// A rename that ended while they were looked at shows the same one under both of its names.
+    /// Drops the second sighting of an instance whose rename ended during the query.
     pub(super) fn forget_old_names(&mut self) {
         let is = |one: &Option<Database>, other: &Option<Database>| {
             one.as_ref().zip(other.as_ref()).is_some_and(|(one, other)| one.resource_id == other.resource_id)
@@ -61,7 +61,7 @@ impl PromotionSurvey {
         self.production.as_ref().is_some_and(|production| was(&production.tags).is_some())
     }
 
-    /// What was restored, which may have production's name already.
+    /// Returns what was restored, which may have production's name already.
     pub(super) fn promoted(&self, request: &PromoteRequest) -> Option<&Database> {
         self.restored.as_ref().or_else(|| self.has_name(request))
     }
@@ -71,7 +71,7 @@ impl PromotionSurvey {
     }
 }
 
-/// The one whose place is taken, where it is known to be it.
+/// Returns the database that is replaced, where it is known to be that one.
 pub(super) fn old<'f>(request: &PromoteRequest, facts: &'f PromotionSurvey) -> Option<&'f Database> {
     if facts.has_name(request).is_none() && facts.production.is_some() {
         return facts.production.as_ref();
@@ -123,7 +123,7 @@ pub enum PromotionStep {
 }
 
 impl PromotionStep {
-    /// What it does, for a person.
+    /// Describes the step for a person.
     pub fn told(&self) -> String {
         match self {
             Self::Keep => {
@@ -180,7 +180,7 @@ pub struct Promotion {
 }
 
 impl Promotion {
-    /// Whether anybody will have seen that the new production can be used.
+    /// Returns whether the plan logs in to prove that the new production is usable.
     pub fn logs_in(&self) -> bool {
         self.steps.contains(&PromotionStep::LogIn)
     }
@@ -242,7 +242,7 @@ impl PromoteRefusal {
     }
 }
 
-/// Decides, or says everything that stands against it.
+/// Decides the steps, or returns every refusal at once.
 pub fn plan(request: &PromoteRequest, facts: &PromotionSurvey) -> Result<Promotion, Vec<PromoteRefusal>> {
     let name = request.config.database.identifier().to_owned();
     let has_name = facts.has_name(request);
