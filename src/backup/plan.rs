@@ -48,7 +48,7 @@ fn list(names: &[SourceName]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
-/// All sources of the policy, or those that are named, each once with every kind of backup that the policy
+/// Selects all sources of the policy, or those that are named, each once with every kind of backup that the policy
 /// asks for, or with just the one that is named.
 pub fn plan(
     policy: &Policy,

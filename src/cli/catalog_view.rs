@@ -74,7 +74,7 @@ impl CatalogView {
         names.map(|name| KnownRepository { reached: reached(&name), name }).collect()
     }
 
-    /// What keeps base backups among these from being restored. `all`: what they may build on is among these.
+    /// Returns what keeps base backups among these from being restored. `all`: what they may build on is among these.
     pub(super) async fn missing_wal(&self, entries: &[&BackupEntry], all: &[BackupEntry]) -> MissingWal {
         let ids: Vec<&BackupId> = entries.iter().map(|entry| entry.id()).collect();
         let names = self.policy.repositories.iter().map(|config| &config.name);

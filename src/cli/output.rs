@@ -45,7 +45,7 @@ impl Output {
         self.format == Format::Json
     }
 
-    /// A line of the result. A reader that went away (`| head`) is not an error; whatever else keeps it from
+    /// Writes a line of the result. A reader that went away (`| head`) is not an error; whatever else keeps it from
     /// being written, `Output::end` makes a failure.
     pub fn line(&self, text: impl AsRef<str>) {
         let written = writeln!(anstream::stdout(), "{}", text.as_ref());
@@ -65,7 +65,7 @@ impl Output {
         }
     }
 
-    /// The exit status of a command that ended so: a failure never goes without a reason on stderr, and a
+    /// Returns the exit status of the command: a failure never goes without a reason on stderr, and a
     /// result that could not be written is one. PostgreSQL asks for no result, and must not be told that one
     /// failed.
     pub(super) fn end(&self, exit: Exit, caller: CallerTerminal) -> ExitCode {

@@ -69,7 +69,7 @@ pub fn push_command(program: &Path, policy: &Path, source: Option<&SourceName>) 
     format!("{} --policy {} wal push {source}%p", word(program), word(policy))
 }
 
-/// Everything that is needed, with what is there of it. Those that lack something come in the order they
+/// Plans every setting that is needed, with its present value. Those that lack something come in the order they
 /// are to be mended.
 pub fn plan(facts: &SettingFacts, wanted: &DesiredSettings) -> Vec<SettingFinding> {
     let mut findings = vec![wal_level(facts), full_page_writes(facts)];

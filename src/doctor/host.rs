@@ -121,7 +121,7 @@ fn try_file(directory: &Path) -> std::io::Result<()> {
     tempfile::tempfile_in(there).map(drop)
 }
 
-/// Who will be able to open the backups. The host needs public keys only, so there is nothing to try here
+/// Reports who will be able to open the backups. The host needs public keys only, so there is nothing to try here
 /// (`drctl keys check` tries an identity where there is one); too few of them is the policy's warning.
 pub(super) fn keys(policy: &Policy) -> Option<DoctorFinding> {
     let Encryption::Age { recipients } = &policy.encryption else { return None };

@@ -134,7 +134,7 @@ const HINTS: &[(&str, &str)] = &[
     ),
 ];
 
-/// The status of a restore against which these stand: the worst class decides.
+/// Returns the exit status for these refusals: the worst class decides.
 pub(crate) fn exit_of_refusals(refusals: &[Refusal]) -> Exit {
     match refusals.iter().map(|refusal| refusal.class).max() {
         Some(RefusalClass::Nothing) => Exit::Nothing,

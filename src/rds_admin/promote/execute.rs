@@ -103,7 +103,7 @@ impl<'a> Promoter<'a> {
         Ok(facts)
     }
 
-    /// Whether its last steps can be done: writers that are stopped wait for them. Logs in to what was restored, where it
+    /// Checks whether the last steps can be done: writers that are stopped wait for them. Logs in to what was restored, where it
     /// is; a promotion that is gone on with after production was put aside may have it between two names.
     pub async fn ready(&self, facts: &PromotionSurvey, plan: &Promotion) -> Result<(), PromoteError> {
         let database = facts.promoted(self.request).filter(|database| database.endpoint.is_some());
@@ -123,7 +123,7 @@ impl<'a> Promoter<'a> {
         })
     }
 
-    /// Does what is left, one step after the other, and stops at the first that fails. `tell`: of each that is
+    /// Executes the remaining steps one after the other, and stops at the first that fails. `tell`: of each that is
     /// done, when it is.
     pub async fn execute(
         &self,
