@@ -59,7 +59,7 @@ impl CheckResult {
                 verdict.add(Judgement::Fail, Cause::Backup, "check-failed", message);
             }
             CheckVerdict::Undetermined { reason } => {
-                let message = format!("check `{check}` could not be asked: {reason}");
+                let message = format!("failed to run check `{check}`: {reason}");
                 verdict.add(Judgement::Undetermined, Cause::Environment, "check-not-asked", message);
             }
         }

@@ -254,7 +254,7 @@ fn show(report: &BackupReport, context: &Context) {
     }
     if any(|outcome| matches!(outcome, SourceOutcome::Stored { damaged, .. } if !damaged.is_empty())) {
         output.note(
-            "hint: What stands in those blocks cannot be read. `pg_amcheck` says which tables it is; an older backup may have them whole. Expire none until it is mended.",
+            "hint: Those blocks cannot be read. `pg_amcheck` says which tables it is; an older backup may have them intact. Expire none until it is repaired.",
         );
     }
 }

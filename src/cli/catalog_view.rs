@@ -131,7 +131,7 @@ pub(super) async fn brought_up(
 }
 
 fn say_without(context: &Context, refused: &CommandError) {
-    context.output.warn(format!("the catalog is made anew for this command only: {refused}"));
+    context.output.warn(format!("the catalog is rebuilt in memory for this command only: {refused}"));
     for hint in &refused.hints {
         context.output.note(format!("hint: {hint}"));
     }
@@ -165,7 +165,7 @@ pub(super) fn warn(context: &Context, refreshed: &Refreshed) {
 
 pub(super) fn warn_lost(context: &Context, lost: &Unavailable) {
     let reason = lost.reason();
-    context.output.warn(format!("repository `{}` could not be asked: {reason}", lost.name));
+    context.output.warn(format!("failed to query repository `{}`: {reason}", lost.name));
     hint_lost(context, lost);
 }
 
@@ -175,11 +175,11 @@ pub(super) fn hint_lost(context: &Context, lost: &Unavailable) {
     match lost.error.downcast_ref() {
         Some(MarkerError::Emptied { .. }) => {
             context.output.note(format!(
-                "hint: Is its file system not mounted, is it another bucket or prefix, or was it emptied? `drctl repository create {name}` creates it anew where that is meant."
+                "hint: Is its file system not mounted, is it another bucket or prefix, or was it emptied? `drctl repository create {name}` creates a new one where that is meant."
             ));
         }
         Some(MarkerError::OtherRepository { .. }) => context.output.note(
-            "hint: Is another file system mounted there, or does the policy name another bucket? Where it was created anew on purpose, `drctl catalog rebuild` forgets the one that was there before.",
+            "hint: Is another file system mounted there, or does the policy name another bucket? Where it was recreated on purpose, `drctl catalog rebuild` forgets the one that was there before.",
         ),
         Some(MarkerError::OtherSystem { .. }) => context.output.note(
             "hint: Is another file system mounted there? Each system has a bucket, a prefix or a directory of its own.",

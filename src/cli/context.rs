@@ -22,7 +22,7 @@ use crate::store::s3::S3Store;
 /// Where a policy is looked for when none is named.
 const POLICY_PLACES: [&str; 2] = ["drctl.toml", "/etc/drctl/policy.toml"];
 
-/// How often somebody may mistype a passphrase.
+/// How often a passphrase may be mistyped.
 const PASSPHRASES: u32 = 3;
 
 /// What every verb gets: the global options, the output, the clock, and the token that Ctrl-C, SIGTERM

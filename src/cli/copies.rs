@@ -73,7 +73,7 @@ async fn sync(context: &Context) -> Result<Exit, CommandError> {
     })
 }
 
-/// Why it did not end well. What could not be asked is told by the warnings.
+/// Returns why the exit status is not 0. What could not be queried is in the warnings.
 fn reasons(report: &SyncReport, wal: &[SourceWal]) -> Vec<String> {
     let backups = report.backups.iter().filter_map(|synced| {
         let error = synced.result.as_ref().err()?;
@@ -95,7 +95,7 @@ fn show_wal(context: &Context, wal: &SourceWal) {
         output.line(format!("       from {}: {}", lost.name, lost.reason()));
     }
     for lost in unlisted {
-        let words = format!("the write-ahead log in `{}` could not be listed: {}", lost.name, lost.reason());
+        let words = format!("failed to list the WAL in `{}`: {}", lost.name, lost.reason());
         output.warn(words);
     }
     let faint = style::FAINT;
@@ -103,17 +103,17 @@ fn show_wal(context: &Context, wal: &SourceWal) {
         let good = style::GOOD;
         let files = count(*mended as u64, "file");
         output.line(format!(
-            "{good}mended{good:#} {files} of write-ahead log of {} that did not have the size that was stored",
+            "{good}repaired{good:#} {files} of WAL of {} whose size differed from the recorded one",
             wal.source
         ));
     }
     let line = match (copied, wal.is_complete()) {
         (0, true) if *mended > 0 => return,
-        (0, true) => format!("No write-ahead log of {} is lacking anywhere.", wal.source),
+        (0, true) => format!("No WAL of {} is missing anywhere.", wal.source),
         (0, false) => return,
         (copied, _) => {
             let files = count(*copied as u64, "file");
-            format!("{files} of write-ahead log of {} copied, {}.", wal.source, format_size(*bytes))
+            format!("{files} of WAL of {} copied, {}.", wal.source, format_size(*bytes))
         }
     };
     output.line(format!("{faint}{line}{faint:#}"));

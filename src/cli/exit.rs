@@ -69,11 +69,11 @@ pub(super) enum CallerTerminal {
     Anyone,
     /// PostgreSQL, by `archive_command`: above 125 it would stop the archiver and not count it a failure.
     Archiver,
-    /// PostgreSQL, by `restore_command`: from 1 to 125 it takes it for the end of the log.
+    /// PostgreSQL, by `restore_command`: it takes 1 to 125 for the end of the WAL.
     Recovery,
 }
 
-/// What PostgreSQL is told where it must not take a failure for the end of the log.
+/// The status that PostgreSQL does not take for the end of the WAL.
 const NOT_THE_END: u8 = 200;
 /// 128 + SIGTERM: PostgreSQL asked for the end itself, and takes it as that.
 const ASKED_TO_END: u8 = 143;

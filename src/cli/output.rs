@@ -55,7 +55,7 @@ impl Output {
         }
     }
 
-    /// Why the exit status will not be 0, for whoever reads stderr alone, as cron's mail does. Without
+    /// Reports why the exit status will not be 0, for readers of stderr alone, such as cron's mail. Without
     /// `--quiet` and for people, the run or the result has told it where they look.
     pub fn reason(&self, text: impl AsRef<str>) {
         self.heard().reason = true;

@@ -13,9 +13,9 @@ use crate::model::{CheckDepth, CopyCheck, Manifest, Protection, RepositoryName};
 use crate::recoverability::assess::KnownRepository;
 use crate::recoverability::missing_wal::MissingWal;
 use crate::repository::layout;
-use crate::text::{approximate_duration, format_size, format_time};
+use crate::text::{approximate_duration, count, format_size, format_time};
 
-/// Show one backup whole, and how to restore it by hand
+/// Show everything about one backup, and how to restore it manually
 #[derive(Debug, clap::Args)]
 #[command(after_help = super::exit::HELP)]
 pub struct ShowArgs {
@@ -109,7 +109,7 @@ fn show(
         }
     }
     output.line("");
-    output.line("To restore it by hand, in a copy of the folder:");
+    output.line("To restore it manually, in a copy of the folder:");
     output.line("");
     for command in &manifest.by_hand {
         output.line(format!("  {command}"));
@@ -140,10 +140,10 @@ fn facts(context: &Context, manifest: &Manifest) -> TextTable {
         let checked = match (physical.page_checksums, physical.damaged.len()) {
             (false, _) => "; pages have no checksums".to_owned(),
             (true, 0) => String::new(),
-            (true, damaged) => format!("; {damaged} damaged page(s) when it was copied"),
+            (true, damaged) => format!("; {} when it was copied", count(damaged as u64, "damaged page")),
         };
         fact(
-            "log",
+            "WAL",
             format!("{} to {} of timeline {}{checked}", physical.start, physical.stop, physical.timeline),
         );
         if let Some(parent) = &physical.parent {

@@ -73,22 +73,22 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
     Ok(exit)
 }
 
-/// What could not be asked, and what that leaves unsaid.
+/// What could not be queried, and what that leaves unsaid.
 fn say_unknown(context: &Context, known: &CatalogView, entries: &[BackupEntry], survey: &StatusSurvey) {
     for (source, why) in &survey.servers_not_asked {
         context.output.note(format!(
-            "note: the server of {source} could not be asked whose log it writes, and how it archives: {why}"
+            "note: the server of {source} could not be queried for its system identifier and its archiving: {why}"
         ));
     }
     if known.refreshed.is_none() && entries.iter().any(|entry| entry.manifest.physical.is_some()) {
         context
             .output
-            .note("note: `--offline` asks no repository for its log, so base backups count for nothing here");
+            .note("note: `--offline` reads no WAL from the repositories, so base backups count for nothing here");
     }
     for ((source, repository), standing) in &survey.wal {
         if let Some(reason) = &standing.unknown {
             context.output.warn(format!(
-                "the log of {source} in repository `{repository}` could not be asked: {reason}"
+                "failed to query the WAL of {source} in repository `{repository}`: {reason}"
             ));
         }
     }
@@ -112,7 +112,7 @@ fn say_unknown(context: &Context, known: &CatalogView, entries: &[BackupEntry], 
     for (source, kept) in &survey.cloud {
         for before in kept.live.iter().flat_map(|live| &live.predecessors) {
             context.output.note(format!(
-                "note: {source} was switched over (blue/green): the database that has its name now is another to RDS, with the data of `{}` ({}), which the backups before it are of. RDS's automated backups of it, and their replication to other regions, began anew",
+                "note: {source} was switched over (blue/green): the database that has its name now is another to RDS, with the data of `{}` ({}), which the backups before it are of. RDS's automated backups of it, and their replication to other regions, started over",
                 before.identifier, before.resource_id
             ));
         }
@@ -121,7 +121,7 @@ fn say_unknown(context: &Context, known: &CatalogView, entries: &[BackupEntry], 
                 let (service, name) = (kept.service.as_str(), &region.region);
                 context
                     .output
-                    .warn(format!("{service} in {name} could not be asked about {source}: {reason}"));
+                    .warn(format!("failed to query {service} in {name} about {source}: {reason}"));
             }
             if let Some(since) = region.continuous_since {
                 context.output.note(format!(
@@ -201,21 +201,21 @@ fn show(
     match worst {
         ObjectiveVerdict::Behind => copying(standings, false).iter().for_each(|hint| output.note(hint)),
         ObjectiveVerdict::Gap => output.note(
-            "hint: `drctl copies sync` takes it from a copy that has it; where none has, `drctl backup --kind base` begins anew.",
+            "hint: `drctl copies sync` takes it from a copy that has it; where none has, take a new base backup: `drctl backup --kind base`.",
         ),
         ObjectiveVerdict::BadLog => output.note(
-            "hint: Delete what is bad there, then `drctl copies sync` takes it from a copy that has it; where none has, `drctl backup --kind base` begins anew. `drctl verify` reads it again.",
+            "hint: Delete what is bad there, then `drctl copies sync` takes it from a copy that has it; where none has, take a new base backup: `drctl backup --kind base`. `drctl verify` reads it again.",
         ),
         ObjectiveVerdict::OtherCluster => others(standings).iter().for_each(|hint| output.note(hint)),
         ObjectiveVerdict::Lost => output.note(
-            "hint: `drctl wal configure` says whether `archive_command` is right; then `drctl backup --kind base` begins anew.",
+            "hint: `drctl wal configure` says whether `archive_command` is right; then take a new base backup: `drctl backup --kind base`.",
         ),
         ObjectiveVerdict::ObjectiveMissed if places(standings).any(|place| place.behind) => {
             copying(standings, true).iter().for_each(|hint| output.note(hint));
         }
-        ObjectiveVerdict::Stalled => output.note("hint: `drctl wal status` shows what holds the log up."),
+        ObjectiveVerdict::Stalled => output.note("hint: `drctl wal status` shows what holds the WAL up."),
         ObjectiveVerdict::Late | ObjectiveVerdict::ObjectiveMissed if places(standings).any(|place| place.log.is_some()) => {
-            output.note("hint: `drctl wal status` shows what holds the log up.");
+            output.note("hint: `drctl wal status` shows what holds the WAL up.");
         }
         ObjectiveVerdict::Late | ObjectiveVerdict::ObjectiveMissed | ObjectiveVerdict::Nothing => {
             output.note("hint: `drctl backup` takes a new backup.")
@@ -236,14 +236,14 @@ fn told_verdict(known: &CatalogView, standings: &[SourceStatus], worst: Objectiv
             format!("within {rpo} everywhere, but not every {} has the newest backup", kinds(standings))
         }
         ObjectiveVerdict::Stalled => {
-            format!("within {rpo} everywhere, but the server's log does not come any more")
+            format!("within {rpo} everywhere, but no WAL arrives from the server any more")
         }
-        ObjectiveVerdict::NotReached => format!("not every {} could be asked", kinds(standings)),
-        ObjectiveVerdict::Gap => "log is missing: what is archived after it cannot be recovered".to_owned(),
+        ObjectiveVerdict::NotReached => format!("not every {} could be queried", kinds(standings)),
+        ObjectiveVerdict::Gap => "WAL is missing: what is archived after it cannot be recovered".to_owned(),
         ObjectiveVerdict::BadLog => {
-            "log was bad when it was last read: what is archived after it cannot be recovered".to_owned()
+            "WAL was bad when it was last read: what is archived after it cannot be recovered".to_owned()
         }
-        ObjectiveVerdict::Lost => "the server was told that log is archived which is not there".to_owned(),
+        ObjectiveVerdict::Lost => "WAL that the server counts as archived is in no repository".to_owned(),
         ObjectiveVerdict::ObjectiveMissed => missed(standings, &rpo.to_string()),
         ObjectiveVerdict::OtherCluster if is_replaced(standings) => {
             "what could be restored is of another database than the one that has the name now".to_owned()
@@ -267,7 +267,7 @@ fn copying(standings: &[SourceStatus], too_old: bool) -> Vec<&'static str> {
         });
     }
     if is_behind(true) {
-        hints.push("hint: AWS makes no copy to a region anew, and `drctl copies sync` none either: once `drctl doctor` finds nothing in the way there, `drctl backup` takes a new backup and copies it to every region.");
+        hints.push("hint: A failed cross-region copy cannot be retried. Fix what `drctl doctor` reports, then run `drctl backup` to take a new backup and copy it to every region.");
     }
     hints
 }
@@ -276,12 +276,12 @@ fn copying(standings: &[SourceStatus], too_old: bool) -> Vec<&'static str> {
 fn others(standings: &[SourceStatus]) -> Vec<&'static str> {
     let mut hints = Vec::new();
     if is_replaced(standings) {
-        hints.push("hint: `drctl backup` backs up the database that has the name now; that, and automated backups of its own, is what protects it. `drctl restore --backup` or `--point-in-time` brings back what is of the other. Where the name leads to the wrong one, mend the source's `instance` or `cluster` in the policy.");
+        hints.push("hint: `drctl backup` backs up the database that has the name now; that, and automated backups of its own, is what protects it. `drctl restore --backup` or `--point-in-time` brings back what is of the other. Where the name leads to the wrong one, fix the source's `instance` or `cluster` in the policy.");
     }
     if places(standings)
         .any(|place| place.stranger.is_some() && place.verdict == ObjectiveVerdict::OtherCluster)
     {
-        hints.push("hint: Let the policy's `url` lead to the server that was backed up. A cluster that took another's place, made anew or upgraded, gets a source of its own in the policy.");
+        hints.push("hint: Let the policy's `url` lead to the server that was backed up. A re-initialised or upgraded cluster has a new system identifier and needs its own source in the policy.");
     }
     hints
 }
@@ -324,14 +324,14 @@ fn missed(standings: &[SourceStatus], rpo: &str) -> String {
     format!("a restore from {names} alone would lose more than the last {rpo}")
 }
 
-/// What log adds in a place, and what stands in its way.
+/// Describes what WAL adds in a location, and what keeps it from being replayed.
 fn details(place: &LocationStatus) -> Vec<String> {
     let name = &place.location;
     let mut lines = Vec::new();
     if let Some(automated) = &place.automated {
         let from = automated.earliest.map(|from| format!(" from {}", format_time(from))).unwrap_or_default();
         let until = format_time(automated.until);
-        lines.push(format!("  {name}: any moment{from} until {until}, by RDS's automated backups"));
+        lines.push(format!("  {name}: any point in time{from} until {until}, by RDS's automated backups"));
     }
     if let Some(log) = &place.log {
         let commit = match log.newest_commit {
@@ -341,15 +341,15 @@ fn details(place: &LocationStatus) -> Vec<String> {
         lines.push(format!("  {name}: everything until {}, {commit}", format_time(log.until)));
         let is_bad = |gap: &str| place.bad_log.iter().any(|file| gap.ends_with(file.as_str()));
         if let Some(gap) = log.gap.as_ref().filter(|gap| !is_bad(gap)) {
-            lines.push(format!("  {name}: later log is there and of no use: {gap} is missing before it"));
+            lines.push(format!("  {name}: later WAL is of no use: {gap} is missing before it"));
         }
     }
     if let Some(file) = &place.lost {
-        lines.push(format!("  {name}: the server was told that {file} is archived, and it is not there"));
+        lines.push(format!("  {name}: {file} is missing, which the server counts as archived"));
     }
     if let Some(ForeignCluster { server, kept }) = &place.stranger {
         lines.push(format!(
-            "  {name}: its base backups and their log are of the cluster with system identifier {kept}, and the server of the policy is {server}: they bring nothing of it back"
+            "  {name}: its base backups and their WAL are of the cluster with system identifier {kept}, and the server of the policy is {server}: they bring nothing of it back"
         ));
     }
     if let Some(ReplacedCluster { live, kept }) = &place.replaced {
@@ -381,7 +381,7 @@ fn cost(standing: &SourceStatus, lost: &LossImpact) -> String {
         _ => match lost.unknown.first() {
             None => format!("if {repository} burned now with {source}, you would lose everything"),
             Some(unknown) => format!(
-                "if {repository} burned now with {source}, you would have {unknown}, which could not be asked"
+                "if {repository} burned now with {source}, you would have {unknown}, which could not be queried"
             ),
         },
     }
@@ -400,7 +400,7 @@ fn row(source: &str, place: &LocationStatus) -> [Cell; 6] {
         }
         (None, None) if place.automated.is_some() => ("automated backups".to_owned(), ""),
         (Some(newest), Some(log)) if log.base == newest.backup => {
-            (format!("{} and log", newest.backup), newest.state.as_str())
+            (format!("{} and WAL", newest.backup), newest.state.as_str())
         }
         (Some(newest), _) => (newest.backup.to_string(), newest.state.as_str()),
         (None, _) if place.point.is_some() => (place.point.as_ref().map(told).unwrap_or_default(), ""),

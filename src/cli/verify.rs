@@ -19,10 +19,10 @@ use crate::verify::finding::{CopyVerdict, VerifyFinding};
 use crate::verify::plan::{VerifyItem, VerifyScope, plan};
 use crate::verify::wal::{WalFinding, WalItem};
 
-/// Read backups and archived log again, every byte in every copy, and compare
+/// Read backups and archived WAL again, every byte in every copy, and compare
 ///
-/// Of base backups the log after them is read, too, as far as a server would come with it. Of what AWS keeps it is
-/// asked whether it is still there, under its tags and key: only a restore proves its bytes.
+/// For base backups, also reads the WAL that recovery would replay. For AWS-managed backups, checks only that they
+/// exist with the expected tags and key: only a restore proves their bytes.
 #[derive(Debug, clap::Args)]
 #[command(after_help = super::exit::HELP)]
 pub struct VerifyArgs {
@@ -117,7 +117,7 @@ fn exit(report: &VerifyReport) -> Exit {
     }
 }
 
-/// Why it did not end well, a line for each copy that is not good, its log and what AWS keeps.
+/// Returns why the exit status is not 0: a line for each copy, WAL range and AWS-managed backup that is not good.
 fn reasons(report: &VerifyReport) -> Vec<String> {
     let copies = report.findings.iter().filter(|finding| !finding.is_good() || finding.not_opened);
     let copies = copies.map(|finding| {
@@ -201,9 +201,9 @@ fn show(context: &Context, report: &VerifyReport, items: &[VerifyItem]) {
             format!("{} read, all good", count_copies(copies))
         }
         (_, true) if report.logs.iter().any(|(_, finding)| finding.is_bad()) => {
-            format!("{} read and good; the log is not", count_copies(copies))
+            format!("{} read and good; the WAL is not", count_copies(copies))
         }
-        (_, true) => format!("{} read and good; whether the log is, is not known", count_copies(copies)),
+        (_, true) => format!("{} read and good; the WAL could not be checked", count_copies(copies)),
         (0, false) => format!("{} read, {good} good", count_copies(copies)),
         (unknown, false) => {
             format!("{} looked at: {good} good, {bad} bad, {unknown} unknown", count_copies(copies))
@@ -212,8 +212,8 @@ fn show(context: &Context, report: &VerifyReport, items: &[VerifyItem]) {
     output.line(format!("{faint}{summary}{faint:#}"));
     if report.logs.iter().any(|(_, finding)| finding.is_bad()) {
         output.note(
-            "hint: `drctl copies sync` brings missing log from a copy that has it; what is altered is to be \
-             deleted there first. Where no copy has it, `drctl backup --kind base` begins anew.",
+            "hint: `drctl copies sync` brings missing WAL from a copy that has it; what is altered is to be \
+             deleted there first. Where no copy has it, take a new base backup: `drctl backup --kind base`.",
         );
     }
     if report.findings.iter().any(|finding| finding.is_bad()) {
@@ -260,7 +260,7 @@ fn show_log(output: &Output, item: &WalItem, finding: &WalFinding) {
     let until = finding.until.map(|until| format!(", until {}", format_time(until)));
     let depth = if files > 0 && finding.decrypted == files { ", decrypted" } else { "" };
     output.line(format!(
-        "{style}{word:<7}{style:#} log of {} in {} since {}, {}{}{depth}",
+        "{style}{word:<7}{style:#} WAL of {} in {} since {}, {}{}{depth}",
         item.source,
         item.repository,
         item.since().map(BackupId::as_str).unwrap_or_default(),

@@ -29,7 +29,7 @@ pub enum MarkerError {
     Read(#[source] StoreError),
     #[error("failed to write the repository's marker")]
     Write(#[source] StoreError),
-    #[error("failed to write the instructions for restoring by hand")]
+    #[error("failed to write the instructions for a manual restore")]
     ByHand(#[source] StoreError),
     #[error("`{}` in {location} is no marker of a repository", layout::MARKER)]
     Json { location: String, source: serde_json::Error },

@@ -104,7 +104,7 @@ impl Worker {
             parts.shutdown().await;
             let aborted = tokio::time::timeout(ABORT_DEADLINE, upload.abort()).await;
             if !matches!(aborted, Ok(Ok(()))) {
-                tracing::info!("an upload of {} was left behind in {}", self.key, self.store.location());
+                tracing::info!("an unfinished upload of {} remains in {}", self.key, self.store.location());
             }
         }
         outcome

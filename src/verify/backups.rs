@@ -79,7 +79,7 @@ pub async fn execute(
         told
     });
     let of_logs = logs.iter().flat_map(|(item, finding)| {
-        let told = |reason| format!("{}: log of {}: {reason}", item.repository, item.source);
+        let told = |reason| format!("{}: WAL of {}: {reason}", item.repository, item.source);
         finding.faults.iter().chain(&finding.unread).map(told).collect::<Vec<_>>()
     });
     let any = |copy: fn(&CopyVerdict) -> bool, log: fn(&WalFinding) -> bool| {

@@ -220,7 +220,7 @@ async fn a_catalog_that_fails_on_the_way_hides_nothing() -> Outcome<()> {
         (0, vec!["copies", "sync"]),
     ] {
         let run = shop.system.expect(code, &arguments).await?;
-        run.says("the catalog is made anew for this command only")?.says("disk is full")?;
+        run.says("the catalog is rebuilt in memory for this command only")?.says("disk is full")?;
         assert_eq!(run.stderr.matches("made anew").count(), 1, "{run:#?}");
     }
     assert_eq!(shop.system.backups_in("west").len(), 2);

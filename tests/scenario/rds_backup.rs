@@ -88,7 +88,7 @@ async fn a_copy_that_fails_costs_the_copy_and_is_said() -> Outcome<()> {
     assert_eq!(board.snapshots(HOME).len(), 1);
     board.server.find_region_again(AWAY);
     let status = board.system.expect(21, &["status"]).await?;
-    status.says("AWS makes no copy to a region anew, and `drctl copies sync` none either")?;
+    status.says("A failed cross-region copy cannot be retried")?;
 
     board.system.rewrite("kms_key = ", "# kms_key = ")?;
     let run = board.system.expect(3, &["backup", "instance"]).await?;

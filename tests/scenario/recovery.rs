@@ -191,7 +191,7 @@ async fn what_cannot_be_reached_is_refused_with_what_can_be() -> Outcome<()> {
     told(&early, &["is before the end of every base backup"])?;
     let late = archiving.unrecovered(10, &["--point-in-time", &time(now(archiving).await?)]).await?;
     told(&late, &window)?;
-    told(&late, &["nobody knows what was committed", "--latest"])?;
+    told(&late, &["what was committed between then and the target is unknown", "--latest"])?;
     archiving.unrecovered(10, &["--point-in-time", "2999-01-01T00:00:00Z"]).await?.says("it is 20")?;
     archiving.unrecovered(10, &["--to-lsn", "FF/0"]).await?.says("the archive ends at position")?;
     archiving.unrecovered(10, &["--to-xid", "5"]).await?.says("is before the end of every base backup")?;
@@ -255,7 +255,7 @@ async fn what_cannot_be_reached_is_refused_with_what_can_be() -> Outcome<()> {
     let plan = archiving.unrecovered(0, &["--latest", "--plan"]).await?;
     told(&plan, &["west alone leads to", &format!("segment {segment} is missing")])?;
     let alone = archiving.unrecovered(10, &["--latest", "--from", "west"]).await?;
-    told(&alone, &["the log does not lead to", &format!("segment {segment} is missing")])?;
+    told(&alone, &["the WAL does not lead to", &format!("segment {segment} is missing")])?;
     let restored = archiving.recovered("around", &["--latest"]).await?;
     insists(restored, &history.numbers(5)).await?;
     let _primary = take_segment(archiving, "primary", segment)?;
@@ -263,7 +263,7 @@ async fn what_cannot_be_reached_is_refused_with_what_can_be() -> Outcome<()> {
         let both = archiving.unrecovered(10, &options).await?;
         told(
             &both,
-            &["the log does not lead to", &format!("segment {segment} is missing"), "before the gap"],
+            &["the WAL does not lead to", &format!("segment {segment} is missing"), "before the gap"],
         )?;
     }
     let restored = archiving.recovered("before-it", &["--point-in-time", &time(earlier)]).await?;
@@ -299,7 +299,7 @@ async fn verify_reads_the_log_too() -> Outcome<()> {
     // Nothing does where the folder was copied without that.
     assert!(forget(&system.repository("west"), "/.drctl/metadata/")? > 0);
     let unknown = system.expect(3, &["verify"]).await?;
-    unknown.says("only `--identity` could tell")?.says("whether the log is, is not known")?;
+    unknown.says("only `--identity` could tell")?.says("the WAL could not be checked")?;
     system.expect(0, &["verify", "--identity", &identity]).await?;
 
     let mut altered = std::fs::read(&path)?;
@@ -553,7 +553,7 @@ async fn a_data_directory_is_changed_into_what_was_backed_up() -> Outcome<()> {
         assert!(!data.join("global/pg_control").exists());
         let dropped = archiving.run_as_server(&[&command[..8], &["--drop-leftovers"]].concat()).await?;
         assert_eq!(dropped.code, Some(1), "{dropped:#?}");
-        dropped.says("only `--delta` goes on with it")?;
+        dropped.says("only `--delta` resumes it")?;
         // Whatever becomes of the mark, the log that is kept there is not dropped.
         let mark = data.join("drctl-unfinished.json");
         let text = std::fs::read(&mark)?;

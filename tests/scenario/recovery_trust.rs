@@ -44,7 +44,7 @@ async fn log_that_was_copied_was_not_complete_when_it_was_copied() -> Outcome<()
     let path = rescue.join(&segment).display().to_string();
     assert_eq!(archiving.as_server(&["wal", "push", &path]).await?.0, 0);
     let refused = archiving.unrecovered(10, &["--point-in-time", &time(lost)]).await?;
-    refused.says("nobody knows what was committed")?;
+    refused.says("what was committed between then and the target is unknown")?;
     // All that was saved is there.
     archiving.unrecovered(10, &["--point-in-time", &time(saved)]).await?;
     let restored = archiving.recovered("saved", &["--latest"]).await?;

@@ -98,7 +98,7 @@ async fn policy(stage: &DemoSandbox) -> Result<(), CommandError> {
     database::run(&mut server, "SELECT pg_reload_conf()").await
 }
 
-/// What the database was the moment before, and the moment.
+/// Returns the tables before the disaster, and its time.
 async fn disaster(stage: &DemoSandbox) -> Result<(Vec<DemoTable>, String), CommandError> {
     stage.heading("5. The application keeps writing, and someone runs a statement in the wrong window");
     let mut shop = database::connect(&stage.server.url(DATABASE)).await?;
@@ -143,7 +143,7 @@ async fn archived(connection: &mut sqlx::PgConnection) -> Result<(), CommandErro
     }
 }
 
-/// Back to the moment before, beside the server that goes on.
+/// Recovers to the second before, beside the server that keeps running.
 async fn recover(stage: &mut DemoSandbox, before: &[DemoTable], moment: &str) -> Result<(), CommandError> {
     stage.heading("7. Point-in-time recovery to the second before, on a separate server");
     let (data, identity) = (stage.recovered(), stage.operational());

@@ -142,13 +142,13 @@ fn create_directories(policy: &Policy, context: &Context) -> Result<(), CommandE
     Ok(())
 }
 
-/// Valid recipients whose identities nobody has, for a check before there are keys. Never written.
+/// Valid recipients without identities, for a check before there are keys. Never written.
 const STAND_INS: [&str; 2] = [
     "age1852e78nhcmsdysa0x7x8akh04sklkgkfdvktz8p8sdtmv8hljyqs5eva9j",
     "age1e7f99awn9x7yz9jxqgjp5tavtvc3fqwgzyv9g20gqz3f8yqg6unsdrgttq",
 ];
 
-/// The draft as a policy, or its faults by key: its lines mean nothing to whoever gave flags.
+/// The draft as a policy, or its faults by key: its lines mean nothing to a user who gave flags.
 fn checked(path: &Path, draft: &PolicyTemplate) -> Result<Policy, CommandError> {
     policy::parse(path, &draft.text()).map_err(|faults| {
         let mut text = "the answers do not form a valid policy".to_owned();

@@ -84,7 +84,7 @@ impl Ask for PromptTerminal {
     }
 }
 
-/// Nobody is there: what has no default is missing.
+/// Without a terminal: what has no default is missing.
 #[derive(Default)]
 struct Unattended {
     missing: Vec<String>,
@@ -183,7 +183,7 @@ impl Question {
 }
 
 impl Answers {
-    /// What is wrong with which answer; `None` where no question would mend it.
+    /// What is wrong with which answer; `None` where no question would correct it.
     fn wrong(&self) -> Vec<(Option<Question>, String)> {
         let mut draft = self.draft.clone();
         if self.identities.is_some() {

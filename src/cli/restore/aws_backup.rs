@@ -15,11 +15,11 @@ use crate::run::RunContext;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Restoring a resource that AWS Backup keeps")]
 pub(super) struct ResourceArgs {
-    /// What AWS Backup is told, beside what was recorded: `DestinationBucketName=shop-restored`,
+    /// Restore metadata for AWS Backup, beside what was recorded: `DestinationBucketName=shop-restored`,
     /// `DBInstanceIdentifier=shop-2`; an empty value leaves the key out; may be given more than once
     #[arg(long, value_name = "KEY=VALUE")]
     to_resource: Vec<String>,
-    /// Begin another job where one that was told the same has ended well
+    /// Start another job where one with the same metadata has completed
     #[arg(long, requires = "to_resource")]
     again: bool,
 }

@@ -30,13 +30,13 @@ use crate::repository::Repositories;
 use crate::restore::{Aftermath as _, RestoreError as _, prepare};
 use crate::run::RunContext;
 
-/// Restore a dump into a new database, a whole cluster to a point in time into a directory, or what AWS keeps into
-/// something new
+/// Restore a dump into a new database, a cluster to a point in time into a directory, or an AWS-managed backup into
+/// a new resource
 ///
-/// The plan is shown first, and everything that stands against it at once. A dump is loaded under another name,
-/// compared with what was recorded when it was dumped, and gets its name only then. With a point in time
-/// (`--point-in-time`, `--latest`, …) a base backup and the log after it are restored into a new data directory.
-/// Of an RDS source `--to-instance` makes a new instance or cluster; what AWS Backup keeps goes to `--to-resource`.
+/// Shows the plan first, or every failed precondition at once. A dump is loaded under another name, compared with
+/// what was recorded when it was dumped, and gets its name only then. With a point in time (`--point-in-time`,
+/// `--latest`, …) a base backup and the WAL after it are restored into a new data directory. For an RDS source
+/// `--to-instance` creates a new instance or cluster; recovery points of AWS Backup go to `--to-resource`.
 #[derive(Debug, Args)]
 #[command(after_help = super::exit::HELP)]
 pub struct RestoreArgs {

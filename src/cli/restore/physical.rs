@@ -21,14 +21,14 @@ use crate::restore::physical::{
 use crate::run::RunContext;
 use crate::text::error_chain;
 
-/// To which moment, and what comes after
+/// The recovery target, and what follows it
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Restoring a cluster to a point in time")]
 pub(super) struct MomentArgs {
     /// To everything committed until then: `2026-11-20T14:05:00Z`, `2026-11-20 14:05:00+02`
     #[arg(long, value_name = "TIME", group = "moment")]
     point_in_time: Option<String>,
-    /// To a position in the log
+    /// To a position in the WAL
     #[arg(long, value_name = "LSN", group = "moment")]
     to_lsn: Option<Lsn>,
     /// To a transaction
@@ -37,10 +37,10 @@ pub(super) struct MomentArgs {
     /// To a restore point, as `pg_create_restore_point` was given it
     #[arg(long, value_name = "NAME", group = "moment")]
     to_name: Option<String>,
-    /// To as much as there is
+    /// To the end of the archived WAL
     #[arg(long, group = "moment")]
     latest: bool,
-    /// Stop just before the moment instead of just after it
+    /// Stop just before the recovery target instead of just after it
     #[arg(long)]
     exclusive: bool,
     /// Along this timeline [default: the newest]

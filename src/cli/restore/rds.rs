@@ -89,7 +89,7 @@ fn request(command: &RestoreCommand<'_>) -> Result<RdsRestoreRequest, CommandErr
             Some(Some(time)) => RdsTarget::Time(time),
             Some(None) => RdsTarget::Latest,
             None => {
-                return Err(CommandError::usage("RDS restores to a time, and not to a position in the log")
+                return Err(CommandError::usage("RDS restores to a time, and not to a position in the WAL")
                     .hint("Use `--point-in-time` or `--latest`."));
             }
         },

@@ -48,7 +48,7 @@ pub(super) async fn run(args: WalArgs, context: &Context) -> Result<Exit, Comman
     }
 }
 
-/// The source that is meant, and how its log is archived.
+/// The chosen source, and how its WAL is archived.
 fn archived<'p>(
     policy: &'p Policy,
     named: Option<&SourceName>,
@@ -72,7 +72,7 @@ fn archived<'p>(
     }
 }
 
-/// What archives the log of a source.
+/// What archives the WAL of a source.
 async fn pusher(
     context: &Context,
     policy: &Policy,

@@ -113,7 +113,7 @@ fn failed(error: PushError, backlog: Option<&Backlog>, context: &Context) -> Com
     }
 }
 
-/// What a person has to do, where PostgreSQL's calling again mends nothing.
+/// Returns what an operator has to do where PostgreSQL's retries cannot help.
 fn hints(error: &PushError) -> Vec<String> {
     let mut hints = vec![];
     if error.is_of_another_cluster() {

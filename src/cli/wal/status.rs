@@ -18,15 +18,15 @@ use crate::wal::{ArchiverFacts, Gap};
 
 const LOST: &str = "\
 hint: Where `archive_command` says so without archiving, `drctl wal configure` has the right one. Then take a base
-backup (`drctl backup --kind base`) at once: what the server was told is archived, it deletes.";
+backup (`drctl backup --kind base`) at once: the server removes what it counts as archived.";
 
-/// Say up to when each repository could bring the data back, and how the server archives
+/// Show up to when each repository can restore, and how the server archives
 #[derive(Debug, clap::Args)]
 #[command(after_help = super::super::exit::HELP)]
 pub(super) struct WalStatusArgs {
     /// The source, where the policy archives more than one
     source: Option<SourceName>,
-    /// Whose log [default: the server's, or the one the repositories were first given]
+    /// The system identifier of the cluster [default: the server's, or the first one in the repositories]
     #[arg(long, value_name = "NUMBER")]
     system_identifier: Option<SystemIdentifier>,
 }
@@ -80,7 +80,7 @@ pub(super) async fn run(args: WalStatusArgs, context: &Context) -> Result<Exit, 
 fn unknown_cluster(error: UnknownCluster) -> CommandError {
     match error {
         UnknownCluster::NeverArchived(_) => CommandError::new(Exit::Nothing, error.to_string())
-            .hint("`drctl wal push --help` says how PostgreSQL is told to."),
+            .hint("`drctl wal push --help` says how to configure PostgreSQL."),
         UnknownCluster::Unasked(_) => CommandError::new(Exit::Undetermined, error.to_string()),
     }
 }
@@ -130,7 +130,7 @@ fn details(place: &RepositoryArchive, standing: &ArchiveStatus) -> Vec<String> {
     if let Some(file) = standing.lost {
         let bad = style::BAD;
         lines.push(format!(
-            "  {}: {bad}lost{bad:#} {file}, and whatever else is not there: the server was told that it is archived",
+            "  {}: {bad}lost{bad:#} {file}: the server counts it as archived, and it is missing",
             place.name
         ));
     }
@@ -194,7 +194,7 @@ fn show_server(
         }
     };
     if let Some(free) = backlog.free {
-        waits.push_str(&format!("; {} are free for the log", format_size(free)));
+        waits.push_str(&format!("; {} are free for WAL", format_size(free)));
     }
     if let Some(lasts) = backlog.lasts {
         waits.push_str(&format!(", which lasts for about {} at this rate", approximate_duration(lasts)));

@@ -143,7 +143,7 @@ fn of_target(request: &DumpRestoreRequest, situation: &DumpSurvey) -> Vec<Refusa
         Refusal::not_ready(
             "database-closed",
             format!(
-                "database `{database}` exists and does not take connections, so nobody knows what it holds"
+                "database `{database}` exists and accepts no connections, so its contents cannot be checked"
             ),
         )
     } else if !existing.holds.is_empty() {

@@ -20,7 +20,7 @@ pub enum PhysicalRestoreError {
     Refused(Vec<Refusal>),
     #[error("failed to read any repository{}", Unavailable::reasons(.0))]
     NoRepository(Vec<Unavailable>),
-    #[error("failed to find any write-ahead log of the cluster that was backed up{}", Unavailable::reasons(.0))]
+    #[error("found no WAL of the cluster that was backed up{}", Unavailable::reasons(.0))]
     NoLog(Vec<Unavailable>),
     #[error("failed to ask when a segment was written")]
     Tags(#[source] StoreError),

@@ -272,7 +272,7 @@ fn begin_changing(
         }
         if let Some(aside) = begun? {
             run.events.notice(format!(
-                "the log that was there is kept as {}; base backups carry it along until you remove it",
+                "the WAL that was there is kept as {}; base backups carry it along until you remove it",
                 aside.display()
             ));
         }
@@ -392,7 +392,7 @@ fn resume_state(plan: &PhysicalRestorePlan) -> ResumeState {
 /// What a restored server lives with until it is let go.
 fn apart_note(plan: &PhysicalRestorePlan) -> String {
     format!(
-        "it archives nothing, follows nobody and waits for no standby: before it takes production's place, `drctl recovery release {}` takes that out of its configuration (shown first, done with --apply); then restart it and take a base backup at once",
+        "it archives nothing, follows no server and waits for no standby: before it takes production's place, `drctl recovery release {}` takes that out of its configuration (shown first, done with --apply); then restart it and take a base backup at once",
         crate::postgres::shell(&plan.to.to_string_lossy())
     )
 }

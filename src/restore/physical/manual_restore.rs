@@ -57,7 +57,7 @@ pub(super) fn text(plan: &PhysicalRestorePlan) -> String {
     );
     lines.extend([
         String::new(),
-        "2. How it gets its log, and where it stops. A missing file ends the recovery (exit status 1), so make".to_owned(),
+        "2. How it gets its WAL, and where it stops. A missing file ends the recovery (exit status 1), so make".to_owned(),
         "   sure first that no segment is missing in the middle; any other failure must stop it (200).".to_owned(),
         format!("   In {to}/postgresql.auto.conf, in place of what drctl wrote there:"),
         String::new(),

@@ -279,7 +279,7 @@ fn goal(
     let target = request.target.to_string();
     let windows = restorable(&situation.windows);
     let gap =
-        |why: String| Refusal::nothing("gap", format!("the log does not lead to {target}: {why}{windows}"));
+        |why: String| Refusal::nothing("gap", format!("the WAL does not lead to {target}: {why}{windows}"));
     let too_late = |why: String| {
         Refusal::nothing("too-late", format!("{target} is later than what is known: {why}{windows}"))
     };
@@ -316,7 +316,7 @@ fn goal(
             (Some(why), _) => gap(why),
             (None, _) if *time > now => too_late(format!("it is {} now", shown(now))),
             (None, Some(until)) => too_late(format!(
-                "the archive is complete until {}, and nobody knows what was committed between then and the target",
+                "the archive is complete until {}, and what was committed between then and the target is unknown",
                 shown(until)
             )),
             (None, None) => {
@@ -353,7 +353,7 @@ fn notes(
             "no record begins there: the segment was ended early. Recovery goes to the end of what is proven now, {lsn}"
         )),
         (RecoveryTarget::Transaction(_) | RecoveryTarget::Name(_), _) => notes.push(
-            "whether the log has it is known only when it is replayed: PostgreSQL then stops with an error, and does not go past it"
+            "whether the WAL has it is known only when it is replayed: PostgreSQL then stops with an error, and does not go past it"
                 .to_owned(),
         ),
         _ => {}
@@ -380,7 +380,7 @@ fn notes(
     }
     if !situation.lost.is_empty() {
         let names: Vec<_> = situation.lost.iter().map(|name| name.as_str()).collect();
-        notes.push(format!("{} cannot be used and may have newer log", names.join(", ")));
+        notes.push(format!("{} cannot be used and may have newer WAL", names.join(", ")));
     }
     for other in abandoned_timelines(*timeline, &situation.log) {
         notes.push(format!(
@@ -402,7 +402,7 @@ fn notes(
     if !request.command.environment.is_empty() {
         let names = request.command.environment.join(", ");
         notes.push(format!(
-            "whoever starts the server needs {names} in the environment, for `restore_command`"
+            "the server must be started with {names} in the environment, for `restore_command`"
         ));
     }
     if request.delta {
@@ -451,13 +451,13 @@ fn changing(situation: &PhysicalSurvey) -> Vec<String> {
         return vec![];
     }
     let mut notes = vec![format!(
-        "what is in {} now is changed into what was backed up, and is lost but for its log, which is kept there as `pg_wal.before-RUN`: what was committed last and never archived is in that alone",
+        "{} is overwritten. Its pg_wal is kept as `pg_wal.before-RUN`: transactions that were never archived exist only there",
         here.to.path.display()
     )];
     let unarchived = here.reusable.as_ref().map_or(0, |standing| standing.unarchived);
     if unarchived > 0 {
         notes.push(format!(
-            "{unarchived} whole files of that log were never archived: what is in them is not recovered, unless `drctl wal push` archives them first"
+            "{unarchived} complete segments of it were never archived: their transactions are not recovered unless `drctl wal push` archives the segments first"
         ));
     }
     notes.push(

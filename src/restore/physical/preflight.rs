@@ -169,7 +169,7 @@ fn place_objection(
         DirectoryState::Changed(cluster) if request.delta => other_cluster(path, *cluster, situation),
         DirectoryState::Changed(_) => {
             let message = format!(
-                "`{}` is a data directory that a restore with `--delta` was changing and did not end: only `--delta` goes on with it",
+                "`{}` is a data directory that a restore with `--delta` was changing and did not finish: only `--delta` resumes it",
                 path.display()
             );
             Some(Refusal::not_ready("half-changed", message))

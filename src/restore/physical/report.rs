@@ -58,7 +58,7 @@ impl std::fmt::Display for DirectoryCleanup {
             Self::Untouched { to } => write!(f, "`{}` was not touched", to.display()),
             Self::HalfChanged { to } => write!(
                 f,
-                "`{}` is half changed and no server starts in it; with `--delta` the next run goes on with it",
+                "`{}` is half changed and no server starts in it; with `--delta` the next run resumes it",
                 to.display()
             ),
             Self::Restored { to, server } => {

@@ -97,7 +97,7 @@ pub(super) fn goal(
     let known: Vec<_> = log.timelines().chain(bases.iter().map(|base| base.physical.timeline)).collect();
     match asked {
         Some(asked) if !known.contains(&asked) => {
-            Err(Refusal::usage("no-timeline", format!("there is no timeline {asked} in the log")))
+            Err(Refusal::usage("no-timeline", format!("there is no timeline {asked} in the WAL archive")))
         }
         Some(asked) => Ok(asked),
         None => Ok(known.into_iter().max().unwrap_or(Timeline::FIRST)),
@@ -122,11 +122,11 @@ impl IncompatibleBackup {
         match self {
             Self::NotOnTheWay => format!("timeline {goal} does not come from it"),
             Self::NoHistory(timeline) => format!(
-                "the history of timeline {timeline} is missing, so that nobody knows whether timeline {goal} comes from it"
+                "the history of timeline {timeline} is missing, so it is unknown whether timeline {goal} forked from it"
             ),
             Self::Incomplete(stop) => match why(stop) {
-                Some(why) => format!("it is not whole without its log, of which {why}"),
-                None => "it is not whole without its log, and the last of it is not archived".to_owned(),
+                Some(why) => format!("it is incomplete without its WAL, of which {why}"),
+                None => "it is incomplete without its WAL, and the last of it is not archived".to_owned(),
             },
             Self::Broken(broken) => broken.to_string(),
         }

@@ -97,7 +97,7 @@ fn reached_the_end(plan: &PhysicalRestorePlan, ended: &ReplayResult) -> Result<(
     let size = plan.steps.physical.segment_size;
     let last = size.begin_of(size.number_of(Lsn(plan.proven.lsn.0.saturating_sub(1))));
     if ended.at <= last {
-        return Err(format!("it ended at {}, and the log is proven to {}", ended.at, plan.proven.lsn));
+        return Err(format!("it ended at {}, and the WAL is proven to {}", ended.at, plan.proven.lsn));
     }
     Ok(())
 }

@@ -79,11 +79,11 @@ pub(super) fn recovery(plan: &PhysicalRestorePlan, facts: &ClusterFacts, command
     );
     lines.push(setting("hot_standby", "off"));
     if plan.major >= 15 && plan.goal != ResolvedTarget::End {
-        lines.push("# It would ask for log behind the target, which need not be there.".to_owned());
+        lines.push("# It would ask for WAL behind the target, which need not be there.".to_owned());
         lines.push(setting("recovery_prefetch", "off"));
     }
     lines.push(release::RECOVERY[1].to_owned());
-    lines.push("# As on the server that wrote the log, since recovery needs them so.".to_owned());
+    lines.push("# As on the server that wrote the WAL, since recovery needs them so.".to_owned());
     lines.extend(demanded(facts, &plan.steps.limits).iter().map(|(name, value)| setting(name, value)));
     lines.extend([
         release::APART[0].to_owned(),
@@ -91,9 +91,9 @@ pub(super) fn recovery(plan: &PhysicalRestorePlan, facts: &ClusterFacts, command
             .to_owned(),
         "# follows it. When this server takes production's place, take this out, restart it, and take a base"
             .to_owned(),
-        "# backup at once, since the log of the new timeline leads nowhere without one.".to_owned(),
+        "# backup at once, since the WAL of the new timeline leads nowhere without one.".to_owned(),
         setting("archive_mode", "off"),
-        "# It follows nobody, waits for nobody, and fetches nothing from publishers.".to_owned(),
+        "# It follows no primary, waits for no standby, and fetches nothing from publishers.".to_owned(),
         setting("primary_conninfo", ""),
         setting("primary_slot_name", ""),
         setting("synchronous_standby_names", ""),

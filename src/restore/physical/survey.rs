@@ -124,7 +124,7 @@ pub(super) async fn survey(
                     && has_none(&lost) =>
             {
                 run.events.warning(format!(
-                    "{} is not used: there is no log of its cluster, {}",
+                    "{} is not used: there is no WAL of its cluster, {}",
                     reference.manifest.id, reference.cluster
                 ))
             }
@@ -170,7 +170,7 @@ pub(super) async fn survey(
                 if matches!(request.target, RecoveryTarget::Name(_)) && fitting.peek().is_some() =>
             {
                 let why = why(&stop).unwrap_or_default();
-                passed.push((base.manifest.id.clone(), format!("in the log after it {why}")));
+                passed.push((base.manifest.id.clone(), format!("in the WAL after it {why}")));
             }
             Ok((parents, reach)) => {
                 let bad = std::iter::once(&base).chain(&parents).find(|base| base.is_bad(&request.doubtful));
@@ -216,7 +216,7 @@ pub(super) async fn survey(
     if let Some(time) = time.filter(|_| found.after.is_none()) {
         if found.unsaid.len() > MANY {
             run.events.notice(format!(
-                "looking for the moment in {} segments, which takes a while: what was kept with them is lost",
+                "scanning {} segments for the recovery target, which takes a while: what was kept with them is lost",
                 found.unsaid.len()
             ));
         }
@@ -318,7 +318,7 @@ async fn stock(
     for BackupRecord { manifest, mut holders } in inventory.backups {
         let (Some(physical), Some(cluster)) = (manifest.physical.clone(), manifest.cluster()) else {
             run.events.warning(format!(
-                "the manifest of {} does not say which cluster it is of, or which log it needs",
+                "the manifest of {} does not say which cluster it is of, or which WAL it needs",
                 manifest.id
             ));
             continue;

@@ -60,7 +60,7 @@ pub(super) fn ends_early(newest: Timeline, branches: &[Branch]) -> Option<Refusa
     (furthest.until > own.until).then(|| {
         let branches: String = branches.iter().map(|branch| format!("\n    {branch}")).collect();
         let message = format!(
-            "the newest timeline, {newest}, is not the one that leads to the latest there is, and nobody said which one is wanted:{branches}"
+            "the newest timeline, {newest}, is not the one that leads to the latest there is, and none was chosen:{branches}"
         );
         Refusal::usage("forked", message).with("furthest", furthest.timeline)
     })

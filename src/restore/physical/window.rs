@@ -52,7 +52,7 @@ impl fmt::Display for RecoveryWindow {
 /// What can be restored, a line each, to end a refusal.
 pub(super) fn restorable(windows: &[RecoveryWindow]) -> String {
     if windows.is_empty() {
-        return "; nothing can be restored to any moment".to_owned();
+        return "; nothing can be restored to a point in time".to_owned();
     }
     windows.iter().map(|window| format!("\n    {window}")).collect()
 }
@@ -63,7 +63,7 @@ pub(super) fn why(stop: &ReplayEnd) -> Option<String> {
         ReplayEnd::End => None,
         ReplayEnd::Gap(gap) => Some(format!("{} missing", missing(gap))),
         ReplayEnd::NoHistory(timeline) => Some(format!(
-            "the history of timeline {timeline} is missing, so that nobody knows where it came from"
+            "the history of timeline {timeline} is missing, so it is unknown where it forked"
         )),
         ReplayEnd::NotAChild(timeline) => Some(format!("timeline {timeline} did not come from there")),
     }

@@ -14,9 +14,9 @@ pub(super) struct WalRange {
 /// Why it is not known what log a copy needs.
 #[derive(Debug, Error)]
 pub enum RangeError {
-    #[error("its `backup_manifest` names no write-ahead log")]
+    #[error("its `backup_manifest` names no WAL")]
     None,
-    #[error("failed to understand the write-ahead log that its `backup_manifest` names")]
+    #[error("failed to parse the WAL range of its `backup_manifest`")]
     Json(#[source] serde_json::Error),
     #[error("the server changed to another timeline while it was copied; try again")]
     Several,

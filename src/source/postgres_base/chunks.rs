@@ -19,7 +19,7 @@ pub(super) struct Chunks {
 
 /// What took the bytes is gone; why, it says itself.
 fn gone() -> io::Error {
-    io::Error::new(io::ErrorKind::BrokenPipe, "nobody takes the bytes any more")
+    io::Error::new(io::ErrorKind::BrokenPipe, "the reader of the bytes has ended")
 }
 
 impl Chunks {

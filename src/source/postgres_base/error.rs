@@ -39,10 +39,10 @@ pub enum BaseError {
     Store { server: String, source: SinkError },
     #[error("an incremental base backup of `{server}` cannot be taken: {why}")]
     NoIncremental { server: String, why: FullBackupReason },
-    #[error("failed to tell what write-ahead log the copy of `{server}` needs")]
+    #[error("failed to determine which WAL the copy of `{server}` needs")]
     Range { server: String, source: RangeError },
     #[error(
-        "failed to end the copy of `{server}`: for {} the server has waited for its write-ahead log to be archived (`drctl wal status` says why)",
+        "timed out after {} waiting for `{server}` to archive the WAL of this backup (`drctl wal status` says why)",
         format_duration(*.waited)
     )]
     NotArchived { server: String, waited: Duration },
@@ -54,7 +54,7 @@ pub enum BaseError {
     Incomplete { server: String, lacking: Vec<MissingFiles>, over_replication: bool },
     #[error("failed to write down what the copy of `{server}` needs")]
     Details { server: String, source: serde_json::Error },
-    #[error("failed to go on with the copy of `{server}`: the run was interrupted")]
+    #[error("the copy of `{server}` was interrupted")]
     Interrupted { server: String },
 }
 

@@ -28,7 +28,7 @@ pub(super) fn commands(
         lines.push("rm -f data/tablespace_map".to_owned());
     }
     lines.push(format!(
-        "# the log from wal/{cluster}/ of the source, {first} to {last} at least, and every .history: copied into ./log"
+        "# the WAL from wal/{cluster}/ of the source, {first} to {last} at least, and every .history: copied into ./log"
     ));
     // What is not there ends the recovery; what cannot be read must not.
     let sealed = artifacts.iter().any(|artifact| artifact.encoding.contains(&Encoding::Age));
@@ -43,7 +43,7 @@ pub(super) fn commands(
     lines.push("echo \"archive_mode = off\" >> data/postgresql.auto.conf".to_owned());
     lines.push("echo \"recovery_target_action = 'promote'\" >> data/postgresql.auto.conf".to_owned());
     lines.push(
-        "# to a moment before the end of the log: echo \"recovery_target_time = '2026-11-20 14:05:00+00'\" >> data/postgresql.auto.conf"
+        "# to a time before the end of the WAL: echo \"recovery_target_time = '2026-11-20 14:05:00+00'\" >> data/postgresql.auto.conf"
             .to_owned(),
     );
     lines.push("touch data/recovery.signal".to_owned());

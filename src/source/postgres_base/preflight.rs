@@ -63,7 +63,7 @@ impl fmt::Display for BasePreflight {
                 f.write_str("`wal_level` is `minimal`: set it to `replica` and restart the server")
             }
             Self::NoLogMethod => f.write_str(
-                "the policy does not have the log archived, without which no base backup can be restored: add `\"wal\"` to `methods`",
+                "the policy does not archive WAL, without which no base backup can be restored: add `\"wal\"` to `methods`",
             ),
             Self::ArchivingOff => {
                 f.write_str("`archive_mode` is off: set it to `on`, with an `archive_command`, and restart the server")

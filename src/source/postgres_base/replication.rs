@@ -191,7 +191,7 @@ async fn archived_too_late(seen: &CopyProgress, events: &Events) {
     seen.all_files.notified().await;
     tokio::time::sleep(TOLD_AFTER).await;
     events.warning(format!(
-        "everything is copied, and the server still waits for its write-ahead log to be archived (`drctl wal status` says why); giving up in {}",
+        "everything is copied, and the server still waits for its WAL to be archived (`drctl wal status` says why); giving up in {}",
         format_duration(ARCHIVED_WITHIN - TOLD_AFTER)
     ));
     tokio::time::sleep(ARCHIVED_WITHIN - TOLD_AFTER).await;
