@@ -81,15 +81,15 @@ fn say_unknown(context: &Context, known: &CatalogView, entries: &[BackupEntry], 
         ));
     }
     if known.refreshed.is_none() && entries.iter().any(|entry| entry.manifest.physical.is_some()) {
-        context
-            .output
-            .note("note: `--offline` reads no WAL from the repositories, so base backups count for nothing here");
+        context.output.note(
+            "note: `--offline` reads no WAL from the repositories, so base backups count for nothing here",
+        );
     }
     for ((source, repository), standing) in &survey.wal {
         if let Some(reason) = &standing.unknown {
-            context.output.warn(format!(
-                "failed to query the WAL of {source} in repository `{repository}`: {reason}"
-            ));
+            context
+                .output
+                .warn(format!("failed to query the WAL of {source} in repository `{repository}`: {reason}"));
         }
     }
     let beside = survey.wal.iter().filter_map(|((source, _), standing)| Some((source, standing.beside?)));
@@ -119,9 +119,7 @@ fn say_unknown(context: &Context, known: &CatalogView, entries: &[BackupEntry], 
         for region in &kept.regions {
             if let Some(reason) = &region.unknown {
                 let (service, name) = (kept.service.as_str(), &region.region);
-                context
-                    .output
-                    .warn(format!("failed to query {service} in {name} about {source}: {reason}"));
+                context.output.warn(format!("failed to query {service} in {name} about {source}: {reason}"));
             }
             if let Some(since) = region.continuous_since {
                 context.output.note(format!(

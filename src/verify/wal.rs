@@ -130,7 +130,10 @@ pub async fn read(run: &RunContext, item: &WalItem, identities: &Identities) -> 
         return WalFinding::unread(lost.map_or_else(|| "it is not in use".to_owned(), Unavailable::reason));
     };
     let Some(archive) = &item.archive else {
-        let lost = item.bases.iter().map(|(base, _)| format!("{base} does not record the system identifier of the WAL it needs"));
+        let lost = item
+            .bases
+            .iter()
+            .map(|(base, _)| format!("{base} does not record the system identifier of the WAL it needs"));
         return WalFinding { faults: lost.collect(), ..WalFinding::default() };
     };
     run.events.emit(&Event::PhaseBegan { phase: Phase::Verify });

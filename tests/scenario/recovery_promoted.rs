@@ -257,7 +257,10 @@ async fn what_the_old_timeline_did_after_the_fork_is_not_on_the_way_to_the_new_o
         insists(restored, expected).await.map_err(|error| format!("{name}: {error}"))?;
     }
     // What the new one did by then is not archived.
-    archiving.unrecovered(10, &["--point-in-time", &bad]).await?.says("what was committed between then and the target is unknown")?;
+    archiving
+        .unrecovered(10, &["--point-in-time", &bad])
+        .await?
+        .says("what was committed between then and the target is unknown")?;
     let restored = archiving.recovered("other", &["--point-in-time", &bad, "--timeline", "1"]).await?;
     insists(restored, &[]).await?;
     Ok(())

@@ -62,9 +62,9 @@ pub(super) fn why(stop: &ReplayEnd) -> Option<String> {
     match stop {
         ReplayEnd::End => None,
         ReplayEnd::Gap(gap) => Some(format!("{} missing", missing(gap))),
-        ReplayEnd::NoHistory(timeline) => Some(format!(
-            "the history of timeline {timeline} is missing, so it is unknown where it forked"
-        )),
+        ReplayEnd::NoHistory(timeline) => {
+            Some(format!("the history of timeline {timeline} is missing, so it is unknown where it forked"))
+        }
         ReplayEnd::NotAChild(timeline) => Some(format!("timeline {timeline} did not come from there")),
     }
 }
