@@ -80,7 +80,7 @@ doc:
 deny: ## Licences, banned and duplicate crates, where crates come from
 	@.ci/install build deny
 	$(CARGO) fetch --quiet --locked
-	target/tools/bin/cargo-deny --offline --all-features check --hide-inclusion-graph licenses bans sources
+	target/tools/deny/bin/cargo-deny --offline --all-features check --hide-inclusion-graph licenses bans sources
 
 .PHONY: clean
 clean: ## Remove everything that was built
