@@ -6,15 +6,15 @@ use bytes::Bytes;
 use super::fault::StoreFault;
 use super::{ObjectInfo, Page, PutOptions, Store, StoreError, StoreErrorKind, Upload, Written};
 
-/// A location that is taken for lost: every call fails, and nothing reaches the store. Who rehearses the loss of a
-/// region puts this in the place of what is in it.
+/// A location treated as unavailable: every call fails, and no request reaches the store. Replaces the stores
+/// of a region when its loss is rehearsed.
 #[derive(Debug)]
 pub struct Blocked {
     location: String,
 }
 
 impl Blocked {
-    /// Takes the place of `store`.
+    /// Creates a stand-in for `store` that reports the same location.
     pub fn new(store: &dyn Store) -> Self {
         Self { location: store.location() }
     }

@@ -9,8 +9,8 @@ use super::fault::StoreFault;
 use super::{ObjectInfo, Page, PutOptions, Store, StoreAdmin, StoreError, StoreErrorKind, Upload, Written};
 use crate::text::format_duration;
 
-/// A store that is given up on where it stalls: every call ends within the time, but for those that join the parts
-/// of an upload or take it back, which have nothing to show on the way.
+/// A store with a deadline on every call, so that a stalled store is given up. Exempt are the calls that
+/// complete or abort an upload, which report no progress.
 #[derive(Debug)]
 pub struct Deadline {
     store: Arc<dyn Store>,

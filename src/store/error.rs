@@ -1,6 +1,6 @@
 use thiserror::Error;
 
-/// A call to a store that failed, after the retries.
+/// A store call that failed after its retries.
 #[derive(Clone, Debug, Error)]
 #[error("failed to {operation} `{key}` in {location}: {kind}{}", in_brackets(.detail))]
 pub struct StoreError {
@@ -9,7 +9,7 @@ pub struct StoreError {
     pub key: String,
     pub location: String,
     pub kind: StoreErrorKind,
-    /// The store's own words, where they add something: `SlowDown: Please reduce your request rate`.
+    /// The store's own message, if it adds something: `SlowDown: Please reduce your request rate`.
     pub detail: Option<String>,
 }
 
@@ -17,7 +17,7 @@ fn in_brackets(text: &Option<String>) -> String {
     text.as_ref().map(|text| format!(" ({text})")).unwrap_or_default()
 }
 
-/// Why, as far as it decides what to do next.
+/// The reason of a failure, as far as it determines what to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum StoreErrorKind {
     #[error("there is no such object")]

@@ -2,7 +2,7 @@ use std::io;
 
 use super::error::{StoreError, StoreErrorKind};
 
-/// Why a call failed, before it is known which call it was.
+/// The reason of a failure, before the operation and key are known.
 #[derive(Debug)]
 pub(crate) struct StoreFault {
     pub(crate) kind: StoreErrorKind,
@@ -19,7 +19,7 @@ impl StoreFault {
     }
 }
 
-/// Keys are made by `layout` alone; what has another shape is refused by every store alike.
+/// Checks the shape of a key. Only `layout` builds keys; every store rejects other shapes alike.
 pub(crate) fn check_key(key: &str) -> Result<(), StoreFault> {
     let is_word = |word: &str| !matches!(word, "" | "." | "..") && !word.contains('\0');
     if key.split('/').all(is_word) {
@@ -51,7 +51,7 @@ impl From<io::Error> for StoreFault {
             ErrorKind::UnexpectedEof => StoreErrorKind::Corrupt,
             _ => StoreErrorKind::Other,
         };
-        // The kind says it already.
+        // Redundant with the kind.
         let detail = (kind != StoreErrorKind::NotFound).then(|| error.to_string());
         Self { kind, detail }
     }

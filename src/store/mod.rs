@@ -1,7 +1,7 @@
 //! Object stores: the [`Store`] contract, and the drivers that implement it.
 //!
-//! *Invariants.* A store never overwrites an object that was written with [`PutOptions`] asking for a new one. A write
-//! that returned is durable, and was proven on arrival as far as the store can.
+//! *Invariants.* A store never overwrites an existing object when [`PutOptions`] ask for a new one. A write
+//! that returned is durable and was verified on arrival as far as the store can.
 //!
 //! *Not here.* Which objects a repository consists of ([`crate::repository`]).
 

@@ -8,17 +8,18 @@ use crate::model::Sha256Hex;
 #[derive(Clone, Debug, Default)]
 pub struct PutOptions {
     pub precondition: Precondition,
-    /// Kept with the object and given back by [`Store::head`](super::Store::head); keys are lower-case words with `-`.
+    /// Stored with the object and returned by [`Store::head`](super::Store::head); keys are lower-case words
+    /// with `-`.
     pub metadata: BTreeMap<String, String>,
-    /// Asks for write-once where the repository has it.
+    /// Requests write-once if the repository supports it.
     pub lock: Option<Lock>,
-    /// Of a body that is written in one go, where it is known: a store that wants a signature over the body
-    /// need not hash it once more, and refuses it if it is another.
+    /// Digest of a body that is written in one request, if known: a store that signs the body need not hash
+    /// it again, and rejects another body.
     pub sha256: Option<Sha256Hex>,
 }
 
 impl PutOptions {
-    /// Refuses to overwrite: how everything but a lease is written.
+    /// Creates options that refuse to overwrite: everything but a lease is written with them.
     pub fn absent() -> Self {
         Self { precondition: Precondition::Absent, ..Self::default() }
     }
@@ -28,26 +29,26 @@ impl PutOptions {
 pub enum Precondition {
     #[default]
     None,
-    /// There is no object under the key.
+    /// No object exists under the key.
     Absent,
     /// The object under the key still has this `etag`.
     Unchanged(String),
 }
 
-/// Until when an object may not be deleted.
+/// Retention of an object: it cannot be deleted before this time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lock {
     pub mode: crate::policy::LockMode,
     pub until: DateTime<Utc>,
 }
 
-/// What a write left behind.
+/// The result of a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
-    /// For [`Precondition::Unchanged`]. Changes with every write of other bytes; where S3 derives it from
-    /// the bytes, the same bytes have the same.
+    /// For [`Precondition::Unchanged`]. Changes with every write of other bytes; if S3 derives it from the
+    /// bytes, equal bytes have equal etags.
     pub etag: String,
-    /// Of versioned buckets.
+    /// In versioned buckets only.
     pub version: Option<String>,
 }
 
@@ -55,7 +56,7 @@ pub struct Written {
 pub struct ObjectInfo {
     pub key: String,
     pub size: u64,
-    /// In listings of some stores empty.
+    /// Empty in the listings of some stores.
     pub etag: String,
     /// By the store's clock.
     pub modified: DateTime<Utc>,
@@ -67,40 +68,40 @@ pub struct ObjectInfo {
 #[derive(Clone, Debug, Default)]
 pub struct Page {
     pub objects: Vec<ObjectInfo>,
-    /// Where the next page begins: give it as `after`. `None`: this was the last.
+    /// The `after` of the next page; `None` on the last page.
     pub next: Option<String>,
 }
 
-/// An upload that was begun.
+/// An upload that is not completed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UploadInfo {
     pub key: String,
-    /// The store's name for it.
+    /// The store's ID of the upload.
     pub id: String,
     pub begun: DateTime<Utc>,
 }
 
-/// What a store does for what stands in it; `None` where it does not tell or has no such thing.
+/// How a store protects its objects; `None` if it does not report it or has no such feature.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct StoreProtection {
     /// Keeps what is overwritten or deleted.
     pub keeps_versions: Option<bool>,
-    /// Can refuse to delete before a time.
+    /// Can refuse deletion before a given time.
     pub locks_objects: Option<bool>,
 }
 
-/// One of the things a key has stood for.
+/// One version of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObjectVersion {
-    /// The store's name for it; none where it keeps no others.
+    /// The store's ID of the version; `None` if it keeps only one.
     pub id: Option<String>,
     pub modified: DateTime<Utc>,
-    /// `None`: a mark that the object was deleted.
+    /// `None` for a delete marker.
     pub size: Option<u64>,
     pub is_latest: bool,
 }
 
-/// What was given to an earlier write of a key.
+/// The metadata of an earlier write of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DetachedMetadata {
     pub size: u64,

@@ -9,8 +9,7 @@ use tokio::time::Instant;
 
 use super::{ObjectInfo, Page, PutOptions, Store, StoreAdmin, StoreError, Upload, Written};
 
-/// A store that is written to at no more than so many bytes a second, over all uploads together. Reading is not
-/// slowed down.
+/// A store with a limit on the bytes written per second, shared by all uploads. Reads are not limited.
 #[derive(Debug)]
 pub struct Throttled {
     store: Arc<dyn Store>,
@@ -18,13 +17,13 @@ pub struct Throttled {
 }
 
 impl Throttled {
-    /// `rate`: bytes a second; zero bytes are no limit.
+    /// Creates a limit of `rate` bytes per second; zero is no limit.
     pub fn new(store: Arc<dyn Store>, rate: u64) -> Self {
         Self { store, gate: Arc::new(Gate { rate, free_at: Mutex::default() }) }
     }
 }
 
-/// Lets bytes through at a rate.
+/// A rate limiter for bytes.
 #[derive(Debug)]
 struct Gate {
     rate: u64,
@@ -32,7 +31,7 @@ struct Gate {
 }
 
 impl Gate {
-    /// Returns when `bytes` more may go.
+    /// Waits until `bytes` more may be sent.
     async fn wait(&self, bytes: usize) {
         if self.rate == 0 {
             return;
@@ -124,7 +123,7 @@ mod tests {
         upload.part(1, body()).await.unwrap();
         upload.part(2, body()).await.unwrap();
         upload.complete().await.unwrap();
-        // The first goes at once, and what follows waits until what went before has had its time.
+        // The first is sent at once; each later one waits until the time of those before it has passed.
         let took = begun.elapsed();
         assert!(took >= Duration::from_millis(200), "{took:?}");
         let free_at = *store.gate.free_at.lock().await;

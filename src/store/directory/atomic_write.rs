@@ -14,10 +14,10 @@ use crate::platform::give_to_folder_owner;
 /// How long to wait for another process that replaces or deletes an object.
 const LOCK_WAIT: Duration = Duration::from_secs(30);
 const LOCK_POLL: Duration = Duration::from_millis(10);
-/// A folder may be removed because it is empty between its making and its use.
+/// An empty folder may be removed between its creation and its use.
 const ATTEMPTS: usize = 16;
 
-/// A write on its way: a folder of its own with the bytes, and the key they will stand under.
+/// A write in progress: a folder of its own with the bytes and their future key.
 #[derive(Debug)]
 pub(super) struct DraftFile {
     pub(super) folder: PathBuf,
@@ -49,7 +49,7 @@ impl ObjectFiles {
         }
     }
 
-    /// Makes the draft's file the object, durably. The draft is gone afterwards, also after a failure.
+    /// Publishes the draft's file as the object, durably. Removes the draft, also after a failure.
     pub(super) fn publish(
         &self,
         key: &str,
@@ -60,7 +60,7 @@ impl ObjectFiles {
         let removed = fs::remove_dir_all(&draft.folder);
         let written = published?;
         match removed {
-            // Its bytes are the object's now: what is left is a name, and `pending_uploads` shows it.
+            // The object has the bytes; only an empty draft is left over, which `pending_uploads` lists.
             Err(error) => tracing::warn!("failed to remove `{}`: {error}", draft.folder.display()),
             Ok(()) => sync_folder(draft.folder.parent().unwrap_or(&self.root))?,
         }
@@ -85,11 +85,11 @@ impl ObjectFiles {
         Ok(Written { etag: etag(&new), version: None })
     }
 
-    /// Gives the file a time of its own and writes its metadata.
+    /// Gives the file a unique modification time and writes its metadata.
     ///
-    /// The kernel stamps files in ticks of some milliseconds, and a freed inode number is used again at
-    /// once: two writes of a key could have the same etag. So the time keeps its millisecond, which is
-    /// the store's own clock, and the rest of it is random.
+    /// The kernel stamps files in ticks of some milliseconds and reuses a freed inode number at once, so two
+    /// writes of a key could have the same etag. The millisecond stays, since it is the store's clock; the
+    /// digits below it are random.
     fn stamp(&self, key: &str, file: &File, options: &PutOptions) -> Result<Metadata, StoreFault> {
         for _ in 0..ATTEMPTS {
             let written = file.metadata()?;
@@ -170,7 +170,7 @@ impl ObjectFiles {
         };
         fs::remove_file(&path)?;
         let _had_none = fs::remove_file(self.sidecar(key, &old));
-        // Folders are not objects: those that are empty now go, the first that is not stays.
+        // Folders are not objects: remove those that are empty now, up to the first that is not.
         let mut folder = path.parent();
         while let Some(empty) = folder.filter(|folder| *folder != self.root) {
             if fs::remove_dir(empty).is_err() {
@@ -184,7 +184,8 @@ impl ObjectFiles {
         }
     }
 
-    /// Held until the file is dropped; the kernel frees it if the process dies.
+    /// Locks the directory until the returned file is dropped; the kernel releases the lock if the process
+    /// dies.
     fn lock(&self) -> Result<File, StoreFault> {
         let path = self.own_folder("")?.join("lock");
         let file = File::options().create(true).append(true).open(&path)?;
@@ -218,7 +219,7 @@ impl ObjectFiles {
             let entry = entry?;
             let Ok(id) = entry.file_name().into_string() else { continue };
             let note = entry.path().join("key");
-            // One that ends, or begins, just now.
+            // It is beginning or ending right now.
             let (Ok(key), Ok(written)) = (fs::read_to_string(&note), fs::metadata(&note)) else { continue };
             if key.starts_with(prefix) {
                 uploads.push(UploadInfo { begun: bare_info(&key, &written).modified, key, id });
@@ -240,7 +241,7 @@ impl ObjectFiles {
     }
 }
 
-/// Gives the draft its name where there is none: one of several racing writers succeeds.
+/// Links the draft to its final name unless that exists: one of several racing writers succeeds.
 fn link(draft: &Path, path: &Path, new: &Metadata) -> Result<(), StoreFault> {
     let error = match fs::hard_link(draft, path) {
         Ok(()) => return Ok(()),
@@ -248,7 +249,7 @@ fn link(draft: &Path, path: &Path, new: &Metadata) -> Result<(), StoreFault> {
     };
     match error.kind() {
         io::ErrorKind::AlreadyExists => {
-            // Over NFS an answer may be lost and the call repeated: then the file there is this one.
+            // Over NFS a lost reply makes the client repeat the call: then the existing file is this one.
             match fs::metadata(path) {
                 Ok(there) if (there.dev(), there.ino()) == (new.dev(), new.ino()) => Ok(()),
                 _ => Err(StoreErrorKind::Exists.into()),

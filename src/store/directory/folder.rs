@@ -10,30 +10,31 @@ use super::super::{StoreError, StoreErrorKind};
 use super::object_file::{ObjectFiles, sync_folder};
 use crate::text::format_duration;
 
-/// How long a call that moves no body may take: a mount may hang.
+/// Timeout of a call that transfers no body: a mount may hang.
 pub(super) const QUICK: Duration = Duration::from_secs(60);
-/// How long one that does may take.
+/// Timeout of a call that transfers a body.
 pub(super) const BODY: Duration = Duration::from_secs(600);
 
-/// A directory that keeps objects.
+/// An object store in a directory.
 #[derive(Clone, Debug)]
 pub struct DirectoryStore {
     files: Arc<ObjectFiles>,
 }
 
 impl DirectoryStore {
-    /// Looks at nothing yet; where `root` is not there, every call says [`StoreErrorKind::NoBucket`].
+    /// Opens the store without I/O. If `root` does not exist, every call fails with
+    /// [`StoreErrorKind::NoBucket`].
     pub fn open(root: impl Into<PathBuf>) -> Self {
         Self { files: Arc::new(ObjectFiles::new(root.into(), false)) }
     }
 
-    /// The same, of a directory that must be a mount point: where nothing is mounted it is not there.
+    /// Opens a directory that must be a mount point: with nothing mounted it counts as missing.
     pub fn open_mounted(root: impl Into<PathBuf>) -> Self {
         Self { files: Arc::new(ObjectFiles::new(root.into(), true)) }
     }
 
-    /// Makes the directory where it is not there yet; only its last element, so that a missing mount
-    /// point shows.
+    /// Creates the directory if it is missing; only its last element, so that a missing mount point is
+    /// noticed.
     pub async fn create(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let store = Self::open(root);
         store
@@ -60,12 +61,12 @@ impl DirectoryStore {
         Ok(store)
     }
 
-    /// Where it is, for people.
+    /// Returns the path of the root, for display.
     pub(super) fn path(&self) -> String {
         self.files.root.display().to_string()
     }
 
-    /// Does blocking work aside, and gives up waiting for it at the deadline.
+    /// Runs blocking work on another thread and stops waiting for it at the deadline.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         operation: &'static str,

@@ -5,13 +5,13 @@ use super::super::fault::StoreFault;
 use super::super::{ObjectInfo, Page};
 use super::object_file::{OWN, ObjectFiles, bare_info};
 
-/// Objects of a page.
+/// Objects per page.
 const PAGE: usize = 1000;
 
 impl ObjectFiles {
     pub(super) fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page, StoreFault> {
         self.check_root()?;
-        // Only the folder the prefix names is read, not its neighbours.
+        // Read only the folder that the prefix names, not its siblings.
         let folder = match prefix.rsplit_once('/') {
             Some((folder, _)) => {
                 self.path(folder)?;
@@ -29,7 +29,7 @@ impl ObjectFiles {
     }
 }
 
-/// A walk in the order of keys that ends one object after a full page.
+/// A walk in key order that stops one object after a full page.
 struct DirectoryListing<'a> {
     prefix: &'a str,
     after: Option<&'a str>,
@@ -37,7 +37,7 @@ struct DirectoryListing<'a> {
 }
 
 impl DirectoryListing<'_> {
-    /// `folder` is a key with `/` at its end, or empty for the root.
+    /// Walks `folder`, a key that ends with `/`, or empty for the root.
     fn walk(&mut self, files: &ObjectFiles, folder: &str) -> Result<(), StoreFault> {
         let entries = match fs::read_dir(files.root.join(folder)) {
             Err(error) if is_gone(&error) => return Ok(()),
@@ -46,7 +46,7 @@ impl DirectoryListing<'_> {
         let mut names = Vec::new();
         for entry in entries {
             let entry = entry?;
-            // A name that is not UTF-8 is no key, and a file system's own folder is none of ours.
+            // A name that is not UTF-8 is no key, and the file system's own folder is no object.
             let Some(name) = entry.file_name().to_str().map(str::to_owned) else { continue };
             if folder.is_empty() && matches!(name.as_str(), OWN | "lost+found") {
                 continue;
@@ -54,7 +54,7 @@ impl DirectoryListing<'_> {
             let kind = entry.file_type()?;
             let is_folder =
                 kind.is_dir() || (kind.is_symlink() && fs::metadata(entry.path()).is_ok_and(|m| m.is_dir()));
-            // A folder sorts as its objects do: `a-b` stands before `a/b`.
+            // A folder sorts as its objects do: `a-b` comes before `a/b`.
             let key = format!("{folder}{name}{}", if is_folder { "/" } else { "" });
             if if is_folder { self.may_hold(&key) } else { self.wants(&key) } {
                 names.push(key);

@@ -18,19 +18,19 @@ use crate::platform::give_to_folder_owner;
 /// The store's own folder.
 pub(super) const OWN: &str = ".drctl";
 
-/// The directory that is the store, and the files in it. Everything here blocks.
+/// The directory of the store and the files in it. All calls block.
 #[derive(Debug)]
 pub(super) struct ObjectFiles {
     pub(super) root: PathBuf,
     /// The root must be a mount point.
     is_mount: bool,
-    /// Device and inode of the root when it was last found good.
+    /// Device and inode of the root at the last successful check.
     seen: Mutex<Option<(u64, u64)>>,
-    /// Names of sidecars, as they were when they were first asked for.
+    /// Names of the sidecars, as of the first query.
     sidecars: OnceLock<BTreeSet<String>>,
 }
 
-/// The sidecar of an object that was given metadata.
+/// The sidecar file of an object that has metadata.
 #[derive(Serialize, Deserialize)]
 struct Sidecar {
     key: String,
@@ -42,8 +42,8 @@ impl ObjectFiles {
         Self { root, is_mount, seen: Mutex::default(), sidecars: OnceLock::new() }
     }
 
-    /// Fails where the root is not there (any more): a disk may have been taken out at any moment, and then
-    /// there may be an empty directory where it was mounted.
+    /// Fails if the root is missing or gone: a disk may be removed at any time and leave an empty directory
+    /// at its mount point.
     pub(super) fn check_root(&self) -> Result<(), StoreFault> {
         match fs::metadata(&self.root) {
             Ok(root) if root.is_dir() => self.check_mount(&root),
@@ -72,7 +72,7 @@ impl ObjectFiles {
         Ok(())
     }
 
-    /// Where the object is, or would be.
+    /// Returns the path of the object, which need not exist.
     pub(super) fn path(&self, key: &str) -> Result<PathBuf, StoreFault> {
         self.check_root()?;
         check_key(key)?;
@@ -82,7 +82,7 @@ impl ObjectFiles {
         Ok(self.root.join(key))
     }
 
-    /// A folder of the store's own, made where it is not there yet.
+    /// Returns one of the store's own folders, created if missing.
     pub(super) fn own_folder(&self, name: &str) -> Result<PathBuf, StoreFault> {
         self.check_root()?;
         let path = self.root.join(OWN).join(name);
@@ -90,7 +90,7 @@ impl ObjectFiles {
         Ok(path)
     }
 
-    /// Makes `folder` and whatever is missing between it and the root, durably.
+    /// Creates `folder` and every missing folder between it and the root, durably.
     pub(super) fn make_folders(&self, folder: &Path) -> io::Result<()> {
         if folder.is_dir() || folder == self.root {
             return Ok(());
@@ -164,15 +164,16 @@ impl ObjectFiles {
         Ok(info)
     }
 
-    /// Where the metadata of this very write of the key is kept. No inode in the name, so that a copy of
-    /// the directory that keeps times keeps metadata.
+    /// Returns the path of the metadata of this very write of the key. Without the inode in its name,
+    /// metadata survives a copy of the directory that preserves times.
     pub(super) fn sidecar(&self, key: &str, file: &Metadata) -> PathBuf {
         let name =
             format!("{}-{:x}-{:x}.json", Sha256Hex::digest(key.as_bytes()), nanoseconds(file), file.len());
         self.root.join(OWN).join("metadata").join(name)
     }
 
-    /// What the sidecars of other writes of the key say. One stays where a file was changed by anyone but the store.
+    /// Returns the metadata of other writes of the key. It is left over when a file was changed other than
+    /// through the store.
     pub(super) fn detached_metadata(&self, key: &str) -> Result<Vec<DetachedMetadata>, StoreFault> {
         self.check_root()?;
         let folder = self.root.join(OWN).join("metadata");
@@ -201,7 +202,7 @@ impl ObjectFiles {
         Ok(found)
     }
 
-    /// Writes the sidecar. `false`: another write of the same key has this very name.
+    /// Writes the sidecar. Returns `false` if another write of the same key already has this name.
     pub(super) fn write_sidecar(
         &self,
         key: &str,
@@ -222,19 +223,19 @@ impl ObjectFiles {
     }
 }
 
-/// Whether a file system is mounted there.
+/// Returns whether a file system is mounted at the path.
 pub fn is_mounted(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|directory| is_mount_point(path, &directory).unwrap_or_default())
 }
 
-/// Whether a file system begins at the directory; a part of one that is mounted a second time counts, too.
+/// Returns whether the directory is a mount point; a bind mount counts, too.
 fn is_mount_point(path: &Path, directory: &Metadata) -> io::Result<bool> {
     let above = fs::metadata(path.join(".."))?;
     let is_root = above.dev() == directory.dev() && above.ino() == directory.ino();
     if is_root || above.dev() != directory.dev() {
         return Ok(true);
     }
-    // Kernels before 5.8 do not say it.
+    // Kernels before 5.8 do not report it.
     let said = statx(CWD, path, AtFlags::empty(), StatxFlags::BASIC_STATS);
     Ok(said.is_ok_and(|said| said.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)))
 }
@@ -259,7 +260,8 @@ pub(super) fn new_file(path: &Path) -> io::Result<File> {
 
 pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
     match File::open(folder)?.sync_all() {
-        // Some network file systems know no such thing; what they do is durable or they lie.
+        // Some network file systems do not support it; there the write is either durable already or cannot be
+        // made so.
         Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => {
             Ok(())
         }
@@ -271,7 +273,7 @@ fn nanoseconds(file: &Metadata) -> i128 {
     i128::from(file.mtime()) * 1_000_000_000 + i128::from(file.mtime_nsec())
 }
 
-/// What the file itself tells; metadata stands elsewhere.
+/// Returns what the file itself records; metadata is in the sidecar.
 pub(super) fn bare_info(key: &str, file: &Metadata) -> ObjectInfo {
     let nanoseconds_part = u32::try_from(file.mtime_nsec()).unwrap_or_default();
     ObjectInfo {
@@ -283,7 +285,8 @@ pub(super) fn bare_info(key: &str, file: &Metadata) -> ObjectInfo {
     }
 }
 
-/// Every write makes a new file and gives it a time of its own (see `publish`).
+/// Computes the etag from time, inode and size: every write makes a new file with a unique time (see
+/// `stamp`).
 pub(super) fn etag(file: &Metadata) -> String {
     format!("{:x}-{:x}-{:x}", nanoseconds(file), file.ino(), file.len())
 }
@@ -314,7 +317,7 @@ mod tests {
         fs::rename(&path, &away).unwrap();
         fs::create_dir(&path).unwrap();
         assert_eq!(files.check_root().unwrap_err().kind, StoreErrorKind::NoBucket);
-        // Mounted again, perhaps under another device number.
+        // Remounted, perhaps under another device number.
         fs::write(path.join(MARKER), "").unwrap();
         files.check_root().unwrap();
     }

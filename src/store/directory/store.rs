@@ -91,7 +91,7 @@ impl Store for DirectoryStore {
 
 #[async_trait]
 impl StoreAdmin for DirectoryStore {
-    /// Inode, size and time of the file: one that is reached by two paths has the same.
+    /// Returns inode, size and time of the file, which are equal for one file reached by two paths.
     async fn write_id(&self, key: &str) -> Result<Option<String>, StoreError> {
         Ok(self.head(key).await?.map(|info| format!("file {}", info.etag)))
     }
@@ -101,7 +101,7 @@ impl StoreAdmin for DirectoryStore {
         self.run("read the metadata of", key, QUICK, move |files| files.detached_metadata(&owned)).await
     }
 
-    /// Returns the file that is there: a directory keeps no others.
+    /// Returns the current file: a directory keeps no older versions.
     async fn versions(&self, key: &str) -> Result<Vec<ObjectVersion>, StoreError> {
         let version = |info: ObjectInfo| ObjectVersion {
             id: None,
@@ -130,12 +130,12 @@ impl StoreAdmin for DirectoryStore {
         self.run("abort the upload of", &upload.key, QUICK, move |files| files.abort(&id)).await
     }
 
-    /// The time a new file gets: over a network file system that is the server's clock, as it is in
-    /// [`ObjectInfo::modified`]. Where nothing may be written it is this host's.
+    /// Returns the time that a new file gets: over a network file system that of the server, as in
+    /// [`ObjectInfo::modified`]. Falls back to this host's clock if the directory is read-only.
     async fn server_time(&self) -> Result<DateTime<Utc>, StoreError> {
         self.run("read the time of", "", QUICK, |files| {
             files.check_root()?;
-            // It has no name, and nothing of it stays: the directory may turn out not to be the repository.
+            // Unnamed, so that it leaves nothing behind: the directory may turn out not to be the repository.
             match tempfile::tempfile_in(&files.root) {
                 Ok(file) => Ok(bare_info("", &file.metadata()?).modified),
                 Err(error) => match StoreFault::from(error) {

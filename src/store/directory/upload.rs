@@ -12,11 +12,11 @@ use super::atomic_write::DraftFile;
 use super::folder::{BODY, DirectoryStore};
 use super::object_file::{ObjectFiles, new_file};
 
-/// Bytes after which a part waits for the disk, so that little is left to write at the end.
+/// Bytes after which a part waits for a sync to disk, so that little is left to sync at the end.
 const SYNC_EVERY: u64 = 256 << 20;
 
-/// Parts are written where they belong in the one file. One that comes before the first (whose size tells
-/// where the others belong) waits in a file of its own.
+/// Parts are written to their offset in one file. Those that arrive before the first part (whose size
+/// determines the offsets) wait in files of their own.
 #[derive(Debug)]
 pub(super) struct DirectoryUpload {
     store: DirectoryStore,
@@ -28,11 +28,11 @@ pub(super) struct DirectoryUpload {
 
 #[derive(Debug, Default)]
 struct UploadedParts {
-    /// The first part's size, from the moment it is given.
+    /// Size of the first part, known once that arrives.
     size: Option<u64>,
-    /// Sizes of the parts that are written.
+    /// Sizes of the parts written so far.
     written: BTreeMap<u32, u64>,
-    /// Those that wait in files of their own.
+    /// Parts that wait in files of their own.
     early: Vec<u32>,
     unsynced: u64,
     /// Completed or aborted.
@@ -56,7 +56,7 @@ impl UploadedParts {
         if self.ended { Err(refused("the upload has ended")) } else { Ok(()) }
     }
 
-    /// Where in the file the part belongs; `None` where that is not known yet.
+    /// Returns the offset of the part in the file; `None` while the part size is unknown.
     fn place(&mut self, number: u32, length: u64) -> Result<Option<u64>, StoreFault> {
         self.go_on()?;
         let before = number.checked_sub(1).ok_or_else(|| refused("parts are numbered from 1"))?;
@@ -70,7 +70,7 @@ impl UploadedParts {
         }
     }
 
-    /// The size of the object, if the parts make one.
+    /// Returns the size of the object; fails if the parts do not form one.
     fn total(&self) -> Result<u64, StoreFault> {
         let Some((&last, &last_length)) = self.written.last_key_value() else { return Ok(0) };
         let size = self.size.unwrap_or_default();
@@ -146,7 +146,7 @@ fn abort(draft: &DraftFile, parts: &Mutex<UploadedParts>) -> Result<(), StoreFau
     let mut parts = parts.lock().unwrap_or_else(PoisonError::into_inner);
     if !parts.ended {
         parts.ended = true;
-        // A file that is open keeps its bytes, and these may be what fills the disk.
+        // An open file keeps its space, and that may be what fills the disk.
         draft.file.set_len(0)?;
     }
     match fs::remove_dir_all(&draft.folder) {
@@ -160,7 +160,7 @@ impl Upload for DirectoryUpload {
     async fn part(&self, number: u32, body: Bytes) -> Result<(), StoreError> {
         let (draft, parts) = (Arc::clone(&self.draft), Arc::clone(&self.parts));
         if number == 1 {
-            // At once, and not when a thread is free: the parts after it then have their place.
+            // Immediately, not when a thread is free: the parts after it then know their offset.
             parts.lock().unwrap_or_else(PoisonError::into_inner).size = Some(body.len() as u64);
         }
         self.store

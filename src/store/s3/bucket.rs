@@ -6,19 +6,20 @@ use super::error::S3Error;
 use crate::aws::{AwsError, LastAttempt, S3Client, S3Timeouts, s3_client};
 use crate::policy::{Checksum, S3Location};
 
-/// A bucket, or the part of one below a prefix.
+/// An S3 bucket, or the part of one below a prefix.
 #[derive(Clone, Debug)]
 pub struct S3Store {
     pub(super) client: S3Client,
     pub(super) place: Arc<S3Location>,
     pub(super) patience: S3Timeouts,
     pub(super) trouble: LastAttempt,
-    /// Sends wrong checksums, to find out whether anyone compares them.
+    /// Sends wrong checksums, to find out whether the store verifies them.
     pub(super) wrong_sums: bool,
 }
 
 impl S3Store {
-    /// Asks nothing of the store yet: keys given by reference are read, other credentials are not.
+    /// Opens the store without a request to it. Reads keys that the policy gives by reference, but no other
+    /// credentials.
     pub async fn open(place: &S3Location) -> Result<Self, AwsError> {
         Self::open_with(place, S3Timeouts::default()).await
     }
@@ -29,12 +30,12 @@ impl S3Store {
         Ok(Self { client, place: Arc::new(place.clone()), patience, trouble, wrong_sums: false })
     }
 
-    /// The same place, asked to prove what arrives in another way.
+    /// Returns a store of the same location with another checksum method.
     pub fn with_checksum(&self, checksum: Checksum) -> Self {
         Self { place: Arc::new(S3Location { checksum, ..(*self.place).clone() }), ..self.clone() }
     }
 
-    /// The whole key in the bucket.
+    /// Returns the full key in the bucket.
     pub(super) fn full(&self, key: &str) -> String {
         match self.place.prefix.as_str() {
             "" => key.to_owned(),
@@ -42,7 +43,7 @@ impl S3Store {
         }
     }
 
-    /// The key below the root; `None` for what is not below it.
+    /// Returns the key relative to the prefix; `None` if it is not below it.
     pub(super) fn relative<'a>(&self, full: &'a str) -> Option<&'a str> {
         match self.place.prefix.as_str() {
             "" => Some(full),
@@ -50,7 +51,7 @@ impl S3Store {
         }
     }
 
-    /// Where this is, for people.
+    /// Returns the location, for display.
     pub(super) fn place_name(&self) -> String {
         let S3Location { bucket, prefix, region, endpoint, .. } = &*self.place;
         let slash = if prefix.is_empty() { "" } else { "/" };
@@ -59,7 +60,7 @@ impl S3Store {
         format!("s3://{bucket}{slash}{prefix} ({at})")
     }
 
-    /// Says what failed on what; of credentials also which they were.
+    /// Adds operation, key and location to a fault; if credentials failed, also which they were.
     pub(super) fn fault(
         &self,
         operation: &'static str,
@@ -80,7 +81,7 @@ impl S3Store {
         }
     }
 
-    /// Whether the bucket keeps versions; `None` where the store does not tell.
+    /// Returns whether the bucket keeps versions; `None` if the store does not report it.
     pub async fn keeps_versions(&self) -> Result<Option<bool>, StoreError> {
         let answer = self.client.get_bucket_versioning().bucket(&self.place.bucket).send().await;
         match answer.map_err(S3Error::from) {
@@ -90,7 +91,7 @@ impl S3Store {
         }
     }
 
-    /// Whether the bucket can lock objects; `None` where the store does not tell.
+    /// Returns whether object lock is enabled for the bucket; `None` if the store does not report it.
     pub async fn locks_objects(&self) -> Result<Option<bool>, StoreError> {
         let answer = self.client.get_object_lock_configuration().bucket(&self.place.bucket).send().await;
         match answer.map_err(S3Error::from) {
@@ -107,7 +108,7 @@ impl S3Store {
     }
 }
 
-/// A deadline says only that it is over; why attempts failed until then is known beside it.
+/// Adds the last failure to a timeout, which does not say why the attempts failed.
 fn told_with(detail: Option<String>, trouble: Option<String>) -> Option<String> {
     match (detail, trouble) {
         (Some(detail), Some(trouble)) if detail.contains("timeout") && !detail.contains(&trouble) => {

@@ -5,7 +5,7 @@ use crc_fast::CrcAlgorithm;
 use crate::model::Sha256Hex;
 use crate::policy::Checksum;
 
-/// The checksum of one body, as the store compares it with what arrives.
+/// The checksum of one body, which the store compares with the bytes it receives.
 #[derive(Clone, Debug)]
 pub(super) enum PartChecksum {
     Crc64Nvme(u64),
@@ -24,7 +24,7 @@ impl PartChecksum {
         }
     }
 
-    /// That of other bytes.
+    /// Returns the checksum of other bytes.
     pub(super) fn wrong(self) -> Self {
         match self {
             Self::Crc64Nvme(sum) => Self::Crc64Nvme(!sum),
@@ -34,7 +34,7 @@ impl PartChecksum {
         }
     }
 
-    /// The header's value if this is a sum of that kind.
+    /// Returns the header value if the checksum is a CRC64NVME.
     pub(super) fn crc64_nvme(&self) -> Option<String> {
         match self {
             Self::Crc64Nvme(sum) => Some(base64::encode(sum.to_be_bytes())),
@@ -57,8 +57,8 @@ impl PartChecksum {
     }
 }
 
-/// The CRC64NVME of the whole object from those of its parts, in order, each with its size. `None` where
-/// the parts have another sum: then the store proves each part, and no sum of the whole exists.
+/// Computes the CRC64NVME of the object from those of its parts, in order, each with its size. `None` for
+/// other checksums: the store verifies each part, and no checksum of the whole exists.
 pub(super) fn whole<'a>(parts: impl Iterator<Item = (&'a PartChecksum, u64)>) -> Option<PartChecksum> {
     let mut whole = crc_fast::crc64_nvme(&[]);
     for (sum, size) in parts {
@@ -77,7 +77,7 @@ pub(super) fn algorithm(checksum: Checksum) -> Option<ChecksumAlgorithm> {
     }
 }
 
-/// What the store keeps of an object of several parts.
+/// Returns which checksum the store records for a multipart object.
 pub(super) fn kept(checksum: Checksum) -> Option<ChecksumType> {
     match checksum {
         Checksum::Crc64Nvme => Some(ChecksumType::FullObject),

@@ -8,13 +8,13 @@ use super::super::fault::{StoreFault, check_key};
 use super::bucket::S3Store;
 use super::error::S3Error;
 
-/// What S3 takes in one request.
+/// The limit of S3 per request.
 const BATCH: usize = 1000;
-/// Requests at once where a store deletes objects one by one only.
+/// Concurrent requests if a store deletes only one object per request.
 const AT_ONCE: usize = 8;
 
 impl S3Store {
-    /// Deletes these objects, and says of each whether it is gone.
+    /// Deletes these objects and returns the outcome of each.
     pub(super) async fn delete_all(&self, keys: &[String]) -> Vec<Result<(), StoreFault>> {
         let mut outcomes: Vec<_> = keys.iter().map(|key| check_key(key)).collect();
         let valid: Vec<usize> = (0..keys.len()).filter(|n| outcomes[*n].is_ok()).collect();
@@ -33,7 +33,7 @@ impl S3Store {
         }
         let mut failed = match self.delete_objects(keys).await {
             Ok(failed) => failed,
-            // Some servers lack the call, or want MD5 with it and know no other checksum.
+            // Some servers lack the call, or require Content-MD5 and support no other checksum.
             Err(refusal)
                 if refusal.kind == StoreErrorKind::Unsupported || refusal.is("MissingContentMD5") =>
             {
@@ -55,7 +55,7 @@ impl S3Store {
         keys.iter().map(|key| failed.remove(&self.full(key)).map_or(Ok(()), Err)).collect()
     }
 
-    /// Deletes objects in one request. Gives those that were not, by their whole keys.
+    /// Deletes objects in one request. Returns the failures by their full keys.
     async fn delete_objects(&self, keys: &[&str]) -> Result<BTreeMap<String, StoreFault>, S3Error> {
         let objects =
             keys.iter().filter_map(|key| ObjectIdentifier::builder().key(self.full(key)).build().ok());

@@ -7,34 +7,35 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use super::super::StoreErrorKind;
 use super::super::fault::StoreFault;
 
-/// A request that failed, after the retries.
+/// A request that failed after its retries.
 #[derive(Debug)]
 pub(super) struct S3Error {
     pub(super) kind: StoreErrorKind,
     pub(super) detail: Option<String>,
-    /// Of the HTTP answer, if there was one.
+    /// Status of the HTTP response, if there was one.
     pub(super) status: Option<u16>,
-    /// The store's word for it: `NoSuchKey`.
+    /// The store's error code: `NoSuchKey`.
     pub(super) code: Option<String>,
 }
 
 impl S3Error {
-    /// Another write of the key is on its way, and neither is decided: AWS's and Ceph's word for it.
+    /// Returns whether a concurrent write of the key conflicts and neither is decided, by the codes of AWS
+    /// and Ceph.
     pub(super) fn is_conflict(&self) -> bool {
         self.is("ConditionalRequestConflict") || self.is("ConcurrentModification")
     }
 
-    /// A failure that no answer tells of.
+    /// Creates a failure without a response.
     pub(super) fn other(detail: String) -> Self {
         Self { kind: StoreErrorKind::Other, detail: Some(detail), status: None, code: None }
     }
 
-    /// What an answer says of one of several objects.
+    /// Converts the error of one object in a response about several.
     pub(super) fn from_code(code: Option<&str>, message: Option<&str>) -> Self {
         let words: Vec<&str> =
             [code, message].into_iter().flatten().filter(|word| !word.is_empty()).collect();
         let detail = (!words.is_empty()).then(|| words.join(": "));
-        // It has no status of its own, and this code stands for one.
+        // It has no status of its own; this code implies one.
         let status = (code == Some("AccessDenied")).then_some(403);
         Self { kind: kind(code, status), detail, status, code: code.map(str::to_owned) }
     }
@@ -75,7 +76,8 @@ where
     }
 }
 
-/// What a store says of a bucket of another region. An answer that has no body, as to HEAD, has it in its header.
+/// Returns a hint if the bucket is in another region. A response without a body, as to HEAD, names the region
+/// in a header.
 fn elsewhere(code: Option<&str>, status: Option<u16>, answer: Option<&HttpResponse>) -> Option<String> {
     let is_redirect = matches!(status, Some(301 | 307))
         || matches!(code, Some("PermanentRedirect" | "TemporaryRedirect" | "AuthorizationHeaderMalformed"));
@@ -96,8 +98,8 @@ fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn
     std::iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| (*error).source())
 }
 
-/// What happened where no answer came: the SDK wraps it in general words, so the innermost say most. Of
-/// credentials it is told from where the search for them failed.
+/// Returns the cause of a failure without a response: the SDK wraps it in general words, so the innermost
+/// message says most. Of credentials, reports the chain from where the lookup failed.
 pub(super) fn words(error: &(dyn Error + 'static)) -> String {
     let Some(credentials) = causes(error).position(|cause| cause.is::<CredentialsError>()) else {
         return crate::aws::cause(error);
@@ -108,7 +110,7 @@ pub(super) fn words(error: &(dyn Error + 'static)) -> String {
     words.join(": ")
 }
 
-/// Errors that say the same go by several names: AWS's, Ceph's, MinIO's.
+/// Maps error codes to kinds; AWS, Ceph and MinIO name the same error differently.
 fn kind(code: Option<&str>, status: Option<u16>) -> StoreErrorKind {
     use StoreErrorKind as Kind;
     match (code.unwrap_or_default(), status.unwrap_or_default()) {

@@ -1,10 +1,10 @@
-//! A [`super::Store`] in a bucket, by the AWS SDK.
+//! A [`super::Store`] in an S3 bucket, through the AWS SDK.
 //!
-//! *Invariants.* Bodies are in memory, so that an attempt can be repeated byte for byte and checksums
-//! stand in headers. Every object carries a random word of its writer, `drctl-write`: a conditional write
-//! whose answer was lost and whose repetition is refused finds its own word and is a success. An upload
-//! of several parts is a success when the store has confirmed the size of the object, and its checksum
-//! where it keeps one of the whole.
+//! *Invariants.* Bodies are in memory, so that an attempt can be repeated byte for byte and checksums are
+//! sent in headers. Every object carries a nonce of its writer, `drctl-write`: a conditional write whose
+//! response was lost and whose retry is rejected finds its own nonce and is a success. A multipart upload is
+//! a success once the store has confirmed the size of the object, and its checksum if it records one of the
+//! whole.
 //!
 //! *Not here.* Client, credentials, deadlines and retries: [`crate::aws`].
 

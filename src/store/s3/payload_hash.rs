@@ -5,8 +5,7 @@ use aws_sdk_s3::error::BoxError;
 
 use crate::model::Sha256Hex;
 
-/// Signs a body by a digest that is known already, and does not hash it again. The store does, and refuses
-/// other bytes.
+/// Signs a body by its known digest instead of hashing it again. The store hashes it and rejects other bytes.
 #[derive(Clone, Debug)]
 pub(super) struct PayloadHash(pub(super) Sha256Hex);
 

@@ -14,17 +14,17 @@ use super::error::{S3Error, words};
 use super::write::NONCE;
 use crate::policy::Checksum;
 
-/// How often a body is asked for that breaks off or arrives changed: the SDK repeats what has no answer,
-/// not what breaks off in one.
+/// How often to request a body that is cut off or arrives altered: the SDK retries requests without a
+/// response, not a response that breaks off.
 const BODY_ATTEMPTS: u32 = 4;
-/// Pages that hold nothing, in a row.
+/// Consecutive pages without objects.
 const EMPTY_PAGES: usize = 1000;
 
 /// How reading failed.
 enum RetryableRead {
-    /// There was no answer, or it was a refusal.
+    /// No response, or an error response.
     Refused(StoreFault),
-    /// The answer broke off or was not what it should be.
+    /// The response broke off or is not the expected one.
     Broken(StoreFault),
 }
 
@@ -60,22 +60,23 @@ impl S3Store {
                 if self.is_absent(key).await? {
                     return Ok(None);
                 }
-                // It was written meanwhile.
+                // It was written in the meantime.
                 Ok(Some(request.send().await.map_err(S3Error::from)?))
             }
             Err(refusal) => Err(refusal.into()),
         }
     }
 
-    /// The answer to HEAD has no body, so it cannot say why: a missing bucket looks like a missing object,
-    /// a wrong clock like missing permission. Asking for a byte of the object tells.
+    /// Returns whether the object does not exist. A HEAD response has no body to tell why: a missing bucket
+    /// looks like a missing object, clock skew like missing permission. A GET of one byte of the object tells
+    /// them apart.
     async fn is_absent(&self, key: &str) -> Result<bool, StoreFault> {
         let request =
             self.client.get_object().bucket(&self.place.bucket).key(self.full(key)).range("bytes=0-0");
         match request.send().await.map_err(S3Error::from) {
             Ok(_) => Ok(false),
             Err(reason) if reason.kind == StoreErrorKind::NotFound => Ok(true),
-            // An object of no bytes has no first one.
+            // An empty object has no first byte.
             Err(reason) if reason.kind == StoreErrorKind::Corrupt => Ok(false),
             Err(reason) if reason.kind == StoreErrorKind::Forbidden => {
                 let words = reason.detail.unwrap_or_else(|| "AccessDenied".to_owned());
@@ -93,7 +94,7 @@ impl S3Store {
             return Err(StoreFault::new(StoreErrorKind::Unsupported, "the range ends before it begins"));
         }
         if range.is_empty() {
-            // HTTP has no words for an empty range.
+            // HTTP cannot express an empty range.
             return match self.look(key).await? {
                 Some(info) if range.end <= info.size => Ok(Bytes::new()),
                 Some(_) => Err(StoreErrorKind::Corrupt.into()),
@@ -134,7 +135,7 @@ impl S3Store {
         let mut request = self.client.get_object().bucket(&self.place.bucket).key(self.full(key));
         match range {
             Some(range) => request = request.range(format!("bytes={}-{}", range.start, range.end - 1)),
-            // Of a range some stores give the checksum of the whole.
+            // For a range some stores return the checksum of the whole object.
             None if self.place.checksum != Checksum::None => {
                 request = request.checksum_mode(ChecksumMode::Enabled);
             }
@@ -186,7 +187,7 @@ impl S3Store {
 
     pub(super) async fn page(&self, prefix: &str, after: Option<&str>) -> Result<Page, StoreFault> {
         let mut token: Option<String> = None;
-        // A page may be empty and not the last, and then there is no key to go on from.
+        // A page may be empty without being the last, and then has no key to continue from.
         for _ in 0..EMPTY_PAGES {
             let answer = self
                 .client
@@ -200,7 +201,7 @@ impl S3Store {
                 .map_err(S3Error::from)?;
             let mut objects = Vec::new();
             for object in answer.contents() {
-                // A key that ends with `/` is a folder some tools make.
+                // A key that ends with `/` is a folder created by other tools.
                 if let Some(key) =
                     object.key().and_then(|key| self.relative(key)).filter(|key| !key.ends_with('/'))
                 {
@@ -279,7 +280,7 @@ fn info(
     Ok(ObjectInfo {
         key: key.to_owned(),
         size: size.and_then(|size| u64::try_from(size).ok()).ok_or_else(|| missing("size"))?,
-        // Some stores leave it out of listings; who compares etags asks for the object's own.
+        // Some stores omit it from listings; callers that compare etags query the object.
         etag: etag.unwrap_or_default().to_owned(),
         modified: time(modified),
         metadata,

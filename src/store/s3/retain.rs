@@ -1,4 +1,4 @@
-//! What keeps an object from being lost after it was written: its versions, locks and holds.
+//! Protects objects from loss after they are written: versions, locks and legal holds.
 
 use aws_sdk_s3::types::{
     ObjectLockLegalHold, ObjectLockLegalHoldStatus, ObjectLockRetention, ObjectLockRetentionMode,
@@ -44,7 +44,7 @@ impl S3Store {
                 is_latest: one.is_latest().unwrap_or_default(),
             }));
             key_marker = answer.next_key_marker().map(str::to_owned);
-            // A listing is sorted by key: after this one come others that begin with it.
+            // The listing is sorted by key: longer keys with this prefix follow.
             let goes_on = key_marker.as_ref().is_some_and(|next| *next <= full);
             if !answer.is_truncated().unwrap_or_default() || !goes_on {
                 break;
@@ -62,7 +62,7 @@ impl S3Store {
         let unlocked = || StoreFault::new(StoreErrorKind::Unsupported, "the object is not locked");
         let retention = match answer.map_err(S3Error::from) {
             Ok(answer) => answer.retention.ok_or_else(unlocked)?,
-            // AWS's and Ceph's word for it.
+            // The codes of AWS and Ceph.
             Err(refusal)
                 if refusal.is("NoSuchObjectLockConfiguration")
                     || refusal.is("ObjectLockConfigurationNotFoundError") =>

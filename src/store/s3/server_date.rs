@@ -6,7 +6,7 @@ use aws_sdk_s3::error::BoxError;
 use aws_smithy_types::date_time::Format;
 use chrono::{DateTime, Utc};
 
-/// Notes when the store says its last answer was written.
+/// Records the `Date` header of the last response.
 #[derive(Clone, Debug, Default)]
 pub(super) struct AnswerDate(Arc<Mutex<Option<DateTime<Utc>>>>);
 

@@ -81,8 +81,8 @@ impl StoreAdmin for S3Store {
         })
     }
 
-    /// The word of its writer and its time. A copy of the bucket has the same word, and another time or the mark of
-    /// a replica.
+    /// Returns the writer's nonce and the modification time. A copy of the bucket has the same nonce, but
+    /// another time or the status of a replica.
     async fn write_id(&self, key: &str) -> Result<Option<String>, StoreError> {
         let fault = self.fault("look at", key);
         let Some(head) = self.head_output(key, false).await.map_err(fault)? else { return Ok(None) };
@@ -113,7 +113,7 @@ impl StoreAdmin for S3Store {
         self.abort(&upload.key, &upload.id).await.map_err(self.fault("abort the upload of", &upload.key))
     }
 
-    /// Any answer has the time in it, also a refusal.
+    /// Any response has a date, also a rejection.
     async fn server_time(&self) -> Result<DateTime<Utc>, StoreError> {
         let date = AnswerDate::default();
         let key = MARKER;

@@ -17,9 +17,9 @@ use super::checksum::PartChecksum;
 use super::error::S3Error;
 use super::write::{NONCE, conditions, judge, lock, nonce, written};
 
-/// What S3 takes as one object's parts.
+/// The limit of S3 per multipart upload.
 const MOST_PARTS: u32 = 10_000;
-/// Attempts at joining them before a look whether one of them did it.
+/// Attempts to complete the upload before checking whether one of them succeeded.
 const JOIN_ATTEMPTS: u32 = 3;
 
 /// A multipart upload.
@@ -31,11 +31,11 @@ pub(super) struct S3Upload {
     nonce: String,
     precondition: Precondition,
     parts: Mutex<BTreeMap<u32, UploadedPart>>,
-    /// Aborted: some servers refuse to hear it twice.
+    /// Aborted: some servers reject a second abort.
     aborted: AtomicBool,
 }
 
-/// A part the store has.
+/// A part that the store has received.
 #[derive(Clone, Debug)]
 struct UploadedPart {
     size: u64,
@@ -82,7 +82,7 @@ impl S3Upload {
         })
     }
 
-    /// Some servers take a call for an upload that is gone for one they have to wait for.
+    /// Fails once the upload is aborted: some servers wait for an upload that is gone.
     fn go_on(&self) -> Result<(), StoreFault> {
         if self.aborted.load(Ordering::SeqCst) {
             return Err(StoreFault::new(StoreErrorKind::Other, "the upload was aborted"));
@@ -130,7 +130,7 @@ impl S3Upload {
         self.go_on()?;
         let sent = || self.parts.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if sent().is_empty() {
-            // An object of no bytes is one empty part.
+            // An empty object is one empty part.
             self.send(1, Bytes::new()).await?;
         }
         let parts = sent();
@@ -149,8 +149,8 @@ impl S3Upload {
                 Ok(answer) => return self.prove(&answer, size, whole.as_deref()).await,
                 Err(refusal) => refusal,
             };
-            // Whatever was answered in the end: an attempt whose answer was lost may have done it, and what
-            // a store answers to the next one differs.
+            // Whatever the final response: an attempt whose response was lost may have succeeded, and stores
+            // respond differently to the next.
             if let Some(head) = self.store.written_by(&self.key, &self.nonce).await {
                 return confirm(&head, size, whole.as_deref());
             }
@@ -191,7 +191,7 @@ impl S3Upload {
         Ok(request.send().await?)
     }
 
-    /// Looks whether the object is what was sent.
+    /// Verifies that the object is what was sent.
     async fn prove(
         &self,
         answer: &CompleteMultipartUploadOutput,
@@ -203,7 +203,7 @@ impl S3Upload {
             Ok(None) => {
                 Err(StoreFault::new(StoreErrorKind::Corrupt, "the store completed it, and does not have it"))
             }
-            // Who may only write has the store's word for the sum of the whole, or nothing.
+            // A write-only role has only the checksum in the response, if any.
             Err(fault)
                 if fault.kind == StoreErrorKind::Forbidden
                     && whole.is_some()
@@ -228,14 +228,14 @@ impl UploadedPart {
     }
 }
 
-/// Compares what the store says it has with what was sent.
+/// Compares size and checksum reported by the store with what was sent.
 fn confirm(head: &HeadObjectOutput, size: u64, whole: Option<&str>) -> Result<Written, StoreFault> {
     let has = head.content_length().and_then(|size| u64::try_from(size).ok());
     if has != Some(size) {
         let words = format!("{size} bytes were sent, the store has {}", has.unwrap_or_default());
         return Err(StoreFault::new(StoreErrorKind::Corrupt, words));
     }
-    // With `-` and a number at its end it is a sum of the parts' sums, which some stores give instead.
+    // A `-` and a number at its end mark a checksum of checksums, which some stores return instead.
     match (head.checksum_crc64_nvme().filter(|sum| !sum.contains('-')), whole) {
         (Some(has), Some(sent)) if has != sent => Err(StoreFault::new(
             StoreErrorKind::Corrupt,

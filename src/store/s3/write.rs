@@ -16,17 +16,17 @@ use super::error::S3Error;
 use super::payload_hash::PayloadHash;
 use crate::policy::{self, Checksum, LockMode};
 
-/// The metadata key of a writer's random word. Not shown to callers.
+/// The metadata key of a writer's nonce. Not shown to callers.
 pub(super) const NONCE: &str = "drctl-write";
-/// Times a small object is sent again because another write of it is on its way.
+/// How often a small object is sent again because of a conflicting concurrent write.
 const CONFLICTS: u32 = 5;
 
-/// A word no other write has.
+/// Generates a value that is unique to a write.
 pub(super) fn nonce() -> String {
     (0..4).map(|_| format!("{:08x}", crate::platform::seed())).collect()
 }
 
-/// The two conditions S3 knows: `(If-None-Match, If-Match)`.
+/// Returns the two conditions of S3: `(If-None-Match, If-Match)`.
 pub(super) fn conditions(precondition: &Precondition) -> (Option<String>, Option<String>) {
     match precondition {
         Precondition::None => (None, None),
@@ -35,22 +35,22 @@ pub(super) fn conditions(precondition: &Precondition) -> (Option<String>, Option
     }
 }
 
-/// What a refusal means for a write under this condition.
+/// Converts a rejection of a write with this precondition.
 pub(super) fn judge(refusal: S3Error, precondition: &Precondition) -> StoreFault {
     let kind = match (refusal.kind, precondition) {
         (StoreErrorKind::Changed, Precondition::Absent) => StoreErrorKind::Exists,
-        // The object whose etag was asked for is not there any more.
+        // The object with the expected etag is gone.
         (StoreErrorKind::NotFound, Precondition::Unchanged(_)) => StoreErrorKind::Changed,
         (kind, _) => kind,
     };
     match kind {
-        // The kind says it already.
+        // Redundant with the kind.
         StoreErrorKind::Exists | StoreErrorKind::Changed => kind.into(),
         kind => StoreFault { kind, detail: refusal.detail },
     }
 }
 
-/// Object lock as headers. The store wants a checksum with them.
+/// Converts an object lock into headers. The store requires a checksum with them.
 pub(super) fn lock(
     lock: Option<Lock>,
     checksum: Checksum,
@@ -72,23 +72,22 @@ pub(super) fn lock(
 }
 
 impl S3Store {
-    /// Whether the request may go without a signature over its body: to AWS itself, where a checksum
-    /// stands in a signed header and TLS keeps both from others' hands. It saves hashing every part a
-    /// second time. Not to others: some refuse it.
+    /// Returns whether the body of the request may go unsigned: to AWS itself, with the checksum in a signed
+    /// header and TLS against tampering. Saves hashing every part a second time. Some other stores reject it.
     pub(super) fn leaves_body_unsigned(&self) -> bool {
         self.place.endpoint.is_none() && self.place.checksum != Checksum::None
     }
 
-    /// What the store is to compare `body` with.
+    /// Computes the checksum that the store compares `body` with.
     pub(super) fn sum(&self, body: &[u8]) -> PartChecksum {
         let sum = PartChecksum::compute(self.place.checksum, body);
         if self.wrong_sums { sum.wrong() } else { sum }
     }
 
-    /// Settings of one request that moves `bytes`.
+    /// Returns the client settings of a request that transfers `bytes`.
     pub(super) fn settings(&self, bytes: usize) -> Builder {
         let settings = aws_sdk_s3::Config::builder().timeout_config(self.patience.timeouts(bytes));
-        // That they are refused is what is wanted.
+        // A rejection is expected, so it is not retried.
         if self.wrong_sums { settings.retry_config(self.patience.retries(1)) } else { settings }
     }
 
@@ -102,8 +101,8 @@ impl S3Store {
         }
     }
 
-    /// Writes an object in one go. No storage class: what is written so is small, and small objects cost
-    /// more anywhere but in the standard class, or cannot be read at once.
+    /// Writes an object in one request. Sets no storage class: such objects are small, and other classes cost
+    /// more for small objects or cannot be read immediately.
     pub(super) async fn write(
         &self,
         key: &str,
@@ -155,7 +154,7 @@ impl S3Store {
                 tokio::time::sleep(Duration::from_millis(50) * 2_u32.pow(conflicts)).await;
                 continue;
             }
-            // An attempt whose answer was lost may have done it.
+            // An attempt whose response was lost may have succeeded.
             let own = match options.precondition {
                 Precondition::None => None,
                 _ => self.written_by(key, &nonce).await,
@@ -167,7 +166,7 @@ impl S3Store {
         }
     }
 
-    /// The object if it is the one this write made. `None` also where the store does not tell.
+    /// Returns the object if this write made it. Also `None` if the store does not report it.
     pub(super) async fn written_by(&self, key: &str, nonce: &str) -> Option<HeadObjectOutput> {
         let head = self.head_output(key, self.place.checksum != Checksum::None).await.ok()??;
         let is_own =

@@ -1,4 +1,4 @@
-//! A store whose operations are counted, and one of which meets with a [`Mishap`].
+//! A store that counts its operations and injects a [`Mishap`] into one of them.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -19,41 +19,41 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What happens to the operation whose number comes up.
+/// The fault to inject into the operation with the chosen number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mishap {
-    /// It fails, and nothing was done; the next ones work again.
+    /// It fails without effect; later operations work again.
     Fails,
-    /// It is done, and reported as failed.
+    /// It takes effect but is reported as failed.
     AnswerLost,
-    /// It fails and so does everything after it.
+    /// It fails, and so does everything after it.
     DownFromHere,
-    /// It is done, and then nothing more: the process was killed after it.
+    /// It takes effect and nothing after it does: the process was killed.
     StopsAfter,
-    /// It fails for this reason, and so does everything after it.
+    /// It fails with this kind, and so does everything after it.
     FailsFromHere(StoreErrorKind),
-    /// No space is left from here on: what writes fails, and reading and deleting go on.
+    /// No space is left from here on: writes fail, reads and deletions still work.
     FullFromHere,
-    /// Somebody stops the run while it is under way.
+    /// The run is interrupted during the operation.
     Interrupted,
 }
 
-/// The operations of all the stores of a run, in the order they began, and which of them goes wrong.
+/// The operations of all stores of a run, in the order in which they began, and which of them fails.
 #[derive(Debug)]
 pub struct Fate {
     count: AtomicUsize,
     at: usize,
     mishap: Mishap,
-    /// The only store whose operations count; all where there is none.
+    /// The only store whose operations count; all stores if `None`.
     store: Option<String>,
     told: Mutex<BTreeMap<usize, String>>,
-    /// Cancelled where the process is to be taken for dead.
+    /// Cancelled when the process counts as dead.
     pub stopped: CancellationToken,
-    /// Cancelled where the run is interrupted: what a run is given to stop it.
+    /// Cancelled when the run is interrupted: the token that stops a run.
     pub interrupted: CancellationToken,
 }
 
-/// What needs space.
+/// Operations that need space.
 const WRITES: [&str; 4] = ["put", "begin", "part", "complete"];
 
 /// What [`Faulty`] does with one operation.
@@ -65,12 +65,12 @@ enum Verdict {
 }
 
 impl Fate {
-    /// Operation number `at`, from 0, meets with `mishap`.
+    /// Injects `mishap` into operation number `at`, counted from 0.
     pub fn new(at: usize, mishap: Mishap) -> Arc<Self> {
         Arc::new(Self::with(at, mishap, None))
     }
 
-    /// The same of the operations of one store, by its location.
+    /// Injects `mishap` into an operation of one store, given by its location.
     pub fn of_store(at: usize, mishap: Mishap, location: String) -> Arc<Self> {
         Arc::new(Self::with(at, mishap, Some(location)))
     }
@@ -87,12 +87,12 @@ impl Fate {
         }
     }
 
-    /// Whether the operation came up at all.
+    /// Returns whether the operation was reached.
     pub fn came_up(&self) -> bool {
         self.count.load(Ordering::SeqCst) > self.at
     }
 
-    /// What the operation was: `put shop/leases/database.json in /…`.
+    /// Returns a description of the operation: `put shop/leases/database.json in /…`.
     pub fn operation(&self) -> String {
         lock(&self.told).get(&self.at).cloned().unwrap_or_default()
     }
@@ -151,7 +151,7 @@ impl Fate {
     }
 }
 
-/// A store whose operations are counted and may go wrong.
+/// A store whose operations are counted and may fail.
 #[derive(Debug)]
 pub struct Faulty {
     inner: Arc<dyn Store>,
@@ -197,7 +197,7 @@ impl Store for Faulty {
         self.fate.pass("list", prefix, self.location(), self.inner.list(prefix, after)).await
     }
 
-    /// Each object is an operation of its own: a store may stop after any of them.
+    /// Deletes each object as an operation of its own: a store may fail after any of them.
     async fn delete(&self, keys: &[String]) -> Vec<Result<(), StoreError>> {
         let mut outcomes = Vec::with_capacity(keys.len());
         for key in keys {

@@ -13,11 +13,11 @@ use crate::store::{
     Upload, UploadInfo, Written,
 };
 
-/// Few, so that listings have several pages.
+/// Small, so that listings have several pages.
 const PAGE: usize = 100;
 
-/// A store in memory. It promises what every store does, but that a write outlives the process; it has no locks, and
-/// keeps no versions. Clones share what they hold.
+/// A store in memory. It keeps the guarantees of every store, except that writes do not outlive the process;
+/// it has no locks and no versions. Clones share their objects.
 #[derive(Clone, Debug)]
 pub struct MemoryStore {
     name: String,
@@ -28,7 +28,7 @@ pub struct MemoryStore {
 struct Shelf {
     objects: BTreeMap<String, StoredObject>,
     uploads: BTreeMap<u64, OpenUpload>,
-    /// Numbers etags and uploads; none is used twice.
+    /// Numbers etags and uploads; never reused.
     counter: u64,
 }
 
@@ -53,7 +53,7 @@ impl MemoryStore {
         Self { name: name.to_owned(), shelf: Arc::default() }
     }
 
-    /// Makes the objects whose keys contain `part` older than they are.
+    /// Makes the objects whose keys contain `part` older by `by`.
     pub fn backdate(&self, part: &str, by: TimeDelta) {
         let mut shelf = self.shelf();
         let chosen = shelf.objects.iter_mut().filter(|(key, _)| key.contains(part));
