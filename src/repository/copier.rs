@@ -1,4 +1,4 @@
-//! Copying stored objects from one repository to another, as they are and without keys.
+//! Copies stored objects from one repository to another unchanged and without keys.
 
 use std::sync::Arc;
 
@@ -15,18 +15,18 @@ use crate::platform::CancellationToken;
 use crate::policy::Transfer;
 use crate::store::{PutOptions, StoreError, StoreErrorKind};
 
-/// Read in smaller pieces than are sent, since what is read ahead counts beside the parts: in memory are at
-/// most `Transfer::parallel` parts on their way, the one being filled, and 10 MiB that were read.
+/// Reads in smaller chunks than it sends, since read-ahead adds to the parts: memory holds at most
+/// `Transfer::parallel` parts in flight, the one being filled, and 10 MiB of read-ahead.
 const READ: ReadWindow = ReadWindow { chunk: 2 << 20, parallel: 3 };
-/// The most parts an upload may have.
+/// The maximum number of parts of an upload.
 const PARTS: u64 = 10_000;
 
 #[derive(Debug, Error)]
 pub enum ObjectCopyError {
-    /// Of where it is copied from.
+    /// Of the repository to copy from.
     #[error(transparent)]
     Source(ReadError),
-    /// Of where it is copied to.
+    /// Of the repository to copy to.
     #[error(transparent)]
     Destination(StoreError),
     #[error("failed to read what stands there already")]
@@ -37,29 +37,30 @@ pub enum ObjectCopyError {
     Interrupted,
 }
 
-/// What was done for an object.
+/// The outcome of copying an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CopyOutcome {
-    /// It was not there.
+    /// It did not exist.
     Copied,
-    /// The same bytes stood there already: they were read and compared.
+    /// It already existed with the same bytes, which were read and compared.
     Stood,
 }
 
-/// Copies to one repository.
+/// Copies objects to one repository.
 #[derive(Debug)]
 pub struct Copier {
     to: Repository,
     transfer: Transfer,
     options: PutOptions,
-    /// The same as it is uploaded to.
+    /// The same repository, wrapped for uploads.
     upload: Repository,
     budget: Budget,
     cancel: CancellationToken,
 }
 
 impl Copier {
-    /// `options`: the lock that the repository asks for; the precondition is always "absent".
+    /// Creates a copier. `options`: the lock that the repository requires; the precondition is always
+    /// "absent".
     pub fn new(to: Repository, transfer: Transfer, options: PutOptions, cancel: CancellationToken) -> Self {
         Self {
             upload: for_uploads(&to, &transfer),
@@ -80,8 +81,8 @@ impl Copier {
         &self.options
     }
 
-    /// Copies one object of the backup in `folder` (with the `/` at its end). It appears only after its
-    /// digest has been proven. `progress` is told how many bytes went by.
+    /// Copies one object of the backup in `folder` (with a trailing `/`). It appears only after its digest
+    /// has been verified. `progress` is called with the number of bytes processed.
     pub async fn copy(
         &self,
         from: &Repository,
@@ -94,7 +95,7 @@ impl Copier {
         if standing.is_some() {
             return self.compare(folder, object, progress).await.map(|()| CopyOutcome::Stood);
         }
-        // A size that allows for the object's parts although it was written with larger ones.
+        // A part size that fits the object into the part limit, although it was written with larger parts.
         let part_size = self.transfer.part_size.max(object.stored.size.div_ceil(PARTS));
         let part_size = usize::try_from(part_size).unwrap_or(usize::MAX);
         let mut stream =
@@ -118,7 +119,7 @@ impl Copier {
                         }
                     }
                 }
-                // The stream ends without an error only where the digest was the one recorded.
+                // The stream ends without an error only if the digest is the recorded one.
                 None => {
                     if let Some((number, rest)) = parts.rest() {
                         open = self.send(&target, number, rest).await;
@@ -151,7 +152,7 @@ impl Copier {
         }
     }
 
-    /// False when the target has ended: it says why.
+    /// Returns `false` once the worker has ended, whose result says why.
     async fn send(&self, target: &UploadWorker, number: u32, bytes: Bytes) -> bool {
         match self.budget.part(number, bytes).await {
             Some(part) => target.send(Piece::Part(part)).await,
@@ -181,7 +182,7 @@ impl Copier {
     }
 }
 
-/// Cuts what is read into parts of one size, numbered from 1.
+/// Splits the stream into parts of one size, numbered from 1.
 struct CopyParts {
     size: usize,
     buffer: BytesMut,
@@ -189,7 +190,7 @@ struct CopyParts {
 }
 
 impl CopyParts {
-    /// Takes what still fits; gives the part when it is full.
+    /// Takes the bytes that still fit; returns the part once it is full.
     fn fill(&mut self, bytes: &mut Bytes) -> Option<(u32, Bytes)> {
         if self.buffer.capacity() == 0 {
             self.buffer = BytesMut::with_capacity(self.size);

@@ -24,7 +24,7 @@ pub(crate) fn noon() -> DateTime<Utc> {
     "2026-11-20T12:00:00Z".parse().unwrap()
 }
 
-/// A directory for each name below `root`; a name that begins with `missing` gets none.
+/// Creates a directory for each name below `root`, except for names that begin with `missing`.
 pub(crate) async fn repositories(root: &Path, names: &[&str]) -> Repositories {
     let mut list = Vec::new();
     for name in names {
@@ -38,7 +38,7 @@ pub(crate) async fn repositories(root: &Path, names: &[&str]) -> Repositories {
     Repositories::new(list)
 }
 
-/// A backup of source `database` that began `minutes` after noon, and its objects' bytes.
+/// Builds a backup of source `database` that began `minutes` after noon, and its objects' bytes.
 pub(crate) fn backup(minutes: i64) -> (Manifest, Vec<(String, Bytes)>) {
     let begun = noon() + TimeDelta::minutes(minutes);
     let source: SourceName = "database".parse().unwrap();
@@ -76,7 +76,7 @@ pub(crate) fn backup(minutes: i64) -> (Manifest, Vec<(String, Bytes)>) {
     (manifest, objects)
 }
 
-/// Puts a whole backup into a repository, the manifest last.
+/// Writes a complete backup into a repository, the manifest last.
 pub(crate) async fn store_backup(repository: &Repository, minutes: i64) -> Manifest {
     let (manifest, objects) = backup(minutes);
     for (name, bytes) in objects {

@@ -1,7 +1,8 @@
-//! What was a repository before: a place that is empty now is not begun anew because of that.
+//! Remembers which locations were repositories, so that one that is empty now is not initialised again.
 //!
-//! A disk that is not mounted, another bucket, a prefix that a lifecycle rule emptied all look like a store that
-//! was never used. The catalog of this host knows better; where it is lost, the journals of the other repositories do.
+//! An unmounted disk, another bucket and a prefix emptied by a lifecycle rule all look like a store that was
+//! never used. The catalog of this host tells them apart; if it is lost, the journals of the other
+//! repositories do.
 
 use std::collections::BTreeMap;
 
@@ -14,15 +15,15 @@ use crate::model::{RepositoryName, SystemName};
 /// What was known of a system's repositories before this run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KnownLocations {
-    /// The id that the primary and its copies share.
+    /// The repository ID shared by the primary and its copies.
     pub id: Option<String>,
-    /// Those whose marker was seen, and when.
+    /// The repositories whose marker was seen, and when.
     pub marked: BTreeMap<RepositoryName, DateTime<Utc>>,
-    /// Where other repositories are that have the system's name.
+    /// Locations of other repositories with the system's name.
     pub others: Vec<String>,
 }
 
-/// Which stores were repositories of the system, and when that was last seen.
+/// The stores that were repositories of the system, and when that was last seen.
 #[derive(Debug, Default)]
 pub(super) struct WasRepository(BTreeMap<RepositoryName, DateTime<Utc>>);
 
@@ -31,7 +32,7 @@ impl WasRepository {
         self.0.contains_key(name)
     }
 
-    /// Why a store without a marker is not accepted; `None` where it may be new.
+    /// Returns why a store without a marker is rejected; `None` if it may be new.
     pub(super) fn emptied(&self, repository: &Repository) -> Option<MarkerError> {
         let seen = self.0.get(&repository.name)?;
         let (location, name) = (repository.store.location(), repository.name.clone());
@@ -40,7 +41,8 @@ impl WasRepository {
 }
 
 impl KnownLocations {
-    /// What is known of each store, with what the journals of those that are accepted say where that is needed.
+    /// Combines what is known of each store with the journals of the accepted ones, which are read only if
+    /// needed.
     pub(super) async fn load(
         &self,
         found: &[HeaderLookup],

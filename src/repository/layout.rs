@@ -1,4 +1,4 @@
-//! The only code that builds keys. FORMAT.md says what stands under each.
+//! The only code that builds keys. FORMAT.md defines the object under each.
 
 use chrono::{DateTime, Datelike as _, Utc};
 
@@ -9,17 +9,17 @@ pub const BY_HAND: &str = "RESTORE-BY-HAND.txt";
 pub const MANIFEST: &str = "manifest.json";
 const WAL_CLUSTER: &str = "cluster.json";
 
-/// Everything of one system.
+/// Returns the prefix of one system.
 pub fn system(system: &SystemName) -> String {
     format!("{system}/")
 }
 
-/// Every backup of one source.
+/// Returns the prefix of every backup of one source.
 pub fn backups(system: &SystemName, source: &SourceName) -> String {
     format!("{system}/{source}/backups/")
 }
 
-/// One backup's folder, with the `/` at its end.
+/// Returns the folder of one backup, with a trailing `/`.
 pub fn backup(system: &SystemName, id: &BackupId) -> String {
     format!("{}{id}/", backups(system, id.source()))
 }
@@ -28,17 +28,18 @@ pub fn manifest(system: &SystemName, id: &BackupId) -> String {
     format!("{}{MANIFEST}", backup(system, id))
 }
 
-/// An object of an artifact; `name` is [`crate::model::ObjectPart::name`].
+/// Returns the key of an object of an artifact; `name` is [`crate::model::ObjectPart::name`].
 pub fn object(system: &SystemName, id: &BackupId, name: &str) -> String {
     format!("{}{name}", backup(system, id))
 }
 
-/// The name of an artifact's `n`-th object, from 0.
+/// Returns the name of an artifact's `n`-th object, from 0.
 pub fn object_name(artifact: &str, n: usize) -> String {
     if n == 0 { artifact.to_owned() } else { format!("{artifact}.{n:03}") }
 }
 
-/// Keys of every backup of a system, with `*` for what differs. Whoever grants rights by keys needs them so.
+/// Returns the pattern for the keys of every backup of a system, with `*` for what varies, for grants of
+/// rights by key.
 pub fn every_backup(system: &SystemName) -> String {
     format!("{system}/*/backups/*")
 }
@@ -59,22 +60,22 @@ pub fn every_probe() -> &'static str {
     ".drctl-probe/*"
 }
 
-/// A folder for trying what a store can do; not part of any system.
+/// Returns a folder for probing a store's capabilities; not part of any system.
 pub fn probe(seed: u32) -> String {
     format!(".drctl-probe/{seed:08x}/")
 }
 
-/// The same for a role that may not delete: what it leaves there is used again.
+/// Returns the probe folder of a role that may not delete: its leftovers are reused.
 pub fn kept_probe() -> &'static str {
     ".drctl-probe/kept/"
 }
 
-/// Everything that was tried.
+/// Returns the prefix of all probes.
 pub fn probes() -> &'static str {
     ".drctl-probe/"
 }
 
-/// Written to one store to see whether it appears in another.
+/// Returns the key that is written to one store to see whether it appears in another.
 pub fn same_place_probe() -> &'static str {
     ".drctl-probe/same-place"
 }
@@ -83,12 +84,12 @@ pub fn lease(system: &SystemName, name: &str) -> String {
     format!("{system}/leases/{name}.json")
 }
 
-/// Every run's record.
+/// Returns the prefix of every run's record.
 pub fn journal(system: &SystemName) -> String {
     format!("{system}/journal/")
 }
 
-/// The records of runs that began in this month.
+/// Returns the prefix of the records of runs that began in this month.
 pub fn journal_month(system: &SystemName, month: DateTime<Utc>) -> String {
     format!("{system}/journal/{:04}/{:02}/", month.year(), month.month())
 }
@@ -97,27 +98,27 @@ pub fn journal_record(system: &SystemName, run: &RunId) -> String {
     format!("{}{run}.json", journal_month(system, run.begun()))
 }
 
-/// All write-ahead log of one source.
+/// Returns the prefix of all WAL of one source.
 pub fn wal(system: &SystemName, source: &SourceName) -> String {
     format!("{system}/{source}/wal/")
 }
 
-/// All write-ahead log of one cluster.
+/// Returns the prefix of all WAL of one cluster.
 pub fn wal_system(system: &SystemName, source: &SourceName, cluster: SystemIdentifier) -> String {
     format!("{}{cluster}/", wal(system, source))
 }
 
-/// Which cluster the source's write-ahead log is of.
+/// Returns the key of the record of the source's cluster.
 pub fn wal_cluster(system: &SystemName, source: &SourceName) -> String {
     format!("{}{WAL_CLUSTER}", wal(system, source))
 }
 
-/// That the log of this cluster belongs to the source too.
+/// Returns the key of the record that the source includes the WAL of this later cluster.
 pub fn wal_later_cluster(system: &SystemName, source: &SourceName, cluster: SystemIdentifier) -> String {
     format!("{}{WAL_CLUSTER}", wal_system(system, source, cluster))
 }
 
-/// One timeline's files, with the `/` at its end.
+/// Returns the prefix of one timeline's files, with a trailing `/`.
 pub fn wal_timeline(
     system: &SystemName,
     source: &SourceName,
@@ -127,7 +128,7 @@ pub fn wal_timeline(
     format!("{}{}/", wal_system(system, source, cluster), timeline.in_names())
 }
 
-/// `suffix` is that of the recipe: [`crate::pipeline::Recipe::suffix`].
+/// Returns the key of a WAL file; `suffix` is that of the recipe: [`crate::pipeline::Recipe::suffix`].
 pub fn wal_file(
     system: &SystemName,
     source: &SourceName,
@@ -138,7 +139,7 @@ pub fn wal_file(
     format!("{}{name}{suffix}", wal_timeline(system, source, cluster, name.timeline()))
 }
 
-/// The cluster and the file of write-ahead log that stand under `key`, if it is one's.
+/// Parses the key of a WAL file into its cluster and name; `None` for other keys.
 pub fn parse_wal_file(key: &str) -> Option<(SystemIdentifier, WalName)> {
     let (folder, file) = key.rsplit_once('/')?;
     let (folder, timeline) = folder.rsplit_once('/')?;
@@ -148,7 +149,7 @@ pub fn parse_wal_file(key: &str) -> Option<(SystemIdentifier, WalName)> {
     (name.timeline().in_names() == timeline).then_some((cluster.parse().ok()?, name))
 }
 
-/// Whether `key` is that of a record of whose write-ahead log it is.
+/// Returns whether `key` is that of a record of a WAL cluster.
 pub fn is_wal_cluster(key: &str) -> bool {
     let folder = key.strip_suffix(WAL_CLUSTER).and_then(|folder| folder.strip_suffix('/'));
     folder.is_some_and(|folder| match folder.rsplit_once("/wal/") {
@@ -157,7 +158,7 @@ pub fn is_wal_cluster(key: &str) -> bool {
     })
 }
 
-/// The backup whose manifest stands under `key`, if it is one's.
+/// Parses the key of a manifest into its backup; `None` for other keys.
 pub fn parse_manifest(key: &str) -> Option<BackupId> {
     let (folder, name) = key.rsplit_once('/')?;
     if name != MANIFEST {
@@ -169,7 +170,7 @@ pub fn parse_manifest(key: &str) -> Option<BackupId> {
     (id.source().as_str() == source).then_some(id)
 }
 
-/// The run whose record stands under `key`, if it is one's.
+/// Parses the key of a journal record into its run; `None` for other keys.
 pub fn parse_journal_record(key: &str) -> Option<RunId> {
     let (folder, name) = key.rsplit_once('/')?;
     let run: RunId = name.strip_suffix(".json")?.parse().ok()?;
@@ -197,7 +198,7 @@ mod tests {
     fn a_files_key_leads_back_to_it_and_keys_sort_as_log_does() {
         let (system, source) = ("shop".parse().unwrap(), "db".parse().unwrap());
         let cluster = SystemIdentifier(7_300_000_000_000_000_001);
-        // Of a timeline its history comes first, then each segment: what it is not the whole of, then it.
+        // A timeline's history sorts first, then each segment after its partial one.
         let mut keys = Vec::new();
         for name in [
             "00000001.history",

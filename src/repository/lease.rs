@@ -1,4 +1,4 @@
-//! Who is working on what, so that two hosts do not do the same work twice (FORMAT.md, "Leases").
+//! Leases on work, so that two hosts do not do the same work twice (FORMAT.md, "Leases").
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,12 +14,12 @@ use crate::model::RunId;
 use crate::platform::{CancellationToken, Clock};
 use crate::store::{ObjectInfo, Precondition, PutOptions, Store, StoreError, StoreErrorKind, require_admin};
 
-/// How long a lease holds without being renewed.
+/// How long a lease is valid without a renewal.
 pub const TIME_TO_LIVE: Duration = Duration::from_secs(60);
 const LIMIT: u64 = 16 << 10;
 const ATTEMPTS: usize = 5;
 
-/// What stands on the store.
+/// The contents of a lease object.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Holder {
     pub format: String,
@@ -29,21 +29,20 @@ pub struct Holder {
     pub since: DateTime<Utc>,
     pub renewed: DateTime<Utc>,
     pub ttl_seconds: u64,
-    /// The work is done; anyone may take it.
+    /// The work is done; the lease is free.
     #[serde(default)]
     pub released: bool,
 }
 
-/// The answer to [`acquire`].
+/// The result of [`acquire`].
 #[derive(Debug)]
 pub enum Acquired {
     Held(Lease),
-    /// Someone else works on it, and is alive: it renewed the lease while we looked, or not long ago.
+    /// Held by another run that is alive: it renewed the lease during the wait, or recently.
     Busy(Holder),
 }
 
-/// A lease that is held, and renewed in the background. End it with [`Lease::release`]; dropping it lets
-/// it expire.
+/// A held lease, renewed in the background. End it with [`Lease::release`]; dropping it lets it expire.
 #[derive(Debug)]
 pub struct Lease {
     desk: Arc<LeaseDesk>,
@@ -59,11 +58,11 @@ struct LeaseDesk {
     clock: Arc<dyn Clock>,
 }
 
-/// Takes the lease under `key` for `run`. Waits, at most for the time to live, where it cannot be told
-/// whether its holder is alive.
+/// Acquires the lease under `key` for `run`. Waits, at most for the time to live, if it is unknown whether
+/// its holder is alive.
 ///
-/// `lost` is cancelled when someone else took the lease over: whoever holds it must stop then. A store
-/// that cannot be reached for a renewal does not cancel it: nothing breaks without a lease.
+/// `lost` is cancelled when another run takes the lease over: the holder must stop then. A store that is
+/// unreachable for a renewal does not cancel it: nothing breaks without a lease.
 pub async fn acquire(
     store: Arc<dyn Store>,
     key: String,
@@ -89,7 +88,7 @@ pub async fn acquire(
         let options = PutOptions { precondition: precondition.clone(), ..PutOptions::default() };
         match store.put(&key, encode(&holder), &options).await {
             Ok(written) => {
-                // A store that ignores the condition has let two of us write: the last one stands.
+                // A store that ignores the precondition has let two runs write: the last write wins.
                 match read(&*store, &key).await? {
                     Some((found, _)) if found.run != *run => return Ok(Acquired::Busy(found)),
                     _ => {}
@@ -123,7 +122,7 @@ pub async fn acquire(
     })
 }
 
-/// The etag of a lease that nobody holds any more, or its living holder.
+/// Returns the etag of a free lease, or its living holder.
 async fn wait_for_expiry(
     store: &dyn Store,
     key: &str,
@@ -139,8 +138,8 @@ async fn wait_for_expiry(
     if age > TimeDelta::from_std(ttl).unwrap_or(TimeDelta::MAX) {
         return Ok(Ok(info.etag));
     }
-    // A living holder renews it every third of its time to live. One that does not is gone, whatever
-    // anybody's clock says.
+    // A living holder renews it every third of its time to live. One that does not is dead, whatever any
+    // clock says.
     let begun = Instant::now();
     while begun.elapsed() < ttl {
         let step = (ttl / 10).max(Duration::from_millis(20));
@@ -191,8 +190,8 @@ impl LeaseDesk {
         Ok(())
     }
 
-    /// A renewal whose answer was lost has changed the lease as well as anybody else could: what stands
-    /// there tells the two apart.
+    /// Returns whether the lease is still this run's. A renewal whose response was lost changes the etag just
+    /// like a takeover; the stored holder tells them apart.
     async fn is_own_renewal(&self) -> bool {
         match read(&*self.store, &self.key).await {
             Ok(Some((found, info))) if found.run == self.holder.run && !found.released => {
@@ -223,7 +222,7 @@ impl LeaseDesk {
 }
 
 impl Lease {
-    /// Gives it back. That this fails is not worth failing for: the lease expires by itself.
+    /// Releases the lease. Ignores a failure: the lease expires by itself.
     pub async fn release(self) {
         self.heartbeat.abort();
         let released = tokio::time::timeout(TIME_TO_LIVE, self.desk.write(true)).await;
@@ -288,7 +287,7 @@ mod tests {
         let Acquired::Held(lease) = take(&store, 1, &token).await else { panic!("not held") };
         let before = lease.desk.etag.lock().unwrap().clone();
         lease.desk.write(false).await.unwrap();
-        // As if the answer to that write had never come.
+        // As if the response to that write had been lost.
         *lease.desk.etag.lock().unwrap() = before;
         assert!(lease.desk.write(false).await.is_err());
         assert!(lease.desk.is_own_renewal().await);

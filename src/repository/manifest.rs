@@ -9,7 +9,7 @@ use super::layout;
 use crate::model::{BackupId, Manifest, SystemName};
 use crate::store::{PutOptions, Store, StoreError, StoreErrorKind, Written};
 
-/// A manifest larger than this is not one.
+/// A larger object is no manifest.
 pub const MANIFEST_LIMIT: u64 = 4 * 1024 * 1024;
 
 /// `major.minor` of the on-store format.
@@ -20,15 +20,15 @@ pub struct FormatVersion {
 }
 
 impl FormatVersion {
-    /// What this version of drctl writes.
+    /// The version that this drctl writes.
     pub const CURRENT: Self = Self { major: 1, minor: 0 };
 
-    /// A newer minor version may be read, an unknown major may not.
+    /// Accepts a newer minor version, and rejects an unknown major one.
     pub fn readable(self) -> Result<Self, FormatError> {
         if self.major == Self::CURRENT.major { Ok(self) } else { Err(FormatError::UnknownMajor(self)) }
     }
 
-    /// Only what is fully understood may be written beside, or copied.
+    /// Rejects newer versions: only a fully understood repository may be written to or copied.
     pub fn writable(self) -> Result<Self, FormatError> {
         if self.readable()? > Self::CURRENT { Err(FormatError::NewerMinor(self)) } else { Ok(self) }
     }
@@ -69,7 +69,7 @@ pub enum FormatError {
     NewerMinor(FormatVersion),
 }
 
-/// A manifest that cannot be read, or is not what its key says.
+/// A manifest that cannot be read or does not match its key.
 #[derive(Debug, Error)]
 pub enum ManifestError {
     #[error("failed to read the manifest of `{backup}`")]
@@ -92,10 +92,11 @@ pub enum ManifestError {
     Artifacts { backup: BackupId, why: String },
 }
 
-/// The bytes that are stored; the same in every repository.
+/// Serialises the manifest into the bytes that are stored, the same in every repository.
 ///
 /// # Errors
-/// The manifest does not hold together: what would be refused on reading is not written.
+///
+/// The manifest is inconsistent: what would be rejected on reading is not written.
 pub fn serialise(manifest: &Manifest) -> Result<Bytes, ManifestError> {
     let backup = || manifest.id.clone();
     let mut bytes = serde_json::to_vec_pretty(manifest)
@@ -108,9 +109,9 @@ pub fn serialise(manifest: &Manifest) -> Result<Bytes, ManifestError> {
     Ok(bytes.into())
 }
 
-/// Reads what stands under the key of `id`. The format version is looked at before anything else.
+/// Parses the manifest of `id`. Checks the format version before anything else.
 ///
-/// Which repository it belongs to is for [`check_repository`], since a key does not say.
+/// Its repository is checked by [`check_repository`], since it is not in the key.
 pub fn parse(bytes: &[u8], system: &SystemName, id: &BackupId) -> Result<Manifest, ManifestError> {
     #[derive(Deserialize)]
     struct Header {
@@ -130,19 +131,19 @@ pub fn parse(bytes: &[u8], system: &SystemName, id: &BackupId) -> Result<Manifes
         .map(|()| manifest)
 }
 
-/// Whether this version may copy the backup or write beside it: a newer minor version may name objects in
-/// a way this one does not know.
+/// Returns an error if this version may not copy the backup or write to its repository: a newer minor version
+/// may name objects in an unknown way.
 pub fn check_writable(manifest: &Manifest) -> Result<(), ManifestError> {
     let refused = |source| ManifestError::Format { backup: manifest.id.clone(), source };
     version(&manifest.format, &manifest.id)?.writable().map_err(refused).map(|_| ())
 }
 
-/// Refuses a manifest that was written for another repository.
+/// Rejects a manifest of another repository.
 pub fn check_repository(manifest: &Manifest, repository_id: &str) -> Result<(), ManifestError> {
     agrees(&manifest.id, "repository_id", &manifest.repository_id, &repository_id)
 }
 
-/// The manifest as it stands, and its bytes, for whoever copies it.
+/// Reads a manifest, with its exact bytes for copies.
 pub async fn read(
     store: &dyn Store,
     system: &SystemName,
@@ -155,10 +156,10 @@ pub async fn read(
     Ok((parse(&bytes, system, id)?, bytes))
 }
 
-/// Writes a manifest, which makes the objects it names a backup: every one of them must be confirmed.
+/// Writes a manifest, which makes the objects it names a backup: all of them must be confirmed.
 ///
-/// `bytes` come from [`serialise`] or, for a copy, from [`read`]. The same bytes again are a success
-/// (`None`: they stood there already).
+/// `bytes` come from [`serialise`] or, for a copy, from [`read`]. An existing manifest with the same bytes is
+/// a success (`None`).
 pub async fn commit(
     store: &dyn Store,
     system: &SystemName,
@@ -202,7 +203,7 @@ fn agrees<T: PartialEq<U> + fmt::Display, U: fmt::Display>(
     Err(ManifestError::Disagrees { backup: id.clone(), field, found, expected })
 }
 
-/// Names become keys, and sizes are added up: neither is taken on trust.
+/// Checks the names, which become keys, and the sizes, which are summed: neither is trusted.
 fn check_artifacts(manifest: &Manifest) -> Result<(), String> {
     if manifest.artifacts.is_empty() {
         return Err("there are none".to_owned());
@@ -276,7 +277,7 @@ mod tests {
             check_writable(&newer),
             Err(ManifestError::Format { source: FormatError::NewerMinor(_), .. })
         ));
-        // Of an unknown major nothing but the version is looked at.
+        // Of an unknown major version only the version is read.
         let unknown = parse(br#"{"format": "2.0"}"#, &sample().system, &sample().id);
         assert!(matches!(unknown, Err(ManifestError::Format { source: FormatError::UnknownMajor(_), .. })));
     }

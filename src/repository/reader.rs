@@ -1,5 +1,5 @@
-//! Reading artifacts back: ranges fetched ahead and in parallel, handed on in order, each object's digest
-//! proven as it goes by, unless the plain bytes are proven behind it.
+//! Reads artifacts back: fetches ranges ahead and in parallel, returns them in order, and verifies each
+//! object's digest on the way, unless the caller verifies the plain bytes.
 
 use std::collections::VecDeque;
 use std::io::{self, BufRead, Read};
@@ -14,15 +14,15 @@ use crate::model::{Artifact, Digest, Hasher, ObjectPart};
 use crate::platform::CancellationToken;
 use crate::store::{Store, StoreError, StoreErrorKind};
 
-/// Up to this size a damaged object is told from one that another key opens: its stored digest says.
+/// Up to this size a damaged object is distinguished from one sealed for another key, by its stored digest.
 const TOLD_WITHIN: u64 = 64 << 20;
 
-/// How far ahead to read.
+/// How far to read ahead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReadWindow {
-    /// Bytes of one request.
+    /// Bytes per request.
     pub chunk: u64,
-    /// Requests at a time. `chunk × (parallel + 2)` bytes are in memory at most.
+    /// Concurrent requests. Memory holds at most `chunk × (parallel + 2)` bytes.
     pub parallel: usize,
 }
 
@@ -55,7 +55,7 @@ pub enum ReadError {
 }
 
 impl ReadError {
-    /// Whether the stored bytes themselves are bad, as opposed to not having been reached.
+    /// Returns whether the stored bytes are bad, as opposed to unreachable.
     pub fn is_damage(&self) -> bool {
         match self {
             Self::Altered { .. } | Self::Size { .. } => true,
@@ -65,8 +65,8 @@ impl ReadError {
     }
 }
 
-/// Stored bytes in order. An error is the last thing that comes; without one, every object was read whole,
-/// and proven where that was asked for.
+/// Stored bytes in order. An error ends the stream; without one, every object was read completely, and
+/// verified if that was requested.
 #[derive(Debug)]
 pub struct ArtifactStream {
     chunks: mpsc::Receiver<Result<Chunk, ReadError>>,
@@ -74,14 +74,14 @@ pub struct ArtifactStream {
     ended: bool,
 }
 
-/// That the channel closed says nothing: only `End` says that every object was read and proven.
+/// A closed channel proves nothing: only `End` means that every object was read and verified.
 #[derive(Debug)]
 enum Chunk {
     Bytes(Bytes),
     End,
 }
 
-/// Begins to read an artifact whose objects stand in `folder` (with the `/` at its end).
+/// Starts reading an artifact whose objects are in `folder` (with a trailing `/`).
 pub fn stream(
     store: Arc<dyn Store>,
     folder: &str,
@@ -92,9 +92,9 @@ pub fn stream(
     begin(store, located_all(folder, artifact), ArtifactDigest::Stored, window, cancel)
 }
 
-/// The same for whoever opens it and proves its plain bytes, which is what a restore is about: stored bytes
-/// that give the right plain ones are right. To hash them too takes as long as to decrypt them, and is left
-/// out where there are many.
+/// Starts reading an artifact for a caller that decodes it and verifies the plain bytes, as a restore does:
+/// stored bytes that decode to the right plain bytes are right. Hashing them too takes as long as decrypting
+/// them, so it is omitted for large objects.
 pub fn stream_to_open(
     store: Arc<dyn Store>,
     folder: &str,
@@ -106,7 +106,7 @@ pub fn stream_to_open(
     begin(store, located_all(folder, artifact), proof, window, cancel)
 }
 
-/// Begins to read one object.
+/// Starts reading one object.
 pub fn stream_object(
     store: Arc<dyn Store>,
     folder: &str,
@@ -117,12 +117,12 @@ pub fn stream_object(
     begin(store, vec![located(folder, object)], ArtifactDigest::Stored, window, cancel)
 }
 
-/// What is proven of each object before the stream ends well.
+/// What is verified of each object before the stream ends without an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ArtifactDigest {
-    /// Its size and its digest.
+    /// Its size and digest.
     Stored,
-    /// Its size: the rest is for whoever reads.
+    /// Its size; the caller verifies the rest.
     Size,
 }
 
@@ -169,7 +169,7 @@ fn begin(
     ArtifactStream { chunks, worker, ended: false }
 }
 
-/// Whether anyone still listens.
+/// Reads one object. Returns `false` if the receiver is gone.
 async fn read_object(
     store: &Arc<dyn Store>,
     key: &str,
@@ -216,7 +216,7 @@ async fn read_object(
         }
     }
     let found = hasher.digest();
-    // A range is whole or an error, so that the size is that of the object.
+    // A range is complete or an error, so the size is that of the object.
     if proof == ArtifactDigest::Size || found == expected {
         return Ok(true);
     }
@@ -230,7 +230,7 @@ async fn read_object(
     })
 }
 
-/// A range on its way; dropping it stops it.
+/// A range being fetched; dropping it cancels the request.
 struct Fetch(JoinHandle<Result<Bytes, StoreError>>);
 
 impl Fetch {
@@ -258,7 +258,7 @@ impl Drop for Fetch {
 }
 
 impl ArtifactStream {
-    /// The next bytes; `None` after the last.
+    /// Returns the next bytes; `None` after the last.
     pub async fn next(&mut self) -> Option<Result<Bytes, ReadError>> {
         if self.ended {
             return None;
@@ -293,7 +293,7 @@ impl ArtifactStream {
         }
     }
 
-    /// For code that blocks, on a thread of its own. An error of the store comes out as an
+    /// Converts the stream for blocking code on a thread of its own. An error of the store becomes an
     /// [`io::Error`] whose source is the [`ReadError`].
     pub fn into_reader(self) -> BlockingReader {
         BlockingReader { stream: self, current: Bytes::new() }
@@ -358,7 +358,7 @@ mod tests {
         (0..PLAIN).map(|_| random.u8(..)).collect()
     }
 
-    /// Seals noise into one object, for the key where one is given.
+    /// Seals noise into one object, encrypted if a key is given.
     async fn sealed(key: Option<&NewIdentity>) -> (Artifact, Vec<u8>) {
         let encryption = match key {
             None => Encryption::None,
@@ -386,7 +386,7 @@ mod tests {
         (Artifact { name: "object".to_owned(), plain, encoding, objects }, bytes)
     }
 
-    /// Puts these bytes where the artifact's are and opens them, with its size proven only.
+    /// Stores these bytes in place of the artifact's and decodes them, verifying only its stored size.
     async fn opened(
         root: &Path,
         artifact: &Artifact,
@@ -423,14 +423,14 @@ mod tests {
                 let mut changed = bytes.clone();
                 changed[at] ^= 1;
                 let outcome = opened(root.path(), &artifact, changed, key).await;
-                // What comes out may be right all the same, and never wrong.
+                // The result may be right all the same, but never wrong.
                 assert!(outcome.is_err() || outcome.unwrap() == noise(), "byte {at} of {last}");
             }
             let longer = [&bytes[..], b"more"].concat();
             assert!(opened(root.path(), &artifact, longer, key).await.is_err());
             assert!(opened(root.path(), &artifact, bytes[..last].to_vec(), key).await.is_err());
         }
-        // A backup of the same size that someone else made, for the same key.
+        // Another backup of the same size, sealed for the same key.
         let (artifact, bytes) = sealed(Some(&identity)).await;
         let other = Artifact { plain: Digest::compute(b"other"), ..artifact };
         let error = opened(root.path(), &other, bytes, Some(&identity)).await.unwrap_err();

@@ -15,10 +15,10 @@ use crate::policy::{RepositoryConfig, RepositoryLocation};
 use crate::store::{Lock, PutOptions, Store, StoreError, StoreErrorKind};
 use crate::text::format_duration;
 
-/// How long a reader waits for a repository's first answer.
+/// How long a reader waits for a repository's first response.
 const ANSWER: Duration = Duration::from_secs(15);
 
-/// A store under the policy's name for it.
+/// A store and its name in the policy.
 #[derive(Clone, Debug)]
 pub struct Repository {
     pub name: RepositoryName,
@@ -37,18 +37,18 @@ impl Unavailable {
         Self { name: repository.name.clone(), error: Arc::from(error.into()) }
     }
 
-    /// The whole chain in one line.
+    /// Returns the whole error chain in one line.
     pub fn reason(&self) -> String {
         crate::text::error_chain(&*self.error)
     }
 
-    /// Each of them, to be put behind what failed.
+    /// Lists the reasons, to be appended to an error message.
     pub fn reasons(lost: &[Self]) -> String {
         lost.iter().map(|lost| format!("; `{}`: {}", lost.name, lost.reason())).collect()
     }
 }
 
-/// How objects are written into each repository: never over another, and locked where the policy asks.
+/// Returns the options for writes to each repository: never overwriting, and locked if the policy says so.
 pub fn write_options(configs: &[RepositoryConfig], now: DateTime<Utc>) -> Vec<(RepositoryName, PutOptions)> {
     let lock = |place: &RepositoryLocation| match place {
         RepositoryLocation::S3(place) => {
@@ -61,29 +61,29 @@ pub fn write_options(configs: &[RepositoryConfig], now: DateTime<Utc>) -> Vec<(R
     configs.iter().map(|config| (config.name.clone(), options(config))).collect()
 }
 
-/// The repositories of a policy: those that can be used, the primary first, and those that were lost.
+/// The repositories of a policy: the usable ones, the primary first, and the unavailable ones.
 #[derive(Clone, Debug, Default)]
 pub struct Repositories {
     primary: Option<RepositoryName>,
     usable: Vec<Repository>,
     lost: Vec<Unavailable>,
-    /// Usable, for reading only: without a marker yet, or of a newer minor version.
+    /// Usable for reading only: no marker yet, or a newer minor version.
     read_only: Vec<RepositoryName>,
     id: Option<String>,
     remembered: KnownLocations,
-    /// Whose marker was seen or written in this run.
+    /// Repositories whose marker was seen or written in this run.
     marked: Vec<RepositoryName>,
-    /// Whose marker was written in this run.
+    /// Repositories whose marker was written in this run.
     created: Vec<RepositoryName>,
-    /// To be created even where one is known to have been there.
+    /// The repository to create even if one is known to have existed there.
     create: Option<RepositoryName>,
 }
 
-/// A repository, and its marker if it has one.
+/// A repository and its marker, if it has one.
 pub(super) type HeaderLookup = (Repository, Result<Option<RepositoryMarker>, MarkerError>);
 
 impl Repositories {
-    /// Opens every one; a store that cannot even be opened is lost, and the others go on.
+    /// Opens every repository; one that cannot even be opened is unavailable and does not affect the others.
     pub async fn open<F>(configs: &[RepositoryConfig], open: F) -> Self
     where
         F: for<'a> Fn(
@@ -102,7 +102,7 @@ impl Repositories {
         repositories
     }
 
-    /// As given, the primary first.
+    /// Creates a set from usable repositories, the primary first.
     pub fn new(usable: Vec<Repository>) -> Self {
         Self { primary: usable.first().map(|first| first.name.clone()), usable, ..Self::default() }
     }
@@ -111,7 +111,7 @@ impl Repositories {
         self.usable.iter()
     }
 
-    /// Those that may be written to.
+    /// Returns the repositories that may be written to.
     pub fn writable(&self) -> impl Iterator<Item = &Repository> {
         self.usable.iter().filter(|repository| !self.read_only.contains(&repository.name))
     }
@@ -124,22 +124,23 @@ impl Repositories {
         self.usable.is_empty()
     }
 
-    /// Those that cannot be used, and why.
+    /// Returns the unavailable repositories and the reasons.
     pub fn lost(&self) -> &[Unavailable] {
         &self.lost
     }
 
-    /// Whether `name` is the first of the policy's list.
+    /// Returns whether `name` is the first in the policy's list.
     pub fn is_primary(&self, name: &RepositoryName) -> bool {
         self.primary.as_ref() == Some(name)
     }
 
-    /// The id that the primary and its copies share; `None` where nothing was ever written.
+    /// Returns the repository ID shared by the primary and its copies; `None` if nothing was ever written.
     pub fn id(&self) -> Option<&str> {
         self.id.as_deref()
     }
 
-    /// With what was known before this run. Without it, other repositories' journals alone say what was there.
+    /// Adds what was known before this run. Without it, only the journals of other repositories say what
+    /// existed.
     pub fn remembering(mut self, remembered: KnownLocations) -> Self {
         self.remembered = remembered;
         self
@@ -149,50 +150,50 @@ impl Repositories {
         &self.remembered
     }
 
-    /// Allows [`Self::for_writing`] to create a repository where one was before.
+    /// Allows [`Self::for_writing`] to create a repository where one existed before.
     pub fn creating(mut self, name: &RepositoryName) -> Self {
         self.create = Some(name.clone());
         self
     }
 
-    /// Those whose marker was written in this run.
+    /// Returns the repositories whose marker was written in this run.
     pub fn created(&self) -> impl Iterator<Item = &Repository> {
         self.usable.iter().filter(|repository| self.created.contains(&repository.name))
     }
 
-    /// Those that have a marker of this system's repository.
+    /// Returns the repositories that have a marker of this system.
     pub fn marked(&self) -> impl Iterator<Item = &Repository> {
         self.usable.iter().filter(|repository| self.marked.contains(&repository.name))
     }
 
-    /// Leaves out the others, for `--from`.
+    /// Drops all other repositories, for `--from`.
     pub fn only(mut self, name: &RepositoryName) -> Self {
         self.usable.retain(|repository| repository.name == *name);
         self.lost.retain(|lost| lost.name == *name);
         self
     }
 
-    /// Takes one out for the rest of the run.
+    /// Marks a repository as unavailable for the rest of the run.
     pub fn lose(&mut self, lost: Unavailable) {
         self.usable.retain(|repository| repository.name != lost.name);
         self.lost.push(lost);
     }
 
-    /// Reads the markers. What cannot be reached, or is not this system's, is lost; a store without a
-    /// marker is empty and stays.
+    /// Reads the markers. Repositories that are unreachable or not this system's become unavailable; a store
+    /// without a marker is empty and stays.
     ///
-    /// `known` is the repository's id as the catalog has it. Without one the first marker in the policy's
-    /// order decides. Someone may be waiting: a store that has not answered in 15 seconds is lost, however
-    /// long its own retries would go on.
+    /// `known` is the repository ID according to the catalog. Without one the first marker in the policy's
+    /// order decides. Readers may be interactive: a store that has not responded in 15 seconds is
+    /// unavailable, however long its own retries would take.
     pub async fn for_reading(self, system: &SystemName, known: Option<&str>) -> Self {
         let known = known.map(str::to_owned).or_else(|| self.remembered.id.clone());
         let found = self.markers(Some(ANSWER)).await;
         self.accepting(found, system, known).await
     }
 
-    /// As [`Self::for_reading`], for someone who must not be kept from what is there by what a catalog of this
-    /// host says: where no repository has the id that it knows, it is of another one, and the first marker
-    /// decides.
+    /// Opens the repositories as [`Self::for_reading`] does, but lets no catalog of this host prevent a
+    /// restore: if no repository has the ID in the catalog, that is of another repository, and the first
+    /// marker decides.
     pub async fn open_for_restore(mut self, system: &SystemName, known: Option<&str>) -> Self {
         let known = known.map(str::to_owned).or_else(|| self.remembered.id.clone());
         let found = self.markers(Some(ANSWER)).await;
@@ -234,7 +235,7 @@ impl Repositories {
         was: &WasRepository,
     ) -> Result<Option<RepositoryMarker>, MarkerError> {
         let Some(marker) = marker? else {
-            // What lost its marker and nothing else can still be restored from.
+            // A repository that lost nothing but its marker can still be restored from.
             return match was.emptied(repository) {
                 Some(emptied) if !holds_any(repository, system).await? => Err(emptied),
                 _ => Ok(None),
@@ -252,15 +253,16 @@ impl Repositories {
         Ok(Some(marker))
     }
 
-    /// Reads the markers, and writes them (and the instructions for restoring by hand) where a store is
-    /// used for the first time. What cannot be reached is lost. So is what was a repository before and is not one
-    /// any more, or another one: it is not begun anew, and the others go on. So is the second name of a place.
+    /// Reads the markers, and writes them (and the manual restore instructions) into stores that are used for
+    /// the first time. Unreachable repositories become unavailable. So do locations that were a repository
+    /// before and are none or another one now, which are not initialised again, and the second name of a
+    /// location.
     ///
     /// # Errors
-    /// A store of which nothing is known and that belongs to another system or repository, or is of a newer
-    /// format, refuses the whole run before anything is written: the policy names the wrong place. So does a set
-    /// in which nothing can be used, and a first use without the primary, which would give the copies an id of
-    /// their own.
+    ///
+    /// An unknown store that belongs to another system or repository, or has a newer format, fails the whole
+    /// run before anything is written: the policy names the wrong location. So does a set without a usable
+    /// repository, and a first use without the primary, which would give the copies an ID of their own.
     pub async fn for_writing(
         mut self,
         system: &SystemName,
@@ -302,8 +304,8 @@ impl Repositories {
         if id.is_none() && self.usable.first().map(|first| &first.name) != self.primary.as_ref() {
             return Err(MarkerError::PrimaryNeeded(self.lost));
         }
-        // One after the other, the primary first: of two hosts that begin at once, the one that comes
-        // second adopts the id that it finds there.
+        // Sequentially, the primary first: of two hosts that begin at once, the later one adopts the ID that
+        // it finds there.
         let mut marker = RepositoryMarker::new(system, now);
         for repository in unmarked {
             marker = marker.in_another_store();
@@ -338,7 +340,7 @@ impl Repositories {
         if self.usable.is_empty() { Err(MarkerError::NoneReachable(self.lost)) } else { Ok(self) }
     }
 
-    /// Loses what is another name of a repository before it, as far as there are markers to tell by.
+    /// Marks second names of one repository as unavailable, as far as markers reveal them.
     pub async fn without_twins(mut self) -> Self {
         let found = self.markers(None).await;
         let marked = found.into_iter().filter_map(|(repository, marker)| Some((repository, marker.ok()??)));
@@ -346,7 +348,7 @@ impl Repositories {
         self
     }
 
-    /// Of names for one place the first in the policy's order stays.
+    /// Keeps the first in the policy's order of several names for one location.
     async fn lose_twins(&mut self, mut accepted: Vec<(Repository, RepositoryMarker)>) {
         let order: Vec<_> = self.usable.iter().map(|repository| repository.name.clone()).collect();
         accepted.sort_by_key(|(repository, _)| order.iter().position(|name| *name == repository.name));
@@ -383,7 +385,7 @@ impl Repositories {
     }
 }
 
-/// What is said of a store that did not answer in time: why its last attempt failed, where it did.
+/// Describes a store that did not respond in time, by its last failed attempt if there is one.
 fn unanswered(store: &dyn Store, patience: Duration) -> String {
     let patience = format_duration(patience);
     match store.admin().and_then(|admin| admin.last_failure()) {
@@ -392,7 +394,7 @@ fn unanswered(store: &dyn Store, patience: Duration) -> String {
     }
 }
 
-/// Whether anything of the system is there.
+/// Returns whether the repository has any object of the system.
 async fn holds_any(repository: &Repository, system: &SystemName) -> Result<bool, MarkerError> {
     let page = repository.store.list(&layout::system(system), None).await;
     Ok(!page.map_err(MarkerError::Read)?.objects.is_empty())
@@ -462,7 +464,7 @@ mod tests {
         let error = set.clone().for_writing(&system(), None, noon()).await.unwrap_err();
         assert!(matches!(error, MarkerError::PrimaryNeeded(_)), "{error}");
         assert!(error.to_string().contains("no such bucket or directory"), "{error}");
-        // Unless the id is known from before.
+        // Unless the ID is already known.
         let set = set.for_writing(&system(), Some("0123456789abcdef0123456789abcdef"), noon()).await.unwrap();
         assert_eq!((set.iter().len(), set.lost().len()), (1, 1));
     }
@@ -503,7 +505,7 @@ mod tests {
         assert_eq!(set.clone().for_reading(&system(), Some(&other)).await.iter().len(), 1);
         let opened = set.clone().open_for_restore(&system(), Some(&other)).await;
         assert_eq!((opened.id(), opened.iter().len()), (Some(&*id), 3));
-        // Where one is the catalog's, the others are not.
+        // If one has the catalog's ID, the others are rejected.
         put_marker(set.iter().nth(2).unwrap(), |marker| marker["repository_id"] = other.clone().into()).await;
         let opened = set.open_for_restore(&system(), Some(&other)).await;
         assert_eq!((opened.id(), opened.iter().len()), (Some(&*other), 1));
@@ -584,7 +586,7 @@ mod tests {
         };
         journal::append(&begun, &system(), record(1)).await.unwrap();
         empty(root.path(), "copy");
-        // What one record knew the next one does not forget.
+        // Every later record keeps what an earlier one knew.
         for n in 2..20 {
             let left = repositories(root.path(), &names).await.for_reading(&system(), None).await;
             assert_eq!(left.lost().len(), 1, "{n}");
@@ -634,7 +636,7 @@ mod tests {
             assert_eq!(opened.iter().map(|one| one.name.as_str()).collect::<Vec<_>>(), ["primary"]);
             assert!(opened.lost()[0].reason().contains("the same place as repository `primary`"));
         }
-        // Markers without an id of their store, as they were written before, are told by their file.
+        // Markers of earlier versions have no ID of their store; the file tells them apart.
         std::fs::remove_file(root.path().join("primary").join(layout::MARKER)).unwrap();
         put_marker(set.iter().next().unwrap(), |marker| marker["store_id"] = serde_json::Value::Null).await;
         let set = repositories(root.path(), &["primary", "other"]).await;

@@ -1,4 +1,4 @@
-//! Two names of one place: a link, a bind mount, an alias of a server.
+//! Detects two names of one location: a link, a bind mount, an alias of a server.
 
 use bytes::Bytes;
 
@@ -6,18 +6,18 @@ use super::{Repository, RepositoryMarker, layout};
 use crate::model::RepositoryName;
 use crate::store::{PutOptions, StoreError, delete_object};
 
-/// How two stores with the same marker are told from one.
+/// How two stores with the same marker are distinguished from one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LocationProbe {
-    /// By what tells the two writes of the marker apart.
+    /// By the write IDs of their markers.
     Look,
-    /// By writing to one and looking for it in the other: a bucket that was copied has its marker, too.
+    /// By writing to one and reading from the other: a copied bucket has a copy of the marker, too.
     Write,
 }
 
 const LIMIT: u64 = 1 << 10;
 
-/// The store among `others` that is the same place as this one.
+/// Returns the store among `others` that is the same location as this one.
 pub(crate) async fn twin(
     repository: &Repository,
     marker: &RepositoryMarker,
@@ -25,7 +25,7 @@ pub(crate) async fn twin(
     proof: LocationProbe,
 ) -> Option<RepositoryName> {
     for (other, _) in others.iter().filter(|(_, other)| other == marker) {
-        // Of markers that name their store the same one is enough to be suspicious.
+        // If the markers name the same store ID, that alone is suspicious.
         let looks_same = is_one_write(repository, other).await;
         let is_suspicious = looks_same || marker.store_id.is_some();
         let is_same = match proof {
@@ -51,7 +51,7 @@ async fn appears_in(one: &Repository, other: &Repository) -> Result<bool, StoreE
     let word = format!("{:08x}{:08x}", crate::platform::seed(), crate::platform::seed());
     one.store.put(key, Bytes::from(word.clone()), &PutOptions::default()).await?;
     let found = other.store.get(key, LIMIT).await;
-    // A role that may not delete leaves this one object, and writes it again.
+    // A role that may not delete leaves this one object and overwrites it next time.
     let _left = delete_object(&*one.store, key).await;
     Ok(found.is_ok_and(|(bytes, _)| bytes == word.as_bytes()))
 }

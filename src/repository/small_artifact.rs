@@ -11,9 +11,9 @@ use crate::pipeline::{Identities, OpenError, unseal};
 use crate::platform::CancellationToken;
 use crate::text::error_chain;
 
-/// Small artifacts are read into memory; more than this is not one.
+/// Small artifacts are read into memory; a larger one is not small.
 const MOST: u64 = 256 << 20;
-/// They are small: a little at a time is enough.
+/// Small read-ahead is enough for them.
 const WINDOW: ReadWindow = ReadWindow { chunk: 1 << 20, parallel: 2 };
 
 /// Why a small artifact was not read.
@@ -31,7 +31,7 @@ fn told_tries(tries: &[(RepositoryName, String)]) -> String {
     tries.iter().map(|(name, reason)| format!("; from `{name}`: {reason}")).collect()
 }
 
-/// Reads small artifacts whole.
+/// Reads small artifacts into memory.
 #[derive(Clone, Copy, Debug)]
 pub struct SmallReader<'a> {
     pub repositories: &'a Repositories,
@@ -41,7 +41,7 @@ pub struct SmallReader<'a> {
 }
 
 impl SmallReader<'_> {
-    /// The plain bytes, from the first of `holders` that has them right.
+    /// Returns the plain bytes, from the first of `holders` with an intact copy.
     pub async fn read(
         &self,
         manifest: &Manifest,
@@ -94,13 +94,13 @@ impl SmallReader<'_> {
     }
 }
 
-/// Whether decoding ended because the run was interrupted.
+/// Returns whether decoding ended because the run was interrupted.
 pub fn is_interruption(error: &OpenError) -> bool {
     let (OpenError::Read(source) | OpenError::Header(source)) = error else { return false };
     is_interrupted_read(source)
 }
 
-/// Whether reading did.
+/// Returns whether reading ended because the run was interrupted.
 pub fn is_interrupted_read(error: &io::Error) -> bool {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<ReadError>());
     matches!(inner, Some(ReadError::Interrupted))

@@ -11,10 +11,10 @@ use crate::platform::CancellationToken;
 use crate::policy::Transfer;
 use crate::store::{Deadline, PutOptions, Store, StoreError, StoreErrorKind, Throttled, Upload};
 
-/// How long taking back an upload may take before it is left to the store's own clean-up.
+/// How long aborting an upload may take before it is left to the store's own clean-up.
 const ABORT_DEADLINE: Duration = Duration::from_secs(20);
 
-/// One artifact on its way to one repository.
+/// The upload of one artifact to one repository.
 pub(super) struct UploadWorker {
     pub(super) name: RepositoryName,
     pieces: mpsc::Sender<Piece>,
@@ -23,8 +23,8 @@ pub(super) struct UploadWorker {
     location: String,
 }
 
-/// A repository as it is uploaded to: at the policy's bandwidth over all uploads together, and given up on where it
-/// stalls.
+/// Wraps a repository for uploads: limited to the policy's bandwidth over all uploads together, and given up
+/// when it stalls.
 pub(super) fn for_uploads(repository: &Repository, transfer: &Transfer) -> Repository {
     let bounded = Deadline::new(Arc::clone(&repository.store), transfer.stall);
     let store = Throttled::new(Arc::new(bounded), transfer.bandwidth.unwrap_or_default());
@@ -32,7 +32,7 @@ pub(super) fn for_uploads(repository: &Repository, transfer: &Transfer) -> Repos
 }
 
 impl UploadWorker {
-    /// `repository`: as [`for_uploads`] gives it.
+    /// Starts an upload to `repository`, which comes from [`for_uploads`].
     pub(super) fn begin(
         repository: &Repository,
         key: String,
@@ -53,7 +53,7 @@ impl UploadWorker {
         }
     }
 
-    /// False when the worker has ended: [`UploadWorker::end`] says why.
+    /// Returns `false` once the worker has ended: [`UploadWorker::end`] says why.
     pub(super) async fn send(&self, piece: Piece) -> bool {
         self.pieces.send(piece).await.is_ok()
     }
@@ -72,7 +72,7 @@ impl UploadWorker {
         })
     }
 
-    /// Stops and takes back the object that is under way.
+    /// Stops the worker and aborts the current object.
     pub(super) async fn abort(self) {
         self.give_up.cancel();
         drop(self.pieces);
@@ -88,7 +88,7 @@ struct Worker {
     give_up: CancellationToken,
 }
 
-/// An object under way: nothing yet, one part in hand (which may turn out to be all), or an upload.
+/// The current object: nothing yet, one part in hand (possibly the only one), or an upload.
 enum OpenUpload {
     Nothing,
     First(SealedPart),
@@ -99,7 +99,7 @@ impl Worker {
     async fn run(self, mut pieces: mpsc::Receiver<Piece>) -> Result<(), StoreError> {
         let mut open = OpenUpload::Nothing;
         let outcome = self.receive(&mut pieces, &mut open).await;
-        // What came without an end is never completed: the stream was not whole, or the run was stopped.
+        // An object without an end is never completed: the stream was incomplete, or the run was stopped.
         if let OpenUpload::Upload(upload, mut parts) = open {
             parts.shutdown().await;
             let aborted = tokio::time::timeout(ABORT_DEADLINE, upload.abort()).await;
@@ -134,7 +134,7 @@ impl Worker {
         }
     }
 
-    /// True when the piece ended its object.
+    /// Returns `true` if the piece ended its object.
     async fn take(&self, piece: Piece, key: &str, open: &mut OpenUpload) -> Result<bool, StoreError> {
         match piece {
             Piece::Part(part) => {
@@ -193,7 +193,7 @@ impl Worker {
         }
         let found = match self.store.head(key).await {
             Ok(found) => found.map(|info| info.size),
-            // A role that may only write has the store's word, which the store's checksum backs.
+            // A write-only role relies on the store's response, which its checksum backs.
             Err(error) if error.kind == StoreErrorKind::Forbidden => return Ok(()),
             Err(error) => return Err(error),
         };

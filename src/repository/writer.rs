@@ -14,7 +14,7 @@ use crate::platform::CancellationToken;
 use crate::policy::Transfer;
 use crate::store::{PutOptions, StoreErrorKind};
 
-/// Parts that may be in memory beside those on their way: the one being filled.
+/// Parts in memory besides those in flight: the one being filled.
 const PARTS_IN_HAND: usize = 1;
 const TICK: Duration = Duration::from_millis(250);
 
@@ -35,8 +35,8 @@ pub enum WriteError {
 
 /// Writes one backup into every repository at once.
 ///
-/// A repository that fails is given up and the others go on; what it already has stands there without a
-/// manifest and is not a backup. End it with [`BackupWriter::commit`] or [`BackupWriter::discard`].
+/// A repository that fails is given up without affecting the others; what it already has remains without a
+/// manifest and is not a backup. End with [`BackupWriter::commit`] or [`BackupWriter::discard`].
 pub struct BackupWriter {
     repositories: Repositories,
     system: SystemName,
@@ -44,7 +44,7 @@ pub struct BackupWriter {
     recipe: Recipe,
     transfer: Transfer,
     options: Vec<(RepositoryName, PutOptions)>,
-    /// The repositories as they are uploaded to.
+    /// The same repositories, wrapped for uploads.
     uploads: Vec<Repository>,
     budget: Budget,
     written: Vec<String>,
@@ -53,8 +53,8 @@ pub struct BackupWriter {
 }
 
 impl BackupWriter {
-    /// `locks`: what [`PutOptions`] each repository's objects are written with; those not named get
-    /// [`PutOptions::absent`].
+    /// Creates a writer. `locks`: the [`PutOptions`] for the objects of each repository; repositories without
+    /// an entry get [`PutOptions::absent`].
     #[expect(
         clippy::too_many_arguments,
         reason = "each is a different thing, given once, by name at the one caller"
@@ -85,8 +85,8 @@ impl BackupWriter {
         }
     }
 
-    /// Stores what `producer` gives as `name` with the recipe's ending. `estimate`: how many plain bytes
-    /// are expected, for progress only.
+    /// Stores the output of `producer` under `name` with the recipe's suffix. `estimate`: the expected plain
+    /// bytes, for progress only.
     pub async fn store(
         &mut self,
         name: &str,
@@ -113,7 +113,7 @@ impl BackupWriter {
         let targets = self.deal(received, targets).await;
         ticker.abort();
 
-        // The producer's verdict comes first: nothing is completed on a stream that was not whole.
+        // The producer's result comes first: nothing is completed from an incomplete stream.
         let sealed = sealing.await.map_err(WriteError::Worker)?;
         if self.cancel.is_cancelled() {
             abort(targets).await;
@@ -156,8 +156,7 @@ impl BackupWriter {
         Ok(artifact)
     }
 
-    /// Hands each piece to every target until the stream ends or none is left. What comes back is still
-    /// alive.
+    /// Sends each piece to every target until the stream ends or no target is left. Returns the live targets.
     async fn deal(
         &mut self,
         mut pieces: mpsc::Receiver<Piece>,
@@ -205,8 +204,8 @@ impl BackupWriter {
         own.map_or_else(PutOptions::absent, |(_, options)| options.clone())
     }
 
-    /// Waits for a target's end, and gives its repository up where it failed. One that ended because the run
-    /// was stopped is kept: what stands there still has to be taken back.
+    /// Waits for the end of a target and gives up its repository if it failed. Keeps one that ended because
+    /// the run was stopped: its objects still have to be removed.
     async fn conclude(&mut self, target: UploadWorker) {
         let name = target.name.clone();
         if let Err(error) = target.end().await
@@ -242,8 +241,8 @@ impl BackupWriter {
         })
     }
 
-    /// Writes the manifest into every repository that has all of its artifacts: the commit. Gives the
-    /// repositories that hold the backup and those that were lost on the way.
+    /// Commits the backup: writes the manifest into every repository that has all of its artifacts. Returns
+    /// the repositories that hold the backup and those that became unavailable.
     pub async fn commit(mut self, manifest: &Manifest) -> Result<Repositories, WriteError> {
         if self.cancel.is_cancelled() {
             self.discard().await;
@@ -269,14 +268,14 @@ impl BackupWriter {
         Ok(self.repositories)
     }
 
-    /// Takes back what was stored so far, as well as can be: a store that refuses to delete keeps objects
-    /// that no manifest names. Says which repositories did.
+    /// Removes what was stored so far, best effort: a store that refuses to delete keeps objects that no
+    /// manifest names. Returns those repositories.
     pub async fn discard(self) -> Vec<Unavailable> {
         self.clear().await
     }
 
-    /// Removes what an earlier run left of this backup, which it did not commit. Says which repositories keep
-    /// some of it.
+    /// Removes the leftovers of an earlier, uncommitted run of this backup. Returns the repositories that
+    /// keep some of them.
     pub async fn clear(&self) -> Vec<Unavailable> {
         let folder = layout::backup(&self.system, &self.backup);
         let mut kept = Vec::new();
@@ -508,7 +507,7 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(300)).await;
             stopper.cancel();
         });
-        // The stream is ahead of the stores, so it is stopped in the middle of handing over a piece.
+        // The stream is ahead of the stores, so it is stopped while sending a piece.
         let stream = Box::new(MemoryProducer::new(noise(600_000)));
         let error = writer.store("second", stream, None).await.unwrap_err();
         assert!(matches!(error, WriteError::Interrupted), "{error}");

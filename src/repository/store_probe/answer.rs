@@ -1,13 +1,13 @@
 use serde::Serialize;
 
-/// How one try ended.
+/// The result of one probe.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "answer", content = "reason")]
 pub enum Capability {
     Yes,
-    /// It was tried, and the store does not do it, in words.
+    /// The store does not support it; with the reason.
     No(String),
-    /// It could not be tried, in words.
+    /// It could not be tried; with the reason.
     Unknown(String),
 }
 

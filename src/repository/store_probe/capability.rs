@@ -1,4 +1,4 @@
-//! What a store can do, found by trying it: names and documentation are not believed.
+//! Probes the capabilities of a store: its name and documentation are not trusted.
 
 use std::time::Duration;
 
@@ -17,47 +17,48 @@ use crate::store::{
 };
 use crate::text::format_duration;
 
-/// S3 takes no smaller parts, the last one excepted.
+/// The minimum part size of S3, except for the last part.
 const PART: usize = 5 << 20;
-/// For all of a probe together.
+/// For a whole probe.
 const DEADLINE: Duration = Duration::from_secs(180);
 const SWEEP_DEADLINE: Duration = Duration::from_secs(20);
-/// A probe is over by then, and a host's clock plays no part: both times are the store's.
+/// Older than any running probe. Independent of the host's clock: both times are the store's.
 const OLD: TimeDelta = TimeDelta::minutes(10);
 
-/// What was found.
+/// The capabilities found.
 #[derive(Clone, Debug, Serialize)]
 pub struct Capabilities {
-    /// A second write "if absent" is refused, and the first one's bytes stand.
+    /// A second write "if absent" is rejected, and the bytes of the first remain.
     pub conditional_put: Capability,
-    /// A write "if unchanged" is refused after a change. Leases rest on it.
+    /// A write "if unchanged" is rejected after a change. Leases depend on it.
     pub compare_and_swap: Capability,
-    /// Several parts make one object whose bytes are theirs.
+    /// Several parts form one object with their bytes.
     pub multipart: Capability,
-    /// An upload "if absent" does not replace what stands.
+    /// An upload "if absent" does not replace an existing object.
     pub conditional_multipart: Capability,
-    /// Unfinished uploads can be found and aborted.
+    /// Unfinished uploads can be listed and aborted.
     pub pending_uploads: Capability,
     pub ranged_reads: Capability,
-    /// An object is in a listing as soon as it is written.
+    /// An object is listed as soon as it is written.
     pub lists_at_once: Capability,
-    /// What the store proves on arrival; empty where there is nothing to choose.
+    /// The checksums that the store verifies on arrival; empty if there is no choice.
     pub checksums: Vec<ChecksumProbe>,
-    /// May this role delete? A backup host is better off without.
+    /// Whether this role may delete. A backup host is better off without the right.
     pub deletes: Capability,
-    /// What the probe leaves where it may not delete.
+    /// The objects that the probe leaves if it may not delete.
     pub left_objects: usize,
     pub left_bytes: u64,
-    /// What the store does for an object after it is written, as it tells itself.
+    /// How the store protects objects after they are written, as reported by itself.
     pub guard: StoreProtection,
     /// How far this host's clock is ahead of the store's.
     pub skew_seconds: i64,
 }
 
-/// Tries everything below a random key, and deletes it again, whatever comes of it. A role that may not delete leaves
-/// three objects under fixed keys, and uses them again.
+/// Probes everything below a random key and always deletes it afterwards. A role that may not delete leaves
+/// three objects under fixed keys, which are reused.
 ///
 /// # Errors
+///
 /// The store cannot even be written to and read.
 pub async fn probe(
     store: &dyn Store,
@@ -66,7 +67,7 @@ pub async fn probe(
 ) -> Result<Capabilities, StoreError> {
     sweep_old(store).await;
     let random = layout::probe(crate::platform::seed());
-    // There is nothing under it: a role that may not delete is told so all the same.
+    // No such object exists: a role that may not delete is rejected all the same.
     let deletes = match delete_object(store, &format!("{random}nothing")).await {
         Ok(()) => Capability::Yes,
         Err(error) if error.kind == StoreErrorKind::Forbidden => Capability::No(error.to_string()),
@@ -150,7 +151,8 @@ async fn try_all(
     })
 }
 
-/// A store that takes other checksums than the policy's refuses every write, in words that do not say so.
+/// Adds the checksum that the store accepts: with another one in the policy it rejects every write with an
+/// unrelated message.
 fn with_another_checksum(error: StoreError, checksums: &[ChecksumProbe]) -> StoreError {
     match checksums.iter().find(|found| found.taken.is_yes()) {
         Some(found) => {
@@ -169,7 +171,7 @@ fn failed(error: StoreError) -> Capability {
     }
 }
 
-/// A write that must be refused.
+/// Judges a write that must be rejected.
 fn refused(outcome: Result<(), StoreError>, with: StoreErrorKind) -> Capability {
     match outcome {
         Ok(()) => Capability::No("the condition was ignored and the object replaced".to_owned()),
@@ -204,10 +206,10 @@ async fn upload(store: &dyn Store, folder: &str, taken: &str) -> (Capability, Ca
     let key = format!("{folder}parts");
     let first = Bytes::from(vec![b'a'; PART]);
     let begun = async {
-        // One that an earlier probe could not delete is proof enough.
+        // An object that an earlier probe could not delete is proof enough.
         let stands = store.head(&key).await?.is_some_and(|info| info.size == PART as u64 + 3);
         if !stands {
-            // Out of order on purpose: parts travel in parallel.
+            // Out of order on purpose: parts are sent in parallel.
             let parts = [(2, Bytes::from_static(b"end")), (1, first)];
             send(store, &key, parts).await?;
         }
@@ -222,7 +224,7 @@ async fn upload(store: &dyn Store, folder: &str, taken: &str) -> (Capability, Ca
     (multipart, refused(over, StoreErrorKind::Exists))
 }
 
-/// An upload that leaves nothing unfinished where it fails.
+/// Uploads an object; aborts the upload if it fails.
 async fn send(
     store: &dyn Store,
     key: &str,
@@ -262,7 +264,8 @@ async fn pending(store: &dyn Store, folder: &str) -> Capability {
     }
 }
 
-/// Takes back uploads, and objects unless they are to be kept. Gives how many are left, and their bytes.
+/// Aborts uploads, and deletes objects unless they are to be kept. Returns how many objects are left, and
+/// their bytes.
 async fn sweep(store: &dyn Store, folder: &str, keeps: bool) -> Result<(usize, u64), StoreError> {
     if let Some(admin) = store.admin() {
         for upload in admin.pending_uploads(folder).await.unwrap_or_default() {
@@ -277,7 +280,7 @@ async fn sweep(store: &dyn Store, folder: &str, keeps: bool) -> Result<(usize, u
     Ok((left.len(), left.iter().map(|object| object.size).sum()))
 }
 
-/// What probes left that were killed: older than any that may still go on.
+/// Removes the leftovers of killed probes: those older than any running one.
 pub async fn sweep_old(store: &dyn Store) {
     let swept = async {
         let admin = require_admin(store)?;

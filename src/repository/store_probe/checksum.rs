@@ -1,4 +1,4 @@
-//! Which checksums a store proves on arrival, found by sending right and wrong ones.
+//! Probes which checksums a store verifies on arrival, by sending right and wrong ones.
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -7,18 +7,18 @@ use super::answer::Capability;
 use crate::policy::Checksum;
 use crate::store::{ChecksumSupport, PutOptions, Store, StoreError, StoreErrorKind};
 
-/// What became of one of them.
+/// The result for one checksum.
 #[derive(Clone, Debug, Serialize)]
 pub struct ChecksumProbe {
-    /// As the policy writes it.
+    /// The name in the policy.
     pub checksum: &'static str,
-    /// The store takes objects with it, in one go and in parts.
+    /// The store accepts objects with it, in one request and in parts.
     pub taken: Capability,
-    /// The store refuses bytes it is wrong for.
+    /// The store rejects bytes that do not match it.
     pub compared: Capability,
 }
 
-/// Tries each the store knows of, with one object below `folder` that is written again and again.
+/// Tries each checksum of the store, with one object below `folder` that is overwritten each time.
 pub(crate) async fn checksums(store: &dyn Store, folder: &str) -> Vec<ChecksumProbe> {
     let mut found = Vec::new();
     for proof in store.admin().map(|admin| admin.checksums()).unwrap_or_default() {
@@ -72,7 +72,7 @@ fn refusal(error: &StoreError) -> Capability {
     }
 }
 
-/// Failed for a reason that says nothing about what was asked.
+/// Returns whether the failure says nothing about the checksum.
 fn is_about_the_store(error: &StoreError) -> bool {
     use StoreErrorKind as Kind;
     matches!(

@@ -1,4 +1,4 @@
-//! What a store can do, found by trying it.
+//! Probes what a store can do.
 
 mod answer;
 pub mod capability;
