@@ -1,4 +1,4 @@
-//! Where things are: URLs, regions, ARNs. None of them ever holds a password.
+//! Addresses: URLs, regions, ARNs. None of them ever holds a password.
 
 use std::path::Path;
 
@@ -28,7 +28,7 @@ impl ParseText for Region {
     }
 }
 
-/// The Amazon resource name of something: `arn:partition:service:region:account:resource`.
+/// An Amazon Resource Name: `arn:partition:service:region:account:resource`.
 #[derive(Clone, Debug)]
 pub(super) struct Arn(pub(super) String);
 
@@ -61,7 +61,7 @@ impl ParseText for Arn {
     }
 }
 
-/// The address of a service: `http` or `https`, nothing secret in it.
+/// The address of a service: `http` or `https`, without secrets.
 #[derive(Clone, Debug)]
 pub(super) struct S3Endpoint(pub(super) Url);
 
@@ -125,7 +125,7 @@ impl ParseText for ObjectUrl {
     }
 }
 
-/// What is given in place of an `s3://` URL.
+/// Explains what is wrong with a text that is not an `s3://` URL.
 fn not_s3(text: &str) -> InvalidValue {
     let form = "write it like `s3://bucket/prefix`";
     let told =
@@ -162,14 +162,14 @@ fn not_s3(text: &str) -> InvalidValue {
     }
 }
 
-/// A server's URL as it stands, or where to find it.
+/// A server's URL, or a reference to it.
 #[derive(Clone, Debug)]
 pub(super) enum UrlOrRef {
     Url(Url),
     Ref(SecretRef),
 }
 
-/// A URL with one of `schemes` and no password in it, or a reference to one.
+/// Parses a URL with one of `schemes` and without a password, or a reference to a URL.
 fn url_or_ref(text: &str, schemes: &[&str], form: &str) -> Result<UrlOrRef, InvalidValue> {
     if text.parse::<SecretRef>().is_ok() {
         return SecretRef::from_text(text).map(UrlOrRef::Ref);
@@ -189,11 +189,11 @@ fn url_or_ref(text: &str, schemes: &[&str], form: &str) -> Result<UrlOrRef, Inva
     Ok(UrlOrRef::Url(url))
 }
 
-/// `postgres://user@host:port/database`, or where to find it.
+/// `postgres://user@host:port/database`, or a reference to it.
 #[derive(Clone, Debug)]
 pub(super) struct PostgresUrl(pub(super) UrlOrRef);
 
-/// What [`crate::postgres::ConnectionParameters`] understands.
+/// The parameters that [`crate::postgres::ConnectionParameters`] understands.
 const PARAMETERS: [&str; 12] = [
     "host",
     "port",
@@ -227,7 +227,7 @@ impl ParseText for PostgresUrl {
             return InvalidValue::new("names several hosts", "name the one that backups are taken from");
         }
         if let Some((name, _)) = given.query_pairs().find(|(name, _)| !PARAMETERS.contains(&&**name)) {
-            // `password` is known, so that it is refused for what it is; it is not a suggestion.
+            // `password` is known, so that it is rejected as a password; it is not a suggestion.
             let hint = suggest("parameters", &name, &PARAMETERS[..PARAMETERS.len() - 1]);
             return InvalidValue::new(format!("`{name}` is not a parameter of a connection"), hint);
         }
@@ -241,7 +241,7 @@ impl ParseText for PostgresUrl {
     }
 }
 
-/// `redis://user@host:6379`, or where to find it.
+/// `redis://user@host:6379`, or a reference to it.
 #[derive(Clone, Debug)]
 pub(super) struct RedisUrl(pub(super) UrlOrRef);
 

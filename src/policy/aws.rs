@@ -1,4 +1,4 @@
-//! Sources whose backups AWS keeps: RDS, and whatever AWS Backup protects.
+//! Sources with AWS-managed backups: RDS, and whatever AWS Backup protects.
 
 use std::time::Duration;
 
@@ -8,12 +8,12 @@ use super::postgres::PostgresSource;
 /// An RDS instance or cluster.
 #[derive(Clone, Debug)]
 pub struct RdsSource {
-    /// Where the database runs.
+    /// Region and access of the database.
     pub place: AwsLocation,
     pub database: RdsDatabase,
-    /// Whether snapshots are taken of it.
+    /// Whether snapshots are taken.
     pub snapshots: bool,
-    /// How to log in to it, and to what is restored from it; `logical` is set when dumps are taken.
+    /// The login to the database and to what is restored from it; `logical` is set if dumps are taken.
     pub login: Option<Box<PostgresSource>>,
     /// Other regions, in the order of the file.
     pub regions: Vec<RdsRegion>,
@@ -28,7 +28,7 @@ impl RdsSource {
     }
 }
 
-/// What is run when a restored instance takes its place, each a program and its arguments; empty is nothing.
+/// Commands to run when a restored instance is promoted, each a program and its arguments; empty for none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PromoteHooks {
     pub freeze: Vec<String>,
@@ -36,7 +36,7 @@ pub struct PromoteHooks {
     pub reopen: Vec<String>,
 }
 
-/// Its identifier, as RDS has it.
+/// The RDS identifier of a database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RdsDatabase {
     Instance(String),
@@ -51,7 +51,7 @@ impl RdsDatabase {
         }
     }
 
-    /// Another of the same kind.
+    /// Returns the same kind of database with another identifier.
     pub fn called(&self, identifier: impl Into<String>) -> Self {
         match self {
             Self::Instance(_) => Self::Instance(identifier.into()),
@@ -59,7 +59,7 @@ impl RdsDatabase {
         }
     }
 
-    /// For a person.
+    /// Returns the noun, for messages.
     pub fn noun(&self) -> &'static str {
         match self {
             Self::Instance(_) => "instance",
@@ -67,7 +67,7 @@ impl RdsDatabase {
         }
     }
 
-    /// With its article, for a person.
+    /// Returns the noun with its article, for messages.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Instance(_) => "an instance",
@@ -80,14 +80,14 @@ impl RdsDatabase {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RdsRegion {
     pub name: String,
-    /// Key of that region; needed where the database is encrypted.
+    /// KMS key of that region; required if the database is encrypted.
     pub kms_key: Option<String>,
-    /// Whether RDS replicates its automated backups there.
+    /// Whether RDS replicates automated backups to the region.
     pub automated_backups: bool,
     pub names: RdsNames,
 }
 
-/// What a restore uses in a region; `None` is what the database itself has.
+/// Settings of a restore in a region; `None` is the setting of the database itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RdsNames {
     pub subnet_group: Option<String>,
@@ -99,32 +99,33 @@ pub struct RdsNames {
 /// A resource that AWS Backup protects.
 #[derive(Clone, Debug)]
 pub struct AwsBackupSource {
-    /// Where the resource is.
+    /// Region and access of the resource.
     pub place: AwsLocation,
     /// ARN of the resource.
     pub resource: String,
     pub vault: String,
-    /// ARN of the role AWS Backup acts as.
+    /// ARN of the role that AWS Backup assumes.
     pub role: String,
     /// In the order of the file.
     pub copies: Vec<VaultCopy>,
-    /// A job that has not begun after this long has failed.
+    /// A job that has not started after this time has failed.
     pub start_window: Duration,
-    /// A plan of AWS Backup whose recovery points count as this source's.
+    /// An AWS Backup plan whose recovery points count as this source's.
     pub plan: Option<String>,
-    /// Somebody says that AWS's own tools are to restore it where drctl does not.
+    /// The policy declares that AWS's own tools restore it, since drctl does not.
     pub restored_by_aws: bool,
 }
 
 impl AwsBackupSource {
-    /// What it is, where drctl restores nothing of the kind, and nobody says that AWS's own tools are to.
+    /// Returns the kind of a resource that drctl cannot restore, unless the policy declares that AWS's own
+    /// tools do.
     pub fn unrestorable(&self) -> Option<&str> {
         unrestorable(&self.resource).filter(|_| !self.restored_by_aws)
     }
 }
 
-/// What AWS Backup protects and drctl does not restore, as far as an ARN says it: clusters of DocumentDB and Neptune
-/// have those of RDS.
+/// Returns the kind of a resource that AWS Backup protects and drctl cannot restore, as far as the ARN shows
+/// it: DocumentDB and Neptune clusters have ARNs of RDS.
 fn unrestorable(resource: &str) -> Option<&str> {
     let mut parts = resource.splitn(6, ':').skip(2);
     let service = parts.next()?;
@@ -146,7 +147,7 @@ fn unrestorable(resource: &str) -> Option<&str> {
     }
 }
 
-/// A vault of another region that recovery points are copied to.
+/// A vault in another region that recovery points are copied to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VaultCopy {
     pub region: String,

@@ -4,23 +4,23 @@ use url::Url;
 
 use super::credentials::Credentials;
 
-/// A region of AWS, or of something that speaks like it, and who asks.
+/// A region of AWS or of a compatible service, and the credentials for it.
 #[derive(Clone, Debug)]
 pub struct AwsLocation {
     pub region: String,
-    /// Set for anything that is not AWS. It stands for every region: requests say which they mean.
+    /// Set for anything but AWS. It serves every region: requests name theirs.
     pub endpoint: Option<Url>,
     pub credentials: Credentials,
-    /// How often it is asked how far it is with what it does.
+    /// The interval at which jobs are polled.
     pub poll: Duration,
-    /// How long anything it does may take.
+    /// The maximum time for any job.
     pub deadline: Duration,
-    /// How long an answer is waited for where it is only looked at: of a region that is gone none comes.
+    /// The timeout of status queries: a region that is down does not respond.
     pub patience: Duration,
 }
 
 impl AwsLocation {
-    /// Another region, asked by the same.
+    /// Returns another region with the same credentials.
     pub fn in_region(&self, region: &str) -> Self {
         Self { region: region.to_owned(), ..self.clone() }
     }

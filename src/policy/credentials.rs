@@ -1,19 +1,19 @@
 use crate::platform::SecretRef;
 
-/// The credentials that requests to AWS, or to a store that speaks S3, are signed with.
+/// The credentials that sign requests to AWS, or to an S3-compatible store.
 #[derive(Clone, Debug)]
 pub enum Credentials {
     /// The SDK's chain: environment, shared profile `default`, web identity, container, instance.
     Default,
     /// A named profile of the shared configuration.
     Profile(String),
-    /// The chain's credentials assume this role.
+    /// A role that the chain's credentials assume.
     Role { arn: String, external_id: Option<String> },
-    /// A pair of keys, each by reference.
+    /// A key pair, each part by reference.
     Keys { access_key_id: SecretRef, secret_access_key: SecretRef, session_token: Option<SecretRef> },
 }
 
-/// Which, never what.
+/// Names the kind of credentials, never the secrets.
 impl std::fmt::Display for Credentials {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

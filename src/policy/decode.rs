@@ -1,4 +1,4 @@
-//! From TOML to the tables of [`super::schema`], without stopping at the first fault.
+//! Decodes TOML into the tables of [`super::schema`], without stopping at the first fault.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -10,10 +10,10 @@ use toml::de::{DeTable, DeValue};
 use super::fault::{PolicyFault, TextPosition};
 use crate::text::suggest;
 
-/// Settings that had another name before the first release: the old one, the new one.
+/// Settings renamed before the first release: old name, new name.
 const RENAMED: [(&str, &str); 3] = [("through", "method"), ("may_lag", "optional"), ("log_wait", "wal_wait")];
 
-/// Where a setting is: its dotted key, and its byte offset in the file.
+/// The location of a setting: its dotted key, and its byte offset in the file.
 #[derive(Clone, Debug, Default)]
 pub(super) struct KeyLocation {
     pub(super) key: String,
@@ -21,7 +21,7 @@ pub(super) struct KeyLocation {
 }
 
 impl KeyLocation {
-    /// A setting below this one, at this one's place in the file.
+    /// Returns the key of a setting below this one, with the same offset.
     pub(super) fn below(&self, name: &str) -> Self {
         let bare = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
         let name = if !name.is_empty() && name.bytes().all(bare) { name.into() } else { format!("{name:?}") };
@@ -30,7 +30,7 @@ impl KeyLocation {
     }
 }
 
-/// A value and where it stands.
+/// A value and its location.
 #[derive(Clone, Debug)]
 pub(super) struct Spanned<T> {
     pub(super) value: T,
@@ -88,7 +88,7 @@ impl<'t> Diagnostics<'t> {
         TextPosition::from_offset(self.text, spot.offset)
     }
 
-    /// Whether a fault was found at a setting or below it.
+    /// Returns whether a fault was found at a setting or below it.
     pub(super) fn has_faults_at(&self, spot: &KeyLocation) -> bool {
         let below = |key: &str| {
             key.strip_prefix(&spot.key).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
@@ -100,13 +100,13 @@ impl<'t> Diagnostics<'t> {
         self.faults.is_empty()
     }
 
-    /// In the order of the file.
+    /// Returns the faults in the order of the file.
     pub(super) fn into_faults(mut self) -> Vec<PolicyFault> {
         self.faults.sort_by_key(|fault| fault.at);
         self.faults
     }
 
-    /// Faults every key of `table` that is not `known`.
+    /// Reports every key of `table` that is not `known`.
     pub(super) fn unknown_keys(&mut self, at: &KeyLocation, table: &DeTable<'_>, known: &[&str]) {
         for key in table.keys() {
             let name: &str = key.get_ref();
@@ -122,7 +122,7 @@ impl<'t> Diagnostics<'t> {
         }
     }
 
-    /// Faults a setting that must be there and is not.
+    /// Reports a required setting that is missing.
     pub(super) fn missing(&mut self, table: &KeyLocation, name: &str, example: &str) {
         let spot = table.below(name);
         let hint = match example {
@@ -134,14 +134,14 @@ impl<'t> Diagnostics<'t> {
     }
 }
 
-/// A TOML value and where it stands.
+/// A TOML value and its location.
 pub(super) struct Node<'n> {
     pub(super) value: &'n DeValue<'n>,
     pub(super) spot: KeyLocation,
 }
 
 impl<'n> Node<'n> {
-    /// The setting `name` of a table.
+    /// Returns the setting `name` of a table.
     pub(super) fn child(table: &'n DeTable<'n>, at: &KeyLocation, name: &str) -> Option<Self> {
         let value = table.get(name)?;
         Some(Self {
@@ -170,7 +170,7 @@ impl<'n> Node<'n> {
         table
     }
 
-    /// What stands there is not said: it may be a secret that was put in the wrong place.
+    /// Reports a value of the wrong type without showing it: it may be a misplaced secret.
     pub(super) fn wrong_type(&self, wanted: &str, hint: &str, log: &mut Diagnostics<'_>) {
         let is = match self.value {
             DeValue::String(_) => "a string",
@@ -185,10 +185,10 @@ impl<'n> Node<'n> {
     }
 }
 
-/// What can stand in a policy. Reading reports every fault and gives `None` where nothing is left to
+/// A type that a policy may contain. Decoding reports every fault and returns `None` if nothing is left to
 /// check.
 pub(super) trait Decode: Sized {
-    /// For hints, as TOML; empty for tables.
+    /// An example in TOML for hints; empty for tables.
     const EXAMPLE: &'static str;
 
     fn read(node: &Node<'_>, log: &mut Diagnostics<'_>) -> Option<Self>;
@@ -196,12 +196,12 @@ pub(super) trait Decode: Sized {
 
 /// A table with a `kind`.
 pub(super) trait TableKind {
-    /// As the policy writes it.
+    /// Returns the kind as written in the policy.
     fn kind(&self) -> &'static str;
 }
 
 pub(super) trait TomlTable {
-    /// The settings that are given, and where.
+    /// Lists the settings that are set, with their locations.
     fn given(&self) -> Vec<(&'static str, &KeyLocation)>;
 }
 
@@ -216,7 +216,7 @@ pub(super) fn optional<T: Decode>(
     T::read(&node, log).map(|value| Spanned { value, spot: node.spot })
 }
 
-/// Reads a setting that must be there.
+/// Reads a required setting.
 pub(super) fn required<T: Decode>(
     table: &DeTable<'_>,
     at: &KeyLocation,
@@ -247,7 +247,7 @@ impl<T: Decode> Decode for Vec<Spanned<T>> {
     }
 }
 
-/// One, or a list of them.
+/// One value, or a list of them.
 #[derive(Clone, Debug)]
 pub(super) struct OneOrMany<T>(pub(super) Vec<Spanned<T>>);
 
@@ -278,7 +278,7 @@ impl<T: Decode> Decode for OneOrMany<T> {
     }
 }
 
-// A table whose keys are names that the policy chooses, in the order of the file.
+// A table whose keys are names chosen in the policy, in the order of the file.
 #[derive(Clone, Debug, JsonSchema)]
 #[schemars(transparent, inline)]
 pub(super) struct KeyedTable<K, V>(
@@ -311,7 +311,7 @@ impl<K: ParseText, V: Decode> Decode for KeyedTable<K, V> {
     }
 }
 
-/// Why a text is not what it should be.
+/// Why a text is not a valid value.
 pub(super) struct InvalidValue {
     pub(super) message: String,
     pub(super) hint: String,
@@ -323,9 +323,9 @@ impl InvalidValue {
     }
 }
 
-/// What is written as a TOML string.
+/// A type that is written as a TOML string.
 pub(super) trait ParseText: Sized {
-    /// With its quotes.
+    /// An example with its quotes.
     const EXAMPLE: &'static str;
 
     fn from_text(text: &str) -> Result<Self, InvalidValue>;

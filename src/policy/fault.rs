@@ -3,18 +3,18 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-/// Everything that is wrong with a policy, in the order of the file. Never empty.
+/// All faults of a policy, in the order of the file. Never empty.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PolicyFaults {
-    /// The policy file, as it was named.
+    /// The policy file, as given.
     pub path: PathBuf,
     pub faults: Vec<PolicyFault>,
 }
 
-/// One thing that is wrong. Never holds the value of a setting that may be a secret.
+/// One fault. Never holds the value of a setting that may be a secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PolicyFault {
-    /// `None` where the file as a whole is meant: it cannot be read.
+    /// `None` for the file as a whole: it cannot be read.
     pub at: Option<TextPosition>,
     /// Dotted, as in `repository.primary.url`; empty for the file as a whole and for bad TOML.
     pub key: String,
@@ -23,7 +23,7 @@ pub struct PolicyFault {
     pub hint: Option<String>,
 }
 
-/// Both from 1; columns are characters.
+/// Line and column, both from 1; columns are characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct TextPosition {
     pub line: usize,
@@ -42,7 +42,7 @@ impl TextPosition {
 }
 
 impl PolicyFaults {
-    /// A fault of the file as a whole.
+    /// Creates a fault of the file as a whole.
     pub(super) fn whole(path: impl Into<PathBuf>, message: String, hint: &str) -> Self {
         let fault = PolicyFault { at: None, key: String::new(), message, hint: Some(hint.to_owned()) };
         Self { path: path.into(), faults: vec![fault] }

@@ -4,7 +4,7 @@ use schemars::transform::transform_subschemas;
 
 use super::schema::PolicyTable;
 
-/// The JSON Schema of a policy file, for editors.
+/// Returns the JSON Schema of a policy file, for editors.
 pub fn schema() -> Schema {
     SchemaSettings::draft2020_12()
         .with_transform(without_null)
@@ -13,7 +13,7 @@ pub fn schema() -> Schema {
         .into_root_schema_for::<PolicyTable>()
 }
 
-/// TOML has no null: a setting that is optional is left out.
+/// Removes `null` from the schema, since TOML has none: an optional setting is omitted.
 fn without_null(schema: &mut Schema) {
     transform_subschemas(&mut without_null, schema);
     let Some(object) = schema.as_object_mut() else { return };
@@ -36,7 +36,7 @@ fn without_null(schema: &mut Schema) {
     }
 }
 
-/// Descriptions without the line breaks of the source; paragraphs stay.
+/// Removes the line breaks of the source from descriptions; paragraphs stay.
 fn unwrapped(schema: &mut Schema) {
     transform_subschemas(&mut unwrapped, schema);
     if let Some(text) = schema.get("description").and_then(|text| text.as_str()) {

@@ -1,4 +1,4 @@
-//! What a policy may say and is still unwise.
+//! Warnings about policies that are valid but unwise.
 
 use std::fmt;
 use std::time::Duration;
@@ -15,15 +15,15 @@ use super::source::{Source, SourceConfig};
 use crate::model::RepositoryName;
 use crate::text::format_duration;
 
-/// A warning: the policy is valid, and recovery may be worse than it hopes.
+/// A warning: the policy is valid, but recovery may be worse than expected.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Lint {
-    /// Followed to the letter, the policy cannot meet its own objective.
+    /// The policy cannot meet its own objective.
     pub misses_objective: bool,
-    /// `None` where it is about what is not there.
+    /// `None` if it is about a missing setting.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at: Option<TextPosition>,
-    /// The setting it is about, dotted; it may be absent.
+    /// The dotted setting it is about, which may be absent.
     pub key: String,
     pub message: String,
     /// What to do.
@@ -36,7 +36,7 @@ impl fmt::Display for Lint {
     }
 }
 
-/// Everything unwise about a policy, the gravest first.
+/// Returns all warnings about a policy, the gravest first.
 pub fn lint(policy: &Policy) -> Vec<Lint> {
     let mut lints = Vec::new();
     let mut lint = |key: String, message: String, hint: &str| {
@@ -111,7 +111,7 @@ fn copies(policy: &Policy, lint: &mut impl FnMut(String, String, &str)) {
     }
 }
 
-/// What is backed up must come back: no time is met by what nobody restores.
+/// Warns about sources that drctl cannot restore: they meet no objective.
 fn unrestorable(policy: &Policy) -> Vec<Lint> {
     let one = |source: &Source| {
         let kind = source.aws_backup()?.unrestorable()?;
@@ -126,7 +126,7 @@ fn unrestorable(policy: &Policy) -> Vec<Lint> {
     policy.sources.iter().filter_map(one).collect()
 }
 
-/// What RDS keeps, beside what the policy wants of it.
+/// Warns about differences between the policy and what RDS keeps.
 fn regions(policy: &Policy, lint: &mut impl FnMut(String, String, &str)) {
     for source in &policy.sources {
         let Some(rds) = source.rds() else { continue };
@@ -156,7 +156,7 @@ fn regions(policy: &Policy, lint: &mut impl FnMut(String, String, &str)) {
         }
         let pitr = policy.retention.as_ref().and_then(|retention| retention.rules_for(name).pitr);
         let replicates = rds.regions.iter().any(|region| region.automated_backups);
-        // RDS replicates those of instances only.
+        // RDS replicates the automated backups of instances only.
         let can = matches!(rds.database, RdsDatabase::Instance(_)) && !rds.regions.is_empty();
         if let Some(pitr) = pitr.filter(|_| can && !replicates) {
             let message = format!(
@@ -175,7 +175,7 @@ fn key_of(name: &RepositoryName) -> String {
     }
 }
 
-/// Whether the loss of one place's region leaves the other.
+/// Returns whether one location survives the loss of the other's region.
 fn is_elsewhere(one: &RepositoryLocation, other: &RepositoryLocation) -> bool {
     match (one, other) {
         (RepositoryLocation::S3(one), RepositoryLocation::S3(other)) => {
@@ -235,10 +235,11 @@ fn remedy(source: &Source) -> String {
     }
 }
 
-/// The longest time between two firings, in a span that every usual line comes round in several times.
-/// `None`: less than two in it. The hour that summer time adds or takes away is not counted.
+/// Returns the longest time between two runs, within a span in which every usual line recurs several times;
+/// `None` if there are fewer than two. Ignores daylight-saving shifts.
 fn widest_gap(lines: &[&CronLine]) -> Option<Duration> {
-    // A line of every minute shows its widest gap (an hour, a night, a weekend) long before this many.
+    // A line that runs every minute shows its widest gap (an hour, a night, a weekend) long before this many
+    // runs.
     const MOST: usize = 20_000;
     let begin: DateTime<Utc> = Utc.timestamp_nanos(0);
     let mut end = begin + TimeDelta::days(63);

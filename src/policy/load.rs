@@ -9,10 +9,10 @@ use super::schema::PolicyTable;
 use super::settings::Policy;
 use super::unclosed_bracket;
 
-/// Far more than any policy; keeps a wrong file (a dump, a disk) out of memory.
+/// Far more than any policy has; keeps a wrong file (a dump, a disk) out of memory.
 const MOST_BYTES: u64 = 4 * 1024 * 1024;
 
-/// Reads and checks a policy file.
+/// Reads and validates a policy file.
 pub fn load(path: &Path) -> Result<Policy, PolicyFaults> {
     let unreadable = |error: std::io::Error| {
         PolicyFaults::whole(path, format!("cannot be read: {error}"), "name the policy with `--policy FILE`")
@@ -27,11 +27,11 @@ pub fn load(path: &Path) -> Result<Policy, PolicyFaults> {
     parse(path, &text)
 }
 
-/// The text of a file, or what is wrong with its bytes and what to do.
+/// Decodes the bytes of a file, or returns what is wrong with them and a hint.
 fn text(bytes: Vec<u8>) -> Result<String, (String, &'static str)> {
     let utf_8 = "save it as UTF-8; `iconv -t UTF-8` converts it";
     let utf_16 = |order: &str| Err((format!("is UTF-16 ({order}), and a policy is UTF-8"), utf_8));
-    // Every other byte of a text in a language of the West is zero, mark of the order or not.
+    // Every other byte of a Western text is zero, with or without a byte order mark.
     match bytes.as_slice() {
         [0xff, 0xfe, ..] | [_, 0, _, 0, ..] => return utf_16("little-endian"),
         [0xfe, 0xff, ..] | [0, _, 0, _, ..] => return utf_16("big-endian"),
@@ -48,21 +48,21 @@ fn text(bytes: Vec<u8>) -> Result<String, (String, &'static str)> {
         let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
         (format!("is not UTF-8: line {line} has a byte of another encoding"), utf_8)
     })?;
-    // Editors of Windows put a mark there that means nothing in UTF-8.
+    // Windows editors write a byte order mark, which has no meaning in UTF-8.
     Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 
-/// Checks a policy's text. Relative paths in it are relative to the directory of `path`, which need
+/// Validates the text of a policy. Relative paths in it are relative to the directory of `path`, which need
 /// not exist.
 pub fn parse(path: &Path, text: &str) -> Result<Policy, PolicyFaults> {
     let refused = |faults| PolicyFaults { path: path.to_owned(), faults };
     let (document, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
-        // What TOML could not make sense of would only give rise to faults that are not there.
+        // After a syntax error, further checks would only report faults that do not exist.
         let mut faults: Vec<PolicyFault> = errors.iter().map(|error| syntax_fault(text, error)).collect();
         faults.sort_by_key(|fault| fault.at);
         if let Some(open) = unclosed_bracket::never_closed(text) {
-            // Everything behind it is read as a part of what it opens.
+            // Everything after it is parsed as a part of what it opens.
             let at = TextPosition::from_offset(text, open.offset);
             faults.retain(|fault| fault.at < Some(at));
             faults.push(not_closed(at, &open));
@@ -123,7 +123,7 @@ mod tests {
         parse(Path::new("shop.toml"), text).map(|_| ()).unwrap_err().faults
     }
 
-    /// `key: message` of each.
+    /// Returns `key: message` of each fault.
     fn said(text: &str) -> Vec<String> {
         faults(text).into_iter().map(|fault| format!("{}: {}", fault.key, fault.message)).collect()
     }

@@ -5,7 +5,7 @@ use toml::de::DeTable;
 use super::decode::{Diagnostics, InvalidValue, KeyLocation, Node};
 use crate::text::{nearest, quoted_list, suggest};
 
-/// A JSON Schema for a string of some form.
+/// Implements a JSON Schema for strings of some form.
 macro_rules! text_schemas {
     ($($type:ty, $name:literal, { $($rest:tt)* };)*) => { $(
         impl schemars::JsonSchema for $type {
@@ -24,7 +24,7 @@ macro_rules! text_schemas {
     )* };
 }
 
-/// Reads strings as `$type`.
+/// Decodes strings as `$type`.
 macro_rules! text_values {
     ($($type:ty),* $(,)?) => { $(
         impl $crate::policy::decode::Decode for $type {
@@ -66,7 +66,7 @@ macro_rules! table {
         }
 
         impl $name {
-            /// `tag`: the setting that said that it is this table, if one did.
+            /// Reads the table. `tag`: the setting that selected this table, if one did.
             pub(in crate::policy) fn read_tagged(
                 node: &$crate::policy::decode::Node<'_>,
                 tag: Option<&str>,
@@ -105,7 +105,7 @@ macro_rules! table {
     };
 }
 
-/// A table whose setting `kind` says which settings the rest has.
+/// A table whose setting `kind` determines its other settings.
 macro_rules! kinds {
     (
         $(#[$meta:meta])*
@@ -144,7 +144,7 @@ macro_rules! kinds {
     };
 }
 
-/// A string out of a list.
+/// A string from a fixed list.
 macro_rules! words {
     (
         $(#[$meta:meta])*
@@ -156,7 +156,7 @@ macro_rules! words {
         }
 
         impl $name {
-            /// As the policy writes it.
+            /// Returns the word as written in the policy.
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $word,)* }
             }
@@ -207,7 +207,7 @@ pub(super) fn unknown_value<T>(text: &str, words: &[&str]) -> Result<T, InvalidV
     InvalidValue::new(format!("`{text}` is not one of {}", quoted_list(words)), hint.unwrap_or_default())
 }
 
-/// The `kind` of a table, if it is one of `kinds`.
+/// Returns the `kind` of a table, if it is one of `kinds`.
 pub(super) fn kind<'n>(
     table: &'n DeTable<'n>,
     at: &KeyLocation,

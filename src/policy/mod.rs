@@ -1,15 +1,16 @@
-//! One TOML file says what is protected, where it goes and how good it must be. This module turns it
-//! into validated intent, or into every fault it has at once, each with file, line, key and a hint.
+//! One TOML file says what is protected, where backups go and how good they must be. This module turns it
+//! into a validated policy, or into all of its faults at once, each with file, line, key and a hint.
 //!
-//! `schema` is what the file may hold, `decode`, `macros`, `value` and `address` read it, `resolve` turns it into
-//! a [`Policy`]; [`lint()`] says what is allowed and still unwise, [`dormant()`] what nothing acts on yet.
+//! `schema` defines the contents of the file; `decode`, `macros`, `value` and `address` read it; `resolve`
+//! turns it into a [`Policy`]; [`lint()`] reports what is valid but unwise, [`dormant()`] what has no effect
+//! yet.
 //!
 //! *Invariants.* A [`Policy`] that exists is valid: names are names, URLs parse, durations are positive,
-//! recipients are age recipients. Unknown keys are refused, and so are settings that nothing reads: an
+//! recipients are age recipients. Unknown keys are rejected, and so are settings that nothing reads: an
 //! ignored setting is a defect. A policy never holds a secret, only where to find it
 //! ([`crate::platform::SecretRef`]), and a fault never repeats a value that may be one.
 //!
-//! *Not here.* Whether the host can do what the policy asks: `drctl doctor`.
+//! *Not here.* Whether the host can do what the policy requires: `drctl doctor`.
 
 mod address;
 mod automation;

@@ -1,4 +1,4 @@
-//! PostgreSQL servers: how to log in, and what is taken of them.
+//! PostgreSQL servers: their login, and the backups taken of them.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,54 +10,53 @@ use super::macros::words;
 use crate::model::RepositoryName;
 use crate::platform::SecretRef;
 
-/// What a login proves itself with.
+/// The source of a login's password.
 #[derive(Clone, Debug)]
 pub enum PasswordSource {
     Secret(SecretRef),
-    /// A token that the credentials of this place sign for each connection. The URL is then not by reference,
-    /// names its role, and asks for a server that is verified.
+    /// A token that the credentials of this location sign for each connection. The URL is then given
+    /// directly, names its role, and requires a verified server.
     IamToken(Box<AwsLocation>),
 }
 
 #[derive(Clone, Debug)]
 pub struct PostgresSource {
-    /// `postgres://user@host:port/database?sslmode=…`, never with a password in it, unless it came by
-    /// reference (see `url_ref`).
+    /// `postgres://user@host:port/database?sslmode=…`, never with a password in it, unless the URL was given
+    /// by reference (see `url_ref`).
     pub url: Option<Url>,
-    /// The whole URL by reference, e.g. `env:DATABASE_URL`. Just one of the two is set.
+    /// The whole URL by reference, e.g. `env:DATABASE_URL`. Exactly one of the two is set.
     pub url_ref: Option<SecretRef>,
-    /// `None` leaves it to what libpq finds.
+    /// `None` leaves it to libpq.
     pub password: Option<PasswordSource>,
-    /// Where to look for `pg_dump` and its kin before the usual places.
+    /// Directory to search for `pg_dump` and the other tools before the usual ones.
     pub tools: Option<PathBuf>,
-    /// Set when dumps are taken of it.
+    /// Set if dumps are taken.
     pub logical: Option<LogicalDump>,
-    /// Set when physical copies of its cluster are taken.
+    /// Set if base backups of the cluster are taken.
     pub base: Option<BaseBackup>,
-    /// Set when its WAL is archived.
+    /// Set if the WAL is archived.
     pub wal: Option<WalArchiving>,
 }
 
-/// A physical copy of the whole cluster.
+/// Base backups of the whole cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BaseBackup {
     pub method: BaseMethod,
-    /// The server that is copied where it is not the source's own, e.g. a standby. Just one of the two is
-    /// set then.
+    /// The server to copy if it is not the source's own, e.g. a standby. Exactly one of the two is set then.
     pub url: Option<Url>,
     pub url_ref: Option<SecretRef>,
-    /// Incremental backups after a full one, at most.
+    /// Maximum number of incremental backups after a full one.
     pub incrementals: u32,
     /// How long a stored backup waits for its WAL.
     pub wal_wait: Duration,
 }
 
-/// Where a physical copy is read.
+/// How the files of a base backup are read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BaseMethod {
-    /// A replication connection.
+    /// Over a replication connection.
     Replication,
-    /// The files, on the server's own host.
+    /// From the data directory, on the server's own host.
     DataDirectory { path: PathBuf },
 }
 
@@ -65,9 +64,9 @@ pub enum BaseMethod {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WalArchiving {
     pub method: WalMethod,
-    /// Files on their way at a time.
+    /// Concurrent transfers.
     pub parallel: usize,
-    /// Segments fetched ahead of a server that recovers, at most.
+    /// Maximum number of segments to prefetch for a recovering server.
     pub prefetch: usize,
     /// Repositories that need not confirm a file for it to count as archived.
     pub optional_repositories: Vec<RepositoryName>,
@@ -85,9 +84,9 @@ pub enum WalMethod {
 #[derive(Clone, Debug)]
 pub struct LogicalDump {
     pub row_counts: RowCounts,
-    /// Roles and tablespaces beside the database (`pg_dumpall --globals-only`).
+    /// Whether roles and tablespaces are dumped with the database (`pg_dumpall --globals-only`).
     pub globals: bool,
-    /// How long a dump waits for a lock before it fails.
+    /// The lock timeout of a dump.
     pub lock_wait: Duration,
 }
 

@@ -2,29 +2,29 @@ use std::collections::BTreeMap;
 
 use chrono::NaiveDate;
 
-/// What AWS charges, by the policy: nobody else is asked.
+/// AWS prices, from the policy alone.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Prices {
-    /// The day they were looked up.
+    /// The day of these prices.
     pub as_of: NaiveDate,
     /// `USD`
     pub currency: String,
-    /// An hour of an instance in one zone, by its class.
+    /// Price per hour of an instance in one zone, by its class.
     pub classes: BTreeMap<String, f64>,
-    /// A GiB of an instance's storage for a month, in one zone.
+    /// Price per month of a GiB of an instance's storage in one zone.
     pub storage: Option<f64>,
 }
 
-/// What an instance costs, as far as it can be said.
+/// The estimated cost of an instance.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Estimate {
     pub hour: f64,
-    /// Of its storage, beside the hours.
+    /// Of its storage, in addition to the hours.
     pub month: Option<f64>,
 }
 
 impl Prices {
-    /// `None`: there is no price for its class. In two zones everything is there twice.
+    /// Estimates the cost of an instance; `None` without a price for its class. Two zones double everything.
     pub fn instance(&self, class: &str, gib: Option<u64>, two_zones: bool) -> Option<Estimate> {
         let times = if two_zones { 2.0 } else { 1.0 };
         let hour = self.classes.get(class)? * times;

@@ -1,6 +1,6 @@
 //! A policy for tests, without faults and without warnings.
 
-/// Nobody has the identities of its recipients.
+/// The identities of its recipients do not exist.
 pub(super) const POLICY: &str = r#"
 [system]
 name = "shop"
@@ -49,7 +49,7 @@ p1 = ["team"]
 channels.team = { kind = "slack", url = "env:SLACK_URL" }
 "#;
 
-/// The policy with one text in it replaced by another.
+/// Returns the policy with one part of its text replaced.
 pub(super) fn with(text: &str, other: &str) -> String {
     assert!(POLICY.contains(text), "{text}");
     POLICY.replace(text, other)

@@ -31,16 +31,16 @@ pub struct Policy {
     pub catalog_password: Option<SecretRef>,
     /// In the order of the file. Never empty.
     pub sources: Vec<Source>,
-    /// `None`: nothing is ever deleted. Acted on by a later version.
+    /// `None`: nothing is ever deleted. Used by a later version.
     pub retention: Option<Retention>,
-    /// Acted on by a later version.
+    /// Used by a later version.
     pub schedule: Schedule,
-    /// Acted on by a later version.
+    /// Used by a later version.
     pub drill: Option<Drill>,
     pub prices: Option<Prices>,
-    /// Acted on by a later version.
+    /// Used by a later version.
     pub notify: Notify,
-    /// The sections that are there and that nothing acts on, and where they stand: see [`super::dormant()`].
+    /// The sections without an effect yet, and their positions: see [`super::dormant()`].
     pub dormant: Vec<(&'static str, TextPosition)>,
 }
 
@@ -58,17 +58,17 @@ impl Policy {
 pub struct Objectives {
     /// From the disaster to a usable application.
     pub rto: Duration,
-    /// How much of the newest data may be lost, as time.
+    /// The tolerated loss of the newest data, as time.
     pub rpo: Duration,
 }
 
-/// One place backups are kept.
+/// One repository.
 #[derive(Clone, Debug)]
 pub struct RepositoryConfig {
     /// `primary`, or the name of the copy.
     pub name: RepositoryName,
     pub place: RepositoryLocation,
-    /// Of a directory: it must be a mount point, and is not there where nothing is mounted.
+    /// For a directory: it must be a mount point, and counts as missing while nothing is mounted.
     pub mount: bool,
 }
 
@@ -78,19 +78,19 @@ pub enum RepositoryLocation {
     S3(Box<S3Location>),
 }
 
-/// A bucket, a prefix and how to speak to them.
+/// An S3 bucket and prefix, and how to access them.
 #[derive(Clone, Debug)]
 pub struct S3Location {
     pub bucket: String,
     /// Without leading or trailing `/`; may be empty.
     pub prefix: String,
     pub region: String,
-    /// Set for anything that is not AWS.
+    /// Set for anything but AWS.
     pub endpoint: Option<Url>,
     pub path_style: bool,
     pub credentials: Credentials,
     pub checksum: Checksum,
-    /// e.g. `STANDARD_IA`; `None` leaves it to the bucket.
+    /// E.g. `STANDARD_IA`; `None` leaves it to the bucket.
     pub storage_class: Option<String>,
     pub server_side_encryption: Option<ServerSideEncryption>,
     pub object_lock: Option<ObjectLock>,
@@ -122,7 +122,7 @@ pub enum ServerSideEncryption {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ObjectLock {
     pub mode: LockMode,
-    /// From the upload on.
+    /// Counted from the upload.
     pub retain: Duration,
 }
 
@@ -136,12 +136,12 @@ words! {
     }
 }
 
-/// Who may read the backups.
+/// Who can decrypt the backups.
 #[derive(Clone, Debug)]
 pub enum Encryption {
     /// At least two, unless the policy says `danger_single_recipient = true`.
     Age { recipients: Vec<Recipient> },
-    /// `danger_unencrypted = true`: anyone who reads the bucket reads the data.
+    /// `danger_unencrypted = true`: read access to the bucket is access to the data.
     None,
 }
 
@@ -149,7 +149,7 @@ pub enum Encryption {
 pub struct Recipient {
     /// `operational`, `escrow`, …
     pub holder: Option<String>,
-    /// `age1…`, checked.
+    /// `age1…`, validated.
     pub key: String,
 }
 
@@ -157,21 +157,21 @@ pub struct Recipient {
 pub struct Compression {
     /// zstd, 1 to 19.
     pub level: i32,
-    /// Worker threads; 0 is one for each processor, up to four.
+    /// Worker threads; 0 is one per processor, up to four.
     pub threads: u32,
 }
 
-/// How bytes travel to the stores.
+/// How data is uploaded to the stores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transfer {
-    /// Bytes of an upload's parts; every part but the last has just this size. 5 MiB to 64 MiB.
+    /// Bytes per part of an upload; every part but the last has exactly this size. 5 MiB to 64 MiB.
     pub part_size: u64,
-    /// Parts on their way to one store at a time.
+    /// Concurrent parts per store.
     pub parallel: usize,
-    /// Bytes a second to each store; `None` is as fast as it goes.
+    /// Bytes per second to each store; `None` is unlimited.
     pub bandwidth: Option<u64>,
-    /// A store that accepts or answers nothing for this long is given up.
+    /// A store that makes no progress for this long is given up.
     pub stall: Duration,
-    /// Bytes after which an artifact goes on in another object; at most 10,000 parts.
+    /// Bytes after which an artifact continues in another object; at most 10,000 parts.
     pub object_size: u64,
 }

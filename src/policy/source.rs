@@ -7,9 +7,9 @@ use crate::model::{BackupKind, SourceName};
 pub struct Source {
     pub name: SourceName,
     pub config: SourceConfig,
-    /// The backups the policy asks for, whether this version can take them or not.
+    /// The backup kinds that the policy requires, whether or not this version can take them.
     pub kinds: Vec<BackupKind>,
-    /// Whether it is archived between backups too (WAL, RDS's automated backups in another region).
+    /// Whether it is also archived between backups (WAL, RDS's automated backups in another region).
     pub continuous: bool,
 }
 
@@ -35,43 +35,43 @@ impl Source {
         }
     }
 
-    /// Returns how to log in to the database, whoever runs it.
+    /// Returns the login to the database, self-managed or in RDS.
     pub fn login(&self) -> Option<&PostgresSource> {
         self.postgres().or_else(|| self.rds()?.login.as_deref())
     }
 
-    /// Returns how base backups of its cluster are taken.
+    /// Returns the settings of base backups of its cluster.
     pub fn base(&self) -> Option<&BaseBackup> {
         self.postgres()?.base.as_ref()
     }
 
-    /// Returns how its WAL is archived.
+    /// Returns the settings of its WAL archiving.
     pub fn wal(&self) -> Option<&WalArchiving> {
         self.postgres()?.wal.as_ref()
     }
 
-    /// Returns the region of what AWS keeps, and how to reach it.
+    /// Returns the region of AWS-managed backups, and its access.
     pub fn aws_location(&self) -> Option<&AwsLocation> {
         let rds = self.rds().map(|rds| &rds.place);
         rds.or_else(|| self.aws_backup().map(|resource| &resource.place))
     }
 }
 
-/// What a source is. The kinds that cannot run yet are known to the schema, so that a policy written
-/// for them is checked today; running one is a failure of that source, never a skip.
+/// The kind and settings of a source. The schema knows kinds that cannot run yet, so that a policy for them
+/// can be validated today; running one is a failure of that source, never a skip.
 #[derive(Clone, Debug)]
 pub enum SourceConfig {
     Postgres(Box<PostgresSource>),
     Rds(Box<RdsSource>),
     AwsBackup(Box<AwsBackupSource>),
-    /// A kind this version cannot run: its name in the policy.
+    /// A kind that this version cannot run: its name in the policy.
     NotBuilt {
         kind: &'static str,
     },
 }
 
 impl SourceConfig {
-    /// As the policy writes it.
+    /// Returns the kind as written in the policy.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Postgres(_) => "postgres",

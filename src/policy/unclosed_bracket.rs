@@ -1,5 +1,5 @@
-//! Where a list or an inline table is begun and not ended: TOML's own reader notices only what does not fit
-//! into it, far behind.
+//! Finds a list or an inline table that is opened and never closed: the TOML parser notices only what does
+//! not fit into it, far behind.
 
 /// A bracket that is never closed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -8,16 +8,16 @@ pub(super) struct OpenBracket {
     pub(super) offset: usize,
     /// The setting whose value it begins.
     pub(super) key: String,
-    /// The line of the first thing that cannot stand in it; `None` where the file ends first.
+    /// The line of the first token that is invalid inside it; `None` if the file ends first.
     pub(super) noticed: Option<usize>,
 }
 
-/// The first that is not closed before something comes that can only stand outside of it: a setting in a
+/// Finds the first bracket that is still open at something that is only valid outside of it: a setting in a
 /// list, or the end of the file.
 pub(super) fn never_closed(text: &str) -> Option<OpenBracket> {
     let mut open: Vec<OpenBracket> = Vec::new();
     let mut line = 1;
-    // Of the line that is read: where it begins, and whether it has got to its value.
+    // Of the current line: where it begins, and whether its value has begun.
     let (mut begins, mut in_value) = (0, false);
     let mut rest = text.char_indices().peekable();
     while let Some((offset, c)) = rest.next() {
@@ -34,7 +34,7 @@ pub(super) fn never_closed(text: &str) -> Option<OpenBracket> {
                 while rest.next_if(|(at, _)| *at < end).is_some() {}
             }
             '=' => match open.last() {
-                // A list holds values; the inline table in it has settings of its own.
+                // A list holds values; an inline table in it has settings of its own.
                 Some(list) if list.bracket == '[' => {
                     return Some(OpenBracket { noticed: Some(line), ..open.first()?.clone() });
                 }
@@ -55,7 +55,8 @@ pub(super) fn never_closed(text: &str) -> Option<OpenBracket> {
     open.into_iter().next()
 }
 
-/// The bytes of the string that `text` begins with. One of a single line ends with its line, closed or not.
+/// Returns the length of the string that `text` begins with. A single-line string ends with its line, closed
+/// or not.
 fn string_end(text: &str, quote: char) -> Option<usize> {
     let triple: String = [quote; 3].iter().collect();
     let is_long = text.starts_with(&triple);

@@ -1,4 +1,4 @@
-//! What single settings hold: names, durations, sizes, URLs, cron lines, secrets by reference.
+//! The types of single settings: names, durations, sizes, URLs, cron lines, secrets by reference.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -44,12 +44,12 @@ impl ParseText for PathBuf {
     }
 }
 
-/// `s3`, `gs`, `https`: more than one letter, since one names a drive.
+/// Returns whether the text is a scheme like `s3`, `gs`, `https`: more than one letter, since one is a drive.
 fn is_scheme(text: &str) -> bool {
     text.len() > 1 && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
 }
 
-/// A path with `~/` at its beginning written out.
+/// Expands `~/` at the beginning of a path.
 pub(super) fn home_expanded(path: &Path) -> Result<PathBuf, InvalidValue> {
     expand_home(path)
         .or_else(|error| InvalidValue::new(error.to_string(), "write the path out, like `/home/me/x`"))
@@ -109,7 +109,7 @@ impl<const MIN: i64, const MAX: i64> JsonSchema for WholeNumber<MIN, MAX> {
     }
 }
 
-/// An amount of money, or of something else that may have a fraction; zero or more.
+/// An amount of money or another number that may have a fraction; zero or more.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Quantity(pub(super) f64);
 
@@ -164,7 +164,7 @@ impl ParseText for Day {
     }
 }
 
-/// A duration, more than zero: `90s`, `4h`, `30d`.
+/// A duration greater than zero: `90s`, `4h`, `30d`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Period(pub(super) Duration);
 
@@ -183,7 +183,7 @@ impl ParseText for Period {
     }
 }
 
-/// A number of bytes, more than zero: `8MiB`.
+/// A number of bytes greater than zero: `8MiB`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Size(pub(super) u64);
 
@@ -211,7 +211,7 @@ impl ParseText for CronLine {
             Ok(cron) => cron,
             Err(error) => return InvalidValue::new(format!("`{text}` is not a cron line ({error})"), hint),
         };
-        // Any moment will do: a line either comes round within a few leap years or never.
+        // Any time will do: a line either recurs within a few leap years or never.
         let some_day = Utc.timestamp_nanos(0);
         if cron.find_next_occurrence(&some_day, true).is_err() {
             return InvalidValue::new(format!("`{text}` never comes"), "there is no such day in any year");

@@ -14,7 +14,7 @@ use crate::text::suggest;
 
 const KEEP_LAST: u32 = 3;
 
-/// What these settings refer to.
+/// What the settings refer to.
 pub(super) struct ResolveContext<'p> {
     pub(super) sources: &'p [Source],
     pub(super) repositories: &'p [RepositoryConfig],

@@ -13,12 +13,12 @@ use crate::policy::decode::{Diagnostics, Spanned};
 use crate::policy::schema::{AwsBackupTable, CredentialsTable, RdsMethodWord, RdsRegionTable, RdsTable};
 use crate::policy::value::Period;
 
-/// What AWS Backup itself takes where nothing is said, and the least that it accepts.
+/// The default of AWS Backup, and the minimum that it accepts.
 const START_WINDOW: Duration = Duration::from_secs(8 * 3600);
 const LEAST_START_WINDOW: Duration = Duration::from_secs(3600);
-/// Describing is throttled for a whole account.
+/// Describe calls are throttled for a whole account.
 const POLL: Duration = Duration::from_secs(20);
-/// A region in an outage may take connections and answer nothing; others are looked at meanwhile.
+/// A region in an outage may accept connections without responding; others are queried meanwhile.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// A first copy of terabytes to another region takes many hours.
 const DEADLINE: Duration = Duration::from_secs(24 * 3600);
@@ -71,7 +71,7 @@ fn hooks(table: &RdsTable, log: &mut Diagnostics<'_>) -> PromoteHooks {
     PromoteHooks { freeze: hook(&table.freeze), redirect: hook(&table.redirect), reopen: hook(&table.reopen) }
 }
 
-/// How long AWS is waited for.
+/// How long to wait for AWS.
 struct Waits<'a> {
     poll: Option<&'a Spanned<Period>>,
     deadline: Option<&'a Spanned<Period>>,
@@ -115,7 +115,7 @@ fn database(table: &Spanned<RdsTable>, log: &mut Diagnostics<'_>) -> RdsDatabase
         let hint = "it begins with a letter, has letters, digits and single `-`, and 63 characters at most";
         log.fault(&identifier.spot, message, hint);
     }
-    // As RDS stores them.
+    // In the case in which RDS stores them.
     let word = |at: &Spanned<String>| at.value.to_ascii_lowercase();
     match &table.cluster {
         Some(cluster) => RdsDatabase::Cluster(word(cluster)),

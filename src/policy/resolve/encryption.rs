@@ -24,7 +24,7 @@ pub(super) fn encryption(table: &Spanned<EncryptionTable>, log: &mut Diagnostics
             recipients.push(recipient);
         }
     }
-    // A key that was refused is not one that is missing.
+    // A rejected key is not a missing one.
     if log.has_faults_at(&spot) {
         return None;
     }

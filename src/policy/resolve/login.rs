@@ -1,4 +1,4 @@
-//! How an RDS database is logged in to.
+//! Resolves the login to an RDS database.
 
 use super::ResolveBase;
 use super::methods::unused;
@@ -48,8 +48,8 @@ pub(super) fn login(
     }))
 }
 
-/// A token lets in whoever shows it for a quarter of an hour, so it goes to no server but a verified one; and
-/// RDS takes it only where role, host and port are what it was signed for.
+/// Checks a URL for IAM tokens. A token is valid for a quarter of an hour for anyone who has it, so it is
+/// sent to verified servers only; and RDS accepts it only with the role, host and port it was signed for.
 fn token_url(at: &Spanned<PostgresUrl>, place: &AwsLocation, log: &mut Diagnostics<'_>) {
     let UrlOrRef::Url(url) = &at.0 else {
         let hint = "write the URL itself: with `authentication = \"iam\"` it holds no secret";
@@ -69,7 +69,7 @@ fn token_url(at: &Spanned<PostgresUrl>, place: &AwsLocation, log: &mut Diagnosti
     }
 }
 
-/// An alias is in no certificate of RDS, and no token is good for one.
+/// Requires a host name of RDS: no certificate of RDS and no token covers an alias.
 fn of_rds(host: &str, place: &AwsLocation, at: &Spanned<PostgresUrl>, log: &mut Diagnostics<'_>) {
     let host = host.to_ascii_lowercase();
     let Some((before, _)) = host.split_once(".rds.") else {

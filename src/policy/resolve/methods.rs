@@ -1,13 +1,13 @@
 use crate::policy::decode::{Diagnostics, Spanned};
 
-/// Faults a setting that nothing reads.
+/// Reports a setting that nothing reads.
 pub(super) fn unused<T>(setting: &Option<Spanned<T>>, hint: &str, log: &mut Diagnostics<'_>) {
     if let Some(at) = setting {
         log.fault(&at.spot, "is not used", hint);
     }
 }
 
-/// The methods asked for, or `otherwise`; none twice, and not none at all.
+/// Returns the given methods, or `otherwise`. Reports duplicates and an empty list.
 pub(super) fn methods<T: Copy + PartialEq>(
     given: &Option<Spanned<Vec<Spanned<T>>>>,
     otherwise: T,

@@ -1,5 +1,5 @@
-//! From the tables of [`super::schema`] to intent: defaults, and the faults that only several settings
-//! together show.
+//! Resolves the tables of [`super::schema`] into a policy: applies defaults, and finds faults that only
+//! several settings together show.
 
 mod automation;
 mod aws;
@@ -24,14 +24,14 @@ use crate::platform::SecretRef;
 const MIB: u64 = 1024 * 1024;
 const PART_SIZE: u64 = 8 * MIB;
 const PART_SIZES: std::ops::RangeInclusive<u64> = 5 * MIB..=64 * MIB;
-/// The parts one upload may have, by S3.
+/// The limit of S3 per upload.
 const MOST_PARTS: u64 = 10_000;
 const DEFAULT_PARTS: u64 = 9_000;
 const LEVEL: i32 = 3;
 const PARALLEL: usize = 3;
 const STALL: Duration = Duration::from_secs(120);
 
-/// The policy, if the tables hold no fault. Relative paths are relative to the directory of `path`.
+/// Resolves the policy, if the tables have no fault. Relative paths are relative to the directory of `path`.
 pub(super) fn policy(table: PolicyTable, path: &Path, log: &mut Diagnostics<'_>) -> Option<Policy> {
     let base = ResolveBase(path.parent().unwrap_or(Path::new("")));
     let objectives = table.objectives.as_ref().and_then(|objectives| self::objectives(objectives, log));
@@ -81,13 +81,13 @@ pub(super) fn policy(table: PolicyTable, path: &Path, log: &mut Diagnostics<'_>)
     })
 }
 
-/// The directory relative paths begin at.
+/// The directory that relative paths refer to.
 #[derive(Clone, Copy)]
 struct ResolveBase<'p>(&'p Path);
 
 impl ResolveBase<'_> {
     fn path(self, path: &Path) -> PathBuf {
-        // Not `canonicalize`: whether it exists is for whoever opens it.
+        // Not `canonicalize`: whether it exists is checked when it is opened.
         self.0.join(path)
     }
 

@@ -12,7 +12,7 @@ pub(super) fn notify(
 ) -> Notify {
     let given = table.channels.as_ref().map(|channels| channels.0.as_slice()).unwrap_or_default();
     let names: Vec<&str> = given.iter().map(|(name, _)| name.as_str()).collect();
-    // A channel that was refused is not one that does not exist.
+    // A rejected channel is not a missing one.
     let whole = !log.has_faults_at(&table.spot.below("channels"));
     let routes = [&table.p1, &table.p2, &table.p3, &table.p4].map(|route| {
         let mut told: Vec<String> = Vec::new();

@@ -16,8 +16,7 @@ use crate::policy::schema::{
 use crate::policy::settings::RepositoryConfig;
 
 const LOCK_WAIT: Duration = Duration::from_secs(60);
-/// A server archives a segment within seconds where nothing is wrong; at the first that fails it waits for
-/// a minute after three attempts.
+/// A healthy server archives a segment within seconds; after three failed attempts it waits for a minute.
 const WAL_WAIT: Duration = Duration::from_secs(120);
 const WAL_PARALLEL: usize = 4;
 const WAL_PREFETCH: usize = 8;
@@ -31,7 +30,7 @@ pub(super) fn postgres(
     let methods = methods(&table.methods, MethodWord::Logical, log);
     let [logical, base_backup, wal] =
         [MethodWord::Logical, MethodWord::Base, MethodWord::Wal].map(|method| methods.contains(&method));
-    // A list with a fault in it may have meant to name the method.
+    // A list with a fault in it may have been meant to name the method.
     if table.methods.is_none() || !log.has_faults_at(&table.spot.below("methods")) {
         for (asked, name) in [(logical, "logical"), (base_backup, "base"), (wal, "wal")] {
             let spot = match name {

@@ -12,7 +12,7 @@ use crate::text::suggest;
 
 const PRIMARY: &str = "primary";
 
-/// What AWS has and can be read at once.
+/// Storage classes of AWS that can be read immediately.
 const AWS_CLASSES: [&str; 7] = [
     "STANDARD",
     "STANDARD_IA",
@@ -22,10 +22,10 @@ const AWS_CLASSES: [&str; 7] = [
     "REDUCED_REDUNDANCY",
     "EXPRESS_ONEZONE",
 ];
-/// What must be thawed for hours before it can be read.
+/// Storage classes that take hours to restore before they can be read.
 const FROZEN_CLASSES: [&str; 2] = ["GLACIER", "DEEP_ARCHIVE"];
 
-/// The primary first, then the copies.
+/// Resolves the repositories, the primary first.
 pub(super) fn repositories(
     table: &RepositoriesTable,
     base: ResolveBase<'_>,
@@ -63,7 +63,7 @@ fn same_place(one: &RepositoryLocation, other: &RepositoryLocation) -> bool {
     }
 }
 
-/// The server by one of its names: an address of this host, and AWS's own endpoints, have several.
+/// Normalises the address of a server: this host and AWS's own endpoints have several names.
 fn server(place: &S3Location) -> Option<(String, u16)> {
     let endpoint = place.endpoint.as_ref()?;
     let host = endpoint.host_str()?.trim_end_matches('.').to_ascii_lowercase();
@@ -80,7 +80,7 @@ fn server(place: &S3Location) -> Option<(String, u16)> {
     Some((host, endpoint.port_or_known_default().unwrap_or_default()))
 }
 
-/// The path without `.` and `..`.
+/// Removes `.` and `..` from a path.
 fn plain(path: &Path) -> PathBuf {
     let mut plain = PathBuf::new();
     for component in path.components() {
@@ -106,7 +106,7 @@ fn place(
             None
         }
         (None, None) => {
-            // A `url` that was refused is not one that is missing.
+            // A rejected `url` is not a missing one.
             if !log.has_faults_at(&table.spot.below("url"))
                 && !log.has_faults_at(&table.spot.below("directory"))
             {
@@ -193,7 +193,7 @@ fn bucket_settings(
     (encryption, lock)
 }
 
-/// The SDK's chain, or just one of a profile, a role and a pair of keys.
+/// Resolves credentials: the SDK's chain, or exactly one of a profile, a role and a key pair.
 pub(super) fn credentials(
     table: Option<&Spanned<CredentialsTable>>,
     base: ResolveBase<'_>,
@@ -245,7 +245,7 @@ pub(super) fn credentials(
     }
 }
 
-/// Whether `name` is one of them, with a fault and a hint if not.
+/// Returns whether a repository `name` exists, and reports a fault with a hint if not.
 pub(super) fn known(
     at: &Spanned<RepositoryName>,
     repositories: &[RepositoryConfig],

@@ -7,7 +7,7 @@ use crate::policy::schema::{CommandTable, CredentialsTable, SourceTable};
 use crate::policy::settings::RepositoryConfig;
 use crate::policy::source::{Source, SourceConfig};
 
-/// Names that mean something else in a repository.
+/// Names with another meaning in a repository.
 const RESERVED: [&str; 2] = ["journal", "leases"];
 pub(super) fn sources(
     table: &Spanned<KeyedTable<SourceName, SourceTable>>,
@@ -64,7 +64,7 @@ fn asked(kinds: [(bool, BackupKind); 2]) -> Vec<BackupKind> {
     kinds.into_iter().filter_map(|(asked, kind)| asked.then_some(kind)).collect()
 }
 
-/// The kinds whose backups are files.
+/// Checks the kinds whose backups are files.
 fn files(table: &SourceTable, base: ResolveBase<'_>, log: &mut Diagnostics<'_>) {
     match table {
         SourceTable::Files(table) => {
@@ -128,11 +128,11 @@ fn check_credentials(
     base: ResolveBase<'_>,
     log: &mut Diagnostics<'_>,
 ) {
-    // What they say is for the version that runs the source.
+    // Used by a later version that runs this kind of source.
     let _later = credentials(table, base, log);
 }
 
-/// The source called this, with a fault and a hint if there is none.
+/// Returns the source with this name, and reports a fault with a hint if there is none.
 pub(super) fn known<'s>(
     name: &SourceName,
     spot: &KeyLocation,
