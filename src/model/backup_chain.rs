@@ -2,7 +2,7 @@ use thiserror::Error;
 
 use super::{BackupId, Manifest};
 
-/// Why a backup cannot be put together.
+/// Why a chain cannot be combined.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum BrokenChain {
     #[error("its parent `{0}` is missing or incomplete")]
@@ -11,8 +11,8 @@ pub enum BrokenChain {
     Unrelated(BackupId),
 }
 
-/// What a restore of a backup needs: the full one first, then every one that holds the changes since the one
-/// before it, and the backup itself last. `find` gives those that could be read.
+/// Returns the backups that a restore needs: the full one first, then each incremental on the one before it,
+/// ending with the backup itself. `find` returns the readable ones.
 pub fn chain<'m>(
     backup: &'m Manifest,
     find: impl Fn(&BackupId) -> Option<&'m Manifest>,
@@ -21,7 +21,7 @@ pub fn chain<'m>(
     let mut child = backup;
     while let Some(id) = parent(child) {
         let parent = find(id).ok_or_else(|| BrokenChain::Missing(id.clone()))?;
-        // Each begins before the one after it, so that this comes to an end.
+        // Each begins before the one after it, so the loop terminates.
         if !is_before(parent, child) {
             return Err(BrokenChain::Unrelated(id.clone()));
         }
@@ -32,7 +32,7 @@ pub fn chain<'m>(
     Ok(chain)
 }
 
-/// The backup that this one holds the changes since.
+/// Returns the parent of an incremental backup.
 pub fn parent(backup: &Manifest) -> Option<&BackupId> {
     backup.physical.as_ref()?.parent.as_ref()
 }
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
     use crate::model::{BackupKind, Lsn, Physical, Protection, RunId, ServerFacts, SourceName, ToolFacts};
 
-    /// The backup that began at that minute, and the minute of the one it builds on.
+    /// Builds a backup that began at that minute, with a parent that began at the given one.
     fn backup(minute: u32, parent: Option<u32>) -> Manifest {
         let begun = |minute: u32| format!("2026-11-20T12:{minute:02}:00Z").parse().unwrap();
         let source: SourceName = "database".parse().unwrap();
@@ -105,7 +105,7 @@ mod tests {
     fn what_is_missing_is_named_and_what_cannot_be_is_refused() {
         let gone = [backup(2, Some(1)), backup(3, Some(2))];
         assert_eq!(found(&gone, 1), Err(BrokenChain::Missing(backup(1, None).id)));
-        // One from after it, so that the two would go on for ever; and one of another cluster.
+        // One that began later, so that the two form a cycle; and one of another cluster.
         let circle = [backup(2, Some(3)), backup(3, Some(2))];
         assert_eq!(found(&circle, 0), Err(BrokenChain::Unrelated(circle[1].id.clone())));
         let mut others = [backup(1, None), backup(2, Some(1))];

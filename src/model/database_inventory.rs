@@ -3,22 +3,22 @@ use serde::{Deserialize, Serialize};
 
 use super::{ResourceProfile, RestoreProfile};
 
-/// What only key holders may read about a backup; stored encrypted beside it.
+/// The confidential facts about a backup; stored encrypted with it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Details {
     pub database: Option<DatabaseFacts>,
-    /// Of a base backup.
+    /// For base backups.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<ClusterFacts>,
-    /// Of an RDS database: how it was set up.
+    /// For RDS databases: their configuration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profile: Option<RestoreProfile>,
-    /// Of a recovery point of AWS Backup.
+    /// For recovery points of AWS Backup.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource: Option<ResourceProfile>,
 }
 
-/// What a physical copy of a cluster leaves out, or says only to a running server.
+/// Facts about a cluster that are not in a base backup, or that only a running server reports.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ClusterFacts {
     /// When the copy was complete, by the server's clock.
@@ -26,12 +26,12 @@ pub struct ClusterFacts {
     pub databases: Vec<String>,
     /// Server settings that differ from their defaults (`pg_settings`), name to value.
     pub server_settings: Vec<(String, String)>,
-    /// Configuration that the copy does not have, as it is outside of the data directory (Debian), linked into it, or
-    /// includes what is elsewhere: each file with everything it includes in its place.
+    /// Configuration files that the base backup lacks, since they are outside the data directory (Debian),
+    /// linked into it, or include files elsewhere: each with its includes inlined.
     pub files: Vec<ConfigurationFile>,
 }
 
-/// A file of the server's configuration.
+/// A configuration file of the server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfigurationFile {
     /// `postgresql.conf`, `pg_hba.conf`, …
@@ -40,7 +40,7 @@ pub struct ConfigurationFile {
     pub text: String,
 }
 
-/// What a database held, read in the very snapshot that was dumped.
+/// The contents of a database, read in the snapshot of its dump.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct DatabaseFacts {
     pub name: String,
@@ -66,7 +66,7 @@ pub struct DatabaseFacts {
     pub is_template: bool,
     /// `pg_database_size`, bytes.
     pub size: u64,
-    /// Privileges on the database itself; `None` where they are PostgreSQL's defaults.
+    /// Privileges on the database itself; `None` for PostgreSQL's defaults.
     pub grants: Option<Vec<Grant>>,
     /// `ALTER DATABASE … SET` and `ALTER ROLE … IN DATABASE … SET`.
     pub settings: Vec<RoleSetting>,
@@ -78,12 +78,12 @@ pub struct DatabaseFacts {
     pub sequences: Vec<SequenceState>,
     /// Number of large objects.
     pub large_objects: u64,
-    /// Roles that own something or hold a privilege in the database.
+    /// Roles that own objects or hold privileges in the database.
     pub roles: Vec<String>,
-    /// Tablespaces that hold something of the database, other than `pg_default`.
+    /// Tablespaces with objects of the database, other than `pg_default`.
     pub tablespaces: Vec<String>,
-    /// What the dump does not hold although the database has it, in words (data of foreign tables,
-    /// contents of unlogged tables on a standby, …).
+    /// Descriptions of data in the database that the dump lacks (data of foreign tables, contents of unlogged
+    /// tables on a standby, …).
     pub not_included: Vec<String>,
 }
 
@@ -98,10 +98,10 @@ pub struct Extension {
 #[serde(rename_all = "kebab-case")]
 pub enum TableKind {
     Table,
-    /// Holds no rows of its own.
+    /// Has no rows of its own.
     Partitioned,
     MaterializedView,
-    /// Rows live in another server and are not part of a dump.
+    /// Rows are on another server and not part of a dump.
     Foreign,
 }
 
@@ -110,41 +110,41 @@ pub struct TableFacts {
     pub schema: String,
     pub name: String,
     pub kind: TableKind,
-    /// Exact, in the snapshot; `None` where the policy asked not to count, or there is nothing to count
-    /// (partitioned and foreign tables, materialised views that were never populated). A materialised
-    /// view is made anew by a restore, and has other rows then if it was not fresh.
+    /// Exact, in the snapshot; `None` if the policy disables counting, or there is nothing to count
+    /// (partitioned and foreign tables, materialised views that were never populated). A restore refreshes
+    /// materialised views, so a stale one has other rows afterwards.
     pub rows: Option<u64>,
-    /// Names of its indexes, constraints, triggers, rules, policies, statistics and owned sequences, and
-    /// of its columns with a default: what belongs with it when it is restored alone.
+    /// Names of its indexes, constraints, triggers, rules, policies, statistics and owned sequences, and of
+    /// its columns with a default: everything restored with the table when it is restored alone.
     pub belongings: Vec<String>,
 }
 
-/// Where a sequence was just before its dump began and, where that is known, when it was complete. Sequences are
-/// not part of a snapshot: the dump holds what it was at some moment between the two.
+/// The state of a sequence just before its dump began and, if known, after it was complete. Sequences are not
+/// part of a snapshot: the dump holds the state at some time between the two.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SequenceState {
     pub schema: String,
     pub name: String,
     pub last_value: i64,
     pub is_called: bool,
-    /// Negative where it counts downwards. Older manifests say none of what follows.
+    /// Negative if it counts down. Older manifests lack this and the following fields.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub increment: Option<i64>,
-    /// Whether it begins again at its end.
+    /// Whether it wraps around at its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cycles: Option<bool>,
     /// Whether it was restarted, altered or recreated while it was dumped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restarted: Option<bool>,
-    /// When the dump was complete.
+    /// State after the dump was complete.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<SequenceBound>,
-    /// The server's file of it, which a restart replaces.
+    /// The server's file of the sequence, which a restart replaces.
     #[serde(skip)]
     pub file: Option<i64>,
 }
 
-/// Where a sequence was at a moment.
+/// The state of a sequence at one time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SequenceBound {
     pub last_value: i64,
@@ -160,7 +160,7 @@ pub struct Grant {
     pub grantable: bool,
 }
 
-/// `name = value` for a role in the database, or for everyone in it.
+/// `name = value` for a role in the database, or for every role in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoleSetting {
     pub role: Option<String>,

@@ -56,7 +56,7 @@ impl From<Sha256Hex> for String {
     }
 }
 
-/// How many bytes there were, and their SHA-256.
+/// Size in bytes and SHA-256.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Digest {
     pub size: u64,
@@ -69,7 +69,7 @@ impl Digest {
     }
 }
 
-/// Counts and hashes a stream as it goes by.
+/// Counts and hashes the bytes of a stream.
 #[derive(Clone, Default)]
 pub struct Hasher {
     size: u64,

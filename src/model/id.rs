@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// Why a text is not the identifier it was taken for.
+/// Why a text is not a valid identifier.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum IdError {
     #[error(
@@ -114,7 +114,7 @@ impl BackupKind {
         }
     }
 
-    /// Whether its bytes are in no repository: AWS keeps them.
+    /// Returns whether AWS keeps the backup: its bytes are in no repository.
     pub fn is_managed(self) -> bool {
         matches!(self, Self::Snapshot | Self::RecoveryPoint)
     }
@@ -133,7 +133,7 @@ fn is_suffix(text: &str) -> bool {
     text.len() == SUFFIX && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
 }
 
-/// When in its second something began, in two letters that sort, and two letters of chance.
+/// Returns two letters that sort by the time within the second, and two random letters.
 fn suffix(begun: DateTime<Utc>, seed: u32) -> String {
     // No vowels (no words), no 0/o/1/l/i (no misreading).
     const ALPHABET: &[u8; 27] = b"23456789bcdfghjkmnpqrstvwxz";
@@ -153,10 +153,10 @@ fn split_stamp(text: &str) -> Option<(DateTime<Utc>, &str)> {
     (begun.format(STAMP).to_string() == stamp).then_some((begun, rest))
 }
 
-/// One capture of one source: `<begin, UTC>-<source>-<kind>-<4 characters>`.
+/// The ID of one backup of one source: `<begin, UTC>-<source>-<kind>-<4 characters>`.
 ///
-/// The identifiers of one source and kind sort by the time the backup began, to 2 ms. Of the last part two
-/// letters say when in the second that was, and two keep apart what begins at the same moment.
+/// The IDs of one source and kind sort by the time the backup began, to 2 ms. Two letters of the last part
+/// give the time within the second, and two random ones separate backups that begin at the same time.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct BackupId {
@@ -167,7 +167,7 @@ pub struct BackupId {
 }
 
 impl BackupId {
-    /// `seed`: any random number; its spread decides how rarely two hosts collide.
+    /// Creates an ID. `seed`: any random number; its spread determines how rarely two hosts collide.
     pub fn new(begun: DateTime<Utc>, source: &SourceName, kind: BackupKind, seed: u32) -> Self {
         let text = format!("{}-{source}-{kind}-{}", begun.format(STAMP), suffix(begun, seed));
         let begun = NaiveDateTime::parse_from_str(&begun.format(STAMP).to_string(), STAMP)
@@ -231,7 +231,7 @@ impl From<BackupId> for String {
     }
 }
 
-/// One invocation that changed or proved something: `<begin, UTC>-<4 characters>`.
+/// The ID of one invocation that changed or verified something: `<begin, UTC>-<4 characters>`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct RunId {

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::RepositoryName;
 
-/// Something that can be lost as a whole, and restored from: a repository of the policy, or a region where AWS keeps
+/// A unit of loss that can be restored from: a repository of the policy, or a region with AWS-managed
 /// backups.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]

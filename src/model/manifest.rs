@@ -6,13 +6,13 @@ use super::{
     SystemName, Timeline,
 };
 
-/// How far a backup has been shown to be good. Each includes the one before.
+/// How far a backup has been shown to be good. Each level includes the one before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum AssuranceLevel {
-    /// Committed: its manifest stands.
+    /// Committed: its manifest exists.
     Stored,
-    /// Every byte was read again and its digests match.
+    /// Every byte was read again, and its digests match.
     Checked,
     /// A drill restored it and its checks passed.
     Proven,
@@ -30,7 +30,7 @@ impl AssuranceLevel {
 
 /// The JSON that makes a set of objects a backup. FORMAT.md is normative for every field.
 ///
-/// The bytes are the same in every repository that holds the backup, and hold nothing secret: names of
+/// The bytes are the same in every repository that holds the backup, and contain nothing secret: names of
 /// tables, row counts and settings are in the encrypted `details.json.zst.age`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
@@ -43,32 +43,32 @@ pub struct Manifest {
     pub kind: BackupKind,
     /// The run that took it. Backups of one run belong to one recovery point.
     pub run: RunId,
-    /// The moment whose data this backup holds: a dump's snapshot, not its end.
+    /// The time of the backed-up data: of a dump, its snapshot, not its end.
     pub recovery_point: DateTime<Utc>,
     pub begun: DateTime<Utc>,
     pub ended: DateTime<Utc>,
     pub host: String,
     pub tool: ToolFacts,
     pub server: Option<ServerFacts>,
-    /// What a restore of a base backup needs besides its files; only of that kind.
+    /// What a restore of a base backup needs besides its files; only for base backups.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub physical: Option<Physical>,
-    /// Of a backup that AWS keeps: where it is; only of those kinds.
+    /// Where an AWS-managed backup is; only for those kinds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub managed: Option<CloudBackup>,
     pub protection: Protection,
     pub artifacts: Vec<Artifact>,
-    /// The exact commands that restore it with standard tools, a line each.
+    /// The exact commands that restore it with standard tools, one per line.
     pub by_hand: Vec<String>,
 }
 
 impl Manifest {
-    /// The cluster that was copied; `None` where it is not said.
+    /// Returns the system identifier of the cluster; `None` if it was not recorded.
     pub fn cluster(&self) -> Option<SystemIdentifier> {
         self.server.as_ref()?.system_identifier.as_ref()?.parse().ok()
     }
 
-    /// An artifact by the name it has without the endings of its encoding.
+    /// Returns an artifact by its name without the suffixes of its encoding.
     pub fn artifact_of(&self, name: &str) -> Option<&Artifact> {
         let endings = ["", ".zst", ".zst.age", ".age"];
         let is_it = |rest: &str| endings.contains(&rest);
@@ -79,18 +79,18 @@ impl Manifest {
         self.artifacts.iter().find(|artifact| artifact.name == name)
     }
 
-    /// Bytes in the store, all artifacts together.
+    /// Returns the stored size of all artifacts, in bytes.
     pub fn stored_size(&self) -> u64 {
         self.artifacts.iter().map(Artifact::stored_size).sum()
     }
 
-    /// Bytes before compression and encryption, all artifacts together.
+    /// Returns the size of all artifacts before compression and encryption, in bytes.
     pub fn plain_size(&self) -> u64 {
         self.artifacts.iter().map(|artifact| artifact.plain.size).sum()
     }
 }
 
-/// What took the backup, by version.
+/// The versions of the tools that took the backup.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ToolFacts {
     pub drctl: String,
@@ -98,59 +98,60 @@ pub struct ToolFacts {
     pub producer: String,
 }
 
-/// What was backed up, by version.
+/// The version and identity of the server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ServerFacts {
     pub version: String,
     pub major: u32,
-    /// `pg_control_system()`; absent where the role may not read it.
+    /// `pg_control_system()`; absent if the role may not read it.
     pub system_identifier: Option<String>,
-    /// Where it was read: `host:port`, and the database of a dump; absent in older manifests, and of what AWS
-    /// keeps.
+    /// The server's address: `host:port`, and the database of a dump; absent in older manifests and for
+    /// AWS-managed backups.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
 }
 
-/// A physical copy of a cluster. Its files were read while the server wrote them: they are a database only
-/// together with the log from `start` to `stop`.
+/// A base backup of a cluster. The server wrote to its files while they were read: they form a database only
+/// together with the WAL from `start` to `stop`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Physical {
     pub timeline: Timeline,
     /// Recovery begins here.
     pub start: Lsn,
-    /// Where the copy becomes consistent: a recovery target before it cannot be reached.
+    /// Where the backup becomes consistent: no earlier recovery target can be reached.
     pub stop: Lsn,
     pub segment_size: SegmentSize,
-    /// No transaction with this number or a later one had begun when the copy was complete (with the epoch,
-    /// as `pg_current_snapshot()` gives it).
+    /// No transaction with this ID or a later one had begun when the backup was complete (with the epoch, as
+    /// in `pg_current_snapshot()`).
     pub next_transaction: u64,
-    /// Those before `next_transaction` that were still open when the copy was complete, so that they ended after
-    /// it. Absent where that is not known, as of a standby.
+    /// Transactions before `next_transaction` that were still open when the backup was complete, and so ended
+    /// after it. Absent if unknown, as on a standby.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub open_transactions: Option<Vec<u64>>,
-    /// Whether the cluster's pages have checksums, so that damage could be found.
+    /// Whether the cluster has page checksums, so that damage could be found.
     pub page_checksums: bool,
-    /// Pages whose checksums did not fit when they were copied. The cluster itself is damaged there.
+    /// Pages whose checksums did not match when they were copied. The cluster itself is damaged there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub damaged: Vec<DamagedPage>,
-    /// Besides `base.tar`, an artifact `<oid>.tar` each.
+    /// Each is an artifact `<oid>.tar` in addition to `base.tar`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tablespaces: Vec<Tablespace>,
-    /// What the data directory has, or leads to, and the copy does not hold. Nothing of PostgreSQL's own data.
+    /// What is in the data directory, or linked from it, and not in the backup. None of it is PostgreSQL's
+    /// own data.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<Excluded>,
-    /// The backup that this one holds the changes since. It cannot be restored without it.
+    /// The backup that this incremental one is based on. It cannot be restored without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<BackupId>,
-    /// Of PostgreSQL's own list of the files, by which a host that cannot open this backup knows the copy
-    /// it kept: the next one may hold the changes since this one. Absent where none was kept.
+    /// Digest of PostgreSQL's backup manifest, by which a host that cannot decrypt this backup recognises its
+    /// cached copy: the next backup may be incremental to this one. Absent if none was cached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backup_manifest: Option<Digest>,
 }
 
 #[cfg(test)]
 impl Physical {
-    /// One that is whole by itself.
+    /// Builds the facts of a full backup.
     pub(crate) fn sample(timeline: u32, start: Lsn, stop: Lsn) -> Self {
         Self {
             timeline: Timeline::new(timeline).unwrap(),
@@ -169,20 +170,20 @@ impl Physical {
     }
 }
 
-/// A page of a file under the data directory.
+/// A damaged page of a file below the data directory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DamagedPage {
     pub file: String,
-    /// `None`: the file has damaged pages that were not named one by one.
+    /// `None`: the file has damaged pages that were not reported individually.
     pub block: Option<u32>,
 }
 
-/// Something that a copy does not hold.
+/// Something that a backup does not contain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Excluded {
-    /// From the data directory on; of what is elsewhere, the whole path.
+    /// Relative to the data directory, or the full path if it is outside.
     pub path: String,
-    /// What it is, or what was in the way, in words.
+    /// What it is, or why it could not be copied, as text.
     pub why: String,
 }
 
@@ -192,15 +193,15 @@ impl std::fmt::Display for Excluded {
     }
 }
 
-/// A tablespace that is not under the data directory.
+/// A tablespace outside the data directory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tablespace {
     pub oid: u32,
-    /// Where it was. A restore never writes there.
+    /// Its original location. A restore never writes there.
     pub location: String,
 }
 
-/// Who can read the artifacts.
+/// Who can decrypt the artifacts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "mode")]
 pub enum Protection {
@@ -216,7 +217,7 @@ pub struct RecipientPrint {
     pub holder: Option<String>,
 }
 
-/// What was done to the plain bytes, in order.
+/// An encoding step; they are listed in the order they were applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Encoding {
@@ -224,16 +225,16 @@ pub enum Encoding {
     Age,
 }
 
-/// One file of a backup: one stored object, or several that follow one another when it outgrows what a
-/// store allows in one upload.
+/// One file of a backup: one stored object, or several consecutive ones if it exceeds the limit of a store
+/// for one upload.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Artifact {
-    /// The first object's name under the backup's folder, e.g. `database.dump.zst.age`.
+    /// The name of the first object in the backup's folder, e.g. `database.dump.zst.age`.
     pub name: String,
-    /// Of the bytes the producer wrote.
+    /// Digest of the bytes from the producer.
     pub plain: Digest,
     pub encoding: Vec<Encoding>,
-    /// Concatenated in order they are the encoded artifact.
+    /// The parts of the encoded artifact, to be concatenated in order.
     pub objects: Vec<ObjectPart>,
 }
 
@@ -246,7 +247,7 @@ impl Artifact {
 /// One object of an artifact.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ObjectPart {
-    /// Under the backup's folder: the artifact's name, then `name.001`, `name.002`, …
+    /// In the backup's folder: the artifact's name, then `name.001`, `name.002`, …
     pub name: String,
     pub stored: Digest,
 }

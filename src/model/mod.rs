@@ -1,11 +1,11 @@
-//! The vocabulary, as plain values: identifiers, digests, artifacts, manifests, what a database held,
-//! the names and positions of write-ahead log.
+//! The vocabulary, as plain values: identifiers, digests, artifacts, manifests, the contents of a database,
+//! the names and positions of WAL.
 //!
-//! *Invariants.* A value that exists is valid: identifiers and digests are parsed, never assumed.
-//! Everything here is pure; nothing reads a clock, a file or the network.
+//! *Invariants.* A value that exists is valid: identifiers and digests are parsed, never assumed. Everything
+//! here is pure; nothing reads a clock, a file or the network.
 //!
-//! *Not here.* How the values are stored: [`crate::repository`] reads and writes manifests and checks
-//! their format version.
+//! *Not here.* How the values are stored: [`crate::repository`] reads and writes manifests and checks their
+//! format version.
 
 mod backup_chain;
 mod cloud_backup;

@@ -2,10 +2,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// How an RDS database was set up when it was backed up. A snapshot holds none of it: a restore that says
-/// nothing gets AWS's defaults, and an application cannot use those.
+/// The configuration of an RDS database at the time of the backup. A snapshot contains none of it: without it
+/// a restore gets AWS's defaults, which no application can use.
 ///
-/// `None` and empty lists are what AWS did not say, or does not have for that kind of database.
+/// `None` and empty lists are what AWS did not report, or does not have for that kind of database.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RestoreProfile {
@@ -17,9 +17,9 @@ pub struct RestoreProfile {
     /// `db.m7g.large`
     pub class: Option<String>,
     pub master_username: Option<String>,
-    /// Secrets Manager keeps the master password, and changes it.
+    /// Secrets Manager keeps and rotates the master password.
     pub password_is_managed: bool,
-    /// The key that its secret is encrypted with.
+    /// The KMS key of that secret.
     pub secret_kms_key: Option<String>,
     pub database_name: Option<String>,
     pub port: Option<u16>,
@@ -37,7 +37,7 @@ pub struct RestoreProfile {
     pub parameter_group: Option<ParameterGroup>,
     pub option_group: Option<String>,
     pub log_exports: Vec<String>,
-    /// Enhanced Monitoring: seconds between two measurements, and the role that writes them.
+    /// Enhanced Monitoring: interval in seconds, and the role that writes the metrics.
     pub monitoring: Option<Monitoring>,
     pub performance_insights: Option<PerformanceInsights>,
     /// Database Insights: `standard`, `advanced`.
@@ -49,14 +49,14 @@ pub struct RestoreProfile {
     pub lifecycle_support: Option<String>,
     pub network_type: Option<String>,
     pub dedicated_log_volume: Option<bool>,
-    /// Roles for features, like exports to S3.
+    /// Roles for features such as exports to S3.
     pub roles: Vec<FeatureRole>,
-    /// Read replicas; a restore makes none.
+    /// Read replicas; a restore creates none.
     pub replicas: Vec<String>,
     pub tags: BTreeMap<String, String>,
-    /// What the policy says of other regions, when the backup was taken.
+    /// The policy's settings for other regions at the time of the backup.
     pub regions: BTreeMap<String, RegionNames>,
-    /// In words, what whoever took the backup was not allowed to ask.
+    /// Descriptions of what could not be recorded for lack of permission.
     pub not_recorded: Vec<String>,
 }
 
@@ -66,23 +66,23 @@ pub struct StorageProfile {
     /// `gp3`, `io2`, `aurora`, …
     pub kind: Option<String>,
     pub allocated_gib: Option<u64>,
-    /// Set where storage grows by itself: so far at most.
+    /// Set with storage autoscaling: the maximum.
     pub max_allocated_gib: Option<u64>,
     pub iops: Option<u32>,
-    /// MiB a second.
+    /// MiB per second.
     pub throughput: Option<u32>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ClusterProfile {
-    /// Aurora's API makes none of them in a restore.
+    /// Aurora's API creates none of them in a restore.
     pub members: Vec<ClusterMember>,
-    /// What its instances have as parameter groups, but AWS's own.
+    /// Parameter groups of its instances, except AWS's default groups.
     pub parameter_groups: Vec<ParameterGroup>,
-    /// Aurora Serverless: the least and the most capacity units.
+    /// Aurora Serverless: minimum and maximum capacity units.
     pub capacity: Option<(f64, f64)>,
-    /// Of one that may shrink to nothing: after so many seconds without anybody.
+    /// If it may scale to zero: after this many idle seconds.
     pub auto_pause_seconds: Option<i32>,
 }
 
@@ -103,12 +103,13 @@ pub struct ParameterGroup {
     pub name: String,
     /// `postgres16`
     pub family: Option<String>,
-    /// Those that somebody set, in the order of their names.
+    /// The modified parameters, in the order of their names.
     pub parameters: Vec<Parameter>,
 }
 
 impl ParameterGroup {
-    /// One of AWS's own, which nobody can change or make. A region has it only once something used it.
+    /// Returns whether it is a default group of AWS, which cannot be changed or created. A region has it only
+    /// once something used it.
     pub fn is_default(name: &str) -> bool {
         name.starts_with("default.")
     }
@@ -118,7 +119,7 @@ impl ParameterGroup {
 pub struct Parameter {
     pub name: String,
     pub value: String,
-    /// It takes effect only when the server starts.
+    /// It takes effect only after a restart.
     pub needs_restart: bool,
 }
 
@@ -140,7 +141,7 @@ pub struct FeatureRole {
     pub feature: Option<String>,
 }
 
-/// What a restore uses in a region; `None` is what the database itself had.
+/// Settings of a restore in a region; `None` is the setting of the database itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RegionNames {

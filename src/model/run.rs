@@ -8,7 +8,7 @@ use super::{BackupId, RepositoryName};
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     Succeeded,
-    /// It did its work, but not everywhere it should have.
+    /// It succeeded, but not everywhere it should have.
     Degraded,
     Failed,
     Interrupted,
@@ -25,16 +25,16 @@ impl Outcome {
     }
 }
 
-/// One backup in one repository, read again.
+/// The verification of one backup in one repository.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CopyCheck {
     pub backup: BackupId,
     pub repository: RepositoryName,
-    /// When it was done, by the clock of the host that did it.
+    /// When it was done, by the clock of the verifying host.
     pub at: DateTime<Utc>,
-    /// `stored`: the stored bytes were compared. `plain`: they were decrypted and unpacked, too.
+    /// `stored`: the stored bytes were compared. `plain`: they were also decrypted and decompressed.
     pub depth: CheckDepth,
-    /// What was found wrong, an object each; none is a pass.
+    /// The faults found, one per object; empty if it passed.
     pub faults: Vec<ObjectFault>,
 }
 
@@ -53,10 +53,10 @@ pub enum CheckDepth {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObjectFault {
-    /// The object's name under the backup's folder.
+    /// The object's name in the backup's folder.
     pub object: String,
     pub fault: CopyFault,
-    /// What a person wants to know beside it.
+    /// Details for the user.
     pub detail: String,
 }
 
@@ -68,9 +68,9 @@ pub enum CopyFault {
     Short,
     /// More bytes than were stored.
     Long,
-    /// As many bytes, but not the same.
+    /// The same number of bytes, but different ones.
     Altered,
-    /// The stored bytes are those recorded, but they do not decrypt or unpack to what was backed up.
+    /// The stored bytes match, but do not decrypt or decompress to what was backed up.
     Undecodable,
 }
 

@@ -6,7 +6,7 @@ use serde::Serialize;
 pub enum Judgement {
     #[default]
     Pass,
-    /// Nothing is known to be wrong, and not everything could be checked.
+    /// No problem is known, but not everything could be checked.
     Undetermined,
     Fail,
 }
@@ -21,21 +21,21 @@ impl Judgement {
     }
 }
 
-/// Where to look for what keeps something from passing.
+/// Where to look for the cause of a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cause {
-    /// What was backed up.
+    /// The backup.
     Backup,
-    /// What was promised: a recovery point or time objective, a check of the policy.
+    /// An objective: a recovery point or time objective, a check of the policy.
     Objective,
-    /// Where it was restored to.
+    /// The environment it was restored to.
     Environment,
     /// drctl, or a program that it runs.
     Tool,
 }
 
-/// One reason why something did not pass.
+/// One reason why a check did not pass.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Reason {
     pub cause: Cause,
@@ -44,7 +44,7 @@ pub struct Reason {
     pub message: String,
 }
 
-/// A judgement, with every reason against a pass.
+/// A judgement, with all reasons why it is not a pass.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Verdict {
     pub outcome: Judgement,
@@ -66,7 +66,7 @@ impl Verdict {
         worst
     }
 
-    /// Adds a reason for a judgement that is no better than `judgement`.
+    /// Adds a reason and makes the judgement no better than `judgement`.
     pub fn add(
         &mut self,
         judgement: Judgement,

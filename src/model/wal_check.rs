@@ -5,15 +5,15 @@ use serde::{Deserialize, Serialize};
 
 use super::{RepositoryName, SourceName, SystemIdentifier, WalName};
 
-/// The write-ahead log of one cluster in one repository, read again.
+/// The verification of one cluster's WAL in one repository.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WalCheck {
     pub source: SourceName,
     pub repository: RepositoryName,
     pub system_identifier: SystemIdentifier,
-    /// When it was done, by the clock of the host that did it.
+    /// When it was done, by the clock of the verifying host.
     pub at: DateTime<Utc>,
-    /// Where it began; `None`: nothing was read.
+    /// The first file read; `None`: nothing was read.
     pub since: Option<String>,
     /// Whether everything from there on was read.
     pub whole: bool,
@@ -21,14 +21,14 @@ pub struct WalCheck {
     pub bad: Vec<String>,
 }
 
-/// Files that were bad when they were last read, and when that was. `checks`: of one log.
+/// Returns the files that were bad when last read, with the time of that check. `checks`: of one cluster.
 pub fn bad_files<'c>(checks: impl IntoIterator<Item = &'c WalCheck>) -> BTreeMap<String, DateTime<Utc>> {
     let mut checks: Vec<_> = checks.into_iter().collect();
     checks.sort_by_key(|check| check.at);
     let mut bad = BTreeMap::new();
     for check in checks {
         if let (true, Some(since)) = (check.whole, &check.since) {
-            // Everything of a timeline sorts after its begin; histories are read with whatever is read.
+            // All later files of a timeline sort after its first; histories are read with whatever is read.
             let is_read = |name: &String| {
                 matches!(name.parse(), Ok(WalName::History(_))) || name.as_str() >= since.as_str()
             };
@@ -62,7 +62,7 @@ mod tests {
         let names = |later: WalCheck| bad_files([&later, &found]).into_keys().collect::<Vec<_>>();
         assert_eq!(names(check(0, Some(1), true, &[])), [fifth, history]);
         assert_eq!(names(check(2, Some(3), true, &[])), [""; 0]);
-        // One that did not come to its end, or that began later, says nothing about it.
+        // An incomplete check, or one that began later, says nothing about it.
         assert_eq!(names(check(2, Some(3), false, &[])), [fifth, history]);
         assert_eq!(names(check(2, None, true, &[])), [fifth, history]);
         assert_eq!(names(check(2, Some(6), true, &[])), [fifth]);
