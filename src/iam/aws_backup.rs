@@ -4,7 +4,7 @@ use super::{Conditions, IamError};
 use crate::aws::MANAGED;
 use crate::policy::AwsBackupSource;
 
-/// Rights on the vaults of a resource that AWS Backup protects, and on its recovery points.
+/// Adds rights on the vaults and recovery points of a resource that AWS Backup protects.
 pub(super) fn add(builder: &mut Builder<'_>, source: &AwsBackupSource) -> Result<(), IamError> {
     if source.place.endpoint.is_some() || builder.role == IamRole::BreakGlass {
         return Ok(());
@@ -32,7 +32,7 @@ pub(super) fn add(builder: &mut Builder<'_>, source: &AwsBackupSource) -> Result
     builder.document.allow("ListVaults", &look, vaults, plain());
     let read = ["backup:DescribeRecoveryPoint", "backup:ListTags"];
     builder.document.allow("DescribeRecoveryPoints", &read, points.clone(), plain());
-    // AWS Backup does not say the tags of what is RDS's.
+    // AWS Backup does not report the tags of RDS snapshots.
     let snapshots: Vec<String> =
         points.iter().filter(|arn| arn.split(':').nth(2) == Some("rds")).cloned().collect();
     let read = ["rds:ListTagsForResource"];
@@ -45,14 +45,14 @@ pub(super) fn add(builder: &mut Builder<'_>, source: &AwsBackupSource) -> Result
             builder.document.allow("TagRecoveryPoints", &["backup:TagResource"], points.clone(), plain());
             let tag = ["rds:AddTagsToResource"];
             builder.document.allow("TagBackupSnapshots", &tag, snapshots, plain());
-            // Recorded beside the backup, for when the region cannot be asked.
+            // Recorded with the backup, in case the region cannot be queried.
             let read = ["backup:GetRecoveryPointRestoreMetadata"];
             builder.document.allow("ReadRestoreMetadata", &read, points.clone(), plain());
             if !copies.is_empty() {
                 builder.document.allow("CopyRecoveryPoints", &["backup:StartCopyJob"], points, plain());
                 builder.document.allow("CopyIntoVaults", &["backup:CopyIntoBackupVault"], copies, plain());
             }
-            // An ARN does not say whether a cluster is one that drctl restores.
+            // An ARN does not show whether a cluster is one that drctl restores.
             if source.resource.contains(":rds:") && source.resource.contains(":cluster:") {
                 let look = ["rds:DescribeDBClusters"];
                 builder.document.allow("DescribeCluster", &look, [source.resource.clone()], plain());
@@ -68,7 +68,7 @@ pub(super) fn add(builder: &mut Builder<'_>, source: &AwsBackupSource) -> Result
         IamRole::Restorer => {
             let start = ["backup:GetRecoveryPointRestoreMetadata", "backup:StartRestoreJob"];
             builder.document.allow("RestoreRecoveryPoints", &start, points, plain());
-            // What was restored before may have been removed, and AWS Backup does not say it.
+            // An earlier restore may have been deleted, which AWS Backup does not report.
             if !snapshots.is_empty() {
                 let databases = |kind: &'static str| {
                     let account = account.as_str();
@@ -104,7 +104,7 @@ pub(super) fn add(builder: &mut Builder<'_>, source: &AwsBackupSource) -> Result
     }
     if source.plan.is_some() && matches!(builder.role, IamRole::Writer | IamRole::Auditor) {
         let plan = format!("arn:{}:backup:{home}:{}:backup-plan:*", partition(home), account.as_str());
-        // Which vaults it writes to is in the plan, and may be changed there.
+        // The plan names the vaults that it writes to, and may be changed.
         let list = ["backup:ListRecoveryPointsByBackupVault"];
         builder.document.allow("ListRecoveryPointsOfPlan", &list, [vault(home, "*")], plain());
         let read = ["backup:GetBackupPlan", "backup:GetBackupSelection", "backup:ListBackupSelections"];
@@ -114,8 +114,9 @@ pub(super) fn add(builder: &mut Builder<'_>, source: &AwsBackupSource) -> Result
     Ok(())
 }
 
-/// Recovery points of some services are things of theirs, under names AWS Backup gives; continuous ones of
-/// databases, and those of tables with AWS Backup's advanced features, are AWS Backup's own.
+/// Returns the ARNs of recovery points. Those of some services are resources of that service, with names by
+/// AWS Backup; continuous ones of databases, and those of tables with AWS Backup's advanced features, belong
+/// to AWS Backup.
 fn recovery_points(resource: &str, region: &str, account: &Account) -> Vec<String> {
     let (partition, account) = (partition(region), account.as_str());
     let own = |name: &str| format!("arn:{partition}:backup:{region}:{account}:recovery-point:{name}");
@@ -131,7 +132,7 @@ fn recovery_points(resource: &str, region: &str, account: &Account) -> Vec<Strin
         "ec2" => {
             ["snapshot/*", "image/*"].map(|name| format!("arn:{partition}:ec2:{region}::{name}")).to_vec()
         }
-        // A volume of a gateway is kept as a snapshot of EBS.
+        // A gateway volume is stored as an EBS snapshot.
         "storagegateway" => vec![format!("arn:{partition}:ec2:{region}::snapshot/*")],
         "fsx" => vec![format!("arn:{partition}:fsx:{region}:{account}:backup/*")],
         "redshift" => vec![format!("arn:{partition}:redshift:{region}:{account}:snapshot:*/awsbackup:*")],
@@ -190,7 +191,7 @@ mod tests {
                 "arn:aws:redshift:us-east-1:123456789012:cluster:shop",
                 &["redshift:us-west-2:123456789012:snapshot:*/awsbackup:*"],
             ),
-            // Clusters of DocumentDB and Neptune have ARNs of RDS, and so have their snapshots.
+            // DocumentDB and Neptune clusters have ARNs of RDS, and so do their snapshots.
             (
                 "arn:aws:rds:us-east-1:123456789012:cluster:docs",
                 &[

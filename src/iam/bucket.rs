@@ -4,7 +4,7 @@ use super::{Conditions, IamError, key};
 use crate::policy::{Checksum, RepositoryLocation, S3Location, ServerSideEncryption};
 use crate::repository::layout;
 
-/// Rights in each bucket of AWS. Other servers have keys of their own, and IAM does not reach them.
+/// Adds rights in each bucket of AWS. Other servers have keys of their own, out of the reach of IAM.
 pub(super) fn add(builder: &mut Builder<'_>) -> Result<(), IamError> {
     if builder.role == IamRole::BreakGlass {
         return Ok(());
@@ -31,7 +31,7 @@ fn of_bucket(builder: &mut Builder<'_>, place: &S3Location) -> Result<(), IamErr
     let (journal, leases) =
         (object(&format!("{}*", layout::journal(system))), object(&layout::lease(system, "*")));
     let (backups, log) = (object(&layout::every_backup(system)), object(&layout::every_wal_object(system)));
-    // What says whose the repository is, what is in it and who works on it. No data is in any of it.
+    // The metadata of the repository: its owner, contents and leases. It contains no data.
     let clear = vec![
         object(layout::MARKER),
         object(layout::BY_HAND),
@@ -59,11 +59,12 @@ fn of_bucket(builder: &mut Builder<'_>, place: &S3Location) -> Result<(), IamErr
             let mut read = clear;
             read.push(object(layout::every_probe()));
             if archives_log(builder) {
-                // The same file is archived twice when an answer is lost: it is told by its metadata.
+                // A file is archived twice if a response is lost: its metadata identifies it.
                 read.push(log);
             }
             if place.checksum != Checksum::Crc64Nvme {
-                // The store's own sum of the whole says that an upload is good; without it one has to look.
+                // The store's checksum of the whole object proves an upload; without it the object is
+                // inspected.
                 read.push(backups);
             }
             allow(builder, "ReadUnencryptedMetadata", &["s3:GetObject"], read);
@@ -84,7 +85,7 @@ fn of_bucket(builder: &mut Builder<'_>, place: &S3Location) -> Result<(), IamErr
             let mut delete = vec!["s3:AbortMultipartUpload", "s3:DeleteObject", "s3:DeleteObjectVersion"];
             delete.extend(["s3:GetObjectLegalHold", "s3:GetObjectRetention"]);
             if locks {
-                // Longer, never shorter: that takes `s3:BypassGovernanceRetention`.
+                // Extends only: shortening takes `s3:BypassGovernanceRetention`.
                 delete.push("s3:PutObjectRetention");
             }
             allow(builder, "DeleteBackups", &delete, vec![backups, log]);
@@ -100,7 +101,7 @@ fn of_bucket(builder: &mut Builder<'_>, place: &S3Location) -> Result<(), IamErr
     Ok(())
 }
 
-/// Without the right to list, what is not there is forbidden, and nobody can tell the two apart.
+/// Grants the right to list: without it a missing object looks like a forbidden one.
 fn list(builder: &mut Builder<'_>, bucket: &str, below: &str) {
     let mut actions = vec!["s3:GetBucketObjectLockConfiguration", "s3:GetBucketVersioning", "s3:ListBucket"];
     match builder.role {
@@ -120,7 +121,7 @@ fn archives_log(builder: &Builder<'_>) -> bool {
     builder.policy.sources.iter().any(|source| source.wal().is_some())
 }
 
-/// Objects that must be brought back before they can be read.
+/// Returns whether objects of the class must be restored before they can be read.
 fn is_archive(class: &str) -> bool {
     matches!(class, "GLACIER" | "DEEP_ARCHIVE")
 }

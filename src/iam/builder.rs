@@ -4,7 +4,7 @@ use super::IamDocument;
 use super::role::{Account, IamRole};
 use crate::policy::Policy;
 
-/// Why there is no document.
+/// Why no document can be built.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum IamError {
     #[error(
@@ -16,14 +16,14 @@ pub enum IamError {
     NothingInAws { role: IamRole },
 }
 
-/// What is built, and from what.
+/// The document being built, and its inputs.
 pub(super) struct Builder<'p> {
     pub(super) policy: &'p Policy,
     pub(super) role: IamRole,
     pub(super) document: IamDocument,
-    /// Where an ARN needs it and says none itself.
+    /// For ARNs whose account the policy does not name.
     pub(super) account: Option<Account>,
-    /// ARNs of the databases that are protected.
+    /// ARNs of the protected databases.
     pub(super) production: Vec<String>,
 }
 

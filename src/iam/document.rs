@@ -2,9 +2,9 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-/// Characters of a managed policy, white space not counted.
+/// Character limit of a managed policy, without white space.
 pub const MANAGED_LIMIT: usize = 6_144;
-/// Characters of all the inline policies of a role together.
+/// Character limit of all inline policies of a role together.
 pub const INLINE_LIMIT: usize = 10_240;
 const VERSION: &str = "2012-10-17";
 
@@ -19,7 +19,7 @@ pub struct IamDocument {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct IamStatement {
-    /// Says what it is for; letters and digits, once in a document.
+    /// Describes its purpose; letters and digits, unique in a document.
     pub sid: String,
     pub effect: Effect,
     pub action: Vec<String>,
@@ -54,7 +54,7 @@ impl Conditions {
         self.0.is_empty()
     }
 
-    /// Operator, key and values of each.
+    /// Iterates over operator, key and values of each condition.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, &str, &[String])> {
         let keys = self.0.iter();
         keys.flat_map(|(operator, keys)| {
@@ -84,10 +84,10 @@ impl IamDocument {
         self.add(sid, Effect::Allow, actions, resources, condition);
     }
 
-    /// What AWS lets nobody restrict to a resource: RDS's quotas (`DescribeAccountAttributes`), AWS Backup's
-    /// jobs (`Describe…Job`, `List…Jobs`, `ListBackupPlans`: a job has no ARN to name), and EC2's
-    /// `Describe…`, which RDS asks with the caller's rights when it restores into a VPC. All of them read, but
-    /// `PutRestoreValidationResult`, which says of a restore that it was checked.
+    /// Allows actions that AWS cannot restrict to a resource: RDS's quotas (`DescribeAccountAttributes`), AWS
+    /// Backup's jobs (`Describe…Job`, `List…Jobs`, `ListBackupPlans`: a job has no ARN to name), and EC2's
+    /// `Describe…`, which RDS calls with the caller's rights when it restores into a VPC. All of them read,
+    /// except `PutRestoreValidationResult`, which records that a restore was verified.
     pub(super) fn anywhere(&mut self, actions: &[&str]) {
         self.allow("ListAndDescribe", actions, ["*".to_owned()], Conditions::default());
     }
@@ -96,7 +96,7 @@ impl IamDocument {
         self.add(sid, Effect::Deny, actions, resources, Conditions::default());
     }
 
-    /// What is for the same purpose under the same conditions is one statement, also of several sources.
+    /// Adds a statement, merged with others of the same purpose and conditions, also of other sources.
     fn add(
         &mut self,
         sid: &str,
@@ -117,7 +117,7 @@ impl IamDocument {
         };
         let like = |statement: &&mut IamStatement| {
             let same_actions = statement.action == action;
-            // `*` is whatever is named beside it, so what it is asked for can be put together.
+            // `*` includes all other resources, so its actions can be merged.
             let anywhere = resources == ["*"] && statement.resource == ["*"];
             statement.condition == condition && (same_actions || anywhere)
         };
@@ -144,14 +144,14 @@ impl IamDocument {
         self.statement.iter().all(|statement| statement.effect == Effect::Deny)
     }
 
-    /// As IAM counts them.
+    /// Returns the number of characters as IAM counts them.
     pub fn characters(&self) -> usize {
         let text = serde_json::to_string(self).unwrap_or_default();
         text.chars().filter(|c| !c.is_whitespace()).count()
     }
 
-    /// As few documents as take its statements in their order, none longer than `limit` unless a single
-    /// statement is.
+    /// Splits the document into as few as possible, keeping the order of its statements; none exceeds `limit`
+    /// unless a single statement does.
     pub fn parts(&self, limit: usize) -> Vec<Self> {
         let mut parts: Vec<Self> = Vec::new();
         for statement in &self.statement {

@@ -1,9 +1,9 @@
 use super::IamRole;
 use super::builder::Builder;
 
-/// Keys that are disabled or scheduled for deletion take every backup with them.
+/// Disabling or deleting a key destroys every backup encrypted with it.
 const KEYS: [&str; 3] = ["kms:DisableKey", "kms:PutKeyPolicy", "kms:ScheduleKeyDeletion"];
-/// What guards a bucket.
+/// Changes to the protection of a bucket.
 const GUARDS: [&str; 8] = [
     "s3:BypassGovernanceRetention",
     "s3:DeleteBucket*",
@@ -14,7 +14,7 @@ const GUARDS: [&str; 8] = [
     "s3:PutObjectLegalHold",
     "s3:PutReplicationConfiguration",
 ];
-/// What AWS keeps by itself, and what guards it.
+/// Changes to AWS-managed backups and their protection.
 const KEPT: [&str; 6] = [
     "rds:DeleteDBClusterAutomatedBackup",
     "rds:DeleteDBInstanceAutomatedBackup",
@@ -36,8 +36,8 @@ const SHARING: [&str; 2] = ["rds:ModifyDBSnapshotAttribute", "rds:ModifyDBCluste
 const CHANGES: [&str; 4] =
     ["rds:DeleteDBInstance", "rds:DeleteDBCluster", "rds:ModifyDBInstance", "rds:ModifyDBCluster"];
 
-/// What a role must never be able to do, whatever else is attached to it. A denial names everything, so that
-/// nothing is left out.
+/// Denies what a role must never be able to do, whatever else is attached to it. Denials cover all resources,
+/// so that none is missed.
 pub(super) fn deny(builder: &mut Builder<'_>, shares: bool) {
     let everything = || ["*".to_owned()];
     let role = builder.role;

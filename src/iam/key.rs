@@ -3,7 +3,7 @@ use super::builder::Builder;
 use super::role::partition;
 use super::{Account, IamError};
 
-/// What RDS does with a key in the caller's name to make, copy and restore a snapshot.
+/// The actions of RDS on a key with the caller's rights, to create, copy and restore a snapshot.
 const RDS_ACTIONS: [&str; 7] = [
     "kms:DescribeKey",
     "kms:Decrypt",
@@ -14,14 +14,14 @@ const RDS_ACTIONS: [&str; 7] = [
     "kms:ReEncryptTo",
 ];
 
-/// A KMS key as a policy names it, and what a statement needs to mean just it.
+/// A KMS key as a policy names it, and the condition that limits a statement to it.
 struct KmsKeyArn {
     resource: String,
-    /// IAM knows keys by their ids: an alias is a condition on them.
+    /// IAM identifies keys by their IDs: an alias becomes a condition.
     condition: Conditions,
 }
 
-/// A key by its ARN, its id, or its alias (`alias/…`).
+/// Resolves a key given by its ARN, ID or alias (`alias/…`).
 fn key(
     builder: &Builder<'_>,
     named: &str,
@@ -51,7 +51,7 @@ fn key(
     })
 }
 
-/// A key of a bucket, used by S3 only.
+/// Allows the use of a bucket's key through S3 only.
 pub(super) fn of_bucket(
     builder: &mut Builder<'_>,
     named: &str,
@@ -66,7 +66,8 @@ pub(super) fn of_bucket(
     Ok(())
 }
 
-/// A key of a region, used by RDS only. `None`: the database's own, which the policy does not name.
+/// Allows the use of a region's key through RDS only. `None`: the database's own key, which the policy does
+/// not name.
 pub(super) fn of_rds(
     builder: &mut Builder<'_>,
     named: Option<&str>,
@@ -93,7 +94,7 @@ pub(super) fn of_rds(
     Ok(())
 }
 
-/// What a key is, asked of KMS itself. `None`: the database's own, which the policy does not name.
+/// Allows describing a key in KMS. `None`: the database's own key, which the policy does not name.
 pub(super) fn look(
     builder: &mut Builder<'_>,
     named: Option<&str>,

@@ -1,11 +1,11 @@
-//! What each role of drctl needs in AWS, and what it must not have, as IAM policy documents made from the
-//! policy: they name its buckets, databases, vaults, keys and secrets, and nothing else.
+//! The rights that each role of drctl needs in AWS, and those it must not have, as IAM policy documents
+//! generated from the policy: they name its buckets, databases, vaults, keys and secrets, and nothing else.
 //!
-//! *Invariants.* Whoever writes backups can neither delete nor change one; whoever deletes backups cannot read
-//! one; nobody may do both. `*` stands as a resource only where AWS takes no other (`anywhere` in `document.rs`), and
-//! where something is denied. An account that the policy does not say is asked for, never guessed.
+//! *Invariants.* A role that writes backups can neither delete nor change one; a role that deletes backups
+//! cannot read one; no role may do both. `*` is a resource only where AWS accepts no other (`anywhere` in
+//! `document.rs`), and in denials. An account that the policy does not name is asked for, never guessed.
 //!
-//! *Not here.* Making roles, and asking AWS what a caller may do: `drctl doctor`.
+//! *Not here.* Creating roles, and querying AWS for a caller's rights: `drctl doctor`.
 
 mod aws_backup;
 mod bucket;

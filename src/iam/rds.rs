@@ -7,14 +7,14 @@ use crate::policy::{PasswordSource, RdsDatabase, RdsSource};
 use crate::postgres::ConnectionParameters;
 use crate::source::rds_snapshot::identifier_prefixes;
 
-/// Rights on one database, its snapshots and what is restored from them.
+/// Adds rights on one database, its snapshots and what is restored from them.
 ///
-/// Describing names every snapshot, group and automated backup of the account: which there are is what is
-/// asked. What is made or changed is told by its identifier or its tags.
+/// Describing covers every snapshot, group and automated backup of the account, since it discovers which
+/// exist. Creation and changes are limited by identifier or tags.
 ///
-/// What is restored is called `drctl-…` or has the database's own name and more behind it; in another region
-/// also the name itself. AWS lets nobody tag only what they are making, so without that bound a restorer could
-/// put drctl's tags on any database, and then delete it.
+/// Restored databases are named `drctl-…` or begin with the database's own name; in another region they may
+/// have the name itself. AWS cannot limit tagging to a resource being created, so without that bound a
+/// restorer could put drctl's tags on any database, and then delete it.
 pub(super) fn add(builder: &mut Builder<'_>, source: &RdsSource) -> Result<(), IamError> {
     if source.place.endpoint.is_some() {
         return Ok(());
@@ -80,7 +80,7 @@ pub(super) fn add(builder: &mut Builder<'_>, source: &RdsSource) -> Result<(), I
                     own_snapshots,
                     Conditions::default(),
                 );
-                // What is encrypted with a key of AWS's cannot be.
+                // A snapshot encrypted with an AWS-managed key cannot be shared.
                 key::look(builder, None, home, &account)?;
             }
             if !source.regions.is_empty() {
@@ -118,7 +118,7 @@ pub(super) fn add(builder: &mut Builder<'_>, source: &RdsSource) -> Result<(), I
             builder.document.allow("ModifyCreatedDatabases", &change, made.clone(), is_ours.clone());
             builder.document.allow("UseParameterGroups", names.modify, groups, Conditions::default());
             builder.document.allow("DeleteExpiredTemporary", names.delete, made, expires);
-            // What the database's own group sets is made anew where it is not; never beside the group itself.
+            // A parameter group is recreated in regions that lack it, never in that of the original.
             let away = |kind: &&str| regions.iter().skip(1).map(|region| arn(region, kind, "*")).collect();
             let away: Vec<Vec<String>> = names.groups.iter().map(away).collect();
             let make = [names.make_groups, &["rds:AddTagsToResource"]].concat();
@@ -137,8 +137,8 @@ pub(super) fn add(builder: &mut Builder<'_>, source: &RdsSource) -> Result<(), I
             let secret = ["secretsmanager:CreateSecret", "secretsmanager:TagResource"];
             builder.document.allow("LetRdsManageThePassword", &secret, secrets, Conditions::default());
             read_new_password(builder, source, &account, Conditions::default());
-            // Which role writes the measurements is recorded with the backup, and nowhere else; it can be passed
-            // to nothing but that.
+            // The monitoring role is recorded with the backup and nowhere else; it can be passed only to that
+            // service.
             let roles = format!("arn:{}:iam::{}:role/*", partition(home), account.as_str());
             let to =
                 Conditions::when("StringEquals", "iam:PassedToService", &["monitoring.rds.amazonaws.com"]);
@@ -155,7 +155,7 @@ pub(super) fn add(builder: &mut Builder<'_>, source: &RdsSource) -> Result<(), I
         IamRole::BreakGlass => {
             let mut databases = everywhere(names.database, &format!("{}*", names.identifier));
             databases.push(database.clone());
-            // A cluster's instances are called as somebody wished, and give up their names with it.
+            // A cluster's instances have arbitrary names, which are freed with the cluster.
             if names.database == "cluster" {
                 databases.extend(everywhere("db", "*"));
             }
@@ -185,7 +185,7 @@ pub(super) fn add(builder: &mut Builder<'_>, source: &RdsSource) -> Result<(), I
     Ok(())
 }
 
-/// How what the restorer may make of a source in a region is called; `*` is anything.
+/// Returns the name patterns that the restorer may create for a source in a region; `*` matches anything.
 pub fn restored_names(source: &RdsSource, region: &str) -> Vec<String> {
     let own = source.database.identifier();
     let mut names = vec!["drctl-*".to_owned(), format!("{own}-*")];
@@ -195,7 +195,7 @@ pub fn restored_names(source: &RdsSource, region: &str) -> Vec<String> {
     names
 }
 
-/// Whether the restorer may make one of that name.
+/// Returns whether the restorer may create a database with that name.
 pub fn may_be_restored_as(source: &RdsSource, region: &str, name: &str) -> bool {
     restored_names(source, region).iter().any(|pattern| match pattern.strip_suffix('*') {
         Some(beginning) => name.starts_with(beginning),
@@ -214,11 +214,11 @@ fn describe(builder: &mut Builder<'_>, names: &Names<'_>, everywhere: &dyn Fn(&s
     }
 }
 
-/// By a token. AWS gives what is restored a resource id of its own, and promotes it into the place of the database, so
-/// that the id of today must not be named; the role in the database is.
+/// Allows logins with a token. A restored database gets a new resource ID and is promoted to replace the
+/// database, so the current ID is not named; the role in the database is.
 ///
-/// Whoever takes dumps logs in where the database runs; whoever restores, and promotes, wherever it is restored.
-/// No condition is asked for: RDS looks at few of them.
+/// A role that takes dumps logs in where the database runs; one that restores or promotes, in every region of
+/// a restore. No condition is added: RDS evaluates few of them.
 fn log_in(builder: &mut Builder<'_>, source: &RdsSource, account: &Account) {
     let Some(login) = &source.login else { return };
     let (Some(PasswordSource::IamToken(_)), Some(url)) = (&login.password, &login.url) else { return };
@@ -237,11 +237,11 @@ fn log_in(builder: &mut Builder<'_>, source: &RdsSource, account: &Account) {
     builder.document.allow("ConnectByToken", &["rds-db:connect"], users, Conditions::default());
 }
 
-/// Where RDS keeps the master's password, it makes another for what is restored; its name is RDS's own. Only where
-/// the policy's password may be of such a secret.
+/// Allows reading the new master password: if RDS manages the password, it creates a secret for a restored
+/// database, with a name of its own. Only if the policy's password may be such a secret.
 fn read_new_password(builder: &mut Builder<'_>, source: &RdsSource, account: &Account, when: Conditions) {
     let password = source.login.as_ref().and_then(|login| login.password.as_ref());
-    // What RDS keeps it changes each week: nobody has it in a file.
+    // RDS rotates managed passwords weekly: none is in a file.
     let Some(PasswordSource::Secret(SecretRef::SecretsManager { .. } | SecretRef::Command(_))) = password
     else {
         return;
@@ -260,7 +260,7 @@ fn read_new_password(builder: &mut Builder<'_>, source: &RdsSource, account: &Ac
     builder.document.allow("ReadPasswordManagedByRds", &read, secrets, when);
 }
 
-/// The database's own key, and that of each region.
+/// Allows the use of the database's own key, and that of each region.
 fn keys(builder: &mut Builder<'_>, source: &RdsSource, account: &Account) -> Result<(), IamError> {
     key::of_rds(builder, None, &source.place.region, account)?;
     for region in &source.regions {
@@ -271,7 +271,7 @@ fn keys(builder: &mut Builder<'_>, source: &RdsSource, account: &Account) -> Res
     Ok(())
 }
 
-/// An instance and a cluster have calls and ARNs of their own for the same things.
+/// Instances and clusters have different calls and ARNs for the same operations.
 struct Names<'s> {
     identifier: &'s str,
     database: &'static str,

@@ -4,19 +4,18 @@ use crate::policy::{
     Credentials, NotifyRoute, Policy, RepositoryLocation, ServerSideEncryption, SourceConfig,
 };
 
-/// Whose permissions.
+/// A role that needs permissions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IamRole {
-    /// Takes backups and archives log, on the host that does so by itself. Can neither read nor remove what it
-    /// wrote.
+    /// Takes backups and archives WAL, unattended. Can neither read nor remove what it wrote.
     Writer,
-    /// Restores and drills. Holds an identity, and can change nothing but what it made.
+    /// Restores and drills. Holds an identity, and can change only what it created.
     Restorer,
-    /// Removes what is no longer kept. Cannot read a backup.
+    /// Removes expired backups. Cannot read a backup.
     Retention,
-    /// Reads what is stored, and how AWS is set up, to verify it; changes nothing.
+    /// Verifies what is stored and how AWS is configured; read-only.
     Auditor,
-    /// For people, in an incident: promotes a restored database to production.
+    /// For operators in an incident: promotes a restored database to production.
     BreakGlass,
 }
 
@@ -41,7 +40,7 @@ impl fmt::Display for IamRole {
     }
 }
 
-/// An account of AWS: 12 digits.
+/// An AWS account: 12 digits.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Account(String);
 
@@ -50,14 +49,14 @@ impl Account {
         &self.0
     }
 
-    /// `None` of what is no ARN, or says no account.
+    /// Returns the account of an ARN; `None` if there is none.
     fn of_arn(arn: &str) -> Option<Self> {
         let mut parts = arn.split(':');
         (parts.next() == Some("arn")).then_some(())?;
         parts.nth(3)?.parse().ok()
     }
 
-    /// Of the role that credentials take on.
+    /// Returns the account of the role that the credentials assume.
     pub(super) fn of_credentials(credentials: &Credentials) -> Option<Self> {
         match credentials {
             Credentials::Role { arn, .. } => Self::of_arn(arn),
@@ -77,13 +76,13 @@ impl std::str::FromStr for Account {
     }
 }
 
-/// The account that the policy's ARNs name; `None` where they name none, or several.
+/// Returns the account that the policy's ARNs name; `None` if they name none, or several.
 pub fn account(policy: &Policy) -> Option<Account> {
     let mut known = named(policy);
     if known.len() == 1 { known.pop() } else { None }
 }
 
-/// Whether they name any.
+/// Returns whether the policy's ARNs name any account.
 pub(super) fn names_accounts(policy: &Policy) -> bool {
     !named(policy).is_empty()
 }
@@ -95,7 +94,7 @@ fn named(policy: &Policy) -> Vec<Account> {
     known
 }
 
-/// Roles that the policy's credentials take on.
+/// Returns the roles that the policy's credentials assume.
 pub(super) fn roles(policy: &Policy) -> Vec<String> {
     let stores = policy.repositories.iter().filter_map(|repository| match &repository.place {
         RepositoryLocation::S3(place) => Some(&place.credentials),
@@ -134,7 +133,7 @@ fn arns(policy: &Policy) -> Vec<String> {
     arns
 }
 
-/// `aws`, or what AWS in China and for the government has in its ARNs.
+/// Returns the ARN partition of a region: `aws`, or that of China or GovCloud.
 pub(super) fn partition(region: &str) -> &'static str {
     match region {
         region if region.starts_with("cn-") => "aws-cn",

@@ -3,7 +3,7 @@ use super::role::{Account, IamRole, account};
 use super::{Conditions, IamDocument, aws_backup, bucket, explicit_deny, rds, secret};
 use crate::policy::{Policy, SourceConfig};
 
-/// Returns the IAM policy document of a role. `given`: the account where the policy does not say it.
+/// Returns the IAM policy document of a role. `given`: the account if the policy does not name it.
 pub fn document(policy: &Policy, role: IamRole, given: Option<&Account>) -> Result<IamDocument, IamError> {
     let account = given.cloned().or_else(|| account(policy));
     let mut builder =
@@ -22,7 +22,7 @@ pub fn document(policy: &Policy, role: IamRole, given: Option<&Account>) -> Resu
     }
     secret::add(&mut builder)?;
     if role == IamRole::Writer {
-        // `doctor` asks IAM what the role it runs as may do.
+        // `doctor` queries IAM for the rights of its role.
         let roles = super::role::roles(policy);
         builder.document.allow(
             "SimulateOwnPolicy",
@@ -47,7 +47,7 @@ mod tests {
     use crate::iam::{Effect, IamStatement};
     use crate::policy::{load, parse};
 
-    /// IAM's own matching: `*` is any characters, `?` one.
+    /// Matches as IAM does: `*` is any characters, `?` one.
     fn matches(pattern: &[u8], text: &[u8]) -> bool {
         match (pattern, text) {
             ([], []) => true,
@@ -62,7 +62,8 @@ mod tests {
         patterns.iter().any(|pattern| matches(pattern.as_bytes(), text.as_bytes()))
     }
 
-    /// Every policy that comes with drctl, and one with each combination of what changes the documents.
+    /// Returns every policy that comes with drctl, and one for each combination of what changes the
+    /// documents.
     fn policies() -> Vec<Policy> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
         let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
@@ -219,7 +220,7 @@ copy_to = {{ us-west-2 = {{ vault = "shop-dr" }} }}
                 let (_, verb) = action.split_once(':').unwrap();
                 assert_eq!(statement.sid, "ListAndDescribe");
                 let reads = ["Describe", "List", "Get"].iter().any(|word| verb.starts_with(word));
-                // A job of one's own has no ARN to name.
+                // A job has no ARN to name.
                 assert!(reads || action == "backup:PutRestoreValidationResult", "{role} may {action} on all");
             }
         });
@@ -240,7 +241,7 @@ copy_to = {{ us-west-2 = {{ vault = "shop-dr" }} }}
         });
     }
 
-    /// Tags alone would not hold it: whoever may tag anything could then delete anything.
+    /// Tags alone are no protection: a role that may tag anything could then delete anything.
     #[test]
     fn a_restorer_tags_and_removes_nothing_but_what_has_the_names_it_gives() {
         let foreign = ["billing", "shop", "shopping"]
@@ -288,13 +289,13 @@ password = "secretsmanager:shop/app#password"
             });
             let logs_in = matches!(role, IamRole::Writer | IamRole::Restorer | IamRole::BreakGlass);
             assert_eq!(may, logs_in, "{role}");
-            // What RDS keeps the master's password in, it makes anew for what is restored.
+            // RDS recreates a managed master password for a restored database.
             let new = "arn:aws:secretsmanager:us-east-1:111122223333:secret:rds!db-0a1b-AbCdEf";
             let may = allowed(document.statements()).any(|(statement, action)| {
                 action == "secretsmanager:GetSecretValue" && names(&statement.resource, new)
             });
             assert_eq!(may, matches!(role, IamRole::Restorer | IamRole::BreakGlass), "{role}");
-            // Whoever sets up what is restored has it monitored as before, and passes no role to anything else.
+            // A restorer configures monitoring as before, and passes no role to anything else.
             let passes = document.statements().iter().find(|s| s.action.contains(&"iam:PassRole".to_owned()));
             assert_eq!(passes.is_some(), role == IamRole::Restorer, "{role}");
             let to: Vec<_> = passes.iter().flat_map(|statement| statement.condition.iter()).collect();

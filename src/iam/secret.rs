@@ -4,7 +4,7 @@ use super::{Conditions, IamError};
 use crate::platform::SecretRef;
 use crate::policy::{Credentials, PasswordSource, PostgresSource, RepositoryLocation, Source};
 
-/// The right to read what the policy keeps in Secrets Manager, each role its own.
+/// Adds the right to read the policy's secrets in Secrets Manager, separately for each role.
 pub(super) fn add(builder: &mut Builder<'_>) -> Result<(), IamError> {
     let mut ids: Vec<String> = Vec::new();
     for reference in references(builder) {
@@ -15,7 +15,7 @@ pub(super) fn add(builder: &mut Builder<'_>) -> Result<(), IamError> {
     for id in ids {
         let arn = match id.starts_with("arn:") {
             true => id,
-            // AWS adds six characters to a name, and the host says in which region it is.
+            // AWS appends six characters to a name, and the region depends on the host.
             false => {
                 let account = builder.account_or(None, "a secret in Secrets Manager")?;
                 format!("arn:{}:secretsmanager:*:{}:secret:{id}-??????", home(builder), account.as_str())
@@ -38,7 +38,7 @@ fn home(builder: &Builder<'_>) -> &'static str {
 fn references<'p>(builder: &Builder<'p>) -> Vec<&'p SecretRef> {
     let (policy, role) = (builder.policy, builder.role);
     if role == IamRole::BreakGlass {
-        // Whoever promotes speaks to RDS as the source says, and then logs in to what has production's name.
+        // A promotion uses the source's access to RDS, and then logs in to production.
         let databases = policy.sources.iter().filter_map(Source::rds);
         let asked = databases.flat_map(|rds| {
             let login = rds.login.iter().flat_map(|login| of_database(login));
@@ -55,7 +55,7 @@ fn references<'p>(builder: &Builder<'p>) -> Vec<&'p SecretRef> {
         if let Some(location) = source.aws_location() {
             known.extend(of_credentials(&location.credentials));
         }
-        // Who takes backups speaks to the databases, and who restores an instance to what is in it.
+        // A backup accesses the databases; a restore of an instance accesses its contents.
         let is_asked = match role {
             IamRole::Writer => true,
             IamRole::Restorer => source.rds().is_some(),
@@ -84,7 +84,7 @@ fn of_database(postgres: &PostgresSource) -> Vec<&SecretRef> {
     let base = postgres.base.as_ref().and_then(|base| base.url_ref.as_ref());
     let password = match &postgres.password {
         Some(PasswordSource::Secret(reference)) => Some(reference),
-        // What it is signed with is asked for with the place.
+        // Its credentials are those of the location.
         Some(PasswordSource::IamToken(_)) | None => None,
     };
     postgres.url_ref.iter().chain(password).chain(base).collect()
