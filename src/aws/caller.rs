@@ -1,4 +1,4 @@
-//! Who calls AWS, and what IAM lets them do, as IAM says it itself.
+//! Queries the identity of the caller, and its rights according to IAM.
 
 use aws_sdk_iam::types::{ContextEntry, ContextKeyTypeEnum, PolicyEvaluationDecisionType};
 use thiserror::Error;
@@ -8,10 +8,10 @@ use crate::policy::{AwsLocation, Credentials};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// As STS says it: of a role that was taken on, the session.
+    /// As returned by STS: of an assumed role, the session.
     pub arn: String,
     pub account: String,
-    /// What IAM can be asked about: a session's role. `None` where it cannot be told.
+    /// The principal that IAM can simulate: the role of a session. `None` if unknown.
     pub principal: Option<String>,
 }
 
@@ -23,7 +23,7 @@ pub enum CallerError {
     Aws(#[from] AwsFailure),
 }
 
-/// Actions on resources in a request that says these things (key, values).
+/// Actions on resources in a request with this context.
 #[derive(Clone, Debug, Default)]
 pub struct SimulationRequest {
     pub actions: Vec<String>,
@@ -31,7 +31,7 @@ pub struct SimulationRequest {
     pub context: Vec<SimulationContext>,
 }
 
-/// What a request says of itself: a condition's key.
+/// The value of a condition key in a request.
 #[derive(Clone, Debug)]
 pub struct SimulationContext {
     pub key: String,
@@ -53,7 +53,7 @@ pub struct Decision {
     pub is_allowed: bool,
 }
 
-/// Who the place's credentials are.
+/// Returns the identity of the credentials.
 pub async fn caller(place: &AwsLocation) -> Result<Caller, CallerError> {
     let client = aws_sdk_sts::Client::new(&paced_config(place, CallPace::Look).await?);
     let asked = client.get_caller_identity().send().await;
@@ -61,14 +61,14 @@ pub async fn caller(place: &AwsLocation) -> Result<Caller, CallerError> {
     let lacking = |what| AwsFailure::lacking("GetCallerIdentity", &place.region, what);
     let arn = answer.arn.ok_or_else(|| lacking("ARN"))?;
     let principal = match &place.credentials {
-        // A session does not say the path of its role; the policy does.
+        // A session ARN lacks the path of its role; the policy has it.
         Credentials::Role { arn, .. } => Some(arn.clone()),
         _ => principal(&arn),
     };
     Ok(Caller { account: answer.account.ok_or_else(|| lacking("account"))?, arn, principal })
 }
 
-/// The role of a session, or the user.
+/// Returns the role of a session, or the user.
 fn principal(arn: &str) -> Option<String> {
     let parts: Vec<&str> = arn.splitn(6, ':').collect();
     let ["arn", partition, service, _, account, resource] = parts[..] else { return None };
@@ -82,7 +82,7 @@ fn principal(arn: &str) -> Option<String> {
     }
 }
 
-/// What IAM decides of each of the actions on each of the resources.
+/// Simulates each of the actions on each of the resources with IAM.
 pub async fn simulate(
     place: &AwsLocation,
     principal: &str,

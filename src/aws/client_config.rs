@@ -12,27 +12,28 @@ const CONNECT: Duration = Duration::from_secs(5);
 const ATTEMPT: Duration = Duration::from_secs(30);
 const WITHIN: Duration = Duration::from_secs(180);
 const ATTEMPTS: u32 = 8;
-/// A control plane that throttles is asked again after 1, 2, 4, … seconds, up to the time between two polls.
+/// A throttled control plane is retried after 1, 2, 4, … seconds, up to the interval between two polls.
 const BACKOFF: Duration = Duration::from_secs(1);
 
-/// How long an answer is waited for.
+/// How long to wait for a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallPace {
-    /// By whatever has work done there: nothing is gained by giving up.
+    /// For operations: giving up gains nothing.
     Work,
-    /// By whatever only asks what there is: as long as the policy has [patience](AwsLocation::patience). A region that
-    /// answers nothing is asked once in that time, and one that throttles or has trouble as often as fits.
+    /// For queries: as long as the policy's [patience](AwsLocation::patience). A region without a response
+    /// gets one attempt in that time, one with throttling or errors as many as fit.
     Look,
 }
 
-/// What a client of any of AWS's control planes is made of, there. Nothing is asked of it yet.
+/// Creates the configuration of any AWS control plane client. Sends no request.
 ///
-/// As for S3, an `AWS_ENDPOINT_URL` of the environment moves nothing: the policy alone says where requests go.
+/// As for S3, an `AWS_ENDPOINT_URL` of the environment has no effect: the policy alone determines where
+/// requests go.
 pub async fn sdk_config(place: &AwsLocation) -> Result<SdkConfig, AwsError> {
     paced_config(place, CallPace::Work).await
 }
 
-/// As above, at this pace.
+/// Creates the same configuration with the given timeouts.
 pub async fn paced_config(place: &AwsLocation, pace: CallPace) -> Result<SdkConfig, AwsError> {
     let http = https(Trust::Host)?;
     let location = format!("AWS in {}", place.region);
@@ -58,7 +59,7 @@ pub async fn paced_config(place: &AwsLocation, pace: CallPace) -> Result<SdkConf
                 .with_initial_backoff(BACKOFF.min(place.poll))
                 .with_max_backoff(place.poll),
         )
-        // A host whose clock is wrong must be told so, not helped past it: times in backups are its own.
+        // Clock skew must be reported, not corrected: times in backups are this host's.
         .disable_clock_skew_correction(true);
     config.set_app_name(AppName::new("drctl").ok());
     config.set_endpoint_url(place.endpoint.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned()));

@@ -2,7 +2,7 @@ use chrono::{DateTime, Utc};
 
 use super::{AwsFailure, FailureKind};
 
-/// `None` where the thing that was asked for is not there.
+/// Converts a "not found" failure to `None`.
 pub(super) fn found<T>(answer: Result<T, AwsFailure>) -> Result<Option<T>, AwsFailure> {
     match answer {
         Ok(value) => Ok(Some(value)),

@@ -5,7 +5,7 @@ use aws_sdk_s3::operation::put_object::PutObjectError;
 use aws_sdk_s3::operation::upload_part::UploadPartError;
 use aws_smithy_runtime_api::client::interceptors::context::InterceptorContext;
 
-/// What stores say of bytes that arrived other than they were sent.
+/// Error codes for bytes that were corrupted in transit.
 const CODES: [&str; 7] = [
     "BadDigest",
     "InvalidDigest",
@@ -16,7 +16,7 @@ const CODES: [&str; 7] = [
     "InvalidPart",
 ];
 
-/// Has bytes that were spoiled on their way sent again, like those that did not arrive. The attempts are counted
+/// Retries uploads that were corrupted in transit, like those that did not arrive. All attempts count
 /// together.
 #[derive(Debug)]
 pub(super) struct CorruptUpload;

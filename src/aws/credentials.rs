@@ -10,12 +10,12 @@ use super::AwsError;
 use crate::platform::{ExposeSecret as _, SecretRef, Usable};
 use crate::policy::Credentials;
 
-/// How long an assumed role lasts; it is assumed again before it ends. Roles that are assumed by a role
+/// How long an assumed role lasts; it is assumed again before it expires. Roles that are assumed by a role
 /// may not last longer.
 const SESSION: std::time::Duration = std::time::Duration::from_secs(3600);
 
-/// What proves who we are. Only keys given by reference are read now; everything else is asked for with
-/// the first request, and again before it expires.
+/// Returns a credentials provider. Reads only keys given by reference now; others are loaded with the first
+/// request, and again before they expire.
 pub(super) async fn provider(
     credentials: &Credentials,
     location: &str,
@@ -31,7 +31,7 @@ pub(super) async fn provider(
         Credentials::Default => SharedCredentialsProvider::new(
             DefaultCredentialsChain::builder().configure(config).region(region).build().await,
         ),
-        // Not the chain with this profile: in the chain, keys in the environment would win over it.
+        // Not the chain with this profile: in the chain, keys in the environment would take precedence.
         Credentials::Profile(name) => SharedCredentialsProvider::new(
             ProfileFileCredentialsProvider::builder().configure(&config).profile_name(name).build(),
         ),
@@ -77,7 +77,7 @@ async fn resolve(what: &'static str, reference: &SecretRef, location: &str) -> R
     Ok(secret.expose_secret().to_owned())
 }
 
-/// A host's name as a part of a session name: it shows in the account's audit log.
+/// Converts a host name for a session name, which appears in the account's audit log.
 fn session_word(host: &str) -> String {
     host.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-')).take(50).collect()
 }

@@ -2,7 +2,7 @@ use thiserror::Error;
 
 use crate::platform::{HttpsError, SecretError};
 
-/// Why there is no client for a place.
+/// Why no client could be created.
 #[derive(Debug, Error)]
 pub enum AwsError {
     #[error(transparent)]

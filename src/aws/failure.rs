@@ -6,48 +6,48 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use thiserror::Error;
 
-/// A call of AWS that failed, after the SDK's retries.
+/// An AWS call that failed, after the SDK's retries.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("{operation} in {region} failed: {detail}{}", .kind.advice())]
 pub struct AwsFailure {
-    /// As the API calls it: `CreateDBSnapshot`.
+    /// As in the API: `CreateDBSnapshot`.
     pub operation: &'static str,
     pub region: String,
     pub kind: FailureKind,
-    /// AWS's word for it: `DBSnapshotAlreadyExists`.
+    /// AWS's error code: `DBSnapshotAlreadyExists`.
     pub code: Option<String>,
     pub detail: String,
 }
 
-/// What a failure means for whoever called.
+/// What a failure means for the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FailureKind {
-    /// Too many calls; the retries did not outlast it.
+    /// Too many calls; the retries were not enough.
     Throttled,
-    /// There are no credentials, or they are not valid, or no longer.
+    /// No credentials, or invalid or expired ones.
     Credentials,
     Forbidden,
     NotFound,
     /// The name is taken.
     Exists,
-    /// The account has as many as it may.
+    /// A quota of the account is exhausted.
     Quota,
-    /// Not now: the thing is in a state that does not allow it.
+    /// The object is in a state that does not allow it now.
     State,
     /// The KMS key cannot be used.
     Key,
-    /// No answer came.
+    /// No response.
     Unreachable,
-    /// The service says that it has trouble.
+    /// The service reports an outage.
     Unavailable,
-    /// The request was refused for what it says.
+    /// The request itself is invalid.
     Invalid,
     Other,
 }
 
 impl FailureKind {
-    /// Whether asking again later may help with nothing changed. Credentials count: they are made anew while
-    /// a job goes on.
+    /// Returns whether a later retry may succeed without a change. Credentials count: they are renewed during
+    /// a job.
     pub fn may_pass(self) -> bool {
         matches!(self, Self::Throttled | Self::Credentials | Self::Unreachable | Self::Unavailable)
     }
@@ -70,7 +70,7 @@ impl FailureKind {
 }
 
 impl AwsFailure {
-    /// Of a call that the SDK gave up.
+    /// Converts an error of the SDK.
     pub fn from_sdk<E>(operation: &'static str, region: &str, error: SdkError<E, HttpResponse>) -> Self
     where
         E: ProvideErrorMetadata + Error + 'static,
@@ -87,7 +87,7 @@ impl AwsFailure {
         let detail = match (&code, message, status) {
             (Some(code), Some(message), _) => format!("{} ({code})", message.trim_end_matches('.')),
             (Some(code), None, _) => code.clone(),
-            // AWS always has a word for it.
+            // AWS always sends an error code.
             (None, _, Some(status @ (404 | 405 | 501))) => format!(
                 "HTTP status {status}: the server does not have this call; check the endpoint in the policy"
             ),
@@ -97,7 +97,7 @@ impl AwsFailure {
         Self { operation, region: region.to_owned(), kind, code, detail }
     }
 
-    /// An answer that lacks what it must have.
+    /// Creates the failure of a response that lacks a required value.
     pub fn lacking(operation: &'static str, region: &str, what: &str) -> Self {
         Self {
             operation,
@@ -113,8 +113,8 @@ fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn
     std::iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| (*error).source())
 }
 
-/// What happened where no answer came: the SDK wraps it in general words, so the innermost say most. Of
-/// credentials it is told from where the search for them failed.
+/// Returns the cause of a failure without a response: the SDK wraps it in general words, so the innermost
+/// message says most. Of credentials, reports the chain from where the lookup failed.
 fn words(error: &(dyn Error + 'static)) -> String {
     let credentials = causes(error).position(|cause| cause.is::<CredentialsError>());
     let mut words: Vec<String> = causes(error).map(ToString::to_string).collect();
@@ -124,7 +124,8 @@ fn words(error: &(dyn Error + 'static)) -> String {
     words.join(": ")
 }
 
-/// RDS says `DBSnapshotNotFound`, AWS Backup `ResourceNotFoundException`: the services agree on the endings.
+/// Maps error codes to kinds. RDS has `DBSnapshotNotFound`, AWS Backup `ResourceNotFoundException`: the
+/// services agree on the endings.
 fn kind(code: &str, status: Option<u16>) -> FailureKind {
     use FailureKind as Kind;
     let word = code.trim_end_matches("Fault").trim_end_matches("Exception");

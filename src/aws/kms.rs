@@ -6,11 +6,11 @@ use crate::policy::AwsLocation;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KmsKey {
     pub arn: String,
-    /// AWS made it and manages it, as `aws/rds`: nobody else can be let to use it.
+    /// AWS-managed, such as `aws/rds`: other accounts cannot be given access.
     pub is_of_aws: bool,
 }
 
-/// Why nothing is known of a key.
+/// Why a key could not be inspected.
 #[derive(Debug, thiserror::Error)]
 pub enum KmsKeyError {
     #[error("failed to speak to AWS")]
@@ -19,7 +19,7 @@ pub enum KmsKeyError {
     Aws(#[from] AwsFailure),
 }
 
-/// The key of that ARN, id or alias (`alias/…`) in the place's region; `None`: there is none.
+/// Returns the key with this ARN, ID or alias (`alias/…`) in the region; `None` if there is none.
 pub async fn key(place: &AwsLocation, named: &str) -> Result<Option<KmsKey>, KmsKeyError> {
     let client = aws_sdk_kms::Client::new(&paced_config(place, CallPace::Look).await?);
     let failed = |error| AwsFailure::from_sdk("DescribeKey", &place.region, error);

@@ -5,13 +5,13 @@ use aws_sdk_s3::config::interceptors::FinalizerInterceptorContextRef;
 use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_s3::error::BoxError;
 
-/// Why the last attempt at a request got no answer: the SDK tries again and again, and whoever gives up waiting would
-/// know of the wait only.
+/// Why the last attempt of a request got no response: the SDK retries silently, and a caller that gives up
+/// would otherwise know only of the timeout.
 #[derive(Clone, Debug, Default)]
 pub struct LastAttempt(Arc<Mutex<Option<String>>>);
 
 impl LastAttempt {
-    /// `None` where the last attempt was answered.
+    /// Returns the last failure; `None` if the last attempt got a response.
     pub fn last(&self) -> Option<String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -38,7 +38,7 @@ impl Intercept for LastAttempt {
     }
 }
 
-/// What the words of TLS and name resolution come to.
+/// What the messages of TLS and name resolution mean.
 const KNOWN: [(&str, &str); 7] = [
     ("InvalidContentType", "the server speaks no TLS: is its address `http://`?"),
     ("invalid HTTP version parsed", "the server answers in TLS: is its address `https://`?"),
@@ -49,7 +49,7 @@ const KNOWN: [(&str, &str); 7] = [
     ("failed to lookup address", "the host name cannot be resolved"),
 ];
 
-/// Why no answer came, by the innermost causes: the SDK wraps them in general words.
+/// Returns why there was no response, from the innermost causes: the SDK wraps them in general words.
 pub fn cause(error: &(dyn StdError + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |error| (*error).source());
     let mut words: Vec<String> = causes.map(ToString::to_string).collect();

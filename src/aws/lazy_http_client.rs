@@ -4,8 +4,8 @@ use aws_smithy_runtime_api::client::http::{
 };
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 
-/// An HTTP client that reads whom the host trusts with its first request, where it would do so as soon as
-/// something is told to use it: what finds credentials mostly asks nobody.
+/// An HTTP client that loads the system trust store on its first request rather than at construction; most
+/// credential providers never send one.
 #[derive(Clone, Debug)]
 pub(super) struct LazyHttpClient(pub(super) SharedHttpClient);
 

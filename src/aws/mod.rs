@@ -1,11 +1,11 @@
-//! How to speak to AWS and to what speaks like it: HTTP client, credentials, deadlines, retries.
+//! Access to AWS and compatible services: HTTP client, credentials, deadlines, retries.
 //!
-//! *Invariants.* TLS is rustls with `ring`, and trusts what the host trusts. Where requests go is in the
-//! policy alone: no environment variable and no profile moves a repository to another endpoint. The same
-//! holds for credentials: a policy that names a profile, a role or keys gets those or an error. Every
+//! *Invariants.* TLS is rustls with `ring`, and uses the host's trust store. The policy alone determines
+//! where requests go: no environment variable and no profile redirects a repository to another endpoint. The
+//! same holds for credentials: a policy that names a profile, a role or keys gets those or an error. Every
 //! request has a deadline and a limit of attempts.
 //!
-//! *Not here.* What is said: [`crate::repository`] speaks S3.
+//! *Not here.* The S3 protocol of stores: [`crate::store`].
 
 pub mod backup;
 mod caller;

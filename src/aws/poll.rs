@@ -8,48 +8,48 @@ use crate::event::{Event, Events};
 use crate::platform::CancellationToken;
 use crate::text::{error_chain, format_duration};
 
-/// How often AWS is asked while it works, and for how long.
+/// How often to poll AWS during a job, and for how long.
 ///
-/// Not the SDK's own waiters: they wait for up to half an hour between two questions, take some states that
-/// will never change for work, and give up at the first error that they do not know.
+/// Not the SDK's own waiters: they wait for up to half an hour between two polls, take some final states for
+/// running, and give up at the first unknown error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Poll {
-    /// Between two questions; a quarter of it is left to chance, so that hosts do not ask together.
+    /// The interval between two polls; a quarter of it is random, so that hosts do not poll together.
     pub every: Duration,
     /// For the whole wait.
     pub deadline: Duration,
 }
 
-/// Questions that may fail one after the other: five minutes of trouble at the usual pace.
+/// Consecutive failures to tolerate: five minutes of trouble at the usual interval.
 const TROUBLE: u32 = 15;
-/// Answers that do not know it, one after the other: a single one may be of a server that lags.
+/// Consecutive "not found" responses to tolerate: a single one may come from a lagging server.
 const ABSENCES: u32 = 3;
-/// What was just made may not be found for so long, for AWS is not one server.
+/// How long a new object may not be found, since AWS is eventually consistent.
 const NOT_FOUND: Duration = Duration::from_secs(120);
 
-/// What a question was answered.
+/// The result of a poll.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PolledState<T> {
     Done(T),
-    /// It goes on.
+    /// It is still running.
     Working(PollProgress),
     /// It is in a state that it does not leave by itself.
     Failed(PollProgress),
-    /// It is not there.
+    /// It does not exist.
     Absent,
 }
 
-/// How far AWS says that it is.
+/// Progress as reported by AWS.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PollProgress {
-    /// In AWS's words: `creating`, `available`.
+    /// As in AWS's API: `creating`, `available`.
     pub status: String,
     pub percent: Option<u8>,
-    /// What AWS says of the reason.
+    /// The reason, as reported by AWS.
     pub detail: Option<String>,
 }
 
-/// Why a wait ended without what was waited for. What AWS began goes on in AWS.
+/// Why a wait ended without success. The job continues in AWS.
 #[derive(Debug, Error)]
 pub enum PollError {
     #[error("failed to query the status of {subject} {TROUBLE} times in a row")]
@@ -69,9 +69,9 @@ pub enum PollError {
 }
 
 impl Poll {
-    /// Asks until it is done, or will not be. Every change of its state is an event.
+    /// Polls until it is done or cannot be done any more. Emits every change of its state.
     ///
-    /// `subject`: what is waited for, as messages name it: "snapshot `x` in us-east-1".
+    /// `subject`: what is polled, for messages: "snapshot `x` in us-east-1".
     pub async fn wait<T, F>(
         &self,
         subject: &str,
@@ -141,7 +141,7 @@ impl Poll {
         self.every.mul_f64(0.875 + 0.25 * fastrand::f64())
     }
 
-    /// Two minutes, at the usual pace; a hundred questions at a quicker one.
+    /// Returns two minutes at the usual interval; a hundred polls at a shorter one.
     fn not_found(&self) -> Duration {
         NOT_FOUND.min(self.every * 100)
     }

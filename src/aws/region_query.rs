@@ -1,4 +1,4 @@
-//! Asking a region that may be gone what it has.
+//! Queries of a region that may be down.
 
 use std::time::Duration;
 
@@ -6,10 +6,10 @@ use crate::event::Events;
 use crate::policy::AwsLocation;
 use crate::text::format_duration;
 
-/// Whoever waits for longer wonders for what.
+/// After a longer silence the user wonders what is going on.
 const SILENCE: Duration = Duration::from_secs(3);
 
-/// Waits for what a region answers, and says that it is waited for where no answer comes soon.
+/// Waits for the response of a region, and notifies the user if it does not come soon.
 pub async fn while_asked<T>(place: &AwsLocation, events: &Events, asking: impl Future<Output = T>) -> T {
     tokio::pin!(asking);
     let soon = SILENCE.min(place.patience / 2);
@@ -26,7 +26,7 @@ pub async fn while_asked<T>(place: &AwsLocation, events: &Events, asking: impl F
     asking.await
 }
 
-/// `15s`, `700ms`
+/// Formats the patience: `15s`, `700ms`
 fn patience(place: &AwsLocation) -> String {
     match place.patience.subsec_nanos() {
         0 => format_duration(place.patience),

@@ -17,36 +17,36 @@ use super::{AwsError, credentials};
 use crate::platform::{Trust, https};
 use crate::policy::S3Location;
 
-/// How long to wait for a store, and how often to try again.
+/// How long to wait for a store, and how often to retry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct S3Timeouts {
-    /// Of one request, with the first.
+    /// Of one request, including the first.
     pub attempts: u32,
-    /// Before the second attempt where the store asked to slow down; doubles with each.
+    /// Before the second attempt if the store asked to slow down; doubles with each.
     pub backoff: Duration,
-    /// Before any attempt.
+    /// Maximum before any attempt.
     pub longest_backoff: Duration,
     pub connect: Duration,
-    /// For an attempt, beside the time its bytes take.
+    /// For an attempt, in addition to the time for its bytes.
     pub answer: Duration,
-    /// For an attempt at joining the parts of an object, which takes a store minutes.
+    /// For an attempt to complete a multipart upload, which takes a store minutes.
     pub finish: Duration,
-    /// Bytes a second. A body that moves slower is given up.
+    /// Bytes per second. A slower body is given up.
     pub slowest: u64,
-    /// For a request with all its attempts, beside two of them that hang.
+    /// For all attempts of a request, in addition to two that hang.
     pub retrying: Duration,
 }
 
 impl Default for S3Timeouts {
-    /// Rides out half a minute of a store's trouble. A part of 8 MiB may take almost five minutes, which
-    /// is four of them at a time on a line of one Mbit/s.
+    /// Tolerates half a minute of trouble. A part of 8 MiB may take almost five minutes: four concurrent
+    /// parts on a line of one Mbit/s.
     fn default() -> Self {
         Self::within(Duration::from_secs(120))
     }
 }
 
 impl S3Timeouts {
-    /// For a store that is given up when it has answered nothing for `stall`.
+    /// Returns the timeouts of a store that is given up after `stall` without a response.
     pub fn within(stall: Duration) -> Self {
         Self {
             attempts: 10,
@@ -60,22 +60,22 @@ impl S3Timeouts {
         }
     }
 
-    /// Deadlines for a request that moves `bytes`.
+    /// Returns the deadlines of a request that transfers `bytes`.
     pub fn timeouts(&self, bytes: usize) -> TimeoutConfig {
         self.all(self.body(bytes))
     }
 
-    /// Deadlines for joining the parts of an object.
+    /// Returns the deadlines for completing a multipart upload.
     pub fn finish_timeouts(&self) -> TimeoutConfig {
         self.all(self.finish)
     }
 
-    /// How long an attempt at moving `bytes` may take.
+    /// Returns how long an attempt to transfer `bytes` may take.
     pub fn body(&self, bytes: usize) -> Duration {
         self.answer + Duration::from_secs(bytes as u64 / self.slowest.max(1))
     }
 
-    /// So many attempts, at most, and those of [`S3Timeouts`].
+    /// Returns the retry configuration: at most this many attempts, and those of [`S3Timeouts`].
     pub fn retries(&self, attempts: u32) -> RetryConfig {
         RetryConfig::standard()
             .with_max_attempts(attempts.min(self.attempts).max(1))
@@ -87,19 +87,19 @@ impl S3Timeouts {
         TimeoutConfig::builder()
             .connect_timeout(self.connect)
             .operation_attempt_timeout(attempt)
-            // Quick failures use every attempt; hanging twice is enough to know.
+            // Quick failures use every attempt; two that hang are enough.
             .operation_timeout(attempt * 2 + self.retrying)
             .build()
     }
 }
 
-/// A client that is being made. Who needs it first waits for it.
+/// A client under construction. Its first user waits for it.
 pub type S3Client = Arc<LazyLock<Client, Box<dyn FnOnce() -> Client + Send>>>;
 
-/// A client for the place. Nothing is asked of the store yet.
+/// Creates a client for the location. Sends no request.
 ///
-/// It is made on another thread: what the host trusts takes a while to be read, and whoever archives a file
-/// has something to do meanwhile.
+/// It is constructed on another thread: loading the trust store takes a while, and a WAL push has other work
+/// meanwhile.
 pub async fn s3_client(
     place: &S3Location,
     patience: &S3Timeouts,
@@ -121,12 +121,12 @@ async fn config(
     trouble: LastAttempt,
 ) -> Result<aws_sdk_s3::Config, AwsError> {
     let location = format!("s3://{}", place.bucket);
-    // These may come over TLS where the store has none.
+    // Their endpoint may use TLS even if the store does not.
     let asked = SharedHttpClient::new(LazyHttpClient(https(Trust::Host)?));
     let credentials = credentials::provider(&place.credentials, &location, &place.region, &asked).await?;
     let is_plain = place.endpoint.as_ref().is_some_and(|url| url.scheme() == "http");
     let http = https(if is_plain { Trust::Nobody } else { Trust::Host })?;
-    // Not from the SDK's shared configuration: an `AWS_ENDPOINT_URL` there would move the repository.
+    // Not from the SDK's shared configuration: an `AWS_ENDPOINT_URL` there would redirect the repository.
     let mut config = aws_sdk_s3::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new(place.region.clone()))
@@ -135,23 +135,23 @@ async fn config(
         .http_client(http)
         .timeout_config(patience.timeouts(0))
         .retry_config(patience.retries(u32::MAX))
-        // The SDK counts retries of every client of the process together, and stops retrying at a limit:
-        // a copy that is down would take the primary's retries. The attempts are limited as it is.
+        // The SDK has one retry budget for all clients of the process: a copy that is down would use up the
+        // primary's. The attempts are limited anyway.
         .retry_partition(RetryPartition::custom("drctl").token_bucket(TokenBucket::unlimited()).build())
         .retry_classifier(CorruptUpload)
         .interceptor(trouble)
-        // Only downloads: bytes to send are in memory, and the connection takes them at once, so that the
-        // SDK's measure of an upload says nothing.
+        // Downloads only: upload bodies are in memory and buffered by the connection at once, so the SDK's
+        // measure of an upload is meaningless.
         .stalled_stream_protection(
             StalledStreamProtectionConfig::enabled()
                 .upload_enabled(false)
                 .grace_period(patience.answer)
                 .build(),
         )
-        // Checksums are computed here, where the policy asks for them: see the store.
+        // Checksums are computed by the store, if the policy enables them.
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
-        // A host whose clock is wrong must be told so, not helped past it: times in backups are its own.
+        // Clock skew must be reported, not corrected: times in backups are this host's.
         .disable_clock_skew_correction(true);
     config.set_app_name(AppName::new("drctl").ok());
     config.set_endpoint_url(place.endpoint.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned()));

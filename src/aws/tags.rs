@@ -1,28 +1,28 @@
 use crate::model::{BackupId, RunId, SourceName, SystemName};
 
-/// On everything that drctl makes in AWS; what lacks it is never changed and never deleted.
+/// On everything that drctl creates in AWS; anything without it is never changed or deleted.
 pub const MANAGED: &str = "drctl:managed";
-/// The system of the policy that it was made for.
+/// The system of the policy that it was created for.
 pub const SYSTEM: &str = "drctl:system";
-/// The source of the policy that it is of.
+/// The source of the policy that it belongs to.
 pub const SOURCE: &str = "drctl:source";
-/// On what is not a backup: its own name. What was made of it, by whomever, may have all of its tags.
+/// On everything but backups: its own name. Whatever is created from it may inherit all of its tags.
 pub const NAME: &str = "drctl:name";
 const BACKUP: &str = "drctl:backup";
 const RUN: &str = "drctl:run";
-/// On what drctl restored: what it was made from.
+/// On restored resources: what they were restored from.
 pub const RESTORED_FROM: &str = "drctl:restored-from";
-/// On what is temporary: who asked for it.
+/// On temporary resources: who requested them.
 pub const OWNER: &str = "drctl:owner";
-/// On what is temporary: after this moment (RFC 3339) it may be removed.
+/// On temporary resources: the time (RFC 3339) after which they may be deleted.
 pub const EXPIRES: &str = "drctl:expires";
 
-/// The tags of a thing in AWS, in their order.
+/// The tags of an AWS resource, in their order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AwsTags(Vec<(String, String)>);
 
 impl AwsTags {
-    /// What says whose backup it is.
+    /// Creates the tags that identify a backup.
     pub fn of_backup(system: &SystemName, source: &SourceName, backup: &BackupId, run: &RunId) -> Self {
         Self::default()
             .with(MANAGED, "true")
@@ -42,17 +42,17 @@ impl AwsTags {
         self.0.iter().find(|(known, _)| known == key).map(|(_, value)| value.as_str())
     }
 
-    /// Whether drctl made it.
+    /// Returns whether drctl created it.
     pub fn is_managed(&self) -> bool {
         self.get(MANAGED) == Some("true")
     }
 
-    /// The backup it is, if it is one of this source.
+    /// Returns the ID of the backup, if it is one of this source.
     pub fn backup(&self, system: &SystemName, source: &SourceName) -> Option<BackupId> {
         self.is_of(system, source).then(|| self.get(BACKUP)?.parse().ok()).flatten()
     }
 
-    /// Whether drctl made it for this source.
+    /// Returns whether drctl created it for this source.
     pub fn is_of(&self, system: &SystemName, source: &SourceName) -> bool {
         self.is_managed()
             && self.get(SYSTEM) == Some(system.as_str())

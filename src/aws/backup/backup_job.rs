@@ -8,29 +8,29 @@ use super::super::{AwsFailure, AwsTags};
 use super::AwsBackup;
 use super::convert::{kept_for, message, percent};
 
-/// A job that makes a recovery point.
+/// A job that creates a recovery point.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BackupJob {
     pub id: String,
-    /// In AWS's words: `RUNNING`.
+    /// As in AWS's API: `RUNNING`.
     pub state: String,
     pub percent: Option<u8>,
-    /// What AWS says of it; of one that completed, what went wrong all the same.
+    /// The message from AWS; on a completed job, what went wrong nevertheless.
     pub message: Option<String>,
-    /// It has one from its first byte on, or only when it is complete: that depends on the resource.
+    /// Set from the first byte on, or only on completion, depending on the resource.
     pub point: Option<String>,
     pub role: Option<String>,
-    /// A plan had it begun.
+    /// It was started by a plan.
     pub by_plan: bool,
 }
 
-/// A job to be begun.
+/// A job to start.
 #[derive(Clone, Debug)]
 pub struct BackupRequest<'a> {
     pub resource: &'a str,
     pub vault: &'a str,
     pub role: &'a str,
-    /// A second request with it begins nothing.
+    /// Idempotency token: a second request with it starts nothing.
     pub token: &'a str,
     pub start_window: Duration,
     /// Days after which AWS deletes it; `None` is never.
@@ -51,7 +51,7 @@ impl BackupJob {
 }
 
 impl AwsBackup {
-    /// Begins a job, and says which.
+    /// Starts a job and returns its ID.
     pub async fn start_backup(&self, request: &BackupRequest<'_>) -> Result<String, AwsFailure> {
         let operation = "StartBackupJob";
         let minutes = i64::try_from(request.start_window.as_secs() / 60).unwrap_or(i64::MAX);
@@ -85,7 +85,7 @@ impl AwsBackup {
         }))
     }
 
-    /// Those of a resource into a vault that have not ended, in no order.
+    /// Lists the running jobs of a resource into a vault, in no order.
     pub async fn backup_jobs_under_way(
         &self,
         resource: &str,

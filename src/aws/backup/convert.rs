@@ -7,7 +7,7 @@ use super::super::AwsFailure;
 use super::AwsBackup;
 
 impl AwsBackup {
-    /// A failure of a call, as this region's.
+    /// Converts a failed call in this region.
     pub(super) fn failed<E>(
         &self,
         operation: &'static str,
@@ -23,7 +23,7 @@ impl AwsBackup {
     }
 }
 
-/// `12.5`
+/// Parses a percentage such as `12.5`.
 pub(super) fn percent(text: Option<&str>) -> Option<u8> {
     let number: f64 = text?.trim_end_matches('%').parse().ok()?;
     (0.0..=100.0).contains(&number).then_some(number as u8)
@@ -37,7 +37,7 @@ pub(super) fn kept_for(days: Option<u32>) -> Option<Lifecycle> {
     days.map(|days| Lifecycle::builder().delete_after_days(i64::from(days)).build())
 }
 
-/// AWS says of a job that went well that there is nothing to say in several ways.
+/// Returns the message of a job, if any: AWS has several forms of an empty message.
 pub(super) fn message(text: Option<String>) -> Option<String> {
     text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
 }

@@ -6,33 +6,33 @@ use super::super::poll::{PollProgress, PolledState};
 use super::AwsBackup;
 use super::convert::{kept_for, message};
 
-/// A job that copies a recovery point to another vault. It belongs to the region it copies from.
+/// A job that copies a recovery point to another vault. It belongs to the source region.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CopyJob {
     pub id: String,
     pub state: String,
     pub message: Option<String>,
-    /// The copy, once there is one.
+    /// The copy, once it exists.
     pub point: Option<String>,
-    /// A plan had it begun.
+    /// It was started by a plan.
     pub by_plan: bool,
 }
 
-/// A job to be begun.
+/// A job to start.
 #[derive(Clone, Debug)]
 pub struct PointCopyRequest<'a> {
     pub point: &'a str,
     pub vault: &'a str,
-    /// ARN of the other vault.
+    /// ARN of the destination vault.
     pub to: &'a str,
     pub role: &'a str,
-    /// A second request with it begins nothing.
+    /// Idempotency token: a second request with it starts nothing.
     pub token: &'a str,
     pub keep_for: Option<u32>,
 }
 
 impl CopyJob {
-    /// It came to nothing.
+    /// Returns whether the job failed.
     pub fn is_lost(&self) -> bool {
         matches!(self.state.as_str(), "FAILED" | "PARTIAL")
     }
@@ -49,7 +49,7 @@ impl CopyJob {
 }
 
 impl AwsBackup {
-    /// Begins a copy of what is in this region, and says which job does it.
+    /// Starts a copy from this region and returns the ID of its job.
     pub async fn start_copy(&self, request: &PointCopyRequest<'_>) -> Result<String, AwsFailure> {
         let operation = "StartCopyJob";
         let call = self
@@ -71,7 +71,7 @@ impl AwsBackup {
         Ok(answer.and_then(|answer| answer.copy_job).and_then(to_copy_job))
     }
 
-    /// Of a recovery point to a vault, as its ARN names it; in no order.
+    /// Lists the jobs that copy a recovery point to a vault, given by its ARN; in no order.
     pub async fn copy_jobs(&self, point: &str, to: &str) -> Result<Vec<CopyJob>, AwsFailure> {
         let asked = self.client.list_copy_jobs().by_source_recovery_point_arn(point);
         let mut pages = asked.by_destination_vault_arn(to).into_paginator().send();

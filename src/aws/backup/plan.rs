@@ -1,33 +1,33 @@
 use super::super::AwsFailure;
 use super::AwsBackup;
 
-/// A plan of AWS Backup.
+/// An AWS Backup plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AwsBackupPlan {
     pub id: String,
     pub name: String,
-    /// The vaults its rules write to.
+    /// The vaults that its rules write to.
     pub vaults: Vec<String>,
     pub selections: Vec<BackupPlanSelection>,
 }
 
-/// What a plan takes.
+/// A selection of resources by a plan.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BackupPlanSelection {
     pub name: String,
-    /// ARNs, or patterns of them.
+    /// ARNs, or patterns for them.
     pub resources: Vec<String>,
     pub without: Vec<String>,
-    /// It goes by tags too, and those of the resource are not known here.
+    /// It also selects by tags, and those of the resource are not known here.
     pub by_tags: bool,
 }
 
-/// Whether a plan takes a resource.
+/// Whether a plan covers a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Coverage {
     Covered,
     NotCovered,
-    /// That depends on the tags of the resource.
+    /// It depends on the tags of the resource.
     Unknown,
 }
 
@@ -43,8 +43,8 @@ impl AwsBackupPlan {
 }
 
 impl BackupPlanSelection {
-    /// As AWS reads it: tags are asked only of what the patterns name, and patterns of nothing name
-    /// everything where there are tags.
+    /// Evaluates the selection as AWS does: tags restrict what the patterns match, and without patterns a
+    /// selection by tags matches everything.
     fn covers(&self, resource: &str) -> Coverage {
         let any = |patterns: &[String]| patterns.iter().any(|pattern| fits(pattern, resource));
         if any(&self.without) {
@@ -58,7 +58,7 @@ impl BackupPlanSelection {
     }
 }
 
-/// `*` is any text.
+/// Matches a pattern in which `*` is any text.
 fn fits(pattern: &str, text: &str) -> bool {
     let mut pieces = pattern.split('*');
     let Some(mut rest) = text.strip_prefix(pieces.next().unwrap_or_default()) else { return false };
@@ -74,7 +74,7 @@ fn fits(pattern: &str, text: &str) -> bool {
 }
 
 impl AwsBackup {
-    /// By its name or its id.
+    /// Returns a plan by its name or ID.
     pub async fn plan(&self, named: &str) -> Result<Option<AwsBackupPlan>, AwsFailure> {
         let mut pages = self.client.list_backup_plans().into_paginator().send();
         while let Some(page) = pages.next().await {

@@ -16,45 +16,45 @@ pub struct RecoveryPoint {
     pub resource: String,
     /// `RDS`, `EFS`, `S3`, …
     pub resource_type: String,
-    /// In AWS's words: `COMPLETED`.
+    /// As in AWS's API: `COMPLETED`.
     pub status: String,
     pub message: Option<String>,
-    /// When the backup began; a copy's is that of what was copied.
+    /// When the backup began; of a copy, when the original did.
     pub created: Option<DateTime<Utc>>,
     pub size: Option<u64>,
     pub encrypted: bool,
     pub kms_key: Option<String>,
-    /// The plan that had it made; `None`: somebody asked for it.
+    /// The plan that created it; `None`: on demand.
     pub plan: Option<String>,
     /// When AWS deletes it.
     pub deleted_at: Option<DateTime<Utc>>,
 }
 
 impl RecoveryPoint {
-    /// It can be restored. Older AWS says the one word, newer the other.
+    /// Returns whether it can be restored. Older versions of the API report one word, newer ones the other.
     pub fn is_whole(&self) -> bool {
         matches!(self.status.as_str(), "COMPLETED" | "AVAILABLE")
     }
 
-    /// It brings back every moment of its window: a plan's, which AWS goes on with and does not copy. AWS says it in
-    /// its ARN only.
+    /// Returns whether it can be restored to any time in its window: such points belong to a plan, and AWS
+    /// extends them and cannot copy them. Only the ARN shows it.
     pub fn is_continuous(&self) -> bool {
         is_continuous(&self.arn)
     }
 
-    /// It will not be whole. `PARTIAL` lacks some of its parts.
+    /// Returns whether it will never be complete. `PARTIAL` lacks some of its parts.
     pub fn is_lost(&self) -> bool {
         matches!(self.status.as_str(), "PARTIAL" | "EXPIRED" | "DELETING")
     }
 }
 
-/// Whether a recovery point of that ARN is continuous.
+/// Returns whether the ARN is that of a continuous recovery point.
 pub fn is_continuous(arn: &str) -> bool {
     arn.splitn(6, ':').nth(5).is_some_and(|name| name.starts_with("recovery-point:continuous:"))
 }
 
 impl AwsBackup {
-    /// All of a resource in a vault, in no order.
+    /// Lists the recovery points of a resource in a vault, in no order.
     pub async fn points(&self, vault: &str, resource: &str) -> Result<Vec<RecoveryPoint>, AwsFailure> {
         let asked = self.client.list_recovery_points_by_backup_vault();
         let mut pages = asked.backup_vault_name(vault).by_resource_arn(resource).into_paginator().send();
@@ -92,7 +92,7 @@ impl AwsBackup {
         }))
     }
 
-    /// What a restore of it might say, to begin with.
+    /// Returns the initial metadata for a restore of the recovery point.
     pub async fn restore_metadata(
         &self,
         vault: &str,
@@ -104,8 +104,9 @@ impl AwsBackup {
         Ok(answer.restore_metadata.into_iter().flatten().collect())
     }
 
-    /// Removes one that drctl made, and looks whether it is gone: without the permission, AWS answers that all
-    /// is well and leaves it there. One whose tags cannot be read is nobody's known. `false`: it is still there.
+    /// Deletes a recovery point of drctl and verifies that it is gone: without the permission AWS reports
+    /// success and keeps it. Refuses one without readable tags, whose owner is unknown. Returns `false` if it
+    /// still exists.
     pub async fn delete_point(&self, vault: &str, arn: &str) -> Result<bool, AwsFailure> {
         let operation = "DeleteRecoveryPoint";
         if self.point(vault, arn).await?.is_none() {

@@ -3,7 +3,8 @@ use super::super::convert::found;
 use super::AwsBackup;
 
 impl AwsBackup {
-    /// The engine of a cluster that has an ARN of RDS; `None` of everything else, and where there is none.
+    /// Returns the engine of a cluster with an ARN of RDS; `None` for other resources, and if it does not
+    /// exist.
     pub async fn engine(&self, resource: &str) -> Result<Option<String>, AwsFailure> {
         let parts: Vec<_> = resource.split(':').collect();
         let [_, _, "rds", _, _, "cluster", name] = parts.as_slice() else { return Ok(None) };
@@ -13,8 +14,8 @@ impl AwsBackup {
         Ok(clusters.next().and_then(|cluster| cluster.engine))
     }
 
-    /// Whether what a restore made is still there. AWS Backup does not say it, and of the services drctl asks RDS
-    /// only; `None` of what is another's.
+    /// Returns whether a restored resource still exists. AWS Backup does not report it, and drctl queries RDS
+    /// only; `None` for other services.
     pub async fn is_there(&self, made: &str) -> Result<Option<bool>, AwsFailure> {
         let parts: Vec<_> = made.split(':').collect();
         match parts.as_slice() {

@@ -9,23 +9,23 @@ use super::super::poll::{PollProgress, PolledState};
 use super::AwsBackup;
 use super::convert::{message, number, percent};
 
-/// A job that makes a resource from a recovery point.
+/// A job that creates a resource from a recovery point.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RestoreJob {
     pub id: String,
     pub status: String,
     pub percent: Option<u8>,
-    /// What AWS says of it. S3 says here how many objects failed, and `COMPLETED` all the same.
+    /// The message from AWS. For S3 it has the number of failed objects, even if the state is `COMPLETED`.
     pub message: Option<String>,
     pub point: Option<String>,
     pub created: Option<DateTime<Utc>>,
     pub ended: Option<DateTime<Utc>>,
-    /// ARN of what it made.
+    /// ARN of the created resource.
     pub made: Option<String>,
     pub size: Option<u64>,
 }
 
-/// A job to be begun.
+/// A job to start.
 #[derive(Clone, Debug)]
 pub struct RestoreRequest<'a> {
     pub point: &'a str,
@@ -33,12 +33,12 @@ pub struct RestoreRequest<'a> {
     /// `RDS`, `EFS`, `S3`, …
     pub resource_type: &'a str,
     pub metadata: &'a BTreeMap<String, String>,
-    /// A second request with it begins nothing.
+    /// Idempotency token: a second request with it starts nothing.
     pub token: &'a str,
 }
 
 impl RestoreJob {
-    /// It came to nothing.
+    /// Returns whether the job failed.
     pub fn is_lost(&self) -> bool {
         matches!(self.status.as_str(), "FAILED" | "ABORTED")
     }
@@ -59,7 +59,7 @@ impl RestoreJob {
 }
 
 impl AwsBackup {
-    /// Begins a restore, and says which job does it.
+    /// Starts a restore and returns the ID of its job.
     pub async fn start_restore(&self, request: &RestoreRequest<'_>) -> Result<String, AwsFailure> {
         let operation = "StartRestoreJob";
         let metadata = request.metadata.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
@@ -91,14 +91,14 @@ impl AwsBackup {
         }))
     }
 
-    /// What a job was told.
+    /// Returns the metadata that a job was started with.
     pub async fn restore_job_metadata(&self, id: &str) -> Result<BTreeMap<String, String>, AwsFailure> {
         let asked = self.client.get_restore_job_metadata().restore_job_id(id).send().await;
         let answer = asked.map_err(self.failed("GetRestoreJobMetadata"))?;
         Ok(answer.metadata.into_iter().flatten().collect())
     }
 
-    /// All that AWS still knows of a recovery point, newest first.
+    /// Lists the restore jobs of a recovery point that AWS still knows, newest first.
     pub async fn restore_jobs(&self, point: &str) -> Result<Vec<RestoreJob>, AwsFailure> {
         let mut pages = self.client.list_restore_jobs().into_paginator().send();
         let mut jobs: Vec<RestoreJob> = Vec::new();

@@ -1,13 +1,13 @@
 use super::super::{AwsFailure, AwsTags};
 use super::AwsBackup;
 
-/// Who has the tags of a recovery point.
+/// The service that stores the tags of a recovery point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum RetainedBy {
     AwsBackup,
     Rds,
-    /// A service that drctl does not speak to: EC2 for volumes, DynamoDB for tables without AWS Backup's advanced
-    /// features.
+    /// A service without a client in drctl: EC2 for volumes, DynamoDB for tables without AWS Backup's
+    /// advanced features.
     Another,
 }
 
@@ -21,13 +21,13 @@ impl RetainedBy {
     }
 }
 
-/// Whether its tags can be asked for.
+/// Returns whether its tags can be queried.
 pub fn has_known_tags(arn: &str) -> bool {
     RetainedBy::from_arn(arn) != RetainedBy::Another
 }
 
 impl AwsBackup {
-    /// Of a recovery point; `None` where drctl cannot ask who has them.
+    /// Returns the tags of a recovery point; `None` if drctl cannot query the service that stores them.
     pub async fn tags(&self, arn: &str) -> Result<Option<AwsTags>, AwsFailure> {
         match RetainedBy::from_arn(arn) {
             RetainedBy::AwsBackup => {}
@@ -46,7 +46,7 @@ impl AwsBackup {
         Ok(Some(tags.into_iter().collect()))
     }
 
-    /// Only of what drctl made, and of what has [known tags](has_known_tags).
+    /// Tags a recovery point. Only for those created by drctl, with [known tags](has_known_tags).
     pub async fn tag(&self, arn: &str, tags: &AwsTags) -> Result<(), AwsFailure> {
         if RetainedBy::from_arn(arn) == RetainedBy::Rds {
             let call = self.rds.add_tags_to_resource().resource_name(arn).set_tags(Some(tags.into()));

@@ -3,16 +3,16 @@ use aws_sdk_backup::types::RestoreValidationStatus;
 use super::super::AwsFailure;
 use super::AwsBackup;
 
-/// What AWS Backup's restore testing is told of a restore.
+/// The validation result of a restore for AWS Backup's restore testing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Validation {
     Successful,
-    /// With what was wrong. Never for trouble of the one who checked.
+    /// With the reason. Never for an error of the checker itself.
     Failed(String),
 }
 
 impl AwsBackup {
-    /// Says how a restore was found to be. AWS takes it once: what was said before stands.
+    /// Reports the validation result of a restore. AWS accepts it once: the first result is final.
     pub async fn put_validation(&self, job: &str, found: &Validation) -> Result<(), AwsFailure> {
         let (status, message) = match found {
             Validation::Successful => (RestoreValidationStatus::Successful, None),

@@ -5,7 +5,7 @@ use super::super::convert::{found, time};
 use super::AwsBackup;
 use super::convert::number;
 
-/// Where recovery points are kept.
+/// A backup vault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Vault {
     pub name: String,
@@ -14,20 +14,20 @@ pub struct Vault {
     pub kms_key: Option<String>,
 }
 
-/// What Vault Lock asks of a vault: nobody deletes its recovery points before their time.
+/// Vault Lock: recovery points cannot be deleted before their time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct VaultLock {
-    /// A job whose recovery point would be kept for less fails.
+    /// A job with a shorter retention fails.
     pub least_days: Option<u64>,
-    /// A job whose recovery point would be kept for longer, or for ever, fails.
+    /// A job with a longer or unlimited retention fails.
     pub most_days: Option<u64>,
-    /// From then on the lock itself cannot be changed by anybody: compliance. `None` is governance, which
-    /// whoever may can lift.
+    /// From then on the lock itself is immutable: compliance mode. `None` is governance mode, which can be
+    /// lifted with the permission.
     pub fixed_from: Option<DateTime<Utc>>,
 }
 
 impl VaultLock {
-    /// `compliance`, `compliance from 2026-12-01 on`, `governance`
+    /// Describes the mode: `compliance`, `compliance from 2026-12-01 on`, `governance`
     pub fn describe(&self, now: DateTime<Utc>) -> String {
         match self.fixed_from {
             Some(from) if from > now => format!("compliance from {} on", from.format("%F")),
@@ -38,7 +38,7 @@ impl VaultLock {
 }
 
 impl Vault {
-    /// What a recovery point must be told so that the vault takes it: it is kept for as long as can be.
+    /// Returns the longest retention that the vault accepts, for its recovery points.
     pub fn keep_for(&self) -> Option<u32> {
         let most = self.lock?.most_days?;
         u32::try_from(most).ok()
@@ -64,7 +64,7 @@ impl AwsBackup {
         }))
     }
 
-    /// JSON; `None` where it has none.
+    /// Returns the access policy of a vault as JSON; `None` if it has none.
     pub async fn vault_policy(&self, name: &str) -> Result<Option<String>, AwsFailure> {
         let asked = self.client.get_backup_vault_access_policy().backup_vault_name(name).send().await;
         let answer = found(asked.map_err(self.failed("GetBackupVaultAccessPolicy")))?;

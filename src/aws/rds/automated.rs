@@ -6,15 +6,15 @@ use super::super::convert::{found, time};
 use super::Rds;
 use crate::policy::RdsDatabase;
 
-/// RDS's own backups of an instance or a cluster, with which it restores to a point in time; in its region, or, of
+/// An automated backup of an instance or a cluster, for point-in-time restores; in its region or, for
 /// instances only, replicated to another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AutomatedBackup {
-    /// A restore in another region names it.
+    /// A restore in another region refers to it.
     pub arn: String,
     pub of: String,
     pub resource_id: String,
-    /// Where it is, or was.
+    /// The current or former region of the database.
     pub database_region: Option<String>,
     /// `active`, `replicating`, `retained`
     pub status: String,
@@ -23,7 +23,7 @@ pub struct AutomatedBackup {
     pub retention_days: Option<u32>,
 }
 
-/// Every moment in it can be restored to, but the last: RDS takes only what is before it.
+/// A restore window. Every time in it can be restored except the last: RDS accepts only earlier times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RestoreWindow {
     pub earliest: DateTime<Utc>,
@@ -37,7 +37,7 @@ impl RestoreWindow {
 }
 
 impl Rds {
-    /// All that this region keeps, of instances of whatever region, or of clusters.
+    /// Lists all automated backups in this region, of instances of any region, or of clusters.
     pub async fn automated_backups(&self, like: &RdsDatabase) -> Result<Vec<AutomatedBackup>, AwsFailure> {
         match like {
             RdsDatabase::Instance(_) => self.backups_of_instances().await,
@@ -57,7 +57,7 @@ impl Rds {
         Ok(known)
     }
 
-    /// Those of clusters that are gone, and it may be of those that are there, too.
+    /// Lists those of deleted clusters, and possibly of existing ones.
     async fn backups_of_clusters(&self) -> Result<Vec<AutomatedBackup>, AwsFailure> {
         let asked = self.client.describe_db_cluster_automated_backups();
         let mut pages = asked.into_paginator().send();
@@ -70,14 +70,14 @@ impl Rds {
         Ok(known)
     }
 
-    /// Those of databases that have or had that name.
+    /// Lists the automated backups of databases that have or had that name.
     pub async fn automated_backups_of(&self, of: &RdsDatabase) -> Result<Vec<AutomatedBackup>, AwsFailure> {
         let mut known = self.automated_backups(of).await?;
         known.retain(|backup| backup.of == of.identifier());
         Ok(known)
     }
 
-    /// Has RDS replicate an instance's automated backups to this region.
+    /// Starts replicating an instance's automated backups to this region.
     pub async fn replicate_automated_backups(
         &self,
         instance_arn: &str,
@@ -99,7 +99,7 @@ fn cluster_backup(backup: DbClusterAutomatedBackup) -> Option<AutomatedBackup> {
     Some(AutomatedBackup {
         arn: backup.db_cluster_automated_backups_arn.unwrap_or_default(),
         of: backup.db_cluster_identifier?,
-        // Without it nothing can be restored from it.
+        // Without it no restore is possible.
         resource_id: backup.db_cluster_resource_id?,
         database_region: backup.region,
         status: backup.status.unwrap_or_default(),

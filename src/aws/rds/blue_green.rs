@@ -1,5 +1,5 @@
-//! What a blue/green switchover leaves: the database that had the name is called `NAME-old1` from then on (or `-old2`, …
-//! where that is taken), and what has the name now is another to RDS, with the same data.
+//! Leftovers of a blue/green switchover: the database that had the name is renamed to `NAME-old1` (or
+//! `-old2`, … if that is taken), and the one that has the name now is another to RDS, with the same data.
 
 use super::super::AwsFailure;
 use super::{Database, Rds};
@@ -8,14 +8,14 @@ use crate::policy::RdsDatabase;
 /// A database that had the name of another until a blue/green switchover.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SwitchedOver {
-    /// The name that it has now.
+    /// Its current name.
     pub identifier: String,
     pub resource_id: String,
 }
 
 impl Rds {
-    /// Those that a blue/green switchover renamed when it gave their name to the database that has it now, the last
-    /// first. Nothing but the names says so once the deployment itself was removed.
+    /// Returns the databases that blue/green switchovers renamed when they gave their name to the current
+    /// one, the last first. Only the names show it once the deployment itself was deleted.
     pub async fn predecessors(&self, of: &RdsDatabase) -> Result<Vec<SwitchedOver>, AwsFailure> {
         let all = match of {
             RdsDatabase::Instance(_) => self.instances().await?,
@@ -37,7 +37,7 @@ fn among(all: Vec<Database>, name: &str) -> Vec<SwitchedOver> {
     found.into_iter().map(|(_, predecessor)| predecessor).collect()
 }
 
-/// `shop-old2` of `shop`: 2.
+/// Parses the number in a name: 2 for `shop-old2` of `shop`.
 fn number(identifier: &str, name: &str) -> Option<u32> {
     let digits = identifier.strip_prefix(name)?.strip_prefix("-old")?;
     digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok()).flatten()
@@ -51,7 +51,7 @@ mod tests {
     fn a_switchover_is_known_by_the_name_that_it_gives_and_by_no_other() {
         assert_eq!(number("shop-old1", "shop"), Some(1));
         assert_eq!(number("shop-old12", "shop"), Some(12));
-        // What a promotion of drctl puts aside, and what somebody calls so.
+        // The name that a promotion of drctl gives to the old database, and arbitrary names.
         for other in ["shop-old", "shop-old-1", "shop-older1", "shopping-old1", "shop", "old1"] {
             assert_eq!(number(other, "shop"), None, "{other}");
         }

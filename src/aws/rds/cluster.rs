@@ -32,7 +32,7 @@ impl Rds {
         database(cluster, members).map(Some).map_err(|what| self.lacking("DescribeDBClusters", what))
     }
 
-    /// Every cluster of this region, of whose members only the names are asked.
+    /// Lists every cluster of this region, with only the names of its members.
     pub async fn clusters(&self) -> Result<Vec<Database>, AwsFailure> {
         let mut pages = self.client.describe_db_clusters().into_paginator().send();
         let mut known = Vec::new();
@@ -48,7 +48,7 @@ impl Rds {
     }
 }
 
-/// What the cluster says of one of its instances.
+/// Converts the entry of an instance in its cluster.
 fn listed(member: &DbClusterMember) -> Option<ClusterMember> {
     Some(ClusterMember {
         identifier: member.db_instance_identifier.clone()?,
@@ -58,7 +58,7 @@ fn listed(member: &DbClusterMember) -> Option<ClusterMember> {
     })
 }
 
-/// Or what the answer lacks.
+/// Converts a cluster, or returns what the response lacks.
 fn database(cluster: DbCluster, members: Vec<ClusterMember>) -> Result<Database, &'static str> {
     let profile = profile(&cluster, members);
     let port = cluster.port.and_then(|port| u16::try_from(port).ok());
@@ -70,7 +70,7 @@ fn database(cluster: DbCluster, members: Vec<ClusterMember>) -> Result<Database,
         endpoint: cluster.endpoint.zip(port).map(|(host, port)| DatabaseEndpoint { host, port }),
         latest_restorable: time(cluster.latest_restorable_time),
         earliest_restorable: time(cluster.earliest_restorable_time),
-        // Its volume is shared and is there at once.
+        // Its volume is shared and available immediately.
         hydration: None,
         needs_restart: false,
         replicated: vec![],

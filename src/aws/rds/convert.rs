@@ -6,7 +6,7 @@ use super::super::AwsFailure;
 use super::Rds;
 
 impl Rds {
-    /// A failure of a call, as this region's.
+    /// Converts a failed call in this region.
     pub(super) fn failed<E>(
         &self,
         operation: &'static str,

@@ -7,31 +7,31 @@ use crate::aws::tags::AwsTags;
 use crate::model::RestoreProfile;
 use crate::policy::RdsDatabase;
 
-/// An instance or a cluster as it stands now.
+/// The current state of an instance or a cluster.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Database {
     pub id: RdsDatabase,
     pub arn: String,
-    /// `DbiResourceId` or `DbClusterResourceId`: another database of the same name has another.
+    /// `DbiResourceId` or `DbClusterResourceId`: unique, unlike the name.
     pub resource_id: String,
     pub status: String,
     pub endpoint: Option<DatabaseEndpoint>,
-    /// RDS can bring back everything until then. Absent without automated backups, and before the first.
+    /// RDS can restore up to this time. Absent without automated backups, and before the first.
     pub latest_restorable: Option<DateTime<Utc>>,
-    /// Only clusters say it here.
+    /// Reported for clusters only.
     pub earliest_restorable: Option<DateTime<Utc>>,
-    /// Blocks that are still to come from S3.
+    /// Blocks that are still to be loaded from S3.
     pub hydration: Option<Hydration>,
-    /// Some of its parameters take effect only when it starts again.
+    /// Some of its parameters take effect only after a restart.
     pub needs_restart: bool,
-    /// ARNs of automated backups that are replicated to other regions.
+    /// ARNs of its automated backups replicated to other regions.
     pub replicated: Vec<String>,
     pub tags: AwsTags,
-    /// The cluster that it is an instance of.
+    /// The cluster of an instance.
     pub cluster: Option<String>,
-    /// ARN of the secret in which RDS keeps the master password, where it does.
+    /// ARN of the secret with the master password, if RDS manages that.
     pub master_secret: Option<String>,
-    /// How it is set up; parameters are read apart.
+    /// Its configuration; parameters are read separately.
     pub profile: RestoreProfile,
 }
 
@@ -53,23 +53,23 @@ impl Database {
         matches!(self.status.as_str(), "available" | "storage-optimization")
     }
 
-    /// Whether its server can be logged in to. RDS may back it up for hours after a restore, and changes nothing of it
-    /// meanwhile; whoever uses it need not wait.
+    /// Returns whether its server accepts logins. RDS may back it up for hours after a restore and rejects
+    /// changes meanwhile; users need not wait.
     pub fn takes_logins(&self) -> bool {
         self.is_available() || self.status == "backing-up"
     }
 
-    /// Whether RDS takes a change of it: of one that is full, too, for so it gets more room.
+    /// Returns whether RDS accepts changes to it; also with full storage, since a change can add space.
     pub fn takes_changes(&self) -> bool {
         self.is_available() || self.status == "storage-full"
     }
 
-    /// Somebody stopped it: it starts when somebody starts it, or RDS does after a week.
+    /// Returns whether it was stopped: it runs again once it is started, or RDS does so after a week.
     pub fn is_stopped(&self) -> bool {
         matches!(self.status.as_str(), "stopping" | "stopped")
     }
 
-    /// What starts it again.
+    /// Returns the command that starts it.
     pub fn start_command(&self) -> String {
         let of = match &self.id {
             RdsDatabase::Instance(name) => format!("start-db-instance --db-instance-identifier {name}"),
@@ -79,7 +79,7 @@ impl Database {
         format!("`aws rds {of} --region {region}`")
     }
 
-    /// What a wait for it sees: whether it is available, or will be.
+    /// Converts it for a wait until it is available.
     pub fn seen(self) -> PolledState<Self> {
         let progress = PollProgress { status: self.status.clone(), ..PollProgress::default() };
         match () {
@@ -94,12 +94,12 @@ impl Database {
         }
     }
 
-    /// What a wait for whoever uses it sees: whether it can be logged in to, or will be.
+    /// Converts it for a wait until it accepts logins.
     pub fn seen_by_users(self) -> PolledState<Self> {
         if self.takes_logins() { PolledState::Done(self) } else { self.seen() }
     }
 
-    /// States that it does not leave by itself, and in which nobody can use it.
+    /// Returns whether it is in a final state in which it cannot be used.
     pub fn is_lost(&self) -> bool {
         self.status.starts_with("incompatible-")
             || matches!(
@@ -120,7 +120,7 @@ impl Database {
 }
 
 impl Rds {
-    /// `None`: there is no such database in this region.
+    /// Returns a database of this region; `None` if it does not exist.
     pub async fn database(&self, id: &RdsDatabase) -> Result<Option<Database>, AwsFailure> {
         match id {
             RdsDatabase::Instance(identifier) => self.instance(identifier).await,
@@ -128,7 +128,7 @@ impl Rds {
         }
     }
 
-    /// Begins to change it, at once and not in its maintenance window.
+    /// Starts a change, immediately and not in the maintenance window.
     pub async fn change(&self, id: &RdsDatabase, changes: &Changes) -> Result<(), AwsFailure> {
         match id {
             RdsDatabase::Instance(identifier) => self.change_instance(identifier, changes).await,

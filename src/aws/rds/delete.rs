@@ -1,12 +1,12 @@
-//! The only calls that end anything in RDS. Each looks at the thing again just before, and ends it only if it
-//! says itself that it may be.
+//! The only calls that delete anything in RDS. Each inspects the object again just before, and deletes it
+//! only if its own tags and state allow it.
 //!
-//! Nothing temporary is a snapshot. One that somebody took of a temporary database has its tags, and is there because
-//! somebody wants it.
+//! Nothing temporary is a snapshot. A snapshot of a temporary database has its tags, but was taken on
+//! purpose.
 //!
-//! An instance of a cluster goes with its cluster and never alone: what its own tags say may be left over from
-//! before the cluster became production. Deletion protection is the cluster's, and RDS would let its instances be
-//! deleted all the same.
+//! An instance of a cluster is deleted with its cluster and never alone: its own tags may be left over from
+//! before the cluster became production. Deletion protection is the cluster's, and RDS would let its
+//! instances be deleted all the same.
 
 use chrono::{DateTime, Utc};
 use thiserror::Error;
@@ -16,21 +16,21 @@ use super::{Database, Rds};
 use crate::model::SystemName;
 use crate::policy::RdsDatabase;
 
-/// Something of drctl in RDS that was made for a while.
+/// A temporary database of drctl.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Temporary {
     pub id: RdsDatabase,
     pub status: String,
-    /// What RDS calls it for ever: another of the same name has another.
+    /// Its immutable ID: another database of the same name has another.
     pub resource_id: String,
     pub tags: AwsTags,
-    /// RDS refuses to delete it until somebody turns that off.
+    /// RDS refuses to delete it until that is turned off.
     pub is_protected: bool,
-    /// Of a cluster: the instances that go before it, those that only read first.
+    /// Of a cluster: the instances to delete before it, readers first.
     pub members: Vec<String>,
 }
 
-/// Why something is not removed.
+/// Why something is not deleted.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum DeleteRefusal {
     #[error("it has no tag `{MANAGED}`: drctl did not create it")]
@@ -63,20 +63,20 @@ fn names(named: &str) -> String {
     }
 }
 
-/// What came of a removal.
+/// The outcome of a deletion.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Removal {
-    /// RDS deletes it; that takes minutes.
+    /// RDS is deleting it, which takes minutes.
     Begun,
-    /// RDS deletes its instances, and takes no order to delete it before they are gone.
+    /// RDS is deleting its instances, and accepts the deletion of the cluster only after that.
     Waits,
-    /// It is not there any more.
+    /// It no longer exists.
     Gone,
     Refused(DeleteRefusal),
 }
 
 impl Temporary {
-    /// Whether drctl made it for this system, and for a while.
+    /// Returns whether drctl created it for this system, as temporary.
     pub fn is_of(&self, system: &SystemName) -> bool {
         self.tags.is_managed()
             && self.tags.get(SYSTEM) == Some(system.as_str())
@@ -87,7 +87,7 @@ impl Temporary {
         self.tags.get(EXPIRES)?.parse().ok()
     }
 
-    /// What speaks against its removal.
+    /// Returns the reason not to delete it.
     pub fn refusal(&self, system: &SystemName, now: DateTime<Utc>) -> Option<DeleteRefusal> {
         if !self.tags.is_managed() {
             return Some(DeleteRefusal::NotManaged);
@@ -113,7 +113,7 @@ impl Temporary {
 impl From<Database> for Temporary {
     fn from(database: Database) -> Self {
         let mut members = match &database.profile.cluster {
-            // A Multi-AZ cluster takes its own with it.
+            // Deleting a Multi-AZ cluster deletes its instances.
             Some(cluster) if database.profile.engine.starts_with("aurora") => cluster.members.clone(),
             _ => vec![],
         };
@@ -130,8 +130,8 @@ impl From<Database> for Temporary {
 }
 
 impl Rds {
-    /// Everything of this region that drctl made for this system and for a while. Instances of clusters are not
-    /// listed: they go with these.
+    /// Lists everything temporary that drctl created for this system in this region. Instances of clusters
+    /// are not listed: they are deleted with these.
     pub async fn temporary(
         &self,
         system: &SystemName,
@@ -146,8 +146,7 @@ impl Rds {
         Ok(known)
     }
 
-    /// Removes what drctl made for a while, without a last snapshot. What it is now decides, not what it was
-    /// when it was listed.
+    /// Deletes a temporary database without a final snapshot. Its current state decides, not the listed one.
     pub async fn remove(
         &self,
         listed: &Temporary,
@@ -168,7 +167,7 @@ impl Rds {
         };
         for member in members {
             match self.delete_member(&member).await {
-                // Gone, or going: it was asked for before.
+                // Gone or being deleted: requested before.
                 Err(failure) if matches!(failure.kind, FailureKind::NotFound | FailureKind::State) => {}
                 deleted => deleted?,
             }
@@ -183,8 +182,8 @@ impl Rds {
         }
     }
 
-    /// The instances of a cluster that RDS does not delete yet, or what speaks against one: then none of them
-    /// goes.
+    /// Returns the instances of a cluster that RDS is not deleting yet, or the reason against one: then none
+    /// of them is deleted.
     async fn members_to_remove(
         &self,
         cluster: &Temporary,
@@ -206,7 +205,7 @@ impl Rds {
         Ok(Ok(members))
     }
 
-    /// What it wrote is the cluster's.
+    /// Deletes an instance of a cluster; its data belongs to the cluster.
     async fn delete_member(&self, name: &str) -> Result<(), AwsFailure> {
         let call = self.client.delete_db_instance().db_instance_identifier(name).skip_final_snapshot(true);
         call.send().await.map(drop).map_err(self.failed("DeleteDBInstance"))
@@ -240,7 +239,7 @@ mod tests {
         let (status, members) = (status.to_owned(), vec![]);
         let temporary = Temporary { id, status, resource_id: "db-1".to_owned(), tags, is_protected, members };
         let refusal = temporary.refusal(&"shop".parse().unwrap(), NOW.parse().unwrap());
-        // What is not of this system and for a while is not even listed.
+        // Databases of other systems and permanent ones are not even listed.
         let stays = matches!(
             refusal,
             Some(DeleteRefusal::NotManaged | DeleteRefusal::OtherSystem | DeleteRefusal::Stays)

@@ -21,7 +21,7 @@ impl Rds {
         database(instance).map(Some).map_err(lacking)
     }
 
-    /// Every instance of this region.
+    /// Lists every instance of this region.
     pub async fn instances(&self) -> Result<Vec<Database>, AwsFailure> {
         let mut pages = self.client.describe_db_instances().into_paginator().send();
         let mut known = Vec::new();
@@ -35,7 +35,7 @@ impl Rds {
     }
 }
 
-/// Or what the answer lacks.
+/// Converts an instance, or returns what the response lacks.
 fn database(instance: DbInstance) -> Result<Database, &'static str> {
     let profile = profile(&instance);
     let endpoint = instance.endpoint.and_then(|endpoint| {

@@ -1,11 +1,10 @@
-//! Amazon RDS's API in plain values, of one region. An instance and a cluster have calls of their own for the
-//! same things; here they are one.
+//! Amazon RDS's API in plain values, in one region. Instances and clusters have different calls for the same
+//! operations; here they are one.
 //!
-//! *Invariants.* An identifier that is not there is `None`, every other failure an
-//! [`AwsFailure`](super::AwsFailure). Lists are whole: every page is read. Nothing is deleted but what carries the
-//! tag of drctl.
+//! *Invariants.* An unknown identifier is `None`, every other failure an [`AwsFailure`](super::AwsFailure).
+//! Lists are complete: every page is read. Only what carries the tag of drctl is deleted.
 //!
-//! *Not here.* What is done with it, and in which order: [`crate::source`] and the use cases.
+//! *Not here.* What the calls are used for, and in which order: [`crate::source`] and the use cases.
 
 mod automated;
 mod blue_green;
@@ -36,7 +35,7 @@ pub use restore_cluster::{NewCluster, NewMember};
 pub use snapshot::{Snapshot, SnapshotCopyRequest, SnapshotId};
 pub use token::{TokenError, TokenSigner};
 
-/// RDS in one region.
+/// A client of RDS in one region.
 #[derive(Clone, Debug)]
 pub struct Rds {
     client: Client,
@@ -44,12 +43,12 @@ pub struct Rds {
 }
 
 impl Rds {
-    /// Nothing is asked yet.
+    /// Creates a client without a request.
     pub async fn connect(place: &AwsLocation) -> Result<Self, AwsError> {
         Self::at(place, CallPace::Work).await
     }
 
-    /// For whoever only asks what there is, of a region that may be gone.
+    /// Creates a client for queries of a region that may be down.
     pub async fn to_look(place: &AwsLocation) -> Result<Self, AwsError> {
         Self::at(place, CallPace::Look).await
     }

@@ -5,8 +5,8 @@ use super::super::AwsFailure;
 use super::Rds;
 use crate::aws::tags::AwsTags;
 
-/// An instance that is to be made. What is `None` or empty is left to AWS, whose defaults are those of nobody's
-/// application: the default security group, one zone, no protection.
+/// An instance to create. `None` or empty leaves the AWS default (default security group, single-AZ, no
+/// deletion protection), which is rarely what production needs.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct NewInstance {
     pub identifier: String,
@@ -26,7 +26,7 @@ pub struct NewInstance {
     pub storage_kind: Option<String>,
     pub iops: Option<u32>,
     pub throughput: Option<u32>,
-    /// Only a restore to a point in time takes it; otherwise it is a change afterwards.
+    /// Only a point-in-time restore accepts it; otherwise it is a change afterwards.
     pub max_allocated_gib: Option<u64>,
     pub backup_retention_days: Option<u32>,
     pub backup_window: Option<String>,
@@ -34,41 +34,41 @@ pub struct NewInstance {
     pub lifecycle_support: Option<String>,
     pub network_type: Option<String>,
     pub dedicated_log_volume: Option<bool>,
-    /// Of one that is in one zone only.
+    /// Of a single-AZ instance.
     pub zone: Option<String>,
     pub tags: AwsTags,
 }
 
-/// Where RDS takes the data from.
+/// The origin of the data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// By identifier, or by ARN where another account shares it.
+    /// By identifier, or by ARN if another account shares it.
     Snapshot(String),
-    /// Automated backups of the region the instance is in, or was: by `DbiResourceId`.
+    /// Automated backups in the current or former region of the instance: by `DbiResourceId`.
     Automated { resource_id: String, moment: RestoreMoment },
     /// Automated backups replicated to this region, by their ARN.
     Replicated { arn: String, moment: RestoreMoment },
-    /// A cluster that is there, which keeps its backups itself.
+    /// An existing cluster, which keeps its backups itself.
     Live { identifier: String, resource_id: String, moment: RestoreMoment },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RestoreMoment {
-    /// The latest that RDS can restore.
+    /// The latest restorable time.
     Latest,
     At(DateTime<Utc>),
 }
 
-/// What is changed on an instance that is there. `None` is left as it is.
+/// Changes to an existing instance. `None` is unchanged.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Changes {
     pub max_allocated_gib: Option<u64>,
     pub maintenance_window: Option<String>,
-    /// Seconds, and the role that writes the measurements.
+    /// Interval in seconds, and the role that writes the metrics.
     pub monitoring: Option<(u32, Option<String>)>,
-    /// The key, and for how many days.
+    /// The key, and the retention in days.
     pub performance_insights: Option<(Option<String>, Option<u32>)>,
-    /// Of Database Insights: `advanced`.
+    /// Database Insights: `advanced`.
     pub insights_mode: Option<String>,
     pub multi_az: Option<bool>,
     pub deletion_protection: Option<bool>,
@@ -82,11 +82,11 @@ pub struct Changes {
     pub copy_tags_to_snapshot: Option<bool>,
     pub log_exports: Vec<String>,
     pub ca_certificate: Option<String>,
-    /// Secrets Manager keeps the password from then on.
+    /// Has Secrets Manager keep the password.
     pub manage_password: bool,
-    /// Encrypted with it, and not with the account's own.
+    /// The KMS key of the secret, instead of the account's own.
     pub secret_kms_key: Option<String>,
-    /// Its new name. It is out of reach for minutes.
+    /// Its new name. It is unreachable for minutes.
     pub identifier: Option<String>,
 }
 
@@ -97,7 +97,7 @@ impl Changes {
 }
 
 impl Rds {
-    /// Begins to make an instance. It is there when its state says so.
+    /// Starts to create an instance. It exists once its state says so.
     pub async fn restore_instance(&self, from: &Origin, new: &NewInstance) -> Result<(), AwsFailure> {
         match from {
             Origin::Snapshot(snapshot) => self.restore_snapshot(snapshot, new).await,
@@ -188,7 +188,7 @@ impl Rds {
         call.send().await.map(drop).map_err(self.failed("RestoreDBInstanceToPointInTime"))
     }
 
-    /// Begins to change an instance, at once and not in its maintenance window.
+    /// Starts to change an instance, immediately and not in its maintenance window.
     pub async fn change_instance(&self, identifier: &str, changes: &Changes) -> Result<(), AwsFailure> {
         let (interval, role) = changes.monitoring.clone().unzip();
         let (key, days) = changes.performance_insights.clone().unzip();

@@ -1,4 +1,4 @@
-//! Clusters that are made of what RDS keeps, and the instances that Aurora's need.
+//! Restores of clusters, and creation of the instances that Aurora clusters need.
 
 use aws_sdk_rds::types::{
     CloudwatchLogsExportConfiguration, DatabaseInsightsMode, ServerlessV2ScalingConfiguration,
@@ -9,17 +9,17 @@ use super::restore::{list, number};
 use super::{Changes, NewInstance, Origin, Rds, RestoreMoment};
 use crate::aws::tags::AwsTags;
 
-/// What a new cluster has beside what a new instance has.
+/// The settings of a new cluster in addition to those of an instance.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct NewCluster {
     pub engine: String,
-    /// Only a restore of a snapshot takes it.
+    /// Only a restore of a snapshot accepts it.
     pub engine_version: Option<String>,
-    /// Of the region it is made in.
+    /// A key of the destination region.
     pub kms_key: Option<String>,
-    /// Aurora Serverless: the least and the most capacity units.
+    /// Aurora Serverless: minimum and maximum capacity units.
     pub capacity: Option<(f64, f64)>,
-    /// With it: the seconds without anybody after which it shrinks to nothing.
+    /// With it: the idle seconds after which it scales to zero.
     pub auto_pause_seconds: Option<i32>,
 }
 
@@ -27,7 +27,7 @@ pub struct NewCluster {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NewMember {
     pub identifier: String,
-    /// The name of the one that it is made after.
+    /// The name of the instance that it replaces.
     pub replaced_member: String,
     pub class: String,
     pub promotion_tier: Option<i32>,
@@ -39,7 +39,8 @@ pub struct NewMember {
 }
 
 impl Rds {
-    /// Begins to make a cluster. Aurora's has no instance then; `new.parameter_group` is one for clusters.
+    /// Starts to create a cluster. An Aurora cluster has no instance yet; `new.parameter_group` is one for
+    /// clusters.
     pub async fn restore_cluster(
         &self,
         from: &Origin,
@@ -110,7 +111,7 @@ impl Rds {
             }
         };
         let call = call
-            // A clone would share its volume with what it is restored from.
+            // A clone would share its volume with its source.
             .restore_type("full-copy")
             .db_cluster_identifier(&new.identifier)
             .set_db_cluster_instance_class(new.class.clone())
@@ -135,7 +136,7 @@ impl Rds {
         call.send().await.map(drop).map_err(self.failed("RestoreDBClusterToPointInTime"))
     }
 
-    /// Begins to make an instance of an Aurora cluster. The first of a cluster writes.
+    /// Starts to create an instance of an Aurora cluster. The first one is the writer.
     pub async fn create_member(
         &self,
         cluster: &str,
@@ -159,7 +160,7 @@ impl Rds {
         call.send().await.map(drop).map_err(self.failed("CreateDBInstance"))
     }
 
-    /// As [`Rds::change_instance`], what of it a cluster has.
+    /// Changes a cluster like [`Rds::change_instance`], as far as clusters have the settings.
     pub async fn change_cluster(&self, identifier: &str, changes: &Changes) -> Result<(), AwsFailure> {
         let (interval, role) = changes.monitoring.clone().unzip();
         let (key, days) = changes.performance_insights.clone().unzip();
@@ -196,7 +197,7 @@ impl NewCluster {
     fn scaling(&self) -> Option<ServerlessV2ScalingConfiguration> {
         let (least, most) = self.capacity?;
         let scaling = ServerlessV2ScalingConfiguration::builder().min_capacity(least).max_capacity(most);
-        // RDS takes it only of what may have no capacity at all.
+        // RDS accepts it only with a minimum capacity of zero.
         let pauses = self.auto_pause_seconds.filter(|_| least == 0.0);
         Some(scaling.set_seconds_until_auto_pause(pauses).build())
     }

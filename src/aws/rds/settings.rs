@@ -9,12 +9,12 @@ use crate::aws::tags::AwsTags;
 use crate::model::{ClusterMember, Parameter, ParameterGroup};
 use crate::text::error_chain;
 
-/// RDS takes no more in a call.
+/// The limit of RDS per call.
 const PARAMETERS_AT_ONCE: usize = 20;
 const DESCRIPTION: &str = "created by drctl from settings recorded with a backup";
 
 impl Rds {
-    /// The group's family, and the parameters that somebody set.
+    /// Returns the group's family, and its modified parameters.
     pub async fn parameters(&self, group: &str, of_cluster: bool) -> Result<ParameterGroup, AwsFailure> {
         if ParameterGroup::is_default(group) {
             return Ok(ParameterGroup { name: group.to_owned(), ..ParameterGroup::default() });
@@ -22,16 +22,16 @@ impl Rds {
         if of_cluster { self.cluster_parameters(group).await } else { self.instance_parameters(group).await }
     }
 
-    /// Whether the region has a parameter group of that name, for instances.
+    /// Returns whether the region has an instance parameter group of that name.
     pub async fn has_parameter_group(&self, group: &str) -> Result<bool, AwsFailure> {
         let asked = self.client.describe_db_parameter_groups().db_parameter_group_name(group).send().await;
         let answer = found(asked.map_err(self.failed("DescribeDBParameterGroups")))?;
-        // Where there is none of the name, some answer with an empty list.
+        // If there is none, some servers respond with an empty list.
         let mut groups = answer.and_then(|answer| answer.db_parameter_groups).into_iter().flatten();
         Ok(groups.any(|known| known.db_parameter_group_name.as_deref() == Some(group)))
     }
 
-    /// Whether drctl made the group.
+    /// Returns whether drctl created the group.
     pub async fn made_parameter_group(&self, group: &str, of_cluster: bool) -> Result<bool, AwsFailure> {
         let arn = if of_cluster {
             let asked = self.client.describe_db_cluster_parameter_groups();
@@ -51,8 +51,8 @@ impl Rds {
         Ok(AwsTags::from(answer.tag_list).is_managed())
     }
 
-    /// The groups that instances of a cluster have, but AWS's own; and those that whoever asks may not read, with
-    /// what AWS says.
+    /// Returns the parameter groups of a cluster's instances, except AWS's default groups; and those that the
+    /// caller may not read, with AWS's reason.
     pub async fn parameters_of(
         &self,
         members: &[ClusterMember],
@@ -72,7 +72,7 @@ impl Rds {
         Ok((groups, unread))
     }
 
-    /// Whether the region has a parameter group of that name, for clusters.
+    /// Returns whether the region has a cluster parameter group of that name.
     pub async fn has_cluster_parameter_group(&self, group: &str) -> Result<bool, AwsFailure> {
         let asked = self.client.describe_db_cluster_parameter_groups();
         let asked = asked.db_cluster_parameter_group_name(group).send().await;
@@ -81,7 +81,7 @@ impl Rds {
         Ok(groups.any(|known| known.db_cluster_parameter_group_name.as_deref() == Some(group)))
     }
 
-    /// Whether the region has a subnet group of that name.
+    /// Returns whether the region has a subnet group of that name.
     pub async fn has_subnet_group(&self, group: &str) -> Result<bool, AwsFailure> {
         let asked = self.client.describe_db_subnet_groups().db_subnet_group_name(group).send().await;
         let answer = found(asked.map_err(self.failed("DescribeDBSubnetGroups")))?;
@@ -89,7 +89,7 @@ impl Rds {
         Ok(groups.any(|known| known.db_subnet_group_name.as_deref() == Some(group)))
     }
 
-    /// Makes a parameter group, for instances or for clusters, and sets what was set.
+    /// Creates a parameter group for instances or for clusters, with its modified parameters.
     pub async fn create_parameter_group(
         &self,
         group: &ParameterGroup,
@@ -109,7 +109,7 @@ impl Rds {
             call.send().await.map(drop).map_err(self.failed("CreateDBParameterGroup"))
         };
         match made {
-            // An earlier run's, which may have come no further.
+            // Created by an earlier run, perhaps without its parameters.
             Err(failure) if failure.kind == FailureKind::Exists => {}
             made => made?,
         }
@@ -166,7 +166,8 @@ fn to_be_set(parameter: &Parameter) -> SdkParameter {
 }
 
 fn set(parameter: SdkParameter) -> Option<Parameter> {
-    // Who cannot filter by source answers with all of them; who does not say the source has only these.
+    // Servers that cannot filter by source return all parameters; those that omit the source return only
+    // these.
     parameter.source.as_deref().is_none_or(|source| source == "user").then_some(())?;
     Some(Parameter {
         name: parameter.parameter_name?,

@@ -9,7 +9,7 @@ use super::convert::{gib, percent};
 use crate::aws::tags::AwsTags;
 use crate::policy::RdsDatabase;
 
-/// A snapshot by its identifier, which an instance's and a cluster's may share.
+/// A snapshot by its identifier, which one of an instance and one of a cluster may share.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SnapshotId {
     Instance(String),
@@ -17,7 +17,7 @@ pub enum SnapshotId {
 }
 
 impl SnapshotId {
-    /// Of that kind of database.
+    /// Creates an ID for the kind of the database.
     pub fn like(database: &RdsDatabase, identifier: impl Into<String>) -> Self {
         match database {
             RdsDatabase::Instance(_) => Self::Instance(identifier.into()),
@@ -43,22 +43,22 @@ pub struct Snapshot {
     pub resource_id: Option<String>,
     pub status: String,
     pub percent: Option<u8>,
-    /// The last transaction in it; older RDS does not say.
+    /// The last transaction in it; older versions of RDS do not report it.
     pub database_time: Option<DateTime<Utc>>,
-    /// When it was made, and not when it was copied.
+    /// When the snapshot was taken, not when it was copied.
     pub created: Option<DateTime<Utc>>,
     pub engine: Option<String>,
     pub engine_version: Option<String>,
     pub encrypted: bool,
     pub kms_key: Option<String>,
     pub allocated_gib: Option<u64>,
-    /// Of a copy from another region: the ARN of what was copied.
+    /// Of a copy from another region: the ARN of the original.
     pub copied_from: Option<String>,
     pub tags: AwsTags,
 }
 
 impl Snapshot {
-    /// The moment whose data it holds, as well as RDS says it.
+    /// Returns the time of its data, as precisely as RDS reports it.
     pub fn recovery_point(&self) -> Option<DateTime<Utc>> {
         self.database_time.or(self.created)
     }
@@ -67,7 +67,7 @@ impl Snapshot {
         self.status == "available"
     }
 
-    /// A state it will not leave by itself. RDS adds states, and one that is not known is work.
+    /// Returns whether its state is final. RDS adds states, and an unknown one counts as running.
     pub fn is_lost(&self) -> bool {
         matches!(self.status.as_str(), "failed" | "deleting" | "deleted")
             || self.status.starts_with("incompatible-")
@@ -83,13 +83,13 @@ impl Snapshot {
     }
 }
 
-/// A copy to the region that is asked for it.
+/// A copy to the region of the request.
 #[derive(Clone, Debug)]
 pub struct SnapshotCopyRequest {
-    /// ARN in the region it comes from.
+    /// ARN in the source region.
     pub from: String,
     pub to: SnapshotId,
-    /// Of the region it goes to; needed where the snapshot is encrypted.
+    /// A key of the destination region; required if the snapshot is encrypted.
     pub kms_key: Option<String>,
     pub option_group: Option<String>,
     pub tags: AwsTags,
@@ -117,8 +117,8 @@ impl Rds {
         Ok(known.pop())
     }
 
-    /// Every manual snapshot of that kind of database in this region, in no order. Whose each is, its tags say:
-    /// the identifier in it is the one that the database had then, and a database can be renamed.
+    /// Lists the manual snapshots of that kind of database in this region, in no order. Their tags identify
+    /// the source: the identifier in a snapshot is the name at that time, and a database can be renamed.
     pub async fn manual_snapshots(&self, like: &RdsDatabase) -> Result<Vec<Snapshot>, AwsFailure> {
         match like {
             RdsDatabase::Instance(_) => self.instance_snapshots().await,
@@ -148,7 +148,7 @@ impl Rds {
         Ok(known)
     }
 
-    /// Begins one. It is there when its state says so.
+    /// Starts to create a snapshot. It exists once its state says so.
     pub async fn create_snapshot(
         &self,
         of: &RdsDatabase,
@@ -170,9 +170,9 @@ impl Rds {
         }
     }
 
-    /// Begins a copy to this region.
+    /// Starts a copy to this region.
     pub async fn copy_snapshot(&self, copy: &SnapshotCopyRequest) -> Result<(), AwsFailure> {
-        // Set in so many words: RDS copies no tags unless told to.
+        // Explicit: RDS copies no tags by default.
         let tags = Some((&copy.tags).into());
         match &copy.to {
             SnapshotId::Instance(name) => {
@@ -191,7 +191,7 @@ impl Rds {
         }
     }
 
-    /// Lets other accounts restore it.
+    /// Shares it with other accounts, which may restore it.
     pub async fn share_snapshot(&self, id: &SnapshotId, accounts: &[String]) -> Result<(), AwsFailure> {
         let accounts = Some(accounts.to_vec());
         match id {
@@ -209,7 +209,7 @@ impl Rds {
         }
     }
 
-    /// Accounts that may restore it.
+    /// Returns the accounts that may restore it.
     pub async fn shared_with(&self, id: &SnapshotId) -> Result<Vec<String>, AwsFailure> {
         let accounts = match id {
             SnapshotId::Instance(name) => {
@@ -234,13 +234,13 @@ impl Rds {
         Ok(restore.and_then(|(_, values)| values).unwrap_or_default())
     }
 
-    /// Manual snapshots in this region, of all databases of that kind: how many there are, and may be; clusters' are
-    /// counted apart. `None` where RDS does not say.
+    /// Returns count and quota of manual snapshots in this region, over all databases of that kind; those of
+    /// clusters count separately. `None` if RDS does not report it.
     pub async fn snapshot_quota(&self, like: &SnapshotId) -> Result<Option<(u64, u64)>, AwsFailure> {
         let answer = self.client.describe_account_attributes().send().await;
         let answer = match answer.map_err(self.failed("DescribeAccountAttributes")) {
             Ok(answer) => answer,
-            // Only to warn: a role need not have it.
+            // Only for a warning: the right is optional.
             Err(failure) if failure.kind == FailureKind::Forbidden => return Ok(None),
             Err(failure) => return Err(failure),
         };

@@ -22,16 +22,16 @@ pub enum TokenError {
     Unsigned { credentials: String, user: String, host: String, port: u16, reason: String },
 }
 
-/// Signs what RDS takes in the place of a password where IAM authentication is on.
+/// Signs IAM tokens, which RDS accepts in place of a password if IAM authentication is enabled.
 ///
-/// A token names host, port, region and role, opens connections for a quarter of an hour, and says nothing to RDS
-/// before: nobody is asked whether it is any good. Credentials are asked for with each, so that none outlives
-/// them.
+/// A token names host, port, region and role, and opens connections for a quarter of an hour. Signing
+/// involves no request to RDS, so only a login shows whether it is valid. Credentials are loaded for each
+/// token, so that none outlives them.
 #[derive(Clone)]
 pub struct TokenSigner {
     config: SdkConfig,
     region: String,
-    /// Which, for messages.
+    /// Name of the credentials, for messages.
     credentials: String,
 }
 
@@ -42,15 +42,15 @@ impl TokenSigner {
         Ok(Self { config, region: place.region.clone(), credentials })
     }
 
-    /// The same credentials, for databases of another region.
+    /// Returns a signer with the same credentials, for databases of another region.
     #[must_use]
     pub fn in_region(&self, region: &str) -> Self {
         Self { region: region.to_owned(), ..self.clone() }
     }
 
-    /// A token for one connection, or for a few that are opened at once.
+    /// Signs a token for one connection, or for a few that are opened together.
     pub async fn sign(&self, host: &str, port: u16, user: &str) -> Result<SecretString, TokenError> {
-        // The generator panics at what is not the host of a URL.
+        // The generator panics on invalid host names.
         let host = host.to_ascii_lowercase();
         if host.is_empty() || !host.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-') {
             return Err(TokenError::Host(host));
@@ -66,7 +66,7 @@ impl TokenSigner {
             .hostname(&host)
             .port(u64::from(port))
             .region(Region::new(self.region.clone()))
-            // It is put into a URL as it stands.
+            // It is inserted into a URL unchanged.
             .username(percent_encoded(user))
             .build()
             .map_err(|error| unsigned(error.to_string()))?;
