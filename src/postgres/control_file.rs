@@ -6,10 +6,10 @@ use thiserror::Error;
 
 use crate::model::SystemIdentifier;
 
-/// Versions of the file that are believed: PostgreSQL 9.4's is 942, 18's is 1800.
+/// Accepted versions of the file: PostgreSQL 9.4's is 942, 18's is 1800.
 const VERSIONS: std::ops::Range<u32> = 900..3000;
 
-/// Why a data directory does not say whose it is.
+/// Why the system identifier could not be read.
 #[derive(Debug, Error)]
 pub enum ControlFileError {
     #[error("failed to read `{path}`")]
@@ -18,7 +18,7 @@ pub enum ControlFileError {
     Foreign { path: PathBuf },
 }
 
-/// Whose data directory it is. What comes after the system identifier differs from major to major, and is
+/// Reads the system identifier of a data directory. What follows it in the file differs between majors and is
 /// not read.
 pub fn system_identifier_in(data_directory: &Path) -> Result<SystemIdentifier, ControlFileError> {
     let path = data_directory.join("global/pg_control");

@@ -9,14 +9,14 @@ use super::quote::qualified;
 use super::sequences::{bound, sequences};
 use crate::model::{DatabaseFacts, Extension, Grant, RoleSetting, SequenceState, TableFacts, TableKind};
 
-/// How long the rows of one table may take to count.
+/// The maximum time to count the rows of one table.
 const COUNT_WITHIN: Duration = Duration::from_secs(24 * 3600);
-/// Tables that are counted before their locks are given back. Counting one locks each of its indexes as well.
+/// Tables to count before their locks are released. Counting one locks each of its indexes as well.
 const COUNTED_AT_ONCE: usize = 16;
-/// SQLSTATEs of a lock that was not to be had in time, or for which the server has no memory.
+/// SQLSTATEs of a lock timeout, and of a server without memory for more locks.
 const NO_LOCK: [&str; 2] = ["55P03", "53200"];
 
-/// The server's `server_version` and its major.
+/// Returns the `server_version` and its major version.
 pub async fn server_major(connection: &mut PgConnection) -> Result<(String, u32), FactsError> {
     let (version, number): (String, i32) = one(
         connection,
@@ -27,11 +27,11 @@ pub async fn server_major(connection: &mut PgConnection) -> Result<(String, u32)
     Ok((version, u32::try_from(number / 10_000).unwrap_or_default()))
 }
 
-/// Reads everything but row counts ([`count_rows`]) of the database `connection` is in, within its
-/// transaction, which must have begun.
+/// Reads everything but row counts ([`count_rows`]) of the database of `connection`, within its transaction,
+/// which must have begun.
 ///
-/// Sequences are not part of a snapshot: they say where they are now. [`read_sequences_again`] reads the other
-/// bound.
+/// Sequences are not part of a snapshot: their current state is read. [`read_sequences_again`] reads the
+/// other bound.
 pub async fn read_facts(connection: &mut PgConnection) -> Result<DatabaseFacts, FactsError> {
     let (server_version, major) = server_major(connection).await?;
     let frame = frame(connection, major).await?;
@@ -70,8 +70,8 @@ pub async fn read_facts(connection: &mut PgConnection) -> Result<DatabaseFacts, 
     })
 }
 
-/// Reads once more where the sequences are, when the dump that holds them is complete. Any transaction of the
-/// connection must have ended.
+/// Reads the sequences again once the dump that contains them is complete. Any transaction of the connection
+/// must have ended.
 pub async fn read_sequences_again(
     connection: &mut PgConnection,
     before: &mut [SequenceState],
@@ -83,10 +83,9 @@ pub async fn read_sequences_again(
     Ok(())
 }
 
-/// Counts the rows of every table that holds rows a dump has, within the connection's transaction, which must
-/// have begun, and writes them into `tables`. Locks are given back on the way, the snapshot is kept. Fails where
-/// row-level security would hide some. Gives the tables that could not be counted since no lock on them was to be
-/// had.
+/// Counts the rows of every table whose rows are in a dump, within the connection's transaction, which must
+/// have begun, and writes them into `tables`. Releases locks in between, but keeps the snapshot. Fails if
+/// row-level security would hide rows. Returns the tables that could not be counted because of a lock.
 pub async fn count_rows(
     connection: &mut PgConnection,
     tables: &mut [TableFacts],
@@ -117,7 +116,7 @@ pub async fn count_rows(
                 Err(error) => return Err(error),
             }
         }
-        // Only what is undone gives its locks back.
+        // Only a rollback releases the locks.
         execute(connection, "the tables to count", "ROLLBACK TO SAVEPOINT drctl").await?;
         execute(connection, "the tables to count", "RELEASE SAVEPOINT drctl").await?;
     }
@@ -129,7 +128,7 @@ fn has_no_lock(error: &sqlx::Error) -> bool {
 }
 
 async fn count(connection: &mut PgConnection, name: &str, only: bool) -> Result<u64, FactsError> {
-    // A table others inherit from counts its own rows only; theirs are counted with them.
+    // A table with children counts its own rows only; theirs are counted with the children.
     let from = if only { format!("ONLY {name}") } else { name.to_owned() };
     let count = sqlx::query_scalar::<_, i64>(AssertSqlSafe(format!("SELECT count(*) FROM {from}")))
         .persistent(false)
@@ -162,7 +161,7 @@ struct Frame {
     has_grants: bool,
 }
 
-/// The database itself: one row of `pg_database`, whose columns differ between majors.
+/// Reads the row of the database in `pg_database`, whose columns differ between majors.
 async fn frame(connection: &mut PgConnection, major: u32) -> Result<Frame, FactsError> {
     let provider = if major >= 15 { "d.datlocprovider" } else { "'c'" };
     let locale = match major {
@@ -293,14 +292,14 @@ async fn not_included(
     Ok(lines)
 }
 
-// Schemas that are not the server's own, of a `pg_namespace n`.
+// Condition for user schemas, of a `pg_namespace n`.
 macro_rules! users_schema {
     () => {
         "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
     };
 }
 
-// Whether a `pg_class c` is part of an extension, and whether its rows are dumped nevertheless.
+// Conditions for a `pg_class c` in an extension, and for one whose rows are dumped nevertheless.
 macro_rules! extension_member {
     () => {
         "EXISTS (SELECT FROM pg_depend e WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid
@@ -341,7 +340,7 @@ const TABLES: &str = concat!(
     ") ORDER BY 1, 2"
 );
 
-// Of an extension's tables only those whose every row is dumped.
+// Tables of an extension only if every row is dumped.
 const COUNTABLE: &str = concat!(
     "SELECT n.nspname::text, c.relname::text, c.relkind = 'r'
        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -356,7 +355,7 @@ const COUNTABLE: &str = concat!(
       ORDER BY 1, 2"
 );
 
-// A dump of one that may not be read is refused before; of a restored database the others are read.
+// A dump without the right to read one is rejected before; of a restored database the readable ones are read.
 const SEQUENCES: &str = concat!(
     "SELECT n.nspname::text, c.relname::text, s.seqincrement, s.seqcycle, pg_relation_filenode(c.oid)::int8
        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_sequence s ON s.seqrelid = c.oid
@@ -379,7 +378,7 @@ const UNLOGGED: &str = concat!(
     " ORDER BY 1, 2"
 );
 
-// The view shows options to those named at the end only, and pg_dump leaves out what it does not show.
+// The view hides options from other roles than those at the end, and pg_dump omits what it hides.
 const HIDDEN_MAPPINGS: &str = "SELECT u.srvname::text, u.usename::text
    FROM pg_user_mappings u JOIN pg_foreign_server s ON s.oid = u.srvid
   WHERE u.umoptions IS NULL
@@ -400,9 +399,9 @@ const EXTENSION_TABLES: &str = concat!(
     " GROUP BY 1 ORDER BY 1"
 );
 
-// The role that made the cluster is pinned: what depends on it is in no list, so owners are read as well. An
-// extension and what is in it are made anew by whoever restores: nobody has to own them, nor what hangs on
-// them, as types of rows and arrays do.
+// The bootstrap superuser is pinned: its dependent objects are in no list, so owners are read as well. A
+// restore recreates extensions and their members: these need no owner, and neither do their dependents, such
+// as row and array types.
 const ROLES: &str = "WITH of_extensions AS (
               SELECT classid, objid FROM pg_depend WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
         UNION SELECT 'pg_extension'::regclass, oid FROM pg_extension)
@@ -438,7 +437,7 @@ const TABLESPACES: &str = "SELECT t.spcname::text FROM pg_tablespace t
     UNION SELECT dattablespace FROM pg_database WHERE datname = current_database())
   ORDER BY 1";
 
-// Those that may hold a password or a command line with one are left out.
+// Settings that may contain a password, or a command line with one, are omitted.
 const SERVER_SETTINGS: &str = "SELECT name, pg_catalog.current_setting(name) FROM pg_settings
   WHERE source IN ('configuration file', 'command line', 'environment variable', 'global')
     AND name NOT IN ('primary_conninfo', 'ssl_passphrase_command', 'archive_command', 'restore_command',

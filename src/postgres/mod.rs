@@ -1,12 +1,12 @@
-//! Talking to PostgreSQL: connections, the `pg_*` programs that match a server, what a database holds.
+//! Access to PostgreSQL: connections, the `pg_*` programs that match a server, the contents of a database.
 //!
-//! *Invariants.* A password reaches a child through its environment, or a file without a name, and never its
-//! arguments. A token of IAM is signed for each connection, and only where the server is verified. A program
-//! is used only after it has said which major it is of, and never against a newer server. Everything said
-//! to a server quotes its names ([`identifier`], [`literal`]) or binds them. A session of drctl and those of its
-//! children go to the same server, with the same settings, and leave nothing on a pooler's connections.
+//! *Invariants.* A password reaches a child through its environment or an unnamed file, never through its
+//! arguments. An IAM token is signed for each connection, and only for a verified server. A program is used
+//! only after its major version is known, and never against a newer server. Every statement quotes its names
+//! ([`identifier`], [`literal`]) or binds them. A session of drctl and those of its children use the same
+//! server and settings, and leave nothing behind on a pooler's connections.
 //!
-//! *Not here.* What is dumped ([`crate::source`]) and what is loaded ([`crate::restore::logical`]).
+//! *Not here.* What is dumped ([`crate::source`]) and what is restored ([`crate::restore::logical`]).
 
 mod connect;
 mod control_file;

@@ -1,4 +1,4 @@
-//! Questions to a database, each with a deadline.
+//! Queries with a deadline.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use crate::text::format_duration;
 
-/// How long a question to the catalogs may take.
+/// The maximum time of a catalog query.
 const QUESTION_WITHIN: Duration = Duration::from_secs(600);
 
 /// Why a database could not be described.

@@ -1,14 +1,14 @@
-/// A name as SQL takes it literally: always in double quotes.
+/// Quotes an SQL identifier, always in double quotes.
 pub fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// `"schema"."name"`.
+/// Returns `"schema"."name"`.
 pub fn qualified(schema: &str, name: &str) -> String {
     format!("{}.{}", identifier(schema), identifier(name))
 }
 
-/// A text as an SQL constant, whatever `standard_conforming_strings` is.
+/// Quotes an SQL string constant, independent of `standard_conforming_strings`.
 pub fn literal(text: &str) -> String {
     let quoted = text.replace('\'', "''");
     if quoted.contains('\\') {
@@ -18,7 +18,7 @@ pub fn literal(text: &str) -> String {
     }
 }
 
-/// A text as a shell takes it literally.
+/// Quotes a word for a shell.
 pub fn shell(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./@+=:,".contains(c);
     if !text.is_empty() && text.chars().all(plain) {
@@ -28,8 +28,8 @@ pub fn shell(text: &str) -> String {
     }
 }
 
-/// The parts of a text between `separator`s that stand outside double quotes, unquoted: the opposite of
-/// [`identifier`]. `None` where a quote is left open.
+/// Splits a text at each `separator` outside of double quotes and unquotes the parts: the opposite of
+/// [`identifier`]. `None` if a quote is left open.
 pub fn split_quoted(text: &str, separator: char) -> Option<Vec<String>> {
     let mut parts = vec![];
     let mut part = String::new();

@@ -1,4 +1,4 @@
-//! Where sequences stand. They are no part of a snapshot, so they are read on both sides of a dump.
+//! The state of sequences. They are not part of a snapshot, so they are read before and after a dump.
 
 use std::collections::BTreeMap;
 
@@ -8,15 +8,15 @@ use super::query::{FactsError, all, answer, execute};
 use super::quote::{literal, qualified};
 use crate::model::{SequenceBound, SequenceState};
 
-/// Sequences that are read with one statement.
+/// Sequences per statement.
 const AT_ONCE: usize = 200;
-/// SQLSTATEs of a name that is none, and of one that the role may not read.
+/// SQLSTATEs of an unknown sequence, and of missing privileges.
 const NOT_READ: [&str; 2] = ["42P01", "42501"];
 
 type Value = (String, String, i64, bool);
 
-/// Reads all that a dump has, within the connection's transaction, whose locks are given back. One that is
-/// dropped meanwhile, or that the role may not read, is left out.
+/// Reads all sequences of a dump, within the connection's transaction, and releases their locks. Omits those
+/// that are dropped meanwhile or that the role may not read.
 pub(super) async fn sequences(
     connection: &mut PgConnection,
     names: &'static str,
@@ -94,7 +94,7 @@ async fn read_at_once(
     rows
 }
 
-/// Notes where those of `before` stand in `after`, which was read when their dump was complete.
+/// Sets the upper bounds of `before` from `after`, which was read once the dump was complete.
 pub(super) fn bound(before: &mut [SequenceState], after: Vec<SequenceState>) {
     let mut after: BTreeMap<(String, String), SequenceState> =
         after.into_iter().map(|state| ((state.schema.clone(), state.name.clone()), state)).collect();

@@ -8,10 +8,10 @@ use thiserror::Error;
 use crate::platform::{CancellationToken, Program};
 
 const VERSION_WITHIN: Duration = Duration::from_secs(10);
-/// Where Debian and its descendants keep each major's programs.
+/// Where Debian and its derivatives install each major's programs.
 const DEBIAN: &str = "/usr/lib/postgresql";
 
-/// Why there is no program to use.
+/// Why no program is usable.
 #[derive(Debug, Error)]
 pub enum ToolsError {
     #[error(
@@ -33,13 +33,13 @@ pub enum ToolsError {
     Missing { program: &'static str, directory: PathBuf },
 }
 
-/// A directory with a `pg_dump`, and what that says it is.
+/// A directory with a `pg_dump`, and its version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundTools {
     pub directory: PathBuf,
-    /// `pg_dump (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)`, or why it did not say.
+    /// `pg_dump (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)`, or why it is unknown.
     pub version: String,
-    /// `None` where it did not say.
+    /// `None` if it is unknown.
     pub major: Option<u32>,
 }
 
@@ -62,18 +62,18 @@ fn listed(found: &[FoundTools]) -> String {
 pub struct Tools {
     pub directory: PathBuf,
     pub major: u32,
-    /// What `pg_dump --version` said.
+    /// The output of `pg_dump --version`.
     pub version: String,
 }
 
 impl Tools {
-    /// The programs for a server of major `at_least`: of the same major, or of the nearest newer one. Those
-    /// in `preferred` go first where they will do.
+    /// Finds the programs for a server of major `at_least`: of the same major, or else the nearest newer one.
+    /// Those in `preferred` come first if they are new enough.
     pub async fn find(preferred: Option<&Path>, at_least: u32) -> Result<Self, ToolsError> {
         Self::find_in(&places(preferred), preferred, at_least).await
     }
 
-    /// The same, in these directories only.
+    /// Finds the programs as [`Tools::find`] does, in these directories only.
     pub async fn find_in(
         places: &[PathBuf],
         preferred: Option<&Path>,
@@ -92,7 +92,7 @@ impl Tools {
         }
     }
 
-    /// The programs of just this major, those in `preferred` first.
+    /// Finds the programs of exactly this major, those in `preferred` first.
     pub async fn find_of(preferred: Option<&Path>, major: u32) -> Result<Self, ToolsError> {
         match Self::find(preferred, major).await {
             Ok(tools) if tools.major == major => Ok(tools),
@@ -103,19 +103,19 @@ impl Tools {
         }
     }
 
-    /// The newest programs that a server can be run with, for one that is thrown away.
+    /// Finds the newest programs that can run a server, for a temporary one.
     pub async fn find_server() -> Result<Self, ToolsError> {
         let found = Self::survey(&places(None)).await;
         let newest = complete(&found).max_by_key(|tools| tools.major);
         newest.ok_or(ToolsError::NoServer { found })
     }
 
-    /// Every directory with programs that a server can be run with, `preferred` first.
+    /// Lists every directory with programs that can run a server, `preferred` first.
     pub async fn servers(preferred: Option<&Path>) -> Vec<Self> {
         complete(&Self::survey(&places(preferred)).await).collect()
     }
 
-    /// Programs of just this major with all of these among them, those in `preferred` first.
+    /// Finds the directory of exactly this major that has all these programs, `preferred` first.
     pub async fn with(preferred: Option<&Path>, major: u32, programs: &[&str]) -> Option<Self> {
         let has_all = |directory: &Path| programs.iter().all(|name| directory.join(name).exists());
         let found = Self::survey(&places(preferred)).await;
@@ -123,13 +123,13 @@ impl Tools {
         Some(Self { directory: fits.directory, major, version: fits.version })
     }
 
-    /// Every directory of `places` that has a `pg_dump`, with what that says it is.
+    /// Lists every directory of `places` with a `pg_dump`, and its version.
     pub async fn survey(places: &[PathBuf]) -> Vec<FoundTools> {
         let mut found: Vec<FoundTools> = Vec::new();
         for directory in places {
             let path = directory.join("pg_dump");
             let Ok(real) = path.canonicalize() else { continue };
-            // Debian's /usr/bin/pg_dump picks a version by the cluster it believes is meant.
+            // Debian's /usr/bin/pg_dump selects a version by a cluster of its own choice.
             let is_wrapper = real.file_name().is_some_and(|name| name == "pg_wrapper");
             if is_wrapper || found.iter().any(|other| other.directory == *directory) {
                 continue;
@@ -149,12 +149,12 @@ impl Tools {
         found
     }
 
-    /// The one that is always there: it is how the others were found.
+    /// Returns `pg_dump`, which always exists: directories are found by it.
     pub fn pg_dump(&self) -> Program {
         Program::new(self.directory.join("pg_dump"))
     }
 
-    /// One of the others.
+    /// Returns another program, if it exists.
     pub fn program(&self, name: &'static str) -> Result<Program, ToolsError> {
         let path = self.directory.join(name);
         if path.exists() {
@@ -165,7 +165,7 @@ impl Tools {
     }
 }
 
-/// Those that a server can be run with.
+/// Filters the directories that can run a server.
 fn complete(found: &[FoundTools]) -> impl Iterator<Item = Tools> {
     let has_all = |directory: &Path| {
         ["initdb", "pg_ctl", "postgres", "pg_controldata"].iter().all(|name| directory.join(name).exists())
@@ -177,7 +177,7 @@ fn complete(found: &[FoundTools]) -> impl Iterator<Item = Tools> {
     })
 }
 
-/// Where programs may be: `preferred`, Debian's directories, the directories of `PATH`.
+/// Lists the directories to search: `preferred`, Debian's, those of `PATH`.
 fn places(preferred: Option<&Path>) -> Vec<PathBuf> {
     let mut debian: Vec<PathBuf> = std::fs::read_dir(DEBIAN)
         .map(|entries| entries.filter_map(|entry| Some(entry.ok()?.path().join("bin"))).collect())
@@ -187,7 +187,7 @@ fn places(preferred: Option<&Path>) -> Vec<PathBuf> {
     preferred.map(Path::to_owned).into_iter().chain(debian).chain(std::env::split_paths(&path)).collect()
 }
 
-/// `pg_dump (PostgreSQL) 15.18 (Debian …)` is 15.
+/// Parses the major version: 15 for `pg_dump (PostgreSQL) 15.18 (Debian …)`.
 fn major_of(version: &str) -> Option<u32> {
     let (_, number) = version.split_once("(PostgreSQL) ")?;
     let digits: String = number.chars().take_while(char::is_ascii_digit).collect();

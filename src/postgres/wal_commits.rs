@@ -8,33 +8,33 @@ use crate::model::Lsn;
 /// Records of a notable kind are shorter than this.
 const LONGEST: usize = 2048;
 
-/// Finds the newest commit in a segment, and which records of a notable kind it has, as its bytes go by; or in
-/// several that follow one another. A commit whose record ends in the next segment is not in this one, and in
-/// the next only where both are seen.
+/// Finds the newest commit in a segment and its records of a notable kind, while its bytes are streamed; or
+/// in several consecutive segments. A commit whose record ends in the next segment is not in this one, and is
+/// found only if both are scanned.
 ///
-/// Also finds where WAL is damaged: a record whose checksum is wrong, or pages that do not continue a record, with
-/// intact WAL after it. Without any after it, it is where the server stopped writing.
+/// Also finds where WAL is damaged: a record with a wrong checksum, or pages that do not continue a record,
+/// followed by intact WAL. Without any after it, it is where the server stopped writing.
 #[derive(Clone, Debug)]
 pub struct CommitScan {
     little_endian: bool,
     magic: u16,
     page_size: usize,
-    /// Where the next page belongs.
+    /// The address of the next page.
     address: Lsn,
-    /// Bytes of the record under way that are still to come.
+    /// Missing bytes of the current record.
     left: usize,
-    /// Where it begins; `None` where that was before the scan did.
+    /// Where the current record begins; `None` if that was before the scan.
     begins: Option<Lsn>,
     length: usize,
-    /// What its begin says, or all of it.
+    /// The beginning of the current record, or all of it.
     head: Vec<u8>,
-    /// Nothing was seen yet.
+    /// No page was scanned yet.
     fresh: bool,
     ended: bool,
     newest: Option<DateTime<Utc>>,
     notable: Notable,
     end: Lsn,
-    /// Checksum of what was seen of the record under way, its header excepted.
+    /// Checksum of the current record so far, without its header.
     contents: Digest,
     /// Where the first record begins that is not intact.
     suspect: Option<Lsn>,
@@ -63,17 +63,17 @@ impl CommitScan {
         }
     }
 
-    /// Takes the next bytes: whole pages, but for the last of the file.
+    /// Scans the next bytes: complete pages, except the last of the file.
     pub fn take(&mut self, bytes: &[u8]) {
         self.records(bytes, |_| {});
     }
 
-    /// The same, and gives each record that is whole, in their order: all of one of a notable kind, and the
-    /// begin of any other.
+    /// Scans the next bytes and passes on each complete record, in order: all of one of a notable kind, and
+    /// the beginning of any other.
     pub fn records(&mut self, bytes: &[u8], mut each: impl FnMut(&WalRecord<'_>)) {
         for page in bytes.chunks(self.page_size) {
             if self.ended {
-                // A recycled segment holds pages of other addresses behind the end.
+                // A recycled segment has pages with other addresses after the end.
                 if self.is_in_place(page) {
                     self.damaged = self.damaged.or(self.suspect).or(Some(self.end));
                 }
@@ -84,28 +84,29 @@ impl CommitScan {
         }
     }
 
-    /// When the newest commit was, by the server's clock.
+    /// Returns the time of the newest commit, by the server's clock.
     pub fn newest(&self) -> Option<DateTime<Utc>> {
         self.newest
     }
 
-    /// Whether the log ended before the bytes did, as where a segment was ended early. Otherwise the next
-    /// segment goes on with the record that is under way.
+    /// Returns whether the WAL ended before the bytes did, as after a segment switch. Otherwise the next
+    /// segment continues the current record.
     pub fn has_ended(&self) -> bool {
         self.ended
     }
 
-    /// Where the last whole record ends: there is nothing behind it.
+    /// Returns the end of the last complete record.
     pub fn end(&self) -> Lsn {
         self.end
     }
 
-    /// Returns where recovery would end early: the first record that is not intact though intact WAL follows.
+    /// Returns where recovery would end early: the first record that is not intact although intact WAL
+    /// follows.
     pub fn damaged(&self) -> Option<Lsn> {
         self.damaged
     }
 
-    /// Of which kinds records are, or may be, that are in it whole or in part.
+    /// Returns the notable kinds of the records, certain or possible, that are completely or partly in it.
     pub fn notable(&self) -> Notable {
         let mut notable = self.notable;
         if let Some((_, kind)) = self.cut() {
@@ -114,13 +115,13 @@ impl CommitScan {
         notable
     }
 
-    /// Where the record begins that is not whole, and of which kind it is, where that is seen and notable.
+    /// Returns the begin of the incomplete record, and its kind if that is known and notable.
     pub fn cut(&self) -> Option<(Lsn, RecordKind)> {
         let kind = RecordKind::from_header(*self.head.get(17)?, *self.head.get(16)?)?;
         (self.left > 0 && !self.ended).then_some((self.begins?, kind))
     }
 
-    /// How many bytes of the begin of a record are wanted.
+    /// Returns how many bytes of the current record are needed.
     fn wanted(&self) -> usize {
         let is_notable = self.length <= LONGEST
             && self.head.len() >= HEADER
@@ -128,13 +129,13 @@ impl CommitScan {
         self.length.min(if is_notable { LONGEST } else { HEAD })
     }
 
-    /// Whether a page has the header that belongs at this address.
+    /// Returns whether a page has the header of this address.
     fn is_in_place(&self, page: &[u8]) -> bool {
         let fields = Fields { bytes: page, little_endian: self.little_endian };
         page.len() >= PAGE_HEADER && fields.u16(0) == self.magic && fields.u64(8) == self.address.0
     }
 
-    /// `None`: the log ends here.
+    /// Scans a page. Returns `None` if the WAL ends here.
     fn page(&mut self, page: &[u8], each: &mut impl FnMut(&WalRecord<'_>)) -> Option<()> {
         if !self.is_in_place(page) {
             return None;
@@ -171,7 +172,7 @@ impl CommitScan {
             let end = at + self.left.min(page.len() - at);
             if self.begins.is_some() {
                 let mut from = at;
-                // Twice: only its header says how much of it is wanted.
+                // Twice: only the header determines how many bytes are needed.
                 for _ in 0..2 {
                     let more = self.wanted().saturating_sub(self.head.len()).min(end - from);
                     self.head.extend_from_slice(&page[from..from + more]);
@@ -194,7 +195,7 @@ impl CommitScan {
         Some(())
     }
 
-    /// Compares the checksum of a record that was seen whole.
+    /// Verifies the checksum of a complete record.
     fn verify(&mut self, begins: Lsn) {
         self.contents.update(self.head.get(..CHECKSUM).unwrap_or_default());
         let expected = Fields { bytes: &self.head, little_endian: self.little_endian }.u32(CHECKSUM);
@@ -226,8 +227,7 @@ impl CommitScan {
         self.head = head;
     }
 
-    /// The rest of a record whose header may be cut by the begin of the scan: it has 8 bytes of it before, or
-    /// 16.
+    /// Notes the kind of a record whose header may begin before the scan: 8 or 16 bytes of it are missing.
     fn note_rest(&mut self, rest: &[u8]) {
         for before in [8, 16] {
             if let (Some(info), Some(manager)) = (rest.get(16 - before), rest.get(17 - before))
@@ -281,7 +281,8 @@ mod tests {
         record(TRANSACTIONS, COMMIT | 0x80, &contents)
     }
 
-    /// Lays records onto pages, as the server does; the first page begins with `rest` bytes of one before.
+    /// Writes records into pages as the server does; the first page begins with `rest` bytes of an earlier
+    /// record.
     fn pages(rest: usize, records: &[Vec<u8>]) -> Vec<u8> {
         let mut log = Vec::new();
         let page_header = |log: &mut Vec<u8>, continued: usize| {
@@ -333,7 +334,7 @@ mod tests {
             pages(100, &[commit(1_000_000, false), commit(3_000_000, true), commit(2_000_000, false)]);
         let end = log.len();
         log.resize(PAGE, 0);
-        // A recycled file: the next page is of long ago.
+        // A recycled file: the next page has an old address.
         log.extend(pages(0, &[commit(9_000_000, false)]));
         let scan = scanned(&log, 8);
         assert_eq!(scan.newest(), Some("2000-01-01T00:00:03Z".parse().unwrap()));
@@ -374,7 +375,7 @@ mod tests {
             if log.len() <= PAGE {
                 continue;
             }
-            // Where the log is cut, one of both parts says that there may be one.
+            // If the WAL is cut, one of both parts reports that there may be one.
             let mut some = CommitScan::new(&segment_header());
             some.take(&log[..PAGE]);
             let mut rest =
@@ -432,7 +433,7 @@ mod tests {
                 let is_cut_off = offset == 0 && bad.len() - place < 3 * PAGE;
                 prop_assert!(is_cut_off || found.is_some_and(|found| found <= damaged), "{:?}", (found, damaged, offset));
             }
-            // The last record: here the server stopped writing.
+            // The last record: the server stopped writing here.
             let last = usize::try_from(placed[placed.len() - 1].0 - (1 << 24)).unwrap();
             if last % PAGE + HEADER <= PAGE {
                 log[last + CHECKSUM] ^= 1 << bit;

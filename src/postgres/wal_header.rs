@@ -2,24 +2,24 @@ use thiserror::Error;
 
 use crate::model::{Lsn, Segment, SegmentSize, SystemIdentifier, Timeline};
 
-/// Bytes of the header a segment begins with.
+/// Bytes of the header of a segment.
 pub const SEGMENT_HEADER: usize = 40;
-/// Bytes of the header every other page begins with.
+/// Bytes of the header of every other page.
 pub(super) const PAGE_HEADER: usize = 24;
 /// The page begins with the rest of a record.
 pub(super) const CONTINUED: u16 = 0x1;
 /// The header is that of a segment.
 pub(super) const LONG: u16 = 0x2;
-/// The record that the page before left unfinished was given up.
+/// The incomplete record of the previous page was abandoned.
 pub(super) const GIVEN_UP: u16 = 0x8;
-/// PostgreSQL's majors by the number on each page.
+/// PostgreSQL's majors by the magic number of a page.
 const MAJORS: [(u16, u32); 6] =
     [(0xD106, 13), (0xD10D, 14), (0xD110, 15), (0xD113, 16), (0xD116, 17), (0xD118, 18)];
 const OLDEST: u16 = MAJORS[0].0;
-/// What may still come, as long as PostgreSQL counts as it does.
+/// The newest plausible magic number, as long as PostgreSQL keeps its numbering.
 const NEWEST: u16 = 0xD1FF;
 
-/// Why a file is not the segment its name says.
+/// Why a file is not the segment of its name.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum HeaderError {
     #[error("it is shorter than the header of a segment")]
@@ -36,13 +36,13 @@ pub enum HeaderError {
     Name(SegmentSize),
 }
 
-/// What a segment says about itself.
+/// The contents of a segment's header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SegmentHeader {
     pub magic: u16,
-    /// Log is in the byte order of the host that wrote it.
+    /// WAL is in the byte order of the host that wrote it.
     pub(super) little_endian: bool,
-    /// Of its first record, so older than that of the name where the timeline begins in the segment.
+    /// Of its first record, so an older one than in the name if the timeline begins in this segment.
     pub timeline: Timeline,
     pub begin: Lsn,
     pub system_identifier: SystemIdentifier,
@@ -78,12 +78,12 @@ impl SegmentHeader {
         })
     }
 
-    /// PostgreSQL's major; `None` for one that is newer than this program.
+    /// Returns the major version of PostgreSQL; `None` if it is newer than this program.
     pub fn major(&self) -> Option<u32> {
         MAJORS.iter().find(|(magic, _)| *magic == self.magic).map(|(_, major)| *major)
     }
 
-    /// Whether it can be the segment of this name.
+    /// Checks that it can be the segment of this name.
     pub fn check(&self, name: Segment) -> Result<(), HeaderError> {
         let expected = name.begin(self.segment_size).ok_or(HeaderError::Name(self.segment_size))?;
         if self.begin != expected {
@@ -96,7 +96,7 @@ impl SegmentHeader {
     }
 }
 
-/// Numbers out of a page. What is beyond its end reads as zero.
+/// Reads numbers from a page. Beyond its end they are zero.
 #[derive(Clone, Copy)]
 pub(super) struct Fields<'p> {
     pub(super) bytes: &'p [u8],
@@ -169,7 +169,7 @@ mod tests {
             assert_eq!(found.major(), Some(15));
             assert_eq!(found.system_identifier, SystemIdentifier(7_300_000_000_000_000_001));
             found.check("0000000200000016000000B3".parse().unwrap()).unwrap();
-            // The first segment of a timeline begins with a page of the one before.
+            // The first segment of a timeline begins with a page of its parent.
             found.check("0000000300000016000000B3".parse().unwrap()).unwrap();
             let refused = |name: &str| found.check(name.parse().unwrap()).unwrap_err();
             assert!(matches!(refused("0000000100000016000000B3"), HeaderError::Timeline { .. }));

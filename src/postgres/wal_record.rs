@@ -3,21 +3,21 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::wal_header::{Fields, PAGE_HEADER};
 use crate::model::Lsn;
 
-/// Bytes at a record's begin that hold what is asked of a commit.
+/// Bytes at the beginning of a record that contain the facts of a commit.
 pub(super) const HEAD: usize = 48;
-/// Bytes before a record's own contents.
+/// Bytes of a record's header.
 pub(super) const HEADER: usize = 24;
 /// Offset of a record's checksum in its header.
 pub(super) const CHECKSUM: usize = 20;
-/// The resource manager of the log itself.
+/// The resource manager of the WAL itself.
 const LOG: u8 = 0;
-/// Of transactions.
+/// The resource manager of transactions.
 pub(super) const TRANSACTIONS: u8 = 1;
-/// Of tablespaces.
+/// The resource manager of tablespaces.
 const TABLESPACES: u8 = 5;
-/// Of a transaction's info, what was done.
+/// Mask of the operation in a transaction's info.
 const OPERATION: u8 = 0x70;
-/// Of any other record's.
+/// Mask of the operation in any other record's info.
 const INFO: u8 = 0xF0;
 pub(super) const COMMIT: u8 = 0x00;
 const ABORT: u8 = 0x20;
@@ -29,14 +29,14 @@ const TABLESPACE_CREATE: u8 = 0x00;
 /// 2000-01-01, in seconds since 1970.
 pub(super) const EPOCH: i64 = 946_684_800;
 
-/// What a restore has to know of a record, beside the times of commits.
+/// Records that a restore needs to know, besides the times of commits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecordKind {
-    /// It makes a tablespace, where its own path says.
+    /// It creates a tablespace at its original path.
     Tablespace,
-    /// A name was given to the position.
+    /// It names its position.
     RestorePoint,
-    /// The server's limits that a recovery needs.
+    /// The server limits that recovery requires.
     Parameters,
 }
 
@@ -51,7 +51,7 @@ impl RecordKind {
     }
 }
 
-/// Of which kinds there are records in some log.
+/// The kinds of records in some WAL.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Notable {
     pub tablespace: bool,
@@ -69,19 +69,19 @@ impl Notable {
     }
 }
 
-/// A record that makes a tablespace.
+/// A record that creates a tablespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MadeTablespace {
     pub at: Lsn,
     pub oid: u32,
-    /// Empty where it is made in the data directory itself.
+    /// Empty if it is created inside the data directory.
     pub path: String,
 }
 
-/// The limits of a server that wrote the log, by the names of its settings.
+/// The limits of the server that wrote the WAL, by the names of its settings.
 pub type Parameters = [(&'static str, i64); 5];
 
-/// A record, or its begin.
+/// A record, or its beginning.
 #[derive(Clone, Copy, Debug)]
 pub struct WalRecord<'r> {
     pub begins: Lsn,
@@ -96,12 +96,12 @@ impl WalRecord<'_> {
         RecordKind::from_header(*self.bytes.get(17)?, *self.bytes.get(16)?)
     }
 
-    /// The number of the transaction that wrote it, without the epoch.
+    /// Returns the ID of its transaction, without the epoch.
     pub fn transaction(&self) -> u32 {
         self.fields().u32(4)
     }
 
-    /// When a transaction ended by it, and whether it was committed.
+    /// Returns when it ended a transaction, and whether by a commit.
     pub fn transaction_end(&self) -> Option<(DateTime<Utc>, bool)> {
         let operation = self.bytes.get(16)? & OPERATION;
         let ends = matches!(operation, COMMIT | COMMIT_PREPARED | ABORT | ABORT_PREPARED);
@@ -115,7 +115,7 @@ impl WalRecord<'_> {
         Some((time, matches!(operation, COMMIT | COMMIT_PREPARED)))
     }
 
-    /// The tablespace that it makes. `None` also where its sum is not right: no server replays it.
+    /// Returns the tablespace that it creates. `None` also if its checksum is wrong: no server replays it.
     pub fn tablespace(&self) -> Option<MadeTablespace> {
         if self.kind()? != RecordKind::Tablespace || !self.is_intact() {
             return None;
@@ -127,7 +127,7 @@ impl WalRecord<'_> {
         Some(MadeTablespace { at: self.begins, oid: self.fields().u32(at), path })
     }
 
-    /// The name that it gives to its position.
+    /// Returns the name that it gives to its position.
     pub fn restore_point(&self) -> Option<String> {
         if self.kind()? != RecordKind::RestorePoint || !self.is_intact() {
             return None;
@@ -153,8 +153,8 @@ impl WalRecord<'_> {
         ])
     }
 
-    /// What has to be written where so that a tablespace is made in the data directory itself: there, a server
-    /// takes the directory or link that is in its place already.
+    /// Returns the bytes to overwrite, with their positions, so that a tablespace is created inside the data
+    /// directory: there, a server accepts an existing directory or link in its place.
     pub fn moved_inside(&self, page_size: usize) -> Vec<(Lsn, Vec<u8>)> {
         let Some(at) = self.tablespace().and_then(|_| self.contents()) else { return vec![] };
         let mut bytes = self.bytes.to_vec();
@@ -165,7 +165,7 @@ impl WalRecord<'_> {
         self.laid_out(&bytes, page_size as u64)
     }
 
-    /// A record's bytes as they lie on pages.
+    /// Splits a record's bytes by pages.
     fn laid_out(&self, bytes: &[u8], page_size: u64) -> Vec<(Lsn, Vec<u8>)> {
         let (mut at, mut rest, mut parts) = (self.begins.0, bytes, Vec::new());
         while !rest.is_empty() {
@@ -182,8 +182,8 @@ impl WalRecord<'_> {
         Fields { bytes: self.bytes, little_endian: self.little_endian }
     }
 
-    /// Where a record that touches no blocks has its contents. What comes first is where it came from, if it
-    /// was replicated, and how long the rest is.
+    /// Returns where a record that touches no blocks has its contents. They follow its replication origin, if
+    /// any, and their length.
     fn contents(&self) -> Option<usize> {
         let mut at = HEADER;
         loop {
@@ -204,7 +204,7 @@ impl WalRecord<'_> {
     }
 }
 
-/// The sum of a whole record, as its header is to have it.
+/// Computes the checksum of a complete record, as in its header.
 pub(super) fn checksum(record: &[u8]) -> u32 {
     let (header, contents) = record.split_at(HEADER.min(record.len()));
     crc_fast::crc32_iscsi(&[contents, header.get(..CHECKSUM).unwrap_or_default()].concat())
