@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use chrono::{DateTime, Utc};
 
-/// Where the time of day comes from.
+/// A source of the current time.
 pub trait Clock: Send + Sync + Debug {
     fn now(&self) -> DateTime<Utc>;
 }
@@ -19,7 +19,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that stands where it was put.
+/// A clock that stands still at a given time.
 #[derive(Debug)]
 pub struct FixedClock(AtomicI64);
 
@@ -39,7 +39,7 @@ impl Clock for FixedClock {
     }
 }
 
-/// A random number, for the part of an identifier that keeps two hosts apart.
+/// Returns a random number, for the part of an ID that separates two hosts.
 pub fn seed() -> u32 {
     fastrand::u32(..)
 }

@@ -4,25 +4,25 @@ use std::path::Path;
 
 use rustix::fs::StatVfsMountFlags;
 
-/// `TMPFS_MAGIC` and `RAMFS_MAGIC` of Linux: file systems that are in memory.
+/// `TMPFS_MAGIC` and `RAMFS_MAGIC` of Linux: in-memory file systems.
 const IN_MEMORY: [u64; 2] = [0x0102_1994, 0x8584_58f6];
 
-/// What decides whether a file's secret is its readers' alone.
+/// The facts that decide whether others can read a file's secret.
 #[derive(Clone, Copy, Debug)]
 struct FileFacts {
     mode: u32,
     is_file: bool,
     owner: u32,
     user: u32,
-    /// On a file system that is in memory and mounted so that nobody can write to it.
+    /// On an in-memory file system that is mounted read-only.
     is_mounted: bool,
 }
 
-/// The mode of a file whose secret others may read; `None` where none of them can.
+/// Returns the mode of a file whose secret others may read; `None` if they cannot.
 ///
-/// Container platforms put secrets on a file system in memory that is mounted read-only into the container that
-/// may have them, with mode 0444 or 0440, and owned by root: there the mount keeps others out, and the mode says
-/// nothing. Whatever can be written to by group or others is nobody's secret there either.
+/// Container platforms provide secrets on an in-memory file system that is mounted read-only into the
+/// container, with mode 0444 or 0440, and owned by root: there the mount keeps others out, and the mode means
+/// nothing. A file that group or others can write is exposed there, too.
 pub fn exposed(path: &Path, metadata: &Metadata) -> Option<u32> {
     let is_mounted = || {
         let in_memory = rustix::fs::statfs(path).is_ok_and(|system| {
@@ -45,7 +45,7 @@ pub fn exposed(path: &Path, metadata: &Metadata) -> Option<u32> {
 
 fn is_exposed(facts: FileFacts) -> bool {
     let FileFacts { mode, is_file, owner, user, is_mounted } = facts;
-    // A pipe or a descriptor (`/dev/fd/3`) has no mode worth judging.
+    // A pipe or a descriptor (`/dev/fd/3`) has no meaningful mode.
     if !is_file || mode & 0o077 == 0 {
         return false;
     }

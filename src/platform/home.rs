@@ -2,7 +2,7 @@ use std::path::{Component, Path, PathBuf};
 
 use thiserror::Error;
 
-/// Why a path that begins with `~` leads nowhere.
+/// Why a path that begins with `~` cannot be expanded.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum HomeError {
     #[error("`{0}` begins with another user's home directory, which only a shell looks up: write it out")]
@@ -11,7 +11,7 @@ pub enum HomeError {
     NoHome(String),
 }
 
-/// A path as a user writes it: what begins with `~/` begins in the home directory, as a shell has it.
+/// Expands `~/` at the beginning of a path to the home directory, as a shell does.
 pub fn expand_home(path: &Path) -> Result<PathBuf, HomeError> {
     expand(path, std::env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from))
 }
@@ -25,7 +25,7 @@ fn expand(path: &Path, home: Option<PathBuf>) -> Result<PathBuf, HomeError> {
     let told = || path.display().to_string();
     match user {
         "" => Ok(home.ok_or_else(|| HomeError::NoHome(told()))?.join(components.as_path())),
-        // A file may be called `~backup`; what is below it is a user's.
+        // A file may be called `~backup`; a path below it is in a user's home.
         _ if components.as_path().as_os_str().is_empty() => Ok(path.to_owned()),
         _ => Err(HomeError::OtherUser(told())),
     }

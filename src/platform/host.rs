@@ -1,13 +1,13 @@
 use std::path::{Path, PathBuf};
 
-/// The host's name as others know it; `unknown-host` where it has none.
+/// Returns the host's name; `unknown-host` if it has none.
 pub fn host_name() -> String {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     if name.is_empty() { "unknown-host".to_owned() } else { name }
 }
 
-/// Where drctl keeps its catalog and scratch files unless the policy says otherwise:
-/// `/var/lib/drctl` for root, the user's state directory for anyone else. `DRCTL_STATE_DIR` wins.
+/// Returns the directory of the catalog and of scratch files unless the policy names another:
+/// `/var/lib/drctl` for root, the user's state directory otherwise. `DRCTL_STATE_DIR` takes precedence.
 pub fn state_directory() -> PathBuf {
     use etcetera::BaseStrategy as _;
     if let Some(directory) = std::env::var_os("DRCTL_STATE_DIR").filter(|value| !value.is_empty()) {
@@ -23,20 +23,21 @@ pub fn state_directory() -> PathBuf {
     }
 }
 
-/// Where dumps are unpacked unless told otherwise: `TMPDIR`, or `/var/tmp`, which is on a disk.
+/// Returns the default directory for unpacking dumps: `TMPDIR`, or `/var/tmp`, which is on disk.
 pub fn scratch_directory() -> PathBuf {
     let given = std::env::var_os("TMPDIR").filter(|value| !value.is_empty());
     given.map_or_else(|| "/var/tmp".into(), PathBuf::from)
 }
 
-/// Bytes a process may still write on the file system that holds `path` (or its nearest existing parent).
+/// Returns the bytes a process may still write on the file system of `path` (or its nearest existing parent).
 pub fn free_space(path: &Path) -> std::io::Result<u64> {
     let existing = path.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(Path::new("/"));
     let stat = rustix::fs::statvfs(existing)?;
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
-/// Bytes of memory that can be used without swapping (`MemAvailable`); `None` where the kernel does not say.
+/// Returns the bytes of memory available without swapping (`MemAvailable`); `None` if the kernel does not
+/// report it.
 pub fn available_memory() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;

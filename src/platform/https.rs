@@ -10,7 +10,7 @@ use rustls::pki_types::pem::PemObject as _;
 use thiserror::Error;
 use url::Url;
 
-/// Why the environment's words on HTTP cannot be followed. Never holds a proxy's password.
+/// Why the HTTP settings of the environment are invalid. Never holds a proxy's password.
 #[derive(Debug, Error)]
 pub enum HttpsError {
     #[error("failed to read `{path}`, which AWS_CA_BUNDLE names")]
@@ -27,23 +27,22 @@ pub enum HttpsError {
     Proxy { variable: &'static str, reason: String },
 }
 
-/// Where requests never go through a proxy, whatever the environment says: this host, and what gives a host of
-/// AWS its credentials.
+/// Requests that never use a proxy, whatever the environment says: to this host, and to the services that
+/// give AWS hosts their credentials.
 const DIRECT: &str =
     "localhost,127.0.0.0/8,::1,169.254.169.254,169.254.170.2,169.254.170.23,fd00:ec2::254,fd00:ec2::23";
 
-/// Whom a client believes.
+/// The certificate authorities that a client trusts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trust {
-    /// Whom the host believes, or the authorities in the file that `AWS_CA_BUNDLE` names in their place.
+    /// Those of the host, or those in the file that `AWS_CA_BUNDLE` names instead.
     Host,
-    /// Nobody: for a server that is spoken to in clear. Whom the host trusts takes milliseconds to be read.
+    /// None: for a server without TLS. Loading the trust store takes milliseconds.
     Nobody,
 }
 
-/// A client for AWS and what speaks like it: rustls with `ring`, through the proxy that the environment names
-/// (`HTTPS_PROXY`, `HTTP_PROXY` for a server that is spoken to in clear, `ALL_PROXY`; not to what `NO_PROXY`
-/// lists).
+/// Creates a client for AWS and compatible services: rustls with `ring`, through the proxy of the environment
+/// (`HTTPS_PROXY`, `HTTP_PROXY` for a server without TLS, `ALL_PROXY`; except for hosts in `NO_PROXY`).
 pub fn https(trust: Trust) -> Result<SharedHttpClient, HttpsError> {
     let context = match trust {
         Trust::Host => match variable(&["AWS_CA_BUNDLE"]) {
@@ -68,13 +67,13 @@ pub fn https(trust: Trust) -> Result<SharedHttpClient, HttpsError> {
     }))
 }
 
-/// The first of these variables that holds anything.
+/// Returns the first of these variables that is set and not empty.
 fn variable(names: &[&'static str]) -> Option<(&'static str, String)> {
     let held = |name: &&'static str| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
     names.iter().find_map(|name| Some((*name, held(name)?.trim().to_owned())))
 }
 
-/// The authorities in a file, each looked at: the client that uses them takes what it is given for good.
+/// Loads the authorities in a file and validates each: the client accepts anything it is given.
 fn bundle(path: PathBuf) -> Result<TlsContext, HttpsError> {
     let text = match std::fs::read(&path) {
         Ok(text) => text,
@@ -95,7 +94,7 @@ fn bundle(path: PathBuf) -> Result<TlsContext, HttpsError> {
 
 fn proxy(in_clear: bool) -> Result<Option<ProxyConfig>, HttpsError> {
     let names: &[&str] = match in_clear {
-        // Not HTTP_PROXY in capitals where a web server runs this: its clients could set it.
+        // Not HTTP_PROXY in capitals if this runs under a web server: its clients could set it.
         true if std::env::var_os("REQUEST_METHOD").is_some() => &["http_proxy", "ALL_PROXY", "all_proxy"],
         true => &["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"],
         false => &["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"],
@@ -118,7 +117,7 @@ fn configured(variable: &'static str, value: &str, in_clear: bool) -> Result<Pro
     if url.host().is_none() {
         return Err(refused("it names no host"));
     }
-    // As parsed: what stood there in letters that no URL has is percent-encoded now.
+    // As parsed: characters that are invalid in a URL are percent-encoded now.
     let made = if in_clear { ProxyConfig::http(url.as_str()) } else { ProxyConfig::https(url.as_str()) };
     made.map_err(|_| refused("it is not understood"))
 }

@@ -1,9 +1,9 @@
-//! The only door to ambient state: the clock, randomness, child processes, secrets, the host's name.
+//! The only access to ambient state: the clock, randomness, child processes, secrets, the host's name.
 //!
-//! *Invariants.* Nothing above this module calls `Utc::now`, spawns a process or reads the environment
-//! on its own (`.clippy.toml` forbids the first). A child always has a deadline or a cancellation, runs
-//! in its own process group so that its own children go with it, and its stderr is kept.
-//! A secret never implements `Display`, and is never an argument of a child.
+//! *Invariants.* Nothing above this module calls `Utc::now`, spawns a process or reads the environment on its
+//! own (`.clippy.toml` forbids the first). A child always has a deadline or a cancellation, runs in its own
+//! process group so that its own children end with it, and its stderr is kept. A secret never implements
+//! `Display`, and is never an argument of a child.
 //!
 //! *Not here.* What to run and what its output means: [`crate::postgres`], [`crate::source`].
 

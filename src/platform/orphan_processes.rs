@@ -10,8 +10,8 @@ use super::is_alive;
 const GRACE: Duration = Duration::from_secs(5);
 const STEP: Duration = Duration::from_millis(50);
 
-/// Ends children of a drctl that was killed: processes of `program` that have just this `argument`, which
-/// names something of ours. Gives how many. Where the system does not list processes, none are found.
+/// Ends orphaned children of a killed drctl: processes of `program` with exactly this `argument`, which names
+/// something of ours. Returns their number; none if the system does not list processes.
 pub async fn end_left_behind(program: &str, argument: &OsStr) -> usize {
     let left = running(program, argument);
     for pid in &left {
@@ -53,11 +53,11 @@ mod tests {
 
     #[tokio::test]
     async fn only_the_one_with_the_argument_is_ended() {
-        // Of this process alone: the same test may run beside it.
+        // Unique to this process: the same test may run concurrently.
         let seconds = |second: u32| OsString::from(format!("{second}.{}", std::process::id()));
         let sleeper = |seconds: OsString| std::process::Command::new("sleep").arg(seconds).spawn().unwrap();
         let (mut ours, mut other) = (sleeper(seconds(61)), sleeper(seconds(62)));
-        // A process that has just begun has no command line for an instant.
+        // A process that has just started has no command line for an instant.
         while running("sleep", &seconds(61)).is_empty() {
             std::thread::yield_now();
         }

@@ -2,8 +2,8 @@ use std::io;
 use std::os::unix::fs::{MetadataExt as _, chown};
 use std::path::Path;
 
-/// Gives what root has just made to whom the folder it is in belongs: whoever works there at other times must be able
-/// to write it, too. Of another user's process it is theirs already.
+/// Gives a file just created by root to the owner of its folder, who must be able to write it later. For
+/// other users it does nothing.
 pub fn give_to_folder_owner(path: &Path) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if !rustix::process::geteuid().is_root() {
@@ -14,7 +14,7 @@ pub fn give_to_folder_owner(path: &Path) -> io::Result<()> {
         return Ok(());
     }
     match chown(path, Some(owner.uid()), Some(owner.gid())) {
-        // Some file systems know no owners, or no root.
+        // Some file systems do not support owners, or squash root.
         Err(error)
             if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported) =>
         {

@@ -9,10 +9,10 @@ use super::{CancellationToken, ProcessError, ProcessOutcome, Program};
 
 const BUFFER: usize = 256 << 10;
 
-/// Why a child that was given a stream did not do its work.
+/// Why a child with a stream as input failed.
 #[derive(Debug, Error)]
 pub enum PipeStdinError {
-    /// The stream broke; the child was killed before it could take what it had for the whole.
+    /// The stream broke; the child was killed before it could take the partial input for complete.
     #[error("failed to read the input of `{program}`")]
     Input {
         program: String,
@@ -24,10 +24,10 @@ pub enum PipeStdinError {
 }
 
 impl Program {
-    /// Runs to the end with `input` as its standard input. What it writes on standard output is dropped.
+    /// Runs to the end with `input` as its standard input. Discards its standard output.
     ///
-    /// A child that ends well without having read everything is a success only if the rest of `input` can be
-    /// read to its end: that may be where a stream says whether it is the right one.
+    /// A child that succeeds without reading everything is a success only if the rest of `input` can be read
+    /// to its end: a stream may be verified only there.
     pub async fn feed(
         &self,
         mut input: impl Read + Send + 'static,
@@ -46,7 +46,7 @@ impl Program {
             if broken.is_some() {
                 group.kill();
             }
-            // Closed only now: to the child this is the end of a whole stream.
+            // Closed only now: for the child this is the end of a complete stream.
             drop(stdin);
             let status = child.wait();
             (broken, status, stderr.end(), input)
@@ -65,7 +65,7 @@ impl Program {
     }
 }
 
-/// Copies until either side ends. Only the source's failure is an error: a child that ended says why itself.
+/// Copies until either side ends. Only a failure of the source is an error: the child reports its own.
 fn copy(source: &mut impl Read, pipe: &mut impl io::Write) -> io::Result<()> {
     let mut buffer = vec![0; BUFFER];
     loop {

@@ -15,14 +15,14 @@ use super::CancellationToken;
 
 use crate::text::format_duration;
 
-/// How much of a child's stderr an error shows.
+/// How many lines of a child's stderr an error shows.
 const TAIL_LINES: usize = 20;
-/// How long a line of stderr may be before it is cut.
+/// Maximum bytes of a line of stderr before it is cut.
 const LINE_BYTES: usize = 2_000;
-/// How long a child that was asked to end may take before it is killed.
+/// How long a child may take to terminate before it is killed.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Why a child did not do its work.
+/// Why a child failed.
 #[derive(Debug, Error)]
 pub enum ProcessError {
     #[error("failed to start `{program}`")]
@@ -50,9 +50,10 @@ fn tail(lines: &[String]) -> String {
     if lines.is_empty() { String::new() } else { format!(": {}", lines.join("\n    ")) }
 }
 
-/// A child to be: program, arguments, environment.
+/// A child to start: program, arguments, environment.
 ///
-/// Arguments are shown in errors and logs, so a secret is never one of them: it goes through [`Program::env`].
+/// Arguments are shown in errors and logs, so a secret is never one of them: it goes through
+/// [`Program::env`].
 #[derive(Clone)]
 pub struct Program {
     path: OsString,
@@ -62,7 +63,7 @@ pub struct Program {
     pub(super) stderr_lines: usize,
     /// Which lines of stderr are kept.
     pub(super) keeps: fn(&str) -> bool,
-    /// Whether a failure with these lines on stderr is none.
+    /// Whether a failure with these lines on stderr counts as a success.
     accepts: fn(&[String]) -> bool,
     input: Option<Vec<u8>>,
     held: Vec<Arc<dyn Any + Send + Sync>>,
@@ -101,44 +102,44 @@ impl Program {
         self
     }
 
-    /// Keeps a variable of this process from the child, unless [`Program::env`] sets it.
+    /// Removes a variable of this process from the child's environment, unless [`Program::env`] sets it.
     pub fn without_env(mut self, name: impl AsRef<OsStr>) -> Self {
         self.without.push(name.as_ref().to_owned());
         self
     }
 
-    /// How many of the last lines of stderr are kept; an error shows no more than usual of them.
+    /// Sets how many of the last lines of stderr are kept; an error shows no more than usual.
     pub fn keep_stderr(mut self, lines: usize) -> Self {
         self.stderr_lines = lines;
         self
     }
 
-    /// Keeps only some of the lines of stderr, where there may be more than anybody wants.
+    /// Keeps only some lines of stderr, if there may be too many.
     pub fn keep_stderr_where(mut self, keeps: fn(&str) -> bool) -> Self {
         self.keeps = keeps;
         self
     }
 
-    /// Takes an exit status other than 0 for a success where this can be told by the lines of stderr that are
-    /// kept. An end by a signal never is one.
+    /// Accepts an exit status other than 0 as a success depending on the kept lines of stderr. An end by a
+    /// signal is never accepted.
     pub fn accept_failure(mut self, accepts: fn(&[String]) -> bool) -> Self {
         self.accepts = accepts;
         self
     }
 
-    /// What the child reads on its standard input; nothing unless given.
+    /// Sets the child's standard input; empty by default.
     pub fn input(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.input = Some(bytes.into());
         self
     }
 
-    /// Keeps what the child needs for as long as this is kept, e.g. a file.
+    /// Holds a resource of the child, e.g. a file, for as long as this exists.
     pub fn holding(mut self, needed: Arc<dyn Any + Send + Sync>) -> Self {
         self.held.push(needed);
         self
     }
 
-    /// The program's name, for messages.
+    /// Returns the program's name, for messages.
     pub fn name(&self) -> String {
         std::path::Path::new(&self.path).file_name().unwrap_or(&self.path).to_string_lossy().into_owned()
     }
@@ -156,8 +157,8 @@ impl Program {
         ProcessError::Start { program: self.path.to_string_lossy().into_owned(), source }
     }
 
-    /// Runs to the end and gives what it wrote. An exit status other than 0 is an error, and so is output
-    /// that is not UTF-8.
+    /// Runs to the end and returns the output. An exit status other than 0 is an error, and so is output that
+    /// is not UTF-8.
     pub async fn run(
         &self,
         deadline: Duration,
@@ -176,7 +177,7 @@ impl Program {
             let writer = stdin.zip(input).map(|(mut pipe, bytes)| {
                 std::thread::spawn(move || {
                     use std::io::Write as _;
-                    // A child that ends without reading everything says so with its exit status.
+                    // A child that ends without reading everything reports it by its exit status.
                     let _unread = pipe.write_all(&bytes);
                 })
             });
@@ -203,8 +204,8 @@ impl Program {
         }
     }
 
-    /// Waits for `work`, which follows the child to its end; ends the child at the deadline or when
-    /// cancelled, and then waits all the same: whatever was started is gone when this returns.
+    /// Waits for `work`, which follows the child to its end. Ends the child at the deadline or on
+    /// cancellation, and still waits: no process is left on return.
     pub(super) async fn attend<T>(
         &self,
         group: Group,
@@ -222,8 +223,8 @@ impl Program {
         Err(stopped)
     }
 
-    /// Starts it with its standard output as a stream to read. The child ends when `cancel` is
-    /// cancelled: it is asked to, then killed.
+    /// Starts it with its standard output as a stream. Once `cancel` is cancelled, the child is terminated,
+    /// then killed.
     pub fn pipe(&self, cancel: &CancellationToken) -> Result<Piped, ProcessError> {
         let mut command = self.command();
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -260,7 +261,7 @@ impl std::fmt::Debug for Program {
     }
 }
 
-/// What a child that succeeded wrote.
+/// The output of a successful child.
 #[derive(Clone, Debug)]
 pub struct ProcessOutcome {
     pub stdout: String,
@@ -280,13 +281,13 @@ pub struct Piped {
 }
 
 impl Piped {
-    /// The process id, for tests and messages.
+    /// Returns the process ID, for tests and messages.
     pub fn id(&self) -> Option<u32> {
         self.child.as_ref().map(Child::id)
     }
 
-    /// Waits for the end, after the stream was read to its end, and judges the exit status. Gives the
-    /// last lines of stderr.
+    /// Waits for the end, after the stream was read to its end, and checks the exit status. Returns the last
+    /// lines of stderr.
     pub fn finish(mut self) -> Result<Vec<String>, ProcessError> {
         let Some(mut child) = self.child.take() else { return Ok(vec![]) };
         let status =
@@ -317,7 +318,7 @@ impl Drop for Piped {
     }
 }
 
-/// Ok for exit status 0; otherwise what happened, in words.
+/// Returns an error with a description unless the exit status is 0.
 fn judge(program: &str, status: ExitStatus, stderr: &[String]) -> Result<(), ProcessError> {
     if status.success() {
         return Ok(());
@@ -336,7 +337,7 @@ fn judge(program: &str, status: ExitStatus, stderr: &[String]) -> Result<(), Pro
     })
 }
 
-/// A child's process group: the child and whatever it started.
+/// A child's process group: the child and all of its descendants.
 #[derive(Clone, Copy)]
 pub(super) struct Group(Option<Pid>);
 
@@ -353,7 +354,7 @@ impl Group {
         self.signal(Signal::KILL);
     }
 
-    /// Asks, and kills after [`GRACE`] whatever is left of the group.
+    /// Terminates the group, and kills after [`GRACE`] what is left of it.
     pub(super) fn end(self) {
         if self.signal(Signal::TERM) {
             std::thread::spawn(move || {

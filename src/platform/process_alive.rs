@@ -1,7 +1,7 @@
 use rustix::process::{Pid, test_kill_process};
 
-/// Whether a process still runs. One that has ended and is still listed does not: its parent has not waited
-/// for it, and the first process of a container may never do that.
+/// Returns whether a process still runs. A zombie does not: its parent has not waited for it, and the init
+/// process of a container may never do so.
 pub fn is_alive(process: Pid) -> bool {
     if matches!(test_kill_process(process), Err(rustix::io::Errno::SRCH)) {
         return false;

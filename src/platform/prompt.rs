@@ -6,7 +6,7 @@ use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr
 
 use super::{CancellationToken, SecretString};
 
-/// A terminal that shows nothing of what is typed until it is dropped.
+/// A terminal without echo until it is dropped.
 struct Hidden {
     terminal: File,
     before: Termios,
@@ -29,12 +29,12 @@ impl Drop for Hidden {
     }
 }
 
-/// Asks on the controlling terminal for something that nobody may read over a shoulder, wherever the standard
-/// streams go. `None`: there is no terminal, or no answer.
+/// Prompts for a secret on the controlling terminal without echo, wherever the standard streams go. `None`:
+/// there is no terminal, or no input.
 pub async fn ask_hidden(question: &str, cancel: &CancellationToken) -> Option<SecretString> {
     let terminal = File::options().read(true).write(true).open("/dev/tty").ok()?;
     let reader = terminal.try_clone().ok()?;
-    // Held here, so that an interrupt gives the terminal back while the answer is still waited for.
+    // Held here, so that an interrupt restores the terminal while the input is still awaited.
     let mut hidden = Hidden::new(terminal).ok()?;
     write!(hidden.terminal, "{question}: ").ok()?;
     let line = tokio::task::spawn_blocking(move || {

@@ -9,13 +9,13 @@ use thiserror::Error;
 use super::secrets_manager::{self, SecretsManagerError};
 use super::{CancellationToken, HomeError, Program, expand_home, exposed};
 
-/// Where a secret is found. A policy names secrets only by reference, so a policy can be shown, stored
-/// in version control and pasted into a ticket.
+/// A reference to a secret. A policy contains secrets only by reference, so that it can be shown, stored in
+/// version control and pasted into a ticket.
 #[derive(Clone, PartialEq, Eq)]
 pub enum SecretRef {
     /// `env:NAME`
     Environment(String),
-    /// `file:/path`; one trailing line end is not part of the secret.
+    /// `file:/path`; one trailing newline is not part of the secret.
     File(PathBuf),
     /// `command:program arg …`, split at white space, no shell; its standard output.
     Command(Vec<String>),
@@ -23,7 +23,7 @@ pub enum SecretRef {
     SecretsManager { id: String, key: Option<String> },
 }
 
-/// Why a secret could not be had. Never holds the secret.
+/// Why a secret could not be read. Never holds the secret.
 #[derive(Debug, Error)]
 pub enum SecretError {
     #[error(
@@ -63,7 +63,7 @@ pub enum SecretError {
 const COMMAND_DEADLINE: Duration = Duration::from_secs(30);
 
 impl SecretRef {
-    /// Reads the secret, as late as it is needed.
+    /// Reads the secret, as late as possible.
     pub async fn resolve(&self) -> Result<SecretString, SecretError> {
         let text = match self {
             Self::Environment(name) => {
@@ -93,7 +93,7 @@ impl SecretRef {
                 finished.stdout
             }
             Self::SecretsManager { id, key } => {
-                // Its future is large, and every secret's would be.
+                // Boxed, since its large future would enlarge that of every secret.
                 let read = Box::pin(secrets_manager::read(id, key.as_deref())).await;
                 read.map_err(|source| SecretError::SecretsManager { reference: self.to_string(), source })?
             }
@@ -111,7 +111,7 @@ impl FromStr for SecretRef {
     type Err = SecretError;
 
     fn from_str(text: &str) -> Result<Self, SecretError> {
-        // The text is not repeated in the error where it may be a secret pasted by mistake.
+        // The error does not repeat the text, which may be a secret pasted by mistake.
         let refused = || SecretError::Syntax("(hidden)".to_owned());
         let (scheme, rest) = text.split_once(':').ok_or_else(refused)?;
         if rest.is_empty() {

@@ -14,7 +14,7 @@ use super::{HttpsError, Trust, Usable, https};
 const ATTEMPT: Duration = Duration::from_secs(10);
 const WITHIN: Duration = Duration::from_secs(40);
 
-/// Why AWS Secrets Manager gave no secret. Never holds the secret.
+/// Why AWS Secrets Manager returned no secret. Never holds the secret.
 #[derive(Debug, Error)]
 pub enum SecretsManagerError {
     #[error("its region is not known: name it by its ARN, or set AWS_REGION")]
@@ -31,10 +31,11 @@ pub enum SecretsManagerError {
     NoKey { key: String, known: Vec<String> },
 }
 
-/// The text of a secret, or of one key of a JSON secret, as RDS keeps `username` and `password`.
+/// Reads the text of a secret, or of one key of a JSON secret, such as `username` and `password` in those of
+/// RDS.
 ///
-/// Who asks, and where, is what the AWS command line would take: environment, profile, instance role. An ARN
-/// says its region itself.
+/// Uses the credentials and region of the AWS command line: environment, profile, instance role. An ARN
+/// contains its region.
 pub(super) async fn read(id: &str, key: Option<&str>) -> Result<String, SecretsManagerError> {
     let http = https(Trust::Host)?;
     let timeouts =
@@ -69,7 +70,7 @@ pub(super) async fn read(id: &str, key: Option<&str>) -> Result<String, SecretsM
     key.map_or(Ok(text.clone()), |key| value_of(&text, key))
 }
 
-/// `arn:aws:secretsmanager:us-east-1:123456789012:secret:name-AbCdEf`
+/// Returns the region of an ARN: `arn:aws:secretsmanager:us-east-1:123456789012:secret:name-AbCdEf`
 fn region_of(id: &str) -> Option<&str> {
     let mut parts = id.split(':');
     (parts.next()? == "arn").then_some(())?;

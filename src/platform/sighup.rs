@@ -1,10 +1,10 @@
-/// Whether whoever started this process wants it to outlive its terminal (`nohup`): a handler for SIGHUP would
-/// undo that. Where the system does not say, it does not.
+/// Returns whether SIGHUP was ignored when this process started (`nohup`), so that it outlives its terminal:
+/// a handler would undo that. `false` if the system does not report it.
 pub fn hangup_is_ignored() -> bool {
     std::fs::read_to_string("/proc/self/status").is_ok_and(|status| ignores_first(&status))
 }
 
-/// SIGHUP is the first signal, and so the lowest bit.
+/// Tests the lowest bit: SIGHUP is the first signal.
 fn ignores_first(status: &str) -> bool {
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)

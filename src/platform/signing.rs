@@ -3,7 +3,7 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{self, ProvideCredentials, future};
 use thiserror::Error;
 
-/// A key that no request can be signed with. Never holds it.
+/// A key that cannot sign requests. Never holds it.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum UnusableKey {
     #[error("the {0} is empty")]
@@ -12,9 +12,9 @@ pub enum UnusableKey {
     Character { what: &'static str, found: String },
 }
 
-/// Gives what another gives, where a request can be signed with it. White space around a key is taken off: a
-/// secret that was made with `echo` ends with a newline. The SDK itself takes whatever it is given, and stops
-/// the program when it does not fit into a header.
+/// Passes on another provider's credentials if they can sign a request. Trims white space around a key: a
+/// secret created with `echo` ends with a newline. The SDK itself accepts anything, and panics if it does not
+/// fit into a header.
 #[derive(Clone, Debug)]
 pub struct Usable<P>(pub P);
 
@@ -48,7 +48,7 @@ fn usable(given: Credentials) -> provider::Result {
     Ok(clean.build())
 }
 
-/// Keys and tokens are printable ASCII without a space.
+/// Validates a key or token: printable ASCII without a space.
 fn key<'k>(what: &'static str, text: &'k str) -> Result<&'k str, CredentialsError> {
     let unusable = |error: UnusableKey| CredentialsError::invalid_configuration(error);
     let text = text.trim();
