@@ -2,7 +2,7 @@ use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Counts what goes by, for whoever watches.
+/// Counts the bytes that are read, for progress.
 pub struct CountingReader<R> {
     pub plain: R,
     pub count: Arc<AtomicU64>,

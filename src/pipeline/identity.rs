@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use crate::platform::{SecretString, exposed};
 
-/// Secret keys that open backups. Held in memory only, on the host that restores.
+/// Secret keys that decrypt backups. Held in memory only, on the host that restores.
 #[derive(Clone, Default)]
 pub struct Identities(Vec<x25519::Identity>);
 
@@ -36,7 +36,7 @@ pub enum IdentityError {
     Unopened { path: PathBuf, reason: String },
 }
 
-/// What is given in place of an identity.
+/// What a text is that is not an identity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Lookalike {
     PublicKey,
@@ -69,7 +69,7 @@ impl std::fmt::Display for Lookalike {
 }
 
 impl Lookalike {
-    /// By how it begins. What it says is a secret, and stays here.
+    /// Recognises a text by its beginning. Its contents are a secret and stay here.
     fn recognize(line: &str) -> Self {
         let upper = line.to_ascii_uppercase();
         let plugin = || upper.strip_prefix("AGE-PLUGIN-").and_then(|rest| rest.rsplit_once("-1"));
@@ -90,12 +90,12 @@ impl Lookalike {
     }
 }
 
-/// How a file begins that age encrypted.
+/// The beginning of a file encrypted by age.
 const ARMOR: &str = "-----BEGIN AGE ENCRYPTED FILE-----";
 const BINARY: &str = "age-encryption.org/v1";
 
 impl IdentityError {
-    /// What to do.
+    /// Returns a hint how to fix the error.
     pub fn hint(&self) -> Option<String> {
         let generate = "drctl's backups are encrypted to age keys (`drctl keys generate`); `drctl show` says whose recipients a backup has.";
         Some(match self {
@@ -124,20 +124,20 @@ impl IdentityError {
     }
 }
 
-/// A file with identities, read.
+/// The contents of an identity file.
 pub enum IdentityFile {
     Open(Identities),
     Locked(LockedFile),
 }
 
-/// Identities that age encrypted with a passphrase.
+/// Identities that are encrypted with a passphrase.
 pub struct LockedFile {
     path: PathBuf,
     bytes: Vec<u8>,
 }
 
 impl IdentityFile {
-    /// Reads one file: a line is an identity, a `#` comment or blank; or all of it is encrypted with a
+    /// Reads one file: each line is an identity, a `#` comment or blank; or all of it is encrypted with a
     /// passphrase, as `age -p` does.
     pub fn read(path: &Path) -> Result<Self, IdentityError> {
         let failed = |source| IdentityError::Read { path: path.into(), source };
@@ -158,7 +158,7 @@ impl IdentityFile {
     }
 }
 
-/// As `age` itself: its own measure of this host would refuse on a busy one what was made on another.
+/// The limit of `age`: its own measure of this host would reject on a busy one what was encrypted on another.
 const MOST_WORK: u8 = 22;
 
 impl LockedFile {
@@ -196,7 +196,7 @@ impl Identities {
         self.0.is_empty()
     }
 
-    /// Reads every identity in the files, where nobody can be asked for a passphrase.
+    /// Reads every identity in the files, without a prompt for a passphrase.
     pub fn read(paths: &[PathBuf]) -> Result<Self, IdentityError> {
         let mut all = Self::default();
         for path in paths {
@@ -233,7 +233,7 @@ impl Identities {
         Ok(Self(identities))
     }
 
-    /// The public keys, in order.
+    /// Returns the public keys, in order.
     pub fn recipients(&self) -> Vec<String> {
         self.0.iter().map(|identity| identity.to_public().to_string()).collect()
     }
@@ -249,7 +249,7 @@ impl std::fmt::Debug for Identities {
     }
 }
 
-/// A pair of keys just made.
+/// A new key pair.
 pub struct NewIdentity(x25519::Identity);
 
 impl NewIdentity {
@@ -257,12 +257,12 @@ impl NewIdentity {
         Self(x25519::Identity::generate())
     }
 
-    /// `age1…`: goes into the policy.
+    /// Returns the recipient for the policy: `age1…`
     pub fn recipient(&self) -> String {
         self.0.to_public().to_string()
     }
 
-    /// The text of an identity file, as `age-keygen` writes it.
+    /// Returns the text of an identity file, in the format of `age-keygen`.
     pub fn file(&self, comment: &str) -> SecretString {
         SecretString::from(format!(
             "# {comment}\n# public key: {}\n{}\n",

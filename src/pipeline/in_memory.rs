@@ -3,31 +3,31 @@ use std::io::{self, Read, Write};
 use super::{PipelineError, Recipe};
 use crate::model::{Digest, Hasher, Sha256Hex};
 
-/// Bytes shown at a time.
+/// Bytes passed on at a time.
 const CHUNK: usize = 256 << 10;
 
-/// Room for what is sealed beyond its plain bytes: both formats add less than a thousandth to what cannot be
-/// compressed, and age its header.
+/// Capacity for what sealing adds: both formats add less than a thousandth to incompressible data, and age
+/// its header.
 const BEYOND_PLAIN: usize = 64 << 10;
 
-/// The least room that is made. Of blocks up to 32 MiB the C library keeps what was freed, for each thread
-/// that had one; a larger block is given back at once, and takes no memory where nothing was written.
+/// The minimum capacity. The C library caches freed blocks up to 32 MiB for each thread that had one; it
+/// returns a larger block to the system at once, and its untouched part takes no memory.
 const LEAST_ROOM: usize = 33 << 20;
 
 /// A stream that was sealed in memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SealedInMemory {
     pub bytes: Vec<u8>,
-    /// Of these.
+    /// Of the sealed bytes.
     pub stored: Sha256Hex,
-    /// Of what went in.
+    /// Of the plain bytes.
     pub plain: Digest,
 }
 
-/// Seals a stream whose sealed bytes fit into memory; `size` is how long it should be. `see` is shown the
-/// plain bytes as they go by, 256 KiB at a time but for the last, and ends it all by refusing them.
+/// Seals a stream whose sealed bytes fit into memory; `size` is its expected length. `see` is called with the
+/// plain bytes, 256 KiB at a time except for the last, and aborts by returning an error.
 ///
-/// Room is made once: a buffer that grows is in memory twice while it does.
+/// Allocates once: a growing buffer is in memory twice while it is copied.
 pub fn seal_whole(
     stream: impl Read,
     size: usize,
@@ -48,7 +48,7 @@ pub fn seal_whole(
     Ok(SealedInMemory { bytes, stored: hasher.digest().sha256, plain })
 }
 
-/// Bytes that are hashed as they come, while others are being compressed.
+/// Hashes bytes as they are written, while others are being compressed.
 struct Hashed {
     bytes: Vec<u8>,
     hasher: Hasher,
@@ -66,7 +66,7 @@ impl Write for Hashed {
     }
 }
 
-/// Hashes a stream, and shows its bytes as [`seal_whole`] does.
+/// Hashes a stream, and passes its bytes to `see` as [`seal_whole`] does.
 pub fn digest_whole(
     stream: impl Read,
     mut see: impl FnMut(&[u8]) -> io::Result<()>,

@@ -5,18 +5,18 @@
 //! open:  bytes ─▶ age ─▶ zstd ─▶ count·sha256 ─▶ reader
 //! ```
 //!
-//! Knows neither PostgreSQL nor S3: a producer is a stream that can say whether it ended well, and parts
-//! go into a channel.
+//! Knows neither PostgreSQL nor S3: a producer is a stream that reports whether it ended well, and parts are
+//! sent to a channel.
 //!
 //! *Invariants.*
-//! - A producer's verdict is part of its stream: the last piece is sent only after
-//!   [`Produce::finish`] said yes, and an error comes out instead of a [`Sealed`].
-//! - Memory is bounded by the [`Budget`]: its parts, what zstd needs, and 2 MiB for each arrow that crosses
+//! - A producer's result is part of its stream: the last piece is sent only after [`Produce::finish`]
+//!   succeeded, and otherwise the result is an error instead of a [`Sealed`].
+//! - Memory is bounded by the [`Budget`]: its parts, the needs of zstd, and 2 MiB for each arrow that crosses
 //!   from one thread to another, whatever the stream's length.
-//! - What [`unseal`] gives is provisional until its end was reached: age releases bytes before it has seen
-//!   whether the file was cut, and the digest is known last.
+//! - The output of [`unseal`] is provisional until its end was reached: age releases bytes before it can
+//!   detect a truncated file, and the digest is known last.
 //!
-//! *Not here.* Where parts go and what is done when that fails: [`crate::repository::BackupWriter`].
+//! *Not here.* Where parts go and how failures there are handled: [`crate::repository::BackupWriter`].
 
 mod counting;
 mod identity;

@@ -2,11 +2,10 @@ use std::io::{Cursor, Read};
 
 use crate::platform::Piped;
 
-/// A stream whose end must be asked about: that no more bytes come says nothing about whether they are
-/// all the bytes.
+/// A stream that must be asked for its result: its end alone does not prove that all bytes came.
 pub trait Produce: Read + Send {
-    /// Whether the stream was whole. Called once, after its end was read. What it wrote on stderr, if it
-    /// is a child.
+    /// Returns an error unless the stream was complete. Called once, after its end was read. Returns the
+    /// stderr of a child.
     fn finish(self: Box<Self>) -> Result<Vec<String>, Box<dyn std::error::Error + Send + Sync>>;
 }
 
@@ -16,7 +15,7 @@ impl Produce for Piped {
     }
 }
 
-/// Bytes that are already there.
+/// Bytes in memory.
 #[derive(Debug)]
 pub struct MemoryProducer(Cursor<Vec<u8>>);
 

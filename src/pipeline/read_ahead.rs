@@ -3,19 +3,19 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::{Builder, JoinHandle};
 
 const CHUNK: usize = 256 << 10;
-/// Chunks read before anyone asks for them.
+/// Chunks to read ahead.
 const CHUNKS: usize = 6;
-/// Of these, shown to whoever looks at them and not yet given on.
+/// Of these, chunks that were inspected but not yet read.
 const SHOWN: usize = 2;
 
-/// Reads on a thread of its own, up to 2 MiB before it is asked, so that what makes the bytes and what
-/// takes them work at the same time.
+/// Reads on a thread of its own, up to 2 MiB ahead, so that producer and consumer of the bytes work
+/// concurrently.
 ///
-/// Dropped before its end, it leaves the thread to end by itself: that is when the read under way returns. A
-/// thread that stops without having come to an end is an error, and never an end.
+/// If it is dropped before its end, the thread ends by itself once its current read returns. A thread that
+/// stops before the end is an error, never an end.
 pub(super) struct ReadAhead<R> {
     chunks: Receiver<io::Result<Vec<u8>>>,
-    /// Chunks that were used up, to be filled again.
+    /// Used chunks, to be filled again.
     used: Sender<Vec<u8>>,
     chunk: Vec<u8>,
     at: usize,
@@ -32,9 +32,8 @@ impl<R: Read + Send + 'static> ReadAhead<R> {
         Ok(Self { chunks, used, chunk: Vec::new(), at: 0, ended: false, reader })
     }
 
-    /// The same chunks, each shown to `look` on another thread before it is given: nothing is copied, and
-    /// whoever reads need not wait for `look`. An empty one is the end; what `look` says of it is the last
-    /// word.
+    /// Passes each chunk to `look` on another thread before it is read: nothing is copied, and the reader
+    /// need not wait for `look`. An empty chunk is the end, for which the result of `look` is final.
     pub(super) fn shown_to(
         self,
         mut look: impl FnMut(&[u8]) -> io::Result<()> + Send + 'static,
@@ -58,7 +57,7 @@ impl<R: Read + Send + 'static> ReadAhead<R> {
 }
 
 impl<R> ReadAhead<R> {
-    /// Gives the reader back, once its end was read.
+    /// Returns the reader, once its end was read.
     pub(super) fn into_inner(self) -> io::Result<R> {
         drop(self.chunks);
         self.reader.join().map_err(|_| io::Error::other("the thread that read has panicked"))
@@ -75,7 +74,7 @@ impl<R> Read for ReadAhead<R> {
     }
 }
 
-/// Gives the chunks as they are, so that who can take them so need not copy them.
+/// Returns whole chunks, so that a caller that takes them need not copy.
 impl<R> BufRead for ReadAhead<R> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         while self.at == self.chunk.len() && !self.ended {
@@ -96,7 +95,7 @@ impl<R> BufRead for ReadAhead<R> {
     }
 }
 
-/// Reads to the end, to an error, or until nobody takes the chunks any more. An empty chunk is the end.
+/// Reads to the end, to an error, or until the receiver is gone. An empty chunk is the end.
 fn read<R: Read>(mut reader: R, filled: &SyncSender<io::Result<Vec<u8>>>, empty: &Receiver<Vec<u8>>) -> R {
     loop {
         let mut chunk = empty.try_recv().unwrap_or_default();
@@ -133,7 +132,7 @@ fn read<R: Read>(mut reader: R, filled: &SyncSender<io::Result<Vec<u8>>>, empty:
 mod tests {
     use super::*;
 
-    /// Gives `left` bytes in uneven reads, then an error or an end.
+    /// Returns `left` bytes in uneven reads, then an error or an end.
     struct Uneven {
         left: usize,
         fails: bool,

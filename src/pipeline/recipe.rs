@@ -7,25 +7,24 @@ use zstd::zstd_safe::CParameter;
 use crate::model::Encoding;
 use crate::policy::{Compression, Encryption};
 
-/// Bytes zstd compresses as one job. Smaller than its default at these levels, which would take more
-/// memory than all the parts on their way; the loss of ratio is under one percent.
+/// Bytes that zstd compresses as one job. Smaller than its default at these levels, which would take more
+/// memory than all parts in flight; the loss of ratio is under one percent.
 const JOB_BYTES: u32 = 2 << 20;
 
-/// The size of level 3's tables, as a power of 2. Its own are so large that what the other threads do keeps
-/// pushing them out of a core's cache: with these it takes a tenth less time, and stays within 0.7 % of the
-/// size.
+/// The size of level 3's tables, as a power of 2. The default is so large that other threads keep evicting
+/// them from a core's cache: with these it takes a tenth less time, and stays within 0.7 % of the size.
 const TABLES_OF_LEVEL_3: u32 = 16;
 
-/// The shortest match that level 3 looks for, where its own is 5. A dump writes `bytea` and UUIDs as
-/// hexadecimal digits, of which any five stood somewhere before: looking into matches that are worth nothing
-/// takes half as long again, and makes the dump larger. Whatever else was tried grows by less than 0.4 %.
+/// The shortest match that level 3 searches for, where the default is 5. A dump contains `bytea` and UUIDs as
+/// hexadecimal digits, any five of which occurred before: evaluating worthless matches takes half as long
+/// again, and makes the dump larger. Everything else that was tried grows by less than 0.4 %.
 const MATCH_OF_LEVEL_3: u32 = 6;
 
-/// How much of what came before it a job looks back into, and so reads twice: 9 is all that a match may
-/// reach, and each step less halves it. A database is not larger for it; source code, by two percent.
+/// How much of the preceding input a job looks back into, and so reads twice: 9 is the maximum reach of a
+/// match, and each step less halves it. A database does not grow because of it; source code, by two percent.
 const OVERLAP: u32 = 4;
 
-/// What is done to an artifact's bytes.
+/// The encoding of an artifact's bytes.
 #[derive(Clone)]
 pub struct Recipe {
     level: i32,
@@ -62,18 +61,18 @@ impl Recipe {
         Ok(Self { level: compression.level, threads, recipients })
     }
 
-    /// The same on one thread, for streams that are sealed side by side: what each takes in memory is then
-    /// little beside its bytes.
+    /// Returns the recipe for one thread, for streams that are sealed concurrently: each then takes little
+    /// memory besides its bytes.
     pub fn on_one_thread(self) -> Self {
         Self { threads: 1, ..self }
     }
 
-    /// In the order applied.
+    /// Returns the steps in the order applied.
     pub fn encoding(&self) -> Vec<Encoding> {
         if self.recipients.is_empty() { vec![Encoding::Zstd] } else { vec![Encoding::Zstd, Encoding::Age] }
     }
 
-    /// The ending that an artifact's name gets: `.zst.age` or `.zst`.
+    /// Returns the suffix of an artifact's name: `.zst.age` or `.zst`.
     pub fn suffix(&self) -> &'static str {
         if self.recipients.is_empty() { ".zst" } else { ".zst.age" }
     }
@@ -108,7 +107,7 @@ impl std::fmt::Debug for Recipe {
     }
 }
 
-/// zstd, then age, onto `W`. Without [`Encoder::finish`] what was written is a cut file.
+/// zstd, then age, onto `W`. Without [`Encoder::finish`] the output is truncated.
 pub(super) struct Encoder<W: Write>(zstd::Encoder<'static, Envelope<W>>);
 
 impl<W: Write> Encoder<W> {

@@ -9,7 +9,7 @@ use crate::model::{Digest, Encoding, Hasher};
 
 const BUFFER: usize = 128 << 10;
 
-/// Why stored bytes do not open.
+/// Why stored bytes cannot be decoded.
 #[derive(Debug, Error)]
 pub enum OpenError {
     #[error("no identity was given, and the backup is encrypted")]
@@ -22,8 +22,7 @@ pub enum OpenError {
     Read(#[source] io::Error),
 }
 
-/// Gives the plain bytes of an encoded stream, and an error at their end where they are not just those
-/// that `expected` tells of.
+/// Decodes a stream into its plain bytes, and returns an error at their end if they do not match `expected`.
 pub fn unseal<'a>(
     stored: impl Read + Send + 'a,
     encoding: &[Encoding],
@@ -37,7 +36,7 @@ pub fn unseal<'a>(
     Ok(proven(stream, expected))
 }
 
-/// As [`unseal`], with a thread for each step and one for the proof, for streams that are long.
+/// Decodes as [`unseal`] does, with a thread for each step and one for the verification, for long streams.
 pub fn unseal_ahead(
     stored: impl BufRead + Send + 'static,
     encoding: &[Encoding],
@@ -91,7 +90,7 @@ fn decrypt<R: BufRead>(stored: R, identities: &Identities) -> Result<impl Read +
     let stored = Arc::new(Mutex::new(stored));
     let decryptor = age::Decryptor::new(BufferedReader(Arc::clone(&stored))).map_err(failed)?;
     decryptor.decrypt(identities.iter()).map_err(|error| match failed(error) {
-        // A damaged header looks like another key, and the end of what is stored tells that it is damaged.
+        // A damaged header looks like another key; the end of the stored bytes shows the damage.
         OpenError::WrongIdentity => {
             let rest = io::copy(&mut BufferedReader(stored).take(TOLD_WITHIN), &mut io::sink());
             rest.map_or_else(OpenError::Read, |_| OpenError::WrongIdentity)
@@ -100,10 +99,10 @@ fn decrypt<R: BufRead>(stored: R, identities: &Identities) -> Result<impl Read +
     })
 }
 
-/// How much is read to tell damage from another key; what proves the key first is smaller.
+/// How much to read to distinguish damage from another key; what proves the key first is smaller.
 const TOLD_WITHIN: u64 = 64 << 20;
 
-/// A stream that can be gone on with after whoever read it has given up.
+/// A stream that can be read further after its reader has given up.
 struct BufferedReader<R>(Arc<Mutex<R>>);
 
 impl<R: Read> Read for BufferedReader<R> {
