@@ -17,19 +17,19 @@ static MIGRATIONS: Migrator = sqlx::migrate!("src/catalog/migrations");
 const BUSY: Duration = Duration::from_secs(15);
 const CONNECT: Duration = Duration::from_secs(20);
 
-/// What is known of one system's repositories. Systems share a database without seeing each other, and so do two
-/// repositories that have one system's name.
+/// The known facts about one system's repositories. Systems share a database without seeing each other, and
+/// so do two repositories with the same system name.
 #[derive(Clone, Debug)]
 pub struct Catalog {
     pub(super) pool: AnyPool,
     pub(super) name: SystemName,
-    /// What rows are found by: the system's name, and the repository's id once that is known.
+    /// The key of rows: the system's name, and the repository's ID once that is known.
     pub(super) system: String,
     location: String,
 }
 
 impl Catalog {
-    /// Opens it, and creates it where there is none: an empty catalog is filled by a refresh.
+    /// Opens the catalog and creates it if it does not exist: a refresh fills an empty catalog.
     pub async fn open(location: &CatalogLocation, system: &SystemName) -> Result<Self, CatalogError> {
         sqlx::any::install_default_drivers();
         let shown = location.to_string();
@@ -46,7 +46,7 @@ impl Catalog {
             reach(url).await.map_err(|source| CatalogError::Reach { location: shown.clone(), source })?;
         }
         let url = location.url()?;
-        // Once outside the pool, which would try again what fails for good until its time is over.
+        // Once outside the pool, which would retry permanent failures until its timeout.
         let first = async {
             if matches!(location, CatalogLocation::Memory) {
                 return Ok(());
@@ -60,7 +60,7 @@ impl Catalog {
             Err(_) => return Err(failed(sqlx::Error::PoolTimedOut)),
         }
         let pool = match location {
-            // A second connection would be to another database, and one that is closed takes it along.
+            // A second connection would have another database, and closing one deletes its database.
             CatalogLocation::Memory => {
                 AnyPoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None)
             }
@@ -77,7 +77,7 @@ impl Catalog {
         Ok(catalog)
     }
 
-    /// What is known of the repository with this id, as the system's.
+    /// Selects the facts about the repository with this ID.
     pub fn of_repository(mut self, id: Option<&str>) -> Self {
         if let Some(id) = id {
             self.system = format!("{}@{id}", self.name);
@@ -85,8 +85,8 @@ impl Catalog {
         self
     }
 
-    /// Puts a damaged SQLite file aside, so that the next [`Catalog::open`] begins anew. Gives back where
-    /// it is now; `None` for PostgreSQL, or where there is no file.
+    /// Renames a damaged SQLite file, so that the next [`Catalog::open`] creates a new one. Returns its new
+    /// path; `None` for PostgreSQL, or if there is no file.
     pub fn put_aside(
         location: &CatalogLocation,
         now: chrono::DateTime<chrono::Utc>,
@@ -104,7 +104,7 @@ impl Catalog {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(failed(error)),
         }
-        // The write-ahead log belongs to the damaged file and must not meet the new one.
+        // SQLite's WAL belongs to the damaged file and must not be applied to the new one.
         for end in ["-wal", "-shm"] {
             match std::fs::remove_file(suffix(end)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
@@ -114,7 +114,7 @@ impl Catalog {
         Ok(Some(aside))
     }
 
-    /// Where it is, for people.
+    /// Returns the location, for display.
     pub fn location(&self) -> &str {
         &self.location
     }
@@ -123,13 +123,13 @@ impl Catalog {
         &self.name
     }
 
-    /// Waits until what was written is in the file.
+    /// Closes the catalog once all writes are in the file.
     pub async fn close(self) {
         self.pool.close().await;
     }
 
-    /// SQLite has no lock for migrations: of two processes that begin at once one loses, and finds the
-    /// work done when it looks again.
+    /// Migrates the schema. SQLite has no lock for migrations: of two processes that begin at once one fails,
+    /// and finds the work done when it retries.
     async fn migrate(&self) -> Result<(), CatalogError> {
         let mut attempts = 0;
         loop {
@@ -155,7 +155,7 @@ impl Catalog {
         }
     }
 
-    /// For `map_err`: what was being done when a statement failed.
+    /// Converts the error of a statement, for `map_err`.
     pub(super) fn failed(&self, action: &'static str) -> impl Fn(sqlx::Error) -> CatalogError {
         move |source| {
             let location = self.location.clone();
@@ -167,7 +167,7 @@ impl Catalog {
         }
     }
 
-    /// A row that does not hold what was written.
+    /// Creates the error for a row with invalid contents.
     pub(super) fn damaged(
         &self,
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -176,8 +176,7 @@ impl Catalog {
     }
 }
 
-/// Opens one session as all others of drctl are opened: the environment is heeded, and no pooler gets what would
-/// stay there.
+/// Opens one session like all others of drctl: it respects the environment, and leaves no state on a pooler.
 async fn reach(url: &url::Url) -> Result<(), ConnectError> {
     let connection = ConnectionParameters::from_url(url)?.connect().await?;
     close(connection).await;
@@ -194,7 +193,7 @@ async fn prepare(connection: &mut AnyConnection, is_sqlite: bool) -> Result<(), 
     Ok(())
 }
 
-/// SQLITE_CORRUPT and SQLITE_NOTADB, whatever the extended code says beside it.
+/// Returns whether the error is SQLITE_CORRUPT or SQLITE_NOTADB, whatever the extended code.
 fn is_damage(error: &sqlx::Error) -> bool {
     let sqlx::Error::Database(error) = error else { return false };
     let is_sqlite = error.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some();
@@ -246,7 +245,7 @@ mod tests {
         let row = |name: &str, marked: Option<&str>| {
             ("shop@id1".to_owned(), name.to_owned(), marked.map(str::to_owned))
         };
-        // An empty copy was seen, too: only one that held something is known to have been one.
+        // An empty copy was seen, too: only a copy that held something is known to have been a repository.
         assert_eq!(rows, [row("primary", Some("2026")), row("west", None)]);
         let copies = old.fetch_all("SELECT system FROM copies").await.unwrap();
         assert_eq!(copies.iter().map(|row| row.get(0)).collect::<Vec<String>>(), ["shop@id1"]);

@@ -9,11 +9,11 @@ use super::{Catalog, CatalogError};
 use crate::model::{AssuranceLevel, BackupId, CopyCheck, Manifest, RepositoryName, RunId, SourceName};
 use crate::repository::{BackupRecord, Inventory, KnownLocations, Repositories, journal};
 
-/// A backup, and where it is.
+/// A backup and its copies.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BackupEntry {
     pub manifest: Manifest,
-    /// By name of the repository, those that lost it included.
+    /// By name of the repository, including those that lost it.
     pub copies: Vec<CopyEntry>,
 }
 
@@ -26,12 +26,12 @@ impl BackupEntry {
         self.copies.iter().find(|copy| copy.repository == *repository)
     }
 
-    /// Whether any repository still holds it.
+    /// Returns whether any repository still holds it.
     pub fn is_held(&self) -> bool {
         self.copies.iter().any(CopyEntry::is_held)
     }
 
-    /// The best of its good copies; `None` where there is none.
+    /// Returns the best state of its good copies; `None` if there is none.
     pub fn state(&self) -> Option<AssuranceLevel> {
         self.copies.iter().filter(|copy| copy.is_good()).map(|copy| copy.state).max()
     }
@@ -42,7 +42,7 @@ impl BackupEntry {
 pub struct CopyEntry {
     pub repository: RepositoryName,
     pub state: AssuranceLevel,
-    /// When a listing first showed that it was gone.
+    /// When a listing first showed that it was missing.
     pub vanished: Option<DateTime<Utc>>,
     pub last_check: Option<CopyCheck>,
 }
@@ -52,13 +52,13 @@ impl CopyEntry {
         self.vanished.is_none()
     }
 
-    /// Held, and nothing is known against it.
+    /// Returns whether it is held and no fault of it is known.
     pub fn is_good(&self) -> bool {
         self.is_held() && self.last_check.as_ref().is_none_or(CopyCheck::is_good)
     }
 }
 
-/// Returns the copies that are held and of which nothing bad is known. `entries`: the newest first.
+/// Returns the copies that are held and have no known fault. `entries`: newest first.
 pub fn intact_copies(entries: &[BackupEntry]) -> Inventory {
     let records = entries.iter().map(|entry| {
         let good = entry.copies.iter().filter(|copy| copy.is_good());
@@ -69,13 +69,13 @@ pub fn intact_copies(entries: &[BackupEntry]) -> Inventory {
     Inventory { backups, rejected: vec![] }
 }
 
-/// What is known of a repository.
+/// The known facts about a repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RepositoryEntry {
     pub name: RepositoryName,
     pub location: String,
     pub repository_id: Option<String>,
-    /// When it was last listed whole.
+    /// When it was last listed completely.
     pub seen: Option<DateTime<Utc>>,
     /// Why it could not be listed the last time.
     pub problem: Option<String>,
@@ -85,15 +85,15 @@ pub struct RepositoryEntry {
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
     pub source: Option<SourceName>,
-    /// Those that no repository holds any more, too.
+    /// Includes those that no repository holds any more.
     pub vanished: bool,
 }
 
-/// How many candidates an ambiguous prefix is answered with.
+/// How many candidates an ambiguous prefix returns.
 const CANDIDATES: usize = 10;
 
 impl Catalog {
-    /// Newest first.
+    /// Lists backups, newest first.
     pub async fn backups(&self, filter: &Filter) -> Result<Vec<BackupEntry>, CatalogError> {
         let rows = sqlx::query("SELECT manifest FROM backups WHERE system = $1 AND ($2 = '' OR source = $2)")
             .bind(&self.system)
@@ -113,9 +113,10 @@ impl Catalog {
         Ok(entries)
     }
 
-    /// The backup with this id, or the only one whose id begins so.
+    /// Returns the backup with this ID, or the only one whose ID begins with the text.
     ///
     /// # Errors
+    ///
     /// [`CatalogError::Unknown`], [`CatalogError::Ambiguous`] with the candidates.
     pub async fn find(&self, text: &str) -> Result<BackupEntry, CatalogError> {
         if text.is_empty() {
@@ -176,16 +177,17 @@ impl Catalog {
             .collect()
     }
 
-    /// The id that the repositories share, as the one that was seen last has it.
+    /// Returns the ID shared by the repositories, from the one that was seen last.
     pub async fn repository_id(&self) -> Result<Option<String>, CatalogError> {
         let known = self.repositories().await?.into_iter().filter(|entry| entry.repository_id.is_some());
         Ok(known.max_by_key(|entry| entry.seen).and_then(|entry| entry.repository_id))
     }
 
-    /// What is known of the system's repositories in these places, and the catalog of just them.
+    /// Returns the known facts about the system's repositories at these locations, and the catalog of just
+    /// them.
     ///
-    /// The first place of which something is known decides: one that another repository of the system's name took
-    /// is still the place of the one that is known.
+    /// The first location with known facts decides: if another repository with the system's name replaced it,
+    /// it is still the location of the known one.
     pub async fn remember(self, repositories: &Repositories) -> Result<(Self, KnownLocations), CatalogError> {
         let rows = sqlx::query(
             "SELECT name, location, repository_id, seen, marked FROM repositories
@@ -225,7 +227,7 @@ impl Catalog {
         Ok((self.of_repository(id.as_deref()), remembered))
     }
 
-    /// Runs that began at `since` or later, newest first.
+    /// Lists runs that began at `since` or later, newest first.
     pub async fn runs(
         &self,
         since: Option<DateTime<Utc>>,
@@ -254,7 +256,7 @@ impl Catalog {
         rows.iter().map(|row| self.parsed(row, "id")).collect()
     }
 
-    /// The backups that a repository is known to hold, and those it is known to have lost.
+    /// Returns the backups that a repository is known to hold, and those it is known to have lost.
     pub(super) async fn held_by(
         &self,
         repository: &RepositoryName,
@@ -274,7 +276,7 @@ impl Catalog {
         Ok((held, gone))
     }
 
-    /// The manifest as it was entered.
+    /// Returns the manifest as it was recorded.
     pub(super) async fn manifest(&self, backup: &BackupId) -> Result<Option<Manifest>, CatalogError> {
         let row = sqlx::query("SELECT manifest FROM backups WHERE system = $1 AND id = $2")
             .bind(&self.system)
@@ -381,7 +383,7 @@ mod tests {
         assert!(catalog.find("20261120T1310").await.is_err());
         assert_eq!(catalog.backups(&Filter::default()).await.unwrap().len(), 2);
 
-        // Another system in the same file sees nothing of it.
+        // Another system in the same file sees none of it.
         let other = Catalog::open(&location, &"blog".parse().unwrap()).await.unwrap();
         assert!(other.backups(&Filter::default()).await.unwrap().is_empty());
     }

@@ -6,18 +6,19 @@ use url::Url;
 use super::CatalogError;
 use crate::platform::{ExposeSecret as _, SecretString};
 
-/// Where a catalog is.
+/// The location of a catalog.
 #[derive(Clone)]
 pub enum CatalogLocation {
     Sqlite(PathBuf),
-    /// For one command, where no other can be used.
+    /// For one command, if no other catalog is usable.
     Memory,
-    /// May hold a password: neither shown nor logged.
+    /// May contain a password: neither shown nor logged.
     Postgres(Url),
 }
 
 impl CatalogLocation {
-    /// `url`: `sqlite:/path/file.db` or `postgres://…`; without one it is `catalog.db` in `state`.
+    /// Resolves the location. `url`: `sqlite:/path/file.db` or `postgres://…`; without one it is `catalog.db`
+    /// in `state`.
     pub fn resolve(
         url: Option<&str>,
         password: Option<&SecretString>,
@@ -33,14 +34,14 @@ impl CatalogLocation {
             return Err(CatalogError::Location);
         }
         if let Some(password) = password {
-            // What a URL leaves as it is, and whoever reads it takes for the beginning of an escape.
+            // `set_password` does not encode it, and a parser would take it for the beginning of an escape.
             let password = password.expose_secret().replace('%', "%25");
             url.set_password(Some(&password)).map_err(|()| CatalogError::Location)?;
         }
         Ok(Self::Postgres(url))
     }
 
-    /// What the driver connects to.
+    /// Returns the URL for the driver.
     pub(super) fn url(&self) -> Result<Url, CatalogError> {
         match self {
             Self::Postgres(url) => Ok(url.clone()),

@@ -1,11 +1,11 @@
-//! A database of what is in the repositories and of every run: SQLite in the state directory, or
+//! A database of the contents of the repositories and of every run: SQLite in the state directory, or
 //! PostgreSQL for a fleet.
 //!
-//! *Invariants.* Nothing is known here only: whatever the catalog says can be made anew from the
-//! repositories ([`refresh`]). A backup is entered after its manifest stands, never before. What is known
-//! of a repository that cannot be reached is kept, and said to be old. Nothing secret is in it.
+//! *Invariants.* Nothing is known here only: everything in the catalog can be rebuilt from the repositories
+//! ([`refresh`]). A backup is recorded after its manifest exists, never before. What is known of an
+//! unreachable repository is kept and reported as old. The catalog contains no secrets.
 //!
-//! *Not here.* What a backup must hold ([`crate::repository::manifest`]), how entries look
+//! *Not here.* What a backup must contain ([`crate::repository::manifest`]), how entries are displayed
 //! ([`crate::cli`]).
 
 mod connection;

@@ -4,7 +4,7 @@ use super::{Catalog, CatalogError};
 use crate::model::{AssuranceLevel, BackupId, CopyCheck, Manifest, RepositoryName};
 use crate::repository::{Repositories, journal};
 
-/// As it is stored: sorts as text.
+/// Formats a time as it is stored: it sorts as text.
 pub(super) fn time(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
@@ -14,7 +14,7 @@ pub(super) fn size(bytes: u64) -> i64 {
 }
 
 impl Catalog {
-    /// Enters a run, and the checks it made. A run that is known already is left as it is.
+    /// Records a run and its checks. A known run is left unchanged.
     pub async fn record_run(&self, record: &journal::JournalRecord) -> Result<(), CatalogError> {
         let failed = self.failed("record a run");
         let text = serde_json::to_string(record).map_err(|error| self.damaged(error))?;
@@ -39,7 +39,7 @@ impl Catalog {
         Ok(())
     }
 
-    /// Enters a backup and the repositories that hold it: those in which its manifest stands.
+    /// Records a backup and the repositories that hold it: those with its manifest.
     pub async fn record_backup(
         &self,
         manifest: &Manifest,
@@ -85,7 +85,7 @@ impl Catalog {
             .map_err(&failed)?;
         }
         for repository in holders {
-            // One that had vanished and is there again was written anew: what was checked is no longer known.
+            // A copy that had vanished and exists again was rewritten: its earlier checks no longer apply.
             sqlx::query(
                 "INSERT INTO copies (system, backup, repository, state) VALUES ($1, $2, $3, $4)
                  ON CONFLICT (system, backup, repository) DO UPDATE SET
@@ -105,11 +105,12 @@ impl Catalog {
         transaction.commit().await.map_err(&failed)
     }
 
-    /// Enters what a check of one copy found, unless a later check of it is known.
+    /// Records the result of a check of one copy, unless a later check of it is known.
     pub async fn record_check(&self, check: &CopyCheck) -> Result<(), CatalogError> {
         let failed = self.failed("record a check");
         let text = serde_json::to_string(check).map_err(|error| self.damaged(error))?;
-        // What lies with AWS nobody has read; what lies beside it says only how it was set up.
+        // The bytes of an AWS-managed backup are never read; what is stored with it only describes its
+        // configuration.
         let is_read = check.is_good() && !check.backup.kind().is_managed();
         let state = if is_read { AssuranceLevel::Checked } else { AssuranceLevel::Stored };
         sqlx::query(
@@ -130,7 +131,7 @@ impl Catalog {
         Ok(())
     }
 
-    /// Takes a backup out of the catalog; the repositories are not touched.
+    /// Removes a backup from the catalog; the repositories are not changed.
     pub async fn forget(&self, backup: &BackupId) -> Result<(), CatalogError> {
         let failed = self.failed("forget a backup");
         let mut transaction = self.pool.begin().await.map_err(&failed)?;
@@ -149,7 +150,7 @@ impl Catalog {
         transaction.commit().await.map_err(&failed)
     }
 
-    /// A listing showed that the repository does not hold it any more.
+    /// Records that a listing showed that the repository no longer holds a backup.
     pub(super) async fn record_vanished(
         &self,
         backup: &BackupId,
@@ -170,7 +171,7 @@ impl Catalog {
         Ok(())
     }
 
-    /// A repository was listed whole.
+    /// Records that a repository was listed completely.
     pub(super) async fn record_seen(
         &self,
         repository: &RepositoryName,
@@ -196,7 +197,7 @@ impl Catalog {
         Ok(())
     }
 
-    /// Repositories whose marker stands: none of them is begun anew where it is missing later.
+    /// Records the repositories with a marker: none of them is initialised again if it is missing later.
     pub async fn record_marked(
         &self,
         repositories: &Repositories,
@@ -221,7 +222,7 @@ impl Catalog {
         Ok(())
     }
 
-    /// A repository could not be listed: what was known stays.
+    /// Records that a repository could not be listed; the known facts stay.
     pub(super) async fn record_problem(
         &self,
         repository: &RepositoryName,
@@ -241,7 +242,7 @@ impl Catalog {
         Ok(())
     }
 
-    /// Drops what is known of one repository, before it is read anew.
+    /// Deletes the facts about one repository, before it is read again.
     pub(super) async fn clear_repository(&self, repository: &RepositoryName) -> Result<(), CatalogError> {
         for statement in [
             "DELETE FROM copies WHERE system = $1 AND repository = $2",
@@ -257,7 +258,7 @@ impl Catalog {
         Ok(())
     }
 
-    /// Drops runs, so that they are read anew.
+    /// Deletes runs, so that they are read again.
     pub(super) async fn clear_runs(&self) -> Result<(), CatalogError> {
         sqlx::query("DELETE FROM runs WHERE system = $1")
             .bind(&self.system)
@@ -267,7 +268,7 @@ impl Catalog {
         Ok(())
     }
 
-    /// Drops backups that no repository is known to have held.
+    /// Deletes backups that no repository is known to have held.
     pub(super) async fn clear_orphans(&self) -> Result<(), CatalogError> {
         for statement in [
             "DELETE FROM artifacts WHERE system = $1 AND NOT EXISTS (SELECT 1 FROM copies
