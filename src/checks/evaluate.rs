@@ -2,7 +2,7 @@ use crate::policy::Expectation;
 use crate::text::{format_duration, format_time};
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 
-/// What an answer says of what is expected.
+/// The result of comparing an answer with the expectations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CheckVerdict {
     Pass { found: String },
@@ -10,8 +10,8 @@ pub enum CheckVerdict {
     Undetermined { reason: String },
 }
 
-/// Compares the rows of a query's only column with all that is expected of its one value. `until`: the moment
-/// that was restored to.
+/// Compares the rows of a single-column query with all expectations on its one value. `until`: the recovery
+/// target.
 pub fn evaluate(rows: &[Option<String>], expectations: &[Expectation], until: DateTime<Utc>) -> CheckVerdict {
     let found = match rows {
         [Some(found)] => found,
@@ -60,7 +60,7 @@ fn number(text: &str) -> Result<f64, &'static str> {
     text.parse().ok().filter(|number: &f64| number.is_finite()).ok_or("a number")
 }
 
-/// As PostgreSQL writes it in UTC and ISO style, with a time zone or without.
+/// Parses PostgreSQL's output in UTC and ISO style, with or without a time zone.
 fn time(text: &str) -> Result<DateTime<Utc>, &'static str> {
     let zoned = DateTime::parse_from_str(text, "%F %T%.f%#z").map(|time| time.to_utc());
     zoned

@@ -1,15 +1,15 @@
-//! Whether what was restored is what it should be: the policy's checks, asked of a database, and what the restores
-//! find out themselves, in the same form.
+//! Checks that what was restored is as expected: the policy's checks, as queries of a database, and the
+//! findings of the restores themselves, in the same form.
 //!
-//! [`run`] asks, [`evaluate()`] decides.
+//! [`run`] queries, [`evaluate()`] decides.
 //!
 //! *Invariants.*
-//! - A check changes nothing: it is asked in a transaction that only reads, and is one query.
-//! - What could not be asked has not passed, and has not failed either: it is undetermined.
-//! - Ages are measured from the moment that was restored to, not from now: a restore of yesterday is as good
-//!   as yesterday's data was.
+//! - A check changes nothing: it is one query in a read-only transaction.
+//! - A check that could not be run has neither passed nor failed: it is undetermined.
+//! - Ages are measured from the recovery target, not from now: a restore to yesterday is as good as
+//!   yesterday's data.
 //!
-//! *Not here.* Commands and URLs: they are asked of a whole application, and a database alone is none.
+//! *Not here.* Commands and URLs: they check a whole application, and a database alone is none.
 
 mod evaluate;
 mod run;
@@ -22,13 +22,13 @@ use serde::Serialize;
 use crate::model::{Cause, Judgement, SourceName, Verdict};
 use crate::policy::{Check, Drill, Probe};
 
-/// What came of one check.
+/// The result of one check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CheckResult {
     pub check: String,
     #[serde(flatten)]
     pub verdict: Verdict,
-    /// What was found; absent where nothing was.
+    /// The value found; absent if there was none.
     pub found: Option<String>,
 }
 
@@ -48,7 +48,7 @@ impl CheckResult {
         Self { check: check.into(), verdict, found: None }
     }
 
-    /// What an answer says of one of the policy's checks.
+    /// Converts the result of one of the policy's checks.
     fn of_policy(check: &str, answer: CheckVerdict) -> Self {
         let mut verdict = Verdict::default();
         let mut found = None;

@@ -8,17 +8,17 @@ use crate::policy::{Check, Expectation, Probe};
 use crate::postgres::{ConnectionParameters, close};
 use crate::text::{error_chain, format_duration};
 
-/// One query may not take longer.
+/// Timeout of one query.
 const WITHIN: Duration = Duration::from_secs(600);
 
-/// What a person calls this database is found as the application finds it, and times are written in one way.
+/// Resolves names as the application does, and writes times in one format.
 const SETTINGS: &str = "SET LOCAL search_path TO DEFAULT; SET LOCAL TimeZone TO 'UTC';
     SET LOCAL DateStyle TO 'ISO'; SET LOCAL statement_timeout TO ";
 
-/// Asks a database the policy's checks, in the policy's order; checks of other kinds are left out.
+/// Runs the policy's checks on a database, in the policy's order; skips checks of other kinds.
 ///
-/// `ways`: how it may be reached, of which the first that leads there counts, or why it cannot be; `until`: the moment
-/// that was restored to.
+/// `ways`: the addresses to try, of which the first that works is used, or why there is none; `until`: the
+/// recovery target.
 pub async fn run(
     ways: Result<Vec<ConnectionParameters>, String>,
     checks: &[Check],
@@ -69,12 +69,12 @@ async fn ask_within(
     }
 }
 
-/// The rows of the query's only column, as text.
+/// Returns the rows of the query's only column, as text.
 async fn ask(connection: &mut PgConnection, query: &str) -> Result<Vec<Option<String>>, sqlx::Error> {
     let mut transaction = connection.begin_with("BEGIN READ ONLY").await?;
     let settings = format!("{SETTINGS}{}", WITHIN.as_millis());
     sqlx::raw_sql(AssertSqlSafe(settings)).execute(&mut *transaction).await?;
-    // On a line of its own, for a query that ends with a comment.
+    // On a line of its own, in case the query ends with a comment.
     let query = query.trim().trim_end_matches(';');
     let query = format!("SELECT answer::text FROM (\n{query}\n) AS asked(answer) LIMIT 2");
     let rows = sqlx::query_scalar(AssertSqlSafe(query)).fetch_all(&mut *transaction).await?;
