@@ -5,7 +5,7 @@ use crate::postgres::{
     ConnectError, ConnectionParameters, FactsError, Tools, ToolsError, close, server_major,
 };
 
-/// Why a database could not be looked at.
+/// Why a database could not be inspected.
 #[derive(Debug, Error)]
 pub enum ProbeError {
     #[error("failed to reach the database")]
@@ -20,16 +20,16 @@ pub enum ProbeError {
     },
 }
 
-/// What a database said of itself, as far as it decides what a policy for it says.
+/// The facts about a database that determine its policy.
 #[derive(Debug)]
 pub struct ProbeResult {
     pub database: String,
     /// `server_version`
     pub version: String,
     pub bytes: u64,
-    /// Whether it follows another server.
+    /// Whether it is in recovery.
     pub is_standby: bool,
-    /// Whether Amazon RDS runs it.
+    /// Whether it runs in Amazon RDS.
     pub is_rds: bool,
     pub role: String,
     pub is_superuser: bool,
@@ -37,7 +37,7 @@ pub struct ProbeResult {
     pub tools: Result<Tools, ToolsError>,
 }
 
-/// Connects once and reads; changes nothing.
+/// Inspects a database over one connection; read-only.
 pub async fn probe(source: &PostgresSource) -> Result<ProbeResult, ProbeError> {
     let parameters = ConnectionParameters::resolve(source).await.map_err(ProbeError::Connect)?;
     let mut connection = parameters.connect().await.map_err(ProbeError::Connect)?;

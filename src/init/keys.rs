@@ -7,7 +7,7 @@ use thiserror::Error;
 use crate::pipeline::NewIdentity;
 use crate::platform::{ExposeSecret as _, SecretString};
 
-/// Why no keys were made. Nothing is left behind.
+/// Why no keys were created. No files are left behind.
 #[derive(Debug, Error)]
 pub enum KeysError {
     #[error("`{path}` already exists, and nothing is ever overwritten")]
@@ -28,21 +28,21 @@ pub enum KeysError {
     },
 }
 
-/// Where the two identities go. One that exists was checked: both files are free, and not together
-/// unless that was asked for.
+/// The paths of the two identities. An existing value was validated: both files are missing, and not in one
+/// directory unless that was requested.
 #[derive(Clone, Debug)]
 pub struct KeysPlan {
     operational: PathBuf,
     escrow: PathBuf,
 }
 
-/// An identity that was written.
+/// An identity file that was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyFile {
     /// `operational` or `escrow`.
     pub holder: &'static str,
     pub path: PathBuf,
-    /// `age1…`: goes into the policy.
+    /// The recipient for the policy: `age1…`
     pub recipient: String,
 }
 
@@ -54,7 +54,7 @@ impl KeysPlan {
             return Err(KeysError::SamePlace { directory: one });
         }
         for path in [operational, escrow] {
-            // A link that leads nowhere is there, too.
+            // A dangling link exists, too.
             if std::fs::symlink_metadata(path).is_ok() {
                 return Err(KeysError::Exists { path: path.to_owned() });
             }
@@ -62,7 +62,7 @@ impl KeysPlan {
         Ok(Self { operational: operational.to_owned(), escrow: escrow.to_owned() })
     }
 
-    /// Makes both keys and writes their identities, or neither.
+    /// Creates both keys and writes their identities, or neither.
     pub fn execute(&self) -> Result<[KeyFile; 2], KeysError> {
         let operational = make("operational", &self.operational)?;
         match make("escrow", &self.escrow) {
@@ -75,7 +75,7 @@ impl KeysPlan {
     }
 }
 
-/// The directory a file is to be in, without links, so that two names of one place are one.
+/// Returns the directory of a future file, without links, so that two names of one directory are equal.
 fn directory_of(path: &Path) -> Result<PathBuf, KeysError> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let failed = |source| KeysError::NoDirectory { path: path.to_owned(), source };
@@ -97,7 +97,7 @@ fn make(holder: &'static str, path: &Path) -> Result<KeyFile, KeysError> {
     Ok(KeyFile { holder, path: path.to_owned(), recipient: identity.recipient() })
 }
 
-/// Writes a file that was not there, for its owner alone, to the disk. What fails half-way is removed.
+/// Creates a file with access for its owner only, and syncs it to disk. Removes an incomplete file.
 fn write_new(path: &Path, text: &SecretString) -> std::io::Result<()> {
     let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     let written = file.write_all(text.expose_secret().as_bytes()).and_then(|()| file.sync_all());

@@ -1,10 +1,10 @@
-//! The first day: a pair of keys, and a policy to begin with.
+//! First-time setup: a key pair, and an initial policy.
 //!
-//! *Invariants.* Nothing is overwritten. An identity is written with mode 0600 from its first byte on, to
-//! the two places that were named and nowhere else; when one of them cannot be written, neither stays.
-//! A policy is written only if [`crate::policy::parse`] finds no fault in it.
+//! *Invariants.* Nothing is overwritten. An identity is written with mode 0600 from its first byte on, to the
+//! two given paths and nowhere else; if one of them cannot be written, neither is left behind. A policy is
+//! written only if [`crate::policy::parse`] finds no fault in it.
 //!
-//! *Not here.* Questions and flags: [`crate::cli`].
+//! *Not here.* Prompts and flags: [`crate::cli`].
 
 mod database_probe;
 mod keys;

@@ -1,21 +1,21 @@
 use std::fmt::Write as _;
 
-/// What a new policy is made from. Any text will do: [`PolicyTemplate::text`] is only worth writing after
+/// The contents of a new policy. Values are not validated: [`PolicyTemplate::text`] may be written only after
 /// [`crate::policy::parse`] found no fault in it.
 #[derive(Clone, Debug, Default)]
 pub struct PolicyTemplate {
     pub system: String,
     /// A URL without a password, or a reference to one.
     pub database: String,
-    /// A reference.
+    /// A reference to the password.
     pub password: Option<String>,
     pub primary: TemplateRepository,
     pub copies: Vec<(String, TemplateRepository)>,
     /// Holder and `age1…`.
     pub recipients: Vec<(Option<String>, String)>,
-    /// Base backups and archived log too, of a server whose `archive_command` is ours to set.
+    /// Adds base backups and WAL archiving, for a server whose `archive_command` can be set.
     pub point_in_time: bool,
-    /// A remark about the database, a line.
+    /// A one-line comment about the database.
     pub remark: Option<String>,
 }
 
@@ -24,7 +24,7 @@ pub struct PolicyTemplate {
 pub struct TemplateRepository {
     /// `s3://bucket/prefix`, or a path.
     pub place: String,
-    /// A directory that is a mount point.
+    /// Whether the directory must be a mount point.
     pub mount: bool,
     pub region: Option<String>,
     pub endpoint: Option<String>,
@@ -179,7 +179,7 @@ impl TemplateRepository {
     }
 }
 
-/// A TOML string.
+/// Quotes a TOML string.
 fn quoted(text: &str) -> String {
     let mut quoted = String::from("\"");
     for c in text.chars() {
@@ -195,7 +195,7 @@ fn quoted(text: &str) -> String {
     quoted
 }
 
-/// A TOML key.
+/// Returns a TOML key, quoted if necessary.
 fn key(text: &str) -> String {
     let bare = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
     if !text.is_empty() && text.bytes().all(bare) { text.to_owned() } else { quoted(text) }
