@@ -1,10 +1,10 @@
-//! Everything a use case can say while it runs, as data.
+//! All events of a use case, as data.
 //!
-//! *Invariants.* Use cases never print: they emit events, and whoever listens (terminal, JSON lines, later
-//! metrics and notifications) shows them. An event holds nothing secret. Observers must not block: events
-//! are emitted from the hot path.
+//! *Invariants.* Use cases never print: they emit events, which observers (terminal, JSON lines, later
+//! metrics and notifications) display. An event contains no secrets. Observers must not block: events are
+//! emitted from the hot path.
 //!
-//! *Not here.* How an event looks: [`crate::cli`].
+//! *Not here.* How an event is displayed: [`crate::cli`].
 
 mod phase_timer;
 
@@ -16,7 +16,7 @@ use crate::model::{BackupId, RepositoryName, RunId, SourceName};
 
 pub use phase_timer::{PhaseSeconds, PhaseTimer};
 
-/// One thing that happened. Serialised with its name as `kind`; consumers ignore what they do not know.
+/// One event. Serialised with its name as `kind`; consumers ignore unknown ones.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Event {
@@ -28,7 +28,7 @@ pub enum Event {
         source: SourceName,
         backup: BackupId,
     },
-    /// A step began; the one before it ended.
+    /// A phase began; the one before it ended.
     PhaseBegan {
         phase: Phase,
     },
@@ -36,18 +36,18 @@ pub enum Event {
         phase: Phase,
         seconds: f64,
     },
-    /// How far the bytes of `subject` are. `total` is absent where it cannot be known, and an estimate
-    /// where `estimated`. Emitted a few times a second at most.
+    /// Progress of the bytes of `subject`. `total` is absent if unknown, and an estimate if `estimated`.
+    /// Emitted a few times per second at most.
     Progress {
         subject: String,
         bytes: u64,
         total: Option<u64>,
         estimated: bool,
     },
-    /// How far AWS says that it is with something; once for each change.
+    /// Progress as reported by AWS; once for each change.
     Status {
         subject: String,
-        /// In AWS's words: `creating`.
+        /// As in AWS's API: `creating`.
         status: String,
         percent: Option<u8>,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -59,7 +59,7 @@ pub enum Event {
         plain_bytes: u64,
         stored_bytes: u64,
     },
-    /// A repository was given up for this run; the run goes on with the others and ends `degraded`.
+    /// A repository was given up for this run; the run continues with the others and ends `degraded`.
     RepositoryLost {
         repository: RepositoryName,
         reason: String,
@@ -78,7 +78,7 @@ pub enum Event {
         object: String,
         good: bool,
     },
-    /// Something a person should know and that does not change the outcome.
+    /// Information for the user that does not change the outcome.
     Notice {
         message: String,
     },
@@ -87,7 +87,7 @@ pub enum Event {
     },
 }
 
-/// The steps that are timed and reported, each by this name.
+/// The phases that are timed and reported, each by this name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
@@ -162,12 +162,12 @@ impl Phase {
     }
 }
 
-/// Something that listens.
+/// A receiver of events.
 pub trait Observer: Send + Sync {
     fn observe(&self, event: &Event);
 }
 
-/// The stream of one run; cheap to clone, and silent by default.
+/// The events of one run; cheap to clone, and silent by default.
 #[derive(Clone, Default)]
 pub struct Events(Arc<Vec<Box<dyn Observer>>>);
 

@@ -4,14 +4,14 @@ use serde::Serialize;
 
 use super::{Event, Events, Phase};
 
-/// How long a phase of a run took: what the journal keeps, and forecasts are made from.
+/// The duration of a phase of a run, recorded in the journal and used for forecasts.
 #[derive(Clone, Debug, Serialize)]
 pub struct PhaseSeconds {
     pub phase: Phase,
     pub seconds: f64,
 }
 
-/// Times the phases of a run one after the other, and emits their events.
+/// Times the consecutive phases of a run, and emits their events.
 #[derive(Debug)]
 pub struct PhaseTimer<'a> {
     events: &'a Events,
@@ -35,7 +35,7 @@ impl<'a> PhaseTimer<'a> {
         let Some((phase, begun)) = self.current.take() else { return };
         let seconds = begun.elapsed().as_secs_f64();
         self.events.emit(&Event::PhaseEnded { phase, seconds });
-        // A phase that ran twice, as when a fetch is retried, took both times.
+        // A repeated phase, as of a retried fetch, has the sum of its times.
         match self.ended.iter_mut().find(|ended| ended.phase == phase) {
             Some(ended) => ended.seconds += seconds,
             None => self.ended.push(PhaseSeconds { phase, seconds }),

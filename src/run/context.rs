@@ -13,7 +13,7 @@ use crate::repository::journal::{Detail, JournalRecord};
 use crate::repository::{Repositories, Unavailable};
 use crate::text::error_chain;
 
-/// What a use case works with, from its beginning to its record in the journal.
+/// The resources of a use case, from its beginning to its record in the journal.
 #[derive(Clone)]
 pub struct RunContext {
     pub id: RunId,
@@ -21,11 +21,11 @@ pub struct RunContext {
     pub system: SystemName,
     pub host: String,
     pub clock: Arc<dyn Clock>,
-    /// Opened, and checked to be this system's.
+    /// Opened, and verified to be this system's.
     pub repositories: Repositories,
-    /// They open backups; none where nothing is opened.
+    /// They decrypt backups; empty if nothing is decrypted.
     pub identities: Identities,
-    /// Absent where it cannot be used: a run does its work without one.
+    /// Absent if unusable: a run works without one.
     pub catalog: Option<Catalog>,
     pub events: Events,
     pub cancel: CancellationToken,
@@ -59,8 +59,8 @@ impl RunContext {
         if self.cancel.is_cancelled() { Err(Interrupted) } else { Ok(()) }
     }
 
-    /// Records the run, in the journal and then in the catalog. Returns the repositories that did not take the record:
-    /// whoever restores may be allowed to read only.
+    /// Records the run in the journal and then in the catalog. Returns the repositories without the record: a
+    /// role that restores may have read access only.
     pub async fn conclude(&self, verb: &str, outcome: Outcome, detail: Detail) -> Vec<Unavailable> {
         let times = (self.begun, self.clock.now());
         let record = JournalRecord::new(&self.id, verb, times, &self.host, outcome, detail);

@@ -1,4 +1,4 @@
-//! What every use case works with.
+//! The resources that every use case shares.
 
 mod context;
 

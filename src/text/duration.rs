@@ -2,8 +2,8 @@ use std::time::Duration;
 
 const UNITS: [(u64, &str); 4] = [(86_400, "d"), (3_600, "h"), (60, "m"), (1, "s")];
 
-/// Returns a duration as a policy writes it, in the largest unit that leaves nothing over: `90m`, `35d`,
-/// `500ms`. From a second on it is rounded up to whole seconds.
+/// Returns a duration in the format of policies, in the largest unit without a remainder: `90m`, `35d`,
+/// `500ms`. A duration of a second or more is rounded up to whole seconds.
 pub fn format_duration(duration: Duration) -> String {
     let round_up = |whole: u64, rest: u32| whole + u64::from(rest > 0);
     if duration.as_secs() == 0 {
@@ -25,7 +25,7 @@ pub fn approximate_duration(duration: Duration) -> String {
     }
 }
 
-/// The first `count` units from the largest that is not 0.
+/// Returns the first `count` units, from the largest that is not 0.
 fn parts(mut seconds: u64, count: usize) -> String {
     let mut parts = Vec::new();
     for (length, unit) in UNITS {

@@ -1,7 +1,7 @@
 use std::error::Error;
 
-/// Returns an error and its causes in one line, for events, reports and records. A cause that the text before
-/// it contains is left out.
+/// Returns an error and its causes in one line, for events, reports and records. Omits a cause that the text
+/// before it contains.
 pub fn error_chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -1,6 +1,6 @@
 use std::fmt::Display;
 
-/// Returns one item as it is, and several on lines of their own.
+/// Returns one item unchanged, and several on lines of their own.
 pub fn bullet_list(items: &[impl Display]) -> String {
     match items {
         [only] => only.to_string(),

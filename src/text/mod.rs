@@ -1,6 +1,4 @@
-//! Values as a person reads them, one way each: durations, sizes, times, error chains, suggestions.
-//!
-//! *Not here.* Colours and columns: [`crate::cli`]. The formats of stored files: each module that stores one.
+//! Values for display, one format each: durations, sizes, times, error chains, suggestions.
 
 mod duration;
 mod error_chain;

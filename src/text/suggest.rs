@@ -1,6 +1,6 @@
 use super::quoted_list;
 
-/// Returns the candidate most like `word`, if any is near enough to be meant.
+/// Returns the candidate most similar to `word`, if any is similar enough.
 pub fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     let limit = (word.chars().count() / 3).max(1);
     let word = word.to_lowercase().replace('-', "_");
@@ -14,7 +14,7 @@ pub fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) ->
         .map(|(_, candidate)| candidate)
 }
 
-/// Returns `` did you mean `x`? `` where a candidate is near, otherwise the list of candidates.
+/// Returns `` did you mean `x`? `` if a candidate is similar, otherwise the list of candidates.
 pub fn suggest(what: &str, word: &str, candidates: &[&str]) -> String {
     match nearest(word, candidates.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
