@@ -6,6 +6,7 @@ use tokio::time::Instant;
 use super::{AwsFailure, FailureKind};
 use crate::event::{Event, Events};
 use crate::platform::CancellationToken;
+use crate::policy::AwsLocation;
 use crate::text::{error_chain, format_duration};
 
 /// How often AWS is asked while it works, and for how long.
@@ -66,6 +67,89 @@ pub enum PollError {
     Interrupted { subject: String, status: String },
     #[error("failed to query {subject}")]
     Refused { subject: String, source: AwsFailure },
+}
+
+impl From<&AwsLocation> for Poll {
+    fn from(location: &AwsLocation) -> Self {
+        Self { every: location.poll, deadline: location.deadline }
+    }
+}
+
+/// A run that waits for AWS.
+#[derive(Clone, Copy, Debug)]
+pub struct Waiter<'a> {
+    pub poll: Poll,
+    pub events: &'a Events,
+    pub cancel: &'a CancellationToken,
+}
+
+impl Waiter<'_> {
+    /// Waits until AWS finds something, and `sees` calls it done.
+    pub async fn until<T>(
+        &self,
+        subject: &str,
+        mut find: impl AsyncFnMut() -> Result<Option<T>, AwsFailure>,
+        mut sees: impl FnMut(T) -> PolledState<T>,
+    ) -> Result<T, PollError> {
+        self.ask(subject, async || Ok(find().await?.map_or(PolledState::Absent, &mut sees))).await
+    }
+
+    /// Waits until `query` answers that it is done.
+    pub async fn ask<T>(
+        &self,
+        subject: &str,
+        query: impl AsyncFnMut() -> Result<PolledState<T>, AwsFailure>,
+    ) -> Result<T, PollError> {
+        self.poll.wait(subject, self.events, self.cancel, query).await
+    }
+
+    /// Repeats a call that AWS refuses because of what it is doing with the thing meanwhile. `ready` waits until that is
+    /// over; `tries`: refusals after which the last one is an error.
+    pub async fn repeat<E: From<AwsFailure>>(
+        &self,
+        mut tries: u32,
+        mut ready: impl AsyncFnMut() -> Result<(), E>,
+        mut call: impl AsyncFnMut() -> Result<(), AwsFailure>,
+    ) -> Result<(), E> {
+        loop {
+            match call().await {
+                Err(failure) if failure.kind == FailureKind::State && tries > 0 => {
+                    tries -= 1;
+                    tracing::info!("{}", error_chain(&failure));
+                    tokio::time::sleep(self.poll.every).await;
+                    ready().await?;
+                }
+                done => return Ok(done?),
+            }
+        }
+    }
+}
+
+/// What came of a call that starts something under a name of its own.
+#[derive(Debug)]
+pub enum Start<T> {
+    /// AWS works on it.
+    Begun,
+    /// The call failed, and what it was to start is there: an earlier call, or one whose answer was lost, began it.
+    Found(T),
+    /// `is_absent`: AWS says that nothing was started; otherwise nothing is known.
+    Failed { failure: AwsFailure, is_absent: bool },
+}
+
+/// Starts something, or adopts what an earlier call began. The caller checks whose the adopted one is.
+pub async fn start_or_adopt<T>(
+    start: impl Future<Output = Result<(), AwsFailure>>,
+    find: impl Future<Output = Result<Option<T>, AwsFailure>>,
+) -> Start<T> {
+    match start.await {
+        Ok(()) => Start::Begun,
+        // The answer to an earlier attempt was lost; whose it is, is seen once it can be seen.
+        Err(failure) if failure.kind == FailureKind::Exists => Start::Begun,
+        Err(failure) => match find.await {
+            Ok(Some(found)) => Start::Found(found),
+            found => Start::Failed { failure, is_absent: found.is_ok() },
+        },
+    }
 }
 
 impl Poll {

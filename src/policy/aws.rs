@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::settings::{Credentials, PostgresSource};
@@ -60,7 +61,8 @@ pub struct PromoteHooks {
 }
 
 /// Its identifier, as RDS has it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum RdsDatabase {
     Instance(String),
     /// Multi-AZ or Aurora.

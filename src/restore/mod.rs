@@ -8,7 +8,7 @@
 //! | [`aws_backup`] | a recovery point of AWS Backup | a new resource |
 //!
 //! Each implements [`Restorer`]: `survey` reads everything that the decision needs and changes nothing, `plan` decides and
-//! is pure, `execute` carries out the plan and nothing else. [`prepare()`] and [`PreparedRestore::run`] are the one way
+//! is pure, `execute` executes the plan and nothing else, `teardown` removes what was created. [`prepare()`] and [`PreparedRestore::run`] are the one way
 //! through them: every restore ends with a [`RestoreReport`] whose verdict is the worst of its checks, the method's own and
 //! the policy's.
 
@@ -19,11 +19,13 @@ mod prepare;
 pub mod rds;
 mod refusal;
 mod report;
+mod teardown;
 
 pub use prepare::{
-    Concluded, PlanDocument, PreparedRestore, RestorePlan, RestoreProgress, Restorer, prepare,
+    Concluded, Executed, PlanDocument, PreparedRestore, RestorePlan, RestoreProgress, Restorer, prepare,
 };
 pub use refusal::{Refusal, RefusalClass};
 pub use report::{
     Aftermath, Method, PlanSummary, RestoreError, RestoreFailed, RestoreReport, Restored, Stopped, VERB,
 };
+pub use teardown::{CreatedObject, LeftObject, TeardownReport};

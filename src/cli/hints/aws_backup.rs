@@ -6,7 +6,7 @@ use crate::restore::aws_backup::{
 };
 use crate::restore::{RestoreError as _, RestoreFailed};
 
-const RESUMES: &str = "A job that was begun goes on in AWS; the same command goes on with it.";
+const RESUMES: &str = "A job that was started continues in AWS; the same command resumes it.";
 
 impl Hints for ResourceRestoreRequest {
     fn before(error: &ResourceRestoreError) -> (Exit, Vec<String>) {
@@ -14,7 +14,7 @@ impl Hints for ResourceRestoreRequest {
             error if error.is_interruption() => (Exit::Interrupted, RESUMES.to_owned()),
             ResourceRestoreError::Details(SmallError::CannotDecrypt { .. }) => (
                 Exit::CannotDecrypt,
-                "Leave `--identity` out: the region that is restored in says what was recorded, too."
+                "Leave `--identity` out: the region that is restored in has the recorded metadata, too."
                     .to_owned(),
             ),
             ResourceRestoreError::Region { others, .. } if !others.is_empty() => {

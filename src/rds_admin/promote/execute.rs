@@ -4,10 +4,13 @@ use futures_util::future::join_all;
 use serde::Serialize;
 use thiserror::Error;
 
-use super::plan::{OVER, WAS};
+use super::members::survey_members;
+use super::survey::{OVER, WAS};
 use super::{MemberFacts, PromoteRequest, Promotion, PromotionStep, PromotionSurvey, Rename};
 use crate::aws::rds::{Changes, Database, DatabaseEndpoint, Rds};
-use crate::aws::{AwsFailure, AwsTags, EXPIRES, FailureKind, Poll, PollError, PollProgress, PolledState};
+use crate::aws::{
+    AwsFailure, AwsTags, EXPIRES, FailureKind, Poll, PollError, PollProgress, PolledState, Waiter,
+};
 use crate::event::Events;
 use crate::platform::{CancellationToken, Program};
 use crate::policy::RdsDatabase;
@@ -59,6 +62,12 @@ impl From<AwsFailure> for PromoteError {
     }
 }
 
+impl From<PollError> for PromoteError {
+    fn from(error: PollError) -> Self {
+        Self::Instance(error.into())
+    }
+}
+
 /// A step that was done.
 #[derive(Clone, Debug, Serialize)]
 pub struct CompletedStep {
@@ -98,7 +107,7 @@ impl<'a> Promoter<'a> {
         };
         facts.forget_old_names();
         if matches!(self.request.config.database, RdsDatabase::Cluster(_)) {
-            facts.members = MemberFacts::look(&self.rds, self.request, &facts).await?;
+            facts.members = survey_members(&self.rds, self.request, &facts).await?;
         }
         Ok(facts)
     }
@@ -216,8 +225,7 @@ impl<'a> Promoter<'a> {
                 }
             })
         };
-        let waited = self.poll().wait(&subject, self.events, self.cancel, ask).await;
-        waited.map(drop).map_err(|error| RdsRestoreError::Wait(error).into())
+        Ok(self.waiter().ask(&subject, ask).await.map(drop)?)
     }
 
     fn called(&self, name: &str) -> RdsDatabase {
@@ -273,57 +281,43 @@ impl<'a> Promoter<'a> {
                 self.rds.database(from).await?.map_or("renaming".to_owned(), |database| database.status);
             Ok(PolledState::Working(PollProgress { status, ..PollProgress::default() }))
         };
-        let waited = self.poll().wait(&subject, self.events, self.cancel, ask).await;
-        if waited.map_err(RdsRestoreError::Wait)?.resource_id != resource_id {
+        if self.waiter().ask(&subject, ask).await?.resource_id != resource_id {
             return Err(PromoteError::Changed { name: new.to_owned() });
         }
         Ok(())
     }
 
-    fn poll(&self) -> Poll {
-        let place = &self.request.config.place;
-        Poll { every: place.poll, deadline: place.deadline }
+    fn waiter(&self) -> Waiter<'_> {
+        Waiter { poll: Poll::from(&self.request.config.place), events: self.events, cancel: self.cancel }
     }
 
+    /// Repeats a change that RDS refuses because of its own work.
     async fn change(
         &self,
         id: &RdsDatabase,
         changes: &Changes,
         sees: RenameVisibility,
     ) -> Result<(), PromoteError> {
-        let mut left = TRIES;
-        loop {
-            match self.rds.change(id, changes).await {
-                Ok(()) => return Ok(()),
-                // A rename whose answer was lost: it is under way to its new name. A group of it may be what is not found.
-                Err(failure)
-                    if changes.identifier.is_some()
-                        && matches!(failure.kind, FailureKind::NotFound | FailureKind::State) =>
-                {
+        let is_rename = changes.identifier.is_some();
+        let call = async || {
+            let changed = self.rds.change(id, changes).await;
+            // A rename whose answer was lost: it is under way to its new name. A group of it may be what is not found.
+            let is_perhaps_under_way = |failure: &AwsFailure| {
+                is_rename && matches!(failure.kind, FailureKind::NotFound | FailureKind::State)
+            };
+            match changed {
+                Err(failure) if is_perhaps_under_way(&failure) && self.rds.database(id).await?.is_none() => {
                     tracing::info!("{}", error_chain(&failure));
-                    if failure.kind == FailureKind::State {
-                        tokio::time::sleep(self.request.config.place.poll).await;
-                    }
-                    if self.rds.database(id).await?.is_none() {
-                        return Ok(());
-                    }
-                    if failure.kind == FailureKind::NotFound || left == 0 {
-                        return Err(failure.into());
-                    }
-                    left -= 1;
-                    match self.reached(id, sees).await {
-                        Err(error) if error.is_absence() => return Ok(()),
-                        available => drop(available?),
-                    }
+                    Ok(())
                 }
-                Err(failure) if failure.kind == FailureKind::State && left > 0 => {
-                    left -= 1;
-                    tokio::time::sleep(self.request.config.place.poll).await;
-                    self.reached(id, sees).await?;
-                }
-                Err(failure) => return Err(failure.into()),
+                changed => changed,
             }
-        }
+        };
+        let ready = async || match self.reached(id, sees).await {
+            Err(error) if is_rename && error.is_absence() => Ok(()),
+            reached => reached.map(drop),
+        };
+        self.waiter().repeat(TRIES, ready, call).await
     }
 
     async fn available(&self, id: &RdsDatabase) -> Result<Database, PromoteError> {
@@ -332,8 +326,7 @@ impl<'a> Promoter<'a> {
 
     async fn reached(&self, id: &RdsDatabase, sees: RenameVisibility) -> Result<Database, PromoteError> {
         let subject = format!("`{}` in {}", id.identifier(), self.rds.region());
-        let ask = async || Ok(self.rds.database(id).await?.map_or(PolledState::Absent, sees));
-        Ok(self.poll().wait(&subject, self.events, self.cancel, ask).await.map_err(RdsRestoreError::Wait)?)
+        Ok(self.waiter().until(&subject, async || self.rds.database(id).await, sees).await?)
     }
 
     async fn log_in(&self, plan: &Promotion) -> Result<RdsEndpoint, PromoteError> {

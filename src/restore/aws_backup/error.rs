@@ -13,15 +13,15 @@ pub enum ResourceRestoreError {
     Refused(Vec<Refusal>),
     #[error("failed to speak to AWS")]
     Client(#[from] AwsError),
-    #[error("{region} cannot be asked for the recovery point{}", elsewhere(.others))]
+    #[error("failed to query {region} for the recovery point{}", elsewhere(.others))]
     Region { region: String, others: Vec<String>, source: AwsFailure },
     #[error("failed to read what a restore has to say")]
     Details(#[from] SmallError),
     #[error("failed to understand what a restore has to say: `{artifact}` {reason}")]
     NotUnderstood { artifact: String, reason: String },
     #[error(
-        "failed to begin the job{}",
-        if .0.kind == FailureKind::Forbidden { "; whoever begins it also needs iam:PassRole on the policy's `role`" } else { "" }
+        "failed to start the job{}",
+        if .0.kind == FailureKind::Forbidden { "; starting it also takes iam:PassRole on the policy's `role`" } else { "" }
     )]
     Start(#[source] AwsFailure),
     #[error("the restore job {job} ended as {status}: {}", .said.as_deref().unwrap_or("AWS Backup does not say why"))]
@@ -30,6 +30,8 @@ pub enum ResourceRestoreError {
     Wait(PollError),
     #[error(transparent)]
     Aws(#[from] AwsFailure),
+    #[error("no restore job was started")]
+    NotStarted,
     #[error("interrupted")]
     Interrupted,
 }

@@ -4,11 +4,12 @@ use chrono::{DateTime, Utc};
 
 use super::execute::execute;
 use super::survey::survey;
+use super::teardown::teardown;
 use super::{
     ResourceAftermath, ResourceDetails, ResourceRestoreError, ResourceRestorePlan, ResourceRestoreRequest,
     ResourceSurvey, plan,
 };
-use crate::restore::{Method, Refusal, RestoreProgress, Restored, Restorer, Stopped};
+use crate::restore::{CreatedObject, Executed, Method, Refusal, RestoreProgress, Restorer, TeardownReport};
 use crate::run::RunContext;
 
 impl Restorer for ResourceRestoreRequest {
@@ -36,7 +37,11 @@ impl Restorer for ResourceRestoreRequest {
         run: &RunContext,
         plan: &ResourceRestorePlan,
         progress: &mut RestoreProgress<'_>,
-    ) -> Result<Restored<ResourceDetails>, Stopped<ResourceRestoreError, ResourceAftermath>> {
+    ) -> Executed<Self> {
         execute(run, plan, progress).await
+    }
+
+    async fn teardown(&self, run: &RunContext, created: &[CreatedObject]) -> TeardownReport {
+        teardown(run, self, created).await
     }
 }

@@ -2,13 +2,13 @@ use std::collections::BTreeMap;
 
 use super::select::{choose, place};
 use super::{ResourceRestoreError, ResourceRestoreRequest};
-use crate::aws::backup::{AwsBackup, RecoveryPoint, RestoreJob};
+use crate::aws::backup::{AwsBackup, Job, RecoveryPoint};
 use crate::model::{CloudBackupCopy, Details, Manifest, RepositoryName, ResourceProfile};
 use crate::repository::SmallReader;
 use crate::restore::Refusal;
 use crate::run::RunContext;
 use crate::source::postgres_dump::capture::DETAILS;
-use crate::text::error_chain as told_of;
+use crate::text::error_chain;
 
 /// Everything a plan needs.
 #[derive(Clone, Debug)]
@@ -25,14 +25,14 @@ pub struct ResourceSurvey {
 /// A job of an earlier run that did not come to nothing.
 #[derive(Clone, Debug)]
 pub(super) struct RunningJob {
-    pub(super) job: RestoreJob,
-    /// What it was told.
+    pub(super) job: Job,
+    /// The metadata that it got.
     pub(super) told: BTreeMap<String, String>,
-    /// Whether what it made is still there; `None`: nobody says, or it is still at work.
+    /// Whether what it made is still there; `None`: it is not known, or it is still at work.
     pub(super) is_there: Option<bool>,
 }
 
-/// Finds out, and changes nothing. Only the region that is restored in is asked.
+/// Finds out, and changes nothing. Only the region that is restored in is queried.
 pub(super) async fn survey(
     run: &RunContext,
     request: &ResourceRestoreRequest,
@@ -57,7 +57,7 @@ pub(super) async fn survey(
     })?;
     let profile = match (run.identities.is_empty(), &point) {
         (false, _) | (_, None) => recorded(run, &manifest, holders).await?,
-        // Whoever cannot open the backup asks the region that is restored in.
+        // Without a key that opens the backup, the region that is restored in is queried.
         (true, Some(point)) => ResourceProfile {
             resource_type: point.resource_type.clone(),
             region: home(&manifest),
@@ -68,10 +68,12 @@ pub(super) async fn survey(
     for job in aws.restore_jobs(&place.arn).await?.into_iter().filter(|job| !job.is_lost()) {
         let told = aws.restore_job_metadata(&job.id).await?;
         let is_there = match job.made.as_deref().filter(|_| job.is_over()) {
-            // Who may not look does not know, and is told so.
-            Some(made) => aws.is_there(made).await.unwrap_or_else(|failure| {
-                run.events
-                    .warning(format!("whether {made} is still there is not known: {}", told_of(&failure)));
+            // A role that may not query it does not know.
+            Some(made) => aws.resource(made).await.map(|state| state.is_there()).unwrap_or_else(|failure| {
+                run.events.warning(format!(
+                    "whether {made} is still there is not known: {}",
+                    error_chain(&failure)
+                ));
                 None
             }),
             None => None,

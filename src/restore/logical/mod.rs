@@ -51,6 +51,7 @@ mod select;
 mod selection;
 mod survey;
 mod target;
+mod teardown;
 
 pub use compare::{Compared, Difference};
 pub use contents::ArchiveSummary;

@@ -4,10 +4,11 @@ use chrono::{DateTime, Utc};
 
 use super::execute::execute;
 use super::survey::survey;
+use super::teardown::teardown;
 use super::{
     DumpAftermath, DumpDetails, DumpRestoreError, DumpRestorePlan, DumpRestoreRequest, DumpSurvey, plan,
 };
-use crate::restore::{Method, Refusal, RestoreProgress, Restored, Restorer, Stopped};
+use crate::restore::{CreatedObject, Executed, Method, Refusal, RestoreProgress, Restorer, TeardownReport};
 use crate::run::RunContext;
 
 impl Restorer for DumpRestoreRequest {
@@ -35,7 +36,11 @@ impl Restorer for DumpRestoreRequest {
         run: &RunContext,
         plan: &DumpRestorePlan,
         progress: &mut RestoreProgress<'_>,
-    ) -> Result<Restored<DumpDetails>, Stopped<DumpRestoreError, DumpAftermath>> {
+    ) -> Executed<Self> {
         execute(run, plan, progress).await
+    }
+
+    async fn teardown(&self, run: &RunContext, created: &[CreatedObject]) -> TeardownReport {
+        teardown(run, self, created).await
     }
 }

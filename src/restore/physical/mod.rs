@@ -50,6 +50,7 @@ mod start;
 mod survey;
 mod tablespaces;
 mod target;
+mod teardown;
 mod timelines;
 mod unpack;
 mod wal_scan;

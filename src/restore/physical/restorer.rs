@@ -4,11 +4,12 @@ use chrono::{DateTime, Utc};
 
 use super::execute::execute;
 use super::survey::survey;
+use super::teardown::teardown;
 use super::{
     DirectoryCleanup, PhysicalDetails, PhysicalRestoreError, PhysicalRestorePlan, PhysicalRestoreRequest,
     PhysicalSurvey, plan,
 };
-use crate::restore::{Method, Refusal, RestoreProgress, Restored, Restorer, Stopped};
+use crate::restore::{CreatedObject, Executed, Method, Refusal, RestoreProgress, Restorer, TeardownReport};
 use crate::run::RunContext;
 
 impl Restorer for PhysicalRestoreRequest {
@@ -36,7 +37,11 @@ impl Restorer for PhysicalRestoreRequest {
         run: &RunContext,
         plan: &PhysicalRestorePlan,
         progress: &mut RestoreProgress<'_>,
-    ) -> Result<Restored<PhysicalDetails>, Stopped<PhysicalRestoreError, DirectoryCleanup>> {
+    ) -> Executed<Self> {
         execute(run, plan, progress).await
+    }
+
+    async fn teardown(&self, run: &RunContext, created: &[CreatedObject]) -> TeardownReport {
+        teardown(run, self, created).await
     }
 }

@@ -26,13 +26,13 @@ pub enum RdsRestoreError {
     #[error("RDS does not say where it can be reached")]
     NoEndpoint,
     #[error(
-        "IAM authentication is off on `{instance}`, as it was on what it was made from, so that no IAM token lets anybody in: turn it on with `aws rds modify-db-instance --enable-iam-database-authentication --apply-immediately` (a cluster: `modify-db-cluster`), and run the same command again"
+        "IAM authentication is off on `{instance}`, as it was on what it was made from, so that it accepts no IAM token: turn it on with `aws rds modify-db-instance --enable-iam-database-authentication --apply-immediately` (a cluster: `modify-db-cluster`), and run the same command again"
     )]
     NoIam { instance: String },
     #[error("failed to get what the policy logs in with")]
     Unresolved(#[source] crate::postgres::ConnectError),
     #[error(
-        "the instance is available, and nobody could log in to it{}: look at its security groups, its subnet group and at the password it had then (of IAM: at `rds-db:connect`)",
+        "the instance is available, and the login failed{}: check its security groups, its subnet group and the password that it had at that time (with IAM: `rds-db:connect`)",
         within(*.waited)
     )]
     Login {

@@ -6,6 +6,7 @@ use sqlx::Connection as _;
 use super::RdsRestoreError;
 use super::report::RdsEndpoint;
 use crate::aws::rds::Database;
+use crate::checks::CheckResult;
 use crate::event::Events;
 use crate::model::RestoreProfile;
 use crate::platform::{CancellationToken, SecretRef};
@@ -18,7 +19,14 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// For those that ask more often than every so often.
 const USUAL: Duration = Duration::from_secs(20);
 
-/// How somebody logs in to a database, with what the policy keeps secret at hand.
+/// A database that was logged in to, and what its checks found.
+pub(super) struct LoggedIn {
+    pub(super) parameters: ConnectionParameters,
+    pub(super) server: RdsEndpoint,
+    pub(super) checks: Vec<CheckResult>,
+}
+
+/// A login to a database, with what the policy keeps secret at hand.
 pub(crate) struct Login {
     parameters: ConnectionParameters,
     /// Where RDS keeps the password of the role. It is not the policy's: that is of what this was made from.
@@ -26,7 +34,7 @@ pub(crate) struct Login {
 }
 
 impl Login {
-    /// As the policy says, at the address of the database; but as a master whose password RDS keeps, with that.
+    /// Resolves what the policy says, at the address of the database; a master whose password RDS keeps logs in with that.
     pub(crate) async fn resolve(
         login: &PostgresSource,
         database: &Database,
@@ -52,7 +60,7 @@ impl Login {
         Ok(Self { parameters: resolved.at(&endpoint.host, endpoint.port, region), kept_by_rds })
     }
 
-    /// As it is now: RDS changes what it keeps.
+    /// Returns it as it is now: RDS changes what it keeps.
     async fn now(&self) -> Result<ConnectionParameters, ConnectError> {
         let mut parameters = self.parameters.clone();
         if let Some(secret) = &self.kept_by_rds {
@@ -62,7 +70,7 @@ impl Login {
         Ok(parameters)
     }
 
-    /// Whether what it proves itself with can be had.
+    /// Checks that its password or token can be read.
     pub(crate) async fn is_at_hand(&self) -> Result<(), ConnectError> {
         self.now().await?.prove().await
     }
@@ -79,7 +87,7 @@ async fn resolve(login: &PostgresSource) -> Result<ConnectionParameters, RdsRest
     ConnectionParameters::resolve(login).await.map_err(RdsRestoreError::Unresolved)
 }
 
-/// Whether the policy's login, by a password, is that of the master; where it says so itself.
+/// Returns whether the policy's login, by a password, is that of the master; where it says so itself.
 pub(crate) fn is_of_master(login: &PostgresSource, profile: &RestoreProfile) -> bool {
     let by_token = matches!(login.password, Some(PasswordSource::IamToken(_)));
     let user = login.url.as_ref().and_then(|url| ConnectionParameters::from_url(url).ok());
@@ -106,11 +114,11 @@ pub(crate) async fn log_in(
                 return Err(RdsRestoreError::Login { waited: patience, source });
             }
             Err(error) => {
-                // Whoever waits sees at once what stands in the way; it may be the password.
+                // It may be the password, which no wait would change.
                 let reason = error_chain(&error);
                 if reason != last {
                     events.notice(format!(
-                        "nobody can log in yet, and it is tried for {}: {reason}",
+                        "login failed, and is retried for {}: {reason}",
                         format_duration(patience)
                     ));
                     last = reason;
@@ -124,7 +132,7 @@ pub(crate) async fn log_in(
     }
 }
 
-/// Reads what only a whole server can answer.
+/// Reads what only an intact server can answer.
 pub(crate) async fn look(parameters: &ConnectionParameters) -> Result<RdsEndpoint, RdsRestoreError> {
     let unsound = |error: sqlx::Error| RdsRestoreError::Unsound(error.to_string());
     let connection = parameters.connect().await;
@@ -152,7 +160,7 @@ pub(crate) async fn look(parameters: &ConnectionParameters) -> Result<RdsEndpoin
     Ok(RdsEndpoint { version, tls, tables: tables.unsigned_abs(), newest_commit })
 }
 
-/// Only where `track_commit_timestamp` is on.
+/// Returns the newest commit where `track_commit_timestamp` is on.
 async fn newest_commit(connection: &mut sqlx::PgConnection) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
     let tracks: String = sqlx::query_scalar("SELECT current_setting('track_commit_timestamp')")
         .fetch_one(&mut *connection)

@@ -6,8 +6,8 @@ use std::fmt;
 use serde::Serialize;
 use thiserror::Error;
 
-use super::RestoreSource;
-use super::settings::is_default;
+use super::parameter_groups::is_default;
+use super::restore_source::RestoreSource;
 use crate::aws::rds::Database;
 use crate::model::{RegionNames, RestoreProfile};
 use crate::restore::Refusal;
@@ -260,12 +260,7 @@ impl Overrides {
         region: &str,
     ) -> Vec<Refusal> {
         let shape = RdsTopology::from_profile(profile);
-        let is_snapshot = matches!(via, RestoreSource::Snapshot { .. });
-        let is_encrypted = match via {
-            RestoreSource::Snapshot { encrypted, .. } | RestoreSource::Automated { encrypted, .. } => {
-                *encrypted
-            }
-        };
+        let (is_snapshot, is_encrypted) = (via.is_snapshot(), via.is_encrypted());
         let mut refusals: Vec<Refusal> = { self.0.keys() }
             .filter_map(|key| Some(not_settable(*key, unfit(*key, shape, is_snapshot)?)))
             .collect();

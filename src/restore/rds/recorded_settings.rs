@@ -2,7 +2,8 @@
 
 use std::cmp::Reverse;
 
-use super::select::{ManualSnapshot, RestoreSource, SelectedBackup};
+use super::restore_source::{RestoreSource, SelectedBackup};
+use super::select::ManualSnapshot;
 use super::{RdsRestoreError, RdsRestoreRequest};
 use crate::aws::FailureKind;
 use crate::aws::rds::{Database, Rds};

@@ -12,7 +12,7 @@ use crate::restore::Aftermath;
 pub struct Milestones {
     /// RDS calls it available, or backs it up and lets it be used meanwhile.
     pub available: Option<f64>,
-    /// Somebody logged in and read.
+    /// A login worked and read.
     pub usable: Option<f64>,
     /// The policy's checks were asked, and all of them held.
     pub validated: Option<f64>,
@@ -45,7 +45,7 @@ pub struct RdsDetails {
     pub changed: Vec<Changed>,
 }
 
-/// What whoever logged in saw.
+/// What a login saw.
 #[derive(Clone, Debug, Serialize)]
 pub struct RdsEndpoint {
     pub version: String,
@@ -81,9 +81,9 @@ impl fmt::Display for RdsAftermath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NotMade => "no instance was made",
-            Self::Made => "what RDS has made of it stays, and costs: the same command goes on with it",
+            Self::Made => "what RDS has made of it stays and is billed: the same command resumes it",
             Self::Stuck => {
-                "it will not get out of that by itself: look into it, or remove it and restore under another name; it costs while it is there"
+                "it is in a terminal state and still billed: inspect it, or delete it and restore under another name"
             }
         })
     }

@@ -4,8 +4,9 @@ use chrono::{DateTime, Utc};
 
 use super::execute::execute;
 use super::survey::survey;
+use super::teardown::teardown;
 use super::{RdsAftermath, RdsDetails, RdsRestoreError, RdsRestorePlan, RdsRestoreRequest, RdsSurvey, plan};
-use crate::restore::{Method, Refusal, RestoreProgress, Restored, Restorer, Stopped};
+use crate::restore::{CreatedObject, Executed, Method, Refusal, RestoreProgress, Restorer, TeardownReport};
 use crate::run::RunContext;
 
 impl Restorer for RdsRestoreRequest {
@@ -33,7 +34,11 @@ impl Restorer for RdsRestoreRequest {
         run: &RunContext,
         plan: &RdsRestorePlan,
         progress: &mut RestoreProgress<'_>,
-    ) -> Result<Restored<RdsDetails>, Stopped<RdsRestoreError, RdsAftermath>> {
+    ) -> Executed<Self> {
         execute(run, plan, progress).await
+    }
+
+    async fn teardown(&self, run: &RunContext, created: &[CreatedObject]) -> TeardownReport {
+        teardown(run, self, created).await
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, SubsecRound as _, Utc};
 
+use super::restore_source::{RestoreSource, SelectedBackup};
 use super::{RdsRestoreRequest, RdsTarget};
 use crate::aws::rds::{Origin, RestoreMoment, RestoreWindow, Snapshot, SwitchedOver};
 use crate::model::{BackupId, Manifest, RepositoryName};
@@ -134,100 +135,6 @@ pub(super) struct ManualSnapshot {
     pub(super) holders: Vec<RepositoryName>,
 }
 
-/// What is restored, and where.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SelectedBackup {
-    pub region: String,
-    pub via: RestoreSource,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RestoreSource {
-    /// A snapshot of drctl's.
-    Snapshot {
-        backup: BackupId,
-        identifier: String,
-        arn: String,
-        /// What RDS calls the database that it is of for ever.
-        resource_id: Option<String>,
-        recovery_point: DateTime<Utc>,
-        encrypted: bool,
-    },
-    /// RDS's automated backups, to a moment.
-    Automated {
-        origin: Origin,
-        /// The database whose they are: the name it has or had, and what RDS calls it for ever.
-        identifier: String,
-        resource_id: String,
-        until: DateTime<Utc>,
-        encrypted: bool,
-    },
-}
-
-impl RestoreSource {
-    /// The moment whose data will be there.
-    pub fn until(&self) -> DateTime<Utc> {
-        match self {
-            Self::Snapshot { recovery_point, .. } => *recovery_point,
-            Self::Automated { until, .. } => *until,
-        }
-    }
-
-    pub fn origin(&self) -> Origin {
-        match self {
-            Self::Snapshot { identifier, .. } => Origin::Snapshot(identifier.clone()),
-            Self::Automated { origin, .. } => origin.clone(),
-        }
-    }
-
-    /// What RDS calls the database that it is of for ever, where it is known.
-    pub fn resource_id(&self) -> Option<&str> {
-        match self {
-            Self::Snapshot { resource_id, .. } => resource_id.as_deref(),
-            Self::Automated { resource_id, .. } => Some(resource_id),
-        }
-    }
-
-    /// In words, for a person.
-    pub fn words(&self) -> String {
-        match self {
-            Self::Snapshot { backup, .. } => format!("snapshot of {backup}"),
-            Self::Automated { identifier, resource_id, .. } => {
-                format!("RDS's automated backups of `{identifier}` ({resource_id})")
-            }
-        }
-    }
-
-    /// What says, on the instance, what it was made from: a restore that is begun again finds it by that.
-    pub fn tag(&self) -> String {
-        match self {
-            Self::Snapshot { arn, .. } => arn.clone(),
-            Self::Automated { origin, .. } => {
-                let (of, moment) = match origin {
-                    Origin::Automated { resource_id, moment } => (resource_id, moment),
-                    Origin::Replicated { arn, moment } => (arn, moment),
-                    Origin::Live { resource_id, moment, .. } => (resource_id, moment),
-                    Origin::Snapshot(name) => (name, &RestoreMoment::Latest),
-                };
-                match moment {
-                    RestoreMoment::Latest => format!("{of} latest {}", format_time(self.until())),
-                    RestoreMoment::At(time) => format!("{of} {}", format_time(*time)),
-                }
-            }
-        }
-    }
-
-    /// Whether what has that tag was begun by the very same restore. What was the latest when it was begun is
-    /// what it gets, however much has come since.
-    pub(super) fn is_begun_as(&self, tag: &str) -> bool {
-        let own = self.tag();
-        match (own.rsplit_once(" latest "), tag.rsplit_once(" latest ")) {
-            (Some((own, _)), Some((tag, _))) => own == tag,
-            _ => own == tag,
-        }
-    }
-}
-
 /// The backup that reaches furthest, or to the very moment that is asked for. The database's own region, the
 /// first of `regions`, is preferred where it does not matter.
 pub(super) fn choose(
@@ -353,8 +260,7 @@ fn latest(
     // Of the one that a switchover renamed there is more by now, in which nothing is new: its snapshots come first.
     let before = || {
         let snapshots = |of: &str| {
-            let all = whole(regions, Some(of))
-                .filter(|chosen| matches!(chosen.via, RestoreSource::Snapshot { .. }));
+            let all = whole(regions, Some(of)).filter(|chosen| chosen.via.is_snapshot());
             all.max_by_key(|chosen| chosen.via.until())
         };
         lineage
@@ -393,7 +299,7 @@ fn at(
         .iter()
         .flat_map(|region| region.automated.iter().map(|automated| (region.name.as_str(), automated.window)))
         .collect();
-    let before = whole(regions, None).filter(|chosen| matches!(chosen.via, RestoreSource::Snapshot { .. }));
+    let before = whole(regions, None).filter(|chosen| chosen.via.is_snapshot());
     let before = before.filter(|chosen| chosen.via.until() <= time).max_by_key(|chosen| chosen.via.until());
     let nearest = before.and_then(|chosen| match chosen.via {
         RestoreSource::Snapshot { backup, recovery_point, .. } => Some((backup, recovery_point)),

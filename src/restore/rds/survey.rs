@@ -2,14 +2,15 @@
 
 use futures_util::future::{join, join_all};
 
-use super::aurora_cluster::{Members, date_copies, live, with_retained};
+use super::cluster_survey::{Members, date_copies, live, with_retained};
+use super::parameter_groups::{MissingSettings, is_default, lacks};
 use super::recorded_settings::{RecordedSettings, recorded_settings};
-use super::select::{AutomatedBackups, Lineage, ManualSnapshot, RegionBackups, SelectedBackup, choose};
-use super::settings::is_default;
+use super::restore_source::SelectedBackup;
+use super::select::{AutomatedBackups, Lineage, ManualSnapshot, RegionBackups, choose};
 use super::{RdsRestoreError, RdsRestoreRequest, RdsTarget};
 use crate::aws::rds::{AutomatedBackup, Database, Origin, Rds, RestoreMoment, Snapshot};
 use crate::aws::{AwsFailure, while_asked};
-use crate::model::{BackupId, BackupKind, Parameter, ParameterGroup, RegionNames, RestoreProfile};
+use crate::model::{BackupId, BackupKind, RegionNames, RestoreProfile};
 use crate::policy::{RdsDatabase, RdsSource};
 use crate::repository::{BackupRecord, Inventory, Listing, RejectedManifest};
 use crate::restore::Refusal;
@@ -45,14 +46,6 @@ pub struct RdsSurvey {
     pub(super) not_asked: Vec<(String, String)>,
 }
 
-/// A parameter group that is not as it was recorded.
-#[derive(Clone, Debug)]
-pub(super) struct MissingSettings {
-    /// drctl made it, and an earlier run may have come no further.
-    pub(super) is_ours: bool,
-    pub(super) parameters: Vec<String>,
-}
-
 pub(super) async fn survey(
     run: &RunContext,
     request: &RdsRestoreRequest,
@@ -73,7 +66,7 @@ pub(super) async fn survey(
     if regions.is_empty() {
         let reasons: String =
             not_asked.iter().map(|(region, reason)| format!("; {region}: {reason}")).collect();
-        let message = format!("no region of the policy could be asked{reasons}");
+        let message = format!("failed to query any region of the policy{reasons}");
         return Err(RdsRestoreError::Refused(vec![Refusal::not_ready("no-region", message)]));
     }
     let chosen = choose(request, &regions, &stored, &lineage);
@@ -163,7 +156,7 @@ async fn ask(run: &RunContext, request: &RdsRestoreRequest) -> SurveyResults {
     let (home, regions) = join(home, regions).await;
     for (name, answer) in names.iter().zip(&regions) {
         if let Err(reason) = answer {
-            run.events.warning(format!("{name} cannot be asked what it has: {reason}"));
+            run.events.warning(format!("failed to query {name}: {reason}"));
         }
     }
     let live = home.unwrap_or_else(|error| {
@@ -297,24 +290,6 @@ fn automated(
         })
     });
     automated.collect()
-}
-
-pub(super) async fn lacks(
-    rds: &Rds,
-    recorded: &ParameterGroup,
-    of_cluster: bool,
-) -> Result<Option<MissingSettings>, AwsFailure> {
-    let there = rds.parameters(&recorded.name, of_cluster).await?.parameters;
-    let is_there = |parameter: &&Parameter| {
-        there.iter().any(|known| known.name == parameter.name && known.value == parameter.value)
-    };
-    let missing = recorded.parameters.iter().filter(|parameter| !is_there(parameter));
-    let parameters: Vec<String> = missing.map(|parameter| parameter.name.clone()).collect();
-    if parameters.is_empty() {
-        return Ok(None);
-    }
-    let is_ours = rds.made_parameter_group(&recorded.name, of_cluster).await?;
-    Ok(Some(MissingSettings { is_ours, parameters }))
 }
 
 /// What the policy says now, and where it says nothing, what it said then.
