@@ -19,7 +19,7 @@ pub struct AwsFailure {
     pub detail: String,
 }
 
-/// What a failure means for whoever called.
+/// What a failure means for the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FailureKind {
     /// Too many calls; the retries did not outlast it.
@@ -46,7 +46,7 @@ pub enum FailureKind {
 }
 
 impl FailureKind {
-    /// Whether asking again later may help with nothing changed. Credentials count: they are made anew while
+    /// Whether asking again later may help with nothing changed. Credentials count: they are renewed while
     /// a job goes on.
     pub fn may_pass(self) -> bool {
         matches!(self, Self::Throttled | Self::Credentials | Self::Unreachable | Self::Unavailable)

@@ -6,7 +6,7 @@ use crate::policy::AwsLocation;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KmsKey {
     pub arn: String,
-    /// AWS made it and manages it, as `aws/rds`: nobody else can be let to use it.
+    /// AWS made it and manages it, as `aws/rds`: no other account can be allowed to use it.
     pub is_of_aws: bool,
 }
 

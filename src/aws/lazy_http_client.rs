@@ -5,7 +5,7 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 
 /// An HTTP client that reads whom the host trusts with its first request, where it would do so as soon as
-/// something is told to use it: what finds credentials mostly asks nobody.
+/// something is told to use it: most credential providers never send a request.
 #[derive(Clone, Debug)]
 pub(super) struct LazyHttpClient(pub(super) SharedHttpClient);
 

@@ -6,7 +6,7 @@ use crate::event::Events;
 use crate::policy::AwsLocation;
 use crate::text::format_duration;
 
-/// Whoever waits for longer wonders for what.
+/// A wait that is longer is explained.
 const SILENCE: Duration = Duration::from_secs(3);
 
 /// Waits for what a region answers, and says that it is waited for where no answer comes soon.

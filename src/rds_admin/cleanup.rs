@@ -82,8 +82,8 @@ fn is_same(one: &AwsLocation, other: &AwsLocation) -> bool {
         && one.credentials.to_string() == other.credentials.to_string()
 }
 
-/// Removes one, if it is still what was planned; a cluster when its instances are gone. The reason where RDS could
-/// not be told to.
+/// Removes one, if it is still what was planned; a cluster when its instances are gone. `Err`: why the call
+/// failed.
 pub async fn remove(
     policy: &Policy,
     leftover: &TemporaryLeftover,

@@ -12,6 +12,7 @@
 //! through them: every restore ends with a [`RestoreReport`] whose verdict is the worst of its checks, the method's own and
 //! the policy's.
 
+mod aws;
 pub mod aws_backup;
 pub mod logical;
 pub mod physical;
@@ -21,6 +22,7 @@ mod refusal;
 mod report;
 mod teardown;
 
+pub use aws::AwsRestoreError;
 pub use prepare::{
     Concluded, Executed, PlanDocument, PreparedRestore, RestorePlan, RestoreProgress, Restorer, prepare,
 };

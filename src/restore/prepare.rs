@@ -41,9 +41,22 @@ pub trait Restorer: Sized {
         progress: &mut RestoreProgress<'_>,
     ) -> Executed<Self>;
 
-    /// Removes what a restore of this request created, whether it ended well or not, and looks whether it is gone. What
-    /// does not carry the identity that the restore gave it, or was there before, is left. May be repeated.
-    async fn teardown(&self, run: &RunContext, created: &[CreatedObject]) -> TeardownReport;
+    /// Removes something that a restore of this request created, and looks whether it is gone; `Err`: why it is left.
+    async fn remove(&self, run: &RunContext, object: &CreatedObject) -> Result<(), String>;
+
+    /// Removes what a restore of this request created, whether it ended well or not. What does not carry the identity
+    /// that the restore gave it, or was there before, is left. May be repeated.
+    async fn teardown(&self, run: &RunContext, created: &[CreatedObject]) -> TeardownReport {
+        let mut report = TeardownReport::default();
+        for object in created {
+            let outcome = match object {
+                CreatedObject::Shared { reason, .. } => Err(reason.clone()),
+                object => self.remove(run, object).await,
+            };
+            report.record(object, outcome);
+        }
+        report
+    }
 }
 
 /// What came of a method's execution.

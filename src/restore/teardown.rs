@@ -78,10 +78,7 @@ impl TeardownReport {
     }
 }
 
-/// Says why an object of another method is left: a request is given its own only.
-pub(super) fn not_of_this_method(object: &CreatedObject) -> String {
-    match object {
-        CreatedObject::Shared { reason, .. } => reason.clone(),
-        _ => "another method of restore created it".to_owned(),
-    }
+/// Says why an object is left that this method does not create.
+pub(super) fn not_of_this_method() -> String {
+    "another method of restore created it".to_owned()
 }

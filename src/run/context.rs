@@ -60,7 +60,7 @@ impl RunContext {
     }
 
     /// Records the run, in the journal and then in the catalog. Returns the repositories that did not take the record:
-    /// whoever restores may be allowed to read only.
+    /// a restore may be allowed to read only.
     pub async fn conclude(&self, verb: &str, outcome: Outcome, detail: Detail) -> Vec<Unavailable> {
         let times = (self.begun, self.clock.now());
         let record = JournalRecord::new(&self.id, verb, times, &self.host, outcome, detail);

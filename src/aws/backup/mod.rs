@@ -2,7 +2,7 @@
 //! and restore.
 //!
 //! *Invariants.* What is not there is `None`, every other failure an [`AwsFailure`](super::AwsFailure). Lists are
-//! whole: every page is read. Whoever starts a job gives it a token: one that the SDK made up would be another
+//! whole: every page is read. A job is started with a token: one that the SDK made up would be another
 //! one in the next process. A state that is not known is work that goes on. AWS Backup is asked for the tags of
 //! what is its own only; those of other recovery points are with the service that keeps them.
 //!
@@ -48,12 +48,12 @@ pub struct AwsBackup {
 }
 
 impl AwsBackup {
-    /// Nothing is asked yet.
+    /// Connects; nothing is called yet.
     pub async fn connect(place: &AwsLocation) -> Result<Self, AwsError> {
         Self::at(place, CallPace::Work).await
     }
 
-    /// For whoever only asks what there is, of a region that may be gone.
+    /// Connects to query only, a region that may be gone.
     pub async fn to_look(place: &AwsLocation) -> Result<Self, AwsError> {
         Self::at(place, CallPace::Look).await
     }

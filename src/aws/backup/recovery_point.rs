@@ -24,7 +24,7 @@ pub struct RecoveryPoint {
     pub size: Option<u64>,
     pub encrypted: bool,
     pub kms_key: Option<String>,
-    /// The plan that had it made; `None`: somebody asked for it.
+    /// The plan that had it made; `None`: it was requested.
     pub plan: Option<String>,
     /// When AWS deletes it.
     pub deleted_at: Option<DateTime<Utc>>,
@@ -36,7 +36,7 @@ impl RecoveryPoint {
         matches!(self.status.as_str(), "COMPLETED" | "AVAILABLE")
     }
 
-    /// It brings back every moment of its window: a plan's, which AWS goes on with and does not copy. AWS says it in
+    /// It brings back every moment of its window: a plan's, which AWS continues and does not copy. AWS says it in
     /// its ARN only.
     pub fn is_continuous(&self) -> bool {
         is_continuous(&self.arn)
@@ -107,7 +107,7 @@ impl AwsBackup {
     }
 
     /// Removes one that drctl made, and looks whether it is gone: without the permission, AWS answers that all
-    /// is well and leaves it there. One whose tags cannot be read is nobody's known. `false`: it is still there.
+    /// is well and leaves it there. One whose tags cannot be read is not drctl's. `false`: it is still there.
     pub async fn delete_point(&self, vault: &str, arn: &str) -> Result<bool, AwsFailure> {
         let operation = "DeleteRecoveryPoint";
         if self.point(vault, arn).await?.is_none() {

@@ -54,7 +54,7 @@ impl AwsBackup {
         }))
     }
 
-    /// What a job was told.
+    /// Returns the metadata that a job got.
     pub async fn restore_job_metadata(&self, id: &str) -> Result<BTreeMap<String, String>, AwsFailure> {
         let asked = self.client.get_restore_job_metadata().restore_job_id(id).send().await;
         let answer = asked.map_err(self.region.failed("GetRestoreJobMetadata"))?;

@@ -3,7 +3,7 @@ use aws_sdk_backup::types::RestoreValidationStatus;
 use super::super::AwsFailure;
 use super::AwsBackup;
 
-/// What AWS Backup's restore testing is told of a restore.
+/// What is reported of a restore to AWS Backup's restore testing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Validation {
     Successful,

@@ -14,15 +14,15 @@ pub struct Vault {
     pub kms_key: Option<String>,
 }
 
-/// What Vault Lock asks of a vault: nobody deletes its recovery points before their time.
+/// What Vault Lock asks of a vault: its recovery points are not deleted before their time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct VaultLock {
     /// A job whose recovery point would be kept for less fails.
     pub least_days: Option<u64>,
     /// A job whose recovery point would be kept for longer, or for ever, fails.
     pub most_days: Option<u64>,
-    /// From then on the lock itself cannot be changed by anybody: compliance. `None` is governance, which
-    /// whoever may can lift.
+    /// From then on the lock itself cannot be changed: compliance. `None` is governance, which
+    /// a permission lifts.
     pub fixed_from: Option<DateTime<Utc>>,
 }
 
@@ -38,7 +38,7 @@ impl VaultLock {
 }
 
 impl Vault {
-    /// What a recovery point must be told so that the vault takes it: it is kept for as long as can be.
+    /// Returns how long a recovery point is to be kept so that the vault takes it: for as long as can be.
     pub fn keep_for(&self) -> Option<u32> {
         let most = self.lock?.most_days?;
         u32::try_from(most).ok()
@@ -62,12 +62,5 @@ impl AwsBackup {
             lock: is_locked.then_some(lock),
             kms_key: answer.encryption_key_arn,
         }))
-    }
-
-    /// JSON; `None` where it has none.
-    pub async fn vault_policy(&self, name: &str) -> Result<Option<String>, AwsFailure> {
-        let asked = self.client.get_backup_vault_access_policy().backup_vault_name(name).send().await;
-        let answer = found(asked.map_err(self.region.failed("GetBackupVaultAccessPolicy")))?;
-        Ok(answer.and_then(|answer| answer.policy))
     }
 }

@@ -51,7 +51,7 @@ mod tests {
     fn a_switchover_is_known_by_the_name_that_it_gives_and_by_no_other() {
         assert_eq!(number("shop-old1", "shop"), Some(1));
         assert_eq!(number("shop-old12", "shop"), Some(12));
-        // What a promotion of drctl puts aside, and what somebody calls so.
+        // What a promotion of drctl puts aside, and what happens to be named so.
         for other in ["shop-old", "shop-old-1", "shop-older1", "shopping-old1", "shop", "old1"] {
             assert_eq!(number(other, "shop"), None, "{other}");
         }

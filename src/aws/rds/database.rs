@@ -53,23 +53,23 @@ impl Database {
         matches!(self.status.as_str(), "available" | "storage-optimization")
     }
 
-    /// Whether its server can be logged in to. RDS may back it up for hours after a restore, and changes nothing of it
-    /// meanwhile; whoever uses it need not wait.
+    /// Returns whether its server can be logged in to. RDS may back it up for hours after a restore, and changes nothing of it
+    /// meanwhile; it can be used.
     pub fn takes_logins(&self) -> bool {
         self.is_available() || self.status == "backing-up"
     }
 
-    /// Whether RDS takes a change of it: of one that is full, too, for so it gets more room.
+    /// Returns whether RDS takes a change of it: of one that is full, too, for so it gets more room.
     pub fn takes_changes(&self) -> bool {
         self.is_available() || self.status == "storage-full"
     }
 
-    /// Somebody stopped it: it starts when somebody starts it, or RDS does after a week.
+    /// Returns whether it was stopped: it is started by a call, or by RDS after a week.
     pub fn is_stopped(&self) -> bool {
         matches!(self.status.as_str(), "stopping" | "stopped")
     }
 
-    /// What starts it again.
+    /// Returns the command that starts it.
     pub fn start_command(&self) -> String {
         let of = match &self.id {
             RdsDatabase::Instance(name) => format!("start-db-instance --db-instance-identifier {name}"),
@@ -79,7 +79,7 @@ impl Database {
         format!("`aws rds {of} --region {region}`")
     }
 
-    /// What a wait for it sees: whether it is available, or will be.
+    /// Returns what a wait for it sees: whether it is available, or will be.
     pub fn seen(self) -> PolledState<Self> {
         let progress = PollProgress { status: self.status.clone(), ..PollProgress::default() };
         match () {
@@ -94,12 +94,12 @@ impl Database {
         }
     }
 
-    /// What a wait for whoever uses it sees: whether it can be logged in to, or will be.
+    /// Returns what a wait for its users sees: whether it can be logged in to, or will be.
     pub fn seen_by_users(self) -> PolledState<Self> {
         if self.takes_logins() { PolledState::Done(self) } else { self.seen() }
     }
 
-    /// States that it does not leave by itself, and in which nobody can use it.
+    /// Returns whether it is in a terminal state, in which it cannot be used.
     pub fn is_lost(&self) -> bool {
         self.status.starts_with("incompatible-")
             || matches!(

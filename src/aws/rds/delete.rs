@@ -1,8 +1,8 @@
 //! The only calls that delete anything in RDS. Each inspects the thing again just before, and deletes it only if its
 //! own tags say that it may be deleted, or if it is the very one that a restore job of AWS Backup made.
 //!
-//! Nothing temporary is a snapshot. One that somebody took of a temporary database has its tags, and is there because
-//! somebody wants it.
+//! Nothing temporary is a snapshot. One that was taken of a temporary database has its tags, and is there because it is
+//! wanted.
 //!
 //! An instance of a cluster goes with its cluster and never alone: what its own tags say may be left over from
 //! before the cluster became production. Deletion protection is the cluster's, and RDS would let its instances be
@@ -29,7 +29,7 @@ pub struct Temporary {
     /// What RDS calls it for ever: another of the same name has another.
     pub resource_id: String,
     pub tags: AwsTags,
-    /// RDS refuses to delete it until somebody turns that off.
+    /// RDS refuses to delete it until that is turned off.
     pub is_protected: bool,
     /// Of a cluster: the instances that go before it, those that only read first.
     pub members: Vec<String>,
@@ -162,7 +162,7 @@ impl Rds {
         Ok(known)
     }
 
-    /// Removes what drctl made for a while, and a cluster once its instances are gone: RDS may have to be told again.
+    /// Removes what drctl made for a while, and a cluster once its instances are gone: RDS may have to be called again.
     pub async fn remove_with_members(
         &self,
         listed: &Temporary,

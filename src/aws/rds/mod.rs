@@ -46,12 +46,12 @@ pub struct Rds {
 }
 
 impl Rds {
-    /// Nothing is asked yet.
+    /// Connects; nothing is called yet.
     pub async fn connect(place: &AwsLocation) -> Result<Self, AwsError> {
         Self::at(place, CallPace::Work).await
     }
 
-    /// For whoever only asks what there is, of a region that may be gone.
+    /// Connects to query only, a region that may be gone.
     pub async fn to_look(place: &AwsLocation) -> Result<Self, AwsError> {
         Self::at(place, CallPace::Look).await
     }

@@ -5,8 +5,8 @@ use super::super::AwsFailure;
 use super::Rds;
 use crate::aws::tags::AwsTags;
 
-/// An instance that is to be made. What is `None` or empty is left to AWS, whose defaults are those of nobody's
-/// application: the default security group, one zone, no protection.
+/// An instance that is to be made. `None` or empty leaves the AWS default (default security group, single-AZ, no deletion
+/// protection), which is rarely what production wants.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct NewInstance {
     pub identifier: String,

@@ -14,7 +14,7 @@ const PARAMETERS_AT_ONCE: usize = 20;
 const DESCRIPTION: &str = "created by drctl from settings recorded with a backup";
 
 impl Rds {
-    /// The group's family, and the parameters that somebody set.
+    /// The group's family, and the parameters that were set.
     pub async fn parameters(&self, group: &str, of_cluster: bool) -> Result<ParameterGroup, AwsFailure> {
         if ParameterGroup::is_default(group) {
             return Ok(ParameterGroup { name: group.to_owned(), ..ParameterGroup::default() });
@@ -51,7 +51,7 @@ impl Rds {
         Ok(AwsTags::from(answer.tag_list).is_managed())
     }
 
-    /// The groups that instances of a cluster have, but AWS's own; and those that whoever asks may not read, with
+    /// The groups that instances of a cluster have, but AWS's own; and those that the role may not read, with
     /// what AWS says.
     pub async fn parameters_of(
         &self,

@@ -58,7 +58,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// The moment whose data it holds, as well as RDS says it.
+    /// Returns the time whose data it holds, as well as RDS reports it.
     pub fn recovery_point(&self) -> Option<DateTime<Utc>> {
         self.database_time.or(self.created)
     }

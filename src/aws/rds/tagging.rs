@@ -2,7 +2,7 @@ use super::super::{AwsFailure, AwsTags};
 use super::Rds;
 
 impl Rds {
-    /// Adds tags to what drctl made; whoever calls has seen that.
+    /// Adds tags to what drctl made; the caller has seen that.
     pub async fn add_tags(&self, arn: &str, tags: &AwsTags) -> Result<(), AwsFailure> {
         let call = self.client.add_tags_to_resource().resource_name(arn).set_tags(Some(tags.into()));
         call.send().await.map(drop).map_err(self.region.failed("AddTagsToResource"))

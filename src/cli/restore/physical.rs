@@ -21,14 +21,14 @@ use crate::restore::physical::{
 use crate::run::RunContext;
 use crate::text::error_chain;
 
-/// To which moment, and what comes after
+/// To which point in time, and what comes after
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Restoring a cluster to a point in time")]
 pub(super) struct MomentArgs {
     /// To everything committed until then: `2026-11-20T14:05:00Z`, `2026-11-20 14:05:00+02`
     #[arg(long, value_name = "TIME", group = "moment")]
     point_in_time: Option<String>,
-    /// To a position in the log
+    /// To a position in the WAL
     #[arg(long, value_name = "LSN", group = "moment")]
     to_lsn: Option<Lsn>,
     /// To a transaction
@@ -40,7 +40,7 @@ pub(super) struct MomentArgs {
     /// To as much as there is
     #[arg(long, group = "moment")]
     latest: bool,
-    /// Stop just before the moment instead of just after it
+    /// Stop just before the recovery target instead of just after it
     #[arg(long)]
     exclusive: bool,
     /// Along this timeline [default: the newest]
@@ -69,7 +69,7 @@ pub(super) struct MomentArgs {
 }
 
 impl MomentArgs {
-    /// Whether a moment is given in a way that only WAL knows.
+    /// Returns whether the recovery target is one that only WAL knows.
     pub(super) fn is_position(&self) -> bool {
         self.to_lsn.is_some() || self.to_xid.is_some() || self.to_name.is_some()
     }
@@ -82,7 +82,7 @@ impl MomentArgs {
         self.latest || self.is_time() || self.is_position()
     }
 
-    /// An option that means nothing without a moment.
+    /// Returns an option that means nothing without a recovery target.
     pub(super) fn needs_moment(&self) -> Option<&'static str> {
         let given = [
             ("--exclusive", self.exclusive),
@@ -96,7 +96,7 @@ impl MomentArgs {
         given.into_iter().find(|(_, is_given)| *is_given).map(|(name, _)| name)
     }
 
-    /// The moment, where a time or the latest is asked for: what RDS can be told.
+    /// Returns the recovery target, where a time or the latest is asked for: what RDS can restore to.
     pub(super) fn time_or_latest(&self) -> Result<Option<Option<DateTime<Utc>>>, CommandError> {
         match self.target()? {
             RecoveryTarget::Time(time) => Ok(Some(Some(time))),
@@ -121,7 +121,7 @@ pub(super) async fn begin(
     command: &RestoreCommand<'_>,
 ) -> Result<(RunContext, PhysicalRestoreRequest), CommandError> {
     let context = command.context;
-    // The restored server opens its WAL with them, and nobody is there then to say a passphrase.
+    // The restored server opens its WAL with them, and no passphrase can be asked for then.
     let identities = Identities::read(&command.args.identity).map_err(no_identity)?;
     let mut request = request(command).await?;
     let run = command.open(identities).await?;

@@ -14,8 +14,8 @@ use crate::aws::{
 use crate::event::Events;
 use crate::platform::{CancellationToken, Program};
 use crate::policy::RdsDatabase;
+use crate::restore::AwsRestoreError;
 use crate::restore::rds::RdsEndpoint;
-use crate::restore::rds::RdsRestoreError;
 use crate::restore::rds::login::{Login, log_in, look};
 use crate::restore::rds::settings::RETENTION;
 use crate::text::error_chain;
@@ -40,19 +40,19 @@ pub enum PromoteError {
     NotReady {
         instance: String,
         #[source]
-        source: Box<RdsRestoreError>,
+        source: Box<AwsRestoreError>,
     },
     #[error("`{name}` was replaced since it was inspected, and is left alone")]
     Changed { name: String },
     #[error(transparent)]
-    Instance(#[from] RdsRestoreError),
+    Instance(#[from] AwsRestoreError),
 }
 
 impl PromoteError {
     /// Whether RDS does not find what was waited for, as when it has another name by now.
     fn is_absence(&self) -> bool {
         let gone = |wait: &PollError| matches!(wait, PollError::Gone { .. } | PollError::NeverCame { .. });
-        matches!(self, Self::Instance(RdsRestoreError::Wait(wait)) if gone(wait))
+        matches!(self, Self::Instance(AwsRestoreError::Wait(wait)) if gone(wait))
     }
 }
 
@@ -93,7 +93,7 @@ impl<'a> Promoter<'a> {
         cancel: &'a CancellationToken,
     ) -> Result<Self, PromoteError> {
         let place = request.config.place.in_region(&request.region);
-        let rds = Rds::connect(&place).await.map_err(RdsRestoreError::Client)?;
+        let rds = Rds::connect(&place).await.map_err(AwsRestoreError::Client)?;
         Ok(Self { request, rds, events, cancel })
     }
 
@@ -113,7 +113,7 @@ impl<'a> Promoter<'a> {
     }
 
     /// Whether its last steps can be done: writers that are stopped wait for them. Logs in to what was restored, where it
-    /// is; a promotion that is gone on with after production was put aside may have it between two names.
+    /// is; a promotion that resumes after production was put aside may have it between two names.
     pub async fn ready(&self, facts: &PromotionSurvey, plan: &Promotion) -> Result<(), PromoteError> {
         let database = facts.promoted(self.request).filter(|database| database.endpoint.is_some());
         let (Some(login), Some(database)) = (&self.request.config.login, database) else { return Ok(()) };
@@ -121,9 +121,9 @@ impl<'a> Promoter<'a> {
             let login = Login::resolve(login, database, &self.request.region).await?;
             let has_stayed = plan.steps.iter().any(|step| matches!(step, PromotionStep::PutAside { .. }));
             if plan.resumed && !has_stayed {
-                return login.is_at_hand().await.map_err(RdsRestoreError::Unresolved);
+                return login.is_at_hand().await.map_err(AwsRestoreError::Unresolved);
             }
-            let refused = |source| RdsRestoreError::Login { waited: Duration::ZERO, source };
+            let refused = |source| AwsRestoreError::Login { waited: Duration::ZERO, source };
             login.attempt().await.map(drop).map_err(refused)
         };
         ready.await.map_err(|source| PromoteError::NotReady {
@@ -132,8 +132,8 @@ impl<'a> Promoter<'a> {
         })
     }
 
-    /// Does what is left, one step after the other, and stops at the first that fails. `tell`: of each that is
-    /// done, when it is.
+    /// Executes the steps that are left, one after the other, and stops at the first that fails. `tell`: gets each once it
+    /// is done.
     pub async fn execute(
         &self,
         plan: &Promotion,
@@ -165,7 +165,7 @@ impl<'a> Promoter<'a> {
             PromotionStep::TakeInstanceNames { renames } => self.rename_all(renames, Database::seen).await?,
             PromotionStep::KeepBackups { days } => self.keep_backups(plan, *days).await?,
             PromotionStep::LogIn => return self.log_in(plan).await.map(Some),
-            // Where production's region is gone there is nothing of it to be told of.
+            // Where production's region is gone it has no address.
             PromotionStep::Freeze { command } => self.hook(command, plan, plan.production.is_some()).await?,
             PromotionStep::Redirect { command } | PromotionStep::Reopen { command } => {
                 self.hook(command, plan, true).await?
@@ -191,7 +191,7 @@ impl<'a> Promoter<'a> {
         self.rds.remove_tags(&restored.arn, &[EXPIRES]).await?;
         for member in restored.profile.cluster.iter().flat_map(|cluster| &cluster.members) {
             let member = self.rds.database(&RdsDatabase::Instance(member.identifier.clone())).await?;
-            // RDS's own, of a Multi-AZ cluster, have none of drctl's tags, and nobody may set any.
+            // RDS's own, of a Multi-AZ cluster, have none of drctl's tags, and none may be set.
             let Some(member) = member.filter(|member| member.tags.is_managed()) else { continue };
             let marks = inherited(&theirs, &member.tags);
             if marks.iter().next().is_some() {
@@ -207,7 +207,7 @@ impl<'a> Promoter<'a> {
         Ok(())
     }
 
-    /// Until it can be used again; the first backup itself takes RDS hours, and nobody waits for that.
+    /// Waits until it can be used again; the first backup itself takes RDS hours, and is not waited for.
     async fn keep_backups(&self, plan: &Promotion, days: u32) -> Result<(), PromoteError> {
         let id = self.called(&plan.name);
         let changes = Changes { backup_retention_days: Some(days), ..Changes::default() };
@@ -332,13 +332,13 @@ impl<'a> Promoter<'a> {
     async fn log_in(&self, plan: &Promotion) -> Result<RdsEndpoint, PromoteError> {
         let place = &self.request.config.place;
         let database = self.reached(&self.called(&plan.name), Database::seen_by_users).await?;
-        let Some(login) = &self.request.config.login else { return Err(RdsRestoreError::NoEndpoint.into()) };
+        let Some(login) = &self.request.config.login else { return Err(AwsRestoreError::NoEndpoint.into()) };
         let parameters =
             log_in(login, &database, &self.request.region, place.poll, self.events, self.cancel).await?;
         Ok(look(&parameters).await?)
     }
 
-    /// Runs a command of the policy, which is told where the new instance is.
+    /// Runs a command of the policy, whose environment says where the new instance is.
     async fn hook(
         &self,
         command: &[String],
@@ -356,7 +356,7 @@ impl<'a> Promoter<'a> {
             Some(DatabaseEndpoint { host, port }) => {
                 program = program.env("DRCTL_HOST", host).env("DRCTL_PORT", port.to_string());
             }
-            None if needs_endpoint => return Err(RdsRestoreError::NoEndpoint.into()),
+            None if needs_endpoint => return Err(AwsRestoreError::NoEndpoint.into()),
             None => {}
         }
         let run = program.run(HOOK, self.cancel).await;
@@ -371,7 +371,7 @@ impl<'a> Promoter<'a> {
 /// What a wait makes of a state.
 type RenameVisibility = fn(Database) -> PolledState<Database>;
 
-/// Nobody needs the old one to be of use: a full one is renamed, too.
+/// The old one need not be of use: a full one is renamed, too.
 fn blocks_rename(database: Database) -> PolledState<Database> {
     if database.takes_changes() { PolledState::Done(database) } else { database.seen() }
 }

@@ -1,5 +1,5 @@
 //! Putting a restored instance or cluster in production's place: writers are stopped, the old one steps aside and
-//! keeps everything, the new one takes its name, somebody logs in, and writers come back.
+//! keeps everything, the new one takes its name, a login proves it, and writers come back.
 //!
 //! The instances of an Aurora cluster are renamed with it, before anybody logs in: a rename restarts them.
 //!

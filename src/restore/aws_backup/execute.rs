@@ -1,10 +1,10 @@
 use super::plan::ResourceRestoreStep;
 use super::report::{ResourceAftermath, ResourceDetails};
-use super::{ResourceRestoreError, ResourceRestorePlan, ResourceRestoreRequest};
+use super::{ResourceRestorePlan, ResourceRestoreRequest};
 use crate::aws::backup::{AwsBackup, Job, RestoreRequest};
 use crate::aws::{Poll, PollError, Waiter};
 use crate::checks::CheckResult;
-use crate::restore::{CreatedObject, Executed, RestoreProgress, Restored, Stopped};
+use crate::restore::{AwsRestoreError, CreatedObject, Executed, RestoreProgress, Restored, Stopped};
 use crate::run::RunContext;
 use crate::text::error_chain;
 
@@ -60,7 +60,7 @@ async fn walk(
     plan: &ResourceRestorePlan,
     started: &mut Option<String>,
     progress: &mut RestoreProgress<'_>,
-) -> Result<(Job, Option<String>), ResourceRestoreError> {
+) -> Result<(Job, Option<String>), AwsRestoreError> {
     let aws = AwsBackup::connect(&plan.place).await?;
     let mut ended = None;
     for step in &plan.steps {
@@ -71,7 +71,7 @@ async fn walk(
             (ResourceRestoreStep::StartJob, Some(_)) | (ResourceRestoreStep::AwaitJob, None) => {}
         }
     }
-    let job = ended.ok_or(ResourceRestoreError::NotStarted)?;
+    let job = ended.ok_or(AwsRestoreError::NotStarted)?;
     let is_ours = plan.earlier.is_none();
     let resource_id = match job.made.as_deref().filter(|_| is_ours) {
         Some(made) => aws.resource(made).await.map(|state| state.resource_id()).unwrap_or_else(|failure| {
@@ -88,15 +88,15 @@ async fn wait(
     aws: &AwsBackup,
     plan: &ResourceRestorePlan,
     id: &str,
-) -> Result<Job, ResourceRestoreError> {
+) -> Result<Job, AwsRestoreError> {
     let waiter = Waiter { poll: Poll::from(&plan.place), events: &run.events, cancel: &run.cancel };
     let subject = format!("restore job {id} in {}", plan.region);
     let ended = waiter.until(&subject, async || aws.restore_job(id).await, Job::seen).await;
     ended.map_err(|error| match error {
         PollError::Failed { status, detail, .. } => {
-            ResourceRestoreError::Failed { job: id.to_owned(), status, said: detail }
+            AwsRestoreError::Failed { job: id.to_owned(), status, said: detail }
         }
-        error => ResourceRestoreError::Wait(error),
+        error => AwsRestoreError::Wait(error),
     })
 }
 
@@ -105,7 +105,7 @@ async fn start(
     run: &RunContext,
     aws: &AwsBackup,
     plan: &ResourceRestorePlan,
-) -> Result<String, ResourceRestoreError> {
+) -> Result<String, AwsRestoreError> {
     let mut metadata = plan.metadata.clone();
     if metadata.get("newFileSystem").is_some_and(|value| value == "true") {
         metadata.entry("CreationToken".to_owned()).or_insert_with(|| format!("drctl-{}", run.id));
@@ -117,5 +117,5 @@ async fn start(
         metadata: &metadata,
         token: run.id.as_str(),
     };
-    aws.start_restore(&request).await.map_err(ResourceRestoreError::Start)
+    aws.start_restore(&request).await.map_err(AwsRestoreError::Start)
 }

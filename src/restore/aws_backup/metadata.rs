@@ -169,7 +169,7 @@ fn value_of(kind: &'static ResourceKind, key: &'static str, value: &str) -> Resu
     }
 }
 
-/// What is wrong with the moment.
+/// Returns what is wrong with the point in time.
 fn moment(
     kind: &ResourceKind,
     is_continuous: bool,

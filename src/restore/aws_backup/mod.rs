@@ -13,21 +13,57 @@
 //!
 //! *Not here.* Making recovery points ([`crate::source::aws_backup`]).
 
-mod error;
 mod execute;
 mod kind;
 mod metadata;
 mod plan;
 mod report;
 mod request;
-mod restorer;
 mod select;
 mod survey;
 mod teardown;
 
-pub use error::ResourceRestoreError;
+use chrono::{DateTime, Utc};
+
+use super::{AwsRestoreError, CreatedObject, Executed, Method, Refusal, RestoreProgress, Restorer};
+use crate::run::RunContext;
+
 pub use metadata::{InvalidMetadata, OmittedSetting};
 pub use plan::{EarlierJob, ResourceRestorePlan, ResourceRestoreStep, plan};
 pub use report::{ResourceAftermath, ResourceDetails};
 pub use request::{ResourceRestoreRequest, assignment};
 pub use survey::ResourceSurvey;
+
+impl Restorer for ResourceRestoreRequest {
+    const METHOD: Method = Method::AwsBackup;
+    type Survey = ResourceSurvey;
+    type Plan = ResourceRestorePlan;
+    type Details = ResourceDetails;
+    type Error = AwsRestoreError;
+    type Aftermath = ResourceAftermath;
+
+    async fn survey(&self, run: &RunContext) -> Result<ResourceSurvey, AwsRestoreError> {
+        survey::survey(run, self).await
+    }
+
+    fn plan(
+        &self,
+        survey: ResourceSurvey,
+        now: DateTime<Utc>,
+        _seed: u32,
+    ) -> Result<ResourceRestorePlan, Vec<Refusal>> {
+        plan::plan(self, survey, now)
+    }
+
+    async fn execute(
+        run: &RunContext,
+        plan: &ResourceRestorePlan,
+        progress: &mut RestoreProgress<'_>,
+    ) -> Executed<Self> {
+        execute::execute(run, plan, progress).await
+    }
+
+    async fn remove(&self, run: &RunContext, object: &CreatedObject) -> Result<(), String> {
+        teardown::remove(run, self, object).await
+    }
+}

@@ -129,7 +129,7 @@ pub fn plan(
     };
     let Some(edited) = edited.filter(|_| refused.is_empty()) else { return Err(refused) };
     let mut same = jobs;
-    same.retain(|begun| kind.is_some_and(|kind| says_the_same(kind, &begun.told, &edited.metadata)));
+    same.retain(|begun| kind.is_some_and(|kind| says_the_same(kind, &begun.metadata, &edited.metadata)));
     let mut notes = notes(&profile.resource_type, &edited.metadata);
     let earlier = earlier(same, &mut notes).filter(|earlier| !(earlier.is_over && request.again));
     let time = edited.metadata.get(TIME).and_then(|time| DateTime::parse_from_rfc3339(time).ok());

@@ -39,7 +39,7 @@ impl ResourceDetails {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ResourceAftermath {
     NoJob,
-    /// AWS Backup was told to start it.
+    /// AWS Backup was called to start it.
     Job(String),
 }
 

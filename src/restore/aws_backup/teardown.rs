@@ -5,31 +5,19 @@ use super::ResourceRestoreRequest;
 use crate::aws::backup::AwsBackup;
 use crate::aws::rds::Removal;
 use crate::aws::{Poll, PollProgress, PolledState, Waiter};
+use crate::restore::CreatedObject;
 use crate::restore::teardown::not_of_this_method;
-use crate::restore::{CreatedObject, TeardownReport};
 use crate::run::RunContext;
 use crate::text::error_chain;
 
-pub(super) async fn teardown(
-    run: &RunContext,
-    request: &ResourceRestoreRequest,
-    created: &[CreatedObject],
-) -> TeardownReport {
-    let mut report = TeardownReport::default();
-    for object in created {
-        report.record(object, remove(run, request, object).await);
-    }
-    report
-}
-
 /// `Err`: why it is left.
-async fn remove(
+pub(super) async fn remove(
     run: &RunContext,
     request: &ResourceRestoreRequest,
     object: &CreatedObject,
 ) -> Result<(), String> {
     let CreatedObject::Resource { region, job: id, arn, resource_id } = object else {
-        return Err(not_of_this_method(object));
+        return Err(not_of_this_method());
     };
     let place = request.config.place.in_region(region);
     let aws = AwsBackup::connect(&place).await.map_err(|error| error_chain(&error))?;

@@ -2,30 +2,19 @@
 
 use super::DumpRestoreRequest;
 use super::database::{drop_database, name_of};
-use crate::postgres::ConnectionParameters;
+use crate::restore::CreatedObject;
 use crate::restore::teardown::not_of_this_method;
-use crate::restore::{CreatedObject, TeardownReport};
 use crate::run::RunContext;
 use crate::text::error_chain;
 
-pub(super) async fn teardown(
+/// `Err`: why it is left.
+pub(super) async fn remove(
     _run: &RunContext,
     request: &DumpRestoreRequest,
-    created: &[CreatedObject],
-) -> TeardownReport {
-    let mut report = TeardownReport::default();
-    for object in created {
-        let outcome = match object {
-            CreatedObject::Database { oid, names } => remove(&request.target, *oid, names).await,
-            other => Err(not_of_this_method(other)),
-        };
-        report.record(object, outcome);
-    }
-    report
-}
-
-/// `Err`: why it is left.
-async fn remove(target: &ConnectionParameters, oid: u32, names: &[String]) -> Result<(), String> {
+    object: &CreatedObject,
+) -> Result<(), String> {
+    let CreatedObject::Database { oid, names } = object else { return Err(not_of_this_method()) };
+    let (target, oid) = (&request.target, *oid);
     let name = async || name_of(target, oid).await.map_err(|error| error_chain(&error));
     let Some(found) = name().await? else { return Ok(()) };
     if !names.contains(&found) {

@@ -15,30 +15,26 @@ use super::start::stop;
 use super::{PhysicalRestoreRequest, ServerState};
 use crate::model::RunId;
 use crate::postgres::Tools;
+use crate::restore::CreatedObject;
 use crate::restore::teardown::not_of_this_method;
-use crate::restore::{CreatedObject, TeardownReport};
 use crate::run::RunContext;
 
-pub(super) async fn teardown(
+/// `Err`: why it is left.
+pub(super) async fn remove(
     _run: &RunContext,
     request: &PhysicalRestoreRequest,
-    created: &[CreatedObject],
-) -> TeardownReport {
-    let mut report = TeardownReport::default();
-    for object in created {
-        let outcome = match object {
-            CreatedObject::Directory { path, beside, run } => {
-                remove(request.tools.as_deref(), path, beside, run).await
-            }
-            other => Err(not_of_this_method(other)),
-        };
-        report.record(object, outcome);
-    }
-    report
+    object: &CreatedObject,
+) -> Result<(), String> {
+    let CreatedObject::Directory { path, beside, run } = object else { return Err(not_of_this_method()) };
+    remove_directory(request.tools.as_deref(), path, beside, run).await
 }
 
-/// `Err`: why it is left.
-async fn remove(tools: Option<&Path>, path: &Path, beside: &[PathBuf], run: &RunId) -> Result<(), String> {
+async fn remove_directory(
+    tools: Option<&Path>,
+    path: &Path,
+    beside: &[PathBuf],
+    run: &RunId,
+) -> Result<(), String> {
     if is_empty(path) && beside.iter().all(|other| is_empty(other)) {
         return Ok(());
     }
@@ -140,9 +136,9 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let (data, space) = restored(root.path(), &run(1));
         let beside = [space.clone()];
-        assert_eq!(remove(None, &data, &beside, &run(1)).await, Ok(()));
+        assert_eq!(remove_directory(None, &data, &beside, &run(1)).await, Ok(()));
         assert!(is_empty(&data) && is_empty(&space) && data.exists());
-        assert_eq!(remove(None, &data, &beside, &run(1)).await, Ok(()));
+        assert_eq!(remove_directory(None, &data, &beside, &run(1)).await, Ok(()));
     }
 
     #[tokio::test]
@@ -150,16 +146,16 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let (data, space) = restored(root.path(), &run(1));
         let beside = [space.clone()];
-        let left = remove(None, &data, &beside, &run(2)).await.unwrap_err();
+        let left = remove_directory(None, &data, &beside, &run(2)).await.unwrap_err();
         assert!(left.contains("restored it"), "{left}");
         // Of a server that could not be stopped nothing is removed.
         fs::write(data.join("postmaster.pid"), "1\n").unwrap();
         fs::write(data.join("PG_VERSION"), "1\n").unwrap();
-        let left = remove(None, &data, &beside, &run(1)).await.unwrap_err();
+        let left = remove_directory(None, &data, &beside, &run(1)).await.unwrap_err();
         assert!(left.contains("programs of PostgreSQL 1 are not here"), "{left}");
         fs::remove_file(data.join("postmaster.pid")).unwrap();
         fs::remove_file(data.join(RESTORED)).unwrap();
-        let left = remove(None, &data, &beside, &run(1)).await.unwrap_err();
+        let left = remove_directory(None, &data, &beside, &run(1)).await.unwrap_err();
         assert!(left.contains("no marker"), "{left}");
         assert!(data.join(CONTROL).exists() && space.join("PG_17_202406281/5/1249").exists());
     }
@@ -171,7 +167,7 @@ mod tests {
         let foreign = root.path().join("foreign");
         fs::create_dir_all(&foreign).unwrap();
         fs::write(foreign.join("invoice"), "paid").unwrap();
-        assert_eq!(remove(None, &data, std::slice::from_ref(&foreign), &run(1)).await, Ok(()));
+        assert_eq!(remove_directory(None, &data, std::slice::from_ref(&foreign), &run(1)).await, Ok(()));
         assert!(is_empty(&data) && foreign.join("invoice").exists());
     }
 
@@ -183,7 +179,7 @@ mod tests {
         fs::remove_file(data.join(CONTROL)).unwrap();
         fs::remove_file(data.join("pg_tblspc/16401")).unwrap();
         fs::remove_dir_all(space.join("PG_17_202406281")).unwrap();
-        assert_eq!(remove(None, &data, &[space], &run(1)).await, Ok(()));
+        assert_eq!(remove_directory(None, &data, &[space], &run(1)).await, Ok(()));
         assert!(is_empty(&data));
     }
 }

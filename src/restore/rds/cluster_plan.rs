@@ -42,7 +42,7 @@ impl ClusterPart {
             true => profile.kms_key.clone(),
             false => of_region.or_else(|| found.names.kms_key.clone()),
         };
-        // What was not encrypted becomes so only where somebody says it.
+        // What was not encrypted becomes so only by request.
         let wanted = overrides.get(OverrideKey::KmsKey).map(str::to_owned);
         let kms_key = wanted.or_else(|| recorded.filter(|_| is_encrypted));
         let is_said = found.profile_of.is_some() || overrides.get(OverrideKey::EngineVersion).is_some();

@@ -3,16 +3,14 @@ use super::login::{LoggedIn, is_of_master, log_in, look};
 use super::plan::RdsRestoreStep;
 use super::report::{RdsAftermath, RdsDetails};
 use super::settings::{CHECKS, DONE};
-use super::{RdsRestoreError, RdsRestorePlan, RdsRestoreRequest};
+use super::{RdsRestorePlan, RdsRestoreRequest};
 use crate::aws::rds::{Changes, Database, Rds};
-use crate::aws::{
-    AwsFailure, AwsTags, FailureKind, PollError, PollProgress, PolledState, Start, start_or_adopt,
-};
+use crate::aws::{AwsFailure, AwsTags, FailureKind, PollProgress, PolledState, Start, start_or_adopt};
 use crate::checks::CheckResult;
 use crate::model::Cause;
-use crate::restore::{CreatedObject, Executed, RestoreProgress, Restored, Stopped};
+use crate::restore::{AwsRestoreError, CreatedObject, Executed, RestoreProgress, Restored, Stopped};
 use crate::run::RunContext;
-use crate::text::{error_chain, format_time};
+use crate::text::format_time;
 
 /// The check that the database can be logged in to and read.
 const LOGIN: &str = "login";
@@ -59,9 +57,9 @@ pub(super) async fn execute(
 }
 
 impl Execution<'_> {
-    async fn walk(&mut self, progress: &mut RestoreProgress<'_>) -> Result<Database, RdsRestoreError> {
+    async fn walk(&mut self, progress: &mut RestoreProgress<'_>) -> Result<Database, AwsRestoreError> {
         for step in &self.plan.steps {
-            if self.is_done(step).await? {
+            if self.is_done(step, progress).await? {
                 continue;
             }
             if let Some(phase) = step.phase() {
@@ -74,15 +72,18 @@ impl Execution<'_> {
 
     /// Returns whether RDS shows that an earlier run did it, or that there is nothing to do. What proves something, as a
     /// login does, is never done, and waits end at once where there is nothing to wait for.
-    async fn is_done(&mut self, step: &RdsRestoreStep) -> Result<bool, RdsRestoreError> {
+    async fn is_done(
+        &mut self,
+        step: &RdsRestoreStep,
+        progress: &RestoreProgress<'_>,
+    ) -> Result<bool, AwsRestoreError> {
         Ok(match step {
             RdsRestoreStep::Create => self.begun,
             RdsRestoreStep::TurnOnBackups { .. } => {
                 self.database().await?.profile.backup_retention_days != Some(0)
             }
             RdsRestoreStep::ApplyDeferredSettings => !self.defers_settings,
-            // It is asked where somebody logged in.
-            RdsRestoreStep::Validate => self.logged_in.is_none(),
+            RdsRestoreStep::Validate => self.logged_in.is_none() || !progress.validates(),
             _ => false,
         })
     }
@@ -91,7 +92,7 @@ impl Execution<'_> {
         &mut self,
         step: &RdsRestoreStep,
         progress: &mut RestoreProgress<'_>,
-    ) -> Result<(), RdsRestoreError> {
+    ) -> Result<(), AwsRestoreError> {
         match step {
             RdsRestoreStep::CreateParameterGroup(group) => {
                 let (name, tags) = (&group.group.name, &self.plan.settings.new.tags);
@@ -137,7 +138,7 @@ impl Execution<'_> {
         Ok(())
     }
 
-    async fn create(&mut self) -> Result<(), RdsRestoreError> {
+    async fn create(&mut self) -> Result<(), AwsRestoreError> {
         self.begun = true;
         let (rds, new) = (self.rds.clone(), &self.plan.settings.new);
         let origin = self.plan.chosen.via.origin();
@@ -159,7 +160,7 @@ impl Execution<'_> {
 
     /// Returns whether its settings have to wait until RDS has backed it up: it can be used meanwhile. A master whose
     /// password RDS creates can log in only afterwards.
-    async fn must_defer_settings(&mut self) -> Result<bool, RdsRestoreError> {
+    async fn must_defer_settings(&mut self) -> Result<bool, AwsRestoreError> {
         let is_put_off = !self.database().await?.is_available() && !self.plan.makes_new_password;
         if is_put_off {
             self.run.events.notice(format!(
@@ -171,13 +172,13 @@ impl Execution<'_> {
     }
 
     /// Sets what creation does not take, and restarts it where parameters wait for that.
-    async fn set_up(&mut self) -> Result<(), RdsRestoreError> {
+    async fn set_up(&mut self) -> Result<(), AwsRestoreError> {
         let (rds, plan) = (self.rds.clone(), self.plan);
         let mut changes = plan.settings.changes.clone();
         if !changes.is_empty() && !is_set_up(&changes, &self.database().await?) {
             match self.repeat(async || rds.change(&plan.id, &changes).await).await {
                 // What is measured of it is no reason to be without the database.
-                Err(RdsRestoreError::Aws(refused)) => {
+                Err(AwsRestoreError::Aws(refused)) => {
                     let Some(note) = without_measurements(plan, &mut changes, &refused) else {
                         return Err(refused.into());
                     };
@@ -198,7 +199,7 @@ impl Execution<'_> {
         Ok(())
     }
 
-    async fn log_in(&mut self, progress: &mut RestoreProgress<'_>) -> Result<(), RdsRestoreError> {
+    async fn log_in(&mut self, progress: &mut RestoreProgress<'_>) -> Result<(), AwsRestoreError> {
         let Some(login) = &self.plan.login else {
             progress.checks.push(CheckResult::undetermined(
                 LOGIN,
@@ -238,7 +239,7 @@ impl Execution<'_> {
     }
 
     /// Waits for the blocks that come from S3. Where RDS never reports any, nothing is claimed.
-    async fn hydrate(&mut self) -> Result<(), RdsRestoreError> {
+    async fn hydrate(&mut self) -> Result<(), AwsRestoreError> {
         let database = self.database().await?;
         if self.plan.cluster.as_ref().is_some_and(|cluster| cluster.is_aurora) {
             self.notes.push(
@@ -262,23 +263,14 @@ impl Execution<'_> {
             return Ok(());
         }
         let subject = format!("storage of `{}`", self.plan.to());
-        match self.waiter.until(&subject, async || self.query().await, hydrating).await {
-            Ok(database) => {
-                self.marks.hydrated = self.elapsed();
-                self.saw(database);
-                Ok(())
-            }
-            // It can be used; that it became slow to wait for is no failure of the restore.
-            Err(error @ PollError::Deadline { .. }) => {
-                self.notes.push(error_chain(&error));
-                Ok(())
-            }
-            Err(error) => Err(error.into()),
+        if self.wait_or_note(&subject, hydrating).await?.is_some() {
+            self.marks.hydrated = self.elapsed();
         }
+        Ok(())
     }
 
     /// Tags it as complete: a restore that was killed before is resumed, and nothing else is promoted.
-    async fn mark_restored(&mut self) -> Result<(), RdsRestoreError> {
+    async fn mark_restored(&mut self) -> Result<(), AwsRestoreError> {
         let mut done = AwsTags::default().with(DONE, format_time(self.plan.until));
         let checks = self.logged_in.iter().flat_map(|logged_in| &logged_in.checks);
         let (passed, all) = (checks.clone().filter(|check| check.has_passed()).count(), checks.count());

@@ -2,16 +2,17 @@
 
 use std::time::Instant;
 
+use super::RdsRestorePlan;
 use super::identifier::taken;
 use super::login::LoggedIn;
 use super::report::Milestones;
 use super::settings::FROM;
-use super::{RdsRestoreError, RdsRestorePlan};
 use crate::aws::rds::{Database, Rds};
-use crate::aws::{AwsFailure, Poll, PolledState, Waiter};
+use crate::aws::{AwsFailure, Poll, PollError, PolledState, Waiter};
 use crate::policy::RdsDatabase;
-use crate::restore::{CreatedObject, Refusal};
+use crate::restore::{AwsRestoreError, CreatedObject, Refusal};
 use crate::run::RunContext;
+use crate::text::error_chain;
 
 /// Polls after which a change that RDS does not show is reported: ten minutes at the usual pace.
 pub(super) const SETTLING: u32 = 30;
@@ -24,7 +25,7 @@ pub(super) struct Execution<'a> {
     pub(super) rds: Rds,
     pub(super) waiter: Waiter<'a>,
     began: Instant,
-    /// RDS was told to make it, by this run or an earlier one.
+    /// This run or an earlier one called RDS to create it.
     pub(super) begun: bool,
     /// As RDS described it last.
     database: Option<Database>,
@@ -60,7 +61,7 @@ impl<'a> Execution<'a> {
     }
 
     /// Returns the database as it was seen last; where it was not seen yet, waits until it can be logged in to.
-    pub(super) async fn database(&mut self) -> Result<Database, RdsRestoreError> {
+    pub(super) async fn database(&mut self) -> Result<Database, AwsRestoreError> {
         match &self.database {
             Some(database) => Ok(database.clone()),
             None => self.open().await,
@@ -68,19 +69,19 @@ impl<'a> Execution<'a> {
     }
 
     /// Waits until RDS takes changes of it.
-    pub(super) async fn available(&mut self) -> Result<Database, RdsRestoreError> {
+    pub(super) async fn available(&mut self) -> Result<Database, AwsRestoreError> {
         self.wait(Database::seen).await
     }
 
     /// Waits until it can be logged in to.
-    pub(super) async fn open(&mut self) -> Result<Database, RdsRestoreError> {
+    pub(super) async fn open(&mut self) -> Result<Database, AwsRestoreError> {
         self.wait(Database::seen_by_users).await
     }
 
     pub(super) async fn wait(
         &mut self,
         sees: fn(Database) -> PolledState<Database>,
-    ) -> Result<Database, RdsRestoreError> {
+    ) -> Result<Database, AwsRestoreError> {
         let subject = format!("`{}` in {}", self.plan.to(), self.rds.region());
         let database = self.waiter.until(&subject, async || self.query().await, sees).await?;
         let database = self.own(database)?;
@@ -88,9 +89,23 @@ impl<'a> Execution<'a> {
         Ok(database)
     }
 
-    /// Remembers what a wait of another kind saw.
-    pub(super) fn saw(&mut self, database: Database) {
-        self.database = Some(database);
+    /// Waits for something that the database can be used without: that it takes too long is noted, and no failure.
+    pub(super) async fn wait_or_note(
+        &mut self,
+        subject: &str,
+        sees: impl FnMut(Database) -> PolledState<Database>,
+    ) -> Result<Option<Database>, AwsRestoreError> {
+        match self.waiter.until(subject, async || self.query().await, sees).await {
+            Ok(database) => {
+                self.database = Some(database.clone());
+                Ok(Some(database))
+            }
+            Err(error @ PollError::Deadline { .. }) => {
+                self.notes.push(error_chain(&error));
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Returns what was created, with the identity that RDS has given it, where it was seen.
@@ -117,19 +132,19 @@ impl<'a> Execution<'a> {
     }
 
     /// Rejects one of that name that another has made since the plan.
-    pub(super) fn own(&self, database: Database) -> Result<Database, RdsRestoreError> {
+    pub(super) fn own(&self, database: Database) -> Result<Database, AwsRestoreError> {
         if database.tags.get(FROM) == self.plan.settings.new.tags.get(FROM) {
             return Ok(database);
         }
         let refusal: Refusal = taken(database.id.kind(), database.id.identifier(), self.rds.region());
-        Err(RdsRestoreError::Refused(vec![refusal]))
+        Err(AwsRestoreError::Refused(vec![refusal]))
     }
 
     /// Repeats a call that comes between RDS's own work: it backs a new instance up, changes it and sets it up in turns.
     pub(super) async fn repeat(
         &mut self,
         call: impl AsyncFnMut() -> Result<(), AwsFailure>,
-    ) -> Result<(), RdsRestoreError> {
+    ) -> Result<(), AwsRestoreError> {
         let waiter = self.waiter;
         waiter.repeat(REFUSALS, async || self.available().await.map(drop), call).await
     }
@@ -139,7 +154,7 @@ impl<'a> Execution<'a> {
         &mut self,
         sees: fn(Database) -> PolledState<Database>,
         is_so: impl Fn(&Database) -> bool,
-    ) -> Result<(), RdsRestoreError> {
+    ) -> Result<(), AwsRestoreError> {
         let begun = Instant::now();
         loop {
             if is_so(&self.wait(sees).await?) {

@@ -4,14 +4,14 @@
 use std::time::Instant;
 
 use super::execution::{Execution, SETTLING};
-use super::{Backups, RdsRestoreError, RdsRestorePlan};
+use super::{Backups, RdsRestorePlan};
 use crate::aws::rds::{Changes, Database};
-use crate::aws::{PollError, PollProgress, PolledState};
-use crate::text::error_chain;
+use crate::aws::{PollProgress, PolledState};
+use crate::restore::AwsRestoreError;
 
 impl Execution<'_> {
     /// Turns them on. What RDS refuses here costs the backups, and not the restore.
-    pub(super) async fn turn_on_backups(&mut self, days: u32) -> Result<(), RdsRestoreError> {
+    pub(super) async fn turn_on_backups(&mut self, days: u32) -> Result<(), AwsRestoreError> {
         let changes = Changes { backup_retention_days: Some(days), ..Changes::default() };
         let (rds, plan) = (self.rds.clone(), self.plan);
         match self.repeat(async || rds.change(&plan.id, &changes).await).await {
@@ -19,7 +19,7 @@ impl Execution<'_> {
                 let is_on = |database: &Database| database.profile.backup_retention_days == Some(days);
                 self.settled(Database::seen_by_users, is_on).await
             }
-            Err(RdsRestoreError::Aws(refused)) => {
+            Err(AwsRestoreError::Aws(refused)) => {
                 let words = without(plan, Some(&refused.detail), days);
                 self.run.events.warning(words.clone());
                 self.notes.push(words);
@@ -30,7 +30,7 @@ impl Execution<'_> {
     }
 
     /// Waits until the first backup is complete. Where RDS does not say so, nothing is claimed.
-    pub(super) async fn await_first_backup(&mut self) -> Result<(), RdsRestoreError> {
+    pub(super) async fn await_first_backup(&mut self) -> Result<(), AwsRestoreError> {
         let database = self.database().await?;
         match self.plan.backups {
             Backups::None => {
@@ -56,25 +56,15 @@ impl Execution<'_> {
         let subject = format!("the first backup of `{}`", self.plan.to());
         let (mut since, patience) = (None, self.plan.place.poll * SETTLING);
         let sees = |database| first_backup_state(database, &mut since, patience);
-        match self.waiter.until(&subject, async || self.query().await, sees).await {
-            Ok(database) => {
-                match database.latest_restorable {
-                    Some(_) => self.marks.backed_up = self.elapsed(),
-                    None => self.notes.push(
-                        "RDS does not report yet to which times it can be restored: `drctl doctor` reports it when it serves"
-                            .to_owned(),
-                    ),
-                }
-                self.saw(database);
-                Ok(())
-            }
-            // It can be used; that RDS is slow to back it up is no failure of the restore.
-            Err(error @ PollError::Deadline { .. }) => {
-                self.notes.push(error_chain(&error));
-                Ok(())
-            }
-            Err(error) => Err(error.into()),
+        let Some(database) = self.wait_or_note(&subject, sees).await? else { return Ok(()) };
+        match database.latest_restorable {
+            Some(_) => self.marks.backed_up = self.elapsed(),
+            None => self.notes.push(
+                "RDS does not report yet to which times it can be restored: `drctl doctor` reports it when it serves"
+                    .to_owned(),
+            ),
         }
+        Ok(())
     }
 }
 

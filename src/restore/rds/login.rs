@@ -3,7 +3,6 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use sqlx::Connection as _;
 
-use super::RdsRestoreError;
 use super::report::RdsEndpoint;
 use crate::aws::rds::Database;
 use crate::checks::CheckResult;
@@ -12,6 +11,7 @@ use crate::model::RestoreProfile;
 use crate::platform::{CancellationToken, SecretRef};
 use crate::policy::{PasswordSource, PostgresSource};
 use crate::postgres::{self, ConnectError, ConnectionParameters};
+use crate::restore::AwsRestoreError;
 use crate::text::{error_chain, format_duration};
 
 /// The name of a new instance is known everywhere only after minutes.
@@ -39,8 +39,8 @@ impl Login {
         login: &PostgresSource,
         database: &Database,
         region: &str,
-    ) -> Result<Self, RdsRestoreError> {
-        let endpoint = database.endpoint.as_ref().ok_or(RdsRestoreError::NoEndpoint)?;
+    ) -> Result<Self, AwsRestoreError> {
+        let endpoint = database.endpoint.as_ref().ok_or(AwsRestoreError::NoEndpoint)?;
         let bare = PostgresSource { password: None, ..login.clone() };
         let by_token = matches!(login.password, Some(PasswordSource::IamToken(_)));
         let mut kept_by_rds = None;
@@ -55,7 +55,7 @@ impl Login {
         };
         // Waiting would not turn it on.
         if by_token && database.profile.iam_authentication == Some(false) {
-            return Err(RdsRestoreError::NoIam { instance: database.id.identifier().to_owned() });
+            return Err(AwsRestoreError::NoIam { instance: database.id.identifier().to_owned() });
         }
         Ok(Self { parameters: resolved.at(&endpoint.host, endpoint.port, region), kept_by_rds })
     }
@@ -83,8 +83,8 @@ impl Login {
     }
 }
 
-async fn resolve(login: &PostgresSource) -> Result<ConnectionParameters, RdsRestoreError> {
-    ConnectionParameters::resolve(login).await.map_err(RdsRestoreError::Unresolved)
+async fn resolve(login: &PostgresSource) -> Result<ConnectionParameters, AwsRestoreError> {
+    ConnectionParameters::resolve(login).await.map_err(AwsRestoreError::Unresolved)
 }
 
 /// Returns whether the policy's login, by a password, is that of the master; where it says so itself.
@@ -102,7 +102,7 @@ pub(crate) async fn log_in(
     every: Duration,
     events: &Events,
     cancel: &CancellationToken,
-) -> Result<ConnectionParameters, RdsRestoreError> {
+) -> Result<ConnectionParameters, AwsRestoreError> {
     let login = Login::resolve(login, database, region).await?;
     let patience = PATIENCE.mul_f64((every.as_secs_f64() / USUAL.as_secs_f64()).min(1.0)).max(every * 10);
     let begun = Instant::now();
@@ -111,7 +111,7 @@ pub(crate) async fn log_in(
         match login.attempt().await {
             Ok(parameters) => return Ok(parameters),
             Err(source) if begun.elapsed() > patience => {
-                return Err(RdsRestoreError::Login { waited: patience, source });
+                return Err(AwsRestoreError::Login { waited: patience, source });
             }
             Err(error) => {
                 // It may be the password, which no wait would change.
@@ -127,17 +127,17 @@ pub(crate) async fn log_in(
         }
         tokio::select! {
             () = tokio::time::sleep(every) => {}
-            () = cancel.cancelled() => return Err(RdsRestoreError::Interrupted),
+            () = cancel.cancelled() => return Err(AwsRestoreError::Interrupted),
         }
     }
 }
 
 /// Reads what only an intact server can answer.
-pub(crate) async fn look(parameters: &ConnectionParameters) -> Result<RdsEndpoint, RdsRestoreError> {
-    let unsound = |error: sqlx::Error| RdsRestoreError::Unsound(error.to_string());
+pub(crate) async fn look(parameters: &ConnectionParameters) -> Result<RdsEndpoint, AwsRestoreError> {
+    let unsound = |error: sqlx::Error| AwsRestoreError::Unsound(error.to_string());
     let connection = parameters.connect().await;
     let mut connection =
-        connection.map_err(|source| RdsRestoreError::Login { waited: Duration::ZERO, source })?;
+        connection.map_err(|source| AwsRestoreError::Login { waited: Duration::ZERO, source })?;
     let (recovering, version, tls): (bool, String, bool) = sqlx::query_as(
         "SELECT pg_is_in_recovery(), current_setting('server_version'),
                 coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false)",
@@ -146,7 +146,7 @@ pub(crate) async fn look(parameters: &ConnectionParameters) -> Result<RdsEndpoin
     .await
     .map_err(unsound)?;
     if recovering {
-        return Err(RdsRestoreError::Unsound("it is still in recovery, and takes no writes".to_owned()));
+        return Err(AwsRestoreError::Unsound("it is still in recovery, and takes no writes".to_owned()));
     }
     let tables: i64 = sqlx::query_scalar(
         "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace

@@ -1,17 +1,17 @@
 //! The instances of a cluster. Aurora's are made one by one, each with the tags of the cluster, by which a restore that
 //! resumes knows them; only those that are missing are made. A Multi-AZ cluster makes its own.
 
-use super::RdsRestoreError;
 use super::execution::{Execution, member_names};
 use super::settings::STANDS_FOR;
 use crate::aws::rds::Database;
 use crate::aws::{FailureKind, NAME, PollProgress, PolledState};
 use crate::policy::RdsDatabase;
+use crate::restore::AwsRestoreError;
 
 impl Execution<'_> {
     /// Makes those that are missing, and waits for the first, since the first that comes is the writer; for all of a
     /// Multi-AZ cluster's, since it makes them at once.
-    pub(super) async fn create_members(&mut self) -> Result<(), RdsRestoreError> {
+    pub(super) async fn create_members(&mut self) -> Result<(), AwsRestoreError> {
         let plan = self.plan;
         let Some(cluster) = &plan.cluster else { return Ok(()) };
         if !cluster.is_aurora {
@@ -30,7 +30,7 @@ impl Execution<'_> {
                 let call = async || rds.create_member(plan.to(), &cluster.new.engine, member, &tags).await;
                 match self.repeat(call).await {
                     // The answer to an earlier attempt was lost; whose it is, is seen when it can be seen.
-                    Err(RdsRestoreError::Aws(failure)) if failure.kind == FailureKind::Exists => {}
+                    Err(AwsRestoreError::Aws(failure)) if failure.kind == FailureKind::Exists => {}
                     made => made?,
                 }
             }
@@ -43,7 +43,7 @@ impl Execution<'_> {
     }
 
     /// Waits for the others.
-    pub(super) async fn await_members(&mut self) -> Result<(), RdsRestoreError> {
+    pub(super) async fn await_members(&mut self) -> Result<(), AwsRestoreError> {
         let plan = self.plan;
         for member in plan.cluster.iter().flat_map(|cluster| &cluster.members) {
             let member = self.await_member(&member.identifier).await?;
@@ -52,13 +52,13 @@ impl Execution<'_> {
         Ok(())
     }
 
-    async fn await_member(&self, name: &str) -> Result<Database, RdsRestoreError> {
+    async fn await_member(&self, name: &str) -> Result<Database, AwsRestoreError> {
         let id = RdsDatabase::Instance(name.to_owned());
         let subject = format!("`{name}` in {}", self.rds.region());
         Ok(self.waiter.until(&subject, async || self.rds.database(&id).await, Database::seen).await?)
     }
 
-    async fn await_own_members(&self, count: usize) -> Result<(), RdsRestoreError> {
+    async fn await_own_members(&self, count: usize) -> Result<(), AwsRestoreError> {
         let subject = format!("the instances of `{}` in {}", self.plan.to(), self.rds.region());
         let query = async || {
             let Some(database) = self.rds.database(&self.plan.id).await? else {

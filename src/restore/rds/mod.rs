@@ -25,7 +25,6 @@
 
 mod cluster_plan;
 mod cluster_survey;
-mod error;
 mod execute;
 mod execution;
 mod first_backup;
@@ -39,13 +38,16 @@ mod recorded_settings;
 mod report;
 mod request;
 mod restore_source;
-mod restorer;
 mod select;
 pub(crate) mod settings;
 mod survey;
 mod teardown;
 
-pub use error::RdsRestoreError;
+use chrono::{DateTime, Utc};
+
+use super::{AwsRestoreError, CreatedObject, Executed, Method, Refusal, RestoreProgress, Restorer};
+use crate::run::RunContext;
+
 pub(crate) use identifier::is_identifier;
 pub use overrides::{Changed, OverrideError, OverrideKey, Overrides};
 pub use parameter_groups::NewGroup;
@@ -55,3 +57,37 @@ pub use request::{Lifetime, RdsRestoreRequest, RdsTarget};
 pub use restore_source::{RestoreSource, SelectedBackup};
 pub use settings::PlannedSetting;
 pub use survey::RdsSurvey;
+
+impl Restorer for RdsRestoreRequest {
+    const METHOD: Method = Method::Rds;
+    type Survey = RdsSurvey;
+    type Plan = RdsRestorePlan;
+    type Details = RdsDetails;
+    type Error = AwsRestoreError;
+    type Aftermath = RdsAftermath;
+
+    async fn survey(&self, run: &RunContext) -> Result<RdsSurvey, AwsRestoreError> {
+        survey::survey(run, self).await
+    }
+
+    fn plan(
+        &self,
+        survey: RdsSurvey,
+        _now: DateTime<Utc>,
+        _seed: u32,
+    ) -> Result<RdsRestorePlan, Vec<Refusal>> {
+        plan::plan(self, survey)
+    }
+
+    async fn execute(
+        run: &RunContext,
+        plan: &RdsRestorePlan,
+        progress: &mut RestoreProgress<'_>,
+    ) -> Executed<Self> {
+        execute::execute(run, plan, progress).await
+    }
+
+    async fn remove(&self, run: &RunContext, object: &CreatedObject) -> Result<(), String> {
+        teardown::remove(run, self, object).await
+    }
+}

@@ -4,8 +4,8 @@ use crate::aws::AwsFailure;
 use crate::aws::rds::Rds;
 use crate::model::{Parameter, ParameterGroup};
 
-/// A group of AWS's own, which RDS takes when it is told of none. It may be that nothing has made it yet in the
-/// region, and then RDS knows no group of that name.
+/// Returns whether it is a group of AWS's own, which RDS takes when none is given. It may not have been created yet in
+/// the region, and then RDS knows no group of that name.
 pub(super) fn is_default(group: &str) -> bool {
     group == "default" || ParameterGroup::is_default(group) || group.starts_with("default:")
 }

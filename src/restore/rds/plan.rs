@@ -41,7 +41,7 @@ pub struct RdsRestorePlan {
     /// In words, for a person.
     pub cost: String,
     pub not_asked: Vec<(String, String)>,
-    /// What somebody wants otherwise than it was recorded.
+    /// What differs from what was recorded, by request.
     pub changed: Vec<Changed>,
     /// What an earlier run made otherwise than it would be made now, in words.
     pub settings_drift: Vec<String>,
@@ -66,14 +66,14 @@ pub enum RdsRestoreStep {
     ApplySettings,
     /// The instances of a cluster that are missing.
     CreateMembers,
-    /// RDS restarts it for that: no one who was told that it can be used is to be thrown out again.
+    /// Before it is called usable, since RDS restarts it for that.
     TurnOnBackups {
         days: u32,
     },
     LogIn,
     /// Runs the policy's checks.
     Validate,
-    /// The instances of a cluster that nobody had to wait for.
+    /// The instances of a cluster beside the first.
     AwaitMembers,
     ApplyDeferredSettings,
     Hydrate,
@@ -121,9 +121,9 @@ impl RdsRestoreStep {
 /// RDS's automated backups of what is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backups {
-    /// RDS is told when it is made, as of every cluster, or nothing is known of what was.
+    /// Set when it is created, as of every cluster, or nothing is known of what was.
     Kept,
-    /// For so many days, told when it is set up: the first one is full, and may take RDS hours.
+    /// For so many days, set once it is set up: the first one is full, and may take RDS hours.
     TurnedOn(u32),
     /// For so many days, when it takes production's place.
     Later(u32),

@@ -3,9 +3,9 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::{Changed, RdsRestoreError};
+use super::Changed;
 use crate::aws::PollError;
-use crate::restore::Aftermath;
+use crate::restore::{Aftermath, AwsRestoreError};
 
 /// Seconds from the beginning to each moment that counts; `None` is not reached, or not tried.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
@@ -18,7 +18,7 @@ pub struct Milestones {
     pub validated: Option<f64>,
     /// Every block is there.
     pub hydrated: Option<f64>,
-    /// RDS's first automated backup of it is whole: from then on it can be restored to any moment.
+    /// RDS's first automated backup of it is complete: from then on it can be restored to any point in time.
     pub backed_up: Option<f64>,
 }
 
@@ -36,7 +36,7 @@ pub struct RdsDetails {
     /// An earlier run made it, and this one resumed.
     pub resumed: bool,
     pub marks: Milestones,
-    /// What the server said of itself; absent where the policy has no way to log in.
+    /// What the server reported; absent where the policy has no way to log in.
     pub server: Option<RdsEndpoint>,
     /// For how many days RDS keeps automated backups of it; absent where it keeps none yet, or nothing is known.
     pub backups: Option<u32>,
@@ -61,16 +61,16 @@ pub struct RdsEndpoint {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RdsAftermath {
     NotMade,
-    /// RDS was told to make it.
+    /// RDS was called to create it.
     Made,
     /// It is in a state that it does not leave by itself.
     Stuck,
 }
 
 impl RdsAftermath {
-    pub(super) fn after_failure(begun: bool, error: &RdsRestoreError) -> Self {
+    pub(super) fn after_failure(begun: bool, error: &AwsRestoreError) -> Self {
         match (begun, error) {
-            (true, RdsRestoreError::Wait(PollError::Failed { .. })) => Self::Stuck,
+            (true, AwsRestoreError::Wait(PollError::Failed { .. })) => Self::Stuck,
             (true, _) => Self::Made,
             (false, _) => Self::NotMade,
         }

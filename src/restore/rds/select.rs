@@ -39,7 +39,7 @@ pub(super) struct AutomatedBackups {
 /// Which databases had the name, by what RDS calls each for ever.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Lineage {
-    /// The one that has it now; `None` where nobody could be asked.
+    /// The one that has it now; `None` where the query failed.
     pub(super) live: Option<String>,
     /// Those that were backed up, the newest backup's first.
     pub(super) backed_up: Vec<String>,
@@ -52,7 +52,7 @@ impl Lineage {
         self.live.as_deref() == Some(resource_id) || self.backed_up.iter().any(|known| known == resource_id)
     }
 
-    /// Whether what RDS keeps of an instance is of this source. Where nothing is known of it, its name and its
+    /// Returns whether what RDS keeps of an instance is of this source. Where nothing is known of it, its name and its
     /// region have to do.
     pub(super) fn holds(&self, resource_id: &str, has_name: bool, is_from_home: bool) -> bool {
         if self.live.is_none() && self.backed_up.is_empty() {
@@ -61,13 +61,13 @@ impl Lineage {
         self.knows(resource_id)
     }
 
-    /// The one that the newest data is of.
+    /// Returns the one that the newest data is of.
     fn current(&self) -> Option<&str> {
         self.live.as_deref().or(self.backed_up.first().map(String::as_str))
     }
 
-    /// Of a moment that two databases have, or that only another has than the one that has the name now: whose
-    /// data it is, in words.
+    /// Says whose data it is, of a point in time that two databases have, or that only another has than the one that has
+    /// the name now.
     pub(super) fn note(
         &self,
         request: &RdsRestoreRequest,
@@ -121,7 +121,8 @@ impl Lineage {
         }
     }
 
-    /// Another database has the name now than the one that was backed up: nobody can say whose latest is meant.
+    /// Returns whether another database has the name now than the one that was backed up: whose latest data is meant cannot
+    /// be said.
     fn is_ambiguous(&self) -> bool {
         let backed_up = |live: &String| self.backed_up.is_empty() || self.backed_up.contains(live);
         self.live.as_ref().is_some_and(|live| !backed_up(live)) && self.switched.is_empty()
@@ -135,7 +136,7 @@ pub(super) struct ManualSnapshot {
     pub(super) holders: Vec<RepositoryName>,
 }
 
-/// The backup that reaches furthest, or to the very moment that is asked for. The database's own region, the
+/// Chooses the backup that reaches furthest, or to the very time that is asked for. The database's own region, the
 /// first of `regions`, is preferred where it does not matter.
 pub(super) fn choose(
     request: &RdsRestoreRequest,
@@ -225,7 +226,7 @@ fn of_automated(
     SelectedBackup { region: region.name.clone(), via }
 }
 
-/// Everything of that database that could be restored as a whole, in the order of the regions; of every one
+/// Returns everything of that database that could be restored as a whole, in the order of the regions; of every one
 /// where none is named.
 fn whole<'r>(regions: &'r [RegionBackups], of: Option<&'r str>) -> impl Iterator<Item = SelectedBackup> + 'r {
     regions.iter().flat_map(move |region| {
@@ -287,7 +288,7 @@ fn at(
         let automated = region.automated.iter().filter(|automated| automated.window.holds(time));
         automated.map(move |automated| (position, region, automated))
     });
-    // One that was put aside goes on, and holds none of what its successor was told. Of several of which nothing
+    // One that was put aside continues, and holds none of what was written to its successor. Of several of which nothing
     // is known, the one whose backups end last is most likely the one that is there.
     let best = reaches.min_by_key(|(position, _, automated)| {
         (lineage.rank(&automated.resource_id), *position, Reverse(automated.window.latest))

@@ -1,4 +1,4 @@
-//! From how a database was set up to what RDS is told of a new one.
+//! From how a database was set up to the settings of a new one.
 
 use serde::Serialize;
 
@@ -12,7 +12,7 @@ use crate::text::format_time;
 
 /// On a restored instance: what it was made from.
 pub(crate) const FROM: &str = RESTORED_FROM;
-/// On one whose restore came to its end: the moment whose data it has.
+/// On one whose restore came to its end: the time whose data it has.
 pub(crate) const DONE: &str = "drctl:restored-until";
 /// On one whose data was checked: how many of the policy's checks held, of how many that were asked, as `2/3`.
 pub(super) const CHECKS: &str = "drctl:checks";
@@ -34,9 +34,9 @@ pub(crate) fn checks(tags: &AwsTags) -> Option<(u64, u64)> {
     Some((held.parse().ok()?, asked.parse().ok()?))
 }
 
-/// Of Database Insights, where nobody chose another mode.
+/// Of Database Insights, where no other mode was chosen.
 const STANDARD: &str = "standard";
-/// Below this, gp3 has its speed from RDS, which refuses to be told of one.
+/// Below this, gp3 has its speed from RDS, which refuses a setting.
 const GP3_TUNABLE: u64 = 400;
 
 /// A line of the plan: a setting that RDS gets.
@@ -46,7 +46,7 @@ pub struct PlannedSetting {
     pub value: String,
 }
 
-/// What a restore tells RDS, and what it cannot.
+/// What a restore sets in RDS, and what it cannot.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Settings {
     pub(super) new: NewInstance,
@@ -65,7 +65,7 @@ pub(super) fn settings(
     tags: AwsTags,
     lifetime: Option<&Lifetime>,
 ) -> Settings {
-    // What is to go again must be easy to remove, and is nobody's production.
+    // What is temporary must be easy to remove, and is no production.
     let stays = lifetime.is_none();
     let to_moment = matches!(chosen.via, RestoreSource::Automated { .. });
     let own = |name: &Option<String>| name.clone().filter(|_| is_home);
@@ -144,7 +144,7 @@ pub(super) fn settings(
     Settings { new, changes, not_reproduced: not_reproduced(profile, is_home) }
 }
 
-/// The tags of the original, and what says whose it is now.
+/// Returns the tags of the original, and those that say whose it is now.
 pub(super) fn tags(
     profile: &RestoreProfile,
     system: &SystemName,

@@ -7,13 +7,13 @@ use super::parameter_groups::{MissingSettings, is_default, lacks};
 use super::recorded_settings::{RecordedSettings, recorded_settings};
 use super::restore_source::SelectedBackup;
 use super::select::{AutomatedBackups, Lineage, ManualSnapshot, RegionBackups, choose};
-use super::{RdsRestoreError, RdsRestoreRequest, RdsTarget};
+use super::{RdsRestoreRequest, RdsTarget};
 use crate::aws::rds::{AutomatedBackup, Database, Origin, Rds, RestoreMoment, Snapshot};
 use crate::aws::{AwsFailure, while_asked};
 use crate::model::{BackupId, BackupKind, RegionNames, RestoreProfile};
 use crate::policy::{RdsDatabase, RdsSource};
 use crate::repository::{BackupRecord, Inventory, Listing, RejectedManifest};
-use crate::restore::Refusal;
+use crate::restore::{AwsRestoreError, Refusal};
 use crate::run::RunContext;
 use crate::source::rds_snapshot::{backup_of, is_recorded};
 use crate::text::error_chain;
@@ -29,7 +29,7 @@ pub struct RdsSurvey {
     pub(super) profile_of: Option<BackupId>,
     /// In words: why it is not the record of the very backup that is restored.
     pub(super) profile_notes: Vec<String>,
-    /// With what somebody wants otherwise, and without.
+    /// With the overrides, and without.
     pub(super) names: RegionNames,
     pub(super) policy_names: RegionNames,
     pub(super) is_home: bool,
@@ -49,8 +49,8 @@ pub struct RdsSurvey {
 pub(super) async fn survey(
     run: &RunContext,
     request: &RdsRestoreRequest,
-) -> Result<RdsSurvey, RdsRestoreError> {
-    // A region that is gone keeps nobody waiting but while the others and the repositories are read.
+) -> Result<RdsSurvey, AwsRestoreError> {
+    // A region that is gone is waited for only while the others and the repositories are read.
     let (stored, asked) = join(stored(run, request), ask(run, request)).await;
     let live = asked.live.as_ref();
     let lineage = lineage(run, request, live, &stored).await;
@@ -67,10 +67,10 @@ pub(super) async fn survey(
         let reasons: String =
             not_asked.iter().map(|(region, reason)| format!("; {region}: {reason}")).collect();
         let message = format!("failed to query any region of the policy{reasons}");
-        return Err(RdsRestoreError::Refused(vec![Refusal::not_ready("no-region", message)]));
+        return Err(AwsRestoreError::Refused(vec![Refusal::not_ready("no-region", message)]));
     }
     let chosen = choose(request, &regions, &stored, &lineage);
-    let chosen = chosen.map_err(|refusal| RdsRestoreError::Refused(vec![refusal]))?;
+    let chosen = chosen.map_err(|refusal| AwsRestoreError::Refused(vec![refusal]))?;
     let is_home = chosen.region == request.config.place.region;
     let RecordedSettings { profile, of: profile_of, notes } =
         recorded_settings(run, request, &chosen, &stored, live).await?;
@@ -93,7 +93,7 @@ pub(super) async fn survey(
         None => None,
     };
     let group_lacks = match &profile.parameter_group {
-        // The policy's own choice is nobody's copy, and at home it is the group itself.
+        // The policy's own choice is no copy, and at home it is the group itself.
         Some(group) if has_parameter_group == Some(true) && !is_home && names.parameter_group.is_none() => {
             lacks(&rds, group, is_cluster).await?
         }
@@ -121,7 +121,7 @@ pub(super) async fn survey(
     })
 }
 
-/// The backups of the source whose manifests can be read, the newest first.
+/// Returns the backups of the source whose manifests can be read, the newest first.
 async fn stored(run: &RunContext, request: &RdsRestoreRequest) -> Vec<ManualSnapshot> {
     let listing = Listing::of_source(&run.repositories, &run.system, &request.source).await;
     for lost in &listing.unlisted {
@@ -135,8 +135,8 @@ async fn stored(run: &RunContext, request: &RdsRestoreRequest) -> Vec<ManualSnap
     stored.map(|BackupRecord { manifest, holders }| ManualSnapshot { manifest, holders }).collect()
 }
 
-/// What each region of the policy has, the database's own first, and the database itself. All are asked at a time,
-/// each once, and none that gives no answer is waited for.
+/// Queries what each region of the policy has, the database's own first, and the database itself: all at a time, each
+/// once, and none that gives no answer is waited for.
 async fn ask(run: &RunContext, request: &RdsRestoreRequest) -> SurveyResults {
     let config = &request.config;
     let all = std::iter::once(&config.place.region).chain(config.regions.iter().map(|region| &region.name));
@@ -149,7 +149,7 @@ async fn ask(run: &RunContext, request: &RdsRestoreRequest) -> SurveyResults {
         let asking = rds.database(&config.database);
         // Where it is asked what it has, that says already whom is waited for.
         match is_home_wanted {
-            true => Ok::<_, RdsRestoreError>(asking.await?),
+            true => Ok::<_, AwsRestoreError>(asking.await?),
             false => Ok(while_asked(&config.place, &run.events, asking).await?),
         }
     };
@@ -167,7 +167,7 @@ async fn ask(run: &RunContext, request: &RdsRestoreRequest) -> SurveyResults {
     SurveyResults { live, regions: names.into_iter().cloned().zip(regions).collect() }
 }
 
-/// Which databases had the name: by the manifests, and by the region where it is.
+/// Finds out which databases had the name: by the manifests, and by the region where it is.
 async fn lineage(
     run: &RunContext,
     request: &RdsRestoreRequest,
@@ -184,7 +184,7 @@ async fn lineage(
     if let Some(live) = live.filter(|live| !backed_up.contains(&live.resource_id)) {
         let asked = async {
             let rds = Rds::to_look(&request.config.place).await?;
-            Ok::<_, RdsRestoreError>(rds.predecessors(&live.id).await?)
+            Ok::<_, AwsRestoreError>(rds.predecessors(&live.id).await?)
         };
         switched = asked.await.unwrap_or_else(|error| {
             run.events.warning(error_chain(&error));
@@ -195,7 +195,7 @@ async fn lineage(
     Lineage { live: live.map(|database| database.resource_id.clone()), backed_up, switched }
 }
 
-/// In words, why it could not be asked.
+/// Queries one region; `Err`: why that failed.
 async fn ask_region(
     run: &RunContext,
     request: &RdsRestoreRequest,
@@ -226,9 +226,9 @@ async fn ask_region(
     Ok(RegionReply { snapshots: snapshots.map_err(failed)?, automated: automated.map_err(failed)? })
 }
 
-/// What AWS was asked before anything is chosen.
+/// What AWS answered before anything is chosen.
 struct SurveyResults {
-    /// What has the database's name in its own region now; `None`: nothing, or nobody could be asked.
+    /// What has the database's name in its own region now; `None`: nothing, or the query failed.
     live: Option<Database>,
     /// Those that are restored from, in the order of the policy; in words why one could not be asked.
     regions: Vec<(String, Result<RegionReply, String>)>,
@@ -239,7 +239,7 @@ struct RegionReply {
     automated: Vec<AutomatedBackup>,
 }
 
-/// What of a region's is of this source.
+/// Returns what of a region's is of this source.
 fn region(
     request: &RdsRestoreRequest,
     name: String,
@@ -264,7 +264,7 @@ fn region(
     RegionBackups { name, snapshots, automated }
 }
 
-/// The automated backups in a region of every database that is or was this source's.
+/// Returns the automated backups in a region of every database that is or was this source's.
 fn automated(
     known: Vec<AutomatedBackup>,
     region: &str,
@@ -292,7 +292,7 @@ fn automated(
     automated.collect()
 }
 
-/// What the policy says now, and where it says nothing, what it said then.
+/// Returns the names of the policy, and where it has none, those that were recorded.
 fn names(request: &RdsRestoreRequest, region: &str, profile: &RestoreProfile) -> RegionNames {
     let recorded = profile.regions.get(region).cloned().unwrap_or_default();
     let Some(now) = request.config.region(region).map(|region| region.names.clone()) else { return recorded };

@@ -4,27 +4,19 @@ use super::RdsRestoreRequest;
 use super::settings::FROM;
 use crate::aws::rds::{Database, Rds, Removal, RemovedBy, Temporary};
 use crate::aws::{Poll, Waiter};
+use crate::restore::CreatedObject;
 use crate::restore::teardown::not_of_this_method;
-use crate::restore::{CreatedObject, TeardownReport};
 use crate::run::RunContext;
 use crate::text::error_chain;
 
-pub(super) async fn teardown(
+/// `Err`: why it is left.
+pub(super) async fn remove(
     run: &RunContext,
     request: &RdsRestoreRequest,
-    created: &[CreatedObject],
-) -> TeardownReport {
-    let mut report = TeardownReport::default();
-    for object in created {
-        report.record(object, remove(run, request, object).await);
-    }
-    report
-}
-
-/// `Err`: why it is left.
-async fn remove(run: &RunContext, request: &RdsRestoreRequest, object: &CreatedObject) -> Result<(), String> {
+    object: &CreatedObject,
+) -> Result<(), String> {
     let CreatedObject::RdsDatabase { region, database: id, resource_id, restored_from } = object else {
-        return Err(not_of_this_method(object));
+        return Err(not_of_this_method());
     };
     let place = request.config.place.in_region(region);
     let rds = Rds::connect(&place).await.map_err(|error| error_chain(&error))?;

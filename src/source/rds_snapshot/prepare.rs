@@ -63,7 +63,7 @@ pub(super) async fn in_flight(
     Ok(own)
 }
 
-/// With the parameters that somebody set, and the names of the policy.
+/// Adds the parameters that were set, and the names of the policy.
 async fn profile(
     rds: &Rds,
     source: &RdsSource,
