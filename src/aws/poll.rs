@@ -300,4 +300,37 @@ mod tests {
         let stopped = QUICK.wait("copy", &events, &cancel, async || working("copying")).await.unwrap_err();
         assert!(matches!(stopped, PollError::Interrupted { .. }), "{stopped}");
     }
+
+    #[tokio::test]
+    async fn what_may_have_been_started_before_is_adopted() {
+        let start = async |kind| start_or_adopt(async { Err(failure(kind)) }, async { Ok(Some(7)) }).await;
+        assert!(matches!(start(FailureKind::Exists).await, Start::Begun));
+        assert!(matches!(start(FailureKind::Unreachable).await, Start::Found(7)));
+        let refused = async { Err(failure(FailureKind::Quota)) };
+        let nothing = start_or_adopt::<u8>(refused, async { Ok(None) }).await;
+        assert!(matches!(nothing, Start::Failed { is_absent: true, .. }));
+        let refused = async { Err(failure(FailureKind::Unreachable)) };
+        let unknown = start_or_adopt::<u8>(refused, async { Err(failure(FailureKind::Unreachable)) }).await;
+        assert!(matches!(unknown, Start::Failed { is_absent: false, .. }));
+    }
+
+    #[tokio::test]
+    async fn a_call_that_comes_between_is_repeated_once_it_may_be() {
+        let (events, cancel) = (Events::default(), CancellationToken::new());
+        let waiter = Waiter { poll: QUICK, events: &events, cancel: &cancel };
+        let repeat = async |mut answers: Vec<Result<(), FailureKind>>, tries| {
+            let mut readied = 0;
+            let ready = async || {
+                readied += 1;
+                Ok::<_, AwsFailure>(())
+            };
+            let call = async || answers.remove(0).map_err(failure);
+            let done = waiter.repeat(tries, ready, call).await;
+            (done.map_err(|failure| failure.kind), readied)
+        };
+        let busy = Err(FailureKind::State);
+        assert_eq!(repeat(vec![busy, busy, Ok(())], 2).await, (Ok(()), 2));
+        assert_eq!(repeat(vec![busy, busy, Ok(())], 1).await, (Err(FailureKind::State), 1));
+        assert_eq!(repeat(vec![Err(FailureKind::Quota)], 5).await, (Err(FailureKind::Quota), 0));
+    }
 }

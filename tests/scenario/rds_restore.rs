@@ -287,7 +287,7 @@ async fn an_instance_that_is_available_and_out_of_reach_is_not_called_usable() -
         let run = restore(&board, name).await?;
         run.says("login failed, and is retried for")?.says(reason)?;
         run.says("the login failed in")?.says("security groups")?;
-        run.says("the same command goes on with it")?;
+        run.says("the same command resumes it")?;
         let notices = run.stderr.matches("nobody can log in yet").count();
         assert_eq!(notices, 1, "{name}: {run:#?}");
         assert!(!run.stdout.contains("usable"), "{name}: {run:#?}");
@@ -326,7 +326,7 @@ async fn where_rds_keeps_the_masters_password_what_was_restored_can_be_used_and_
     let key = board.system.operational.display().to_string();
     let restore = ["restore", "instance", "--backup", &backup, "--to-instance", "fresh", "-i", &key];
     let plan = board.system.expect(0, &[&restore[..], &["--plan"]].concat()).await?;
-    plan.says("with the password that RDS makes for the new one")?;
+    plan.says("with the password that RDS creates for the new one")?;
     let run = board.system.expect(0, &restore).await?;
     run.says("logged in as the master with the password in arn:aws:secretsmanager")?;
     run.says("it has no Enhanced Monitoring, which AWS refused")?.says("--monitoring-interval 60")?;

@@ -225,7 +225,7 @@ impl Rds {
 
     /// Removes what drctl made for a while, without a last snapshot. What it is now decides, not what it was
     /// when it was listed.
-    async fn remove(
+    pub async fn remove(
         &self,
         listed: &Temporary,
         system: &SystemName,

@@ -133,6 +133,7 @@ impl Execution<'_> {
             }
             RdsRestoreStep::Hydrate => self.hydrate().await?,
             RdsRestoreStep::AwaitFirstBackup => self.await_first_backup().await?,
+            RdsRestoreStep::NoteMissingBackups => self.note_missing_backups().await?,
             RdsRestoreStep::MarkRestored => self.mark_restored().await?,
         }
         Ok(())

@@ -29,20 +29,23 @@ impl Execution<'_> {
         }
     }
 
+    /// Says that it has no automated backups, or none yet.
+    pub(super) async fn note_missing_backups(&mut self) -> Result<(), AwsRestoreError> {
+        let kept = self.database().await?.profile.backup_retention_days;
+        match self.plan.backups {
+            Backups::Later(days) if kept == Some(0) => self.notes.push(without(self.plan, None, days)),
+            Backups::None => self.notes.push("RDS keeps no automated backups of it".to_owned()),
+            _ => {}
+        }
+        Ok(())
+    }
+
     /// Waits until the first backup is complete. Where RDS does not say so, nothing is claimed.
     pub(super) async fn await_first_backup(&mut self) -> Result<(), AwsRestoreError> {
         let database = self.database().await?;
-        match self.plan.backups {
-            Backups::None => {
-                self.notes.push("RDS keeps no automated backups of it".to_owned());
-                return Ok(());
-            }
-            Backups::Later(days) if database.profile.backup_retention_days == Some(0) => {
-                self.notes.push(without(self.plan, None, days));
-                return Ok(());
-            }
-            _ if database.profile.backup_retention_days == Some(0) => return Ok(()),
-            _ => {}
+        // RDS refused to turn them on.
+        if database.profile.backup_retention_days == Some(0) {
+            return Ok(());
         }
         if !self.plan.hydrate {
             if database.latest_restorable.is_none() || !database.is_available() {

@@ -78,6 +78,8 @@ pub enum RdsRestoreStep {
     ApplyDeferredSettings,
     Hydrate,
     AwaitFirstBackup,
+    /// Says that it has no automated backups, or none yet.
+    NoteMissingBackups,
     /// Tags it as complete.
     MarkRestored,
 }
@@ -95,7 +97,7 @@ impl RdsRestoreStep {
             Self::Validate => Phase::Validate,
             Self::Hydrate => Phase::Hydrate,
             Self::AwaitFirstBackup => Phase::FirstBackup,
-            Self::MarkRestored => return None,
+            Self::NoteMissingBackups | Self::MarkRestored => return None,
         })
     }
 
@@ -108,12 +110,12 @@ impl RdsRestoreStep {
         }
         steps.extend([Self::LogIn, Self::Validate]);
         steps.extend(is_cluster.then_some(Self::AwaitMembers));
-        steps.extend([
-            Self::ApplyDeferredSettings,
-            Self::Hydrate,
-            Self::AwaitFirstBackup,
-            Self::MarkRestored,
-        ]);
+        steps.extend([Self::ApplyDeferredSettings, Self::Hydrate]);
+        steps.push(match backups {
+            Backups::None | Backups::Later(_) => Self::NoteMissingBackups,
+            Backups::Kept | Backups::TurnedOn(_) => Self::AwaitFirstBackup,
+        });
+        steps.push(Self::MarkRestored);
         steps
     }
 }
@@ -214,12 +216,7 @@ impl RestorePlan for RdsRestorePlan {
     fn phases(&self, validates: bool) -> Vec<Phase> {
         let mut phases = Vec::new();
         for phase in self.steps.iter().filter_map(RdsRestoreStep::phase) {
-            let is_shown = match phase {
-                Phase::Validate => validates,
-                Phase::FirstBackup => !matches!(self.backups, Backups::None | Backups::Later(_)),
-                _ => true,
-            };
-            if is_shown && !phases.contains(&phase) {
+            if (validates || phase != Phase::Validate) && !phases.contains(&phase) {
                 phases.push(phase);
             }
         }
@@ -499,4 +496,27 @@ fn no_names(what: &str, region: &str) -> Refusal {
 
 fn no_group(what: &str, name: &str, region: &str) -> Refusal {
     Refusal::not_ready("no-group", format!("{region} has no {what} `{name}`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(is_cluster: bool, backups: Backups) -> String {
+        let steps = RdsRestoreStep::all(std::iter::empty(), is_cluster, backups);
+        steps.iter().map(|step| format!("{step:?}")).collect::<Vec<_>>().join(", ")
+    }
+
+    #[test]
+    fn a_login_comes_before_whatever_may_take_hours_and_after_every_restart() {
+        assert_eq!(
+            words(false, Backups::TurnedOn(7)),
+            "Create, AwaitAvailable, ApplySettings, TurnOnBackups { days: 7 }, LogIn, Validate, ApplyDeferredSettings, Hydrate, AwaitFirstBackup, MarkRestored"
+        );
+        assert_eq!(
+            words(true, Backups::Kept),
+            "Create, AwaitAvailable, ApplySettings, CreateMembers, LogIn, Validate, AwaitMembers, ApplyDeferredSettings, Hydrate, AwaitFirstBackup, MarkRestored"
+        );
+        assert!(words(false, Backups::None).ends_with("Hydrate, NoteMissingBackups, MarkRestored"));
+    }
 }
