@@ -187,7 +187,7 @@ async fn an_aurora_cluster_that_had_no_instance_is_not_restored_into_one_nobody_
     let key_file = school.identity();
     let restore = ["restore", "cluster", "--backup", &backup, "--to-instance", "new", "-i", &key_file];
     let refused = school.system.expect(1, &restore).await?;
-    refused.says("nothing says which instances the cluster had")?.says("drctl show")?;
+    refused.says("the instances that the cluster had are not recorded")?.says("drctl show")?;
     assert!(school.server.look_up_cluster(HOME, "new").is_err(), "nothing was begun");
     Ok(())
 }

@@ -1,3 +1,4 @@
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -299,7 +300,12 @@ impl<'a> Promoter<'a> {
         sees: RenameVisibility,
     ) -> Result<(), PromoteError> {
         let is_rename = changes.identifier.is_some();
+        // A call after that would be one for another of that name.
+        let is_under_way = Cell::new(false);
         let call = async || {
+            if is_under_way.get() {
+                return Ok(());
+            }
             let changed = self.rds.change(id, changes).await;
             // A rename whose answer was lost: it is under way to its new name. A group of it may be what is not found.
             let is_perhaps_under_way = |failure: &AwsFailure| {
@@ -314,7 +320,10 @@ impl<'a> Promoter<'a> {
             }
         };
         let ready = async || match self.reached(id, sees).await {
-            Err(error) if is_rename && error.is_absence() => Ok(()),
+            Err(error) if is_rename && error.is_absence() => {
+                is_under_way.set(true);
+                Ok(())
+            }
             reached => reached.map(drop),
         };
         self.waiter().repeat(TRIES, ready, call).await
